@@ -1,0 +1,61 @@
+"""ASE's SQLite databases (`ase.db`).
+
+Units and signs are ASE's: eV, Å, stress in eV/Å³, positive under tension, xx yy zz yz xz xy or 3x3. Labels are the
+stored calculator results; keys that name something else are looked up in the row's key-value pairs and its data.
+"""
+
+import sqlite3
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import ClassVar
+
+from gnnpot.data.frame import FrameError
+from gnnpot.data.readers.base import Reader
+from gnnpot.data.readers.records import Record
+from gnnpot.data.stress import PRESETS, StressConvention
+from gnnpot.errors import DataError
+
+#: rows fetched at a time; `select` without a limit would fetch the whole database
+BLOCK = 256
+
+
+@dataclass(frozen=True)
+class AseDbReader(Reader):
+    """`format="ase-db"`."""
+
+    format: ClassVar[str] = "ase-db"
+    stress_convention: ClassVar[StressConvention | None] = PRESETS["ase"]
+
+    select: str = ""  #: a selection in `ase.db`'s words, as "natoms<50"
+
+    @classmethod
+    def matches(cls, name: str) -> bool:
+        return name.endswith(".db")
+
+    def records(self) -> Iterator[Record | FrameError]:
+        import ase.db
+
+        try:
+            database = ase.db.connect(self.path, type="db", use_lock_file=False)
+            last = 0
+            while True:
+                query = ",".join(part for part in (self.select, f"id>{last}") if part)
+                rows = list(database.select(query, limit=BLOCK))
+                if not rows:
+                    return
+                yield from map(_record, rows)
+                last = rows[-1].id
+        except (sqlite3.Error, OSError, KeyError, ValueError) as error:
+            raise DataError(
+                f"{self.path}: can't be read as an ASE database ({error}); check that it is one and is complete"
+            ) from None
+
+
+def _record(row: object) -> Record:
+    atoms = row.toatoms()
+    extra = {**row.data, **row.key_value_pairs}
+    results = dict(atoms.calc.results) if atoms.calc is not None else {}
+    values = {**extra, **results}
+    if "source_id" not in values:
+        values["source_id"] = str(row.id)
+    return Record(atoms.numbers, atoms.positions, atoms.cell.array, atoms.pbc, info=values, arrays=values)

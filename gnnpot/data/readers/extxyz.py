@@ -1,0 +1,159 @@
+"""Extended XYZ, plain or gzipped.
+
+Lengths in Å, energies in eV, forces in eV/Å. Stress: `stress` in eV/Å³, positive under tension, 3x3 or six numbers in
+the order xx yy zz yz xz xy (ASE's convention); `virial` in eV, -dE/dε. Other conventions: `stress=`.
+
+ASE's own reader finds all frames before it returns the first and holds the text of gzipped files, and its values have
+the types that they look like (a material "T" is `True`); here frames are read one after the other and values stay text.
+The grammar is ASE's: https://wiki.fysik.dtu.dk/ase/ase/io/formatoptions.html#extxyz
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from itertools import islice
+from typing import ClassVar
+
+import numpy as np
+
+from gnnpot.data.frame import FrameError, atomic_number
+from gnnpot.data.readers.base import Reader, open_text
+from gnnpot.data.readers.records import Record, floats
+from gnnpot.data.stress import PRESETS, StressConvention
+from gnnpot.errors import DataError
+
+_PAIR = re.compile(
+    r"""\s*(?P<key>"(?:[^"\\]|\\.)*"|[^\s="]+)"""
+    r"""(?:\s*=\s*(?P<value>"(?:[^"\\]|\\.)*"|'[^']*'|\{[^}]*\}|\[[^\]]*\]|[^\s]*))?"""
+)
+_CLOSING = {'"': '"', "'": "'", "{": "}", "[": "]"}
+_FLAGS = {"T": True, "TRUE": True, "1": True, "F": False, "FALSE": False, "0": False}
+
+
+@dataclass(frozen=True)
+class ExtxyzReader(Reader):
+    """`format="extxyz"`."""
+
+    format: ClassVar[str] = "extxyz"
+    stress_convention: ClassVar[StressConvention | None] = PRESETS["ase"]
+
+    @classmethod
+    def matches(cls, name: str) -> bool:
+        return name.endswith((".extxyz", ".xyz"))
+
+    def records(self) -> Iterator[Record | FrameError]:
+        with open_text(self.path) as file:
+            number = 0
+            while header := file.readline():
+                if not header.strip():
+                    if file.read(4096).strip():
+                        raise DataError(f"{self.path}, frame {number} (counted from 0): a blank line stands before it; remove it")
+                    continue
+                n_atoms = self._count(header, number)
+                comment = file.readline()
+                lines = list(islice(file, n_atoms))
+                if len(lines) < n_atoms:
+                    raise DataError(
+                        f"{self.path}, frame {number} (counted from 0): the file ends after {len(lines)} of {n_atoms} "
+                        "atoms; it is truncated, fetch or write it again"
+                    )
+                try:
+                    yield _record(comment, lines)
+                except FrameError as error:
+                    yield error
+                number += 1
+
+    def _count(self, header: str, number: int) -> int:
+        try:
+            count = int(header)
+            if count >= 0:
+                return count
+        except ValueError:
+            pass
+        raise DataError(
+            f"{self.path}, frame {number} (counted from 0): expected a number of atoms, found {header.strip()[:40]!r}; "
+            "this is no XYZ file or the count of the frame before is wrong"
+        )
+
+
+def parse_comment(line: str) -> dict[str, str]:
+    """Keys and values, as text, of an extended XYZ comment line; a key without a value has "T"."""
+    info = {}
+    for match in _PAIR.finditer(line.strip()):
+        value = match["value"]
+        info[_unquote(match["key"])] = "T" if value is None else _unquote(value)
+    return info
+
+
+def _unquote(text: str) -> str:
+    if len(text) > 1 and _CLOSING.get(text[0]) == text[-1]:
+        return text[1:-1].replace('\\"', '"')
+    return text
+
+
+def _record(comment: str, lines: list[str]) -> Record:
+    info = parse_comment(comment)
+    columns = Columns(info.pop("Properties", "species:S:1:pos:R:3"), lines)
+    cell, periodic = np.zeros((3, 3)), "F F F"
+    if "Lattice" in info:
+        lattice = floats(info.pop("Lattice"), "Lattice")
+        if lattice.size != 9:
+            problem = f"Lattice has {lattice.size} numbers, expected 9; mend or remove this frame"
+            raise FrameError("file", "Lattice of a wrong shape", problem)
+        cell, periodic = lattice.reshape(3, 3), "T T T"
+    flags = [_FLAGS.get(word.upper()) for word in info.pop("pbc", periodic).replace(",", " ").split()]
+    if len(flags) != 3 or None in flags:
+        raise FrameError("file", "pbc not three flags", 'pbc is not three flags; write it as pbc="T T F"')
+    if "pos" not in columns:
+        raise FrameError("file", "no positions", "Properties names no pos:R:3; mend or remove this frame")
+    return Record(_numbers(columns), columns["pos"], cell, np.array(flags), info, columns)
+
+
+def _numbers(columns: "Columns") -> np.ndarray:
+    if "species" in columns:
+        words = columns.words("species")
+        known = {w: int(w) if w.isdigit() else atomic_number(w.capitalize(), "species") for w in set(words)}
+        return np.array([known[w] for w in words], dtype=np.int64)
+    if "Z" in columns:
+        return columns["Z"].astype(np.int64)
+    raise FrameError("file", "no species", "Properties names neither species:S:1 nor Z:I:1; mend or remove this frame")
+
+
+class Columns(Mapping):
+    """The per-atom columns of a frame, by the names in `Properties`; numbers are read when they are asked for."""
+
+    def __init__(self, properties: str, lines: list[str]) -> None:
+        words = properties.split(":")
+        self._slices: dict[str, slice] = {}
+        start = 0
+        try:
+            for name, _, width in zip(words[::3], words[1::3], words[2::3], strict=True):
+                self._slices[name] = slice(start, start + int(width))
+                start += int(width)
+        except ValueError:
+            problem = f"Properties={properties!r} is no list of name:type:columns; mend or remove this frame"
+            raise FrameError("file", "broken Properties", problem) from None
+        self._rows = [line.split() for line in lines]
+        for k, row in enumerate(self._rows):
+            if len(row) != start:
+                problem = f"atom {k} has {len(row)} columns, Properties names {start}; mend or remove this frame"
+                raise FrameError("file", "wrong number of columns", problem)
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        part = self._slices[name]
+        values = floats([row[part] for row in self._rows], name)
+        return values.reshape(len(self._rows), -1) if part.stop - part.start > 1 else values.reshape(-1)
+
+    def words(self, name: str) -> list[str]:
+        """The text in a column."""
+        first = self._slices[name].start
+        return [row[first] for row in self._rows]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._slices
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._slices)
+
+    def __len__(self) -> int:
+        return len(self._slices)

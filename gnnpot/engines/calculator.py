@@ -1,0 +1,136 @@
+"""An ASE calculator of a potential.
+
+    atoms.calc = Calculator("m3gnet-mp-2021.2.8")
+    atoms.get_potential_energy(), atoms.get_forces(), atoms.get_stress()
+"""
+
+import copy
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from ase import Atoms
+from ase.calculators import calculator as ase_calculator
+
+from gnnpot.errors import DataError, SimulationError
+from gnnpot.engines.skin import SkinList
+from gnnpot.graphs import Graph
+from gnnpot.graphs.graph import graph_from_neighbors
+from gnnpot.models.base import check_elements
+from gnnpot.potential import Potential, Prediction
+
+
+class Calculator(ase_calculator.Calculator):
+    """Energy, forces, stress (Voigt), energies of the atoms, and magnetic moments if the model knows them.
+
+    `model` is a `Potential`, or a name or path that `gnnpot.load` takes. The calculator holds a copy of it, in `dtype`
+    on `device` (default: the potential's own): training the potential further changes nothing here.
+    `skin` (Å) is how far beyond the cutoff neighbours are remembered; the results don't depend on it.
+
+    Raises `UnknownElementError` for elements that the potential has not seen, `DataError` for structures that can't be
+    (two atoms at one place, a flat cell), `SimulationError` for results that are not finite, and ASE's
+    `PropertyNotImplementedError` for the stress of a structure without a volume.
+    """
+
+    implemented_properties: ClassVar[list[str]] = [
+        "energy", "free_energy", "energies", "forces", "stress", "magmoms", "magmom"
+    ]  # fmt: skip
+
+    def __init__(
+        self,
+        model: Potential | str | Path,
+        *,
+        device: str | torch.device | None = None,
+        dtype: torch.dtype | None = None,
+        skin: float = 0.5,
+    ) -> None:
+        super().__init__()
+        if skin < 0:
+            raise ValueError(f"skin: {skin} is negative")
+        self.potential = _frozen_copy(_load(model), device, dtype)
+        self.neighbors = SkinList(self.potential.cutoff, skin)
+        self._known: np.ndarray | None = None
+
+    @property
+    def elements(self) -> tuple[str, ...]:
+        """Elements that the potential knows."""
+        return self.potential.elements
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return self.potential.dtype
+
+    def graph(self, atoms: Atoms) -> Graph:
+        """The graph of `atoms`, with the neighbours remembered from the last call where that is right."""
+        where = atoms.get_chemical_formula() or "structure"
+        if len(atoms) == 0:
+            raise DataError(f"{where}: there are no atoms; give a structure with at least one")
+        if self._known is None or not np.array_equal(self._known, atoms.numbers):
+            check_elements(atoms.numbers, self.potential.elements, where)
+            self._known = atoms.numbers.copy()
+        positions = np.ascontiguousarray(atoms.positions, dtype=np.float64)
+        cell, pbc = atoms.cell.array, atoms.pbc
+        neighbors = self.neighbors.update(positions, cell, pbc, where)
+        graph = graph_from_neighbors(
+            self._known, positions, cell, pbc, neighbors, self.potential.three_body_cutoff
+        )
+        return graph if self.potential.device.type == "cpu" else graph.to(self.potential.device)
+
+    def calculate(
+        self,
+        atoms: Atoms | None = None,
+        properties: list[str] | None = None,
+        system_changes: list[str] = ase_calculator.all_changes,
+    ) -> None:
+        """ASE's entry: everything at once, since one differentiation gives it all."""
+        super().calculate(atoms, properties, system_changes)
+        atoms = self.atoms
+        has_volume = atoms.cell.rank == 3
+        if "stress" in (properties or ()) and not has_volume:
+            raise ase_calculator.PropertyNotImplementedError(
+                f"{atoms.get_chemical_formula()}: there is no stress without a cell that has a volume"
+            )
+        prediction = self.potential(self.graph(atoms), stress=has_volume)
+        self.results = _results(prediction)
+        for name in ("energy", "forces", "stress"):
+            if not np.all(np.isfinite(self.results.get(name, 0.0))):
+                self.results = {}
+                raise SimulationError(
+                    f"{atoms.get_chemical_formula()}: the {name} is not finite; the atoms are where the potential "
+                    "knows nothing, as after a simulation has exploded"
+                )
+
+
+def _load(model: Potential | str | Path) -> Potential:
+    if isinstance(model, Potential):
+        return model
+    from gnnpot import hub
+
+    return hub.load(model)
+
+
+def _frozen_copy(potential: Potential, device: str | torch.device | None, dtype: torch.dtype | None) -> Potential:
+    """A copy without gradients to its parameters, so that inference does not prepare for training."""
+    potential = copy.deepcopy(potential).eval().requires_grad_(False)
+    if device is not None or dtype is not None:
+        potential = potential.to(device=device, dtype=dtype)
+    return potential
+
+
+def _results(prediction: Prediction) -> dict[str, Any]:
+    """ASE's dictionary of a prediction for one structure."""
+    energy = float(prediction.energy)
+    results: dict[str, Any] = {"energy": energy, "free_energy": energy}
+    tensors = {
+        "energies": prediction.energies,
+        "forces": prediction.forces,
+        "stress": None if prediction.stress is None else prediction.stress[0],
+        "magmoms": prediction.magmoms,
+    }
+    for name, tensor in tensors.items():
+        if tensor is not None:
+            results[name] = tensor.detach().double().cpu().numpy()
+    if "magmoms" in results:
+        results["magmom"] = float(results["magmoms"].sum())
+    return results

@@ -1,0 +1,36 @@
+"""Files that engines write: none is overwritten unasked, and none is left half written."""
+
+import os
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+from gnnpot.errors import DataError
+
+
+def refuse_overwrite(path: Path | str | None, overwrite: bool) -> None:
+    """Raise `DataError` if a file is in the way, or its folder is missing."""
+    if path is None:
+        return
+    path = Path(path)
+    if not path.parent.is_dir():
+        raise DataError(f"{path}: the folder {path.parent} does not exist; make it first")
+    if path.exists() and not overwrite:
+        raise DataError(f"{path}: exists already; give another name, or allow to overwrite it")
+
+
+def write_atomically(path: Path | str, write: Callable[[Path], None], *, overwrite: bool = False) -> None:
+    """Let `write` fill a temporary file with the same ending beside `path`, then rename it."""
+    path = Path(path)
+    refuse_overwrite(path, overwrite)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}-", suffix=path.suffix)
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        write(temporary)
+        umask = os.umask(0)
+        os.umask(umask)
+        temporary.chmod(0o666 & ~umask)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)

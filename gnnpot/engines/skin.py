@@ -1,0 +1,118 @@
+"""A neighbour list that is kept while atoms move little.
+
+The list holds all pairs up to `cutoff + skin`. When the atoms have moved, the vectors of its pairs are calculated anew
+and those within `cutoff` are the edges. It misses nothing as long as (4) holds, derived as follows.
+
+Let the cell have changed from H_0 to H = H_0 F, and write the positions (rows) as
+
+    R_i = R0_i F + u_i                                                                                        (1)
+
+with the deformation F and what is left, u. A pair vector d0 of the list's making is now
+
+    d = d0 F + u_j - u_i,                                                                                     (2)
+
+so that, with the smallest singular value s of F,
+
+    s |d0|  <=  |d0 F|  <=  |d| + |u_i - c| + |u_j - c|      for any vector c.                                (3)
+
+A pair within the cutoff now, |d| <= r_c, is in the list if |d0| <= r_c + skin, which (3) grants if
+
+    r_c + 2 max_i |u_i - c|  <=  s (r_c + skin).                                                              (4)
+
+With a cell at rest, F = 1, it is the usual rule: nobody has moved more than half of the skin. c is the mean of u, so
+that a drift of all atoms costs nothing.
+"""
+
+import numba
+import numpy as np
+
+from gnnpot.data.frame import MIN_DISTANCE, check_cell
+from gnnpot.errors import DataError, SimulationError
+from gnnpot.graphs.neighbors import Neighbors, complete_cell, neighbor_list
+
+
+class SkinList:
+    """Neighbours within `cutoff` (Å) of a structure that changes from call to call, rebuilt only when (4) demands it.
+
+    `rebuilds` counts how often that was. Atomic numbers don't matter to it, only how many atoms there are.
+    """
+
+    def __init__(self, cutoff: float, skin: float) -> None:
+        self.cutoff, self.skin = cutoff, skin
+        self.rebuilds = 0
+        self._pairs: Neighbors | None = None
+
+    def update(self, positions: np.ndarray, cell: np.ndarray, pbc: np.ndarray, where: str = "structure") -> Neighbors:
+        """The edges now: the same set as `neighbor_list(positions, cell, pbc, cutoff)` gives, sorted by centre.
+
+        Raises `SimulationError` for positions that are not finite, `DataError` for two atoms at one place or a cell
+        without volume.
+        """
+        if not (np.isfinite(positions).all() and np.isfinite(cell).all()):
+            raise SimulationError(f"{where}: positions or cell are not finite numbers; the simulation has exploded")
+        if self._pairs is None or not self._covers(positions, cell, pbc):
+            self._rebuild(positions, cell, pbc, where)
+        pairs = self._pairs
+        index, shifts, vectors, distances = _edges_within(
+            positions, np.ascontiguousarray(cell), pairs.edge_index, pairs.edge_shifts, self.cutoff
+        )
+        if len(distances) and distances.min() < MIN_DISTANCE:
+            k = int(distances.argmin())
+            raise DataError(
+                f"{where}: atoms {index[0, k]} and {index[1, k]} stand {distances[k]:.3f} Å apart, at one place; "
+                "remove one of them"
+            )
+        return Neighbors(index, shifts, vectors, distances)
+
+    def _rebuild(self, positions: np.ndarray, cell: np.ndarray, pbc: np.ndarray, where: str) -> None:
+        check_cell(cell, pbc, where)
+        self._pairs = neighbor_list(positions, cell, pbc, self.cutoff + self.skin)
+        self._positions, self._cell, self._pbc = positions.copy(), cell.copy(), pbc.copy()
+        self.rebuilds += 1
+
+    def _covers(self, positions: np.ndarray, cell: np.ndarray, pbc: np.ndarray) -> bool:
+        """Whether (4) holds."""
+        if len(positions) != len(self._positions) or not np.array_equal(pbc, self._pbc):
+            return False
+        if np.array_equal(cell[pbc], self._cell[pbc]):
+            smallest, rest = 1.0, positions - self._positions
+        else:
+            if np.linalg.matrix_rank(cell[pbc]) < pbc.sum():
+                return False
+            deformation = np.linalg.solve(complete_cell(self._cell, pbc), complete_cell(cell, pbc))
+            smallest = np.linalg.svd(deformation, compute_uv=False)[-1]
+            rest = positions - self._positions @ deformation
+        rest = rest - rest.mean(axis=0)
+        moved = np.sqrt((rest * rest).sum(axis=1).max())
+        return bool(self.cutoff + 2 * moved <= smallest * (self.cutoff + self.skin))
+
+
+@numba.njit(cache=True)
+def _edges_within(positions, cell, edge_index, edge_shifts, cutoff):  # pragma: no cover - compiled
+    """(index [2, E], shifts [E, 3], vectors [E, 3], distances [E]) of the pairs that are at most `cutoff` apart now."""
+    n = edge_index.shape[1]
+    vectors = np.empty((n, 3))
+    distances = np.empty(n)
+    kept = np.empty(n, dtype=np.int64)
+    count = 0
+    for e in range(n):
+        i, j = edge_index[0, e], edge_index[1, e]
+        square = 0.0
+        for k in range(3):
+            shift = edge_shifts[e, 0] * cell[0, k] + edge_shifts[e, 1] * cell[1, k] + edge_shifts[e, 2] * cell[2, k]
+            vectors[count, k] = positions[j, k] - positions[i, k] + shift
+            square += vectors[count, k] ** 2
+        distance = np.sqrt(square)
+        if distance <= cutoff:
+            distances[count] = distance
+            kept[count] = e
+            count += 1
+    kept = kept[:count]
+    index = np.empty((2, count), dtype=np.int64)
+    shifts = np.empty((count, 3), dtype=np.int64)
+    for k in range(count):
+        index[0, k] = edge_index[0, kept[k]]
+        index[1, k] = edge_index[1, kept[k]]
+        for c in range(3):
+            shifts[k, c] = edge_shifts[kept[k], c]
+    return index, shifts, vectors[:count].copy(), distances[:count].copy()

@@ -1,0 +1,96 @@
+"""The graph that every model reads: a PyTorch Geometric `Data` with fixed names.
+
+    graph = build_graph(frame, cutoff=5.0, three_body_cutoff=4.0)
+    batch = Batch.from_data_list([graph, other])          # torch_geometric's own batching
+
+Labels that a frame lacks are NaN, so that frames with different labels share a batch; the loss masks and counts them.
+"""
+
+import copy
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch_geometric.data import Data
+
+from gnnpot.data.frame import Frame
+from gnnpot.graphs.neighbors import Neighbors, neighbor_list, triplets
+
+
+class Graph(Data):
+    """Nodes, edges and triplets of one structure, or of a batch of B structures.
+
+    | name            | shape     | dtype   | meaning                                                             |
+    |-----------------|-----------|---------|---------------------------------------------------------------------|
+    | numbers         | [N]       | int64   | atomic numbers                                                      |
+    | positions       | [N, 3]    | float64 | Å                                                                   |
+    | cell            | [B, 3, 3] | float64 | rows are lattice vectors, Å                                         |
+    | pbc             | [B, 3]    | bool    |                                                                     |
+    | edge_index      | [2, E]    | int64   | centre i (row 0, sorted), neighbour j (row 1)                       |
+    | edge_shifts     | [E, 3]    | int64   | whole cells                                                         |
+    | edge_vectors    | [E, 3]    | float64 | r_j + shift @ cell - r_i, Å                                         |
+    | triplet_index   | [2, T]    | int64   | edges (i, j) and (i, k); absent if not asked for                    |
+    | energy          | [B]       | float64 | label, eV, or NaN                                                   |
+    | forces          | [N, 3]    | float64 | label, eV/Å, or NaN                                                 |
+    | stress          | [B, 6]    | float64 | label, eV/Å³, Voigt, or NaN                                         |
+    | magmoms         | [N]       | float64 | label, µB, or NaN                                                   |
+    """
+
+    def __inc__(self, key: str, value: Any, *args: Any, **kwargs: Any) -> Any:
+        if key == "triplet_index":
+            return self.num_edges
+        return super().__inc__(key, value, *args, **kwargs)
+
+    def clone_with_edge_vectors(self, edge_vectors: Tensor) -> "Graph":
+        """A shallow copy that shares everything but the edge vectors."""
+        graph = copy.copy(self)
+        graph.edge_vectors = edge_vectors
+        return graph
+
+
+def build_graph(
+    frame: Frame, cutoff: float, three_body_cutoff: float | None = None, *, labels: bool = True
+) -> Graph:
+    """The graph of a frame: edges up to `cutoff` Å, triplets of edges up to `three_body_cutoff` Å, and its labels."""
+    neighbors = neighbor_list(frame.positions, frame.cell, frame.pbc, cutoff)
+    graph = graph_from_neighbors(
+        frame.numbers, frame.positions, frame.cell, frame.pbc, neighbors, three_body_cutoff
+    )
+    if labels:
+        n = len(frame)
+        graph.energy = torch.tensor([np.nan if frame.energy is None else frame.energy], dtype=torch.float64)
+        graph.forces = _or_nan(frame.forces, (n, 3))
+        graph.stress = _or_nan(frame.stress, (6,)).reshape(1, 6)
+        graph.magmoms = _or_nan(frame.magmoms, (n,))
+    return graph
+
+
+def graph_from_neighbors(
+    numbers: np.ndarray,
+    positions: np.ndarray,
+    cell: np.ndarray,
+    pbc: np.ndarray,
+    neighbors: Neighbors,
+    three_body_cutoff: float | None = None,
+) -> Graph:
+    """A graph without labels, of edges that are known already."""
+    graph = Graph(
+        numbers=torch.as_tensor(numbers),
+        positions=torch.as_tensor(positions),
+        cell=torch.as_tensor(cell).reshape(1, 3, 3),
+        pbc=torch.as_tensor(pbc).reshape(1, 3),
+        edge_index=torch.as_tensor(neighbors.edge_index),
+        edge_shifts=torch.as_tensor(neighbors.edge_shifts),
+        edge_vectors=torch.as_tensor(neighbors.edge_vectors),
+        num_nodes=len(numbers),
+    )
+    if three_body_cutoff is not None:
+        graph.triplet_index = torch.as_tensor(
+            triplets(neighbors.edge_index[0], neighbors.distances, three_body_cutoff)
+        )
+    return graph
+
+
+def _or_nan(value: np.ndarray | None, shape: tuple[int, ...]) -> Tensor:
+    return torch.full(shape, torch.nan, dtype=torch.float64) if value is None else torch.as_tensor(value)

@@ -1,0 +1,87 @@
+"""Periodic neighbour lists and triplets.
+
+The convention, said once: an edge e = (i, j) has its centre i in `edge_index[0]` and its neighbour j in
+`edge_index[1]`; its vector points from the centre to the neighbour,
+
+    edge_vectors[e] = positions[j] + edge_shifts[e] @ cell - positions[i].
+
+Edges are sorted by centre, so that the edges of one atom are a contiguous segment. Every edge has its reverse. A
+triplet is an ordered pair of different edges (i, j), (i, k) with one centre; triplets are sorted by their first edge.
+"""
+
+from dataclasses import dataclass
+
+import numba
+import numpy as np
+from vesin import NeighborList
+
+
+@dataclass(frozen=True, slots=True)
+class Neighbors:
+    """The edges of one structure, E of them."""
+
+    edge_index: np.ndarray  #: [2, E] int64: centre, neighbour
+    edge_shifts: np.ndarray  #: [E, 3] int64: cells between the neighbour's image and its atom
+    edge_vectors: np.ndarray  #: [E, 3] float64, Å, from centre to neighbour
+    distances: np.ndarray  #: [E] float64, Å
+
+
+def neighbor_list(positions: np.ndarray, cell: np.ndarray, pbc: np.ndarray, cutoff: float) -> Neighbors:
+    """All pairs of atoms and images at most `cutoff` (Å) apart.
+
+    Any cell will do: smaller than the cutoff, triclinic, left-handed, periodic along some directions only, or no
+    cell at all. An atom's own images count, the atom itself does not.
+    """
+    pbc = np.asarray(pbc, dtype=bool)
+    i, j, shifts, vectors, distances = NeighborList(cutoff=cutoff, full_list=True, sorted=True).compute(
+        points=positions, box=complete_cell(cell, pbc), periodic=[bool(p) for p in pbc], quantities="ijSDd"
+    )
+    edge_index = np.stack([i, j]).astype(np.int64)
+    return Neighbors(edge_index, shifts.astype(np.int64), vectors, distances)
+
+
+def complete_cell(cell: np.ndarray, pbc: np.ndarray) -> np.ndarray:
+    """`cell` with unit vectors, orthogonal to the periodic ones, along directions that are not periodic.
+
+    What a cell says along directions without periodicity (often nothing, or zeros) has no part in the neighbours.
+    """
+    if pbc.all():
+        return cell
+    periodic = cell[pbc]
+    _, _, basis = np.linalg.svd(periodic) if len(periodic) else (None, None, np.eye(3))
+    completed = np.array(cell, dtype=float)
+    completed[~pbc] = basis[len(periodic) :]
+    return completed
+
+
+def triplets(centres: np.ndarray, distances: np.ndarray, cutoff: float) -> np.ndarray:
+    """`[2, T]` edge indices of all ordered pairs of different edges with one centre, both at most `cutoff` long.
+
+    `centres` [E] must be sorted; the result is sorted by its first row.
+    """
+    edges = np.flatnonzero(distances <= cutoff)
+    return _triplets(edges, centres[edges])
+
+
+@numba.njit(cache=True)
+def _triplets(edges, centres):  # pragma: no cover - compiled
+    n = len(edges)
+    total = 0
+    start = 0
+    for end in range(1, n + 1):
+        if end == n or centres[end] != centres[start]:
+            total += (end - start) * (end - start - 1)
+            start = end
+    pairs = np.empty((2, total), dtype=np.int64)
+    t = 0
+    start = 0
+    for end in range(1, n + 1):
+        if end == n or centres[end] != centres[start]:
+            for a in range(start, end):
+                for b in range(start, end):
+                    if a != b:
+                        pairs[0, t] = edges[a]
+                        pairs[1, t] = edges[b]
+                        t += 1
+            start = end
+    return pairs

@@ -1,0 +1,69 @@
+"""What every model is: a graph in, an energy per atom out. It knows nothing of forces, labels or training."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import torch
+from ase.data import atomic_numbers, chemical_symbols
+from torch import Tensor, nn
+
+from gnnpot.errors import UnknownElementError
+from gnnpot.graphs import Graph
+
+
+@dataclass(frozen=True, slots=True)
+class AtomicOutput:
+    """What a model says of each atom."""
+
+    energies: Tensor  #: [N]
+    magmoms: Tensor | None = None  #: [N] µB
+
+
+class EnergyModel(nn.Module):
+    """Base of all models.
+
+    A model reads `graph.edge_vectors` (never `positions`), in its own dtype, and must ignore what lies beyond its
+    own cutoffs: the graph may reach further. Its energies are smooth in the edge vectors, and finite for an atom
+    without edges.
+
+    Attributes: `elements`, the symbols that the model knows; `cutoff` and `three_body_cutoff` (Å; `None`: it needs no
+    triplets).
+    """
+
+    def __init__(self, elements: Iterable[str], cutoff: float, three_body_cutoff: float | None = None) -> None:
+        super().__init__()
+        self.elements = tuple(elements)
+        if not self.elements:
+            raise ValueError("elements: a model needs at least one element")
+        if len(set(self.elements)) != len(self.elements):
+            raise ValueError("elements: an element is listed twice")
+        unknown = [e for e in self.elements if e not in chemical_symbols[1:]]
+        if unknown:
+            raise ValueError(f"elements: '{unknown[0]}' is no chemical element")
+        self.cutoff = cutoff
+        self.three_body_cutoff = three_body_cutoff
+        index = torch.full((119,), -1, dtype=torch.int64)
+        for k, symbol in enumerate(self.elements):
+            index[atomic_numbers[symbol]] = k
+        self.register_buffer("element_index", index, persistent=False)
+
+    def forward(self, graph: Graph) -> AtomicOutput:
+        """Energies of the atoms, in units of the potential's `energy_scale`."""
+        raise NotImplementedError
+
+    def fit_statistics(self, graphs: Iterable[Graph]) -> None:
+        """Set what the model takes from the training data before training (scalings); most models take nothing."""
+
+    def species(self, numbers: Tensor) -> Tensor:
+        """Index of each atom's element in `elements`, [N]."""
+        return self.element_index[numbers]
+
+
+def check_elements(numbers: Iterable[int], elements: Iterable[str], where: str) -> None:
+    """Raise `UnknownElementError` if a structure has an element that is not among `elements`."""
+    elements = tuple(elements)
+    unseen = sorted({chemical_symbols[int(z)] for z in numbers} - set(elements))
+    if unseen:
+        raise UnknownElementError(
+            f"{where}: the potential has not seen {', '.join(unseen)}; it knows {' '.join(elements)}"
+        )

@@ -1,0 +1,128 @@
+"""Functions of distances and angles. Each is zero at and beyond its cutoff."""
+
+import math
+
+import numpy as np
+import torch
+from scipy.optimize import brentq
+from scipy.special import spherical_jn
+from torch import Tensor, nn
+
+
+def polynomial_cutoff(distances: Tensor, cutoff: float, power: int = 3) -> Tensor:
+    """f_c = 1 - (p+1)(p+2)/2 x^p + p(p+2) x^(p+1) - p(p+1)/2 x^(p+2), x = r/r_c; 0 beyond.
+
+    f_c, f_c' and f_c'' vanish at r_c. Gasteiger et al. 2020 (DimeNet), eq. 8; with p = 3 it is Chen & Ong 2022, eq. 4.
+    """
+    x, p = distances / cutoff, power
+    f = 1 - x**p * ((p + 1) * (p + 2) / 2 - x * (p * (p + 2) - x * (p * (p + 1) / 2)))
+    return torch.where(x < 1, f, 0.0)
+
+
+def bessel_zeros(max_l: int, max_n: int) -> np.ndarray:
+    """z_ln, the n-th positive zero of the spherical Bessel function j_l; [max_l, max_n].
+
+    The zeros of j_l interlace those of j_(l-1), which brackets them for bisection; those of j_0 are nπ.
+    """
+    zeros = np.pi * np.arange(1, max_n + max_l)
+    rows = [zeros[:max_n]]
+    for l in range(1, max_l):  # noqa: E741 - the symbol of the field
+        zeros = np.array(
+            [brentq(lambda x, l=l: spherical_jn(l, x), a, b) for a, b in zip(zeros, zeros[1:], strict=False)]
+        )
+        rows.append(zeros[:max_n])
+    return np.stack(rows)
+
+
+def spherical_bessel(x: Tensor, max_l: int) -> Tensor:
+    """j_l(x) for l < max_l, [..., max_l], differentiable, also where x is small.
+
+    Upward recurrence j_(l+1) = (2l+1)/x j_l - j_(l-1) loses digits as x -> 0; there the first terms of the series
+    j_l = x^l/(2l+1)!! (1 - y/(2l+3) + y²/(2 (2l+3)(2l+5)) - …), y = x²/2, take over.
+    """
+    small = x < 0.5
+    safe = torch.where(small, 1.0, x)
+    large = [torch.sin(safe) / safe]
+    if max_l > 1:
+        large.append((large[0] - torch.cos(safe)) / safe)
+    for l in range(1, max_l - 1):  # noqa: E741
+        large.append((2 * l + 1) / safe * large[l] - large[l - 1])
+    z = torch.where(small, x, 0.0)
+    series = []
+    for l in range(max_l):  # noqa: E741
+        total, factor = torch.ones_like(z), torch.ones_like(z)
+        for k in range(1, 6):
+            factor = factor * (-z * z / 2) / (k * (2 * l + 2 * k + 1))
+            total = total + factor
+        series.append(z**l / math.prod(range(1, 2 * l + 2, 2)) * total)
+    return torch.where(small[..., None], torch.stack(series, -1), torch.stack(large, -1))
+
+
+class SphericalBesselBasis(nn.Module):
+    """R_ln(r) = sqrt(2/r_c³) / |j_(l+1)(z_ln)| j_l(z_ln r/r_c), l < max_l, n < max_n.
+
+    [E] distances -> [E, max_l * max_n], n runs fastest. Zero at r_c, with a slope that is not. Chen & Ong 2022, eq. 3.
+    """
+
+    def __init__(self, max_l: int, max_n: int, cutoff: float) -> None:
+        super().__init__()
+        self.max_l, self.max_n, self.cutoff = max_l, max_n, cutoff
+        zeros = bessel_zeros(max_l, max_n)
+        norm = np.stack([np.sqrt(2 / cutoff**3) / np.abs(spherical_jn(l + 1, zeros[l])) for l in range(max_l)])
+        self.register_buffer("zeros", torch.tensor(zeros), persistent=False)
+        self.register_buffer("norm", torch.tensor(norm), persistent=False)
+
+    def forward(self, distances: Tensor) -> Tensor:
+        columns = []
+        # beyond the cutoff the functions oscillate on, so their argument stops at it
+        inside = distances < self.cutoff
+        x = torch.where(inside, distances, self.cutoff)[:, None] / self.cutoff
+        for l in range(self.max_l):  # noqa: E741
+            bessel = spherical_bessel(x * self.zeros[l].to(x.dtype), l + 1)[..., l]
+            columns.append(self.norm[l].to(x.dtype) * bessel)
+        return torch.where(inside[:, None], torch.cat(columns, -1), 0.0)
+
+
+class SmoothBesselBasis(nn.Module):
+    """h_n(r), n < max_n: orthogonal combinations of sinc functions whose value, slope and curvature vanish at r_c.
+
+    With f_n(r) = (-1)^n sqrt(2) π/r_c^(3/2) (n+1)(n+2)/sqrt((n+1)²+(n+2)²) [sinc((n+1)πr/r_c) + sinc((n+2)πr/r_c)]
+    (sinc x = sin x / x), e_n = n²(n+2)²/(4(n+1)⁴+1), d_0 = 1, d_n = 1 - e_n/d_(n-1):
+
+        h_0 = f_0,   h_n = [f_n + sqrt(e_n/d_(n-1)) h_(n-1)] / sqrt(d_n)
+
+    Kocer, Mason & Erturk 2019, eqs. 10-13; Chen & Ong 2022, eq. 2. [E] distances -> [E, max_n].
+    """
+
+    def __init__(self, max_n: int, cutoff: float) -> None:
+        super().__init__()
+        self.max_n, self.cutoff = max_n, cutoff
+
+    def forward(self, distances: Tensor) -> Tensor:
+        x = torch.where(distances < self.cutoff, distances / self.cutoff, 1.0)
+        h: list[Tensor] = []
+        d_last = 1.0
+        for n in range(self.max_n):
+            e = n**2 * (n + 2) ** 2 / (4 * (n + 1) ** 4 + 1)
+            d = 1 - e / d_last if n else 1.0
+            scale = (-1) ** n * math.sqrt(2) * math.pi / self.cutoff**1.5
+            scale *= (n + 1) * (n + 2) / math.sqrt((n + 1) ** 2 + (n + 2) ** 2)
+            f = scale * (torch.sinc((n + 1) * x) + torch.sinc((n + 2) * x))
+            h.append((f + math.sqrt(e / d_last) * h[-1]) / math.sqrt(d) if n else f)
+            d_last = d
+        return torch.where((distances < self.cutoff)[:, None], torch.stack(h, -1), 0.0)
+
+
+def legendre(x: Tensor, max_l: int) -> list[Tensor]:
+    """P_l(x), l < max_l, by Bonnet's recurrence (l+1) P_(l+1) = (2l+1) x P_l - l P_(l-1)."""
+    p = [torch.ones_like(x), x]
+    for l in range(1, max_l - 1):  # noqa: E741
+        p.append(((2 * l + 1) * x * p[l] - l * p[l - 1]) / (l + 1))
+    return p[:max_l]
+
+
+def zonal_harmonics(cos_theta: Tensor, max_l: int) -> Tensor:
+    """Y_l0(θ) = sqrt((2l+1)/4π) P_l(cos θ), l < max_l; [T] -> [T, max_l]."""
+    return torch.stack(
+        [math.sqrt((2 * l + 1) / (4 * math.pi)) * p for l, p in enumerate(legendre(cos_theta, max_l))], -1
+    )

@@ -1,0 +1,208 @@
+"""High-dimensional neural network potential (Behler & Parrinello 2007; Behler 2011, 2021).
+
+Each atom's surroundings are described by symmetry functions G (`symmetry_functions`), scaled, and given to a small
+network of its element, whose output is the atom's energy:
+
+    x_i = factor G_i + constant                       (scaling, per element and function; set from the training data)
+    h^1 = f(W^1 x_i + b^1),  h^l = f(W^l h^(l-1) + b^l),  E_i = W^L h^(L-1) + b^L
+
+| symbol   | variable             | shape                    |
+|----------|----------------------|--------------------------|
+| G        | `descriptors`        | [N, D]                   |
+| W^l, b^l | `weights`, `biases`  | [S, in, out], [S, 1, out]|
+
+for S elements, whose networks are evaluated at once: atoms are sorted into [S, atoms of the commonest element, D].
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from gnnpot.graphs import Graph
+from gnnpot.models.base import AtomicOutput, EnergyModel
+from gnnpot.models.symmetry import SymmetryDescriptor
+from gnnpot.models.symmetry_functions import SymmetryFunction
+from gnnpot.models.symmetry_sets import BehlerSet, SymmetrySet
+
+Activation = Literal[
+    "tanh", "softplus", "silu", "logistic", "relu", "gaussian", "cos", "reverse_logistic", "exp", "harmonic", "linear"
+]
+Scaling = Literal["none", "minmax", "center", "minmax_center", "sigma"]
+
+_ACTIVATIONS = {
+    "tanh": torch.tanh,
+    "softplus": nn.functional.softplus,
+    "silu": nn.functional.silu,
+    "logistic": torch.sigmoid,
+    "relu": torch.relu,
+    "gaussian": lambda x: torch.exp(-0.5 * x * x),
+    "cos": torch.cos,
+    "reverse_logistic": lambda x: torch.sigmoid(-x),
+    "exp": lambda x: torch.exp(-x),
+    "harmonic": lambda x: x * x,
+    "linear": lambda x: x,
+}
+
+#: A symmetry function that varies less than this over the training data is switched off: there is nothing to learn
+#: from it, and dividing by its range would blow up what little it says elsewhere.
+_MIN_SPREAD = 1e-6
+
+
+@dataclass(frozen=True, slots=True)
+class HDNNPConfig:
+    """Options of `HDNNP`."""
+
+    architecture: Literal["hdnnp"] = "hdnnp"
+    elements: tuple[str, ...] = ()
+    symmetry_functions: tuple[SymmetryFunction, ...] = ()  #: each function by itself; empty: `symmetry_set` is taken
+    symmetry_set: SymmetrySet = field(default_factory=BehlerSet)
+    hidden: tuple[int, ...] = (30, 30)  #: nodes of the hidden layers
+    activation: Activation | tuple[Activation, ...] = "tanh"  #: of all hidden layers, or of each
+    #: x = G; minmax (G - min)/(max - min); center G - mean; minmax_center (G - mean)/(max - min); sigma (G - mean)/σ
+    scaling: Scaling = "sigma"
+    scale_min: float = 0.0  #: x becomes scale_min + (scale_max - scale_min) x where it is divided by something
+    scale_max: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not self.hidden or min(self.hidden) < 1:
+            raise ValueError(f"hidden: {self.hidden} needs one or more layers of at least one node")
+        if not isinstance(self.activation, str) and len(self.activation) != len(self.hidden):
+            raise ValueError(f"activation: {len(self.activation)} are given for {len(self.hidden)} hidden layers")
+        if self.scale_max <= self.scale_min:
+            raise ValueError(f"scale_max: {self.scale_max} is not above scale_min, {self.scale_min}")
+
+
+class HDNNP(EnergyModel):
+    """Behler's potential. `backend` chooses between compiled and reference symmetry functions; see `symmetry`."""
+
+    def __init__(self, config: HDNNPConfig) -> None:
+        functions = config.symmetry_functions or config.symmetry_set.functions(config.elements)
+        super().__init__(config.elements, cutoff=max((f.cutoff for f in functions), default=0.0))
+        self.config = config
+        self.descriptor = SymmetryDescriptor(functions, self.elements)
+        species, width = len(self.elements), self.descriptor.width
+        # padding, where an element has fewer functions than `width`, is multiplied by zero
+        used = torch.zeros(species, width)
+        for s, count in enumerate(self.descriptor.counts):
+            used[s, :count] = 1
+        self.register_buffer("factor", used)
+        self.register_buffer("constant", torch.zeros(species, width))
+        self.register_buffer("minimum", torch.full((species, width), -torch.inf))
+        self.register_buffer("maximum", torch.full((species, width), torch.inf))
+        sizes = [width, *config.hidden, 1]
+        pairs = list(zip(sizes[:-1], sizes[1:], strict=True))
+        self.weights = nn.ParameterList(nn.Parameter(torch.empty(species, a, b)) for a, b in pairs)
+        self.biases = nn.ParameterList(nn.Parameter(torch.zeros(species, 1, b)) for _, b in pairs)
+        one = isinstance(config.activation, str)
+        self.activations = (config.activation,) * len(config.hidden) if one else config.activation
+        self.reset_parameters()
+
+    @property
+    def backend(self) -> Literal["fast", "reference"]:
+        return self.descriptor.backend
+
+    @backend.setter
+    def backend(self, value: Literal["fast", "reference"]) -> None:
+        if value not in ("fast", "reference"):
+            raise ValueError(f"backend: '{value}' is neither 'fast' nor 'reference'")
+        self.descriptor.backend = value
+
+    def reset_parameters(self) -> None:
+        """Weights of variance 2/(in + out), biases 0 (Glorot & Bengio 2010).
+
+        The last layer is ten times smaller, so that energies begin near zero.
+        """
+        for layer, weight in enumerate(self.weights):
+            last = layer == len(self.weights) - 1
+            for s, count in enumerate(self.descriptor.counts):
+                inputs = count if layer == 0 else weight.shape[1]
+                std = (2 / (inputs + weight.shape[2])) ** 0.5
+                nn.init.normal_(weight.data[s], std=0.1 * std if last else std)
+        for bias in self.biases:
+            nn.init.zeros_(bias)
+
+    def forward(self, graph: Graph) -> AtomicOutput:
+        species = self.species(graph.numbers)
+        descriptors = self.descriptor(graph, species)
+        x = (descriptors * self.factor[species] + self.constant[species]).to(self.weights[0].dtype)
+        x, index = _by_species(x, species, len(self.elements))
+        for weight, bias, activation in zip(self.weights, self.biases, self.activations, strict=False):
+            x = _ACTIVATIONS[activation](torch.baddbmm(bias, x, weight))
+        energies = torch.baddbmm(self.biases[-1], x, self.weights[-1]).reshape(-1)
+        return AtomicOutput(energies=energies if index is None else energies.index_select(0, index))
+
+    @torch.no_grad()
+    def descriptors(self, graph: Graph) -> Tensor:
+        """G [N, D] float64, not scaled."""
+        return self.descriptor(graph, self.species(graph.numbers))
+
+    @torch.no_grad()
+    def extrapolation(self, graph: Graph) -> Tensor:
+        """How many symmetry functions of each atom are outside the range of the training data, [N]."""
+        species = self.species(graph.numbers)
+        g = self.descriptor(graph, species)
+        return ((g < self.minimum[species]) | (g > self.maximum[species])).sum(dim=1)
+
+    @torch.no_grad()
+    def fit_statistics(self, graphs: Iterable[Graph]) -> None:
+        """Set the scaling, and the range that `extrapolation` compares with, from the training data."""
+        device, shape = self.factor.device, self.factor.shape
+        count = torch.zeros(shape[0], 1, dtype=torch.float64, device=device)
+        mean, square = (torch.zeros(shape, dtype=torch.float64, device=device) for _ in range(2))
+        low = torch.full_like(mean, torch.inf)
+        high = torch.full_like(mean, -torch.inf)
+        for graph in graphs:
+            species, g = self.species(graph.numbers), self.descriptors(graph)
+            for s in species.unique():
+                rows = g[species == s]
+                n, shift = len(rows), rows.mean(0) - mean[s]
+                square[s] += ((rows - rows.mean(0)) ** 2).sum(0) + shift**2 * count[s] * n / (count[s] + n)
+                mean[s] += shift * n / (count[s] + n)
+                count[s] += n
+                low[s] = torch.minimum(low[s], rows.amin(0))
+                high[s] = torch.maximum(high[s], rows.amax(0))
+        sigma = (square / count.clamp(min=1)).sqrt()
+        self.set_scaling(low, high, mean, sigma, _MIN_SPREAD, seen=count[:, 0] > 0)
+
+    @torch.no_grad()
+    def set_scaling(
+        self, low: Tensor, high: Tensor, mean: Tensor, sigma: Tensor, min_spread: float = 0.0, seen: Tensor | None = None
+    ) -> None:
+        """Scale by these statistics of the symmetry functions, [S, D] each, as the configuration says.
+
+        Functions whose spread is not above `min_spread` are switched off; elements that are not `seen` [S] keep
+        what they have.
+        """
+        kind = self.config.scaling
+        spread = {"sigma": sigma, "minmax": high - low, "minmax_center": high - low}.get(kind, torch.ones_like(mean))
+        base, span = self.config.scale_min, self.config.scale_max - self.config.scale_min
+        if kind in ("none", "center"):
+            base, span = 0.0, 1.0
+        origin = {"none": torch.zeros_like(mean), "minmax": low}.get(kind, mean)
+        factor = torch.where(spread > min_spread, span / spread, 0.0)
+        constant = torch.where(spread > min_spread, base - origin * factor, 0.0)
+        for s, columns in enumerate(self.descriptor.counts):
+            if seen is not None and not seen[s]:
+                continue
+            self.factor[s, :columns] = factor[s, :columns].to(self.factor)
+            self.constant[s, :columns] = constant[s, :columns].to(self.constant)
+            self.minimum[s, :columns] = low[s, :columns].to(self.minimum)
+            self.maximum[s, :columns] = high[s, :columns].to(self.maximum)
+
+
+def _by_species(x: Tensor, species: Tensor, count: int) -> tuple[Tensor, Tensor | None]:
+    """Rows [N, D] as [S, largest number of atoms of a species, D], zeros where there is no atom, and where each is."""
+    if count == 1:
+        return x[None], None
+    order = torch.argsort(species, stable=True)
+    members = torch.bincount(species, minlength=count)
+    begin = members.cumsum(0) - members
+    rank = torch.empty_like(order)
+    rank[order] = torch.arange(len(order), device=order.device) - begin[species[order]]
+    largest = int(members.max())
+    index = species * largest + rank
+    padded = x.new_zeros(count * largest, x.shape[1]).index_copy(0, index, x)
+    return padded.view(count, largest, -1), index

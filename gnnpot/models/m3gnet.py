@@ -1,0 +1,188 @@
+"""M3GNet: materials graph network with three-body interactions.
+
+Chen & Ong, Nat. Comput. Sci. 2, 718 (2022); "eq." is an equation of that paper's Methods.
+
+    model = M3GNet(M3GNetConfig(elements=("Na", "Cl")))
+    model(graph).energies
+
+Each block first mixes the angles at an atom into its edges (three-body), then lets edges and atoms update each other
+(graph convolution). The sum over triplets in the three-body step is never written out: by the addition theorem
+
+    P_l(r̂_ij · r̂_ik) = 4π/(2l+1) Σ_m Y_lm(r̂_ij) Y_lm(r̂_ik)
+
+it is a sum over the edges of an atom, projected back on each edge, at a cost linear in the number of edges.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from e3nn import o3
+from torch import Tensor, nn
+
+from gnnpot.graphs import Graph
+from gnnpot.models.base import AtomicOutput, EnergyModel
+from gnnpot.models.basis import SmoothBesselBasis, SphericalBesselBasis, polynomial_cutoff, zonal_harmonics
+from gnnpot.models.layers import EdgeLinear, GatedMLP, scatter_sum
+
+
+@dataclass(frozen=True)
+class M3GNetConfig:
+    """Sizes of an M3GNet; the defaults are the published ones."""
+
+    architecture: Literal["m3gnet"] = "m3gnet"
+    #: symbols of the elements; left empty in training, they are those of the data
+    elements: tuple[str, ...] = ()
+    #: width of all features
+    units: int = 64
+    #: number of blocks (three-body step and graph convolution)
+    blocks: int = 3
+    #: Å, reach of an edge
+    cutoff: float = 5.0
+    #: Å, reach of the edges of a triplet
+    three_body_cutoff: float = 4.0
+    #: radial functions of each angular momentum
+    max_n: int = 3
+    #: angular momenta l < max_l
+    max_l: int = 3
+    #: basis of the edges: "smooth" is the paper's eq. 2, with smooth forces at the cutoff; "spherical_bessel" is what
+    #: matgl's published weights were trained with: their forces jump where an edge leaves the cutoff
+    radial_basis: Literal["smooth", "spherical_bessel"] = "smooth"
+
+    def __post_init__(self) -> None:
+        for name in ("units", "blocks", "max_n", "max_l"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name}: must be at least 1, got {getattr(self, name)}")
+        if not 0 < self.three_body_cutoff <= self.cutoff:
+            raise ValueError(f"three_body_cutoff: must lie between 0 and the cutoff of {self.cutoff} Å")
+
+
+class ThreeBody(nn.Module):
+    """Three-body step, eqs. 3 to 6:
+
+        ẽ_ij = Σ_k R_ln(r_ik) Y_l0(θ_jik) ⊙ σ(W v_k + b) f_c(r_ij) f_c(r_ik)
+        e'_ij = e_ij + g(W̃_2 ẽ_ij) ⊙ σ(W̃_1 ẽ_ij)
+
+    with the addition theorem in place of the sum over triplets; `by_triplets` is the equation as it is printed.
+    """
+
+    def __init__(self, config: M3GNetConfig) -> None:
+        super().__init__()
+        self.max_l, self.max_n, self.cutoff = config.max_l, config.max_n, config.three_body_cutoff
+        features = config.max_l * config.max_n
+        self.atom = nn.Linear(config.units, features)
+        self.bond = GatedMLP([features, config.units], bias=False)
+
+    def forward(self, nodes: Tensor, edges: Tensor, close: "CloseEdges") -> Tensor:
+        weights = torch.sigmoid(self.atom(nodes)).index_select(0, close.neighbor) * close.radial
+        # moments of each atom: Σ_k of weights (l, n) times Y_lm
+        mixed = [
+            self._project(weights[:, l * self.max_n : (l + 1) * self.max_n], close, l) for l in range(self.max_l)
+        ]
+        return edges.index_add(0, close.edges, self.bond(torch.cat(mixed, -1) * close.envelope[:, None]))
+
+    def _project(self, weights: Tensor, close: "CloseEdges", l: int) -> Tensor:  # noqa: E741
+        """Σ_{k≠j} w_ik Y_l0(θ_jik), [C, max_n]."""
+        norm = math.sqrt((2 * l + 1) / (4 * math.pi))
+        if l == 0:
+            total = scatter_sum(weights, close.centre, close.atoms).index_select(0, close.centre)
+            return norm * (total - weights)
+        harmonics = close.harmonics[:, l * l : (l + 1) * (l + 1)]
+        moments = scatter_sum(
+            (harmonics[:, :, None] * weights[:, None, :]).flatten(1), close.centre, close.atoms
+        ).index_select(0, close.centre)
+        total = (harmonics[:, :, None] * moments.view(len(weights), 2 * l + 1, self.max_n)).sum(1)
+        # k = j is no triplet: its angle is 0, where P_l = 1
+        return total / norm - norm * weights
+
+    def by_triplets(self, nodes: Tensor, edges: Tensor, close: "CloseEdges", pairs: Tensor) -> Tensor:
+        """The same from an explicit list of triplets: `pairs` [2, T] of close edges (i, j), (i, k)."""
+        ij, ik = pairs
+        cos_theta = (close.directions[ij] * close.directions[ik]).sum(-1)
+        angular = zonal_harmonics(cos_theta, self.max_l).repeat_interleave(self.max_n, dim=-1)
+        atom_k = torch.sigmoid(self.atom(nodes))[close.neighbor[ik]]
+        # `radial` holds f_c(r_ik) already
+        terms = close.radial[ik] * angular * atom_k * close.envelope[ij][:, None]
+        mixed = scatter_sum(terms, ij, len(close.edges))
+        return edges.index_add(0, close.edges, self.bond(mixed))
+
+
+@dataclass(frozen=True, slots=True)
+class CloseEdges:
+    """The C edges within the three-body cutoff, and what the three-body steps of all blocks share."""
+
+    atoms: int  #: N
+    edges: Tensor  #: [C] their indices among all edges
+    centre: Tensor  #: [C]
+    neighbor: Tensor  #: [C]
+    directions: Tensor  #: [C, 3] unit vectors
+    envelope: Tensor  #: [C] f_c(r)
+    radial: Tensor  #: [C, max_l max_n] R_ln(r) f_c(r)
+    harmonics: Tensor  #: [C, max_l²] Y_lm
+
+
+class GraphConvolution(nn.Module):
+    """Graph convolution, eqs. 7 and 8, without a global state:
+
+        e'_ij = e_ij + φ_e(v_i ⊕ v_j ⊕ e_ij) ⊙ W_e⁰ h(r_ij)
+        v'_i  = v_i + Σ_j φ'_e(v_i ⊕ v_j ⊕ e'_ij) ⊙ W_e⁰' h(r_ij)
+    """
+
+    def __init__(self, units: int, radial: int) -> None:
+        super().__init__()
+        self.edge_update = GatedMLP([0, units, units, units], first=EdgeLinear(units, units, 2 * units))
+        self.edge_weight = nn.Linear(radial, units, bias=False)
+        self.node_update = GatedMLP([0, units, units, units], first=EdgeLinear(units, units, 2 * units))
+        self.node_weight = nn.Linear(radial, units, bias=False)
+
+    def forward(self, nodes: Tensor, edges: Tensor, radial: Tensor, edge_index: Tensor) -> tuple[Tensor, Tensor]:
+        edges = edges + self.edge_update(nodes, edges, edge_index) * self.edge_weight(radial)
+        messages = self.node_update(nodes, edges, edge_index) * self.node_weight(radial)
+        return nodes.index_add(0, edge_index[0], messages), edges
+
+
+class M3GNet(EnergyModel):
+    """E_i = φ_3(v_i), eq. 9, after `blocks` of `ThreeBody` and `GraphConvolution`."""
+
+    def __init__(self, config: M3GNetConfig) -> None:
+        super().__init__(config.elements, config.cutoff)
+        self.config = config
+        units = config.units
+        if config.radial_basis == "smooth":
+            self.radial_basis, radial = SmoothBesselBasis(config.max_n, config.cutoff), config.max_n
+        else:
+            self.radial_basis = SphericalBesselBasis(config.max_l, config.max_n, config.cutoff)
+            radial = config.max_l * config.max_n
+        # the roots z_ln are scaled by the cutoff of the edges, as in matgl, not by that of the triplets
+        self.three_body_basis = SphericalBesselBasis(config.max_l, config.max_n, config.cutoff)
+        self.node_embedding = nn.Embedding(len(self.elements), units)
+        self.edge_embedding = nn.Linear(radial, units)
+        self.three_body = nn.ModuleList(ThreeBody(config) for _ in range(config.blocks))
+        self.convolutions = nn.ModuleList(GraphConvolution(units, radial) for _ in range(config.blocks))
+        self.readout = GatedMLP([units, units, units, units, 1], activate_last=False)
+
+    def forward(self, graph: Graph) -> AtomicOutput:
+        vectors, edge_index = graph.edge_vectors, graph.edge_index
+        distances = torch.linalg.vector_norm(vectors, dim=-1)
+        radial = self.radial_basis(distances)
+        nodes = self.node_embedding(self.species(graph.numbers))
+        edges = nn.functional.silu(self.edge_embedding(radial))
+        close = self.close_edges(vectors, distances, edge_index, len(nodes))
+        for three_body, convolution in zip(self.three_body, self.convolutions, strict=True):
+            edges = three_body(nodes, edges, close)
+            nodes, edges = convolution(nodes, edges, radial, edge_index)
+        return AtomicOutput(self.readout(nodes).squeeze(-1))
+
+    def close_edges(self, vectors: Tensor, distances: Tensor, edge_index: Tensor, atoms: int) -> CloseEdges:
+        """What the three-body steps need of the edges within the three-body cutoff."""
+        close = torch.nonzero(distances.detach() < self.config.three_body_cutoff).squeeze(-1)
+        centre, neighbor = edge_index.index_select(1, close)
+        r = distances.index_select(0, close)
+        directions = vectors.index_select(0, close) / r[:, None]
+        envelope = polynomial_cutoff(r, self.config.three_body_cutoff)
+        harmonics = o3.spherical_harmonics(
+            list(range(self.config.max_l)), directions, normalize=False, normalization="integral"
+        )
+        radial = self.three_body_basis(r) * envelope[:, None]
+        return CloseEdges(atoms, close, centre, neighbor, directions, envelope, radial, harmonics)

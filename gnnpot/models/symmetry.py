@@ -1,0 +1,270 @@
+"""The descriptor of all atoms: symmetry functions arranged for the kernels, with derivatives known to autograd."""
+
+import threading
+from collections.abc import Callable
+from typing import Literal
+
+import numpy as np
+import torch
+from ase.data import atomic_numbers
+from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+
+from gnnpot.graphs import Graph
+from gnnpot.models.layers import scatter_sum
+from gnnpot.models.symmetry_functions import (
+    CUTOFF_FUNCTIONS,
+    SymmetryFunction,
+    Triplets,
+    check_functions,
+    functions_of,
+    is_radial,
+)
+from gnnpot.models.symmetry_kernels import JVP, VALUE, VJP, angular_kernel, radial_kernel
+from gnnpot.models.symmetry_lanes import Group
+
+#: atoms below which one thread is faster than several
+_ATOMS_PER_THREAD = 24
+
+
+class SymmetryDescriptor(nn.Module):
+    """G [N, D] float64: the symmetry functions of each atom, in the order of `functions_of(functions, its element)`.
+
+    Elements with fewer functions than D have zeros at the end. `counts` says how many each element has.
+
+    `backend` "fast" takes the compiled kernels on the CPU (and the reference on other devices), "reference" the
+    formulas of `symmetry_functions`. Both can be differentiated once, and once more with respect to everything but the
+    edge vectors, which is what training on forces needs. For second derivatives with respect to positions (Hessians)
+    take "reference": the fast one answers NaN there, so that no wrong number passes for a right one.
+    """
+
+    def __init__(self, functions: tuple[SymmetryFunction, ...], elements: tuple[str, ...]) -> None:
+        super().__init__()
+        check_functions(functions, elements)
+        self.functions = [functions_of(functions, e) for e in elements]
+        self.counts = [len(f) for f in self.functions]
+        self.width = max(self.counts)
+        self.cutoff = max(f.cutoff for f in functions)
+        self.elements = elements
+        self.backend: Literal["fast", "reference"] = "fast"
+        self.groups = build_groups(functions, elements)
+
+    def forward(self, graph: Graph, species: Tensor) -> Tensor:
+        """`species` [N] index of each atom's element."""
+        vectors = graph.edge_vectors.double()
+        if self.backend == "fast" and vectors.device.type == "cpu":
+            return _FastDescriptor.apply(vectors, _Kernels(self.groups, graph.edge_index, species, self.width))
+        return self._reference(vectors, graph.edge_index, species, graph.numbers)
+
+    def _reference(self, vectors: Tensor, edge_index: Tensor, species: Tensor, numbers: Tensor) -> Tensor:
+        centre, neighbor = edge_index
+        distances = torch.linalg.vector_norm(vectors, dim=1)
+        z, count = numbers.double()[neighbor], len(species)
+        pairs: dict[float, tuple[Tensor, Triplets]] = {}
+        columns = {}
+        for f in dict.fromkeys(f for functions in self.functions for f in functions):
+            if is_radial(f):
+                near = _is(z, getattr(f, "neighbor", None)) & (distances < f.cutoff)
+                columns[f] = scatter_sum(f.terms(distances[near], z[near]), centre[near], count)
+                continue
+            if f.cutoff not in pairs:
+                pairs[f.cutoff] = _triplets(vectors, distances, centre, z, f.cutoff)
+            where, t = pairs[f.cutoff]
+            one, two = getattr(f, "neighbors", (None, None))
+            chosen = (_is(t.z_j, one) & _is(t.z_k, two)) | (_is(t.z_j, two) & _is(t.z_k, one))
+            columns[f] = scatter_sum(f.terms(t) * chosen, where, count)
+        table = vectors.new_zeros(count, self.width)
+        for s, functions in enumerate(self.functions):
+            rows = torch.stack([columns[f] for f in functions], dim=1)
+            rows = nn.functional.pad(rows, (0, self.width - len(functions)))
+            table = torch.where((species == s)[:, None], rows, table)
+        return table
+
+
+def _is(z: Tensor, element: str | None) -> Tensor:
+    """Whether atoms are of `element`; `None`: of any."""
+    return torch.ones_like(z, dtype=torch.bool) if element is None else z == atomic_numbers[element]
+
+
+def _triplets(
+    vectors: Tensor, distances: Tensor, centre: Tensor, z: Tensor, cutoff: float
+) -> tuple[Tensor, Triplets]:
+    """Centre of each, and the unordered pairs of edges of one centre that are shorter than `cutoff`."""
+    edges = torch.nonzero(distances < cutoff)[:, 0]
+    owner = centre[edges]
+    _, position, degree = torch.unique_consecutive(owner, return_inverse=True, return_counts=True)
+    end = degree.cumsum(0)[position]
+    later = end - torch.arange(len(edges), device=end.device) - 1
+    one = torch.repeat_interleave(torch.arange(len(edges), device=end.device), later)
+    begin = (later.cumsum(0) - later)[one]
+    two = one + 1 + torch.arange(len(one), device=end.device) - begin
+    j, k = edges[one], edges[two]
+    r_jk = torch.linalg.vector_norm(vectors[k] - vectors[j], dim=1)
+    cos_theta = (vectors[j] * vectors[k]).sum(1) / (distances[j] * distances[k])
+    return owner[one], Triplets(distances[j], distances[k], r_jk, cos_theta.clamp(-1, 1), z[j], z[k])
+
+
+class _Kernels:
+    """The kernels of all groups for the edges of one graph."""
+
+    def __init__(self, groups: list[tuple[bool, Group]], edge_index: Tensor, species: Tensor, width: int) -> None:
+        self.groups = groups
+        self.shape = (len(species), width)
+        self.centres = species.numpy()
+        self.first = np.searchsorted(edge_index[0].numpy(), np.arange(len(species) + 1))
+        self.neighbors = self.centres[edge_index[1].numpy()]
+
+    def value(self, vectors: Tensor) -> Tensor:
+        """G [N, D]."""
+        table = np.zeros(self.shape)
+        self._run(VALUE, vectors, table, np.empty((0, 3)))
+        return torch.from_numpy(table)
+
+    def vjp(self, vectors: Tensor, rows: Tensor) -> Tensor:
+        """J^T v [E, 3] of v [N, D]."""
+        gradient = np.zeros((len(vectors), 3))
+        self._run(VJP, vectors, rows.detach().contiguous().numpy(), gradient)
+        return torch.from_numpy(gradient)
+
+    def jvp(self, vectors: Tensor, direction: Tensor) -> Tensor:
+        """J u [N, D] of u [E, 3]."""
+        table = np.zeros(self.shape)
+        self._run(JVP, vectors, table, direction.detach().contiguous().numpy())
+        return torch.from_numpy(table)
+
+    def _run(self, mode: int, vectors: Tensor, rows: np.ndarray, edge_rows: np.ndarray) -> None:
+        vectors = vectors.detach().contiguous().numpy()
+
+        def work(lo: int, hi: int) -> None:
+            for radial, group in self.groups:
+                kernel = radial_kernel if radial else angular_kernel
+                kernel(group, mode, self.first, self.centres, self.neighbors, vectors, lo, hi, rows, edge_rows)
+
+        _share(work, self.shape[0])
+
+
+def _share(work: Callable[[int, int], None], atoms: int) -> None:
+    """Call `work(lo, hi)` for ranges that cover the atoms, on as many threads as torch uses.
+
+    Threads are started for each call (60 µs each) rather than kept: nothing outlives the call, so that a forked
+    data-loader worker or a second calling thread is as good a place as any.
+    """
+    threads = max(min(torch.get_num_threads(), atoms // _ATOMS_PER_THREAD), 1)
+    if threads == 1:
+        work(0, atoms)
+        return
+    # several ranges a thread even out dense and thin places, and busy processors
+    edges = np.linspace(0, atoms, 4 * threads + 1).astype(int)
+    ranges = list(zip(edges[:-1].tolist(), edges[1:].tolist(), strict=True))
+    errors: list[BaseException] = []
+
+    def drain() -> None:
+        try:
+            while ranges:
+                work(*ranges.pop())
+        except IndexError:
+            # another thread took the last range between the two statements
+            return
+        except BaseException as error:  # noqa: B036 - handed to the caller below
+            errors.append(error)
+
+    helpers = [threading.Thread(target=drain) for _ in range(threads - 1)]
+    for helper in helpers:
+        helper.start()
+    drain()
+    for helper in helpers:
+        helper.join()
+    if errors:
+        raise errors[0]
+
+
+class _FastDescriptor(torch.autograd.Function):
+    """G of the edge vectors."""
+
+    @staticmethod
+    def forward(ctx, vectors, kernels):  # noqa: ANN001, ANN205 - torch's own signature
+        ctx.save_for_backward(vectors)
+        ctx.kernels = kernels
+        return kernels.value(vectors)
+
+    @staticmethod
+    def backward(ctx, rows):  # noqa: ANN001, ANN205
+        return _FastGradient.apply(ctx.saved_tensors[0], rows, ctx.kernels), None
+
+
+class _FastGradient(torch.autograd.Function):
+    """J^T v of the edge vectors and v; differentiable with respect to v."""
+
+    @staticmethod
+    def forward(ctx, vectors, rows, kernels):  # noqa: ANN001, ANN205
+        ctx.save_for_backward(vectors)
+        ctx.kernels = kernels
+        return kernels.vjp(vectors, rows)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, direction):  # noqa: ANN001, ANN205
+        (vectors,) = ctx.saved_tensors
+        # autograd can't tell a Hessian, which needs the first of these, from training, which drops it
+        return torch.full_like(vectors, torch.nan), ctx.kernels.jvp(vectors, direction), None
+
+
+def build_groups(functions: tuple[SymmetryFunction, ...], elements: tuple[str, ...]) -> list[tuple[bool, Group]]:
+    """(is it radial, group) for all functions that share kind, cutoff, cutoff function and weights."""
+    members: dict[tuple, list[SymmetryFunction]] = {}
+    for f in functions:
+        key = (f.kind, f.cutoff, f.cutoff_function, f.inner_cutoff, getattr(f, "weighted", None))
+        members.setdefault(key, []).append(f)
+    own = [{f: k for k, f in enumerate(functions_of(functions, e))} for e in elements]
+    return [(is_radial(group[0]), _group(group, elements, own)) for group in members.values()]
+
+
+def _group(
+    members: list[SymmetryFunction], elements: tuple[str, ...], own: list[dict[SymmetryFunction, int]]
+) -> Group:
+    """One group; `own` is {function: place in the descriptor} of each element."""
+    head = members[0]
+    chebyshev = "chebyshev" in head.kind
+    resolved = "behler" in head.kind
+    radial = sorted({_radial_key(f) for f in members})
+    angular = [(0.0, float(k)) for k in range(max(f.order for f in members) + 1)] if chebyshev else None
+    angular = angular or sorted({_angular_key(f) for f in members})
+    classes = np.arange(len(elements)) if resolved else np.zeros(len(elements), dtype=np.int64)
+    n = int(classes.max()) + 1
+    pairs = [(a,) for a in range(n)] if is_radial(head) else [(a, b) for a in range(n) for b in range(a, n)]
+    columns = np.full((len(elements), len(pairs), len(radial), len(angular)), -1, dtype=np.int64)
+    for f in members:
+        names = (f.neighbor,) if hasattr(f, "neighbor") else getattr(f, "neighbors", ())
+        p = pairs.index(tuple(sorted(elements.index(e) for e in names))) if resolved else 0
+        m, a = radial.index(_radial_key(f)), angular.index(_angular_key(f))
+        for s, places in enumerate(own):
+            if f in places:
+                if columns[s, p, m, a] >= 0:
+                    raise ValueError(f"symmetry_functions: {f} is listed twice")
+                columns[s, p, m, a] = places[f]
+    z = np.array([float(atomic_numbers[e]) for e in elements])
+    weighted = "weighted" in head.kind or getattr(head, "weighted", False)
+    weight = (z if is_radial(head) else np.sqrt(z)) if weighted else np.ones_like(z)
+    return Group(
+        cutoff=float(head.cutoff),
+        cutoff_kind=CUTOFF_FUNCTIONS.index(head.cutoff_function),
+        inner=float(head.inner_cutoff),
+        narrow=int(head.kind in ("weighted_angular", "behler_narrow")),
+        chebyshev=int(chebyshev),
+        eta=np.array([eta for eta, _ in radial]),
+        shift=np.array([shift for _, shift in radial]),
+        lambda_=np.array([lambda_ for lambda_, _ in angular]),
+        zeta=np.array([zeta for _, zeta in angular]),
+        weight=weight,
+        species_class=classes.astype(np.int64),
+        columns=columns,
+        active=(columns >= 0).any(axis=(2, 3)),
+    )
+
+
+def _radial_key(f: SymmetryFunction) -> tuple[float, float]:
+    return float(getattr(f, "eta", 0.0)), float(getattr(f, "shift", 0.0))
+
+
+def _angular_key(f: SymmetryFunction) -> tuple[float, float]:
+    return float(getattr(f, "lambda_", 0.0)), float(getattr(f, "order", getattr(f, "zeta", 1.0)))

@@ -1,0 +1,319 @@
+"""Numba building blocks of the symmetry functions: operations on lanes, small enough to be vectorised.
+
+A batch is up to `BATCH` pairs of atoms (radial) or of neighbours of one atom (angular), a lane each. What the batch
+holds of each lane stands in one row of a flat work array: row `k` is `work[k * BATCH : k * BATCH + n]`. One array with
+constant offsets, and a loop for each step, let the compiler see that nothing overlaps, so that it uses the processor's
+vector instructions; exp, cos and powers are written out for the same reason.
+
+A symmetry function is Σ over lanes of w f R_m A_a: the weight and cutoff functions, one of M radial factors R_m =
+exp(-η_m Σ (R - R_s,m)²) and one of A angular factors A_a (a power or a Chebyshev polynomial). Sets of functions are
+grids of M x A, so that their cost is M exponentials, A polynomials and M A multiplications a lane.
+"""
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+from llvmlite import ir
+from numba import njit, types
+from numba.extending import intrinsic
+
+#: lanes of a batch; the work arrays stay in the fastest caches
+BATCH = 128
+COSINE = 1  #: position of "cosine" in `symmetry_functions.CUTOFF_FUNCTIONS`
+STRAIGHT = 1e-14  #: see `symmetry_functions`
+
+#: Rows of the work array. C is cos θ (radial: unused); RA, RB, RJ are R_ij, R_ik, R_jk (radial: only RA); FA (times
+#: the weights), FB, FJ their cutoff functions and DFA, DFB, DFJ the derivatives of these.
+C, RA, RB, RJ, FA, DFA, FB, DFB, FJ, DFJ = range(10)
+#: Sum and sum of squares of the distances; scratch; argument of Chebyshev polynomials and its derivative.
+S1, S2, U, W, X, DX = range(10, 16)
+#: Sums over functions of the factors times their coefficients; see `contract`.
+T0, Q1, Q2, V = range(16, 20)
+#: Changes of R_ij, R_ik, R_jk and cos θ along a direction.
+DA, DB, DJ, DC = range(20, 24)
+#: What a lane adds to the gradients: PA r_a + Q r_b to a's, PB r_b + Q r_a to b's.
+PA, PB, Q = DA, DB, DC
+ROWS = 24
+
+_FAST = {"reassoc", "contract", "nsz", "arcp"}
+
+
+class Group(NamedTuple):
+    """Symmetry functions that share cutoff, cutoff function and weights: a grid of M radial and A angular factors."""
+
+    cutoff: float  #: Å
+    cutoff_kind: int  #: position in `symmetry_functions.CUTOFF_FUNCTIONS`
+    inner: float  #: f_c = 1 below this fraction of the cutoff
+    narrow: int  #: 1 if R_jk takes part
+    chebyshev: int  #: 1 if the angular factors are the polynomials T_0 ... T_(A-1)
+    eta: np.ndarray  #: [M] Å^-2
+    shift: np.ndarray  #: [M] Å
+    lambda_: np.ndarray  #: [A]
+    zeta: np.ndarray  #: [A]
+    weight: np.ndarray  #: [S] weight of a neighbour of each species
+    species_class: np.ndarray  #: [S] neighbours of one class are summed together
+    columns: np.ndarray  #: [S, P, M, A] place of a function in the descriptor of a centre; -1: there is none
+    active: np.ndarray  #: [S, P] whether a centre has functions of the class (radial) or pair of classes P
+
+
+@intrinsic
+def _float_of_bits(typing_context, bits):  # noqa: ANN001, ANN202
+    """The float64 with the bit pattern of an int64."""
+
+    def generate(context, builder, signature, arguments):  # noqa: ANN001, ANN202
+        return builder.bitcast(arguments[0], ir.DoubleType())
+
+    return types.float64(types.int64), generate
+
+
+@njit(inline="always", fastmath=_FAST)
+def _exp(x):
+    """exp(x) for x <= 0, within 1e-16 (2 - x) of it: 2^k times the Taylor series of the rest, |rest| <= ½ ln 2."""
+    x = x if x > -700.0 else -700.0
+    k = np.int32(x * 1.4426950408889634 - 0.5)
+    r = x - k * 0.6931471805599453
+    p = 1.0 + r * (1.0 / 12.0)
+    p = 1.0 + p * r * (1.0 / 11.0)
+    p = 1.0 + p * r * (1.0 / 10.0)
+    p = 1.0 + p * r * (1.0 / 9.0)
+    p = 1.0 + p * r * (1.0 / 8.0)
+    p = 1.0 + p * r * (1.0 / 7.0)
+    p = 1.0 + p * r * (1.0 / 6.0)
+    p = 1.0 + p * r * (1.0 / 5.0)
+    p = 1.0 + p * r * (1.0 / 4.0)
+    p = 1.0 + p * r * (1.0 / 3.0)
+    p = 1.0 + p * r * (1.0 / 2.0)
+    p = 1.0 + p * r
+    return p * _float_of_bits((np.int64(k) + 1023) << 52)
+
+
+@njit(inline="always", fastmath=_FAST)
+def _cosine_cutoff(x):
+    """f = cos²(πx/2) and df/dx = -π sin(πx/2) cos(πx/2) by Taylor series, 0 <= x <= 1."""
+    t = 0.5 * math.pi * x
+    y = t * t
+    c = 1.0 - y * (1.0 / 462.0)
+    c = 1.0 - y * c * (1.0 / 380.0)
+    c = 1.0 - y * c * (1.0 / 306.0)
+    c = 1.0 - y * c * (1.0 / 240.0)
+    c = 1.0 - y * c * (1.0 / 182.0)
+    c = 1.0 - y * c * (1.0 / 132.0)
+    c = 1.0 - y * c * (1.0 / 90.0)
+    c = 1.0 - y * c * (1.0 / 56.0)
+    c = 1.0 - y * c * (1.0 / 30.0)
+    c = 1.0 - y * c * (1.0 / 12.0)
+    c = 1.0 - y * c * (1.0 / 2.0)
+    s = 1.0 - y * (1.0 / 420.0)
+    s = 1.0 - y * s * (1.0 / 342.0)
+    s = 1.0 - y * s * (1.0 / 272.0)
+    s = 1.0 - y * s * (1.0 / 210.0)
+    s = 1.0 - y * s * (1.0 / 156.0)
+    s = 1.0 - y * s * (1.0 / 110.0)
+    s = 1.0 - y * s * (1.0 / 72.0)
+    s = 1.0 - y * s * (1.0 / 42.0)
+    s = 1.0 - y * s * (1.0 / 20.0)
+    s = 1.0 - y * s * (1.0 / 6.0)
+    return c * c, -math.pi * c * s * t
+
+
+@njit(inline="always", fastmath=_FAST)
+def _acos(c):
+    """arccos(c): with arcsin(x) = x + x R(x²), |x| <= ½, it is π/2 - arcsin(c), or 2 arcsin(sqrt(½ (1 - |c|))) and its
+    supplement. R is the rational function of fdlibm's e_acos.c."""
+    size = abs(c)
+    small = size < 0.5
+    z = c * c if small else 0.5 - 0.5 * size
+    p = 0.0400555345006794114027 - z * (7.91534994289814532176e-04 + z * 3.47933107596021167570e-05)
+    p = 1.66666666666666657415e-01 - z * (3.25565818622400915405e-01 - z * (2.01212532134862925881e-01 - z * p))
+    q = 2.02094576023350569471 - z * (6.88283971605453293030e-01 - z * 7.70381505559019352791e-02)
+    q = 1.0 - z * (2.40339491173441421878 - z * q)
+    x = c if small else math.sqrt(z)
+    asin = x + x * z * p / q
+    large = 2.0 * asin if c > 0.0 else math.pi - 2.0 * asin
+    return 0.5 * math.pi - asin if small else large
+
+
+@njit(cache=True, error_model="numpy")
+def cutoff_value(kind, r, cutoff, inner):
+    """(f_c, df_c/dr) of r < cutoff; the formulas stand in `symmetry_functions.cutoff_function`."""
+    if kind == 2 or kind == 3:
+        t = math.tanh(1.0 - r / cutoff)
+        norm = math.tanh(1.0) ** 3 if kind == 3 else 1.0
+        return t**3 / norm, 3.0 * t * t * (t * t - 1.0) / cutoff / norm
+    width = cutoff - inner * cutoff
+    x = (r - inner * cutoff) / width
+    if x <= 0.0 or kind == 0:
+        return 1.0, 0.0
+    if kind == COSINE:
+        f, df = _cosine_cutoff(x)
+    elif kind == 4:
+        d = 1.0 / (1.0 - x * x)
+        f = math.exp(1.0 - d)
+        df = -2.0 * x * d * d * f
+    elif kind == 5:
+        f, df = 1.0 + x * x * (2.0 * x - 3.0), 6.0 * x * (x - 1.0)
+    elif kind == 6:
+        f, df = 1.0 + x**3 * ((15.0 - 6.0 * x) * x - 10.0), -30.0 * x**2 * (x - 1.0) ** 2
+    elif kind == 7:
+        f, df = 1.0 + x**4 * (x * (x * (20.0 * x - 70.0) + 84.0) - 35.0), 140.0 * x**3 * (x - 1.0) ** 3
+    else:
+        f = 1.0 + x**5 * (x * (x * ((315.0 - 70.0 * x) * x - 540.0) + 420.0) - 126.0)
+        df = -630.0 * x**4 * (x - 1.0) ** 4
+    return f, df / width
+
+
+@njit(inline="always")
+def _row(array, k):
+    """Lanes of row k; an index that starts at 0 is known not to be negative, which vectorising needs."""
+    return array[k * BATCH : (k + 1) * BATCH]
+
+
+@njit(cache=True, error_model="numpy", fastmath=_FAST)
+def neighbour_cutoffs(group, work, n):
+    """RJ = sqrt(RJ), and its cutoff function and derivative."""
+    for i in range(n):
+        work[RJ * BATCH + i] = math.sqrt(work[RJ * BATCH + i])
+    if group.cutoff_kind != COSINE:
+        for i in range(n):
+            f, df = cutoff_value(group.cutoff_kind, work[RJ * BATCH + i], group.cutoff, group.inner)
+            work[FJ * BATCH + i] = f
+            work[DFJ * BATCH + i] = df
+        return
+    start = group.inner * group.cutoff
+    scale = 1.0 / (group.cutoff - start)
+    for i in range(n):
+        x = (work[RJ * BATCH + i] - start) * scale
+        f, df = _cosine_cutoff(x if x > 0.0 else 0.0)
+        work[FJ * BATCH + i] = f
+        work[DFJ * BATCH + i] = df * scale
+
+
+@njit(cache=True, error_model="numpy", fastmath=_FAST)
+def radial_factors(group, work, radial, n, distances):
+    """radial[m] = R_m of the sums over the first `distances` of R_ij, R_ik, R_jk."""
+    for i in range(n):
+        a, b, j = work[RA * BATCH + i], 0.0, 0.0
+        if distances > 1:
+            b = work[RB * BATCH + i]
+        if distances > 2:
+            j = work[RJ * BATCH + i]
+        work[S1 * BATCH + i] = a + b + j
+        work[S2 * BATCH + i] = a * a + b * b + j * j
+    for m in range(len(group.eta)):
+        eta, shift, factor = group.eta[m], group.shift[m], _row(radial, m)
+        constant = distances * shift * shift
+        if eta == 0.0:
+            factor[:n] = 1.0
+            continue
+        for i in range(n):
+            square = work[S2 * BATCH + i] - 2.0 * shift * work[S1 * BATCH + i] + constant
+            factor[i] = _exp(-eta * square)
+
+
+@njit(cache=True, error_model="numpy", fastmath=_FAST)
+def angular_factors(group, work, angular, slope, n):
+    """angular[a] = A_a and slope[a] = dA_a/dcos θ; A_a = 2 [½ (1 + λ cos θ)]^ζ, or T_a of row X."""
+    if group.chebyshev:
+        _chebyshev_factors(work, angular, slope, n, len(group.zeta))
+        return
+    for a in range(len(group.zeta)):
+        lambda_, zeta = group.lambda_[a], group.zeta[a]
+        value, change = _row(angular, a), _row(slope, a)
+        for i in range(n):
+            x = 0.5 + 0.5 * lambda_ * work[C * BATCH + i]
+            work[U * BATCH + i] = x if x > 0.0 else 0.0
+        _power(work, change, zeta - 1.0, n)
+        for i in range(n):
+            value[i] = 2.0 * change[i] * work[U * BATCH + i]
+        for i in range(n):
+            change[i] *= zeta * lambda_
+
+
+@njit(cache=True, error_model="numpy", fastmath=_FAST)
+def _power(work, out, exponent, n):
+    """out = U^exponent; by squaring where the exponent is whole."""
+    e = int(exponent)
+    if e != exponent:
+        for i in range(n):
+            out[i] = work[U * BATCH + i] ** exponent
+        return
+    for i in range(n):
+        work[W * BATCH + i] = work[U * BATCH + i]
+        out[i] = 1.0
+    while e:
+        if e & 1:
+            for i in range(n):
+                out[i] *= work[W * BATCH + i]
+        e >>= 1
+        if e:
+            for i in range(n):
+                work[W * BATCH + i] *= work[W * BATCH + i]
+
+
+@njit(cache=True, error_model="numpy", fastmath=_FAST)
+def _chebyshev_factors(work, angular, slope, n, count):
+    """T_a(X) and DX dT_a/dX for a < count by their recurrences."""
+    x, dx = _row(work, X), _row(work, DX)
+    angular[:n] = 1.0
+    slope[:n] = 0.0
+    if count > 1:
+        angular[BATCH : BATCH + n] = x[:n]
+        slope[BATCH : BATCH + n] = dx[:n]
+    for a in range(2, count):
+        t, t_last, t_before = _row(angular, a), _row(angular, a - 1), _row(angular, a - 2)
+        d, d_last, d_before = _row(slope, a), _row(slope, a - 1), _row(slope, a - 2)
+        for i in range(n):
+            t[i] = 2.0 * x[i] * t_last[i] - t_before[i]
+        for i in range(n):
+            d[i] = 2.0 * (dx[i] * t_last[i] + x[i] * d_last[i]) - d_before[i]
+
+
+@njit(cache=True, error_model="numpy", fastmath=_FAST)
+def angle_argument(work, n):
+    """X = 2θ/π - 1 and DX = dX/dcos θ, with θ = arccos((1 - STRAIGHT) cos θ)."""
+    for i in range(n):
+        c = (1.0 - STRAIGHT) * work[C * BATCH + i]
+        c = min(max(c, STRAIGHT - 1.0), 1.0 - STRAIGHT)
+        work[X * BATCH + i] = 2.0 / math.pi * _acos(c) - 1.0
+        # (1 - c)(1 + c): 1 - c² would lose the digits that count here
+        work[DX * BATCH + i] = -2.0 / math.pi * (1.0 - STRAIGHT) / math.sqrt((1.0 - c) * (1.0 + c))
+
+
+@njit(cache=True, error_model="numpy", fastmath=_FAST)
+def add_products(total, radial, angular, n):
+    """total[m, a] += Σ_lanes radial[m] angular[a]."""
+    for m in range(total.shape[0]):
+        for a in range(total.shape[1]):
+            value = 0.0
+            left, right = _row(radial, m), _row(angular, a)
+            for i in range(n):
+                value += left[i] * right[i]
+            total[m, a] += value
+
+
+@njit(cache=True, error_model="numpy", fastmath=_FAST)
+def contract(group, coefficients, work, radial, angular, slope, n):
+    """T0 = Σ c R_m A_a, Q1 = Σ c η_m R_m A_a, Q2 = Σ c η_m R_s,m R_m A_a, V = Σ c R_m dA_a; c = coefficients[m, a]."""
+    for i in range(n):
+        work[T0 * BATCH + i] = 0.0
+        work[Q1 * BATCH + i] = 0.0
+        work[Q2 * BATCH + i] = 0.0
+        work[V * BATCH + i] = 0.0
+    for m in range(coefficients.shape[0]):
+        for i in range(n):
+            work[U * BATCH + i] = 0.0
+            work[W * BATCH + i] = 0.0
+        for a in range(coefficients.shape[1]):
+            c, value, change = coefficients[m, a], _row(angular, a), _row(slope, a)
+            for i in range(n):
+                work[U * BATCH + i] += c * value[i]
+            for i in range(n):
+                work[W * BATCH + i] += c * change[i]
+        eta, etas, factor = group.eta[m], group.eta[m] * group.shift[m], _row(radial, m)
+        for i in range(n):
+            u = factor[i] * work[U * BATCH + i]
+            work[T0 * BATCH + i] += u
+            work[Q1 * BATCH + i] += eta * u
+            work[Q2 * BATCH + i] += etas * u
+            work[V * BATCH + i] += factor[i] * work[W * BATCH + i]

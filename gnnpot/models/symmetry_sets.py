@@ -1,0 +1,161 @@
+"""Sets of symmetry functions for given elements and cutoffs."""
+
+from dataclasses import dataclass
+from itertools import combinations_with_replacement
+from typing import Literal
+
+import numpy as np
+
+from gnnpot.models.symmetry_functions import (
+    BehlerNarrow,
+    BehlerRadial,
+    BehlerWide,
+    ChebyshevAngular,
+    ChebyshevRadial,
+    SymmetryFunction,
+    WeightedAngular,
+    WeightedRadial,
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WeightedSet:
+    """Weighted Behler functions: as many for one element as for ten. See `weighted_set`."""
+
+    kind: Literal["weighted"] = "weighted"
+    radial_cutoff: float = 6.0  #: Å
+    angular_cutoff: float = 4.5  #: Å
+    radial: int = 16  #: number of Gaussians in the distance
+    angular: int = 3  #: number of Gaussians in the distances of a triplet
+    zeta: tuple[float, ...] = (1.0, 2.0, 4.0, 16.0)
+
+    def functions(self, elements: tuple[str, ...]) -> tuple[SymmetryFunction, ...]:
+        return weighted_set(self.radial_cutoff, self.angular_cutoff, self.radial, self.angular, self.zeta)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChebyshevSet:
+    """Chebyshev polynomials of distances and angles. See `chebyshev_set`."""
+
+    kind: Literal["chebyshev"] = "chebyshev"
+    radial_cutoff: float = 6.0  #: Å
+    angular_cutoff: float = 4.5  #: Å
+    radial_order: int = 14
+    angular_order: int = 8
+
+    def functions(self, elements: tuple[str, ...]) -> tuple[SymmetryFunction, ...]:
+        return chebyshev_set(
+            self.radial_cutoff, self.angular_cutoff, self.radial_order, self.angular_order, len(elements) > 1
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BehlerSet:
+    """Behler functions for every element and pair of elements. See `behler_set`."""
+
+    kind: Literal["behler"] = "behler"
+    radial_cutoff: float = 6.0  #: Å
+    angular_cutoff: float = 5.0  #: Å
+    radial: int = 10  #: number of Gaussians in the distance
+    angular: int = 3  #: number of Gaussians in the distances of a triplet
+    zeta: tuple[float, ...] = (1.0, 2.0, 4.0, 16.0)
+    wide: bool = False  #: angular functions without the distance between the neighbours
+
+    def functions(self, elements: tuple[str, ...]) -> tuple[SymmetryFunction, ...]:
+        return behler_set(
+            elements, self.radial_cutoff, self.angular_cutoff, self.radial, self.angular, self.zeta, self.wide
+        )
+
+
+SymmetrySet = WeightedSet | ChebyshevSet | BehlerSet
+
+
+def weighted_set(
+    radial_cutoff: float,
+    angular_cutoff: float,
+    radial: int = 16,
+    angular: int = 3,
+    zeta: tuple[float, ...] = (1.0, 2.0, 4.0, 16.0),
+) -> tuple[SymmetryFunction, ...]:
+    """`WeightedRadial` and `WeightedAngular` functions: the grids of `radial_grid` and `angular_etas`, λ = ±1."""
+    functions: list[SymmetryFunction] = [
+        WeightedRadial(eta=eta, shift=shift, cutoff=radial_cutoff) for eta, shift in radial_grid(radial_cutoff, radial)
+    ]
+    functions += [
+        WeightedAngular(eta=eta, zeta=z, lambda_=sign, cutoff=angular_cutoff)
+        for eta in angular_etas(angular_cutoff, angular)
+        for z in zeta
+        for sign in (-1.0, 1.0)
+    ]
+    return tuple(functions)
+
+
+def chebyshev_set(
+    radial_cutoff: float,
+    angular_cutoff: float,
+    radial_order: int = 14,
+    angular_order: int = 8,
+    several_elements: bool = True,
+) -> tuple[SymmetryFunction, ...]:
+    """Orders 0 to `radial_order` and 0 to `angular_order`; for several elements unweighted and weighted.
+
+    As in Artrith et al. 2017: the unweighted half tells the structure, the weighted half the composition.
+    """
+    functions: list[SymmetryFunction] = []
+    for weighted in (False, True) if several_elements else (False,):
+        functions += [
+            ChebyshevRadial(order=k, cutoff=radial_cutoff, weighted=weighted) for k in range(radial_order + 1)
+        ]
+        functions += [
+            ChebyshevAngular(order=k, cutoff=angular_cutoff, weighted=weighted) for k in range(angular_order + 1)
+        ]
+    return tuple(functions)
+
+
+def behler_set(
+    elements: tuple[str, ...],
+    radial_cutoff: float,
+    angular_cutoff: float,
+    radial: int = 10,
+    angular: int = 3,
+    zeta: tuple[float, ...] = (1.0, 2.0, 4.0, 16.0),
+    wide: bool = False,
+) -> tuple[SymmetryFunction, ...]:
+    """`BehlerRadial` and `BehlerNarrow` (or `BehlerWide`) functions for all centres, neighbours and pairs of them."""
+    angle = BehlerWide if wide else BehlerNarrow
+    functions: list[SymmetryFunction] = []
+    for centre in elements:
+        functions += [
+            BehlerRadial(centre=centre, neighbor=neighbor, eta=eta, shift=shift, cutoff=radial_cutoff)
+            for neighbor in elements
+            for eta, shift in radial_grid(radial_cutoff, radial)
+        ]
+        functions += [
+            angle(centre=centre, neighbors=pair, eta=eta, zeta=z, lambda_=sign, cutoff=angular_cutoff)
+            for pair in combinations_with_replacement(elements, 2)
+            for eta in angular_etas(angular_cutoff, angular)
+            for z in zeta
+            for sign in (-1.0, 1.0)
+        ]
+    return tuple(functions)
+
+
+def radial_grid(cutoff: float, count: int) -> list[tuple[float, float]]:
+    """(η, R_s) of `count` Gaussians: a third centred at 0 and ever narrower, the others shifted along the distance.
+
+    Gastegger et al. 2018, sec. II C: centred ones have η = 1/(2 R²) with R up to R_c, shifted ones the width of their
+    spacing. Shifts begin at 1.5 Å, below which no two atoms come.
+    """
+    centred = max(count // 3, 1)
+    widths = np.geomspace(cutoff, max(cutoff / 4, 1.0), centred)
+    grid = [(float(0.5 / w**2), 0.0) for w in widths]
+    shifts = np.linspace(1.5, cutoff - 0.5, max(count - centred, 0))
+    spacing = (cutoff - 2.0) / max(len(shifts) - 1, 1)
+    return grid + [(float(0.5 / spacing**2), float(s)) for s in shifts]
+
+
+def angular_etas(cutoff: float, count: int) -> list[float]:
+    """η of `count` Gaussians in the distances of a triplet: from nearly constant to a width of a third of R_c."""
+    if count == 1:
+        return [float(0.5 / cutoff**2)]
+    return [float(0.5 / w**2) for w in np.geomspace(2 * cutoff, cutoff / 3, count)]

@@ -1,0 +1,86 @@
+"""Universal screened repulsion of nuclei (Ziegler, Biersack & Littmark 1985).
+
+    V(r)  =  k_e Z_i Z_j / r  φ(r/a)  f_c(r / r_ij)                                                           (1)
+    φ(x)  =  0.18175 e^(-3.19980 x) + 0.50986 e^(-0.94229 x) + 0.28022 e^(-0.40290 x) + 0.02817 e^(-0.20162 x) (2)
+    a     =  0.46850 Å / (Z_i^0.23 + Z_j^0.23)                                                                (3)
+    r_ij  =  min(R_i + R_j, cutoff)                                                                           (4)
+    E_i   =  ½ Σ_j V(r_ij)                                                                                    (5)
+
+with the polynomial cutoff f_c, whose value, slope and curvature vanish at r_ij, and the covalent radii R (Cordero et al.
+2008, from ASE). Between bonded atoms it is nearly nothing; for atoms on top of each other it is what no training data
+teaches, and keeps simulations from collapsing.
+
+| symbol | variable           | shape | unit |
+|--------|--------------------|-------|------|
+| k_e    | units.COULOMB      |       | eV Å |
+| Z      | numbers            | [N]   |      |
+| R      | covalent_radii     | [119] | Å    |
+| E_i    | energies           | [N]   | eV   |
+
+Source of the digits of (2) and (3): Ziegler, Biersack & Littmark, *The Stopping and Range of Ions in Matter* (Pergamon
+1985), as LAMMPS `pair_style zbl` has them. The cutoff is that of Batatia et al. 2023 (MACE-MP-0), with power 6.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from ase.data import atomic_numbers, covalent_radii
+from torch import Tensor
+
+from gnnpot.graphs import Graph
+from gnnpot.models.base import AtomicOutput, EnergyModel
+from gnnpot.models.basis import polynomial_cutoff
+from gnnpot.models.layers import scatter_sum
+from gnnpot.units import COULOMB
+
+_SCREENING = ((0.18175, 3.19980), (0.50986, 0.94229), (0.28022, 0.40290), (0.02817, 0.20162))
+_LENGTH, _EXPONENT = 0.46850, 0.23
+
+
+@dataclass(frozen=True, slots=True)
+class ZBLConfig:
+    """Options of `ZBL`."""
+
+    architecture: Literal["zbl"] = "zbl"
+    elements: tuple[str, ...] = ()
+    cutoff: float = 5.0  #: Å, the most that a pair's reach may be
+    power: int = 6  #: of the polynomial cutoff: the larger, the steeper its end
+
+    def __post_init__(self) -> None:
+        if self.cutoff <= 0:
+            raise ValueError(f"cutoff: {self.cutoff} is not a positive length")
+        if self.power < 3:
+            raise ValueError(f"power: {self.power} is below 3; the energy would not be smooth")
+
+
+class ZBL(EnergyModel):
+    """Equation (5), in eV: a term of a `Potential`. It has no parameters and calculates in the edge vectors' dtype."""
+
+    def __init__(self, config: ZBLConfig) -> None:
+        radii = torch.as_tensor(covalent_radii, dtype=torch.float64)[:119].clone()
+        reach = 2 * max((float(radii[atomic_numbers.get(e, 0)]) for e in config.elements), default=0.0)
+        super().__init__(config.elements, cutoff=min(config.cutoff, reach))
+        self.config = config
+        self.register_buffer("covalent_radii", radii, persistent=False)
+
+    def forward(self, graph: Graph) -> AtomicOutput:
+        near, distances = self._near(graph)
+        centre, neighbor = graph.edge_index[:, near]
+        z_i, z_j = graph.numbers[centre].to(distances.dtype), graph.numbers[neighbor].to(distances.dtype)
+        reach = self._reach(graph.numbers[centre], graph.numbers[neighbor]).to(distances.dtype)
+        x = distances * (z_i**_EXPONENT + z_j**_EXPONENT) / _LENGTH
+        screening = sum(c * torch.exp(-b * x) for c, b in _SCREENING)
+        pair = COULOMB * z_i * z_j / distances * screening * polynomial_cutoff(distances / reach, 1.0, self.config.power)
+        return AtomicOutput(energies=scatter_sum(0.5 * pair, centre, graph.numbers.shape[0]))
+
+    def _near(self, graph: Graph) -> tuple[Tensor, Tensor]:
+        """Indices and lengths of the edges that may be within reach: few of those that a model's cutoff gives."""
+        with torch.no_grad():
+            lengths = torch.linalg.vector_norm(graph.edge_vectors, dim=1)
+            near = torch.nonzero(lengths < self.cutoff).reshape(-1)
+        return near, torch.linalg.vector_norm(graph.edge_vectors[near], dim=1)
+
+    def _reach(self, z_i: Tensor, z_j: Tensor) -> Tensor:
+        """Equation (4), [E] Å."""
+        return (self.covalent_radii[z_i] + self.covalent_radii[z_j]).clamp(max=self.config.cutoff)

@@ -1,0 +1,193 @@
+"""A potential: what models say of the atoms, plus element references; one derivative gives everything else.
+
+    potential = Potential(model, references, energy_scale=1.5, terms=[ZBL(elements)])
+    prediction = potential(potential.graph(frame))
+    prediction.energy, prediction.forces, prediction.stress
+
+The energy of B structures with atoms i is
+
+    E = Σ_i [ s m_i + Σ_t t_i + E0(Z_i) ]                                                                      (1)
+
+with the model's atomic energies m_i, the energy scale s, the other terms t_i (short-range repulsion) and the element
+references E0. E depends on the atoms only through the edge vectors r_e = r_j - r_i, so with g_e = dE/dr_e, calculated
+once by reverse differentiation,
+
+    F_i   =  Σ_{e: centre i} g_e - Σ_{e: neighbour i} g_e                                                       (2)
+    σ     =  1/V Σ_e ½ (r_e ⊗ g_e + g_e ⊗ r_e)                                                                 (3)
+    W_i   =  -½ Σ_{e: centre or neighbour i} r_e ⊗ g_e,   Σ_i W_i = -V σ                                        (4)
+
+| symbol | variable             | shape        | unit   |
+|--------|----------------------|--------------|--------|
+| s      | energy_scale         | []           | eV     |
+| E0     | reference_energies   | [119]        | eV     |
+| g_e    | edge_gradient        | [E, 3]       | eV/Å   |
+| F_i    | forces               | [N, 3]       | eV/Å   |
+| σ      | stress               | [B, 6] Voigt | eV/Å³  |
+| W_i    | virials              | [N, 3, 3]    | eV     |
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from ase import Atoms
+from torch import Tensor, nn
+
+from gnnpot.data.frame import Frame
+from gnnpot.data.references import ElementReferences
+from gnnpot.graphs import Graph, build_graph
+from gnnpot.models.base import EnergyModel, check_elements
+from gnnpot.units import VOIGT
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """What a potential says of B structures with N atoms in all. `None`: not asked for, or not known to the model."""
+
+    energy: Tensor  #: [B] float64, eV
+    energies: Tensor  #: [N] float64, eV, of each atom; they sum to `energy`
+    forces: Tensor | None = None  #: [N, 3] eV/Å
+    stress: Tensor | None = None  #: [B, 6] eV/Å³, Voigt; NaN where the cell has no volume
+    virials: Tensor | None = None  #: [N, 3, 3] eV
+    magmoms: Tensor | None = None  #: [N] µB
+
+
+class Potential(nn.Module):
+    """Equation (1): `energy_scale` times a model, plus further terms, plus element references.
+
+    `references` must hold an energy for every element of the model. The energies are summed in float64 whatever the
+    model's dtype. `terms` are models whose energies are in eV already.
+    """
+
+    def __init__(
+        self,
+        model: EnergyModel,
+        references: ElementReferences,
+        energy_scale: float = 1.0,
+        terms: Sequence[EnergyModel] = (),
+    ) -> None:
+        super().__init__()
+        self.model = model
+        self.references = references
+        self.terms = nn.ModuleList(terms)
+        known = set(references.elements)
+        for term in (model, *terms):
+            known &= set(term.elements)
+        self.elements = tuple(e for e in model.elements if e in known)
+        energies = torch.as_tensor(references.energies_by_number(), dtype=torch.float64)
+        self.register_buffer("reference_energies", energies, persistent=False)
+        self.register_buffer("energy_scale", torch.tensor(energy_scale, dtype=torch.float64))
+
+    @property
+    def cutoff(self) -> float:
+        """Å; the largest of the model's and the terms'."""
+        return max(m.cutoff for m in (self.model, *self.terms))
+
+    @property
+    def three_body_cutoff(self) -> float | None:
+        """Å; the largest, or `None` if no model needs triplets."""
+        return max(
+            (m.three_body_cutoff for m in (self.model, *self.terms) if m.three_body_cutoff is not None), default=None
+        )
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The precision in which the models calculate."""
+        return next((p.dtype for p in self.model.parameters()), torch.float64)
+
+    @property
+    def device(self) -> torch.device:
+        return self.energy_scale.device
+
+    def _apply(self, fn, recurse: bool = True):  # noqa: ANN001, ANN202 - torch's own signature
+        """Moves and casts everything, but keeps the energy scale and the references in float64."""
+        references, scale = self.reference_energies, self.energy_scale
+        super()._apply(fn, recurse)
+        self.reference_energies = references.to(self.reference_energies.device)
+        self.energy_scale = scale.to(self.energy_scale.device)
+        return self
+
+    def graph(self, structure: Frame | Atoms, *, labels: bool = False) -> Graph:
+        """The graph of a structure for this potential. Raises `UnknownElementError` for elements it has not seen."""
+        frame = structure if isinstance(structure, Frame) else Frame.from_atoms(structure, labels=labels)
+        check_elements(frame.numbers, self.elements, frame.where)
+        return build_graph(frame, self.cutoff, self.three_body_cutoff, labels=labels)
+
+    def forward(
+        self, graph: Graph, *, forces: bool = True, stress: bool = True, virials: bool = False, training: bool = False
+    ) -> Prediction:
+        """Equations (1) to (4) for a graph or a batch of graphs; `training` keeps what a loss needs to differentiate.
+
+        `energy` is differentiable with respect to the parameters in any case; forces and stress only with `training`.
+        """
+        with_gradient = forces or stress or virials
+        edge_vectors = graph.edge_vectors.to(self.dtype)
+        if with_gradient:
+            edge_vectors = edge_vectors.detach().requires_grad_()
+        # a shallow copy, so that the caller's graph stays as it was
+        graph = graph.clone_with_edge_vectors(edge_vectors)
+        with torch.set_grad_enabled(with_gradient or torch.is_grad_enabled()):
+            energies, magmoms = self._atomic_energies(graph)
+            batch = _batch(graph)
+            energy = energies.new_zeros(graph.cell.shape[0]).index_add(0, batch, energies)
+        if not with_gradient:
+            return Prediction(energy=energy, energies=energies, magmoms=magmoms)
+        gradient = edge_gradient(energy, edge_vectors, training)
+        if not training:
+            energy, energies = energy.detach(), energies.detach()
+            magmoms = None if magmoms is None else magmoms.detach()
+            edge_vectors = edge_vectors.detach()
+        return Prediction(
+            energy=energy,
+            energies=energies,
+            forces=forces_from_edges(gradient, graph) if forces else None,
+            stress=stress_from_edges(gradient, edge_vectors, graph) if stress else None,
+            virials=virials_from_edges(gradient, edge_vectors, graph) if virials else None,
+            magmoms=magmoms,
+        )
+
+    def _atomic_energies(self, graph: Graph) -> tuple[Tensor, Tensor | None]:
+        output = self.model(graph)
+        energies = self.energy_scale * output.energies.double() + self.reference_energies[graph.numbers]
+        for term in self.terms:
+            energies = energies + term(graph).energies.double()
+        return energies, output.magmoms
+
+
+def edge_gradient(energy: Tensor, edge_vectors: Tensor, training: bool) -> Tensor:
+    """g_e = dE/dr_e, [E, 3]; zeros for a structure without edges."""
+    if edge_vectors.shape[0] == 0 or not energy.requires_grad:
+        return torch.zeros_like(edge_vectors)
+    (gradient,) = torch.autograd.grad(energy.sum(), edge_vectors, create_graph=training, allow_unused=True)
+    return torch.zeros_like(edge_vectors) if gradient is None else gradient
+
+
+def forces_from_edges(gradient: Tensor, graph: Graph) -> Tensor:
+    """Equation (2), [N, 3]."""
+    centre, neighbor = graph.edge_index
+    zeros = gradient.new_zeros(graph.numbers.shape[0], 3)
+    return zeros.index_add(0, centre, gradient).index_add(0, neighbor, -gradient)
+
+
+def stress_from_edges(gradient: Tensor, edge_vectors: Tensor, graph: Graph) -> Tensor:
+    """Equation (3), [B, 6]; NaN where the cell has no volume."""
+    edge_batch = _batch(graph)[graph.edge_index[0]]
+    components = [0.5 * (edge_vectors[:, i] * gradient[:, j] + edge_vectors[:, j] * gradient[:, i]) for i, j in VOIGT]
+    virial = gradient.new_zeros(graph.cell.shape[0], 6).index_add(0, edge_batch, torch.stack(components, dim=1))
+    volume = torch.linalg.det(graph.cell).abs()
+    volume = torch.where(volume > 0, volume, torch.nan)
+    return virial / volume.to(virial.dtype)[:, None]
+
+
+def virials_from_edges(gradient: Tensor, edge_vectors: Tensor, graph: Graph) -> Tensor:
+    """Equation (4), [N, 3, 3]: each edge's virial goes half to its centre and half to its neighbour."""
+    centre, neighbor = graph.edge_index
+    outer = -0.5 * edge_vectors[:, :, None] * gradient[:, None, :]
+    zeros = gradient.new_zeros(graph.numbers.shape[0], 3, 3)
+    return zeros.index_add(0, centre, outer).index_add(0, neighbor, outer)
+
+
+def _batch(graph: Graph) -> Tensor:
+    """Index of each atom's structure, [N]; a graph that was not batched is one structure."""
+    batch = graph.get("batch")
+    return torch.zeros_like(graph.numbers) if batch is None else batch

@@ -1,0 +1,56 @@
+"""The one convention of units, and named converters into it.
+
+| quantity          | unit | convention                                                     |
+|-------------------|------|----------------------------------------------------------------|
+| length, positions | Å    |                                                                |
+| energy            | eV   | total energy of the cell unless a name says `per_atom`         |
+| forces            | eV/Å | -dE/dr                                                         |
+| stress            | eV/Å³| +1/V dE/dε: positive under tension (ASE's sign); Voigt order   |
+|                   |      | xx, yy, zz, yz, xz, xy (ASE's order), shear not doubled        |
+| magnetic moments  | µB   |                                                                |
+| time              | fs   | outside ASE's own time unit                                    |
+| temperature       | K    |                                                                |
+
+The values are those of `ase.units` (CODATA 2014).
+"""
+
+import numpy as np
+from ase import units as _ase
+
+HARTREE: float = _ase.Hartree
+RYDBERG: float = _ase.Rydberg
+BOHR: float = _ase.Bohr
+GPA: float = _ase.GPa
+KBAR: float = 0.1 * _ase.GPa
+FEMTOSECOND: float = _ase.fs
+BOLTZMANN: float = _ase.kB
+#: e²/(4πε₀) in eV Å
+COULOMB: float = _ase.Hartree * _ase.Bohr
+
+#: (row, column) of each Voigt component, ASE's order
+VOIGT: tuple[tuple[int, int], ...] = ((0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1))
+
+
+def stress_to_voigt(stress: np.ndarray) -> np.ndarray:
+    """Voigt components `[..., 6]` of symmetric stress tensors `[..., 3, 3]`; off-diagonal pairs are averaged."""
+    stress = np.asarray(stress, dtype=float)
+    return np.stack([0.5 * (stress[..., i, j] + stress[..., j, i]) for i, j in VOIGT], axis=-1)
+
+
+def stress_from_voigt(voigt: np.ndarray) -> np.ndarray:
+    """Symmetric stress tensors `[..., 3, 3]` of Voigt components `[..., 6]`."""
+    voigt = np.asarray(voigt, dtype=float)
+    full = np.empty((*voigt.shape[:-1], 3, 3))
+    for k, (i, j) in enumerate(VOIGT):
+        full[..., i, j] = full[..., j, i] = voigt[..., k]
+    return full
+
+
+def stress_from_vasp_kbar(stress: np.ndarray) -> np.ndarray:
+    """VASP's tensor `[3, 3]` in kbar, positive under compression, to Voigt eV/Å³ in gnnpot's sign."""
+    return stress_to_voigt(-KBAR * np.asarray(stress, dtype=float))
+
+
+def stress_from_virial(virial: np.ndarray, volume: float) -> np.ndarray:
+    """A virial `[3, 3]` = -dE/dε in eV to Voigt stress in eV/Å³ of a cell of `volume` Å³."""
+    return stress_to_voigt(-np.asarray(virial, dtype=float) / volume)
