@@ -55,7 +55,7 @@ class StressConvention:
             raise DataError(f"stress sign '{self.sign}' is not known; say which is positive, tension or compression")
         pairs = self.pairs
         if len(pairs) != 6 or len(set(pairs)) != 6:
-            raise DataError(f"stress order '{self.order}' is not known; give six of xx yy zz yz xz xy in the file's order")
+            raise DataError(f"stress order '{self.order}' is not known; give xx yy zz yz xz xy in the file's order")
 
     @classmethod
     def parse(cls, text: "str | StressConvention") -> "StressConvention":

@@ -13,8 +13,8 @@ import torch
 from ase import Atoms
 from ase.calculators import calculator as ase_calculator
 
-from gnnpot.errors import DataError, SimulationError
 from gnnpot.engines.skin import SkinList
+from gnnpot.errors import DataError, SimulationError
 from gnnpot.graphs import Graph
 from gnnpot.graphs.graph import graph_from_neighbors
 from gnnpot.models.base import check_elements

@@ -2,19 +2,19 @@
 
     result = run_md(atoms, calculator, MDConfig(temperature=600, steps=10_000), trajectory="run.traj", log="run.log")
 
-| ensemble   | integrator                                      | degrees of freedom f                                   |
-|------------|-------------------------------------------------|--------------------------------------------------------|
-| `nve`      | velocity Verlet                                 | 3N - 3, and less 3 (2 for a line) without periodicity   |
-| `bussi`    | stochastic velocity rescaling + velocity Verlet | the same: drift and rotation stay zero                 |
-| `langevin` | Langevin, Vanden-Eijnden & Ciccotti 2006        | 3N: the centre of mass takes part                      |
+| ensemble   | integrator                                  | degrees of freedom f                                 |
+|------------|---------------------------------------------|------------------------------------------------------|
+| `nve`      | velocity Verlet                             | 3N - 3; without periodicity less 3 (2 for a line)    |
+| `bussi`    | stochastic velocity rescaling, then the same | the same: drift and rotation stay zero              |
+| `langevin` | Langevin                                    | 3N: the centre of mass takes part                    |
 
     T = 2 E_kin / (f k_B)
 
 Constraints take their degrees of freedom, and the conservation of drift and rotation, away. Bussi, Donadio & Parrinello
 2007; Vanden-Eijnden & Ciccotti 2006, eq. 23. The integrators are ASE's.
 
-Starting velocities are drawn from Maxwell's and Boltzmann's distribution, freed of drift and rotation, and scaled to the
-temperature exactly. Every random number comes from one generator, seeded by `seed`.
+Starting velocities are drawn from Maxwell's and Boltzmann's distribution, freed of drift and rotation, and scaled to
+the temperature exactly. Every random number comes from one generator, seeded by `seed`.
 
 The trajectory (ASE's format) is complete after every frame, so that a run which was killed leaves a readable file. Its
 last frame holds, as numbers without rounding, positions, velocities, the step and the generator's state: `resume`
@@ -25,7 +25,7 @@ import logging
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -213,6 +213,8 @@ def _started(atoms: Atoms, calculator: AseCalculator, config: MDConfig) -> _Run:
         )
     if not config.keep_velocities:
         draw_velocities(atoms, config.temperature, rng, freedom)
+    elif config.ensemble == "bussi" and atoms.get_kinetic_energy() == 0:
+        raise ConfigError("keep_velocities: the atoms stand still, and 'bussi' only scales what moves; set it to false")
     return _Run(atoms, config, _dynamics(atoms, config, rng, freedom), rng, freedom)
 
 
@@ -246,8 +248,7 @@ def _resumed(trajectory: Path | str | None, calculator: AseCalculator, config: M
 def _settings(config: MDConfig) -> dict[str, Any]:
     """The options that a resume must share."""
     names = {"nve": (), "bussi": ("temperature", "taut"), "langevin": ("temperature", "friction")}[config.ensemble]
-    everything = asdict(replace(config))
-    return {name: everything[name] for name in ("ensemble", "timestep", *names)}
+    return {name: getattr(config, name) for name in ("ensemble", "timestep", *names)}
 
 
 def _dynamics(atoms: Atoms, config: MDConfig, rng: np.random.Generator, freedom: int) -> MolecularDynamics:

@@ -35,17 +35,17 @@ class LogFile:
     def __init__(self, path: Path, resume_at: int | None = None) -> None:
         lines = [_HEADER]
         if resume_at is not None and path.is_file():
-            lines += [line for line in path.read_text().splitlines() if _step(line, path) <= resume_at]
-            lines.remove(_HEADER)
+            # what follows the last line break was cut off by whatever ended the run
+            complete = path.read_text().split("\n")[:-1]
+            lines += [line for line in complete if line != _HEADER and _step(line, path) <= resume_at]
         temporary = path.with_name(f".{path.name}.tmp")
         temporary.write_text("\n".join(lines) + "\n")
         temporary.replace(path)
         self._file = path.open("a")
 
     def write(self, s: Sample) -> None:
-        self._file.write(
-            f"{s.step:8d} {s.time:12.3f} {s.temperature:10.3f} {s.potential:18.8f} {s.kinetic:14.8f} {s.conserved:18.8f}\n"
-        )
+        energies = f"{s.potential:18.8f} {s.kinetic:14.8f} {s.conserved:18.8f}"
+        self._file.write(f"{s.step:8d} {s.time:12.3f} {s.temperature:10.3f} {energies}\n")
         self._file.flush()
 
     def __enter__(self) -> "LogFile":
@@ -58,8 +58,6 @@ class LogFile:
 
 
 def _step(line: str, path: Path) -> int:
-    if line == _HEADER:
-        return -1
     try:
         return int(line.split()[0])
     except (ValueError, IndexError):

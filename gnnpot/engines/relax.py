@@ -170,7 +170,7 @@ def _last_structure(trajectory: Path | str | None) -> Atoms:
         with Trajectory(str(trajectory)) as frames:
             return frames[-1]
     except Exception as error:  # noqa: BLE001 - ASE's reader raises what it meets
-        raise DataError(f"{trajectory}: is not a trajectory that can be read ({error}); start without resuming") from None
+        raise DataError(f"{trajectory}: can't be read as a trajectory ({error}); start without resuming") from None
 
 
 def _with_results(atoms: Atoms) -> Atoms:
@@ -190,7 +190,8 @@ def _progress(total: int, show: bool) -> Iterator:
     if not show:
         yield lambda *_: None
         return
-    text = TextColumn("E [bold]{task.fields[energy]}[/] eV/atom   F {task.fields[force]} eV/Å   σ {task.fields[stress]} GPa")
+    energy, force, stress = (f"{{task.fields[{name}]}}" for name in ("energy", "force", "stress"))
+    text = TextColumn(f"E [bold]{energy}[/] eV/atom   F {force} eV/Å   σ {stress} GPa")
     columns = (SpinnerColumn(), TextColumn("relax"), BarColumn(30), MofNCompleteColumn(), text, TimeElapsedColumn())
     with Progress(*columns) as bar:
         task = bar.add_task("relax", total=total, energy="", force="", stress="")

@@ -1,1 +1,35 @@
-"""Models: graph -> energy per atom. One file an architecture, its config class beside it."""
+"""Models: graph -> energy per atom. One file an architecture, its config class beside it.
+
+    model = build_model(M3GNetConfig(elements=("Na", "Cl")))
+
+A new architecture is a file here, and a line in `ModelConfig` and `_MODELS`.
+"""
+
+from gnnpot.models.base import AtomicOutput, EnergyModel
+from gnnpot.models.hdnnp import HDNNP, HDNNPConfig
+from gnnpot.models.m3gnet import M3GNet, M3GNetConfig
+from gnnpot.models.zbl import ZBL, ZBLConfig
+
+#: Told apart by their field `architecture`.
+ModelConfig = M3GNetConfig | HDNNPConfig
+
+_MODELS = {M3GNetConfig: M3GNet, HDNNPConfig: HDNNP, ZBLConfig: ZBL}
+
+
+def build_model(config: ModelConfig | ZBLConfig) -> EnergyModel:
+    """The model that a config describes, with fresh weights."""
+    return _MODELS[type(config)](config)
+
+
+__all__ = [
+    "ZBL",
+    "AtomicOutput",
+    "EnergyModel",
+    "HDNNP",
+    "HDNNPConfig",
+    "M3GNet",
+    "M3GNetConfig",
+    "ModelConfig",
+    "ZBLConfig",
+    "build_model",
+]

@@ -126,9 +126,9 @@ class HDNNP(EnergyModel):
 
     def forward(self, graph: Graph) -> AtomicOutput:
         species = self.species(graph.numbers)
-        descriptors = self.descriptor(graph, species)
-        x = (descriptors * self.factor[species] + self.constant[species]).to(self.weights[0].dtype)
-        x, index = _by_species(x, species, len(self.elements))
+        descriptors, index = _by_species(self.descriptor(graph, species), species, len(self.elements))
+        x = torch.addcmul(self.constant.double()[:, None], descriptors, self.factor.double()[:, None])
+        x = x.to(self.weights[0].dtype)
         for weight, bias, activation in zip(self.weights, self.biases, self.activations, strict=False):
             x = _ACTIVATIONS[activation](torch.baddbmm(bias, x, weight))
         energies = torch.baddbmm(self.biases[-1], x, self.weights[-1]).reshape(-1)

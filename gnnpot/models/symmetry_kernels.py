@@ -161,7 +161,7 @@ def radial_kernel(group, mode, first, centres, species, vectors, lo, hi, rows, e
                 radial_factors(group, work, radial, n, 1)
                 angular_factors(group, work, angular, slope, n)
                 if mode == VJP:
-                    contract(group, grid, work, radial, angular, slope, n)
+                    contract(group, grid, work, radial, angular, slope, 0, n)
                     for i in range(n):
                         f, r = work[FA * BATCH + i], work[RA * BATCH + i]
                         pull = f * (work[V * BATCH + i] - 2.0 * (r * work[Q1 * BATCH + i] - work[Q2 * BATCH + i]))
@@ -183,22 +183,24 @@ def _add_radial(group, mode, total, work, radial, angular, slope, n):
         for m in range(total.shape[0]):
             for i in range(n):
                 radial[m * BATCH + i] *= work[FA * BATCH + i]
-        add_products(total, radial, angular, n)
+        add_products(total, radial, angular, 0, n)
         return
     for m in range(total.shape[0]):
         for i in range(n):
             work[U * BATCH + i] = radial[m * BATCH + i] * work[FA * BATCH + i] * work[DA * BATCH + i]
             stretch = 2.0 * group.eta[m] * (work[RA * BATCH + i] - group.shift[m]) * work[FA * BATCH + i]
             work[W * BATCH + i] = radial[m * BATCH + i] * (work[DFA * BATCH + i] - stretch) * work[DA * BATCH + i]
-        add_products(total[m : m + 1], work[U * BATCH : (U + 1) * BATCH], slope, n)
-        add_products(total[m : m + 1], work[W * BATCH : (W + 1) * BATCH], angular, n)
+        add_products(total[m : m + 1], work[U * BATCH : (U + 1) * BATCH], slope, 0, n)
+        add_products(total[m : m + 1], work[W * BATCH : (W + 1) * BATCH], angular, 0, n)
 
 
 @njit(cache=True, error_model="numpy", fastmath=_FAST)
-def _fill(group, near, work, first, second, j, k, j_end, k_start, k_end):
-    """Fill a batch with pairs of neighbours from (j, k) on: (lanes, next j, next k). j runs to `j_end`, k from
-    `k_start`, or from j + 1 where both are of one class (k_start < 0), to `k_end`."""
-    n = 0
+def _fill(group, near, work, first, second, n, j, k, j_end, k_start, k_end):
+    """Fill a batch of n lanes further with pairs of neighbours from (j, k) on: (lanes, next j, next k).
+
+    j runs to `j_end`, k from `k_start`, or from j + 1 where both are of one class (k_start < 0), to `k_end`. The batch
+    is full if j has not come to its end.
+    """
     square = group.cutoff**2
     while j < j_end:
         x, y, z, r = near[_X, j], near[_Y, j], near[_Z, j], near[_R, j]
@@ -228,49 +230,79 @@ def angular_kernel(group, mode, first, centres, species, vectors, lo, hi, rows, 
     for atom in range(lo, hi):
         degree = max(degree, first[atom + 1] - first[atom])
     near, edges, pull = np.empty((8, degree)), np.empty(degree, np.int64), np.empty((degree, 3))
-    classes = group.species_class.max() + 1
+    classes, pairs = group.species_class.max() + 1, group.active.shape[1]
     bounds = np.empty(classes + 1, np.int64)
     n_radial, n_angular = len(group.eta), len(group.zeta)
     work, radial = np.empty(ROWS * BATCH), np.empty(n_radial * BATCH)
     angular, slope = np.empty(n_angular * BATCH), np.empty(n_angular * BATCH)
     one, two = np.empty(BATCH, np.int64), np.empty(BATCH, np.int64)
-    grid = np.empty((n_radial, n_angular))
+    grids, ends = np.empty((pairs, n_radial, n_angular)), np.empty(pairs, np.int64)
     for atom in range(lo, hi):
         centre = centres[atom]
         if not group.active[centre].any():
             continue
         _load(group, vectors, species, first[atom], first[atom + 1], mode, edge_rows, near, edges, bounds)
         pull[: bounds[classes]] = 0.0
-        p = -1
+        for p in range(pairs):
+            if mode == VJP:
+                _gather(group, rows[atom], centre, p, grids[p])
+            else:
+                grids[p] = 0.0
+        # a batch holds lanes of several pairs of classes one after the other: pair p ends at lane ends[p]
+        p, n = -1, 0
+        ends[:] = 0
         for c1 in range(classes):
             for c2 in range(c1, classes):
                 p += 1
+                ends[p] = n
                 if not group.active[centre, p]:
                     continue
-                if mode == VJP:
-                    _gather(group, rows[atom], centre, p, grid)
-                else:
-                    grid[:] = 0.0
                 j, k_start = bounds[c1], bounds[c2] if c2 > c1 else -1
                 k = k_start if k_start >= 0 else j + 1
-                while j < bounds[c1 + 1]:
-                    n, j, k = _fill(group, near, work, one, two, j, k, bounds[c1 + 1], k_start, bounds[c2 + 1])
-                    _factors(group, work, radial, angular, slope, n)
-                    if mode == VJP:
-                        contract(group, grid, work, radial, angular, slope, n)
-                        _gradients(group, work, n)
-                        _pull(work, near, one, two, n, pull)
-                    elif mode == VALUE:
-                        _add_values(grid, work, radial, angular, n)
-                    else:
-                        _changes(near, edges, edge_rows, work, one, two, n)
-                        _add_changes(group, grid, work, radial, angular, slope, n)
-                if mode != VJP:
-                    _scatter(group, grid, centre, p, rows[atom])
-        if mode == VJP:
-            for i in range(bounds[classes]):
-                for k in range(3):
-                    edge_rows[edges[i], k] += pull[i, k]
+                while True:
+                    n, j, k = _fill(group, near, work, one, two, n, j, k, bounds[c1 + 1], k_start, bounds[c2 + 1])
+                    ends[p] = n
+                    if j >= bounds[c1 + 1]:
+                        break
+                    _process(group, mode, near, edges, edge_rows, work, radial, angular, slope, one, two, grids, ends, pull)
+                    n = 0
+                    ends[:] = 0
+        _process(group, mode, near, edges, edge_rows, work, radial, angular, slope, one, two, grids, ends, pull)
+        if mode != VJP:
+            for p in range(pairs):
+                _scatter(group, grids[p], centre, p, rows[atom])
+            continue
+        for i in range(bounds[classes]):
+            for k in range(3):
+                edge_rows[edges[i], k] += pull[i, k]
+
+
+@njit(cache=True, error_model="numpy", fastmath=_FAST)
+def _process(group, mode, near, edges, u, work, radial, angular, slope, one, two, grids, ends, pull):
+    """Work off a batch: add to `grids` [P, M, A] (VALUE, JVP), or to `pull` [n, 3] what follows from them (VJP)."""
+    n = ends.max()
+    if n == 0:
+        return
+    _factors(group, work, radial, angular, slope, n)
+    if mode == VALUE:
+        _weigh(work, radial, len(group.eta), n)
+    elif mode == JVP:
+        _changes(near, edges, u, work, one, two, n)
+    begin = 0
+    for p in range(len(ends)):
+        end = ends[p]
+        if end <= begin:
+            continue
+        if mode == VALUE:
+            add_products(grids[p], radial, angular, begin, end)
+        elif mode == VJP:
+            contract(group, grids[p], work, radial, angular, slope, begin, end)
+        else:
+            _add_changes(group, grids[p], work, radial, angular, slope, begin, end)
+        begin = end
+    if mode == VJP:
+        _gradients(group, work, n)
+        _pull(work, near, one, two, n, pull)
 
 
 @njit(cache=True, error_model="numpy", fastmath=_FAST)
@@ -288,14 +320,14 @@ def _factors(group, work, radial, angular, slope, n):
 
 
 @njit(cache=True, error_model="numpy", fastmath=_FAST)
-def _add_values(total, work, radial, angular, n):
-    """total[m, a] += Σ_lanes w f R_m A_a."""
+def _weigh(work, radial, count, n):
+    """radial[m] = w f R_m."""
     for i in range(n):
         work[U * BATCH + i] = work[FA * BATCH + i] * work[FB * BATCH + i] * work[FJ * BATCH + i]
-    for m in range(total.shape[0]):
+    for m in range(count):
+        factor = radial[m * BATCH : (m + 1) * BATCH]
         for i in range(n):
-            radial[m * BATCH + i] *= work[U * BATCH + i]
-    add_products(total, radial, angular, n)
+            factor[i] *= work[U * BATCH + i]
 
 
 @njit(cache=True, error_model="numpy", fastmath=_FAST)
@@ -348,11 +380,11 @@ def _changes(near, edges, u, work, one, two, n):
 
 
 @njit(cache=True, error_model="numpy", fastmath=_FAST)
-def _add_changes(group, total, work, radial, angular, slope, n):
-    """total[m, a] += Σ_lanes of the change of w f R_m A_a along the rows DA, DB, DJ, DC."""
+def _add_changes(group, total, work, radial, angular, slope, lo, hi):
+    """total[m, a] += Σof the change of w f R_m A_a along the rows DA, DB, DJ, DC, lanes lo <= i < hi."""
     for m in range(total.shape[0]):
         eta, shift = group.eta[m], group.shift[m]
-        for i in range(n):
+        for i in range(lo, hi):
             fa, fb, fj = work[FA * BATCH + i], work[FB * BATCH + i], work[FJ * BATCH + i]
             da, db, dj = work[DA * BATCH + i], work[DB * BATCH + i], work[DJ * BATCH + i]
             f = fa * fb * fj
@@ -363,5 +395,5 @@ def _add_changes(group, total, work, radial, angular, slope, n):
                 stretch += (work[RJ * BATCH + i] - shift) * dj
             work[U * BATCH + i] = radial[m * BATCH + i] * f * work[DC * BATCH + i]
             work[W * BATCH + i] = radial[m * BATCH + i] * (df - 2.0 * eta * stretch * f)
-        add_products(total[m : m + 1], work[U * BATCH : (U + 1) * BATCH], slope, n)
-        add_products(total[m : m + 1], work[W * BATCH : (W + 1) * BATCH], angular, n)
+        add_products(total[m : m + 1], work[U * BATCH : (U + 1) * BATCH], slope, lo, hi)
+        add_products(total[m : m + 1], work[W * BATCH : (W + 1) * BATCH], angular, lo, hi)

@@ -164,6 +164,12 @@ def cutoff_value(kind, r, cutoff, inner):
 
 
 @njit(inline="always")
+def _part(array, k, lo, hi):
+    """Lanes lo to hi of row k."""
+    return array[k * BATCH + lo : k * BATCH + hi]
+
+
+@njit(inline="always")
 def _row(array, k):
     """Lanes of row k; an index that starts at 0 is known not to be negative, which vectorising needs."""
     return array[k * BATCH : (k + 1) * BATCH]
@@ -281,39 +287,48 @@ def angle_argument(work, n):
 
 
 @njit(cache=True, error_model="numpy", fastmath=_FAST)
-def add_products(total, radial, angular, n):
-    """total[m, a] += Σ_lanes radial[m] angular[a]."""
+def add_products(total, radial, angular, lo, hi):
+    """total[m, a] += Σ radial[m] angular[a] over the lanes lo <= i < hi."""
     for m in range(total.shape[0]):
+        left = _part(radial, m, lo, hi)
         for a in range(total.shape[1]):
+            right = _part(angular, a, lo, hi)
             value = 0.0
-            left, right = _row(radial, m), _row(angular, a)
-            for i in range(n):
+            for i in range(len(left)):
                 value += left[i] * right[i]
             total[m, a] += value
 
 
 @njit(cache=True, error_model="numpy", fastmath=_FAST)
-def contract(group, coefficients, work, radial, angular, slope, n):
-    """T0 = Σ c R_m A_a, Q1 = Σ c η_m R_m A_a, Q2 = Σ c η_m R_s,m R_m A_a, V = Σ c R_m dA_a; c = coefficients[m, a]."""
-    for i in range(n):
-        work[T0 * BATCH + i] = 0.0
-        work[Q1 * BATCH + i] = 0.0
-        work[Q2 * BATCH + i] = 0.0
-        work[V * BATCH + i] = 0.0
+def contract(group, coefficients, work, radial, angular, slope, lo, hi):
+    """T0 = Σ c R_m A_a, Q1 = Σ c η_m R_m A_a, Q2 = Σ c η_m R_s,m R_m A_a, V = Σ c R_m dA_a; c = coefficients[m, a].
+
+    For the lanes lo <= i < hi.
+    """
+    t0, q1, q2, v = _part(work, T0, lo, hi), _part(work, Q1, lo, hi), _part(work, Q2, lo, hi), _part(work, V, lo, hi)
+    u, w = _part(work, U, lo, hi), _part(work, W, lo, hi)
+    t0[:] = 0.0
+    q1[:] = 0.0
+    q2[:] = 0.0
+    v[:] = 0.0
     for m in range(coefficients.shape[0]):
-        for i in range(n):
-            work[U * BATCH + i] = 0.0
-            work[W * BATCH + i] = 0.0
+        u[:] = 0.0
+        w[:] = 0.0
         for a in range(coefficients.shape[1]):
-            c, value, change = coefficients[m, a], _row(angular, a), _row(slope, a)
-            for i in range(n):
-                work[U * BATCH + i] += c * value[i]
-            for i in range(n):
-                work[W * BATCH + i] += c * change[i]
-        eta, etas, factor = group.eta[m], group.eta[m] * group.shift[m], _row(radial, m)
-        for i in range(n):
-            u = factor[i] * work[U * BATCH + i]
-            work[T0 * BATCH + i] += u
-            work[Q1 * BATCH + i] += eta * u
-            work[Q2 * BATCH + i] += etas * u
-            work[V * BATCH + i] += factor[i] * work[W * BATCH + i]
+            c, value, change = coefficients[m, a], _part(angular, a, lo, hi), _part(slope, a, lo, hi)
+            for i in range(len(u)):
+                u[i] += c * value[i]
+            for i in range(len(u)):
+                w[i] += c * change[i]
+        eta, etas, factor = group.eta[m], group.eta[m] * group.shift[m], _part(radial, m, lo, hi)
+        for i in range(len(u)):
+            u[i] *= factor[i]
+        for i in range(len(u)):
+            v[i] += factor[i] * w[i]
+        for i in range(len(u)):
+            t0[i] += u[i]
+        for i in range(len(u)):
+            q1[i] += eta * u[i]
+        if etas != 0.0:
+            for i in range(len(u)):
+                q2[i] += etas * u[i]

@@ -6,9 +6,9 @@
     r_ij  =  min(R_i + R_j, cutoff)                                                                           (4)
     E_i   =  ½ Σ_j V(r_ij)                                                                                    (5)
 
-with the polynomial cutoff f_c, whose value, slope and curvature vanish at r_ij, and the covalent radii R (Cordero et al.
-2008, from ASE). Between bonded atoms it is nearly nothing; for atoms on top of each other it is what no training data
-teaches, and keeps simulations from collapsing.
+with the polynomial cutoff f_c, whose value, slope and curvature vanish at r_ij, and the covalent radii R (Cordero et
+al. 2008, from ASE). Between bonded atoms it is nearly nothing; for atoms on top of each other it is what no training
+data teaches, and keeps simulations from collapsing.
 
 | symbol | variable           | shape | unit |
 |--------|--------------------|-------|------|
@@ -18,7 +18,7 @@ teaches, and keeps simulations from collapsing.
 | E_i    | energies           | [N]   | eV   |
 
 Source of the digits of (2) and (3): Ziegler, Biersack & Littmark, *The Stopping and Range of Ions in Matter* (Pergamon
-1985), as LAMMPS `pair_style zbl` has them. The cutoff is that of Batatia et al. 2023 (MACE-MP-0), with power 6.
+1985), as LAMMPS `pair_style zbl` has them. The reach (4), with power 6, is MACE's (Batatia et al. 2023).
 """
 
 from dataclasses import dataclass
@@ -71,7 +71,8 @@ class ZBL(EnergyModel):
         reach = self._reach(graph.numbers[centre], graph.numbers[neighbor]).to(distances.dtype)
         x = distances * (z_i**_EXPONENT + z_j**_EXPONENT) / _LENGTH
         screening = sum(c * torch.exp(-b * x) for c, b in _SCREENING)
-        pair = COULOMB * z_i * z_j / distances * screening * polynomial_cutoff(distances / reach, 1.0, self.config.power)
+        envelope = polynomial_cutoff(distances / reach, 1.0, self.config.power)
+        pair = COULOMB * z_i * z_j / distances * screening * envelope
         return AtomicOutput(energies=scatter_sum(0.5 * pair, centre, graph.numbers.shape[0]))
 
     def _near(self, graph: Graph) -> tuple[Tensor, Tensor]:

@@ -114,9 +114,9 @@ def _readers() -> dict[str, type[Reader]]:
     for info in sorted(pkgutil.iter_modules(package.__path__), key=lambda info: info.name):
         module = importlib.import_module(f"{__package__}.{info.name}")
         for value in vars(module).values():
-            if isinstance(value, type) and issubclass(value, Reader) and value.__module__ == module.__name__:
-                if value is not Reader:
-                    found[value.format] = value
+            is_reader = isinstance(value, type) and issubclass(value, Reader) and value is not Reader
+            if is_reader and value.__module__ == module.__name__:
+                found[value.format] = value
     return found
 
 

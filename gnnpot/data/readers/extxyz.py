@@ -47,7 +47,8 @@ class ExtxyzReader(Reader):
             while header := file.readline():
                 if not header.strip():
                     if file.read(4096).strip():
-                        raise DataError(f"{self.path}, frame {number} (counted from 0): a blank line stands before it; remove it")
+                        where = f"{self.path}, frame {number} (counted from 0)"
+                        raise DataError(f"{where}: a blank line stands before it; remove it")
                     continue
                 n_atoms = self._count(header, number)
                 comment = file.readline()

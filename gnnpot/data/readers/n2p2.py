@@ -96,7 +96,7 @@ class N2p2Reader(Reader):
             info["energy"] = float(_array([[words["energy"]]])[0, 0]) * eV
         charge = float(_array([[words.get("charge", "0")]])[0, 0])
         if charge != 0 and self.total_charge == "raise":
-            problem = f"has a total charge of {charge}, and gnnpot knows no charges; remove it or set total_charge=ignore"
+            problem = f"has a total charge of {charge}; gnnpot knows no charges: remove it or give total_charge=ignore"
             raise FrameError("file", "charged", problem)
         cell = _array(lattice) * angstrom if lattice else np.zeros((3, 3))
         forces = _array([a[6:9] for a in atoms]) * (eV / angstrom)

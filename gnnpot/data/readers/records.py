@@ -142,7 +142,7 @@ class FrameBuilder:
         if "stress_unit" in record.info and self.stress is None:
             unit = StressConvention(str(record.info["stress_unit"])).unit
             if unit != self.usual_stress.unit:
-                raise DataError(f"{self.path}: says stress_unit={unit}; name its convention, as stress='{unit}:tension'")
+                raise DataError(f"{self.path}: says stress_unit={unit}; name its convention: stress='{unit}:tension'")
 
     def _label(self, record: Record, label: str, where: Mapping, shape: tuple[int, ...]) -> np.ndarray | None:
         key = next((k for k in self.keys[label] if k in where), None)

@@ -1,0 +1,177 @@
+"""Checkpoints: a folder with `model.safetensors` (the numbers) and `card.json` (what they are).
+
+    save_checkpoint("nacl", potential, Card(description="NaCl from 40 frames", licence="MIT"))
+    potential, card = load_checkpoint("nacl")
+
+Loading executes nothing from the files: tensors come from safetensors, everything else from JSON through the strict
+config classes. The card holds the sha256 of the tensors and of itself, so a changed byte in either is noticed.
+"""
+
+import hashlib
+import json
+import logging
+import os
+import shutil
+import tempfile
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load as load_tensors
+from safetensors.torch import save as dump_tensors
+
+from gnnpot.config import from_mapping, to_mapping
+from gnnpot.data.references import ElementReferences
+from gnnpot.errors import CheckpointError, ConfigError
+from gnnpot.models import ModelConfig, ZBLConfig, build_model
+from gnnpot.potential import Potential
+
+logger = logging.getLogger(__name__)
+
+#: Raised when the layout of card or tensors changes; older files stay readable through an upgrade function.
+FORMAT_VERSION = 1
+WEIGHTS, CARD = "model.safetensors", "card.json"
+
+
+@dataclass(frozen=True)
+class Card:
+    """What a user should know of a potential, in words and figures."""
+
+    name: str = ""
+    description: str = ""
+    licence: str = ""
+    #: data set, functional, +U, energy reference
+    training_data: str = ""
+    functional: str = ""
+    #: sha256 of the manifest of the data it was trained on
+    data_manifest_sha256: str = ""
+    #: measured errors, e.g. {"test": {"energy_mae_per_atom": 0.004, ...}}; eV, eV/Å, eV/Å³
+    metrics: dict[str, Any] = field(default_factory=dict)
+    #: the training configuration
+    training: dict[str, Any] = field(default_factory=dict)
+    #: papers to cite
+    references: list[str] = field(default_factory=list)
+    gnnpot_version: str = ""
+
+
+@dataclass(frozen=True)
+class _ModelPart:
+    """The model of a potential, so that its tagged config reads through `from_mapping`."""
+
+    model: ModelConfig
+    terms: tuple[ZBLConfig, ...] = ()
+
+
+def save_checkpoint(folder: Path | str, potential: Potential, card: Card, *, overwrite: bool = False) -> Path:
+    """Write a checkpoint; the folder appears whole or not at all.
+
+    Raises `CheckpointError` if the folder exists (without `overwrite`) or can't be written (disk full, no permission).
+    """
+    folder = Path(folder)
+    if folder.exists() and not overwrite:
+        raise CheckpointError(f"{folder}: exists already; choose another name or ask to overwrite")
+    tensors = {name: t.detach().cpu().contiguous() for name, t in potential.state_dict().items()}
+    weights = dump_tensors(tensors)
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+        try:
+            (temporary / WEIGHTS).write_bytes(weights)
+            content = _card_content(potential, card, hashlib.sha256(weights).hexdigest())
+            (temporary / CARD).write_text(json.dumps(content, indent=2) + "\n")
+            temporary.chmod(0o755)
+            if folder.exists():
+                shutil.rmtree(folder)
+            os.replace(temporary, folder)
+        except BaseException:
+            shutil.rmtree(temporary, ignore_errors=True)
+            raise
+    except OSError as error:
+        raise CheckpointError(f"{folder}: can't be written ({error.strerror}); nothing was left behind") from error
+    logger.info("wrote %s", folder)
+    return folder
+
+
+def load_checkpoint(folder: Path | str) -> tuple[Potential, Card]:
+    """The potential and card of a checkpoint folder; raises `CheckpointError` if anything in it is not as written."""
+    folder = Path(folder)
+    content = read_card(folder)
+    path = folder / WEIGHTS
+    try:
+        weights = path.read_bytes()
+    except OSError as error:
+        raise CheckpointError(f"{path}: can't be read ({error.strerror}); get the checkpoint again") from None
+    if hashlib.sha256(weights).hexdigest() != content["weights_sha256"]:
+        raise CheckpointError(f"{path}: is damaged (its sha256 is not the card's); get the checkpoint again")
+    try:
+        part = from_mapping(_ModelPart, {"model": content["model"], "terms": content["terms"]}, where=str(folder / CARD))
+        potential = Potential(
+            build_model(part.model),
+            ElementReferences.from_mapping(content["references"]),
+            terms=[build_model(t) for t in part.terms],
+        )
+        tensors = load_tensors(weights)
+        dtype = next((t.dtype for k, t in tensors.items() if k.startswith("model.") and t.is_floating_point()), None)
+        if dtype is not None:
+            potential.to(dtype)
+        potential.load_state_dict(tensors)
+        card = from_mapping(Card, content["card"], where=str(folder / CARD))
+    except (ConfigError, SafetensorError, KeyError, TypeError, RuntimeError) as error:
+        reason = " ".join(str(error).split())
+        raise CheckpointError(f"{folder}: does not fit this version of gnnpot ({reason})") from error
+    return potential.eval(), card
+
+
+def read_card(folder: Path | str) -> dict[str, Any]:
+    """The content of `card.json`, checked against its own sha256."""
+    path = Path(folder) / CARD
+    try:
+        content = json.loads(path.read_text())
+    except OSError as error:
+        raise CheckpointError(f"{path}: can't be read ({error.strerror}); give the folder of a checkpoint") from None
+    except ValueError:
+        raise CheckpointError(f"{path}: is damaged (not JSON); get the checkpoint again") from None
+    found = content.get("format_version") if isinstance(content, dict) else None
+    if found is None or content.get("card_sha256") != _digest(content):
+        raise CheckpointError(f"{path}: is damaged (its content and its sha256 differ); get the checkpoint again")
+    if found > FORMAT_VERSION:
+        raise CheckpointError(f"{path}: has format {found}, this gnnpot reads up to {FORMAT_VERSION}; update gnnpot")
+    return content
+
+
+def _card_content(potential: Potential, card: Card, weights_sha256: str) -> dict[str, Any]:
+    content: dict[str, Any] = {
+        "format_version": FORMAT_VERSION,
+        "weights_sha256": weights_sha256,
+        "model": to_mapping(potential.model.config),
+        "terms": [to_mapping(term.config) for term in potential.terms],
+        "elements": list(potential.elements),
+        "cutoff": potential.cutoff,
+        "three_body_cutoff": potential.three_body_cutoff,
+        "energy_scale": float(potential.energy_scale),
+        "references": to_mapping(dict(potential.references.to_mapping())),
+        "card": {**asdict(card), "gnnpot_version": _version()},
+    }
+    content["card_sha256"] = _digest(content)
+    return content
+
+
+def _digest(content: Mapping[str, Any]) -> str:
+    rest = {key: value for key, value in content.items() if key != "card_sha256"}
+    return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()
+
+
+def _version() -> str:
+    try:
+        return version("gnnpot")
+    except PackageNotFoundError:
+        return "not installed"
+
+
+def parameter_count(potential: Potential) -> int:
+    """Number of trainable parameters."""
+    return sum(p.numel() for p in potential.parameters() if isinstance(p, torch.nn.Parameter))

@@ -1,0 +1,61 @@
+"""What several commands share: reading a structure, opening a calculator."""
+
+import importlib
+from enum import StrEnum
+from pathlib import Path
+
+import torch
+from ase import Atoms
+from ase.calculators.calculator import BaseCalculator
+from ase.io import read
+
+from gnnpot.engines.calculator import Calculator
+from gnnpot.errors import ConfigError, DataError
+
+
+class Precision(StrEnum):
+    """Choices of `--dtype`."""
+
+    float32 = "float32"
+    float64 = "float64"
+
+
+def read_structure(path: Path, index: int = -1) -> Atoms:
+    """One structure of a file in any format that ASE reads."""
+    if not path.is_file():
+        raise DataError(f"{path}: there is no such file; give the path of a structure")
+    try:
+        return read(path, index=index)
+    except Exception as error:  # noqa: BLE001 - ASE's readers raise whatever a broken file leads them to
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise DataError(f"{path}: can't be read as a structure ({reason}); give a file that ASE knows") from None
+
+
+def open_calculator(model: str, device: str | None = None, dtype: Precision | None = None) -> BaseCalculator:
+    """A calculator of a gnnpot model (name or path), or any ASE calculator given as `module:Class`."""
+    module, _, name = model.partition(":")
+    if name.isidentifier() and all(part.isidentifier() for part in module.split(".")):
+        return _foreign_calculator(module, name)
+    return Calculator(model, device=_device(device), dtype=None if dtype is None else getattr(torch, dtype.value))
+
+
+def _foreign_calculator(module: str, name: str) -> BaseCalculator:
+    try:
+        calculator = getattr(importlib.import_module(module), name)()
+    except (ImportError, AttributeError, TypeError) as error:
+        raise ConfigError(f"{module}:{name}: can't be made without arguments ({error}); give module:Class") from None
+    if not isinstance(calculator, BaseCalculator):
+        raise ConfigError(f"{module}:{name}: is no ASE calculator; give one as module:Class")
+    return calculator
+
+
+def _device(device: str | None) -> torch.device | None:
+    if device is None:
+        return None
+    try:
+        chosen = torch.device(device)
+        torch.zeros(1, device=chosen)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise ConfigError(f"--device {device}: can't be used here ({reason}); leave it out to use the CPU") from None
+    return chosen

@@ -1,0 +1,82 @@
+"""`gnnpot check`: the model contract of any calculator."""
+
+import math
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from gnnpot.analysis.contract import Check, ContractReport, check_contract
+from gnnpot.cli.common import Precision, open_calculator, read_structure
+from gnnpot.errors import DataError
+
+_MARKS = {"passed": "[green]passed", "failed": "[bold red]FAILED", "skipped": "[yellow]skipped"}
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to `app`."""
+    app.command("check", rich_help_panel="Inspect")(check)
+
+
+def check(
+    model: Annotated[
+        str, typer.Argument(help="Name or path of a gnnpot model, or an ASE calculator as module:Class.")
+    ],
+    structures: Annotated[
+        list[Path] | None, typer.Argument(help="Structures to ask about; default: small ones of the elements.")
+    ] = None,
+    elements: Annotated[
+        str | None, typer.Option(help="Elements of the small structures, with commas; default: the model's first two.")
+    ] = None,
+    dtype: Annotated[
+        Precision, typer.Option(help="Precision of a gnnpot model; what its design breaks shows best in float64.")
+    ] = Precision.float64,
+    device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, …; default: the model's.")] = None,
+    every: Annotated[bool, typer.Option("--all", help="Show every structure, not only the worst of each check.")] = False,
+) -> None:
+    """Measure what every potential must keep: invariances, forces and stress as derivatives, smoothness.
+
+    Example: gnnpot check m3gnet-mp-2021.2.8 --elements Li,O
+
+    Example: gnnpot check ase.calculators.emt:EMT --elements Cu,Ni
+
+    Ends with status 3 if something failed.
+    """
+    calculator = open_calculator(model, device, dtype)
+    atoms = {str(path): read_structure(path) for path in structures} if structures else None
+    if atoms is None and elements is None and not hasattr(calculator, "elements"):
+        raise DataError(f"{model}: does not say which elements it knows; give --elements or structures")
+    symbols = None if elements is None else [e.strip() for e in elements.split(",") if e.strip()]
+    console = Console()
+    with console.status(f"asking {model}"):
+        report = check_contract(calculator, atoms, elements=symbols)
+    console.print(_table(report, model, every))
+    failed = len(report.failures)
+    console.print(f"{len(report.checks) - failed} of {len(report.checks)} checks hold" if failed else "all checks hold")
+    if not report.passed:
+        raise typer.Exit(3)
+
+
+def _table(report: ContractReport, model: str, every: bool) -> Table:
+    table = Table("check", "quantity", "structure", "measured", "bound", "", title=f"Contract of {model}")
+    for c in report.checks if every else _worst(report):
+        mark = _MARKS[c.status]
+        if not c.quantity:
+            table.add_row(c.name, c.detail, c.structure, "", "", mark)
+            continue
+        measured = f"{c.measured:.1e}" if math.isfinite(c.measured) else "not finite"
+        table.add_row(c.name, c.quantity, c.structure, f"{measured} {c.unit}", f"{c.bound:.0e}", mark)
+    return table
+
+
+def _worst(report: ContractReport) -> list[Check]:
+    """All failures, and of what holds, the largest of each check and quantity."""
+    largest: dict[tuple[str, str], Check] = {}
+    for c in report.checks:
+        if c.status != "failed":
+            known = largest.get((c.name, c.quantity))
+            if known is None or c.measured > known.measured:
+                largest[c.name, c.quantity] = c
+    return [c for c in report.checks if c.status == "failed" or c is largest.get((c.name, c.quantity))]

@@ -1,0 +1,90 @@
+"""What batching, splitting and fitting of element references need of every frame, without the frames."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from gnnpot.errors import DataError
+
+_COLUMNS = ["n_atoms", "energy", "material_id", "source", "config_type", "elements", "counts", "fingerprint"]
+
+
+@dataclass(frozen=True, eq=False)
+class StoreIndex:
+    """Arrays over the F frames of a store. Words are held once, frames refer to them by number."""
+
+    n_atoms: np.ndarray  #: [F] int64
+    energy: np.ndarray  #: [F] eV; NaN where there is no label
+    fingerprint: np.ndarray  #: [F] int64, equal for equal structures
+    materials: np.ndarray  #: [M] names
+    material: np.ndarray  #: [F] index into `materials`
+    sources: np.ndarray  #: names
+    source: np.ndarray  #: [F] index into `sources`
+    config_types: np.ndarray  #: names
+    config_type: np.ndarray  #: [F] index into `config_types`
+    offsets: np.ndarray  #: [F + 1]: frame f has the elements offsets[f]:offsets[f + 1]
+    elements: np.ndarray  #: atomic numbers, ascending within a frame
+    counts: np.ndarray  #: atoms of each of `elements`
+
+    def __len__(self) -> int:
+        return len(self.n_atoms)
+
+    @property
+    def material_id(self) -> np.ndarray:
+        """[F] the material of each frame."""
+        return self.materials[self.material]
+
+    def composition(self, elements: Sequence[int] | None = None) -> tuple[np.ndarray, np.ndarray]:
+        """Atoms of each element `[F, E]`, and the elements' atomic numbers `[E]` (by default all that occur).
+
+        Raises `DataError` if a frame has an element that is not among those asked for.
+        """
+        wanted = np.unique(self.elements) if elements is None else np.asarray(elements)
+        column = np.full(119, -1)
+        column[wanted] = np.arange(len(wanted))
+        if len(self.elements) and column[self.elements].min() < 0:
+            extra = sorted({int(z) for z in self.elements} - {int(z) for z in wanted})
+            raise DataError(f"the frames have elements {extra} besides those asked for; add them")
+        dense = np.zeros((len(self), len(wanted)))
+        frame = np.repeat(np.arange(len(self)), np.diff(self.offsets))
+        dense[frame, column[self.elements]] = self.counts
+        return dense, wanted
+
+
+def read_index(shards: Sequence[Path]) -> StoreIndex:
+    """The index of the frames in Parquet shards. Raises `DataError` naming a shard that is damaged."""
+    tables = []
+    for path in shards:
+        try:
+            tables.append(pq.read_table(path, columns=_COLUMNS, use_threads=False))
+        except (OSError, pa.ArrowException, ValueError) as error:
+            problem = " ".join(str(error).split())[:120]
+            raise DataError(f"{path}: is damaged ({problem}); copy or convert the store again") from None
+    table = pa.concat_tables(tables)
+    words = {name: _encoded(table[name]) for name in ("material_id", "source", "config_type")}
+    sizes = pc.list_value_length(table["elements"]).to_numpy()
+    return StoreIndex(
+        n_atoms=table["n_atoms"].to_numpy().astype(np.int64),
+        energy=pc.fill_null(table["energy"], np.nan).to_numpy(),
+        fingerprint=table["fingerprint"].to_numpy(),
+        materials=words["material_id"][0],
+        material=words["material_id"][1],
+        sources=words["source"][0],
+        source=words["source"][1],
+        config_types=words["config_type"][0],
+        config_type=words["config_type"][1],
+        offsets=np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64),
+        elements=pc.list_flatten(table["elements"]).to_numpy().astype(np.int64),
+        counts=pc.list_flatten(table["counts"]).to_numpy().astype(np.int64),
+    )
+
+
+def _encoded(column: pa.ChunkedArray) -> tuple[np.ndarray, np.ndarray]:
+    """Distinct words in order of appearance, and each row's index into them."""
+    encoded = pa.chunked_array(column).combine_chunks().dictionary_encode()
+    return np.array(encoded.dictionary.to_pylist(), dtype=object), encoded.indices.to_numpy().astype(np.int64)

@@ -1,0 +1,115 @@
+"""What a store says of itself: `manifest.json`.
+
+It holds counts, sha256 of every shard, what was left out and why, and the result of the stress check. It has no date
+and no path, so that the same frames make the same manifest; its sha256 names the data, and splits refer to it.
+"""
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from ase.data import chemical_symbols
+
+from gnnpot.config import from_mapping, to_mapping
+from gnnpot.data.frame import Frame
+from gnnpot.errors import ConfigError, DataError
+
+MANIFEST = "manifest.json"
+FORMAT = "gnnpot-store"
+VERSION = 1
+LABELS = ("energy", "forces", "stress", "magmoms")
+
+
+@dataclass(frozen=True)
+class Shard:
+    """One Parquet file of the store."""
+
+    name: str
+    frames: int
+    bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """The contents of `manifest.json`."""
+
+    frames: int
+    atoms: int
+    elements: dict[str, int]  #: atoms of each element
+    labels: dict[str, int]  #: frames that have each label
+    sources: dict[str, int]  #: frames of each source
+    codes: dict[str, int]  #: frames of each "code, functional", as the sources say
+    shards: list[Shard]
+    row_group: int  #: frames per Parquet row group
+    source: str = ""  #: what the store was made of, in its maker's words
+    filters: dict[str, int] = field(default_factory=dict)  #: frames left out, by reason
+    stress_check: dict[str, str | int | float | None] | None = None  #: `StressCheck`, `None` if not asked for
+    format: str = FORMAT
+    version: int = VERSION
+
+    def to_text(self) -> str:
+        return json.dumps(to_mapping(self), indent=1, ensure_ascii=False) + "\n"
+
+
+class Tally:
+    """Counts frames on their way into a store."""
+
+    def __init__(self) -> None:
+        self.frames = self.atoms = 0
+        self._elements = np.zeros(119, dtype=np.int64)
+        self._labels: Counter[str] = Counter(dict.fromkeys(LABELS, 0))
+        self._sources: Counter[str] = Counter()
+        self._codes: Counter[str] = Counter()
+
+    def add(self, frame: Frame) -> None:
+        self.frames += 1
+        self.atoms += len(frame)
+        self._elements += np.bincount(frame.numbers, minlength=119)
+        self._labels.update(name for name in LABELS if getattr(frame, name) is not None)
+        self._sources[frame.provenance.source] += 1
+        p = frame.provenance
+        self._codes[", ".join(word for word in (p.code, p.functional) if word) or "unknown"] += 1
+
+    def manifest(
+        self, shards: list[Shard], row_group: int, source: str, filters: Mapping[str, int], check: dict | None
+    ) -> Manifest:
+        """The manifest of the frames counted so far."""
+        present = np.flatnonzero(self._elements)
+        return Manifest(
+            frames=self.frames,
+            atoms=self.atoms,
+            elements={chemical_symbols[z]: int(self._elements[z]) for z in present},
+            labels=dict(self._labels),
+            sources=dict(sorted(self._sources.items())),
+            codes=dict(sorted(self._codes.items())),
+            shards=shards,
+            row_group=row_group,
+            source=source,
+            filters=dict(sorted(filters.items())),
+            stress_check=check,
+        )
+
+
+def read_manifest(folder: Path) -> tuple[Manifest, str]:
+    """The manifest of a store and its sha256. Raises `DataError`."""
+    path = folder / MANIFEST
+    try:
+        text = path.read_bytes()
+    except OSError:
+        raise DataError(f"{folder}: is no store, it has no {MANIFEST}; make one with 'gnnpot data convert'") from None
+    try:
+        mapping = json.loads(text)
+        if mapping["format"] != FORMAT or mapping["version"] != VERSION:
+            raise DataError(
+                f"{path}: is of format {mapping['format']} {mapping['version']}, this gnnpot reads {FORMAT} {VERSION}; "
+                "convert the data again"
+            )
+        manifest = from_mapping(Manifest, mapping, where=str(path))
+    except (ValueError, KeyError, TypeError, ConfigError) as error:
+        raise DataError(f"{path}: is damaged ({error}); convert the data again") from None
+    return manifest, hashlib.sha256(text).hexdigest()

@@ -1,0 +1,127 @@
+"""Frames as rows of an Arrow table, and back, bit by bit the same.
+
+| column                                     | type              | null                          |
+|--------------------------------------------|-------------------|-------------------------------|
+| numbers                                    | list<int16>       | never                         |
+| positions, forces                          | list<double>, 3N  | forces: no label              |
+| cell                                       | list<double>[9]   | never                         |
+| pbc                                        | list<bool>[3]     | never                         |
+| energy                                     | double            | no label                      |
+| stress                                     | list<double>[6]   | no label                      |
+| magmoms                                    | list<double>, N   | no label                      |
+| n_atoms, elements, counts                  | int, lists of int | never; what the index reads   |
+| fingerprint                                | int64             | never; see `fingerprint`      |
+| source … config_type (the provenance)      | string            | never, "" if unknown          |
+| hubbard_u                                  | string, JSON      | the source does not say       |
+"""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import fields
+
+import numpy as np
+import pyarrow as pa
+
+from gnnpot.data.frame import Frame, Provenance
+
+_WORDS = tuple(f.name for f in fields(Provenance) if f.name != "hubbard_u")
+
+SCHEMA = pa.schema(
+    [
+        pa.field("numbers", pa.list_(pa.int16()), nullable=False),
+        pa.field("positions", pa.list_(pa.float64()), nullable=False),
+        pa.field("cell", pa.list_(pa.float64(), 9), nullable=False),
+        pa.field("pbc", pa.list_(pa.bool_(), 3), nullable=False),
+        pa.field("energy", pa.float64()),
+        pa.field("forces", pa.list_(pa.float64())),
+        pa.field("stress", pa.list_(pa.float64())),
+        pa.field("magmoms", pa.list_(pa.float64())),
+        pa.field("n_atoms", pa.int32(), nullable=False),
+        pa.field("elements", pa.list_(pa.int16()), nullable=False),
+        pa.field("counts", pa.list_(pa.int32()), nullable=False),
+        pa.field("fingerprint", pa.int64(), nullable=False),
+        *(pa.field(name, pa.string(), nullable=False) for name in _WORDS),
+        pa.field("hubbard_u", pa.string()),
+    ]
+)
+#: columns of few distinct values, which a dictionary makes small
+REPEATED = [*(name for name in _WORDS if name != "source_id"), "hubbard_u"]
+#: columns of doubles, whose bytes compress better sorted by significance
+DOUBLES = [f"{name}.list.element" for name in ("positions", "cell", "forces", "stress", "magmoms")] + ["energy"]
+
+
+def fingerprint(frame: Frame) -> int:
+    """A 64-bit hash of the structure: numbers, and positions and cell to 1e-5 Å, in the order of the atoms.
+
+    Two frames of one structure share it, whatever their labels; structures differ in it but by accident (2^-64).
+    """
+    digest = hashlib.blake2b(frame.numbers.astype("<i2").tobytes(), digest_size=8)
+    for array in (frame.positions, frame.cell):
+        digest.update(np.rint(array * 1e5).astype("<i8").tobytes())
+    digest.update(frame.pbc.tobytes())
+    return int.from_bytes(digest.digest(), "little", signed=True)
+
+
+def to_table(frames: Sequence[Frame]) -> pa.Table:
+    """Arrow table of frames."""
+    compositions = [np.unique(f.numbers, return_counts=True) for f in frames]
+    columns = {
+        "numbers": [f.numbers for f in frames],
+        "positions": [f.positions.ravel() for f in frames],
+        "cell": [f.cell.ravel() for f in frames],
+        "pbc": [f.pbc for f in frames],
+        "energy": [f.energy for f in frames],
+        "forces": [None if f.forces is None else f.forces.ravel() for f in frames],
+        "stress": [f.stress for f in frames],
+        "magmoms": [f.magmoms for f in frames],
+        "n_atoms": [len(f) for f in frames],
+        "elements": [elements for elements, _ in compositions],
+        "counts": [counts for _, counts in compositions],
+        "fingerprint": [fingerprint(f) for f in frames],
+        "hubbard_u": [
+            None if f.provenance.hubbard_u is None else json.dumps(dict(f.provenance.hubbard_u), sort_keys=True)
+            for f in frames
+        ],
+    }
+    columns |= {name: [getattr(f.provenance, name) for f in frames] for name in _WORDS}
+    return pa.table([pa.array(columns[f.name], type=f.type) for f in SCHEMA], schema=SCHEMA)
+
+
+def to_frames(table: pa.Table) -> list[Frame]:
+    """Frames of a table that `to_table` made; they were checked when they were made, and are not checked again."""
+    n = table.num_rows
+    words = {name: table[name].to_pylist() for name in (*_WORDS, "hubbard_u")}
+    columns = {
+        "numbers": [x.astype(np.int64) for x in _lists(table["numbers"])],
+        "positions": [x.reshape(-1, 3) for x in _lists(table["positions"])],
+        "cell": [x.reshape(3, 3) for x in _lists(table["cell"])],
+        "pbc": _lists(table["pbc"]),
+        "energy": table["energy"].to_pylist(),
+        "forces": [None if x is None else x.reshape(-1, 3) for x in _lists(table["forces"])],
+        "stress": _lists(table["stress"]),
+        "magmoms": _lists(table["magmoms"]),
+    }
+    frames = []
+    for k in range(n):
+        u = words["hubbard_u"][k]
+        provenance = Provenance(
+            **{name: words[name][k] for name in _WORDS}, hubbard_u=None if u is None else json.loads(u)
+        )
+        frames.append(Frame.trusted(provenance=provenance, **{name: column[k] for name, column in columns.items()}))
+    return frames
+
+
+def _lists(column: pa.ChunkedArray) -> list[np.ndarray | None]:
+    """A list column as one writable array per row, `None` where it is null."""
+    array = column.combine_chunks()
+    if isinstance(array, pa.ChunkedArray):
+        array = pa.concat_arrays(array.chunks) if array.num_chunks else pa.array([], type=column.type)
+    valid = array.is_valid().to_numpy(zero_copy_only=False)
+    if isinstance(array, pa.FixedSizeListArray):
+        values = array.flatten().to_numpy(zero_copy_only=False).reshape(-1, array.type.list_size)
+        return [row.copy() for row in values]
+    offsets = array.offsets.to_numpy()
+    values = array.values.to_numpy(zero_copy_only=False)
+    rows = zip(valid, offsets[:-1], offsets[1:], strict=True)
+    return [values[a:b].copy() if ok else None for ok, a, b in rows]

@@ -1,0 +1,276 @@
+"""Frames on disk, more than memory holds: Parquet shards and a manifest in one folder.
+
+    write_store(read_frames("train.extxyz.gz"), "train.store", source="my DFT runs")
+    store = FrameStore("train.store")
+    len(store), store[17], store.index().n_atoms
+
+A store appears whole or not at all, is never changed afterwards, and tells if its bytes have changed.
+"""
+
+import errno
+import hashlib
+import os
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from itertools import islice
+from pathlib import Path
+from typing import BinaryIO, Literal
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from gnnpot.data.files import new_folder, write_durably
+from gnnpot.data.frame import Frame
+from gnnpot.data.index import StoreIndex, read_index
+from gnnpot.data.manifest import MANIFEST, Manifest, Shard, Tally, read_manifest
+from gnnpot.data.schema import DOUBLES, REPEATED, SCHEMA, to_frames, to_table
+from gnnpot.errors import DataError, suggest
+
+#: frames per Parquet row group, the unit in which a store is read
+ROW_GROUP = 128
+#: row groups that a store keeps decoded
+CACHED_GROUPS = 64
+
+
+def write_store(
+    frames: Iterable[Frame],
+    folder: Path | str,
+    *,
+    shard_size: int = 65536,
+    source: str = "",
+    filters: Mapping[str, int] | None = None,
+    stress_check: Callable[[], dict | None] | None = None,
+    overwrite: bool = False,
+) -> "FrameStore":
+    """Write a stream of frames as a store, and open it.
+
+    - `shard_size`: frames per file; a row group (`ROW_GROUP` frames) is the most that is held in memory.
+    - `source`: where the data come from, in your words.
+    - `filters`: how many frames were left out, by reason; read after the last frame, so a counter that is filled
+      while `frames` is being read will do.
+    - `stress_check`: called after the last frame, for the manifest; if it raises, there is no store.
+
+    Raises `DataError` if `folder` exists and `overwrite` is false, if there are no frames, or if the disk is full;
+    then, and if the writing is interrupted, nothing half-written stands under the store's name.
+    """
+    folder = Path(folder)
+    if shard_size < 1:
+        raise DataError(f"{folder}: shard_size is {shard_size}; give a positive number of frames")
+    tally = Tally()
+    with new_folder(folder, overwrite) as partial:
+        shards = _write_shards(frames, partial, shard_size, tally, folder)
+        if not shards:
+            raise DataError(f"{folder}: there are no frames to write; check the input and its filters")
+        manifest = tally.manifest(
+            shards, ROW_GROUP, source, filters or {}, stress_check() if stress_check else None
+        )
+        with _telling(folder):
+            write_durably(partial / MANIFEST, manifest.to_text().encode())
+    return FrameStore(folder)
+
+
+def _write_shards(frames: Iterable[Frame], into: Path, shard_size: int, tally: Tally, folder: Path) -> list[Shard]:
+    stream = iter(frames)
+    shards: list[Shard] = []
+    writer: _ShardWriter | None = None
+    while block := list(islice(stream, min(ROW_GROUP, shard_size - (writer.frames if writer else 0)))):
+        for frame in block:
+            tally.add(frame)
+        with _telling(folder):
+            writer = writer or _ShardWriter(into / f"shard-{len(shards):05d}.parquet")
+            writer.write(block)
+            if writer.frames == shard_size:
+                shards.append(writer.close())
+                writer = None
+    if writer:
+        with _telling(folder):
+            shards.append(writer.close())
+    return shards
+
+
+@contextmanager
+def _telling(folder: Path) -> Iterator[None]:
+    """Failures of the disk as one sentence."""
+    try:
+        yield
+    except OSError as error:
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+        remedy = "free some space or choose another disk" if full else "check the disk and your rights"
+        problem = os.strerror(error.errno) if error.errno else " ".join(str(error).split())
+        raise DataError(f"{folder}: can't be written ({problem}); nothing was kept, {remedy}") from None
+
+
+def _verify(path: Path, shard: Shard, how: str) -> None:
+    remedy = "copy or convert the store again"
+    try:
+        size = path.stat().st_size
+        if size != shard.bytes:
+            state = "truncated" if size < shard.bytes else "too long"
+            raise DataError(f"{path}: is {state}, {size} of {shard.bytes} bytes; {remedy}")
+        if how == "sha256":
+            with path.open("rb") as file:
+                found = hashlib.file_digest(file, "sha256").hexdigest()
+            if found != shard.sha256:
+                raise DataError(f"{path}: its bytes have changed (sha256 is not the manifest's); {remedy}")
+    except OSError as error:
+        raise DataError(f"{path}: can't be read ({error.strerror}); {remedy}") from None
+
+
+class FrameStore(Sequence):
+    """A store opened for reading: a sequence of frames.
+
+    Random access decodes one row group and keeps the last few; reading in order is the fast way. The store may be
+    pickled and used after a fork: every process opens the files anew, when it first reads.
+    """
+
+    def __init__(self, folder: Path | str, verify: Literal["size", "sha256", "none"] = "size") -> None:
+        """Open a store. `verify`: compare the shards' sizes, or all of their bytes, with the manifest.
+
+        Raises `DataError` naming the shard that is missing or has changed.
+        """
+        self.folder = Path(folder)
+        if verify not in ("size", "sha256", "none"):
+            raise DataError(f"verify='{verify}' is not a choice; {suggest(verify, ['size', 'sha256', 'none'])}")
+        self.manifest: Manifest
+        self.manifest, self.sha256 = read_manifest(self.folder)
+        if verify != "none":
+            for shard in self.manifest.shards:
+                _verify(self.folder / shard.name, shard, verify)
+        ends = np.cumsum([0] + [shard.frames for shard in self.manifest.shards])
+        self._starts = ends[:-1]
+        self._length = int(ends[-1])
+        self._forget()
+
+    def __len__(self) -> int:
+        return self._length
+
+    def __getitem__(self, i: int) -> Frame:
+        if not -self._length <= i < self._length:
+            raise IndexError(f"frame {i} of a store of {self._length}")
+        i = int(i) % self._length
+        shard = int(np.searchsorted(self._starts, i, side="right")) - 1
+        group, row = divmod(i - int(self._starts[shard]), self.manifest.row_group)
+        return self._group(shard, group)[row]
+
+    def __iter__(self) -> Iterator[Frame]:
+        for shard, entry in enumerate(self.manifest.shards):
+            for group in range(-(-entry.frames // self.manifest.row_group)):
+                yield from self._read(shard, group)
+
+    def select(self, indices: Iterable[int]) -> "FrameSelection":
+        """The frames of these indices, in this order, as a sequence that reads them when asked."""
+        return FrameSelection(self, indices)
+
+    def index(self) -> StoreIndex:
+        """Sizes, compositions, materials and sources of all frames, without reading the frames."""
+        return read_index([self.folder / shard.name for shard in self.manifest.shards])
+
+    def __repr__(self) -> str:
+        return f"FrameStore({str(self.folder)!r}, {self._length} frames)"
+
+    def __getstate__(self) -> dict:
+        return {**self.__dict__, "_files": {}, "_groups": OrderedDict(), "_pid": 0}
+
+    def _forget(self) -> None:
+        self._files: dict[int, pq.ParquetFile] = {}
+        self._groups: OrderedDict[tuple[int, int], list[Frame]] = OrderedDict()
+        self._pid = os.getpid()
+
+    def _group(self, shard: int, group: int) -> list[Frame]:
+        if self._pid != os.getpid():
+            self._forget()
+        frames = self._groups.get((shard, group))
+        if frames is None:
+            frames = self._groups[shard, group] = self._read(shard, group)
+            if len(self._groups) > CACHED_GROUPS:
+                self._groups.popitem(last=False)
+        self._groups.move_to_end((shard, group))
+        return frames
+
+    def _read(self, shard: int, group: int) -> list[Frame]:
+        if self._pid != os.getpid():
+            self._forget()
+        path = self.folder / self.manifest.shards[shard].name
+        try:
+            if shard not in self._files:
+                self._files[shard] = pq.ParquetFile(path)
+            return to_frames(self._files[shard].read_row_group(group, use_threads=False))
+        except (OSError, pa.ArrowException, ValueError) as error:
+            problem = " ".join(str(error).split())[:120]
+            raise DataError(f"{path}: is damaged ({problem}); copy or convert the store again") from None
+
+
+class FrameSelection(Sequence):
+    """Some frames of a store, see `FrameStore.select`."""
+
+    def __init__(self, store: FrameStore, indices: Iterable[int]) -> None:
+        self.store = store
+        self.indices = np.fromiter(indices, dtype=np.int64)
+        if len(self.indices) and not 0 <= self.indices.min() <= self.indices.max() < len(store):
+            raise DataError(f"{store.folder}: has {len(store)} frames, but indices outside of that were selected")
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def __getitem__(self, i: int) -> Frame:
+        return self.store[int(self.indices[i])]
+
+
+class _ShardWriter:
+    """Writes one Parquet file, a row group a call, and hashes the bytes on their way."""
+
+    def __init__(self, path: Path) -> None:
+        self.frames = 0
+        self._path = path
+        self._sink = _HashedFile(path.open("wb"))
+        self._writer = pq.ParquetWriter(
+            self._sink,
+            SCHEMA,
+            compression="zstd",
+            use_dictionary=REPEATED,
+            column_encoding=dict.fromkeys(DOUBLES, "BYTE_STREAM_SPLIT"),
+        )
+
+    def write(self, frames: Sequence[Frame]) -> None:
+        self._writer.write_table(to_table(frames), row_group_size=ROW_GROUP)
+        self.frames += len(frames)
+
+    def close(self) -> Shard:
+        self._writer.close()
+        self._sink.sync()
+        return Shard(self._path.name, self.frames, self._sink.size, self._sink.sha256.hexdigest())
+
+
+class _HashedFile:
+    """The little of a binary file that Arrow writes to; knows the size and the sha256 of what was written."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self.size = 0
+        self.sha256 = hashlib.sha256()
+
+    @property
+    def closed(self) -> bool:
+        return self._file.closed
+
+    def write(self, data: bytes) -> int:
+        self.sha256.update(data)
+        self.size += len(data)
+        return self._file.write(data)
+
+    def tell(self) -> int:
+        return self.size
+
+    def flush(self) -> None:
+        self._file.flush()
+
+    def close(self) -> None:
+        self._file.close()
+
+    def sync(self) -> None:
+        """To the disk, and closed."""
+        self._file.flush()
+        os.fsync(self._file.fileno())
+        self._file.close()
