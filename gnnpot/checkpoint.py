@@ -153,7 +153,7 @@ def _card_content(potential: Potential, card: Card, weights_sha256: str) -> dict
         "cutoff": potential.cutoff,
         "three_body_cutoff": potential.three_body_cutoff,
         "energy_scale": float(potential.energy_scale),
-        "references": to_mapping(dict(potential.references.to_mapping())),
+        "references": potential.references.to_mapping(),
         "card": {**asdict(card), "gnnpot_version": _version()},
     }
     content["card_sha256"] = _digest(content)

@@ -31,6 +31,7 @@ from dataclasses import dataclass
 
 import torch
 from ase import Atoms
+from ase.data import chemical_symbols
 from torch import Tensor, nn
 
 from gnnpot.data.frame import Frame
@@ -70,7 +71,7 @@ class Potential(nn.Module):
         self.model = model
         self.references = references
         self.terms = nn.ModuleList(terms)
-        known = set(references.elements)
+        known = {chemical_symbols[z] for z in references.elements}
         for term in (model, *terms):
             known &= set(term.elements)
         self.elements = tuple(e for e in model.elements if e in known)

@@ -95,7 +95,8 @@ def main() -> None:
             model_time = best(lambda model=model, graph=graph: step(model, graph), arguments.seconds) * scale
             list_time = best(lambda frame=frame, model=model: build_graph(frame, model.cutoff), 0.2) * scale
             near = graph.num_edges / len(frame)
-            print(f"{name:10} {len(frame):6d} {threads:8d} {near:11.1f} {model_time:14.1f} {list_time:15.1f}", flush=True)
+            row = f"{name:10} {len(frame):6d} {threads:8d} {near:11.1f} {model_time:14.1f} {list_time:15.1f}"
+            print(row, flush=True)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """The model contract: what every potential must keep, whatever it is made of, measured on any ASE calculator.
 
-    report = check_contract(Calculator("m3gnet-mp-2021.2.8", dtype=torch.float64))
+    report = check_contract(Calculator("path/to/checkpoint", dtype=torch.float64))
     report.passed, report.failures
 
 What is measured is said in `contract_probes`; the bounds are in `Tolerances`, one set for each precision. A calculator

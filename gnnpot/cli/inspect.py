@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
@@ -34,11 +35,11 @@ def check(
         Precision, typer.Option(help="Precision of a gnnpot model; what its design breaks shows best in float64.")
     ] = Precision.float64,
     device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, …; default: the model's.")] = None,
-    every: Annotated[bool, typer.Option("--all", help="Show every structure, not only the worst of each check.")] = False,
+    every: Annotated[bool, typer.Option("--all", help="Show every structure, not only each check's worst.")] = False,
 ) -> None:
     """Measure what every potential must keep: invariances, forces and stress as derivatives, smoothness.
 
-    Example: gnnpot check m3gnet-mp-2021.2.8 --elements Li,O
+    Example: gnnpot check path/to/checkpoint --elements Li,O
 
     Example: gnnpot check ase.calculators.emt:EMT --elements Cu,Ni
 
@@ -60,7 +61,9 @@ def check(
 
 
 def _table(report: ContractReport, model: str, every: bool) -> Table:
-    table = Table("check", "quantity", "structure", "measured", "bound", "", title=f"Contract of {model}")
+    table = Table("check", "quantity", "structure", box=SIMPLE_HEAD, title=f"Contract of {model}")
+    for name in ("measured", "bound", ""):
+        table.add_column(name, no_wrap=True)
     for c in report.checks if every else _worst(report):
         mark = _MARKS[c.status]
         if not c.quantity:

@@ -73,7 +73,7 @@ def relax(
 ) -> None:
     """Relax positions and cell of a structure to a minimum of the energy, or of the enthalpy under pressure.
 
-    Example: gnnpot relax POSCAR --model m3gnet-mp-2021.2.8 --output relaxed.cif
+    Example: gnnpot relax POSCAR --model path/to/checkpoint --output relaxed.cif
 
     Ends with status 3 if it has not converged; the structure is written all the same.
     """
@@ -122,7 +122,7 @@ def md(
 ) -> None:
     """Run molecular dynamics.
 
-    Example: gnnpot md POSCAR --model m3gnet-mp-2021.2.8 --temperature 600 --steps 10000
+    Example: gnnpot md POSCAR --model path/to/checkpoint --temperature 600 --steps 10000
 
     A run that was interrupted goes on with the same command and --resume.
     """

@@ -39,20 +39,26 @@ class StoreIndex:
         """[F] the material of each frame."""
         return self.materials[self.material]
 
-    def composition(self, elements: Sequence[int] | None = None) -> tuple[np.ndarray, np.ndarray]:
-        """Atoms of each element `[F, E]`, and the elements' atomic numbers `[E]` (by default all that occur).
+    def composition(
+        self, elements: Sequence[int] | None = None, frames: slice = slice(None)
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Atoms of each element `[F, E]` of `frames`, and the elements' atomic numbers `[E]` (all of the store's).
 
         Raises `DataError` if a frame has an element that is not among those asked for.
         """
         wanted = np.unique(self.elements) if elements is None else np.asarray(elements)
         column = np.full(119, -1)
         column[wanted] = np.arange(len(wanted))
-        if len(self.elements) and column[self.elements].min() < 0:
-            extra = sorted({int(z) for z in self.elements} - {int(z) for z in wanted})
+        start, stop, _ = frames.indices(len(self))
+        entries = slice(self.offsets[start], self.offsets[stop])
+        columns = column[self.elements[entries]]
+        if len(columns) and columns.min() < 0:
+            extra = sorted({int(z) for z in self.elements[entries]} - {int(z) for z in wanted})
             raise DataError(f"the frames have elements {extra} besides those asked for; add them")
-        dense = np.zeros((len(self), len(wanted)))
-        frame = np.repeat(np.arange(len(self)), np.diff(self.offsets))
-        dense[frame, column[self.elements]] = self.counts
+        dense = np.zeros((stop - start, len(wanted)))
+        dense[np.repeat(np.arange(stop - start), np.diff(self.offsets[start : stop + 1])), columns] = self.counts[
+            entries
+        ]
         return dense, wanted
 
 

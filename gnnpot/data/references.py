@@ -1,131 +1,257 @@
-"""Element reference energies: the part of a total energy that depends on the composition alone.
+"""Energies of elements: the part of the energy that follows from the composition alone.
 
-For frame f with n_fz atoms of element z, E_f ≈ Σ_z n_fz E0_z, fitted per atom by least squares:
+    references = ElementReferences.fit(store)            # least squares of E = Σ_e n_e E_e
+    references.apply(frame.numbers)                      # eV
 
-    minimize Σ_f w_f (E_f/N_f - Σ_z x_fz E0_z)²,   x_fz = n_fz/N_f
-
-    references = ElementReferences.fit(frames)
-    references.apply(numbers)                     # eV, to subtract from a total energy
-
-The standard uncertainty of E0_z is the root of the diagonal of s² (XᵀWX)⁺ with s² the residual variance. Where the
-compositions can't tell elements apart (rank deficiency) the solution of least norm is taken, a warning is logged that
-names the elements, and `undetermined` keeps them.
+A potential learns the rest, which is small and centred on zero. The energies are a fit, not those of free atoms; where
+compositions can't tell elements apart (all frames are NaCl), any split of their sum will do and the smallest is taken.
 """
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-from ase.data import atomic_numbers, chemical_symbols
+from ase.data import chemical_symbols
 
-from gnnpot.data.frame import Frame
-from gnnpot.errors import DataError, UnknownElementError
+from gnnpot.data.frame import Frame, atomic_number
+from gnnpot.data.store import FrameStore
+from gnnpot.errors import DataError, UnknownElementError, suggest
 
-logger = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 
-#: Singular values below this fraction of the largest count as zero.
-_RANK_TOLERANCE = 1e-8
+#: singular values below this share of the largest count as zero
+RANK_TOLERANCE = 1e-9
+#: frames whose compositions are held at a time
+BLOCK = 65536
+FORMAT_KEYS = ("energies", "uncertainties", "undetermined", "source")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class ElementReferences:
-    """One energy (eV) an element."""
+    """Reference energies of E elements. Raises `DataError` if they do not fit together."""
 
-    elements: tuple[str, ...]
-    energies: tuple[float, ...]  #: eV, one an element
-    uncertainties: tuple[float, ...] = ()  #: eV, standard uncertainties; empty: unknown
-    undetermined: tuple[str, ...] = ()  #: elements whose energies the data could not tell apart
-    source: str = ""
+    elements: tuple[int, ...]  #: atomic numbers, ascending
+    energies: tuple[float, ...]  #: eV per atom
+    uncertainties: tuple[float, ...] = ()  #: standard uncertainties, eV; NaN if unknown; () for none
+    undetermined: tuple[str, ...] = ()  #: combinations of elements whose sum the data do not fix, as "Cl - Na"
+    source: str = ""  #: what they were fitted to
 
     def __post_init__(self) -> None:
-        if len(self.energies) != len(self.elements):
-            raise ValueError(f"energies: {len(self.energies)} are given for {len(self.elements)} elements")
-
-    @classmethod
-    def zero(cls, elements: Iterable[str]) -> "ElementReferences":
-        """References of 0 eV, for a model that carries its own."""
-        elements = tuple(elements)
-        return cls(elements, (0.0,) * len(elements), source="zero")
+        if len(self.energies) != len(self.elements) or len(self.uncertainties) not in (0, len(self.elements)):
+            raise DataError("element references need one energy, and one uncertainty or none, for each element")
+        if list(self.elements) != sorted(set(self.elements)) or any(not 1 <= z <= 118 for z in self.elements):
+            raise DataError("element references need distinct atomic numbers from 1 to 118 in ascending order")
+        if not np.all(np.isfinite(self.energies)):
+            raise DataError("element references have NaN or infinite energies; fit them again")
 
     @classmethod
     def fit(
-        cls, frames: Iterable[Frame], *, weights: Iterable[float] | None = None, source: str = ""
+        cls, frames: "FrameStore | Iterable[Frame]", *, ridge: float = 0.0, source: str = ""
     ) -> "ElementReferences":
-        """Fitted to the labelled energies of `frames`; raises `DataError` if there is none."""
-        labelled = [(f.numbers, f.energy) for f in frames if f.energy is not None]
-        if not labelled:
-            raise DataError("no frame has an energy; element references need at least one")
-        return cls.fit_energies(*zip(*labelled, strict=True), weights=weights, source=source)
+        """Fit to the energies of frames or of a whole store; frames without energy are left out.
+
+        Raises `DataError` if no frame has an energy.
+        """
+        if isinstance(frames, FrameStore):
+            index = frames.index()
+            elements = np.unique(index.elements)
+            parts = (slice(k, k + BLOCK) for k in range(0, len(index), BLOCK))
+            blocks = ((index.composition(elements, part)[0], index.energy[part], None) for part in parts)
+        else:
+            frames = [f for f in frames if f.energy is not None]
+            counts, elements = count_elements([f.numbers for f in frames])
+            blocks = [(counts, np.array([f.energy for f in frames]), None)]
+        return cls._solve(_triangle(blocks, len(elements)), elements, ridge, source)
 
     @classmethod
-    def fit_energies(
+    def fit_counts(
         cls,
-        numbers: Iterable[np.ndarray],
-        energies: Iterable[float],
+        counts: np.ndarray,
+        energies: np.ndarray,
+        elements: Sequence[int],
+        weights: np.ndarray | None = None,
         *,
-        weights: Iterable[float] | None = None,
+        ridge: float = 0.0,
         source: str = "",
     ) -> "ElementReferences":
-        """Fitted to total energies (eV) of structures with atomic `numbers`."""
-        counts = np.stack([np.bincount(z, minlength=119) for z in numbers]).astype(float)
-        present = np.flatnonzero(counts.sum(0))
-        sizes = counts.sum(1)
-        x = counts[:, present] / sizes[:, None]
-        y = np.asarray(list(energies), dtype=float) / sizes
-        root = np.ones(len(y)) if weights is None else np.sqrt(np.asarray(list(weights), dtype=float))
-        u, s, vt = np.linalg.svd(x * root[:, None], full_matrices=False)
-        keep = s > _RANK_TOLERANCE * s[0]
-        solution = vt[keep].T @ ((u[:, keep].T @ (y * root)) / s[keep])
-        degrees = max(len(y) - int(keep.sum()), 1)
-        variance = float(np.sum((root * (y - x @ solution)) ** 2)) / degrees
-        spread = np.sqrt(variance * np.sum((vt[keep] / s[keep][:, None]) ** 2, axis=0))
-        symbols = tuple(chemical_symbols[z] for z in present)
-        determined = np.sum(vt[keep] ** 2, axis=0) > 1 - 1e-6
-        undetermined = tuple(e for e, ok in zip(symbols, determined, strict=True) if not ok)
-        if undetermined:
-            logger.warning(
-                "element references: %d compositions can't tell the energies of %s apart; the solution of least norm is taken",
-                len(y),
-                ", ".join(undetermined),
-            )
-        return cls(symbols, tuple(map(float, solution)), tuple(map(float, spread)), undetermined, source)
+        """Weighted least squares of energies per atom: min Σ_f w_f [(E_f - Σ_e n_fe E_e) / N_f]² + ridge Σ_e E_e².
 
-    def refit(self, numbers: Iterable[np.ndarray], residuals: Iterable[float], source: str = "") -> "ElementReferences":
-        """References plus those fitted to `residuals` (eV, label minus prediction) of structures with `numbers`.
-
-        Elements that do not occur keep their energies.
+        `counts` [F, E] atoms, `energies` [F] eV (NaN: left out), `weights` [F] (one each by default), `ridge` in units
+        of Σ w. Of all solutions the one of least norm. The uncertainties are those of least squares, with the
+        residuals' variance; they do not tell of directions in `undetermined`, nor, if F is not above the rank, of
+        anything (NaN).
         """
-        shift = type(self).fit_energies(numbers, residuals)
-        shifts = dict(zip(shift.elements, zip(shift.energies, shift.uncertainties, strict=True), strict=True))
-        old = self.uncertainties or (0.0,) * len(self.elements)
-        energies = tuple(
-            e + shifts.get(symbol, (0.0, 0.0))[0] for symbol, e in zip(self.elements, self.energies, strict=True)
-        )
-        spread = tuple(shifts.get(symbol, (0.0, s))[1] for symbol, s in zip(self.elements, old, strict=True))
-        return type(self)(self.elements, energies, spread, shift.undetermined, source or self.source)
-
-    def apply(self, numbers: np.ndarray) -> float:
-        """Σ_i E0(Z_i), eV; raises `UnknownElementError` for an element without a reference."""
-        table = self.energies_by_number()
-        total = float(np.sum(table[np.asarray(numbers)]))
-        if not np.isfinite(total):
-            unseen = sorted({chemical_symbols[int(z)] for z in numbers} - set(self.elements))
-            raise UnknownElementError(f"element references: there is none for {', '.join(unseen)}; fit them with data")
-        return total
-
-    def energies_by_number(self) -> np.ndarray:
-        """[119] eV by atomic number; NaN for elements without a reference."""
-        table = np.full(119, np.nan)
-        for symbol, energy in zip(self.elements, self.energies, strict=True):
-            table[atomic_numbers[symbol]] = energy
-        return table
-
-    def to_mapping(self) -> dict[str, Any]:
-        """For JSON; floats survive exactly."""
-        return {name: getattr(self, name) for name in self.__slots__}
+        block = (np.asarray(counts, dtype=float), np.asarray(energies, dtype=float), weights)
+        return cls._solve(_triangle([block], len(elements)), np.asarray(elements, dtype=int), ridge, source)
 
     @classmethod
-    def from_mapping(cls, mapping: Mapping[str, Any]) -> "ElementReferences":
-        return cls(**{k: v if isinstance(v, str) else tuple(v) for k, v in mapping.items()})
+    def _solve(cls, triangle: "_Triangle", elements: np.ndarray, ridge: float, source: str) -> "ElementReferences":
+        if triangle.frames == 0:
+            raise DataError("no frame has an energy, so element references can't be fitted; check the energy's key")
+        present = np.flatnonzero(np.abs(triangle.matrix).max(axis=0) > 0)
+        present = present[np.argsort(elements[present])]
+        elements, matrix = elements[present], triangle.matrix[:, present]
+        left, singular, right = np.linalg.svd(matrix, full_matrices=False)
+        keep = singular > RANK_TOLERANCE * singular.max()
+        damped = singular[keep] / (singular[keep] ** 2 + ridge * triangle.weight)
+        solution = right[keep].T @ (damped * (left[:, keep].T @ triangle.target))
+        freedom = triangle.frames - int(keep.sum())
+        misfit = float(np.sum((triangle.target - matrix @ solution) ** 2)) + triangle.misfit
+        variance = misfit / freedom if freedom > 0 else np.nan
+        uncertainties = np.sqrt(variance * np.sum((right[keep].T * damped) ** 2, axis=1))
+        undetermined = _undetermined(matrix, elements)
+        for combination in undetermined:
+            log.warning("element references: the data do not fix %s; the smallest energies were taken", combination)
+        return cls(
+            tuple(elements.tolist()), tuple(solution.tolist()), tuple(uncertainties.tolist()), undetermined, source
+        )
+
+    def apply(self, numbers: np.ndarray) -> float:
+        """Σ E_e of the atoms, eV. Raises `UnknownElementError` for an element without an energy."""
+        energies = self.energies_by_number()[np.asarray(numbers)]
+        if np.isnan(energies).any():
+            unseen = sorted({chemical_symbols[z] for z in np.asarray(numbers)[np.isnan(energies)]})
+            raise UnknownElementError(f"there is no reference energy for {', '.join(unseen)}; fit the references to it")
+        return float(energies.sum())
+
+    def energies_by_number(self) -> np.ndarray:
+        """[119] eV by atomic number; NaN for elements without an energy."""
+        table = np.full(119, np.nan)
+        table[list(self.elements)] = self.energies
+        return table
+
+    def refit(self, frames: Iterable[Frame], residuals: np.ndarray, *, source: str = "") -> "ElementReferences":
+        """References shifted by the fit to `residuals` [F] = label - prediction, eV, of frames.
+
+        For a potential whose labels come from another code or functional. Elements that the frames do not hold keep
+        their energies. Raises `DataError` if frames and residuals differ in number.
+        """
+        numbers = [f.numbers for f in frames]
+        residuals = np.asarray(residuals, dtype=float)
+        if len(numbers) != len(residuals) or not numbers:
+            raise DataError(f"there are {len(numbers)} frames but {len(residuals)} residuals; give one for each frame")
+        counts, elements = count_elements(numbers)
+        shift = type(self).fit_counts(counts, residuals, elements)
+        energies = dict(zip(self.elements, self.energies, strict=True))
+        spread = dict(zip(self.elements, self.uncertainties or [np.nan] * len(self.elements), strict=True))
+        for z, energy, sigma in zip(shift.elements, shift.energies, shift.uncertainties, strict=True):
+            energies[z] = energies.get(z, 0.0) + energy
+            spread[z] = sigma
+        known = sorted(energies)
+        return type(self)(
+            tuple(known),
+            tuple(energies[z] for z in known),
+            tuple(spread[z] for z in known),
+            shift.undetermined,
+            source or self.source,
+        )
+
+    def to_mapping(self) -> dict:
+        """Plain JSON values by symbol; floats survive exactly, an unknown uncertainty is `None`."""
+        symbols = [chemical_symbols[z] for z in self.elements]
+        uncertainties = [None if np.isnan(u) else u for u in self.uncertainties]
+        return {
+            "energies": dict(zip(symbols, self.energies, strict=True)),
+            "uncertainties": dict(zip(symbols, uncertainties, strict=True)) if uncertainties else {},
+            "undetermined": list(self.undetermined),
+            "source": self.source,
+        }
+
+    @classmethod
+    def from_mapping(cls, mapping: Mapping, where: str = "element references") -> "ElementReferences":
+        """The references of `to_mapping`, or of {"energies": {symbol: eV}} written by hand. Raises `DataError`."""
+        for key in mapping:
+            if key not in FORMAT_KEYS:
+                raise DataError(f"{where}: unknown key '{key}'; {suggest(str(key), FORMAT_KEYS)}")
+        try:
+            energies = {atomic_number(s, where): float(e) for s, e in mapping["energies"].items()}
+            given = {
+                atomic_number(s, where): np.nan if u is None else float(u)
+                for s, u in mapping.get("uncertainties", {}).items()
+            }
+        except (KeyError, TypeError, ValueError, AttributeError):
+            raise DataError(f"{where}: need 'energies', a mapping of symbols to eV") from None
+        elements = sorted(energies)
+        return cls(
+            tuple(elements),
+            tuple(energies[z] for z in elements),
+            tuple(given.get(z, np.nan) for z in elements) if given else (),
+            tuple(mapping.get("undetermined", ())),
+            str(mapping.get("source", "")),
+        )
+
+
+@dataclass(frozen=True)
+class _Triangle:
+    """A least-squares problem of any number of frames, reduced by QR to one of E rows."""
+
+    matrix: np.ndarray  #: [<=E, E]
+    target: np.ndarray  #: [<=E]
+    misfit: float  #: squared residual that no solution can remove, besides what `matrix` shows
+    frames: int  #: with an energy and a weight
+    weight: float  #: their sum
+
+
+def _triangle(blocks: Iterable[tuple[np.ndarray, np.ndarray, np.ndarray | None]], n_elements: int) -> _Triangle:
+    """QR of the rows (w^½ n/N | w^½ E/N), block by block, so that only one block is in memory at full length."""
+    rows = np.zeros((0, n_elements + 1))
+    frames, total = 0, 0.0
+    for counts, energies, weights in blocks:
+        weights = np.ones(len(energies)) if weights is None else np.asarray(weights, dtype=float)
+        n_atoms = counts.sum(axis=1)
+        if len(energies) and (n_atoms.min() <= 0 or not weights.min() >= 0 or np.isinf(energies).any()):
+            raise DataError("element references need atoms in every frame, finite energies and weights of 0 or more")
+        known = np.isfinite(energies) & (weights > 0)
+        scale = np.sqrt(weights[known]) / n_atoms[known]
+        block = np.column_stack([counts[known], energies[known]]) * scale[:, None]
+        rows = np.linalg.qr(np.vstack([rows, block]), mode="r")
+        frames += int(known.sum())
+        total += float(weights[known].sum())
+    # the last row of a full triangle holds what the element energies can't explain
+    full = len(rows) > n_elements
+    misfit = float(rows[-1, -1] ** 2) if full else 0.0
+    rows = rows[:n_elements]
+    return _Triangle(rows[:, :-1], rows[:, -1], misfit, frames, total)
+
+
+def count_elements(numbers: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """Atoms of each element `[F, E]` of frames with these atomic numbers, and the elements `[E]`, ascending."""
+    table = np.zeros((len(numbers), 119))
+    for row, atoms in zip(table, numbers, strict=True):
+        row += np.bincount(atoms, minlength=119)
+    elements = np.flatnonzero(table.any(axis=0))
+    return table[:, elements], elements
+
+
+def _undetermined(matrix: np.ndarray, elements: np.ndarray) -> tuple[str, ...]:
+    """Combinations of element energies, in words, that change no frame's energy: a basis of the null space.
+
+    Reduced to echelon form, so that each combination names as few elements as it can.
+    """
+    _, singular, right = np.linalg.svd(matrix, full_matrices=True)
+    rank = int((singular > RANK_TOLERANCE * singular.max()).sum())
+    null = right[rank:].copy()
+    row = 0
+    for column in range(null.shape[1]):
+        if row == len(null):
+            break
+        pivot = row + int(np.abs(null[row:, column]).argmax())
+        if abs(null[pivot, column]) < 1e-6:
+            continue
+        null[[row, pivot]] = null[[pivot, row]]
+        null[row] /= null[row, column]
+        others = np.arange(len(null)) != row
+        null[others] -= null[others, column, None] * null[row]
+        row += 1
+    return tuple(_in_words(vector, elements) for vector in null)
+
+
+def _in_words(vector: np.ndarray, elements: np.ndarray) -> str:
+    terms = []
+    for coefficient, z in zip(vector, elements, strict=True):
+        if abs(coefficient) > 1e-6:
+            size = "" if abs(abs(coefficient) - 1) < 1e-6 else f"{abs(coefficient):.3g} "
+            sign = ("- " if coefficient < 0 else "+ ") if terms else ("-" if coefficient < 0 else "")
+            terms.append(f"{sign}{size}{chemical_symbols[z]}")
+    return " ".join(terms)

@@ -63,9 +63,7 @@ def write_store(
         shards = _write_shards(frames, partial, shard_size, tally, folder)
         if not shards:
             raise DataError(f"{folder}: there are no frames to write; check the input and its filters")
-        manifest = tally.manifest(
-            shards, ROW_GROUP, source, filters or {}, stress_check() if stress_check else None
-        )
+        manifest = tally.manifest(shards, ROW_GROUP, source, filters or {}, stress_check() if stress_check else None)
         with _telling(folder):
             write_durably(partial / MANIFEST, manifest.to_text().encode())
     return FrameStore(folder)

@@ -3,15 +3,15 @@
     check = check_stress(frames)        # raises DataError if they do not
     check.verdict, check.factor         # "agrees", 1.00
 
-Two frames a, b of one material with the same atoms, whose cells differ by a small strain ε and whose atoms differ by small
-displacements Δr besides, differ in energy by the work of stress and forces. To third order in ε and Δr:
+Two frames a, b of one material with the same atoms, whose cells differ by a small strain ε and whose atoms differ by
+small displacements Δr besides, differ in energy by the work of stress and forces. To third order in ε and Δr:
 
     E_b - E_a + ½ (F_a + F_b)·Δr  =  ½ Σ_k (V_a σ_a,kk + V_b σ_b,kk) ε_kk  + shear terms                          (1)
 
 The left side, O, is known from the energies; the right side, P, from the stresses. Every such pair whose shear terms
-and forces' work are small beside O votes with the ratio O/P, which is 1 if the labels are right, -1 if the sign is wrong,
-1/1602 if the stress is in kbar, 1/160 if it is in GPa. A constant (Pulay) stress shifts all votes of a material near its
-equilibrium, so pairs count that do work well above the others' noise, and the verdict is that of a clear majority.
+and forces' work are small votes with the ratio O/P, which is 1 if the labels are right, -1 if the sign is wrong, 1/1602
+if the stress is in kbar, 1/160 if it is in GPa. Pairs on either side of an energy's minimum, or whose O is within the
+noise of calculated energies, do not vote; a clear majority decides.
 
 Only the diagonal is judged: pairs that differ by shear are left out.
 """

@@ -1,6 +1,6 @@
 """An ASE calculator of a potential.
 
-    atoms.calc = Calculator("m3gnet-mp-2021.2.8")
+    atoms.calc = Calculator("path/to/checkpoint")
     atoms.get_potential_energy(), atoms.get_forces(), atoms.get_stress()
 """
 
@@ -13,6 +13,7 @@ import torch
 from ase import Atoms
 from ase.calculators import calculator as ase_calculator
 
+from gnnpot import hub
 from gnnpot.engines.skin import SkinList
 from gnnpot.errors import DataError, SimulationError
 from gnnpot.graphs import Graph
@@ -103,11 +104,7 @@ class Calculator(ase_calculator.Calculator):
 
 
 def _load(model: Potential | str | Path) -> Potential:
-    if isinstance(model, Potential):
-        return model
-    from gnnpot import hub
-
-    return hub.load(model)
+    return model if isinstance(model, Potential) else hub.load(model)
 
 
 def _frozen_copy(potential: Potential, device: str | torch.device | None, dtype: torch.dtype | None) -> Potential:

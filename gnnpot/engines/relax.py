@@ -1,6 +1,6 @@
 """Relaxation of positions and cell to a minimum of the enthalpy E + p V.
 
-    relaxation = relax(atoms, Calculator("m3gnet-mp-2021.2.8"), fmax=0.01)
+    relaxation = relax(atoms, Calculator("path/to/checkpoint"), fmax=0.01)
     relaxation.converged, relaxation.energy, relaxation.atoms
 
 It has converged when both

@@ -27,7 +27,7 @@ class Neighbors:
 
 
 def neighbor_list(positions: np.ndarray, cell: np.ndarray, pbc: np.ndarray, cutoff: float) -> Neighbors:
-    """All pairs of atoms and images at most `cutoff` (Å) apart.
+    """All pairs of atoms and images closer than `cutoff` (Å).
 
     Any cell will do: smaller than the cutoff, triclinic, left-handed, periodic along some directions only, or no
     cell at all. An atom's own images count, the atom itself does not.

@@ -169,7 +169,13 @@ class HDNNP(EnergyModel):
 
     @torch.no_grad()
     def set_scaling(
-        self, low: Tensor, high: Tensor, mean: Tensor, sigma: Tensor, min_spread: float = 0.0, seen: Tensor | None = None
+        self,
+        low: Tensor,
+        high: Tensor,
+        mean: Tensor,
+        sigma: Tensor,
+        min_spread: float = 0.0,
+        seen: Tensor | None = None,
     ) -> None:
         """Scale by these statistics of the symmetry functions, [S, D] each, as the configuration says.
 

@@ -130,7 +130,7 @@ def read_n2p2(folder: Path | str, length_unit: float = BOHR, energy_unit: float 
         offsets[line.values[0]] += line.float(1)
     notes = [f"read from {folder}, taken as energies in {energy_unit:.8g} eV and lengths in {length_unit:.8g} Å"]
     if settings.has("mean_energy"):
-        notes.append(f"energies were normalised: mean {mean:g}, factor {conv_energy:g}; lengths: factor {conv_length:g}")
+        notes.append(f"normalised: mean energy {mean:g}, energies times {conv_energy:g}, lengths times {conv_length:g}")
     return N2P2Potential(
         model=model.eval(),
         energy_scale=energy_unit / conv_energy,
@@ -269,14 +269,15 @@ def _set_scaling(model: HDNNP, path: Path) -> None:
             raise CheckpointError(f"{path}, line {number}: there is a word that is no number; mend the line") from None
         if not (0 <= s < len(counts) and 0 <= k < counts[s]):
             raise CheckpointError(
-                f"{path}, line {number}: input.nn has no function {k + 1} of element {s + 1}; the files don't belong together"
+                f"{path}, line {number}: input.nn has no function {k + 1} of element {s + 1}; "
+                "get the file that belongs to it"
             )
         # files without σ are older than scaling by it
         table[:, s, k] = torch.tensor([*values, 1.0][:4], dtype=torch.float64)
     for s, count in enumerate(counts):
         if table[:, s, :count].isnan().any():
             raise CheckpointError(
-                f"{path}: element {model.elements[s]} has lines for fewer than its {count} functions; get the whole file"
+                f"{path}: {model.elements[s]} has lines for fewer than its {count} functions; get the whole file"
             )
     model.set_scaling(*table)
 
@@ -301,7 +302,8 @@ def _set_weights(model: HDNNP, folder: Path, sizes: dict[str, list[int]], normal
             seen.add(place)
         if len(seen) != expected:
             raise CheckpointError(
-                f"{path}: {len(seen)} different weights are given, the network has {expected}; get the file that belongs to it"
+                f"{path}: {len(seen)} different weights are given, the network has {expected}; "
+                "get the file that belongs to this input.nn"
             )
         if normalize_nodes:
             # n2p2 divides what enters a node by the number of nodes before it

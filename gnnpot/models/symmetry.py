@@ -72,7 +72,7 @@ class SymmetryDescriptor(nn.Module):
             where, t = pairs[f.cutoff]
             one, two = getattr(f, "neighbors", (None, None))
             chosen = (_is(t.z_j, one) & _is(t.z_k, two)) | (_is(t.z_j, two) & _is(t.z_k, one))
-            columns[f] = scatter_sum(f.terms(t) * chosen, where, count)
+            columns[f] = scatter_sum(f.terms(t[chosen]), where[chosen], count)
         table = vectors.new_zeros(count, self.width)
         for s, functions in enumerate(self.functions):
             rows = torch.stack([columns[f] for f in functions], dim=1)

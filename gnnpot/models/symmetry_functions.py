@@ -3,15 +3,14 @@
 An atom i is described by sums over its neighbours j (radial functions) and over its unordered pairs of different
 neighbours j < k (angular functions). In the equations
 
-| symbol            | here                  | unit                                                               |
-|-------------------|-----------------------|--------------------------------------------------------------------|
-| R_ij, R_ik, R_jk  | distances of the three atoms                                     | Å                       |
-| θ                 | the angle at i between j and k                                   | rad                     |
-| R_c, f_c          | `cutoff`, `cutoff_function` with `inner_cutoff`                  | Å                       |
-| η, R_s            | `eta`, `shift`        | Å^-2, Å                                                            |
-| λ, ζ              | `lambda_`, `zeta`     |                                                                    |
-| α                 | `order`               |                                                                    |
-| Z_j               | atomic number of j                                               |                         |
+| symbol           | here                                            | unit    |
+|------------------|-------------------------------------------------|---------|
+| R_ij, R_ik, R_jk | distances of the three atoms                    | Å       |
+| θ                | the angle at i between j and k                  | rad     |
+| R_c, f_c         | `cutoff`, `cutoff_function` with `inner_cutoff` | Å       |
+| η, R_s           | `eta`, `shift`                                  | Å^-2, Å |
+| λ, ζ, α          | `lambda_`, `zeta`, `order`                      |         |
+| Z_j              | atomic number of j                              |         |
 
 All lengths are in Å. The formulas here are the reference: they can be differentiated any number of times on any
 device. `gnnpot.models.symmetry_kernels` calculates the same numbers fast.
@@ -48,6 +47,10 @@ class Triplets:
     z_j: Tensor  #: [T]
     z_k: Tensor  #: [T]
 
+    def __getitem__(self, chosen: Tensor) -> "Triplets":
+        """Those where `chosen` [T] is true."""
+        return Triplets(*(getattr(self, name)[chosen] for name in self.__slots__))
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Function:
@@ -76,7 +79,7 @@ class _Function:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WeightedRadial(_Function):
-    """G_i = Σ_j Z_j exp(-η (R_ij - R_s)²) f_c(R_ij). Gastegger et al. 2018 (wACSF), eq. 6 with g(Z) = Z."""
+    """G_i = Σ_j Z_j exp(-η (R_ij - R_s)²) f_c(R_ij). Gastegger et al. 2018 (wACSF)."""
 
     kind: Literal["weighted_radial"] = "weighted_radial"
     eta: float
@@ -90,7 +93,7 @@ class WeightedRadial(_Function):
 class WeightedAngular(_Function):
     """G_i = 2^(1-ζ) Σ_{j<k} sqrt(Z_j Z_k) (1 + λ cos θ)^ζ exp(-η Σ (R - R_s)²) f_c(R_ij) f_c(R_ik) f_c(R_jk).
 
-    The inner sum goes over R_ij, R_ik and R_jk. Gastegger et al. 2018 (wACSF), eq. 7 with h = sqrt(Z_j Z_k).
+    The inner sum goes over R_ij, R_ik and R_jk. Gastegger et al. 2018 (wACSF), with the weight h = sqrt(Z_j Z_k).
     """
 
     kind: Literal["weighted_angular"] = "weighted_angular"
@@ -106,7 +109,7 @@ class WeightedAngular(_Function):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChebyshevRadial(_Function):
-    """c_α = Σ_j w_j T_α(2 R_ij/R_c - 1) f_c(R_ij), w_j = Z_j, or 1 without `weighted`. Artrith et al. 2017, eq. 5."""
+    """c_α = Σ_j w_j T_α(2 R_ij/R_c - 1) f_c(R_ij), w_j = Z_j, or 1 without `weighted`. Artrith et al. 2017."""
 
     kind: Literal["chebyshev_radial"] = "chebyshev_radial"
     order: int
@@ -121,7 +124,7 @@ class ChebyshevRadial(_Function):
 class ChebyshevAngular(_Function):
     """c_α = Σ_{j<k} w_jk T_α(2θ/π - 1) f_c(R_ij) f_c(R_ik), w_jk = sqrt(Z_j Z_k), or 1 without `weighted`.
 
-    Artrith et al. 2017, eq. 6, with the angle scaled to the interval of the polynomials.
+    Artrith et al. 2017, with the angle scaled to the interval of the polynomials.
     """
 
     kind: Literal["chebyshev_angular"] = "chebyshev_angular"

@@ -236,6 +236,7 @@ def angular_kernel(group, mode, first, centres, species, vectors, lo, hi, rows, 
     work, radial = np.empty(ROWS * BATCH), np.empty(n_radial * BATCH)
     angular, slope = np.empty(n_angular * BATCH), np.empty(n_angular * BATCH)
     one, two = np.empty(BATCH, np.int64), np.empty(BATCH, np.int64)
+    lanes = (work, radial, angular, slope, one, two)
     grids, ends = np.empty((pairs, n_radial, n_angular)), np.empty(pairs, np.int64)
     for atom in range(lo, hi):
         centre = centres[atom]
@@ -264,10 +265,10 @@ def angular_kernel(group, mode, first, centres, species, vectors, lo, hi, rows, 
                     ends[p] = n
                     if j >= bounds[c1 + 1]:
                         break
-                    _process(group, mode, near, edges, edge_rows, work, radial, angular, slope, one, two, grids, ends, pull)
+                    _process(group, mode, near, edges, edge_rows, lanes, grids, ends, pull)
                     n = 0
                     ends[:] = 0
-        _process(group, mode, near, edges, edge_rows, work, radial, angular, slope, one, two, grids, ends, pull)
+        _process(group, mode, near, edges, edge_rows, lanes, grids, ends, pull)
         if mode != VJP:
             for p in range(pairs):
                 _scatter(group, grids[p], centre, p, rows[atom])
@@ -278,11 +279,12 @@ def angular_kernel(group, mode, first, centres, species, vectors, lo, hi, rows, 
 
 
 @njit(cache=True, error_model="numpy", fastmath=_FAST)
-def _process(group, mode, near, edges, u, work, radial, angular, slope, one, two, grids, ends, pull):
+def _process(group, mode, near, edges, u, lanes, grids, ends, pull):
     """Work off a batch: add to `grids` [P, M, A] (VALUE, JVP), or to `pull` [n, 3] what follows from them (VJP)."""
     n = ends.max()
     if n == 0:
         return
+    work, radial, angular, slope, one, two = lanes
     _factors(group, work, radial, angular, slope, n)
     if mode == VALUE:
         _weigh(work, radial, len(group.eta), n)

@@ -8,6 +8,8 @@ vector instructions; exp, cos and powers are written out for the same reason.
 A symmetry function is Σ over lanes of w f R_m A_a: the weight and cutoff functions, one of M radial factors R_m =
 exp(-η_m Σ (R - R_s,m)²) and one of A angular factors A_a (a power or a Chebyshev polynomial). Sets of functions are
 grids of M x A, so that their cost is M exponentials, A polynomials and M A multiplications a lane.
+
+Numba's cache on disk looks at the file of a kernel only, not at this one: after a change here, delete the `.nbi` files.
 """
 
 import math
@@ -171,7 +173,7 @@ def _part(array, k, lo, hi):
 
 @njit(inline="always")
 def _row(array, k):
-    """Lanes of row k; an index that starts at 0 is known not to be negative, which vectorising needs."""
+    """Row k; an index into it that starts at 0 is known not to be negative, which vectorising needs."""
     return array[k * BATCH : (k + 1) * BATCH]
 
 

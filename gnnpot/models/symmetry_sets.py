@@ -143,7 +143,7 @@ def behler_set(
 def radial_grid(cutoff: float, count: int) -> list[tuple[float, float]]:
     """(η, R_s) of `count` Gaussians: a third centred at 0 and ever narrower, the others shifted along the distance.
 
-    Gastegger et al. 2018, sec. II C: centred ones have η = 1/(2 R²) with R up to R_c, shifted ones the width of their
+    As in Gastegger et al. 2018, centred ones have η = 1/(2 R²) with R up to R_c, shifted ones the width of their
     spacing. Shifts begin at 1.5 Å, below which no two atoms come.
     """
     centred = max(count // 3, 1)

@@ -109,7 +109,8 @@ class NumpyPotential:
         for symbol, layer, count in self.keys.get("element_nodes_short", []):
             if symbol == element:
                 nodes[int(layer)] = int(count)
-        functions = {"t": np.tanh, "l": lambda y: y, "p": lambda y: np.log(1 + np.exp(y)), "s": lambda y: 1 / (1 + np.exp(-y))}
+        functions = {"t": np.tanh, "l": lambda y: y}
+        functions |= {"p": lambda y: np.log(1 + np.exp(y)), "s": lambda y: 1 / (1 + np.exp(-y))}
         for layer in range(1, layers + 2):
             total = np.zeros(nodes[layer])
             for w in self.connections[element]:

@@ -60,7 +60,7 @@ def test_forces_are_the_gradient(kind):
         for step in (1e-4, -1e-4):
             moved = atoms.copy()
             moved.positions[atom, axis] += step
-            ends.append(float(model(graph_of(moved)).energies.sum()))
+            ends.append(model(graph_of(moved)).energies.sum().item())
         assert -(ends[0] - ends[1]) / 2e-4 == pytest.approx(float(forces[atom, axis]), rel=1e-5, abs=1e-8)
 
 

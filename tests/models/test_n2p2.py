@@ -24,6 +24,8 @@ from numpy_n2p2 import NumpyPotential  # noqa: E402
 #: about 6, 6 and 2 meV/atom and 0.17, 0.20 and 0.06 eV/Å for Si, Mo and Cu.
 BARS = {"Si": (0.008, 0.18), "Mo": (0.0065, 0.215), "Cu": (0.0022, 0.07)}
 
+NORMALISATION = ["mean_energy -2.5", "conv_energy 30", "conv_length 1.7"]
+
 
 def evaluate(potential: N2P2Potential, atoms: Atoms) -> tuple[float, np.ndarray]:
     """Energy (eV) and forces (eV/Å)."""
@@ -39,15 +41,17 @@ def evaluate(potential: N2P2Potential, atoms: Atoms) -> tuple[float, np.ndarray]
 
 
 def mlearn(shared: Path, element: str, part: str) -> list[Atoms]:
-    text = gzip.open(shared / "data" / "mlearn" / f"{element}_{part}.extxyz.gz", "rt").read()
-    return read(io.StringIO(text), ":", format="extxyz")
+    with gzip.open(shared / "data" / "mlearn" / f"{element}_{part}.extxyz.gz", "rt") as file:
+        return read(io.StringIO(file.read()), ":", format="extxyz")
 
 
 def published(shared: Path, element: str) -> Path:
     return shared / "data" / "n2p2" / element / "nnp.2020.01"
 
 
-def write_potential(folder: Path, extra: list[str], scale: list[str], cutoff: str = "1", activation: str = "t p l") -> Path:
+def write_potential(
+    folder: Path, extra: list[str], scale: list[str], cutoff: str = "1", activation: str = "t p l"
+) -> Path:
     """A made-up potential of Li and O; functions in an order that sorting has to mend."""
     rng = np.random.default_rng(7)
     functions = []
@@ -97,7 +101,7 @@ def small_crystal() -> Atoms:
     [
         ([], ["scale_symmetry_functions", "center_symmetry_functions"], "1", "t p l"),
         (["normalize_nodes"], ["scale_symmetry_functions"], "2", "t t l"),
-        (["mean_energy -2.5", "conv_energy 30", "conv_length 1.7"], ["scale_symmetry_functions_sigma"], "6 0.2", "s t l"),
+        (NORMALISATION, ["scale_symmetry_functions_sigma"], "6 0.2", "s t l"),
         (["element_nodes_short O 1 3", "normalize_nodes"], ["center_symmetry_functions"], "1 0.3", "p p l"),
         ([], [], "1", "t t l"),
     ],

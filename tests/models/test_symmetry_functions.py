@@ -9,8 +9,8 @@ from ase import Atoms
 from ase.build import bulk
 
 from gnnpot.config import from_mapping, to_mapping
-from gnnpot.errors import ConfigError
 from gnnpot.data.frame import Frame
+from gnnpot.errors import ConfigError
 from gnnpot.graphs import Graph, build_graph
 from gnnpot.models.hdnnp import HDNNPConfig
 from gnnpot.models.symmetry import SymmetryDescriptor
@@ -41,11 +41,12 @@ def _every_cutoff():
     return tuple(functions)
 
 
+RANGE = {"radial_cutoff": 5.0, "angular_cutoff": 4.0}
 FAMILIES = {
-    "weighted": WeightedSet(radial_cutoff=5.0, angular_cutoff=4.0, radial=4, angular=2, zeta=(1.0, 4.0)).functions(ELEMENTS),
-    "chebyshev": ChebyshevSet(radial_cutoff=5.0, angular_cutoff=4.0, radial_order=4, angular_order=5).functions(ELEMENTS),
-    "narrow": BehlerSet(radial_cutoff=5.0, angular_cutoff=4.5, radial=4, angular=2, zeta=(1.0, 3.0)).functions(ELEMENTS),
-    "wide": BehlerSet(radial_cutoff=5.0, angular_cutoff=4.5, radial=2, angular=1, zeta=(2.0, 16.0), wide=True).functions(ELEMENTS),
+    "weighted": WeightedSet(**RANGE, radial=4, angular=2, zeta=(1.0, 4.0)).functions(ELEMENTS),
+    "chebyshev": ChebyshevSet(**RANGE, radial_order=4, angular_order=5).functions(ELEMENTS),
+    "narrow": BehlerSet(**RANGE, radial=4, angular=2, zeta=(1.0, 3.0)).functions(ELEMENTS),
+    "wide": BehlerSet(**RANGE, radial=2, angular=1, zeta=(2.0, 16.0), wide=True).functions(ELEMENTS),
     "cutoffs": _every_cutoff(),
 }
 
@@ -105,7 +106,7 @@ def test_numeric_derivatives(family):
 
 
 def test_formulas_of_three_atoms():
-    """Each weighted and polynomial function on one bent triplet, from numbers; Behler's are checked with n2p2's files."""
+    """Each weighted and polynomial function on one bent triplet, from numbers; test_n2p2 does it for Behler's."""
     a, b, angle = 2.0, 2.5, 1.1
     atoms = Atoms("SiOSi", [[0, 0, 0], [a, 0, 0], [b * math.cos(angle), b * math.sin(angle), 0]])
     c = math.sqrt(a * a + b * b - 2 * a * b * math.cos(angle))

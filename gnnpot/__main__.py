@@ -1,0 +1,5 @@
+"""`python -m gnnpot`."""
+
+from gnnpot.cli import main
+
+main()

@@ -1,0 +1,179 @@
+"""Training, validation and test parts of a store: split by material, never by frame unless asked.
+
+    split = split_by_material(store, {"train": 0.9, "validation": 0.05, "test": 0.05}, seed=0)
+    split.save("split.json");  split = Split.load("split.json", store)
+    store.select(split["train"])
+
+A material's part follows from its name and the seed alone: the same in every store, whatever else it holds, so that
+adding data moves no frame from one part to another. Fractions hold for the number of materials, on average.
+"""
+
+import hashlib
+import json
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from gnnpot.data.files import write_text
+from gnnpot.data.index import StoreIndex
+from gnnpot.data.store import FrameStore
+from gnnpot.errors import DataError, suggest
+
+log = logging.getLogger(__name__)
+
+FORMAT, VERSION = "gnnpot-split", 1
+FRACTIONS: dict[str, float] = {"train": 0.9, "validation": 0.05, "test": 0.05}
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """Parts of a store, by name; a frame is in one part at most. `split["train"]` are the indices of its frames."""
+
+    parts: dict[str, np.ndarray]  #: ascending frame indices, int64
+    by: Literal["material", "frame", "source", "given"]  #: how it was made
+    store_sha256: str  #: of the manifest of the store that the indices refer to
+    seed: int | None = None
+    fractions: dict[str, float] = field(default_factory=dict)
+    shared_materials: int = 0  #: materials with frames in more than one part
+    shared_structures: int = 0  #: structures that are in more than one part
+
+    def __getitem__(self, part: str) -> np.ndarray:
+        if part not in self.parts:
+            raise DataError(f"the split has no part '{part}'; {suggest(part, self.parts)}")
+        return self.parts[part]
+
+    def save(self, path: Path | str) -> None:
+        """Write the split as JSON; the file appears whole or not at all."""
+        mapping = {"format": FORMAT, "version": VERSION}
+        mapping |= {k: getattr(self, k) for k in self.__dataclass_fields__ if k != "parts"}
+        mapping["parts"] = {name: indices.tolist() for name, indices in self.parts.items()}
+        write_text(Path(path), json.dumps(mapping) + "\n")
+
+    @classmethod
+    def load(cls, path: Path | str, store: FrameStore) -> "Split":
+        """A saved split. Raises `DataError` if it is damaged, or was made for another store than `store`."""
+        path = Path(path)
+        try:
+            mapping = json.loads(path.read_text())
+            if (mapping.pop("format"), mapping.pop("version")) != (FORMAT, VERSION):
+                raise DataError(f"{path}: is not of format {FORMAT} {VERSION}; make the split again")
+            parts = {name: np.array(indices, dtype=np.int64) for name, indices in mapping.pop("parts").items()}
+            split = cls(parts=parts, **mapping)
+        except OSError as error:
+            raise DataError(f"{path}: can't be read ({error.strerror}); make it with 'gnnpot data split'") from None
+        except (ValueError, KeyError, TypeError, AttributeError):
+            raise DataError(f"{path}: is no split or is damaged; make it again with 'gnnpot data split'") from None
+        if split.store_sha256 != store.sha256:
+            raise DataError(f"{path}: was made for other data than {store.folder}; make a split of this store")
+        return split
+
+
+def split_by_material(store: FrameStore, fractions: Mapping[str, float] = FRACTIONS, seed: int = 0) -> Split:
+    """Parts that share no material. Raises `DataError` if a part would be empty: there are too few materials."""
+    fractions = _checked(fractions)
+    index = store.index()
+    part_of_material = _draw(index.materials, fractions, seed)
+    parts = _parts(part_of_material[index.material], fractions)
+    n = len(index.materials)
+    for name, indices in parts.items():
+        if len(indices) == 0:
+            raise DataError(
+                f"{store.folder}: part '{name}' would be empty, there {'is' if n == 1 else 'are'} only {n} "
+                f"material{'' if n == 1 else 's'}; give it a larger fraction, try another seed, split by source file, "
+                "or ask for by='frame', which lets frames of one material into several parts"
+            )
+    return _described(store, index, parts, "material", seed, fractions)
+
+
+def split_by_frame(store: FrameStore, fractions: Mapping[str, float] = FRACTIONS, seed: int = 0) -> Split:
+    """Parts of frames drawn one by one: frames of one material are in all of them, and test errors look too small.
+
+    For stores of a single material, whose validation part can be nothing else. The split records that it was made so.
+    """
+    fractions = _checked(fractions)
+    index = store.index()
+    parts = _parts(_draw(np.arange(len(index)).astype(str), fractions, seed), fractions)
+    for name, indices in parts.items():
+        if len(indices) == 0:
+            raise DataError(f"{store.folder}: part '{name}' would be empty; give it a larger fraction or another seed")
+    return _described(store, index, parts, "frame", seed, fractions)
+
+
+def split_by_source(store: FrameStore, sources: Mapping[str, str], validation: float = 0.0, seed: int = 0) -> Split:
+    """Official parts: `sources` says which source (file) is which part, as {"train": "Cu_train", "test": "Cu_test"}.
+
+    A source is named by its beginning, if that tells it from the others. `validation` is the fraction of the frames of
+    "train" that becomes the part "validation", drawn frame by frame.
+    """
+    index = store.index()
+    parts = {}
+    for part, name in sources.items():
+        exact = [k for k, s in enumerate(index.sources) if s == name]
+        matches = exact or [k for k, s in enumerate(index.sources) if s.startswith(name)]
+        if len(matches) != 1:
+            problem = "no source is named" if not matches else f"{len(matches)} sources have names that begin with"
+            raise DataError(f"{store.folder}: {problem} '{name}'; {suggest(name, index.sources)}")
+        parts[part] = np.flatnonzero(index.source == matches[0])
+    if validation:
+        fractions = _checked({"train": 1 - validation, "validation": validation})
+        if "train" not in parts or "validation" in parts:
+            raise DataError("a fraction for validation needs a source for 'train' and none for 'validation'")
+        drawn = _draw(parts["train"].astype(str), fractions, seed)
+        parts["train"], parts["validation"] = parts["train"][drawn == 0], parts["train"][drawn == 1]
+    return _described(store, index, parts, "source", seed, {"validation": validation} if validation else {})
+
+
+def split_given(store: FrameStore, parts: Mapping[str, np.ndarray]) -> Split:
+    """Parts given as frame indices. Raises `DataError` if a frame does not exist or is in two parts."""
+    return _described(store, store.index(), dict(parts), "given", None, {})
+
+
+def _checked(fractions: Mapping[str, float]) -> dict[str, float]:
+    total = sum(fractions.values())
+    if not fractions or min(fractions.values()) <= 0 or abs(total - 1) > 1e-9:
+        raise DataError(f"the fractions {dict(fractions)} of a split must be positive and sum to 1, not {total:g}")
+    return dict(fractions)
+
+
+def _draw(names: np.ndarray, fractions: Mapping[str, float], seed: int) -> np.ndarray:
+    """The number of the part of each name: a hash in [0, 1) against the cumulative fractions."""
+    ends = np.cumsum(list(fractions.values()))
+    hashes = [hashlib.sha256(f"{seed}:{name}".encode()).digest()[:8] for name in names]
+    uniform = np.array([int.from_bytes(h, "big") / 2**64 for h in hashes])
+    return np.minimum(np.searchsorted(ends, uniform, side="right"), len(ends) - 1)
+
+
+def _parts(part: np.ndarray, fractions: Mapping[str, float]) -> dict[str, np.ndarray]:
+    return {name: np.flatnonzero(part == k) for k, name in enumerate(fractions)}
+
+
+def _described(
+    store: FrameStore,
+    index: StoreIndex,
+    parts: dict[str, np.ndarray],
+    by: Literal["material", "frame", "source", "given"],
+    seed: int | None,
+    fractions: dict[str, float],
+) -> Split:
+    """The split of these parts, checked, with a count of what they share."""
+    parts = {name: np.sort(np.asarray(indices, dtype=np.int64)) for name, indices in parts.items()}
+    every = np.concatenate([*parts.values(), np.empty(0, dtype=np.int64)])
+    if len(every) and not 0 <= every.min() <= every.max() < len(index):
+        raise DataError(f"{store.folder}: has {len(index)} frames, but a part names frames outside of that")
+    if len(np.unique(every)) < len(every):
+        raise DataError(f"{store.folder}: a frame is in two parts or twice in one; give each frame once")
+    materials = _shared([index.material[indices] for indices in parts.values()])
+    structures = _shared([index.fingerprint[indices] for indices in parts.values()])
+    if structures:
+        log.warning("%s: %d structures are in more than one part of the split", store.folder, structures)
+    return Split(parts, by, store.sha256, seed, fractions, materials, structures)
+
+
+def _shared(values: list[np.ndarray]) -> int:
+    """How many values occur in more than one of the arrays."""
+    distinct = np.concatenate([np.unique(v) for v in values])
+    return int((np.unique(distinct, return_counts=True)[1] > 1).sum())

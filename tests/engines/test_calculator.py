@@ -1,0 +1,108 @@
+"""The ASE calculator: derivatives, remembered neighbours, errors, and the user's potential left alone."""
+
+import numpy as np
+import pytest
+import torch
+from ase import Atoms
+from ase.calculators.calculator import PropertyNotImplementedError
+from ase.calculators.fd import calculate_numerical_forces, calculate_numerical_stress
+
+from gnnpot.data.frame import Frame
+from gnnpot.engines.calculator import Calculator
+from gnnpot.errors import DataError, SimulationError, UnknownElementError
+from gnnpot.potential import Prediction
+
+
+def test_forces_and_stress_are_derivatives(potential, crystal):
+    crystal.calc = Calculator(potential)
+    forces, stress = crystal.get_forces(), crystal.get_stress()
+    np.testing.assert_allclose(forces, calculate_numerical_forces(crystal, eps=1e-4), atol=2e-6)
+    np.testing.assert_allclose(stress, calculate_numerical_stress(crystal, eps=1e-5), atol=1e-7)
+
+
+def test_results_are_those_of_the_potential(potential, crystal):
+    crystal.calc = Calculator(potential)
+    prediction = potential(potential.graph(Frame.from_atoms(crystal, labels=False)))
+    assert crystal.get_potential_energy() == pytest.approx(float(prediction.energy), abs=1e-10)
+    assert crystal.get_potential_energy(force_consistent=True) == crystal.get_potential_energy()
+    np.testing.assert_allclose(crystal.get_forces(), prediction.forces, atol=1e-10)
+    np.testing.assert_allclose(crystal.get_stress(), prediction.stress[0], atol=1e-10)
+    np.testing.assert_allclose(crystal.get_potential_energies(), prediction.energies, atol=1e-10)
+    with pytest.raises(PropertyNotImplementedError):
+        crystal.get_magnetic_moments()
+
+
+def test_skin_changes_no_result(potential, crystal):
+    """A hundred steps of a walk with strain: remembered neighbours give the numbers of fresh ones."""
+    rng = np.random.default_rng(0)
+    kept, fresh = Calculator(potential, skin=0.5), Calculator(potential, skin=0.0)
+    for _ in range(40):
+        crystal.positions += 0.02 * rng.standard_normal(crystal.positions.shape)
+        crystal.set_cell(crystal.cell.array @ (np.eye(3) + 0.003 * rng.uniform(-1, 1, (3, 3))), scale_atoms=True)
+        for name, tolerance in (("energy", 1e-10), ("forces", 1e-10), ("stress", 1e-12)):
+            a, b = (c.get_property(name, crystal) for c in (kept, fresh))
+            np.testing.assert_allclose(a, b, atol=tolerance, rtol=0)
+    assert kept.neighbors.rebuilds < fresh.neighbors.rebuilds == 40
+
+
+def test_the_potential_is_left_as_it_was(potential, crystal):
+    potential.train()
+    before = {name: value.clone() for name, value in potential.state_dict().items()}
+    calculator = Calculator(potential, dtype=torch.float32)
+    calculator.get_potential_energy(crystal)
+    assert potential.training
+    assert potential.dtype == torch.float64 and calculator.dtype == torch.float32
+    assert all(p.requires_grad for p in potential.parameters())
+    assert not any(p.requires_grad for p in calculator.potential.parameters())
+    for name, value in potential.state_dict().items():
+        assert torch.equal(value, before[name]), name
+
+
+def test_single_precision_is_close(potential, crystal):
+    single, double = Calculator(potential, dtype=torch.float32), Calculator(potential)
+    difference = single.get_potential_energy(crystal) - double.get_potential_energy(crystal)
+    assert abs(difference) < 1e-5 * len(crystal)
+    np.testing.assert_allclose(single.get_forces(crystal), double.get_forces(crystal), atol=1e-3)
+
+
+def test_molecule_has_no_stress(potential):
+    pair = Atoms("NaCl", [[0, 0, 0], [0, 0, 2.4]])
+    pair.calc = Calculator(potential)
+    assert np.isfinite(pair.get_potential_energy())
+    with pytest.raises(PropertyNotImplementedError, match="no stress without a cell"):
+        pair.get_stress()
+
+
+def test_lone_atom(potential):
+    atom = Atoms("Na")
+    atom.calc = Calculator(potential)
+    assert np.isfinite(atom.get_potential_energy())
+    np.testing.assert_array_equal(atom.get_forces(), np.zeros((1, 3)))
+
+
+def test_errors(potential, crystal):
+    calculator = Calculator(potential)
+    with pytest.raises(UnknownElementError, match="has not seen Cu"):
+        calculator.get_potential_energy(Atoms("NaCu", [[0, 0, 0], [0, 0, 2]]))
+    with pytest.raises(DataError, match="at one place"):
+        calculator.get_potential_energy(Atoms("NaCl", [[0, 0, 0], [0, 0, 0.01]]))
+    with pytest.raises(DataError, match="no atoms"):
+        calculator.get_potential_energy(Atoms())
+    with pytest.raises(ValueError, match="skin"):
+        Calculator(potential, skin=-0.1)
+    crystal.positions[0, 0] = np.inf
+    with pytest.raises(SimulationError, match="exploded"):
+        calculator.get_potential_energy(crystal)
+
+
+def test_results_that_are_not_finite(potential, crystal, monkeypatch):
+    calculator = Calculator(potential)
+
+    def broken(graph, **_):
+        n = len(graph.numbers)
+        return Prediction(torch.zeros(1), torch.zeros(n), torch.full((n, 3), torch.nan), torch.zeros(1, 6))
+
+    monkeypatch.setattr(calculator.potential, "forward", broken)
+    with pytest.raises(SimulationError, match="forces is not finite"):
+        calculator.get_forces(crystal)
+    assert calculator.results == {}

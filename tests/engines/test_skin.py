@@ -1,0 +1,100 @@
+"""A remembered neighbour list is the fresh one, whatever moves."""
+
+import numpy as np
+import pytest
+from ase import Atoms
+from ase.build import bulk, molecule
+
+from gnnpot.engines.skin import SkinList
+from gnnpot.errors import DataError, SimulationError
+from gnnpot.graphs import neighbor_list
+
+CUTOFF = 4.0
+
+
+def _same(atoms: Atoms, kept: SkinList) -> None:
+    args = (atoms.positions, atoms.cell.array, atoms.pbc)
+    found, fresh = kept.update(*args), neighbor_list(*args, CUTOFF)
+    assert np.all(np.diff(found.edge_index[0]) >= 0)
+
+    def rows(n):
+        table = np.column_stack([n.edge_index.T, n.edge_shifts])
+        order = np.lexsort(table.T)
+        return table[order], n.edge_vectors[order]
+
+    for a, b in zip(rows(found), rows(fresh), strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-12)
+    np.testing.assert_allclose(found.distances, np.linalg.norm(found.edge_vectors, axis=1), atol=1e-12)
+
+
+def test_kept_through_a_walk():
+    atoms, rng = bulk("NaCl", "rocksalt", a=5.6, cubic=True), np.random.default_rng(0)
+    kept = SkinList(CUTOFF, 0.6)
+    for _ in range(120):
+        atoms.positions += 0.03 * rng.standard_normal(atoms.positions.shape) + [0.05, 0, 0]
+        _same(atoms, kept)
+    assert 2 <= kept.rebuilds < 40, "it should be rebuilt now and then, not always"
+
+
+@pytest.mark.parametrize("pbc", [(True, True, True), (True, True, False), (False, True, False)])
+def test_kept_through_strains(pbc):
+    atoms, rng = bulk("NaCl", "rocksalt", a=5.6, cubic=True), np.random.default_rng(1)
+    atoms.pbc = pbc
+    atoms.set_cell(atoms.cell.array[[1, 0, 2]] @ (np.eye(3) + 0.1 * rng.uniform(-1, 1, (3, 3))))
+    kept = SkinList(CUTOFF, 0.8)
+    for _ in range(80):
+        strain = np.eye(3) + 0.006 * rng.uniform(-1, 1, (3, 3))
+        atoms.set_cell(atoms.cell.array @ strain, scale_atoms=True)
+        atoms.positions += 0.01 * rng.standard_normal(atoms.positions.shape)
+        _same(atoms, kept)
+    assert 1 <= kept.rebuilds < 60
+
+
+def test_compression_lets_no_pair_slip_in():
+    """The whole crystal shrinks: nobody moves relative to the cell, yet pairs come within the cutoff."""
+    atoms, kept = bulk("Cu", cubic=True, a=3.6), SkinList(CUTOFF, 0.5)
+    for scale in np.linspace(1.0, 0.8, 60):
+        other = atoms.copy()
+        other.set_cell(scale * atoms.cell.array, scale_atoms=True)
+        _same(other, kept)
+    assert kept.rebuilds < 20
+
+
+def test_a_cell_that_jumps_is_rebuilt():
+    atoms, kept = bulk("Cu", cubic=True, a=3.6), SkinList(CUTOFF, 0.5)
+    _same(atoms, kept)
+    for change in (lambda a: a.set_cell(a.cell.array[[1, 0, 2]]), lambda a: a.set_cell(a.cell * 2), lambda a: a.wrap()):
+        change(atoms)
+        _same(atoms, kept)
+
+
+def test_other_numbers_of_atoms_and_periodicity():
+    kept = SkinList(CUTOFF, 0.5)
+    for atoms in (bulk("Cu"), bulk("Cu", cubic=True), molecule("H2O"), Atoms("Cu"), bulk("Cu")):
+        _same(atoms, kept)
+    slab = bulk("Cu", cubic=True)
+    _same(slab, kept)
+    slab.pbc = (True, False, True)
+    _same(slab, kept)
+
+
+def test_drift_is_free():
+    atoms, kept = bulk("Cu", cubic=True), SkinList(CUTOFF, 0.5)
+    for _ in range(20):
+        atoms.positions += 0.4
+        _same(atoms, kept)
+    assert kept.rebuilds == 1
+
+
+def test_errors():
+    kept = SkinList(CUTOFF, 0.5)
+    atoms = bulk("Cu", cubic=True)
+    kept.update(atoms.positions, atoms.cell.array, atoms.pbc)
+    atoms.positions[0] = atoms.positions[1] + 0.01
+    with pytest.raises(DataError, match="stand 0.017 Å apart"):
+        kept.update(atoms.positions, atoms.cell.array, atoms.pbc)
+    atoms.positions[0] = np.nan
+    with pytest.raises(SimulationError, match="exploded"):
+        kept.update(atoms.positions, atoms.cell.array, atoms.pbc)
+    with pytest.raises(DataError, match="no volume"):
+        kept.update(atoms.positions[1:], np.diag([3.6, 3.6, 0]), atoms.pbc)
