@@ -5,6 +5,9 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
+from ase import Atoms
+from ase.io.trajectory import Trajectory
+
 from gnnpot.errors import DataError
 
 
@@ -34,3 +37,14 @@ def write_atomically(path: Path | str, write: Callable[[Path], None], *, overwri
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def last_frame(trajectory: Path | str | None) -> Atoms:
+    """The last structure of an ASE trajectory; raises `DataError` if there is none to be read."""
+    if trajectory is None or not Path(trajectory).is_file():
+        raise DataError(f"{trajectory}: there is no trajectory to resume from; start without resuming")
+    try:
+        with Trajectory(str(trajectory)) as frames:
+            return frames[-1]
+    except Exception as error:  # noqa: BLE001 - ASE's reader raises whatever a broken file leads it to
+        raise DataError(f"{trajectory}: can't be read as a trajectory ({error}); start without resuming") from None

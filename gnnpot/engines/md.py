@@ -39,7 +39,7 @@ from ase.md.md import MolecularDynamics
 from ase.md.velocitydistribution import Stationary, ZeroRotation, thermalize_momenta
 from ase.md.verlet import VelocityVerlet
 
-from gnnpot.engines.files import refuse_overwrite
+from gnnpot.engines.files import last_frame, refuse_overwrite
 from gnnpot.engines.md_log import LogFile, Sample, live_progress
 from gnnpot.errors import ConfigError, DataError, GnnpotError, SimulationError
 from gnnpot.units import BOLTZMANN, FEMTOSECOND
@@ -219,13 +219,7 @@ def _started(atoms: Atoms, calculator: AseCalculator, config: MDConfig) -> _Run:
 
 
 def _resumed(trajectory: Path | str | None, calculator: AseCalculator, config: MDConfig) -> _Run:
-    if trajectory is None or not Path(trajectory).is_file():
-        raise DataError(f"{trajectory}: there is no trajectory to resume from; start without resuming")
-    try:
-        with Trajectory(str(trajectory)) as frames:
-            atoms = frames[-1]
-    except Exception as error:  # noqa: BLE001 - ASE's reader raises what it meets
-        raise DataError(f"{trajectory}: can't be read as a trajectory ({error}); start without resuming") from None
+    atoms = last_frame(trajectory)
     state = atoms.info.pop(_STATE, None)
     if state is None:
         raise DataError(f"{trajectory}: was not written by gnnpot's molecular dynamics; start without resuming")
@@ -289,7 +283,9 @@ def draw_velocities(atoms: Atoms, temperature: float, rng: np.random.Generator, 
     if not atoms.constraints and len(atoms) > 1:
         Stationary(atoms, preserve_temperature=False)
         if not atoms.pbc.any():
-            ZeroRotation(atoms, preserve_temperature=False)
+            # a linear molecule has an axis without inertia, which ASE divides by before it leaves it out
+            with np.errstate(invalid="ignore"):
+                ZeroRotation(atoms, preserve_temperature=False)
     kinetic = atoms.get_kinetic_energy()
     if kinetic > 0:
         atoms.set_momenta(atoms.get_momenta() * np.sqrt(0.5 * freedom * BOLTZMANN * temperature / kinetic))

@@ -26,7 +26,7 @@ from ase.io.trajectory import Trajectory
 from ase.optimize import BFGS, FIRE, LBFGS
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from gnnpot.engines.files import refuse_overwrite
+from gnnpot.engines.files import last_frame, refuse_overwrite
 from gnnpot.errors import DataError, GnnpotError, SimulationError
 from gnnpot.units import GPA
 
@@ -80,16 +80,10 @@ def relax(
     `DataError` for a cell that can't be relaxed or a trajectory that is in the way.
     """
     if resume:
-        atoms = _last_structure(trajectory)
+        atoms = last_frame(trajectory)
     else:
         refuse_overwrite(trajectory, overwrite)
-    atoms = atoms.copy()
-    if cell and not (atoms.pbc.all() and atoms.cell.rank == 3):
-        raise DataError(
-            f"{atoms.get_chemical_formula()}: is not periodic in three directions, so its cell can't be relaxed; "
-            "relax the positions only"
-        )
-    atoms.calc = calculator
+    atoms = _movable(atoms, calculator, cell)
     initial_energy, initial_volume = atoms.get_potential_energy(), _volume(atoms)
     target = FrechetCellFilter(atoms, scalar_pressure=pressure) if cell else atoms
     with ExitStack() as stack:
@@ -119,6 +113,18 @@ def relax(
         volume=_volume(atoms),
         initial_volume=initial_volume,
     )
+
+
+def _movable(atoms: Atoms, calculator: AseCalculator, cell: bool) -> Atoms:
+    """A copy with the calculator; raises `DataError` if the cell is to be relaxed and can't."""
+    atoms = atoms.copy()
+    if cell and not (atoms.pbc.all() and atoms.cell.rank == 3):
+        raise DataError(
+            f"{atoms.get_chemical_formula()}: is not periodic in three directions, so its cell can't be relaxed; "
+            "relax the positions only"
+        )
+    atoms.calc = calculator
+    return atoms
 
 
 def _steps(engine: FIRE | LBFGS | BFGS, steps: int) -> Iterator[None]:
@@ -161,16 +167,6 @@ def _largest_stress(atoms: Atoms, pressure: float) -> float:
 
 def _volume(atoms: Atoms) -> float | None:
     return float(abs(atoms.get_volume())) if atoms.cell.rank == 3 else None
-
-
-def _last_structure(trajectory: Path | str | None) -> Atoms:
-    if trajectory is None or not Path(trajectory).is_file():
-        raise DataError(f"{trajectory}: there is no trajectory to resume from; start without resuming")
-    try:
-        with Trajectory(str(trajectory)) as frames:
-            return frames[-1]
-    except Exception as error:  # noqa: BLE001 - ASE's reader raises what it meets
-        raise DataError(f"{trajectory}: can't be read as a trajectory ({error}); start without resuming") from None
 
 
 def _with_results(atoms: Atoms) -> Atoms:

@@ -1,7 +1,8 @@
 """Published potentials in the files of RuNNer and n2p2: `input.nn`, `scaling.data`, `weights.ZZZ.data`.
 
-    potential = read_n2p2("nnp.2020.01")
-    Potential(potential.model, references_of(potential.atom_energies), potential.energy_scale)
+    model, energy_scale, atom_energies, notes = read_n2p2("nnp.2020.01")
+    references = ElementReferences(tuple(atomic_numbers[e] for e in atom_energies), tuple(atom_energies.values()))
+    potential = Potential(model, references, energy_scale)
 
 The files don't say their units. RuNNer's, and those of nearly all published potentials, are Bohr and Hartree. Lengths
 are converted to Å here; the networks stay as they are, and `energy_scale` converts their output. With n2p2's

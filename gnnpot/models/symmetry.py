@@ -23,8 +23,8 @@ from gnnpot.models.symmetry_functions import (
 from gnnpot.models.symmetry_kernels import JVP, VALUE, VJP, angular_kernel, radial_kernel
 from gnnpot.models.symmetry_lanes import Group
 
-#: atoms below which one thread is faster than several
-_ATOMS_PER_THREAD = 24
+#: atoms that are worth the start of a thread
+_ATOMS_PER_THREAD = 64
 
 
 class SymmetryDescriptor(nn.Module):

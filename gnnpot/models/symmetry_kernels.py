@@ -14,8 +14,8 @@ vectors a, b, S = Σ c w f R A is a function of R_ij, R_ik, R_jk and cos θ = a�
     dS/da = PA a + Q b,    dS/db = PB b + Q a
     PA = S_ij/R_ij - cos θ S_c/R_ij² + S_jk/R_jk,    PB likewise,    Q = S_c/(R_ij R_ik) - S_jk/R_jk
 
-where S_x is the derivative with respect to x. The kernels release the interpreter's lock, and work on a range of
-atoms, so that threads can share the atoms: an atom's results touch only its own rows and edges.
+where S_x is the derivative with respect to x. The kernels release the interpreter's lock and work on a range of atoms,
+so that threads can share them: an atom's results touch only its own rows and edges.
 """
 
 import math
@@ -24,7 +24,6 @@ import numpy as np
 from numba import njit
 
 from gnnpot.models.symmetry_lanes import (
-    _FAST,
     BATCH,
     DA,
     DB,
@@ -35,6 +34,7 @@ from gnnpot.models.symmetry_lanes import (
     DJ,
     DX,
     FA,
+    FAST,
     FB,
     FJ,
     PA,
@@ -61,11 +61,10 @@ from gnnpot.models.symmetry_lanes import (
     radial_factors,
 )
 
-VALUE, VJP, JVP = 0, 1, 2
-
 #: rows of an atom's list of neighbours: vector, distance, weight times cutoff function, its derivative, 1/distance,
 #: and the derivative of the distance along u
 _X, _Y, _Z, _R, _F, _DF, _INVERSE, _DR = range(8)
+VALUE, VJP, JVP = 0, 1, 2
 
 
 @njit(cache=True, error_model="numpy")
@@ -119,7 +118,7 @@ def _scatter(group, total, centre, p, row):
                 row[columns[m, a]] += total[m, a]
 
 
-@njit(cache=True, nogil=True, error_model="numpy", fastmath=_FAST)
+@njit(cache=True, nogil=True, error_model="numpy", fastmath=FAST)
 def radial_kernel(group, mode, first, centres, species, vectors, lo, hi, rows, edge_rows):
     """One radial group for the atoms lo <= i < hi.
 
@@ -176,7 +175,7 @@ def radial_kernel(group, mode, first, centres, species, vectors, lo, hi, rows, e
                 _scatter(group, grid, centre, p, rows[atom])
 
 
-@njit(cache=True, error_model="numpy", fastmath=_FAST)
+@njit(cache=True, error_model="numpy", fastmath=FAST)
 def _add_radial(group, mode, total, work, radial, angular, slope, n):
     """total[m, a] += Σ_lanes of the function (VALUE) or of its change along u (JVP)."""
     if mode == VALUE:
@@ -194,7 +193,7 @@ def _add_radial(group, mode, total, work, radial, angular, slope, n):
         add_products(total[m : m + 1], work[W * BATCH : (W + 1) * BATCH], angular, 0, n)
 
 
-@njit(cache=True, error_model="numpy", fastmath=_FAST)
+@njit(cache=True, error_model="numpy", fastmath=FAST)
 def _fill(group, near, work, first, second, n, j, k, j_end, k_start, k_end):
     """Fill a batch of n lanes further with pairs of neighbours from (j, k) on: (lanes, next j, next k).
 
@@ -223,7 +222,7 @@ def _fill(group, near, work, first, second, n, j, k, j_end, k_start, k_end):
     return n, j, k
 
 
-@njit(cache=True, nogil=True, error_model="numpy", fastmath=_FAST)
+@njit(cache=True, nogil=True, error_model="numpy", fastmath=FAST)
 def angular_kernel(group, mode, first, centres, species, vectors, lo, hi, rows, edge_rows):
     """One angular group for the atoms lo <= i < hi; the arguments are those of `radial_kernel`."""
     degree = 1
@@ -250,8 +249,7 @@ def angular_kernel(group, mode, first, centres, species, vectors, lo, hi, rows, 
             else:
                 grids[p] = 0.0
         # a batch holds lanes of several pairs of classes one after the other: pair p ends at lane ends[p]
-        p, n = -1, 0
-        ends[:] = 0
+        p, n, ends[:] = -1, 0, 0
         for c1 in range(classes):
             for c2 in range(c1, classes):
                 p += 1
@@ -266,8 +264,7 @@ def angular_kernel(group, mode, first, centres, species, vectors, lo, hi, rows, 
                     if j >= bounds[c1 + 1]:
                         break
                     _process(group, mode, near, edges, edge_rows, lanes, grids, ends, pull)
-                    n = 0
-                    ends[:] = 0
+                    n, ends[:] = 0, 0
         _process(group, mode, near, edges, edge_rows, lanes, grids, ends, pull)
         if mode != VJP:
             for p in range(pairs):
@@ -278,7 +275,7 @@ def angular_kernel(group, mode, first, centres, species, vectors, lo, hi, rows, 
                 edge_rows[edges[i], k] += pull[i, k]
 
 
-@njit(cache=True, error_model="numpy", fastmath=_FAST)
+@njit(cache=True, error_model="numpy", fastmath=FAST)
 def _process(group, mode, near, edges, u, lanes, grids, ends, pull):
     """Work off a batch: add to `grids` [P, M, A] (VALUE, JVP), or to `pull` [n, 3] what follows from them (VJP)."""
     n = ends.max()
@@ -307,8 +304,9 @@ def _process(group, mode, near, edges, u, lanes, grids, ends, pull):
         _pull(work, near, one, two, n, pull)
 
 
-@njit(cache=True, error_model="numpy", fastmath=_FAST)
+@njit(cache=True, error_model="numpy", fastmath=FAST)
 def _factors(group, work, radial, angular, slope, n):
+    """Rows of the batch that all modes need: cutoff functions of R_jk, radial and angular factors."""
     if group.narrow:
         neighbour_cutoffs(group, work, n)
     else:
@@ -321,7 +319,7 @@ def _factors(group, work, radial, angular, slope, n):
     angular_factors(group, work, angular, slope, n)
 
 
-@njit(cache=True, error_model="numpy", fastmath=_FAST)
+@njit(cache=True, error_model="numpy", fastmath=FAST)
 def _weigh(work, radial, count, n):
     """radial[m] = w f R_m."""
     for i in range(n):
@@ -332,7 +330,7 @@ def _weigh(work, radial, count, n):
             factor[i] *= work[U * BATCH + i]
 
 
-@njit(cache=True, error_model="numpy", fastmath=_FAST)
+@njit(cache=True, error_model="numpy", fastmath=FAST)
 def _gradients(group, work, n):
     """Rows PA, PB and Q of the module's equations."""
     for i in range(n):
@@ -352,7 +350,7 @@ def _gradients(group, work, n):
         work[Q * BATCH + i] = s_c * inverse_a * inverse_b - s_j
 
 
-@njit(cache=True, error_model="numpy", fastmath=_FAST)
+@njit(cache=True, error_model="numpy", fastmath=FAST)
 def _pull(work, near, one, two, n, pull):
     """pull[j] += PA a + Q b, pull[k] += PB b + Q a."""
     for i in range(n):
@@ -363,7 +361,7 @@ def _pull(work, near, one, two, n, pull):
             pull[k, axis] += pb * near[axis, k] + q * near[axis, j]
 
 
-@njit(cache=True, error_model="numpy", fastmath=_FAST)
+@njit(cache=True, error_model="numpy", fastmath=FAST)
 def _changes(near, edges, u, work, one, two, n):
     """Rows DA, DB, DJ, DC: changes of R_ij, R_ik, R_jk and cos θ when the edge vectors change along u."""
     for i in range(n):
@@ -381,7 +379,7 @@ def _changes(near, edges, u, work, one, two, n):
         work[DC * BATCH + i] = dot * near[_INVERSE, j] * near[_INVERSE, k] - work[C * BATCH + i] * stretch
 
 
-@njit(cache=True, error_model="numpy", fastmath=_FAST)
+@njit(cache=True, error_model="numpy", fastmath=FAST)
 def _add_changes(group, total, work, radial, angular, slope, lo, hi):
     """total[m, a] += Σof the change of w f R_m A_a along the rows DA, DB, DJ, DC, lanes lo <= i < hi."""
     for m in range(total.shape[0]):

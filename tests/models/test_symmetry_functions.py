@@ -209,7 +209,7 @@ def test_more_pairs_than_a_batch():
 
 
 def test_threads_give_the_same():
-    atoms = crystal() * (2, 2, 2)
+    atoms = crystal() * (4, 2, 2)
     graph, species = graph_of(atoms)
     descriptor = SymmetryDescriptor(FAMILIES["weighted"], ELEMENTS)
     before, results = torch.get_num_threads(), []

@@ -1,0 +1,297 @@
+"""`gnnpot data`: convert files to stores, look at them, split them."""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from enum import StrEnum
+from itertools import chain
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import typer
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from gnnpot.data.frame import Frame
+from gnnpot.data.manifest import MANIFEST, Manifest, Tally
+from gnnpot.data.readers import formats, read_frames
+from gnnpot.data.splits import FRACTIONS, Split, split_by_frame, split_by_material, split_by_source
+from gnnpot.data.store import FrameStore, write_store
+from gnnpot.data.stress import PRESETS
+from gnnpot.data.stress_check import StressSample
+from gnnpot.errors import ConfigError
+from gnnpot.units import GPA
+
+app = typer.Typer(help="Convert, inspect and split labelled frames.", no_args_is_help=True)
+
+_KEY = "Its key in the file; '' to read none; by default the usual names."
+_STRESS = (
+    f"The file's stress convention: {', '.join(PRESETS)}, or unit:sign:order, as 'kbar:compression:xx yy zz xy yz zx'."
+)
+_MATERIAL = "The key of the material, which splits keep together; or 'formula', or 'frame'."
+_OPTION = "A further option of the format's reader, as units=eV/Å for n2p2; may be repeated."
+
+FormatOption = Annotated[str | None, typer.Option(help=f"One of {', '.join(formats())}; default: by name.")]
+EnergyKey = Annotated[str | None, typer.Option(help=_KEY)]
+ForcesKey = Annotated[str | None, typer.Option(help=_KEY)]
+StressKey = Annotated[str | None, typer.Option(help=_KEY)]
+MagmomsKey = Annotated[str | None, typer.Option(help=_KEY)]
+StressOption = Annotated[str | None, typer.Option(help=_STRESS)]
+ReaderOption = Annotated[list[str] | None, typer.Option("--option", help=_OPTION)]
+
+
+class BadFrames(StrEnum):
+    """Choices of `--bad-frames`."""
+
+    stop = "raise"
+    skip = "skip"
+
+
+class By(StrEnum):
+    """Choices of `--by`."""
+
+    material = "material"
+    frame = "frame"
+    source = "source"
+
+
+@app.command()
+def convert(
+    inputs: Annotated[list[Path], typer.Argument(help="Files of frames, all of one convention.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="The store's folder.")],
+    format: FormatOption = None,
+    energy_key: EnergyKey = None,
+    forces_key: ForcesKey = None,
+    stress_key: StressKey = None,
+    magmoms_key: MagmomsKey = None,
+    stress: StressOption = None,
+    material_key: Annotated[str | None, typer.Option(help=_MATERIAL)] = None,
+    code: Annotated[str, typer.Option(help="Program and version, where the file does not say.")] = "",
+    functional: Annotated[str, typer.Option(help="Functional, where the file does not say.")] = "",
+    source: Annotated[str, typer.Option(help="Where the data come from, in your words, for the manifest.")] = "",
+    option: ReaderOption = None,
+    bad_frames: Annotated[BadFrames, typer.Option(help="Stop at a bad frame, or leave it out and count it.")] = "raise",
+    shard_size: Annotated[int, typer.Option(help="Frames per file of the store.", min=1)] = 65536,
+    check: Annotated[bool, typer.Option("--check-stress/--no-check-stress", help="Ask the energies.")] = True,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a store of that name.")] = False,
+) -> None:
+    """Convert files to a store: checked frames on disk, with a manifest.
+
+    Example: gnnpot data convert Cu_train.extxyz.gz Cu_test.extxyz.gz -o cu.store --functional PBE
+
+    Example: gnnpot data convert run.xyz -o run.store --energy-key REF_energy --stress vasp-kbar --bad-frames skip
+    """
+    options = _reader_options(
+        energy_key=energy_key, forces_key=forces_key, stress_key=stress_key, magmoms_key=magmoms_key, stress=stress,
+        material_key=material_key, code=code, functional=functional, more=option,
+    )  # fmt: skip
+    skipped: Counter[str] = Counter()
+    streams = [read_frames(p, format, bad_frames=bad_frames.value, skipped=skipped, **options) for p in inputs]
+    frames = chain.from_iterable(streams)
+    sample = StressSample()
+    if check:
+        frames = sample.watch(frames)
+    where = ", ".join(str(path) for path in inputs)
+    with _counted(frames, "converting") as counted:
+        store = write_store(
+            counted,
+            output,
+            shard_size=shard_size,
+            source=source or ", ".join(path.name for path in inputs),
+            filters=skipped,
+            stress_check=(lambda: sample.result().require(where).to_mapping()) if check else None,
+            overwrite=overwrite,
+        )
+    console = Console()
+    console.print(_manifest_table(store.manifest, str(output)))
+
+
+@app.command()
+def info(
+    path: Annotated[Path, typer.Argument(help="A store, or a file of frames.")],
+    format: FormatOption = None,
+    energy_key: EnergyKey = None,
+    forces_key: ForcesKey = None,
+    stress_key: StressKey = None,
+    magmoms_key: MagmomsKey = None,
+    stress: StressOption = None,
+    option: ReaderOption = None,
+    ranges: Annotated[bool, typer.Option("--ranges/--no-ranges", help="Read all frames for the ranges.")] = True,
+) -> None:
+    """Counts, elements, labels and ranges of a store or a file; bad frames of a file are counted, not refused.
+
+    Example: gnnpot data info cu.store
+
+    Example: gnnpot data info Cu_train.extxyz.gz
+    """
+    console = Console()
+    skipped: Counter[str] = Counter()
+    values = _Ranges()
+    if (path / MANIFEST).exists() or path.is_dir():
+        store = FrameStore(path, verify="sha256")
+        if ranges:
+            with _counted(store, "reading") as frames:
+                values.add_all(frames)
+        console.print(_manifest_table(store.manifest, str(path)))
+    else:
+        options = _reader_options(
+            energy_key=energy_key, forces_key=forces_key, stress_key=stress_key, magmoms_key=magmoms_key,
+            stress=stress, more=option,
+        )  # fmt: skip
+        tally, sample = Tally(), StressSample()
+        with _counted(read_frames(path, format, bad_frames="skip", skipped=skipped, **options), "reading") as frames:
+            for frame in sample.watch(frames):
+                tally.add(frame)
+                values.add(frame)
+        check = sample.result().to_mapping()
+        console.print(_manifest_table(tally.manifest([], 0, "", skipped, check), str(path)))
+    if values.frames:
+        console.print(values.table())
+
+
+@app.command()
+def split(
+    store: Annotated[Path, typer.Argument(help="The store's folder.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="The JSON file to write.")],
+    by: Annotated[By, typer.Option(help="What is kept together; frame: nothing; source: official files.")] = "material",
+    fractions: Annotated[str, typer.Option(help="Parts and their sizes.")] = ",".join(
+        f"{k}={v}" for k, v in FRACTIONS.items()
+    ),
+    part: Annotated[list[str] | None, typer.Option(help="With --by source: part=source, as test=Cu_test.")] = None,
+    validation: Annotated[float, typer.Option(help="With --by source: fraction of train.", min=0, max=0.99)] = 0.0,
+    seed: Annotated[int, typer.Option(help="Another seed draws other materials.")] = 0,
+) -> None:
+    """Split a store into parts that share no material, and save that.
+
+    Example: gnnpot data split mp.store -o split.json --fractions train=0.9,validation=0.05,test=0.05
+
+    Example: gnnpot data split cu.store -o split.json --by source --part train=Cu_train --part test=Cu_test
+    """
+    opened = FrameStore(store)
+    if by != By.source and (part or validation):
+        raise ConfigError("--part and --validation belong to --by source; add it or leave them out")
+    if by == By.source:
+        if not part:
+            raise ConfigError("--by source needs --part train=NAME and the like; 'gnnpot data info' lists the sources")
+        made = split_by_source(opened, _pairs(part, "--part"), validation, seed)
+    else:
+        sizes = {
+            name: _number(value, "--fractions") for name, value in _pairs(fractions.split(","), "--fractions").items()
+        }
+        made = (split_by_material if by == By.material else split_by_frame)(opened, sizes, seed)
+    made.save(output)
+    Console().print(_split_table(opened, made, str(output)))
+
+
+def _reader_options(more: list[str] | None, **options: str | None) -> dict[str, str]:
+    """Options that were given; those with an empty default count as not given if empty."""
+    given = {k: v for k, v in options.items() if v is not None and (v or k.endswith("_key"))}
+    return given | _pairs(more or [], "--option")
+
+
+def _pairs(texts: Iterable[str], option: str) -> dict[str, str]:
+    pairs = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not equals or not name.strip() or not value.strip():
+            raise ConfigError(f"{option} {text}: expected name=value")
+        pairs[name.strip()] = value.strip()
+    return pairs
+
+
+def _number(text: str, option: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise ConfigError(f"{option}: '{text}' is no number") from None
+
+
+@contextmanager
+def _counted(frames: Iterable[Frame], verb: str) -> Iterator[Iterator[Frame]]:
+    """The frames, with a count and a rate on the terminal while they pass."""
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description} {task.completed} frames"),
+        TextColumn("{task.fields[rate]}"),
+    )
+    with Progress(*columns, TimeElapsedColumn(), console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task(verb, total=None, rate="")
+
+        def passing() -> Iterator[Frame]:
+            for n, frame in enumerate(frames, 1):
+                yield frame
+                if n % 50 == 0:
+                    elapsed = progress.tasks[0].elapsed or 1e-9
+                    progress.update(task, completed=n, rate=f"{n / elapsed:.0f}/s")
+
+        yield passing()
+
+
+def _manifest_table(manifest: Manifest, name: str) -> Table:
+    table = Table("", name, box=SIMPLE_HEAD, show_header=True)
+    table.add_row("frames", f"{manifest.frames}")
+    table.add_row("atoms", f"{manifest.atoms}")
+    elements = sorted(manifest.elements.items(), key=lambda item: -item[1])
+    table.add_row(f"elements ({len(elements)})", " ".join(f"{symbol}:{count}" for symbol, count in elements))
+    for label, count in manifest.labels.items():
+        table.add_row(label, f"{count} of {manifest.frames} frames ({count / max(manifest.frames, 1):.0%})")
+    for title, counts in (("source", manifest.sources), ("code", manifest.codes), ("left out", manifest.filters)):
+        for word, count in counts.items():
+            table.add_row(title, f"{word}: {count}")
+    check = manifest.stress_check
+    if check is not None:
+        table.add_row("stress check", str(check["meaning"]))
+    if manifest.shards:
+        size = sum(shard.bytes for shard in manifest.shards)
+        table.add_row("on disk", f"{len(manifest.shards)} shards, {size / 1e6:.1f} MB")
+    return table
+
+
+def _split_table(store: FrameStore, made: Split, name: str) -> Table:
+    index = store.index()
+    table = Table("part", "frames", "atoms", "materials", box=SIMPLE_HEAD, title=f"{name}, by {made.by}")
+    for part, indices in made.parts.items():
+        materials = len(np.unique(index.material[indices]))
+        table.add_row(part, str(len(indices)), str(int(index.n_atoms[indices].sum())), str(materials))
+    table.caption = f"in several parts: {made.shared_materials} materials, {made.shared_structures} structures"
+    return table
+
+
+class _Ranges:
+    """Least, mean and largest of what frames hold."""
+
+    def __init__(self) -> None:
+        self.frames = 0
+        self._rows: dict[str, list[float]] = {}
+
+    def add_all(self, frames: Iterable[Frame]) -> None:
+        for frame in frames:
+            self.add(frame)
+
+    def add(self, frame: Frame) -> None:
+        self.frames += 1
+        n = len(frame)
+        self._note("atoms per frame", n)
+        if frame.pbc.all():
+            self._note("volume, Å³ per atom", frame.volume / n)
+        if frame.energy is not None:
+            self._note("energy, eV per atom", frame.energy / n)
+        if frame.forces is not None:
+            self._note("largest force, eV/Å", float(np.linalg.norm(frame.forces, axis=1).max()))
+        if frame.stress is not None:
+            self._note("pressure, GPa", -float(frame.stress[:3].mean()) / GPA)
+        if frame.magmoms is not None:
+            self._note("largest magnetic moment, µB", float(np.abs(frame.magmoms).max()))
+
+    def _note(self, name: str, value: float) -> None:
+        low, high, total, count = self._rows.get(name, (np.inf, -np.inf, 0.0, 0))
+        self._rows[name] = [min(low, value), max(high, value), total + value, count + 1]
+
+    def table(self) -> Table:
+        table = Table("", "least", "mean", "largest", box=SIMPLE_HEAD)
+        for name, (low, high, total, count) in self._rows.items():
+            table.add_row(name, f"{low:.6g}", f"{total / count:.6g}", f"{high:.6g}")
+        return table

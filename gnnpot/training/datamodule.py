@@ -1,0 +1,157 @@
+"""Frames to batches of graphs, streamed from a store or kept in memory."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import numpy as np
+import torch
+from torch.utils.data import DataLoader, Dataset
+from torch_geometric.data import Batch
+
+from gnnpot.data.frame import Frame
+from gnnpot.errors import ConfigError
+from gnnpot.graphs import Graph, build_graph, neighbor_list
+from gnnpot.models.base import check_elements
+from gnnpot.potential import Potential
+from gnnpot.training.config import TrainConfig
+from gnnpot.training.prepare import Part, PreparedData
+from gnnpot.training.sampler import BatchPlan, BatchStream
+
+#: all graphs of a training set are kept in memory up to this many atoms, if the configuration does not say
+CACHED_ATOMS = 200_000
+
+
+class GraphDataset(Dataset):
+    """Graphs, with labels, of a sequence of frames; `cache` keeps each one that was built."""
+
+    def __init__(
+        self, frames: Sequence[Frame], cutoff: float, three_body_cutoff: float | None, elements: tuple[str, ...], cache: bool
+    ) -> None:
+        self.frames, self.elements = frames, elements
+        self.cutoff, self.three_body_cutoff = cutoff, three_body_cutoff
+        self._cached: list[Graph | None] | None = [None] * len(frames) if cache else None
+
+    def __len__(self) -> int:
+        return len(self.frames)
+
+    def __getitem__(self, i: int) -> Graph:
+        if self._cached is None:
+            return self._build(i)
+        graph = self._cached[i]
+        if graph is None:
+            graph = self._cached[i] = self._build(i)
+        return graph
+
+    def _build(self, i: int) -> Graph:
+        frame = self.frames[i]
+        check_elements(frame.numbers, self.elements, frame.where)
+        return build_graph(frame, self.cutoff, self.three_body_cutoff)
+
+    @property
+    def cached(self) -> bool:
+        return self._cached is not None
+
+    def edge_counts(self) -> np.ndarray:
+        """Edges of each frame, [F]."""
+        if self.cached:
+            return np.array([self[i].edge_index.shape[1] for i in range(len(self))])
+        counts = np.empty(len(self), dtype=np.int64)
+        for i in range(len(self)):
+            frame = self.frames[i]
+            counts[i] = len(neighbor_list(frame.positions, frame.cell, frame.pbc, self.cutoff).distances)
+        return counts
+
+
+class GraphData(L.LightningDataModule):
+    """The training and validation batches of a run.
+
+    `step` is the number of steps that the run has done; `train_dataloader` begins there, without touching the frames
+    before. It is saved with the checkpoint, and follows from the steps alone, whatever workers have read ahead.
+    """
+
+    def __init__(self, config: TrainConfig, prepared: PreparedData, potential: Potential) -> None:
+        super().__init__()
+        self.config = config
+        self.step = 0
+        self._reach = (potential.cutoff, potential.three_body_cutoff, potential.elements)
+        self.train = self._dataset(prepared.train)
+        self.validation = self._dataset(prepared.validation)
+        self._sizes = {"train": self._sizes_of(prepared.train, self.train)}
+        self._sizes["validation"] = self._sizes_of(prepared.validation, self.validation)
+
+    def stream(self, world_size: int = 1, rank: int = 0) -> BatchStream:
+        """The training batches of a rank, from `step` on."""
+        plan = BatchPlan(self._sizes["train"], self._budget(), self.config.seed, world_size)
+        return BatchStream(plan, self.config.epochs, rank, self.step)
+
+    def train_dataloader(self) -> DataLoader:
+        trainer = self.trainer
+        return self._loader(self.train, self.stream(trainer.world_size, trainer.global_rank))
+
+    def val_dataloader(self) -> DataLoader:
+        trainer = self.trainer
+        budget = max(self._budget() * self.config.batch.validation_factor, 1)
+        plan = BatchPlan(self._sizes["validation"], budget, world_size=trainer.world_size, shuffle=False)
+        mine = plan.batches()[trainer.global_rank :: trainer.world_size]
+        return self._loader(self.validation, [batch.tolist() for batch in mine])
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"step": self.step, "world_size": self.trainer.world_size}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        if state["world_size"] != self.trainer.world_size:
+            raise ConfigError(
+                f"{self.config.run}: the run began on {state['world_size']} devices and can't go on with "
+                f"{self.trainer.world_size}; give it as many, or begin afresh"
+            )
+        self.step = state["step"]
+
+    def _dataset(self, part: Part) -> GraphDataset:
+        cache = self.config.data.cache_graphs
+        if cache is None:
+            cache = int(part.store.index().n_atoms[part.indices].sum()) <= CACHED_ATOMS
+        return GraphDataset(part.frames, *self._reach, cache=cache)
+
+    def _budget(self) -> float:
+        batch = self.config.batch
+        return float(next(v for v in (batch.frames, batch.max_atoms, batch.max_edges) if v is not None))
+
+    def _sizes_of(self, part: Part, dataset: GraphDataset) -> np.ndarray:
+        if self.config.batch.frames is not None:
+            return np.ones(len(part), dtype=np.int64)
+        if self.config.batch.max_atoms is not None:
+            return part.store.index().n_atoms[part.indices]
+        return _remembered_edges(part, dataset, self.config.run)
+
+    def _loader(self, dataset: GraphDataset, batches: Any) -> DataLoader:
+        workers = 0 if dataset.cached else self.config.data.workers
+        return DataLoader(
+            dataset,
+            batch_sampler=batches,
+            collate_fn=collate,
+            num_workers=workers,
+            prefetch_factor=4 if workers else None,
+            pin_memory=torch.cuda.is_available(),
+        )
+
+
+def collate(graphs: list[Graph]) -> Batch:
+    """One batch of graphs."""
+    return Batch.from_data_list(graphs)
+
+
+def _remembered_edges(part: Part, dataset: GraphDataset, run: Path) -> np.ndarray:
+    """Edges of each frame; for large sets they are counted once in a run, and kept in a file."""
+    if dataset.cached:
+        return dataset.edge_counts()
+    path = run / "data" / f"edges-{part.store.sha256[:12]}-{len(part)}-{dataset.cutoff:g}.npy"
+    if path.is_file():
+        return np.load(path, allow_pickle=False)
+    counts = dataset.edge_counts()
+    partial = path.with_suffix(".partial.npy")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    np.save(partial, counts, allow_pickle=False)
+    partial.replace(path)
+    return counts

@@ -1,0 +1,51 @@
+"""What a frame refuses, and how fast it looks."""
+
+import time
+
+import numpy as np
+import pytest
+from ase.build import bulk
+
+from gnnpot.data.frame import Frame, FrameError, check_distances
+
+from .conftest import make_frame, same
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"energy": np.nan}, "energy not finite"),
+        ({"forces": np.full((2, 3), np.inf)}, "forces not finite"),
+        ({"numbers": [11, 0]}, "unknown element"),
+        ({"numbers": []}, "positions of a wrong shape"),
+        ({"cell": np.diag([4.0, 4.0, 0.0])}, "cell without volume"),
+        ({"positions": np.zeros((2, 3))}, "atoms at one place"),
+        ({"stress": np.zeros((3, 3))}, "stress of a wrong shape"),
+    ],
+)
+def test_a_bad_frame_is_refused_with_its_reason(changes, reason):
+    with pytest.raises(FrameError) as caught:
+        make_frame(**changes)
+    assert caught.value.reason == reason
+    assert str(caught.value).startswith("made [0]: ")
+
+
+def test_an_atom_and_anothers_image_at_one_place_are_seen():
+    cell = np.array([[4.0, 0, 0], [3.9, 1.0, 0], [0.3, 0.2, 5.0]])
+    with pytest.raises(FrameError, match="atoms 0 and 1"):
+        check_distances(np.array([[0, 0, 0], cell.sum(0) + 0.01]), cell, np.ones(3, bool), "here")
+    check_distances(np.array([[0, 0, 0], cell.sum(0) + 0.01]), cell, np.zeros(3, bool), "here")
+
+
+def test_checking_distances_costs_less_than_a_millisecond():
+    atoms = bulk("Cu", cubic=True) * (3, 3, 3)
+    start = time.perf_counter()
+    for _ in range(20):
+        check_distances(atoms.positions, atoms.cell.array, atoms.pbc, "here")
+    assert (time.perf_counter() - start) / 20 < 5e-3
+
+
+def test_a_trusted_frame_is_the_frame():
+    frame = make_frame()
+    copy = Frame.trusted(**{name: getattr(frame, name) for name in Frame.__slots__})
+    assert same(frame, copy)

@@ -1,0 +1,175 @@
+"""Molecular dynamics: what is conserved, what is reached, and runs that are killed."""
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from ase import Atoms
+from ase.build import bulk, molecule
+from ase.calculators.emt import EMT
+from ase.constraints import FixAtoms
+from ase.io import read
+
+from gnnpot.engines.calculator import Calculator
+from gnnpot.engines.md import MDConfig, degrees_of_freedom, draw_velocities, run_md
+from gnnpot.engines.relax import relax
+from gnnpot.errors import ConfigError, DataError, SimulationError
+
+
+@pytest.fixture
+def copper() -> Atoms:
+    return bulk("Cu", cubic=True).repeat((2, 1, 1))
+
+
+def test_nve_conserves_energy(potential, crystal):
+    """1 ps at 300 K from a relaxed crystal: the total energy does not drift."""
+    calculator = Calculator(potential)
+    start = relax(crystal, calculator, cell=False, fmax=0.02).atoms
+    result = run_md(start, calculator, MDConfig(ensemble="nve", temperature=300, timestep=1.0, steps=1000))
+    assert 50 < result.temperature < 400
+    assert abs(result.energy_drift) < 1e-5
+
+
+@pytest.mark.parametrize("ensemble", ["bussi", "langevin"])
+def test_nvt_reaches_its_temperature(copper, ensemble):
+    """Mean kinetic energy over a run: f/2 kT, within four of its standard deviations.
+
+    One sample of T has relative variance 2/f; samples are taken as independent after some 20 fs.
+    """
+    config = MDConfig(ensemble=ensemble, temperature=400, timestep=4.0, steps=1500, taut=20, friction=0.05)
+    warm = run_md(copper, EMT(), config)
+    result = run_md(warm.atoms, EMT(), replace(config, keep_velocities=True, seed=1))
+    sigma = 400 * np.sqrt(2 / degrees_of_freedom(copper, ensemble) / (1500 * 4.0 / 20))
+    assert abs(result.temperature - 400) < 4 * sigma
+
+
+def test_bussi_conserves_its_energy_and_momentum(copper):
+    result = run_md(copper, EMT(), MDConfig(temperature=300, timestep=2.0, steps=500))
+    assert abs(result.energy_drift) < 1e-3
+    np.testing.assert_allclose(result.atoms.get_momenta().sum(axis=0), 0, atol=1e-10)
+
+
+def test_starting_velocities():
+    rng = np.random.default_rng(0)
+    for atoms, freedom in ((molecule("CH3CH2OH"), 27 - 6), (molecule("CO2"), 9 - 5), (bulk("Cu", cubic=True), 12 - 3)):
+        assert degrees_of_freedom(atoms, "nve") == freedom
+        draw_velocities(atoms, 500, rng, freedom)
+        np.testing.assert_allclose(atoms.get_momenta().sum(axis=0), 0, atol=1e-10)
+        if not atoms.pbc.any():
+            np.testing.assert_allclose(atoms.get_angular_momentum(), 0, atol=1e-9)
+        assert atoms.get_temperature() * 3 * len(atoms) / freedom == pytest.approx(500)
+    slab = bulk("Cu", cubic=True)
+    slab.set_constraint(FixAtoms([0]))
+    assert degrees_of_freedom(slab, "nve") == 9
+
+
+def test_seed_decides(copper):
+    one, two, other = (
+        run_md(copper, EMT(), MDConfig(ensemble="langevin", steps=5, seed=s)).atoms.positions for s in (1, 1, 2)
+    )
+    np.testing.assert_array_equal(one, two)
+    assert np.abs(one - other).max() > 1e-4
+
+
+@pytest.mark.parametrize("ensemble", ["nve", "bussi", "langevin"])
+def test_resume_gives_the_same_numbers(copper, ensemble, tmp_path):
+    whole = run_md(copper, EMT(), MDConfig(ensemble=ensemble, steps=60), trajectory=tmp_path / "whole.traj")
+    path, log = tmp_path / "parts.traj", tmp_path / "parts.log"
+    run_md(copper, EMT(), MDConfig(ensemble=ensemble, steps=25), trajectory=path, log=log)
+    with log.open("a") as file:
+        file.write("      30   30.0")  # a line that was cut off
+    parts = run_md(copper, EMT(), MDConfig(ensemble=ensemble, steps=60), trajectory=path, log=log, resume=True)
+    np.testing.assert_allclose(parts.atoms.positions, whole.atoms.positions, atol=1e-10)
+    np.testing.assert_allclose(parts.atoms.get_momenta(), whole.atoms.get_momenta(), atol=1e-10)
+    steps = np.loadtxt(log)[:, 0]
+    np.testing.assert_array_equal(steps, [0, 10, 20, 25, 30, 40, 50, 60])
+    assert len(read(path, ":")) == len(steps)
+
+
+def test_resume_asks_for_the_same_settings(copper, tmp_path):
+    path = tmp_path / "run.traj"
+    run_md(copper, EMT(), MDConfig(steps=10, temperature=300), trajectory=path)
+    with pytest.raises(ConfigError, match="was run with temperature = 300, not 400"):
+        run_md(copper, EMT(), MDConfig(steps=20, temperature=400), trajectory=path, resume=True)
+    with pytest.raises(DataError, match="exists already"):
+        run_md(copper, EMT(), trajectory=path)
+    with pytest.raises(DataError, match="no trajectory to resume"):
+        run_md(copper, EMT(), trajectory=tmp_path / "none.traj", resume=True)
+    copper.write(tmp_path / "foreign.traj")
+    with pytest.raises(DataError, match="not written by gnnpot"):
+        run_md(copper, EMT(), trajectory=tmp_path / "foreign.traj", resume=True)
+
+
+def test_a_killed_run_leaves_a_readable_file_and_resumes(copper, tmp_path):
+    """SIGKILL in the middle: the file reads, and the run goes on to the numbers of one that was left alone."""
+    path = tmp_path / "run.traj"
+    copper.write(tmp_path / "start.traj")
+    script = f"""
+        from ase.calculators.emt import EMT
+        from ase.io import read
+        from gnnpot.engines.md import MDConfig, run_md
+        atoms = read({str(tmp_path / "start.traj")!r})
+        run_md(atoms, EMT(), MDConfig(ensemble="langevin", steps=10**6, interval=5), trajectory={str(path)!r})
+    """
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[2]), *sys.path])}
+    process = subprocess.Popen([sys.executable, "-c", textwrap.dedent(script)], env=environment)
+    try:
+        deadline = time.monotonic() + 60
+        while (not path.exists() or path.stat().st_size < 40_000) and time.monotonic() < deadline:
+            assert process.poll() is None
+            time.sleep(0.02)
+    finally:
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    killed = read(path, ":")
+    reached = killed[-1].info["gnnpot_md"]["step"]
+    assert len(killed) > 5 and reached == 5 * (len(killed) - 1)
+    config = MDConfig(ensemble="langevin", steps=reached + 20, interval=5)
+    resumed = run_md(copper, EMT(), config, trajectory=path, resume=True)
+    whole = run_md(copper, EMT(), config)
+    np.testing.assert_allclose(resumed.atoms.positions, whole.atoms.positions, atol=1e-8)
+    assert len(read(path, ":")) == len(killed) + 4
+
+
+def test_a_gnnpot_run_resumes_to_the_same_numbers(potential, crystal, tmp_path):
+    """Remembered neighbours are not part of the state, and must not be."""
+    path = tmp_path / "run.traj"
+    whole = run_md(crystal, Calculator(potential), MDConfig(steps=40, temperature=600))
+    run_md(crystal, Calculator(potential), MDConfig(steps=20, temperature=600), trajectory=path)
+    parts = run_md(crystal, Calculator(potential), MDConfig(steps=40, temperature=600), trajectory=path, resume=True)
+    np.testing.assert_allclose(parts.atoms.positions, whole.atoms.positions, atol=1e-9)
+
+
+def test_explosions_are_stopped(copper, tmp_path):
+    with pytest.raises(SimulationError, match="temperature is"):
+        run_md(copper, EMT(), MDConfig(temperature=3000, steps=200, max_temperature=2000), log=tmp_path / "x.log")
+    assert (tmp_path / "x.log").read_text().count("\n") >= 2
+    with pytest.raises(SimulationError, match="shorter timestep"):
+        run_md(copper, EMT(), MDConfig(ensemble="nve", temperature=1000, timestep=60, steps=200))
+
+
+def test_explosions_of_a_gnnpot_run(potential, crystal):
+    with pytest.raises(SimulationError):
+        run_md(crystal, Calculator(potential), MDConfig(ensemble="nve", temperature=5000, timestep=100, steps=50))
+
+
+def test_what_can_not_run(copper):
+    with pytest.raises(ConfigError, match="nothing is free to move"):
+        run_md(Atoms("Cu"), EMT(), MDConfig(ensemble="nve"))
+    with pytest.raises(ConfigError, match="stand still"):
+        run_md(copper, EMT(), MDConfig(keep_velocities=True))
+    for bad in ({"timestep": 0.0}, {"interval": 0}, {"temperature": -1.0}, {"steps": -1}):
+        with pytest.raises(ValueError, match=next(iter(bad))):
+            MDConfig(**bad)
+
+
+def test_progress_shows(copper, capsys):
+    run_md(copper, EMT(), MDConfig(steps=3), progress=True)
+    assert "md" in capsys.readouterr().out

@@ -1,0 +1,77 @@
+"""The house: imports run one way, and the habits hold."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1] / "gnnpot"
+FILES = sorted(ROOT.rglob("*.py"))
+
+#: A room may import what stands on a lower step than itself; rooms on one step don't know each other.
+STEPS = {
+    "errors": 0, "units": 1, "config": 2, "data": 3, "graphs": 4, "models": 5, "potential": 6, "checkpoint": 7,
+    "hub": 8, "training": 9, "engines": 9, "analysis": 10, "cli": 11,
+}  # fmt: skip
+#: The package itself and `python -m` only hand on.
+FRONT_DOORS = {"__init__", "__main__"}
+
+MAX_FILE_LINES, MAX_FUNCTION_LINES = 400, 60
+
+
+def _room(path: Path) -> str:
+    return path.relative_to(ROOT).with_suffix("").parts[0]
+
+
+def _imports(tree: ast.AST, path: Path) -> Iterator[tuple[int, str]]:
+    """(line, room) of every import of gnnpot, inside functions too."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}:{node.lineno}: relative import; name the room"
+            names = [f"{node.module}.{a.name}" for a in node.names] if node.module == "gnnpot" else [node.module]
+        else:
+            continue
+        for name in names:
+            parts = name.split(".")
+            if parts[0] == "gnnpot" and len(parts) > 1:
+                yield node.lineno, parts[1]
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_imports_run_one_way(path):
+    room = _room(path)
+    if room in FRONT_DOORS:
+        return
+    assert room in STEPS, f"{path}: a room that the order does not know"
+    for line, other in _imports(ast.parse(path.read_text()), path):
+        assert other == room or STEPS[other] < STEPS[room], f"{path}:{line}: {room} must not import {other}"
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_habits(path):
+    text = path.read_text()
+    tree = ast.parse(text)
+    lines = text.count("\n")
+    assert lines <= MAX_FILE_LINES, f"{path}: {lines} lines; split it"
+    assert not text or ast.get_docstring(tree), f"{path}: no docstring says what it is"
+    for node in ast.walk(tree):
+        where = f"{path}:{getattr(node, 'lineno', 0)}"
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+            length = node.end_lineno - node.lineno + 1
+            assert length <= MAX_FUNCTION_LINES, f"{where}: {node.name} has {length} lines; split it"
+        if isinstance(node, ast.Call):
+            called = ast.unparse(node.func)
+            assert called != "print", f"{where}: print; use logging or Rich"
+            assert not called.endswith("set_default_dtype"), f"{where}: a global default dtype"
+            unsafe = called in ("torch.load", "pickle.load", "pickle.loads")
+            assert not unsafe, f"{where}: {called} executes what it reads"
+    for number, line in enumerate(text.splitlines(), 1):
+        assert "TODO" not in line and "FIXME" not in line, f"{path}:{number}: do it or leave it"
+
+
+def test_it_finds_what_it_looks_for(tmp_path):
+    source = "from gnnpot import hub\nimport gnnpot.cli.data\nfrom gnnpot.models.base import EnergyModel\n"
+    assert [room for _, room in _imports(ast.parse(source), tmp_path)] == ["hub", "cli", "models"]
