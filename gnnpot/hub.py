@@ -7,6 +7,7 @@
 from pathlib import Path
 
 from gnnpot.checkpoint import CARD, load_checkpoint
+from gnnpot.data.references import ElementReferences
 from gnnpot.errors import CheckpointError
 from gnnpot.models.n2p2 import read_n2p2
 from gnnpot.potential import Potential
@@ -28,5 +29,6 @@ def load(name_or_path: Path | str) -> Potential:
 
 
 def _load_n2p2(path: Path) -> Potential:
-    model, references, *_ = read_n2p2(path)
-    return Potential(model, references).eval()
+    found = read_n2p2(path)
+    references = ElementReferences.from_mapping({"energies": found.atom_energies, "source": str(path)})
+    return Potential(found.model, references, energy_scale=found.energy_scale).eval()

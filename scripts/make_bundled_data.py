@@ -247,7 +247,7 @@ def run(chosen: list[Material], work: Path, jobs: int) -> None:
     for material in chosen:
         done = load(work / f"{material.id}.jsonl")
         todo += [x for x in enumerate(frames_of(material)) if x[1].source_id not in done]
-    todo.sort(key=lambda item: item[0])
+    todo.sort(key=itemgetter(0))
     pool = ProcessPoolExecutor(jobs, mp_context=get_context("spawn"))
     with pool, Progress(console=console) as bar:
         task = bar.add_task("frames", total=len(todo))
@@ -351,9 +351,7 @@ def check(path: Path) -> int:
         images = read(stream, ":", format="extxyz")
     problems = problems_of(images)
     table = Table(box=box.MARKDOWN)
-    headings = (
-        "material frames eos/strain/rattle atoms max|F|_eV/Å V0_Å³/atom B0_GPa stress_error/B0"
-    )
+    headings = "material frames eos/strain/rattle atoms max_force_eV/Å V0_Å³/atom B0_GPa stress_error/B0"
     for heading in headings.split():
         table.add_column(heading.replace("_", " "), no_wrap=True)
     for name in dict.fromkeys(atoms.info["material_id"] for atoms in images):
@@ -369,9 +367,7 @@ def check(path: Path) -> int:
         table.add_row(*row, f"{v0:.2f}", f"{b0 / GPa:.1f}", f"{error:.2%}")
     console.print(table)
     worst = max(np.abs(atoms.get_forces().sum(axis=0)).max() for atoms in images)
-    console.print(
-        f"{len(images)} frames; largest sum of forces {worst:.1e} eV/Å", *problems, sep="\n"
-    )
+    console.print(f"{len(images)} frames; largest sum of forces {worst:.1e} eV/Å", *problems, sep="\n")
     return len(problems)
 
 

@@ -183,7 +183,10 @@ def split(
         }
         made = (split_by_material if by == By.material else split_by_frame)(opened, sizes, seed)
     made.save(output)
-    Console().print(_split_table(opened, made, str(output)))
+    console = Console()
+    console.print(_split_table(opened, made, str(output)))
+    shared = f"{made.shared_materials} materials, {made.shared_structures} structures, {made.shared_energies} energies"
+    console.print(f"in several parts: {shared}")
 
 
 def _reader_options(more: list[str] | None, **options: str | None) -> dict[str, str]:
@@ -256,7 +259,6 @@ def _split_table(store: FrameStore, made: Split, name: str) -> Table:
     for part, indices in made.parts.items():
         materials = len(np.unique(index.material[indices]))
         table.add_row(part, str(len(indices)), str(int(index.n_atoms[indices].sum())), str(materials))
-    table.caption = f"in several parts: {made.shared_materials} materials, {made.shared_structures} structures"
     return table
 
 

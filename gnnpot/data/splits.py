@@ -40,6 +40,7 @@ class Split:
     fractions: dict[str, float] = field(default_factory=dict)
     shared_materials: int = 0  #: materials with frames in more than one part
     shared_structures: int = 0  #: structures that are in more than one part
+    shared_energies: int = 0  #: compositions with an energy (to 1e-5 eV) that are: copies turned or in another order
 
     def __getitem__(self, part: str) -> np.ndarray:
         if part not in self.parts:
@@ -166,14 +167,19 @@ def _described(
         raise DataError(f"{store.folder}: has {len(index)} frames, but a part names frames outside of that")
     if len(np.unique(every)) < len(every):
         raise DataError(f"{store.folder}: a frame is in two parts or twice in one; give each frame once")
-    materials = _shared([index.material[indices] for indices in parts.values()])
-    structures = _shared([index.fingerprint[indices] for indices in parts.values()])
-    if structures:
-        log.warning("%s: %d structures are in more than one part of the split", store.folder, structures)
-    return Split(parts, by, store.sha256, seed, fractions, materials, structures)
+    materials, structures, energies = (
+        _shared([values[indices] for indices in parts.values()])
+        for values in (index.material, index.fingerprint, index.equivalence)
+    )
+    if by != "frame" and max(structures, energies):
+        log.warning(
+            "%s: %d structures, and %d compositions of one energy, are in more than one part of the split",
+            store.folder, structures, energies,
+        )  # fmt: skip
+    return Split(parts, by, store.sha256, seed, fractions, materials, structures, energies)
 
 
 def _shared(values: list[np.ndarray]) -> int:
     """How many values occur in more than one of the arrays."""
-    distinct = np.concatenate([np.unique(v) for v in values])
+    distinct = np.concatenate([np.unique(v) for v in values]) if values else np.empty(0)
     return int((np.unique(distinct, return_counts=True)[1] > 1).sum())

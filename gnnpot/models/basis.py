@@ -26,7 +26,7 @@ def bessel_zeros(max_l: int, max_n: int) -> np.ndarray:
     """
     zeros = np.pi * np.arange(1, max_n + max_l)
     rows = [zeros[:max_n]]
-    for l in range(1, max_l):  # noqa: E741 - the symbol of the field
+    for l in range(1, max_l):
         zeros = np.array(
             [brentq(lambda x, l=l: spherical_jn(l, x), a, b) for a, b in zip(zeros, zeros[1:], strict=False)]
         )
@@ -45,11 +45,11 @@ def spherical_bessel(x: Tensor, max_l: int) -> Tensor:
     large = [torch.sin(safe) / safe]
     if max_l > 1:
         large.append((large[0] - torch.cos(safe)) / safe)
-    for l in range(1, max_l - 1):  # noqa: E741
+    for l in range(1, max_l - 1):
         large.append((2 * l + 1) / safe * large[l] - large[l - 1])
     z = torch.where(small, x, 0.0)
     series = []
-    for l in range(max_l):  # noqa: E741
+    for l in range(max_l):
         total, factor = torch.ones_like(z), torch.ones_like(z)
         for k in range(1, 6):
             factor = factor * (-z * z / 2) / (k * (2 * l + 2 * k + 1))
@@ -77,7 +77,7 @@ class SphericalBesselBasis(nn.Module):
         # beyond the cutoff the functions oscillate on, so their argument stops at it
         inside = distances < self.cutoff
         x = torch.where(inside, distances, self.cutoff)[:, None] / self.cutoff
-        for l in range(self.max_l):  # noqa: E741
+        for l in range(self.max_l):
             bessel = spherical_bessel(x * self.zeros[l].to(x.dtype), l + 1)[..., l]
             columns.append(self.norm[l].to(x.dtype) * bessel)
         return torch.where(inside[:, None], torch.cat(columns, -1), 0.0)
@@ -116,7 +116,7 @@ class SmoothBesselBasis(nn.Module):
 def legendre(x: Tensor, max_l: int) -> list[Tensor]:
     """P_l(x), l < max_l, by Bonnet's recurrence (l+1) P_(l+1) = (2l+1) x P_l - l P_(l-1)."""
     p = [torch.ones_like(x), x]
-    for l in range(1, max_l - 1):  # noqa: E741
+    for l in range(1, max_l - 1):
         p.append(((2 * l + 1) * x * p[l] - l * p[l - 1]) / (l + 1))
     return p[:max_l]
 

@@ -82,7 +82,7 @@ class ThreeBody(nn.Module):
         ]
         return edges.index_add(0, close.edges, self.bond(torch.cat(mixed, -1) * close.envelope[:, None]))
 
-    def _project(self, weights: Tensor, close: "CloseEdges", l: int) -> Tensor:  # noqa: E741
+    def _project(self, weights: Tensor, close: "CloseEdges", l: int) -> Tensor:
         """Σ_{k≠j} w_ik Y_l0(θ_jik), [C, max_n]."""
         norm = math.sqrt((2 * l + 1) / (4 * math.pi))
         if l == 0:

@@ -1,39 +1,54 @@
-"""Batches by a budget of atoms, as a function of seed, epoch and rank alone."""
+"""Batches by a budget of atoms or edges, as a function of seed, epoch and rank alone.
+
+The place in a run is one number, the count of optimiser steps: each takes one batch of every rank.
+"""
 
 from collections.abc import Iterator, Sequence
 
 import numpy as np
 from torch.utils.data import Sampler
 
+#: frames that lie together in a store (its row group), and how many such blocks are mixed at a time
+BLOCK, WINDOW = 128, 32
+
 
 class BudgetSampler(Sampler[list[int]]):
-    """Each epoch a new order of the frames, cut into batches of at most `max_atoms` atoms.
+    """Each epoch a new order of the frames, cut into batches whose `sizes` sum to at most `budget`.
 
-    Every frame is in one batch of one rank; all ranks have the same number of batches. `start` skips batches of the
-    first epoch that is drawn, for a run that goes on in the middle of it.
+    A frame above the budget is a batch of its own. Every frame is in one batch of one rank an epoch; all ranks have the
+    same number of batches. Iterating goes from step `start` to the end of the last of the `epochs`.
     """
 
     def __init__(
-        self, n_atoms: Sequence[int], max_atoms: int, *, seed: int = 0, shuffle: bool = True, rank: int = 0, ranks: int = 1
+        self,
+        sizes: Sequence[int],
+        budget: int,
+        *,
+        seed: int = 0,
+        shuffle: bool = True,
+        rank: int = 0,
+        ranks: int = 1,
+        epochs: int = 1,
+        start: int = 0,
     ) -> None:
-        self.n_atoms = np.asarray(n_atoms)
-        self.max_atoms, self.seed, self.shuffle = max_atoms, seed, shuffle
+        self.sizes = np.asarray(sizes)
+        self.budget, self.seed, self.shuffle = budget, seed, shuffle
         self.rank, self.ranks = rank, ranks
-        self.epoch = self.start = 0
+        self.epochs, self.start = epochs, start
+        self._steps: dict[int, int] = {}
 
     def batches(self, epoch: int) -> list[list[int]]:
-        """All batches of an epoch, of all ranks."""
-        order = np.arange(len(self.n_atoms))
-        if self.shuffle:
-            order = np.random.default_rng((self.seed, epoch)).permutation(order)
+        """All batches of an epoch, of all ranks; step k of a rank takes number k * ranks + rank."""
+        count = len(self.sizes)
+        order = shuffled(count, self.seed, epoch) if self.shuffle else np.arange(count)
         batches: list[list[int]] = [[]]
-        atoms = 0
-        for i in order.tolist():
-            if batches[-1] and atoms + self.n_atoms[i] > self.max_atoms:
+        taken = 0
+        for i, size in zip(order.tolist(), self.sizes[order].tolist(), strict=True):
+            if batches[-1] and taken + size > self.budget:
                 batches.append([])
-                atoms = 0
+                taken = 0
             batches[-1].append(i)
-            atoms += self.n_atoms[i]
+            taken += size
         return self._even(batches)
 
     def _even(self, batches: list[list[int]]) -> list[list[int]]:
@@ -49,17 +64,42 @@ class BudgetSampler(Sampler[list[int]]):
             batches[longest : longest + 1] = [batch[:half], batch[half:]]
         return batches
 
-    def seek(self, step: int) -> None:
-        """Go to the place of a run that has taken `step` optimiser steps."""
-        self.epoch, self.start = 0, step
-        while self.start >= (length := len(self.batches(self.epoch)) // self.ranks):
-            self.start -= length
-            self.epoch += 1
+    def steps(self, epoch: int) -> int:
+        """Optimiser steps of an epoch."""
+        if epoch not in self._steps:
+            self._steps[epoch] = len(self.batches(epoch)) // self.ranks
+        return self._steps[epoch]
+
+    def total_steps(self) -> int:
+        """Optimiser steps of all epochs."""
+        return sum(self.steps(epoch) for epoch in range(self.epochs))
+
+    def position(self, step: int) -> tuple[int, int]:
+        """The epoch of a step that is counted from the beginning of the run, and its place in the epoch."""
+        epoch = 0
+        while epoch < self.epochs and step >= self.steps(epoch):
+            step -= self.steps(epoch)
+            epoch += 1
+        return epoch, step
 
     def __iter__(self) -> Iterator[list[int]]:
-        mine = self.batches(self.epoch)[self.rank :: self.ranks][self.start :]
-        self.epoch, self.start = self.epoch + 1, 0
-        yield from mine
+        first, place = self.position(self.start)
+        for epoch in range(first, self.epochs):
+            yield from self.batches(epoch)[self.rank :: self.ranks][place if epoch == first else 0 :]
 
-    def __len__(self) -> int:
-        return len(self.batches(self.epoch)) // self.ranks
+
+def shuffled(count: int, seed: int, epoch: int, block: int = BLOCK, window: int = WINDOW) -> np.ndarray:
+    """A permutation of `count` frames.
+
+    Up to `block` * `window` frames it is a uniform one. Beyond, blocks of neighbouring frames are permuted, then the
+    frames within each window of blocks, so that a store is read at random but block by block.
+    """
+    rng = np.random.default_rng((seed, epoch))
+    if count <= block * window:
+        return rng.permutation(count)
+    starts = rng.permutation(np.arange(0, count, block))
+    parts = []
+    for k in range(0, len(starts), window):
+        pool = np.concatenate([np.arange(s, min(s + block, count)) for s in starts[k : k + window]])
+        parts.append(rng.permutation(pool))
+    return np.concatenate(parts)

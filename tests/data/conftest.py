@@ -47,5 +47,3 @@ def frames() -> list[Frame]:
     made[2] = made[2].with_(stress=None, pbc=False, cell=np.zeros((3, 3)))
     made[3] = made[3].with_(pbc=[True, True, False])
     return made
-
-

@@ -60,7 +60,7 @@ def test_the_reader_agrees_with_ases_on_real_files(shared):
         ("a=1 b", {"a": "1", "b": "T"}),
         ('a="1 2" b={3 4} c=[5, 6]', {"a": "1 2", "b": "3 4", "c": "5, 6"}),
         ("a = 1 b='x y'", {"a": "1", "b": "x y"}),
-        ('"a key"=1 b="say \\"no\\""', {'a key': "1", "b": 'say "no"'}),
+        ('"a key"=1 b="say \\"no\\""', {"a key": "1", "b": 'say "no"'}),
         ("", {}),
     ],
 )
@@ -78,7 +78,7 @@ def test_a_material_without_an_id_is_its_reduced_formula(tmp_path):
 
 
 def test_keys_of_other_names_must_be_named(tmp_path):
-    path = write(tmp_path / "a.xyz", "REF_energy=-1", "REF_energy=-2 REF_stress=\"1 2 3 4 5 6\"")
+    path = write(tmp_path / "a.xyz", "REF_energy=-1", 'REF_energy=-2 REF_stress="1 2 3 4 5 6"')
     with pytest.raises(DataError, match="energy_key='REF_energy'"):
         read(path)
     assert [f.energy for f in read(path, energy_key="REF_energy")] == [-1, -2]
@@ -195,11 +195,11 @@ def test_a_long_file_is_streamed(tmp_path):
     path = tmp_path / "long.extxyz.gz"
     block = f"2\n{LATTICE}{PROPERTIES}energy=1\n{ATOMS}" * 1000
     with gzip.open(path, "wt", compresslevel=1) as file:
-        for _ in range(3):
+        for _ in range(2):
             file.write(block)
     stream = read_frames(path)
     next(stream)
     tracemalloc.start()
-    assert sum(1 for _ in stream) == 2999
-    assert tracemalloc.get_traced_memory()[1] < 1e6
+    assert sum(1 for _ in stream) == 1999
+    assert tracemalloc.get_traced_memory()[1] < 5e5
     tracemalloc.stop()

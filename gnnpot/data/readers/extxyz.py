@@ -143,7 +143,8 @@ class Columns(Mapping):
     def __getitem__(self, name: str) -> np.ndarray:
         part = self._slices[name]
         values = floats([row[part] for row in self._rows], name)
-        return values.reshape(len(self._rows), -1) if part.stop - part.start > 1 else values.reshape(-1)
+        width = part.stop - part.start
+        return values.reshape(-1, width) if width > 1 else values.reshape(-1)
 
     def words(self, name: str) -> list[str]:
         """The text in a column."""

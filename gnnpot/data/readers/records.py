@@ -208,12 +208,13 @@ def floats(value: object, key: str) -> np.ndarray:
 
     Raises `FrameError` if it is none of these.
     """
+    numbers = value
     try:
         if isinstance(value, str):
-            value = json.loads(value[5:]) if value.startswith("_JSON") else value.replace(",", " ").split()
-        return np.asarray(value, dtype=float)
+            numbers = json.loads(value[5:]) if value.startswith("_JSON") else value.replace(",", " ").split()
+        return np.asarray(numbers, dtype=float)
     except (ValueError, TypeError):
-        problem = f"{key}={str(value)[:60]!r} is no number; mend or remove this frame"
+        problem = f"{key} {str(value)[:60]!r} is no number; mend or remove this frame"
         raise FrameError("file", f"{key} not a number", problem) from None
 
 
