@@ -108,7 +108,8 @@ def load_checkpoint(folder: Path | str) -> tuple[Potential, Card]:
     if hashlib.sha256(weights).hexdigest() != content["weights_sha256"]:
         raise CheckpointError(f"{path}: is damaged (its sha256 is not the card's); get the checkpoint again")
     try:
-        part = from_mapping(_ModelPart, {"model": content["model"], "terms": content["terms"]}, where=str(folder / CARD))
+        parts = {"model": content["model"], "terms": content["terms"]}
+        part = from_mapping(_ModelPart, parts, where=str(folder / CARD))
         potential = Potential(
             build_model(part.model),
             ElementReferences.from_mapping(content["references"]),

@@ -24,7 +24,7 @@ def load(name_or_path: Path | str) -> Potential:
     if (path / "input.nn").is_file():
         return _load_n2p2(path)
     if not path.exists():
-        raise CheckpointError(f"{name_or_path}: there is no such folder; give the path of a checkpoint or n2p2 potential")
+        raise CheckpointError(f"{name_or_path}: there is no such folder; give that of a checkpoint or n2p2 potential")
     raise CheckpointError(f"{name_or_path}: holds neither {CARD} (a checkpoint) nor input.nn (an n2p2 potential)")
 
 

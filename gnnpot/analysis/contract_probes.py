@@ -236,7 +236,7 @@ def smooth_cluster(probe: Probe, a: str, b: str) -> Deviations:
 
 def _jumps(probe: Probe, structure: Callable[[float], Atoms], start: float) -> Deviations:
     """Look for suspicious intervals of a scan, halve each down to `probe.interval`, and see what is left."""
-    grid = np.linspace(start, probe.reach, 100)
+    grid = np.linspace(start, probe.reach, 60)
     answers = [probe(structure(r)) for r in grid]
     crossed = _crossings([structure(r) for r in grid], probe.cutoffs)
     readings: dict[str, Callable[[Answer], np.ndarray]] = {

@@ -1,16 +1,19 @@
-"""What several commands share: reading a structure, opening a calculator."""
+"""What several commands share: reading a structure, opening a calculator.
+
+What takes long to import is imported where it is needed, so that `--help` answers at once.
+"""
 
 import importlib
 from enum import StrEnum
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import torch
-from ase import Atoms
-from ase.calculators.calculator import BaseCalculator
-from ase.io import read
-
-from gnnpot.engines.calculator import Calculator
 from gnnpot.errors import ConfigError, DataError
+
+if TYPE_CHECKING:
+    import torch
+    from ase import Atoms
+    from ase.calculators.calculator import BaseCalculator
 
 
 class Precision(StrEnum):
@@ -20,8 +23,10 @@ class Precision(StrEnum):
     float64 = "float64"
 
 
-def read_structure(path: Path, index: int = -1) -> Atoms:
+def read_structure(path: Path, index: int = -1) -> "Atoms":
     """One structure of a file in any format that ASE reads."""
+    from ase.io import read
+
     if not path.is_file():
         raise DataError(f"{path}: there is no such file; give the path of a structure")
     try:
@@ -31,15 +36,21 @@ def read_structure(path: Path, index: int = -1) -> Atoms:
         raise DataError(f"{path}: can't be read as a structure ({reason}); give a file that ASE knows") from None
 
 
-def open_calculator(model: str, device: str | None = None, dtype: Precision | None = None) -> BaseCalculator:
+def open_calculator(model: str, device: str | None = None, dtype: Precision | None = None) -> "BaseCalculator":
     """A calculator of a gnnpot model (name or path), or any ASE calculator given as `module:Class`."""
     module, _, name = model.partition(":")
     if name.isidentifier() and all(part.isidentifier() for part in module.split(".")):
         return _foreign_calculator(module, name)
+    import torch
+
+    from gnnpot.engines.calculator import Calculator
+
     return Calculator(model, device=_device(device), dtype=None if dtype is None else getattr(torch, dtype.value))
 
 
-def _foreign_calculator(module: str, name: str) -> BaseCalculator:
+def _foreign_calculator(module: str, name: str) -> "BaseCalculator":
+    from ase.calculators.calculator import BaseCalculator
+
     try:
         calculator = getattr(importlib.import_module(module), name)()
     except (ImportError, AttributeError, TypeError) as error:
@@ -49,9 +60,11 @@ def _foreign_calculator(module: str, name: str) -> BaseCalculator:
     return calculator
 
 
-def _device(device: str | None) -> torch.device | None:
+def _device(device: str | None) -> "torch.device | None":
     if device is None:
         return None
+    import torch
+
     try:
         chosen = torch.device(device)
         torch.zeros(1, device=chosen)

@@ -1,17 +1,19 @@
-"""`gnnpot check`: the model contract of any calculator."""
+"""`gnnpot check`, the model contract of any calculator, and `gnnpot card`, what a checkpoint says of itself."""
 
 import math
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from gnnpot.analysis.contract import Check, ContractReport, check_contract
 from gnnpot.cli.common import Precision, open_calculator, read_structure
 from gnnpot.errors import DataError
+
+if TYPE_CHECKING:
+    from gnnpot.analysis.contract import Check, ContractReport
 
 _MARKS = {"passed": "[green]passed", "failed": "[bold red]FAILED", "skipped": "[yellow]skipped"}
 
@@ -19,6 +21,7 @@ _MARKS = {"passed": "[green]passed", "failed": "[bold red]FAILED", "skipped": "[
 def register(app: typer.Typer) -> None:
     """Add the commands to `app`."""
     app.command("check", rich_help_panel="Inspect")(check)
+    app.command("card", rich_help_panel="Inspect")(card)
 
 
 def check(
@@ -45,6 +48,8 @@ def check(
 
     Ends with status 3 if something failed.
     """
+    from gnnpot.analysis.contract import check_contract
+
     calculator = open_calculator(model, device, dtype)
     atoms = {str(path): read_structure(path) for path in structures} if structures else None
     if atoms is None and elements is None and not hasattr(calculator, "elements"):
@@ -60,7 +65,7 @@ def check(
         raise typer.Exit(3)
 
 
-def _table(report: ContractReport, model: str, every: bool) -> Table:
+def _table(report: "ContractReport", model: str, every: bool) -> Table:
     table = Table("check", "quantity", "structure", box=SIMPLE_HEAD, title=f"Contract of {model}")
     for name in ("measured", "bound", ""):
         table.add_column(name, no_wrap=True)
@@ -74,7 +79,7 @@ def _table(report: ContractReport, model: str, every: bool) -> Table:
     return table
 
 
-def _worst(report: ContractReport) -> list[Check]:
+def _worst(report: "ContractReport") -> "list[Check]":
     """All failures, and of what holds, the largest of each check and quantity."""
     largest: dict[tuple[str, str], Check] = {}
     for c in report.checks:
@@ -83,3 +88,44 @@ def _worst(report: ContractReport) -> list[Check]:
             if known is None or c.measured > known.measured:
                 largest[c.name, c.quantity] = c
     return [c for c in report.checks if c.status == "failed" or c is largest.get((c.name, c.quantity))]
+
+
+def card(
+    model: Annotated[Path, typer.Argument(help="Folder of a checkpoint.")],
+    every: Annotated[bool, typer.Option("--all", help="Show the training configuration too.")] = False,
+) -> None:
+    """Show what a checkpoint says of itself: model, elements, data, measured errors, licence.
+
+    Example: gnnpot card path/to/checkpoint
+    """
+    from gnnpot.checkpoint import read_card
+
+    content = read_card(model)
+    words: dict[str, Any] = content["card"]
+    table = Table("", "", show_header=False, box=SIMPLE_HEAD, title=words["name"] or str(model))
+    table.columns[1].overflow = "fold"
+    for name in ("description", "licence", "functional", "training_data"):
+        if words[name]:
+            table.add_row(name.replace("_", " "), str(words[name]))
+    for name, value in _flat({key: content[key] for key in ("model", "terms") if content[key]}):
+        if name != "model.elements":
+            table.add_row(name, str(value))
+    table.add_row("elements", f"{len(content['elements'])}: {' '.join(content['elements'])}")
+    table.add_row("cutoff", f"{content['cutoff']} Å")
+    table.add_row("energy scale", f"{content['energy_scale']:.6g} eV")
+    for name, value in _flat({"metrics": words["metrics"], **({"training": words["training"]} if every else {})}):
+        table.add_row(name, f"{value:.6g}" if isinstance(value, float) else str(value))
+    for reference in words["references"]:
+        table.add_row("cite", reference)
+    table.add_row("made by", f"gnnpot {words['gnnpot_version']}, format {content['format_version']}")
+    table.add_row("sha256", content["weights_sha256"])
+    Console().print(table)
+
+
+def _flat(value: Any, name: str = "") -> "list[tuple[str, Any]]":
+    """(name with dots, value) of the leaves of nested mappings and lists of mappings."""
+    if isinstance(value, dict):
+        return [leaf for k, v in value.items() for leaf in _flat(v, f"{name}.{k}" if name else str(k))]
+    if isinstance(value, list) and any(isinstance(v, dict) for v in value):
+        return [leaf for k, v in enumerate(value) for leaf in _flat(v, f"{name}[{k}]")]
+    return [(name, value)]

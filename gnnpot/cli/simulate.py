@@ -2,22 +2,21 @@
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from ase import Atoms
-from ase.io import write
 from rich.console import Console
 from rich.table import Table
 
 from gnnpot.cli.common import Precision, open_calculator, read_structure
 from gnnpot.config import from_mapping
-from gnnpot.engines.files import refuse_overwrite, write_atomically
-from gnnpot.engines.md import MDConfig, MDResult, run_md
-from gnnpot.engines.relax import Relaxation
-from gnnpot.engines.relax import relax as run_relaxation
 from gnnpot.errors import DataError
-from gnnpot.units import GPA
+
+if TYPE_CHECKING:
+    from ase import Atoms
+
+    from gnnpot.engines.md import MDResult
+    from gnnpot.engines.relax import Relaxation
 
 
 class Optimizer(StrEnum):
@@ -77,6 +76,10 @@ def relax(
 
     Ends with status 3 if it has not converged; the structure is written all the same.
     """
+    from gnnpot.engines.files import refuse_overwrite
+    from gnnpot.engines.relax import relax as run_relaxation
+    from gnnpot.units import GPA
+
     output = output or structure.with_name(f"{structure.stem}-relaxed.extxyz")
     refuse_overwrite(output, overwrite)
     relaxation = run_relaxation(
@@ -126,6 +129,8 @@ def md(
 
     A run that was interrupted goes on with the same command and --resume.
     """
+    from gnnpot.engines.md import MDConfig, run_md
+
     options = {
         "ensemble": ensemble.value,
         "temperature": temperature,
@@ -154,7 +159,11 @@ def md(
     Console().print(_md_table(result, trajectory, log))
 
 
-def _write(path: Path, atoms: Atoms, overwrite: bool) -> None:
+def _write(path: Path, atoms: "Atoms", overwrite: bool) -> None:
+    from ase.io import write
+
+    from gnnpot.engines.files import write_atomically
+
     try:
         write_atomically(path, lambda temporary: write(temporary, atoms), overwrite=overwrite)
     except (ValueError, KeyError, TypeError, NotImplementedError) as error:
@@ -165,7 +174,9 @@ def _write(path: Path, atoms: Atoms, overwrite: bool) -> None:
         raise DataError(f"{path}: ASE knows no format with this ending; give one like .extxyz or .cif") from None
 
 
-def _relaxation_table(r: Relaxation, output: Path) -> Table:
+def _relaxation_table(r: "Relaxation", output: Path) -> Table:
+    from gnnpot.units import GPA
+
     state = "[green]converged" if r.converged else "[yellow]not converged"
     table = Table("", "", show_header=False, title=f"{r.atoms.get_chemical_formula()}: {state}[/] in {r.steps} steps")
     n = len(r.atoms)
@@ -179,7 +190,7 @@ def _relaxation_table(r: Relaxation, output: Path) -> Table:
     return table
 
 
-def _md_table(r: MDResult, trajectory: Path, log: Path) -> Table:
+def _md_table(r: "MDResult", trajectory: Path, log: Path) -> Table:
     table = Table("", "", show_header=False, title=f"{r.atoms.get_chemical_formula()}: {r.time / 1000:.3f} ps")
     table.add_row("steps", str(r.steps))
     table.add_row("temperature", f"{r.temperature:.1f} K (mean)")

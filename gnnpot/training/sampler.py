@@ -1,98 +1,28 @@
-"""Batches by a budget of atoms or edges, as a function of seed, epoch and rank alone.
+"""Batches of frames by number, atoms or edges: a pure function of (seed, epoch), the same on every machine.
 
-The place in a run is one number, the count of optimiser steps: each takes one batch of every rank.
+    plan = BatchPlan(sizes, budget=512, seed=0, ranks=4)
+    plan.batches(epoch=3)                       # every frame exactly once; `ranks` divides their number
+    for indices in BatchStream(plan, epochs=100, rank=1, start=1234): ...
+
+A step takes one batch for each rank, so the place in a run is one number, the step.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
-from torch.utils.data import Sampler
+
+from gnnpot.errors import ConfigError
 
 #: frames that lie together in a store (its row group), and how many such blocks are mixed at a time
 BLOCK, WINDOW = 128, 32
-
-
-class BudgetSampler(Sampler[list[int]]):
-    """Each epoch a new order of the frames, cut into batches whose `sizes` sum to at most `budget`.
-
-    A frame above the budget is a batch of its own. Every frame is in one batch of one rank an epoch; all ranks have the
-    same number of batches. Iterating goes from step `start` to the end of the last of the `epochs`.
-    """
-
-    def __init__(
-        self,
-        sizes: Sequence[int],
-        budget: int,
-        *,
-        seed: int = 0,
-        shuffle: bool = True,
-        rank: int = 0,
-        ranks: int = 1,
-        epochs: int = 1,
-        start: int = 0,
-    ) -> None:
-        self.sizes = np.asarray(sizes)
-        self.budget, self.seed, self.shuffle = budget, seed, shuffle
-        self.rank, self.ranks = rank, ranks
-        self.epochs, self.start = epochs, start
-        self._steps: dict[int, int] = {}
-
-    def batches(self, epoch: int) -> list[list[int]]:
-        """All batches of an epoch, of all ranks; step k of a rank takes number k * ranks + rank."""
-        count = len(self.sizes)
-        order = shuffled(count, self.seed, epoch) if self.shuffle else np.arange(count)
-        batches: list[list[int]] = [[]]
-        taken = 0
-        for i, size in zip(order.tolist(), self.sizes[order].tolist(), strict=True):
-            if batches[-1] and taken + size > self.budget:
-                batches.append([])
-                taken = 0
-            batches[-1].append(i)
-            taken += size
-        return self._even(batches)
-
-    def _even(self, batches: list[list[int]]) -> list[list[int]]:
-        """As many batches as make whole rounds of the ranks: the longest are cut in two until they do."""
-        while len(batches) % self.ranks:
-            longest = max(range(len(batches)), key=lambda k: len(batches[k]))
-            batch = batches[longest]
-            if len(batch) < 2:
-                # fewer frames than ranks: the last ones are seen twice
-                batches.append(batch)
-                continue
-            half = len(batch) // 2
-            batches[longest : longest + 1] = [batch[:half], batch[half:]]
-        return batches
-
-    def steps(self, epoch: int) -> int:
-        """Optimiser steps of an epoch."""
-        if epoch not in self._steps:
-            self._steps[epoch] = len(self.batches(epoch)) // self.ranks
-        return self._steps[epoch]
-
-    def total_steps(self) -> int:
-        """Optimiser steps of all epochs."""
-        return sum(self.steps(epoch) for epoch in range(self.epochs))
-
-    def position(self, step: int) -> tuple[int, int]:
-        """The epoch of a step that is counted from the beginning of the run, and its place in the epoch."""
-        epoch = 0
-        while epoch < self.epochs and step >= self.steps(epoch):
-            step -= self.steps(epoch)
-            epoch += 1
-        return epoch, step
-
-    def __iter__(self) -> Iterator[list[int]]:
-        first, place = self.position(self.start)
-        for epoch in range(first, self.epochs):
-            yield from self.batches(epoch)[self.rank :: self.ranks][place if epoch == first else 0 :]
 
 
 def shuffled(count: int, seed: int, epoch: int, block: int = BLOCK, window: int = WINDOW) -> np.ndarray:
     """A permutation of `count` frames.
 
     Up to `block` * `window` frames it is a uniform one. Beyond, blocks of neighbouring frames are permuted, then the
-    frames within each window of blocks, so that a store is read at random but block by block.
+    frames within each window of blocks: a store is read at random, but block by block.
     """
     rng = np.random.default_rng((seed, epoch))
     if count <= block * window:
@@ -103,3 +33,83 @@ def shuffled(count: int, seed: int, epoch: int, block: int = BLOCK, window: int 
         pool = np.concatenate([np.arange(s, min(s + block, count)) for s in starts[k : k + window]])
         parts.append(rng.permutation(pool))
     return np.concatenate(parts)
+
+
+@dataclass(frozen=True, eq=False)
+class BatchPlan:
+    """How frames of given sizes are cut into batches.
+
+    Frames are taken in the epoch's order until the next one would pass the budget; a frame above the budget makes a
+    batch alone. Then the largest batches are halved until `ranks` divides the number of batches.
+
+    Raises `ConfigError` if there are fewer frames than ranks.
+    """
+
+    sizes: np.ndarray  #: [F] what each frame takes of the budget: 1, its atoms, or its edges
+    budget: float
+    seed: int = 0
+    ranks: int = 1
+    shuffle: bool = True
+
+    def __post_init__(self) -> None:
+        if len(self.sizes) < self.ranks:
+            raise ConfigError(
+                f"{len(self.sizes)} frames can't be shared by {self.ranks} devices; give more frames or fewer devices"
+            )
+
+    def batches(self, epoch: int = 0) -> list[np.ndarray]:
+        """The batches of an epoch; step k of rank r takes number k * ranks + r."""
+        n = len(self.sizes)
+        order = shuffled(n, self.seed, epoch) if self.shuffle else np.arange(n)
+        batches = _cut(order, self.sizes[order], self.budget)
+        while len(batches) % self.ranks:
+            largest = max(range(len(batches)), key=lambda k: (len(batches[k]), -k))
+            whole = batches[largest]
+            half = len(whole) // 2
+            batches[largest : largest + 1] = [whole[:half], whole[half:]]
+        return batches
+
+
+def _cut(order: np.ndarray, sizes: np.ndarray, budget: float) -> list[np.ndarray]:
+    """`order` in consecutive pieces whose `sizes` sum to at most `budget`, or that have a single frame."""
+    ends = np.cumsum(sizes, dtype=np.int64)
+    pieces, start = [], 0
+    while start < len(order):
+        before = int(ends[start - 1]) if start else 0
+        stop = max(int(np.searchsorted(ends, before + budget, side="right")), start + 1)
+        pieces.append(order[start:stop])
+        start = stop
+    return pieces
+
+
+class BatchStream:
+    """The batches of one rank from step `start` to the end of the last epoch: a `batch_sampler` for a `DataLoader`."""
+
+    def __init__(self, plan: BatchPlan, epochs: int, rank: int = 0, start: int = 0) -> None:
+        self.plan, self.epochs, self.rank, self.start = plan, epochs, rank, start
+        self._steps: dict[int, int] = {}
+
+    def __iter__(self) -> Iterator[list[int]]:
+        first, place = self.position(self.start)
+        for epoch in range(first, self.epochs):
+            mine = self.plan.batches(epoch)[self.rank :: self.plan.ranks]
+            for batch in mine[place if epoch == first else 0 :]:
+                yield batch.tolist()
+
+    def steps(self, epoch: int) -> int:
+        """Steps of an epoch; the packing, and so their number, differs a little from epoch to epoch."""
+        if epoch not in self._steps:
+            self._steps[epoch] = len(self.plan.batches(epoch)) // self.plan.ranks
+        return self._steps[epoch]
+
+    def total_steps(self) -> int:
+        """Steps of all epochs."""
+        return sum(self.steps(epoch) for epoch in range(self.epochs))
+
+    def position(self, step: int) -> tuple[int, int]:
+        """The epoch, and the place in it, of a step counted from the beginning of the run."""
+        epoch = 0
+        while epoch < self.epochs and step >= self.steps(epoch):
+            step -= self.steps(epoch)
+            epoch += 1
+        return epoch, step

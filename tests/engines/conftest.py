@@ -25,7 +25,7 @@ def potentials() -> dict[str, Potential]:
     }
     references = ElementReferences.from_mapping({"energies": {"Na": -1.3, "Cl": -1.8}})
     return {
-        name: Potential(model.double(), references, terms=[ZBL(ZBLConfig(elements=ELEMENTS))])
+        name: Potential(model.double(), references, energy_scale=300.0, terms=[ZBL(ZBLConfig(elements=ELEMENTS))])
         for name, model in models.items()
     }
 

@@ -32,7 +32,7 @@ def test_nve_conserves_energy(potential, crystal):
     """1 ps at 300 K from a relaxed crystal: the total energy does not drift."""
     calculator = Calculator(potential)
     start = relax(crystal, calculator, cell=False, fmax=0.02).atoms
-    result = run_md(start, calculator, MDConfig(ensemble="nve", temperature=300, timestep=1.0, steps=1000))
+    result = run_md(start, calculator, MDConfig(ensemble="nve", temperature=300, timestep=2.0, steps=500))
     assert 50 < result.temperature < 400
     assert abs(result.energy_drift) < 1e-5
 
@@ -43,10 +43,10 @@ def test_nvt_reaches_its_temperature(copper, ensemble):
 
     One sample of T has relative variance 2/f; samples are taken as independent after some 20 fs.
     """
-    config = MDConfig(ensemble=ensemble, temperature=400, timestep=4.0, steps=1500, taut=20, friction=0.05)
+    config = MDConfig(ensemble=ensemble, temperature=400, timestep=4.0, steps=800, taut=20, friction=0.05)
     warm = run_md(copper, EMT(), config)
     result = run_md(warm.atoms, EMT(), replace(config, keep_velocities=True, seed=1))
-    sigma = 400 * np.sqrt(2 / degrees_of_freedom(copper, ensemble) / (1500 * 4.0 / 20))
+    sigma = 400 * np.sqrt(2 / degrees_of_freedom(copper, ensemble) / (800 * 4.0 / 20))
     assert abs(result.temperature - 400) < 4 * sigma
 
 

@@ -1,0 +1,222 @@
+"""What happens around the steps: states to resume from, the best weights, stopping, the log, the progress bar.
+
+To Lightning a run is one long epoch with a validation every so many steps; epochs are the sampler's affair. Two
+moments save the state: after a step (unless a validation follows), and after a validation.
+"""
+
+import csv
+import os
+import signal
+import threading
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import torch
+from lightning.fabric.plugins import CheckpointIO
+from lightning.pytorch.callbacks import Callback
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from gnnpot.training.config import TrainConfig
+from gnnpot.training.module import TrainingStopped, TrainModule
+
+
+class DurableIO(CheckpointIO):
+    """Checkpoints that appear whole or not at all, and hold nothing but tensors and plain values."""
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: Path | str, storage_options: Any = None) -> None:
+        path = Path(path)
+        partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+        try:
+            with partial.open("wb") as file:
+                torch.save(checkpoint, file)
+                file.flush()
+                os.fsync(file.fileno())
+            partial.replace(path)
+        finally:
+            partial.unlink(missing_ok=True)
+
+    def load_checkpoint(self, path: Path | str, map_location: Any = "cpu", weights_only: bool | None = True) -> dict:
+        return torch.load(path, map_location=map_location, weights_only=True)
+
+    def remove_checkpoint(self, path: Path | str) -> None:
+        Path(path).unlink(missing_ok=True)
+
+
+class RunKeeper(Callback):
+    """Decides when to validate, save and stop; keeps the best weights.
+
+    `best`: score, step and weights of the validation with the lowest loss; `finished`: nothing is left to train.
+    """
+
+    def __init__(self, config: TrainConfig, state: Path, validate_every: int) -> None:
+        self.config, self.state, self.validate_every = config, state, validate_every
+        self.best: dict[str, Any] = {}
+        self.waited = 0
+        self.finished = False
+        self._asked: int | None = None
+        self._handlers: dict[int, Any] = {}
+
+    def setup(self, trainer: L.Trainer, pl_module: TrainModule, stage: str) -> None:
+        if threading.current_thread() is threading.main_thread():
+            self._handlers = {s: signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM)}
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: TrainModule) -> None:
+        for number in self._handlers:
+            signal.signal(number, self._ask)
+
+    def teardown(self, trainer: L.Trainer, pl_module: TrainModule, stage: str) -> None:
+        for number, handler in self._handlers.items():
+            signal.signal(number, handler)
+        self._handlers = {}
+
+    def _ask(self, number: int, _frame: Any) -> None:
+        """The first signal asks to stop after this step; a second one is as without this handler."""
+        self._asked = number
+        signal.signal(number, self._handlers[number] if callable(self._handlers[number]) else signal.SIG_DFL)
+
+    def on_train_batch_end(self, trainer: L.Trainer, pl_module: TrainModule, *_: Any) -> None:
+        step = trainer.global_step
+        minutes = self.config.max_minutes
+        out_of_time = minutes is not None and pl_module.seconds >= 60 * minutes
+        if step >= pl_module.total_steps or _any_rank(trainer, out_of_time):
+            trainer.should_stop = True
+        if trainer.should_stop or step % self.validate_every == 0:
+            return
+        asked = _any_rank(trainer, self._asked is not None)
+        if asked or step % self.config.checkpoint_every == 0:
+            self._save(trainer)
+        if asked:
+            self._stop(step)
+
+    def on_validation_end(self, trainer: L.Trainer, pl_module: TrainModule) -> None:
+        score, step = pl_module.validation["loss"], trainer.global_step
+        if not self.best or score < self.best["score"]:
+            with pl_module.ema.applied(pl_module.potential):
+                weights = {name: t.detach().cpu().clone() for name, t in pl_module.potential.state_dict().items()}
+            self.best = {"score": score, "step": step, "weights": weights}
+            self.waited = 0
+        else:
+            self.waited += 1
+        if self.config.patience is not None and self.waited >= self.config.patience:
+            trainer.should_stop = True
+        self.finished = trainer.should_stop
+        self._save(trainer)
+        if not self.finished and _any_rank(trainer, self._asked is not None):
+            self._stop(step)
+
+    def _save(self, trainer: L.Trainer) -> None:
+        trainer.save_checkpoint(self.state)
+
+    def _stop(self, step: int) -> None:
+        raise TrainingStopped(f"{self.config.run}: stopped after step {step}, as asked; run the same again to go on")
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"best": self.best, "waited": self.waited, "finished": self.finished}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.best, self.waited, self.finished = state["best"], state["waited"], state["finished"]
+
+
+def _any_rank(trainer: L.Trainer, yes: bool) -> bool:
+    return trainer.strategy.reduce_boolean_decision(yes, all=False) if trainer.world_size > 1 else yes
+
+
+#: columns of `metrics.csv`; loss and MAEs in the units of `gnnpot.units`, energies per atom
+COLUMNS = ("step", "epoch", "minutes", "lr") + tuple(
+    f"{part}_{name}"
+    for part in ("train", "validation")
+    for name in (
+        "loss", "energy_mae", "forces_mae", "stress_mae", "magmoms_mae", "energy_rmse", "forces_rmse", "stress_rmse",
+        "magmoms_rmse", "energy_labels", "forces_labels", "stress_labels", "magmoms_labels",
+    )
+    if not (part == "train" and name.endswith("rmse")) and not (part == "validation" and name.endswith("labels"))
+)  # fmt: skip
+
+
+class MetricsLog(Callback):
+    """`metrics.csv`, and the same numbers to Lightning's loggers. A resumed run drops the lines past its state."""
+
+    def __init__(self, path: Path, config: TrainConfig) -> None:
+        self.path, self.config = path, config
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: TrainModule) -> None:
+        if not trainer.is_global_zero:
+            return
+        kept = []
+        if self.path.exists():
+            with self.path.open(newline="") as file:
+                kept = [row for row in csv.DictReader(file) if _step_of(row) <= trainer.global_step]
+        partial = self.path.with_suffix(".partial")
+        with partial.open("w", newline="") as file:
+            writer = csv.DictWriter(file, COLUMNS)
+            writer.writeheader()
+            writer.writerows(kept)
+        partial.replace(self.path)
+
+    def on_train_batch_end(self, trainer: L.Trainer, pl_module: TrainModule, *_: Any) -> None:
+        if trainer.global_step % self.config.log_every == 0:
+            self._write(trainer, pl_module, "train", pl_module.metrics)
+
+    def on_validation_end(self, trainer: L.Trainer, pl_module: TrainModule) -> None:
+        self._write(trainer, pl_module, "validation", pl_module.validation)
+
+    def _write(self, trainer: L.Trainer, pl_module: TrainModule, part: str, metrics: dict[str, float]) -> None:
+        if not trainer.is_global_zero:
+            return
+        step = trainer.global_step
+        epoch = self.config.epochs * step / max(pl_module.total_steps, 1)
+        row = {"step": step, "epoch": f"{epoch:.3f}", "minutes": f"{pl_module.seconds / 60:.3f}", "lr": pl_module.rate}
+        row |= {f"{part}_{name}": value for name, value in metrics.items()}
+        with self.path.open("a", newline="") as file:
+            csv.DictWriter(file, COLUMNS).writerow({k: f"{v:.6g}" if type(v) is float else v for k, v in row.items()})
+        for logger in trainer.loggers:
+            logger.log_metrics({f"{part}/{name}": value for name, value in metrics.items()}, step=step)
+            logger.log_metrics({"lr": pl_module.rate}, step=step)
+
+
+def _step_of(row: dict[str, str]) -> int:
+    """The step of a line; a line that was cut off counts as past everything."""
+    complete = row.get(COLUMNS[-1]) is not None and (row.get("step") or "").isdigit()
+    return int(row["step"]) if complete else 2**62
+
+
+class ProgressBar(Callback):
+    """One line on the terminal: how far, how long still, the errors of the last validation."""
+
+    def __init__(self, config: TrainConfig) -> None:
+        self.config = config
+        self._progress: Progress | None = None
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: TrainModule) -> None:
+        if not trainer.is_global_zero:
+            return
+        columns = (
+            TextColumn("step {task.fields[step]}"), BarColumn(), TextColumn("{task.percentage:>3.0f} %"),
+            TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn(), TextColumn("{task.fields[errors]}"),
+        )  # fmt: skip
+        self._progress = Progress(*columns)
+        self._task = self._progress.add_task("train", total=1.0, step=trainer.global_step, errors="")
+        self._progress.start()
+
+    def on_train_batch_end(self, trainer: L.Trainer, pl_module: TrainModule, *_: Any) -> None:
+        if self._progress is None:
+            return
+        done = trainer.global_step / max(pl_module.total_steps, 1)
+        if self.config.max_minutes is not None:
+            done = max(done, pl_module.seconds / (60 * self.config.max_minutes))
+        self._progress.update(self._task, completed=min(done, 1.0), step=trainer.global_step)
+
+    def on_validation_end(self, trainer: L.Trainer, pl_module: TrainModule) -> None:
+        if self._progress is None:
+            return
+        found, parts = pl_module.validation, []
+        for name, unit, factor in (("energy", "meV/atom", 1e3), ("forces", "eV/Å", 1.0)):
+            if f"{name}_mae" in found:
+                parts.append(f"{name} {factor * found[f'{name}_mae']:.3g} {unit}")
+        self._progress.update(self._task, errors="validation " + ", ".join(parts))
+
+    def teardown(self, trainer: L.Trainer, pl_module: TrainModule, stage: str) -> None:
+        if self._progress is not None:
+            self._progress.stop()
+            self._progress = None

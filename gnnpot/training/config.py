@@ -1,0 +1,280 @@
+"""What a training run is: one strict dataclass, read from YAML.
+
+    config = read_config("configs/m3gnet.yaml", overrides=["optimizer.lr=0.001", "epochs=50"])
+
+Every option has a default but `model`, `data.train` and `run`. An unknown option, a wrong type or an impossible value is
+a `ConfigError` that names the place.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+
+from gnnpot.config import from_mapping
+from gnnpot.data.readers import RecordOptions
+from gnnpot.errors import ConfigError
+from gnnpot.models import ModelConfig
+
+
+@dataclass(frozen=True)
+class SplitConfig:
+    """How parts that have no file of their own are drawn from the frames of `data.train`."""
+
+    #: fraction that validates: it chooses the best weights; not used where `data.validation` is given
+    validation: float = 0.05
+    #: fraction that is tested at the end; not used where `data.test` is given
+    test: float = 0.0
+    #: "material" keeps the frames of a material together; "frame" draws frame by frame, and test errors look too small
+    by: Literal["material", "frame"] = "material"
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("validation", "test"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ValueError(f"{name}: {getattr(self, name)} is no fraction from 0 to 1")
+        if self.validation + self.test >= 1:
+            raise ValueError("validation and test leave no frames to train on; make them smaller")
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """Where the frames come from.
+
+    A path is a store's folder or a file that a reader knows; `bundled:NAME` is a data set that comes with gnnpot. Files
+    are converted to a store in the run folder once.
+    """
+
+    #: frames to train on; one path or several
+    train: Path | tuple[Path, ...]
+    #: frames that choose the best weights; empty: a part of `train`
+    validation: Path | tuple[Path, ...] = ()
+    #: frames for the errors in the report; empty: a part of `train`
+    test: Path | tuple[Path, ...] = ()
+    #: how those parts are drawn
+    split: SplitConfig = field(default_factory=SplitConfig)
+    #: format of the files; empty: found from their names
+    format: str | None = None
+    #: names of the labels in the files, stress convention, provenance
+    reader: RecordOptions = field(default_factory=RecordOptions)
+    #: "skip" leaves frames out that can't be used, and counts them by reason
+    bad_frames: Literal["raise", "skip"] = "raise"
+    #: check the sign and unit of stress against the energies; only where `loss.stress` is above 0
+    check_stress: bool = True
+    #: keep all graphs in memory; empty: for up to 200,000 atoms
+    cache_graphs: bool | None = None
+    #: processes that read frames and build graphs while the model trains; 0: none. Not used with cached graphs
+    workers: int = 0
+
+    def __post_init__(self) -> None:
+        if not self.paths("train"):
+            raise ValueError("train: there is no path; give a file or a store")
+        if self.workers < 0:
+            raise ValueError(f"workers: {self.workers} is negative")
+
+    def paths(self, part: Literal["train", "validation", "test"]) -> tuple[Path, ...]:
+        """The paths of a part, as a tuple."""
+        value = getattr(self, part)
+        return (value,) if isinstance(value, Path) else tuple(value)
+
+
+@dataclass(frozen=True)
+class LossConfig:
+    """What is minimised; see `training.loss` for the equations. The labels' units are eV, Å, µB."""
+
+    #: "huber" is square up to `delta`, straight beyond; "mse" square; "mae" straight
+    kind: Literal["huber", "mse", "mae"] = "huber"
+    #: where Huber's loss becomes straight, in the unit of each label
+    delta: float = 0.01
+    #: weight of the energy per atom, eV
+    energy: float = 1.0
+    #: weight of the components of forces, eV/Å
+    forces: float = 1.0
+    #: weight of the components of stress, eV/Å³; 0: stresses are neither trained nor measured
+    stress: float = 0.1
+    #: weight of magnetic moments, µB, for models that know them
+    magmoms: float = 0.0
+
+    def __post_init__(self) -> None:
+        weights = (self.energy, self.forces, self.stress, self.magmoms)
+        if min(weights) < 0 or max(weights) == 0:
+            raise ValueError("the weights of energy, forces, stress and magmoms can't be negative, nor all 0")
+        if self.delta <= 0:
+            raise ValueError(f"delta: {self.delta} is not positive")
+
+
+@dataclass(frozen=True)
+class OptimizerConfig:
+    """AdamW (Loshchilov & Hutter 2019), or Adam, which adds the decay to the gradient instead."""
+
+    name: Literal["adamw", "adam"] = "adamw"
+    #: the highest learning rate of the schedule
+    lr: float = 1e-3
+    #: decay of weight matrices; biases and embeddings do not decay
+    weight_decay: float = 1e-5
+    #: decays of the averages of gradient and squared gradient
+    betas: tuple[float, float] = (0.9, 0.999)
+    #: never let the average of squared gradients fall (Reddi et al. 2018)
+    amsgrad: bool = False
+
+    def __post_init__(self) -> None:
+        if self.lr <= 0:
+            raise ValueError(f"lr: {self.lr} is not positive")
+        if self.weight_decay < 0:
+            raise ValueError(f"weight_decay: {self.weight_decay} is negative")
+        if not all(0 <= b < 1 for b in self.betas):
+            raise ValueError(f"betas: {self.betas} do not lie from 0 to 1")
+
+
+@dataclass(frozen=True)
+class ScheduleConfig:
+    """Linear warm-up, then half a cosine down to `lr_min`."""
+
+    #: steps over which the learning rate rises from 0
+    warmup_steps: int = 100
+    #: learning rate at the end
+    lr_min: float = 1e-6
+    #: what the cosine spans: all `epochs`, or `max_minutes` of wall time. A run by time ends well annealed whatever the
+    #: machine's speed, but no two runs end at the same numbers
+    horizon: Literal["epochs", "time"] = "epochs"
+
+    def __post_init__(self) -> None:
+        if self.warmup_steps < 0 or self.lr_min < 0:
+            raise ValueError("warmup_steps and lr_min can't be negative")
+
+
+@dataclass(frozen=True)
+class BatchConfig:
+    """How many frames make a step: exactly one of the three is given. With several devices, on each of them.
+
+    Budgets give batches of even cost from frames of uneven size; a frame above the budget makes a batch alone.
+    """
+
+    #: number of frames
+    frames: int | None = None
+    #: atoms at most
+    max_atoms: int | None = None
+    #: edges within the potential's cutoff at most
+    max_edges: int | None = None
+    #: the same for validation, as a multiple: it needs no second derivatives
+    validation_factor: float = 2.0
+
+    def __post_init__(self) -> None:
+        given = [v for v in (self.frames, self.max_atoms, self.max_edges) if v is not None]
+        if len(given) != 1:
+            raise ValueError(f"give exactly one of frames, max_atoms and max_edges, not {len(given)}")
+        if given[0] < 1 or self.validation_factor <= 0:
+            raise ValueError("the size of a batch must be positive")
+
+    @property
+    def budget(self) -> float:
+        """The one that is given."""
+        return float(next(v for v in (self.frames, self.max_atoms, self.max_edges) if v is not None))
+
+
+@dataclass(frozen=True)
+class LightningConfig:
+    """Passed to Lightning's `Trainer` as they are."""
+
+    accelerator: str = "auto"
+    devices: int | str = 1
+    num_nodes: int = 1
+    strategy: str = "auto"
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """All of a training run."""
+
+    #: architecture and sizes; `elements` may be left out: those of the training frames
+    model: ModelConfig
+    data: DataConfig
+    #: folder of the run: data, checkpoints, logs, the trained potential, the report
+    run: Path
+    loss: LossConfig = field(default_factory=LossConfig)
+    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+    schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
+    batch: BatchConfig = field(default_factory=lambda: BatchConfig(frames=8))
+    #: passes over the training frames
+    epochs: int = 100
+    #: stop after this much wall time, all sessions of a resumed run together
+    max_minutes: float | None = None
+    #: steps between validations; empty: about one epoch
+    validate_every: int | None = None
+    #: validations without a better loss after which to stop; empty: never
+    patience: int | None = None
+    #: steps between checkpoints, besides those at each validation
+    checkpoint_every: int = 200
+    #: steps between lines of the log
+    log_every: int = 10
+    #: decay of the exponential moving average of weights, which is what is validated and kept; 0: none
+    ema: float = 0.999
+    #: largest norm of the gradient of all parameters, longer ones are shortened; 0: any
+    clip: float = 10.0
+    #: of initial weights and of the order of frames
+    seed: int = 0
+    #: in which the model calculates; energies are summed in float64 in any case
+    precision: Literal["float32", "float64"] = "float32"
+    #: add Ziegler, Biersack & Littmark's repulsion of nuclei
+    zbl: bool = False
+    #: eV, unit of the model's energies; empty: the root mean square force of the training frames times 1 Å
+    energy_scale: float | None = None
+    #: eV per atom by symbol; empty: fitted to the training frames
+    references: dict[str, float] | None = None
+    #: frames from which the force scale and a model's own scalings are taken, evenly spread over the training frames
+    statistics_frames: int = 2000
+    #: name of the potential, for its card; empty: that of the run folder
+    name: str = ""
+    description: str = ""
+    licence: str = ""
+    functional: str = ""
+    lightning: LightningConfig = field(default_factory=LightningConfig)
+
+    def __post_init__(self) -> None:
+        for name in ("epochs", "checkpoint_every", "log_every", "statistics_frames"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name}: {getattr(self, name)} is below 1")
+        for name in ("max_minutes", "validate_every", "patience", "energy_scale"):
+            value = getattr(self, name)
+            if value is not None and value <= 0:
+                raise ValueError(f"{name}: {value} is not positive")
+        if not 0 <= self.ema < 1:
+            raise ValueError(f"ema: {self.ema} does not lie from 0 to 1")
+        if self.clip < 0:
+            raise ValueError(f"clip: {self.clip} is negative")
+        if self.schedule.horizon == "time" and self.max_minutes is None:
+            raise ValueError("schedule.horizon: 'time' needs max_minutes")
+
+
+def read_config(path: Path | str, overrides: Iterable[str] = ()) -> TrainConfig:
+    """The configuration of a YAML file, with `key.key=value` laid over it; values are read as YAML."""
+    path = Path(path)
+    try:
+        mapping = yaml.safe_load(path.read_text())
+    except OSError as error:
+        raise ConfigError(f"{path}: can't be read ({error.strerror}); give the path of a YAML file") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: is not valid YAML: {' '.join(str(error).split())}") from None
+    mapping = {} if mapping is None else mapping
+    for override in overrides:
+        _override(mapping, override)
+    return from_mapping(TrainConfig, mapping, where=str(path))
+
+
+def _override(mapping: Any, override: str) -> None:
+    key, equals, text = override.partition("=")
+    if not equals or not key:
+        raise ConfigError(f"--set {override}: is not of the form key=value, as optimizer.lr=0.001")
+    *folders, last = key.strip().split(".")
+    for name in folders:
+        if not isinstance(mapping, dict) or not isinstance(mapping.setdefault(name, {}), dict):
+            raise ConfigError(f"--set {override}: '{name}' holds no further options")
+        mapping = mapping[name]
+    if not isinstance(mapping, dict):
+        raise ConfigError(f"--set {override}: there are no options to set in")
+    try:
+        mapping[last] = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"--set {override}: '{text}' is not valid YAML ({' '.join(str(error).split())})") from None

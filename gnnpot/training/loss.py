@@ -1,0 +1,87 @@
+"""The loss: energy per atom, components of forces and stress, magnetic moments. Missing labels have no part in it.
+
+For a label q with M_q known values in a batch, with errors x and weight w_q,
+
+    L = Σ_q w_q / M_q Σ_m ℓ(x_qm)                                                                               (1)
+    x_E = (Ê - E) / N,   x_F = F̂ - F,   x_σ = σ̂ - σ,   x_m = |m̂| - |m|                                         (2)
+    ℓ(x) = ½ x² where |x| <= δ, δ (|x| - ½ δ) beyond (huber, Huber 1964);  x² (mse);  |x| (mae)                 (3)
+
+A label is missing where it is NaN. A prediction that is not finite is no missing label: it makes the loss NaN. Frames
+without a volume have no stress, whatever their label says.
+
+| symbol | label   | unit          | shape of the errors                                          |
+|--------|---------|---------------|--------------------------------------------------------------|
+| x_E    | energy  | eV per atom   | [M], at most B                                               |
+| x_F    | forces  | eV/Å          | [M], at most 3 N                                             |
+| x_σ    | stress  | eV/Å³         | [M], at most 6 B                                             |
+| x_m    | magmoms | µB            | [M], at most N; the sign of a crystal's moments is arbitrary |
+"""
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from gnnpot.graphs import Graph
+from gnnpot.potential import Prediction
+from gnnpot.training.config import LossConfig
+
+LABELS = ("energy", "forces", "stress", "magmoms")
+
+
+def label_errors(prediction: Prediction, graph: Graph) -> dict[str, Tensor]:
+    """Equation (2) by label, flat float64, of the values that are known; what is not predicted is absent."""
+    n_atoms = atoms_per_structure(graph).to(prediction.energy)
+    has_volume = torch.linalg.det(graph.cell).abs() > 0
+    found: dict[str, Tensor] = {}
+    for name in LABELS:
+        predicted, label = getattr(prediction, name), getattr(graph, name)
+        if predicted is None:
+            continue
+        known = torch.isfinite(label)
+        if name == "stress":
+            known = known & has_volume[:, None]
+        if name == "magmoms":
+            predicted, label = predicted.abs(), label.abs()
+        error = predicted.double() - label
+        if name == "energy":
+            error = error / n_atoms
+        found[name] = error[known]
+    return found
+
+
+def pointwise(x: Tensor, config: LossConfig) -> Tensor:
+    """Equation (3) for each error."""
+    if config.kind == "mse":
+        return x * x
+    size = x.abs()
+    if config.kind == "mae":
+        return size
+    return torch.where(size <= config.delta, 0.5 * x * x, config.delta * (size - 0.5 * config.delta))
+
+
+def weights(config: LossConfig) -> dict[str, float]:
+    """The labels that count, and how much."""
+    return {name: getattr(config, name) for name in LABELS if getattr(config, name) > 0}
+
+
+def loss_sums(errors: Mapping[str, Tensor], config: LossConfig) -> tuple[dict[str, Tensor], dict[str, int]]:
+    """Σ_m ℓ(x_qm) and M_q of each label that counts."""
+    counted = [name for name in weights(config) if name in errors]
+    return {q: pointwise(errors[q], config).sum() for q in counted}, {q: errors[q].numel() for q in counted}
+
+
+def total_loss(sums: Mapping[str, Tensor], counts: Mapping[str, float], config: LossConfig) -> Tensor:
+    """Equation (1); a label without known values adds nothing. Raises `ValueError` if no label counts."""
+    if not sums:
+        raise ValueError("the potential predicts none of the labels that the loss weighs")
+    weight = weights(config)
+    return torch.stack([weight[q] / (counts[q] or 1) * value for q, value in sums.items()]).sum()
+
+
+def atoms_per_structure(graph: Graph) -> Tensor:
+    """[B] numbers of atoms."""
+    batch = graph.get("batch")
+    if batch is None:
+        return torch.full((1,), graph.numbers.shape[0], device=graph.numbers.device)
+    return torch.bincount(batch, minlength=graph.cell.shape[0])

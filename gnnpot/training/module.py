@@ -1,0 +1,160 @@
+"""The Lightning module: a potential, its loss, its optimiser, the average of its weights."""
+
+import math
+import time
+from typing import Any
+
+import lightning as L
+import torch
+from torch import Tensor
+
+from gnnpot.errors import GnnpotError
+from gnnpot.graphs import Graph
+from gnnpot.potential import Potential, Prediction
+from gnnpot.training.config import ScheduleConfig, TrainConfig
+from gnnpot.training.ema import EMA
+from gnnpot.training.loss import label_errors, loss_sums, pointwise, total_loss, weights
+
+
+class TrainingError(GnnpotError):
+    """A run that has left the numbers: its loss is not finite."""
+
+
+class TrainingStopped(GnnpotError):
+    """A run that was asked to stop (Ctrl-C, SIGTERM), and has saved where it was."""
+
+
+class TrainModule(L.LightningModule):
+    """Trains `potential`.
+
+    `seconds`: wall time of all sessions of the run; `metrics`: those of the last
+    training batch; `validation`: those of the last validation; `rate`: the learning rate.
+    """
+
+    def __init__(self, potential: Potential, config: TrainConfig, total_steps: int) -> None:
+        super().__init__()
+        self.potential = potential
+        self.config, self.total_steps = config, total_steps
+        self.ema = EMA(potential, config.ema)
+        self.rate = 0.0
+        self.metrics: dict[str, float] = {}
+        self.validation: dict[str, float] = {}
+        self._seconds, self._started = 0.0, None
+        self._sums: dict[str, Tensor] = {}
+
+    @property
+    def seconds(self) -> float:
+        running = 0.0 if self._started is None else time.monotonic() - self._started
+        return self._seconds + running
+
+    def training_step(self, batch: Graph, _index: int) -> Tensor:
+        """Equation (1) of `training.loss`; over all ranks together, so that their number does not matter."""
+        errors = label_errors(self._predict(batch, training=True), batch)
+        sums, counts = loss_sums(errors, self.config.loss)
+        ranks = self.trainer.world_size
+        total = {q: float(n) for q, n in counts.items()}
+        if ranks > 1:
+            # ranks' gradients are averaged later, hence the factor
+            reduced = self._sum_over_ranks(torch.tensor(list(total.values()), device=self.device)).tolist()
+            total = {q: n / ranks for q, n in zip(total, reduced, strict=True)}
+        loss = total_loss(sums, total, self.config.loss)
+        value = loss.item()
+        if not math.isfinite(value):
+            raise TrainingError(
+                f"{self.config.run}: the loss is not finite at step {self.global_step}; lower optimizer.lr or clip, and "
+                "look for frames with enormous forces"
+            )
+        self.metrics = {"loss": value}
+        for q, error in errors.items():
+            if error.numel() and q in counts:
+                self.metrics |= {f"{q}_mae": error.detach().abs().mean().item(), f"{q}_labels": counts[q]}
+        return loss
+
+    def on_train_start(self) -> None:
+        self.ema.to(self.device)
+        self._started = time.monotonic()
+
+    def on_train_batch_start(self, _batch: Graph, _index: int) -> None:
+        progress = self.global_step / max(self.total_steps, 1)
+        if self.config.schedule.horizon == "time":
+            progress = self.seconds / (60 * self.config.max_minutes)
+        rate = learning_rate(self.global_step, progress, self.config.optimizer.lr, self.config.schedule)
+        for group in self.optimizers().param_groups:
+            group["lr"] = rate
+        self.rate = rate
+
+    def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
+        super().optimizer_step(*args, **kwargs)
+        # here, not in a hook after the batch: a state saved after the batch must hold the new average
+        self.ema.update(self.potential)
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        options = self.config.optimizer
+        decaying, others = [], []
+        for name, parameter in self.potential.named_parameters():
+            is_matrix = parameter.ndim >= 2 and "embedding" not in name and "bias" not in name
+            (decaying if is_matrix else others).append(parameter)
+        groups = [{"params": decaying, "weight_decay": options.weight_decay}, {"params": others, "weight_decay": 0.0}]
+        cls = torch.optim.AdamW if options.name == "adamw" else torch.optim.Adam
+        groups = [group for group in groups if group["params"]]
+        return cls(groups, lr=options.lr, betas=options.betas, amsgrad=options.amsgrad)
+
+    def on_validation_start(self) -> None:
+        self.ema.swap(self.potential)
+        self._sums = {}
+
+    def validation_step(self, batch: Graph, _index: int) -> None:
+        errors = label_errors(self._predict(batch, training=False), batch)
+        for q in weights(self.config.loss):
+            x = errors.get(q)
+            if x is not None:
+                x = x.detach()
+                sums = [x.abs().sum(), x.square().sum(), pointwise(x, self.config.loss).sum(), x.new_tensor(x.numel())]
+                self._sums[q] = self._sums.get(q, 0) + torch.stack(sums)
+
+    def on_validation_epoch_end(self) -> None:
+        # here, not after validation: callbacks that save at its end must find the weights themselves
+        self.ema.swap(self.potential)
+        loss, found = 0.0, {}
+        for q, weight in weights(self.config.loss).items():
+            if q not in self._sums:
+                continue
+            size, square, points, count = self._sum_over_ranks(self._sums[q]).tolist()
+            if count:
+                loss += weight * points / count
+                found |= {f"{q}_mae": size / count, f"{q}_rmse": math.sqrt(square / count)}
+        self.validation = {"loss": loss if found else math.nan, **found}
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint["gnnpot"] = {
+            "ema": self.ema.state_dict(),
+            "seconds": self.seconds,
+            "total_steps": self.total_steps,
+            "random": torch.get_rng_state(),
+        }
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        state = checkpoint["gnnpot"]
+        self.ema.load_state_dict(state["ema"])
+        self._seconds = state["seconds"]
+        torch.set_rng_state(state["random"].cpu())
+
+    def _predict(self, batch: Graph, training: bool) -> Prediction:
+        loss = self.config.loss
+        needed = {"forces": loss.forces > 0, "stress": loss.stress > 0}
+        with torch.set_grad_enabled(training or any(needed.values())):
+            return self.potential(batch, **needed, training=training)
+
+    def _sum_over_ranks(self, values: Tensor) -> Tensor:
+        return self.trainer.strategy.reduce(values, reduce_op="sum") if self.trainer.world_size > 1 else values
+
+
+def learning_rate(step: int, progress: float, lr: float, schedule: ScheduleConfig) -> float:
+    """Rate of the step after `step` steps, `progress` (0 to 1) into the run:
+
+        min(1, (step + 1)/warmup) [lr_min + ½ (lr - lr_min) (1 + cos(π progress))]
+    """
+    cosine = 0.5 * (1 + math.cos(math.pi * min(max(progress, 0.0), 1.0)))
+    warm = min(1.0, (step + 1) / schedule.warmup_steps) if schedule.warmup_steps else 1.0
+    low = min(schedule.lr_min, lr)
+    return warm * (low + (lr - low) * cosine)

@@ -1,0 +1,250 @@
+"""From the paths in a configuration to stores, parts, element references and the energy scale of a run."""
+
+import json
+import logging
+import zlib
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from ase.data import chemical_symbols
+
+from gnnpot.data.bundled import bundled_path
+from gnnpot.data.files import write_text
+from gnnpot.data.frame import Frame
+from gnnpot.data.readers import read_frames
+from gnnpot.data.references import ElementReferences
+from gnnpot.data.splits import split_by_frame, split_by_material
+from gnnpot.data.store import FrameStore, write_store
+from gnnpot.data.stress_check import StressSample, check_stress
+from gnnpot.errors import ConfigError, DataError
+from gnnpot.graphs import build_graph
+from gnnpot.models import ZBLConfig, build_model
+from gnnpot.potential import Potential
+from gnnpot.training.config import DataConfig, TrainConfig
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """Frames of one store that have one purpose."""
+
+    store: FrameStore
+    indices: np.ndarray  #: ascending
+
+    @property
+    def frames(self) -> Sequence[Frame]:
+        return self.store.select(self.indices)
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def spread(self, count: int) -> Iterator[Frame]:
+        """At most `count` frames, evenly spread over the part."""
+        chosen = self.indices[np.unique(np.linspace(0, len(self) - 1, min(count, len(self))).astype(int))]
+        return (self.store[int(i)] for i in chosen)
+
+
+@dataclass(frozen=True, eq=False)
+class PreparedData:
+    """What training needs to know of its data."""
+
+    train: Part
+    validation: Part
+    test: Part | None
+    elements: tuple[str, ...]  #: of the training frames
+    references: ElementReferences
+    energy_scale: float  #: eV
+
+    @property
+    def parts(self) -> dict[str, Part]:
+        named = {"train": self.train, "validation": self.validation, "test": self.test}
+        return {name: part for name, part in named.items() if part is not None}
+
+    def summary(self) -> dict:
+        """Plain values for `data.json`."""
+        return {
+            "frames": {name: len(part) for name, part in self.parts.items()},
+            "indices_crc32": {name: zlib.crc32(part.indices.tobytes()) for name, part in self.parts.items()},
+            "store_sha256": {name: part.store.sha256 for name, part in self.parts.items()},
+            "elements": list(self.elements),
+            "energy_scale": self.energy_scale,
+            "references": self.references.to_mapping(),
+        }
+
+
+def prepare(config: TrainConfig, *, write: bool = True) -> PreparedData:
+    """Open or make the stores of a run, split them, check the stresses, fit the references.
+
+    `write=False` expects what an earlier call has written (other processes of a run).
+    Raises `DataError` where data and configuration do not fit together.
+    """
+    folder = config.run / "data"
+    stores = {
+        name: _store(config.data, name, folder, write)
+        for name in ("train", "validation", "test")
+        if config.data.paths(name)
+    }
+    if config.loss.stress > 0 and config.data.check_stress:
+        _require_stress(stores["train"])
+    parts = _parts(config.data, stores)
+    train = parts["train"]
+    elements, references = _references(config, train)
+    for name, part in parts.items():
+        _check_known(part, elements, name)
+    scale = config.energy_scale or _force_scale(train, config.statistics_frames)
+    prepared = PreparedData(train, parts["validation"], parts.get("test"), elements, references, scale)
+    if write:
+        _remember(prepared, config.run / "data.json")
+    log.info("data: %s", ", ".join(f"{len(part)} {name} frames" for name, part in parts.items()))
+    return prepared
+
+
+def resolve(path: Path) -> Path:
+    """A path, or the file of `bundled:NAME`. Raises `DataError` if it does not exist."""
+    scheme, _, name = str(path).partition(":")
+    if scheme == "bundled":
+        found = bundled_path()
+        if found.name.split(".")[0] != name:
+            raise DataError(f"{path}: there is no such bundled data set; known is bundled:{found.name.split('.')[0]}")
+        return found
+    if not path.exists():
+        raise DataError(f"{path}: there is no such file or store; give a path that exists (it is relative to where you are)")
+    return path
+
+
+def read_any(paths: Sequence[Path], config: DataConfig, skipped: Counter[str] | None = None) -> Iterator[Frame]:
+    """The frames of files and stores, one after the other."""
+    options = {f.name: getattr(config.reader, f.name) for f in fields(config.reader)}
+    for path in map(resolve, paths):
+        if path.is_dir():
+            yield from FrameStore(path)
+        else:
+            yield from read_frames(path, config.format, bad_frames=config.bad_frames, skipped=skipped, **options)
+
+
+def _store(config: DataConfig, name: str, folder: Path, write: bool) -> FrameStore:
+    """The one store that `data.train` (or validation, test) names, or a new one of all that it names."""
+    paths = [resolve(path) for path in config.paths(name)]
+    if len(paths) == 1 and paths[0].is_dir():
+        return FrameStore(paths[0])
+    target = folder / f"{name}.store"
+    if write and not target.exists():
+        skipped: Counter[str] = Counter()
+        sample = StressSample()
+        frames = sample.watch(read_any(paths, config, skipped))
+        source = ", ".join(str(p) for p in config.paths(name))
+        write_store(
+            frames, target, source=source, filters=skipped, stress_check=lambda: sample.result().to_mapping()
+        )
+        if skipped:
+            log.warning("%s: left out %s", source, ", ".join(f"{n} frames ({why})" for why, n in skipped.items()))
+    return FrameStore(target)
+
+
+def _require_stress(store: FrameStore) -> None:
+    known = store.manifest.stress_check
+    if known is None:
+        check_stress(store)
+    elif known.get("verdict") == "disagrees":
+        raise DataError(
+            f"{store.folder}: {known.get('meaning')}; name the convention with data.reader.stress, or set loss.stress=0"
+        )
+
+
+def _parts(config: DataConfig, stores: dict[str, FrameStore]) -> dict[str, Part]:
+    """Stores of their own as they are, the other parts drawn from the training store."""
+    split = config.split
+    wanted = {"validation": split.validation, "test": split.test}
+    drawn = {name: share for name, share in wanted.items() if name not in stores and share > 0}
+    if "validation" not in stores and "validation" not in drawn:
+        raise ConfigError("data: there is nothing to validate on; give data.validation, or data.split.validation above 0")
+    parts = {name: Part(store, np.arange(len(store))) for name, store in stores.items()}
+    if drawn:
+        cut = split_by_material if split.by == "material" else split_by_frame
+        fractions = {"train": 1.0 - sum(drawn.values()), **drawn}
+        result = cut(stores["train"], fractions, seed=split.seed)
+        parts |= {name: Part(stores["train"], result[name]) for name in fractions}
+    return parts
+
+
+def _references(config: TrainConfig, train: Part) -> tuple[tuple[str, ...], ElementReferences]:
+    index = train.store.index()
+    counts, numbers = index.composition()
+    counts = counts[train.indices]
+    present = counts.any(axis=0)
+    elements = tuple(chemical_symbols[z] for z in numbers[present])
+    if config.references is not None:
+        references = ElementReferences.from_mapping({"energies": config.references}, where="references")
+        missing = sorted(set(elements) - {chemical_symbols[z] for z in references.elements})
+        if missing:
+            raise ConfigError(f"references: there is no energy for {', '.join(missing)}, which the training frames have")
+        return elements, references
+    energies = index.energy[train.indices]
+    known = np.isfinite(energies)
+    if not known.any():
+        raise DataError(f"{train.store.folder}: no training frame has an energy; check the name of the label")
+    fitted = counts[known].any(axis=0)
+    references = ElementReferences.fit_counts(
+        counts[known][:, fitted], energies[known], numbers[fitted], source="training frames"
+    )
+    unlabelled = sorted(set(elements) - {chemical_symbols[z] for z in references.elements})
+    if unlabelled:
+        raise DataError(f"{train.store.folder}: no frame with {', '.join(unlabelled)} has an energy; leave those frames out")
+    return elements, references
+
+
+def _check_known(part: Part, elements: tuple[str, ...], name: str) -> None:
+    counts, numbers = part.store.index().composition()
+    present = {chemical_symbols[z] for z in numbers[counts[part.indices].any(axis=0)]}
+    if unseen := sorted(present - set(elements)):
+        raise DataError(f"the {name} frames have {', '.join(unseen)}, which no training frame has; split otherwise")
+
+
+def _force_scale(train: Part, count: int) -> float:
+    """Root mean square of the force components, eV/Å, times 1 Å; 1 eV if there are no forces."""
+    total, n = 0.0, 0
+    for frame in train.spread(count):
+        if frame.forces is not None:
+            total += float(np.sum(frame.forces**2))
+            n += frame.forces.size
+    return float(np.sqrt(total / n)) if total > 0 else 1.0
+
+
+def _remember(prepared: PreparedData, path: Path) -> None:
+    """Write what was prepared, or compare it with what an earlier session of the run has written."""
+    summary = json.loads(json.dumps(prepared.summary()))
+    if not path.exists():
+        write_text(path, json.dumps(summary, indent=1, ensure_ascii=False) + "\n")
+        return
+    before = json.loads(path.read_text())
+    for key in ("frames", "indices_crc32", "store_sha256", "elements"):
+        if before.get(key) != summary[key]:
+            raise DataError(f"{path}: the data have changed since the run began ({key}); restore them or begin afresh")
+
+
+def build_potential(config: TrainConfig, prepared: PreparedData) -> Potential:
+    """A potential with initial weights drawn from `config.seed`, scaled to the training frames."""
+    model_config = config.model
+    if not model_config.elements:
+        model_config = replace(model_config, elements=prepared.elements)
+    missing = sorted(set(prepared.elements) - set(model_config.elements))
+    if missing:
+        raise ConfigError(f"model.elements: {', '.join(missing)} is missing, which the training frames have")
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.seed)
+        try:
+            model = build_model(model_config)
+        except ValueError as error:
+            raise ConfigError(f"model: {error}") from None
+    model.fit_statistics(
+        build_graph(frame, model.cutoff, model.three_body_cutoff, labels=False)
+        for frame in prepared.train.spread(config.statistics_frames)
+    )
+    terms = [build_model(ZBLConfig(elements=model_config.elements))] if config.zbl else []
+    potential = Potential(model, prepared.references, energy_scale=prepared.energy_scale, terms=terms)
+    return potential.to(getattr(torch, config.precision))

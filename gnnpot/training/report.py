@@ -1,0 +1,215 @@
+"""What came of a training: one HTML file that needs nothing beside it, and its pictures as PNG."""
+
+import base64
+import csv
+import html
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from gnnpot.data.files import write_text
+from gnnpot.errors import DataError
+from gnnpot.training.evaluate import Evaluation
+from gnnpot.units import GPA
+
+#: label: (name, unit, factor from gnnpot's unit, unit of errors, factor of errors)
+QUANTITIES = {
+    "energy": ("Energy", "eV/atom", 1.0, "meV/atom", 1e3),
+    "forces": ("Force components", "eV/Å", 1.0, "eV/Å", 1.0),
+    "stress": ("Stress components", "GPa", 1 / GPA, "GPa", 1 / GPA),
+}
+COLORS = ("#2563a8", "#d9822b", "#3a8f5c", "#8b4a9c", "#b33a3a")
+#: points of a parity plot beyond which a random part is drawn
+MOST_POINTS = 20_000
+
+_STYLE = """
+body { font: 16px/1.5 system-ui, sans-serif; max-width: 1080px; margin: 2rem auto; padding: 0 1rem; color: #1c2733; }
+h1 { font-size: 1.7rem; } h2 { font-size: 1.2rem; margin-top: 2.2rem; border-bottom: 1px solid #d5dce3; }
+table { border-collapse: collapse; margin: 1rem 0; } th, td { padding: .3rem .9rem; text-align: right; }
+th { border-bottom: 2px solid #9fb0c0; } td { border-bottom: 1px solid #e4e9ee; }
+th:first-child, td:first-child { text-align: left; } img { max-width: 100%; }
+pre { background: #f4f6f8; padding: 1rem; overflow-x: auto; font-size: .85rem; }
+"""
+
+
+def write_report(
+    folder: Path | str,
+    title: str,
+    evaluations: Mapping[str, Evaluation],
+    log_csv: Path | None = None,
+    config: Mapping[str, Any] | None = None,
+) -> Path:
+    """Write `report.html` and PNGs into `folder`, over what is there, and return the HTML file's path.
+
+    `evaluations` by part ("test"), `log_csv` the `metrics.csv` of a run, `config` its options; what is not given is
+    left out. Raises `DataError` if the folder can't be written.
+    """
+    folder = Path(folder)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        sections = [f"<h1>{html.escape(title)}</h1>"]
+        if evaluations:
+            sections += ["<h2>Errors</h2>", metrics_html(evaluations)]
+        for name, evaluation in evaluations.items():
+            figure = parity_figure(evaluation)
+            if figure is not None:
+                sections += [f"<h2>Labels and predictions: {html.escape(name)}</h2>", _save(figure, folder / f"parity-{name}.png")]
+        figure = elements_figure(evaluations)
+        if figure is not None:
+            sections += ["<h2>Force errors by element</h2>", _save(figure, folder / "elements.png")]
+        for name, evaluation in evaluations.items():
+            if len(evaluation.by_config_type()) > 1:
+                sections += [f"<h2>By kind of structure: {html.escape(name)}</h2>", _types_html(evaluation)]
+        figure = learning_figure(log_csv) if log_csv is not None else None
+        if figure is not None:
+            sections += ["<h2>Learning curve</h2>", _save(figure, folder / "learning.png")]
+        if config:
+            text = yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True)
+            sections += ["<h2>Configuration</h2>", f"<pre>{html.escape(text)}</pre>"]
+    except OSError as error:
+        raise DataError(f"{folder}: can't be written ({error.strerror}); name another folder for the report") from None
+    page = "\n".join(sections)
+    path = folder / "report.html"
+    write_text(
+        path,
+        f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{html.escape(title)}</title>'
+        f"<style>{_STYLE}</style></head>\n<body>\n{page}\n</body></html>\n",
+    )
+    return path
+
+
+def metrics_html(evaluations: Mapping[str, Evaluation]) -> str:
+    """The table of errors."""
+    rows = []
+    for part, evaluation in evaluations.items():
+        metrics = evaluation.metrics()
+        for label, (name, _, _, unit, factor) in QUANTITIES.items():
+            if not metrics[f"{label}_count"]:
+                continue
+            mae, rmse = (f"{factor * metrics[f'{label}_{kind}']:.4g}" for kind in ("mae", "rmse"))
+            rows.append((part, name, unit, mae, rmse, f"{metrics[f'{label}_count']:,}"))
+    return _table(("part", "quantity", "unit", "MAE", "RMSE", "labels"), rows)
+
+
+def _types_html(evaluation: Evaluation) -> str:
+    rows = []
+    for kind, row in evaluation.by_config_type().items():
+        energy = f"{1e3 * row['energy_mae']:.3g}" if "energy_mae" in row else ""
+        forces = f"{row['forces_mae']:.3g}" if "forces_mae" in row else ""
+        rows.append((kind, f"{row['frames']:.0f}", energy, forces))
+    return _table(("kind", "frames", "energy MAE, meV/atom", "force MAE, eV/Å"), rows)
+
+
+def _table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
+    def line(cells: tuple[str, ...], tag: str) -> str:
+        return "<tr>" + "".join(f"<{tag}>{html.escape(str(c))}</{tag}>" for c in cells) + "</tr>"
+
+    return "<table>" + line(head, "th") + "".join(line(row, "td") for row in rows) + "</table>"
+
+
+def parity_figure(evaluation: Evaluation) -> Figure | None:
+    """Prediction over label for each quantity that has labels; `None` if none has."""
+    shown = [label for label in QUANTITIES if len(evaluation.pairs(label))]
+    if not shown:
+        return None
+    figure = _figure(len(shown))
+    metrics = evaluation.metrics()
+    for k, label in enumerate(shown):
+        axes = figure.add_subplot(1, len(shown), k + 1)
+        name, unit, factor, error_unit, error_factor = QUANTITIES[label]
+        pairs = factor * evaluation.pairs(label)
+        if len(pairs) > MOST_POINTS:
+            pairs = pairs[np.random.default_rng(0).choice(len(pairs), MOST_POINTS, replace=False)]
+        low, high = float(pairs.min()), float(pairs.max())
+        margin = 0.05 * (high - low) or 1.0
+        limits = (low - margin, high + margin)
+        axes.plot(limits, limits, color="#8593a1", linewidth=1, zorder=1)
+        size = 18 if len(pairs) < 500 else 6
+        axes.scatter(pairs[:, 0], pairs[:, 1], s=size, color=COLORS[k], alpha=0.55, linewidths=0, zorder=2)
+        axes.set(xlim=limits, ylim=limits, aspect="equal", title=name)
+        axes.set_xlabel(f"label, {unit}")
+        axes.set_ylabel(f"prediction, {unit}")
+        axes.locator_params(nbins=5)
+        mae, rmse = (error_factor * metrics[f"{label}_{kind}"] for kind in ("mae", "rmse"))
+        text = f"MAE {mae:.3g} {error_unit}\nRMSE {rmse:.3g} {error_unit}"
+        axes.text(0.04, 0.96, text, transform=axes.transAxes, va="top", fontsize=10)
+        _tidy(axes)
+    return figure
+
+
+def elements_figure(evaluations: Mapping[str, Evaluation]) -> Figure | None:
+    """Bars of the force error of each element, in each part; `None` without forces."""
+    found = {name: evaluation.by_element() for name, evaluation in evaluations.items()}
+    elements = list(dict.fromkeys(e for errors in found.values() for e in errors))
+    if not elements:
+        return None
+    figure = _figure(width=max(5.0, min(16.0, 2.5 + 0.45 * len(elements) * len(found))), height=3.6)
+    axes = figure.add_subplot()
+    width = 0.8 / len(found)
+    for k, (name, errors) in enumerate(found.items()):
+        places = [elements.index(e) + (k - (len(found) - 1) / 2) * width for e in errors]
+        values = [errors[e]["forces_mae"] for e in errors]
+        axes.bar(places, values, width=0.92 * width, color=COLORS[k % len(COLORS)], label=name)
+    axes.set_xticks(range(len(elements)), elements)
+    axes.set_xlim(-0.8, len(elements) - 0.2)
+    axes.set_ylabel("force MAE, eV/Å")
+    axes.margins(y=0.15)
+    axes.legend(frameon=False)
+    _tidy(axes)
+    return figure
+
+
+def learning_figure(log_csv: Path) -> Figure | None:
+    """Loss, and validation errors of energy and forces, over the steps; `None` if the log is empty."""
+    if not log_csv.is_file():
+        return None
+    with log_csv.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    panels = [("loss", "loss", 1.0), ("energy_mae", "energy MAE, meV/atom", 1e3), ("forces_mae", "force MAE, eV/Å", 1.0)]
+    panels = [p for p in panels if len(_curve(rows, f"validation_{p[0]}", p[2])[0])]
+    if not panels:
+        return None
+    figure = _figure(len(panels))
+    for k, (name, title, factor) in enumerate(panels):
+        axes = figure.add_subplot(1, len(panels), k + 1)
+        x, y = _curve(rows, f"train_{name}", factor)
+        if len(x):
+            axes.plot(x, y, color="#b9c4ce", linewidth=0.8, label="training batch")
+        x, y = _curve(rows, f"validation_{name}", factor)
+        axes.plot(x, y, color=COLORS[0], linewidth=1.6, marker="o" if len(x) < 30 else None, markersize=3, label="validation")
+        axes.set(xlabel="step", ylabel=title, yscale="log")
+        axes.legend(frameon=False)
+        _tidy(axes)
+    return figure
+
+
+def _curve(rows: list[dict[str, str]], column: str, factor: float) -> tuple[np.ndarray, np.ndarray]:
+    points = [(int(row["step"]), factor * float(row[column])) for row in rows if row.get(column)]
+    points = [(x, y) for x, y in points if np.isfinite(y) and y > 0]
+    return np.array([x for x, _ in points]), np.array([y for _, y in points])
+
+
+def _figure(panels: int = 1, width: float | None = None, height: float = 4.4) -> Figure:
+    figure = Figure(figsize=(width or 4.6 * panels, height), dpi=130, layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def _tidy(axes: Axes) -> None:
+    for side in ("top", "right"):
+        axes.spines[side].set_visible(False)
+    axes.grid(True, color="#e7ebef", linewidth=0.7)
+    axes.set_axisbelow(True)
+
+
+def _save(figure: Figure, path: Path) -> str:
+    """Write a PNG, and the same as an HTML image."""
+    figure.savefig(path)
+    data = base64.b64encode(path.read_bytes()).decode()
+    return f'<img alt="{html.escape(path.stem)}" src="data:image/png;base64,{data}">'

@@ -1,0 +1,194 @@
+"""A training run from start to end, and again from wherever it was stopped.
+
+    potential = train(read_config("train.yaml"))
+
+The run's folder holds
+
+| name           | what                                                                                 |
+|----------------|--------------------------------------------------------------------------------------|
+| config.yaml    | the configuration; a run goes on only with the same                                  |
+| data.json      | what was taken from the data: parts, element references, energy scale                |
+| data/          | stores made of the configured files                                                  |
+| last.ckpt      | what going on needs: weights, average, best weights, optimiser, place in the data    |
+| metrics.csv    | the log; the same numbers for TensorBoard in tensorboard/                            |
+| model/         | the trained potential (`gnnpot.load`): averaged weights at the best validation       |
+| report/        | report.html and its pictures                                                         |
+"""
+
+import logging
+import shutil
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import lightning as L
+import torch
+import yaml
+from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch.utilities import rank_zero_only
+
+from gnnpot.checkpoint import Card, load_checkpoint, save_checkpoint
+from gnnpot.config import to_mapping
+from gnnpot.data.files import write_text
+from gnnpot.errors import CheckpointError, ConfigError
+from gnnpot.potential import Potential
+from gnnpot.training.callbacks import DurableIO, MetricsLog, ProgressBar, RunKeeper
+from gnnpot.training.config import TrainConfig
+from gnnpot.training.datamodule import GraphData
+from gnnpot.training.evaluate import Evaluation, evaluate
+from gnnpot.training.module import TrainModule
+from gnnpot.training.prepare import PreparedData, build_potential, prepare
+from gnnpot.training.report import write_report
+
+log = logging.getLogger(__name__)
+
+#: options that may differ between the sessions of one run
+FREE = ("lightning", "log_every", "checkpoint_every", "name", "description", "licence", "functional")
+STATE, MODEL = "last.ckpt", "model"
+
+
+def train(config: TrainConfig, resume: bool = True, *, progress: bool = False) -> Potential:
+    """Train, write model and report, return the potential (averaged weights at the best validation).
+
+    With `resume`, a run that was stopped goes on from its last state, to the same numbers as one that was not, and one
+    that has ended is returned as it is; without, it begins again. `progress` shows a bar on the terminal.
+
+    Raises `ConfigError` if the folder holds a run with another configuration, `DataError` for data that can't be used,
+    `TrainingError` if the loss is no longer finite, `TrainingStopped` after Ctrl-C or SIGTERM, once the state is saved.
+    """
+    is_first = rank_zero_only.rank == 0
+    if is_first:
+        _claim(config, resume)
+    if resume and (config.run / MODEL).exists():
+        return load_checkpoint(config.run / MODEL)[0]
+    prepared = prepare(config, write=is_first)
+    potential = build_potential(config, prepared)
+    data = GraphData(config, prepared, potential)
+    keeper = _fit(config, potential, data, progress)
+    potential.load_state_dict(keeper.best["weights"])
+    potential = potential.cpu().eval()
+    if is_first:
+        _finish(config, prepared, potential, keeper)
+    return potential
+
+
+def _fit(config: TrainConfig, potential: Potential, data: GraphData, progress: bool) -> RunKeeper:
+    """Train to the end, or on from the state in the folder."""
+    options, state = config.lightning, config.run / STATE
+    keeper = RunKeeper(config, state, config.validate_every or 1)
+    callbacks = [MetricsLog(config.run / "metrics.csv", config), keeper]
+    with _quiet_lightning():
+        trainer = L.Trainer(
+            accelerator=options.accelerator,
+            devices=options.devices,
+            num_nodes=options.num_nodes,
+            strategy=options.strategy,
+            max_epochs=1,
+            # validation counts steps; epochs are the sampler's affair
+            check_val_every_n_epoch=None,
+            val_check_interval=1,
+            gradient_clip_val=config.clip or None,
+            num_sanity_val_steps=0,
+            # forces are derivatives, which inference mode forbids
+            inference_mode=False,
+            use_distributed_sampler=False,
+            plugins=[DurableIO()],
+            logger=TensorBoardLogger(config.run, "tensorboard", version=""),
+            callbacks=callbacks + ([ProgressBar(config)] if progress else []),
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            log_every_n_steps=config.log_every,
+            default_root_dir=config.run,
+        )
+        total = data.stream(trainer.world_size).total_steps()
+        every = config.validate_every or max(round(total / config.epochs), 1)
+        keeper.validate_every = trainer.val_check_interval = every
+        module = TrainModule(potential, config, total)
+        previous = _previous(state)
+        if previous is not None and _has_finished(previous):
+            keeper.load_state_dict(previous["callbacks"][keeper.state_key])
+            return keeper
+        trainer.fit(module, datamodule=data, ckpt_path=state if previous is not None else None, weights_only=True)
+    return keeper
+
+
+def _previous(path: Path) -> dict | None:
+    """The state to go on from, if there is one. Raises `CheckpointError` if it is damaged."""
+    if not path.exists():
+        return None
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # noqa: BLE001 - torch raises whatever a damaged file leads it to
+        reason = " ".join(str(error).split())[:120]
+        raise CheckpointError(f"{path}: can't be read ({reason}); begin the run afresh") from None
+
+
+def _has_finished(state: dict) -> bool:
+    return any(s.get("finished", False) for s in state["callbacks"].values())
+
+
+def _claim(config: TrainConfig, resume: bool) -> None:
+    """Make the run's folder, empty it unless resuming, and refuse one that holds another run."""
+    run = config.run
+    try:
+        run.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"{run}: can't be made ({error.strerror}); name another folder for the run") from None
+    if not resume:
+        for name in ("config.yaml", "data.json", STATE, "metrics.csv"):
+            (run / name).unlink(missing_ok=True)
+        for name in ("data", MODEL, "report", "tensorboard"):
+            shutil.rmtree(run / name, ignore_errors=True)
+    path = run / "config.yaml"
+    wanted = to_mapping(config)
+    if path.exists():
+        before = yaml.safe_load(path.read_text())
+        differ = [key for key in wanted if key not in FREE and before.get(key) != wanted[key]]
+        if differ:
+            raise ConfigError(
+                f"{run}: holds a run with another configuration ({', '.join(differ)}); name another folder with run, or "
+                "begin afresh with --fresh"
+            )
+    write_text(path, yaml.safe_dump(wanted, sort_keys=False, allow_unicode=True))
+
+
+@contextmanager
+def _quiet_lightning() -> Iterator[None]:
+    """Lightning's advice concerns its own options, which users of gnnpot do not see."""
+    loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", module=r"lightning\..*")
+            yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
+
+
+def _finish(config: TrainConfig, prepared: PreparedData, potential: Potential, keeper: RunKeeper) -> None:
+    """Errors, model, report."""
+    stress = config.loss.stress > 0
+    parts = {name: part for name, part in prepared.parts.items() if name != "train"}
+    evaluations: dict[str, Evaluation] = {
+        name: evaluate(potential, part.frames, stress=stress) for name, part in parts.items()
+    }
+    mapping = to_mapping(config)
+    card = Card(
+        name=config.name or config.run.name,
+        description=config.description,
+        licence=config.licence,
+        training_data=", ".join(str(path) for path in config.data.paths("train")),
+        functional=config.functional,
+        data_manifest_sha256=prepared.train.store.sha256,
+        metrics={name: evaluation.metrics() for name, evaluation in evaluations.items()},
+        training={**mapping, "best_step": keeper.best["step"]},
+    )
+    title = f"{card.name}: {mapping['model']['architecture']}"
+    write_report(config.run / "report", title, evaluations, config.run / "metrics.csv", mapping)
+    save_checkpoint(config.run / MODEL, potential, card, overwrite=True)
+    log.info("the potential is in %s", config.run / MODEL)

@@ -1,0 +1,102 @@
+"""The commands relax, md, check and card, as a user types them."""
+
+import numpy as np
+import pytest
+import typer
+from ase.build import bulk
+from ase.io import read
+from typer.testing import CliRunner
+
+from gnnpot.checkpoint import Card, save_checkpoint
+from gnnpot.cli import inspect, simulate
+from gnnpot.data.references import ElementReferences
+from gnnpot.errors import CheckpointError, ConfigError, DataError
+from gnnpot.models.m3gnet import M3GNet, M3GNetConfig
+from gnnpot.potential import Potential
+
+EMT = "ase.calculators.emt:EMT"
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch):
+    """A function that runs a command line in an empty folder with a squeezed copper crystal in it."""
+    monkeypatch.chdir(tmp_path)
+    atoms = bulk("Cu", cubic=True, a=3.45)
+    atoms.rattle(0.05, seed=1)
+    atoms.write("cu.cif")
+    app = typer.Typer()
+    for module in (simulate, inspect):
+        module.register(app)
+
+    def invoke(line: str):
+        return CliRunner().invoke(app, line.split())
+
+    return invoke
+
+
+@pytest.fixture
+def checkpoint(tmp_path):
+    model = M3GNet(M3GNetConfig(elements=("Cu",), units=8, blocks=1, max_n=2, max_l=2))
+    potential = Potential(model, ElementReferences.from_mapping({"energies": {"Cu": -3.5}}))
+    card = Card(name="tiny", licence="MIT", metrics={"test": {"energy_mae": 0.0123}}, training={"epochs": 3})
+    return save_checkpoint(tmp_path / "tiny", potential, card)
+
+
+def test_relax(run):
+    result = run(f"relax cu.cif --model {EMT}")
+    assert result.exit_code == 0 and "converged" in result.output
+    relaxed = read("cu-relaxed.extxyz")
+    assert np.abs(relaxed.get_forces()).max() < 0.01
+    assert isinstance(run(f"relax cu.cif --model {EMT}").exception, DataError)
+    assert run(f"relax cu.cif --model {EMT} --overwrite -q --steps 1").exit_code == 3
+
+
+def test_relax_to_an_unknown_format(run):
+    assert "ending" in str(run(f"relax cu.cif --model {EMT} -q -o out.nonsense").exception)
+
+
+def test_md_and_resume(run):
+    assert run(f"md cu.cif --model {EMT} --steps 20 -q").exit_code == 0
+    assert len(read("cu-md.traj", ":")) == 3
+    assert run(f"md cu.cif --model {EMT} --steps 40 -q --resume").exit_code == 0
+    assert len(read("cu-md.traj", ":")) == 5
+    assert isinstance(run(f"md cu.cif --model {EMT} -q").exception, DataError)
+
+
+def test_a_gnnpot_checkpoint(run, checkpoint):
+    assert run(f"md cu.cif --model {checkpoint} --steps 2 -q --dtype float64").exit_code == 0
+    result = run(f"card {checkpoint} --all")
+    assert result.exit_code == 0
+    for word in ("tiny", "MIT", "m3gnet", "0.0123", "epochs"):
+        assert word in result.output
+    assert run(f"check {checkpoint} cu.cif").exit_code == 0
+
+
+def test_check(run):
+    result = run(f"check {EMT} --elements Cu,Ni --all")
+    assert result.exit_code == 0 and "all checks hold" in result.output
+    assert run("check ase.calculators.lj:LennardJones --elements Ar").exit_code == 3
+
+
+@pytest.mark.parametrize(
+    ("line", "error", "words"),
+    [
+        (f"relax none.cif --model {EMT}", DataError, "no such file"),
+        (f"md cu.cif --model {EMT} --temperature -5", ConfigError, "temperature"),
+        ("md cu.cif --model ase.calculators.emt:Nothing", ConfigError, "module:Class"),
+        ("md cu.cif --model math:sqrt", ConfigError, "made without arguments"),
+        ("md cu.cif --model nowhere", CheckpointError, "nowhere"),
+        (f"check {EMT}", DataError, "--elements"),
+        ("card nowhere", CheckpointError, "nowhere"),
+        ("relax cu.cif --model nowhere --device quantum", ConfigError, "--device"),
+    ],
+)
+def test_errors_are_sentences(run, line, error, words):
+    result = run(line)
+    assert isinstance(result.exception, error), result.output
+    assert words in str(result.exception)
+
+
+@pytest.mark.parametrize("command", ["relax", "md", "check", "card"])
+def test_help_has_an_example(run, command):
+    assert f"Example: gnnpot {command}" in run(f"{command} --help").output
