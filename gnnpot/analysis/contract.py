@@ -135,8 +135,9 @@ def _reach(calculator: AseCalculator) -> tuple[tuple[float, ...], float]:
         return (), 10.0
     models = (calculator.potential.model, *calculator.potential.terms)
     # a model that makes its triplets itself says their reach in its config only
-    inner = [getattr(getattr(m, "config", None), "three_body_cutoff", None) for m in models]
-    cutoffs = {c for c in (*inner, *(m.cutoff for m in models), calculator.potential.three_body_cutoff) if c is not None}
+    found = [getattr(getattr(m, "config", None), "three_body_cutoff", None) for m in models]
+    found += [c for m in models for c in (m.cutoff, m.three_body_cutoff)]
+    cutoffs = {c for c in found if c is not None}
     return tuple(sorted(cutoffs)), max(cutoffs) + 1.0
 
 

@@ -178,11 +178,16 @@ def test_architectures(architecture, dtype):
     elements = ("Na", "Cl")
     torch.manual_seed(1)
     if architecture == "m3gnet":
-        model = M3GNet(M3GNetConfig(elements=elements, units=8, blocks=1, max_n=2, max_l=2))
+        model = M3GNet(M3GNetConfig(elements=elements, units=8, blocks=1, max_n=2, max_l=3))
+        with torch.no_grad():
+            for parameter in model.parameters():
+                parameter.mul_(2)
     else:
         model = HDNNP(HDNNPConfig(elements=elements, hidden=(6,)))
     references = ElementReferences.from_mapping({"energies": {"Na": -1.3, "Cl": -1.8}})
-    potential = Potential(model, references, terms=[ZBL(ZBLConfig(elements=elements))])
+    # forces of an eV/Å, so that what is wrong would show
+    scale = {"m3gnet": 200.0, "hdnnp": 20.0}[architecture]
+    potential = Potential(model, references, energy_scale=scale, terms=[ZBL(ZBLConfig(elements=elements))])
     report = check_contract(Calculator(potential, dtype=dtype))
     assert report.passed, report.failures
     if dtype == torch.float32:

@@ -19,14 +19,16 @@ ELEMENTS = ("Na", "Cl")
 def potentials() -> dict[str, Potential]:
     """One of each architecture, with nuclear repulsion on top of it."""
     torch.manual_seed(0)
-    models = {
-        "m3gnet": M3GNet(M3GNetConfig(elements=ELEMENTS, units=8, blocks=1, cutoff=4.0, three_body_cutoff=3.5)),
-        "hdnnp": HDNNP(HDNNPConfig(elements=ELEMENTS, hidden=(8,))),
-    }
+    m3gnet = M3GNet(M3GNetConfig(elements=ELEMENTS, units=8, blocks=1, cutoff=4.0, three_body_cutoff=3.5))
+    with torch.no_grad():
+        for parameter in m3gnet.parameters():
+            # fresh weights say nearly nothing; these give forces of an eV/Å
+            parameter.mul_(2)
+    hdnnp = HDNNP(HDNNPConfig(elements=ELEMENTS, hidden=(8,)))
     references = ElementReferences.from_mapping({"energies": {"Na": -1.3, "Cl": -1.8}})
     return {
-        name: Potential(model.double(), references, energy_scale=300.0, terms=[ZBL(ZBLConfig(elements=ELEMENTS))])
-        for name, model in models.items()
+        name: Potential(model.double(), references, energy_scale=scale, terms=[ZBL(ZBLConfig(elements=ELEMENTS))])
+        for name, model, scale in (("m3gnet", m3gnet, 200.0), ("hdnnp", hdnnp, 50.0))
     }
 
 
