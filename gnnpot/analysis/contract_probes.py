@@ -271,10 +271,15 @@ def _crossings(structures: Sequence[Atoms], cutoffs: tuple[float, ...]) -> list[
 def _narrow(
     f: Callable[[float], np.ndarray], low: tuple[float, np.ndarray], high: tuple[float, np.ndarray], interval: float
 ) -> float:
-    """|f(high) - f(low)| after halving, always keeping the half that changes more, down to `interval`."""
+    """What is left of |f(high) - f(low)| after halving, always keeping the half that changes more, down to `interval`.
+
+    The change over the intervals to both sides, which is all that a steep but smooth function has, is taken off.
+    """
     while high[0] - low[0] > interval:
         r = 0.5 * (low[0] + high[0])
         middle = (r, f(r))
         left, right = (float(np.abs(b[1] - a[1]).max()) for a, b in ((low, middle), (middle, high)))
         low, high = (low, middle) if left > right else (middle, high)
-    return float(np.abs(high[1] - low[1]).max())
+    width = high[0] - low[0]
+    beside = (np.abs(low[1] - f(low[0] - width)).max(), np.abs(f(high[0] + width) - high[1]).max())
+    return max(0.0, float(np.abs(high[1] - low[1]).max() - max(beside)))

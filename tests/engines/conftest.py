@@ -28,7 +28,7 @@ def potentials() -> dict[str, Potential]:
     references = ElementReferences.from_mapping({"energies": {"Na": -1.3, "Cl": -1.8}})
     return {
         name: Potential(model.double(), references, energy_scale=scale, terms=[ZBL(ZBLConfig(elements=ELEMENTS))])
-        for name, model, scale in (("m3gnet", m3gnet, 200.0), ("hdnnp", hdnnp, 50.0))
+        for name, model, scale in (("m3gnet", m3gnet, 20.0), ("hdnnp", hdnnp, 50.0))
     }
 
 

@@ -1,0 +1,261 @@
+"""A run as a whole: it learns, it resumes to the same numbers, what it writes can be used."""
+
+import csv
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+
+import pytest
+import torch
+import yaml
+
+from gnnpot.checkpoint import load_checkpoint
+from gnnpot.config import from_mapping, to_mapping
+from gnnpot.data import FrameStore
+from gnnpot.errors import CheckpointError, ConfigError, DataError
+from gnnpot.training.config import TrainConfig, read_config
+from gnnpot.training.evaluate import evaluate
+from gnnpot.training.module import TrainingError, TrainingStopped
+from gnnpot.training.run import train
+
+#: trains a run, and kills itself with the signal of argv[3] within step argv[2]
+CHILD = """
+import os, signal, sys
+from gnnpot.training import module, run
+from gnnpot.training.config import read_config
+step, number = int(sys.argv[2]), int(sys.argv[3])
+original = module.TrainModule.training_step
+def training_step(self, batch, index):
+    if self.global_step == step:
+        os.kill(os.getpid(), number)
+    return original(self, batch, index)
+module.TrainModule.training_step = training_step
+run.train(read_config(sys.argv[1]))
+"""
+
+
+def weights(potential):
+    return {name: t for name, t in potential.state_dict().items()}
+
+
+def same(a, b):
+    assert a.keys() == b.keys()
+    for name in a:
+        assert torch.equal(a[name], b[name]), name
+
+
+def rows(config):
+    with (config.run / "metrics.csv").open(newline="") as file:
+        return [{k: v for k, v in row.items() if k != "minutes"} for row in csv.DictReader(file)]
+
+
+@pytest.fixture
+def uninterrupted(config):
+    return train(config)
+
+
+def child(config, tmp_path, step, number):
+    path = tmp_path / "config.yaml"
+    path.write_text(yaml.safe_dump(to_mapping(config)))
+    return subprocess.run(
+        [sys.executable, "-c", CHILD, str(path), str(step), str(int(number))],
+        capture_output=True, text=True, timeout=120, env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("step", "number"),
+    [
+        # the state is saved every 4 steps and at each validation, every 6; an epoch has 7
+        (10, signal.SIGKILL),
+        (15, signal.SIGTERM),
+    ],
+)
+def test_a_killed_run_ends_at_the_same_weights(config, uninterrupted, tmp_path, step, number):
+    other = replace(config, run=tmp_path / "killed")
+    result = child(other, tmp_path, step, number)
+    if number == signal.SIGKILL:
+        assert result.returncode == -signal.SIGKILL
+    else:
+        assert "TrainingStopped" in result.stderr and "stopped after step 16" in result.stderr
+    assert (other.run / "last.ckpt").exists() and not (other.run / "model").exists()
+    same(weights(uninterrupted), weights(train(other)))
+    assert rows(config) == rows(other)
+
+
+@pytest.mark.parametrize("every", [1, 5])
+@pytest.mark.parametrize("place", ["validation", "step"])
+def test_every_state_resumes_to_the_same_weights(config, tmp_path, monkeypatch, every, place):
+    """Stopped in a validation, and in a step, whatever the rhythm of validations."""
+    from gnnpot.training import module
+
+    config = replace(config, validate_every=every, epochs=2, checkpoint_every=3, ema=0.0)
+    whole = train(config)
+    other = replace(config, run=tmp_path / "other")
+    hook = "validation_step" if place == "validation" else "training_step"
+    original = getattr(module.TrainModule, hook)
+
+    def stop(self, batch, index):
+        if self.global_step == 10:
+            raise RuntimeError("power cut")
+        return original(self, batch, index)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(module.TrainModule, hook, stop)
+        with pytest.raises(RuntimeError, match="power cut"):
+            train(other)
+    same(weights(whole), weights(train(other)))
+    assert rows(config) == rows(other)
+
+
+def test_a_run_learns(config):
+    loss = replace(config.loss, kind="mse")
+    train(replace(config, epochs=60, validate_every=10, loss=loss))
+    losses = [float(row["validation_loss"]) for row in rows(config) if row["validation_loss"]]
+    assert min(losses) < losses[0] / 4
+
+
+def test_what_is_written(config, frames, uninterrupted):
+    loaded, card = load_checkpoint(config.run / "model")
+    same(weights(uninterrupted), weights(loaded))
+    graph = loaded.graph(frames[0])
+    assert torch.equal(loaded(graph).forces, uninterrupted(graph).forces)
+    assert card.metrics["validation"]["forces_count"] > 0
+    assert card.data_manifest_sha256 == FrameStore(config.data.paths("train")[0]).sha256
+    assert from_mapping(TrainConfig, {k: v for k, v in card.training.items() if k != "best_step"}) == config
+    text = (config.run / "report" / "report.html").read_text()
+    assert text.count("data:image/png;base64,") == 3 and "Learning curve" in text
+    assert [p.name for p in (config.run / "report").glob("*.partial")] == []
+    counts = {row["train_energy_labels"] for row in rows(config) if row["train_loss"]}
+    assert counts <= {"1", "2", "3", "4"} and "4" in counts
+    # tensors and plain values only
+    torch.load(config.run / "last.ckpt", weights_only=True)
+
+
+def test_the_best_weights_are_kept(config, uninterrupted, store):
+    losses = {int(r["step"]): float(r["validation_loss"]) for r in rows(config) if r["validation_loss"]}
+    card = load_checkpoint(config.run / "model")[1]
+    assert losses[card.training["best_step"]] == min(losses.values())
+    logged = [r for r in rows(config) if r["validation_loss"] and int(r["step"]) == card.training["best_step"]][0]
+    assert float(logged["validation_forces_mae"]) == pytest.approx(card.metrics["validation"]["forces_mae"], rel=1e-5)
+    assert float(logged["validation_stress_mae"]) == pytest.approx(card.metrics["validation"]["stress_mae"], rel=1e-5)
+    assert float(logged["validation_energy_mae"]) == pytest.approx(card.metrics["validation"]["energy_mae"], rel=1e-5)
+
+
+def test_a_finished_run_is_not_trained_again_but_fresh_is(config, uninterrupted):
+    before = (config.run / "last.ckpt").stat().st_mtime_ns
+    same(weights(uninterrupted), weights(train(config)))
+    assert (config.run / "last.ckpt").stat().st_mtime_ns == before
+    train(replace(config, seed=1), resume=False)
+    assert (config.run / "last.ckpt").stat().st_mtime_ns > before
+
+
+def test_a_run_whose_end_was_cut_off_only_ends_again(config, uninterrupted):
+    (config.run / "model").rename(config.run / "lost")
+    same(weights(uninterrupted), weights(train(config)))
+
+
+def test_another_configuration_is_refused(config, uninterrupted):
+    with pytest.raises(ConfigError, match=r"another configuration \(seed, ema\)|another configuration \(ema, seed\)"):
+        train(replace(config, seed=1, ema=0.5))
+
+
+def test_a_damaged_state_is_one_sentence(config):
+    config.run.mkdir()
+    (config.run / "last.ckpt").write_bytes(b"PK\x03\x04 nonsense")
+    with pytest.raises(CheckpointError, match=r"last\.ckpt: can't be read"):
+        train(config)
+
+
+def test_stops_by_time_and_ends_well(config):
+    config = replace(config, epochs=10_000, max_minutes=0.03, schedule=replace(config.schedule, horizon="time"))
+    begin = time.monotonic()
+    train(config)
+    assert time.monotonic() - begin < 30
+    last = [row for row in rows(config) if row["train_loss"]][-1]
+    assert float(last["lr"]) < 0.1 * config.optimizer.lr
+    assert (config.run / "model").exists()
+
+
+def test_patience(config):
+    config = replace(config, epochs=200, patience=2, validate_every=3, optimizer=replace(config.optimizer, lr=1e-12))
+    train(replace(config, ema=0.0, schedule=replace(config.schedule, lr_min=0.0)))
+    assert len([row for row in rows(config) if row["validation_loss"]]) < 20
+
+
+def test_a_loss_that_is_not_finite_is_one_sentence(config):
+    with pytest.raises(TrainingError, match="not finite at step"):
+        train(replace(config, clip=0.0, epochs=50, zbl=False, optimizer=replace(config.optimizer, lr=1e160)))
+
+
+def test_data_that_cant_be_used(config, mapping, frames, tmp_path):
+    from gnnpot.data import write_store
+
+    with pytest.raises(DataError, match="no such file or store"):
+        train(replace(config, data=replace(config.data, train=tmp_path / "missing")))
+    bare = write_store([f.with_(energy=None) for f in frames], tmp_path / "bare.store").folder
+    with pytest.raises(DataError, match="no training frame has an energy"):
+        train(replace(config, run=tmp_path / "bare", data=replace(config.data, train=bare)))
+    with pytest.raises(ConfigError, match="nothing to validate on"):
+        split = replace(config.data.split, validation=0.0)
+        train(replace(config, run=tmp_path / "none", data=replace(config.data, split=split)))
+    with pytest.raises(ConfigError, match="Ni is missing"):
+        train(replace(config, run=tmp_path / "cu", model=replace(config.model, elements=("Cu",))))
+    wrong = write_store([f.with_(stress=-f.stress) for f in frames], tmp_path / "wrong.store").folder
+    labelled = [f.with_(stress=None if k % 2 else f.stress, forces=None if k % 3 else f.forces) for k, f in enumerate(frames)]
+    partly = write_store(labelled, tmp_path / "partly.store").folder
+    train(replace(config, run=tmp_path / "partly", epochs=1, data=replace(config.data, train=partly)))
+    assert FrameStore(wrong).manifest.stress_check is None
+
+
+def test_files_become_a_store_once(config, frames, tmp_path):
+    from ase.io import write
+
+    path = tmp_path / "emt.extxyz"
+    write(path, [f.to_atoms() for f in frames])
+    config = replace(config, epochs=1, data=replace(config.data, train=path, test=path))
+    potential = train(config)
+    assert len(FrameStore(config.run / "data" / "train.store")) == len(frames)
+    metrics = load_checkpoint(config.run / "model")[1].metrics
+    again = evaluate(potential, frames).metrics()
+    assert metrics["test"]["forces_mae"] == pytest.approx(again["forces_mae"], rel=1e-6)
+
+
+def test_m3gnet_trains(config, mapping, tmp_path):
+    model = {"architecture": "m3gnet", "units": 8, "blocks": 1, "cutoff": 4.0, "three_body_cutoff": 3.0}
+    config = from_mapping(TrainConfig, {**mapping, "model": model, "precision": "float32", "epochs": 2, "zbl": False})
+    potential = train(config)
+    assert potential.dtype == torch.float32 and potential.elements == ("Cu", "Ni")
+
+
+def test_graphs_streamed_by_workers_are_the_same(config, tmp_path, uninterrupted):
+    data = replace(config.data, cache_graphs=False, workers=1)
+    same(weights(uninterrupted), weights(train(replace(config, run=tmp_path / "workers", data=data))))
+
+
+def test_ctrl_c_saves_and_says_how_to_go_on(config, monkeypatch, uninterrupted, tmp_path):
+    from gnnpot.training import module
+
+    other = replace(config, run=tmp_path / "interrupted")
+    original = module.TrainModule.training_step
+
+    def press(self, batch, index):
+        if self.global_step == 8:
+            os.kill(os.getpid(), signal.SIGINT)
+        return original(self, batch, index)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(module.TrainModule, "training_step", press)
+        with pytest.raises(TrainingStopped, match="run the same again"):
+            train(other)
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    same(weights(uninterrupted), weights(train(other)))
+
+
+def test_config_is_read_back(config, tmp_path):
+    path = tmp_path / "config.yaml"
+    path.write_text(yaml.safe_dump(to_mapping(config)))
+    assert read_config(path) == config
