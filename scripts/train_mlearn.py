@@ -29,7 +29,9 @@ PUBLISHED = {"si": {"GAP": (2.91, 0.07), "MTP": (2.21, 0.06)}, "mo": {"GAP": (2.
 
 
 def main(
-    data: Annotated[Path, typer.Option(help="Folder with Si_train.extxyz.gz and so on.")] = Path("../shared/data/mlearn"),
+    data: Annotated[Path, typer.Option(help="Folder with Si_train.extxyz.gz and so on.")] = Path(
+        "../shared/data/mlearn"
+    ),
     out: Annotated[Path, typer.Option(help="Folder for the runs and the table.")] = Path("runs/mlearn"),
     minutes: Annotated[float, typer.Option(help="Most wall time of each run.")] = 20.0,
     only: Annotated[list[str] | None, typer.Option(help=f"Some of {', '.join(RUNS)}; may be repeated.")] = None,

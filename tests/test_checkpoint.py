@@ -2,6 +2,7 @@
 
 import json
 import os
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -98,3 +99,10 @@ def test_what_is_no_potential_is_said_to_be_none(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(CheckpointError, match="checkpoint"):
         gnnpot.load(name)
+
+
+def test_a_frozen_checkpoint_of_format_1_still_gives_its_energy():
+    """The energy is what the version that wrote the file calculated."""
+    potential = gnnpot.load(Path(__file__).parent / "frozen" / "format-1").double()
+    energy = potential(potential.graph(bulk("NaCl", "rocksalt", 5.0))).energy.item()
+    assert energy == pytest.approx(-3.6237317317503743, abs=1e-9)

@@ -45,9 +45,7 @@ def train_command(
 
 
 def evaluate_command(
-    model: Annotated[
-        str, typer.Argument(help="Name or path of a gnnpot model, or an ASE calculator as module:Class.")
-    ],
+    model: Annotated[str, typer.Argument(help="Name or path of a gnnpot model, or an ASE calculator as module:Class.")],
     data: Annotated[list[Path], typer.Argument(help="Labelled frames: files or stores.")],
     report: Annotated[Path | None, typer.Option(help="Folder for a report with parity plots.")] = None,
     format: Annotated[str | None, typer.Option(help="Format of the files; default: by their names.")] = None,

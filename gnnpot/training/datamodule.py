@@ -27,7 +27,12 @@ class GraphDataset(Dataset):
     """Graphs, with labels, of a sequence of frames; `cache` keeps each one that was built."""
 
     def __init__(
-        self, frames: Sequence[Frame], cutoff: float, three_body_cutoff: float | None, elements: tuple[str, ...], cache: bool
+        self,
+        frames: Sequence[Frame],
+        cutoff: float,
+        three_body_cutoff: float | None,
+        elements: tuple[str, ...],
+        cache: bool,
     ) -> None:
         self.frames, self.elements = frames, elements
         self.cutoff, self.three_body_cutoff = cutoff, three_body_cutoff

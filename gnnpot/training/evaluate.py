@@ -1,7 +1,7 @@
 """Errors of a potential, or of any ASE calculator, on labelled frames.
 
-    evaluation = evaluate(potential, read_frames("test.extxyz.gz"))
-    evaluation.metrics()["forces_mae"]                # eV/Å
+evaluation = evaluate(potential, read_frames("test.extxyz.gz"))
+evaluation.metrics()["forces_mae"]                # eV/Å
 """
 
 import copy
@@ -99,9 +99,7 @@ class Evaluation:
         return result
 
 
-def evaluate(
-    potential: Potential, frames: Iterable[Frame], *, stress: bool = True, max_atoms: int = 512
-) -> Evaluation:
+def evaluate(potential: Potential, frames: Iterable[Frame], *, stress: bool = True, max_atoms: int = 512) -> Evaluation:
     """Errors of a potential, calculated in batches of at most `max_atoms` atoms (or one frame).
 
     Raises `UnknownElementError` for a frame with an element that it has not seen, `DataError` if there are no frames.
@@ -115,9 +113,7 @@ def evaluate_calculator(calculator: BaseCalculator, frames: Iterable[Frame], *, 
     return _collect(_calculated(calculator, frames, stress))
 
 
-def _predictions(
-    potential: Potential, frames: Iterable[Frame], stress: bool, max_atoms: int
-) -> Iterator[Predicted]:
+def _predictions(potential: Potential, frames: Iterable[Frame], stress: bool, max_atoms: int) -> Iterator[Predicted]:
     waiting: list[Frame] = []
     for frame in frames:
         if waiting and sum(map(len, waiting)) + len(frame) > max_atoms:

@@ -152,7 +152,7 @@ class TrainModule(L.LightningModule):
 def learning_rate(step: int, progress: float, lr: float, schedule: ScheduleConfig) -> float:
     """Rate of the step after `step` steps, `progress` (0 to 1) into the run:
 
-        min(1, (step + 1)/warmup) [lr_min + ½ (lr - lr_min) (1 + cos(π progress))]
+    min(1, (step + 1)/warmup) [lr_min + ½ (lr - lr_min) (1 + cos(π progress))]
     """
     cosine = 0.5 * (1 + math.cos(math.pi * min(max(progress, 0.0), 1.0)))
     warm = min(1.0, (step + 1) / schedule.warmup_steps) if schedule.warmup_steps else 1.0

@@ -113,7 +113,9 @@ def resolve(path: Path) -> Path:
             raise DataError(f"{path}: there is no such bundled data set; known is bundled:{found.name.split('.')[0]}")
         return found
     if not path.exists():
-        raise DataError(f"{path}: there is no such file or store; give a path that exists (it is relative to where you are)")
+        raise DataError(
+            f"{path}: there is no such file or store; give a path that exists (it is relative to where you are)"
+        )
     return path
 
 
@@ -138,9 +140,7 @@ def _store(config: DataConfig, name: str, folder: Path, write: bool) -> FrameSto
         sample = StressSample()
         frames = sample.watch(read_any(paths, config, skipped))
         source = ", ".join(str(p) for p in config.paths(name))
-        write_store(
-            frames, target, source=source, filters=skipped, stress_check=lambda: sample.result().to_mapping()
-        )
+        write_store(frames, target, source=source, filters=skipped, stress_check=lambda: sample.result().to_mapping())
         if skipped:
             log.warning("%s: left out %s", source, ", ".join(f"{n} frames ({why})" for why, n in skipped.items()))
     return FrameStore(target)
@@ -162,7 +162,9 @@ def _parts(config: DataConfig, stores: dict[str, FrameStore]) -> dict[str, Part]
     wanted = {"validation": split.validation, "test": split.test}
     drawn = {name: share for name, share in wanted.items() if name not in stores and share > 0}
     if "validation" not in stores and "validation" not in drawn:
-        raise ConfigError("data: there is nothing to validate on; give data.validation, or data.split.validation above 0")
+        raise ConfigError(
+            "data: there is nothing to validate on; give data.validation, or data.split.validation above 0"
+        )
     parts = {name: Part(store, np.arange(len(store))) for name, store in stores.items()}
     if drawn:
         cut = split_by_material if split.by == "material" else split_by_frame
@@ -182,7 +184,9 @@ def _references(config: TrainConfig, train: Part) -> tuple[tuple[str, ...], Elem
         references = ElementReferences.from_mapping({"energies": config.references}, where="references")
         missing = sorted(set(elements) - {chemical_symbols[z] for z in references.elements})
         if missing:
-            raise ConfigError(f"references: there is no energy for {', '.join(missing)}, which the training frames have")
+            raise ConfigError(
+                f"references: there is no energy for {', '.join(missing)}, which the training frames have"
+            )
         return elements, references
     energies = index.energy[train.indices]
     known = np.isfinite(energies)
@@ -194,7 +198,9 @@ def _references(config: TrainConfig, train: Part) -> tuple[tuple[str, ...], Elem
     )
     unlabelled = sorted(set(elements) - {chemical_symbols[z] for z in references.elements})
     if unlabelled:
-        raise DataError(f"{train.store.folder}: no frame with {', '.join(unlabelled)} has an energy; leave those frames out")
+        raise DataError(
+            f"{train.store.folder}: no frame with {', '.join(unlabelled)} has an energy; leave those frames out"
+        )
     return elements, references
 
 

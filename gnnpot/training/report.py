@@ -59,7 +59,10 @@ def write_report(
         for name, evaluation in evaluations.items():
             figure = parity_figure(evaluation)
             if figure is not None:
-                sections += [f"<h2>Labels and predictions: {html.escape(name)}</h2>", _save(figure, folder / f"parity-{name}.png")]
+                sections += [
+                    f"<h2>Labels and predictions: {html.escape(name)}</h2>",
+                    _save(figure, folder / f"parity-{name}.png"),
+                ]
         figure = elements_figure(evaluations)
         if figure is not None:
             sections += ["<h2>Force errors by element</h2>", _save(figure, folder / "elements.png")]
@@ -171,18 +174,24 @@ def learning_figure(log_csv: Path) -> Figure | None:
         return None
     with log_csv.open(newline="") as file:
         rows = list(csv.DictReader(file))
-    panels = [("loss", "loss", 1.0), ("energy_mae", "energy MAE, meV/atom", 1e3), ("forces_mae", "force MAE, eV/Å", 1.0)]
+    panels = [
+        ("loss", "loss", 1.0),
+        ("energy_mae", "energy MAE, meV/atom", 1e3),
+        ("forces_mae", "force MAE, eV/Å", 1.0),
+    ]
     panels = [p for p in panels if len(_curve(rows, f"validation_{p[0]}", p[2])[0])]
     if not panels:
         return None
     figure = _figure(len(panels))
     for k, (name, title, factor) in enumerate(panels):
         axes = figure.add_subplot(1, len(panels), k + 1)
-        x, y = _curve(rows, f"train_{name}", factor)
+        x, y = _running_mean(*_curve(rows, f"train_{name}", factor))
         if len(x):
-            axes.plot(x, y, color="#b9c4ce", linewidth=0.8, label="training batch")
+            axes.plot(x, y, color="#9fb0c0", linewidth=1.2, label="training, running mean")
         x, y = _curve(rows, f"validation_{name}", factor)
-        axes.plot(x, y, color=COLORS[0], linewidth=1.6, marker="o" if len(x) < 30 else None, markersize=3, label="validation")
+        axes.plot(
+            x, y, color=COLORS[0], linewidth=1.6, marker="o" if len(x) < 30 else None, markersize=3, label="validation"
+        )
         axes.set(xlabel="step", ylabel=title, yscale="log")
         axes.legend(frameon=False)
         _tidy(axes)
@@ -193,6 +202,14 @@ def _curve(rows: list[dict[str, str]], column: str, factor: float) -> tuple[np.n
     points = [(int(row["step"]), factor * float(row[column])) for row in rows if row.get(column)]
     points = [(x, y) for x, y in points if np.isfinite(y) and y > 0]
     return np.array([x for x, _ in points]), np.array([y for _, y in points])
+
+
+def _running_mean(x: np.ndarray, y: np.ndarray, parts: int = 50) -> tuple[np.ndarray, np.ndarray]:
+    """Means over windows of a part of the points, which single batches scatter too much to show."""
+    width = max(len(y) // parts, 1)
+    if len(y) == 0:
+        return x, y
+    return x[width - 1 :], np.convolve(y, np.full(width, 1 / width), mode="valid")
 
 
 def _figure(panels: int = 1, width: float | None = None, height: float = 4.4) -> Figure:

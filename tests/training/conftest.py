@@ -36,18 +36,18 @@ def store(tmp_path_factory, frames):
     return write_store(frames, tmp_path_factory.mktemp("emt") / "emt.store").folder
 
 
-HDNNP = {
-    "architecture": "hdnnp",
-    "symmetry_set": {"kind": "weighted", "radial_cutoff": 4.5, "angular_cutoff": 3.5, "radial": 6, "angular": 1},
-    "hidden": [8],
-}
+@pytest.fixture(scope="session")
+def hdnnp() -> dict:
+    """The configuration of a small model."""
+    functions = {"kind": "weighted", "radial_cutoff": 4.5, "angular_cutoff": 3.5, "radial": 6, "angular": 1}
+    return {"architecture": "hdnnp", "symmetry_set": functions, "hidden": [8]}
 
 
 @pytest.fixture
-def mapping(tmp_path, store):
+def mapping(tmp_path, store, hdnnp) -> dict:
     """A run that takes a second: 27 frames, 7 steps an epoch."""
     return {
-        "model": HDNNP,
+        "model": hdnnp,
         "data": {"train": str(store), "split": {"validation": 0.25, "by": "frame"}},
         "run": str(tmp_path / "run"),
         "loss": {"kind": "huber", "delta": 0.1, "stress": 1.0},

@@ -12,12 +12,11 @@ from gnnpot.models import HDNNPConfig, build_model
 from gnnpot.potential import Potential, Prediction
 from gnnpot.training.config import LossConfig
 from gnnpot.training.loss import label_errors, loss_sums, pointwise, total_loss
-from tests.training.conftest import HDNNP
 
 
 @pytest.fixture
-def potential():
-    model = build_model(from_mapping(HDNNPConfig, {**HDNNP, "elements": ["Cu", "Ni"]}))
+def potential(hdnnp):
+    model = build_model(from_mapping(HDNNPConfig, {**hdnnp, "elements": ["Cu", "Ni"]}))
     return Potential(model, ElementReferences.from_mapping({"energies": {"Cu": -1.0, "Ni": -2.0}}))
 
 
@@ -57,7 +56,9 @@ def test_missing_labels_are_masked_and_counted(potential, frames):
     errors, known = label_errors(prediction, full), label_errors(prediction, partial)
     assert {q: x.numel() for q, x in known.items()} == {"energy": 3, "forces": 36, "stress": 18}
     torch.testing.assert_close(known["energy"], errors["energy"][1:], rtol=0, atol=0)
-    torch.testing.assert_close(known["forces"], torch.cat([errors["forces"][:12], errors["forces"][24:]]), rtol=0, atol=0)
+    torch.testing.assert_close(
+        known["forces"], torch.cat([errors["forces"][:12], errors["forces"][24:]]), rtol=0, atol=0
+    )
     frame = whole[1]
     assert errors["energy"][1].item() == pytest.approx((prediction.energy[1].item() - frame.energy) / 4, abs=1e-12)
     torch.testing.assert_close(errors["stress"][6:12], prediction.stress[1].double() - torch.tensor(frame.stress))

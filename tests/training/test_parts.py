@@ -21,7 +21,6 @@ from gnnpot.training.ema import EMA
 from gnnpot.training.evaluate import evaluate, evaluate_calculator
 from gnnpot.training.module import learning_rate
 from gnnpot.training.report import write_report
-from tests.training.conftest import HDNNP
 
 
 @pytest.mark.parametrize(
@@ -115,9 +114,9 @@ def test_a_calculator_against_its_own_labels(frames):
         evaluate_calculator(EMT(), [])
 
 
-def test_evaluation_by_hand_and_in_batches(frames):
+def test_evaluation_by_hand_and_in_batches(frames, hdnnp):
     torch.manual_seed(0)
-    model = build_model(from_mapping(HDNNPConfig, {**HDNNP, "elements": ["Cu", "Ni"]}))
+    model = build_model(from_mapping(HDNNPConfig, {**hdnnp, "elements": ["Cu", "Ni"]}))
     potential = Potential(model, ElementReferences.fit(frames)).double()
     chosen = [frames[0].with_(stress=None), frames[1].with_(forces=None), *frames[2:7]]
     evaluation = evaluate(potential, chosen)
@@ -166,7 +165,9 @@ def test_command_line(mapping, store, tmp_path):
     result = runner.invoke(app, ["train", str(path), "--set", "epochs=1", "--set", f"run={tmp_path / 'r'}", "--quiet"])
     assert result.exit_code == 0, result.output
     assert "report.html" in result.output
-    result = runner.invoke(app, ["evaluate", str(tmp_path / "r" / "model"), str(store), "--report", str(tmp_path / "e")])
+    result = runner.invoke(
+        app, ["evaluate", str(tmp_path / "r" / "model"), str(store), "--report", str(tmp_path / "e")]
+    )
     assert result.exit_code == 0, result.output
     assert "meV/atom" in result.output and (tmp_path / "e" / "report.html").exists()
     for command in ("train", "evaluate"):

@@ -62,7 +62,8 @@ def child(config, tmp_path, step, number):
     path.write_text(yaml.safe_dump(to_mapping(config)))
     return subprocess.run(
         [sys.executable, "-c", CHILD, str(path), str(step), str(int(number))],
-        capture_output=True, text=True, timeout=120, env={**os.environ, "OMP_NUM_THREADS": "1"},
+        capture_output=True, text=True, timeout=120, check=False,
+        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)},
     )  # fmt: skip
 
 
@@ -113,7 +114,7 @@ def test_every_state_resumes_to_the_same_weights(config, tmp_path, monkeypatch, 
 
 def test_a_run_learns(config):
     loss = replace(config.loss, kind="mse")
-    train(replace(config, epochs=60, validate_every=10, loss=loss))
+    train(replace(config, epochs=50, validate_every=7, loss=loss, optimizer=replace(config.optimizer, lr=0.05)))
     losses = [float(row["validation_loss"]) for row in rows(config) if row["validation_loss"]]
     assert min(losses) < losses[0] / 4
 
@@ -181,7 +182,7 @@ def test_stops_by_time_and_ends_well(config):
 
 
 def test_patience(config):
-    config = replace(config, epochs=200, patience=2, validate_every=3, optimizer=replace(config.optimizer, lr=1e-12))
+    config = replace(config, epochs=200, patience=2, validate_every=3, optimizer=replace(config.optimizer, lr=1e-30))
     train(replace(config, ema=0.0, schedule=replace(config.schedule, lr_min=0.0)))
     assert len([row for row in rows(config) if row["validation_loss"]]) < 20
 
@@ -205,7 +206,9 @@ def test_data_that_cant_be_used(config, mapping, frames, tmp_path):
     with pytest.raises(ConfigError, match="Ni is missing"):
         train(replace(config, run=tmp_path / "cu", model=replace(config.model, elements=("Cu",))))
     wrong = write_store([f.with_(stress=-f.stress) for f in frames], tmp_path / "wrong.store").folder
-    labelled = [f.with_(stress=None if k % 2 else f.stress, forces=None if k % 3 else f.forces) for k, f in enumerate(frames)]
+    labelled = [
+        f.with_(stress=None if k % 2 else f.stress, forces=None if k % 3 else f.forces) for k, f in enumerate(frames)
+    ]
     partly = write_store(labelled, tmp_path / "partly.store").folder
     train(replace(config, run=tmp_path / "partly", epochs=1, data=replace(config.data, train=partly)))
     assert FrameStore(wrong).manifest.stress_check is None
@@ -228,7 +231,7 @@ def test_m3gnet_trains(config, mapping, tmp_path):
     model = {"architecture": "m3gnet", "units": 8, "blocks": 1, "cutoff": 4.0, "three_body_cutoff": 3.0}
     config = from_mapping(TrainConfig, {**mapping, "model": model, "precision": "float32", "epochs": 2, "zbl": False})
     potential = train(config)
-    assert potential.dtype == torch.float32 and potential.elements == ("Cu", "Ni")
+    assert potential.dtype == torch.float32 and set(potential.elements) == {"Cu", "Ni"}
 
 
 def test_graphs_streamed_by_workers_are_the_same(config, tmp_path, uninterrupted):
@@ -259,3 +262,28 @@ def test_config_is_read_back(config, tmp_path):
     path = tmp_path / "config.yaml"
     path.write_text(yaml.safe_dump(to_mapping(config)))
     assert read_config(path) == config
+
+
+def test_two_processes_are_as_good_as_one(config, tmp_path, uninterrupted):
+    """Two ranks with 2 frames each take the steps of one process with 4 frames."""
+    run = tmp_path / "two"
+    two = replace(
+        config,
+        run=run,
+        batch=replace(config.batch, frames=2),
+        lightning=replace(config.lightning, accelerator="cpu", devices=2, strategy="ddp"),
+    )
+    path, script = tmp_path / "two.yaml", tmp_path / "two.py"
+    path.write_text(yaml.safe_dump(to_mapping(two)))
+    script.write_text(
+        "from gnnpot.training.config import read_config\nfrom gnnpot.training.run import train\n"
+        f"train(read_config({str(path)!r}))\n"
+    )
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
+    result = subprocess.run(
+        [sys.executable, str(script)], capture_output=True, text=True, timeout=240, env=environment, check=False
+    )
+    assert result.returncode == 0, result.stderr[-2000:]
+    single, double = weights(uninterrupted), weights(load_checkpoint(run / "model")[0])
+    for name, value in single.items():
+        torch.testing.assert_close(double[name], value, rtol=1e-7, atol=1e-9)
