@@ -1,7 +1,7 @@
 """Train HDNNP and M3GNet on Si and Mo of Zuo et al. 2020 (J. Phys. Chem. A 124, 731), and measure them on its test set.
 
     python scripts/train_mlearn.py --data ../shared/data/mlearn --minutes 20
-    python scripts/train_mlearn.py --only si-hdnnp --out runs/mlearn     # one of them; the table holds all that are there
+    python scripts/train_mlearn.py --only si-hdnnp --out runs/mlearn   # one of them; the table holds all that ended
 
 The official training frames train, but for a seeded part that chooses the best weights; the test frames are read once,
 at the end. Energies and forces only: of the stresses in these files just the diagonal can be trusted. A run that was

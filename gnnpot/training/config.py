@@ -2,8 +2,8 @@
 
     config = read_config("configs/m3gnet.yaml", overrides=["optimizer.lr=0.001", "epochs=50"])
 
-Every option has a default but `model`, `data.train` and `run`. An unknown option, a wrong type or an impossible value is
-a `ConfigError` that names the place.
+Every option has a default but `model`, `data.train` and `run`. An unknown option, a wrong type or an impossible value
+is a `ConfigError` that names the place.
 """
 
 from collections.abc import Iterable

@@ -61,8 +61,8 @@ class TrainModule(L.LightningModule):
         value = loss.item()
         if not math.isfinite(value):
             raise TrainingError(
-                f"{self.config.run}: the loss is not finite at step {self.global_step}; lower optimizer.lr or clip, and "
-                "look for frames with enormous forces"
+                f"{self.config.run}: the loss is not finite at step {self.global_step}; lower optimizer.lr or clip, "
+                "and look for frames with enormous forces"
             )
         self.metrics = {"loss": value}
         for q, error in errors.items():

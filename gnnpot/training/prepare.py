@@ -225,6 +225,7 @@ def _remember(prepared: PreparedData, path: Path) -> None:
     """Write what was prepared, or compare it with what an earlier session of the run has written."""
     summary = json.loads(json.dumps(prepared.summary()))
     if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
         write_text(path, json.dumps(summary, indent=1, ensure_ascii=False) + "\n")
         return
     before = json.loads(path.read_text())

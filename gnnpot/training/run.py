@@ -148,8 +148,8 @@ def _claim(config: TrainConfig, resume: bool) -> None:
         differ = [key for key in wanted if key not in FREE and before.get(key) != wanted[key]]
         if differ:
             raise ConfigError(
-                f"{run}: holds a run with another configuration ({', '.join(differ)}); name another folder with run, or "
-                "begin afresh with --fresh"
+                f"{run}: holds a run with another configuration ({', '.join(differ)}); name another folder with run, "
+                "or begin afresh with --fresh"
             )
     write_text(path, yaml.safe_dump(wanted, sort_keys=False, allow_unicode=True))
 

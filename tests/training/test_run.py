@@ -11,14 +11,18 @@ from dataclasses import replace
 import pytest
 import torch
 import yaml
+from ase.build import bulk
+from ase.calculators.emt import EMT
 
 from gnnpot.checkpoint import load_checkpoint
 from gnnpot.config import from_mapping, to_mapping
-from gnnpot.data import FrameStore
+from gnnpot.data import Frame, FrameStore, Provenance, write_store
 from gnnpot.errors import CheckpointError, ConfigError, DataError
-from gnnpot.training.config import TrainConfig, read_config
+from gnnpot.training.config import BatchConfig, TrainConfig, read_config
+from gnnpot.training.datamodule import GraphData
 from gnnpot.training.evaluate import evaluate
 from gnnpot.training.module import TrainingError, TrainingStopped
+from gnnpot.training.prepare import build_potential, prepare
 from gnnpot.training.run import train
 
 #: trains a run, and kills itself with the signal of argv[3] within step argv[2]
@@ -193,8 +197,6 @@ def test_a_loss_that_is_not_finite_is_one_sentence(config):
 
 
 def test_data_that_cant_be_used(config, mapping, frames, tmp_path):
-    from gnnpot.data import write_store
-
     with pytest.raises(DataError, match="no such file or store"):
         train(replace(config, data=replace(config.data, train=tmp_path / "missing")))
     bare = write_store([f.with_(energy=None) for f in frames], tmp_path / "bare.store").folder
@@ -205,13 +207,55 @@ def test_data_that_cant_be_used(config, mapping, frames, tmp_path):
         train(replace(config, run=tmp_path / "none", data=replace(config.data, split=split)))
     with pytest.raises(ConfigError, match="Ni is missing"):
         train(replace(config, run=tmp_path / "cu", model=replace(config.model, elements=("Cu",))))
-    wrong = write_store([f.with_(stress=-f.stress) for f in frames], tmp_path / "wrong.store").folder
+
+
+def test_frames_with_some_labels_train(config, frames, tmp_path):
     labelled = [
-        f.with_(stress=None if k % 2 else f.stress, forces=None if k % 3 else f.forces) for k, f in enumerate(frames)
+        f.with_(
+            stress=None if k % 2 else f.stress, forces=None if k % 3 else f.forces, energy=None if k == 5 else f.energy
+        )
+        for k, f in enumerate(frames)
     ]
     partly = write_store(labelled, tmp_path / "partly.store").folder
-    train(replace(config, run=tmp_path / "partly", epochs=1, data=replace(config.data, train=partly)))
-    assert FrameStore(wrong).manifest.stress_check is None
+    train(replace(config, epochs=1, data=replace(config.data, train=partly)))
+    counts = [
+        (int(r["train_energy_labels"]), int(r["train_forces_labels"] or 0)) for r in rows(config) if r["train_loss"]
+    ]
+    assert sum(forces for _, forces in counts) < 12 * sum(energy for energy, _ in counts)
+
+
+def test_stress_of_the_wrong_sign_is_refused(config, tmp_path):
+    right = []
+    for k in range(9):
+        atoms = bulk("Cu", "fcc", a=3.5 + 0.03 * k)
+        atoms.calc = EMT()
+        atoms.get_forces(), atoms.get_stress()
+        right.append(Frame.from_atoms(atoms, Provenance(source="eos", source_id=str(k), material_id="Cu")))
+    paths = {
+        name: write_store(some, tmp_path / name).folder
+        for name, some in (("right", right), ("wrong", [f.with_(stress=-f.stress) for f in right]))
+    }
+    config = replace(config, epochs=1)
+    train(replace(config, run=tmp_path / "r", data=replace(config.data, train=paths["right"])))
+    with pytest.raises(DataError, match="wrong sign"):
+        train(replace(config, run=tmp_path / "w", data=replace(config.data, train=paths["wrong"])))
+    unused = replace(config.loss, stress=0.0)
+    train(replace(config, run=tmp_path / "u", loss=unused, data=replace(config.data, train=paths["wrong"])))
+
+
+@pytest.mark.parametrize("cached", [True, False])
+def test_batches_by_edges(config, cached):
+    config = replace(config, epochs=1, batch=BatchConfig(max_edges=600), data=replace(config.data, cache_graphs=cached))
+    prepared = prepare(config)
+    data = GraphData(config, prepared, build_potential(config, prepared))
+    for indices in data.stream():
+        edges = sum(data.train[i].edge_index.shape[1] for i in indices)
+        assert edges <= 600 or len(indices) == 1
+    assert bool(list((config.run / "data").glob("edges-*.npy"))) is not cached
+    assert (
+        data.stream().total_steps()
+        == GraphData(config, prepared, build_potential(config, prepared)).stream().total_steps()
+    )
 
 
 def test_files_become_a_store_once(config, frames, tmp_path):
