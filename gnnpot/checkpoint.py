@@ -10,21 +10,18 @@ config classes. The card holds the sha256 of the tensors and of itself, so a cha
 import hashlib
 import json
 import logging
-import os
-import shutil
-import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors import SafetensorError
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as dump_tensors
 
 from gnnpot.config import from_mapping, to_mapping
+from gnnpot.data.files import new_folder, write_durably
 from gnnpot.data.references import ElementReferences
 from gnnpot.errors import CheckpointError, ConfigError
 from gnnpot.models import ModelConfig, ZBLConfig, build_model
@@ -69,27 +66,19 @@ class _ModelPart:
 def save_checkpoint(folder: Path | str, potential: Potential, card: Card, *, overwrite: bool = False) -> Path:
     """Write a checkpoint; the folder appears whole or not at all.
 
-    Raises `CheckpointError` if the folder exists (without `overwrite`) or can't be written (disk full, no permission).
+    Raises `CheckpointError` if the folder exists (without `overwrite`) or can't be written (disk full), `DataError`
+    if it can't be made there.
     """
     folder = Path(folder)
     if folder.exists() and not overwrite:
         raise CheckpointError(f"{folder}: exists already; choose another name or ask to overwrite")
     tensors = {name: t.detach().cpu().contiguous() for name, t in potential.state_dict().items()}
     weights = dump_tensors(tensors)
+    content = _card_content(potential, card, hashlib.sha256(weights).hexdigest())
     try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
-        try:
-            (temporary / WEIGHTS).write_bytes(weights)
-            content = _card_content(potential, card, hashlib.sha256(weights).hexdigest())
-            (temporary / CARD).write_text(json.dumps(content, indent=2) + "\n")
-            temporary.chmod(0o755)
-            if folder.exists():
-                shutil.rmtree(folder)
-            os.replace(temporary, folder)
-        except BaseException:
-            shutil.rmtree(temporary, ignore_errors=True)
-            raise
+        with new_folder(folder, overwrite=True) as partial:
+            write_durably(partial / WEIGHTS, weights)
+            write_durably(partial / CARD, (json.dumps(content, indent=2) + "\n").encode())
     except OSError as error:
         raise CheckpointError(f"{folder}: can't be written ({error.strerror}); nothing was left behind") from error
     logger.info("wrote %s", folder)
@@ -171,8 +160,3 @@ def _version() -> str:
         return version("gnnpot")
     except PackageNotFoundError:
         return "not installed"
-
-
-def parameter_count(potential: Potential) -> int:
-    """Number of trainable parameters."""
-    return sum(p.numel() for p in potential.parameters() if isinstance(p, torch.nn.Parameter))

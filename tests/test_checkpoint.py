@@ -88,7 +88,7 @@ def test_a_full_disk_leaves_nothing_behind(tmp_path, monkeypatch):
     def full(*_args):
         raise OSError(28, os.strerror(28))
 
-    monkeypatch.setattr(module.Path, "write_bytes", full)
+    monkeypatch.setattr(module, "write_durably", full)
     with pytest.raises(CheckpointError, match="No space left"):
         save_checkpoint(tmp_path / "model", make(), Card())
     assert list(tmp_path.iterdir()) == []
