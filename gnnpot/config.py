@@ -1,6 +1,6 @@
 """Strict dataclasses from plain mappings (YAML, JSON) and back.
 
-    config = from_mapping(TrainConfig, yaml.safe_load(text), where="train.yaml")
+    config = from_mapping(TrainConfig, read_yaml("train.yaml"), where="train.yaml")
     to_mapping(config)
 
 An unknown key, a wrong type or a missing value is a `ConfigError` that names the place (`train.yaml: model.cutof`) and
@@ -20,16 +20,15 @@ from gnnpot.errors import ConfigError, suggest
 T = TypeVar("T")
 
 
-def read_yaml(cls: type[T], path: Path | str) -> T:
-    """The dataclass `cls` from a YAML file."""
-    path = Path(path)
+def read_yaml(path: Path | str) -> Any:
+    """What a YAML file holds, `{}` if nothing; raises `ConfigError` if it can't be read."""
     try:
-        mapping = yaml.safe_load(path.read_text())
+        content = yaml.safe_load(Path(path).read_text())
     except OSError as error:
         raise ConfigError(f"{path}: can't be read ({error.strerror}); give the path of a YAML file") from None
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: is not valid YAML: {' '.join(str(error).split())}") from None
-    return from_mapping(cls, mapping or {}, where=str(path))
+    return {} if content is None else content
 
 
 def from_mapping(cls: type[T], mapping: Any, where: str = "config") -> T:

@@ -44,13 +44,3 @@ def stress_from_voigt(voigt: np.ndarray) -> np.ndarray:
     for k, (i, j) in enumerate(VOIGT):
         full[..., i, j] = full[..., j, i] = voigt[..., k]
     return full
-
-
-def stress_from_vasp_kbar(stress: np.ndarray) -> np.ndarray:
-    """VASP's tensor `[3, 3]` in kbar, positive under compression, to Voigt eV/Å³ in gnnpot's sign."""
-    return stress_to_voigt(-KBAR * np.asarray(stress, dtype=float))
-
-
-def stress_from_virial(virial: np.ndarray, volume: float) -> np.ndarray:
-    """A virial `[3, 3]` = -dE/dε in eV to Voigt stress in eV/Å³ of a cell of `volume` Å³."""
-    return stress_to_voigt(-np.asarray(virial, dtype=float) / volume)

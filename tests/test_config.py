@@ -52,9 +52,9 @@ def test_what_is_wrong_is_said(change, message):
 def test_yaml(tmp_path):
     path = tmp_path / "a.yaml"
     path.write_text("model: {architecture: m3gnet}\nrate: 1e-3\n")
-    assert read_yaml(Options, path).rate == 1e-3
+    assert from_mapping(Options, read_yaml(path)).rate == 1e-3
     path.write_text("model: [\n")
     with pytest.raises(ConfigError, match="not valid YAML"):
-        read_yaml(Options, path)
+        read_yaml(path)
     with pytest.raises(ConfigError, match="can't be read"):
-        read_yaml(Options, tmp_path / "none.yaml")
+        read_yaml(tmp_path / "none.yaml")

@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 import yaml
 
-from gnnpot.config import from_mapping
+from gnnpot.config import from_mapping, read_yaml
 from gnnpot.data.readers import RecordOptions
 from gnnpot.errors import ConfigError
 from gnnpot.models import ModelConfig
@@ -250,14 +250,7 @@ class TrainConfig:
 
 def read_config(path: Path | str, overrides: Iterable[str] = ()) -> TrainConfig:
     """The configuration of a YAML file, with `key.key=value` laid over it; values are read as YAML."""
-    path = Path(path)
-    try:
-        mapping = yaml.safe_load(path.read_text())
-    except OSError as error:
-        raise ConfigError(f"{path}: can't be read ({error.strerror}); give the path of a YAML file") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: is not valid YAML: {' '.join(str(error).split())}") from None
-    mapping = {} if mapping is None else mapping
+    mapping = read_yaml(path)
     for override in overrides:
         _override(mapping, override)
     return from_mapping(TrainConfig, mapping, where=str(path))
