@@ -41,9 +41,11 @@ class Card:
     name: str = ""
     description: str = ""
     licence: str = ""
-    #: data set, functional, +U, energy reference
     training_data: str = ""
+    #: functional, +U
     functional: str = ""
+    #: what energies mean: raw DFT totals, or corrected how
+    energy_reference: str = ""
     #: sha256 of the manifest of the data it was trained on
     data_manifest_sha256: str = ""
     #: measured errors, e.g. {"test": {"energy_mae_per_atom": 0.004, ...}}; eV, eV/Å, eV/Å³
