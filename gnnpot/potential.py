@@ -37,7 +37,7 @@ from torch import Tensor, nn
 from gnnpot.data.frame import Frame
 from gnnpot.data.references import ElementReferences
 from gnnpot.graphs import Graph, build_graph
-from gnnpot.models.base import EnergyModel, check_elements
+from gnnpot.models.base import EnergyModel, check_elements, edge_gradient
 from gnnpot.units import VOIGT
 
 
@@ -117,50 +117,62 @@ class Potential(nn.Module):
     def forward(
         self, graph: Graph, *, forces: bool = True, stress: bool = True, virials: bool = False, training: bool = False
     ) -> Prediction:
-        """Equations (1) to (4) for a graph or a batch of graphs; `training` keeps what a loss needs to differentiate.
+        """Equations (1) to (4) for a graph or a batch of graphs.
 
-        `energy` is differentiable with respect to the parameters in any case; forces and stress only with `training`.
+        With `training`, everything is differentiable with respect to the parameters, as a loss needs it; without it,
+        only the energy is, and that only if nothing else is asked for.
         """
         with_gradient = forces or stress or virials
-        edge_vectors = graph.edge_vectors.to(self.dtype)
-        if with_gradient:
-            edge_vectors = edge_vectors.detach().requires_grad_()
         # a shallow copy, so that the caller's graph stays as it was
-        graph = graph.clone_with_edge_vectors(edge_vectors)
-        with torch.set_grad_enabled(with_gradient or torch.is_grad_enabled()):
-            energies, magmoms = self._atomic_energies(graph)
-            batch = _batch(graph)
-            energy = energies.new_zeros(graph.cell.shape[0]).index_add(0, batch, energies)
+        graph = graph.clone_with_edge_vectors(graph.edge_vectors.to(self.dtype))
         if not with_gradient:
-            return Prediction(energy=energy, energies=energies, magmoms=magmoms)
-        gradient = edge_gradient(energy, edge_vectors, training)
-        if not training:
-            energy, energies = energy.detach(), energies.detach()
-            magmoms = None if magmoms is None else magmoms.detach()
-            edge_vectors = edge_vectors.detach()
-        return Prediction(
-            energy=energy,
-            energies=energies,
-            forces=forces_from_edges(gradient, graph) if forces else None,
-            stress=stress_from_edges(gradient, edge_vectors, graph) if stress else None,
-            virials=virials_from_edges(gradient, edge_vectors, graph) if virials else None,
-            magmoms=magmoms,
-        )
+            return self._prediction(graph, *self._energies(graph))
+        if training:
+            graph.edge_vectors = graph.edge_vectors.detach().requires_grad_()
+            with torch.enable_grad():
+                energies, magmoms = self._energies(graph)
+                gradient = edge_gradient(energies.sum(), graph.edge_vectors, create_graph=True)
+        else:
+            energies, magmoms, gradient = self._energies_and_gradient(graph)
+        return self._prediction(graph, energies, magmoms, gradient, forces, stress, virials)
 
-    def _atomic_energies(self, graph: Graph) -> tuple[Tensor, Tensor | None]:
+    def _energies(self, graph: Graph) -> tuple[Tensor, Tensor | None]:
+        """Energies of the atoms, eq. (1), [N] eV, and their magnetic moments."""
         output = self.model(graph)
         energies = self.energy_scale * output.energies.double() + self.reference_energies[graph.numbers]
         for term in self.terms:
             energies = energies + term(graph).energies.double()
         return energies, output.magmoms
 
+    def _energies_and_gradient(self, graph: Graph) -> tuple[Tensor, Tensor | None, Tensor]:
+        """The same and g_e, [E, 3], by the models' fast forms."""
+        output, gradient = self.model.energies_and_gradient(graph)
+        energies = self.energy_scale * output.energies.double() + self.reference_energies[graph.numbers]
+        gradient = self.energy_scale.to(gradient.dtype) * gradient
+        for term in self.terms:
+            more, more_gradient = term.energies_and_gradient(graph)
+            energies, gradient = energies + more.energies.double(), gradient + more_gradient
+        return energies, output.magmoms, gradient
 
-def edge_gradient(energy: Tensor, edge_vectors: Tensor, training: bool) -> Tensor:
-    """g_e = dE/dr_e, [E, 3]; zeros for a structure without edges."""
-    if edge_vectors.shape[0] == 0 or not energy.requires_grad:
-        return torch.zeros_like(edge_vectors)
-    (gradient,) = torch.autograd.grad(energy.sum(), edge_vectors, create_graph=training, allow_unused=True)
-    return torch.zeros_like(edge_vectors) if gradient is None else gradient
+    def _prediction(
+        self,
+        graph: Graph,
+        energies: Tensor,
+        magmoms: Tensor | None,
+        gradient: Tensor | None = None,
+        forces: bool = False,
+        stress: bool = False,
+        virials: bool = False,
+    ) -> Prediction:
+        vectors = graph.edge_vectors
+        return Prediction(
+            energy=energies.new_zeros(graph.cell.shape[0]).index_add(0, _batch(graph), energies),
+            energies=energies,
+            forces=forces_from_edges(gradient, graph) if forces else None,
+            stress=stress_from_edges(gradient, vectors, graph) if stress else None,
+            virials=virials_from_edges(gradient, vectors, graph) if virials else None,
+            magmoms=magmoms,
+        )
 
 
 def forces_from_edges(gradient: Tensor, graph: Graph) -> Tensor:

@@ -51,12 +51,32 @@ class EnergyModel(nn.Module):
         """Energies of the atoms, in units of the potential's `energy_scale`."""
         raise NotImplementedError
 
+    def energies_and_gradient(self, graph: Graph) -> tuple[AtomicOutput, Tensor]:
+        """`forward` and the edge gradient Σ_i dE_i/dr_e, [E, 3], without anything that a loss could differentiate.
+
+        Models with a fast form override this; it agrees with the derivative of `forward`, taken here.
+        """
+        vectors = graph.edge_vectors.detach().requires_grad_()
+        with torch.enable_grad():
+            output = self(graph.clone_with_edge_vectors(vectors))
+            gradient = edge_gradient(output.energies.sum(), vectors, create_graph=False)
+        magmoms = None if output.magmoms is None else output.magmoms.detach()
+        return AtomicOutput(output.energies.detach(), magmoms), gradient
+
     def fit_statistics(self, graphs: Iterable[Graph]) -> None:
         """Set what the model takes from the training data before training (scalings); most models take nothing."""
 
     def species(self, numbers: Tensor) -> Tensor:
         """Index of each atom's element in `elements`, [N]."""
         return self.element_index[numbers]
+
+
+def edge_gradient(energy: Tensor, edge_vectors: Tensor, *, create_graph: bool) -> Tensor:
+    """dE/dr_e, [E, 3]; zeros for edges that the energy does not depend on."""
+    if edge_vectors.shape[0] == 0 or not energy.requires_grad:
+        return torch.zeros_like(edge_vectors)
+    (gradient,) = torch.autograd.grad(energy, edge_vectors, create_graph=create_graph, allow_unused=True)
+    return torch.zeros_like(edge_vectors) if gradient is None else gradient
 
 
 def check_elements(numbers: Iterable[int], elements: Iterable[str], where: str) -> None:

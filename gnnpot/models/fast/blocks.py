@@ -1,5 +1,6 @@
 """Atoms in blocks: what belongs to one block's edges stays in the processor's caches while it is worked on."""
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -61,18 +62,16 @@ class Buffers:
     """Memory that is used again from call to call, so that the system need not hand out fresh pages each time."""
 
     def __init__(self) -> None:
-        self._free: dict[torch.dtype, list[Tensor]] = {}
+        self._free: dict[tuple[int, torch.dtype], list[Tensor]] = {}
 
     def take(self, *shape: int, dtype: torch.dtype) -> Tensor:
         """An array with anything in it; `give` it back when done."""
-        size = int(np.prod(shape))
-        free = self._free.setdefault(dtype, [])
-        fits = [k for k, buffer in enumerate(free) if size <= buffer.numel() <= 2 * size + 1024]
-        buffer = free.pop(fits[0]) if fits else torch.empty(size + size // 8, dtype=dtype)
-        return buffer[:size].view(shape)
+        size = math.prod(shape)
+        free = self._free.setdefault((size, dtype), [])
+        buffer = free.pop() if free else torch.empty(size, dtype=dtype)
+        return buffer.view(shape)
 
     def give(self, *arrays: Tensor) -> None:
         """Hand arrays of `take` back."""
         for array in arrays:
-            whole = array._base if array._base is not None else array
-            self._free.setdefault(array.dtype, []).append(whole)
+            self._free.setdefault((array.numel(), array.dtype), []).append(array.view(-1))

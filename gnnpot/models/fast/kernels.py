@@ -4,32 +4,37 @@
 with where its arguments were.
 """
 
+import math
+
 import numpy as np
 from llvmlite import ir
 from numba import njit, prange, types
 from numba.extending import intrinsic, overload
 
-FAST = {"reassoc", "contract", "nsz", "arcp"}
+#: no "reassoc": it would undo the rounding in `_sigmoid`
+FAST = {"contract", "nsz", "arcp"}
 
 
 @intrinsic
-def _float32_of_bits(typing_context, bits):  # noqa: ANN001, ANN202
-    """The float32 with the bit pattern of an int32."""
+def _bits(typing_context, number):  # noqa: ANN001, ANN202
+    """The bit pattern of a float32 or float64, as an integer of its size."""
+    size, integer = (32, types.int32) if number == types.float32 else (64, types.int64)
 
     def generate(context, builder, signature, arguments):  # noqa: ANN001, ANN202
-        return builder.bitcast(arguments[0], ir.FloatType())
+        return builder.bitcast(arguments[0], ir.IntType(size))
 
-    return types.float32(types.int32), generate
+    return integer(number), generate
 
 
 @intrinsic
-def _float64_of_bits(typing_context, bits):  # noqa: ANN001, ANN202
-    """The float64 with the bit pattern of an int64."""
+def _float_of_bits(typing_context, bits):  # noqa: ANN001, ANN202
+    """The float32 or float64 with the bit pattern of an integer of its size."""
+    kind, number = (ir.FloatType(), types.float32) if bits == types.int32 else (ir.DoubleType(), types.float64)
 
     def generate(context, builder, signature, arguments):  # noqa: ANN001, ANN202
-        return builder.bitcast(arguments[0], ir.DoubleType())
+        return builder.bitcast(arguments[0], kind)
 
-    return types.float64(types.int64), generate
+    return number(bits), generate
 
 
 def _sigmoid(x):  # noqa: ANN001, ANN202 - numba fills it in for float32 and float64
@@ -38,34 +43,40 @@ def _sigmoid(x):  # noqa: ANN001, ANN202 - numba fills it in for float32 and flo
 
 @overload(_sigmoid, inline="always")
 def _sigmoid_of_type(x):  # noqa: ANN001, ANN202
-    """σ(x) = 1/(1 + exp(-x)), exp(y) = 2^k exp(r), |r| <= ½ ln 2, by Taylor series, so that loops over it vectorise."""
-    if x == types.float32:
-        f = np.float32
-        one, half, limit, per_ln2, bias, shift = f(1), f(0.5), f(87), f(1 / np.log(2)), np.int32(127), np.int32(23)
-        # ln 2 in two parts: the first has so few digits that its product with k is exact
-        ln2, ln2_rest = f(0.693359375), f(np.log(2) - 0.693359375)
-        c2, c3, c4, c5, c6, c7 = (f(1 / n) for n in range(2, 8))
+    """σ(x) = 1/(1 + exp(-x)), exp(y) = 2^k exp(r), |r| <= ½ ln 2, by Taylor series, so that loops over it vectorise.
+
+    Adding and taking away 1.5 · 2^(bits of the fraction) rounds y/ln 2 to the integer k, which then stands in the
+    lowest bits; shifted to where the exponent is, it makes 2^k. ln 2 is taken in two parts, the first with so few
+    digits that its product with k is exact.
+    """
+    single = x == types.float32
+    f, integer, fraction = (np.float32, np.int32, 23) if single else (np.float64, np.int64, 52)
+    limit, one, per_ln2, rounder = f(87 if single else 700), f(1), f(1 / math.log(2)), f(1.5 * 2**fraction)
+    ln2 = f(0.693359375)
+    ln2_rest = f(-2.121944400546905827679e-4)
+    shift, exponent_of_one = integer(fraction), integer(np.array(1, f).view(integer))
+    a0, a1, a2, a3, a4, a5, a6, a7 = (f(1 / math.factorial(n)) for n in range(8))
+    if single:
 
         def sigmoid32(x):  # noqa: ANN001, ANN202
             y = min(max(-x, -limit), limit)
-            k = np.int32(y * per_ln2 + (half if y > 0 else -half))
+            t = y * per_ln2 + rounder
+            k = t - rounder
             r = y - k * ln2 - k * ln2_rest
-            p = one + r * c4 * (one + r * c5 * (one + r * c6 * (one + r * c7)))
-            p = one + r * (one + r * c2 * (one + r * c3 * p))
-            return one / (one + p * _float32_of_bits((k + bias) << shift))
+            p = (((((a6 * r + a5) * r + a4) * r + a3) * r + a2) * r + a1) * r + a0
+            return one / (one + p * _float_of_bits(integer((_bits(t) << shift) + exponent_of_one)))
 
         return sigmoid32
-    long_ln2 = float(np.float32(np.log(2)))
-    long_rest = float(np.log(2)) - long_ln2
+    a8, a9, a10, a11, a12, a13 = (1 / math.factorial(n) for n in range(8, 14))
 
     def sigmoid64(x):  # noqa: ANN001, ANN202
-        y = min(max(-x, -700.0), 700.0)
-        k = np.int64(y / 0.6931471805599453 + (0.5 if y > 0 else -0.5))
-        r = y - k * long_ln2 - k * long_rest
-        p = 1 + r / 10 * (1 + r / 11 * (1 + r / 12 * (1 + r / 13)))
-        p = 1 + r / 6 * (1 + r / 7 * (1 + r / 8 * (1 + r / 9 * p)))
-        p = 1 + r * (1 + r / 2 * (1 + r / 3 * (1 + r / 4 * (1 + r / 5 * p))))
-        return 1 / (1 + p * _float64_of_bits((k + 1023) << 52))
+        y = min(max(-x, -limit), limit)
+        t = y * per_ln2 + rounder
+        k = t - rounder
+        r = y - k * ln2 - k * ln2_rest
+        p = ((((((a13 * r + a12) * r + a11) * r + a10) * r + a9) * r + a8) * r + a7) * r + a6
+        p = (((((p * r + a5) * r + a4) * r + a3) * r + a2) * r + a1) * r + a0
+        return one / (one + p * _float_of_bits(integer((_bits(t) << shift) + exponent_of_one)))
 
     return sigmoid64
 
