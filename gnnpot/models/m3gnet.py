@@ -14,6 +14,7 @@ it is a sum over the edges of an atom, projected back on each edge, at a cost li
 """
 
 import math
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -22,8 +23,9 @@ from e3nn import o3
 from torch import Tensor, nn
 
 from gnnpot.graphs import Graph
-from gnnpot.models.base import AtomicOutput, EnergyModel
+from gnnpot.models.base import AtomicOutput, EnergyModel, edge_gradient
 from gnnpot.models.basis import SmoothBesselBasis, SphericalBesselBasis, polynomial_cutoff, zonal_harmonics
+from gnnpot.models.fast.m3gnet import FastM3GNet
 from gnnpot.models.layers import EdgeLinear, GatedMLP, scatter_sum
 
 
@@ -77,9 +79,7 @@ class ThreeBody(nn.Module):
     def forward(self, nodes: Tensor, edges: Tensor, close: "CloseEdges") -> Tensor:
         weights = torch.sigmoid(self.atom(nodes)).index_select(0, close.neighbor) * close.radial
         # moments of each atom: Σ_k of weights (l, n) times Y_lm
-        mixed = [
-            self._project(weights[:, l * self.max_n : (l + 1) * self.max_n], close, l) for l in range(self.max_l)
-        ]
+        mixed = [self._project(weights[:, l * self.max_n : (l + 1) * self.max_n], close, l) for l in range(self.max_l)]
         return edges.index_add(0, close.edges, self.bond(torch.cat(mixed, -1) * close.envelope[:, None]))
 
     def _project(self, weights: Tensor, close: "CloseEdges", l: int) -> Tensor:
@@ -125,8 +125,8 @@ class CloseEdges:
 class GraphConvolution(nn.Module):
     """Graph convolution, eqs. 7 and 8, without a global state:
 
-        e'_ij = e_ij + φ_e(v_i ⊕ v_j ⊕ e_ij) ⊙ W_e⁰ h(r_ij)
-        v'_i  = v_i + Σ_j φ'_e(v_i ⊕ v_j ⊕ e'_ij) ⊙ W_e⁰' h(r_ij)
+    e'_ij = e_ij + φ_e(v_i ⊕ v_j ⊕ e_ij) ⊙ W_e⁰ h(r_ij)
+    v'_i  = v_i + Σ_j φ'_e(v_i ⊕ v_j ⊕ e'_ij) ⊙ W_e⁰' h(r_ij)
     """
 
     def __init__(self, units: int, radial: int) -> None:
@@ -160,21 +160,52 @@ class M3GNet(EnergyModel):
         self.edge_embedding = nn.Linear(radial, units)
         self.three_body = nn.ModuleList(ThreeBody(config) for _ in range(config.blocks))
         self.convolutions = nn.ModuleList(GraphConvolution(units, radial) for _ in range(config.blocks))
+        self._fast: FastM3GNet | None = None
         self.readout = GatedMLP([units, units, units, units, 1], activate_last=False)
 
     def forward(self, graph: Graph) -> AtomicOutput:
+        return AtomicOutput(self._energies(graph, self))
+
+    def steps(self, model: "M3GNet", edge_index: Tensor, atoms: int) -> Iterable[tuple[ThreeBody, GraphConvolution]]:  # noqa: ARG002
+        """The three-body step and the convolution of each block."""
+        return zip(self.three_body, self.convolutions, strict=True)
+
+    def energies_and_gradient(self, graph: Graph) -> tuple[AtomicOutput, Tensor]:
+        if graph.edge_vectors.device.type != "cpu":
+            return super().energies_and_gradient(graph)
+        vectors = graph.edge_vectors.detach()
+        if self._fast is None:
+            self._fast = FastM3GNet(self)
+        # what lies beyond the cutoff costs as much as what lies within
+        inside = torch.nonzero(vectors.square().sum(-1) < self.cutoff**2).squeeze(-1)
+        near = graph.clone_with_edge_vectors(vectors.index_select(0, inside).requires_grad_())
+        near.edge_index = graph.edge_index.index_select(1, inside)
+        with torch.enable_grad():
+            energies = self._energies(near, self._fast)
+            gradient = edge_gradient(energies.sum(), near.edge_vectors, create_graph=False)
+        return AtomicOutput(energies.detach()), torch.zeros_like(vectors).index_copy_(0, inside, gradient)
+
+    def _energies(self, graph: Graph, form: "M3GNet | FastM3GNet") -> Tensor:
+        """Energies of the atoms; the bases and the steps are those of `form`."""
         vectors, edge_index = graph.edge_vectors, graph.edge_index
         distances = torch.linalg.vector_norm(vectors, dim=-1)
-        radial = self.radial_basis(distances)
+        radial = form.radial_basis(distances)
         nodes = self.node_embedding(self.species(graph.numbers))
         edges = nn.functional.silu(self.edge_embedding(radial))
-        close = self.close_edges(vectors, distances, edge_index, len(nodes))
-        for three_body, convolution in zip(self.three_body, self.convolutions, strict=True):
+        close = self.close_edges(vectors, distances, edge_index, len(nodes), form.three_body_basis)
+        for three_body, convolution in form.steps(self, edge_index, len(nodes)):
             edges = three_body(nodes, edges, close)
             nodes, edges = convolution(nodes, edges, radial, edge_index)
-        return AtomicOutput(self.readout(nodes).squeeze(-1))
+        return self.readout(nodes).squeeze(-1)
 
-    def close_edges(self, vectors: Tensor, distances: Tensor, edge_index: Tensor, atoms: int) -> CloseEdges:
+    def close_edges(
+        self,
+        vectors: Tensor,
+        distances: Tensor,
+        edge_index: Tensor,
+        atoms: int,
+        three_body_basis: Callable[[Tensor], Tensor] | None = None,
+    ) -> CloseEdges:
         """What the three-body steps need of the edges within the three-body cutoff."""
         close = torch.nonzero(distances.detach() < self.config.three_body_cutoff).squeeze(-1)
         centre, neighbor = edge_index.index_select(1, close)
@@ -184,5 +215,5 @@ class M3GNet(EnergyModel):
         harmonics = o3.spherical_harmonics(
             list(range(self.config.max_l)), directions, normalize=False, normalization="integral"
         )
-        radial = self.three_body_basis(r) * envelope[:, None]
+        radial = (three_body_basis or self.three_body_basis)(r) * envelope[:, None]
         return CloseEdges(atoms, close, centre, neighbor, directions, envelope, radial, harmonics)

@@ -29,13 +29,13 @@ class Block:
         return len(self.centre)
 
 
-def blocks_of(edge_index: Tensor, atoms: int, size: int = BLOCK_EDGES) -> list[Block]:
-    """Blocks of about `size` edges; `edge_index` [2, E] is sorted by centre."""
+def blocks_of(edge_index: Tensor, atoms: int, size: int | None = None) -> list[Block]:
+    """Blocks of about `size` (`BLOCK_EDGES`) edges; `edge_index` [2, E] is sorted by centre."""
     centre, neighbor = (row.numpy() for row in edge_index)
     starts = np.searchsorted(centre, np.arange(atoms + 1))
     blocks, first = [], 0
     while first < atoms:
-        last = max(first + 1, int(np.searchsorted(starts, starts[first] + size, side="right")) - 1)
+        last = max(first + 1, int(np.searchsorted(starts, starts[first] + (size or BLOCK_EDGES), side="right")) - 1)
         blocks.append(_block(first, min(last, atoms), starts, centre, neighbor))
         first = blocks[-1].atoms.stop
     return blocks
@@ -63,6 +63,9 @@ class Buffers:
 
     def __init__(self) -> None:
         self._free: dict[tuple[int, torch.dtype], list[Tensor]] = {}
+
+    def __deepcopy__(self, memo: dict) -> "Buffers":
+        return Buffers()
 
     def take(self, *shape: int, dtype: torch.dtype) -> Tensor:
         """An array with anything in it; `give` it back when done."""

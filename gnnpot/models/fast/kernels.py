@@ -143,6 +143,35 @@ def gated_sum(value, gate, weight, starts, out):
 
 
 @njit(parallel=True, fastmath=FAST, cache=True)
+def gated_add(gates, index, out):
+    """out[index] += y = silu(v) σ(g) for (v | g) in the rows of `gates`, which become (∂y/∂v | ∂y/∂g).
+
+    No index twice: rows are written side by side.
+    """
+    units = out.shape[1]
+    for row in prange(gates.shape[0]):
+        i = index[row]
+        for u in range(units):
+            v = gates[row, u]
+            s, t = _sigmoid(v), _sigmoid(gates[row, units + u])
+            h = v * s
+            out[i, u] += h * t
+            gates[row, u] = (s + h * (1 - s)) * t
+            gates[row, units + u] = h * t * (1 - t)
+
+
+@njit(parallel=True, fastmath=FAST, cache=True)
+def gather_multiply(gradient, index, gates):
+    """(v | g) *= gradient[index], the backward pass of `gated_add`."""
+    units = gradient.shape[1]
+    for row in prange(gates.shape[0]):
+        i = index[row]
+        for u in range(units):
+            gates[row, u] *= gradient[i, u]
+            gates[row, units + u] *= gradient[i, u]
+
+
+@njit(parallel=True, fastmath=FAST, cache=True)
 def spread(gradient, derivatives, centre):
     """d[k, e] *= g[centre of e] for the three arrays of derivatives, [3, M, u]."""
     for row in prange(derivatives.shape[1]):

@@ -1,13 +1,61 @@
 """Fast form of M3GNet's graph convolution: both gated updates of a block of atoms, and their derivative by hand."""
 
-from typing import Any
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
 from gnnpot.models.fast import kernels
-from gnnpot.models.fast.blocks import Block, Buffers
+from gnnpot.models.fast.blocks import Block, Buffers, blocks_of
+from gnnpot.models.fast.tables import Table
+from gnnpot.models.fast.three_body import FastThreeBody
 from gnnpot.models.layers import GatedMLP
+
+if TYPE_CHECKING:
+    from gnnpot.models.m3gnet import CloseEdges, M3GNet, ThreeBody
+
+
+class FastM3GNet:
+    """The parts of an M3GNet that its fast form replaces: bases by tables, steps by those of this module."""
+
+    def __init__(self, model: "M3GNet") -> None:
+        self.radial_basis = Table(model.radial_basis, model.cutoff)
+        self.three_body_basis = Table(model.three_body_basis, model.config.three_body_cutoff)
+        self.buffers = Buffers()
+
+    def steps(self, model: "M3GNet", edge_index: Tensor, atoms: int) -> Iterator[tuple[Callable, Callable]]:
+        """The three-body step and the convolution of each block, for graphs with these edges."""
+        blocks = blocks_of(edge_index, atoms)
+        for three_body, convolution in zip(model.three_body, model.convolutions, strict=True):
+            updates = tuple(
+                GatedUpdate(mlp, weight)
+                for mlp, weight in (
+                    (convolution.edge_update, convolution.edge_weight),
+                    (convolution.node_update, convolution.node_weight),
+                )
+            )
+            yield partial(_three_body, three_body), partial(_convolution, updates, blocks, self.buffers)
+
+
+def _three_body(step: "ThreeBody", nodes: Tensor, edges: Tensor, close: "CloseEdges") -> Tensor:
+    weights = torch.sigmoid(step.atom(nodes))
+    return FastThreeBody.apply(
+        weights, edges, close.radial, close.envelope, close.harmonics, step.bond.first.weight, close
+    )
+
+
+def _convolution(
+    updates: tuple["GatedUpdate", "GatedUpdate"],
+    blocks: list[Block],
+    buffers: Buffers,
+    nodes: Tensor,
+    edges: Tensor,
+    radial: Tensor,
+    edge_index: Tensor,  # noqa: ARG001 - the blocks hold it
+) -> tuple[Tensor, Tensor]:
+    return FastConvolution.apply(nodes, edges, radial, updates, blocks, buffers)
 
 
 class GatedUpdate:

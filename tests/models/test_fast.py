@@ -1,0 +1,91 @@
+"""Fast forms agree with the reference forms that PyTorch differentiates."""
+
+import copy
+
+import numpy as np
+import pytest
+import torch
+from ase import Atoms
+from ase.build import bulk, molecule
+from torch_geometric.data import Batch
+
+from gnnpot.data.frame import Frame
+from gnnpot.graphs import build_graph
+from gnnpot.models import M3GNetConfig, build_model
+from gnnpot.models.base import EnergyModel
+from gnnpot.models.fast import blocks, kernels
+from gnnpot.models.fast.tables import Table
+
+CONFIGS = {
+    "m3gnet": M3GNetConfig(elements=("H", "O", "Si", "Cu"), units=16, radial_basis="spherical_bessel"),
+    "m3gnet, smooth": M3GNetConfig(elements=("H", "O", "Si", "Cu"), units=8, max_l=4, max_n=2, blocks=2),
+}
+
+
+def structures() -> dict[str, Atoms]:
+    crystal = bulk("Si", cubic=True).repeat((2, 1, 1))
+    crystal.rattle(0.1, seed=1)
+    water = molecule("H2O", vacuum=4.0)
+    small = bulk("Cu")
+    small.set_cell(small.cell.array @ (np.eye(3) + 0.03 * np.random.default_rng(0).standard_normal((3, 3))), True)
+    return {"crystal": crystal, "molecule": water, "many images": small, "atom": Atoms("O")}
+
+
+@pytest.mark.parametrize("structure", structures())
+@pytest.mark.parametrize("name", CONFIGS)
+def test_agrees_with_the_reference(name, structure):
+    torch.manual_seed(0)
+    model = build_model(CONFIGS[name]).double()
+    # a graph that reaches further than the model
+    graph = build_graph(Frame.from_atoms(structures()[structure]), model.cutoff + 0.7, model.three_body_cutoff)
+    compare(model, graph, 1e-10)
+    graph.edge_vectors = graph.edge_vectors.float()
+    compare(model.float(), graph, 2e-5)
+
+
+def compare(model: EnergyModel, graph, tolerance: float) -> None:
+    output, gradient = model.energies_and_gradient(graph)
+    reference, expected = EnergyModel.energies_and_gradient(model, graph)
+    scale = max(1e-3, float(expected.abs().max())) if expected.numel() else 1.0
+    assert torch.allclose(output.energies, reference.energies, rtol=tolerance, atol=tolerance)
+    assert torch.allclose(gradient, expected, rtol=0, atol=tolerance * scale)
+    if reference.magmoms is not None:
+        assert torch.allclose(output.magmoms, reference.magmoms, rtol=tolerance, atol=tolerance)
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_blocks_and_batches_and_buffers_change_nothing(name, monkeypatch):
+    torch.manual_seed(0)
+    model = build_model(CONFIGS[name]).double()
+    graphs = [build_graph(Frame.from_atoms(s), model.cutoff, model.three_body_cutoff) for s in structures().values()]
+    batch = Batch.from_data_list(graphs)
+    whole, gradient = model.energies_and_gradient(batch)
+    monkeypatch.setattr(blocks, "BLOCK_EDGES", 37)
+    for _ in range(2):
+        parts, part_gradient = copy.deepcopy(model).energies_and_gradient(batch)
+        assert torch.allclose(whole.energies, parts.energies, rtol=0, atol=1e-12)
+        assert torch.allclose(gradient, part_gradient, rtol=0, atol=1e-12)
+    compare(model, batch, 1e-10)
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 3e-7), (torch.float64, 1e-15)])
+def test_silu_and_its_derivative(dtype, tolerance):
+    x = torch.linspace(-800, 800, 40001, dtype=dtype).view(-1, 1)
+    x = torch.cat([x, torch.linspace(-20, 20, 4001, dtype=dtype).view(-1, 1)]).contiguous()
+    exact = x.double().clone().requires_grad_()
+    expected = torch.nn.functional.silu(exact)
+    (slope,) = torch.autograd.grad(expected.sum(), exact)
+    value = torch.empty_like(x)
+    kernels.silu(x.numpy(), value.numpy())
+    assert torch.allclose(value.double(), expected, rtol=tolerance, atol=tolerance)
+    assert torch.allclose(x.double(), slope, rtol=tolerance, atol=8 * tolerance)
+
+
+def test_a_table_is_its_functions():
+    functions = lambda r: torch.stack([torch.sin(3 * r), torch.exp(-r)], 1)  # noqa: E731
+    table = Table(functions, 5.0)
+    r = torch.linspace(0.01, 5.0, 777, dtype=torch.float64).requires_grad_()
+    assert torch.allclose(table(r), functions(r), rtol=0, atol=1e-12)
+    weights = torch.tensor([1.0, -2.0], dtype=torch.float64)
+    found, expected = (torch.autograd.grad((f(r) @ weights).sum(), r)[0] for f in (table, functions))
+    assert torch.allclose(found, expected, rtol=0, atol=3e-9)
