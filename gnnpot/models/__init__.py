@@ -6,14 +6,15 @@ A new architecture is a file here, and a line in `ModelConfig` and `_MODELS`.
 """
 
 from gnnpot.models.base import AtomicOutput, EnergyModel
+from gnnpot.models.chgnet import CHGNet, CHGNetConfig
 from gnnpot.models.hdnnp import HDNNP, HDNNPConfig
 from gnnpot.models.m3gnet import M3GNet, M3GNetConfig
 from gnnpot.models.zbl import ZBL, ZBLConfig
 
 #: Told apart by their field `architecture`.
-ModelConfig = M3GNetConfig | HDNNPConfig
+ModelConfig = M3GNetConfig | CHGNetConfig | HDNNPConfig
 
-_MODELS = {M3GNetConfig: M3GNet, HDNNPConfig: HDNNP, ZBLConfig: ZBL}
+_MODELS = {M3GNetConfig: M3GNet, CHGNetConfig: CHGNet, HDNNPConfig: HDNNP, ZBLConfig: ZBL}
 
 
 def build_model(config: ModelConfig | ZBLConfig) -> EnergyModel:
@@ -24,6 +25,8 @@ def build_model(config: ModelConfig | ZBLConfig) -> EnergyModel:
 __all__ = [
     "ZBL",
     "AtomicOutput",
+    "CHGNet",
+    "CHGNetConfig",
     "EnergyModel",
     "HDNNP",
     "HDNNPConfig",

@@ -6,54 +6,63 @@ import torch
 from torch import Tensor, nn
 
 
-class EdgeLinear(nn.Module):
-    """A linear layer on (v_i | v_j | e_ij) without building the concatenation:
+class GatherLinear(nn.Module):
+    """A linear layer on concatenated rows that come from different places, without building the concatenation:
 
-        y_e = W_c v_i + W_n v_j + W_e e_ij + b
+        y_e = Σ_k W_k (x_k)[index_k(e)] + b
 
-    The products with v are done once an atom instead of once an edge, and the sum is the same.
-    Shapes: v [N, n], e [E, m], `edge_index` [2, E]; y [E, out].
+    The product with x_k is done once for each of its rows, not once for each e that reads it, and the sum is the same.
+    Each input is a pair: x_k [M_k, dims[k]] and the index [E] of its rows (`None`: rows in order). y [E, out].
     """
 
-    def __init__(self, node_dim: int, edge_dim: int, out_dim: int) -> None:
+    def __init__(self, dims: Sequence[int], out_dim: int) -> None:
         super().__init__()
-        self.node_dim, self.out_dim = node_dim, out_dim
-        #: columns: centre, neighbour, edge
-        self.linear = nn.Linear(2 * node_dim + edge_dim, out_dim)
+        self.dims = tuple(dims)
+        self.linear = nn.Linear(sum(dims), out_dim)
 
-    def forward(self, nodes: Tensor, edges: Tensor, edge_index: Tensor) -> Tensor:
-        n = self.node_dim
-        weight = self.linear.weight
-        centre = nn.functional.linear(nodes, weight[:, :n])
-        neighbor = nn.functional.linear(nodes, weight[:, n : 2 * n])
-        edge = nn.functional.linear(edges, weight[:, 2 * n :], self.linear.bias)
-        return edge + centre.index_select(0, edge_index[0]) + neighbor.index_select(0, edge_index[1])
+    def forward(self, *inputs: tuple[Tensor, Tensor | None]) -> Tensor:
+        weights = self.linear.weight.split(self.dims, dim=1)
+        total = self.linear.bias
+        for (rows, index), weight in zip(inputs, weights, strict=True):
+            product = nn.functional.linear(rows, weight)
+            total = total + (product if index is None else product.index_select(0, index))
+        return total
 
 
 class GatedMLP(nn.Module):
     """Gated perceptron, Chen & Ong 2022, eq. 5: φ(x) = (ξ_L ∘ … ∘ ξ_1)(x) ⊙ (ζ_L ∘ … ∘ ζ_1)(x).
 
     Every ξ and ζ is a linear layer followed by SiLU, but the last ζ by a sigmoid and, without `activate_last`, the
-    last ξ by nothing. `first` replaces both first linear layers, with its two halves side by side (for `EdgeLinear`).
+    last ξ by nothing. `first` replaces both first linear layers, with its two halves side by side (for `GatherLinear`).
+    With `norm`, a layer norm stands before the last functions (Deng et al. 2023, CHGNet).
 
     Shapes: x [M, dims[0]] -> [M, dims[-1]].
     """
 
     def __init__(
-        self, dims: Sequence[int], *, bias: bool = True, activate_last: bool = True, first: nn.Module | None = None
+        self,
+        dims: Sequence[int],
+        *,
+        bias: bool = True,
+        activate_last: bool = True,
+        norm: bool = False,
+        first: nn.Module | None = None,
     ) -> None:
         super().__init__()
         self.first = first if first is not None else nn.Linear(dims[0], 2 * dims[1], bias=bias)
         pairs = list(zip(dims[1:], dims[2:], strict=False))
         self.layers = nn.ModuleList(nn.Linear(a, b, bias=bias) for a, b in pairs)
         self.gates = nn.ModuleList(nn.Linear(a, b, bias=bias) for a, b in pairs)
+        self.norms = nn.ModuleList(nn.LayerNorm(dims[-1]) for _ in range(2)) if norm else None
         self.activate_last = activate_last
 
-    def forward(self, *inputs: Tensor) -> Tensor:
+    def forward(self, *inputs: Tensor | tuple[Tensor, Tensor | None]) -> Tensor:
         value, gate = self.first(*inputs).chunk(2, dim=-1)
         for layer, gate_layer in zip(self.layers, self.gates, strict=True):
             value = layer(nn.functional.silu(value))
             gate = gate_layer(nn.functional.silu(gate))
+        if self.norms is not None:
+            value, gate = self.norms[0](value), self.norms[1](gate)
         if self.activate_last:
             value = nn.functional.silu(value)
         return value * torch.sigmoid(gate)

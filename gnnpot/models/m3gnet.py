@@ -26,7 +26,7 @@ from gnnpot.graphs import Graph
 from gnnpot.models.base import AtomicOutput, EnergyModel, edge_gradient
 from gnnpot.models.basis import SmoothBesselBasis, SphericalBesselBasis, polynomial_cutoff, zonal_harmonics
 from gnnpot.models.fast.m3gnet import FastM3GNet
-from gnnpot.models.layers import EdgeLinear, GatedMLP, scatter_sum
+from gnnpot.models.layers import GatedMLP, GatherLinear, scatter_sum
 
 
 @dataclass(frozen=True)
@@ -131,15 +131,17 @@ class GraphConvolution(nn.Module):
 
     def __init__(self, units: int, radial: int) -> None:
         super().__init__()
-        self.edge_update = GatedMLP([0, units, units, units], first=EdgeLinear(units, units, 2 * units))
+        self.edge_update = GatedMLP([0, units, units, units], first=GatherLinear([units] * 3, 2 * units))
         self.edge_weight = nn.Linear(radial, units, bias=False)
-        self.node_update = GatedMLP([0, units, units, units], first=EdgeLinear(units, units, 2 * units))
+        self.node_update = GatedMLP([0, units, units, units], first=GatherLinear([units] * 3, 2 * units))
         self.node_weight = nn.Linear(radial, units, bias=False)
 
     def forward(self, nodes: Tensor, edges: Tensor, radial: Tensor, edge_index: Tensor) -> tuple[Tensor, Tensor]:
-        edges = edges + self.edge_update(nodes, edges, edge_index) * self.edge_weight(radial)
-        messages = self.node_update(nodes, edges, edge_index) * self.node_weight(radial)
-        return nodes.index_add(0, edge_index[0], messages), edges
+        centre, neighbor = edge_index
+        at_ends = (nodes, centre), (nodes, neighbor)
+        edges = edges + self.edge_update(*at_ends, (edges, None)) * self.edge_weight(radial)
+        messages = self.node_update(*at_ends, (edges, None)) * self.node_weight(radial)
+        return nodes.index_add(0, centre, messages), edges
 
 
 class M3GNet(EnergyModel):

@@ -66,10 +66,7 @@ class GatedUpdate:
 
     def __init__(self, mlp: GatedMLP, weight: nn.Linear) -> None:
         first = mlp.first.linear
-        n = mlp.first.node_dim
-        self.centre, self.neighbor, self.edge = (
-            w.detach() for w in first.weight.split([n, n, first.in_features - 2 * n], 1)
-        )
+        self.centre, self.neighbor, self.edge = first.weight.detach().split(mlp.first.dims, dim=1)
         self.bias, self.weight = first.bias.detach(), weight.weight.detach()
         self.layers = [
             [(layer.weight.detach(), layer.bias.detach()) for layer in pair]

@@ -1,0 +1,242 @@
+"""CHGNet: crystal Hamiltonian graph network, with angles and magnetic moments.
+
+Deng et al., Nat. Mach. Intell. 5, 1031 (2023), Methods.
+
+    model = CHGNet(CHGNetConfig(elements=("Na", "Cl")))
+    output = model(graph)
+    output.energies, output.magmoms
+
+Features stand on atoms v_i, on bonds e_ij (one for both directions) and on angles a_ijk between two bonds of an atom
+that are shorter than the bond cutoff. Atoms listen to bonds, bonds to angles, angles to bonds.
+
+The energies are continuous everywhere. The authors' package leaves the bond convolution out if a whole batch has no
+angle; with the biases of CHGNet 0.2.0, energies jump there. Here it takes part always.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from gnnpot.graphs import Graph
+from gnnpot.models.base import AtomicOutput, EnergyModel
+from gnnpot.models.basis import polynomial_cutoff
+from gnnpot.models.layers import GatedMLP, GatherLinear, scatter_sum
+
+#: cos θ is shrunk by this much, so that the angle has a slope where three atoms are in line (arccos has none there)
+STRAIGHT = 1e-6
+
+
+@dataclass(frozen=True)
+class CHGNetConfig:
+    """Sizes of a CHGNet; the defaults are those of CHGNet 0.3.0."""
+
+    architecture: Literal["chgnet"] = "chgnet"
+    #: symbols of the elements; left empty in training, they are those of the data
+    elements: tuple[str, ...] = ()
+    #: width of all features
+    units: int = 64
+    #: number of atom convolutions; bonds are updated between them, and angles between updates of bonds
+    convolutions: int = 4
+    #: Å, reach of an edge
+    cutoff: float = 6.0
+    #: Å, reach of the bonds that make angles
+    bond_cutoff: float = 3.0
+    #: radial functions
+    radial: int = 31
+    #: angular functions, an odd number: a constant, sines and cosines
+    angular: int = 31
+    #: exponent of the envelope of the radial functions
+    envelope_power: int = 8
+    #: hidden layers of the last perceptron
+    readout_layers: int = 3
+    #: layer norms in the gated perceptrons and before the readout
+    norm: bool = True
+    #: whether sums of messages get a bias
+    message_bias: bool = False
+
+    def __post_init__(self) -> None:
+        for name in ("units", "convolutions", "radial", "angular", "envelope_power", "readout_layers"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name}: must be at least 1, got {getattr(self, name)}")
+        if self.angular % 2 == 0:
+            raise ValueError(f"angular: must be odd (a constant, sines and cosines), got {self.angular}")
+        if not 0 < self.bond_cutoff <= self.cutoff:
+            raise ValueError(f"bond_cutoff: must lie between 0 and the cutoff of {self.cutoff} Å")
+
+
+class BesselBasis(nn.Module):
+    """ẽ_n(r) = sqrt(2/r_c) sin(f_n r/r_c)/r u(r), with f_n = nπ to begin with and trained on; u is the polynomial
+    envelope. [E] -> [E, radial]."""
+
+    def __init__(self, radial: int, cutoff: float, power: int) -> None:
+        super().__init__()
+        self.cutoff, self.power = cutoff, power
+        self.frequencies = nn.Parameter(math.pi * torch.arange(1.0, radial + 1.0))
+
+    def forward(self, distances: Tensor) -> Tensor:
+        r = distances[:, None]
+        sines = torch.sin(self.frequencies * (r / self.cutoff)) / r
+        return math.sqrt(2 / self.cutoff) * sines * polynomial_cutoff(r, self.cutoff, self.power)
+
+
+class FourierBasis(nn.Module):
+    """(1/√2, sin(f_1 θ), …, cos(f_1 θ), …)/√π, with f_n = n to begin with and trained on. [T] -> [T, angular]."""
+
+    def __init__(self, angular: int) -> None:
+        super().__init__()
+        self.frequencies = nn.Parameter(torch.arange(1.0, (angular + 1) / 2))
+
+    def forward(self, angles: Tensor) -> Tensor:
+        waves = angles[:, None] * self.frequencies
+        constant = torch.full_like(angles, math.sqrt(0.5))[:, None]
+        return torch.cat([constant, torch.sin(waves), torch.cos(waves)], dim=1) / math.sqrt(math.pi)
+
+
+@dataclass(frozen=True, slots=True)
+class Bonds:
+    """What CHGNet needs of a graph: U bonds made of E edges, C of them close; T angles between close edges."""
+
+    edge_index: Tensor  #: [2, E] centre and neighbour
+    bond: Tensor  #: [E] the bond of each edge
+    edge: Tensor  #: [U] an edge of each bond
+    close: Tensor  #: [C] the bonds within the bond cutoff
+    angle_centre: Tensor  #: [T] atom
+    angle_bonds: tuple[Tensor, Tensor]  #: [T] each, positions in `close` of the bonds ij and ik
+    angle_edges: tuple[Tensor, Tensor]  #: [T] each, the edges i -> j and i -> k
+
+
+class AtomConvolution(nn.Module):
+    """v'_i = v_i + L Σ_j ẽ^a_ij ⊙ φ(v_i ⊕ e_ij ⊕ v_j)."""
+
+    def __init__(self, config: CHGNetConfig) -> None:
+        super().__init__()
+        units = config.units
+        first = GatherLinear([units] * 3, 2 * units)
+        self.message = GatedMLP([0, units, units], norm=config.norm, first=first)
+        self.out = nn.Linear(units, units, bias=config.message_bias)
+
+    def forward(self, atoms: Tensor, bonds: Tensor, weights: Tensor, index: Bonds) -> Tensor:
+        centre, neighbor = index.edge_index
+        messages = self.message((atoms, centre), (bonds, index.bond), (atoms, neighbor))
+        messages = messages * weights.index_select(0, index.bond)
+        return atoms + self.out(scatter_sum(messages, centre, len(atoms)))
+
+
+class BondConvolution(nn.Module):
+    """e'_ij = e_ij + L Σ_k ẽ^b_ij ⊙ ẽ^b_ik ⊙ φ(e_ij ⊕ e_ik ⊕ a_ijk ⊕ v_i); both ends of a bond are centres i."""
+
+    def __init__(self, config: CHGNetConfig) -> None:
+        super().__init__()
+        units = config.units
+        first = GatherLinear([units] * 4, 2 * units)
+        self.message = GatedMLP([0, units, units], norm=config.norm, first=first)
+        self.out = nn.Linear(units, units, bias=config.message_bias)
+
+    def forward(self, atoms: Tensor, bonds: Tensor, weights: Tensor, angles: Tensor, index: Bonds) -> Tensor:
+        ij, ik = index.angle_bonds
+        close = bonds.index_select(0, index.close)
+        messages = self.message((close, ij), (close, ik), (angles, None), (atoms, index.angle_centre))
+        # a bond's own weight is the same in all its messages
+        total = scatter_sum(messages * weights.index_select(0, ik), ij, len(close)) * weights
+        if self.out.bias is None:
+            return bonds.index_add(0, index.close, self.out(total))
+        return bonds + self.out(torch.zeros_like(bonds).index_add(0, index.close, total))
+
+
+class AngleUpdate(nn.Module):
+    """a'_ijk = a_ijk + φ(e_ij ⊕ e_ik ⊕ a_ijk ⊕ v_i)."""
+
+    def __init__(self, config: CHGNetConfig) -> None:
+        super().__init__()
+        units = config.units
+        self.update = GatedMLP([0, units], norm=config.norm, first=GatherLinear([units] * 4, 2 * units))
+
+    def forward(self, atoms: Tensor, bonds: Tensor, angles: Tensor, index: Bonds) -> Tensor:
+        ij, ik = index.angle_bonds
+        close = bonds.index_select(0, index.close)
+        return angles + self.update((close, ij), (close, ik), (angles, None), (atoms, index.angle_centre))
+
+
+class CHGNet(EnergyModel):
+    """E_i = MLP(norm(v_i)); magnetic moments m_i = |w · v_i + b| before the last convolution."""
+
+    def __init__(self, config: CHGNetConfig) -> None:
+        super().__init__(config.elements, config.cutoff, config.bond_cutoff)
+        self.config = config
+        units, power = config.units, config.envelope_power
+        self.radial_basis = BesselBasis(config.radial, config.cutoff, power)
+        self.bond_basis = BesselBasis(config.radial, config.bond_cutoff, power)
+        self.angular_basis = FourierBasis(config.angular)
+        self.atom_embedding = nn.Embedding(len(self.elements), units)
+        self.bond_embedding = nn.Linear(config.radial, units, bias=False)
+        self.angle_embedding = nn.Linear(config.angular, units, bias=False)
+        self.atom_weights = nn.Linear(config.radial, units, bias=False)
+        self.bond_weights = nn.Linear(config.radial, units, bias=False)
+        self.atom_convolutions = nn.ModuleList(AtomConvolution(config) for _ in range(config.convolutions))
+        self.bond_convolutions = nn.ModuleList(BondConvolution(config) for _ in range(config.convolutions - 1))
+        self.angle_updates = nn.ModuleList(AngleUpdate(config) for _ in range(config.convolutions - 2))
+        self.magmom = nn.Linear(units, 1)
+        layers: list[nn.Module] = [nn.LayerNorm(units)] if config.norm else []
+        for _ in range(config.readout_layers):
+            layers += [nn.Linear(units, units), nn.SiLU()]
+        self.readout = nn.Sequential(*layers, nn.Linear(units, 1))
+
+    def forward(self, graph: Graph) -> AtomicOutput:
+        vectors = graph.edge_vectors
+        distances = torch.linalg.vector_norm(vectors, dim=-1)
+        index = self.bonds(graph, distances.detach())
+        lengths = distances.index_select(0, index.edge)
+        radial = self.radial_basis(lengths)
+        bonds, weights = self.bond_embedding(radial), self.atom_weights(radial)
+        close_weights = self.bond_weights(self.bond_basis(lengths.index_select(0, index.close)))
+        angles = self.angle_embedding(self.angular_basis(bond_angles(vectors, distances, index)))
+        atoms = self.atom_embedding(self.species(graph.numbers))
+        for k, bond_convolution in enumerate(self.bond_convolutions):
+            atoms = self.atom_convolutions[k](atoms, bonds, weights, index)
+            bonds = bond_convolution(atoms, bonds, close_weights, angles, index)
+            if k < len(self.angle_updates):
+                angles = self.angle_updates[k](atoms, bonds, angles, index)
+        magmoms = self.magmom(atoms).squeeze(-1).abs()
+        atoms = self.atom_convolutions[-1](atoms, bonds, weights, index)
+        return AtomicOutput(self.readout(atoms).squeeze(-1), magmoms)
+
+    def bonds(self, graph: Graph, distances: Tensor) -> Bonds:
+        """Bonds and angles of a graph that has triplets."""
+        bond, edge = undirected(graph)
+        close = torch.nonzero(distances.index_select(0, edge) < self.config.bond_cutoff).squeeze(-1)
+        place = torch.full_like(edge, -1).index_copy(0, close, torch.arange(len(close), device=close.device))
+        triplets = graph.triplet_index
+        ends = place[bond[triplets]]
+        inside = torch.nonzero((ends >= 0).all(0)).squeeze(-1)
+        ends, triplets = ends.index_select(1, inside), triplets.index_select(1, inside)
+        centre = graph.edge_index[0].index_select(0, triplets[0])
+        return Bonds(graph.edge_index, bond, edge, close, centre, (ends[0], ends[1]), (triplets[0], triplets[1]))
+
+
+def undirected(graph: Graph) -> tuple[Tensor, Tensor]:
+    """([E] the bond of each edge, [U] an edge of each bond): i -> j in cell S and j -> i in cell -S are one bond."""
+    centre, neighbor = graph.edge_index
+    shifts = graph.edge_shifts
+    if len(shifts) == 0:
+        return centre.clone(), centre.clone()
+    reach = int(shifts.abs().max())
+    base = 2 * reach + 1
+    cell = ((shifts[:, 0] * base + shifts[:, 1]) * base) + shifts[:, 2]
+    # of the two directions, the one with the smaller (atom, cell) first gives the key
+    backward = (centre > neighbor) | ((centre == neighbor) & (cell < 0))
+    first, second = torch.where(backward, neighbor, centre), torch.where(backward, centre, neighbor)
+    key = (first * len(graph.numbers) + second) * base**3 + torch.where(backward, -cell, cell) + base**3 // 2
+    keys, bond = torch.unique(key, return_inverse=True)
+    edges = torch.arange(len(bond), device=bond.device)
+    return bond, torch.full_like(keys, len(bond)).scatter_reduce(0, bond, edges, "amin")
+
+
+def bond_angles(vectors: Tensor, distances: Tensor, index: Bonds) -> Tensor:
+    """θ_jik, [T]."""
+    ij, ik = index.angle_edges
+    directions = vectors / distances[:, None]
+    cosine = (directions.index_select(0, ij) * directions.index_select(0, ik)).sum(-1)
+    return torch.acos(cosine * (1 - STRAIGHT))

@@ -1,0 +1,160 @@
+"""CHGNet with random weights: symmetries, derivatives, continuity, training."""
+
+import numpy as np
+import pytest
+import torch
+from ase import Atoms
+from ase.build import bulk, molecule
+from torch_geometric.data import Batch
+
+from gnnpot.data.references import ElementReferences
+from gnnpot.models import CHGNet, CHGNetConfig
+from gnnpot.models.chgnet import undirected
+from gnnpot.potential import Potential
+
+ELEMENTS = ("H", "O", "Na", "Cl")
+
+
+def make(seed: int = 0, **sizes) -> Potential:
+    torch.manual_seed(seed)
+    sizes = {"units": 8, "radial": 7, "angular": 5, "convolutions": 3} | sizes
+    model = CHGNet(CHGNetConfig(elements=ELEMENTS, **sizes)).double()
+    references = ElementReferences.from_mapping({"energies": dict.fromkeys(ELEMENTS, -1.0)})
+    return Potential(model, references, energy_scale=2.0)
+
+
+def salt(seed: int = 0) -> Atoms:
+    atoms = bulk("NaCl", "rocksalt", a=5.2, cubic=True)
+    atoms.rattle(0.15, seed=seed)
+    atoms.set_cell(atoms.cell.array @ (np.eye(3) + 0.05 * np.random.default_rng(1).standard_normal((3, 3))), True)
+    return atoms
+
+
+def energy(potential: Potential, atoms: Atoms) -> float:
+    return float(potential(potential.graph(atoms), forces=False, stress=False).energy.detach())
+
+
+@pytest.mark.parametrize("options", [{}, {"norm": False, "message_bias": True}])
+def test_forces_and_stress_are_numeric_derivatives(options):
+    potential, atoms = make(**options), salt()
+    prediction = potential(potential.graph(atoms))
+    rng, step = np.random.default_rng(0), 1e-4
+    direction = rng.standard_normal((len(atoms), 3))
+    strain = 0.5 * (lambda a: a + a.T)(rng.standard_normal((3, 3)))
+
+    def moved(h):
+        copy = atoms.copy()
+        copy.positions += h * direction
+        return energy(potential, copy)
+
+    def strained(h):
+        copy = atoms.copy()
+        copy.set_cell(atoms.cell.array @ (np.eye(3) + h * strain), scale_atoms=True)
+        return energy(potential, copy)
+
+    slope = (moved(step) - moved(-step)) / (2 * step)
+    assert slope == pytest.approx(-float((prediction.forces.numpy() * direction).sum()), rel=1e-6)
+    s = prediction.stress[0].numpy()
+    full = np.array([[s[0], s[5], s[4]], [s[5], s[1], s[3]], [s[4], s[3], s[2]]])
+    slope = (strained(step) - strained(-step)) / (2 * step)
+    assert slope == pytest.approx(atoms.get_volume() * (full * strain).sum(), rel=1e-6)
+
+
+def test_rotation_translation_order_and_supercell():
+    potential, atoms = make(), salt()
+    base = potential(potential.graph(atoms))
+    changed = atoms.copy()
+    changed.rotate(37, (1, 2, 3), rotate_cell=True)
+    changed.translate((0.3, -2.0, 8.0))
+    changed.wrap()
+    order = np.random.default_rng(3).permutation(len(atoms))
+    changed = changed[order]
+    found = potential(potential.graph(changed))
+    assert float(found.energy) == pytest.approx(float(base.energy), abs=1e-9)
+    assert torch.allclose(found.magmoms, base.magmoms[torch.as_tensor(order)], atol=1e-10)
+    double = potential(potential.graph(atoms.repeat((2, 1, 1))))
+    assert float(double.energy) == pytest.approx(2 * float(base.energy), abs=1e-9)
+
+
+def test_a_batch_gives_what_each_structure_gives():
+    potential = make()
+    structures = [salt(), molecule("H2O", vacuum=5.0), Atoms("O"), bulk("NaCl", "rocksalt", a=5.6)]
+    graphs = [potential.graph(s) for s in structures]
+    batch = potential(Batch.from_data_list(graphs))
+    singles = [potential(g) for g in graphs]
+    assert torch.allclose(batch.energy, torch.cat([p.energy for p in singles]), atol=1e-10)
+    assert torch.allclose(batch.forces, torch.cat([p.forces for p in singles]), atol=1e-10)
+    assert torch.allclose(batch.magmoms, torch.cat([p.magmoms for p in singles]), atol=1e-10)
+
+
+def test_one_bond_for_both_directions():
+    potential = make()
+    # a cell so small that an atom is its own neighbour several times
+    atoms = Atoms("NaCl", positions=[[0, 0, 0], [1.6, 1.2, 0.9]], cell=[[3, 0, 0], [0.4, 3.1, 0], [0, 0.7, 3.3]], pbc=True)
+    graph = potential.graph(atoms)
+    bond, edge = undirected(graph)
+    assert torch.equal(torch.bincount(bond), torch.full((len(edge),), 2))
+    assert torch.equal(bond[edge], torch.arange(len(edge)))
+    for b in range(len(edge)):
+        a, c = graph.edge_vectors[bond == b]
+        assert torch.allclose(a, -c, atol=1e-12)
+
+
+@pytest.mark.parametrize("options", [{}, {"norm": False, "message_bias": True}])
+@pytest.mark.parametrize("cutoff", [3.0, 6.0])
+def test_energy_and_force_are_continuous_where_an_atom_leaves(cutoff, options):
+    potential = make(**options)
+
+    def at(distance):
+        atoms = Atoms("OHH", positions=[[0, 0, 0], [0.9, 0.1, 0], [0, distance, 0]])
+        prediction = potential(potential.graph(atoms), stress=False)
+        return float(prediction.energy), prediction.forces
+
+    (e0, f0), (e1, f1) = at(cutoff - 1e-6), at(cutoff + 1e-6)
+    assert e0 == pytest.approx(e1, abs=1e-7)
+    assert torch.allclose(f0, f1, atol=1e-5)
+
+
+def test_atoms_apart_without_angles_and_alone():
+    potential = make()
+    alone = potential(potential.graph(Atoms("O")), stress=False)
+    assert torch.isfinite(alone.energy).all()
+    assert torch.equal(alone.forces, torch.zeros(1, 3, dtype=torch.float64))
+    far = Atoms("OO", positions=[[0, 0, 0], [0, 0, 9.0]])
+    assert energy(potential, far) == pytest.approx(2 * float(alone.energy), abs=1e-12)
+    pair = potential(potential.graph(Atoms("OO", positions=[[0, 0, 0], [0, 0, 4.0]])), stress=False)
+    assert torch.isfinite(pair.forces).all()
+    assert float(pair.forces.abs().max()) > 0
+
+
+def test_atoms_in_line_have_finite_forces():
+    potential = make()
+    line = Atoms("OHO", positions=[[0, 0, 0], [0, 0, 1.2], [0, 0, 2.4]])
+    assert torch.isfinite(potential(potential.graph(line), stress=False).forces).all()
+
+
+def test_training_reaches_every_weight():
+    potential = make()
+    batch = Batch.from_data_list([potential.graph(salt(k)) for k in range(2)])
+    optimizer = torch.optim.Adam(potential.parameters(), lr=3e-3)
+    losses = []
+    for _ in range(8):
+        optimizer.zero_grad()
+        p = potential(batch, training=True)
+        loss = (p.energy / 8 + 3).square().mean() + p.forces.square().mean() + p.stress.square().mean()
+        loss = loss + (p.magmoms - 1).square().mean()
+        loss.backward()
+        optimizer.step()
+        losses.append(float(loss.detach()))
+    assert losses[-1] < losses[0]
+    assert all(torch.isfinite(p.grad).all() for p in potential.parameters() if p.grad is not None)
+    missing = [name for name, p in potential.named_parameters() if p.grad is None]
+    assert missing == []
+
+
+@pytest.mark.parametrize(
+    ("field", "value"), [("angular", 4), ("units", 0), ("bond_cutoff", 7.0), ("convolutions", 0)]
+)
+def test_sizes_are_checked(field, value):
+    with pytest.raises(ValueError, match=field):
+        CHGNetConfig(elements=("H",), **{field: value})
