@@ -90,7 +90,8 @@ def test_a_batch_gives_what_each_structure_gives():
 def test_one_bond_for_both_directions():
     potential = make()
     # a cell so small that an atom is its own neighbour several times
-    atoms = Atoms("NaCl", positions=[[0, 0, 0], [1.6, 1.2, 0.9]], cell=[[3, 0, 0], [0.4, 3.1, 0], [0, 0.7, 3.3]], pbc=True)
+    cell = [[3, 0, 0], [0.4, 3.1, 0], [0, 0.7, 3.3]]
+    atoms = Atoms("NaCl", positions=[[0, 0, 0], [1.6, 1.2, 0.9]], cell=cell, pbc=True)
     graph = potential.graph(atoms)
     bond, edge = undirected(graph)
     assert torch.equal(torch.bincount(bond), torch.full((len(edge),), 2))
