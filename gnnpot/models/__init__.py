@@ -9,12 +9,19 @@ from gnnpot.models.base import AtomicOutput, EnergyModel
 from gnnpot.models.chgnet import CHGNet, CHGNetConfig
 from gnnpot.models.hdnnp import HDNNP, HDNNPConfig
 from gnnpot.models.m3gnet import M3GNet, M3GNetConfig
+from gnnpot.models.sevennet import SevenNet, SevenNetConfig
 from gnnpot.models.zbl import ZBL, ZBLConfig
 
 #: Told apart by their field `architecture`.
-ModelConfig = M3GNetConfig | CHGNetConfig | HDNNPConfig
+ModelConfig = M3GNetConfig | CHGNetConfig | SevenNetConfig | HDNNPConfig
 
-_MODELS = {M3GNetConfig: M3GNet, CHGNetConfig: CHGNet, HDNNPConfig: HDNNP, ZBLConfig: ZBL}
+_MODELS = {
+    M3GNetConfig: M3GNet,
+    CHGNetConfig: CHGNet,
+    SevenNetConfig: SevenNet,
+    HDNNPConfig: HDNNP,
+    ZBLConfig: ZBL,
+}
 
 
 def build_model(config: ModelConfig | ZBLConfig) -> EnergyModel:
@@ -33,6 +40,8 @@ __all__ = [
     "M3GNet",
     "M3GNetConfig",
     "ModelConfig",
+    "SevenNet",
+    "SevenNetConfig",
     "ZBLConfig",
     "build_model",
 ]

@@ -1,0 +1,245 @@
+"""SevenNet: equivariant message passing of the NequIP kind.
+
+Park et al., J. Chem. Theory Comput. 20, 4857 (2024); Batzner et al., Nat. Commun. 13, 2453 (2022), NequIP.
+
+    model = SevenNet(SevenNetConfig(elements=("Na", "Cl")))
+    model(graph).energies
+
+Features of an atom are tensors of angular momentum l = 0, 1, …: a list over l of arrays [N, 2l+1, channels[l]], the
+channels last. In each layer they are mixed among channels, multiplied with the spherical harmonics of the edges,
+summed over neighbours, mixed again and gated. They turn with the structure; all count as even under inversion.
+"""
+
+import math
+from dataclasses import dataclass
+from functools import cache
+from typing import Literal
+
+import torch
+from e3nn import o3
+from torch import Tensor, nn
+
+from gnnpot.graphs import Graph
+from gnnpot.models.base import AtomicOutput, EnergyModel
+from gnnpot.models.basis import polynomial_cutoff
+
+#: one array [N, 2l+1, channels] for each l
+Features = list[Tensor]
+
+#: makes the mean square of silu(z), z normally distributed, 1; as e3nn draws it from a million numbers
+SILU_SCALE = 1.6791767923989418
+
+
+@dataclass(frozen=True)
+class SevenNetConfig:
+    """Sizes of a SevenNet; the defaults are those of 7net-0."""
+
+    architecture: Literal["sevennet"] = "sevennet"
+    #: symbols of the elements; left empty in training, they are those of the data
+    elements: tuple[str, ...] = ()
+    #: number of features of each angular momentum l = 0, 1, …
+    channels: tuple[int, ...] = (128, 64, 32)
+    layers: int = 5
+    #: Å, reach of an edge
+    cutoff: float = 5.0
+    #: "xplor" is 1 up to `cutoff_on` (Å), "polynomial" has the exponent `cutoff_power`
+    cutoff_function: Literal["xplor", "polynomial"] = "xplor"
+    cutoff_on: float = 4.5
+    cutoff_power: int = 6
+    #: radial functions
+    radial: int = 8
+    #: hidden widths of the perceptron from radial functions to weights
+    radial_hidden: tuple[int, ...] = (64, 64)
+    #: whether mixed scalars get a bias
+    bias: bool = False
+
+    def __post_init__(self) -> None:
+        for name in ("layers", "radial", "cutoff_power"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name}: must be at least 1, got {getattr(self, name)}")
+        if not self.channels or min(self.channels) < 1:
+            raise ValueError(f"channels: needs a positive number for each l, got {self.channels}")
+        if self.cutoff_function == "xplor" and not 0 < self.cutoff_on < self.cutoff:
+            raise ValueError(f"cutoff_on: must lie between 0 and the cutoff of {self.cutoff} Å")
+
+
+#: sizes of the published models
+PRESETS = {
+    "7net-0": SevenNetConfig(),
+    "7net-l3i5": SevenNetConfig(channels=(128, 64, 32, 32), cutoff_function="polynomial"),
+    "7net-mf-0": SevenNetConfig(bias=True),
+}
+
+
+@cache
+def coupling(l1: int, l2: int, l3: int) -> Tensor:
+    """sqrt(2 l3 + 1) times the Wigner 3j symbols in e3nn's real basis, [2 l1+1, 2 l2+1, 2 l3+1].
+
+    Their common sign, which is a matter of choice, makes the first that is not zero positive.
+    """
+    symbols = o3.wigner_3j(l1, l2, l3, dtype=torch.float64)
+    first = symbols.flatten()[symbols.flatten().abs() > 1e-10][0]
+    return symbols * torch.sign(first) * math.sqrt(2 * l3 + 1)
+
+
+def coupling_paths(lmax_in: int, lmax_filter: int, lmax_out: int) -> list[tuple[int, int, int]]:
+    """(l1, l2, l3) of features, harmonics and product, for all products that keep |l1 - l2| <= l3 <= l1 + l2."""
+    return [
+        (l1, l2, l3)
+        for l1 in range(lmax_in + 1)
+        for l2 in range(lmax_filter + 1)
+        for l3 in range(abs(l1 - l2), min(l1 + l2, lmax_out) + 1)
+    ]
+
+
+class ChannelLinear(nn.Module):
+    """y_l = x_l W_l / sqrt(inputs): mixes the channels of each l; with a bias for l = 0."""
+
+    def __init__(self, inputs: tuple[int, ...], outputs: tuple[int, ...], *, bias: bool = False) -> None:
+        super().__init__()
+        pairs = zip(inputs, outputs, strict=False)
+        self.weights = nn.ParameterList(nn.Parameter(torch.randn(a, b)) for a, b in pairs)
+        self.bias = nn.Parameter(torch.zeros(outputs[0])) if bias else None
+
+    def forward(self, features: Features) -> Features:
+        mixed = [x @ (w / math.sqrt(len(w))) for x, w in zip(features, self.weights, strict=False)]
+        if self.bias is not None:
+            mixed[0] = mixed[0] + self.bias
+        return mixed
+
+
+class RadialNetwork(nn.Sequential):
+    """Perceptron without biases from radial functions to the weights of the products, [E, radial] -> [E, weights].
+
+    Without radial functions there are no weights: edges beyond the cutoff count for nothing.
+    """
+
+    def __init__(self, widths: list[int]) -> None:
+        super().__init__()
+        self.weights = nn.ParameterList(
+            nn.Parameter(torch.randn(a, b)) for a, b in zip(widths, widths[1:], strict=False)
+        )
+
+    def forward(self, radial: Tensor) -> Tensor:
+        x = radial
+        for k, w in enumerate(self.weights):
+            x = x if k == 0 else SILU_SCALE * nn.functional.silu(x)
+            x = x @ (w / math.sqrt(len(w)))
+        return x
+
+
+class Convolution(nn.Module):
+    """m_i = 1/sqrt(n) Σ_j x_j ⊗ Y(r_ij) with weights from the distances, NequIP's eq. 8:
+
+        m_i^(l3) = 1/d Σ_j w_p(r_ij) ⊙ Σ C x_j^(l1) Y^(l2)(r̂_ij),   for each path p = (l1, l2, l3),
+
+    where ⊙ is by channels. The results of paths with the same l3 stand side by side as channels.
+    """
+
+    def __init__(self, inputs: tuple[int, ...], lmax_filter: int, lmax_out: int, config: SevenNetConfig) -> None:
+        super().__init__()
+        self.inputs, self.lmax_out = inputs, lmax_out
+        self.paths = coupling_paths(len(inputs) - 1, lmax_filter, lmax_out)
+        self.widths = [inputs[l1] for l1, _, _ in self.paths]
+        self.radial_network = RadialNetwork([config.radial, *config.radial_hidden, sum(self.widths)])
+        self.outputs = tuple(
+            sum(w for w, path in zip(self.widths, self.paths, strict=True) if path[2] == l)
+            for l in range(lmax_out + 1)
+        )
+        #: d; the number of neighbours of an average atom
+        self.register_buffer("denominator", torch.tensor(1.0))
+
+    def forward(self, features: Features, harmonics: Features, radial: Tensor, edge_index: Tensor) -> Features:
+        centre, neighbor = edge_index
+        weights = self.radial_network(radial).split(self.widths, dim=1)
+        at_neighbor = [x.index_select(0, neighbor) for x in features]
+        sums: list[list[Tensor]] = [[] for _ in range(self.lmax_out + 1)]
+        for (l1, l2, l3), w in zip(self.paths, weights, strict=True):
+            constants = coupling(l1, l2, l3).to(w)
+            rotation = torch.einsum("ijk,ej->eki", constants, harmonics[l2])
+            message = (rotation @ at_neighbor[l1]) * w[:, None, :]
+            sums[l3].append(message.new_zeros(len(features[0]), *message.shape[1:]).index_add(0, centre, message))
+        return [torch.cat(parts, -1) / self.denominator for parts in sums]
+
+
+class Layer(nn.Module):
+    """Interaction block: x' = gate(L_2 conv(L_1 x) + L_0 x)."""
+
+    def __init__(self, inputs: tuple[int, ...], outputs: tuple[int, ...], config: SevenNetConfig) -> None:
+        super().__init__()
+        self.outputs = outputs
+        # each feature with l > 0 gets a scalar, its gate
+        ungated = (sum(outputs), *outputs[1:])
+        self.self_connection = ChannelLinear(inputs, ungated)
+        self.linear_in = ChannelLinear(inputs, inputs, bias=config.bias)
+        self.convolution = Convolution(inputs, len(config.channels) - 1, len(outputs) - 1, config)
+        self.linear_out = ChannelLinear(self.convolution.outputs, ungated, bias=config.bias)
+
+    def forward(self, features: Features, harmonics: Features, radial: Tensor, edge_index: Tensor) -> Features:
+        messages = self.convolution(self.linear_in(features), harmonics, radial, edge_index)
+        total = self.linear_out(messages)
+        for l, x in enumerate(self.self_connection(features)):
+            total[l] = total[l] + x
+        return gate(total, self.outputs)
+
+
+def gate(features: Features, channels: tuple[int, ...]) -> Features:
+    """silu on the scalars; what has l > 0 times silu of its own scalar."""
+    scalars, *gates = (SILU_SCALE * nn.functional.silu(features[0])).split(channels, dim=-1)
+    return [scalars, *(x * g for x, g in zip(features[1:], gates, strict=True))]
+
+
+class SevenNet(EnergyModel):
+    """E_i = L_4 L_3 x_i, linear in the last layer's scalars."""
+
+    def __init__(self, config: SevenNetConfig) -> None:
+        super().__init__(config.elements, config.cutoff)
+        self.config = config
+        channels = config.channels
+        self.frequencies = nn.Parameter(math.pi / config.cutoff * torch.arange(1.0, config.radial + 1.0))
+        self.embedding = nn.Embedding(len(self.elements), channels[0])
+        widths = [channels[:1], *[channels] * (config.layers - 1), channels[:1]]
+        self.layers = nn.ModuleList(Layer(a, b, config) for a, b in zip(widths, widths[1:], strict=False))
+        hidden = (channels[0] // 2,)
+        self.hidden = ChannelLinear(channels[:1], hidden, bias=config.bias)
+        self.readout = ChannelLinear(hidden, (1,))
+
+    def forward(self, graph: Graph) -> AtomicOutput:
+        vectors = graph.edge_vectors
+        harmonics = spherical_harmonics(vectors, len(self.config.channels) - 1)
+        radial = self.radial_basis(torch.linalg.vector_norm(vectors, dim=-1))
+        features = [self.embedding(self.species(graph.numbers))[:, None, :]]
+        for layer in self.layers:
+            features = layer(features, harmonics, radial, graph.edge_index)
+        return AtomicOutput(self.readout(self.hidden(features))[0].flatten())
+
+    def radial_basis(self, distances: Tensor) -> Tensor:
+        """2/r_c sin(f_n r)/r times the cutoff function, [E] -> [E, radial]; f_n = nπ/r_c to begin with."""
+        r = distances[:, None]
+        sines = 2 / self.cutoff * torch.sin(self.frequencies * r) / r
+        if self.config.cutoff_function == "polynomial":
+            return sines * polynomial_cutoff(r, self.cutoff, self.config.cutoff_power)
+        return sines * xplor_cutoff(r, self.config.cutoff_on, self.cutoff)
+
+    def fit_statistics(self, graphs: list[Graph]) -> None:
+        """Set the denominator of the sums over neighbours to the mean number of neighbours."""
+        edges = sum(int((g.edge_vectors.norm(dim=-1) < self.cutoff).sum()) for g in graphs)
+        atoms = sum(len(g.numbers) for g in graphs)
+        for layer in self.layers:
+            layer.convolution.denominator.fill_(max(1.0, edges / atoms))
+
+
+def xplor_cutoff(distances: Tensor, on: float, cutoff: float) -> Tensor:
+    """1 up to `on`, then (r_c² - r²)² (r_c² + 2r² - 3r_on²)/(r_c² - r_on²)³; 0 beyond r_c. Value and slope are
+    continuous."""
+    r2, on2, c2 = distances * distances, on * on, cutoff * cutoff
+    falling = (c2 - r2) ** 2 * (c2 + 2 * r2 - 3 * on2) / (c2 - on2) ** 3
+    return torch.where(distances < on, 1.0, torch.where(distances < cutoff, falling, 0.0))
+
+
+def spherical_harmonics(vectors: Tensor, lmax: int) -> Features:
+    """Y_l of the directions, a list over l of [E, 2l+1], normalised to |Y_l|² = 2l + 1."""
+    harmonics = o3.spherical_harmonics(
+        list(range(lmax + 1)), vectors, normalize=True, normalization="component"
+    )
+    return list(harmonics.split([2 * l + 1 for l in range(lmax + 1)], dim=-1))

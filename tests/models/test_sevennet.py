@@ -1,0 +1,181 @@
+"""SevenNet with random weights: symmetries, derivatives, continuity, training."""
+
+import numpy as np
+import pytest
+import torch
+from ase import Atoms
+from ase.build import bulk, molecule
+from e3nn import o3
+from torch_geometric.data import Batch
+
+from gnnpot.data.frame import Frame
+from gnnpot.data.references import ElementReferences
+from gnnpot.graphs import build_graph
+from gnnpot.models import SevenNet, SevenNetConfig
+from gnnpot.models.sevennet import ChannelLinear, coupling, gate, spherical_harmonics
+from gnnpot.potential import Potential
+
+ELEMENTS = ("H", "O", "Na", "Cl")
+
+
+def make(seed: int = 0, **sizes) -> Potential:
+    torch.manual_seed(seed)
+    sizes = {"channels": (8, 4, 4), "layers": 3, "radial_hidden": (8,)} | sizes
+    model = SevenNet(SevenNetConfig(elements=ELEMENTS, **sizes)).double()
+    for layer in model.layers:
+        layer.convolution.denominator.fill_(4.0)
+    references = ElementReferences.from_mapping({"energies": dict.fromkeys(ELEMENTS, -1.0)})
+    return Potential(model, references, energy_scale=2.0)
+
+
+def salt(seed: int = 0) -> Atoms:
+    atoms = bulk("NaCl", "rocksalt", a=5.2, cubic=True)
+    atoms.rattle(0.15, seed=seed)
+    atoms.set_cell(atoms.cell.array @ (np.eye(3) + 0.05 * np.random.default_rng(1).standard_normal((3, 3))), True)
+    return atoms
+
+
+def energy(potential: Potential, atoms: Atoms) -> float:
+    return float(potential(potential.graph(atoms), forces=False, stress=False).energy.detach())
+
+
+@pytest.mark.parametrize("options", [{}, {"cutoff_function": "polynomial", "bias": True, "channels": (6, 5, 3, 2)}])
+def test_forces_and_stress_are_numeric_derivatives(options):
+    potential, atoms = make(**options), salt()
+    prediction = potential(potential.graph(atoms))
+    rng, step = np.random.default_rng(0), 1e-4
+    direction = rng.standard_normal((len(atoms), 3))
+    strain = 0.5 * (lambda a: a + a.T)(rng.standard_normal((3, 3)))
+
+    def moved(h):
+        copy = atoms.copy()
+        copy.positions += h * direction
+        return energy(potential, copy)
+
+    def strained(h):
+        copy = atoms.copy()
+        copy.set_cell(atoms.cell.array @ (np.eye(3) + h * strain), scale_atoms=True)
+        return energy(potential, copy)
+
+    # the curvature of the XPLOR function jumps at `cutoff_on`
+    slope = (moved(step) - moved(-step)) / (2 * step)
+    assert slope == pytest.approx(-float((prediction.forces.numpy() * direction).sum()), rel=3e-5)
+    s = prediction.stress[0].numpy()
+    full = np.array([[s[0], s[5], s[4]], [s[5], s[1], s[3]], [s[4], s[3], s[2]]])
+    slope = (strained(step) - strained(-step)) / (2 * step)
+    assert slope == pytest.approx(atoms.get_volume() * (full * strain).sum(), rel=3e-5)
+
+
+def test_rotation_translation_order_and_supercell():
+    potential, atoms = make(), salt()
+    base = potential(potential.graph(atoms))
+    changed = atoms.copy()
+    changed.rotate(37, (1, 2, 3), rotate_cell=True)
+    changed.translate((0.3, -2.0, 8.0))
+    changed.wrap()
+    changed = changed[np.random.default_rng(3).permutation(len(atoms))]
+    assert energy(potential, changed) == pytest.approx(float(base.energy), abs=1e-9)
+    double = potential(potential.graph(atoms.repeat((2, 1, 1))))
+    assert float(double.energy) == pytest.approx(2 * float(base.energy), abs=1e-9)
+
+
+def test_features_turn_with_the_structure():
+    """All paths, with harmonics rotated by e3nn's own matrices."""
+    potential = make(channels=(4, 3, 2, 2))
+    convolution = potential.model.layers[1].convolution
+    generator = torch.Generator().manual_seed(0)
+    features = [
+        torch.randn(2, 2 * l + 1, c, generator=generator, dtype=torch.float64) for l, c in enumerate((4, 3, 2, 2))
+    ]
+    radial = torch.randn(2, 8, generator=generator, dtype=torch.float64)
+    vectors = torch.randn(2, 3, generator=generator, dtype=torch.float64)
+    index = torch.tensor([[0, 1], [1, 0]])
+    rotation = o3.rand_matrix().double()
+    wigner = [o3.Irrep(l, 1).D_from_matrix(rotation) for l in range(4)]
+    turned = [d @ x for d, x in zip(wigner, features, strict=True)]
+    plain = convolution(features, spherical_harmonics(vectors, 3), radial, index)
+    found = convolution(turned, spherical_harmonics(vectors @ rotation.T, 3), radial, index)
+    for d, a, b in zip(wigner, plain, found, strict=True):
+        assert torch.allclose(d @ a, b, atol=1e-6)
+
+
+def test_coupling_constants_are_orthogonal():
+    for l1, l2, l3 in ((1, 1, 2), (2, 1, 2), (3, 2, 1), (2, 2, 0)):
+        c = coupling(l1, l2, l3)
+        assert torch.allclose(torch.einsum("ijk,ijm->km", c, c), torch.eye(2 * l3 + 1).double(), atol=1e-6)
+        assert c.flatten()[c.flatten().abs() > 1e-10][0] > 0
+
+
+def test_channel_linear_and_gate_keep_the_directions():
+    linear = ChannelLinear((3, 2), (4, 2), bias=True).double()
+    x = [torch.randn(5, 1, 3).double(), torch.randn(5, 3, 2).double()]
+    mixed = linear(x)
+    assert [m.shape for m in mixed] == [(5, 1, 4), (5, 3, 2)]
+    gated = gate(mixed, (2, 2))
+    ratio = gated[1] / mixed[1]
+    assert torch.allclose(ratio, ratio[:, :1].expand_as(ratio))
+
+
+def test_a_batch_gives_what_each_structure_gives():
+    potential = make()
+    structures = [salt(), molecule("H2O", vacuum=5.0), Atoms("O"), bulk("NaCl", "rocksalt", a=5.6)]
+    graphs = [potential.graph(s) for s in structures]
+    batch = potential(Batch.from_data_list(graphs))
+    singles = [potential(g) for g in graphs]
+    assert torch.allclose(batch.energy, torch.cat([p.energy for p in singles]), atol=1e-10)
+    assert torch.allclose(batch.forces, torch.cat([p.forces for p in singles]), atol=1e-10)
+
+
+@pytest.mark.parametrize("options", [{}, {"cutoff_function": "polynomial"}])
+def test_energy_and_force_are_continuous_where_an_atom_leaves(options):
+    potential = make(**options)
+
+    def at(distance):
+        atoms = Atoms("OHH", positions=[[0, 0, 0], [0.9, 0.1, 0], [0, distance, 0]])
+        prediction = potential(potential.graph(atoms), stress=False)
+        return float(prediction.energy), prediction.forces
+
+    (e0, f0), (e1, f1) = at(5 - 1e-6), at(5 + 1e-6)
+    assert e0 == pytest.approx(e1, abs=1e-9)
+    assert torch.allclose(f0, f1, atol=1e-5)
+
+
+def test_edges_beyond_the_cutoff_count_for_nothing():
+    potential, atoms = make(), salt()
+    near, far = (build_graph(Frame.from_atoms(atoms), cutoff) for cutoff in (5.0, 6.0))
+    assert float(potential(near).energy) == pytest.approx(float(potential(far).energy), abs=1e-10)
+
+
+def test_atoms_alone_have_energies_and_no_force():
+    potential = make()
+    alone = potential(potential.graph(Atoms("O")), stress=False)
+    assert torch.isfinite(alone.energy).all()
+    assert torch.equal(alone.forces, torch.zeros(1, 3, dtype=torch.float64))
+    far = Atoms("OO", positions=[[0, 0, 0], [0, 0, 9.0]])
+    assert energy(potential, far) == pytest.approx(2 * float(alone.energy), abs=1e-12)
+
+
+def test_training_reaches_every_weight():
+    potential = make()
+    graphs = [potential.graph(salt(k)) for k in range(2)]
+    potential.model.fit_statistics(graphs)
+    neighbors = sum(g.edge_index.shape[1] for g in graphs) / sum(len(g.numbers) for g in graphs)
+    assert float(potential.model.layers[0].convolution.denominator) == pytest.approx(neighbors, rel=1e-6)
+    batch = Batch.from_data_list(graphs)
+    optimizer = torch.optim.Adam(potential.parameters(), lr=1e-2)
+    losses = []
+    for _ in range(8):
+        optimizer.zero_grad()
+        p = potential(batch, training=True)
+        loss = (p.energy / 8 + 3).square().mean() + p.forces.square().mean() + p.stress.square().mean()
+        loss.backward()
+        optimizer.step()
+        losses.append(float(loss.detach()))
+    assert losses[-1] < losses[0]
+    assert all(p.grad is not None and torch.isfinite(p.grad).all() for p in potential.parameters())
+
+
+@pytest.mark.parametrize(("field", "value"), [("channels", ()), ("layers", 0), ("cutoff_on", 6.0)])
+def test_sizes_are_checked(field, value):
+    with pytest.raises(ValueError, match=field):
+        SevenNetConfig(elements=("H",), **{field: value})
