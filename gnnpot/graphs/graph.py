@@ -42,6 +42,15 @@ class Graph(Data):
             return self.num_edges
         return super().__inc__(key, value, *args, **kwargs)
 
+    def within(self, cutoff: float) -> tuple["Graph", Tensor]:
+        """A shallow copy with the edges shorter than `cutoff` (Å), without triplets, and which edges these are."""
+        inside = torch.nonzero(self.edge_vectors.square().sum(-1) < cutoff**2).squeeze(-1)
+        graph = self.clone_with_edge_vectors(self.edge_vectors.index_select(0, inside))
+        graph.edge_index = self.edge_index.index_select(1, inside)
+        graph.edge_shifts = self.edge_shifts.index_select(0, inside)
+        graph.triplet_index = None
+        return graph, inside
+
     def clone_with_edge_vectors(self, edge_vectors: Tensor) -> "Graph":
         """A shallow copy that shares everything but the edge vectors."""
         graph = copy.copy(self)

@@ -27,6 +27,7 @@ from gnnpot.models.base import AtomicOutput, EnergyModel, edge_gradient
 from gnnpot.models.basis import SmoothBesselBasis, SphericalBesselBasis, polynomial_cutoff, zonal_harmonics
 from gnnpot.models.fast.m3gnet import FastM3GNet
 from gnnpot.models.layers import GatedMLP, GatherLinear, scatter_sum
+from gnnpot.models.matgl_rows import matgl_rows
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,8 @@ class M3GNetConfig:
     #: basis of the edges: "smooth" is the paper's eq. 2, with smooth forces at the cutoff; "spherical_bessel" is what
     #: matgl's published weights were trained with: their forces jump where an edge leaves the cutoff
     radial_basis: Literal["smooth", "spherical_bessel"] = "smooth"
+    #: rows of the three-body step: "matgl" is what its published weights were trained with, see `matgl_rows`
+    layout: Literal["paper", "matgl"] = "paper"
 
     def __post_init__(self) -> None:
         for name in ("units", "blocks", "max_n", "max_l"):
@@ -113,7 +116,7 @@ class CloseEdges:
     """The C edges within the three-body cutoff, and what the three-body steps of all blocks share."""
 
     atoms: int  #: N
-    edges: Tensor  #: [C] their indices among all edges
+    edges: Tensor  #: [C] the edges that they stand for: themselves, but in matgl's layout
     centre: Tensor  #: [C]
     neighbor: Tensor  #: [C]
     directions: Tensor  #: [C, 3] unit vectors
@@ -175,17 +178,15 @@ class M3GNet(EnergyModel):
     def energies_and_gradient(self, graph: Graph) -> tuple[AtomicOutput, Tensor]:
         if graph.edge_vectors.device.type != "cpu":
             return super().energies_and_gradient(graph)
-        vectors = graph.edge_vectors.detach()
         if self._fast is None:
             self._fast = FastM3GNet(self)
         # what lies beyond the cutoff costs as much as what lies within
-        inside = torch.nonzero(vectors.square().sum(-1) < self.cutoff**2).squeeze(-1)
-        near = graph.clone_with_edge_vectors(vectors.index_select(0, inside).requires_grad_())
-        near.edge_index = graph.edge_index.index_select(1, inside)
+        near, inside = graph.within(self.cutoff)
+        near.edge_vectors = near.edge_vectors.detach().requires_grad_()
         with torch.enable_grad():
             energies = self._energies(near, self._fast)
             gradient = edge_gradient(energies.sum(), near.edge_vectors, create_graph=False)
-        return AtomicOutput(energies.detach()), torch.zeros_like(vectors).index_copy_(0, inside, gradient)
+        return AtomicOutput(energies.detach()), torch.zeros_like(graph.edge_vectors).index_copy_(0, inside, gradient)
 
     def _energies(self, graph: Graph, form: "M3GNet | FastM3GNet") -> Tensor:
         """Energies of the atoms; the bases and the steps are those of `form`."""
@@ -194,28 +195,41 @@ class M3GNet(EnergyModel):
         radial = form.radial_basis(distances)
         nodes = self.node_embedding(self.species(graph.numbers))
         edges = nn.functional.silu(self.edge_embedding(radial))
-        close = self.close_edges(vectors, distances, edge_index, len(nodes), form.three_body_basis)
+        close = self.close_edges(graph, distances, form.three_body_basis)
         for three_body, convolution in form.steps(self, edge_index, len(nodes)):
             edges = three_body(nodes, edges, close)
             nodes, edges = convolution(nodes, edges, radial, edge_index)
         return self.readout(nodes).squeeze(-1)
 
     def close_edges(
-        self,
-        vectors: Tensor,
-        distances: Tensor,
-        edge_index: Tensor,
-        atoms: int,
-        three_body_basis: Callable[[Tensor], Tensor] | None = None,
+        self, graph: Graph, distances: Tensor, three_body_basis: Callable[[Tensor], Tensor] | None = None
     ) -> CloseEdges:
         """What the three-body steps need of the edges within the three-body cutoff."""
-        close = torch.nonzero(distances.detach() < self.config.three_body_cutoff).squeeze(-1)
-        centre, neighbor = edge_index.index_select(1, close)
+        cutoff, vectors = self.config.three_body_cutoff, graph.edge_vectors
+        centre, neighbor = graph.edge_index
+        if self.config.layout == "paper":
+            rows = close = torch.nonzero(distances.detach() < cutoff).squeeze(-1)
+            sign = 1
+        else:
+            close, rows = self._matgl_close_edges(graph, distances.detach())
+            centre, neighbor, sign = neighbor, centre, -1
         r = distances.index_select(0, close)
-        directions = vectors.index_select(0, close) / r[:, None]
-        envelope = polynomial_cutoff(r, self.config.three_body_cutoff)
+        directions = sign * vectors.index_select(0, close) / r[:, None]
+        envelope = polynomial_cutoff(distances.index_select(0, rows), cutoff)
         harmonics = o3.spherical_harmonics(
             list(range(self.config.max_l)), directions, normalize=False, normalization="integral"
         )
         radial = (three_body_basis or self.three_body_basis)(r) * envelope[:, None]
-        return CloseEdges(atoms, close, centre, neighbor, directions, envelope, radial, harmonics)
+        centre, neighbor = centre.index_select(0, close), neighbor.index_select(0, rows)
+        return CloseEdges(len(graph.numbers), rows, centre, neighbor, directions, envelope, radial, harmonics)
+
+    def _matgl_close_edges(self, graph: Graph, distances: Tensor) -> tuple[Tensor, Tensor]:
+        """(close edges, the rows that they stand for), both in matgl's order; see `matgl_rows`."""
+        order, structure = matgl_rows(graph, self.cutoff)
+        inside = distances.index_select(0, order) <= self.config.three_body_cutoff
+        counted = torch.cat([order.new_zeros(1), torch.cumsum(inside, 0)])
+        # numbers begin anew in each structure
+        sizes = torch.bincount(structure, minlength=len(graph.cell))
+        first = torch.cumsum(sizes, 0) - sizes
+        number = (first - counted[first])[structure] + counted[:-1]
+        return order[inside], order[number[inside]]

@@ -81,6 +81,14 @@ def test_silu_and_its_derivative(dtype, tolerance):
     assert torch.allclose(x.double(), slope, rtol=tolerance, atol=8 * tolerance)
 
 
+def test_a_table_keeps_the_slope_up_to_a_kink():
+    table = Table(lambda r: torch.where(r < 5, 5 - r, 0.0)[:, None], 5.0)
+    r = torch.tensor([4.9999], dtype=torch.float64, requires_grad=True)
+    value = table(r)
+    assert float(value) == pytest.approx(1e-4, abs=1e-9)
+    assert float(torch.autograd.grad(value.sum(), r)[0]) == pytest.approx(-1, abs=1e-6)
+
+
 def test_a_table_is_its_functions():
     functions = lambda r: torch.stack([torch.sin(3 * r), torch.exp(-r)], 1)  # noqa: E731
     table = Table(functions, 5.0)

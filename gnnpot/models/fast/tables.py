@@ -25,8 +25,9 @@ class Table:
 
     def __init__(self, functions: Callable[[Tensor], Tensor], stop: float) -> None:
         self.step = stop / POINTS
-        # the functions may have a pole at 0, where no two atoms are
-        points = torch.linspace(0, stop, POINTS + 1, dtype=torch.float64).clamp_min(1e-3 * self.step)
+        # the functions may have a pole at 0, where no two atoms are, and a kink at the cutoff
+        points = torch.linspace(0, stop, POINTS + 1, dtype=torch.float64)
+        points = points.clamp(1e-3 * self.step, stop - 1e-9 * self.step)
         with torch.enable_grad():
             points.requires_grad_()
             values = functions(points)

@@ -1,0 +1,69 @@
+"""The order of edges in matgl's M3GNet, on which its published weights depend.
+
+matgl (up to 1.2.7, which trained the published weights) numbers the edges within the three-body cutoff anew, and then
+reads and writes the rows of *all* edges with these numbers. So the k-th close edge lends its direction and length to
+the three-body term of the k-th edge, which may belong to other atoms. The weights are small enough for it to go
+unnoticed (about 1e-4 eV/atom), but energies depend on the order in which neighbours are listed, and jump by as much
+where an edge enters the cutoff. To give the published numbers, the order must be the same: that of pymatgen's
+`find_points_in_spheres`, for periodic structures, and by atoms for others.
+"""
+
+import numpy as np
+import torch
+from pymatgen.optimization.neighbors import find_points_in_spheres
+from torch import Tensor
+
+from gnnpot.graphs import Graph
+
+#: Å; an atom this close is the atom itself
+SELF = 1e-8
+
+
+def matgl_rows(graph: Graph, cutoff: float) -> tuple[Tensor, Tensor]:
+    """(rows [E], structure [E]): our edge for each of matgl's, structure by structure, and the structure of each.
+
+    matgl sums messages at the far end of an edge, so that its edge i -> j is our j -> i.
+    """
+    centre, neighbor = (end.cpu().numpy() for end in graph.edge_index)
+    shifts = graph.edge_shifts.cpu().numpy()
+    batch = graph.get("batch")
+    batch = np.zeros(len(graph.numbers), dtype=np.int64) if batch is None else batch.cpu().numpy()
+    first_atoms = np.searchsorted(batch, np.arange(len(graph.cell) + 1))
+    first_edges = np.searchsorted(centre, first_atoms)
+    positions, cells, pbc = (x.cpu().numpy() for x in (graph.positions, graph.cell, graph.pbc))
+    rows = []
+    for b, (atom, edge, last) in enumerate(zip(first_atoms, first_edges, first_edges[1:], strict=False)):
+        ours = np.stack([neighbor[edge:last] - atom, centre[edge:last] - atom, *-shifts[edge:last].T])
+        if pbc[b].all():
+            theirs = _listed(positions[atom : first_atoms[b + 1]], cells[b], cutoff)
+            rows.append(edge + _same_order(ours, theirs))
+        else:
+            rows.append(edge + np.lexsort(ours[::-1]))
+    structure = np.repeat(np.arange(len(graph.cell)), np.diff(first_edges))
+    device = graph.edge_index.device
+    return torch.as_tensor(np.concatenate(rows), device=device), torch.as_tensor(structure, device=device)
+
+
+def _listed(positions: np.ndarray, cell: np.ndarray, cutoff: float) -> np.ndarray:
+    """Edges (first atom, second atom, cell) in pymatgen's order, [5, E]."""
+    points = np.ascontiguousarray(positions)
+    i, j, images, distances = find_points_in_spheres(
+        points, points, r=cutoff, pbc=np.ones(3, dtype=np.int64), lattice=np.ascontiguousarray(cell), tol=SELF
+    )
+    others = (i != j) | (distances > SELF)
+    return np.stack([i, j, *images.astype(np.int64).T])[:, others]
+
+
+def _same_order(ours: np.ndarray, theirs: np.ndarray) -> np.ndarray:
+    """The permutation that brings the columns of `ours` into the order of `theirs`; columns it lacks come last."""
+    both = np.concatenate([theirs, ours], axis=1)
+    reach = 2 * np.abs(both[2:]).max(initial=0) + 1
+    key = (both[0] * (both[1].max(initial=0) + 1) + both[1]) * reach**3
+    key += ((both[2] * reach) + both[3]) * reach + both[4]
+    theirs_key, ours_key = key[: theirs.shape[1]], key[theirs.shape[1] :]
+    if len(theirs_key) == 0:
+        return np.arange(len(ours_key))
+    order = np.argsort(theirs_key)
+    place = np.minimum(np.searchsorted(theirs_key[order], ours_key), len(order) - 1)
+    found = theirs_key[order[place]] == ours_key
+    return np.argsort(np.where(found, order[place], len(order)), kind="stable")
