@@ -23,8 +23,8 @@ OWN = json.loads((Path(__file__).parent / "published.json").read_text())
 
 
 @pytest.fixture(scope="session")
-def published(tmp_path_factory):
-    """Opens a published potential from the user's cache, GNNPOT_MIRROR or the package index; skips where none has it."""
+def published():
+    """Opens a published potential from the cache, GNNPOT_MIRROR or the package index; skips where none has it."""
     opened: dict[str, Potential] = {}
 
     def get(name: str) -> Potential:
