@@ -1,7 +1,8 @@
 """What every model is: a graph in, an energy per atom out. It knows nothing of forces, labels or training."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import Any, TypeVar
 
 import torch
 from ase.data import atomic_numbers, chemical_symbols
@@ -10,6 +11,8 @@ from torch import Tensor, nn
 from gnnpot.errors import UnknownElementError
 from gnnpot.graphs import Graph
 
+F = TypeVar("F")
+
 
 @dataclass(frozen=True, slots=True)
 class AtomicOutput:
@@ -17,6 +20,10 @@ class AtomicOutput:
 
     energies: Tensor  #: [N]
     magmoms: Tensor | None = None  #: [N] µB
+
+    def detach(self) -> "AtomicOutput":
+        """The same without history."""
+        return AtomicOutput(self.energies.detach(), None if self.magmoms is None else self.magmoms.detach())
 
 
 class EnergyModel(nn.Module):
@@ -46,6 +53,7 @@ class EnergyModel(nn.Module):
         for k, symbol in enumerate(self.elements):
             index[atomic_numbers[symbol]] = k
         self.register_buffer("element_index", index, persistent=False)
+        self._fast: tuple[Any, Any] | None = None
 
     def forward(self, graph: Graph) -> AtomicOutput:
         """Energies of the atoms, in units of the potential's `energy_scale`."""
@@ -60,8 +68,29 @@ class EnergyModel(nn.Module):
         with torch.enable_grad():
             output = self(graph.clone_with_edge_vectors(vectors))
             gradient = edge_gradient(output.energies.sum(), vectors, create_graph=False)
-        magmoms = None if output.magmoms is None else output.magmoms.detach()
-        return AtomicOutput(output.energies.detach(), magmoms), gradient
+        return output.detach(), gradient
+
+    def by_fast_form(
+        self, graph: Graph, form: Callable[["EnergyModel"], F], atoms: Callable[[Graph, F], AtomicOutput]
+    ) -> tuple[AtomicOutput, Tensor]:
+        """`energies_and_gradient` by `atoms(graph, fast)`, with `fast = form(self)`, which is kept while the parameters
+        are what they were. Fast forms are for the processor; elsewhere the reference form is used.
+        """
+        if graph.edge_vectors.device.type != "cpu":
+            return EnergyModel.energies_and_gradient(self, graph)
+        state = [(p.data_ptr(), p._version, p.dtype) for p in (*self.parameters(), *self.buffers())]
+        if self._fast is None or self._fast[0] != state:
+            self._fast = None
+            self._fast = state, form(self)
+        # what lies beyond the cutoff costs as much as what lies within
+        near, inside = graph.within(self.cutoff)
+        near.edge_vectors = near.edge_vectors.detach().requires_grad_()
+        with torch.enable_grad():
+            output = atoms(near, self._fast[1])
+            gradient = edge_gradient(output.energies.sum(), near.edge_vectors, create_graph=False)
+        if len(inside) < len(graph.edge_vectors):
+            gradient = torch.zeros_like(graph.edge_vectors).index_copy_(0, inside, gradient)
+        return output.detach(), gradient
 
     def fit_statistics(self, graphs: Iterable[Graph]) -> None:
         """Set what the model takes from the training data before training (scalings); most models take nothing."""
