@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from gnnpot.errors import UnknownElementError
 from gnnpot.graphs import Graph
+from gnnpot.models.memory import GraphSize
 
 F = TypeVar("F")
 
@@ -91,6 +92,11 @@ class EnergyModel(nn.Module):
         if len(inside) < len(graph.edge_vectors):
             gradient = torch.zeros_like(graph.edge_vectors).index_copy_(0, inside, gradient)
         return output.detach(), gradient
+
+    def memory(self, size: GraphSize) -> int:
+        """About how many bytes `energies_and_gradient` takes at its peak on the processor, beyond the graph; models
+        that keep features of edges override this."""
+        return 100 * size.edges
 
     def fit_statistics(self, graphs: Iterable[Graph]) -> None:
         """Set what the model takes from the training data before training (scalings); most models take nothing."""

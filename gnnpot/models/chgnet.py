@@ -25,6 +25,7 @@ from gnnpot.models.base import AtomicOutput, EnergyModel
 from gnnpot.models.basis import polynomial_cutoff
 from gnnpot.models.fast.chgnet import FastCHGNet
 from gnnpot.models.layers import GatedMLP, GatherLinear, scatter_sum
+from gnnpot.models.memory import GraphSize
 
 #: cos θ is shrunk by this much, so that the angle has a slope where three atoms are in line (arccos has none there)
 STRAIGHT = 1e-6
@@ -198,6 +199,11 @@ class CHGNet(EnergyModel):
 
     def energies_and_gradient(self, graph: Graph) -> tuple[AtomicOutput, Tensor]:
         return self.by_fast_form(graph, FastCHGNet, self._atoms)
+
+    def memory(self, size: GraphSize) -> int:
+        # features, sums and their gradients: rows that all convolutions share, and those that each keeps
+        rows = (10 + 1.5 * self.config.convolutions) * size.edges + (6 + 0.5 * self.config.convolutions) * size.triplets
+        return round(rows * self.config.units * self.magmom.weight.itemsize)
 
     def _atoms(self, graph: Graph, form: "CHGNet | FastCHGNet") -> AtomicOutput:
         """What the model says of the atoms; features and steps are those of `form`."""

@@ -28,6 +28,7 @@ from gnnpot.models.basis import SmoothBesselBasis, SphericalBesselBasis, polynom
 from gnnpot.models.fast.m3gnet import FastM3GNet
 from gnnpot.models.layers import GatedMLP, GatherLinear, scatter_sum
 from gnnpot.models.matgl_rows import matgl_rows
+from gnnpot.models.memory import GraphSize
 
 
 @dataclass(frozen=True)
@@ -176,6 +177,11 @@ class M3GNet(EnergyModel):
 
     def energies_and_gradient(self, graph: Graph) -> tuple[AtomicOutput, Tensor]:
         return self.by_fast_form(graph, FastM3GNet, self._atoms)
+
+    def memory(self, size: GraphSize) -> int:
+        # each block keeps the stages of two gated updates, of 2, 2 and 3 rows of an edge
+        rows = (8 + 14 * self.config.blocks) * size.edges
+        return rows * self.config.units * self.edge_embedding.weight.itemsize
 
     def _atoms(self, graph: Graph, form: "M3GNet | FastM3GNet") -> AtomicOutput:
         """What the model says of the atoms; the bases and the steps are those of `form`."""
