@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from gnnpot.errors import UnknownElementError
 from gnnpot.graphs import Graph
+from gnnpot.models.fast.threads import follow_torch
 from gnnpot.models.memory import GraphSize
 
 F = TypeVar("F")
@@ -83,6 +84,7 @@ class EnergyModel(nn.Module):
         if self._fast is None or self._fast[0] != state:
             self._fast = None
             self._fast = state, form(self)
+        follow_torch()
         # what lies beyond the cutoff costs as much as what lies within
         near, inside = graph.within(self.cutoff)
         near.edge_vectors = near.edge_vectors.detach().requires_grad_()
