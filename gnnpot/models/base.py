@@ -55,7 +55,7 @@ class EnergyModel(nn.Module):
         for k, symbol in enumerate(self.elements):
             index[atomic_numbers[symbol]] = k
         self.register_buffer("element_index", index, persistent=False)
-        self._fast: tuple[Any, Any] | None = None
+        self._fast: _KeptForm | None = None
 
     def forward(self, graph: Graph) -> AtomicOutput:
         """Energies of the atoms, in units of the potential's `energy_scale`."""
@@ -80,16 +80,15 @@ class EnergyModel(nn.Module):
         """
         if graph.edge_vectors.device.type != "cpu":
             return EnergyModel.energies_and_gradient(self, graph)
-        state = [(p.data_ptr(), p._version, p.dtype) for p in (*self.parameters(), *self.buffers())]
-        if self._fast is None or self._fast[0] != state:
+        if self._fast is None or not self._fast.is_of(self):
             self._fast = None
-            self._fast = state, form(self)
+            self._fast = _KeptForm(self, form(self))
         follow_torch()
         # what lies beyond the cutoff costs as much as what lies within
         near, inside = graph.within(self.cutoff)
         near.edge_vectors = near.edge_vectors.detach().requires_grad_()
         with torch.enable_grad():
-            output = atoms(near, self._fast[1])
+            output = atoms(near, self._fast.form)
             gradient = edge_gradient(output.energies.sum(), near.edge_vectors, create_graph=False)
         if len(inside) < len(graph.edge_vectors):
             gradient = torch.zeros_like(graph.edge_vectors).index_copy_(0, inside, gradient)
@@ -106,6 +105,27 @@ class EnergyModel(nn.Module):
     def species(self, numbers: Tensor) -> Tensor:
         """Index of each atom's element in `elements`, [N]."""
         return self.element_index[numbers]
+
+
+class _KeptForm:
+    """A fast form, and what the numbers of its model were when it was made."""
+
+    def __init__(self, model: EnergyModel, form: Any) -> None:
+        self.form = form
+        # going through all modules at each step would take as long as a small structure
+        self._tables = [t for m in model.modules() for t in (m._parameters, m._buffers) if t]
+        self._model, self._state = model, self._now()
+
+    def __deepcopy__(self, memo: dict) -> None:
+        """A copied model makes its own."""
+
+    def _now(self) -> list[tuple[int, int, torch.dtype]]:
+        tensors = (t for table in self._tables for t in table.values() if t is not None)
+        return [(t.data_ptr(), t._version, t.dtype) for t in tensors]
+
+    def is_of(self, model: EnergyModel) -> bool:
+        """Whether the form is that of `model` as it is now."""
+        return self._model is model and self._state == self._now()
 
 
 def edge_gradient(energy: Tensor, edge_vectors: Tensor, *, create_graph: bool) -> Tensor:

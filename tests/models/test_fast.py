@@ -72,6 +72,20 @@ def test_blocks_and_batches_and_buffers_change_nothing(name, monkeypatch):
     compare(model, batch, 3e-9)
 
 
+@pytest.mark.parametrize("name", CONFIGS)
+def test_follows_the_parameters(name):
+    torch.manual_seed(0)
+    model = build_model(CONFIGS[name]).double()
+    graph = build_graph(Frame.from_atoms(structures()["crystal"]), model.cutoff, model.three_body_cutoff)
+    model.energies_and_gradient(graph)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.mul_(1.1)
+    compare(model, graph, 3e-9)
+    model.load_state_dict({k: 0.9 * v for k, v in model.state_dict().items()}, assign=True)
+    compare(model, graph, 3e-9)
+
+
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 3e-7), (torch.float64, 1e-15)])
 def test_silu_and_its_derivative(dtype, tolerance):
     x = torch.linspace(-800, 800, 40001, dtype=dtype).view(-1, 1)
