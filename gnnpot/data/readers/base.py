@@ -142,6 +142,15 @@ def reader_options(format: str) -> tuple[str, ...]:
     return tuple(f.name for f in dataclasses.fields(_readers()[format]) if f.name != "path")
 
 
+def has_reader(path: Path) -> bool:
+    """Whether name, beginning or content of a file or folder tell a format."""
+    try:
+        _reader_class(path, None)
+    except DataError:
+        return False
+    return True
+
+
 def is_frame_folder(path: Path) -> bool:
     """Whether a folder is one that `read_frames` reads, by itself, as a file of frames."""
     return path.is_dir() and any(cls.holds(path) for cls in _readers().values())
