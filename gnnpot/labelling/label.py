@@ -19,7 +19,7 @@ from gnnpot.data.stress_check import StressSample
 from gnnpot.errors import ConfigError, DataError, GnnpotError
 from gnnpot.labelling.config import LabelConfig
 from gnnpot.labelling.journal import Journal
-from gnnpot.labelling.work import Labeller, Task, serve, unpack
+from gnnpot.labelling.work import Labeller, Task, Worker, one_thread, serve, unpack
 
 log = logging.getLogger(__name__)
 
@@ -42,7 +42,8 @@ def label(
 
     Everything that is done is kept in the folder `OUTPUT.labelling`, and the same call goes on from there if it was
     ended by whatever; `fresh` begins anew. Frames that break the limits, and structures that can't be distorted so or
-    are beyond the labeller, are left out and counted by reason in the manifest. Each process uses one thread.
+    are beyond the labeller, are left out and counted by reason in the manifest. Each process uses one thread; if there
+    is only one, it is this one.
 
     Raises `DataError` if `output` exists (without `overwrite`), if nothing could be labelled, or if a process died;
     `ConfigError` if the folder was begun with other settings.
@@ -99,17 +100,21 @@ def _do_all(
     progress: Progress,
 ) -> None:  # fmt: skip
     progress(len(journal), total)
-    first = next(tasks, None)
-    if first is None:
+    processes = min(processes, total - len(journal))
+    if processes == 0:
         return
-    with _workers(labeller, config, min(processes, total - len(journal))) as workers:
-        busy = set()
+    if processes == 1:
+        worker = Worker(labeller, config)
+        with one_thread():
+            for task in tasks:
+                journal.add(task.number, worker.do(task))
+                progress(len(journal), total)
+        return
+    with _workers(labeller, config, processes) as workers:
+        # There are at least as many tasks as processes.
         for connection in workers:
-            task = first or next(tasks, None)
-            first = None
-            if task is not None:
-                _send(connection, task, workers)
-                busy.add(connection)
+            _send(connection, next(tasks), workers)
+        busy = set(workers)
         while busy:
             for connection in wait(list(busy)):
                 journal.add(*_receive(connection, workers))

@@ -7,7 +7,7 @@ import struct
 import sys
 import zlib
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 
@@ -193,10 +193,10 @@ def serve(connection: Connection, labeller: Labeller, config: LabelConfig) -> No
     with suppress(EOFError, BrokenPipeError, ConnectionResetError):
         try:
             worker = Worker(labeller, config)
-            _take_one_thread()
-            while True:
-                task = connection.recv()
-                connection.send((task.number, worker.do(task)))
+            with one_thread():
+                while True:
+                    task = connection.recv()
+                    connection.send((task.number, worker.do(task)))
         except GnnpotError as error:
             connection.send(error)
         except (EOFError, OSError):
@@ -206,8 +206,15 @@ def serve(connection: Connection, labeller: Labeller, config: LabelConfig) -> No
             raise
 
 
-def _take_one_thread() -> None:
-    """Sums depend in their last digits on the number of threads; processes are the way to use more."""
-    for name in ("torch", "numba"):
-        if name in sys.modules:
-            sys.modules[name].set_num_threads(1)
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Within it this process calculates with one thread: sums depend on their number in the last digits."""
+    libraries = [sys.modules[name] for name in ("torch", "numba") if name in sys.modules]
+    before = [library.get_num_threads() for library in libraries]
+    try:
+        for library in libraries:
+            library.set_num_threads(1)
+        yield
+    finally:
+        for library, threads in zip(libraries, before, strict=True):
+            library.set_num_threads(threads)

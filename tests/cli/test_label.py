@@ -32,7 +32,7 @@ def run(tmp_path, monkeypatch):
 
 
 def test_structures_of_any_format_become_a_store(run):
-    (run("--help"),)
+    assert "Example: gnnpot label" in run("--help")
     out = run(
         "cu.cif", "POSCAR", "more.extxyz", "-m", EMT, "-o", "a.store", "-q", "--distort", "rattled rattle=0.05 count=2",
         "--distort", "original", "--seed", "4",

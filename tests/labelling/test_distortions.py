@@ -10,7 +10,7 @@ from ase.calculators.emt import EMT
 from ase.data import atomic_numbers, covalent_radii
 from scipy import stats
 
-from gnnpot.errors import ConfigError
+from gnnpot.errors import ConfigError, DataError
 from gnnpot.labelling import (
     LabelConfig,
     Melted,
@@ -78,7 +78,8 @@ def test_a_strain_is_symmetric_and_within_its_bounds():
 
 
 def test_volumes_cover_their_range():
-    ratios = [make(Scaled(volume=(0.5, 2.0)), salt(), seed)[0].get_volume() / salt().get_volume() for seed in range(200)]
+    scaled = Scaled(volume=(0.5, 2.0))
+    ratios = [make(scaled, salt(), seed)[0].get_volume() / salt().get_volume() for seed in range(200)]
     assert 0.5 <= min(ratios) < 0.55 and 1.8 < max(ratios) <= 2.0
     assert stats.kstest((np.log(ratios) + np.log(2)) / np.log(4), "uniform").pvalue > 0.01
 
@@ -157,7 +158,7 @@ def test_configurations(tmp_path):
         ("substituted elements=[Qq]", "no chemical element"),
         ("scaled volume=[2,1]", "not a range"),
     ]:
-        with pytest.raises((ConfigError, Exception), match=problem):
+        with pytest.raises((ConfigError, DataError), match=problem):
             parse_distortion(text)
     with pytest.raises(ConfigError, match="'rattled' is there twice"):
         read_label_config(None, ["rattled", "rattled count=2"])
