@@ -1,8 +1,9 @@
 """What every model is: a graph in, an energy per atom out. It knows nothing of forces, labels or training."""
 
+import copy
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 import torch
 from ase.data import atomic_numbers, chemical_symbols
@@ -73,22 +74,23 @@ class EnergyModel(nn.Module):
         return output.detach(), gradient
 
     def by_fast_form(
-        self, graph: Graph, form: Callable[["EnergyModel"], F], atoms: Callable[[Graph, F], AtomicOutput]
+        self, graph: Graph, form: Callable[[Self], F], atoms: Callable[[Self, Graph, F], AtomicOutput]
     ) -> tuple[AtomicOutput, Tensor]:
-        """`energies_and_gradient` by `atoms(graph, fast)`, with `fast = form(self)`, which is kept while the parameters
-        are what they were. Fast forms are for the processor; elsewhere the reference form is used.
+        """`energies_and_gradient` by `atoms(model, graph, form(model))`, with a copy of this model whose parameters are
+        fixed. Copy and form are kept while the parameters are what they were. Fast forms are for the processor;
+        elsewhere the reference form is used.
         """
         if graph.edge_vectors.device.type != "cpu":
             return EnergyModel.energies_and_gradient(self, graph)
         if self._fast is None or not self._fast.is_of(self):
             self._fast = None
-            self._fast = _KeptForm(self, form(self))
+            self._fast = _KeptForm(self, form)
         follow_torch()
         # what lies beyond the cutoff costs as much as what lies within
         near, inside = graph.within(self.cutoff)
         near.edge_vectors = near.edge_vectors.detach().requires_grad_()
         with torch.enable_grad():
-            output = atoms(near, self._fast.form)
+            output = atoms(self._fast.copy, near, self._fast.form)
             gradient = edge_gradient(output.energies.sum(), near.edge_vectors, create_graph=False)
         if len(inside) < len(graph.edge_vectors):
             gradient = torch.zeros_like(graph.edge_vectors).index_copy_(0, inside, gradient)
@@ -108,10 +110,11 @@ class EnergyModel(nn.Module):
 
 
 class _KeptForm:
-    """A fast form, and what the numbers of its model were when it was made."""
+    """A copy of a model with its fast form, and what the model's numbers were when they were made."""
 
-    def __init__(self, model: EnergyModel, form: Any) -> None:
-        self.form = form
+    def __init__(self, model: EnergyModel, form: Callable[[EnergyModel], Any]) -> None:
+        self.copy = copy.deepcopy(model).requires_grad_(False)
+        self.form = form(self.copy)
         # going through all modules at each step would take as long as a small structure
         self._tables = [t for m in model.modules() for t in (m._parameters, m._buffers) if t]
         self._model, self._state = model, self._now()

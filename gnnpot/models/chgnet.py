@@ -198,7 +198,7 @@ class CHGNet(EnergyModel):
         return self._atoms(graph, self)
 
     def energies_and_gradient(self, graph: Graph) -> tuple[AtomicOutput, Tensor]:
-        return self.by_fast_form(graph, FastCHGNet, self._atoms)
+        return self.by_fast_form(graph, FastCHGNet, CHGNet._atoms)
 
     def memory(self, size: GraphSize) -> int:
         # features, sums and their gradients: rows that all convolutions share, and those that each keeps

@@ -176,7 +176,7 @@ class M3GNet(EnergyModel):
         return zip(self.three_body, self.convolutions, strict=True)
 
     def energies_and_gradient(self, graph: Graph) -> tuple[AtomicOutput, Tensor]:
-        return self.by_fast_form(graph, FastM3GNet, self._atoms)
+        return self.by_fast_form(graph, FastM3GNet, M3GNet._atoms)
 
     def memory(self, size: GraphSize) -> int:
         # each block keeps the stages of two gated updates, of 2, 2 and 3 rows of an edge

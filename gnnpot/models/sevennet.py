@@ -24,6 +24,7 @@ from gnnpot.graphs import Graph
 from gnnpot.models.base import AtomicOutput, EnergyModel
 from gnnpot.models.basis import polynomial_cutoff
 from gnnpot.models.fast.sevennet import FastSevenNet
+from gnnpot.models.memory import GraphSize
 
 #: one array [N, 2l+1, channels] for each l
 Features = list[Tensor]
@@ -214,7 +215,15 @@ class SevenNet(EnergyModel):
         return self._atoms(graph, self)
 
     def energies_and_gradient(self, graph: Graph) -> tuple[AtomicOutput, Tensor]:
-        return self.by_fast_form(graph, FastSevenNet, self._atoms)
+        return self.by_fast_form(graph, FastSevenNet, SevenNet._atoms)
+
+    def memory(self, size: GraphSize) -> int:
+        # the messages of the widest layer a few times, and the features of all; of edges, harmonics and gradients
+        lmax = len(self.config.channels) - 1
+        messages = max(_numbers(layer.convolution.outputs) for layer in self.layers)
+        features = sum(_numbers(layer.convolution.inputs) for layer in self.layers)
+        numbers = (4 * messages + 2 * features) * size.atoms + 4 * (lmax + 1) ** 2 * size.edges
+        return numbers * self.frequencies.itemsize
 
     def _atoms(self, graph: Graph, form: "SevenNet | FastSevenNet") -> AtomicOutput:
         """What the model says of the atoms; the convolutions are those of `form`."""
@@ -248,6 +257,11 @@ class SevenNet(EnergyModel):
         atoms = sum(len(g.numbers) for g in graphs)
         for layer in self.layers:
             layer.convolution.denominator.fill_(max(1.0, edges / atoms))
+
+
+def _numbers(channels: tuple[int, ...]) -> int:
+    """How many numbers the features of an atom are."""
+    return sum((2 * l + 1) * count for l, count in enumerate(channels))
 
 
 def xplor_cutoff(distances: Tensor, on: float, cutoff: float) -> Tensor:

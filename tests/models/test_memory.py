@@ -13,11 +13,15 @@ from gnnpot.data.references import ElementReferences
 from gnnpot.engines.calculator import Calculator
 from gnnpot.errors import MemoryNeedError
 from gnnpot.graphs import neighbor_list, triplets
-from gnnpot.models import CHGNetConfig, M3GNetConfig, build_model
+from gnnpot.models import CHGNetConfig, M3GNetConfig, SevenNetConfig, build_model
 from gnnpot.models.memory import graph_size
 from gnnpot.potential import Potential
 
-CONFIGS = {"m3gnet": M3GNetConfig(elements=("Si",)), "chgnet": CHGNetConfig(elements=("Si",))}
+CONFIGS = {
+    "m3gnet": M3GNetConfig(elements=("Si",)),
+    "chgnet": CHGNetConfig(elements=("Si",)),
+    "sevennet": SevenNetConfig(elements=("Si",)),
+}
 
 
 def potential(name: str) -> Potential:
@@ -85,9 +89,9 @@ def test_estimate(name):
 
 @pytest.mark.parametrize("name", CONFIGS)
 def test_too_large_a_structure_is_refused_before_it_allocates(name):
-    atoms = bulk("Si", cubic=True) * (40, 40, 40)
+    atoms = bulk("Si", cubic=True) * (50, 50, 50)
     atoms.calc = Calculator(potential(name))
     before = psutil.Process().memory_info().rss
-    with pytest.raises(MemoryNeedError, match=r"512,000 atoms.*GiB.*free"):
+    with pytest.raises(MemoryNeedError, match=r"1,000,000 atoms.*GiB.*free"):
         atoms.get_potential_energy()
     assert psutil.Process().memory_info().rss - before < 1e9
