@@ -1,6 +1,7 @@
 """VASP, Quantum ESPRESSO, GPAW and DeepMD: what they wrote is what is read, and what is not whole is said."""
 
 import gzip
+import re
 from collections import Counter
 from io import StringIO
 from pathlib import Path
@@ -284,6 +285,16 @@ def test_espresso_with_spin_and_u():
     (frame,) = read_frames(SAMPLES / "fe_u.pwo.gz")
     assert frame.magmoms == pytest.approx([3.3066, 3.3065])
     assert frame.provenance.hubbard_u == {"Fe": 2.5} and frame.provenance.functional == "PBE"
+
+
+def test_espresso_7_says_u_and_moments_in_other_words(tmp_path):
+    with gzip.open(SAMPLES / "fe_u.pwo.gz", "rt") as file:
+        text = file.read()
+    table = text[text.index("     Simplified LDA+U") : text.index("\n\n", text.index("     Simplified LDA+U"))]
+    said = "     Hubbard parameters of DFT+U (Dudarev formulation) in eV:\n     U(Fe-3d) =  2.5000\n"
+    text = re.sub(r"atom: +(\d) +charge: +(\S+) +magn: +(\S+) .*", r"atom  \1 (R=0.357)  charge= \2  magn=  \3", text)
+    frame = next(read_frames(write(tmp_path / "output", text.replace(table, said))))
+    assert frame.provenance.hubbard_u == {"Fe": 2.5} and frame.magmoms == pytest.approx([3.3066, 3.3065])
 
 
 @pytest.mark.parametrize(

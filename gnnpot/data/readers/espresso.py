@@ -35,6 +35,8 @@ _VERSION = re.compile(r"Program PWSCF v\.(\S+)")
 _ENERGY = re.compile(r"^(!*)\s+total energy\s+=\s+(\S+) Ry")
 _MOMENT = re.compile(r"magn[:=]\s*(\S+)")
 _PSEUDOPOTENTIAL = re.compile(r"PseudoPot\. #\s*\d+ for (\S+)\s+read from file")
+#: since version 7.1; before, there is a table
+_HUBBARD_U = re.compile(r"^\s+U\((\w+)-\d[spdf]\)\s*=\s*([\d.]+)")
 _UNIT = re.compile(r"[({]\s*(\w+)\s*(?:=\s*([\d.]+))?\s*[)}]")
 #: what `pw.x` calls its functionals -> usual name
 _FUNCTIONALS = {
@@ -125,6 +127,8 @@ class _Run:
             self.pseudopotentials.append(file.readline().strip().rsplit("/", 1)[-1])
         elif "Simplified LDA+U calculation" in line:
             self._note_u(file)
+        elif (found := _HUBBARD_U.match(line)) is not None:
+            self.hubbard_u[chemical_symbols[element_of_label(found[1])]] = float(found[2])
         elif "crystal axes:" in line:
             rows = [row.split("=")[-1] for row in islice(file, 3)]
             self.cell = rows_of_numbers(rows, 3, "crystal axes") * self.alat
