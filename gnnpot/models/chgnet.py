@@ -122,8 +122,8 @@ class AtomConvolution(nn.Module):
 
     def forward(self, atoms: Tensor, bonds: Tensor, weights: Tensor, index: Bonds) -> Tensor:
         centre, neighbor = index.edge_index
-        messages = self.message((atoms, centre), (bonds, index.bond), (atoms, neighbor))
-        messages = messages * weights.index_select(0, index.bond)
+        inputs = (atoms, centre), (bonds, index.bond), (atoms, neighbor)
+        messages = self.message(*inputs, weights=weights.index_select(0, index.bond))
         return self.apply_messages(atoms, scatter_sum(messages, centre, len(atoms)))
 
     def apply_messages(self, atoms: Tensor, total: Tensor) -> Tensor:
@@ -144,9 +144,10 @@ class BondConvolution(nn.Module):
     def forward(self, atoms: Tensor, bonds: Tensor, weights: Tensor, angles: Tensor, index: Bonds) -> Tensor:
         ij, ik = index.angle_bonds
         close = bonds.index_select(0, index.close)
-        messages = self.message((close, ij), (close, ik), (angles, None), (atoms, index.angle_centre))
+        inputs = (close, ij), (close, ik), (angles, None), (atoms, index.angle_centre)
+        messages = self.message(*inputs, weights=weights.index_select(0, ik))
         # a bond's own weight is the same in all its messages
-        total = scatter_sum(messages * weights.index_select(0, ik), ij, len(close)) * weights
+        total = scatter_sum(messages, ij, len(close)) * weights
         return self.apply_messages(bonds, total, index.close)
 
     def apply_messages(self, bonds: Tensor, total: Tensor, close: Tensor) -> Tensor:

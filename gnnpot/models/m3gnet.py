@@ -143,8 +143,8 @@ class GraphConvolution(nn.Module):
     def forward(self, nodes: Tensor, edges: Tensor, radial: Tensor, edge_index: Tensor) -> tuple[Tensor, Tensor]:
         centre, neighbor = edge_index
         at_ends = (nodes, centre), (nodes, neighbor)
-        edges = edges + self.edge_update(*at_ends, (edges, None)) * self.edge_weight(radial)
-        messages = self.node_update(*at_ends, (edges, None)) * self.node_weight(radial)
+        edges = edges + self.edge_update(*at_ends, (edges, None), weights=self.edge_weight(radial))
+        messages = self.node_update(*at_ends, (edges, None), weights=self.node_weight(radial))
         return nodes.index_add(0, centre, messages), edges
 
 

@@ -11,7 +11,7 @@ from llvmlite import ir
 from numba import njit, prange, types
 from numba.extending import intrinsic, overload
 
-#: no "reassoc": it would undo the rounding in `_sigmoid`
+#: no "reassoc": it would undo the rounding in `sigmoid`
 FAST = {"contract", "nsz", "arcp"}
 #: sums in any order, so that they vectorise
 SUMS = {"contract", "nsz", "arcp", "reassoc"}
@@ -39,11 +39,11 @@ def _float_of_bits(typing_context, bits):  # noqa: ANN001, ANN202
     return number(bits), generate
 
 
-def _sigmoid(x):  # noqa: ANN001, ANN202 - numba fills it in for float32 and float64
+def sigmoid(x):  # noqa: ANN001, ANN202 - numba fills it in for float32 and float64
     raise NotImplementedError
 
 
-@overload(_sigmoid, inline="always")
+@overload(sigmoid, inline="always")
 def _sigmoid_of_type(x):  # noqa: ANN001, ANN202
     """σ(x) = 1/(1 + exp(-x)), exp(y) = 2^k exp(r), |r| <= ½ ln 2, by Taylor series, so that loops over it vectorise.
 
@@ -88,7 +88,7 @@ def silu(x, h):
     """h = silu(x), x <- silu'(x)."""
     for row in prange(x.shape[0]):
         for j in range(x.shape[1]):
-            s = _sigmoid(x[row, j])
+            s = sigmoid(x[row, j])
             y = x[row, j] * s
             h[row, j] = y
             x[row, j] = s + y * (1 - s)
@@ -107,7 +107,7 @@ def silu_of_sum(x, at_centre, at_neighbor, centre, neighbor, h):
             start = half * units
             for u in range(units):
                 z = x[row, start + u] + at_centre[i, start + u] + at_neighbor[j, start + u]
-                s = _sigmoid(z)
+                s = sigmoid(z)
                 y = z * s
                 h[half, row, u] = y
                 x[row, start + u] = s + y * (1 - s)
@@ -119,7 +119,7 @@ def gated_product(value, gate, weight, out):
     for row in prange(value.shape[0]):
         for u in range(value.shape[1]):
             v, w = value[row, u], weight[row, u]
-            s, t = _sigmoid(v), _sigmoid(gate[row, u])
+            s, t = sigmoid(v), sigmoid(gate[row, u])
             h = v * s
             y = h * t
             out[row, u] += y * w
@@ -135,7 +135,7 @@ def gated_sum(value, gate, weight, starts, out):
         for row in range(starts[i], starts[i + 1]):
             for u in range(value.shape[1]):
                 v, w = value[row, u], weight[row, u]
-                s, t = _sigmoid(v), _sigmoid(gate[row, u])
+                s, t = sigmoid(v), sigmoid(gate[row, u])
                 h = v * s
                 y = h * t
                 out[i, u] += y * w
@@ -155,7 +155,7 @@ def gated_add(gates, index, out):
         i = index[row]
         for u in range(units):
             v = gates[row, u]
-            s, t = _sigmoid(v), _sigmoid(gates[row, units + u])
+            s, t = sigmoid(v), sigmoid(gates[row, units + u])
             h = v * s
             out[i, u] += h * t
             gates[row, u] = (s + h * (1 - s)) * t
@@ -208,7 +208,7 @@ def silu_of(x, h):
     """h = silu(x)."""
     for row in prange(x.shape[0]):
         for j in range(x.shape[1]):
-            h[row, j] = x[row, j] * _sigmoid(x[row, j])
+            h[row, j] = x[row, j] * sigmoid(x[row, j])
 
 
 @njit(parallel=True, fastmath=FAST, cache=True)
@@ -216,7 +216,7 @@ def silu_backward(x, g):
     """g *= silu'(x)."""
     for row in prange(x.shape[0]):
         for j in range(x.shape[1]):
-            s = _sigmoid(x[row, j])
+            s = sigmoid(x[row, j])
             g[row, j] *= s + x[row, j] * s * (1 - s)
 
 
@@ -271,10 +271,10 @@ def gate(x, norms, epsilon, y):
             for u in range(units):
                 a = (value[u] - m) * s * scale_a[u] + shift_a[u]
                 b = (other[u] - n) * t * scale_b[u] + shift_b[u]
-                out[u] = a * _sigmoid(a) * _sigmoid(b)
+                out[u] = a * sigmoid(a) * sigmoid(b)
         else:
             for u in range(units):
-                out[u] = value[u] * _sigmoid(value[u]) * _sigmoid(other[u])
+                out[u] = value[u] * sigmoid(value[u]) * sigmoid(other[u])
 
 
 @njit(parallel=True, fastmath=FAST, cache=True)
@@ -293,7 +293,7 @@ def gate_backward(x, norms, epsilon, g_y, g):
             for u in range(units):
                 a = (value[u] - m) * s * scale_a[u] + shift_a[u]
                 b = (other[u] - n) * t * scale_b[u] + shift_b[u]
-                p, q = _sigmoid(a), _sigmoid(b)
+                p, q = sigmoid(a), sigmoid(b)
                 h = a * p
                 to_value[u] = grad[u] * (p + h * (1 - p)) * q * scale_a[u]
                 to_other[u] = grad[u] * h * q * (1 - q) * scale_b[u]
@@ -301,7 +301,7 @@ def gate_backward(x, norms, epsilon, g_y, g):
             _norm_backward(other, n, t, to_other)
         else:
             for u in range(units):
-                a, p, q = value[u], _sigmoid(value[u]), _sigmoid(other[u])
+                a, p, q = value[u], sigmoid(value[u]), sigmoid(other[u])
                 h = a * p
                 to_value[u] = grad[u] * (p + h * (1 - p)) * q
                 to_other[u] = grad[u] * h * q * (1 - q)
