@@ -36,7 +36,7 @@ class GatedMLP(nn.Module):
 
     Every ξ and ζ is a linear layer followed by SiLU, but the last ζ by a sigmoid and, without `activate_last`, the
     last ξ by nothing. `first` replaces both first linear layers, with its two halves side by side (for `GatherLinear`).
-    With `norm`, a layer norm stands before the last functions (Deng et al. 2023, CHGNet). `weights` multiply the result.
+    With `norm`, a layer norm stands before the last functions (Deng et al. 2023, CHGNet). The result is ⊙ `weights`.
 
     Shapes: x [M, dims[0]] -> [M, dims[-1]].
     """
