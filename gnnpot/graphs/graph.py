@@ -43,12 +43,18 @@ class Graph(Data):
         return super().__inc__(key, value, *args, **kwargs)
 
     def within(self, cutoff: float) -> tuple["Graph", Tensor]:
-        """A shallow copy with the edges shorter than `cutoff` (Å), without triplets, and which edges these are."""
+        """A shallow copy with the edges shorter than `cutoff` (Å) and their triplets, and which edges these are."""
         inside = torch.nonzero(self.edge_vectors.square().sum(-1) < cutoff**2).squeeze(-1)
+        if len(inside) == len(self.edge_vectors):
+            return copy.copy(self), inside
         graph = self.clone_with_edge_vectors(self.edge_vectors.index_select(0, inside))
         graph.edge_index = self.edge_index.index_select(1, inside)
         graph.edge_shifts = self.edge_shifts.index_select(0, inside)
-        graph.triplet_index = None
+        if self.get("triplet_index") is not None:
+            place = torch.full_like(self.edge_index[0], -1)
+            place[inside] = torch.arange(len(inside), device=inside.device)
+            triplets = place[self.triplet_index]
+            graph.triplet_index = triplets[:, (triplets >= 0).all(0)]
         return graph, inside
 
     def clone_with_edge_vectors(self, edge_vectors: Tensor) -> "Graph":

@@ -23,7 +23,9 @@ from torch import Tensor, nn
 from gnnpot.graphs import Graph
 from gnnpot.models.base import AtomicOutput, EnergyModel
 from gnnpot.models.basis import polynomial_cutoff
+from gnnpot.models.fast.chgnet import FastCHGNet
 from gnnpot.models.layers import GatedMLP, GatherLinear, scatter_sum
+from gnnpot.models.memory import GraphSize
 
 #: cos θ is shrunk by this much, so that the angle has a slope where three atoms are in line (arccos has none there)
 STRAIGHT = 1e-6
@@ -122,7 +124,11 @@ class AtomConvolution(nn.Module):
         centre, neighbor = index.edge_index
         messages = self.message((atoms, centre), (bonds, index.bond), (atoms, neighbor))
         messages = messages * weights.index_select(0, index.bond)
-        return atoms + self.out(scatter_sum(messages, centre, len(atoms)))
+        return self.apply_messages(atoms, scatter_sum(messages, centre, len(atoms)))
+
+    def apply_messages(self, atoms: Tensor, total: Tensor) -> Tensor:
+        """v + L total."""
+        return atoms + self.out(total)
 
 
 class BondConvolution(nn.Module):
@@ -141,9 +147,13 @@ class BondConvolution(nn.Module):
         messages = self.message((close, ij), (close, ik), (angles, None), (atoms, index.angle_centre))
         # a bond's own weight is the same in all its messages
         total = scatter_sum(messages * weights.index_select(0, ik), ij, len(close)) * weights
+        return self.apply_messages(bonds, total, index.close)
+
+    def apply_messages(self, bonds: Tensor, total: Tensor, close: Tensor) -> Tensor:
+        """e + L total, where total is that of the close bonds only; a bias goes to all."""
         if self.out.bias is None:
-            return bonds.index_add(0, index.close, self.out(total))
-        return bonds + self.out(torch.zeros_like(bonds).index_add(0, index.close, total))
+            return bonds.index_add(0, close, self.out(total))
+        return bonds + self.out(torch.zeros_like(bonds).index_add(0, close, total))
 
 
 class AngleUpdate(nn.Module):
@@ -185,23 +195,47 @@ class CHGNet(EnergyModel):
         self.readout = nn.Sequential(*layers, nn.Linear(units, 1))
 
     def forward(self, graph: Graph) -> AtomicOutput:
+        return self._atoms(graph, self)
+
+    def energies_and_gradient(self, graph: Graph) -> tuple[AtomicOutput, Tensor]:
+        return self.by_fast_form(graph, FastCHGNet, self._atoms)
+
+    def memory(self, size: GraphSize) -> int:
+        # features, sums and their gradients: rows that all convolutions share, and those that each keeps
+        rows = (10 + 1.5 * self.config.convolutions) * size.edges + (6 + 0.5 * self.config.convolutions) * size.triplets
+        return round(rows * self.config.units * self.magmom.weight.itemsize)
+
+    def _atoms(self, graph: Graph, form: "CHGNet | FastCHGNet") -> AtomicOutput:
+        """What the model says of the atoms; features and steps are those of `form`."""
         vectors = graph.edge_vectors
         distances = torch.linalg.vector_norm(vectors, dim=-1)
-        index = self.bonds(graph, distances.detach())
+        index = form.bonds(graph, distances.detach())
         lengths = distances.index_select(0, index.edge)
-        radial = self.radial_basis(lengths)
-        bonds, weights = self.bond_embedding(radial), self.atom_weights(radial)
-        close_weights = self.bond_weights(self.bond_basis(lengths.index_select(0, index.close)))
-        angles = self.angle_embedding(self.angular_basis(bond_angles(vectors, distances, index)))
+        bonds, weights = form.bond_features(lengths)
+        close_weights = form.close_weights(lengths.index_select(0, index.close))
+        angles = form.angle_features(bond_angles(vectors, distances, index.angle_edges))
         atoms = self.atom_embedding(self.species(graph.numbers))
-        for k, bond_convolution in enumerate(self.bond_convolutions):
-            atoms = self.atom_convolutions[k](atoms, bonds, weights, index)
+        for k, bond_convolution in enumerate(form.bond_convolutions):
+            atoms = form.atom_convolutions[k](atoms, bonds, weights, index)
             bonds = bond_convolution(atoms, bonds, close_weights, angles, index)
-            if k < len(self.angle_updates):
-                angles = self.angle_updates[k](atoms, bonds, angles, index)
+            if k < len(form.angle_updates):
+                angles = form.angle_updates[k](atoms, bonds, angles, index)
         magmoms = self.magmom(atoms).squeeze(-1).abs()
-        atoms = self.atom_convolutions[-1](atoms, bonds, weights, index)
+        atoms = form.atom_convolutions[-1](atoms, bonds, weights, index)
         return AtomicOutput(self.readout(atoms).squeeze(-1), magmoms)
+
+    def bond_features(self, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        """Features e_ij before the first step, and weights ẽ^a_ij, [U, units] each."""
+        radial = self.radial_basis(lengths)
+        return self.bond_embedding(radial), self.atom_weights(radial)
+
+    def close_weights(self, lengths: Tensor) -> Tensor:
+        """ẽ^b_ij, [C] -> [C, units]."""
+        return self.bond_weights(self.bond_basis(lengths))
+
+    def angle_features(self, angles: Tensor) -> Tensor:
+        """Features a_ijk before the first step, [T] -> [T, units]."""
+        return self.angle_embedding(self.angular_basis(angles))
 
     def bonds(self, graph: Graph, distances: Tensor) -> Bonds:
         """Bonds and angles of a graph that has triplets."""
@@ -234,9 +268,9 @@ def undirected(graph: Graph) -> tuple[Tensor, Tensor]:
     return bond, torch.full_like(keys, len(bond)).scatter_reduce(0, bond, edges, "amin")
 
 
-def bond_angles(vectors: Tensor, distances: Tensor, index: Bonds) -> Tensor:
+def bond_angles(vectors: Tensor, distances: Tensor, angle_edges: tuple[Tensor, Tensor]) -> Tensor:
     """θ_jik, [T]."""
-    ij, ik = index.angle_edges
+    ij, ik = angle_edges
     directions = vectors / distances[:, None]
     cosine = (directions.index_select(0, ij) * directions.index_select(0, ik)).sum(-1)
     return torch.acos(cosine * (1 - STRAIGHT))

@@ -23,11 +23,12 @@ from e3nn import o3
 from torch import Tensor, nn
 
 from gnnpot.graphs import Graph
-from gnnpot.models.base import AtomicOutput, EnergyModel, edge_gradient
+from gnnpot.models.base import AtomicOutput, EnergyModel
 from gnnpot.models.basis import SmoothBesselBasis, SphericalBesselBasis, polynomial_cutoff, zonal_harmonics
 from gnnpot.models.fast.m3gnet import FastM3GNet
 from gnnpot.models.layers import GatedMLP, GatherLinear, scatter_sum
 from gnnpot.models.matgl_rows import matgl_rows
+from gnnpot.models.memory import GraphSize
 
 
 @dataclass(frozen=True)
@@ -165,31 +166,25 @@ class M3GNet(EnergyModel):
         self.edge_embedding = nn.Linear(radial, units)
         self.three_body = nn.ModuleList(ThreeBody(config) for _ in range(config.blocks))
         self.convolutions = nn.ModuleList(GraphConvolution(units, radial) for _ in range(config.blocks))
-        self._fast: FastM3GNet | None = None
         self.readout = GatedMLP([units, units, units, units, 1], activate_last=False)
 
     def forward(self, graph: Graph) -> AtomicOutput:
-        return AtomicOutput(self._energies(graph, self))
+        return self._atoms(graph, self)
 
     def steps(self, model: "M3GNet", edge_index: Tensor, atoms: int) -> Iterable[tuple[ThreeBody, GraphConvolution]]:  # noqa: ARG002
         """The three-body step and the convolution of each block."""
         return zip(self.three_body, self.convolutions, strict=True)
 
     def energies_and_gradient(self, graph: Graph) -> tuple[AtomicOutput, Tensor]:
-        if graph.edge_vectors.device.type != "cpu":
-            return super().energies_and_gradient(graph)
-        if self._fast is None:
-            self._fast = FastM3GNet(self)
-        # what lies beyond the cutoff costs as much as what lies within
-        near, inside = graph.within(self.cutoff)
-        near.edge_vectors = near.edge_vectors.detach().requires_grad_()
-        with torch.enable_grad():
-            energies = self._energies(near, self._fast)
-            gradient = edge_gradient(energies.sum(), near.edge_vectors, create_graph=False)
-        return AtomicOutput(energies.detach()), torch.zeros_like(graph.edge_vectors).index_copy_(0, inside, gradient)
+        return self.by_fast_form(graph, FastM3GNet, self._atoms)
 
-    def _energies(self, graph: Graph, form: "M3GNet | FastM3GNet") -> Tensor:
-        """Energies of the atoms; the bases and the steps are those of `form`."""
+    def memory(self, size: GraphSize) -> int:
+        # each block keeps the stages of two gated updates, of 2, 2 and 3 rows of an edge
+        rows = (8 + 14 * self.config.blocks) * size.edges
+        return rows * self.config.units * self.edge_embedding.weight.itemsize
+
+    def _atoms(self, graph: Graph, form: "M3GNet | FastM3GNet") -> AtomicOutput:
+        """What the model says of the atoms; the bases and the steps are those of `form`."""
         vectors, edge_index = graph.edge_vectors, graph.edge_index
         distances = torch.linalg.vector_norm(vectors, dim=-1)
         radial = form.radial_basis(distances)
@@ -199,7 +194,7 @@ class M3GNet(EnergyModel):
         for three_body, convolution in form.steps(self, edge_index, len(nodes)):
             edges = three_body(nodes, edges, close)
             nodes, edges = convolution(nodes, edges, radial, edge_index)
-        return self.readout(nodes).squeeze(-1)
+        return AtomicOutput(self.readout(nodes).squeeze(-1))
 
     def close_edges(
         self, graph: Graph, distances: Tensor, three_body_basis: Callable[[Tensor], Tensor] | None = None

@@ -11,7 +11,7 @@ from torch_geometric.data import Batch
 
 from gnnpot.data.frame import Frame
 from gnnpot.graphs import build_graph
-from gnnpot.models import M3GNetConfig, build_model
+from gnnpot.models import CHGNetConfig, M3GNetConfig, build_model
 from gnnpot.models.base import EnergyModel
 from gnnpot.models.fast import blocks, kernels
 from gnnpot.models.fast.tables import Table
@@ -19,6 +19,10 @@ from gnnpot.models.fast.tables import Table
 CONFIGS = {
     "m3gnet": M3GNetConfig(elements=("H", "O", "Si", "Cu"), units=16, radial_basis="spherical_bessel"),
     "m3gnet, smooth": M3GNetConfig(elements=("H", "O", "Si", "Cu"), units=8, max_l=4, max_n=2, blocks=2),
+    "chgnet": CHGNetConfig(elements=("H", "O", "Si", "Cu"), units=16, radial=9, angular=7, convolutions=3),
+    "chgnet, no norm": CHGNetConfig(
+        elements=("H", "O", "Si", "Cu"), units=8, radial=5, angular=5, norm=False, message_bias=True, cutoff=5.0
+    ),
 }
 
 
@@ -38,7 +42,7 @@ def test_agrees_with_the_reference(name, structure):
     model = build_model(CONFIGS[name]).double()
     # a graph that reaches further than the model
     graph = build_graph(Frame.from_atoms(structures()[structure]), model.cutoff + 0.7, model.three_body_cutoff)
-    compare(model, graph, 1e-10)
+    compare(model, graph, 3e-9)
     graph.edge_vectors = graph.edge_vectors.float()
     compare(model.float(), graph, 2e-5)
 
@@ -65,7 +69,21 @@ def test_blocks_and_batches_and_buffers_change_nothing(name, monkeypatch):
         parts, part_gradient = copy.deepcopy(model).energies_and_gradient(batch)
         assert torch.allclose(whole.energies, parts.energies, rtol=0, atol=1e-12)
         assert torch.allclose(gradient, part_gradient, rtol=0, atol=1e-12)
-    compare(model, batch, 1e-10)
+    compare(model, batch, 3e-9)
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_follows_the_parameters(name):
+    torch.manual_seed(0)
+    model = build_model(CONFIGS[name]).double()
+    graph = build_graph(Frame.from_atoms(structures()["crystal"]), model.cutoff, model.three_body_cutoff)
+    model.energies_and_gradient(graph)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.mul_(1.1)
+    compare(model, graph, 3e-9)
+    model.load_state_dict({k: 0.9 * v for k, v in model.state_dict().items()}, assign=True)
+    compare(model, graph, 3e-9)
 
 
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 3e-7), (torch.float64, 1e-15)])

@@ -13,6 +13,8 @@ from numba.extending import intrinsic, overload
 
 #: no "reassoc": it would undo the rounding in `_sigmoid`
 FAST = {"contract", "nsz", "arcp"}
+#: sums in any order, so that they vectorise
+SUMS = {"contract", "nsz", "arcp", "reassoc"}
 
 
 @intrinsic
@@ -199,3 +201,153 @@ def sum_by_neighbor(rows, order, starts, neighbors, out):
             row = order[at]
             for u in range(rows.shape[1]):
                 out[j, u] += rows[row, u]
+
+
+@njit(parallel=True, fastmath=FAST, cache=True)
+def silu_of(x, h):
+    """h = silu(x)."""
+    for row in prange(x.shape[0]):
+        for j in range(x.shape[1]):
+            h[row, j] = x[row, j] * _sigmoid(x[row, j])
+
+
+@njit(parallel=True, fastmath=FAST, cache=True)
+def silu_backward(x, g):
+    """g *= silu'(x)."""
+    for row in prange(x.shape[0]):
+        for j in range(x.shape[1]):
+            s = _sigmoid(x[row, j])
+            g[row, j] *= s + x[row, j] * s * (1 - s)
+
+
+@njit(parallel=True, fastmath=FAST, cache=True)
+def gather_sum(x, add, a, i, b, j, c, k):
+    """x = [x +] a[i] + b[j] + c[k], row by row."""
+    for row in prange(x.shape[0]):
+        at_a, at_b, at_c = i[row], j[row], k[row]
+        if add:
+            for u in range(x.shape[1]):
+                x[row, u] += a[at_a, u] + b[at_b, u] + c[at_c, u]
+        else:
+            for u in range(x.shape[1]):
+                x[row, u] = a[at_a, u] + b[at_b, u] + c[at_c, u]
+
+
+@njit(fastmath=SUMS)
+def _sum(x):
+    total = x.dtype.type(0)
+    for u in range(len(x)):
+        total += x[u]
+    return total
+
+
+@njit(fastmath=SUMS)
+def _dot(x, y):
+    total = x.dtype.type(0)
+    for u in range(len(x)):
+        total += x[u] * y[u]
+    return total
+
+
+@njit(fastmath=SUMS)
+def _mean_and_scale(x, epsilon):
+    """Mean and 1/sqrt(variance + epsilon)."""
+    mean = _sum(x) / x.dtype.type(len(x))
+    square = x.dtype.type(0)
+    for u in range(len(x)):
+        square += (x[u] - mean) * (x[u] - mean)
+    return mean, x.dtype.type(1 / math.sqrt(square / len(x) + epsilon))
+
+
+@njit(parallel=True, fastmath=FAST, cache=True)
+def gate(x, norms, epsilon, y):
+    """y = silu(a) σ(b), (a | b) = x, each half after its layer norm; norms [scale and shift, value and gate, u]."""
+    units = y.shape[1]
+    for row in prange(x.shape[0]):
+        value, other, out = x[row, :units], x[row, units:], y[row]
+        if len(norms):
+            (m, s), (n, t) = _mean_and_scale(value, epsilon), _mean_and_scale(other, epsilon)
+            scale_a, scale_b, shift_a, shift_b = norms[0, 0], norms[0, 1], norms[1, 0], norms[1, 1]
+            for u in range(units):
+                a = (value[u] - m) * s * scale_a[u] + shift_a[u]
+                b = (other[u] - n) * t * scale_b[u] + shift_b[u]
+                out[u] = a * _sigmoid(a) * _sigmoid(b)
+        else:
+            for u in range(units):
+                out[u] = value[u] * _sigmoid(value[u]) * _sigmoid(other[u])
+
+
+@njit(parallel=True, fastmath=FAST, cache=True)
+def gate_backward(x, norms, epsilon, g_y, g):
+    """g = the gradient of x in `gate`, from that of y.
+
+    Of a layer norm n = (x - m) s, with d the gradient of n: g = s (d - mean(d) - n mean(d n)).
+    """
+    units = g_y.shape[1]
+    for row in prange(x.shape[0]):
+        value, other, grad = x[row, :units], x[row, units:], g_y[row]
+        to_value, to_other = g[row, :units], g[row, units:]
+        if len(norms):
+            (m, s), (n, t) = _mean_and_scale(value, epsilon), _mean_and_scale(other, epsilon)
+            scale_a, scale_b, shift_a, shift_b = norms[0, 0], norms[0, 1], norms[1, 0], norms[1, 1]
+            for u in range(units):
+                a = (value[u] - m) * s * scale_a[u] + shift_a[u]
+                b = (other[u] - n) * t * scale_b[u] + shift_b[u]
+                p, q = _sigmoid(a), _sigmoid(b)
+                h = a * p
+                to_value[u] = grad[u] * (p + h * (1 - p)) * q * scale_a[u]
+                to_other[u] = grad[u] * h * q * (1 - q) * scale_b[u]
+            _norm_backward(value, m, s, to_value)
+            _norm_backward(other, n, t, to_other)
+        else:
+            for u in range(units):
+                a, p, q = value[u], _sigmoid(value[u]), _sigmoid(other[u])
+                h = a * p
+                to_value[u] = grad[u] * (p + h * (1 - p)) * q
+                to_other[u] = grad[u] * h * q * (1 - q)
+
+
+@njit(fastmath=SUMS)
+def _norm_backward(x, mean, scale, d):
+    """d <- the gradient of x, from that of its layer norm without scale and shift."""
+    units = x.dtype.type(len(x))
+    total = _sum(d)
+    along = (_dot(d, x) - mean * total) * scale / units
+    total = total / units
+    for u in range(len(x)):
+        d[u] = scale * (d[u] - total - (x[u] - mean) * scale * along)
+
+
+@njit(parallel=True, fastmath=FAST, cache=True)
+def weighted_sum(y, weights, index, starts, out):
+    """out[g] = Σ of y w[index] over rows starts[g] to starts[g + 1]."""
+    for g in prange(len(starts) - 1):
+        total = out[g]
+        total[:] = 0
+        for row in range(starts[g], starts[g + 1]):
+            w = weights[index[row]]
+            for u in range(len(total)):
+                total[u] += y[row, u] * w[u]
+
+
+@njit(parallel=True, fastmath=FAST, cache=True)
+def weighted_sum_backward(y, weights, index, starts, g_out, g_weights):
+    """From the gradient of `out` in `weighted_sum`: of each row's weight, in `g_weights`, and of y, in its place."""
+    for g in prange(len(starts) - 1):
+        for row in range(starts[g], starts[g + 1]):
+            w = weights[index[row]]
+            for u in range(y.shape[1]):
+                g_weights[row, u] = y[row, u] * g_out[g, u]
+                y[row, u] = w[u] * g_out[g, u]
+
+
+@njit(parallel=True, fastmath=FAST, cache=True)
+def sum_groups(rows, starts, order, out):
+    """out[g] = Σ of the rows order[starts[g]], …, order[starts[g + 1] - 1]."""
+    for g in prange(len(starts) - 1):
+        total = out[g]
+        total[:] = 0
+        for at in range(starts[g], starts[g + 1]):
+            row = rows[order[at]]
+            for u in range(len(total)):
+                total[u] += row[u]
