@@ -7,7 +7,7 @@ import typer
 from rich.console import Console
 from rich.logging import RichHandler
 
-from gnnpot.cli import data, inspect, label, simulate, train
+from gnnpot.cli import data, inspect, label, models, simulate, train
 from gnnpot.errors import GnnpotError
 
 app = typer.Typer(
@@ -19,7 +19,7 @@ app = typer.Typer(
     add_completion=False,
 )
 app.add_typer(data.app, name="data")
-for room in (label, train, simulate, inspect):
+for room in (label, train, simulate, inspect, models):
     room.register(app)
 
 
