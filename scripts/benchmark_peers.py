@@ -22,6 +22,7 @@ with what is missing.
 import argparse
 import gc
 import multiprocessing
+import os
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -202,6 +203,7 @@ class Benchmark:
                 row["energy_difference"] <= ENERGY_TOLERANCE and row["force_difference"] <= FORCE_TOLERANCE
             )
         row["seconds"] = dict(zip(sides, alternate(steps, self.options.seconds), strict=True)) if steps else {}
+        row["load"] = os.getloadavg()[0]
         self.results.steps[key] = row
         self.results.write()
 
@@ -219,6 +221,7 @@ class Benchmark:
             "losses": dict(zip(sides, losses, strict=True)),
             "agrees": bool(abs(losses[0] - losses[1]) <= LOSS_TOLERANCE * abs(losses[1])),
             "seconds": dict(zip(sides, alternate(steps, self.options.seconds), strict=True)),
+            "load": os.getloadavg()[0],
         }
         self.results.write()
 
@@ -234,6 +237,8 @@ class Benchmark:
                 job(peer, *rest)
                 gc.collect()
                 progress.advance(task)
+                if not console.is_terminal:
+                    console.print(progress.tasks[task].description, "done")
 
 
 def chosen_peers(only: Sequence[str]) -> list[Peer]:
@@ -287,6 +292,8 @@ def main() -> int:
         return 1
     for one in table(results):
         console.print(one)
+    if results.busy > 0.5:
+        console.print(f"Other work took up to {results.busy:.1f} threads: times are longer, ratios less sure.")
     return 0 if results.agrees else 1
 
 

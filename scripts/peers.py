@@ -52,6 +52,7 @@ class Peer:
     training_step: Callable[[str, list[Atoms]], Step]  #: the package's own, on labelled structures
     ours: Callable[[str], Potential] = gnnpot.load
     magmoms: bool = False  #: whether they are trained
+    note: str = ""  #: what a reader of the table must know
 
 
 def our_training_step(peer: Peer, structures: list[Atoms]) -> Step:
@@ -246,5 +247,12 @@ PEERS = (
     Peer("chgnet-0.3.0", "chgnet", chgnet_calculator, chgnet_training_step, magmoms=True),
     Peer("7net-0", "sevenn", sevenn_calculator, sevenn_training_step),
     Peer("7net-l3i5", "sevenn", sevenn_calculator, sevenn_training_step),
-    Peer("m3gnet-mp-2021.2.8", "matgl", matgl_calculator, matgl_training_step, ours=m3gnet_by_the_paper),
+    Peer(
+        "m3gnet-mp-2021.2.8",
+        "matgl",
+        matgl_calculator,
+        matgl_training_step,
+        ours=m3gnet_by_the_paper,
+        note="published weights in the layout that matgl's present version has, on both sides",
+    ),
 )

@@ -14,7 +14,10 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import FuncFormatter, NullLocator
 from peers import PEERS, Peer
 from rich.table import Table
 
@@ -45,6 +48,7 @@ class Results:
         self.steps: dict[str, dict] = {}
         self.memory: dict[str, dict] = {}
         self.training: dict[str, dict] = {}
+        self.dates: list[str] = []
         versions = {name: _version(name) for name in PACKAGES}
         for peer in peers:
             if versions[peer.package] is None:
@@ -52,7 +56,7 @@ class Results:
         self.about = {"cpu": _cpu(), "threads": threads, "python": platform.python_version(), "versions": versions}
         if folder is not None:
             self._read(folder)
-        self.dates = sorted({*getattr(self, "dates", ()), date.today().isoformat()})
+        self.dates = sorted({*self.dates, date.today().isoformat()})
 
     def _read(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
@@ -69,6 +73,12 @@ class Results:
         for key, value in self.about.items():
             if about.get(key) != value:
                 raise ConfigError(f"{path}: was measured with {key} {about.get(key)}, now {value}; give another folder")
+
+    @property
+    def busy(self) -> float:
+        """The largest load that other work had put on the machine, in threads."""
+        rows = (*self.steps.values(), *self.training.values())
+        return max((row["load"] - self.about["threads"] for row in rows), default=0.0)
 
     @property
     def agrees(self) -> bool:
@@ -156,7 +166,7 @@ def training_cells(results: Results) -> list[list[str]]:
 def _titles(results: Results) -> tuple[str, str]:
     about = results.about
     first = next(iter(results.training.values()), {"structures": 0, "atoms": 0})
-    where = f"{about['cpu']}, {about['threads']} threads, float32"
+    where = f"{about['cpu']}, {about['threads']} thread{'s' * (about['threads'] != 1)}, float32"
     return (
         f"Energy, forces and stress, a step ({where})",
         f"Optimiser step, {first['structures']} structures of {first['atoms']} atoms in all ({where})",
@@ -191,26 +201,39 @@ def markdown(results: Results) -> str:
         lines += [f"**{title}**", "", f"| {' | '.join(columns)} |", "|" + "---|" * len(columns)]
         lines += [f"| {' | '.join(row)} |" for row in rows] + [""]
     versions = ", ".join(f"{name} {v}" for name, v in results.about["versions"].items() if v)
-    return "\n".join([*lines, f"{versions}; measured {', '.join(results.dates)}."]) + "\n"
+    notes = [f"{p.name}: {p.note}." for p in PEERS if p.note and any(p is peer for peer, *_ in _sorted_steps(results))]
+    return "\n".join([*lines, *notes, f"{versions}; measured {', '.join(results.dates)}."]) + "\n"
 
 
 def plot(results: Results) -> Figure:
-    """ms per atom against atoms, a panel for each potential, both sides."""
+    """ms per atom against atoms, a panel for each potential: colours are the sides, markers the structures."""
     rows = _sorted_steps(results)
     shown = [peer for peer in PEERS if any(p is peer for p, *_ in rows)]
-    figure = Figure(figsize=(2.9 * max(len(shown), 1) + 0.8, 3.4), layout="constrained")
-    axes = figure.subplots(1, max(len(shown), 1), sharey=True, squeeze=False)[0]
+    figure = Figure(figsize=(2.6 * max(len(shown), 1) + 0.8, 3.3), layout="constrained")
+    axes = figure.subplots(1, max(len(shown), 1), sharex=True, sharey=True, squeeze=False)[0]
     for ax, peer in zip(axes, shown, strict=False):
+        of_peer = [(name, size, row) for p, name, size, row in rows if p is peer]
         for side in (peer.package, OURS):
-            for name in dict.fromkeys(n for p, n, *_ in rows if p is peer):
-                of = [row for p, n, _, row in rows if p is peer and n == name and side in row["seconds"]]
-                ax.plot(
-                    [row["atoms"] for row in of],
-                    [1e3 * np.median(row["seconds"][side]) / row["atoms"] for row in of],
-                    marker=MARKERS[name], ms=4, lw=1.2, color=COLOURS[side == OURS], label=f"{side}, {name}",
-                )  # fmt: skip
-        ax.set(xscale="log", yscale="log", title=peer.name, xlabel="atoms")
+            for name in dict.fromkeys(name for name, *_ in of_peer):
+                _line(ax, [row for n, _, row in of_peer if n == name], side, name)
+        lines = [Line2D([], [], color=COLOURS[side == OURS], label=side) for side in (peer.package, OURS)]
+        ax.legend(handles=lines, fontsize=8, frameon=False, handlelength=1.2)
+        sizes = sorted({size for *_, size, _ in rows})
+        ax.set(xscale="log", yscale="log", title=peer.name, xlabel="atoms", xticks=sizes, xticklabels=map(str, sizes))
+        ax.xaxis.set_minor_locator(NullLocator())
+        ax.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{y:g}"))
         ax.grid(which="major", color="0.9")
-        ax.legend(fontsize=6.5, frameon=False)
+        ax.spines[["top", "right"]].set_visible(False)
     axes[0].set_ylabel("ms per atom and step")
+    structures = dict.fromkeys(name for _, name, *_ in rows)
+    marks = [Line2D([], [], marker=MARKERS[name], color="0.4", ls="", ms=4.5, label=name) for name in structures]
+    if marks:
+        figure.legend(handles=marks, loc="outside lower center", ncols=len(marks), fontsize=8, frameon=False)
     return figure
+
+
+def _line(ax: Axes, rows: Sequence[dict], side: str, name: str) -> None:
+    timed = [row for row in rows if side in row["seconds"]]
+    atoms = [row["atoms"] for row in timed]
+    times = [1e3 * float(np.median(row["seconds"][side])) / row["atoms"] for row in timed]
+    ax.plot(atoms, times, marker=MARKERS[name], ms=4.5, lw=1.2, color=COLOURS[side == OURS])
