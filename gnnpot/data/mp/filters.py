@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
+from ase.data import atomic_numbers
 
 from gnnpot.data.frame import MIN_CELL_DETERMINANT, MIN_DISTANCE
 from gnnpot.data.mp.batch import FrameBatch
@@ -33,7 +34,7 @@ _PBE = "PBE"
 class Labels:
     """Frames without an energy or without forces."""
 
-    filter: Literal["labels"] = "labels"
+    filter: Literal["labels"] = field(default="labels", kw_only=True)
 
     @property
     def reason(self) -> str:
@@ -47,7 +48,7 @@ class Labels:
 class Deprecated:
     """Frames of tasks or materials that the Materials Project has marked as deprecated."""
 
-    filter: Literal["deprecated"] = "deprecated"
+    filter: Literal["deprecated"] = field(default="deprecated", kw_only=True)
 
     @property
     def reason(self) -> str:
@@ -61,7 +62,7 @@ class Deprecated:
 class ElectronicConvergence:
     """Frames whose electronic steps did not converge, where the source tells."""
 
-    filter: Literal["electronic-convergence"] = "electronic-convergence"
+    filter: Literal["electronic-convergence"] = field(default="electronic-convergence", kw_only=True)
     max_steps: int = MP_ELECTRONIC_STEPS  #: a frame that took so many ran into the limit
     max_change: float | None = None  #: eV per atom, of the energy in the last step; `None`: not looked at (not read)
 
@@ -82,7 +83,7 @@ class FarFromFinal:
     Without material ids each task stands for a material.
     """
 
-    filter: Literal["far-from-final"] = "far-from-final"
+    filter: Literal["far-from-final"] = field(default="far-from-final", kw_only=True)
     above: float = 1.0  #: eV per atom
     below: float = 0.05  #: eV per atom
 
@@ -99,7 +100,7 @@ class FarFromFinal:
 class TaskJumps:
     """Tasks that end far from the lowest last energy of their material's tasks of the same run type."""
 
-    filter: Literal["task-jumps"] = "task-jumps"
+    filter: Literal["task-jumps"] = field(default="task-jumps", kw_only=True)
     limit: float = 0.05  #: eV per atom
 
     @property
@@ -114,7 +115,7 @@ class TaskJumps:
 class Forces:
     """Frames with a force vector longer than a limit."""
 
-    filter: Literal["forces"] = "forces"
+    filter: Literal["forces"] = field(default="forces", kw_only=True)
     limit: float = 50.0  #: eV/Å
 
     @property
@@ -129,7 +130,7 @@ class Forces:
 class Stress:
     """Frames with a stress component beyond a limit."""
 
-    filter: Literal["stress"] = "stress"
+    filter: Literal["stress"] = field(default="stress", kw_only=True)
     limit: float = 150.0  #: GPa
 
     @property
@@ -144,7 +145,7 @@ class Stress:
 class CloseAtoms:
     """Frames with two atoms closer than a limit."""
 
-    filter: Literal["close-atoms"] = "close-atoms"
+    filter: Literal["close-atoms"] = field(default="close-atoms", kw_only=True)
     limit: float = 0.5  #: Å
 
     @property
@@ -159,7 +160,7 @@ class CloseAtoms:
 class IsolatedAtoms:
     """Frames with an atom that has no neighbour, not even its own image, within a cutoff."""
 
-    filter: Literal["isolated-atoms"] = "isolated-atoms"
+    filter: Literal["isolated-atoms"] = field(default="isolated-atoms", kw_only=True)
     cutoff: float = 6.0  #: Å
 
     @property
@@ -174,7 +175,7 @@ class IsolatedAtoms:
 class NearDuplicates:
     """Frames that differ little from the last one kept before them in their run; all three limits must hold."""
 
-    filter: Literal["near-duplicates"] = "near-duplicates"
+    filter: Literal["near-duplicates"] = field(default="near-duplicates", kw_only=True)
     displacement: float = 0.005  #: Å, of any atom
     strain: float = 0.0005
     energy: float = 0.001  #: eV per atom
@@ -210,7 +211,10 @@ def default_filters(ids: bool) -> tuple[Filter, ...]:
 
 @dataclass(frozen=True)
 class Curation:
-    """What becomes of the frames of a source. Raises `ValueError` for run types of several functionals."""
+    """What becomes of the frames of a source.
+
+    Raises `ValueError` for run types of several functionals, and for elements that there are none of.
+    """
 
     run_types: tuple[str, ...] = ("GGA", "GGA+U")  #: of one functional, with and without U
     task_types: tuple[str, ...] = ("Structure Optimization", "Static")
@@ -224,6 +228,9 @@ class Curation:
     def __post_init__(self) -> None:
         if not self.run_types or not self.task_types:
             raise ValueError("run_types and task_types each need at least one name")
+        for symbol in self.elements:
+            if atomic_numbers.get(symbol, 0) == 0:
+                raise ValueError(f"'{symbol}' is no chemical element; give symbols, as Li,Fe,P,O")
         families = sorted({functional(name).removesuffix("+U") for name in self.run_types})
         if len(families) > 1:
             raise ValueError(
@@ -251,10 +258,10 @@ def functional(run_type: str) -> str:
 
 def apply_filters(batch: FrameBatch, filters: tuple[Filter, ...]) -> tuple[FrameBatch, dict[str, int]]:
     """The frames that no filter leaves out, and how many each of them has left out, by reason."""
-    counts = {}
+    counts: dict[str, int] = {}
     for one in filters:
         out = one.outliers(batch) if len(batch) else np.empty(0, dtype=bool)
-        counts[one.reason] = int(out.sum())
+        counts[one.reason] = counts.get(one.reason, 0) + int(out.sum())
         batch = batch.select(~out)
     return batch, counts
 
