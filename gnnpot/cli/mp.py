@@ -120,19 +120,19 @@ def _source(
         return MPtrjFile(mptrj) if mptrj else MatPESFile(matpes)
     from gnnpot.data.mp.delta import MP_TABLE, DeltaSource, TrajectoryTable
 
+    ids, magmoms, endpoint = asking
+    key = os.environ.get(KEY, "")
+    if ids and not key:
+        raise ConfigError(f"--with-ids and --with-magmoms need a key of the Materials Project in {KEY}; set it")
     uri = table or MP_TABLE
     begun = unfinished_identity(output)
     if version is None and begun and begun.get("source", {}).get("table") == uri:
         version = begun["source"]["version"]
     opened = TrajectoryTable.open(uri, version)
-    ids, magmoms, endpoint = asking
     if not ids:
         return DeltaSource(opened)
     from gnnpot.data.mp.rest import TaskInterface, ask_about_tasks
 
-    key = os.environ.get(KEY, "")
-    if not key:
-        raise ConfigError(f"--with-ids and --with-magmoms need a key of the Materials Project in {KEY}; set it")
     with _bar("asking") as show:
         tasks = ask_about_tasks(
             opened, curation, TaskInterface(key, endpoint, magmoms), unfinished_folder(output), show

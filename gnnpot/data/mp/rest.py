@@ -12,6 +12,7 @@ done, so that asking is resumed where it ended. In memory: one `Task` for each t
 import hashlib
 import json
 import logging
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -59,11 +60,12 @@ class TaskInterface:
 
         try:
             return self._answers(identifiers)
-        except (MPRestError, requests.RequestException) as error:
-            problem = " ".join(str(error).split())[:200]
-            raise DataError(
-                f"the Materials Project's interface did not answer ({problem}); run the same command again to go on"
-            ) from None
+        except (MPRestError, requests.RequestException, KeyError, ValueError) as error:
+            # what mp-api makes of an answer that is not of its interface is a KeyError or a ValueError
+            said = re.sub(r"on URL \S+ ", "", " ".join(str(error).split()))[:200]
+            remedy = "check the key" if "401" in said or "API key" in said else "run the same command again to go on"
+            problem = f"{type(error).__name__}: {said}"
+            raise DataError(f"the Materials Project's interface did not answer ({problem}); {remedy}") from None
 
     def _answers(self, identifiers: Sequence[str]) -> list[dict[str, Any]]:
         names = {canonical(name): name for name in identifiers}

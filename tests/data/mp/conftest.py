@@ -35,7 +35,7 @@ def row(frames: list[Frame], number: int, run_type="GGA", task_type="Structure O
         "e_wo_entrp": [e + 2 * SMEARING for e in energies],
         "forces": [f.forces.tolist() for f in frames],
         "stress": [(-stress_from_voigt(f.stress) / KBAR).tolist() for f in frames],
-        "electronic_steps": [[{"e_fr_energy": e + 0.1}, {"e_fr_energy": e + 1e-5}, {"e_fr_energy": e}] for e in energies],
+        "electronic_steps": [[{"e_fr_energy": e + change} for change in (0.1, 1e-5, 0.0)] for e in energies],
         "num_electronic_steps": [3] * len(frames),
         "identifier": identifier(number),
         "task_type": task_type,
