@@ -36,7 +36,7 @@ S3_OPTIONS = {"AWS_SKIP_SIGNATURE": "true", "AWS_REGION": "us-east-1", "timeout"
 #: trajectories that are decoded at a time
 ROWS = 32
 #: bytes that are fetched at a time of each column of a row group
-BUFFER = 1 << 20
+BUFFER = 8 << 20
 OTHER_TYPES = "trajectories (not frames) of other run types, task types or elements, in files that were read"
 #: (file, row group in it, stretch in that), counted from 0
 Position = tuple[int, int, int]
@@ -59,7 +59,6 @@ class TrajectoryTable:
     uri: str
     version: int
     dataset: ds.FileSystemDataset = field(repr=False)
-    trajectories: int | None  #: in the whole table, as its log says; `None` if it does not say
 
     @classmethod
     def open(cls, uri: str = MP_TABLE, version: int | None = None) -> "TrajectoryTable":
@@ -71,7 +70,6 @@ class TrajectoryTable:
         try:
             table = DeltaTable(uri, version=version, storage_options=options)
             dataset = table.to_pyarrow_dataset()
-            records = pa.table(table.get_add_actions(flatten=True))["num_records"].to_pylist()
         except (DeltaError, OSError, ValueError) as error:
             problem = " ".join(str(error).split())[:200]
             remedy = "check address and network"
@@ -79,8 +77,7 @@ class TrajectoryTable:
         missing = [name for name in ("identifier", "elements", "cart_coords") if name not in dataset.schema.names]
         if missing:
             raise DataError(f"{uri}: has no column '{missing[0]}'; it is no table of trajectories")
-        known = all(isinstance(n, int) for n in records)
-        return cls(uri, table.version(), dataset, sum(records) if known else None)
+        return cls(uri, table.version(), dataset)
 
     @property
     def identity(self) -> dict[str, str | int]:
