@@ -4,7 +4,7 @@
 
 Makes a Delta table of about so many frames under the folder (1.8 GB a million; kept, and used again by the next call),
 curates it once without interruption, once killed (SIGKILL) at three moments and resumed each time, and compares the two
-stores byte by byte. Prints time, time per million frames and the largest memory of any of the processes.
+stores byte by byte. Prints time and processor time, also per million frames, and the largest memory of the processes.
 
 The frames: trajectories of 1 to 40 ionic steps, ten on average, of random alloys of 1 to 200 atoms, thirty on average,
 as in MPtrj, near a lattice; energies, forces and stresses are those of springs to the lattice sites and of a bulk
@@ -131,11 +131,11 @@ def start(table: Path, store: Path) -> subprocess.Popen:
     return subprocess.Popen(command, stdout=subprocess.DEVNULL)
 
 
-def wait(process: subprocess.Popen) -> tuple[int, float]:
-    """Exit status and largest memory (GB) of a process."""
+def wait(process: subprocess.Popen) -> tuple[int, float, float]:
+    """Exit status, largest memory (GB) and processor time (s) of a process."""
     _, status, usage = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
-    return process.returncode, usage.ru_maxrss / 1e6
+    return process.returncode, usage.ru_maxrss / 1e6, usage.ru_utime + usage.ru_stime
 
 
 def killed_run(table: Path, store: Path, moments: list[int], rng: np.random.Generator) -> float:
@@ -148,10 +148,10 @@ def killed_run(table: Path, store: Path, moments: list[int], rng: np.random.Gene
             time.sleep(0.02)
         time.sleep(rng.uniform(0, 1))
         process.send_signal(signal.SIGKILL)
-        status, memory = wait(process)
+        status, memory, _ = wait(process)
         most = max(most, memory)
-        print(f"  killed (status {status}) with {len(list(unfinished.glob('shard-*.parquet')))} shards begun")
-    status, memory = wait(start(table, store))
+        print(f"  killed (status {status}) with {len(list(unfinished.glob('shard-*.parquet')))} shards begun", flush=True)
+    status, memory, _ = wait(start(table, store))
     if status:
         sys.exit(f"the resumed run failed with status {status}")
     return max(most, memory)
@@ -179,15 +179,16 @@ def main() -> None:
             sys.exit(f"{path}: remains of an earlier run; remove it")
     frames = make_table(table, arguments.frames)
     size = sum(p.stat().st_size for p in table.rglob("*.parquet")) / 1e9
-    print(f"table: {frames} frames, {size:.2f} GB, {len(DeltaTable(str(table)).file_uris())} files")
+    print(f"table: {frames} frames, {size:.2f} GB, {len(DeltaTable(str(table)).file_uris())} files", flush=True)
     begin = time.time()
-    status, memory = wait(start(table, whole))
+    status, memory, processor = wait(start(table, whole))
     seconds = time.time() - begin
     if status:
         sys.exit(f"the run failed with status {status}")
     manifest = json.loads((whole / "manifest.json").read_text())
     print(f"kept: {manifest['frames']} frames in {len(manifest['shards'])} shards; left out: {manifest['filters']}")
     print(f"time: {seconds:.0f} s, {1e6 * seconds / frames / 60:.2f} minutes per million frames")
+    print(f"processor time: {processor:.0f} s, {1e6 * processor / frames / 60:.2f} minutes per million frames")
     shards = len(manifest["shards"])
     moments = [max(0, int(shards * part)) for part in (0.15, 0.4, 0.7)]
     memory = max(memory, killed_run(table, resumed, moments, np.random.default_rng(1)))
