@@ -150,7 +150,8 @@ def killed_run(table: Path, store: Path, moments: list[int], rng: np.random.Gene
         process.send_signal(signal.SIGKILL)
         status, memory, _ = wait(process)
         most = max(most, memory)
-        print(f"  killed (status {status}) with {len(list(unfinished.glob('shard-*.parquet')))} shards begun", flush=True)
+        begun = len(list(unfinished.glob("shard-*.parquet")))
+        print(f"  killed (status {status}) with {begun} shards begun", flush=True)
     status, memory, _ = wait(start(table, store))
     if status:
         sys.exit(f"the resumed run failed with status {status}")

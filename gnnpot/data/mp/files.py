@@ -11,7 +11,8 @@
 | corrections | `corrected_total_energy`: MP2020                       | none                                       |
 | forces      | `force`, eV/Å                                          | `forces`, eV/Å                             |
 | stress      | `stress` [3][3], kbar, positive under compression      | `stress` [6], kbar, positive under         |
-|             |                                                        | compression, order xx yy zz yz xz xy       |
+|             |                                                        | compression, order xx yy zz yz xz xy;      |
+|             |                                                        | or `stress_matrix` [3][3]                  |
 | moments     | `magmom`, µB, or null                                  | property magmom of the sites, if there     |
 | material    | the key; `e_per_atom_relaxed` is its final energy      | provenance.original_mp_id, else formula    |
 | functional  | PBE or PBE+U, the file does not tell which             | `functional`, else the file's name         |
@@ -212,7 +213,8 @@ class MatPESFile(_JsonFile):
 
     def _entry(self, number: int, frame: dict, name: str) -> _Entry:
         numbers, positions, cell, moments = _structure(frame["structure"])
-        stress = frame.get("stress")
+        # a tensor that is not symmetric stands under another name, as a matrix
+        stress = frame.get("stress") or frame.get("stress_matrix")
         provenance = frame.get("provenance") or {}
         return _Entry(
             numbers, positions, cell, float(frame["energy"]), _vectors(frame["forces"], numbers),

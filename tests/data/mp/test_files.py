@@ -67,9 +67,11 @@ def matpes(trajectories: list[list[Frame]]) -> list[dict]:
                 "forces": frame.forces.tolist(),
                 "stress": [tensor[i, j] for i, j in ((0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1))],
                 "functional": "PBE",
+                "stress_matrix": None,
                 "provenance": {"original_mp_id": "mp-30"} if k == 0 else None,
             }
         )
+    made[1]["stress"], made[1]["stress_matrix"] = None, kbar(trajectories[0][1]).tolist()
     return made
 
 

@@ -1,13 +1,14 @@
 """Filters: each leaves out what it names, against brute force where pairs of atoms decide, and counts it once."""
 
 from dataclasses import fields, replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 from ase import Atoms
 from ase.neighborlist import neighbor_list
 
-from gnnpot.config import from_mapping
+from gnnpot.config import from_mapping, read_yaml
 from gnnpot.data import FrameError
 from gnnpot.data.frame import Frame
 from gnnpot.data.mp.batch import FrameBatch
@@ -191,6 +192,12 @@ def test_options_are_strict():
     ]:
         with pytest.raises(ConfigError, match=problem):
             from_mapping(Curation, mapping)
+
+
+def test_the_configuration_that_is_shipped_holds_the_defaults():
+    path = Path(__file__).parents[3] / "configs" / "curation" / "materials-project.yaml"
+    curation = from_mapping(Curation, read_yaml(path), where=str(path))
+    assert curation == Curation(energy="free", filters=default_filters(ids=True))
 
 
 def test_filters_that_need_ids():
