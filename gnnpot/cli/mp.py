@@ -57,7 +57,8 @@ def mp(
     """Read relaxation trajectories in bulk, leave out what a potential should not learn, and write a store.
 
     Killed or interrupted at any moment, the same command goes on where the last complete file of the store ended.
-    'gnnpot data report' draws what was left out.
+    A few dozen trajectories are in memory at a time, whatever the size of the table; with --with-ids a line for each
+    trajectory besides. 'gnnpot data report' draws what was left out.
 
     Example: gnnpot data mp -o mp.store --run-types GGA,GGA+U --corrections mp2020
 

@@ -6,6 +6,8 @@ They make energies of GGA and GGA+U comparable, and shift anions; they follow fr
 whether oxygen is an oxide, a peroxide or a superoxide, and are the same for all frames of a relaxation. They add to the
 energy alone: forces and stress are its derivatives still.
 
+The interface tells the correction of one calculation of a material; here each run has its own, by its own run type.
+
 Source: Wang, Kingsbury, McDermott et al., Scientific Reports 11, 15496 (2021); the U values are those of the Materials
 Project's input sets, which calculations with run type GGA+U are taken to have.
 """

@@ -137,8 +137,10 @@ class TrajectoryTable:
                 found = pc.is_in(table[name].cast(pa.string()), value_set=pa.array(choices))
                 mask &= found.to_numpy()
         if curation.elements:
-            allowed = {atomic_numbers[symbol] for symbol in curation.elements}
-            mask &= np.array([set(row or [0]) <= allowed for row in table["elements"].to_pylist()], dtype=bool)
+            allowed = [atomic_numbers[symbol] for symbol in curation.elements]
+            column = table["elements"].combine_chunks()
+            others = ~np.isin(column.flatten().to_numpy(), allowed)
+            mask &= np.bincount(pc.list_parent_indices(column).to_numpy()[others], minlength=len(mask)) == 0
         return mask
 
 

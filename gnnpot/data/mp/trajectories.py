@@ -77,7 +77,7 @@ def to_batch(
     kept, counts = _readable(rows, shape)
     words, looked_up = _words(rows, tasks)
     atoms = np.repeat(shape.sizes, shape.steps)
-    last = shape.last_of_run(energies) / shape.sizes
+    last = shape.last_of_run(energies) / np.maximum(shape.sizes, 1)
     final = np.array([t.final_energy for t in looked_up]) if tasks else last
     step = np.arange(len(atoms)) - np.repeat(np.cumsum(shape.steps) - shape.steps, shape.steps)
     batch = FrameBatch(
@@ -181,7 +181,7 @@ class _Shape:
 def last_energies(elements: pa.Array, energies: pa.Array) -> np.ndarray:
     """[R] eV per atom, the last of each trajectory's `energies`; NaN where it has none."""
     shape = _Shape(_lengths(elements), _lengths(energies))
-    return shape.last_of_run(shape.per_step(energies)) / shape.sizes
+    return shape.last_of_run(shape.per_step(energies)) / np.maximum(shape.sizes, 1)
 
 
 def _readable(rows: Mapping[str, pa.Array], shape: _Shape) -> tuple[np.ndarray, dict[str, int]]:

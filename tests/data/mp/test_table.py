@@ -173,6 +173,14 @@ def test_what_does_not_fit_is_left_out_and_counted(trajectories, tmp_path):
     assert np.array_equal(read[0].positions, frames[1].positions)
 
 
+def test_a_trajectory_without_atoms(trajectories, tmp_path):
+    none = row(trajectories[1], 1, elements=[], cart_coords=[[]], lattice=[np.eye(3).tolist()], energy=[0.0])
+    none |= {"e_fr_energy": [0.0], "forces": [[]], "stress": None, "num_electronic_steps": [1]}
+    uri = write_table(tmp_path / "t", [none, row(trajectories[0], 2)])
+    store = curate(DeltaSource(TrajectoryTable.open(uri)), LOOSE, tmp_path / "s", check_stress=False)
+    assert len(store) == len(trajectories[0]) and store.manifest.filters["no atoms"] == 1
+
+
 def test_other_variants_of_lists_and_missing_columns(rows, tmp_path):
     table = pa.Table.from_pylist(rows, schema=SCHEMA)
     reduced = table.drop_columns(["num_electronic_steps", "stress"])
