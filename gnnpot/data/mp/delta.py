@@ -11,6 +11,7 @@ columns asked for. A reader holds one stretch of `ROWS` trajectories and the buf
 of the files and of their row groups. A version of a Delta table never changes: reading it again gives the same rows.
 """
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -71,8 +72,7 @@ class TrajectoryTable:
             table = DeltaTable(uri, version=version, storage_options=options)
             dataset = table.to_pyarrow_dataset()
         except (DeltaError, OSError, ValueError) as error:
-            problem = " ".join(str(error).split())[:200]
-            remedy = "check address and network"
+            problem, remedy = _plain(error), "check address and network"
             raise DataError(f"{uri}: can't be opened as a Delta table ({problem}); {remedy}") from None
         missing = [name for name in ("identifier", "elements", "cart_coords") if name not in dataset.schema.names]
         if missing:
@@ -205,12 +205,17 @@ def _batches(
     return parquet.iter_batches(batch_size=ROWS, row_groups=[group], columns=leaves, use_threads=False)
 
 
+def _plain(error: Exception) -> str:
+    """What an error says, on one line, without the colours of a terminal."""
+    return " ".join(re.sub(r"\x1b\[[0-9;]*m", "", str(error)).split())[:200]
+
+
 @contextmanager
 def _reading(path: str) -> Iterator[None]:
     try:
         yield
     except (OSError, pa.ArrowException) as error:
-        problem = " ".join(str(error).split())[:200]
+        problem = _plain(error)
         raise DataError(f"{path}: can't be read ({problem}); run the same command again to go on") from None
 
 
