@@ -7,7 +7,7 @@ import typer
 from rich.console import Console
 from rich.logging import RichHandler
 
-from gnnpot.cli import data, inspect, label, models, simulate, train
+from gnnpot.cli import data, inspect, label, models, mp, simulate, train
 from gnnpot.errors import GnnpotError
 
 app = typer.Typer(
@@ -18,6 +18,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
+mp.register(data.app)
 app.add_typer(data.app, name="data")
 for room in (label, train, simulate, inspect, models):
     room.register(app)

@@ -108,7 +108,7 @@ def convert(
             overwrite=overwrite,
         )
     console = Console()
-    console.print(_manifest_table(store.manifest, str(output)))
+    console.print(manifest_table(store.manifest, str(output)))
 
 
 @app.command()
@@ -137,7 +137,7 @@ def info(
         if ranges:
             with _counted(store, "reading") as frames:
                 values.add_all(frames)
-        console.print(_manifest_table(store.manifest, str(path)))
+        console.print(manifest_table(store.manifest, str(path)))
     else:
         options = _reader_options(
             energy_key=energy_key, forces_key=forces_key, stress_key=stress_key, magmoms_key=magmoms_key,
@@ -149,7 +149,7 @@ def info(
                 tally.add(frame)
                 values.add(frame)
         check = sample.result().to_mapping()
-        console.print(_manifest_table(tally.manifest([], 0, "", skipped, check), str(path)))
+        console.print(manifest_table(tally.manifest([], 0, "", skipped, check), str(path)))
     if values.frames:
         console.print(values.table())
 
@@ -235,7 +235,8 @@ def _counted(frames: Iterable[Frame], verb: str) -> Iterator[Iterator[Frame]]:
         yield passing()
 
 
-def _manifest_table(manifest: Manifest, name: str) -> Table:
+def manifest_table(manifest: Manifest, name: str) -> Table:
+    """The contents of a store as a table."""
     table = Table("", name, box=SIMPLE_HEAD, show_header=True)
     table.add_row("frames", f"{manifest.frames}")
     table.add_row("atoms", f"{manifest.atoms}")
