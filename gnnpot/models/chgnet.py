@@ -24,6 +24,7 @@ from gnnpot.graphs import Graph
 from gnnpot.models.base import AtomicOutput, EnergyModel
 from gnnpot.models.basis import polynomial_cutoff
 from gnnpot.models.fast.chgnet import FastCHGNet
+from gnnpot.models.fast.lanes import LANES
 from gnnpot.models.layers import GatedMLP, GatherLinear, scatter_sum
 from gnnpot.models.memory import GraphSize
 
@@ -199,6 +200,8 @@ class CHGNet(EnergyModel):
         return self._atoms(graph, self)
 
     def energies_and_gradient(self, graph: Graph) -> tuple[AtomicOutput, Tensor]:
+        if self.config.units % LANES:
+            return super().energies_and_gradient(graph)
         return self.by_fast_form(graph, FastCHGNet, CHGNet._atoms)
 
     def memory(self, size: GraphSize) -> int:

@@ -25,6 +25,7 @@ from torch import Tensor, nn
 from gnnpot.graphs import Graph
 from gnnpot.models.base import AtomicOutput, EnergyModel
 from gnnpot.models.basis import SmoothBesselBasis, SphericalBesselBasis, polynomial_cutoff, zonal_harmonics
+from gnnpot.models.fast.lanes import LANES
 from gnnpot.models.fast.m3gnet import FastM3GNet
 from gnnpot.models.layers import GatedMLP, GatherLinear, scatter_sum
 from gnnpot.models.matgl_rows import matgl_rows
@@ -176,6 +177,8 @@ class M3GNet(EnergyModel):
         return zip(self.three_body, self.convolutions, strict=True)
 
     def energies_and_gradient(self, graph: Graph) -> tuple[AtomicOutput, Tensor]:
+        if self.config.units % LANES:
+            return super().energies_and_gradient(graph)
         return self.by_fast_form(graph, FastM3GNet, M3GNet._atoms)
 
     def memory(self, size: GraphSize) -> int:
