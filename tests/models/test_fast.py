@@ -11,9 +11,10 @@ from torch_geometric.data import Batch
 
 from gnnpot.data.frame import Frame
 from gnnpot.graphs import build_graph
-from gnnpot.models import CHGNetConfig, M3GNetConfig, build_model
+from gnnpot.models import CHGNetConfig, M3GNetConfig, SevenNetConfig, build_model
 from gnnpot.models.base import EnergyModel
 from gnnpot.models.fast import blocks, kernels
+from gnnpot.models.fast import sevennet as fast_sevennet
 from gnnpot.models.fast.tables import Table
 
 CONFIGS = {
@@ -23,7 +24,21 @@ CONFIGS = {
     "chgnet, no norm": CHGNetConfig(
         elements=("H", "O", "Si", "Cu"), units=8, radial=5, angular=5, norm=False, message_bias=True, cutoff=5.0
     ),
-}
+    "sevennet": SevenNetConfig(elements=("H", "O", "Si", "Cu"), channels=(20, 16, 3), layers=3, radial_hidden=(8,)),
+    "sevennet, l = 3": SevenNetConfig(
+        elements=("H", "O", "Si", "Cu"), channels=(16, 7, 5, 2), layers=3, radial_hidden=(8,), bias=True,
+        cutoff_function="polynomial",
+    ),
+    "sevennet, scalars": SevenNetConfig(
+        elements=("H", "O", "Si", "Cu"), channels=(4,), layers=2, radial=3, radial_hidden=(), cutoff_on=4.37
+    ),
+}  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def fine_tables(monkeypatch):
+    """In double precision, the tables of weights leave less than the tolerances below."""
+    monkeypatch.setitem(fast_sevennet.INTERVALS, torch.float64, 10_000)
 
 
 def structures() -> dict[str, Atoms]:
@@ -70,6 +85,18 @@ def test_blocks_and_batches_and_buffers_change_nothing(name, monkeypatch):
         assert torch.allclose(whole.energies, parts.energies, rtol=0, atol=1e-12)
         assert torch.allclose(gradient, part_gradient, rtol=0, atol=1e-12)
     compare(model, batch, 3e-9)
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_follows_the_weights(name):
+    torch.manual_seed(0)
+    model = build_model(CONFIGS[name]).double()
+    graph = build_graph(Frame.from_atoms(structures()["molecule"]), model.cutoff, model.three_body_cutoff)
+    compare(model, graph, 3e-9)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.mul_(1.1)
+    compare(model, graph, 3e-9)
 
 
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 3e-7), (torch.float64, 1e-15)])

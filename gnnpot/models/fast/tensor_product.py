@@ -57,7 +57,8 @@ def convolve_backward(
         to_x = g_x[part]
         for i in range(parts[part], parts[part + 1]):
             for e in range(starts[i], starts[i + 1]):
-                _interpolate_both(table, distances[e] * per_step, weights, slopes)
+                _interpolate(table, distances[e] * per_step, weights)
+                _interpolate_slope(table, distances[e] * per_step, slopes)
                 g_harmonics[e] = 0
                 g_distances[e] = 0
                 for p in range(len(paths)):
@@ -81,33 +82,34 @@ def _largest(paths):
 
 @njit(fastmath=FAST, cache=True)
 def _interpolate(table, position, weights):
-    """Cubic Hermite interpolation in rows of value and slope, [points, 2, W]."""
+    """Cubic Hermite interpolation: f = f_0 + c (f_1 - f_0) + b f_0' + d f_1' between points 0 and 1, t past 0.
+
+    The rows of a point are its slope, its value and the rise to the next point, [points, 3, W]: a difference of values
+    rounded to single precision would be too coarse for slopes.
+    """
     k = min(int(position), table.shape[0] - 2)
     t, width = position - k, table.shape[2]
-    a, b = splat(weights, 1 - t * t * (3 - 2 * t)), splat(weights, t * (1 - t) * (1 - t))
-    c, d = splat(weights, t * t * (3 - 2 * t)), splat(weights, t * t * (t - 1))
-    first = 2 * k * width
+    b, c, d = t * (1 - t) * (1 - t), t * t * (3 - 2 * t), t * t * (t - 1)
+    by_slope, by_rise, by_next = splat(weights, b), splat(weights, c), splat(weights, d)
+    first = 3 * k * width
     for f in range(first, first + width, LANES):
-        value = fma(a, load(table, f), mul(b, load(table, f + width)))
-        value = fma(c, load(table, f + 2 * width), fma(d, load(table, f + 3 * width), value))
+        value = fma(by_slope, load(table, f), load(table, f + width))
+        value = fma(by_rise, load(table, f + 2 * width), fma(by_next, load(table, f + 3 * width), value))
         store(weights, f - first, value)
 
 
 @njit(fastmath=FAST, cache=True)
-def _interpolate_both(table, position, weights, slopes):
-    """The same, and the derivative with respect to the position."""
+def _interpolate_slope(table, position, slopes):
+    """The derivative of `_interpolate` with respect to the position."""
     k = min(int(position), table.shape[0] - 2)
     t, width = position - k, table.shape[2]
-    a, b = splat(weights, 1 - t * t * (3 - 2 * t)), splat(weights, t * (1 - t) * (1 - t))
-    c, d = splat(weights, t * t * (3 - 2 * t)), splat(weights, t * t * (t - 1))
-    da, db = splat(weights, 6 * t * (t - 1)), splat(weights, (1 - t) * (1 - 3 * t))
-    dc, dd = splat(weights, 6 * t * (1 - t)), splat(weights, t * (3 * t - 2))
-    first = 2 * k * width
+    b, c, d = (1 - t) * (1 - 3 * t), 6 * t * (1 - t), t * (3 * t - 2)
+    by_slope, by_rise, by_next = splat(slopes, b), splat(slopes, c), splat(slopes, d)
+    first = 3 * k * width
     for f in range(first, first + width, LANES):
-        r0, r1 = load(table, f), load(table, f + width)
-        r2, r3 = load(table, f + 2 * width), load(table, f + 3 * width)
-        store(weights, f - first, fma(a, r0, fma(b, r1, fma(c, r2, mul(d, r3)))))
-        store(slopes, f - first, fma(da, r0, fma(db, r1, fma(dc, r2, mul(dd, r3)))))
+        slope = mul(by_slope, load(table, f))
+        slope = fma(by_rise, load(table, f + 2 * width), fma(by_next, load(table, f + 3 * width), slope))
+        store(slopes, f - first, slope)
 
 
 @njit(fastmath=FAST, cache=True)
