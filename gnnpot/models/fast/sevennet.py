@@ -74,7 +74,14 @@ class FastConvolution:
         widths = [_padded(width) for width in convolution.widths]
         lasts = [l3 for _, _, l3 in convolution.paths]
         constants = [_by_harmonic(c) for c in convolution.constants]
-        self.coupling = torch.cat([c.flatten() for c in constants]).to(dtype)
+        rows = [row for c in constants for row in c]
+        places = [torch.nonzero(row).flatten() for row in rows]
+        self.constants = kernels.Constants(
+            torch.cat(rows).to(dtype).numpy(),
+            torch.cat([row[at] for row, at in zip(rows, places, strict=True)]).to(dtype).numpy(),
+            torch.cat(places).numpy(),
+            np.cumsum([0, *(len(at) for at in places)]),
+        )
         #: channels of the messages of each l, and which of them are not padding
         self.outputs = [
             _side_by_side([width for width, last in zip(convolution.widths, lasts, strict=True) if last == l])
@@ -83,13 +90,14 @@ class FastConvolution:
         features = _starts([(2 * l + 1) * _padded(c) for l, c in enumerate(self.inputs)])
         outputs = _starts([(2 * l + 1) * width for l, (width, _) in enumerate(self.outputs)])
         weights, couplings = _starts(widths), _starts([c.numel() for c in constants])
+        ends = _starts([len(c) for c in constants])
         paths = []
         for k, (l1, l2, l3) in enumerate(convolution.paths):
             row = self.outputs[l3][0]
             column = sum(width for width, last in zip(widths[:k], lasts, strict=False) if last == l3)
             paths.append(
-                [2 * l1 + 1, 2 * l2 + 1, 2 * l3 + 1, l2 * l2, couplings[k], constants[k].shape[1], features[l1]]
-                + [widths[k] // LANES, weights[k], outputs[l3], (2 * l3 + 1) * row, row, column]
+                [2 * l1 + 1, 2 * l2 + 1, 2 * l3 + 1, l2 * l2, couplings[k], constants[k].shape[1], ends[k]]
+                + [features[l1], widths[k] // LANES, weights[k], outputs[l3], (2 * l3 + 1) * row, row, column]
             )
         #: one row a path, with the columns that `tensor_product` names
         self.paths = np.array(paths)
@@ -171,7 +179,7 @@ class _Convolve(torch.autograd.Function):
             convolution.table.numpy(),
             convolution.per_step,
             convolution.paths,
-            convolution.coupling.numpy(),
+            convolution.constants,
             edges.starts,
             edges.neighbor,
             edges.parts,
