@@ -15,8 +15,7 @@ Channels stand in blocks of `LANES`: the features of angular momentum l of an at
 shared out to threads in parts, each of which has a g_x of its own, since edges of two parts may meet at one atom.
 
 Small functions take whole arrays and positions in them, and are compiled into their callers: handing on a view of an
-array costs more than a few lanes do. `_forward`, `_backward` and `_backward_harmonics` are there to compile them for
-each of the usual l1, whose loops the compiler then writes out.
+array costs more than a few lanes do.
 """
 
 from typing import NamedTuple
@@ -56,7 +55,7 @@ def convolve(x, harmonics, distances, table, per_step, paths, constants, starts,
                     _rotation(harmonics, e * harmonics.shape[1], constants.all, paths, p, rotation)
                     at = paths[p, OUT] * atoms + i * paths[p, OUT_SIZE] + paths[p, COLUMN]
                     feature = neighbor[e] * features + paths[p, FEATURE]
-                    _forward(x, feature, weights, rotation, paths, p, out, at)
+                    _message(x, feature, weights, rotation, paths, p, out, at)
 
 
 @njit(parallel=True, fastmath=FAST, cache=True)
@@ -80,50 +79,15 @@ def convolve_backward(
                 for p in range(len(paths)):
                     at = paths[p, OUT] * atoms + i * paths[p, OUT_SIZE] + paths[p, COLUMN]
                     feature = neighbor[e] * features + paths[p, FEATURE]
-                    _backward_harmonics(x, feature, weights, constants, paths, p, g, at, scratch, sums)
+                    _to_harmonics(x, feature, weights, constants, paths, p, g, at, scratch, sums)
                 for p in range(len(paths)):
                     at = paths[p, OUT] * atoms + i * paths[p, OUT_SIZE] + paths[p, COLUMN]
                     feature = neighbor[e] * features + paths[p, FEATURE]
                     _rotation(harmonics, e * harmonics.shape[1], constants.all, paths, p, rotation)
-                    slope += _backward(x, feature, weights, slopes, rotation, paths, p, g, at, to_x)
+                    slope += _to_features(x, feature, weights, slopes, rotation, paths, p, g, at, to_x)
                 g_distances[e] = slope * per_step
                 for m in range(harmonics.shape[1]):
                     g_harmonics[e, m] = total(load(sums, m * LANES))
-
-
-@njit(fastmath=FAST, forceinline=True)
-def _forward(x, feature, weights, rotation, paths, p, out, at):
-    if paths[p, N1] == 1:
-        _message(1, x, feature, weights, rotation, paths, p, out, at)
-    elif paths[p, N1] == 3:
-        _message(3, x, feature, weights, rotation, paths, p, out, at)
-    elif paths[p, N1] == 5:
-        _message(5, x, feature, weights, rotation, paths, p, out, at)
-    else:
-        _message(paths[p, N1], x, feature, weights, rotation, paths, p, out, at)
-
-
-@njit(fastmath=FAST, forceinline=True)
-def _backward_harmonics(x, feature, weights, constants, paths, p, g, at, scratch, g_harmonics):
-    if paths[p, N1] == 1:
-        _to_harmonics(1, x, feature, weights, constants, paths, p, g, at, scratch, g_harmonics)
-    elif paths[p, N1] == 3:
-        _to_harmonics(3, x, feature, weights, constants, paths, p, g, at, scratch, g_harmonics)
-    elif paths[p, N1] == 5:
-        _to_harmonics(5, x, feature, weights, constants, paths, p, g, at, scratch, g_harmonics)
-    else:
-        _to_harmonics(paths[p, N1], x, feature, weights, constants, paths, p, g, at, scratch, g_harmonics)
-
-
-@njit(fastmath=FAST, forceinline=True)
-def _backward(x, feature, weights, slopes, rotation, paths, p, g, at, g_x):
-    if paths[p, N1] == 1:
-        return _to_features(1, x, feature, weights, slopes, rotation, paths, p, g, at, g_x)
-    if paths[p, N1] == 3:
-        return _to_features(3, x, feature, weights, slopes, rotation, paths, p, g, at, g_x)
-    if paths[p, N1] == 5:
-        return _to_features(5, x, feature, weights, slopes, rotation, paths, p, g, at, g_x)
-    return _to_features(paths[p, N1], x, feature, weights, slopes, rotation, paths, p, g, at, g_x)
 
 
 @njit(cache=True)
@@ -186,9 +150,9 @@ def _rotation(harmonics, first, coupling, paths, p, rotation):
 
 
 @njit(fastmath=FAST, forceinline=True)
-def _message(n1, x, feature, weights, rotation, paths, p, out, at):
+def _message(x, feature, weights, rotation, paths, p, out, at):
     """Equation (2)."""
-    n3, weight, row = paths[p, N3], paths[p, WEIGHT], paths[p, OUT_ROW]
+    n1, n3, weight, row = paths[p, N1], paths[p, N3], paths[p, WEIGHT], paths[p, OUT_ROW]
     for b in range(0, paths[p, BLOCKS] * LANES, LANES):
         w = load(weights, weight + b)
         for m3 in range(n3):
@@ -200,9 +164,9 @@ def _message(n1, x, feature, weights, rotation, paths, p, out, at):
 
 
 @njit(fastmath=FAST, forceinline=True)
-def _to_features(n1, x, feature, weights, slopes, rotation, paths, p, g, at, g_x):
+def _to_features(x, feature, weights, slopes, rotation, paths, p, g, at, g_x):
     """Equation (3); returns (4)."""
-    n3, weight, row = paths[p, N3], paths[p, WEIGHT], paths[p, OUT_ROW]
+    n1, n3, weight, row = paths[p, N1], paths[p, N3], paths[p, WEIGHT], paths[p, OUT_ROW]
     slope = splat(x, 0.0)
     for b in range(0, paths[p, BLOCKS] * LANES, LANES):
         w, dot = load(weights, weight + b), splat(x, 0.0)
@@ -218,9 +182,9 @@ def _to_features(n1, x, feature, weights, slopes, rotation, paths, p, g, at, g_x
 
 
 @njit(fastmath=FAST, forceinline=True)
-def _to_harmonics(n1, x, feature, weights, constants, paths, p, g, at, scratch, g_harmonics):
+def _to_harmonics(x, feature, weights, constants, paths, p, g, at, scratch, g_harmonics):
     """Equation (5); sums over lanes come last, since they are slow. `g_harmonics` [harmonics, LANES]."""
-    n3, weight, row = paths[p, N3], paths[p, WEIGHT], paths[p, OUT_ROW]
+    n1, n3, weight, row = paths[p, N1], paths[p, N3], paths[p, WEIGHT], paths[p, OUT_ROW]
     blocks, first, ends = paths[p, BLOCKS] * LANES, paths[p, ENDS], constants.ends
     for m3 in range(n3):
         for m1 in range(n1):
