@@ -133,8 +133,7 @@ class GatheredGate(torch.autograd.Function):
         units = like.shape[1] // 2
         out = like.new_empty(layout.rows, units) if layout.group is None else like.new_zeros(layout.groups, units)
         ctx.arguments = (
-            arrays[0].flatten().numpy(), *(a.numpy() for a in arrays[1:]), *layout.indices(), *gate.arguments(),
-            layout.parts(),
+            *(a.numpy() for a in arrays), *layout.indices(), *gate.arguments(), layout.parts(),
         )  # fmt: skip
         _forward(*ctx.arguments, out.numpy())
         ctx.arrays, ctx.gate, ctx.layout = arrays, gate, layout
@@ -148,7 +147,7 @@ class GatheredGate(torch.autograd.Function):
         g_weights = g_out.new_empty(layout.rows if len(weights) else 0, g_out.shape[1])
         _backward(
             *ctx.arguments, gate.own_back.numpy(), gate.back.numpy(), g_out.contiguous().numpy(),
-            g_features.view(-1).numpy(), g_weights.numpy(), g_rows.numpy(),
+            g_features.numpy(), g_weights.numpy(), g_rows.numpy(),
         )  # fmt: skip
         ctx.arguments = None
         sums = [places.sum(g_rows) for places in layout.sources]
@@ -157,67 +156,68 @@ class GatheredGate(torch.autograd.Function):
         return g_features if len(features) else None, g_weights if len(weights) else None, None, None, *sums
 
 
-@njit(fastmath=FAST)
-def _first(first, count, features, own, a, i, b, j, c, k, z, scratch):
+@njit(fastmath=FAST, forceinline=True)
+def _first(first, count, features, own, a, i, b, j, c, k, zs, scratch):
     """z of the rows from `first` on."""
-    width = a.shape[1]
+    width = zs.shape[1]
     if len(own):
         depth = len(own) // width
         # products go by fours of rows, and must not read beyond the last
-        scratch[: count * depth] = features[first * depth : (first + count) * depth]
-        tiles.product(scratch, 0, depth, own, 0, depth, width, -1, z, 0, width, count)
-    else:
-        z[: count * width] = 0
+        for row in range(count):
+            for u in range(depth):
+                scratch[row, u] = features[first + row, u]
+        tiles.product(scratch, 0, width, own, 0, depth, width, -1, zs, 0, width, count)
     for row in range(count):
-        to, from_a, from_b = z[row * width : (row + 1) * width], a[i[first + row]], b[j[first + row]]
-        if len(c):
-            from_c = c[k[first + row]]
+        at_a, at_b = i[first + row], j[first + row]
+        if not len(own):
             for u in range(width):
-                to[u] += from_a[u] + from_b[u] + from_c[u]
+                zs[row, u] = 0
+        if len(c):
+            at_c = k[first + row]
+            for u in range(width):
+                zs[row, u] += a[at_a, u] + b[at_b, u] + c[at_c, u]
         else:
             for u in range(width):
-                to[u] += from_a[u] + from_b[u]
+                zs[row, u] += a[at_a, u] + b[at_b, u]
 
 
-@njit(fastmath=FAST)
-def _layers(count, width, layers, number, zs, h):
-    """z' of each layer after the first, one after the other in `zs`; returns where the last begins."""
-    units, size = width // 2, TILE * width
-    at = 0
+@njit(fastmath=FAST, forceinline=True)
+def _layers(count, layers, number, zs, h):
+    """z' of each layer after the first, `TILE` rows after the one before in `zs`."""
+    width = zs.shape[1]
+    units, at = width // 2, 0
     for layer in range(number):
-        tiles.silu(zs[layer * size : layer * size + count * width], h[: count * width])
+        tiles.silu(zs, layer * TILE, count, h)
         for half in range(2):
-            out = (layer + 1) * size + half * units
-            weights_end = at + units * units
-            tiles.product(h, half * units, width, layers, at, units, units, weights_end, zs, out, width, count)
-            at = weights_end + units
-    return number * size
+            out, bias = (layer + 1) * TILE * width + half * units, at + units * units
+            tiles.product(h, half * units, width, layers, at, units, units, bias, zs, out, width, count)
+            at = bias + units
 
 
 @njit(parallel=True, fastmath=FAST, cache=True)
 def _forward(features, w, a, b, c, i, j, k, iw, group, own, layers, number, norms, epsilon, parts, out):
     width = a.shape[1]
-    units = width // 2
+    units, last = width // 2, number * TILE
     for part in prange(len(parts) - 1):
-        zs, h = np.zeros((number + 1) * TILE * width, a.dtype), np.zeros(TILE * width, a.dtype)
+        zs, h = np.zeros((last + TILE, width), a.dtype), np.zeros((TILE, width), a.dtype)
         y = np.empty(units, a.dtype)
         for first in range(parts[part], parts[part + 1], TILE):
             count = min(TILE, parts[part + 1] - first)
             _first(first, count, features, own, a, i, b, j, c, k, zs, h)
-            last = _layers(count, width, layers, number, zs, h)
+            _layers(count, layers, number, zs, h)
             for row in range(count):
-                at = last + row * width
-                tiles.gate(zs[at : at + units], zs[at + units : at + width], norms, epsilon, y)
+                tiles.gate(zs, last + row, norms, epsilon, y)
                 if len(w):
-                    weights = w[iw[first + row] if len(iw) else first + row]
+                    at = iw[first + row] if len(iw) else first + row
                     for u in range(units):
-                        y[u] *= weights[u]
+                        y[u] *= w[at, u]
                 if len(group):
-                    to = out[group[first + row]]
+                    to = group[first + row]
                     for u in range(units):
-                        to[u] += y[u]
+                        out[to, u] += y[u]
                 else:
-                    out[first + row] = y
+                    for u in range(units):
+                        out[first + row, u] = y[u]
 
 
 @njit(parallel=True, fastmath=FAST, cache=True)
@@ -226,47 +226,50 @@ def _backward(
     own_back, back, g_out, g_features, g_w, g_rows,
 ):  # fmt: skip
     width = a.shape[1]
-    units = width // 2
+    units, last = width // 2, number * TILE
     for part in prange(len(parts) - 1):
-        zs, h = np.zeros((number + 1) * TILE * width, a.dtype), np.zeros(TILE * width, a.dtype)
-        g, y, g_y = np.zeros(TILE * width, a.dtype), np.empty(units, a.dtype), np.empty(units, a.dtype)
+        zs, h = np.zeros((last + TILE, width), a.dtype), np.zeros((TILE, width), a.dtype)
+        g, y, g_y = np.zeros((TILE, width), a.dtype), np.empty(units, a.dtype), np.empty(units, a.dtype)
         for first in range(parts[part], parts[part + 1], TILE):
             count = min(TILE, parts[part + 1] - first)
             _first(first, count, features, own, a, i, b, j, c, k, zs, h)
-            last = _layers(count, width, layers, number, zs, h)
+            _layers(count, layers, number, zs, h)
             for row in range(count):
-                at, to = last + row * width, row * width
-                value, other = zs[at : at + units], zs[at + units : at + width]
-                g_y[:] = g_out[group[first + row] if len(group) else first + row]
+                of = group[first + row] if len(group) else first + row
+                for u in range(units):
+                    g_y[u] = g_out[of, u]
                 if len(w):
-                    tiles.gate(value, other, norms, epsilon, y)
-                    weights, to_weights = w[iw[first + row] if len(iw) else first + row], g_w[first + row]
+                    tiles.gate(zs, last + row, norms, epsilon, y)
+                    at = iw[first + row] if len(iw) else first + row
                     for u in range(units):
-                        to_weights[u] = y[u] * g_y[u]
-                        g_y[u] *= weights[u]
-                to_value, to_other = g[to : to + units], g[to + units : to + width]
-                tiles.gate_backward(value, other, norms, epsilon, g_y, to_value, to_other)
-            _layers_backward(count, width, back, number, zs, h, g)
+                        g_w[first + row, u] = y[u] * g_y[u]
+                        g_y[u] *= w[at, u]
+                tiles.gate_backward(zs, last + row, norms, epsilon, g_y, g, row)
+            _layers_backward(count, back, number, zs, h, g)
             for row in range(count):
-                g_rows[first + row] = g[row * width : (row + 1) * width]
+                for u in range(width):
+                    g_rows[first + row, u] = g[row, u]
             if len(own):
-                depth = len(own) // width
-                _to_features(g, width, own_back, depth, g_features, first, count, h)
+                _to_features(g, own_back, g_features, first, count, h)
 
 
-@njit(fastmath=FAST)
-def _layers_backward(count, width, back, number, zs, h, g):
+@njit(fastmath=FAST, forceinline=True)
+def _layers_backward(count, back, number, zs, h, g):
     """g <- the gradient of z, from that of the last z'."""
-    units, size = width // 2, TILE * width
+    width = zs.shape[1]
+    units = width // 2
     for layer in range(number - 1, -1, -1):
         for half in range(2):
             at = (2 * layer + half) * units * units
             tiles.product(g, half * units, width, back, at, units, units, -1, h, half * units, width, count)
-        tiles.silu_backward(zs[layer * size : layer * size + count * width], h[: count * width], g[: count * width])
+        tiles.silu_backward(zs, layer * TILE, count, h, g)
 
 
-@njit(fastmath=FAST)
-def _to_features(g, width, own_back, depth, g_features, first, count, scratch):
+@njit(fastmath=FAST, forceinline=True)
+def _to_features(g, own_back, g_features, first, count, scratch):
     """The gradient of the rows' own features; whole fours of rows go through `scratch`, so as not to write too far."""
-    tiles.product(g, 0, width, own_back, 0, width, depth, -1, scratch, 0, depth, count)
-    g_features[first * depth : (first + count) * depth] = scratch[: count * depth]
+    width, depth = g.shape[1], g_features.shape[1]
+    tiles.product(g, 0, width, own_back, 0, width, depth, -1, scratch, 0, width, count)
+    for row in range(count):
+        for u in range(depth):
+            g_features[first + row, u] = scratch[row, u]
