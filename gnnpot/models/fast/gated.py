@@ -21,7 +21,9 @@ from numba import njit, prange
 from torch import Tensor
 
 from gnnpot.models.fast import kernels, tiles
-from gnnpot.models.fast.kernels import FAST
+from gnnpot.models.fast.kernels import FAST, sigmoid
+from gnnpot.models.fast.lane_math import silu_slope
+from gnnpot.models.fast.lanes import LANES, load, store
 from gnnpot.models.fast.tiles import TILE
 from gnnpot.models.layers import GatedMLP
 
@@ -161,24 +163,21 @@ def _first(first, count, features, own, a, i, b, j, c, k, zs, scratch):
     """z of the rows from `first` on."""
     width = zs.shape[1]
     if len(own):
-        depth = len(own) // width
+        depth = features.shape[1]
         # products go by fours of rows, and must not read beyond the last
-        for row in range(count):
-            for u in range(depth):
-                scratch[row, u] = features[first + row, u]
-        tiles.product(scratch, 0, width, own, 0, depth, width, -1, zs, 0, width, count)
+        for at in range(0, count * depth, LANES):
+            store(scratch, at, load(features, first * depth + at))
+        tiles.product(scratch, 0, depth, own, 0, depth, width, -1, zs, 0, width, count)
     for row in range(count):
-        at_a, at_b = i[first + row], j[first + row]
-        if not len(own):
-            for u in range(width):
-                zs[row, u] = 0
-        if len(c):
-            at_c = k[first + row]
-            for u in range(width):
-                zs[row, u] += a[at_a, u] + b[at_b, u] + c[at_c, u]
-        else:
-            for u in range(width):
-                zs[row, u] += a[at_a, u] + b[at_b, u]
+        at, at_a, at_b = row * width, i[first + row] * width, j[first + row] * width
+        at_c = k[first + row] * width if len(c) else 0
+        for u in range(0, width, LANES):
+            z = load(a, at_a + u) + load(b, at_b + u)
+            if len(c):
+                z = z + load(c, at_c + u)
+            if len(own):
+                z = z + load(zs, at + u)
+            store(zs, at + u, z)
 
 
 @njit(fastmath=FAST, forceinline=True)
@@ -187,7 +186,7 @@ def _layers(count, layers, number, zs, h):
     width = zs.shape[1]
     units, at = width // 2, 0
     for layer in range(number):
-        tiles.silu(zs, layer * TILE, count, h)
+        tiles.silu(zs, layer * TILE * width, count * width, h)
         for half in range(2):
             out, bias = (layer + 1) * TILE * width + half * units, at + units * units
             tiles.product(h, half * units, width, layers, at, units, units, bias, zs, out, width, count)
@@ -197,27 +196,26 @@ def _layers(count, layers, number, zs, h):
 @njit(parallel=True, fastmath=FAST, cache=True)
 def _forward(features, w, a, b, c, i, j, k, iw, group, own, layers, number, norms, epsilon, parts, out):
     width = a.shape[1]
-    units, last = width // 2, number * TILE
+    units, last = width // 2, number * TILE * width
     for part in prange(len(parts) - 1):
-        zs, h = np.zeros((last + TILE, width), a.dtype), np.zeros((TILE, width), a.dtype)
-        y = np.empty(units, a.dtype)
+        zs, h = np.zeros(((number + 1) * TILE, width), a.dtype), np.zeros((TILE, width), a.dtype)
         for first in range(parts[part], parts[part + 1], TILE):
             count = min(TILE, parts[part + 1] - first)
             _first(first, count, features, own, a, i, b, j, c, k, zs, h)
             _layers(count, layers, number, zs, h)
             for row in range(count):
-                tiles.gate(zs, last + row, norms, epsilon, y)
-                if len(w):
-                    at = iw[first + row] if len(iw) else first + row
-                    for u in range(units):
-                        y[u] *= w[at, u]
-                if len(group):
-                    to = group[first + row]
-                    for u in range(units):
-                        out[to, u] += y[u]
-                else:
-                    for u in range(units):
-                        out[first + row, u] = y[u]
+                at = last + row * width
+                m, s, n, t = tiles.norms_of_halves(zs, at, units, norms, epsilon)
+                at_w = (iw[first + row] if len(iw) else first + row) * units
+                to = (group[first + row] if len(group) else first + row) * units
+                for u in range(0, units, LANES):
+                    value, other = tiles.halves(zs, at, units, u, norms, m, s, n, t)
+                    y = value * sigmoid(value) * sigmoid(other)
+                    if len(w):
+                        y = y * load(w, at_w + u)
+                    if len(group):
+                        y = y + load(out, to + u)
+                    store(out, to + u, y)
 
 
 @njit(parallel=True, fastmath=FAST, cache=True)
@@ -226,29 +224,32 @@ def _backward(
     own_back, back, g_out, g_features, g_w, g_rows,
 ):  # fmt: skip
     width = a.shape[1]
-    units, last = width // 2, number * TILE
+    units, last = width // 2, number * TILE * width
     for part in prange(len(parts) - 1):
-        zs, h = np.zeros((last + TILE, width), a.dtype), np.zeros((TILE, width), a.dtype)
-        g, y, g_y = np.zeros((TILE, width), a.dtype), np.empty(units, a.dtype), np.empty(units, a.dtype)
+        zs, h = np.zeros(((number + 1) * TILE, width), a.dtype), np.zeros((TILE, width), a.dtype)
+        g = np.zeros((TILE, width), a.dtype)
         for first in range(parts[part], parts[part + 1], TILE):
             count = min(TILE, parts[part + 1] - first)
             _first(first, count, features, own, a, i, b, j, c, k, zs, h)
             _layers(count, layers, number, zs, h)
             for row in range(count):
-                of = group[first + row] if len(group) else first + row
-                for u in range(units):
-                    g_y[u] = g_out[of, u]
-                if len(w):
-                    tiles.gate(zs, last + row, norms, epsilon, y)
-                    at = iw[first + row] if len(iw) else first + row
-                    for u in range(units):
-                        g_w[first + row, u] = y[u] * g_y[u]
-                        g_y[u] *= w[at, u]
-                tiles.gate_backward(zs, last + row, norms, epsilon, g_y, g, row)
+                at, to = last + row * width, row * width
+                m, s, n, t = tiles.norms_of_halves(zs, at, units, norms, epsilon)
+                at_w = (iw[first + row] if len(iw) else first + row) * units
+                of = (group[first + row] if len(group) else first + row) * units
+                for u in range(0, units, LANES):
+                    value, other = tiles.halves(zs, at, units, u, norms, m, s, n, t)
+                    p, q, g_y = sigmoid(value), sigmoid(other), load(g_out, of + u)
+                    y = value * p
+                    if len(w):
+                        store(g_w, (first + row) * units + u, y * q * g_y)
+                        g_y = g_y * load(w, at_w + u)
+                    store(g, to + u, g_y * silu_slope(value, p) * q)
+                    store(g, to + units + u, g_y * y * q * (1 - q))
+                tiles.halves_backward(zs, at, units, norms, m, s, n, t, g, to)
             _layers_backward(count, back, number, zs, h, g)
-            for row in range(count):
-                for u in range(width):
-                    g_rows[first + row, u] = g[row, u]
+            for at in range(0, count * width, LANES):
+                store(g_rows, first * width + at, load(g, at))
             if len(own):
                 _to_features(g, own_back, g_features, first, count, h)
 
@@ -262,14 +263,13 @@ def _layers_backward(count, back, number, zs, h, g):
         for half in range(2):
             at = (2 * layer + half) * units * units
             tiles.product(g, half * units, width, back, at, units, units, -1, h, half * units, width, count)
-        tiles.silu_backward(zs, layer * TILE, count, h, g)
+        tiles.silu_backward(zs, layer * TILE * width, count * width, h, g)
 
 
 @njit(fastmath=FAST, forceinline=True)
 def _to_features(g, own_back, g_features, first, count, scratch):
     """The gradient of the rows' own features; whole fours of rows go through `scratch`, so as not to write too far."""
     width, depth = g.shape[1], g_features.shape[1]
-    tiles.product(g, 0, width, own_back, 0, width, depth, -1, scratch, 0, width, count)
-    for row in range(count):
-        for u in range(depth):
-            g_features[first + row, u] = scratch[row, u]
+    tiles.product(g, 0, width, own_back, 0, width, depth, -1, scratch, 0, depth, count)
+    for at in range(0, count * depth, LANES):
+        store(g_features, first * depth + at, load(scratch, at))

@@ -47,7 +47,8 @@ def _place(context, builder, kind, array, position):  # noqa: ANN001, ANN202
     return builder.gep(context.make_array(kind)(context, builder, array).data, [position])
 
 
-def _repeated(builder, dtype, number):  # noqa: ANN001, ANN202
+def repeated(builder, dtype, number):  # noqa: ANN001, ANN202
+    """A number of LLVM's sixteen times."""
     vector = _vector(dtype)
     first = builder.insert_element(ir.Constant(vector, ir.Undefined), number, ir.Constant(ir.IntType(32), 0))
     mask = ir.Constant(ir.VectorType(ir.IntType(32), LANES), [0] * LANES)
@@ -83,7 +84,7 @@ def splat(typing_context, array, number):  # noqa: ANN001, ANN202
     """A number sixteen times, in the dtype of `array`."""
 
     def generate(context, builder, signature, arguments):  # noqa: ANN001, ANN202
-        return _repeated(builder, array.dtype, arguments[1])
+        return repeated(builder, array.dtype, arguments[1])
 
     return Lanes(array.dtype)(array, array.dtype), generate
 
@@ -94,7 +95,7 @@ def spread(typing_context, array, position):  # noqa: ANN001, ANN202
 
     def generate(context, builder, signature, arguments):  # noqa: ANN001, ANN202
         number = builder.load(_place(context, builder, signature.args[0], *arguments))
-        return _repeated(builder, array.dtype, number)
+        return repeated(builder, array.dtype, number)
 
     return Lanes(array.dtype)(array, types.intp), generate
 

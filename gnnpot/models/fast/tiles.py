@@ -10,8 +10,9 @@ import math
 
 from numba import njit
 
-from gnnpot.models.fast.kernels import FAST, SUMS, sigmoid
-from gnnpot.models.fast.lanes import LANES, fma, load, splat, spread, store
+from gnnpot.models.fast.kernels import FAST, sigmoid
+from gnnpot.models.fast.lane_math import silu_slope
+from gnnpot.models.fast.lanes import LANES, fma, load, splat, spread, store, total
 
 #: rows of a tile, a multiple of 4
 TILE = 16
@@ -88,88 +89,75 @@ def _narrow(x, x_at, x_stride, w, w_at, w_stride, depth, bias, out, at, stride):
 
 
 @njit(fastmath=FAST, forceinline=True)
-def silu(x, x_row, count, h):
-    """h = silu(x) for rows of x from `x_row` on."""
-    for row in range(count):
-        for u in range(h.shape[1]):
-            v = x[x_row + row, u]
-            h[row, u] = v * sigmoid(v)
+def silu(x, at, count, h):
+    """h = silu(x), `count` numbers of x from `at` on."""
+    for k in range(0, count, LANES):
+        v = load(x, at + k)
+        store(h, k, v * sigmoid(v))
 
 
 @njit(fastmath=FAST, forceinline=True)
-def silu_backward(x, x_row, count, h, g):
-    """g = h silu'(x) for rows of x from `x_row` on."""
-    for row in range(count):
-        for u in range(h.shape[1]):
-            v = x[x_row + row, u]
-            s = sigmoid(v)
-            g[row, u] = h[row, u] * (s + v * s * (1 - s))
+def silu_backward(x, at, count, h, g):
+    """g = h silu'(x), `count` numbers of x from `at` on."""
+    for k in range(0, count, LANES):
+        v = load(x, at + k)
+        store(g, k, load(h, k) * silu_slope(v, sigmoid(v)))
 
 
 @njit(fastmath=FAST, forceinline=True)
-def gate(x, row, norms, epsilon, y):
-    """y = silu(a) σ(b), (a | b) = x[row], each half after its layer norm, if there are any.
+def norms_of_halves(x, at, units, norms, epsilon):
+    """(mean, 1/sqrt(variance + epsilon)) of both halves of a row, 0 and 1 if there are no norms."""
+    zero, one = x.dtype.type(0), x.dtype.type(1)
+    if not len(norms):
+        return zero, one, zero, one
+    m, s = _mean_and_scale(x, at, units, epsilon)
+    n, t = _mean_and_scale(x, at + units, units, epsilon)
+    return m, s, n, t
+
+
+@njit(fastmath=FAST, forceinline=True)
+def _mean_and_scale(x, at, units, epsilon):
+    sums = splat(x, 0.0)
+    for u in range(0, units, LANES):
+        sums = sums + load(x, at + u)
+    mean = total(sums) / x.dtype.type(units)
+    squares = splat(x, 0.0)
+    for u in range(0, units, LANES):
+        d = load(x, at + u) - mean
+        squares = squares + d * d
+    return mean, x.dtype.type(1 / math.sqrt(total(squares) / units + epsilon))
+
+
+@njit(fastmath=FAST, forceinline=True)
+def halves(x, at, units, u, norms, m, s, n, t):
+    """Sixteen of a and of b in the gate silu(a) σ(b): both halves of a row after their layer norms, if there are any.
 
     norms [scale and shift, value and gate, u], or of length 0.
     """
-    units = len(y)
+    a, b = load(x, at + u), load(x, at + units + u)
     if len(norms):
-        m, s = mean_and_scale(x, row, 0, units, epsilon)
-        n, t = mean_and_scale(x, row, units, units, epsilon)
-        for u in range(units):
-            a = (x[row, u] - m) * s * norms[0, 0, u] + norms[1, 0, u]
-            b = (x[row, units + u] - n) * t * norms[0, 1, u] + norms[1, 1, u]
-            y[u] = a * sigmoid(a) * sigmoid(b)
-    else:
-        for u in range(units):
-            y[u] = x[row, u] * sigmoid(x[row, u]) * sigmoid(x[row, units + u])
+        a = (a - m) * s * load(norms, u) + load(norms, 2 * units + u)
+        b = (b - n) * t * load(norms, units + u) + load(norms, 3 * units + u)
+    return a, b
 
 
 @njit(fastmath=FAST, forceinline=True)
-def gate_backward(x, row, norms, epsilon, g_y, g, g_row):
-    """g[g_row] = the gradient of x[row] in `gate`, from that of y."""
-    units = len(g_y)
+def halves_backward(x, at, units, norms, m, s, n, t, g, g_at):
+    """g <- the gradients of both halves, from those of a and b: through their layer norms, if there are any."""
     if len(norms):
-        m, s = mean_and_scale(x, row, 0, units, epsilon)
-        n, t = mean_and_scale(x, row, units, units, epsilon)
-        for u in range(units):
-            a = (x[row, u] - m) * s * norms[0, 0, u] + norms[1, 0, u]
-            b = (x[row, units + u] - n) * t * norms[0, 1, u] + norms[1, 1, u]
-            p, q = sigmoid(a), sigmoid(b)
-            h = a * p
-            g[g_row, u] = g_y[u] * (p + h * (1 - p)) * q * norms[0, 0, u]
-            g[g_row, units + u] = g_y[u] * h * q * (1 - q) * norms[0, 1, u]
-        _norm_backward(x, row, 0, units, m, s, g, g_row)
-        _norm_backward(x, row, units, units, n, t, g, g_row)
-    else:
-        for u in range(units):
-            p, q = sigmoid(x[row, u]), sigmoid(x[row, units + u])
-            h = x[row, u] * p
-            g[g_row, u] = g_y[u] * (p + h * (1 - p)) * q
-            g[g_row, units + u] = g_y[u] * h * q * (1 - q)
+        _norm_backward(x, at, units, norms, 0, m, s, g, g_at)
+        _norm_backward(x, at + units, units, norms, units, n, t, g, g_at + units)
 
 
-@njit(fastmath=SUMS, forceinline=True)
-def mean_and_scale(x, row, start, units, epsilon):
-    """Mean of x[row, start : start + units] and 1/sqrt(variance + epsilon)."""
-    total = x.dtype.type(0)
-    for u in range(units):
-        total += x[row, start + u]
-    mean = total / x.dtype.type(units)
-    square = x.dtype.type(0)
-    for u in range(units):
-        square += (x[row, start + u] - mean) * (x[row, start + u] - mean)
-    return mean, x.dtype.type(1 / math.sqrt(square / units + epsilon))
-
-
-@njit(fastmath=SUMS, forceinline=True)
-def _norm_backward(x, row, start, units, mean, scale, d, d_row):
-    """d <- the gradient of x, from that of its layer norm n = (x - mean) scale: scale (d - mean(d) - n mean(d n))."""
-    total, along = x.dtype.type(0), x.dtype.type(0)
-    for u in range(units):
-        total += d[d_row, start + u]
-        along += d[d_row, start + u] * (x[row, start + u] - mean)
-    count = x.dtype.type(units)
-    total, along = total / count, along * scale * scale / count
-    for u in range(units):
-        d[d_row, start + u] = scale * (d[d_row, start + u] - total - (x[row, start + u] - mean) * along)
+@njit(fastmath=FAST, forceinline=True)
+def _norm_backward(x, at, units, norms, scales, mean, scale, g, g_at):
+    """Of n = (x - mean) scale, with d the gradient of n: scale (d - mean(d) - n mean(d n))."""
+    sums, along = splat(x, 0.0), splat(x, 0.0)
+    for u in range(0, units, LANES):
+        d = load(g, g_at + u) * load(norms, scales + u)
+        store(g, g_at + u, d)
+        sums = sums + d
+        along = along + d * (load(x, at + u) - mean)
+    shift, slope = total(sums) / x.dtype.type(units), total(along) * scale * scale / x.dtype.type(units)
+    for u in range(0, units, LANES):
+        store(g, g_at + u, (load(g, g_at + u) - shift - (load(x, at + u) - mean) * slope) * scale)
