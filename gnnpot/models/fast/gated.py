@@ -4,7 +4,8 @@ For rows r (edges or angles) that draw on sources x_k at index_k(r), and may hav
 
     z_r = W_d d_r + Σ_k x_k[index_k(r)]                        x_k, z: [·, 2u], value and gate side by side
     z'  = L silu(z)                                            L: a layer each for value and gate; none, one or more
-    y_r = silu(a_r) ⊙ σ(b_r) ⊙ w[index_w(r)]                   (a | b) = z', each half after its layer norm, if any
+    y_r = silu(a_r) ⊙ σ(b_r) ⊙ w_r                             (a | b) = z', each half after its layer norm, if any
+    w_r = f[index_f(r)], or W_f f[index_f(r)]                  may be absent
     out_g = Σ_{r in group g} y_r                               or out_r = y_r without groups
 
 All of this is one pass: a few rows at a time, from what they gather to what they are added to, without leaving the
@@ -18,7 +19,7 @@ from typing import Any
 import numpy as np
 import torch
 from numba import njit, prange
-from torch import Tensor
+from torch import Tensor, nn
 
 from gnnpot.models.fast import kernels, tiles
 from gnnpot.models.fast.kernels import FAST, sigmoid
@@ -65,7 +66,7 @@ class Layout:
 
     rows: int
     sources: tuple[Places, ...]  #: two or three
-    #: where the weights w of the rows are; `None`: each row has its own, if any
+    #: where the f of the rows' weights are; `None`: each row has its own, if any
     weights: Places | None = None
     #: [M] the group of each row, in order; `None`: rows are not summed
     group: np.ndarray | None = None
@@ -89,18 +90,16 @@ class Layout:
 class Gate:
     """The numbers of a `GatedMLP` on gathered rows, laid out for the kernels.
 
-    `own` [2u, K] are the columns of its first layer that belong to d.
+    `own` [2u, K] are the columns of its first layer that belong to d; `mix` is W_f [u, F].
     """
 
-    def __init__(self, mlp: GatedMLP, own: Tensor | None = None) -> None:
+    def __init__(self, mlp: GatedMLP, own: Tensor | None = None, mix: Tensor | None = None) -> None:
         first = mlp.first.linear.bias
         pairs = [pair for layer in zip(mlp.layers, mlp.gates, strict=True) for pair in layer]
         forward = [m for layer in pairs for m in (layer.weight.T.flatten(), layer.bias)]
         backward = [layer.weight.flatten() for layer in pairs]
-        self.own, self.own_back = (
-            first.new_empty(0) if w is None else w.detach().flatten()
-            for w in ((None, None) if own is None else (own.T, own))
-        )
+        self.own, self.own_back = _both_ways(own, first)
+        self.mix, self.mix_back = _both_ways(mix, first)
         self.layers, self.back = (
             torch.cat([t.detach() for t in tensors]) if pairs else first.new_empty(0) for tensors in (forward, backward)
         )
@@ -116,13 +115,21 @@ class Gate:
 
     def arguments(self) -> tuple[Any, ...]:
         """For the kernels."""
-        return self.own.numpy(), self.layers.numpy(), self.count, self.norms.numpy(), self.epsilon
+        return self.own.numpy(), self.mix.numpy(), self.layers.numpy(), self.count, self.norms.numpy(), self.epsilon
+
+
+def _both_ways(weight: Tensor | None, like: Tensor) -> tuple[Tensor, Tensor]:
+    """A weight [out, in], flat, for products [·, in] -> [·, out] and, padded to whole lanes, for their derivative."""
+    if weight is None:
+        return like.new_empty(0), like.new_empty(0)
+    weight = weight.detach()
+    return weight.T.flatten(), nn.functional.pad(weight, (0, -weight.shape[1] % LANES)).flatten()
 
 
 class GatheredGate(torch.autograd.Function):
     """The equations above; its derivative can't be taken twice, and there is none with respect to parameters.
 
-    Inputs: d [M, K] or `None`, w [·, u] or `None`, two or three sources [·, 2u].
+    Inputs: d [M, K] or `None`, f [·, F] or `None`, two or three sources [·, 2u].
     """
 
     @staticmethod
@@ -146,10 +153,10 @@ class GatheredGate(torch.autograd.Function):
         gate, layout, (features, weights, *_) = ctx.gate, ctx.layout, ctx.arrays
         g_features = torch.empty_like(features)
         g_rows = g_out.new_empty(layout.rows, 2 * g_out.shape[1])
-        g_weights = g_out.new_empty(layout.rows if len(weights) else 0, g_out.shape[1])
+        g_weights = g_out.new_empty(layout.rows if len(weights) else 0, weights.shape[1])
         _backward(
-            *ctx.arguments, gate.own_back.numpy(), gate.back.numpy(), g_out.contiguous().numpy(),
-            g_features.numpy(), g_weights.numpy(), g_rows.numpy(),
+            *ctx.arguments, gate.own_back.numpy(), gate.mix_back.numpy(), gate.back.numpy(),
+            g_out.contiguous().numpy(), g_features.numpy(), g_weights.numpy(), g_rows.numpy(),
         )  # fmt: skip
         ctx.arguments = None
         sums = [places.sum(g_rows) for places in layout.sources]
@@ -193,26 +200,42 @@ def _layers(count, layers, number, zs, h):
             at = bias + units
 
 
+@njit(fastmath=FAST, forceinline=True)
+def _weights(first, count, f, index, mix, ws, scratch):
+    """w of the rows from `first` on, if there are any."""
+    units, depth = ws.shape[1], f.shape[1]
+    for row in range(count):
+        at = index[first + row] if len(index) else first + row
+        if len(mix):
+            for u in range(depth):
+                scratch[row, u] = f[at, u]
+        else:
+            for u in range(0, units, LANES):
+                store(ws, row * units + u, load(f, at * units + u))
+    if len(mix):
+        tiles.product(scratch, 0, scratch.shape[1], mix, 0, depth, units, -1, ws, 0, units, count)
+
+
 @njit(parallel=True, fastmath=FAST, cache=True)
-def _forward(features, w, a, b, c, i, j, k, iw, group, own, layers, number, norms, epsilon, parts, out):
+def _forward(features, f, a, b, c, i, j, k, index, group, own, mix, layers, number, norms, epsilon, parts, out):
     width = a.shape[1]
     units, last = width // 2, number * TILE * width
     for part in prange(len(parts) - 1):
         zs, h = np.zeros(((number + 1) * TILE, width), a.dtype), np.zeros((TILE, width), a.dtype)
+        ws = np.ones((TILE, units), a.dtype)
         for first in range(parts[part], parts[part + 1], TILE):
             count = min(TILE, parts[part + 1] - first)
             _first(first, count, features, own, a, i, b, j, c, k, zs, h)
             _layers(count, layers, number, zs, h)
+            if len(f):
+                _weights(first, count, f, index, mix, ws, h)
             for row in range(count):
                 at = last + row * width
                 m, s, n, t = tiles.norms_of_halves(zs, at, units, norms, epsilon)
-                at_w = (iw[first + row] if len(iw) else first + row) * units
                 to = (group[first + row] if len(group) else first + row) * units
                 for u in range(0, units, LANES):
                     value, other = tiles.halves(zs, at, units, u, norms, m, s, n, t)
-                    y = value * sigmoid(value) * sigmoid(other)
-                    if len(w):
-                        y = y * load(w, at_w + u)
+                    y = value * sigmoid(value) * sigmoid(other) * load(ws, row * units + u)
                     if len(group):
                         y = y + load(out, to + u)
                     store(out, to + u, y)
@@ -220,38 +243,55 @@ def _forward(features, w, a, b, c, i, j, k, iw, group, own, layers, number, norm
 
 @njit(parallel=True, fastmath=FAST, cache=True)
 def _backward(
-    features, w, a, b, c, i, j, k, iw, group, own, layers, number, norms, epsilon, parts,
-    own_back, back, g_out, g_features, g_w, g_rows,
+    features, f, a, b, c, i, j, k, index, group, own, mix, layers, number, norms, epsilon, parts,
+    own_back, mix_back, back, g_out, g_features, g_f, g_rows,
 ):  # fmt: skip
     width = a.shape[1]
     units, last = width // 2, number * TILE * width
     for part in prange(len(parts) - 1):
         zs, h = np.zeros(((number + 1) * TILE, width), a.dtype), np.zeros((TILE, width), a.dtype)
-        g = np.zeros((TILE, width), a.dtype)
+        g, ws, g_w = np.zeros((TILE, width), a.dtype), np.ones((TILE, units), a.dtype), np.zeros((TILE, units), a.dtype)
         for first in range(parts[part], parts[part + 1], TILE):
             count = min(TILE, parts[part + 1] - first)
             _first(first, count, features, own, a, i, b, j, c, k, zs, h)
             _layers(count, layers, number, zs, h)
+            if len(f):
+                _weights(first, count, f, index, mix, ws, h)
             for row in range(count):
-                at, to = last + row * width, row * width
+                at, to, at_w = last + row * width, row * width, row * units
                 m, s, n, t = tiles.norms_of_halves(zs, at, units, norms, epsilon)
-                at_w = (iw[first + row] if len(iw) else first + row) * units
                 of = (group[first + row] if len(group) else first + row) * units
                 for u in range(0, units, LANES):
                     value, other = tiles.halves(zs, at, units, u, norms, m, s, n, t)
                     p, q, g_y = sigmoid(value), sigmoid(other), load(g_out, of + u)
                     y = value * p
-                    if len(w):
-                        store(g_w, (first + row) * units + u, y * q * g_y)
-                        g_y = g_y * load(w, at_w + u)
+                    store(g_w, at_w + u, y * q * g_y)
+                    g_y = g_y * load(ws, at_w + u)
                     store(g, to + u, g_y * silu_slope(value, p) * q)
                     store(g, to + units + u, g_y * y * q * (1 - q))
                 tiles.halves_backward(zs, at, units, norms, m, s, n, t, g, to)
+            if len(f):
+                _weights_backward(first, count, g_w, mix_back, g_f, h)
             _layers_backward(count, back, number, zs, h, g)
             for at in range(0, count * width, LANES):
                 store(g_rows, first * width + at, load(g, at))
             if len(own):
                 _to_features(g, own_back, g_features, first, count, h)
+
+
+@njit(fastmath=FAST, forceinline=True)
+def _weights_backward(first, count, g_w, mix_back, g_f, scratch):
+    """The gradient of each row's f from that of w."""
+    units, depth = g_w.shape[1], g_f.shape[1]
+    if len(mix_back):
+        padded = len(mix_back) // units
+        tiles.product(g_w, 0, units, mix_back, 0, units, padded, -1, scratch, 0, scratch.shape[1], count)
+        for row in range(count):
+            for u in range(depth):
+                g_f[first + row, u] = scratch[row, u]
+    else:
+        for at in range(0, count * units, LANES):
+            store(g_f, first * units + at, load(g_w, at))
 
 
 @njit(fastmath=FAST, forceinline=True)
