@@ -29,7 +29,7 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_only
 
 from gnnpot.checkpoint import Card, load_checkpoint, save_checkpoint
-from gnnpot.config import to_mapping
+from gnnpot.config import from_mapping, read_yaml, to_mapping
 from gnnpot.data.files import write_text
 from gnnpot.errors import CheckpointError, ConfigError
 from gnnpot.potential import Potential
@@ -144,8 +144,9 @@ def _claim(config: TrainConfig, resume: bool) -> None:
     path = run / "config.yaml"
     wanted = to_mapping(config)
     if path.exists():
-        before = yaml.safe_load(path.read_text())
-        differ = [key for key in wanted if key not in FREE and before.get(key) != wanted[key]]
+        # through the dataclass, so that an option that is newer than the run has its default
+        before = to_mapping(from_mapping(TrainConfig, read_yaml(path), where=str(path)))
+        differ = [key for key in wanted if key not in FREE and before[key] != wanted[key]]
         if differ:
             raise ConfigError(
                 f"{run}: holds a run with another configuration ({', '.join(differ)}); name another folder with run, "
@@ -182,11 +183,11 @@ def _finish(config: TrainConfig, prepared: PreparedData, potential: Potential, k
         name=config.name or config.run.name,
         description=config.description,
         licence=config.licence,
-        training_data=", ".join(str(path) for path in config.data.paths("train")),
+        training_data=", ".join(str(path) for path in config.data.trained_on()),
         functional=config.functional,
         data_manifest_sha256=prepared.train.store.sha256,
         metrics={name: evaluation.metrics() for name, evaluation in evaluations.items()},
-        training={**mapping, "best_step": keeper.best["step"]},
+        training={**mapping, "best_step": keeper.best["step"], "sources": prepared.summary()["sources"]},
     )
     title = f"{card.name}: {mapping['model']['architecture']}"
     write_report(config.run / "report", title, evaluations, config.run / "metrics.csv", mapping)
