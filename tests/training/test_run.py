@@ -40,6 +40,31 @@ module.TrainModule.training_step = training_step
 run.train(read_config(sys.argv[1]))
 """
 
+#: trains what the file in argv[1] says
+SCRIPT = """
+import sys
+from gnnpot.training.config import read_config
+from gnnpot.training.run import train
+train(read_config(sys.argv[1]))
+"""
+
+
+def run_apart(arguments):
+    """Python in a process of its own, to its end."""
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
+    result = subprocess.run(
+        [sys.executable, *arguments], capture_output=True, text=True, timeout=240, env=environment, check=False
+    )
+    assert result.returncode == 0, result.stderr[-2000:]
+
+
+def torchrun(config, folder):
+    """A run in two processes that are started together, as a scheduler does it."""
+    path, script = folder / "torchrun.yaml", folder / "torchrun.py"
+    path.write_text(yaml.safe_dump(to_mapping(config)))
+    script.write_text(SCRIPT)
+    run_apart(["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", str(script), str(path)])
+
 
 def weights(potential):
     return {name: t for name, t in potential.state_dict().items()}
@@ -320,15 +345,8 @@ def test_two_processes_are_as_good_as_one(config, tmp_path, uninterrupted):
     )
     path, script = tmp_path / "two.yaml", tmp_path / "two.py"
     path.write_text(yaml.safe_dump(to_mapping(two)))
-    script.write_text(
-        "from gnnpot.training.config import read_config\nfrom gnnpot.training.run import train\n"
-        f"train(read_config({str(path)!r}))\n"
-    )
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
-    result = subprocess.run(
-        [sys.executable, str(script)], capture_output=True, text=True, timeout=240, env=environment, check=False
-    )
-    assert result.returncode == 0, result.stderr[-2000:]
+    script.write_text(SCRIPT)
+    run_apart([str(script), str(path)])
     single, double = weights(uninterrupted), weights(load_checkpoint(run / "model")[0])
     for name, value in single.items():
         torch.testing.assert_close(double[name], value, rtol=1e-7, atol=1e-9)
