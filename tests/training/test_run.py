@@ -297,13 +297,6 @@ def test_files_become_a_store_once(config, frames, tmp_path):
     assert metrics["test"]["forces_mae"] == pytest.approx(again["forces_mae"], rel=1e-6)
 
 
-def test_m3gnet_trains(config, mapping, tmp_path):
-    model = {"architecture": "m3gnet", "units": 8, "blocks": 1, "cutoff": 4.0, "three_body_cutoff": 3.0}
-    config = from_mapping(TrainConfig, {**mapping, "model": model, "precision": "float32", "epochs": 2, "zbl": False})
-    potential = train(config)
-    assert potential.dtype == torch.float32 and set(potential.elements) == {"Cu", "Ni"}
-
-
 def test_graphs_streamed_by_workers_are_the_same(config, tmp_path, uninterrupted):
     data = replace(config.data, cache_graphs=False, workers=1)
     same(weights(uninterrupted), weights(train(replace(config, run=tmp_path / "workers", data=data))))
