@@ -89,7 +89,7 @@ def test_magnetic_moments_are_learnt_and_measured(mapping, magnetic, frames, tmp
     assert result.exit_code == 0 and "Magnetic moments" in result.output and "µB" in result.output
 
 
-def _test_readyurations_train(mapping, magnetic, tmp_path):
+def test_ready_configurations_train(mapping, magnetic, tmp_path):
     """What `configs/` holds for each architecture, with tiny sizes and the frames at hand."""
     from pathlib import Path
 
