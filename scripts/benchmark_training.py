@@ -122,7 +122,7 @@ def main(
     frames: Annotated[int, typer.Option(help="Frames of the set that the estimate is for.")] = 1_580_395,
     gpus: Annotated[int, typer.Option(help="Devices of the estimate.")] = 8,
     gpu_tflops: Annotated[float, typer.Option(help="Peak of one in single precision; 19.5: A100.")] = 19.5,
-    efficiency: Annotated[float, typer.Option(help="Share of the ratio of peaks that is assumed to be reached.")] = 0.25,
+    efficiency: Annotated[float, typer.Option(help="Share of the ratio of peaks that is assumed.")] = 0.25,
 ) -> None:
     """Measure here, estimate for GPUs."""
     torch.set_num_threads(1)

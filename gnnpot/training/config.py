@@ -237,8 +237,8 @@ class LightningConfig:
     accelerator: str = "auto"
     devices: int | str = 1
     num_nodes: int = 1
-    #: "ddp" for several devices; "ddp_find_unused_parameters_true" where a part of the model has no label to learn from,
-    #: as CHGNet's moments with `loss.magmoms` 0
+    #: "ddp" for several devices; "ddp_find_unused_parameters_true" where a part of the model has no label to learn
+    #: from, as CHGNet's moments with `loss.magmoms` 0
     strategy: str = "auto"
 
 
