@@ -4,7 +4,7 @@
 #SBATCH --gpus-per-node=8
 # one process for each GPU: nodes and tasks are also the configuration's num_nodes and devices
 #SBATCH --ntasks-per-node=8
-#SBATCH --cpus-per-task=10
+#SBATCH --cpus-per-task=6
 #SBATCH --time=24:00:00
 # ten minutes before the end every process is asked to stop; it ends its step, saves, and the job is queued again
 #SBATCH --signal=TERM@600
