@@ -26,10 +26,10 @@ import lightning as L
 import torch
 import yaml
 from lightning.pytorch.loggers import TensorBoardLogger
-from lightning.pytorch.utilities import rank_zero_only
+from lightning.pytorch.plugins.environments import LightningEnvironment
 
 from gnnpot.checkpoint import Card, load_checkpoint, save_checkpoint
-from gnnpot.config import to_mapping
+from gnnpot.config import from_mapping, read_yaml, to_mapping
 from gnnpot.data.files import write_text
 from gnnpot.errors import CheckpointError, ConfigError
 from gnnpot.potential import Potential
@@ -57,15 +57,16 @@ def train(config: TrainConfig, resume: bool = True, *, progress: bool = False) -
     Raises `ConfigError` if the folder holds a run with another configuration, `DataError` for data that can't be used,
     `TrainingError` if the loss is no longer finite, `TrainingStopped` after Ctrl-C or SIGTERM, once the state is saved.
     """
-    is_first = rank_zero_only.rank == 0
-    if is_first:
-        _claim(config, resume)
-    if resume and (config.run / MODEL).exists():
-        return load_checkpoint(config.run / MODEL)[0]
-    prepared = prepare(config, write=is_first)
+    keeper = RunKeeper(config, config.run / STATE, 1)
+    trainer = _trainer(config, keeper, progress)
+    with _first_before_others(trainer) as is_first:
+        if is_first:
+            _claim(config, resume)
+        if resume and (config.run / MODEL).exists():
+            return load_checkpoint(config.run / MODEL)[0]
+        prepared = prepare(config, write=is_first)
     potential = build_potential(config, prepared)
-    data = GraphData(config, prepared, potential)
-    keeper = _fit(config, potential, data, progress)
+    _fit(trainer, keeper, potential, GraphData(config, prepared, potential))
     potential.load_state_dict(keeper.best["weights"])
     potential = potential.cpu().eval()
     if is_first:
@@ -73,13 +74,11 @@ def train(config: TrainConfig, resume: bool = True, *, progress: bool = False) -
     return potential
 
 
-def _fit(config: TrainConfig, potential: Potential, data: GraphData, progress: bool) -> RunKeeper:
-    """Train to the end, or on from the state in the folder."""
-    options, state = config.lightning, config.run / STATE
-    keeper = RunKeeper(config, state, config.validate_every or 1)
+def _trainer(config: TrainConfig, keeper: RunKeeper, progress: bool) -> L.Trainer:
+    options = config.lightning
     callbacks = [MetricsLog(config.run / "metrics.csv", config), keeper]
     with _quiet_lightning():
-        trainer = L.Trainer(
+        return L.Trainer(
             accelerator=options.accelerator,
             devices=options.devices,
             num_nodes=options.num_nodes,
@@ -102,16 +101,43 @@ def _fit(config: TrainConfig, potential: Potential, data: GraphData, progress: b
             log_every_n_steps=config.log_every,
             default_root_dir=config.run,
         )
-        total = data.stream(trainer.world_size).total_steps()
-        every = config.validate_every or max(round(total / config.epochs), 1)
-        keeper.validate_every = trainer.val_check_interval = every
-        module = TrainModule(potential, config, total)
-        previous = _previous(state)
-        if previous is not None and _has_finished(previous):
-            keeper.load_state_dict(previous["callbacks"][keeper.state_key])
-            return keeper
+
+
+@contextmanager
+def _first_before_others(trainer: L.Trainer) -> Iterator[bool]:
+    """The block runs on the first process, then on all others; says whether this is the first.
+
+    Processes that Lightning starts itself do not exist before `fit`: by then the first has been here.
+    """
+    strategy, is_first = trainer.strategy, trainer.is_global_zero
+    environment = getattr(strategy, "cluster_environment", None)
+    is_started_with_others = (
+        environment is not None
+        and environment.creates_processes_externally
+        and not isinstance(environment, LightningEnvironment)
+    )
+    if is_started_with_others:
+        strategy.setup_environment()
+    if not is_first:
+        strategy.barrier()
+    yield is_first
+    if is_first:
+        strategy.barrier()
+
+
+def _fit(trainer: L.Trainer, keeper: RunKeeper, potential: Potential, data: GraphData) -> None:
+    """Train to the end, or on from the state in the folder."""
+    config, state = data.config, data.config.run / STATE
+    total = data.stream(trainer.world_size).total_steps()
+    every = config.validate_every or max(round(total / config.epochs), 1)
+    keeper.validate_every = trainer.val_check_interval = every
+    module = TrainModule(potential, config, total)
+    previous = _previous(state)
+    if previous is not None and _has_finished(previous):
+        keeper.load_state_dict(previous["callbacks"][keeper.state_key])
+        return
+    with _quiet_lightning():
         trainer.fit(module, datamodule=data, ckpt_path=state if previous is not None else None, weights_only=True)
-    return keeper
 
 
 def _previous(path: Path) -> dict | None:
@@ -144,8 +170,9 @@ def _claim(config: TrainConfig, resume: bool) -> None:
     path = run / "config.yaml"
     wanted = to_mapping(config)
     if path.exists():
-        before = yaml.safe_load(path.read_text())
-        differ = [key for key in wanted if key not in FREE and before.get(key) != wanted[key]]
+        # through the dataclass, so that an option that is newer than the run has its default
+        before = to_mapping(from_mapping(TrainConfig, read_yaml(path), where=str(path)))
+        differ = [key for key in wanted if key not in FREE and before[key] != wanted[key]]
         if differ:
             raise ConfigError(
                 f"{run}: holds a run with another configuration ({', '.join(differ)}); name another folder with run, "
@@ -182,11 +209,11 @@ def _finish(config: TrainConfig, prepared: PreparedData, potential: Potential, k
         name=config.name or config.run.name,
         description=config.description,
         licence=config.licence,
-        training_data=", ".join(str(path) for path in config.data.paths("train")),
+        training_data=", ".join(str(path) for path in config.data.trained_on()),
         functional=config.functional,
         data_manifest_sha256=prepared.train.store.sha256,
         metrics={name: evaluation.metrics() for name, evaluation in evaluations.items()},
-        training={**mapping, "best_step": keeper.best["step"]},
+        training={**mapping, "best_step": keeper.best["step"], "sources": prepared.summary()["sources"]},
     )
     title = f"{card.name}: {mapping['model']['architecture']}"
     write_report(config.run / "report", title, evaluations, config.run / "metrics.csv", mapping)
