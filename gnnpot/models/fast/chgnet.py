@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from gnnpot.graphs import Graph
-from gnnpot.models.fast.gated import Gate, GatheredGate, Layout, Places
+from gnnpot.models.fast.gated import Gate, GatheredGate, Layout, Places, Scratch
 from gnnpot.models.fast.tables import Table
 
 if TYPE_CHECKING:
@@ -21,15 +21,15 @@ class FastCHGNet:
 
     def __init__(self, model: "CHGNet") -> None:
         exact = copy.deepcopy(model).double().requires_grad_(False)
-        units, config = model.config.units, model.config
+        units, config, scratch = model.config.units, model.config, Scratch()
         self._model, self._halves = model, (units, units)
         self._bond_table = Table(lambda r: torch.cat(exact.bond_features(r), 1), config.cutoff)
         self.close_weights = Table(exact.close_weights, config.bond_cutoff)
         # a little further than a straight angle, which rounding may exceed
         self.angle_features = Table(exact.angle_features, 1.001 * math.pi)
-        self.atom_convolutions = [_AtomConvolution(step, step.message) for step in model.atom_convolutions]
-        self.bond_convolutions = [_BondConvolution(step, step.message) for step in model.bond_convolutions]
-        self.angle_updates = [_AngleUpdate(step, step.update) for step in model.angle_updates]
+        self.atom_convolutions = [_AtomConvolution(step, step.message, scratch) for step in model.atom_convolutions]
+        self.bond_convolutions = [_BondConvolution(step, step.message, scratch) for step in model.bond_convolutions]
+        self.angle_updates = [_AngleUpdate(step, step.update, scratch) for step in model.angle_updates]
 
     def bond_features(self, lengths: Tensor) -> tuple[Tensor, Tensor]:
         bonds, weights = self._bond_table(lengths).split(self._halves, dim=1)
@@ -78,12 +78,12 @@ class FastBonds:
 class _Step:
     """A step of the model, with a gated perceptron on gathered rows."""
 
-    def __init__(self, step: nn.Module, mlp: nn.Module) -> None:
+    def __init__(self, step: nn.Module, mlp: nn.Module, scratch: Scratch) -> None:
         first = mlp.first.linear
         self.step, self.bias = step, first.bias.detach()
         self.weights = [w.contiguous() for w in first.weight.detach().split(mlp.first.dims, dim=1)]
         # with four inputs, the third are the rows' own
-        self.gate = Gate(mlp, self.weights[2] if len(self.weights) == 4 else None)
+        self.gate = Gate(mlp, scratch, own=self.weights[2] if len(self.weights) == 4 else None)
 
     def at_angles(
         self, atoms: Tensor, bonds: Tensor, weights: Tensor | None, angles: Tensor, index: FastBonds, layout: Layout

@@ -87,14 +87,34 @@ class Layout:
         return *sources, weights, _NOWHERE if self.group is None else self.group
 
 
+class Scratch:
+    """Memory for the gradients of rows, which is used again: fresh pages cost the system as much as what is written."""
+
+    def __init__(self) -> None:
+        self._arrays: dict[str, Tensor] = {}
+
+    def __deepcopy__(self, memo: dict) -> "Scratch":
+        return Scratch()
+
+    def array(self, name: str, rows: int, columns: int, like: Tensor) -> Tensor:
+        """[rows, columns] with anything in it; what was handed out under this name before is overwritten."""
+        kept = self._arrays.get(name)
+        if kept is None or len(kept) < rows * columns or kept.dtype != like.dtype:
+            kept = self._arrays[name] = like.new_empty(rows * columns)
+        return kept[: rows * columns].view(rows, columns)
+
+
 class Gate:
     """The numbers of a `GatedMLP` on gathered rows, laid out for the kernels.
 
-    `own` [2u, K] are the columns of its first layer that belong to d; `mix` is W_f [u, F].
+    All gates of a model share `scratch`. `own` [2u, K] are the columns of its first layer that belong to d; `mix` is W_f,
+    [u, F].
     """
 
-    def __init__(self, mlp: GatedMLP, own: Tensor | None = None, mix: Tensor | None = None) -> None:
-        first = mlp.first.linear.bias
+    def __init__(
+        self, mlp: GatedMLP, scratch: Scratch, own: Tensor | None = None, mix: Tensor | None = None
+    ) -> None:
+        first, self.scratch = mlp.first.linear.bias, scratch
         pairs = [pair for layer in zip(mlp.layers, mlp.gates, strict=True) for pair in layer]
         forward = [m for layer in pairs for m in (layer.weight.T.flatten(), layer.bias)]
         backward = [layer.weight.flatten() for layer in pairs]
@@ -152,16 +172,16 @@ class GatheredGate(torch.autograd.Function):
     def backward(ctx: Any, g_out: Tensor) -> tuple[Tensor | None, ...]:
         gate, layout, (features, weights, *_) = ctx.gate, ctx.layout, ctx.arrays
         g_features = torch.empty_like(features)
-        g_rows = g_out.new_empty(layout.rows, 2 * g_out.shape[1])
-        g_weights = g_out.new_empty(layout.rows if len(weights) else 0, weights.shape[1])
+        array, rows = gate.scratch.array, layout.rows
+        g_rows = array("rows", rows, 2 * g_out.shape[1], g_out)
+        g_weights = array("weights", rows if len(weights) else 0, weights.shape[1], g_out)
         _backward(
             *ctx.arguments, gate.own_back.numpy(), gate.mix_back.numpy(), gate.back.numpy(),
             g_out.contiguous().numpy(), g_features.numpy(), g_weights.numpy(), g_rows.numpy(),
         )  # fmt: skip
         ctx.arguments = None
         sums = [places.sum(g_rows) for places in layout.sources]
-        if layout.weights is not None:
-            g_weights = layout.weights.sum(g_weights)
+        g_weights = g_weights.clone() if layout.weights is None else layout.weights.sum(g_weights)
         return g_features if len(features) else None, g_weights if len(weights) else None, None, None, *sums
 
 

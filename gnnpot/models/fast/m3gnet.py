@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from gnnpot.models.fast.gated import Gate, GatheredGate, Layout, Places
+from gnnpot.models.fast.gated import Gate, GatheredGate, Layout, Places, Scratch
 from gnnpot.models.fast.tables import Table
 from gnnpot.models.fast.three_body import FastThreeBody
 from gnnpot.models.layers import GatedMLP
@@ -22,8 +22,9 @@ class FastM3GNet:
     def __init__(self, model: "M3GNet") -> None:
         self.radial_basis = Table(model.radial_basis, model.cutoff)
         self.three_body_basis = Table(model.three_body_basis, model.config.three_body_cutoff)
+        scratch = Scratch()
         self._blocks = [
-            (partial(_three_body, three_body), _Convolution(convolution))
+            (partial(_three_body, three_body), _Convolution(convolution, scratch))
             for three_body, convolution in zip(model.three_body, model.convolutions, strict=True)
         ]
 
@@ -46,9 +47,9 @@ def _three_body(step: "ThreeBody", nodes: Tensor, edges: Tensor, close: "CloseEd
 class _Convolution:
     """`GraphConvolution`."""
 
-    def __init__(self, step: "GraphConvolution") -> None:
-        self.edge_update = _Update(step.edge_update, step.edge_weight)
-        self.node_update = _Update(step.node_update, step.node_weight)
+    def __init__(self, step: "GraphConvolution", scratch: Scratch) -> None:
+        self.edge_update = _Update(step.edge_update, step.edge_weight, scratch)
+        self.node_update = _Update(step.node_update, step.node_weight, scratch)
 
     def __call__(
         self,
@@ -66,10 +67,10 @@ class _Convolution:
 class _Update:
     """φ(v_i ⊕ v_j ⊕ e_ij) ⊙ W h(r_ij), as the layout has it summed or not."""
 
-    def __init__(self, mlp: GatedMLP, weight: nn.Linear) -> None:
+    def __init__(self, mlp: GatedMLP, weight: nn.Linear, scratch: Scratch) -> None:
         first = mlp.first.linear
         self.centre, self.neighbor, edge = (w.contiguous() for w in first.weight.split(mlp.first.dims, dim=1))
-        self.gate, self.bias = Gate(mlp, edge, weight.weight), first.bias
+        self.gate, self.bias = Gate(mlp, scratch, edge, weight.weight), first.bias
 
     def __call__(self, nodes: Tensor, edges: Tensor, radial: Tensor, layout: Layout) -> Tensor:
         sources = torch.addmm(self.bias, nodes, self.centre.T), nodes @ self.neighbor.T
