@@ -107,8 +107,8 @@ class Scratch:
 class Gate:
     """The numbers of a `GatedMLP` on gathered rows, laid out for the kernels.
 
-    All gates of a model share `scratch`. `own` [2u, K] are the columns of its first layer that belong to d; `mix` is W_f,
-    [u, F].
+    All gates of a model share `scratch`. `own` [2u, K] are the columns of its first layer that belong to d.
+    `mix` is W_f [u, F].
     """
 
     def __init__(
