@@ -26,11 +26,13 @@ from gnnpot.data.references import ElementReferences
 from gnnpot.errors import CheckpointError, ConfigError
 from gnnpot.models import ModelConfig, ZBLConfig, build_model
 from gnnpot.potential import Potential
+from gnnpot.reference_structures import ReferenceStructure
 
 logger = logging.getLogger(__name__)
 
-#: Raised when the layout of card or tensors changes; older files stay readable through an upgrade function.
-FORMAT_VERSION = 1
+#: Raised when the layout of card or tensors changes, so that older versions of gnnpot say that they are too old.
+#: 1: the first; 2: cards may carry reference structures, so those of format 1 read as they are
+FORMAT_VERSION = 2
 WEIGHTS, CARD = "model.safetensors", "card.json"
 
 
@@ -54,6 +56,10 @@ class Card:
     training: dict[str, Any] = field(default_factory=dict)
     #: papers to cite
     references: list[str] = field(default_factory=list)
+    #: what it must give wherever it runs; `gnnpot check` calculates it anew
+    reference_structures: tuple[ReferenceStructure, ...] = ()
+    #: what calculated their energies
+    reference_energies_from: str = ""
     gnnpot_version: str = ""
 
 

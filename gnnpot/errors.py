@@ -24,6 +24,10 @@ class CheckpointError(GnnpotError):
     """A checkpoint, card or published potential that is missing, damaged or of another format."""
 
 
+class DownloadError(CheckpointError):
+    """A published file that can't be had: no network, no such file, nothing of it in the mirror."""
+
+
 class UnknownElementError(GnnpotError):
     """A structure with an element that the potential has not seen."""
 

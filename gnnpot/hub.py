@@ -1,31 +1,105 @@
 """One way to open any potential.
 
+    potential = load("7net-0")                        # a published potential, see `gnnpot models`
+    potential = load("7net-mf-0@R2SCAN")              # of a certain fidelity
     potential = load("path/to/checkpoint")            # a gnnpot checkpoint folder
     potential = load("path/to/n2p2/potential")        # a folder with input.nn, scaling.data, weights.*.data
+
+A published potential is fetched, converted, compared with what its authors' package gives, and kept in the cache as a
+checkpoint the first time; from then on it works offline. `gnnpot.published` says where the cache is and what may stand
+in for the internet.
 """
 
+import logging
+from dataclasses import replace
 from pathlib import Path
 
-from gnnpot.checkpoint import CARD, load_checkpoint
+from gnnpot.checkpoint import CARD, load_checkpoint, save_checkpoint
 from gnnpot.data.references import ElementReferences
 from gnnpot.errors import CheckpointError
 from gnnpot.models.n2p2 import read_n2p2
 from gnnpot.potential import Potential
+from gnnpot.published import Published, fetch, is_known, reference_structures, resolve
+from gnnpot.published.cache import checkpoint_folder, locked
+from gnnpot.published.download import Report
+from gnnpot.reference_structures import TOLERANCE, ReferenceStructure, energy_deviations
+
+logger = logging.getLogger(__name__)
+
+_N2P2 = "input.nn"
 
 
 def load(name_or_path: Path | str) -> Potential:
-    """The potential of a checkpoint folder or of an n2p2/RuNNer potential's folder.
+    """The potential of a checkpoint folder, of an n2p2/RuNNer potential's folder, or of a published name.
 
-    Raises `CheckpointError`, with what was looked for, if there is none.
+    A folder that holds a checkpoint or an n2p2 potential wins over a published potential of the same name; any other
+    folder does not. Raises `CheckpointError`, with the nearest name, if there is neither; `DownloadError` if a
+    published potential is not in the cache and can't be fetched.
+    """
+    folder = locate(name_or_path)
+    if (folder / _N2P2).is_file() and not (folder / CARD).is_file():
+        return _load_n2p2(folder)
+    try:
+        return load_checkpoint(folder)[0]
+    except CheckpointError as error:
+        if Path(name_or_path) == folder:
+            raise
+        raise CheckpointError(f"{error}: gnnpot import {folder.name} --force") from None
+
+
+def locate(name_or_path: Path | str, report: Report | None = None) -> Path:
+    """The folder that `load` opens; a published potential is imported if it is not in the cache yet.
+
+    `report` is told of the progress of downloads, which otherwise goes to the log.
     """
     path = Path(name_or_path)
-    if (path / CARD).is_file():
-        return load_checkpoint(path)[0]
-    if (path / "input.nn").is_file():
-        return _load_n2p2(path)
-    if not path.exists():
-        raise CheckpointError(f"{name_or_path}: there is no such folder; give that of a checkpoint or n2p2 potential")
-    raise CheckpointError(f"{name_or_path}: holds neither {CARD} (a checkpoint) nor input.nn (an n2p2 potential)")
+    if (path / CARD).is_file() or (path / _N2P2).is_file():
+        return path
+    if path.exists() and not is_known(str(name_or_path)):
+        raise CheckpointError(f"{name_or_path}: holds neither {CARD} (a checkpoint) nor {_N2P2} (an n2p2 potential)")
+    return import_published(str(name_or_path), report)
+
+
+def import_published(name: str, report: Report | None = None, *, overwrite: bool = False) -> Path:
+    """Bring a published potential into the cache, if it is not there yet or is to be replaced, and say where.
+
+    Raises `CheckpointError` if its files are not what was published, if the converted weights don't give the
+    energies that the authors' package gives, or if the cache can't be written; nothing is changed then.
+    """
+    entry, fidelity = resolve(name)
+    full_name = entry.full_name(fidelity)
+    folder = checkpoint_folder(full_name)
+    if folder.exists() and not overwrite:
+        return folder
+    with locked(full_name):
+        # another process may have done it meanwhile
+        if overwrite or not folder.exists():
+            _import(entry, fidelity, folder, report)
+    return folder
+
+
+def _import(entry: Published, fidelity: str | None, folder: Path, report: Report | None) -> None:
+    from gnnpot.importers import CONVERTERS
+
+    files = fetch(entry, report)
+    options = {} if fidelity is None else {"fidelity": fidelity}
+    potential, card = CONVERTERS[entry.family](entry.name, files, **options)
+    full_name = entry.full_name(fidelity)
+    references = [
+        ReferenceStructure.from_atoms(atoms, energy)
+        for atoms, energy in zip(reference_structures(), entry.reference_energies[full_name], strict=True)
+    ]
+    for reference, deviation in zip(references, energy_deviations(potential, references), strict=True):
+        if not abs(deviation) < TOLERANCE:
+            raise CheckpointError(
+                f"{full_name}: its weights give {deviation:+.1e} eV/atom more than {entry.reference_from} for "
+                f"{reference.to_atoms().symbols}, so it was not imported; this version of gnnpot misreads them"
+            )
+    card = replace(
+        card, name=full_name, reference_structures=tuple(references), reference_energies_from=entry.reference_from
+    )
+    save_checkpoint(folder, potential, card, overwrite=True)
+    logger.info("%s: imported into %s", full_name, folder)
 
 
 def _load_n2p2(path: Path) -> Potential:

@@ -1,4 +1,4 @@
-"""What the authors' packages give: reference numbers for the tests and for `gnnpot/registry.py`.
+"""What the authors' packages give: reference numbers for the tests and for `gnnpot/published`.
 
     pip install chgnet==0.4.2 sevenn==0.13.0
     python scripts/make_published_reference.py tests/importers/published.json
@@ -20,7 +20,7 @@ from chgnet.model.dynamics import CHGNetCalculator
 from rich.console import Console
 from sevenn.calculator import SevenNetCalculator
 
-from gnnpot.registry import reference_structures
+from gnnpot.published import reference_structures
 
 
 def structures() -> dict[str, Atoms]:

@@ -1,6 +1,8 @@
 """Fixtures that every room uses."""
 
+import copy
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -13,3 +15,50 @@ def shared() -> Path:
     if not (path / "data").is_dir():
         pytest.skip("needs the shared data (set GNNPOT_SHARED to its folder)")
     return path
+
+
+@pytest.fixture(scope="session")
+def published() -> Callable:
+    """Opens a published potential (float32, a copy of one's own) by name.
+
+    It comes from the user's cache, and else, once, from where `gnnpot import` would get it or the shared weights; the
+    test skips, with the reason, where none can be reached. `GNNPOT_REQUIRE_WEIGHTS=1` makes that a failure. Weights
+    that are there, but not as published, always are one.
+    """
+    from gnnpot.errors import DownloadError
+    from gnnpot.hub import load
+    from gnnpot.published import resolve
+
+    opened, failed = {}, {}
+
+    def fetch(name: str):
+        try:
+            return load(name)
+        except DownloadError as error:
+            weights = Path(os.environ.get("GNNPOT_SHARED", Path(__file__).parents[2] / "shared")) / "weights"
+            if not (weights / name).is_dir():
+                raise
+            reason = error
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("GNNPOT_MIRROR", str(weights))
+            try:
+                return load(name)
+            except DownloadError:
+                raise reason from None
+
+    def get(name: str):
+        # what one wheel lacks for one potential, it lacks for all
+        source = resolve(name)[0].sources[0]
+        origin = source.wheel or source
+        if name not in opened and origin not in failed:
+            try:
+                opened[name] = fetch(name)
+            except DownloadError as error:
+                failed[origin] = error
+        if name not in opened:
+            if os.environ.get("GNNPOT_REQUIRE_WEIGHTS"):
+                raise failed[origin]
+            pytest.skip(f"no weights: {failed[origin]}")
+        return copy.deepcopy(opened[name])
+
+    return get

@@ -1,12 +1,11 @@
 """CHGNet's published weights, from the wheel of the package `chgnet` on PyPI.
 
-    potential, card = convert("chgnet-0.3.0", {"chgnet-0.4.2-….whl": Path("…")})
+    potential, card = convert("chgnet-0.3.0", {"chgnet_0.3.0_….pth.tar": Path("…")})
 
-The weights lie in the wheel as archives of `torch.save`, which PyTorch's weights-only loader reads.
+The weights are archives of `torch.save`, which PyTorch's weights-only loader reads.
 """
 
-import io
-import zipfile
+import pickle
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -21,13 +20,6 @@ from gnnpot.errors import CheckpointError
 from gnnpot.models.chgnet import CHGNet, CHGNetConfig
 from gnnpot.potential import Potential
 
-#: where each model lies in the wheel
-MEMBERS = {
-    "chgnet-0.3.0": "chgnet/pretrained/0.3.0/chgnet_0.3.0_e29f68s314m37.pth.tar",
-    "chgnet-0.2.0": "chgnet/pretrained/0.2.0/chgnet_0.2.0_e30f77s348m32.pth.tar",
-    "chgnet-r2scan": "chgnet/pretrained/r2scan/chgnet_r2scan_transfer_learning_e15f36s161m23.pth.tar",
-}
-
 #: in the weights' tables of 94 elements, but not in MPtrj: their rows were never trained
 NEVER_TRAINED = ("Po", "At", "Rn", "Fr", "Ra")
 
@@ -37,7 +29,7 @@ TRANSFER = "X. Huang et al., Cross-functional transferability in foundation mach
 
 def _card(name: str) -> Card:
     common = {"name": name, "licence": "Modified BSD (as the package chgnet)"}
-    # test errors that the authors give beside the weights, or that the weights' file name holds
+    # as the authors give them beside the weights
     unit = "authors' test errors: meV/atom, meV/Å, GPa, µB"
     if name == "chgnet-r2scan":
         return Card(
@@ -46,7 +38,7 @@ def _card(name: str) -> Card:
             training_data="MP-r2SCAN (after pretraining on MPtrj)",
             functional="r2SCAN",
             energy_reference="raw r2SCAN total energies",
-            metrics={unit: {"energy": 15, "forces": 36, "stress": 0.161, "magmoms": 0.023}},
+            metrics={unit: {"energy": 16.76, "forces": 38.46, "stress": 0.167, "magmoms": 0.023}},
             references=[PAPER, TRANSFER],
         )
     errors = {
@@ -65,12 +57,12 @@ def _card(name: str) -> Card:
 
 
 def convert(name: str, files: Mapping[str, Path]) -> tuple[Potential, Card]:
-    """The potential `name` out of the one file, a wheel of chgnet or the archive that lies in it.
+    """The potential of the one file.
 
-    Raises `CheckpointError` if the weights are not where or what they should be.
+    Raises `CheckpointError` if the weights are not what they should be.
     """
     (path,) = files.values()
-    content = _read(name, path)
+    content = _read(path)
     try:
         arguments, state = content["model"]["model_args"], content["model"]["state_dict"]
         config = _config(arguments, state)
@@ -84,14 +76,11 @@ def convert(name: str, files: Mapping[str, Path]) -> tuple[Potential, Card]:
     return Potential(model, references).eval(), _card(name)
 
 
-def _read(name: str, path: Path) -> dict[str, Any]:
-    member = MEMBERS[name]
+def _read(path: Path) -> dict[str, Any]:
     try:
-        with zipfile.ZipFile(path) as wheel:
-            data = wheel.read(member) if member in wheel.namelist() else path.read_bytes()
-        return torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
-    except (OSError, zipfile.BadZipFile, RuntimeError) as error:
-        raise CheckpointError(f"{path}: no weights of {name} to be read there ({error})") from error
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except (OSError, RuntimeError, pickle.UnpicklingError) as error:
+        raise CheckpointError(f"{path}: no weights to be read there ({' '.join(str(error).split())})") from error
 
 
 def _trained() -> list[tuple[int, str]]:

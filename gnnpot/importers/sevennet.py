@@ -1,7 +1,7 @@
 """SevenNet's published weights, from the wheel of the package `sevenn` on PyPI.
 
-    potential, card = convert("7net-0", {"sevenn-….whl": Path("…")})
-    potential, card = convert("7net-mf-0", {"sevenn-….whl": Path("…")}, fidelity="R2SCAN")
+    potential, card = convert("7net-0", {"checkpoint_sevennet_0.pth": Path("…")})
+    potential, card = convert("7net-mf-0", {"checkpoint_sevennet_mf_0.pth": Path("…")}, fidelity="R2SCAN")
 
 The checkpoints are archives of `torch.save` that hold NumPy arrays and a few plain classes; PyTorch's weights-only
 loader reads them with these, and nothing else, allowed.
@@ -10,9 +10,8 @@ A multi-fidelity model becomes a model of one fidelity: the one-hot label that i
 row of a linear layer, which is a bias.
 """
 
-import io
 import math
-import zipfile
+import pickle
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -27,14 +26,6 @@ from gnnpot.data.references import ElementReferences
 from gnnpot.errors import CheckpointError, suggest
 from gnnpot.models.sevennet import ChannelLinear, SevenNet, SevenNetConfig, coupling
 from gnnpot.potential import Potential
-
-_FOLDER = "sevenn/pretrained_potentials"
-#: where each model lies in the wheel
-MEMBERS = {
-    "7net-0": f"{_FOLDER}/SevenNet_0__11Jul2024/checkpoint_sevennet_0.pth",
-    "7net-l3i5": f"{_FOLDER}/SevenNet_l3i5/checkpoint_l3i5.pth",
-    "7net-mf-0": f"{_FOLDER}/SevenNet_MF_0/checkpoint_sevennet_mf_0.pth",
-}
 
 _LICENCE = "MIT (as the package sevenn)"
 _MPTRJ = "MPtrj"
@@ -79,13 +70,13 @@ def _card(name: str, fidelity: str | None) -> Card:
 
 
 def convert(name: str, files: Mapping[str, Path], fidelity: str | None = None) -> tuple[Potential, Card]:
-    """The potential `name` out of the one file, a wheel of sevenn or the checkpoint that lies in it.
+    """The potential `name` out of the one file.
 
-    Raises `CheckpointError` if the weights are not where or what they should be, or if `fidelity` is none of a
+    Raises `CheckpointError` if the weights are not what they should be, or if `fidelity` is none of a
     multi-fidelity model's (the default is the authors').
     """
     (path,) = files.values()
-    content = _read(name, path)
+    content = _read(path)
     try:
         config, state = content["config"], content["model_state_dict"]
         fidelities = dict(config.get("_modal_map") or {})
@@ -114,8 +105,7 @@ def _check_fidelity(name: str, fidelity: str | None, known: Mapping[str, int]) -
     raise CheckpointError(f"{name}: has no fidelity '{fidelity}'; {suggest(fidelity, known)}")
 
 
-def _read(name: str, path: Path) -> dict[str, Any]:
-    member = MEMBERS[name]
+def _read(path: Path) -> dict[str, Any]:
     allowed = [
         (np._core.multiarray._reconstruct, "numpy.core.multiarray._reconstruct"),
         np.ndarray,
@@ -123,12 +113,10 @@ def _read(name: str, path: Path) -> dict[str, Any]:
         *(type(np.dtype(kind)) for kind in (np.float32, np.float64, np.int64)),
     ]
     try:
-        with zipfile.ZipFile(path) as wheel:
-            data = wheel.read(member) if member in wheel.namelist() else path.read_bytes()
         with torch.serialization.safe_globals(allowed):
-            return torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
-    except (OSError, zipfile.BadZipFile, RuntimeError) as error:
-        raise CheckpointError(f"{path}: no weights of {name} to be read there ({error})") from error
+            return torch.load(path, map_location="cpu", weights_only=True)
+    except (OSError, RuntimeError, pickle.UnpicklingError) as error:
+        raise CheckpointError(f"{path}: no weights to be read there ({' '.join(str(error).split())})") from error
 
 
 def _config(config: Mapping[str, Any]) -> SevenNetConfig:

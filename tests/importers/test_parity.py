@@ -1,7 +1,6 @@
 """Published weights give what the authors' packages gave: on structures of the shared data, in both precisions."""
 
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -12,32 +11,12 @@ from ase import Atoms
 from ase.io import read
 from torch_geometric.data import Batch
 
-from gnnpot.errors import CheckpointError
-from gnnpot.hub import load
 from gnnpot.potential import Potential
 
 #: energy (eV/atom), forces (eV/Å), stress (eV/Å³), magnetic moments (µB)
 TOLERANCES = {"energy": 1e-5, "forces": 1e-4, "stress": 1e-5, "magmoms": 1e-3}
 
 OWN = json.loads((Path(__file__).parent / "published.json").read_text())
-
-
-@pytest.fixture(scope="session")
-def published():
-    """Opens a published potential from the cache, GNNPOT_MIRROR or the package index; skips where none has it."""
-    opened: dict[str, Potential] = {}
-
-    def get(name: str) -> Potential:
-        if name not in opened:
-            try:
-                opened[name] = load(name)
-            except CheckpointError as error:
-                if os.environ.get("GNNPOT_REQUIRE_WEIGHTS"):
-                    raise
-                pytest.skip(f"no weights: {error}")
-        return opened[name]
-
-    return get
 
 
 def compare(potential: Potential, atoms: Atoms, expected: Mapping, scale: float = 1.0) -> None:
