@@ -104,6 +104,32 @@ def split_by_frame(store: FrameStore, fractions: Mapping[str, float] = FRACTIONS
     return _described(store, index, parts, "frame", seed, fractions)
 
 
+def split_by_count(
+    store: FrameStore, fractions: Mapping[str, float] = FRACTIONS, seed: int = 0, among: int | None = None
+) -> Split:
+    """Parts of round numbers of frames, at least one each, drawn frame by frame; for sets of a few frames.
+
+    With `among`, of that many frames only, which are among those of any larger number. Raises `DataError` if there are
+    fewer frames than parts, or than `among`.
+    """
+    fractions = _checked(fractions)
+    index = store.index()
+    total = len(index) if among is None else among
+    if not len(fractions) <= total <= len(index):
+        raise DataError(
+            f"{store.folder}: {total} frames can't be drawn from {len(index)} and make {len(fractions)} parts; ask for "
+            f"{len(fractions)} to {len(index)}"
+        )
+    drawn = np.random.default_rng(seed).permutation(len(index))[:total]
+    parts, left = {}, total
+    for waiting, (name, fraction) in zip(range(len(fractions) - 1, -1, -1), reversed(fractions.items()), strict=True):
+        # the first part gets what the others leave, each of them leaves at least one frame for those to come
+        count = min(max(1, round(fraction * total)), left - waiting) if waiting else left
+        parts[name], left = drawn[left - count : left], left - count
+    parts = {name: parts[name] for name in fractions}
+    return _described(store, index, parts, "frame", seed, fractions)
+
+
 def split_by_source(store: FrameStore, sources: Mapping[str, str], validation: float = 0.0, seed: int = 0) -> Split:
     """Official parts: `sources` says which source (file) is which part, as {"train": "Cu_train", "test": "Cu_test"}.
 

@@ -7,7 +7,7 @@ from typing import Any
 import lightning as L
 import numpy as np
 import torch
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import ConcatDataset, DataLoader, Dataset
 from torch_geometric.data import Batch
 
 from gnnpot.data.frame import Frame
@@ -15,9 +15,9 @@ from gnnpot.errors import ConfigError
 from gnnpot.graphs import Graph, build_graph, neighbor_list
 from gnnpot.models.base import check_elements
 from gnnpot.potential import Potential
-from gnnpot.training.config import TrainConfig
+from gnnpot.training.config import BatchConfig, RunConfig
 from gnnpot.training.prepare import Part, PreparedData
-from gnnpot.training.sampler import BatchPlan, BatchStream
+from gnnpot.training.sampler import BatchPlan, BatchStream, MixedStream
 
 #: all graphs of a training set are kept in memory up to this many atoms, if the configuration does not say
 CACHED_ATOMS = 200_000
@@ -76,31 +76,43 @@ class GraphData(L.LightningDataModule):
     last step, and touches no frame before it, whatever workers had read ahead.
     """
 
-    def __init__(self, config: TrainConfig, prepared: PreparedData, potential: Potential) -> None:
+    def __init__(self, config: RunConfig, prepared: PreparedData, potential: Potential) -> None:
         super().__init__()
         self.config = config
         self._reach = (potential.cutoff, potential.three_body_cutoff, potential.elements)
-        self.train = self._dataset(prepared.train)
-        self.validation = self._dataset(prepared.validation)
-        self._sizes = {"train": self._sizes_of(prepared.train, self.train)}
-        self._sizes["validation"] = self._sizes_of(prepared.validation, self.validation)
+        parts = {"train": prepared.train, "validation": prepared.validation}
+        self._share = 0.0
+        if prepared.replay is not None:
+            parts["replay"], self._share = prepared.replay.part, prepared.replay.share
+        self._sets = {name: self._dataset(part) for name, part in parts.items()}
+        self._sizes = {name: self._sizes_of(part, self._sets[name]) for name, part in parts.items()}
 
-    def stream(self, ranks: int = 1, rank: int = 0, start: int = 0) -> BatchStream:
-        """The training batches of a rank from step `start` on."""
-        plan = BatchPlan(self._sizes["train"], self.config.batch.budget, self.config.seed, ranks)
-        return BatchStream(plan, self.config.epochs, rank, start)
+    @property
+    def train(self) -> GraphDataset:
+        """The training frames, without replay."""
+        return self._sets["train"]
+
+    def stream(self, ranks: int = 1, rank: int = 0, start: int = 0) -> BatchStream | MixedStream:
+        """The training batches of a rank from step `start` on; replayed frames are numbered after the others."""
+        budget, share = _shared_budget(self.config.batch, self._share)
+        plan = BatchPlan(self._sizes["train"], budget, self.config.seed, ranks)
+        main = BatchStream(plan, self.config.epochs, rank, start)
+        if not share:
+            return main
+        extra = BatchPlan(self._sizes["replay"], share, self.config.seed + 1, ranks)
+        return MixedStream(main, extra, offset=len(self.train))
 
     def train_dataloader(self) -> DataLoader:
         trainer = self.trainer
         stream = self.stream(trainer.world_size, trainer.global_rank, trainer.global_step)
-        return self._loader(self.train, stream)
+        return self._loader([self._sets[name] for name in ("train", "replay") if name in self._sets], stream)
 
     def val_dataloader(self) -> DataLoader:
         trainer, batch = self.trainer, self.config.batch
         budget = max(batch.budget * batch.validation_factor, 1)
         plan = BatchPlan(self._sizes["validation"], budget, ranks=trainer.world_size, shuffle=False)
         mine = plan.batches()[trainer.global_rank :: trainer.world_size]
-        return self._loader(self.validation, [indices.tolist() for indices in mine])
+        return self._loader([self._sets["validation"]], [indices.tolist() for indices in mine])
 
     def state_dict(self) -> dict[str, Any]:
         return {"ranks": self.trainer.world_size}
@@ -125,16 +137,31 @@ class GraphData(L.LightningDataModule):
             return part.store.index().n_atoms[part.indices]
         return _remembered_edges(part, dataset, self.config.run)
 
-    def _loader(self, dataset: GraphDataset, batches: Any) -> DataLoader:
-        workers = 0 if dataset.cached else self.config.data.workers
+    def _loader(self, sets: list[GraphDataset], batches: Any) -> DataLoader:
+        workers = 0 if all(dataset.cached for dataset in sets) else self.config.data.workers
         return DataLoader(
-            dataset,
+            ConcatDataset(sets),
             batch_sampler=batches,
             collate_fn=collate,
             num_workers=workers,
             prefetch_factor=4 if workers else None,
             pin_memory=torch.cuda.is_available(),
         )
+
+
+def _shared_budget(batch: BatchConfig, share: float) -> tuple[float, float]:
+    """The budget of the training frames and that of the replayed ones, of one batch."""
+    if not share:
+        return batch.budget, 0.0
+    if batch.frames is None:
+        return (1 - share) * batch.budget, share * batch.budget
+    replayed = max(1, round(share * batch.frames))
+    if replayed >= batch.frames:
+        raise ConfigError(
+            f"batch.frames: {batch.frames} has no room for a share of {share:g} of replayed frames beside others; "
+            "make it larger"
+        )
+    return float(batch.frames - replayed), float(replayed)
 
 
 def collate(graphs: list[Graph]) -> Batch:

@@ -17,14 +17,14 @@ from gnnpot.data.files import write_text
 from gnnpot.data.frame import Frame
 from gnnpot.data.readers import read_frames
 from gnnpot.data.references import ElementReferences
-from gnnpot.data.splits import split_by_frame, split_by_material
+from gnnpot.data.splits import Split, split_by_count, split_by_frame, split_by_material
 from gnnpot.data.store import FrameStore, write_store
 from gnnpot.data.stress_check import StressSample, check_stress
 from gnnpot.errors import ConfigError, DataError
 from gnnpot.graphs import build_graph
 from gnnpot.models import ZBLConfig, build_model
 from gnnpot.potential import Potential
-from gnnpot.training.config import DataConfig, TrainConfig
+from gnnpot.training.config import DataConfig, RunConfig, TrainConfig
 
 log = logging.getLogger(__name__)
 
@@ -50,6 +50,14 @@ class Part:
 
 
 @dataclass(frozen=True, eq=False)
+class Replay:
+    """Frames of earlier data, of which each batch holds a share."""
+
+    part: Part
+    share: float  #: of a batch, above 0 and below 1
+
+
+@dataclass(frozen=True, eq=False)
 class PreparedData:
     """What training needs to know of its data."""
 
@@ -59,6 +67,7 @@ class PreparedData:
     elements: tuple[str, ...]  #: of the training frames
     references: ElementReferences
     energy_scale: float  #: eV
+    replay: Replay | None = None
 
     @property
     def parts(self) -> dict[str, Part]:
@@ -67,10 +76,11 @@ class PreparedData:
 
     def summary(self) -> dict:
         """Plain values for `data.json`."""
+        parts = self.parts if self.replay is None else {**self.parts, "replay": self.replay.part}
         return {
-            "frames": {name: len(part) for name, part in self.parts.items()},
-            "indices_crc32": {name: zlib.crc32(part.indices.tobytes()) for name, part in self.parts.items()},
-            "store_sha256": {name: part.store.sha256 for name, part in self.parts.items()},
+            "frames": {name: len(part) for name, part in parts.items()},
+            "indices_crc32": {name: zlib.crc32(part.indices.tobytes()) for name, part in parts.items()},
+            "store_sha256": {name: part.store.sha256 for name, part in parts.items()},
             "elements": list(self.elements),
             "energy_scale": self.energy_scale,
             "references": self.references.to_mapping(),
@@ -83,25 +93,32 @@ def prepare(config: TrainConfig, *, write: bool = True) -> PreparedData:
     `write=False` expects what an earlier call has written (other processes of a run).
     Raises `DataError` where data and configuration do not fit together.
     """
+    parts = open_parts(config, write=write)
+    train = parts["train"]
+    elements, references = _references(config, train)
+    for name, part in parts.items():
+        if unseen := sorted(set(part_elements(part)) - set(elements)):
+            raise DataError(f"the {name} frames have {', '.join(unseen)}, which no training frame has; split otherwise")
+    scale = config.energy_scale or _force_scale(train, config.statistics_frames)
+    prepared = PreparedData(train, parts["validation"], parts.get("test"), elements, references, scale)
+    if write:
+        remember(prepared.summary(), config.run / "data.json")
+    return prepared
+
+
+def open_parts(config: RunConfig, *, write: bool = True) -> dict[str, Part]:
+    """Open or make the stores of a run, check their stresses, and split them into train, validation and test."""
     folder = config.run / "data"
     stores = {
-        name: _store(config.data, name, folder, write)
+        name: open_store(config.data.paths(name), config.data, folder / f"{name}.store", write)
         for name in ("train", "validation", "test")
         if config.data.paths(name)
     }
     if config.loss.stress > 0 and config.data.check_stress:
         _require_stress(stores["train"])
     parts = _parts(config.data, stores)
-    train = parts["train"]
-    elements, references = _references(config, train)
-    for name, part in parts.items():
-        _check_known(part, elements, name)
-    scale = config.energy_scale or _force_scale(train, config.statistics_frames)
-    prepared = PreparedData(train, parts["validation"], parts.get("test"), elements, references, scale)
-    if write:
-        _remember(prepared, config.run / "data.json")
     log.info("data: %s", ", ".join(f"{len(part)} {name} frames" for name, part in parts.items()))
-    return prepared
+    return parts
 
 
 def resolve(path: Path) -> Path:
@@ -129,17 +146,16 @@ def read_any(paths: Sequence[Path], config: DataConfig, skipped: Counter[str] | 
             yield from read_frames(path, config.format, bad_frames=config.bad_frames, skipped=skipped, **options)
 
 
-def _store(config: DataConfig, name: str, folder: Path, write: bool) -> FrameStore:
-    """The one store that `data.train` (or validation, test) names, or a new one of all that it names."""
-    paths = [resolve(path) for path in config.paths(name)]
+def open_store(given: Sequence[Path], config: DataConfig, target: Path, write: bool = True) -> FrameStore:
+    """The one store that is `given`, or a new one at `target` of all files and stores that are."""
+    paths = [resolve(path) for path in given]
     if len(paths) == 1 and paths[0].is_dir():
         return FrameStore(paths[0])
-    target = folder / f"{name}.store"
     if write and not target.exists():
         skipped: Counter[str] = Counter()
         sample = StressSample()
         frames = sample.watch(read_any(paths, config, skipped))
-        source = ", ".join(str(p) for p in config.paths(name))
+        source = ", ".join(str(p) for p in given)
         write_store(frames, target, source=source, filters=skipped, stress_check=lambda: sample.result().to_mapping())
         if skipped:
             log.warning("%s: left out %s", source, ", ".join(f"{n} frames ({why})" for why, n in skipped.items()))
@@ -167,11 +183,25 @@ def _parts(config: DataConfig, stores: dict[str, FrameStore]) -> dict[str, Part]
         )
     parts = {name: Part(store, np.arange(len(store))) for name, store in stores.items()}
     if drawn:
-        cut = split_by_material if split.by == "material" else split_by_frame
         fractions = {"train": 1.0 - sum(drawn.values()), **drawn}
-        result = cut(stores["train"], fractions, seed=split.seed)
+        result = _draw(config, stores["train"], fractions)
         parts |= {name: Part(stores["train"], result[name]) for name in fractions}
+    elif config.frames is not None:
+        parts["train"] = Part(stores["train"], _draw(config, stores["train"], {"train": 1.0})["train"])
     return parts
+
+
+def _draw(config: DataConfig, store: FrameStore, fractions: dict[str, float]) -> Split:
+    seed = config.split.seed
+    if config.split.by == "count":
+        return split_by_count(store, fractions, seed, config.frames)
+    return (split_by_material if config.split.by == "material" else split_by_frame)(store, fractions, seed=seed)
+
+
+def part_elements(part: Part) -> tuple[str, ...]:
+    """Symbols of the elements in a part, by atomic number."""
+    counts, numbers = part.store.index().composition()
+    return tuple(chemical_symbols[z] for z in numbers[counts[part.indices].any(axis=0)])
 
 
 def _references(config: TrainConfig, train: Part) -> tuple[tuple[str, ...], ElementReferences]:
@@ -204,13 +234,6 @@ def _references(config: TrainConfig, train: Part) -> tuple[tuple[str, ...], Elem
     return elements, references
 
 
-def _check_known(part: Part, elements: tuple[str, ...], name: str) -> None:
-    counts, numbers = part.store.index().composition()
-    present = {chemical_symbols[z] for z in numbers[counts[part.indices].any(axis=0)]}
-    if unseen := sorted(present - set(elements)):
-        raise DataError(f"the {name} frames have {', '.join(unseen)}, which no training frame has; split otherwise")
-
-
 def _force_scale(train: Part, count: int) -> float:
     """Root mean square of the force components, eV/Å, times 1 Å; 1 eV if there are no forces."""
     total, n = 0.0, 0
@@ -221,15 +244,18 @@ def _force_scale(train: Part, count: int) -> float:
     return float(np.sqrt(total / n)) if total > 0 else 1.0
 
 
-def _remember(prepared: PreparedData, path: Path) -> None:
-    """Write what was prepared, or compare it with what an earlier session of the run has written."""
-    summary = json.loads(json.dumps(prepared.summary()))
+def remember(summary: dict, path: Path) -> None:
+    """Write what a run took from its data, or compare it with what an earlier session of the run has written.
+
+    Element references and the energy scale may differ: they follow from the rest, to rounding.
+    """
+    summary = json.loads(json.dumps(summary))
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
         write_text(path, json.dumps(summary, indent=1, ensure_ascii=False) + "\n")
         return
     before = json.loads(path.read_text())
-    for key in ("frames", "indices_crc32", "store_sha256", "elements"):
+    for key in summary.keys() - {"references", "energy_scale"}:
         if before.get(key) != summary[key]:
             raise DataError(f"{path}: the data have changed since the run began ({key}); restore them or begin afresh")
 

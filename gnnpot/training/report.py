@@ -3,7 +3,8 @@
 import base64
 import csv
 import html
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,19 @@ from gnnpot.data.files import write_text
 from gnnpot.errors import DataError
 from gnnpot.training.evaluate import Evaluation
 from gnnpot.units import GPA
+
+
+@dataclass(frozen=True, eq=False)
+class Section:
+    """A part of a report: a heading, then a table (its first row is the head), a figure, or both."""
+
+    title: str
+    rows: tuple[tuple[str, ...], ...] = ()
+    figure: Figure | None = None
+    note: str = ""
+    #: of the picture's file
+    name: str = ""
+
 
 #: label: (name, unit, factor from gnnpot's unit, unit of errors, factor of errors)
 QUANTITIES = {
@@ -44,16 +58,19 @@ def write_report(
     evaluations: Mapping[str, Evaluation],
     log_csv: Path | None = None,
     config: Mapping[str, Any] | None = None,
+    first: Sequence[Section] = (),
 ) -> Path:
     """Write `report.html` and PNGs into `folder`, over what is there, and return the HTML file's path.
 
-    `evaluations` by part ("test"), `log_csv` the `metrics.csv` of a run, `config` its options; what is not given is
-    left out. Raises `DataError` if the folder can't be written.
+    `evaluations` by part ("test"), `log_csv` the `metrics.csv` of a run, `config` its options, `first` sections that
+    come before the rest; what is not given is left out. Raises `DataError` if the folder can't be written.
     """
     folder = Path(folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         sections = [f"<h1>{html.escape(title)}</h1>"]
+        for section in first:
+            sections += _section_html(section, folder)
         if evaluations:
             sections += ["<h2>Errors</h2>", metrics_html(evaluations)]
         for name, evaluation in evaluations.items():
@@ -85,6 +102,15 @@ def write_report(
         f"<style>{_STYLE}</style></head>\n<body>\n{page}\n</body></html>\n",
     )
     return path
+
+
+def _section_html(section: Section, folder: Path) -> list[str]:
+    parts = [f"<h2>{html.escape(section.title)}</h2>"]
+    if section.rows:
+        parts.append(_table(section.rows[0], list(section.rows[1:])))
+    if section.figure is not None:
+        parts.append(_save(section.figure, folder / f"{section.name}.png"))
+    return [*parts, f"<p>{html.escape(section.note)}</p>"] if section.note else parts
 
 
 def metrics_html(evaluations: Mapping[str, Evaluation]) -> str:
@@ -121,7 +147,7 @@ def parity_figure(evaluation: Evaluation) -> Figure | None:
     shown = [label for label in QUANTITIES if len(evaluation.pairs(label))]
     if not shown:
         return None
-    figure = _figure(len(shown))
+    figure = new_figure(len(shown))
     metrics = evaluation.metrics()
     for k, label in enumerate(shown):
         axes = figure.add_subplot(1, len(shown), k + 1)
@@ -142,7 +168,7 @@ def parity_figure(evaluation: Evaluation) -> Figure | None:
         mae, rmse = (error_factor * metrics[f"{label}_{kind}"] for kind in ("mae", "rmse"))
         text = f"MAE {mae:.3g} {error_unit}\nRMSE {rmse:.3g} {error_unit}"
         axes.text(0.04, 0.96, text, transform=axes.transAxes, va="top", fontsize=10)
-        _tidy(axes)
+        tidy(axes)
     return figure
 
 
@@ -152,7 +178,7 @@ def elements_figure(evaluations: Mapping[str, Evaluation]) -> Figure | None:
     elements = list(dict.fromkeys(e for errors in found.values() for e in errors))
     if not elements:
         return None
-    figure = _figure(width=max(5.0, min(16.0, 2.5 + 0.45 * len(elements) * len(found))), height=3.6)
+    figure = new_figure(width=max(5.0, min(16.0, 2.5 + 0.45 * len(elements) * len(found))), height=3.6)
     axes = figure.add_subplot()
     width = 0.8 / len(found)
     for k, (name, errors) in enumerate(found.items()):
@@ -164,7 +190,7 @@ def elements_figure(evaluations: Mapping[str, Evaluation]) -> Figure | None:
     axes.set_ylabel("force MAE, eV/Å")
     axes.margins(y=0.15)
     axes.legend(frameon=False)
-    _tidy(axes)
+    tidy(axes)
     return figure
 
 
@@ -182,7 +208,7 @@ def learning_figure(log_csv: Path) -> Figure | None:
     panels = [p for p in panels if len(_curve(rows, f"validation_{p[0]}", p[2])[0])]
     if not panels:
         return None
-    figure = _figure(len(panels))
+    figure = new_figure(len(panels))
     for k, (name, title, factor) in enumerate(panels):
         axes = figure.add_subplot(1, len(panels), k + 1)
         x, y = _running_mean(*_curve(rows, f"train_{name}", factor))
@@ -194,7 +220,7 @@ def learning_figure(log_csv: Path) -> Figure | None:
         )
         axes.set(xlabel="step", ylabel=title, yscale="log")
         axes.legend(frameon=False)
-        _tidy(axes)
+        tidy(axes)
     return figure
 
 
@@ -212,13 +238,15 @@ def _running_mean(x: np.ndarray, y: np.ndarray, parts: int = 50) -> tuple[np.nda
     return x[width - 1 :], np.convolve(y, np.full(width, 1 / width), mode="valid")
 
 
-def _figure(panels: int = 1, width: float | None = None, height: float = 4.4) -> Figure:
+def new_figure(panels: int = 1, width: float | None = None, height: float = 4.4) -> Figure:
+    """A figure for a report, wide enough for so many panels."""
     figure = Figure(figsize=(width or 4.6 * panels, height), dpi=130, layout="constrained")
     FigureCanvasAgg(figure)
     return figure
 
 
-def _tidy(axes: Axes) -> None:
+def tidy(axes: Axes) -> None:
+    """The look of the axes in reports."""
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)
     axes.grid(True, color="#e7ebef", linewidth=0.7)

@@ -7,6 +7,7 @@
 A step takes one batch for each rank, so the place in a run is one number, the step.
 """
 
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -113,3 +114,23 @@ class BatchStream:
             step -= self.steps(epoch)
             epoch += 1
         return epoch, step
+
+
+class MixedStream:
+    """The batches of `main`, each with a batch of `extra` behind it, whose frames are numbered from `offset` on.
+
+    It is as long as `main`; `extra` begins again as often as needed.
+    """
+
+    def __init__(self, main: BatchStream, extra: BatchPlan, offset: int) -> None:
+        self.main, self.offset = main, offset
+        # steps of both are counted together, so a resumed run finds the place in both
+        self.extra = BatchStream(extra, sys.maxsize, main.rank, main.start)
+
+    def __iter__(self) -> Iterator[list[int]]:
+        for batch, extra in zip(self.main, self.extra, strict=False):
+            yield batch + [self.offset + i for i in extra]
+
+    def total_steps(self) -> int:
+        """Steps of all epochs of `main`."""
+        return self.main.total_steps()
