@@ -108,6 +108,12 @@ class Potential(nn.Module):
         self.energy_scale = scale.to(self.energy_scale.device)
         return self
 
+    def with_references(self, references: ElementReferences) -> "Potential":
+        """The same models (shared, not copied) with other element references."""
+        other = Potential(self.model, references, float(self.energy_scale), list(self.terms))
+        other.train(self.training)
+        return other.to(self.device)
+
     def graph(self, structure: Frame | Atoms, *, labels: bool = False) -> Graph:
         """The graph of a structure for this potential. Raises `UnknownElementError` for elements it has not seen."""
         frame = structure if isinstance(structure, Frame) else Frame.from_atoms(structure, labels=labels)

@@ -7,7 +7,7 @@ import typer
 from rich.console import Console
 from rich.logging import RichHandler
 
-from gnnpot.cli import data, inspect, simulate, train
+from gnnpot.cli import data, finetune, inspect, simulate, train
 from gnnpot.errors import GnnpotError
 
 app = typer.Typer(
@@ -19,7 +19,7 @@ app = typer.Typer(
     add_completion=False,
 )
 app.add_typer(data.app, name="data")
-for room in (train, simulate, inspect):
+for room in (train, finetune, simulate, inspect):
     room.register(app)
 
 

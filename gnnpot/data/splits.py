@@ -104,23 +104,17 @@ def split_by_frame(store: FrameStore, fractions: Mapping[str, float] = FRACTIONS
     return _described(store, index, parts, "frame", seed, fractions)
 
 
-def split_by_count(
-    store: FrameStore, fractions: Mapping[str, float] = FRACTIONS, seed: int = 0, among: int | None = None
-) -> Split:
+def split_by_count(store: FrameStore, fractions: Mapping[str, float] = FRACTIONS, seed: int = 0) -> Split:
     """Parts of round numbers of frames, at least one each, drawn frame by frame; for sets of a few frames.
 
-    With `among`, of that many frames only, which are among those of any larger number. Raises `DataError` if there are
-    fewer frames than parts, or than `among`.
+    Raises `DataError` if there are fewer frames than parts.
     """
     fractions = _checked(fractions)
     index = store.index()
-    total = len(index) if among is None else among
-    if not len(fractions) <= total <= len(index):
-        raise DataError(
-            f"{store.folder}: {total} frames can't be drawn from {len(index)} and make {len(fractions)} parts; ask for "
-            f"{len(fractions)} to {len(index)}"
-        )
-    drawn = np.random.default_rng(seed).permutation(len(index))[:total]
+    total = len(index)
+    if total < len(fractions):
+        raise DataError(f"{store.folder}: {total} frames can't make {len(fractions)} parts; give more frames")
+    drawn = np.random.default_rng(seed).permutation(total)
     parts, left = {}, total
     for waiting, (name, fraction) in zip(range(len(fractions) - 1, -1, -1), reversed(fractions.items()), strict=True):
         # the first part gets what the others leave, each of them leaves at least one frame for those to come

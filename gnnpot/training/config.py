@@ -54,7 +54,8 @@ class DataConfig:
     validation: Path | tuple[Path, ...] = ()
     #: frames for the errors in the report; empty: a part of `train`
     test: Path | tuple[Path, ...] = ()
-    #: use this many of the frames of `train` only, drawn with `split.seed`: a smaller number is a part of a larger one
+    #: train and validate on this many frames only, drawn with `split.seed` from those that are left for it: a smaller
+    #: number is a part of a larger one, and the test part stays as it is; empty: all
     frames: int | None = None
     #: how those parts are drawn
     split: SplitConfig = field(default_factory=SplitConfig)
@@ -78,8 +79,6 @@ class DataConfig:
             raise ValueError(f"workers: {self.workers} is negative")
         if self.frames is not None and self.frames < 2:
             raise ValueError(f"frames: {self.frames} can't train and validate; give at least 2")
-        if self.frames is not None and self.split.by != "count":
-            raise ValueError("frames: a number of frames is drawn frame by frame; set split.by to count")
 
     def paths(self, part: Literal["train", "validation", "test"]) -> tuple[Path, ...]:
         """The paths of a part, as a tuple."""

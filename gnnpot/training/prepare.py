@@ -17,7 +17,7 @@ from gnnpot.data.files import write_text
 from gnnpot.data.frame import Frame
 from gnnpot.data.readers import read_frames
 from gnnpot.data.references import ElementReferences
-from gnnpot.data.splits import Split, split_by_count, split_by_frame, split_by_material
+from gnnpot.data.splits import split_by_count, split_by_frame, split_by_material
 from gnnpot.data.store import FrameStore, write_store
 from gnnpot.data.stress_check import StressSample, check_stress
 from gnnpot.errors import ConfigError, DataError
@@ -184,18 +184,27 @@ def _parts(config: DataConfig, stores: dict[str, FrameStore]) -> dict[str, Part]
     parts = {name: Part(store, np.arange(len(store))) for name, store in stores.items()}
     if drawn:
         fractions = {"train": 1.0 - sum(drawn.values()), **drawn}
-        result = _draw(config, stores["train"], fractions)
+        cut = {"material": split_by_material, "frame": split_by_frame, "count": split_by_count}[split.by]
+        result = cut(stores["train"], fractions, seed=split.seed)
         parts |= {name: Part(stores["train"], result[name]) for name in fractions}
-    elif config.frames is not None:
-        parts["train"] = Part(stores["train"], _draw(config, stores["train"], {"train": 1.0})["train"])
+    if config.frames is not None:
+        names = [name for name in ("train", "validation") if name == "train" or name in drawn]
+        parts |= _thinned({name: parts[name] for name in names}, config.frames, split.seed)
     return parts
 
 
-def _draw(config: DataConfig, store: FrameStore, fractions: dict[str, float]) -> Split:
-    seed = config.split.seed
-    if config.split.by == "count":
-        return split_by_count(store, fractions, seed, config.frames)
-    return (split_by_material if config.split.by == "material" else split_by_frame)(store, fractions, seed=seed)
+def _thinned(parts: dict[str, Part], count: int, seed: int) -> dict[str, Part]:
+    """`count` frames of the parts in all, in their proportion, at least one of each."""
+    total = sum(map(len, parts.values()))
+    if count > total:
+        raise ConfigError(f"data.frames: {count} are asked for, there are {total}; ask for fewer or leave it out")
+    counts = {name: max(1, round(count * len(part) / total)) for name, part in parts.items()}
+    counts["train"] += count - sum(counts.values())
+    result = {}
+    for name, part in parts.items():
+        chosen = np.random.default_rng(seed).permutation(len(part))[: counts[name]]
+        result[name] = Part(part.store, np.sort(part.indices[chosen]))
+    return result
 
 
 def part_elements(part: Part) -> tuple[str, ...]:
