@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from gnnpot.training.finetune.config import FineTuneConfig
     from gnnpot.training.finetune.refit import Refit
@@ -42,7 +42,8 @@ def finetune_command(
         list[str] | None, typer.Option(help="With --compare: one of what is compared. May be repeated.")
     ] = None,
     frames: Annotated[
-        list[int] | None, typer.Option(help="With --compare: a number of frames to train on. May be repeated.")
+        list[int] | None,
+        typer.Option(help="With --compare: a number of frames to train on; default: all. May be repeated."),
     ] = None,
 ) -> None:
     """Fine-tune a potential on frames of one system: refit the element references, train, say what was won and lost.
@@ -56,13 +57,19 @@ def finetune_command(
     from gnnpot.training.finetune.config import read_finetune_config
 
     run = output or Path("runs") / f"{Path(model).name}-{data[0].name.split('.')[0]}"
-    options = read_finetune_config(model, data, run=run, path=config, overrides=settings or (), short=strategy)
+
+    def configure(count: int | None = None) -> "FineTuneConfig":
+        more = [] if count is None else [f"data.frames={count}"]
+        return read_finetune_config(
+            model, data, run=run, path=config, overrides=[*(settings or ()), *more], short=strategy
+        )
+
     if compare:
-        _compare(options, only, frames, resume, quiet)
+        _compare(configure, only, frames, resume, quiet)
     elif only or frames:
         raise typer.BadParameter("they go with --compare; else use --set data.frames", param_hint="--frames, --only")
     else:
-        _finetune(options, resume, quiet)
+        _finetune(configure(), resume, quiet)
 
 
 def _finetune(options: "FineTuneConfig", resume: bool, quiet: bool) -> None:
@@ -87,20 +94,23 @@ def _finetune(options: "FineTuneConfig", resume: bool, quiet: bool) -> None:
 
 
 def _compare(
-    options: "FineTuneConfig", only: list[str] | None, frames: list[int] | None, resume: bool, quiet: bool
+    configure: "Callable[[int | None], FineTuneConfig]",
+    only: list[str] | None,
+    frames: list[int] | None,
+    resume: bool,
+    quiet: bool,
 ) -> None:
-    from gnnpot.training.finetune.compare import candidates, compare
+    from gnnpot.training.finetune.compare import compare
 
     console = Console(soft_wrap=True)
-    chosen = candidates(options, only)
 
     def show(name: str, number: int, total: int) -> None:
         console.print(f"run {number} of {total}: {name}", highlight=False)
 
-    comparison = compare(chosen, frames or [], options.run, resume, progress=not quiet, show=show)
+    comparison = compare(configure, frames or (None,), only, resume, progress=not quiet, show=show)
     console.print(to_table(comparison.rows(), "Errors on the test frames"))
     for name in ("table.md", "comparison.png"):
-        console.print(options.run / name, highlight=False)
+        console.print(comparison.folder / name, highlight=False)
 
 
 def to_table(rows: "Sequence[tuple[str, ...]]", title: str = "") -> Table:

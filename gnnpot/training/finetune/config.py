@@ -29,6 +29,8 @@ SHORT = {
     "lora": {"strategy": {"kind": "lora"}},
     "replay": {"strategy": {"kind": "all"}, "replay": {"share": 0.25}},
 }
+#: epochs of a run that its budget ends
+UNLIMITED = 100_000
 #: materials from which on parts are split by material
 MANY_MATERIALS = 20
 
@@ -98,8 +100,9 @@ class FineTuneConfig(RunConfig):
 class Census:
     """What the defaults depend on."""
 
-    frames: int
+    frames: int  #: in `data.train`
     materials: int
+    used: int  #: those that train and validate
 
 
 def read_finetune_config(
@@ -129,7 +132,8 @@ def read_finetune_config(
     # the data options alone first: they say how to read what is counted
     data = from_mapping(DataConfig, given["data"], where=f"{where}: data")
     census = count(data)
-    return from_mapping(FineTuneConfig, _merged(default_options(census, data), given), where=where)
+    budget = [name for name in ("max_minutes", "max_steps") if given.get(name) is not None]
+    return from_mapping(FineTuneConfig, _merged(default_options(census, data, budget), given), where=where)
 
 
 def count(data: DataConfig) -> Census:
@@ -147,37 +151,41 @@ def count(data: DataConfig) -> Census:
     if frames < 2:
         where = ", ".join(map(str, data.paths("train")))
         raise DataError(f"{where}: {frames or 'no'} frames can't be trained on and held out; give at least 2")
-    return Census(frames if data.frames is None else min(frames, data.frames), materials)
+    return Census(frames, materials, frames if data.frames is None else min(frames, data.frames))
 
 
-def default_options(census: Census, data: DataConfig) -> dict[str, Any]:
+def default_options(census: Census, data: DataConfig, budget: Sequence[str] = ()) -> dict[str, Any]:
     """Options for a number of frames, as a mapping; every one of them can be set otherwise.
 
     20 frames are seen 100 times in batches of 2, 200 frames 40 times in batches of 4, 2000 frames 15 times in batches
-    of 8. A tenth of the steps warms up. Without a test file, a part is kept aside for the comparison at the end.
+    of 8; with a `budget` ("max_minutes" or "max_steps") as often as it allows. A tenth of the steps, or 200, warm up.
+    Without a test file, a part is kept aside for the comparison at the end.
     """
-    n = census.frames
-    few, some = n < 60, n < 600
-    epochs, batch = (100, 2) if few else (40, 4) if some else (15, 8)
-    held = 0.15 if few else 0.1 if some else 0.05
-    given = {name: bool(data.paths(name)) for name in ("validation", "test")}
-    trained = n * (1 - sum(held for name in given.values() if not name))
-    steps = max(1, round(trained * epochs / batch))
-    by = "material" if census.materials >= MANY_MATERIALS else "count"
+    few, some = census.used < 60, census.used < 600
+    epochs, batch, ema = (100, 2, 0.99) if few else (40, 4, 0.995) if some else (15, 8, 0.999)
+    # of the whole set, so that fewer frames to train on are tested on the same
+    held = 0.15 if census.frames < 60 else 0.1 if census.frames < 600 else 0.05
+    test = 0.0 if data.paths("test") else held
+    once = max(1, round(census.used * (1 - held) / batch))
+    schedule: dict[str, Any] = {"warmup_steps": min(200, max(1, once * epochs // 10)), "lr_min": 1e-6}
+    if "max_minutes" in budget:
+        schedule["horizon"] = "time"
     return {
         "data": {
-            "split": {"validation": held, "test": 0.0 if given["test"] else held, "by": by},
+            "split": {
+                "validation": held, "test": test, "by": "material" if census.materials >= MANY_MATERIALS else "count"
+            },
         },
         "loss": {"kind": "huber", "delta": 0.1, "energy": 10.0, "forces": 1.0, "stress": 10.0},
         "optimizer": {"lr": 5e-4, "weight_decay": 1e-5},
-        "schedule": {"warmup_steps": min(200, max(1, steps // 10)), "lr_min": 1e-6},
+        "schedule": schedule,
         "batch": {"frames": batch},
-        "epochs": epochs,
-        "validate_every": max(1, steps // 30),
+        "epochs": UNLIMITED if budget else epochs,
+        "validate_every": max(10, min(once * epochs // 30, 100)),
         "checkpoint_every": 100,
-        "ema": 0.99 if few else 0.999,
+        "ema": ema,
         "clip": 10.0,
-    }
+    }  # fmt: skip
 
 
 def with_short(config: FineTuneConfig, short: str, run: Path) -> FineTuneConfig:
