@@ -3,10 +3,10 @@
     python scripts/finetune_mlearn.py --data ../shared/data/mlearn --start 7net-0 --minutes 60 --threads 2
     python scripts/finetune_mlearn.py --element Si --frames 20 --only all --minutes 5      # a part of it
 
-For each element and each number of training frames (5, 20, 80, all; those that choose the best weights count among them)
-the candidates of `gnnpot finetune --compare` run on the same frames, loss and time; the official test frames are read at
-the end only. Energies and forces: of the stresses in these files just the diagonal can be trusted. The learning rate
-falls with the clock, so a run ends well annealed on any machine. Stopped by whatever, the same command goes on.
+For each element and number of training frames (5, 20, 80, all; those that choose the best weights count among them)
+the candidates of `gnnpot finetune --compare` run on the same frames, loss and time; the official test frames are read
+at the end only. Energies and forces: of the stresses in these files just the diagonal can be trusted. The learning
+rate falls with the clock, so a run ends well annealed on any machine. Stopped by whatever, the same command goes on.
 OUT/results.md holds the tables of all that has ended, beside the published errors.
 """
 
@@ -89,14 +89,15 @@ def to_markdown(compared: dict[str, Comparison], start: str) -> str:
     columns = [n for n in counts if n not in largest.values()]
     heads = [str(n) for n in columns] + [", ".join(f"{n} ({s})" for s, n in largest.items())]
     lines = [f"| meV/atom, eV/Å | {' | '.join(heads)} | ms per step |", "|---|" + "---|" * (len(heads) + 1)]
+    names = {ZERO_SHOT: f"{start} as it came, best constant shift", "all": f"{start} fine-tuned"}
     for symbol, comparison in compared.items():
         for name in dict.fromkeys(r.name for r in comparison.results):
             mine = {r.frames: r for r in comparison.results if r.name == name}
-            label = {ZERO_SHOT: f"{start} as it came, best constant shift", "all": f"{start} fine-tuned"}.get(name, name)
             shown = [0] * (len(columns) + 1) if name == ZERO_SHOT else [*columns, largest[symbol]]
             cells = [_cell(mine.get(n)) for n in shown]
             time = next(iter(mine.values())).milliseconds
-            lines.append(f"| {symbol}: {label} | {' | '.join(cells)} | {'' if time is None else f'{time:.3g}'} |")
+            cells.append("" if time is None else f"{time:.3g}")
+            lines.append(f"| {symbol}: {names.get(name, name)} | {' | '.join(cells)} |")
         for name, (energy, forces) in PUBLISHED[symbol].items():
             cells = [""] * len(columns) + [f"{energy:.2f}, {forces:.2f}"]
             lines.append(f"| {symbol}: {name}, published | {' | '.join(cells)} | |")

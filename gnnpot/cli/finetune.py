@@ -80,11 +80,14 @@ def _finetune(options: "FineTuneConfig", resume: bool, quiet: bool) -> None:
 
     console = Console(soft_wrap=True)
 
-    def show(refit: "Refit") -> None:
-        console.print(to_table(refit.rows(), "Element references"))
-        console.print(refit.sentence(), highlight=False)
+    def tell(news: "str | Refit") -> None:
+        if isinstance(news, str):
+            console.print(news, highlight=False)
+        else:
+            console.print(to_table(news.rows(), "Element references"))
+            console.print(news.sentence(), highlight=False)
 
-    finetune(options, resume, progress=not quiet, show=show)
+    finetune(options, resume, progress=not quiet, tell=tell)
     measured = load_checkpoint(options.run / MODEL)[1].metrics["finetune"]
     console.print(to_table(retention_rows(measured), "What was won, what was lost"))
     if "earlier" in measured:

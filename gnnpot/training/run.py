@@ -152,21 +152,28 @@ def _claim(config: RunConfig, resume: bool) -> None:
     except OSError as error:
         raise ConfigError(f"{run}: can't be made ({error.strerror}); name another folder for the run") from None
     if not resume:
-        for name in ("config.yaml", "data.json", REFIT, STATE, "metrics.csv"):
-            (run / name).unlink(missing_ok=True)
-        for name in ("data", MODEL, "report", "tensorboard"):
-            shutil.rmtree(run / name, ignore_errors=True)
+        _empty(run)
     path = run / "config.yaml"
     wanted = to_mapping(config)
     if path.exists():
         before = _read_claimed(path, type(config))
         differ = [key for key in wanted if key not in FREE and before.get(key) != wanted[key]]
-        if differ:
+        if differ and not any((run / name).exists() for name in (STATE, MODEL)):
+            # it failed before its first step: there is nothing to go on with, nor to lose
+            _empty(run)
+        elif differ:
             raise ConfigError(
                 f"{run}: holds a run with another configuration ({', '.join(differ)}); name another folder with run, "
                 "or begin afresh with --fresh"
             )
     write_text(path, yaml.safe_dump(wanted, sort_keys=False, allow_unicode=True))
+
+
+def _empty(run: Path) -> None:
+    for name in ("config.yaml", "data.json", REFIT, STATE, "metrics.csv"):
+        (run / name).unlink(missing_ok=True)
+    for name in ("data", MODEL, "report", "tensorboard"):
+        shutil.rmtree(run / name, ignore_errors=True)
 
 
 def _read_claimed(path: Path, kind: type[RunConfig]) -> dict[str, Any]:

@@ -161,8 +161,10 @@ def test_published_weights_meet_another_code(published, tmp_path, name):
 
 def test_it_learns_and_says_what_it_cost(config, start):
     shown = []
-    tuned = finetune(replace(config, epochs=15), show=shown.append)
-    assert shown[0].mae_before > 50 and shown[0].mae_after < 1
+    tuned = finetune(replace(config, epochs=15), tell=shown.append)
+    refit = shown[1]
+    assert refit.mae_before > 50 and refit.mae_after < 1
+    assert [text[:6] for k, text in enumerate(shown) if k != 1] == ["1 of 3", "2 of 3", "3 of 3"]
     loaded, card = load_checkpoint(config.run / "model")
     same(tuned, loaded)
     measured = card.metrics["finetune"]

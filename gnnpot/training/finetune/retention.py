@@ -187,8 +187,10 @@ def retention_figure(probes: Probes) -> Figure | None:
                 axes.plot(curve.x, values - zero, style, color=color, linewidth=1.4, label=label)
             axes.set(xlabel=x_label, title=f"{element} {'crystal' if row == 0 else 'dimer'}")
             if row == 1:
-                well = float(min(curve.start.min() - curve.start[-1], curve.tuned.min() - curve.tuned[-1], 0.0))
-                axes.set_ylim(1.2 * well - 0.5, 3 * abs(well) + 5)
+                # the wall may be a hundred times as high as the well is deep
+                both = np.concatenate([curve.start - curve.start[-1], curve.tuned - curve.tuned[-1]])
+                well = float(min(both.min(), 0.0))
+                axes.set_ylim(1.2 * well - 0.3, min(float(both.max()), 2 * abs(well) + 3) + 0.3)
             if k == 0:
                 axes.set_ylabel(y_label)
                 axes.legend(frameon=False, fontsize=7)

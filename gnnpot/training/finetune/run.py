@@ -30,31 +30,35 @@ from gnnpot.training.run import REFIT, carry_out
 
 log = logging.getLogger(__name__)
 
-#: is told of the first step, as soon as it is taken
-Show = Callable[[Refit], None]
+#: is told what is done now, and of the first step as soon as it is taken
+Tell = Callable[[str | Refit], None]
 
 
 def finetune(
-    config: FineTuneConfig, resume: bool = True, *, progress: bool = False, show: Show | None = None
+    config: FineTuneConfig, resume: bool = True, *, progress: bool = False, tell: Tell | None = None
 ) -> Potential:
     """Refit the references, move the weights, measure what was won and lost; write model and report.
 
-    `show` is given the refit before the weights move. Raises what `carry_out` raises, `CheckpointError` for a start
-    that is no potential, `UnknownElementError` for frames with elements that it does not know.
+    `tell` is given a sentence before each of the three steps, and the refit before the weights move. Raises what
+    `carry_out` raises, `CheckpointError` for a start that is no potential, `UnknownElementError` for frames with
+    elements that it does not know.
     """
-    return carry_out(FineTune(config, show), resume, progress=progress)
+    # before the folder is touched: a misspelt name leaves nothing behind
+    locate(config.start)
+    return carry_out(FineTune(config, tell), resume, progress=progress)
 
 
 class FineTune(Recipe):
     """From a potential's weights, in three steps; see the package's docstring."""
 
-    def __init__(self, config: FineTuneConfig, show: Show | None = None) -> None:
+    def __init__(self, config: FineTuneConfig, tell: Tell | None = None) -> None:
         self.config: FineTuneConfig = config
-        self._show = show
+        self._tell = tell or (lambda _: None)
         self._rates: Mapping[str, float] = {}
 
     def prepare(self, *, write: bool) -> PreparedData:
         config = self.config
+        self._tell(f"1 of 3: asking {config.start} for the energies of the frames")
         self._start, self._start_card = open_start(config.start)
         self._start = self._start.to(getattr(torch, config.precision))
         parts = open_parts(config, write=write)
@@ -62,8 +66,8 @@ class FineTune(Recipe):
             _check_elements(part, name, self._start, config.start)
         step, self._earlier = self._first_step(parts["train"], write)
         references = ElementReferences.from_mapping(step.references)
-        if step.refit is not None and self._show is not None:
-            self._show(step.refit)
+        if step.refit is not None:
+            self._tell(step.refit)
         self._step, share = step, config.replay.share
         replay = None
         if share and self._earlier is not None:
@@ -73,7 +77,7 @@ class FineTune(Recipe):
         elements = part_elements(train)
         prepared = PreparedData(train, parts["validation"], parts.get("test"), elements, references, scale, replay)
         if write:
-            remember({**prepared.summary(), "start_sha256": step.start_sha256}, config.run / "data.json")
+            remember(prepared.summary(), config.run / "data.json")
         return prepared
 
     def _first_step(self, train: Part, write: bool) -> tuple[FirstStep, Earlier | None]:
@@ -102,6 +106,9 @@ class FineTune(Recipe):
     def build(self, prepared: PreparedData) -> Potential:
         potential = copy.deepcopy(self._start).with_references(prepared.references)
         self._rates = self.config.strategy.begin(potential)
+        trained, total = (sum(p.numel() for p in potential.parameters() if p.requires_grad in which)
+                          for which in ((True,), (True, False)))  # fmt: skip
+        self._tell(f"2 of 3: training {trained:,} of {total:,} weights on {len(prepared.train)} frames")
         return potential
 
     def rates(self, potential: Potential) -> Mapping[str, float]:  # noqa: ARG002 - known since `build`
@@ -112,6 +119,7 @@ class FineTune(Recipe):
         return potential
 
     def outcome(self, prepared: PreparedData, potential: Potential, best_step: int) -> Outcome:
+        self._tell("3 of 3: measuring what was won and what was lost")
         plain = super().outcome(prepared, potential, best_step)
         config, start = self.config, self._start
         held_out = prepared.test or prepared.validation
