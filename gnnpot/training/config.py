@@ -138,7 +138,7 @@ class OptimizerConfig:
 class ScheduleConfig:
     """Linear warm-up, then half a cosine down to `lr_min`."""
 
-    #: steps over which the learning rate rises from 0
+    #: steps over which the learning rate rises from 0; by time, for a tenth of it at most
     warmup_steps: int = 100
     #: learning rate at the end
     lr_min: float = 1e-6

@@ -164,8 +164,12 @@ def learning_rate(step: int, progress: float, lr: float, schedule: ScheduleConfi
     """Rate of the step after `step` steps, `progress` (0 to 1) into the run:
 
     min(1, (step + 1)/warmup) [lr_min + ½ (lr - lr_min) (1 + cos(π progress))]
+
+    By the clock, a tenth of the time is warm-up enough: min(1, max((step + 1)/warmup, 10 progress)).
     """
     cosine = 0.5 * (1 + math.cos(math.pi * min(max(progress, 0.0), 1.0)))
     warm = min(1.0, (step + 1) / schedule.warmup_steps) if schedule.warmup_steps else 1.0
+    if schedule.horizon == "time":
+        warm = min(1.0, max(warm, 10 * progress))
     low = min(schedule.lr_min, lr)
     return warm * (low + (lr - low) * cosine)

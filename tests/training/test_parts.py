@@ -102,6 +102,9 @@ def test_learning_rate():
     assert learning_rate(100, 0.5, 1e-2, schedule) == pytest.approx((1e-2 + 1e-5) / 2)
     assert learning_rate(100, 1.0, 1e-2, schedule) == pytest.approx(1e-5)
     assert learning_rate(100, 7.0, 1e-2, schedule) == pytest.approx(1e-5)
+    by_time = ScheduleConfig(warmup_steps=1000, lr_min=0.0, horizon="time")
+    assert learning_rate(4, 0.5, 1e-2, by_time) == pytest.approx(5e-3)
+    assert learning_rate(4, 0.05, 1e-2, by_time) == pytest.approx(0.5e-2 * (1 + np.cos(0.05 * np.pi)) / 2)
 
 
 def test_a_calculator_against_its_own_labels(frames):
