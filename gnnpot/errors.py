@@ -32,6 +32,10 @@ class UnknownElementError(GnnpotError):
     """A structure with an element that the potential has not seen."""
 
 
+class MemoryNeedError(GnnpotError):
+    """A structure that needs more memory than the machine has to spare."""
+
+
 class SimulationError(GnnpotError):
     """A relaxation or a run of molecular dynamics that left physics: exploded, or met energies that aren't finite."""
 

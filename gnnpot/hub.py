@@ -10,6 +10,7 @@ checkpoint the first time; from then on it works offline. `gnnpot.published` say
 in for the internet.
 """
 
+import copy
 import logging
 from dataclasses import replace
 from pathlib import Path
@@ -89,7 +90,8 @@ def _import(entry: Published, fidelity: str | None, folder: Path, report: Report
         ReferenceStructure.from_atoms(atoms, energy)
         for atoms, energy in zip(reference_structures(), entry.reference_energies[full_name], strict=True)
     ]
-    for reference, deviation in zip(references, energy_deviations(potential, references), strict=True):
+    deviations = energy_deviations(copy.deepcopy(potential).double(), references)
+    for reference, deviation in zip(references, deviations, strict=True):
         if not abs(deviation) < TOLERANCE:
             raise CheckpointError(
                 f"{full_name}: its weights give {deviation:+.1e} eV/atom more than {entry.reference_from} for "

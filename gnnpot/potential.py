@@ -29,6 +29,7 @@ once by reverse differentiation,
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from ase import Atoms
 from ase.data import chemical_symbols
@@ -38,6 +39,7 @@ from gnnpot.data.frame import Frame
 from gnnpot.data.references import ElementReferences
 from gnnpot.graphs import Graph, build_graph
 from gnnpot.models.base import EnergyModel, check_elements, edge_gradient
+from gnnpot.models.memory import check_memory, graph_size
 from gnnpot.units import VOIGT
 
 
@@ -114,10 +116,21 @@ class Potential(nn.Module):
         other.train(self.training)
         return other.to(self.device)
 
+    def check(
+        self, numbers: np.ndarray, positions: np.ndarray, cell: np.ndarray, pbc: np.ndarray, where: str
+    ) -> None:
+        """Raise `UnknownElementError` for elements that the potential has not seen, `MemoryNeedError` for structures
+        whose prediction would not fit into the memory that is free; nothing large is allocated for it."""
+        check_elements(numbers, self.elements, where)
+        if self.device.type == "cpu":
+            size = graph_size(positions, cell, pbc, self.cutoff, self.three_body_cutoff)
+            need = size.bytes + sum(m.memory(size) for m in (self.model, *self.terms))
+            check_memory(need, where, size)
+
     def graph(self, structure: Frame | Atoms, *, labels: bool = False) -> Graph:
-        """The graph of a structure for this potential. Raises `UnknownElementError` for elements it has not seen."""
+        """The graph of a structure for this potential. Raises what `check` raises."""
         frame = structure if isinstance(structure, Frame) else Frame.from_atoms(structure, labels=labels)
-        check_elements(frame.numbers, self.elements, frame.where)
+        self.check(frame.numbers, frame.positions, frame.cell, frame.pbc, frame.where)
         return build_graph(frame, self.cutoff, self.three_body_cutoff, labels=labels)
 
     def forward(

@@ -6,7 +6,6 @@
 The card of a published potential carries two, with the energies that its authors' package gives.
 """
 
-import copy
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -38,8 +37,7 @@ class ReferenceStructure:
 
 
 def energy_deviations(potential: Potential, structures: Iterable[ReferenceStructure]) -> list[float]:
-    """E - E_reference of each structure, eV/atom, as calculated here and now in float64."""
-    potential = copy.deepcopy(potential).double().eval().requires_grad_(False)
+    """E - E_reference of each structure, eV/atom, as calculated here and now, in the potential's own precision."""
     deviations = []
     for structure in structures:
         graph = potential.graph(structure.to_atoms()).to(potential.device)

@@ -16,6 +16,7 @@ from gnnpot.data.references import ElementReferences
 from gnnpot.errors import CheckpointError
 from gnnpot.models import ZBL, M3GNet, M3GNetConfig, ZBLConfig
 from gnnpot.potential import Potential
+from gnnpot.reference_structures import energy_deviations
 
 
 def make() -> Potential:
@@ -101,8 +102,12 @@ def test_what_is_no_potential_is_said_to_be_none(name, tmp_path, monkeypatch):
         gnnpot.load(name)
 
 
-def test_a_frozen_checkpoint_of_format_1_still_gives_its_energy():
+@pytest.mark.parametrize("version", [1, 2])
+def test_a_frozen_checkpoint_still_gives_its_energy(version):
     """The energy is what the version that wrote the file calculated."""
-    potential = gnnpot.load(Path(__file__).parent / "frozen" / "format-1").double()
+    potential, card = load_checkpoint(Path(__file__).parent / "frozen" / f"format-{version}")
+    potential.double()
     energy = potential(potential.graph(bulk("NaCl", "rocksalt", 5.0))).energy.item()
     assert energy == pytest.approx(-3.6237317317503743, abs=1e-9)
+    assert len(card.reference_structures) == version - 1
+    assert energy_deviations(potential, card.reference_structures) == pytest.approx([0.0] * (version - 1), abs=1e-9)

@@ -7,7 +7,7 @@ import typer
 from rich.console import Console
 from rich.logging import RichHandler
 
-from gnnpot.cli import data, finetune, inspect, simulate, train
+from gnnpot.cli import data, finetune, inspect, label, models, mp, simulate, train
 from gnnpot.errors import GnnpotError
 
 app = typer.Typer(
@@ -18,8 +18,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
+mp.register(data.app)
 app.add_typer(data.app, name="data")
-for room in (train, finetune, simulate, inspect):
+for room in (label, train, finetune, simulate, inspect, models):
     room.register(app)
 
 

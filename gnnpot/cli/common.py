@@ -1,12 +1,17 @@
-"""What several commands share: reading a structure, opening a calculator.
+"""What several commands share: reading a structure, opening a calculator, progress of downloads.
 
 What takes long to import is imported where it is needed, so that `--help` answers at once.
 """
 
+import contextlib
 import importlib
+from collections.abc import Iterator
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from gnnpot.errors import ConfigError, DataError
 
@@ -14,6 +19,8 @@ if TYPE_CHECKING:
     import torch
     from ase import Atoms
     from ase.calculators.calculator import BaseCalculator
+
+    from gnnpot.published.download import Report
 
 
 class Precision(StrEnum):
@@ -45,7 +52,35 @@ def open_calculator(model: str, device: str | None = None, dtype: Precision | No
 
     from gnnpot.engines.calculator import Calculator
 
-    return Calculator(model, device=_device(device), dtype=None if dtype is None else getattr(torch, dtype.value))
+    chosen = _device(device)
+    locate_model(model)
+    return Calculator(model, device=chosen, dtype=None if dtype is None else getattr(torch, dtype.value))
+
+
+def locate_model(model: str) -> Path:
+    """The folder of a gnnpot model (name or path); a published potential is fetched first, with a bar."""
+    from gnnpot.hub import locate
+
+    with download_progress() as report:
+        return locate(model, report)
+
+
+@contextlib.contextmanager
+def download_progress() -> "Iterator[Report]":
+    """A bar for each file that is reported, with the time that is left."""
+    columns = TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TextColumn("left"), TimeRemainingColumn()
+    progress = Progress(*columns, console=Console(stderr=True), transient=True)
+    tasks: dict[str, TaskID] = {}
+    with contextlib.ExitStack() as stack:
+
+        def report(what: str, done: int, total: int) -> None:
+            if not tasks:
+                stack.enter_context(progress)
+            if what not in tasks:
+                tasks[what] = progress.add_task(what, total=total)
+            progress.update(tasks[what], completed=done)
+
+        yield report
 
 
 def _foreign_calculator(module: str, name: str) -> "BaseCalculator":

@@ -17,7 +17,7 @@ from rich.table import Table
 
 from gnnpot.data.frame import Frame
 from gnnpot.data.manifest import MANIFEST, Manifest, Tally
-from gnnpot.data.readers import formats, read_frames
+from gnnpot.data.readers import formats, is_frame_folder, read_frames
 from gnnpot.data.splits import FRACTIONS, Split, split_by_frame, split_by_material, split_by_source
 from gnnpot.data.store import FrameStore, write_store
 from gnnpot.data.stress import PRESETS
@@ -32,9 +32,9 @@ _STRESS = (
     f"The file's stress convention: {', '.join(PRESETS)}, or unit:sign:order, as 'kbar:compression:xx yy zz xy yz zx'."
 )
 _MATERIAL = "The key of the material, which splits keep together; or 'formula', or 'frame'."
-_OPTION = "A further option of the format's reader, as units=eV/Å for n2p2; may be repeated."
+_OPTION = "A further option of the format's reader, as unconverged=keep; may be repeated."
 
-FormatOption = Annotated[str | None, typer.Option(help=f"One of {', '.join(formats())}; default: by name.")]
+FormatOption = Annotated[str | None, typer.Option(help=f"One of {', '.join(formats())}; default: found.")]
 EnergyKey = Annotated[str | None, typer.Option(help=_KEY)]
 ForcesKey = Annotated[str | None, typer.Option(help=_KEY)]
 StressKey = Annotated[str | None, typer.Option(help=_KEY)]
@@ -60,7 +60,7 @@ class By(StrEnum):
 
 @app.command()
 def convert(
-    inputs: Annotated[list[Path], typer.Argument(help="Files of frames, all of one convention.")],
+    inputs: Annotated[list[Path], typer.Argument(help="Files (or DeepMD folders) of frames, all of one convention.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="The store's folder.")],
     format: FormatOption = None,
     energy_key: EnergyKey = None,
@@ -83,6 +83,8 @@ def convert(
     Example: gnnpot data convert Cu_train.extxyz.gz Cu_test.extxyz.gz -o cu.store --functional PBE
 
     Example: gnnpot data convert run.xyz -o run.store --energy-key REF_energy --stress vasp-kbar --bad-frames skip
+
+    Example: gnnpot data convert */vasprun.xml.gz -o vasp.store --bad-frames skip
     """
     options = _reader_options(
         energy_key=energy_key, forces_key=forces_key, stress_key=stress_key, magmoms_key=magmoms_key, stress=stress,
@@ -106,12 +108,12 @@ def convert(
             overwrite=overwrite,
         )
     console = Console()
-    console.print(_manifest_table(store.manifest, str(output)))
+    console.print(manifest_table(store.manifest, str(output)))
 
 
 @app.command()
 def info(
-    path: Annotated[Path, typer.Argument(help="A store, or a file of frames.")],
+    path: Annotated[Path, typer.Argument(help="A store, or a file (or DeepMD folder) of frames.")],
     format: FormatOption = None,
     energy_key: EnergyKey = None,
     forces_key: ForcesKey = None,
@@ -130,12 +132,12 @@ def info(
     console = Console()
     skipped: Counter[str] = Counter()
     values = _Ranges()
-    if (path / MANIFEST).exists() or path.is_dir():
+    if (path / MANIFEST).exists() or (path.is_dir() and not is_frame_folder(path)):
         store = FrameStore(path, verify="sha256")
         if ranges:
             with _counted(store, "reading") as frames:
                 values.add_all(frames)
-        console.print(_manifest_table(store.manifest, str(path)))
+        console.print(manifest_table(store.manifest, str(path)))
     else:
         options = _reader_options(
             energy_key=energy_key, forces_key=forces_key, stress_key=stress_key, magmoms_key=magmoms_key,
@@ -147,7 +149,7 @@ def info(
                 tally.add(frame)
                 values.add(frame)
         check = sample.result().to_mapping()
-        console.print(_manifest_table(tally.manifest([], 0, "", skipped, check), str(path)))
+        console.print(manifest_table(tally.manifest([], 0, "", skipped, check), str(path)))
     if values.frames:
         console.print(values.table())
 
@@ -233,7 +235,8 @@ def _counted(frames: Iterable[Frame], verb: str) -> Iterator[Iterator[Frame]]:
         yield passing()
 
 
-def _manifest_table(manifest: Manifest, name: str) -> Table:
+def manifest_table(manifest: Manifest, name: str) -> Table:
+    """The contents of a store as a table."""
     table = Table("", name, box=SIMPLE_HEAD, show_header=True)
     table.add_row("frames", f"{manifest.frames}")
     table.add_row("atoms", f"{manifest.atoms}")

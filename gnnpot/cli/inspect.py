@@ -1,6 +1,7 @@
-"""`gnnpot check`, the model contract of any calculator, and `gnnpot card`, what a checkpoint says of itself."""
+"""`gnnpot check`, the model contract of any calculator, and `gnnpot card`, what a potential says of itself."""
 
 import math
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -9,11 +10,15 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from gnnpot.cli.common import Precision, open_calculator, read_structure
+from gnnpot.cli.common import Precision, locate_model, open_calculator, read_structure
 from gnnpot.errors import DataError
 
 if TYPE_CHECKING:
+    from ase.calculators.calculator import BaseCalculator
+
     from gnnpot.analysis.contract import Check, ContractReport
+    from gnnpot.engines.calculator import Calculator
+    from gnnpot.reference_structures import ReferenceStructure
 
 _MARKS = {"passed": "[green]passed", "failed": "[bold red]FAILED", "skipped": "[yellow]skipped"}
 
@@ -32,7 +37,8 @@ def check(
         list[Path] | None, typer.Argument(help="Structures to ask about; default: small ones of the elements.")
     ] = None,
     elements: Annotated[
-        str | None, typer.Option(help="Elements of the small structures, with commas; default: the model's first two.")
+        str | None,
+        typer.Option(help="Elements of the small structures, with commas; default: Na,Cl, or the model's first two."),
     ] = None,
     dtype: Annotated[
         Precision, typer.Option(help="Precision of a gnnpot model; what its design breaks shows best in float64.")
@@ -46,7 +52,10 @@ def check(
 
     Example: gnnpot check ase.calculators.emt:EMT --elements Cu,Ni
 
-    Ends with status 3 if something failed.
+    Example: gnnpot check 7net-0
+
+    A published potential is also asked for the energies that its authors' package gives. Ends with status 3 if
+    something failed.
     """
     from gnnpot.analysis.contract import check_contract
 
@@ -55,14 +64,51 @@ def check(
     if atoms is None and elements is None and not hasattr(calculator, "elements"):
         raise DataError(f"{model}: does not say which elements it knows; give --elements or structures")
     symbols = None if elements is None else [e.strip() for e in elements.split(",") if e.strip()]
+    references, reference_from = _reference_structures(calculator, model)
+    if symbols is None and references:
+        symbols = list(references[0].to_atoms().symbols)
     console = Console()
     with console.status(f"asking {model}"):
         report = check_contract(calculator, atoms, elements=symbols)
     console.print(_table(report, model, every))
     failed = len(report.failures)
     console.print(f"{len(report.checks) - failed} of {len(report.checks)} checks hold" if failed else "all checks hold")
-    if not report.passed:
+    hold = not references or _references_hold(calculator, references, reference_from, console)
+    if not hold or not report.passed:
         raise typer.Exit(3)
+
+
+def _reference_structures(calculator: "BaseCalculator", model: str) -> "tuple[tuple[ReferenceStructure, ...], str]":
+    """Those of the card, and what calculated their energies; none for what has no card."""
+    from gnnpot.checkpoint import CARD, load_checkpoint
+    from gnnpot.engines.calculator import Calculator
+
+    folder = locate_model(model) if isinstance(calculator, Calculator) else None
+    if folder is None or not (folder / CARD).is_file():
+        return (), ""
+    card = load_checkpoint(folder)[1]
+    return card.reference_structures, card.reference_energies_from
+
+
+def _references_hold(
+    calculator: "Calculator", references: "tuple[ReferenceStructure, ...]", reference_from: str, console: Console
+) -> bool:
+    """Calculate their energies, and show them beside what they are to be."""
+    from gnnpot.reference_structures import TOLERANCE, energy_deviations
+
+    deviations = energy_deviations(calculator.potential, references)
+    table = Table("structure", box=SIMPLE_HEAD, title=f"Energies by {reference_from}, and here")
+    for name in ("reference, eV", "here, eV", "difference, eV/atom", "bound", ""):
+        table.add_column(name, justify="right")
+    for structure, deviation in zip(references, deviations, strict=True):
+        here = structure.energy + deviation * len(structure.numbers)
+        mark = _MARKS["passed" if abs(deviation) < TOLERANCE else "failed"]
+        name = str(structure.to_atoms().symbols)
+        table.add_row(name, f"{structure.energy:.6f}", f"{here:.6f}", f"{deviation:.1e}", f"{TOLERANCE:.0e}", mark)
+    console.print(table)
+    versions = ", ".join(f"{package} {version(package)}" for package in ("torch", "numpy"))
+    console.print(f"here: {str(calculator.dtype).removeprefix('torch.')}, {versions}", highlight=False)
+    return all(abs(deviation) < TOLERANCE for deviation in deviations)
 
 
 def _table(report: "ContractReport", model: str, every: bool) -> Table:
@@ -91,21 +137,22 @@ def _worst(report: "ContractReport") -> "list[Check]":
 
 
 def card(
-    model: Annotated[Path, typer.Argument(help="Folder of a checkpoint.")],
+    model: Annotated[str, typer.Argument(help="Name of a published potential, or folder of a checkpoint.")],
     every: Annotated[bool, typer.Option("--all", help="Show the training configuration too.")] = False,
 ) -> None:
-    """Show what a checkpoint says of itself: model, elements, data, measured errors, licence.
+    """Show what a potential says of itself: model, elements, data, measured errors, licence.
 
-    Example: gnnpot card path/to/checkpoint
+    Example: gnnpot card chgnet-0.3.0
     """
     from gnnpot.checkpoint import read_card
 
-    content = read_card(model)
+    content = read_card(locate_model(model))
     words: dict[str, Any] = content["card"]
     table = Table("", "", show_header=False, box=SIMPLE_HEAD, title=words["name"] or str(model))
     table.columns[1].overflow = "fold"
-    for name in ("description", "licence", "functional", "training_data"):
-        if words[name]:
+    for name in ("description", "licence", "functional", "energy_reference", "training_data"):
+        # cards of format 1 lack some
+        if words.get(name):
             table.add_row(name.replace("_", " "), str(words[name]))
     for name, value in _flat({key: content[key] for key in ("model", "terms") if content[key]}):
         if name != "model.elements":
@@ -115,6 +162,9 @@ def card(
     table.add_row("energy scale", f"{content['energy_scale']:.6g} eV")
     for name, value in _flat({"metrics": words["metrics"], **({"training": words["training"]} if every else {})}):
         table.add_row(name, f"{value:.6g}" if isinstance(value, float) else str(value))
+    if words.get("reference_structures"):
+        energies = ", ".join(f"{structure['energy']:.6f}" for structure in words["reference_structures"])
+        table.add_row("reference energies", f"{energies} eV, by {words['reference_energies_from']} (gnnpot check)")
     for reference in words["references"]:
         table.add_row("cite", reference)
     table.add_row("made by", f"gnnpot {words['gnnpot_version']}, format {content['format_version']}")

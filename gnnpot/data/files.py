@@ -12,9 +12,14 @@ from gnnpot.errors import DataError
 
 def write_text(path: Path, text: str) -> None:
     """Write a text file: after a crash or on a full disk the old one is still there. Raises `DataError`."""
+    write_bytes(path, text.encode())
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Write a file: after a crash or on a full disk the old one is still there. Raises `DataError`."""
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
-        write_durably(partial, text.encode())
+        write_durably(partial, data)
         os.replace(partial, path)
     except OSError as error:
         partial.unlink(missing_ok=True)
@@ -50,14 +55,15 @@ def new_folder(folder: Path, overwrite: bool = False) -> Iterator[Path]:
     try:
         yield partial
         try:
-            _move(partial, folder)
+            move_folder(partial, folder)
         except OSError as error:
             raise DataError(f"{folder}: can't be put in place ({error.strerror}); nothing was changed") from None
     finally:
         shutil.rmtree(partial, ignore_errors=True)
 
 
-def _move(partial: Path, folder: Path) -> None:
+def move_folder(partial: Path, folder: Path) -> None:
+    """Give a folder another name; what has that name is removed, once the new one stands there."""
     old = folder.with_name(f".{folder.name}.{os.getpid()}.old")
     if folder.exists():
         os.rename(folder, old)

@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from ase.data import chemical_symbols
@@ -49,6 +50,7 @@ class Manifest:
     source: str = ""  #: what the store was made of, in its maker's words
     filters: dict[str, int] = field(default_factory=dict)  #: frames left out, by reason
     stress_check: dict[str, str | int | float | None] | None = None  #: `StressCheck`, `None` if not asked for
+    curation: dict[str, Any] | None = None  #: how `gnnpot data mp` chose the frames, with counts before and after
     format: str = FORMAT
     version: int = VERSION
 
@@ -75,8 +77,44 @@ class Tally:
         p = frame.provenance
         self._codes[", ".join(word for word in (p.code, p.functional) if word) or "unknown"] += 1
 
+    def add_many(
+        self,
+        atoms: np.ndarray,
+        labels: Mapping[str, int],
+        sources: Mapping[str, int],
+        codes: Mapping[str, int],
+    ) -> None:
+        """Count frames at once: `atoms` [119] of each element, frames of each label, source, and "code, functional"."""
+        self.frames += sum(sources.values())
+        self.atoms += int(atoms.sum())
+        self._elements += atoms
+        self._labels.update(labels)
+        self._sources.update(sources)
+        self._codes.update(codes)
+
+    def to_mapping(self) -> dict:
+        """All counts, as JSON holds them; `from_mapping` reads them back."""
+        names = ("_labels", "_sources", "_codes")
+        counts = {name.lstrip("_"): dict(getattr(self, name)) for name in names}
+        return {"frames": self.frames, "atoms": self.atoms, "elements": self._elements.tolist(), **counts}
+
+    @classmethod
+    def from_mapping(cls, mapping: Mapping) -> "Tally":
+        tally = cls()
+        tally.frames, tally.atoms = mapping["frames"], mapping["atoms"]
+        tally._elements += np.array(mapping["elements"])
+        for name in ("labels", "sources", "codes"):
+            getattr(tally, f"_{name}").update(mapping[name])
+        return tally
+
     def manifest(
-        self, shards: list[Shard], row_group: int, source: str, filters: Mapping[str, int], check: dict | None
+        self,
+        shards: list[Shard],
+        row_group: int,
+        source: str,
+        filters: Mapping[str, int],
+        check: dict | None,
+        curation: dict | None = None,
     ) -> Manifest:
         """The manifest of the frames counted so far."""
         present = np.flatnonzero(self._elements)
@@ -92,6 +130,7 @@ class Tally:
             source=source,
             filters=dict(sorted(filters.items())),
             stress_check=check,
+            curation=curation,
         )
 
 

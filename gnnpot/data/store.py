@@ -12,7 +12,7 @@ import hashlib
 import os
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import islice
 from pathlib import Path
 from typing import BinaryIO, Literal
@@ -64,7 +64,7 @@ def write_store(
         if not shards:
             raise DataError(f"{folder}: there are no frames to write; check the input and its filters")
         manifest = tally.manifest(shards, ROW_GROUP, source, filters or {}, stress_check() if stress_check else None)
-        with _telling(folder):
+        with telling(folder):
             write_durably(partial / MANIFEST, manifest.to_text().encode())
     return FrameStore(folder)
 
@@ -72,32 +72,32 @@ def write_store(
 def _write_shards(frames: Iterable[Frame], into: Path, shard_size: int, tally: Tally, folder: Path) -> list[Shard]:
     stream = iter(frames)
     shards: list[Shard] = []
-    writer: _ShardWriter | None = None
+    writer: ShardWriter | None = None
     while block := list(islice(stream, min(ROW_GROUP, shard_size - (writer.frames if writer else 0)))):
         for frame in block:
             tally.add(frame)
-        with _telling(folder):
-            writer = writer or _ShardWriter(into / f"shard-{len(shards):05d}.parquet")
-            writer.write(block)
+        with telling(folder):
+            writer = writer or ShardWriter(into / f"shard-{len(shards):05d}.parquet")
+            writer.write(to_table(block))
             if writer.frames == shard_size:
                 shards.append(writer.close())
                 writer = None
     if writer:
-        with _telling(folder):
+        with telling(folder):
             shards.append(writer.close())
     return shards
 
 
 @contextmanager
-def _telling(folder: Path) -> Iterator[None]:
-    """Failures of the disk as one sentence."""
+def telling(folder: Path, kept: str = "nothing was kept") -> Iterator[None]:
+    """Failures of the disk as one sentence, which says what was `kept`."""
     try:
         yield
     except OSError as error:
         full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
         remedy = "free some space or choose another disk" if full else "check the disk and your rights"
         problem = os.strerror(error.errno) if error.errno else " ".join(str(error).split())
-        raise DataError(f"{folder}: can't be written ({problem}); nothing was kept, {remedy}") from None
+        raise DataError(f"{folder}: can't be written ({problem}); {kept}, {remedy}") from None
 
 
 def _verify(path: Path, shard: Shard, how: str) -> None:
@@ -216,8 +216,8 @@ class FrameSelection(Sequence):
         return self.store[int(self.indices[i])]
 
 
-class _ShardWriter:
-    """Writes one Parquet file, a row group a call, and hashes the bytes on their way."""
+class ShardWriter:
+    """Writes one Parquet file, row group by row group, and hashes the bytes on their way."""
 
     def __init__(self, path: Path) -> None:
         self.frames = 0
@@ -231,9 +231,16 @@ class _ShardWriter:
             column_encoding=dict.fromkeys(DOUBLES, "BYTE_STREAM_SPLIT"),
         )
 
-    def write(self, frames: Sequence[Frame]) -> None:
-        self._writer.write_table(to_table(frames), row_group_size=ROW_GROUP)
-        self.frames += len(frames)
+    def write(self, table: pa.Table) -> None:
+        """Rows of `SCHEMA`; all but the last call of a shard bring whole row groups."""
+        self._writer.write_table(table, row_group_size=ROW_GROUP)
+        self.frames += table.num_rows
+
+    def discard(self) -> None:
+        """Close the file as it is; it will be written anew."""
+        with suppress(OSError):
+            self._writer.close()
+        self._sink.close()
 
     def close(self) -> Shard:
         self._writer.close()

@@ -2,13 +2,14 @@
 
     StressConvention.parse("vasp-kbar").to_stress([10, 10, 10, 0, 0, 0])      # -0.0062 eV/Å³ each
 
-| preset      | unit  | positive sign means | order of six numbers | where it is found                              |
-|-------------|-------|---------------------|----------------------|------------------------------------------------|
-| `ase`       | eV/Å³ | tension             | xx yy zz yz xz xy    | ASE, extended XYZ `stress`                     |
-| `vasp-kbar` | kbar  | compression         | xx yy zz xy yz zx    | VASP OUTCAR, vasprun.xml, MPtrj's and CHGNet's |
-| `gpa`       | GPa   | tension             | xx yy zz yz xz xy    | MatterSim, matgl                               |
-| `virial`    | eV    | compression         | xx yy zz yz xz xy    | extended XYZ `virial` (GAP, MACE), -dE/dε      |
-| `lammps`    | bar   | compression         | xx yy zz xy xz yz    | LAMMPS `pxx pyy pzz pxy pxz pyz`, units metal  |
+| preset      | unit     | positive sign means | order of six numbers | where it is found                              |
+|-------------|----------|---------------------|----------------------|------------------------------------------------|
+| `ase`       | eV/Å³    | tension             | xx yy zz yz xz xy    | ASE, extended XYZ `stress`, GPAW               |
+| `vasp-kbar` | kbar     | compression         | xx yy zz xy yz zx    | VASP OUTCAR, vasprun.xml, MPtrj's and CHGNet's |
+| `gpa`       | GPa      | tension             | xx yy zz yz xz xy    | MatterSim, matgl                               |
+| `virial`    | eV       | compression         | xx yy zz yz xz xy    | extended XYZ `virial`, DeepMD, -dE/dε          |
+| `lammps`    | bar      | compression         | xx yy zz xy xz yz    | LAMMPS `pxx pyy pzz pxy pxz pyz`, units metal  |
+| `espresso`  | Ry/Bohr³ | compression         | xx yy zz yz xz xy    | Quantum ESPRESSO's `pw.x`                      |
 
 Nine numbers are a 3x3 tensor whatever the order says; its off-diagonal pairs are averaged.
 """
@@ -19,7 +20,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from gnnpot.errors import DataError, suggest
-from gnnpot.units import BOHR, GPA, HARTREE, KBAR, stress_to_voigt
+from gnnpot.units import BOHR, GPA, HARTREE, KBAR, RYDBERG, stress_to_voigt
 
 #: eV/Å³ of one unit; the virial, in eV, is divided by the cell's volume as well
 UNITS: dict[str, float] = {
@@ -28,12 +29,14 @@ UNITS: dict[str, float] = {
     "kbar": KBAR,
     "bar": KBAR / 1000,
     "Ha/Bohr³": HARTREE / BOHR**3,
+    "Ry/Bohr³": RYDBERG / BOHR**3,
     "eV": 1.0,
 }
 _SPELLINGS = {
     **{name.lower(): name for name in UNITS},
     **dict.fromkeys(("ev/a3", "ev/a^3", "ev/a**3", "ev/ang^3", "ev/å^3", "ev/angstrom^3"), "eV/Å³"),
     **dict.fromkeys(("ha/bohr^3", "ha/bohr3", "hartree/bohr^3"), "Ha/Bohr³"),
+    **dict.fromkeys(("ry/bohr^3", "ry/bohr**3", "ry/bohr3"), "Ry/Bohr³"),
 }
 _AXES = "xyz"
 
@@ -110,4 +113,5 @@ PRESETS: dict[str, StressConvention] = {
     "gpa": StressConvention("GPa"),
     "virial": StressConvention("eV", "compression"),
     "lammps": StressConvention("bar", "compression", "xx yy zz xy xz yz"),
+    "espresso": StressConvention("Ry/Bohr³", "compression"),
 }

@@ -18,7 +18,6 @@ from gnnpot.engines.skin import SkinList
 from gnnpot.errors import DataError, SimulationError
 from gnnpot.graphs import Graph
 from gnnpot.graphs.graph import graph_from_neighbors
-from gnnpot.models.base import check_elements
 from gnnpot.potential import Potential, Prediction
 
 
@@ -29,7 +28,8 @@ class Calculator(ase_calculator.Calculator):
     on `device` (default: the potential's own): training the potential further changes nothing here.
     `skin` (Å) is how far beyond the cutoff neighbours are remembered; the results don't depend on it.
 
-    Raises `UnknownElementError` for elements that the potential has not seen, `DataError` for structures that can't be
+    Raises `UnknownElementError` for elements that the potential has not seen, `MemoryNeedError` for structures that
+    would need more memory than there is, `DataError` for structures that can't be
     (two atoms at one place, a flat cell), `SimulationError` for results that are not finite, and ASE's
     `PropertyNotImplementedError` for the stress of a structure without a volume.
     """
@@ -67,11 +67,11 @@ class Calculator(ase_calculator.Calculator):
         where = atoms.get_chemical_formula() or "structure"
         if len(atoms) == 0:
             raise DataError(f"{where}: there are no atoms; give a structure with at least one")
-        if self._known is None or not np.array_equal(self._known, atoms.numbers):
-            check_elements(atoms.numbers, self.potential.elements, where)
-            self._known = atoms.numbers.copy()
         positions = np.ascontiguousarray(atoms.positions, dtype=np.float64)
         cell, pbc = atoms.cell.array, atoms.pbc
+        if self._known is None or not np.array_equal(self._known, atoms.numbers):
+            self.potential.check(atoms.numbers, positions, cell, pbc, where)
+            self._known = atoms.numbers.copy()
         neighbors = self.neighbors.update(positions, cell, pbc, where)
         graph = graph_from_neighbors(
             self._known, positions, cell, pbc, neighbors, self.potential.three_body_cutoff

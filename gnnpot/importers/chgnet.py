@@ -24,7 +24,10 @@ from gnnpot.potential import Potential
 NEVER_TRAINED = ("Po", "At", "Rn", "Fr", "Ra")
 
 PAPER = "B. Deng et al., CHGNet as a pretrained universal neural network potential, Nat. Mach. Intell. 5, 1031 (2023)"
-TRANSFER = "X. Huang et al., Cross-functional transferability in foundation machine learning potentials (2025)"
+TRANSFER = (
+    "X. Huang et al., Cross-functional transferability in foundation machine learning interatomic potentials, "
+    "npj Comput. Mater. (2025)"
+)
 
 
 def _card(name: str) -> Card:

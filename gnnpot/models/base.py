@@ -1,8 +1,9 @@
 """What every model is: a graph in, an energy per atom out. It knows nothing of forces, labels or training."""
 
+import copy
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 import torch
 from ase.data import atomic_numbers, chemical_symbols
@@ -10,6 +11,8 @@ from torch import Tensor, nn
 
 from gnnpot.errors import UnknownElementError
 from gnnpot.graphs import Graph
+from gnnpot.models.fast.threads import follow_torch
+from gnnpot.models.memory import GraphSize
 
 F = TypeVar("F")
 
@@ -53,7 +56,7 @@ class EnergyModel(nn.Module):
         for k, symbol in enumerate(self.elements):
             index[atomic_numbers[symbol]] = k
         self.register_buffer("element_index", index, persistent=False)
-        self._fast: tuple[Any, Any] | None = None
+        self._fast: _KeptForm | None = None
 
     def forward(self, graph: Graph) -> AtomicOutput:
         """Energies of the atoms, in units of the potential's `energy_scale`."""
@@ -71,26 +74,32 @@ class EnergyModel(nn.Module):
         return output.detach(), gradient
 
     def by_fast_form(
-        self, graph: Graph, form: Callable[["EnergyModel"], F], atoms: Callable[[Graph, F], AtomicOutput]
+        self, graph: Graph, form: Callable[[Self], F], atoms: Callable[[Self, Graph, F], AtomicOutput]
     ) -> tuple[AtomicOutput, Tensor]:
-        """`energies_and_gradient` by `atoms(graph, fast)`, with `fast = form(self)`, which is kept while the parameters
-        are what they were. Fast forms are for the processor; elsewhere the reference form is used.
+        """`energies_and_gradient` by `atoms(model, graph, form(model))`, with a copy of this model whose parameters are
+        fixed. Copy and form are kept while the parameters are what they were. Fast forms are for the processor;
+        elsewhere the reference form is used.
         """
         if graph.edge_vectors.device.type != "cpu":
             return EnergyModel.energies_and_gradient(self, graph)
-        state = [(p.data_ptr(), p._version, p.dtype) for p in (*self.parameters(), *self.buffers())]
-        if self._fast is None or self._fast[0] != state:
+        if self._fast is None or not self._fast.is_of(self):
             self._fast = None
-            self._fast = state, form(self)
+            self._fast = _KeptForm(self, form)
+        follow_torch()
         # what lies beyond the cutoff costs as much as what lies within
         near, inside = graph.within(self.cutoff)
         near.edge_vectors = near.edge_vectors.detach().requires_grad_()
         with torch.enable_grad():
-            output = atoms(near, self._fast[1])
+            output = atoms(self._fast.copy, near, self._fast.form)
             gradient = edge_gradient(output.energies.sum(), near.edge_vectors, create_graph=False)
         if len(inside) < len(graph.edge_vectors):
             gradient = torch.zeros_like(graph.edge_vectors).index_copy_(0, inside, gradient)
         return output.detach(), gradient
+
+    def memory(self, size: GraphSize) -> int:
+        """About how many bytes `energies_and_gradient` takes at its peak on the processor, beyond the graph; models
+        that keep features of edges override this."""
+        return 100 * size.edges
 
     def fit_statistics(self, graphs: Iterable[Graph]) -> None:
         """Set what the model takes from the training data before training (scalings); most models take nothing."""
@@ -117,6 +126,28 @@ class EnergyModel(nn.Module):
     def species(self, numbers: Tensor) -> Tensor:
         """Index of each atom's element in `elements`, [N]."""
         return self.element_index[numbers]
+
+
+class _KeptForm:
+    """A copy of a model with its fast form, and what the model's numbers were when they were made."""
+
+    def __init__(self, model: EnergyModel, form: Callable[[EnergyModel], Any]) -> None:
+        self.copy = copy.deepcopy(model).requires_grad_(False)
+        self.form = form(self.copy)
+        # going through all modules at each step would take as long as a small structure
+        self._tables = [t for m in model.modules() for t in (m._parameters, m._buffers) if t]
+        self._model, self._state = model, self._now()
+
+    def __deepcopy__(self, memo: dict) -> None:
+        """A copied model makes its own."""
+
+    def _now(self) -> list[tuple[int, int, torch.dtype]]:
+        tensors = (t for table in self._tables for t in table.values() if t is not None)
+        return [(t.data_ptr(), t._version, t.dtype) for t in tensors]
+
+    def is_of(self, model: EnergyModel) -> bool:
+        """Whether the form is that of `model` as it is now."""
+        return self._model is model and self._state == self._now()
 
 
 def edge_gradient(energy: Tensor, edge_vectors: Tensor, *, create_graph: bool) -> Tensor:

@@ -35,27 +35,27 @@ def bessel_zeros(max_l: int, max_n: int) -> np.ndarray:
 
 
 def spherical_bessel(x: Tensor, max_l: int) -> Tensor:
-    """j_l(x) for l < max_l, [..., max_l], differentiable, also where x is small.
+    """j_l(x_ln) for l < max_l, x [E, max_l, n] -> [E, max_l, n], differentiable, also where x is small.
 
     Upward recurrence j_(l+1) = (2l+1)/x j_l - j_(l-1) loses digits as x -> 0; there the first terms of the series
-    j_l = x^l/(2l+1)!! (1 - y/(2l+3) + y²/(2 (2l+3)(2l+5)) - …), y = x²/2, take over.
+    j_l = x^l/(2l+1)!! (1 - y/(2l+3) (1 - y/(2 (2l+5)) (1 - …))), y = x²/2, take over.
     """
     small = x < 0.5
     safe = torch.where(small, 1.0, x)
-    large = [torch.sin(safe) / safe]
+    j = [torch.sin(safe) / safe]
     if max_l > 1:
-        large.append((large[0] - torch.cos(safe)) / safe)
+        j.append((j[0] - torch.cos(safe)) / safe)
     for l in range(1, max_l - 1):
-        large.append((2 * l + 1) / safe * large[l] - large[l - 1])
+        j.append((2 * l + 1) / safe * j[l] - j[l - 1])
+    # of all orders at all arguments, each argument's own
+    large = torch.stack([j[l][:, l] for l in range(max_l)], dim=1)
     z = torch.where(small, x, 0.0)
-    series = []
-    for l in range(max_l):
-        total, factor = torch.ones_like(z), torch.ones_like(z)
-        for k in range(1, 6):
-            factor = factor * (-z * z / 2) / (k * (2 * l + 2 * k + 1))
-            total = total + factor
-        series.append(z**l / math.prod(range(1, 2 * l + 2, 2)) * total)
-    return torch.where(small[..., None], torch.stack(series, -1), torch.stack(large, -1))
+    y, orders = z * z / 2, torch.arange(max_l, dtype=x.dtype, device=x.device)[:, None]
+    series = torch.ones_like(z)
+    for k in range(5, 0, -1):
+        series = 1 - y / (k * (2 * orders + 2 * k + 1)) * series
+    powers = torch.stack([z[:, l] ** l / math.prod(range(1, 2 * l + 2, 2)) for l in range(max_l)], dim=1)
+    return torch.where(small, powers * series, large)
 
 
 class SphericalBesselBasis(nn.Module):
@@ -73,14 +73,11 @@ class SphericalBesselBasis(nn.Module):
         self.register_buffer("norm", torch.tensor(norm), persistent=False)
 
     def forward(self, distances: Tensor) -> Tensor:
-        columns = []
         # beyond the cutoff the functions oscillate on, so their argument stops at it
-        inside = distances < self.cutoff
-        x = torch.where(inside, distances, self.cutoff)[:, None] / self.cutoff
-        for l in range(self.max_l):
-            bessel = spherical_bessel(x * self.zeros[l].to(x.dtype), l + 1)[..., l]
-            columns.append(self.norm[l].to(x.dtype) * bessel)
-        return torch.where(inside[:, None], torch.cat(columns, -1), 0.0)
+        inside = (distances < self.cutoff)[:, None]
+        x = torch.where(inside, distances[:, None] / self.cutoff, 1.0)[:, :, None] * self.zeros.to(distances.dtype)
+        columns = self.norm.to(x.dtype) * spherical_bessel(x, self.max_l)
+        return torch.where(inside, columns.flatten(1), 0.0)
 
 
 class SmoothBesselBasis(nn.Module):

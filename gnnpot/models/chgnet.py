@@ -24,7 +24,9 @@ from gnnpot.graphs import Graph
 from gnnpot.models.base import AtomicOutput, EnergyModel
 from gnnpot.models.basis import polynomial_cutoff
 from gnnpot.models.fast.chgnet import FastCHGNet
+from gnnpot.models.fast.lanes import LANES
 from gnnpot.models.layers import GatedMLP, GatherLinear, scatter_sum
+from gnnpot.models.memory import GraphSize
 
 #: cos θ is shrunk by this much, so that the angle has a slope where three atoms are in line (arccos has none there)
 STRAIGHT = 1e-6
@@ -121,8 +123,8 @@ class AtomConvolution(nn.Module):
 
     def forward(self, atoms: Tensor, bonds: Tensor, weights: Tensor, index: Bonds) -> Tensor:
         centre, neighbor = index.edge_index
-        messages = self.message((atoms, centre), (bonds, index.bond), (atoms, neighbor))
-        messages = messages * weights.index_select(0, index.bond)
+        inputs = (atoms, centre), (bonds, index.bond), (atoms, neighbor)
+        messages = self.message(*inputs, weights=weights.index_select(0, index.bond))
         return self.apply_messages(atoms, scatter_sum(messages, centre, len(atoms)))
 
     def apply_messages(self, atoms: Tensor, total: Tensor) -> Tensor:
@@ -143,9 +145,10 @@ class BondConvolution(nn.Module):
     def forward(self, atoms: Tensor, bonds: Tensor, weights: Tensor, angles: Tensor, index: Bonds) -> Tensor:
         ij, ik = index.angle_bonds
         close = bonds.index_select(0, index.close)
-        messages = self.message((close, ij), (close, ik), (angles, None), (atoms, index.angle_centre))
+        inputs = (close, ij), (close, ik), (angles, None), (atoms, index.angle_centre)
+        messages = self.message(*inputs, weights=weights.index_select(0, ik))
         # a bond's own weight is the same in all its messages
-        total = scatter_sum(messages * weights.index_select(0, ik), ij, len(close)) * weights
+        total = scatter_sum(messages, ij, len(close)) * weights
         return self.apply_messages(bonds, total, index.close)
 
     def apply_messages(self, bonds: Tensor, total: Tensor, close: Tensor) -> Tensor:
@@ -197,7 +200,14 @@ class CHGNet(EnergyModel):
         return self._atoms(graph, self)
 
     def energies_and_gradient(self, graph: Graph) -> tuple[AtomicOutput, Tensor]:
-        return self.by_fast_form(graph, FastCHGNet, self._atoms)
+        if self.config.units % LANES:
+            return super().energies_and_gradient(graph)
+        return self.by_fast_form(graph, FastCHGNet, CHGNet._atoms)
+
+    def memory(self, size: GraphSize) -> int:
+        # features, sums and their gradients: rows that all convolutions share, and those that each keeps
+        rows = (10 + 1.5 * self.config.convolutions) * size.edges + (6 + 0.5 * self.config.convolutions) * size.triplets
+        return round(rows * self.config.units * self.magmom.weight.itemsize)
 
     def _atoms(self, graph: Graph, form: "CHGNet | FastCHGNet") -> AtomicOutput:
         """What the model says of the atoms; features and steps are those of `form`."""

@@ -5,6 +5,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from gnnpot.models.fast.activations import gated, silu
+
 
 class GatherLinear(nn.Module):
     """A linear layer on concatenated rows that come from different places, without building the concatenation:
@@ -34,7 +36,7 @@ class GatedMLP(nn.Module):
 
     Every ξ and ζ is a linear layer followed by SiLU, but the last ζ by a sigmoid and, without `activate_last`, the
     last ξ by nothing. `first` replaces both first linear layers, with its two halves side by side (for `GatherLinear`).
-    With `norm`, a layer norm stands before the last functions (Deng et al. 2023, CHGNet).
+    With `norm`, a layer norm stands before the last functions (Deng et al. 2023, CHGNet). The result is ⊙ `weights`.
 
     Shapes: x [M, dims[0]] -> [M, dims[-1]].
     """
@@ -56,16 +58,19 @@ class GatedMLP(nn.Module):
         self.norms = nn.ModuleList(nn.LayerNorm(dims[-1]) for _ in range(2)) if norm else None
         self.activate_last = activate_last
 
-    def forward(self, *inputs: Tensor | tuple[Tensor, Tensor | None]) -> Tensor:
-        value, gate = self.first(*inputs).chunk(2, dim=-1)
-        for layer, gate_layer in zip(self.layers, self.gates, strict=True):
-            value = layer(nn.functional.silu(value))
-            gate = gate_layer(nn.functional.silu(gate))
+    def forward(self, *inputs: Tensor | tuple[Tensor, Tensor | None], weights: Tensor | None = None) -> Tensor:
+        x = self.first(*inputs)
+        value, gate = x.chunk(2, dim=-1)
+        for k, (layer, gate_layer) in enumerate(zip(self.layers, self.gates, strict=True)):
+            # as long as both halves are one array, it is one function of it
+            value, gate = silu(x).chunk(2, dim=-1) if k == 0 else (silu(value), silu(gate))
+            value, gate = layer(value), gate_layer(gate)
         if self.norms is not None:
             value, gate = self.norms[0](value), self.norms[1](gate)
         if self.activate_last:
-            value = nn.functional.silu(value)
-        return value * torch.sigmoid(gate)
+            return gated(value, gate, weights)
+        product = value * torch.sigmoid(gate)
+        return product if weights is None else product * weights
 
 
 def scatter_sum(values: Tensor, index: Tensor, size: int) -> Tensor:

@@ -25,9 +25,11 @@ from torch import Tensor, nn
 from gnnpot.graphs import Graph
 from gnnpot.models.base import AtomicOutput, EnergyModel
 from gnnpot.models.basis import SmoothBesselBasis, SphericalBesselBasis, polynomial_cutoff, zonal_harmonics
+from gnnpot.models.fast.lanes import LANES
 from gnnpot.models.fast.m3gnet import FastM3GNet
 from gnnpot.models.layers import GatedMLP, GatherLinear, scatter_sum
 from gnnpot.models.matgl_rows import matgl_rows
+from gnnpot.models.memory import GraphSize
 
 
 @dataclass(frozen=True)
@@ -142,8 +144,8 @@ class GraphConvolution(nn.Module):
     def forward(self, nodes: Tensor, edges: Tensor, radial: Tensor, edge_index: Tensor) -> tuple[Tensor, Tensor]:
         centre, neighbor = edge_index
         at_ends = (nodes, centre), (nodes, neighbor)
-        edges = edges + self.edge_update(*at_ends, (edges, None)) * self.edge_weight(radial)
-        messages = self.node_update(*at_ends, (edges, None)) * self.node_weight(radial)
+        edges = edges + self.edge_update(*at_ends, (edges, None), weights=self.edge_weight(radial))
+        messages = self.node_update(*at_ends, (edges, None), weights=self.node_weight(radial))
         return nodes.index_add(0, centre, messages), edges
 
 
@@ -175,7 +177,14 @@ class M3GNet(EnergyModel):
         return zip(self.three_body, self.convolutions, strict=True)
 
     def energies_and_gradient(self, graph: Graph) -> tuple[AtomicOutput, Tensor]:
-        return self.by_fast_form(graph, FastM3GNet, self._atoms)
+        if self.config.units % LANES:
+            return super().energies_and_gradient(graph)
+        return self.by_fast_form(graph, FastM3GNet, M3GNet._atoms)
+
+    def memory(self, size: GraphSize) -> int:
+        # each block keeps the stages of two gated updates, of 2, 2 and 3 rows of an edge
+        rows = (8 + 14 * self.config.blocks) * size.edges
+        return rows * self.config.units * self.edge_embedding.weight.itemsize
 
     def _atoms(self, graph: Graph, form: "M3GNet | FastM3GNet") -> AtomicOutput:
         """What the model says of the atoms; the bases and the steps are those of `form`."""

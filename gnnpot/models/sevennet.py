@@ -11,8 +11,9 @@ summed over neighbours, mixed again and gated. They turn with the structure; all
 """
 
 import math
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from typing import Literal
 
 import torch
@@ -22,6 +23,8 @@ from torch import Tensor, nn
 from gnnpot.graphs import Graph
 from gnnpot.models.base import AtomicOutput, EnergyModel
 from gnnpot.models.basis import polynomial_cutoff
+from gnnpot.models.fast.sevennet import FastSevenNet
+from gnnpot.models.memory import GraphSize
 
 #: one array [N, 2l+1, channels] for each l
 Features = list[Tensor]
@@ -149,14 +152,18 @@ class Convolution(nn.Module):
         #: d; the number of neighbours of an average atom
         self.register_buffer("denominator", torch.tensor(1.0))
 
-    def forward(self, features: Features, harmonics: Features, radial: Tensor, edge_index: Tensor) -> Features:
+    @property
+    def constants(self) -> list[Tensor]:
+        """C of each path."""
+        return [coupling(*path) for path in self.paths]
+
+    def forward(self, harmonics: Features, radial: Tensor, edge_index: Tensor, features: Features) -> Features:
         centre, neighbor = edge_index
         weights = self.radial_network(radial).split(self.widths, dim=1)
         at_neighbor = [x.index_select(0, neighbor) for x in features]
         sums: list[list[Tensor]] = [[] for _ in range(self.lmax_out + 1)]
-        for (l1, l2, l3), w in zip(self.paths, weights, strict=True):
-            constants = coupling(l1, l2, l3).to(w)
-            rotation = torch.einsum("ijk,ej->eki", constants, harmonics[l2])
+        for (l1, l2, l3), constants, w in zip(self.paths, self.constants, weights, strict=True):
+            rotation = torch.einsum("ijk,ej->eki", constants.to(w), harmonics[l2])
             message = (rotation @ at_neighbor[l1]) * w[:, None, :]
             sums[l3].append(message.new_zeros(len(features[0]), *message.shape[1:]).index_add(0, centre, message))
         return [torch.cat(parts, -1) / self.denominator for parts in sums]
@@ -175,9 +182,9 @@ class Layer(nn.Module):
         self.convolution = Convolution(inputs, len(config.channels) - 1, len(outputs) - 1, config)
         self.linear_out = ChannelLinear(self.convolution.outputs, ungated, bias=config.bias)
 
-    def forward(self, features: Features, harmonics: Features, radial: Tensor, edge_index: Tensor) -> Features:
-        messages = self.convolution(self.linear_in(features), harmonics, radial, edge_index)
-        total = self.linear_out(messages)
+    def forward(self, features: Features, convolve: Callable[[Features], Features]) -> Features:
+        """`convolve` is the layer's convolution over the edges of a graph, in whatever form."""
+        total = self.linear_out(convolve(self.linear_in(features)))
         for l, x in enumerate(self.self_connection(features)):
             total[l] = total[l] + x
         return gate(total, self.outputs)
@@ -205,13 +212,36 @@ class SevenNet(EnergyModel):
         self.readout = ChannelLinear(hidden, (1,))
 
     def forward(self, graph: Graph) -> AtomicOutput:
+        return self._atoms(graph, self)
+
+    def energies_and_gradient(self, graph: Graph) -> tuple[AtomicOutput, Tensor]:
+        return self.by_fast_form(graph, FastSevenNet, SevenNet._atoms)
+
+    def memory(self, size: GraphSize) -> int:
+        # the messages of the widest layer a few times, and the features of all; of edges, harmonics and gradients
+        lmax = len(self.config.channels) - 1
+        messages = max(_numbers(layer.convolution.outputs) for layer in self.layers)
+        features = sum(_numbers(layer.convolution.inputs) for layer in self.layers)
+        numbers = (4 * messages + 2 * features) * size.atoms + 4 * (lmax + 1) ** 2 * size.edges
+        return numbers * self.frequencies.itemsize
+
+    def _atoms(self, graph: Graph, form: "SevenNet | FastSevenNet") -> AtomicOutput:
+        """What the model says of the atoms; the convolutions are those of `form`."""
         vectors = graph.edge_vectors
         harmonics = spherical_harmonics(vectors, len(self.config.channels) - 1)
-        radial = self.radial_basis(torch.linalg.vector_norm(vectors, dim=-1))
+        distances = torch.linalg.vector_norm(vectors, dim=-1)
         features = [self.embedding(self.species(graph.numbers))[:, None, :]]
-        for layer in self.layers:
-            features = layer(features, harmonics, radial, graph.edge_index)
+        for layer, convolve in zip(self.layers, form.convolutions(graph, distances, harmonics), strict=True):
+            features = layer(features, convolve)
         return AtomicOutput(self.readout(self.hidden(features))[0].flatten())
+
+    def convolutions(
+        self, graph: Graph, distances: Tensor, harmonics: Features
+    ) -> Iterator[Callable[[Features], Features]]:
+        """Each layer's convolution: features of the atoms -> messages."""
+        radial = self.radial_basis(distances)
+        for layer in self.layers:
+            yield partial(layer.convolution, harmonics, radial, graph.edge_index)
 
     def radial_basis(self, distances: Tensor) -> Tensor:
         """2/r_c sin(f_n r)/r times the cutoff function, [E] -> [E, radial]; f_n = nπ/r_c to begin with."""
@@ -227,6 +257,11 @@ class SevenNet(EnergyModel):
         atoms = sum(len(g.numbers) for g in graphs)
         for layer in self.layers:
             layer.convolution.denominator.fill_(max(1.0, edges / atoms))
+
+
+def _numbers(channels: tuple[int, ...]) -> int:
+    """How many numbers the features of an atom are."""
+    return sum((2 * l + 1) * count for l, count in enumerate(channels))
 
 
 def xplor_cutoff(distances: Tensor, on: float, cutoff: float) -> Tensor:

@@ -80,7 +80,7 @@ def _from_index(entry: Published, source: Source, report: Report) -> None:
 def _from_folder(mirror: Path, entry: Published, source: Source) -> None:
     """Out of a folder: NAME/FILE, or the wheel, whatever platform it is for."""
     plain = mirror / entry.name / source.file
-    wheels = sorted(mirror.glob(f"{source.wheel.requirement.replace('==', '-')}-*.whl")) if source.wheel else []
+    wheels = sorted(mirror.glob(f"{source.wheel.release}-*.whl")) if source.wheel else []
     if plain.is_file():
         try:
             data = plain.read_bytes()

@@ -28,6 +28,11 @@ class Wheel:
     python: str  #: version that it is for
     platform: str  #: tag that it is for
 
+    @property
+    def release(self) -> str:
+        """How the names of all wheels of the release begin: "chgnet-0.4.2"."""
+        return "-".join(self.file.split("-")[:2])
+
 
 @dataclass(frozen=True)
 class Source:

@@ -1,6 +1,5 @@
 """What came of a training: one HTML file that needs nothing beside it, and its pictures as PNG."""
 
-import base64
 import csv
 import html
 from collections.abc import Mapping, Sequence
@@ -10,11 +9,10 @@ from typing import Any
 
 import numpy as np
 import yaml
-from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from gnnpot.data.files import write_text
+from gnnpot.data.pages import COLORS, new_figure, page, save, table, tidy
 from gnnpot.errors import DataError
 from gnnpot.training.evaluate import Evaluation
 from gnnpot.units import GPA
@@ -38,18 +36,8 @@ QUANTITIES = {
     "forces": ("Force components", "eV/Å", 1.0, "eV/Å", 1.0),
     "stress": ("Stress components", "GPa", 1 / GPA, "GPa", 1 / GPA),
 }
-COLORS = ("#2563a8", "#d9822b", "#3a8f5c", "#8b4a9c", "#b33a3a")
 #: points of a parity plot beyond which a random part is drawn
 MOST_POINTS = 20_000
-
-_STYLE = """
-body { font: 16px/1.5 system-ui, sans-serif; max-width: 1080px; margin: 2rem auto; padding: 0 1rem; color: #1c2733; }
-h1 { font-size: 1.7rem; } h2 { font-size: 1.2rem; margin-top: 2.2rem; border-bottom: 1px solid #d5dce3; }
-table { border-collapse: collapse; margin: 1rem 0; } th, td { padding: .3rem .9rem; text-align: right; }
-th { border-bottom: 2px solid #9fb0c0; } td { border-bottom: 1px solid #e4e9ee; }
-th:first-child, td:first-child { text-align: left; } img { max-width: 100%; }
-pre { background: #f4f6f8; padding: 1rem; overflow-x: auto; font-size: .85rem; }
-"""
 
 
 def write_report(
@@ -78,38 +66,33 @@ def write_report(
             if figure is not None:
                 sections += [
                     f"<h2>Labels and predictions: {html.escape(name)}</h2>",
-                    _save(figure, folder / f"parity-{name}.png"),
+                    save(figure, folder / f"parity-{name}.png"),
                 ]
         figure = elements_figure(evaluations)
         if figure is not None:
-            sections += ["<h2>Force errors by element</h2>", _save(figure, folder / "elements.png")]
+            sections += ["<h2>Force errors by element</h2>", save(figure, folder / "elements.png")]
         for name, evaluation in evaluations.items():
             if len(evaluation.by_config_type()) > 1:
                 sections += [f"<h2>By kind of structure: {html.escape(name)}</h2>", _types_html(evaluation)]
         figure = learning_figure(log_csv) if log_csv is not None else None
         if figure is not None:
-            sections += ["<h2>Learning curve</h2>", _save(figure, folder / "learning.png")]
+            sections += ["<h2>Learning curve</h2>", save(figure, folder / "learning.png")]
         if config:
             text = yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True)
             sections += ["<h2>Configuration</h2>", f"<pre>{html.escape(text)}</pre>"]
     except OSError as error:
         raise DataError(f"{folder}: can't be written ({error.strerror}); name another folder for the report") from None
-    page = "\n".join(sections)
     path = folder / "report.html"
-    write_text(
-        path,
-        f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{html.escape(title)}</title>'
-        f"<style>{_STYLE}</style></head>\n<body>\n{page}\n</body></html>\n",
-    )
+    write_text(path, page(title, sections))
     return path
 
 
 def _section_html(section: Section, folder: Path) -> list[str]:
     parts = [f"<h2>{html.escape(section.title)}</h2>"]
     if section.rows:
-        parts.append(_table(section.rows[0], list(section.rows[1:])))
+        parts.append(table(section.rows[0], section.rows[1:]))
     if section.figure is not None:
-        parts.append(_save(section.figure, folder / f"{section.name}.png"))
+        parts.append(save(section.figure, folder / f"{section.name}.png"))
     return [*parts, f"<p>{html.escape(section.note)}</p>"] if section.note else parts
 
 
@@ -123,7 +106,7 @@ def metrics_html(evaluations: Mapping[str, Evaluation]) -> str:
                 continue
             mae, rmse = (f"{factor * metrics[f'{label}_{kind}']:.4g}" for kind in ("mae", "rmse"))
             rows.append((part, name, unit, mae, rmse, f"{metrics[f'{label}_count']:,}"))
-    return _table(("part", "quantity", "unit", "MAE", "RMSE", "labels"), rows)
+    return table(("part", "quantity", "unit", "MAE", "RMSE", "labels"), rows)
 
 
 def _types_html(evaluation: Evaluation) -> str:
@@ -132,14 +115,7 @@ def _types_html(evaluation: Evaluation) -> str:
         energy = f"{1e3 * row['energy_mae']:.3g}" if "energy_mae" in row else ""
         forces = f"{row['forces_mae']:.3g}" if "forces_mae" in row else ""
         rows.append((kind, f"{row['frames']:.0f}", energy, forces))
-    return _table(("kind", "frames", "energy MAE, meV/atom", "force MAE, eV/Å"), rows)
-
-
-def _table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
-    def line(cells: tuple[str, ...], tag: str) -> str:
-        return "<tr>" + "".join(f"<{tag}>{html.escape(str(c))}</{tag}>" for c in cells) + "</tr>"
-
-    return "<table>" + line(head, "th") + "".join(line(row, "td") for row in rows) + "</table>"
+    return table(("kind", "frames", "energy MAE, meV/atom", "force MAE, eV/Å"), rows)
 
 
 def parity_figure(evaluation: Evaluation) -> Figure | None:
@@ -236,25 +212,3 @@ def _running_mean(x: np.ndarray, y: np.ndarray, parts: int = 50) -> tuple[np.nda
     if len(y) == 0:
         return x, y
     return x[width - 1 :], np.convolve(y, np.full(width, 1 / width), mode="valid")
-
-
-def new_figure(panels: int = 1, width: float | None = None, height: float = 4.4) -> Figure:
-    """A figure for a report, wide enough for so many panels."""
-    figure = Figure(figsize=(width or 4.6 * panels, height), dpi=130, layout="constrained")
-    FigureCanvasAgg(figure)
-    return figure
-
-
-def tidy(axes: Axes) -> None:
-    """The look of the axes in reports."""
-    for side in ("top", "right"):
-        axes.spines[side].set_visible(False)
-    axes.grid(True, color="#e7ebef", linewidth=0.7)
-    axes.set_axisbelow(True)
-
-
-def _save(figure: Figure, path: Path) -> str:
-    """Write a PNG, and the same as an HTML image."""
-    figure.savefig(path)
-    data = base64.b64encode(path.read_bytes()).decode()
-    return f'<img alt="{html.escape(path.stem)}" src="data:image/png;base64,{data}">'

@@ -1,5 +1,8 @@
 """`gnnpot data`, as a user types it."""
 
+from pathlib import Path
+
+import numpy as np
 import pytest
 from typer.testing import CliRunner
 
@@ -109,6 +112,27 @@ def test_official_parts(tmp_path):
     ]:
         with pytest.raises(ConfigError, match=problem):
             run("split", tmp_path / "a", "-o", tmp_path / "s.json", *arguments)
+
+
+def test_what_users_bring_of_their_own(tmp_path):
+    samples = Path(__file__).parent / "samples"
+    assert "Quantum ESPRESSO 6.7MaX, LDA: 15" in run("info", samples / "si.pwo.gz")
+    assert "electrons not converged: 1" in run("info", samples / "al_unconverged.pwo.gz")
+    run("convert", samples / "si_gpaw.txt.gz", samples / "small_gpaw.gpw", "-o", tmp_path / "a")
+    assert FrameStore(tmp_path / "a").manifest.codes == {"GPAW 26.7.0, PBE": 16}
+    kept = ("--format", "espresso", "--option", "unconverged=keep")
+    run("convert", samples / "al_unconverged.pwo.gz", "-o", tmp_path / "b", *kept)
+    assert FrameStore(tmp_path / "b")[0].provenance.config_type == "unconverged"
+    folder = tmp_path / "system"
+    (folder / "set.000").mkdir(parents=True)
+    (folder / "type.raw").write_text("0 1")
+    (folder / "type_map.raw").write_text("Na Cl")
+    np.save(folder / "set.000" / "coord.npy", [[0.0, 0, 0, 2.8, 0, 0]])
+    np.save(folder / "set.000" / "box.npy", [5.6 * np.eye(3).ravel()])
+    np.save(folder / "set.000" / "energy.npy", [-7.0])
+    assert "Cl:1 Na:1" in run("info", folder) or "Na:1 Cl:1" in run("info", folder)
+    run("convert", folder, "-o", tmp_path / "c", "--format", "deepmd")
+    assert FrameStore(tmp_path / "c")[0].energy == -7.0
 
 
 def test_nothing_there(tmp_path):

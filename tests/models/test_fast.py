@@ -13,15 +13,15 @@ from gnnpot.data.frame import Frame
 from gnnpot.graphs import build_graph
 from gnnpot.models import CHGNetConfig, M3GNetConfig, build_model
 from gnnpot.models.base import EnergyModel
-from gnnpot.models.fast import blocks, kernels
+from gnnpot.models.fast.activations import silu
 from gnnpot.models.fast.tables import Table
 
 CONFIGS = {
     "m3gnet": M3GNetConfig(elements=("H", "O", "Si", "Cu"), units=16, radial_basis="spherical_bessel"),
-    "m3gnet, smooth": M3GNetConfig(elements=("H", "O", "Si", "Cu"), units=8, max_l=4, max_n=2, blocks=2),
+    "m3gnet, smooth": M3GNetConfig(elements=("H", "O", "Si", "Cu"), units=80, max_l=4, max_n=2, blocks=2),
     "chgnet": CHGNetConfig(elements=("H", "O", "Si", "Cu"), units=16, radial=9, angular=7, convolutions=3),
     "chgnet, no norm": CHGNetConfig(
-        elements=("H", "O", "Si", "Cu"), units=8, radial=5, angular=5, norm=False, message_bias=True, cutoff=5.0
+        elements=("H", "O", "Si", "Cu"), units=64, radial=5, angular=5, norm=False, message_bias=True, cutoff=5.0
     ),
 }
 
@@ -58,31 +58,43 @@ def compare(model: EnergyModel, graph, tolerance: float) -> None:
 
 
 @pytest.mark.parametrize("name", CONFIGS)
-def test_blocks_and_batches_and_buffers_change_nothing(name, monkeypatch):
+def test_batches_threads_and_copies_change_nothing(name, monkeypatch):
     torch.manual_seed(0)
     model = build_model(CONFIGS[name]).double()
     graphs = [build_graph(Frame.from_atoms(s), model.cutoff, model.three_body_cutoff) for s in structures().values()]
     batch = Batch.from_data_list(graphs)
     whole, gradient = model.energies_and_gradient(batch)
-    monkeypatch.setattr(blocks, "BLOCK_EDGES", 37)
-    for _ in range(2):
-        parts, part_gradient = copy.deepcopy(model).energies_and_gradient(batch)
-        assert torch.allclose(whole.energies, parts.energies, rtol=0, atol=1e-12)
-        assert torch.allclose(gradient, part_gradient, rtol=0, atol=1e-12)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 3)
+    copied, copied_gradient = copy.deepcopy(model).energies_and_gradient(batch)
+    assert torch.allclose(whole.energies, copied.energies, rtol=0, atol=1e-12)
+    assert torch.allclose(gradient, copied_gradient, rtol=0, atol=1e-12)
     compare(model, batch, 3e-9)
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_follows_the_parameters(name):
+    torch.manual_seed(0)
+    model = build_model(CONFIGS[name]).double()
+    graph = build_graph(Frame.from_atoms(structures()["crystal"]), model.cutoff, model.three_body_cutoff)
+    model.energies_and_gradient(graph)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.mul_(1.1)
+    compare(model, graph, 3e-9)
+    model.load_state_dict({k: 0.9 * v for k, v in model.state_dict().items()}, assign=True)
+    compare(model, graph, 3e-9)
 
 
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 3e-7), (torch.float64, 1e-15)])
 def test_silu_and_its_derivative(dtype, tolerance):
-    x = torch.linspace(-800, 800, 40001, dtype=dtype).view(-1, 1)
-    x = torch.cat([x, torch.linspace(-20, 20, 4001, dtype=dtype).view(-1, 1)]).contiguous()
-    exact = x.double().clone().requires_grad_()
-    expected = torch.nn.functional.silu(exact)
-    (slope,) = torch.autograd.grad(expected.sum(), exact)
-    value = torch.empty_like(x)
-    kernels.silu(x.numpy(), value.numpy())
-    assert torch.allclose(value.double(), expected, rtol=tolerance, atol=tolerance)
-    assert torch.allclose(x.double(), slope, rtol=tolerance, atol=8 * tolerance)
+    x = torch.cat([torch.linspace(-800, 800, 40001, dtype=dtype), torch.linspace(-20, 20, 4001, dtype=dtype)])
+    results = []
+    for function, at in ((silu, x.clone().requires_grad_()), (torch.nn.functional.silu, x.double().requires_grad_())):
+        y = function(at)
+        results.append((y.detach().double(), torch.autograd.grad(y.sum(), at)[0].double()))
+    (value, slope), (expected, expected_slope) = results
+    assert torch.allclose(value, expected, rtol=tolerance, atol=tolerance)
+    assert torch.allclose(slope, expected_slope, rtol=tolerance, atol=8 * tolerance)
 
 
 def test_a_table_keeps_the_slope_up_to_a_kink():

@@ -1,19 +1,36 @@
 """Readers: files of other programs -> a stream of frames. A new reader is one new file in this folder.
 
-    for frame in read_frames("train.extxyz.gz", energy_key="REF_energy", stress="vasp-kbar"):
+    for frame in read_frames("vasprun.xml.gz"):
         ...
+    frames = read_frames("train.extxyz.gz", energy_key="REF_energy", stress="vasp-kbar")
 
 Every module here that holds a subclass of `Reader` is a format; nothing else has to be told of it. Each says in its
-docstring, and in `stress_convention`, how its files write stress; other conventions are given with `stress=`.
+docstring, and in `stress_convention`, how its files write stress; other conventions are given with `stress=`. A file
+whose name tells nothing is known by how it begins.
 
-| format   | names                                        | stress                                                    |
-|----------|----------------------------------------------|-----------------------------------------------------------|
-| `extxyz` | `.extxyz`, `.xyz`, also `.gz`                | `stress`: eV/Å³, tension positive; `virial`: eV, -dE/dε   |
-| `ase-db` | `.db`                                        | eV/Å³, tension positive, xx yy zz yz xz xy (or 3x3)       |
-| `n2p2`   | `input.data…`, `.data`, also `.gz`           | the format has none                                       |
+| format     | names                                    | stress                                                      |
+|------------|------------------------------------------|-------------------------------------------------------------|
+| `extxyz`   | `.extxyz`, `.xyz`, also `.gz`            | `stress`: eV/Å³, tension positive; `virial`: eV, -dE/dε     |
+| `ase-db`   | `.db`                                    | eV/Å³, tension positive, xx yy zz yz xz xy (or 3x3)         |
+| `ase-traj` | `.traj`                                  | eV/Å³, tension positive, xx yy zz yz xz xy                  |
+| `vasprun`  | `vasprun….xml`, also `.gz`               | kbar, compression positive, 3x3                             |
+| `outcar`   | `OUTCAR…`, also `.gz`                    | kbar, compression positive, xx yy zz xy yz zx               |
+| `espresso` | `.pwo`, output of `pw.x`, also `.gz`     | Ry/Bohr³, compression positive, 3x3                         |
+| `gpaw`     | `.gpw`; text output, also `.gz`          | eV/Å³, tension positive                                     |
+| `deepmd`   | a folder with `type.raw` and `set.000`   | `virial`: eV, -dE/dε                                        |
+| `n2p2`     | `input.data…`, `.data`, also `.gz`       | the format has none                                         |
 """
 
-from gnnpot.data.readers.base import Reader, formats, read_frames
+from gnnpot.data.readers.base import Reader, formats, has_reader, is_frame_folder, read_frames
 from gnnpot.data.readers.records import PROVENANCE_KEYS, RecordOptions, reduced_formula
 
-__all__ = ["PROVENANCE_KEYS", "Reader", "RecordOptions", "formats", "read_frames", "reduced_formula"]
+__all__ = [
+    "PROVENANCE_KEYS",
+    "Reader",
+    "RecordOptions",
+    "formats",
+    "has_reader",
+    "is_frame_folder",
+    "read_frames",
+    "reduced_formula",
+]

@@ -7,6 +7,7 @@ units, and what a frame's material is, is settled once for all formats in `recor
 import dataclasses
 import gzip
 import importlib
+import inspect
 import pkgutil
 import zlib
 from abc import ABC, abstractmethod
@@ -14,13 +15,17 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
+from io import TextIOWrapper
 from pathlib import Path
-from typing import ClassVar, Literal, TextIO
+from typing import BinaryIO, ClassVar, Literal, TextIO
 
 from gnnpot.data.frame import Frame, FrameError
 from gnnpot.data.readers.records import FrameBuilder, Record, RecordOptions
 from gnnpot.data.stress import StressConvention
 from gnnpot.errors import DataError, suggest
+
+#: as much of a file's beginning as is looked at to find its format, bytes
+HEAD = 65536
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,6 +43,16 @@ class Reader(ABC):
     @abstractmethod
     def matches(cls, name: str) -> bool:
         """Whether a file of this `name` (without folder and `.gz`, in lower case) is likely of this format."""
+
+    @classmethod
+    def recognises(cls, head: bytes) -> bool:
+        """Whether a file that begins with `head` is of this format; asked where no name tells."""
+        return False
+
+    @classmethod
+    def holds(cls, folder: Path) -> bool:
+        """Whether a folder is one of this format; most formats are files."""
+        return False
 
     @abstractmethod
     def records(self) -> Iterator[Record | FrameError]:
@@ -57,7 +72,7 @@ def read_frames(
 ) -> Iterator[Frame]:
     """A stream of the frames of a file, in its order; no more than one of them is held.
 
-    - `format`: one of `formats()`; by default found from the file's name.
+    - `format`: one of `formats()`; by default found from the file's name, or else from how it begins.
     - `bad_frames`: "raise" stops at the first frame that can't be used; "skip" leaves such frames out and counts them
       by reason in `skipped`, which is then required: nothing is left out in silence.
     - `options`: fields of `RecordOptions` (which keys hold the labels, stress convention, material, provenance) and
@@ -71,9 +86,6 @@ def read_frames(
     if bad_frames == "skip" and skipped is None:
         raise DataError("bad_frames='skip' needs skipped=Counter(), which counts by reason what is left out")
     path = Path(path)
-    if not path.is_file():
-        problem = "is a folder" if path.is_dir() else "does not exist"
-        raise DataError(f"{path}: {problem}; give the path of a file of a format among {', '.join(formats())}")
     cls = _reader_class(path, format)
     common = {f.name for f in dataclasses.fields(RecordOptions)}
     own = {f.name for f in dataclasses.fields(cls)} - {"path"}
@@ -114,7 +126,7 @@ def _readers() -> dict[str, type[Reader]]:
     for info in sorted(pkgutil.iter_modules(package.__path__), key=lambda info: info.name):
         module = importlib.import_module(f"{__package__}.{info.name}")
         for value in vars(module).values():
-            is_reader = isinstance(value, type) and issubclass(value, Reader) and value is not Reader
+            is_reader = isinstance(value, type) and issubclass(value, Reader) and not inspect.isabstract(value)
             if is_reader and value.__module__ == module.__name__:
                 found[value.format] = value
     return found
@@ -130,26 +142,56 @@ def reader_options(format: str) -> tuple[str, ...]:
     return tuple(f.name for f in dataclasses.fields(_readers()[format]) if f.name != "path")
 
 
+def has_reader(path: Path) -> bool:
+    """Whether name, beginning or content of a file or folder tell a format."""
+    try:
+        _reader_class(path, None)
+    except DataError:
+        return False
+    return True
+
+
+def is_frame_folder(path: Path) -> bool:
+    """Whether a folder is one that `read_frames` reads, by itself, as a file of frames."""
+    return path.is_dir() and any(cls.holds(path) for cls in _readers().values())
+
+
 def _reader_class(path: Path, format: str | None) -> type[Reader]:
     known = _readers()
+    if format is not None and format not in known:
+        raise DataError(f"{path}: format '{format}' is not known; {suggest(format, known)}")
+    candidates = known if format is None else {format: known[format]}
+    if path.is_dir():
+        for cls in candidates.values():
+            if cls.holds(path):
+                return cls
+    if not path.is_file():
+        problem = "is a folder, and no format is one like it" if path.is_dir() else "does not exist"
+        raise DataError(f"{path}: {problem}; give the path of a file of a format among {', '.join(candidates)}")
     if format is not None:
-        if format not in known:
-            raise DataError(f"{path}: format '{format}' is not known; {suggest(format, known)}")
         return known[format]
     name = path.name.lower().removesuffix(".gz")
     for cls in known.values():
         if cls.matches(name):
             return cls
-    raise DataError(f"{path}: its name tells no format; name one with format=, known are: {', '.join(known)}")
+    with open_binary(path) as file:
+        head = file.read(HEAD)
+    for cls in known.values():
+        if cls.recognises(head):
+            return cls
+    raise DataError(
+        f"{path}: neither its name nor its beginning tells a format; name one with format=, known are: "
+        f"{', '.join(known)}"
+    )
 
 
 @contextmanager
-def open_text(path: Path) -> Iterator[TextIO]:
-    """A text file, gzipped or not (its first bytes tell); whatever goes wrong in reading it is a `DataError`."""
+def open_binary(path: Path) -> Iterator[BinaryIO]:
+    """A file, gzipped or not (its first bytes tell), as bytes; whatever goes wrong in reading it is a `DataError`."""
     try:
         with path.open("rb") as raw:
             zipped = raw.read(2) == b"\x1f\x8b"
-        with gzip.open(path, "rt", encoding="utf-8") if zipped else path.open(encoding="utf-8") as file:
+        with gzip.open(path, "rb") if zipped else path.open("rb") as file:
             yield file
     except (EOFError, zlib.error, gzip.BadGzipFile):
         raise DataError(
@@ -159,3 +201,10 @@ def open_text(path: Path) -> Iterator[TextIO]:
         raise DataError(f"{path}: is not a text file; name its format with format=") from None
     except OSError as error:
         raise DataError(f"{path}: can't be read ({error.strerror or error}); check the file and its rights") from None
+
+
+@contextmanager
+def open_text(path: Path) -> Iterator[TextIO]:
+    """The same, as text."""
+    with open_binary(path) as file, TextIOWrapper(file, encoding="utf-8") as text:
+        yield text

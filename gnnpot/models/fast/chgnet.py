@@ -9,7 +9,6 @@ import torch
 from torch import Tensor, nn
 
 from gnnpot.graphs import Graph
-from gnnpot.models.fast.blocks import Buffers
 from gnnpot.models.fast.gated import Gate, GatheredGate, Layout, Places
 from gnnpot.models.fast.tables import Table
 
@@ -22,15 +21,15 @@ class FastCHGNet:
 
     def __init__(self, model: "CHGNet") -> None:
         exact = copy.deepcopy(model).double().requires_grad_(False)
-        units, config, buffers = model.config.units, model.config, Buffers()
+        units, config = model.config.units, model.config
         self._model, self._halves = model, (units, units)
         self._bond_table = Table(lambda r: torch.cat(exact.bond_features(r), 1), config.cutoff)
         self.close_weights = Table(exact.close_weights, config.bond_cutoff)
         # a little further than a straight angle, which rounding may exceed
         self.angle_features = Table(exact.angle_features, 1.001 * math.pi)
-        self.atom_convolutions = [_AtomConvolution(step, step.message, buffers) for step in model.atom_convolutions]
-        self.bond_convolutions = [_BondConvolution(step, step.message, buffers) for step in model.bond_convolutions]
-        self.angle_updates = [_AngleUpdate(step, step.update, buffers) for step in model.angle_updates]
+        self.atom_convolutions = [_AtomConvolution(step, step.message) for step in model.atom_convolutions]
+        self.bond_convolutions = [_BondConvolution(step, step.message) for step in model.bond_convolutions]
+        self.angle_updates = [_AngleUpdate(step, step.update) for step in model.angle_updates]
 
     def bond_features(self, lengths: Tensor) -> tuple[Tensor, Tensor]:
         bonds, weights = self._bond_table(lengths).split(self._halves, dim=1)
@@ -55,13 +54,12 @@ class FastBonds:
     def of(cls, index: "Bonds", atoms: int) -> "FastBonds":
         centre, neighbor = (Places(end, atoms) for end in index.edge_index)
         bond = Places(index.bond, len(index.edge))
-        edges = Layout(len(index.bond), (centre, bond, neighbor), weights=bond, starts=centre.starts)
+        edges = Layout(len(index.bond), (centre, bond, neighbor), bond, group=centre.index, groups=atoms)
         ij, ik = (Places(end, len(index.close)) for end in index.angle_bonds)
         sources, rows = (ij, ik, Places(index.angle_centre, atoms)), len(index.angle_centre)
-        _, counts = torch.unique_consecutive(index.angle_edges[0], return_counts=True)
-        starts = nn.functional.pad(counts.cumsum(0), (1, 0))
-        ends = index.angle_bonds[0].index_select(0, starts[:-1])
-        angles = Layout(rows, sources, weights=ik, starts=starts.numpy())
+        edge, group = torch.unique_consecutive(index.angle_edges[0], return_inverse=True)
+        ends = torch.empty_like(edge).index_copy_(0, group, index.angle_bonds[0])
+        angles = Layout(rows, sources, ik, group=group.numpy(), groups=len(edge))
         return cls(index, edges, angles, Layout(rows, sources), ends)
 
     @property
@@ -80,9 +78,9 @@ class FastBonds:
 class _Step:
     """A step of the model, with a gated perceptron on gathered rows."""
 
-    def __init__(self, step: nn.Module, mlp: nn.Module, buffers: Buffers) -> None:
+    def __init__(self, step: nn.Module, mlp: nn.Module) -> None:
         first = mlp.first.linear
-        self.step, self.buffers, self.bias = step, buffers, first.bias.detach()
+        self.step, self.bias = step, first.bias.detach()
         self.weights = [w.contiguous() for w in first.weight.detach().split(mlp.first.dims, dim=1)]
         # with four inputs, the third are the rows' own
         self.gate = Gate(mlp, self.weights[2] if len(self.weights) == 4 else None)
@@ -93,14 +91,14 @@ class _Step:
         close = bonds.index_select(0, index.close)
         ij, ik, _, centre = self.weights
         sources = torch.addmm(self.bias, close, ij.T), close @ ik.T, atoms @ centre.T
-        return GatheredGate.apply(angles, weights, *sources, self.gate, layout, self.buffers)
+        return GatheredGate.apply(angles, weights, self.gate, layout, *sources)
 
 
 class _AtomConvolution(_Step):
     def __call__(self, atoms: Tensor, bonds: Tensor, weights: Tensor, index: FastBonds) -> Tensor:
         centre, bond, neighbor = self.weights
         sources = atoms @ centre.T, torch.addmm(self.bias, bonds, bond.T), atoms @ neighbor.T
-        messages = GatheredGate.apply(None, weights, *sources, self.gate, index.edges, self.buffers)
+        messages = GatheredGate.apply(None, weights, self.gate, index.edges, *sources)
         return self.step.apply_messages(atoms, messages)
 
 

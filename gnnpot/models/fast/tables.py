@@ -25,19 +25,21 @@ class Table:
 
     def __init__(self, functions: Callable[[Tensor], Tensor], stop: float) -> None:
         self.step = stop / POINTS
-        # the functions may have a pole at 0, where no two atoms are, and a kink at the cutoff
-        points = torch.linspace(0, stop, POINTS + 1, dtype=torch.float64)
-        points = points.clamp(1e-3 * self.step, stop - 1e-9 * self.step)
-        with torch.enable_grad():
-            points.requires_grad_()
-            values = functions(points)
-            slopes = [torch.autograd.grad(column.sum(), points, retain_graph=True)[0] for column in values.T]
         #: in double precision, since slopes between points are differences of values
-        self.rows = torch.stack([values.detach(), torch.stack(slopes, 1) * self.step], 1).contiguous()
+        self.rows = hermite_rows(functions, stop, POINTS)
 
     def __call__(self, distances: Tensor) -> Tensor:
         """[E] -> [E, F]."""
         return _Lookup.apply(distances, self)
+
+
+def hermite_rows(functions: Callable[[Tensor], Tensor], stop: float, intervals: int) -> Tensor:
+    """Values, and slopes times the spacing, at the ends of even intervals from 0 to `stop`; [intervals + 1, 2, F]."""
+    step = stop / intervals
+    # the functions may have a pole at 0, where no two atoms are, and a kink at the cutoff
+    points = torch.linspace(0, stop, intervals + 1, dtype=torch.float64).clamp(1e-3 * step, stop - 1e-9 * step)
+    values, slopes = torch.func.jvp(functions, (points,), (torch.ones_like(points),))
+    return torch.stack([values.detach(), slopes.detach() * step], 1)
 
 
 class _Lookup(torch.autograd.Function):

@@ -19,7 +19,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -27,6 +26,7 @@ from gnnpot.checkpoint import load_checkpoint
 from gnnpot.config import to_mapping
 from gnnpot.data.files import write_text
 from gnnpot.data.frame import Frame
+from gnnpot.data.pages import COLORS, new_figure, tidy
 from gnnpot.errors import ConfigError, suggest
 from gnnpot.models import HDNNPConfig, M3GNetConfig, ModelConfig
 from gnnpot.potential import Potential
@@ -34,7 +34,6 @@ from gnnpot.training.config import OptimizerConfig, RunConfig, TrainConfig
 from gnnpot.training.finetune.config import SHORT, FineTuneConfig, with_short
 from gnnpot.training.finetune.run import finetune
 from gnnpot.training.prepare import open_parts
-from gnnpot.training.report import COLORS, new_figure, tidy
 from gnnpot.training.run import MODEL, train
 
 log = logging.getLogger(__name__)
@@ -204,22 +203,20 @@ def _timed(
     return tuple(replace(r, milliseconds=times[r.name], atoms=len(frame)) for r in results)
 
 
-def _milliseconds(potentials: dict[str, Potential], frame: Frame, turns: int = 5) -> dict[str, float]:
-    """Median time of energy and forces, ms."""
-    found: dict[str, list[float]] = {name: [] for name in potentials}
-    graphs = {}
-    for name, potential in potentials.items():
-        potential.eval().requires_grad_(False)
-        graphs[name] = potential.graph(frame)
-        potential(graphs[name], stress=False)
-    for _ in range(turns):
-        for name, potential in potentials.items():
+def _milliseconds(potentials: dict[str, Potential], frame: Frame, turns: int = 7) -> dict[str, float]:
+    """Median time of energy and forces, ms; potentials of one architecture and size share theirs."""
+    kinds = {name: potential.model.config for name, potential in potentials.items()}
+    one_each = {kinds[name]: potential.eval().requires_grad_(False) for name, potential in potentials.items()}
+    graphs = {kind: potential.graph(frame) for kind, potential in one_each.items()}
+    found: dict[ModelConfig, list[float]] = {kind: [] for kind in one_each}
+    # the first turn only warms up
+    for turn in range(turns + 1):
+        for kind, potential in one_each.items():
             begin = time.perf_counter()
-            potential(graphs[name], stress=False)
-            if torch.cuda.is_available():
-                torch.cuda.synchronize()
-            found[name].append(1e3 * (time.perf_counter() - begin))
-    return {name: statistics.median(values) for name, values in found.items()}
+            potential(graphs[kind], stress=False)
+            if turn:
+                found[kind].append(1e3 * (time.perf_counter() - begin))
+    return {name: statistics.median(found[kind]) for name, kind in kinds.items()}
 
 
 def write_comparison(results: Sequence[Result], out: Path) -> Comparison:

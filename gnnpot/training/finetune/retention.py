@@ -22,8 +22,9 @@ from ase.eos import EquationOfState
 from matplotlib.figure import Figure
 from torch_geometric.data import Batch
 
+from gnnpot.data.pages import COLORS, new_figure, tidy
 from gnnpot.potential import Potential
-from gnnpot.training.report import COLORS, Section, new_figure, tidy
+from gnnpot.training.report import Section
 from gnnpot.units import GPA
 
 #: asked first: metals, covalent solids, alkali metals

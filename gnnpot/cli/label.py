@@ -1,0 +1,104 @@
+"""`gnnpot label`: structures, distorted and labelled by a potential."""
+
+import functools
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+
+from gnnpot.cli.common import Precision, open_calculator
+
+if TYPE_CHECKING:
+    from gnnpot.data.store import FrameStore
+    from gnnpot.labelling import Labeller
+
+_DISTORT = (
+    "A kind and its options, as 'rattled rattle=0.1 count=4'; may be repeated. Kinds: original, rattled, strained, "
+    "scaled, vacancies, swapped, substituted, pairs, melted. Default: those of --config, else a few of the gentle ones."
+)
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to `app`."""
+    app.command("label", rich_help_panel="Data")(label_command)
+
+
+def label_command(
+    structures: Annotated[list[Path], typer.Argument(help="Files of structures, or stores; their labels are ignored.")],
+    model: Annotated[
+        str, typer.Option("--model", "-m", help="Name or path of a gnnpot model, or an ASE calculator as module:Class.")
+    ],
+    output: Annotated[Path, typer.Option("--output", "-o", help="The store's folder.")],
+    config: Annotated[Path | None, typer.Option(help="YAML file: distortions, seed, limits.")] = None,
+    distort: Annotated[list[str] | None, typer.Option(help=_DISTORT)] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="Another seed draws other distortions.")] = None,
+    melt_model: Annotated[str | None, typer.Option(help="Moves the atoms of 'melted' in place of --model.")] = None,
+    processes: Annotated[int, typer.Option("--processes", "-p", min=1, help="Each uses one thread.")] = 1,
+    device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, …; default: the model's.")] = None,
+    dtype: Annotated[Precision | None, typer.Option(help="Precision of the model; default: its own.")] = None,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Forget what an earlier call has done.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a store of that name.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar.")] = False,
+) -> None:
+    """Label structures, as they are or distorted, with a potential or any ASE calculator.
+
+    Example: gnnpot label pool.extxyz.gz -m runs/teacher/model -o pool.store -p 2 --distort "rattled rattle=0.1 count=4"
+
+    Example: gnnpot label *.cif -m ase.calculators.emt:EMT -o emt.store --config configs/label.yaml
+
+    Stopped by whatever, the same command goes on where it was, to the same store, byte for byte.
+    """
+    from gnnpot.labelling import label, read_label_config, read_structures
+
+    options = read_label_config(config, distort or (), seed)
+    labeller = _labeller(model, melt_model, device, dtype)
+    with _bar(quiet) as bar:
+        task = bar.add_task("labelling", total=None)
+        store = label(
+            read_structures(structures),
+            labeller,
+            output,
+            options,
+            processes=processes,
+            fresh=fresh,
+            overwrite=overwrite,
+            progress=lambda done, total: bar.update(task, completed=done, total=total),
+        )
+    Console().print(_table(store))
+
+
+def _labeller(model: str, melt_model: str | None, device: str | None, dtype: Precision | None) -> "Labeller":
+    """What labels; the models are opened once here, so that what is wrong with them is said before any work."""
+    from gnnpot.labelling import Labeller
+    from gnnpot.labelling.names import describe
+
+    make = functools.partial(open_calculator, model, device, dtype)
+    name, functional = describe(model, make())
+    if melt_model is None:
+        return Labeller(make, name, functional)
+    make_mover = functools.partial(open_calculator, melt_model, device, dtype)
+    return Labeller(make, name, functional, make_mover, describe(melt_model, make_mover())[0])
+
+
+def _bar(quiet: bool) -> Progress:
+    columns = (TextColumn("{task.description}"), BarColumn(30), MofNCompleteColumn(), TimeElapsedColumn())
+    return Progress(*columns, TextColumn("left"), TimeRemainingColumn(), console=Console(stderr=True), disable=quiet)
+
+
+def _table(store: "FrameStore") -> Table:
+    manifest = store.manifest
+    table = Table("", str(store.folder), box=SIMPLE_HEAD)
+    table.add_row("frames", f"{manifest.frames} ({manifest.atoms} atoms, {len(manifest.elements)} elements)")
+    for label, count in manifest.labels.items():
+        table.add_row(label, f"{count} of {manifest.frames} frames")
+    for word, count in manifest.codes.items():
+        table.add_row("labelled by", f"{word}: {count}")
+    for reason, count in manifest.filters.items():
+        table.add_row("left out", f"{reason}: {count}")
+    if manifest.stress_check is not None:
+        table.add_row("stress check", str(manifest.stress_check["meaning"]))
+    return table

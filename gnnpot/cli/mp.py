@@ -1,0 +1,160 @@
+"""`gnnpot data mp`: the Materials Project's trajectories, MPtrj or MatPES -> a curated store."""
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from gnnpot.cli.data import manifest_table
+from gnnpot.config import from_mapping, read_yaml
+from gnnpot.data.builder import unfinished_folder, unfinished_identity
+from gnnpot.errors import ConfigError, DataError
+
+if TYPE_CHECKING:
+    from gnnpot.data.mp.filters import Curation
+    from gnnpot.data.mp.pipeline import Source
+
+KEY = "MP_API_KEY"
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of this file."""
+    app.command()(mp)
+    app.command()(report)
+
+
+def mp(
+    output: Annotated[Path, typer.Option("--output", "-o", help="The store's folder.")],
+    table: Annotated[
+        str | None, typer.Option(help="URI of a Delta table; default: the Materials Project's own, on open S3.")
+    ] = None,
+    table_version: Annotated[int | None, typer.Option(help="Of the Delta table; default: the newest.")] = None,
+    mptrj: Annotated[Path | None, typer.Option(help="MPtrj's JSON instead of a table; .gz too.")] = None,
+    matpes: Annotated[Path | None, typer.Option(help="A MatPES JSON instead of a table; .gz too.")] = None,
+    config: Annotated[Path | None, typer.Option("--config", "-c", help="YAML of the choice of frames.")] = None,
+    run_types: Annotated[str | None, typer.Option(help="As GGA,GGA+U (the default) or r2SCAN.")] = None,
+    task_types: Annotated[str | None, typer.Option(help="As 'Structure Optimization,Static' (the default).")] = None,
+    elements: Annotated[str | None, typer.Option(help="Only frames of no other elements, as Li,Fe,P,O.")] = None,
+    energy: Annotated[str | None, typer.Option(help="free (e_fr_energy) or zero (sigma -> 0).")] = None,
+    corrections: Annotated[str | None, typer.Option(help="none or mp2020, added to the energies.")] = None,
+    with_ids: Annotated[
+        bool, typer.Option("--with-ids", help=f"Ask for material ids and deprecation; needs {KEY}.")
+    ] = False,
+    with_magmoms: Annotated[
+        bool, typer.Option("--with-magmoms", help=f"Ask for the last frames' magnetic moments; needs {KEY}.")
+    ] = False,
+    endpoint: Annotated[str | None, typer.Option(help="Address of the interface; default: the real one.")] = None,
+    limit: Annotated[int | None, typer.Option(help="Stop after so many frames; for a trial.", min=1)] = None,
+    shard_size: Annotated[int, typer.Option(help="Frames per file of the store.", min=1)] = 16384,
+    check: Annotated[bool, typer.Option("--check-stress/--no-check-stress", help="Ask the energies.")] = True,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a store of that name.")] = False,
+) -> None:
+    """Read relaxation trajectories in bulk, leave out what a potential should not learn, and write a store.
+
+    Killed or interrupted at any moment, the same command goes on where the last complete file of the store ended.
+    A few dozen trajectories are in memory at a time, whatever the size of the table; with --with-ids a line for each
+    trajectory besides. 'gnnpot data report' draws what was left out.
+
+    Example: gnnpot data mp -o mp.store --run-types GGA,GGA+U --corrections mp2020
+
+    Example: gnnpot data mp -o trial.store --elements Li,Fe,P,O --limit 10000
+
+    Example: gnnpot data mp -o mptrj.store --mptrj MPtrj_2022.9_full.json
+    """
+    from gnnpot.data.mp.pipeline import curate
+
+    given = {"run_types": run_types, "task_types": task_types, "elements": elements}
+    options = {name: [w.strip() for w in text.split(",")] for name, text in given.items() if text is not None}
+    options |= {k: v for k, v in (("energy", energy), ("corrections", corrections)) if v is not None}
+    curation = _curation(config, options)
+    if sum(x is not None for x in (table, mptrj, matpes)) > 1:
+        raise ConfigError("--table, --mptrj and --matpes are three sources; name one")
+    if (mptrj or matpes) and (with_ids or with_magmoms or table_version is not None):
+        raise ConfigError("--with-ids, --with-magmoms and --table-version belong to the table; leave them out")
+    if output.exists() and not overwrite:
+        raise DataError(f"{output}: exists already; give another name, or --overwrite")
+    asking = (with_ids or with_magmoms, with_magmoms, endpoint)
+    source = _source(output, curation, table, table_version, mptrj, matpes, asking)
+    with _bar("reading") as show:
+        store = curate(
+            source, curation, output, shard_size=shard_size, limit=limit, check_stress=check, overwrite=overwrite,
+            progress=lambda p: show(p.done, p.read, f"{p.kept} kept"),
+        )  # fmt: skip
+    Console().print(manifest_table(store.manifest, str(output)))
+
+
+def report(
+    store: Annotated[Path, typer.Argument(help="A store that 'gnnpot data mp' made.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="The folder to write the report into.")],
+) -> None:
+    """What was left out of a store and why: counts, elements, energies and forces before and after, as HTML and PNG.
+
+    Example: gnnpot data report mp.store -o report
+    """
+    from gnnpot.data.mp.report import write_curation_report
+    from gnnpot.data.store import FrameStore
+
+    Console().print(str(write_curation_report(FrameStore(store, verify="size").manifest, output)))
+
+
+def _curation(config: Path | None, options: dict[str, Any]) -> "Curation":
+    from gnnpot.data.mp.filters import Curation
+
+    mapping = read_yaml(config) if config else {}
+    if not isinstance(mapping, dict):
+        raise ConfigError(f"{config}: expected a mapping of options; see 'gnnpot data mp --help'")
+    return from_mapping(Curation, {**mapping, **options}, where=str(config or "gnnpot data mp"))
+
+
+def _source(
+    output: Path, curation: "Curation", table: str | None, version: int | None, mptrj: Path | None,
+    matpes: Path | None, asking: tuple[bool, bool, str | None],
+) -> "Source":  # fmt: skip
+    if mptrj or matpes:
+        from gnnpot.data.mp.files import MatPESFile, MPtrjFile
+
+        return MPtrjFile(mptrj) if mptrj else MatPESFile(matpes)
+    from gnnpot.data.mp.delta import MP_TABLE, DeltaSource, TrajectoryTable
+
+    ids, magmoms, endpoint = asking
+    key = os.environ.get(KEY, "")
+    if ids and not key:
+        raise ConfigError(f"--with-ids and --with-magmoms need a key of the Materials Project in {KEY}; set it")
+    uri = table or MP_TABLE
+    begun = unfinished_identity(output)
+    if version is None and begun and begun.get("source", {}).get("table") == uri:
+        version = begun["source"]["version"]
+    opened = TrajectoryTable.open(uri, version)
+    if not ids:
+        return DeltaSource(opened)
+    from gnnpot.data.mp.rest import TaskInterface, ask_about_tasks
+
+    with _bar("asking") as show:
+        tasks = ask_about_tasks(
+            opened, curation, TaskInterface(key, endpoint, magmoms), unfinished_folder(output), show
+        )
+    return DeltaSource(opened, tasks)
+
+
+@contextmanager
+def _bar(verb: str) -> Iterator[Callable[[float, int, str], None]]:
+    """A bar on the terminal; call it with the share that is done, a count, and words."""
+    columns = (
+        TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TextColumn("{task.fields[count]}"),
+        TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn(),
+    )  # fmt: skip
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task(verb, total=1.0, count="")
+        start: list[int] = []
+
+        def show(done: float, count: int, words: str = "") -> None:
+            start.append(count) if not start else None
+            rate = (count - start[0]) / max(progress.tasks[0].elapsed or 0.0, 1e-9)
+            progress.update(task, completed=done, count=f"{count} ({rate:.0f}/s) {words}")
+
+        yield show

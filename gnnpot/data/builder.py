@@ -1,0 +1,204 @@
+"""A store that is written over several sittings: killed at any moment, it goes on where the last shard ended.
+
+    with StoreBuilder("mp.store", {"table": uri, "version": 7}) as builder:
+        for table, position in source.read_from(builder.position):
+            builder.add(table, position, notes=lambda: counters)
+        store = builder.finish(lambda shards: manifest)
+
+Until it is finished the store stands beside its name, as `mp.store.unfinished`: complete shards, and `state.json`, with
+the place where the source is to be read on and what was counted up to there. Both are on the disk before the next shard
+is begun. A shard ends with the call of `add` that fills it, so that the same calls make the same bytes, however often
+the writing was interrupted.
+"""
+
+import fcntl
+import json
+import shutil
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import pyarrow as pa
+
+from gnnpot.config import from_mapping, to_mapping
+from gnnpot.data.files import move_folder, write_durably, write_text
+from gnnpot.data.manifest import MANIFEST, Manifest, Shard
+from gnnpot.data.store import ROW_GROUP, FrameStore, ShardWriter, telling
+from gnnpot.errors import DataError
+
+STATE, LOCK = "state.json", "lock"
+FORMAT, VERSION = "gnnpot-unfinished-store", 1
+
+
+class StoreBuilder:
+    """Opens the unfinished store of that name, or begins one.
+
+    - `identity`: what the store is made of and how, as JSON; an unfinished store of another identity is refused.
+    - `shard_size`: frames after which a shard ends; a kill costs the work of one shard at most.
+
+    `position` and `notes` are what was given with the last call of `add` that ended a shard; `None` and `{}` at the
+    beginning. Raises `DataError` if the store exists already and `overwrite` is not given, if another process is
+    writing it, or if it was begun with another identity.
+    """
+
+    def __init__(
+        self, folder: Path | str, identity: Mapping[str, Any], *, shard_size: int = 16384, overwrite: bool = False
+    ) -> None:
+        self.folder = Path(folder)
+        self.unfinished = unfinished_folder(self.folder)
+        self.shard_size, self.overwrite = shard_size, overwrite
+        self.identity = json.loads(json.dumps({**identity, "shard_size": shard_size, "row_group": ROW_GROUP}))
+        self.position: Any = None
+        self.notes: dict[str, Any] = {}
+        self.shards: list[Shard] = []
+        self._writer: ShardWriter | None = None
+        self._pending: list[pa.Table] = []
+        if self.folder.exists() and not overwrite:
+            raise DataError(f"{self.folder}: exists already; give another name, or overwrite=True (--overwrite)")
+
+    def __enter__(self) -> "StoreBuilder":
+        with telling(self.folder):
+            self.unfinished.mkdir(parents=True, exist_ok=True)
+            self._lock = (self.unfinished / LOCK).open("w")
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            self._lock.close()
+            raise DataError(f"{self.unfinished}: another process is writing it; wait for its end or stop it") from None
+        try:
+            self._resume()
+        except BaseException:
+            self._lock.close()
+            raise
+        return self
+
+    def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if self._writer is not None:
+            self._writer.discard()
+        self._lock.close()
+
+    @property
+    def frames(self) -> int:
+        """Frames in complete shards."""
+        return sum(shard.frames for shard in self.shards)
+
+    @property
+    def pending(self) -> int:
+        """Frames of the shard that is being written."""
+        return (self._writer.frames if self._writer else 0) + sum(t.num_rows for t in self._pending)
+
+    def add(self, table: pa.Table, position: Any, notes: Callable[[], dict]) -> None:
+        """Append rows of `schema.SCHEMA`. `position`: where to read on after them; `notes()`: what to remember there.
+
+        Raises `DataError` if the disk is full; what is complete by then is kept.
+        """
+        self._pending.append(table)
+        with telling(self.unfinished, kept="complete shards are kept"):
+            self._write(ROW_GROUP)
+            if self.pending >= self.shard_size:
+                self._end_shard()
+                self._save(position, notes())
+
+    def finish(self, manifest: Callable[[list[Shard]], Manifest]) -> FrameStore:
+        """End the last shard, write `manifest(shards)` and give the store its name.
+
+        Raises `DataError` if there are no frames; the unfinished store stays then.
+        """
+        with telling(self.unfinished, kept="complete shards are kept"):
+            if self.pending:
+                self._end_shard()
+            if not self.shards:
+                raise DataError(f"{self.folder}: no frame is left to write; check the source and the filters")
+            write_durably(self.unfinished / MANIFEST, manifest(self.shards).to_text().encode())
+        return self.put_in_place()
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether only the name is missing: a finished store whose writer was killed just then."""
+        return (self.unfinished / MANIFEST).exists()
+
+    def put_in_place(self) -> FrameStore:
+        """Remove all but the store's own files, give it its name and open it."""
+        own = {MANIFEST, *(shard.name for shard in self.shards)}
+        for path in self.unfinished.iterdir():
+            if path.is_dir():
+                shutil.rmtree(path)
+            elif path.name not in own and path.name not in (STATE, LOCK):
+                path.unlink()
+        (self.unfinished / STATE).unlink(missing_ok=True)
+        (self.unfinished / LOCK).unlink(missing_ok=True)
+        with telling(self.folder):
+            move_folder(self.unfinished, self.folder)
+        return FrameStore(self.folder)
+
+    def _resume(self) -> None:
+        path = self.unfinished / STATE
+        if self.is_complete:
+            self.shards = FrameStore(self.unfinished).manifest.shards
+            return
+        if not path.exists():
+            with telling(self.folder):
+                self._save(None, {})
+            return
+        state = _read_state(path)
+        try:
+            identity = state["identity"]
+            self.position, self.notes = state["position"], state["notes"]
+            self.shards = [from_mapping(Shard, shard) for shard in state["shards"]]
+        except KeyError as error:
+            raise DataError(f"{path}: is damaged (no {error}); remove {self.unfinished} and start again") from None
+        for key in sorted(identity.keys() | self.identity.keys()):
+            begun, asked = identity.get(key), self.identity.get(key)
+            if begun != asked:
+                raise DataError(
+                    f"{self.unfinished}: was begun with {key} = {json.dumps(begun)}, not {json.dumps(asked)}; "
+                    "finish it with the same options, or remove it"
+                )
+
+    def _write(self, at_least: int) -> None:
+        """Write whole row groups of what is pending, if there are `at_least` so many frames."""
+        rows = sum(t.num_rows for t in self._pending)
+        if rows < at_least or rows == 0:
+            return
+        table = pa.concat_tables(self._pending).combine_chunks()
+        whole = rows // ROW_GROUP * ROW_GROUP if at_least > 1 else rows
+        self._pending = [table.slice(whole)] if whole < rows else []
+        if self._writer is None:
+            self._writer = ShardWriter(self.unfinished / f"shard-{len(self.shards):05d}.parquet")
+        self._writer.write(table.slice(0, whole))
+
+    def _end_shard(self) -> None:
+        self._write(1)
+        self.shards.append(self._writer.close())
+        self._writer = None
+
+    def _save(self, position: Any, notes: dict) -> None:
+        self.position, self.notes = position, notes
+        state = {
+            "format": FORMAT, "version": VERSION, "identity": self.identity, "position": position, "notes": notes,
+            "shards": to_mapping(self.shards),
+        }  # fmt: skip
+        write_text(self.unfinished / STATE, json.dumps(state))
+
+
+def unfinished_folder(folder: Path | str) -> Path:
+    """Where a store of this name stands until it is finished."""
+    folder = Path(folder)
+    return folder.with_name(folder.name + ".unfinished")
+
+
+def unfinished_identity(folder: Path | str) -> dict[str, Any] | None:
+    """The identity with which the unfinished store of this name was begun; `None` if there is none."""
+    path = unfinished_folder(folder) / STATE
+    return _read_state(path).get("identity") if path.exists() else None
+
+
+def _read_state(path: Path) -> dict[str, Any]:
+    try:
+        state = json.loads(path.read_text())
+        if (state["format"], state["version"]) != (FORMAT, VERSION):
+            raise ValueError(f"it is of format {state['format']} {state['version']}")
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DataError(f"{path}: is damaged ({error}); remove {path.parent} and start again") from None
+    return state

@@ -1,0 +1,199 @@
+"""Many frames as a few flat arrays: what the pipeline reads, filters and writes, without an object per frame.
+
+    batch.energy[batch.has_energy], batch.forces        # over F frames, over their A atoms
+    kept = batch.select(~outliers)
+    table = kept.to_table()                              # rows of a store, as `gnnpot.data.schema` makes them
+
+Frames that belong together are a run: the steps of one relaxation, in their order and side by side.
+"""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+
+import numpy as np
+import pyarrow as pa
+
+from gnnpot.data.schema import SCHEMA
+
+#: fields of length A, and of length R; all others are of length F
+_PER_ATOM = ("numbers", "positions", "forces", "magmoms")
+_PER_RUN = ("words",)
+#: words of a run's provenance; `source_id` is made of "task" and the step
+WORDS = ("source", "task", "material_id", "code", "functional", "pseudopotentials", "config_type", "hubbard_u")
+
+
+@dataclass(frozen=True, eq=False)
+class FrameBatch:
+    """F periodic frames of A atoms in R runs, in the units of `gnnpot.units`. NaN: there is no such number."""
+
+    sizes: np.ndarray  #: [F] int64, atoms of each frame
+    numbers: np.ndarray  #: [A] int16, atomic numbers
+    positions: np.ndarray  #: [A, 3] Å
+    cell: np.ndarray  #: [F, 3, 3] rows are lattice vectors, Å
+    energy: np.ndarray  #: [F] eV
+    forces: np.ndarray  #: [A, 3] eV/Å
+    stress: np.ndarray  #: [F, 6] eV/Å³, Voigt, positive under tension
+    magmoms: np.ndarray  #: [A] µB
+    electronic_steps: np.ndarray  #: [F] how many it took; -1 if unknown
+    electronic_change: np.ndarray  #: [F] eV per atom, change of the energy in the last electronic step
+    final_energy: np.ndarray  #: [F] eV per atom, of the last frame of the material's relaxation
+    task_offset: np.ndarray  #: [F] eV per atom, the task's last energy minus `final_energy`
+    deprecated: np.ndarray  #: [F] bool, the task or its material is marked as deprecated
+    step: np.ndarray  #: [F] int64, number of the frame in its run, as the source counts
+    run: np.ndarray  #: [F] int64, index into the runs, ascending
+    words: Mapping[str, np.ndarray]  #: of `WORDS`: [R] str objects; hubbard_u: JSON or `None`
+
+    def __len__(self) -> int:
+        return len(self.sizes)
+
+    @property
+    def offsets(self) -> np.ndarray:
+        """[F + 1] frame f has the atoms offsets[f]:offsets[f + 1]."""
+        return np.concatenate([[0], np.cumsum(self.sizes)])
+
+    @property
+    def has_energy(self) -> np.ndarray:
+        """[F] bool."""
+        return ~np.isnan(self.energy)
+
+    @property
+    def has_stress(self) -> np.ndarray:
+        """[F] bool."""
+        return ~np.isnan(self.stress).any(axis=1)
+
+    @property
+    def has_forces(self) -> np.ndarray:
+        """[F] bool."""
+        return ~self.any_atom(np.isnan(self.forces).any(axis=1))
+
+    @property
+    def has_magmoms(self) -> np.ndarray:
+        """[F] bool."""
+        return ~self.any_atom(np.isnan(self.magmoms))
+
+    @property
+    def energy_per_atom(self) -> np.ndarray:
+        """[F] eV."""
+        return self.energy / self.sizes
+
+    @property
+    def largest_force(self) -> np.ndarray:
+        """[F] eV/Å, the longest force vector of each frame; NaN without forces."""
+        return self.most(np.linalg.norm(self.forces, axis=1))
+
+    @property
+    def volume(self) -> np.ndarray:
+        """[F] Å³."""
+        return np.abs(np.linalg.det(self.cell))
+
+    def most(self, values: np.ndarray) -> np.ndarray:
+        """[F] the largest of `values` [A] in each frame."""
+        if len(self) == 0:
+            return np.empty(0)
+        return np.maximum.reduceat(values, self.offsets[:-1])
+
+    def any_atom(self, values: np.ndarray) -> np.ndarray:
+        """[F] whether any of `values` [A] bool is true in each frame."""
+        if len(self) == 0:
+            return np.empty(0, dtype=bool)
+        return np.logical_or.reduceat(values, self.offsets[:-1])
+
+    def select(self, kept: np.ndarray) -> "FrameBatch":
+        """The frames where `kept` [F] is true; all runs stay, some perhaps without frames."""
+        if kept.all():
+            return self
+        atoms = np.repeat(kept, self.sizes)
+        changed = {}
+        for f in fields(self):
+            if f.name not in _PER_RUN:
+                changed[f.name] = getattr(self, f.name)[atoms if f.name in _PER_ATOM else kept]
+        return FrameBatch(**changed, words=self.words)
+
+    def with_energy(self, energy: np.ndarray) -> "FrameBatch":
+        """The same frames with other energies [F]."""
+        return FrameBatch(**{f.name: energy if f.name == "energy" else getattr(self, f.name) for f in fields(self)})
+
+    def fingerprints(self) -> np.ndarray:
+        """[F] int64, what `gnnpot.data.schema.fingerprint` says of each frame."""
+        numbers = self.numbers.astype("<i2").tobytes()
+        positions = np.rint(self.positions * 1e5).astype("<i8").tobytes()
+        cells = np.rint(self.cell * 1e5).astype("<i8").tobytes()
+        pbc = np.ones(3, dtype=bool).tobytes()
+        ends = self.offsets.tolist()
+        digests = []
+        for k in range(len(self)):
+            a, b = ends[k], ends[k + 1]
+            digest = hashlib.blake2b(numbers[2 * a : 2 * b], digest_size=8)
+            digest.update(positions[24 * a : 24 * b])
+            digest.update(cells[72 * k : 72 * k + 72])
+            digest.update(pbc)
+            digests.append(digest.digest())
+        return np.frombuffer(b"".join(digests), dtype="<i8").astype(np.int64)
+
+    def to_table(self) -> pa.Table:
+        """Rows of a store, byte by byte as `schema.to_table` makes them of the same frames."""
+        elements, counts, kinds = self._compositions()
+        columns = {
+            "numbers": _lists(self.numbers.astype(np.int16), self.sizes),
+            "positions": _lists(self.positions.ravel(), 3 * self.sizes),
+            "cell": pa.FixedSizeListArray.from_arrays(pa.array(self.cell.ravel()), 9),
+            "pbc": pa.FixedSizeListArray.from_arrays(pa.array(np.ones(3 * len(self), dtype=bool)), 3),
+            "energy": pa.array(self.energy, mask=~self.has_energy),
+            "forces": _lists(self.forces, self.sizes, self.has_forces),
+            "stress": _lists(self.stress, np.ones(len(self), dtype=np.int64), self.has_stress),
+            "magmoms": _lists(self.magmoms, self.sizes, self.has_magmoms),
+            "n_atoms": pa.array(self.sizes.astype(np.int32)),
+            "elements": elements.take(kinds),
+            "counts": counts.take(kinds),
+            "fingerprint": pa.array(self.fingerprints()),
+        }
+        run = pa.array(self.run)
+        for name in WORDS:
+            if name != "task":
+                columns[name] = pa.array(self.words[name], type=pa.string()).take(run)
+        columns["source_id"] = pa.array(self.source_ids(), type=pa.string())
+        return pa.table([columns[f.name].cast(f.type) for f in SCHEMA], schema=SCHEMA)
+
+    def source_ids(self) -> list[str]:
+        """[F] task and step of each frame."""
+        tasks = self.words["task"]
+        return [f"{tasks[r]}-{s}" for r, s in zip(self.run.tolist(), self.step.tolist(), strict=True)]
+
+    def element_counts(self) -> np.ndarray:
+        """[119] atoms of each element."""
+        return np.bincount(self.numbers, minlength=119)
+
+    def _compositions(self) -> tuple[pa.ListArray, pa.ListArray, pa.Array]:
+        """Elements and counts of the first frame of each run, and each frame's run among those.
+
+        All frames of a run have the same atoms.
+        """
+        runs, first = np.unique(self.run, return_index=True)
+        starts = self.offsets
+        found = [np.unique(self.numbers[starts[k] : starts[k + 1]], return_counts=True) for k in first]
+        sizes = np.array([len(e) for e, _ in found], dtype=np.int64)
+        empty = [np.empty(0, dtype=np.int64)]
+        elements = np.concatenate([e for e, _ in found] or empty).astype(np.int16)
+        counts = np.concatenate([c for _, c in found] or empty).astype(np.int32)
+        return _lists(elements, sizes), _lists(counts, sizes), pa.array(np.searchsorted(runs, self.run))
+
+
+def _lists(values: np.ndarray, sizes: np.ndarray, valid: np.ndarray | None = None) -> pa.ListArray:
+    """A list column of rows `values` [sum of sizes, ...], flattened; null and empty where `valid` is false."""
+    width = int(np.prod(values.shape[1:]))
+    if valid is not None and not valid.all():
+        values = values[np.repeat(valid, sizes)]
+        sizes = np.where(valid, sizes, 0)
+    offsets = np.concatenate([[0], np.cumsum(width * sizes)]).astype(np.int32)
+    mask = None if valid is None or valid.all() else pa.array(~valid)
+    return pa.ListArray.from_arrays(pa.array(offsets), pa.array(values.ravel()), mask=mask)
+
+
+def spread(values: np.ndarray, sizes: np.ndarray, times: np.ndarray) -> np.ndarray:
+    """The rows of ragged `values` (`sizes[k]` rows in part k), each part repeated `times[k]` times in place."""
+    repeated = np.repeat(sizes, times)
+    starts = np.repeat(np.concatenate([[0], np.cumsum(sizes)])[:-1], times)
+    ends = np.cumsum(repeated)
+    rows = np.arange(ends[-1] if len(ends) else 0) - np.repeat(ends - repeated, repeated) + np.repeat(starts, repeated)
+    return values[rows]

@@ -1,0 +1,207 @@
+"""From a source of trajectories to a curated store, in one pass that can be killed and taken up again.
+
+    source = DeltaSource.open()                                     # or MPtrjFile(path), MatPESFile(path)
+    store = curate(source, Curation(run_types=("GGA", "GGA+U")), "mp.store", progress=lambda p: ...)
+    store.manifest.filters, store.manifest.curation
+
+Each stretch of the source becomes a `FrameBatch`, is checked, filtered, corrected, and appended to a `StoreBuilder`.
+What is remembered between two shards is where the source goes on and what was counted. Memory: one stretch, one row
+group of the store, and what the source itself holds.
+"""
+
+import logging
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import pyarrow.parquet as pq
+
+from gnnpot.config import to_mapping
+from gnnpot.data.builder import StoreBuilder
+from gnnpot.data.manifest import Manifest, Shard, Tally
+from gnnpot.data.mp.batch import FrameBatch
+from gnnpot.data.mp.corrections import NO_ENTRY, run_corrections
+from gnnpot.data.mp.filters import Curation, Filter, apply_filters, drop_unusable
+from gnnpot.data.mp.statistics import Statistics
+from gnnpot.data.schema import to_frames
+from gnnpot.data.store import ROW_GROUP, FrameStore
+from gnnpot.data.stress_check import StressSample
+
+log = logging.getLogger(__name__)
+
+#: row groups of the store, spread evenly, that the check of the stresses reads
+CHECKED_GROUPS = 96
+
+
+@dataclass(frozen=True)
+class Stretch:
+    """A part of a source."""
+
+    batch: FrameBatch | None  #: the wanted frames; `None` if there are none
+    left_out: dict[str, int]  #: frames (or, where it says so, trajectories) that can't be read or are not wanted
+    after: Any  #: where to read on, as JSON
+    done: float  #: share of the source that lies before `after`
+
+
+class Source(Protocol):
+    """What frames come from. The same source, asked from the same position, must tell the same frames."""
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What names the data, as JSON: another identity is another source."""
+
+    @property
+    def conventions(self) -> dict[str, str]:
+        """How the source writes energy and stress, in words, for the manifest."""
+
+    @property
+    def has_ids(self) -> bool:
+        """Whether it knows which material a frame belongs to."""
+
+    @property
+    def brings_corrections(self) -> bool:
+        """Whether its energies have the corrections of `curation` already, as its authors calculated them."""
+
+    def stretches(self, curation: Curation, filters: tuple[Filter, ...], start: Any) -> Iterator[Stretch]:
+        """Its parts, in order, from `start` (`None`: the beginning) on."""
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far it is."""
+
+    done: float  #: share of the source
+    read: int  #: frames read
+    kept: int  #: frames that are in complete shards or in the one that is being written
+
+
+class _Counts:
+    """Everything that is counted, with a state that JSON can hold."""
+
+    def __init__(self, notes: dict, reasons: list[str]) -> None:
+        self.tally = Tally.from_mapping(notes["tally"]) if notes else Tally()
+        self.before = Statistics.from_mapping(notes["before"]) if notes else Statistics()
+        self.after = Statistics.from_mapping(notes["after"]) if notes else Statistics()
+        self.left_out: Counter[str] = Counter(notes["left_out"] if notes else dict.fromkeys(reasons, 0))
+
+    def to_mapping(self) -> dict:
+        return {
+            "tally": self.tally.to_mapping(),
+            "before": self.before.to_mapping(),
+            "after": self.after.to_mapping(),
+            "left_out": dict(self.left_out),
+        }
+
+    def keep(self, batch: FrameBatch) -> None:
+        labels = {name: int(getattr(batch, f"has_{name}").sum()) for name in ("energy", "forces", "stress", "magmoms")}
+        frames = Counter(batch.run.tolist())
+        sources: Counter[str] = Counter()
+        codes: Counter[str] = Counter()
+        for run, n in frames.items():
+            words = {name: batch.words[name][run] for name in ("source", "code", "functional")}
+            sources[words["source"]] += n
+            codes[", ".join(w for w in (words["code"], words["functional"]) if w) or "unknown"] += n
+        self.tally.add_many(batch.element_counts(), labels, sources, codes)
+        self.after.add(batch)
+
+
+def curate(
+    source: Source,
+    curation: Curation,
+    output: Path | str,
+    *,
+    shard_size: int = 16384,
+    limit: int | None = None,
+    check_stress: bool = True,
+    overwrite: bool = False,
+    progress: Callable[[Progress], None] | None = None,
+) -> FrameStore:
+    """Read a source, filter its frames and write them as a store; goes on with an unfinished store of that name.
+
+    - `shard_size`: frames per file about; a shard ends with the stretch that fills it.
+    - `limit`: stop after the stretch in which so many frames are kept (for a trial: they are the source's first).
+    - `check_stress`: compare the stresses with the energies in the end (`gnnpot.data.stress_check`).
+
+    Raises `DataError` if the source can't be read, if nothing is left, if the stresses are wrong, and `ConfigError` for
+    filters that the source makes impossible. Whatever stops it, complete shards are kept.
+    """
+    filters = curation.resolved(source.has_ids)
+    identity = {"source": source.identity, "curation": to_mapping(curation), "limit": limit}
+    with StoreBuilder(output, identity, shard_size=shard_size, overwrite=overwrite) as builder:
+        if builder.is_complete:
+            return builder.put_in_place()
+        counts = _Counts(builder.notes, [one.reason for one in filters])
+        full = limit is not None and builder.frames >= limit
+        for stretch in () if full else source.stretches(curation, filters, builder.position):
+            _pass(stretch, curation.corrections == "mp2020" and not source.brings_corrections, filters, counts, builder)
+            if progress:
+                progress(Progress(stretch.done, counts.before.frames, counts.after.frames))
+            if limit is not None and counts.after.frames >= limit:
+                break
+
+        def manifest(shards: list[Shard]) -> Manifest:
+            check = _check(builder.unfinished, shards, source.identity) if check_stress else None
+            described = _described(source, curation, filters, counts, limit)
+            name = curation.source or source.conventions["name"]
+            return counts.tally.manifest(shards, ROW_GROUP, name, counts.left_out, check, described)
+
+        return builder.finish(manifest)
+
+
+def _pass(
+    stretch: Stretch, correct: bool, filters: tuple[Filter, ...], counts: _Counts, builder: StoreBuilder
+) -> None:
+    """One stretch through checks, filters and corrections into the store."""
+    counts.left_out.update(stretch.left_out)
+    if stretch.batch is None or len(stretch.batch) == 0:
+        return
+    batch, unusable = drop_unusable(stretch.batch)
+    counts.left_out.update(unusable)
+    counts.before.add(batch)
+    batch, filtered = apply_filters(batch, filters)
+    counts.left_out.update(filtered)
+    if correct and len(batch):
+        corrections = run_corrections(batch)
+        valid = ~np.isnan(corrections)
+        counts.left_out[NO_ENTRY] += int((~valid).sum())
+        batch = batch.with_energy(batch.energy + corrections).select(valid)
+    if len(batch) == 0:
+        return
+    counts.keep(batch)
+    builder.add(batch.to_table(), stretch.after, counts.to_mapping)
+
+
+def _check(folder: Path, shards: list[Shard], where: dict) -> dict:
+    """The verdict of the energies on the stresses of a sample of row groups."""
+    places = [(shard, group) for shard in shards for group in range(-(-shard.frames // ROW_GROUP))]
+    chosen = sorted({int(k) for k in np.linspace(0, len(places) - 1, min(CHECKED_GROUPS, len(places)))})
+    sample = StressSample()
+    for k in chosen:
+        shard, group = places[k]
+        with pq.ParquetFile(folder / shard.name) as file:
+            for frame in to_frames(file.read_row_group(group, use_threads=False)):
+                sample.add(frame)
+    return sample.result().require(str(next(iter(where.values())))).to_mapping()
+
+
+def _described(
+    source: Source, curation: Curation, filters: tuple[Filter, ...], counts: _Counts, limit: int | None
+) -> dict[str, Any]:
+    """What the manifest says of the choice of frames; `gnnpot.data.mp.report` draws it."""
+    conventions = dict(source.conventions)
+    corrections = {
+        "none": "none: energies are as calculated",
+        "mp2020": "MP2020, added to the energies: "
+        + ("as the file holds them" if source.brings_corrections else "pymatgen's, of the last frame of each run"),
+    }
+    return {
+        "source": source.identity,
+        "conventions": {**conventions, "corrections": corrections[curation.corrections]},
+        "options": {**to_mapping(curation), "filters": [to_mapping(one) for one in filters], "limit": limit},
+        "left_out": [{"reason": reason, "count": n} for reason, n in counts.left_out.items()],
+        "before": counts.before.to_mapping(),
+        "after": counts.after.to_mapping(),
+    }

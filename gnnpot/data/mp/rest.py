@@ -1,0 +1,194 @@
+"""What the table lacks, from the Materials Project's interface: material ids, deprecation, magnetic moments.
+
+    interface = TaskInterface(key=os.environ["MP_API_KEY"])
+    tasks = ask_about_tasks(table, curation, interface, folder, progress=lambda done, count, words: ...)
+    curate(DeltaSource(table, tasks), curation, "mp.store")
+
+A first pass over the table's narrow columns finds the tasks that are wanted and their last energies; then the interface
+is asked for `PAGE` tasks at a time. Each file of the table and each page leaves one small file in `folder` when it is
+done, so that asking is resumed where it ended. In memory: one `Task` for each trajectory.
+"""
+
+import hashlib
+import json
+import logging
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from gnnpot.data.files import write_bytes
+from gnnpot.data.mp.delta import TrajectoryTable
+from gnnpot.data.mp.filters import Curation
+from gnnpot.data.mp.trajectories import ENERGY_COLUMN, Task, last_energies
+from gnnpot.errors import DataError
+
+log = logging.getLogger(__name__)
+
+#: tasks in one request
+PAGE = 200
+_SURVEY = pa.schema([("identifier", pa.string()), ("run_type", pa.string()), ("last_energy", pa.float64())])
+_ANSWER = pa.schema(
+    [
+        ("identifier", pa.string()),
+        ("material_id", pa.string()),
+        ("deprecated", pa.bool_()),
+        ("magmoms", pa.list_(pa.float64())),
+    ]
+)
+Show = Callable[[float, int, str], None]
+
+
+@dataclass(frozen=True)
+class TaskInterface:
+    """The interface, through mp-api's client."""
+
+    key: str  #: of the user's account, 32 characters
+    endpoint: str | None = None  #: address; `None`: the Materials Project's own
+    magmoms: bool = False  #: ask for the magnetic moments of final structures too
+
+    def answers(self, identifiers: Sequence[str]) -> list[dict[str, Any]]:
+        """Rows of material, deprecation and moments for those tasks that the interface knows. Raises `DataError`."""
+        import requests
+        from mp_api.client import MPRestError
+
+        try:
+            return self._answers(identifiers)
+        except (MPRestError, requests.RequestException, KeyError, ValueError) as error:
+            # what mp-api makes of an answer that is not of its interface is a KeyError or a ValueError
+            said = re.sub(r"on URL \S+ ", "", " ".join(str(error).split()))[:200]
+            remedy = "check the key" if "401" in said or "API key" in said else "run the same command again to go on"
+            problem = f"{type(error).__name__}: {said}"
+            raise DataError(f"the Materials Project's interface did not answer ({problem}); {remedy}") from None
+
+    def _answers(self, identifiers: Sequence[str]) -> list[dict[str, Any]]:
+        names = {canonical(name): name for name in identifiers}
+        # the client takes the letters for a task only with the prefix
+        asked = [f"mp-{name}" for name in identifiers]
+        found: dict[str, dict[str, Any]] = {}
+        fields = ["material_id", "task_ids", "deprecated", "deprecated_tasks"]
+        for doc in self._client.materials.search(task_ids=asked, deprecated=None, fields=fields):
+            withdrawn = {canonical(name) for name in doc.get("deprecated_tasks") or []}
+            for task in map(canonical, doc.get("task_ids") or []):
+                if task in names:
+                    deprecated = bool(doc.get("deprecated")) or task in withdrawn
+                    found[task] = {"material_id": str(doc["material_id"]), "deprecated": deprecated, "magmoms": None}
+        if self.magmoms:
+            for doc in self._client.materials.tasks.search(task_ids=asked, fields=["task_id", "structure"]):
+                task = canonical(doc["task_id"])
+                if task in found:
+                    found[task]["magmoms"] = _moments(doc.get("structure"))
+        return [{"identifier": names[task], **row} for task, row in sorted(found.items())]
+
+    @cached_property
+    def _client(self):  # noqa: ANN202 - mp-api is imported only when it is used
+        from mp_api.client import MPRester
+
+        return MPRester(self.key, endpoint=self.endpoint, use_document_model=False, mute_progress_bars=True)
+
+
+def canonical(identifier: str) -> int:
+    """The number of a task's name, whether it is written mp-149, mp-aaaaaaft or aaaaaaft."""
+    from emmet.core.mpid import AlphaID
+
+    return int(AlphaID(str(identifier)))
+
+
+def ask_about_tasks(
+    table: TrajectoryTable, curation: Curation, interface: TaskInterface, folder: Path, progress: Show
+) -> dict[tuple[str, str], Task]:
+    """What is known of every wanted trajectory, by (identifier, run type).
+
+    `folder`: where answers are kept until the store is finished. A task that the interface does not know has no
+    material; its own last energy is its final one. Raises `DataError`.
+    """
+    wanted = {
+        **table.identity, "run_types": list(curation.run_types), "task_types": list(curation.task_types),
+        "elements": list(curation.elements), "energy": curation.energy, "page": PAGE, "endpoint": interface.endpoint,
+        "magmoms": interface.magmoms,
+    }  # fmt: skip
+    name = hashlib.sha256(json.dumps(wanted, sort_keys=True).encode()).hexdigest()[:12]
+    folder = folder / f"asked-{name}"
+    folder.mkdir(parents=True, exist_ok=True)
+    survey = _survey(table, curation, folder, progress)
+    identifiers = sorted(set(survey["identifier"].to_pylist()))
+    answers = _answers(interface, identifiers, folder, progress)
+    return _joined(survey, answers)
+
+
+def _survey(table: TrajectoryTable, curation: Curation, folder: Path, progress: Show) -> pa.Table:
+    """Identifier, run type and last energy per atom of every wanted trajectory."""
+    columns = ["identifier", "run_type", "elements", ENERGY_COLUMN[curation.energy or "free"]]
+    parts = sorted(folder.glob("survey-*.parquet"))
+    tables = [pq.read_table(path) for path in parts]
+    rows: list[pa.Table] = []
+    number = len(parts)
+    for stretch in table.rows(curation, columns, (number, 0, 0)):
+        if stretch.after[0] != number:
+            tables.append(_store(rows, _SURVEY, folder / f"survey-{number:05d}.parquet"))
+            rows, number = [], stretch.after[0]
+        if stretch.columns:
+            last = last_energies(stretch.columns["elements"], stretch.columns[columns[-1]])
+            arrays = [stretch.columns["identifier"], stretch.columns["run_type"], pa.array(last)]
+            rows.append(pa.table(arrays, schema=_SURVEY))
+        progress(0.1 * stretch.done, sum(len(t) for t in (*tables, *rows)), "trajectories found")
+    tables.append(_store(rows, _SURVEY, folder / f"survey-{number:05d}.parquet") if rows else _SURVEY.empty_table())
+    return pa.concat_tables(tables)
+
+
+def _answers(interface: TaskInterface, identifiers: list[str], folder: Path, progress: Show) -> pa.Table:
+    tables = [_ANSWER.empty_table()]
+    for number, start in enumerate(range(0, len(identifiers), PAGE)):
+        path = folder / f"page-{number:05d}.parquet"
+        if path.exists():
+            tables.append(pq.read_table(path))
+        else:
+            rows = interface.answers(identifiers[start : start + PAGE])
+            tables.append(_store([pa.Table.from_pylist(rows, schema=_ANSWER)], _ANSWER, path))
+        asked = min(start + PAGE, len(identifiers))
+        progress(0.1 + 0.9 * asked / len(identifiers), asked, f"of {len(identifiers)} tasks asked for")
+    return pa.concat_tables(tables)
+
+
+def _joined(survey: pa.Table, answers: pa.Table) -> dict[tuple[str, str], Task]:
+    """A `Task` of each trajectory; the final energy is the lowest last one of its material's tasks of one run type."""
+    known = {row["identifier"]: row for row in answers.to_pylist()}
+    keys = list(zip(survey["identifier"].to_pylist(), survey["run_type"].to_pylist(), strict=True))
+    last = dict(zip(keys, survey["last_energy"].to_pylist(), strict=True))
+    lowest: dict[tuple[str, str], float] = {}
+    for (identifier, run_type), energy in last.items():
+        row = known.get(identifier)
+        if row and not row["deprecated"] and not np.isnan(energy):
+            group = (row["material_id"], run_type)
+            lowest[group] = min(energy, lowest.get(group, np.inf))
+    unknown = sum(identifier not in known for identifier, _ in keys)
+    if unknown:
+        log.warning("%d of %d trajectories are of tasks that the interface does not know", unknown, len(keys))
+    tasks = {}
+    for (identifier, run_type), energy in last.items():
+        row = known.get(identifier, {"material_id": "", "deprecated": False, "magmoms": None})
+        final = lowest.get((row["material_id"], run_type), energy)
+        moments = tuple(row["magmoms"] or ())
+        tasks[identifier, run_type] = Task(row["material_id"], row["deprecated"], final, moments)
+    return tasks
+
+
+def _store(tables: list[pa.Table], schema: pa.Schema, path: Path) -> pa.Table:
+    """The tables as one, which is on the disk when this returns."""
+    table = pa.concat_tables([schema.empty_table(), *tables])
+    sink = pa.BufferOutputStream()
+    pq.write_table(table, sink)
+    write_bytes(path, sink.getvalue().to_pybytes())
+    return table
+
+
+def _moments(structure: dict | None) -> list[float] | None:
+    """Magnetic moments of a pymatgen dict, if all sites have one."""
+    moments = [(site.get("properties") or {}).get("magmom") for site in (structure or {}).get("sites", [])]
+    return None if not moments or any(m is None for m in moments) else [float(m) for m in moments]

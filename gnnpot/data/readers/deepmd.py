@@ -1,0 +1,121 @@
+"""DeepMD-kit's folders of NumPy files: one system, frames of the same atoms.
+
+    read_frames("systems/Li20")
+
+    type.raw                    one number per atom, counted from 0; with `type_map.raw` the elements of the numbers
+    set.000/coord.npy           [F, 3N] Å
+    set.000/box.npy             [F, 9] Å, absent with an empty file `nopbc`
+    set.000/energy.npy          [F] eV
+    set.000/force.npy           [F, 3N] eV/Å
+    set.000/virial.npy          [F, 9] eV
+    set.000/real_atom_types.npy [F, N] in the mixed format, in place of type.raw; -1 is no atom
+
+Stress: `virial`, eV, -dE/dε = -V σ, positive under compression; it is divided by the volume. All but the coordinates
+may be absent. Files without `type_map.raw` need `type_map="Li,Ge,P,S"`. By custom the files are in single precision,
+which keeps 1e-7 of an energy. https://docs.deepmodeling.com/projects/deepmd/en/stable/data/system.html
+
+No more of the arrays is read than a frame needs.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+
+from gnnpot.data.frame import FrameError, atomic_number
+from gnnpot.data.readers.base import Reader
+from gnnpot.data.readers.records import Record
+from gnnpot.data.stress import PRESETS, StressConvention
+from gnnpot.errors import DataError
+
+#: file -> name of the label, and numbers per frame (`None`: three per atom)
+_LABELS = {"energy": ("energy", 1), "force": ("forces", None), "virial": ("virial", 9)}
+
+
+@dataclass(frozen=True)
+class DeepmdReader(Reader):
+    """`format="deepmd"`."""
+
+    format: ClassVar[str] = "deepmd"
+    stress_convention: ClassVar[StressConvention | None] = PRESETS["virial"]
+
+    type_map: str = ""  #: elements of the type numbers, as "Li,Ge,P,S"; default: what type_map.raw says
+
+    @classmethod
+    def matches(cls, name: str) -> bool:
+        return False
+
+    @classmethod
+    def holds(cls, folder: Path) -> bool:
+        return (folder / "type.raw").is_file() and any(folder.glob("set.*"))
+
+    def records(self) -> Iterator[Record | FrameError]:
+        types = self._types()
+        elements = self._elements(int(types.max(initial=-1)))
+        periodic = not (self.path / "nopbc").exists()
+        sets = sorted(p for p in self.path.glob("set.*") if p.is_dir())
+        if not sets:
+            raise DataError(f"{self.path}: has no folder set.000 with coord.npy; give a system's folder")
+        for part in sets:
+            yield from self._set(part, types, elements, periodic)
+
+    def _types(self) -> np.ndarray:
+        path = self.path / "type.raw"
+        try:
+            return np.array(path.read_text().split(), dtype=np.int64)
+        except (OSError, ValueError):
+            raise DataError(f"{path}: is no list of type numbers; write it again") from None
+
+    def _elements(self, last: int) -> np.ndarray:
+        path = self.path / "type_map.raw"
+        if self.type_map:
+            names = self.type_map.replace(",", " ").split()
+        elif path.is_file():
+            names = path.read_text().split()
+        else:
+            raise DataError(f"{path}: is missing, so the elements are not known; give type_map='Li,Ge,P,S' or the like")
+        if last >= len(names):
+            raise DataError(f"{self.path}: type.raw counts to {last}, but type_map has {len(names)} names; mend either")
+        return np.array([atomic_number(name, str(path)) for name in names])
+
+    def _set(
+        self, folder: Path, types: np.ndarray, elements: np.ndarray, periodic: bool
+    ) -> Iterator[Record | FrameError]:
+        n = len(types)
+        positions = _load(folder / "coord.npy", 3 * n)
+        frames = len(positions)
+        boxes = _load(folder / "box.npy", 9, frames) if periodic else None
+        mixed = folder / "real_atom_types.npy"
+        real = _load(mixed, n, frames) if mixed.is_file() else None
+        labels = {
+            name: _load(folder / f"{file}.npy", width or 3 * n, frames)
+            for file, (name, width) in _LABELS.items()
+            if (folder / f"{file}.npy").is_file()
+        }
+        for k in range(frames):
+            kinds = types if real is None else np.asarray(real[k], dtype=np.int64)
+            if kinds.max(initial=-1) >= len(elements):
+                named = len(elements)
+                raise DataError(f"{mixed}: counts to {kinds.max()}, but type_map has {named} names; mend either")
+            atoms = kinds >= 0
+            cell = np.zeros((3, 3)) if boxes is None else np.array(boxes[k], dtype=float).reshape(3, 3)
+            values = {name: np.array(array[k], dtype=float) for name, array in labels.items()}
+            if "forces" in values:
+                values["forces"] = values["forces"].reshape(-1, 3)[atoms]
+            points = np.array(positions[k], dtype=float).reshape(-1, 3)[atoms]
+            yield Record(elements[kinds[atoms]], points, cell, np.full(3, periodic), values, values)
+
+
+def _load(path: Path, width: int, frames: int | None = None) -> np.ndarray:
+    """[F, width] of a NumPy file, mapped, not read. Raises `DataError` if it is damaged or of another shape."""
+    try:
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        problem = " ".join(str(error).split())[:120]
+        raise DataError(f"{path}: can't be read ({problem}); copy or write it again") from None
+    if array.size % width or (frames is not None and array.size != frames * width):
+        expected = f"{width} numbers per frame" + ("" if frames is None else f" and {frames} frames")
+        raise DataError(f"{path}: has {array.size} numbers, expected {expected}; write it again")
+    return array.reshape(-1, width)

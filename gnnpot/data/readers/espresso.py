@@ -1,0 +1,228 @@
+"""The output of Quantum ESPRESSO's `pw.x`, plain or gzipped, every ionic step of it; also several runs in one file.
+
+    read_frames("relax.pwo", bad_frames="skip", skipped=Counter())
+
+Stress: `total stress`, Ry/Bohr³, positive under compression, 3x3 (the numbers in kbar beside it are rounded); it is
+turned into eV/Å³, positive under tension. The energy is the line with "!": with smearing it is the free energy, the
+one that forces and stress are derivatives of. Magnetic moments are those per site. Stress and forces are there with
+`tstress` and `tprnfor`.
+
+The starting structure has 6 decimals in units of the lattice parameter; later ones are more exact. A run that ends
+without "JOB DONE" was killed.
+
+The file is read line by line; no more than one step is held.
+"""
+
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import ClassVar, TextIO
+
+import numpy as np
+from ase.data import chemical_symbols
+
+from gnnpot.data.frame import FrameError
+from gnnpot.data.readers.base import open_text
+from gnnpot.data.readers.dft import DftReader, element_of_label, incomplete_step, numbers_in, rows_of_numbers
+from gnnpot.data.readers.records import Record
+from gnnpot.data.stress import PRESETS, StressConvention
+from gnnpot.errors import DataError
+from gnnpot.units import BOHR, RYDBERG
+
+_VERSION = re.compile(r"Program PWSCF v\.(\S+)")
+_ENERGY = re.compile(r"^(!*)\s+total energy\s+=\s+(\S+) Ry")
+_MOMENT = re.compile(r"magn[:=]\s*(\S+)")
+_PSEUDOPOTENTIAL = re.compile(r"PseudoPot\. #\s*\d+ for (\S+)\s+read from file")
+#: since version 7.1; before, there is a table
+_HUBBARD_U = re.compile(r"^\s+U\((\w+)-\d[spdf]\)\s*=\s*([\d.]+)")
+_UNIT = re.compile(r"[({]\s*(\w+)\s*(?:=\s*([\d.]+))?\s*[)}]")
+#: what `pw.x` calls its functionals -> usual name
+_FUNCTIONALS = {
+    "SLA PZ NOGX NOGC": "LDA", "SLA PZ": "LDA", "PZ": "LDA", "LDA": "LDA", "PBE": "PBE", "SLA PW PBE PBE": "PBE",
+    "SLA PW PBX PBC": "PBE", "PBESOL": "PBEsol", "SLA PW PSX PSC": "PBEsol", "REVPBE": "revPBE",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class EspressoReader(DftReader):
+    """`format="espresso"`."""
+
+    format: ClassVar[str] = "espresso"
+    stress_convention: ClassVar[StressConvention | None] = PRESETS["espresso"]
+
+    @classmethod
+    def matches(cls, name: str) -> bool:
+        return name.endswith(".pwo")
+
+    @classmethod
+    def recognises(cls, head: bytes) -> bool:
+        return b"Program PWSCF v." in head
+
+    def records(self) -> Iterator[Record | FrameError]:
+        run, step, labels, done = None, _Step(), frozenset(), True
+        with open_text(self.path) as file:
+            for line in file:
+                if (version := _VERSION.search(line)) is not None:
+                    if run is not None and step.begun:
+                        yield self._finished(run, step) if done else incomplete_step()
+                    run, step, labels, done = _Run(version[1]), _Step(), frozenset(), False
+                if run is None:
+                    continue
+                # A new cell or new positions mean that all is said of those before.
+                if run.structure_follows(line) and step.begun:
+                    labels = step.labels
+                    yield self._finished(run, step)
+                    step = _Step()
+                try:
+                    if not run.note(line, file):
+                        step.note(line, file, len(run.numbers))
+                except FrameError as error:
+                    step.broken = error
+                done = done or "JOB DONE" in line
+        if run is None:
+            raise DataError(f"{self.path}: is no output of pw.x; name its format with format=")
+        if step.begun:
+            whole = done or (step.labels and step.labels == labels) or step.stopped
+            yield self._finished(run, step) if whole else incomplete_step()
+
+    def _finished(self, run: "_Run", step: "_Step") -> Record | FrameError:
+        try:
+            record = step.record(run)
+        except FrameError as error:
+            return error
+        return self.judged(record, not step.stopped)
+
+
+@dataclass
+class _Run:
+    """What one start of `pw.x` says of itself, and where its atoms are now."""
+
+    version: str
+    alat: float = 0.0  #: Å
+    n_atoms: int = 0
+    numbers: list[int] = field(default_factory=list)
+    cell: np.ndarray | None = None  #: [3, 3] Å
+    positions: np.ndarray | None = None  #: [N, 3] Å
+    functional: str = ""
+    pseudopotentials: list[str] = field(default_factory=list)
+    hubbard_u: dict[str, float] = field(default_factory=dict)
+
+    @staticmethod
+    def structure_follows(line: str) -> bool:
+        """Whether a new cell or new positions follow this line."""
+        return line.startswith(("CELL_PARAMETERS", "ATOMIC_POSITIONS")) or "crystal axes:" in line
+
+    def note(self, line: str, file: TextIO) -> bool:
+        """Keep what is of use of a line, and of those after it; whether there was something."""
+        if "celldm(1)=" in line:
+            self.alat = float(line.split()[1]) * BOHR
+        elif "number of atoms/cell" in line:
+            self.n_atoms = int(line.split("=")[1])
+        elif "Exchange-correlation" in line and "=" in line:
+            name = " ".join(line.split("=", 1)[1].split("(")[0].split())
+            self.functional = _FUNCTIONALS.get(name.upper(), name)
+        elif _PSEUDOPOTENTIAL.search(line):
+            self.pseudopotentials.append(file.readline().strip().rsplit("/", 1)[-1])
+        elif "Simplified LDA+U calculation" in line:
+            self._note_u(file)
+        elif (found := _HUBBARD_U.match(line)) is not None:
+            self.hubbard_u[chemical_symbols[element_of_label(found[1])]] = float(found[2])
+        elif "crystal axes:" in line:
+            rows = [row.split("=")[-1] for row in islice(file, 3)]
+            self.cell = rows_of_numbers(rows, 3, "crystal axes") * self.alat
+        elif "site n." in line and "(alat units)" in line:
+            rows = list(islice(file, self.n_atoms))
+            self.numbers = [element_of_label(row.split()[1]) for row in rows]
+            self.positions = rows_of_numbers([row.split("=")[-1] for row in rows], 3, "positions") * self.alat
+        elif line.startswith("CELL_PARAMETERS"):
+            self.cell = rows_of_numbers(list(islice(file, 3)), 3, "CELL_PARAMETERS") * self._unit(line)
+        elif line.startswith("ATOMIC_POSITIONS"):
+            self._note_positions(line, list(islice(file, self.n_atoms)))
+        else:
+            return False
+        return True
+
+    def _note_u(self, file: TextIO) -> None:
+        file.readline()
+        while len(words := file.readline().split()) >= 3:
+            if float(words[2]):
+                self.hubbard_u[chemical_symbols[element_of_label(words[0])]] = float(words[2])
+
+    def _note_positions(self, line: str, rows: list[str]) -> None:
+        self.numbers = [element_of_label(row.split()[0]) for row in rows if row.split()]
+        values = np.array([numbers_in(row, 3, "positions") for row in rows]).reshape(-1, 3)
+        unit = _UNIT.search(line)
+        self.positions = values @ self.cell if unit and unit[1] == "crystal" else values * self._unit(line)
+
+    def _unit(self, line: str) -> float:
+        unit = _UNIT.search(line)
+        name = unit[1] if unit else "alat"
+        if name == "alat" and unit and unit[2]:
+            self.alat = float(unit[2]) * BOHR
+        known = {"alat": self.alat, "bohr": BOHR, "angstrom": 1.0}
+        if name not in known:
+            problem = f"{line.strip()[:60]!r}: the unit is not known; mend or remove this frame"
+            raise FrameError("file", "unknown unit", problem)
+        return known[name]
+
+
+@dataclass
+class _Step:
+    """The labels of one structure."""
+
+    begun: bool = False  #: its electrons have begun to move
+    energy: float | None = None  #: eV
+    last_energy: float | None = None  #: eV, of an iteration
+    forces: np.ndarray | None = None  #: eV/Å
+    stress: np.ndarray | None = None  #: Ry/Bohr³
+    magmoms: np.ndarray | None = None
+    stopped: bool = False  #: not converged
+    broken: FrameError | None = None
+
+    @property
+    def labels(self) -> frozenset[str]:
+        """Those that it has."""
+        return frozenset(n for n in ("energy", "forces", "stress", "magmoms") if getattr(self, n) is not None)
+
+    def note(self, line: str, file: TextIO, n_atoms: int) -> None:
+        """Keep what is of use of a line, and of those after it."""
+        if "iteration #" in line:
+            self.begun = True
+        elif (found := _ENERGY.match(line)) is not None:
+            self.last_energy = float(found[2]) * RYDBERG
+            if found[1]:
+                self.energy, self.begun = self.last_energy, True
+        elif "convergence NOT achieved" in line:
+            self.stopped = True
+        elif "Forces acting on atoms" in line:
+            file.readline()
+            rows = [row.split("=")[-1] for row in islice(file, n_atoms)]
+            self.forces = rows_of_numbers(rows, 3, "forces") * (RYDBERG / BOHR)
+        elif "total   stress" in line:
+            self.stress = rows_of_numbers(list(islice(file, 3)), 6, "stress")[:, :3]
+        elif "Magnetic moment per site" in line:
+            found = [_MOMENT.search(row) for row in islice(file, n_atoms)]
+            if all(found):
+                self.magmoms = np.array([float(moment[1].rstrip(",")) for moment in found])
+
+    def record(self, run: _Run) -> Record:
+        """Its record. Raises `FrameError`."""
+        if self.broken is not None:
+            raise self.broken
+        energy = self.last_energy if self.stopped and self.energy is None else self.energy
+        if run.cell is None or run.positions is None or energy is None:
+            raise FrameError("file", "no structure or energy", "has no structure or no energy; remove this frame")
+        info: dict[str, object] = {
+            "energy": energy,
+            "code": f"Quantum ESPRESSO {run.version}",
+            "functional": run.functional,
+            "pseudopotentials": ", ".join(run.pseudopotentials),
+            "hubbard_u": json.dumps(run.hubbard_u),
+        }
+        if self.stress is not None:
+            info["stress"] = self.stress
+        arrays = {"forces": self.forces, "magmoms": self.magmoms}
+        arrays = {name: value for name, value in arrays.items() if value is not None}
+        return Record(np.array(run.numbers), run.positions, run.cell, np.full(3, True), info, arrays)

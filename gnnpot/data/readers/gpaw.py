@@ -1,0 +1,199 @@
+"""GPAW's text output, plain or gzipped, every structure of it, in the words of today and of up to 2025; and `.gpw`.
+
+    read_frames("relax.txt.gz"), read_frames("final.gpw")
+
+Stress: eV/Å³, positive under tension, 3x3 in the text, xx yy zz yz xz xy in `.gpw`: gnnpot's own. The energy is the
+free energy, the one that forces and stress are derivatives of; `energy_key="energy"` takes the one extrapolated to no
+smearing. GPAW counts energies from its reference atoms (spherical, without spin), so that they are no all-electron
+energies. Magnetic moments are the local ones; those of non-collinear runs are vectors, which gnnpot does not know:
+read such files with `magmoms_key=""`.
+
+The text is read line by line; no more than one structure is held. `.gpw` holds one structure and all digits.
+"""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import ClassVar, TextIO
+
+import numpy as np
+
+from gnnpot.data.frame import FrameError
+from gnnpot.data.readers.base import open_binary, open_text
+from gnnpot.data.readers.dft import DftReader, element_of_label, incomplete_step
+from gnnpot.data.readers.records import Record
+from gnnpot.data.stress import PRESETS, StressConvention
+from gnnpot.errors import DataError
+
+_ULM = b"- of Ulm"
+_NUMBER = re.compile(r"[-+]?\d+\.\d+(?:[Ee][-+]?\d+)?|nan|inf")
+_ATOM = re.compile(r"^[\s|]*\d+[\s|]+([A-Z][A-Za-z.]*)")
+_PERIODIC = re.compile(r"\b(yes|no)\b")
+_ITERATION = re.compile(r"^\|?iter:\s*(\d+)")
+_FUNCTIONAL = re.compile(r"^\s*xc\s*[:=]\s*(?:XC\()?(?:\{?name\s*[=:])?\s*['\"]?([\w+:-]+)")
+#: beside the name in large letters
+_VERSION = re.compile(r"(?:\|__ \|  _\|___\|_____\| |\|__\|\|  \| \|\|/\\\| -)\s+(\d+(?:\.\w+)+)")
+
+
+@dataclass(frozen=True)
+class GpawReader(DftReader):
+    """`format="gpaw"`."""
+
+    format: ClassVar[str] = "gpaw"
+    stress_convention: ClassVar[StressConvention | None] = PRESETS["ase"]
+
+    @classmethod
+    def matches(cls, name: str) -> bool:
+        return name.endswith(".gpw")
+
+    @classmethod
+    def recognises(cls, head: bytes) -> bool:
+        return head.startswith(_ULM + b"GPAW") or b"|___|_|" in head or b"| _ |_)|_||  |" in head
+
+    def records(self) -> Iterator[Record | FrameError]:
+        with open_binary(self.path) as file:
+            binary = file.read(len(_ULM)) == _ULM
+        yield from self._binary() if binary else self._text()
+
+    def _binary(self) -> Iterator[Record]:
+        from ase.io import ulm
+        from ase.io.trajectory import read_atoms
+
+        try:
+            with ulm.open(self.path) as file:
+                atoms = read_atoms(file.atoms, _try_except=False)
+                results = dict(file.results.asdict())
+                parameters = file.parameters.asdict()
+                version = file.get("gpaw_version", "")
+        except (ulm.InvalidULMFileError, OSError, ValueError, KeyError, AttributeError) as error:
+            problem = " ".join(str(error).split())
+            raise DataError(f"{self.path}: can't be read as GPAW's file ({problem}); write it again") from None
+        xc = parameters.get("xc", "LDA")
+        info = results | _words(version, xc.get("name", "") if isinstance(xc, dict) else str(xc))
+        yield Record(atoms.numbers, atoms.positions, atoms.cell.array, atoms.pbc, info, results)
+
+    def _text(self) -> Iterator[Record | FrameError]:
+        step, words, labels, limit = None, _words("", "LDA"), frozenset(), 0
+        with open_text(self.path) as file:
+            for line in file:
+                if line.startswith(("Positions:", "Atoms  #")):
+                    if step is not None:
+                        labels = step.labels
+                        yield self._finished(step, words)
+                    step = _Step(limit)
+                    step.note_atoms(file)
+                elif (found := _VERSION.search(line)) is not None and "code" not in words:
+                    words |= {"code": f"GPAW {found[1]}"}
+                elif (found := _FUNCTIONAL.match(line)) is not None:
+                    words |= {"functional": found[1]}
+                elif line.startswith("maximum number of iterations:"):
+                    limit = int(line.split(":")[1])
+                    if step is not None:
+                        step.max_iterations = limit
+                elif step is not None:
+                    step.note(line, file)
+        if step is None:
+            raise DataError(f"{self.path}: ends before its first structure; let GPAW run")
+        yield self._finished(step, words) if step.is_over and labels <= step.labels else incomplete_step()
+
+    def _finished(self, step: "_Step", words: dict[str, str]) -> Record | FrameError:
+        if not step.is_over:
+            return incomplete_step()
+        try:
+            converged = self.judged(step.record(words), step.converged)
+        except FrameError as error:
+            return error
+        return converged
+
+
+def _words(version: str, functional: str) -> dict[str, str]:
+    words = {"functional": functional, "hubbard_u": "{}", "pseudopotentials": "GPAW's PAW setups"}
+    return words | {"code": f"GPAW {version}"} if version else words
+
+
+@dataclass
+class _Step:
+    """One structure of the text, and its labels."""
+
+    max_iterations: int = 0
+    iterations: int = 0
+    converged: bool = False
+    failed: bool = False  #: GPAW said that it did not converge
+    symbols: list[str] = field(default_factory=list)
+    positions: list[list[float]] = field(default_factory=list)
+    cell: list[list[float]] = field(default_factory=list)
+    pbc: list[bool] = field(default_factory=list)
+    energies: dict[str, float] = field(default_factory=dict)
+    tables: dict[str, list[list[float]]] = field(default_factory=dict)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether its electrons came to an end, good or bad."""
+        return self.failed or bool(self.energies) or 0 < self.max_iterations <= self.iterations
+
+    @property
+    def labels(self) -> frozenset[str]:
+        """Those that it has."""
+        return frozenset((*self.energies, *self.tables))
+
+    def note_atoms(self, file: TextIO) -> None:
+        """Read the table of the atoms."""
+        for line in file:
+            found = _ATOM.match(line)
+            if found is not None:
+                self.symbols.append(found[1].split(".")[0])
+                self.positions.append([float(x) for x in _NUMBER.findall(line)[:3]])
+            elif self.symbols:
+                return
+
+    def note(self, line: str, file: TextIO) -> None:
+        """Keep what is of use of a line, and of those after it."""
+        n = len(self.symbols)
+        iteration = _ITERATION.match(line)
+        if iteration:
+            self.iterations = int(iteration[1])
+        elif line.startswith("Converged "):
+            self.converged = True
+        elif line.startswith("Did not converge"):
+            self.failed = True
+        elif line.startswith("Unit cell"):
+            rows = [row for row in islice(file, 6) if _PERIODIC.search(row)][:3]
+            self.pbc = ["yes" in row for row in rows]
+            self.cell = [[float(x) for x in _NUMBER.findall(_PERIODIC.split(row)[-1])[:3]] for row in rows]
+        elif "Free energy:" in line:
+            self.energies["free_energy"] = float(line.split(":")[1])
+        elif "Extrapolated:" in line:
+            self.energies["energy"] = float(line.split(":")[1])
+        elif line.startswith("Forces ") and "eV/Ang" in line:
+            self.tables["forces"] = _table(file, n)
+        elif line.startswith("Stress tensor"):
+            self.tables["stress"] = _table(file, 3)
+        elif line.startswith("Local magnetic moments"):
+            self.tables["magmoms"] = _table(file, n)
+
+    def record(self, words: dict[str, str]) -> Record:
+        """Its record. Raises `FrameError`."""
+        if len(self.cell) != 3 or not self.positions or (self.converged and not self.energies):
+            raise FrameError("file", "no structure or energy", "has no structure or no energy; remove this frame")
+        info: dict[str, object] = {**self.energies, **words}
+        arrays = {name: np.array(rows) for name, rows in self.tables.items()}
+        if "stress" in arrays:
+            info["stress"] = arrays.pop("stress")
+        moments = arrays.get("magmoms")
+        if moments is not None and not moments[:, :2].any():
+            arrays["magmoms"] = moments[:, 2]
+        numbers = np.array([element_of_label(symbol) for symbol in self.symbols])
+        return Record(numbers, np.array(self.positions), np.array(self.cell), np.array(self.pbc), info, arrays)
+
+
+def _table(file: TextIO, n: int) -> list[list[float]]:
+    """The next `n` rows of three numbers; fewer if the file or the table ends."""
+    rows: list[list[float]] = []
+    for line in file:
+        found = _NUMBER.findall(line.split("#")[0])
+        if len(found) == 3:
+            rows.append([float(x) for x in found])
+        if len(rows) == n or (rows and len(found) != 3):
+            break
+    return rows

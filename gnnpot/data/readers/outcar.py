@@ -1,0 +1,191 @@
+"""VASP's OUTCAR, plain or gzipped, every ionic step of it.
+
+    read_frames("OUTCAR", bad_frames="skip", skipped=Counter())
+
+Stress: the line `in kB`, kbar, positive under compression, order XX YY ZZ XY YZ ZX; it is turned into eV/Å³, positive
+under tension, order xx yy zz yz xz xy. In molecular dynamics it is without the atoms' motion, as a potential's is. The
+energy is the free energy (TOTEN), the one that forces and stress are derivatives of; `energy_key="energy"` takes
+energy(sigma->0). Magnetic moments are the last column of `magnetization (x)`, which is there with LORBIT >= 10; those
+of non-collinear runs are vectors, which gnnpot does not know: read such files with `magmoms_key=""`.
+
+OUTCAR has positions to 1e-5 Å; `vasprun.xml` of the same run is more exact. Labels of a machine-learned force field
+are no labels of VASP's: its steps are refused.
+
+The file is read line by line; no more than one step is held.
+"""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import ClassVar, TextIO
+
+import numpy as np
+
+from gnnpot.data.frame import FrameError
+from gnnpot.data.readers import vasp
+from gnnpot.data.readers.base import open_text
+from gnnpot.data.readers.dft import DftReader, incomplete_step, numbers_in, rows_of_numbers
+from gnnpot.data.readers.records import Record
+from gnnpot.data.stress import PRESETS, StressConvention
+from gnnpot.errors import DataError
+
+_ITERATION = re.compile(r"-+ (Iteration|Ionic step)\s+(\d+)(?:\(\s*(\d+)\))?")
+_TAG = re.compile(r"\b(NELM|LHFCALC|METAGGA|IVDW|LUSE_VDW|LDAUTYPE)\s*=\s*([^\s;]+)")
+_SCREENING = re.compile(r"\b(HFSCREEN|AEXX|GGA)\s*=\s*(\S+)")
+_LDAU = re.compile(r"for each species (LDAU[LUJ])\s*=(.*)")
+_ENERGY = re.compile(r"TOTEN\s*=\s*(\S+)\s*eV")
+_SIGMA_0 = re.compile(r"energy\(sigma->0\)\s*=\s*(\S+)")
+
+
+@dataclass(frozen=True)
+class OutcarReader(DftReader):
+    """`format="outcar"`."""
+
+    format: ClassVar[str] = "outcar"
+    stress_convention: ClassVar[StressConvention | None] = PRESETS["vasp-kbar"]
+
+    @classmethod
+    def matches(cls, name: str) -> bool:
+        return "outcar" in name
+
+    @classmethod
+    def recognises(cls, head: bytes) -> bool:
+        return head.lstrip().startswith(b"vasp.")
+
+    def records(self) -> Iterator[Record | FrameError]:
+        header, step, begun, ended = _Header(), _Step(), False, False
+        with open_text(self.path) as file:
+            for line in file:
+                iteration = _ITERATION.search(line) if line.startswith("---") else None
+                if iteration and iteration[3] in (None, "1"):
+                    if begun:
+                        yield self._finished(step, header)
+                    # A force field's steps name no electronic ones; the electrons' own follow under the same number.
+                    step, begun = _Step(cell=step.cell), True
+                elif not begun:
+                    header.note(line)
+                elif "General timing and accounting" in line:
+                    ended = True
+                if "direct lattice vectors" in line and "reciprocal" in line:
+                    step.cell = list(islice(file, 3))
+                elif begun:
+                    step.note(line, file, header.n_atoms)
+        if not begun:
+            raise DataError(f"{self.path}: ends before its first ionic step; let VASP run")
+        yield self._finished(step, header) if ended or step.is_whole else incomplete_step()
+
+    def _finished(self, step: "_Step", header: "_Header") -> Record | FrameError:
+        try:
+            record = step.record(header)
+        except FrameError as error:
+            return error
+        return self.judged(record, step.converged)
+
+
+@dataclass
+class _Header:
+    """What stands before the first step."""
+
+    version: str = ""
+    tags: dict[str, str] = field(default_factory=dict)
+    counts: list[int] = field(default_factory=list)  #: atoms of each species
+    potcars: list[str] = field(default_factory=list)
+
+    def note(self, line: str) -> None:
+        """Keep what is of use of a line."""
+        if not self.version and line.lstrip().startswith("vasp."):
+            self.version = line.split()[0]
+        elif line.startswith(" POTCAR:"):
+            self.potcars.append(line.split(":", 1)[1].strip())
+        elif "ions per type" in line:
+            self.counts = [int(word) for word in line.split("=")[1].split()]
+        elif (ldau := _LDAU.search(line)) is not None:
+            self.tags[ldau[1]] = ldau[2].strip()
+            self.tags["LDAU"] = "T"
+        elif "=" in line:
+            for pattern in (_TAG, _SCREENING):
+                self.tags.update(pattern.findall(line))
+
+    @property
+    def titles(self) -> list[str]:
+        """Of the POTCARs; VASP lists them twice or thrice."""
+        return self.potcars[: len(self.counts)]
+
+    @property
+    def n_atoms(self) -> int:
+        return sum(self.counts)
+
+    @property
+    def numbers(self) -> np.ndarray:
+        elements = [vasp.element_of_title(title) for title in self.titles]
+        if not elements or len(elements) != len(self.counts):
+            problem = "says no POTCAR for each species before its first step; take vasprun.xml of this run"
+            raise FrameError("file", "unknown elements", problem)
+        return np.repeat(elements, self.counts)
+
+
+@dataclass
+class _Step:
+    """One ionic step."""
+
+    cell: list[str] = field(default_factory=list)  #: three lines
+    converged: bool = False
+    learned: bool = False  #: a force field spoke here
+    learned_stress: bool = False  #: and its stress comes next
+    in_energies: bool = False
+    energy: str = ""  #: free energy
+    sigma_0: str = ""
+    stress: str = ""
+    atoms: list[str] = field(default_factory=list)  #: lines of positions and forces
+    moments: list[list[str]] = field(default_factory=list)  #: lines for each Cartesian axis
+
+    def note(self, line: str, file: TextIO, n_atoms: int) -> None:
+        """Keep what is of use of a line, and of those after it."""
+        if "EDIFF is reached" in line:
+            self.converged = True
+        elif "FREE ENERGIE OF THE ION-ELECTRON SYSTEM" in line:
+            self.in_energies = " ML " not in line
+            self.learned = self.learned or " ML " in line
+        elif self.in_energies and (found := _ENERGY.search(line)):
+            self.energy = found[1]
+        elif self.in_energies and (found := _SIGMA_0.search(line)):
+            self.sigma_0, self.in_energies = found[1], False
+        elif "FORCE on cell =-STRESS" in line:
+            self.learned_stress = "ML FORCE" in line
+        elif line.startswith("  in kB ") and not self.learned_stress:
+            self.stress = line
+        elif "TOTAL-FORCE" in line and "POSITION" in line:
+            lines = list(islice(file, n_atoms + 1))[1:]
+            if "(ML)" not in line:
+                self.atoms = lines
+        elif line.startswith(" magnetization ("):
+            lines = list(islice(file, n_atoms + 3))[3:]
+            self.moments = [lines] if "(x)" in line else [*self.moments, lines]
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether it has all that a step has, for files without an end."""
+        return bool(self.sigma_0 and self.stress and self.atoms and self.cell)
+
+    def record(self, header: _Header) -> Record:
+        """Its record. Raises `FrameError`."""
+        if self.learned and not self.atoms:
+            problem = "comes from a machine-learned force field, not from electrons; leave it out"
+            raise FrameError("file", "no electronic steps", problem)
+        if not self.atoms or not self.energy:
+            raise FrameError("file", "no structure or energy", "has no positions or no energy; remove this frame")
+        numbers, n = header.numbers, header.n_atoms
+        cell = rows_of_numbers(self.cell, 6, "lattice vectors")[:, :3]
+        table = rows_of_numbers(self.atoms, 6, "positions and forces")
+        if len(table) != n:
+            raise FrameError("file", "incomplete step", f"lists {len(table)} of {n} atoms; remove this frame")
+        info: dict[str, object] = {"free_energy": self.energy, "energy": self.sigma_0}
+        if self.stress:
+            info["stress"] = numbers_in(self.stress, 6, "stress")
+        info |= vasp.provenance(header.version, header.tags, header.titles)
+        arrays = {"forces": table[:, 3:]}
+        if self.moments:
+            columns = [[float(line.split()[-1]) for line in lines] for lines in self.moments]
+            arrays["magmoms"] = np.array(columns).T.squeeze(-1) if len(columns) == 1 else np.array(columns).T
+        return Record(numbers, table[:, :3], cell, np.full(3, True), info, arrays)

@@ -1,0 +1,94 @@
+"""VASP's words for a calculation, as `vasprun.xml` and OUTCAR both write them: functional, +U, pseudopotentials."""
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+
+from ase.data import chemical_symbols
+
+from gnnpot.data.readers.dft import element_of_label
+
+#: GGA= and the family in a POTCAR's title -> functional
+_GGA = {
+    "PE": "PBE", "PS": "PBEsol", "RP": "RPBE", "RE": "revPBE", "91": "PW91", "CA": "LDA", "PZ": "LDA", "AM": "AM05",
+    "B3": "B3LYP", "BF": "BEEF", "OR": "optPBE", "BO": "optB88", "MK": "optB86b",
+}  # fmt: skip
+_FAMILY = {"PAW_PBE": "PBE", "PAW_GGA": "PW91", "PAW": "LDA", "US": "LDA"}
+_METAGGA = {"R2SCAN": "r2SCAN", "RSCAN": "rSCAN"}
+#: IVDW= -> dispersion correction
+_DISPERSION = {
+    "1": "D2", "10": "D2", "11": "D3", "12": "D3(BJ)", "13": "D4", "2": "TS", "20": "TS", "21": "TS/HI", "202": "MBD",
+    "4": "dDsC",
+}  # fmt: skip
+_UNSET = {"", "--", "NONE", "F", ".FALSE."}
+
+
+def functional(tags: Mapping[str, str], titles: Sequence[str]) -> str:
+    """The functional that INCAR `tags` (as VASP lists all of them) and the POTCARs' `titles` ask for.
+
+    >>> functional({"GGA": "--", "METAGGA": "R2SCAN", "IVDW": "12"}, ["PAW_PBE Si 05Jan2001"])
+    'r2SCAN+D3(BJ)'
+    """
+    gga = tags.get("GGA", "").upper()
+    meta = tags.get("METAGGA", "").upper()
+    if gga not in _UNSET:
+        name = _GGA.get(gga, gga)
+    else:
+        family = titles[0].split()[0] if titles and titles[0].split() else ""
+        name = _FAMILY.get(family, "")
+    if meta not in _UNSET:
+        name = _METAGGA.get(meta, meta)
+    if is_true(tags.get("LHFCALC", "")):
+        name = _hybrid(name, tags)
+    dispersion = tags.get("IVDW", "0")
+    if dispersion not in ("0", *_UNSET):
+        name += f"+{_DISPERSION.get(dispersion, f'IVDW={dispersion}')}"
+    if is_true(tags.get("LUSE_VDW", "")):
+        name += "+nonlocal"
+    return name
+
+
+def _hybrid(name: str, tags: Mapping[str, str]) -> str:
+    if name == "PBE" and float(tags.get("AEXX", "0.25")) == 0.25:
+        screening = float(tags.get("HFSCREEN", "0"))
+        known = {0.0: "PBE0", 0.2: "HSE06", 0.3: "HSE03"}
+        if screening in known:
+            return known[screening]
+    return name if name == "B3LYP" else f"hybrid of {name}"
+
+
+def hubbard_u(tags: Mapping[str, str], titles: Sequence[str]) -> str:
+    """U of each element in eV, as JSON, "{}" without +U. With Dudarev's method (LDAUTYPE = 2) it is U - J."""
+    if not is_true(tags.get("LDAU", "")):
+        return "{}"
+    momentum, u, j = (tags.get(f"LDAU{x}", "").split() for x in "LUJ")
+    dudarev = tags.get("LDAUTYPE", "2").strip() == "2"
+    found = {}
+    for k, title in enumerate(titles):
+        if k < len(momentum) and k < len(u) and int(momentum[k]) >= 0:
+            value = float(u[k]) - (float(j[k]) if dudarev and k < len(j) else 0.0)
+            if value:
+                found[chemical_symbols[element_of_title(title)]] = value
+    return json.dumps(found)
+
+
+def element_of_title(title: str) -> int:
+    """The atomic number in a POTCAR's title: "PAW_PBE Fe_pv 02Aug2007", "PAW_PBE H1.25 07Sep2000", "H 1/r …"."""
+    words = title.split()
+    return element_of_label(words[0] if "1/r" in title or len(words) < 2 else words[1])
+
+
+def is_true(flag: str) -> bool:
+    """Whether one of VASP's logical values is true."""
+    return flag.strip().strip(".").upper().startswith("T")
+
+
+def provenance(version: str, tags: Mapping[str, str], titles: Sequence[str]) -> dict[str, str]:
+    """What `Provenance` keeps of a VASP run, under the names of `PROVENANCE_KEYS`."""
+    number = re.search(r"\d+(\.\d+)+", version)
+    return {
+        "code": f"VASP {number.group()}" if number else "VASP",
+        "functional": functional(tags, titles),
+        "hubbard_u": hubbard_u(tags, titles),
+        "pseudopotentials": ", ".join(" ".join(title.split()) for title in titles),
+    }

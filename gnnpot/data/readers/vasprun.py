@@ -1,0 +1,173 @@
+"""VASP's `vasprun.xml`, plain or gzipped, every ionic step of it.
+
+    read_frames("vasprun.xml.gz", bad_frames="skip", skipped=Counter())
+
+Stress: kbar, positive under compression, 3x3; it is turned into eV/Å³, positive under tension. The energy is the free
+energy (`e_fr_energy`, TOTEN), the one that forces and stress are derivatives of; `energy_key="energy"` takes
+energy(sigma->0) instead. Under PSTRESS VASP adds PV to it; that is taken off again. Forces on atoms that selective
+dynamics holds are as VASP calculated them. Magnetic moments are not in this file; OUTCAR has them.
+
+A step has not converged if it took all NELM electronic steps. Steps without electronic steps are those of a
+machine-learned force field, no labels; they are refused. https://vasp.at/wiki/Vasprun.xml
+
+The file is read once, step after step; no more than one step is held.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import BinaryIO, ClassVar
+from xml.etree import ElementTree
+from xml.parsers.expat import errors
+
+import numpy as np
+
+from gnnpot.data.frame import FrameError, atomic_number
+from gnnpot.data.readers import vasp
+from gnnpot.data.readers.base import open_binary
+from gnnpot.data.readers.dft import DftReader, incomplete_step
+from gnnpot.data.readers.records import Record
+from gnnpot.data.stress import PRESETS, StressConvention
+from gnnpot.errors import DataError
+from gnnpot.units import KBAR
+
+#: what expat says of a document that is well so far but ends too early
+_CUT_OFF = {
+    errors.codes[message]
+    for message in (errors.XML_ERROR_NO_ELEMENTS, errors.XML_ERROR_UNCLOSED_TOKEN, errors.XML_ERROR_PARTIAL_CHAR)
+}
+
+
+@dataclass(frozen=True)
+class VasprunReader(DftReader):
+    """`format="vasprun"`."""
+
+    format: ClassVar[str] = "vasprun"
+    stress_convention: ClassVar[StressConvention | None] = PRESETS["vasp-kbar"]
+
+    @classmethod
+    def matches(cls, name: str) -> bool:
+        return "vasprun" in name and name.endswith(".xml")
+
+    @classmethod
+    def recognises(cls, head: bytes) -> bool:
+        return b"<modeling>" in head
+
+    def records(self) -> Iterator[Record | FrameError]:
+        run, steps, within = _Run(), 0, False
+        with open_binary(self.path) as file:
+            try:
+                for event, element in _top_elements(file):
+                    within = event == "start" and element.tag == "calculation"
+                    if event == "end" and element.tag == "calculation":
+                        steps += 1
+                        yield self._step(run, element)
+                    elif event == "end":
+                        run.note(element)
+            except ElementTree.ParseError as error:
+                if error.code not in _CUT_OFF:
+                    raise DataError(f"{self.path}: is no whole XML file ({error}); fetch or write it again") from None
+                if within:
+                    yield incomplete_step()
+                elif not steps:
+                    raise DataError(f"{self.path}: ends before its first ionic step; let VASP run") from None
+
+    def _step(self, run: "_Run", step: ElementTree.Element) -> Record | FrameError:
+        try:
+            record = run.record(step)
+        except FrameError as error:
+            return error
+        return self.judged(record, len(step.findall("scstep")) < run.max_electronic_steps)
+
+
+def _top_elements(file: BinaryIO) -> Iterator[tuple[str, ElementTree.Element]]:
+    """("start" or "end", element) of the children of the document, which are forgotten when the next one comes."""
+    depth, root = 0, None
+    for event, element in ElementTree.iterparse(file, events=("start", "end")):
+        if event == "start":
+            depth += 1
+            root = element if depth == 1 else root
+        if depth == 2:
+            yield event, element
+        if event == "end":
+            depth -= 1
+            if depth == 1:
+                root.clear()
+
+
+@dataclass
+class _Run:
+    """What stands before the first step."""
+
+    version: str = ""
+    tags: dict[str, str] = field(default_factory=dict)
+    numbers: np.ndarray | None = None
+    titles: list[str] = field(default_factory=list)
+
+    def note(self, element: ElementTree.Element) -> None:
+        """Keep what is of use of a child of the document."""
+        if element.tag == "generator":
+            self.version = _text(element, "i[@name='version']")
+        elif element.tag in ("incar", "parameters"):
+            for item in (*element.iter("i"), *element.iter("v")):
+                self.tags[item.get("name", "")] = (item.text or "").strip()
+        elif element.tag == "atominfo":
+            atoms = element.findall("array[@name='atoms']/set/rc")
+            types = element.findall("array[@name='atomtypes']/set/rc")
+            self.numbers = np.array([_element(atom[0].text or "") for atom in atoms], dtype=np.int64)
+            self.titles = [(row[-1].text or "").strip() for row in types]
+
+    @property
+    def max_electronic_steps(self) -> int:
+        return int(self.tags.get("NELM", "60"))
+
+    def record(self, step: ElementTree.Element) -> Record:
+        """The record of a `calculation`. Raises `FrameError`."""
+        if self.numbers is None or step.find("structure/crystal") is None or step.find("energy") is None:
+            raise FrameError("file", "no structure or energy", "has no structure or no energy; remove this frame")
+        electronic = step.findall("scstep/energy")
+        if not electronic:
+            problem = "has no electronic steps, so it comes from a machine-learned force field; leave it out"
+            raise FrameError("file", "no electronic steps", problem)
+        cell = _array(step.find("structure/crystal/varray[@name='basis']"), "basis")
+        fractions = _array(step.find("structure/varray[@name='positions']"), "positions")
+        energies = step.find("energy")
+        pressure = float(self.tags.get("PSTRESS", "0"))
+        free = _number(energies, "e_fr_energy") - pressure * KBAR * abs(np.linalg.det(cell))
+        # The step's own e_0_energy is wrong in several versions; that of its last electronic step lacks dispersion.
+        smearing = _number(electronic[-1], "e_0_energy") - _number(electronic[-1], "e_fr_energy")
+        info = {"free_energy": free, "energy": free + smearing}
+        info |= vasp.provenance(self.version, self.tags, self.titles)
+        stress, forces = step.find("varray[@name='stress']"), step.find("varray[@name='forces']")
+        if stress is not None:
+            info["stress"] = _array(stress, "stress")
+        arrays = {} if forces is None else {"forces": _array(forces, "forces")}
+        return Record(self.numbers, fractions @ cell, cell, np.full(3, True), info, arrays)
+
+
+def _element(symbol: str) -> int:
+    # VASP cuts the symbol of zirconium to its second letter in some versions.
+    return atomic_number("Zr" if symbol.strip() == "r" else symbol.strip().capitalize(), "atominfo")
+
+
+def _text(element: ElementTree.Element, path: str) -> str:
+    return (element.findtext(path) or "").strip()
+
+
+def _number(element: ElementTree.Element, name: str) -> float:
+    text = _text(element, f"i[@name='{name}']")
+    try:
+        return float(text)
+    except ValueError:
+        problem = f"{name} {text!r} is no number; mend or remove this frame"
+        raise FrameError("file", f"{name} not a number", problem) from None
+
+
+def _array(element: ElementTree.Element | None, name: str) -> np.ndarray:
+    """The [M, 3] numbers of a `varray`. Raises `FrameError` where there are none, or asterisks."""
+    if element is None:
+        raise FrameError("file", f"no {name}", f"has no {name}; mend or remove this frame")
+    try:
+        return np.array([(v.text or "").split() for v in element.iter("v")], dtype=float).reshape(-1, 3)
+    except ValueError:
+        problem = f"{name} holds what is no number; mend or remove this frame"
+        raise FrameError("file", f"{name} not a number", problem) from None

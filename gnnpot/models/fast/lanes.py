@@ -1,0 +1,121 @@
+"""Sixteen numbers at a time, in Numba kernels: what a loop over channels is to become, said outright.
+
+    t = splat(x, 0.0)
+    for m in range(3):
+        t = fma(splat(x, r[m]), load(x, 16 * m), t)
+    store(out, 0, t)
+
+Whether a compiler turns a loop into the processor's vector instructions hangs on what it can prove of the arrays; these
+functions are such instructions. Arrays are flat or contiguous, of float32 or float64; positions count numbers.
+"""
+
+from llvmlite import ir
+from numba import types
+from numba.core.datamodel import models
+from numba.extending import intrinsic, register_model
+
+LANES = 16
+
+
+class Lanes(types.Type):
+    """The type of sixteen numbers of one dtype."""
+
+    def __init__(self, dtype: types.Float) -> None:
+        self.dtype = dtype
+        super().__init__(name=f"Lanes({dtype})")
+
+
+@register_model(Lanes)
+class LanesModel(models.PrimitiveModel):
+    """A vector of LLVM's."""
+
+    def __init__(self, manager, kind) -> None:  # noqa: ANN001
+        super().__init__(manager, kind, _vector(kind.dtype))
+
+
+def _vector(dtype: types.Float) -> ir.VectorType:
+    return ir.VectorType(ir.FloatType() if dtype == types.float32 else ir.DoubleType(), LANES)
+
+
+def _suffix(dtype: types.Float) -> str:
+    """What LLVM appends to the names of functions of such vectors."""
+    return f"v{LANES}f{dtype.bitwidth}"
+
+
+def _pointer(context, builder, kind, array, position):  # noqa: ANN001, ANN202
+    data = context.make_array(kind)(context, builder, array).data
+    place = builder.gep(data, [position])
+    return builder.bitcast(place, _vector(kind.dtype).as_pointer())
+
+
+@intrinsic
+def load(typing_context, array, position):  # noqa: ANN001, ANN202
+    """array[position : position + 16]."""
+
+    def generate(context, builder, signature, arguments):  # noqa: ANN001, ANN202
+        place = _pointer(context, builder, signature.args[0], *arguments)
+        return builder.load(place, align=array.dtype.bitwidth // 8)
+
+    return Lanes(array.dtype)(array, types.intp), generate
+
+
+@intrinsic
+def store(typing_context, array, position, lanes):  # noqa: ANN001, ANN202
+    """array[position : position + 16] = lanes."""
+
+    def generate(context, builder, signature, arguments):  # noqa: ANN001, ANN202
+        place = _pointer(context, builder, signature.args[0], *arguments[:2])
+        builder.store(arguments[2], place, align=array.dtype.bitwidth // 8)
+        return context.get_dummy_value()
+
+    return types.none(array, types.intp, lanes), generate
+
+
+@intrinsic
+def splat(typing_context, array, number):  # noqa: ANN001, ANN202
+    """A number sixteen times, in the dtype of `array`."""
+
+    def generate(context, builder, signature, arguments):  # noqa: ANN001, ANN202
+        vector = _vector(array.dtype)
+        first = builder.insert_element(ir.Constant(vector, ir.Undefined), arguments[1], ir.Constant(ir.IntType(32), 0))
+        mask = ir.Constant(ir.VectorType(ir.IntType(32), LANES), [0] * LANES)
+        return builder.shuffle_vector(first, ir.Constant(vector, ir.Undefined), mask)
+
+    return Lanes(array.dtype)(array, array.dtype), generate
+
+
+@intrinsic
+def fma(typing_context, a, b, c):  # noqa: ANN001, ANN202
+    """a b + c."""
+
+    def generate(context, builder, signature, arguments):  # noqa: ANN001, ANN202
+        vector = _vector(a.dtype)
+        kind = ir.FunctionType(vector, [vector] * 3)
+        function = builder.module.declare_intrinsic(f"llvm.fma.{_suffix(a.dtype)}", (), kind)
+        return builder.call(function, arguments)
+
+    return a(a, b, c), generate
+
+
+@intrinsic
+def mul(typing_context, a, b):  # noqa: ANN001, ANN202
+    """a b."""
+
+    def generate(context, builder, signature, arguments):  # noqa: ANN001, ANN202
+        return builder.fmul(*arguments)
+
+    return a(a, b), generate
+
+
+@intrinsic
+def total(typing_context, a):  # noqa: ANN001, ANN202
+    """The sum of the sixteen."""
+
+    def generate(context, builder, signature, arguments):  # noqa: ANN001, ANN202
+        vector = _vector(a.dtype)
+        kind = ir.FunctionType(vector.element, [vector.element, vector])
+        function = builder.module.declare_intrinsic(f"llvm.vector.reduce.fadd.{_suffix(a.dtype)}", (), kind)
+        # "reassoc": by halves, not one after the other
+        return builder.call(function, [ir.Constant(vector.element, 0.0), arguments[0]], fastmath=("reassoc",))
+
+    return a.dtype(a), generate

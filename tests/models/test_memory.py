@@ -1,0 +1,97 @@
+"""What a prediction is said to take in memory, and what it takes."""
+
+import subprocess
+import sys
+
+import numpy as np
+import psutil
+import pytest
+from ase import Atoms
+from ase.build import bulk, fcc111, molecule
+
+from gnnpot.data.references import ElementReferences
+from gnnpot.engines.calculator import Calculator
+from gnnpot.errors import MemoryNeedError
+from gnnpot.graphs import neighbor_list, triplets
+from gnnpot.models import CHGNetConfig, M3GNetConfig, SevenNetConfig, build_model
+from gnnpot.models.memory import graph_size
+from gnnpot.potential import Potential
+
+CONFIGS = {
+    "m3gnet": M3GNetConfig(elements=("Si",)),
+    "chgnet": CHGNetConfig(elements=("Si",)),
+    "sevennet": SevenNetConfig(elements=("Si",)),
+}
+
+
+def potential(name: str) -> Potential:
+    return Potential(build_model(CONFIGS[name]), ElementReferences.from_mapping({"energies": {"Si": 0.0}}))
+
+
+@pytest.mark.parametrize(
+    "atoms",
+    [
+        bulk("Si"),
+        bulk("Cu", cubic=True) * (4, 4, 4),
+        fcc111("Pt", (2, 2, 4), vacuum=8.0),
+        molecule("C60"),
+        Atoms("O"),
+        Atoms("He8", positions=np.arange(24).reshape(8, 3) * 50.0, cell=[500, 500, 500], pbc=True),
+        Atoms("Si2", scaled_positions=[[0, 0, 0], [3.3, 0.25, 0.25]], cell=bulk("Si", cubic=True).cell, pbc=True),
+    ],
+    ids=lambda a: str(a.symbols),
+)
+def test_size_of_the_graph(atoms):
+    size = graph_size(atoms.positions, atoms.cell.array, atoms.pbc, 5.0, 3.0)
+    found = neighbor_list(atoms.positions, atoms.cell.array, atoms.pbc, 5.0)
+    assert size.atoms == len(atoms)
+    assert size.edges == pytest.approx(len(found.distances), rel=0.25)
+    assert size.triplets == pytest.approx(triplets(found.edge_index[0], found.distances, 3.0).shape[1], rel=0.4)
+
+
+MEASURE = """
+import sys, threading, time
+import psutil, torch, numba
+from ase.build import bulk
+from gnnpot.engines.calculator import Calculator
+from tests.models.test_memory import potential
+
+torch.set_num_threads(1), numba.set_num_threads(1)
+calculator = Calculator(potential(sys.argv[1]))
+small, large = (bulk("Si", cubic=True) * (n, n, n) for n in (2, 6))
+for atoms in (small, large):
+    atoms.rattle(0.02, seed=1)
+    atoms.calc = calculator
+small.get_forces()
+process, peak, running = psutil.Process(), [0], [True]
+before = process.memory_info().rss
+def watch():
+    while running[0]:
+        peak[0] = max(peak[0], process.memory_info().rss)
+        time.sleep(0.002)
+thread = threading.Thread(target=watch)
+thread.start()
+large.get_forces()
+running[0] = False
+thread.join()
+sys.stdout.write(str(peak[0] - before))
+"""
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_estimate(name):
+    done = subprocess.run([sys.executable, "-c", MEASURE, name], capture_output=True, text=True, check=True)
+    atoms, model = bulk("Si", cubic=True) * (6, 6, 6), potential(name)
+    size = graph_size(atoms.positions, atoms.cell.array, atoms.pbc, model.cutoff, model.three_body_cutoff)
+    estimate = size.bytes + model.model.memory(size)
+    assert 0.5 * estimate < int(done.stdout) < 1.2 * estimate
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_too_large_a_structure_is_refused_before_it_allocates(name):
+    atoms = bulk("Si", cubic=True) * (50, 50, 50)
+    atoms.calc = Calculator(potential(name))
+    before = psutil.Process().memory_info().rss
+    with pytest.raises(MemoryNeedError, match=r"1,000,000 atoms.*GiB.*free"):
+        atoms.get_potential_energy()
+    assert psutil.Process().memory_info().rss - before < 1e9
