@@ -87,6 +87,14 @@ class ElementReferences:
         return solution._warned()
 
     @classmethod
+    def fit_blocks(
+        cls, blocks: Iterable[tuple[np.ndarray, np.ndarray]], elements: np.ndarray, *, source: str = ""
+    ) -> "ElementReferences":
+        """`fit_counts` of any number of (counts, energies), of which one is in memory at a time."""
+        triangle = _triangle(((counts, energies, None) for counts, energies in blocks), len(elements))
+        return cls._solve(triangle, elements, 0.0, source)
+
+    @classmethod
     def _solve(cls, triangle: "_Triangle", elements: np.ndarray, ridge: float, source: str) -> "ElementReferences":
         if triangle.frames == 0:
             raise DataError("no frame has an energy, so element references can't be fitted; check the energy's key")

@@ -139,6 +139,7 @@ class FrameStore(Sequence):
         ends = np.cumsum([0] + [shard.frames for shard in self.manifest.shards])
         self._starts = ends[:-1]
         self._length = int(ends[-1])
+        self._index: StoreIndex | None = None
         self._forget()
 
     def __len__(self) -> int:
@@ -162,14 +163,23 @@ class FrameStore(Sequence):
         return FrameSelection(self, indices)
 
     def index(self) -> StoreIndex:
-        """Sizes, compositions, materials and sources of all frames, without reading the frames."""
-        return read_index([self.folder / shard.name for shard in self.manifest.shards])
+        """Sizes, compositions, materials and sources of all frames, without reading the frames; it is kept."""
+        if self._index is None:
+            self._index = read_index([self.folder / shard.name for shard in self.manifest.shards])
+        return self._index
+
+    def row_groups(self, indices: np.ndarray) -> np.ndarray:
+        """The number, counted through all shards, of the row group that each of these frames is read with."""
+        groups = [-(-shard.frames // self.manifest.row_group) for shard in self.manifest.shards]
+        before = np.cumsum([0] + groups)[:-1]
+        shard = np.searchsorted(self._starts, indices, side="right") - 1
+        return before[shard] + (indices - self._starts[shard]) // self.manifest.row_group
 
     def __repr__(self) -> str:
         return f"FrameStore({str(self.folder)!r}, {self._length} frames)"
 
     def __getstate__(self) -> dict:
-        return {**self.__dict__, "_files": {}, "_groups": OrderedDict(), "_pid": 0}
+        return {**self.__dict__, "_index": None, "_files": {}, "_groups": OrderedDict(), "_pid": 0}
 
     def _forget(self) -> None:
         self._files: dict[int, pq.ParquetFile] = {}

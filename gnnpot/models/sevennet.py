@@ -11,7 +11,7 @@ summed over neighbours, mixed again and gated. They turn with the structure; all
 """
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache, partial
 from typing import Literal
@@ -251,10 +251,12 @@ class SevenNet(EnergyModel):
             return sines * polynomial_cutoff(r, self.cutoff, self.config.cutoff_power)
         return sines * xplor_cutoff(r, self.config.cutoff_on, self.cutoff)
 
-    def fit_statistics(self, graphs: list[Graph]) -> None:
+    def fit_statistics(self, graphs: Iterable[Graph]) -> None:
         """Set the denominator of the sums over neighbours to the mean number of neighbours."""
-        edges = sum(int((g.edge_vectors.norm(dim=-1) < self.cutoff).sum()) for g in graphs)
-        atoms = sum(len(g.numbers) for g in graphs)
+        edges, atoms = 0, 0
+        for graph in graphs:
+            edges += int((graph.edge_vectors.norm(dim=-1) < self.cutoff).sum())
+            atoms += len(graph.numbers)
         for layer in self.layers:
             layer.convolution.denominator.fill_(max(1.0, edges / atoms))
 

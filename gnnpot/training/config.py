@@ -6,6 +6,7 @@ Every option has a default but `model`, `data.train` and `run`. An unknown optio
 is a `ConfigError` that names the place.
 """
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -40,6 +41,46 @@ class SplitConfig:
             raise ValueError("validation and test leave no frames to train on; make them smaller")
 
 
+Label = Literal["energy", "forces", "stress", "magmoms"]
+
+
+@dataclass(frozen=True)
+class SourceConfig:
+    """Frames to train on besides those of `data.train`: another code, another functional, a teacher's labels.
+
+    Every batch holds the sources in the proportion of weight times frames. Frames of a material that `data.train`
+    holds out for validation or test are left out, and counted.
+    """
+
+    #: frames to train on; one path or several
+    train: Path | tuple[Path, ...]
+    #: whose energies these are. "shared": on the same scale as those of `data.train`, which a common fit of element
+    #: references covers. "own": of another scale, as of another code; references are fitted to the source alone, and
+    #: its energies moved by the difference. That removes a mean excess energy too: do not ask for it without need. A
+    #: mapping gives the source's references, eV per atom by symbol
+    references: Literal["shared", "own"] | dict[str, float]
+    #: passes over the frames in an epoch, which is one pass over `data.train`; 0.5: every other frame, then the rest
+    weight: float = 1.0
+    #: labels that are used; others are as if they were not there
+    labels: tuple[Label, ...] = ("energy", "forces", "stress", "magmoms")
+    #: format of the files; empty: found from their names
+    format: str | None = None
+    #: names of the labels in the files, stress convention, provenance
+    reader: RecordOptions = field(default_factory=RecordOptions)
+
+    def __post_init__(self) -> None:
+        if self.train == ():
+            raise ValueError("train: there is no path; give a file or a store")
+        if self.weight <= 0:
+            raise ValueError(f"weight: {self.weight} is not positive; to leave a source out, remove it")
+        if not self.labels:
+            raise ValueError("labels: none is used; to leave a source out, remove it")
+
+
+#: what parts of the main source are called, and so no other source
+PARTS = ("train", "validation", "test")
+
+
 @dataclass(frozen=True)
 class DataConfig:
     """Where the frames come from.
@@ -48,8 +89,10 @@ class DataConfig:
     are converted to a store in the run folder once.
     """
 
-    #: frames to train on; one path or several
+    #: frames to train on, the main source: the trained potential has its element references; one path or several
     train: Path | tuple[Path, ...]
+    #: further sources by name
+    sources: dict[str, SourceConfig] = field(default_factory=dict)
     #: frames that choose the best weights; empty: a part of `train`
     validation: Path | tuple[Path, ...] = ()
     #: frames for the errors in the report; empty: a part of `train`
@@ -79,11 +122,24 @@ class DataConfig:
             raise ValueError(f"workers: {self.workers} is negative")
         if self.frames is not None and self.frames < 2:
             raise ValueError(f"frames: {self.frames} can't train and validate; give at least 2")
+        for name in self.sources:
+            if name in PARTS or not re.fullmatch(r"[\w.-]+", name):
+                raise ValueError(
+                    f"sources: '{name}' can't name a source; use letters, digits, '_', '-' and '.', and none of "
+                    f"{', '.join(PARTS)}"
+                )
 
     def paths(self, part: Literal["train", "validation", "test"]) -> tuple[Path, ...]:
         """The paths of a part, as a tuple."""
-        value = getattr(self, part)
-        return (value,) if isinstance(value, Path) else tuple(value)
+        return _as_tuple(getattr(self, part))
+
+    def trained_on(self) -> tuple[Path, ...]:
+        """The paths of all sources."""
+        return sum((_as_tuple(source.train) for source in self.sources.values()), self.paths("train"))
+
+
+def _as_tuple(value: Path | tuple[Path, ...]) -> tuple[Path, ...]:
+    return (value,) if isinstance(value, Path) else tuple(value)
 
 
 @dataclass(frozen=True)
@@ -187,6 +243,8 @@ class LightningConfig:
     accelerator: str = "auto"
     devices: int | str = 1
     num_nodes: int = 1
+    #: "ddp" for several devices; "ddp_find_unused_parameters_true" where a part of the model has no label to learn
+    #: from, as CHGNet's moments with `loss.magmoms` 0
     strategy: str = "auto"
 
 

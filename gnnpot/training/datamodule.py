@@ -1,34 +1,33 @@
 """Frames to batches of graphs, streamed from a store or kept in memory."""
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import lightning as L
 import numpy as np
 import torch
-from torch.utils.data import ConcatDataset, DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset
 from torch_geometric.data import Batch
 
-from gnnpot.data.frame import Frame
 from gnnpot.errors import ConfigError
 from gnnpot.graphs import Graph, build_graph, neighbor_list
 from gnnpot.models.base import check_elements
 from gnnpot.potential import Potential
-from gnnpot.training.config import BatchConfig, RunConfig
-from gnnpot.training.prepare import Part, PreparedData
-from gnnpot.training.sampler import BatchPlan, BatchStream, MixedStream
+from gnnpot.training.config import RunConfig
+from gnnpot.training.prepare import PreparedData
+from gnnpot.training.sampler import BatchPlan, BatchStream
+from gnnpot.training.sources import Mixture, Source
 
 #: all graphs of a training set are kept in memory up to this many atoms, if the configuration does not say
 CACHED_ATOMS = 200_000
 
 
 class GraphDataset(Dataset):
-    """Graphs, with labels, of a sequence of frames; `cache` keeps each one that was built."""
+    """Graphs, with labels, of frames; `cache` keeps each one that was built."""
 
     def __init__(
         self,
-        frames: Sequence[Frame],
+        frames: Mixture,
         cutoff: float,
         three_body_cutoff: float | None,
         elements: tuple[str, ...],
@@ -80,39 +79,28 @@ class GraphData(L.LightningDataModule):
         super().__init__()
         self.config = config
         self._reach = (potential.cutoff, potential.three_body_cutoff, potential.elements)
-        parts = {"train": prepared.train, "validation": prepared.validation}
-        self._share = 0.0
-        if prepared.replay is not None:
-            parts["replay"], self._share = prepared.replay.part, prepared.replay.share
-        self._sets = {name: self._dataset(part) for name, part in parts.items()}
-        self._sizes = {name: self._sizes_of(part, self._sets[name]) for name, part in parts.items()}
+        mixture = prepared.mixture
+        self.train = self._dataset(mixture)
+        self.validation = self._dataset(Mixture([Source("validation", prepared.validation)]))
+        self._shares = mixture.shares
+        self._sizes = {"train": self._sizes_of(self.train), "validation": self._sizes_of(self.validation)}
 
-    @property
-    def train(self) -> GraphDataset:
-        """The training frames, without replay."""
-        return self._sets["train"]
-
-    def stream(self, ranks: int = 1, rank: int = 0, start: int = 0) -> BatchStream | MixedStream:
-        """The training batches of a rank from step `start` on; replayed frames are numbered after the others."""
-        budget, share = _shared_budget(self.config.batch, self._share)
-        plan = BatchPlan(self._sizes["train"], budget, self.config.seed, ranks)
-        main = BatchStream(plan, self.config.epochs, rank, start)
-        if not share:
-            return main
-        extra = BatchPlan(self._sizes["replay"], share, self.config.seed + 1, ranks)
-        return MixedStream(main, extra, offset=len(self.train))
+    def stream(self, ranks: int = 1, rank: int = 0, start: int = 0) -> BatchStream:
+        """The training batches of a rank from step `start` on."""
+        plan = BatchPlan(self._sizes["train"], self.config.batch.budget, self.config.seed, ranks, self._shares)
+        return BatchStream(plan, self.config.epochs, rank, start)
 
     def train_dataloader(self) -> DataLoader:
         trainer = self.trainer
         stream = self.stream(trainer.world_size, trainer.global_rank, trainer.global_step)
-        return self._loader([self._sets[name] for name in ("train", "replay") if name in self._sets], stream)
+        return self._loader(self.train, stream)
 
     def val_dataloader(self) -> DataLoader:
         trainer, batch = self.trainer, self.config.batch
         budget = max(batch.budget * batch.validation_factor, 1)
-        plan = BatchPlan(self._sizes["validation"], budget, ranks=trainer.world_size, shuffle=False)
+        plan = BatchPlan(self._sizes["validation"], budget, ranks=trainer.world_size)
         mine = plan.batches()[trainer.global_rank :: trainer.world_size]
-        return self._loader([self._sets["validation"]], [indices.tolist() for indices in mine])
+        return self._loader(self.validation, [indices.tolist() for indices in mine])
 
     def state_dict(self) -> dict[str, Any]:
         return {"ranks": self.trainer.world_size}
@@ -124,23 +112,23 @@ class GraphData(L.LightningDataModule):
                 f"{self.trainer.world_size}; give it as many, or begin afresh"
             )
 
-    def _dataset(self, part: Part) -> GraphDataset:
+    def _dataset(self, frames: Mixture) -> GraphDataset:
         cache = self.config.data.cache_graphs
         if cache is None:
-            cache = int(part.store.index().n_atoms[part.indices].sum()) <= CACHED_ATOMS
-        return GraphDataset(part.frames, *self._reach, cache=cache)
+            cache = int(frames.n_atoms.sum()) <= CACHED_ATOMS
+        return GraphDataset(frames, *self._reach, cache=cache)
 
-    def _sizes_of(self, part: Part, dataset: GraphDataset) -> np.ndarray:
+    def _sizes_of(self, dataset: GraphDataset) -> np.ndarray:
         if self.config.batch.frames is not None:
-            return np.ones(len(part), dtype=np.int64)
+            return np.ones(len(dataset), dtype=np.int64)
         if self.config.batch.max_atoms is not None:
-            return part.store.index().n_atoms[part.indices]
-        return _remembered_edges(part, dataset, self.config.run)
+            return dataset.frames.n_atoms
+        return _remembered_edges(dataset, self.config.run)
 
-    def _loader(self, sets: list[GraphDataset], batches: Any) -> DataLoader:
-        workers = 0 if all(dataset.cached for dataset in sets) else self.config.data.workers
+    def _loader(self, dataset: GraphDataset, batches: Any) -> DataLoader:
+        workers = 0 if dataset.cached else self.config.data.workers
         return DataLoader(
-            ConcatDataset(sets),
+            dataset,
             batch_sampler=batches,
             collate_fn=collate,
             num_workers=workers,
@@ -149,31 +137,16 @@ class GraphData(L.LightningDataModule):
         )
 
 
-def _shared_budget(batch: BatchConfig, share: float) -> tuple[float, float]:
-    """The budget of the training frames and that of the replayed ones, of one batch."""
-    if not share:
-        return batch.budget, 0.0
-    if batch.frames is None:
-        return (1 - share) * batch.budget, share * batch.budget
-    replayed = max(1, round(share * batch.frames))
-    if replayed >= batch.frames:
-        raise ConfigError(
-            f"batch.frames: {batch.frames} has no room for a share of {share:g} of replayed frames beside others; "
-            "make it larger"
-        )
-    return float(batch.frames - replayed), float(replayed)
-
-
 def collate(graphs: list[Graph]) -> Batch:
     """One batch of graphs."""
     return Batch.from_data_list(graphs)
 
 
-def _remembered_edges(part: Part, dataset: GraphDataset, run: Path) -> np.ndarray:
+def _remembered_edges(dataset: GraphDataset, run: Path) -> np.ndarray:
     """Edges of each frame; for large sets they are counted once in a run, and kept in a file."""
     if dataset.cached:
         return dataset.edge_counts()
-    path = run / "data" / f"edges-{part.store.sha256[:12]}-{len(part)}-{dataset.cutoff:g}.npy"
+    path = run / "data" / f"edges-{dataset.frames.sha256[:12]}-{dataset.cutoff:g}.npy"
     if path.is_file():
         return np.load(path, allow_pickle=False)
     counts = dataset.edge_counts()

@@ -5,7 +5,7 @@ evaluation.metrics()["forces_mae"]                # eV/Å
 """
 
 import copy
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -16,9 +16,10 @@ from torch_geometric.data import Batch
 from gnnpot.data.frame import Frame
 from gnnpot.errors import DataError
 from gnnpot.potential import Potential
+from gnnpot.training.loss import LABELS
 
-#: a frame with the energy, forces and stress (`None`: not known) that are predicted for it
-Predicted = tuple[Frame, float, np.ndarray, np.ndarray | None]
+#: a frame with the energy, forces, stress and magnetic moments (`None`: not known) that are predicted for it
+Predicted = tuple[Frame, float, np.ndarray, np.ndarray | None, np.ndarray | None]
 
 
 @dataclass(eq=False)
@@ -28,13 +29,21 @@ class Evaluation:
     energy: list[np.ndarray] = field(default_factory=list)  #: [2] label, prediction of a frame; eV per atom
     forces: list[np.ndarray] = field(default_factory=list)  #: [n, 3, 2] eV/Å
     stress: list[np.ndarray] = field(default_factory=list)  #: [6, 2] eV/Å³
+    magmoms: list[np.ndarray] = field(default_factory=list)  #: [n, 2] µB, magnitudes: the sign of a crystal's is free
     numbers: list[np.ndarray] = field(default_factory=list)  #: of the atoms in `forces`
     #: of the frames in `energy`, `forces`
     energy_types: list[str] = field(default_factory=list)
     forces_types: list[str] = field(default_factory=list)
     frames: int = 0
 
-    def add(self, frame: Frame, energy: float, forces: np.ndarray, stress: np.ndarray | None) -> None:
+    def add(
+        self,
+        frame: Frame,
+        energy: float,
+        forces: np.ndarray,
+        stress: np.ndarray | None = None,
+        magmoms: np.ndarray | None = None,
+    ) -> None:
         """Take in a frame's labels and what is predicted for it."""
         self.frames += 1
         kind = frame.provenance.config_type
@@ -47,19 +56,22 @@ class Evaluation:
             self.forces_types.append(kind)
         if frame.stress is not None and stress is not None and frame.volume > 0:
             self.stress.append(np.stack([frame.stress, stress], axis=-1))
+        if frame.magmoms is not None and magmoms is not None:
+            self.magmoms.append(np.abs(np.stack([frame.magmoms, magmoms], axis=-1)))
 
     def pairs(self, label: str) -> np.ndarray:
-        """[M, 2] label and prediction: energy (eV per atom), forces (eV/Å) or stress (eV/Å³) by component."""
+        """[M, 2] label and prediction: energy (eV per atom), forces (eV/Å) or stress (eV/Å³) by component, magmoms."""
         values = getattr(self, label)
         return np.concatenate([v.reshape(-1, 2) for v in values]) if values else np.zeros((0, 2))
 
     def metrics(self) -> dict[str, float]:
-        """`{label}_mae`, `{label}_rmse`, `{label}_count` for energy (eV per atom), forces (eV/Å), stress (eV/Å³).
+        """`{label}_mae`, `{label}_rmse`, `{label}_count` for energy (eV per atom), forces (eV/Å), stress (eV/Å³) and
+        magmoms (µB, magnitudes).
 
         `energy_shifted_mae` is that of energies after the constant shift that makes it smallest, as between codes.
         """
         result: dict[str, float] = {"frames": self.frames}
-        for label in ("energy", "forces", "stress"):
+        for label in LABELS:
             pairs = self.pairs(label)
             result[f"{label}_count"] = len(pairs)
             if len(pairs):
@@ -108,7 +120,7 @@ def evaluate(potential: Potential, frames: Iterable[Frame], *, stress: bool = Tr
 
 
 def evaluate_calculator(calculator: BaseCalculator, frames: Iterable[Frame], *, stress: bool = True) -> Evaluation:
-    """Errors of an ASE calculator; stress is left out where it does not know it."""
+    """Errors of an ASE calculator; stress and magnetic moments are left out where it does not know them."""
     return _collect(_calculated(calculator, frames, stress))
 
 
@@ -133,20 +145,29 @@ def _predict(potential: Potential, frames: list[Frame], stress: bool) -> Iterato
     energy = prediction.energy.numpy(force=True)
     ends = np.cumsum([len(frame) for frame in frames])[:-1]
     forces = np.split(prediction.forces.double().numpy(force=True), ends)
-    stresses = prediction.stress.double().numpy(force=True) if stress else [None] * len(frames)
+    unknown = [None] * len(frames)
+    stresses = prediction.stress.double().numpy(force=True) if stress else unknown
+    magmoms = unknown
+    if prediction.magmoms is not None:
+        magmoms = np.split(prediction.magmoms.double().numpy(force=True), ends)
     for k, frame in enumerate(frames):
-        yield frame, float(energy[k]), forces[k], stresses[k]
+        yield frame, float(energy[k]), forces[k], stresses[k], magmoms[k]
 
 
 def _calculated(calculator: BaseCalculator, frames: Iterable[Frame], stress: bool) -> Iterator[Predicted]:
     for frame in frames:
         atoms = frame.to_atoms()
         atoms.calc = calculator
-        try:
-            found = atoms.get_stress() if stress and frame.volume > 0 else None
-        except (PropertyNotImplementedError, NotImplementedError):
-            found = None
-        yield frame, atoms.get_potential_energy(), atoms.get_forces(), found
+        stresses = _known(atoms.get_stress) if stress and frame.volume > 0 else None
+        magmoms = _known(atoms.get_magnetic_moments) if frame.magmoms is not None else None
+        yield frame, atoms.get_potential_energy(), atoms.get_forces(), stresses, magmoms
+
+
+def _known(get: Callable[[], np.ndarray]) -> np.ndarray | None:
+    try:
+        return get()
+    except (PropertyNotImplementedError, NotImplementedError):
+        return None
 
 
 def _collect(predicted: Iterable[Predicted]) -> Evaluation:

@@ -4,7 +4,7 @@ import json
 import logging
 import zlib
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
@@ -24,37 +24,10 @@ from gnnpot.errors import ConfigError, DataError
 from gnnpot.graphs import build_graph
 from gnnpot.models import ZBLConfig, build_model
 from gnnpot.potential import Potential
-from gnnpot.training.config import DataConfig, RunConfig, TrainConfig
+from gnnpot.training.config import PARTS, DataConfig, RunConfig, TrainConfig
+from gnnpot.training.sources import Mixture, Part, Source, place
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, eq=False)
-class Part:
-    """Frames of one store that have one purpose."""
-
-    store: FrameStore
-    indices: np.ndarray  #: ascending
-
-    @property
-    def frames(self) -> Sequence[Frame]:
-        return self.store.select(self.indices)
-
-    def __len__(self) -> int:
-        return len(self.indices)
-
-    def spread(self, count: int) -> Iterator[Frame]:
-        """At most `count` frames, evenly spread over the part."""
-        chosen = self.indices[np.unique(np.linspace(0, len(self) - 1, min(count, len(self))).astype(int))]
-        return (self.store[int(i)] for i in chosen)
-
-
-@dataclass(frozen=True, eq=False)
-class Replay:
-    """Frames of earlier data, of which each batch holds a share."""
-
-    part: Part
-    share: float  #: of a batch, above 0 and below 1
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,7 +40,12 @@ class PreparedData:
     elements: tuple[str, ...]  #: of the training frames
     references: ElementReferences
     energy_scale: float  #: eV
-    replay: Replay | None = None
+    sources: tuple[Source, ...]  #: all that is trained on, the main source, whose frames are `train`, first
+
+    @property
+    def mixture(self) -> Mixture:
+        """The training frames of all sources."""
+        return Mixture(self.sources)
 
     @property
     def parts(self) -> dict[str, Part]:
@@ -76,7 +54,7 @@ class PreparedData:
 
     def summary(self) -> dict:
         """Plain values for `data.json`."""
-        parts = self.parts if self.replay is None else {**self.parts, "replay": self.replay.part}
+        parts = self.parts | {source.name: source.part for source in self.sources[1:]}
         return {
             "frames": {name: len(part) for name, part in parts.items()},
             "indices_crc32": {name: zlib.crc32(part.indices.tobytes()) for name, part in parts.items()},
@@ -84,6 +62,7 @@ class PreparedData:
             "elements": list(self.elements),
             "energy_scale": self.energy_scale,
             "references": self.references.to_mapping(),
+            "sources": {source.name: source.summary() for source in self.sources},
         }
 
 
@@ -93,29 +72,40 @@ def prepare(config: TrainConfig, *, write: bool = True) -> PreparedData:
     `write=False` expects what an earlier call has written (other processes of a run).
     Raises `DataError` where data and configuration do not fit together.
     """
+    data, folder = config.data, config.run / "data"
     parts = open_parts(config, write=write)
-    train = parts["train"]
-    elements, references = _references(config, train)
+    others = [_source(data, name, parts, folder / f"{name}.store", write) for name in data.sources]
+    if config.loss.stress > 0 and data.check_stress:
+        for source in others:
+            if "stress" in source.config.labels:
+                _require_stress(source.part.store, f"data.sources.{source.name}.reader.stress")
+    sources = place(Source("train", parts["train"]), others, config.references)
+    present = np.unique(np.concatenate([source.part.elements for source in sources]))
+    elements = tuple(chemical_symbols[z] for z in present)
     for name, part in parts.items():
-        if unseen := sorted(set(part_elements(part)) - set(elements)):
-            raise DataError(f"the {name} frames have {', '.join(unseen)}, which no training frame has; split otherwise")
-    scale = config.energy_scale or _force_scale(train, config.statistics_frames)
-    prepared = PreparedData(train, parts["validation"], parts.get("test"), elements, references, scale)
+        _check_known(part, elements, name)
+    mixture = Mixture(sources)
+    scale = config.energy_scale or _force_scale(mixture.spread(config.statistics_frames))
+    references = sources[0].references
+    prepared = PreparedData(
+        parts["train"], parts["validation"], parts.get("test"), elements, references, scale, sources
+    )
     if write:
         remember(prepared.summary(), config.run / "data.json")
+    for source in others:
+        log.info("data: %d frames of %s", len(source.part), source.name)
     return prepared
 
 
 def open_parts(config: RunConfig, *, write: bool = True) -> dict[str, Part]:
     """Open or make the stores of a run, check their stresses, and split them into train, validation and test."""
-    folder = config.run / "data"
     stores = {
-        name: open_store(config.data.paths(name), config.data, folder / f"{name}.store", write)
-        for name in ("train", "validation", "test")
+        name: _store(config.data, name, config.run / "data" / f"{name}.store", write)
+        for name in PARTS
         if config.data.paths(name)
     }
     if config.loss.stress > 0 and config.data.check_stress:
-        _require_stress(stores["train"])
+        _require_stress(stores["train"], "data.reader.stress")
     parts = _parts(config.data, stores)
     log.info("data: %s", ", ".join(f"{len(part)} {name} frames" for name, part in parts.items()))
     return parts
@@ -146,29 +136,44 @@ def read_any(paths: Sequence[Path], config: DataConfig, skipped: Counter[str] | 
             yield from read_frames(path, config.format, bad_frames=config.bad_frames, skipped=skipped, **options)
 
 
-def open_store(given: Sequence[Path], config: DataConfig, target: Path, write: bool = True) -> FrameStore:
-    """The one store that is `given`, or a new one at `target` of all files and stores that are."""
-    paths = [resolve(path) for path in given]
+def _store(config: DataConfig, name: str, target: Path, write: bool) -> FrameStore:
+    """The one store that `data.train` (or validation, test) names, or a new one of all that it names."""
+    paths = [resolve(path) for path in config.paths(name)]
     if len(paths) == 1 and paths[0].is_dir():
         return FrameStore(paths[0])
     if write and not target.exists():
         skipped: Counter[str] = Counter()
         sample = StressSample()
         frames = sample.watch(read_any(paths, config, skipped))
-        source = ", ".join(str(p) for p in given)
+        source = ", ".join(str(p) for p in config.paths(name))
         write_store(frames, target, source=source, filters=skipped, stress_check=lambda: sample.result().to_mapping())
         if skipped:
             log.warning("%s: left out %s", source, ", ".join(f"{n} frames ({why})" for why, n in skipped.items()))
     return FrameStore(target)
 
 
-def _require_stress(store: FrameStore) -> None:
+def _source(config: DataConfig, name: str, parts: dict[str, Part], target: Path, write: bool) -> Source:
+    """A source besides the main one, without what that holds out. Raises `DataError` if nothing is left."""
+    chosen = config.sources[name]
+    reading = replace(config, train=chosen.train, format=chosen.format, reader=chosen.reader)
+    store = _store(reading, "train", target, write)
+    part = Part(store, np.arange(len(store))).without([p for n, p in parts.items() if n != "train"], config.split.by)
+    if left := len(store) - len(part):
+        log.info("%s: %d frames are left out; validation or test hold them or others of their material", name, left)
+    if not len(part):
+        raise DataError(
+            f"data.sources.{name}: all its frames are of materials that validate or test; split otherwise, or remove it"
+        )
+    return Source(name, part, chosen)
+
+
+def _require_stress(store: FrameStore, option: str) -> None:
     known = store.manifest.stress_check
     if known is None:
         check_stress(store)
     elif known.get("verdict") == "disagrees":
         raise DataError(
-            f"{store.folder}: {known.get('meaning')}; name the convention with data.reader.stress, or set loss.stress=0"
+            f"{store.folder}: {known.get('meaning')}; name the convention with {option}, or set loss.stress=0"
         )
 
 
@@ -207,46 +212,15 @@ def _thinned(parts: dict[str, Part], count: int, seed: int) -> dict[str, Part]:
     return result
 
 
-def part_elements(part: Part) -> tuple[str, ...]:
-    """Symbols of the elements in a part, by atomic number."""
-    counts, numbers = part.store.index().composition()
-    return tuple(chemical_symbols[z] for z in numbers[counts[part.indices].any(axis=0)])
+def _check_known(part: Part, elements: tuple[str, ...], name: str) -> None:
+    if unseen := sorted({chemical_symbols[z] for z in part.elements} - set(elements)):
+        raise DataError(f"the {name} frames have {', '.join(unseen)}, which no training frame has; split otherwise")
 
 
-def _references(config: TrainConfig, train: Part) -> tuple[tuple[str, ...], ElementReferences]:
-    index = train.store.index()
-    counts, numbers = index.composition()
-    counts = counts[train.indices]
-    present = counts.any(axis=0)
-    elements = tuple(chemical_symbols[z] for z in numbers[present])
-    if config.references is not None:
-        references = ElementReferences.from_mapping({"energies": config.references}, where="references")
-        missing = sorted(set(elements) - {chemical_symbols[z] for z in references.elements})
-        if missing:
-            raise ConfigError(
-                f"references: there is no energy for {', '.join(missing)}, which the training frames have"
-            )
-        return elements, references
-    energies = index.energy[train.indices]
-    known = np.isfinite(energies)
-    if not known.any():
-        raise DataError(f"{train.store.folder}: no training frame has an energy; check the name of the label")
-    fitted = counts[known].any(axis=0)
-    references = ElementReferences.fit_counts(
-        counts[known][:, fitted], energies[known], numbers[fitted], source="training frames"
-    )
-    unlabelled = sorted(set(elements) - {chemical_symbols[z] for z in references.elements})
-    if unlabelled:
-        raise DataError(
-            f"{train.store.folder}: no frame with {', '.join(unlabelled)} has an energy; leave those frames out"
-        )
-    return elements, references
-
-
-def _force_scale(train: Part, count: int) -> float:
+def _force_scale(frames: Iterable[Frame]) -> float:
     """Root mean square of the force components, eV/Å, times 1 Å; 1 eV if there are no forces."""
     total, n = 0.0, 0
-    for frame in train.spread(count):
+    for frame in frames:
         if frame.forces is not None:
             total += float(np.sum(frame.forces**2))
             n += frame.forces.size
@@ -254,17 +228,14 @@ def _force_scale(train: Part, count: int) -> float:
 
 
 def remember(summary: dict, path: Path) -> None:
-    """Write what a run took from its data, or compare it with what an earlier session of the run has written.
-
-    Element references and the energy scale may differ: they follow from the rest, to rounding.
-    """
+    """Write what a run took from its data, or compare it with what an earlier session of the run has written."""
     summary = json.loads(json.dumps(summary))
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
         write_text(path, json.dumps(summary, indent=1, ensure_ascii=False) + "\n")
         return
     before = json.loads(path.read_text())
-    for key in summary.keys() - {"references", "energy_scale"}:
+    for key in ("frames", "indices_crc32", "store_sha256", "elements"):
         if before.get(key) != summary[key]:
             raise DataError(f"{path}: the data have changed since the run began ({key}); restore them or begin afresh")
 
@@ -285,7 +256,7 @@ def build_potential(config: TrainConfig, prepared: PreparedData) -> Potential:
             raise ConfigError(f"model: {error}") from None
     model.fit_statistics(
         build_graph(frame, model.cutoff, model.three_body_cutoff, labels=False)
-        for frame in prepared.train.spread(config.statistics_frames)
+        for frame in prepared.mixture.spread(config.statistics_frames)
     )
     terms = [build_model(ZBLConfig(elements=model_config.elements))] if config.zbl else []
     potential = Potential(model, prepared.references, energy_scale=prepared.energy_scale, terms=terms)

@@ -80,10 +80,10 @@ def run_card(
         name=config.name or Path(config.run).name,
         description=config.description,
         licence=config.licence,
-        training_data=", ".join(str(path) for path in config.data.paths("train")),
+        training_data=", ".join(str(path) for path in config.data.trained_on()),
         functional=config.functional,
         data_manifest_sha256=prepared.train.store.sha256,
         metrics={name: evaluation.metrics() for name, evaluation in evaluations.items()},
-        training={**to_mapping(config), "best_step": best_step},
+        training={**to_mapping(config), "best_step": best_step, "sources": prepared.summary()["sources"]},
     )
     return replace(card, **more)

@@ -35,6 +35,7 @@ QUANTITIES = {
     "energy": ("Energy", "eV/atom", 1.0, "meV/atom", 1e3),
     "forces": ("Force components", "eV/Å", 1.0, "eV/Å", 1.0),
     "stress": ("Stress components", "GPa", 1 / GPA, "GPa", 1 / GPA),
+    "magmoms": ("Magnetic moments", "µB", 1.0, "µB", 1.0),
 }
 #: points of a parity plot beyond which a random part is drawn
 MOST_POINTS = 20_000
@@ -171,7 +172,7 @@ def elements_figure(evaluations: Mapping[str, Evaluation]) -> Figure | None:
 
 
 def learning_figure(log_csv: Path) -> Figure | None:
-    """Loss, and validation errors of energy and forces, over the steps; `None` if the log is empty."""
+    """Loss, and validation errors of energy, forces and moments, over the steps; `None` if the log is empty."""
     if not log_csv.is_file():
         return None
     with log_csv.open(newline="") as file:
@@ -180,6 +181,7 @@ def learning_figure(log_csv: Path) -> Figure | None:
         ("loss", "loss", 1.0),
         ("energy_mae", "energy MAE, meV/atom", 1e3),
         ("forces_mae", "force MAE, eV/Å", 1.0),
+        ("magmoms_mae", "moment MAE, µB", 1.0),
     ]
     panels = [p for p in panels if len(_curve(rows, f"validation_{p[0]}", p[2])[0])]
     if not panels:

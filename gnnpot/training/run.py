@@ -28,7 +28,7 @@ import lightning as L
 import torch
 import yaml
 from lightning.pytorch.loggers import TensorBoardLogger
-from lightning.pytorch.utilities import rank_zero_only
+from lightning.pytorch.plugins.environments import LightningEnvironment
 
 from gnnpot.checkpoint import load_checkpoint, save_checkpoint
 from gnnpot.config import from_mapping, read_yaml, to_mapping
@@ -64,15 +64,16 @@ def carry_out(recipe: Recipe, resume: bool = True, *, progress: bool = False) ->
     `TrainingError` if the loss is no longer finite, `TrainingStopped` after Ctrl-C or SIGTERM, once the state is saved.
     """
     config = recipe.config
-    is_first = rank_zero_only.rank == 0
-    if is_first:
-        _claim(config, resume)
-    if resume and (config.run / MODEL).exists():
-        return load_checkpoint(config.run / MODEL)[0]
-    prepared = recipe.prepare(write=is_first)
+    keeper = RunKeeper(config, config.run / STATE, 1)
+    trainer = _trainer(config, keeper, progress)
+    with _first_before_others(trainer) as is_first:
+        if is_first:
+            _claim(config, resume)
+        if resume and (config.run / MODEL).exists():
+            return load_checkpoint(config.run / MODEL)[0]
+        prepared = recipe.prepare(write=is_first)
     potential = recipe.build(prepared)
-    data = GraphData(config, prepared, potential)
-    keeper = _fit(recipe, potential, data, progress)
+    _fit(trainer, keeper, recipe, potential, GraphData(config, prepared, potential))
     potential.load_state_dict(keeper.best["weights"])
     potential = recipe.finished(potential).cpu().eval().requires_grad_(True)
     if is_first:
@@ -85,14 +86,11 @@ def carry_out(recipe: Recipe, resume: bool = True, *, progress: bool = False) ->
     return potential
 
 
-def _fit(recipe: Recipe, potential: Potential, data: GraphData, progress: bool) -> RunKeeper:
-    """Train to the end, or on from the state in the folder."""
-    config = recipe.config
-    options, state = config.lightning, config.run / STATE
-    keeper = RunKeeper(config, state, config.validate_every or 1)
+def _trainer(config: RunConfig, keeper: RunKeeper, progress: bool) -> L.Trainer:
+    options = config.lightning
     callbacks = [MetricsLog(config.run / "metrics.csv", config), keeper]
     with _quiet_lightning():
-        trainer = L.Trainer(
+        return L.Trainer(
             accelerator=options.accelerator,
             devices=options.devices,
             num_nodes=options.num_nodes,
@@ -115,18 +113,45 @@ def _fit(recipe: Recipe, potential: Potential, data: GraphData, progress: bool) 
             log_every_n_steps=config.log_every,
             default_root_dir=config.run,
         )
-        total = data.stream(trainer.world_size).total_steps()
-        every = config.validate_every or max(round(total / config.epochs), 1)
-        if config.max_steps is not None:
-            total = min(total, config.max_steps)
-        keeper.validate_every = trainer.val_check_interval = every
-        module = TrainModule(potential, config, total, recipe.rates(potential))
-        previous = _previous(state)
-        if previous is not None and _has_finished(previous):
-            keeper.load_state_dict(previous["callbacks"][keeper.state_key])
-            return keeper
+
+
+@contextmanager
+def _first_before_others(trainer: L.Trainer) -> Iterator[bool]:
+    """The block runs on the first process, then on all others; says whether this is the first.
+
+    Processes that Lightning starts itself do not exist before `fit`: by then the first has been here.
+    """
+    strategy, is_first = trainer.strategy, trainer.is_global_zero
+    environment = getattr(strategy, "cluster_environment", None)
+    is_started_with_others = (
+        environment is not None
+        and environment.creates_processes_externally
+        and not isinstance(environment, LightningEnvironment)
+    )
+    if is_started_with_others:
+        strategy.setup_environment()
+    if not is_first:
+        strategy.barrier()
+    yield is_first
+    if is_first:
+        strategy.barrier()
+
+
+def _fit(trainer: L.Trainer, keeper: RunKeeper, recipe: Recipe, potential: Potential, data: GraphData) -> None:
+    """Train to the end, or on from the state in the folder."""
+    config, state = data.config, data.config.run / STATE
+    total = data.stream(trainer.world_size).total_steps()
+    every = config.validate_every or max(round(total / config.epochs), 1)
+    if config.max_steps is not None:
+        total = min(total, config.max_steps)
+    keeper.validate_every = trainer.val_check_interval = every
+    module = TrainModule(potential, config, total, recipe.rates(potential))
+    previous = _previous(state)
+    if previous is not None and _has_finished(previous):
+        keeper.load_state_dict(previous["callbacks"][keeper.state_key])
+        return
+    with _quiet_lightning():
         trainer.fit(module, datamodule=data, ckpt_path=state if previous is not None else None, weights_only=True)
-    return keeper
 
 
 def _previous(path: Path) -> dict | None:

@@ -4,36 +4,76 @@
     plan.batches(epoch=3)                       # every frame exactly once; `ranks` divides their number
     for indices in BatchStream(plan, epochs=100, rank=1, start=1234): ...
 
+Frames of several sources stand one source after the other, each with its own weight:
+
+    BatchPlan(sizes, budget=512, shares=(Share(blocks_of_main), Share(blocks_of_other, weight=0.5)))
+
 A step takes one batch for each rank, so the place in a run is one number, the step.
 """
 
-import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from gnnpot.errors import ConfigError
 
-#: frames that lie together in a store (its row group), and how many such blocks are mixed at a time
-BLOCK, WINDOW = 128, 32
+#: blocks of frames that are mixed at a time
+WINDOW = 32
 
 
-def shuffled(count: int, seed: int, epoch: int, block: int = BLOCK, window: int = WINDOW) -> np.ndarray:
-    """A permutation of `count` frames.
+@dataclass(frozen=True, eq=False)
+class Share:
+    """What a source gives to an epoch: `weight` passes over its frames, 1.5 for instance or 0.1."""
 
-    Up to `block` * `window` frames it is a uniform one. Beyond, blocks of neighbouring frames are permuted, then the
-    frames within each window of blocks: a store is read at random, but block by block.
+    blocks: np.ndarray  #: [F] which frames are read together, as those of a store's row group: ascending numbers
+    weight: float = 1.0
+
+    def __len__(self) -> int:
+        return len(self.blocks)
+
+    def order(self, seed: int, epoch: int, source: int) -> np.ndarray:
+        """The frames that an epoch takes: the next `weight` F places of one endless row of permutations."""
+        n = len(self)
+        first, last = (round(k * self.weight * n) for k in (epoch, epoch + 1))
+        row = [
+            shuffled(self.blocks, (seed, number, source))[max(first - number * n, 0) : last - number * n]
+            for number in range(first // n, -(-last // n))
+        ]
+        return np.concatenate(row) if row else np.empty(0, dtype=np.int64)
+
+
+def shuffled(blocks: np.ndarray, key: Sequence[int], window: int = WINDOW) -> np.ndarray:
+    """A permutation of the frames that lie in these `blocks`, drawn from `key`.
+
+    Up to `window` blocks it is a uniform one. Beyond, the blocks are permuted, then the frames within each window of
+    blocks: a store is read at random, but block by block.
     """
-    rng = np.random.default_rng((seed, epoch))
-    if count <= block * window:
-        return rng.permutation(count)
-    starts = rng.permutation(np.arange(0, count, block))
+    rng = np.random.default_rng(key)
+    bounds = np.concatenate([[0], np.flatnonzero(np.diff(blocks)) + 1, [len(blocks)]])
+    if len(bounds) - 1 <= window:
+        return rng.permutation(len(blocks))
+    chosen = rng.permutation(len(bounds) - 1)
     parts = []
-    for k in range(0, len(starts), window):
-        pool = np.concatenate([np.arange(s, min(s + block, count)) for s in starts[k : k + window]])
+    for k in range(0, len(chosen), window):
+        pool = np.concatenate([np.arange(bounds[b], bounds[b + 1]) for b in chosen[k : k + window]])
         parts.append(rng.permutation(pool))
     return np.concatenate(parts)
+
+
+def mixed(shares: Sequence[Share], seed: int, epoch: int) -> np.ndarray:
+    """The frames of an epoch: each source in its own order, the sources evenly interleaved.
+
+    Of the m frames that a source gives, one has its place in each m-th part of the epoch, at random within it; so each
+    batch holds the sources in their proportion, as nearly as whole frames can.
+    """
+    starts = np.cumsum([0] + [len(share) for share in shares])
+    orders = [starts[k] + share.order(seed, epoch, k) for k, share in enumerate(shares)]
+    if len(orders) == 1:
+        return orders[0]
+    rng = np.random.default_rng((seed, epoch, 0, 1))
+    places = [(np.arange(len(order)) + rng.random(len(order))) / len(order) for order in orders if len(order)]
+    return np.concatenate(orders)[np.argsort(np.concatenate(places), kind="stable")]
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,7 +81,7 @@ class BatchPlan:
     """How frames of given sizes are cut into batches.
 
     Frames are taken in the epoch's order until the next one would pass the budget; a frame above the budget makes a
-    batch alone. Then the largest batches are halved until `ranks` divides the number of batches.
+    batch alone. Then the last of the largest batches are halved until `ranks` divides the number of batches.
 
     Raises `ConfigError` if there are fewer frames than ranks.
     """
@@ -50,21 +90,27 @@ class BatchPlan:
     budget: float
     seed: int = 0
     ranks: int = 1
-    shuffle: bool = True
+    #: the sources, whose frames follow one another; empty: the frames are taken once, in the order in which they stand
+    shares: tuple[Share, ...] = ()
 
     def __post_init__(self) -> None:
-        if len(self.sizes) < self.ranks:
+        frames = len(self.sizes) if not self.shares else round(sum(len(s) * s.weight for s in self.shares))
+        if frames < self.ranks:
             raise ConfigError(
-                f"{len(self.sizes)} frames can't be shared by {self.ranks} devices; give more frames or fewer devices"
+                f"{frames} frames can't be shared by {self.ranks} devices; give more frames or fewer devices"
             )
+
+    def is_even(self) -> bool:
+        """Whether all epochs have the same number of batches, because their frames are as many, and of one size."""
+        given = [len(share) * share.weight for share in self.shares]
+        return bool((self.sizes == self.sizes[0]).all()) and all(float(n).is_integer() for n in given)
 
     def batches(self, epoch: int = 0) -> list[np.ndarray]:
         """The batches of an epoch; step k of rank r takes number k * ranks + r."""
-        n = len(self.sizes)
-        order = shuffled(n, self.seed, epoch) if self.shuffle else np.arange(n)
+        order = mixed(self.shares, self.seed, epoch) if self.shares else np.arange(len(self.sizes))
         batches = _cut(order, self.sizes[order], self.budget)
         while len(batches) % self.ranks:
-            largest = max(range(len(batches)), key=lambda k: (len(batches[k]), -k))
+            largest = max(range(len(batches)), key=lambda k: (len(batches[k]), k))
             whole = batches[largest]
             half = len(whole) // 2
             batches[largest : largest + 1] = [whole[:half], whole[half:]]
@@ -89,7 +135,7 @@ class BatchStream:
     def __init__(self, plan: BatchPlan, epochs: int, rank: int = 0, start: int = 0) -> None:
         self.plan, self.epochs, self.rank, self.start = plan, epochs, rank, start
         self._steps: dict[int, int] = {}
-        self._even = bool((plan.sizes == plan.sizes[0]).all())
+        self._even = plan.is_even()
 
     def __iter__(self) -> Iterator[list[int]]:
         first, place = self.position(self.start)
@@ -117,23 +163,3 @@ class BatchStream:
             step -= self.steps(epoch)
             epoch += 1
         return epoch, step
-
-
-class MixedStream:
-    """The batches of `main`, each with a batch of `extra` behind it, whose frames are numbered from `offset` on.
-
-    It is as long as `main`; `extra` begins again as often as needed.
-    """
-
-    def __init__(self, main: BatchStream, extra: BatchPlan, offset: int) -> None:
-        self.main, self.offset = main, offset
-        # steps of both are counted together, so a resumed run finds the place in both
-        self.extra = BatchStream(extra, sys.maxsize, main.rank, main.start)
-
-    def __iter__(self) -> Iterator[list[int]]:
-        for batch, extra in zip(self.main, self.extra, strict=False):
-            yield batch + [self.offset + i for i in extra]
-
-    def total_steps(self) -> int:
-        """Steps of all epochs of `main`."""
-        return self.main.total_steps()

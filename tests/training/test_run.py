@@ -40,6 +40,31 @@ module.TrainModule.training_step = training_step
 run.train(read_config(sys.argv[1]))
 """
 
+#: trains what the file in argv[1] says
+SCRIPT = """
+import sys
+from gnnpot.training.config import read_config
+from gnnpot.training.run import train
+train(read_config(sys.argv[1]))
+"""
+
+
+def run_apart(arguments):
+    """Python in a process of its own, to its end."""
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
+    result = subprocess.run(
+        [sys.executable, *arguments], capture_output=True, text=True, timeout=240, env=environment, check=False
+    )
+    assert result.returncode == 0, result.stderr[-2000:]
+
+
+def torchrun(config, folder):
+    """A run in two processes that are started together, as a scheduler does it."""
+    path, script = folder / "torchrun.yaml", folder / "torchrun.py"
+    path.write_text(yaml.safe_dump(to_mapping(config)))
+    script.write_text(SCRIPT)
+    run_apart(["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", str(script), str(path)])
+
 
 def weights(potential):
     return {name: t for name, t in potential.state_dict().items()}
@@ -130,7 +155,8 @@ def test_what_is_written(config, frames, uninterrupted):
     assert torch.equal(loaded(graph).forces, uninterrupted(graph).forces)
     assert card.metrics["validation"]["forces_count"] > 0
     assert card.data_manifest_sha256 == FrameStore(config.data.paths("train")[0]).sha256
-    assert from_mapping(TrainConfig, {k: v for k, v in card.training.items() if k != "best_step"}) == config
+    options = {k: v for k, v in card.training.items() if k not in ("best_step", "sources")}
+    assert from_mapping(TrainConfig, options) == config
     text = (config.run / "report" / "report.html").read_text()
     assert text.count("data:image/png;base64,") == 3 and "Learning curve" in text
     assert [p.name for p in (config.run / "report").glob("*.partial")] == []
@@ -277,13 +303,6 @@ def test_files_become_a_store_once(config, frames, tmp_path):
     assert metrics["test"]["forces_mae"] == pytest.approx(again["forces_mae"], rel=1e-6)
 
 
-def test_m3gnet_trains(config, mapping, tmp_path):
-    model = {"architecture": "m3gnet", "units": 8, "blocks": 1, "cutoff": 4.0, "three_body_cutoff": 3.0}
-    config = from_mapping(TrainConfig, {**mapping, "model": model, "precision": "float32", "epochs": 2, "zbl": False})
-    potential = train(config)
-    assert potential.dtype == torch.float32 and set(potential.elements) == {"Cu", "Ni"}
-
-
 def test_graphs_streamed_by_workers_are_the_same(config, tmp_path, uninterrupted):
     data = replace(config.data, cache_graphs=False, workers=1)
     same(weights(uninterrupted), weights(train(replace(config, run=tmp_path / "workers", data=data))))
@@ -325,15 +344,8 @@ def test_two_processes_are_as_good_as_one(config, tmp_path, uninterrupted):
     )
     path, script = tmp_path / "two.yaml", tmp_path / "two.py"
     path.write_text(yaml.safe_dump(to_mapping(two)))
-    script.write_text(
-        "from gnnpot.training.config import read_config\nfrom gnnpot.training.run import train\n"
-        f"train(read_config({str(path)!r}))\n"
-    )
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
-    result = subprocess.run(
-        [sys.executable, str(script)], capture_output=True, text=True, timeout=240, env=environment, check=False
-    )
-    assert result.returncode == 0, result.stderr[-2000:]
+    script.write_text(SCRIPT)
+    run_apart([str(script), str(path)])
     single, double = weights(uninterrupted), weights(load_checkpoint(run / "model")[0])
     for name, value in single.items():
         torch.testing.assert_close(double[name], value, rtol=1e-7, atol=1e-9)

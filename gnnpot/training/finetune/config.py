@@ -95,6 +95,11 @@ class FineTuneConfig(RunConfig):
     #: elements whose equations of state and dimers are compared with the starting model's; empty: five that it knows
     probe_elements: tuple[str, ...] = ()
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.data.sources:
+            raise ValueError("data.sources: a fine-tuning has one source; name earlier frames with replay.frames")
+
 
 @dataclass(frozen=True)
 class Census:

@@ -29,7 +29,7 @@ from gnnpot.data.frame import Frame
 from gnnpot.data.references import ElementReferences
 from gnnpot.errors import DataError
 from gnnpot.potential import Potential
-from gnnpot.training.prepare import Part
+from gnnpot.training.sources import Part
 
 log = logging.getLogger(__name__)
 

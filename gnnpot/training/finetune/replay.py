@@ -2,7 +2,7 @@
 
     earlier = earlier_frames(config, start, write=True)
     earlier.held_out, earlier.references              # tell at the end what was forgotten
-    earlier.replayed(references, folder, write=True)  # these go into the batches
+    earlier.source(references, share=0.25, beside=90) # goes into the batches of 90 new frames
 
 Earlier frames are labelled ones, or structures that the starting model labels itself (Li & Hoiem 2016, learning without
 forgetting). Their energies may have another zero than the new frames': each source has references E0 of its own, and a
@@ -17,7 +17,6 @@ import logging
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from ase.data import atomic_numbers
@@ -27,11 +26,12 @@ from gnnpot.data.references import ElementReferences
 from gnnpot.data.store import FrameStore, write_store
 from gnnpot.errors import DataError
 from gnnpot.potential import Potential
-from gnnpot.training.config import DataConfig
+from gnnpot.training.config import DataConfig, SourceConfig
 from gnnpot.training.evaluate import predictions
 from gnnpot.training.finetune.config import FineTuneConfig
 from gnnpot.training.finetune.refit import refit_references
-from gnnpot.training.prepare import Part, read_any
+from gnnpot.training.prepare import read_any
+from gnnpot.training.sources import Part, Source
 
 log = logging.getLogger(__name__)
 
@@ -45,17 +45,13 @@ class Earlier:
     references: ElementReferences
     labelled_by_start: bool
 
-    def replayed(self, references: ElementReferences, folder: Path, *, write: bool) -> Part:
-        """The part to replay, as a store at `folder`, for a model with the new `references`: equation (1)."""
-        if write and not folder.exists():
-            shift = references.energies_by_number() - self.references.energies_by_number()
-            frames = (
-                f if f.energy is None else f.with_(energy=f.energy + float(shift[f.numbers].sum()))
-                for f in self.rest.frames
-            )
-            write_store(frames, folder, source="earlier frames, energies moved to the new references")
-        store = FrameStore(folder)
-        return Part(store, np.arange(len(store)))
+    def source(self, references: ElementReferences, share: float, beside: int) -> Source:
+        """The frames to replay: `share` of each batch, `beside` so many new ones; energies by equation (1)."""
+        count = max(1, round(share / (1 - share) * beside))
+        shift = np.nan_to_num(references.energies_by_number() - self.references.energies_by_number())
+        paths = (self.rest.store.folder,)
+        config = SourceConfig(train=paths, references="own", weight=count / len(self.rest))
+        return Source("replay", self.rest, config, self.references, shift)
 
 
 def earlier_frames(
@@ -106,6 +102,6 @@ def _usable(frames: Iterable[Frame], start: Potential) -> list[Frame]:
 
 def _labelled(start: Potential, frames: list[Frame]) -> Iterator[Frame]:
     """The frames with energy, forces and stress as the starting model has them."""
-    for frame, energy, forces, stress in predictions(start, frames):
+    for frame, energy, forces, stress, _ in predictions(start, frames):
         stress = stress if stress is not None and frame.volume > 0 else None
         yield frame.with_(energy=energy, forces=forces, stress=stress, magmoms=None)

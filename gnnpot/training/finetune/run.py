@@ -12,6 +12,7 @@ from dataclasses import replace
 from typing import Any
 
 import torch
+from ase.data import chemical_symbols
 
 from gnnpot.checkpoint import CARD, Card, load_checkpoint, weights_sha256
 from gnnpot.data.references import ElementReferences
@@ -23,10 +24,11 @@ from gnnpot.training.finetune.config import FineTuneConfig
 from gnnpot.training.finetune.refit import FirstStep, Refit, refit_references
 from gnnpot.training.finetune.replay import Earlier, earlier_frames
 from gnnpot.training.finetune.retention import probe, probe_elements, retention_section
-from gnnpot.training.prepare import Part, PreparedData, Replay, open_parts, part_elements, remember
+from gnnpot.training.prepare import PreparedData, open_parts, remember
 from gnnpot.training.recipe import Outcome, Recipe
 from gnnpot.training.report import Section
 from gnnpot.training.run import REFIT, carry_out
+from gnnpot.training.sources import Part, Source
 
 log = logging.getLogger(__name__)
 
@@ -68,14 +70,14 @@ class FineTune(Recipe):
         references = ElementReferences.from_mapping(step.references)
         if step.refit is not None:
             self._tell(step.refit)
-        self._step, share = step, config.replay.share
-        replay = None
-        if share and self._earlier is not None:
-            folder = config.run / "data" / "replay.store"
-            replay = Replay(self._earlier.replayed(references, folder, write=write), share)
-        train, scale = parts["train"], float(self._start.energy_scale)
-        elements = part_elements(train)
-        prepared = PreparedData(train, parts["validation"], parts.get("test"), elements, references, scale, replay)
+        self._step, train, scale = step, parts["train"], float(self._start.energy_scale)
+        sources = [Source("train", train)]
+        if config.replay.share and self._earlier is not None:
+            sources.append(self._earlier.source(references, config.replay.share, len(train)))
+        elements = tuple(chemical_symbols[z] for z in train.elements)
+        prepared = PreparedData(
+            train, parts["validation"], parts.get("test"), elements, references, scale, tuple(sources)
+        )
         if write:
             remember(prepared.summary(), config.run / "data.json")
         return prepared
@@ -175,7 +177,7 @@ def open_start(name: str) -> tuple[Potential, Card]:
 
 
 def _check_elements(part: Part, name: str, start: Potential, start_name: str) -> None:
-    if unseen := sorted(set(part_elements(part)) - set(start.elements)):
+    if unseen := sorted({chemical_symbols[z] for z in part.elements} - set(start.elements)):
         raise UnknownElementError(
             f"{part.store.folder}: the {name} frames have {', '.join(unseen)}, which {start_name} does not know; "
             "start from a potential that does, or leave those frames out"
