@@ -8,7 +8,7 @@ from gnnpot.models.fast.activations import gated, silu
 
 def inputs(count: int, dtype: torch.dtype = torch.float64) -> list[torch.Tensor]:
     generator = torch.Generator().manual_seed(0)
-    return [3 * torch.randn(5, 4, generator=generator, dtype=torch.float64).to(dtype) for _ in range(count)]
+    return [3 * torch.randn(4, 8, generator=generator, dtype=torch.float64).to(dtype) for _ in range(count)]
 
 
 def plain(value, gate, weights=None):
@@ -38,7 +38,7 @@ def test_single_precision_and_strided_rows(fused, reference, count):
     results = []
     for function, dtype in ((fused, torch.float32), (reference, torch.float64)):
         wide = [torch.cat([x, x.flip(0)], 1).requires_grad_() for x in inputs(count, dtype)]
-        y = function(*(x[:, 2:6] for x in wide))
+        y = function(*(x[:, 4:12] for x in wide))
         first = torch.autograd.grad((y * y).sum(), wide, create_graph=True)
         second = torch.autograd.grad(sum((g * g).sum() for g in first), wide)
         results.append([t.detach().double() for t in (y, *first, *second)])
@@ -47,6 +47,12 @@ def test_single_precision_and_strided_rows(fused, reference, count):
 
 
 def test_no_rows():
-    empty = [torch.zeros(0, 4, requires_grad=True) for _ in range(3)]
+    empty = [torch.zeros(0, 16, requires_grad=True) for _ in range(3)]
     (gradient,) = torch.autograd.grad(gated(*empty).sum(), empty[0])
-    assert gated(*empty).shape == (0, 4) == gradient.shape
+    assert gated(*empty).shape == (0, 16) == gradient.shape
+
+
+def test_no_whole_lanes():
+    factors = [x[:1, :3].clone().requires_grad_() for x in inputs(3)]
+    assert torch.autograd.gradgradcheck(gated, factors)
+    assert torch.autograd.gradgradcheck(silu, factors[0])

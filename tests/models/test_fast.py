@@ -11,8 +11,9 @@ from torch_geometric.data import Batch
 
 from gnnpot.data.frame import Frame
 from gnnpot.graphs import build_graph
-from gnnpot.models import CHGNetConfig, M3GNetConfig, build_model
+from gnnpot.models import CHGNetConfig, M3GNetConfig, SevenNetConfig, build_model
 from gnnpot.models.base import EnergyModel
+from gnnpot.models.fast import sevennet as fast_sevennet
 from gnnpot.models.fast.activations import silu
 from gnnpot.models.fast.tables import Table
 
@@ -23,7 +24,21 @@ CONFIGS = {
     "chgnet, no norm": CHGNetConfig(
         elements=("H", "O", "Si", "Cu"), units=64, radial=5, angular=5, norm=False, message_bias=True, cutoff=5.0
     ),
-}
+    "sevennet": SevenNetConfig(elements=("H", "O", "Si", "Cu"), channels=(20, 16, 3), layers=3, radial_hidden=(8,)),
+    "sevennet, l = 3": SevenNetConfig(
+        elements=("H", "O", "Si", "Cu"), channels=(16, 7, 5, 2), layers=3, radial_hidden=(8,), bias=True,
+        cutoff_function="polynomial",
+    ),
+    "sevennet, scalars": SevenNetConfig(
+        elements=("H", "O", "Si", "Cu"), channels=(4,), layers=2, radial=3, radial_hidden=(), cutoff_on=4.37
+    ),
+}  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def fine_tables(monkeypatch):
+    """In double precision, the tables of weights leave less than the tolerances below."""
+    monkeypatch.setitem(fast_sevennet.INTERVALS, torch.float64, 10_000)
 
 
 def structures() -> dict[str, Atoms]:

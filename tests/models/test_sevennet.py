@@ -93,8 +93,8 @@ def test_features_turn_with_the_structure():
     rotation = o3.rand_matrix().double()
     wigner = [o3.Irrep(l, 1).D_from_matrix(rotation) for l in range(4)]
     turned = [d @ x for d, x in zip(wigner, features, strict=True)]
-    plain = convolution(features, spherical_harmonics(vectors, 3), radial, index)
-    found = convolution(turned, spherical_harmonics(vectors @ rotation.T, 3), radial, index)
+    plain = convolution(spherical_harmonics(vectors, 3), radial, index, features)
+    found = convolution(spherical_harmonics(vectors @ rotation.T, 3), radial, index, turned)
     for d, a, b in zip(wigner, plain, found, strict=True):
         assert torch.allclose(d @ a, b, atol=1e-6)
 

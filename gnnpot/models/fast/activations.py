@@ -15,27 +15,32 @@ and for the gated product y = a(v) b(g) w, with the gradient h of y and the grad
     its backward:  v: h (c_v a'' b w + c_g a' b' w + c_w a' b)      g: h (c_v a' b' w + c_g a b'' w + c_w a b')
                    w: h (c_v a' b + c_g a b')                       h: c_v a' b w + c_g a b' w + c_w a b          (3)
 
-On other devices than the processor, PyTorch's own operations are used.
+On other devices than the processor, and for arrays that are not whole lanes, PyTorch's own operations are used.
 """
 
 from typing import Any
 
+import numpy as np
 import torch
 from numba import njit, prange
 from torch import Tensor
 
 from gnnpot.models.fast.kernels import FAST, sigmoid
+from gnnpot.models.fast.lane_math import silu_slope
+from gnnpot.models.fast.lanes import LANES, load, store
 from gnnpot.models.fast.threads import follow_torch
 
 
 def silu(x: Tensor) -> Tensor:
     """x σ(x)."""
-    return _Silu.apply(x.contiguous()) if x.device.type == "cpu" else torch.nn.functional.silu(x)
+    if x.device.type != "cpu" or x.numel() % LANES:
+        return torch.nn.functional.silu(x)
+    return _Silu.apply(x.contiguous())
 
 
 def gated(value: Tensor, gate: Tensor, weights: Tensor | None = None) -> Tensor:
     """silu(value) ⊙ σ(gate), and ⊙ weights if there are any; all [M, u]."""
-    if value.device.type == "cpu":
+    if value.device.type == "cpu" and value.numel() % LANES == 0:
         arguments = (value, gate) if weights is None else (value, gate, weights)
         return _Gated.apply(*(a.contiguous() for a in arguments))
     product = torch.nn.functional.silu(value) * torch.sigmoid(gate)
@@ -45,8 +50,8 @@ def gated(value: Tensor, gate: Tensor, weights: Tensor | None = None) -> Tensor:
 def _run(kernel: Any, *arrays: Tensor | None) -> None:
     """A kernel on flat arrays; an empty one stands for what is absent."""
     follow_torch()
-    like = arrays[0]
-    kernel(*(like.new_empty(0).numpy() if a is None else a.detach().reshape(-1).numpy() for a in arrays))
+    empty = np.empty(0, arrays[0].detach().numpy().dtype)
+    kernel(*(empty if a is None else a.detach().view(-1).numpy() for a in arrays))
 
 
 class _Silu(torch.autograd.Function):
@@ -118,71 +123,75 @@ def _with_weights(tensors: Any) -> tuple[Tensor | None, ...]:
 
 @njit(parallel=True, fastmath=FAST, cache=True)
 def _silu(x, y):
-    for k in prange(len(x)):
-        y[k] = x[k] * sigmoid(x[k])
+    for block in prange(len(x) // LANES):
+        k = block * LANES
+        store(y, k, load(x, k) * sigmoid(load(x, k)))
 
 
 @njit(parallel=True, fastmath=FAST, cache=True)
 def _silu_backward(x, h, g):
-    for k in prange(len(x)):
-        s = sigmoid(x[k])
-        g[k] = h[k] * (s + x[k] * s * (1 - s))
+    for block in prange(len(x) // LANES):
+        k = block * LANES
+        v = load(x, k)
+        store(g, k, load(h, k) * silu_slope(v, sigmoid(v)))
 
 
 @njit(parallel=True, fastmath=FAST, cache=True)
 def _silu_twice(x, h, c, g_x, g_h):
-    for k in prange(len(x)):
-        s = sigmoid(x[k])
-        slope = s * (1 - s)
-        g_h[k] = c[k] * (s + x[k] * slope)
-        g_x[k] = c[k] * h[k] * slope * (2 + x[k] * (1 - 2 * s))
+    for block in prange(len(x) // LANES):
+        k = block * LANES
+        v = load(x, k)
+        s = sigmoid(v)
+        store(g_h, k, load(c, k) * silu_slope(v, s))
+        store(g_x, k, load(c, k) * load(h, k) * _silu_curvature(v, s))
+
+
+@njit(fastmath=FAST, forceinline=True)
+def _silu_curvature(x, s):
+    """silu''(x), s = σ(x)."""
+    return s * (1 - s) * (2 + x * (1 - 2 * s))
 
 
 @njit(parallel=True, fastmath=FAST, cache=True)
 def _gated(v, g, w, y):
-    if len(w):
-        for k in prange(len(v)):
-            y[k] = v[k] * sigmoid(v[k]) * sigmoid(g[k]) * w[k]
-    else:
-        for k in prange(len(v)):
-            y[k] = v[k] * sigmoid(v[k]) * sigmoid(g[k])
+    for block in prange(len(v) // LANES):
+        k = block * LANES
+        product = load(v, k) * sigmoid(load(v, k)) * sigmoid(load(g, k))
+        if len(w):
+            product = product * load(w, k)
+        store(y, k, product)
 
 
 @njit(parallel=True, fastmath=FAST, cache=True)
 def _gated_backward(h, v, g, w, g_v, g_g, g_w):
-    if len(w):
-        for k in prange(len(v)):
-            s, b = sigmoid(v[k]), sigmoid(g[k])
-            a = v[k] * s
-            g_v[k] = h[k] * (s + a * (1 - s)) * b * w[k]
-            g_g[k] = h[k] * a * b * (1 - b) * w[k]
-            g_w[k] = h[k] * a * b
-    else:
-        for k in prange(len(v)):
-            s, b = sigmoid(v[k]), sigmoid(g[k])
-            a = v[k] * s
-            g_v[k] = h[k] * (s + a * (1 - s)) * b
-            g_g[k] = h[k] * a * b * (1 - b)
+    for block in prange(len(v) // LANES):
+        k = block * LANES
+        s, b, along = sigmoid(load(v, k)), sigmoid(load(g, k)), load(h, k)
+        a = load(v, k) * s
+        if len(w):
+            store(g_w, k, along * a * b)
+            along = along * load(w, k)
+        store(g_v, k, along * silu_slope(load(v, k), s) * b)
+        store(g_g, k, along * a * b * (1 - b))
 
 
 @njit(parallel=True, fastmath=FAST, cache=True)
 def _gated_twice(h, v, g, w, c_v, c_g, c_w, g_h, g_v, g_g, g_w):
     """Equation (3)."""
-    if len(w):
-        for k in prange(len(v)):
-            s, b = sigmoid(v[k]), sigmoid(g[k])
-            a, a1, b1 = v[k] * s, s + v[k] * s * (1 - s), b * (1 - b)
-            a2, b2 = s * (1 - s) * (2 + v[k] * (1 - 2 * s)), b1 * (1 - 2 * b)
-            along_v, along_g, along_w = c_v[k] * w[k], c_g[k] * w[k], c_w[k]
-            g_h[k] = along_v * a1 * b + along_g * a * b1 + along_w * a * b
-            g_v[k] = h[k] * (along_v * a2 * b + along_g * a1 * b1 + along_w * a1 * b)
-            g_g[k] = h[k] * (along_v * a1 * b1 + along_g * a * b2 + along_w * a * b1)
-            g_w[k] = h[k] * (c_v[k] * a1 * b + c_g[k] * a * b1)
-    else:
-        for k in prange(len(v)):
-            s, b = sigmoid(v[k]), sigmoid(g[k])
-            a, a1, b1 = v[k] * s, s + v[k] * s * (1 - s), b * (1 - b)
-            a2, b2 = s * (1 - s) * (2 + v[k] * (1 - 2 * s)), b1 * (1 - 2 * b)
-            g_h[k] = c_v[k] * a1 * b + c_g[k] * a * b1
-            g_v[k] = h[k] * (c_v[k] * a2 * b + c_g[k] * a1 * b1)
-            g_g[k] = h[k] * (c_v[k] * a1 * b1 + c_g[k] * a * b2)
+    for block in prange(len(v) // LANES):
+        k = block * LANES
+        x, along = load(v, k), load(h, k)
+        s, b = sigmoid(x), sigmoid(load(g, k))
+        a, a1, a2, b1 = x * s, silu_slope(x, s), _silu_curvature(x, s), b * (1 - b)
+        b2 = b1 * (1 - 2 * b)
+        to_v, to_g = load(c_v, k), load(c_g, k)
+        to_h = to_v * a1 * b + to_g * a * b1
+        on_v, on_g = to_v * a2 * b + to_g * a1 * b1, to_v * a1 * b1 + to_g * a * b2
+        if len(w):
+            weight, to_w = load(w, k), load(c_w, k)
+            store(g_w, k, along * to_h)
+            to_h = to_h * weight + to_w * a * b
+            on_v, on_g = on_v * weight + to_w * a1 * b, on_g * weight + to_w * a * b1
+        store(g_h, k, to_h)
+        store(g_v, k, along * on_v)
+        store(g_g, k, along * on_g)

@@ -4,7 +4,8 @@ For rows r (edges or angles) that draw on sources x_k at index_k(r), and may hav
 
     z_r = W_d d_r + Σ_k x_k[index_k(r)]                        x_k, z: [·, 2u], value and gate side by side
     z'  = L silu(z)                                            L: a layer each for value and gate; none, one or more
-    y_r = silu(a_r) ⊙ σ(b_r) ⊙ w[index_w(r)]                   (a | b) = z', each half after its layer norm, if any
+    y_r = silu(a_r) ⊙ σ(b_r) ⊙ w_r                             (a | b) = z', each half after its layer norm, if any
+    w_r = f[index_f(r)], or W_f f[index_f(r)]                  may be absent
     out_g = Σ_{r in group g} y_r                               or out_r = y_r without groups
 
 All of this is one pass: a few rows at a time, from what they gather to what they are added to, without leaving the
@@ -18,10 +19,12 @@ from typing import Any
 import numpy as np
 import torch
 from numba import njit, prange
-from torch import Tensor
+from torch import Tensor, nn
 
 from gnnpot.models.fast import kernels, tiles
-from gnnpot.models.fast.kernels import FAST
+from gnnpot.models.fast.kernels import FAST, sigmoid
+from gnnpot.models.fast.lane_math import silu_slope
+from gnnpot.models.fast.lanes import LANES, load, store
 from gnnpot.models.fast.tiles import TILE
 from gnnpot.models.layers import GatedMLP
 
@@ -63,7 +66,7 @@ class Layout:
 
     rows: int
     sources: tuple[Places, ...]  #: two or three
-    #: where the weights w of the rows are; `None`: each row has its own, if any
+    #: where the f of the rows' weights are; `None`: each row has its own, if any
     weights: Places | None = None
     #: [M] the group of each row, in order; `None`: rows are not summed
     group: np.ndarray | None = None
@@ -87,18 +90,16 @@ class Layout:
 class Gate:
     """The numbers of a `GatedMLP` on gathered rows, laid out for the kernels.
 
-    `own` [2u, K] are the columns of its first layer that belong to d.
+    `own` [2u, K] are the columns of its first layer that belong to d; `mix` is W_f [u, F].
     """
 
-    def __init__(self, mlp: GatedMLP, own: Tensor | None = None) -> None:
+    def __init__(self, mlp: GatedMLP, own: Tensor | None = None, mix: Tensor | None = None) -> None:
         first = mlp.first.linear.bias
         pairs = [pair for layer in zip(mlp.layers, mlp.gates, strict=True) for pair in layer]
         forward = [m for layer in pairs for m in (layer.weight.T.flatten(), layer.bias)]
         backward = [layer.weight.flatten() for layer in pairs]
-        self.own, self.own_back = (
-            first.new_empty(0) if w is None else w.detach().flatten()
-            for w in ((None, None) if own is None else (own.T, own))
-        )
+        self.own, self.own_back = _both_ways(own, first)
+        self.mix, self.mix_back = _both_ways(mix, first)
         self.layers, self.back = (
             torch.cat([t.detach() for t in tensors]) if pairs else first.new_empty(0) for tensors in (forward, backward)
         )
@@ -114,13 +115,21 @@ class Gate:
 
     def arguments(self) -> tuple[Any, ...]:
         """For the kernels."""
-        return self.own.numpy(), self.layers.numpy(), self.count, self.norms.numpy(), self.epsilon
+        return self.own.numpy(), self.mix.numpy(), self.layers.numpy(), self.count, self.norms.numpy(), self.epsilon
+
+
+def _both_ways(weight: Tensor | None, like: Tensor) -> tuple[Tensor, Tensor]:
+    """A weight [out, in], flat, for products [·, in] -> [·, out] and, padded to whole lanes, for their derivative."""
+    if weight is None:
+        return like.new_empty(0), like.new_empty(0)
+    weight = weight.detach()
+    return weight.T.flatten(), nn.functional.pad(weight, (0, -weight.shape[1] % LANES)).flatten()
 
 
 class GatheredGate(torch.autograd.Function):
     """The equations above; its derivative can't be taken twice, and there is none with respect to parameters.
 
-    Inputs: d [M, K] or `None`, w [·, u] or `None`, two or three sources [·, 2u].
+    Inputs: d [M, K] or `None`, f [·, F] or `None`, two or three sources [·, 2u].
     """
 
     @staticmethod
@@ -133,8 +142,7 @@ class GatheredGate(torch.autograd.Function):
         units = like.shape[1] // 2
         out = like.new_empty(layout.rows, units) if layout.group is None else like.new_zeros(layout.groups, units)
         ctx.arguments = (
-            arrays[0].flatten().numpy(), *(a.numpy() for a in arrays[1:]), *layout.indices(), *gate.arguments(),
-            layout.parts(),
+            *(a.numpy() for a in arrays), *layout.indices(), *gate.arguments(), layout.parts(),
         )  # fmt: skip
         _forward(*ctx.arguments, out.numpy())
         ctx.arrays, ctx.gate, ctx.layout = arrays, gate, layout
@@ -145,10 +153,10 @@ class GatheredGate(torch.autograd.Function):
         gate, layout, (features, weights, *_) = ctx.gate, ctx.layout, ctx.arrays
         g_features = torch.empty_like(features)
         g_rows = g_out.new_empty(layout.rows, 2 * g_out.shape[1])
-        g_weights = g_out.new_empty(layout.rows if len(weights) else 0, g_out.shape[1])
+        g_weights = g_out.new_empty(layout.rows if len(weights) else 0, weights.shape[1])
         _backward(
-            *ctx.arguments, gate.own_back.numpy(), gate.back.numpy(), g_out.contiguous().numpy(),
-            g_features.view(-1).numpy(), g_weights.numpy(), g_rows.numpy(),
+            *ctx.arguments, gate.own_back.numpy(), gate.mix_back.numpy(), gate.back.numpy(),
+            g_out.contiguous().numpy(), g_features.numpy(), g_weights.numpy(), g_rows.numpy(),
         )  # fmt: skip
         ctx.arguments = None
         sums = [places.sum(g_rows) for places in layout.sources]
@@ -157,116 +165,151 @@ class GatheredGate(torch.autograd.Function):
         return g_features if len(features) else None, g_weights if len(weights) else None, None, None, *sums
 
 
-@njit(fastmath=FAST)
-def _first(first, count, features, own, a, i, b, j, c, k, z, scratch):
+@njit(fastmath=FAST, forceinline=True)
+def _first(first, count, features, own, a, i, b, j, c, k, zs, scratch):
     """z of the rows from `first` on."""
-    width = a.shape[1]
+    width = zs.shape[1]
     if len(own):
-        depth = len(own) // width
+        depth = features.shape[1]
         # products go by fours of rows, and must not read beyond the last
-        scratch[: count * depth] = features[first * depth : (first + count) * depth]
-        tiles.product(scratch, 0, depth, own, 0, depth, width, -1, z, 0, width, count)
-    else:
-        z[: count * width] = 0
+        for at in range(0, count * depth, LANES):
+            store(scratch, at, load(features, first * depth + at))
+        tiles.product(scratch, 0, depth, own, 0, depth, width, -1, zs, 0, width, count)
     for row in range(count):
-        to, from_a, from_b = z[row * width : (row + 1) * width], a[i[first + row]], b[j[first + row]]
-        if len(c):
-            from_c = c[k[first + row]]
-            for u in range(width):
-                to[u] += from_a[u] + from_b[u] + from_c[u]
-        else:
-            for u in range(width):
-                to[u] += from_a[u] + from_b[u]
+        at, at_a, at_b = row * width, i[first + row] * width, j[first + row] * width
+        at_c = k[first + row] * width if len(c) else 0
+        for u in range(0, width, LANES):
+            z = load(a, at_a + u) + load(b, at_b + u)
+            if len(c):
+                z = z + load(c, at_c + u)
+            if len(own):
+                z = z + load(zs, at + u)
+            store(zs, at + u, z)
 
 
-@njit(fastmath=FAST)
-def _layers(count, width, layers, number, zs, h):
-    """z' of each layer after the first, one after the other in `zs`; returns where the last begins."""
-    units, size = width // 2, TILE * width
-    at = 0
+@njit(fastmath=FAST, forceinline=True)
+def _layers(count, layers, number, zs, h):
+    """z' of each layer after the first, `TILE` rows after the one before in `zs`."""
+    width = zs.shape[1]
+    units, at = width // 2, 0
     for layer in range(number):
-        tiles.silu(zs[layer * size : layer * size + count * width], h[: count * width])
+        tiles.silu(zs, layer * TILE * width, count * width, h)
         for half in range(2):
-            out = (layer + 1) * size + half * units
-            weights_end = at + units * units
-            tiles.product(h, half * units, width, layers, at, units, units, weights_end, zs, out, width, count)
-            at = weights_end + units
-    return number * size
+            out, bias = (layer + 1) * TILE * width + half * units, at + units * units
+            tiles.product(h, half * units, width, layers, at, units, units, bias, zs, out, width, count)
+            at = bias + units
+
+
+@njit(fastmath=FAST, forceinline=True)
+def _weights(first, count, f, index, mix, ws, scratch):
+    """w of the rows from `first` on, if there are any."""
+    units, depth = ws.shape[1], f.shape[1]
+    for row in range(count):
+        at = index[first + row] if len(index) else first + row
+        if len(mix):
+            for u in range(depth):
+                scratch[row, u] = f[at, u]
+        else:
+            for u in range(0, units, LANES):
+                store(ws, row * units + u, load(f, at * units + u))
+    if len(mix):
+        tiles.product(scratch, 0, scratch.shape[1], mix, 0, depth, units, -1, ws, 0, units, count)
 
 
 @njit(parallel=True, fastmath=FAST, cache=True)
-def _forward(features, w, a, b, c, i, j, k, iw, group, own, layers, number, norms, epsilon, parts, out):
+def _forward(features, f, a, b, c, i, j, k, index, group, own, mix, layers, number, norms, epsilon, parts, out):
     width = a.shape[1]
-    units = width // 2
+    units, last = width // 2, number * TILE * width
     for part in prange(len(parts) - 1):
-        zs, h = np.zeros((number + 1) * TILE * width, a.dtype), np.zeros(TILE * width, a.dtype)
-        y = np.empty(units, a.dtype)
+        zs, h = np.zeros(((number + 1) * TILE, width), a.dtype), np.zeros((TILE, width), a.dtype)
+        ws = np.ones((TILE, units), a.dtype)
         for first in range(parts[part], parts[part + 1], TILE):
             count = min(TILE, parts[part + 1] - first)
             _first(first, count, features, own, a, i, b, j, c, k, zs, h)
-            last = _layers(count, width, layers, number, zs, h)
+            _layers(count, layers, number, zs, h)
+            if len(f):
+                _weights(first, count, f, index, mix, ws, h)
             for row in range(count):
                 at = last + row * width
-                tiles.gate(zs[at : at + units], zs[at + units : at + width], norms, epsilon, y)
-                if len(w):
-                    weights = w[iw[first + row] if len(iw) else first + row]
-                    for u in range(units):
-                        y[u] *= weights[u]
-                if len(group):
-                    to = out[group[first + row]]
-                    for u in range(units):
-                        to[u] += y[u]
-                else:
-                    out[first + row] = y
+                m, s, n, t = tiles.norms_of_halves(zs, at, units, norms, epsilon)
+                to = (group[first + row] if len(group) else first + row) * units
+                for u in range(0, units, LANES):
+                    value, other = tiles.halves(zs, at, units, u, norms, m, s, n, t)
+                    y = value * sigmoid(value) * sigmoid(other) * load(ws, row * units + u)
+                    if len(group):
+                        y = y + load(out, to + u)
+                    store(out, to + u, y)
 
 
 @njit(parallel=True, fastmath=FAST, cache=True)
 def _backward(
-    features, w, a, b, c, i, j, k, iw, group, own, layers, number, norms, epsilon, parts,
-    own_back, back, g_out, g_features, g_w, g_rows,
+    features, f, a, b, c, i, j, k, index, group, own, mix, layers, number, norms, epsilon, parts,
+    own_back, mix_back, back, g_out, g_features, g_f, g_rows,
 ):  # fmt: skip
     width = a.shape[1]
-    units = width // 2
+    units, last = width // 2, number * TILE * width
     for part in prange(len(parts) - 1):
-        zs, h = np.zeros((number + 1) * TILE * width, a.dtype), np.zeros(TILE * width, a.dtype)
-        g, y, g_y = np.zeros(TILE * width, a.dtype), np.empty(units, a.dtype), np.empty(units, a.dtype)
+        zs, h = np.zeros(((number + 1) * TILE, width), a.dtype), np.zeros((TILE, width), a.dtype)
+        g, ws, g_w = np.zeros((TILE, width), a.dtype), np.ones((TILE, units), a.dtype), np.zeros((TILE, units), a.dtype)
         for first in range(parts[part], parts[part + 1], TILE):
             count = min(TILE, parts[part + 1] - first)
             _first(first, count, features, own, a, i, b, j, c, k, zs, h)
-            last = _layers(count, width, layers, number, zs, h)
+            _layers(count, layers, number, zs, h)
+            if len(f):
+                _weights(first, count, f, index, mix, ws, h)
             for row in range(count):
-                at, to = last + row * width, row * width
-                value, other = zs[at : at + units], zs[at + units : at + width]
-                g_y[:] = g_out[group[first + row] if len(group) else first + row]
-                if len(w):
-                    tiles.gate(value, other, norms, epsilon, y)
-                    weights, to_weights = w[iw[first + row] if len(iw) else first + row], g_w[first + row]
-                    for u in range(units):
-                        to_weights[u] = y[u] * g_y[u]
-                        g_y[u] *= weights[u]
-                to_value, to_other = g[to : to + units], g[to + units : to + width]
-                tiles.gate_backward(value, other, norms, epsilon, g_y, to_value, to_other)
-            _layers_backward(count, width, back, number, zs, h, g)
-            for row in range(count):
-                g_rows[first + row] = g[row * width : (row + 1) * width]
+                at, to, at_w = last + row * width, row * width, row * units
+                m, s, n, t = tiles.norms_of_halves(zs, at, units, norms, epsilon)
+                of = (group[first + row] if len(group) else first + row) * units
+                for u in range(0, units, LANES):
+                    value, other = tiles.halves(zs, at, units, u, norms, m, s, n, t)
+                    p, q, g_y = sigmoid(value), sigmoid(other), load(g_out, of + u)
+                    y = value * p
+                    store(g_w, at_w + u, y * q * g_y)
+                    g_y = g_y * load(ws, at_w + u)
+                    store(g, to + u, g_y * silu_slope(value, p) * q)
+                    store(g, to + units + u, g_y * y * q * (1 - q))
+                tiles.halves_backward(zs, at, units, norms, m, s, n, t, g, to)
+            if len(f):
+                _weights_backward(first, count, g_w, mix_back, g_f, h)
+            _layers_backward(count, back, number, zs, h, g)
+            for at in range(0, count * width, LANES):
+                store(g_rows, first * width + at, load(g, at))
             if len(own):
-                depth = len(own) // width
-                _to_features(g, width, own_back, depth, g_features, first, count, h)
+                _to_features(g, own_back, g_features, first, count, h)
 
 
-@njit(fastmath=FAST)
-def _layers_backward(count, width, back, number, zs, h, g):
+@njit(fastmath=FAST, forceinline=True)
+def _weights_backward(first, count, g_w, mix_back, g_f, scratch):
+    """The gradient of each row's f from that of w."""
+    units, depth = g_w.shape[1], g_f.shape[1]
+    if len(mix_back):
+        padded = len(mix_back) // units
+        tiles.product(g_w, 0, units, mix_back, 0, units, padded, -1, scratch, 0, scratch.shape[1], count)
+        for row in range(count):
+            for u in range(depth):
+                g_f[first + row, u] = scratch[row, u]
+    else:
+        for at in range(0, count * units, LANES):
+            store(g_f, first * units + at, load(g_w, at))
+
+
+@njit(fastmath=FAST, forceinline=True)
+def _layers_backward(count, back, number, zs, h, g):
     """g <- the gradient of z, from that of the last z'."""
-    units, size = width // 2, TILE * width
+    width = zs.shape[1]
+    units = width // 2
     for layer in range(number - 1, -1, -1):
         for half in range(2):
             at = (2 * layer + half) * units * units
             tiles.product(g, half * units, width, back, at, units, units, -1, h, half * units, width, count)
-        tiles.silu_backward(zs[layer * size : layer * size + count * width], h[: count * width], g[: count * width])
+        tiles.silu_backward(zs, layer * TILE * width, count * width, h, g)
 
 
-@njit(fastmath=FAST)
-def _to_features(g, width, own_back, depth, g_features, first, count, scratch):
+@njit(fastmath=FAST, forceinline=True)
+def _to_features(g, own_back, g_features, first, count, scratch):
     """The gradient of the rows' own features; whole fours of rows go through `scratch`, so as not to write too far."""
+    width, depth = g.shape[1], g_features.shape[1]
     tiles.product(g, 0, width, own_back, 0, width, depth, -1, scratch, 0, depth, count)
-    g_features[first * depth : (first + count) * depth] = scratch[: count * depth]
+    for at in range(0, count * depth, LANES):
+        store(g_features, first * depth + at, load(scratch, at))

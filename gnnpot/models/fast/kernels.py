@@ -13,8 +13,6 @@ from numba.extending import intrinsic, overload
 
 #: no "reassoc": it would undo the rounding in `sigmoid`
 FAST = {"contract", "nsz", "arcp"}
-#: sums in any order, so that they vectorise
-SUMS = {"contract", "nsz", "arcp", "reassoc"}
 
 
 @intrinsic

@@ -2,7 +2,7 @@
 
     t = splat(x, 0.0)
     for m in range(3):
-        t = fma(splat(x, r[m]), load(x, 16 * m), t)
+        t = fma(spread(r, m), load(x, 16 * m), t)      # r[m] x[16 m : 16 m + 16] + t
     store(out, 0, t)
 
 Whether a compiler turns a loop into the processor's vector instructions hangs on what it can prove of the arrays; these
@@ -42,10 +42,17 @@ def _suffix(dtype: types.Float) -> str:
     return f"v{LANES}f{dtype.bitwidth}"
 
 
-def _pointer(context, builder, kind, array, position):  # noqa: ANN001, ANN202
-    data = context.make_array(kind)(context, builder, array).data
-    place = builder.gep(data, [position])
-    return builder.bitcast(place, _vector(kind.dtype).as_pointer())
+def _place(context, builder, kind, array, position):  # noqa: ANN001, ANN202
+    """Where a number of an array is in memory."""
+    return builder.gep(context.make_array(kind)(context, builder, array).data, [position])
+
+
+def repeated(builder, dtype, number):  # noqa: ANN001, ANN202
+    """A number of LLVM's sixteen times."""
+    vector = _vector(dtype)
+    first = builder.insert_element(ir.Constant(vector, ir.Undefined), number, ir.Constant(ir.IntType(32), 0))
+    mask = ir.Constant(ir.VectorType(ir.IntType(32), LANES), [0] * LANES)
+    return builder.shuffle_vector(first, ir.Constant(vector, ir.Undefined), mask)
 
 
 @intrinsic
@@ -53,8 +60,8 @@ def load(typing_context, array, position):  # noqa: ANN001, ANN202
     """array[position : position + 16]."""
 
     def generate(context, builder, signature, arguments):  # noqa: ANN001, ANN202
-        place = _pointer(context, builder, signature.args[0], *arguments)
-        return builder.load(place, align=array.dtype.bitwidth // 8)
+        place = _place(context, builder, signature.args[0], *arguments)
+        return builder.load(builder.bitcast(place, _vector(array.dtype).as_pointer()), align=array.dtype.bitwidth // 8)
 
     return Lanes(array.dtype)(array, types.intp), generate
 
@@ -64,7 +71,8 @@ def store(typing_context, array, position, lanes):  # noqa: ANN001, ANN202
     """array[position : position + 16] = lanes."""
 
     def generate(context, builder, signature, arguments):  # noqa: ANN001, ANN202
-        place = _pointer(context, builder, signature.args[0], *arguments[:2])
+        place = _place(context, builder, signature.args[0], *arguments[:2])
+        place = builder.bitcast(place, _vector(array.dtype).as_pointer())
         builder.store(arguments[2], place, align=array.dtype.bitwidth // 8)
         return context.get_dummy_value()
 
@@ -76,12 +84,20 @@ def splat(typing_context, array, number):  # noqa: ANN001, ANN202
     """A number sixteen times, in the dtype of `array`."""
 
     def generate(context, builder, signature, arguments):  # noqa: ANN001, ANN202
-        vector = _vector(array.dtype)
-        first = builder.insert_element(ir.Constant(vector, ir.Undefined), arguments[1], ir.Constant(ir.IntType(32), 0))
-        mask = ir.Constant(ir.VectorType(ir.IntType(32), LANES), [0] * LANES)
-        return builder.shuffle_vector(first, ir.Constant(vector, ir.Undefined), mask)
+        return repeated(builder, array.dtype, arguments[1])
 
     return Lanes(array.dtype)(array, array.dtype), generate
+
+
+@intrinsic
+def spread(typing_context, array, position):  # noqa: ANN001, ANN202
+    """array[position] sixteen times."""
+
+    def generate(context, builder, signature, arguments):  # noqa: ANN001, ANN202
+        number = builder.load(_place(context, builder, signature.args[0], *arguments))
+        return repeated(builder, array.dtype, number)
+
+    return Lanes(array.dtype)(array, types.intp), generate
 
 
 @intrinsic

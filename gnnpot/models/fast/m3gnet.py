@@ -69,8 +69,8 @@ class _Update:
     def __init__(self, mlp: GatedMLP, weight: nn.Linear) -> None:
         first = mlp.first.linear
         self.centre, self.neighbor, edge = (w.contiguous() for w in first.weight.split(mlp.first.dims, dim=1))
-        self.gate, self.bias, self.weight = Gate(mlp, edge), first.bias, weight
+        self.gate, self.bias = Gate(mlp, edge, weight.weight), first.bias
 
     def __call__(self, nodes: Tensor, edges: Tensor, radial: Tensor, layout: Layout) -> Tensor:
         sources = torch.addmm(self.bias, nodes, self.centre.T), nodes @ self.neighbor.T
-        return GatheredGate.apply(edges, self.weight(radial), self.gate, layout, *sources)
+        return GatheredGate.apply(edges, radial, self.gate, layout, *sources)

@@ -17,8 +17,8 @@ from gnnpot.models.fast.tables import hermite_rows
 if TYPE_CHECKING:
     from gnnpot.models.sevennet import Convolution, SevenNet
 
-#: least number of intervals of a table: 0.01 Å, for a cutoff of 5 Å
-POINTS = 500
+#: least number of intervals of a table
+INTERVALS = {torch.float32: 800, torch.float64: 1600}
 
 
 class FastSevenNet:
@@ -27,8 +27,10 @@ class FastSevenNet:
     def __init__(self, model: "SevenNet") -> None:
         config = model.config
         kink = config.cutoff_on if config.cutoff_function == "xplor" else 0.0
-        points = intervals_with(kink / config.cutoff)
-        self.layers = [FastConvolution(c.convolution, model.radial_basis, model.cutoff, points) for c in model.layers]
+        intervals = intervals_with(kink / config.cutoff, INTERVALS[model.frequencies.dtype])
+        self.layers = [
+            FastConvolution(layer.convolution, model.radial_basis, model.cutoff, intervals) for layer in model.layers
+        ]
 
     def convolutions(
         self, graph: Graph, distances: Tensor, harmonics: list[Tensor]
@@ -40,7 +42,7 @@ class FastSevenNet:
             yield partial(layer, edges, distances, flat)
 
 
-def intervals_with(fraction: float, least: int = POINTS) -> int:
+def intervals_with(fraction: float, least: int) -> int:
     """How many intervals, from `least` to twice that, make a fraction of the whole the end of one.
 
     No cubic polynomial follows a curvature that jumps within an interval.
@@ -59,26 +61,60 @@ class Edges:
 
 
 class FastConvolution:
-    """`Convolution` without derivatives with respect to its parameters, which are fixed here."""
+    """`Convolution` without derivatives with respect to its parameters, which are fixed here.
+
+    Its arrays hold channels in blocks of `LANES`, with zeros where a number of channels is no multiple of that.
+    """
 
     def __init__(
         self, convolution: "Convolution", radial_basis: Callable[[Tensor], Tensor], cutoff: float, intervals: int
     ) -> None:
         dtype = convolution.denominator.dtype
         self.inputs = convolution.inputs
-        self.paths, self.coupling, weights, self.outputs = _layout(convolution)
+        widths = [_padded(width) for width in convolution.widths]
+        lasts = [l3 for _, _, l3 in convolution.paths]
+        constants = [_by_harmonic(c) for c in convolution.constants]
+        rows = [row for c in constants for row in c]
+        places = [torch.nonzero(row).flatten() for row in rows]
+        self.constants = kernels.Constants(
+            torch.cat(rows).to(dtype).numpy(),
+            torch.cat([row[at] for row, at in zip(rows, places, strict=True)]).to(dtype).numpy(),
+            torch.cat(places).numpy(),
+            np.cumsum([0, *(len(at) for at in places)]),
+        )
+        #: channels of the messages of each l, and which of them are not padding
+        self.outputs = [
+            _side_by_side([width for width, last in zip(convolution.widths, lasts, strict=True) if last == l])
+            for l in range(convolution.lmax_out + 1)
+        ]
+        features = _starts([(2 * l + 1) * _padded(c) for l, c in enumerate(self.inputs)])
+        outputs = _starts([(2 * l + 1) * width for l, (width, _) in enumerate(self.outputs)])
+        weights, couplings = _starts(widths), _starts([c.numel() for c in constants])
+        ends = _starts([len(c) for c in constants])
+        paths = []
+        for k, (l1, l2, l3) in enumerate(convolution.paths):
+            row = self.outputs[l3][0]
+            column = sum(width for width, last in zip(widths[:k], lasts, strict=False) if last == l3)
+            paths.append(
+                [2 * l1 + 1, 2 * l2 + 1, 2 * l3 + 1, l2 * l2, couplings[k], constants[k].shape[1], ends[k]]
+                + [features[l1], widths[k] // LANES, weights[k], outputs[l3], (2 * l3 + 1) * row, row, column]
+            )
+        #: one row a path, with the columns that `tensor_product` names
+        self.paths = np.array(paths)
         network = copy.deepcopy(convolution.radial_network).double()
         rows = hermite_rows(lambda r: network(radial_basis(r)), cutoff, intervals) / convolution.denominator
-        #: [intervals + 1, value and slope, weights]
-        self.table = rows.new_zeros(*rows.shape[:2], _padded(int(weights[-1]) + 1), dtype=dtype)
-        self.table[:, :, weights] = rows.to(dtype)
+        values, slopes = rows.unbind(1)
+        rises = torch.cat([values.diff(dim=0), torch.zeros_like(values[:1])])
+        rows = torch.stack([slopes, values, rises], 1).to(dtype)
+        width, ours = _side_by_side(convolution.widths)
+        self.table = rows.new_zeros(*rows.shape[:2], width).index_copy(2, ours, rows)
         self.per_step = intervals / cutoff
 
     def __call__(self, edges: Edges, distances: Tensor, harmonics: Tensor, features: list[Tensor]) -> list[Tensor]:
         return list(_Convolve.apply(self, edges, distances, harmonics, *features))
 
     def pack(self, features: tuple[Tensor, ...]) -> Tensor:
-        """[N, 2l+1, channels] for each l -> [N, all], with channels in blocks."""
+        """[N, 2l+1, channels] for each l -> [N, all of them], as the kernels read them."""
         rows = []
         for x in features:
             x = nn.functional.pad(x, (0, -x.shape[2] % LANES))
@@ -87,87 +123,63 @@ class FastConvolution:
 
     def unpack(self, packed: Tensor) -> list[Tensor]:
         """The reverse."""
-        features, first = [], 0
-        for l, channels in enumerate(self.inputs):
-            size = (2 * l + 1) * _padded(channels)
-            x = packed[:, first : first + size].view(len(packed), -1, 2 * l + 1, LANES).transpose(1, 2)
-            features.append(x.reshape(len(packed), 2 * l + 1, -1)[:, :, :channels])
-            first += size
-        return features
+        parts = packed.split([(2 * l + 1) * _padded(c) for l, c in enumerate(self.inputs)], 1)
+        blocks = [part.view(len(packed), -1, 2 * l + 1, LANES).transpose(1, 2) for l, part in enumerate(parts)]
+        return [x.flatten(2)[:, :, :c] for x, c in zip(blocks, self.inputs, strict=True)]
 
     def split(self, flat: Tensor, atoms: int) -> list[Tensor]:
-        """What the kernels make of the messages -> [N, 2l+1, channels] for each l."""
-        sizes = [atoms * (2 * l + 1) * width for l, (width, _) in enumerate(self.outputs)]
-        parts = flat.split(sizes)
+        """Messages as the kernels write them -> [N, 2l+1, channels] for each l."""
+        parts = flat.split([atoms * (2 * l + 1) * width for l, (width, _) in enumerate(self.outputs)])
+        whole = [part.view(atoms, 2 * l + 1, -1) for l, part in enumerate(parts)]
         return [
-            part.view(atoms, 2 * l + 1, width)[:, :, columns]
-            for l, (part, (width, columns)) in enumerate(zip(parts, self.outputs, strict=True))
+            x if len(ours) == width else x.index_select(2, ours)
+            for x, (width, ours) in zip(whole, self.outputs, strict=True)
         ]
 
     def join(self, messages: tuple[Tensor, ...]) -> Tensor:
-        """The reverse of `split`."""
-        parts = []
-        for x, (width, columns) in zip(messages, self.outputs, strict=True):
-            if x.shape[2] < width:
-                x = x.new_zeros(*x.shape[:2], width).index_copy(2, columns, x)
-            parts.append(x.reshape(-1))
-        return torch.cat(parts)
+        """The reverse."""
+        return torch.cat([
+            (x if len(ours) == width else x.new_zeros(*x.shape[:2], width).index_copy(2, ours, x)).flatten()
+            for x, (width, ours) in zip(messages, self.outputs, strict=True)
+        ])  # fmt: skip
 
 
 def _padded(channels: int) -> int:
     return channels + -channels % LANES
 
 
-def _layout(convolution: "Convolution") -> tuple[np.ndarray, Tensor, Tensor, list[tuple[int, Tensor | slice]]]:
-    """The kernels' table of paths, the coupling constants, and where in their arrays our weights and outputs are."""
-    feature = np.cumsum([0] + [(2 * l + 1) * _padded(c) for l, c in enumerate(convolution.inputs)])
-    paths, constants, weights = [], [], []
-    outputs: list[list[Tensor]] = [[] for _ in range(convolution.lmax_out + 1)]
-    columns = [0] * len(outputs)
-    harmonic = coupling = weight = 0
-    for (l1, l2, l3), width, c in zip(convolution.paths, convolution.widths, convolution.constants, strict=True):
-        c = c.permute(1, 2, 0).flatten(1)
-        constants.append(nn.functional.pad(c, (0, -c.shape[1] % LANES)))
-        stride = constants[-1].shape[1]
-        harmonic = l2 * l2
-        paths.append(
-            [2 * l1 + 1, 2 * l2 + 1, 2 * l3 + 1, harmonic, coupling, stride, feature[l1], _padded(width) // LANES]
-            + [weight, l3, columns[l3]]
-        )
-        ours = torch.arange(width)
-        weights.append(weight + ours)
-        outputs[l3].append(columns[l3] + ours)
-        coupling += constants[-1].numel()
-        weight += _padded(width)
-        columns[l3] += _padded(width)
-    firsts = np.cumsum([0] + [(2 * l + 1) * w for l, w in enumerate(columns)])
-    table = [[*path[:9], firsts[path[9]], path[2] * columns[path[9]], columns[path[9]], path[10]] for path in paths]
-    kept = [torch.cat(o) for o in outputs]
-    flat = torch.cat([c.flatten() for c in constants]).to(convolution.denominator.dtype)
-    return np.array(table), flat, torch.cat(weights), [
-        (w, slice(None) if len(k) == w else k) for w, k in zip(columns, kept, strict=True)
-    ]
+def _starts(sizes: list[int]) -> list[int]:
+    """Where each begins if they follow one another."""
+    return [sum(sizes[:k]) for k in range(len(sizes))]
+
+
+def _side_by_side(widths: list[int]) -> tuple[int, Tensor]:
+    """The width of all, padded, and where in it their numbers are."""
+    starts = _starts([_padded(width) for width in widths])
+    ours = [start + torch.arange(width) for start, width in zip(starts, widths, strict=True)]
+    return sum(_padded(width) for width in widths), torch.cat(ours)
+
+
+def _by_harmonic(constants: Tensor) -> Tensor:
+    """C [m1, m2, m3] -> [m2, (m3, m1)], padded."""
+    rows = constants.permute(1, 2, 0).flatten(1)
+    return nn.functional.pad(rows, (0, -rows.shape[1] % LANES))
 
 
 class _Convolve(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any,
-        convolution: FastConvolution,
-        edges: Edges,
-        distances: Tensor,
-        harmonics: Tensor,
-        *features: Tensor,
+        ctx: Any, convolution: FastConvolution, edges: Edges, distances: Tensor, harmonics: Tensor, *features: Tensor
     ) -> tuple[Tensor, ...]:
         atoms = len(features[0])
         x = convolution.pack(features)
-        out = x.new_zeros(sum(atoms * (2 * l + 1) * w for l, (w, _) in enumerate(convolution.outputs)))
+        out = x.new_zeros(atoms * sum((2 * l + 1) * width for l, (width, _) in enumerate(convolution.outputs)))
         ctx.arguments = (
             *(a.detach().numpy() for a in (x, harmonics, distances)),
             convolution.table.numpy(),
             convolution.per_step,
             convolution.paths,
-            convolution.coupling.numpy(),
+            convolution.constants,
             edges.starts,
             edges.neighbor,
             edges.parts,

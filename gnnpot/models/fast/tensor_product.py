@@ -13,62 +13,89 @@ R is small and the same for all channels c. Backwards, with the gradient g_i of 
 
 Channels stand in blocks of `LANES`: the features of angular momentum l of an atom are [blocks, 2l+1, LANES]. Atoms are
 shared out to threads in parts, each of which has a g_x of its own, since edges of two parts may meet at one atom.
+
+Small functions take whole arrays and positions in them, and are compiled into their callers: handing on a view of an
+array costs more than a few lanes do.
 """
+
+from typing import NamedTuple
 
 import numpy as np
 from numba import njit, prange
 
 from gnnpot.models.fast.kernels import FAST
-from gnnpot.models.fast.lanes import LANES, fma, load, mul, splat, store, total
+from gnnpot.models.fast.lanes import LANES, fma, load, mul, splat, spread, store, total
 
-#: columns of the table of paths: 2 l1 + 1, 2 l2 + 1, 2 l3 + 1; first harmonic; place of the coupling constants, and
-#: of one m2 of them; first feature; blocks of channels; first weight; where the outputs of l3 begin (in units of
-#: atoms), an atom's size in them, a row's, and the path's column
-N1, N2, N3, HARMONIC, COUPLING, STRIDE, FEATURE, BLOCKS, WEIGHT, OUT, OUT_SIZE, OUT_ROW, COLUMN = range(13)
+#: columns of the table of paths: 2 l1 + 1, 2 l2 + 1, 2 l3 + 1; first harmonic; where the coupling constants begin, how
+#: many there are for each m2, and where the ends of the nonzero ones are; first feature; blocks of channels; first
+#: weight; where the messages of l3 begin (in units of atoms), an atom's size in them, a row's, and the path's column
+N1, N2, N3, HARMONIC, COUPLING, STRIDE, ENDS, FEATURE, BLOCKS, WEIGHT, OUT, OUT_SIZE, OUT_ROW, COLUMN = range(14)
+
+
+class Constants(NamedTuple):
+    """Coupling constants of all paths."""
+
+    all: np.ndarray  #: for each path C [m2, (m3, m1)], padded
+    nonzero: np.ndarray  #: those that are not zero
+    places: np.ndarray  #: (m3, m1) of each of these
+    ends: np.ndarray  #: where the nonzero ones of each m2 of each path begin, and where the last end
 
 
 @njit(parallel=True, fastmath=FAST, cache=True)
-def convolve(x, harmonics, distances, table, per_step, paths, coupling, starts, neighbor, parts, out):
+def convolve(x, harmonics, distances, table, per_step, paths, constants, starts, neighbor, parts, out):
     """Equation (2), added to `out`, which is flat: for each l3, [N, 2 l3 + 1, channels]."""
     atoms, features = x.shape
     for part in prange(len(parts) - 1):
-        weights = np.empty(table.shape[2], x.dtype)
-        rotation = np.empty(_largest(paths), x.dtype)
+        weights = _aligned(table.shape[2], x)
+        rotation = _aligned(_largest(paths), x)
         for i in range(parts[part], parts[part + 1]):
             for e in range(starts[i], starts[i + 1]):
                 _interpolate(table, distances[e] * per_step, weights)
                 for p in range(len(paths)):
-                    path = paths[p]
-                    _rotation(harmonics[e], coupling, path, rotation)
-                    at = path[OUT] * atoms + i * path[OUT_SIZE] + path[COLUMN]
-                    _message(x, neighbor[e] * features + path[FEATURE], weights, rotation, path, out, at)
+                    _rotation(harmonics, e * harmonics.shape[1], constants.all, paths, p, rotation)
+                    at = paths[p, OUT] * atoms + i * paths[p, OUT_SIZE] + paths[p, COLUMN]
+                    feature = neighbor[e] * features + paths[p, FEATURE]
+                    _message(x, feature, weights, rotation, paths, p, out, at)
 
 
 @njit(parallel=True, fastmath=FAST, cache=True)
 def convolve_backward(
-    x, harmonics, distances, table, per_step, paths, coupling, starts, neighbor, parts, g, g_x, g_harmonics, g_distances
-):
+    x, harmonics, distances, table, per_step, paths, constants, starts, neighbor, parts,
+    g, g_x, g_harmonics, g_distances,
+):  # fmt: skip
     """Equations (3) to (5): adds to g_x [parts, N, features]; g_harmonics and g_distances are set."""
     atoms, features = x.shape
     for part in prange(len(parts) - 1):
-        weights, slopes = np.empty(table.shape[2], x.dtype), np.empty(table.shape[2], x.dtype)
-        rotation, g_rotation = np.empty(_largest(paths), x.dtype), np.zeros(_largest(paths), x.dtype)
-        scratch = np.empty(table.shape[2], x.dtype)
-        to_x = g_x[part]
+        weights, slopes = _aligned(table.shape[2], x), _aligned(table.shape[2], x)
+        rotation, scratch = _aligned(_largest(paths), x), _aligned(_largest(paths) * LANES, x)
+        sums, to_x = _aligned(harmonics.shape[1] * LANES, x), g_x[part]
         for i in range(parts[part], parts[part + 1]):
             for e in range(starts[i], starts[i + 1]):
-                _interpolate_both(table, distances[e] * per_step, weights, slopes)
-                g_harmonics[e] = 0
-                g_distances[e] = 0
+                _interpolate(table, distances[e] * per_step, weights)
+                _interpolate_slope(table, distances[e] * per_step, slopes)
+                sums[:] = 0
+                slope = x.dtype.type(0)
+                # two loops over the paths: in a common one, both steps take longer than alone
                 for p in range(len(paths)):
-                    path = paths[p]
-                    _rotation(harmonics[e], coupling, path, rotation)
-                    at = path[OUT] * atoms + i * path[OUT_SIZE] + path[COLUMN]
-                    feature = neighbor[e] * features + path[FEATURE]
-                    g_distances[e] += _to_features(x, feature, weights, slopes, rotation, path, g, at, to_x)
-                    _to_rotation(x, feature, weights, path, g, at, scratch, g_rotation)
-                    _to_harmonics(coupling, path, g_rotation, g_harmonics[e])
-                g_distances[e] *= per_step
+                    at = paths[p, OUT] * atoms + i * paths[p, OUT_SIZE] + paths[p, COLUMN]
+                    feature = neighbor[e] * features + paths[p, FEATURE]
+                    _to_harmonics(x, feature, weights, constants, paths, p, g, at, scratch, sums)
+                for p in range(len(paths)):
+                    at = paths[p, OUT] * atoms + i * paths[p, OUT_SIZE] + paths[p, COLUMN]
+                    feature = neighbor[e] * features + paths[p, FEATURE]
+                    _rotation(harmonics, e * harmonics.shape[1], constants.all, paths, p, rotation)
+                    slope += _to_features(x, feature, weights, slopes, rotation, paths, p, g, at, to_x)
+                g_distances[e] = slope * per_step
+                for m in range(harmonics.shape[1]):
+                    g_harmonics[e, m] = total(load(sums, m * LANES))
+
+
+@njit(cache=True)
+def _aligned(size, like):
+    """An array whose lanes don't lie across two lines of the cache, which would make each of them two accesses."""
+    room = np.empty(size + LANES, like.dtype)
+    past = (room.ctypes.data % 64) // room.itemsize
+    return room[LANES - past : LANES - past + size]
 
 
 @njit(fastmath=FAST, cache=True)
@@ -81,98 +108,94 @@ def _largest(paths):
 
 @njit(fastmath=FAST, cache=True)
 def _interpolate(table, position, weights):
-    """Cubic Hermite interpolation in rows of value and slope, [points, 2, W]."""
+    """Cubic Hermite interpolation: f = f_0 + c (f_1 - f_0) + b f_0' + d f_1' between points 0 and 1, t past 0.
+
+    The rows of a point are its slope, its value and the rise to the next point, [points, 3, W]: a difference of values
+    rounded to single precision would be too coarse for slopes.
+    """
     k = min(int(position), table.shape[0] - 2)
     t, width = position - k, table.shape[2]
-    a, b = splat(weights, 1 - t * t * (3 - 2 * t)), splat(weights, t * (1 - t) * (1 - t))
-    c, d = splat(weights, t * t * (3 - 2 * t)), splat(weights, t * t * (t - 1))
-    first = 2 * k * width
+    b, c, d = t * (1 - t) * (1 - t), t * t * (3 - 2 * t), t * t * (t - 1)
+    by_slope, by_rise, by_next = splat(weights, b), splat(weights, c), splat(weights, d)
+    first = 3 * k * width
     for f in range(first, first + width, LANES):
-        value = fma(a, load(table, f), mul(b, load(table, f + width)))
-        value = fma(c, load(table, f + 2 * width), fma(d, load(table, f + 3 * width), value))
+        value = fma(by_slope, load(table, f), load(table, f + width))
+        value = fma(by_rise, load(table, f + 2 * width), fma(by_next, load(table, f + 3 * width), value))
         store(weights, f - first, value)
 
 
 @njit(fastmath=FAST, cache=True)
-def _interpolate_both(table, position, weights, slopes):
-    """The same, and the derivative with respect to the position."""
+def _interpolate_slope(table, position, slopes):
+    """The derivative of `_interpolate` with respect to the position."""
     k = min(int(position), table.shape[0] - 2)
     t, width = position - k, table.shape[2]
-    a, b = splat(weights, 1 - t * t * (3 - 2 * t)), splat(weights, t * (1 - t) * (1 - t))
-    c, d = splat(weights, t * t * (3 - 2 * t)), splat(weights, t * t * (t - 1))
-    da, db = splat(weights, 6 * t * (t - 1)), splat(weights, (1 - t) * (1 - 3 * t))
-    dc, dd = splat(weights, 6 * t * (1 - t)), splat(weights, t * (3 * t - 2))
-    first = 2 * k * width
+    b, c, d = (1 - t) * (1 - 3 * t), 6 * t * (1 - t), t * (3 * t - 2)
+    by_slope, by_rise, by_next = splat(slopes, b), splat(slopes, c), splat(slopes, d)
+    first = 3 * k * width
     for f in range(first, first + width, LANES):
-        r0, r1 = load(table, f), load(table, f + width)
-        r2, r3 = load(table, f + 2 * width), load(table, f + 3 * width)
-        store(weights, f - first, fma(a, r0, fma(b, r1, fma(c, r2, mul(d, r3)))))
-        store(slopes, f - first, fma(da, r0, fma(db, r1, fma(dc, r2, mul(dd, r3)))))
+        slope = mul(by_slope, load(table, f))
+        slope = fma(by_rise, load(table, f + 2 * width), fma(by_next, load(table, f + 3 * width), slope))
+        store(slopes, f - first, slope)
 
 
-@njit(fastmath=FAST, cache=True)
-def _rotation(harmonics, coupling, path, rotation):
+@njit(fastmath=FAST, forceinline=True)
+def _rotation(harmonics, first, coupling, paths, p, rotation):
     """R of equation (1)."""
-    for k in range(0, path[STRIDE], LANES):
+    harmonic, start, stride = first + paths[p, HARMONIC], paths[p, COUPLING], paths[p, STRIDE]
+    for k in range(0, stride, LANES):
         t = splat(coupling, 0.0)
-        for m2 in range(path[N2]):
-            y = splat(coupling, harmonics[path[HARMONIC] + m2])
-            t = fma(y, load(coupling, path[COUPLING] + m2 * path[STRIDE] + k), t)
+        for m2 in range(paths[p, N2]):
+            t = fma(spread(harmonics, harmonic + m2), load(coupling, start + m2 * stride + k), t)
         store(rotation, k, t)
 
 
-@njit(fastmath=FAST, cache=True)
-def _message(x, feature, weights, rotation, path, out, at):
-    n1 = path[N1]
-    for b in range(path[BLOCKS]):
-        w = load(weights, path[WEIGHT] + b * LANES)
-        for m3 in range(path[N3]):
+@njit(fastmath=FAST, forceinline=True)
+def _message(x, feature, weights, rotation, paths, p, out, at):
+    """Equation (2)."""
+    n1, n3, weight, row = paths[p, N1], paths[p, N3], paths[p, WEIGHT], paths[p, OUT_ROW]
+    for b in range(0, paths[p, BLOCKS] * LANES, LANES):
+        w = load(weights, weight + b)
+        for m3 in range(n3):
             t = splat(x, 0.0)
             for m1 in range(n1):
-                t = fma(splat(x, rotation[m3 * n1 + m1]), load(x, feature + (b * n1 + m1) * LANES), t)
-            place = at + m3 * path[OUT_ROW] + b * LANES
+                t = fma(spread(rotation, m3 * n1 + m1), load(x, feature + b * n1 + m1 * LANES), t)
+            place = at + m3 * row + b
             store(out, place, fma(w, t, load(out, place)))
 
 
-@njit(fastmath=FAST, cache=True)
-def _to_features(x, feature, weights, slopes, rotation, path, g, at, g_x):
+@njit(fastmath=FAST, forceinline=True)
+def _to_features(x, feature, weights, slopes, rotation, paths, p, g, at, g_x):
     """Equation (3); returns (4)."""
-    n1 = path[N1]
+    n1, n3, weight, row = paths[p, N1], paths[p, N3], paths[p, WEIGHT], paths[p, OUT_ROW]
     slope = splat(x, 0.0)
-    for b in range(path[BLOCKS]):
-        w, dw = load(weights, path[WEIGHT] + b * LANES), load(slopes, path[WEIGHT] + b * LANES)
-        dot = splat(x, 0.0)
+    for b in range(0, paths[p, BLOCKS] * LANES, LANES):
+        w, dot = load(weights, weight + b), splat(x, 0.0)
         for m1 in range(n1):
             s = splat(x, 0.0)
-            for m3 in range(path[N3]):
-                s = fma(splat(x, rotation[m3 * n1 + m1]), load(g, at + m3 * path[OUT_ROW] + b * LANES), s)
-            place = feature + (b * n1 + m1) * LANES
+            for m3 in range(n3):
+                s = fma(spread(rotation, m3 * n1 + m1), load(g, at + m3 * row + b), s)
+            place = feature + b * n1 + m1 * LANES
             dot = fma(s, load(x, place), dot)
             store(g_x, place, fma(w, s, load(g_x, place)))
-        slope = fma(dw, dot, slope)
+        slope = fma(load(slopes, weight + b), dot, slope)
     return total(slope)
 
 
-@njit(fastmath=FAST, cache=True)
-def _to_rotation(x, feature, weights, path, g, at, scratch, g_rotation):
-    """dE/dR of equation (5)."""
-    n1 = path[N1]
-    for m3 in range(path[N3]):
-        for b in range(path[BLOCKS]):
-            w = load(weights, path[WEIGHT] + b * LANES)
-            store(scratch, b * LANES, mul(w, load(g, at + m3 * path[OUT_ROW] + b * LANES)))
+@njit(fastmath=FAST, forceinline=True)
+def _to_harmonics(x, feature, weights, constants, paths, p, g, at, scratch, g_harmonics):
+    """Equation (5); sums over lanes come last, since they are slow. `g_harmonics` [harmonics, LANES]."""
+    n1, n3, weight, row = paths[p, N1], paths[p, N3], paths[p, WEIGHT], paths[p, OUT_ROW]
+    blocks, first, ends = paths[p, BLOCKS] * LANES, paths[p, ENDS], constants.ends
+    for m3 in range(n3):
         for m1 in range(n1):
             t = splat(x, 0.0)
-            for b in range(path[BLOCKS]):
-                t = fma(load(scratch, b * LANES), load(x, feature + (b * n1 + m1) * LANES), t)
-            g_rotation[m3 * n1 + m1] = total(t)
-
-
-@njit(fastmath=FAST, cache=True)
-def _to_harmonics(coupling, path, g_rotation, g_harmonics):
-    """dE/dY of equation (5); `g_rotation` is zero where it pads."""
-    for m2 in range(path[N2]):
-        t = splat(coupling, 0.0)
-        for k in range(0, path[STRIDE], LANES):
-            t = fma(load(g_rotation, k), load(coupling, path[COUPLING] + m2 * path[STRIDE] + k), t)
-        g_harmonics[path[HARMONIC] + m2] += total(t)
+            for b in range(0, blocks, LANES):
+                wx = mul(load(weights, weight + b), load(x, feature + b * n1 + m1 * LANES))
+                t = fma(wx, load(g, at + m3 * row + b), t)
+            store(scratch, (m3 * n1 + m1) * LANES, t)
+    for m2 in range(paths[p, N2]):
+        place = (paths[p, HARMONIC] + m2) * LANES
+        t = load(g_harmonics, place)
+        for k in range(ends[first + m2], ends[first + m2 + 1]):
+            t = fma(spread(constants.nonzero, k), load(scratch, constants.places[k] * LANES), t)
+        store(g_harmonics, place, t)

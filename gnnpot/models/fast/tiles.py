@@ -1,21 +1,25 @@
 """Matrix products of a few rows, and what stands between them, for kernels that keep such a tile in the first cache.
 
-A tile is `TILE` rows of a flat array; `at` and `stride` count numbers. Widths are multiples of `LANES`.
+A tile is `TILE` rows. In products, `at` and `stride` count numbers of contiguous arrays, and widths are
+multiples of `LANES`.
+Functions take whole arrays and positions in them, and are compiled into their callers: to hand on a view of an array
+costs more than some of them do.
 """
 
 import math
 
 from numba import njit
 
-from gnnpot.models.fast.kernels import FAST, SUMS, sigmoid
-from gnnpot.models.fast.lanes import LANES, fma, load, splat, store
+from gnnpot.models.fast.kernels import FAST, sigmoid
+from gnnpot.models.fast.lane_math import silu_slope
+from gnnpot.models.fast.lanes import LANES, fma, load, splat, spread, store, total
 
 #: rows of a tile, a multiple of 4
 TILE = 16
 _WIDE = 4 * LANES
 
 
-@njit(fastmath=FAST)
+@njit(fastmath=FAST, forceinline=True)
 def product(x, x_at, x_stride, w, w_at, depth, columns, bias, out, out_at, out_stride, rows):
     """out = x w + bias, x [rows, depth], w [depth, columns] at `w_at`, bias [columns] at `bias`, -1: none.
 
@@ -34,7 +38,7 @@ def product(x, x_at, x_stride, w, w_at, depth, columns, bias, out, out_at, out_s
             column += LANES
 
 
-@njit(fastmath=FAST)
+@njit(fastmath=FAST, forceinline=True)
 def _wide(x, x_at, x_stride, w, w_at, w_stride, depth, bias, out, at, stride):
     """4 rows of 4 vectors: sixteen sums in registers."""
     zero = splat(w, 0.0)
@@ -48,8 +52,8 @@ def _wide(x, x_at, x_stride, w, w_at, w_stride, depth, bias, out, at, stride):
     for k in range(depth):
         place = w_at + k * w_stride
         w0, w1, w2, w3 = load(w, place), load(w, place + LANES), load(w, place + 2 * LANES), load(w, place + 3 * LANES)
-        xa, xb = splat(x, x[x_at + k]), splat(x, x[x_at + x_stride + k])
-        xc, xd = splat(x, x[x_at + 2 * x_stride + k]), splat(x, x[x_at + 3 * x_stride + k])
+        xa, xb = spread(x, x_at + k), spread(x, x_at + x_stride + k)
+        xc, xd = spread(x, x_at + 2 * x_stride + k), spread(x, x_at + 3 * x_stride + k)
         a0, a1, a2, a3 = fma(xa, w0, a0), fma(xa, w1, a1), fma(xa, w2, a2), fma(xa, w3, a3)
         b0, b1, b2, b3 = fma(xb, w0, b0), fma(xb, w1, b1), fma(xb, w2, b2), fma(xb, w3, b3)
         c0, c1, c2, c3 = fma(xc, w0, c0), fma(xc, w1, c1), fma(xc, w2, c2), fma(xc, w3, c3)
@@ -60,7 +64,7 @@ def _wide(x, x_at, x_stride, w, w_at, w_stride, depth, bias, out, at, stride):
     _store4(out, at + 3 * stride, d0, d1, d2, d3)
 
 
-@njit(fastmath=FAST)
+@njit(fastmath=FAST, forceinline=True)
 def _store4(out, at, x0, x1, x2, x3):
     store(out, at, x0)
     store(out, at + LANES, x1)
@@ -68,110 +72,92 @@ def _store4(out, at, x0, x1, x2, x3):
     store(out, at + 3 * LANES, x3)
 
 
-@njit(fastmath=FAST)
+@njit(fastmath=FAST, forceinline=True)
 def _narrow(x, x_at, x_stride, w, w_at, w_stride, depth, bias, out, at, stride):
     """4 rows of one vector."""
     a = load(w, bias) if bias >= 0 else splat(w, 0.0)
     b, c, d = a, a, a
     for k in range(depth):
         vector = load(w, w_at + k * w_stride)
-        a, b = fma(splat(x, x[x_at + k]), vector, a), fma(splat(x, x[x_at + x_stride + k]), vector, b)
-        c = fma(splat(x, x[x_at + 2 * x_stride + k]), vector, c)
-        d = fma(splat(x, x[x_at + 3 * x_stride + k]), vector, d)
+        a, b = fma(spread(x, x_at + k), vector, a), fma(spread(x, x_at + x_stride + k), vector, b)
+        c = fma(spread(x, x_at + 2 * x_stride + k), vector, c)
+        d = fma(spread(x, x_at + 3 * x_stride + k), vector, d)
     store(out, at, a)
     store(out, at + stride, b)
     store(out, at + 2 * stride, c)
     store(out, at + 3 * stride, d)
 
 
-@njit(fastmath=FAST)
-def silu(x, h):
-    """h = silu(x)."""
-    for k in range(len(h)):
-        h[k] = x[k] * sigmoid(x[k])
+@njit(fastmath=FAST, forceinline=True)
+def silu(x, at, count, h):
+    """h = silu(x), `count` numbers of x from `at` on."""
+    for k in range(0, count, LANES):
+        v = load(x, at + k)
+        store(h, k, v * sigmoid(v))
 
 
-@njit(fastmath=FAST)
-def silu_backward(x, h, g):
-    """g = h silu'(x)."""
-    for k in range(len(h)):
-        s = sigmoid(x[k])
-        g[k] = h[k] * (s + x[k] * s * (1 - s))
+@njit(fastmath=FAST, forceinline=True)
+def silu_backward(x, at, count, h, g):
+    """g = h silu'(x), `count` numbers of x from `at` on."""
+    for k in range(0, count, LANES):
+        v = load(x, at + k)
+        store(g, k, load(h, k) * silu_slope(v, sigmoid(v)))
 
 
-@njit(fastmath=FAST)
-def gate(value, other, norms, epsilon, y):
-    """y = silu(a) σ(b), a and b the value and the other half after their layer norms, if there are any.
+@njit(fastmath=FAST, forceinline=True)
+def norms_of_halves(x, at, units, norms, epsilon):
+    """(mean, 1/sqrt(variance + epsilon)) of both halves of a row, 0 and 1 if there are no norms."""
+    zero, one = x.dtype.type(0), x.dtype.type(1)
+    if not len(norms):
+        return zero, one, zero, one
+    m, s = _mean_and_scale(x, at, units, epsilon)
+    n, t = _mean_and_scale(x, at + units, units, epsilon)
+    return m, s, n, t
 
-    norms [scale and shift, value and other, u], or of length 0.
+
+@njit(fastmath=FAST, forceinline=True)
+def _mean_and_scale(x, at, units, epsilon):
+    sums = splat(x, 0.0)
+    for u in range(0, units, LANES):
+        sums = sums + load(x, at + u)
+    mean = total(sums) / x.dtype.type(units)
+    squares = splat(x, 0.0)
+    for u in range(0, units, LANES):
+        d = load(x, at + u) - mean
+        squares = squares + d * d
+    return mean, x.dtype.type(1 / math.sqrt(total(squares) / units + epsilon))
+
+
+@njit(fastmath=FAST, forceinline=True)
+def halves(x, at, units, u, norms, m, s, n, t):
+    """Sixteen of a and of b in the gate silu(a) σ(b): both halves of a row after their layer norms, if there are any.
+
+    norms [scale and shift, value and gate, u], or of length 0.
     """
+    a, b = load(x, at + u), load(x, at + units + u)
     if len(norms):
-        (m, s), (n, t) = mean_and_scale(value, epsilon), mean_and_scale(other, epsilon)
-        scale_a, scale_b, shift_a, shift_b = norms[0, 0], norms[0, 1], norms[1, 0], norms[1, 1]
-        for u in range(len(y)):
-            a = (value[u] - m) * s * scale_a[u] + shift_a[u]
-            b = (other[u] - n) * t * scale_b[u] + shift_b[u]
-            y[u] = a * sigmoid(a) * sigmoid(b)
-    else:
-        for u in range(len(y)):
-            y[u] = value[u] * sigmoid(value[u]) * sigmoid(other[u])
+        a = (a - m) * s * load(norms, u) + load(norms, 2 * units + u)
+        b = (b - n) * t * load(norms, units + u) + load(norms, 3 * units + u)
+    return a, b
 
 
-@njit(fastmath=FAST)
-def gate_backward(value, other, norms, epsilon, g_y, g_value, g_other):
-    """The gradients of both halves in `gate`, from that of y."""
+@njit(fastmath=FAST, forceinline=True)
+def halves_backward(x, at, units, norms, m, s, n, t, g, g_at):
+    """g <- the gradients of both halves, from those of a and b: through their layer norms, if there are any."""
     if len(norms):
-        (m, s), (n, t) = mean_and_scale(value, epsilon), mean_and_scale(other, epsilon)
-        scale_a, scale_b, shift_a, shift_b = norms[0, 0], norms[0, 1], norms[1, 0], norms[1, 1]
-        for u in range(len(g_y)):
-            a = (value[u] - m) * s * scale_a[u] + shift_a[u]
-            b = (other[u] - n) * t * scale_b[u] + shift_b[u]
-            p, q = sigmoid(a), sigmoid(b)
-            h = a * p
-            g_value[u] = g_y[u] * (p + h * (1 - p)) * q * scale_a[u]
-            g_other[u] = g_y[u] * h * q * (1 - q) * scale_b[u]
-        _norm_backward(value, m, s, g_value)
-        _norm_backward(other, n, t, g_other)
-    else:
-        for u in range(len(g_y)):
-            p, q = sigmoid(value[u]), sigmoid(other[u])
-            h = value[u] * p
-            g_value[u] = g_y[u] * (p + h * (1 - p)) * q
-            g_other[u] = g_y[u] * h * q * (1 - q)
+        _norm_backward(x, at, units, norms, 0, m, s, g, g_at)
+        _norm_backward(x, at + units, units, norms, units, n, t, g, g_at + units)
 
 
-@njit(fastmath=SUMS)
-def _sum(x):
-    total = x.dtype.type(0)
-    for u in range(len(x)):
-        total += x[u]
-    return total
-
-
-@njit(fastmath=SUMS)
-def _dot(x, y):
-    total = x.dtype.type(0)
-    for u in range(len(x)):
-        total += x[u] * y[u]
-    return total
-
-
-@njit(fastmath=SUMS)
-def mean_and_scale(x, epsilon):
-    """Mean and 1/sqrt(variance + epsilon)."""
-    mean = _sum(x) / x.dtype.type(len(x))
-    square = x.dtype.type(0)
-    for u in range(len(x)):
-        square += (x[u] - mean) * (x[u] - mean)
-    return mean, x.dtype.type(1 / math.sqrt(square / len(x) + epsilon))
-
-
-@njit(fastmath=SUMS)
-def _norm_backward(x, mean, scale, d):
-    """d <- the gradient of x, from that of its layer norm n = (x - mean) scale: scale (d - mean(d) - n mean(d n))."""
-    units = x.dtype.type(len(x))
-    total = _sum(d)
-    along = (_dot(d, x) - mean * total) * scale / units
-    total = total / units
-    for u in range(len(x)):
-        d[u] = scale * (d[u] - total - (x[u] - mean) * scale * along)
+@njit(fastmath=FAST, forceinline=True)
+def _norm_backward(x, at, units, norms, scales, mean, scale, g, g_at):
+    """Of n = (x - mean) scale, with d the gradient of n: scale (d - mean(d) - n mean(d n))."""
+    sums, along = splat(x, 0.0), splat(x, 0.0)
+    for u in range(0, units, LANES):
+        d = load(g, g_at + u) * load(norms, scales + u)
+        store(g, g_at + u, d)
+        sums = sums + d
+        along = along + d * (load(x, at + u) - mean)
+    shift, slope = total(sums) / x.dtype.type(units), total(along) * scale * scale / x.dtype.type(units)
+    for u in range(0, units, LANES):
+        store(g, g_at + u, (load(g, g_at + u) - shift - (load(x, at + u) - mean) * slope) * scale)

@@ -1,0 +1,115 @@
+"""Arithmetic with lanes, written as with numbers: `x * s + 1`, and the logistic function of them."""
+
+import math
+import operator
+
+import numpy as np
+from llvmlite import ir
+from numba import njit, types
+from numba.extending import intrinsic, overload
+
+from gnnpot.models.fast.kernels import FAST, sigmoid
+from gnnpot.models.fast.lanes import LANES, Lanes, repeated
+
+#: products and sums may become one instruction; signs of zeros and reciprocals are free. Not "reassoc", see `sigmoid`
+_FLAGS = ("contract", "nsz", "arcp")
+
+
+def _operation(name: str):  # noqa: ANN202
+    """An operation of LLVM's on two lanes, or on lanes and a number."""
+
+    @intrinsic
+    def operation(typing_context, a, b):  # noqa: ANN001, ANN202
+        lanes = a if isinstance(a, Lanes) else b
+
+        def generate(context, builder, signature, arguments):  # noqa: ANN001, ANN202
+            values = [
+                value
+                if isinstance(kind, Lanes)
+                else repeated(builder, lanes.dtype, context.cast(builder, value, kind, lanes.dtype))
+                for kind, value in zip(signature.args, arguments, strict=True)
+            ]
+            return getattr(builder, name)(*values, flags=_FLAGS)
+
+        return lanes(a, b), generate
+
+    return operation
+
+
+def _register(function, name: str) -> None:  # noqa: ANN001
+    operation = _operation(name)
+
+    @overload(function)
+    def of_lanes(a, b):  # noqa: ANN001, ANN202
+        kinds = (a, b)
+        if any(isinstance(k, Lanes) for k in kinds) and all(isinstance(k, (Lanes, types.Number)) for k in kinds):
+            return lambda a, b: operation(a, b)
+        return None
+
+
+for _function, _name in (
+    (operator.add, "fadd"), (operator.sub, "fsub"), (operator.mul, "fmul"), (operator.truediv, "fdiv"),
+):  # fmt: skip
+    _register(_function, _name)
+
+
+@intrinsic
+def _clamped(typing_context, x, limit):  # noqa: ANN001, ANN202
+    """x, but not beyond ± limit."""
+
+    def generate(context, builder, signature, arguments):  # noqa: ANN001, ANN202
+        value, top = arguments[0], context.cast(builder, arguments[1], signature.args[1], x.dtype)
+        for sign, order in ((top, ">"), (builder.fneg(top), "<")):
+            bound = repeated(builder, x.dtype, sign)
+            value = builder.select(builder.fcmp_ordered(order, value, bound), bound, value)
+        return value
+
+    return x(x, limit), generate
+
+
+@intrinsic
+def _two_to(typing_context, t):  # noqa: ANN001, ANN202
+    """2^k of the integer k in the lowest bits of t."""
+    bits, fraction = t.dtype.bitwidth, 23 if t.dtype == types.float32 else 52
+    one = int(np.array(1, f"float{bits}").view(f"int{bits}"))
+
+    def generate(context, builder, signature, arguments):  # noqa: ANN001, ANN202
+        integers = ir.VectorType(ir.IntType(bits), LANES)
+        pattern = builder.bitcast(arguments[0], integers)
+        pattern = builder.shl(pattern, ir.Constant(integers, [fraction] * LANES))
+        pattern = builder.add(pattern, ir.Constant(integers, [one] * LANES))
+        return builder.bitcast(pattern, arguments[0].type)
+
+    return t(t), generate
+
+
+@overload(sigmoid)
+def _sigmoid_of_lanes(x):  # noqa: ANN001, ANN202
+    """As for a number: exp(y) = 2^k exp(r), |r| <= ½ ln 2, by Taylor series, y/ln 2 rounded to k by adding a number
+    so large that k stands in the lowest bits."""
+    if not isinstance(x, Lanes):
+        return None
+    single = x.dtype == types.float32
+    f = np.float32 if single else np.float64
+    limit, per_ln2 = f(87 if single else 700), f(1 / math.log(2))
+    rounder = f(1.5 * 2 ** (23 if single else 52))
+    ln2, ln2_rest = f(0.693359375), f(-2.121944400546905827679e-4)
+    terms = tuple(f(1 / math.factorial(n)) for n in range(6 if single else 13, -1, -1))
+
+    def of_lanes(x):  # noqa: ANN001, ANN202
+        y = _clamped(f(0) - x, limit)
+        t = y * per_ln2 + rounder
+        k = t - rounder
+        r = y - k * ln2 - k * ln2_rest
+        p = r * terms[0] + terms[1]
+        for n in range(2, len(terms)):
+            p = p * r + terms[n]
+        return f(1) / (p * _two_to(t) + f(1))
+
+    return of_lanes
+
+
+@njit(fastmath=FAST, forceinline=True)
+def silu_slope(x, s):
+    """silu'(x), s = σ(x)."""
+    return s + x * s * (1 - s)
