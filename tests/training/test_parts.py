@@ -10,7 +10,7 @@ from ase.calculators.emt import EMT
 from ase.calculators.lj import LennardJones
 from typer.testing import CliRunner
 
-from gnnpot.config import from_mapping
+from gnnpot.config import from_mapping, read_yaml
 from gnnpot.data import ElementReferences
 from gnnpot.errors import ConfigError, DataError
 from gnnpot.models import HDNNPConfig, build_model
@@ -70,7 +70,8 @@ def test_all_configs_in_the_repository_are_valid():
     found = sorted((Path(__file__).parents[2] / "configs").glob("*.yaml"))
     assert len(found) >= 8
     for path in found:
-        assert read_config(path).name or True
+        if "model" in read_yaml(path):
+            read_config(path)
 
 
 def test_average_of_weights():
