@@ -103,7 +103,8 @@ class BatchPlan:
     def is_even(self) -> bool:
         """Whether all epochs have the same number of batches, because their frames are as many, and of one size."""
         given = [len(share) * share.weight for share in self.shares]
-        return bool((self.sizes == self.sizes[0]).all()) and all(float(n).is_integer() for n in given)
+        # a weight is often a quotient, and its product whole to rounding only
+        return bool((self.sizes == self.sizes[0]).all()) and all(abs(n - round(n)) < 1e-9 for n in given)
 
     def batches(self, epoch: int = 0) -> list[np.ndarray]:
         """The batches of an epoch; step k of rank r takes number k * ranks + r."""
