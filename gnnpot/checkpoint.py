@@ -80,8 +80,7 @@ def save_checkpoint(folder: Path | str, potential: Potential, card: Card, *, ove
     folder = Path(folder)
     if folder.exists() and not overwrite:
         raise CheckpointError(f"{folder}: exists already; choose another name or ask to overwrite")
-    tensors = {name: t.detach().cpu().contiguous() for name, t in potential.state_dict().items()}
-    weights = dump_tensors(tensors)
+    weights = _dumped(potential)
     content = _card_content(potential, card, hashlib.sha256(weights).hexdigest())
     try:
         with new_folder(folder, overwrite=True) as partial:
@@ -91,6 +90,11 @@ def save_checkpoint(folder: Path | str, potential: Potential, card: Card, *, ove
         raise CheckpointError(f"{folder}: can't be written ({error.strerror}); nothing was left behind") from error
     logger.info("wrote %s", folder)
     return folder
+
+
+def weights_sha256(potential: Potential) -> str:
+    """The sha256 that the `model.safetensors` of a potential has, or would have."""
+    return hashlib.sha256(_dumped(potential)).hexdigest()
 
 
 def load_checkpoint(folder: Path | str) -> tuple[Potential, Card]:
@@ -139,6 +143,10 @@ def read_card(folder: Path | str) -> dict[str, Any]:
     if found > FORMAT_VERSION:
         raise CheckpointError(f"{path}: has format {found}, this gnnpot reads up to {FORMAT_VERSION}; update gnnpot")
     return content
+
+
+def _dumped(potential: Potential) -> bytes:
+    return dump_tensors({name: t.detach().cpu().contiguous() for name, t in potential.state_dict().items()})
 
 
 def _card_content(potential: Potential, card: Card, weights_sha256: str) -> dict[str, Any]:

@@ -110,6 +110,12 @@ class Potential(nn.Module):
         self.energy_scale = scale.to(self.energy_scale.device)
         return self
 
+    def with_references(self, references: ElementReferences) -> "Potential":
+        """The same models (shared, not copied) with other element references."""
+        other = Potential(self.model, references, float(self.energy_scale), list(self.terms))
+        other.train(self.training)
+        return other.to(self.device)
+
     def check(
         self, numbers: np.ndarray, positions: np.ndarray, cell: np.ndarray, pbc: np.ndarray, where: str
     ) -> None:

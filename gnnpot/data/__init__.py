@@ -12,7 +12,7 @@ from gnnpot.data.index import StoreIndex
 from gnnpot.data.manifest import Manifest
 from gnnpot.data.readers import formats, read_frames, reduced_formula
 from gnnpot.data.references import ElementReferences
-from gnnpot.data.splits import Split, split_by_frame, split_by_material, split_by_source, split_given
+from gnnpot.data.splits import Split, split_by_count, split_by_frame, split_by_material, split_by_source, split_given
 from gnnpot.data.store import FrameSelection, FrameStore, write_store
 from gnnpot.data.stress import StressConvention
 from gnnpot.data.stress_check import StressCheck, StressSample, check_stress
@@ -38,6 +38,7 @@ __all__ = [
     "formats",
     "read_frames",
     "reduced_formula",
+    "split_by_count",
     "split_by_frame",
     "split_by_material",
     "split_by_source",

@@ -62,7 +62,7 @@ class ElementReferences:
             frames = [f for f in frames if f.energy is not None]
             counts, elements = count_elements([f.numbers for f in frames])
             blocks = [(counts, np.array([f.energy for f in frames]), None)]
-        return cls._solve(_triangle(blocks, len(elements)), elements, ridge, source)
+        return cls._solve(_triangle(blocks, len(elements)), elements, ridge, source)._warned()
 
     @classmethod
     def fit_counts(
@@ -83,7 +83,8 @@ class ElementReferences:
         anything (NaN).
         """
         block = (np.asarray(counts, dtype=float), np.asarray(energies, dtype=float), weights)
-        return cls._solve(_triangle([block], len(elements)), np.asarray(elements, dtype=int), ridge, source)
+        solution = cls._solve(_triangle([block], len(elements)), np.asarray(elements, dtype=int), ridge, source)
+        return solution._warned()
 
     @classmethod
     def fit_blocks(
@@ -109,11 +110,14 @@ class ElementReferences:
         variance = misfit / freedom if freedom > 0 else np.nan
         uncertainties = np.sqrt(variance * np.sum((right[keep].T * damped) ** 2, axis=1))
         undetermined = _undetermined(matrix, elements)
-        for combination in undetermined:
-            log.warning("element references: the data do not fix %s; the smallest energies were taken", combination)
         return cls(
             tuple(elements.tolist()), tuple(solution.tolist()), tuple(uncertainties.tolist()), undetermined, source
         )
+
+    def _warned(self) -> "ElementReferences":
+        for combination in self.undetermined:
+            log.warning("element references: the data do not fix %s; the smallest energies were taken", combination)
+        return self
 
     def apply(self, numbers: np.ndarray) -> float:
         """Σ E_e of the atoms, eV. Raises `UnknownElementError` for an element without an energy."""
@@ -129,18 +133,22 @@ class ElementReferences:
         table[list(self.elements)] = self.energies
         return table
 
-    def refit(self, frames: Iterable[Frame], residuals: np.ndarray, *, source: str = "") -> "ElementReferences":
-        """References shifted by the fit to `residuals` [F] = label - prediction, eV, of frames.
+    def refit(
+        self, frames: Iterable[Frame], residuals: np.ndarray, *, ridge: float = 0.0, source: str = ""
+    ) -> "ElementReferences":
+        """References shifted by the fit to `residuals` [F] = label - prediction, eV, of frames (NaN: left out).
 
         For a potential whose labels come from another code or functional. Elements that the frames do not hold keep
-        their energies. Raises `DataError` if frames and residuals differ in number.
+        their energies, and so do combinations that they do not determine, which `undetermined` names; `ridge`, as in
+        `fit_counts`, holds back what they hardly determine. Raises `DataError` if frames and residuals differ in
+        number, or no residual is known.
         """
         numbers = [f.numbers for f in frames]
         residuals = np.asarray(residuals, dtype=float)
         if len(numbers) != len(residuals) or not numbers:
             raise DataError(f"there are {len(numbers)} frames but {len(residuals)} residuals; give one for each frame")
         counts, elements = count_elements(numbers)
-        shift = type(self).fit_counts(counts, residuals, elements)
+        shift = self._solve(_triangle([(counts, residuals, None)], len(elements)), elements, ridge, source)
         energies = dict(zip(self.elements, self.energies, strict=True))
         spread = dict(zip(self.elements, self.uncertainties or [np.nan] * len(self.elements), strict=True))
         for z, energy, sigma in zip(shift.elements, shift.energies, shift.uncertainties, strict=True):

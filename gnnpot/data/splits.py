@@ -104,6 +104,26 @@ def split_by_frame(store: FrameStore, fractions: Mapping[str, float] = FRACTIONS
     return _described(store, index, parts, "frame", seed, fractions)
 
 
+def split_by_count(store: FrameStore, fractions: Mapping[str, float] = FRACTIONS, seed: int = 0) -> Split:
+    """Parts of round numbers of frames, at least one each, drawn frame by frame; for sets of a few frames.
+
+    Raises `DataError` if there are fewer frames than parts.
+    """
+    fractions = _checked(fractions)
+    index = store.index()
+    total = len(index)
+    if total < len(fractions):
+        raise DataError(f"{store.folder}: {total} frames can't make {len(fractions)} parts; give more frames")
+    drawn = np.random.default_rng(seed).permutation(total)
+    parts, left = {}, total
+    for waiting, (name, fraction) in zip(range(len(fractions) - 1, -1, -1), reversed(fractions.items()), strict=True):
+        # the first part gets what the others leave, each of them leaves at least one frame for those to come
+        count = min(max(1, round(fraction * total)), left - waiting) if waiting else left
+        parts[name], left = drawn[left - count : left], left - count
+    parts = {name: parts[name] for name in fractions}
+    return _described(store, index, parts, "frame", seed, fractions)
+
+
 def split_by_source(store: FrameStore, sources: Mapping[str, str], validation: float = 0.0, seed: int = 0) -> Split:
     """Official parts: `sources` says which source (file) is which part, as {"train": "Cu_train", "test": "Cu_test"}.
 

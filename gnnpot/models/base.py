@@ -104,6 +104,25 @@ class EnergyModel(nn.Module):
     def fit_statistics(self, graphs: Iterable[Graph]) -> None:
         """Set what the model takes from the training data before training (scalings); most models take nothing."""
 
+    def stages(self) -> list[list[str]]:
+        """Names of all parameters from the graph to the energy: embeddings and bases, each block, the head.
+
+        Constructors read as the architecture is drawn, and so does this: the k-th entries of a model's lists
+        (`ModuleList`, `ParameterList`) are block k, what stands before the lists comes first, what stands after them
+        is the head. Without anything after them, the last block is the head.
+        """
+        before, after = [n for n, _ in self.named_parameters(recurse=False)], []
+        blocks: list[list[str]] = []
+        for name, child in self.named_children():
+            if isinstance(child, (nn.ModuleList, nn.ParameterList)):
+                for inner, _ in child.named_parameters():
+                    k = int(inner.split(".")[0])
+                    blocks += [[] for _ in range(k + 1 - len(blocks))]
+                    blocks[k].append(f"{name}.{inner}")
+            else:
+                (after if blocks else before).extend(f"{name}.{inner}" for inner, _ in child.named_parameters())
+        return [names for names in (before, *blocks, after) if names]
+
     def species(self, numbers: Tensor) -> Tensor:
         """Index of each atom's element in `elements`, [N]."""
         return self.element_index[numbers]

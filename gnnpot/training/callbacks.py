@@ -17,7 +17,7 @@ from lightning.fabric.plugins import CheckpointIO
 from lightning.pytorch.callbacks import Callback
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from gnnpot.training.config import TrainConfig
+from gnnpot.training.config import RunConfig
 from gnnpot.training.module import TrainingStopped, TrainModule
 
 
@@ -49,7 +49,7 @@ class RunKeeper(Callback):
     `best`: score, step and weights of the validation with the lowest loss; `finished`: nothing is left to train.
     """
 
-    def __init__(self, config: TrainConfig, state: Path, validate_every: int) -> None:
+    def __init__(self, config: RunConfig, state: Path, validate_every: int) -> None:
         self.config, self.state, self.validate_every = config, state, validate_every
         self.best: dict[str, Any] = {}
         self.waited = 0
@@ -137,7 +137,7 @@ COLUMNS = ("step", "epoch", "minutes", "lr") + tuple(
 class MetricsLog(Callback):
     """`metrics.csv`, and the same numbers to Lightning's loggers. A resumed run drops the lines past its state."""
 
-    def __init__(self, path: Path, config: TrainConfig) -> None:
+    def __init__(self, path: Path, config: RunConfig) -> None:
         self.path, self.config = path, config
 
     def on_train_start(self, trainer: L.Trainer, pl_module: TrainModule) -> None:
@@ -184,7 +184,7 @@ def _step_of(row: dict[str, str]) -> int:
 class ProgressBar(Callback):
     """One line on the terminal: how far, how long still, the errors of the last validation."""
 
-    def __init__(self, config: TrainConfig) -> None:
+    def __init__(self, config: RunConfig) -> None:
         self.config = config
         self._progress: Progress | None = None
 

@@ -28,8 +28,9 @@ class SplitConfig:
     validation: float = 0.05
     #: fraction that is tested at the end; not used where `data.test` is given
     test: float = 0.0
-    #: "material" keeps the frames of a material together; "frame" draws frame by frame, and test errors look too small
-    by: Literal["material", "frame"] = "material"
+    #: "material" keeps the frames of a material together; "frame" draws frame by frame, and test errors look too small;
+    #: "count" does so too, but cuts off whole numbers of frames, at least one: for sets of a few
+    by: Literal["material", "frame", "count"] = "material"
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -96,6 +97,9 @@ class DataConfig:
     validation: Path | tuple[Path, ...] = ()
     #: frames for the errors in the report; empty: a part of `train`
     test: Path | tuple[Path, ...] = ()
+    #: train and validate on this many frames only, drawn with `split.seed` from those that are left for it: a smaller
+    #: number is a part of a larger one, and the test part stays as it is; empty: all
+    frames: int | None = None
     #: how those parts are drawn
     split: SplitConfig = field(default_factory=SplitConfig)
     #: format of the files; empty: found from their names
@@ -116,6 +120,8 @@ class DataConfig:
             raise ValueError("train: there is no path; give a file or a store")
         if self.workers < 0:
             raise ValueError(f"workers: {self.workers} is negative")
+        if self.frames is not None and self.frames < 2:
+            raise ValueError(f"frames: {self.frames} can't train and validate; give at least 2")
         for name in self.sources:
             if name in PARTS or not re.fullmatch(r"[\w.-]+", name):
                 raise ValueError(
@@ -188,7 +194,7 @@ class OptimizerConfig:
 class ScheduleConfig:
     """Linear warm-up, then half a cosine down to `lr_min`."""
 
-    #: steps over which the learning rate rises from 0
+    #: steps over which the learning rate rises from 0; by time, for a tenth of it at most
     warmup_steps: int = 100
     #: learning rate at the end
     lr_min: float = 1e-6
@@ -242,12 +248,10 @@ class LightningConfig:
     strategy: str = "auto"
 
 
-@dataclass(frozen=True)
-class TrainConfig:
-    """All of a training run."""
+@dataclass(frozen=True, kw_only=True)
+class RunConfig:
+    """What every run says of its data, loss and steps, whatever it starts from."""
 
-    #: architecture and sizes; `elements` may be left out: those of the training frames
-    model: ModelConfig
     data: DataConfig
     #: folder of the run: data, checkpoints, logs, the trained potential, the report
     run: Path
@@ -257,6 +261,8 @@ class TrainConfig:
     batch: BatchConfig = field(default_factory=lambda: BatchConfig(frames=8))
     #: passes over the training frames
     epochs: int = 100
+    #: stop after this many steps, if the epochs have more; the schedule ends there
+    max_steps: int | None = None
     #: stop after this much wall time, all sessions of a resumed run together
     max_minutes: float | None = None
     #: steps between validations; empty: about one epoch
@@ -275,14 +281,6 @@ class TrainConfig:
     seed: int = 0
     #: in which the model calculates; energies are summed in float64 in any case
     precision: Literal["float32", "float64"] = "float32"
-    #: add Ziegler, Biersack & Littmark's repulsion of nuclei
-    zbl: bool = False
-    #: eV, unit of the model's energies; empty: the root mean square force of the training frames times 1 Å
-    energy_scale: float | None = None
-    #: eV per atom by symbol; empty: fitted to the training frames
-    references: dict[str, float] | None = None
-    #: frames from which the force scale and a model's own scalings are taken, evenly spread over the training frames
-    statistics_frames: int = 2000
     #: name of the potential, for its card; empty: that of the run folder
     name: str = ""
     description: str = ""
@@ -291,10 +289,10 @@ class TrainConfig:
     lightning: LightningConfig = field(default_factory=LightningConfig)
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "checkpoint_every", "log_every", "statistics_frames"):
+        for name in ("epochs", "checkpoint_every", "log_every"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name}: {getattr(self, name)} is below 1")
-        for name in ("max_minutes", "validate_every", "patience", "energy_scale"):
+        for name in ("max_minutes", "max_steps", "validate_every", "patience"):
             value = getattr(self, name)
             if value is not None and value <= 0:
                 raise ValueError(f"{name}: {value} is not positive")
@@ -306,15 +304,43 @@ class TrainConfig:
             raise ValueError("schedule.horizon: 'time' needs max_minutes")
 
 
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig(RunConfig):
+    """All of a training run that begins with fresh weights."""
+
+    #: architecture and sizes; `elements` may be left out: those of the training frames
+    model: ModelConfig
+    #: add Ziegler, Biersack & Littmark's repulsion of nuclei
+    zbl: bool = False
+    #: eV, unit of the model's energies; empty: the root mean square force of the training frames times 1 Å
+    energy_scale: float | None = None
+    #: eV per atom by symbol; empty: fitted to the training frames
+    references: dict[str, float] | None = None
+    #: frames from which the force scale and a model's own scalings are taken, evenly spread over the training frames
+    statistics_frames: int = 2000
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.statistics_frames < 1:
+            raise ValueError(f"statistics_frames: {self.statistics_frames} is below 1")
+        if self.energy_scale is not None and self.energy_scale <= 0:
+            raise ValueError(f"energy_scale: {self.energy_scale} is not positive")
+
+
 def read_config(path: Path | str, overrides: Iterable[str] = ()) -> TrainConfig:
     """The configuration of a YAML file, with `key.key=value` laid over it; values are read as YAML."""
     mapping = read_yaml(path)
-    for override in overrides:
-        _override(mapping, override)
+    lay_over(mapping, overrides)
     return from_mapping(TrainConfig, mapping, where=str(path))
 
 
-def _override(mapping: Any, override: str) -> None:
+def lay_over(mapping: Any, overrides: Iterable[str]) -> None:
+    """Set `key.key=value` in a mapping of options, each after the other. Raises `ConfigError`."""
+    for override in overrides:
+        _lay_over(mapping, override)
+
+
+def _lay_over(mapping: Any, override: str) -> None:
     key, equals, text = override.partition("=")
     if not equals or not key:
         raise ConfigError(f"--set {override}: is not of the form key=value, as optimizer.lr=0.001")

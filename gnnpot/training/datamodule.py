@@ -13,7 +13,7 @@ from gnnpot.errors import ConfigError
 from gnnpot.graphs import Graph, build_graph, neighbor_list
 from gnnpot.models.base import check_elements
 from gnnpot.potential import Potential
-from gnnpot.training.config import TrainConfig
+from gnnpot.training.config import RunConfig
 from gnnpot.training.prepare import PreparedData
 from gnnpot.training.sampler import BatchPlan, BatchStream
 from gnnpot.training.sources import Mixture, Source
@@ -75,7 +75,7 @@ class GraphData(L.LightningDataModule):
     last step, and touches no frame before it, whatever workers had read ahead.
     """
 
-    def __init__(self, config: TrainConfig, prepared: PreparedData, potential: Potential) -> None:
+    def __init__(self, config: RunConfig, prepared: PreparedData, potential: Potential) -> None:
         super().__init__()
         self.config = config
         self._reach = (potential.cutoff, potential.three_body_cutoff, potential.elements)

@@ -116,8 +116,7 @@ def evaluate(potential: Potential, frames: Iterable[Frame], *, stress: bool = Tr
 
     Raises `UnknownElementError` for a frame with an element that it has not seen, `DataError` if there are no frames.
     """
-    potential = copy.deepcopy(potential).eval().requires_grad_(False)
-    return _collect(_predictions(potential, frames, stress, max_atoms))
+    return _collect(predictions(potential, frames, stress=stress, max_atoms=max_atoms))
 
 
 def evaluate_calculator(calculator: BaseCalculator, frames: Iterable[Frame], *, stress: bool = True) -> Evaluation:
@@ -125,7 +124,11 @@ def evaluate_calculator(calculator: BaseCalculator, frames: Iterable[Frame], *, 
     return _collect(_calculated(calculator, frames, stress))
 
 
-def _predictions(potential: Potential, frames: Iterable[Frame], stress: bool, max_atoms: int) -> Iterator[Predicted]:
+def predictions(
+    potential: Potential, frames: Iterable[Frame], *, stress: bool = True, max_atoms: int = 512
+) -> Iterator[Predicted]:
+    """Frames with what a potential says of them, in batches of at most `max_atoms` atoms (or one frame)."""
+    potential = copy.deepcopy(potential).eval().requires_grad_(False)
     waiting: list[Frame] = []
     for frame in frames:
         if waiting and sum(map(len, waiting)) + len(frame) > max_atoms:

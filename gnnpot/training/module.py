@@ -2,16 +2,17 @@
 
 import math
 import time
+from collections.abc import Mapping
 from typing import Any
 
 import lightning as L
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from gnnpot.errors import GnnpotError
 from gnnpot.graphs import Graph
 from gnnpot.potential import Potential, Prediction
-from gnnpot.training.config import ScheduleConfig, TrainConfig
+from gnnpot.training.config import RunConfig, ScheduleConfig
 from gnnpot.training.ema import EMA
 from gnnpot.training.loss import label_errors, loss_sums, pointwise, total_loss, weights
 
@@ -25,16 +26,20 @@ class TrainingStopped(GnnpotError):
 
 
 class TrainModule(L.LightningModule):
-    """Trains `potential`.
+    """Trains the parameters of `potential` that require a gradient.
 
-    `seconds`: wall time of all sessions of the run; `metrics`: those of the last
-    training batch; `validation`: those of the last validation; `rate`: the learning rate.
+    `rates`: factors of the learning rate by name of a parameter, 1 if not there; `seconds`: wall time of all sessions
+    of the run; `metrics`: those of the last training batch; `validation`: those of the last validation; `rate`: the
+    learning rate.
     """
 
-    def __init__(self, potential: Potential, config: TrainConfig, total_steps: int) -> None:
+    def __init__(
+        self, potential: Potential, config: RunConfig, total_steps: int, rates: Mapping[str, float] | None = None
+    ) -> None:
         super().__init__()
         self.potential = potential
         self.config, self.total_steps = config, total_steps
+        self._rates, self._factors = dict(rates or {}), []
         self.ema = EMA(potential, config.ema)
         self.rate = 0.0
         self.metrics: dict[str, float] = {}
@@ -79,8 +84,8 @@ class TrainModule(L.LightningModule):
         if self.config.schedule.horizon == "time":
             progress = self.seconds / (60 * self.config.max_minutes)
         rate = learning_rate(self.global_step, progress, self.config.optimizer.lr, self.config.schedule)
-        for group in self.optimizers().param_groups:
-            group["lr"] = rate
+        for group, factor in zip(self.optimizers().param_groups, self._factors, strict=True):
+            group["lr"] = factor * rate
         self.rate = rate
 
     def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
@@ -90,14 +95,20 @@ class TrainModule(L.LightningModule):
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         options = self.config.optimizer
-        decaying, others = [], []
+        groups: dict[tuple[float, bool], list[nn.Parameter]] = {}
         for name, parameter in self.potential.named_parameters():
-            is_matrix = parameter.ndim >= 2 and "embedding" not in name and "bias" not in name
-            (decaying if is_matrix else others).append(parameter)
-        groups = [{"params": decaying, "weight_decay": options.weight_decay}, {"params": others, "weight_decay": 0.0}]
+            if parameter.requires_grad:
+                decays = parameter.ndim >= 2 and "embedding" not in name and "bias" not in name
+                groups.setdefault((self._rates.get(name, 1.0), decays), []).append(parameter)
+        # the same order in every session: a resumed optimiser knows its groups by their place
+        ordered = sorted(groups, reverse=True)
+        self._factors = [factor for factor, _ in ordered]
+        settings = [
+            {"params": groups[key], "lr": key[0] * options.lr, "weight_decay": options.weight_decay if key[1] else 0.0}
+            for key in ordered
+        ]
         cls = torch.optim.AdamW if options.name == "adamw" else torch.optim.Adam
-        groups = [group for group in groups if group["params"]]
-        return cls(groups, lr=options.lr, betas=options.betas, amsgrad=options.amsgrad)
+        return cls(settings, lr=options.lr, betas=options.betas, amsgrad=options.amsgrad)
 
     def on_validation_start(self) -> None:
         self.ema.swap(self.potential)
@@ -153,8 +164,12 @@ def learning_rate(step: int, progress: float, lr: float, schedule: ScheduleConfi
     """Rate of the step after `step` steps, `progress` (0 to 1) into the run:
 
     min(1, (step + 1)/warmup) [lr_min + ½ (lr - lr_min) (1 + cos(π progress))]
+
+    By the clock, a tenth of the time is warm-up enough: min(1, max((step + 1)/warmup, 10 progress)).
     """
     cosine = 0.5 * (1 + math.cos(math.pi * min(max(progress, 0.0), 1.0)))
     warm = min(1.0, (step + 1) / schedule.warmup_steps) if schedule.warmup_steps else 1.0
+    if schedule.horizon == "time":
+        warm = min(1.0, max(warm, 10 * progress))
     low = min(schedule.lr_min, lr)
     return warm * (low + (lr - low) * cosine)

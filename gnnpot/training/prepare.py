@@ -17,14 +17,14 @@ from gnnpot.data.files import write_text
 from gnnpot.data.frame import Frame
 from gnnpot.data.readers import read_frames
 from gnnpot.data.references import ElementReferences
-from gnnpot.data.splits import split_by_frame, split_by_material
+from gnnpot.data.splits import split_by_count, split_by_frame, split_by_material
 from gnnpot.data.store import FrameStore, write_store
 from gnnpot.data.stress_check import StressSample, check_stress
 from gnnpot.errors import ConfigError, DataError
 from gnnpot.graphs import build_graph
 from gnnpot.models import ZBLConfig, build_model
 from gnnpot.potential import Potential
-from gnnpot.training.config import PARTS, DataConfig, TrainConfig
+from gnnpot.training.config import PARTS, DataConfig, RunConfig, TrainConfig
 from gnnpot.training.sources import Mixture, Part, Source, place
 
 log = logging.getLogger(__name__)
@@ -72,17 +72,10 @@ def prepare(config: TrainConfig, *, write: bool = True) -> PreparedData:
     `write=False` expects what an earlier call has written (other processes of a run).
     Raises `DataError` where data and configuration do not fit together.
     """
-    folder = config.run / "data"
-    data = config.data
-    stores = {
-        name: _store(data, name, folder / f"{name}.store", write)
-        for name in PARTS
-        if data.paths(name)
-    }
-    parts = _parts(data, stores)
+    data, folder = config.data, config.run / "data"
+    parts = open_parts(config, write=write)
     others = [_source(data, name, parts, folder / f"{name}.store", write) for name in data.sources]
     if config.loss.stress > 0 and data.check_stress:
-        _require_stress(stores["train"], "data.reader.stress")
         for source in others:
             if "stress" in source.config.labels:
                 _require_stress(source.part.store, f"data.sources.{source.name}.reader.stress")
@@ -98,10 +91,24 @@ def prepare(config: TrainConfig, *, write: bool = True) -> PreparedData:
         parts["train"], parts["validation"], parts.get("test"), elements, references, scale, sources
     )
     if write:
-        _remember(prepared, config.run / "data.json")
-    counts = {**prepared.parts, **{source.name: source.part for source in others}}
-    log.info("data: %s", ", ".join(f"{len(part)} {name} frames" for name, part in counts.items()))
+        remember(prepared.summary(), config.run / "data.json")
+    for source in others:
+        log.info("data: %d frames of %s", len(source.part), source.name)
     return prepared
+
+
+def open_parts(config: RunConfig, *, write: bool = True) -> dict[str, Part]:
+    """Open or make the stores of a run, check their stresses, and split them into train, validation and test."""
+    stores = {
+        name: _store(config.data, name, config.run / "data" / f"{name}.store", write)
+        for name in PARTS
+        if config.data.paths(name)
+    }
+    if config.loss.stress > 0 and config.data.check_stress:
+        _require_stress(stores["train"], "data.reader.stress")
+    parts = _parts(config.data, stores)
+    log.info("data: %s", ", ".join(f"{len(part)} {name} frames" for name, part in parts.items()))
+    return parts
 
 
 def resolve(path: Path) -> Path:
@@ -181,11 +188,28 @@ def _parts(config: DataConfig, stores: dict[str, FrameStore]) -> dict[str, Part]
         )
     parts = {name: Part(store, np.arange(len(store))) for name, store in stores.items()}
     if drawn:
-        cut = split_by_material if split.by == "material" else split_by_frame
         fractions = {"train": 1.0 - sum(drawn.values()), **drawn}
+        cut = {"material": split_by_material, "frame": split_by_frame, "count": split_by_count}[split.by]
         result = cut(stores["train"], fractions, seed=split.seed)
         parts |= {name: Part(stores["train"], result[name]) for name in fractions}
+    if config.frames is not None:
+        names = [name for name in ("train", "validation") if name == "train" or name in drawn]
+        parts |= _thinned({name: parts[name] for name in names}, config.frames, split.seed)
     return parts
+
+
+def _thinned(parts: dict[str, Part], count: int, seed: int) -> dict[str, Part]:
+    """`count` frames of the parts in all, in their proportion, at least one of each."""
+    total = sum(map(len, parts.values()))
+    if count > total:
+        raise ConfigError(f"data.frames: {count} are asked for, there are {total}; ask for fewer or leave it out")
+    counts = {name: max(1, round(count * len(part) / total)) for name, part in parts.items()}
+    counts["train"] += count - sum(counts.values())
+    result = {}
+    for name, part in parts.items():
+        chosen = np.random.default_rng(seed).permutation(len(part))[: counts[name]]
+        result[name] = Part(part.store, np.sort(part.indices[chosen]))
+    return result
 
 
 def _check_known(part: Part, elements: tuple[str, ...], name: str) -> None:
@@ -203,9 +227,9 @@ def _force_scale(frames: Iterable[Frame]) -> float:
     return float(np.sqrt(total / n)) if total > 0 else 1.0
 
 
-def _remember(prepared: PreparedData, path: Path) -> None:
-    """Write what was prepared, or compare it with what an earlier session of the run has written."""
-    summary = json.loads(json.dumps(prepared.summary()))
+def remember(summary: dict, path: Path) -> None:
+    """Write what a run took from its data, or compare it with what an earlier session of the run has written."""
+    summary = json.loads(json.dumps(summary))
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
         write_text(path, json.dumps(summary, indent=1, ensure_ascii=False) + "\n")

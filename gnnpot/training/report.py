@@ -2,7 +2,8 @@
 
 import csv
 import html
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,19 @@ from gnnpot.data.pages import COLORS, new_figure, page, save, table, tidy
 from gnnpot.errors import DataError
 from gnnpot.training.evaluate import Evaluation
 from gnnpot.units import GPA
+
+
+@dataclass(frozen=True, eq=False)
+class Section:
+    """A part of a report: a heading, then a table (its first row is the head), a figure, or both."""
+
+    title: str
+    rows: tuple[tuple[str, ...], ...] = ()
+    figure: Figure | None = None
+    note: str = ""
+    #: of the picture's file
+    name: str = ""
+
 
 #: label: (name, unit, factor from gnnpot's unit, unit of errors, factor of errors)
 QUANTITIES = {
@@ -33,16 +47,19 @@ def write_report(
     evaluations: Mapping[str, Evaluation],
     log_csv: Path | None = None,
     config: Mapping[str, Any] | None = None,
+    first: Sequence[Section] = (),
 ) -> Path:
     """Write `report.html` and PNGs into `folder`, over what is there, and return the HTML file's path.
 
-    `evaluations` by part ("test"), `log_csv` the `metrics.csv` of a run, `config` its options; what is not given is
-    left out. Raises `DataError` if the folder can't be written.
+    `evaluations` by part ("test"), `log_csv` the `metrics.csv` of a run, `config` its options, `first` sections that
+    come before the rest; what is not given is left out. Raises `DataError` if the folder can't be written.
     """
     folder = Path(folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         sections = [f"<h1>{html.escape(title)}</h1>"]
+        for section in first:
+            sections += _section_html(section, folder)
         if evaluations:
             sections += ["<h2>Errors</h2>", metrics_html(evaluations)]
         for name, evaluation in evaluations.items():
@@ -69,6 +86,15 @@ def write_report(
     path = folder / "report.html"
     write_text(path, page(title, sections))
     return path
+
+
+def _section_html(section: Section, folder: Path) -> list[str]:
+    parts = [f"<h2>{html.escape(section.title)}</h2>"]
+    if section.rows:
+        parts.append(table(section.rows[0], section.rows[1:]))
+    if section.figure is not None:
+        parts.append(save(section.figure, folder / f"{section.name}.png"))
+    return [*parts, f"<p>{html.escape(section.note)}</p>"] if section.note else parts
 
 
 def metrics_html(evaluations: Mapping[str, Evaluation]) -> str:

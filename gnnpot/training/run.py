@@ -9,6 +9,7 @@ The run's folder holds
 | config.yaml    | the configuration; a run goes on only with the same                                  |
 | data.json      | what was taken from the data: parts, element references, energy scale                |
 | data/          | stores made of the configured files                                                  |
+| refit.json     | of a fine-tuning: how its element references were refitted                           |
 | last.ckpt      | what going on needs: weights, average, best weights, optimiser, place in the data    |
 | metrics.csv    | the log; the same numbers for TensorBoard in tensorboard/                            |
 | model/         | the trained potential (`gnnpot.load`): averaged weights at the best validation       |
@@ -21,6 +22,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import lightning as L
 import torch
@@ -28,27 +30,31 @@ import yaml
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.plugins.environments import LightningEnvironment
 
-from gnnpot.checkpoint import Card, load_checkpoint, save_checkpoint
+from gnnpot.checkpoint import load_checkpoint, save_checkpoint
 from gnnpot.config import from_mapping, read_yaml, to_mapping
 from gnnpot.data.files import write_text
 from gnnpot.errors import CheckpointError, ConfigError
 from gnnpot.potential import Potential
 from gnnpot.training.callbacks import DurableIO, MetricsLog, ProgressBar, RunKeeper
-from gnnpot.training.config import TrainConfig
+from gnnpot.training.config import RunConfig, TrainConfig
 from gnnpot.training.datamodule import GraphData
-from gnnpot.training.evaluate import Evaluation, evaluate
 from gnnpot.training.module import TrainModule
-from gnnpot.training.prepare import PreparedData, build_potential, prepare
+from gnnpot.training.recipe import FromScratch, Recipe
 from gnnpot.training.report import write_report
 
 log = logging.getLogger(__name__)
 
 #: options that may differ between the sessions of one run
 FREE = ("lightning", "log_every", "checkpoint_every", "name", "description", "licence", "functional")
-STATE, MODEL = "last.ckpt", "model"
+STATE, MODEL, REFIT = "last.ckpt", "model", "refit.json"
 
 
 def train(config: TrainConfig, resume: bool = True, *, progress: bool = False) -> Potential:
+    """Train fresh weights; see `carry_out`."""
+    return carry_out(FromScratch(config), resume, progress=progress)
+
+
+def carry_out(recipe: Recipe, resume: bool = True, *, progress: bool = False) -> Potential:
     """Train, write model and report, return the potential (averaged weights at the best validation).
 
     With `resume`, a run that was stopped goes on from its last state, to the same numbers as one that was not, and one
@@ -57,6 +63,7 @@ def train(config: TrainConfig, resume: bool = True, *, progress: bool = False) -
     Raises `ConfigError` if the folder holds a run with another configuration, `DataError` for data that can't be used,
     `TrainingError` if the loss is no longer finite, `TrainingStopped` after Ctrl-C or SIGTERM, once the state is saved.
     """
+    config = recipe.config
     keeper = RunKeeper(config, config.run / STATE, 1)
     trainer = _trainer(config, keeper, progress)
     with _first_before_others(trainer) as is_first:
@@ -64,17 +71,22 @@ def train(config: TrainConfig, resume: bool = True, *, progress: bool = False) -
             _claim(config, resume)
         if resume and (config.run / MODEL).exists():
             return load_checkpoint(config.run / MODEL)[0]
-        prepared = prepare(config, write=is_first)
-    potential = build_potential(config, prepared)
-    _fit(trainer, keeper, potential, GraphData(config, prepared, potential))
+        prepared = recipe.prepare(write=is_first)
+    potential = recipe.build(prepared)
+    _fit(trainer, keeper, recipe, potential, GraphData(config, prepared, potential))
     potential.load_state_dict(keeper.best["weights"])
-    potential = potential.cpu().eval()
+    potential = recipe.finished(potential).cpu().eval().requires_grad_(True)
     if is_first:
-        _finish(config, prepared, potential, keeper)
+        outcome = recipe.outcome(prepared, potential, keeper.best["step"])
+        title = f"{outcome.card.name}: {potential.model.config.architecture}"
+        log_csv, mapping = config.run / "metrics.csv", to_mapping(config)
+        write_report(config.run / "report", title, outcome.evaluations, log_csv, mapping, outcome.sections)
+        save_checkpoint(config.run / MODEL, potential, outcome.card, overwrite=True)
+        log.info("the potential is in %s", config.run / MODEL)
     return potential
 
 
-def _trainer(config: TrainConfig, keeper: RunKeeper, progress: bool) -> L.Trainer:
+def _trainer(config: RunConfig, keeper: RunKeeper, progress: bool) -> L.Trainer:
     options = config.lightning
     callbacks = [MetricsLog(config.run / "metrics.csv", config), keeper]
     with _quiet_lightning():
@@ -125,13 +137,15 @@ def _first_before_others(trainer: L.Trainer) -> Iterator[bool]:
         strategy.barrier()
 
 
-def _fit(trainer: L.Trainer, keeper: RunKeeper, potential: Potential, data: GraphData) -> None:
+def _fit(trainer: L.Trainer, keeper: RunKeeper, recipe: Recipe, potential: Potential, data: GraphData) -> None:
     """Train to the end, or on from the state in the folder."""
     config, state = data.config, data.config.run / STATE
     total = data.stream(trainer.world_size).total_steps()
     every = config.validate_every or max(round(total / config.epochs), 1)
+    if config.max_steps is not None:
+        total = min(total, config.max_steps)
     keeper.validate_every = trainer.val_check_interval = every
-    module = TrainModule(potential, config, total)
+    module = TrainModule(potential, config, total, recipe.rates(potential))
     previous = _previous(state)
     if previous is not None and _has_finished(previous):
         keeper.load_state_dict(previous["callbacks"][keeper.state_key])
@@ -155,7 +169,7 @@ def _has_finished(state: dict) -> bool:
     return any(s.get("finished", False) for s in state["callbacks"].values())
 
 
-def _claim(config: TrainConfig, resume: bool) -> None:
+def _claim(config: RunConfig, resume: bool) -> None:
     """Make the run's folder, empty it unless resuming, and refuse one that holds another run."""
     run = config.run
     try:
@@ -163,22 +177,38 @@ def _claim(config: TrainConfig, resume: bool) -> None:
     except OSError as error:
         raise ConfigError(f"{run}: can't be made ({error.strerror}); name another folder for the run") from None
     if not resume:
-        for name in ("config.yaml", "data.json", STATE, "metrics.csv"):
-            (run / name).unlink(missing_ok=True)
-        for name in ("data", MODEL, "report", "tensorboard"):
-            shutil.rmtree(run / name, ignore_errors=True)
+        _empty(run)
     path = run / "config.yaml"
     wanted = to_mapping(config)
     if path.exists():
-        # through the dataclass, so that an option that is newer than the run has its default
-        before = to_mapping(from_mapping(TrainConfig, read_yaml(path), where=str(path)))
-        differ = [key for key in wanted if key not in FREE and before[key] != wanted[key]]
-        if differ:
+        before = _read_claimed(path, type(config))
+        differ = [key for key in wanted if key not in FREE and before.get(key) != wanted[key]]
+        if differ and not any((run / name).exists() for name in (STATE, MODEL)):
+            # it failed before its first step: there is nothing to go on with, nor to lose
+            _empty(run)
+        elif differ:
             raise ConfigError(
                 f"{run}: holds a run with another configuration ({', '.join(differ)}); name another folder with run, "
                 "or begin afresh with --fresh"
             )
     write_text(path, yaml.safe_dump(wanted, sort_keys=False, allow_unicode=True))
+
+
+def _empty(run: Path) -> None:
+    for name in ("config.yaml", "data.json", REFIT, STATE, "metrics.csv"):
+        (run / name).unlink(missing_ok=True)
+    for name in ("data", MODEL, "report", "tensorboard"):
+        shutil.rmtree(run / name, ignore_errors=True)
+
+
+def _read_claimed(path: Path, kind: type[RunConfig]) -> dict[str, Any]:
+    """What a run's `config.yaml` says, with options that are newer than the run at their defaults."""
+    mapping = read_yaml(path)
+    try:
+        return to_mapping(from_mapping(kind, mapping, where=str(path)))
+    except ConfigError:
+        # of another kind of run; what differs is told as it stands there
+        return mapping if isinstance(mapping, dict) else {}
 
 
 @contextmanager
@@ -195,27 +225,3 @@ def _quiet_lightning() -> Iterator[None]:
     finally:
         for logger, level in zip(loggers, levels, strict=True):
             logger.setLevel(level)
-
-
-def _finish(config: TrainConfig, prepared: PreparedData, potential: Potential, keeper: RunKeeper) -> None:
-    """Errors, model, report."""
-    stress = config.loss.stress > 0
-    parts = {name: part for name, part in prepared.parts.items() if name != "train"}
-    evaluations: dict[str, Evaluation] = {
-        name: evaluate(potential, part.frames, stress=stress) for name, part in parts.items()
-    }
-    mapping = to_mapping(config)
-    card = Card(
-        name=config.name or config.run.name,
-        description=config.description,
-        licence=config.licence,
-        training_data=", ".join(str(path) for path in config.data.trained_on()),
-        functional=config.functional,
-        data_manifest_sha256=prepared.train.store.sha256,
-        metrics={name: evaluation.metrics() for name, evaluation in evaluations.items()},
-        training={**mapping, "best_step": keeper.best["step"], "sources": prepared.summary()["sources"]},
-    )
-    title = f"{card.name}: {mapping['model']['architecture']}"
-    write_report(config.run / "report", title, evaluations, config.run / "metrics.csv", mapping)
-    save_checkpoint(config.run / MODEL, potential, card, overwrite=True)
-    log.info("the potential is in %s", config.run / MODEL)

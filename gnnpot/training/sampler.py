@@ -100,6 +100,12 @@ class BatchPlan:
                 f"{frames} frames can't be shared by {self.ranks} devices; give more frames or fewer devices"
             )
 
+    def is_even(self) -> bool:
+        """Whether all epochs have the same number of batches, because their frames are as many, and of one size."""
+        given = [len(share) * share.weight for share in self.shares]
+        # a weight is often a quotient, and its product whole to rounding only
+        return bool((self.sizes == self.sizes[0]).all()) and all(abs(n - round(n)) < 1e-9 for n in given)
+
     def batches(self, epoch: int = 0) -> list[np.ndarray]:
         """The batches of an epoch; step k of rank r takes number k * ranks + r."""
         order = mixed(self.shares, self.seed, epoch) if self.shares else np.arange(len(self.sizes))
@@ -130,6 +136,7 @@ class BatchStream:
     def __init__(self, plan: BatchPlan, epochs: int, rank: int = 0, start: int = 0) -> None:
         self.plan, self.epochs, self.rank, self.start = plan, epochs, rank, start
         self._steps: dict[int, int] = {}
+        self._even = plan.is_even()
 
     def __iter__(self) -> Iterator[list[int]]:
         first, place = self.position(self.start)
@@ -139,7 +146,9 @@ class BatchStream:
                 yield batch.tolist()
 
     def steps(self, epoch: int) -> int:
-        """Steps of an epoch; the packing, and so their number, differs a little from epoch to epoch."""
+        """Steps of an epoch; unless all frames are of one size, their number differs a little from epoch to epoch."""
+        if self._even:
+            epoch = 0
         if epoch not in self._steps:
             self._steps[epoch] = len(self.plan.batches(epoch)) // self.plan.ranks
         return self._steps[epoch]

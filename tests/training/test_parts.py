@@ -10,7 +10,7 @@ from ase.calculators.emt import EMT
 from ase.calculators.lj import LennardJones
 from typer.testing import CliRunner
 
-from gnnpot.config import from_mapping
+from gnnpot.config import from_mapping, read_yaml
 from gnnpot.data import ElementReferences
 from gnnpot.errors import ConfigError, DataError
 from gnnpot.models import HDNNPConfig, build_model
@@ -70,7 +70,8 @@ def test_all_configs_in_the_repository_are_valid():
     found = sorted((Path(__file__).parents[2] / "configs").glob("*.yaml"))
     assert len(found) >= 8
     for path in found:
-        assert read_config(path).name or True
+        if "model" in read_yaml(path):
+            read_config(path)
 
 
 def test_average_of_weights():
@@ -102,6 +103,9 @@ def test_learning_rate():
     assert learning_rate(100, 0.5, 1e-2, schedule) == pytest.approx((1e-2 + 1e-5) / 2)
     assert learning_rate(100, 1.0, 1e-2, schedule) == pytest.approx(1e-5)
     assert learning_rate(100, 7.0, 1e-2, schedule) == pytest.approx(1e-5)
+    by_time = ScheduleConfig(warmup_steps=1000, lr_min=0.0, horizon="time")
+    assert learning_rate(4, 0.5, 1e-2, by_time) == pytest.approx(5e-3)
+    assert learning_rate(4, 0.05, 1e-2, by_time) == pytest.approx(0.5e-2 * (1 + np.cos(0.05 * np.pi)) / 2)
 
 
 def test_a_calculator_against_its_own_labels(frames):

@@ -194,6 +194,12 @@ def test_another_configuration_is_refused(config, uninterrupted):
         train(replace(config, seed=1, ema=0.5))
 
 
+def test_a_run_that_never_took_a_step_claims_nothing(config, tmp_path):
+    with pytest.raises(DataError, match="no such file or store"):
+        train(replace(config, data=replace(config.data, train=tmp_path / "misspelt")))
+    train(replace(config, epochs=1))
+
+
 def test_a_damaged_state_is_one_sentence(config):
     config.run.mkdir()
     (config.run / "last.ckpt").write_bytes(b"PK\x03\x04 nonsense")

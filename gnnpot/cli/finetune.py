@@ -1,0 +1,126 @@
+"""`gnnpot finetune`."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from gnnpot.training.finetune.config import FineTuneConfig
+    from gnnpot.training.finetune.refit import Refit
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to `app`."""
+    app.command("finetune", rich_help_panel="Train")(finetune_command)
+
+
+def finetune_command(
+    model: Annotated[str, typer.Argument(help="Where to start: name or path of a potential.")],
+    data: Annotated[list[Path], typer.Argument(help="Labelled frames of the new system: files or stores.")],
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Folder of the run; default: runs/MODEL-DATA.")
+    ] = None,
+    strategy: Annotated[str | None, typer.Option(help="all, head, frozen, lora or replay; default: all.")] = None,
+    config: Annotated[Path | None, typer.Option(help="YAML file with options.")] = None,
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", help="Replace an option: key.key=value. May be repeated.")
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume/--fresh", help="Go on with a run that was stopped, or begin it again.")
+    ] = True,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar.")] = False,
+    compare: Annotated[
+        bool, typer.Option("--compare", help="Run several strategies, and from scratch, on the same frames.")
+    ] = False,
+    only: Annotated[
+        list[str] | None, typer.Option(help="With --compare: one of what is compared. May be repeated.")
+    ] = None,
+    frames: Annotated[
+        list[int] | None,
+        typer.Option(help="With --compare: a number of frames to train on; default: all. May be repeated."),
+    ] = None,
+) -> None:
+    """Fine-tune a potential on frames of one system: refit the element references, train, say what was won and lost.
+
+    Example: gnnpot finetune 7net-0 my-frames.extxyz.gz
+
+    Example: gnnpot finetune chgnet-0.3.0 vasprun.extxyz --strategy replay --set epochs=20 -o runs/mine
+
+    Example: gnnpot finetune chgnet-0.3.0 my.extxyz --compare --frames 20 --frames 200 --set max_minutes=20
+    """
+    from gnnpot.training.finetune.config import read_finetune_config
+
+    run = output or Path("runs") / f"{Path(model).name}-{data[0].name.split('.')[0]}"
+
+    def configure(count: int | None = None) -> "FineTuneConfig":
+        more = [] if count is None else [f"data.frames={count}"]
+        return read_finetune_config(
+            model, data, run=run, path=config, overrides=[*(settings or ()), *more], short=strategy
+        )
+
+    if compare:
+        _compare(configure, only, frames, resume, quiet)
+    elif only or frames:
+        raise typer.BadParameter("they go with --compare; else use --set data.frames", param_hint="--frames, --only")
+    else:
+        _finetune(configure(), resume, quiet)
+
+
+def _finetune(options: "FineTuneConfig", resume: bool, quiet: bool) -> None:
+    from gnnpot.checkpoint import load_checkpoint
+    from gnnpot.training.finetune.retention import retention_rows
+    from gnnpot.training.finetune.run import finetune
+    from gnnpot.training.run import MODEL
+
+    console = Console(soft_wrap=True)
+
+    def tell(news: "str | Refit") -> None:
+        if isinstance(news, str):
+            console.print(news, highlight=False)
+        else:
+            console.print(to_table(news.rows(), "Element references"))
+            console.print(news.sentence(), highlight=False)
+
+    finetune(options, resume, progress=not quiet, tell=tell)
+    measured = load_checkpoint(options.run / MODEL)[1].metrics["finetune"]
+    console.print(to_table(retention_rows(measured), "What was won, what was lost"))
+    if "earlier" in measured:
+        console.print(measured["earlier"]["meaning"], highlight=False)
+    console.print(f"model:  {options.run / MODEL}", highlight=False)
+    console.print(f"report: {options.run / 'report' / 'report.html'}", highlight=False)
+
+
+def _compare(
+    configure: "Callable[[int | None], FineTuneConfig]",
+    only: list[str] | None,
+    frames: list[int] | None,
+    resume: bool,
+    quiet: bool,
+) -> None:
+    from gnnpot.training.finetune.compare import compare
+
+    console = Console(soft_wrap=True)
+
+    def show(name: str, number: int, total: int) -> None:
+        console.print(f"run {number} of {total}: {name}", highlight=False)
+
+    comparison = compare(configure, frames or (None,), only, resume, progress=not quiet, show=show)
+    console.print(to_table(comparison.rows(), "Errors on the test frames"))
+    for name in ("table.md", "comparison.png"):
+        console.print(comparison.folder / name, highlight=False)
+
+
+def to_table(rows: "Sequence[tuple[str, ...]]", title: str = "") -> Table:
+    """Rows, the first of which is the head, as a table for the terminal."""
+    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD)
+    for k, head in enumerate(rows[0]):
+        table.add_column(head, justify="left" if k == 0 else "right", overflow="fold")
+    for row in rows[1:]:
+        table.add_row(*row)
+    return table

@@ -1,0 +1,89 @@
+"""What a run starts from, which of it moves, and what is said of it at the end.
+
+    recipe = FromScratch(config)
+    carry_out(recipe)                       # gnnpot.training.run
+
+`run.py` knows how to train, stop, go on and keep the best weights; a recipe fills the rest in.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from gnnpot.checkpoint import Card
+from gnnpot.config import to_mapping
+from gnnpot.potential import Potential
+from gnnpot.training.config import RunConfig, TrainConfig
+from gnnpot.training.evaluate import Evaluation, evaluate
+from gnnpot.training.prepare import PreparedData, build_potential, prepare
+from gnnpot.training.report import Section
+
+
+@dataclass(frozen=True, eq=False)
+class Outcome:
+    """What is said of a trained potential."""
+
+    card: Card
+    evaluations: dict[str, Evaluation]
+    #: stand in the report before everything else
+    sections: list[Section] = field(default_factory=list)
+
+
+class Recipe:
+    """One way to a trained potential; `config` says how its steps are made."""
+
+    config: RunConfig
+
+    def prepare(self, *, write: bool) -> PreparedData:
+        """The data of the run. `write=False` expects what an earlier call has written (other processes of a run)."""
+        raise NotImplementedError
+
+    def build(self, prepared: PreparedData) -> Potential:
+        """What is trained: the parameters that require a gradient."""
+        raise NotImplementedError
+
+    def rates(self, potential: Potential) -> Mapping[str, float]:  # noqa: ARG002
+        """Factors of the learning rate by name of a parameter; 1 where there is none."""
+        return {}
+
+    def finished(self, potential: Potential) -> Potential:
+        """The potential without what only training needs."""
+        return potential
+
+    def outcome(self, prepared: PreparedData, potential: Potential, best_step: int) -> Outcome:
+        """Errors on the parts that were not trained on, and the card."""
+        stress = self.config.loss.stress > 0
+        parts = {name: part for name, part in prepared.parts.items() if name != "train"}
+        evaluations = {name: evaluate(potential, part.frames, stress=stress) for name, part in parts.items()}
+        return Outcome(run_card(self.config, prepared, evaluations, best_step), evaluations)
+
+
+class FromScratch(Recipe):
+    """Fresh weights, scaled to the training frames, and element references fitted to them."""
+
+    def __init__(self, config: TrainConfig) -> None:
+        self.config: TrainConfig = config
+
+    def prepare(self, *, write: bool) -> PreparedData:
+        return prepare(self.config, write=write)
+
+    def build(self, prepared: PreparedData) -> Potential:
+        return build_potential(self.config, prepared)
+
+
+def run_card(
+    config: RunConfig, prepared: PreparedData, evaluations: Mapping[str, Evaluation], best_step: int, **more: Any
+) -> Card:
+    """The card of a run's potential; `more` are fields that the configuration does not know."""
+    card = Card(
+        name=config.name or Path(config.run).name,
+        description=config.description,
+        licence=config.licence,
+        training_data=", ".join(str(path) for path in config.data.trained_on()),
+        functional=config.functional,
+        data_manifest_sha256=prepared.train.store.sha256,
+        metrics={name: evaluation.metrics() for name, evaluation in evaluations.items()},
+        training={**to_mapping(config), "best_step": best_step, "sources": prepared.summary()["sources"]},
+    )
+    return replace(card, **more)
