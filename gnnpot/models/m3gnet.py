@@ -182,8 +182,8 @@ class M3GNet(EnergyModel):
         return self.by_fast_form(graph, FastM3GNet, M3GNet._atoms)
 
     def memory(self, size: GraphSize) -> int:
-        # each block keeps the stages of two gated updates, of 2, 2 and 3 rows of an edge
-        rows = (8 + 14 * self.config.blocks) * size.edges
+        # each block keeps what its two updates read; the rest are features and gradients of the moment
+        rows = (7 + 4 * self.config.blocks) * size.edges
         return rows * self.config.units * self.edge_embedding.weight.itemsize
 
     def _atoms(self, graph: Graph, form: "M3GNet | FastM3GNet") -> AtomicOutput:
