@@ -222,8 +222,8 @@ class SevenNet(EnergyModel):
         lmax = len(self.config.channels) - 1
         messages = max(_numbers(layer.convolution.outputs) for layer in self.layers)
         features = sum(_numbers(layer.convolution.inputs) for layer in self.layers)
-        numbers = (3 * messages + 2 * features) * size.atoms + 4 * (lmax + 1) ** 2 * size.edges
-        return numbers * self.frequencies.itemsize
+        numbers = (3.5 * messages + 2 * features) * size.atoms + 4 * (lmax + 1) ** 2 * size.edges
+        return round(numbers * self.frequencies.itemsize)
 
     def _atoms(self, graph: Graph, form: "SevenNet | FastSevenNet") -> AtomicOutput:
         """What the model says of the atoms; the convolutions are those of `form`."""
