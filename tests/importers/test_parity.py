@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from ase import Atoms
 from ase.io import read
 from torch_geometric.data import Batch
 
+from gnnpot.models.sevennet import PRESETS
 from gnnpot.potential import Potential
 
 #: energy (eV/atom), forces (eV/Å), stress (eV/Å³), magnetic moments (µB)
@@ -52,3 +54,9 @@ def test_matgl_rows_do_not_depend_on_the_batch(shared, published):
     batch = potential(Batch.from_data_list(graphs))
     singles = torch.cat([potential(g).energy for g in graphs])
     assert torch.allclose(batch.energy, singles, rtol=0, atol=1e-9)
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_presets_are_the_published_sizes(name, published):
+    config = published(name).model.config
+    assert config == replace(PRESETS[name], elements=config.elements)

@@ -3,9 +3,10 @@
 The reference form of a model, in the file named after it, reads as its paper, and PyTorch differentiates it. The fast
 form beside it calculates the same numbers with far less memory traffic:
 
-- matrix products go to PyTorch, everything between two of them is one pass over memory (`kernels`);
-- what the backward pass needs is stored as derivatives, so that it consists of products only;
-- atoms are taken in blocks whose features stay in the caches, and buffers are used again from step to step.
+- functions of a distance or an angle come from tables, with the exact derivative of the table (`tables`);
+- what belongs to a few edges stays in the first cache from what they gather to what they are added to (`gated`, on
+  `tiles`; `tensor_product`), sixteen numbers at a time (`lanes`, `lane_math`);
+- the backward pass calculates anew what would take longer to be written to memory and read again.
 
 A test for each model holds the two forms together.
 """

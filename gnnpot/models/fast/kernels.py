@@ -1,7 +1,6 @@
-"""Passes over the features of edges, between two matrix products. All arrays are contiguous, rows run over edges.
+"""Passes over rows of features, and the logistic function that all kernels share. Arrays are contiguous.
 
-σ is the logistic function, silu(x) = x σ(x). A forward kernel leaves the derivatives that the backward pass multiplies
-with where its arguments were.
+σ is the logistic function, silu(x) = x σ(x).
 """
 
 import math
