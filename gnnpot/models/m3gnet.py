@@ -183,7 +183,7 @@ class M3GNet(EnergyModel):
 
     def memory(self, size: GraphSize) -> int:
         # each block keeps what its two updates read; the rest are features and gradients of the moment
-        rows = (7 + 4 * self.config.blocks) * size.edges
+        rows = (8 + 4 * self.config.blocks) * size.edges
         return rows * self.config.units * self.edge_embedding.weight.itemsize
 
     def _atoms(self, graph: Graph, form: "M3GNet | FastM3GNet") -> AtomicOutput:
