@@ -29,9 +29,10 @@ def describe(model: str, calculator: BaseCalculator) -> tuple[str, str]:
 def _card(model: str) -> tuple[str, str]:
     """(name, functional) by the checkpoint's card; without one, the name that it was called by."""
     from gnnpot.checkpoint import read_card
+    from gnnpot.hub import locate
 
     try:
-        card = read_card(Path(model))["card"]
+        card = read_card(locate(model))["card"]
     except CheckpointError:
         return Path(model).name, ""
     return card["name"] or Path(model).name, card["functional"]
