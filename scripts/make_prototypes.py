@@ -1,11 +1,11 @@
-"""Simple crystals of all elements and all pairs of them, for a teacher to label: no pool of known crystals has them all.
+"""Simple crystals of all elements and all pairs of them, for a teacher to label: no pool of known crystals has them.
 
     python scripts/make_prototypes.py unaries.extxyz.gz binaries.extxyz.gz
 
-Elements as fcc, bcc, hcp, simple cubic and diamond; pairs of elements as rock salt and caesium chloride. Neighbours touch:
-their distance is the sum of the covalent radii (Cordero et al. 2008, from ASE; 0.75 Å at least, since those of hydrogen
-and helium are far smaller than in crystals), which is right within a third; what is made of them should be spread over
-volumes. The elements are those of the Materials Project: 1 to 94 without 84 to 88.
+Elements as fcc, bcc, hcp, simple cubic and diamond; pairs of elements as rock salt and caesium chloride. Neighbours
+touch: their distance is the sum of the covalent radii (Cordero et al. 2008, from ASE; 0.75 Å at least, since those of
+hydrogen and helium are far smaller than in crystals), which is right within a third; what is made of them should be
+spread over volumes. The elements are those of the Materials Project: 1 to 94 without 84 to 88.
 """
 
 from collections.abc import Iterator
