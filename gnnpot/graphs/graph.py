@@ -107,5 +107,23 @@ def graph_from_neighbors(
     return graph
 
 
+def undirected(graph: Graph) -> tuple[Tensor, Tensor]:
+    """([E] the bond of each edge, [U] an edge of each bond): i -> j in cell S and j -> i in cell -S are one bond."""
+    centre, neighbor = graph.edge_index
+    shifts = graph.edge_shifts
+    if len(shifts) == 0:
+        return centre.clone(), centre.clone()
+    reach = int(shifts.abs().max())
+    base = 2 * reach + 1
+    cell = ((shifts[:, 0] * base + shifts[:, 1]) * base) + shifts[:, 2]
+    # of the two directions, the one with the smaller (atom, cell) first gives the key
+    backward = (centre > neighbor) | ((centre == neighbor) & (cell < 0))
+    first, second = torch.where(backward, neighbor, centre), torch.where(backward, centre, neighbor)
+    key = (first * len(graph.numbers) + second) * base**3 + torch.where(backward, -cell, cell) + base**3 // 2
+    keys, bond = torch.unique(key, return_inverse=True)
+    edges = torch.arange(len(bond), device=bond.device)
+    return bond, torch.full_like(keys, len(bond)).scatter_reduce(0, bond, edges, "amin")
+
+
 def _or_nan(value: np.ndarray | None, shape: tuple[int, ...]) -> Tensor:
     return torch.full(shape, torch.nan, dtype=torch.float64) if value is None else torch.as_tensor(value)

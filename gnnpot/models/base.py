@@ -65,7 +65,8 @@ class EnergyModel(nn.Module):
     def energies_and_gradient(self, graph: Graph) -> tuple[AtomicOutput, Tensor]:
         """`forward` and the edge gradient Σ_i dE_i/dr_e, [E, 3], without anything that a loss could differentiate.
 
-        Models with a fast form override this; it agrees with the derivative of `forward`, taken here.
+        Models with a fast form override this; it agrees with the derivative of `forward`, taken here, but for which of
+        a bond's two edges has its gradient.
         """
         vectors = graph.edge_vectors.detach().requires_grad_()
         with torch.enable_grad():

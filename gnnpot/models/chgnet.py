@@ -20,7 +20,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from gnnpot.graphs import Graph
+from gnnpot.graphs import Graph, undirected
 from gnnpot.models.base import AtomicOutput, EnergyModel
 from gnnpot.models.basis import polynomial_cutoff
 from gnnpot.models.fast.chgnet import FastCHGNet
@@ -252,24 +252,6 @@ class CHGNet(EnergyModel):
         ends, triplets = ends.index_select(1, inside), triplets.index_select(1, inside)
         centre = graph.edge_index[0].index_select(0, triplets[0])
         return Bonds(graph.edge_index, bond, edge, close, centre, (ends[0], ends[1]), (triplets[0], triplets[1]))
-
-
-def undirected(graph: Graph) -> tuple[Tensor, Tensor]:
-    """([E] the bond of each edge, [U] an edge of each bond): i -> j in cell S and j -> i in cell -S are one bond."""
-    centre, neighbor = graph.edge_index
-    shifts = graph.edge_shifts
-    if len(shifts) == 0:
-        return centre.clone(), centre.clone()
-    reach = int(shifts.abs().max())
-    base = 2 * reach + 1
-    cell = ((shifts[:, 0] * base + shifts[:, 1]) * base) + shifts[:, 2]
-    # of the two directions, the one with the smaller (atom, cell) first gives the key
-    backward = (centre > neighbor) | ((centre == neighbor) & (cell < 0))
-    first, second = torch.where(backward, neighbor, centre), torch.where(backward, centre, neighbor)
-    key = (first * len(graph.numbers) + second) * base**3 + torch.where(backward, -cell, cell) + base**3 // 2
-    keys, bond = torch.unique(key, return_inverse=True)
-    edges = torch.arange(len(bond), device=bond.device)
-    return bond, torch.full_like(keys, len(bond)).scatter_reduce(0, bond, edges, "amin")
 
 
 def bond_angles(vectors: Tensor, distances: Tensor, angle_edges: tuple[Tensor, Tensor]) -> Tensor:

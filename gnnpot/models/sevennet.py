@@ -23,6 +23,8 @@ from torch import Tensor, nn
 from gnnpot.graphs import Graph
 from gnnpot.models.base import AtomicOutput, EnergyModel
 from gnnpot.models.basis import polynomial_cutoff
+from gnnpot.models.fast.convolution import BondSevenNet, bonds
+from gnnpot.models.fast.layout import Layout
 from gnnpot.models.fast.sevennet import FastSevenNet
 from gnnpot.models.memory import GraphSize
 
@@ -95,6 +97,11 @@ def coupling_paths(lmax_in: int, lmax_filter: int, lmax_out: int) -> list[tuple[
     ]
 
 
+@cache
+def _layout(inputs: tuple[int, ...], paths: tuple[tuple[int, int, int], ...], dtype: torch.dtype) -> Layout:
+    return Layout(inputs, paths, [coupling(*path) for path in paths], dtype)
+
+
 class ChannelLinear(nn.Module):
     """y_l = x_l W_l / sqrt(inputs): mixes the channels of each l; with a bias for l = 0."""
 
@@ -157,6 +164,10 @@ class Convolution(nn.Module):
         """C of each path."""
         return [coupling(*path) for path in self.paths]
 
+    def layout(self, dtype: torch.dtype) -> Layout:
+        """How kernels see it."""
+        return _layout(self.inputs, tuple(self.paths), dtype)
+
     def forward(self, harmonics: Features, radial: Tensor, edge_index: Tensor, features: Features) -> Features:
         centre, neighbor = edge_index
         weights = self.radial_network(radial).split(self.widths, dim=1)
@@ -212,6 +223,8 @@ class SevenNet(EnergyModel):
         self.readout = ChannelLinear(hidden, (1,))
 
     def forward(self, graph: Graph) -> AtomicOutput:
+        if graph.edge_vectors.device.type == "cpu":
+            return self._atoms(bonds(graph, self.cutoff), BondSevenNet(self))
         return self._atoms(graph, self)
 
     def energies_and_gradient(self, graph: Graph) -> tuple[AtomicOutput, Tensor]:
@@ -225,7 +238,7 @@ class SevenNet(EnergyModel):
         numbers = (3.5 * messages + 2 * features) * size.atoms + 4 * (lmax + 1) ** 2 * size.edges
         return round(numbers * self.frequencies.itemsize)
 
-    def _atoms(self, graph: Graph, form: "SevenNet | FastSevenNet") -> AtomicOutput:
+    def _atoms(self, graph: Graph, form: "SevenNet | BondSevenNet | FastSevenNet") -> AtomicOutput:
         """What the model says of the atoms; the convolutions are those of `form`."""
         vectors = graph.edge_vectors
         harmonics = spherical_harmonics(vectors, len(self.config.channels) - 1)

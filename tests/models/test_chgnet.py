@@ -8,8 +8,8 @@ from ase.build import bulk, molecule
 from torch_geometric.data import Batch
 
 from gnnpot.data.references import ElementReferences
+from gnnpot.graphs import undirected
 from gnnpot.models import CHGNet, CHGNetConfig
-from gnnpot.models.chgnet import undirected
 from gnnpot.potential import Potential
 
 ELEMENTS = ("H", "O", "Na", "Cl")

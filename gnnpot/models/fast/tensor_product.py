@@ -11,50 +11,51 @@ R is small and the same for all channels c. Backwards, with the gradient g_i of 
     dE/dr     += Σ_c w_p'(r)[c] Σ_m1 s_p[m1, c] x_j[m1, c]                                                     (4)
     dE/dR_p[m3, m1] = Σ_c w_p[c] g_i[m3, c] x_j[m1, c],      dE/dY[m2] += Σ C_p[m2, m3, m1] dE/dR_p[m3, m1]       (5)
 
-Channels stand in blocks of `LANES`: the features of angular momentum l of an atom are [blocks, 2l+1, LANES]. Atoms are
-shared out to threads in parts, each of which has a g_x of its own, since edges of two parts may meet at one atom.
+`layout.py` says how arrays are laid out. Atoms are shared out to threads in parts, each of which has a g_x of its own,
+since edges of two parts may meet at one atom.
 
 Small functions take whole arrays and positions in them, and are compiled into their callers: handing on a view of an
 array costs more than a few lanes do.
 """
-
-from typing import NamedTuple
 
 import numpy as np
 from numba import njit, prange
 
 from gnnpot.models.fast.kernels import FAST
 from gnnpot.models.fast.lanes import LANES, fma, load, mul, splat, spread, store, total
-
-#: columns of the table of paths: 2 l1 + 1, 2 l2 + 1, 2 l3 + 1; first harmonic; where the coupling constants begin, how
-#: many there are for each m2, and where the ends of the nonzero ones are; first feature; blocks of channels; first
-#: weight; where the messages of l3 begin (in units of atoms), an atom's size in them, a row's, and the path's column
-N1, N2, N3, HARMONIC, COUPLING, STRIDE, ENDS, FEATURE, BLOCKS, WEIGHT, OUT, OUT_SIZE, OUT_ROW, COLUMN = range(14)
-
-
-class Constants(NamedTuple):
-    """Coupling constants of all paths."""
-
-    all: np.ndarray  #: for each path C [m2, (m3, m1)], padded
-    nonzero: np.ndarray  #: those that are not zero
-    places: np.ndarray  #: (m3, m1) of each of these
-    ends: np.ndarray  #: where the nonzero ones of each m2 of each path begin, and where the last end
+from gnnpot.models.fast.layout import (
+    COLUMN,
+    COUPLING,
+    ENDS,
+    FEATURE,
+    FEATURE_SIZE,
+    HARMONIC,
+    N1,
+    N2,
+    N3,
+    OUT,
+    OUT_ROW,
+    OUT_SIZE,
+    STRIDE,
+    WEIGHT,
+    WIDTH,
+)  # fmt: skip
 
 
 @njit(parallel=True, fastmath=FAST, cache=True)
 def convolve(x, harmonics, distances, table, per_step, paths, constants, starts, neighbor, parts, out):
-    """Equation (2), added to `out`, which is flat: for each l3, [N, 2 l3 + 1, channels]."""
-    atoms, features = x.shape
+    """Equation (2), added to `out`."""
+    atoms = len(starts) - 1
     for part in prange(len(parts) - 1):
-        weights = _aligned(table.shape[2], x)
-        rotation = _aligned(_largest(paths), x)
+        weights = aligned(table.shape[2], x)
+        rotation = aligned(largest(paths), x)
         for i in range(parts[part], parts[part + 1]):
             for e in range(starts[i], starts[i + 1]):
                 _interpolate(table, distances[e] * per_step, weights)
                 for p in range(len(paths)):
-                    _rotation(harmonics, e * harmonics.shape[1], constants.all, paths, p, rotation)
+                    set_rotation(harmonics, e * harmonics.shape[1], constants.all, paths, p, rotation)
                     at = paths[p, OUT] * atoms + i * paths[p, OUT_SIZE] + paths[p, COLUMN]
-                    feature = neighbor[e] * features + paths[p, FEATURE]
+                    feature = paths[p, FEATURE] * atoms + neighbor[e] * paths[p, FEATURE_SIZE]
                     _message(x, feature, weights, rotation, paths, p, out, at)
 
 
@@ -63,12 +64,12 @@ def convolve_backward(
     x, harmonics, distances, table, per_step, paths, constants, starts, neighbor, parts,
     g, g_x, g_harmonics, g_distances,
 ):  # fmt: skip
-    """Equations (3) to (5): adds to g_x [parts, N, features]; g_harmonics and g_distances are set."""
-    atoms, features = x.shape
+    """Equations (3) to (5): adds to g_x [parts, features]; g_harmonics and g_distances are set."""
+    atoms = len(starts) - 1
     for part in prange(len(parts) - 1):
-        weights, slopes = _aligned(table.shape[2], x), _aligned(table.shape[2], x)
-        rotation, scratch = _aligned(_largest(paths), x), _aligned(_largest(paths) * LANES, x)
-        sums, to_x = _aligned(harmonics.shape[1] * LANES, x), g_x[part]
+        weights, slopes = aligned(table.shape[2], x), aligned(table.shape[2], x)
+        rotation, scratch = aligned(largest(paths), x), aligned(largest(paths) * LANES, x)
+        sums, to_x = aligned(harmonics.shape[1] * LANES, x), g_x[part]
         for i in range(parts[part], parts[part + 1]):
             for e in range(starts[i], starts[i + 1]):
                 _interpolate(table, distances[e] * per_step, weights)
@@ -78,12 +79,12 @@ def convolve_backward(
                 # two loops over the paths: in a common one, both steps take longer than alone
                 for p in range(len(paths)):
                     at = paths[p, OUT] * atoms + i * paths[p, OUT_SIZE] + paths[p, COLUMN]
-                    feature = neighbor[e] * features + paths[p, FEATURE]
+                    feature = paths[p, FEATURE] * atoms + neighbor[e] * paths[p, FEATURE_SIZE]
                     _to_harmonics(x, feature, weights, constants, paths, p, g, at, scratch, sums)
                 for p in range(len(paths)):
                     at = paths[p, OUT] * atoms + i * paths[p, OUT_SIZE] + paths[p, COLUMN]
-                    feature = neighbor[e] * features + paths[p, FEATURE]
-                    _rotation(harmonics, e * harmonics.shape[1], constants.all, paths, p, rotation)
+                    feature = paths[p, FEATURE] * atoms + neighbor[e] * paths[p, FEATURE_SIZE]
+                    set_rotation(harmonics, e * harmonics.shape[1], constants.all, paths, p, rotation)
                     slope += _to_features(x, feature, weights, slopes, rotation, paths, p, g, at, to_x)
                 g_distances[e] = slope * per_step
                 for m in range(harmonics.shape[1]):
@@ -91,7 +92,7 @@ def convolve_backward(
 
 
 @njit(cache=True)
-def _aligned(size, like):
+def aligned(size, like):
     """An array whose lanes don't lie across two lines of the cache, which would make each of them two accesses."""
     room = np.empty(size + LANES, like.dtype)
     past = (room.ctypes.data % 64) // room.itemsize
@@ -99,7 +100,7 @@ def _aligned(size, like):
 
 
 @njit(fastmath=FAST, cache=True)
-def _largest(paths):
+def largest(paths):
     size = 0
     for p in range(len(paths)):
         size = max(size, paths[p, STRIDE])
@@ -139,7 +140,7 @@ def _interpolate_slope(table, position, slopes):
 
 
 @njit(fastmath=FAST, forceinline=True)
-def _rotation(harmonics, first, coupling, paths, p, rotation):
+def set_rotation(harmonics, first, coupling, paths, p, rotation):
     """R of equation (1)."""
     harmonic, start, stride = first + paths[p, HARMONIC], paths[p, COUPLING], paths[p, STRIDE]
     for k in range(0, stride, LANES):
@@ -152,13 +153,13 @@ def _rotation(harmonics, first, coupling, paths, p, rotation):
 @njit(fastmath=FAST, forceinline=True)
 def _message(x, feature, weights, rotation, paths, p, out, at):
     """Equation (2)."""
-    n1, n3, weight, row = paths[p, N1], paths[p, N3], paths[p, WEIGHT], paths[p, OUT_ROW]
-    for b in range(0, paths[p, BLOCKS] * LANES, LANES):
+    n1, n3, weight, row, width = paths[p, N1], paths[p, N3], paths[p, WEIGHT], paths[p, OUT_ROW], paths[p, WIDTH]
+    for b in range(0, width, LANES):
         w = load(weights, weight + b)
         for m3 in range(n3):
             t = splat(x, 0.0)
             for m1 in range(n1):
-                t = fma(spread(rotation, m3 * n1 + m1), load(x, feature + b * n1 + m1 * LANES), t)
+                t = fma(spread(rotation, m3 * n1 + m1), load(x, feature + m1 * width + b), t)
             place = at + m3 * row + b
             store(out, place, fma(w, t, load(out, place)))
 
@@ -166,15 +167,15 @@ def _message(x, feature, weights, rotation, paths, p, out, at):
 @njit(fastmath=FAST, forceinline=True)
 def _to_features(x, feature, weights, slopes, rotation, paths, p, g, at, g_x):
     """Equation (3); returns (4)."""
-    n1, n3, weight, row = paths[p, N1], paths[p, N3], paths[p, WEIGHT], paths[p, OUT_ROW]
+    n1, n3, weight, row, width = paths[p, N1], paths[p, N3], paths[p, WEIGHT], paths[p, OUT_ROW], paths[p, WIDTH]
     slope = splat(x, 0.0)
-    for b in range(0, paths[p, BLOCKS] * LANES, LANES):
+    for b in range(0, width, LANES):
         w, dot = load(weights, weight + b), splat(x, 0.0)
         for m1 in range(n1):
             s = splat(x, 0.0)
             for m3 in range(n3):
                 s = fma(spread(rotation, m3 * n1 + m1), load(g, at + m3 * row + b), s)
-            place = feature + b * n1 + m1 * LANES
+            place = feature + m1 * width + b
             dot = fma(s, load(x, place), dot)
             store(g_x, place, fma(w, s, load(g_x, place)))
         slope = fma(load(slopes, weight + b), dot, slope)
@@ -184,18 +185,24 @@ def _to_features(x, feature, weights, slopes, rotation, paths, p, g, at, g_x):
 @njit(fastmath=FAST, forceinline=True)
 def _to_harmonics(x, feature, weights, constants, paths, p, g, at, scratch, g_harmonics):
     """Equation (5); sums over lanes come last, since they are slow. `g_harmonics` [harmonics, LANES]."""
-    n1, n3, weight, row = paths[p, N1], paths[p, N3], paths[p, WEIGHT], paths[p, OUT_ROW]
-    blocks, first, ends = paths[p, BLOCKS] * LANES, paths[p, ENDS], constants.ends
+    n1, n3, weight, row, width = paths[p, N1], paths[p, N3], paths[p, WEIGHT], paths[p, OUT_ROW], paths[p, WIDTH]
     for m3 in range(n3):
         for m1 in range(n1):
             t = splat(x, 0.0)
-            for b in range(0, blocks, LANES):
-                wx = mul(load(weights, weight + b), load(x, feature + b * n1 + m1 * LANES))
+            for b in range(0, width, LANES):
+                wx = mul(load(weights, weight + b), load(x, feature + m1 * width + b))
                 t = fma(wx, load(g, at + m3 * row + b), t)
             store(scratch, (m3 * n1 + m1) * LANES, t)
+    add_contracted(scratch, constants, paths, p, g_harmonics)
+
+
+@njit(fastmath=FAST, forceinline=True)
+def add_contracted(products, constants, paths, p, g_harmonics):
+    """Σ C_p[m2, m3, m1] times `products` [(m3, m1), LANES], added to `g_harmonics` [harmonics, LANES]."""
+    first, ends = paths[p, ENDS], constants.ends
     for m2 in range(paths[p, N2]):
         place = (paths[p, HARMONIC] + m2) * LANES
         t = load(g_harmonics, place)
         for k in range(ends[first + m2], ends[first + m2 + 1]):
-            t = fma(spread(constants.nonzero, k), load(scratch, constants.places[k] * LANES), t)
+            t = fma(spread(constants.nonzero, k), load(products, constants.places[k] * LANES), t)
         store(g_harmonics, place, t)
