@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from gnnpot.graphs import Graph
 from gnnpot.models.base import AtomicOutput, EnergyModel
 from gnnpot.models.basis import polynomial_cutoff
+from gnnpot.models.fast.activations import silu
 from gnnpot.models.fast.convolution import BondSevenNet, bonds
 from gnnpot.models.fast.layout import Layout
 from gnnpot.models.fast.sevennet import FastSevenNet
@@ -131,10 +132,10 @@ class RadialNetwork(nn.Sequential):
         )
 
     def forward(self, radial: Tensor) -> Tensor:
-        x = radial
-        for k, w in enumerate(self.weights):
-            x = x if k == 0 else SILU_SCALE * nn.functional.silu(x)
-            x = x @ (w / math.sqrt(len(w)))
+        first, *others = self.weights
+        x = radial @ (first / math.sqrt(len(first)))
+        for w in others:
+            x = silu(x) @ (w * (SILU_SCALE / math.sqrt(len(w))))
         return x
 
 
@@ -203,7 +204,7 @@ class Layer(nn.Module):
 
 def gate(features: Features, channels: tuple[int, ...]) -> Features:
     """silu on the scalars; what has l > 0 times silu of its own scalar."""
-    scalars, *gates = (SILU_SCALE * nn.functional.silu(features[0])).split(channels, dim=-1)
+    scalars, *gates = (SILU_SCALE * silu(features[0])).split(channels, dim=-1)
     return [scalars, *(x * g for x, g in zip(features[1:], gates, strict=True))]
 
 
@@ -259,10 +260,11 @@ class SevenNet(EnergyModel):
     def radial_basis(self, distances: Tensor) -> Tensor:
         """2/r_c sin(f_n r)/r times the cutoff function, [E] -> [E, radial]; f_n = nπ/r_c to begin with."""
         r = distances[:, None]
-        sines = 2 / self.cutoff * torch.sin(self.frequencies * r) / r
         if self.config.cutoff_function == "polynomial":
-            return sines * polynomial_cutoff(r, self.cutoff, self.config.cutoff_power)
-        return sines * xplor_cutoff(r, self.config.cutoff_on, self.cutoff)
+            falling = polynomial_cutoff(r, self.cutoff, self.config.cutoff_power)
+        else:
+            falling = xplor_cutoff(r, self.config.cutoff_on, self.cutoff)
+        return torch.sin(self.frequencies * r) * (2 / self.cutoff * falling / r)
 
     def fit_statistics(self, graphs: Iterable[Graph]) -> None:
         """Set the denominator of the sums over neighbours to the mean number of neighbours."""
@@ -288,8 +290,25 @@ def xplor_cutoff(distances: Tensor, on: float, cutoff: float) -> Tensor:
 
 
 def spherical_harmonics(vectors: Tensor, lmax: int) -> Features:
-    """Y_l of the directions, a list over l of [E, 2l+1], normalised to |Y_l|² = 2l + 1."""
-    harmonics = o3.spherical_harmonics(
-        list(range(lmax + 1)), vectors, normalize=True, normalization="component"
+    """Y_l of the directions r̂, a list over l of [E, 2l+1] in e3nn's order and signs, with |Y_l|² = 2l + 1:
+
+    Y_0 = 1,  Y_1 = sqrt(3) r̂,  and Y_{l+1} is the part of Y_l ⊗ Y_1 that has the angular momentum l + 1.
+    """
+    directions = vectors / torch.linalg.vector_norm(vectors, dim=-1, keepdim=True)
+    harmonics = [torch.ones_like(directions[:, :1]), math.sqrt(3) * directions][: lmax + 1]
+    for l in range(1, lmax):
+        products = harmonics[l][:, :, None] * harmonics[1][:, None, :]
+        harmonics.append(products.flatten(1) @ _raising(l).to(vectors))
+    return harmonics
+
+
+@cache
+def _raising(l: int) -> Tensor:
+    """Makes Y_{l+1} of Y_l ⊗ Y_1, [(2l+1) 3, 2l+3]; its sign and size are taken from one direction."""
+    constants = o3.wigner_3j(l, 1, l + 1, dtype=torch.float64).flatten(0, 1)
+    direction = torch.tensor([0.5, 0.6, 0.7], dtype=torch.float64)
+    lower, one, higher = (
+        o3.spherical_harmonics(k, direction, normalize=True, normalization="component") for k in (l, 1, l + 1)
     )
-    return list(harmonics.split([2 * l + 1 for l in range(lmax + 1)], dim=-1))
+    found = torch.outer(lower, one).flatten() @ constants
+    return constants * (found @ higher) / (found @ found)

@@ -38,8 +38,13 @@ def hermite_rows(functions: Callable[[Tensor], Tensor], stop: float, intervals: 
     step = stop / intervals
     # the functions may have a pole at 0, where no two atoms are, and a kink at the cutoff
     points = torch.linspace(0, stop, intervals + 1, dtype=torch.float64).clamp(1e-3 * step, stop - 1e-9 * step)
-    values, slopes = torch.func.jvp(functions, (points,), (torch.ones_like(points),))
-    return torch.stack([values.detach(), slopes.detach() * step], 1)
+    with torch.enable_grad():
+        values = functions(points.requires_grad_())
+        # Σ_pf v_pf f'_f(r_p) has the slopes as its derivative with respect to v
+        v = torch.zeros_like(values, requires_grad=True)
+        (along,) = torch.autograd.grad(values, points, v, create_graph=True)
+        (slopes,) = torch.autograd.grad(along.sum(), v)
+    return torch.stack([values.detach(), slopes * step], 1)
 
 
 class _Lookup(torch.autograd.Function):
