@@ -99,6 +99,13 @@ def test_features_turn_with_the_structure():
         assert torch.allclose(d @ a, b, atol=1e-6)
 
 
+def test_harmonics_are_those_of_e3nn():
+    vectors = torch.randn(20, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    for lmax in range(5):
+        expected = o3.spherical_harmonics(list(range(lmax + 1)), vectors, normalize=True, normalization="component")
+        assert torch.allclose(torch.cat(spherical_harmonics(vectors, lmax), 1), expected, atol=1e-12)
+
+
 def test_coupling_constants_are_orthogonal():
     for l1, l2, l3 in ((1, 1, 2), (2, 1, 2), (3, 2, 1), (2, 2, 0)):
         c = coupling(l1, l2, l3)
