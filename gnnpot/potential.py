@@ -206,9 +206,10 @@ def stress_from_edges(gradient: Tensor, edge_vectors: Tensor, graph: Graph) -> T
     edge_batch = _batch(graph)[graph.edge_index[0]]
     components = [0.5 * (edge_vectors[:, i] * gradient[:, j] + edge_vectors[:, j] * gradient[:, i]) for i, j in VOIGT]
     virial = gradient.new_zeros(graph.cell.shape[0], 6).index_add(0, edge_batch, torch.stack(components, dim=1))
-    volume = torch.linalg.det(graph.cell).abs()
-    volume = torch.where(volume > 0, volume, torch.nan)
-    return virial / volume.to(virial.dtype)[:, None]
+    volume = torch.linalg.det(graph.cell).abs().to(virial.dtype)[:, None]
+    solid = volume > 0
+    # NaN comes last: a division by it would make derivatives NaN too, even of stresses that no loss asks for
+    return torch.where(solid, virial / torch.where(solid, volume, 1.0), torch.nan)
 
 
 def virials_from_edges(gradient: Tensor, edge_vectors: Tensor, graph: Graph) -> Tensor:

@@ -97,3 +97,10 @@ def test_training_forces_are_differentiable():
 def test_elements_it_has_not_seen_are_refused():
     with pytest.raises(UnknownElementError, match="has not seen Si; it knows"):
         make().graph(bulk("Si"))
+
+
+def test_molecules_beside_crystals_do_not_spoil_the_derivative_of_a_stress():
+    potential = make()
+    batch = Batch.from_data_list([potential.graph(salt()), potential.graph(molecule("H2O"))])
+    potential(batch, training=True).stress[0].square().sum().backward()
+    assert all(p.grad is None or torch.isfinite(p.grad).all() for p in potential.parameters())
