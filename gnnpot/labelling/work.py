@@ -23,8 +23,8 @@ from gnnpot.errors import DataError, GnnpotError, SimulationError, UnknownElemen
 from gnnpot.labelling.config import LabelConfig, Limits
 from gnnpot.labelling.distortions import AnyDistortion, NotPossible
 
-#: what calculators raise for structures that are beyond them
-_BEYOND = (GnnpotError, CalculatorError, NotImplementedError, ArithmeticError, np.linalg.LinAlgError)
+#: what calculators raise for structures that are beyond them; torch raises RuntimeError, for unknown elements too
+_BEYOND = (GnnpotError, CalculatorError, RuntimeError, ArithmeticError, np.linalg.LinAlgError)
 
 
 @dataclass(frozen=True)

@@ -161,6 +161,15 @@ class Broken(Calculator):
         self.results = {"energy": -1.0, "forces": forces, "magmoms": np.full(n, 2.0)}
 
 
+class Picky(Calculator):
+    """As calculators on torch are with elements that their tables lack."""
+
+    implemented_properties = ["energy", "forces"]  # noqa: RUF012 - ASE's way
+
+    def calculate(self, atoms=None, properties=None, system_changes=all_changes):
+        raise RuntimeError("Class values must be smaller than num_classes.")
+
+
 class Dying(Calculator):
     """Takes its process along."""
 
@@ -176,6 +185,11 @@ def test_nonsense_is_counted_and_magnetic_moments_are_kept():
     assert frame.magmoms.tolist() == [2.0] * 4 and frame.stress is None
     found = {next(worker.outcomes(Task(0, structures()[0], Rattled(rattle=s), 0))) for s in (0.01, 1.0)}
     assert "force above 10 eV/Å" in found and found & {"forces not finite", "atoms closer than 0.6 Å"}
+
+
+def test_a_labeller_that_fails_for_a_structure_is_counted():
+    worker = Worker(Labeller(Picky, "picky"), LabelConfig())
+    assert list(worker.outcomes(Task(0, structures()[0], Original(), 0))) == ["labeller failed: RuntimeError"]
 
 
 def test_a_process_that_dies_is_said_and_what_was_done_is_kept(tmp_path):
