@@ -49,9 +49,8 @@ def main(
     potential, card = load_checkpoint(trained)
     said = from_mapping(Words, read_yaml(words), where=str(words))
     exact = load_checkpoint(trained)[0].double()
-    structures = [
-        ReferenceStructure.from_atoms(atoms, float(exact(exact.graph(atoms)).energy)) for atoms in reference_structures()
-    ]
+    atoms = reference_structures()
+    structures = [ReferenceStructure.from_atoms(a, float(exact(exact.graph(a)).energy)) for a in atoms]
     card = replace(
         card,
         **vars(said),
