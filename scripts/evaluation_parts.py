@@ -9,10 +9,12 @@ A part that takes long keeps what it has done in `options.work`, and goes on wit
 import argparse
 import gzip
 import hashlib
+import io
 import json
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -149,10 +151,11 @@ def equations_of_state_part(model: Model, options: argparse.Namespace, tell: Tel
     """Volume (Å³ per atom) and bulk modulus (eV/Å³) of the elements' crystals, beside the all-electron average."""
     expected = json.loads((options.acwf / ACWF_REFERENCE).read_text())["BM_fit_data"]
     crystals: dict[str, list[Atoms]] = defaultdict(list)
-    with gzip.open(options.acwf / ACWF_FRAMES, "rt") as file:
-        for atoms in read(file, ":", format="extxyz"):
-            if model.knows(atoms.numbers):
-                crystals[atoms.info["acwf"]].append(atoms)
+    # as text: ASE goes back and forth in a file, and each time a compressed one is read from its beginning
+    text = gzip.decompress((options.acwf / ACWF_FRAMES).read_bytes()).decode()
+    for atoms in read(io.StringIO(text), ":", format="extxyz"):
+        if model.knows(atoms.numbers):
+            crystals[atoms.info["acwf"]].append(atoms)
     rows = {}
     for k, (name, frames) in enumerate(crystals.items()):
         if options.count is None or k < options.count:
@@ -173,16 +176,16 @@ def relaxations_part(model: Model, options: argparse.Namespace, tell: Tell) -> d
     folder, outcomes = _relaxed_folder(model, options), []
     calculator = Calculator(model.potential)
     chosen = choose_crystals(model, options)
-    for k, atoms in enumerate(chosen):
+    for k, frame in enumerate(chosen):
         outcome = _kept(folder / f"{k}.json", RelaxationOutcome)
         if outcome is None:
-            outcome, relaxed = relaxation_outcome(atoms, calculator)
+            outcome, relaxed = relaxation_outcome(frame.to_atoms(), calculator)
             if relaxed is not None:
                 write_atomically(
                     folder / f"{k}.extxyz", lambda path, a=relaxed: write(path, a, format="extxyz"), overwrite=True
                 )
             write_text(folder / f"{k}.json", json.dumps(asdict(outcome)) + "\n")
-        outcomes.append(_about(atoms) | asdict(outcome))
+        outcomes.append(_about(frame) | asdict(outcome))
         tell(k + 1, len(chosen))
     return {"seed": options.seed, "outcomes": outcomes}
 
@@ -193,29 +196,28 @@ def dynamics_part(model: Model, options: argparse.Namespace, tell: Tell) -> dict
     folder, outcomes = _relaxed_folder(model, options), []
     calculator = Calculator(model.potential)
     chosen = [
-        (k, atoms)
-        for k, atoms in enumerate(choose_crystals(model, options))
-        if len(atoms) <= MOST_ATOMS_HOT and (folder / f"{k}.extxyz").exists()
+        (k, frame)
+        for k, frame in enumerate(choose_crystals(model, options))
+        if len(frame) <= MOST_ATOMS_HOT and (folder / f"{k}.extxyz").exists()
     ][: options.hot]
-    for done, (k, atoms) in enumerate(chosen):
+    for done, (k, frame) in enumerate(chosen):
         relaxed = read(folder / f"{k}.extxyz")
         run = folder / f"hot-{k}-{options.steps}"
         outcome = dynamics_outcome(hot_cell(relaxed), calculator, run, steps=options.steps, seed=options.seed)
-        outcomes.append(_about(atoms) | asdict(outcome))
+        outcomes.append(_about(frame) | asdict(outcome))
         tell(done + 1, len(chosen))
     return {"seed": options.seed, "temperature": 1000.0, "picoseconds": options.steps / 1000, "outcomes": outcomes}
 
 
-def choose_crystals(model: Model, options: argparse.Namespace) -> list[Atoms]:
+def choose_crystals(model: Model, options: argparse.Namespace) -> list[Frame]:
     """`options.crystals` of the pool: the first of a shuffled pool that the potential knows all elements of.
 
     Potentials that know the same elements get the same crystals.
     """
-    with gzip.open(options.pool, "rt") as file:
-        pool = read(file, ":", format="extxyz")
+    pool = list(read_frames(options.pool))
     order = np.random.default_rng(options.seed).permutation(len(pool))
     known = (pool[k] for k in order if model.knows(pool[k].numbers))
-    return [atoms for atoms, _ in zip(known, range(options.crystals), strict=False)]
+    return list(islice(known, options.crystals))
 
 
 def _relaxed_folder(model: Model, options: argparse.Namespace) -> Path:
@@ -225,8 +227,8 @@ def _relaxed_folder(model: Model, options: argparse.Namespace) -> Path:
     return folder
 
 
-def _about(atoms: Atoms) -> dict[str, Any]:
-    return {"formula": atoms.get_chemical_formula(), "source": str(atoms.info.get("source_id", ""))}
+def _about(frame: Frame) -> dict[str, Any]:
+    return {"formula": frame.to_atoms().get_chemical_formula(), "source": frame.provenance.source_id}
 
 
 def _kept(path: Path, kind: type) -> Any:

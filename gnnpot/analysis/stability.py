@@ -10,6 +10,7 @@ covalent radii. Molecular dynamics has, if a number is not finite, the temperatu
 or two atoms come closer than that in any frame. Which of two atoms are bound does not matter: no bond is half as long.
 """
 
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -81,7 +82,10 @@ def relaxation_outcome(
     The relaxed crystal is `None` if it has exploded. Raises what is wrong with the crystal itself, as `DataError`.
     """
     try:
-        result = relax(atoms, calculator, fmax=fmax, stress_max=stress_max, steps=steps)
+        with warnings.catch_warnings():
+            # SciPy says of the cell's logarithm that it is good to 1e-12 only
+            warnings.filterwarnings("ignore", "logm result may be inaccurate", RuntimeWarning)
+            result = relax(atoms, calculator, fmax=fmax, stress_max=stress_max, steps=steps)
     except SimulationError as error:
         return RelaxationOutcome(True, str(error), False, steps, None, None, None), None
     ratio, closest = result.volume / result.initial_volume, closest_approach(result.atoms)
