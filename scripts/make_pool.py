@@ -118,7 +118,10 @@ def _matminer(name: str) -> Callable[[Path | None], Iterator[Found]]:
             text = archive.extractfile(f"matminer-0.3.5/matminer/datasets/{name}.csv").read().decode()
         csv.field_size_limit(1 << 30)
         lines = (line for line in io.StringIO(text) if not line.startswith("# ref"))
-        for row in csv.DictReader(lines):
+        head, *rows = csv.reader(lines)
+        for values in rows:
+            # two of the tables have numbered their rows without saying so in the head
+            row = dict(zip(head, values[len(values) - len(head) :], strict=True))
             # the oldest table has dictionaries, the others POSCAR files
             make, column = (_from_poscar, "poscar") if "poscar" in row else (_from_dict, "structure")
             yield row["material_id"], partial(make, row[column])
@@ -161,7 +164,7 @@ def _from_jarvis(mapping: dict) -> Atoms:
 
 
 def _pymatgen(_: None) -> Iterator[Found]:
-    path = files("pymatgen.analysis").joinpath("prototypes", "aflow_prototypes.json.gz")
+    path = files("pymatgen.analysis").joinpath("prototypes/aflow_prototypes.json.gz")
     for entry in json.loads(gzip.decompress(path.read_bytes())):
         yield entry["tags"]["aflow"], partial(_from_sites, entry["snl"])
 
