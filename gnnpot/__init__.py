@@ -1,8 +1,8 @@
 """gnnpot: universal interatomic potentials, from DFT labels to atoms in motion.
 
     import gnnpot
-    atoms.calc = gnnpot.Calculator("path/to/checkpoint")
-    potential = gnnpot.load("path/to/checkpoint")
+    atoms.calc = gnnpot.Calculator()                    # the potential that comes with gnnpot
+    potential = gnnpot.load("path/to/checkpoint")       # or the name of a published one
 """
 
 from typing import Any

@@ -1,5 +1,6 @@
 """One way to open any potential.
 
+    potential = load()                                # the one that comes with gnnpot
     potential = load("7net-0")                        # a published potential, see `gnnpot models`
     potential = load("7net-mf-0@R2SCAN")              # of a certain fidelity
     potential = load("path/to/checkpoint")            # a gnnpot checkpoint folder
@@ -20,7 +21,16 @@ from gnnpot.data.references import ElementReferences
 from gnnpot.errors import CheckpointError
 from gnnpot.models.n2p2 import read_n2p2
 from gnnpot.potential import Potential
-from gnnpot.published import Published, fetch, is_known, reference_structures, resolve
+from gnnpot.published import (
+    DEFAULT,
+    Published,
+    default_folder,
+    fetch,
+    is_known,
+    reference_structures,
+    resolve,
+    shipped,
+)
 from gnnpot.published.cache import checkpoint_folder, locked
 from gnnpot.published.download import Report
 from gnnpot.reference_structures import TOLERANCE, ReferenceStructure, energy_deviations
@@ -30,12 +40,13 @@ logger = logging.getLogger(__name__)
 _N2P2 = "input.nn"
 
 
-def load(name_or_path: Path | str) -> Potential:
-    """The potential of a checkpoint folder, of an n2p2/RuNNer potential's folder, or of a published name.
+def load(name_or_path: Path | str | None = None) -> Potential:
+    """The potential of a checkpoint folder, of an n2p2/RuNNer potential's folder, or of a name.
 
-    A folder that holds a checkpoint or an n2p2 potential wins over a published potential of the same name; any other
-    folder does not. Raises `CheckpointError`, with the nearest name, if there is neither; `DownloadError` if a
-    published potential is not in the cache and can't be fetched.
+    Without any it is the default potential, which comes with gnnpot. A folder that holds a checkpoint or an n2p2
+    potential wins over a potential of the same name; any other folder does not. Raises `CheckpointError`, with the
+    nearest name, if there is neither; `DownloadError` if a published potential is not in the cache and can't be
+    fetched.
     """
     folder = locate(name_or_path)
     if (folder / _N2P2).is_file() and not (folder / CARD).is_file():
@@ -43,22 +54,28 @@ def load(name_or_path: Path | str) -> Potential:
     try:
         return load_checkpoint(folder)[0]
     except CheckpointError as error:
-        if Path(name_or_path) == folder:
+        if folder != checkpoint_folder(folder.name):
             raise
         raise CheckpointError(f"{error}: gnnpot import {folder.name} --force") from None
 
 
-def locate(name_or_path: Path | str, report: Report | None = None) -> Path:
+def locate(name_or_path: Path | str | None = None, report: Report | None = None) -> Path:
     """The folder that `load` opens; a published potential is imported if it is not in the cache yet.
 
     `report` is told of the progress of downloads, which otherwise goes to the log.
     """
-    path = Path(name_or_path)
+    if name_or_path is None:
+        return default_folder()
+    path, name = Path(name_or_path), str(name_or_path)
     if (path / CARD).is_file() or (path / _N2P2).is_file():
         return path
-    if path.exists() and not is_known(str(name_or_path)):
-        raise CheckpointError(f"{name_or_path}: holds neither {CARD} (a checkpoint) nor {_N2P2} (an n2p2 potential)")
-    return import_published(str(name_or_path), report)
+    if name == DEFAULT:
+        return default_folder()
+    if name in shipped():
+        return shipped()[name]
+    if path.exists() and not is_known(name):
+        raise CheckpointError(f"{name}: holds neither {CARD} (a checkpoint) nor {_N2P2} (an n2p2 potential)")
+    return import_published(name, report)
 
 
 def import_published(name: str, report: Report | None = None, *, overwrite: bool = False) -> Path:

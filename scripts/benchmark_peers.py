@@ -102,8 +102,12 @@ def calculator_of(peer: Peer, side: str) -> BaseCalculator:
     return Calculator(peer.ours(peer.name), dtype=torch.float32) if side == OURS else peer.calculator(peer.name)
 
 
-def alternate(steps: Sequence[Callable], seconds: float) -> list[list[float]]:
-    """Times (s) of a call of each, in turns of equally many calls; at least 3 turns. The first calls don't count."""
+def alternate(steps: Sequence[Callable], seconds: float, processor_time: bool = False) -> list[list[float]]:
+    """Times (s) of a call of each, in turns of equally many calls; at least 3 turns. The first calls don't count.
+
+    `seconds` of wall time are spent; the times are wall times too, unless those of the processor are asked for.
+    """
+    clock = time.process_time if processor_time else time.perf_counter
     once = []
     for step in steps:
         step()
@@ -115,10 +119,10 @@ def alternate(steps: Sequence[Callable], seconds: float) -> list[list[float]]:
     end = time.perf_counter() + seconds
     while time.perf_counter() < end or len(times[0]) < 3:
         for step, found in zip(steps, times, strict=True):
-            begin = time.perf_counter()
+            begin = clock()
             for _ in range(calls):
                 step()
-            found.append((time.perf_counter() - begin) / calls)
+            found.append((clock() - begin) / calls)
     return times
 
 

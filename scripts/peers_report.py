@@ -53,7 +53,7 @@ class Results:
         for peer in peers:
             if versions[peer.package] is None:
                 raise ConfigError(f'{peer.package} is not installed; pip install ".[peers]", or leave it out by --only')
-        self.about = {"cpu": _cpu(), "threads": threads, "python": platform.python_version(), "versions": versions}
+        self.about = {"cpu": cpu_name(), "threads": threads, "python": platform.python_version(), "versions": versions}
         if folder is not None:
             self._read(folder)
         self.dates = sorted({*self.dates, date.today().isoformat()})
@@ -104,7 +104,8 @@ def _version(package: str) -> str | None:
         return None
 
 
-def _cpu() -> str:
+def cpu_name() -> str:
+    """What the processor is called."""
     info = Path("/proc/cpuinfo")
     lines = info.read_text().splitlines() if info.exists() else []
     return next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), platform.machine())

@@ -12,6 +12,7 @@ from rich.table import Table
 
 from gnnpot.cli.common import Precision, locate_model, open_calculator, read_structure
 from gnnpot.errors import DataError
+from gnnpot.published.shipped import DEFAULT
 
 if TYPE_CHECKING:
     from ase.calculators.calculator import BaseCalculator
@@ -32,7 +33,7 @@ def register(app: typer.Typer) -> None:
 def check(
     model: Annotated[
         str, typer.Argument(help="Name or path of a gnnpot model, or an ASE calculator as module:Class.")
-    ],
+    ] = DEFAULT,
     structures: Annotated[
         list[Path] | None, typer.Argument(help="Structures to ask about; default: small ones of the elements.")
     ] = None,
@@ -137,7 +138,7 @@ def _worst(report: "ContractReport") -> "list[Check]":
 
 
 def card(
-    model: Annotated[str, typer.Argument(help="Name of a published potential, or folder of a checkpoint.")],
+    model: Annotated[str, typer.Argument(help="Name of a potential, or folder of a checkpoint.")] = DEFAULT,
     every: Annotated[bool, typer.Option("--all", help="Show the training configuration too.")] = False,
 ) -> None:
     """Show what a potential says of itself: model, elements, data, measured errors, licence.

@@ -1,6 +1,7 @@
-"""`gnnpot models`, the published potentials, and `gnnpot import`, which brings them into the cache."""
+"""`gnnpot models`, the potentials with a name, and `gnnpot import`, which brings published ones into the cache."""
 
 import json
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -23,15 +24,17 @@ def register(app: typer.Typer) -> None:
 def models(
     as_json: Annotated[bool, typer.Option("--json", help="The same for programs.")] = False,
 ) -> None:
-    """Show the published potentials: name, elements, licence, size, speed, what energies mean, whether in the cache.
+    """Show the potentials with a name: elements, licence, size, speed, what energies mean, whether on this machine.
 
     Example: gnnpot models --json
 
-    Any of the names does for --model. The first use fetches it; `gnnpot import` does so beforehand.
+    Any of the names does for --model. Those that come with gnnpot stand first, the default at the top; the others are
+    published ones, which the first use fetches, or `gnnpot import` beforehand.
     """
-    from gnnpot.published import published
+    from gnnpot.published import published, shipped
 
-    rows = [_row(entry, fidelity) for entry in published() for fidelity in entry.fidelities or (None,)]
+    rows = [_shipped_row(name, folder) for name, folder in shipped().items()]
+    rows += [_row(entry, fidelity) for entry in published() for fidelity in entry.fidelities or (None,)]
     if as_json:
         typer.echo(json.dumps(rows, indent=2))
         return
@@ -43,6 +46,23 @@ def models(
         cells = row["name"], str(row["elements"]), row["licence"], size, row["speed"], row["energy_reference"]
         table.add_row(*cells, "yes" if row["cached"] else "")
     Console().print(table)
+
+
+def _shipped_row(name: str, folder: Path) -> dict[str, Any]:
+    from gnnpot.checkpoint import read_card
+    from gnnpot.published.shipped import SPEED
+
+    content = read_card(folder)
+    return {
+        "name": name,
+        "elements": len(content["elements"]),
+        "licence": content["card"]["licence"],
+        "bytes": sum(path.stat().st_size for path in folder.iterdir()),
+        "speed": SPEED,
+        "energy_reference": content["card"]["energy_reference"],
+        "cached": True,
+        "path": str(folder),
+    }
 
 
 def _row(entry: "Published", fidelity: str | None) -> dict[str, Any]:

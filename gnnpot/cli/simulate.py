@@ -11,6 +11,7 @@ from rich.table import Table
 from gnnpot.cli.common import Precision, open_calculator, read_structure
 from gnnpot.config import from_mapping
 from gnnpot.errors import DataError
+from gnnpot.published.shipped import DEFAULT
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -54,7 +55,7 @@ def register(app: typer.Typer) -> None:
 
 def relax(
     structure: StructureArgument,
-    model: ModelOption,
+    model: ModelOption = DEFAULT,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Default: STRUCTURE-relaxed.extxyz.")] = None,
     fmax: Annotated[float, typer.Option(min=0, help="eV/Å, the largest force that may be left.")] = 0.01,
     stress_max: Annotated[float, typer.Option(min=0, help="GPa, the largest stress that may be left.")] = 0.05,
@@ -71,6 +72,8 @@ def relax(
     quiet: QuietOption = False,
 ) -> None:
     """Relax positions and cell of a structure to a minimum of the energy, or of the enthalpy under pressure.
+
+    Example: gnnpot relax POSCAR
 
     Example: gnnpot relax POSCAR --model path/to/checkpoint --output relaxed.cif
 
@@ -104,7 +107,7 @@ def relax(
 
 def md(
     structure: StructureArgument,
-    model: ModelOption,
+    model: ModelOption = DEFAULT,
     ensemble: Annotated[Ensemble, typer.Option(help="nve, or nvt with a thermostat.")] = Ensemble.bussi,
     temperature: Annotated[float, typer.Option("--temperature", "-T", help="K.")] = 300.0,
     timestep: Annotated[float, typer.Option(help="fs.")] = 1.0,
@@ -125,7 +128,9 @@ def md(
 ) -> None:
     """Run molecular dynamics.
 
-    Example: gnnpot md POSCAR --model path/to/checkpoint --temperature 600 --steps 10000
+    Example: gnnpot md POSCAR --temperature 600 --steps 10000
+
+    Example: gnnpot md POSCAR --model 7net-0 --ensemble nve --timestep 0.5
 
     A run that was interrupted goes on with the same command and --resume.
     """

@@ -90,6 +90,12 @@ def split_by_material(store: FrameStore, fractions: Mapping[str, float] = FRACTI
     return _described(store, index, parts, "material", seed, fractions)
 
 
+def part_of_material(material: str, fractions: Mapping[str, float] = FRACTIONS, seed: int = 0) -> str:
+    """The part that a material's frames are in, in every split by material with these fractions and this seed."""
+    fractions = _checked(fractions)
+    return list(fractions)[_draw(np.array([material]), fractions, seed)[0]]
+
+
 def split_by_frame(store: FrameStore, fractions: Mapping[str, float] = FRACTIONS, seed: int = 0) -> Split:
     """Parts of frames drawn one by one: frames of one material are in all of them, and test errors look too small.
 

@@ -1,5 +1,6 @@
 """An ASE calculator of a potential.
 
+    atoms.calc = Calculator()                           # the potential that comes with gnnpot
     atoms.calc = Calculator("path/to/checkpoint")
     atoms.get_potential_energy(), atoms.get_forces(), atoms.get_stress()
 """
@@ -24,8 +25,9 @@ from gnnpot.potential import Potential, Prediction
 class Calculator(ase_calculator.Calculator):
     """Energy, forces, stress (Voigt), energies of the atoms, and magnetic moments if the model knows them.
 
-    `model` is a `Potential`, or a name or path that `gnnpot.load` takes. The calculator holds a copy of it, in `dtype`
-    on `device` (default: the potential's own): training the potential further changes nothing here.
+    `model` is a `Potential`, or a name or path that `gnnpot.load` takes; without it, the default potential. The
+    calculator holds a copy of it, in `dtype` on `device` (default: the potential's own): training the potential further
+    changes nothing here.
     `skin` (Å) is how far beyond the cutoff neighbours are remembered; the results don't depend on it.
 
     Raises `UnknownElementError` for elements that the potential has not seen, `MemoryNeedError` for structures that
@@ -40,7 +42,7 @@ class Calculator(ase_calculator.Calculator):
 
     def __init__(
         self,
-        model: Potential | str | Path,
+        model: Potential | str | Path | None = None,
         *,
         device: str | torch.device | None = None,
         dtype: torch.dtype | None = None,
@@ -103,7 +105,7 @@ class Calculator(ase_calculator.Calculator):
                 )
 
 
-def _load(model: Potential | str | Path) -> Potential:
+def _load(model: Potential | str | Path | None) -> Potential:
     return model if isinstance(model, Potential) else hub.load(model)
 
 

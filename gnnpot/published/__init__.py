@@ -2,6 +2,7 @@
 
     entry, fidelity = resolve("7net-mf-0@R2SCAN")     # registry.py, potentials.yaml
     files = fetch(entry)                              # fetch.py: {"checkpoint_….pth": Path("…")}, checked
+    default_folder()                                  # shipped.py: the checkpoint that comes with gnnpot
 
 Nothing here knows a model; `gnnpot.importers` turns the files into potentials, and `gnnpot.hub` brings both together.
 
@@ -16,5 +17,16 @@ copied to be one; in place of files from a wheel it may hold the wheel. Where a 
 
 from gnnpot.published.fetch import fetch
 from gnnpot.published.registry import Published, is_known, published, reference_structures, resolve
+from gnnpot.published.shipped import DEFAULT, default_folder, shipped
 
-__all__ = ["Published", "fetch", "is_known", "published", "reference_structures", "resolve"]
+__all__ = [
+    "DEFAULT",
+    "Published",
+    "default_folder",
+    "fetch",
+    "is_known",
+    "published",
+    "reference_structures",
+    "resolve",
+    "shipped",
+]

@@ -16,6 +16,7 @@ from ase import Atoms
 
 from gnnpot.config import from_mapping
 from gnnpot.errors import CheckpointError, suggest
+from gnnpot.published.shipped import shipped
 
 
 @dataclass(frozen=True)
@@ -120,7 +121,7 @@ def resolve(name: str) -> tuple[Published, str | None]:
     if plain not in entries:
         raise CheckpointError(
             f"'{name}' is neither the folder of a checkpoint (or n2p2 potential) nor the name of a published "
-            f"potential; {suggest(plain, entries)}"
+            f"potential; {suggest(plain, [*entries, *shipped()])}"
         )
     return entries[plain], _fidelity(entries[plain], fidelity if "@" in name else None)
 

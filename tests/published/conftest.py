@@ -3,6 +3,7 @@
 import functools
 import hashlib
 import io
+import sys
 import threading
 import zipfile
 from dataclasses import dataclass, field, replace
@@ -126,7 +127,16 @@ def cache(tmp_path, monkeypatch) -> Path:
 
 
 @pytest.fixture
-def entries(cache, server, monkeypatch) -> dict[str, Published]:
+def shelf(tmp_path, monkeypatch) -> Path:
+    """Where the test's own checkpoints that come with gnnpot go; those of this checkout are out of sight."""
+    folder = tmp_path / "shelf"
+    folder.mkdir()
+    monkeypatch.setattr(sys.modules["gnnpot.published.shipped"], "FOLDERS", (folder,))
+    return folder
+
+
+@pytest.fixture
+def entries(cache, server, shelf, monkeypatch) -> dict[str, Published]:
     """The registry of the test: `web` from a URL (two fidelities), `wheel-a` and `wheel-b` from one wheel."""
     server.files["/web.pt"] = WEB
     common = {

@@ -300,15 +300,12 @@ def test_comparison_is_resumable_run_by_run(config, monkeypatch):
         compare(configure, [None], ["hed"])
 
 
-def test_equation_of_state_of_a_known_curve():
+def test_a_minimum_is_one_within_the_volumes():
     volumes = np.linspace(9, 14, 11)
-    x = volumes ** (-1 / 3)
-    energies = 3.0 * (x - 11.0 ** (-1 / 3)) ** 2 * 100
-    volume, modulus = minimum(volumes, energies)
-    # B = V d²E/dV², with dx/dV = -x/(3V)
-    assert volume == pytest.approx(11.0, rel=1e-6)
-    assert modulus == pytest.approx(11.0 * 600 * (11.0 ** (-1 / 3) / 33) ** 2 * 160.21766, rel=1e-4)
-    assert minimum(volumes, volumes) == (None, None)
+    q = (11.0 / volumes) ** (2 / 3)
+    energies = 9 / 16 * 11.0 * 0.5 * ((q - 1) ** 3 * 4.5 + (q - 1) ** 2 * (6 - 4 * q))
+    assert minimum(volumes, energies) == pytest.approx((11.0, 0.5 * 160.21766), rel=1e-6)
+    assert minimum(volumes[:4], energies[:4]) == (None, None) == minimum(volumes, volumes)
 
 
 def test_command_line(start, shifted, tmp_path):

@@ -14,14 +14,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
 from ase import Atoms
 from ase.build import bulk
 from ase.data import atomic_numbers, covalent_radii, reference_states
-from ase.eos import EquationOfState
 from matplotlib.figure import Figure
-from torch_geometric.data import Batch
 
+from gnnpot.analysis.dimers import dimer_energies
+from gnnpot.analysis.equation_of_state import fit_birch_murnaghan, scaled_energies
 from gnnpot.data.pages import COLORS, new_figure, tidy
 from gnnpot.potential import Potential
 from gnnpot.training.report import Section
@@ -79,24 +78,24 @@ def probe(start: Potential, tuned: Potential, elements: Sequence[str]) -> Probes
     """Equations of state and dimers of elements, by both models."""
     crystals, dimers = {}, {}
     for element in elements:
-        cell = _crystal(element)
+        cell, number = _crystal(element), atomic_numbers[element]
         if cell is not None:
-            crystals[element] = _curve(start, tuned, [_scaled(cell, v) for v in VOLUMES], per_atom=True)
-        length = 2 * float(covalent_radii[atomic_numbers[element]])
-        pairs = [Atoms([element] * 2, [[0, 0, 0], [0, 0, d * length]]) for d in DISTANCES]
-        dimers[element] = _curve(start, tuned, pairs, per_atom=False)
+            volumes = cell.get_volume() * VOLUMES
+            energies = (scaled_energies(p, cell, volumes) / len(cell) for p in (start, tuned))
+            crystals[element] = Curve(volumes / len(cell), *energies)
+        distances = 2 * float(covalent_radii[number]) * DISTANCES
+        pair = np.array([[number, number]])
+        dimers[element] = Curve(distances, *(dimer_energies(p, pair, distances[None])[0] for p in (start, tuned)))
     return Probes(crystals, dimers)
 
 
 def minimum(volumes: np.ndarray, energies: np.ndarray) -> tuple[float | None, float | None]:
-    """Volume (Å³) and bulk modulus (GPa) at the minimum of a third-order polynomial in V^(-1/3) (Alchagirov et al.,
-    Phys. Rev. B 63, 224115, 2001); None if there is none within the volumes."""
-    try:
-        volume, _, modulus = EquationOfState(volumes, energies).fit(warn=False)
-    except ValueError:
+    """Volume (Å³) and bulk modulus (GPa) at the minimum of Birch and Murnaghan's equation; None if there is none within
+    the volumes."""
+    state = fit_birch_murnaghan(volumes, energies)
+    if state is None or not volumes.min() <= state.volume <= volumes.max():
         return None, None
-    inside = np.isfinite(volume) and volumes.min() <= volume <= volumes.max()
-    return (float(volume), float(modulus / GPA)) if inside else (None, None)
+    return state.volume, state.bulk_modulus / GPA
 
 
 def _crystal(element: str) -> Atoms | None:
@@ -108,28 +107,6 @@ def _crystal(element: str) -> Atoms | None:
     except (ValueError, RuntimeError):
         # listed with a lattice, but not with all that it takes to build the crystal
         return None
-
-
-def _scaled(cell: Atoms, volume: float) -> Atoms:
-    scaled = cell.copy()
-    scaled.set_cell(cell.cell * volume ** (1 / 3), scale_atoms=True)
-    return scaled
-
-
-def _curve(start: Potential, tuned: Potential, structures: Sequence[Atoms], *, per_atom: bool) -> Curve:
-    x = [s.get_volume() / len(s) if per_atom else s.get_distance(0, 1) for s in structures]
-    start_energies, tuned_energies = (_energies(p, structures) / (len(structures[0]) if per_atom else 1)
-                                      for p in (start, tuned))  # fmt: skip
-    return Curve(np.array(x), start_energies, tuned_energies)
-
-
-@torch.no_grad()
-def _energies(potential: Potential, structures: Sequence[Atoms]) -> np.ndarray:
-    """Energies without the references, eV."""
-    batch = Batch.from_data_list([potential.graph(s) for s in structures]).to(potential.device)
-    prediction = potential(batch, forces=False, stress=False)
-    atoms = prediction.energies - potential.reference_energies[batch.numbers]
-    return prediction.energy.new_zeros(len(structures)).index_add(0, batch.batch, atoms).numpy(force=True)
 
 
 def retention_rows(metrics: Mapping[str, Any]) -> list[tuple[str, ...]]:
