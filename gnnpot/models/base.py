@@ -56,7 +56,7 @@ class EnergyModel(nn.Module):
         for k, symbol in enumerate(self.elements):
             index[atomic_numbers[symbol]] = k
         self.register_buffer("element_index", index, persistent=False)
-        self._fast: _KeptForm | None = None
+        self._fast: KeptForm | None = None
 
     def forward(self, graph: Graph) -> AtomicOutput:
         """Energies of the atoms, in units of the potential's `energy_scale`."""
@@ -83,19 +83,24 @@ class EnergyModel(nn.Module):
         """
         if graph.edge_vectors.device.type != "cpu":
             return EnergyModel.energies_and_gradient(self, graph)
-        if self._fast is None or not self._fast.is_of(self):
-            self._fast = None
-            self._fast = _KeptForm(self, form)
+        kept = self.kept_form(form)
         follow_torch()
         # what lies beyond the cutoff costs as much as what lies within
         near, inside = graph.within(self.cutoff)
         near.edge_vectors = near.edge_vectors.detach().requires_grad_()
         with torch.enable_grad():
-            output = atoms(self._fast.copy, near, self._fast.form)
+            output = atoms(kept.copy, near, kept.form)
             gradient = edge_gradient(output.energies.sum(), near.edge_vectors, create_graph=False)
         if len(inside) < len(graph.edge_vectors):
             gradient = torch.zeros_like(graph.edge_vectors).index_copy_(0, inside, gradient)
         return output.detach(), gradient
+
+    def kept_form(self, form: Callable[[Self], F]) -> "KeptForm":
+        """`form` of a copy of this model with fixed parameters, kept while the parameters are what they were."""
+        if self._fast is None or not self._fast.is_of(self):
+            self._fast = None
+            self._fast = KeptForm(self, form)
+        return self._fast
 
     def memory(self, size: GraphSize) -> int:
         """About how many bytes `energies_and_gradient` takes at its peak on the processor, beyond the graph; models
@@ -129,7 +134,7 @@ class EnergyModel(nn.Module):
         return self.element_index[numbers]
 
 
-class _KeptForm:
+class KeptForm:
     """A copy of a model with its fast form, and what the model's numbers were when they were made."""
 
     def __init__(self, model: EnergyModel, form: Callable[[EnergyModel], Any]) -> None:

@@ -23,6 +23,7 @@ from torch import Tensor, nn
 
 from gnnpot.graphs import Graph
 from gnnpot.models.base import AtomicOutput, EnergyModel
+from gnnpot.models.fast.hdnnp import FastHDNNP
 from gnnpot.models.symmetry import SymmetryDescriptor
 from gnnpot.models.symmetry_functions import SymmetryFunction
 from gnnpot.models.symmetry_sets import BehlerSet, SymmetrySet
@@ -76,7 +77,7 @@ class HDNNPConfig:
 
 
 class HDNNP(EnergyModel):
-    """Behler's potential. `backend` chooses between compiled and reference symmetry functions; see `symmetry`."""
+    """Behler's potential. `backend` chooses between compiled and reference forms; see `symmetry`."""
 
     def __init__(self, config: HDNNPConfig) -> None:
         functions = config.symmetry_functions or config.symmetry_set.functions(config.elements)
@@ -133,6 +134,13 @@ class HDNNP(EnergyModel):
             x = _ACTIVATIONS[activation](torch.baddbmm(bias, x, weight))
         energies = torch.baddbmm(self.biases[-1], x, self.weights[-1]).reshape(-1)
         return AtomicOutput(energies=energies if index is None else energies.index_select(0, index))
+
+    def energies_and_gradient(self, graph: Graph) -> tuple[AtomicOutput, Tensor]:
+        """By the fast form, on the processor."""
+        if self.backend == "reference" or graph.edge_vectors.device.type != "cpu":
+            return super().energies_and_gradient(graph)
+        energies, gradient = self.kept_form(FastHDNNP).form(graph, self.species(graph.numbers))
+        return AtomicOutput(energies=energies), gradient
 
     @torch.no_grad()
     def descriptors(self, graph: Graph) -> Tensor:

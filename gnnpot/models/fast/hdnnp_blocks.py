@@ -1,0 +1,225 @@
+"""What the fast form of an HDNNP does with sixteen pairs of atoms, or of neighbours of one atom, at once.
+
+A block is a stretch of `slab` (float64): row k of the block that begins at `at` is `slab[at + 16 k : at + 16 k + 16]`.
+Lanes that stand for no pair have weight zero. With the symbols of `symmetry_lanes`, a symmetry function is Σ over
+lanes of w f R_m A_a.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from numba import njit
+
+from gnnpot.models.fast.kernels import FAST
+from gnnpot.models.fast.lane_functions import arccosine, at_least, exponential, half_cosine, square_root
+from gnnpot.models.fast.lanes import LANES, load, splat, spread, store, total
+from gnnpot.models.symmetry_lanes import COSINE, STRAIGHT, cutoff_value
+
+#: Rows of a block: cos θ, R_ij, R_ik, R_jk; w f_c(R_ij) f_c(R_ik) and its derivatives with respect to R_ij and R_ik;
+#: 1/R_ij and 1/R_ik; f_c(R_jk) and its derivative. Of radial functions: R_ij, w f_c, its derivative and 1/R_ij only.
+C, RA, RB, RJ, FF, DFA, DFB, IA, IB, FJ, DFJ = range(11)
+#: Rows that the gradient of the pair overwrites: PA r_a + Q r_b to a's, PB r_b + Q r_a to b's.
+PA, PB, Q = RA, RB, C
+#: The first of the rows R_m, w f R_m, A_a and dA_a/dcos θ, see `Plan.rows`.
+FACTORS = 11
+
+
+class Plan(NamedTuple):
+    """G groups of symmetry functions that share cutoff, cutoff function and weights, for S species.
+
+    What a centre of species s has for the class (radial) or pair of classes (angular) p of group g is
+    `parts[g, s, p]`: (first, last + 1) of its functions, of its radial and of its angular factors.
+    """
+
+    cutoff: np.ndarray  #: [G] Å
+    cutoff_kind: np.ndarray  #: [G] position in `symmetry_functions.CUTOFF_FUNCTIONS`
+    inner: np.ndarray  #: [G] f_c = 1 below this fraction of the cutoff
+    distances: np.ndarray  #: [G] distances in the Gaussians: 1 (radial), 2 (wide angular) or 3 (narrow angular)
+    chebyshev: np.ndarray  #: [G] 1 if angular factors are the polynomials T_ζ
+    weight: np.ndarray  #: [G, S] weight of a neighbour
+    species_class: np.ndarray  #: [G, S]
+    classes: np.ndarray  #: [G]
+    parts: np.ndarray  #: [G, S, P, 6]
+    eta: np.ndarray  #: Å^-2, of all radial factors
+    shift: np.ndarray  #: Å
+    lambda_: np.ndarray  #: of all angular factors
+    zeta: np.ndarray
+    radial: np.ndarray  #: of each function: which of its part's radial factors
+    angular: np.ndarray  #: which of its part's angular factors
+    column: np.ndarray  #: place in the descriptor
+    rows: np.ndarray  #: [4] where rows R_m, w f R_m, A_a and dA_a begin; [4]: how many rows a block has
+
+
+@njit(cache=True, error_model="numpy", fastmath=FAST)
+def cutoff_block(plan, g, array, at_r, at_f, at_df):
+    """f_c and df_c/dr of the sixteen distances at `at_r`, which are below the cutoff."""
+    kind, cutoff, inner = plan.cutoff_kind[g], plan.cutoff[g], plan.inner[g]
+    if kind == COSINE:
+        scale = 1.0 / (cutoff - inner * cutoff)
+        x = at_least((load(array, at_r) - inner * cutoff) * scale, 0.0)
+        f, df = half_cosine(x)
+        store(array, at_f, f)
+        store(array, at_df, df * scale)
+        return
+    for i in range(LANES):
+        f, df = cutoff_value(kind, array[at_r + i], cutoff, inner)
+        array[at_f + i], array[at_df + i] = f, df
+
+
+@njit(cache=True, error_model="numpy", fastmath=FAST)
+def angle_block(plan, g, slab, at):
+    """cos θ from the scalar product; R_jk from its square, and its cutoff function."""
+    c = load(slab, at + LANES * C) * load(slab, at + LANES * IA) * load(slab, at + LANES * IB)
+    store(slab, at + LANES * C, c)
+    if plan.distances[g] == 3:
+        store(slab, at + LANES * RJ, square_root(load(slab, at + LANES * RJ)))
+        cutoff_block(plan, g, slab, at + LANES * RJ, at + LANES * FJ, at + LANES * DFJ)
+
+
+@njit(cache=True, error_model="numpy", fastmath=FAST)
+def radial_block(plan, g, part, slab, at):
+    """Rows R_m = exp(-η Σ (R - R_s)²) and w f R_m."""
+    distances = plan.distances[g]
+    a, weight = load(slab, at + LANES * RA), load(slab, at + LANES * FF)
+    one, square = a, a * a
+    if distances > 1:
+        b = load(slab, at + LANES * RB)
+        one, square = one + b, square + b * b
+    if distances > 2:
+        j = load(slab, at + LANES * RJ)
+        one, square = one + j, square + j * j
+        weight = weight * load(slab, at + LANES * FJ)
+    at_r, at_wr = at + LANES * plan.rows[0], at + LANES * plan.rows[1]
+    for m in range(part[2], part[3]):
+        eta, shift = plan.eta[m], plan.shift[m]
+        if eta == 0.0:
+            store(slab, at_r, splat(slab, 1.0))
+            store(slab, at_wr, weight)
+        else:
+            exponent = square * (-eta)
+            if shift != 0.0:
+                exponent = exponent + one * (2.0 * eta * shift) - distances * eta * shift * shift
+            r = exponential(exponent)
+            store(slab, at_r, r)
+            store(slab, at_wr, r * weight)
+        at_r += LANES
+        at_wr += LANES
+
+
+@njit(cache=True, error_model="numpy", fastmath=FAST)
+def angular_block(plan, g, part, slab, at):
+    """Rows A_a and dA_a/dcos θ: 2 [½ (1 + λ cos θ)]^ζ, or 1 of radial Gaussians, or Chebyshev polynomials."""
+    at_a, at_d = at + LANES * plan.rows[2], at + LANES * plan.rows[3]
+    if plan.chebyshev[g]:
+        _chebyshev(plan, g, part, slab, at, at_a, at_d)
+        return
+    for a in range(part[4], part[5]):
+        lambda_, zeta = plan.lambda_[a], plan.zeta[a]
+        if lambda_ == 0.0:
+            store(slab, at_a, splat(slab, 2.0 * 0.5**zeta))
+            store(slab, at_d, splat(slab, 0.0))
+        else:
+            x = at_least(load(slab, at + LANES * C) * (0.5 * lambda_) + 0.5, 0.0)
+            power = splat(slab, 1.0)
+            e = int(zeta - 1.0)
+            if e == zeta - 1.0:
+                factor = x
+                while e:
+                    if e & 1:
+                        power = power * factor
+                    factor = factor * factor
+                    e >>= 1
+            else:
+                store(slab, at_d, x)
+                for i in range(LANES):
+                    slab[at_d + i] = slab[at_d + i] ** (zeta - 1.0)
+                power = load(slab, at_d)
+            store(slab, at_a, power * x * 2.0)
+            store(slab, at_d, power * (zeta * lambda_))
+        at_a += LANES
+        at_d += LANES
+
+
+@njit(cache=True, error_model="numpy", fastmath=FAST)
+def _chebyshev(plan, g, part, slab, at, at_a, at_d):
+    """T_k(X) and dX T_k'(X): X = 2R/R_c - 1 and dX = 2/R_c, or X = 2θ/π - 1 and dX = dX/dcos θ."""
+    if plan.distances[g] == 1:
+        x = load(slab, at + LANES * RA) * (2.0 / plan.cutoff[g]) - 1.0
+        dx = splat(slab, 2.0 / plan.cutoff[g])
+    else:
+        c = load(slab, at + LANES * C) * (1.0 - STRAIGHT)
+        c = 0.0 - at_least(0.0 - at_least(c, STRAIGHT - 1.0), STRAIGHT - 1.0)
+        x = arccosine(c) * (2.0 / np.pi) - 1.0
+        # (1 - c)(1 + c): 1 - c² would lose the digits that count here
+        dx = (-2.0 / np.pi * (1.0 - STRAIGHT)) / square_root((1.0 - c) * (1.0 + c))
+    t_last, t = x, splat(slab, 1.0)
+    d_last, d = dx, splat(slab, 0.0)
+    a = part[4]
+    for k in range(int(plan.zeta[part[5] - 1]) + 1):
+        if k == plan.zeta[a]:
+            store(slab, at_a, t)
+            store(slab, at_d, d)
+            a += 1
+            at_a += LANES
+            at_d += LANES
+        d_last, d = d, (dx * t + x * d) * 2.0 - d_last
+        t_last, t = t, x * t * 2.0 - t_last
+
+
+@njit(cache=True, error_model="numpy", fastmath=FAST)
+def add_functions(plan, part, slab, begin, end, row):
+    """row[column] += Σ w f R_m A_a over the blocks that begin at `begin` up to `end`, for the functions of a part."""
+    stride = LANES * plan.rows[4]
+    for f in range(part[0], part[1]):
+        at_r = LANES * (plan.rows[1] + plan.radial[f])
+        at_a = LANES * (plan.rows[2] + plan.angular[f])
+        s = splat(slab, 0.0)
+        for at in range(begin, end, stride):
+            s = load(slab, at + at_r) * load(slab, at + at_a) + s
+        row[plan.column[f]] += total(s)
+
+
+@njit(cache=True, error_model="numpy", fastmath=FAST)
+def contract_block(plan, g, part, slab, at, c):
+    """(T0, V, Q1, Q2): Σ c R_m A_a, Σ c R_m dA_a, Σ c η_m R_m A_a, Σ c η_m R_s,m R_m A_a; c of the part's functions."""
+    zero = splat(slab, 0.0)
+    t0, v, q1, q2 = zero, zero, zero, zero
+    f = part[0]
+    for m in range(part[3] - part[2]):
+        u, w = zero, zero
+        while f < part[1] and plan.radial[f] == m:
+            factor, a = spread(c, f - part[0]), LANES * plan.angular[f]
+            u = factor * load(slab, at + LANES * plan.rows[2] + a) + u
+            w = factor * load(slab, at + LANES * plan.rows[3] + a) + w
+            f += 1
+        r = load(slab, at + LANES * (plan.rows[0] + m))
+        u = u * r
+        eta = plan.eta[part[2] + m]
+        t0 = t0 + u
+        v = w * r + v
+        q1 = u * eta + q1
+        q2 = u * (eta * plan.shift[part[2] + m]) + q2
+    return t0, v, q1, q2
+
+
+@njit(cache=True, error_model="numpy", fastmath=FAST)
+def gradient_block(plan, g, part, slab, at, c):
+    """Rows PA, PB and Q of the equations in `symmetry_kernels`; of radial functions PA only."""
+    t0, v, q1, q2 = contract_block(plan, g, part, slab, at, c)
+    ff, a, ia = load(slab, at + LANES * FF), load(slab, at + LANES * RA), load(slab, at + LANES * IA)
+    if plan.distances[g] == 1:
+        change = ff * (v - (a * q1 - q2) * 2.0) + load(slab, at + LANES * DFA) * t0
+        store(slab, at + LANES * PA, change * ia)
+        return
+    b, ib = load(slab, at + LANES * RB), load(slab, at + LANES * IB)
+    f, fj, s_j = ff, splat(slab, 1.0), splat(slab, 0.0)
+    if plan.distances[g] == 3:
+        j, fj = load(slab, at + LANES * RJ), load(slab, at + LANES * FJ)
+        f = ff * fj
+        s_j = (load(slab, at + LANES * DFJ) * ff * t0 - f * (j * q1 - q2) * 2.0) / j
+    s_a = load(slab, at + LANES * DFA) * fj * t0 - f * (a * q1 - q2) * 2.0
+    s_b = load(slab, at + LANES * DFB) * fj * t0 - f * (b * q1 - q2) * 2.0
+    s_c, cosine = f * v, load(slab, at + LANES * C)
+    store(slab, at + LANES * PA, (s_a - cosine * s_c * ia) * ia + s_j)
+    store(slab, at + LANES * PB, (s_b - cosine * s_c * ib) * ib + s_j)
+    store(slab, at + LANES * Q, s_c * ia * ib - s_j)

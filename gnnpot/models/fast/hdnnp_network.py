@@ -1,0 +1,159 @@
+"""The network of one atom, forward and backward, in lanes of nodes: h^l = f(W^l h^(l-1) + b^l), see `models.hdnnp`.
+
+Numbers of nodes are padded to whole lanes; what is padded has weights zero.
+"""
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numba import njit
+from torch import Tensor
+
+from gnnpot.models.fast.kernels import FAST, sigmoid
+from gnnpot.models.fast.lanes import LANES, fma, load, spread, store
+
+#: Names of activations; the position is what the kernel knows them by.
+ACTIVATIONS = (
+    "tanh", "softplus", "silu", "logistic", "relu", "gaussian", "cos", "reverse_logistic", "exp", "harmonic", "linear",
+)  # fmt: skip
+_UNROLLED = 4
+
+
+class Network(NamedTuple):
+    """The networks of S species with L layers; sizes are those of the nodes before, between and after them, padded."""
+
+    factor: np.ndarray  #: [S, sizes[0]] x = factor G + constant
+    constant: np.ndarray  #: [S, sizes[0]]
+    sizes: np.ndarray  #: [L + 1]
+    activations: np.ndarray  #: [L] positions in `ACTIVATIONS`
+    weights: np.ndarray  #: [S, weights of a species] layer after layer, [before, after]
+    transposed: np.ndarray  #: the same, [after, before]
+    biases: np.ndarray  #: [S, nodes after the first]
+
+
+def network_of(
+    factor: Tensor, constant: Tensor, weights: list[Tensor], biases: list[Tensor], activations: tuple[str, ...]
+) -> Network:
+    """`weights` [S, before, after] and `biases` [S, 1, after] of all layers; the last layer is linear."""
+    species = len(factor)
+    sizes = [_whole(weights[0].shape[1]), *(_whole(w.shape[2]) for w in weights)]
+    padded = [_padded(w, before, after) for w, before, after in zip(weights, sizes[:-1], sizes[1:], strict=True)]
+    flat = [np.concatenate([w.reshape(species, -1) for w in rows], axis=1) for rows in (
+        padded, [np.ascontiguousarray(w.transpose(0, 2, 1)) for w in padded],
+    )]  # fmt: skip
+    rows = [_padded(b, 1, after)[:, 0] for b, after in zip(biases, sizes[1:], strict=True)]
+    return Network(
+        factor=_padded(factor[:, None], 1, sizes[0])[:, 0],
+        constant=_padded(constant[:, None], 1, sizes[0])[:, 0],
+        sizes=np.array(sizes),
+        activations=np.array([ACTIVATIONS.index(name) for name in (*activations, "linear")]),
+        weights=flat[0],
+        transposed=flat[1],
+        biases=np.concatenate(rows, axis=1),
+    )
+
+
+def _whole(nodes: int) -> int:
+    return -(-nodes // LANES) * LANES
+
+
+def _padded(tensor: Tensor, rows: int, columns: int) -> np.ndarray:
+    """A tensor [S, R, C] as float64 [S, rows, columns], zeros where there was nothing."""
+    more = (0, columns - tensor.shape[2], 0, rows - tensor.shape[1])
+    return np.ascontiguousarray(torch.nn.functional.pad(tensor.detach().double(), more).numpy())
+
+
+@njit(cache=True, error_model="numpy", fastmath=FAST)
+def energy_and_slopes(net, s, g, nodes, slopes):
+    """The energy of an atom of species s; `g` [sizes[0]], its symmetry functions, become dE/dg.
+
+    `nodes` and `slopes` [all sizes together] are scratch: what the nodes are, and f' there and then dE/dnode.
+    """
+    first = net.sizes[0]
+    for d in range(first):
+        nodes[d] = net.factor[s, d] * g[d] + net.constant[s, d]
+    before, weight, bias = 0, 0, 0
+    for layer in range(len(net.activations)):
+        n, m = net.sizes[layer], net.sizes[layer + 1]
+        _multiply(net.weights[s], weight, nodes, before, n, net.biases[s], bias, nodes, before + n, m)
+        _activate(net.activations[layer], nodes, slopes, before + n, m)
+        before += n
+        weight += n * m
+        bias += m
+    energy = nodes[before]
+    # what is padded has slope zero, but for the output's
+    slopes[before + 1 : before + net.sizes[-1]] = 0.0
+    for layer in range(len(net.activations) - 1, -1, -1):
+        n, m = net.sizes[layer], net.sizes[layer + 1]
+        weight -= n * m
+        # nodes of the layer before have been used: their place takes the derivative
+        _multiply(net.transposed[s], weight, slopes, before, m, net.biases[s], -1, nodes, before - n, n)
+        before -= n
+        if layer:
+            for i in range(before, before + n):
+                slopes[i] *= nodes[i]
+    for d in range(first):
+        g[d] = net.factor[s, d] * nodes[d]
+    return energy
+
+
+@njit(cache=True, error_model="numpy", fastmath=FAST)
+def _multiply(matrix, start, x, at_x, n, constant, at_constant, y, at_y, m):
+    """y[at_y + o] = constant[at_constant + o] + Σ_d x[at_x + d] matrix[start + d m + o], for o < m, d < n.
+
+    No constant where `at_constant` is negative. Four sums at once: one alone would wait for itself.
+    """
+    for o in range(0, m, LANES):
+        zero = load(matrix, start + o) * 0.0
+        a = load(constant, at_constant + o) if at_constant >= 0 else zero
+        b, c, d = zero, zero, zero
+        at = start + o
+        for k in range(at_x, at_x + n, _UNROLLED):
+            a = fma(spread(x, k), load(matrix, at), a)
+            b = fma(spread(x, k + 1), load(matrix, at + m), b)
+            c = fma(spread(x, k + 2), load(matrix, at + 2 * m), c)
+            d = fma(spread(x, k + 3), load(matrix, at + 3 * m), d)
+            at += _UNROLLED * m
+        store(y, at_y + o, (a + b) + (c + d))
+
+
+@njit(cache=True, error_model="numpy", fastmath=FAST)
+def _activate(kind, values, slopes, at, count):
+    """Values v become f(v), slopes f'(v)."""
+    if kind == 0:
+        for i in range(at, at + count):
+            t = 2.0 * sigmoid(2.0 * values[i]) - 1.0
+            values[i], slopes[i] = t, 1.0 - t * t
+    elif kind == 2:
+        for i in range(at, at + count):
+            s = sigmoid(values[i])
+            slopes[i] = s + values[i] * s * (1.0 - s)
+            values[i] *= s
+    elif kind == 10:
+        slopes[at : at + count] = 1.0
+    else:
+        for i in range(at, at + count):
+            values[i], slopes[i] = _activated(kind, values[i])
+
+
+@njit(cache=True, error_model="numpy")
+def _activated(kind, v):
+    """(f(v), f'(v)) of those that are seldom used."""
+    if kind == 1:
+        # as PyTorch, straight beyond 20
+        return (v, 1.0) if v > 20.0 else (math.log1p(math.exp(v)), 1.0 / (1.0 + math.exp(-v)))
+    if kind == 4:
+        return (v, 1.0) if v > 0.0 else (0.0, 0.0)
+    if kind == 5:
+        f = math.exp(-0.5 * v * v)
+        return f, -v * f
+    if kind == 6:
+        return math.cos(v), -math.sin(v)
+    if kind == 8:
+        return math.exp(-v), -math.exp(-v)
+    if kind == 9:
+        return v * v, 2.0 * v
+    s = 1.0 / (1.0 + math.exp(-v if kind == 3 else v))
+    return s, s * (1.0 - s) if kind == 3 else s * (s - 1.0)

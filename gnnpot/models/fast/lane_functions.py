@@ -1,0 +1,119 @@
+"""Functions of lanes: exponential, square root, arccosine, choice. They calculate in the dtype of their argument.
+
+exp(x) = 2^k exp(r), |r| <= ½ ln 2, by Taylor series: x/ln 2 is rounded to k by adding a number so large that k stands
+in the lowest bits. arccos follows from arcsin y = y + y y² R(y²), |y| <= ½, with the rational function R of fdlibm's
+e_acos.c.
+"""
+
+import math
+
+import numpy as np
+from llvmlite import ir
+from numba import njit, types
+from numba.extending import intrinsic, overload
+
+from gnnpot.models.fast.kernels import FAST
+from gnnpot.models.fast.lane_math import _two_to
+from gnnpot.models.fast.lanes import LANES, Lanes, repeated
+
+
+def _of_one(name: str):  # noqa: ANN202
+    """A function of LLVM's of one argument."""
+
+    @intrinsic
+    def function(typing_context, x):  # noqa: ANN001, ANN202
+        def generate(context, builder, signature, arguments):  # noqa: ANN001, ANN202
+            kind = ir.FunctionType(arguments[0].type, [arguments[0].type])
+            full = f"llvm.{name}.v{LANES}f{x.dtype.bitwidth}"
+            return builder.call(builder.module.declare_intrinsic(full, (), kind), arguments)
+
+        return x(x), generate
+
+    return function
+
+
+square_root, size = _of_one("sqrt"), _of_one("fabs")
+
+
+@intrinsic
+def at_least(typing_context, x, bound):  # noqa: ANN001, ANN202
+    """max(x, bound) of lanes and a number."""
+
+    def generate(context, builder, signature, arguments):  # noqa: ANN001, ANN202
+        number = repeated(builder, x.dtype, context.cast(builder, arguments[1], signature.args[1], x.dtype))
+        return builder.select(builder.fcmp_ordered(">", arguments[0], number), arguments[0], number)
+
+    return x(x, bound), generate
+
+
+@intrinsic
+def where_less(typing_context, x, bound, yes, no):  # noqa: ANN001, ANN202
+    """`yes` where x < bound (a number), otherwise `no`."""
+
+    def generate(context, builder, signature, arguments):  # noqa: ANN001, ANN202
+        number = repeated(builder, x.dtype, context.cast(builder, arguments[1], signature.args[1], x.dtype))
+        return builder.select(builder.fcmp_ordered("<", arguments[0], number), arguments[2], arguments[3])
+
+    return x(x, bound, yes, no), generate
+
+
+def exponential(x):  # noqa: ANN001, ANN202 - numba fills it in for lanes
+    """exp(x) for x <= 0."""
+    raise NotImplementedError
+
+
+@overload(exponential)
+def _exponential_of_lanes(x):  # noqa: ANN001, ANN202
+    if not isinstance(x, Lanes):
+        return None
+    single = x.dtype == types.float32
+    f = np.float32 if single else np.float64
+    lowest, per_ln2 = f(-87 if single else -700), f(1 / math.log(2))
+    rounder = f(1.5 * 2 ** (23 if single else 52))
+    ln2, ln2_rest = f(0.693359375), f(-2.121944400546905827679e-4)
+    terms = tuple(f(1 / math.factorial(n)) for n in range(6 if single else 12, -1, -1))
+
+    def of_lanes(x):  # noqa: ANN001, ANN202
+        x = at_least(x, lowest)
+        t = x * per_ln2 + rounder
+        k = t - rounder
+        r = x - k * ln2 - k * ln2_rest
+        p = r * terms[0] + terms[1]
+        for n in range(2, len(terms)):
+            p = p * r + terms[n]
+        return p * _two_to(t)
+
+    return of_lanes
+
+
+@njit(fastmath=FAST, forceinline=True)
+def arccosine(c):
+    """arccos of lanes: π/2 - arcsin c where |c| < ½, else 2 arcsin sqrt(½ (1 - |c|)) or its supplement."""
+    z = where_less(size(c), 0.5, c * c, 0.5 - 0.5 * size(c))
+    p = 0.0400555345006794114027 - z * (7.91534994289814532176e-04 + z * 3.47933107596021167570e-05)
+    p = 1.66666666666666657415e-01 - z * (3.25565818622400915405e-01 - z * (2.01212532134862925881e-01 - z * p))
+    q = 2.02094576023350569471 - z * (6.88283971605453293030e-01 - z * 7.70381505559019352791e-02)
+    q = 1.0 - z * (2.40339491173441421878 - z * q)
+    x = where_less(size(c), 0.5, c, square_root(z))
+    asin = x + x * z * p / q
+    large = where_less(c, 0.0, math.pi - 2.0 * asin, 2.0 * asin)
+    return where_less(size(c), 0.5, 0.5 * math.pi - asin, large)
+
+
+@njit(fastmath=FAST, forceinline=True)
+def half_cosine(x):
+    """f = cos²(πx/2) and df/dx of lanes, 0 <= x <= 1, by Taylor series of sin and cos."""
+    t = x * (0.5 * math.pi)
+    y = t * t
+    c, s = 1.0 - y * (1.0 / 462.0), 1.0 - y * (1.0 / 420.0)
+    c, s = 1.0 - y * c * (1.0 / 380.0), 1.0 - y * s * (1.0 / 342.0)
+    c, s = 1.0 - y * c * (1.0 / 306.0), 1.0 - y * s * (1.0 / 272.0)
+    c, s = 1.0 - y * c * (1.0 / 240.0), 1.0 - y * s * (1.0 / 210.0)
+    c, s = 1.0 - y * c * (1.0 / 182.0), 1.0 - y * s * (1.0 / 156.0)
+    c, s = 1.0 - y * c * (1.0 / 132.0), 1.0 - y * s * (1.0 / 110.0)
+    c, s = 1.0 - y * c * (1.0 / 90.0), 1.0 - y * s * (1.0 / 72.0)
+    c, s = 1.0 - y * c * (1.0 / 56.0), 1.0 - y * s * (1.0 / 42.0)
+    c, s = 1.0 - y * c * (1.0 / 30.0), 1.0 - y * s * (1.0 / 20.0)
+    c, s = 1.0 - y * c * (1.0 / 12.0), 1.0 - y * s * (1.0 / 6.0)
+    c = 1.0 - y * c * (1.0 / 2.0)
+    return c * c, -math.pi * c * s * t
