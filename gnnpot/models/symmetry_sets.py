@@ -67,7 +67,36 @@ class BehlerSet:
         )
 
 
-SymmetrySet = WeightedSet | ChebyshevSet | BehlerSet
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChosenSet:
+    """Behler functions chosen from the training frames; see `symmetry_choice`.
+
+    Training puts those that it chooses into the model's `symmetry_functions`, so that a trained potential needs no
+    frames.
+    """
+
+    kind: Literal["chosen"] = "chosen"
+    radial_cutoff: float = 6.0  #: Å
+    angular_cutoff: float = 5.0  #: Å
+    count: int = 64  #: functions of each element, at most
+    method: Literal["cur", "farthest"] = "cur"
+    frames: int = 500  #: training frames that are looked at, evenly spread
+
+    def __post_init__(self) -> None:
+        for name in ("count", "frames", "radial_cutoff", "angular_cutoff"):
+            if getattr(self, name) <= 0:
+                raise ValueError(f"{name}: {getattr(self, name)} is not positive")
+        if self.angular_cutoff > self.radial_cutoff:
+            raise ValueError(f"angular_cutoff: {self.angular_cutoff} Å is beyond the radial, {self.radial_cutoff} Å")
+
+    def functions(self, elements: tuple[str, ...]) -> tuple[SymmetryFunction, ...]:  # noqa: ARG002 - as in other sets
+        raise ValueError(
+            "symmetry_set: functions of kind 'chosen' follow from training frames; train with it, or give "
+            "symmetry_functions"
+        )
+
+
+SymmetrySet = WeightedSet | ChebyshevSet | BehlerSet | ChosenSet
 
 
 def weighted_set(

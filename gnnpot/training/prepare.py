@@ -22,12 +22,16 @@ from gnnpot.data.store import FrameStore, write_store
 from gnnpot.data.stress_check import StressSample, check_stress
 from gnnpot.errors import ConfigError, DataError
 from gnnpot.graphs import build_graph
-from gnnpot.models import ZBLConfig, build_model
+from gnnpot.models import ModelConfig, ZBLConfig, build_model
 from gnnpot.potential import Potential
 from gnnpot.training.config import PARTS, DataConfig, RunConfig, TrainConfig
+from gnnpot.training.settle import settle
 from gnnpot.training.sources import Mixture, Part, Source, place
 
 log = logging.getLogger(__name__)
+
+#: in the run's folder: the model with the symmetry functions that were chosen from the data
+FUNCTIONS = "functions.json"
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,6 +45,7 @@ class PreparedData:
     references: ElementReferences
     energy_scale: float  #: eV
     sources: tuple[Source, ...]  #: all that is trained on, the main source, whose frames are `train`, first
+    model: ModelConfig | None = None  #: of fresh weights, with nothing left open
 
     @property
     def mixture(self) -> Mixture:
@@ -87,8 +92,9 @@ def prepare(config: TrainConfig, *, write: bool = True) -> PreparedData:
     mixture = Mixture(sources)
     scale = config.energy_scale or _force_scale(mixture.spread(config.statistics_frames))
     references = sources[0].references
+    model = settle(config.model, elements, mixture.spread, config.run / FUNCTIONS, write=write)
     prepared = PreparedData(
-        parts["train"], parts["validation"], parts.get("test"), elements, references, scale, sources
+        parts["train"], parts["validation"], parts.get("test"), elements, references, scale, sources, model
     )
     if write:
         remember(prepared.summary(), config.run / "data.json")
@@ -242,9 +248,7 @@ def remember(summary: dict, path: Path) -> None:
 
 def build_potential(config: TrainConfig, prepared: PreparedData) -> Potential:
     """A potential with initial weights drawn from `config.seed`, scaled to the training frames."""
-    model_config = config.model
-    if not model_config.elements:
-        model_config = replace(model_config, elements=prepared.elements)
+    model_config = prepared.model
     missing = sorted(set(prepared.elements) - set(model_config.elements))
     if missing:
         raise ConfigError(f"model.elements: {', '.join(missing)} is missing, which the training frames have")

@@ -9,6 +9,7 @@ The run's folder holds
 | config.yaml    | the configuration; a run goes on only with the same                                  |
 | data.json      | what was taken from the data: parts, element references, energy scale                |
 | data/          | stores made of the configured files                                                  |
+| functions.json | of an HDNNP with chosen symmetry functions: the model with them                      |
 | refit.json     | of a fine-tuning: how its element references were refitted                           |
 | last.ckpt      | what going on needs: weights, average, best weights, optimiser, place in the data    |
 | metrics.csv    | the log; the same numbers for TensorBoard in tensorboard/                            |
@@ -39,6 +40,7 @@ from gnnpot.training.callbacks import DurableIO, MetricsLog, ProgressBar, RunKee
 from gnnpot.training.config import RunConfig, TrainConfig
 from gnnpot.training.datamodule import GraphData
 from gnnpot.training.module import TrainModule
+from gnnpot.training.prepare import FUNCTIONS
 from gnnpot.training.recipe import FromScratch, Recipe
 from gnnpot.training.report import write_report
 
@@ -195,7 +197,7 @@ def _claim(config: RunConfig, resume: bool) -> None:
 
 
 def _empty(run: Path) -> None:
-    for name in ("config.yaml", "data.json", REFIT, STATE, "metrics.csv"):
+    for name in ("config.yaml", "data.json", FUNCTIONS, REFIT, STATE, "metrics.csv"):
         (run / name).unlink(missing_ok=True)
     for name in ("data", MODEL, "report", "tensorboard"):
         shutil.rmtree(run / name, ignore_errors=True)
