@@ -1,26 +1,40 @@
-"""Time of an HDNNP's energy and forces, in µs per atom and step.
+"""Time of an HDNNP's step, in µs per atom, and beside another engine for the same potential.
 
-    python scripts/benchmark_hdnnp.py --threads 1 2 --sizes 50 400 3200
+    python scripts/benchmark_hdnnp.py                                # one thread, processor time
+    python scripts/benchmark_hdnnp.py --threads 1 2 --clock wall     # on a machine that does nothing else
+    python scripts/benchmark_hdnnp.py --lammps lmp                   # Debian's lammps and openkim-models
 
-The default structure is a made-up crystal with the composition and density of Li10GeP2S12; `--structure` takes any file
-that ASE reads, `--n2p2` a folder of a published potential, whose functions and networks are then timed.
+Columns: the model's energies and their derivative; energy and forces of the potential, with its graph given; the
+calculator's step in MD (neighbours, energy, forces and stress of moved atoms). The default structure is a made-up
+crystal with the composition and density of Li10GeP2S12; `--structure` takes any file that ASE reads, `--n2p2` a folder
+of a published potential, whose functions and networks are then timed.
 """
 
 import argparse
 import time
+from collections.abc import Callable
 from itertools import product
 from pathlib import Path
 
+import hdnnp_peer
 import numpy as np
 import torch
 from ase import Atoms
+from ase.build import bulk
+from ase.data import atomic_numbers
 from ase.io import read
 
 from gnnpot.data.frame import Frame
-from gnnpot.graphs import Graph, build_graph
+from gnnpot.data.references import ElementReferences
+from gnnpot.engines.calculator import Calculator
+from gnnpot.graphs import build_graph
 from gnnpot.models.hdnnp import HDNNP, HDNNPConfig
 from gnnpot.models.n2p2 import read_n2p2
+from gnnpot.models.symmetry_choice import choose_functions
 from gnnpot.models.symmetry_sets import BehlerSet, ChebyshevSet, WeightedSet
+from gnnpot.potential import Potential
+
+CLOCKS = {"process": time.process_time, "wall": time.perf_counter}
 
 
 def electrolyte() -> Atoms:
@@ -42,37 +56,97 @@ def grown(atoms: Atoms, size: int) -> Atoms:
     return atoms * repeats
 
 
-def step(model: HDNNP, graph: Graph) -> None:
-    """Energy and forces of a graph."""
-    vectors = graph.edge_vectors.to(model.weights[0].dtype).detach().requires_grad_()
-    energy = model(graph.clone_with_edge_vectors(vectors)).energies.sum()
-    (g,) = torch.autograd.grad(energy, vectors)
-    forces = g.new_zeros(len(graph.numbers), 3)
-    forces.index_add_(0, graph.edge_index[0], g).index_add_(0, graph.edge_index[1], -g)
-
-
-def best(function, seconds: float) -> float:
-    """Shortest time of a call, in s."""
+def best(function: Callable[[], object], seconds: float, clock: Callable[[], float]) -> float:
+    """Shortest time of a call, in s; calls go on for `seconds`."""
     function()
     times, end = [], time.perf_counter() + seconds
     while not times or time.perf_counter() < end:
-        begin = time.perf_counter()
+        begin = clock()
         function()
-        times.append(time.perf_counter() - begin)
+        times.append(clock() - begin)
     return min(times)
 
 
-def models(elements: tuple[str, ...], folder: Path | None) -> dict[str, HDNNP]:
+def models(atoms: Atoms, folder: Path | None) -> dict[str, HDNNP]:
     if folder is not None:
         return {folder.parent.name: read_n2p2(folder).model}
-    sets = {
-        "weighted": WeightedSet(),
-        "chebyshev": ChebyshevSet(),
-        "behler": BehlerSet(angular_cutoff=4.5),
+    elements = tuple(dict.fromkeys(atoms.get_chemical_symbols()))
+    graphs = [build_graph(Frame.from_atoms(moved(atoms, seed), labels=False), 6.0) for seed in range(20)]
+    chosen = choose_functions(graphs, elements, 64, 6.0, 4.5)
+    configs = {
+        "weighted": HDNNPConfig(elements=elements, symmetry_set=WeightedSet()),
+        "chebyshev": HDNNPConfig(elements=elements, symmetry_set=ChebyshevSet()),
+        "behler": HDNNPConfig(elements=elements, symmetry_set=BehlerSet(angular_cutoff=4.5)),
+        "chosen": HDNNPConfig(elements=elements, symmetry_functions=chosen),
     }
-    return {
-        name: HDNNP(HDNNPConfig(elements=elements, symmetry_set=symmetry_set)) for name, symmetry_set in sets.items()
-    }
+    return {name: HDNNP(config) for name, config in configs.items()}
+
+
+def moved(atoms: Atoms, seed: int) -> Atoms:
+    """The atoms a little displaced."""
+    atoms = atoms.copy()
+    atoms.rattle(0.1, seed=seed)
+    return atoms
+
+
+class Steps:
+    """A calculator's steps for atoms that move as in MD: by 0.02 Å each, to and fro."""
+
+    def __init__(self, atoms: Atoms, potential: Potential) -> None:
+        self.atoms, self.step = atoms.copy(), 1
+        self.atoms.calc = Calculator(potential)
+        self.direction = np.random.default_rng(0).normal(0, 0.012, (len(atoms), 3))
+
+    def __call__(self) -> np.ndarray:
+        self.step = -self.step
+        self.atoms.positions += self.step * self.direction
+        return self.atoms.get_forces()
+
+
+def time_ours(atoms: Atoms, arguments: argparse.Namespace) -> None:
+    """Print a line for each kind of functions, size and number of threads."""
+    clock = CLOCKS[arguments.clock]
+    print("functions   atoms  threads  neighbours    model   energy+forces   step in MD   (µs per atom)")
+    for name, model in models(atoms, arguments.n2p2).items():
+        numbers = sorted(atomic_numbers[e] for e in model.elements)
+        potential = Potential(model, ElementReferences(tuple(numbers), (0.0,) * len(numbers))).eval()
+        for size, threads in product(arguments.sizes, arguments.threads):
+            torch.set_num_threads(threads)
+            structure = grown(atoms, size)
+            graph = build_graph(Frame.from_atoms(structure, labels=False), model.cutoff)
+            calls = (
+                lambda model=model, graph=graph: model.energies_and_gradient(graph),
+                lambda potential=potential, graph=graph: potential(graph, stress=False),
+                Steps(structure, potential),
+            )
+            times = [best(call, arguments.seconds, clock) * 1e6 / len(structure) for call in calls]
+            near = graph.num_edges / len(structure)
+            row = f"{name:10} {len(structure):6d} {threads:8d} {near:11.1f} {times[0]:8.1f} {times[1]:15.1f}"
+            print(f"{row} {times[2]:12.1f}", flush=True)
+
+
+def compare(arguments: argparse.Namespace) -> None:
+    """Energy and forces, then processor time per atom and step, of KIM's DUNN potential of carbon in LAMMPS and here."""
+    potential = hdnnp_peer.read_dunn(arguments.kim)
+    torch.set_num_threads(1)
+    print(f"\n{hdnnp_peer.MODEL} ({len(potential.model.config.symmetry_functions)} functions), one thread")
+    print(
+        "atoms  energy differs   forces differ   of at most   gnnpot   LAMMPS   ratio   (µs per atom, processor time)"
+    )
+    for repeats in (2, 3):
+        atoms = bulk("C", cubic=True) * (repeats, repeats, repeats)
+        atoms.rattle(0.1, seed=1)
+        steps = Steps(atoms, potential)
+        steps.atoms.positions[:] = atoms.positions
+        energy, forces = steps.atoms.get_potential_energy(), steps.atoms.get_forces()
+        theirs = hdnnp_peer.lammps(arguments.lammps, atoms, steps=3)
+        ours = best(steps, arguments.seconds, time.process_time) * 1e6 / len(atoms)
+        other = theirs.seconds_per_step * 1e6 / len(atoms)
+        print(
+            f"{len(atoms):5d} {abs(theirs.energy - energy) / len(atoms):12.1e} eV {np.abs(theirs.forces - forces).max():9.1e} "
+            f"eV/Å {np.abs(forces).max():7.2f} eV/Å {ours:8.1f} {other:8.0f} {other / ours:7.0f}",
+            flush=True,
+        )
 
 
 def main() -> None:
@@ -80,23 +154,17 @@ def main() -> None:
     parser.add_argument("--structure", type=Path)
     parser.add_argument("--n2p2", type=Path)
     parser.add_argument("--sizes", type=int, nargs="+", default=[50, 400, 3200])
-    parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
+    parser.add_argument("--threads", type=int, nargs="+", default=[1])
+    parser.add_argument(
+        "--clock", choices=CLOCKS, default="process", help="processor time of all threads, or wall time"
+    )
     parser.add_argument("--seconds", type=float, default=2.0, help="time spent on each number")
+    parser.add_argument("--lammps", help="LAMMPS' executable with KIM; also compares with it")
+    parser.add_argument("--kim", type=Path, default=hdnnp_peer.FOLDER, help="folder of KIM's portable models")
     arguments = parser.parse_args()
-    atoms = read(arguments.structure) if arguments.structure else electrolyte()
-    elements = tuple(dict.fromkeys(atoms.get_chemical_symbols()))
-    print("functions   atoms  threads  neighbours  energy+forces  neighbour list   (µs per atom)")
-    for name, model in models(elements, arguments.n2p2).items():
-        for size, threads in product(arguments.sizes, arguments.threads):
-            torch.set_num_threads(threads)
-            frame = Frame.from_atoms(grown(atoms, size), labels=False)
-            graph = build_graph(frame, model.cutoff)
-            scale = 1e6 / len(frame)
-            model_time = best(lambda model=model, graph=graph: step(model, graph), arguments.seconds) * scale
-            list_time = best(lambda frame=frame, model=model: build_graph(frame, model.cutoff), 0.2) * scale
-            near = graph.num_edges / len(frame)
-            row = f"{name:10} {len(frame):6d} {threads:8d} {near:11.1f} {model_time:14.1f} {list_time:15.1f}"
-            print(row, flush=True)
+    time_ours(read(arguments.structure) if arguments.structure else electrolyte(), arguments)
+    if arguments.lammps:
+        compare(arguments)
 
 
 if __name__ == "__main__":
