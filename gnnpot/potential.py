@@ -203,9 +203,13 @@ def forces_from_edges(gradient: Tensor, graph: Graph) -> Tensor:
 
 def stress_from_edges(gradient: Tensor, edge_vectors: Tensor, graph: Graph) -> Tensor:
     """Equation (3), [B, 6]; NaN where the cell has no volume."""
-    edge_batch = _batch(graph)[graph.edge_index[0]]
-    components = [0.5 * (edge_vectors[:, i] * gradient[:, j] + edge_vectors[:, j] * gradient[:, i]) for i, j in VOIGT]
-    virial = gradient.new_zeros(graph.cell.shape[0], 6).index_add(0, edge_batch, torch.stack(components, dim=1))
+    if graph.cell.shape[0] == 1:
+        outer = edge_vectors.T @ gradient
+        virial = (0.5 * (outer + outer.T)).reshape(1, 9)[:, [3 * i + j for i, j in VOIGT]]
+    else:
+        batch, r, g = _batch(graph)[graph.edge_index[0]], edge_vectors, gradient
+        components = [0.5 * (r[:, i] * g[:, j] + r[:, j] * g[:, i]) for i, j in VOIGT]
+        virial = g.new_zeros(graph.cell.shape[0], 6).index_add(0, batch, torch.stack(components, dim=1))
     volume = torch.linalg.det(graph.cell).abs().to(virial.dtype)[:, None]
     solid = volume > 0
     # NaN comes last: a division by it would make derivatives NaN too, even of stresses that no loss asks for

@@ -126,7 +126,7 @@ def time_ours(atoms: Atoms, arguments: argparse.Namespace) -> None:
 
 
 def compare(arguments: argparse.Namespace) -> None:
-    """Energy and forces, then processor time per atom and step, of KIM's DUNN potential of carbon in LAMMPS and here."""
+    """KIM's DUNN potential of carbon in LAMMPS and here: energy and forces, then processor time per atom and step."""
     potential = hdnnp_peer.read_dunn(arguments.kim)
     torch.set_num_threads(1)
     print(f"\n{hdnnp_peer.MODEL} ({len(potential.model.config.symmetry_functions)} functions), one thread")
@@ -142,11 +142,9 @@ def compare(arguments: argparse.Namespace) -> None:
         theirs = hdnnp_peer.lammps(arguments.lammps, atoms, steps=3)
         ours = best(steps, arguments.seconds, time.process_time) * 1e6 / len(atoms)
         other = theirs.seconds_per_step * 1e6 / len(atoms)
-        print(
-            f"{len(atoms):5d} {abs(theirs.energy - energy) / len(atoms):12.1e} eV {np.abs(theirs.forces - forces).max():9.1e} "
-            f"eV/Å {np.abs(forces).max():7.2f} eV/Å {ours:8.1f} {other:8.0f} {other / ours:7.0f}",
-            flush=True,
-        )
+        energy, away = abs(theirs.energy - energy) / len(atoms), np.abs(theirs.forces - forces).max()
+        row = f"{len(atoms):5d} {energy:12.1e} eV {away:10.1e} eV/Å {np.abs(forces).max():7.2f} eV/Å"
+        print(f"{row} {ours:9.1f} {other:8.0f} {other / ours:7.0f}", flush=True)
 
 
 def main() -> None:

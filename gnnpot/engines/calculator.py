@@ -6,6 +6,7 @@
 """
 
 import copy
+import logging
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -21,6 +22,8 @@ from gnnpot.graphs import Graph
 from gnnpot.graphs.graph import graph_from_neighbors
 from gnnpot.potential import Potential, Prediction
 
+log = logging.getLogger(__name__)
+
 
 class Calculator(ase_calculator.Calculator):
     """Energy, forces, stress (Voigt), energies of the atoms, and magnetic moments if the model knows them.
@@ -29,6 +32,10 @@ class Calculator(ase_calculator.Calculator):
     calculator holds a copy of it, in `dtype` on `device` (default: the potential's own): training the potential further
     changes nothing here.
     `skin` (Å) is how far beyond the cutoff neighbours are remembered; the results don't depend on it.
+
+    Of models that remember the range of their training data (HDNNP), `extrapolating` is the number of atoms that were
+    outside of it when neighbours were last found anew, as at the first step and whenever atoms have moved by half of
+    the skin. A warning is logged when there are any, and when they have become twice as many.
 
     Raises `UnknownElementError` for elements that the potential has not seen, `MemoryNeedError` for structures that
     would need more memory than there is, `DataError` for structures that can't be
@@ -54,6 +61,9 @@ class Calculator(ase_calculator.Calculator):
         self.potential = _frozen_copy(_load(model), device, dtype)
         self.neighbors = SkinList(self.potential.cutoff, skin)
         self._known: np.ndarray | None = None
+        self._where = ""
+        self.extrapolating = 0
+        self._looked_at, self._warned_of = 0, 0
 
     @property
     def elements(self) -> tuple[str, ...]:
@@ -66,15 +76,16 @@ class Calculator(ase_calculator.Calculator):
 
     def graph(self, atoms: Atoms) -> Graph:
         """The graph of `atoms`, with the neighbours remembered from the last call where that is right."""
-        where = atoms.get_chemical_formula() or "structure"
         if len(atoms) == 0:
-            raise DataError(f"{where}: there are no atoms; give a structure with at least one")
+            raise DataError("structure: there are no atoms; give a structure with at least one")
         positions = np.ascontiguousarray(atoms.positions, dtype=np.float64)
         cell, pbc = atoms.cell.array, atoms.pbc
         if self._known is None or not np.array_equal(self._known, atoms.numbers):
-            self.potential.check(atoms.numbers, positions, cell, pbc, where)
+            self._where = atoms.get_chemical_formula()
+            self.potential.check(atoms.numbers, positions, cell, pbc, self._where)
             self._known = atoms.numbers.copy()
-        neighbors = self.neighbors.update(positions, cell, pbc, where)
+            self._warned_of = 0
+        neighbors = self.neighbors.update(positions, cell, pbc, self._where)
         graph = graph_from_neighbors(
             self._known, positions, cell, pbc, neighbors, self.potential.three_body_cutoff
         )
@@ -94,7 +105,11 @@ class Calculator(ase_calculator.Calculator):
             raise ase_calculator.PropertyNotImplementedError(
                 f"{atoms.get_chemical_formula()}: there is no stress without a cell that has a volume"
             )
-        prediction = self.potential(self.graph(atoms), stress=has_volume)
+        graph = self.graph(atoms)
+        if self.neighbors.rebuilds != self._looked_at:
+            self._looked_at = self.neighbors.rebuilds
+            self._look_for_extrapolation(graph)
+        prediction = self.potential(graph, stress=has_volume)
         self.results = _results(prediction)
         for name in ("energy", "forces", "stress"):
             if not np.all(np.isfinite(self.results.get(name, 0.0))):
@@ -103,6 +118,20 @@ class Calculator(ase_calculator.Calculator):
                     f"{atoms.get_chemical_formula()}: the {name} is not finite; the atoms are where the potential "
                     "knows nothing, as after a simulation has exploded"
                 )
+
+    def _look_for_extrapolation(self, graph: Graph) -> None:
+        """Set `extrapolating`, and warn if it is worse than when it was last warned of."""
+        outside = self.potential.model.extrapolation(graph)
+        if outside is None:
+            return
+        self.extrapolating = int((outside > 0).sum())
+        if self.extrapolating > 2 * self._warned_of:
+            self._warned_of = self.extrapolating
+            log.warning(
+                "%s: %d of %d atoms are in surroundings that the training data do not have (%d descriptors out of "
+                "range at the worst); what the potential says of them is extrapolated",
+                self._where, self.extrapolating, len(outside), int(outside.max()),
+            )  # fmt: skip
 
 
 def _load(model: Potential | str | Path | None) -> Potential:

@@ -107,6 +107,11 @@ class EnergyModel(nn.Module):
         that keep features of edges override this."""
         return 100 * size.edges
 
+    def extrapolation(self, graph: Graph) -> Tensor | None:  # noqa: ARG002 - for models that know
+        """How many of the numbers that describe each atom lie outside of what they were in training, [N]; `None` if the
+        model does not remember what they were."""
+        return None
+
     def fit_statistics(self, graphs: Iterable[Graph]) -> None:
         """Set what the model takes from the training data before training (scalings); most models take nothing."""
 

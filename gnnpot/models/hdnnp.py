@@ -151,8 +151,10 @@ class HDNNP(EnergyModel):
     def extrapolation(self, graph: Graph) -> Tensor:
         """How many symmetry functions of each atom are outside the range of the training data, [N]."""
         species = self.species(graph.numbers)
-        g = self.descriptor(graph, species)
-        return ((g < self.minimum[species]) | (g > self.maximum[species])).sum(dim=1)
+        g, low, high = self.descriptor(graph, species), self.minimum[species].double(), self.maximum[species].double()
+        # the range may have been rounded to single precision
+        slack = 1e-6 * torch.maximum(low.abs(), high.abs())
+        return ((g < low - slack) | (g > high + slack)).sum(dim=1)
 
     @torch.no_grad()
     def fit_statistics(self, graphs: Iterable[Graph]) -> None:

@@ -39,7 +39,7 @@ RADIAL_FIRST = 2
 #: neighbours, or pairs of them, that a centre must have on average
 _RARE = 0.01
 #: commonest triples of a centre that are considered
-_MOST_TRIPLES = 30
+_MOST_TRIPLES = 20
 #: neighbours within r_0
 _FIRST_NEIGHBORS = 0.05
 #: candidates that vary less over the atoms are noise

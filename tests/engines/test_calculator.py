@@ -1,5 +1,7 @@
 """The ASE calculator: derivatives, remembered neighbours, errors, and the user's potential left alone."""
 
+import copy
+
 import numpy as np
 import pytest
 import torch
@@ -106,3 +108,25 @@ def test_results_that_are_not_finite(potential, crystal, monkeypatch):
     with pytest.raises(SimulationError, match="forces is not finite"):
         calculator.get_forces(crystal)
     assert calculator.results == {}
+
+
+def test_warns_of_surroundings_that_training_did_not_have(potentials, crystal, caplog):
+    potential = copy.deepcopy(potentials["hdnnp"])
+    potential.model.fit_statistics([potential.graph(crystal)])
+    crystal.calc = Calculator(potential)
+    crystal.get_forces()
+    assert crystal.calc.extrapolating == 0 and not caplog.records
+    crystal.set_cell(crystal.cell * 0.9, scale_atoms=True)
+    crystal.get_forces()
+    assert crystal.calc.extrapolating == 8
+    crystal.rattle(0.4, seed=3)
+    crystal.get_forces()
+    # said once: it has not become twice as bad
+    assert [record.message for record in caplog.records if "8 of 8 atoms" in record.message][1:] == []
+    assert len(caplog.records) == 1
+
+
+def test_models_without_a_range_warn_of_nothing(potentials, crystal, caplog):
+    crystal.calc = Calculator(potentials["m3gnet"])
+    crystal.get_forces()
+    assert crystal.calc.extrapolating == 0 and not caplog.records

@@ -1,6 +1,7 @@
 """A run as a whole: it learns, it resumes to the same numbers, what it writes can be used."""
 
 import csv
+import json
 import os
 import signal
 import subprocess
@@ -349,3 +350,25 @@ def test_two_processes_are_as_good_as_one(config, tmp_path, uninterrupted):
     single, double = weights(uninterrupted), weights(load_checkpoint(run / "model")[0])
     for name, value in single.items():
         torch.testing.assert_close(double[name], value, rtol=1e-7, atol=1e-9)
+
+
+def test_symmetry_functions_are_chosen_once_and_kept(mapping, tmp_path):
+    """The trained potential holds them, and a run that goes on takes those that it began with."""
+    functions = {"kind": "chosen", "radial_cutoff": 4.5, "angular_cutoff": 3.5, "count": 9}
+    config = from_mapping(TrainConfig, {**mapping, "model": {**mapping["model"], "symmetry_set": functions}})
+    potential = train(config)
+    chosen = potential.model.config.symmetry_functions
+    assert {f.centre for f in chosen} == {"Cu", "Ni"} and len(chosen) == 18
+    loaded = load_checkpoint(config.run / "model")[0]
+    assert loaded.model.config.symmetry_functions == chosen
+    # what was chosen stays, whatever a choice now would be
+    path = config.run / "functions.json"
+    shorter = json.loads(path.read_text())
+    del shorter["symmetry_functions"][0]
+    path.write_text(json.dumps(shorter))
+    prepared = prepare(config)
+    assert prepared.model.symmetry_functions == chosen[1:]
+    path.write_text("{")
+    with pytest.raises(DataError, match="begin the run afresh"):
+        prepare(config)
+    assert len(train(config, resume=False).model.config.symmetry_functions) == 18
