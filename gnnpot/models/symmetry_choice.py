@@ -101,7 +101,7 @@ def choose_functions(
     count: int,
     radial_cutoff: float,
     angular_cutoff: float,
-    method: Method = "cur",
+    method: Method = "farthest",
 ) -> tuple[SymmetryFunction, ...]:
     """`count` functions for the atoms of each element, or fewer where no more tell anything new.
 

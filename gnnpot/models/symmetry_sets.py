@@ -79,7 +79,7 @@ class ChosenSet:
     radial_cutoff: float = 6.0  #: Å
     angular_cutoff: float = 5.0  #: Å
     count: int = 64  #: functions of each element, at most
-    method: Literal["cur", "farthest"] = "cur"
+    method: Literal["cur", "farthest"] = "farthest"
     frames: int = 500  #: training frames that are looked at, evenly spread
 
     def __post_init__(self) -> None:
