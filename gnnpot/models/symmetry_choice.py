@@ -47,6 +47,8 @@ _MIN_DEVIATION = 1e-3
 #: share of its variance that must be left of a candidate, after what others explain
 _MIN_LEFT = 1e-8
 _BIN = 0.02  #: Å
+#: Å; Gaussians that are narrower tell noise apart
+_NARROWEST = 0.25
 _ZETAS = (1.0, 2.0, 4.0, 8.0, 16.0)
 
 
@@ -157,7 +159,8 @@ def _radial_gaussians(shortest: float, cutoff: float) -> list[tuple[float, float
     gaussians = [(0.5 / w**2, 0.0) for w in np.geomspace(0.5 * shortest, cutoff, 6)]
     for number in (4, 8, 12):
         spacing = (cutoff - shortest) / number
-        gaussians += [(0.5 / spacing**2, shortest + k * spacing) for k in range(number)]
+        if spacing >= _NARROWEST:
+            gaussians += [(0.5 / spacing**2, shortest + k * spacing) for k in range(number)]
     return [(_rounded(eta), _rounded(shift)) for eta, shift in gaussians]
 
 
@@ -165,7 +168,8 @@ def _angular_gaussians(shortest: float, cutoff: float) -> list[tuple[float, floa
     """(η, R_s) in the distances of a triple."""
     gaussians = [(0.5 / w**2, 0.0) for w in np.geomspace(0.8 * shortest, 2 * cutoff, 4)]
     width = 0.5 * (cutoff - shortest)
-    gaussians += [(0.5 / width**2, shortest), (0.5 / width**2, shortest + width)]
+    if width >= _NARROWEST:
+        gaussians += [(0.5 / width**2, shortest), (0.5 / width**2, shortest + width)]
     return [(_rounded(eta), _rounded(shift)) for eta, shift in gaussians]
 
 
