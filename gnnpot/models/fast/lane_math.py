@@ -113,3 +113,9 @@ def _sigmoid_of_lanes(x):  # noqa: ANN001, ANN202
 def silu_slope(x, s):
     """silu'(x), s = σ(x)."""
     return s + x * s * (1 - s)
+
+
+@njit(fastmath=FAST, forceinline=True)
+def silu_curvature(x, s):
+    """silu''(x), s = σ(x)."""
+    return s * (1 - s) * (2 + x * (1 - 2 * s))

@@ -7,26 +7,46 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
+from gnnpot.graphs import Graph
+from gnnpot.models.fast.close_edges import CloseGeometry, FastCloseEdges
 from gnnpot.models.fast.gated import Gate, GatheredGate, Layout, Places, Scratch
 from gnnpot.models.fast.tables import Table
 from gnnpot.models.fast.three_body import FastThreeBody
 from gnnpot.models.layers import GatedMLP
 
 if TYPE_CHECKING:
-    from gnnpot.models.m3gnet import CloseEdges, GraphConvolution, M3GNet, ThreeBody
+    from gnnpot.models.m3gnet import GraphConvolution, M3GNet, ThreeBody
+
+
+class M3GNetTables:
+    """Bases by tables, which need no parameters."""
+
+    def __init__(self, model: "M3GNet") -> None:
+        self.edges = Table(model.radial_basis, model.cutoff)
+        self.three_body = Table(model.three_body_basis, model.config.three_body_cutoff)
 
 
 class FastM3GNet:
     """The parts of an M3GNet that its fast form replaces: bases by tables, steps by those of this module."""
 
-    def __init__(self, model: "M3GNet") -> None:
-        self.radial_basis = Table(model.radial_basis, model.cutoff)
-        self.three_body_basis = Table(model.three_body_basis, model.config.three_body_cutoff)
-        scratch = Scratch()
+    def __init__(
+        self, model: "M3GNet", tables: M3GNetTables | None = None, scratch: Scratch | None = None
+    ) -> None:
+        tables, scratch = tables or M3GNetTables(model), scratch or Scratch()
+        self._model, self.radial_basis, self._three_body_basis = model, tables.edges, tables.three_body
         self._blocks = [
             (partial(_three_body, three_body), _Convolution(convolution, scratch))
             for three_body, convolution in zip(model.three_body, model.convolutions, strict=True)
         ]
+
+    def close_edges(self, graph: Graph, distances: Tensor) -> FastCloseEdges:
+        """Radial functions and harmonics of the close edges in one pass."""
+        config = self._model.config
+        close, rows, sign, centre, neighbor = self._model.close_rows(graph, distances.detach())
+        geometry = CloseGeometry.apply(
+            graph.edge_vectors, self._three_body_basis, config.max_l, close, rows, sign, config.three_body_cutoff
+        )
+        return FastCloseEdges(len(graph.numbers), rows, centre, neighbor, *geometry)
 
     def steps(self, model: "M3GNet", edge_index: Tensor, atoms: int) -> Iterator[tuple[Callable, Callable]]:  # noqa: ARG002
         """The three-body step and the convolution of each block, for graphs with these edges."""
@@ -37,7 +57,7 @@ class FastM3GNet:
             yield three_body, partial(convolution, edges, nodes)
 
 
-def _three_body(step: "ThreeBody", nodes: Tensor, edges: Tensor, close: "CloseEdges") -> Tensor:
+def _three_body(step: "ThreeBody", nodes: Tensor, edges: Tensor, close: FastCloseEdges) -> Tensor:
     weights = torch.sigmoid(step.atom(nodes))
     return FastThreeBody.apply(
         weights, edges, close.radial, close.envelope, close.harmonics, step.bond.first.weight, close
