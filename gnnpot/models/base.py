@@ -83,7 +83,7 @@ class EnergyModel(nn.Module):
     def by_training_form(
         self, graph: Graph, form: Callable[[Self], TrainingForm]
     ) -> tuple[AtomicOutput, Tensor]:
-        """`trainable` in two passes by `form(model)`, which is kept; on the processor, elsewhere by the reference form"""
+        """`trainable` in two passes by `form(model)`, which is kept; elsewhere than on the processor, by the reference."""
         if graph.edge_vectors.device.type != "cpu":
             return EnergyModel.trainable(self, graph)
         if self._training is None:

@@ -3,14 +3,14 @@
 
 import pytest
 import torch
-from tests.models.test_fast import CONFIGS as FAST_CONFIGS
-from tests.models.test_fast import structures
 from torch_geometric.data import Batch
 
 from gnnpot.data.frame import Frame
 from gnnpot.graphs import Graph, build_graph
 from gnnpot.models import build_model
 from gnnpot.models.base import EnergyModel
+from tests.models.test_fast import CONFIGS as FAST_CONFIGS
+from tests.models.test_fast import structures
 
 CONFIGS = {name: config for name, config in FAST_CONFIGS.items() if "net" in name and "seven" not in name}
 
