@@ -83,7 +83,7 @@ class EnergyModel(nn.Module):
     def by_training_form(
         self, graph: Graph, form: Callable[[Self], TrainingForm]
     ) -> tuple[AtomicOutput, Tensor]:
-        """`trainable` in two passes by `form(model)`, which is kept; elsewhere than on the processor, by the reference."""
+        """`trainable` in two passes by `form(model)`, which is kept; without a processor, as it is defined above."""
         if graph.edge_vectors.device.type != "cpu":
             return EnergyModel.trainable(self, graph)
         if self._training is None:
