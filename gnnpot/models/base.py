@@ -99,7 +99,18 @@ class EnergyModel(nn.Module):
     def by_fast_form(
         self, graph: Graph, form: Callable[[Self], F], atoms: Callable[[Self, Graph, F], AtomicOutput]
     ) -> tuple[AtomicOutput, Tensor]:
-        """`energies_and_gradient` by `atoms(model, graph, form(model))`, with a copy of this model whose parameters are
+        """`energies_and_gradient` by `atoms(model, graph, form(model))`, which PyTorch differentiates; see
+        `by_kept_form`."""
+
+        def run(model: Self, graph: Graph, form: F) -> tuple[AtomicOutput, Tensor]:
+            return with_gradient(lambda graph: atoms(model, graph, form), graph)
+
+        return self.by_kept_form(graph, form, run)
+
+    def by_kept_form(
+        self, graph: Graph, form: Callable[[Self], F], run: Callable[[Self, Graph, F], tuple[AtomicOutput, Tensor]]
+    ) -> tuple[AtomicOutput, Tensor]:
+        """`energies_and_gradient` by `run(model, graph, form(model))`, with a copy of this model whose parameters are
         fixed. Copy and form are kept while the parameters are what they were. Fast forms are for the processor;
         elsewhere the reference form is used.
         """
@@ -111,7 +122,7 @@ class EnergyModel(nn.Module):
         follow_torch()
         # what lies beyond the cutoff costs as much as what lies within
         near, inside = graph.within(self.cutoff)
-        output, gradient = with_gradient(lambda graph: atoms(self._fast.copy, graph, self._fast.form), near)
+        output, gradient = run(self._fast.copy, near, self._fast.form)
         if len(inside) < len(graph.edge_vectors):
             gradient = torch.zeros_like(graph.edge_vectors).index_copy_(0, inside, gradient)
         return output.detach(), gradient

@@ -14,7 +14,6 @@ it is a sum over the edges of an atom, projected back on each edge, at a cost li
 """
 
 import math
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -171,16 +170,20 @@ class M3GNet(EnergyModel):
         self.readout = GatedMLP([units, units, units, units, 1], activate_last=False)
 
     def forward(self, graph: Graph) -> AtomicOutput:
-        return self.atoms(graph, self)
-
-    def steps(self, model: "M3GNet", edge_index: Tensor, atoms: int) -> Iterable[tuple[ThreeBody, GraphConvolution]]:  # noqa: ARG002
-        """The three-body step and the convolution of each block."""
-        return zip(self.three_body, self.convolutions, strict=True)
+        distances = torch.linalg.vector_norm(graph.edge_vectors, dim=-1)
+        radial = self.radial_basis(distances)
+        nodes = self.node_embedding(self.species(graph.numbers))
+        edges = nn.functional.silu(self.edge_embedding(radial))
+        close = self.close_edges(graph, distances)
+        for three_body, convolution in zip(self.three_body, self.convolutions, strict=True):
+            edges = three_body(nodes, edges, close)
+            nodes, edges = convolution(nodes, edges, radial, graph.edge_index)
+        return AtomicOutput(self.readout(nodes).squeeze(-1))
 
     def energies_and_gradient(self, graph: Graph) -> tuple[AtomicOutput, Tensor]:
         if self.config.units % LANES:
             return super().energies_and_gradient(graph)
-        return self.by_fast_form(graph, FastM3GNet, M3GNet.atoms)
+        return self.by_kept_form(graph, FastM3GNet, lambda model, graph, form: form.energies_and_gradient(graph))
 
     def trainable(self, graph: Graph) -> tuple[AtomicOutput, Tensor]:
         if self.config.units % LANES:
@@ -191,19 +194,6 @@ class M3GNet(EnergyModel):
         # each block keeps what its two updates read; the rest are features and gradients of the moment
         rows = (8 + 4 * self.config.blocks) * size.edges
         return rows * self.config.units * self.edge_embedding.weight.itemsize
-
-    def atoms(self, graph: Graph, form: "M3GNet | FastM3GNet") -> AtomicOutput:
-        """What the model says of the atoms; the bases and the steps are those of `form`."""
-        vectors, edge_index = graph.edge_vectors, graph.edge_index
-        distances = torch.linalg.vector_norm(vectors, dim=-1)
-        radial = form.radial_basis(distances)
-        nodes = self.node_embedding(self.species(graph.numbers))
-        edges = nn.functional.silu(self.edge_embedding(radial))
-        close = form.close_edges(graph, distances)
-        for three_body, convolution in form.steps(self, edge_index, len(nodes)):
-            edges = three_body(nodes, edges, close)
-            nodes, edges = convolution(nodes, edges, radial, edge_index)
-        return AtomicOutput(self.readout(nodes).squeeze(-1))
 
     def close_edges(self, graph: Graph, distances: Tensor) -> CloseEdges:
         """What the three-body steps need of the edges within the three-body cutoff."""

@@ -6,7 +6,6 @@ import torch
 from torch import Tensor
 
 from gnnpot.graphs import Graph
-from gnnpot.models.base import with_gradient
 from gnnpot.models.fast import close_edges, dual
 from gnnpot.models.fast.close_edges import FastCloseEdges
 from gnnpot.models.fast.dual_gate import DualGate
@@ -29,8 +28,7 @@ class M3GNetTraining:
 
     def energies_and_gradient(self, graph: Graph) -> tuple[Tensor, Tensor | None, Tensor]:
         """m and g."""
-        form = FastM3GNet(self._model, self._tables, self._scratch)
-        output, gradient = with_gradient(lambda graph: self._model.atoms(graph, form), graph)
+        output, gradient = FastM3GNet(self._model, self._tables, self._scratch).energies_and_gradient(graph)
         return output.energies.detach(), None, gradient
 
     def duals(self, graph: Graph, rates: Tensor) -> tuple[Tensor, None]:

@@ -30,7 +30,7 @@ class Table:
 
     def __call__(self, distances: Tensor) -> Tensor:
         """[E] -> [E, F]."""
-        return _Lookup.apply(distances, self)
+        return Lookup.apply(distances, self)
 
     def duals(self, distances: Tensor) -> Tensor:
         """Of distances and their rates [2, E], values and their rates [2, E, F]; not differentiable."""
@@ -53,7 +53,9 @@ def hermite_rows(functions: Callable[[Tensor], Tensor], stop: float, intervals: 
     return torch.stack([values.detach(), slopes * step], 1)
 
 
-class _Lookup(torch.autograd.Function):
+class Lookup(torch.autograd.Function):
+    """The functions of a table at distances [E], [E, F]; its derivative can't be taken twice."""
+
     @staticmethod
     def forward(ctx: Any, distances: Tensor, table: Table) -> Tensor:
         values = distances.new_empty(len(distances), table.rows.shape[2])
