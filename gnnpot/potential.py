@@ -38,7 +38,7 @@ from torch import Tensor, nn
 from gnnpot.data.frame import Frame
 from gnnpot.data.references import ElementReferences
 from gnnpot.graphs import Graph, build_graph
-from gnnpot.models.base import EnergyModel, check_elements, edge_gradient
+from gnnpot.models.base import EnergyModel, check_elements
 from gnnpot.models.memory import check_memory, graph_size
 from gnnpot.units import VOIGT
 
@@ -146,13 +146,7 @@ class Potential(nn.Module):
         graph = graph.clone_with_edge_vectors(graph.edge_vectors.to(self.dtype))
         if not with_gradient:
             return self._prediction(graph, *self._energies(graph))
-        if training:
-            graph.edge_vectors = graph.edge_vectors.detach().requires_grad_()
-            with torch.enable_grad():
-                energies, magmoms = self._energies(graph)
-                gradient = edge_gradient(energies.sum(), graph.edge_vectors, create_graph=True)
-        else:
-            energies, magmoms, gradient = self._energies_and_gradient(graph)
+        energies, magmoms, gradient = self._energies_and_gradient(graph, training)
         return self._prediction(graph, energies, magmoms, gradient, forces, stress, virials)
 
     def _energies(self, graph: Graph) -> tuple[Tensor, Tensor | None]:
@@ -163,13 +157,13 @@ class Potential(nn.Module):
             energies = energies + term(graph).energies.double()
         return energies, output.magmoms
 
-    def _energies_and_gradient(self, graph: Graph) -> tuple[Tensor, Tensor | None, Tensor]:
-        """The same and g_e, [E, 3], by the models' fast forms."""
-        output, gradient = self.model.energies_and_gradient(graph)
+    def _energies_and_gradient(self, graph: Graph, training: bool) -> tuple[Tensor, Tensor | None, Tensor]:
+        """The same and g_e, [E, 3]."""
+        output, gradient = self.model.trainable(graph) if training else self.model.energies_and_gradient(graph)
         energies = self.energy_scale * output.energies.double() + self.reference_energies[graph.numbers]
         gradient = self.energy_scale.to(gradient.dtype) * gradient
         for term in self.terms:
-            more, more_gradient = term.energies_and_gradient(graph)
+            more, more_gradient = term.trainable(graph) if training else term.energies_and_gradient(graph)
             energies, gradient = energies + more.energies.double(), gradient + more_gradient
         return energies, output.magmoms, gradient
 

@@ -60,7 +60,7 @@ def our_training_step(peer: Peer, structures: list[Atoms]) -> Step:
     potential = peer.ours(peer.name).train()
     graphs = [potential.graph(s, labels=True) for s in structures]
     loss_config = replace(LOSS, magmoms=0.1 if peer.magmoms else 0.0)
-    optimizer = torch.optim.Adam(potential.parameters(), lr=LEARNING_RATE)
+    optimizer = torch.optim.Adam(potential.parameters(), lr=LEARNING_RATE, fused=True)
 
     def loss() -> Tensor:
         batch = Batch.from_data_list(graphs)

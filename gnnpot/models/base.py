@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from gnnpot.errors import UnknownElementError
 from gnnpot.graphs import Graph
 from gnnpot.models.fast.threads import follow_torch
+from gnnpot.models.fast.training import TrainingForm, TwoPasses
 from gnnpot.models.memory import GraphSize
 
 F = TypeVar("F")
@@ -57,6 +58,7 @@ class EnergyModel(nn.Module):
             index[atomic_numbers[symbol]] = k
         self.register_buffer("element_index", index, persistent=False)
         self._fast: KeptForm | None = None
+        self._training: _Kept | None = None
 
     def forward(self, graph: Graph) -> AtomicOutput:
         """Energies of the atoms, in units of the potential's `energy_scale`."""
@@ -68,16 +70,47 @@ class EnergyModel(nn.Module):
         Models with a fast form override this; it agrees with the derivative of `forward`, taken here, but for which of
         a bond's two edges has its gradient.
         """
-        vectors = graph.edge_vectors.detach().requires_grad_()
-        with torch.enable_grad():
-            output = self(graph.clone_with_edge_vectors(vectors))
-            gradient = edge_gradient(output.energies.sum(), vectors, create_graph=False)
+        output, gradient = with_gradient(self, graph)
         return output.detach(), gradient
+
+    def trainable(self, graph: Graph) -> tuple[AtomicOutput, Tensor]:
+        """`energies_and_gradient` for a loss to differentiate with respect to the parameters.
+
+        Models with a form for training override this; it agrees with the derivative of the derivative, taken here.
+        """
+        return with_gradient(self, graph, create_graph=True)
+
+    def by_training_form(
+        self, graph: Graph, form: Callable[[Self], TrainingForm]
+    ) -> tuple[AtomicOutput, Tensor]:
+        """`trainable` in two passes by `form(model)`, which is kept; without a processor, as it is defined above."""
+        if graph.edge_vectors.device.type != "cpu":
+            return EnergyModel.trainable(self, graph)
+        if self._training is None:
+            self._training = _Kept(form(self))
+        follow_torch()
+        near, inside = graph.within(self.cutoff)
+        parameters = [p for p in self.parameters() if p.requires_grad]
+        energies, magmoms, gradient = TwoPasses.apply(self._training.form, near, *parameters)
+        if len(inside) < len(graph.edge_vectors):
+            gradient = torch.zeros_like(graph.edge_vectors).index_copy(0, inside, gradient)
+        return AtomicOutput(energies, magmoms), gradient
 
     def by_fast_form(
         self, graph: Graph, form: Callable[[Self], F], atoms: Callable[[Self, Graph, F], AtomicOutput]
     ) -> tuple[AtomicOutput, Tensor]:
-        """`energies_and_gradient` by `atoms(model, graph, form(model))`, with a copy of this model whose parameters are
+        """`energies_and_gradient` by `atoms(model, graph, form(model))`, which PyTorch differentiates; see
+        `by_kept_form`."""
+
+        def run(model: Self, graph: Graph, form: F) -> tuple[AtomicOutput, Tensor]:
+            return with_gradient(lambda graph: atoms(model, graph, form), graph)
+
+        return self.by_kept_form(graph, form, run)
+
+    def by_kept_form(
+        self, graph: Graph, form: Callable[[Self], F], run: Callable[[Self, Graph, F], tuple[AtomicOutput, Tensor]]
+    ) -> tuple[AtomicOutput, Tensor]:
+        """`energies_and_gradient` by `run(model, graph, form(model))`, with a copy of this model whose parameters are
         fixed. Copy and form are kept while the parameters are what they were. Fast forms are for the processor;
         elsewhere the reference form is used.
         """
@@ -87,10 +120,7 @@ class EnergyModel(nn.Module):
         follow_torch()
         # what lies beyond the cutoff costs as much as what lies within
         near, inside = graph.within(self.cutoff)
-        near.edge_vectors = near.edge_vectors.detach().requires_grad_()
-        with torch.enable_grad():
-            output = atoms(kept.copy, near, kept.form)
-            gradient = edge_gradient(output.energies.sum(), near.edge_vectors, create_graph=False)
+        output, gradient = run(kept.copy, near, kept.form)
         if len(inside) < len(graph.edge_vectors):
             gradient = torch.zeros_like(graph.edge_vectors).index_copy_(0, inside, gradient)
         return output.detach(), gradient
@@ -139,6 +169,16 @@ class EnergyModel(nn.Module):
         return self.element_index[numbers]
 
 
+class _Kept:
+    """A form for training; a copied model makes its own."""
+
+    def __init__(self, form: TrainingForm) -> None:
+        self.form = form
+
+    def __deepcopy__(self, memo: dict) -> None:
+        """A copied model makes its own."""
+
+
 class KeptForm:
     """A copy of a model with its fast form, and what the model's numbers were when they were made."""
 
@@ -159,6 +199,16 @@ class KeptForm:
     def is_of(self, model: EnergyModel) -> bool:
         """Whether the form is that of `model` as it is now."""
         return self._model is model and self._state == self._now()
+
+
+def with_gradient(
+    atoms: Callable[[Graph], AtomicOutput], graph: Graph, *, create_graph: bool = False
+) -> tuple[AtomicOutput, Tensor]:
+    """What `atoms` says of a graph, and Σ_i dE_i/dr_e, [E, 3]."""
+    vectors = graph.edge_vectors.detach().requires_grad_()
+    with torch.enable_grad():
+        output = atoms(graph.clone_with_edge_vectors(vectors))
+        return output, edge_gradient(output.energies.sum(), vectors, create_graph=create_graph)
 
 
 def edge_gradient(energy: Tensor, edge_vectors: Tensor, *, create_graph: bool) -> Tensor:

@@ -8,6 +8,9 @@ from scipy.optimize import brentq
 from scipy.special import spherical_jn
 from torch import Tensor, nn
 
+#: cos θ is shrunk by this much, so that the angle has a slope where three atoms are in line (arccos has none there)
+STRAIGHT = 1e-6
+
 
 def polynomial_cutoff(distances: Tensor, cutoff: float, power: int = 3) -> Tensor:
     """f_c = 1 - (p+1)(p+2)/2 x^p + p(p+2) x^(p+1) - p(p+1)/2 x^(p+2), x = r/r_c; 0 beyond.
@@ -123,3 +126,11 @@ def zonal_harmonics(cos_theta: Tensor, max_l: int) -> Tensor:
     return torch.stack(
         [math.sqrt((2 * l + 1) / (4 * math.pi)) * p for l, p in enumerate(legendre(cos_theta, max_l))], -1
     )
+
+
+def bond_angles(vectors: Tensor, distances: Tensor, angle_edges: tuple[Tensor, Tensor]) -> Tensor:
+    """θ_jik, [T]."""
+    ij, ik = angle_edges
+    directions = vectors / distances[:, None]
+    cosine = (directions.index_select(0, ij) * directions.index_select(0, ik)).sum(-1)
+    return torch.acos(cosine * (1 - STRAIGHT))

@@ -22,14 +22,12 @@ from torch import Tensor, nn
 
 from gnnpot.graphs import Graph, undirected
 from gnnpot.models.base import AtomicOutput, EnergyModel
-from gnnpot.models.basis import polynomial_cutoff
+from gnnpot.models.basis import bond_angles, polynomial_cutoff
 from gnnpot.models.fast.chgnet import FastCHGNet
+from gnnpot.models.fast.chgnet_training import CHGNetTraining
 from gnnpot.models.fast.lanes import LANES
 from gnnpot.models.layers import GatedMLP, GatherLinear, scatter_sum
 from gnnpot.models.memory import GraphSize
-
-#: cos θ is shrunk by this much, so that the angle has a slope where three atoms are in line (arccos has none there)
-STRAIGHT = 1e-6
 
 
 @dataclass(frozen=True)
@@ -81,8 +79,11 @@ class BesselBasis(nn.Module):
 
     def forward(self, distances: Tensor) -> Tensor:
         r = distances[:, None]
-        sines = torch.sin(self.frequencies * (r / self.cutoff)) / r
-        return math.sqrt(2 / self.cutoff) * sines * polynomial_cutoff(r, self.cutoff, self.power)
+        return torch.sin(self.frequencies * (r / self.cutoff)) * self.amplitude(r)
+
+    def amplitude(self, distances: Tensor) -> Tensor:
+        """sqrt(2/r_c) u(r)/r."""
+        return math.sqrt(2 / self.cutoff) / distances * polynomial_cutoff(distances, self.cutoff, self.power)
 
 
 class FourierBasis(nn.Module):
@@ -197,19 +198,24 @@ class CHGNet(EnergyModel):
         self.readout = nn.Sequential(*layers, nn.Linear(units, 1))
 
     def forward(self, graph: Graph) -> AtomicOutput:
-        return self._atoms(graph, self)
+        return self.atoms(graph, self)
 
     def energies_and_gradient(self, graph: Graph) -> tuple[AtomicOutput, Tensor]:
         if self.config.units % LANES:
             return super().energies_and_gradient(graph)
-        return self.by_fast_form(graph, FastCHGNet, CHGNet._atoms)
+        return self.by_fast_form(graph, FastCHGNet, CHGNet.atoms)
+
+    def trainable(self, graph: Graph) -> tuple[AtomicOutput, Tensor]:
+        if self.config.units % LANES:
+            return super().trainable(graph)
+        return self.by_training_form(graph, CHGNetTraining)
 
     def memory(self, size: GraphSize) -> int:
         # features, sums and their gradients: rows that all convolutions share, and those that each keeps
         rows = (10 + 1.5 * self.config.convolutions) * size.edges + (6 + 0.5 * self.config.convolutions) * size.triplets
         return round(rows * self.config.units * self.magmom.weight.itemsize)
 
-    def _atoms(self, graph: Graph, form: "CHGNet | FastCHGNet") -> AtomicOutput:
+    def atoms(self, graph: Graph, form: "CHGNet | FastCHGNet") -> AtomicOutput:
         """What the model says of the atoms; features and steps are those of `form`."""
         vectors = graph.edge_vectors
         distances = torch.linalg.vector_norm(vectors, dim=-1)
@@ -252,11 +258,3 @@ class CHGNet(EnergyModel):
         ends, triplets = ends.index_select(1, inside), triplets.index_select(1, inside)
         centre = graph.edge_index[0].index_select(0, triplets[0])
         return Bonds(graph.edge_index, bond, edge, close, centre, (ends[0], ends[1]), (triplets[0], triplets[1]))
-
-
-def bond_angles(vectors: Tensor, distances: Tensor, angle_edges: tuple[Tensor, Tensor]) -> Tensor:
-    """θ_jik, [T]."""
-    ij, ik = angle_edges
-    directions = vectors / distances[:, None]
-    cosine = (directions.index_select(0, ij) * directions.index_select(0, ik)).sum(-1)
-    return torch.acos(cosine * (1 - STRAIGHT))

@@ -14,7 +14,6 @@ it is a sum over the edges of an atom, projected back on each edge, at a cost li
 """
 
 import math
-from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -27,6 +26,7 @@ from gnnpot.models.base import AtomicOutput, EnergyModel
 from gnnpot.models.basis import SmoothBesselBasis, SphericalBesselBasis, polynomial_cutoff, zonal_harmonics
 from gnnpot.models.fast.lanes import LANES
 from gnnpot.models.fast.m3gnet import FastM3GNet
+from gnnpot.models.fast.m3gnet_training import M3GNetTraining
 from gnnpot.models.layers import GatedMLP, GatherLinear, scatter_sum
 from gnnpot.models.matgl_rows import matgl_rows
 from gnnpot.models.memory import GraphSize
@@ -170,56 +170,54 @@ class M3GNet(EnergyModel):
         self.readout = GatedMLP([units, units, units, units, 1], activate_last=False)
 
     def forward(self, graph: Graph) -> AtomicOutput:
-        return self._atoms(graph, self)
-
-    def steps(self, model: "M3GNet", edge_index: Tensor, atoms: int) -> Iterable[tuple[ThreeBody, GraphConvolution]]:  # noqa: ARG002
-        """The three-body step and the convolution of each block."""
-        return zip(self.three_body, self.convolutions, strict=True)
+        distances = torch.linalg.vector_norm(graph.edge_vectors, dim=-1)
+        radial = self.radial_basis(distances)
+        nodes = self.node_embedding(self.species(graph.numbers))
+        edges = nn.functional.silu(self.edge_embedding(radial))
+        close = self.close_edges(graph, distances)
+        for three_body, convolution in zip(self.three_body, self.convolutions, strict=True):
+            edges = three_body(nodes, edges, close)
+            nodes, edges = convolution(nodes, edges, radial, graph.edge_index)
+        return AtomicOutput(self.readout(nodes).squeeze(-1))
 
     def energies_and_gradient(self, graph: Graph) -> tuple[AtomicOutput, Tensor]:
         if self.config.units % LANES:
             return super().energies_and_gradient(graph)
-        return self.by_fast_form(graph, FastM3GNet, M3GNet._atoms)
+        return self.by_kept_form(graph, FastM3GNet, lambda model, graph, form: form.energies_and_gradient(graph))
+
+    def trainable(self, graph: Graph) -> tuple[AtomicOutput, Tensor]:
+        if self.config.units % LANES:
+            return super().trainable(graph)
+        return self.by_training_form(graph, M3GNetTraining)
 
     def memory(self, size: GraphSize) -> int:
         # each block keeps what its two updates read; the rest are features and gradients of the moment
         rows = (8 + 4 * self.config.blocks) * size.edges
         return rows * self.config.units * self.edge_embedding.weight.itemsize
 
-    def _atoms(self, graph: Graph, form: "M3GNet | FastM3GNet") -> AtomicOutput:
-        """What the model says of the atoms; the bases and the steps are those of `form`."""
-        vectors, edge_index = graph.edge_vectors, graph.edge_index
-        distances = torch.linalg.vector_norm(vectors, dim=-1)
-        radial = form.radial_basis(distances)
-        nodes = self.node_embedding(self.species(graph.numbers))
-        edges = nn.functional.silu(self.edge_embedding(radial))
-        close = self.close_edges(graph, distances, form.three_body_basis)
-        for three_body, convolution in form.steps(self, edge_index, len(nodes)):
-            edges = three_body(nodes, edges, close)
-            nodes, edges = convolution(nodes, edges, radial, edge_index)
-        return AtomicOutput(self.readout(nodes).squeeze(-1))
-
-    def close_edges(
-        self, graph: Graph, distances: Tensor, three_body_basis: Callable[[Tensor], Tensor] | None = None
-    ) -> CloseEdges:
+    def close_edges(self, graph: Graph, distances: Tensor) -> CloseEdges:
         """What the three-body steps need of the edges within the three-body cutoff."""
-        cutoff, vectors = self.config.three_body_cutoff, graph.edge_vectors
-        centre, neighbor = graph.edge_index
-        if self.config.layout == "paper":
-            rows = close = torch.nonzero(distances.detach() < cutoff).squeeze(-1)
-            sign = 1
-        else:
-            close, rows = self._matgl_close_edges(graph, distances.detach())
-            centre, neighbor, sign = neighbor, centre, -1
+        cutoff = self.config.three_body_cutoff
+        close, rows, sign, centre, neighbor = self.close_rows(graph, distances.detach())
         r = distances.index_select(0, close)
-        directions = sign * vectors.index_select(0, close) / r[:, None]
+        directions = sign * graph.edge_vectors.index_select(0, close) / r[:, None]
         envelope = polynomial_cutoff(distances.index_select(0, rows), cutoff)
         harmonics = o3.spherical_harmonics(
             list(range(self.config.max_l)), directions, normalize=False, normalization="integral"
         )
-        radial = (three_body_basis or self.three_body_basis)(r) * envelope[:, None]
-        centre, neighbor = centre.index_select(0, close), neighbor.index_select(0, rows)
+        radial = self.three_body_basis(r) * envelope[:, None]
         return CloseEdges(len(graph.numbers), rows, centre, neighbor, directions, envelope, radial, harmonics)
+
+    def close_rows(self, graph: Graph, distances: Tensor) -> tuple[Tensor, Tensor, int, Tensor, Tensor]:
+        """(close edges, the rows that they stand for, the sign of their vectors, centres, neighbours)."""
+        centre, neighbor = graph.edge_index
+        if self.config.layout == "paper":
+            rows = close = torch.nonzero(distances < self.config.three_body_cutoff).squeeze(-1)
+            sign = 1
+        else:
+            close, rows = self._matgl_close_edges(graph, distances)
+            centre, neighbor, sign = neighbor, centre, -1
+        return close, rows, sign, centre.index_select(0, close), neighbor.index_select(0, rows)
 
     def _matgl_close_edges(self, graph: Graph, distances: Tensor) -> tuple[Tensor, Tensor]:
         """(close edges, the rows that they stand for), both in matgl's order; see `matgl_rows`."""

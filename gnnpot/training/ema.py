@@ -26,8 +26,8 @@ class EMA:
         """One step of the average."""
         self.updates += 1
         decay = min(self.decay, (1 + self.updates) / (10 + self.updates))
-        for name, parameter in module.named_parameters():
-            self.weights[name].lerp_(parameter, 1 - decay)
+        now = dict(module.named_parameters())
+        torch._foreach_lerp_(list(self.weights.values()), [now[name] for name in self.weights], 1 - decay)
 
     @torch.no_grad()
     def swap(self, module: nn.Module) -> None:

@@ -26,7 +26,7 @@ from numba import njit, prange
 from torch import Tensor
 
 from gnnpot.models.fast.kernels import FAST, sigmoid
-from gnnpot.models.fast.lane_math import silu_slope
+from gnnpot.models.fast.lane_math import silu_curvature, silu_slope
 from gnnpot.models.fast.lanes import LANES, load, store
 from gnnpot.models.fast.threads import follow_torch
 
@@ -143,13 +143,7 @@ def _silu_twice(x, h, c, g_x, g_h):
         v = load(x, k)
         s = sigmoid(v)
         store(g_h, k, load(c, k) * silu_slope(v, s))
-        store(g_x, k, load(c, k) * load(h, k) * _silu_curvature(v, s))
-
-
-@njit(fastmath=FAST, forceinline=True)
-def _silu_curvature(x, s):
-    """silu''(x), s = σ(x)."""
-    return s * (1 - s) * (2 + x * (1 - 2 * s))
+        store(g_x, k, load(c, k) * load(h, k) * silu_curvature(v, s))
 
 
 @njit(parallel=True, fastmath=FAST, cache=True)
@@ -182,7 +176,7 @@ def _gated_twice(h, v, g, w, c_v, c_g, c_w, g_h, g_v, g_g, g_w):
         k = block * LANES
         x, along = load(v, k), load(h, k)
         s, b = sigmoid(x), sigmoid(load(g, k))
-        a, a1, a2, b1 = x * s, silu_slope(x, s), _silu_curvature(x, s), b * (1 - b)
+        a, a1, a2, b1 = x * s, silu_slope(x, s), silu_curvature(x, s), b * (1 - b)
         b2 = b1 * (1 - 2 * b)
         to_v, to_g = load(c_v, k), load(c_g, k)
         to_h = to_v * a1 * b + to_g * a * b1

@@ -17,23 +17,30 @@ if TYPE_CHECKING:
 
 
 class FastCHGNet:
-    """The parts of a CHGNet that its fast form replaces, under the names that they have in the model."""
+    """The parts of a CHGNet that its fast form replaces, under the names that they have in the model.
 
-    def __init__(self, model: "CHGNet") -> None:
-        exact = copy.deepcopy(model).double().requires_grad_(False)
-        units, config, scratch = model.config.units, model.config, Scratch()
-        self._model, self._halves = model, (units, units)
-        self._bond_table = Table(lambda r: torch.cat(exact.bond_features(r), 1), config.cutoff)
-        self.close_weights = Table(exact.close_weights, config.bond_cutoff)
-        # a little further than a straight angle, which rounding may exceed
-        self.angle_features = Table(exact.angle_features, 1.001 * math.pi)
+    Features of bonds and angles come from tables, or, without `tables`, from the model: in training they change at each
+    step.
+    """
+
+    def __init__(self, model: "CHGNet", *, tables: bool = True, scratch: Scratch | None = None) -> None:
+        self._model, scratch = model, scratch or Scratch()
+        if tables:
+            self._tabulate(copy.deepcopy(model).double().requires_grad_(False))
+        else:
+            self.bond_features, self.close_weights = model.bond_features, model.close_weights
+            self.angle_features = model.angle_features
         self.atom_convolutions = [_AtomConvolution(step, step.message, scratch) for step in model.atom_convolutions]
         self.bond_convolutions = [_BondConvolution(step, step.message, scratch) for step in model.bond_convolutions]
         self.angle_updates = [_AngleUpdate(step, step.update, scratch) for step in model.angle_updates]
 
-    def bond_features(self, lengths: Tensor) -> tuple[Tensor, Tensor]:
-        bonds, weights = self._bond_table(lengths).split(self._halves, dim=1)
-        return bonds.contiguous(), weights.contiguous()
+    def _tabulate(self, exact: "CHGNet") -> None:
+        config = exact.config
+        bonds = Table(lambda r: torch.cat(exact.bond_features(r), 1), config.cutoff)
+        self.bond_features = lambda r: tuple(half.contiguous() for half in bonds(r).split(config.units, dim=1))
+        self.close_weights = Table(exact.close_weights, config.bond_cutoff)
+        # a little further than a straight angle, which rounding may exceed
+        self.angle_features = Table(exact.angle_features, 1.001 * math.pi)
 
     def bonds(self, graph: Graph, distances: Tensor) -> "FastBonds":
         """Bonds and angles, laid out for sums."""

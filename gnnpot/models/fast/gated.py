@@ -117,33 +117,35 @@ class Gate:
         first, self.scratch = mlp.first.linear.bias, scratch
         pairs = [pair for layer in zip(mlp.layers, mlp.gates, strict=True) for pair in layer]
         forward = [m for layer in pairs for m in (layer.weight.T.flatten(), layer.bias)]
-        backward = [layer.weight.flatten() for layer in pairs]
+        backward = [layer.weight.detach().flatten() for layer in pairs]
         self.own, self.own_back = _both_ways(own, first)
         self.mix, self.mix_back = _both_ways(mix, first)
-        self.layers, self.back = (
-            torch.cat([t.detach() for t in tensors]) if pairs else first.new_empty(0) for tensors in (forward, backward)
-        )
+        self.layers, self.back = (torch.cat(ts) if pairs else first.new_empty(0) for ts in (forward, backward))
         self.count = len(pairs) // 2
         norms = () if mlp.norms is None else mlp.norms
         #: [scale or shift, value or gate, u]; without norms, of length 0
         self.norms = (
-            torch.stack([torch.stack([getattr(n, p).detach() for n in norms]) for p in ("weight", "bias")])
+            torch.stack([getattr(n, p) for p in ("weight", "bias") for n in norms]).view(2, 2, -1)
             if norms
             else first.new_empty(0, 2, 0)
         )
         self.epsilon = norms[0].eps if norms else 0.0
 
+    def parameters(self) -> tuple[Tensor, ...]:
+        """Differentiable if those of the perceptron are."""
+        return self.own, self.mix, self.layers, self.norms
+
     def arguments(self) -> tuple[Any, ...]:
         """For the kernels."""
-        return self.own.numpy(), self.mix.numpy(), self.layers.numpy(), self.count, self.norms.numpy(), self.epsilon
+        own, mix, layers, norms = (p.detach().numpy() for p in self.parameters())
+        return own, mix, layers, self.count, norms, self.epsilon
 
 
 def _both_ways(weight: Tensor | None, like: Tensor) -> tuple[Tensor, Tensor]:
     """A weight [out, in], flat, for products [·, in] -> [·, out] and, padded to whole lanes, for their derivative."""
     if weight is None:
         return like.new_empty(0), like.new_empty(0)
-    weight = weight.detach()
-    return weight.T.flatten(), nn.functional.pad(weight, (0, -weight.shape[1] % LANES)).flatten()
+    return weight.T.flatten(), nn.functional.pad(weight.detach(), (0, -weight.shape[1] % LANES)).flatten()
 
 
 class GatheredGate(torch.autograd.Function):
@@ -186,18 +188,19 @@ class GatheredGate(torch.autograd.Function):
 
 
 @njit(fastmath=FAST, forceinline=True)
-def _first(first, count, features, own, a, i, b, j, c, k, zs, scratch):
-    """z of the rows from `first` on."""
-    width = zs.shape[1]
+def first_layer(t, first, count, features, own, a, i, b, j, c, k, zs, at_z, scratch):
+    """z of the rows from `first` on, to `at_z` in zs; of arrays [2, rows, …], those in row t."""
+    width, size = zs.shape[-1], a.shape[-2] * a.shape[-1]
     if len(own):
-        depth = features.shape[1]
+        rows, depth = features.shape[-2], features.shape[-1]
         # products go by fours of rows, and must not read beyond the last
         for at in range(0, count * depth, LANES):
-            store(scratch, at, load(features, first * depth + at))
-        tiles.product(scratch, 0, depth, own, 0, depth, width, -1, zs, 0, width, count)
+            store(scratch, at, load(features, (t * rows + first) * depth + at))
+        tiles.product(scratch, 0, depth, own, 0, depth, width, -1, zs, at_z, width, count)
     for row in range(count):
-        at, at_a, at_b = row * width, i[first + row] * width, j[first + row] * width
-        at_c = k[first + row] * width if len(c) else 0
+        at, at_a = at_z + row * width, t * size + i[first + row] * width
+        at_b = t * b.shape[-2] * width + j[first + row] * width
+        at_c = t * c.shape[-2] * width + k[first + row] * width if len(c) else 0
         for u in range(0, width, LANES):
             z = load(a, at_a + u) + load(b, at_b + u)
             if len(c):
@@ -221,19 +224,19 @@ def _layers(count, layers, number, zs, h):
 
 
 @njit(fastmath=FAST, forceinline=True)
-def _weights(first, count, f, index, mix, ws, scratch):
-    """w of the rows from `first` on, if there are any."""
-    units, depth = ws.shape[1], f.shape[1]
+def row_weights(t, first, count, f, index, mix, ws, at_w, scratch):
+    """w of the rows from `first` on, to `at_w` in ws, if there are any; of arrays [2, rows, F], those in row t."""
+    units, depth = ws.shape[-1], f.shape[-1]
     for row in range(count):
-        at = index[first + row] if len(index) else first + row
+        at = (t * f.shape[-2] + (index[first + row] if len(index) else first + row)) * depth
         if len(mix):
             for u in range(depth):
-                scratch[row, u] = f[at, u]
+                scratch[row, u] = f.flat[at + u]
         else:
             for u in range(0, units, LANES):
-                store(ws, row * units + u, load(f, at * units + u))
+                store(ws, at_w + row * units + u, load(f, at + u))
     if len(mix):
-        tiles.product(scratch, 0, scratch.shape[1], mix, 0, depth, units, -1, ws, 0, units, count)
+        tiles.product(scratch, 0, scratch.shape[1], mix, 0, depth, units, -1, ws, at_w, units, count)
 
 
 @njit(parallel=True, fastmath=FAST, cache=True)
@@ -245,10 +248,10 @@ def _forward(features, f, a, b, c, i, j, k, index, group, own, mix, layers, numb
         ws = np.ones((TILE, units), a.dtype)
         for first in range(parts[part], parts[part + 1], TILE):
             count = min(TILE, parts[part + 1] - first)
-            _first(first, count, features, own, a, i, b, j, c, k, zs, h)
+            first_layer(0, first, count, features, own, a, i, b, j, c, k, zs, 0, h)
             _layers(count, layers, number, zs, h)
             if len(f):
-                _weights(first, count, f, index, mix, ws, h)
+                row_weights(0, first, count, f, index, mix, ws, 0, h)
             for row in range(count):
                 at = last + row * width
                 m, s, n, t = tiles.norms_of_halves(zs, at, units, norms, epsilon)
@@ -273,10 +276,10 @@ def _backward(
         g, ws, g_w = np.zeros((TILE, width), a.dtype), np.ones((TILE, units), a.dtype), np.zeros((TILE, units), a.dtype)
         for first in range(parts[part], parts[part + 1], TILE):
             count = min(TILE, parts[part + 1] - first)
-            _first(first, count, features, own, a, i, b, j, c, k, zs, h)
+            first_layer(0, first, count, features, own, a, i, b, j, c, k, zs, 0, h)
             _layers(count, layers, number, zs, h)
             if len(f):
-                _weights(first, count, f, index, mix, ws, h)
+                row_weights(0, first, count, f, index, mix, ws, 0, h)
             for row in range(count):
                 at, to, at_w = last + row * width, row * width, row * units
                 m, s, n, t = tiles.norms_of_halves(zs, at, units, norms, epsilon)

@@ -8,7 +8,7 @@ from llvmlite import ir
 from numba import njit, types
 from numba.extending import intrinsic, overload
 
-from gnnpot.models.fast.kernels import FAST, sigmoid
+from gnnpot.models.fast.kernels import FAST, SATURATED, sigmoid
 from gnnpot.models.fast.lanes import LANES, Lanes, repeated
 
 #: products and sums may become one instruction; signs of zeros and reciprocals are free. Not "reassoc", see `sigmoid`
@@ -91,7 +91,7 @@ def _sigmoid_of_lanes(x):  # noqa: ANN001, ANN202
         return None
     single = x.dtype == types.float32
     f = np.float32 if single else np.float64
-    limit, per_ln2 = f(87 if single else 700), f(1 / math.log(2))
+    limit, per_ln2 = f(SATURATED[single]), f(1 / math.log(2))
     rounder = f(1.5 * 2 ** (23 if single else 52))
     ln2, ln2_rest = f(0.693359375), f(-2.121944400546905827679e-4)
     terms = tuple(f(1 / math.factorial(n)) for n in range(6 if single else 13, -1, -1))
@@ -113,3 +113,9 @@ def _sigmoid_of_lanes(x):  # noqa: ANN001, ANN202
 def silu_slope(x, s):
     """silu'(x), s = σ(x)."""
     return s + x * s * (1 - s)
+
+
+@njit(fastmath=FAST, forceinline=True)
+def silu_curvature(x, s):
+    """silu''(x), s = σ(x)."""
+    return s * (1 - s) * (2 + x * (1 - 2 * s))

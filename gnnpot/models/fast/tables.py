@@ -30,7 +30,13 @@ class Table:
 
     def __call__(self, distances: Tensor) -> Tensor:
         """[E] -> [E, F]."""
-        return _Lookup.apply(distances, self)
+        return Lookup.apply(distances, self)
+
+    def duals(self, distances: Tensor) -> Tensor:
+        """Of distances and their rates [2, E], values and their rates [2, E, F]; not differentiable."""
+        values = distances.new_empty(2, distances.shape[1], self.rows.shape[2])
+        _interpolate_duals(distances.contiguous().numpy(), 1 / self.step, self.rows.numpy(), values.numpy())
+        return values
 
 
 def hermite_rows(functions: Callable[[Tensor], Tensor], stop: float, intervals: int) -> Tensor:
@@ -47,7 +53,9 @@ def hermite_rows(functions: Callable[[Tensor], Tensor], stop: float, intervals: 
     return torch.stack([values.detach(), slopes * step], 1)
 
 
-class _Lookup(torch.autograd.Function):
+class Lookup(torch.autograd.Function):
+    """The functions of a table at distances [E], [E, F]; its derivative can't be taken twice."""
+
     @staticmethod
     def forward(ctx: Any, distances: Tensor, table: Table) -> Tensor:
         values = distances.new_empty(len(distances), table.rows.shape[2])
@@ -61,6 +69,33 @@ class _Lookup(torch.autograd.Function):
         rows = ctx.table.rows.numpy()
         _slope(ctx.distances.numpy(), 1 / ctx.table.step, rows, gradient.contiguous().numpy(), out.numpy())
         return out, None
+
+
+@njit(fastmath=FAST)
+def hermite(rows, x, per_step, out):
+    """The functions, and their slopes, [2, F], at x steps from 0."""
+    last = rows.shape[0] - 2
+    k = min(int(x), last)
+    t = min(x - k, 1.0)
+    a, b = 1 - t * t * (3 - 2 * t), t * (1 - t) * (1 - t)
+    c, d = t * t * (3 - 2 * t), t * t * (t - 1)
+    rise, db, dd = 6 * t * (1 - t), (1 - t) * (1 - 3 * t), t * (3 * t - 2)
+    # where x is beyond the table, the functions are constant
+    slope = per_step if x - k <= 1 else 0.0
+    for f in range(rows.shape[2]):
+        left, right, at_left, at_right = rows[k, 0, f], rows[k + 1, 0, f], rows[k, 1, f], rows[k + 1, 1, f]
+        out[0, f] = a * left + b * at_left + c * right + d * at_right
+        out[1, f] = slope * (rise * (right - left) + db * at_left + dd * at_right)
+
+
+@njit(parallel=True, fastmath=FAST, cache=True)
+def _interpolate_duals(distances, per_step, rows, values):
+    for e in prange(distances.shape[1]):
+        found = np.empty((2, rows.shape[2]))
+        hermite(rows, np.float64(distances[0, e]) * per_step, per_step, found)
+        for f in range(rows.shape[2]):
+            values[0, e, f] = found[0, f]
+            values[1, e, f] = found[1, f] * distances[1, e]
 
 
 @njit(parallel=True, fastmath=FAST, cache=True)

@@ -1,6 +1,6 @@
 """Fast form of M3GNet's three-body step: one pass over each atom's close edges, there and back."""
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -8,10 +8,8 @@ from numba import njit, prange
 from torch import Tensor
 
 from gnnpot.models.fast import kernels
+from gnnpot.models.fast.close_edges import FastCloseEdges
 from gnnpot.models.fast.kernels import FAST
-
-if TYPE_CHECKING:
-    from gnnpot.models.m3gnet import CloseEdges
 
 
 class FastThreeBody(torch.autograd.Function):
@@ -30,7 +28,7 @@ class FastThreeBody(torch.autograd.Function):
         envelope: Tensor,
         harmonics: Tensor,
         bond: Tensor,
-        close: "CloseEdges",
+        close: FastCloseEdges,
     ) -> Tensor:
         starts = np.searchsorted(close.centre.numpy(), np.arange(close.atoms + 1))
         arrays = [t.detach().contiguous() for t in (atoms, radial, envelope, harmonics)]

@@ -89,6 +89,62 @@ def _narrow(x, x_at, x_stride, w, w_at, w_stride, depth, bias, out, at, stride):
 
 
 @njit(fastmath=FAST, forceinline=True)
+def accumulate(x, x_at, x_stride, depth, g, g_at, g_stride, columns, out, out_at, rows):
+    """out += xᵀ g, x [rows, depth], g [rows, columns], out [depth, columns] at `out_at`."""
+    fours = depth - depth % 4
+    for k in range(0, fours, 4):
+        column, place = 0, out_at + k * columns
+        while column + _WIDE <= columns:
+            _wide_sum(x, x_at + k, x_stride, g, g_at + column, g_stride, out, place + column, columns, rows)
+            column += _WIDE
+        while column < columns:
+            for n in range(4):
+                _narrow_sum(
+                    x, x_at + k + n, x_stride, g, g_at + column, g_stride, out, place + n * columns + column, rows
+                )
+            column += LANES
+    for k in range(fours, depth):
+        for column in range(0, columns, LANES):
+            at = out_at + k * columns + column
+            _narrow_sum(x, x_at + k, x_stride, g, g_at + column, g_stride, out, at, rows)
+
+
+@njit(fastmath=FAST, forceinline=True)
+def _wide_sum(x, x_at, x_stride, g, g_at, g_stride, out, at, stride, rows):
+    """4 rows of 4 vectors of `out`: sixteen sums in registers."""
+    a0, a1, a2, a3 = _load4(out, at)
+    b0, b1, b2, b3 = _load4(out, at + stride)
+    c0, c1, c2, c3 = _load4(out, at + 2 * stride)
+    d0, d1, d2, d3 = _load4(out, at + 3 * stride)
+    for row in range(rows):
+        g0, g1, g2, g3 = _load4(g, g_at + row * g_stride)
+        place = x_at + row * x_stride
+        xa, xb, xc, xd = spread(x, place), spread(x, place + 1), spread(x, place + 2), spread(x, place + 3)
+        a0, a1, a2, a3 = fma(xa, g0, a0), fma(xa, g1, a1), fma(xa, g2, a2), fma(xa, g3, a3)
+        b0, b1, b2, b3 = fma(xb, g0, b0), fma(xb, g1, b1), fma(xb, g2, b2), fma(xb, g3, b3)
+        c0, c1, c2, c3 = fma(xc, g0, c0), fma(xc, g1, c1), fma(xc, g2, c2), fma(xc, g3, c3)
+        d0, d1, d2, d3 = fma(xd, g0, d0), fma(xd, g1, d1), fma(xd, g2, d2), fma(xd, g3, d3)
+    _store4(out, at, a0, a1, a2, a3)
+    _store4(out, at + stride, b0, b1, b2, b3)
+    _store4(out, at + 2 * stride, c0, c1, c2, c3)
+    _store4(out, at + 3 * stride, d0, d1, d2, d3)
+
+
+@njit(fastmath=FAST, forceinline=True)
+def _narrow_sum(x, x_at, x_stride, g, g_at, g_stride, out, at, rows):
+    """One vector of `out`."""
+    a = load(out, at)
+    for row in range(rows):
+        a = fma(spread(x, x_at + row * x_stride), load(g, g_at + row * g_stride), a)
+    store(out, at, a)
+
+
+@njit(fastmath=FAST, forceinline=True)
+def _load4(x, at):
+    return load(x, at), load(x, at + LANES), load(x, at + 2 * LANES), load(x, at + 3 * LANES)
+
+
+@njit(fastmath=FAST, forceinline=True)
 def silu(x, at, count, h):
     """h = silu(x), `count` numbers of x from `at` on."""
     for k in range(0, count, LANES):

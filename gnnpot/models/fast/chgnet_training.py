@@ -1,0 +1,122 @@
+"""CHGNet in training, by the two passes of `training`."""
+
+import math
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from gnnpot.graphs import Graph
+from gnnpot.models.base import with_gradient
+from gnnpot.models.basis import bond_angles
+from gnnpot.models.fast import dual
+from gnnpot.models.fast.chgnet import FastBonds, FastCHGNet
+from gnnpot.models.fast.dual_gate import DualGate
+from gnnpot.models.fast.gated import Gate, Layout, Scratch
+from gnnpot.models.layers import GatedMLP
+
+if TYPE_CHECKING:
+    from gnnpot.models.chgnet import AtomConvolution, BesselBasis, BondConvolution, CHGNet, FourierBasis
+
+
+class CHGNetTraining:
+    """The first pass is that of `FastCHGNet`, without tables; the second is written here."""
+
+    def __init__(self, model: "CHGNet") -> None:
+        self._model, self._scratch = model, Scratch()
+
+    def energies_and_gradient(self, graph: Graph) -> tuple[Tensor, Tensor | None, Tensor]:
+        """m, magnetic moments and g."""
+        form = FastCHGNet(self._model, tables=False, scratch=self._scratch)
+        output, gradient = with_gradient(lambda graph: self._model.atoms(graph, form), graph)
+        return output.energies.detach(), output.magmoms.detach(), gradient
+
+    def duals(self, graph: Graph, rates: Tensor) -> tuple[Tensor, Tensor]:
+        """(m, ṁ) and magnetic moments: the equations of the model's steps, for duals."""
+        model = self._model
+        distances = dual.distances(graph.edge_vectors, rates)
+        index = FastBonds.of(model.bonds(graph, distances[0]), len(graph.numbers))
+        lengths = distances.index_select(1, index.edge)
+        radial = bessel(lengths, model.radial_basis)
+        bonds, weights = dual.layer(radial, model.bond_embedding), dual.layer(radial, model.atom_weights)
+        close_weights = dual.layer(
+            bessel(lengths.index_select(1, index.close), model.bond_basis), model.bond_weights
+        )
+        angles = _angles(graph.edge_vectors, rates, index.angle_edges)
+        angles = dual.layer(fourier(angles, model.angular_basis), model.angle_embedding)
+        species = model.atom_embedding(model.species(graph.numbers))
+        atoms = torch.stack([species, torch.zeros_like(species)])
+        for k, step in enumerate(model.bond_convolutions):
+            atoms = self._atom_convolution(model.atom_convolutions[k], atoms, bonds, weights, index)
+            bonds = self._bond_convolution(step, atoms, bonds, close_weights, angles, index)
+            if k < len(model.angle_updates):
+                update = model.angle_updates[k].update
+                angles = angles + self._at_angles(update, atoms, bonds, None, angles, index, index.updates)
+        magmoms = model.magmom(atoms[0]).squeeze(-1).abs()
+        atoms = self._atom_convolution(model.atom_convolutions[-1], atoms, bonds, weights, index)
+        return dual.sequence(atoms, model.readout).squeeze(-1), magmoms
+
+    def _atom_convolution(
+        self, step: "AtomConvolution", atoms: Tensor, bonds: Tensor, weights: Tensor, index: FastBonds
+    ) -> Tensor:
+        first = step.message.first.linear
+        centre, bond, neighbor = first.weight.split(step.message.first.dims, dim=1)
+        gate = Gate(step.message, self._scratch)
+        sources = dual.linear(atoms, centre), dual.linear(bonds, bond, first.bias), dual.linear(atoms, neighbor)
+        messages = DualGate.apply(None, weights, gate, index.edges, *gate.parameters(), *sources)
+        return atoms + dual.layer(messages, step.out)
+
+    def _bond_convolution(
+        self, step: "BondConvolution", atoms: Tensor, bonds: Tensor, weights: Tensor, angles: Tensor, index: FastBonds
+    ) -> Tensor:
+        messages = self._at_angles(step.message, atoms, bonds, weights, angles, index, index.angles)
+        total = dual.product(torch.zeros_like(weights).index_add(1, index.ends, messages), weights)
+        if step.out.bias is None:
+            return bonds.index_add(1, index.close, dual.layer(total, step.out))
+        return bonds + dual.layer(torch.zeros_like(bonds).index_add(1, index.close, total), step.out)
+
+    def _at_angles(
+        self,
+        mlp: GatedMLP,
+        atoms: Tensor,
+        bonds: Tensor,
+        weights: Tensor | None,
+        angles: Tensor,
+        index: FastBonds,
+        layout: Layout,
+    ) -> Tensor:
+        first = mlp.first.linear
+        ij, ik, own, centre = first.weight.split(mlp.first.dims, dim=1)
+        close, gate = bonds.index_select(1, index.close), Gate(mlp, self._scratch, own)
+        sources = dual.linear(close, ij, first.bias), dual.linear(close, ik), dual.linear(atoms, centre)
+        return DualGate.apply(angles, weights, gate, layout, *gate.parameters(), *sources)
+
+
+def bessel(lengths: Tensor, basis: "BesselBasis") -> Tensor:
+    """A sin(f x), (A' sin(f x) + A f/r_c cos(f x)) ṙ with x = r/r_c and the amplitude A; [2, U] -> [2, U, radial]."""
+    r, rates = lengths.unsqueeze(-1)
+    amplitude, slope = torch.func.jvp(basis.amplitude, (r,), (torch.ones_like(r),))
+    x = basis.frequencies * (r / basis.cutoff)
+    sines = torch.sin(x)
+    rise = (slope * rates) * sines + (amplitude * rates / basis.cutoff) * basis.frequencies * torch.cos(x)
+    return torch.stack([amplitude * sines, rise])
+
+
+def fourier(angles: Tensor, basis: "FourierBasis") -> Tensor:
+    """(1/√2, sin(f θ), cos(f θ))/√π and (0, cos(f θ), -sin(f θ)) f θ̇/√π; [2, T] -> [2, T, angular]."""
+    theta, rates = angles.unsqueeze(-1)
+    x, rise = theta * basis.frequencies, rates * basis.frequencies
+    sines, cosines = torch.sin(x), torch.cos(x)
+    constant = torch.full_like(theta, math.sqrt(0.5))
+    values = torch.cat([constant, sines, cosines], dim=1)
+    changes = torch.cat([torch.zeros_like(constant), cosines * rise, -sines * rise], dim=1)
+    return torch.stack([values, changes]) / math.sqrt(math.pi)
+
+
+def _angles(vectors: Tensor, rates: Tensor, angle_edges: tuple[Tensor, Tensor]) -> Tensor:
+    """θ_jik and its rate, [2, T]."""
+
+    def angles(vectors: Tensor) -> Tensor:
+        return bond_angles(vectors, torch.linalg.vector_norm(vectors, dim=-1), angle_edges)
+
+    return torch.stack(torch.func.jvp(angles, (vectors,), (rates,)))

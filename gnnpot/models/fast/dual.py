@@ -1,0 +1,71 @@
+"""Operations on duals: arrays [2, …] of values x and their rates ẋ along a direction, see `training`. PyTorch
+differentiates them once."""
+
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor, nn
+
+from gnnpot.models.layers import GatedMLP
+
+
+def distances(vectors: Tensor, rates: Tensor) -> Tensor:
+    """r = |v| and v · v̇ / r of vectors [E, 3], [2, E]."""
+    r = torch.linalg.vector_norm(vectors, dim=-1)
+    return torch.stack([r, (vectors * rates).sum(-1) / r])
+
+
+def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """W x + b, W ẋ; [2, M, in] -> [2, M, out]."""
+    product = (x.flatten(0, 1) @ weight.T).view(2, -1, len(weight))
+    return product if bias is None else torch.stack([product[0] + bias, product[1]])
+
+
+def layer(x: Tensor, of: nn.Linear) -> Tensor:
+    """`linear` with the parameters of a layer."""
+    return linear(x, of.weight, of.bias)
+
+
+def sigmoid(x: Tensor) -> Tensor:
+    """σ, σ (1 - σ) ẋ."""
+    s = torch.sigmoid(x[0])
+    return torch.stack([s, s * (1 - s) * x[1]])
+
+
+def silu(x: Tensor) -> Tensor:
+    """y = x σ, (σ + y (1 - σ)) ẋ."""
+    s = torch.sigmoid(x[0])
+    y = x[0] * s
+    return torch.stack([y, (s + y * (1 - s)) * x[1]])
+
+
+def product(x: Tensor, y: Tensor) -> Tensor:
+    """x y, ẋ y + x ẏ."""
+    return torch.stack([x[0] * y[0], x[1] * y[0] + x[0] * y[1]])
+
+
+def layer_norm(x: Tensor, norm: nn.LayerNorm) -> Tensor:
+    """n = (x - mean x) s, s (ẋ - mean ẋ - n mean(n ẋ)), s = 1/sqrt(variance x + ε), each times scale, n plus shift."""
+    centred = x - x.mean(-1, keepdim=True)
+    s = torch.rsqrt(centred[0].square().mean(-1, keepdim=True) + norm.eps)
+    n, rate = centred[0] * s, centred[1] * s
+    rate = rate - n * (n * rate).mean(-1, keepdim=True)
+    return torch.stack([n * norm.weight + norm.bias, rate * norm.weight])
+
+
+def gated_mlp(x: Tensor, mlp: GatedMLP) -> Tensor:
+    """A gated perceptron without norms, whose last value has no activation, as in readouts."""
+    value, gate = layer(x, mlp.first).chunk(2, dim=-1)
+    for value_layer, gate_layer in zip(mlp.layers, mlp.gates, strict=True):
+        value, gate = layer(silu(value), value_layer), layer(silu(gate), gate_layer)
+    return product(value, sigmoid(gate))
+
+
+def sequence(x: Tensor, modules: Iterable[nn.Module]) -> Tensor:
+    """Linear layers, layer norms and SiLUs, one after the other."""
+    for module in modules:
+        if isinstance(module, nn.Linear):
+            x = layer(x, module)
+        else:
+            x = layer_norm(x, module) if isinstance(module, nn.LayerNorm) else silu(x)
+    return x

@@ -1,0 +1,329 @@
+"""Gated perceptrons on gathered rows, as in `gated`, of rows that move: what training differentiates.
+
+Every array is a dual: [2, rows, …], values x and their rates ẋ along a direction of the edge vectors (see `training`).
+Layers act on both, biases on the values only; with a = silu, b = σ and the gate's halves v, g,
+
+    h = a(z)                  ḣ = a' ż
+    n = (x - mean x) s        ṅ = s (ẋ - mean ẋ - n mean(n ẋ)),   s = 1/sqrt(variance x + ε)
+    y = a(v) b(g) w           ẏ = (a' b v̇ + a b' ġ) w + a b ẇ                                                  (1)
+
+With gradients Y of y and Ẏ of ẏ, W = Y w + Ẏ ẇ and R = Ẏ w, those of what (1) is made of are
+
+    v: W a' b + R (a'' b v̇ + a' b' ġ)      v̇: R a' b
+    g: W a b' + R (a' b' v̇ + a b'' ġ)      ġ: R a b'
+    w: Y a b + Ẏ (a' b v̇ + a b' ġ)         ẇ: Ẏ a b                                                           (2)
+
+and with d, e those of n, ṅ, q = mean(n ẋ), p = ẋ - mean ẋ - n q,
+
+    ẋ: s P e      x: s (P d - s q P e - s mean(e n) p - s n mean(e p)),   P y = y - mean y - n mean(n y)       (3)
+
+As there, all is one pass over tiles of rows, calculated anew on the way back; each part of the rows sums the gradients
+of the parameters on its own.
+"""
+
+from typing import Any
+
+import numpy as np
+import torch
+from numba import njit, prange
+from torch import Tensor
+
+from gnnpot.models.fast import tiles
+from gnnpot.models.fast.gated import Gate, Layout, Places, first_layer, row_weights
+from gnnpot.models.fast.kernels import FAST, sigmoid
+from gnnpot.models.fast.lane_math import silu_curvature, silu_slope
+from gnnpot.models.fast.lanes import LANES, load, splat, store
+from gnnpot.models.fast.threads import follow_torch
+from gnnpot.models.fast.tiles import TILE
+
+
+class DualGate(torch.autograd.Function):
+    """Equation (1) with the sums of `gated`, for duals; its derivative can't be taken twice.
+
+    Inputs: d [2, M, K] or `None`, f [2, ·, F] or `None`, the parameters of `gate` and two or three sources
+    [2, ·, 2u]. An f that goes through W_f gets no gradient: it comes from distances.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any, features: Tensor | None, weights: Tensor | None, gate: Gate, layout: Layout, *tensors: Tensor
+    ) -> Tensor:
+        follow_torch()
+        parameters, sources = tensors[: len(gate.parameters())], tensors[len(gate.parameters()) :]
+        like = sources[0]
+        absent = like.new_empty(0, 0, 0)
+        arrays = [absent if t is None else t.detach().contiguous() for t in (features, weights)]
+        arrays += [s.detach().contiguous() for s in sources] + [absent] * (3 - len(sources))
+        units = like.shape[2] // 2
+        out = like.new_empty(2, layout.rows, units) if layout.group is None else like.new_zeros(2, layout.groups, units)
+        ctx.arguments = (
+            *(a.numpy() for a in arrays), *layout.indices(), *gate.arguments(), layout.parts(),
+        )  # fmt: skip
+        _forward(*ctx.arguments, out.numpy())
+        ctx.arrays, ctx.gate, ctx.layout = arrays, gate, layout
+        ctx.shapes = [p.shape for p in parameters]
+        return out
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, g_out: Tensor) -> tuple[Tensor | None, ...]:
+        gate, layout, (features, weights, *_) = ctx.gate, ctx.layout, ctx.arrays
+        g_features = torch.empty_like(features)
+        array, rows, width = gate.scratch.array, layout.rows, 2 * g_out.shape[2]
+        g_rows = array("rows", 2 * rows, width, g_out).view(2, rows, width)
+        own_weights = len(weights) and not len(gate.mix)
+        g_weights = array("weights", 2 * rows if own_weights else 0, width // 2, g_out).view(2, -1, width // 2)
+        sizes = [t.numel() for t in gate.parameters()]
+        sums = g_out.new_zeros(len(layout.parts()) - 1, sum(sizes))
+        _backward(
+            *ctx.arguments, gate.own_back.numpy(), gate.back.numpy(), np.cumsum([0, *sizes]),
+            g_out.contiguous().numpy(), g_features.numpy(), g_weights.numpy(), g_rows.numpy(), sums.numpy(),
+        )  # fmt: skip
+        ctx.arguments = None
+        g_parameters = [g.view(shape) for g, shape in zip(sums.sum(0).split(sizes), ctx.shapes, strict=True)]
+        g_sources = [_sum(g_rows, places) for places in layout.sources]
+        if own_weights:
+            g_weights = g_weights.clone() if layout.weights is None else _sum(g_weights, layout.weights)
+        return (
+            g_features if len(features) else None, g_weights if own_weights else None, None, None,
+            *g_parameters, *g_sources,
+        )  # fmt: skip
+
+
+def _sum(rows: Tensor, places: Places) -> Tensor:
+    """`Places.sum` of values and rates."""
+    return torch.stack([places.sum(rows[0]), places.sum(rows[1])])
+
+
+@njit(fastmath=FAST, forceinline=True)
+def _layers(first, count, features, own, a, i, b, j, c, k, layers, number, zs, hs, scratch):
+    """z and ż of each layer, 2 `TILE` rows after the one before in `zs`; what goes into the next one, in `hs`."""
+    width = zs.shape[1]
+    units, tile, at = width // 2, TILE * width, 0
+    for t in range(2):
+        first_layer(t, first, count, features, own, a, i, b, j, c, k, zs, t * tile, scratch)
+    for layer in range(number):
+        place = 2 * layer * tile
+        for u in range(place, place + count * width, LANES):
+            z = load(zs, u)
+            s = sigmoid(z)
+            store(hs, u, z * s)
+            store(hs, u + tile, load(zs, u + tile) * silu_slope(z, s))
+        for half in range(2):
+            for t in range(2):
+                x, bias = place + t * tile + half * units, at + units * units if t == 0 else -1
+                tiles.product(hs, x, width, layers, at, units, units, bias, zs, x + 2 * tile, width, count)
+            at += units * units + units
+
+
+@njit(fastmath=FAST, forceinline=True)
+def _rates(x, at, rate_at, units, norms, mean, scale):
+    """(mean ẋ, mean(n ẋ)) of half a row, 0 if there are no norms."""
+    zero = x.dtype.type(0)
+    if not len(norms):
+        return zero, zero
+    sums, along = splat(x, 0.0), splat(x, 0.0)
+    for u in range(0, units, LANES):
+        rate = load(x, rate_at + u)
+        sums = sums + rate
+        along = along + rate * (load(x, at + u) - mean)
+    size = x.dtype.type(units)
+    return tiles.total(sums) / size, tiles.total(along) * scale / size
+
+
+@njit(fastmath=FAST, forceinline=True)
+def _rate(x, at, rate_at, norms, scales, mean, scale, rate_mean, along):
+    """Sixteen of the rate of half a row after its layer norm, if there is any."""
+    rate = load(x, rate_at)
+    if len(norms):
+        rate = (rate - rate_mean - (load(x, at) - mean) * scale * along) * scale * load(norms, scales)
+    return rate
+
+
+@njit(parallel=True, fastmath=FAST, cache=True)
+def _forward(features, f, a, b, c, i, j, k, index, group, own, mix, layers, number, norms, epsilon, parts, out):
+    width = a.shape[2]
+    units, tile, size = width // 2, TILE * width, out.shape[1] * out.shape[2]
+    last = 2 * number * tile
+    for part in prange(len(parts) - 1):
+        zs = np.zeros(((number + 1) * 2 * TILE, width), a.dtype)
+        hs, scratch = np.zeros_like(zs), np.zeros((TILE, width), a.dtype)
+        ws = np.ones((2 * TILE, units), a.dtype)
+        ws[TILE:] = 0
+        for first in range(parts[part], parts[part + 1], TILE):
+            count = min(TILE, parts[part + 1] - first)
+            _layers(first, count, features, own, a, i, b, j, c, k, layers, number, zs, hs, scratch)
+            if len(f):
+                for t in range(2):
+                    row_weights(t, first, count, f, index, mix, ws, t * TILE * units, scratch)
+            for row in range(count):
+                at = last + row * width
+                m, s, n, t = tiles.norms_of_halves(zs, at, units, norms, epsilon)
+                dm, dq = _rates(zs, at, at + tile, units, norms, m, s)
+                dn, dp = _rates(zs, at + units, at + tile + units, units, norms, n, t)
+                to = (group[first + row] if len(group) else first + row) * units
+                for u in range(0, units, LANES):
+                    v, g = tiles.halves(zs, at, units, u, norms, m, s, n, t)
+                    dv = _rate(zs, at + u, at + tile + u, norms, u, m, s, dm, dq)
+                    dg = _rate(zs, at + units + u, at + tile + units + u, norms, units + u, n, t, dn, dp)
+                    p, q = sigmoid(v), sigmoid(g)
+                    w, dw = load(ws, row * units + u), load(ws, (TILE + row) * units + u)
+                    y = v * p * q
+                    rate = (silu_slope(v, p) * q * dv + y * (1 - q) * dg) * w + y * dw
+                    y = y * w
+                    if len(group):
+                        y, rate = y + load(out, to + u), rate + load(out, size + to + u)
+                    store(out, to + u, y)
+                    store(out, size + to + u, rate)
+
+
+@njit(parallel=True, fastmath=FAST, cache=True)
+def _backward(
+    features, f, a, b, c, i, j, k, index, group, own, mix, layers, number, norms, epsilon, parts,
+    own_back, back, places, g_out, g_features, g_f, g_rows, sums,
+):  # fmt: skip
+    width = a.shape[2]
+    units, tile, rows = width // 2, TILE * width, g_rows.shape[1]
+    at_own, at_mix, at_layers, at_norms = places[0], places[1], places[2], places[3]
+    for part in prange(len(parts) - 1):
+        zs = np.zeros(((number + 1) * 2 * TILE, width), a.dtype)
+        hs, g, h = np.zeros_like(zs), np.zeros((2 * TILE, width), a.dtype), np.zeros((2 * TILE, width), a.dtype)
+        ws, g_w = np.ones((2 * TILE, units), a.dtype), np.zeros((2 * TILE, units), a.dtype)
+        ws[TILE:] = 0
+        total = sums[part]
+        for first in range(parts[part], parts[part + 1], TILE):
+            count = min(TILE, parts[part + 1] - first)
+            _layers(first, count, features, own, a, i, b, j, c, k, layers, number, zs, hs, h)
+            if len(f):
+                for t in range(2):
+                    row_weights(t, first, count, f, index, mix, ws, t * TILE * units, h)
+            _gate_backward(first, count, group, number, norms, epsilon, zs, ws, g_out, g, g_w, total, at_norms)
+            # rows that are not there have no part in the sums
+            g[count:TILE], g[TILE + count :] = 0, 0
+            if len(f):
+                _weights_backward(first, count, f, index, len(mix), g_w, g_f, h, total, at_mix)
+            _layers_backward(count, back, number, zs, hs, g, h, total, at_layers)
+            for t in range(2):
+                for at in range(0, count * width, LANES):
+                    store(g_rows, (t * rows + first) * width + at, load(g, t * tile + at))
+            if len(own):
+                _own_backward(first, count, features, own_back, g, g_features, h, total, at_own)
+
+
+@njit(fastmath=FAST, forceinline=True)
+def _gate_backward(first, count, group, number, norms, epsilon, zs, ws, g_out, g, g_w, total, at_norms):
+    """The gradients of the last z' and of w; equations (2) and (3)."""
+    width = zs.shape[1]
+    units, tile, size = width // 2, TILE * width, g_out.shape[1] * g_out.shape[2]
+    for row in range(count):
+        at, to, at_w = 2 * number * tile + row * width, row * width, row * units
+        m, s, n, t = tiles.norms_of_halves(zs, at, units, norms, epsilon)
+        dm, dq = _rates(zs, at, at + tile, units, norms, m, s)
+        dn, dp = _rates(zs, at + units, at + tile + units, units, norms, n, t)
+        of = (group[first + row] if len(group) else first + row) * units
+        for u in range(0, units, LANES):
+            v, x = tiles.halves(zs, at, units, u, norms, m, s, n, t)
+            dv = _rate(zs, at + u, at + tile + u, norms, u, m, s, dm, dq)
+            dx = _rate(zs, at + units + u, at + tile + units + u, norms, units + u, n, t, dn, dp)
+            p, b = sigmoid(v), sigmoid(x)
+            a, a1, b1 = v * p, silu_slope(v, p), b * (1 - b)
+            on, rate = load(g_out, of + u), load(g_out, size + of + u)
+            store(g_w, at_w + u, on * a * b + rate * (a1 * b * dv + a * b1 * dx))
+            store(g_w, TILE * units + at_w + u, rate * a * b)
+            w = load(ws, at_w + u)
+            on, rate = on * w + rate * load(ws, TILE * units + at_w + u), rate * w
+            store(g, to + u, on * a1 * b + rate * (silu_curvature(v, p) * b * dv + a1 * b1 * dx))
+            store(g, tile + to + u, rate * a1 * b)
+            store(g, to + units + u, on * a * b1 + rate * (a1 * b1 * dv + a * b1 * (1 - 2 * b) * dx))
+            store(g, tile + to + units + u, rate * a * b1)
+        if len(norms):
+            _norm_backward(zs, at, units, norms, 0, m, s, dm, dq, g, to, total, at_norms)
+            _norm_backward(zs, at + units, units, norms, units, n, t, dn, dp, g, to + units, total, at_norms)
+
+
+@njit(fastmath=FAST, forceinline=True)
+def _norm_backward(x, at, units, norms, scales, mean, scale, rate_mean, along, g, g_at, total, at_norms):
+    """Equation (3), and the gradients of scale and shift."""
+    tile, size = TILE * x.shape[1], x.dtype.type(units)
+    d_sum, d_n, e_sum, e_n, e_p = splat(x, 0.0), splat(x, 0.0), splat(x, 0.0), splat(x, 0.0), splat(x, 0.0)
+    for u in range(0, units, LANES):
+        n = (load(x, at + u) - mean) * scale
+        p = load(x, at + tile + u) - rate_mean - n * along
+        d, e = load(g, g_at + u), load(g, g_at + tile + u)
+        to_scale, to_shift = at_norms + scales + u, at_norms + 2 * units + scales + u
+        store(total, to_scale, load(total, to_scale) + d * n + e * p * scale)
+        store(total, to_shift, load(total, to_shift) + d)
+        d, e = d * load(norms, scales + u), e * load(norms, scales + u)
+        store(g, g_at + u, d)
+        store(g, g_at + tile + u, e)
+        d_sum, d_n = d_sum + d, d_n + d * n
+        e_sum, e_n, e_p = e_sum + e, e_n + e * n, e_p + e * p
+    d_mean, d_along = tiles.total(d_sum) / size, tiles.total(d_n) / size
+    e_mean, e_along, e_rate = tiles.total(e_sum) / size, tiles.total(e_n) / size, tiles.total(e_p) / size
+    for u in range(0, units, LANES):
+        n = (load(x, at + u) - mean) * scale
+        p = load(x, at + tile + u) - rate_mean - n * along
+        rate = (load(g, g_at + tile + u) - e_mean - n * e_along) * scale
+        value = load(g, g_at + u) - d_mean - n * d_along - rate * along - (p * e_along + n * e_rate) * scale
+        store(g, g_at + u, value * scale)
+        store(g, g_at + tile + u, rate)
+
+
+@njit(fastmath=FAST, forceinline=True)
+def _weights_backward(first, count, f, index, mixed, g_w, g_f, scratch, total, at_mix):
+    """The gradient of each row's f, or of W_f, from that of w."""
+    units, rows, depth = g_w.shape[1], g_f.shape[1], f.shape[2]
+    for t in range(2):
+        if mixed:
+            for row in range(count):
+                at = (t * f.shape[1] + (index[first + row] if len(index) else first + row)) * depth
+                for u in range(depth):
+                    scratch[row, u] = f.flat[at + u]
+            tiles.accumulate(
+                scratch, 0, scratch.shape[1], depth, g_w, t * TILE * units, units, units, total, at_mix, count
+            )
+        else:
+            for at in range(0, count * units, LANES):
+                store(g_f, (t * rows + first) * units + at, load(g_w, t * TILE * units + at))
+
+
+@njit(fastmath=FAST, forceinline=True)
+def _layers_backward(count, back, number, zs, hs, g, h, total, at_layers):
+    """g <- the gradients of z and ż, from those of the last z' and ż'; those of the layers' parameters."""
+    width = zs.shape[1]
+    units, tile = width // 2, TILE * width
+    for layer in range(number - 1, -1, -1):
+        place = 2 * layer * tile
+        for half in range(2):
+            at, column = (2 * layer + half) * units * units, half * units
+            to = at_layers + at + (2 * layer + half) * units
+            tiles.accumulate(hs, place + column, width, units, g, column, width, units, total, to, 2 * TILE)
+            for u in range(0, units, LANES):
+                shift = load(total, to + units * units + u)
+                for row in range(count):
+                    shift = shift + load(g, row * width + column + u)
+                store(total, to + units * units + u, shift)
+            for t in range(2):
+                x = t * tile + column
+                tiles.product(g, x, width, back, at, units, units, -1, h, x, width, count)
+        for u in range(0, count * width, LANES):
+            z = load(zs, place + u)
+            s = sigmoid(z)
+            on, rate, slope = load(h, u), load(h, tile + u), silu_slope(z, s)
+            store(g, u, on * slope + rate * silu_curvature(z, s) * load(zs, place + tile + u))
+            store(g, tile + u, rate * slope)
+
+
+@njit(fastmath=FAST, forceinline=True)
+def _own_backward(first, count, features, own_back, g, g_features, scratch, total, at_own):
+    """The gradients of the rows' own features and of W_d."""
+    width, rows, depth = g.shape[1], features.shape[1], features.shape[2]
+    for t in range(2):
+        place, of = (t * rows + first) * depth, t * TILE * width
+        # whole fours of rows go through `scratch`, so as not to read or write too far
+        for at in range(0, count * depth, LANES):
+            store(scratch, at, load(features, place + at))
+        tiles.accumulate(scratch, 0, depth, depth, g, of, width, width, total, at_own, count)
+        tiles.product(g, of, width, own_back, 0, width, depth, -1, scratch, 0, depth, count)
+        for at in range(0, count * depth, LANES):
+            store(g_features, place + at, load(scratch, at))

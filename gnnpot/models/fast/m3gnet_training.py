@@ -1,0 +1,72 @@
+"""M3GNet in training, by the two passes of `training`."""
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from gnnpot.graphs import Graph
+from gnnpot.models.fast import close_edges, dual
+from gnnpot.models.fast.close_edges import FastCloseEdges
+from gnnpot.models.fast.dual_gate import DualGate
+from gnnpot.models.fast.gated import Gate, Layout, Places, Scratch
+from gnnpot.models.fast.m3gnet import FastM3GNet, M3GNetTables
+from gnnpot.models.fast.three_body_duals import DualThreeBody
+from gnnpot.models.layers import GatedMLP
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from gnnpot.models.m3gnet import M3GNet, ThreeBody
+
+
+class M3GNetTraining:
+    """The first pass is that of `FastM3GNet`; the second is written here."""
+
+    def __init__(self, model: "M3GNet") -> None:
+        self._model, self._tables, self._scratch = model, M3GNetTables(model), Scratch()
+
+    def energies_and_gradient(self, graph: Graph) -> tuple[Tensor, Tensor | None, Tensor]:
+        """m and g."""
+        output, gradient = FastM3GNet(self._model, self._tables, self._scratch).energies_and_gradient(graph)
+        return output.energies.detach(), None, gradient
+
+    def duals(self, graph: Graph, rates: Tensor) -> tuple[Tensor, None]:
+        """(m, ṁ): eqs. 3 to 9 of the model's paper, for duals."""
+        model, atoms = self._model, len(graph.numbers)
+        distances = dual.distances(graph.edge_vectors, rates)
+        radial = self._tables.edges.duals(distances)
+        close = self._close_edges(graph, distances[0], rates)
+        species = model.node_embedding(model.species(graph.numbers))
+        nodes = torch.stack([species, torch.zeros_like(species)])
+        edges = dual.silu(dual.layer(radial, model.edge_embedding))
+        ends = centre, _ = tuple(Places(end, atoms) for end in graph.edge_index)
+        by_edge = Layout(len(centre.index), ends)
+        by_node = Layout(len(centre.index), ends, group=centre.index, groups=atoms)
+        for three_body, step in zip(model.three_body, model.convolutions, strict=True):
+            edges = self._three_body(three_body, nodes, edges, close)
+            edges = edges + self._update(step.edge_update, step.edge_weight, nodes, edges, radial, by_edge)
+            nodes = nodes + self._update(step.node_update, step.node_weight, nodes, edges, radial, by_node)
+        return dual.gated_mlp(nodes, model.readout).squeeze(-1), None
+
+    def _close_edges(self, graph: Graph, distances: Tensor, rates: Tensor) -> FastCloseEdges:
+        config = self._model.config
+        close, rows, sign, centre, neighbor = self._model.close_rows(graph, distances)
+        geometry = close_edges.duals(
+            graph.edge_vectors, rates, self._tables.three_body, config.max_l, close, rows, sign,
+            config.three_body_cutoff,
+        )  # fmt: skip
+        return FastCloseEdges(len(graph.numbers), rows, centre, neighbor, *geometry)
+
+    def _three_body(self, step: "ThreeBody", nodes: Tensor, edges: Tensor, close: FastCloseEdges) -> Tensor:
+        return DualThreeBody.apply(dual.sigmoid(dual.layer(nodes, step.atom)), edges, step.bond.first.weight, close)
+
+    def _update(
+        self, mlp: GatedMLP, weight: "nn.Linear", nodes: Tensor, edges: Tensor, radial: Tensor, layout: Layout
+    ) -> Tensor:
+        """φ(v_i ⊕ v_j ⊕ e_ij) ⊙ W h(r_ij), as the layout has it summed or not."""
+        first = mlp.first.linear
+        centre, neighbor, edge = first.weight.split(mlp.first.dims, dim=1)
+        gate = Gate(mlp, self._scratch, edge, weight.weight)
+        sources = dual.linear(nodes, centre, first.bias), dual.linear(nodes, neighbor)
+        return DualGate.apply(edges, radial, gate, layout, *gate.parameters(), *sources)

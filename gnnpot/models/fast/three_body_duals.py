@@ -1,0 +1,168 @@
+"""M3GNet's three-body step for duals (see `training`), as one pass over each atom's close edges, there and back.
+
+With weights w_ln(k) = R_ln(k) a_ln(neighbour of k), moments M_lmn = Σ_k Y_lm(k) w_ln(k) of each atom, Y_l = Y_l0(0) and
+T_ln(j) = Σ_m Y_lm(j) M_lmn / Y_l - Y_l w_ln(j),
+
+    e_ln(j) = f(j) T_ln(j)                    ė = ḟ T + f [(Ẏ · M + Y · Ṁ)/Y_l - Y_l ẇ]                         (1)
+
+is linear in w. With gradients c of e and ċ of ė, those of w and ẇ are
+
+    D_lmn = Σ_j [Y f c + (Ẏ f + Y ḟ) ċ]/Y_l,      Ḋ_lmn = Σ_j Y f ċ/Y_l
+    w: Y · D + Ẏ · Ḋ - Y_l (f c + ḟ ċ)            ẇ: Y · Ḋ - Y_l f ċ                                             (2)
+
+and R, f, Y come from the edge vectors, which get none.
+"""
+
+import math
+from typing import Any
+
+import numpy as np
+import torch
+from numba import njit, prange
+from torch import Tensor
+
+from gnnpot.models.fast.close_edges import FastCloseEdges
+from gnnpot.models.fast.kernels import FAST, sigmoid
+from gnnpot.models.fast.lane_math import silu_curvature, silu_slope
+from gnnpot.models.fast.lanes import LANES, load, store
+from gnnpot.models.fast.threads import follow_torch
+
+
+class DualThreeBody(torch.autograd.Function):
+    """`ThreeBody`. Inputs: a [2, N, L n], features of the edges [2, E, u], and the weight of the gate [2u, L n]."""
+
+    @staticmethod
+    def forward(ctx: Any, atoms: Tensor, edges: Tensor, bond: Tensor, close: FastCloseEdges) -> Tensor:
+        follow_torch()
+        starts = np.searchsorted(close.centre.numpy(), np.arange(close.atoms + 1))
+        ctx.arrays = (
+            *(t.detach().contiguous().numpy() for t in (atoms, close.radial, close.envelope, close.harmonics)),
+            close.neighbor.numpy(), starts,
+        )  # fmt: skip
+        mixed = torch.empty_like(close.radial)
+        _mix(*ctx.arrays, mixed.numpy())
+        ctx.gates = (mixed.flatten(0, 1) @ bond.detach().T).view(2, len(close.edges), -1)
+        ctx.mixed, ctx.bond, ctx.close = mixed, bond.detach(), close
+        out = edges.clone(memory_format=torch.contiguous_format)
+        _gate(ctx.gates.numpy(), close.edges.numpy(), out.numpy())
+        return out
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        gradient, gates = gradient.contiguous(), ctx.gates.clone()
+        _gate_backward(gradient.numpy(), ctx.close.edges.numpy(), gates.numpy())
+        flat = gates.flatten(0, 1)
+        g_bond, g_mixed = flat.T @ ctx.mixed.flatten(0, 1), flat @ ctx.bond
+        g_ends = torch.empty_like(ctx.mixed)
+        _mix_backward(*ctx.arrays, g_mixed.view_as(ctx.mixed).numpy(), g_ends.numpy())
+        g_atoms = g_ends.new_zeros(2, ctx.close.atoms, g_ends.shape[2]).index_add_(1, ctx.close.neighbor, g_ends)
+        return g_atoms, gradient, g_bond, None
+
+
+@njit(parallel=True, fastmath=FAST, cache=True)
+def _mix(atoms, radial, envelope, harmonics, neighbor, starts, mixed):
+    """Equation (1)."""
+    lms = harmonics.shape[2]
+    count = radial.shape[2] // round(math.sqrt(lms))
+    for i in prange(len(starts) - 1):
+        m = np.zeros((2, lms, count))
+        w = np.empty((2, count))
+        for k in range(starts[i], starts[i + 1]):
+            for lm in range(lms):
+                at = int(math.sqrt(lm)) * count
+                y, rate = harmonics[0, k, lm], harmonics[1, k, lm]
+                _weights(atoms, radial, neighbor, k, at, w)
+                for n in range(count):
+                    m[0, lm, n] += y * w[0, n]
+                    m[1, lm, n] += rate * w[0, n] + y * w[1, n]
+        for j in range(starts[i], starts[i + 1]):
+            f, rate_f = envelope[0, j], envelope[1, j]
+            for at in range(0, mixed.shape[2], count):
+                l = at // count
+                scale = math.sqrt((2 * l + 1) / (4 * math.pi))
+                _weights(atoms, radial, neighbor, j, at, w)
+                for n in range(count):
+                    value, rate = 0.0, 0.0
+                    for lm in range(l * l, (l + 1) * (l + 1)):
+                        value += harmonics[0, j, lm] * m[0, lm, n]
+                        rate += harmonics[1, j, lm] * m[0, lm, n] + harmonics[0, j, lm] * m[1, lm, n]
+                    value, rate = value / scale - scale * w[0, n], rate / scale - scale * w[1, n]
+                    mixed[0, j, at + n] = f * value
+                    mixed[1, j, at + n] = rate_f * value + f * rate
+
+
+@njit(fastmath=FAST)
+def _weights(atoms, radial, neighbor, k, at, w):
+    """w and ẇ of a close edge, for the functions from `at` on."""
+    for n in range(w.shape[1]):
+        a, r = atoms[0, neighbor[k], at + n], radial[0, k, at + n]
+        w[0, n] = a * r
+        w[1, n] = atoms[1, neighbor[k], at + n] * r + a * radial[1, k, at + n]
+
+
+@njit(parallel=True, fastmath=FAST, cache=True)
+def _mix_backward(atoms, radial, envelope, harmonics, neighbor, starts, gradient, g_ends):
+    """Equation (2); `g_ends` are the gradients of a and ȧ at the end of each close edge."""
+    lms = harmonics.shape[2]
+    count = radial.shape[2] // round(math.sqrt(lms))
+    for i in prange(len(starts) - 1):
+        d = np.zeros((2, lms, count))
+        for j in range(starts[i], starts[i + 1]):
+            f, rate_f = envelope[0, j], envelope[1, j]
+            for lm in range(lms):
+                l = int(math.sqrt(lm))
+                scale = math.sqrt((2 * l + 1) / (4 * math.pi))
+                y, rate = harmonics[0, j, lm] / scale, harmonics[1, j, lm] / scale
+                for n in range(count):
+                    c, dc = gradient[0, j, l * count + n], gradient[1, j, l * count + n]
+                    d[0, lm, n] += y * f * c + (rate * f + y * rate_f) * dc
+                    d[1, lm, n] += y * f * dc
+        for k in range(starts[i], starts[i + 1]):
+            f, rate_f = envelope[0, k], envelope[1, k]
+            for at in range(radial.shape[2]):
+                l, n = at // count, at % count
+                scale = math.sqrt((2 * l + 1) / (4 * math.pi))
+                c, dc = gradient[0, k, at], gradient[1, k, at]
+                value, rate = -scale * (f * c + rate_f * dc), -scale * f * dc
+                for lm in range(l * l, (l + 1) * (l + 1)):
+                    value += harmonics[0, k, lm] * d[0, lm, n] + harmonics[1, k, lm] * d[1, lm, n]
+                    rate += harmonics[0, k, lm] * d[1, lm, n]
+                g_ends[0, k, at] = radial[0, k, at] * value + radial[1, k, at] * rate
+                g_ends[1, k, at] = radial[0, k, at] * rate
+
+
+@njit(parallel=True, fastmath=FAST, cache=True)
+def _gate(gates, index, out):
+    """out[index] += silu(v) σ(g), and its rates, for (v | g) in the rows of `gates`. No index twice."""
+    rows, width = gates.shape[1], gates.shape[2]
+    units, size, out_size = width // 2, rows * width, out.shape[1] * out.shape[2]
+    for row in prange(rows):
+        at, to = row * width, index[row] * units
+        for u in range(0, units, LANES):
+            v, g = load(gates, at + u), load(gates, at + units + u)
+            p, q = sigmoid(v), sigmoid(g)
+            y = v * p * q
+            rate = load(gates, size + at + u) * silu_slope(v, p) * q + load(gates, size + at + units + u) * y * (1 - q)
+            store(out, to + u, load(out, to + u) + y)
+            store(out, out_size + to + u, load(out, out_size + to + u) + rate)
+
+
+@njit(parallel=True, fastmath=FAST, cache=True)
+def _gate_backward(gradient, index, gates):
+    """gates <- their gradients; equation (2) of `dual_gate` without weights."""
+    rows, width = gates.shape[1], gates.shape[2]
+    units, size, out_size = width // 2, rows * width, gradient.shape[1] * gradient.shape[2]
+    for row in prange(rows):
+        at, of = row * width, index[row] * units
+        for u in range(0, units, LANES):
+            at_v, at_g = at + u, at + units + u
+            v, g = load(gates, at_v), load(gates, at_g)
+            dv, dg = load(gates, size + at_v), load(gates, size + at_g)
+            on, rate = load(gradient, of + u), load(gradient, out_size + of + u)
+            p, b = sigmoid(v), sigmoid(g)
+            a, a1, b1 = v * p, silu_slope(v, p), b * (1 - b)
+            store(gates, at_v, on * a1 * b + rate * (silu_curvature(v, p) * b * dv + a1 * b1 * dg))
+            store(gates, size + at_v, rate * a1 * b)
+            store(gates, at_g, on * a * b1 + rate * (a1 * b1 * dv + a * b1 * (1 - 2 * b) * dg))
+            store(gates, size + at_g, rate * a * b1)
