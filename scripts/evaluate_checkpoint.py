@@ -50,6 +50,7 @@ from gnnpot.engines.calculator import Calculator
 from gnnpot.errors import ConfigError, GnnpotError, suggest
 
 SPEED_SIZES = (64, 512)
+FRAMES_SETTINGS = ("part", "fractions", "split_seed", "material_key")
 NAMES = ("frames", *PARTS, "speed")
 #: options that a part's numbers follow from
 SETTINGS: dict[str, tuple[str, ...]] = {
@@ -76,7 +77,7 @@ class Evaluator:
             elif part == "frames":
                 for name, path in self.options.frames.items():
                     settings = {"data": file_sha256(path)}
-                    settings |= {key: getattr(self.options, key) for key in ("part", "fractions", "split_seed")}
+                    settings |= {key: getattr(self.options, key) for key in FRAMES_SETTINGS}
                     for model in self.models:
                         work = partial(frames_part, model, path, self.options)
                         self._measure(f"frames-{name}", model, settings, work)
@@ -181,6 +182,7 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--part", help="of the split by material; default: all frames")
     parser.add_argument("--fractions", default="train=0.9,validation=0.05,test=0.05")
     parser.add_argument("--split-seed", type=int, default=0)
+    parser.add_argument("--material-key", help="that names a frame's material in files, or formula")
     parser.add_argument("--acwf", type=Path)
     parser.add_argument("--count", type=int, help="equations of state; default: all")
     parser.add_argument("--pool", type=Path)

@@ -102,7 +102,7 @@ def frames_part(model: Model, path: Path, options: argparse.Namespace, tell: Tel
 
 
 def _frames(path: Path, options: argparse.Namespace) -> Iterator[Frame]:
-    frames = FrameStore(path) if path.is_dir() else read_frames(path)
+    frames = FrameStore(path) if path.is_dir() else read_frames(path, material_key=options.material_key)
     for frame in frames:
         if options.part is None or options.part == part_of_material(
             frame.provenance.material_id, options.fractions, options.split_seed
