@@ -60,7 +60,7 @@ def distil_command(
     """
     from gnnpot.checkpoint import load_checkpoint
     from gnnpot.distil import distil, read_distil_config
-    from gnnpot.distil.report import errors_rows, rounds_rows, speed_sentence
+    from gnnpot.distil.report import errors_rows, rounds_rows, speed_rows
     from gnnpot.training.run import MODEL
 
     name = Path(teacher).name.rpartition(":")[2]
@@ -85,7 +85,7 @@ def distil_command(
     card = load_checkpoint(run / MODEL)[1]
     console.print(to_table(rounds_rows(card), "Rounds"))
     console.print(to_table(errors_rows(card), "Errors of the final student"))
-    console.print(speed_sentence(card), highlight=False)
+    console.print(to_table(speed_rows(card), "Dynamics, µs per atom and step, one thread"))
     console.print(f"model:  {run / MODEL}", highlight=False)
     console.print(f"report: {run / 'report' / 'report.md'}", highlight=False)
 

@@ -11,7 +11,7 @@ from gnnpot.data.store import FrameStore
 from gnnpot.distil.committee import Committee
 from gnnpot.distil.config import DistilConfig
 from gnnpot.distil.explore import choose, explore
-from gnnpot.distil.speed import time_steps
+from gnnpot.distil.speed import Speed, speeds
 from gnnpot.distil.teacher import Progress, Teacher, left_out
 from gnnpot.engines.calculator import Calculator
 from gnnpot.errors import DataError
@@ -31,15 +31,9 @@ class Measured:
     #: those trajectories by how they ended
     ends: dict[str, int]
     picoseconds: float  #: of those trajectories, mean
-    microseconds: dict[str, float]  #: per atom and step of dynamics, "teacher" and "student", one thread
-    atoms: int  #: of the structure that was timed
+    speeds: tuple[Speed, ...]  #: of the first structure, and of a larger one
     #: against labels from elsewhere, "teacher" and "student"; empty without such
     test: dict[str, dict[str, float]] = field(default_factory=dict)
-
-    @property
-    def ratio(self) -> float:
-        """How many times faster the student is."""
-        return self.microseconds["teacher"] / self.microseconds["student"]
 
 
 def measure(
@@ -68,14 +62,14 @@ def measure(
         lambda done, total: progress("labelling", done, total),
     )  # fmt: skip
     atoms = repeated(structures[0].to_atoms(), options.min_atoms)
-    calculators = {"teacher": teacher.labeller.make(), "student": Calculator(student)}
     return Measured(
         fresh=evaluate(student, store, stress=_has_stress(store)).metrics(),
         left_out=dict(left_out(store)),
         ends=dict(Counter(walk.end for walk in walks)),
         picoseconds=float(np.mean([len(walk) for walk in walks])) * options.interval * options.timestep / 1000,
-        microseconds=time_steps(calculators, atoms, options.temperatures[0], options.timestep, config.seed),
-        atoms=len(atoms),
+        speeds=speeds(
+            teacher.labeller.make(), Calculator(student), atoms, options.temperatures[0], options.timestep
+        ),
         test=_test(teacher, student, tests),
     )
 

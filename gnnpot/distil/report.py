@@ -46,7 +46,7 @@ def student_card(config: DistilConfig, teacher: Teacher, measured: Measured, jou
                 "end": journal.once(f"end {len(journal.rounds)}", str),
                 "minutes": journal.minutes,
                 "measured": to_mapping(measured),
-                "ratio": measured.ratio,
+                "ratios": [speed.ratio for speed in measured.speeds],
             },
         },
         training={
@@ -100,16 +100,14 @@ def _errors(who: str, against: str, metrics: Mapping[str, float]) -> tuple[str, 
     )  # fmt: skip
 
 
-def speed_sentence(card: Card) -> str:
-    """Teacher and student in µs."""
+def speed_rows(card: Card) -> list[tuple[str, ...]]:
+    """The table of the speeds; the first row is the head."""
     distil = card.metrics["distil"]
-    measured = distil["measured"]
-    times = measured["microseconds"]
-    return (
-        f"Molecular dynamics of {measured['atoms']} atoms, one thread, in turns in one process: the teacher takes "
-        f"{times['teacher']:.3g} µs per atom and step, the student {times['student']:.3g}: {distil['ratio']:.3g} times "
-        "the speed."
-    )
+    rows = [
+        (str(s["atoms"]), f"{s['teacher']:.3g}", f"{s['student']:.3g}", f"{ratio:.3g}")
+        for s, ratio in zip(distil["measured"]["speeds"], distil["ratios"], strict=True)
+    ]
+    return [("atoms", "teacher", "student", "ratio"), *rows]
 
 
 def write_distil_report(folder: Path, card: Card) -> Path:
@@ -122,10 +120,12 @@ def write_distil_report(folder: Path, card: Card) -> Path:
     text = [
         f"# {card.name}: {card.description}",
         "; ".join(facts) + ".",
-        f"{distil['frames']} frames in {distil['minutes']:.0f} minutes; the rounds ended because {distil['end']}.",
+        f"{distil['frames']} frames in {distil['minutes']:.1f} minutes; the rounds ended because {distil['end']}.",
         "## Errors of the final student",
         markdown(errors_rows(card)),
-        speed_sentence(card),
+        "## Speed",
+        "Molecular dynamics, µs per atom and step, processor time of one thread, in turns in one process.",
+        markdown(speed_rows(card)),
         "## Rounds",
         "Errors of the students of the round before on frames that were drawn at random from their own dynamics, "
         "before they were trained on them, means over the committee; picked frames are those where it disagreed most.",
@@ -161,11 +161,20 @@ def figure(card: Card) -> Figure:
     axes.legend(frameon=False, fontsize=8)
     tidy(axes)
     axes = drawn.add_subplot(1, 3, 3)
-    times = distil["measured"]["microseconds"]
-    axes.bar(list(times), list(times.values()), color=[GREY, COLORS[2]], width=0.6)
-    axes.set(yscale="log", ylabel="µs per atom and step, one thread", title=f"{distil['ratio']:.3g} times the speed")
-    tidy(axes)
+    _draw_speeds(drawn.add_subplot(1, 3, 3), distil)
     return drawn
+
+
+def _draw_speeds(axes: Axes, distil: Mapping[str, Any]) -> None:
+    found = distil["measured"]["speeds"]
+    places = range(len(found))
+    for shift, who, color in ((-0.2, "teacher", GREY), (0.2, "student", COLORS[2])):
+        axes.bar([k + shift for k in places], [s[who] for s in found], width=0.38, color=color, label=who)
+    axes.set_xticks(places, [f"{s['atoms']} atoms" for s in found])
+    ratios = ", ".join(f"{ratio:.3g}" for ratio in distil["ratios"])
+    axes.set(yscale="log", ylabel="µs per atom and step, one thread", title=f"{ratios} times the speed")
+    axes.legend(frameon=False, fontsize=8)
+    tidy(axes)
 
 
 def _draw_errors(axes: Axes, card: Card) -> None:

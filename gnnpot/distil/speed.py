@@ -4,17 +4,50 @@ import os
 import statistics
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 from ase import Atoms
 from ase.calculators.calculator import BaseCalculator
 
 from gnnpot.engines.md import MDConfig, run_md
+from gnnpot.labelling.distortions import repeated
 from gnnpot.labelling.work import one_thread
 
-#: turns at most, and seconds after which no further one begins; at least three are made
-TURNS, SECONDS, AT_LEAST = 15, 60.0, 3
+#: turns at most, and seconds after which no further one begins
+TURNS, SECONDS = 9, 60.0
 #: steps that a turn of each has
 STEPS = 5
+#: atoms of the larger structure: beyond, a step takes as long for each atom
+LARGE = 400
+
+
+@dataclass(frozen=True)
+class Speed:
+    """Processor time of molecular dynamics with one thread, µs per atom and step."""
+
+    atoms: int
+    teacher: float
+    student: float
+
+    @property
+    def ratio(self) -> float:
+        """How many times faster the student is."""
+        return self.teacher / self.student
+
+
+def speeds(
+    teacher: BaseCalculator, student: BaseCalculator, atoms: Atoms, temperature: float, timestep: float
+) -> tuple[Speed, ...]:
+    """Of `atoms`, and of as many repetitions of a periodic structure as make `LARGE`, unless that took too long."""
+    found: list[Speed] = []
+    for structure in (atoms, repeated(atoms, LARGE)):
+        if found:
+            expected = 1e-6 * found[0].teacher * len(structure) * STEPS * 2
+            if len(structure) == len(atoms) or expected > SECONDS:
+                break
+        times = time_steps({"teacher": teacher, "student": student}, structure, temperature, timestep)
+        found.append(Speed(len(structure), times["teacher"], times["student"]))
+    return tuple(found)
 
 
 def time_steps(
@@ -31,7 +64,7 @@ def time_steps(
     with one_thread():
         # the first turn only warms up
         for turn in range(TURNS + 1):
-            if turn > AT_LEAST and time.monotonic() - begin > SECONDS:
+            if turn > 1 and time.monotonic() - begin > SECONDS:
                 break
             config = MDConfig(
                 ensemble="langevin", temperature=temperature, timestep=timestep, steps=STEPS, interval=STEPS,

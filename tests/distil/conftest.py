@@ -6,7 +6,7 @@ from ase.build import bulk
 from ase.calculators.emt import EMT
 
 from gnnpot.data import Frame, Provenance, write_store
-from gnnpot.distil import read_distil_config
+from gnnpot.distil import distil, read_distil_config
 
 TEACHER = "ase.calculators.emt:EMT"
 #: a student and a distillation that take seconds
@@ -31,12 +31,17 @@ def cells() -> list[Frame]:
 
 
 @pytest.fixture(scope="session")
+def small() -> list[str]:
+    return SMALL
+
+
+@pytest.fixture(scope="session")
 def structures(tmp_path_factory):
     return write_store(cells(), tmp_path_factory.mktemp("cells") / "cells.store").folder
 
 
 @pytest.fixture(scope="session")
-def tests(tmp_path_factory):
+def labelled(tmp_path_factory):
     """Labelled frames, which EMT gives itself."""
     rng = np.random.default_rng(5)
     frames = []
@@ -46,9 +51,19 @@ def tests(tmp_path_factory):
         atoms.calc = EMT()
         atoms.get_forces(), atoms.get_stress()
         frames.append(Frame.from_atoms(atoms, frame.provenance))
-    return write_store(frames, tmp_path_factory.mktemp("tests") / "tests.store").folder
+    return write_store(frames, tmp_path_factory.mktemp("labelled") / "labelled.store").folder
+
+
+@pytest.fixture(scope="session")
+def whole(structures, labelled, tmp_path_factory):
+    """(configuration, what was told) of a distillation that was never interrupted."""
+    run = tmp_path_factory.mktemp("whole") / "run"
+    told = []
+    config = read_distil_config(TEACHER, [structures], run=run, overrides=[*SMALL, f"test=[{labelled}]"])
+    distil(config, make_teacher=EMT, tell=told.append)
+    return config, told
 
 
 @pytest.fixture
-def config(structures, tests, tmp_path):
-    return read_distil_config(TEACHER, [structures], run=tmp_path / "run", overrides=[*SMALL, f"test=[{tests}]"])
+def config(structures, labelled, tmp_path):
+    return read_distil_config(TEACHER, [structures], run=tmp_path / "run", overrides=[*SMALL, f"test=[{labelled}]"])
