@@ -12,7 +12,12 @@ from gnnpot.cli.common import Precision, open_calculator
 from gnnpot.cli.finetune import to_table
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ase.calculators.calculator import BaseCalculator
     from rich.progress import TaskID
+
+    from gnnpot.distil.config import DistilConfig
 
 
 def register(app: typer.Typer) -> None:
@@ -58,36 +63,45 @@ def distil_command(
 
     Stopped by whatever, the same command goes on where it was.
     """
-    from gnnpot.checkpoint import load_checkpoint
-    from gnnpot.distil import distil, read_distil_config
-    from gnnpot.distil.report import errors_rows, rounds_rows, speed_rows
-    from gnnpot.training.run import MODEL
+    from gnnpot.distil import read_distil_config
 
-    name = Path(teacher).name.rpartition(":")[2]
+    path = Path(teacher)
+    # runs/mine/model: the run's name says more
+    name = (path.parent if path.name == "model" else path).name.rpartition(":")[2]
+    run = output or Path("runs") / f"{name}-{student or 'student'}"
     overrides = [] if minutes is None else [f"max_minutes={minutes}"]
     overrides += [f"test={[str(path) for path in test]}"] if test else []
     overrides += [f"explore.temperatures={temperature}"] if temperature else []
-    run = output or Path("runs") / f"{name}-{student or 'student'}"
-    options = read_distil_config(
-        teacher, structures, run=run, student=student, path=config, overrides=[*overrides, *(settings or ())]
-    )
+    overrides += settings or ()
+    options = read_distil_config(teacher, structures, run=run, student=student, path=config, overrides=overrides)
+    make = functools.partial(open_calculator, teacher, device, dtype)
+    _distil(options, make, processes, resume, quiet)
+
+
+def _distil(
+    options: "DistilConfig", make: "Callable[[], BaseCalculator]", processes: int, resume: bool, quiet: bool
+) -> None:
+    from gnnpot.checkpoint import load_checkpoint
+    from gnnpot.distil import distil
+    from gnnpot.distil.report import errors_rows, rounds_rows, speed_rows
+    from gnnpot.training.run import MODEL
+
     console = Console(soft_wrap=True)
     with Bars(quiet) as bars:
+
+        def tell(sentence: str) -> None:
+            bars.pause()
+            console.print(sentence, highlight=False)
+
         distil(
-            options,
-            resume,
-            make_teacher=functools.partial(open_calculator, teacher, device, dtype),
-            processes=processes,
-            tell=lambda sentence: bars.pause() or console.print(sentence, highlight=False),
-            progress=bars.show,
-            bars=not quiet,
+            options, resume, make_teacher=make, processes=processes, tell=tell, progress=bars.show, bars=not quiet
         )
-    card = load_checkpoint(run / MODEL)[1]
+    card = load_checkpoint(options.run / MODEL)[1]
     console.print(to_table(rounds_rows(card), "Rounds"))
     console.print(to_table(errors_rows(card), "Errors of the final student"))
     console.print(to_table(speed_rows(card), "Dynamics, µs per atom and step, one thread"))
-    console.print(f"model:  {run / MODEL}", highlight=False)
-    console.print(f"report: {run / 'report' / 'report.md'}", highlight=False)
+    console.print(f"model:  {options.run / MODEL}", highlight=False)
+    console.print(f"report: {options.run / 'report' / 'report.md'}", highlight=False)
 
 
 class Bars:

@@ -148,7 +148,7 @@ def figure(card: Card) -> Figure:
     """Errors by round, frames by round, time per atom and step."""
     distil = card.metrics["distil"]
     drawn = new_figure(3, height=4.0)
-    _draw_errors(drawn.add_subplot(1, 3, 1), card)
+    draw_errors(drawn.add_subplot(1, 3, 1), card)
     axes = drawn.add_subplot(1, 3, 2)
     rounds = distil["rounds"]
     numbers = [r["number"] for r in rounds]
@@ -161,11 +161,13 @@ def figure(card: Card) -> Figure:
     axes.legend(frameon=False, fontsize=8)
     tidy(axes)
     axes = drawn.add_subplot(1, 3, 3)
-    _draw_speeds(drawn.add_subplot(1, 3, 3), distil)
+    draw_speeds(drawn.add_subplot(1, 3, 3), card)
     return drawn
 
 
-def _draw_speeds(axes: Axes, distil: Mapping[str, Any]) -> None:
+def draw_speeds(axes: Axes, card: Card) -> None:
+    """Bars of teacher and student, µs per atom and step."""
+    distil = card.metrics["distil"]
     found = distil["measured"]["speeds"]
     places = range(len(found))
     for shift, who, color in ((-0.2, "teacher", GREY), (0.2, "student", COLORS[2])):
@@ -177,7 +179,8 @@ def _draw_speeds(axes: Axes, distil: Mapping[str, Any]) -> None:
     tidy(axes)
 
 
-def _draw_errors(axes: Axes, card: Card) -> None:
+def draw_errors(axes: Axes, card: Card) -> None:
+    """Force errors of the students over the rounds."""
     rounds: list[dict[str, Any]] = card.metrics["distil"]["rounds"]
     for label, key, color in (("drawn", "errors", COLORS[0]), ("picked", "picked_errors", COLORS[1])):
         points = [(r["number"], r[key]["forces_mae"]) for r in rounds if r[key] is not None]
