@@ -131,7 +131,7 @@ class Rounds:
             if number > len(self.journal.rounds):
                 self.journal.add(self._explore(number))
             result = self.journal.rounds[number - 1]
-            self._tell(_sentence(result))
+            self._tell(f"{_sentence(result)}; {self._time()}")
             if reason := self.journal.once(f"end {number}", lambda: reason_to_end(self.config, self.journal)):
                 self._tell(f"the rounds end: {reason}")
                 return
@@ -147,6 +147,10 @@ class Rounds:
         )
         with self.journal.stage("final"):
             return carry_out(FromScratch(run), progress=self._bars)
+
+    def _time(self) -> str:
+        most = self.config.max_minutes
+        return f"{self.journal.minutes:.1f} min so far" + ("" if most is None else f", of {most:g}")
 
     def _begin(self) -> None:
         """The labelled structures of round 0."""
@@ -169,7 +173,10 @@ class Rounds:
         frames = frames_in(folder)
         for k in range(config.committee):
             if not (folder / f"student-{k}" / MODEL).exists():
-                self._tell(f"round {number}: training student {k + 1} of {config.committee} on {frames} frames")
+                self._tell(
+                    f"round {number} of at most {config.rounds}: training student {k + 1} of {config.committee} on "
+                    f"{frames} frames"
+                )
             run = student_run(config, folder, folder / f"student-{k}", budget, self.elements, config.seed + k)
             recipe = FromScratch(run)
             if number > 0:

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -24,6 +25,7 @@ from gnnpot.distil import STUDENTS, DistilConfig, distil, read_distil_config
 from gnnpot.distil.report import errors_rows, rounds_rows
 from gnnpot.errors import CheckpointError, ConfigError, DataError, GnnpotError, UnknownElementError
 
+CONFIGS = Path(__file__).parents[2] / "configs"
 TEACHER = "ase.calculators.emt:EMT"
 
 #: distils, and kills itself when it is told what argv[2] is
@@ -101,7 +103,7 @@ def test_killed_again_and_again_it_ends_at_the_same_weights(config, whole, tmp_p
     path = tmp_path / "config.yaml"
     path.write_text(yaml.safe_dump(to_mapping(config)))
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
-    for place in ("round 1: dynamics 2", "round 1: training student 2", "measuring"):
+    for place in ("round 1: dynamics 2", "round 1 of at most 2: training student 2", "measuring"):
         result = subprocess.run(
             [sys.executable, "-c", CHILD, str(path), place], capture_output=True, text=True, timeout=280, check=False,
             env=environment,
@@ -165,6 +167,8 @@ def test_options_by_file_and_by_name(structures, tmp_path):
     path.write_text("student: {architecture: hdnnp, hidden: [7]}\nexplore: {temperatures: [50]}\n")
     mine = read_distil_config(TEACHER, [structures], run=tmp_path, student="hdnnp", path=path)
     assert mine.student.hidden == (7,) and mine.explore.temperatures == (50.0,)
+    shipped = read_distil_config(TEACHER, [structures], run=tmp_path, path=CONFIGS / "distil.yaml")
+    assert shipped == read_distil_config(TEACHER, [structures], run=tmp_path)
     other = read_distil_config(TEACHER, [structures], run=tmp_path, student="sevennet", path=path)
     assert other.student == STUDENTS["sevennet"] and other.explore.temperatures == (50.0,)
     assert read_distil_config(TEACHER, [structures], run=tmp_path).student == STUDENTS["hdnnp"]
