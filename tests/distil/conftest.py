@@ -6,7 +6,7 @@ from ase.build import bulk
 from ase.calculators.emt import EMT
 
 from gnnpot.data import Frame, Provenance, write_store
-from gnnpot.distil import distil, read_distil_config
+from gnnpot.distil import distil, read_distil_config, speed
 
 TEACHER = "ase.calculators.emt:EMT"
 #: a student and a distillation that take seconds
@@ -28,6 +28,14 @@ def cells() -> list[Frame]:
         atoms.symbols = ("Cu4", "Cu3Ni", "CuNi3")[k % 3]
         frames.append(Frame.from_atoms(atoms, Provenance("cells", str(k), f"m{k % 3}"), labels=False))
     return frames
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_turn():
+    """What a step costs is no matter here."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(speed, "TURNS", 1)
+        yield
 
 
 @pytest.fixture(scope="session")
