@@ -160,7 +160,6 @@ def figure(card: Card) -> Figure:
     axes.set(xlabel="round", ylabel="labelled frames", xticks=numbers)
     axes.legend(frameon=False, fontsize=8)
     tidy(axes)
-    axes = drawn.add_subplot(1, 3, 3)
     draw_speeds(drawn.add_subplot(1, 3, 3), card)
     return drawn
 
@@ -174,7 +173,7 @@ def draw_speeds(axes: Axes, card: Card) -> None:
         axes.bar([k + shift for k in places], [s[who] for s in found], width=0.38, color=color, label=who)
     axes.set_xticks(places, [f"{s['atoms']} atoms" for s in found])
     ratios = ", ".join(f"{ratio:.3g}" for ratio in distil["ratios"])
-    axes.set(yscale="log", ylabel="µs per atom and step, one thread", title=f"{ratios} times the speed")
+    axes.set(ylabel="µs per atom and step, one thread", title=f"{ratios} times the speed")
     axes.legend(frameon=False, fontsize=8)
     tidy(axes)
 
