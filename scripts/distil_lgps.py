@@ -85,6 +85,7 @@ def main(
         train_store, test_store = split(data, out / "data", frames, tests)
         console.print(f"fine-tuning {start} on {frames} frames", highlight=False)
         options = [f"max_minutes={finetune_minutes}", f"data.test={test_store}", "probe_elements=[Ge]"]
+        options += [f"name={Path(start).name}-lgps", "functional=PBE"]
         finetune(read_finetune_config(start, [train_store], run=out / "teacher", overrides=options), progress=not quiet)
         student(out, train_store, test_store, distil_minutes, settings or [], console, quiet)
         console.print("training an HDNNP on the labelled frames alone", highlight=False)

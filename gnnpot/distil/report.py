@@ -30,7 +30,7 @@ def student_card(config: DistilConfig, teacher: Teacher, measured: Measured, jou
     return replace(
         trained,
         name=config.name or config.run.name,
-        description=config.description or f"{config.student.architecture}, distilled from {teacher.name}",
+        description=config.description or f"{config.student.architecture}, distilled from {teacher.card.name or teacher.name}",
         licence=config.licence or teacher.card.licence,
         training_data=f"{frames_in(frames)} frames labelled by {teacher.labeller.name}",
         functional=config.functional or teacher.labeller.functional,
