@@ -27,10 +27,11 @@ PICTURE = "distil.png"
 def student_card(config: DistilConfig, teacher: Teacher, measured: Measured, journal: RunJournal, frames: Path) -> Card:
     """The card of the final student; `frames`: the folder of all that it was trained on."""
     _, trained = load_checkpoint(config.run / "final" / MODEL)
+    called = teacher.card.name or teacher.name
     return replace(
         trained,
         name=config.name or config.run.name,
-        description=config.description or f"{config.student.architecture}, distilled from {teacher.card.name or teacher.name}",
+        description=config.description or f"{config.student.architecture}, distilled from {called}",
         licence=config.licence or teacher.card.licence,
         training_data=f"{frames_in(frames)} frames labelled by {teacher.labeller.name}",
         functional=config.functional or teacher.labeller.functional,
