@@ -1,0 +1,143 @@
+"""`gnnpot distil`."""
+
+import functools
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from gnnpot.cli.common import Precision, open_calculator
+from gnnpot.cli.finetune import to_table
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ase.calculators.calculator import BaseCalculator
+    from rich.progress import TaskID
+
+    from gnnpot.distil.config import DistilConfig
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to `app`."""
+    app.command("distil", rich_help_panel="Train")(distil_command)
+
+
+def distil_command(
+    teacher: Annotated[
+        str, typer.Argument(help="Name or path of a gnnpot model, or an ASE calculator as module:Class.")
+    ],
+    structures: Annotated[list[Path], typer.Argument(help="Where to start: files of structures, or stores.")],
+    student: Annotated[
+        str | None, typer.Option(help="hdnnp, m3gnet, chgnet or sevennet; default: hdnnp, or that of --config.")
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Folder of the run; default: runs/TEACHER-STUDENT.")
+    ] = None,
+    test: Annotated[
+        list[Path] | None, typer.Option(help="Labelled frames that teacher and student are compared on at the end.")
+    ] = None,
+    temperature: Annotated[
+        list[float] | None, typer.Option(help="K, of the students' dynamics; may be repeated. Default: 300, 600, 1000.")
+    ] = None,
+    minutes: Annotated[float | None, typer.Option(help="Wall time of the whole, in place of numbers of steps.")] = None,
+    config: Annotated[Path | None, typer.Option(help="YAML file with options.")] = None,
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", help="Replace an option: key.key=value. May be repeated.")
+    ] = None,
+    processes: Annotated[int, typer.Option("--processes", "-p", min=1, help="That label side by side.")] = 1,
+    device: Annotated[str | None, typer.Option(help="Of the teacher: cpu, cuda, …; default: its own.")] = None,
+    dtype: Annotated[Precision | None, typer.Option(help="Precision of the teacher; default: its own.")] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume/--fresh", help="Go on with a run that was stopped, or begin it again.")
+    ] = True,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress bars.")] = False,
+) -> None:
+    """Let a small, fast student learn a system from a teacher, on the frames that the student's own dynamics lead to.
+
+    Example: gnnpot distil 7net-0 my-structures.extxyz.gz --student hdnnp --minutes 60
+
+    Example: gnnpot distil runs/finetuned/model frames.extxyz.gz --temperature 300 --temperature 900 --test dft.extxyz
+
+    Stopped by whatever, the same command goes on where it was.
+    """
+    from gnnpot.distil import read_distil_config
+
+    path = Path(teacher)
+    # runs/mine/model: the run's name says more
+    name = (path.parent if path.name == "model" else path).name.rpartition(":")[2]
+    run = output or Path("runs") / f"{name}-{student or 'student'}"
+    overrides = [] if minutes is None else [f"max_minutes={minutes}"]
+    overrides += [f"test={[str(path) for path in test]}"] if test else []
+    overrides += [f"explore.temperatures={temperature}"] if temperature else []
+    overrides += settings or ()
+    options = read_distil_config(teacher, structures, run=run, student=student, path=config, overrides=overrides)
+    make = functools.partial(open_calculator, teacher, device, dtype)
+    _distil(options, make, processes, resume, quiet)
+
+
+def _distil(
+    options: "DistilConfig", make: "Callable[[], BaseCalculator]", processes: int, resume: bool, quiet: bool
+) -> None:
+    from gnnpot.checkpoint import load_checkpoint
+    from gnnpot.distil import distil
+    from gnnpot.distil.report import errors_rows, rounds_rows, speed_rows
+    from gnnpot.training.run import MODEL
+
+    console = Console(soft_wrap=True)
+    with Bars(quiet) as bars:
+
+        def tell(sentence: str) -> None:
+            bars.pause()
+            console.print(sentence, highlight=False)
+
+        distil(
+            options, resume, make_teacher=make, processes=processes, tell=tell, progress=bars.show, bars=not quiet
+        )
+    card = load_checkpoint(options.run / MODEL)[1]
+    console.print(to_table(rounds_rows(card), "Rounds"))
+    console.print(to_table(errors_rows(card), "Errors of the final student"))
+    console.print(to_table(speed_rows(card), "Dynamics, µs per atom and step, one thread"))
+    console.print(f"model:  {options.run / MODEL}", highlight=False)
+    console.print(f"report: {options.run / 'report' / 'report.md'}", highlight=False)
+
+
+class Bars:
+    """A bar for what is being done, with the time that is left; it gives way to those of trainings and to sentences."""
+
+    def __init__(self, quiet: bool) -> None:
+        self._quiet = quiet
+        self._progress: Progress | None = None
+        self._what, self._task = "", None
+
+    def show(self, what: str, done: int, total: int) -> None:
+        """`done` of `total` parts of `what` are done."""
+        if self._quiet:
+            return
+        if self._progress is None or what != self._what:
+            self.pause()
+            self._progress, self._task = self._new(what)
+            self._what = what
+        self._progress.update(self._task, completed=done, total=total)
+        if done == total:
+            self.pause()
+
+    def pause(self) -> None:
+        """Take the bar off, if there is one."""
+        if self._progress is not None:
+            self._progress.stop()
+            self._progress = None
+
+    def _new(self, what: str) -> "tuple[Progress, TaskID]":
+        columns = (TextColumn("{task.description}"), BarColumn(30), MofNCompleteColumn(), TimeElapsedColumn())
+        progress = Progress(*columns, TextColumn("left"), TimeRemainingColumn(), console=Console(stderr=True))
+        progress.start()
+        return progress, progress.add_task(what, total=None)
+
+    def __enter__(self) -> "Bars":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.pause()

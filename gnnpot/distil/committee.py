@@ -1,0 +1,71 @@
+"""Students that learn side by side: where they disagree, something is to be learnt.
+
+The disagreement of K students on a structure, with forces F_i^k on atom i and their mean F_i, is
+
+    d = max_i [ 1/K Σ_k |F_i^k - F_i|² ]^½                                                                      (1)
+
+in eV/Å, as in Zhang et al. 2019 (Phys. Rev. Mater. 3, 023804).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from ase import Atoms
+
+from gnnpot.data.frame import Frame
+from gnnpot.engines.calculator import Calculator
+from gnnpot.engines.skin import SkinList
+from gnnpot.potential import Potential
+from gnnpot.training.evaluate import evaluate
+
+
+class Committee:
+    """Students and their calculators."""
+
+    def __init__(self, students: Sequence[Potential]) -> None:
+        self.students = tuple(students)
+        self.calculators = tuple(Calculator(student) for student in students)
+
+    def __len__(self) -> int:
+        return len(self.students)
+
+    def forget(self) -> None:
+        """Let nothing of structures before reach the digits of those to come."""
+        for calculator in self.calculators:
+            calculator.reset()
+            calculator.neighbors = SkinList(calculator.neighbors.cutoff, calculator.neighbors.skin)
+
+    def disagreement(self, atoms: Atoms) -> float:
+        """Equation (1), eV/Å. Raises what the calculators raise."""
+        forces = np.stack([calculator.get_forces(atoms) for calculator in self.calculators])
+        return disagreement(forces)
+
+    def usual(self, frames: Sequence[Frame]) -> float:
+        """Median of the disagreement on `frames`, eV/Å."""
+        return float(np.median([self.disagreement(frame.to_atoms()) for frame in frames]))
+
+    def errors(self, frames: Sequence[Frame]) -> "Errors":
+        """Errors on labelled frames, means over the students."""
+        found = [evaluate(student, frames, stress=False).metrics() for student in self.students]
+        names = ("energy_mae", "forces_mae", "forces_rmse")
+        return Errors(**{name: float(np.mean([metrics[name] for metrics in found])) for name in names})
+
+
+@dataclass(frozen=True)
+class Errors:
+    """Errors of students against the teacher."""
+
+    energy_mae: float  #: eV per atom
+    forces_mae: float  #: eV/Å, of components
+    forces_rmse: float
+
+
+def disagreement(forces: np.ndarray) -> float:
+    """Equation (1) for forces [K, N, 3], eV/Å.
+
+    >>> round(disagreement(np.array([[[1.0, 0, 0]], [[-1.0, 0, 0]]])), 3)
+    1.0
+    """
+    spread = ((forces - forces.mean(axis=0)) ** 2).sum(axis=2).mean(axis=0)
+    return float(np.sqrt(spread.max()))

@@ -1,0 +1,216 @@
+"""From a universal potential to a fast one for Li10GeP2S12, by way of 300 frames (PBE, Huang et al. 2021).
+
+    python scripts/distil_lgps.py --start 7net-0 --finetune 60 --distil 120 --direct 40 --threads 2
+
+1. `--start` is fine-tuned on 300 frames of 50 atoms, drawn at random.
+2. An HDNNP is distilled from it; its dynamics begin at the 300 structures, whose own labels it never sees.
+3. For comparison, an HDNNP of the same form is trained on the 300 labelled frames alone.
+4. All are tested on frames that none of them saw. Teacher and student, and the authors' package with the weights that
+   the teacher began with (if `pip install ".[peers]"` was), are timed by molecular dynamics, in turns in one process.
+
+The numbers are minutes of wall time; learning rates fall with the clock, so each ends well annealed on any machine.
+Stopped by whatever, the same command goes on; what has ended is only read. OUT/lgps.md and OUT/lgps.png say what came
+of it; the goal is a student whose force error is at most 1.3 times the teacher's, at 50 times the speed.
+"""
+
+import contextlib
+import logging
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Annotated
+
+import numba
+import numpy as np
+import torch
+import typer
+from ase.calculators.calculator import BaseCalculator
+from matplotlib.figure import Figure
+from peers import PEERS
+from rich.console import Console
+
+from gnnpot.checkpoint import Card, load_checkpoint
+from gnnpot.cli.distil import Bars
+from gnnpot.config import from_mapping, read_yaml
+from gnnpot.data import FrameStore, read_frames, write_store
+from gnnpot.data.files import write_text
+from gnnpot.data.pages import COLORS, GREY, new_figure, tidy
+from gnnpot.distil import DistilConfig, distil, read_distil_config
+from gnnpot.distil.report import draw_errors, draw_speeds, markdown, rounds_rows
+from gnnpot.distil.run import FINAL
+from gnnpot.distil.speed import LARGE, time_steps
+from gnnpot.engines.calculator import Calculator
+from gnnpot.errors import GnnpotError
+from gnnpot.labelling.distortions import repeated
+from gnnpot.training.config import DataConfig, SplitConfig, TrainConfig
+from gnnpot.training.finetune import finetune, read_finetune_config
+from gnnpot.training.run import MODEL, train
+
+#: what the student is to reach: force error relative to the teacher's, and speed
+ERROR_GOAL, SPEED_GOAL = 1.3, 50
+#: K; LGPS conducts at all of them
+TEMPERATURES = [300, 600, 1000]
+
+
+@dataclass(frozen=True)
+class Row:
+    """Errors on the test frames."""
+
+    name: str
+    metrics: dict[str, float]
+
+
+def main(
+    data: Annotated[Path, typer.Option(help="The labelled frames.")] = Path(
+        "../shared/data/lgps/lgps50_train.extxyz.gz"
+    ),
+    start: Annotated[str, typer.Option(help="The potential to fine-tune: name or path.")] = "7net-0",
+    out: Annotated[Path, typer.Option(help="Folder for the runs and the report.")] = Path("runs/distil-lgps"),
+    frames: Annotated[int, typer.Option(help="Frames that are fine-tuned on.")] = 300,
+    tests: Annotated[int, typer.Option(help="Frames that are tested on.")] = 1000,
+    finetune_minutes: Annotated[float, typer.Option("--finetune", help="Minutes.")] = 60.0,
+    distil_minutes: Annotated[float, typer.Option("--distil", help="Minutes.")] = 120.0,
+    direct_minutes: Annotated[float, typer.Option("--direct", help="Minutes.")] = 40.0,
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", help="Options of the distillation: key.key=value.")
+    ] = None,
+    threads: Annotated[int, typer.Option(help="Threads.")] = 1,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress bars.")] = False,
+) -> None:
+    """Do what has not been done, write OUT/lgps.md and OUT/lgps.png."""
+    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(message)s")
+    torch.set_num_threads(threads)
+    numba.set_num_threads(threads)
+    console = Console(soft_wrap=True)
+    try:
+        train_store, test_store = split(data, out / "data", frames, tests)
+        console.print(f"fine-tuning {start} on {frames} frames", highlight=False)
+        options = [f"max_minutes={finetune_minutes}", f"data.test={test_store}", "probe_elements=[Ge]"]
+        options += [f"name={Path(start).name}-lgps", "functional=PBE"]
+        finetune(read_finetune_config(start, [train_store], run=out / "teacher", overrides=options), progress=not quiet)
+        student(out, train_store, test_store, distil_minutes, settings or [], console, quiet)
+        console.print("training an HDNNP on the labelled frames alone", highlight=False)
+        directly(out, train_store, test_store, direct_minutes, quiet)
+    except GnnpotError as error:
+        console.print(str(error), markup=False)
+        raise typer.Exit(1) from None
+    minutes = {"fine-tuning": finetune_minutes, "distillation": distil_minutes, "training alone": direct_minutes}
+    report(out, start, frames, test_store, minutes)
+    console.print((out / "lgps.md").read_text(), markup=False)
+
+
+def split(data: Path, folder: Path, frames: int, tests: int) -> tuple[Path, Path]:
+    """Stores of frames to train on and to test on, drawn at random."""
+    paths = folder / "train.store", folder / "test.store"
+    if not all(path.exists() for path in paths):
+        every = list(read_frames(data))
+        order = np.random.default_rng(0).permutation(len(every))
+        for path, chosen in zip(paths, (order[:frames], order[frames : frames + tests]), strict=True):
+            write_store((every[int(k)] for k in np.sort(chosen)), path, source=data.name, overwrite=True)
+    return paths
+
+
+def student(
+    out: Path, structures: Path, tests: Path, minutes: float, settings: list[str], console: Console, quiet: bool
+) -> None:
+    """The distillation."""
+    options = [f"explore.temperatures={TEMPERATURES}", f"max_minutes={minutes}", f"test={tests}"]
+    # each frame with a distorted copy: the frames are thermal already
+    options += ["start.distortions=[{kind: original}, {kind: strained, strain: 0.04, rattle: 0.05}]", *settings]
+    config = read_distil_config(
+        str(out / "teacher" / MODEL), [structures], run=out / "student", student="hdnnp", overrides=options
+    )
+    with Bars(quiet) as bars:
+
+        def tell(sentence: str) -> None:
+            bars.pause()
+            console.print(sentence, highlight=False)
+
+        distil(config, tell=tell, progress=bars.show, bars=not quiet)
+
+
+def directly(out: Path, structures: Path, tests: Path, minutes: float, quiet: bool) -> None:
+    """The student's last training, on the labelled frames in place of what the teacher labelled."""
+    last = from_mapping(TrainConfig, read_yaml(out / "student" / FINAL / "config.yaml"), where="the final training")
+    data = DataConfig(train=structures, test=tests, split=SplitConfig(validation=0.1, by="count"), check_stress=False)
+    train(replace(last, data=data, run=out / "direct", max_minutes=minutes), progress=not quiet)
+
+
+def report(out: Path, start: str, frames: int, tests: Path, minutes: dict[str, float]) -> None:
+    """Write lgps.md and lgps.png."""
+    teacher, card, direct = (load_checkpoint(out / name / MODEL)[1] for name in ("teacher", "student", "direct"))
+    measured = card.metrics["distil"]["measured"]["test"]
+    zero_shot = teacher.metrics["finetune"]["new"]["start"]
+    # a shift by a constant is no knowledge, so the model is given the best one
+    zero_shot = {**zero_shot, "energy_mae": zero_shot["energy_shifted_mae"]}
+    rows = [
+        Row(f"{start} as it came, best constant shift", zero_shot),
+        Row(f"the teacher: {start}, fine-tuned on {frames} frames", measured["teacher"]),
+        Row("the student: an HDNNP, distilled from it", measured["student"]),
+        Row(f"an HDNNP, trained on the {frames} frames alone", direct.metrics["test"]),
+    ]
+    config = from_mapping(DistilConfig, card.training["distillation"])
+    tested = FrameStore(tests).manifest
+    error = measured["student"]["forces_mae"] / measured["teacher"]["forces_mae"]
+    head, *times_rows = timed(out, start)
+    times = ", ".join(f"{n:g} min of {what}" for what, n in minutes.items())
+    text = [
+        "# Li10GeP2S12: a universal potential, fine-tuned, distilled into an HDNNP",
+        f"By `scripts/distil_lgps.py` ({times}): {tested.frames} test frames, {tested.atoms} atoms, PBE.",
+        markdown([("", "force MAE, meV/Å", "force RMSE, meV/Å", "energy MAE, meV/atom"), *map(_cells, rows)]),
+        f"The student's force error is {error:.2f} times the teacher's; the goal is at most {ERROR_GOAL}, at "
+        f"{SPEED_GOAL} times the speed. Molecular dynamics, µs per atom and step, processor time of one thread, in "
+        "turns in one process (in brackets: times the student):",
+        markdown([head, *times_rows]),
+        f"Students' dynamics at {', '.join(f'{t:g}' for t in config.explore.temperatures)} K; the rounds ended because "
+        f"{card.metrics['distil']['end']}. Errors of the students on fresh frames, against the teacher:",
+        markdown(rounds_rows(card)),
+        "![Errors on the test frames, by round, and speed](lgps.png)",
+    ]
+    picture(rows, card).savefig(out / "lgps.png")
+    write_text(out / "lgps.md", "\n\n".join(text) + "\n")
+
+
+def timed(out: Path, start: str) -> list[tuple[str, ...]]:
+    """The table of the speeds: teacher, student, and the package that published `start`, if it is installed."""
+    teacher, fast = (load_checkpoint(out / name / MODEL)[0] for name in ("teacher", "student"))
+    calculators: dict[str, BaseCalculator] = {"teacher": Calculator(teacher), "student": Calculator(fast)}
+    peer = next((peer for peer in PEERS if peer.name == start), None)
+    if peer is not None:
+        with contextlib.suppress(ImportError):
+            calculators[f"{start} by its authors' package, {peer.package}"] = peer.calculator(start)
+    structure = FrameStore(out / "data" / "train.store")[0].to_atoms()
+    rows: dict[str, tuple[str, ...]] = {name: (name,) for name in calculators}
+    head = [""]
+    for atoms in (structure, repeated(structure, LARGE)):
+        head.append(f"{len(atoms)} atoms")
+        times = time_steps(calculators, atoms, TEMPERATURES[0], 1.0)
+        for name, microseconds in times.items():
+            ratio = "" if name == "student" else f" ({microseconds / times['student']:.3g})"
+            rows[name] += (f"{microseconds:.3g}{ratio}",)
+    return [tuple(head), *rows.values()]
+
+
+def _cells(row: Row) -> tuple[str, ...]:
+    metrics = row.metrics
+    forces = (f"{1e3 * metrics[f'forces_{kind}']:.1f}" for kind in ("mae", "rmse"))
+    return (row.name, *forces, f"{1e3 * metrics['energy_mae']:.2f}")
+
+
+def picture(rows: list[Row], card: Card) -> Figure:
+    """Errors on the test frames, of the students over the rounds, and speeds."""
+    figure = new_figure(3, height=4.2)
+    axes = figure.add_subplot(1, 3, 1)
+    names = ("as it came", "teacher", "student", "HDNNP\nalone")
+    values = [1e3 * row.metrics["forces_mae"] for row in rows]
+    axes.bar(names, values, color=[GREY, COLORS[0], COLORS[2], COLORS[1]], width=0.65)
+    axes.axhline(ERROR_GOAL * values[1], color=COLORS[4], linestyle="--", linewidth=1, label="goal for the student")
+    axes.set(ylabel="force MAE on the test frames, meV/Å")
+    axes.legend(frameon=False, fontsize=8)
+    tidy(axes)
+    draw_errors(figure.add_subplot(1, 3, 2), card)
+    draw_speeds(figure.add_subplot(1, 3, 3), card)
+    return figure
+
+
+if __name__ == "__main__":
+    typer.run(main)
