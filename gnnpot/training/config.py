@@ -310,6 +310,9 @@ class TrainConfig(RunConfig):
 
     #: architecture and sizes; `elements` may be left out: those of the training frames
     model: ModelConfig
+    #: begin with the weights of this potential, a name or a folder, instead of fresh ones: a second sitting with other
+    #: frames or rates. It must have this `model`; its references and energy scale are kept
+    start: str = ""
     #: add Ziegler, Biersack & Littmark's repulsion of nuclei
     zbl: bool = False
     #: eV, unit of the model's energies; empty: the root mean square force of the training frames times 1 Å

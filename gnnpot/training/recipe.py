@@ -13,6 +13,8 @@ from typing import Any
 
 from gnnpot.checkpoint import Card
 from gnnpot.config import to_mapping
+from gnnpot.errors import ConfigError
+from gnnpot.hub import load
 from gnnpot.potential import Potential
 from gnnpot.training.config import RunConfig, TrainConfig
 from gnnpot.training.evaluate import Evaluation, evaluate
@@ -70,6 +72,37 @@ class FromScratch(Recipe):
 
     def build(self, prepared: PreparedData) -> Potential:
         return build_potential(self.config, prepared)
+
+
+class FromWeights(FromScratch):
+    """The weights, references and energy scale of another potential with the same model.
+
+    Raises `ConfigError` if its model is another one, `CheckpointError` if it is no potential.
+    """
+
+    def __init__(self, config: TrainConfig) -> None:
+        self.start = load(config.start)
+        super().__init__(_continuing(config, self.start))
+
+    def build(self, prepared: PreparedData) -> Potential:
+        potential = build_potential(self.config, prepared)
+        potential.load_state_dict(self.start.state_dict())
+        return potential
+
+
+def _continuing(config: TrainConfig, start: Potential) -> TrainConfig:
+    """The configuration with what it takes from the potential that it starts from."""
+    found = to_mapping(start.model.config)
+    wanted = to_mapping(replace(config.model, elements=config.model.elements or start.model.elements))
+    differ = [name for name in found if found[name] != wanted.get(name)]
+    if bool(start.terms) != config.zbl:
+        differ.append("zbl")
+    if differ:
+        raise ConfigError(f"start: {config.start} differs from the model that is asked for in {', '.join(differ)}")
+    if config.references or config.energy_scale:
+        raise ConfigError("start: references and energy_scale are those of the starting potential; leave them out")
+    energies, scale = start.references.to_mapping()["energies"], float(start.energy_scale)
+    return replace(config, model=start.model.config, references=energies, energy_scale=scale)
 
 
 def run_card(

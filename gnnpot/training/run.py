@@ -41,7 +41,7 @@ from gnnpot.training.config import RunConfig, TrainConfig
 from gnnpot.training.datamodule import GraphData
 from gnnpot.training.module import TrainModule
 from gnnpot.training.prepare import FUNCTIONS
-from gnnpot.training.recipe import FromScratch, Recipe
+from gnnpot.training.recipe import FromScratch, FromWeights, Recipe
 from gnnpot.training.report import write_report
 
 log = logging.getLogger(__name__)
@@ -52,8 +52,9 @@ STATE, MODEL, REFIT = "last.ckpt", "model", "refit.json"
 
 
 def train(config: TrainConfig, resume: bool = True, *, progress: bool = False) -> Potential:
-    """Train fresh weights; see `carry_out`."""
-    return carry_out(FromScratch(config), resume, progress=progress)
+    """Train fresh weights, or those of `config.start`; see `carry_out`."""
+    recipe = FromWeights(config) if config.start else FromScratch(config)
+    return carry_out(recipe, resume, progress=progress)
 
 
 def carry_out(recipe: Recipe, resume: bool = True, *, progress: bool = False) -> Potential:
