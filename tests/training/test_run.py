@@ -372,3 +372,21 @@ def test_symmetry_functions_are_chosen_once_and_kept(mapping, tmp_path):
     with pytest.raises(DataError, match="begin the run afresh"):
         prepare(config)
     assert len(train(config, resume=False).model.config.symmetry_functions) == 18
+
+
+def test_a_second_sitting_begins_where_the_first_potential_ended(config, uninterrupted, tmp_path):
+    still = replace(config.optimizer, lr=1e-12)
+    second = replace(config, start=str(config.run / "model"), run=tmp_path / "second", optimizer=still)
+    potential = train(second)
+    for name, value in weights(uninterrupted).items():
+        torch.testing.assert_close(weights(potential)[name], value, msg=name)
+    assert potential.references.to_mapping()["energies"] == uninterrupted.references.to_mapping()["energies"]
+    # taken up again it is the same run, though the file says nothing of references
+    same(weights(train(second)), weights(potential))
+
+
+def test_a_second_sitting_of_another_model_is_refused(config, uninterrupted, tmp_path):
+    model = replace(config.model, hidden=(9,))
+    wider = replace(config, start=str(config.run / "model"), run=tmp_path / "b", model=model)
+    with pytest.raises(ConfigError, match="differs from the model that is asked for in hidden"):
+        train(wider)
