@@ -110,7 +110,7 @@ class Evaluator:
             task = bar.add_task(f"{model.name}, {part}", total=None)
             result = work(lambda done, total: bar.update(task, completed=done, total=total))
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_text(path, json.dumps({"key": key, "result": result}, indent=1) + "\n")
+        write_text(path, json.dumps({"key": key, "result": result}) + "\n")
 
     def _speed(self) -> None:
         """Time of a step, all potentials in turns in this process."""
@@ -139,7 +139,7 @@ class Evaluator:
                 for (name, package, _), found in zip(runs, times, strict=True):
                     rows.append({"model": name, "package": package, "atoms": len(atoms), "ms": 1e3 * np.median(found)})
                 bar.advance(task)
-        write_text(path, json.dumps({"key": key, "result": {"clock": self._clock, "rows": rows}}, indent=1) + "\n")
+        write_text(path, json.dumps({"key": key, "result": {"clock": self._clock, "rows": rows}}) + "\n")
 
     @property
     def _clock(self) -> str:
