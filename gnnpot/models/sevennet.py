@@ -58,6 +58,8 @@ class SevenNetConfig:
     radial_hidden: tuple[int, ...] = (64, 64)
     #: whether mixed scalars get a bias
     bias: bool = False
+    #: whether each element weighs what its atoms receive; costs nothing, and lets one network tell 90 elements apart
+    element_scales: bool = False
 
     def __post_init__(self) -> None:
         for name in ("layers", "radial", "cutoff_power"):
@@ -181,8 +183,19 @@ class Convolution(nn.Module):
         return [torch.cat(parts, -1) / self.denominator for parts in sums]
 
 
+class ElementScales(nn.Module):
+    """y_l = s_Zl ⊙ x_l: a factor for each channel and element, 1 to begin with."""
+
+    def __init__(self, elements: int, channels: tuple[int, ...]) -> None:
+        super().__init__()
+        self.factors = nn.ParameterList(nn.Parameter(torch.ones(elements, count)) for count in channels)
+
+    def forward(self, features: Features, species: Tensor) -> Features:
+        return [x * f.index_select(0, species)[:, None] for x, f in zip(features, self.factors, strict=True)]
+
+
 class Layer(nn.Module):
-    """Interaction block: x' = gate(L_2 conv(L_1 x) + L_0 x)."""
+    """Interaction block: x' = gate(L_2 conv(L_1 x) + L_0 x); with element scales gate(s_Z ⊙ L_2 conv(L_1 x) + L_0 x)."""
 
     def __init__(self, inputs: tuple[int, ...], outputs: tuple[int, ...], config: SevenNetConfig) -> None:
         super().__init__()
@@ -193,10 +206,14 @@ class Layer(nn.Module):
         self.linear_in = ChannelLinear(inputs, inputs, bias=config.bias)
         self.convolution = Convolution(inputs, len(config.channels) - 1, len(outputs) - 1, config)
         self.linear_out = ChannelLinear(self.convolution.outputs, ungated, bias=config.bias)
+        self.scales = ElementScales(len(config.elements), ungated) if config.element_scales else None
 
-    def forward(self, features: Features, convolve: Callable[[Features], Features]) -> Features:
-        """`convolve` is the layer's convolution over the edges of a graph, in whatever form."""
+    def forward(self, features: Features, species: Tensor, convolve: Callable[[Features], Features]) -> Features:
+        """`species` [N] index of each atom's element; `convolve` is the layer's convolution over the edges of a graph,
+        in whatever form."""
         total = self.linear_out(convolve(self.linear_in(features)))
+        if self.scales is not None:
+            total = self.scales(total, species)
         for l, x in enumerate(self.self_connection(features)):
             total[l] = total[l] + x
         return gate(total, self.outputs)
@@ -244,9 +261,10 @@ class SevenNet(EnergyModel):
         vectors = graph.edge_vectors
         harmonics = spherical_harmonics(vectors, len(self.config.channels) - 1)
         distances = torch.linalg.vector_norm(vectors, dim=-1)
-        features = [self.embedding(self.species(graph.numbers))[:, None, :]]
+        species = self.species(graph.numbers)
+        features = [self.embedding(species)[:, None, :]]
         for layer, convolve in zip(self.layers, form.convolutions(graph, distances, harmonics), strict=True):
-            features = layer(features, convolve)
+            features = layer(features, species, convolve)
         return AtomicOutput(self.readout(self.hidden(features))[0].flatten())
 
     def convolutions(

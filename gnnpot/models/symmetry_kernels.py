@@ -67,7 +67,7 @@ _X, _Y, _Z, _R, _F, _DF, _INVERSE, _DR = range(8)
 VALUE, VJP, JVP = 0, 1, 2
 
 
-@njit(cache=True, error_model="numpy")
+@njit(forceinline=True, error_model="numpy")
 def _load(group, vectors, species, start, end, mode, u, near, edges, bounds):
     """The neighbours within the group's cutoff, sorted by class: `near` [8, n], `edges` [n], `bounds` [classes + 1]."""
     bounds[:] = 0
@@ -99,7 +99,7 @@ def _load(group, vectors, species, start, end, mode, u, near, edges, bounds):
     bounds[0] = 0
 
 
-@njit(cache=True, error_model="numpy")
+@njit(forceinline=True, error_model="numpy")
 def _gather(group, row, centre, p, coefficients):
     """coefficients [M, A] of the functions of a class or pair p: entries of `row` [D], 0 where there is no function."""
     columns = group.columns[centre, p]
@@ -108,7 +108,7 @@ def _gather(group, row, centre, p, coefficients):
             coefficients[m, a] = row[columns[m, a]] if columns[m, a] >= 0 else 0.0
 
 
-@njit(cache=True, error_model="numpy")
+@njit(forceinline=True, error_model="numpy")
 def _scatter(group, total, centre, p, row):
     """Add total [M, A] to the entries of `row` [D]."""
     columns = group.columns[centre, p]
@@ -175,7 +175,7 @@ def radial_kernel(group, mode, first, centres, species, vectors, lo, hi, rows, e
                 _scatter(group, grid, centre, p, rows[atom])
 
 
-@njit(cache=True, error_model="numpy", fastmath=FAST)
+@njit(forceinline=True, error_model="numpy", fastmath=FAST)
 def _add_radial(group, mode, total, work, radial, angular, slope, n):
     """total[m, a] += Σ_lanes of the function (VALUE) or of its change along u (JVP)."""
     if mode == VALUE:
@@ -193,7 +193,7 @@ def _add_radial(group, mode, total, work, radial, angular, slope, n):
         add_products(total[m : m + 1], work[W * BATCH : (W + 1) * BATCH], angular, 0, n)
 
 
-@njit(cache=True, error_model="numpy", fastmath=FAST)
+@njit(forceinline=True, error_model="numpy", fastmath=FAST)
 def _fill(group, near, work, first, second, n, j, k, j_end, k_start, k_end):
     """Fill a batch of n lanes further with pairs of neighbours from (j, k) on: (lanes, next j, next k).
 
@@ -275,7 +275,7 @@ def angular_kernel(group, mode, first, centres, species, vectors, lo, hi, rows, 
                 edge_rows[edges[i], k] += pull[i, k]
 
 
-@njit(cache=True, error_model="numpy", fastmath=FAST)
+@njit(forceinline=True, error_model="numpy", fastmath=FAST)
 def _process(group, mode, near, edges, u, lanes, grids, ends, pull):
     """Work off a batch: add to `grids` [P, M, A] (VALUE, JVP), or to `pull` [n, 3] what follows from them (VJP)."""
     n = ends.max()
@@ -304,7 +304,7 @@ def _process(group, mode, near, edges, u, lanes, grids, ends, pull):
         _pull(work, near, one, two, n, pull)
 
 
-@njit(cache=True, error_model="numpy", fastmath=FAST)
+@njit(forceinline=True, error_model="numpy", fastmath=FAST)
 def _factors(group, work, radial, angular, slope, n):
     """Rows of the batch that all modes need: cutoff functions of R_jk, radial and angular factors."""
     if group.narrow:
@@ -319,7 +319,7 @@ def _factors(group, work, radial, angular, slope, n):
     angular_factors(group, work, angular, slope, n)
 
 
-@njit(cache=True, error_model="numpy", fastmath=FAST)
+@njit(forceinline=True, error_model="numpy", fastmath=FAST)
 def _weigh(work, radial, count, n):
     """radial[m] = w f R_m."""
     for i in range(n):
@@ -330,7 +330,7 @@ def _weigh(work, radial, count, n):
             factor[i] *= work[U * BATCH + i]
 
 
-@njit(cache=True, error_model="numpy", fastmath=FAST)
+@njit(forceinline=True, error_model="numpy", fastmath=FAST)
 def _gradients(group, work, n):
     """Rows PA, PB and Q of the module's equations."""
     for i in range(n):
@@ -350,7 +350,7 @@ def _gradients(group, work, n):
         work[Q * BATCH + i] = s_c * inverse_a * inverse_b - s_j
 
 
-@njit(cache=True, error_model="numpy", fastmath=FAST)
+@njit(forceinline=True, error_model="numpy", fastmath=FAST)
 def _pull(work, near, one, two, n, pull):
     """pull[j] += PA a + Q b, pull[k] += PB b + Q a."""
     for i in range(n):
@@ -361,7 +361,7 @@ def _pull(work, near, one, two, n, pull):
             pull[k, axis] += pb * near[axis, k] + q * near[axis, j]
 
 
-@njit(cache=True, error_model="numpy", fastmath=FAST)
+@njit(forceinline=True, error_model="numpy", fastmath=FAST)
 def _changes(near, edges, u, work, one, two, n):
     """Rows DA, DB, DJ, DC: changes of R_ij, R_ik, R_jk and cos θ when the edge vectors change along u."""
     for i in range(n):
@@ -379,7 +379,7 @@ def _changes(near, edges, u, work, one, two, n):
         work[DC * BATCH + i] = dot * near[_INVERSE, j] * near[_INVERSE, k] - work[C * BATCH + i] * stretch
 
 
-@njit(cache=True, error_model="numpy", fastmath=FAST)
+@njit(forceinline=True, error_model="numpy", fastmath=FAST)
 def _add_changes(group, total, work, radial, angular, slope, lo, hi):
     """total[m, a] += Σof the change of w f R_m A_a along the rows DA, DB, DJ, DC, lanes lo <= i < hi."""
     for m in range(total.shape[0]):

@@ -136,7 +136,7 @@ def _acos(c):
     return 0.5 * math.pi - asin if small else large
 
 
-@njit(cache=True, error_model="numpy")
+@njit(forceinline=True, error_model="numpy")
 def cutoff_value(kind, r, cutoff, inner):
     """(f_c, df_c/dr) of r < cutoff; the formulas stand in `symmetry_functions.cutoff_function`."""
     if kind == 2 or kind == 3:
@@ -177,7 +177,7 @@ def _row(array, k):
     return array[k * BATCH : (k + 1) * BATCH]
 
 
-@njit(cache=True, error_model="numpy", fastmath=FAST)
+@njit(forceinline=True, error_model="numpy", fastmath=FAST)
 def neighbour_cutoffs(group, work, n):
     """RJ = sqrt(RJ), and its cutoff function and derivative."""
     for i in range(n):
@@ -197,7 +197,7 @@ def neighbour_cutoffs(group, work, n):
         work[DFJ * BATCH + i] = df * scale
 
 
-@njit(cache=True, error_model="numpy", fastmath=FAST)
+@njit(forceinline=True, error_model="numpy", fastmath=FAST)
 def radial_factors(group, work, radial, n, distances):
     """radial[m] = R_m of the sums over the first `distances` of R_ij, R_ik, R_jk."""
     for i in range(n):
@@ -219,7 +219,7 @@ def radial_factors(group, work, radial, n, distances):
             factor[i] = _exp(-eta * square)
 
 
-@njit(cache=True, error_model="numpy", fastmath=FAST)
+@njit(forceinline=True, error_model="numpy", fastmath=FAST)
 def angular_factors(group, work, angular, slope, n):
     """angular[a] = A_a and slope[a] = dA_a/dcos θ; A_a = 2 [½ (1 + λ cos θ)]^ζ, or T_a of row X."""
     if group.chebyshev:
@@ -238,7 +238,7 @@ def angular_factors(group, work, angular, slope, n):
             change[i] *= zeta * lambda_
 
 
-@njit(cache=True, error_model="numpy", fastmath=FAST)
+@njit(forceinline=True, error_model="numpy", fastmath=FAST)
 def _power(work, out, exponent, n):
     """out = U^exponent; by squaring where the exponent is whole."""
     e = int(exponent)
@@ -259,7 +259,7 @@ def _power(work, out, exponent, n):
                 work[W * BATCH + i] *= work[W * BATCH + i]
 
 
-@njit(cache=True, error_model="numpy", fastmath=FAST)
+@njit(forceinline=True, error_model="numpy", fastmath=FAST)
 def _chebyshev_factors(work, angular, slope, n, count):
     """T_a(X) and DX dT_a/dX for a < count by their recurrences."""
     x, dx = _row(work, X), _row(work, DX)
@@ -277,7 +277,7 @@ def _chebyshev_factors(work, angular, slope, n, count):
             d[i] = 2.0 * (dx[i] * t_last[i] + x[i] * d_last[i]) - d_before[i]
 
 
-@njit(cache=True, error_model="numpy", fastmath=FAST)
+@njit(forceinline=True, error_model="numpy", fastmath=FAST)
 def angle_argument(work, n):
     """X = 2θ/π - 1 and DX = dX/dcos θ, with θ = arccos((1 - STRAIGHT) cos θ)."""
     for i in range(n):
@@ -288,7 +288,7 @@ def angle_argument(work, n):
         work[DX * BATCH + i] = -2.0 / math.pi * (1.0 - STRAIGHT) / math.sqrt((1.0 - c) * (1.0 + c))
 
 
-@njit(cache=True, error_model="numpy", fastmath=FAST)
+@njit(forceinline=True, error_model="numpy", fastmath=FAST)
 def add_products(total, radial, angular, lo, hi):
     """total[m, a] += Σ radial[m] angular[a] over the lanes lo <= i < hi."""
     for m in range(total.shape[0]):
@@ -301,7 +301,7 @@ def add_products(total, radial, angular, lo, hi):
             total[m, a] += value
 
 
-@njit(cache=True, error_model="numpy", fastmath=FAST)
+@njit(forceinline=True, error_model="numpy", fastmath=FAST)
 def contract(group, coefficients, work, radial, angular, slope, lo, hi):
     """T0 = Σ c R_m A_a, Q1 = Σ c η_m R_m A_a, Q2 = Σ c η_m R_s,m R_m A_a, V = Σ c R_m dA_a; c = coefficients[m, a].
 

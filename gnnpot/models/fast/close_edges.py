@@ -102,7 +102,7 @@ def _norms(max_l: int) -> np.ndarray:
     return norms
 
 
-@njit(fastmath=FAST)
+@njit(fastmath=FAST, forceinline=True)
 def _harmonics(x, y, z, norms, values, slopes):
     """Equation (1): values [L²] and slopes [L², 3]."""
     max_l = len(norms)
@@ -122,7 +122,7 @@ def _harmonics(x, y, z, norms, values, slopes):
         first *= 2 * m + 1
 
 
-@njit(fastmath=FAST)
+@njit(fastmath=FAST, forceinline=True)
 def _envelope(r, cutoff):
     """f_c and its slope: 1 - 10 x³ + 15 x⁴ - 6 x⁵, 0 beyond the cutoff."""
     x = r / cutoff
@@ -131,12 +131,12 @@ def _envelope(r, cutoff):
     return 1 - x * x * x * (10 - x * (15 - 6 * x)), -30 * x * x * (1 - x) * (1 - x) / cutoff
 
 
-@njit(fastmath=FAST)
+@njit(fastmath=FAST, forceinline=True)
 def _length(vectors, e):
     return math.sqrt(float(vectors[e, 0]) ** 2 + float(vectors[e, 1]) ** 2 + float(vectors[e, 2]) ** 2)
 
 
-@njit(fastmath=FAST)
+@njit(fastmath=FAST, forceinline=True)
 def _along(vectors, other, e):
     return vectors[e, 0] * other[e, 0] + vectors[e, 1] * other[e, 1] + vectors[e, 2] * other[e, 2]
 

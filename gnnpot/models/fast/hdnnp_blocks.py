@@ -50,7 +50,7 @@ class Plan(NamedTuple):
     rows: np.ndarray  #: [4] where rows R_m, w f R_m, A_a and dA_a begin; [4]: how many rows a block has
 
 
-@njit(cache=True, error_model="numpy", fastmath=FAST)
+@njit(forceinline=True, error_model="numpy", fastmath=FAST)
 def cutoff_block(plan, g, array, at_r, at_f, at_df):
     """f_c and df_c/dr of the sixteen distances at `at_r`, which are below the cutoff."""
     kind, cutoff, inner = plan.cutoff_kind[g], plan.cutoff[g], plan.inner[g]
@@ -66,7 +66,7 @@ def cutoff_block(plan, g, array, at_r, at_f, at_df):
         array[at_f + i], array[at_df + i] = f, df
 
 
-@njit(cache=True, error_model="numpy", fastmath=FAST)
+@njit(forceinline=True, error_model="numpy", fastmath=FAST)
 def angle_block(plan, g, slab, at):
     """cos θ from the scalar product; R_jk from its square, and its cutoff function."""
     c = load(slab, at + LANES * C) * load(slab, at + LANES * IA) * load(slab, at + LANES * IB)
@@ -76,7 +76,7 @@ def angle_block(plan, g, slab, at):
         cutoff_block(plan, g, slab, at + LANES * RJ, at + LANES * FJ, at + LANES * DFJ)
 
 
-@njit(cache=True, error_model="numpy", fastmath=FAST)
+@njit(forceinline=True, error_model="numpy", fastmath=FAST)
 def radial_block(plan, g, part, slab, at):
     """Rows R_m = exp(-η Σ (R - R_s)²) and w f R_m."""
     distances = plan.distances[g]
@@ -106,7 +106,7 @@ def radial_block(plan, g, part, slab, at):
         at_wr += LANES
 
 
-@njit(cache=True, error_model="numpy", fastmath=FAST)
+@njit(forceinline=True, error_model="numpy", fastmath=FAST)
 def angular_block(plan, g, part, slab, at):
     """Rows A_a and dA_a/dcos θ: 2 [½ (1 + λ cos θ)]^ζ, or 1 of radial Gaussians, or Chebyshev polynomials."""
     at_a, at_d = at + LANES * plan.rows[2], at + LANES * plan.rows[3]
@@ -140,7 +140,7 @@ def angular_block(plan, g, part, slab, at):
         at_d += LANES
 
 
-@njit(cache=True, error_model="numpy", fastmath=FAST)
+@njit(forceinline=True, error_model="numpy", fastmath=FAST)
 def _chebyshev(plan, g, part, slab, at, at_a, at_d):
     """T_k(X) and dX T_k'(X): X = 2R/R_c - 1 and dX = 2/R_c, or X = 2θ/π - 1 and dX = dX/dcos θ."""
     if plan.distances[g] == 1:
@@ -166,7 +166,7 @@ def _chebyshev(plan, g, part, slab, at, at_a, at_d):
         t_last, t = t, x * t * 2.0 - t_last
 
 
-@njit(cache=True, error_model="numpy", fastmath=FAST)
+@njit(forceinline=True, error_model="numpy", fastmath=FAST)
 def add_functions(plan, part, slab, begin, end, row):
     """row[column] += Σ w f R_m A_a over the blocks that begin at `begin` up to `end`, for the functions of a part."""
     stride = LANES * plan.rows[4]
@@ -179,7 +179,7 @@ def add_functions(plan, part, slab, begin, end, row):
         row[plan.column[f]] += total(s)
 
 
-@njit(cache=True, error_model="numpy", fastmath=FAST)
+@njit(forceinline=True, error_model="numpy", fastmath=FAST)
 def contract_block(plan, g, part, slab, at, c):
     """(T0, V, Q1, Q2): Σ c R_m A_a, Σ c R_m dA_a, Σ c η_m R_m A_a, Σ c η_m R_s,m R_m A_a; c of the part's functions."""
     zero = splat(slab, 0.0)
@@ -202,7 +202,7 @@ def contract_block(plan, g, part, slab, at, c):
     return t0, v, q1, q2
 
 
-@njit(cache=True, error_model="numpy", fastmath=FAST)
+@njit(forceinline=True, error_model="numpy", fastmath=FAST)
 def gradient_block(plan, g, part, slab, at, c):
     """Rows PA, PB and Q of the equations in `symmetry_kernels`; of radial functions PA only."""
     t0, v, q1, q2 = contract_block(plan, g, part, slab, at, c)

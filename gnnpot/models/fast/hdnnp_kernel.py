@@ -64,7 +64,7 @@ def energies_and_gradient(plan, net, first, centres, neighbors, vectors, ranges,
         _range(plan, net, first, centres, neighbors, vectors, ranges[t], ranges[t + 1], energies, gradient)
 
 
-@njit(cache=True, error_model="numpy", fastmath=FAST)
+@njit(forceinline=True, error_model="numpy", fastmath=FAST)
 def _range(plan, net, first, centres, neighbors, vectors, lo, hi, energies, gradient):
     groups = len(plan.cutoff)
     degree = 1
@@ -92,7 +92,7 @@ def _range(plan, net, first, centres, neighbors, vectors, lo, hi, energies, grad
                     gradient[scratch.edges[g, i], k] += scratch.pull[g, i, k]
 
 
-@njit(cache=True)
+@njit(forceinline=True)
 def _scratch(plan, degree, blocks):
     groups, width = len(plan.cutoff), (degree + 2 * LANES - 1) // LANES * LANES
     return Scratch(
@@ -108,7 +108,7 @@ def _scratch(plan, degree, blocks):
     )
 
 
-@njit(cache=True)
+@njit(forceinline=True)
 def _enlarged(plan, old, blocks):
     """The same with room for more blocks."""
     slab = np.zeros(blocks * LANES * plan.rows[4])
@@ -116,7 +116,7 @@ def _enlarged(plan, old, blocks):
     return Scratch(old.width, old.near, old.edges, old.bounds, slab, one, two, old.parts, old.pull)
 
 
-@njit(cache=True, error_model="numpy", fastmath=FAST)
+@njit(forceinline=True, error_model="numpy", fastmath=FAST)
 def _load(plan, g, vectors, species, start, end, scratch):
     """The neighbours within a group's cutoff, sorted by class."""
     near, width, bounds, edges = scratch.near, scratch.width, scratch.bounds[g], scratch.edges[g]
@@ -152,7 +152,7 @@ def _load(plan, g, vectors, species, start, end, scratch):
         store(near, at + _INVERSE * width + i, 1.0 / load(near, at + _R * width + i))
 
 
-@njit(cache=True, error_model="numpy", fastmath=FAST)
+@njit(forceinline=True, error_model="numpy", fastmath=FAST)
 def _functions(plan, s, scratch, row):
     """Fill the blocks of all parts of an atom of species s, and `row` with its symmetry functions; number of parts."""
     stride, parts, block = LANES * plan.rows[4], 0, 0
@@ -186,7 +186,7 @@ def _functions(plan, s, scratch, row):
     return parts
 
 
-@njit(cache=True, error_model="numpy", fastmath=FAST)
+@njit(forceinline=True, error_model="numpy", fastmath=FAST)
 def _pairs(g, c, scratch, block, stride):
     """Lanes of a radial group: the neighbours of a class."""
     near, slab, width = scratch.near, scratch.slab, scratch.width
@@ -205,7 +205,7 @@ def _pairs(g, c, scratch, block, stride):
     return end - begin
 
 
-@njit(cache=True, error_model="numpy", fastmath=FAST)
+@njit(forceinline=True, error_model="numpy", fastmath=FAST)
 def _triplets(plan, g, c1, c2, scratch, block, stride):
     """Lanes of an angular group: pairs of neighbours of classes c1 and c2, as close to each other as the group asks."""
     near, slab, width = scratch.near, scratch.slab, scratch.width
@@ -241,7 +241,7 @@ def _triplets(plan, g, c1, c2, scratch, block, stride):
     return n
 
 
-@njit(cache=True, error_model="numpy", fastmath=FAST)
+@njit(forceinline=True, error_model="numpy", fastmath=FAST)
 def _gradients(plan, s, scratch, parts, row, coefficients):
     """From `row`, dE/dG of an atom, the derivative with respect to the vectors of its neighbours."""
     stride, slab, one, two, width = LANES * plan.rows[4], scratch.slab, scratch.one, scratch.two, scratch.width

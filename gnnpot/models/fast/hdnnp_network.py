@@ -65,7 +65,7 @@ def _padded(tensor: Tensor, rows: int, columns: int) -> np.ndarray:
     return np.ascontiguousarray(torch.nn.functional.pad(tensor.detach().double(), more).numpy())
 
 
-@njit(cache=True, error_model="numpy", fastmath=FAST)
+@njit(forceinline=True, error_model="numpy", fastmath=FAST)
 def energy_and_slopes(net, s, g, nodes, slopes):
     """The energy of an atom of species s; `g` [sizes[0]], its symmetry functions, become dE/dg.
 
@@ -99,7 +99,7 @@ def energy_and_slopes(net, s, g, nodes, slopes):
     return energy
 
 
-@njit(cache=True, error_model="numpy", fastmath=FAST)
+@njit(forceinline=True, error_model="numpy", fastmath=FAST)
 def _multiply(matrix, start, x, at_x, n, constant, at_constant, y, at_y, m):
     """y[at_y + o] = constant[at_constant + o] + Σ_d x[at_x + d] matrix[start + d m + o], for o < m, d < n.
 
@@ -119,7 +119,7 @@ def _multiply(matrix, start, x, at_x, n, constant, at_constant, y, at_y, m):
         store(y, at_y + o, (a + b) + (c + d))
 
 
-@njit(cache=True, error_model="numpy", fastmath=FAST)
+@njit(forceinline=True, error_model="numpy", fastmath=FAST)
 def _activate(kind, values, slopes, at, count):
     """Values v become f(v), slopes f'(v)."""
     if kind == 0:
@@ -138,7 +138,7 @@ def _activate(kind, values, slopes, at, count):
             values[i], slopes[i] = _activated(kind, values[i])
 
 
-@njit(cache=True, error_model="numpy")
+@njit(forceinline=True, error_model="numpy")
 def _activated(kind, v):
     """(f(v), f'(v)) of those that are seldom used."""
     if kind == 1:

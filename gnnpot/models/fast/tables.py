@@ -71,7 +71,7 @@ class Lookup(torch.autograd.Function):
         return out, None
 
 
-@njit(fastmath=FAST)
+@njit(fastmath=FAST, forceinline=True)
 def hermite(rows, x, per_step, out):
     """The functions, and their slopes, [2, F], at x steps from 0."""
     last = rows.shape[0] - 2

@@ -99,7 +99,7 @@ def aligned(size, like):
     return room[LANES - past : LANES - past + size]
 
 
-@njit(fastmath=FAST, cache=True)
+@njit(fastmath=FAST, forceinline=True)
 def largest(paths):
     size = 0
     for p in range(len(paths)):
@@ -107,7 +107,7 @@ def largest(paths):
     return size
 
 
-@njit(fastmath=FAST, cache=True)
+@njit(fastmath=FAST, forceinline=True)
 def _interpolate(table, position, weights):
     """Cubic Hermite interpolation: f = f_0 + c (f_1 - f_0) + b f_0' + d f_1' between points 0 and 1, t past 0.
 
@@ -125,7 +125,7 @@ def _interpolate(table, position, weights):
         store(weights, f - first, value)
 
 
-@njit(fastmath=FAST, cache=True)
+@njit(fastmath=FAST, forceinline=True)
 def _interpolate_slope(table, position, slopes):
     """The derivative of `_interpolate` with respect to the position."""
     k = min(int(position), table.shape[0] - 2)

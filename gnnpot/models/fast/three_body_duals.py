@@ -92,7 +92,7 @@ def _mix(atoms, radial, envelope, harmonics, neighbor, starts, mixed):
                     mixed[1, j, at + n] = rate_f * value + f * rate
 
 
-@njit(fastmath=FAST)
+@njit(fastmath=FAST, forceinline=True)
 def _weights(atoms, radial, neighbor, k, at, w):
     """w and ẇ of a close edge, for the functions from `at` on."""
     for n in range(w.shape[1]):

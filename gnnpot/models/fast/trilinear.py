@@ -137,7 +137,7 @@ def _message(paths, p, atoms, i):
     return paths[p, OUT] * atoms + i * paths[p, OUT_SIZE] + paths[p, COLUMN]
 
 
-@njit(fastmath=FAST, cache=True)
+@njit(fastmath=FAST, forceinline=True)
 def _rows(paths):
     """The most numbers of an atom that a path reads."""
     size = 0
