@@ -195,7 +195,7 @@ class ElementScales(nn.Module):
 
 
 class Layer(nn.Module):
-    """Interaction block: x' = gate(L_2 conv(L_1 x) + L_0 x); with element scales gate(s_Z ⊙ L_2 conv(L_1 x) + L_0 x)."""
+    """Interaction block: x' = gate(s_Z ⊙ L_2 conv(L_1 x) + L_0 x); s_Z is 1 without element scales."""
 
     def __init__(self, inputs: tuple[int, ...], outputs: tuple[int, ...], config: SevenNetConfig) -> None:
         super().__init__()

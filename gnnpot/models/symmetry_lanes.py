@@ -9,7 +9,9 @@ A symmetry function is Σ over lanes of w f R_m A_a: the weight and cutoff funct
 exp(-η_m Σ (R - R_s,m)²) and one of A angular factors A_a (a power or a Chebyshev polynomial). Sets of functions are
 grids of M x A, so that their cost is M exponentials, A polynomials and M A multiplications a lane.
 
-Numba's cache on disk looks at the file of a kernel only, not at this one: after a change here, delete the `.nbi` files.
+What a kernel calls is inlined into it (`forceinline`): a function compiled by itself would be there in several copies,
+and which of them runs, and so the last bit, would differ between the process that compiles and those that load from the
+cache. That cache looks at the file of a kernel only, not at this one: after a change here, delete the `.nbi` files.
 """
 
 import math

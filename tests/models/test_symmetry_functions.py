@@ -1,6 +1,9 @@
 """Symmetry functions: formulas against hand-written ones, derivatives, and the fast form against the reference."""
 
 import math
+import os
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -288,3 +291,39 @@ def test_functions_must_fit_the_elements():
         SymmetryDescriptor((radial, radial), ELEMENTS)
     with pytest.raises(ValueError, match="none describes O"):
         SymmetryDescriptor((BehlerRadial(centre="Si", neighbor="O", eta=0.1, cutoff=5.0),), ELEMENTS)
+
+
+#: prints the bits of G, J^T v and J u, the kernels being compiled in the process or found in NUMBA_CACHE_DIR
+BITS = """
+import hashlib
+import torch
+from ase import Atoms
+from gnnpot.data import Frame
+from gnnpot.graphs import build_graph
+from gnnpot.models.symmetry import SymmetryDescriptor, _Kernels
+from gnnpot.models.symmetry_functions import WeightedRadial
+functions = tuple(WeightedRadial(cutoff=4.5, eta=eta, shift=0.5) for eta in (0.1, 0.5, 1.0, 2.0, 4.0, 8.0))
+torch.manual_seed(0)
+descriptor = SymmetryDescriptor(functions, ("Cu", "Ni"))
+atoms = Atoms("Cu8Ni8", positions=6 * torch.rand(16, 3).numpy(), cell=[6, 6, 6], pbc=True)
+graph = build_graph(Frame.from_atoms(atoms), 4.5, labels=False)
+kernels = _Kernels(descriptor.groups, graph.edge_index, (graph.numbers == 28).long(), descriptor.width)
+vectors = graph.edge_vectors
+rows, direction = torch.randn(16, descriptor.width, dtype=torch.float64), torch.randn_like(vectors)
+found = [kernels.value(vectors), kernels.vjp(vectors, rows), kernels.jvp(vectors, direction)]
+print(*[hashlib.sha256(x.numpy().tobytes()).hexdigest() for x in found])
+"""
+
+
+def test_a_first_run_after_installing_gives_the_same_bits(tmp_path):
+    """A kernel is the same code whether compiled in the process or loaded: resumed runs end at the same bits."""
+    path = os.pathsep.join(filter(None, sys.path))
+    environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path), "PYTHONPATH": path}
+
+    def run() -> str:
+        return subprocess.run(
+            [sys.executable, "-c", BITS], capture_output=True, text=True, check=True, env=environment
+        ).stdout
+
+    first = run()
+    assert len(first.split()) == 3 and run() == first
