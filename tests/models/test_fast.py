@@ -24,7 +24,9 @@ CONFIGS = {
     "chgnet, no norm": CHGNetConfig(
         elements=("H", "O", "Si", "Cu"), units=64, radial=5, angular=5, norm=False, message_bias=True, cutoff=5.0
     ),
-    "sevennet": SevenNetConfig(elements=("H", "O", "Si", "Cu"), channels=(20, 16, 3), layers=3, radial_hidden=(8,)),
+    "sevennet": SevenNetConfig(
+        elements=("H", "O", "Si", "Cu"), channels=(20, 16, 3), layers=3, radial_hidden=(8,), element_scales=True
+    ),
     "sevennet, l = 3": SevenNetConfig(
         elements=("H", "O", "Si", "Cu"), channels=(16, 7, 5, 2), layers=3, radial_hidden=(8,), bias=True,
         cutoff_function="polynomial",

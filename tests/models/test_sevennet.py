@@ -6,6 +6,7 @@ import torch
 from ase import Atoms
 from ase.build import bulk, molecule
 from e3nn import o3
+from torch import nn
 from torch_geometric.data import Batch
 
 from gnnpot.data.frame import Frame
@@ -24,6 +25,10 @@ def make(seed: int = 0, **sizes) -> Potential:
     model = SevenNet(SevenNetConfig(elements=ELEMENTS, **sizes)).double()
     for layer in model.layers:
         layer.convolution.denominator.fill_(4.0)
+        if layer.scales is not None:
+            # fresh ones do nothing
+            for factors in layer.scales.factors:
+                nn.init.uniform_(factors, 0.5, 1.5)
     references = ElementReferences.from_mapping({"energies": dict.fromkeys(ELEMENTS, -1.0)})
     return Potential(model, references, energy_scale=2.0)
 
@@ -39,7 +44,10 @@ def energy(potential: Potential, atoms: Atoms) -> float:
     return float(potential(potential.graph(atoms), forces=False, stress=False).energy.detach())
 
 
-@pytest.mark.parametrize("options", [{}, {"cutoff_function": "polynomial", "bias": True, "channels": (6, 5, 3, 2)}])
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"cutoff_function": "polynomial", "bias": True, "channels": (6, 5, 3, 2)}, {"element_scales": True}],
+)
 def test_forces_and_stress_are_numeric_derivatives(options):
     potential, atoms = make(**options), salt()
     prediction = potential(potential.graph(atoms))
@@ -66,8 +74,9 @@ def test_forces_and_stress_are_numeric_derivatives(options):
     assert slope == pytest.approx(atoms.get_volume() * (full * strain).sum(), rel=3e-5)
 
 
-def test_rotation_translation_order_and_supercell():
-    potential, atoms = make(), salt()
+@pytest.mark.parametrize("scales", [False, True])
+def test_rotation_translation_order_and_supercell(scales):
+    potential, atoms = make(element_scales=scales), salt()
     base = potential(potential.graph(atoms))
     changed = atoms.copy()
     changed.rotate(37, (1, 2, 3), rotate_cell=True)
@@ -162,8 +171,19 @@ def test_atoms_alone_have_energies_and_no_force():
     assert energy(potential, far) == pytest.approx(2 * float(alone.energy), abs=1e-12)
 
 
-def test_training_reaches_every_weight():
-    potential = make()
+def test_element_scales_are_of_the_atom_that_receives():
+    """Those of an element that is not there change nothing, those of one that is do."""
+    potential, atoms = make(element_scales=True), salt()
+    before = energy(potential, atoms)
+    for species, same in ((ELEMENTS.index("H"), True), (ELEMENTS.index("Cl"), False)):
+        with torch.no_grad():
+            potential.model.layers[0].scales.factors[0][species] += 0.5
+        assert (energy(potential, atoms) == before) is same
+
+
+@pytest.mark.parametrize("scales", [False, True])
+def test_training_reaches_every_weight(scales):
+    potential = make(element_scales=scales)
     graphs = [potential.graph(salt(k)) for k in range(2)]
     potential.model.fit_statistics(graphs)
     neighbors = sum(g.edge_index.shape[1] for g in graphs) / sum(len(g.numbers) for g in graphs)
