@@ -198,12 +198,28 @@ class CHGNet(EnergyModel):
         self.readout = nn.Sequential(*layers, nn.Linear(units, 1))
 
     def forward(self, graph: Graph) -> AtomicOutput:
-        return self.atoms(graph, self)
+        vectors = graph.edge_vectors
+        distances = torch.linalg.vector_norm(vectors, dim=-1)
+        index = self.bonds(graph, distances.detach())
+        lengths = distances.index_select(0, index.edge)
+        radial = self.radial_basis(lengths)
+        bonds, weights = self.bond_embedding(radial), self.atom_weights(radial)
+        close_weights = self.bond_weights(self.bond_basis(lengths.index_select(0, index.close)))
+        angles = self.angle_embedding(self.angular_basis(bond_angles(vectors, distances, index.angle_edges)))
+        atoms = self.atom_embedding(self.species(graph.numbers))
+        for k, bond_convolution in enumerate(self.bond_convolutions):
+            atoms = self.atom_convolutions[k](atoms, bonds, weights, index)
+            bonds = bond_convolution(atoms, bonds, close_weights, angles, index)
+            if k < len(self.angle_updates):
+                angles = self.angle_updates[k](atoms, bonds, angles, index)
+        magmoms = self.magmom(atoms).squeeze(-1).abs()
+        atoms = self.atom_convolutions[-1](atoms, bonds, weights, index)
+        return AtomicOutput(self.readout(atoms).squeeze(-1), magmoms)
 
     def energies_and_gradient(self, graph: Graph) -> tuple[AtomicOutput, Tensor]:
         if self.config.units % LANES:
             return super().energies_and_gradient(graph)
-        return self.by_fast_form(graph, FastCHGNet, CHGNet.atoms)
+        return self.by_kept_form(graph, FastCHGNet, lambda model, graph, form: form.energies_and_gradient(graph))
 
     def trainable(self, graph: Graph) -> tuple[AtomicOutput, Tensor]:
         if self.config.units % LANES:
@@ -214,38 +230,6 @@ class CHGNet(EnergyModel):
         # features, sums and their gradients: rows that all convolutions share, and those that each keeps
         rows = (10 + 1.5 * self.config.convolutions) * size.edges + (6 + 0.5 * self.config.convolutions) * size.triplets
         return round(rows * self.config.units * self.magmom.weight.itemsize)
-
-    def atoms(self, graph: Graph, form: "CHGNet | FastCHGNet") -> AtomicOutput:
-        """What the model says of the atoms; features and steps are those of `form`."""
-        vectors = graph.edge_vectors
-        distances = torch.linalg.vector_norm(vectors, dim=-1)
-        index = form.bonds(graph, distances.detach())
-        lengths = distances.index_select(0, index.edge)
-        bonds, weights = form.bond_features(lengths)
-        close_weights = form.close_weights(lengths.index_select(0, index.close))
-        angles = form.angle_features(bond_angles(vectors, distances, index.angle_edges))
-        atoms = self.atom_embedding(self.species(graph.numbers))
-        for k, bond_convolution in enumerate(form.bond_convolutions):
-            atoms = form.atom_convolutions[k](atoms, bonds, weights, index)
-            bonds = bond_convolution(atoms, bonds, close_weights, angles, index)
-            if k < len(form.angle_updates):
-                angles = form.angle_updates[k](atoms, bonds, angles, index)
-        magmoms = self.magmom(atoms).squeeze(-1).abs()
-        atoms = form.atom_convolutions[-1](atoms, bonds, weights, index)
-        return AtomicOutput(self.readout(atoms).squeeze(-1), magmoms)
-
-    def bond_features(self, lengths: Tensor) -> tuple[Tensor, Tensor]:
-        """Features e_ij before the first step, and weights ẽ^a_ij, [U, units] each."""
-        radial = self.radial_basis(lengths)
-        return self.bond_embedding(radial), self.atom_weights(radial)
-
-    def close_weights(self, lengths: Tensor) -> Tensor:
-        """ẽ^b_ij, [C] -> [C, units]."""
-        return self.bond_weights(self.bond_basis(lengths))
-
-    def angle_features(self, angles: Tensor) -> Tensor:
-        """Features a_ijk before the first step, [T] -> [T, units]."""
-        return self.angle_embedding(self.angular_basis(angles))
 
     def bonds(self, graph: Graph, distances: Tensor) -> Bonds:
         """Bonds and angles of a graph that has triplets."""

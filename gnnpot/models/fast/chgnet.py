@@ -1,7 +1,19 @@
-"""Fast form of CHGNet: bases from tables, messages by blocks of rows."""
+"""Fast form of CHGNet: bases from tables, messages by one pass each.
+
+There and back again without PyTorch's record of operations, as in `m3gnet`: each step returns what it says, and a
+function that takes the gradients back.
+
+Features of bonds beyond the bond cutoff are never updated, so that they don't exist here. All there is of a bond ij are
+its radial functions h_ij and, within the bond cutoff, what the updates have added to B h_ij,
+
+    W e_ij = (W B) h_ij + W Δ_ij                                                                                (1)
+
+The bias of an update, if it has one, goes to all bonds alike, and so into the biases of what reads them.
+"""
 
 import copy
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -9,42 +21,158 @@ import torch
 from torch import Tensor, nn
 
 from gnnpot.graphs import Graph
+from gnnpot.models.base import AtomicOutput
+from gnnpot.models.basis import STRAIGHT, bond_angles
+from gnnpot.models.fast import readouts
 from gnnpot.models.fast.gated import Gate, GatheredGate, Layout, Places, Scratch
-from gnnpot.models.fast.tables import Table
+from gnnpot.models.fast.tables import Lookup, Table
 
 if TYPE_CHECKING:
-    from gnnpot.models.chgnet import Bonds, CHGNet
+    from gnnpot.models.chgnet import AngleUpdate, AtomConvolution, BondConvolution, Bonds, CHGNet
+
+#: from the gradient of what a function says to that of its argument
+Slope = Callable[[Tensor], Tensor]
 
 
 class FastCHGNet:
-    """The parts of a CHGNet that its fast form replaces, under the names that they have in the model.
+    """A CHGNet with the parameters that `model` has now.
 
-    Features of bonds and angles come from tables, or, without `tables`, from the model: in training they change at each
-    step.
+    Bases come from tables, or, without `tables`, from the model: in training they change at each step.
     """
 
     def __init__(self, model: "CHGNet", *, tables: bool = True, scratch: Scratch | None = None) -> None:
         self._model, scratch = model, scratch or Scratch()
-        if tables:
-            self._tabulate(copy.deepcopy(model).double().requires_grad_(False))
-        else:
-            self.bond_features, self.close_weights = model.bond_features, model.close_weights
-            self.angle_features = model.angle_features
-        self.atom_convolutions = [_AtomConvolution(step, step.message, scratch) for step in model.atom_convolutions]
-        self.bond_convolutions = [_BondConvolution(step, step.message, scratch) for step in model.bond_convolutions]
-        self.angle_updates = [_AngleUpdate(step, step.update, scratch) for step in model.angle_updates]
+        exact = copy.deepcopy(model).double().requires_grad_(False) if tables else model
+        # angles a little further than straight, which rounding may exceed
+        reaches = {"radial": model.cutoff, "bond": model.config.bond_cutoff, "angular": 1.001 * math.pi}
+        self._bases = {
+            name: (_Tabulated if tables else _Differentiated)(getattr(exact, f"{name}_basis"), reach)
+            for name, reach in reaches.items()
+        }
+        self._embeddings = [
+            layer.weight.detach()
+            for layer in (model.bond_embedding, model.atom_weights, model.bond_weights, model.angle_embedding)
+        ]
+        self._atoms, self._bonds, self._angles = [], [], []
+        embedding = self._embeddings[0]
+        # the sum of the biases that updates have added to bonds so far
+        shift = embedding.new_zeros(len(embedding))
+        for k, step in enumerate(model.atom_convolutions):
+            self._atoms.append(_AtomConvolution(step, embedding, shift, scratch))
+            if k < len(model.bond_convolutions):
+                bias = model.bond_convolutions[k].out.bias
+                self._bonds.append(_BondConvolution(model.bond_convolutions[k], shift, scratch))
+                shift = shift if bias is None else shift + bias.detach()
+            if k < len(model.angle_updates):
+                self._angles.append(_AngleUpdate(model.angle_updates[k], shift, scratch))
 
-    def _tabulate(self, exact: "CHGNet") -> None:
-        config = exact.config
-        bonds = Table(lambda r: torch.cat(exact.bond_features(r), 1), config.cutoff)
-        self.bond_features = lambda r: tuple(half.contiguous() for half in bonds(r).split(config.units, dim=1))
-        self.close_weights = Table(exact.close_weights, config.bond_cutoff)
-        # a little further than a straight angle, which rounding may exceed
-        self.angle_features = Table(exact.angle_features, 1.001 * math.pi)
+    @torch.no_grad()
+    def energies_and_gradient(self, graph: Graph) -> tuple[AtomicOutput, Tensor]:
+        """What the model says of the atoms, and the edge gradient, [E, 3]."""
+        model, vectors = self._model, graph.edge_vectors
+        distances = torch.linalg.vector_norm(vectors, dim=-1)
+        index = FastBonds.of(model.bonds(graph, distances), len(graph.numbers))
+        lengths = distances.index_select(0, index.edge)
+        atoms = model.atom_embedding(model.species(graph.numbers))
+        features, to_lengths = self._features(lengths, atoms, index)
+        angles, to_vectors = _angles(vectors, distances, index.angle_edges)
+        features.angles, to_angles = self._layer_of("angular", angles, self._embeddings[3])
+        backs = []
+        for k, step in enumerate(self._atoms):
+            if k == len(self._atoms) - 1:
+                magmoms = model.magmom(features.atoms).squeeze(-1).abs()
+            backs.append(step(features, index))
+            backs += [steps[k](features, index) for steps in (self._bonds, self._angles) if k < len(steps)]
+        energies, g_atoms = readouts.sequence(model.readout, features.atoms)
+        g = features.no_gradients(g_atoms)
+        for back in reversed(backs):
+            back(g)
+        g_distances = torch.zeros_like(distances).index_copy_(0, index.edge, to_lengths(g))
+        gradient = to_vectors(to_angles(g.angles))
+        return AtomicOutput(energies, magmoms), gradient.addcmul_(vectors, (g_distances / distances)[:, None])
 
-    def bonds(self, graph: Graph, distances: Tensor) -> "FastBonds":
-        """Bonds and angles, laid out for sums."""
-        return FastBonds.of(self._model.bonds(graph, distances), len(graph.numbers))
+    def _features(self, lengths: Tensor, atoms: Tensor, index: "FastBonds") -> tuple["_Features", "_ToLengths"]:
+        """What the steps begin with, but for angles, and from its gradients to that of the bonds' lengths, [U]."""
+        embedding, to_weights, to_close_weights, _ = self._embeddings
+        radial, radial_slope = self._bases["radial"].with_slope(lengths)
+        close_weights, close_slope = self._layer_of("bond", lengths.index_select(0, index.close), to_close_weights)
+        start = radial.index_select(0, index.close) @ embedding.T
+        features = _Features(atoms, radial, radial @ to_weights.T, start, torch.zeros_like(start), close_weights)
+
+        def to_lengths(g: _Features) -> Tensor:
+            g_radial = g.radial.addmm_(g.weights, to_weights).index_add_(0, index.close, g.start @ embedding)
+            return radial_slope(g_radial).index_add_(0, index.close, close_slope(g.close_weights))
+
+        return features, to_lengths
+
+    def _layer_of(self, name: str, x: Tensor, layer: Tensor) -> tuple[Tensor, Slope]:
+        """A linear layer of a basis."""
+        values, slope = self._bases[name].with_slope(x)
+        return values @ layer.T, lambda gradient: slope(gradient @ layer)
+
+
+class _Tabulated(Table):
+    """A basis from a table."""
+
+    def with_slope(self, x: Tensor) -> tuple[Tensor, Slope]:
+        kept = _Kept()
+        return Lookup.forward(kept, x, self), lambda gradient: Lookup.backward(kept, gradient)[0]
+
+
+class _Differentiated:
+    """A basis as the model has it."""
+
+    def __init__(self, functions: nn.Module, reach: float) -> None:  # noqa: ARG002 - as of a table
+        self._functions = functions
+
+    def with_slope(self, x: Tensor) -> tuple[Tensor, Slope]:
+        with torch.enable_grad():
+            x = x.detach().requires_grad_()
+            values = self._functions(x)
+        return values.detach(), lambda gradient: torch.autograd.grad(values, x, gradient)[0]
+
+
+class _Kept:
+    """What the backward pass of an operation needs of its forward pass, as PyTorch's `ctx`."""
+
+
+def _angles(vectors: Tensor, distances: Tensor, angle_edges: tuple[Tensor, Tensor]) -> tuple[Tensor, Slope]:
+    """θ_jik [T], and from its gradient to that of the edge vectors."""
+    angles = bond_angles(vectors, distances, angle_edges)
+
+    def to_vectors(gradient: Tensor) -> Tensor:
+        ij, ik = angle_edges
+        directions = vectors / distances[:, None]
+        # d arccos(c)/dc = -1/sin θ
+        along = (gradient * (STRAIGHT - 1) / torch.sin(angles))[:, None]
+        to_ij, to_ik = along * directions.index_select(0, ik), along * directions.index_select(0, ij)
+        g = torch.zeros_like(vectors).index_add_(0, ij, to_ij).index_add_(0, ik, to_ik)
+        return (g - directions * (g * directions).sum(-1, keepdim=True)) / distances[:, None]
+
+    return angles, to_vectors
+
+
+@dataclass(slots=True)
+class _Features:
+    """What steps read and update, or the gradients of that."""
+
+    atoms: Tensor  #: v [N, u]
+    radial: Tensor  #: h [U, radial]
+    weights: Tensor  #: ẽ^a [U, u]
+    start: Tensor  #: B h of the close bonds [C, u]
+    change: Tensor  #: Δ of the close bonds [C, u]
+    close_weights: Tensor  #: ẽ^b [C, u]
+    angles: Tensor | None = None  #: a [T, u]
+
+    def no_gradients(self, g_atoms: Tensor) -> "_Features":
+        """Room for the sums of the gradients, nothing yet but for the atoms."""
+        others = (self.radial, self.weights, self.start, self.change, self.close_weights, self.angles)
+        return _Features(g_atoms, *(torch.zeros_like(x) for x in others))
+
+
+_ToLengths = Callable[[_Features], Tensor]
+#: from the gradients of what there is after a step to those of what there was before it, which take their place
+Back = Callable[[_Features], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,37 +213,97 @@ class FastBonds:
 class _Step:
     """A step of the model, with a gated perceptron on gathered rows."""
 
-    def __init__(self, step: nn.Module, mlp: nn.Module, scratch: Scratch) -> None:
+    def __init__(self, mlp: nn.Module, out: nn.Linear | None, scratch: Scratch) -> None:
         first = mlp.first.linear
-        self.step, self.bias = step, first.bias.detach()
+        self.out, self.bias = out, first.bias.detach()
         self.weights = [w.contiguous() for w in first.weight.detach().split(mlp.first.dims, dim=1)]
         # with four inputs, the third are the rows' own
         self.gate = Gate(mlp, scratch, own=self.weights[2] if len(self.weights) == 4 else None)
 
-    def at_angles(
-        self, atoms: Tensor, bonds: Tensor, weights: Tensor | None, angles: Tensor, index: FastBonds, layout: Layout
-    ) -> Tensor:
-        close = bonds.index_select(0, index.close)
-        ij, ik, _, centre = self.weights
-        sources = torch.addmm(self.bias, close, ij.T), close @ ik.T, atoms @ centre.T
-        return GatheredGate.apply(angles, weights, self.gate, layout, *sources)
-
 
 class _AtomConvolution(_Step):
-    def __call__(self, atoms: Tensor, bonds: Tensor, weights: Tensor, index: FastBonds) -> Tensor:
-        centre, bond, neighbor = self.weights
-        sources = atoms @ centre.T, torch.addmm(self.bias, bonds, bond.T), atoms @ neighbor.T
-        messages = GatheredGate.apply(None, weights, self.gate, index.edges, *sources)
-        return self.step.apply_messages(atoms, messages)
+    """v'_i = v_i + L Σ_j ẽ^a_ij ⊙ φ(v_i ⊕ e_ij ⊕ v_j), with equation (1)."""
+
+    def __init__(self, step: "AtomConvolution", embedding: Tensor, shift: Tensor, scratch: Scratch) -> None:
+        super().__init__(step.message, step.out, scratch)
+        self.bias = self.bias + self.weights[1] @ shift
+        self.radial = self.weights[1] @ embedding
+
+    def __call__(self, features: _Features, index: "FastBonds") -> Back:
+        f, kept, (centre, bond, neighbor) = features, _Kept(), self.weights
+        bonds = torch.addmm(self.bias, f.radial, self.radial.T).index_add_(0, index.close, f.change @ bond.T)
+        sources = f.atoms @ centre.T, bonds, f.atoms @ neighbor.T
+        messages = GatheredGate.forward(kept, None, f.weights, self.gate, index.edges, *sources)
+        f.atoms = f.atoms + self.out(messages)
+
+        def back(g: _Features) -> None:
+            _, g_weights, _, _, g_centre, g_bond, g_neighbor = GatheredGate.backward(kept, g.atoms @ self.out.weight)
+            if g_weights is not None:
+                g.weights += g_weights
+            g.radial.addmm_(g_bond, self.radial)
+            g.change.addmm_(g_bond.index_select(0, index.close), bond)
+            g.atoms = torch.addmm(torch.addmm(g.atoms, g_centre, centre), g_neighbor, neighbor)
+
+        return back
 
 
-class _BondConvolution(_Step):
-    def __call__(self, atoms: Tensor, bonds: Tensor, weights: Tensor, angles: Tensor, index: FastBonds) -> Tensor:
-        messages = self.at_angles(atoms, bonds, weights, angles, index, index.angles)
-        total = torch.zeros_like(weights).index_add(0, index.ends, messages)
-        return self.step.apply_messages(bonds, total * weights, index.close)
+class _AngleStep(_Step):
+    """φ(e_ij ⊕ e_ik ⊕ a_ijk ⊕ v_i)."""
+
+    def __init__(self, mlp: nn.Module, out: nn.Linear | None, shift: Tensor, scratch: Scratch) -> None:
+        super().__init__(mlp, out, scratch)
+        self.bias = self.bias + (self.weights[0] + self.weights[1]) @ shift
+
+    def at_angles(
+        self, f: _Features, weights: Tensor | None, index: "FastBonds", layout: Layout
+    ) -> tuple[Tensor, Callable[[Tensor, _Features], None]]:
+        """φ, weighted and summed as the layout has it, and a function that adds what its gradient makes."""
+        kept, (ij, ik, _, centre) = _Kept(), self.weights
+        bonds = f.start + f.change
+        sources = torch.addmm(self.bias, bonds, ij.T), bonds @ ik.T, f.atoms @ centre.T
+        messages = GatheredGate.forward(kept, f.angles, weights, self.gate, layout, *sources)
+
+        def back(gradient: Tensor, g: _Features) -> None:
+            g_angles, g_weights, _, _, g_ij, g_ik, g_centre = GatheredGate.backward(kept, gradient)
+            if g_weights is not None:
+                g.close_weights += g_weights
+            if g_angles is not None:
+                g.angles += g_angles
+            g_bonds = torch.addmm(g_ij @ ij, g_ik, ik)
+            g.start += g_bonds
+            g.change += g_bonds
+            g.atoms = torch.addmm(g.atoms, g_centre, centre)
+
+        return messages, back
 
 
-class _AngleUpdate(_Step):
-    def __call__(self, atoms: Tensor, bonds: Tensor, angles: Tensor, index: FastBonds) -> Tensor:
-        return angles + self.at_angles(atoms, bonds, None, angles, index, index.updates)
+class _BondConvolution(_AngleStep):
+    """e'_ij = e_ij + L Σ_k ẽ^b_ij ⊙ ẽ^b_ik ⊙ φ(e_ij ⊕ e_ik ⊕ a_ijk ⊕ v_i), but for the bias of L."""
+
+    def __init__(self, step: "BondConvolution", shift: Tensor, scratch: Scratch) -> None:
+        super().__init__(step.message, step.out, shift, scratch)
+
+    def __call__(self, features: _Features, index: "FastBonds") -> Back:
+        weights, out = features.close_weights, self.out.weight
+        messages, back_messages = self.at_angles(features, weights, index, index.angles)
+        total = torch.zeros_like(weights).index_add_(0, index.ends, messages)
+        features.change = torch.addmm(features.change, total * weights, out.T)
+
+        def back(g: _Features) -> None:
+            along = g.change @ out
+            g.close_weights.addcmul_(along, total)
+            back_messages((along * weights).index_select(0, index.ends), g)
+
+        return back
+
+
+class _AngleUpdate(_AngleStep):
+    """a'_ijk = a_ijk + φ(e_ij ⊕ e_ik ⊕ a_ijk ⊕ v_i)."""
+
+    def __init__(self, step: "AngleUpdate", shift: Tensor, scratch: Scratch) -> None:
+        super().__init__(step.update, None, shift, scratch)
+
+    def __call__(self, features: _Features, index: "FastBonds") -> Back:
+        messages, back_messages = self.at_angles(features, None, index, index.updates)
+        features.angles = features.angles + messages
+        return lambda g: back_messages(g.angles, g)

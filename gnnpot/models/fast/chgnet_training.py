@@ -7,7 +7,6 @@ import torch
 from torch import Tensor
 
 from gnnpot.graphs import Graph
-from gnnpot.models.base import with_gradient
 from gnnpot.models.basis import bond_angles
 from gnnpot.models.fast import dual
 from gnnpot.models.fast.chgnet import FastBonds, FastCHGNet
@@ -28,8 +27,8 @@ class CHGNetTraining:
     def energies_and_gradient(self, graph: Graph) -> tuple[Tensor, Tensor | None, Tensor]:
         """m, magnetic moments and g."""
         form = FastCHGNet(self._model, tables=False, scratch=self._scratch)
-        output, gradient = with_gradient(lambda graph: self._model.atoms(graph, form), graph)
-        return output.energies.detach(), output.magmoms.detach(), gradient
+        output, gradient = form.energies_and_gradient(graph)
+        return output.energies, output.magmoms, gradient
 
     def duals(self, graph: Graph, rates: Tensor) -> tuple[Tensor, Tensor]:
         """(m, ṁ) and magnetic moments: the equations of the model's steps, for duals."""

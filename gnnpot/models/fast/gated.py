@@ -75,10 +75,10 @@ class Layout:
     def parts(self) -> np.ndarray:
         """Where rows are shared out to threads; no group is torn apart."""
         count = min(4 * torch.get_num_threads(), 1 + self.rows // TILE)
-        bounds = np.arange(1, count) * self.rows // count
+        bounds = np.arange(count + 1) * self.rows // count
         if self.group is not None:
-            bounds = np.searchsorted(self.group, self.group[bounds])
-        return np.concatenate([[0], bounds, [self.rows]])
+            bounds[1:-1] = np.searchsorted(self.group, self.group[bounds[1:-1]])
+        return bounds
 
     def indices(self) -> tuple[np.ndarray, ...]:
         """Of the sources, the weights and the groups, for the kernels."""
@@ -130,6 +130,9 @@ class Gate:
             else first.new_empty(0, 2, 0)
         )
         self.epsilon = norms[0].eps if norms else 0.0
+        own, mix, layers, norms = (p.detach().numpy() for p in self.parameters())
+        self._arguments = own, mix, layers, self.count, norms, self.epsilon
+        self._back_arguments = self.own_back.numpy(), self.mix_back.numpy(), self.back.numpy()
 
     def parameters(self) -> tuple[Tensor, ...]:
         """Differentiable if those of the perceptron are."""
@@ -137,8 +140,11 @@ class Gate:
 
     def arguments(self) -> tuple[Any, ...]:
         """For the kernels."""
-        own, mix, layers, norms = (p.detach().numpy() for p in self.parameters())
-        return own, mix, layers, self.count, norms, self.epsilon
+        return self._arguments
+
+    def back_arguments(self) -> tuple[Any, ...]:
+        """For the kernels of the backward pass, beside `arguments`."""
+        return self._back_arguments
 
 
 def _both_ways(weight: Tensor | None, like: Tensor) -> tuple[Tensor, Tensor]:
@@ -178,7 +184,7 @@ class GatheredGate(torch.autograd.Function):
         g_rows = array("rows", rows, 2 * g_out.shape[1], g_out)
         g_weights = array("weights", rows if len(weights) else 0, weights.shape[1], g_out)
         _backward(
-            *ctx.arguments, gate.own_back.numpy(), gate.mix_back.numpy(), gate.back.numpy(),
+            *ctx.arguments, *gate.back_arguments(),
             g_out.contiguous().numpy(), g_features.numpy(), g_weights.numpy(), g_rows.numpy(),
         )  # fmt: skip
         ctx.arguments = None

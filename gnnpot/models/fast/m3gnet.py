@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from gnnpot.graphs import Graph
 from gnnpot.models.base import AtomicOutput
+from gnnpot.models.fast import readouts
 from gnnpot.models.fast.close_edges import CloseGeometry, FastCloseEdges
 from gnnpot.models.fast.gated import Gate, GatheredGate, Layout, Places, Scratch
 from gnnpot.models.fast.tables import Lookup, Table
@@ -47,7 +48,7 @@ class FastM3GNet:
         model, vectors = self._model, graph.edge_vectors
         nodes = model.node_embedding(model.species(graph.numbers))
         if not len(vectors):
-            return AtomicOutput(self._readout(nodes)[0]), torch.zeros_like(vectors)
+            return AtomicOutput(readouts.gated_mlp(model.readout, nodes)[0]), torch.zeros_like(vectors)
         distances = torch.linalg.vector_norm(vectors, dim=-1)
         lookup, geometry = _Kept(), _Kept()
         radial = Lookup.forward(lookup, distances, self._tables.edges)
@@ -60,12 +61,11 @@ class FastM3GNet:
         for block in self._blocks:
             nodes, edges, back = block(nodes, edges, steps)
             backs.append(back)
-        energies, g_nodes = self._readout(nodes)
+        energies, g_nodes = readouts.gated_mlp(model.readout, nodes)
         g_edges = None
         for back in reversed(backs):
             g_nodes, g_edges = back(g_nodes, g_edges)
-        slope = torch.sigmoid(before)
-        g_before = g_edges * (slope * (1 + before * (1 - slope)))
+        g_before = torch.ops.aten.silu_backward(g_edges, before)
         g_radial = torch.addmm(steps.g_radial, g_before, embedding.weight)
         g_distances, _ = Lookup.backward(lookup, g_radial)
         gradient = CloseGeometry.backward(geometry, *steps.g_close)[0]
@@ -78,14 +78,6 @@ class FastM3GNet:
             kept, graph.edge_vectors, self._tables.three_body, config.max_l, close, rows, sign, config.three_body_cutoff
         )
         return FastCloseEdges(len(graph.numbers), rows, centre, neighbor, *geometry)
-
-    def _readout(self, nodes: Tensor) -> tuple[Tensor, Tensor]:
-        """Energies, and the gradient of their sum."""
-        nodes = nodes.requires_grad_()
-        with torch.enable_grad():
-            energies = self._model.readout(nodes).squeeze(-1)
-            (gradient,) = torch.autograd.grad(energies.sum(), nodes)
-        return energies.detach(), gradient
 
 
 class _Kept:
@@ -123,17 +115,18 @@ class _Block:
             three_body, weights, edges, close.radial, close.envelope, close.harmonics, self.bond, close
         )
         edge_kept, change = self.edge_update(nodes, edges, steps.radial, steps.by_edge)
-        edges = edges + change
+        edges = change.add_(edges)
         node_kept, change = self.node_update(nodes, edges, steps.radial, steps.by_node)
 
         def back(g_nodes: Tensor, g_edges: Tensor | None) -> tuple[Tensor, Tensor]:
             g_nodes, change = self.node_update.back(node_kept, g_nodes, g_nodes, steps)
-            g_edges = change if g_edges is None else g_edges + change
+            g_edges = change if g_edges is None else change.add_(g_edges)
             g_nodes, change = self.edge_update.back(edge_kept, g_edges, g_nodes, steps)
-            g_weights, g_edges, *g_close, _, _ = FastThreeBody.backward(three_body, g_edges + change)
+            g_weights, g_edges, *g_close, _, _ = FastThreeBody.backward(three_body, change.add_(g_edges))
             for total, one in zip(steps.g_close, g_close, strict=True):
                 total += one
-            return torch.addmm(g_nodes, g_weights * (weights * (1 - weights)), self.atom.weight), g_edges
+            g_before = torch.ops.aten.sigmoid_backward(g_weights, weights)
+            return torch.addmm(g_nodes, g_before, self.atom.weight), g_edges
 
         return nodes + change, edges, back
 
