@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from ase import Atoms
 from ase.calculators import calculator as ase_calculator
+from torch import Tensor
 
 from gnnpot import hub
 from gnnpot.engines.skin import SkinList
@@ -33,9 +34,8 @@ class Calculator(ase_calculator.Calculator):
     changes nothing here.
     `skin` (Å) is how far beyond the cutoff neighbours are remembered; the results don't depend on it.
 
-    Of models that remember the range of their training data (HDNNP), `extrapolating` is the number of atoms that were
-    outside of it when neighbours were last found anew, as at the first step and whenever atoms have moved by half of
-    the skin. A warning is logged when there are any, and when they have become twice as many.
+    Of models that remember the range of their training data (HDNNP), `extrapolating` is the number of atoms that are
+    outside of it. A warning is logged when there are any, and when they have become twice as many.
 
     Raises `UnknownElementError` for elements that the potential has not seen, `MemoryNeedError` for structures that
     would need more memory than there is, `DataError` for structures that can't be
@@ -63,7 +63,7 @@ class Calculator(ase_calculator.Calculator):
         self._known: np.ndarray | None = None
         self._where = ""
         self.extrapolating = 0
-        self._looked_at, self._warned_of = 0, 0
+        self._warned_of = 0
 
     @property
     def elements(self) -> tuple[str, ...]:
@@ -106,10 +106,9 @@ class Calculator(ase_calculator.Calculator):
                 f"{atoms.get_chemical_formula()}: there is no stress without a cell that has a volume"
             )
         graph = self.graph(atoms)
-        if self.neighbors.rebuilds != self._looked_at:
-            self._looked_at = self.neighbors.rebuilds
-            self._look_for_extrapolation(graph)
         prediction = self.potential(graph, stress=has_volume)
+        if prediction.outside is not None:
+            self._look_for_extrapolation(prediction.outside)
         self.results = _results(prediction)
         for name in ("energy", "forces", "stress"):
             if not np.all(np.isfinite(self.results.get(name, 0.0))):
@@ -119,11 +118,8 @@ class Calculator(ase_calculator.Calculator):
                     "knows nothing, as after a simulation has exploded"
                 )
 
-    def _look_for_extrapolation(self, graph: Graph) -> None:
+    def _look_for_extrapolation(self, outside: Tensor) -> None:
         """Set `extrapolating`, and warn if it is worse than when it was last warned of."""
-        outside = self.potential.model.extrapolation(graph)
-        if outside is None:
-            return
         self.extrapolating = int((outside > 0).sum())
         if self.extrapolating > 2 * self._warned_of:
             self._warned_of = self.extrapolating

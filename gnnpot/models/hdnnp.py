@@ -15,7 +15,7 @@ for S elements, whose networks are evaluated at once: atoms are sorted into [S, 
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import torch
@@ -26,7 +26,7 @@ from gnnpot.models.base import AtomicOutput, EnergyModel
 from gnnpot.models.fast.hdnnp import FastHDNNP
 from gnnpot.models.symmetry import SymmetryDescriptor
 from gnnpot.models.symmetry_functions import SymmetryFunction
-from gnnpot.models.symmetry_sets import BehlerSet, SymmetrySet
+from gnnpot.models.symmetry_sets import ChosenSet, SymmetrySet
 
 Activation = Literal[
     "tanh", "softplus", "silu", "logistic", "relu", "gaussian", "cos", "reverse_logistic", "exp", "harmonic", "linear"
@@ -59,7 +59,7 @@ class HDNNPConfig:
     architecture: Literal["hdnnp"] = "hdnnp"
     elements: tuple[str, ...] = ()
     symmetry_functions: tuple[SymmetryFunction, ...] = ()  #: each function by itself; empty: `symmetry_set` is taken
-    symmetry_set: SymmetrySet = field(default_factory=BehlerSet)
+    symmetry_set: SymmetrySet = field(default_factory=ChosenSet)
     hidden: tuple[int, ...] = (30, 30)  #: nodes of the hidden layers
     activation: Activation | tuple[Activation, ...] = "tanh"  #: of all hidden layers, or of each
     #: x = G; minmax (G - min)/(max - min); center G - mean; minmax_center (G - mean)/(max - min); sigma (G - mean)/σ
@@ -138,9 +138,10 @@ class HDNNP(EnergyModel):
     def energies_and_gradient(self, graph: Graph) -> tuple[AtomicOutput, Tensor]:
         """By the fast form, on the processor."""
         if self.backend == "reference" or graph.edge_vectors.device.type != "cpu":
-            return super().energies_and_gradient(graph)
-        energies, gradient = self.kept_form(FastHDNNP).form(graph, self.species(graph.numbers))
-        return AtomicOutput(energies=energies), gradient
+            output, gradient = super().energies_and_gradient(graph)
+            return replace(output, outside=self.extrapolation(graph)), gradient
+        energies, gradient, outside = self.kept_form(FastHDNNP).form(graph, self.species(graph.numbers))
+        return AtomicOutput(energies=energies, outside=outside), gradient
 
     @torch.no_grad()
     def descriptors(self, graph: Graph) -> Tensor:
@@ -150,11 +151,15 @@ class HDNNP(EnergyModel):
     @torch.no_grad()
     def extrapolation(self, graph: Graph) -> Tensor:
         """How many symmetry functions of each atom are outside the range of the training data, [N]."""
-        species = self.species(graph.numbers)
-        g, low, high = self.descriptor(graph, species), self.minimum[species].double(), self.maximum[species].double()
-        # the range may have been rounded to single precision
+        species, (low, high) = self.species(graph.numbers), self.bounds()
+        g = self.descriptor(graph, species)
+        return ((g < low[species]) | (g > high[species])).sum(dim=1)
+
+    def bounds(self) -> tuple[Tensor, Tensor]:
+        """Ends of the range of the training data, [S, D] float64; it may have been rounded to single precision."""
+        low, high = self.minimum.double(), self.maximum.double()
         slack = 1e-6 * torch.maximum(low.abs(), high.abs())
-        return ((g < low - slack) | (g > high + slack)).sum(dim=1)
+        return low - slack, high + slack
 
     @torch.no_grad()
     def fit_statistics(self, graphs: Iterable[Graph]) -> None:

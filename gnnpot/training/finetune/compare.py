@@ -29,7 +29,6 @@ from gnnpot.data.frame import Frame
 from gnnpot.data.pages import COLORS, new_figure, tidy
 from gnnpot.errors import ConfigError, suggest
 from gnnpot.models import HDNNPConfig, M3GNetConfig, ModelConfig
-from gnnpot.models.symmetry_sets import ChosenSet
 from gnnpot.potential import Potential
 from gnnpot.training.config import OptimizerConfig, RunConfig, TrainConfig
 from gnnpot.training.finetune.config import SHORT, FineTuneConfig, with_short
@@ -42,7 +41,7 @@ log = logging.getLogger(__name__)
 #: what is trained from scratch beside the strategies
 SCRATCH: dict[str, ModelConfig] = {
     "m3gnet-scratch": M3GNetConfig(units=32, blocks=2, cutoff=5.0, three_body_cutoff=4.0),
-    "hdnnp-scratch": HDNNPConfig(symmetry_set=ChosenSet(), hidden=(40, 40)),
+    "hdnnp-scratch": HDNNPConfig(hidden=(40, 40)),
 }
 ZERO_SHOT = "zero-shot"
 #: fresh weights take larger steps
