@@ -21,7 +21,9 @@ CRYSTAL.rattle(0.2, seed=0)
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
-@pytest.mark.parametrize("structures", [[CRYSTAL], [molecule("H2O")], [Atoms("O")], [CRYSTAL, molecule("H2O"), CRYSTAL]])
+@pytest.mark.parametrize(
+    "structures", [[CRYSTAL], [molecule("H2O")], [Atoms("O")], [CRYSTAL, molecule("H2O"), CRYSTAL]]
+)
 def test_agrees(structures, dtype):
     graphs = [graph_of(atoms) for atoms in structures]
     graph = graphs[0] if len(graphs) == 1 else Batch.from_data_list(graphs)
