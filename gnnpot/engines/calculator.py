@@ -91,14 +91,28 @@ class Calculator(ase_calculator.Calculator):
         )
         return graph if self.potential.device.type == "cpu" else graph.to(self.potential.device)
 
+    def check_state(self, atoms: Atoms, tol: float = 0.0) -> list[str]:  # noqa: ARG002 - ASE's signature
+        """Which of the things that results depend on differ from the last calculation's, by however little."""
+        before = self.atoms
+        if before is None or len(before) != len(atoms):
+            return list(ase_calculator.all_changes)
+        pairs = {
+            "positions": (before.positions, atoms.positions),
+            "numbers": (before.numbers, atoms.numbers),
+            "cell": (before.cell.array, atoms.cell.array),
+            "pbc": (before.pbc, atoms.pbc),
+        }
+        return [name for name, (a, b) in pairs.items() if not (a == b).all()]
+
     def calculate(
         self,
         atoms: Atoms | None = None,
         properties: list[str] | None = None,
-        system_changes: list[str] = ase_calculator.all_changes,
+        system_changes: list[str] = ase_calculator.all_changes,  # noqa: ARG002 - ASE's signature
     ) -> None:
         """ASE's entry: everything at once, since one differentiation gives it all."""
-        super().calculate(atoms, properties, system_changes)
+        if atoms is not None:
+            self.atoms = atoms.copy()
         atoms = self.atoms
         has_volume = atoms.cell.rank == 3
         if "stress" in (properties or ()) and not has_volume:

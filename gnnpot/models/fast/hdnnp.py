@@ -42,7 +42,7 @@ class FastHDNNP:
             centres,
             index[1],
             vectors.double().contiguous().numpy(),
-            np.linspace(0, len(centres), threads + 1).astype(np.int64),
+            np.arange(threads + 1) * len(centres) // threads,
             energies,
             gradient,
             outside,
