@@ -15,14 +15,14 @@ for S elements, whose networks are evaluated at once: atoms are sorted into [S, 
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
 from gnnpot.graphs import Graph
-from gnnpot.models.base import AtomicOutput, EnergyModel
+from gnnpot.models.base import AtomicOutput, EnergyModel, with_gradient
 from gnnpot.models.fast.hdnnp import FastHDNNP
 from gnnpot.models.symmetry import SymmetryDescriptor
 from gnnpot.models.symmetry_functions import SymmetryFunction
@@ -127,19 +127,23 @@ class HDNNP(EnergyModel):
 
     def forward(self, graph: Graph) -> AtomicOutput:
         species = self.species(graph.numbers)
-        descriptors, index = _by_species(self.descriptor(graph, species), species, len(self.elements))
+        return AtomicOutput(energies=self._energies(self.descriptor(graph, species), species))
+
+    def _energies(self, g: Tensor, species: Tensor) -> Tensor:
+        """The networks of all atoms, [N], for their symmetry functions [N, D]."""
+        descriptors, index = _by_species(g, species, len(self.elements))
         x = torch.addcmul(self.constant.double()[:, None], descriptors, self.factor.double()[:, None])
         x = x.to(self.weights[0].dtype)
         for weight, bias, activation in zip(self.weights, self.biases, self.activations, strict=False):
             x = _ACTIVATIONS[activation](torch.baddbmm(bias, x, weight))
         energies = torch.baddbmm(self.biases[-1], x, self.weights[-1]).reshape(-1)
-        return AtomicOutput(energies=energies if index is None else energies.index_select(0, index))
+        return energies if index is None else energies.index_select(0, index)
 
     def energies_and_gradient(self, graph: Graph) -> tuple[AtomicOutput, Tensor]:
         """By the fast form, on the processor."""
         if self.backend == "reference" or graph.edge_vectors.device.type != "cpu":
-            output, gradient = super().energies_and_gradient(graph)
-            return replace(output, outside=self.extrapolation(graph)), gradient
+            output, gradient = with_gradient(self._with_outside, graph)
+            return output.detach(), gradient
         energies, gradient, outside = self.kept_form(FastHDNNP).form(graph, self.species(graph.numbers))
         return AtomicOutput(energies=energies, outside=outside), gradient
 
@@ -151,9 +155,18 @@ class HDNNP(EnergyModel):
     @torch.no_grad()
     def extrapolation(self, graph: Graph) -> Tensor:
         """How many symmetry functions of each atom are outside the range of the training data, [N]."""
-        species, (low, high) = self.species(graph.numbers), self.bounds()
-        g = self.descriptor(graph, species)
+        species = self.species(graph.numbers)
+        return self._outside(self.descriptor(graph, species), species)
+
+    def _outside(self, g: Tensor, species: Tensor) -> Tensor:
+        low, high = self.bounds()
         return ((g < low[species]) | (g > high[species])).sum(dim=1)
+
+    def _with_outside(self, graph: Graph) -> AtomicOutput:
+        """`forward`, and what `extrapolation` says."""
+        species = self.species(graph.numbers)
+        g = self.descriptor(graph, species)
+        return AtomicOutput(energies=self._energies(g, species), outside=self._outside(g, species))
 
     def bounds(self) -> tuple[Tensor, Tensor]:
         """Ends of the range of the training data, [S, D] float64; it may have been rounded to single precision."""
