@@ -144,8 +144,13 @@ class Potential(nn.Module):
         only the energy is, and that only if nothing else is asked for.
         """
         with_gradient = forces or stress or virials
-        # a shallow copy, so that the caller's graph stays as it was
-        graph = graph.clone_with_edge_vectors(graph.edge_vectors.to(self.dtype))
+        vectors, dtype = graph.edge_vectors, None
+        if with_gradient and not training and vectors.device.type == "cpu":
+            dtype = self.model.fast_dtype
+        dtype = dtype or self.dtype
+        if vectors.dtype != dtype:
+            # a shallow copy, so that the caller's graph stays as it was
+            graph = graph.clone_with_edge_vectors(vectors.to(dtype))
         if not with_gradient:
             return self._prediction(graph, self._energies(graph))
         output, gradient = self._energies_and_gradient(graph, training)

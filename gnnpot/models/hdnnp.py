@@ -111,6 +111,10 @@ class HDNNP(EnergyModel):
             raise ValueError(f"backend: '{value}' is neither 'fast' nor 'reference'")
         self.descriptor.backend = value
 
+    @property
+    def fast_dtype(self) -> torch.dtype | None:
+        return torch.float64 if self.backend == "fast" else None
+
     def reset_parameters(self) -> None:
         """Weights of variance 2/(in + out), biases 0 (Glorot & Bengio 2010).
 
