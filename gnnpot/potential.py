@@ -27,7 +27,7 @@ once by reverse differentiation,
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -38,7 +38,8 @@ from torch import Tensor, nn
 from gnnpot.data.frame import Frame
 from gnnpot.data.references import ElementReferences
 from gnnpot.graphs import Graph, build_graph
-from gnnpot.models.base import EnergyModel, check_elements
+from gnnpot.models.base import AtomicOutput, EnergyModel, check_elements
+from gnnpot.models.fast.edge_sums import forces_and_stress
 from gnnpot.models.memory import check_memory, graph_size
 from gnnpot.units import VOIGT
 
@@ -53,6 +54,7 @@ class Prediction:
     stress: Tensor | None = None  #: [B, 6] eV/Å³, Voigt; NaN where the cell has no volume
     virials: Tensor | None = None  #: [N, 3, 3] eV
     magmoms: Tensor | None = None  #: [N] µB
+    outside: Tensor | None = None  #: [N] see `AtomicOutput`; of forces, stress or virials only
 
 
 class Potential(nn.Module):
@@ -142,22 +144,27 @@ class Potential(nn.Module):
         only the energy is, and that only if nothing else is asked for.
         """
         with_gradient = forces or stress or virials
-        # a shallow copy, so that the caller's graph stays as it was
-        graph = graph.clone_with_edge_vectors(graph.edge_vectors.to(self.dtype))
+        vectors, dtype = graph.edge_vectors, None
+        if with_gradient and not training and vectors.device.type == "cpu":
+            dtype = self.model.fast_dtype
+        dtype = dtype or self.dtype
+        if vectors.dtype != dtype:
+            # a shallow copy, so that the caller's graph stays as it was
+            graph = graph.clone_with_edge_vectors(vectors.to(dtype))
         if not with_gradient:
-            return self._prediction(graph, *self._energies(graph))
-        energies, magmoms, gradient = self._energies_and_gradient(graph, training)
-        return self._prediction(graph, energies, magmoms, gradient, forces, stress, virials)
+            return self._prediction(graph, self._energies(graph))
+        output, gradient = self._energies_and_gradient(graph, training)
+        return self._prediction(graph, output, gradient, forces, stress, virials)
 
-    def _energies(self, graph: Graph) -> tuple[Tensor, Tensor | None]:
-        """Energies of the atoms, eq. (1), [N] eV, and their magnetic moments."""
+    def _energies(self, graph: Graph) -> AtomicOutput:
+        """What the model says of the atoms, with energies by eq. (1), eV."""
         output = self.model(graph)
         energies = self.energy_scale * output.energies.double() + self.reference_energies[graph.numbers]
         for term in self.terms:
             energies = energies + term(graph).energies.double()
-        return energies, output.magmoms
+        return replace(output, energies=energies)
 
-    def _energies_and_gradient(self, graph: Graph, training: bool) -> tuple[Tensor, Tensor | None, Tensor]:
+    def _energies_and_gradient(self, graph: Graph, training: bool) -> tuple[AtomicOutput, Tensor]:
         """The same and g_e, [E, 3]."""
         output, gradient = self.model.trainable(graph) if training else self.model.energies_and_gradient(graph)
         energies = self.energy_scale * output.energies.double() + self.reference_energies[graph.numbers]
@@ -165,27 +172,38 @@ class Potential(nn.Module):
         for term in self.terms:
             more, more_gradient = term.trainable(graph) if training else term.energies_and_gradient(graph)
             energies, gradient = energies + more.energies.double(), gradient + more_gradient
-        return energies, output.magmoms, gradient
+        return replace(output, energies=energies), gradient
 
     def _prediction(
         self,
         graph: Graph,
-        energies: Tensor,
-        magmoms: Tensor | None,
+        output: AtomicOutput,
         gradient: Tensor | None = None,
         forces: bool = False,
         stress: bool = False,
         virials: bool = False,
     ) -> Prediction:
-        vectors = graph.edge_vectors
+        vectors, energies = graph.edge_vectors, output.energies
+        f = s = None
+        if (forces or stress) and gradient.device.type == "cpu" and not gradient.requires_grad:
+            f, s = forces_and_stress(gradient, graph)
+        elif forces or stress:
+            f, s = forces_from_edges(gradient, graph), stress_from_edges(gradient, vectors, graph)
         return Prediction(
-            energy=energies.new_zeros(graph.cell.shape[0]).index_add(0, _batch(graph), energies),
+            energy=_sum(energies, graph),
             energies=energies,
-            forces=forces_from_edges(gradient, graph) if forces else None,
-            stress=stress_from_edges(gradient, vectors, graph) if stress else None,
+            forces=f if forces else None,
+            stress=s if stress else None,
             virials=virials_from_edges(gradient, vectors, graph) if virials else None,
-            magmoms=magmoms,
+            magmoms=output.magmoms,
+            outside=output.outside,
         )
+
+
+def _sum(energies: Tensor, graph: Graph) -> Tensor:
+    """Of each structure, [B]."""
+    count = graph.cell.shape[0]
+    return energies.sum()[None] if count == 1 else energies.new_zeros(count).index_add(0, _batch(graph), energies)
 
 
 def forces_from_edges(gradient: Tensor, graph: Graph) -> Tensor:

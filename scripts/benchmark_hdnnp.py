@@ -2,6 +2,7 @@
 
     python scripts/benchmark_hdnnp.py                                # one thread, processor time
     python scripts/benchmark_hdnnp.py --threads 1 2 --clock wall     # on a machine that does nothing else
+    python scripts/benchmark_hdnnp.py --functions chosen --zbl       # with repulsion of nuclei
     python scripts/benchmark_hdnnp.py --lammps lmp                   # Debian's lammps and openkim-models
 
 Columns: the model's energies and their derivative; energy and forces of the potential, with its graph given; the
@@ -32,8 +33,10 @@ from gnnpot.models.hdnnp import HDNNP, HDNNPConfig
 from gnnpot.models.n2p2 import read_n2p2
 from gnnpot.models.symmetry_choice import choose_functions
 from gnnpot.models.symmetry_sets import BehlerSet, ChebyshevSet, WeightedSet
+from gnnpot.models.zbl import ZBL, ZBLConfig
 from gnnpot.potential import Potential
 
+FUNCTIONS = ("weighted", "chebyshev", "behler", "chosen")
 CLOCKS = {"process": time.process_time, "wall": time.perf_counter}
 
 
@@ -67,19 +70,18 @@ def best(function: Callable[[], object], seconds: float, clock: Callable[[], flo
     return min(times)
 
 
-def models(atoms: Atoms, folder: Path | None) -> dict[str, HDNNP]:
+def models(atoms: Atoms, kinds: list[str], folder: Path | None) -> dict[str, HDNNP]:
     if folder is not None:
         return {folder.parent.name: read_n2p2(folder).model}
     elements = tuple(dict.fromkeys(atoms.get_chemical_symbols()))
     graphs = [build_graph(Frame.from_atoms(moved(atoms, seed), labels=False), 6.0) for seed in range(20)]
-    chosen = choose_functions(graphs, elements, 64, 6.0, 4.5)
     configs = {
-        "weighted": HDNNPConfig(elements=elements, symmetry_set=WeightedSet()),
-        "chebyshev": HDNNPConfig(elements=elements, symmetry_set=ChebyshevSet()),
-        "behler": HDNNPConfig(elements=elements, symmetry_set=BehlerSet(angular_cutoff=4.5)),
-        "chosen": HDNNPConfig(elements=elements, symmetry_functions=chosen),
+        "weighted": lambda: {"symmetry_set": WeightedSet()},
+        "chebyshev": lambda: {"symmetry_set": ChebyshevSet()},
+        "behler": lambda: {"symmetry_set": BehlerSet(angular_cutoff=4.5)},
+        "chosen": lambda: {"symmetry_functions": choose_functions(graphs, elements, 64, 6.0, 4.5)},
     }
-    return {name: HDNNP(config) for name, config in configs.items()}
+    return {kind: HDNNP(HDNNPConfig(elements=elements, **configs[kind]())) for kind in kinds}
 
 
 def moved(atoms: Atoms, seed: int) -> Atoms:
@@ -107,9 +109,10 @@ def time_ours(atoms: Atoms, arguments: argparse.Namespace) -> None:
     """Print a line for each kind of functions, size and number of threads."""
     clock = CLOCKS[arguments.clock]
     print("functions   atoms  threads  neighbours    model   energy+forces   step in MD   (µs per atom)")
-    for name, model in models(atoms, arguments.n2p2).items():
+    for name, model in models(atoms, arguments.functions, arguments.n2p2).items():
         numbers = sorted(atomic_numbers[e] for e in model.elements)
-        potential = Potential(model, ElementReferences(tuple(numbers), (0.0,) * len(numbers))).eval()
+        terms = [ZBL(ZBLConfig(elements=model.elements))] if arguments.zbl else []
+        potential = Potential(model, ElementReferences(tuple(numbers), (0.0,) * len(numbers)), terms=terms).eval()
         for size, threads in product(arguments.sizes, arguments.threads):
             torch.set_num_threads(threads)
             structure = grown(atoms, size)
@@ -151,6 +154,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--structure", type=Path)
     parser.add_argument("--n2p2", type=Path)
+    parser.add_argument("--functions", choices=FUNCTIONS, nargs="+", default=list(FUNCTIONS), help="symmetry functions")
+    parser.add_argument("--zbl", action="store_true", help="add repulsion of nuclei to the potential")
     parser.add_argument("--sizes", type=int, nargs="+", default=[50, 400, 3200])
     parser.add_argument("--threads", type=int, nargs="+", default=[1])
     parser.add_argument(

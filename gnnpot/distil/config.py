@@ -16,12 +16,12 @@ from gnnpot.errors import ConfigError, suggest
 from gnnpot.labelling import Limits, Original, Rattled, Strained
 from gnnpot.labelling.distortions import AnyDistortion
 from gnnpot.models import CHGNetConfig, HDNNPConfig, M3GNetConfig, ModelConfig, SevenNetConfig
-from gnnpot.models.symmetry_sets import BehlerSet
+from gnnpot.models.symmetry_sets import ChosenSet
 from gnnpot.training.config import BatchConfig, LossConfig, OptimizerConfig, lay_over
 
 #: what `--student` names: small members of each architecture; any size can be given as the option `student`
 STUDENTS: dict[str, ModelConfig] = {
-    "hdnnp": HDNNPConfig(symmetry_set=BehlerSet(radial_cutoff=6.0, angular_cutoff=4.5), hidden=(40, 40)),
+    "hdnnp": HDNNPConfig(symmetry_set=ChosenSet(radial_cutoff=6.0, angular_cutoff=4.5), hidden=(40, 40)),
     "m3gnet": M3GNetConfig(units=32, blocks=2),
     "chgnet": CHGNetConfig(units=32, convolutions=2, radial=15, angular=15),
     "sevennet": SevenNetConfig(channels=(32, 16), layers=2),

@@ -17,19 +17,15 @@ The run's folder holds
 """
 
 import logging
-import shutil
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import yaml
 from ase.calculators.calculator import BaseCalculator
 
 from gnnpot.checkpoint import load_checkpoint, save_checkpoint
-from gnnpot.config import from_mapping, read_yaml, to_mapping
-from gnnpot.data.files import write_text
 from gnnpot.data.frame import Frame
 from gnnpot.data.store import FrameStore
 from gnnpot.distil.committee import Committee
@@ -40,9 +36,10 @@ from gnnpot.distil.measure import measure
 from gnnpot.distil.report import student_card, write_distil_report
 from gnnpot.distil.students import VALIDATION, Budget, Continued, add_frames, frames_in, student_run, students_of
 from gnnpot.distil.teacher import Progress, Teacher, left_out, open_teacher, require_stress
-from gnnpot.errors import ConfigError, DataError
+from gnnpot.errors import DataError
 from gnnpot.labelling import LabelConfig, read_structures
 from gnnpot.potential import Potential
+from gnnpot.training.claim import RunFolder
 from gnnpot.training.prepare import read_any, resolve
 from gnnpot.training.recipe import FromScratch
 from gnnpot.training.run import MODEL, carry_out
@@ -51,8 +48,13 @@ log = logging.getLogger(__name__)
 
 JOURNAL, CONFIG, ROUND, FINAL = "journal.json", "distil.yaml", "round-{:02d}", "final"
 DRAWN, PICKED = "drawn.store", "picked.store"
-#: options that may differ between the sessions of one run
-FREE = ("name", "description", "licence", "functional")
+FOLDER = RunFolder(
+    what="a distillation",
+    config=CONFIG,
+    names=(JOURNAL, "report"),
+    kept=("round-*", FINAL, MODEL),
+    free=("name", "description", "licence", "functional"),
+)
 #: of `max_minutes`: what the rounds may take, and the share of that which trains students
 ROUNDS_SHARE, TRAINING_SHARE = 0.7, 0.75
 
@@ -85,7 +87,7 @@ def distil(
     teacher = open_teacher(config.teacher, make_teacher)
     structures = _structures(config, teacher)
     tests = _tests(config, structures)
-    _claim(config, resume)
+    FOLDER.claim(config, resume)
     if (config.run / MODEL).exists():
         return load_checkpoint(config.run / MODEL)[0]
     rounds = Rounds(config, teacher, structures, processes, tell, progress, bars)
@@ -324,28 +326,3 @@ def _tests(config: DistilConfig, structures: Sequence[Frame]) -> list[Frame]:
                 "the test, or give structures with it"
             )
     return frames
-
-
-def _claim(config: DistilConfig, resume: bool) -> None:
-    """Make the run's folder, empty it unless resuming, and refuse one that holds another distillation."""
-    run = config.run
-    try:
-        run.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ConfigError(f"{run}: can't be made ({error.strerror}); name another folder for the run") from None
-    path = run / CONFIG
-    if not resume:
-        for name in (CONFIG, JOURNAL):
-            (run / name).unlink(missing_ok=True)
-        for folder in (*run.glob("round-*"), run / FINAL, run / MODEL, run / "report"):
-            shutil.rmtree(folder, ignore_errors=True)
-    wanted = to_mapping(config)
-    if path.exists():
-        before = to_mapping(from_mapping(DistilConfig, read_yaml(path), where=str(path)))
-        differ = [key for key in wanted if key not in FREE and before.get(key) != wanted[key]]
-        if differ:
-            raise ConfigError(
-                f"{run}: holds a distillation with another configuration ({', '.join(differ)}); name another folder, "
-                "or begin afresh with --fresh"
-            )
-    write_text(path, yaml.safe_dump(wanted, sort_keys=False, allow_unicode=True))

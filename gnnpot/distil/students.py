@@ -35,14 +35,14 @@ class Budget:
 
 
 class Continued(FromScratch):
-    """On from the weights, element references and scales of a trained student."""
+    """On from the weights, element references and scales of a trained student, and its symmetry functions."""
 
     def __init__(self, config: TrainConfig, start: Path) -> None:
-        super().__init__(config)
-        self._start = start
+        self._start = load_checkpoint(start)[0]
+        super().__init__(replace(config, model=self._start.model.config))
 
     def build(self, prepared: PreparedData) -> Potential:  # noqa: ARG002 - nothing is fitted anew
-        return load_checkpoint(self._start)[0].to(getattr(torch, self.config.precision))
+        return self._start.to(getattr(torch, self.config.precision))
 
 
 def student_run(

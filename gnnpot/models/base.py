@@ -24,10 +24,13 @@ class AtomicOutput:
 
     energies: Tensor  #: [N]
     magmoms: Tensor | None = None  #: [N] µB
+    #: [N] how many of the numbers that describe an atom lie outside of what they were in training; `None` if the model
+    #: does not remember what they were, or was not asked (`forward`)
+    outside: Tensor | None = None
 
     def detach(self) -> "AtomicOutput":
         """The same without history."""
-        return AtomicOutput(self.energies.detach(), None if self.magmoms is None else self.magmoms.detach())
+        return AtomicOutput(*(None if t is None else t.detach() for t in (self.energies, self.magmoms, self.outside)))
 
 
 class EnergyModel(nn.Module):
@@ -38,8 +41,11 @@ class EnergyModel(nn.Module):
     without edges.
 
     Attributes: `elements`, the symbols that the model knows; `cutoff` and `three_body_cutoff` (Å; `None`: it needs no
-    triplets).
+    triplets); `fast_dtype`, in which `energies_and_gradient` calculates on the processor, if not in the parameters':
+    edge vectors in it need no conversion.
     """
+
+    fast_dtype: torch.dtype | None = None
 
     def __init__(self, elements: Iterable[str], cutoff: float, three_body_cutoff: float | None = None) -> None:
         super().__init__()
@@ -136,11 +142,6 @@ class EnergyModel(nn.Module):
         """About how many bytes `energies_and_gradient` takes at its peak on the processor, beyond the graph; models
         that keep features of edges override this."""
         return 100 * size.edges
-
-    def extrapolation(self, graph: Graph) -> Tensor | None:  # noqa: ARG002 - for models that know
-        """How many of the numbers that describe each atom lie outside of what they were in training, [N]; `None` if the
-        model does not remember what they were."""
-        return None
 
     def fit_statistics(self, graphs: Iterable[Graph]) -> None:
         """Set what the model takes from the training data before training (scalings); most models take nothing."""

@@ -22,11 +22,11 @@ import torch
 from torch import Tensor, nn
 
 from gnnpot.graphs import Graph
-from gnnpot.models.base import AtomicOutput, EnergyModel
+from gnnpot.models.base import AtomicOutput, EnergyModel, with_gradient
 from gnnpot.models.fast.hdnnp import FastHDNNP
 from gnnpot.models.symmetry import SymmetryDescriptor
 from gnnpot.models.symmetry_functions import SymmetryFunction
-from gnnpot.models.symmetry_sets import BehlerSet, SymmetrySet
+from gnnpot.models.symmetry_sets import ChosenSet, SymmetrySet
 
 Activation = Literal[
     "tanh", "softplus", "silu", "logistic", "relu", "gaussian", "cos", "reverse_logistic", "exp", "harmonic", "linear"
@@ -59,7 +59,7 @@ class HDNNPConfig:
     architecture: Literal["hdnnp"] = "hdnnp"
     elements: tuple[str, ...] = ()
     symmetry_functions: tuple[SymmetryFunction, ...] = ()  #: each function by itself; empty: `symmetry_set` is taken
-    symmetry_set: SymmetrySet = field(default_factory=BehlerSet)
+    symmetry_set: SymmetrySet = field(default_factory=ChosenSet)
     hidden: tuple[int, ...] = (30, 30)  #: nodes of the hidden layers
     activation: Activation | tuple[Activation, ...] = "tanh"  #: of all hidden layers, or of each
     #: x = G; minmax (G - min)/(max - min); center G - mean; minmax_center (G - mean)/(max - min); sigma (G - mean)/σ
@@ -111,6 +111,10 @@ class HDNNP(EnergyModel):
             raise ValueError(f"backend: '{value}' is neither 'fast' nor 'reference'")
         self.descriptor.backend = value
 
+    @property
+    def fast_dtype(self) -> torch.dtype | None:
+        return torch.float64 if self.backend == "fast" else None
+
     def reset_parameters(self) -> None:
         """Weights of variance 2/(in + out), biases 0 (Glorot & Bengio 2010).
 
@@ -127,20 +131,25 @@ class HDNNP(EnergyModel):
 
     def forward(self, graph: Graph) -> AtomicOutput:
         species = self.species(graph.numbers)
-        descriptors, index = _by_species(self.descriptor(graph, species), species, len(self.elements))
+        return AtomicOutput(energies=self._energies(self.descriptor(graph, species), species))
+
+    def _energies(self, g: Tensor, species: Tensor) -> Tensor:
+        """The networks of all atoms, [N], for their symmetry functions [N, D]."""
+        descriptors, index = _by_species(g, species, len(self.elements))
         x = torch.addcmul(self.constant.double()[:, None], descriptors, self.factor.double()[:, None])
         x = x.to(self.weights[0].dtype)
         for weight, bias, activation in zip(self.weights, self.biases, self.activations, strict=False):
             x = _ACTIVATIONS[activation](torch.baddbmm(bias, x, weight))
         energies = torch.baddbmm(self.biases[-1], x, self.weights[-1]).reshape(-1)
-        return AtomicOutput(energies=energies if index is None else energies.index_select(0, index))
+        return energies if index is None else energies.index_select(0, index)
 
     def energies_and_gradient(self, graph: Graph) -> tuple[AtomicOutput, Tensor]:
         """By the fast form, on the processor."""
         if self.backend == "reference" or graph.edge_vectors.device.type != "cpu":
-            return super().energies_and_gradient(graph)
-        energies, gradient = self.kept_form(FastHDNNP).form(graph, self.species(graph.numbers))
-        return AtomicOutput(energies=energies), gradient
+            output, gradient = with_gradient(self._with_outside, graph)
+            return output.detach(), gradient
+        energies, gradient, outside = self.kept_form(FastHDNNP).form(graph, self.species(graph.numbers))
+        return AtomicOutput(energies=energies, outside=outside), gradient
 
     @torch.no_grad()
     def descriptors(self, graph: Graph) -> Tensor:
@@ -151,10 +160,23 @@ class HDNNP(EnergyModel):
     def extrapolation(self, graph: Graph) -> Tensor:
         """How many symmetry functions of each atom are outside the range of the training data, [N]."""
         species = self.species(graph.numbers)
-        g, low, high = self.descriptor(graph, species), self.minimum[species].double(), self.maximum[species].double()
-        # the range may have been rounded to single precision
+        return self._outside(self.descriptor(graph, species), species)
+
+    def _outside(self, g: Tensor, species: Tensor) -> Tensor:
+        low, high = self.bounds()
+        return ((g < low[species]) | (g > high[species])).sum(dim=1)
+
+    def _with_outside(self, graph: Graph) -> AtomicOutput:
+        """`forward`, and what `extrapolation` says."""
+        species = self.species(graph.numbers)
+        g = self.descriptor(graph, species)
+        return AtomicOutput(energies=self._energies(g, species), outside=self._outside(g, species))
+
+    def bounds(self) -> tuple[Tensor, Tensor]:
+        """Ends of the range of the training data, [S, D] float64; it may have been rounded to single precision."""
+        low, high = self.minimum.double(), self.maximum.double()
         slack = 1e-6 * torch.maximum(low.abs(), high.abs())
-        return ((g < low - slack) | (g > high + slack)).sum(dim=1)
+        return low - slack, high + slack
 
     @torch.no_grad()
     def fit_statistics(self, graphs: Iterable[Graph]) -> None:

@@ -31,10 +31,10 @@ from torch import Tensor
 from gnnpot.graphs import Graph
 from gnnpot.models.base import AtomicOutput, EnergyModel
 from gnnpot.models.basis import polynomial_cutoff
+from gnnpot.models.fast.zbl import FastZBL
 from gnnpot.models.layers import scatter_sum
 from gnnpot.units import COULOMB
 
-_SCREENING = ((0.18175, 3.19980), (0.50986, 0.94229), (0.28022, 0.40290), (0.02817, 0.20162))
 _LENGTH, _EXPONENT = 0.46850, 0.23
 
 
@@ -57,6 +57,9 @@ class ZBLConfig:
 class ZBL(EnergyModel):
     """Equation (5), in eV: a term of a `Potential`. It has no parameters and calculates in the edge vectors' dtype."""
 
+    #: factors and rates of equation (2)
+    SCREENING = ((0.18175, 3.19980), (0.50986, 0.94229), (0.28022, 0.40290), (0.02817, 0.20162))
+
     def __init__(self, config: ZBLConfig) -> None:
         radii = torch.as_tensor(covalent_radii, dtype=torch.float64)[:119].clone()
         reach = 2 * max((float(radii[atomic_numbers.get(e, 0)]) for e in config.elements), default=0.0)
@@ -67,13 +70,29 @@ class ZBL(EnergyModel):
     def forward(self, graph: Graph) -> AtomicOutput:
         near, distances = self._near(graph)
         centre, neighbor = graph.edge_index[:, near]
-        z_i, z_j = graph.numbers[centre].to(distances.dtype), graph.numbers[neighbor].to(distances.dtype)
-        reach = self._reach(graph.numbers[centre], graph.numbers[neighbor]).to(distances.dtype)
-        x = distances * (z_i**_EXPONENT + z_j**_EXPONENT) / _LENGTH
-        screening = sum(c * torch.exp(-b * x) for c, b in _SCREENING)
+        strength, per_length, reach = self.pairs(graph.numbers[centre], graph.numbers[neighbor], distances.dtype)
+        x = distances * per_length
+        screening = sum(c * torch.exp(-b * x) for c, b in self.SCREENING)
         envelope = polynomial_cutoff(distances / reach, 1.0, self.config.power)
-        pair = COULOMB * z_i * z_j / distances * screening * envelope
-        return AtomicOutput(energies=scatter_sum(0.5 * pair, centre, graph.numbers.shape[0]))
+        half = strength / distances * screening * envelope
+        return AtomicOutput(energies=scatter_sum(half, centre, graph.numbers.shape[0]))
+
+    def energies_and_gradient(self, graph: Graph) -> tuple[AtomicOutput, Tensor]:
+        """By the fast form, on the processor."""
+        if graph.edge_vectors.device.type != "cpu":
+            return super().energies_and_gradient(graph)
+        energies, gradient = self.kept_form(FastZBL).form(graph, self.species(graph.numbers))
+        return AtomicOutput(energies=energies), gradient
+
+    def trainable(self, graph: Graph) -> tuple[AtomicOutput, Tensor]:
+        """The same: there are no parameters that a loss could differentiate with respect to."""
+        return self.energies_and_gradient(graph)
+
+    def pairs(self, z_i: Tensor, z_j: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor]:
+        """½ k_e Z_i Z_j (eV Å), 1/a (1/Å) and r_ij (Å) of pairs of elements."""
+        reach = (self.covalent_radii[z_i] + self.covalent_radii[z_j]).clamp(max=self.config.cutoff)
+        z_i, z_j = z_i.to(dtype), z_j.to(dtype)
+        return 0.5 * COULOMB * z_i * z_j, (z_i**_EXPONENT + z_j**_EXPONENT) / _LENGTH, reach.to(dtype)
 
     def _near(self, graph: Graph) -> tuple[Tensor, Tensor]:
         """Indices and lengths of the edges that may be within reach: few of those that a model's cutoff gives."""
@@ -81,7 +100,3 @@ class ZBL(EnergyModel):
             lengths = torch.linalg.vector_norm(graph.edge_vectors, dim=1)
             near = torch.nonzero(lengths < self.cutoff).reshape(-1)
         return near, torch.linalg.vector_norm(graph.edge_vectors[near], dim=1)
-
-    def _reach(self, z_i: Tensor, z_j: Tensor) -> Tensor:
-        """Equation (4), [E] Å."""
-        return (self.covalent_radii[z_i] + self.covalent_radii[z_j]).clamp(max=self.config.cutoff)

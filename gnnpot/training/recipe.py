@@ -20,6 +20,7 @@ from gnnpot.training.config import RunConfig, TrainConfig
 from gnnpot.training.evaluate import Evaluation, evaluate
 from gnnpot.training.prepare import PreparedData, build_potential, prepare
 from gnnpot.training.report import Section
+from gnnpot.training.settle import is_open
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,6 +95,9 @@ def _continuing(config: TrainConfig, start: Potential) -> TrainConfig:
     """The configuration with what it takes from the potential that it starts from."""
     found = to_mapping(start.model.config)
     wanted = to_mapping(replace(config.model, elements=config.model.elements or start.model.elements))
+    if is_open(config.model):
+        # they were chosen when the starting potential was trained
+        wanted["symmetry_functions"] = found.get("symmetry_functions")
     differ = [name for name in found if found[name] != wanted.get(name)]
     if bool(start.terms) != config.zbl:
         differ.append("zbl")

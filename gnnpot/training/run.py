@@ -18,25 +18,22 @@ The run's folder holds
 """
 
 import logging
-import shutil
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import lightning as L
 import torch
-import yaml
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.plugins.environments import LightningEnvironment
 
 from gnnpot.checkpoint import load_checkpoint, save_checkpoint
-from gnnpot.config import from_mapping, read_yaml, to_mapping
-from gnnpot.data.files import write_text
-from gnnpot.errors import CheckpointError, ConfigError
+from gnnpot.config import to_mapping
+from gnnpot.errors import CheckpointError
 from gnnpot.potential import Potential
 from gnnpot.training.callbacks import DurableIO, MetricsLog, ProgressBar, RunKeeper
+from gnnpot.training.claim import RunFolder
 from gnnpot.training.config import RunConfig, TrainConfig
 from gnnpot.training.datamodule import GraphData
 from gnnpot.training.module import TrainModule
@@ -46,9 +43,14 @@ from gnnpot.training.report import write_report
 
 log = logging.getLogger(__name__)
 
-#: options that may differ between the sessions of one run
-FREE = ("lightning", "log_every", "checkpoint_every", "name", "description", "licence", "functional")
 STATE, MODEL, REFIT = "last.ckpt", "model", "refit.json"
+FOLDER = RunFolder(
+    what="a run",
+    config="config.yaml",
+    names=("data.json", FUNCTIONS, REFIT, "metrics.csv", "data", "report", "tensorboard"),
+    kept=(STATE, MODEL),
+    free=("lightning", "log_every", "checkpoint_every", "name", "description", "licence", "functional"),
+)
 
 
 def train(config: TrainConfig, resume: bool = True, *, progress: bool = False) -> Potential:
@@ -71,7 +73,7 @@ def carry_out(recipe: Recipe, resume: bool = True, *, progress: bool = False) ->
     trainer = _trainer(config, keeper, progress)
     with _first_before_others(trainer) as is_first:
         if is_first:
-            _claim(config, resume)
+            FOLDER.claim(config, resume)
         if resume and (config.run / MODEL).exists():
             return load_checkpoint(config.run / MODEL)[0]
         prepared = recipe.prepare(write=is_first)
@@ -170,48 +172,6 @@ def _previous(path: Path) -> dict | None:
 
 def _has_finished(state: dict) -> bool:
     return any(s.get("finished", False) for s in state["callbacks"].values())
-
-
-def _claim(config: RunConfig, resume: bool) -> None:
-    """Make the run's folder, empty it unless resuming, and refuse one that holds another run."""
-    run = config.run
-    try:
-        run.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ConfigError(f"{run}: can't be made ({error.strerror}); name another folder for the run") from None
-    if not resume:
-        _empty(run)
-    path = run / "config.yaml"
-    wanted = to_mapping(config)
-    if path.exists():
-        before = _read_claimed(path, type(config))
-        differ = [key for key in wanted if key not in FREE and before.get(key) != wanted[key]]
-        if differ and not any((run / name).exists() for name in (STATE, MODEL)):
-            # it failed before its first step: there is nothing to go on with, nor to lose
-            _empty(run)
-        elif differ:
-            raise ConfigError(
-                f"{run}: holds a run with another configuration ({', '.join(differ)}); name another folder with run, "
-                "or begin afresh with --fresh"
-            )
-    write_text(path, yaml.safe_dump(wanted, sort_keys=False, allow_unicode=True))
-
-
-def _empty(run: Path) -> None:
-    for name in ("config.yaml", "data.json", FUNCTIONS, REFIT, STATE, "metrics.csv"):
-        (run / name).unlink(missing_ok=True)
-    for name in ("data", MODEL, "report", "tensorboard"):
-        shutil.rmtree(run / name, ignore_errors=True)
-
-
-def _read_claimed(path: Path, kind: type[RunConfig]) -> dict[str, Any]:
-    """What a run's `config.yaml` says, with options that are newer than the run at their defaults."""
-    mapping = read_yaml(path)
-    try:
-        return to_mapping(from_mapping(kind, mapping, where=str(path)))
-    except ConfigError:
-        # of another kind of run; what differs is told as it stands there
-        return mapping if isinstance(mapping, dict) else {}
 
 
 @contextmanager

@@ -18,6 +18,11 @@ from gnnpot.models.symmetry_sets import ChosenSet
 log = logging.getLogger(__name__)
 
 
+def is_open(model: ModelConfig) -> bool:
+    """Whether a model's symmetry functions are still to be chosen."""
+    return isinstance(model, HDNNPConfig) and not model.symmetry_functions and isinstance(model.symmetry_set, ChosenSet)
+
+
 def settle(
     model: ModelConfig,
     elements: tuple[str, ...],
@@ -34,7 +39,7 @@ def settle(
     """
     if not model.elements:
         model = replace(model, elements=elements)
-    if not isinstance(model, HDNNPConfig) or model.symmetry_functions or not isinstance(model.symmetry_set, ChosenSet):
+    if not is_open(model):
         return model
     if path.exists():
         try:

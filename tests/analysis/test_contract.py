@@ -17,6 +17,7 @@ from gnnpot.models.basis import polynomial_cutoff
 from gnnpot.models.hdnnp import HDNNP, HDNNPConfig
 from gnnpot.models.layers import scatter_sum
 from gnnpot.models.m3gnet import M3GNet, M3GNetConfig
+from gnnpot.models.symmetry_sets import BehlerSet
 from gnnpot.models.zbl import ZBL, ZBLConfig
 from gnnpot.potential import Potential
 
@@ -183,7 +184,7 @@ def test_architectures(architecture, dtype):
             for parameter in model.parameters():
                 parameter.mul_(2)
     else:
-        model = HDNNP(HDNNPConfig(elements=elements, hidden=(6,)))
+        model = HDNNP(HDNNPConfig(elements=elements, symmetry_set=BehlerSet(), hidden=(6,)))
     references = ElementReferences.from_mapping({"energies": {"Na": -1.3, "Cl": -1.8}})
     # forces of an eV/Å, so that what is wrong would show
     scale = {"m3gnet": 200.0, "hdnnp": 20.0}[architecture]

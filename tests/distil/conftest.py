@@ -11,8 +11,8 @@ from gnnpot.distil import distil, read_distil_config, speed
 TEACHER = "ase.calculators.emt:EMT"
 #: a student and a distillation that take seconds
 SMALL = [
-    "student.symmetry_set={kind: weighted, radial_cutoff: 4.5, angular_cutoff: 3.5, radial: 6, angular: 1}",
-    "student.hidden=[8]", "committee=2", "rounds=2", "patience=1", "learn.first_steps=40", "learn.round_steps=15",
+    "student.symmetry_set={kind: chosen, radial_cutoff: 4.5, angular_cutoff: 3.5, count: 12}",
+    "student.hidden=[8]", "committee=2", "rounds=2", "patience=2", "learn.first_steps=40", "learn.round_steps=15",
     "learn.final_steps=50", "learn.precision=float64", "learn.loss.stress=1", "learn.validate_every=20",
     "start.distortions=[{kind: original}, {kind: rattled, rattle: 0.1, count: 2}]", "explore.trajectories=4",
     "explore.steps=20", "explore.interval=4", "explore.temperatures=[300, 800]", "pick.drawn=4", "pick.picked=5",

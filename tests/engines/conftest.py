@@ -9,6 +9,7 @@ from ase.build import bulk
 from gnnpot.data.references import ElementReferences
 from gnnpot.models.hdnnp import HDNNP, HDNNPConfig
 from gnnpot.models.m3gnet import M3GNet, M3GNetConfig
+from gnnpot.models.symmetry_sets import BehlerSet
 from gnnpot.models.zbl import ZBL, ZBLConfig
 from gnnpot.potential import Potential
 
@@ -24,7 +25,7 @@ def potentials() -> dict[str, Potential]:
         for parameter in m3gnet.parameters():
             # fresh weights say nearly nothing; these give forces of an eV/Å
             parameter.mul_(2)
-    hdnnp = HDNNP(HDNNPConfig(elements=ELEMENTS, hidden=(8,)))
+    hdnnp = HDNNP(HDNNPConfig(elements=ELEMENTS, symmetry_set=BehlerSet(), hidden=(8,)))
     references = ElementReferences.from_mapping({"energies": {"Na": -1.3, "Cl": -1.8}})
     return {
         name: Potential(model.double(), references, energy_scale=scale, terms=[ZBL(ZBLConfig(elements=ELEMENTS))])

@@ -130,3 +130,28 @@ def test_models_without_a_range_warn_of_nothing(potentials, crystal, caplog):
     crystal.calc = Calculator(potentials["m3gnet"])
     crystal.get_forces()
     assert crystal.calc.extrapolating == 0 and not caplog.records
+
+
+def test_calculates_anew_only_what_results_depend_on(potential, crystal, monkeypatch):
+    crystal.calc = calculator = Calculator(potential)
+    forward, calls = calculator.potential.forward, []
+    monkeypatch.setattr(calculator.potential, "forward", lambda *a, **k: calls.append(1) or forward(*a, **k))
+    crystal.get_forces(), crystal.get_stress(), crystal.get_potential_energy()
+    crystal.set_initial_charges([0.1] * len(crystal))
+    crystal.get_forces()
+    assert len(calls) == 1
+
+    def swap_two_elements():
+        crystal.numbers[[0, 1]] = crystal.numbers[[1, 0]]
+
+    changes = (
+        lambda: crystal.positions.__setitem__((0, 0), np.nextafter(crystal.positions[0, 0], 9.0)),
+        lambda: crystal.set_cell(crystal.cell * 1.01),
+        lambda: crystal.set_pbc([True, True, False]),
+        swap_two_elements,
+        lambda: crystal.__delitem__(0),
+    )
+    for n, change in enumerate(changes, 2):
+        change()
+        crystal.get_forces()
+        assert len(calls) == n

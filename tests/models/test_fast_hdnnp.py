@@ -134,3 +134,18 @@ def test_backend_reference_is_the_reference():
     graph = graph_of(structures()["crystal"], model)
     model.backend = "reference"
     compare(model, graph, 0.0)
+
+
+@pytest.mark.parametrize("name", ["behler", "uneven"])
+def test_counts_what_is_out_of_range(name):
+    model = make(name)
+    outside = {}
+    for structure in ("crystal", "straight", "atom"):
+        graph = graph_of(structures()[structure], model)
+        output, _ = model.energies_and_gradient(graph)
+        assert torch.equal(output.outside, model.extrapolation(graph))
+        outside[structure] = int(output.outside.sum())
+        model.backend = "reference"
+        assert torch.equal(model.energies_and_gradient(graph)[0].outside, output.outside)
+        model.backend = "fast"
+    assert outside["crystal"] == 0 < outside["straight"]

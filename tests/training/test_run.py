@@ -361,6 +361,8 @@ def test_symmetry_functions_are_chosen_once_and_kept(mapping, tmp_path):
     assert {f.centre for f in chosen} == {"Cu", "Ni"} and len(chosen) == 18
     loaded = load_checkpoint(config.run / "model")[0]
     assert loaded.model.config.symmetry_functions == chosen
+    second = replace(config, start=str(config.run / "model"), run=tmp_path / "second", epochs=1)
+    assert train(second).model.config.symmetry_functions == chosen
     # what was chosen stays, whatever a choice now would be
     path = config.run / "functions.json"
     shorter = json.loads(path.read_text())

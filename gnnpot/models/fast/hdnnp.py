@@ -24,27 +24,30 @@ class FastHDNNP:
     def __init__(self, model: nn.Module) -> None:
         self.plan = plan_of(model.descriptor.groups, len(model.elements))
         weights, biases = list(model.weights), list(model.biases)
-        self.network = network_of(model.factor, model.constant, weights, biases, model.activations)
+        inputs = model.factor, model.constant, *model.bounds()
+        self.network = network_of(inputs, weights, biases, model.activations)
 
-    def __call__(self, graph: Graph, species: Tensor) -> tuple[Tensor, Tensor]:
-        """(energies [N] float64, gradient [E, 3] in the edge vectors' dtype); `species` [N]."""
+    def __call__(self, graph: Graph, species: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """(energies [N] float64, gradient [E, 3] in the edge vectors' dtype, how many symmetry functions of each atom
+        are outside of the range of the training data [N]); `species` [N]."""
         follow_torch()
         vectors, centres = graph.edge_vectors.detach(), species.numpy()
         index = graph.edge_index.numpy()
-        energies, gradient = np.empty(len(centres)), np.zeros(vectors.shape)
+        energies, outside, gradient = np.empty(len(centres)), np.empty(len(centres), np.int64), np.zeros(vectors.shape)
         threads = max(min(torch.get_num_threads(), len(centres) // _ATOMS_PER_THREAD), 1)
         energies_and_gradient(
             self.plan,
             self.network,
             np.searchsorted(index[0], np.arange(len(centres) + 1)),
             centres,
-            centres[index[1]],
+            index[1],
             vectors.double().contiguous().numpy(),
-            np.linspace(0, len(centres), threads + 1).astype(np.int64),
+            np.arange(threads + 1) * len(centres) // threads,
             energies,
             gradient,
+            outside,
         )
-        return torch.from_numpy(energies), torch.from_numpy(gradient).to(vectors.dtype)
+        return torch.from_numpy(energies), torch.from_numpy(gradient).to(vectors.dtype), torch.from_numpy(outside)
 
 
 def plan_of(groups: list[tuple[bool, Group]], species: int) -> Plan:

@@ -31,7 +31,7 @@ from gnnpot.models.fast.hdnnp_blocks import (
     gradient_block,
     radial_block,
 )
-from gnnpot.models.fast.hdnnp_network import energy_and_slopes
+from gnnpot.models.fast.hdnnp_network import count_outside, energy_and_slopes
 from gnnpot.models.fast.kernels import FAST
 from gnnpot.models.fast.lanes import LANES, load, store
 
@@ -54,18 +54,18 @@ class Scratch(NamedTuple):
 
 
 @njit(cache=True, error_model="numpy", parallel=True)
-def energies_and_gradient(plan, net, first, centres, neighbors, vectors, ranges, energies, gradient):
+def energies_and_gradient(plan, net, first, species, neighbors, vectors, ranges, energies, gradient, outside):
     """Energies [N] of the atoms, and their sum's derivative with respect to the edge `vectors` [E, 3].
 
-    `first` [N + 1] edges of each atom, `centres` [N] and `neighbors` [E] species; thread t works on the atoms from
-    `ranges[t]` to `ranges[t + 1]`.
+    `first` [N + 1] edges of each atom, `species` [N], `neighbors` [E] atoms; thread t works on the atoms from
+    `ranges[t]` to `ranges[t + 1]`. `outside` [N]: see `count_outside`.
     """
     for t in prange(len(ranges) - 1):
-        _range(plan, net, first, centres, neighbors, vectors, ranges[t], ranges[t + 1], energies, gradient)
+        _range(plan, net, first, species, neighbors, vectors, ranges[t], ranges[t + 1], energies, gradient, outside)
 
 
 @njit(forceinline=True, error_model="numpy", fastmath=FAST)
-def _range(plan, net, first, centres, neighbors, vectors, lo, hi, energies, gradient):
+def _range(plan, net, first, species, neighbors, vectors, lo, hi, energies, gradient, outside):
     groups = len(plan.cutoff)
     degree = 1
     for atom in range(lo, hi):
@@ -74,9 +74,9 @@ def _range(plan, net, first, centres, neighbors, vectors, lo, hi, energies, grad
     row, total_nodes = np.empty(net.sizes[0]), net.sizes.sum()
     nodes, slopes, coefficients = np.empty(total_nodes), np.empty(total_nodes), np.empty(net.sizes[0])
     for atom in range(lo, hi):
-        s, need = centres[atom], 0
+        s, need = species[atom], 0
         for g in range(groups):
-            _load(plan, g, vectors, neighbors, first[atom], first[atom + 1], scratch)
+            _load(plan, g, vectors, species, neighbors, first[atom], first[atom + 1], scratch)
             n, classes = scratch.bounds[g, plan.classes[g]], plan.classes[g]
             pairs = classes * (classes + 1) // 2
             need += n // LANES + classes if plan.distances[g] == 1 else n * (n - 1) // 2 // LANES + pairs
@@ -84,6 +84,7 @@ def _range(plan, net, first, centres, neighbors, vectors, lo, hi, energies, grad
             scratch = _enlarged(plan, scratch, need + need // 4)
         row[:] = 0.0
         count = _functions(plan, s, scratch, row)
+        outside[atom] = count_outside(net, s, row)
         energies[atom] = energy_and_slopes(net, s, row, nodes, slopes)
         _gradients(plan, s, scratch, count, row, coefficients)
         for g in range(groups):
@@ -117,26 +118,27 @@ def _enlarged(plan, old, blocks):
 
 
 @njit(forceinline=True, error_model="numpy", fastmath=FAST)
-def _load(plan, g, vectors, species, start, end, scratch):
+def _load(plan, g, vectors, species, neighbors, start, end, scratch):
     """The neighbours within a group's cutoff, sorted by class."""
     near, width, bounds, edges = scratch.near, scratch.width, scratch.bounds[g], scratch.edges[g]
     at, square, classes = g * 8 * width, plan.cutoff[g] ** 2, plan.classes[g]
     bounds[:] = 0
     for e in range(start, end):
         x, y, z = vectors[e, 0], vectors[e, 1], vectors[e, 2]
-        bounds[plan.species_class[g, species[e]] + 1] += int(x * x + y * y + z * z < square)
+        bounds[plan.species_class[g, species[neighbors[e]]] + 1] += int(x * x + y * y + z * z < square)
     for k in range(1, classes + 1):
         bounds[k] += bounds[k - 1]
     for e in range(start, end):
         x, y, z = vectors[e, 0], vectors[e, 1], vectors[e, 2]
         r2 = x * x + y * y + z * z
         if r2 < square:
-            k = plan.species_class[g, species[e]]
+            s = species[neighbors[e]]
+            k = plan.species_class[g, s]
             i = bounds[k]
             bounds[k] += 1
             near[at + i], near[at + width + i], near[at + 2 * width + i] = x, y, z
             near[at + _R * width + i] = math.sqrt(r2)
-            near[at + _WEIGHT * width + i] = plan.weight[g, species[e]]
+            near[at + _WEIGHT * width + i] = plan.weight[g, s]
             edges[i] = e
     for k in range(classes, 0, -1):
         bounds[k] = bounds[k - 1]

@@ -26,6 +26,8 @@ class Network(NamedTuple):
 
     factor: np.ndarray  #: [S, sizes[0]] x = factor G + constant
     constant: np.ndarray  #: [S, sizes[0]]
+    low: np.ndarray  #: [S, sizes[0]] ends of the range of G in training
+    high: np.ndarray  #: [S, sizes[0]]
     sizes: np.ndarray  #: [L + 1]
     activations: np.ndarray  #: [L] positions in `ACTIVATIONS`
     weights: np.ndarray  #: [S, weights of a species] layer after layer, [before, after]
@@ -34,10 +36,11 @@ class Network(NamedTuple):
 
 
 def network_of(
-    factor: Tensor, constant: Tensor, weights: list[Tensor], biases: list[Tensor], activations: tuple[str, ...]
+    inputs: tuple[Tensor, ...], weights: list[Tensor], biases: list[Tensor], activations: tuple[str, ...]
 ) -> Network:
-    """`weights` [S, before, after] and `biases` [S, 1, after] of all layers; the last layer is linear."""
-    species = len(factor)
+    """`inputs` factor, constant, low and high [S, D]; `weights` [S, before, after] and `biases` [S, 1, after] of all
+    layers; the last layer is linear."""
+    species = len(weights[0])
     sizes = [_whole(weights[0].shape[1]), *(_whole(w.shape[2]) for w in weights)]
     padded = [_padded(w, before, after) for w, before, after in zip(weights, sizes[:-1], sizes[1:], strict=True)]
     flat = [np.concatenate([w.reshape(species, -1) for w in rows], axis=1) for rows in (
@@ -45,8 +48,7 @@ def network_of(
     )]  # fmt: skip
     rows = [_padded(b, 1, after)[:, 0] for b, after in zip(biases, sizes[1:], strict=True)]
     return Network(
-        factor=_padded(factor[:, None], 1, sizes[0])[:, 0],
-        constant=_padded(constant[:, None], 1, sizes[0])[:, 0],
+        *(_padded(x[:, None], 1, sizes[0])[:, 0] for x in inputs),
         sizes=np.array(sizes),
         activations=np.array([ACTIVATIONS.index(name) for name in (*activations, "linear")]),
         weights=flat[0],
@@ -63,6 +65,15 @@ def _padded(tensor: Tensor, rows: int, columns: int) -> np.ndarray:
     """A tensor [S, R, C] as float64 [S, rows, columns], zeros where there was nothing."""
     more = (0, columns - tensor.shape[2], 0, rows - tensor.shape[1])
     return np.ascontiguousarray(torch.nn.functional.pad(tensor.detach().double(), more).numpy())
+
+
+@njit(forceinline=True, error_model="numpy")
+def count_outside(net, s, g):
+    """How many of the symmetry functions `g` of an atom of species s are outside of their range in training."""
+    count = 0
+    for d in range(net.sizes[0]):
+        count += int(g[d] < net.low[s, d]) + int(g[d] > net.high[s, d])
+    return count
 
 
 @njit(forceinline=True, error_model="numpy", fastmath=FAST)

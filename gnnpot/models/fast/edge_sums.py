@@ -1,0 +1,54 @@
+"""Forces and stress of an edge gradient in one pass over the edges, by the equations of `potential`."""
+
+import numpy as np
+import torch
+from numba import njit
+from torch import Tensor
+
+from gnnpot.graphs import Graph
+from gnnpot.models.fast.kernels import FAST
+
+
+def forces_and_stress(gradient: Tensor, graph: Graph) -> tuple[Tensor, Tensor]:
+    """[N, 3] and [B, 6], NaN where the cell has no volume, of g_e [E, 3] that no loss differentiates.
+
+    Summed in float64, in the gradient's dtype.
+    """
+    batch = graph.get("batch")
+    forces, stress = np.zeros((len(graph.numbers), 3)), np.zeros((len(graph.cell), 6))
+    _sums(
+        graph.edge_index.numpy(), graph.edge_vectors.detach().contiguous().numpy(), gradient.contiguous().numpy(),
+        graph.cell.double().numpy(), np.empty(0, np.int64) if batch is None else batch.numpy(), forces, stress,
+    )  # fmt: skip
+    return torch.from_numpy(forces).to(gradient.dtype), torch.from_numpy(stress).to(gradient.dtype)
+
+
+@njit(cache=True, error_model="numpy", fastmath=FAST)
+def _sums(edge_index, vectors, gradient, cells, batch, forces, stress):
+    """Add to `forces` and `stress`, which are zero; without a `batch`, all atoms are of structure 0."""
+    for e in range(len(vectors)):
+        i, j = edge_index[0, e], edge_index[1, e]
+        x, y, z = float(vectors[e, 0]), float(vectors[e, 1]), float(vectors[e, 2])
+        gx, gy, gz = float(gradient[e, 0]), float(gradient[e, 1]), float(gradient[e, 2])
+        forces[i, 0] += gx
+        forces[i, 1] += gy
+        forces[i, 2] += gz
+        forces[j, 0] -= gx
+        forces[j, 1] -= gy
+        forces[j, 2] -= gz
+        row = stress[batch[i] if len(batch) else 0]
+        row[0] += x * gx
+        row[1] += y * gy
+        row[2] += z * gz
+        row[3] += 0.5 * (y * gz + z * gy)
+        row[4] += 0.5 * (x * gz + z * gx)
+        row[5] += 0.5 * (x * gy + y * gx)
+    for b in range(len(cells)):
+        c = cells[b]
+        volume = abs(
+            c[0, 0] * (c[1, 1] * c[2, 2] - c[1, 2] * c[2, 1])
+            + c[0, 1] * (c[1, 2] * c[2, 0] - c[1, 0] * c[2, 2])
+            + c[0, 2] * (c[1, 0] * c[2, 1] - c[1, 1] * c[2, 0])
+        )
+        for k in range(6):
+            stress[b, k] = stress[b, k] / volume if volume > 0 else np.nan

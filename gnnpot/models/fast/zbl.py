@@ -1,0 +1,71 @@
+"""The fast form of ZBL: energies and their derivative in one pass over the edges, most of which are beyond its reach.
+
+With the symbols of `models.zbl`, x = p r and u = r/r_ij, p = (Z_i^0.23 + Z_j^0.23)/0.46850 Å, an edge has the energy
+½ V = s/r φ(x) f_c(u), s = ½ k_e Z_i Z_j, and
+
+    d(½ V)/dr  =  s/r [p φ'(x) f_c + φ f_c'(u)/r_ij - φ f_c/r],    f_c'(u) = -½ q(q+1)(q+2) u^(q-1) (1 - u)²
+
+for the power q of the cutoff. It calculates in float64 whatever the dtype of the edge vectors.
+"""
+
+import math
+
+import numpy as np
+import torch
+from numba import njit
+from torch import Tensor, nn
+
+from gnnpot.graphs import Graph
+from gnnpot.models.fast.kernels import FAST
+
+
+class FastZBL:
+    """Energies and edge gradient of `models.zbl.ZBL`; s, p and r_ij are kept for all pairs of elements."""
+
+    def __init__(self, model: nn.Module) -> None:
+        numbers = torch.nonzero(model.element_index >= 0).reshape(-1)
+        numbers = numbers[torch.argsort(model.element_index[numbers])]
+        pairs = model.pairs(numbers[:, None], numbers[None, :], torch.float64)
+        self._pairs = tuple(t.contiguous().numpy() for t in pairs)
+        self._screening, self._cutoff, self._power = np.array(model.SCREENING), model.cutoff, model.config.power
+
+    def __call__(self, graph: Graph, species: Tensor) -> tuple[Tensor, Tensor]:
+        """(energies [N] float64, gradient [E, 3] in the edge vectors' dtype); `species` [N]."""
+        vectors = graph.edge_vectors.detach().contiguous()
+        energies, gradient = np.zeros(len(species)), torch.zeros_like(vectors)
+        _repulsion(
+            *self._pairs, self._screening, self._cutoff, self._power, species.numpy(), graph.edge_index.numpy(),
+            vectors.numpy(), energies, gradient.numpy(),
+        )  # fmt: skip
+        return torch.from_numpy(energies), gradient
+
+
+@njit(cache=True, error_model="numpy", fastmath=FAST)
+def _repulsion(
+    strengths, rates, reaches, screening, cutoff, power, species, edge_index, vectors, energies, gradient
+):  # fmt: skip
+    """Fill `energies` [N] and `gradient` [E, 3], which are zero; power q, and s, p and r_ij [S, S]."""
+    height = 0.5 * (power + 1) * (power + 2)
+    for e in range(len(vectors)):
+        x, y, z = float(vectors[e, 0]), float(vectors[e, 1]), float(vectors[e, 2])
+        square = x * x + y * y + z * z
+        if square >= cutoff * cutoff:
+            continue
+        i = edge_index[0, e]
+        a, b = species[i], species[edge_index[1, e]]
+        r, reach = math.sqrt(square), reaches[a, b]
+        if r >= reach:
+            continue
+        phi, slope, rate = 0.0, 0.0, rates[a, b]
+        for k in range(len(screening)):
+            term = screening[k, 0] * math.exp(-screening[k, 1] * rate * r)
+            phi += term
+            slope -= screening[k, 1] * rate * term
+        u = r / reach
+        step = u ** (power - 1)
+        f = 1.0 - step * u * (height - u * (power * (power + 2) - u * (0.5 * power * (power + 1))))
+        df = -power * height * step * (1.0 - u) * (1.0 - u) / reach
+        per_r = strengths[a, b] / r
+        energies[i] += per_r * phi * f
+        along = per_r * (slope * f + phi * df - phi * f / r) / r
+        gradient[e, 0], gradient[e, 1], gradient[e, 2] = along * x, along * y, along * z
