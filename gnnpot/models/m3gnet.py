@@ -194,14 +194,19 @@ class M3GNet(EnergyModel):
         return AtomicOutput(self.readout(nodes).squeeze(-1))
 
     def energies_and_gradient(self, graph: Graph) -> tuple[AtomicOutput, Tensor]:
-        if self.config.units % LANES or self.config.width % LANES:
+        if not self._has_fast_form:
             return super().energies_and_gradient(graph)
         return self.by_kept_form(graph, FastM3GNet, lambda model, graph, form: form.energies_and_gradient(graph))
 
     def trainable(self, graph: Graph) -> tuple[AtomicOutput, Tensor]:
-        if self.config.units % LANES or self.config.width % LANES:
+        if not self._has_fast_form:
             return super().trainable(graph)
         return self.by_training_form(graph, M3GNetTraining)
+
+    @property
+    def _has_fast_form(self) -> bool:
+        units, width = self.config.units, self.config.width
+        return units % LANES == 0 and width % LANES == 0 and width >= units
 
     def memory(self, size: GraphSize) -> int:
         # each block keeps what its two updates read; the rest are features and gradients of the moment
