@@ -133,6 +133,12 @@ def import_folder(
     return target
 
 
+def imported() -> dict[str, Path]:
+    """Folders of the checkpoints in the cache that users named themselves (`import_folder`), by name."""
+    cards = checkpoint_folder("*").parent.glob(f"*/{CARD}")
+    return {card.parent.name: card.parent for card in sorted(cards) if not is_known(card.parent.name)}
+
+
 def is_matgl_folder(folder: Path) -> bool:
     """Whether matgl has saved a potential there."""
     return all((folder / file).is_file() for file in _MATGL)

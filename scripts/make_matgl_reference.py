@@ -3,10 +3,10 @@
     pip install ".[peers]"
     python scripts/make_matgl_reference.py tests/importers/matgl-4.1.2.json
 
-Energies (eV), forces (eV/Å) and stress (eV/Å³, ASE's order) in float64, with matgl's own description of the potential and
-the names and shapes of its weights, from which `made_up_weights` draws them again. matgl has had three conventions (see
-`gnnpot/models/matgl_rows.py`); the references of the older two are made the same way with matgl==1.2.7 and dgl==1.1.3,
-and with matgl==4.0.3. Without an output, gnnpot is compared with matgl, on `--structures` if given.
+Energies (eV), forces (eV/Å) and stress (eV/Å³, ASE's order) in float64, with matgl's own description of the potential
+and the names and shapes of its weights, from which `made_up_weights` draws them again. matgl has had three conventions
+(see `gnnpot/models/matgl_rows.py`); the references of the older two are made the same way with matgl==1.2.7 and
+dgl==1.1.3, and with matgl==4.0.3. Without an output, gnnpot is compared with matgl, on `--structures` if given.
 """
 
 import argparse
@@ -23,6 +23,7 @@ from ase import Atoms, units
 from ase.io import read
 from ase.stress import full_3x3_to_voigt_6_stress
 from made_up_weights import made_up_state
+from rich.console import Console
 
 # matgl 1.2.7 looks for it where older versions of ASE had it
 ase.constraints.ExpCellFilter = ase.filters.ExpCellFilter
@@ -80,8 +81,9 @@ def compare(folder: Path, trained_with: str, found: dict[str, dict], chosen: dic
                 prediction.forces.numpy() - found[name]["forces"],
                 prediction.stress[0].numpy() - found[name]["stress"],
             )
-            largest = {k: max(v, float(np.abs(d).max())) for (k, v), d in zip(largest.items(), differences, strict=True)}
-        print(f"matgl {matgl.__version__}, {dtype}, {len(chosen)} structures:", largest)
+            for unit, difference in zip(largest, differences, strict=True):
+                largest[unit] = max(largest[unit], float(np.abs(difference).max()))
+        Console().print(f"matgl {matgl.__version__}, {dtype}, {len(chosen)} structures:", largest)
 
 
 def main() -> None:

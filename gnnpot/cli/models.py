@@ -29,13 +29,15 @@ def models(
 
     Example: gnnpot models --json
 
-    Any of the names does for --model. Those that come with gnnpot stand first, the default at the top; the others are
-    published ones, which the first use fetches, or `gnnpot import` beforehand.
+    Any of the names does for --model. Those that come with gnnpot stand first, the default at the top; then published
+    ones, which the first use fetches, or `gnnpot import` beforehand; then folders that were imported.
     """
+    from gnnpot.hub import imported
     from gnnpot.published import published, shipped
 
-    rows = [_shipped_row(name, folder) for name, folder in shipped().items()]
+    rows = [_checkpoint_row(name, folder) for name, folder in shipped().items()]
     rows += [_row(entry, fidelity) for entry in published() for fidelity in entry.fidelities or (None,)]
+    rows += [_checkpoint_row(name, folder) for name, folder in imported().items()]
     if as_json:
         typer.echo(json.dumps(rows, indent=2))
         return
@@ -49,7 +51,7 @@ def models(
     Console().print(table)
 
 
-def _shipped_row(name: str, folder: Path) -> dict[str, Any]:
+def _checkpoint_row(name: str, folder: Path) -> dict[str, Any]:
     from gnnpot.checkpoint import read_card
     from gnnpot.published.shipped import SPEED
 
@@ -57,10 +59,10 @@ def _shipped_row(name: str, folder: Path) -> dict[str, Any]:
     return {
         "name": name,
         "elements": len(content["elements"]),
-        "licence": content["card"]["licence"],
+        "licence": content["card"]["licence"].partition(" (")[0],
         "bytes": sum(path.stat().st_size for path in folder.iterdir()),
         "speed": SPEED,
-        "energy_reference": content["card"]["energy_reference"],
+        "energy_reference": content["card"]["energy_reference"].partition(",")[0],
         "cached": True,
         "path": str(folder),
     }
