@@ -6,7 +6,7 @@
 Energies (eV), forces (eV/Å) and stress (eV/Å³, ASE's order) in float64, with matgl's own description of the potential
 and the names and shapes of its weights, from which `made_up_weights` draws them again. matgl has had three conventions
 (see `gnnpot/models/matgl_rows.py`); the references of the older two are made the same way with matgl==1.2.7 and
-dgl==1.1.3, and with matgl==4.0.3. Without an output, gnnpot is compared with matgl, on `--structures` if given.
+dgl==1.1.3, and with matgl==4.0.3.
 """
 
 import argparse
@@ -23,7 +23,6 @@ from ase import Atoms, units
 from ase.io import read
 from ase.stress import full_3x3_to_voigt_6_stress
 from made_up_weights import made_up_state
-from rich.console import Console
 
 # matgl 1.2.7 looks for it where older versions of ASE had it
 ase.constraints.ExpCellFilter = ase.filters.ExpCellFilter
@@ -66,29 +65,9 @@ def results(potential: Potential, atoms: Atoms) -> dict[str, Any]:
     return {"energy": energy, "forces": forces, "stress": full_3x3_to_voigt_6_stress(stress).tolist()}
 
 
-def compare(folder: Path, trained_with: str, found: dict[str, dict], chosen: dict[str, Atoms]) -> None:
-    """Print the largest differences between gnnpot and matgl."""
-    from gnnpot.importers.matgl_folder import convert_folder
-
-    potential, _ = convert_folder(folder, "made-up", trained_with)
-    for dtype in (torch.float32, torch.float64):
-        ours = potential.to(dtype)
-        largest = dict.fromkeys(("eV/atom", "eV/Å", "eV/Å³"), 0.0)
-        for name, atoms in chosen.items():
-            prediction = ours(ours.graph(atoms))
-            differences = (
-                (float(prediction.energy) - found[name]["energy"]) / len(atoms),
-                prediction.forces.numpy() - found[name]["forces"],
-                prediction.stress[0].numpy() - found[name]["stress"],
-            )
-            for unit, difference in zip(largest, differences, strict=True):
-                largest[unit] = max(largest[unit], float(np.abs(difference).max()))
-        Console().print(f"matgl {matgl.__version__}, {dtype}, {len(chosen)} structures:", largest)
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("output", type=Path, nargs="?", help="where the reference goes; left out: compare with gnnpot")
+    parser.add_argument("output", type=Path)
     parser.add_argument("--structures", type=Path, help="structures with names, instead of the tests' own")
     arguments = parser.parse_args()
     matgl.set_default_dtype("float", 64)
@@ -96,9 +75,6 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as scratch:
         potential, shapes = saved_by_matgl(Path(scratch))
         found = {name: results(potential, atoms) for name, atoms in chosen.items()}
-        if arguments.output is None:
-            compare(Path(scratch), matgl.__version__, found, chosen)
-            return
         description = json.loads((Path(scratch) / "model.json").read_text())
     content = {
         "made_with": matgl.__version__,
