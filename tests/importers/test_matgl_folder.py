@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from ase import Atoms
+from torch_geometric.data import Batch
 from typer.testing import CliRunner
 
 import gnnpot
@@ -60,6 +61,15 @@ def test_gives_what_the_version_gives(saved, version):
             assert abs(float(found.energy) - expected["energy"]) < scale * 1e-5 * len(found.forces), name
             np.testing.assert_allclose(found.forces, expected["forces"], rtol=0, atol=scale * 1e-4, err_msg=name)
             np.testing.assert_allclose(found.stress[0], expected["stress"], rtol=0, atol=scale * 1e-5, err_msg=name)
+
+
+@pytest.mark.parametrize("version", ["1.2.7", "4.0.3"])
+def test_rows_do_not_depend_on_the_batch(saved, version):
+    potential = convert_folder(saved(version), "made-up", version)[0].double()
+    graphs = [potential.graph(Atoms(**STRUCTURES[name], pbc=True)) for name in ("NaCl", "water", "slab")]
+    singles = torch.cat([potential(g).energy for g in graphs])
+    batch = potential(Batch.from_data_list(graphs)).energy
+    torch.testing.assert_close(batch, singles, rtol=0, atol=1e-9)
 
 
 def test_versions_mean_different_energies():
