@@ -5,6 +5,7 @@
     potential = load("7net-mf-0@R2SCAN")              # of a certain fidelity
     potential = load("path/to/checkpoint")            # a gnnpot checkpoint folder
     potential = load("path/to/n2p2/potential")        # a folder with input.nn, scaling.data, weights.*.data
+    import_folder("path/to/matgl/potential", "mine")  # a folder with model.json and state.pt, from then on load("mine")
 
 A published potential is fetched, converted, compared with what its authors' package gives, and kept in the cache as a
 checkpoint the first time; from then on it works offline. `gnnpot.published` says where the cache is and what may stand
@@ -13,6 +14,7 @@ in for the internet.
 
 import copy
 import logging
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -24,6 +26,7 @@ from gnnpot.potential import Potential
 from gnnpot.published import (
     DEFAULT,
     Published,
+    by_hand,
     default_folder,
     fetch,
     is_known,
@@ -38,6 +41,8 @@ from gnnpot.reference_structures import TOLERANCE, ReferenceStructure, energy_de
 logger = logging.getLogger(__name__)
 
 _N2P2 = "input.nn"
+_MATGL = ("model.json", "state.pt")
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
 
 
 def load(name_or_path: Path | str | None = None) -> Potential:
@@ -73,6 +78,10 @@ def locate(name_or_path: Path | str | None = None, report: Report | None = None)
         return default_folder()
     if name in shipped():
         return shipped()[name]
+    if not is_known(name) and (checkpoint_folder(name) / CARD).is_file():
+        return checkpoint_folder(name)
+    if is_matgl_folder(path) and not is_known(name):
+        raise CheckpointError(f"{name}: is a potential of matgl; import it first: gnnpot import {name} --name NAME")
     if path.exists() and not is_known(name):
         raise CheckpointError(f"{name}: holds neither {CARD} (a checkpoint) nor {_N2P2} (an n2p2 potential)")
     return import_published(name, report)
@@ -94,6 +103,45 @@ def import_published(name: str, report: Report | None = None, *, overwrite: bool
         if overwrite or not folder.exists():
             _import(entry, fidelity, folder, report)
     return folder
+
+
+def import_folder(
+    folder: Path | str, name: str | None = None, trained_with: str | None = None, *, overwrite: bool = False
+) -> Path:
+    """Bring an M3GNet potential that matgl saved in `folder` into the cache, where `name` opens it, and say where.
+
+    `name` may be left out for potentials that the registry knows, `trained_with` (version of matgl) where the files
+    tell. Raises `CheckpointError` if they don't, if the name is taken, or if the files are not those of an M3GNet.
+    """
+    from gnnpot.importers.matgl_folder import convert_folder
+
+    folder = Path(folder)
+    name = name or next((e.name for e in by_hand() if e.folder == folder.resolve().name), None)
+    if name is None:
+        raise CheckpointError(f"{folder}: needs a name by which to open it; give one with --name")
+    if not _NAME.fullmatch(name):
+        raise CheckpointError(f"--name {name}: is no name; use letters, digits, '.', '_', '+' and '-'")
+    if is_known(name) or name == DEFAULT or name in shipped():
+        raise CheckpointError(f"--name {name}: is the name of another potential; choose another")
+    target = checkpoint_folder(name)
+    with locked(name):
+        if target.exists() and not overwrite:
+            raise CheckpointError(f"{name}: is in the cache already ({target}); add --force to replace it")
+        potential, card = convert_folder(folder, name, trained_with)
+        save_checkpoint(target, potential, card, overwrite=True)
+    logger.info("%s: imported into %s", name, target)
+    return target
+
+
+def imported() -> dict[str, Path]:
+    """Folders of the checkpoints in the cache that users named themselves (`import_folder`), by name."""
+    cards = checkpoint_folder("*").parent.glob(f"*/{CARD}")
+    return {card.parent.name: card.parent for card in sorted(cards) if not is_known(card.parent.name)}
+
+
+def is_matgl_folder(folder: Path) -> bool:
+    """Whether matgl has saved a potential there."""
+    return all((folder / file).is_file() for file in _MATGL)
 
 
 def _import(entry: Published, fidelity: str | None, folder: Path, report: Report | None) -> None:

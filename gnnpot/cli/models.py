@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from gnnpot.cli.common import download_progress
+from gnnpot.errors import ConfigError
 
 if TYPE_CHECKING:
     from gnnpot.published import Published
@@ -28,13 +29,15 @@ def models(
 
     Example: gnnpot models --json
 
-    Any of the names does for --model. Those that come with gnnpot stand first, the default at the top; the others are
-    published ones, which the first use fetches, or `gnnpot import` beforehand.
+    Any of the names does for --model. Those that come with gnnpot stand first, the default at the top; then published
+    ones, which the first use fetches, or `gnnpot import` beforehand; then folders that were imported.
     """
+    from gnnpot.hub import imported
     from gnnpot.published import published, shipped
 
-    rows = [_shipped_row(name, folder) for name, folder in shipped().items()]
+    rows = [_checkpoint_row(name, folder) for name, folder in shipped().items()]
     rows += [_row(entry, fidelity) for entry in published() for fidelity in entry.fidelities or (None,)]
+    rows += [_checkpoint_row(name, folder) for name, folder in imported().items()]
     if as_json:
         typer.echo(json.dumps(rows, indent=2))
         return
@@ -48,7 +51,7 @@ def models(
     Console().print(table)
 
 
-def _shipped_row(name: str, folder: Path) -> dict[str, Any]:
+def _checkpoint_row(name: str, folder: Path) -> dict[str, Any]:
     from gnnpot.checkpoint import read_card
     from gnnpot.published.shipped import SPEED
 
@@ -56,10 +59,10 @@ def _shipped_row(name: str, folder: Path) -> dict[str, Any]:
     return {
         "name": name,
         "elements": len(content["elements"]),
-        "licence": content["card"]["licence"],
+        "licence": content["card"]["licence"].partition(" (")[0],
         "bytes": sum(path.stat().st_size for path in folder.iterdir()),
         "speed": SPEED,
-        "energy_reference": content["card"]["energy_reference"],
+        "energy_reference": content["card"]["energy_reference"].partition(",")[0],
         "cached": True,
         "path": str(folder),
     }
@@ -83,8 +86,14 @@ def _row(entry: "Published", fidelity: str | None) -> dict[str, Any]:
 
 
 def import_command(
-    names: Annotated[list[str], typer.Argument(help="Names of published potentials, see `gnnpot models`.")],
+    names: Annotated[
+        list[str], typer.Argument(help="Names of published potentials (`gnnpot models`), or folders of matgl's M3GNet.")
+    ],
     force: Annotated[bool, typer.Option("--force", help="Convert anew what is in the cache already.")] = False,
+    name: Annotated[str | None, typer.Option("--name", help="What a folder's potential is to be called.")] = None,
+    trained_with: Annotated[
+        str | None, typer.Option(help="Version of matgl that trained a folder's potential, if its files don't tell.")
+    ] = None,
 ) -> None:
     """Fetch published potentials, check and convert them; from then on they work offline.
 
@@ -92,13 +101,28 @@ def import_command(
 
     Without internet, set GNNPOT_MIRROR to a folder or URL with NAME/FILE for each, or with the wheel. A download that
     was cut off goes on with the same command. GNNPOT_CACHE is where everything is kept.
+
+    A folder in which matgl saved an M3GNet potential (model.json, state.pt) is converted too, and opened by its name
+    from then on: gnnpot import downloads/M3GNet-MatPES-PBE-v2025.1-PES
     """
-    from gnnpot.hub import import_published
+    from gnnpot.hub import import_folder, import_published, is_matgl_folder
     from gnnpot.published import resolve
 
+    folders = [Path(given) for given in names if is_matgl_folder(Path(given))]
+    if len(names) > 1 and folders and name is not None:
+        raise ConfigError("--name: is for one folder; import the others by commands of their own")
+    if not folders and (name is not None or trained_with is not None):
+        option = "--name" if name is not None else "--trained-with"
+        raise ConfigError(f"{option}: is for a folder with model.json and state.pt of matgl, and {names[0]} is none")
     # an unknown name is better said before the first download than after it
-    chosen = [entry.full_name(fidelity) for entry, fidelity in map(resolve, names)]
-    for name in chosen:
+    chosen = [resolve(given) for given in names if Path(given) not in folders]
+    for entry, fidelity in chosen:
         with download_progress() as report:
-            folder = import_published(name, report, overwrite=force)
-        Console(soft_wrap=True).print(f"{name}: {folder}", highlight=False, markup=False)
+            target = import_published(entry.full_name(fidelity), report, overwrite=force)
+        _say(target)
+    for folder in folders:
+        _say(import_folder(folder, name, trained_with, overwrite=force))
+
+
+def _say(folder: Path) -> None:
+    Console(soft_wrap=True).print(f"{folder.name}: {folder}", highlight=False, markup=False)

@@ -2,12 +2,13 @@
 
     potential, card = convert("m3gnet-mp-2021.2.8", {"model.json": Path("…"), "state.pt": Path("…")})
 
-`state.pt` is an archive of tensors, which PyTorch's weights-only loader reads; the energies of the elements stand in
-`model.json`, as the text that NumPy prints.
+`state.pt` is an archive of tensors, which PyTorch's weights-only loader reads; sizes and options stand in `model.json`.
+`matgl_folder` reads other potentials of matgl.
 """
 
+import io
 import json
-import re
+import pickle
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -41,62 +42,79 @@ _CARD = Card(
 )
 
 
+#: what other layers or readouts would need
+_EXPECTED = {
+    "is_intensive": False, "rbf_type": "SphericalBessel", "use_phi": False, "include_state": False,
+    "field": "node_feat", "activation_type": "swish", "ntargets": 1,
+}  # fmt: skip
+
+
 def convert(name: str, files: Mapping[str, Path]) -> tuple[Potential, Card]:
     """The potential of `model.json` and `state.pt`.
 
     Raises `CheckpointError` if the weights are not what they should be.
     """
+    return read(name, files["model.json"].read_bytes(), files["state.pt"].read_bytes(), layout="matgl"), _CARD
+
+
+def read(name: str, description: bytes, state: bytes, layout: str) -> Potential:
+    """The potential of the contents of `model.json` and `state.pt`; `layout` is `M3GNetConfig`'s.
+
+    Raises `CheckpointError` if they are not what they should be.
+    """
     try:
-        description = json.loads(files["model.json"].read_text())["kwargs"]
-        state = torch.load(files["state.pt"], map_location="cpu", weights_only=True)
-        arguments = description["model"]["init_args"]
-        model = M3GNet(_config(arguments))
-        model.load_state_dict(_translate(state, model.config.blocks))
-        energies = _numbers(description["element_refs"])
+        arguments = json.loads(description)["kwargs"]
+        tensors = torch.load(io.BytesIO(state), map_location="cpu", weights_only=True)
+        if arguments.get("calc_repuls"):
+            raise KeyError("calc_repuls = True; only False is known")
+        model = M3GNet(_config(arguments["model"]["init_args"], layout))
+        model.load_state_dict(_translate(tensors, model.config))
+        offsets = tensors.get("element_refs.property_offset", torch.zeros(len(model.elements))).flatten().tolist()
         references = ElementReferences.from_mapping(
-            {"energies": dict(zip(model.elements, energies, strict=True)), "source": f"{name}, element_refs"}
+            {"energies": dict(zip(model.elements, offsets, strict=True)), "source": f"{name}, element_refs"}
         )
-        scale = float(state["data_std"])
-        mean = float(state["data_mean"])
-    except (OSError, KeyError, TypeError, ValueError, RuntimeError) as error:
-        raise CheckpointError(f"{name}: the weights are not laid out as expected ({error})") from error
+        scale, mean = float(tensors["data_std"]), float(tensors["data_mean"])
+    except (KeyError, TypeError, ValueError, RuntimeError, AttributeError, pickle.UnpicklingError) as error:
+        reason = " ".join(str(error).split())
+        raise CheckpointError(f"{name}: the weights are not laid out as expected ({reason})") from error
     if mean != 0:
         raise CheckpointError(f"{name}: has a mean energy of {mean} eV, which is not supported")
-    return Potential(model, references, energy_scale=scale).eval(), _CARD
+    return Potential(model, references, energy_scale=scale).eval()
 
 
-def _config(arguments: Mapping[str, Any]) -> M3GNetConfig:
-    expected = {"is_intensive": False, "rbf_type": "SphericalBessel", "use_phi": False, "use_smooth": False}
-    for name, value in expected.items():
+def _config(arguments: Mapping[str, Any], layout: str) -> M3GNetConfig:
+    for name, value in _EXPECTED.items():
         if arguments.get(name, value) != value:
             raise KeyError(f"{name} = {arguments[name]!r}; only {value!r} is known")
+    units, edges, width = (arguments[f] for f in ("dim_node_embedding", "dim_edge_embedding", "units"))
+    if edges != units:
+        raise KeyError(f"dim_edge_embedding = {edges}; only dim_node_embedding's {units} is known")
+    basis = "smooth" if arguments.get("use_smooth") else "spherical_bessel"
     return M3GNetConfig(
         elements=tuple(arguments["element_types"]),
-        units=arguments["units"],
+        units=units,
+        hidden=None if width == units else width,
         blocks=arguments["nblocks"],
         cutoff=float(arguments["cutoff"]),
         three_body_cutoff=float(arguments["threebody_cutoff"]),
         max_n=arguments["max_n"],
         max_l=arguments["max_l"],
-        radial_basis="spherical_bessel",
-        layout="matgl",
+        radial_basis=basis,
+        three_body_basis=basis,
+        layout=layout,
     )
 
 
-def _numbers(text: str) -> list[float]:
-    """The numbers in what NumPy prints of an array."""
-    return [float(x) for x in re.findall(r"-?\d+\.\d*(?:e[+-]\d+)?", str(text))]
-
-
-def _translate(state: Mapping[str, Tensor], blocks: int) -> dict[str, Tensor]:
+def _translate(state: Mapping[str, Tensor], config: M3GNetConfig) -> dict[str, Tensor]:
     """Our names and layouts for the tensors of the state."""
+
     def old(name: str) -> Tensor:
         return state[f"model.{name}"]
 
     new = {"node_embedding.weight": old("embedding.layer_node_embedding.weight")}
     for part in ("weight", "bias"):
         new[f"edge_embedding.{part}"] = old(f"embedding.layer_edge_embedding.layers.0.{part}")
-    for k in range(blocks):
+    for k in range(config.blocks):
         three_body = f"three_body_interactions.{k}.update_network"
         for part in ("weight", "bias"):
             new[f"three_body.{k}.atom.{part}"] = old(f"{three_body}_atom.layers.0.{part}")
@@ -106,10 +124,11 @@ def _translate(state: Mapping[str, Tensor], blocks: int) -> dict[str, Tensor]:
             name = f"convolutions.{k}.{side}"
             conv = f"graph_layers.{k}.conv.{side}"
             new |= _gated(old, f"{name}_update", f"{conv}_update_func", 3, first="first.linear")
-            # matgl sums messages at the other end of an edge, so centre and neighbour change places
-            weight = new[f"{name}_update.first.linear.weight"]
-            centre, neighbor, edge = weight.chunk(3, dim=1)
-            new[f"{name}_update.first.linear.weight"] = torch.cat([neighbor, centre, edge], dim=1)
+            if config.layout == "matgl":
+                # messages are summed at the other end of an edge, so centre and neighbour change places
+                weight = new[f"{name}_update.first.linear.weight"]
+                centre, neighbor, edge = weight.chunk(3, dim=1)
+                new[f"{name}_update.first.linear.weight"] = torch.cat([neighbor, centre, edge], dim=1)
             new[f"{name}_weight.weight"] = old(f"{conv}_weight_func.weight")
     return new | _gated(old, "readout", "final_layer.gated", 4, first="first")
 

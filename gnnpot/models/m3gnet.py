@@ -41,6 +41,8 @@ class M3GNetConfig:
     elements: tuple[str, ...] = ()
     #: width of all features
     units: int = 64
+    #: width within the perceptrons of the convolutions and of the readout; `None`: that of the features
+    hidden: int | None = None
     #: number of blocks (three-body step and graph convolution)
     blocks: int = 3
     #: Å, reach of an edge
@@ -54,15 +56,24 @@ class M3GNetConfig:
     #: basis of the edges: "smooth" is the paper's eq. 2, with smooth forces at the cutoff; "spherical_bessel" is what
     #: matgl's published weights were trained with: their forces jump where an edge leaves the cutoff
     radial_basis: Literal["smooth", "spherical_bessel"] = "smooth"
-    #: rows of the three-body step: "matgl" is what its published weights were trained with, see `matgl_rows`
-    layout: Literal["paper", "matgl"] = "paper"
+    #: R_ln of the three-body step: "spherical_bessel" is the paper's; with "smooth" it is h of number l max_n + n,
+    #: whatever l, as in matgl's `use_smooth`
+    three_body_basis: Literal["spherical_bessel", "smooth"] = "spherical_bessel"
+    #: rows of the three-body step: "matgl" and "matgl-3" are what weights were trained with by matgl up to 2.2 and
+    #: from 3.0 to 4.0, see `matgl_rows`
+    layout: Literal["paper", "matgl", "matgl-3"] = "paper"
 
     def __post_init__(self) -> None:
-        for name in ("units", "blocks", "max_n", "max_l"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name}: must be at least 1, got {getattr(self, name)}")
+        for name in ("units", "hidden", "blocks", "max_n", "max_l"):
+            if (value := getattr(self, name)) is not None and value < 1:
+                raise ValueError(f"{name}: must be at least 1, got {value}")
         if not 0 < self.three_body_cutoff <= self.cutoff:
             raise ValueError(f"three_body_cutoff: must lie between 0 and the cutoff of {self.cutoff} Å")
+
+    @property
+    def width(self) -> int:
+        """Width within perceptrons."""
+        return self.units if self.hidden is None else self.hidden
 
 
 class ThreeBody(nn.Module):
@@ -134,11 +145,12 @@ class GraphConvolution(nn.Module):
     v'_i  = v_i + Σ_j φ'_e(v_i ⊕ v_j ⊕ e'_ij) ⊙ W_e⁰' h(r_ij)
     """
 
-    def __init__(self, units: int, radial: int) -> None:
+    def __init__(self, units: int, width: int, radial: int) -> None:
         super().__init__()
-        self.edge_update = GatedMLP([0, units, units, units], first=GatherLinear([units] * 3, 2 * units))
+        dims = [0, width, width, units]
+        self.edge_update = GatedMLP(dims, first=GatherLinear([units] * 3, 2 * width))
         self.edge_weight = nn.Linear(radial, units, bias=False)
-        self.node_update = GatedMLP([0, units, units, units], first=GatherLinear([units] * 3, 2 * units))
+        self.node_update = GatedMLP(dims, first=GatherLinear([units] * 3, 2 * width))
         self.node_weight = nn.Linear(radial, units, bias=False)
 
     def forward(self, nodes: Tensor, edges: Tensor, radial: Tensor, edge_index: Tensor) -> tuple[Tensor, Tensor]:
@@ -155,19 +167,20 @@ class M3GNet(EnergyModel):
     def __init__(self, config: M3GNetConfig) -> None:
         super().__init__(config.elements, config.cutoff)
         self.config = config
-        units = config.units
+        units, width, features = config.units, config.width, config.max_l * config.max_n
+        spherical = SphericalBesselBasis(config.max_l, config.max_n, config.cutoff)
         if config.radial_basis == "smooth":
             self.radial_basis, radial = SmoothBesselBasis(config.max_n, config.cutoff), config.max_n
         else:
-            self.radial_basis = SphericalBesselBasis(config.max_l, config.max_n, config.cutoff)
-            radial = config.max_l * config.max_n
-        # the roots z_ln are scaled by the cutoff of the edges, as in matgl, not by that of the triplets
-        self.three_body_basis = SphericalBesselBasis(config.max_l, config.max_n, config.cutoff)
+            self.radial_basis, radial = spherical, features
+        # scaled by the cutoff of the edges, as in matgl, not by that of the triplets
+        smooth = config.three_body_basis == "smooth"
+        self.three_body_basis = SmoothBesselBasis(features, config.cutoff) if smooth else spherical
         self.node_embedding = nn.Embedding(len(self.elements), units)
         self.edge_embedding = nn.Linear(radial, units)
         self.three_body = nn.ModuleList(ThreeBody(config) for _ in range(config.blocks))
-        self.convolutions = nn.ModuleList(GraphConvolution(units, radial) for _ in range(config.blocks))
-        self.readout = GatedMLP([units, units, units, units, 1], activate_last=False)
+        self.convolutions = nn.ModuleList(GraphConvolution(units, width, radial) for _ in range(config.blocks))
+        self.readout = GatedMLP([units, units, width, width, 1], activate_last=False)
 
     def forward(self, graph: Graph) -> AtomicOutput:
         distances = torch.linalg.vector_norm(graph.edge_vectors, dim=-1)
@@ -181,19 +194,24 @@ class M3GNet(EnergyModel):
         return AtomicOutput(self.readout(nodes).squeeze(-1))
 
     def energies_and_gradient(self, graph: Graph) -> tuple[AtomicOutput, Tensor]:
-        if self.config.units % LANES:
+        if not self._has_fast_form:
             return super().energies_and_gradient(graph)
         return self.by_kept_form(graph, FastM3GNet, lambda model, graph, form: form.energies_and_gradient(graph))
 
     def trainable(self, graph: Graph) -> tuple[AtomicOutput, Tensor]:
-        if self.config.units % LANES:
+        if not self._has_fast_form:
             return super().trainable(graph)
         return self.by_training_form(graph, M3GNetTraining)
+
+    @property
+    def _has_fast_form(self) -> bool:
+        units, width = self.config.units, self.config.width
+        return units % LANES == 0 and width % LANES == 0 and width >= units
 
     def memory(self, size: GraphSize) -> int:
         # each block keeps what its two updates read; the rest are features and gradients of the moment
         rows = (8 + 4 * self.config.blocks) * size.edges
-        return rows * self.config.units * self.edge_embedding.weight.itemsize
+        return rows * max(self.config.units, self.config.width) * self.edge_embedding.weight.itemsize
 
     def close_edges(self, graph: Graph, distances: Tensor) -> CloseEdges:
         """What the three-body steps need of the edges within the three-body cutoff."""
@@ -211,17 +229,18 @@ class M3GNet(EnergyModel):
     def close_rows(self, graph: Graph, distances: Tensor) -> tuple[Tensor, Tensor, int, Tensor, Tensor]:
         """(close edges, the rows that they stand for, the sign of their vectors, centres, neighbours)."""
         centre, neighbor = graph.edge_index
+        sign = 1
         if self.config.layout == "paper":
             rows = close = torch.nonzero(distances < self.config.three_body_cutoff).squeeze(-1)
-            sign = 1
         else:
             close, rows = self._matgl_close_edges(graph, distances)
-            centre, neighbor, sign = neighbor, centre, -1
+            if self.config.layout == "matgl":
+                centre, neighbor, sign = neighbor, centre, -1
         return close, rows, sign, centre.index_select(0, close), neighbor.index_select(0, rows)
 
     def _matgl_close_edges(self, graph: Graph, distances: Tensor) -> tuple[Tensor, Tensor]:
         """(close edges, the rows that they stand for), both in matgl's order; see `matgl_rows`."""
-        order, structure = matgl_rows(graph, self.cutoff)
+        order, structure = matgl_rows(graph, self.cutoff, reverse=self.config.layout == "matgl")
         inside = distances.index_select(0, order) <= self.config.three_body_cutoff
         counted = torch.cat([order.new_zeros(1), torch.cumsum(inside, 0)])
         # numbers begin anew in each structure

@@ -1,11 +1,19 @@
 """The order of edges in matgl's M3GNet, on which its published weights depend.
 
-matgl (up to 1.2.7, which trained the published weights) numbers the edges within the three-body cutoff anew, and then
-reads and writes the rows of *all* edges with these numbers. So the k-th close edge lends its direction and length to
-the three-body term of the k-th edge, which may belong to other atoms. The weights are small enough for it to go
-unnoticed (about 1e-4 eV/atom), but energies depend on the order in which neighbours are listed, and jump by as much
-where an edge enters the cutoff. To give the published numbers, the order must be the same: that of pymatgen's
-`find_points_in_spheres`, for periodic structures, and by atoms for others.
+matgl up to 4.0 numbers the edges within the three-body cutoff anew, and then reads and writes the rows of *all* edges
+with these numbers. So the k-th close edge lends its direction and length to the three-body term of the k-th edge,
+which may belong to other atoms. The weights of M3GNet-MP-2021.2.8 are small enough for it to go unnoticed (about 1e-4
+eV/atom), but energies depend on the order in which neighbours are listed, and jump by as much where an edge enters the
+cutoff. To give the published numbers, the order must be the same: that of pymatgen's `find_points_in_spheres`, for
+periodic structures, and by atoms for others.
+
+Up to 2.2, matgl also sums messages at the far end of an edge. Weights of one convention mean nothing in another:
+
+| trained with matgl | messages are summed at | numbers of close edges | our layout |
+|---|---|---|---|
+| up to 2.2 (DGL): all weights in its GitHub repository, also those of MatPES v2025.1 | the far end | mixed up | matgl |
+| 3.0 to 4.0 | the centre | mixed up | matgl-3 |
+| from 4.1 | the centre | right | paper |
 """
 
 import numpy as np
@@ -19,13 +27,15 @@ from gnnpot.graphs import Graph
 SELF = 1e-8
 
 
-def matgl_rows(graph: Graph, cutoff: float) -> tuple[Tensor, Tensor]:
+def matgl_rows(graph: Graph, cutoff: float, *, reverse: bool) -> tuple[Tensor, Tensor]:
     """(rows [E], structure [E]): our edge for each of matgl's, structure by structure, and the structure of each.
 
-    matgl sums messages at the far end of an edge, so that its edge i -> j is our j -> i.
+    Where messages are summed at the far end (`reverse`), its edge i -> j is our j -> i.
     """
-    centre, neighbor = (end.cpu().numpy() for end in graph.edge_index)
-    shifts = graph.edge_shifts.cpu().numpy()
+    first_atom, second_atom = (end.cpu().numpy() for end in graph.edge_index)
+    shifts, centre = graph.edge_shifts.cpu().numpy(), first_atom
+    if reverse:
+        first_atom, second_atom, shifts = second_atom, first_atom, -shifts
     batch = graph.get("batch")
     batch = np.zeros(len(graph.numbers), dtype=np.int64) if batch is None else batch.cpu().numpy()
     first_atoms = np.searchsorted(batch, np.arange(len(graph.cell) + 1))
@@ -33,7 +43,7 @@ def matgl_rows(graph: Graph, cutoff: float) -> tuple[Tensor, Tensor]:
     positions, cells, pbc = (x.cpu().numpy() for x in (graph.positions, graph.cell, graph.pbc))
     rows = []
     for b, (atom, edge, last) in enumerate(zip(first_atoms, first_edges, first_edges[1:], strict=False)):
-        ours = np.stack([neighbor[edge:last] - atom, centre[edge:last] - atom, *-shifts[edge:last].T])
+        ours = np.stack([first_atom[edge:last] - atom, second_atom[edge:last] - atom, *shifts[edge:last].T])
         if pbc[b].all():
             theirs = _listed(positions[atom : first_atoms[b + 1]], cells[b], cutoff)
             rows.append(edge + _same_order(ours, theirs))

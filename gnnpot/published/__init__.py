@@ -16,12 +16,14 @@ copied to be one; in place of files from a wheel it may hold the wheel. Where a 
 """
 
 from gnnpot.published.fetch import fetch
-from gnnpot.published.registry import Published, is_known, published, reference_structures, resolve
+from gnnpot.published.registry import ByHand, Published, by_hand, is_known, published, reference_structures, resolve
 from gnnpot.published.shipped import DEFAULT, default_folder, shipped
 
 __all__ = [
     "DEFAULT",
+    "ByHand",
     "Published",
+    "by_hand",
     "default_folder",
     "fetch",
     "is_known",

@@ -10,6 +10,7 @@ The table itself is `potentials.yaml`.
 import functools
 from dataclasses import dataclass
 from importlib import resources
+from typing import Any
 
 import yaml
 from ase import Atoms
@@ -76,6 +77,25 @@ class Published:
 
 
 @dataclass(frozen=True)
+class ByHand:
+    """A potential in a folder that users download themselves: no sha256 of its files is known that could be pinned."""
+
+    name: str
+    folder: str  #: what it is called where it is published
+    where: str  #: in words
+    trained_with: str  #: version of the package that trained it
+    #: what tells it from others: eV, and how many elements
+    energy_scale: float
+    elements: int
+    licence: str
+    training_data: str
+    functional: str
+    energy_reference: str
+    metrics: dict[str, Any]
+    references: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class _Structure:
     """A periodic structure."""
 
@@ -91,11 +111,17 @@ class _Table:
     wheels: dict[str, Wheel]  #: for the file's own use
     reference_structures: tuple[_Structure, ...]
     potentials: tuple[Published, ...]
+    by_hand: tuple[ByHand, ...]
 
 
 def published() -> tuple[Published, ...]:
     """All published potentials."""
     return _table().potentials
+
+
+def by_hand() -> tuple[ByHand, ...]:
+    """All potentials that users download themselves."""
+    return _table().by_hand
 
 
 def reference_structures() -> list[Atoms]:
@@ -114,14 +140,23 @@ def is_known(name: str) -> bool:
 def resolve(name: str) -> tuple[Published, str | None]:
     """The entry of a name and the fidelity it means, the entry's default if the name has none.
 
-    Raises `CheckpointError`, with the nearest name, if it is not known.
+    Raises `CheckpointError`, with the nearest name, if it is not known, and with what to download and how to import it
+    if it is to be had by hand only.
     """
     plain, _, fidelity = name.partition("@")
     entries = {entry.name: entry for entry in published()}
+    manual = {key: entry for entry in by_hand() for key in (entry.name, entry.folder)}
+    if plain in manual:
+        entry = manual[plain]
+        raise CheckpointError(
+            f"{name}: can't be fetched by gnnpot; download the folder {entry.folder} from {entry.where}, then: "
+            f"gnnpot import path/to/{entry.folder}"
+        )
     if plain not in entries:
+        known = [*entries, *shipped(), *(entry.name for entry in by_hand())]
         raise CheckpointError(
             f"'{name}' is neither the folder of a checkpoint (or n2p2 potential) nor the name of a published "
-            f"potential; {suggest(plain, [*entries, *shipped()])}"
+            f"potential; {suggest(plain, known)}"
         )
     return entries[plain], _fidelity(entries[plain], fidelity if "@" in name else None)
 

@@ -20,6 +20,9 @@ from gnnpot.models.fast.tables import Table
 CONFIGS = {
     "m3gnet": M3GNetConfig(elements=("H", "O", "Si", "Cu"), units=16, radial_basis="spherical_bessel"),
     "m3gnet, smooth": M3GNetConfig(elements=("H", "O", "Si", "Cu"), units=80, max_l=4, max_n=2, blocks=2),
+    "m3gnet, MatPES": M3GNetConfig(
+        elements=("H", "O", "Si", "Cu"), units=16, hidden=48, blocks=2, three_body_basis="smooth", layout="matgl"
+    ),
     "chgnet": CHGNetConfig(elements=("H", "O", "Si", "Cu"), units=16, radial=9, angular=7, convolutions=3),
     "chgnet, no norm": CHGNetConfig(
         elements=("H", "O", "Si", "Cu"), units=64, radial=5, angular=5, norm=False, message_bias=True, cutoff=5.0

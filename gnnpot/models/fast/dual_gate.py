@@ -54,8 +54,8 @@ class DualGate(torch.autograd.Function):
         absent = like.new_empty(0, 0, 0)
         arrays = [absent if t is None else t.detach().contiguous() for t in (features, weights)]
         arrays += [s.detach().contiguous() for s in sources] + [absent] * (3 - len(sources))
-        units = like.shape[2] // 2
-        out = like.new_empty(2, layout.rows, units) if layout.group is None else like.new_zeros(2, layout.groups, units)
+        grouped = layout.group is not None
+        out = like.new_zeros(2, layout.groups, gate.outs) if grouped else like.new_empty(2, layout.rows, gate.outs)
         ctx.arguments = (
             *(a.numpy() for a in arrays), *layout.indices(), *gate.arguments(), layout.parts(),
         )  # fmt: skip
@@ -67,12 +67,12 @@ class DualGate(torch.autograd.Function):
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, g_out: Tensor) -> tuple[Tensor | None, ...]:
-        gate, layout, (features, weights, *_) = ctx.gate, ctx.layout, ctx.arrays
+        gate, layout, (features, weights, source, *_) = ctx.gate, ctx.layout, ctx.arrays
         g_features = torch.empty_like(features)
-        array, rows, width = gate.scratch.array, layout.rows, 2 * g_out.shape[2]
+        array, rows, width = gate.scratch.array, layout.rows, source.shape[2]
         g_rows = array("rows", 2 * rows, width, g_out).view(2, rows, width)
         own_weights = len(weights) and not len(gate.mix)
-        g_weights = array("weights", 2 * rows if own_weights else 0, width // 2, g_out).view(2, -1, width // 2)
+        g_weights = array("weights", 2 * rows if own_weights else 0, gate.outs, g_out).view(2, -1, gate.outs)
         sizes = [t.numel() for t in gate.parameters()]
         sums = g_out.new_zeros(len(layout.parts()) - 1, sum(sizes))
         _backward(
@@ -96,14 +96,15 @@ def _sum(rows: Tensor, places: Places) -> Tensor:
 
 
 @njit(fastmath=FAST, forceinline=True)
-def _layers(first, count, features, own, a, i, b, j, c, k, layers, number, zs, hs, scratch):
-    """z and ż of each layer, 2 `TILE` rows after the one before in `zs`; what goes into the next one, in `hs`."""
+def _layers(first, count, features, own, a, i, b, j, c, k, layers, number, outs, zs, hs, scratch):
+    """z and ż of each layer, 2 `TILE` rows after the one before in `zs`; what goes into the next one, in `hs`. The
+    last has `outs` columns."""
     width = zs.shape[1]
     units, tile, at = width // 2, TILE * width, 0
     for t in range(2):
         first_layer(t, first, count, features, own, a, i, b, j, c, k, zs, t * tile, scratch)
     for layer in range(number):
-        place = 2 * layer * tile
+        place, columns = 2 * layer * tile, outs if layer == number - 1 else units
         for u in range(place, place + count * width, LANES):
             z = load(zs, u)
             s = sigmoid(z)
@@ -111,9 +112,9 @@ def _layers(first, count, features, own, a, i, b, j, c, k, layers, number, zs, h
             store(hs, u + tile, load(zs, u + tile) * silu_slope(z, s))
         for half in range(2):
             for t in range(2):
-                x, bias = place + t * tile + half * units, at + units * units if t == 0 else -1
-                tiles.product(hs, x, width, layers, at, units, units, bias, zs, x + 2 * tile, width, count)
-            at += units * units + units
+                x, bias = place + t * tile + half * units, at + units * columns if t == 0 else -1
+                tiles.product(hs, x, width, layers, at, units, columns, bias, zs, x + 2 * tile, width, count)
+            at += units * columns + columns
 
 
 @njit(fastmath=FAST, forceinline=True)
@@ -144,30 +145,30 @@ def _rate(x, at, rate_at, norms, scales, mean, scale, rate_mean, along):
 def _forward(features, f, a, b, c, i, j, k, index, group, own, mix, layers, number, norms, epsilon, parts, out):
     width = a.shape[2]
     units, tile, size = width // 2, TILE * width, out.shape[1] * out.shape[2]
-    last = 2 * number * tile
+    last, outs = 2 * number * tile, out.shape[2]
     for part in prange(len(parts) - 1):
         zs = np.zeros(((number + 1) * 2 * TILE, width), a.dtype)
         hs, scratch = np.zeros_like(zs), np.zeros((TILE, width), a.dtype)
-        ws = np.ones((2 * TILE, units), a.dtype)
+        ws = np.ones((2 * TILE, outs), a.dtype)
         ws[TILE:] = 0
         for first in range(parts[part], parts[part + 1], TILE):
             count = min(TILE, parts[part + 1] - first)
-            _layers(first, count, features, own, a, i, b, j, c, k, layers, number, zs, hs, scratch)
+            _layers(first, count, features, own, a, i, b, j, c, k, layers, number, outs, zs, hs, scratch)
             if len(f):
                 for t in range(2):
-                    row_weights(t, first, count, f, index, mix, ws, t * TILE * units, scratch)
+                    row_weights(t, first, count, f, index, mix, ws, t * TILE * outs, scratch)
             for row in range(count):
                 at = last + row * width
                 m, s, n, t = tiles.norms_of_halves(zs, at, units, norms, epsilon)
                 dm, dq = _rates(zs, at, at + tile, units, norms, m, s)
                 dn, dp = _rates(zs, at + units, at + tile + units, units, norms, n, t)
-                to = (group[first + row] if len(group) else first + row) * units
-                for u in range(0, units, LANES):
+                to = (group[first + row] if len(group) else first + row) * outs
+                for u in range(0, outs, LANES):
                     v, g = tiles.halves(zs, at, units, u, norms, m, s, n, t)
                     dv = _rate(zs, at + u, at + tile + u, norms, u, m, s, dm, dq)
                     dg = _rate(zs, at + units + u, at + tile + units + u, norms, units + u, n, t, dn, dp)
                     p, q = sigmoid(v), sigmoid(g)
-                    w, dw = load(ws, row * units + u), load(ws, (TILE + row) * units + u)
+                    w, dw = load(ws, row * outs + u), load(ws, (TILE + row) * outs + u)
                     y = v * p * q
                     rate = (silu_slope(v, p) * q * dv + y * (1 - q) * dg) * w + y * dw
                     y = y * w
@@ -183,26 +184,26 @@ def _backward(
     own_back, back, places, g_out, g_features, g_f, g_rows, sums,
 ):  # fmt: skip
     width = a.shape[2]
-    units, tile, rows = width // 2, TILE * width, g_rows.shape[1]
+    tile, rows, outs = TILE * width, g_rows.shape[1], g_out.shape[2]
     at_own, at_mix, at_layers, at_norms = places[0], places[1], places[2], places[3]
     for part in prange(len(parts) - 1):
         zs = np.zeros(((number + 1) * 2 * TILE, width), a.dtype)
         hs, g, h = np.zeros_like(zs), np.zeros((2 * TILE, width), a.dtype), np.zeros((2 * TILE, width), a.dtype)
-        ws, g_w = np.ones((2 * TILE, units), a.dtype), np.zeros((2 * TILE, units), a.dtype)
+        ws, g_w = np.ones((2 * TILE, outs), a.dtype), np.zeros((2 * TILE, outs), a.dtype)
         ws[TILE:] = 0
         total = sums[part]
         for first in range(parts[part], parts[part + 1], TILE):
             count = min(TILE, parts[part + 1] - first)
-            _layers(first, count, features, own, a, i, b, j, c, k, layers, number, zs, hs, h)
+            _layers(first, count, features, own, a, i, b, j, c, k, layers, number, outs, zs, hs, h)
             if len(f):
                 for t in range(2):
-                    row_weights(t, first, count, f, index, mix, ws, t * TILE * units, h)
+                    row_weights(t, first, count, f, index, mix, ws, t * TILE * outs, h)
             _gate_backward(first, count, group, number, norms, epsilon, zs, ws, g_out, g, g_w, total, at_norms)
             # rows that are not there have no part in the sums
             g[count:TILE], g[TILE + count :] = 0, 0
             if len(f):
                 _weights_backward(first, count, f, index, len(mix), g_w, g_f, h, total, at_mix)
-            _layers_backward(count, back, number, zs, hs, g, h, total, at_layers)
+            _layers_backward(count, back, number, outs, zs, hs, g, h, total, at_layers)
             for t in range(2):
                 for at in range(0, count * width, LANES):
                     store(g_rows, (t * rows + first) * width + at, load(g, t * tile + at))
@@ -214,14 +215,14 @@ def _backward(
 def _gate_backward(first, count, group, number, norms, epsilon, zs, ws, g_out, g, g_w, total, at_norms):
     """The gradients of the last z' and of w; equations (2) and (3)."""
     width = zs.shape[1]
-    units, tile, size = width // 2, TILE * width, g_out.shape[1] * g_out.shape[2]
+    units, tile, size, outs = width // 2, TILE * width, g_out.shape[1] * g_out.shape[2], g_out.shape[2]
     for row in range(count):
-        at, to, at_w = 2 * number * tile + row * width, row * width, row * units
+        at, to, at_w = 2 * number * tile + row * width, row * width, row * outs
         m, s, n, t = tiles.norms_of_halves(zs, at, units, norms, epsilon)
         dm, dq = _rates(zs, at, at + tile, units, norms, m, s)
         dn, dp = _rates(zs, at + units, at + tile + units, units, norms, n, t)
-        of = (group[first + row] if len(group) else first + row) * units
-        for u in range(0, units, LANES):
+        of = (group[first + row] if len(group) else first + row) * outs
+        for u in range(0, outs, LANES):
             v, x = tiles.halves(zs, at, units, u, norms, m, s, n, t)
             dv = _rate(zs, at + u, at + tile + u, norms, u, m, s, dm, dq)
             dx = _rate(zs, at + units + u, at + tile + units + u, norms, units + u, n, t, dn, dp)
@@ -229,9 +230,9 @@ def _gate_backward(first, count, group, number, norms, epsilon, zs, ws, g_out, g
             a, a1, b1 = v * p, silu_slope(v, p), b * (1 - b)
             on, rate = load(g_out, of + u), load(g_out, size + of + u)
             store(g_w, at_w + u, on * a * b + rate * (a1 * b * dv + a * b1 * dx))
-            store(g_w, TILE * units + at_w + u, rate * a * b)
+            store(g_w, TILE * outs + at_w + u, rate * a * b)
             w = load(ws, at_w + u)
-            on, rate = on * w + rate * load(ws, TILE * units + at_w + u), rate * w
+            on, rate = on * w + rate * load(ws, TILE * outs + at_w + u), rate * w
             store(g, to + u, on * a1 * b + rate * (silu_curvature(v, p) * b * dv + a1 * b1 * dx))
             store(g, tile + to + u, rate * a1 * b)
             store(g, to + units + u, on * a * b1 + rate * (a1 * b1 * dv + a * b1 * (1 - 2 * b) * dx))
@@ -272,7 +273,7 @@ def _norm_backward(x, at, units, norms, scales, mean, scale, rate_mean, along, g
 @njit(fastmath=FAST, forceinline=True)
 def _weights_backward(first, count, f, index, mixed, g_w, g_f, scratch, total, at_mix):
     """The gradient of each row's f, or of W_f, from that of w."""
-    units, rows, depth = g_w.shape[1], g_f.shape[1], f.shape[2]
+    outs, rows, depth = g_w.shape[1], g_f.shape[1], f.shape[2]
     for t in range(2):
         if mixed:
             for row in range(count):
@@ -280,32 +281,32 @@ def _weights_backward(first, count, f, index, mixed, g_w, g_f, scratch, total, a
                 for u in range(depth):
                     scratch[row, u] = f.flat[at + u]
             tiles.accumulate(
-                scratch, 0, scratch.shape[1], depth, g_w, t * TILE * units, units, units, total, at_mix, count
+                scratch, 0, scratch.shape[1], depth, g_w, t * TILE * outs, outs, outs, total, at_mix, count
             )
         else:
-            for at in range(0, count * units, LANES):
-                store(g_f, (t * rows + first) * units + at, load(g_w, t * TILE * units + at))
+            for at in range(0, count * outs, LANES):
+                store(g_f, (t * rows + first) * outs + at, load(g_w, t * TILE * outs + at))
 
 
 @njit(fastmath=FAST, forceinline=True)
-def _layers_backward(count, back, number, zs, hs, g, h, total, at_layers):
+def _layers_backward(count, back, number, outs, zs, hs, g, h, total, at_layers):
     """g <- the gradients of z and ż, from those of the last z' and ż'; those of the layers' parameters."""
     width = zs.shape[1]
     units, tile = width // 2, TILE * width
     for layer in range(number - 1, -1, -1):
-        place = 2 * layer * tile
+        place, depth = 2 * layer * tile, outs if layer == number - 1 else units
         for half in range(2):
-            at, column = (2 * layer + half) * units * units, half * units
-            to = at_layers + at + (2 * layer + half) * units
-            tiles.accumulate(hs, place + column, width, units, g, column, width, units, total, to, 2 * TILE)
-            for u in range(0, units, LANES):
-                shift = load(total, to + units * units + u)
+            at, column = (2 * layer * units + half * depth) * units, half * units
+            to = at_layers + at + 2 * layer * units + half * depth
+            tiles.accumulate(hs, place + column, width, units, g, column, width, depth, total, to, 2 * TILE)
+            for u in range(0, depth, LANES):
+                shift = load(total, to + units * depth + u)
                 for row in range(count):
                     shift = shift + load(g, row * width + column + u)
-                store(total, to + units * units + u, shift)
+                store(total, to + units * depth + u, shift)
             for t in range(2):
                 x = t * tile + column
-                tiles.product(g, x, width, back, at, units, units, -1, h, x, width, count)
+                tiles.product(g, x, width, back, at, depth, units, -1, h, x, width, count)
         for u in range(0, count * width, LANES):
             z = load(zs, place + u)
             s = sigmoid(z)

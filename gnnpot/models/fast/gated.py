@@ -3,7 +3,8 @@
 For rows r (edges or angles) that draw on sources x_k at index_k(r), and may have features d_r of their own,
 
     z_r = W_d d_r + Σ_k x_k[index_k(r)]                        x_k, z: [·, 2u], value and gate side by side
-    z'  = L silu(z)                                            L: a layer each for value and gate; none, one or more
+    z'  = L silu(z)                                            L: a layer each for value and gate; none, one or more;
+                                                               the last may have another width, v, than u
     y_r = silu(a_r) ⊙ σ(b_r) ⊙ w_r                             (a | b) = z', each half after its layer norm, if any
     w_r = f[index_f(r)], or W_f f[index_f(r)]                  may be absent
     out_g = Σ_{r in group g} y_r                               or out_r = y_r without groups
@@ -108,7 +109,7 @@ class Gate:
     """The numbers of a `GatedMLP` on gathered rows, laid out for the kernels.
 
     All gates of a model share `scratch`. `own` [2u, K] are the columns of its first layer that belong to d.
-    `mix` is W_f [u, F].
+    `mix` is W_f [v, F].
     """
 
     def __init__(
@@ -122,6 +123,7 @@ class Gate:
         self.mix, self.mix_back = _both_ways(mix, first)
         self.layers, self.back = (torch.cat(ts) if pairs else first.new_empty(0) for ts in (forward, backward))
         self.count = len(pairs) // 2
+        self.outs = pairs[-1].out_features if pairs else len(first) // 2  #: v
         norms = () if mlp.norms is None else mlp.norms
         #: [scale or shift, value or gate, u]; without norms, of length 0
         self.norms = (
@@ -167,8 +169,8 @@ class GatheredGate(torch.autograd.Function):
         like = sources[0]
         arrays = [like.new_empty(0, 0) if t is None else t.detach().contiguous() for t in (features, weights)]
         arrays += [s.detach().contiguous() for s in sources] + [like.new_empty(0, 0)] * (3 - len(sources))
-        units = like.shape[1] // 2
-        out = like.new_empty(layout.rows, units) if layout.group is None else like.new_zeros(layout.groups, units)
+        grouped = layout.group is not None
+        out = like.new_zeros(layout.groups, gate.outs) if grouped else like.new_empty(layout.rows, gate.outs)
         ctx.arguments = (
             *(a.numpy() for a in arrays), *layout.indices(), *gate.arguments(), layout.parts(),
         )  # fmt: skip
@@ -178,10 +180,10 @@ class GatheredGate(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, g_out: Tensor) -> tuple[Tensor | None, ...]:
-        gate, layout, (features, weights, *_) = ctx.gate, ctx.layout, ctx.arrays
+        gate, layout, (features, weights, source, *_) = ctx.gate, ctx.layout, ctx.arrays
         g_features = torch.empty_like(features)
         array, rows = gate.scratch.array, layout.rows
-        g_rows = array("rows", rows, 2 * g_out.shape[1], g_out)
+        g_rows = array("rows", rows, source.shape[1], g_out)
         g_weights = array("weights", rows if len(weights) else 0, weights.shape[1], g_out)
         _backward(
             *ctx.arguments, *gate.back_arguments(),
@@ -217,54 +219,55 @@ def first_layer(t, first, count, features, own, a, i, b, j, c, k, zs, at_z, scra
 
 
 @njit(fastmath=FAST, forceinline=True)
-def _layers(count, layers, number, zs, h):
-    """z' of each layer after the first, `TILE` rows after the one before in `zs`."""
+def _layers(count, layers, number, outs, zs, h):
+    """z' of each layer after the first, `TILE` rows after the one before in `zs`; the last has `outs` columns."""
     width = zs.shape[1]
     units, at = width // 2, 0
     for layer in range(number):
+        columns = outs if layer == number - 1 else units
         tiles.silu(zs, layer * TILE * width, count * width, h)
         for half in range(2):
-            out, bias = (layer + 1) * TILE * width + half * units, at + units * units
-            tiles.product(h, half * units, width, layers, at, units, units, bias, zs, out, width, count)
-            at = bias + units
+            out, bias = (layer + 1) * TILE * width + half * units, at + units * columns
+            tiles.product(h, half * units, width, layers, at, units, columns, bias, zs, out, width, count)
+            at = bias + columns
 
 
 @njit(fastmath=FAST, forceinline=True)
 def row_weights(t, first, count, f, index, mix, ws, at_w, scratch):
     """w of the rows from `first` on, to `at_w` in ws, if there are any; of arrays [2, rows, F], those in row t."""
-    units, depth = ws.shape[-1], f.shape[-1]
+    outs, depth = ws.shape[-1], f.shape[-1]
     for row in range(count):
         at = (t * f.shape[-2] + (index[first + row] if len(index) else first + row)) * depth
         if len(mix):
             for u in range(depth):
                 scratch[row, u] = f.flat[at + u]
         else:
-            for u in range(0, units, LANES):
-                store(ws, at_w + row * units + u, load(f, at + u))
+            for u in range(0, outs, LANES):
+                store(ws, at_w + row * outs + u, load(f, at + u))
     if len(mix):
-        tiles.product(scratch, 0, scratch.shape[1], mix, 0, depth, units, -1, ws, at_w, units, count)
+        tiles.product(scratch, 0, scratch.shape[1], mix, 0, depth, outs, -1, ws, at_w, outs, count)
 
 
 @njit(parallel=True, fastmath=FAST, cache=True)
 def _forward(features, f, a, b, c, i, j, k, index, group, own, mix, layers, number, norms, epsilon, parts, out):
     width = a.shape[1]
-    units, last = width // 2, number * TILE * width
+    units, last, outs = width // 2, number * TILE * width, out.shape[1]
     for part in prange(len(parts) - 1):
         zs, h = np.zeros(((number + 1) * TILE, width), a.dtype), np.zeros((TILE, width), a.dtype)
-        ws = np.ones((TILE, units), a.dtype)
+        ws = np.ones((TILE, outs), a.dtype)
         for first in range(parts[part], parts[part + 1], TILE):
             count = min(TILE, parts[part + 1] - first)
             first_layer(0, first, count, features, own, a, i, b, j, c, k, zs, 0, h)
-            _layers(count, layers, number, zs, h)
+            _layers(count, layers, number, outs, zs, h)
             if len(f):
                 row_weights(0, first, count, f, index, mix, ws, 0, h)
             for row in range(count):
                 at = last + row * width
                 m, s, n, t = tiles.norms_of_halves(zs, at, units, norms, epsilon)
-                to = (group[first + row] if len(group) else first + row) * units
-                for u in range(0, units, LANES):
+                to = (group[first + row] if len(group) else first + row) * outs
+                for u in range(0, outs, LANES):
                     value, other = tiles.halves(zs, at, units, u, norms, m, s, n, t)
-                    y = value * sigmoid(value) * sigmoid(other) * load(ws, row * units + u)
+                    y = value * sigmoid(value) * sigmoid(other) * load(ws, row * outs + u)
                     if len(group):
                         y = y + load(out, to + u)
                     store(out, to + u, y)
@@ -276,21 +279,21 @@ def _backward(
     own_back, mix_back, back, g_out, g_features, g_f, g_rows,
 ):  # fmt: skip
     width = a.shape[1]
-    units, last = width // 2, number * TILE * width
+    units, last, outs = width // 2, number * TILE * width, g_out.shape[1]
     for part in prange(len(parts) - 1):
         zs, h = np.zeros(((number + 1) * TILE, width), a.dtype), np.zeros((TILE, width), a.dtype)
-        g, ws, g_w = np.zeros((TILE, width), a.dtype), np.ones((TILE, units), a.dtype), np.zeros((TILE, units), a.dtype)
+        g, ws, g_w = np.zeros((TILE, width), a.dtype), np.ones((TILE, outs), a.dtype), np.zeros((TILE, outs), a.dtype)
         for first in range(parts[part], parts[part + 1], TILE):
             count = min(TILE, parts[part + 1] - first)
             first_layer(0, first, count, features, own, a, i, b, j, c, k, zs, 0, h)
-            _layers(count, layers, number, zs, h)
+            _layers(count, layers, number, outs, zs, h)
             if len(f):
                 row_weights(0, first, count, f, index, mix, ws, 0, h)
             for row in range(count):
-                at, to, at_w = last + row * width, row * width, row * units
+                at, to, at_w = last + row * width, row * width, row * outs
                 m, s, n, t = tiles.norms_of_halves(zs, at, units, norms, epsilon)
-                of = (group[first + row] if len(group) else first + row) * units
-                for u in range(0, units, LANES):
+                of = (group[first + row] if len(group) else first + row) * outs
+                for u in range(0, outs, LANES):
                     value, other = tiles.halves(zs, at, units, u, norms, m, s, n, t)
                     p, q, g_y = sigmoid(value), sigmoid(other), load(g_out, of + u)
                     y = value * p
@@ -301,7 +304,7 @@ def _backward(
                 tiles.halves_backward(zs, at, units, norms, m, s, n, t, g, to)
             if len(f):
                 _weights_backward(first, count, g_w, mix_back, g_f, h)
-            _layers_backward(count, back, number, zs, h, g)
+            _layers_backward(count, back, number, outs, zs, h, g)
             for at in range(0, count * width, LANES):
                 store(g_rows, first * width + at, load(g, at))
             if len(own):
@@ -311,27 +314,28 @@ def _backward(
 @njit(fastmath=FAST, forceinline=True)
 def _weights_backward(first, count, g_w, mix_back, g_f, scratch):
     """The gradient of each row's f from that of w."""
-    units, depth = g_w.shape[1], g_f.shape[1]
+    outs, depth = g_w.shape[1], g_f.shape[1]
     if len(mix_back):
-        padded = len(mix_back) // units
-        tiles.product(g_w, 0, units, mix_back, 0, units, padded, -1, scratch, 0, scratch.shape[1], count)
+        padded = len(mix_back) // outs
+        tiles.product(g_w, 0, outs, mix_back, 0, outs, padded, -1, scratch, 0, scratch.shape[1], count)
         for row in range(count):
             for u in range(depth):
                 g_f[first + row, u] = scratch[row, u]
     else:
-        for at in range(0, count * units, LANES):
-            store(g_f, first * units + at, load(g_w, at))
+        for at in range(0, count * outs, LANES):
+            store(g_f, first * outs + at, load(g_w, at))
 
 
 @njit(fastmath=FAST, forceinline=True)
-def _layers_backward(count, back, number, zs, h, g):
+def _layers_backward(count, back, number, outs, zs, h, g):
     """g <- the gradient of z, from that of the last z'."""
     width = zs.shape[1]
     units = width // 2
     for layer in range(number - 1, -1, -1):
+        depth = outs if layer == number - 1 else units
         for half in range(2):
-            at = (2 * layer + half) * units * units
-            tiles.product(g, half * units, width, back, at, units, units, -1, h, half * units, width, count)
+            at = (2 * layer * units + half * depth) * units
+            tiles.product(g, half * units, width, back, at, depth, units, -1, h, half * units, width, count)
         tiles.silu_backward(zs, layer * TILE * width, count * width, h, g)
 
 
