@@ -184,11 +184,11 @@ class Potential(nn.Module):
         virials: bool = False,
     ) -> Prediction:
         vectors, energies = graph.edge_vectors, output.energies
-        f = s = None
         if (forces or stress) and gradient.device.type == "cpu" and not gradient.requires_grad:
             f, s = forces_and_stress(gradient, graph)
-        elif forces or stress:
-            f, s = forces_from_edges(gradient, graph), stress_from_edges(gradient, vectors, graph)
+        else:
+            f = forces_from_edges(gradient, graph) if forces else None
+            s = stress_from_edges(gradient, vectors, graph) if stress else None
         return Prediction(
             energy=_sum(energies, graph),
             energies=energies,

@@ -60,7 +60,6 @@ class Calculator(ase_calculator.Calculator):
             raise ValueError(f"skin: {skin} is negative")
         self.potential = _frozen_copy(_load(model), device, dtype)
         self.neighbors = SkinList(self.potential.cutoff, skin)
-        self._three_body_cutoff = self.potential.three_body_cutoff
         self._known: np.ndarray | None = None
         self._where = ""
         self.extrapolating = 0
@@ -88,7 +87,7 @@ class Calculator(ase_calculator.Calculator):
             self._warned_of = 0
         neighbors = self.neighbors.update(positions, cell, pbc, self._where)
         graph = graph_from_neighbors(
-            self._known, positions, cell, pbc, neighbors, self._three_body_cutoff
+            self._known, positions, cell, pbc, neighbors, self.potential.three_body_cutoff
         )
         return graph if self.potential.device.type == "cpu" else graph.to(self.potential.device)
 

@@ -25,7 +25,8 @@ from gnnpot.models.base import AtomicOutput
 from gnnpot.models.basis import STRAIGHT, bond_angles
 from gnnpot.models.fast import readouts
 from gnnpot.models.fast.gated import Gate, GatheredGate, Layout, Places, Scratch
-from gnnpot.models.fast.tables import Lookup, Table
+from gnnpot.models.fast.kernels import Kept
+from gnnpot.models.fast.tables import Table
 
 if TYPE_CHECKING:
     from gnnpot.models.chgnet import AngleUpdate, AtomConvolution, BondConvolution, Bonds, CHGNet
@@ -46,7 +47,7 @@ class FastCHGNet:
         # angles a little further than straight, which rounding may exceed
         reaches = {"radial": model.cutoff, "bond": model.config.bond_cutoff, "angular": 1.001 * math.pi}
         self._bases = {
-            name: (_Tabulated if tables else _Differentiated)(getattr(exact, f"{name}_basis"), reach)
+            name: (Table if tables else _Differentiated)(getattr(exact, f"{name}_basis"), reach)
             for name, reach in reaches.items()
         }
         self._embeddings = [
@@ -111,14 +112,6 @@ class FastCHGNet:
         return values @ layer.T, lambda gradient: slope(gradient @ layer)
 
 
-class _Tabulated(Table):
-    """A basis from a table."""
-
-    def with_slope(self, x: Tensor) -> tuple[Tensor, Slope]:
-        kept = _Kept()
-        return Lookup.forward(kept, x, self), lambda gradient: Lookup.backward(kept, gradient)[0]
-
-
 class _Differentiated:
     """A basis as the model has it."""
 
@@ -130,10 +123,6 @@ class _Differentiated:
             x = x.detach().requires_grad_()
             values = self._functions(x)
         return values.detach(), lambda gradient: torch.autograd.grad(values, x, gradient)[0]
-
-
-class _Kept:
-    """What the backward pass of an operation needs of its forward pass, as PyTorch's `ctx`."""
 
 
 def _angles(vectors: Tensor, distances: Tensor, angle_edges: tuple[Tensor, Tensor]) -> tuple[Tensor, Slope]:
@@ -230,7 +219,7 @@ class _AtomConvolution(_Step):
         self.radial = self.weights[1] @ embedding
 
     def __call__(self, features: _Features, index: "FastBonds") -> Back:
-        f, kept, (centre, bond, neighbor) = features, _Kept(), self.weights
+        f, kept, (centre, bond, neighbor) = features, Kept(), self.weights
         bonds = torch.addmm(self.bias, f.radial, self.radial.T).index_add_(0, index.close, f.change @ bond.T)
         sources = f.atoms @ centre.T, bonds, f.atoms @ neighbor.T
         messages = GatheredGate.forward(kept, None, f.weights, self.gate, index.edges, *sources)
@@ -258,7 +247,7 @@ class _AngleStep(_Step):
         self, f: _Features, weights: Tensor | None, index: "FastBonds", layout: Layout
     ) -> tuple[Tensor, Callable[[Tensor, _Features], None]]:
         """φ, weighted and summed as the layout has it, and a function that adds what its gradient makes."""
-        kept, (ij, ik, _, centre) = _Kept(), self.weights
+        kept, (ij, ik, _, centre) = Kept(), self.weights
         bonds = f.start + f.change
         sources = torch.addmm(self.bias, bonds, ij.T), bonds @ ik.T, f.atoms @ centre.T
         messages = GatheredGate.forward(kept, f.angles, weights, self.gate, layout, *sources)

@@ -19,6 +19,10 @@ FAST = {"contract", "nsz", "arcp"}
 SATURATED = {True: 40, False: 80}
 
 
+class Kept:
+    """In place of PyTorch's `ctx`, for operations that are called there and back by hand: what the way back needs."""
+
+
 @intrinsic
 def _bits(typing_context, number):  # noqa: ANN001, ANN202
     """The bit pattern of a float32 or float64, as an integer of its size."""

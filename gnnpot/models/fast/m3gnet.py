@@ -15,7 +15,8 @@ from gnnpot.models.base import AtomicOutput
 from gnnpot.models.fast import readouts
 from gnnpot.models.fast.close_edges import CloseGeometry, FastCloseEdges
 from gnnpot.models.fast.gated import Gate, GatheredGate, Layout, Places, Scratch
-from gnnpot.models.fast.tables import Lookup, Table
+from gnnpot.models.fast.kernels import Kept
+from gnnpot.models.fast.tables import Table
 from gnnpot.models.fast.three_body import FastThreeBody
 from gnnpot.models.layers import GatedMLP
 
@@ -50,8 +51,8 @@ class FastM3GNet:
         if not len(vectors):
             return AtomicOutput(readouts.gated_mlp(model.readout, nodes)[0]), torch.zeros_like(vectors)
         distances = torch.linalg.vector_norm(vectors, dim=-1)
-        lookup, geometry = _Kept(), _Kept()
-        radial = Lookup.forward(lookup, distances, self._tables.edges)
+        geometry = Kept()
+        radial, radial_slope = self._tables.edges.with_slope(distances)
         close = self._close_edges(graph, distances, geometry)
         embedding = model.edge_embedding
         before = torch.addmm(embedding.bias, radial, embedding.weight.T)
@@ -67,21 +68,17 @@ class FastM3GNet:
             g_nodes, g_edges = back(g_nodes, g_edges)
         g_before = torch.ops.aten.silu_backward(g_edges, before)
         g_radial = torch.addmm(steps.g_radial, g_before, embedding.weight)
-        g_distances, _ = Lookup.backward(lookup, g_radial)
+        g_distances = radial_slope(g_radial)
         gradient = CloseGeometry.backward(geometry, *steps.g_close)[0]
         return AtomicOutput(energies), gradient.addcmul_(vectors, (g_distances / distances)[:, None])
 
-    def _close_edges(self, graph: Graph, distances: Tensor, kept: "_Kept") -> FastCloseEdges:
+    def _close_edges(self, graph: Graph, distances: Tensor, kept: Kept) -> FastCloseEdges:
         config = self._model.config
         close, rows, sign, centre, neighbor = self._model.close_rows(graph, distances)
         geometry = CloseGeometry.forward(
             kept, graph.edge_vectors, self._tables.three_body, config.max_l, close, rows, sign, config.three_body_cutoff
         )
         return FastCloseEdges(len(graph.numbers), rows, centre, neighbor, *geometry)
-
-
-class _Kept:
-    """What the backward pass of an operation needs of its forward pass, as PyTorch's `ctx`."""
 
 
 class _Steps:
@@ -109,7 +106,7 @@ class _Block:
         self.node_update = _Update(convolution.node_update, convolution.node_weight, scratch)
 
     def __call__(self, nodes: Tensor, edges: Tensor, steps: _Steps) -> tuple[Tensor, Tensor, Back]:
-        close, three_body = steps.close, _Kept()
+        close, three_body = steps.close, Kept()
         weights = torch.sigmoid(torch.addmm(self.atom.bias, nodes, self.atom.weight.T))
         edges = FastThreeBody.forward(
             three_body, weights, edges, close.radial, close.envelope, close.harmonics, self.bond, close
@@ -139,12 +136,12 @@ class _Update:
         self.centre, self.neighbor, edge = (w.contiguous() for w in first.weight.split(mlp.first.dims, dim=1))
         self.gate, self.bias = Gate(mlp, scratch, edge, weight.weight), first.bias
 
-    def __call__(self, nodes: Tensor, edges: Tensor, radial: Tensor, layout: Layout) -> tuple[_Kept, Tensor]:
+    def __call__(self, nodes: Tensor, edges: Tensor, radial: Tensor, layout: Layout) -> tuple[Kept, Tensor]:
         sources = torch.addmm(self.bias, nodes, self.centre.T), nodes @ self.neighbor.T
-        kept = _Kept()
+        kept = Kept()
         return kept, GatheredGate.forward(kept, edges, radial, self.gate, layout, *sources)
 
-    def back(self, kept: _Kept, gradient: Tensor, g_nodes: Tensor, steps: _Steps) -> tuple[Tensor, Tensor]:
+    def back(self, kept: Kept, gradient: Tensor, g_nodes: Tensor, steps: _Steps) -> tuple[Tensor, Tensor]:
         """From the gradient of what the update says to the sum of that of the nodes, and that of the edges."""
         g_edges, g_radial, _, _, g_centre, g_neighbor = GatheredGate.backward(kept, gradient)
         steps.g_radial += g_radial

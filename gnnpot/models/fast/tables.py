@@ -5,7 +5,6 @@ of a potential, with periods of 1 Å and more, 4096 points leave less than singl
 """
 
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 import torch
@@ -20,7 +19,7 @@ POINTS = 4096
 class Table:
     """F functions of a distance, tabulated from 0 to `stop` (Å); beyond, they are what they are at `stop`.
 
-    `functions` maps distances [P] to values [P, F], in double precision. Calling a table is differentiable once.
+    `functions` maps distances [P] to values [P, F], in double precision.
     """
 
     def __init__(self, functions: Callable[[Tensor], Tensor], stop: float) -> None:
@@ -28,9 +27,18 @@ class Table:
         #: in double precision, since slopes between points are differences of values
         self.rows = hermite_rows(functions, stop, POINTS)
 
-    def __call__(self, distances: Tensor) -> Tensor:
-        """[E] -> [E, F]."""
-        return Lookup.apply(distances, self)
+    def with_slope(self, distances: Tensor) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
+        """Values [E, F], and what turns their gradient into that of the distances, [E]."""
+        distances, per_step, rows = distances.detach(), 1 / self.step, self.rows.numpy()
+        values = distances.new_empty(len(distances), rows.shape[2])
+        _interpolate(distances.numpy(), per_step, rows, values.numpy())
+
+        def back(gradient: Tensor) -> Tensor:
+            out = torch.empty_like(distances)
+            _slope(distances.numpy(), per_step, rows, gradient.contiguous().numpy(), out.numpy())
+            return out
+
+        return values, back
 
     def duals(self, distances: Tensor) -> Tensor:
         """Of distances and their rates [2, E], values and their rates [2, E, F]; not differentiable."""
@@ -51,24 +59,6 @@ def hermite_rows(functions: Callable[[Tensor], Tensor], stop: float, intervals: 
         (along,) = torch.autograd.grad(values, points, v, create_graph=True)
         (slopes,) = torch.autograd.grad(along.sum(), v)
     return torch.stack([values.detach(), slopes * step], 1)
-
-
-class Lookup(torch.autograd.Function):
-    """The functions of a table at distances [E], [E, F]; its derivative can't be taken twice."""
-
-    @staticmethod
-    def forward(ctx: Any, distances: Tensor, table: Table) -> Tensor:
-        values = distances.new_empty(len(distances), table.rows.shape[2])
-        _interpolate(distances.detach().numpy(), 1 / table.step, table.rows.numpy(), values.numpy())
-        ctx.distances, ctx.table = distances.detach(), table
-        return values
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
-        out = torch.empty_like(ctx.distances)
-        rows = ctx.table.rows.numpy()
-        _slope(ctx.distances.numpy(), 1 / ctx.table.step, rows, gradient.contiguous().numpy(), out.numpy())
-        return out, None
 
 
 @njit(fastmath=FAST, forceinline=True)
