@@ -27,7 +27,7 @@ array for each part, since bonds of two parts may meet at an atom.
 from numba import njit, prange
 
 from gnnpot.models.fast.kernels import FAST
-from gnnpot.models.fast.lanes import LANES, fma, load, mul, splat, spread, store, total
+from gnnpot.models.fast.lanes import LANES, aligned, fma, load, mul, splat, spread, store, total
 from gnnpot.models.fast.layout import (
     COLUMN,
     FEATURE,
@@ -41,7 +41,7 @@ from gnnpot.models.fast.layout import (
     WEIGHT,
     WIDTH,
 )  # fmt: skip
-from gnnpot.models.fast.tensor_product import add_contracted, aligned, largest, set_rotation
+from gnnpot.models.fast.tensor_product import add_contracted, largest, set_rotation
 
 
 @njit(parallel=True, fastmath=FAST, cache=True)
