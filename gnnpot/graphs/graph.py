@@ -43,8 +43,8 @@ class Graph(Data):
         return super().__inc__(key, value, *args, **kwargs)
 
     def within(self, cutoff: float) -> tuple["Graph", Tensor]:
-        """A shallow copy with the edges shorter than `cutoff` (Å) and their triplets, itself if there are no others, and
-        which edges these are."""
+        """A shallow copy with the edges shorter than `cutoff` (Å) and their triplets, or the graph itself if it has no
+        others; and which edges these are."""
         inside = torch.nonzero(self.edge_vectors.square().sum(-1) < cutoff**2).squeeze(-1)
         if len(inside) == len(self.edge_vectors):
             return self, inside
