@@ -5,23 +5,32 @@
 
 For each element and number of training frames (5, 20, 80, all; those that choose the best weights count among them)
 the candidates of `gnnpot finetune --compare` run on the same frames, loss and time; the official test frames are read
-at the end only. Energies and forces: of the stresses in these files just the diagonal can be trusted. The learning
-rate falls with the clock, so a run ends well annealed on any machine. Stopped by whatever, the same command goes on.
-OUT/results.md holds the tables of all that has ended, beside the published errors.
+at the end only. `--minutes` is what a run with all frames takes; with fewer, the time is as much less as the frames
+are, but not below a fifth. Energies and forces: of the stresses in these files just the diagonal can be trusted. The
+learning rate falls with the clock, so a run ends well annealed on any machine. Stopped by whatever, the same command
+goes on. OUT/results.md and OUT/curves.png hold all that has ended, of this and earlier calls, beside the published
+errors.
 """
 
 import logging
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
 import torch
 import typer
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from rich.console import Console
 
+from gnnpot.checkpoint import load_checkpoint
 from gnnpot.data.files import write_text
+from gnnpot.data.pages import COLORS, GREY, new_figure, tidy
+from gnnpot.data.readers import read_frames
 from gnnpot.errors import GnnpotError
-from gnnpot.training.finetune.compare import ZERO_SHOT, Comparison, Result, compare
+from gnnpot.training.finetune.compare import ZERO_SHOT, Result, compare, merged, milliseconds, read_results
 from gnnpot.training.finetune.config import FineTuneConfig, read_finetune_config
+from gnnpot.training.run import MODEL
 
 #: of the paper's test sets: energy (meV/atom) and force (eV/Å) MAE
 PUBLISHED = {
@@ -30,8 +39,12 @@ PUBLISHED = {
     "Cu": {"GAP": (0.46, 0.01), "MTP": (0.41, 0.01)},
     "Ni": {"GAP": (0.42, 0.02), "MTP": (0.48, 0.01)},
 }
+#: frames of the official training sets
+FRAMES = {"Si": 214, "Mo": 194, "Cu": 262, "Ni": 263}
 COUNTS = (5, 20, 80, 0)
-DEFAULT = ("all", "m3gnet-scratch", "hdnnp-scratch")
+#: of the time with all frames, what a run with a few takes at least
+LEAST = 0.2
+DEFAULT = ("all", "sevennet-scratch", "m3gnet-scratch", "hdnnp-scratch")
 
 
 def main(
@@ -40,7 +53,7 @@ def main(
     ),
     start: Annotated[str, typer.Option(help="The potential to fine-tune: name or path.")] = "7net-0",
     out: Annotated[Path, typer.Option(help="Folder for the runs and the tables.")] = Path("runs/finetune-mlearn"),
-    minutes: Annotated[float, typer.Option(help="Wall time of each run.")] = 60.0,
+    minutes: Annotated[float, typer.Option(help="Wall time of a run with all frames.")] = 60.0,
     element: Annotated[list[str] | None, typer.Option(help=f"Some of {', '.join(PUBLISHED)}; may be repeated.")] = None,
     frames: Annotated[list[int] | None, typer.Option(help="Numbers of frames; 0 is all of them.")] = None,
     only: Annotated[list[str] | None, typer.Option(help="Candidates, as in gnnpot finetune --compare.")] = None,
@@ -53,15 +66,15 @@ def main(
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(message)s")
     console = Console(soft_wrap=True)
     torch.set_num_threads(threads)
-    compared: dict[str, Comparison] = {}
     for symbol in element or PUBLISHED:
         if symbol not in PUBLISHED:
             raise typer.BadParameter(f"'{symbol}' is none of {', '.join(PUBLISHED)}", param_hint="--element")
 
         def configure(count: int | None, symbol: str = symbol) -> FineTuneConfig:
+            share = 1.0 if count is None else min(1.0, max(LEAST, count / FRAMES[symbol]))
             options = [
                 f"data.test={data / f'{symbol}_test.extxyz.gz'}", "data.reader.stress_key=''", "loss.stress=0.0",
-                f"max_minutes={minutes}", *(settings or ()),
+                f"max_minutes={minutes * share:.3g}", *(settings or ()),
             ]  # fmt: skip
             if count is not None:
                 options.append(f"data.frames={count}")
@@ -73,35 +86,102 @@ def main(
 
         counts = [count or None for count in frames or COUNTS]
         try:
-            compared[symbol] = compare(configure, counts, only or DEFAULT, not fresh, progress=not quiet, show=show)
+            compare(configure, counts, only or DEFAULT, not fresh, progress=not quiet, show=show)
         except GnnpotError as error:
             console.print(f"{symbol}: {error}", markup=False)
             raise typer.Exit(1) from None
-        write_text(out / "results.md", to_markdown(compared, start))
-    console.print(to_markdown(compared, start), markup=False)
+    write_report(out, data, start)
+    console.print((out / "results.md").read_text(), markup=False)
 
 
-def to_markdown(compared: dict[str, Comparison], start: str) -> str:
-    """One table: errors by element, candidate and number of frames, "energy (meV/atom) / force (eV/Å)"."""
-    counts = sorted({r.frames for c in compared.values() for r in c.results if r.name != ZERO_SHOT})
-    # all frames of an element are the last column, whatever their number
-    largest = {s: max(r.frames for r in c.results) for s, c in compared.items()}
-    columns = [n for n in counts if n not in largest.values()]
-    heads = [str(n) for n in columns] + [", ".join(f"{n} ({s})" for s, n in largest.items())]
-    lines = [f"| meV/atom, eV/Å | {' | '.join(heads)} | ms per step |", "|---|" + "---|" * (len(heads) + 1)]
-    names = {ZERO_SHOT: f"{start} as it came, best constant shift", "all": f"{start} fine-tuned"}
-    for symbol, comparison in compared.items():
-        for name in dict.fromkeys(r.name for r in comparison.results):
-            mine = {r.frames: r for r in comparison.results if r.name == name}
-            shown = [0] * (len(columns) + 1) if name == ZERO_SHOT else [*columns, largest[symbol]]
-            cells = [_cell(mine.get(n)) for n in shown]
-            time = next(iter(mine.values())).milliseconds
-            cells.append("" if time is None else f"{time:.3g}")
-            lines.append(f"| {symbol}: {names.get(name, name)} | {' | '.join(cells)} |")
+@dataclass(frozen=True)
+class Ended:
+    """What has ended for an element, of this call and earlier ones."""
+
+    results: tuple[Result, ...]
+    milliseconds: dict[str, float]  #: of a step on a test frame, by candidate
+    minutes: dict[str, float]  #: of a run with all frames, by candidate
+    atoms: int  #: of that frame
+
+
+def write_report(out: Path, data: Path, start: str) -> None:
+    """Write results.md and curves.png."""
+    ended = {symbol: found for symbol in PUBLISHED if (found := gather(out / symbol, data, symbol))}
+    write_text(out / "results.md", to_markdown(ended, start))
+    picture(ended, start).savefig(out / "curves.png")
+
+
+def gather(folder: Path, data: Path, symbol: str) -> Ended | None:
+    """Read the runs of an element that have ended; nothing if none has."""
+    runs = {path: path.name.rpartition("-") for path in sorted(folder.glob("*-*")) if (path / MODEL).exists()}
+    if not runs:
+        return None
+    results = merged([r for path, (name, _, _) in runs.items() for r in read_results(name, path)])
+    whole = {name: load_checkpoint(path / MODEL) for path, (name, _, count) in runs.items() if count == "all"}
+    frame = next(iter(read_frames(data / f"{symbol}_test.extxyz.gz")))
+    times = milliseconds({name: potential for name, (potential, _) in whole.items()}, frame)
+    minutes = {name: card.training["max_minutes"] for name, (_, card) in whole.items()}
+    return Ended(results, times, minutes, len(frame))
+
+
+def to_markdown(ended: dict[str, Ended], start: str) -> str:
+    """One table: errors by element, candidate and number of frames, "energy (meV/atom), force (eV/Å)"."""
+    columns = [n for n in COUNTS if n]
+    lines = [
+        f"| meV/atom, eV/Å | {' | '.join(map(str, columns))} | all | minutes | ms per step |",
+        "|---|" + "---|" * (len(columns) + 3),
+    ]
+    for symbol, found in ended.items():
+        for name in dict.fromkeys(r.name for r in found.results):
+            mine = {r.frames: r for r in found.results if r.name == name}
+            last = mine.get(0 if name == ZERO_SHOT else FRAMES[symbol])
+            cells = ["" if name == ZERO_SHOT else _cell(mine.get(n)) for n in columns] + [_cell(last)]
+            for numbers in (found.minutes, found.milliseconds):
+                cells.append(f"{numbers[name]:.3g}" if name in numbers else "")
+            lines.append(f"| {symbol}: {_words(name, start)} | {' | '.join(cells)} |")
         for name, (energy, forces) in PUBLISHED[symbol].items():
-            cells = [""] * len(columns) + [f"{energy:.2f}, {forces:.2f}"]
-            lines.append(f"| {symbol}: {name}, published | {' | '.join(cells)} | |")
+            cells = [""] * len(columns) + [f"{energy:.2f}, {forces:.2f}", "", ""]
+            lines.append(f"| {symbol}: {name}, published | {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
+
+
+def picture(ended: dict[str, Ended], start: str) -> Figure:
+    """Learning curves: energies above, forces below, an element beside the other; published errors as lines."""
+    figure = new_figure(max(len(ended), 1), width=3.3 * max(len(ended), 2), height=6.2)
+    names = list(dict.fromkeys(r.name for found in ended.values() for r in found.results))
+    panels = (("energy_mae", "energy MAE, meV/atom", 1e3), ("forces_mae", "force MAE, eV/Å", 1.0))
+    for row, (key, label, factor) in enumerate(panels):
+        for k, (symbol, found) in enumerate(ended.items()):
+            axes = figure.add_subplot(2, len(ended), row * len(ended) + k + 1)
+            for name in names:
+                mine = [r for r in found.results if r.name == name]
+                draw(axes, mine, name, factor, key, COLORS[names.index(name) % len(COLORS)], _words(name, start))
+            best = min(errors[row] for errors in PUBLISHED[symbol].values())
+            axes.axhline(best, color="black", linestyle=":", linewidth=1, label="better of GAP and MTP")
+            axes.set(xscale="log", yscale="log", xlabel="frames")
+            axes.set_title(symbol if row == 0 else "")
+            if k == 0:
+                axes.set_ylabel(label)
+            tidy(axes)
+            if row == 0 and k == 0:
+                axes.legend(frameon=False, fontsize=6)
+    return figure
+
+
+def draw(axes: Axes, mine: list[Result], name: str, factor: float, key: str, color: str, label: str) -> None:
+    points = [(r.frames, factor * value) for r in mine if (value := getattr(r, key)) is not None]
+    if not points:
+        return
+    if name == ZERO_SHOT:
+        axes.axhline(points[0][1], color=GREY, linestyle="--", linewidth=1, label=label)
+    else:
+        axes.plot(*zip(*points, strict=True), marker="o", markersize=4, color=color, linewidth=1.3, label=label)
+
+
+def _words(name: str, start: str) -> str:
+    return {ZERO_SHOT: f"{start} as it came, best constant shift", "all": f"{start} fine-tuned"}.get(
+        name, name.replace("-scratch", " from scratch")
+    )
 
 
 def _cell(result: Result | None) -> str:
