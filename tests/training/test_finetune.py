@@ -28,6 +28,7 @@ from gnnpot.training.finetune.refit import predicted_energies, refit_references
 from gnnpot.training.finetune.replay import earlier_frames
 from gnnpot.training.finetune.retention import minimum, retention_rows
 from gnnpot.training.finetune.run import FineTune, finetune
+from gnnpot.training.finetune.strategies import AllWeights
 from gnnpot.training.run import train
 from gnnpot.training.sources import Part
 
@@ -104,6 +105,8 @@ def test_defaults_follow_the_number_of_frames(start, shifted, tmp_path):
     assert by_time.schedule.horizon == "time" and by_time.replay.share == 0.25
     tested = read_finetune_config(str(start), [shifted], run=tmp_path, overrides=[f"data.test={shifted}"])
     assert tested.data.split.test == 0
+    plain = read_finetune_config(str(start), [shifted], run=tmp_path, overrides=["strategy.decay=0.9"])
+    assert plain.strategy == AllWeights(decay=0.9)
 
 
 def test_the_test_part_does_not_depend_on_the_number_of_frames(config):
