@@ -1,7 +1,7 @@
 """Fine-tuned, from scratch, and as it came: Si, Mo, Cu, Ni of Zuo et al. 2020 (J. Phys. Chem. A 124, 731).
 
-    python scripts/finetune_mlearn.py --data ../shared/data/mlearn --start 7net-0 --minutes 60 --threads 2
-    python scripts/finetune_mlearn.py --element Si --frames 20 --only all --minutes 5      # a part of it
+    python scripts/finetune_mlearn.py --data ../shared/data/mlearn --minutes 60 --threads 2
+    python scripts/finetune_mlearn.py --start 7net-0 --element Si --frames 20 --only all --minutes 5  # a part of it
 
 For each element and number of training frames (5, 20, 80, all; those that choose the best weights count among them)
 the candidates of `gnnpot finetune --compare` run on the same frames, loss and time; the official test frames are read
@@ -24,10 +24,10 @@ from rich.console import Console
 
 from gnnpot.checkpoint import load_checkpoint
 from gnnpot.data.files import write_text
-from gnnpot.data.pages import COLORS, GREY, new_figure, tidy
+from gnnpot.data.pages import COLORS, new_figure, tidy
 from gnnpot.data.readers import read_frames
 from gnnpot.errors import GnnpotError
-from gnnpot.training.finetune.compare import ZERO_SHOT, Result, compare, merged, milliseconds, read_results
+from gnnpot.training.finetune.compare import ZERO_SHOT, Result, compare, milliseconds, read_results
 from gnnpot.training.finetune.config import FineTuneConfig, read_finetune_config
 from gnnpot.training.run import MODEL
 
@@ -51,7 +51,7 @@ def main(
     data: Annotated[Path, typer.Option(help="Folder with Si_train.extxyz.gz and so on.")] = Path(
         "../shared/data/mlearn"
     ),
-    start: Annotated[str, typer.Option(help="The potential to fine-tune: name or path.")] = "7net-0",
+    start: Annotated[str, typer.Option(help="The potential to fine-tune: name or path.")] = "gnnpot-1",
     out: Annotated[Path, typer.Option(help="Folder for the runs and the tables.")] = Path("runs/finetune-mlearn"),
     minutes: Annotated[float, typer.Option(help="Wall time of each run.")] = 60.0,
     element: Annotated[list[str] | None, typer.Option(help=f"Some of {', '.join(PUBLISHED)}; may be repeated.")] = None,
@@ -78,7 +78,7 @@ def main(
             if count is not None:
                 options.append(f"data.frames={count}")
             train = data / f"{symbol}_train.extxyz.gz"
-            return read_finetune_config(start, [train], run=out / symbol, overrides=options)
+            return read_finetune_config(start, [train], run=out / Path(start).name / symbol, overrides=options)
 
         def show(name: str, number: int, total: int, symbol: str = symbol) -> None:
             console.print(f"{symbol}, run {number} of {total}: {name}", highlight=False)
@@ -89,102 +89,107 @@ def main(
         except GnnpotError as error:
             console.print(f"{symbol}: {error}", markup=False)
             raise typer.Exit(1) from None
-    write_report(out, data, start)
+    write_report(out, data)
     console.print((out / "results.md").read_text(), markup=False)
 
 
 @dataclass(frozen=True)
 class Ended:
-    """What has ended for an element, of this call and earlier ones."""
+    """What has ended for an element, of this call and earlier ones, by row of the table."""
 
-    results: tuple[Result, ...]
-    milliseconds: dict[str, float]  #: of energy and forces of a test frame, by candidate
-    minutes: dict[tuple[str, int], float]  #: of each run, by candidate and number of frames
+    results: dict[str, list[Result]]
+    milliseconds: dict[str, float]  #: of energy and forces of a test frame
+    minutes: dict[tuple[str, int], float]  #: of each run, by row and number of frames
 
 
-def write_report(out: Path, data: Path, start: str) -> None:
+def write_report(out: Path, data: Path) -> None:
     """Write results.md and curves.png."""
-    ended = {symbol: found for symbol in PUBLISHED if (found := gather(out / symbol, data, symbol))}
-    write_text(out / "results.md", to_markdown(ended, start))
-    picture(ended, start).savefig(out / "curves.png")
+    ended = {symbol: found for symbol in PUBLISHED if (found := gather(out, data, symbol)).results}
+    write_text(out / "results.md", to_markdown(ended))
+    picture(ended).savefig(out / "curves.png")
 
 
-def gather(folder: Path, data: Path, symbol: str) -> Ended | None:
-    """Read the runs of an element that have ended; nothing if none has."""
-    runs = {path: path.name.rpartition("-") for path in sorted(folder.glob("*-*")) if (path / MODEL).exists()}
-    if not runs:
-        return None
-    results, minutes, potentials = [], {}, {}
-    for path, (name, _, _) in runs.items():
-        potentials[name], card = load_checkpoint(path / MODEL)
-        found = read_results(name, path)
-        results += found
-        minutes[name, found[-1].frames] = card.training["max_minutes"]
+def gather(out: Path, data: Path, symbol: str) -> Ended:
+    """Read the runs of an element that have ended."""
+    results: dict[str, list[Result]] = {}
+    minutes, potentials = {}, {}
+    for run in sorted(out.glob(f"*/{symbol}/*-*")):
+        if not (run / MODEL).exists():
+            continue
+        name, _, _ = run.name.rpartition("-")
+        potential, card = load_checkpoint(run / MODEL)
+        for result in read_results(name, run):
+            row = _row(result.name, run.parts[-3])
+            if result.frames not in [r.frames for r in results.get(row, [])]:
+                results.setdefault(row, []).append(result)
+                minutes[row, result.frames] = card.training["max_minutes"]
+                potentials.setdefault(row, potential)
     frame = next(iter(read_frames(data / f"{symbol}_test.extxyz.gz")))
-    return Ended(merged(results), milliseconds(potentials, frame), minutes)
+    ordered = {row: sorted(results[row], key=lambda r: r.frames) for row in sorted(results, key=_place)}
+    return Ended(ordered, milliseconds(potentials, frame) if potentials else {}, minutes)
 
 
-def to_markdown(ended: dict[str, Ended], start: str) -> str:
+def _row(name: str, start: str) -> str:
+    known = {ZERO_SHOT: f"{start} as it came, best constant shift", "all": f"{start} fine-tuned"}
+    return known.get(name, name.replace("-scratch", " from scratch"))
+
+
+def _place(row: str) -> tuple[bool, bool, str]:
+    """As it came, fine-tuned, from scratch."""
+    return "scratch" in row, "fine-tuned" in row, row
+
+
+def to_markdown(ended: dict[str, Ended]) -> str:
     """One table: by element, candidate and number of frames, "energy (meV/atom), force (eV/Å) (minutes)"."""
     columns = [n for n in COUNTS if n]
     lines = [f"| meV/atom, eV/Å (minutes) | {' | '.join(map(str, columns))} | all | ms per step |"]
     lines.append("|---|" + "---|" * (len(columns) + 2))
     for symbol, found in ended.items():
-        for name in dict.fromkeys(r.name for r in found.results):
-            cells = {r.frames: _cell(r, found.minutes) for r in found.results if r.name == name}
-            row = [cells.get(n, "") for n in (*columns, 0 if name == ZERO_SHOT else FRAMES[symbol])]
-            row.append(f"{found.milliseconds[name]:.3g}" if name in found.milliseconds else "")
-            lines.append(f"| {symbol}: {_words(name, start)} | {' | '.join(row)} |")
+        for name, results in found.results.items():
+            cells = {r.frames: _cell(r, found.minutes.get((name, r.frames))) for r in results}
+            row = [cells.get(n, "") for n in columns] + [cells.get(FRAMES[symbol], cells.get(0, ""))]
+            lines.append(f"| {symbol}: {name} | {' | '.join(row)} | {found.milliseconds[name]:.3g} |")
         for name, (energy, forces) in PUBLISHED[symbol].items():
             row = [""] * len(columns) + [f"{energy:.2f}, {forces:.2f}", ""]
             lines.append(f"| {symbol}: {name}, published | {' | '.join(row)} |")
     return "\n".join(lines) + "\n"
 
 
-def picture(ended: dict[str, Ended], start: str) -> Figure:
+def _cell(result: Result, minutes: float | None) -> str:
+    if result.energy_mae is None or result.forces_mae is None:
+        return ""
+    time = f" ({minutes:g})" if minutes and result.frames else ""
+    return f"{1e3 * result.energy_mae:.2f}, {result.forces_mae:.3f}{time}"
+
+
+def picture(ended: dict[str, Ended]) -> Figure:
     """Learning curves: energies above, forces below, an element beside the other; published errors as lines."""
-    figure = new_figure(max(len(ended), 1), width=3.3 * max(len(ended), 2), height=6.2)
-    names = list(dict.fromkeys(r.name for found in ended.values() for r in found.results))
+    columns = max(len(ended), 1)
+    figure = new_figure(width=3.3 * max(columns, 2), height=6.2)
+    names = sorted({name for found in ended.values() for name in found.results}, key=_place)
     panels = (("energy_mae", "energy MAE, meV/atom", 1e3), ("forces_mae", "force MAE, eV/Å", 1.0))
     for row, (key, label, factor) in enumerate(panels):
         for k, (symbol, found) in enumerate(ended.items()):
-            axes = figure.add_subplot(2, len(ended), row * len(ended) + k + 1)
-            for name in names:
-                mine = [r for r in found.results if r.name == name]
-                draw(axes, mine, name, factor, key, COLORS[names.index(name) % len(COLORS)], _words(name, start))
+            axes = figure.add_subplot(2, columns, row * columns + k + 1)
+            for name, results in found.results.items():
+                points = [(r.frames, factor * getattr(r, key)) for r in results if getattr(r, key) is not None]
+                draw(axes, points, COLORS[names.index(name) % len(COLORS)], name)
             best = min(errors[row] for errors in PUBLISHED[symbol].values())
             axes.axhline(best, color="black", linestyle=":", linewidth=1, label="better of GAP and MTP")
-            axes.set(xscale="log", yscale="log", xlabel="frames")
-            axes.set_title(symbol if row == 0 else "")
-            if k == 0:
-                axes.set_ylabel(label)
+            axes.set(xscale="log", yscale="log", xlabel="frames", title=symbol if row == 0 else "")
+            axes.set_ylabel(label if k == 0 else "")
             tidy(axes)
-            if row == 0 and k == 0:
-                axes.legend(frameon=False, fontsize=6)
+    handles, labels = figure.axes[0].get_legend_handles_labels() if figure.axes else ([], [])
+    figure.legend(handles, labels, loc="outside lower center", ncols=4, frameon=False, fontsize=7)
     return figure
 
 
-def draw(axes: Axes, mine: list[Result], name: str, factor: float, key: str, color: str, label: str) -> None:
-    points = [(r.frames, factor * value) for r in mine if (value := getattr(r, key)) is not None]
-    if not points:
-        return
-    if name == ZERO_SHOT:
-        axes.axhline(points[0][1], color=GREY, linestyle="--", linewidth=1, label=label)
-    else:
+def draw(axes: Axes, points: list[tuple[int, float]], color: str, label: str) -> None:
+    """A curve over the numbers of frames, or a line for what has seen none."""
+    if points and points[0][0] == 0:
+        axes.axhline(points[0][1], color=color, linestyle="--", linewidth=1, label=label)
+    elif points:
         axes.plot(*zip(*points, strict=True), marker="o", markersize=4, color=color, linewidth=1.3, label=label)
-
-
-def _words(name: str, start: str) -> str:
-    return {ZERO_SHOT: f"{start} as it came, best constant shift", "all": f"{start} fine-tuned"}.get(
-        name, name.replace("-scratch", " from scratch")
-    )
-
-
-def _cell(result: Result, minutes: dict[tuple[str, int], float]) -> str:
-    if result.energy_mae is None or result.forces_mae is None:
-        return ""
-    time = minutes.get((result.name, result.frames))
-    return f"{1e3 * result.energy_mae:.2f}, {result.forces_mae:.3f}" + (f" ({time:g})" if time else "")
 
 
 if __name__ == "__main__":

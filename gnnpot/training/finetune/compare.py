@@ -153,8 +153,8 @@ def compare(
         else:
             train(config, resume, progress=progress)
         results += read_results(name, config.run)
-        write_comparison(merged(results), out)
-    return write_comparison(_timed(merged(results), names, configs), out)
+        write_comparison(_merged(results), out)
+    return write_comparison(_timed(_merged(results), names, configs), out)
 
 
 def candidate(config: FineTuneConfig, name: str, run: Path) -> RunConfig:
@@ -180,7 +180,7 @@ def read_results(name: str, run: Path) -> list[Result]:
     return found
 
 
-def merged(results: Sequence[Result]) -> tuple[Result, ...]:
+def _merged(results: Sequence[Result]) -> tuple[Result, ...]:
     """Zero-shot once and first, the others by name and number of frames."""
     kept: dict[tuple[str, int], Result] = {}
     for result in results:
