@@ -55,7 +55,8 @@ def gnnpot_lines() -> Iterator[tuple[str, str]]:
     for name, command in commands():
         yield from ((f"{name} --help", line) for line in re.findall(r"Example: (.+)", command.help or ""))
     for path in sorted((ROOT / "configs").rglob("*.yaml")):
-        yield from ((path.name, line) for line in re.findall(r"^# +((?:gnnpot|sbatch) .+)", path.read_text(), flags=re.M))
+        found = re.findall(r"^# +((?:gnnpot|sbatch) .+)", path.read_text(), flags=re.M)
+        yield from ((path.name, line) for line in found)
 
 
 def words_of(line: str) -> list[str] | None:
@@ -118,6 +119,8 @@ def test_examples(path, published, tmp_path, monkeypatch):
 
 
 def test_command_lines(tmp_path, monkeypatch):
+    for name, command in commands():
+        assert "Example: gnnpot " in command.help, f"{name} --help has no example"
     wrong, read = [], 0
     for where, line in gnnpot_lines():
         try:
