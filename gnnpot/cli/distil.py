@@ -50,7 +50,8 @@ def distil_command(
     minutes: Annotated[float | None, typer.Option(help="Wall time of the whole, in place of numbers of steps.")] = None,
     config: Annotated[Path | None, typer.Option(help="YAML file with options.")] = None,
     settings: Annotated[
-        list[str] | None, typer.Option("--set", help="Replace an option: key.key=value. May be repeated.")
+        list[str] | None,
+        typer.Option("--set", help="Replace an option: key.key=value. May be repeated; distil.yaml of a run has all."),
     ] = None,
     processes: Annotated[int, typer.Option("--processes", "-p", min=1, help="That label side by side.")] = 1,
     device: Annotated[str | None, typer.Option(help="Of the teacher: cpu, cuda, …; default: its own.")] = None,
@@ -99,9 +100,7 @@ def _distil(
             bars.pause()
             console.print(sentence, highlight=False)
 
-        distil(
-            options, resume, make_teacher=make, processes=processes, tell=tell, progress=bars.show, bars=not quiet
-        )
+        distil(options, resume, make_teacher=make, processes=processes, tell=tell, progress=bars.show, bars=not quiet)
     if has_ended:
         console.print(ENDED, highlight=False)
     card = load_checkpoint(options.run / MODEL)[1]

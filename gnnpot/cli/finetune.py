@@ -31,7 +31,8 @@ def finetune_command(
     strategy: Annotated[str | None, typer.Option(help="all, head, frozen, lora or replay; default: all.")] = None,
     config: Annotated[Path | None, typer.Option(help="YAML file with options.")] = None,
     settings: Annotated[
-        list[str] | None, typer.Option("--set", help="Replace an option: key.key=value. May be repeated.")
+        list[str] | None,
+        typer.Option("--set", help="Replace an option: key.key=value. May be repeated; config.yaml of a run has all."),
     ] = None,
     resume: Annotated[
         bool, typer.Option("--resume/--fresh", help="Go on with a run that was stopped, or begin it again.")

@@ -26,7 +26,8 @@ def train_command(
         bool, typer.Option("--resume/--fresh", help="Go on with a run that was stopped, or begin it again.")
     ] = True,
     settings: Annotated[
-        list[str] | None, typer.Option("--set", help="Replace an option of the file: key.key=value. May be repeated.")
+        list[str] | None,
+        typer.Option("--set", help="Replace an option: key.key=value. May be repeated; config.yaml of a run has all."),
     ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar.")] = False,
 ) -> None:
