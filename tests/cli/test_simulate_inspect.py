@@ -11,7 +11,6 @@ from gnnpot.checkpoint import Card, save_checkpoint
 from gnnpot.cli import inspect, simulate
 from gnnpot.data.references import ElementReferences
 from gnnpot.errors import CheckpointError, ConfigError, DataError
-from gnnpot.models import ZBLConfig, build_model
 from gnnpot.models.m3gnet import M3GNet, M3GNetConfig
 from gnnpot.potential import Potential
 
@@ -38,8 +37,7 @@ def run(tmp_path, monkeypatch):
 @pytest.fixture
 def checkpoint(tmp_path):
     model = M3GNet(M3GNetConfig(elements=("Cu",), units=8, blocks=1, max_n=2, max_l=2))
-    references = ElementReferences.from_mapping({"energies": {"Cu": -3.5}})
-    potential = Potential(model, references, terms=[build_model(ZBLConfig(elements=("Cu",)))])
+    potential = Potential(model, ElementReferences.from_mapping({"energies": {"Cu": -3.5}}))
     card = Card(name="tiny", licence="MIT", metrics={"test": {"energy_mae": 0.0123}}, training={"epochs": 3})
     return save_checkpoint(tmp_path / "tiny", potential, card)
 
@@ -71,9 +69,12 @@ def test_a_gnnpot_checkpoint(run, checkpoint):
     assert result.exit_code == 0
     for word in ("tiny", "MIT", "m3gnet", "0.0123", "epochs"):
         assert word in result.output
-    # once for all parts of the model
-    assert result.output.count("elements") == 1
     assert run(f"check {checkpoint} cu.cif").exit_code == 0
+
+
+def test_a_card_names_the_elements_once(run):
+    # gnnpot-1 has two parts, each of which lists them
+    assert "terms[0].cutoff" in (output := run("card gnnpot-1").output) and output.count("elements ") == 1
 
 
 def test_check(run):
