@@ -322,8 +322,13 @@ def test_command_line(start, shifted, tmp_path):
     assert result.exit_code == 0, result.output
     for text in ("Element references", "meV/atom before", "What was won, what was lost", "Cu dimer", "report.html"):
         assert text in result.output
+    assert "has ended before" not in result.output
     # again: nothing to train, the same table
-    assert "What was won, what was lost" in runner.invoke(app, options).output
+    again = runner.invoke(app, options).output
+    assert "What was won, what was lost" in again and "has ended before" in again
+    # the run is no potential, but holds one
+    with pytest.raises(CheckpointError, match=f"its potential is {run}/model"):
+        load(run)
     result = runner.invoke(app, [*options[:4], str(tmp_path / "cmp"), *options[5:6], *options[8:], "--compare",
                                  "--only", "head", "--frames", "8"])  # fmt: skip
     assert result.exit_code == 0, result.output
