@@ -43,7 +43,7 @@ FRAMES = {"Si": 214, "Mo": 194, "Cu": 262, "Ni": 263}
 COUNTS = (5, 20, 80, 0)
 #: these potentials are for one element alone: larger steps than the default's, in all layers alike, win more of it, and
 #: forget more of the others
-SETTINGS = ("optimizer.lr=0.002", "strategy.kind=all", "strategy.decay=1.0")
+SETTINGS = ("optimizer.lr=0.005", "strategy.kind=all", "strategy.decay=1.0")
 DEFAULT = ("all", "sevennet-scratch", "m3gnet-scratch", "hdnnp-scratch")
 
 
@@ -51,7 +51,7 @@ def main(
     data: Annotated[Path, typer.Option(help="Folder with Si_train.extxyz.gz and so on.")] = Path(
         "../shared/data/mlearn"
     ),
-    start: Annotated[str, typer.Option(help="The potential to fine-tune: name or path.")] = "gnnpot-1",
+    start: Annotated[str, typer.Option(help="The potential to fine-tune: name or path.")] = "7net-l3i5",
     out: Annotated[Path, typer.Option(help="Folder for the runs and the tables.")] = Path("runs/finetune-mlearn"),
     minutes: Annotated[float, typer.Option(help="Wall time of each run.")] = 60.0,
     element: Annotated[list[str] | None, typer.Option(help=f"Some of {', '.join(PUBLISHED)}; may be repeated.")] = None,
