@@ -41,6 +41,8 @@ from gnnpot.reference_structures import TOLERANCE, ReferenceStructure, energy_de
 logger = logging.getLogger(__name__)
 
 _N2P2 = "input.nn"
+#: where runs (`gnnpot.training.run`, `gnnpot.distil.run`), which stand after this room, put their potential
+RUN_MODEL = "model"
 _MATGL = ("model.json", "state.pt")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
 
@@ -82,6 +84,8 @@ def locate(name_or_path: Path | str | None = None, report: Report | None = None)
         return checkpoint_folder(name)
     if is_matgl_folder(path) and not is_known(name):
         raise CheckpointError(f"{name}: is a potential of matgl; import it first: gnnpot import {name} --name NAME")
+    if (path / RUN_MODEL / CARD).is_file() and not is_known(name):
+        raise CheckpointError(f"{name}: is the folder of a run; its potential is {path / RUN_MODEL}")
     if path.exists() and not is_known(name):
         raise CheckpointError(f"{name}: holds neither {CARD} (a checkpoint) nor {_N2P2} (an n2p2 potential)")
     return import_published(name, report)

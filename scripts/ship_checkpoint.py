@@ -2,16 +2,19 @@
 
     python scripts/ship_checkpoint.py runs/gnnpot-1/train/model configs/gnnpot-1/card.yaml checkpoints/gnnpot-1
 
-Paths in the card lose their folders: they say nothing where the potential goes. The energies of the two structures are
-calculated in float64.
+Paths in the card lose their folders: they say nothing where the potential goes. The energies of the structures are
+calculated in float64; a potential that does not know the elements of the usual two has crystals of its own elements.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from ase import Atoms
 
+from gnnpot.analysis.contract_structures import default_structures
 from gnnpot.checkpoint import load_checkpoint, save_checkpoint
 from gnnpot.config import from_mapping, read_yaml
 from gnnpot.published import reference_structures
@@ -40,6 +43,12 @@ def without_folders(value: Any) -> Any:
     return Path(value).name if isinstance(value, str) and value.startswith("/") else value
 
 
+def crystals(elements: Sequence[str]) -> list[Atoms]:
+    """The structures of published potentials if they are of `elements` only, or else crystals of the first two."""
+    known = [atoms for atoms in reference_structures() if set(atoms.symbols) <= set(elements)]
+    return known or [atoms for atoms in default_structures(elements).values() if atoms.pbc.all()]
+
+
 def main(
     trained: Annotated[Path, typer.Argument(help="The trained checkpoint.")],
     words: Annotated[Path, typer.Argument(help="YAML file with the card's words.")],
@@ -49,7 +58,7 @@ def main(
     potential, card = load_checkpoint(trained)
     said = from_mapping(Words, read_yaml(words), where=str(words))
     exact = load_checkpoint(trained)[0].double()
-    atoms = reference_structures()
+    atoms = crystals(exact.elements)
     structures = [ReferenceStructure.from_atoms(a, float(exact(exact.graph(a)).energy)) for a in atoms]
     card = replace(
         card,

@@ -17,7 +17,7 @@
 # For two nodes: sbatch --nodes=2 scripts/slurm-pretrain.sh CONFIG STORE --set lightning.num_nodes=2
 set -euo pipefail
 config=${1:?give a configuration, as configs/pretrain-chgnet.yaml}
-store=${2:?give a store, as gnnpot data convert makes it}
+store=${2:?give a store, as gnnpot data mp makes it}
 shift 2
 run=runs/$(basename "$config" .yaml)
 export OMP_NUM_THREADS=1

@@ -23,6 +23,10 @@ if TYPE_CHECKING:
     from gnnpot.published.download import Report
 
 
+#: is said of a run that an earlier call has finished
+ENDED = "This run has ended before and is shown as it was; --fresh begins it again."
+
+
 class Precision(StrEnum):
     """Choices of `--dtype`."""
 

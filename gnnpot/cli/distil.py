@@ -1,6 +1,9 @@
 """`gnnpot distil`."""
 
+import contextlib
 import functools
+import logging
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -8,16 +11,18 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from gnnpot.cli.common import Precision, open_calculator
+from gnnpot.cli.common import ENDED, Precision, open_calculator
 from gnnpot.cli.finetune import to_table
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from ase.calculators.calculator import BaseCalculator
     from rich.progress import TaskID
 
     from gnnpot.distil.config import DistilConfig
+
+_ONLY_IN_THE_REPORT = ("force RMSE, eV/Å", "picked: force MAE", "dynamics, ps")
 
 
 def register(app: typer.Typer) -> None:
@@ -45,7 +50,8 @@ def distil_command(
     minutes: Annotated[float | None, typer.Option(help="Wall time of the whole, in place of numbers of steps.")] = None,
     config: Annotated[Path | None, typer.Option(help="YAML file with options.")] = None,
     settings: Annotated[
-        list[str] | None, typer.Option("--set", help="Replace an option: key.key=value. May be repeated.")
+        list[str] | None,
+        typer.Option("--set", help="Replace an option: key.key=value. May be repeated; distil.yaml of a run has all."),
     ] = None,
     processes: Annotated[int, typer.Option("--processes", "-p", min=1, help="That label side by side.")] = 1,
     device: Annotated[str | None, typer.Option(help="Of the teacher: cpu, cuda, …; default: its own.")] = None,
@@ -87,21 +93,41 @@ def _distil(
     from gnnpot.training.run import MODEL
 
     console = Console(soft_wrap=True)
-    with Bars(quiet) as bars:
+    has_ended = resume and (options.run / MODEL).exists()
+    with Bars(quiet) as bars, _no_word_of_extrapolation():
 
         def tell(sentence: str) -> None:
             bars.pause()
             console.print(sentence, highlight=False)
 
-        distil(
-            options, resume, make_teacher=make, processes=processes, tell=tell, progress=bars.show, bars=not quiet
-        )
+        distil(options, resume, make_teacher=make, processes=processes, tell=tell, progress=bars.show, bars=not quiet)
+    if has_ended:
+        console.print(ENDED, highlight=False)
     card = load_checkpoint(options.run / MODEL)[1]
-    console.print(to_table(rounds_rows(card), "Rounds"))
+    console.print(to_table(_narrow(rounds_rows(card)), "Rounds"))
     console.print(to_table(errors_rows(card), "Errors of the final student"))
     console.print(to_table(speed_rows(card), "Dynamics, µs per atom and step, one thread"))
     console.print(f"model:  {options.run / MODEL}", highlight=False)
     console.print(f"report: {options.run / 'report' / 'report.md'}", highlight=False)
+
+
+@contextlib.contextmanager
+def _no_word_of_extrapolation() -> Iterator[None]:
+    """Students are led to where they know nothing; the calculator's warnings of it would fill the terminal."""
+    from gnnpot.engines.calculator import log
+
+    level = log.level
+    log.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        log.setLevel(level)
+
+
+def _narrow(rows: "Sequence[tuple[str, ...]]") -> list[tuple[str, ...]]:
+    """The columns that a terminal of 80 has room for; the report has all."""
+    kept = [k for k, head in enumerate(rows[0]) if head not in _ONLY_IN_THE_REPORT]
+    return [tuple(row[k] for k in kept) for row in rows]
 
 
 class Bars:

@@ -8,6 +8,8 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
+from gnnpot.cli.common import ENDED
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
@@ -29,7 +31,8 @@ def finetune_command(
     strategy: Annotated[str | None, typer.Option(help="all, head, frozen, lora or replay; default: all.")] = None,
     config: Annotated[Path | None, typer.Option(help="YAML file with options.")] = None,
     settings: Annotated[
-        list[str] | None, typer.Option("--set", help="Replace an option: key.key=value. May be repeated.")
+        list[str] | None,
+        typer.Option("--set", help="Replace an option: key.key=value. May be repeated; config.yaml of a run has all."),
     ] = None,
     resume: Annotated[
         bool, typer.Option("--resume/--fresh", help="Go on with a run that was stopped, or begin it again.")
@@ -87,7 +90,10 @@ def _finetune(options: "FineTuneConfig", resume: bool, quiet: bool) -> None:
             console.print(to_table(news.rows(), "Element references"))
             console.print(news.sentence(), highlight=False)
 
+    has_ended = resume and (options.run / MODEL).exists()
     finetune(options, resume, progress=not quiet, tell=tell)
+    if has_ended:
+        console.print(ENDED, highlight=False)
     measured = load_checkpoint(options.run / MODEL)[1].metrics["finetune"]
     console.print(to_table(retention_rows(measured), "What was won, what was lost"))
     if "earlier" in measured:

@@ -156,7 +156,8 @@ def card(
         if words.get(name):
             table.add_row(name.replace("_", " "), str(words[name]))
     for name, value in _flat({key: content[key] for key in ("model", "terms") if content[key]}):
-        if name != "model.elements":
+        # those of the whole stand below
+        if not name.endswith(".elements"):
             table.add_row(name, str(value))
     table.add_row("elements", f"{len(content['elements'])}: {' '.join(content['elements'])}")
     table.add_row("cutoff", f"{content['cutoff']} Å")

@@ -8,7 +8,7 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from gnnpot.cli.common import open_calculator
+from gnnpot.cli.common import ENDED, open_calculator
 
 if TYPE_CHECKING:
     from gnnpot.training.evaluate import Evaluation
@@ -26,7 +26,8 @@ def train_command(
         bool, typer.Option("--resume/--fresh", help="Go on with a run that was stopped, or begin it again.")
     ] = True,
     settings: Annotated[
-        list[str] | None, typer.Option("--set", help="Replace an option of the file: key.key=value. May be repeated.")
+        list[str] | None,
+        typer.Option("--set", help="Replace an option: key.key=value. May be repeated; config.yaml of a run has all."),
     ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar.")] = False,
 ) -> None:
@@ -38,8 +39,11 @@ def train_command(
     from gnnpot.training.run import MODEL, train
 
     options = read_config(config, settings or ())
+    has_ended = resume and (options.run / MODEL).exists()
     train(options, resume, progress=not quiet)
     console = Console(soft_wrap=True)
+    if has_ended:
+        console.print(ENDED, highlight=False)
     console.print(f"model:  {options.run / MODEL}", highlight=False)
     console.print(f"report: {options.run / 'report' / 'report.html'}", highlight=False)
 

@@ -85,7 +85,8 @@ def split_by_material(store: FrameStore, fractions: Mapping[str, float] = FRACTI
             raise DataError(
                 f"{store.folder}: part '{name}' would be empty, there {'is' if n == 1 else 'are'} only {n} "
                 f"material{'' if n == 1 else 's'}; give it a larger fraction, try another seed, split by source file, "
-                "or ask for by='frame', which lets frames of one material into several parts"
+                "or split by frame (--by frame; in a training --set data.split.by=frame), which lets frames of one "
+                "material into several parts"
             )
     return _described(store, index, parts, "material", seed, fractions)
 

@@ -16,6 +16,7 @@ import torch
 from lightning.fabric.plugins import CheckpointIO
 from lightning.pytorch.callbacks import Callback
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Column
 
 from gnnpot.training.config import RunConfig
 from gnnpot.training.module import TrainingStopped, TrainModule
@@ -191,9 +192,12 @@ class ProgressBar(Callback):
     def on_train_start(self, trainer: L.Trainer, pl_module: TrainModule) -> None:
         if not trainer.is_global_zero:
             return
+        # it fits into 80 columns; in fewer the errors give way, not the time that is left
         columns = (
-            TextColumn("step {task.fields[step]}"), BarColumn(), TextColumn("{task.percentage:>3.0f} %"),
-            TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn(), TextColumn("{task.fields[errors]}"),
+            TextColumn("step {task.fields[step]}"), BarColumn(8), TextColumn("{task.percentage:>3.0f} %"),
+            TimeElapsedColumn(Column(no_wrap=True)), TextColumn("left"), TimeRemainingColumn(
+                table_column=Column(no_wrap=True)
+            ), TextColumn("{task.fields[errors]}", table_column=Column()),
         )  # fmt: skip
         self._progress = Progress(*columns)
         self._task = self._progress.add_task("train", total=1.0, step=trainer.global_step, errors="")
@@ -213,8 +217,8 @@ class ProgressBar(Callback):
         found, parts = pl_module.validation, []
         for name, unit, factor in (("energy", "meV/atom", 1e3), ("forces", "eV/Å", 1.0)):
             if f"{name}_mae" in found:
-                parts.append(f"{name} {factor * found[f'{name}_mae']:.3g} {unit}")
-        self._progress.update(self._task, errors="validation " + ", ".join(parts))
+                parts.append(f"{factor * found[f'{name}_mae']:.3g} {unit}")
+        self._progress.update(self._task, errors="MAE " + ", ".join(parts))
 
     def teardown(self, trainer: L.Trainer, pl_module: TrainModule, stage: str) -> None:
         if self._progress is not None:

@@ -1,5 +1,7 @@
 """The commands relax, md, check and card, as a user types them."""
 
+import re
+
 import numpy as np
 import pytest
 import typer
@@ -70,6 +72,12 @@ def test_a_gnnpot_checkpoint(run, checkpoint):
     for word in ("tiny", "MIT", "m3gnet", "0.0123", "epochs"):
         assert word in result.output
     assert run(f"check {checkpoint} cu.cif").exit_code == 0
+
+
+def test_a_card_names_the_elements_once(run):
+    # gnnpot-1 has two parts, each of which lists them
+    output = run("card gnnpot-1").output
+    assert "terms[0].cutoff" in output and len(re.findall(r"^ {1,4}\S*elements ", output, flags=re.M)) == 1
 
 
 def test_check(run):

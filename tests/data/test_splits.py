@@ -71,7 +71,7 @@ def test_files_without_material_ids_do_not_leak_compounds(tmp_path, shared):
 
 def test_one_material_can_not_be_split_by_material(tmp_path):
     store = write_store(many(1) * 20, tmp_path / "a")
-    with pytest.raises(DataError, match="there is only 1 material; .* by='frame'"):
+    with pytest.raises(DataError, match="there is only 1 material; .* .--by frame;"):
         split_by_material(store)
     split = split_by_frame(store, {"train": 0.5, "validation": 0.5})
     assert split.by == "frame" and split.shared_materials == 1 and split.shared_structures == 3

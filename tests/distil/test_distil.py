@@ -206,9 +206,13 @@ def test_command_line(small, structures, labelled, tmp_path):
     for text in ("round 1: on 4 fresh frames", "Errors of the final student", "the test's labels", "report.md"):
         assert text in result.output
     assert yaml.safe_load((run / "distil.yaml").read_text())["explore"]["temperatures"] == [200.0]
+    # the terminal has fewer columns than the report
+    head = "picked: force MAE"
+    assert head not in result.output and head in (run / "report" / "report.md").read_text()
+    assert "has ended before" not in result.output and "training data do not have" not in result.output
     # again: only the tables
     again = runner.invoke(app, options, env={"COLUMNS": "200"}).output
-    assert "Errors of the final student" in again and "training" not in again
+    assert "Errors of the final student" in again and "training" not in again and "has ended before" in again
     failed = runner.invoke(app, ["distil", "no.such:EMT", str(structures), "-o", str(tmp_path / "x")])
     assert isinstance(failed.exception, GnnpotError)
     assert "Example" in runner.invoke(app, ["distil", "--help"]).output

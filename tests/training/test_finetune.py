@@ -28,6 +28,7 @@ from gnnpot.training.finetune.refit import predicted_energies, refit_references
 from gnnpot.training.finetune.replay import earlier_frames
 from gnnpot.training.finetune.retention import minimum, retention_rows
 from gnnpot.training.finetune.run import FineTune, finetune
+from gnnpot.training.finetune.strategies import AllWeights
 from gnnpot.training.run import train
 from gnnpot.training.sources import Part
 
@@ -104,6 +105,8 @@ def test_defaults_follow_the_number_of_frames(start, shifted, tmp_path):
     assert by_time.schedule.horizon == "time" and by_time.replay.share == 0.25
     tested = read_finetune_config(str(start), [shifted], run=tmp_path, overrides=[f"data.test={shifted}"])
     assert tested.data.split.test == 0
+    plain = read_finetune_config(str(start), [shifted], run=tmp_path, overrides=["strategy.decay=0.9"])
+    assert plain.strategy == AllWeights(decay=0.9)
 
 
 def test_the_test_part_does_not_depend_on_the_number_of_frames(config):
@@ -319,8 +322,13 @@ def test_command_line(start, shifted, tmp_path):
     assert result.exit_code == 0, result.output
     for text in ("Element references", "meV/atom before", "What was won, what was lost", "Cu dimer", "report.html"):
         assert text in result.output
+    assert "has ended before" not in result.output
     # again: nothing to train, the same table
-    assert "What was won, what was lost" in runner.invoke(app, options).output
+    again = runner.invoke(app, options).output
+    assert "What was won, what was lost" in again and "has ended before" in again
+    # the run is no potential, but holds one
+    with pytest.raises(CheckpointError, match=f"its potential is {run}/model"):
+        load(run)
     result = runner.invoke(app, [*options[:4], str(tmp_path / "cmp"), *options[5:6], *options[8:], "--compare",
                                  "--only", "head", "--frames", "8"])  # fmt: skip
     assert result.exit_code == 0, result.output

@@ -28,7 +28,7 @@ from gnnpot.data.files import write_text
 from gnnpot.data.frame import Frame
 from gnnpot.data.pages import COLORS, new_figure, tidy
 from gnnpot.errors import ConfigError, suggest
-from gnnpot.models import HDNNPConfig, M3GNetConfig, ModelConfig
+from gnnpot.models import HDNNPConfig, M3GNetConfig, ModelConfig, SevenNetConfig
 from gnnpot.potential import Potential
 from gnnpot.training.config import OptimizerConfig, RunConfig, TrainConfig
 from gnnpot.training.finetune.config import SHORT, FineTuneConfig, with_short
@@ -40,6 +40,7 @@ log = logging.getLogger(__name__)
 
 #: what is trained from scratch beside the strategies
 SCRATCH: dict[str, ModelConfig] = {
+    "sevennet-scratch": SevenNetConfig(channels=(64, 32, 16), layers=3, radial_hidden=(32, 32)),
     "m3gnet-scratch": M3GNetConfig(units=32, blocks=2, cutoff=5.0, three_body_cutoff=4.0),
     "hdnnp-scratch": HDNNPConfig(hidden=(40, 40)),
 }
@@ -151,7 +152,7 @@ def compare(
             finetune(config, resume, progress=progress)
         else:
             train(config, resume, progress=progress)
-        results += _results(name, frames, config)
+        results += read_results(name, config.run)
         write_comparison(_merged(results), out)
     return write_comparison(_timed(_merged(results), names, configs), out)
 
@@ -165,14 +166,14 @@ def candidate(config: FineTuneConfig, name: str, run: Path) -> RunConfig:
     return TrainConfig(**{**common, "optimizer": optimizer, "run": run}, model=SCRATCH[name])
 
 
-def _results(name: str, frames: int | None, config: RunConfig) -> list[Result]:
-    metrics = load_checkpoint(config.run / MODEL)[1].metrics
-    if frames is None:
-        counts = json.loads((config.run / "data.json").read_text())["frames"]
-        frames = counts["train"] + counts["validation"]
+def read_results(name: str, run: Path) -> list[Result]:
+    """What came of the ended run of a candidate; of a fine-tuning, also of the potential that it started from."""
+    metrics = load_checkpoint(run / MODEL)[1].metrics
+    counts = json.loads((run / "data.json").read_text())["frames"]
     part = metrics.get("test", metrics["validation"])
+    frames = counts["train"] + counts["validation"]
     found = [Result(name, frames, part.get("energy_mae"), part.get("forces_mae"))]
-    if isinstance(config, FineTuneConfig):
+    if "finetune" in metrics:
         start = metrics["finetune"]["new"]["start"]
         # a shift by a constant is no knowledge, so the model is given the best one
         found.insert(0, Result(ZERO_SHOT, 0, start.get("energy_shifted_mae"), start.get("forces_mae")))
@@ -197,14 +198,14 @@ def _timed(
     potentials = {name: load_checkpoint(run / MODEL)[0] for name, run in runs.items()}
     parts = open_parts(replace(config, run=next(iter(runs.values()))))
     frame = next((parts.get("test") or parts["validation"]).spread(1))
-    times = _milliseconds(potentials, frame)
+    times = milliseconds(potentials, frame)
     if tuned := [name for name in names if name in SHORT]:
         times[ZERO_SHOT] = times[tuned[0]]
     return tuple(replace(r, milliseconds=times[r.name], atoms=len(frame)) for r in results)
 
 
-def _milliseconds(potentials: dict[str, Potential], frame: Frame, turns: int = 7) -> dict[str, float]:
-    """Median time of energy and forces, ms; potentials of one architecture and size share theirs."""
+def milliseconds(potentials: dict[str, Potential], frame: Frame, turns: int = 7) -> dict[str, float]:
+    """Median time of energy and forces in turns, ms; potentials of one architecture and size share theirs."""
     kinds = {name: potential.model.config for name, potential in potentials.items()}
     one_each = {kinds[name]: potential.eval().requires_grad_(False) for name, potential in potentials.items()}
     graphs = {kind: potential.graph(frame) for kind, potential in one_each.items()}

@@ -181,10 +181,11 @@ def default_options(census: Census, data: DataConfig, budget: Sequence[str] = ()
                 "validation": held, "test": test, "by": "material" if census.materials >= MANY_MATERIALS else "count"
             },
         },
-        "loss": {"kind": "huber", "delta": 0.1, "energy": 10.0, "forces": 1.0, "stress": 10.0},
-        "optimizer": {"lr": 5e-4, "weight_decay": 1e-5},
+        "loss": {"kind": "huber", "delta": 0.02, "energy": 20.0, "forces": 1.0, "stress": 10.0},
+        "optimizer": {"lr": 1e-3, "weight_decay": 1e-5},
         "schedule": schedule,
         "batch": {"frames": batch},
+        "strategy": {"kind": AllWeights.kind},
         "epochs": UNLIMITED if budget else epochs,
         "validate_every": max(10, min(once * epochs // 30, 100)),
         "checkpoint_every": 100,
