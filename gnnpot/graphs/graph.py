@@ -43,10 +43,11 @@ class Graph(Data):
         return super().__inc__(key, value, *args, **kwargs)
 
     def within(self, cutoff: float) -> tuple["Graph", Tensor]:
-        """A shallow copy with the edges shorter than `cutoff` (Å) and their triplets, and which edges these are."""
+        """A shallow copy with the edges shorter than `cutoff` (Å) and their triplets, or the graph itself if it has no
+        others; and which edges these are."""
         inside = torch.nonzero(self.edge_vectors.square().sum(-1) < cutoff**2).squeeze(-1)
         if len(inside) == len(self.edge_vectors):
-            return copy.copy(self), inside
+            return self, inside
         graph = self.clone_with_edge_vectors(self.edge_vectors.index_select(0, inside))
         graph.edge_index = self.edge_index.index_select(1, inside)
         graph.edge_shifts = self.edge_shifts.index_select(0, inside)

@@ -26,7 +26,7 @@ from numba import njit, prange
 from torch import Tensor
 
 from gnnpot.models.fast.kernels import FAST, sigmoid
-from gnnpot.models.fast.lane_math import silu_curvature, silu_slope
+from gnnpot.models.fast.lane_math import gate, gate_duals, silu_curvature, silu_slope
 from gnnpot.models.fast.lanes import LANES, load, store
 from gnnpot.models.fast.threads import follow_torch
 
@@ -150,7 +150,7 @@ def _silu_twice(x, h, c, g_x, g_h):
 def _gated(v, g, w, y):
     for block in prange(len(v) // LANES):
         k = block * LANES
-        product = load(v, k) * sigmoid(load(v, k)) * sigmoid(load(g, k))
+        product, _, _ = gate(load(v, k), load(g, k))
         if len(w):
             product = product * load(w, k)
         store(y, k, product)
@@ -160,32 +160,26 @@ def _gated(v, g, w, y):
 def _gated_backward(h, v, g, w, g_v, g_g, g_w):
     for block in prange(len(v) // LANES):
         k = block * LANES
-        s, b, along = sigmoid(load(v, k)), sigmoid(load(g, k)), load(h, k)
-        a = load(v, k) * s
+        (y, along_v, along_g), along = gate(load(v, k), load(g, k)), load(h, k)
         if len(w):
-            store(g_w, k, along * a * b)
+            store(g_w, k, along * y)
             along = along * load(w, k)
-        store(g_v, k, along * silu_slope(load(v, k), s) * b)
-        store(g_g, k, along * a * b * (1 - b))
+        store(g_v, k, along * along_v)
+        store(g_g, k, along * along_g)
 
 
 @njit(parallel=True, fastmath=FAST, cache=True)
 def _gated_twice(h, v, g, w, c_v, c_g, c_w, g_h, g_v, g_g, g_w):
-    """Equation (3)."""
+    """Equation (3): v and g change at the rates c_v and c_g."""
     for block in prange(len(v) // LANES):
         k = block * LANES
-        x, along = load(v, k), load(h, k)
-        s, b = sigmoid(x), sigmoid(load(g, k))
-        a, a1, a2, b1 = x * s, silu_slope(x, s), silu_curvature(x, s), b * (1 - b)
-        b2 = b1 * (1 - 2 * b)
-        to_v, to_g = load(c_v, k), load(c_g, k)
-        to_h = to_v * a1 * b + to_g * a * b1
-        on_v, on_g = to_v * a2 * b + to_g * a1 * b1, to_v * a1 * b1 + to_g * a * b2
+        along = load(h, k)
+        y, to_h, y_v, y_g, on_v, on_g = gate_duals(load(v, k), load(g, k), load(c_v, k), load(c_g, k))
         if len(w):
             weight, to_w = load(w, k), load(c_w, k)
             store(g_w, k, along * to_h)
-            to_h = to_h * weight + to_w * a * b
-            on_v, on_g = on_v * weight + to_w * a1 * b, on_g * weight + to_w * a * b1
+            to_h = to_h * weight + to_w * y
+            on_v, on_g = on_v * weight + to_w * y_v, on_g * weight + to_w * y_g
         store(g_h, k, to_h)
         store(g_v, k, along * on_v)
         store(g_g, k, along * on_g)

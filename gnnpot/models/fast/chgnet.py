@@ -24,8 +24,7 @@ from gnnpot.graphs import Graph
 from gnnpot.models.base import AtomicOutput
 from gnnpot.models.basis import STRAIGHT, bond_angles
 from gnnpot.models.fast import readouts
-from gnnpot.models.fast.gated import Gate, GatheredGate, Layout, Places, Scratch
-from gnnpot.models.fast.kernels import Kept
+from gnnpot.models.fast.gated import Gate, Layout, Places, Scratch
 from gnnpot.models.fast.tables import Table
 
 if TYPE_CHECKING:
@@ -219,16 +218,14 @@ class _AtomConvolution(_Step):
         self.radial = self.weights[1] @ embedding
 
     def __call__(self, features: _Features, index: "FastBonds") -> Back:
-        f, kept, (centre, bond, neighbor) = features, Kept(), self.weights
+        f, (centre, bond, neighbor) = features, self.weights
         bonds = torch.addmm(self.bias, f.radial, self.radial.T).index_add_(0, index.close, f.change @ bond.T)
         sources = f.atoms @ centre.T, bonds, f.atoms @ neighbor.T
-        messages = GatheredGate.forward(kept, None, f.weights, self.gate, index.edges, *sources)
+        messages, back_messages = self.gate(index.edges, None, f.weights, *sources)
         f.atoms = f.atoms + self.out(messages)
 
         def back(g: _Features) -> None:
-            _, g_weights, _, _, g_centre, g_bond, g_neighbor = GatheredGate.backward(kept, g.atoms @ self.out.weight)
-            if g_weights is not None:
-                g.weights += g_weights
+            g_centre, g_bond, g_neighbor = back_messages(g.atoms @ self.out.weight, None, g.weights)
             g.radial.addmm_(g_bond, self.radial)
             g.change.addmm_(g_bond.index_select(0, index.close), bond)
             g.atoms = torch.addmm(torch.addmm(g.atoms, g_centre, centre), g_neighbor, neighbor)
@@ -244,20 +241,18 @@ class _AngleStep(_Step):
         self.bias = self.bias + (self.weights[0] + self.weights[1]) @ shift
 
     def at_angles(
-        self, f: _Features, weights: Tensor | None, index: "FastBonds", layout: Layout
+        self, f: _Features, weights: Tensor | None, layout: Layout
     ) -> tuple[Tensor, Callable[[Tensor, _Features], None]]:
-        """φ, weighted and summed as the layout has it, and a function that adds what its gradient makes."""
-        kept, (ij, ik, _, centre) = Kept(), self.weights
+        """φ, weighted and summed as the layout has it, or added to the angles, and a function that adds what its
+        gradient makes."""
+        ij, ik, _, centre = self.weights
         bonds = f.start + f.change
         sources = torch.addmm(self.bias, bonds, ij.T), bonds @ ik.T, f.atoms @ centre.T
-        messages = GatheredGate.forward(kept, f.angles, weights, self.gate, layout, *sources)
+        messages, back_messages = self.gate(layout, f.angles, weights, *sources)
 
         def back(gradient: Tensor, g: _Features) -> None:
-            g_angles, g_weights, _, _, g_ij, g_ik, g_centre = GatheredGate.backward(kept, gradient)
-            if g_weights is not None:
-                g.close_weights += g_weights
-            if g_angles is not None:
-                g.angles += g_angles
+            g_weights = None if weights is None else g.close_weights
+            g_ij, g_ik, g_centre = back_messages(gradient, g.angles, g_weights)
             g_bonds = torch.addmm(g_ij @ ij, g_ik, ik)
             g.start += g_bonds
             g.change += g_bonds
@@ -274,7 +269,7 @@ class _BondConvolution(_AngleStep):
 
     def __call__(self, features: _Features, index: "FastBonds") -> Back:
         weights, out = features.close_weights, self.out.weight
-        messages, back_messages = self.at_angles(features, weights, index, index.angles)
+        messages, back_messages = self.at_angles(features, weights, index.angles)
         total = torch.zeros_like(weights).index_add_(0, index.ends, messages)
         features.change = torch.addmm(features.change, total * weights, out.T)
 
@@ -293,6 +288,5 @@ class _AngleUpdate(_AngleStep):
         super().__init__(step.update, None, shift, scratch)
 
     def __call__(self, features: _Features, index: "FastBonds") -> Back:
-        messages, back_messages = self.at_angles(features, None, index, index.updates)
-        features.angles = features.angles + messages
-        return lambda g: back_messages(g.angles, g)
+        features.angles, back = self.at_angles(features, None, index.updates)
+        return lambda g: back(g.angles, g)

@@ -50,7 +50,7 @@ class CHGNetTraining:
             bonds = self._bond_convolution(step, atoms, bonds, close_weights, angles, index)
             if k < len(model.angle_updates):
                 update = model.angle_updates[k].update
-                angles = angles + self._at_angles(update, atoms, bonds, None, angles, index, index.updates)
+                angles = self._at_angles(update, atoms, bonds, None, angles, index, index.updates)
         magmoms = model.magmom(atoms[0]).squeeze(-1).abs()
         atoms = self._atom_convolution(model.atom_convolutions[-1], atoms, bonds, weights, index)
         return dual.sequence(atoms, model.readout).squeeze(-1), magmoms

@@ -15,81 +15,71 @@ sums over m, which are all that is used, do not depend on it.
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from numba import njit, prange
 from torch import Tensor
 
+from gnnpot.graphs import Graph
+from gnnpot.models.fast.gated import Places
 from gnnpot.models.fast.kernels import FAST
 from gnnpot.models.fast.tables import Table, hermite
 from gnnpot.models.fast.threads import follow_torch
+
+if TYPE_CHECKING:
+    from gnnpot.models.m3gnet import M3GNet
 
 
 @dataclass(frozen=True, slots=True)
 class FastCloseEdges:
     """The C close edges of N atoms. What depends on distances and angles is a dual [2, …] in training's second pass."""
 
-    atoms: int  #: N
-    edges: Tensor  #: [C] the edges that they stand for
-    centre: Tensor  #: [C], in order
-    neighbor: Tensor  #: [C]
-    radial: Tensor  #: [C, L n]
-    envelope: Tensor  #: [C]
-    harmonics: Tensor  #: [C, L²]
+    edges: np.ndarray  #: [C] the edges that they stand for
+    starts: np.ndarray  #: [N + 1] those of atom i are starts[i], …, starts[i + 1] - 1
+    most: int  #: the most of an atom
+    parts: np.ndarray  #: where atoms are shared out to threads
+    neighbor: Places  #: [C] places of atoms
+    radial: np.ndarray  #: [C, L n]
+    envelope: np.ndarray  #: [C]
+    harmonics: np.ndarray  #: [C, L²]
+    #: of the kernels: edge vectors, table and its points per Å, the close edges, those that they stand for, sign,
+    #: cutoff and norms
+    arguments: tuple[Any, ...]
 
-
-class CloseGeometry(torch.autograd.Function):
-    """(radial [C, L n], envelope [C], harmonics [C, L²]) of edge vectors [E, 3]; its derivative can't be taken twice.
-
-    `close` and `rows` [C] are the edges c and those that they stand for, `sign` that of the vectors,
-    `cutoff` that of f; `table` holds R_ln.
-    """
-
-    @staticmethod
-    def forward(
-        ctx: Any, vectors: Tensor, table: Table, max_l: int, close: Tensor, rows: Tensor, sign: int, cutoff: float
-    ) -> tuple[Tensor, ...]:
-        radial, envelope, harmonics = duals(vectors, None, table, max_l, close, rows, sign, cutoff)
-        ctx.arguments = vectors.detach(), table, close, rows, sign, cutoff
-        return radial[0], envelope[0], harmonics[0]
-
-    @staticmethod
-    @torch.autograd.function.once_differentiable
-    def backward(ctx: Any, g_radial: Tensor, g_envelope: Tensor, g_harmonics: Tensor) -> tuple[Tensor | None, ...]:
-        vectors, table, close, rows, sign, cutoff = ctx.arguments
-        out = torch.zeros_like(vectors)
-        _backward(
-            *(t.contiguous().numpy() for t in (vectors, table.rows)), 1 / table.step, close.numpy(), rows.numpy(),
-            sign, cutoff, _norms(math.isqrt(g_harmonics.shape[1])),
-            *(g.contiguous().numpy() for g in (g_radial, g_envelope, g_harmonics, out)),
+    @classmethod
+    def of(
+        cls, model: "M3GNet", table: Table, graph: Graph, distances: Tensor, rates: Tensor | None = None
+    ) -> "FastCloseEdges":
+        """Of a graph, with R_ln in a table; duals if the edge vectors change at `rates` [E, 3]."""
+        follow_torch()
+        close, rows, sign, centre, neighbor = model.close_rows(graph, distances)
+        vectors, atoms = graph.edge_vectors.detach().contiguous().numpy(), len(graph.numbers)
+        arguments = (
+            vectors, table.rows.numpy(), 1 / table.step, close.numpy(), rows.numpy(), sign,
+            model.config.three_body_cutoff, _norms(model.config.max_l),
         )  # fmt: skip
-        return out, None, None, None, None, None, None
+        moving = np.empty((0, 3), vectors.dtype) if rates is None else rates.contiguous().numpy()
+        columns = table.rows.shape[2], 1, model.config.max_l**2
+        out = [np.empty((1 if rates is None else 2, len(rows), n), vectors.dtype) for n in columns]
+        _values(*arguments, moving, *out)
+        radial, envelope, harmonics = out if rates is not None else (x[0] for x in out)
+        starts, count = np.searchsorted(centre.numpy(), np.arange(atoms + 1)), min(atoms, 4 * torch.get_num_threads())
+        return cls(
+            rows.numpy(), starts, int(np.diff(starts).max()), np.arange(count + 1) * atoms // count,
+            Places(neighbor, atoms), radial, envelope[..., 0], harmonics, arguments,
+        )  # fmt: skip
 
+    def no_gradients(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Room for the sums of the gradients of `radial`, `envelope` and `harmonics`, nothing yet."""
+        return tuple(np.zeros_like(x) for x in (self.radial, self.envelope, self.harmonics))
 
-def duals(
-    vectors: Tensor,
-    rates: Tensor | None,
-    table: Table,
-    max_l: int,
-    close: Tensor,
-    rows: Tensor,
-    sign: int,
-    cutoff: float,
-) -> tuple[Tensor, Tensor, Tensor]:
-    """(radial [2, C, L n], envelope [2, C], harmonics [2, C, L²]): values, and how they change with edge vectors that
-    change at `rates` [E, 3]; without them, [1, …]."""
-    follow_torch()
-    vectors = vectors.detach().contiguous()
-    moving = vectors.new_empty(0, 3) if rates is None else rates.contiguous()
-    half = 1 if rates is None else 2
-    out = [vectors.new_empty(half, len(close), n) for n in (table.rows.shape[2], 1, max_l**2)]
-    _values(
-        vectors.numpy(), moving.numpy(), table.rows.numpy(), 1 / table.step, close.numpy(), rows.numpy(),
-        sign, cutoff, _norms(max_l), *(t.numpy() for t in out),
-    )  # fmt: skip
-    return out[0], out[1].squeeze(2), out[2]
+    def back(self, gradients: tuple[np.ndarray, np.ndarray, np.ndarray]) -> Tensor:
+        """From these sums to the gradient of the edge vectors, [E, 3]."""
+        out = np.zeros_like(self.arguments[0])
+        _backward(*self.arguments, *gradients, out)
+        return torch.from_numpy(out)
 
 
 def _norms(max_l: int) -> np.ndarray:
@@ -142,7 +132,7 @@ def _along(vectors, other, e):
 
 
 @njit(parallel=True, fastmath=FAST, cache=True)
-def _values(vectors, moving, table, per_step, close, rows, sign, cutoff, norms, radial, envelope, harmonics):
+def _values(vectors, table, per_step, close, rows, sign, cutoff, norms, moving, radial, envelope, harmonics):
     columns, lms = radial.shape[2], harmonics.shape[2]
     for c in prange(len(close)):
         values, slopes = np.empty((2, columns)), np.empty((lms, 3))

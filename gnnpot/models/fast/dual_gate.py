@@ -31,7 +31,7 @@ from torch import Tensor
 from gnnpot.models.fast import tiles
 from gnnpot.models.fast.gated import Gate, Layout, Places, first_layer, row_weights
 from gnnpot.models.fast.kernels import FAST, sigmoid
-from gnnpot.models.fast.lane_math import silu_curvature, silu_slope
+from gnnpot.models.fast.lane_math import gate_duals, silu_curvature, silu_slope
 from gnnpot.models.fast.lanes import LANES, load, splat, store
 from gnnpot.models.fast.threads import follow_torch
 from gnnpot.models.fast.tiles import TILE
@@ -55,9 +55,9 @@ class DualGate(torch.autograd.Function):
         arrays = [absent if t is None else t.detach().contiguous() for t in (features, weights)]
         arrays += [s.detach().contiguous() for s in sources] + [absent] * (3 - len(sources))
         grouped = layout.group is not None
-        out = like.new_zeros(2, layout.groups, gate.outs) if grouped else like.new_empty(2, layout.rows, gate.outs)
+        out = like.new_zeros(2, layout.groups, gate.outs) if grouped else torch.empty_like(features)
         ctx.arguments = (
-            *(a.numpy() for a in arrays), *layout.indices(), *gate.arguments(), layout.parts(),
+            *(a.numpy() for a in arrays), *layout.indices, *gate.arguments, layout.parts,
         )  # fmt: skip
         _forward(*ctx.arguments, out.numpy())
         ctx.arrays, ctx.gate, ctx.layout = arrays, gate, layout
@@ -67,27 +67,24 @@ class DualGate(torch.autograd.Function):
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, g_out: Tensor) -> tuple[Tensor | None, ...]:
-        gate, layout, (features, weights, source, *_) = ctx.gate, ctx.layout, ctx.arrays
-        g_features = torch.empty_like(features)
+        gate, layout, (features, _, source, *_) = ctx.gate, ctx.layout, ctx.arrays
+        g_out = g_out.contiguous()
+        g_features = torch.zeros_like(features) if layout.group is not None else g_out.clone()
         array, rows, width = gate.scratch.array, layout.rows, source.shape[2]
         g_rows = array("rows", 2 * rows, width, g_out).view(2, rows, width)
-        own_weights = len(weights) and not len(gate.mix)
-        g_weights = array("weights", 2 * rows if own_weights else 0, gate.outs, g_out).view(2, -1, gate.outs)
+        shared = layout.weights is not None
+        g_weights = array("weights", 2 * rows if shared else 0, gate.outs, g_out).view(2, -1, gate.outs)
         sizes = [t.numel() for t in gate.parameters()]
-        sums = g_out.new_zeros(len(layout.parts()) - 1, sum(sizes))
+        sums = g_out.new_zeros(len(layout.parts) - 1, sum(sizes))
         _backward(
             *ctx.arguments, gate.own_back.numpy(), gate.back.numpy(), np.cumsum([0, *sizes]),
-            g_out.contiguous().numpy(), g_features.numpy(), g_weights.numpy(), g_rows.numpy(), sums.numpy(),
+            g_out.numpy(), g_features.numpy(), g_weights.numpy(), g_rows.numpy(), sums.numpy(),
         )  # fmt: skip
         ctx.arguments = None
         g_parameters = [g.view(shape) for g, shape in zip(sums.sum(0).split(sizes), ctx.shapes, strict=True)]
         g_sources = [_sum(g_rows, places) for places in layout.sources]
-        if own_weights:
-            g_weights = g_weights.clone() if layout.weights is None else _sum(g_weights, layout.weights)
-        return (
-            g_features if len(features) else None, g_weights if own_weights else None, None, None,
-            *g_parameters, *g_sources,
-        )  # fmt: skip
+        g_weights = _sum(g_weights, layout.weights) if shared else None
+        return g_features if len(features) else None, g_weights, None, None, *g_parameters, *g_sources
 
 
 def _sum(rows: Tensor, places: Places) -> Tensor:
@@ -167,15 +164,11 @@ def _forward(features, f, a, b, c, i, j, k, index, group, own, mix, layers, numb
                     v, g = tiles.halves(zs, at, units, u, norms, m, s, n, t)
                     dv = _rate(zs, at + u, at + tile + u, norms, u, m, s, dm, dq)
                     dg = _rate(zs, at + units + u, at + tile + units + u, norms, units + u, n, t, dn, dp)
-                    p, q = sigmoid(v), sigmoid(g)
+                    y, rate, _, _, _, _ = gate_duals(v, g, dv, dg)
                     w, dw = load(ws, row * outs + u), load(ws, (TILE + row) * outs + u)
-                    y = v * p * q
-                    rate = (silu_slope(v, p) * q * dv + y * (1 - q) * dg) * w + y * dw
-                    y = y * w
-                    if len(group):
-                        y, rate = y + load(out, to + u), rate + load(out, size + to + u)
-                    store(out, to + u, y)
-                    store(out, size + to + u, rate)
+                    before = out if len(group) else features
+                    store(out, size + to + u, rate * w + y * dw + load(before, size + to + u))
+                    store(out, to + u, y * w + load(before, to + u))
 
 
 @njit(parallel=True, fastmath=FAST, cache=True)
@@ -202,7 +195,7 @@ def _backward(
             # rows that are not there have no part in the sums
             g[count:TILE], g[TILE + count :] = 0, 0
             if len(f):
-                _weights_backward(first, count, f, index, len(mix), g_w, g_f, h, total, at_mix)
+                _weights_backward(first, count, f, len(mix), g_w, g_f, h, total, at_mix)
             _layers_backward(count, back, number, outs, zs, hs, g, h, total, at_layers)
             for t in range(2):
                 for at in range(0, count * width, LANES):
@@ -226,17 +219,16 @@ def _gate_backward(first, count, group, number, norms, epsilon, zs, ws, g_out, g
             v, x = tiles.halves(zs, at, units, u, norms, m, s, n, t)
             dv = _rate(zs, at + u, at + tile + u, norms, u, m, s, dm, dq)
             dx = _rate(zs, at + units + u, at + tile + units + u, norms, units + u, n, t, dn, dp)
-            p, b = sigmoid(v), sigmoid(x)
-            a, a1, b1 = v * p, silu_slope(v, p), b * (1 - b)
+            y, dy, y_v, y_x, dy_v, dy_x = gate_duals(v, x, dv, dx)
             on, rate = load(g_out, of + u), load(g_out, size + of + u)
-            store(g_w, at_w + u, on * a * b + rate * (a1 * b * dv + a * b1 * dx))
-            store(g_w, TILE * outs + at_w + u, rate * a * b)
+            store(g_w, at_w + u, on * y + rate * dy)
+            store(g_w, TILE * outs + at_w + u, rate * y)
             w = load(ws, at_w + u)
             on, rate = on * w + rate * load(ws, TILE * outs + at_w + u), rate * w
-            store(g, to + u, on * a1 * b + rate * (silu_curvature(v, p) * b * dv + a1 * b1 * dx))
-            store(g, tile + to + u, rate * a1 * b)
-            store(g, to + units + u, on * a * b1 + rate * (a1 * b1 * dv + a * b1 * (1 - 2 * b) * dx))
-            store(g, tile + to + units + u, rate * a * b1)
+            store(g, to + u, on * y_v + rate * dy_v)
+            store(g, tile + to + u, rate * y_v)
+            store(g, to + units + u, on * y_x + rate * dy_x)
+            store(g, tile + to + units + u, rate * y_x)
         if len(norms):
             _norm_backward(zs, at, units, norms, 0, m, s, dm, dq, g, to, total, at_norms)
             _norm_backward(zs, at + units, units, norms, units, n, t, dn, dp, g, to + units, total, at_norms)
@@ -271,18 +263,13 @@ def _norm_backward(x, at, units, norms, scales, mean, scale, rate_mean, along, g
 
 
 @njit(fastmath=FAST, forceinline=True)
-def _weights_backward(first, count, f, index, mixed, g_w, g_f, scratch, total, at_mix):
+def _weights_backward(first, count, f, mixed, g_w, g_f, scratch, total, at_mix):
     """The gradient of each row's f, or of W_f, from that of w."""
     outs, rows, depth = g_w.shape[1], g_f.shape[1], f.shape[2]
     for t in range(2):
         if mixed:
-            for row in range(count):
-                at = (t * f.shape[1] + (index[first + row] if len(index) else first + row)) * depth
-                for u in range(depth):
-                    scratch[row, u] = f.flat[at + u]
-            tiles.accumulate(
-                scratch, 0, scratch.shape[1], depth, g_w, t * TILE * outs, outs, outs, total, at_mix, count
-            )
+            tiles.copy(f, (t * f.shape[1] + first) * depth, count * depth, scratch)
+            tiles.accumulate(scratch, 0, depth, depth, g_w, t * TILE * outs, outs, outs, total, at_mix, count)
         else:
             for at in range(0, count * outs, LANES):
                 store(g_f, (t * rows + first) * outs + at, load(g_w, t * TILE * outs + at))
@@ -317,14 +304,13 @@ def _layers_backward(count, back, number, outs, zs, hs, g, h, total, at_layers):
 
 @njit(fastmath=FAST, forceinline=True)
 def _own_backward(first, count, features, own_back, g, g_features, scratch, total, at_own):
-    """The gradients of the rows' own features and of W_d."""
+    """Add to the gradients of the rows' own features and of W_d."""
     width, rows, depth = g.shape[1], features.shape[1], features.shape[2]
     for t in range(2):
         place, of = (t * rows + first) * depth, t * TILE * width
         # whole fours of rows go through `scratch`, so as not to read or write too far
-        for at in range(0, count * depth, LANES):
-            store(scratch, at, load(features, place + at))
+        tiles.copy(features, place, count * depth, scratch)
         tiles.accumulate(scratch, 0, depth, depth, g, of, width, width, total, at_own, count)
         tiles.product(g, of, width, own_back, 0, width, depth, -1, scratch, 0, depth, count)
         for at in range(0, count * depth, LANES):
-            store(g_features, place + at, load(scratch, at))
+            store(g_features, place + at, load(g_features, place + at) + load(scratch, at))

@@ -6,16 +6,15 @@ For rows r (edges or angles) that draw on sources x_k at index_k(r), and may hav
     z'  = L silu(z)                                            L: a layer each for value and gate; none, one or more;
                                                                the last may have another width, v, than u
     y_r = silu(a_r) ⊙ σ(b_r) ⊙ w_r                             (a | b) = z', each half after its layer norm, if any
-    w_r = f[index_f(r)], or W_f f[index_f(r)]                  may be absent
-    out_g = Σ_{r in group g} y_r                               or out_r = y_r without groups
+    w_r = f[index_f(r)], or W_f f_r                            may be absent
+    out_g = Σ_{r in group g} y_r                               or, without groups, out_r = d_r + y_r
 
 All of this is one pass: a few rows at a time, from what they gather to what they are added to, without leaving the
 first cache. Nothing is kept: the backward pass calculates it again, which takes less time than to write it to memory
 and to read it back, and memory grows with the sources and gradients only.
 """
 
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -23,8 +22,8 @@ from numba import njit, prange
 from torch import Tensor, nn
 
 from gnnpot.models.fast import kernels, tiles
-from gnnpot.models.fast.kernels import FAST, sigmoid
-from gnnpot.models.fast.lane_math import silu_slope
+from gnnpot.models.fast.kernels import FAST
+from gnnpot.models.fast.lane_math import gate
 from gnnpot.models.fast.lanes import LANES, load, store
 from gnnpot.models.fast.tiles import TILE
 from gnnpot.models.layers import GatedMLP
@@ -61,31 +60,30 @@ def _grouped(index, size):
     return starts, order
 
 
-@dataclass(frozen=True, slots=True)
 class Layout:
-    """M rows: where they draw from, and how they are summed."""
+    """M rows: where they draw from, and how they are summed.
 
-    rows: int
-    sources: tuple[Places, ...]  #: two or three
-    #: where the f of the rows' weights are; `None`: each row has its own, if any
-    weights: Places | None = None
-    #: [M] the group of each row, in order; `None`: rows are not summed
-    group: np.ndarray | None = None
-    groups: int = 0
+    `sources` are two or three; `weights` is where the f of the rows' weights are, `None` if each row has its own, or
+    none; `group` [M] the group of each row, in order, `None` if rows are not summed.
+    """
 
-    def parts(self) -> np.ndarray:
-        """Where rows are shared out to threads; no group is torn apart."""
-        count = min(4 * torch.get_num_threads(), 1 + self.rows // TILE)
-        bounds = np.arange(count + 1) * self.rows // count
-        if self.group is not None:
-            bounds[1:-1] = np.searchsorted(self.group, self.group[bounds[1:-1]])
-        return bounds
-
-    def indices(self) -> tuple[np.ndarray, ...]:
-        """Of the sources, the weights and the groups, for the kernels."""
-        sources = [p.index for p in self.sources] + [_NOWHERE] * (3 - len(self.sources))
-        weights = _NOWHERE if self.weights is None else self.weights.index
-        return *sources, weights, _NOWHERE if self.group is None else self.group
+    def __init__(
+        self,
+        rows: int,
+        sources: tuple[Places, ...],
+        weights: Places | None = None,
+        group: np.ndarray | None = None,
+        groups: int = 0,
+    ) -> None:
+        self.rows, self.sources, self.weights, self.group, self.groups = rows, sources, weights, group, groups
+        places = [p.index for p in sources] + [_NOWHERE] * (3 - len(sources))
+        #: of the sources, the weights and the groups, for the kernels
+        self.indices = *places, *(_NOWHERE if x is None else x for x in (weights and weights.index, group))
+        count = min(4 * torch.get_num_threads(), 1 + rows // TILE)
+        #: where rows are shared out to threads; no group is torn apart
+        self.parts = np.arange(count + 1) * rows // count
+        if group is not None:
+            self.parts[1:-1] = np.searchsorted(group, group[self.parts[1:-1]])
 
 
 class Scratch:
@@ -105,6 +103,11 @@ class Scratch:
         return kept[: rows * columns].view(rows, columns)
 
 
+#: (gradient of out, of d, of f) -> those of the sources. To what is given for d and f, `None` where they are absent,
+#: theirs is added; without groups, that of d is that of out at first, and the same array
+GateBack = Callable[[Tensor, Tensor | None, Tensor | None], list[Tensor]]
+
+
 class Gate:
     """The numbers of a `GatedMLP` on gathered rows, laid out for the kernels.
 
@@ -119,8 +122,8 @@ class Gate:
         pairs = [pair for layer in zip(mlp.layers, mlp.gates, strict=True) for pair in layer]
         forward = [m for layer in pairs for m in (layer.weight.T.flatten(), layer.bias)]
         backward = [layer.weight.detach().flatten() for layer in pairs]
-        self.own, self.own_back = _both_ways(own, first)
-        self.mix, self.mix_back = _both_ways(mix, first)
+        self.own, self.own_back = both_ways(own, first)
+        self.mix, self.mix_back = both_ways(mix, first)
         self.layers, self.back = (torch.cat(ts) if pairs else first.new_empty(0) for ts in (forward, backward))
         self.count = len(pairs) // 2
         self.outs = pairs[-1].out_features if pairs else len(first) // 2  #: v
@@ -133,66 +136,48 @@ class Gate:
         )
         self.epsilon = norms[0].eps if norms else 0.0
         own, mix, layers, norms = (p.detach().numpy() for p in self.parameters())
-        self._arguments = own, mix, layers, self.count, norms, self.epsilon
-        self._back_arguments = self.own_back.numpy(), self.mix_back.numpy(), self.back.numpy()
+        #: for the kernels
+        self.arguments = own, mix, layers, self.count, norms, self.epsilon
+        #: for those of the backward pass
+        self.back_arguments = self.own_back.numpy(), self.mix_back.numpy(), self.back.numpy()
+        self._absent = np.empty((0, 0), own.dtype)
 
     def parameters(self) -> tuple[Tensor, ...]:
         """Differentiable if those of the perceptron are."""
         return self.own, self.mix, self.layers, self.norms
 
-    def arguments(self) -> tuple[Any, ...]:
-        """For the kernels."""
-        return self._arguments
+    def __call__(
+        self, layout: Layout, features: Tensor | None, weights: Tensor | None, *sources: Tensor
+    ) -> tuple[Tensor, GateBack]:
+        """`out` of d [M, K] or `None`, f [·, F] or `None`, and two or three sources [·, 2u]; and the way back."""
+        given = (features, weights, *sources, *(None,) * (3 - len(sources)))
+        arguments = *map(self._array, given), *layout.indices, *self.arguments, layout.parts
+        grouped, like = layout.group is not None, sources[0]
+        out = like.new_zeros(layout.groups, self.outs) if grouped else torch.empty_like(features)
+        _forward(*arguments, out.numpy())
 
-    def back_arguments(self) -> tuple[Any, ...]:
-        """For the kernels of the backward pass, beside `arguments`."""
-        return self._back_arguments
+        def back(g_out: Tensor, g_features: Tensor | None, g_weights: Tensor | None) -> list[Tensor]:
+            to_rows, to_weights = self.scratch.array("rows", layout.rows, like.shape[1], like), g_weights
+            if layout.weights is not None:
+                to_weights = self.scratch.array("weights", layout.rows, self.outs, like)
+            gradients = map(self._array, (g_out, g_features, to_weights, to_rows))
+            _backward(*arguments, *self.back_arguments, *gradients)
+            if layout.weights is not None:
+                g_weights += layout.weights.sum(to_weights)
+            return [places.sum(to_rows) for places in layout.sources]
+
+        return out, back
+
+    def _array(self, rows: Tensor | None) -> np.ndarray:
+        """For the kernels; an empty one stands for what is absent."""
+        return self._absent if rows is None else rows.contiguous().numpy()
 
 
-def _both_ways(weight: Tensor | None, like: Tensor) -> tuple[Tensor, Tensor]:
+def both_ways(weight: Tensor | None, like: Tensor) -> tuple[Tensor, Tensor]:
     """A weight [out, in], flat, for products [·, in] -> [·, out] and, padded to whole lanes, for their derivative."""
     if weight is None:
         return like.new_empty(0), like.new_empty(0)
     return weight.T.flatten(), nn.functional.pad(weight.detach(), (0, -weight.shape[1] % LANES)).flatten()
-
-
-class GatheredGate(torch.autograd.Function):
-    """The equations above; its derivative can't be taken twice, and there is none with respect to parameters.
-
-    Inputs: d [M, K] or `None`, f [·, F] or `None`, two or three sources [·, 2u].
-    """
-
-    @staticmethod
-    def forward(
-        ctx: Any, features: Tensor | None, weights: Tensor | None, gate: Gate, layout: Layout, *sources: Tensor
-    ) -> Tensor:
-        like = sources[0]
-        arrays = [like.new_empty(0, 0) if t is None else t.detach().contiguous() for t in (features, weights)]
-        arrays += [s.detach().contiguous() for s in sources] + [like.new_empty(0, 0)] * (3 - len(sources))
-        grouped = layout.group is not None
-        out = like.new_zeros(layout.groups, gate.outs) if grouped else like.new_empty(layout.rows, gate.outs)
-        ctx.arguments = (
-            *(a.numpy() for a in arrays), *layout.indices(), *gate.arguments(), layout.parts(),
-        )  # fmt: skip
-        _forward(*ctx.arguments, out.numpy())
-        ctx.arrays, ctx.gate, ctx.layout = arrays, gate, layout
-        return out
-
-    @staticmethod
-    def backward(ctx: Any, g_out: Tensor) -> tuple[Tensor | None, ...]:
-        gate, layout, (features, weights, source, *_) = ctx.gate, ctx.layout, ctx.arrays
-        g_features = torch.empty_like(features)
-        array, rows = gate.scratch.array, layout.rows
-        g_rows = array("rows", rows, source.shape[1], g_out)
-        g_weights = array("weights", rows if len(weights) else 0, weights.shape[1], g_out)
-        _backward(
-            *ctx.arguments, *gate.back_arguments(),
-            g_out.contiguous().numpy(), g_features.numpy(), g_weights.numpy(), g_rows.numpy(),
-        )  # fmt: skip
-        ctx.arguments = None
-        sums = [places.sum(g_rows) for places in layout.sources]
-        g_weights = g_weights.clone() if layout.weights is None else layout.weights.sum(g_weights)
-        return g_features if len(features) else None, g_weights if len(weights) else None, None, None, *sums
 
 
 @njit(fastmath=FAST, forceinline=True)
@@ -201,9 +186,7 @@ def first_layer(t, first, count, features, own, a, i, b, j, c, k, zs, at_z, scra
     width, size = zs.shape[-1], a.shape[-2] * a.shape[-1]
     if len(own):
         rows, depth = features.shape[-2], features.shape[-1]
-        # products go by fours of rows, and must not read beyond the last
-        for at in range(0, count * depth, LANES):
-            store(scratch, at, load(features, (t * rows + first) * depth + at))
+        tiles.copy(features, (t * rows + first) * depth, count * depth, scratch)
         tiles.product(scratch, 0, depth, own, 0, depth, width, -1, zs, at_z, width, count)
     for row in range(count):
         at, at_a = at_z + row * width, t * size + i[first + row] * width
@@ -220,7 +203,8 @@ def first_layer(t, first, count, features, own, a, i, b, j, c, k, zs, at_z, scra
 
 @njit(fastmath=FAST, forceinline=True)
 def _layers(count, layers, number, outs, zs, h):
-    """z' of each layer after the first, `TILE` rows after the one before in `zs`; the last has `outs` columns."""
+    """z' of each layer after the first, `TILE` rows after the one before in `zs`, where silu'(z) is left of the others;
+    the last has `outs` columns."""
     width = zs.shape[1]
     units, at = width // 2, 0
     for layer in range(number):
@@ -235,17 +219,14 @@ def _layers(count, layers, number, outs, zs, h):
 @njit(fastmath=FAST, forceinline=True)
 def row_weights(t, first, count, f, index, mix, ws, at_w, scratch):
     """w of the rows from `first` on, to `at_w` in ws, if there are any; of arrays [2, rows, F], those in row t."""
-    outs, depth = ws.shape[-1], f.shape[-1]
-    for row in range(count):
-        at = (t * f.shape[-2] + (index[first + row] if len(index) else first + row)) * depth
-        if len(mix):
-            for u in range(depth):
-                scratch[row, u] = f.flat[at + u]
-        else:
-            for u in range(0, outs, LANES):
-                store(ws, at_w + row * outs + u, load(f, at + u))
+    outs, rows, depth = ws.shape[-1], f.shape[-2], f.shape[-1]
     if len(mix):
-        tiles.product(scratch, 0, scratch.shape[1], mix, 0, depth, outs, -1, ws, at_w, outs, count)
+        tiles.copy(f, (t * rows + first) * depth, count * depth, scratch)
+        tiles.product(scratch, 0, depth, mix, 0, depth, outs, -1, ws, at_w, outs, count)
+    else:
+        for row in range(count):
+            for u in range(0, outs, LANES):
+                store(ws, at_w + row * outs + u, load(f, (t * rows + index[first + row]) * outs + u))
 
 
 @njit(parallel=True, fastmath=FAST, cache=True)
@@ -253,8 +234,9 @@ def _forward(features, f, a, b, c, i, j, k, index, group, own, mix, layers, numb
     width = a.shape[1]
     units, last, outs = width // 2, number * TILE * width, out.shape[1]
     for part in prange(len(parts) - 1):
-        zs, h = np.zeros(((number + 1) * TILE, width), a.dtype), np.zeros((TILE, width), a.dtype)
-        ws = np.ones((TILE, outs), a.dtype)
+        zs, h = tiles.zeros((number + 1) * TILE, width, a), tiles.zeros(TILE, width, a)
+        ws = tiles.zeros(TILE, outs, a)
+        ws[:] = 1
         for first in range(parts[part], parts[part + 1], TILE):
             count = min(TILE, parts[part + 1] - first)
             first_layer(0, first, count, features, own, a, i, b, j, c, k, zs, 0, h)
@@ -267,10 +249,9 @@ def _forward(features, f, a, b, c, i, j, k, index, group, own, mix, layers, numb
                 to = (group[first + row] if len(group) else first + row) * outs
                 for u in range(0, outs, LANES):
                     value, other = tiles.halves(zs, at, units, u, norms, m, s, n, t)
-                    y = value * sigmoid(value) * sigmoid(other) * load(ws, row * outs + u)
-                    if len(group):
-                        y = y + load(out, to + u)
-                    store(out, to + u, y)
+                    y, _, _ = gate(value, other)
+                    y = y * load(ws, row * outs + u)
+                    store(out, to + u, y + (load(out, to + u) if len(group) else load(features, to + u)))
 
 
 @njit(parallel=True, fastmath=FAST, cache=True)
@@ -281,8 +262,9 @@ def _backward(
     width = a.shape[1]
     units, last, outs = width // 2, number * TILE * width, g_out.shape[1]
     for part in prange(len(parts) - 1):
-        zs, h = np.zeros(((number + 1) * TILE, width), a.dtype), np.zeros((TILE, width), a.dtype)
-        g, ws, g_w = np.zeros((TILE, width), a.dtype), np.ones((TILE, outs), a.dtype), np.zeros((TILE, outs), a.dtype)
+        zs, h = tiles.zeros((number + 1) * TILE, width, a), tiles.zeros(TILE, width, a)
+        g, ws, g_w = tiles.zeros(TILE, width, a), tiles.zeros(TILE, outs, a), tiles.zeros(TILE, outs, a)
+        ws[:] = 1
         for first in range(parts[part], parts[part + 1], TILE):
             count = min(TILE, parts[part + 1] - first)
             first_layer(0, first, count, features, own, a, i, b, j, c, k, zs, 0, h)
@@ -295,12 +277,11 @@ def _backward(
                 of = (group[first + row] if len(group) else first + row) * outs
                 for u in range(0, outs, LANES):
                     value, other = tiles.halves(zs, at, units, u, norms, m, s, n, t)
-                    p, q, g_y = sigmoid(value), sigmoid(other), load(g_out, of + u)
-                    y = value * p
-                    store(g_w, at_w + u, y * q * g_y)
+                    (y, along_value, along_other), g_y = gate(value, other), load(g_out, of + u)
+                    store(g_w, at_w + u, y * g_y)
                     g_y = g_y * load(ws, at_w + u)
-                    store(g, to + u, g_y * silu_slope(value, p) * q)
-                    store(g, to + units + u, g_y * y * q * (1 - q))
+                    store(g, to + u, g_y * along_value)
+                    store(g, to + units + u, g_y * along_other)
                 tiles.halves_backward(zs, at, units, norms, m, s, n, t, g, to)
             if len(f):
                 _weights_backward(first, count, g_w, mix_back, g_f, h)
@@ -313,14 +294,14 @@ def _backward(
 
 @njit(fastmath=FAST, forceinline=True)
 def _weights_backward(first, count, g_w, mix_back, g_f, scratch):
-    """The gradient of each row's f from that of w."""
+    """The gradient of each row's f, from that of w: added to the row's own, but where rows share f."""
     outs, depth = g_w.shape[1], g_f.shape[1]
     if len(mix_back):
         padded = len(mix_back) // outs
-        tiles.product(g_w, 0, outs, mix_back, 0, outs, padded, -1, scratch, 0, scratch.shape[1], count)
+        tiles.product(g_w, 0, outs, mix_back, 0, outs, padded, -1, scratch, 0, padded, count)
         for row in range(count):
             for u in range(depth):
-                g_f[first + row, u] = scratch[row, u]
+                g_f[first + row, u] += scratch.flat[row * padded + u]
     else:
         for at in range(0, count * outs, LANES):
             store(g_f, first * outs + at, load(g_w, at))
@@ -336,13 +317,14 @@ def _layers_backward(count, back, number, outs, zs, h, g):
         for half in range(2):
             at = (2 * layer * units + half * depth) * units
             tiles.product(g, half * units, width, back, at, depth, units, -1, h, half * units, width, count)
-        tiles.silu_backward(zs, layer * TILE * width, count * width, h, g)
+        tiles.multiply(zs, layer * TILE * width, count * width, h, g)
 
 
 @njit(fastmath=FAST, forceinline=True)
 def _to_features(g, own_back, g_features, first, count, scratch):
-    """The gradient of the rows' own features; whole fours of rows go through `scratch`, so as not to write too far."""
+    """Add to the gradient of the rows' own features; whole fours of rows go through `scratch`, so as not to write too
+    far."""
     width, depth = g.shape[1], g_features.shape[1]
     tiles.product(g, 0, width, own_back, 0, width, depth, -1, scratch, 0, depth, count)
     for at in range(0, count * depth, LANES):
-        store(g_features, first * depth + at, load(scratch, at))
+        store(g_features, first * depth + at, load(g_features, first * depth + at) + load(scratch, at))

@@ -11,7 +11,7 @@ import numpy as np
 from numba import njit
 
 from gnnpot.models.fast.kernels import FAST
-from gnnpot.models.fast.lane_functions import arccosine, at_least, exponential, half_cosine, square_root
+from gnnpot.models.fast.lane_functions import arccosine, at_least, decay, half_cosine, square_root
 from gnnpot.models.fast.lanes import LANES, load, splat, spread, store, total
 from gnnpot.models.symmetry_lanes import COSINE, STRAIGHT, cutoff_value
 
@@ -99,7 +99,7 @@ def radial_block(plan, g, part, slab, at):
             exponent = square * (-eta)
             if shift != 0.0:
                 exponent = exponent + one * (2.0 * eta * shift) - distances * eta * shift * shift
-            r = exponential(exponent)
+            r = decay(exponent)
             store(slab, at_r, r)
             store(slab, at_wr, r * weight)
         at_r += LANES

@@ -19,10 +19,6 @@ FAST = {"contract", "nsz", "arcp"}
 SATURATED = {True: 40, False: 80}
 
 
-class Kept:
-    """In place of PyTorch's `ctx`, for operations that are called there and back by hand: what the way back needs."""
-
-
 @intrinsic
 def _bits(typing_context, number):  # noqa: ANN001, ANN202
     """The bit pattern of a float32 or float64, as an integer of its size."""
@@ -87,35 +83,6 @@ def _sigmoid_of_type(x):  # noqa: ANN001, ANN202
         return one / (one + p * _float_of_bits(integer((_bits(t) << shift) + exponent_of_one)))
 
     return sigmoid64
-
-
-@njit(parallel=True, fastmath=FAST, cache=True)
-def gated_add(gates, index, out):
-    """out[index] += y = silu(v) σ(g) for (v | g) in the rows of `gates`, which become (∂y/∂v | ∂y/∂g).
-
-    No index twice: rows are written side by side.
-    """
-    units = out.shape[1]
-    for row in prange(gates.shape[0]):
-        i = index[row]
-        for u in range(units):
-            v = gates[row, u]
-            s, t = sigmoid(v), sigmoid(gates[row, units + u])
-            h = v * s
-            out[i, u] += h * t
-            gates[row, u] = (s + h * (1 - s)) * t
-            gates[row, units + u] = h * t * (1 - t)
-
-
-@njit(parallel=True, fastmath=FAST, cache=True)
-def gather_multiply(gradient, index, gates):
-    """(v | g) *= gradient[index], the backward pass of `gated_add`."""
-    units = gradient.shape[1]
-    for row in prange(gates.shape[0]):
-        i = index[row]
-        for u in range(units):
-            gates[row, u] *= gradient[i, u]
-            gates[row, units + u] *= gradient[i, u]
 
 
 @njit(parallel=True, fastmath=FAST, cache=True)

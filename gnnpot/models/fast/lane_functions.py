@@ -1,19 +1,17 @@
-"""Functions of lanes: exponential, square root, arccosine, choice. They calculate in the dtype of their argument.
+"""Functions of lanes: decay, square root, arccosine, choice. They calculate in the dtype of their argument.
 
-exp(x) = 2^k exp(r), |r| <= ½ ln 2, by Taylor series: x/ln 2 is rounded to k by adding a number so large that k stands
-in the lowest bits. arccos follows from arcsin y = y + y y² R(y²), |y| <= ½, with the rational function R of fdlibm's
+arccos follows from arcsin y = y + y y² R(y²), |y| <= ½, with the rational function R of fdlibm's
 e_acos.c.
 """
 
 import math
 
-import numpy as np
 from llvmlite import ir
 from numba import njit, types
 from numba.extending import intrinsic, overload
 
 from gnnpot.models.fast.kernels import FAST
-from gnnpot.models.fast.lane_math import _two_to
+from gnnpot.models.fast.lane_math import exponential
 from gnnpot.models.fast.lanes import LANES, Lanes, repeated
 
 
@@ -57,33 +55,17 @@ def where_less(typing_context, x, bound, yes, no):  # noqa: ANN001, ANN202
     return x(x, bound, yes, no), generate
 
 
-def exponential(x):  # noqa: ANN001, ANN202 - numba fills it in for lanes
+def decay(x):  # noqa: ANN001, ANN202 - numba fills it in for lanes
     """exp(x) for x <= 0."""
     raise NotImplementedError
 
 
-@overload(exponential)
-def _exponential_of_lanes(x):  # noqa: ANN001, ANN202
+@overload(decay, jit_options={"forceinline": True})
+def _decay_of_lanes(x):  # noqa: ANN001, ANN202
     if not isinstance(x, Lanes):
         return None
-    single = x.dtype == types.float32
-    f = np.float32 if single else np.float64
-    lowest, per_ln2 = f(-87 if single else -700), f(1 / math.log(2))
-    rounder = f(1.5 * 2 ** (23 if single else 52))
-    ln2, ln2_rest = f(0.693359375), f(-2.121944400546905827679e-4)
-    terms = tuple(f(1 / math.factorial(n)) for n in range(6 if single else 12, -1, -1))
-
-    def of_lanes(x):  # noqa: ANN001, ANN202
-        x = at_least(x, lowest)
-        t = x * per_ln2 + rounder
-        k = t - rounder
-        r = x - k * ln2 - k * ln2_rest
-        p = r * terms[0] + terms[1]
-        for n in range(2, len(terms)):
-            p = p * r + terms[n]
-        return p * _two_to(t)
-
-    return of_lanes
+    lowest = -87.0 if x.dtype == types.float32 else -700.0
+    return lambda x: exponential(at_least(x, lowest))
 
 
 @njit(fastmath=FAST, forceinline=True)

@@ -1,4 +1,4 @@
-"""Arithmetic with lanes, written as with numbers: `x * s + 1`, and the logistic function of them."""
+"""Arithmetic with lanes, written as with numbers: `x * s + 1`, their exponential and logistic function, and gates."""
 
 import math
 import operator
@@ -83,30 +83,43 @@ def _two_to(typing_context, t):  # noqa: ANN001, ANN202
     return t(t), generate
 
 
-@overload(sigmoid)
-def _sigmoid_of_lanes(x):  # noqa: ANN001, ANN202
-    """As for a number: exp(y) = 2^k exp(r), |r| <= ½ ln 2, by Taylor series, y/ln 2 rounded to k by adding a number
-    so large that k stands in the lowest bits."""
+def exponential(x):  # noqa: ANN001, ANN202 - numba fills it in for lanes
+    """exp(x), |x| at most 87 in single precision, 700 in double."""
+    raise NotImplementedError
+
+
+@overload(exponential, jit_options={"forceinline": True})
+def _exponential_of_lanes(x):  # noqa: ANN001, ANN202
+    """2^k exp(r), |r| <= ½ ln 2, by Taylor series; x/ln 2 is rounded to k by adding a number so large that k stands in
+    the lowest bits."""
     if not isinstance(x, Lanes):
         return None
     single = x.dtype == types.float32
     f = np.float32 if single else np.float64
-    limit, per_ln2 = f(SATURATED[single]), f(1 / math.log(2))
-    rounder = f(1.5 * 2 ** (23 if single else 52))
+    per_ln2, rounder = f(1 / math.log(2)), f(1.5 * 2 ** (23 if single else 52))
     ln2, ln2_rest = f(0.693359375), f(-2.121944400546905827679e-4)
     terms = tuple(f(1 / math.factorial(n)) for n in range(6 if single else 13, -1, -1))
 
     def of_lanes(x):  # noqa: ANN001, ANN202
-        y = _clamped(f(0) - x, limit)
-        t = y * per_ln2 + rounder
+        t = x * per_ln2 + rounder
         k = t - rounder
-        r = y - k * ln2 - k * ln2_rest
+        r = x - k * ln2 - k * ln2_rest
         p = r * terms[0] + terms[1]
         for n in range(2, len(terms)):
             p = p * r + terms[n]
-        return f(1) / (p * _two_to(t) + f(1))
+        return p * _two_to(t)
 
     return of_lanes
+
+
+@overload(sigmoid, jit_options={"forceinline": True})
+def _sigmoid_of_lanes(x):  # noqa: ANN001, ANN202
+    """As for a number."""
+    if not isinstance(x, Lanes):
+        return None
+    f = np.float32 if x.dtype == types.float32 else np.float64
+    limit = f(SATURATED[x.dtype == types.float32])
+    return lambda x: f(1) / (exponential(_clamped(f(0) - x, limit)) + f(1))
 
 
 @njit(fastmath=FAST, forceinline=True)
@@ -119,3 +132,24 @@ def silu_slope(x, s):
 def silu_curvature(x, s):
     """silu''(x), s = σ(x)."""
     return s * (1 - s) * (2 + x * (1 - 2 * s))
+
+
+@njit(fastmath=FAST, forceinline=True)
+def gate(v, x):
+    """y = silu(v) σ(x), ∂y/∂v and ∂y/∂x."""
+    s, t = sigmoid(v), sigmoid(x)
+    y = v * s * t
+    return y, silu_slope(v, s) * t, y * (1 - t)
+
+
+@njit(fastmath=FAST, forceinline=True)
+def gate_duals(v, x, dv, dx):
+    """y = silu(v) σ(x), its rate ẏ if v and x have the rates dv and dx, and ∂y/∂v, ∂y/∂x, ∂ẏ/∂v, ∂ẏ/∂x."""
+    s, b = sigmoid(v), sigmoid(x)
+    a, a1, b1 = v * s, silu_slope(v, s), b * (1 - b)
+    to_v, to_x = a1 * b, a * b1
+    mixed = a1 * b1
+    return (
+        a * b, to_v * dv + to_x * dx, to_v, to_x,
+        silu_curvature(v, s) * b * dv + mixed * dx, mixed * dv + to_x * (1 - 2 * b) * dx,
+    )  # fmt: skip

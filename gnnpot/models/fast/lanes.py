@@ -9,8 +9,9 @@ Whether a compiler turns a loop into the processor's vector instructions hangs o
 functions are such instructions. Arrays are flat or contiguous, of float32 or float64; positions count numbers.
 """
 
+import numpy as np
 from llvmlite import ir
-from numba import types
+from numba import njit, types
 from numba.core.datamodel import models
 from numba.extending import intrinsic, register_model
 
@@ -135,3 +136,12 @@ def total(typing_context, a):  # noqa: ANN001, ANN202
         return builder.call(function, [ir.Constant(vector.element, 0.0), arguments[0]], fastmath=("reassoc",))
 
     return a.dtype(a), generate
+
+
+@njit(forceinline=True)
+def aligned(size, like):
+    """A flat array of anything whose lanes don't lie across two lines of the cache, which would make each of them two
+    accesses."""
+    room = np.empty(size + LANES, like.dtype)
+    past = (room.ctypes.data % 64) // room.itemsize
+    return room[LANES - past : LANES - past + size]

@@ -5,20 +5,20 @@ atoms: each step returns what it says, and a function that takes the gradients b
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from gnnpot.graphs import Graph
 from gnnpot.models.base import AtomicOutput
-from gnnpot.models.fast import readouts
-from gnnpot.models.fast.close_edges import CloseGeometry, FastCloseEdges
-from gnnpot.models.fast.gated import Gate, GatheredGate, Layout, Places, Scratch
-from gnnpot.models.fast.kernels import Kept
+from gnnpot.models.fast.close_edges import FastCloseEdges
+from gnnpot.models.fast.gated import Gate, Layout, Places, Scratch
+from gnnpot.models.fast.readouts import GatedReadout
 from gnnpot.models.fast.tables import Table
 from gnnpot.models.fast.three_body import FastThreeBody
-from gnnpot.models.layers import GatedMLP
 
 if TYPE_CHECKING:
     from gnnpot.models.m3gnet import GraphConvolution, M3GNet, ThreeBody
@@ -35,6 +35,7 @@ class M3GNetTables:
 class FastM3GNet:
     """An M3GNet with the parameters that `model` has now."""
 
+    @torch.no_grad()
     def __init__(self, model: "M3GNet", tables: M3GNetTables | None = None, scratch: Scratch | None = None) -> None:
         scratch = scratch or Scratch()
         self._model, self._tables = model, tables or M3GNetTables(model)
@@ -42,19 +43,18 @@ class FastM3GNet:
             _Block(three_body, convolution, scratch)
             for three_body, convolution in zip(model.three_body, model.convolutions, strict=True)
         ]
+        self._readout = GatedReadout(model.readout)
 
     @torch.no_grad()
     def energies_and_gradient(self, graph: Graph) -> tuple[AtomicOutput, Tensor]:
         """What the model says of the atoms, and the edge gradient, [E, 3]."""
-        model, vectors = self._model, graph.edge_vectors
+        model, vectors, embedding = self._model, graph.edge_vectors, self._model.edge_embedding
         nodes = model.node_embedding(model.species(graph.numbers))
         if not len(vectors):
-            return AtomicOutput(readouts.gated_mlp(model.readout, nodes)[0]), torch.zeros_like(vectors)
+            return AtomicOutput(self._readout(nodes)[0]), torch.zeros_like(vectors)
         distances = torch.linalg.vector_norm(vectors, dim=-1)
-        geometry = Kept()
         radial, radial_slope = self._tables.edges.with_slope(distances)
-        close = self._close_edges(graph, distances, geometry)
-        embedding = model.edge_embedding
+        close = FastCloseEdges.of(model, self._tables.three_body, graph, distances)
         before = torch.addmm(embedding.bias, radial, embedding.weight.T)
         edges = nn.functional.silu(before)
         steps = _Steps(radial, close, graph.edge_index, len(nodes))
@@ -62,87 +62,63 @@ class FastM3GNet:
         for block in self._blocks:
             nodes, edges, back = block(nodes, edges, steps)
             backs.append(back)
-        energies, g_nodes = readouts.gated_mlp(model.readout, nodes)
-        g_edges = None
+        energies, g_nodes = self._readout(nodes)
+        g = _Gradients(g_nodes, torch.zeros_like(edges), torch.zeros_like(radial), close.no_gradients())
         for back in reversed(backs):
-            g_nodes, g_edges = back(g_nodes, g_edges)
-        g_before = torch.ops.aten.silu_backward(g_edges, before)
-        g_radial = torch.addmm(steps.g_radial, g_before, embedding.weight)
-        g_distances = radial_slope(g_radial)
-        gradient = CloseGeometry.backward(geometry, *steps.g_close)[0]
-        return AtomicOutput(energies), gradient.addcmul_(vectors, (g_distances / distances)[:, None])
-
-    def _close_edges(self, graph: Graph, distances: Tensor, kept: Kept) -> FastCloseEdges:
-        config = self._model.config
-        close, rows, sign, centre, neighbor = self._model.close_rows(graph, distances)
-        geometry = CloseGeometry.forward(
-            kept, graph.edge_vectors, self._tables.three_body, config.max_l, close, rows, sign, config.three_body_cutoff
-        )
-        return FastCloseEdges(len(graph.numbers), rows, centre, neighbor, *geometry)
+            back(g)
+        g.radial.addmm_(torch.ops.aten.silu_backward(g.edges, before), embedding.weight)
+        gradient = close.back(g.close).addcmul_(vectors, (radial_slope(g.radial) / distances)[:, None])
+        return AtomicOutput(energies), gradient
 
 
 class _Steps:
-    """What the steps of all blocks share, and the sums of their gradients."""
+    """What the steps of all blocks share."""
 
     def __init__(self, radial: Tensor, close: FastCloseEdges, edge_index: Tensor, atoms: int) -> None:
         self.radial, self.close = radial, close
-        self.g_radial: Tensor = torch.zeros_like(radial)
-        self.g_close = [torch.zeros_like(t) for t in (close.radial, close.envelope, close.harmonics)]
         ends = centre, _ = tuple(Places(end, atoms) for end in edge_index)
         self.by_edge = Layout(len(centre.index), ends)
         self.by_node = Layout(len(centre.index), ends, group=centre.index, groups=atoms)
 
 
-#: from the gradients of nodes and edges (`None`: zero) after a block to those before it
-Back = Callable[[Tensor, Tensor | None], tuple[Tensor, Tensor]]
+@dataclass(slots=True)
+class _Gradients:
+    """Of what there is between two steps, and the sums so far of what the steps share."""
+
+    nodes: Tensor  #: [N, u]
+    edges: Tensor  #: [E, u]
+    radial: Tensor  #: [E, radial]
+    close: tuple[np.ndarray, ...]  #: see `FastCloseEdges.no_gradients`
+
+
+#: from the gradients of what there is after a block to those of what there was before it, which take their place
+Back = Callable[[_Gradients], None]
 
 
 class _Block:
     """A three-body step and a convolution."""
 
     def __init__(self, three_body: "ThreeBody", convolution: "GraphConvolution", scratch: Scratch) -> None:
-        self.atom, self.bond = three_body.atom, three_body.bond.first.weight
-        self.edge_update = _Update(convolution.edge_update, convolution.edge_weight, scratch)
-        self.node_update = _Update(convolution.node_update, convolution.node_weight, scratch)
+        self.three_body = FastThreeBody(three_body)
+        edge, node = convolution.edge_update, convolution.node_update
+        firsts = [mlp.first.linear.weight.split(mlp.first.dims, dim=1) for mlp in (edge, node)]
+        self.edge_update = Gate(edge, scratch, firsts[0][2], convolution.edge_weight.weight)
+        self.node_update = Gate(node, scratch, firsts[1][2], convolution.node_weight.weight)
+        #: of both updates, what acts on the centre and on the neighbour, [4, 2u, u]: all of them act on the same atoms
+        self.weight = torch.stack([w for first in firsts for w in first[:2]])
+        biases = [mlp.first.linear.bias for mlp in (edge, node)]
+        self.bias = torch.stack([b for bias in biases for b in (bias, torch.zeros_like(bias))])[:, None]
 
     def __call__(self, nodes: Tensor, edges: Tensor, steps: _Steps) -> tuple[Tensor, Tensor, Back]:
-        close, three_body = steps.close, Kept()
-        weights = torch.sigmoid(torch.addmm(self.atom.bias, nodes, self.atom.weight.T))
-        edges = FastThreeBody.forward(
-            three_body, weights, edges, close.radial, close.envelope, close.harmonics, self.bond, close
-        )
-        edge_kept, change = self.edge_update(nodes, edges, steps.radial, steps.by_edge)
-        edges = change.add_(edges)
-        node_kept, change = self.node_update(nodes, edges, steps.radial, steps.by_node)
+        edges, back_three_body = self.three_body(nodes, edges, steps.close)
+        sources = torch.baddbmm(self.bias, nodes.expand(4, -1, -1), self.weight.mT)
+        edges, back_edges = self.edge_update(steps.by_edge, edges, steps.radial, *sources[:2])
+        change, back_nodes = self.node_update(steps.by_node, edges, steps.radial, *sources[2:])
 
-        def back(g_nodes: Tensor, g_edges: Tensor | None) -> tuple[Tensor, Tensor]:
-            g_nodes, change = self.node_update.back(node_kept, g_nodes, g_nodes, steps)
-            g_edges = change if g_edges is None else change.add_(g_edges)
-            g_nodes, change = self.edge_update.back(edge_kept, g_edges, g_nodes, steps)
-            g_weights, g_edges, *g_close, _, _ = FastThreeBody.backward(three_body, change.add_(g_edges))
-            for total, one in zip(steps.g_close, g_close, strict=True):
-                total += one
-            g_before = torch.ops.aten.sigmoid_backward(g_weights, weights)
-            return torch.addmm(g_nodes, g_before, self.atom.weight), g_edges
+        def back(g: _Gradients) -> None:
+            to_node_update = back_nodes(g.nodes, g.edges, g.radial)
+            to_edge_update = back_edges(g.edges, g.edges, g.radial)
+            g_nodes = torch.addbmm(g.nodes, torch.stack(to_edge_update + to_node_update), self.weight)
+            g.nodes = g_nodes.add_(back_three_body(g.edges, g.close))
 
         return nodes + change, edges, back
-
-
-class _Update:
-    """φ(v_i ⊕ v_j ⊕ e_ij) ⊙ W h(r_ij), as the layout has it summed or not."""
-
-    def __init__(self, mlp: GatedMLP, weight: nn.Linear, scratch: Scratch) -> None:
-        first = mlp.first.linear
-        self.centre, self.neighbor, edge = (w.contiguous() for w in first.weight.split(mlp.first.dims, dim=1))
-        self.gate, self.bias = Gate(mlp, scratch, edge, weight.weight), first.bias
-
-    def __call__(self, nodes: Tensor, edges: Tensor, radial: Tensor, layout: Layout) -> tuple[Kept, Tensor]:
-        sources = torch.addmm(self.bias, nodes, self.centre.T), nodes @ self.neighbor.T
-        kept = Kept()
-        return kept, GatheredGate.forward(kept, edges, radial, self.gate, layout, *sources)
-
-    def back(self, kept: Kept, gradient: Tensor, g_nodes: Tensor, steps: _Steps) -> tuple[Tensor, Tensor]:
-        """From the gradient of what the update says to the sum of that of the nodes, and that of the edges."""
-        g_edges, g_radial, _, _, g_centre, g_neighbor = GatheredGate.backward(kept, gradient)
-        steps.g_radial += g_radial
-        return torch.addmm(torch.addmm(g_nodes, g_centre, self.centre), g_neighbor, self.neighbor), g_edges

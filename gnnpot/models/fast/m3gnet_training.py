@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from gnnpot.graphs import Graph
-from gnnpot.models.fast import close_edges, dual
+from gnnpot.models.fast import dual
 from gnnpot.models.fast.close_edges import FastCloseEdges
 from gnnpot.models.fast.dual_gate import DualGate
 from gnnpot.models.fast.gated import Gate, Layout, Places, Scratch
@@ -36,7 +36,7 @@ class M3GNetTraining:
         model, atoms = self._model, len(graph.numbers)
         distances = dual.distances(graph.edge_vectors, rates)
         radial = self._tables.edges.duals(distances)
-        close = self._close_edges(graph, distances[0], rates)
+        close = FastCloseEdges.of(model, self._tables.three_body, graph, distances[0], rates)
         species = model.node_embedding(model.species(graph.numbers))
         nodes = torch.stack([species, torch.zeros_like(species)])
         edges = dual.silu(dual.layer(radial, model.edge_embedding))
@@ -45,18 +45,9 @@ class M3GNetTraining:
         by_node = Layout(len(centre.index), ends, group=centre.index, groups=atoms)
         for three_body, step in zip(model.three_body, model.convolutions, strict=True):
             edges = self._three_body(three_body, nodes, edges, close)
-            edges = edges + self._update(step.edge_update, step.edge_weight, nodes, edges, radial, by_edge)
+            edges = self._update(step.edge_update, step.edge_weight, nodes, edges, radial, by_edge)
             nodes = nodes + self._update(step.node_update, step.node_weight, nodes, edges, radial, by_node)
         return dual.gated_mlp(nodes, model.readout).squeeze(-1), None
-
-    def _close_edges(self, graph: Graph, distances: Tensor, rates: Tensor) -> FastCloseEdges:
-        config = self._model.config
-        close, rows, sign, centre, neighbor = self._model.close_rows(graph, distances)
-        geometry = close_edges.duals(
-            graph.edge_vectors, rates, self._tables.three_body, config.max_l, close, rows, sign,
-            config.three_body_cutoff,
-        )  # fmt: skip
-        return FastCloseEdges(len(graph.numbers), rows, centre, neighbor, *geometry)
 
     def _three_body(self, step: "ThreeBody", nodes: Tensor, edges: Tensor, close: FastCloseEdges) -> Tensor:
         return DualThreeBody.apply(dual.sigmoid(dual.layer(nodes, step.atom)), edges, step.bond.first.weight, close)
@@ -64,7 +55,7 @@ class M3GNetTraining:
     def _update(
         self, mlp: GatedMLP, weight: "nn.Linear", nodes: Tensor, edges: Tensor, radial: Tensor, layout: Layout
     ) -> Tensor:
-        """φ(v_i ⊕ v_j ⊕ e_ij) ⊙ W h(r_ij), as the layout has it summed or not."""
+        """φ(v_i ⊕ v_j ⊕ e_ij) ⊙ W h(r_ij), summed at the atoms or added to the edges, as the layout has it."""
         first = mlp.first.linear
         centre, neighbor, edge = first.weight.split(mlp.first.dims, dim=1)
         gate = Gate(mlp, self._scratch, edge, weight.weight)

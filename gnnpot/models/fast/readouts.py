@@ -8,20 +8,35 @@ from gnnpot.models.layers import GatedMLP
 _silu_backward = torch.ops.aten.silu_backward
 
 
-def gated_mlp(mlp: GatedMLP, x: Tensor) -> tuple[Tensor, Tensor]:
-    """φ(x) [M] of a perceptron that says one number of each row, without norms and last activation, and dΣφ/dx."""
-    value, gate = nn.functional.linear(x, mlp.first.weight, mlp.first.bias).chunk(2, dim=-1)
-    pairs, before = list(zip(mlp.layers, mlp.gates, strict=True)), []
-    for layer, gate_layer in pairs:
-        before.append((value, gate))
-        value, gate = layer(nn.functional.silu(value)), gate_layer(nn.functional.silu(gate))
-    g_value = torch.sigmoid(gate)
-    out = value * g_value
-    g_gate = out * (1 - g_value)
-    for (layer, gate_layer), (value, gate) in zip(reversed(pairs), reversed(before), strict=True):
-        g_value = _silu_backward(g_value @ layer.weight, value)
-        g_gate = _silu_backward(g_gate @ gate_layer.weight, gate)
-    return out.squeeze(-1), torch.cat([g_value, g_gate], dim=-1) @ mlp.first.weight
+class GatedReadout:
+    """φ of a perceptron that says one number of each row, without norms and last activation.
+
+    Value and gate go through their layers together, as arrays [2, M, width].
+    """
+
+    def __init__(self, mlp: GatedMLP) -> None:
+        first = mlp.first
+        weights = [first.weight.view(2, -1, first.in_features)]
+        biases = [first.bias.view(2, 1, -1)]
+        for pair in zip(mlp.layers, mlp.gates, strict=True):
+            weights.append(torch.stack([layer.weight for layer in pair]))
+            biases.append(torch.stack([layer.bias[None] for layer in pair]))
+        self._layers = list(zip(weights, biases, strict=True))
+
+    def __call__(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """φ(x) [M] and dΣφ/dx."""
+        before: list[Tensor] = []
+        x = x.expand(2, -1, -1)
+        for weight, bias in self._layers:
+            before.append(x)
+            x = torch.baddbmm(bias, nn.functional.silu(x) if len(before) > 1 else x, weight.mT)
+        value, gate = x
+        g_value = torch.sigmoid(gate)
+        out = value * g_value
+        gradient = torch.stack([g_value, out * (1 - g_value)])
+        for (weight, _), x in zip(reversed(self._layers[1:]), reversed(before[1:]), strict=True):
+            gradient = _silu_backward(torch.bmm(gradient, weight), x)
+        return out.squeeze(-1), torch.bmm(gradient, self._layers[0][0]).sum(0)
 
 
 def sequence(layers: nn.Sequential, x: Tensor) -> tuple[Tensor, Tensor]:

@@ -18,11 +18,10 @@ Small functions take whole arrays and positions in them, and are compiled into t
 array costs more than a few lanes do.
 """
 
-import numpy as np
 from numba import njit, prange
 
 from gnnpot.models.fast.kernels import FAST
-from gnnpot.models.fast.lanes import LANES, fma, load, mul, splat, spread, store, total
+from gnnpot.models.fast.lanes import LANES, aligned, fma, load, mul, splat, spread, store, total
 from gnnpot.models.fast.layout import (
     COLUMN,
     COUPLING,
@@ -89,14 +88,6 @@ def convolve_backward(
                 g_distances[e] = slope * per_step
                 for m in range(harmonics.shape[1]):
                     g_harmonics[e, m] = total(load(sums, m * LANES))
-
-
-@njit(cache=True)
-def aligned(size, like):
-    """An array whose lanes don't lie across two lines of the cache, which would make each of them two accesses."""
-    room = np.empty(size + LANES, like.dtype)
-    past = (room.ctypes.data % 64) // room.itemsize
-    return room[LANES - past : LANES - past + size]
 
 
 @njit(fastmath=FAST, forceinline=True)

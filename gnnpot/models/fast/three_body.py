@@ -1,141 +1,201 @@
-"""Fast form of M3GNet's three-body step: one pass over each atom's close edges, there and back."""
+"""Fast form of M3GNet's three-body step: one pass over each atom's close edges, there and back.
 
-from typing import Any
+Of a close edge k, w(k) [L n] are the weights a_ln of the atom at its end times the radial functions R_ln, Y_lm its
+harmonics, f its envelope. With Y_l = Y_l0(0), spread over the columns (l, n) as y = Y_l and, for each lm, as
+s_lm = 1/Y_l in those of its l and 0 in the others, an edge j of an atom gets
+
+    M_lm = s_lm ⊙ Σ_k Y_lm(k) w(k),     T(j) = Σ_lm Y_lm(j) M_lm - y ⊙ w(j)                                      (1)
+    (v | g) = f W T,                    e'_j = e_j + silu(v) ⊙ σ(g)                                             (2)
+
+and back, with the gradient t of T,
+
+    D_lm = s_lm ⊙ Σ_j Y_lm(j) t(j)
+    w: Σ_lm Y_lm(k) D_lm - y ⊙ t(k)     Y_lm: t(k) · M_lm + w(k) · D_lm                                          (3)
+
+Rows of L n numbers are padded to whole lanes.
+"""
+
+import math
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from numba import njit, prange
 from torch import Tensor
 
-from gnnpot.models.fast import kernels
+from gnnpot.models.fast import tiles
 from gnnpot.models.fast.close_edges import FastCloseEdges
+from gnnpot.models.fast.gated import both_ways
 from gnnpot.models.fast.kernels import FAST
+from gnnpot.models.fast.lane_math import gate
+from gnnpot.models.fast.lanes import LANES, load, store, total
+from gnnpot.models.fast.tiles import TILE
+
+if TYPE_CHECKING:
+    from gnnpot.models.m3gnet import ThreeBody
+
+#: from the gradient of the edges after the step, which is that of those before it too, to that of the atoms; adds to
+#: those of what the close edges have
+Back = Callable[[Tensor, tuple[np.ndarray, ...]], Tensor]
 
 
-class FastThreeBody(torch.autograd.Function):
-    """`ThreeBody` without derivatives with respect to its parameters; its derivative can't be taken twice.
+class FastThreeBody:
+    """`ThreeBody` with the parameters that it has now."""
 
-    Inputs: weights of the atoms [N, L n] (L angular momenta, n radial functions), features of the edges, and of the
-    close edges radial functions, envelope and harmonics.
-    """
+    def __init__(self, step: "ThreeBody") -> None:
+        self.atom, bond = step.atom, step.bond.first.weight
+        self._weight, self._weight_back = (w.numpy() for w in both_ways(bond.detach(), bond))
+        self._spread = _spread(step.max_l, step.max_n, self._weight.dtype)
 
-    @staticmethod
-    def forward(
-        ctx: Any,
-        atoms: Tensor,
-        edges: Tensor,
-        radial: Tensor,
-        envelope: Tensor,
-        harmonics: Tensor,
-        bond: Tensor,
-        close: FastCloseEdges,
-    ) -> Tensor:
-        starts = np.searchsorted(close.centre.numpy(), np.arange(close.atoms + 1))
-        arrays = [t.detach().contiguous() for t in (atoms, radial, envelope, harmonics)]
-        mixed, moments = torch.empty_like(arrays[1]), _moments(arrays, starts)
-        neighbor = close.neighbor.numpy()
-        _mix(*(a.numpy() for a in arrays), neighbor, starts, moments.numpy(), mixed.numpy())
-        gates = torch.mm(mixed, bond.T)
+    def __call__(self, nodes: Tensor, edges: Tensor, close: FastCloseEdges) -> tuple[Tensor, Back]:
+        """The edges after the step, and the way back."""
+        atoms = torch.sigmoid(torch.addmm(self.atom.bias, nodes, self.atom.weight.T))
+        arguments = (
+            atoms.numpy(), close.radial, close.envelope, close.harmonics, close.neighbor.index, close.starts,
+            close.edges, *self._spread, self._weight, close.parts,
+        )  # fmt: skip
         out = edges.clone()
-        kernels.gated_add(gates.numpy(), close.edges.numpy(), out.numpy())
-        ctx.arrays, ctx.moments, ctx.gates = arrays, moments, gates
-        ctx.bond, ctx.close, ctx.starts = bond, close, starts
-        return out
+        _forward(*arguments, out.numpy())
 
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        close, gradient = ctx.close, gradient.contiguous()
-        kernels.gather_multiply(gradient.numpy(), close.edges.numpy(), ctx.gates.numpy())
-        g_mixed = torch.mm(ctx.gates, ctx.bond)
-        atoms, radial, envelope, harmonics = ctx.arrays
-        g_weights, g_radial, g_harmonics = (
-            torch.empty_like(radial),
-            torch.empty_like(radial),
-            torch.empty_like(harmonics),
-        )
-        g_envelope = torch.empty_like(envelope)
-        _mix_backward(
-            *(a.numpy() for a in (*ctx.arrays, ctx.moments, g_mixed)),
-            close.neighbor.numpy(),
-            ctx.starts,
-            *(g.numpy() for g in (g_weights, g_radial, g_envelope, g_harmonics)),
-        )
-        g_atoms = torch.zeros_like(atoms).index_add_(0, close.neighbor, g_weights)
-        return g_atoms, gradient, g_radial, g_envelope, g_harmonics, None, None
+        def back(g_edges: Tensor, g_close: tuple[np.ndarray, ...]) -> Tensor:
+            g_ends = np.empty_like(close.radial)
+            _backward(*arguments, self._weight_back, g_edges.numpy(), close.most, g_ends, *g_close)
+            g_atoms = close.neighbor.sum(torch.from_numpy(g_ends))
+            return torch.ops.aten.sigmoid_backward(g_atoms, atoms) @ self.atom.weight
+
+        return out, back
 
 
-def _moments(arrays: list[Tensor], starts: np.ndarray) -> Tensor:
-    """Room for Σ_k Y_lm(k) w_ln(k) of each atom, [N, L², n]."""
-    features, harmonics = arrays[1].shape[1], arrays[3].shape[1]
-    return arrays[1].new_zeros(len(starts) - 1, harmonics, features // round(harmonics**0.5))
+def _spread(max_l: int, max_n: int, dtype: np.dtype) -> tuple[np.ndarray, np.ndarray]:
+    """y [L n] and s [L², L n], padded."""
+    y = np.repeat([math.sqrt((2 * l + 1) / (4 * math.pi)) for l in range(max_l)], max_n)
+    l_of_rows = np.repeat(range(max_l), [2 * l + 1 for l in range(max_l)])
+    s = (l_of_rows[:, None] == np.repeat(range(max_l), max_n)) / y
+    padding = -len(y) % LANES
+    return np.pad(y, (0, padding)).astype(dtype), np.pad(s, ((0, 0), (0, padding))).astype(dtype)
 
 
 @njit(parallel=True, fastmath=FAST, cache=True)
-def _mix(atoms, radial, envelope, harmonics, neighbor, starts, moments, mixed):
-    """mixed_ln(j) = f(j) [Σ_m Y_lm(j) M_lmn / Y_l - Y_l w_ln(j)], w_ln(k) = a_ln(k) R_ln(k), Y_l = Y_l0(0)."""
-    count = moments.shape[2]
-    for i in prange(len(starts) - 1):
-        for k in range(starts[i], starts[i + 1]):
-            for lm in range(harmonics.shape[1]):
-                l = int(np.sqrt(lm))
-                for n in range(count):
-                    w = atoms[neighbor[k], l * count + n] * radial[k, l * count + n]
-                    moments[i, lm, n] += harmonics[k, lm] * w
-        for j in range(starts[i], starts[i + 1]):
-            for l in range(mixed.shape[1] // count):
-                scale = np.sqrt((2 * l + 1) / (4 * np.pi))
-                for n in range(count):
-                    at = l * count + n
-                    total = 0.0
-                    for lm in range(l * l, (l + 1) * (l + 1)):
-                        total += harmonics[j, lm] * moments[i, lm, n]
-                    w = atoms[neighbor[j], at] * radial[j, at]
-                    mixed[j, at] = envelope[j] * (total / scale - scale * w)
+def _forward(atoms, radial, envelope, harmonics, neighbor, starts, edges, y, s, weight, parts, out):
+    """Adds to `out`, the edges."""
+    units, columns = out.shape[1], len(y)
+    for part in prange(len(parts) - 1):
+        w, x, moments = tiles.zeros(TILE, columns, y), tiles.zeros(TILE, columns, y), tiles.zeros(len(s), columns, y)
+        z = tiles.zeros(TILE, 2 * units, y)
+        for i in range(parts[part], parts[part + 1]):
+            _moments(starts[i], starts[i + 1], atoms, radial, harmonics, neighbor, s, w, moments)
+            for first in range(starts[i], starts[i + 1], TILE):
+                count = min(TILE, starts[i + 1] - first)
+                _tile(first, count, atoms, radial, harmonics, neighbor, moments, y, weight, w, x, z)
+                for row in range(count):
+                    f, at, to = envelope[first + row], 2 * row * units, edges[first + row] * units
+                    for u in range(0, units, LANES):
+                        change, _, _ = gate(load(z, at + u) * f, load(z, at + units + u) * f)
+                        store(out, to + u, load(out, to + u) + change)
 
 
 @njit(parallel=True, fastmath=FAST, cache=True)
-def _mix_backward(
-    atoms,
-    radial,
-    envelope,
-    harmonics,
-    moments,
-    gradient,
-    neighbor,
-    starts,
-    g_weights,
-    g_radial,
-    g_envelope,
-    g_harmonics,
-):
-    """The derivative of `_mix`; `g_weights` is that of the weight of the atom at the end of each close edge."""
-    count = moments.shape[2]
-    for i in prange(len(starts) - 1):
-        g_moments = np.zeros_like(moments[i])
-        for j in range(starts[i], starts[i + 1]):
-            g_envelope[j] = 0
-            for l in range(radial.shape[1] // count):
-                scale = np.sqrt((2 * l + 1) / (4 * np.pi))
-                for n in range(count):
-                    at = l * count + n
-                    total = 0.0
-                    g = gradient[j, at] * envelope[j] / scale
-                    for lm in range(l * l, (l + 1) * (l + 1)):
-                        total += harmonics[j, lm] * moments[i, lm, n]
-                        g_moments[lm, n] += harmonics[j, lm] * g
-                    w = atoms[neighbor[j], at] * radial[j, at]
-                    g_envelope[j] += gradient[j, at] * (total / scale - scale * w)
-        for k in range(starts[i], starts[i + 1]):
-            for lm in range(harmonics.shape[1]):
-                g_harmonics[k, lm] = 0
-            for l in range(radial.shape[1] // count):
-                scale = np.sqrt((2 * l + 1) / (4 * np.pi))
-                for n in range(count):
-                    at = l * count + n
-                    g, w = gradient[k, at] * envelope[k], atoms[neighbor[k], at] * radial[k, at]
-                    g_w = -scale * g
-                    for lm in range(l * l, (l + 1) * (l + 1)):
-                        g_w += harmonics[k, lm] * g_moments[lm, n]
-                        g_harmonics[k, lm] += g / scale * moments[i, lm, n] + w * g_moments[lm, n]
-                    g_weights[k, at] = g_w * radial[k, at]
-                    g_radial[k, at] = g_w * atoms[neighbor[k], at]
+def _backward(
+    atoms, radial, envelope, harmonics, neighbor, starts, edges, y, s, weight, parts, weight_back, g_edges, most,
+    g_ends, g_radial, g_envelope, g_harmonics,
+):  # fmt: skip
+    """Sets the gradients of the atoms' weights at the ends of close edges, adds to the others. `most`: the most edges
+    of an atom."""
+    units, columns = g_edges.shape[1], len(y)
+    for part in prange(len(parts) - 1):
+        w, x, moments = tiles.zeros(TILE, columns, y), tiles.zeros(TILE, columns, y), tiles.zeros(len(s), columns, y)
+        z, t, slopes = tiles.zeros(TILE, 2 * units, y), tiles.zeros(most + TILE, columns, y), np.zeros_like(moments)
+        for i in range(parts[part], parts[part + 1]):
+            begin, end = starts[i], starts[i + 1]
+            _moments(begin, end, atoms, radial, harmonics, neighbor, s, w, moments)
+            slopes[:] = 0
+            for first in range(begin, end, TILE):
+                count, at_t = min(TILE, end - first), (first - begin) * columns
+                _tile(first, count, atoms, radial, harmonics, neighbor, moments, y, weight, w, x, z)
+                for row in range(count):
+                    f, of, at = envelope[first + row], edges[first + row] * units, 2 * row * units
+                    for u in range(0, units, LANES):
+                        _, along_v, along_g = gate(load(z, at + u) * f, load(z, at + units + u) * f)
+                        store(z, at + u, load(g_edges, of + u) * along_v)
+                        store(z, at + units + u, load(g_edges, of + u) * along_g)
+                tiles.product(z, 0, 2 * units, weight_back, 0, 2 * units, columns, -1, t, at_t, columns, count)
+                for row in range(count):
+                    f, at = envelope[first + row], at_t + row * columns
+                    g_envelope[first + row] += _dot(t, at, x, row * columns, columns)
+                    for n in range(0, columns, LANES):
+                        store(t, at + n, load(t, at + n) * f)
+                    _add_outer(harmonics, first + row, t, at, slopes)
+            _multiply(slopes, s)
+            for k in range(begin, end):
+                at = (k - begin) * columns
+                _weights(atoms, radial, neighbor, k, w, 0)
+                for lm in range(len(s)):
+                    along = _dot(t, at, moments, lm * columns, columns) + _dot(w, 0, slopes, lm * columns, columns)
+                    g_harmonics[k, lm] += along
+                _project(harmonics, k, slopes, y, t, at, x, 0)
+                for n in range(radial.shape[1]):
+                    g_ends[k, n] = x[0, n] * radial[k, n]
+                    g_radial[k, n] += x[0, n] * atoms[neighbor[k], n]
+
+
+@njit(fastmath=FAST, forceinline=True)
+def _moments(begin, end, atoms, radial, harmonics, neighbor, s, w, moments):
+    """M of an atom."""
+    moments[:] = 0
+    for k in range(begin, end):
+        _weights(atoms, radial, neighbor, k, w, 0)
+        _add_outer(harmonics, k, w, 0, moments)
+    _multiply(moments, s)
+
+
+@njit(fastmath=FAST, forceinline=True)
+def _weights(atoms, radial, neighbor, k, w, row):
+    """w(k), to a row of w."""
+    for n in range(radial.shape[1]):
+        w[row, n] = atoms[neighbor[k], n] * radial[k, n]
+
+
+@njit(fastmath=FAST, forceinline=True)
+def _add_outer(harmonics, k, x, at, sums):
+    """sums_lm += Y_lm(k) x."""
+    columns = sums.shape[1]
+    for lm in range(len(sums)):
+        for n in range(0, columns, LANES):
+            place = lm * columns + n
+            store(sums, place, load(sums, place) + load(x, at + n) * harmonics[k, lm])
+
+
+@njit(fastmath=FAST, forceinline=True)
+def _multiply(sums, s):
+    for at in range(0, sums.size, LANES):
+        store(sums, at, load(sums, at) * load(s, at))
+
+
+@njit(fastmath=FAST, forceinline=True)
+def _project(harmonics, k, sums, y, x, at, out, to):
+    """out = Σ_lm Y_lm(k) sums_lm - y ⊙ x."""
+    columns = sums.shape[1]
+    for n in range(0, columns, LANES):
+        projected = load(x, at + n) * load(y, n) * -1
+        for lm in range(len(sums)):
+            projected = projected + load(sums, lm * columns + n) * harmonics[k, lm]
+        store(out, to + n, projected)
+
+
+@njit(fastmath=FAST, forceinline=True)
+def _dot(a, at_a, b, at_b, columns):
+    dot = load(a, at_a) * load(b, at_b)
+    for n in range(LANES, columns, LANES):
+        dot = dot + load(a, at_a + n) * load(b, at_b + n)
+    return total(dot)
+
+
+@njit(fastmath=FAST, forceinline=True)
+def _tile(first, count, atoms, radial, harmonics, neighbor, moments, y, weight, w, x, z):
+    """T of some close edges, to x, and W T, to z."""
+    columns = len(y)
+    for row in range(count):
+        _weights(atoms, radial, neighbor, first + row, w, row)
+        _project(harmonics, first + row, moments, y, w, row * columns, x, row * columns)
+    tiles.product(x, 0, columns, weight, 0, radial.shape[1], z.shape[1], -1, z, 0, z.shape[1], count)

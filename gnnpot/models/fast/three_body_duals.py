@@ -22,8 +22,8 @@ from numba import njit, prange
 from torch import Tensor
 
 from gnnpot.models.fast.close_edges import FastCloseEdges
-from gnnpot.models.fast.kernels import FAST, sigmoid
-from gnnpot.models.fast.lane_math import silu_curvature, silu_slope
+from gnnpot.models.fast.kernels import FAST
+from gnnpot.models.fast.lane_math import gate_duals
 from gnnpot.models.fast.lanes import LANES, load, store
 from gnnpot.models.fast.threads import follow_torch
 
@@ -34,29 +34,28 @@ class DualThreeBody(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, atoms: Tensor, edges: Tensor, bond: Tensor, close: FastCloseEdges) -> Tensor:
         follow_torch()
-        starts = np.searchsorted(close.centre.numpy(), np.arange(close.atoms + 1))
         ctx.arrays = (
-            *(t.detach().contiguous().numpy() for t in (atoms, close.radial, close.envelope, close.harmonics)),
-            close.neighbor.numpy(), starts,
+            atoms.detach().contiguous().numpy(), close.radial, close.envelope, close.harmonics, close.neighbor.index,
+            close.starts,
         )  # fmt: skip
-        mixed = torch.empty_like(close.radial)
+        mixed = torch.from_numpy(np.empty_like(close.radial))
         _mix(*ctx.arrays, mixed.numpy())
         ctx.gates = (mixed.flatten(0, 1) @ bond.detach().T).view(2, len(close.edges), -1)
         ctx.mixed, ctx.bond, ctx.close = mixed, bond.detach(), close
         out = edges.clone(memory_format=torch.contiguous_format)
-        _gate(ctx.gates.numpy(), close.edges.numpy(), out.numpy())
+        _gate(ctx.gates.numpy(), close.edges, out.numpy())
         return out
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         gradient, gates = gradient.contiguous(), ctx.gates.clone()
-        _gate_backward(gradient.numpy(), ctx.close.edges.numpy(), gates.numpy())
+        _gate_backward(gradient.numpy(), ctx.close.edges, gates.numpy())
         flat = gates.flatten(0, 1)
         g_bond, g_mixed = flat.T @ ctx.mixed.flatten(0, 1), flat @ ctx.bond
         g_ends = torch.empty_like(ctx.mixed)
         _mix_backward(*ctx.arrays, g_mixed.view_as(ctx.mixed).numpy(), g_ends.numpy())
-        g_atoms = g_ends.new_zeros(2, ctx.close.atoms, g_ends.shape[2]).index_add_(1, ctx.close.neighbor, g_ends)
+        g_atoms = torch.stack([ctx.close.neighbor.sum(g) for g in g_ends])
         return g_atoms, gradient, g_bond, None
 
 
@@ -141,9 +140,7 @@ def _gate(gates, index, out):
         at, to = row * width, index[row] * units
         for u in range(0, units, LANES):
             v, g = load(gates, at + u), load(gates, at + units + u)
-            p, q = sigmoid(v), sigmoid(g)
-            y = v * p * q
-            rate = load(gates, size + at + u) * silu_slope(v, p) * q + load(gates, size + at + units + u) * y * (1 - q)
+            y, rate, _, _, _, _ = gate_duals(v, g, load(gates, size + at + u), load(gates, size + at + units + u))
             store(out, to + u, load(out, to + u) + y)
             store(out, out_size + to + u, load(out, out_size + to + u) + rate)
 
@@ -157,12 +154,10 @@ def _gate_backward(gradient, index, gates):
         at, of = row * width, index[row] * units
         for u in range(0, units, LANES):
             at_v, at_g = at + u, at + units + u
-            v, g = load(gates, at_v), load(gates, at_g)
             dv, dg = load(gates, size + at_v), load(gates, size + at_g)
             on, rate = load(gradient, of + u), load(gradient, out_size + of + u)
-            p, b = sigmoid(v), sigmoid(g)
-            a, a1, b1 = v * p, silu_slope(v, p), b * (1 - b)
-            store(gates, at_v, on * a1 * b + rate * (silu_curvature(v, p) * b * dv + a1 * b1 * dg))
-            store(gates, size + at_v, rate * a1 * b)
-            store(gates, at_g, on * a * b1 + rate * (a1 * b1 * dv + a * b1 * (1 - 2 * b) * dg))
-            store(gates, size + at_g, rate * a * b1)
+            _, _, y_v, y_g, dy_v, dy_g = gate_duals(load(gates, at_v), load(gates, at_g), dv, dg)
+            store(gates, at_v, on * y_v + rate * dy_v)
+            store(gates, size + at_v, rate * y_v)
+            store(gates, at_g, on * y_g + rate * dy_g)
+            store(gates, size + at_g, rate * y_g)

@@ -12,11 +12,27 @@ from numba import njit
 
 from gnnpot.models.fast.kernels import FAST, sigmoid
 from gnnpot.models.fast.lane_math import silu_slope
-from gnnpot.models.fast.lanes import LANES, fma, load, splat, spread, store, total
+from gnnpot.models.fast.lanes import LANES, aligned, fma, load, splat, spread, store, total
 
 #: rows of a tile, a multiple of 4
 TILE = 16
 _WIDE = 4 * LANES
+
+
+@njit(fastmath=FAST, forceinline=True)
+def zeros(rows, columns, like):
+    """[rows, columns]; what stands in rows that are not there must be numbers."""
+    x = aligned(rows * columns, like).reshape(rows, columns)
+    x[:] = 0
+    return x
+
+
+@njit(fastmath=FAST, forceinline=True)
+def copy(x, at, count, out):
+    """`count` numbers of x from `at` on, for products of rows that may be the last: those go by fours of rows, and must
+    not read beyond the last."""
+    for k in range(count):
+        out.flat[k] = x.flat[at + k]
 
 
 @njit(fastmath=FAST, forceinline=True)
@@ -146,18 +162,19 @@ def _load4(x, at):
 
 @njit(fastmath=FAST, forceinline=True)
 def silu(x, at, count, h):
-    """h = silu(x), `count` numbers of x from `at` on."""
+    """h = silu(x), and x <- silu'(x); `count` numbers of x from `at` on."""
     for k in range(0, count, LANES):
         v = load(x, at + k)
-        store(h, k, v * sigmoid(v))
+        s = sigmoid(v)
+        store(h, k, v * s)
+        store(x, at + k, silu_slope(v, s))
 
 
 @njit(fastmath=FAST, forceinline=True)
-def silu_backward(x, at, count, h, g):
-    """g = h silu'(x), `count` numbers of x from `at` on."""
+def multiply(x, at, count, h, g):
+    """g = h x, `count` numbers of x from `at` on."""
     for k in range(0, count, LANES):
-        v = load(x, at + k)
-        store(g, k, load(h, k) * silu_slope(v, sigmoid(v)))
+        store(g, k, load(h, k) * load(x, at + k))
 
 
 @njit(fastmath=FAST, forceinline=True)

@@ -27,7 +27,7 @@ array for each part, since bonds of two parts may meet at an atom.
 from numba import njit, prange
 
 from gnnpot.models.fast.kernels import FAST
-from gnnpot.models.fast.lanes import LANES, fma, load, mul, splat, spread, store, total
+from gnnpot.models.fast.lanes import LANES, aligned, fma, load, mul, splat, spread, store, total
 from gnnpot.models.fast.layout import (
     COLUMN,
     FEATURE,
@@ -41,7 +41,7 @@ from gnnpot.models.fast.layout import (
     WEIGHT,
     WIDTH,
 )  # fmt: skip
-from gnnpot.models.fast.tensor_product import add_contracted, aligned, largest, set_rotation
+from gnnpot.models.fast.tensor_product import add_contracted, largest, set_rotation
 
 
 @njit(parallel=True, fastmath=FAST, cache=True)
@@ -51,15 +51,11 @@ def convolve(x, harmonics, weights, ends, parts, paths, constants, atoms, out):
         rotation, to = aligned(largest(paths), x), out[part]
         from_i, from_j = aligned(_rows(paths), x), aligned(_rows(paths), x)
         for b in range(parts[part], parts[part + 1]):
-            i, j = ends[b, 0], ends[b, 1]
             for p in range(len(paths)):
-                w = b * weights.shape[1] + paths[p, WEIGHT]
-                set_rotation(harmonics, b * harmonics.shape[1], constants.all, paths, p, rotation)
-                _weighted(x, _feature(paths, p, atoms, j), weights, w, paths, p, 1, from_j)
-                _weighted(x, _feature(paths, p, atoms, i), weights, w, paths, p, paths[p, SIGN], from_i)
-                _add_messages(
-                    rotation, from_i, from_j, paths, p, to, _message(paths, p, atoms, i), _message(paths, p, atoms, j)
+                _, _, _, g_i, g_j = _begin(
+                    x, harmonics, weights, ends, b, paths, p, constants, atoms, rotation, from_i, from_j
                 )
+                _add_messages(rotation, from_i, from_j, paths, p, to, g_i, g_j)
 
 
 @njit(parallel=True, fastmath=FAST, cache=True)
@@ -72,16 +68,11 @@ def convolve_backward(
         from_i, from_j = aligned(_rows(paths), x), aligned(_rows(paths), x)
         sums, to = aligned(harmonics.shape[1] * LANES, x), to_x[part]
         for b in range(parts[part], parts[part + 1]):
-            i, j = ends[b, 0], ends[b, 1]
             sums[:] = 0
             for p in range(len(paths)):
-                w, x_i, x_j = (
-                    b * weights.shape[1] + paths[p, WEIGHT], _feature(paths, p, atoms, i), _feature(paths, p, atoms, j)
-                )  # fmt: skip
-                g_i, g_j = _message(paths, p, atoms, i), _message(paths, p, atoms, j)
-                set_rotation(harmonics, b * harmonics.shape[1], constants.all, paths, p, rotation)
-                _weighted(x, x_j, weights, w, paths, p, 1, from_j)
-                _weighted(x, x_i, weights, w, paths, p, paths[p, SIGN], from_i)
+                w, x_i, x_j, g_i, g_j = _begin(
+                    x, harmonics, weights, ends, b, paths, p, constants, atoms, rotation, from_i, from_j
+                )
                 _multiply(g, g_i, g_j, from_i, from_j, paths, p, products)
                 add_contracted(products, constants, paths, p, sums)
                 _backward(g, g_i, g_j, rotation, x, x_i, x_j, weights, w, paths, p, to, to_weights)
@@ -101,17 +92,12 @@ def convolve_twice(
         from_i, from_j = aligned(_rows(paths), x), aligned(_rows(paths), x)
         on_g, on_x = to_g[part], to_x[part]
         for b in range(parts[part], parts[part + 1]):
-            i, j = ends[b, 0], ends[b, 1]
             sums[:] = 0
             for p in range(len(paths)):
-                w, x_i, x_j = (
-                    b * weights.shape[1] + paths[p, WEIGHT], _feature(paths, p, atoms, i), _feature(paths, p, atoms, j)
-                )  # fmt: skip
-                g_i, g_j = _message(paths, p, atoms, i), _message(paths, p, atoms, j)
-                set_rotation(harmonics, b * harmonics.shape[1], constants.all, paths, p, rotation)
+                w, x_i, x_j, g_i, g_j = _begin(
+                    x, harmonics, weights, ends, b, paths, p, constants, atoms, rotation, from_i, from_j
+                )
                 set_rotation(h_harmonics, b * harmonics.shape[1], constants.all, paths, p, turning)
-                _weighted(x, x_j, weights, w, paths, p, 1, from_j)
-                _weighted(x, x_i, weights, w, paths, p, paths[p, SIGN], from_i)
                 _add_messages(turning, from_i, from_j, paths, p, on_g, g_i, g_j)
                 _weighted_twice(x, h_x, x_j, weights, h_weights, w, paths, p, 1, from_j)
                 _weighted_twice(x, h_x, x_i, weights, h_weights, w, paths, p, paths[p, SIGN], from_i)
@@ -126,15 +112,17 @@ def convolve_twice(
 
 
 @njit(fastmath=FAST, forceinline=True)
-def _feature(paths, p, atoms, i):
-    """Where the features that path p reads of an atom begin."""
-    return paths[p, FEATURE] * atoms + i * paths[p, FEATURE_SIZE]
-
-
-@njit(fastmath=FAST, forceinline=True)
-def _message(paths, p, atoms, i):
-    """Where the messages that path p makes for an atom begin."""
-    return paths[p, OUT] * atoms + i * paths[p, OUT_SIZE] + paths[p, COLUMN]
+def _begin(x, harmonics, weights, ends, b, paths, p, constants, atoms, rotation, from_i, from_j):
+    """R and the weighted features of a path at both ends of a bond; where its weights begin, features and messages of i
+    and j."""
+    i, j, w = ends[b, 0], ends[b, 1], b * weights.shape[1] + paths[p, WEIGHT]
+    set_rotation(harmonics, b * harmonics.shape[1], constants.all, paths, p, rotation)
+    x_i = paths[p, FEATURE] * atoms + i * paths[p, FEATURE_SIZE]
+    x_j = paths[p, FEATURE] * atoms + j * paths[p, FEATURE_SIZE]
+    _weighted(x, x_j, weights, w, paths, p, 1, from_j)
+    _weighted(x, x_i, weights, w, paths, p, paths[p, SIGN], from_i)
+    out = paths[p, OUT] * atoms + paths[p, COLUMN]
+    return w, x_i, x_j, out + i * paths[p, OUT_SIZE], out + j * paths[p, OUT_SIZE]
 
 
 @njit(fastmath=FAST, forceinline=True)
