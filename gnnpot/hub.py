@@ -43,7 +43,6 @@ logger = logging.getLogger(__name__)
 _N2P2 = "input.nn"
 #: where runs (`gnnpot.training.run`, `gnnpot.distil.run`), which stand after this room, put their potential
 RUN_MODEL = "model"
-_MATGL = ("model.json", "state.pt")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
 
 
@@ -145,7 +144,9 @@ def imported() -> dict[str, Path]:
 
 def is_matgl_folder(folder: Path) -> bool:
     """Whether matgl has saved a potential there."""
-    return all((folder / file).is_file() for file in _MATGL)
+    from gnnpot.importers.matgl_folder import DESCRIPTION, STATE
+
+    return all((folder / file).is_file() for file in (DESCRIPTION, STATE))
 
 
 def _import(entry: Published, fidelity: str | None, folder: Path, report: Report | None) -> None:

@@ -34,10 +34,12 @@ def models(
     """
     from gnnpot.hub import imported
     from gnnpot.published import published, shipped
+    from gnnpot.published.shipped import SPEED
 
-    rows = [_checkpoint_row(name, folder) for name, folder in shipped().items()]
+    rows = [_checkpoint_row(name, folder, SPEED) for name, folder in shipped().items()]
     rows += [_row(entry, fidelity) for entry in published() for fidelity in entry.fidelities or (None,)]
-    rows += [_checkpoint_row(name, folder) for name, folder in imported().items()]
+    # nobody has timed these
+    rows += [_checkpoint_row(name, folder, "") for name, folder in imported().items()]
     if as_json:
         typer.echo(json.dumps(rows, indent=2))
         return
@@ -51,9 +53,8 @@ def models(
     Console().print(table)
 
 
-def _checkpoint_row(name: str, folder: Path) -> dict[str, Any]:
+def _checkpoint_row(name: str, folder: Path, speed: str) -> dict[str, Any]:
     from gnnpot.checkpoint import read_card
-    from gnnpot.published.shipped import SPEED
 
     content = read_card(folder)
     return {
@@ -61,7 +62,7 @@ def _checkpoint_row(name: str, folder: Path) -> dict[str, Any]:
         "elements": len(content["elements"]),
         "licence": content["card"]["licence"].partition(" (")[0],
         "bytes": sum(path.stat().st_size for path in folder.iterdir()),
-        "speed": SPEED,
+        "speed": speed,
         "energy_reference": content["card"]["energy_reference"].partition(",")[0],
         "cached": True,
         "path": str(folder),
