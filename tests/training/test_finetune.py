@@ -103,6 +103,9 @@ def test_defaults_follow_the_number_of_frames(start, shifted, tmp_path):
     assert from_mapping(FineTuneConfig, to_mapping(read)) == read
     by_time = read_finetune_config(str(start), [shifted], run=tmp_path, overrides=["max_minutes=2"], short="replay")
     assert by_time.schedule.horizon == "time" and by_time.replay.share == 0.25
+    more = read_finetune_config(str(start), [shifted], run=tmp_path, overrides=["replay.share=0.5"], short="replay")
+    again = read_finetune_config(str(start), [shifted], run=tmp_path, short="replay")
+    assert more.replay.share == 0.5 and again.replay.share == 0.25
     tested = read_finetune_config(str(start), [shifted], run=tmp_path, overrides=[f"data.test={shifted}"])
     assert tested.data.split.test == 0
     plain = read_finetune_config(str(start), [shifted], run=tmp_path, overrides=["strategy.decay=0.9"])

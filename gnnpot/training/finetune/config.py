@@ -8,6 +8,7 @@ What neither the file nor the overrides say follows from the number of frames: a
 batches, many frames seldom in larger ones.
 """
 
+import copy
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -213,8 +214,12 @@ class _Short:
 
 
 def _merged(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
-    """`over` laid upon `under`, mapping by mapping; batches and strategies of another kind are replaced whole."""
-    result = dict(under)
+    """`over` laid upon `under`, mapping by mapping; batches and strategies of another kind are replaced whole.
+
+    Shares no mapping with either: what is set in it later must not change them.
+    """
+    over = copy.deepcopy(over)
+    result = copy.deepcopy(under)
     for key, value in over.items():
         below = result.get(key)
         both = isinstance(below, Mapping) and isinstance(value, Mapping)
