@@ -38,8 +38,6 @@ PUBLISHED = {
     "Cu": {"GAP": (0.46, 0.01), "MTP": (0.41, 0.01)},
     "Ni": {"GAP": (0.42, 0.02), "MTP": (0.48, 0.01)},
 }
-#: frames of the official training sets
-FRAMES = {"Si": 214, "Mo": 194, "Cu": 262, "Ni": 263}
 COUNTS = (5, 20, 80, 0)
 #: these potentials are for one element alone: larger steps than the default's, in all layers alike, win more of it, and
 #: forget more of the others
@@ -147,7 +145,9 @@ def to_markdown(ended: dict[str, Ended]) -> str:
     for symbol, found in ended.items():
         for name, results in found.results.items():
             cells = {r.frames: _cell(r, found.minutes.get((name, r.frames))) for r in results}
-            row = [cells.get(n, "") for n in columns] + [cells.get(FRAMES[symbol], cells.get(0, ""))]
+            # all frames of an element are another number than those of the columns, or none: as it came
+            whole = [cell for n, cell in cells.items() if n not in columns]
+            row = [cells.get(n, "") for n in columns] + (whole[-1:] or [""])
             lines.append(f"| {symbol}: {name} | {' | '.join(row)} | {found.milliseconds[name]:.3g} |")
         for name, (energy, forces) in PUBLISHED[symbol].items():
             row = [""] * len(columns) + [f"{energy:.2f}, {forces:.2f}", ""]

@@ -1,9 +1,6 @@
 """`gnnpot distil`."""
 
-import contextlib
 import functools
-import logging
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -94,7 +91,7 @@ def _distil(
 
     console = Console(soft_wrap=True)
     has_ended = resume and (options.run / MODEL).exists()
-    with Bars(quiet) as bars, _no_word_of_extrapolation():
+    with Bars(quiet) as bars:
 
         def tell(sentence: str) -> None:
             bars.pause()
@@ -109,19 +106,6 @@ def _distil(
     console.print(to_table(speed_rows(card), "Dynamics, µs per atom and step, one thread"))
     console.print(f"model:  {options.run / MODEL}", highlight=False)
     console.print(f"report: {options.run / 'report' / 'report.md'}", highlight=False)
-
-
-@contextlib.contextmanager
-def _no_word_of_extrapolation() -> Iterator[None]:
-    """Students are led to where they know nothing; the calculator's warnings of it would fill the terminal."""
-    from gnnpot.engines.calculator import log
-
-    level = log.level
-    log.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        log.setLevel(level)
 
 
 def _narrow(rows: "Sequence[tuple[str, ...]]") -> list[tuple[str, ...]]:

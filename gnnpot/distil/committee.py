@@ -25,7 +25,8 @@ class Committee:
 
     def __init__(self, students: Sequence[Potential]) -> None:
         self.students = tuple(students)
-        self.calculators = tuple(Calculator(student) for student in students)
+        # students are led to where they know nothing; their disagreement says so
+        self.calculators = tuple(Calculator(student, warn=False) for student in students)
 
     def __len__(self) -> int:
         return len(self.students)

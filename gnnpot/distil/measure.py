@@ -68,7 +68,7 @@ def measure(
         ends=dict(Counter(walk.end for walk in walks)),
         picoseconds=float(np.mean([len(walk) for walk in walks])) * options.interval * options.timestep / 1000,
         speeds=speeds(
-            teacher.labeller.make(), Calculator(student), atoms, options.temperatures[0], options.timestep
+            teacher.labeller.make(), Calculator(student, warn=False), atoms, options.temperatures[0], options.timestep
         ),
         test=_test(teacher, student, tests),
     )

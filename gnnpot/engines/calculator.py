@@ -35,7 +35,7 @@ class Calculator(ase_calculator.Calculator):
     `skin` (Å) is how far beyond the cutoff neighbours are remembered; the results don't depend on it.
 
     Of models that remember the range of their training data (HDNNP), `extrapolating` is the number of atoms that are
-    outside of it. A warning is logged when there are any, and when they have become twice as many.
+    outside of it. With `warn`, that is logged when there are any, and when they have become twice as many.
 
     Raises `UnknownElementError` for elements that the potential has not seen, `MemoryNeedError` for structures that
     would need more memory than there is, `DataError` for structures that can't be
@@ -54,6 +54,7 @@ class Calculator(ase_calculator.Calculator):
         device: str | torch.device | None = None,
         dtype: torch.dtype | None = None,
         skin: float = 0.5,
+        warn: bool = True,
     ) -> None:
         super().__init__()
         if skin < 0:
@@ -62,7 +63,7 @@ class Calculator(ase_calculator.Calculator):
         self.neighbors = SkinList(self.potential.cutoff, skin)
         self._known: np.ndarray | None = None
         self._where = ""
-        self.extrapolating = 0
+        self.extrapolating, self.warn = 0, warn
         self._warned_of = 0
 
     @property
@@ -135,7 +136,7 @@ class Calculator(ase_calculator.Calculator):
     def _look_for_extrapolation(self, outside: Tensor) -> None:
         """Set `extrapolating`, and warn if it is worse than when it was last warned of."""
         self.extrapolating = int((outside > 0).sum())
-        if self.extrapolating > 2 * self._warned_of:
+        if self.warn and self.extrapolating > 2 * self._warned_of:
             self._warned_of = self.extrapolating
             log.warning(
                 "%s: %d of %d atoms are in surroundings that the training data do not have (%d descriptors out of "

@@ -31,6 +31,7 @@ from lightning.pytorch.plugins.environments import LightningEnvironment
 from gnnpot.checkpoint import load_checkpoint, save_checkpoint
 from gnnpot.config import to_mapping
 from gnnpot.errors import CheckpointError
+from gnnpot.hub import RUN_MODEL as MODEL
 from gnnpot.potential import Potential
 from gnnpot.training.callbacks import DurableIO, MetricsLog, ProgressBar, RunKeeper
 from gnnpot.training.claim import RunFolder
@@ -43,7 +44,7 @@ from gnnpot.training.report import write_report
 
 log = logging.getLogger(__name__)
 
-STATE, MODEL, REFIT = "last.ckpt", "model", "refit.json"
+STATE, REFIT = "last.ckpt", "refit.json"
 FOLDER = RunFolder(
     what="a run",
     config="config.yaml",

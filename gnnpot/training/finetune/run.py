@@ -182,5 +182,3 @@ def _check_elements(part: Part, name: str, start: Potential, start_name: str) ->
             f"{part.store.folder}: the {name} frames have {', '.join(unseen)}, which {start_name} does not know; "
             "start from a potential that does, or leave those frames out"
         )
-
-
