@@ -47,6 +47,8 @@ from gnnpot.training.run import MODEL, train
 
 #: what the student is to reach: force error relative to the teacher's, and speed
 ERROR_GOAL, SPEED_GOAL = 1.3, 50
+#: the teacher is for one system alone: as in `finetune_mlearn.py`
+TEACHING = ("optimizer.name=soap", "optimizer.lr=0.005", "strategy.kind=all", "strategy.decay=1.0")
 #: K; LGPS conducts at all of them
 TEMPERATURES = [300, 600, 1000]
 
@@ -85,7 +87,7 @@ def main(
         train_store, test_store = split(data, out / "data", frames, tests)
         console.print(f"fine-tuning {start} on {frames} frames", highlight=False)
         options = [f"max_minutes={finetune_minutes}", f"data.test={test_store}", "probe_elements=[Ge]"]
-        options += [f"name={Path(start).name}-lgps", "functional=PBE"]
+        options += [f"name={Path(start).name}-lgps", "functional=PBE", *TEACHING]
         finetune(read_finetune_config(start, [train_store], run=out / "teacher", overrides=options), progress=not quiet)
         student(out, train_store, test_store, distil_minutes, settings or [], console, quiet)
         console.print("training an HDNNP on the labelled frames alone", highlight=False)

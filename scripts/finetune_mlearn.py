@@ -39,9 +39,9 @@ PUBLISHED = {
     "Ni": {"GAP": (0.42, 0.02), "MTP": (0.48, 0.01)},
 }
 COUNTS = (5, 20, 80, 0)
-#: these potentials are for one element alone: larger steps than the default's, in all layers alike, win more of it, and
-#: forget more of the others
-SETTINGS = ("optimizer.lr=0.005", "strategy.kind=all", "strategy.decay=1.0")
+#: these potentials are for one element alone: SOAP and larger steps than the default, in all layers alike, win more
+#: of it, and forget more of the others
+SETTINGS = ("optimizer.name=soap", "optimizer.lr=0.005", "strategy.kind=all", "strategy.decay=1.0")
 DEFAULT = ("all", "sevennet-scratch", "m3gnet-scratch", "hdnnp-scratch")
 
 

@@ -169,16 +169,20 @@ class LossConfig:
 
 @dataclass(frozen=True)
 class OptimizerConfig:
-    """AdamW (Loshchilov & Hutter 2019), or Adam, which adds the decay to the gradient instead."""
+    """AdamW (Loshchilov & Hutter 2019); Adam, which adds the decay to the gradient instead; or SOAP.
 
-    name: Literal["adamw", "adam"] = "adamw"
+    SOAP (Vyas et al. 2024, arXiv:2409.11321, algorithm 3) runs Adam in the eigenbases of each weight matrix's averaged
+    G Gᵀ and Gᵀ G, G its gradient. A step costs more, and there are fewer of them.
+    """
+
+    name: Literal["adamw", "adam", "soap"] = "adamw"
     #: the highest learning rate of the schedule
     lr: float = 1e-3
     #: decay of weight matrices; biases and embeddings do not decay
     weight_decay: float = 1e-5
-    #: decays of the averages of gradient and squared gradient
-    betas: tuple[float, float] = (0.9, 0.999)
-    #: never let the average of squared gradients fall (Reddi et al. 2018)
+    #: decays of the averages of gradient and squared gradient; None: (0.9, 0.999), SOAP (0.95, 0.95)
+    betas: tuple[float, float] | None = None
+    #: never let the average of squared gradients fall (Reddi et al. 2018); not for SOAP
     amsgrad: bool = False
 
     def __post_init__(self) -> None:
@@ -186,8 +190,10 @@ class OptimizerConfig:
             raise ValueError(f"lr: {self.lr} is not positive")
         if self.weight_decay < 0:
             raise ValueError(f"weight_decay: {self.weight_decay} is negative")
-        if not all(0 <= b < 1 for b in self.betas):
+        if self.betas is not None and not all(0 <= b < 1 for b in self.betas):
             raise ValueError(f"betas: {self.betas} do not lie from 0 to 1")
+        if self.amsgrad and self.name == "soap":
+            raise ValueError("amsgrad: is not a part of SOAP; leave it out, or choose adamw")
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,12 @@ from gnnpot.training.config import RunConfig, ScheduleConfig
 from gnnpot.training.ema import EMA
 from gnnpot.training.loss import label_errors, loss_sums, pointwise, total_loss, weights
 
+ADAM_BETAS = (0.9, 0.999)
+#: of the paper's experiments
+SOAP_BETAS = (0.95, 0.95)
+#: a side of a weight matrix that is longer is left in its own basis: an eigenbasis costs its cube
+SOAP_LARGEST = 512
+
 
 class TrainingError(GnnpotError):
     """A run that has left the numbers: its loss is not finite."""
@@ -107,9 +113,16 @@ class TrainModule(L.LightningModule):
             {"params": groups[key], "lr": key[0] * options.lr, "weight_decay": options.weight_decay if key[1] else 0.0}
             for key in ordered
         ]
+        if options.name == "soap":
+            # here: with its hundred others it takes a second to import, which all of training would wait for
+            from pytorch_optimizer import SOAP
+
+            betas = options.betas or SOAP_BETAS
+            return SOAP(settings, lr=options.lr, betas=betas, max_precondition_dim=SOAP_LARGEST)
         cls = torch.optim.AdamW if options.name == "adamw" else torch.optim.Adam
+        betas = options.betas or ADAM_BETAS
         # one kernel for all parameters, not a dozen operations for each
-        return cls(settings, lr=options.lr, betas=options.betas, amsgrad=options.amsgrad, fused=True)
+        return cls(settings, lr=options.lr, betas=betas, amsgrad=options.amsgrad, fused=True)
 
     def on_validation_start(self) -> None:
         self.ema.swap(self.potential)

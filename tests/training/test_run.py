@@ -118,12 +118,14 @@ def test_a_killed_run_ends_at_the_same_weights(config, uninterrupted, tmp_path, 
 
 
 @pytest.mark.parametrize("every", [1, 5])
-@pytest.mark.parametrize("place", ["validation", "step"])
-def test_every_state_resumes_to_the_same_weights(config, tmp_path, monkeypatch, every, place):
+@pytest.mark.parametrize(("place", "optimizer"), [("validation", "adamw"), ("step", "adamw"), ("step", "soap")])
+def test_every_state_resumes_to_the_same_weights(config, tmp_path, monkeypatch, every, place, optimizer):
     """Stopped in a validation, and in a step, whatever the rhythm of validations."""
     from gnnpot.training import module
 
     config = replace(config, validate_every=every, epochs=2, checkpoint_every=3, ema=0.0)
+    # 14 steps: the bases of SOAP turn at the tenth
+    config = replace(config, optimizer=replace(config.optimizer, name=optimizer))
     whole = train(config)
     other = replace(config, run=tmp_path / "other")
     hook = "validation_step" if place == "validation" else "training_step"
@@ -142,9 +144,11 @@ def test_every_state_resumes_to_the_same_weights(config, tmp_path, monkeypatch, 
     assert rows(config) == rows(other)
 
 
-def test_a_run_learns(config):
+@pytest.mark.parametrize("optimizer", ["adamw", "soap"])
+def test_a_run_learns(config, optimizer):
     loss = replace(config.loss, kind="mse")
-    train(replace(config, epochs=50, validate_every=7, loss=loss, optimizer=replace(config.optimizer, lr=0.05)))
+    optimizer = replace(config.optimizer, name=optimizer, lr=0.05)
+    train(replace(config, epochs=50, validate_every=7, loss=loss, optimizer=optimizer))
     losses = [float(row["validation_loss"]) for row in rows(config) if row["validation_loss"]]
     assert min(losses) < losses[0] / 4
 
