@@ -25,6 +25,8 @@ from gnnpot.data.files import write_text
 from gnnpot.errors import ConfigError, DataError
 
 OURS = "gnnpot"
+#: eV/atom and eV/Å; what is further apart is marked
+ENERGY_TOLERANCE, FORCE_TOLERANCE = 1e-5, 1e-4
 JSON, MARKDOWN, PLOT = "peers.json", "peers.md", "peers.png"
 PACKAGES = (OURS, "torch", "numpy", "ase", *dict.fromkeys(peer.package for peer in PEERS))
 STEP_COLUMNS = (
@@ -147,8 +149,11 @@ def step_cells(results: Results) -> list[list[str]]:
         memory = [_figure(m["gb"]) if "gb" in m else "" for m in known]
         differences = [""] * 2
         if "agrees" in row:
-            mark = "" if row["agrees"] else " differs!"
-            differences = [f"{row[key]:.0e}{mark}" for key in ("energy_difference", "force_difference")]
+            found = ((row["energy_difference"], ENERGY_TOLERANCE), (row["force_difference"], FORCE_TOLERANCE))
+            differences = [f"{value:.0e}{' differs!' * (value > tolerance)}" for value, tolerance in found]
+        if "from_float64" in row:
+            apart = ", ".join(f"{side} {value:.0e}" for side, value in row["from_float64"].items())
+            differences[1] += f" From gnnpot's float64: {apart}"
         rows.append([peer.name, name, str(row["atoms"]), *_times(row, peer.package), *memory, *differences])
     return rows
 
