@@ -35,6 +35,8 @@ class Graph(Data):
     | forces          | [N, 3]    | float64 | label, eV/Å, or NaN                                                 |
     | stress          | [B, 6]    | float64 | label, eV/Å³, Voigt, or NaN                                         |
     | magmoms         | [N]       | float64 | label, µB, or NaN                                                   |
+
+    What else a graph holds was put there by the `prepared` of a model, for its own training.
     """
 
     def __inc__(self, key: str, value: Any, *args: Any, **kwargs: Any) -> Any:

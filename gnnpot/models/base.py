@@ -86,6 +86,17 @@ class EnergyModel(nn.Module):
         """
         return with_gradient(self, graph, create_graph=True)
 
+    def prepared(self, graph: Graph) -> Graph:
+        """A graph for `trainable` to be called many times: with what does not depend on the parameters.
+
+        Most models have nothing of the kind, and return the graph itself.
+        """
+        return graph
+
+    def prepared_bytes(self, atoms: int, edges: int) -> int:
+        """What `prepared` adds to graphs; 0 if it adds nothing."""
+        return 0
+
     def by_training_form(
         self, graph: Graph, form: Callable[[Self], TrainingForm]
     ) -> tuple[AtomicOutput, Tensor]:

@@ -14,6 +14,7 @@ network of its element, whose output is the atom's energy:
 for S elements, whose networks are evaluated at once: atoms are sorted into [S, atoms of the commonest element, D].
 """
 
+import copy
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Literal
@@ -26,6 +27,7 @@ from gnnpot.models.base import AtomicOutput, EnergyModel, with_gradient
 from gnnpot.models.fast.hdnnp import FastHDNNP
 from gnnpot.models.symmetry import SymmetryDescriptor
 from gnnpot.models.symmetry_functions import SymmetryFunction
+from gnnpot.models.symmetry_jacobian import edge_gradient_of
 from gnnpot.models.symmetry_sets import ChosenSet, SymmetrySet
 
 Activation = Literal[
@@ -150,6 +152,27 @@ class HDNNP(EnergyModel):
             return output.detach(), gradient
         energies, gradient, outside = self.kept_form(FastHDNNP).form(graph, self.species(graph.numbers))
         return AtomicOutput(energies=energies, outside=outside), gradient
+
+    def prepared(self, graph: Graph) -> Graph:
+        """With the symmetry functions and their derivatives, `descriptors` [N, D] and `jacobian` [E, 3, D]."""
+        graph = copy.copy(graph)
+        species, dtype = self.species(graph.numbers), self.weights[0].dtype
+        graph.descriptors, graph.jacobian = self.descriptor.with_jacobian(graph, species, dtype)
+        return graph
+
+    def prepared_bytes(self, atoms: int, edges: int) -> int:
+        return self.descriptor.width * (8 * atoms + 3 * self.weights[0].element_size() * edges)
+
+    def trainable(self, graph: Graph) -> tuple[AtomicOutput, Tensor]:
+        """Without a symmetry function if the graph is `prepared`."""
+        if graph.get("jacobian") is None:
+            return super().trainable(graph)
+        descriptors = graph.descriptors.detach().requires_grad_()
+        with torch.enable_grad():
+            energies = self._energies(descriptors, self.species(graph.numbers))
+            (rows,) = torch.autograd.grad(energies.sum(), descriptors, create_graph=True)
+            gradient = edge_gradient_of(rows.to(energies.dtype), graph.jacobian, graph.edge_index[0])
+        return AtomicOutput(energies=energies), gradient
 
     @torch.no_grad()
     def descriptors(self, graph: Graph) -> Tensor:

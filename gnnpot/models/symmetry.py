@@ -20,6 +20,7 @@ from gnnpot.models.symmetry_functions import (
     functions_of,
     is_radial,
 )
+from gnnpot.models.symmetry_jacobian import angular_jacobian, radial_jacobian
 from gnnpot.models.symmetry_kernels import JVP, VALUE, VJP, angular_kernel, radial_kernel
 from gnnpot.models.symmetry_lanes import Group
 
@@ -55,6 +56,13 @@ class SymmetryDescriptor(nn.Module):
         if self.backend == "fast" and vectors.device.type == "cpu":
             return _FastDescriptor.apply(vectors, _Kernels(self.groups, graph.edge_index, species, self.width))
         return self._reference(vectors, graph.edge_index, species, graph.numbers)
+
+    @torch.no_grad()
+    def with_jacobian(self, graph: Graph, species: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+        """G [N, D] float64 and J = dG/dr [E, 3, D] of `dtype`, on the processor; see `symmetry_jacobian`."""
+        vectors = graph.edge_vectors.double()
+        kernels = _Kernels(self.groups, graph.edge_index, species, self.width)
+        return kernels.value(vectors), kernels.jacobian(vectors, dtype)
 
     def _reference(self, vectors: Tensor, edge_index: Tensor, species: Tensor, numbers: Tensor) -> Tensor:
         centre, neighbor = edge_index
@@ -131,6 +139,19 @@ class _Kernels:
         table = np.zeros(self.shape)
         self._run(JVP, vectors, table, direction.detach().contiguous().numpy())
         return torch.from_numpy(table)
+
+    def jacobian(self, vectors: Tensor, dtype: torch.dtype) -> Tensor:
+        """J [E, 3, D] of `dtype`."""
+        found = torch.zeros(len(vectors), 3, self.shape[1], dtype=dtype)
+        array, vectors = found.numpy(), vectors.detach().contiguous().numpy()
+
+        def work(lo: int, hi: int) -> None:
+            for radial, group in self.groups:
+                kernel = radial_jacobian if radial else angular_jacobian
+                kernel(group, self.first, self.centres, self.neighbors, vectors, lo, hi, array)
+
+        _share(work, self.shape[0])
+        return found
 
     def _run(self, mode: int, vectors: Tensor, rows: np.ndarray, edge_rows: np.ndarray) -> None:
         vectors = vectors.detach().contiguous().numpy()

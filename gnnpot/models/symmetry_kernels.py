@@ -18,7 +18,6 @@ where S_x is the derivative with respect to x. The kernels release the interpret
 so that threads can share them: an atom's results touch only its own rows and edges.
 """
 
-import math
 
 import numpy as np
 from numba import njit
@@ -56,47 +55,13 @@ from gnnpot.models.symmetry_lanes import (
     angle_argument,
     angular_factors,
     contract,
-    cutoff_value,
     neighbour_cutoffs,
     radial_factors,
 )
+from gnnpot.models.symmetry_neighbors import DF, DR, INVERSE, F, R, fill, load
 
-#: rows of an atom's list of neighbours: vector, distance, weight times cutoff function, its derivative, 1/distance,
-#: and the derivative of the distance along u
-_X, _Y, _Z, _R, _F, _DF, _INVERSE, _DR = range(8)
+#: what a call does
 VALUE, VJP, JVP = 0, 1, 2
-
-
-@njit(forceinline=True, error_model="numpy")
-def _load(group, vectors, species, start, end, mode, u, near, edges, bounds):
-    """The neighbours within the group's cutoff, sorted by class: `near` [8, n], `edges` [n], `bounds` [classes + 1]."""
-    bounds[:] = 0
-    square = group.cutoff**2
-    for e in range(start, end):
-        x, y, z = vectors[e, 0], vectors[e, 1], vectors[e, 2]
-        if x * x + y * y + z * z < square:
-            bounds[group.species_class[species[e]] + 1] += 1
-    for k in range(1, len(bounds)):
-        bounds[k] += bounds[k - 1]
-    for e in range(start, end):
-        x, y, z = vectors[e, 0], vectors[e, 1], vectors[e, 2]
-        r2 = x * x + y * y + z * z
-        if r2 >= square:
-            continue
-        k = group.species_class[species[e]]
-        i = bounds[k]
-        bounds[k] += 1
-        r = math.sqrt(r2)
-        f, df = cutoff_value(group.cutoff_kind, r, group.cutoff, group.inner)
-        weight = group.weight[species[e]]
-        near[_X, i], near[_Y, i], near[_Z, i], near[_R, i] = x, y, z, r
-        near[_F, i], near[_DF, i], near[_INVERSE, i] = weight * f, weight * df, 1.0 / r
-        if mode == JVP:
-            near[_DR, i] = (x * u[e, 0] + y * u[e, 1] + z * u[e, 2]) / r
-        edges[i] = e
-    for k in range(len(bounds) - 1, 0, -1):
-        bounds[k] = bounds[k - 1]
-    bounds[0] = 0
 
 
 @njit(forceinline=True, error_model="numpy")
@@ -138,7 +103,7 @@ def radial_kernel(group, mode, first, centres, species, vectors, lo, hi, rows, e
         centre = centres[atom]
         if not group.active[centre].any():
             continue
-        _load(group, vectors, species, first[atom], first[atom + 1], mode, edge_rows, near, edges, bounds)
+        load(group, vectors, species, first[atom], first[atom + 1], mode == JVP, edge_rows, near, edges, bounds)
         for p in range(len(bounds) - 1):
             if not group.active[centre, p] or bounds[p] == bounds[p + 1]:
                 continue
@@ -148,23 +113,10 @@ def radial_kernel(group, mode, first, centres, species, vectors, lo, hi, rows, e
                 grid[:] = 0.0
             for begin in range(bounds[p], bounds[p + 1], BATCH):
                 n = min(BATCH, bounds[p + 1] - begin)
-                for i in range(n):
-                    work[RA * BATCH + i] = near[_R, begin + i]
-                    work[FA * BATCH + i] = near[_F, begin + i]
-                    work[DFA * BATCH + i] = near[_DF, begin + i]
-                    work[X * BATCH + i] = 2.0 / group.cutoff * near[_R, begin + i] - 1.0
-                    work[DX * BATCH + i] = 2.0 / group.cutoff
-                    # with this, the angular factor of groups without polynomials is 1
-                    work[C * BATCH + i] = 0.0
-                    work[DA * BATCH + i] = near[_DR, begin + i] if mode == JVP else 0.0
-                radial_factors(group, work, radial, n, 1)
-                angular_factors(group, work, angular, slope, n)
+                radial_lanes(group, mode, near, work, radial, angular, slope, begin, n)
                 if mode == VJP:
                     contract(group, grid, work, radial, angular, slope, 0, n)
-                    for i in range(n):
-                        f, r = work[FA * BATCH + i], work[RA * BATCH + i]
-                        pull = f * (work[V * BATCH + i] - 2.0 * (r * work[Q1 * BATCH + i] - work[Q2 * BATCH + i]))
-                        work[PA * BATCH + i] = (pull + work[DFA * BATCH + i] * work[T0 * BATCH + i]) / r
+                    radial_gradients(work, n)
                     for i in range(n):
                         e = edges[begin + i]
                         for k in range(3):
@@ -173,6 +125,31 @@ def radial_kernel(group, mode, first, centres, species, vectors, lo, hi, rows, e
                     _add_radial(group, mode, grid, work, radial, angular, slope, n)
             if mode != VJP:
                 _scatter(group, grid, centre, p, rows[atom])
+
+
+@njit(forceinline=True, error_model="numpy", fastmath=FAST)
+def radial_lanes(group, mode, near, work, radial, angular, slope, begin, n):
+    """The rows of the work array, and the factors, of n neighbours from `begin` on."""
+    for i in range(n):
+        work[RA * BATCH + i] = near[R, begin + i]
+        work[FA * BATCH + i] = near[F, begin + i]
+        work[DFA * BATCH + i] = near[DF, begin + i]
+        work[X * BATCH + i] = 2.0 / group.cutoff * near[R, begin + i] - 1.0
+        work[DX * BATCH + i] = 2.0 / group.cutoff
+        # with this, the angular factor of groups without polynomials is 1
+        work[C * BATCH + i] = 0.0
+        work[DA * BATCH + i] = near[DR, begin + i] if mode == JVP else 0.0
+    radial_factors(group, work, radial, n, 1)
+    angular_factors(group, work, angular, slope, n)
+
+
+@njit(forceinline=True, error_model="numpy", fastmath=FAST)
+def radial_gradients(work, n):
+    """Row PA: the gradient is PA r_ij."""
+    for i in range(n):
+        f, r = work[FA * BATCH + i], work[RA * BATCH + i]
+        pull = f * (work[V * BATCH + i] - 2.0 * (r * work[Q1 * BATCH + i] - work[Q2 * BATCH + i]))
+        work[PA * BATCH + i] = (pull + work[DFA * BATCH + i] * work[T0 * BATCH + i]) / r
 
 
 @njit(forceinline=True, error_model="numpy", fastmath=FAST)
@@ -191,35 +168,6 @@ def _add_radial(group, mode, total, work, radial, angular, slope, n):
             work[W * BATCH + i] = radial[m * BATCH + i] * (work[DFA * BATCH + i] - stretch) * work[DA * BATCH + i]
         add_products(total[m : m + 1], work[U * BATCH : (U + 1) * BATCH], slope, 0, n)
         add_products(total[m : m + 1], work[W * BATCH : (W + 1) * BATCH], angular, 0, n)
-
-
-@njit(forceinline=True, error_model="numpy", fastmath=FAST)
-def _fill(group, near, work, first, second, n, j, k, j_end, k_start, k_end):
-    """Fill a batch of n lanes further with pairs of neighbours from (j, k) on: (lanes, next j, next k).
-
-    j runs to `j_end`, k from `k_start`, or from j + 1 where both are of one class (k_start < 0), to `k_end`. The batch
-    is full if j has not come to its end.
-    """
-    square = group.cutoff**2
-    while j < j_end:
-        x, y, z, r = near[_X, j], near[_Y, j], near[_Z, j], near[_R, j]
-        f, df, inverse = near[_F, j], near[_DF, j], near[_INVERSE, j]
-        while k < k_end:
-            dot = x * near[_X, k] + y * near[_Y, k] + z * near[_Z, k]
-            jk2 = r * r + near[_R, k] ** 2 - 2.0 * dot
-            if jk2 < square or not group.narrow:
-                if n == BATCH:
-                    return n, j, k
-                work[C * BATCH + n] = dot * inverse * near[_INVERSE, k]
-                work[RA * BATCH + n], work[RB * BATCH + n], work[RJ * BATCH + n] = r, near[_R, k], jk2
-                work[FA * BATCH + n], work[DFA * BATCH + n] = f, df
-                work[FB * BATCH + n], work[DFB * BATCH + n] = near[_F, k], near[_DF, k]
-                first[n], second[n] = j, k
-                n += 1
-            k += 1
-        j += 1
-        k = k_start if k_start >= 0 else j + 1
-    return n, j, k
 
 
 @njit(cache=True, nogil=True, error_model="numpy", fastmath=FAST)
@@ -241,7 +189,7 @@ def angular_kernel(group, mode, first, centres, species, vectors, lo, hi, rows, 
         centre = centres[atom]
         if not group.active[centre].any():
             continue
-        _load(group, vectors, species, first[atom], first[atom + 1], mode, edge_rows, near, edges, bounds)
+        load(group, vectors, species, first[atom], first[atom + 1], mode == JVP, edge_rows, near, edges, bounds)
         pull[: bounds[classes]] = 0.0
         for p in range(pairs):
             if mode == VJP:
@@ -259,7 +207,7 @@ def angular_kernel(group, mode, first, centres, species, vectors, lo, hi, rows, 
                 j, k_start = bounds[c1], bounds[c2] if c2 > c1 else -1
                 k = k_start if k_start >= 0 else j + 1
                 while True:
-                    n, j, k = _fill(group, near, work, one, two, n, j, k, bounds[c1 + 1], k_start, bounds[c2 + 1])
+                    n, j, k = fill(group, near, work, one, two, n, j, k, bounds[c1 + 1], k_start, bounds[c2 + 1])
                     ends[p] = n
                     if j >= bounds[c1 + 1]:
                         break
@@ -282,7 +230,7 @@ def _process(group, mode, near, edges, u, lanes, grids, ends, pull):
     if n == 0:
         return
     work, radial, angular, slope, one, two = lanes
-    _factors(group, work, radial, angular, slope, n)
+    factors(group, work, radial, angular, slope, n)
     if mode == VALUE:
         _weigh(work, radial, len(group.eta), n)
     elif mode == JVP:
@@ -300,12 +248,12 @@ def _process(group, mode, near, edges, u, lanes, grids, ends, pull):
             _add_changes(group, grids[p], work, radial, angular, slope, begin, end)
         begin = end
     if mode == VJP:
-        _gradients(group, work, n)
+        gradients(group, work, 0, n)
         _pull(work, near, one, two, n, pull)
 
 
 @njit(forceinline=True, error_model="numpy", fastmath=FAST)
-def _factors(group, work, radial, angular, slope, n):
+def factors(group, work, radial, angular, slope, n):
     """Rows of the batch that all modes need: cutoff functions of R_jk, radial and angular factors."""
     if group.narrow:
         neighbour_cutoffs(group, work, n)
@@ -331,9 +279,9 @@ def _weigh(work, radial, count, n):
 
 
 @njit(forceinline=True, error_model="numpy", fastmath=FAST)
-def _gradients(group, work, n):
-    """Rows PA, PB and Q of the module's equations."""
-    for i in range(n):
+def gradients(group, work, lo, hi):
+    """Rows PA, PB and Q of the module's equations, for the lanes lo <= i < hi."""
+    for i in range(lo, hi):
         a, b, j = work[RA * BATCH + i], work[RB * BATCH + i], work[RJ * BATCH + i]
         fa, fb, fj = work[FA * BATCH + i], work[FB * BATCH + i], work[FJ * BATCH + i]
         t0, q1, q2 = work[T0 * BATCH + i], work[Q1 * BATCH + i], work[Q2 * BATCH + i]
@@ -372,11 +320,11 @@ def _changes(near, edges, u, work, one, two, n):
             du, dv = u[edges[j], axis], u[edges[k], axis]
             dot += a * dv + b * du
             across += (b - a) * (dv - du)
-        da, db = near[_DR, j], near[_DR, k]
-        stretch = da * near[_INVERSE, j] + db * near[_INVERSE, k]
+        da, db = near[DR, j], near[DR, k]
+        stretch = da * near[INVERSE, j] + db * near[INVERSE, k]
         work[DA * BATCH + i], work[DB * BATCH + i] = da, db
         work[DJ * BATCH + i] = across / work[RJ * BATCH + i]
-        work[DC * BATCH + i] = dot * near[_INVERSE, j] * near[_INVERSE, k] - work[C * BATCH + i] * stretch
+        work[DC * BATCH + i] = dot * near[INVERSE, j] * near[INVERSE, k] - work[C * BATCH + i] * stretch
 
 
 @njit(forceinline=True, error_model="numpy", fastmath=FAST)

@@ -1,5 +1,6 @@
 """Frames to batches of graphs, streamed from a store or kept in memory."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from torch_geometric.data import Batch
 
 from gnnpot.errors import ConfigError
 from gnnpot.graphs import Graph, build_graph, neighbor_list
-from gnnpot.models.base import check_elements
+from gnnpot.models.base import EnergyModel, check_elements
 from gnnpot.potential import Potential
 from gnnpot.training.config import RunConfig
 from gnnpot.training.prepare import PreparedData
@@ -20,10 +21,12 @@ from gnnpot.training.sources import Mixture, Source
 
 #: all graphs of a training set are kept in memory up to this many atoms, if the configuration does not say
 CACHED_ATOMS = 200_000
+#: models may add so much to the graphs that are kept; not a share of what is free, so that a run resumes to the same bits
+PREPARED_BYTES = 3 << 30
 
 
 class GraphDataset(Dataset):
-    """Graphs, with labels, of frames; `cache` keeps each one that was built."""
+    """Graphs, with labels, of frames; `cache` keeps each one that was built, and what `prepare` makes of it."""
 
     def __init__(
         self,
@@ -36,6 +39,7 @@ class GraphDataset(Dataset):
         self.frames, self.elements = frames, elements
         self.cutoff, self.three_body_cutoff = cutoff, three_body_cutoff
         self._cached: list[Graph | None] | None = [None] * len(frames) if cache else None
+        self._prepare: Callable[[Graph], Graph] | None = None
 
     def __len__(self) -> int:
         return len(self.frames)
@@ -48,10 +52,19 @@ class GraphDataset(Dataset):
             graph = self._cached[i] = self._build(i)
         return graph
 
+    def prepare_for(self, model: EnergyModel) -> None:
+        """Keep what `model` prepares of each graph, if that is not too much."""
+        if not self.cached or not model.prepared_bytes(1, 1):
+            return
+        need = model.prepared_bytes(int(self.frames.n_atoms.sum()), int(self.edge_counts().sum()))
+        if need <= PREPARED_BYTES:
+            self._prepare, self._cached = model.prepared, [None] * len(self)
+
     def _build(self, i: int) -> Graph:
         frame = self.frames[i]
         check_elements(frame.numbers, self.elements, frame.where)
-        return build_graph(frame, self.cutoff, self.three_body_cutoff)
+        graph = build_graph(frame, self.cutoff, self.three_body_cutoff)
+        return graph if self._prepare is None else self._prepare(graph)
 
     @property
     def cached(self) -> bool:
@@ -84,6 +97,7 @@ class GraphData(L.LightningDataModule):
         self.validation = self._dataset(Mixture([Source("validation", prepared.validation)]))
         self._shares = mixture.shares
         self._sizes = {"train": self._sizes_of(self.train), "validation": self._sizes_of(self.validation)}
+        self.train.prepare_for(potential.model)
 
     def stream(self, ranks: int = 1, rank: int = 0, start: int = 0) -> BatchStream:
         """The training batches of a rank from step `start` on."""

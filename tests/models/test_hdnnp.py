@@ -117,6 +117,25 @@ def test_training_gradients_are_those_of_the_reference():
         torch.testing.assert_close(fast, reference, rtol=1e-9, atol=1e-11)
 
 
+@pytest.mark.parametrize("kind", SETS)
+def test_training_with_kept_derivatives_is_training(kind):
+    """A batch whose symmetry functions and their derivatives were calculated before gives the same gradients."""
+    results = []
+    for prepared in (True, False):
+        model = make(kind)
+        graphs = [graph_of(crystal(seed)) for seed in (7, 8)] + [graph_of(Atoms("SiO", [[0, 0, 0], [0, 0, 8.0]]))]
+        sizes = [(len(g.numbers), len(g.edge_vectors)) for g in graphs]
+        if prepared:
+            graphs = [model.prepared(g) for g in graphs]
+            added = sum(t.nbytes for g in graphs for t in (g.descriptors, g.jacobian))
+            assert added == sum(model.prepared_bytes(*size) for size in sizes)
+        output, gradient = model.trainable(Batch.from_data_list(graphs))
+        (output.energies.sum() ** 2 + (gradient - 0.1).square().sum()).backward()
+        results.append([output.energies, gradient, *(p.grad for p in model.parameters())])
+    for kept, anew in zip(*results, strict=True):
+        torch.testing.assert_close(kept, anew, rtol=1e-9, atol=1e-11)
+
+
 def test_single_precision():
     model, graph = make(), graph_of(crystal(9))
     energies, forces = energy_and_forces(model, graph)

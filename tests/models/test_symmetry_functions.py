@@ -27,6 +27,7 @@ from gnnpot.models.symmetry_functions import (
     WeightedAngular,
     WeightedRadial,
 )
+from gnnpot.models.symmetry_jacobian import edge_gradient_of
 from gnnpot.models.symmetry_sets import BehlerSet, ChebyshevSet, WeightedSet
 
 ELEMENTS = ("Si", "O")
@@ -90,6 +91,32 @@ def test_fast_is_reference(family):
         results.append((g.detach(), gradient.detach(), change))
     for fast, reference in zip(*results, strict=True):
         torch.testing.assert_close(fast, reference, rtol=1e-11, atol=1e-11 * float(reference.abs().max()))
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_kept_derivatives_are_those_of_the_formulas(family):
+    """J v and J^T u with J kept in memory, as training takes them."""
+    graph, species = graph_of(crystal())
+    descriptor = SymmetryDescriptor(FAMILIES[family], ELEMENTS)
+    descriptor.backend = "reference"
+    generator = torch.Generator().manual_seed(4)
+    v = torch.randn(len(species), descriptor.width, generator=generator, dtype=torch.float64, requires_grad=True)
+    u = torch.randn(graph.edge_vectors.shape, generator=generator, dtype=torch.float64)
+    vectors = graph.edge_vectors.clone().requires_grad_()
+    expected = evaluate(descriptor, graph, species, vectors)
+    (gradient,) = torch.autograd.grad((expected * v).sum(), vectors, create_graph=True)
+    (change,) = torch.autograd.grad((gradient * u).sum(), v)
+    for dtype, tolerance in ((torch.float64, 1e-11), (torch.float32, 1e-5)):
+        g, jacobian = descriptor.with_jacobian(graph, species, dtype)
+        torch.testing.assert_close(g, expected.detach(), rtol=1e-11, atol=1e-11)
+        assert jacobian.dtype == dtype
+        rows = v.detach().to(dtype).requires_grad_()
+        kept = edge_gradient_of(rows, jacobian, graph.edge_index[0])
+        (kept_change,) = torch.autograd.grad((kept * u.to(dtype)).sum(), rows)
+        for found, wanted in ((kept, gradient), (kept_change, change)):
+            wanted = wanted.detach()
+            scale = float(wanted.abs().max())
+            torch.testing.assert_close(found.detach().double(), wanted, rtol=tolerance, atol=tolerance * scale)
 
 
 @pytest.mark.parametrize("family", FAMILIES)

@@ -1,0 +1,174 @@
+"""J = dG/dr of symmetry functions, kept in memory: training then needs no symmetry function a second time.
+
+    graph = model.prepared(graph)                                    # once for each frame of a training set
+    gradient = edge_gradient_of(rows, graph.jacobian, graph.edge_index[0])     # at each step, for dE/dG = rows
+
+The symmetry functions G [N, D] have no parameters. Where frames are seen again and again, they and their derivatives
+are calculated once, and a step is left with the network and two products,
+
+    g_e = Σ_d (dE/dG)_{i(e) d} J_{e · d}   and, on the way back,   (J u)_{i d} = Σ_{e: centre i} J_{e · d} · u_e
+
+with J [E, 3, D], of the precision of the network: 12 D bytes an edge in single precision. The kernels here fill J by
+the same steps as those of `symmetry_kernels`, a function at a time.
+"""
+
+import numpy as np
+import torch
+from numba import njit
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from gnnpot.models.symmetry_kernels import VALUE, factors, gradients, radial_gradients, radial_lanes
+from gnnpot.models.symmetry_lanes import BATCH, FAST, PA, PB, Q1, Q2, ROWS, T0, Q, V
+from gnnpot.models.symmetry_neighbors import fill, load
+
+
+@njit(forceinline=True, error_model="numpy", fastmath=FAST)
+def _of_function(group, work, radial, angular, slope, m, a, lo, hi):
+    """Rows T0, Q1, Q2 and V of `symmetry_lanes.contract` for the function (m, a) alone, lanes lo <= i < hi."""
+    eta, shift = group.eta[m], group.shift[m]
+    for i in range(lo, hi):
+        value = radial[m * BATCH + i] * angular[a * BATCH + i]
+        work[T0 * BATCH + i] = value
+        work[Q1 * BATCH + i] = eta * value
+        work[Q2 * BATCH + i] = eta * shift * value
+        work[V * BATCH + i] = radial[m * BATCH + i] * slope[a * BATCH + i]
+
+
+@njit(cache=True, nogil=True, error_model="numpy", fastmath=FAST)
+def radial_jacobian(group, first, centres, species, vectors, lo, hi, jacobian):
+    """Add a radial group's derivatives to `jacobian` [E, 3, D] for the atoms lo <= i < hi; see `radial_kernel`."""
+    degree = 1
+    for atom in range(lo, hi):
+        degree = max(degree, first[atom + 1] - first[atom])
+    near, edges, nothing = np.empty((8, degree)), np.empty(degree, np.int64), np.empty((0, 3))
+    bounds = np.empty(group.active.shape[1] + 1, np.int64)
+    n_radial, n_angular = len(group.eta), len(group.zeta)
+    work, radial = np.empty(ROWS * BATCH), np.empty(n_radial * BATCH)
+    angular, slope = np.empty(n_angular * BATCH), np.empty(n_angular * BATCH)
+    for atom in range(lo, hi):
+        centre = centres[atom]
+        if not group.active[centre].any():
+            continue
+        load(group, vectors, species, first[atom], first[atom + 1], False, nothing, near, edges, bounds)
+        for p in range(len(bounds) - 1):
+            if not group.active[centre, p]:
+                continue
+            for begin in range(bounds[p], bounds[p + 1], BATCH):
+                n = min(BATCH, bounds[p + 1] - begin)
+                radial_lanes(group, VALUE, near, work, radial, angular, slope, begin, n)
+                for m in range(n_radial):
+                    for a in range(n_angular):
+                        column = group.columns[centre, p, m, a]
+                        if column < 0:
+                            continue
+                        _of_function(group, work, radial, angular, slope, m, a, 0, n)
+                        radial_gradients(work, n)
+                        for i in range(n):
+                            for k in range(3):
+                                jacobian[edges[begin + i], k, column] += work[PA * BATCH + i] * near[k, begin + i]
+
+
+@njit(cache=True, nogil=True, error_model="numpy", fastmath=FAST)
+def angular_jacobian(group, first, centres, species, vectors, lo, hi, jacobian):
+    """Add an angular group's derivatives to `jacobian` [E, 3, D] for the atoms lo <= i < hi; see `angular_kernel`."""
+    degree = 1
+    for atom in range(lo, hi):
+        degree = max(degree, first[atom + 1] - first[atom])
+    near, edges, nothing = np.empty((8, degree)), np.empty(degree, np.int64), np.empty((0, 3))
+    classes = group.species_class.max() + 1
+    bounds = np.empty(classes + 1, np.int64)
+    n_radial, n_angular = len(group.eta), len(group.zeta)
+    work, radial = np.empty(ROWS * BATCH), np.empty(n_radial * BATCH)
+    angular, slope = np.empty(n_angular * BATCH), np.empty(n_angular * BATCH)
+    one, two = np.empty(BATCH, np.int64), np.empty(BATCH, np.int64)
+    lanes = (work, radial, angular, slope, one, two)
+    for atom in range(lo, hi):
+        centre = centres[atom]
+        if not group.active[centre].any():
+            continue
+        load(group, vectors, species, first[atom], first[atom + 1], False, nothing, near, edges, bounds)
+        p = -1
+        for c1 in range(classes):
+            for c2 in range(c1, classes):
+                p += 1
+                if not group.active[centre, p]:
+                    continue
+                j, k_start = bounds[c1], bounds[c2] if c2 > c1 else -1
+                k = k_start if k_start >= 0 else j + 1
+                while j < bounds[c1 + 1]:
+                    n, j, k = fill(group, near, work, one, two, 0, j, k, bounds[c1 + 1], k_start, bounds[c2 + 1])
+                    _add_functions(group, centre, p, near, edges, lanes, n, jacobian)
+
+
+@njit(forceinline=True, error_model="numpy", fastmath=FAST)
+def _add_functions(group, centre, p, near, edges, lanes, n, jacobian):
+    """The functions of the pair of classes p, for the n pairs of neighbours of a batch."""
+    work, radial, angular, slope, one, two = lanes
+    factors(group, work, radial, angular, slope, n)
+    for m in range(len(group.eta)):
+        for a in range(len(group.zeta)):
+            column = group.columns[centre, p, m, a]
+            if column < 0:
+                continue
+            _of_function(group, work, radial, angular, slope, m, a, 0, n)
+            gradients(group, work, 0, n)
+            for i in range(n):
+                j, k = one[i], two[i]
+                pa, pb, q = work[PA * BATCH + i], work[PB * BATCH + i], work[Q * BATCH + i]
+                for axis in range(3):
+                    jacobian[edges[j], axis, column] += pa * near[axis, j] + q * near[axis, k]
+                    jacobian[edges[k], axis, column] += pb * near[axis, k] + q * near[axis, j]
+
+
+@njit(cache=True, nogil=True, fastmath=FAST)
+def _products(centres, jacobian, rows, out):
+    """out[e] = J_e rows[centre of e]."""
+    for e in range(len(centres)):
+        row = rows[centres[e]]
+        for k in range(3):
+            value = jacobian.dtype.type(0.0)
+            slope = jacobian[e, k]
+            for d in range(len(row)):
+                value += slope[d] * row[d]
+            out[e, k] = value
+
+
+@njit(cache=True, nogil=True, fastmath=FAST)
+def _sums(centres, jacobian, direction, out):
+    """out[i] += Σ over edges of centre i of J_e^T direction_e."""
+    for e in range(len(centres)):
+        x, y, z = direction[e, 0], direction[e, 1], direction[e, 2]
+        row, dx, dy, dz = out[centres[e]], jacobian[e, 0], jacobian[e, 1], jacobian[e, 2]
+        for d in range(len(row)):
+            row[d] += dx[d] * x + dy[d] * y + dz[d] * z
+
+
+class _Products(torch.autograd.Function):
+    """g_e of dE/dG, which it can be differentiated for; J is a constant."""
+
+    @staticmethod
+    def forward(ctx, rows, jacobian, centres):  # noqa: ANN001, ANN205 - torch's own signature
+        ctx.save_for_backward(jacobian, centres)
+        ctx.atoms = len(rows)
+        out = np.empty((len(centres), 3), jacobian.numpy().dtype)
+        _products(centres.numpy(), jacobian.numpy(), rows.detach().contiguous().numpy(), out)
+        return torch.from_numpy(out)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, direction):  # noqa: ANN001, ANN205
+        jacobian, centres = ctx.saved_tensors
+        out = np.zeros((ctx.atoms, jacobian.shape[2]), jacobian.numpy().dtype)
+        _sums(centres.numpy(), jacobian.numpy(), direction.contiguous().numpy(), out)
+        return torch.from_numpy(out), None, None
+
+
+def edge_gradient_of(rows: Tensor, jacobian: Tensor, centres: Tensor) -> Tensor:
+    """g_e = J_e rows_i(e) [E, 3], of rows = dE/dG [N, D], J [E, 3, D] and each edge's centre [E]; all of one dtype.
+
+    It can be differentiated with respect to `rows`.
+    """
+    if rows.device.type == "cpu":
+        return _Products.apply(rows, jacobian, centres)
+    return (jacobian * rows[centres][:, None, :]).sum(dim=2)

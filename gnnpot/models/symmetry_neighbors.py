@@ -1,0 +1,76 @@
+"""An atom's neighbours, and pairs of them, as the kernels of the symmetry functions go through them."""
+
+import math
+
+from numba import njit
+
+from gnnpot.models.symmetry_lanes import BATCH, DFA, DFB, FA, FAST, FB, RA, RB, RJ, C, cutoff_value
+
+#: rows of an atom's list of neighbours: vector, distance, weight times cutoff function, its derivative, 1/distance,
+#: and the derivative of the distance along u
+_X, _Y, _Z, R, F, DF, INVERSE, DR = range(8)
+
+
+@njit(forceinline=True, error_model="numpy")
+def load(group, vectors, species, start, end, along, u, near, edges, bounds):
+    """The neighbours within the group's cutoff, sorted by class: `near` [8, n], `edges` [n] of them, and the
+    `bounds` [classes + 1] of the classes.
+
+    Row DR only if `along`, for u [E, 3].
+    """
+    bounds[:] = 0
+    square = group.cutoff**2
+    for e in range(start, end):
+        x, y, z = vectors[e, 0], vectors[e, 1], vectors[e, 2]
+        if x * x + y * y + z * z < square:
+            bounds[group.species_class[species[e]] + 1] += 1
+    for k in range(1, len(bounds)):
+        bounds[k] += bounds[k - 1]
+    for e in range(start, end):
+        x, y, z = vectors[e, 0], vectors[e, 1], vectors[e, 2]
+        r2 = x * x + y * y + z * z
+        if r2 >= square:
+            continue
+        k = group.species_class[species[e]]
+        i = bounds[k]
+        bounds[k] += 1
+        r = math.sqrt(r2)
+        f, df = cutoff_value(group.cutoff_kind, r, group.cutoff, group.inner)
+        weight = group.weight[species[e]]
+        near[_X, i], near[_Y, i], near[_Z, i], near[R, i] = x, y, z, r
+        near[F, i], near[DF, i], near[INVERSE, i] = weight * f, weight * df, 1.0 / r
+        if along:
+            near[DR, i] = (x * u[e, 0] + y * u[e, 1] + z * u[e, 2]) / r
+        edges[i] = e
+    for k in range(len(bounds) - 1, 0, -1):
+        bounds[k] = bounds[k - 1]
+    bounds[0] = 0
+
+
+@njit(forceinline=True, error_model="numpy", fastmath=FAST)
+def fill(group, near, work, first, second, n, j, k, j_end, k_start, k_end):
+    """Fill a batch of n lanes further with pairs of neighbours from (j, k) on: (lanes, next j, next k).
+
+    j runs to `j_end`, k from `k_start`, or from j + 1 where both are of one class (k_start < 0), to `k_end`. The batch
+    is full if j has not come to its end.
+    """
+    square = group.cutoff**2
+    while j < j_end:
+        x, y, z, r = near[_X, j], near[_Y, j], near[_Z, j], near[R, j]
+        f, df, inverse = near[F, j], near[DF, j], near[INVERSE, j]
+        while k < k_end:
+            dot = x * near[_X, k] + y * near[_Y, k] + z * near[_Z, k]
+            jk2 = r * r + near[R, k] ** 2 - 2.0 * dot
+            if jk2 < square or not group.narrow:
+                if n == BATCH:
+                    return n, j, k
+                work[C * BATCH + n] = dot * inverse * near[INVERSE, k]
+                work[RA * BATCH + n], work[RB * BATCH + n], work[RJ * BATCH + n] = r, near[R, k], jk2
+                work[FA * BATCH + n], work[DFA * BATCH + n] = f, df
+                work[FB * BATCH + n], work[DFB * BATCH + n] = near[F, k], near[DF, k]
+                first[n], second[n] = j, k
+                n += 1
+            k += 1
+        j += 1
+        k = k_start if k_start >= 0 else j + 1
+    return n, j, k
