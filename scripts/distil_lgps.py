@@ -1,6 +1,6 @@
 """From a universal potential to a fast one for Li10GeP2S12, by way of 300 frames (PBE, Huang et al. 2021).
 
-    python scripts/distil_lgps.py --start 7net-0 --finetune 60 --distil 120 --direct 40 --threads 2
+    python scripts/distil_lgps.py --start 7net-l3i5 --finetune 60 --distil 120 --direct 40 --threads 2
 
 1. `--start` is fine-tuned on 300 frames of 50 atoms, drawn at random.
 2. An HDNNP is distilled from it; its dynamics begin at the 300 structures, whose own labels it never sees.
@@ -65,7 +65,7 @@ def main(
     data: Annotated[Path, typer.Option(help="The labelled frames.")] = Path(
         "../shared/data/lgps/lgps50_train.extxyz.gz"
     ),
-    start: Annotated[str, typer.Option(help="The potential to fine-tune: name or path.")] = "7net-0",
+    start: Annotated[str, typer.Option(help="The potential to fine-tune: name or path.")] = "7net-l3i5",
     out: Annotated[Path, typer.Option(help="Folder for the runs and the report.")] = Path("runs/distil-lgps"),
     frames: Annotated[int, typer.Option(help="Frames that are fine-tuned on.")] = 300,
     tests: Annotated[int, typer.Option(help="Frames that are tested on.")] = 1000,
@@ -116,6 +116,8 @@ def student(
 ) -> None:
     """The distillation."""
     options = [f"explore.temperatures={TEMPERATURES}", f"max_minutes={minutes}", f"test={tests}"]
+    # the teacher labels a frame in the time of a few steps of a student
+    options += ["pick.drawn=30", "pick.picked=100"]
     # each frame with a distorted copy: the frames are thermal already
     options += ["start.distortions=[{kind: original}, {kind: strained, strain: 0.04, rattle: 0.05}]", *settings]
     config = read_distil_config(

@@ -111,7 +111,7 @@ class LearnConfig:
     loss: LossConfig = field(
         default_factory=lambda: LossConfig(kind="huber", delta=0.1, energy=10.0, forces=1.0, stress=10.0)
     )
-    optimizer: OptimizerConfig = field(default_factory=lambda: OptimizerConfig(lr=3e-3))
+    optimizer: OptimizerConfig = field(default_factory=lambda: OptimizerConfig(name="soap", lr=3e-3))
     batch: BatchConfig = field(default_factory=lambda: BatchConfig(frames=4))
     #: steps of each student's first training, of each further round, and of the final training
     first_steps: int = 3000

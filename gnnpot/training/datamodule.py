@@ -21,7 +21,7 @@ from gnnpot.training.sources import Mixture, Source
 
 #: all graphs of a training set are kept in memory up to this many atoms, if the configuration does not say
 CACHED_ATOMS = 200_000
-#: models may add so much to the graphs that are kept; not a share of what is free, so that a run resumes to the same bits
+#: models may add so much to graphs that are kept; no share of what is free, so that a run resumes to the same bits
 PREPARED_BYTES = 3 << 30
 
 
