@@ -30,7 +30,7 @@ from gnnpot.data.pages import COLORS, new_figure, tidy
 from gnnpot.errors import ConfigError, suggest
 from gnnpot.models import HDNNPConfig, M3GNetConfig, ModelConfig, SevenNetConfig
 from gnnpot.potential import Potential
-from gnnpot.training.config import OptimizerConfig, RunConfig, TrainConfig
+from gnnpot.training.config import RunConfig, TrainConfig
 from gnnpot.training.finetune.config import SHORT, FineTuneConfig, with_short
 from gnnpot.training.finetune.run import finetune
 from gnnpot.training.prepare import open_parts
@@ -162,7 +162,7 @@ def candidate(config: FineTuneConfig, name: str, run: Path) -> RunConfig:
     if name not in SCRATCH:
         return with_short(config, name, run)
     common = {f: getattr(config, f) for f in RunConfig.__dataclass_fields__}
-    optimizer = OptimizerConfig(lr=SCRATCH_LR, weight_decay=config.optimizer.weight_decay)
+    optimizer = replace(config.optimizer, lr=SCRATCH_LR)
     return TrainConfig(**{**common, "optimizer": optimizer, "run": run}, model=SCRATCH[name])
 
 
