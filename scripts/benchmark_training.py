@@ -9,15 +9,17 @@ does has no part in it.
 - a step: loss of energies, forces, stresses (and moments) of batches of the given frames, its derivative with respect
   to the weights, and a step of the optimiser, at the sizes of each configuration. Graphs are built beforehand; their
   building, which worker processes do meanwhile, has its own line.
-- the estimate: time for the configuration's epochs over `--frames` frames on `--gpus` devices. It assumes that a GPU
-  is faster than one core here by the ratio of their peaks in single precision (`--gpu-tflops`, the maker's figure,
-  over a large matrix product measured here), times `--efficiency`. Nothing of it was measured on a GPU.
+- plain: the same with PyTorch's derivative of the derivative, as on GPUs; the processor has forms of its own.
+- the estimate, from the latter: time for the configuration's epochs over `--frames` frames on `--gpus` devices. It
+  assumes that a GPU is faster than one core here by the ratio of their peaks in single precision (`--gpu-tflops`, the
+  maker's figure, over a large matrix product measured here), times `--efficiency`. Nothing was measured on a GPU.
 """
 
 import resource
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from itertools import chain, islice, repeat
 from pathlib import Path
 from typing import Annotated
@@ -27,15 +29,20 @@ import torch
 import typer
 from rich.console import Console
 from rich.table import Table
+from torch import Tensor
 from torch_geometric.data import Batch
 
 from gnnpot.data import ElementReferences, Frame, FrameStore, write_store
+from gnnpot.graphs import Graph
+from gnnpot.models import SevenNet
+from gnnpot.models.base import AtomicOutput, EnergyModel, with_gradient
 from gnnpot.potential import Potential
 from gnnpot.training.config import DataConfig, TrainConfig, read_config
 from gnnpot.training.loss import label_errors, loss_sums, total_loss
 from gnnpot.training.module import TrainModule
 from gnnpot.training.prepare import PreparedData, build_potential, read_any
 from gnnpot.training.sampler import mixed
+from gnnpot.training.settle import settle
 from gnnpot.training.sources import Mixture, Part, Source
 
 
@@ -78,12 +85,25 @@ def graph_rate(potential: Potential, frames: list[Frame], seconds: float) -> flo
     return rate(lambda: len([potential.graph(frame, labels=True) for frame in islice(turn, 16)]), seconds)
 
 
-def potential_of(config: TrainConfig, store: FrameStore) -> Potential:
+def potential_of(config: TrainConfig, store: FrameStore, settled: Path) -> Potential:
+    """With fresh weights; symmetry functions that the configuration leaves to the frames are written to `settled`."""
     part = Part(store, np.arange(len(store)))
     source = Source("train", part)
     elements = tuple(store.manifest.elements)
     references = ElementReferences.fit(store)
-    return build_potential(config, PreparedData(part, part, None, elements, references, 1.0, (source,)))
+    model = settle(config.model, elements, Mixture([source]).spread, settled)
+    return build_potential(config, PreparedData(part, part, None, elements, references, 1.0, (source,), model))
+
+
+def plain(model: EnergyModel) -> Callable[[Graph], tuple[AtomicOutput, Tensor]]:
+    """`model.trainable` as it is where no form for the processor takes its place."""
+    atoms = partial(model._atoms, form=model) if isinstance(model, SevenNet) else model
+    return partial(with_gradient, atoms, create_graph=True)
+
+
+def kept_graph(potential: Potential, frame: Frame) -> Graph:
+    """As training keeps graphs in memory."""
+    return potential.model.prepared(potential.graph(frame, labels=True))
 
 
 def batches_of(frames: list[Frame], budget: int) -> Iterator[list[Frame]]:
@@ -141,21 +161,24 @@ def main(
             f"{len(store):,} frames of {mean:.1f} atoms: {reading:.0f} read per second, {grown:.0f} MB more memory; "
             f"matrix product {peak:.0f} GFLOP/s, so a GPU of {gpu_tflops:g} TFLOP/s is {ratio:.0f} such cores"
         )
-        head = ("configuration", "parameters", "graphs/s", "frames/s", "atoms/s", "GPU frames/s", "GPU h", "h")
+        measured = ("graphs/s", "frames/s", "atoms/s", "plain frames/s")
+        head = ("configuration", "parameters", *measured, "GPU frames/s", "GPU h", "h")
         assumed = f"estimate for {frames:,} frames on {gpus} GPUs, {efficiency:.0%} of the ratio of peaks"
         table = Table(*head, title=f"measured on one core; {assumed}")
         for path in configs:
             config = read_config(path)
-            potential = potential_of(config, single)
+            potential = potential_of(config, single, Path(folder) / f"{path.stem}.json")
             ahead = list(islice(batches_of(known, atoms), 24))
             graphs = graph_rate(potential, known, seconds / 2)
-            batches = [Batch.from_data_list([potential.graph(f, labels=True) for f in group]) for group in ahead]
+            batches = [Batch.from_data_list([kept_graph(potential, f) for f in group]) for group in ahead]
             found = training_rate(potential, config, batches, seconds)
+            potential.model.trainable = plain(potential.model)
+            found_plain = training_rate(potential, config, batches, seconds)
             per_batch = sum(len(f) for group in ahead for f in group) / sum(map(len, ahead))
-            on_gpu = found * ratio * efficiency
+            on_gpu = found_plain * ratio * efficiency
             hours = config.epochs * frames / on_gpu / 3600
             parameters = sum(p.numel() for p in potential.parameters())
-            row = (graphs, found, found * per_batch, on_gpu, hours, hours / gpus)
+            row = (graphs, found, found * per_batch, found_plain, on_gpu, hours, hours / gpus)
             table.add_row(path.stem, f"{parameters:,}", *(f"{value:.3g}" for value in row))
         console.print(table)
 
