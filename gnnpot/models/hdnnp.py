@@ -156,8 +156,9 @@ class HDNNP(EnergyModel):
     def prepared(self, graph: Graph) -> Graph:
         """With the symmetry functions and their derivatives, `descriptors` [N, D] and `jacobian` [E, 3, D]."""
         graph = copy.copy(graph)
-        species, dtype = self.species(graph.numbers), self.weights[0].dtype
-        graph.descriptors, graph.jacobian = self.descriptor.with_jacobian(graph, species, dtype)
+        # graphs are prepared on the processor, wherever the model is by then
+        species = self.element_index.cpu()[graph.numbers]
+        graph.descriptors, graph.jacobian = self.descriptor.with_jacobian(graph, species, self.weights[0].dtype)
         return graph
 
     def prepared_bytes(self, atoms: int, edges: int) -> int:

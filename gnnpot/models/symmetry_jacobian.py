@@ -171,4 +171,9 @@ def edge_gradient_of(rows: Tensor, jacobian: Tensor, centres: Tensor) -> Tensor:
     """
     if rows.device.type == "cpu":
         return _Products.apply(rows, jacobian, centres)
+    return plain_edge_gradient(rows, jacobian, centres)
+
+
+def plain_edge_gradient(rows: Tensor, jacobian: Tensor, centres: Tensor) -> Tensor:
+    """`edge_gradient_of` in PyTorch's operations, for other devices."""
     return (jacobian * rows[centres][:, None, :]).sum(dim=2)
