@@ -34,7 +34,7 @@ from torch_geometric.data import Batch
 
 from gnnpot.data import ElementReferences, Frame, FrameStore, write_store
 from gnnpot.graphs import Graph
-from gnnpot.models import SevenNet
+from gnnpot.models import HDNNP, SevenNet
 from gnnpot.models.base import AtomicOutput, EnergyModel, with_gradient
 from gnnpot.potential import Potential
 from gnnpot.training.config import DataConfig, TrainConfig, read_config
@@ -96,7 +96,9 @@ def potential_of(config: TrainConfig, store: FrameStore, settled: Path) -> Poten
 
 
 def plain(model: EnergyModel) -> Callable[[Graph], tuple[AtomicOutput, Tensor]]:
-    """`model.trainable` as it is where no form for the processor takes its place."""
+    """`model.trainable` as it is where no form for the processor takes its place; an HDNNP's has but two products."""
+    if isinstance(model, HDNNP):
+        return model.trainable
     atoms = partial(model._atoms, form=model) if isinstance(model, SevenNet) else model
     return partial(with_gradient, atoms, create_graph=True)
 
@@ -165,9 +167,9 @@ def main(
         head = ("configuration", "parameters", *measured, "GPU frames/s", "GPU h", "h")
         assumed = f"estimate for {frames:,} frames on {gpus} GPUs, {efficiency:.0%} of the ratio of peaks"
         table = Table(*head, title=f"measured on one core; {assumed}")
-        for path in configs:
+        for number, path in enumerate(configs):
             config = read_config(path)
-            potential = potential_of(config, single, Path(folder) / f"{path.stem}.json")
+            potential = potential_of(config, single, Path(folder) / f"{number}.json")
             ahead = list(islice(batches_of(known, atoms), 24))
             graphs = graph_rate(potential, known, seconds / 2)
             batches = [Batch.from_data_list([kept_graph(potential, f) for f in group]) for group in ahead]

@@ -154,7 +154,12 @@ class HDNNP(EnergyModel):
         return AtomicOutput(energies=energies, outside=outside), gradient
 
     def prepared(self, graph: Graph) -> Graph:
-        """With the symmetry functions and their derivatives, `descriptors` [N, D] and `jacobian` [E, 3, D]."""
+        """With the symmetry functions and their derivatives, `descriptors` [N, D] and `jacobian` [E, 3, D].
+
+        As it is for the reference form, which is to be differentiated as it stands.
+        """
+        if self.backend == "reference":
+            return graph
         graph = copy.copy(graph)
         # graphs are prepared on the processor, wherever the model is by then
         species = self.element_index.cpu()[graph.numbers]
@@ -162,17 +167,19 @@ class HDNNP(EnergyModel):
         return graph
 
     def prepared_bytes(self, atoms: int, edges: int) -> int:
+        if self.backend == "reference":
+            return 0
         return self.descriptor.width * (8 * atoms + 3 * self.weights[0].element_size() * edges)
 
     def trainable(self, graph: Graph) -> tuple[AtomicOutput, Tensor]:
-        """Without a symmetry function if the graph is `prepared`."""
+        """Without calculating a symmetry function if the graph is `prepared`."""
         if graph.get("jacobian") is None:
             return super().trainable(graph)
         descriptors = graph.descriptors.detach().requires_grad_()
         with torch.enable_grad():
             energies = self._energies(descriptors, self.species(graph.numbers))
             (rows,) = torch.autograd.grad(energies.sum(), descriptors, create_graph=True)
-            gradient = edge_gradient_of(rows.to(energies.dtype), graph.jacobian, graph.edge_index[0])
+            gradient = edge_gradient_of(rows.to(graph.jacobian.dtype), graph.jacobian, graph.edge_index[0])
         return AtomicOutput(energies=energies), gradient
 
     @torch.no_grad()

@@ -9,7 +9,8 @@ are calculated once, and a step is left with the network and two products,
     g_e = Σ_d (dE/dG)_{i(e) d} J_{e · d}   and, on the way back,   (J u)_{i d} = Σ_{e: centre i} J_{e · d} · u_e
 
 with J [E, 3, D], of the precision of the network: 12 D bytes an edge in single precision. The kernels here fill J by
-the same steps as those of `symmetry_kernels`, a function at a time.
+the same steps as those of `symmetry_kernels`, a function at a time; what is inlined from there is not seen by Numba's
+cache, see `symmetry_lanes`.
 """
 
 import numpy as np
@@ -165,7 +166,7 @@ class _Products(torch.autograd.Function):
 
 
 def edge_gradient_of(rows: Tensor, jacobian: Tensor, centres: Tensor) -> Tensor:
-    """g_e = J_e rows_i(e) [E, 3], of rows = dE/dG [N, D], J [E, 3, D] and each edge's centre [E]; all of one dtype.
+    """g_e = J_e rows_i(e) [E, 3], of rows = dE/dG [N, D], J [E, 3, D] of the same dtype, and each edge's centre [E].
 
     It can be differentiated with respect to `rows`.
     """
@@ -176,4 +177,4 @@ def edge_gradient_of(rows: Tensor, jacobian: Tensor, centres: Tensor) -> Tensor:
 
 def plain_edge_gradient(rows: Tensor, jacobian: Tensor, centres: Tensor) -> Tensor:
     """`edge_gradient_of` in PyTorch's operations, for other devices."""
-    return (jacobian * rows[centres][:, None, :]).sum(dim=2)
+    return torch.bmm(jacobian, rows[centres][:, :, None])[..., 0]

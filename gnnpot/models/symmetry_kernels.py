@@ -18,7 +18,6 @@ where S_x is the derivative with respect to x. The kernels release the interpret
 so that threads can share them: an atom's results touch only its own rows and edges.
 """
 
-
 import numpy as np
 from numba import njit
 

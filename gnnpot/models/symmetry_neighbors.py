@@ -1,4 +1,7 @@
-"""An atom's neighbours, and pairs of them, as the kernels of the symmetry functions go through them."""
+"""An atom's neighbours, and pairs of them, as the kernels of the symmetry functions go through them.
+
+Both are inlined, so Numba's cache does not see changes here: see `symmetry_lanes`.
+"""
 
 import math
 

@@ -110,7 +110,7 @@ class DataConfig:
     bad_frames: Literal["raise", "skip"] = "raise"
     #: check the sign and unit of stress against the energies; only where `loss.stress` is above 0
     check_stress: bool = True
-    #: keep all graphs in memory; empty: for up to 200,000 atoms
+    #: keep all graphs in memory, for HDNNPs with up to 3 GiB of derivatives; empty: for up to 200,000 atoms
     cache_graphs: bool | None = None
     #: processes that read frames and build graphs while the model trains; 0: none. Not used with cached graphs
     workers: int = 0
@@ -172,7 +172,8 @@ class OptimizerConfig:
     """AdamW (Loshchilov & Hutter 2019); Adam, which adds the decay to the gradient instead; or SOAP.
 
     SOAP (Vyas et al. 2024, arXiv:2409.11321, algorithm 3) runs Adam in the eigenbases of each weight matrix's averaged
-    G Gᵀ and Gᵀ G, G its gradient. A step costs more, and there are fewer of them.
+    G Gᵀ and Gᵀ G, G its gradient; of the weights of an HDNNP, along all three axes. A step costs more, and fewer are
+    needed. The first one only begins the averages. See `training.soap` for what it leaves alone.
     """
 
     name: Literal["adamw", "adam", "soap"] = "adamw"

@@ -21,12 +21,13 @@ from gnnpot.training.sources import Mixture, Source
 
 #: all graphs of a training set are kept in memory up to this many atoms, if the configuration does not say
 CACHED_ATOMS = 200_000
-#: models may add so much to graphs that are kept; no share of what is free, so that a run resumes to the same bits
+#: models may add so much to graphs that are kept, in each process; no share of what is free, so that a run resumes to
+#: the same bits
 PREPARED_BYTES = 3 << 30
 
 
 class GraphDataset(Dataset):
-    """Graphs, with labels, of frames; `cache` keeps each one that was built, and what `prepare` makes of it."""
+    """Graphs, with labels, of frames; `cache` keeps each one that was built; see also `prepare_for`."""
 
     def __init__(
         self,
@@ -40,6 +41,7 @@ class GraphDataset(Dataset):
         self.cutoff, self.three_body_cutoff = cutoff, three_body_cutoff
         self._cached: list[Graph | None] | None = [None] * len(frames) if cache else None
         self._prepare: Callable[[Graph], Graph] | None = None
+        self._prepared: set[int] = set()
 
     def __len__(self) -> int:
         return len(self.frames)
@@ -50,21 +52,28 @@ class GraphDataset(Dataset):
         graph = self._cached[i]
         if graph is None:
             graph = self._cached[i] = self._build(i)
+        if self._prepare is not None and i not in self._prepared:
+            graph = self._cached[i] = self._prepare(graph)
+            self._prepared.add(i)
         return graph
 
     def prepare_for(self, model: EnergyModel) -> None:
-        """Keep what `model` prepares of each graph, if that is not too much."""
+        """Keep what `model` prepares of each graph, from its first use on, if that is not too much in all."""
         if not self.cached or not model.prepared_bytes(1, 1):
             return
         need = model.prepared_bytes(int(self.frames.n_atoms.sum()), int(self.edge_counts().sum()))
         if need <= PREPARED_BYTES:
-            self._prepare, self._cached = model.prepared, [None] * len(self)
+            self._prepare = model.prepared
+
+    def forget(self) -> None:
+        """Drop what is kept."""
+        if self._cached is not None:
+            self._cached, self._prepared = [None] * len(self), set()
 
     def _build(self, i: int) -> Graph:
         frame = self.frames[i]
         check_elements(frame.numbers, self.elements, frame.where)
-        graph = build_graph(frame, self.cutoff, self.three_body_cutoff)
-        return graph if self._prepare is None else self._prepare(graph)
+        return build_graph(frame, self.cutoff, self.three_body_cutoff)
 
     @property
     def cached(self) -> bool:
@@ -115,6 +124,11 @@ class GraphData(L.LightningDataModule):
         plan = BatchPlan(self._sizes["validation"], budget, ranks=trainer.world_size)
         mine = plan.batches()[trainer.global_rank :: trainer.world_size]
         return self._loader(self.validation, [indices.tolist() for indices in mine])
+
+    def teardown(self, stage: str) -> None:  # noqa: ARG002 - Lightning's own signature
+        # trainer and data know each other: what is kept would stay until the garbage collector comes by
+        self.train.forget()
+        self.validation.forget()
 
     def state_dict(self) -> dict[str, Any]:
         return {"ranks": self.trainer.world_size}

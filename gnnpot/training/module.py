@@ -114,11 +114,11 @@ class TrainModule(L.LightningModule):
             for key in ordered
         ]
         if options.name == "soap":
-            # here: with its hundred others it takes a second to import, which all of training would wait for
-            from pytorch_optimizer import SOAP
+            # here: its package, with a hundred others, takes a second to import, which all of training would wait for
+            from gnnpot.training.soap import KeepingSOAP
 
             betas = options.betas or SOAP_BETAS
-            return SOAP(settings, lr=options.lr, betas=betas, max_precondition_dim=SOAP_LARGEST)
+            return KeepingSOAP(settings, lr=options.lr, betas=betas, max_precondition_dim=SOAP_LARGEST)
         cls = torch.optim.AdamW if options.name == "adamw" else torch.optim.Adam
         betas = options.betas or ADAM_BETAS
         # one kernel for all parameters, not a dozen operations for each

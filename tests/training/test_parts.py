@@ -27,6 +27,7 @@ from gnnpot.training.ema import EMA
 from gnnpot.training.evaluate import evaluate, evaluate_calculator
 from gnnpot.training.module import learning_rate
 from gnnpot.training.report import write_report
+from gnnpot.training.soap import KeepingSOAP
 
 
 @pytest.mark.parametrize(
@@ -35,6 +36,7 @@ from gnnpot.training.report import write_report
         ({"optimiser": {}}, "unknown option 'optimiser'; did you mean 'optimizer'"),
         ({"optimizer": {"lrr": 1}}, "optimizer: unknown option 'lrr'; did you mean 'lr'"),
         ({"optimizer": {"lr": -1}}, "lr: -1.0 is not positive"),
+        ({"optimizer": {"name": "soap", "amsgrad": True}}, "amsgrad: is not a part of SOAP"),
         ({"model": {"architecture": "m4gnet"}}, "'m4gnet' is not known; did you mean 'm3gnet'"),
         ({"loss": {"kind": "hubert"}}, "'hubert' is not a choice; did you mean 'huber'"),
         ({"loss": {"energy": 0, "forces": 0, "stress": 0}}, "nor all 0"),
@@ -196,3 +198,18 @@ def test_the_bar_shows_the_time_left_in_80_columns(monkeypatch, config):
     bar.on_validation_end(trainer, module)
     bar.teardown(trainer, module, "fit")
     assert re.search(r"step 12345 \S+ +62 % 0:00:00 left \S+ MAE 23.4 meV/atom, 0.0123 eV/Å", shown.getvalue())
+
+
+def test_soap_leaves_alone_what_has_no_gradient():
+    """Embeddings of elements that are not in the data."""
+    torch.manual_seed(0)
+    embedding = torch.nn.Embedding(20, 16)
+    before = embedding.weight.detach().clone()
+    optimizer = KeepingSOAP(embedding.parameters(), lr=0.01, weight_decay=0.1)
+    for _ in range(30):
+        optimizer.zero_grad()
+        embedding(torch.tensor([3, 7])).square().sum().backward()
+        optimizer.step()
+    moved = (embedding.weight != before).any(dim=1)
+    assert moved.nonzero().flatten().tolist() == [3, 7]
+    assert (embedding.weight[[3, 7]].norm(dim=1) < before[[3, 7]].norm(dim=1)).all()

@@ -144,13 +144,13 @@ def test_every_state_resumes_to_the_same_weights(config, tmp_path, monkeypatch, 
     assert rows(config) == rows(other)
 
 
-@pytest.mark.parametrize(("optimizer", "lr"), [("adamw", 0.05), ("soap", 0.01)])
-def test_a_run_learns(config, optimizer, lr):
+@pytest.mark.parametrize(("optimizer", "lr", "factor"), [("adamw", 0.05, 4), ("soap", 0.01, 2)])
+def test_a_run_learns(config, optimizer, lr, factor):
     loss = replace(config.loss, kind="mse")
     optimizer = replace(config.optimizer, name=optimizer, lr=lr)
     train(replace(config, epochs=50, validate_every=7, loss=loss, optimizer=optimizer))
     losses = [float(row["validation_loss"]) for row in rows(config) if row["validation_loss"]]
-    assert min(losses) < losses[0] / 2
+    assert min(losses) < losses[0] / factor
 
 
 def test_what_is_written(config, frames, uninterrupted):
@@ -308,10 +308,22 @@ def test_files_become_a_store_once(config, frames, tmp_path):
     assert metrics["test"]["forces_mae"] == pytest.approx(again["forces_mae"], rel=1e-6)
 
 
-def test_graphs_streamed_by_workers_are_the_same(config, tmp_path, uninterrupted):
-    """But for the last digits: with graphs in memory, the derivatives of the symmetry functions are kept too."""
-    data = replace(config.data, cache_graphs=False, workers=1)
-    streamed = weights(train(replace(config, run=tmp_path / "workers", data=data)))
+def test_graphs_streamed_by_workers_are_the_same(config, tmp_path):
+    found = []
+    for workers in (0, 1):
+        data = replace(config.data, cache_graphs=False, workers=workers)
+        found.append(weights(train(replace(config, run=tmp_path / str(workers), data=data))))
+    same(*found)
+
+
+def test_kept_derivatives_change_rounding_only(config, tmp_path, monkeypatch, uninterrupted):
+    """With graphs in memory, the derivatives of the symmetry functions are kept too, unless they are too large."""
+    from gnnpot.training import datamodule
+
+    monkeypatch.setattr(datamodule, "PREPARED_BYTES", 1000)
+    streamed = weights(train(replace(config, run=tmp_path / "anew")))
+    with pytest.raises(AssertionError):
+        same(weights(uninterrupted), streamed)
     for name, kept in weights(uninterrupted).items():
         torch.testing.assert_close(streamed[name], kept, rtol=1e-7, atol=1e-9, msg=name)
 

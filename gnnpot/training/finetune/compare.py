@@ -1,4 +1,4 @@
-"""Strategies, and training from scratch, on the same frames, split, loss and budget.
+"""Strategies, and training from scratch, on the same frames, split, loss, optimiser and budget.
 
     def configure(frames):                       # None: all
         options = ["max_minutes=20"] + ([] if frames is None else [f"data.frames={frames}"])
@@ -45,7 +45,7 @@ SCRATCH: dict[str, ModelConfig] = {
     "hdnnp-scratch": HDNNPConfig(hidden=(40, 40)),
 }
 ZERO_SHOT = "zero-shot"
-#: fresh weights take larger steps
+#: the lowest rate of fresh weights, which take larger steps
 SCRATCH_LR = 3e-3
 
 #: is told the name of a run before it begins, its number, and how many there are
@@ -133,8 +133,8 @@ def compare(
     """Run what has not ended yet, all candidates (or `only` those named) at each number of frames.
 
     `configure` gives the fine-tuning of a number of frames (None: all); its folder is that of the comparison. All have
-    its data, loss and budget: `max_minutes`, `max_steps`, or else its number of steps. Raises `ConfigError` for a
-    name that is not known, and what the runs raise.
+    its data, loss, optimiser and budget: `max_minutes`, `max_steps`, or else its number of steps. Raises `ConfigError`
+    for a name that is not known, and what the runs raise.
     """
     names = list(only or (*SHORT, *SCRATCH))
     for name in names:
@@ -162,7 +162,7 @@ def candidate(config: FineTuneConfig, name: str, run: Path) -> RunConfig:
     if name not in SCRATCH:
         return with_short(config, name, run)
     common = {f: getattr(config, f) for f in RunConfig.__dataclass_fields__}
-    optimizer = replace(config.optimizer, lr=SCRATCH_LR)
+    optimizer = replace(config.optimizer, lr=max(SCRATCH_LR, config.optimizer.lr))
     return TrainConfig(**{**common, "optimizer": optimizer, "run": run}, model=SCRATCH[name])
 
 
