@@ -20,8 +20,8 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from gnnpot.models.symmetry_kernels import VALUE, factors, gradients, radial_gradients, radial_lanes
-from gnnpot.models.symmetry_lanes import BATCH, FAST, PA, PB, Q1, Q2, ROWS, T0, Q, V
-from gnnpot.models.symmetry_neighbors import fill, load
+from gnnpot.models.symmetry_lanes import BATCH, FAST, PA, PB, Q1, Q2, T0, Q, V
+from gnnpot.models.symmetry_neighbors import factor_rows, fill, lists, load
 
 
 @njit(forceinline=True, error_model="numpy", fastmath=FAST)
@@ -39,14 +39,9 @@ def _of_function(group, work, radial, angular, slope, m, a, lo, hi):
 @njit(cache=True, nogil=True, error_model="numpy", fastmath=FAST)
 def radial_jacobian(group, first, centres, species, vectors, lo, hi, jacobian):
     """Add a radial group's derivatives to `jacobian` [E, 3, D] for the atoms lo <= i < hi; see `radial_kernel`."""
-    degree = 1
-    for atom in range(lo, hi):
-        degree = max(degree, first[atom + 1] - first[atom])
-    near, edges, nothing = np.empty((8, degree)), np.empty(degree, np.int64), np.empty((0, 3))
-    bounds = np.empty(group.active.shape[1] + 1, np.int64)
-    n_radial, n_angular = len(group.eta), len(group.zeta)
-    work, radial = np.empty(ROWS * BATCH), np.empty(n_radial * BATCH)
-    angular, slope = np.empty(n_angular * BATCH), np.empty(n_angular * BATCH)
+    near, edges, bounds = lists(group, first, lo, hi)
+    nothing = np.empty((0, 3))
+    work, radial, angular, slope = factor_rows(group)
     for atom in range(lo, hi):
         centre = centres[atom]
         if not group.active[centre].any():
@@ -58,8 +53,8 @@ def radial_jacobian(group, first, centres, species, vectors, lo, hi, jacobian):
             for begin in range(bounds[p], bounds[p + 1], BATCH):
                 n = min(BATCH, bounds[p + 1] - begin)
                 radial_lanes(group, VALUE, near, work, radial, angular, slope, begin, n)
-                for m in range(n_radial):
-                    for a in range(n_angular):
+                for m in range(len(group.eta)):
+                    for a in range(len(group.zeta)):
                         column = group.columns[centre, p, m, a]
                         if column < 0:
                             continue
@@ -73,15 +68,9 @@ def radial_jacobian(group, first, centres, species, vectors, lo, hi, jacobian):
 @njit(cache=True, nogil=True, error_model="numpy", fastmath=FAST)
 def angular_jacobian(group, first, centres, species, vectors, lo, hi, jacobian):
     """Add an angular group's derivatives to `jacobian` [E, 3, D] for the atoms lo <= i < hi; see `angular_kernel`."""
-    degree = 1
-    for atom in range(lo, hi):
-        degree = max(degree, first[atom + 1] - first[atom])
-    near, edges, nothing = np.empty((8, degree)), np.empty(degree, np.int64), np.empty((0, 3))
-    classes = group.species_class.max() + 1
-    bounds = np.empty(classes + 1, np.int64)
-    n_radial, n_angular = len(group.eta), len(group.zeta)
-    work, radial = np.empty(ROWS * BATCH), np.empty(n_radial * BATCH)
-    angular, slope = np.empty(n_angular * BATCH), np.empty(n_angular * BATCH)
+    near, edges, bounds = lists(group, first, lo, hi)
+    nothing, classes = np.empty((0, 3)), len(bounds) - 1
+    work, radial, angular, slope = factor_rows(group)
     one, two = np.empty(BATCH, np.int64), np.empty(BATCH, np.int64)
     lanes = (work, radial, angular, slope, one, two)
     for atom in range(lo, hi):

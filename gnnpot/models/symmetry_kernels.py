@@ -42,7 +42,6 @@ from gnnpot.models.symmetry_lanes import (
     RA,
     RB,
     RJ,
-    ROWS,
     T0,
     C,
     Q,
@@ -57,7 +56,7 @@ from gnnpot.models.symmetry_lanes import (
     neighbour_cutoffs,
     radial_factors,
 )
-from gnnpot.models.symmetry_neighbors import DF, DR, INVERSE, F, R, fill, load
+from gnnpot.models.symmetry_neighbors import DF, DR, INVERSE, F, R, factor_rows, fill, lists, load
 
 #: what a call does
 VALUE, VJP, JVP = 0, 1, 2
@@ -89,14 +88,9 @@ def radial_kernel(group, mode, first, centres, species, vectors, lo, hi, rows, e
     `first` [N + 1] edges of each atom, `centres` [N] species of the atoms, `species` [E] of the neighbours, `vectors`
     [E, 3]; `rows` [N, D] is G (VALUE), v (VJP) or J u (JVP), `edge_rows` [E, 3] J^T v (VJP) or u (JVP).
     """
-    degree = 1
-    for atom in range(lo, hi):
-        degree = max(degree, first[atom + 1] - first[atom])
-    near, edges = np.empty((8, degree)), np.empty(degree, np.int64)
-    bounds = np.empty(group.active.shape[1] + 1, np.int64)
+    near, edges, bounds = lists(group, first, lo, hi)
     n_radial, n_angular = len(group.eta), len(group.zeta)
-    work, radial = np.empty(ROWS * BATCH), np.empty(n_radial * BATCH)
-    angular, slope = np.empty(n_angular * BATCH), np.empty(n_angular * BATCH)
+    work, radial, angular, slope = factor_rows(group)
     grid = np.empty((n_radial, n_angular))
     for atom in range(lo, hi):
         centre = centres[atom]
@@ -172,15 +166,10 @@ def _add_radial(group, mode, total, work, radial, angular, slope, n):
 @njit(cache=True, nogil=True, error_model="numpy", fastmath=FAST)
 def angular_kernel(group, mode, first, centres, species, vectors, lo, hi, rows, edge_rows):
     """One angular group for the atoms lo <= i < hi; the arguments are those of `radial_kernel`."""
-    degree = 1
-    for atom in range(lo, hi):
-        degree = max(degree, first[atom + 1] - first[atom])
-    near, edges, pull = np.empty((8, degree)), np.empty(degree, np.int64), np.empty((degree, 3))
-    classes, pairs = group.species_class.max() + 1, group.active.shape[1]
-    bounds = np.empty(classes + 1, np.int64)
+    near, edges, bounds = lists(group, first, lo, hi)
+    pull, classes, pairs = np.empty((len(edges), 3)), len(bounds) - 1, group.active.shape[1]
     n_radial, n_angular = len(group.eta), len(group.zeta)
-    work, radial = np.empty(ROWS * BATCH), np.empty(n_radial * BATCH)
-    angular, slope = np.empty(n_angular * BATCH), np.empty(n_angular * BATCH)
+    work, radial, angular, slope = factor_rows(group)
     one, two = np.empty(BATCH, np.int64), np.empty(BATCH, np.int64)
     lanes = (work, radial, angular, slope, one, two)
     grids, ends = np.empty((pairs, n_radial, n_angular)), np.empty(pairs, np.int64)

@@ -5,13 +5,32 @@ Both are inlined, so Numba's cache does not see changes here: see `symmetry_lane
 
 import math
 
+import numpy as np
 from numba import njit
 
-from gnnpot.models.symmetry_lanes import BATCH, DFA, DFB, FA, FAST, FB, RA, RB, RJ, C, cutoff_value
+from gnnpot.models.symmetry_lanes import BATCH, DFA, DFB, FA, FAST, FB, RA, RB, RJ, ROWS, C, cutoff_value
 
 #: rows of an atom's list of neighbours: vector, distance, weight times cutoff function, its derivative, 1/distance,
 #: and the derivative of the distance along u
 _X, _Y, _Z, R, F, DF, INVERSE, DR = range(8)
+
+
+@njit(forceinline=True, error_model="numpy")
+def lists(group, first, lo, hi):
+    """Room for `near`, `edges` and `bounds` of any of the atoms lo <= i < hi."""
+    degree = 1
+    for atom in range(lo, hi):
+        degree = max(degree, first[atom + 1] - first[atom])
+    bounds = np.empty(group.species_class.max() + 2, np.int64)
+    return np.empty((8, degree)), np.empty(degree, np.int64), bounds
+
+
+@njit(forceinline=True, error_model="numpy")
+def factor_rows(group):
+    """Room for the rows of a batch: work array, radial factors, angular factors and their derivatives."""
+    n_radial, n_angular = len(group.eta), len(group.zeta)
+    angular, slope = np.empty(n_angular * BATCH), np.empty(n_angular * BATCH)
+    return np.empty(ROWS * BATCH), np.empty(n_radial * BATCH), angular, slope
 
 
 @njit(forceinline=True, error_model="numpy")
