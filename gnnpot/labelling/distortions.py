@@ -210,11 +210,13 @@ class Substituted(Distortion):
 class Pairs(Distortion):
     """Two atoms alone, of elements of the structure, at a distance uniform within `distance` times r_a + r_b.
 
-    r are the covalent radii. This is what tells a student that atoms repel.
+    r are the covalent radii. This is what tells a student that atoms repel. With `distinct` they are of two elements
+    where the structure has as many.
     """
 
     kind: Literal["pairs"] = "pairs"
     distance: tuple[float, float] = (0.5, 1.5)
+    distinct: bool = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -222,7 +224,8 @@ class Pairs(Distortion):
             raise ValueError(f"distance: {self.distance} is not a range of positive ratios, the smaller first")
 
     def change(self, atoms: Atoms, rng: np.random.Generator, calculator: BaseCalculator | None) -> Iterator[Atoms]:
-        pair = rng.choice(np.unique(atoms.numbers), 2)
+        elements = np.unique(atoms.numbers)
+        pair = rng.choice(elements, 2, replace=not (self.distinct and len(elements) > 1))
         distance = rng.uniform(*self.distance) * covalent_radii[pair].sum()
         direction = rng.normal(size=3)
         yield Atoms(pair, [np.zeros(3), distance * direction / np.linalg.norm(direction)])

@@ -15,6 +15,7 @@ import numpy as np
 import pyarrow as pa
 from ase import Atoms
 from ase.calculators.calculator import BaseCalculator, CalculatorError, PropertyNotImplementedError
+from ase.data import covalent_radii
 
 from gnnpot.config import to_mapping
 from gnnpot.data.frame import Frame, FrameError, Provenance
@@ -170,7 +171,16 @@ def _beyond(frame: Frame, limits: Limits) -> str | None:
         return f"force above {limits.max_force:g} eV/Å"
     if frame.stress is not None and np.abs(frame.stress).max() > limits.max_stress:
         return f"stress above {limits.max_stress:g} eV/Å³"
-    return None
+    return "pair that attracts within its wall" if _falls_in(frame, limits.wall) else None
+
+
+def _falls_in(frame: Frame, wall: float) -> bool:
+    """Whether these are two atoms alone, closer than `wall` sums of their covalent radii, that attract each other."""
+    if len(frame) != 2 or frame.pbc.any():
+        return False
+    apart = frame.positions[1] - frame.positions[0]
+    close = np.linalg.norm(apart) < wall * covalent_radii[frame.numbers].sum()
+    return bool(close and apart @ (frame.forces[1] - frame.forces[0]) < 0)
 
 
 def _reason(error: BaseException) -> str:

@@ -111,6 +111,13 @@ def test_pairs_stand_alone_at_their_distances():
         assert 0.4 <= found.get_distance(0, 1) / radii <= 0.9
 
 
+def test_distinct_pairs_are_of_two_elements_where_there_are_two():
+    pairs = Pairs(distinct=True)
+    assert all(set(atoms.symbols) == {"Na", "Cl"} for seed in range(20) for atoms in make(pairs, salt(), seed))
+    (found,) = make(pairs, bulk("Cu"))
+    assert list(found.symbols) == ["Cu", "Cu"]
+
+
 def test_melting_heats_and_its_states_follow_one_another():
     states = make(Melted(count=3, steps=20, temperature=1500, timestep=4), bulk("Cu", cubic=True))
     assert len(states) == 3 and all(len(s) == 8 for s in states)

@@ -179,6 +179,26 @@ class Dying(Calculator):
         signal.raise_signal(signal.SIGKILL)
 
 
+class Sticky(Calculator):
+    """Pulls the first two atoms together, at any distance."""
+
+    implemented_properties = ["energy", "forces"]  # noqa: RUF012 - ASE's way
+
+    def calculate(self, atoms=None, properties=None, system_changes=all_changes):
+        super().calculate(atoms, properties, system_changes)
+        apart = self.atoms.positions[1] - self.atoms.positions[0]
+        forces = np.zeros_like(self.atoms.positions)
+        forces[0], forces[1] = apart, -apart
+        self.results = {"energy": 0.5 * apart @ apart, "forces": forces}
+
+
+@pytest.mark.parametrize(("distance", "kept"), [((0.3, 0.5), False), ((0.7, 0.9), True)])
+def test_pairs_that_attract_within_their_wall_are_left_out(distance, kept):
+    worker = Worker(Labeller(Sticky, "sticky"), LabelConfig(limits=Limits(min_distance=0.1, wall=0.6)))
+    outcome = next(worker.outcomes(Task(0, structures()[0], Pairs(distance=distance), 0)))
+    assert isinstance(outcome, Frame) if kept else outcome == "pair that attracts within its wall"
+
+
 def test_nonsense_is_counted_and_magnetic_moments_are_kept():
     worker = Worker(Labeller(Broken, "broken"), LabelConfig(limits=Limits(max_force=10)))
     (frame,) = worker.outcomes(Task(0, structures()[0], Original(), 0))

@@ -1,0 +1,51 @@
+"""Equations of state of the elements to learn from, and those that are kept to measure by.
+
+    python scripts/make_equations_of_state.py unaries_vasp_pbe_eos.extxyz.gz states.extxyz.gz
+
+Reads frames of the elements' cubic crystals at several volumes (PBE by VASP, as verified by Bosoni et al., Nat. Rev.
+Phys. 6, 45 (2024); `info["acwf"]` names the crystal), and writes those that a universal potential can learn from. Left
+out are:
+
+- crystals in the part `test` of a split by material: `evaluate_checkpoint.py --part test` with the same fractions and
+  seed measures them by themselves;
+- elements that the Materials Project does not have;
+- elements for which these calculations and the Materials Project's mean different things: these are without spin, so
+  magnetic elements are left out, and have all f electrons in the valence, so lanthanides and actinides are, but for
+  those without occupied f states.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from ase import Atoms
+from ase.data import atomic_numbers
+from ase.io import iread, write
+from make_prototypes import ELEMENTS
+
+from gnnpot.data.splits import part_of_material
+
+FRACTIONS = {"train": 0.75, "validation": 0.05, "test": 0.2}
+MAGNETIC = "Cr Mn Fe Co Ni O"
+WITH_F = "Ce Pr Nd Pm Sm Eu Gd Tb Dy Ho Er Tm Yb Lu Pa U Np Pu"
+LEARNT = set(ELEMENTS) - {atomic_numbers[symbol] for symbol in f"{MAGNETIC} {WITH_F}".split()}
+
+
+def to_learn(frames: Iterator[Atoms], seed: int = 0) -> Iterator[Atoms]:
+    """The frames that are neither kept for measuring nor of elements that mean something else."""
+    for atoms in frames:
+        if LEARNT.issuperset(atoms.numbers) and part_of_material(atoms.info["acwf"], FRACTIONS, seed) != "test":
+            yield atoms
+
+
+def main(
+    frames: Annotated[Path, typer.Argument(help="Labelled frames, each crystal named by `acwf`.")],
+    output: Annotated[Path, typer.Argument(help="The file to write.")],
+) -> None:
+    """Write the frames to learn from."""
+    write(output, list(to_learn(iread(frames, ":"))), format="extxyz")
+
+
+if __name__ == "__main__":
+    typer.run(main)
