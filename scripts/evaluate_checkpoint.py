@@ -13,7 +13,8 @@ Models are names or folders of checkpoints. The parts:
   split has held out. How energies of different meaning are compared: `frames_part` in `evaluation_parts.py`.
 - `dimers`: all pairs of the model's elements, from 0.3 to 1.2 of the sum of their covalent radii: holes, by name.
 - `equations-of-state`: the elements in four cubic structures, against the all-electron average of Bosoni et al., Nat.
-  Rev. Phys. 6, 45 (2024); `--acwf` is a folder with its file and the frames of the VASP calculations.
+  Rev. Phys. 6, 45 (2024); `--acwf` is a folder with its file and the frames of the VASP calculations. With `--part`,
+  once more those crystals that are in that part of the split (scripts/make_equations_of_state.py holds them out).
 - `relaxations`: `--crystals` of the `--pool` (scripts/make_pool.py makes it), positions and cells.
 - `dynamics`: `--hot` of the relaxed ones, 48 atoms or more, NVT at 1000 K for `--steps` of 1 fs.
 - `speed`: a step (energy, forces, stress) of 64 and 512 atoms of Si, all models in turns, and those packages of
@@ -50,12 +51,13 @@ from gnnpot.engines.calculator import Calculator
 from gnnpot.errors import ConfigError, GnnpotError, suggest
 
 SPEED_SIZES = (64, 512)
-FRAMES_SETTINGS = ("part", "fractions", "split_seed", "material_key")
+SPLIT_SETTINGS = ("part", "fractions", "split_seed")
+FRAMES_SETTINGS = (*SPLIT_SETTINGS, "material_key")
 NAMES = ("frames", *PARTS, "speed")
 #: options that a part's numbers follow from
 SETTINGS: dict[str, tuple[str, ...]] = {
     "dimers": (),
-    "equations-of-state": ("count",),
+    "equations-of-state": ("count", *SPLIT_SETTINGS),
     "relaxations": ("seed", "crystals"),
     "dynamics": ("seed", "crystals", "hot", "steps"),
 }

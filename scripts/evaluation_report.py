@@ -5,7 +5,7 @@
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 
 from gnnpot.data.files import write_text
 from gnnpot.data.pages import COLORS, new_figure, tidy
+from gnnpot.data.splits import part_of_material
 from gnnpot.units import GPA
 
 #: pairs and explosions that are named under the table; the results hold all
@@ -116,9 +117,10 @@ def _dimer_rows(measured: Measured) -> list[Row]:
     ]
 
 
-def state_errors(result: dict) -> np.ndarray:
-    """[M, 2] relative errors of volume and bulk modulus of the crystals with a minimum."""
-    found = [row for row in result["crystals"].values() if "volume" in row]
+def state_errors(result: dict, held_out: Callable[[str], bool] = lambda name: True) -> np.ndarray:
+    """[M, 2] relative errors of volume and bulk modulus of the crystals with a minimum, or those of them that are
+    `held_out`."""
+    found = [row for name, row in result["crystals"].items() if "volume" in row and held_out(name)]
     errors = [(r["volume"] / r["volume_expected"] - 1, r["modulus"] / r["modulus_expected"] - 1) for r in found]
     return np.array(errors).reshape(-1, 2)
 
@@ -132,14 +134,28 @@ def _state_rows(measured: Measured) -> list[Row]:
         crystals = result["crystals"].values()
         return f"{sum('volume' in row for row in crystals)} of {len(crystals)} ({result['elements']} elements)"
 
-    def median(column: int) -> list[str]:
-        return _cells(results, lambda r: f"{100 * np.median(np.abs(state_errors(r)[:, column])):.2f}")
+    def median(column: int, *held_out: Callable[[str], bool]) -> list[str]:
+        found = [r and np.abs(state_errors(r, *held_out)[:, column]) for r in results]
+        return ["" if errors is None or not len(errors) else f"{100 * np.median(errors):.2f}" for errors in found]
 
-    return [
+    rows = [
         ("equations of state with a minimum", "", _cells(results, ran)),
         ("volume, median relative error", "%", median(0)),
         ("bulk modulus, median relative error", "%", median(1)),
     ]
+    key = measured.keys("equations-of-state")[0]
+    if key["part"] is not None:
+
+        def held_out(name: str) -> bool:
+            return part_of_material(name, key["fractions"], key["split_seed"]) == key["part"]
+
+        count = _cells(results, lambda r: len(state_errors(r, held_out)))
+        rows += [
+            ("equations of state held out, with a minimum", "", count),
+            ("volume, median relative error of these", "%", median(0, held_out)),
+            ("bulk modulus, median relative error of these", "%", median(1, held_out)),
+        ]
+    return rows
 
 
 def _stability_rows(measured: Measured) -> list[Row]:

@@ -31,8 +31,8 @@ class Limits:
     max_force: float = 100.0  #: eV/Å, on an atom
     max_stress: float = 3.0  #: eV/Å³, of a component; 1 eV/Å³ is 160 GPa
     max_atoms: int = 1000
-    #: two atoms alone that are closer than this many sums of their covalent radii, and attract each other, are left out:
-    #: where a teacher has a hole
+    #: two atoms alone that are closer than this many sums of their covalent radii, and attract each other, are left
+    #: out: the labeller has a hole there
     wall: float = 0.0
 
     def __post_init__(self) -> None:
