@@ -292,6 +292,7 @@ class RunConfig:
     name: str = ""
     description: str = ""
     licence: str = ""
+    #: for its card; empty: what the training frames say
     functional: str = ""
     lightning: LightningConfig = field(default_factory=LightningConfig)
 

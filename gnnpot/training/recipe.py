@@ -118,7 +118,7 @@ def run_card(
         description=config.description,
         licence=config.licence,
         training_data=", ".join(str(path) for path in config.data.trained_on()),
-        functional=config.functional,
+        functional=config.functional or prepared.train.functional,
         data_manifest_sha256=prepared.train.store.sha256,
         metrics={name: evaluation.metrics() for name, evaluation in evaluations.items()},
         training={**to_mapping(config), "best_step": best_step, "sources": prepared.summary()["sources"]},

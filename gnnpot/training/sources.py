@@ -57,6 +57,12 @@ class Part:
         inside[self.indices] = True
         return np.unique(index.elements[np.repeat(inside, np.diff(index.offsets))])
 
+    @property
+    def functional(self) -> str:
+        """What the frames say that it is; empty if they say different things, or nothing. A hundred are asked."""
+        said = {frame.provenance.functional for frame in self.spread(100)}
+        return said.pop() if len(said) == 1 else ""
+
     def without(self, held_out: Iterable["Part"], by: str) -> "Part":
         """The frames of no material (`by` "material"), or no structure ("frame"), that is held out."""
         kind = "material_id" if by == "material" else "fingerprint"

@@ -72,8 +72,9 @@ def shifted(tmp_path_factory, frames):
     path = tmp_path_factory.mktemp("shifted") / "shifted.store"
     other = [
         f.with_(
-            energy=1.1 * f.energy + sum(OFFSET[s] for s in f.symbols), forces=1.1 * f.forces, stress=1.1 * f.stress
-        )
+            energy=1.1 * f.energy + sum(OFFSET[s] for s in f.symbols), forces=1.1 * f.forces, stress=1.1 * f.stress,
+            provenance=replace(f.provenance, functional="PBEsol"),
+        )  # fmt: skip
         for f in frames
     ]
     return write_store(other, path).folder
@@ -180,7 +181,7 @@ def test_it_learns_and_says_what_it_cost(config, start):
     # of the bundled frames only copper is known, labelled by the starting model itself
     assert measured["earlier"]["start"]["forces_mae"] < 1e-6 < measured["earlier"]["finetuned"]["forces_mae"]
     assert set(measured["equations_of_state"]) == {"Ni"} and measured["dimers"]["Ni"]["curve_change"] > 0
-    assert card.training["start"] == str(start)
+    assert card.training["start"] == str(start) and card.functional == "PBEsol"
     assert card.training["start_sha256"] == read_card(start)["weights_sha256"]
     table = retention_rows(measured)
     assert any("Ni crystal: bulk modulus" in row[0] for row in table)
