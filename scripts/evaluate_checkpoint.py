@@ -16,7 +16,8 @@ Models are names or folders of checkpoints. The parts:
   Rev. Phys. 6, 45 (2024); `--acwf` is a folder with its file and the frames of the VASP calculations. With `--part`,
   once more those crystals that are in that part of the split (scripts/make_equations_of_state.py holds them out).
 - `relaxations`: `--crystals` of the `--pool` (scripts/make_pool.py makes it), positions and cells.
-- `dynamics`: `--hot` of the relaxed ones, 48 atoms or more, NVT at 1000 K for `--steps` of 1 fs.
+- `dynamics`: `--hot` of the relaxed ones, 48 atoms or more, NVT at 1000 K for `--picoseconds`, in
+  steps of 2 fs, with hydrogen 1 fs.
 - `speed`: a step (energy, forces, stress) of 64 and 512 atoms of Si, all models in turns, and those packages of
   `peers.py` that are installed; always matgl's M3GNet if it is. Processor time with one thread, else wall time.
 
@@ -59,7 +60,7 @@ SETTINGS: dict[str, tuple[str, ...]] = {
     "dimers": (),
     "equations-of-state": ("count", *SPLIT_SETTINGS),
     "relaxations": ("seed", "crystals"),
-    "dynamics": ("seed", "crystals", "hot", "steps"),
+    "dynamics": ("seed", "crystals", "hot", "picoseconds"),
 }
 
 
@@ -190,7 +191,7 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--pool", type=Path)
     parser.add_argument("--crystals", type=int, default=200)
     parser.add_argument("--hot", type=int, default=20)
-    parser.add_argument("--steps", type=int, default=10_000)
+    parser.add_argument("--picoseconds", type=float, default=10.0, help="of molecular dynamics")
     parser.add_argument("--seed", type=int, default=0, help="of the choice of crystals and of the velocities")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--seconds", type=float, default=5.0, help="of each potential and size, for the speed")

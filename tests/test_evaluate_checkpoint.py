@@ -77,7 +77,8 @@ def test_from_end_to_end(script, data, tmp_path, capsys):
         raw, corrected, "--output", str(tmp_path / "out"), "--work", str(tmp_path / "work"),
         "--frames", f"few={frames}",
         "--part", "test", "--fractions", "train=0.5,test=0.5", "--acwf", str(data / "acwf"),
-        "--pool", str(data / "pool.extxyz.gz"), "--crystals", "2", "--hot", "1", "--steps", "20", "--seconds", "0.01",
+        "--pool", str(data / "pool.extxyz.gz"), "--crystals", "2", "--hot", "1", "--picoseconds", "0.04",
+        "--seconds", "0.01",
     ]  # fmt: skip
     parts = ["frames", "dimers", "equations-of-state", "relaxations", "dynamics"]
     script.main([*line, *(word for part in parts for word in ("--only", part))])
@@ -98,7 +99,7 @@ def test_from_end_to_end(script, data, tmp_path, capsys):
     relaxed = json.loads((results / "raw" / "relaxations.json").read_text())["result"]["outcomes"]
     assert [outcome["formula"] for outcome in relaxed] == ["ClNa", "ClNa"]
     table = (tmp_path / "out" / "table.md").read_text()
-    assert "1000 K for 0.02 ps: exploded" in table and "equations of state held out" in table
+    assert "1000 K for 0.04 ps: exploded" in table and "equations of state held out" in table
     for words in ("| | unit | raw | mp |", "few: energy, MAE", "dimers with a hole"):
         assert words in table
     assert (tmp_path / "out" / "dimers.png").exists() and (tmp_path / "out" / "errors.png").exists()
