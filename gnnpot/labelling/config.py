@@ -19,6 +19,7 @@ from pathlib import Path
 import yaml
 
 from gnnpot.config import from_mapping, read_yaml
+from gnnpot.data.frame import atomic_number
 from gnnpot.errors import ConfigError
 from gnnpot.labelling.distortions import AnyDistortion, Original, Rattled, Scaled, Strained
 
@@ -34,8 +35,11 @@ class Limits:
     #: two atoms alone that are closer than this many sums of their covalent radii, and attract each other, are left
     #: out: the labeller has a hole there
     wall: float = 0.0
+    without: tuple[str, ...] = ()  #: elements, such as those that a student is not to know
 
     def __post_init__(self) -> None:
+        for symbol in self.without:
+            atomic_number(symbol, "limits.without")
         if self.wall < 0:
             raise ValueError(f"wall: {self.wall} is negative")
         for name in ("min_distance", "max_force", "max_stress", "max_atoms"):

@@ -199,6 +199,14 @@ def test_pairs_that_attract_within_their_wall_are_left_out(distance, kept):
     assert isinstance(outcome, Frame) if kept else outcome == "pair that attracts within its wall"
 
 
+def test_elements_that_are_not_wanted_are_left_out():
+    worker = Worker(TEACHER, LabelConfig(limits=Limits(without=("Cu", "Po"))))
+    found = [next(worker.outcomes(Task(k, frame, Original(), 0))) for k, frame in enumerate(structures())]
+    assert found[0] == "with Cu or Po" and all(isinstance(outcome, Frame) for outcome in found[1:])
+    with pytest.raises(DataError, match="limits.without.*Cv"):
+        Limits(without=("Cv",))
+
+
 def test_nonsense_is_counted_and_magnetic_moments_are_kept():
     worker = Worker(Labeller(Broken, "broken"), LabelConfig(limits=Limits(max_force=10)))
     (frame,) = worker.outcomes(Task(0, structures()[0], Original(), 0))
