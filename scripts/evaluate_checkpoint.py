@@ -2,7 +2,7 @@
 
     python scripts/evaluate_checkpoint.py gnnpot-1 m3gnet-mp-2021.2.8 chgnet-0.3.0 7net-0 --output docs/checkpoint \\
         --frames held-out=mptrj-random-1k.extxyz.gz --frames compressed=mptrj-highest-stress-1k.extxyz.gz --part test \\
-        --acwf acwf --pool pool.extxyz.gz
+        --fractions train=0.75,validation=0.05,test=0.2 --material-key formula --acwf acwf --pool pool.extxyz.gz
     python scripts/evaluate_checkpoint.py runs/mine/model --only dimers
 
 Models are names or folders of checkpoints. The parts:
@@ -16,8 +16,8 @@ Models are names or folders of checkpoints. The parts:
   Rev. Phys. 6, 45 (2024); `--acwf` is a folder with its file and the frames of the VASP calculations. With `--part`,
   once more those crystals that are in that part of the split (scripts/make_equations_of_state.py holds them out).
 - `relaxations`: `--crystals` of the `--pool` (scripts/make_pool.py makes it), positions and cells.
-- `dynamics`: `--hot` of the relaxed ones, 48 atoms or more, NVT at 1000 K for `--picoseconds`, in
-  steps of 2 fs, with hydrogen 1 fs.
+- `dynamics`: `--hot` of the relaxed ones, 48 atoms or more, NVT at 1000 K for `--picoseconds`, in steps of 2 fs, with
+  hydrogen 1 fs.
 - `speed`: a step (energy, forces, stress) of 64 and 512 atoms of Si, all models in turns, and those packages of
   `peers.py` that are installed; always matgl's M3GNet if it is. Processor time with one thread, else wall time.
 
@@ -40,7 +40,7 @@ import numpy as np
 import torch
 from ase import Atoms
 from benchmark_peers import alternate, moving, structure, use_threads
-from evaluation_parts import PARTS, Model, Tell, file_sha256, frames_part, open_model
+from evaluation_parts import ACWF_FRAMES, ACWF_REFERENCE, PARTS, Model, Tell, file_sha256, frames_part, open_model
 from evaluation_report import write_report
 from peers import PEERS
 from peers_report import cpu_name
@@ -48,17 +48,17 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from gnnpot.data.files import write_text
+from gnnpot.data.splits import part_of_material
 from gnnpot.engines.calculator import Calculator
 from gnnpot.errors import ConfigError, GnnpotError, suggest
 
 SPEED_SIZES = (64, 512)
-SPLIT_SETTINGS = ("part", "fractions", "split_seed")
-FRAMES_SETTINGS = (*SPLIT_SETTINGS, "material_key")
+FRAMES_SETTINGS = ("part", "fractions", "split_seed", "material_key")
 NAMES = ("frames", *PARTS, "speed")
 #: options that a part's numbers follow from
 SETTINGS: dict[str, tuple[str, ...]] = {
     "dimers": (),
-    "equations-of-state": ("count", *SPLIT_SETTINGS),
+    "equations-of-state": ("count",),
     "relaxations": ("seed", "crystals"),
     "dynamics": ("seed", "crystals", "hot", "picoseconds"),
 }
@@ -88,12 +88,19 @@ class Evaluator:
                 settings = {key: getattr(self.options, key) for key in SETTINGS[part]}
                 if part in ("relaxations", "dynamics"):
                     settings["data"] = file_sha256(self.options.pool)
+                elif part == "equations-of-state":
+                    settings["data"] = [file_sha256(self.options.acwf / name) for name in (ACWF_FRAMES, ACWF_REFERENCE)]
                 for model in self.models:
                     self._measure(part, model, settings, partial(PARTS[part], model, self.options))
             self._report()
 
     def _report(self) -> None:
-        write_report(self.options.output, [model.name for model in self.models])
+        o = self.options
+
+        def held_out(name: str) -> bool:
+            return part_of_material(name, o.fractions, o.split_seed) == o.part
+
+        write_report(o.output, [model.name for model in self.models], None if o.part is None else held_out)
 
     def _has_data(self, part: str) -> bool:
         needed = {"equations-of-state": "acwf", "relaxations": "pool", "dynamics": "pool"}.get(part)
@@ -200,6 +207,8 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
     for part in options.only:
         if part not in NAMES:
             raise ConfigError(f"--only {part}: is no part; {suggest(part, NAMES)}")
+    if options.picoseconds < 0.01:
+        raise ConfigError(f"--picoseconds {options.picoseconds}: is too short; give at least 0.01")
     options.frames, options.fractions = _frames(options.frames), _fractions(options.fractions)
     if options.part is not None and options.part not in options.fractions:
         raise ConfigError(f"--part {options.part}: is none of the split; {suggest(options.part, options.fractions)}")

@@ -12,27 +12,31 @@ out are:
 - elements for which these calculations and the Materials Project's mean different things: these are without spin, so
   magnetic elements are left out, and have all f electrons in the valence, so lanthanides and actinides are, but for
   those without occupied f states.
+
+Their energies have other zeros than the Materials Project's: learn from their stresses.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from ase import Atoms
 from ase.data import atomic_numbers
-from ase.io import iread, write
+from ase.io import read, write
 from make_prototypes import ELEMENTS
 
 from gnnpot.data.splits import part_of_material
+from gnnpot.engines.files import write_atomically
 
+#: as in configs/gnnpot-1/train-*.yaml
 FRACTIONS = {"train": 0.75, "validation": 0.05, "test": 0.2}
 MAGNETIC = "Cr Mn Fe Co Ni O"
 WITH_F = "Ce Pr Nd Pm Sm Eu Gd Tb Dy Ho Er Tm Yb Lu Pa U Np Pu"
 LEARNT = set(ELEMENTS) - {atomic_numbers[symbol] for symbol in f"{MAGNETIC} {WITH_F}".split()}
 
 
-def to_learn(frames: Iterator[Atoms], seed: int = 0) -> Iterator[Atoms]:
+def to_learn(frames: Iterable[Atoms], seed: int = 0) -> Iterator[Atoms]:
     """The frames that are neither kept for measuring nor of elements that mean something else."""
     for atoms in frames:
         if LEARNT.issuperset(atoms.numbers) and part_of_material(atoms.info["acwf"], FRACTIONS, seed) != "test":
@@ -44,7 +48,8 @@ def main(
     output: Annotated[Path, typer.Argument(help="The file to write.")],
 ) -> None:
     """Write the frames to learn from."""
-    write(output, list(to_learn(iread(frames, ":"))), format="extxyz")
+    chosen = list(to_learn(read(frames, ":")))
+    write_atomically(output, lambda path: write(path, chosen, format="extxyz"), overwrite=True)
 
 
 if __name__ == "__main__":

@@ -19,6 +19,8 @@ from ase.build import bulk
 from ase.data import chemical_symbols, covalent_radii
 from ase.io import write
 
+from gnnpot.engines.files import write_atomically
+
 #: Å, by atomic number
 RADII = covalent_radii.clip(min=0.75)
 ELEMENTS = [z for z in range(1, 95) if not 84 <= z <= 88]
@@ -56,7 +58,8 @@ def main(
 ) -> None:
     """Write the structures."""
     for path, structures in ((unary, unaries()), (binary, binaries())):
-        write(path, list(structures), format="extxyz")
+        found = list(structures)
+        write_atomically(path, lambda partial, found=found: write(partial, found, format="extxyz"), overwrite=True)
 
 
 if __name__ == "__main__":

@@ -17,16 +17,16 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import yaml
+from ase.data import atomic_numbers
 
 from gnnpot.config import from_mapping, read_yaml
-from gnnpot.data.frame import atomic_number
 from gnnpot.errors import ConfigError
 from gnnpot.labelling.distortions import AnyDistortion, Original, Rattled, Scaled, Strained
 
 
 @dataclass(frozen=True)
 class Limits:
-    """Frames beyond these are left out, and counted by reason."""
+    """Frames beyond these are left out, and counted by reason. Raises `ValueError` for limits that make no sense."""
 
     min_distance: float = 0.6  #: Å, between atoms; looked at before anything is calculated
     max_force: float = 100.0  #: eV/Å, on an atom
@@ -39,7 +39,8 @@ class Limits:
 
     def __post_init__(self) -> None:
         for symbol in self.without:
-            atomic_number(symbol, "limits.without")
+            if symbol not in atomic_numbers:
+                raise ValueError(f"without: '{symbol}' is no chemical element")
         if self.wall < 0:
             raise ValueError(f"wall: {self.wall} is negative")
         for name in ("min_distance", "max_force", "max_stress", "max_atoms"):

@@ -158,8 +158,8 @@ def _too_close_or_large(frame: Frame, limits: Limits) -> str | None:
 
     if len(frame) > limits.max_atoms:
         return f"more than {limits.max_atoms} atoms"
-    if set(frame.symbols) & set(limits.without):
-        return f"with {' or '.join(limits.without)}"
+    if unwanted := sorted(set(frame.symbols) & set(limits.without)):
+        return f"with {' and '.join(unwanted)}"
     (distances,) = NeighborList(cutoff=limits.min_distance, full_list=False).compute(
         points=frame.positions, box=frame.cell, periodic=[bool(p) for p in frame.pbc], quantities="d"
     )

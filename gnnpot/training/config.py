@@ -292,7 +292,7 @@ class RunConfig:
     name: str = ""
     description: str = ""
     licence: str = ""
-    #: for its card; empty: what the training frames say
+    #: for its card; empty: what frames of `data.train` say, if they agree
     functional: str = ""
     lightning: LightningConfig = field(default_factory=LightningConfig)
 
