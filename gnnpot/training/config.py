@@ -56,8 +56,9 @@ class SourceConfig:
     train: Path | tuple[Path, ...]
     #: whose energies these are. "shared": on the same scale as those of `data.train`, which a common fit of element
     #: references covers. "own": of another scale, as of another code; references are fitted to the source alone, and
-    #: its energies moved by the difference. That removes a mean excess energy too: do not ask for it without need. A
-    #: mapping gives the source's references, eV per atom by symbol
+    #: its energies moved by the difference. That removes a mean excess energy too, and where frames are of one element
+    #: each, all of what binds them: do not ask for it without need, and there leave energy out of `labels`. A mapping
+    #: gives the source's references, eV per atom by symbol
     references: Literal["shared", "own"] | dict[str, float]
     #: passes over the frames in an epoch, which is one pass over `data.train`; 0.5: every other frame, then the rest
     weight: float = 1.0
