@@ -45,6 +45,8 @@ class Distortion:
 
     #: whether `make` needs a calculator
     needs_calculator: ClassVar[bool] = False
+    #: whether what it makes is another material, which is named by its reduced formula
+    other_material: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         if self.count < 1 or self.min_atoms < 1:
@@ -181,6 +183,8 @@ class Substituted(Distortion):
     elements: tuple[str, ...] = ()
     share: float = 1.0
     rescale: bool = True
+
+    other_material: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -19,6 +19,7 @@ from ase.data import covalent_radii
 
 from gnnpot.config import to_mapping
 from gnnpot.data.frame import Frame, FrameError, Provenance
+from gnnpot.data.readers import reduced_formula
 from gnnpot.data.schema import SCHEMA, fingerprint, to_frames, to_table
 from gnnpot.errors import DataError, GnnpotError, SimulationError, UnknownElementError
 from gnnpot.labelling.config import LabelConfig, Limits
@@ -74,7 +75,7 @@ class Worker:
         try:
             for k, atoms in enumerate(distortion.make(task.structure.to_atoms(), rng, mover)):
                 made += 1
-                yield self._labelled(atoms, self._provenance(task, task.run + k))
+                yield self._labelled(atoms, self._provenance(task, task.run + k, atoms))
         except NotPossible as error:
             yield error.reason
         except _BEYOND as error:
@@ -97,12 +98,13 @@ class Worker:
             labelled = labelled.with_(stress=None)
         return _beyond(labelled, self.config.limits) or labelled
 
-    def _provenance(self, task: Task, k: int) -> Provenance:
+    def _provenance(self, task: Task, k: int, atoms: Atoms) -> Provenance:
         p = task.structure.provenance
+        material = reduced_formula(atoms.numbers) if task.distortion.other_material else p.material_id
         return Provenance(
             source=p.source,
             source_id=f"{p.source_id}; {task.distortion.words}; {k}; seed {self.config.seed}",
-            material_id=p.material_id,
+            material_id=material,
             code=self.labeller.name,
             functional=self.labeller.functional,
             config_type=task.distortion.words,

@@ -25,6 +25,7 @@ from gnnpot.labelling import (
     Rattled,
     Scaled,
     Strained,
+    Substituted,
     Vacancies,
     label,
 )
@@ -205,6 +206,14 @@ def test_elements_that_are_not_wanted_are_left_out():
     assert found[0] == "with Cu" and all(isinstance(outcome, Frame) for outcome in found[1:])
     with pytest.raises(ValueError, match="'Cv' is no chemical element"):
         Limits(without=("Cv",))
+
+
+def test_another_composition_is_another_material():
+    worker = Worker(TEACHER, LabelConfig())
+    copper = structures()[0]
+    frame = next(worker.outcomes(Task(0, copper, Substituted(elements=("Au",), share=0.25), 0)))
+    assert sorted(frame.symbols) == ["Au", "Cu", "Cu", "Cu"] and frame.provenance.material_id == "AuCu3"
+    assert next(worker.outcomes(Task(0, copper, Vacancies(), 0))).provenance.material_id == "mat-Cu"
 
 
 def test_nonsense_is_counted_and_magnetic_moments_are_kept():
