@@ -117,10 +117,9 @@ def _dimer_rows(measured: Measured) -> list[Row]:
     ]
 
 
-def state_errors(result: dict, held_out: HeldOut = lambda name: True) -> np.ndarray:
-    """[M, 2] relative errors of volume and bulk modulus of the crystals with a minimum, or those of them that are
-    `held_out`."""
-    found = [row for name, row in result["crystals"].items() if "volume" in row and held_out(name)]
+def state_errors(result: dict) -> np.ndarray:
+    """[M, 2] relative errors of volume and bulk modulus of the crystals with a minimum."""
+    found = [row for row in result["crystals"].values() if "volume" in row]
     errors = [(r["volume"] / r["volume_expected"] - 1, r["modulus"] / r["modulus_expected"] - 1) for r in found]
     return np.array(errors).reshape(-1, 2)
 
@@ -130,31 +129,30 @@ def _state_rows(measured: Measured) -> list[Row]:
     if not any(results):
         return []
 
-    def ran(result: dict) -> str:
-        crystals = result["crystals"].values()
-        return f"{sum('volume' in row for row in crystals)} of {len(crystals)} ({result['elements']} elements)"
+    rows = _median_rows("equations of state", results)
+    if (held_out := measured.held_out) is not None:
+        crystals = [r and {name: row for name, row in r["crystals"].items() if held_out(name)} for r in results]
+        rows += _median_rows("equations of state held out", [c and {"crystals": c} for c in crystals])
+    return rows
 
-    def median(column: int, *held_out: HeldOut) -> list[str]:
-        found = [r and np.abs(state_errors(r, *held_out)[:, column]) for r in results]
+
+def _median_rows(what: str, results: Sequence[dict | None]) -> list[Row]:
+    """How many of the crystals have a minimum, and the median errors of those."""
+
+    def ran(result: dict) -> str:
+        crystals = result["crystals"]
+        elements = len({name.split("-")[0] for name in crystals})
+        return f"{len(state_errors(result))} of {len(crystals)} ({elements} elements)"
+
+    def median(column: int) -> list[str]:
+        found = [r and np.abs(state_errors(r)[:, column]) for r in results]
         return ["" if errors is None or not len(errors) else f"{100 * np.median(errors):.2f}" for errors in found]
 
-    rows = [
-        ("equations of state with a minimum", "", _cells(results, ran)),
-        ("volume, median relative error", "%", median(0)),
-        ("bulk modulus, median relative error", "%", median(1)),
+    return [
+        (f"{what}: with a minimum", "", _cells(results, ran)),
+        (f"{what}: volume, median relative error", "%", median(0)),
+        (f"{what}: bulk modulus, median relative error", "%", median(1)),
     ]
-    if measured.held_out is not None:
-
-        def some(result: dict) -> str:
-            inside = [row for name, row in result["crystals"].items() if measured.held_out(name)]
-            return f"{sum('volume' in row for row in inside)} of {len(inside)}"
-
-        rows += [
-            ("equations of state held out, with a minimum", "", _cells(results, some)),
-            ("volume, median relative error of these", "%", median(0, measured.held_out)),
-            ("bulk modulus, median relative error of these", "%", median(1, measured.held_out)),
-        ]
-    return rows
 
 
 def _stability_rows(measured: Measured) -> list[Row]:
@@ -226,8 +224,7 @@ def _notes(measured: Measured) -> list[str]:
             )
     if measured.held_out is not None and any(measured.of("equations-of-state")):
         notes.append(
-            "Equations of state held out: the crystals of that part of the same split, by the names of the reference. "
-            "gnnpot-1 learnt from VASP's stresses of others, and from a teacher's labels of all four structures."
+            "Equations of state held out: the crystals of that part of the same split, by the names of the reference."
         )
     notes += _named_dimers(measured) + _named_explosions(measured)
     if measured.speed is not None:

@@ -99,7 +99,7 @@ def test_from_end_to_end(script, data, tmp_path, capsys):
     relaxed = json.loads((results / "raw" / "relaxations.json").read_text())["result"]["outcomes"]
     assert [outcome["formula"] for outcome in relaxed] == ["ClNa", "ClNa"]
     table = (tmp_path / "out" / "table.md").read_text()
-    assert "1000 K for 0.04 ps: exploded" in table and "equations of state held out" in table
+    assert "1000 K for 0.04 ps: exploded" in table and "equations of state held out: volume" in table
     for words in ("| | unit | raw | mp |", "few: energy, MAE", "dimers with a hole"):
         assert words in table
     assert (tmp_path / "out" / "dimers.png").exists() and (tmp_path / "out" / "errors.png").exists()

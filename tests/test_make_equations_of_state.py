@@ -39,7 +39,7 @@ def test_what_is_learnt_from_is_neither_measured_nor_magnetic(script, tmp_path):
     assert learnt == {a.info["acwf"] for a in crystals} - held_out - others
 
 
-@pytest.mark.parametrize("name", ["train-again", "train-last"])
+@pytest.mark.parametrize("name", ["train", "train-again"])
 def test_training_holds_out_by_the_same_split(script, name):
     split = yaml.safe_load((ROOT / "configs" / "gnnpot-1" / f"{name}.yaml").read_text())["data"]["split"]
     assert split["test"] == script.FRACTIONS["test"] and split["validation"] == script.FRACTIONS["validation"]

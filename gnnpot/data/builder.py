@@ -15,6 +15,7 @@ import fcntl
 import json
 import shutil
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -61,16 +62,16 @@ class StoreBuilder:
         with telling(self.folder):
             self.unfinished.mkdir(parents=True, exist_ok=True)
             self._lock = (self.unfinished / LOCK).open("w")
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            self._lock.close()
-            raise DataError(f"{self.unfinished}: another process is writing it; wait for its end or stop it") from None
-        try:
+        with ExitStack() as unless_done:
+            unless_done.callback(self._lock.close)
+            try:
+                fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                raise DataError(
+                    f"{self.unfinished}: another process is writing it; wait for its end or stop it"
+                ) from None
             self._resume()
-        except BaseException:
-            self._lock.close()
-            raise
+            unless_done.pop_all()
         return self
 
     def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
