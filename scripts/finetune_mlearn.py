@@ -7,12 +7,13 @@ For each element and number of training frames (5, 20, 80, all; those that choos
 the candidates of `gnnpot finetune --compare` run on the same frames, loss and time; the official test frames are read
 at the end only. Energies and forces: of the stresses in these files just the diagonal can be trusted. The learning
 rate falls with the clock, so a run ends well annealed on any machine. Stopped by whatever, the same command goes on.
-OUT/results.md and OUT/curves.png hold all that has ended, of this and earlier calls, which may have had other times,
-beside the published errors.
+docs/mlearn has all that has ended, of this and earlier calls, which may have had other times, beside the published
+errors: results.json as numbers, which a later run of the same kind replaces, results.md and curves.png for the eye.
 """
 
+import json
 import logging
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated
 
@@ -28,6 +29,7 @@ from gnnpot.data.pages import COLORS, new_figure, tidy
 from gnnpot.data.readers import read_frames
 from gnnpot.errors import GnnpotError
 from gnnpot.training.finetune.compare import ZERO_SHOT, Result, compare, milliseconds, read_results
+from gnnpot.potential import Potential
 from gnnpot.training.finetune.config import FineTuneConfig, read_finetune_config
 from gnnpot.training.run import MODEL
 
@@ -50,7 +52,8 @@ def main(
         "../shared/data/mlearn"
     ),
     start: Annotated[str, typer.Option(help="The potential to fine-tune: name or path.")] = "7net-l3i5",
-    out: Annotated[Path, typer.Option(help="Folder for the runs and the tables.")] = Path("runs/finetune-mlearn"),
+    out: Annotated[Path, typer.Option(help="Folder for the runs.")] = Path("runs/finetune-mlearn"),
+    docs: Annotated[Path, typer.Option(help="Folder for the results.")] = Path("docs/mlearn"),
     minutes: Annotated[float, typer.Option(help="Wall time of each run.")] = 60.0,
     element: Annotated[list[str] | None, typer.Option(help=f"Some of {', '.join(PUBLISHED)}; may be repeated.")] = None,
     frames: Annotated[list[int] | None, typer.Option(help="Numbers of frames; 0 is all of them.")] = None,
@@ -60,7 +63,7 @@ def main(
     fresh: Annotated[bool, typer.Option("--fresh", help="Begin again.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar.")] = False,
 ) -> None:
-    """Run what has not ended, write results.md."""
+    """Run what has not ended, write results.json, results.md and curves.png."""
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(message)s")
     console = Console(soft_wrap=True)
     torch.set_num_threads(threads)
@@ -87,30 +90,42 @@ def main(
         except GnnpotError as error:
             console.print(f"{symbol}: {error}", markup=False)
             raise typer.Exit(1) from None
-    write_report(out, data)
-    console.print((out / "results.md").read_text(), markup=False)
+    console.print(write_report(out, data, docs), markup=False)
 
 
 @dataclass(frozen=True)
-class Ended:
-    """What has ended for an element, of this call and earlier ones, by row of the table."""
+class Entry:
+    """What came of a run."""
 
-    results: dict[str, list[Result]]
-    milliseconds: dict[str, float]  #: of energy and forces of a test frame
-    minutes: dict[tuple[str, int], float]  #: of each run, by row and number of frames
-
-
-def write_report(out: Path, data: Path) -> None:
-    """Write results.md and curves.png."""
-    ended = {symbol: found for symbol in PUBLISHED if (found := gather(out, data, symbol)).results}
-    write_text(out / "results.md", to_markdown(ended))
-    picture(ended).savefig(out / "curves.png")
+    element: str
+    row: str  #: of the table
+    frames: int  #: trained and validated on; 0: as it came
+    energy_mae: float  #: eV per atom
+    forces_mae: float  #: eV/Å
+    minutes: float  #: of the run
+    milliseconds: float  #: of energy and forces of a test frame
 
 
-def gather(out: Path, data: Path, symbol: str) -> Ended:
+def write_report(out: Path, data: Path, docs: Path) -> str:
+    """Put what has ended under `out` in the place of what `docs` had of it; write the table, which is returned."""
+    path = docs / "results.json"
+    known = [Entry(**entry) for entry in json.loads(path.read_text())] if path.exists() else []
+    for symbol in PUBLISHED:
+        known += gather(out, data, symbol)
+    latest = {(list(PUBLISHED).index(e.element), _place(e.row), e.frames): e for e in known}
+    entries = [latest[key] for key in sorted(latest)]
+    docs.mkdir(parents=True, exist_ok=True)
+    write_text(path, "[\n" + ",\n".join(json.dumps(asdict(e), ensure_ascii=False) for e in entries) + "\n]\n")
+    table = to_markdown(entries)
+    write_text(docs / "results.md", f"{table}\n![Learning curves](curves.png)\n")
+    picture(entries).savefig(docs / "curves.png")
+    return table
+
+
+def gather(out: Path, data: Path, symbol: str) -> list[Entry]:
     """Read the runs of an element that have ended."""
-    results: dict[str, list[Result]] = {}
-    minutes, potentials = {}, {}
+    found: dict[tuple[str, int], tuple[Result, float]] = {}
+    potentials: dict[str, Potential] = {}
     for run in sorted(out.glob(f"*/{symbol}/*-*")):
         if not (run / MODEL).exists():
             continue
@@ -118,13 +133,16 @@ def gather(out: Path, data: Path, symbol: str) -> Ended:
         potential, card = load_checkpoint(run / MODEL)
         for result in read_results(name, run):
             row = _row(result.name, run.parts[-3])
-            if result.frames not in [r.frames for r in results.get(row, [])]:
-                results.setdefault(row, []).append(result)
-                minutes[row, result.frames] = card.training["max_minutes"]
-                potentials.setdefault(row, potential)
-    frame = next(iter(read_frames(data / f"{symbol}_test.extxyz.gz")))
-    ordered = {row: sorted(results[row], key=lambda r: r.frames) for row in sorted(results, key=_place)}
-    return Ended(ordered, milliseconds(potentials, frame) if potentials else {}, minutes)
+            found.setdefault((row, result.frames), (result, card.training["max_minutes"]))
+            potentials.setdefault(row, potential)
+    times = {}
+    if potentials:
+        times = milliseconds(potentials, next(iter(read_frames(data / f"{symbol}_test.extxyz.gz"))))
+    return [
+        Entry(symbol, row, frames, result.energy_mae, result.forces_mae, minutes if frames else 0.0, times[row])
+        for (row, frames), (result, minutes) in found.items()
+        if result.energy_mae is not None and result.forces_mae is not None
+    ]
 
 
 def _row(name: str, start: str) -> str:
@@ -137,50 +155,60 @@ def _place(row: str) -> tuple[bool, bool, str]:
     return "scratch" in row, "fine-tuned" in row, row
 
 
-def to_markdown(ended: dict[str, Ended]) -> str:
+def to_markdown(entries: list[Entry]) -> str:
     """One table: by element, candidate and number of frames, "energy (meV/atom), force (eV/Å) (minutes)"."""
     columns = [n for n in COUNTS if n]
     lines = [f"| meV/atom, eV/Å (minutes) | {' | '.join(map(str, columns))} | all | ms per step |"]
     lines.append("|---|" + "---|" * (len(columns) + 2))
-    for symbol, found in ended.items():
-        for name, results in found.results.items():
-            cells = {r.frames: _cell(r, found.minutes.get((name, r.frames))) for r in results}
+    for symbol, rows in _grouped(entries).items():
+        for name, found in rows.items():
+            cells = {e.frames: _cell(e) for e in found}
             # all frames of an element are another number than those of the columns, or none: as it came
             whole = [cell for n, cell in cells.items() if n not in columns]
             row = [cells.get(n, "") for n in columns] + (whole[-1:] or [""])
-            lines.append(f"| {symbol}: {name} | {' | '.join(row)} | {found.milliseconds[name]:.3g} |")
+            lines.append(f"| {symbol}: {name} | {' | '.join(row)} | {found[-1].milliseconds:.3g} |")
         for name, (energy, forces) in PUBLISHED[symbol].items():
             row = [""] * len(columns) + [f"{energy:.2f}, {forces:.2f}", ""]
             lines.append(f"| {symbol}: {name}, published | {' | '.join(row)} |")
     return "\n".join(lines) + "\n"
 
 
-def _cell(result: Result, minutes: float | None) -> str:
-    if result.energy_mae is None or result.forces_mae is None:
-        return ""
-    time = f" ({minutes:g})" if minutes and result.frames else ""
-    return f"{1e3 * result.energy_mae:.2f}, {result.forces_mae:.3f}{time}"
+def _grouped(entries: list[Entry]) -> dict[str, dict[str, list[Entry]]]:
+    """By element and row, in the order of the entries."""
+    rows: dict[str, dict[str, list[Entry]]] = {}
+    for entry in entries:
+        rows.setdefault(entry.element, {}).setdefault(entry.row, []).append(entry)
+    return rows
 
 
-def picture(ended: dict[str, Ended]) -> Figure:
+def _cell(entry: Entry) -> str:
+    time = f" ({entry.minutes:g})" if entry.frames else ""
+    return f"{1e3 * entry.energy_mae:.2f}, {entry.forces_mae:.3f}{time}"
+
+
+def picture(entries: list[Entry]) -> Figure:
     """Learning curves: energies above, forces below, an element beside the other; published errors as lines."""
-    columns = max(len(ended), 1)
+    grouped = _grouped(entries)
+    columns = max(len(grouped), 1)
     figure = new_figure(width=3.3 * max(columns, 2), height=6.2)
-    names = sorted({name for found in ended.values() for name in found.results}, key=_place)
+    names = sorted({e.row for e in entries}, key=_place)
     panels = (("energy_mae", "energy MAE, meV/atom", 1e3), ("forces_mae", "force MAE, eV/Å", 1.0))
     for row, (key, label, factor) in enumerate(panels):
-        for k, (symbol, found) in enumerate(ended.items()):
+        for k, (symbol, rows) in enumerate(grouped.items()):
             axes = figure.add_subplot(2, columns, row * columns + k + 1)
-            for name, results in found.results.items():
-                points = [(r.frames, factor * getattr(r, key)) for r in results if getattr(r, key) is not None]
+            for name, found in rows.items():
+                points = [(e.frames, factor * getattr(e, key)) for e in found]
                 draw(axes, points, COLORS[names.index(name) % len(COLORS)], name)
             best = min(errors[row] for errors in PUBLISHED[symbol].values())
             axes.axhline(best, color="black", linestyle=":", linewidth=1, label="better of GAP and MTP")
             axes.set(xscale="log", yscale="log", xlabel="frames", title=symbol if row == 0 else "")
             axes.set_ylabel(label if k == 0 else "")
             tidy(axes)
-    handles, labels = figure.axes[0].get_legend_handles_labels() if figure.axes else ([], [])
-    figure.legend(handles, labels, loc="outside lower center", ncols=4, frameon=False, fontsize=7)
+    every = {}
+    for axes in figure.axes:
+        handles, labels = axes.get_legend_handles_labels()
+        every |= dict(zip(labels, handles, strict=True))
+    figure.legend(every.values(), every.keys(), loc="outside lower center", ncols=4, frameon=False, fontsize=7)
     return figure
 
 

@@ -6,11 +6,11 @@
 
 Distances are r_k = x_k (R_A + R_B) with covalent radii R and x from 0.3 to 1.2. Coming closer, two atoms may first fall
 into their one well, where they are bound, and must then meet a wall that rises to the shortest distance. A hole is
-whatever falls after it has risen, and any fall on the wall, x <= 0.6, where no pair is bound (Cr2 and Mo2, the shortest
-bonds for their size, are at 0.6). With the energy V_j at distance j, its depth is
+whatever falls after it has risen, and any fall on the wall, x <= 0.56, where no pair is bound (V2, the shortest bond
+for its size, is at 0.58: 1.77 Å, Langridge-Smith et al., J. Chem. Phys. 80, 593 (1984)). With the energy V_j at distance j, its depth is
 
     h = max_j min(a_j, b_j),    b_j = V_j - min_{r_k <= r_j} V_k,
-                                a_j = V_j - min_{r_k >= r_j} V_k   for x_j > 0.6, else infinite,               (1)
+                                a_j = V_j - min_{r_k >= r_j} V_k   for x_j > 0.56, else infinite,              (1)
 
 0 for a curve without holes: j is the height from which the hole is seen, b the fall behind it, a the rise before it.
 Element references have no part in it.
@@ -33,7 +33,7 @@ from gnnpot.potential import Potential
 #: distances over the sum of the covalent radii, ascending
 RATIOS = np.linspace(0.3, 1.2, 46)
 #: the largest distance, over that sum, at which every pair must repel
-WALL = 0.6
+WALL = 0.56
 #: dimers that are calculated at a time
 _BLOCK = 4096
 
