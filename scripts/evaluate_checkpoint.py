@@ -47,6 +47,7 @@ from peers_report import cpu_name
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from gnnpot.analysis.dimers import WALL
 from gnnpot.data.files import write_text
 from gnnpot.data.splits import part_of_material
 from gnnpot.engines.calculator import Calculator
@@ -90,6 +91,8 @@ class Evaluator:
                     settings["data"] = file_sha256(self.options.pool)
                 elif part == "equations-of-state":
                     settings["data"] = [file_sha256(self.options.acwf / name) for name in (ACWF_FRAMES, ACWF_REFERENCE)]
+                elif part == "dimers":
+                    settings["wall"] = WALL
                 for model in self.models:
                     self._measure(part, model, settings, partial(PARTS[part], model, self.options))
             self._report()

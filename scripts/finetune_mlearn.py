@@ -28,8 +28,8 @@ from gnnpot.data.files import write_text
 from gnnpot.data.pages import COLORS, new_figure, tidy
 from gnnpot.data.readers import read_frames
 from gnnpot.errors import GnnpotError
-from gnnpot.training.finetune.compare import ZERO_SHOT, Result, compare, milliseconds, read_results
 from gnnpot.potential import Potential
+from gnnpot.training.finetune.compare import ZERO_SHOT, Result, compare, milliseconds, read_results
 from gnnpot.training.finetune.config import FineTuneConfig, read_finetune_config
 from gnnpot.training.run import MODEL
 

@@ -7,7 +7,8 @@
 Distances are r_k = x_k (R_A + R_B) with covalent radii R and x from 0.3 to 1.2. Coming closer, two atoms may first fall
 into their one well, where they are bound, and must then meet a wall that rises to the shortest distance. A hole is
 whatever falls after it has risen, and any fall on the wall, x <= 0.56, where no pair is bound (V2, the shortest bond
-for its size, is at 0.58: 1.77 Å, Langridge-Smith et al., J. Chem. Phys. 80, 593 (1984)). With the energy V_j at distance j, its depth is
+for its size, is at 0.58: 1.77 Å, Langridge-Smith et al., J. Chem. Phys. 80, 593 (1984)). With the energy V_j at
+distance j, its depth is
 
     h = max_j min(a_j, b_j),    b_j = V_j - min_{r_k <= r_j} V_k,
                                 a_j = V_j - min_{r_k >= r_j} V_k   for x_j > 0.56, else infinite,              (1)

@@ -65,7 +65,9 @@ def test_holes():
     assert 1 < depths[2] < 3 and depths[3] == pytest.approx(2, abs=0.3) and 0.1 < depths[4] < 0.4
     assert np.isinf(depths[5])
     # a well on the wall is a hole even if nothing is bound anywhere else
-    assert hole_depths(20 * (x - 0.45)[None] ** 2, x) == pytest.approx(20 * 0.15**2, rel=0.02)
+    assert hole_depths(20 * (x - 0.45)[None] ** 2, x) == pytest.approx(20 * 0.11**2, rel=0.02)
+    # the bond of V2 is none
+    assert hole_depths(20 * (x - 1.77 / (2 * covalent_radii[23]))[None] ** 2, x) == pytest.approx(0, abs=1e-12)
     assert hole_depths(-x[None] ** -1.0, x)[0] > 1
     scan = DimerScan(np.array([[1, 1], [17, 11]]), x, np.stack([wall, hole]))
     assert [found[:2] for found in scan.pairs_with_holes(0.05)] == [("Cl", "Na")]
