@@ -1,14 +1,15 @@
-"""scripts/make_holes.py writes the pairs that a model has holes for, and `gnnpot label` knows what to do with them."""
+"""Pairs that a model has holes for: written, labelled by a teacher, and left out of what another teacher said."""
 
 import sys
 from pathlib import Path
 
 import pytest
 import torch
-from ase.io import read
+import typer
+from ase.io import read, write
 
 from gnnpot.analysis.dimers import scan_dimers
-from gnnpot.checkpoint import Card, save_checkpoint
+from gnnpot.checkpoint import Card, load_checkpoint, save_checkpoint
 from gnnpot.data.references import ElementReferences
 from gnnpot.data.store import FrameStore
 from gnnpot.engines.calculator import Calculator
@@ -21,12 +22,14 @@ ELEMENTS = ("Na", "Cl", "Cs")
 
 
 @pytest.fixture
-def script(monkeypatch):
+def scripts(monkeypatch):
     monkeypatch.syspath_prepend(str(ROOT / "scripts"))
+    import drop_pairs
     import make_holes
 
-    yield make_holes
-    sys.modules.pop("make_holes", None)
+    yield make_holes, drop_pairs
+    for name in ("make_holes", "drop_pairs"):
+        sys.modules.pop(name, None)
 
 
 @pytest.fixture
@@ -37,23 +40,46 @@ def potential():
     return Potential(model, ElementReferences.from_mapping({"energies": dict.fromkeys(ELEMENTS, 0.0)}), 3000.0).eval()
 
 
-def test_pairs_with_holes_are_written_and_can_be_labelled(script, potential, tmp_path):
-    expected = [set(pair[:2]) for pair in scan_dimers(potential).pairs_with_holes(0.02)]
-    assert expected
-    model = save_checkpoint(tmp_path / "model", potential, Card())
-    script.main(str(model), tmp_path / "holes.extxyz.gz", 0.02)
-    written = read(tmp_path / "holes.extxyz.gz", ":")
-    assert [set(atoms.symbols) for atoms in written] == expected and all(len(atoms) == 2 for atoms in written)
+def saved(folder, potential, scale):
+    """With a wall that rises: the model counts little beside the repulsion of nuclei."""
+    terms = [build_model(ZBLConfig(elements=ELEMENTS))]
+    return save_checkpoint(folder, Potential(potential.model, potential.references, scale, terms), Card())
+
+
+def pairs_of(path):
+    return [frozenset(atoms.symbols) for atoms in read(path, ":")]
+
+
+def test_pairs_with_holes_are_written_and_can_be_labelled(scripts, potential, tmp_path):
+    make_holes, drop_pairs = scripts
+    expected = [frozenset(pair[:2]) for pair in scan_dimers(potential).pairs_with_holes(0.02)]
+    assert len(expected) == 6
+    holes, model = tmp_path / "holes.extxyz.gz", save_checkpoint(tmp_path / "model", potential, Card())
+    make_holes.main(str(model), holes, 0.02, [], None)
+    assert sorted(map(sorted, pairs_of(holes))) == sorted(map(sorted, expected))
+    teacher = saved(tmp_path / "teacher", potential, 0.1)
     config = read_label_config(ROOT / "configs" / "gnnpot-1" / "label-holes.yaml")
-    teacher = Potential(potential.model, potential.references, 0.1, [build_model(ZBLConfig(elements=ELEMENTS))])
-    structures = read_structures([tmp_path / "holes.extxyz.gz"])
-    label(structures, Labeller(lambda: Calculator(teacher), "a teacher"), tmp_path / "holes.store", config)
-    frames = FrameStore(tmp_path / "holes.store")
-    assert len(frames) > 10 * len(written)
-    assert {frozenset(frame.to_atoms().symbols) for frame in frames} == set(map(frozenset, expected))
+    labeller = Labeller(lambda: Calculator(load_checkpoint(teacher)[0]), "a teacher")
+    frames = label(read_structures([holes]), labeller, tmp_path / "holes.store", config)
+    assert len(frames) > 30 and {frozenset(frame.to_atoms().symbols) for frame in frames} == set(expected)
+    # what another teacher is to say of some pairs leaves room for it
+    some = read(holes, ":2")
+    write(tmp_path / "some.extxyz.gz", some, format="extxyz")
+    drop_pairs.main(tmp_path / "holes.store", tmp_path / "some.extxyz.gz", tmp_path / "kept.store")
+    kept = {frozenset(frame.to_atoms().symbols) for frame in FrameStore(tmp_path / "kept.store")}
+    assert kept == set(expected) - {frozenset(atoms.symbols) for atoms in some}
 
 
-def test_where_there_is_no_hole_nothing_is_written(script, potential, tmp_path):
-    flat = Potential(potential.model, potential.references, 0.0, [build_model(ZBLConfig(elements=ELEMENTS))])
-    script.main(str(save_checkpoint(tmp_path / "model", flat, Card())), tmp_path / "holes.extxyz.gz", 0.02)
-    assert not (tmp_path / "holes.extxyz.gz").exists()
+def test_pairs_of_an_element_unless_the_teacher_has_holes_for_them(scripts, potential, tmp_path, capsys):
+    make_holes, _ = scripts
+    model, out = saved(tmp_path / "model", potential, 0.0), tmp_path / "pairs.extxyz.gz"
+    make_holes.main(str(model), out, 0.02, [], None)
+    assert not out.exists()
+    make_holes.main(str(model), out, 0.02, ["Na"], None)
+    assert set(pairs_of(out)) == {frozenset(("Na", other)) for other in ELEMENTS}
+    out.unlink()
+    make_holes.main(str(model), out, 0.02, ["Na"], str(save_checkpoint(tmp_path / "teacher", potential, Card())))
+    assert not out.exists()
+    with pytest.raises(typer.Exit):
+        make_holes.main(str(model), out, 0.02, ["Xx"], None)
+    assert "--with Xx: the model does not know this element" in capsys.readouterr().out

@@ -1,0 +1,43 @@
+"""A store without the pairs of atoms that another teacher is to label.
+
+    python scripts/drop_pairs.py dimers.store holes.extxyz.gz dimers-kept.store
+
+Left out are frames of two atoms whose elements are those of a structure in the file (see scripts/make_holes.py).
+"""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from gnnpot.data.frame import Frame
+from gnnpot.data.store import FrameStore, write_store
+from gnnpot.errors import GnnpotError
+from gnnpot.labelling import read_structures
+
+
+def main(
+    store: Annotated[Path, typer.Argument(help="The labelled frames.")],
+    pairs: Annotated[Path, typer.Argument(help="File with the pairs.")],
+    out: Annotated[Path, typer.Argument(help="The store to write.")],
+) -> None:
+    """Write what is kept."""
+    console = Console(soft_wrap=True)
+    try:
+        dropped = {_elements(frame) for frame in read_structures([pairs])}
+        frames = FrameStore(store)
+        kept = [frame for frame in frames if len(frame) != 2 or _elements(frame) not in dropped]
+        write_store(kept, out, source=store.name)
+    except GnnpotError as error:
+        console.print(str(error), markup=False)
+        raise typer.Exit(1) from None
+    console.print(f"{len(kept)} of {len(frames)} frames", highlight=False)
+
+
+def _elements(frame: Frame) -> tuple[int, ...]:
+    return tuple(sorted(frame.numbers.tolist()))
+
+
+if __name__ == "__main__":
+    typer.run(main)
