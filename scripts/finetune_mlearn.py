@@ -191,14 +191,15 @@ def picture(entries: list[Entry]) -> Figure:
     grouped = _grouped(entries)
     columns = max(len(grouped), 1)
     figure = new_figure(width=3.3 * max(columns, 2), height=6.2)
-    names = sorted({e.row for e in entries}, key=_place)
+    # what starts from the same weights has one colour
+    kinds = sorted({e.row.split()[0] for e in entries})
     panels = (("energy_mae", "energy MAE, meV/atom", 1e3), ("forces_mae", "force MAE, eV/Å", 1.0))
     for row, (key, label, factor) in enumerate(panels):
         for k, (symbol, rows) in enumerate(grouped.items()):
             axes = figure.add_subplot(2, columns, row * columns + k + 1)
             for name, found in rows.items():
                 points = [(e.frames, factor * getattr(e, key)) for e in found]
-                draw(axes, points, COLORS[names.index(name) % len(COLORS)], name)
+                draw(axes, points, COLORS[kinds.index(name.split()[0]) % len(COLORS)], name)
             best = min(errors[row] for errors in PUBLISHED[symbol].values())
             axes.axhline(best, color="black", linestyle=":", linewidth=1, label="better of GAP and MTP")
             axes.set(xscale="log", yscale="log", xlabel="frames", title=symbol if row == 0 else "")
