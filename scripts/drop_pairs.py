@@ -5,6 +5,8 @@
 Left out are frames of two atoms whose elements are those of a structure in the file (see scripts/make_holes.py).
 """
 
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Annotated
 
@@ -26,13 +28,20 @@ def main(
     console = Console(soft_wrap=True)
     try:
         dropped = {_elements(frame) for frame in read_structures([pairs])}
-        frames = FrameStore(store)
-        kept = [frame for frame in frames if len(frame) != 2 or _elements(frame) not in dropped]
-        write_store(kept, out, source=store.name)
+        frames, left_out = FrameStore(store), Counter[str]()
+        kept = write_store(_others(frames, dropped, left_out), out, source=store.name, filters=left_out)
     except GnnpotError as error:
         console.print(str(error), markup=False)
         raise typer.Exit(1) from None
     console.print(f"{len(kept)} of {len(frames)} frames", highlight=False)
+
+
+def _others(frames: Iterable[Frame], dropped: set[tuple[int, ...]], left_out: Counter[str]) -> Iterator[Frame]:
+    for frame in frames:
+        if len(frame) == 2 and _elements(frame) in dropped:
+            left_out["pair that another teacher labels"] += 1
+        else:
+            yield frame
 
 
 def _elements(frame: Frame) -> tuple[int, ...]:

@@ -137,22 +137,26 @@ def _state_rows(measured: Measured) -> list[Row]:
 
 
 def _median_rows(what: str, results: Sequence[dict | None]) -> list[Row]:
-    """How many of the crystals have a minimum, and the median errors of those."""
+    """How many crystals have a minimum, the median errors of those, and of all, where no minimum is an infinite error."""
 
     def ran(result: dict) -> str:
         crystals = result["crystals"]
         elements = len({name.split("-")[0] for name in crystals})
         return f"{len(state_errors(result))} of {len(crystals)} ({elements} elements)"
 
-    def median(column: int) -> list[str]:
-        found = [r and np.abs(state_errors(r)[:, column]) for r in results]
-        return ["" if errors is None or not len(errors) else f"{100 * np.median(errors):.2f}" for errors in found]
+    def median(column: int, of_all: bool) -> list[str]:
+        cells = []
+        for result in results:
+            errors = np.abs(state_errors(result)[:, column]) if result else np.empty(0)
+            failed = len(result["crystals"]) - len(errors) if result and of_all else 0
+            errors = np.concatenate([errors, np.full(failed, np.inf)])
+            cells.append(f"{100 * np.median(errors):.2f}" if len(errors) else "")
+        return cells
 
-    return [
-        (f"{what}: with a minimum", "", _cells(results, ran)),
-        (f"{what}: volume, median relative error", "%", median(0)),
-        (f"{what}: bulk modulus, median relative error", "%", median(1)),
-    ]
+    words = ("volume, median relative error", "bulk modulus, median relative error")
+    rows = [(f"{what}: {w}", "%", median(k, False)) for k, w in enumerate(words)]
+    rows += [(f"{what}: {w}, no minimum: infinite", "%", median(k, True)) for k, w in enumerate(words)]
+    return [(f"{what}: with a minimum", "", _cells(results, ran)), *rows]
 
 
 def _stability_rows(measured: Measured) -> list[Row]:

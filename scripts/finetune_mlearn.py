@@ -44,6 +44,8 @@ COUNTS = (5, 20, 80, 0)
 #: these potentials are for one element alone: SOAP and larger steps than the default, in all layers alike, win more
 #: of it, and forget more of the others
 SETTINGS = ("optimizer.name=soap", "optimizer.lr=0.005", "strategy.kind=all", "strategy.decay=1.0")
+#: of results that several calls have gathered
+TIMES = "Milliseconds are comparable within an element only where the rows were measured in one call."
 DEFAULT = ("all", "sevennet-scratch", "m3gnet-scratch", "hdnnp-scratch")
 
 
@@ -117,7 +119,7 @@ def write_report(out: Path, data: Path, docs: Path) -> str:
     docs.mkdir(parents=True, exist_ok=True)
     write_text(path, "[\n" + ",\n".join(json.dumps(asdict(e), ensure_ascii=False) for e in entries) + "\n]\n")
     table = to_markdown(entries)
-    write_text(docs / "results.md", f"{table}\n![Learning curves](curves.png)\n")
+    write_text(docs / "results.md", f"{table}\n{TIMES}\n\n![Learning curves](curves.png)\n")
     picture(entries).savefig(docs / "curves.png")
     return table
 
