@@ -137,7 +137,7 @@ def _state_rows(measured: Measured) -> list[Row]:
 
 
 def _median_rows(what: str, results: Sequence[dict | None]) -> list[Row]:
-    """How many crystals have a minimum, the median errors of those, and of all, where no minimum is an infinite error."""
+    """How many crystals have a minimum, the median errors of those, and of all: no minimum is an infinite error."""
 
     def ran(result: dict) -> str:
         crystals = result["crystals"]
