@@ -7,6 +7,7 @@ pip is asked for one wheel of those that a release has, whatever interpreter and
 same in each. The user's settings of pip (index, certificates, proxies, constraints) apply.
 """
 
+import contextlib
 import os
 import subprocess
 import sys
@@ -71,13 +72,14 @@ def read_member(path: Path, member: str) -> bytes:
 
 
 def _arrived(folder: Path) -> int:
-    """Bytes of the wheels that pip is writing."""
+    """Bytes of the wheels that pip is writing, whose files and folders may go while they are looked at."""
     total = 0
-    for path in folder.rglob("*.whl"):
-        try:
-            total += path.stat().st_size
-        except FileNotFoundError:  # moved by pip since
-            continue
+    # os.walk, unlike Path.rglob, passes over a folder that is gone
+    for root, _, files in os.walk(folder):
+        for file in files:
+            if file.endswith(".whl"):
+                with contextlib.suppress(FileNotFoundError):
+                    total += os.stat(os.path.join(root, file)).st_size
     return total
 
 

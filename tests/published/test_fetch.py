@@ -1,11 +1,13 @@
 """Files come whole and right, or not at all: cut connections, wrong bytes, mirrors, wheels, caches."""
 
+import os
 import threading
+from pathlib import Path
 
 import pytest
 
 from gnnpot.errors import CheckpointError, DownloadError
-from gnnpot.published import fetch
+from gnnpot.published import fetch, wheel
 from gnnpot.published.cache import source_path
 from tests.published.conftest import MEMBERS, WEB, WHEEL, wheel_of
 
@@ -122,6 +124,22 @@ def test_pip_gets_a_wheel_for_another_platform_and_it_is_only_read(entries, cach
     assert kept(cache) == ["a.pth", "b.pth"]
     (tmp_path / "links" / WHEEL.file).unlink()
     assert fetch(entries["wheel-b"])["b.pth"].read_bytes() == MEMBERS["made/b.pth"]
+
+
+def test_pip_may_take_its_folders_away_while_it_is_watched(tmp_path, monkeypatch):
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / f"{name}.whl").write_bytes(b"12345")
+    scandir = os.scandir
+
+    def scandir_after_pip(path):
+        if Path(path).name == "b":
+            (Path(path) / "b.whl").unlink()
+            Path(path).rmdir()
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", scandir_after_pip)
+    assert wheel._arrived(tmp_path) == 5
 
 
 def test_pip_finds_nothing(entries, cache):
