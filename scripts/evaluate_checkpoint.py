@@ -40,7 +40,17 @@ import numpy as np
 import torch
 from ase import Atoms
 from benchmark_peers import alternate, moving, structure, use_threads
-from evaluation_parts import ACWF_FRAMES, ACWF_REFERENCE, PARTS, Model, Tell, file_sha256, frames_part, open_model
+from evaluation_parts import (
+    ACWF_FRAMES,
+    ACWF_REFERENCE,
+    PARTS,
+    VOLUMES,
+    Model,
+    Tell,
+    file_sha256,
+    frames_part,
+    open_model,
+)
 from evaluation_report import write_report
 from peers import PEERS
 from peers_report import cpu_name
@@ -89,6 +99,7 @@ class Evaluator:
                 settings = {key: getattr(self.options, key) for key in SETTINGS[part]}
                 if part in ("relaxations", "dynamics"):
                     settings["data"] = file_sha256(self.options.pool)
+                    settings["volumes"] = VOLUMES
                 elif part == "equations-of-state":
                     settings["data"] = [file_sha256(self.options.acwf / name) for name in (ACWF_FRAMES, ACWF_REFERENCE)]
                 elif part == "dimers":

@@ -25,7 +25,14 @@ from ase.io import read, write
 
 from gnnpot.analysis.dimers import RATIOS, scan_dimers
 from gnnpot.analysis.equation_of_state import equation_of_state
-from gnnpot.analysis.stability import RelaxationOutcome, dynamics_outcome, hot_cell, relaxation_outcome
+from gnnpot.analysis.stability import (
+    MOST_COMPRESSED,
+    VOLUME_RATIOS,
+    RelaxationOutcome,
+    dynamics_outcome,
+    hot_cell,
+    relaxation_outcome,
+)
 from gnnpot.checkpoint import CARD, load_checkpoint, read_card
 from gnnpot.data.files import write_text
 from gnnpot.data.frame import Frame
@@ -47,6 +54,8 @@ HOLE_TOLERANCE = 0.05
 SHORT_STEP, LONG_STEP = 1.0, 2.0
 #: crystals with more atoms than this are not heated
 MOST_ATOMS_HOT = 60
+#: what decides whether a crystal has exploded: results by other criteria are made anew
+VOLUMES = [*VOLUME_RATIOS, MOST_COMPRESSED]
 ACWF_FRAMES = "unaries_vasp_pbe_eos.extxyz.gz"
 ACWF_REFERENCE = "results-unaries-verification-PBE-v1-AE-average.json"
 
@@ -227,7 +236,8 @@ def choose_crystals(model: Model, options: argparse.Namespace) -> list[Frame]:
 
 
 def _relaxed_folder(model: Model, options: argparse.Namespace) -> Path:
-    key = hashlib.sha256(f"{model.sha256} {file_sha256(options.pool)} {options.seed}".encode()).hexdigest()[:12]
+    told = f"{model.sha256} {file_sha256(options.pool)} {options.seed} {VOLUMES}"
+    key = hashlib.sha256(told.encode()).hexdigest()[:12]
     folder = options.work / f"{model.name}-{key}"
     folder.mkdir(parents=True, exist_ok=True)
     return folder

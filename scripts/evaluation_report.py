@@ -230,7 +230,7 @@ def _notes(measured: Measured) -> list[str]:
         notes.append(
             "Equations of state held out: the crystals of that part of the same split, by the names of the reference."
         )
-    notes += _named_dimers(measured) + _named_explosions(measured)
+    notes += _named_dimers(measured) + _named_explosions(measured) + _named_compressed(measured)
     if measured.speed is not None:
         key, clock = measured.speed["key"], measured.speed["result"]["clock"]
         threads = f"{key['threads']} thread{'s' * (key['threads'] != 1)}"
@@ -260,6 +260,21 @@ def _named_explosions(measured: Measured) -> list[str]:
             if exploded:
                 texts = [f"{o['formula']} ({o['reason']})" for o in exploded[:NAMED]]
                 notes.append(f"Exploded, {part} of {model}: {'; '.join(texts)}.")
+    return notes
+
+
+def _named_compressed(measured: Measured) -> list[str]:
+    """Crystals that more than doubled their volume and did not explode, since they had stood under pressure."""
+    notes = []
+    for model, result in zip(measured.models, measured.of("relaxations"), strict=True):
+        grown = [o for o in result["outcomes"] if not o["exploded"] and o["free_volume_ratio"] > 1] if result else []
+        if grown:
+            texts = [
+                f"{o['formula']} ({o['volume_ratio']:.2f} times its volume; scaled uniformly, it has no pressure at "
+                f"{o['free_volume_ratio']:.2f} times)"
+                for o in grown
+            ]
+            notes.append(f"Grew, let go from under pressure, relaxations of {model}: {'; '.join(texts)}.")
     return notes
 
 

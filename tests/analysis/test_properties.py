@@ -9,13 +9,20 @@ import pytest
 import torch
 from ase import Atoms
 from ase.build import bulk
+from ase.calculators.calculator import Calculator as AseCalculator
 from ase.calculators.emt import EMT
 from ase.data import covalent_radii
 from ase.io import read
 
 from gnnpot.analysis.dimers import RATIOS, DimerScan, all_pairs, dimer_energies, hole_depths, scan_dimers
 from gnnpot.analysis.equation_of_state import equation_of_state, fit_birch_murnaghan, scaled_energies, scaled_to
-from gnnpot.analysis.stability import closest_approach, dynamics_outcome, hot_cell, relaxation_outcome
+from gnnpot.analysis.stability import (
+    closest_approach,
+    dynamics_outcome,
+    free_volume_ratio,
+    hot_cell,
+    relaxation_outcome,
+)
 from gnnpot.data.references import ElementReferences
 from gnnpot.engines.calculator import Calculator
 from gnnpot.errors import UnknownElementError
@@ -149,6 +156,33 @@ def test_a_crystal_that_holds_and_one_that_does_not(tmp_path):
     blown.set_cell(copper.cell * 0.6, scale_atoms=True)
     outcome, nothing = relaxation_outcome(blown, EMT())
     assert outcome.exploded and nothing is None and outcome.reason
+
+
+class Gas(AseCalculator):
+    """E = -k ln V, so that the pressure is k / V: 0.1 GPa at 20 Å³."""
+
+    implemented_properties = ("energy", "forces", "stress")
+
+    def calculate(self, atoms=None, properties=("energy",), system_changes=()):
+        super().calculate(atoms, properties, system_changes)
+        k, volume = 0.1 * GPA * 20, atoms.get_volume()
+        stress = np.array([-k / volume] * 3 + [0.0] * 3)
+        self.results = {"energy": -k * np.log(volume), "forces": np.zeros((len(atoms), 3)), "stress": stress}
+
+
+def test_a_compressed_crystal_may_grow_and_not_fall_apart():
+    copper = bulk("Cu")
+    small = copper.copy()
+    small.set_cell(copper.cell * 0.45 ** (1 / 3), scale_atoms=True)
+    free = relaxation_outcome(copper, EMT())[1].get_volume() / small.get_volume()
+    assert free_volume_ratio(small, EMT()) == pytest.approx(free, rel=0.005) and free > 2.1
+    assert free_volume_ratio(copper * (2, 1, 1), EMT()) == pytest.approx(1, abs=0.05)
+    outcome, grown = relaxation_outcome(small, EMT())
+    assert not outcome.exploded and outcome.converged and grown is not None
+    assert outcome.volume_ratio == pytest.approx(free, rel=1e-3) and outcome.free_volume_ratio > 2.1
+    # what nothing binds pushes at any volume
+    outcome, nothing = relaxation_outcome(small, Gas())
+    assert outcome.exploded and nothing is None and outcome.volume_ratio > 3 and outcome.free_volume_ratio == 1
 
 
 def test_dynamics_go_on_where_they_were(tmp_path):
