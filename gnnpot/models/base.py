@@ -113,17 +113,6 @@ class EnergyModel(nn.Module):
             gradient = torch.zeros_like(graph.edge_vectors).index_copy(0, inside, gradient)
         return AtomicOutput(energies, magmoms), gradient
 
-    def by_fast_form(
-        self, graph: Graph, form: Callable[[Self], F], atoms: Callable[[Self, Graph, F], AtomicOutput]
-    ) -> tuple[AtomicOutput, Tensor]:
-        """`energies_and_gradient` by `atoms(model, graph, form(model))`, which PyTorch differentiates; see
-        `by_kept_form`."""
-
-        def run(model: Self, graph: Graph, form: F) -> tuple[AtomicOutput, Tensor]:
-            return with_gradient(lambda graph: atoms(model, graph, form), graph)
-
-        return self.by_kept_form(graph, form, run)
-
     def by_kept_form(
         self, graph: Graph, form: Callable[[Self], F], run: Callable[[Self, Graph, F], tuple[AtomicOutput, Tensor]]
     ) -> tuple[AtomicOutput, Tensor]:

@@ -23,17 +23,15 @@ from torch import Tensor, nn
 from gnnpot.graphs import Graph
 from gnnpot.models.base import AtomicOutput, EnergyModel
 from gnnpot.models.basis import polynomial_cutoff
-from gnnpot.models.fast.activations import silu
+from gnnpot.models.fast.activations import SILU_SCALE, silu
 from gnnpot.models.fast.convolution import BondSevenNet, bonds
+from gnnpot.models.fast.harmonics import Harmonics
 from gnnpot.models.fast.layout import Layout
 from gnnpot.models.fast.sevennet import FastSevenNet
 from gnnpot.models.memory import GraphSize
 
 #: one array [N, 2l+1, channels] for each l
 Features = list[Tensor]
-
-#: makes the mean square of silu(z), z normally distributed, 1; as e3nn draws it from a million numbers
-SILU_SCALE = 1.6791767923989418
 
 
 @dataclass(frozen=True)
@@ -246,7 +244,7 @@ class SevenNet(EnergyModel):
         return self._atoms(graph, self)
 
     def energies_and_gradient(self, graph: Graph) -> tuple[AtomicOutput, Tensor]:
-        return self.by_fast_form(graph, FastSevenNet, SevenNet._atoms)
+        return self.by_kept_form(graph, FastSevenNet, lambda model, graph, form: form.energies_and_gradient(graph))
 
     def memory(self, size: GraphSize) -> int:
         # the messages of the widest layer a few times, and the features of all; of edges, harmonics and gradients
@@ -256,7 +254,7 @@ class SevenNet(EnergyModel):
         numbers = (3.5 * messages + 2 * features) * size.atoms + 4 * (lmax + 1) ** 2 * size.edges
         return round(numbers * self.frequencies.itemsize)
 
-    def _atoms(self, graph: Graph, form: "SevenNet | BondSevenNet | FastSevenNet") -> AtomicOutput:
+    def _atoms(self, graph: Graph, form: "SevenNet | BondSevenNet") -> AtomicOutput:
         """What the model says of the atoms; the convolutions are those of `form`."""
         vectors = graph.edge_vectors
         harmonics = spherical_harmonics(vectors, len(self.config.channels) - 1)
@@ -283,6 +281,11 @@ class SevenNet(EnergyModel):
         else:
             falling = xplor_cutoff(r, self.config.cutoff_on, self.cutoff)
         return torch.sin(self.frequencies * r) * (2 / self.cutoff * falling / r)
+
+    def fast_harmonics(self) -> Harmonics:
+        """`spherical_harmonics` with a way back by hand."""
+        lmax = len(self.config.channels) - 1
+        return Harmonics(lmax, [_raising(l) for l in range(1, lmax)])
 
     def fit_statistics(self, graphs: Iterable[Graph]) -> None:
         """Set the denominator of the sums over neighbours to the mean number of neighbours."""

@@ -30,6 +30,9 @@ from gnnpot.models.fast.lane_math import gate, gate_duals, silu_curvature, silu_
 from gnnpot.models.fast.lanes import LANES, load, store
 from gnnpot.models.fast.threads import follow_torch
 
+#: makes the mean square of silu(z), z normally distributed, 1; as e3nn draws it from a million numbers
+SILU_SCALE = 1.6791767923989418
+
 
 def silu(x: Tensor) -> Tensor:
     """x σ(x)."""

@@ -76,6 +76,12 @@ class Rows:
         ]
 
 
+    def blocks(self, flat: Tensor) -> list[Tensor]:
+        """For each l a view of a flat array, [N (2l+1), width], padding and all."""
+        atoms = len(flat) // self.size
+        return [flat[atoms * start : atoms * (start + size)].view(-1, width) for start, size, width in self.places]
+
+
 class Layout:
     """That of a convolution of features with `inputs` channels for each l, and the constants C of each of its `paths`
     (l1, l2, l3)."""

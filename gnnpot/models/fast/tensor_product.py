@@ -63,7 +63,7 @@ def convolve_backward(
     x, harmonics, distances, table, per_step, paths, constants, starts, neighbor, parts,
     g, g_x, g_harmonics, g_distances,
 ):  # fmt: skip
-    """Equations (3) to (5): adds to g_x [parts, features]; g_harmonics and g_distances are set."""
+    """Equations (3) to (5): adds to g_x [parts, features], g_harmonics and g_distances."""
     atoms = len(starts) - 1
     for part in prange(len(parts) - 1):
         weights, slopes = aligned(table.shape[2], x), aligned(table.shape[2], x)
@@ -85,9 +85,9 @@ def convolve_backward(
                     feature = paths[p, FEATURE] * atoms + neighbor[e] * paths[p, FEATURE_SIZE]
                     set_rotation(harmonics, e * harmonics.shape[1], constants.all, paths, p, rotation)
                     slope += _to_features(x, feature, weights, slopes, rotation, paths, p, g, at, to_x)
-                g_distances[e] = slope * per_step
+                g_distances[e] += slope * per_step
                 for m in range(harmonics.shape[1]):
-                    g_harmonics[e, m] = total(load(sums, m * LANES))
+                    g_harmonics[e, m] += total(load(sums, m * LANES))
 
 
 @njit(fastmath=FAST, forceinline=True)

@@ -1,0 +1,95 @@
+"""Distances and real spherical harmonics of edge vectors, and the way back from their gradients: one pass each.
+
+With u = r / |r| and Y_1 = sqrt(3) u, each Y_l+1 is the part of Y_l ⊗ Y_1 of angular momentum l + 1,
+
+    Y_c = Σ C_k Y_a(k) Y_b(k)   over the terms k of c, of which a(k) has l and b(k) has 1,                           (1)
+
+so that, from the highest l down, a gradient g of the harmonics gives
+
+    g_a += C g_c Y_b,    g_b += C g_c Y_a,    dE/dr = sqrt(3)/|r| (g_1 - u (u · g_1)) + u dE/d|r|                    (2)
+
+The order of the components is that of `sevennet.spherical_harmonics`, which says where the constants C come from.
+"""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from numba import njit, prange
+from torch import Tensor
+
+from gnnpot.models.fast.kernels import FAST
+
+_SQRT3 = math.sqrt(3)
+#: edges that a thread takes at a time
+_BLOCK = 256
+
+
+class Harmonics:
+    """For l = 0 to len(`raising`) + 1; `raising` are the constants of each step, [(2l+1) 3, 2l+3] for l = 1, 2, …"""
+
+    def __init__(self, lmax: int, raising: Sequence[Tensor]) -> None:
+        self.size = (lmax + 1) ** 2
+        terms, constants = [], []
+        for l, matrix in enumerate(raising, start=1):
+            for k, c in torch.nonzero(matrix).tolist():
+                terms.append((l * l + k // 3, 1 + k % 3, (l + 1) ** 2 + c))
+                constants.append(float(matrix[k, c]))
+        self._terms = np.array(terms, dtype=np.int64).reshape(-1, 3)
+        self._constants = np.array(constants)
+
+    def __call__(self, vectors: Tensor) -> tuple[Tensor, Tensor]:
+        """Distances [E] and harmonics [E, (lmax + 1)²]."""
+        distances, harmonics = vectors.new_empty(len(vectors)), vectors.new_empty(len(vectors), self.size)
+        _forward(vectors.numpy(), self._terms, self._constants, distances.numpy(), harmonics.numpy())
+        return distances, harmonics
+
+    def back(self, vectors: Tensor, harmonics: Tensor, to_distances: Tensor, to_harmonics: Tensor) -> Tensor:
+        """Equation (2), [E, 3]; `to_harmonics` is used up."""
+        gradient = torch.empty_like(vectors)
+        _backward(
+            vectors.numpy(), harmonics.numpy(), self._terms, self._constants, to_distances.numpy(),
+            to_harmonics.numpy(), gradient.numpy(),
+        )  # fmt: skip
+        return gradient
+
+
+@njit(parallel=True, fastmath=FAST, cache=True)
+def _forward(vectors, terms, constants, distances, harmonics):
+    for block in prange(-(-len(vectors) // _BLOCK)):
+        for e in range(block * _BLOCK, min((block + 1) * _BLOCK, len(vectors))):
+            x, y, z = vectors[e]
+            r = math.sqrt(x * x + y * y + z * z)
+            distances[e] = r
+            harmonics[e] = 0
+            harmonics[e, 0] = 1
+            if harmonics.shape[1] > 1:
+                for k in range(3):
+                    harmonics[e, 1 + k] = _SQRT3 * vectors[e, k] / r
+            for k in range(len(terms)):
+                a, b, c = terms[k]
+                harmonics[e, c] += constants[k] * harmonics[e, a] * harmonics[e, b]
+
+
+@njit(parallel=True, fastmath=FAST, cache=True)
+def _backward(vectors, harmonics, terms, constants, to_distances, to_harmonics, gradient):
+    for block in prange(-(-len(vectors) // _BLOCK)):
+        for e in range(block * _BLOCK, min((block + 1) * _BLOCK, len(vectors))):
+            for k in range(len(terms) - 1, -1, -1):
+                a, b, c = terms[k]
+                g = constants[k] * to_harmonics[e, c]
+                # a and b are the same for squares of Y_1, which these two lines get right
+                to_harmonics[e, a] += g * harmonics[e, b]
+                to_harmonics[e, b] += g * harmonics[e, a]
+            x, y, z = vectors[e]
+            r = math.sqrt(x * x + y * y + z * z)
+            along = to_distances[e]
+            if harmonics.shape[1] > 1:
+                for k in range(3):
+                    along -= _SQRT3 * to_harmonics[e, 1 + k] * vectors[e, k] / (r * r)
+            for k in range(3):
+                g = along * vectors[e, k]
+                if harmonics.shape[1] > 1:
+                    g += _SQRT3 * to_harmonics[e, 1 + k]
+                gradient[e, k] = g / r
