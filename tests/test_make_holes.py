@@ -3,12 +3,14 @@
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 import typer
+from ase.data import covalent_radii
 from ase.io import read, write
 
-from gnnpot.analysis.dimers import scan_dimers
+from gnnpot.analysis.dimers import hole_depths, scan_dimers
 from gnnpot.checkpoint import Card, load_checkpoint, save_checkpoint
 from gnnpot.data.references import ElementReferences
 from gnnpot.data.store import FrameStore
@@ -25,10 +27,11 @@ ELEMENTS = ("Na", "Cl", "Cs")
 def scripts(monkeypatch):
     monkeypatch.syspath_prepend(str(ROOT / "scripts"))
     import drop_pairs
+    import fill_holes
     import make_holes
 
-    yield make_holes, drop_pairs
-    for name in ("make_holes", "drop_pairs"):
+    yield make_holes, drop_pairs, fill_holes
+    for name in ("make_holes", "drop_pairs", "fill_holes"):
         sys.modules.pop(name, None)
 
 
@@ -51,7 +54,7 @@ def pairs_of(path):
 
 
 def test_pairs_with_holes_are_written_and_can_be_labelled(scripts, potential, tmp_path):
-    make_holes, drop_pairs = scripts
+    make_holes, drop_pairs, _ = scripts
     expected = [frozenset(pair[:2]) for pair in scan_dimers(potential).pairs_with_holes(0.02)]
     assert len(expected) == 6
     holes, model = tmp_path / "holes.extxyz.gz", save_checkpoint(tmp_path / "model", potential, Card())
@@ -71,7 +74,7 @@ def test_pairs_with_holes_are_written_and_can_be_labelled(scripts, potential, tm
 
 
 def test_pairs_of_an_element_unless_the_teacher_has_holes_for_them(scripts, potential, tmp_path, capsys):
-    make_holes, _ = scripts
+    make_holes, *_ = scripts
     model, out = saved(tmp_path / "model", potential, 0.0), tmp_path / "pairs.extxyz.gz"
     make_holes.main(str(model), out, 0.02, [], None)
     assert not out.exists()
@@ -83,3 +86,34 @@ def test_pairs_of_an_element_unless_the_teacher_has_holes_for_them(scripts, pote
     with pytest.raises(typer.Exit):
         make_holes.main(str(model), out, 0.02, ["Xx"], None)
     assert "--with Xx: the model does not know this element" in capsys.readouterr().out
+
+
+def test_filled_curves_have_one_well(scripts):
+    fill_holes = scripts[-1]
+    r = np.linspace(1.0, 4.0, 301)
+    curve = 40 * np.exp(-10 * (r - 1)) - np.exp(-8 * (r - 1.8) ** 2) - 2 * np.exp(-8 * (r - 3.2) ** 2)
+    filled = fill_holes.filled(curve, r)
+    assert hole_depths(curve[None], r / 2.5)[0] > 0.5 and hole_depths(filled[None], r / 2.5)[0] < 1e-6
+    assert filled.argmin() == curve.argmin() and (filled >= curve).all()
+    assert np.array_equal(filled[curve.argmin() :], curve[curve.argmin() :])
+    # the wall stays as it was
+    assert np.array_equal(filled[:20], curve[:20])
+
+
+def test_labels_push_where_the_model_pulled(scripts, potential, tmp_path):
+    fill_holes = scripts[-1]
+    model, out = save_checkpoint(tmp_path / "model", potential, Card()), tmp_path / "filled.store"
+    fill_holes.main(str(model), out, 0.02, 10, 0)
+    frames = FrameStore(out)
+    assert len(frames) == 60 and {len(frame) for frame in frames} == {2}
+    scan = scan_dimers(potential)
+    for frame in frames:
+        pair = np.flatnonzero((scan.pairs == np.sort(frame.numbers)).all(axis=1))[0]
+        distance = np.linalg.norm(frame.positions[1] - frame.positions[0])
+        lowest = scan.ratios[scan.energies[pair].argmin()] * covalent_radii[frame.numbers].sum()
+        force = frame.forces[1] @ (frame.positions[1] - frame.positions[0]) / distance
+        assert np.allclose(frame.forces.sum(axis=0), 0)
+        if distance < 0.95 * lowest:
+            assert force >= 0.99 * fill_holes.SLOPE
+    fill_holes.main(str(saved(tmp_path / "wall", potential, 0.0)), tmp_path / "none.store", 0.02, 10, 0)
+    assert not (tmp_path / "none.store").exists()
