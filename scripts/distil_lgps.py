@@ -1,11 +1,12 @@
-"""From a universal potential to a fast one for Li10GeP2S12, by way of 300 frames (PBE, Huang et al. 2021).
+"""From a universal potential to fast ones for Li10GeP2S12, by way of 300 frames (PBE, Huang et al. 2021).
 
-    python scripts/distil_lgps.py --start 7net-l3i5 --finetune 60 --distil 120 --direct 40 --threads 2
+    python scripts/distil_lgps.py --start 7net-l3i5 --finetune 60 --distil 120 --alone 40 --threads 2
 
 1. `--start` is fine-tuned on 300 frames of 50 atoms, drawn at random.
-2. An HDNNP is distilled from it; its dynamics begin at the 300 structures, whose own labels it never sees.
-3. For comparison, an HDNNP of the same form is trained on the 300 labelled frames alone.
-4. All are tested on frames that none of them saw. Teacher and student, and the authors' package with the weights that
+2. A student is distilled from it; its dynamics begin at the 300 structures, whose own labels it never sees.
+3. For comparison, students of other architectures (`--beside`) learn as long from what the teacher labelled for that
+   one, and all of them from the 300 labelled frames alone.
+4. All are tested on frames that none of them saw. Teacher and students, and the authors' package with the weights that
    the teacher began with (if `pip install ".[peers]"` was), are timed by molecular dynamics, in turns in one process.
 
 The numbers are minutes of wall time; learning rates fall with the clock, so each ends well annealed on any machine.
@@ -34,12 +35,12 @@ from gnnpot.config import from_mapping, read_yaml
 from gnnpot.data import FrameStore, read_frames, write_store
 from gnnpot.data.files import write_text
 from gnnpot.data.pages import COLORS, GREY, new_figure, tidy
-from gnnpot.distil import DistilConfig, distil, read_distil_config
+from gnnpot.distil import STUDENTS, DistilConfig, distil, read_distil_config
 from gnnpot.distil.report import draw_errors, draw_speeds, markdown, rounds_rows
 from gnnpot.distil.run import FINAL
 from gnnpot.distil.speed import LARGE, time_steps
 from gnnpot.engines.calculator import Calculator
-from gnnpot.errors import GnnpotError
+from gnnpot.errors import ConfigError, GnnpotError, suggest
 from gnnpot.labelling.distortions import repeated
 from gnnpot.training.config import DataConfig, SplitConfig, TrainConfig
 from gnnpot.training.finetune import finetune, read_finetune_config
@@ -49,6 +50,8 @@ from gnnpot.training.run import MODEL, train
 ERROR_GOAL, SPEED_GOAL = 1.3, 50
 #: the teacher is for one system alone: as in `finetune_mlearn.py`
 TEACHING = ("optimizer.name=soap", "optimizer.lr=0.005", "strategy.kind=all", "strategy.decay=1.0")
+#: what architectures are called
+NAMES = {"hdnnp": "HDNNP", "m3gnet": "M3GNet", "chgnet": "CHGNet", "sevennet": "SevenNet"}
 #: K; LGPS conducts at all of them
 TEMPERATURES = [300, 600, 1000]
 
@@ -58,6 +61,7 @@ class Row:
     """Errors on the test frames."""
 
     name: str
+    short: str  #: below its bar
     metrics: dict[str, float]
 
 
@@ -71,7 +75,9 @@ def main(
     tests: Annotated[int, typer.Option(help="Frames that are tested on.")] = 1000,
     finetune_minutes: Annotated[float, typer.Option("--finetune", help="Minutes.")] = 60.0,
     distil_minutes: Annotated[float, typer.Option("--distil", help="Minutes.")] = 120.0,
-    direct_minutes: Annotated[float, typer.Option("--direct", help="Minutes.")] = 40.0,
+    alone_minutes: Annotated[float, typer.Option("--alone", help="Minutes, each student.")] = 40.0,
+    name: Annotated[str, typer.Option("--student", help=f"What is distilled: {', '.join(STUDENTS)}.")] = "sevennet",
+    beside: Annotated[str, typer.Option(help="Others to compare with, by commas; empty: none.")] = "hdnnp",
     settings: Annotated[
         list[str] | None, typer.Option("--set", help="Options of the distillation: key.key=value.")
     ] = None,
@@ -83,21 +89,36 @@ def main(
     torch.set_num_threads(threads)
     numba.set_num_threads(threads)
     console = Console(soft_wrap=True)
+    names = [name, *filter(None, beside.split(","))]
+    minutes = {"fine-tuning": finetune_minutes, "distillation": distil_minutes, "each training alone": alone_minutes}
     try:
+        check(names)
         train_store, test_store = split(data, out / "data", frames, tests)
         console.print(f"fine-tuning {start} on {frames} frames", highlight=False)
         options = [f"max_minutes={finetune_minutes}", f"data.test={test_store}", "probe_elements=[Ge]"]
         options += [f"name={Path(start).name}-lgps", "functional=PBE", *TEACHING]
         finetune(read_finetune_config(start, [train_store], run=out / "teacher", overrides=options), progress=not quiet)
-        student(out, train_store, test_store, distil_minutes, settings or [], console, quiet)
-        console.print("training an HDNNP on the labelled frames alone", highlight=False)
-        directly(out, train_store, test_store, direct_minutes, quiet)
+        student(out, name, train_store, test_store, distil_minutes, settings or [], console, quiet)
+        compare(out, names, train_store, test_store, alone_minutes, console, quiet)
+        report(out, start, names, frames, test_store, minutes)
     except GnnpotError as error:
         console.print(str(error), markup=False)
         raise typer.Exit(1) from None
-    minutes = {"fine-tuning": finetune_minutes, "distillation": distil_minutes, "training alone": direct_minutes}
-    report(out, start, frames, test_store, minutes)
     console.print((out / "lgps.md").read_text(), markup=False)
+
+
+def check(names: list[str]) -> None:
+    """Raise `ConfigError` for students that can't be compared, before hours are spent."""
+    for name in names:
+        if name not in STUDENTS:
+            raise ConfigError(f"--student, --beside: '{name}' is not known; {suggest(name, STUDENTS)}")
+    if len(set(names)) < len(names):
+        raise ConfigError("--beside: names the student, or one twice; give others, or --beside '' for none")
+
+
+def folders(names: list[str]) -> dict[str, str]:
+    """Where each student is that has learnt from the teacher: the first was distilled."""
+    return {name: f"beside-{name}" if k else "student" for k, name in enumerate(names)}
 
 
 def split(data: Path, folder: Path, frames: int, tests: int) -> tuple[Path, Path]:
@@ -112,8 +133,9 @@ def split(data: Path, folder: Path, frames: int, tests: int) -> tuple[Path, Path
 
 
 def student(
-    out: Path, structures: Path, tests: Path, minutes: float, settings: list[str], console: Console, quiet: bool
-) -> None:
+    out: Path, name: str, structures: Path, tests: Path, minutes: float, settings: list[str], console: Console,
+    quiet: bool,
+) -> None:  # fmt: skip
     """The distillation."""
     options = [f"explore.temperatures={TEMPERATURES}", f"max_minutes={minutes}", f"test={tests}"]
     # the teacher labels a frame in the time of a few steps of a student
@@ -121,7 +143,7 @@ def student(
     # each frame with a distorted copy: the frames are thermal already
     options += ["start.distortions=[{kind: original}, {kind: strained, strain: 0.04, rattle: 0.05}]", *settings]
     config = read_distil_config(
-        str(out / "teacher" / MODEL), [structures], run=out / "student", student="hdnnp", overrides=options
+        str(out / "teacher" / MODEL), [structures], run=out / "student", student=name, overrides=options
     )
     with Bars(quiet) as bars:
 
@@ -132,39 +154,64 @@ def student(
         distil(config, tell=tell, progress=bars.show, bars=not quiet)
 
 
-def directly(out: Path, structures: Path, tests: Path, minutes: float, quiet: bool) -> None:
-    """The student's last training, on the labelled frames in place of what the teacher labelled."""
+def compare(
+    out: Path, names: list[str], structures: Path, tests: Path, minutes: float, console: Console, quiet: bool
+) -> None:
+    """The student's last training, for the others of `names` too, and for all on the frames' own labels."""
     last = from_mapping(TrainConfig, read_yaml(out / "student" / FINAL / "config.yaml"), where="the final training")
-    data = DataConfig(train=structures, test=tests, split=SplitConfig(validation=0.1, by="count"), check_stress=False)
-    train(replace(last, data=data, run=out / "direct", max_minutes=minutes), progress=not quiet)
+    alone = DataConfig(train=structures, test=tests, split=SplitConfig(validation=0.1, by="count"), check_stress=False)
+    taught = replace(last.data, test=tests)
+    # the student has whatever size its settings say
+    models = {name: replace(STUDENTS[name], elements=last.model.elements) for name in names} | {names[0]: last.model}
+    for name in names[1:]:
+        console.print(f"training {NAMES[name]} on what the teacher labelled", highlight=False)
+        run = out / folders(names)[name]
+        train(replace(last, model=models[name], data=taught, run=run), progress=not quiet)
+    for name, model in models.items():
+        console.print(f"training {NAMES[name]} on the labelled frames alone", highlight=False)
+        run = out / f"alone-{name}"
+        train(replace(last, model=model, data=alone, run=run, max_minutes=minutes), progress=not quiet)
 
 
-def report(out: Path, start: str, frames: int, tests: Path, minutes: dict[str, float]) -> None:
-    """Write lgps.md and lgps.png."""
-    teacher, card, direct = (load_checkpoint(out / name / MODEL)[1] for name in ("teacher", "student", "direct"))
+def report(out: Path, start: str, names: list[str], frames: int, tests: Path, minutes: dict[str, float]) -> None:
+    """Write lgps.md and lgps.png; `names`: the student, and those beside it."""
+    teacher, card = (load_checkpoint(out / folder / MODEL)[1] for folder in ("teacher", "student"))
     measured = card.metrics["distil"]["measured"]["test"]
     zero_shot = teacher.metrics["finetune"]["new"]["start"]
     # a shift by a constant is no knowledge, so the model is given the best one
     zero_shot = {**zero_shot, "energy_mae": zero_shot["energy_shifted_mae"]}
+
+    def tested(folder: str) -> dict[str, float]:
+        return load_checkpoint(out / folder / MODEL)[1].metrics["test"]
+
+    first, *others = names
     rows = [
-        Row(f"{start} as it came, best constant shift", zero_shot),
-        Row(f"the teacher: {start}, fine-tuned on {frames} frames", measured["teacher"]),
-        Row("the student: an HDNNP, distilled from it", measured["student"]),
-        Row(f"an HDNNP, trained on the {frames} frames alone", direct.metrics["test"]),
+        Row(f"{start} as it came, best constant shift", "as it came", zero_shot),
+        Row(f"the teacher: {start}, fine-tuned on {frames} frames", "teacher", measured["teacher"]),
+        Row(f"the student: {NAMES[first]}, distilled from it", f"{NAMES[first]},\nstudent", measured["student"]),
+        *(
+            Row(f"{NAMES[n]}, trained on what the teacher labelled", f"{NAMES[n]},\ntaught", tested(folders(names)[n]))
+            for n in others
+        ),
+        *(
+            Row(f"{NAMES[n]}, trained on the {frames} frames alone", f"{NAMES[n]},\nalone", tested(f"alone-{n}"))
+            for n in names
+        ),
     ]
     config = from_mapping(DistilConfig, card.training["distillation"])
-    tested = FrameStore(tests).manifest
+    manifest = FrameStore(tests).manifest
     error = measured["student"]["forces_mae"] / measured["teacher"]["forces_mae"]
-    head, *times_rows = timed(out, start)
+    head, *times_rows = timed(out, start, names)
     times = ", ".join(f"{n:g} min of {what}" for what, n in minutes.items())
     text = [
-        "# Li10GeP2S12: a universal potential, fine-tuned, distilled into an HDNNP",
-        f"By `scripts/distil_lgps.py` ({times}): {tested.frames} test frames, {tested.atoms} atoms, PBE.",
+        "# Li10GeP2S12: a universal potential, fine-tuned, distilled into fast ones",
+        f"By `scripts/distil_lgps.py` ({times}): {manifest.frames} test frames, {manifest.atoms} atoms, PBE.",
         markdown([("", "force MAE, meV/Å", "force RMSE, meV/Å", "energy MAE, meV/atom"), *map(_cells, rows)]),
         f"The student's force error is {error:.2f} times the teacher's; the goal is at most {ERROR_GOAL}, at "
         f"{SPEED_GOAL} times the speed. Molecular dynamics, µs per atom and step, processor time of one thread, in "
-        "turns in one process (in brackets: times the student):",
+        "turns in one process (in brackets: how much faster than the teacher):",
         markdown([head, *times_rows]),
+        "Students: " + "; ".join(f"{NAMES[n]}, {_sizes(out / f)}" for n, f in folders(names).items()) + ".",
         f"Students' dynamics at {', '.join(f'{t:g}' for t in config.explore.temperatures)} K; the rounds ended because "
         f"{card.metrics['distil']['end']}. Errors of the students on fresh frames, against the teacher:",
         markdown(rounds_rows(card)),
@@ -174,10 +221,18 @@ def report(out: Path, start: str, frames: int, tests: Path, minutes: dict[str, f
     write_text(out / "lgps.md", "\n\n".join(text) + "\n")
 
 
-def timed(out: Path, start: str) -> list[tuple[str, ...]]:
-    """The table of the speeds: teacher, student, and the package that published `start`, if it is installed."""
-    teacher, fast = (load_checkpoint(out / name / MODEL)[0] for name in ("teacher", "student"))
-    calculators: dict[str, BaseCalculator] = {"teacher": Calculator(teacher), "student": Calculator(fast)}
+def _sizes(folder: Path) -> str:
+    model = load_checkpoint(folder / MODEL)[0].model
+    numbers = sum(p.numel() for p in model.parameters())
+    return f"{numbers:,} parameters, cutoff {model.cutoff:g} Å"
+
+
+def timed(out: Path, start: str, names: list[str]) -> list[tuple[str, ...]]:
+    """The table of the speeds: teacher, students, and the package that published `start`, if it is installed."""
+    places = {"the teacher": "teacher"} | {NAMES[name]: folder for name, folder in folders(names).items()}
+    calculators: dict[str, BaseCalculator] = {
+        called: Calculator(load_checkpoint(out / folder / MODEL)[0]) for called, folder in places.items()
+    }
     peer = next((peer for peer in PEERS if peer.name == start), None)
     if peer is not None:
         with contextlib.suppress(ImportError):
@@ -189,7 +244,7 @@ def timed(out: Path, start: str) -> list[tuple[str, ...]]:
         head.append(f"{len(atoms)} atoms")
         times = time_steps(calculators, atoms, TEMPERATURES[0], 1.0)
         for name, microseconds in times.items():
-            ratio = "" if name == "student" else f" ({microseconds / times['student']:.3g})"
+            ratio = "" if name == "the teacher" else f" ({times['the teacher'] / microseconds:.3g})"
             rows[name] += (f"{microseconds:.3g}{ratio}",)
     return [tuple(head), *rows.values()]
 
@@ -204,9 +259,10 @@ def picture(rows: list[Row], card: Card) -> Figure:
     """Errors on the test frames, of the students over the rounds, and speeds."""
     figure = new_figure(3, height=4.2)
     axes = figure.add_subplot(1, 3, 1)
-    names = ("as it came", "teacher", "student", "HDNNP\nalone")
     values = [1e3 * row.metrics["forces_mae"] for row in rows]
-    axes.bar(names, values, color=[GREY, COLORS[0], COLORS[2], COLORS[1]], width=0.65)
+    colors = [GREY, COLORS[0], COLORS[2], *[COLORS[1]] * len(rows)][: len(rows)]
+    axes.bar([row.short for row in rows], values, color=colors, width=0.65)
+    axes.tick_params(axis="x", labelsize=7)
     axes.axhline(ERROR_GOAL * values[1], color=COLORS[4], linestyle="--", linewidth=1, label="goal for the student")
     axes.set(ylabel="force MAE on the test frames, meV/Å")
     axes.legend(frameon=False, fontsize=8)

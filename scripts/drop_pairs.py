@@ -1,4 +1,4 @@
-"""A store without the pairs of atoms that another teacher is to label.
+"""A store without the pairs of atoms that are labelled elsewhere.
 
     python scripts/drop_pairs.py dimers.store holes.extxyz.gz dimers-kept.store
 
@@ -21,7 +21,7 @@ from gnnpot.labelling import read_structures
 
 def main(
     store: Annotated[Path, typer.Argument(help="The labelled frames.")],
-    pairs: Annotated[Path, typer.Argument(help="File with the pairs.")],
+    pairs: Annotated[Path, typer.Argument(help="File or store with the pairs.")],
     out: Annotated[Path, typer.Argument(help="The store to write.")],
 ) -> None:
     """Write what is kept."""
@@ -39,7 +39,7 @@ def main(
 def _others(frames: Iterable[Frame], dropped: set[tuple[int, ...]], left_out: Counter[str]) -> Iterator[Frame]:
     for frame in frames:
         if len(frame) == 2 and _elements(frame) in dropped:
-            left_out["pair that another teacher labels"] += 1
+            left_out["pair that is labelled elsewhere"] += 1
         else:
             yield frame
 

@@ -43,8 +43,8 @@ from benchmark_peers import alternate, moving, structure, use_threads
 from evaluation_parts import (
     ACWF_FRAMES,
     ACWF_REFERENCE,
+    CRITERIA,
     PARTS,
-    VOLUMES,
     Model,
     Tell,
     file_sha256,
@@ -99,7 +99,7 @@ class Evaluator:
                 settings = {key: getattr(self.options, key) for key in SETTINGS[part]}
                 if part in ("relaxations", "dynamics"):
                     settings["data"] = file_sha256(self.options.pool)
-                    settings["volumes"] = VOLUMES
+                    settings["criteria"] = CRITERIA
                 elif part == "equations-of-state":
                     settings["data"] = [file_sha256(self.options.acwf / name) for name in (ACWF_FRAMES, ACWF_REFERENCE)]
                 elif part == "dimers":

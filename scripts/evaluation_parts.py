@@ -26,7 +26,10 @@ from ase.io import read, write
 from gnnpot.analysis.dimers import RATIOS, scan_dimers
 from gnnpot.analysis.equation_of_state import equation_of_state
 from gnnpot.analysis.stability import (
-    MOST_COMPRESSED,
+    CLOSEST,
+    EXPANSION_STEP,
+    HOTTEST,
+    MOST_EXPANDED,
     VOLUME_RATIOS,
     RelaxationOutcome,
     dynamics_outcome,
@@ -55,7 +58,7 @@ SHORT_STEP, LONG_STEP = 1.0, 2.0
 #: crystals with more atoms than this are not heated
 MOST_ATOMS_HOT = 60
 #: what decides whether a crystal has exploded: results by other criteria are made anew
-VOLUMES = [*VOLUME_RATIOS, MOST_COMPRESSED]
+CRITERIA = [CLOSEST, HOTTEST, *VOLUME_RATIOS, MOST_EXPANDED, EXPANSION_STEP]
 ACWF_FRAMES = "unaries_vasp_pbe_eos.extxyz.gz"
 ACWF_REFERENCE = "results-unaries-verification-PBE-v1-AE-average.json"
 
@@ -236,8 +239,8 @@ def choose_crystals(model: Model, options: argparse.Namespace) -> list[Frame]:
 
 
 def _relaxed_folder(model: Model, options: argparse.Namespace) -> Path:
-    told = f"{model.sha256} {file_sha256(options.pool)} {options.seed} {VOLUMES}"
-    key = hashlib.sha256(told.encode()).hexdigest()[:12]
+    key = f"{model.sha256} {file_sha256(options.pool)} {options.seed} {CRITERIA}"
+    key = hashlib.sha256(key.encode()).hexdigest()[:12]
     folder = options.work / f"{model.name}-{key}"
     folder.mkdir(parents=True, exist_ok=True)
     return folder

@@ -264,7 +264,7 @@ def _named_explosions(measured: Measured) -> list[str]:
 
 
 def _named_compressed(measured: Measured) -> list[str]:
-    """Crystals that more than doubled their volume and did not explode, since they had stood under pressure."""
+    """Crystals that more than doubled their volume and did not explode, since the potential has them under pressure."""
     notes = []
     for model, result in zip(measured.models, measured.of("relaxations"), strict=True):
         grown = [o for o in result["outcomes"] if not o["exploded"] and o["free_volume_ratio"] > 1] if result else []
@@ -272,9 +272,9 @@ def _named_compressed(measured: Measured) -> list[str]:
             texts = [
                 f"{o['formula']} ({o['volume_ratio']:.2f} times its volume; scaled uniformly, it has no pressure at "
                 f"{o['free_volume_ratio']:.2f} times)"
-                for o in grown
+                for o in grown[:NAMED]
             ]
-            notes.append(f"Grew, let go from under pressure, relaxations of {model}: {'; '.join(texts)}.")
+            notes.append(f"Grew, let go from what {model} finds to be pressure: {'; '.join(texts)}.")
     return notes
 
 

@@ -2,8 +2,8 @@
 
     python scripts/fill_holes.py runs/gnnpot-1/train-last/model filled.store
 
-The curve of two atoms is to have one well and to rise from it on both sides. On each side of its lowest point, whatever
-lies below what it has risen to already is lifted to that, and to a slope of `SLOPE` at least:
+The curve of two atoms is to have one well and to rise from it on both sides. On each side of its lowest point beyond
+the wall, whatever lies below what it has risen to already is lifted to that, and to a slope of `SLOPE` at least:
 
     W(r_j) = max(V(r_j), W(r_j+1) + s (r_j+1 - r_j))  towards short distances,  and with s = 0 towards long ones.
 
@@ -21,13 +21,13 @@ from ase.data import atomic_numbers, chemical_symbols, covalent_radii
 from rich.console import Console
 
 from gnnpot import load
-from gnnpot.analysis.dimers import DimerScan, scan_dimers
+from gnnpot.analysis.dimers import RATIOS, WALL, DimerScan, scan_dimers
 from gnnpot.data.frame import Frame, Provenance
 from gnnpot.data.store import write_store
 from gnnpot.errors import GnnpotError
 
 #: distances over the sum of the covalent radii, as close as a derivative needs
-FINE = np.linspace(0.4, 1.2, 321)
+FINE = np.linspace(RATIOS[0], RATIOS[-1], 361)
 #: eV/Å
 SLOPE = 0.2
 
@@ -60,7 +60,7 @@ def labelled(curves: DimerScan, count: int, seed: int) -> Iterator[Frame]:
     rng = np.random.default_rng(seed)
     for pair, energies in zip(curves.pairs, curves.energies, strict=True):
         distances = curves.ratios * covalent_radii[pair].sum()
-        forces = -np.gradient(filled(energies, distances), distances)
+        forces = -np.gradient(filled(energies, distances, curves.ratios), distances)
         name = "-".join(chemical_symbols[z] for z in pair)
         for k, r in enumerate(rng.uniform(distances[0], distances[-1], count)):
             force = np.interp(r, distances, forces)
@@ -74,9 +74,10 @@ def labelled(curves: DimerScan, count: int, seed: int) -> Iterator[Frame]:
             )
 
 
-def filled(energies: np.ndarray, distances: np.ndarray) -> np.ndarray:
-    """W of the head of this file, for a curve V at ascending distances; both [D]."""
-    lowest, curve = int(np.argmin(energies)), energies.copy()
+def filled(energies: np.ndarray, distances: np.ndarray, ratios: np.ndarray) -> np.ndarray:
+    """W of the head of this file, for a curve V at ascending distances and ratios; all [D]."""
+    curve = energies.copy()
+    lowest = int(np.argmin(np.where(ratios > WALL, energies, np.inf)))
     for j in range(lowest - 1, -1, -1):
         curve[j] = max(curve[j], curve[j + 1] + SLOPE * (distances[j + 1] - distances[j]))
     curve[lowest:] = np.maximum.accumulate(curve[lowest:])

@@ -92,12 +92,19 @@ def test_filled_curves_have_one_well(scripts):
     fill_holes = scripts[-1]
     r = np.linspace(1.0, 4.0, 301)
     curve = 40 * np.exp(-10 * (r - 1)) - np.exp(-8 * (r - 1.8) ** 2) - 2 * np.exp(-8 * (r - 3.2) ** 2)
-    filled = fill_holes.filled(curve, r)
-    assert hole_depths(curve[None], r / 2.5)[0] > 0.5 and hole_depths(filled[None], r / 2.5)[0] < 1e-6
+    ratios = r / 2.5
+    filled = fill_holes.filled(curve, r, ratios)
+    assert hole_depths(curve[None], ratios)[0] > 0.5 and hole_depths(filled[None], ratios)[0] < 1e-6
     assert filled.argmin() == curve.argmin() and (filled >= curve).all()
     assert np.array_equal(filled[curve.argmin() :], curve[curve.argmin() :])
     # the wall stays as it was
     assert np.array_equal(filled[:20], curve[:20])
+    # where the hole is the lowest of all, what is bound is the lowest beyond the wall
+    bottomless = curve - 90 * np.exp(-40 * (r - 1.1) ** 2)
+    assert bottomless.argmin() < 30 and hole_depths(bottomless[None], ratios)[0] > 1
+    filled = fill_holes.filled(bottomless, r, ratios)
+    assert hole_depths(filled[None], ratios)[0] < 1e-6
+    assert np.allclose(filled[220:], curve[220:], rtol=0, atol=1e-12)
 
 
 def test_labels_push_where_the_model_pulled(scripts, potential, tmp_path):
@@ -106,14 +113,17 @@ def test_labels_push_where_the_model_pulled(scripts, potential, tmp_path):
     fill_holes.main(str(model), out, 0.02, 10, 0)
     frames = FrameStore(out)
     assert len(frames) == 60 and {len(frame) for frame in frames} == {2}
-    scan = scan_dimers(potential)
+    scan, pulled = scan_dimers(potential), 0
     for frame in frames:
         pair = np.flatnonzero((scan.pairs == np.sort(frame.numbers)).all(axis=1))[0]
         distance = np.linalg.norm(frame.positions[1] - frame.positions[0])
-        lowest = scan.ratios[scan.energies[pair].argmin()] * covalent_radii[frame.numbers].sum()
         force = frame.forces[1] @ (frame.positions[1] - frame.positions[0]) / distance
         assert np.allclose(frame.forces.sum(axis=0), 0)
-        if distance < 0.95 * lowest:
+        x = distance / covalent_radii[frame.numbers].sum()
+        slope = np.interp(x, scan.ratios, np.gradient(scan.energies[pair], scan.ratios))
+        if x < 0.55:
             assert force >= 0.99 * fill_holes.SLOPE
+            pulled += slope > 0
+    assert pulled > 10
     fill_holes.main(str(saved(tmp_path / "wall", potential, 0.0)), tmp_path / "none.store", 0.02, 10, 0)
     assert not (tmp_path / "none.store").exists()

@@ -6,10 +6,10 @@
 
 A relaxation has exploded if a number in it is not finite, a force or the volume leaves what `engines.relax` allows, the
 volume ends at less than half or more than twice what it was, or two atoms end up closer than half the sum of their
-covalent radii. A crystal that was found under pressure grows when it is let go, so "what it was" is then the volume at
-which it would have no pressure if it were scaled uniformly. Molecular dynamics has, if a number is not finite, the
-temperature passes three times the thermostat's, or two atoms come closer than that in any frame. Which of two atoms are
-bound does not matter: no bond is half as long.
+covalent radii. A crystal that was found under pressure grows when it is let go: where the potential itself finds that,
+"more than twice" is counted from the volume at which the crystal, scaled uniformly, has no pressure. Molecular dynamics
+has, if a number is not finite, the temperature passes three times the thermostat's, or two atoms come closer than that
+in any frame. Which of two atoms are bound does not matter: no bond is half as long.
 """
 
 import warnings
@@ -32,8 +32,8 @@ from gnnpot.units import GPA
 CLOSEST = 0.5
 #: the least and largest ratio of volumes, after and before, of a crystal that is still the same
 VOLUME_RATIOS = 0.5, 2.0
-#: times its volume, the most at which a crystal that stands under pressure is looked for without it, and the step there
-MOST_COMPRESSED, COMPRESSION_STEP = 3.0, 0.05
+#: the largest volume, over its own, at which a crystal is tried for having no pressure, and the step up to it
+MOST_EXPANDED, EXPANSION_STEP = 3.0, 0.05
 #: times the thermostat's temperature
 HOTTEST = 3.0
 #: steps of molecular dynamics between frames, which are what is looked at
@@ -83,16 +83,17 @@ def closest_approach(atoms: Atoms) -> float:
 def free_volume_ratio(atoms: Atoms, calculator: AseCalculator) -> float:
     """The volume at which a crystal, scaled uniformly, has no pressure, over the volume that it has.
 
-    1 for a crystal that is not under pressure, or still is at `MOST_COMPRESSED` times its volume.
+    1 for a crystal that is not under pressure, or still is at `MOST_EXPANDED` times its volume. Pressures are those of
+    the calculator: whether it is right about them is another question.
     """
     scaled, before = atoms.copy(), 0.0
     scaled.calc = calculator
-    for ratio in np.arange(1.0, MOST_COMPRESSED + COMPRESSION_STEP / 2, COMPRESSION_STEP):
+    for ratio in np.arange(1.0, MOST_EXPANDED + EXPANSION_STEP / 2, EXPANSION_STEP):
         scaled.set_cell(atoms.cell * ratio ** (1 / 3), scale_atoms=True)
         pressure = -float(scaled.get_stress()[:3].mean())
         if pressure <= 0:
             # a straight line between two steps
-            return float(ratio - COMPRESSION_STEP * pressure / (pressure - before)) if ratio > 1 else 1.0
+            return float(ratio - EXPANSION_STEP * pressure / (pressure - before)) if ratio > 1 else 1.0
         before = pressure
     return 1.0
 
@@ -109,18 +110,18 @@ def relaxation_outcome(
             # SciPy says of the cell's logarithm that it is good to 1e-12 only
             warnings.filterwarnings("ignore", "logm result may be inaccurate", RuntimeWarning)
             result = relax(atoms, calculator, fmax=fmax, stress_max=stress_max, steps=steps)
+        ratio = result.volume / result.initial_volume
+        free = free_volume_ratio(atoms, calculator) if ratio > VOLUME_RATIOS[1] else 1.0
     except SimulationError as error:
         return RelaxationOutcome(True, str(error), False, steps, None, None, None), None
-    ratio, closest = result.volume / result.initial_volume, closest_approach(result.atoms)
-    free = free_volume_ratio(atoms, calculator) if ratio > VOLUME_RATIOS[1] else 1.0
+    closest = closest_approach(result.atoms)
     reason = ""
     if not VOLUME_RATIOS[0] <= ratio <= VOLUME_RATIOS[1] * free:
         reason = f"the volume became {ratio:.2f} of what it was"
     elif closest < CLOSEST:
         reason = f"two atoms stand at {closest:.2f} of the sum of their radii"
-    return RelaxationOutcome(
-        bool(reason), reason, result.converged, result.steps, result.fmax, ratio, closest, free
-    ), None if reason else result.atoms
+    outcome = RelaxationOutcome(bool(reason), reason, result.converged, result.steps, result.fmax, ratio, closest, free)
+    return outcome, None if reason else result.atoms
 
 
 def dynamics_outcome(

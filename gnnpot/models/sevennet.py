@@ -247,11 +247,12 @@ class SevenNet(EnergyModel):
         return self.by_kept_form(graph, FastSevenNet, lambda model, graph, form: form.energies_and_gradient(graph))
 
     def memory(self, size: GraphSize) -> int:
-        # the messages of the widest layer a few times, and the features of all; of edges, harmonics and gradients
+        # the messages of the widest layer and what is made of them, and what all layers keep; of edges, harmonics and
+        # gradients
         lmax = len(self.config.channels) - 1
         messages = max(_numbers(layer.convolution.outputs) for layer in self.layers)
         features = sum(_numbers(layer.convolution.inputs) for layer in self.layers)
-        numbers = (3.5 * messages + 2 * features) * size.atoms + 4 * (lmax + 1) ** 2 * size.edges
+        numbers = (2 * messages + 2 * features) * size.atoms + 4 * (lmax + 1) ** 2 * size.edges
         return round(numbers * self.frequencies.itemsize)
 
     def _atoms(self, graph: Graph, form: "SevenNet | BondSevenNet") -> AtomicOutput:

@@ -34,6 +34,7 @@ CONFIGS = {
         elements=("H", "O", "Si", "Cu"), channels=(16, 7, 5, 2), layers=3, radial_hidden=(8,), bias=True,
         cutoff_function="polynomial",
     ),
+    "sevennet, l = 1": SevenNetConfig(elements=("H", "O", "Si", "Cu"), channels=(32, 16), layers=2, radial_hidden=(8,)),
     "sevennet, scalars": SevenNetConfig(
         elements=("H", "O", "Si", "Cu"), channels=(4,), layers=2, radial=3, radial_hidden=(), cutoff_on=4.37
     ),

@@ -27,7 +27,7 @@ _BLOCK = 256
 
 
 class Harmonics:
-    """For l = 0 to len(`raising`) + 1; `raising` are the constants of each step, [(2l+1) 3, 2l+3] for l = 1, 2, …"""
+    """For l = 0 to `lmax`; `raising` are the constants of the step from each l = 1 to lmax - 1, [(2l+1) 3, 2l+3]."""
 
     def __init__(self, lmax: int, raising: Sequence[Tensor]) -> None:
         self.size = (lmax + 1) ** 2

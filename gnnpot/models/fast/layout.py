@@ -75,7 +75,6 @@ class Rows:
             for l, (columns, part) in enumerate(zip(self.columns, parts, strict=True))
         ]
 
-
     def blocks(self, flat: Tensor) -> list[Tensor]:
         """For each l a view of a flat array, [N (2l+1), width], padding and all."""
         atoms = len(flat) // self.size

@@ -1,14 +1,14 @@
 """Fast form of SevenNet: harmonics and convolutions by one pass over the edges each, weights from a table of distances.
 
 There and back again without PyTorch's record of operations, which takes as long as the operations do for some tens of
-atoms: each step returns what it says, and a function that takes the gradient back. Features lie in flat arrays, as the
+atoms: each step returns its result, and a function that takes the gradient back. Features lie in flat arrays, as the
 kernels read them (`layout.py`), so that matrix products write where the next kernel reads; what pads their channels to
 whole lanes is zero throughout.
 """
 
 import copy
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -42,11 +42,11 @@ class FastSevenNet:
         intervals = intervals_with(kink / config.cutoff, INTERVALS[model.frequencies.dtype])
         self._harmonics = model.fast_harmonics()
         convolutions = [
-            FastConvolution(layer.convolution, model.radial_basis, model.cutoff, intervals) for layer in model.layers
+            _FastConvolution(layer.convolution, model.radial_basis, model.cutoff, intervals) for layer in model.layers
         ]
         self._layers = [_Layer(*pair) for pair in zip(model.layers, convolutions, strict=True)]
         (hidden,), (readout,) = scaled_weights(model.hidden), scaled_weights(model.readout)
-        #: of the scalars of the last layer, in which the readout is linear; and a constant
+        #: dE_i/dx_i of the last layer's scalars, the same for all atoms, [padded channels]; E_i is linear in them
         self._slopes = self._layers[-1].columns[0].pad((hidden @ readout)[:, 0])
         self._constant = 0.0 if model.hidden.bias is None else float(model.hidden.bias @ readout[:, 0])
 
@@ -55,7 +55,7 @@ class FastSevenNet:
         """What the model says of the atoms, and the edge gradient, [E, 3]."""
         model, vectors = self._model, graph.edge_vectors.detach().contiguous()
         species = model.species(graph.numbers)
-        edges = Edges(graph.edge_index, len(species), *self._harmonics(vectors))
+        edges = _Edges(graph.edge_index, len(species), *self._harmonics(vectors))
         first = self._layers[0].features
         features, backs = first.join([model.embedding(species)[:, None, :]]), []
         for layer in self._layers:
@@ -63,8 +63,9 @@ class FastSevenNet:
             backs.append(back)
         scalars = features.view(len(species), -1)
         gradient = self._slopes.expand_as(scalars).flatten()
-        for back in reversed(backs):
-            gradient = back(gradient)
+        while backs:
+            # what a layer has kept is gone after its turn
+            gradient = backs.pop()(gradient)
         to_vectors = self._harmonics.back(vectors, edges.harmonics, edges.to_distances, edges.to_harmonics)
         return AtomicOutput(scalars @ self._slopes + self._constant), to_vectors
 
@@ -82,7 +83,7 @@ def intervals_with(fraction: float, least: int) -> int:
     return min(range(least, 2 * least), key=lambda n: round(abs(n * fraction - round(n * fraction)), 9))
 
 
-class Edges:
+class _Edges:
     """What the convolutions of all layers share: the edges of each atom, their distances and harmonics, the gradients
     of these, which each layer adds to, and which atoms are whose: as many parts as PyTorch uses threads, of similar
     work."""
@@ -96,7 +97,7 @@ class Edges:
         self.to_distances, self.to_harmonics = torch.zeros_like(distances), torch.zeros_like(harmonics)
 
 
-class FastConvolution:
+class _FastConvolution:
     """`Convolution` without derivatives with respect to its parameters, which are fixed here."""
 
     def __init__(
@@ -111,7 +112,7 @@ class FastConvolution:
         self.table = self.layout.weights.pad(torch.stack([slopes, values, rises], 1).to(dtype))
         self.per_step = intervals / cutoff
 
-    def __call__(self, features: Tensor, edges: Edges) -> tuple[Tensor, Back]:
+    def __call__(self, features: Tensor, edges: _Edges) -> tuple[Tensor, Back]:
         """Flat features -> flat messages."""
         layout, atoms = self.layout, len(edges.starts) - 1
         messages = features.new_zeros(atoms * layout.messages.size)
@@ -133,7 +134,7 @@ class FastConvolution:
 class _Layer:
     """`Layer`, flat features -> flat features."""
 
-    def __init__(self, layer: "Layer", convolution: FastConvolution) -> None:
+    def __init__(self, layer: "Layer", convolution: _FastConvolution) -> None:
         self.convolution = convolution
         self.features, self.messages = convolution.layout.features, convolution.layout.messages
         #: what is gated: for l = 0 the scalars, then the gates of each l > 0
@@ -146,7 +147,7 @@ class _Layer:
         factors = [] if layer.scales is None else layer.scales.factors
         self.scales = [c.pad(f) for c, f in zip(self.columns, factors, strict=False)]
 
-    def __call__(self, features: Tensor, species: Tensor, edges: Edges) -> tuple[Tensor, Back]:
+    def __call__(self, features: Tensor, species: Tensor, edges: _Edges) -> tuple[Tensor, Back]:
         given = self.features.blocks(features)
         sent = torch.empty_like(features)
         self.linear_in(given, self.features.blocks(sent))
@@ -173,7 +174,7 @@ class _Layer:
 
         return out, back
 
-    def _gate(self, totals: list[Tensor], atoms: int) -> tuple[Tensor, Back]:
+    def _gate(self, totals: list[Tensor], atoms: int) -> tuple[Tensor, Callable[[Tensor], list[Tensor]]]:
         """`gate`, and the way back."""
         starts, scalars = self.columns[0].starts, self.out.columns[0].width
         active = SILU_SCALE * torch.nn.functional.silu(totals[0])
@@ -208,14 +209,14 @@ class _Linear:
         ]
         self.bias = None if linear.bias is None else outputs[0].pad(linear.bias)
 
-    def __call__(self, given: Sequence[Tensor], out: Sequence[Tensor], *, add: bool = False) -> None:
+    def __call__(self, given: list[Tensor], out: list[Tensor], *, add: bool = False) -> None:
         """Written to `out`, or added to it."""
         for x, w, y in zip(given, self.weights, out, strict=False):
             y.addmm_(x, w, beta=float(add))
         if self.bias is not None:
             out[0] += self.bias
 
-    def back(self, gradients: Sequence[Tensor], out: Sequence[Tensor], *, add: bool = False) -> None:
+    def back(self, gradients: list[Tensor], out: list[Tensor], *, add: bool = False) -> None:
         """The gradients of what was given; zero for an l that has no weights."""
         for g, w, y in zip(gradients, self.weights, out, strict=False):
             y.addmm_(g, w.T, beta=float(add))
@@ -224,7 +225,7 @@ class _Linear:
                 y.zero_()
 
 
-def _scale(totals: Sequence[Tensor], scales: Sequence[Tensor]) -> None:
+def _scale(totals: list[Tensor], scales: list[Tensor]) -> None:
     """Multiply each atom's rows by its element's factors."""
     for total, scale in zip(totals, scales, strict=False):
         total.view(len(scale), -1, total.shape[1]).mul_(scale)
