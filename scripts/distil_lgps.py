@@ -100,7 +100,7 @@ def main(
         finetune(read_finetune_config(start, [train_store], run=out / "teacher", overrides=options), progress=not quiet)
         student(out, name, train_store, test_store, distil_minutes, settings or [], console, quiet)
         compare(out, names, train_store, test_store, alone_minutes, console, quiet)
-        report(out, start, names, frames, test_store, minutes)
+        report(out, start, names, frames, test_store, minutes, settings or [])
     except GnnpotError as error:
         console.print(str(error), markup=False)
         raise typer.Exit(1) from None
@@ -173,7 +173,9 @@ def compare(
         train(replace(last, model=model, data=alone, run=run, max_minutes=minutes), progress=not quiet)
 
 
-def report(out: Path, start: str, names: list[str], frames: int, tests: Path, minutes: dict[str, float]) -> None:
+def report(
+    out: Path, start: str, names: list[str], frames: int, tests: Path, minutes: dict[str, float], settings: list[str]
+) -> None:
     """Write lgps.md and lgps.png; `names`: the student, and those beside it."""
     teacher, card = (load_checkpoint(out / folder / MODEL)[1] for folder in ("teacher", "student"))
     measured = card.metrics["distil"]["measured"]["test"]
@@ -203,6 +205,7 @@ def report(out: Path, start: str, names: list[str], frames: int, tests: Path, mi
     error = measured["student"]["forces_mae"] / measured["teacher"]["forces_mae"]
     head, *times_rows = timed(out, start, names)
     times = ", ".join(f"{n:g} min of {what}" for what, n in minutes.items())
+    times += "".join(f", `{setting}`" for setting in settings)
     text = [
         "# Li10GeP2S12: a universal potential, fine-tuned, distilled into fast ones",
         f"By `scripts/distil_lgps.py` ({times}): {manifest.frames} test frames, {manifest.atoms} atoms, PBE.",
