@@ -36,7 +36,7 @@ from gnnpot.data import FrameStore, read_frames, write_store
 from gnnpot.data.files import write_text
 from gnnpot.data.pages import COLORS, GREY, new_figure, tidy
 from gnnpot.distil import STUDENTS, DistilConfig, distil, read_distil_config
-from gnnpot.distil.report import draw_errors, draw_speeds, markdown, rounds_rows
+from gnnpot.distil.report import draw_errors, markdown, rounds_rows
 from gnnpot.distil.run import FINAL
 from gnnpot.distil.speed import LARGE, time_steps
 from gnnpot.engines.calculator import Calculator
@@ -50,6 +50,8 @@ from gnnpot.training.run import MODEL, train
 ERROR_GOAL, SPEED_GOAL = 1.3, 50
 #: the teacher is for one system alone: as in `finetune_mlearn.py`
 TEACHING = ("optimizer.name=soap", "optimizer.lr=0.005", "strategy.kind=all", "strategy.decay=1.0")
+#: how the teacher is called beside its students
+TEACHER = "the teacher"
 #: what architectures are called
 NAMES = {"hdnnp": "HDNNP", "m3gnet": "M3GNet", "chgnet": "CHGNet", "sevennet": "SevenNet"}
 #: K; LGPS conducts at all of them
@@ -203,7 +205,7 @@ def report(
     config = from_mapping(DistilConfig, card.training["distillation"])
     manifest = FrameStore(tests).manifest
     error = measured["student"]["forces_mae"] / measured["teacher"]["forces_mae"]
-    head, *times_rows = timed(out, start, names)
+    speeds = timed(out, start, names)
     times = ", ".join(f"{n:g} min of {what}" for what, n in minutes.items())
     times += "".join(f", `{setting}`" for setting in settings)
     text = [
@@ -213,14 +215,14 @@ def report(
         f"The student's force error is {error:.2f} times the teacher's; the goal is at most {ERROR_GOAL}, at "
         f"{SPEED_GOAL} times the speed. Molecular dynamics, µs per atom and step, processor time of one thread, in "
         "turns in one process (in brackets: how much faster than the teacher):",
-        markdown([head, *times_rows]),
+        markdown(speed_rows(speeds)),
         "Students: " + "; ".join(f"{NAMES[n]}, {_sizes(out / f)}" for n, f in folders(names).items()) + ".",
         f"Students' dynamics at {', '.join(f'{t:g}' for t in config.explore.temperatures)} K; the rounds ended because "
         f"{card.metrics['distil']['end']}. Errors of the students on fresh frames, against the teacher:",
         markdown(rounds_rows(card)),
         "![Errors on the test frames, by round, and speed](lgps.png)",
     ]
-    picture(rows, card).savefig(out / "lgps.png")
+    picture(rows, card, speeds).savefig(out / "lgps.png")
     write_text(out / "lgps.md", "\n\n".join(text) + "\n")
 
 
@@ -230,9 +232,10 @@ def _sizes(folder: Path) -> str:
     return f"{numbers:,} parameters, cutoff {model.cutoff:g} Å"
 
 
-def timed(out: Path, start: str, names: list[str]) -> list[tuple[str, ...]]:
-    """The table of the speeds: teacher, students, and the package that published `start`, if it is installed."""
-    places = {"the teacher": "teacher"} | {NAMES[name]: folder for name, folder in folders(names).items()}
+def timed(out: Path, start: str, names: list[str]) -> dict[int, dict[str, float]]:
+    """µs per atom and step, by number of atoms, of teacher, students, and the package that published `start`, if it is
+    installed."""
+    places = {TEACHER: "teacher"} | {NAMES[name]: folder for name, folder in folders(names).items()}
     calculators: dict[str, BaseCalculator] = {
         called: Calculator(load_checkpoint(out / folder / MODEL)[0]) for called, folder in places.items()
     }
@@ -241,15 +244,18 @@ def timed(out: Path, start: str, names: list[str]) -> list[tuple[str, ...]]:
         with contextlib.suppress(ImportError):
             calculators[f"{start} by its authors' package, {peer.package}"] = peer.calculator(start)
     structure = FrameStore(out / "data" / "train.store")[0].to_atoms()
-    rows: dict[str, tuple[str, ...]] = {name: (name,) for name in calculators}
-    head = [""]
-    for atoms in (structure, repeated(structure, LARGE)):
-        head.append(f"{len(atoms)} atoms")
-        times = time_steps(calculators, atoms, TEMPERATURES[0], 1.0)
-        for name, microseconds in times.items():
-            ratio = "" if name == "the teacher" else f" ({times['the teacher'] / microseconds:.3g})"
-            rows[name] += (f"{microseconds:.3g}{ratio}",)
-    return [tuple(head), *rows.values()]
+    sizes = (structure, repeated(structure, LARGE))
+    return {len(atoms): time_steps(calculators, atoms, TEMPERATURES[0], 1.0) for atoms in sizes}
+
+
+def speed_rows(times: dict[int, dict[str, float]]) -> list[tuple[str, ...]]:
+    """The table of the speeds."""
+    names = next(iter(times.values()))
+    rows = [("", *(f"{atoms} atoms" for atoms in times))]
+    for name in names:
+        ratios = ["" if name == TEACHER else f" ({t[TEACHER] / t[name]:.3g})" for t in times.values()]
+        rows.append((name, *(f"{t[name]:.3g}{ratio}" for t, ratio in zip(times.values(), ratios, strict=True))))
+    return rows
 
 
 def _cells(row: Row) -> tuple[str, ...]:
@@ -258,7 +264,7 @@ def _cells(row: Row) -> tuple[str, ...]:
     return (row.name, *forces, f"{1e3 * metrics['energy_mae']:.2f}")
 
 
-def picture(rows: list[Row], card: Card) -> Figure:
+def picture(rows: list[Row], card: Card, speeds: dict[int, dict[str, float]]) -> Figure:
     """Errors on the test frames, of the students over the rounds, and speeds."""
     figure = new_figure(3, height=4.2)
     axes = figure.add_subplot(1, 3, 1)
@@ -271,7 +277,13 @@ def picture(rows: list[Row], card: Card) -> Figure:
     axes.legend(frameon=False, fontsize=8)
     tidy(axes)
     draw_errors(figure.add_subplot(1, 3, 2), card)
-    draw_speeds(figure.add_subplot(1, 3, 3), card)
+    axes = figure.add_subplot(1, 3, 3)
+    for k, name in enumerate(next(iter(speeds.values()))):
+        color = {TEACHER: COLORS[0]}.get(name, COLORS[(2, 1, 3, 4)[(k - 1) % 4]])
+        axes.plot([str(n) for n in speeds], [t[name] for t in speeds.values()], marker="o", color=color, label=name)
+    axes.set(yscale="log", xlabel="atoms", ylabel="µs per atom and step, one thread")
+    axes.legend(frameon=False, fontsize=8)
+    tidy(axes)
     return figure
 
 
