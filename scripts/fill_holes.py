@@ -17,7 +17,7 @@ from typing import Annotated
 
 import numpy as np
 import typer
-from ase.data import atomic_numbers, chemical_symbols, covalent_radii
+from ase.data import chemical_symbols, covalent_radii
 from rich.console import Console
 
 from gnnpot import load
@@ -43,8 +43,8 @@ def main(
     console = Console(soft_wrap=True)
     try:
         potential = load(model)
-        holes = scan_dimers(potential).pairs_with_holes(tolerance)
-        pairs = np.array([[atomic_numbers[a], atomic_numbers[b]] for a, b, _ in holes], dtype=int).reshape(-1, 2)
+        scan = scan_dimers(potential)
+        holes, pairs = scan.pairs_with_holes(tolerance), scan.pairs[scan.holes > tolerance]
         if len(pairs):
             curves = scan_dimers(potential, pairs, FINE)
             write_store(labelled(curves, count, seed), out, source=f"{model}, holes filled")

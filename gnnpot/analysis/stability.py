@@ -22,6 +22,7 @@ from ase.calculators.calculator import Calculator as AseCalculator
 from ase.data import covalent_radii
 from ase.io.trajectory import Trajectory
 
+from gnnpot.analysis.equation_of_state import scaled_to
 from gnnpot.engines.md import MDConfig, run_md
 from gnnpot.engines.relax import relax
 from gnnpot.errors import SimulationError
@@ -86,10 +87,10 @@ def free_volume_ratio(atoms: Atoms, calculator: AseCalculator) -> float:
     1 for a crystal that is not under pressure, or still is at `MOST_EXPANDED` times its volume. Pressures are those of
     the calculator: whether it is right about them is another question.
     """
-    scaled, before = atoms.copy(), 0.0
-    scaled.calc = calculator
+    before = 0.0
     for ratio in np.arange(1.0, MOST_EXPANDED + EXPANSION_STEP / 2, EXPANSION_STEP):
-        scaled.set_cell(atoms.cell * ratio ** (1 / 3), scale_atoms=True)
+        scaled = scaled_to(atoms, ratio * atoms.get_volume())
+        scaled.calc = calculator
         pressure = -float(scaled.get_stress()[:3].mean())
         if pressure <= 0:
             # a straight line between two steps

@@ -112,8 +112,13 @@ class ChannelLinear(nn.Module):
         self.weights = nn.ParameterList(nn.Parameter(torch.randn(a, b)) for a, b in pairs)
         self.bias = nn.Parameter(torch.zeros(outputs[0])) if bias else None
 
+    @property
+    def matrices(self) -> list[Tensor]:
+        """W_l / sqrt(inputs)."""
+        return [w / math.sqrt(len(w)) for w in self.weights]
+
     def forward(self, features: Features) -> Features:
-        mixed = [x @ (w / math.sqrt(len(w))) for x, w in zip(features, self.weights, strict=False)]
+        mixed = [x @ w for x, w in zip(features, self.matrices, strict=False)]
         if self.bias is not None:
             mixed[0] = mixed[0] + self.bias
         return mixed

@@ -16,7 +16,7 @@ from torch import Tensor
 from gnnpot.graphs import Graph, undirected
 from gnnpot.models.fast import trilinear as kernels
 from gnnpot.models.fast.layout import Layout
-from gnnpot.models.fast.threads import follow_torch
+from gnnpot.models.fast.threads import follow_torch, summed
 
 if TYPE_CHECKING:
     from gnnpot.models.sevennet import Convolution, SevenNet
@@ -76,10 +76,6 @@ class _Run:
         kernel(*(t.detach().numpy() for t in given), *self.fixed, *(t.numpy() for t in results))
 
 
-def _summed(parts: Tensor) -> Tensor:
-    return parts[0] if len(parts) == 1 else parts.sum(0)
-
-
 class _Convolve(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, run: _Run, *factors: Tensor) -> Tensor:
@@ -88,7 +84,7 @@ class _Convolve(torch.autograd.Function):
         ctx.save_for_backward(*factors)
         out = run.sums("messages", factors[0])
         run(kernels.convolve, factors, out)
-        return _summed(out)
+        return summed(out)
 
     @staticmethod
     def backward(ctx: Any, g: Tensor) -> tuple[Tensor | None, ...]:
@@ -104,7 +100,7 @@ class _ConvolveBackward(torch.autograd.Function):
         _, x, harmonics, weights = factors
         to_x, to_harmonics, to_weights = run.sums("features", x), torch.empty_like(harmonics), torch.empty_like(weights)
         run(kernels.convolve_backward, factors, to_x, to_harmonics, to_weights)
-        return _summed(to_x), to_harmonics, to_weights
+        return summed(to_x), to_harmonics, to_weights
 
     @staticmethod
     @torch.autograd.function.once_differentiable
@@ -114,4 +110,4 @@ class _ConvolveBackward(torch.autograd.Function):
         to_harmonics, to_weights = torch.empty_like(harmonics), torch.empty_like(weights)
         given = (*ctx.saved_tensors, *(t.contiguous() for t in h))
         run(kernels.convolve_twice, given, to_g, to_x, to_harmonics, to_weights)
-        return None, _summed(to_g), _summed(to_x), to_harmonics, to_weights
+        return None, summed(to_g), summed(to_x), to_harmonics, to_weights

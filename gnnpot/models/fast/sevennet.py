@@ -7,7 +7,6 @@ whole lanes is zero throughout.
 """
 
 import copy
-import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -21,6 +20,7 @@ from gnnpot.models.fast import tensor_product as kernels
 from gnnpot.models.fast.activations import SILU_SCALE
 from gnnpot.models.fast.layout import Columns, Rows
 from gnnpot.models.fast.tables import hermite_rows
+from gnnpot.models.fast.threads import summed
 
 if TYPE_CHECKING:
     from gnnpot.models.sevennet import ChannelLinear, Convolution, Layer, SevenNet
@@ -45,7 +45,7 @@ class FastSevenNet:
             _FastConvolution(layer.convolution, model.radial_basis, model.cutoff, intervals) for layer in model.layers
         ]
         self._layers = [_Layer(*pair) for pair in zip(model.layers, convolutions, strict=True)]
-        (hidden,), (readout,) = scaled_weights(model.hidden), scaled_weights(model.readout)
+        (hidden,), (readout,) = model.hidden.matrices, model.readout.matrices
         #: dE_i/dx_i of the last layer's scalars, the same for all atoms, [padded channels]; E_i is linear in them
         self._slopes = self._layers[-1].columns[0].pad((hidden @ readout)[:, 0])
         self._constant = 0.0 if model.hidden.bias is None else float(model.hidden.bias @ readout[:, 0])
@@ -68,11 +68,6 @@ class FastSevenNet:
             gradient = backs.pop()(gradient)
         to_vectors = self._harmonics.back(vectors, edges.harmonics, edges.to_distances, edges.to_harmonics)
         return AtomicOutput(scalars @ self._slopes + self._constant), to_vectors
-
-
-def scaled_weights(linear: "ChannelLinear") -> list[Tensor]:
-    """The matrices that a linear layer multiplies with."""
-    return [w / math.sqrt(len(w)) for w in linear.weights]
 
 
 def intervals_with(fraction: float, least: int) -> int:
@@ -126,7 +121,7 @@ class _FastConvolution:
             to_features = g.new_zeros(len(edges.parts) - 1, len(features))
             to_edges = edges.to_harmonics.numpy(), edges.to_distances.numpy()
             kernels.convolve_backward(*arguments, g.numpy(), to_features.numpy(), *to_edges)
-            return to_features[0] if len(to_features) == 1 else to_features.sum(0)
+            return summed(to_features)
 
         return messages, back
 
@@ -205,7 +200,7 @@ class _Linear:
     def __init__(self, linear: "ChannelLinear", inputs: list[Columns], outputs: list[Columns]) -> None:
         self.weights = [
             a.pad(b.pad(w).T).T.contiguous()
-            for a, b, w in zip(inputs, outputs, scaled_weights(linear), strict=False)
+            for a, b, w in zip(inputs, outputs, linear.matrices, strict=False)
         ]
         self.bias = None if linear.bias is None else outputs[0].pad(linear.bias)
 

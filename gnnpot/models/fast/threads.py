@@ -1,7 +1,8 @@
-"""How many threads the kernels use: as many as PyTorch."""
+"""How many threads the kernels use, as many as PyTorch, and what they have found put together."""
 
 import numba
 import torch
+from torch import Tensor
 
 
 def follow_torch() -> None:
@@ -13,3 +14,8 @@ def follow_torch() -> None:
     numba.set_num_threads(min(count, numba.config.NUMBA_NUM_THREADS))
     if torch.get_num_threads() != count:
         torch.set_num_threads(count)
+
+
+def summed(parts: Tensor) -> Tensor:
+    """The sum of what the threads have, [parts, …]; a view of the only part."""
+    return parts[0] if len(parts) == 1 else parts.sum(0)
