@@ -11,7 +11,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 
 from gnnpot.errors import ConfigError, DataError
 
@@ -67,6 +76,12 @@ def locate_model(model: str) -> Path:
 
     with download_progress() as report:
         return locate(model, report)
+
+
+def count_bar(quiet: bool) -> Progress:
+    """A bar of what is done of how many, with the time that is left."""
+    columns = (TextColumn("{task.description}"), BarColumn(30), MofNCompleteColumn(), TimeElapsedColumn())
+    return Progress(*columns, TextColumn("left"), TimeRemainingColumn(), console=Console(stderr=True), disable=quiet)
 
 
 @contextlib.contextmanager

@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
-from gnnpot.cli.common import Precision, open_calculator
+from gnnpot.cli.common import Precision, count_bar, open_calculator
 
 if TYPE_CHECKING:
     from gnnpot.data.store import FrameStore
@@ -56,7 +55,7 @@ def label_command(
 
     options = read_label_config(config, distort or (), seed)
     labeller = _labeller(model, melt_model, device, dtype)
-    with _bar(quiet) as bar:
+    with count_bar(quiet) as bar:
         task = bar.add_task("labelling", total=None)
         store = label(
             read_structures(structures),
@@ -82,11 +81,6 @@ def _labeller(model: str, melt_model: str | None, device: str | None, dtype: Pre
         return Labeller(make, name, functional)
     make_mover = functools.partial(open_calculator, melt_model, device, dtype)
     return Labeller(make, name, functional, make_mover, describe(melt_model, make_mover())[0])
-
-
-def _bar(quiet: bool) -> Progress:
-    columns = (TextColumn("{task.description}"), BarColumn(30), MofNCompleteColumn(), TimeElapsedColumn())
-    return Progress(*columns, TextColumn("left"), TimeRemainingColumn(), console=Console(stderr=True), disable=quiet)
 
 
 def _table(store: "FrameStore") -> Table:

@@ -98,9 +98,12 @@ class DataConfig:
     validation: Path | tuple[Path, ...] = ()
     #: frames for the errors in the report; empty: a part of `train`
     test: Path | tuple[Path, ...] = ()
-    #: train and validate on this many frames only, drawn with `split.seed` from those that are left for it: a smaller
-    #: number is a part of a larger one, and the test part stays as it is; empty: all
+    #: train and validate on this many frames only, of those that are left for it: a smaller number is a part of a
+    #: larger one, and the test part stays as it is; empty: all
     frames: int | None = None
+    #: which of them: "random" ones, drawn with `split.seed`, or "representative" ones, whose atoms are like those of all
+    #: (`analysis.representative`), the most telling first
+    choose: Literal["random", "representative"] = "random"
     #: how those parts are drawn
     split: SplitConfig = field(default_factory=SplitConfig)
     #: format of the files; empty: found from their names
@@ -123,6 +126,8 @@ class DataConfig:
             raise ValueError(f"workers: {self.workers} is negative")
         if self.frames is not None and self.frames < 2:
             raise ValueError(f"frames: {self.frames} can't train and validate; give at least 2")
+        if self.choose != "random" and self.frames is None:
+            raise ValueError(f"choose: {self.choose} frames are asked for, but not how many; give frames too")
         for name in self.sources:
             if name in PARTS or not re.fullmatch(r"[\w.-]+", name):
                 raise ValueError(

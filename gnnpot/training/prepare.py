@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from ase.data import chemical_symbols
 
+from gnnpot.analysis.representative import choose_frames
 from gnnpot.data.bundled import bundled_path
 from gnnpot.data.files import write_text
 from gnnpot.data.frame import Frame
@@ -32,6 +33,8 @@ log = logging.getLogger(__name__)
 
 #: in the run's folder: the model with the symmetry functions that were chosen from the data
 FUNCTIONS = "functions.json"
+#: in the run's folder: the frames that were chosen, by their number in the store
+CHOSEN = "chosen.json"
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,7 +115,7 @@ def open_parts(config: RunConfig, *, write: bool = True) -> dict[str, Part]:
     }
     if config.loss.stress > 0 and config.data.check_stress:
         _require_stress(stores["train"], "data.reader.stress")
-    parts = _parts(config.data, stores)
+    parts = _parts(config.data, stores, config.run / CHOSEN, write)
     log.info("data: %s", ", ".join(f"{len(part)} {name} frames" for name, part in parts.items()))
     return parts
 
@@ -183,7 +186,7 @@ def _require_stress(store: FrameStore, option: str) -> None:
         )
 
 
-def _parts(config: DataConfig, stores: dict[str, FrameStore]) -> dict[str, Part]:
+def _parts(config: DataConfig, stores: dict[str, FrameStore], chosen: Path, write: bool) -> dict[str, Part]:
     """Stores of their own as they are, the other parts drawn from the training store."""
     split = config.split
     wanted = {"validation": split.validation, "test": split.test}
@@ -200,22 +203,39 @@ def _parts(config: DataConfig, stores: dict[str, FrameStore]) -> dict[str, Part]
         parts |= {name: Part(stores["train"], result[name]) for name in fractions}
     if config.frames is not None:
         names = [name for name in ("train", "validation") if name == "train" or name in drawn]
-        parts |= _thinned({name: parts[name] for name in names}, config.frames, split.seed)
+        parts |= _thinned({name: parts[name] for name in names}, config, chosen, write)
     return parts
 
 
-def _thinned(parts: dict[str, Part], count: int, seed: int) -> dict[str, Part]:
-    """`count` frames of the parts in all, in their proportion, at least one of each."""
+def _thinned(parts: dict[str, Part], config: DataConfig, path: Path, write: bool) -> dict[str, Part]:
+    """`config.frames` frames of the parts in all.
+
+    Representative ones are written to `path` (`write`), and read from there when the run goes on.
+    """
+    counts = _counts(parts, config.frames)
+    if config.choose == "random":
+        chosen = {
+            name: np.random.default_rng(config.split.seed).permutation(part.indices)[: counts[name]]
+            for name, part in parts.items()
+        }
+    elif path.exists():
+        chosen = {name: np.array(indices, dtype=np.int64) for name, indices in json.loads(path.read_text()).items()}
+    else:
+        chosen = {name: part.indices[choose_frames(part.frames, counts[name]).indices] for name, part in parts.items()}
+        if write:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_text(path, json.dumps({name: indices.tolist() for name, indices in chosen.items()}) + "\n")
+    return {name: Part(part.store, np.sort(chosen[name])) for name, part in parts.items()}
+
+
+def _counts(parts: dict[str, Part], count: int) -> dict[str, int]:
+    """`count` frames in all, in the proportion of the parts, at least one of each."""
     total = sum(map(len, parts.values()))
     if count > total:
         raise ConfigError(f"data.frames: {count} are asked for, there are {total}; ask for fewer or leave it out")
     counts = {name: max(1, round(count * len(part) / total)) for name, part in parts.items()}
     counts["train"] += count - sum(counts.values())
-    result = {}
-    for name, part in parts.items():
-        chosen = np.random.default_rng(seed).permutation(len(part))[: counts[name]]
-        result[name] = Part(part.store, np.sort(part.indices[chosen]))
-    return result
+    return counts
 
 
 def _check_known(part: Part, elements: tuple[str, ...], name: str) -> None:

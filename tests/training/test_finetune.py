@@ -124,6 +124,21 @@ def test_the_test_part_does_not_depend_on_the_number_of_frames(config):
     assert set(parts[6].train.indices) < set(parts[12].train.indices) < set(parts[None].train.indices)
 
 
+def test_representative_frames_are_a_part_of_more_and_stay_when_a_run_goes_on(config, monkeypatch):
+    parts = {}
+    for count in (6, 12):
+        data = replace(config.data, frames=count, choose="representative")
+        recipe = FineTune(replace(config, run=config.run / str(count), data=data))
+        parts[count] = recipe.prepare(write=True)
+        assert len(parts[count].train) + len(parts[count].validation) == count
+    assert set(parts[6].train.indices) < set(parts[12].train.indices)
+    monkeypatch.setattr("gnnpot.training.prepare.choose_frames", None)
+    again = recipe.prepare(write=True)
+    assert np.array_equal(again.train.indices, parts[12].train.indices)
+    with pytest.raises(ValueError, match="how many; give frames too"):
+        replace(config.data, choose="representative")
+
+
 def test_refit_repairs_another_zero_of_energies(start, shifted):
     potential = load(start)
     store = FrameStore(shifted)

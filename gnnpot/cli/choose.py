@@ -1,0 +1,73 @@
+"""`gnnpot data choose`: of many structures, the few to be labelled."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+
+from gnnpot.cli.common import count_bar
+from gnnpot.errors import DataError
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command of this file."""
+    app.command()(choose)
+
+
+def choose(
+    structures: Annotated[list[Path], typer.Argument(help="Files of structures, or stores.")],
+    count: Annotated[int, typer.Option("--count", "-n", min=1, help="How many are chosen.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="File to write: .extxyz, .traj or another ending of ASE's for many.")],
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a file of that name.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar.")] = False,
+) -> None:
+    """Choose the structures whose atoms are like those of all: those to label where only a few can be.
+
+    Example: gnnpot data choose md.traj -n 20 -o to-label.extxyz
+
+    The most telling comes first, with its place among all as 'chosen'. The column 'distance' says how far an atom is
+    from the nearest one like it in the structures up to there: once it hardly falls, more tell little. Labels are not
+    looked at, nor written: to train on a few of labelled frames, add '--set data.frames=20 --set
+    data.choose=representative' to gnnpot finetune or gnnpot train.
+    """
+    from ase.io import write
+
+    from gnnpot.analysis.representative import choose_frames
+    from gnnpot.engines.files import refuse_overwrite, write_atomically
+    from gnnpot.labelling import read_structures
+
+    refuse_overwrite(output, overwrite)
+    format = _format(output)
+    frames = read_structures(structures)
+    with count_bar(quiet) as bar:
+        task = bar.add_task("describing atoms", total=None)
+        choice = choose_frames(
+            frames, count, progress=lambda done, total: bar.update(task, completed=done, total=total)
+        )
+    images = [frames[k].to_atoms() for k in choice.indices]
+    for k, atoms in zip(choice.indices, images, strict=True):
+        atoms.calc = None
+        atoms.info["chosen"] = k
+    write_atomically(output, lambda path: write(path, images, format=format), overwrite=overwrite)
+    table = Table("", "chosen", "from", "formula", "distance", box=SIMPLE_HEAD, title=f"{output}, of {len(frames)}")
+    for place, (k, distance, atoms) in enumerate(zip(choice.indices, choice.distances, images, strict=True), 1):
+        origin = frames[k].provenance
+        where = " ".join(filter(None, (origin.source, origin.source_id)))
+        table.add_row(str(place), str(k), where, atoms.get_chemical_formula(), f"{distance:.3g}")
+    Console().print(table)
+
+
+def _format(output: Path) -> str:
+    """ASE's name of the format; raises `DataError` if that is none of many structures."""
+    from ase.io.formats import UnknownFileTypeError, filetype, ioformats
+
+    try:
+        kind = ioformats.get(filetype(str(output), read=False))
+    except UnknownFileTypeError:
+        kind = None
+    if kind is None or not kind.can_write or kind.single:
+        raise DataError(f"{output}: ASE writes no file of many structures with this ending; take .extxyz or .traj")
+    return kind.name
