@@ -5,10 +5,12 @@
 
 For each element and number of training frames (5, 20, 80, all; those that choose the best weights count among them)
 the candidates of `gnnpot finetune --compare` run on the same frames, loss and time; the official test frames are read
-at the end only. Energies and forces: of the stresses in these files just the diagonal can be trusted. The learning
-rate falls with the clock, so a run ends well annealed on any machine. Stopped by whatever, the same command goes on.
-docs/mlearn has all that has ended, of this and earlier calls, which may have had other times, beside the published
-errors: results.json as numbers, which a later run of the same kind replaces, results.md and curves.png for the eye.
+at the end only. With `--set data.choose=representative` the frames are chosen by their structures, not at random
+(`gnnpot.analysis.representative`); such runs need an `--out` of their own. Energies and forces: of the stresses in
+these files just the diagonal can be trusted. The learning rate falls with the clock, so a run ends well annealed on any
+machine. Stopped by whatever, the same command goes on. docs/mlearn has all that has ended, of this and earlier calls,
+which may have had other times, beside the published errors: results.json as numbers, which a later run of the same kind
+replaces, results.md and curves.png for the eye.
 """
 
 import json
@@ -46,6 +48,8 @@ COUNTS = (5, 20, 80, 0)
 SETTINGS = ("optimizer.name=soap", "optimizer.lr=0.005", "strategy.kind=all", "strategy.decay=1.0")
 #: of results that several calls have gathered
 TIMES = "Milliseconds are comparable within an element only where the rows were measured in one call."
+#: what is said of rows whose frames are not random ones
+CHOSEN = "representative frames"
 DEFAULT = ("all", "sevennet-scratch", "m3gnet-scratch", "hdnnp-scratch")
 
 
@@ -134,7 +138,7 @@ def gather(out: Path, data: Path, symbol: str) -> list[Entry]:
         name, _, _ = run.name.rpartition("-")
         potential, card = load_checkpoint(run / MODEL)
         for result in read_results(name, run):
-            row = _row(result.name, run.parts[-3])
+            row = _row(result.name, run.parts[-3], result.frames and card.training["data"].get("choose"))
             found.setdefault((row, result.frames), (result, card.training["max_minutes"]))
             potentials.setdefault(row, potential)
     times = {}
@@ -147,9 +151,10 @@ def gather(out: Path, data: Path, symbol: str) -> list[Entry]:
     ]
 
 
-def _row(name: str, start: str) -> str:
+def _row(name: str, start: str, choose: str | None) -> str:
     known = {ZERO_SHOT: f"{start} as it came, best constant shift", "all": f"{start} fine-tuned"}
-    return known.get(name, name.replace("-scratch", " from scratch"))
+    row = known.get(name, name.replace("-scratch", " from scratch"))
+    return f"{row}, {CHOSEN}" if choose == "representative" else row
 
 
 def _place(row: str) -> tuple[bool, bool, str]:
@@ -220,7 +225,8 @@ def draw(axes: Axes, points: list[tuple[int, float]], color: str, label: str) ->
     if points and points[0][0] == 0:
         axes.axhline(points[0][1], color=color, linestyle="--", linewidth=1, label=label)
     elif points:
-        axes.plot(*zip(*points, strict=True), marker="o", markersize=4, color=color, linewidth=1.3, label=label)
+        mark, line = ("s", ":") if label.endswith(CHOSEN) else ("o", "-")
+        axes.plot(*zip(*points, strict=True), mark, linestyle=line, ms=4, color=color, linewidth=1.3, label=label)
 
 
 if __name__ == "__main__":

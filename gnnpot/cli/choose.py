@@ -20,7 +20,9 @@ def register(app: typer.Typer) -> None:
 def choose(
     structures: Annotated[list[Path], typer.Argument(help="Files of structures, or stores.")],
     count: Annotated[int, typer.Option("--count", "-n", min=1, help="How many are chosen.")],
-    output: Annotated[Path, typer.Option("--output", "-o", help="File to write: .extxyz, .traj or another ending of ASE's for many.")],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="File to write: .extxyz, .traj or another of ASE's for many.")
+    ],
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a file of that name.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar.")] = False,
 ) -> None:

@@ -45,9 +45,9 @@ class DurableIO(CheckpointIO):
 
 
 class RunKeeper(Callback):
-    """Decides when to validate, save and stop; keeps the best weights.
+    """Decides when to validate, save and stop; keeps the best weights, or the last ones.
 
-    `best`: score, step and weights of the validation with the lowest loss; `finished`: nothing is left to train.
+    `best`: score, step and weights of the validation that counts, as `keep` says; `finished`: nothing is left to train.
     """
 
     def __init__(self, config: RunConfig, state: Path, validate_every: int) -> None:
@@ -92,7 +92,7 @@ class RunKeeper(Callback):
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: TrainModule) -> None:
         score, step = pl_module.validation["loss"], trainer.global_step
-        if not self.best or score < self.best["score"]:
+        if not self.best or self.config.keep == "last" or score < self.best["score"]:
             with pl_module.ema.applied(pl_module.potential):
                 weights = {name: t.detach().cpu().clone() for name, t in pl_module.potential.state_dict().items()}
             self.best = {"score": score, "step": step, "weights": weights}

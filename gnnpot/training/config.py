@@ -101,8 +101,8 @@ class DataConfig:
     #: train and validate on this many frames only, of those that are left for it: a smaller number is a part of a
     #: larger one, and the test part stays as it is; empty: all
     frames: int | None = None
-    #: which of them: "random" ones, drawn with `split.seed`, or "representative" ones, whose atoms are like those of all
-    #: (`analysis.representative`), the most telling first
+    #: which of them: "random" ones, drawn with `split.seed`, or "representative" ones, whose atoms are like those of
+    #: all (`analysis.representative`), the most telling first
     choose: Literal["random", "representative"] = "random"
     #: how those parts are drawn
     split: SplitConfig = field(default_factory=SplitConfig)
@@ -282,6 +282,9 @@ class RunConfig:
     validate_every: int | None = None
     #: validations without a better loss after which to stop; empty: never
     patience: int | None = None
+    #: which (averaged) weights become the model: the "best" at a validation, or the "last", where few frames validate,
+    #: and what they say is chance
+    keep: Literal["best", "last"] = "best"
     #: steps between checkpoints, besides those at each validation
     checkpoint_every: int = 200
     #: steps between lines of the log
@@ -310,6 +313,8 @@ class RunConfig:
             value = getattr(self, name)
             if value is not None and value <= 0:
                 raise ValueError(f"{name}: {value} is not positive")
+        if self.keep == "last" and self.patience is not None:
+            raise ValueError("patience: the weights that it waits for are not kept; leave it out, or keep the best")
         if not 0 <= self.ema < 1:
             raise ValueError(f"ema: {self.ema} does not lie from 0 to 1")
         if self.clip < 0:

@@ -3,7 +3,7 @@
     recipe = FromScratch(config)
     carry_out(recipe)                       # gnnpot.training.run
 
-`run.py` knows how to train, stop, go on and keep the best weights; a recipe fills the rest in.
+`run.py` knows how to train, stop, go on and keep the best or last weights; a recipe fills the rest in.
 """
 
 from collections.abc import Mapping

@@ -9,11 +9,12 @@ The run's folder holds
 | config.yaml    | the configuration; a run goes on only with the same                                  |
 | data.json      | what was taken from the data: parts, element references, energy scale                |
 | data/          | stores made of the configured files                                                  |
+| chosen.json    | the frames, if representative ones are chosen                                        |
 | functions.json | of an HDNNP with chosen symmetry functions: the model with them                      |
 | refit.json     | of a fine-tuning: how its element references were refitted                           |
 | last.ckpt      | what going on needs: weights, average, best weights, optimiser, place in the data    |
 | metrics.csv    | the log; the same numbers for TensorBoard in tensorboard/                            |
-| model/         | the trained potential (`gnnpot.load`): averaged weights at the best validation       |
+| model/         | the trained potential (`gnnpot.load`): averaged weights, best or last, as `keep` says  |
 | report/        | report.html and its pictures                                                         |
 """
 
@@ -61,7 +62,7 @@ def train(config: TrainConfig, resume: bool = True, *, progress: bool = False) -
 
 
 def carry_out(recipe: Recipe, resume: bool = True, *, progress: bool = False) -> Potential:
-    """Train, write model and report, return the potential (averaged weights at the best validation).
+    """Train, write model and report, return the potential (averaged weights, at the best validation or the last).
 
     With `resume`, a run that was stopped goes on from its last state, to the same numbers as one that was not, and one
     that has ended is returned as it is; without, it begins again. `progress` shows a bar on the terminal.

@@ -181,6 +181,21 @@ def test_the_best_weights_are_kept(config, uninterrupted, store):
     assert float(logged["validation_energy_mae"]) == pytest.approx(card.metrics["validation"]["energy_mae"], rel=1e-5)
 
 
+def test_the_last_weights_are_kept_if_asked_for(config, uninterrupted, tmp_path):
+    last = replace(config, run=tmp_path / "last", keep="last")
+    potential = train(last)
+    steps = [int(r["step"]) for r in rows(last) if r["validation_loss"]]
+    card = load_checkpoint(last.run / "model")[1]
+    assert card.training["best_step"] == steps[-1]
+    logged = [r for r in rows(last) if r["validation_loss"]][-1]
+    assert float(logged["validation_forces_mae"]) == pytest.approx(card.metrics["validation"]["forces_mae"], rel=1e-5)
+    state = torch.load(config.run / "last.ckpt", weights_only=True)["gnnpot"]["ema"]["weights"]
+    for name, value in state.items():
+        assert torch.equal(potential.state_dict()[name], value), name
+    with pytest.raises(ValueError, match="patience: the weights that it waits for"):
+        replace(last, patience=3)
+
+
 def test_a_finished_run_is_not_trained_again_but_fresh_is(config, uninterrupted):
     before = (config.run / "last.ckpt").stat().st_mtime_ns
     same(weights(uninterrupted), weights(train(config)))

@@ -40,7 +40,9 @@ log = logging.getLogger(__name__)
 
 #: what is trained from scratch beside the strategies
 SCRATCH: dict[str, ModelConfig] = {
-    "sevennet-scratch": SevenNetConfig(channels=(64, 32, 16), layers=3, radial_hidden=(32, 32)),
+    "sevennet-scratch": SevenNetConfig(
+        channels=(32, 16), layers=2, cutoff=5.0, cutoff_function="polynomial", radial_hidden=(32, 32)
+    ),
     "m3gnet-scratch": M3GNetConfig(units=32, blocks=2, cutoff=5.0, three_body_cutoff=4.0),
     "hdnnp-scratch": HDNNPConfig(hidden=(40, 40)),
 }
