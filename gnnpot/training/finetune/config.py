@@ -174,15 +174,14 @@ def default_options(census: Census, data: DataConfig, budget: Sequence[str] = ()
     held = 0.15 if census.frames < 60 else 0.1 if census.frames < 600 else 0.05
     test = 0.0 if data.paths("test") else held
     validation = 0.05 if few else held
+    by = "material" if census.materials >= MANY_MATERIALS else "count"
     once = max(1, round(census.used * (1 - validation) / batch))
     schedule: dict[str, Any] = {"warmup_steps": min(200, max(1, once * epochs // 10)), "lr_min": 1e-6}
     if "max_minutes" in budget:
         schedule["horizon"] = "time"
     return {
         "data": {
-            "split": {
-                "validation": validation, "test": test, "by": "material" if census.materials >= MANY_MATERIALS else "count"
-            },
+            "split": {"validation": validation, "test": test, "by": by},
         },
         "loss": {"kind": "huber", "delta": 0.02, "energy": 20.0, "forces": 1.0, "stress": 10.0},
         "optimizer": {"lr": 1e-3, "weight_decay": 1e-5},
