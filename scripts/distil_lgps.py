@@ -42,7 +42,7 @@ from gnnpot.distil.speed import LARGE, time_steps
 from gnnpot.engines.calculator import Calculator
 from gnnpot.errors import ConfigError, GnnpotError, suggest
 from gnnpot.labelling.distortions import repeated
-from gnnpot.training.config import DataConfig, SplitConfig, TrainConfig
+from gnnpot.training.config import FRESH_RATES, DataConfig, SplitConfig, TrainConfig
 from gnnpot.training.finetune import finetune, read_finetune_config
 from gnnpot.training.run import MODEL, train
 
@@ -165,14 +165,18 @@ def compare(
     taught = replace(last.data, test=tests)
     # the student has whatever size its settings say
     models = {name: replace(STUDENTS[name], elements=last.model.elements) for name in names} | {names[0]: last.model}
+    # so has the optimiser of the student, and each of the others its own rate
+    rates = {name: replace(last.optimizer, lr=FRESH_RATES[name]) for name in names[1:]} | {names[0]: last.optimizer}
     for name in names[1:]:
         console.print(f"training {NAMES[name]} on what the teacher labelled", highlight=False)
         run = out / folders(names)[name]
-        train(replace(last, model=models[name], data=taught, run=run), progress=not quiet)
+        config = replace(last, model=models[name], optimizer=rates[name], data=taught, run=run)
+        train(config, progress=not quiet)
     for name, model in models.items():
         console.print(f"training {NAMES[name]} on the labelled frames alone", highlight=False)
         run = out / f"alone-{name}"
-        train(replace(last, model=model, data=alone, run=run, max_minutes=minutes), progress=not quiet)
+        config = replace(last, model=model, optimizer=rates[name], data=alone, run=run, max_minutes=minutes)
+        train(config, progress=not quiet)
 
 
 def report(

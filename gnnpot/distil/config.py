@@ -17,14 +17,16 @@ from gnnpot.labelling import Limits, Original, Rattled, Strained
 from gnnpot.labelling.distortions import AnyDistortion
 from gnnpot.models import CHGNetConfig, HDNNPConfig, M3GNetConfig, ModelConfig, SevenNetConfig
 from gnnpot.models.symmetry_sets import ChosenSet
-from gnnpot.training.config import BatchConfig, LossConfig, OptimizerConfig, lay_over
+from gnnpot.training.config import FRESH_RATES, BatchConfig, LossConfig, OptimizerConfig, lay_over
 
 #: what `--student` names: small members of each architecture; any size can be given as the option `student`
 STUDENTS: dict[str, ModelConfig] = {
     "hdnnp": HDNNPConfig(symmetry_set=ChosenSet(radial_cutoff=6.0, angular_cutoff=4.5), hidden=(40, 40)),
     "m3gnet": M3GNetConfig(units=32, blocks=2),
     "chgnet": CHGNetConfig(units=32, convolutions=2, radial=15, angular=15),
-    "sevennet": SevenNetConfig(channels=(32, 16), layers=2),
+    "sevennet": SevenNetConfig(
+        channels=(32, 16, 16), layers=2, cutoff_function="polynomial", radial_hidden=(32, 32), element_scales=True
+    ),
 }
 
 
@@ -111,6 +113,7 @@ class LearnConfig:
     loss: LossConfig = field(
         default_factory=lambda: LossConfig(kind="huber", delta=0.1, energy=10.0, forces=1.0, stress=10.0)
     )
+    #: where `read_distil_config` is given none, with the rate of `FRESH_RATES` for the student's architecture
     optimizer: OptimizerConfig = field(default_factory=lambda: OptimizerConfig(name="soap", lr=3e-3))
     batch: BatchConfig = field(default_factory=lambda: BatchConfig(frames=4))
     #: steps of each student's first training, of each further round, and of the final training
@@ -223,5 +226,15 @@ def read_distil_config(
         mapping["student"] = to_mapping(STUDENTS[student])
     elif inside is None:
         mapping["student"] = to_mapping(STUDENTS["hdnnp"])
+    _set_rate(mapping)
     lay_over(mapping, overrides)
     return from_mapping(DistilConfig, mapping, where=str(path or "options"))
+
+
+def _set_rate(mapping: dict[str, Any]) -> None:
+    """Give the options of `mapping` an optimiser for their student, if they have none."""
+    learn, student = mapping.get("learn", {}), mapping["student"]
+    if isinstance(learn, Mapping) and "optimizer" not in learn and isinstance(student, Mapping):
+        rate = FRESH_RATES.get(student.get("architecture"))
+        if rate is not None:
+            mapping["learn"] = {**learn, "optimizer": {"name": "soap", "lr": rate}}

@@ -173,6 +173,11 @@ class LossConfig:
             raise ValueError(f"delta: {self.delta} is not positive")
 
 
+#: learning rates for fresh weights of small models, by architecture, with SOAP (`optimizer.lr`). A SevenNet's weights
+#: are of order one in each layer, whatever its width, and so larger than those of others
+FRESH_RATES = {"sevennet": 3e-2, "m3gnet": 3e-3, "chgnet": 3e-3, "hdnnp": 3e-3}
+
+
 @dataclass(frozen=True)
 class OptimizerConfig:
     """AdamW (Loshchilov & Hutter 2019); Adam, which adds the decay to the gradient instead; or SOAP.

@@ -30,7 +30,7 @@ from gnnpot.data.pages import COLORS, new_figure, tidy
 from gnnpot.errors import ConfigError, suggest
 from gnnpot.models import HDNNPConfig, M3GNetConfig, ModelConfig, SevenNetConfig
 from gnnpot.potential import Potential
-from gnnpot.training.config import RunConfig, TrainConfig
+from gnnpot.training.config import FRESH_RATES, RunConfig, TrainConfig
 from gnnpot.training.finetune.config import SHORT, FineTuneConfig, with_short
 from gnnpot.training.finetune.run import finetune
 from gnnpot.training.prepare import open_parts
@@ -41,13 +41,13 @@ log = logging.getLogger(__name__)
 #: what is trained from scratch beside the strategies
 SCRATCH: dict[str, ModelConfig] = {
     "sevennet-scratch": SevenNetConfig(
-        channels=(32, 16), layers=2, cutoff=5.0, cutoff_function="polynomial", radial_hidden=(32, 32)
+        channels=(32, 16, 16), layers=2, cutoff_function="polynomial", radial_hidden=(32, 32), element_scales=True
     ),
     "m3gnet-scratch": M3GNetConfig(units=32, blocks=2, cutoff=5.0, three_body_cutoff=4.0),
     "hdnnp-scratch": HDNNPConfig(hidden=(40, 40)),
 }
 ZERO_SHOT = "zero-shot"
-#: the lowest rate of fresh weights, which take larger steps
+#: the lowest rate of fresh weights, which take larger steps; with SOAP, `FRESH_RATES` are
 SCRATCH_LR = 3e-3
 
 #: is told the name of a run before it begins, its number, and how many there are
@@ -164,8 +164,10 @@ def candidate(config: FineTuneConfig, name: str, run: Path) -> RunConfig:
     if name not in SCRATCH:
         return with_short(config, name, run)
     common = {f: getattr(config, f) for f in RunConfig.__dataclass_fields__}
-    optimizer = replace(config.optimizer, lr=max(SCRATCH_LR, config.optimizer.lr))
-    return TrainConfig(**{**common, "optimizer": optimizer, "run": run}, model=SCRATCH[name])
+    model, given = SCRATCH[name], config.optimizer
+    lowest = FRESH_RATES[model.architecture] if given.name == "soap" else SCRATCH_LR
+    optimizer = replace(given, lr=max(lowest, given.lr))
+    return TrainConfig(**{**common, "optimizer": optimizer, "run": run}, model=model)
 
 
 def read_results(name: str, run: Path) -> list[Result]:
