@@ -23,7 +23,7 @@ from gnnpot.models.fast.kernels import FAST, sigmoid
 from gnnpot.models.fast.lane_math import silu_slope
 from gnnpot.models.fast.lanes import LANES, aligned, load, store
 from gnnpot.models.fast.tensor_product import convolve, convolve_backward, largest
-from gnnpot.models.fast.tiles import TILE, add_product, product
+from gnnpot.models.fast.tiles import TILE, product_from
 
 #: the atoms of a layer, and of each thread, are a multiple of this
 GRAIN = 4
@@ -74,7 +74,8 @@ def first_features(edge_index, numbers, species_of, embedding, threads):
     features, e = np.zeros((atoms, embedding.shape[1]), embedding.dtype), 0
     for i in range(given):
         species[i] = species_of[numbers[i]]
-        features[i] = embedding[species[i]]
+        for c in range(embedding.shape[1]):
+            features[i, c] = embedding[species[i], c]
         starts[i] = e
         while e < edges and edge_index[0, e] == i:
             e += 1
@@ -96,7 +97,8 @@ def readout(scalars, slopes, constant, energies, gradient):
             energy += scalars[i * width + c] * slopes[c]
         energies[i] = energy
     for at in range(0, len(gradient), width):
-        gradient[at : at + width] = slopes
+        for c in range(width):
+            gradient[at + c] = slopes[c]
 
 
 @njit(parallel=True, fastmath=FAST, cache=True)
@@ -104,20 +106,20 @@ def forward(plan, constants, edges, x, y, totals, out):
     """Equation (1): fills y, t and x', all flat, from x."""
     parts, atoms = edges.parts, len(edges.species)
     for part in prange(len(parts) - 1):
-        features = plan.features, parts[part], atoms
+        features = _where(plan.features, parts[part], atoms)
         _mix(plan.weights, plan.linear_in[0], x, features, y, features, parts[part + 1] - parts[part], False)
     for part in prange(len(parts) - 1):
         weights, rotation = aligned(plan.table.shape[2], x), aligned(largest(plan.paths), x)
-        messages = aligned(_size(plan.messages) * TILE, x)
+        messages, received = aligned(_size(plan.messages) * TILE, x), _where(plan.messages, 0, TILE)
         for first in range(parts[part], parts[part + 1], TILE):
             count = min(TILE, parts[part + 1] - first)
             messages[:] = 0
             for k in range(count):
                 convolve(plan, constants, edges, first + k, y, weights, rotation, messages, k, TILE)
-            at = plan.totals, first, atoms
-            _mix(plan.weights, plan.linear_out[0], messages, (plan.messages, 0, TILE), totals, at, count, False)
+            at, given = _where(plan.totals, first, atoms), _where(plan.features, first, atoms)
+            _mix(plan.weights, plan.linear_out[0], messages, received, totals, at, count, False)
             _scale(plan, edges.species, first, totals, at, count)
-            _mix(plan.weights, plan.self_connection[0], x, (plan.features, first, atoms), totals, at, count, True)
+            _mix(plan.weights, plan.self_connection[0], x, given, totals, at, count, True)
             _gate(plan, totals, out, first, atoms, count)
 
 
@@ -133,12 +135,12 @@ def backward(plan, constants, edges, y, totals, g, to_x, to_y, to_harmonics, to_
         rotation, products = aligned(largest(plan.paths), y), aligned(largest(plan.paths) * LANES, y)
         sums, to_sent = aligned(edges.harmonics.shape[1] * LANES, y), to_y[part]
         to_totals, to_messages = aligned(_size(plan.totals) * TILE, y), aligned(_size(plan.messages) * TILE, y)
-        at, received = (plan.totals, 0, TILE), (plan.messages, 0, TILE)
+        at, received = _where(plan.totals, 0, TILE), _where(plan.messages, 0, TILE)
         for first in range(parts[part], parts[part + 1], TILE):
             count = min(TILE, parts[part + 1] - first)
             _gate_backward(plan, totals, g, first, atoms, count, to_totals)
             if len(to_x):
-                features = plan.features, first, atoms
+                features = _where(plan.features, first, atoms)
                 _mix(plan.weights, plan.self_connection[1], to_totals, at, to_x, features, count, False)
             _scale(plan, edges.species, first, to_totals, at, count)
             _mix(plan.weights, plan.linear_out[1], to_totals, at, to_messages, received, count, False)
@@ -149,7 +151,7 @@ def backward(plan, constants, edges, y, totals, g, to_x, to_y, to_harmonics, to_
                 )  # fmt: skip
     if len(to_x):
         for part in prange(len(parts) - 1):
-            features, count = (plan.features, parts[part], atoms), parts[part + 1] - parts[part]
+            features, count = _where(plan.features, parts[part], atoms), parts[part + 1] - parts[part]
             for other in range(1, len(parts) - 1):
                 _add_rows(to_y[other], to_y[0], features, count)
             _mix(plan.weights, plan.linear_in[1], to_y[0], features, to_x, features, count, True)
@@ -165,8 +167,14 @@ def _size(places):
 
 
 @njit(fastmath=FAST, forceinline=True)
+def _where(places, first, atoms):
+    """Rows from those of atom `first` on, of an array for so many `atoms`."""
+    return places, first, atoms
+
+
+@njit(fastmath=FAST, forceinline=True)
 def _begin(where, l):
-    """Where the rows of l begin; `where` is (places, the first atom, how many atoms the array has)."""
+    """Where the rows of l begin."""
     places, first, atoms = where
     return places[l, 0] * atoms + first * places[l, 1]
 
@@ -178,11 +186,10 @@ def _mix(weights, matrices, x, x_where, y, y_where, count, add):
         at, rows = _begin(y_where, l), count * (2 * l + 1)
         w, depth, columns, bias = matrices[l]
         if columns:
+            # one product for both: two would take twice as long to compile
+            start, start_at, stride = (y, at, columns) if add else (weights, bias, 0)
             x_at = _begin(x_where, l)
-            if add:
-                add_product(x, x_at, depth, weights, w, depth, columns, y, at, columns, rows)
-            else:
-                product(x, x_at, depth, weights, w, depth, columns, bias, y, at, columns, rows)
+            product_from(x, x_at, depth, weights, w, depth, columns, start, start_at, stride, y, at, columns, rows)
         elif not add:
             y[at : at + count * y_where[0][l, 1]] = 0
 

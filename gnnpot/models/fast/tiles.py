@@ -41,35 +41,32 @@ def product(x, x_at, x_stride, w, w_at, depth, columns, bias, out, out_at, out_s
 
     Rows are rounded up to a multiple of 4.
     """
-    for row in range(0, rows, 4):
-        x_row, out_row = x_at + row * x_stride, out_at + row * out_stride
-        _four_rows(x, x_row, x_stride, w, w_at, depth, columns, w, bias, 0, out, out_row, out_stride)
+    product_from(x, x_at, x_stride, w, w_at, depth, columns, w, bias, 0, out, out_at, out_stride, rows)
 
 
 @njit(fastmath=FAST, forceinline=True)
-def add_product(x, x_at, x_stride, w, w_at, depth, columns, out, out_at, out_stride, rows):
-    """out += x w, as in `product`."""
+def product_from(
+    x, x_at, x_stride, w, w_at, depth, columns, start, start_at, start_stride, out, out_at, out_stride, rows
+):  # fmt: skip
+    """out = x w + what stands in `start` from `start_at` on, -1: nothing; otherwise as `product`."""
     for row in range(0, rows, 4):
         x_row, out_row = x_at + row * x_stride, out_at + row * out_stride
-        _four_rows(x, x_row, x_stride, w, w_at, depth, columns, out, out_row, out_stride, out, out_row, out_stride)
-
-
-@njit(fastmath=FAST, forceinline=True)
-def _four_rows(x, x_at, x_stride, w, w_at, depth, columns, start, start_at, start_stride, out, at, stride):
-    """What the sums begin with stands in `start` from `start_at` on; -1: with zero."""
-    column = 0
-    while column + _WIDE <= columns:
-        first = start_at + column if start_at >= 0 else -1
-        _wide(
-            x, x_at, x_stride, w, w_at + column, columns, depth, start, first, start_stride, out, at + column, stride
-        )
-        column += _WIDE
-    while column < columns:
-        first = start_at + column if start_at >= 0 else -1
-        _narrow(
-            x, x_at, x_stride, w, w_at + column, columns, depth, start, first, start_stride, out, at + column, stride
-        )
-        column += LANES
+        first = start_at + row * start_stride if start_at >= 0 else -1
+        column = 0
+        while column + _WIDE <= columns:
+            _wide(
+                x, x_row, x_stride, w, w_at + column, columns, depth, start, first, start_stride,
+                out, out_row + column, out_stride,
+            )  # fmt: skip
+            first = first + _WIDE if first >= 0 else -1
+            column += _WIDE
+        while column < columns:
+            _narrow(
+                x, x_row, x_stride, w, w_at + column, columns, depth, start, first, start_stride,
+                out, out_row + column, out_stride,
+            )  # fmt: skip
+            first = first + LANES if first >= 0 else -1
+            column += LANES
 
 
 @njit(fastmath=FAST, forceinline=True)
