@@ -39,7 +39,7 @@ from gnnpot.data.frame import Frame
 from gnnpot.data.references import ElementReferences
 from gnnpot.graphs import Graph, build_graph
 from gnnpot.models.base import AtomicOutput, EnergyModel, check_elements
-from gnnpot.models.fast.edge_sums import forces_and_stress
+from gnnpot.models.fast.edge_sums import forces_and_stress, scaled
 from gnnpot.models.memory import check_memory, graph_size
 from gnnpot.units import VOIGT
 
@@ -167,8 +167,12 @@ class Potential(nn.Module):
     def _energies_and_gradient(self, graph: Graph, training: bool) -> tuple[AtomicOutput, Tensor]:
         """The same and g_e, [E, 3]."""
         output, gradient = self.model.trainable(graph) if training else self.model.energies_and_gradient(graph)
-        energies = self.energy_scale * output.energies.double() + self.reference_energies[graph.numbers]
-        gradient = self.energy_scale.to(gradient.dtype) * gradient
+        scale, references = self.energy_scale, self.reference_energies
+        if training or gradient.device.type != "cpu":
+            energies = scale * output.energies.double() + references[graph.numbers]
+            gradient = scale.to(gradient.dtype) * gradient
+        else:
+            energies, gradient = scaled(output.energies, gradient, scale, references, graph.numbers)
         for term in self.terms:
             more, more_gradient = term.trainable(graph) if training else term.energies_and_gradient(graph)
             energies, gradient = energies + more.energies.double(), gradient + more_gradient

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from ase import Atoms
 from ase.calculators import calculator as ase_calculator
+from ase.cell import Cell
 from torch import Tensor
 
 from gnnpot import hub
@@ -62,6 +63,7 @@ class Calculator(ase_calculator.Calculator):
         self.potential = _frozen_copy(_load(model), device, dtype)
         self.neighbors = SkinList(self.potential.cutoff, skin)
         self._known: np.ndarray | None = None
+        self._cell: tuple[np.ndarray, bool] | None = None
         self._where = ""
         self.extrapolating, self.warn = 0, warn
         self._warned_of = 0
@@ -115,7 +117,7 @@ class Calculator(ase_calculator.Calculator):
         if atoms is not None:
             self.atoms = atoms.copy()
         atoms = self.atoms
-        has_volume = atoms.cell.rank == 3
+        has_volume = self._has_volume(atoms.cell)
         if "stress" in (properties or ()) and not has_volume:
             raise ase_calculator.PropertyNotImplementedError(
                 f"{atoms.get_chemical_formula()}: there is no stress without a cell that has a volume"
@@ -126,12 +128,18 @@ class Calculator(ase_calculator.Calculator):
             self._look_for_extrapolation(prediction.outside)
         self.results = _results(prediction)
         for name in ("energy", "forces", "stress"):
-            if not np.all(np.isfinite(self.results.get(name, 0.0))):
+            if name in self.results and not np.isfinite(self.results[name]).all():
                 self.results = {}
                 raise SimulationError(
                     f"{atoms.get_chemical_formula()}: the {name} is not finite; the atoms are where the potential "
                     "knows nothing, as after a simulation has exploded"
                 )
+
+    def _has_volume(self, cell: Cell) -> bool:
+        """Whether the three vectors span one; found anew when they change."""
+        if self._cell is None or not np.array_equal(self._cell[0], cell.array):
+            self._cell = cell.array.copy(), cell.rank == 3
+        return self._cell[1]
 
     def _look_for_extrapolation(self, outside: Tensor) -> None:
         """Set `extrapolating`, and warn if it is worse than when it was last warned of."""
@@ -169,7 +177,7 @@ def _results(prediction: Prediction) -> dict[str, Any]:
     }
     for name, tensor in tensors.items():
         if tensor is not None:
-            results[name] = tensor.detach().double().cpu().numpy()
+            results[name] = tensor.numpy(force=True).astype(np.float64)
     if "magmoms" in results:
         results["magmom"] = float(results["magmoms"].sum())
     return results

@@ -22,6 +22,7 @@ continues from there with the same numbers as a run that was never interrupted.
 """
 
 import logging
+import math
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -292,19 +293,21 @@ def draw_velocities(atoms: Atoms, temperature: float, rng: np.random.Generator, 
 
 
 def _check(sample: Sample, reference: Sample, run: _Run) -> None:
-    where = f"molecular dynamics of {run.atoms.get_chemical_formula()}, step {sample.step}"
-    if not np.isfinite(sample.temperature) or not np.isfinite(sample.potential):
-        raise SimulationError(f"{where}: exploded, energies are not finite; take a shorter timestep")
-    if sample.temperature > run.config.max_temperature:
-        raise SimulationError(
-            f"{where}: exploded, the temperature is {sample.temperature:.3g} K; take a shorter timestep, relax the "
-            "structure first, or raise max_temperature"
-        )
     change = abs(sample.conserved - reference.conserved) / len(run.atoms)
-    if run.config.ensemble == "nve" and change > _MAX_ENERGY_CHANGE:
-        raise SimulationError(
-            f"{where}: the total energy has changed by {change:.2f} eV/atom, which it must not; take a shorter timestep"
+    if not math.isfinite(sample.temperature) or not math.isfinite(sample.potential):
+        problem = "exploded, energies are not finite; take a shorter timestep"
+    elif sample.temperature > run.config.max_temperature:
+        problem = (
+            f"exploded, the temperature is {sample.temperature:.3g} K; take a shorter timestep, relax the structure "
+            "first, or raise max_temperature"
         )
+    elif run.config.ensemble == "nve" and change > _MAX_ENERGY_CHANGE:
+        problem = f"the total energy has changed by {change:.2f} eV/atom, which it must not; take a shorter timestep"
+    else:
+        return
+    # only here: a formula takes longer than the integrator
+    where = f"molecular dynamics of {run.atoms.get_chemical_formula()}, step {sample.step}"
+    raise SimulationError(f"{where}: {problem}")
 
 
 def _drift(samples: list[Sample], n_atoms: int) -> float:

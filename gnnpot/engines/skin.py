@@ -48,16 +48,15 @@ class SkinList:
         Raises `SimulationError` for positions that are not finite, `DataError` for two atoms at one place or a cell
         without volume.
         """
-        if not (np.isfinite(positions).all() and np.isfinite(cell).all()):
+        if not (_all_finite(positions) and _all_finite(cell)):
             raise SimulationError(f"{where}: positions or cell are not finite numbers; the simulation has exploded")
         if self._pairs is None or not self._covers(positions, cell, pbc):
             self._rebuild(positions, cell, pbc, where)
         pairs = self._pairs
-        index, shifts, vectors, distances = _edges_within(
+        index, shifts, vectors, distances, k = _edges_within(
             positions, np.ascontiguousarray(cell), pairs.edge_index, pairs.edge_shifts, self.cutoff
         )
-        if len(distances) and distances.min() < MIN_DISTANCE:
-            k = int(distances.argmin())
+        if len(distances) and distances[k] < MIN_DISTANCE:
             raise DataError(
                 f"{where}: atoms {index[0, k]} and {index[1, k]} stand {distances[k]:.3f} Å apart, at one place; "
                 "remove one of them"
@@ -75,26 +74,50 @@ class SkinList:
         if len(positions) != len(self._positions) or not np.array_equal(pbc, self._pbc):
             return False
         if np.array_equal(cell[pbc], self._cell[pbc]):
-            smallest, rest = 1.0, positions - self._positions
+            smallest, before = 1.0, self._positions
         else:
             if np.linalg.matrix_rank(cell[pbc]) < pbc.sum():
                 return False
             deformation = np.linalg.solve(complete_cell(self._cell, pbc), complete_cell(cell, pbc))
             smallest = np.linalg.svd(deformation, compute_uv=False)[-1]
-            rest = positions - self._positions @ deformation
-        rest = rest - rest.mean(axis=0)
-        moved = np.sqrt((rest * rest).sum(axis=1).max())
-        return bool(self.cutoff + 2 * moved <= smallest * (self.cutoff + self.skin))
+            before = self._positions @ deformation
+        return bool(self.cutoff + 2 * _farthest(positions, before) <= smallest * (self.cutoff + self.skin))
+
+
+@numba.njit(cache=True)
+def _all_finite(rows):  # pragma: no cover - compiled
+    for row in rows:
+        for x in row:
+            if not np.isfinite(x):
+                return False
+    return True
+
+
+@numba.njit(cache=True)
+def _farthest(positions, before):  # pragma: no cover - compiled
+    """How far the atom went that went farthest, but for the drift of all."""
+    drift = np.zeros(3)
+    for i in range(len(positions)):
+        for k in range(3):
+            drift[k] += (positions[i, k] - before[i, k]) / len(positions)
+    farthest = 0.0
+    for i in range(len(positions)):
+        square = 0.0
+        for k in range(3):
+            square += (positions[i, k] - before[i, k] - drift[k]) ** 2
+        farthest = max(farthest, square)
+    return np.sqrt(farthest)
 
 
 @numba.njit(cache=True)
 def _edges_within(positions, cell, edge_index, edge_shifts, cutoff):  # pragma: no cover - compiled
-    """(index [2, E], shifts [E, 3], vectors [E, 3], distances [E]) of the pairs that are at most `cutoff` apart now."""
+    """(index [2, E], shifts [E, 3], vectors [E, 3], distances [E]) of the pairs that are at most `cutoff` apart now,
+    and which of them is the shortest."""
     n = edge_index.shape[1]
     vectors = np.empty((n, 3))
     distances = np.empty(n)
     kept = np.empty(n, dtype=np.int64)
-    count = 0
+    count, shortest = 0, 0
     for e in range(n):
         i, j = edge_index[0, e], edge_index[1, e]
         square = 0.0
@@ -106,6 +129,8 @@ def _edges_within(positions, cell, edge_index, edge_shifts, cutoff):  # pragma: 
         if distance <= cutoff:
             distances[count] = distance
             kept[count] = e
+            if distance < distances[shortest]:
+                shortest = count
             count += 1
     kept = kept[:count]
     index = np.empty((2, count), dtype=np.int64)
@@ -115,4 +140,4 @@ def _edges_within(positions, cell, edge_index, edge_shifts, cutoff):  # pragma: 
         index[1, k] = edge_index[1, kept[k]]
         for c in range(3):
             shifts[k, c] = edge_shifts[kept[k], c]
-    return index, shifts, vectors[:count].copy(), distances[:count].copy()
+    return index, shifts, vectors[:count].copy(), distances[:count].copy(), shortest

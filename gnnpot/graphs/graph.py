@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numba import njit
 from torch import Tensor
 from torch_geometric.data import Data
 
@@ -44,12 +45,15 @@ class Graph(Data):
             return self.num_edges
         return super().__inc__(key, value, *args, **kwargs)
 
-    def within(self, cutoff: float) -> tuple["Graph", Tensor]:
+    def within(self, cutoff: float) -> tuple["Graph", Tensor | None]:
         """A shallow copy with the edges shorter than `cutoff` (Å) and their triplets, or the graph itself if it has no
-        others; and which edges these are."""
+        others; and which edges these are, `None`: all."""
+        vectors = self.edge_vectors.detach()
+        if vectors.device.type == "cpu" and _all_within(vectors.contiguous().numpy(), cutoff):
+            return self, None
         inside = torch.nonzero(self.edge_vectors.square().sum(-1) < cutoff**2).squeeze(-1)
         if len(inside) == len(self.edge_vectors):
-            return self, inside
+            return self, None
         graph = self.clone_with_edge_vectors(self.edge_vectors.index_select(0, inside))
         graph.edge_index = self.edge_index.index_select(1, inside)
         graph.edge_shifts = self.edge_shifts.index_select(0, inside)
@@ -65,6 +69,16 @@ class Graph(Data):
         graph = copy.copy(self)
         graph.edge_vectors = edge_vectors
         return graph
+
+
+@njit(cache=True)
+def _all_within(vectors, cutoff):  # pragma: no cover - compiled
+    """Whether all are shorter; one pass, and the usual answer."""
+    for e in range(len(vectors)):
+        x, y, z = float(vectors[e, 0]), float(vectors[e, 1]), float(vectors[e, 2])
+        if x * x + y * y + z * z >= cutoff * cutoff:
+            return False
+    return True
 
 
 def build_graph(

@@ -109,7 +109,7 @@ class EnergyModel(nn.Module):
         near, inside = graph.within(self.cutoff)
         parameters = [p for p in self.parameters() if p.requires_grad]
         energies, magmoms, gradient = TwoPasses.apply(self._training.form, near, *parameters)
-        if len(inside) < len(graph.edge_vectors):
+        if inside is not None:
             gradient = torch.zeros_like(graph.edge_vectors).index_copy(0, inside, gradient)
         return AtomicOutput(energies, magmoms), gradient
 
@@ -127,7 +127,7 @@ class EnergyModel(nn.Module):
         # what lies beyond the cutoff costs as much as what lies within
         near, inside = graph.within(self.cutoff)
         output, gradient = run(kept.copy, near, kept.form)
-        if len(inside) < len(graph.edge_vectors):
+        if inside is not None:
             gradient = torch.zeros_like(graph.edge_vectors).index_copy_(0, inside, gradient)
         return output.detach(), gradient
 

@@ -252,12 +252,11 @@ class SevenNet(EnergyModel):
         return self.by_kept_form(graph, FastSevenNet, lambda model, graph, form: form.energies_and_gradient(graph))
 
     def memory(self, size: GraphSize) -> int:
-        # the messages of the widest layer and what is made of them, and what all layers keep; of edges, harmonics and
-        # gradients
-        lmax = len(self.config.channels) - 1
-        messages = max(_numbers(layer.convolution.outputs) for layer in self.layers)
-        features = sum(_numbers(layer.convolution.inputs) for layer in self.layers)
-        numbers = (2 * messages + 2 * features) * size.atoms + 4 * (lmax + 1) ** 2 * size.edges
+        # what all layers keep, and the gradients of the widest; of edges, harmonics, vectors and their gradients
+        lmax, features = len(self.config.channels) - 1, [_numbers(layer.convolution.inputs) for layer in self.layers]
+        totals = sum(_numbers(layer.outputs) + sum(layer.outputs[1:]) for layer in self.layers)
+        of_an_edge = 2 * (lmax + 1) ** 2 + 12
+        numbers = (sum(features) + totals + 2 * max(features)) * size.atoms + of_an_edge * size.edges
         return round(numbers * self.frequencies.itemsize)
 
     def _atoms(self, graph: Graph, form: "SevenNet | BondSevenNet") -> AtomicOutput:

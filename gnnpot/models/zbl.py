@@ -81,7 +81,7 @@ class ZBL(EnergyModel):
         """By the fast form, on the processor."""
         if graph.edge_vectors.device.type != "cpu":
             return super().energies_and_gradient(graph)
-        energies, gradient = self.kept_form(FastZBL).form(graph, self.species(graph.numbers))
+        energies, gradient = self.kept_form(FastZBL).form(graph)
         return AtomicOutput(energies=energies), gradient
 
     def trainable(self, graph: Graph) -> tuple[AtomicOutput, Tensor]:

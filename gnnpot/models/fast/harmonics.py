@@ -39,19 +39,18 @@ class Harmonics:
         self._terms = np.array(terms, dtype=np.int64).reshape(-1, 3)
         self._constants = np.array(constants)
 
-    def __call__(self, vectors: Tensor) -> tuple[Tensor, Tensor]:
-        """Distances [E] and harmonics [E, (lmax + 1)²]."""
-        distances, harmonics = vectors.new_empty(len(vectors)), vectors.new_empty(len(vectors), self.size)
-        _forward(vectors.numpy(), self._terms, self._constants, distances.numpy(), harmonics.numpy())
+    def __call__(self, vectors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Distances [E] and harmonics [E, (lmax + 1)²] of edge vectors [E, 3]."""
+        distances, harmonics = np.empty(len(vectors), vectors.dtype), np.empty((len(vectors), self.size), vectors.dtype)
+        _forward(vectors, self._terms, self._constants, distances, harmonics)
         return distances, harmonics
 
-    def back(self, vectors: Tensor, harmonics: Tensor, to_distances: Tensor, to_harmonics: Tensor) -> Tensor:
+    def back(
+        self, vectors: np.ndarray, harmonics: np.ndarray, to_distances: np.ndarray, to_harmonics: np.ndarray
+    ) -> np.ndarray:
         """Equation (2), [E, 3]; `to_harmonics` is used up."""
-        gradient = torch.empty_like(vectors)
-        _backward(
-            vectors.numpy(), harmonics.numpy(), self._terms, self._constants, to_distances.numpy(),
-            to_harmonics.numpy(), gradient.numpy(),
-        )  # fmt: skip
+        gradient = np.empty_like(vectors)
+        _backward(vectors, harmonics, self._terms, self._constants, to_distances, to_harmonics, gradient)
         return gradient
 
 

@@ -18,10 +18,10 @@ Small functions take whole arrays and positions in them, and are compiled into t
 array costs more than a few lanes do.
 """
 
-from numba import njit, prange
+from numba import njit
 
 from gnnpot.models.fast.kernels import FAST
-from gnnpot.models.fast.lanes import LANES, aligned, fma, load, mul, splat, spread, store, total
+from gnnpot.models.fast.lanes import LANES, fma, load, mul, splat, spread, store, total
 from gnnpot.models.fast.layout import (
     COLUMN,
     COUPLING,
@@ -41,53 +41,51 @@ from gnnpot.models.fast.layout import (
 )  # fmt: skip
 
 
-@njit(parallel=True, fastmath=FAST, cache=True)
-def convolve(x, harmonics, distances, table, per_step, paths, constants, starts, neighbor, parts, out):
-    """Equation (2), added to `out`."""
-    atoms = len(starts) - 1
-    for part in prange(len(parts) - 1):
-        weights = aligned(table.shape[2], x)
-        rotation = aligned(largest(paths), x)
-        for i in range(parts[part], parts[part + 1]):
-            for e in range(starts[i], starts[i + 1]):
-                _interpolate(table, distances[e] * per_step, weights)
-                for p in range(len(paths)):
-                    set_rotation(harmonics, e * harmonics.shape[1], constants.all, paths, p, rotation)
-                    at = paths[p, OUT] * atoms + i * paths[p, OUT_SIZE] + paths[p, COLUMN]
-                    feature = paths[p, FEATURE] * atoms + neighbor[e] * paths[p, FEATURE_SIZE]
-                    _message(x, feature, weights, rotation, paths, p, out, at)
+@njit(fastmath=FAST, forceinline=True)
+def convolve(plan, constants, edges, i, x, weights, rotation, out, place, places):
+    """Equation (2) for the edges of atom i, added to `out`, in which it is atom `place` of `places`.
+
+    `weights` and `rotation` are scratch.
+    """
+    paths, harmonics, atoms = plan.paths, edges.harmonics, len(edges.starts) - 1
+    for e in range(edges.starts[i], edges.starts[i + 1]):
+        _interpolate(plan.table, edges.distances[e] * plan.per_step, weights)
+        for p in range(len(paths)):
+            set_rotation(harmonics, e * harmonics.shape[1], constants.all, paths, p, rotation)
+            at = paths[p, OUT] * places + place * paths[p, OUT_SIZE] + paths[p, COLUMN]
+            feature = paths[p, FEATURE] * atoms + edges.neighbor[e] * paths[p, FEATURE_SIZE]
+            _message(x, feature, weights, rotation, paths, p, out, at)
 
 
-@njit(parallel=True, fastmath=FAST, cache=True)
+@njit(fastmath=FAST, forceinline=True)
 def convolve_backward(
-    x, harmonics, distances, table, per_step, paths, constants, starts, neighbor, parts,
-    g, g_x, g_harmonics, g_distances,
+    plan, constants, edges, i, x, g, place, places, weights, slopes, rotation, products, sums,
+    to_x, to_harmonics, to_distances,
 ):  # fmt: skip
-    """Equations (3) to (5): adds to g_x [parts, features], g_harmonics and g_distances."""
-    atoms = len(starts) - 1
-    for part in prange(len(parts) - 1):
-        weights, slopes = aligned(table.shape[2], x), aligned(table.shape[2], x)
-        rotation, scratch = aligned(largest(paths), x), aligned(largest(paths) * LANES, x)
-        sums, to_x = aligned(harmonics.shape[1] * LANES, x), g_x[part]
-        for i in range(parts[part], parts[part + 1]):
-            for e in range(starts[i], starts[i + 1]):
-                _interpolate(table, distances[e] * per_step, weights)
-                _interpolate_slope(table, distances[e] * per_step, slopes)
-                sums[:] = 0
-                slope = x.dtype.type(0)
-                # two loops over the paths: in a common one, both steps take longer than alone
-                for p in range(len(paths)):
-                    at = paths[p, OUT] * atoms + i * paths[p, OUT_SIZE] + paths[p, COLUMN]
-                    feature = paths[p, FEATURE] * atoms + neighbor[e] * paths[p, FEATURE_SIZE]
-                    _to_harmonics(x, feature, weights, constants, paths, p, g, at, scratch, sums)
-                for p in range(len(paths)):
-                    at = paths[p, OUT] * atoms + i * paths[p, OUT_SIZE] + paths[p, COLUMN]
-                    feature = paths[p, FEATURE] * atoms + neighbor[e] * paths[p, FEATURE_SIZE]
-                    set_rotation(harmonics, e * harmonics.shape[1], constants.all, paths, p, rotation)
-                    slope += _to_features(x, feature, weights, slopes, rotation, paths, p, g, at, to_x)
-                g_distances[e] += slope * per_step
-                for m in range(harmonics.shape[1]):
-                    g_harmonics[e, m] += total(load(sums, m * LANES))
+    """Equations (3) to (5) for the edges of atom i, which is atom `place` of `places` in `g`.
+
+    Adds to `to_x` (unless it is empty), `to_harmonics` and `to_distances`. `weights` to `sums` are scratch.
+    """
+    paths, harmonics, atoms = plan.paths, edges.harmonics, len(edges.starts) - 1
+    for e in range(edges.starts[i], edges.starts[i + 1]):
+        position = edges.distances[e] * plan.per_step
+        _interpolate(plan.table, position, weights)
+        _interpolate_slope(plan.table, position, slopes)
+        sums[:] = 0
+        slope = x.dtype.type(0)
+        # two loops over the paths: in a common one, both steps take longer than alone
+        for p in range(len(paths)):
+            at = paths[p, OUT] * places + place * paths[p, OUT_SIZE] + paths[p, COLUMN]
+            feature = paths[p, FEATURE] * atoms + edges.neighbor[e] * paths[p, FEATURE_SIZE]
+            _to_harmonics(x, feature, weights, constants, paths, p, g, at, products, sums)
+        for p in range(len(paths)):
+            at = paths[p, OUT] * places + place * paths[p, OUT_SIZE] + paths[p, COLUMN]
+            feature = paths[p, FEATURE] * atoms + edges.neighbor[e] * paths[p, FEATURE_SIZE]
+            set_rotation(harmonics, e * harmonics.shape[1], constants.all, paths, p, rotation)
+            slope += _to_features(x, feature, weights, slopes, rotation, paths, p, g, at, to_x)
+        to_distances[e] += slope * plan.per_step
+        for m in range(harmonics.shape[1]):
+            to_harmonics[e, m] += total(load(sums, m * LANES))
 
 
 @njit(fastmath=FAST, forceinline=True)
@@ -168,7 +166,8 @@ def _to_features(x, feature, weights, slopes, rotation, paths, p, g, at, g_x):
                 s = fma(spread(rotation, m3 * n1 + m1), load(g, at + m3 * row + b), s)
             place = feature + m1 * width + b
             dot = fma(s, load(x, place), dot)
-            store(g_x, place, fma(w, s, load(g_x, place)))
+            if len(g_x):
+                store(g_x, place, fma(w, s, load(g_x, place)))
         slope = fma(load(slopes, weight + b), dot, slope)
     return total(slope)
 

@@ -37,37 +37,54 @@ def copy(x, at, count, out):
 
 @njit(fastmath=FAST, forceinline=True)
 def product(x, x_at, x_stride, w, w_at, depth, columns, bias, out, out_at, out_stride, rows):
-    """out = x w + bias, x [rows, depth], w [depth, columns] at `w_at`, bias [columns] at `bias`, -1: none.
+    """out = x w + bias, x [rows, depth], w [depth, columns] at `w_at`, bias [columns] of w at `bias`, -1: none.
 
     Rows are rounded up to a multiple of 4.
     """
+    product_from(x, x_at, x_stride, w, w_at, depth, columns, w, bias, 0, out, out_at, out_stride, rows)
+
+
+@njit(fastmath=FAST, forceinline=True)
+def product_from(
+    x, x_at, x_stride, w, w_at, depth, columns, start, start_at, start_stride, out, out_at, out_stride, rows
+):  # fmt: skip
+    """out = x w + what stands in `start` from `start_at` on, -1: nothing; otherwise as `product`."""
     for row in range(0, rows, 4):
         x_row, out_row = x_at + row * x_stride, out_at + row * out_stride
+        first = start_at + row * start_stride if start_at >= 0 else -1
         column = 0
         while column + _WIDE <= columns:
-            shift = bias + column if bias >= 0 else -1
-            _wide(x, x_row, x_stride, w, w_at + column, columns, depth, shift, out, out_row + column, out_stride)
+            _wide(
+                x, x_row, x_stride, w, w_at + column, columns, depth, start, first, start_stride,
+                out, out_row + column, out_stride,
+            )  # fmt: skip
+            first = first + _WIDE if first >= 0 else -1
             column += _WIDE
         while column < columns:
-            shift = bias + column if bias >= 0 else -1
-            _narrow(x, x_row, x_stride, w, w_at + column, columns, depth, shift, out, out_row + column, out_stride)
+            _narrow(
+                x, x_row, x_stride, w, w_at + column, columns, depth, start, first, start_stride,
+                out, out_row + column, out_stride,
+            )  # fmt: skip
+            first = first + LANES if first >= 0 else -1
             column += LANES
 
 
 @njit(fastmath=FAST, forceinline=True)
-def _wide(x, x_at, x_stride, w, w_at, w_stride, depth, bias, out, at, stride):
+def _wide(x, x_at, x_stride, w, w_at, w_stride, depth, start, start_at, start_stride, out, at, stride):
     """4 rows of 4 vectors: sixteen sums in registers."""
     zero = splat(w, 0.0)
-    a0 = load(w, bias) if bias >= 0 else zero
-    a1 = load(w, bias + LANES) if bias >= 0 else zero
-    a2 = load(w, bias + 2 * LANES) if bias >= 0 else zero
-    a3 = load(w, bias + 3 * LANES) if bias >= 0 else zero
-    b0, b1, b2, b3 = a0, a1, a2, a3
-    c0, c1, c2, c3 = a0, a1, a2, a3
-    d0, d1, d2, d3 = a0, a1, a2, a3
+    a0, a1, a2, a3 = zero, zero, zero, zero
+    b0, b1, b2, b3 = zero, zero, zero, zero
+    c0, c1, c2, c3 = zero, zero, zero, zero
+    d0, d1, d2, d3 = zero, zero, zero, zero
+    if start_at >= 0:
+        a0, a1, a2, a3 = _load4(start, start_at)
+        b0, b1, b2, b3 = _load4(start, start_at + start_stride)
+        c0, c1, c2, c3 = _load4(start, start_at + 2 * start_stride)
+        d0, d1, d2, d3 = _load4(start, start_at + 3 * start_stride)
     for k in range(depth):
         place = w_at + k * w_stride
-        w0, w1, w2, w3 = load(w, place), load(w, place + LANES), load(w, place + 2 * LANES), load(w, place + 3 * LANES)
+        w0, w1, w2, w3 = _load4(w, place)
         xa, xb = spread(x, x_at + k), spread(x, x_at + x_stride + k)
         xc, xd = spread(x, x_at + 2 * x_stride + k), spread(x, x_at + 3 * x_stride + k)
         a0, a1, a2, a3 = fma(xa, w0, a0), fma(xa, w1, a1), fma(xa, w2, a2), fma(xa, w3, a3)
@@ -89,10 +106,13 @@ def _store4(out, at, x0, x1, x2, x3):
 
 
 @njit(fastmath=FAST, forceinline=True)
-def _narrow(x, x_at, x_stride, w, w_at, w_stride, depth, bias, out, at, stride):
+def _narrow(x, x_at, x_stride, w, w_at, w_stride, depth, start, start_at, start_stride, out, at, stride):
     """4 rows of one vector."""
-    a = load(w, bias) if bias >= 0 else splat(w, 0.0)
-    b, c, d = a, a, a
+    zero = splat(w, 0.0)
+    a, b, c, d = zero, zero, zero, zero
+    if start_at >= 0:
+        a, b = load(start, start_at), load(start, start_at + start_stride)
+        c, d = load(start, start_at + 2 * start_stride), load(start, start_at + 3 * start_stride)
     for k in range(depth):
         vector = load(w, w_at + k * w_stride)
         a, b = fma(spread(x, x_at + k), vector, a), fma(spread(x, x_at + x_stride + k), vector, b)

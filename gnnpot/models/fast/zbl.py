@@ -26,23 +26,24 @@ class FastZBL:
         numbers = torch.nonzero(model.element_index >= 0).reshape(-1)
         numbers = numbers[torch.argsort(model.element_index[numbers])]
         pairs = model.pairs(numbers[:, None], numbers[None, :], torch.float64)
+        self._species_of = model.element_index.numpy()
         self._pairs = tuple(t.contiguous().numpy() for t in pairs)
         self._screening, self._cutoff, self._power = np.array(model.SCREENING), model.cutoff, model.config.power
 
-    def __call__(self, graph: Graph, species: Tensor) -> tuple[Tensor, Tensor]:
-        """(energies [N] float64, gradient [E, 3] in the edge vectors' dtype); `species` [N]."""
+    def __call__(self, graph: Graph) -> tuple[Tensor, Tensor]:
+        """(energies [N] float64, gradient [E, 3] in the edge vectors' dtype)."""
         vectors = graph.edge_vectors.detach().contiguous()
-        energies, gradient = np.zeros(len(species)), torch.zeros_like(vectors)
+        energies, gradient = np.zeros(len(graph.numbers)), torch.zeros_like(vectors)
         _repulsion(
-            *self._pairs, self._screening, self._cutoff, self._power, species.numpy(), graph.edge_index.numpy(),
-            vectors.numpy(), energies, gradient.numpy(),
+            *self._pairs, self._screening, self._cutoff, self._power, self._species_of,
+            graph.numbers.numpy(), graph.edge_index.numpy(), vectors.numpy(), energies, gradient.numpy(),
         )  # fmt: skip
         return torch.from_numpy(energies), gradient
 
 
 @njit(cache=True, error_model="numpy", fastmath=FAST)
 def _repulsion(
-    strengths, rates, reaches, screening, cutoff, power, species, edge_index, vectors, energies, gradient
+    strengths, rates, reaches, screening, cutoff, power, species_of, numbers, edge_index, vectors, energies, gradient
 ):  # fmt: skip
     """Fill `energies` [N] and `gradient` [E, 3], which are zero; power q, and s, p and r_ij [S, S]."""
     height = 0.5 * (power + 1) * (power + 2)
@@ -52,7 +53,7 @@ def _repulsion(
         if square >= cutoff * cutoff:
             continue
         i = edge_index[0, e]
-        a, b = species[i], species[edge_index[1, e]]
+        a, b = species_of[numbers[i]], species_of[numbers[edge_index[1, e]]]
         r, reach = math.sqrt(square), reaches[a, b]
         if r >= reach:
             continue
