@@ -42,7 +42,7 @@ from gnnpot.distil.speed import LARGE, time_steps
 from gnnpot.engines.calculator import Calculator
 from gnnpot.errors import ConfigError, GnnpotError, suggest
 from gnnpot.labelling.distortions import repeated
-from gnnpot.training.config import FRESH_RATES, DataConfig, SplitConfig, TrainConfig
+from gnnpot.training.config import DataConfig, SplitConfig, TrainConfig, fresh_rate
 from gnnpot.training.finetune import finetune, read_finetune_config
 from gnnpot.training.run import MODEL, train
 
@@ -166,7 +166,8 @@ def compare(
     # the student has whatever size its settings say
     models = {name: replace(STUDENTS[name], elements=last.model.elements) for name in names} | {names[0]: last.model}
     # so has the optimiser of the student, and each of the others its own rate
-    rates = {name: replace(last.optimizer, lr=FRESH_RATES[name]) for name in names[1:]} | {names[0]: last.optimizer}
+    given = last.optimizer
+    rates = {name: replace(given, lr=fresh_rate(name, given.name)) for name in names[1:]} | {names[0]: given}
     for name in names[1:]:
         console.print(f"training {NAMES[name]} on what the teacher labelled", highlight=False)
         run = out / folders(names)[name]

@@ -27,10 +27,14 @@ from gnnpot.graphs import build_graph
 from gnnpot.models.symmetry import SymmetryDescriptor
 from gnnpot.models.symmetry_sets import WeightedSet
 
-#: atoms for which frames stand, at most: evenly spread over all
-MOST_ATOMS = 8192
+#: atoms that are described, at most
+MOST_ATOMS = 5_000_000
+#: of these, drawn at random, those for which frames stand, at most
+MOST_TARGETS = 8192
+#: distances of atoms from frames that are held, at most
+MOST_DISTANCES = 100_000_000
 #: what hardly differs over the atoms is noise
-_MIN_DEVIATION = 1e-6
+_MIN_DEVIATION = 1e-4
 #: distances that are held at once
 _BLOCK = 4_000_000
 
@@ -49,16 +53,23 @@ def choose_frames(frames: Sequence[Frame], count: int, *, progress: Callable[[in
 
     `progress` is told how many frames have been described, of how many. The same frames in the same order give the
     same choice, and a smaller `count` the beginning of a larger one's. Raises `ConfigError` if there are not as many,
-    or `count` is not positive.
+    `count` is not positive, or the frames have more than `MOST_ATOMS` atoms.
     """
     if not 1 <= count <= len(frames):
         raise ConfigError(f"{count} of {len(frames)} frames can't be chosen; ask for 1 to {len(frames)}")
     described = _describe(frames, progress)
     total = sum(len(x) for _, x in described.values())
-    distances = [
-        _distances(owner, x, len(frames), max(1, round(MOST_ATOMS * len(x) / total))) for owner, x in described.values()
+    share = min(1.0, min(MOST_TARGETS, MOST_DISTANCES // len(frames)) / total)
+    rng = np.random.default_rng(0)
+    targets = [
+        np.sort(rng.choice(len(x), max(1, round(share * len(x))), replace=False)) for _, x in described.values()
     ]
-    return _greedy(np.concatenate(distances), count)
+    distances = np.empty((sum(map(len, targets)), len(frames)), dtype=np.float32)
+    row = 0
+    for chosen, (owner, x) in zip(targets, described.values(), strict=True):
+        _fill_distances(owner, x, x[chosen], distances[row : row + len(chosen)])
+        row += len(chosen)
+    return _greedy(distances, count)
 
 
 def _describe(
@@ -73,57 +84,65 @@ def _describe(
     index[[atomic_numbers[s] for s in symbols]] = torch.arange(len(symbols))
     owners: dict[int, list[np.ndarray]] = {z: [] for z in elements}
     tables: dict[int, list[np.ndarray]] = {z: [] for z in elements}
+    atoms = 0
     for k, frame in enumerate(frames):
+        atoms += len(frame)
+        if atoms > MOST_ATOMS:
+            raise ConfigError(
+                f"there are more than {MOST_ATOMS:,} atoms in {k + 1} of {len(frames)} frames, too many to compare; "
+                "give every other frame, or fewer still"
+            )
         graph = build_graph(frame, chosen.radial_cutoff, labels=False)
         with torch.no_grad():
             table = descriptor(graph, index[graph.numbers]).numpy()
         for z in np.unique(frame.numbers):
             mine = table[frame.numbers == z]
             owners[int(z)].append(np.full(len(mine), k))
-            tables[int(z)].append(mine)
+            tables[int(z)].append(mine.astype(np.float32))
         if progress is not None:
             progress(k + 1, len(frames))
     found = {}
     for z in elements:
-        x = np.concatenate(tables[z])
-        deviation = x.std(axis=0)
-        x = (x - x.mean(axis=0)) * np.where(deviation > _MIN_DEVIATION, 1 / np.maximum(deviation, _MIN_DEVIATION), 0.0)
-        found[z] = np.concatenate(owners[z]), x.astype(np.float32)
+        x = np.concatenate(tables.pop(z))
+        deviation = x.std(axis=0, dtype=np.float64)
+        scale = np.where(deviation > _MIN_DEVIATION, 1 / np.maximum(deviation, _MIN_DEVIATION), 0.0)
+        x -= x.mean(axis=0, dtype=np.float64).astype(np.float32)
+        x *= scale.astype(np.float32)
+        found[z] = np.concatenate(owners[z]), x
     return found
 
 
-def _distances(owner: np.ndarray, x: np.ndarray, frames: int, most: int) -> np.ndarray:
-    """From each of at most `most` atoms to the nearest atom of each frame, [atoms, frames].
+def _fill_distances(owner: np.ndarray, x: np.ndarray, targets: np.ndarray, out: np.ndarray) -> None:
+    """From each of the `targets` to the nearest of the atoms x of each frame, [targets, frames].
 
     A frame without such an atom is farther than any other.
     """
-    target = x[np.unique(np.linspace(0, len(x) - 1, min(most, len(x))).astype(int))]
     present, starts = np.unique(owner, return_index=True)
-    nearest = np.empty((len(target), len(present)), dtype=np.float32)
-    square = (x * x).sum(axis=1)
-    rows = max(1, _BLOCK // len(x))
-    for begin in range(0, len(target), rows):
-        t = target[begin : begin + rows]
+    square, rows = (x * x).sum(axis=1), max(1, _BLOCK // len(x))
+    for begin in range(0, len(targets), rows):
+        t = targets[begin : begin + rows]
         squares = (t * t).sum(axis=1)[:, None] + square - 2 * t @ x.T
         # atoms are in the order of their frames
-        nearest[begin : begin + rows] = np.minimum.reduceat(squares, starts, axis=1)
-    nearest = np.sqrt(np.maximum(nearest, 0.0))
-    # where a frame has none of an element, the farthest atom of it would do better
-    result = np.full((len(target), frames), 2 * nearest.max() + 1, dtype=np.float32)
-    result[:, present] = nearest
-    return result
+        nearest = np.minimum.reduceat(squares, starts, axis=1)
+        out[begin : begin + rows, present] = np.sqrt(np.maximum(nearest, 0.0))
+    absent = np.setdiff1d(np.arange(out.shape[1]), present)
+    # the farthest atom of an element would do better than none
+    out[:, absent] = 2 * out[:, present].max() + 1
 
 
 def _greedy(distances: np.ndarray, count: int) -> Choice:
     """The columns of `distances` [atoms, frames] that lower the sum over atoms of the least distance most."""
-    least = np.full((len(distances), 1), np.float32(distances.max()))
+    least = np.full(len(distances), distances.max())
     left = np.ones(distances.shape[1], dtype=bool)
-    choice = Choice([], [])
+    choice, rows = Choice([], []), max(1, _BLOCK // distances.shape[1])
     for _ in range(count):
-        won = np.where(left, np.maximum(least - distances, 0.0).sum(axis=0, dtype=np.float64), -1.0)
-        k = int(np.argmax(won))
+        won = np.zeros(len(left))
+        for begin in range(0, len(distances), rows):
+            block = slice(begin, begin + rows)
+            won += np.maximum(least[block, None] - distances[block], 0.0).sum(axis=0, dtype=np.float64)
+        k = int(np.argmax(np.where(left, won, -1.0)))
         left[k] = False
-        least = np.minimum(least, distances[:, k : k + 1])
+        least = np.minimum(least, distances[:, k])
         choice.indices.append(k)
         choice.distances.append(float(least.mean(dtype=np.float64)))
     return choice

@@ -17,7 +17,7 @@ from gnnpot.labelling import Limits, Original, Rattled, Strained
 from gnnpot.labelling.distortions import AnyDistortion
 from gnnpot.models import CHGNetConfig, HDNNPConfig, M3GNetConfig, ModelConfig, SevenNetConfig
 from gnnpot.models.symmetry_sets import ChosenSet
-from gnnpot.training.config import FRESH_RATES, BatchConfig, LossConfig, OptimizerConfig, lay_over
+from gnnpot.training.config import BatchConfig, LossConfig, OptimizerConfig, fresh_rate, lay_over
 
 #: what `--student` names: small members of each architecture; any size can be given as the option `student`
 STUDENTS: dict[str, ModelConfig] = {
@@ -113,7 +113,7 @@ class LearnConfig:
     loss: LossConfig = field(
         default_factory=lambda: LossConfig(kind="huber", delta=0.1, energy=10.0, forces=1.0, stress=10.0)
     )
-    #: where `read_distil_config` is given none, with the rate of `FRESH_RATES` for the student's architecture
+    #: `read_distil_config` takes the rate of the student's architecture, `fresh_rate`, where it is given none
     optimizer: OptimizerConfig = field(default_factory=lambda: OptimizerConfig(name="soap", lr=3e-3))
     batch: BatchConfig = field(default_factory=lambda: BatchConfig(frames=4))
     #: steps of each student's first training, of each further round, and of the final training
@@ -226,15 +226,19 @@ def read_distil_config(
         mapping["student"] = to_mapping(STUDENTS[student])
     elif inside is None:
         mapping["student"] = to_mapping(STUDENTS["hdnnp"])
-    _set_rate(mapping)
     lay_over(mapping, overrides)
+    _set_rate(mapping)
     return from_mapping(DistilConfig, mapping, where=str(path or "options"))
 
 
 def _set_rate(mapping: dict[str, Any]) -> None:
-    """Give the options of `mapping` an optimiser for their student, if they have none."""
+    """Give the options of `mapping` what they leave open of the optimiser: SOAP, at the rate of their student.
+
+    What is no mapping is left for `from_mapping` to refuse.
+    """
     learn, student = mapping.get("learn", {}), mapping["student"]
-    if isinstance(learn, Mapping) and "optimizer" not in learn and isinstance(student, Mapping):
-        rate = FRESH_RATES.get(student.get("architecture"))
-        if rate is not None:
-            mapping["learn"] = {**learn, "optimizer": {"name": "soap", "lr": rate}}
+    optimizer = learn.get("optimizer", {}) if isinstance(learn, Mapping) else None
+    if isinstance(optimizer, Mapping) and isinstance(student, Mapping):
+        name = optimizer.get("name", "soap")
+        filled = {"name": name, "lr": fresh_rate(student.get("architecture", ""), name), **optimizer}
+        mapping["learn"] = {**learn, "optimizer": filled}

@@ -76,7 +76,8 @@ def _all_within(vectors, cutoff):  # pragma: no cover - compiled
     """Whether all are shorter; one pass, and the usual answer."""
     for e in range(len(vectors)):
         x, y, z = float(vectors[e, 0]), float(vectors[e, 1]), float(vectors[e, 2])
-        if x * x + y * y + z * z >= cutoff * cutoff:
+        # a vector that is no number is not within either
+        if not x * x + y * y + z * z < cutoff * cutoff:
             return False
     return True
 

@@ -256,7 +256,9 @@ class SevenNet(EnergyModel):
         lmax, features = len(self.config.channels) - 1, [_numbers(layer.convolution.inputs) for layer in self.layers]
         totals = sum(_numbers(layer.outputs) + sum(layer.outputs[1:]) for layer in self.layers)
         of_an_edge = 2 * (lmax + 1) ** 2 + 12
-        numbers = (sum(features) + totals + 2 * max(features)) * size.atoms + of_an_edge * size.edges
+        # each thread has gradients of its own
+        kept = sum(features) + totals + (1 + torch.get_num_threads()) * max(features)
+        numbers = kept * size.atoms + of_an_edge * size.edges
         return round(numbers * self.frequencies.itemsize)
 
     def _atoms(self, graph: Graph, form: "SevenNet | BondSevenNet") -> AtomicOutput:

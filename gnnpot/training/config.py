@@ -126,8 +126,6 @@ class DataConfig:
             raise ValueError(f"workers: {self.workers} is negative")
         if self.frames is not None and self.frames < 2:
             raise ValueError(f"frames: {self.frames} can't train and validate; give at least 2")
-        if self.choose != "random" and self.frames is None:
-            raise ValueError(f"choose: {self.choose} frames are asked for, but not how many; give frames too")
         for name in self.sources:
             if name in PARTS or not re.fullmatch(r"[\w.-]+", name):
                 raise ValueError(
@@ -173,9 +171,12 @@ class LossConfig:
             raise ValueError(f"delta: {self.delta} is not positive")
 
 
-#: learning rates for fresh weights of small models, by architecture, with SOAP (`optimizer.lr`). A SevenNet's weights
-#: are of order one in each layer, whatever its width, and so larger than those of others
-FRESH_RATES = {"sevennet": 3e-2, "m3gnet": 3e-3, "chgnet": 3e-3, "hdnnp": 3e-3}
+def fresh_rate(architecture: str, optimizer: str) -> float:
+    """The learning rate (`optimizer.lr`) for fresh weights of a small model.
+
+    A SevenNet's weights are of order one in each layer, whatever its width, and so larger than those of others.
+    """
+    return 3e-2 if (architecture, optimizer) == ("sevennet", "soap") else 3e-3
 
 
 @dataclass(frozen=True)

@@ -221,6 +221,7 @@ def _thinned(parts: dict[str, Part], config: DataConfig, path: Path, write: bool
     elif path.exists():
         chosen = {name: np.array(indices, dtype=np.int64) for name, indices in json.loads(path.read_text()).items()}
     else:
+        log.info("data: choosing %d of %d frames", config.frames, sum(map(len, parts.values())))
         chosen = {name: part.indices[choose_frames(part.frames, counts[name]).indices] for name, part in parts.items()}
         if write:
             path.parent.mkdir(parents=True, exist_ok=True)

@@ -39,7 +39,7 @@ from gnnpot.training.claim import RunFolder
 from gnnpot.training.config import RunConfig, TrainConfig
 from gnnpot.training.datamodule import GraphData
 from gnnpot.training.module import TrainModule
-from gnnpot.training.prepare import FUNCTIONS
+from gnnpot.training.prepare import CHOSEN, FUNCTIONS
 from gnnpot.training.recipe import FromScratch, FromWeights, Recipe
 from gnnpot.training.report import write_report
 
@@ -49,7 +49,7 @@ STATE, REFIT = "last.ckpt", "refit.json"
 FOLDER = RunFolder(
     what="a run",
     config="config.yaml",
-    names=("data.json", FUNCTIONS, REFIT, "metrics.csv", "data", "report", "tensorboard"),
+    names=("data.json", CHOSEN, FUNCTIONS, REFIT, "metrics.csv", "data", "report", "tensorboard"),
     kept=(STATE, MODEL),
     free=("lightning", "log_every", "checkpoint_every", "name", "description", "licence", "functional"),
 )

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from ase.build import bulk
 
+from gnnpot.analysis import representative
 from gnnpot.analysis.representative import choose_frames
 from gnnpot.data import Frame
 from gnnpot.errors import ConfigError
@@ -46,6 +47,23 @@ def test_elements_are_told_apart():
     told = []
     choice = choose_frames(frames, 2, progress=lambda done, total: told.append((done, total)))
     assert sorted(k >= 8 for k in choice.indices) == [False, True] and told[-1] == (11, 11)
+
+
+def test_sites_of_a_crystal_count_alike_however_many_frames_there_are(monkeypatch):
+    # of two sites of copper one moves in half of the frames; atoms are sampled, and their number is that of the frames
+    frames = []
+    for seed in range(40):
+        atoms = rattled(0.001, seed).to_atoms()
+        atoms.positions[0] += 0.3 * (seed % 2)
+        frames.append(Frame.from_atoms(atoms))
+    monkeypatch.setattr(representative, "MOST_TARGETS", len(frames))
+    assert sorted(k % 2 for k in choose_frames(frames, 2).indices) == [0, 1]
+
+
+def test_too_many_atoms_are_refused(monkeypatch):
+    monkeypatch.setattr(representative, "MOST_ATOMS", 100)
+    with pytest.raises(ConfigError, match="more than 100 atoms in 7 of 9 frames"):
+        choose_frames([rattled(0.1, seed) for seed in range(9)], 2)
 
 
 def test_all_frames_of_all_can_be_chosen_and_no_more():

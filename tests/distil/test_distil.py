@@ -24,7 +24,7 @@ from gnnpot.data import FrameStore
 from gnnpot.distil import STUDENTS, DistilConfig, distil, read_distil_config
 from gnnpot.distil.report import errors_rows, rounds_rows
 from gnnpot.errors import CheckpointError, ConfigError, DataError, GnnpotError, UnknownElementError
-from gnnpot.training.config import FRESH_RATES, OptimizerConfig
+from gnnpot.training.config import OptimizerConfig
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 TEACHER = "ase.calculators.emt:EMT"
@@ -174,13 +174,17 @@ def test_options_by_file_and_by_name(structures, tmp_path):
     assert other.student == STUDENTS["sevennet"] and other.explore.temperatures == (50.0,)
     assert read_distil_config(TEACHER, [structures], run=tmp_path).student == STUDENTS["hdnnp"]
     assert from_mapping(DistilConfig, to_mapping(other)) == other
-    assert (mine.learn.optimizer.lr, other.learn.optimizer.lr) == (FRESH_RATES["hdnnp"], FRESH_RATES["sevennet"])
+    assert (mine.learn.optimizer.lr, other.learn.optimizer.lr) == (3e-3, 3e-2)
     slow = read_distil_config(
         TEACHER, [structures], run=tmp_path, student="sevennet", overrides=["learn.optimizer.lr=0.001"]
     )
     assert slow.learn.optimizer == replace(other.learn.optimizer, lr=0.001)
     path.write_text("student: {architecture: sevennet}\nlearn: {optimizer: {name: adamw}}\n")
-    assert read_distil_config(TEACHER, [structures], run=tmp_path, path=path).learn.optimizer == OptimizerConfig()
+    by_file = read_distil_config(TEACHER, [structures], run=tmp_path, path=path)
+    by_option = read_distil_config(
+        TEACHER, [structures], run=tmp_path, student="sevennet", overrides=["learn.optimizer.name=adamw"]
+    )
+    assert by_file.learn.optimizer == by_option.learn.optimizer == OptimizerConfig(name="adamw", lr=3e-3)
 
 
 def test_bars_give_way(capsys):

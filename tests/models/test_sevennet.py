@@ -11,6 +11,7 @@ from torch_geometric.data import Batch
 
 from gnnpot.data.frame import Frame
 from gnnpot.data.references import ElementReferences
+from gnnpot.errors import UnknownElementError
 from gnnpot.graphs import build_graph
 from gnnpot.models import SevenNet, SevenNetConfig
 from gnnpot.models.sevennet import ChannelLinear, coupling, gate, spherical_harmonics
@@ -206,3 +207,10 @@ def test_training_reaches_every_weight(scales):
 def test_sizes_are_checked(field, value):
     with pytest.raises(ValueError, match=field):
         SevenNetConfig(elements=("H",), **{field: value})
+
+
+def test_an_unknown_element_is_refused_in_a_graph_of_ones_own():
+    model = SevenNet(SevenNetConfig(elements=("Si",), channels=(8, 8), layers=2))
+    graph = build_graph(Frame.from_atoms(bulk("Au")), model.cutoff, labels=False)
+    with pytest.raises(UnknownElementError, match="has not seen Au"):
+        model.energies_and_gradient(graph)

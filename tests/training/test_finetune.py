@@ -109,6 +109,7 @@ def test_defaults_follow_the_number_of_frames(start, shifted, tmp_path):
     assert more.replay.share == 0.5 and again.replay.share == 0.25
     tested = read_finetune_config(str(start), [shifted], run=tmp_path, overrides=[f"data.test={shifted}"])
     assert tested.data.split.test == 0
+    assert (few.keep, many.keep) == ("last", "best") and few.data.split.by == "count"
     plain = read_finetune_config(str(start), [shifted], run=tmp_path, overrides=["strategy.decay=0.9"])
     assert plain.strategy == AllWeights(decay=0.9)
 
@@ -135,8 +136,12 @@ def test_representative_frames_are_a_part_of_more_and_stay_when_a_run_goes_on(co
     monkeypatch.setattr("gnnpot.training.prepare.choose_frames", None)
     again = recipe.prepare(write=True)
     assert np.array_equal(again.train.indices, parts[12].train.indices)
-    with pytest.raises(ValueError, match="how many; give frames too"):
-        replace(config.data, choose="representative")
+    # begun again, the run chooses again
+    fresh = replace(config, run=config.run / "12", data=replace(config.data, frames=6, choose="representative"))
+    monkeypatch.undo()
+    finetune(replace(fresh, max_steps=2, epochs=1), resume=False)
+    counts = json.loads((fresh.run / "data.json").read_text())["frames"]
+    assert counts["train"] + counts["validation"] == 6
 
 
 def test_refit_repairs_another_zero_of_energies(start, shifted):

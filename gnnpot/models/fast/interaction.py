@@ -66,7 +66,7 @@ class Edges(NamedTuple):
 def first_features(edge_index, numbers, species_of, embedding, threads):
     """Starts, species and parts of `Edges`, with work shared out evenly, and the flat features of the first layer.
 
-    `species_of` [119] by atomic number, `embedding` [elements, channels].
+    `species_of` [119] by atomic number, -1: an element that the model does not know; `embedding` [elements, channels].
     """
     edges, given = edge_index.shape[1], len(numbers)
     atoms = -(-given // GRAIN) * GRAIN

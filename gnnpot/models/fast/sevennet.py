@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from gnnpot.graphs import Graph
-from gnnpot.models.base import AtomicOutput
+from gnnpot.models.base import AtomicOutput, check_elements
 from gnnpot.models.fast import interaction
 from gnnpot.models.fast.interaction import Edges, Plan
 from gnnpot.models.fast.layout import Columns, Rows
@@ -36,7 +36,7 @@ class FastSevenNet:
         config, self._species_of = model.config, model.element_index.numpy()
         kink = config.cutoff_on if config.cutoff_function == "xplor" else 0.0
         intervals = intervals_with(kink / config.cutoff, INTERVALS[model.frequencies.dtype])
-        self._harmonics = model.fast_harmonics()
+        self._harmonics, self._elements = model.fast_harmonics(), model.elements
         tables = [_table(layer.convolution, model.radial_basis, model.cutoff, intervals) for layer in model.layers]
         per_step = intervals / model.cutoff
         self._layers = [_Layer(layer, table, per_step) for layer, table in zip(model.layers, tables, strict=True)]
@@ -53,6 +53,8 @@ class FastSevenNet:
         starts, species, parts, features = interaction.first_features(
             edge_index, graph.numbers.numpy(), self._species_of, self._embedding, torch.get_num_threads()
         )
+        if species.min(initial=0) < 0:
+            check_elements(graph.numbers.tolist(), self._elements, "the graph")
         edges, backs = Edges(starts, edge_index[1], distances, harmonics, species, parts), []
         for layer in self._layers:
             features, back = layer(features, edges, deeper=bool(backs))

@@ -30,7 +30,7 @@ from gnnpot.data.pages import COLORS, new_figure, tidy
 from gnnpot.errors import ConfigError, suggest
 from gnnpot.models import HDNNPConfig, M3GNetConfig, ModelConfig, SevenNetConfig
 from gnnpot.potential import Potential
-from gnnpot.training.config import FRESH_RATES, RunConfig, TrainConfig
+from gnnpot.training.config import RunConfig, TrainConfig, fresh_rate
 from gnnpot.training.finetune.config import SHORT, FineTuneConfig, with_short
 from gnnpot.training.finetune.run import finetune
 from gnnpot.training.prepare import open_parts
@@ -47,8 +47,6 @@ SCRATCH: dict[str, ModelConfig] = {
     "hdnnp-scratch": HDNNPConfig(hidden=(40, 40)),
 }
 ZERO_SHOT = "zero-shot"
-#: the lowest rate of fresh weights, which take larger steps; with SOAP, `FRESH_RATES` are
-SCRATCH_LR = 3e-3
 
 #: is told the name of a run before it begins, its number, and how many there are
 Show = Callable[[str, int, int], None]
@@ -165,8 +163,8 @@ def candidate(config: FineTuneConfig, name: str, run: Path) -> RunConfig:
         return with_short(config, name, run)
     common = {f: getattr(config, f) for f in RunConfig.__dataclass_fields__}
     model, given = SCRATCH[name], config.optimizer
-    lowest = FRESH_RATES[model.architecture] if given.name == "soap" else SCRATCH_LR
-    optimizer = replace(given, lr=max(lowest, given.lr))
+    # fresh weights take larger steps
+    optimizer = replace(given, lr=max(fresh_rate(model.architecture, given.name), given.lr))
     return TrainConfig(**{**common, "optimizer": optimizer, "run": run}, model=model)
 
 

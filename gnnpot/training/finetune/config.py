@@ -165,8 +165,8 @@ def default_options(census: Census, data: DataConfig, budget: Sequence[str] = ()
 
     20 frames are seen 100 times in batches of 2, 200 frames 40 times in batches of 4, 2000 frames 15 times in batches
     of 8; with a `budget` ("max_minutes" or "max_steps") as often as it allows. A tenth of the steps, or 200, warm up.
-    Without a test file, a part is kept aside for the comparison at the end. Of a few frames all but one or two are
-    learnt from: what so few would say of weights is chance, and the last ones are kept.
+    Without a test file, a part is kept aside for the comparison at the end. Of a few frames only one to three validate:
+    what so few say of weights is chance, and the last ones are kept.
     """
     few, some = census.used < 60, census.used < 600
     epochs, batch, ema = (100, 2, 0.99) if few else (40, 4, 0.995) if some else (15, 8, 0.999)
@@ -174,7 +174,8 @@ def default_options(census: Census, data: DataConfig, budget: Sequence[str] = ()
     held = 0.15 if census.frames < 60 else 0.1 if census.frames < 600 else 0.05
     test = 0.0 if data.paths("test") else held
     validation = 0.05 if few else held
-    by = "material" if census.materials >= MANY_MATERIALS else "count"
+    # a twentieth of a few materials, each drawn for itself, is often none
+    by = "material" if census.materials >= MANY_MATERIALS and not few else "count"
     once = max(1, round(census.used * (1 - validation) / batch))
     schedule: dict[str, Any] = {"warmup_steps": min(200, max(1, once * epochs // 10)), "lr_min": 1e-6}
     if "max_minutes" in budget:
