@@ -1,13 +1,12 @@
 """`gnnpot data choose`, as a user types it."""
 
 import pytest
-import typer
 from ase.build import bulk
 from ase.io import read, write
-from typer.testing import CliRunner
 
 from gnnpot.cli import choose
 from gnnpot.errors import ConfigError, DataError
+from tests.cli.conftest import typed
 
 
 @pytest.fixture
@@ -17,16 +16,7 @@ def run(tmp_path, monkeypatch):
     for seed, atoms in enumerate(images):
         atoms.rattle(0.01 if seed < 6 else 0.3, seed=seed)
     write("md.traj", images)
-    app = typer.Typer()
-    choose.register(app)
-
-    def invoke(*arguments: str) -> str:
-        result = CliRunner().invoke(app, list(arguments), env={"COLUMNS": "160"})
-        if result.exception is not None:
-            raise result.exception
-        return result.output
-
-    return invoke
+    return typed(choose)
 
 
 @pytest.mark.parametrize("name", ["chosen.extxyz", "chosen.extxyz.gz", "chosen.traj"])

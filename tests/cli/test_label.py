@@ -1,14 +1,13 @@
 """`gnnpot label`, as a user types it."""
 
 import pytest
-import typer
 from ase.build import bulk
 from ase.io import write
-from typer.testing import CliRunner
 
 from gnnpot.cli import label
 from gnnpot.data import FrameStore
 from gnnpot.errors import ConfigError, DataError
+from tests.cli.conftest import typed
 
 EMT = "ase.calculators.emt:EMT"
 
@@ -19,16 +18,7 @@ def run(tmp_path, monkeypatch):
     write("cu.cif", bulk("Cu", cubic=True))
     write("POSCAR", bulk("Al", cubic=True))
     write("more.extxyz", [bulk("Ag"), bulk("Si")])
-    app = typer.Typer()
-    label.register(app)
-
-    def invoke(*arguments: str) -> str:
-        result = CliRunner().invoke(app, list(arguments), env={"COLUMNS": "160"})
-        if result.exception is not None:
-            raise result.exception
-        return result.output
-
-    return invoke
+    return typed(label)
 
 
 def test_structures_of_any_format_become_a_store(run):
