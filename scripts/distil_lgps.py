@@ -1,15 +1,16 @@
 """From a universal potential to fast ones for Li10GeP2S12, by way of 300 frames (PBE, Huang et al. 2021).
 
-    python scripts/distil_lgps.py --start 7net-l3i5 --finetune 60 --distil 120 --alone 40 --threads 2
+    python scripts/distil_lgps.py --start 7net-l3i5 --finetune 60 --distil 120 --others 40 --threads 2
 
 1. `--start` is fine-tuned on 300 frames of 50 atoms, drawn at random.
 2. A student is distilled from it; its dynamics begin at the 300 structures, whose own labels it never sees.
-3. For comparison, students of other architectures (`--beside`) learn as long from what the teacher labelled for that
-   one, and all of them from the 300 labelled frames alone.
+3. For comparison, students of other architectures (`--beside`) learn from what the teacher labelled for that one, and
+   all of them from the 300 labelled frames alone, each for `--others` minutes.
 4. All are tested on frames that none of them saw. Teacher and students, and the authors' package with the weights that
    the teacher began with (if `pip install ".[peers]"` was), are timed by molecular dynamics, in turns in one process.
 
 The numbers are minutes of wall time; learning rates fall with the clock, so each ends well annealed on any machine.
+`--distil 0` counts the steps that `learn` names instead.
 Stopped by whatever, the same command goes on; what has ended is only read. OUT/lgps.md and OUT/lgps.png say what came
 of it; the goal is a student whose force error is at most 1.3 times the teacher's, at 50 times the speed.
 """
@@ -76,8 +77,8 @@ def main(
     frames: Annotated[int, typer.Option(help="Frames that are fine-tuned on.")] = 300,
     tests: Annotated[int, typer.Option(help="Frames that are tested on.")] = 1000,
     finetune_minutes: Annotated[float, typer.Option("--finetune", help="Minutes.")] = 60.0,
-    distil_minutes: Annotated[float, typer.Option("--distil", help="Minutes.")] = 120.0,
-    alone_minutes: Annotated[float, typer.Option("--alone", help="Minutes, each student.")] = 40.0,
+    distil_minutes: Annotated[float, typer.Option("--distil", help="Minutes; 0: by steps.")] = 120.0,
+    other_minutes: Annotated[float, typer.Option("--others", help="Minutes, each other training.")] = 40.0,
     name: Annotated[str, typer.Option("--student", help=f"What is distilled: {', '.join(STUDENTS)}.")] = "sevennet",
     beside: Annotated[str, typer.Option(help="Others to compare with, by commas; empty: none.")] = "hdnnp",
     settings: Annotated[
@@ -92,7 +93,7 @@ def main(
     numba.set_num_threads(threads)
     console = Console(soft_wrap=True)
     names = [name, *filter(None, beside.split(","))]
-    minutes = {"fine-tuning": finetune_minutes, "distillation": distil_minutes, "each training alone": alone_minutes}
+    minutes = {"fine-tuning": finetune_minutes, "distillation": distil_minutes, "each other training": other_minutes}
     try:
         check(names)
         train_store, test_store = split(data, out / "data", frames, tests)
@@ -101,7 +102,7 @@ def main(
         options += [f"name={Path(start).name}-lgps", "functional=PBE", *TEACHING]
         finetune(read_finetune_config(start, [train_store], run=out / "teacher", overrides=options), progress=not quiet)
         student(out, name, train_store, test_store, distil_minutes, settings or [], console, quiet)
-        compare(out, names, train_store, test_store, alone_minutes, console, quiet)
+        compare(out, names, train_store, test_store, other_minutes, console, quiet)
         report(out, start, names, frames, test_store, minutes, settings or [])
     except GnnpotError as error:
         console.print(str(error), markup=False)
@@ -139,7 +140,7 @@ def student(
     quiet: bool,
 ) -> None:  # fmt: skip
     """The distillation."""
-    options = [f"explore.temperatures={TEMPERATURES}", f"max_minutes={minutes}", f"test={tests}"]
+    options = [f"explore.temperatures={TEMPERATURES}", f"max_minutes={minutes or 'null'}", f"test={tests}"]
     # the teacher labels a frame in the time of a few steps of a student
     options += ["pick.drawn=30", "pick.picked=100"]
     # each frame with a distorted copy: the frames are thermal already
@@ -161,6 +162,8 @@ def compare(
 ) -> None:
     """The student's last training, for the others of `names` too, and for all on the frames' own labels."""
     last = from_mapping(TrainConfig, read_yaml(out / "student" / FINAL / "config.yaml"), where="the final training")
+    schedule = replace(last.schedule, horizon="time")
+    last = replace(last, schedule=schedule, max_minutes=minutes, max_steps=None)
     alone = DataConfig(train=structures, test=tests, split=SplitConfig(validation=0.1, by="count"), check_stress=False)
     taught = replace(last.data, test=tests)
     # the student has whatever size its settings say
@@ -176,7 +179,7 @@ def compare(
     for name, model in models.items():
         console.print(f"training {NAMES[name]} on the labelled frames alone", highlight=False)
         run = out / f"alone-{name}"
-        config = replace(last, model=model, optimizer=rates[name], data=alone, run=run, max_minutes=minutes)
+        config = replace(last, model=model, optimizer=rates[name], data=alone, run=run)
         train(config, progress=not quiet)
 
 
@@ -211,7 +214,7 @@ def report(
     manifest = FrameStore(tests).manifest
     error = measured["student"]["forces_mae"] / measured["teacher"]["forces_mae"]
     speeds = timed(out, start, names)
-    times = ", ".join(f"{n:g} min of {what}" for what, n in minutes.items())
+    times = ", ".join(f"{n:g} min of {what}" for what, n in minutes.items() if n)
     times += "".join(f", `{setting}`" for setting in settings)
     text = [
         "# Li10GeP2S12: a universal potential, fine-tuned, distilled into fast ones",

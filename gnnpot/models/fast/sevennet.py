@@ -65,7 +65,7 @@ class FastSevenNet:
         while backs:
             # what a layer has kept is gone after its turn
             gradient = backs.pop()(gradient, to_harmonics, to_distances)
-        to_vectors = self._harmonics.back(vectors, harmonics, to_distances, to_harmonics)
+        to_vectors = self._harmonics.back(vectors, to_distances, to_harmonics)
         return AtomicOutput(torch.from_numpy(energies)), torch.from_numpy(to_vectors)
 
 

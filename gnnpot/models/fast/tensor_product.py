@@ -11,6 +11,12 @@ R is small and the same for all channels c. Backwards, with the gradient g_i of 
     dE/dr     += Σ_c w_p'(r)[c] Σ_m1 s_p[m1, c] x_j[m1, c]                                                     (4)
     dE/dR_p[m3, m1] = Σ_c w_p[c] g_i[m3, c] x_j[m1, c],      dE/dY[m2] += Σ C_p[m2, m3, m1] dE/dR_p[m3, m1]       (5)
 
+Where l1 = 0 or l3 = 0, R is a row or column κ Y, with one constant κ: 1, or 1/sqrt(2 l1 + 1). Such paths, which are all
+of a first and a last layer, need neither R nor products of its size:
+
+    l1 = 0:  out_i[m] += w x_j Y[m],           s = Σ_m Y[m] g_i[m],    dE/dY[m] += Σ_c w x_j g_i[m]              (6)
+    l3 = 0:  out_i    += w κ Σ_m Y[m] x_j[m],  s[m] = κ Y[m] g_i,      dE/dY[m] += Σ_c w κ x_j[m] g_i             (7)
+
 `layout.py` says how arrays are laid out. Atoms are shared out to threads in parts, each of which has a g_x of its own,
 since edges of two parts may meet at one atom.
 
@@ -50,11 +56,17 @@ def convolve(plan, constants, edges, i, x, weights, rotation, out, place, places
     paths, harmonics, atoms = plan.paths, edges.harmonics, len(edges.starts) - 1
     for e in range(edges.starts[i], edges.starts[i + 1]):
         _interpolate(plan.table, edges.distances[e] * plan.per_step, weights)
+        first = e * harmonics.shape[1]
         for p in range(len(paths)):
-            set_rotation(harmonics, e * harmonics.shape[1], constants.all, paths, p, rotation)
             at = paths[p, OUT] * places + place * paths[p, OUT_SIZE] + paths[p, COLUMN]
             feature = paths[p, FEATURE] * atoms + edges.neighbor[e] * paths[p, FEATURE_SIZE]
-            _message(x, feature, weights, rotation, paths, p, out, at)
+            if paths[p, N1] == 1:
+                _message_of_scalars(x, feature, weights, harmonics, first, paths, p, out, at)
+            elif paths[p, N3] == 1:
+                _message_to_scalars(x, feature, weights, harmonics, first, constants.all, paths, p, out, at)
+            else:
+                set_rotation(harmonics, first, constants.all, paths, p, rotation)
+                _message(x, feature, weights, rotation, paths, p, out, at)
 
 
 @njit(fastmath=FAST, forceinline=True)
@@ -68,7 +80,7 @@ def convolve_backward(
     """
     paths, harmonics, atoms = plan.paths, edges.harmonics, len(edges.starts) - 1
     for e in range(edges.starts[i], edges.starts[i + 1]):
-        position = edges.distances[e] * plan.per_step
+        position, first = edges.distances[e] * plan.per_step, e * harmonics.shape[1]
         _interpolate(plan.table, position, weights)
         _interpolate_slope(plan.table, position, slopes)
         sums[:] = 0
@@ -77,12 +89,20 @@ def convolve_backward(
         for p in range(len(paths)):
             at = paths[p, OUT] * places + place * paths[p, OUT_SIZE] + paths[p, COLUMN]
             feature = paths[p, FEATURE] * atoms + edges.neighbor[e] * paths[p, FEATURE_SIZE]
-            _to_harmonics(x, feature, weights, constants, paths, p, g, at, products, sums)
+            if paths[p, N1] > 1 and paths[p, N3] > 1:
+                _to_harmonics(x, feature, weights, constants, paths, p, g, at, products, sums)
         for p in range(len(paths)):
             at = paths[p, OUT] * places + place * paths[p, OUT_SIZE] + paths[p, COLUMN]
             feature = paths[p, FEATURE] * atoms + edges.neighbor[e] * paths[p, FEATURE_SIZE]
-            set_rotation(harmonics, e * harmonics.shape[1], constants.all, paths, p, rotation)
-            slope += _to_features(x, feature, weights, slopes, rotation, paths, p, g, at, to_x)
+            if paths[p, N1] == 1:
+                slope += _back_to_scalars(x, feature, weights, slopes, harmonics, first, paths, p, g, at, sums, to_x)
+            elif paths[p, N3] == 1:
+                slope += _back_from_scalars(
+                    x, feature, weights, slopes, harmonics, first, constants.all, paths, p, g, at, sums, to_x
+                )
+            else:
+                set_rotation(harmonics, first, constants.all, paths, p, rotation)
+                slope += _to_features(x, feature, weights, slopes, rotation, paths, p, g, at, to_x)
         to_distances[e] += slope * plan.per_step
         for m in range(harmonics.shape[1]):
             to_harmonics[e, m] += total(load(sums, m * LANES))
@@ -184,6 +204,69 @@ def _to_harmonics(x, feature, weights, constants, paths, p, g, at, scratch, g_ha
                 t = fma(wx, load(g, at + m3 * row + b), t)
             store(scratch, (m3 * n1 + m1) * LANES, t)
     add_contracted(scratch, constants, paths, p, g_harmonics)
+
+
+@njit(fastmath=FAST, forceinline=True)
+def _message_of_scalars(x, feature, weights, harmonics, first, paths, p, out, at):
+    """Equation (6)."""
+    n3, weight, row, width = paths[p, N3], paths[p, WEIGHT], paths[p, OUT_ROW], paths[p, WIDTH]
+    harmonic = first + paths[p, HARMONIC]
+    for b in range(0, width, LANES):
+        wx = mul(load(weights, weight + b), load(x, feature + b))
+        for m in range(n3):
+            place = at + m * row + b
+            store(out, place, fma(spread(harmonics, harmonic + m), wx, load(out, place)))
+
+
+@njit(fastmath=FAST, forceinline=True)
+def _message_to_scalars(x, feature, weights, harmonics, first, coupling, paths, p, out, at):
+    """Equation (7)."""
+    n1, weight, width, harmonic = paths[p, N1], paths[p, WEIGHT], paths[p, WIDTH], first + paths[p, HARMONIC]
+    constant = spread(coupling, paths[p, COUPLING])
+    for b in range(0, width, LANES):
+        t = splat(x, 0.0)
+        for m in range(n1):
+            t = fma(spread(harmonics, harmonic + m), load(x, feature + m * width + b), t)
+        store(out, at + b, fma(mul(constant, load(weights, weight + b)), t, load(out, at + b)))
+
+
+@njit(fastmath=FAST, forceinline=True)
+def _back_to_scalars(x, feature, weights, slopes, harmonics, first, paths, p, g, at, sums, g_x):
+    """Equations (3) and (6); returns (4)."""
+    n3, weight, row, width = paths[p, N3], paths[p, WEIGHT], paths[p, OUT_ROW], paths[p, WIDTH]
+    harmonic, slope = first + paths[p, HARMONIC], splat(x, 0.0)
+    to = paths[p, HARMONIC] * LANES
+    for b in range(0, width, LANES):
+        w, at_neighbor, s = load(weights, weight + b), load(x, feature + b), splat(x, 0.0)
+        wx = mul(w, at_neighbor)
+        for m in range(n3):
+            t = load(g, at + m * row + b)
+            s = fma(spread(harmonics, harmonic + m), t, s)
+            store(sums, to + m * LANES, fma(wx, t, load(sums, to + m * LANES)))
+        slope = fma(load(slopes, weight + b), mul(s, at_neighbor), slope)
+        if len(g_x):
+            store(g_x, feature + b, fma(w, s, load(g_x, feature + b)))
+    return total(slope)
+
+
+@njit(fastmath=FAST, forceinline=True)
+def _back_from_scalars(x, feature, weights, slopes, harmonics, first, coupling, paths, p, g, at, sums, g_x):
+    """Equations (3) and (7); returns (4)."""
+    n1, weight, width, harmonic = paths[p, N1], paths[p, WEIGHT], paths[p, WIDTH], first + paths[p, HARMONIC]
+    constant, slope = spread(coupling, paths[p, COUPLING]), splat(x, 0.0)
+    to = paths[p, HARMONIC] * LANES
+    for b in range(0, width, LANES):
+        t, s = mul(constant, load(g, at + b)), splat(x, 0.0)
+        wt = mul(load(weights, weight + b), t)
+        for m in range(n1):
+            place, y = feature + m * width + b, spread(harmonics, harmonic + m)
+            at_neighbor = load(x, place)
+            s = fma(y, at_neighbor, s)
+            store(sums, to + m * LANES, fma(wt, at_neighbor, load(sums, to + m * LANES)))
+            if len(g_x):
+                store(g_x, place, fma(wt, y, load(g_x, place)))
+        slope = fma(load(slopes, weight + b), mul(t, s), slope)
+    return total(slope)
 
 
 @njit(fastmath=FAST, forceinline=True)
