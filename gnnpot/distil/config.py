@@ -24,8 +24,11 @@ STUDENTS: dict[str, ModelConfig] = {
     "hdnnp": HDNNPConfig(symmetry_set=ChosenSet(radial_cutoff=6.0, angular_cutoff=4.5), hidden=(40, 40)),
     "m3gnet": M3GNetConfig(units=32, blocks=2),
     "chgnet": CHGNetConfig(units=32, convolutions=2, radial=15, angular=15),
+    # a higher power lets far neighbours count for more, and costs nothing; nor do wide radial networks, whose tables are
+    # what runs
     "sevennet": SevenNetConfig(
-        channels=(32, 16, 16), layers=2, cutoff_function="polynomial", radial_hidden=(32, 32), element_scales=True
+        channels=(32, 32, 32), layers=2, cutoff_function="polynomial", cutoff_power=10, radial_hidden=(64, 64),
+        element_scales=True,
     ),
 }
 
@@ -116,6 +119,8 @@ class LearnConfig:
     #: `read_distil_config` takes the rate of the student's architecture, `fresh_rate`, where it is given none
     optimizer: OptimizerConfig = field(default_factory=lambda: OptimizerConfig(name="soap", lr=3e-3))
     batch: BatchConfig = field(default_factory=lambda: BatchConfig(frames=4))
+    #: of the final training, as a GPU takes dozens of frames in the time of one; empty: as `batch`
+    final_batch: BatchConfig | None = None
     #: steps of each student's first training, of each further round, and of the final training
     first_steps: int = 3000
     round_steps: int = 1500

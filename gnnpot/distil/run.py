@@ -144,9 +144,8 @@ class Rounds:
         folder = self.folder(len(self.journal.rounds))
         minutes = self.journal.once("final minutes", lambda: final_minutes(config, self.journal.minutes))
         self._tell(f"training the final student on {frames_in(folder)} frames")
-        run = student_run(
-            config, folder, config.run / FINAL, Budget(config.learn.final_steps, minutes), self.elements, config.seed
-        )
+        budget = Budget(config.learn.final_steps, minutes, config.learn.final_batch)
+        run = student_run(config, folder, config.run / FINAL, budget, self.elements, config.seed)
         with self.journal.stage("final"):
             return carry_out(FromScratch(run), progress=self._bars)
 

@@ -15,7 +15,7 @@ from gnnpot.data.store import FrameStore, write_store
 from gnnpot.distil.config import DistilConfig
 from gnnpot.errors import DataError
 from gnnpot.potential import Potential
-from gnnpot.training.config import DataConfig, ScheduleConfig, TrainConfig
+from gnnpot.training.config import BatchConfig, DataConfig, ScheduleConfig, TrainConfig
 from gnnpot.training.prepare import PreparedData
 from gnnpot.training.recipe import FromScratch
 from gnnpot.training.run import MODEL
@@ -28,10 +28,11 @@ LOWEST_RATE = 1e-3
 
 @dataclass(frozen=True)
 class Budget:
-    """How long a training lasts: steps, or minutes where they are given."""
+    """How long a training lasts, steps, or minutes where they are given; its batches, where not the usual ones."""
 
     steps: int
     minutes: float | None = None
+    batch: BatchConfig | None = None
 
 
 class Continued(FromScratch):
@@ -65,7 +66,7 @@ def student_run(
             lr_min=LOWEST_RATE * learn.optimizer.lr,
             horizon="time" if by_time else "epochs",
         ),
-        batch=learn.batch,
+        batch=budget.batch or learn.batch,
         epochs=UNLIMITED,
         max_steps=None if by_time else budget.steps,
         max_minutes=budget.minutes,

@@ -124,9 +124,11 @@ def test_a_student_teaches_another_architecture(whole, small, structures, tmp_pa
     options = [o for o in small if not o.startswith(("student.", "rounds=", "learn.first", "learn.final"))]
     options += ["student.units=8", "student.blocks=1", "student.cutoff=3.5", "student.three_body_cutoff=3.0"]
     options += ["rounds=1", "learn.first_steps=5", "learn.final_steps=5", "explore.trajectories=2"]
-    options += ["start.structures=3"]
+    options += ["start.structures=3", "learn.final_batch={frames: 2}"]
     config = read_distil_config(str(teacher), [structures], student="m3gnet", run=tmp_path / "run", overrides=options)
     student = distil(config)
+    runs = [yaml.safe_load((config.run / run / "config.yaml").read_text()) for run in ("round-00/student-0", "final")]
+    assert [run["batch"]["frames"] for run in runs] == [4, 2]
     card = load_checkpoint(config.run / "model")[1]
     assert student.model.config.architecture == "m3gnet" and card.licence == "CC0-1.0" and card.functional == "EMT"
     assert card.references == ["a paper"] and card.training["teacher"]["labels"].startswith("tiny (sha256 ")
