@@ -49,7 +49,7 @@ from gnnpot.models.fast.layout import (
 
 @njit(fastmath=FAST, forceinline=True)
 def convolve(plan, constants, edges, i, x, weights, rotation, out, place, places):
-    """Equation (2) for the edges of atom i, added to `out`, in which it is atom `place` of `places`.
+    """Equations (2), (6) and (7) for the edges of atom i, added to `out`, in which it is atom `place` of `places`.
 
     `weights` and `rotation` are scratch.
     """
@@ -74,7 +74,7 @@ def convolve_backward(
     plan, constants, edges, i, x, g, place, places, weights, slopes, rotation, products, sums,
     to_x, to_harmonics, to_distances,
 ):  # fmt: skip
-    """Equations (3) to (5) for the edges of atom i, which is atom `place` of `places` in `g`.
+    """Equations (3) to (7) for the edges of atom i, which is atom `place` of `places` in `g`.
 
     Adds to `to_x` (unless it is empty), `to_harmonics` and `to_distances`. `weights` to `sums` are scratch.
     """
