@@ -63,7 +63,7 @@ def _forward(vectors, terms, constants, distances, harmonics):
         rows = aligned(3 * LANES, vectors), aligned(LANES, vectors), aligned(max(size, 4) * LANES, vectors)
         for first in range(block * _BLOCK, min((block + 1) * _BLOCK, edges), LANES):
             count = min(LANES, edges - first)
-            _begin(vectors, first, count, terms, constants, size, *rows)
+            _begin(vectors, first, count, terms, constants, *rows)
             _, r, y = rows
             for k in range(count):
                 distances[first + k] = r[k]
@@ -80,7 +80,7 @@ def _backward(vectors, terms, constants, to_distances, to_harmonics, gradient):
         along[:] = 0
         for first in range(block * _BLOCK, min((block + 1) * _BLOCK, edges), LANES):
             count = min(LANES, edges - first)
-            _begin(vectors, first, count, terms, constants, size, u, r, y)
+            _begin(vectors, first, count, terms, constants, u, r, y)
             g[:] = 0
             for k in range(count):
                 along[k] = to_distances[first + k]
@@ -99,8 +99,8 @@ def _backward(vectors, terms, constants, to_distances, to_harmonics, gradient):
 
 
 @njit(fastmath=FAST, forceinline=True)
-def _begin(vectors, first, count, terms, constants, size, u, r, y):
-    """Fill directions [3, LANES], distances [LANES] and harmonics [size or 4, LANES] of some edges."""
+def _begin(vectors, first, count, terms, constants, u, r, y):
+    """Fill directions [3, LANES], distances [LANES] and harmonics [at least 4, LANES] of some edges."""
     # what is beyond the last edge is some direction, too
     u[:] = 1
     for k in range(count):
