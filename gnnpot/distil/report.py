@@ -159,7 +159,7 @@ def figure(card: Card) -> Figure:
         axes.bar(numbers, [r[key] for r in rounds], bottom=bottom, color=color, label=key)
         bottom = [b + r[key] for b, r in zip(bottom, rounds, strict=True)]
     axes.set(xlabel="round", ylabel="labelled frames", xticks=numbers)
-    axes.legend(frameon=False, fontsize=8, loc="lower left")
+    axes.legend(frameon=False, fontsize=8)
     tidy(axes)
     draw_speeds(drawn.add_subplot(1, 3, 3), card)
     return drawn
@@ -175,7 +175,7 @@ def draw_speeds(axes: Axes, card: Card) -> None:
     axes.set_xticks(places, [f"{s['atoms']} atoms" for s in found])
     ratios = ", ".join(f"{ratio:.3g}" for ratio in distil["ratios"])
     axes.set(ylabel="µs per atom and step, one thread", title=f"{ratios} times the speed")
-    axes.legend(frameon=False, fontsize=8, loc="lower left")
+    axes.legend(frameon=False, fontsize=8)
     tidy(axes)
 
 
