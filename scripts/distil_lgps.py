@@ -37,8 +37,9 @@ from gnnpot.data import FrameStore, read_frames, write_store
 from gnnpot.data.files import write_text
 from gnnpot.data.pages import COLORS, GREY, new_figure, tidy
 from gnnpot.distil import STUDENTS, DistilConfig, distil, read_distil_config
+from gnnpot.distil.journal import RunJournal
 from gnnpot.distil.report import draw_errors, markdown, rounds_rows
-from gnnpot.distil.run import FINAL
+from gnnpot.distil.run import FINAL, JOURNAL
 from gnnpot.distil.speed import LARGE, time_steps
 from gnnpot.engines.calculator import Calculator
 from gnnpot.errors import ConfigError, GnnpotError, suggest
@@ -214,11 +215,15 @@ def report(
     manifest = FrameStore(tests).manifest
     error = measured["student"]["forces_mae"] / measured["teacher"]["forces_mae"]
     speeds = timed(out, start, names)
-    times = ", ".join(f"{n:g} min of {what}" for what, n in minutes.items() if n)
+    journal = RunJournal(out / "student" / JOURNAL)
+    # measured: where steps are counted, no minutes were asked for
+    taken = minutes | {"distillation": journal.minutes}
+    times = ", ".join(f"{n:.3g} min of {what}" for what, n in taken.items())
     times += "".join(f", `{setting}`" for setting in settings)
     text = [
         "# Li10GeP2S12: a universal potential, fine-tuned, distilled into fast ones",
-        f"By `scripts/distil_lgps.py` ({times}): {manifest.frames} test frames, {manifest.atoms} atoms, PBE.",
+        f"By `scripts/distil_lgps.py` ({times}): {manifest.frames} test frames, {manifest.atoms} atoms, PBE. "
+        f"The student's last training took {journal.minutes_of('final'):.3g} min of the distillation.",
         markdown([("", "force MAE, meV/Å", "force RMSE, meV/Å", "energy MAE, meV/atom"), *map(_cells, rows)]),
         f"The student's force error is {error:.2f} times the teacher's; the goal is at most {ERROR_GOAL}, at "
         f"{SPEED_GOAL} times the speed. Molecular dynamics, µs per atom and step, processor time of one thread, in "
