@@ -12,8 +12,8 @@ from gnnpot.data.frame import Frame
 from gnnpot.data.references import ElementReferences
 from gnnpot.graphs import Graph, build_graph
 from gnnpot.models import SevenNet, SevenNetConfig
-from gnnpot.models.fast.convolution import BondSevenNet, bonds
-from gnnpot.models.sevennet import spherical_harmonics
+from gnnpot.models.fast.convolution import BondConvolutions, bonds
+from gnnpot.models.equivariant import spherical_harmonics
 from gnnpot.potential import Potential
 
 ELEMENTS = ("H", "O", "Na", "Cl", "Cu")
@@ -92,7 +92,7 @@ def test_derivatives_are_numeric_derivatives(channels):
 
     def messages(vectors: Tensor, *rest: Tensor) -> tuple[Tensor, ...]:
         harmonics = spherical_harmonics(vectors, len(channels) - 1)
-        _, convolve, _ = BondSevenNet(model).convolutions(graph, vectors.norm(dim=1), harmonics)
+        _, convolve, _ = BondConvolutions(model).convolutions(graph, vectors.norm(dim=1), harmonics)
         return tuple(convolve(list(rest[: len(channels)])))
 
     inputs = (vectors, *features, *parameters)

@@ -13,7 +13,7 @@ from gnnpot.data.frame import Frame
 from gnnpot.graphs import Graph, build_graph, undirected
 from gnnpot.models import CHGNetConfig, M3GNetConfig, SevenNetConfig, build_model
 from gnnpot.models.base import EnergyModel
-from gnnpot.models.fast import sevennet as fast_sevennet
+from gnnpot.models.fast import equivariant
 from gnnpot.models.fast.activations import silu
 from gnnpot.models.fast.tables import Table
 
@@ -44,7 +44,7 @@ CONFIGS = {
 @pytest.fixture(autouse=True)
 def fine_tables(monkeypatch):
     """In double precision, the tables of weights leave less than the tolerances below."""
-    monkeypatch.setitem(fast_sevennet.INTERVALS, torch.float64, 10_000)
+    monkeypatch.setitem(equivariant.INTERVALS, torch.float64, 10_000)
 
 
 def structures() -> dict[str, Atoms]:
