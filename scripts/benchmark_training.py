@@ -35,8 +35,8 @@ from torch_geometric.data import Batch
 from gnnpot.data import ElementReferences, Frame, FrameStore, write_store
 from gnnpot.graphs import Graph
 from gnnpot.models import HDNNP
-from gnnpot.models.equivariant import EquivariantModel
 from gnnpot.models.base import AtomicOutput, EnergyModel, with_gradient
+from gnnpot.models.equivariant import EquivariantModel
 from gnnpot.potential import Potential
 from gnnpot.training.config import DataConfig, TrainConfig, read_config
 from gnnpot.training.loss import label_errors, loss_sums, total_loss

@@ -38,9 +38,23 @@ _GATED = 1 / (_SILU_ROOT * SILU_SCALE)
 _EXPECTED = {"index_weights": False, "layer_norm": True}
 
 _PAPERS = [
-    "T. Koker, M. Kotak, T. Smidt, Training a foundation model for materials on a budget, arXiv:2508.16067 (2025)"
+    "T. Koker, M. Kotak, T. Smidt, Training a foundation model for materials on a budget, arXiv:2508.16067 (2025)",
+    "T. Koker, A. Gangan, M. Kotak, J. Marian, T. Smidt, PFT: Phonon fine-tuning for machine learned interatomic "
+    "potentials, arXiv:2601.07742 (2026)",
 ]
-_PHONONS = "T. Koker, A. Gangan, M. Kotak, J. Marian, T. Smidt, PFT: phonon fine-tuning, arXiv:2601.07742 (2026)"
+_RAW = "raw PBE and PBE+U total energies, without corrections"
+_NEW = f"{_RAW}, of VASP 54 pseudopotentials: not comparable with MPtrj's"
+_PHONONS = "the training split of the MDR phonon benchmark (PBE)"
+_MANY = "OMat24, then sAlex and eight times MPtrj"
+_NONE = "none are given beside the weights; see the papers"
+#: training sets, what energies mean, scores (of unique prototypes, as matbench-discovery lists them)
+_TRAINED: dict[str, tuple[str, str, Any]] = {
+    "nequix-mp-1": ("MPtrj", _RAW, {"F1": 0.751, "kappa_SRME": 0.4461}),
+    "nequix-mp-1-pft": (f"MPtrj, then with {_PHONONS}", _RAW, {"F1": 0.748, "kappa_SRME": 0.3066}),
+    "nequix-omat-1": ("OMat24", _NEW, _NONE),
+    "nequix-oam-1": (_MANY, _RAW, _NONE),
+    "nequix-oam-1-pft": (f"{_MANY}, then with {_PHONONS}", _RAW, _NONE),
+}
 
 
 def convert(name: str, files: Mapping[str, Path]) -> tuple[Potential, Card]:
@@ -149,4 +163,15 @@ def _columns(paths: list[tuple[int, int, int]], widths: list[int]) -> Tensor:
 
 
 def _card(name: str) -> Card:
-    return Card(name=name)
+    phonons = name.endswith("-pft")
+    sets, reference, scores = _TRAINED[name]
+    return Card(
+        name=name,
+        description=f"Nequix, l <= 3, four layers{', fine-tuned on phonons' if phonons else ''}",
+        licence="MIT (the repository; matbench-discovery lists the MP checkpoints as CC-BY-4.0)",
+        training_data=sets,
+        functional="PBE and PBE+U",
+        energy_reference=reference,
+        metrics={"authors' scores on Matbench Discovery": scores},
+        references=_PAPERS[:1] if name == "nequix-mp-1" else _PAPERS,
+    )

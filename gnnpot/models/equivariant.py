@@ -41,7 +41,9 @@ def coupling(l1: int, l2: int, l3: int) -> Tensor:
     return symbols * torch.sign(first) * math.sqrt(2 * l3 + 1)
 
 
-def coupling_paths(lmax_in: int, lmax_filter: int, lmax_out: int, *, parity: bool = False) -> list[tuple[int, int, int]]:
+def coupling_paths(
+    lmax_in: int, lmax_filter: int, lmax_out: int, *, parity: bool = False
+) -> list[tuple[int, int, int]]:
     """(l1, l2, l3) of features, harmonics and product, for all products that keep |l1 - l2| <= l3 <= l1 + l2.
 
     With `parity`, only those with an even l1 + l2 + l3: what has the parity (-1)^l stays so under inversion.
@@ -119,8 +121,7 @@ class Convolution(nn.Module):
         self.widths = [inputs[l1] for l1, _, _ in self.paths]
         self.radial_network = RadialNetwork([*radial, sum(self.widths)])
         self.outputs = tuple(
-            sum(w for w, path in zip(self.widths, self.paths, strict=True) if path[2] == l)
-            for l in range(lmax_out + 1)
+            sum(w for w, path in zip(self.widths, self.paths, strict=True) if path[2] == l) for l in range(lmax_out + 1)
         )
         #: d; a function of the number of neighbours of an average atom
         self.register_buffer("denominator", torch.tensor(1.0))
@@ -235,7 +236,7 @@ class Layer(nn.Module):
 
 
 class EquivariantModel(EnergyModel):
-    """Base of SevenNet and Nequix: layers of features that turn with the structure, energies linear in the last scalars.
+    """Base of SevenNet and Nequix: layers of features that turn with the structure; energies linear in the last.
 
     An architecture fills `layers`, and says what features an atom of each element begins with (`first_features`), how
     the radial functions look (`radial_basis`), and how energies are read from the last layer's scalars (`readouts`).

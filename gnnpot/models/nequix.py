@@ -64,9 +64,7 @@ class Nequix(EquivariantModel):
         channels, elements = config.channels, (len(self.elements),)
         options = LayerOptions(radial=(config.radial, *config.radial_hidden), parity=True, norm=True)
         widths = [elements, *[channels] * (config.layers - 1), channels[:1]]
-        self.layers = nn.ModuleList(
-            Layer(a, b, self.lmax, options) for a, b in zip(widths, widths[1:], strict=False)
-        )
+        self.layers = nn.ModuleList(Layer(a, b, self.lmax, options) for a, b in zip(widths, widths[1:], strict=False))
         self.readout = ChannelLinear(channels[:1], (1,))
 
     def first_features(self) -> Tensor:

@@ -80,9 +80,7 @@ class SevenNet(EquivariantModel):
             scaled_elements=len(config.elements) if config.element_scales else 0,
         )
         widths = [channels[:1], *[channels] * (config.layers - 1), channels[:1]]
-        self.layers = nn.ModuleList(
-            Layer(a, b, self.lmax, options) for a, b in zip(widths, widths[1:], strict=False)
-        )
+        self.layers = nn.ModuleList(Layer(a, b, self.lmax, options) for a, b in zip(widths, widths[1:], strict=False))
         hidden = (channels[0] // 2,)
         self.hidden = ChannelLinear(channels[:1], hidden, bias=config.bias)
         self.readout = ChannelLinear(hidden, (1,))

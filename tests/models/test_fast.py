@@ -11,7 +11,7 @@ from torch_geometric.data import Batch
 
 from gnnpot.data.frame import Frame
 from gnnpot.graphs import Graph, build_graph, undirected
-from gnnpot.models import CHGNetConfig, M3GNetConfig, SevenNetConfig, build_model
+from gnnpot.models import CHGNetConfig, M3GNetConfig, NequixConfig, SevenNetConfig, build_model
 from gnnpot.models.base import EnergyModel
 from gnnpot.models.fast import equivariant
 from gnnpot.models.fast.activations import silu
@@ -37,6 +37,12 @@ CONFIGS = {
     "sevennet, l = 1": SevenNetConfig(elements=("H", "O", "Si", "Cu"), channels=(32, 16), layers=2, radial_hidden=(8,)),
     "sevennet, scalars": SevenNetConfig(
         elements=("H", "O", "Si", "Cu"), channels=(4,), layers=2, radial=3, radial_hidden=(), cutoff_on=4.37
+    ),
+    "nequix": NequixConfig(
+        elements=("H", "O", "Si", "Cu"), channels=(20, 16, 3), layers=3, radial_hidden=(8,), cutoff=5.0
+    ),
+    "nequix, l = 3": NequixConfig(
+        elements=("H", "O", "Si", "Cu"), channels=(16, 7, 5, 2), layers=2, radial_hidden=(8, 8), cutoff=4.5
     ),
 }  # fmt: skip
 

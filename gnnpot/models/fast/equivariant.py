@@ -1,5 +1,5 @@
-"""Fast form of SevenNet and Nequix: harmonics in one pass over the edges, each layer in one there and one back (`interaction.py`),
-with weights from a table of distances.
+"""Fast form of SevenNet and Nequix: harmonics in one pass over the edges, each layer in one there and one back
+(`interaction.py`), with weights from a table of distances.
 
 Without PyTorch's record of operations, and without its operations: for some tens of atoms, each takes as long to be
 called as to be done. Features lie in flat arrays, as the kernels read them (`layout.py`); what pads their channels to
@@ -122,7 +122,7 @@ class _Layer:
         self.plan = Plan(
             layout.paths, table, per_step, torch.cat(weights.all).numpy(), *linear,
             torch.cat(scales, 1).numpy() if scales else np.empty((0, 0), table.dtype),
-            norm, *places, np.array(totals[0].starts),
+            *norm, *places, np.array(totals[0].starts),
         )  # fmt: skip
 
     def __call__(self, features: np.ndarray, edges: Edges, *, deeper: bool) -> tuple[np.ndarray, Callable]:

@@ -46,7 +46,9 @@ class Plan(NamedTuple):
     linear_out: np.ndarray  #: L_2
     self_connection: np.ndarray  #: L_0
     scales: np.ndarray  #: [elements, columns of all l of t]; [0, 0]: none
-    norm: Norm  #: of t, of no factors: none
+    norm_factors: np.ndarray  #: [columns of all l of t] of its norm; [0]: none
+    norm_weights: np.ndarray  #: [l]
+    epsilon: float  #: of the norm
     features: np.ndarray  #: [l, 3] places of x and y
     messages: np.ndarray  #: of conv(y)
     totals: np.ndarray  #: of t
@@ -115,6 +117,7 @@ def forward(plan, constants, edges, x, y, totals, out):
         weights, rotation = aligned(plan.table.shape[2], x), aligned(largest(plan.paths), x)
         messages, received = aligned(_size(plan.messages) * TILE, x), _where(plan.messages, 0, TILE)
         normal, in_tile = aligned(_size(plan.totals) * TILE, x), _where(plan.totals, 0, TILE)
+        norm = Norm(plan.norm_factors, plan.norm_weights, plan.epsilon)
         for first in range(parts[part], parts[part + 1], TILE):
             count = min(TILE, parts[part + 1] - first)
             messages[:] = 0
@@ -125,8 +128,8 @@ def forward(plan, constants, edges, x, y, totals, out):
             _scale(plan, edges.species, first, totals, at, count)
             _mix(plan.weights, plan.self_connection[0], x, given, totals, at, count, True)
             result = _where(plan.out, first, atoms)
-            if len(plan.norm.factors):
-                normalize(plan.norm, totals, at, normal, in_tile, count)
+            if len(norm.factors):
+                normalize(norm, totals, at, normal, in_tile, count)
                 _gate(plan, normal, in_tile, out, result, count)
             else:
                 _gate(plan, totals, at, out, result, count)
@@ -145,13 +148,14 @@ def backward(plan, constants, edges, y, totals, g, to_x, to_y, to_harmonics, to_
         sums, to_sent = aligned(edges.harmonics.shape[1] * LANES, y), to_y[part]
         to_totals, to_messages = aligned(_size(plan.totals) * TILE, y), aligned(_size(plan.messages) * TILE, y)
         normal, at, received = aligned(len(to_totals), y), _where(plan.totals, 0, TILE), _where(plan.messages, 0, TILE)
+        norm = Norm(plan.norm_factors, plan.norm_weights, plan.epsilon)
         for first in range(parts[part], parts[part + 1], TILE):
             count = min(TILE, parts[part + 1] - first)
             given, result = _where(plan.totals, first, atoms), _where(plan.out, first, atoms)
-            if len(plan.norm.factors):
-                normalize(plan.norm, totals, given, normal, at, count)
+            if len(norm.factors):
+                normalize(norm, totals, given, normal, at, count)
                 _gate_backward(plan, normal, at, g, result, to_totals, at, count)
-                normalize_backward(plan.norm, totals, given, to_totals, at, count)
+                normalize_backward(norm, totals, given, to_totals, at, count)
             else:
                 _gate_backward(plan, totals, given, g, result, to_totals, at, count)
             if len(to_x):
