@@ -29,8 +29,8 @@ from gnnpot.data.frame import Frame
 from gnnpot.data.references import ElementReferences
 from gnnpot.engines.calculator import Calculator
 from gnnpot.graphs import build_graph
+from gnnpot.hub.importers.n2p2 import read_n2p2
 from gnnpot.models.hdnnp import HDNNP, HDNNPConfig
-from gnnpot.models.n2p2 import read_n2p2
 from gnnpot.models.symmetry_choice import choose_functions
 from gnnpot.models.symmetry_sets import BehlerSet, ChebyshevSet, WeightedSet
 from gnnpot.models.zbl import ZBL, ZBLConfig

@@ -41,8 +41,8 @@ from gnnpot.training.config import DataConfig, TrainConfig, read_config
 from gnnpot.training.loss import label_errors, loss_sums, total_loss
 from gnnpot.training.module import TrainModule
 from gnnpot.training.prepare import PreparedData, build_potential, read_any
+from gnnpot.training.resolve_model import settle
 from gnnpot.training.sampler import mixed
-from gnnpot.training.settle import settle
 from gnnpot.training.sources import Mixture, Part, Source
 
 

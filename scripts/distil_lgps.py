@@ -30,23 +30,23 @@ from matplotlib.figure import Figure
 from peers import PEERS
 from rich.console import Console
 
-from gnnpot.checkpoint import Card, load_checkpoint
 from gnnpot.cli.distil import Bars
 from gnnpot.config import from_mapping, read_yaml
 from gnnpot.data import FrameStore, read_frames, write_store
-from gnnpot.data.files import write_text
-from gnnpot.data.pages import COLORS, GREY, new_figure, tidy
-from gnnpot.distil import STUDENTS, DistilConfig, distil, read_distil_config
-from gnnpot.distil.journal import RunJournal
-from gnnpot.distil.report import draw_errors, markdown, rounds_rows
-from gnnpot.distil.run import FINAL, JOURNAL
-from gnnpot.distil.speed import LARGE, time_steps
 from gnnpot.engines.calculator import Calculator
 from gnnpot.errors import ConfigError, GnnpotError, suggest
-from gnnpot.labelling.distortions import repeated
+from gnnpot.hub.checkpoint import Card, load_checkpoint
+from gnnpot.runs.files import write_text
+from gnnpot.runs.pages import COLORS, GREY, new_figure, tidy
+from gnnpot.sampling.distortions import repeated
 from gnnpot.training.config import DataConfig, SplitConfig, TrainConfig, fresh_rate
-from gnnpot.training.finetune import finetune, read_finetune_config
 from gnnpot.training.run import MODEL, train
+from gnnpot.workflows.distil import STUDENTS, DistilConfig, distil, read_distil_config
+from gnnpot.workflows.distil.journal import RunJournal
+from gnnpot.workflows.distil.report import draw_errors, markdown, rounds_rows
+from gnnpot.workflows.distil.run import FINAL, JOURNAL
+from gnnpot.workflows.distil.speed import LARGE, time_steps
+from gnnpot.workflows.finetune import finetune, read_finetune_config
 
 #: what the student is to reach: force error relative to the teacher's, and speed
 ERROR_GOAL, SPEED_GOAL = 1.3, 50

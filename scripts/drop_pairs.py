@@ -16,7 +16,7 @@ from rich.console import Console
 from gnnpot.data.frame import Frame
 from gnnpot.data.store import FrameStore, write_store
 from gnnpot.errors import GnnpotError
-from gnnpot.labelling import read_structures
+from gnnpot.sampling import read_structures
 
 
 def main(

@@ -57,11 +57,11 @@ from peers_report import cpu_name
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from gnnpot.analysis.dimers import WALL
-from gnnpot.data.files import write_text
 from gnnpot.data.splits import part_of_material
 from gnnpot.engines.calculator import Calculator
 from gnnpot.errors import ConfigError, GnnpotError, suggest
+from gnnpot.properties.dimers import WALL
+from gnnpot.runs.files import write_text
 
 SPEED_SIZES = (64, 512)
 FRAMES_SETTINGS = ("part", "fractions", "split_seed", "material_key")

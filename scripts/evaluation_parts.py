@@ -23,9 +23,20 @@ from ase import Atoms
 from ase.data import chemical_symbols
 from ase.io import read, write
 
-from gnnpot.analysis.dimers import RATIOS, scan_dimers
-from gnnpot.analysis.equation_of_state import equation_of_state
-from gnnpot.analysis.stability import (
+from gnnpot.data.frame import Frame
+from gnnpot.data.mp.corrections import mp2020
+from gnnpot.data.readers import read_frames
+from gnnpot.data.splits import part_of_material
+from gnnpot.data.store import FrameStore
+from gnnpot.engines.calculator import Calculator
+from gnnpot.engines.files import write_atomically
+from gnnpot.errors import DataError
+from gnnpot.hub.checkpoint import read_card
+from gnnpot.hub.opening import open_potential
+from gnnpot.potential import Potential
+from gnnpot.properties.dimers import RATIOS, scan_dimers
+from gnnpot.properties.equation_of_state import equation_of_state
+from gnnpot.properties.stability import (
     CLOSEST,
     EXPANSION_STEP,
     HOTTEST,
@@ -36,18 +47,7 @@ from gnnpot.analysis.stability import (
     hot_cell,
     relaxation_outcome,
 )
-from gnnpot.checkpoint import CARD, load_checkpoint, read_card
-from gnnpot.data.files import write_text
-from gnnpot.data.frame import Frame
-from gnnpot.data.mp.corrections import mp2020
-from gnnpot.data.readers import read_frames
-from gnnpot.data.splits import part_of_material
-from gnnpot.data.store import FrameStore
-from gnnpot.engines.calculator import Calculator
-from gnnpot.engines.files import write_atomically
-from gnnpot.errors import CheckpointError, DataError
-from gnnpot.hub import locate
-from gnnpot.potential import Potential
+from gnnpot.runs.files import write_text
 from gnnpot.training.evaluate import Evaluation, evaluate
 
 Tell = Callable[[int, int], None]
@@ -79,10 +79,7 @@ class Model:
 
 def open_model(name_or_folder: str) -> Model:
     """A potential by its name or the folder of its checkpoint; called as its card says, else as its folder."""
-    folder = locate(name_or_folder)
-    if not (folder / CARD).is_file():
-        raise CheckpointError(f"{folder}: holds no checkpoint; give the folder of one, or the name of a potential")
-    potential, card = load_checkpoint(folder)
+    potential, card, folder = open_potential(name_or_folder)
     name = card.name or folder.resolve().name
     return Model(name, potential, card.energy_reference, read_card(folder)["weights_sha256"])
 

@@ -13,8 +13,8 @@ import numpy as np
 from ase.data import atomic_numbers, chemical_symbols
 from matplotlib.figure import Figure
 
-from gnnpot.data.files import write_text
-from gnnpot.data.pages import COLORS, new_figure, tidy
+from gnnpot.runs.files import write_text
+from gnnpot.runs.pages import COLORS, new_figure, tidy
 from gnnpot.units import GPA
 
 #: pairs and explosions that are named under the table; the results hold all

@@ -21,10 +21,10 @@ from ase.data import chemical_symbols, covalent_radii
 from rich.console import Console
 
 from gnnpot import load
-from gnnpot.analysis.dimers import RATIOS, WALL, DimerScan, scan_dimers
 from gnnpot.data.frame import Frame, Provenance
 from gnnpot.data.store import write_store
 from gnnpot.errors import GnnpotError
+from gnnpot.properties.dimers import RATIOS, WALL, DimerScan, scan_dimers
 
 #: distances over the sum of the covalent radii, as close as a derivative needs
 FINE = np.linspace(RATIOS[0], RATIOS[-1], 361)

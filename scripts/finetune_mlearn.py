@@ -6,7 +6,7 @@
 For each element and number of training frames (5, 20, 80, all; those that choose the best weights count among them)
 the candidates of `gnnpot finetune --compare` run on the same frames, loss and time; the official test frames are read
 at the end only. With `--set data.choose=representative` the frames are chosen by their structures, not at random
-(`gnnpot.analysis.representative`); such runs need an `--out` of their own. Energies and forces: of the stresses in
+(`gnnpot.sampling.representative`); such runs need an `--out` of their own. Energies and forces: of the stresses in
 these files just the diagonal can be trusted. The learning rate falls with the clock, so a run ends well annealed on any
 machine. Stopped by whatever, the same command goes on. docs/mlearn has all that has ended, of this and earlier calls,
 which may have had other times, beside the published errors: results.json as numbers, which a later run of the same kind
@@ -25,15 +25,15 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from rich.console import Console
 
-from gnnpot.checkpoint import load_checkpoint
-from gnnpot.data.files import write_text
-from gnnpot.data.pages import COLORS, new_figure, tidy
 from gnnpot.data.readers import read_frames
 from gnnpot.errors import GnnpotError
+from gnnpot.hub.checkpoint import load_checkpoint
 from gnnpot.potential import Potential
-from gnnpot.training.finetune.compare import ZERO_SHOT, Result, compare, milliseconds, read_results
-from gnnpot.training.finetune.config import FineTuneConfig, read_finetune_config
+from gnnpot.runs.files import write_text
+from gnnpot.runs.pages import COLORS, new_figure, tidy
 from gnnpot.training.run import MODEL
+from gnnpot.workflows.compare import ZERO_SHOT, Result, compare, milliseconds, read_results
+from gnnpot.workflows.finetune.config import FineTuneConfig, read_finetune_config
 
 #: of the paper's test sets: energy (meV/atom) and force (eV/Å) MAE
 PUBLISHED = {

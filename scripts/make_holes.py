@@ -3,7 +3,7 @@
     python scripts/make_holes.py runs/gnnpot-1/train/model holes.extxyz.gz --with He --with Ne --with Ar
     gnnpot label holes.extxyz.gz -m m3gnet-mp-2021.2.8 -o holes.store --config configs/gnnpot-1/label-holes.yaml
 
-A hole is what `gnnpot.analysis.dimers` says; `--with` adds all pairs with an element whose walls a teacher has got
+A hole is what `gnnpot.properties.dimers` says; `--with` adds all pairs with an element whose walls a teacher has got
 wrong, and `--teacher` leaves out those for which the potential that is to teach now has holes itself. Trained on once
 more with these labels among the others, a model is to be looked at again: a hole that is filled can open another.
 """
@@ -19,10 +19,10 @@ from ase.io import write
 from rich.console import Console
 
 from gnnpot import load
-from gnnpot.analysis.dimers import all_pairs, scan_dimers
 from gnnpot.engines.files import write_atomically
 from gnnpot.errors import ConfigError, GnnpotError
 from gnnpot.potential import Potential
+from gnnpot.properties.dimers import all_pairs, scan_dimers
 
 
 def main(

@@ -1,7 +1,7 @@
 """What matgl gives for an M3GNet potential with MatPES's options and made-up weights: reference numbers for the tests.
 
     pip install ".[peers]"
-    python scripts/make_matgl_reference.py tests/importers/matgl-4.1.2.json
+    python scripts/make_matgl_reference.py tests/hub/importers/matgl-4.1.2.json
 
 Energies (eV), forces (eV/Å) and stress (eV/Å³, ASE's order) in float64, with matgl's own description of the potential
 and the names and shapes of its weights, from which `made_up_weights` draws them again. matgl has had three conventions

@@ -46,12 +46,12 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
-from gnnpot.analysis.stability import CLOSEST, closest_approach
-from gnnpot.data.files import write_bytes
 from gnnpot.data.readers import read_frames
 from gnnpot.errors import DataError, DownloadError, GnnpotError
-from gnnpot.published.cache import cache_folder, has_sha256
-from gnnpot.published.download import download
+from gnnpot.hub.cache import cache_folder, has_sha256
+from gnnpot.hub.download import download
+from gnnpot.properties.stability import CLOSEST, closest_approach
+from gnnpot.runs.files import write_bytes
 
 SYMPREC = 0.1  #: Å
 MOST_ATOMS = 100

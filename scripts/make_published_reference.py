@@ -1,7 +1,7 @@
 """What the authors' packages give: reference numbers for the tests and for `gnnpot/published`.
 
     pip install chgnet==0.4.2 sevenn==0.13.0
-    python scripts/make_published_reference.py tests/importers/published.json
+    python scripts/make_published_reference.py tests/hub/importers/published.json
 
 Energies (eV), forces (eV/Å), stress (eV/Å³, ASE's order) and magnetic moments (µB) of a few small structures, made
 here with fixed seeds and written down with the results. The first two are the registry's reference structures.
@@ -20,7 +20,7 @@ from chgnet.model.dynamics import CHGNetCalculator
 from rich.console import Console
 from sevenn.calculator import SevenNetCalculator
 
-from gnnpot.published import reference_structures
+from gnnpot.hub.registry import reference_structures
 
 
 def structures() -> dict[str, Atoms]:

@@ -21,8 +21,8 @@ from matplotlib.ticker import FuncFormatter, NullLocator
 from peers import PEERS, Peer
 from rich.table import Table
 
-from gnnpot.data.files import write_text
 from gnnpot.errors import ConfigError, DataError
+from gnnpot.runs.files import write_text
 
 OURS = "gnnpot"
 #: eV/atom and eV/Å; what is further apart is marked

@@ -14,11 +14,11 @@ from typing import Annotated, Any
 import typer
 from ase import Atoms
 
-from gnnpot.analysis.contract_structures import default_structures
-from gnnpot.checkpoint import load_checkpoint, save_checkpoint
 from gnnpot.config import from_mapping, read_yaml
-from gnnpot.published import reference_structures
-from gnnpot.reference_structures import ReferenceStructure
+from gnnpot.hub.checkpoint import load_checkpoint, save_checkpoint
+from gnnpot.hub.reference_structures import ReferenceStructure
+from gnnpot.hub.registry import reference_structures
+from gnnpot.properties.contract.structures import default_structures
 
 
 @dataclass(frozen=True)

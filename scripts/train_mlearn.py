@@ -17,8 +17,8 @@ import torch
 import typer
 from rich.console import Console
 
-from gnnpot.checkpoint import load_checkpoint
 from gnnpot.errors import GnnpotError
+from gnnpot.hub.checkpoint import load_checkpoint
 from gnnpot.training.config import read_config
 from gnnpot.training.run import MODEL, train
 

@@ -12,10 +12,10 @@ from ase.build import bulk
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io import write
 
-from gnnpot.checkpoint import Card, save_checkpoint
 from gnnpot.data.readers import read_frames
 from gnnpot.data.references import ElementReferences
 from gnnpot.data.splits import part_of_material
+from gnnpot.hub.checkpoint import Card, save_checkpoint
 from gnnpot.models import M3GNet, M3GNetConfig, ZBLConfig, build_model
 from gnnpot.potential import Potential
 from gnnpot.training.evaluate import evaluate

@@ -10,14 +10,14 @@ import typer
 from ase.data import covalent_radii
 from ase.io import read, write
 
-from gnnpot.analysis.dimers import hole_depths, scan_dimers
-from gnnpot.checkpoint import Card, load_checkpoint, save_checkpoint
 from gnnpot.data.references import ElementReferences
 from gnnpot.data.store import FrameStore
 from gnnpot.engines.calculator import Calculator
-from gnnpot.labelling import Labeller, label, read_label_config, read_structures
+from gnnpot.hub.checkpoint import Card, load_checkpoint, save_checkpoint
 from gnnpot.models import M3GNet, M3GNetConfig, ZBLConfig, build_model
 from gnnpot.potential import Potential
+from gnnpot.properties.dimers import hole_depths, scan_dimers
+from gnnpot.sampling import Labeller, label, read_label_config, read_structures
 
 ROOT = Path(__file__).parents[1]
 ELEMENTS = ("Na", "Cl", "Cs")

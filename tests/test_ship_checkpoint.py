@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from gnnpot.checkpoint import Card, load_checkpoint, save_checkpoint
 from gnnpot.data.references import ElementReferences
+from gnnpot.hub.checkpoint import Card, load_checkpoint, save_checkpoint
+from gnnpot.hub.reference_structures import TOLERANCE, energy_deviations
 from gnnpot.models import M3GNet, M3GNetConfig
 from gnnpot.potential import Potential
-from gnnpot.reference_structures import TOLERANCE, energy_deviations
 
 ROOT = Path(__file__).parents[1]
 

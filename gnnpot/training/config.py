@@ -102,7 +102,7 @@ class DataConfig:
     #: larger one, and the test part stays as it is; empty: all
     frames: int | None = None
     #: which of them: "random" ones, drawn with `split.seed`, or "representative" ones, whose atoms are like those of
-    #: all (`analysis.representative`), the most telling first
+    #: all (`sampling.representative`), the most telling first
     choose: Literal["random", "representative"] = "random"
     #: how those parts are drawn
     split: SplitConfig = field(default_factory=SplitConfig)

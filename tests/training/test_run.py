@@ -15,10 +15,10 @@ import yaml
 from ase.build import bulk
 from ase.calculators.emt import EMT
 
-from gnnpot.checkpoint import load_checkpoint
 from gnnpot.config import from_mapping, to_mapping
 from gnnpot.data import Frame, FrameStore, Provenance, write_store
 from gnnpot.errors import CheckpointError, ConfigError, DataError
+from gnnpot.hub.checkpoint import load_checkpoint
 from gnnpot.training.config import BatchConfig, TrainConfig, read_config
 from gnnpot.training.datamodule import GraphData
 from gnnpot.training.evaluate import evaluate
