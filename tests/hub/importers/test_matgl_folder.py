@@ -26,7 +26,7 @@ REFERENCES = {v: json.loads((HERE / f"matgl-{v}.json").read_text()) for v in ("1
 @pytest.fixture
 def saved(tmp_path, monkeypatch):
     """A function that saves a made-up potential as matgl does, with other options if asked."""
-    monkeypatch.syspath_prepend(str(Path(__file__).parents[3] / "scripts"))
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[3] / "scripts" / "fixtures"))
     from made_up_weights import made_up_state
 
     def save(version, name="potential", **options):
