@@ -201,8 +201,8 @@ def table(results: Results) -> list[Table]:
 
 
 def markdown(results: Results) -> str:
-    """For the README."""
-    lines = []
+    """A page with all rows."""
+    lines = ["# Speed and memory beside the authors' packages", ""]
     for title, columns, rows in _parts(results):
         lines += [f"**{title}**", "", f"| {' | '.join(columns)} |", "|" + "---|" * len(columns)]
         lines += [f"| {' | '.join(row)} |" for row in rows] + [""]

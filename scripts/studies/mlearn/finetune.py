@@ -47,6 +47,7 @@ COUNTS = (5, 20, 80, 0)
 #: of it, and forget more of the others
 SETTINGS = ("optimizer.name=soap", "optimizer.lr=0.005", "strategy.kind=all", "strategy.decay=1.0")
 #: of results that several calls have gathered
+TITLE = "# Fine-tuning on mlearn, beside training from scratch"
 TIMES = "Milliseconds are comparable within an element only where the rows were measured in one call."
 #: what is said of rows whose frames are not random ones
 CHOSEN = "representative frames"
@@ -121,7 +122,7 @@ def write_report(out: Path, data: Path, docs: Path) -> str:
     docs.mkdir(parents=True, exist_ok=True)
     write_text(path, "[\n" + ",\n".join(json.dumps(asdict(e), ensure_ascii=False) for e in entries) + "\n]\n")
     table = to_markdown(entries)
-    write_text(docs / "results.md", f"{table}\n{TIMES}\n\n![Learning curves](curves.png)\n")
+    write_text(docs / "results.md", f"{TITLE}\n\n{table}\n{TIMES}\n\n![Learning curves](curves.png)\n")
     picture(entries).savefig(docs / "curves.png")
     return table
 
