@@ -70,7 +70,8 @@ def markdown(measured: Measured) -> str:
     """The table, a line for each number and a column for each model, and what a reader must know."""
     rows = [*_frame_rows(measured), *_dimer_rows(measured), *_state_rows(measured)]
     rows += [*_stability_rows(measured), *_speed_rows(measured)]
-    lines = ["# Potentials side by side", "", f"| | unit | {' | '.join(measured.models)} |", "|---|---|" + "---|" * len(measured.models)]
+    head = f"| | unit | {' | '.join(measured.models)} |"
+    lines = ["# Potentials side by side", "", head, "|---|---|" + "---|" * len(measured.models)]
     lines += [f"| {what} | {unit} | {' | '.join(cells)} |" for what, unit, cells in rows]
     lines += ["", *_notes(measured)]
     return "\n".join(lines) + "\n"
