@@ -79,14 +79,14 @@ def naming_problem(
         named: labels for which the user named a key, which decides.
     """
     for label, names in candidates.items():
-        if label in named:
+        if label in named or not names:
             continue
         similar = sorted(name for name in names if name not in keys[label] and may_be(label, name))
         if not similar:
             continue
         usual = next((key for key in keys[label] if key in present), None)
         foreign = next((w for w in words_of(similar[0]) if w in _FOREIGN_UNITS), "") if label != "stress" else ""
-        has = f"has '{usual}' and '" if usual else f"has no '{keys[label][-1]}' but '"
+        has = f"has '{usual}' and '" if usual else f"has no '{label}' but '"
         if foreign:
             return (
                 f"{has}{', '.join(similar)}', in {foreign} by its name; convert it to gnnpot's units and say which is "
