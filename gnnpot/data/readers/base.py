@@ -12,6 +12,7 @@ import inspect
 import logging
 import lzma
 import pkgutil
+import struct
 import zlib
 from abc import ABC, abstractmethod
 from collections import Counter
@@ -33,6 +34,11 @@ log = logging.getLogger(__name__)
 _COMPRESSED = {b"\x1f\x8b": gzip.open, b"\xfd7zXZ\x00": lzma.open, b"BZh": bz2.open}
 #: endings of their names, which tell no format
 _COMPRESSED_ENDINGS = (".gz", ".xz", ".bz2")
+#: what ASE's readers of binary files raise for bytes that are damaged, besides their own errors
+DAMAGE = (
+    ValueError, KeyError, TypeError, AttributeError, IndexError, EOFError, OverflowError, MemoryError, RecursionError,
+    AssertionError, NotImplementedError, zlib.error, struct.error,
+)  # fmt: skip
 #: the reason under which files that stop the reading are counted
 UNREADABLE = "file that can't be read"
 #: as much of a file's beginning as is looked at to find its format, bytes

@@ -50,6 +50,8 @@ _QUANTITIES = {
 }  # fmt: skip
 _ANGSTROM = {"a", "å", "ang", "angs", "angstrom", "angstroms", "ångström", "ångstrom"}
 _EV = {"ev", "electronvolt", "electronvolts"}
+#: e; what is printed as the charge of a neutral cell may differ from 0 by as much
+NEUTRAL = 1e-3
 _CHARGE_NAMES = {"charge", "totalcharge", "totcharge", "systemcharge", "netcharge", "molecularcharge"}
 
 
@@ -94,7 +96,7 @@ def naming_problem(
             )
         return (
             f"{has}{', '.join(similar)}'; say which is the {label} with {label}_key='{similar[0]}', or "
-            f"{label}_key='{usual or ''}' for {f'the other' if usual else 'none'}"
+            f"{label}_key='{usual or ''}' for {'the other' if usual else 'none'}"
         )
     return ""
 
@@ -165,6 +167,6 @@ def total_charge(info: Mapping[str, object]) -> float | None:
                 charge = np.asarray(value, dtype=float)
             except (ValueError, TypeError):
                 continue
-            if charge.size == 1:
-                return float(charge.reshape(()))
+            if charge.size == 1 and np.isfinite(charge).all():
+                return float(charge.reshape(())) if abs(charge.reshape(())) > NEUTRAL else 0.0
     return None

@@ -219,7 +219,11 @@ class _Step:
         vasp.check_kind(header.tags)
         numbers, n = header.numbers, header.n_atoms
         cell = rows_of_numbers(self.cell, 6, "lattice vectors")[:, :3]
-        table = rows_of_numbers(self.atoms, self.columns, "positions and forces")[:, :6]
+        lines = self.atoms
+        if self.columns > 6:
+            # Forces without dispersion follow; they may be NaN.
+            lines = [" ".join(words[:6]) for line in lines if len(words := line.split()) == self.columns]
+        table = rows_of_numbers(lines, 6, "positions and forces")
         if len(table) != n:
             raise FrameError("file", "incomplete step", f"lists {len(table)} of {n} atoms; remove this frame")
         info: dict[str, object] = {"free_energy": self.energy, "energy": self.sigma_0}

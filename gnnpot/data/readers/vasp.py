@@ -104,7 +104,9 @@ def _numbers(tags: Mapping[str, str], name: str) -> list[float]:
 def check_kind(tags: Mapping[str, str]) -> None:
     """Raise `FrameError` for a run whose energies and forces are no labels of the structure that it lists."""
     if number(tags, "ICHARG", 0) >= 10:
-        problem = "has a fixed charge density (ICHARG >= 10), so its energy and forces are not self-consistent; leave it out"
+        problem = (
+            "has a fixed charge density (ICHARG >= 10), so its energy and forces are not self-consistent; leave it out"
+        )
         raise FrameError("file", "not self-consistent", problem)
     if any(weight != 1 for weight in _numbers(tags, "VCA")):
         problem = "has elements mixed on one site (VCA), which gnnpot's structures can't hold; leave it out"

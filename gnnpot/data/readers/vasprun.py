@@ -40,6 +40,8 @@ _CUT_OFF = {
 }
 #: settings that stand in several blocks -> the block that means them
 _BLOCKS = {"NELM": "electronic convergence"}
+#: eV; energies have 8 decimals
+_ROUNDING = 2e-8
 #: between ground state and response the energy changes by more than so many times EDIFF
 _JUMP = 100.0
 
@@ -57,7 +59,7 @@ class VasprunReader(DftReader):
 
     @classmethod
     def recognises(cls, head: bytes) -> bool:
-        return b"<modeling>" in head
+        return head.lstrip().startswith(b"<") and b"<modeling>" in head
 
     def records(self) -> Iterator[Record | FrameError]:
         run, steps, within = _Run(), 0, False
@@ -153,9 +155,11 @@ class _Run:
         response = vasp.is_true(self.tags.get("LEPSILON", "")) or self.tags.get("IBRION") in ("7", "8")
         if not response:
             return len(electronic) - 1, len(electronic) < limit
-        energies = [_number(step.find("energy"), "e_fr_energy") for step in electronic if step.find("energy") is not None]
+        energies = [
+            _number(step.find("energy"), "e_fr_energy") for step in electronic if step.find("energy") is not None
+        ]
         changes = np.abs(np.diff(energies))
-        threshold = vasp.number(self.tags, "EDIFF", 1e-4)
+        threshold = vasp.number(self.tags, "EDIFF", 1e-4) + _ROUNDING
         for k in np.flatnonzero(changes <= threshold):
             if k + 1 == len(changes) or changes[k + 1] > _JUMP * threshold:
                 return int(k) + 1, k + 2 < limit
@@ -175,7 +179,9 @@ class _Run:
         cell = _array(step.find("structure/crystal/varray[@name='basis']"), "basis")
         fractions = _array(step.find("structure/varray[@name='positions']"), "positions")
         if cell.shape != (3, 3):
-            raise FrameError("file", "basis of a wrong shape", "has no three lattice vectors; mend or remove this frame")
+            raise FrameError(
+                "file", "basis of a wrong shape", "has no three lattice vectors; mend or remove this frame"
+            )
         energies = step.find("energy")
         pressure = vasp.number(self.tags, "PSTRESS", 0.0)
         free = _number(energies, "e_fr_energy") - pressure * KBAR * abs(np.linalg.det(cell))
