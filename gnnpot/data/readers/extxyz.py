@@ -164,7 +164,7 @@ class Columns(Mapping):
                 self._slices[name] = slice(start, start + int(width))
                 start += int(width)
         except ValueError:
-            problem = f"Properties={properties!r} is no list of name:type:columns, each name once; mend or remove this frame"
+            problem = f"Properties={properties!r} is no list of name:type:columns, each once; mend or remove this frame"
             raise FrameError("file", "broken Properties", problem) from None
         self._rows = [line.split() for line in lines]
         for k, row in enumerate(self._rows):

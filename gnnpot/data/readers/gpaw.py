@@ -197,7 +197,7 @@ class _Step:
         if "stress" in arrays:
             info["stress"] = arrays.pop("stress")
         moments = arrays.get("magmoms")
-        if moments is not None and not moments[:, :2].any():
+        if moments is not None and moments.ndim == 2 and not moments[:, :2].any():
             arrays["magmoms"] = moments[:, 2]
         numbers = np.array([element_of_label(symbol) for symbol in self.symbols])
         return Record(numbers, np.array(self.positions), np.array(self.cell), np.array(self.pbc), info, arrays)
