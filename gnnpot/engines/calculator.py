@@ -17,12 +17,14 @@ from ase.calculators import calculator as ase_calculator
 from ase.cell import Cell
 from torch import Tensor
 
+from gnnpot.data.structure import check_elements
 from gnnpot.engines.skin import SkinList
 from gnnpot.errors import DataError, SimulationError
 from gnnpot.graphs import Graph
 from gnnpot.graphs.graph import graph_from_neighbors
 from gnnpot.hub.checkpoint import Card
 from gnnpot.hub.opening import OpenedPotential, open_potential
+from gnnpot.models.base import check_elements as check_known_elements
 from gnnpot.potential import Potential, Prediction
 
 log = logging.getLogger(__name__)
@@ -41,9 +43,10 @@ class Calculator(ase_calculator.Calculator):
     outside of it. With `warn`, that is logged when there are any, and when they have become twice as many.
 
     Raises `UnknownElementError` for elements that the potential has not seen, `MemoryNeedError` for structures that
-    would need more memory than there is, `DataError` for structures that can't be
-    (two atoms at one place, a flat cell), `SimulationError` for results that are not finite, and ASE's
-    `PropertyNotImplementedError` for the stress of a structure without a volume.
+    would need more memory than there is, `DataError` for structures that can't be (what `gnnpot.data.structure`
+    refuses: two atoms at one place, a flat cell), `SimulationError` for results that are not finite, and ASE's
+    `PropertyNotImplementedError` for the stress of a structure without a volume. Structures are checked each time
+    that neighbours are searched anew.
     """
 
     implemented_properties: ClassVar[list[str]] = [
@@ -86,12 +89,16 @@ class Calculator(ase_calculator.Calculator):
             raise DataError("structure: there are no atoms; give a structure with at least one")
         positions = np.ascontiguousarray(atoms.positions, dtype=np.float64)
         cell, pbc = atoms.cell.array, atoms.pbc
-        if self._known is None or not np.array_equal(self._known, atoms.numbers):
-            self._where = atoms.get_chemical_formula()
-            self.potential.check(atoms.numbers, positions, cell, pbc, self._where)
-            self._known = atoms.numbers.copy()
-            self._warned_of = 0
-        neighbors = self.neighbors.update(positions, cell, pbc, self._where)
+        numbers = atoms.numbers
+        if self._known is None or not np.array_equal(self._known, numbers):
+            check_elements(numbers, "structure")
+            where = atoms.get_chemical_formula()
+            check_known_elements(numbers, self.potential.elements, where)
+            self._where, self._known, self._warned_of = where, numbers.copy(), 0
+        neighbors = self.neighbors.update(
+            positions, cell, pbc, self._where,
+            check=lambda: self.potential.check(numbers, positions, cell, pbc, self._where),
+        )  # fmt: skip
         graph = graph_from_neighbors(
             self._known, positions, cell, pbc, neighbors, self.potential.three_body_cutoff
         )

@@ -16,10 +16,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-import yaml
 from ase.data import atomic_numbers
 
-from gnnpot.config import from_mapping, read_yaml
+from gnnpot.config import from_mapping, parse_yaml, read_yaml
 from gnnpot.errors import ConfigError
 from gnnpot.sampling.distortions import AnyDistortion, Original, Rattled, Scaled, Strained
 
@@ -106,8 +105,5 @@ def parse_distortion(text: str) -> AnyDistortion:
         name, equals, value = option.partition("=")
         if not equals:
             raise ConfigError(f"{text}: '{option}' is not of the form name=value")
-        try:
-            mapping[name] = yaml.safe_load(value)
-        except yaml.YAMLError:
-            raise ConfigError(f"{text}: '{value}' is not valid YAML") from None
+        mapping[name] = parse_yaml(value, text)
     return from_mapping(_One, {"distortion": mapping}, where=text).distortion

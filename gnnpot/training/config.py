@@ -12,9 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
-
-from gnnpot.config import from_mapping, read_yaml
+from gnnpot.config import from_mapping, parse_yaml, read_yaml
 from gnnpot.data.readers import RecordOptions
 from gnnpot.errors import ConfigError
 from gnnpot.models import ModelConfig
@@ -379,7 +377,4 @@ def _lay_over(mapping: Any, override: str) -> None:
         mapping = mapping[name]
     if not isinstance(mapping, dict):
         raise ConfigError(f"--set {override}: there are no options to set in")
-    try:
-        mapping[last] = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise ConfigError(f"--set {override}: '{text}' is not valid YAML ({' '.join(str(error).split())})") from None
+    mapping[last] = parse_yaml(text, f"--set {override}")
