@@ -143,9 +143,9 @@ def calculate(task: Task) -> Sample:
 
 def to_sample(result: kohn_sham.KohnShamResult, name: str, crystal: str = "") -> Sample:
     """A Kohn-Sham result on the orbital-free grid."""
-    shape = grid_for(result.atoms, CUTOFF).shape
-    density = resample(result.density, shape)
-    potential = without_constant(resample(result.kinetic_potential, shape), density)
+    grid = grid_for(result.atoms, CUTOFF)
+    density = resample(result.density, grid)
+    potential = without_constant(resample(result.kinetic_potential, grid), density)
     return Sample(
         name=name,
         crystal=crystal,

@@ -138,8 +138,12 @@ class Grid:
         return result
 
 
-def resample(field: np.ndarray, shape: tuple[int, int, int]) -> np.ndarray:
-    """A real field on a finer or coarser grid of the same cell, by its Fourier coefficients."""
+def resample(field: np.ndarray, grid: Grid) -> np.ndarray:
+    """A real field on a finer or coarser grid of the same cell, by its Fourier coefficients.
+
+    On a coarser grid those in the largest sphere that it holds are kept, so that a symmetric field stays symmetric.
+    """
+    shape = grid.shape
     coefficients = scipy.fft.fftn(field, norm="forward")
     result = np.zeros(shape, dtype=complex)
     selections = []
@@ -148,7 +152,10 @@ def resample(field: np.ndarray, shape: tuple[int, int, int]) -> np.ndarray:
         index = np.r_[0 : half + 1, -half:0] if half else np.array([0])
         selections.append((index % old, index % new))
     result[np.ix_(*(new for _, new in selections))] = coefficients[np.ix_(*(old for old, _ in selections))]
-    return scipy.fft.ifftn(result, norm="forward").real
+    values = scipy.fft.ifftn(result, norm="forward").real
+    if all(new >= old for old, new in zip(field.shape, shape)):
+        return values
+    return grid.to_real(grid.to_fourier(values) * (grid.squares < grid.inscribed_cutoff**2 * (1 - 1e-9)))
 
 
 def metric_weights(reciprocal: np.ndarray) -> np.ndarray:
