@@ -68,15 +68,16 @@ class Task:
 class DataConfig:
     """Which crystals, at which scales of the lattice constant, strains, displacements, and how many triples each.
 
+    Strains are tetragonal and trigonal, of alternating sign from crystal to crystal.
     `displacements` are of primitive vectors (`crystals.displaced`) and not made of crystals in `undisplaced`.
     """
 
     crystals: tuple[str, ...] = crystals.TEN
     scales: tuple[float, ...] = (0.94, 0.97, 1.0, 1.03, 1.06)
-    strains: tuple[float, ...] = (-0.05, 0.05)
+    strains: tuple[float, ...] = (0.05,)
     displacements: tuple[float, ...] = (-0.02, 0.02)
     undisplaced: tuple[str, ...] = ("Si",)
-    triples: int = 20
+    triples: int = 12
 
 
 def plan(config: DataConfig) -> list[Task]:
@@ -88,18 +89,19 @@ def plan(config: DataConfig) -> list[Task]:
     for name in config.crystals:
         for scale in config.scales:
             tasks.append(Task(f"{name}-scale-{scale:g}", name, crystals.zincblende(name, scale)))
-    for name in config.crystals:
-        for number in range(config.triples):
+    for index, name in enumerate(config.crystals):
+        atoms, sign = crystals.zincblende(name), (-1) ** index
+        for size in config.strains:
+            for kind, strain in (("tetragonal", sign * size), ("trigonal", -sign * size)):
+                changed = crystals.strained(atoms, getattr(crystals, kind)(strain))
+                tasks.append(Task(f"{name}-{kind}-{strain:g}", name, changed))
+        for size in config.displacements if name not in config.undisplaced else ():
+            tasks.append(Task(f"{name}-displaced-{size:g}", name, crystals.displaced(atoms, size)))
+    for number in range(config.triples):
+        for name in config.crystals:
             seed = zlib.crc32(f"{name} {number}".encode())
             scale = np.random.default_rng([1, seed]).uniform(0.88, 1.08)
             tasks.append(Task(f"{name}-triple-{number:02d}", name, crystals.zincblende(name, scale), seed=seed))
-    for name in config.crystals:
-        atoms = crystals.zincblende(name)
-        for size in config.strains:
-            for kind in (crystals.tetragonal, crystals.trigonal):
-                tasks.append(Task(f"{name}-{kind.__name__}-{size:g}", name, crystals.strained(atoms, kind(size))))
-        for size in config.displacements if name not in config.undisplaced else ():
-            tasks.append(Task(f"{name}-displaced-{size:g}", name, crystals.displaced(atoms, size)))
     return tasks
 
 

@@ -1,6 +1,7 @@
 """A symmetric crystal on its irreducible grid points: operators as dense matrices, no FFT.
 
-    space = ReducedSpace.stack([ReducedBasis.of(grid, symmetry)], scales)
+    basis = ReducedBasis.of(grid, symmetry)
+    space = ReducedSpace(basis, [grid.volume])
     values = space.reduce(density)
 
 With m_i the size of the orbit of point i, the Laplacian of symmetric fields is, after multiplication by sqrt(m), a
@@ -57,10 +58,6 @@ class ReducedBasis:
         tensors = (torch.from_numpy(np.ascontiguousarray(x)) for x in (eigenvectors, g, gradient))
         return cls(*tensors, points=points, sizes=sizes, orbit=orbit)
 
-    def key(self) -> tuple:
-        """Equal for bases that may share a batch."""
-        return (len(self.points), self.eigenvectors.data_ptr())
-
 
 class ReducedSpace:
     """Crystals of one `basis`, each with its volume (bohr³)."""
@@ -96,6 +93,9 @@ class ReducedSpace:
     def gradient(self, fields: Tensor) -> Tensor:
         scaled = fields / self._lengths[:, None]
         return torch.stack([scaled @ matrix.T for matrix in self.basis.gradient], dim=1)
+
+    def power(self, fields: Tensor) -> Tensor:
+        return self.modes(fields[:, None])[:, 0].square() * (self._lengths**3 / self.basis.sizes.sum())[:, None]
 
 
 def _at(points: np.ndarray, fields: np.ndarray) -> np.ndarray:

@@ -36,6 +36,9 @@ class Space(Protocol):
     def gradient(self, fields: Tensor) -> Tensor:
         """`[B, n]` to `[B, 3, n]`."""
 
+    def power(self, fields: Tensor) -> Tensor:
+        """`[B, n]` to `[B, m]`: how much of ∫ f² each mode has; they add up to it."""
+
 
 def integral(space: Space, fields: Tensor) -> Tensor:
     """`[B, n]` to `[B]`."""
@@ -93,3 +96,7 @@ class FourierSpace:
         vectors = self._reciprocal.T @ miller
         return self.fields(1j * vectors * self.modes(fields[:, None]))
 
+
+    def power(self, fields: Tensor) -> Tensor:
+        multiplicity = torch.from_numpy(self.grid.multiplicity).reshape(1, -1).to(fields.device)
+        return multiplicity * self.modes(fields[:, None])[:, 0].abs().square() * volume(self)[:, None]
