@@ -13,6 +13,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from gnnpot.builder.messages import problem
+
 VERSION = 1
 #: more atoms than this are not built
 MAX_ATOMS = 20_000
@@ -56,7 +58,7 @@ class Bulk(Step):
     @model_validator(mode="after")
     def _one_origin(self) -> "Bulk":
         if sum(x is not None for x in (self.formula, self.file, self.mp_id)) != 1:
-            raise ValueError("bulk needs exactly one of formula, file and mp_id")
+            raise problem("one_origin")
         return self
 
 
@@ -101,8 +103,8 @@ class Nanoparticle(Step):
     composition: dict[Symbol, Annotated[float, Field(gt=0, le=1000)]] = Field(min_length=1, max_length=8)
     shape: (
         Literal[
-            "wulff", "icosahedron", "cuboctahedron", "octahedron", "truncated octahedron", "decahedron", "sphere", "cube",
-            "tetrahedron",
+            "wulff", "icosahedron", "cuboctahedron", "octahedron", "truncated octahedron", "decahedron", "sphere",
+            "cube", "tetrahedron",
         ]
         | None
     ) = None  # fmt: skip
@@ -121,11 +123,11 @@ class Nanoparticle(Step):
 
     @model_validator(mode="after")
     def _core_and_shell(self) -> "Nanoparticle":
-        if self.arrangement == "core-shell":
-            if self.core is None or self.shell is None or self.core == self.shell:
-                raise ValueError("a core-shell particle needs two different elements, core and shell")
+        incomplete = self.core is None or self.shell is None or self.core == self.shell
+        if self.arrangement == "core-shell" and incomplete:
+            raise problem("core_and_shell")
         if self.atoms is not None and self.diameter is not None:
-            raise ValueError("give either the number of atoms or the diameter of a particle")
+            raise problem("atoms_and_diameter")
         return self
 
 
@@ -158,7 +160,7 @@ class Supercell(Step):
     @model_validator(mode="after")
     def _one(self) -> "Supercell":
         if sum(x is not None for x in (self.repeat, self.matrix, self.min_length)) != 1:
-            raise ValueError("supercell needs exactly one of repeat, matrix and min_length")
+            raise problem("one_supercell")
         return self
 
 
@@ -170,7 +172,9 @@ class Slab(Step):
     layers: Annotated[int, Field(ge=1, le=100)] | None = None
     thickness: Length | None = None
     vacuum: Length | None = None
-    termination: Annotated[str, Field(max_length=40)] | None = Field(None, description="elements on top, such as O or TiO2")
+    termination: Annotated[str, Field(max_length=40)] | None = Field(
+        None, description="elements on top, such as O or TiO2"
+    )
     repeat: tuple[Repeat, Repeat] | None = None
     matrix: tuple[tuple[Index, Index], tuple[Index, Index]] | None = Field(None, description="such as c(2x2)")
     orthogonal: bool = False
@@ -178,11 +182,11 @@ class Slab(Step):
     @model_validator(mode="after")
     def _plane(self) -> "Slab":
         if not any(self.miller):
-            raise ValueError(f"({' '.join(map(str, self.miller))}) is no lattice plane")
+            raise problem("no_plane", miller=" ".join(map(str, self.miller)))
         if len(self.miller) == 4 and self.miller[0] + self.miller[1] + self.miller[2] != 0:
-            raise ValueError(f"({' '.join(map(str, self.miller))}): the first three indices must add up to zero")
+            raise problem("four_indices", miller=" ".join(map(str, self.miller)))
         if self.layers is not None and self.thickness is not None:
-            raise ValueError("give either the layers or the thickness of a slab")
+            raise problem("layers_and_thickness")
         return self
 
 
@@ -265,9 +269,9 @@ class Substitute(Step):
     @model_validator(mode="after")
     def _amount(self) -> "Substitute":
         if self.number is not None and self.fraction is not None:
-            raise ValueError("give either a number or a fraction of atoms to replace")
+            raise problem("number_and_fraction")
         if self.element == self.by:
-            raise ValueError(f"{self.by} can't be replaced by itself")
+            raise problem("same_element", element=self.by)
         return self
 
 
@@ -328,8 +332,8 @@ class Rattle(Step):
 
 
 AnyStep = Annotated[
-    Bulk | Molecule | Sheet | Nanotube | Nanoparticle | Solvent | Supercell | Slab | Vacuum | Fix | Adsorb | Place | Interface
-    | Substitute | Vacancy | Interstitial | RandomAlloy | Strain | Rotate | Rattle,
+    Bulk | Molecule | Sheet | Nanotube | Nanoparticle | Solvent | Supercell | Slab | Vacuum | Fix | Adsorb | Place
+    | Interface | Substitute | Vacancy | Interstitial | RandomAlloy | Strain | Rotate | Rattle,
     Field(discriminator="do"),
 ]  # fmt: skip
 #: steps that make a structure of nothing (`solvent` may be the first step or a later one)
@@ -347,9 +351,9 @@ class Recipe(Step):
     def _order(self) -> "Recipe":
         for number, step in enumerate(self.steps):
             if number == 0 and step.do not in SOURCES:
-                raise ValueError(f"the first step must make a structure ({', '.join(SOURCES)}), not {step.do}")
+                raise problem("first_step", do=step.do)
             if number and step.do in SOURCES and step.do != "solvent":
-                raise ValueError(f"step {number + 1} ({step.do}) would replace the structure; only the first step makes one")
+                raise problem("second_source", number=number + 1, do=step.do)
         return self
 
     def extended(self, steps: list[Any]) -> "Recipe":

@@ -21,8 +21,8 @@ __all__ = ["Crystal", "Library", "library"]
 _ASE_PROTOTYPES = {"fcc": "fcc", "bcc": "bcc", "hcp": "hcp", "diamond": "diamond", "sc": "sc"}
 #: words that name a crystal system, by the space groups that have it
 _SYSTEMS = {
-    "triclinic": (1, 2), "monoclinic": (3, 15), "orthorhombic": (16, 74), "tetragonal": (75, 142), "trigonal": (143, 167),
-    "hexagonal": (143, 194), "cubic": (195, 230), "rhombohedral": (143, 167),
+    "triclinic": (1, 2), "monoclinic": (3, 15), "orthorhombic": (16, 74), "tetragonal": (75, 142),
+    "trigonal": (143, 167), "hexagonal": (143, 194), "cubic": (195, 230), "rhombohedral": (143, 167),
 }  # fmt: skip
 
 
@@ -42,8 +42,11 @@ class Library:
     """All of the data, read once."""
 
     def __init__(self) -> None:
-        read = {name: _read(name) for name in ("prototypes", "substances", "crystals", "elements", "molecules", "sources")}
+        names = ("prototypes", "substances", "crystals", "elements", "molecules", "sources", "surface_energies")
+        read = {name: _read(name) for name in names}
         self.prototypes: dict[str, dict[str, Any]] = read["prototypes"]
+        #: J/m², by element and Miller indices
+        self.surface_energies: dict[str, dict[str, float]] = read["surface_energies"]
         self.sources: dict[str, str] = read["sources"]
         self.molecules: dict[str, dict[str, Any]] = {entry["id"]: entry for entry in read["molecules"]}
         self._crystals = {(c["formula"], c["spacegroup"], c["mineral"]): c for c in read["crystals"]}
@@ -84,7 +87,12 @@ class Library:
             return entry["polymorphs"][0]
         word = polymorph.lower()
         for candidate in entry["polymorphs"]:
-            names = [_name(candidate), candidate.get("prototype", ""), *candidate.get("en", ()), *candidate.get("ja", ())]
+            names = [
+                _name(candidate),
+                candidate.get("prototype", ""),
+                *candidate.get("en", ()),
+                *candidate.get("ja", ()),
+            ]
             prototype = self.prototypes.get(candidate.get("prototype", ""), {})
             names += [*prototype.get("en", ()), *prototype.get("ja", ())]
             if word in (name.lower() for name in names):
