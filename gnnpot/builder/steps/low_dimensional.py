@@ -74,7 +74,7 @@ def _dichalcogenide(step: Sheet, given: float | None, state: State) -> Atoms:
     if entry is None or entry.get("prototype") not in ("molybdenite", "cadmium iodide"):
         raise state.error("no_sheet", formula=step.formula)
     a, c, u = entry["a"], entry["c"], entry["u"]
-    thickness = 2 * (u - 0.25) * c if entry["prototype"] == "molybdenite" else 2 * u * c
+    thickness = 2 * (0.75 - u) * c if entry["prototype"] == "molybdenite" else 2 * u * c
     state.note("sheet_lattice", formula=step.formula, a=f"{given or a:g}")
     return mx2(formula=step.formula, kind=phase or "2H", a=given or a, thickness=thickness, vacuum=1.0)
 

@@ -49,7 +49,7 @@ class BuildResult:
 
     def edit(self, text: str, language: str | None = None) -> "BuildResult":
         """Apply a further sentence, such as `now replace 10 % of the Ti by V`, to what is there."""
-        from gnnpot.builder.build import build
+        from gnnpot.builder.api import build
 
         return build(text, language, base=self.recipe)
 
