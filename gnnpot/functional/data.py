@@ -19,12 +19,12 @@ from pathlib import Path
 import numpy as np
 from ase import Atoms
 
-from gnnpot.data.files import write_bytes
 from gnnpot.errors import DataError
 from gnnpot.functional import crystals, kohn_sham
 from gnnpot.functional.grid import resample
 from gnnpot.functional.kohn_sham import Settings, without_constant
 from gnnpot.functional.symmetry import grid_for
+from gnnpot.runs.files import write_bytes
 
 #: 1/bohr, of the orbital-free grid; the pseudopotentials end near 6
 CUTOFF = 6.5
