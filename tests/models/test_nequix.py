@@ -8,8 +8,8 @@ from ase.build import bulk, molecule
 from torch import nn
 from torch_geometric.data import Batch
 
-from gnnpot.checkpoint import Card, load_checkpoint, save_checkpoint
 from gnnpot.data.references import ElementReferences
+from gnnpot.hub.checkpoint import Card, load_checkpoint, save_checkpoint
 from gnnpot.models import Nequix, NequixConfig
 from gnnpot.models.equivariant import RMSNorm, coupling_paths
 from gnnpot.potential import Potential
