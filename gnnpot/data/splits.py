@@ -18,10 +18,10 @@ from typing import Literal
 
 import numpy as np
 
-from gnnpot.data.files import write_text
 from gnnpot.data.index import StoreIndex
 from gnnpot.data.store import FrameStore
 from gnnpot.errors import DataError, suggest
+from gnnpot.runs.files import write_text
 
 log = logging.getLogger(__name__)
 

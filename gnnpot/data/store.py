@@ -22,12 +22,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from ase.data import chemical_symbols
 
-from gnnpot.data.files import new_folder, write_durably
 from gnnpot.data.frame import Frame
 from gnnpot.data.index import StoreIndex, read_index
 from gnnpot.data.manifest import MANIFEST, Manifest, Shard, Tally, read_manifest
 from gnnpot.data.schema import DOUBLES, REPEATED, SCHEMA, to_frames, to_table
 from gnnpot.errors import DataError, suggest
+from gnnpot.runs.files import new_folder, write_durably
 
 #: frames per Parquet row group, the unit in which a store is read
 ROW_GROUP = 128

@@ -17,12 +17,13 @@ from ase.calculators import calculator as ase_calculator
 from ase.cell import Cell
 from torch import Tensor
 
-from gnnpot import hub
 from gnnpot.data.structure import check_elements
 from gnnpot.engines.skin import SkinList
 from gnnpot.errors import DataError, SimulationError
 from gnnpot.graphs import Graph
 from gnnpot.graphs.graph import graph_from_neighbors
+from gnnpot.hub.checkpoint import Card
+from gnnpot.hub.opening import OpenedPotential, open_potential
 from gnnpot.models.base import check_elements as check_known_elements
 from gnnpot.potential import Potential, Prediction
 
@@ -32,7 +33,8 @@ log = logging.getLogger(__name__)
 class Calculator(ase_calculator.Calculator):
     """Energy, forces, stress (Voigt), energies of the atoms, and magnetic moments if the model knows them.
 
-    `model` is a `Potential`, or a name or path that `gnnpot.load` takes; without it, the default potential. The
+    `model` is a `Potential`, what `open_potential` returns, or a name or path that `gnnpot.load` takes; without it, the
+    default potential. `card` is what is known of it (`None` for a bare `Potential`). The
     calculator holds a copy of it, in `dtype` on `device` (default: the potential's own): training the potential further
     changes nothing here.
     `skin` (Å) is how far beyond the cutoff neighbours are remembered; the results don't depend on it.
@@ -53,7 +55,7 @@ class Calculator(ase_calculator.Calculator):
 
     def __init__(
         self,
-        model: Potential | str | Path | None = None,
+        model: Potential | OpenedPotential | str | Path | None = None,
         *,
         device: str | torch.device | None = None,
         dtype: torch.dtype | None = None,
@@ -63,7 +65,8 @@ class Calculator(ase_calculator.Calculator):
         super().__init__()
         if skin < 0:
             raise ValueError(f"skin: {skin} is negative")
-        self.potential = _frozen_copy(_load(model), device, dtype)
+        potential, self.card = _opened(model)
+        self.potential = _frozen_copy(potential, device, dtype)
         self.neighbors = SkinList(self.potential.cutoff, skin)
         self._known: np.ndarray | None = None
         self._cell: tuple[np.ndarray, bool] | None = None
@@ -160,8 +163,11 @@ class Calculator(ase_calculator.Calculator):
             )  # fmt: skip
 
 
-def _load(model: Potential | str | Path | None) -> Potential:
-    return model if isinstance(model, Potential) else hub.load(model)
+def _opened(model: Potential | OpenedPotential | str | Path | None) -> tuple[Potential, Card | None]:
+    if isinstance(model, Potential):
+        return model, None
+    opened = model if isinstance(model, OpenedPotential) else open_potential(model)
+    return opened.potential, opened.card
 
 
 def _frozen_copy(potential: Potential, device: str | torch.device | None, dtype: torch.dtype | None) -> Potential:
