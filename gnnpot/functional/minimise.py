@@ -1,6 +1,6 @@
 """Minimisation of the energy over √rho with a fixed number of electrons: L-BFGS on the sphere ∫ phi² = N.
 
-    outcome = minimise(energy, density, electrons, expected=1e-8, steps=200)
+outcome = minimise(energy, density, electrons, expected=1e-8, steps=200)
 """
 
 from collections.abc import Callable
@@ -109,7 +109,7 @@ def _direction(
         factors.append(factor)
         vector -= factor * bend
     vector = space.convolve(vector[:, None], preconditioner[:, None])[:, 0]
-    for (change, bend, curvature), factor in zip(history, reversed(factors)):
+    for (change, bend, curvature), factor in zip(history, reversed(factors), strict=True):
         vector += (factor - _product(space, bend, vector) / curvature) * change
     vector -= point.phi * (_product(space, point.phi, vector) / electrons)
     return -vector

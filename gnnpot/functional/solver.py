@@ -14,7 +14,6 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 from ase import Atoms
-from torch import Tensor
 
 from gnnpot.errors import DataError, SimulationError
 from gnnpot.functional.energy import TotalEnergy, electronic_parts
@@ -35,7 +34,7 @@ CHUNK_POINTS = 65536
 
 @dataclass(frozen=True)
 class SolverSettings:
-    """`cutoff` (1/bohr) of the grid; converged when the energy is expected to fall by less than `tolerance` (Ha/atom)."""
+    """`cutoff` (1/bohr) of the grid; converged when the energy will fall by less than `tolerance` (Ha/atom)."""
 
     cutoff: float = 6.5
     tolerance: float = 1e-8
@@ -148,7 +147,9 @@ def check_density(density: np.ndarray, grid: Grid, electrons: float) -> np.ndarr
         raise DataError(f"density: has negative values or such that aren't numbers (least {density.min():.2e} /bohr³)")
     number = grid.integral(density)
     if abs(number - electrons) > 1e-3 * electrons:
-        raise DataError(f"density: holds {number:.4f} electrons, the atoms have {electrons:g}; scale it, or leave it out")
+        raise DataError(
+            f"density: holds {number:.4f} electrons, the atoms have {electrons:g}; scale it, or leave it out"
+        )
     return np.maximum(density, 1e-12)
 
 
@@ -186,9 +187,3 @@ def _scaled(report: Callable | None, count: int) -> Callable[[int, float, float]
 def uniform_density(grid: Grid, electrons: float) -> np.ndarray:
     """A start without any structure."""
     return np.full(grid.shape, electrons / grid.volume)
-
-
-__all__ = [
-    "OrbitalFreeResult", "SolverSettings", "Tensor", "check_density", "orbital_free_grid", "solve", "symmetric_basis",
-    "uniform_density",
-]  # fmt: skip
