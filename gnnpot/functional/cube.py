@@ -4,7 +4,6 @@ write_cube(path, atoms, density)
 atoms, density = read_cube(path)
 """
 
-import io
 from pathlib import Path
 
 import numpy as np
@@ -12,15 +11,18 @@ from ase import Atoms
 from ase.io.cube import read_cube as ase_read
 from ase.io.cube import write_cube as ase_write
 
-from gnnpot.data.files import write_text
+from gnnpot.engines.files import write_atomically
 from gnnpot.errors import DataError
 
 
 def write_cube(path: Path, atoms: Atoms, density: np.ndarray) -> None:
     """Write a density (1/bohr³) on a grid of the cell; the file is whole or absent."""
-    buffer = io.StringIO()
-    ase_write(buffer, atoms, data=density, comment="electron density, 1/bohr^3; gnnpot functional")
-    write_text(path, buffer.getvalue())
+
+    def write(partial: Path) -> None:
+        with partial.open("w") as file:
+            ase_write(file, atoms, data=density, comment="electron density, 1/bohr^3; gnnpot functional")
+
+    write_atomically(path, write, overwrite=True)
 
 
 def read_cube(path: Path) -> tuple[Atoms, np.ndarray]:

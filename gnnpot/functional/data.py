@@ -10,6 +10,7 @@ diagonalisation each. Fields are kept on the orbital-free grid (`CUTOFF`), atomi
 """
 
 import io
+import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -201,7 +202,7 @@ def read_sample(path: Path) -> Sample:
             energies=dict(zip(arrays["energy_names"].tolist(), arrays["energies"].tolist(), strict=True)),
             forces=arrays["forces"] if len(arrays["forces"]) else None,
         )
-    except (OSError, KeyError, ValueError, EOFError, zlib.error) as error:
+    except (OSError, KeyError, ValueError, EOFError, zlib.error, zipfile.BadZipFile) as error:
         raise DataError(f"{path}: can't be read as a sample ({error}); delete it and generate it again") from None
 
 

@@ -20,7 +20,8 @@ exp(-(n/n_c)^4), n = |G|/(2 k_F0):
     p = |∇rho~|²/(4 k_F0² rho_0² u^(8/3)),   q = ∇²rho~/(4 k_F0² rho_0 u^(5/3))
 
 The small f keeps inputs and potential finite where there is no density. Kernels are sums of Gaussians in n up to n_k;
-beyond it von Weizsäcker's part alone answers.
+they are even, as the slope of an odd part at n = 0 would reach far beyond the atoms. Beyond n_k von Weizsäcker's part
+alone answers.
 
 `FieldNetwork`: h = P_0(x); h += P_l(h, w_l * h) for each layer; z = P(h, x). With no layers it is semi-local, F of rho,
 |∇rho| and ∇²rho at one point. `KernelNetwork`: z = P(x, w_1 * x, w_2 * x, …) with fixed kernels of the uniform gas.
@@ -59,9 +60,9 @@ class NetworkConfig:
     channels: int = 12
     hidden: int = 32
     layers: int = 2
-    gaussians: int = 12
-    reach: float = 2.8
-    filter: float = 2.8
+    gaussians: int = 10
+    reach: float = 2.2
+    filter: float = 1.7
     floor: float = 0.02
     response: bool = True
     scales: tuple[float, ...] = (0.5, 0.7, 1.0, 1.4, 2.0)
@@ -173,8 +174,8 @@ class FieldNetwork(LearnedFunctional):
         """`[B, m]` to `[B, C, m]`."""
         width = self.config.reach / (self.config.gaussians - 1)
         centres = width * torch.arange(self.config.gaussians, dtype=torch.float64)
-        gaussians = torch.exp(-(((eta[:, None] - centres[:, None]) / width) ** 2))
-        return torch.matmul(weights, gaussians)
+        right, left = (torch.exp(-(((eta[:, None] + s * centres[:, None]) / width) ** 2)) for s in (-1, 1))
+        return torch.matmul(weights, right + left)
 
 
 class KernelNetwork(LearnedFunctional):

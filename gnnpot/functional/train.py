@@ -11,6 +11,7 @@ history anew).
 import dataclasses
 import io
 import json
+import zipfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -112,7 +113,7 @@ class _Run:
         try:
             with np.load(path, allow_pickle=False) as state:
                 identity, vector, done = str(state["identity"]), state["parameters"], state["done"].tolist()
-        except (OSError, KeyError, ValueError, EOFError) as error:
+        except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile) as error:
             raise DataError(f"{path}: can't be read ({error}); delete it to begin the training again") from None
         if identity != self.identity:
             raise ConfigError(

@@ -3,7 +3,8 @@
     python scripts/studies/functional/measure.py validation runs/functional -o docs/functional/validation.json
     python scripts/studies/functional/measure.py test runs/functional -o docs/functional/test.json
 
-`runs/functional` holds `seed-N/model`, `loo-CRYSTAL/model`, `data`, `validation`, `test`. `test` looks at hexagonal silicon
+`runs/functional` holds `seed-N/model`, `loo-CRYSTAL/model`, `data`, `validation`, `test`. `test` looks at hexagonal
+silicon
 and belongs at the end.
 """
 
