@@ -88,7 +88,7 @@ def orient(crystal: Atoms, miller: tuple[int, int, int], state: State) -> Orient
     first, second, third = _basis(indices, cell.cell[:])
     matrix = np.array([first, second, third])
     vectors = matrix @ cell.cell[:]
-    vectors[:2] = _reduced(vectors[:2])
+    vectors[:2] = reduced(vectors[:2])
     if np.linalg.det(vectors) < 0:
         vectors[1] *= -1
     vectors[:2] = _handed(vectors[:2])
@@ -139,7 +139,7 @@ def _basis(indices: np.ndarray, cell: np.ndarray) -> tuple[np.ndarray, np.ndarra
     return first, second, third
 
 
-def _reduced(pair: np.ndarray) -> np.ndarray:
+def reduced(pair: np.ndarray) -> np.ndarray:
     """The two shortest vectors of a plane lattice (Gauss)."""
     a, b = pair
     while True:
