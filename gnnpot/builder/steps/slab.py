@@ -145,10 +145,10 @@ def reduced(pair: np.ndarray) -> np.ndarray:
     while True:
         if np.linalg.norm(b) < np.linalg.norm(a) - 1e-9:
             a, b = b, a
-        factor = round(float(a @ b / (a @ a)))
-        if factor == 0:
+        ratio = float(a @ b / (a @ a))
+        if abs(ratio) < 0.5 + 1e-6:
             return np.array([a, b])
-        b = b - factor * a
+        b = b - round(ratio) * a
 
 
 def _handed(pair: np.ndarray) -> np.ndarray:
