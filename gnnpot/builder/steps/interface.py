@@ -13,7 +13,7 @@ from ase import Atoms
 from gnnpot.builder.recipe import Bulk, Film, Interface, Slab
 from gnnpot.builder.state import SlabState, State
 from gnnpot.builder.steps import crystal as crystal_steps
-from gnnpot.builder.steps.slab import reduced, add_vacuum, surface_cell, tag_layers
+from gnnpot.builder.steps.slab import add_vacuum, reduced, surface_cell, tag_layers
 from gnnpot.builder.steps.slab import slab as cut_slab
 
 MAX_STRAIN, MAX_AREA = 0.05, 400.0

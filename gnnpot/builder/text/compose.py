@@ -6,6 +6,7 @@ from typing import Any
 from gnnpot.builder.library import library
 from gnnpot.builder.messages import error, say
 from gnnpot.builder.state import Message
+from gnnpot.builder.steps.solvent import DENSITIES
 from gnnpot.builder.text.reader import Reader
 from gnnpot.builder.text.roles import Roles, is_element
 
@@ -26,7 +27,6 @@ ALLOY_REPEAT = (3, 3, 3)
 
 def compose(reader: Reader, roles: Roles) -> list[dict[str, Any]]:
     """The steps of a new structure."""
-    facts = reader.facts
     if roles.nanotube is not None:
         return [_tube(reader, roles)]
     if roles.particle is not None and not roles.hosts:
@@ -45,7 +45,6 @@ def compose(reader: Reader, roles: Roles) -> list[dict[str, Any]]:
         return _molecule(reader, roles)
     steps = [files or _bulk(reader, roles)]
     steps += _cell_steps(reader, roles)
-    del facts
     return [*steps, *_rest(reader, roles)]
 
 
@@ -78,11 +77,8 @@ def _structure(roles: Roles, formula: str) -> str | None:
     host = roles.hosts[0] if roles.hosts else {}
     if "polymorph" in host:
         return host["polymorph"]
-    names = [s for s in roles.structures if s not in ("fcc", "hcp") or not roles.adsorbates or library().find(formula, s)]
-    for name in names:
-        if library().find(formula, name):
-            return name
-    return names[0] if names else None
+    known = [name for name in roles.structures if library().find(formula, name)]
+    return next(iter([*known, *roles.structures]), None)
 
 
 def _bulk(reader: Reader, roles: Roles) -> dict[str, Any]:
@@ -111,6 +107,10 @@ def _alloy_host(reader: Reader, roles: Roles, formula: str) -> str:
     if not re.fullmatch(r"(?:[A-Z][a-z]?\d*\.?\d*)+", formula):
         return formula
     counts = Composition(formula).as_dict()
+    parent = _mixed(counts) if library().key(formula) is None else None
+    if parent is not None:
+        roles.alloy, roles.sublattice = parent[1], parent[2]
+        return parent[0]
     metals = len(counts) > 1 and all(is_metal(symbol) for symbol in counts)
     if metals and (reader.has("ALLOY", "RANDOM") or library().key(formula) is None):
         roles.alloy = {symbol: float(n) for symbol, n in counts.items()}
@@ -120,6 +120,21 @@ def _alloy_host(reader: Reader, roles: Roles, formula: str) -> str:
                 reader.take(index)
         return max(roles.alloy, key=lambda s: roles.alloy[s])
     return formula
+
+
+def _mixed(counts: dict[str, float]) -> tuple[str, dict[str, float], str] | None:
+    """The parent compound of a mixed one, In0.25Ga0.75N: (formula, composition of the sublattice, its element)."""
+    for guest in counts:
+        for host in counts:
+            if guest == host or counts[guest] > counts[host] + 1e-9:
+                continue
+            merged = {s: n for s, n in counts.items() if s != guest}
+            merged[host] += counts[guest]
+            key = library().key("".join(f"{s}{n:g}" for s, n in merged.items()))
+            if key is not None and len(merged) > 1:
+                total = merged[host]
+                return key, {host: counts[host] / total, guest: counts[guest] / total}, host
+    return None
 
 
 def _cell_steps(reader: Reader, roles: Roles) -> list[dict[str, Any]]:
@@ -143,7 +158,8 @@ def _cell_steps(reader: Reader, roles: Roles) -> list[dict[str, Any]]:
         text = say("alloy_cells", reader.language, repeat="×".join(map(str, ALLOY_REPEAT)))
         reader.notes.append(Message("alloy_cells", text))
     if roles.alloy is not None:
-        steps.append({"do": "alloy", "composition": roles.alloy, **_seed(reader)})
+        sublattice = {} if roles.sublattice is None else {"sublattice": roles.sublattice}
+        steps.append({"do": "alloy", "composition": roles.alloy, **sublattice, **_seed(reader)})
     return steps
 
 
@@ -166,7 +182,12 @@ def _slab(reader: Reader, roles: Roles, miller: tuple[int, ...]) -> dict[str, An
             layers = [repeat[2]]
     if layers is not None:
         step["layers"] = layers[0]
-    for name, field in (("thickness", "thickness"), ("vacuum", "vacuum"), ("matrix", "matrix"), ("orthogonal", "orthogonal")):
+    for name, field in (
+        ("thickness", "thickness"),
+        ("vacuum", "vacuum"),
+        ("matrix", "matrix"),
+        ("orthogonal", "orthogonal"),
+    ):
         if facts.get(name) is not None:
             step[field] = facts.get(name)
     if roles.termination is not None:
@@ -194,6 +215,10 @@ def _rest(reader: Reader, roles: Roles) -> list[dict[str, Any]]:
         steps.append({"do": "strain", **axes})
     if facts.get("rattle") is not None:
         steps.append({"do": "rattle", "width": facts.get("rattle"), **_seed(reader)})
+    for entry in list(roles.adsorbates):
+        if entry.get("number", 1) >= 4 and entry["species"] in DENSITIES and not facts.placed:
+            roles.liquid.append({"name": entry["species"], "number": entry["number"]})
+            roles.adsorbates.remove(entry)
     steps += [_adsorb(reader, roles, entry) for entry in roles.adsorbates]
     if roles.particle is not None:
         place: dict[str, Any] = {"do": "place", "particle": _particle(reader, roles)}
@@ -216,7 +241,10 @@ def _defects(reader: Reader, roles: Roles) -> list[dict[str, Any]]:
     early: list[dict[str, Any]] = []
     late: list[dict[str, Any]] = []
     for entry in roles.vacancies:
-        step = {"do": "vacancy", **{k: v for k, v in entry.items() if k in ("element", "number", "fraction", "where") and v}}
+        step = {
+            "do": "vacancy",
+            **{k: v for k, v in entry.items() if k in ("element", "number", "fraction", "where") and v},
+        }
         if entry.get("near_dopant") and roles.substitutions:
             step["where"] = "dopant"
         (late if step.get("where") == "dopant" else early).append({**step, **_seed(reader)})
@@ -244,9 +272,8 @@ def _adsorb(reader: Reader, roles: Roles, entry: dict[str, Any]) -> dict[str, An
             step.setdefault(kind, value)
     if reader.left("TOPSITE") and "site" not in step and "near" not in step:
         step["site"] = "top"
-    for name in roles.structures:
-        if name in ("fcc", "hcp") and "site" not in step and not _is_own_structure(roles, name):
-            step["site"] = name
+    for name in roles.sites:
+        step.setdefault("site", name)
     if reader.facts.get("side"):
         step["side"] = reader.facts.get("side")
         if reader.has("EACH") and step.get("number", 1) > 1:
@@ -262,14 +289,13 @@ def _adsorb(reader: Reader, roles: Roles, entry: dict[str, Any]) -> dict[str, An
     return step
 
 
-def _is_own_structure(roles: Roles, name: str) -> bool:
-    """Whether `fcc` says what the crystal is: it stands before it, and the crystal has it."""
-    return bool(roles.hosts) and library().find(roles.hosts[0]["formula"], name) is not None and name != "hcp"
-
-
 def _particle(reader: Reader, roles: Roles) -> dict[str, Any]:
     facts = reader.facts
-    entry = {k: v for k, v in roles.particle.items() if k in ("composition", "core", "shell", "arrangement", "lattice", "atoms")}
+    entry = {
+        k: v
+        for k, v in roles.particle.items()
+        if k in ("composition", "core", "shell", "arrangement", "lattice", "atoms")
+    }
     if not entry.get("composition") and entry.get("core") and entry.get("shell"):
         entry["composition"] = {entry["core"]: 1.0, entry["shell"]: 1.0}
     if not entry.get("composition"):
@@ -323,7 +349,9 @@ def _sheet_wanted(reader: Reader, roles: Roles) -> bool:
     host = roles.hosts[0] if roles.hosts else {}
     if host.get("kind") == "SHEETMAT":
         return True
-    return bool(host) and "miller" not in host and (reader.facts.get("sheet_layers") is not None or reader.has("SHEETW"))
+    return (
+        bool(host) and "miller" not in host and (reader.facts.get("sheet_layers") is not None or reader.has("SHEETW"))
+    )
 
 
 def _sheet(reader: Reader, roles: Roles) -> dict[str, Any]:
@@ -335,7 +363,9 @@ def _sheet(reader: Reader, roles: Roles) -> dict[str, Any]:
     layers = facts.get("sheet_layers") or (facts.get("layers") or [1])[0]
     if layers != 1:
         step["layers"] = layers
-    phase = next((s.upper() for s in (host.get("polymorph"), *roles.structures) if s and s.upper() in ("1T", "2H")), None)
+    phase = next(
+        (s.upper() for s in (host.get("polymorph"), *roles.structures) if s and s.upper() in ("1T", "2H")), None
+    )
     for name, value in (("phase", phase), ("stacking", facts.get("stacking")), ("vacuum", facts.get("vacuum")),
                         ("lattice", facts.get("lattice")), ("orthogonal", facts.get("orthogonal"))):  # fmt: skip
         if value is not None:
@@ -352,7 +382,11 @@ def _molecule_wanted(reader: Reader, roles: Roles) -> bool:
     from gnnpot.builder.steps.molecule import identify
 
     name = host["formula"]
-    return host["kind"] == "MOL" or (library().key(name) is None and identify(name) is not None) or reader.has("MOLW", "SMILES")
+    return (
+        host["kind"] == "MOL"
+        or (library().key(name) is None and identify(name) is not None)
+        or reader.has("MOLW", "SMILES")
+    )
 
 
 def _molecule(reader: Reader, roles: Roles) -> list[dict[str, Any]]:
@@ -386,7 +420,9 @@ def _interface(reader: Reader, roles: Roles) -> list[dict[str, Any]]:
         for name in roles.structures:
             if "polymorph" not in entry and library().find(side["formula"], name):
                 entry["polymorph"] = name
-        if layers:
+        if side["formula"] in facts.get("layers_of", {}):
+            entry["layers"] = facts.get("layers_of")[side["formula"]]
+        elif layers:
             order = 0 if side is first or len(layers) == 1 else 1
             entry["layers"] = layers[order]
         elif facts.get("thickness") is not None:

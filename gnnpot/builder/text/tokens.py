@@ -27,7 +27,11 @@ _WORDS = {
 }  # fmt: skip
 #: unit after a number: (pattern, kind, factor to Å, fraction, …)
 _UNITS: list[tuple[str, str, float]] = [
-    (r"(?:Å|A|ang|angst|angstroms?|ångströms?|オングストローム|オングストロ-ム)\s*(?:\^?2|²)(?![A-Za-z\d])", "LEN2", 1.0),
+    (
+        r"(?:Å|A|ang|angst|angstroms?|ångströms?|オングストローム|オングストロ-ム)\s*(?:\^?2|²)(?![A-Za-z\d])",
+        "LEN2",
+        1.0,
+    ),
     (r"(?:nm)\s*(?:\^?2|²)(?![A-Za-z\d])", "LEN2", 100.0),
     (r"平方オングストローム", "LEN2", 1.0),
     (r"(?:Å|angstroms?|ångströms?|ang|オングストローム)(?![A-Za-z])", "LEN", 1.0),
@@ -109,7 +113,9 @@ def _quantity(match: re.Match[str]) -> Token:
     text, end = match.string, match.end()
     rest = re.match(r"\s*-?\s*", text[end:])
     for pattern, kind, factor in _UNITS:
-        unit = re.compile(pattern, 0 if kind in ("ML", "LEN") else re.IGNORECASE).match(text, end + (rest.end() if rest else 0))
+        unit = re.compile(pattern, 0 if kind in ("ML", "LEN") else re.IGNORECASE).match(
+            text, end + (rest.end() if rest else 0)
+        )
         if unit is None:
             unit = re.compile(pattern, 0 if kind in ("ML", "LEN") else re.IGNORECASE).match(text, end)
         if unit:
@@ -160,7 +166,7 @@ _PATTERNS: list[tuple[re.Pattern[str], Callable[[re.Match[str]], Token | None]]]
     (
         re.compile(
             r"(?:(?<![A-Za-z])(?P<prefix>[pPcC])\s*)?[\(\[]?\s*(?P<body>\d{1,4}(?:\s*(?:[xX*]|by)\s*\d{1,4}){1,2})"
-            r"(?!\s*\.?\d)(?!\s*(?:Å|nm|A\b))\s*[\)\]]?"
+            r"(?!\d|\.\d)(?!\s*(?:Å|nm|A\b))\s*[\)\]]?"
         ),
         _size,
     ),
@@ -198,7 +204,7 @@ _PATTERNS: list[tuple[re.Pattern[str], Callable[[re.Match[str]], Token | None]]]
         ),
         _quantity,
     ),
-    (re.compile(r"(?:[A-Z][a-z]?(?:\d+(?:\.\d+)?)?|\((?:[A-Z][a-z]?\d*)+\)\d*)+(?![a-z])"), _formula),
+    (re.compile(r"(?:[A-Z][a-z]?(?:\d+(?:\.\d+)?)?|\((?:[A-Z][a-z]?\d*)+\)\d+)+(?![a-z])"), _formula),
 ]  # fmt: skip
 
 
@@ -293,7 +299,12 @@ def _longest(plain: str, position: int) -> Token | None:
             best = token
     if best is not None and best.kind == "MAT":
         following = plain[best.end : best.end + 2]
-        if best.text in _WORDLIKE and position == 0 and re.match(r"\s[a-z]", following) or re.match(r"[a-z]", following[:1]):
+        if (
+            best.text in _WORDLIKE
+            and position == 0
+            and re.match(r"\s[a-z]", following)
+            or re.match(r"[a-z]", following[:1])
+        ):
             best = None
     word = _word(plain, position)
     if word is None or (best is not None and best.end > word.end):
