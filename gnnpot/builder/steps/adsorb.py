@@ -178,6 +178,13 @@ def _lateral(positions: np.ndarray, origin: np.ndarray, atoms: Atoms) -> np.ndar
     return np.round(find_mic(vectors, atoms.cell, [True, True, False])[1], 3)
 
 
+def _nearest(positions: np.ndarray, origin: np.ndarray, atoms: Atoms) -> np.ndarray:
+    """Sideways distances to all images of positions, shortest first."""
+    shifts = np.array(list(product((-1, 0, 1), repeat=2))) @ atoms.cell[:2]
+    vectors = (positions[None] + shifts[:, None]).reshape(-1, 3) - origin
+    return np.sort(np.linalg.norm(vectors[:, :2], axis=1))
+
+
 def _between(site: str, atoms: Atoms, layer: np.ndarray, state: State) -> np.ndarray:
     """Bridge and hollow sites of a layer: edges and corners of the Delaunay triangulation of its images."""
     if len(layer) == 0:
@@ -242,7 +249,7 @@ def _stacked(site: str, found: np.ndarray, atoms: Atoms, layer: np.ndarray, stat
     first = beneath[atoms.positions[beneath, 2] > atoms.positions[beneath, 2].max() - 0.3]
     close = np.array([_lateral(atoms.positions[first], place, atoms).min() for place in found])
     kept = found[close < 0.6] if site == "hcp" else found[close > 0.9]
-    three = [p for p in kept if np.ptp(np.sort(_lateral(atoms.positions[layer], p, atoms))[:3]) < 0.2 or len(layer) < 3]
+    three = [p for p in kept if np.ptp(_nearest(atoms.positions[layer], p, atoms)[:3]) < 0.2]
     return np.array(three)
 
 

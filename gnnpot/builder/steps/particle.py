@@ -18,6 +18,7 @@ from gnnpot.builder.library import library
 from gnnpot.builder.recipe import Nanoparticle, Place
 from gnnpot.builder.state import State
 from gnnpot.builder.steps.crystal import is_metal, size, whole_counts
+from gnnpot.builder.steps.molecule import put_in_cell
 from gnnpot.builder.steps.slab import add_vacuum, surface_cell, tag_layers
 
 DEFAULT_ATOMS, DEFAULT_VACUUM = 100, 10.0
@@ -44,10 +45,9 @@ def nanoparticle(step: Nanoparticle, state: State) -> None:
     """A particle in a box."""
     state.atoms = make(step, state)
     vacuum = step.vacuum or DEFAULT_VACUUM
-    if step.vacuum is None:
+    if step.vacuum is None and step.box is None:
         state.note("particle_box", vacuum=f"{vacuum:g}")
-    state.atoms.center(vacuum=vacuum)
-    state.atoms.pbc = True
+    put_in_cell(state, vacuum, step.box)
 
 
 def make(step: Nanoparticle, state: State) -> Atoms:

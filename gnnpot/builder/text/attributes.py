@@ -81,7 +81,7 @@ def _liquid(reader: Reader) -> None:
     patterns = (
         f"x:LEN OF? THICK _ y:{liquid}", f"THICK _ x:LEN _ y:{liquid}", f"x:LEN OF y:{liquid}", f"x:LEN y:{liquid}",
         f"y:{liquid} _ THICK? _ x:LEN THICK?", "y:MOL MOLW? _ THICK _ x:LEN", "x:LEN THICK? OF y:MOL MOLW?",
-        "THICK _ x:LEN OF? y:MOL MOLW?", "y:MOL MOLW? _ x:LEN _ FILL", "x:LEN OF? THICK OF? LAYERW? OF? y:MOL",
+        "THICK _ x:LEN OF? y:MOL MOLW?", "x:LEN y:MOL MOLW? COMMA|DOT|SUPERPOSE|LAYERW", "x:LEN y:MOL $", "y:MOL MOLW? _ x:LEN _ FILL", "x:LEN OF? THICK OF? LAYERW? OF? y:MOL",
         "y:MOL LAYERW _ THICK? _ x:LEN THICK?",
     )  # fmt: skip
     for pattern in patterns:
@@ -178,9 +178,32 @@ def _strain(reader: Reader) -> None:
                 strain["all"] = size
             found = True
             reader.take(match["all"])
+    if not found and not reader.has("REPLACE", "DOPE", "MISMATCH"):
+        found = _strain_apart(reader, strain)
     if found:
         reader.set("strain", strain)
         reader.take(reader.left("STRAIN", "TENSION", "COMPRESS", "BIAXIAL", "UNIAXIAL", "HYDRO", "AXIS"))
+
+
+def _strain_apart(reader: Reader, strain: dict[str, float]) -> bool:
+    """`strain graphene by 5 % along x`: the parts do not stand together."""
+    percents = reader.left("PCT")
+    if len(percents) != 1:
+        return False
+    size = reader.value(percents[0]) * (-1 if reader.left("COMPRESS") else 1)
+    axes = [reader.value(i) for i in reader.left("AXIS")]
+    if reader.left("BIAXIAL"):
+        axes = ["a", "b"]
+    elif reader.left("HYDRO"):
+        axes = ["a", "b", "c"]
+    elif not axes and reader.left("UNIAXIAL"):
+        axes = ["c"]
+    for axis in axes:
+        strain[axis] += size
+    if not axes:
+        strain["all"] = size
+    reader.take(percents)
+    return True
 
 
 def _thickness(reader: Reader) -> None:
@@ -231,10 +254,10 @@ def _particle(reader: Reader) -> None:
         return
     for match in _each(
         reader, "DIAMETER _ x:LEN APPROX?", "APPROX? x:LEN _ DIAMETER", "APPROX? x:LEN OF? m:MAT+ OF? SHAPE? PARTICLE",
-        "PARTICLE _ APPROX? x:LEN",
+        "p:PARTICLE _ APPROX? x:LEN",
     ):  # fmt: skip
         reader.set("diameter", float(reader.value(match["x"])), "diameter")
-        if "m" in match:
+        if "m" in match or "p" in match:
             reader.taken.difference_update(match["all"])
             reader.take(match["x"])
             break
@@ -262,7 +285,7 @@ def _density(reader: Reader) -> None:
         if reader.has("LIQUIDW", "MOL", "DISSOLVE"):
             reader.set("box", (float(reader.value(match["x"])),) * 3)
         else:
-            reader.set("margin", float(reader.value(match["x"])))
+            reader.set("edge", float(reader.value(match["x"])))
 
 
 def _cells(reader: Reader) -> None:

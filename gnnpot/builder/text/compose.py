@@ -20,8 +20,9 @@ BY_STRUCTURE = {
 USUAL_PLANE = {
     "fcc": (1, 1, 1), "bcc": (1, 1, 0), "hcp": (0, 0, 0, 1), "diamond": (1, 1, 1), "rutile": (1, 1, 0), "anatase": (1, 0, 1),
     "rocksalt": (1, 0, 0), "fluorite": (1, 1, 1), "corundum": (0, 0, 0, 1), "perovskite": (0, 0, 1), "wurtzite": (1, 0, -1, 0),
-    "zincblende": (1, 1, 0), "spinel": (1, 1, 1),
+    "zincblende": (1, 1, 0), "spinel": (1, 1, 1), "molybdenite": (0, 0, 0, 1), "cadmium iodide": (0, 0, 0, 1), "tetradymite": (0, 0, 0, 1),
 }  # fmt: skip
+HEXAGONAL = ("hcp", "corundum", "wurtzite", "molybdenite", "cadmium iodide", "tetradymite", "delafossite-like")
 ALLOY_REPEAT = (3, 3, 3)
 
 
@@ -72,12 +73,16 @@ def _file_or_identifier(reader: Reader) -> dict[str, Any] | None:
     return None
 
 
-def _structure(roles: Roles, formula: str) -> str | None:
+def _structure(reader: Reader, roles: Roles, formula: str) -> str | None:
     """The polymorph that a sentence names for a formula."""
     host = roles.hosts[0] if roles.hosts else {}
     if "polymorph" in host:
         return host["polymorph"]
     known = [name for name in roles.structures if library().find(formula, name)]
+    entries = [library().find(formula, name) for name in known]
+    if any(entry is not entries[0] for entry in entries):
+        what = {"en": "the polymorph", "ja": "多形"}[reader.language]
+        raise error("contradiction", reader.language, what=what, first=known[0], second=known[-1])
     return next(iter([*known, *roles.structures]), None)
 
 
@@ -88,7 +93,7 @@ def _bulk(reader: Reader, roles: Roles) -> dict[str, Any]:
     else:
         formula = _alloy_host(reader, roles, roles.hosts[0]["formula"])
     step: dict[str, Any] = {"do": "bulk", "formula": formula}
-    polymorph = _structure(roles, formula)
+    polymorph = _structure(reader, roles, formula)
     if polymorph is not None:
         step["polymorph"] = polymorph
     if facts.get("lattice"):
@@ -165,7 +170,7 @@ def _cell_steps(reader: Reader, roles: Roles) -> list[dict[str, Any]]:
 
 def _usual_plane(reader: Reader, roles: Roles) -> tuple[int, ...]:
     formula = max(roles.alloy, key=lambda s: roles.alloy[s]) if roles.alloy else roles.hosts[0]["formula"]
-    entry = library().find(formula, _structure(roles, formula))
+    entry = library().find(formula, _structure(reader, roles, formula))
     plane = USUAL_PLANE.get(entry.get("prototype", ""), (0, 0, 1)) if entry else (0, 0, 1)
     text = say("whole_surface", reader.language, miller="".join(map(str, plane)))
     reader.notes.append(Message("whole_surface", text))
@@ -269,7 +274,8 @@ def _adsorb(reader: Reader, roles: Roles, entry: dict[str, Any]) -> dict[str, An
     for kind, value, index in reader.facts.placed:
         nearest = min(roles.adsorbates, key=lambda a: abs(a["index"] - index))
         if len(roles.adsorbates) == 1 or nearest is entry:
-            step.setdefault(kind, value)
+            if step.setdefault(kind, value) != value:
+                raise error("contradiction", reader.language, what=kind, first=step[kind], second=value)
     if reader.left("TOPSITE") and "site" not in step and "near" not in step:
         step["site"] = "top"
     for name in roles.sites:
@@ -311,6 +317,8 @@ def _free_particle(reader: Reader, roles: Roles) -> dict[str, Any]:
     margin = reader.facts.get("margin") or reader.facts.get("vacuum")
     if margin is not None:
         step["vacuum"] = margin
+    elif reader.facts.get("edge") is not None:
+        step["box"] = reader.facts.get("edge")
     return step
 
 
@@ -396,8 +404,10 @@ def _molecule(reader: Reader, roles: Roles) -> list[dict[str, Any]]:
     step: dict[str, Any] = {"do": "molecule", "name": name}
     margin = reader.facts.get("margin") or reader.facts.get("vacuum")
     if reader.facts.get("box") is not None:
-        margin = reader.facts.get("box")[0] / 2
-    if margin is not None:
+        step["box"] = reader.facts.get("box")[0]
+    elif reader.facts.get("edge") is not None:
+        step["box"] = reader.facts.get("edge")
+    elif margin is not None:
         step["vacuum"] = margin
     steps = [step]
     if reader.facts.get("rotate") is not None:
@@ -429,8 +439,15 @@ def _interface(reader: Reader, roles: Roles) -> list[dict[str, Any]]:
             entry["thickness"] = facts.get("thickness")
         if "miller" not in entry:
             other = substrate if side is film else film
-            if "miller" in other and len(other["miller"]) == 3:
+            usual = library().find(entry["formula"], entry.get("polymorph")) or {}
+            if "miller" in other and len(other["miller"]) == 3 and usual.get("prototype") not in HEXAGONAL:
                 entry["miller"] = other["miller"]
+            else:
+                entry["miller"] = USUAL_PLANE.get(usual.get("prototype", ""), (0, 0, 1))
+                text = say(
+                    "miller", reader.language, formula=entry["formula"], miller="".join(map(str, entry["miller"]))
+                )
+                reader.notes.append(Message("miller", text))
         sides.append(entry)
     step: dict[str, Any] = {"do": "interface", "film": sides[0], "substrate": sides[1]}
     for name in ("max_strain", "max_area", "gap", "vacuum"):

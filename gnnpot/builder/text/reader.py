@@ -55,7 +55,7 @@ def _with_planes(items: list[Token]) -> list[Token]:
     if any(t.kind == "MILLER" for t in items):
         return items
     for place, (before, token) in enumerate(zip(items, items[1:], strict=False), 1):
-        close = token.start - before.end <= 1 and before.kind in ("MAT", "STRUCTURE", "POLYMORPH")
+        close = token.start - before.end <= 1 and before.kind in ("MAT", "STRUCTURE", "POLYMORPH", "SLAB")
         if close and token.kind == "NUM" and re.fullmatch(r"[012]{3}|0001|10-10|11-20", token.text):
             plane = Token("MILLER", tuple(int(x) for x in token.text), token.start, token.end, token.text)
             return [*items[:place], plane, *items[place + 1 :]]

@@ -39,8 +39,11 @@ class Roles:
 def read_roles(reader: Reader, known: set[str]) -> Roles:
     """Apply the rules; `known` are the elements that an edited structure has."""
     roles = Roles()
-    for rule in (_tube, _termination, _binding_target, _interstitial, _replace, _dope, _vacancy, _particle, _alloy):
+    for rule in (_tube, _termination, _binding_target, _interstitial, _replace, _dope):
         rule(reader, roles)
+    _vacancy(reader, roles, known)
+    _particle(reader, roles)
+    _alloy(reader, roles)
     _liquid(reader, roles)
     _adsorbates_and_hosts(reader, roles, known)
     return roles
@@ -127,7 +130,7 @@ def _binding_target(reader: Reader, roles: Roles) -> None:
         "SUPERPOSE|TOPSITE OF? NUM? m:MAT ATOMW|SITEW|COMMA|DOT", "SUPERPOSE|TOPSITE OF? NUM? m:MAT $",
         "SUPERPOSE m:MAT LEN", "m:MAT ATOMW? OF? TOPSITE NI", "m:MAT ATOMW? SUPERPOSE NI? ADSORB|SUPPORTED|LEN|COMMA",
         "m:MAT ATOMW? SITEW NI", "IN OF? m:MAT ATOMW? SITEW", "ADSORB BY OF? m:MAT ATOMW? $",
-        "m:MAT OF? TOPSITE _ ADSORB",
+        "m:MAT OF? TOPSITE _ ADSORB", "m:MAT SUPERPOSE $", "m:MAT ATOMW? SUPERPOSE $",
     ):  # fmt: skip
         for match in reader.find(pattern):
             index = match["m"]
@@ -159,6 +162,9 @@ def _is_in_host(reader: Reader, name: str, index: int) -> bool:
 
 def _interstitial(reader: Reader, roles: Roles) -> None:
     site = next((name for kind, name in (("OCTA", "octahedral"), ("TETRA", "tetrahedral")) if reader.left(kind)), None)
+    for index in reader.left("SHAPE") if reader.left("INTERSTITIAL") else ():
+        site = {"octahedron": "octahedral", "tetrahedron": "tetrahedral"}.get(reader.value(index), site)
+        reader.take(index)
     if site is None and not reader.left("INTERSTITIAL"):
         return
     for pattern in (
@@ -173,6 +179,11 @@ def _interstitial(reader: Reader, roles: Roles) -> None:
             reader.take([i for i in indices if reader.token(i).kind != "NEAR"])
             reader.take(reader.left("OCTA", "TETRA", "INTERSTITIAL"))
             return
+    match = reader.first("m:MAT ATOMW? WO")
+    if match and is_element(formula(reader, match["m"])) and len(reader.left("MAT", "POLYMORPH")) > 1:
+        numbers = reader.left("COUNT")
+        roles.interstitial = {"element": formula(reader, match["m"]), "site": site, **_amount(reader, numbers[:1])}
+        reader.take([*match["all"], *numbers[:1], *reader.left("OCTA", "TETRA", "INTERSTITIAL")])
 
 
 def _replace(reader: Reader, roles: Roles) -> None:
@@ -209,11 +220,23 @@ def _replace(reader: Reader, roles: Roles) -> None:
 def _reversed(reader: Reader, match: dict[str, Any]) -> bool:
     """`Al substituted for Mg`, `Al substituting Mg`: the dopant stands first."""
     verb = reader.word(match["v"])
-    return verb.startswith("substitut") and (reader.word(match["b"]) == "for" if "b" in match else verb.endswith("ing"))
+    return (
+        reader.word(match["b"]) == "for" and verb.startswith("substitut")
+        if "b" in match
+        else verb in ("replacing", "substituting")
+    )
 
 
 def _dope(reader: Reader, roles: Roles) -> None:
     amount = "PCT|COUNT|NUM|ATOMS|ATOMW|OF|WO|APPROX"
+    for match in reader.find("x:MAT AND|COMMA y:MAT DOPE"):
+        names = [formula(reader, match[k]) for k in ("x", "y")]
+        if all(map(is_element, names)):
+            roles.substitutions += [{"element": None, "by": name} for name in names]
+            reader.take(match["all"])
+    for match in reader.find("DOPE BY x:MAT AND y:MAT"):
+        roles.substitutions += [{"element": None, "by": formula(reader, match[k])} for k in ("x", "y")]
+        reader.take(match["all"])
     for pattern in (
         f"DOPE b:BY g:{amount}* y:MAT", f"y:MAT g:{amount}|BY* DOPE", f"DOPE g:{amount}|BY* y:MAT", "y:MAT DOPE",
         f"y:MAT g:{amount}|RANDOM* REPLACE", f"REPLACE OF g:{amount}* y:MAT",
@@ -230,6 +253,7 @@ def _dope(reader: Reader, roles: Roles) -> None:
                 roles.substitutions.append(entry)
             elif not {"number", "fraction"} & set(same[0]):
                 same[0].update(_amount(reader, indices))
+    _percent_of(reader, roles)
     for entry in roles.substitutions:
         if entry["element"] is None:
             match = reader.first("m:MAT OF? SITEW")
@@ -241,7 +265,28 @@ def _dope(reader: Reader, roles: Roles) -> None:
             reader.take(reader.left("PCT"))
 
 
-def _vacancy(reader: Reader, roles: Roles) -> None:
+def _percent_of(reader: Reader, roles: Roles) -> None:
+    """`Cu with 1 % Zn`: a fraction of another element than the crystal's own."""
+    if reader.has("PARTICLE", "CORESHELLW", "ALLOY"):
+        return
+    for pattern in ("p:PCT OF? y:MAT", "y:MAT OF|WO? p:PCT"):
+        for match in reader.find(pattern):
+            name = formula(reader, match["y"])
+            others = [i for i in reader.left("MAT", "POLYMORPH") if i != match["y"]]
+            following = reader.token(match["y"] + 1).kind if match["y"] + 1 < len(reader.items) else ""
+            known = [s for s in roles.substitutions if s["by"] == name]
+            if not is_element(name) or following in ("VACANCY", "REMOVE", "MILLER", "REPLACE") or not (others or known):
+                continue
+            if reader.has("REMOVE") or any(formula(reader, i) == name for i in others):
+                continue
+            entry = known[0] if known else {"element": None, "by": name}
+            entry.update(_amount(reader, match["all"]))
+            if not known:
+                roles.substitutions.append(entry)
+            reader.take(match["all"])
+
+
+def _vacancy(reader: Reader, roles: Roles, known: set[str]) -> None:
     amount = f"{AMOUNT}|IN|FROM"
     patterns = (
         "m:MAT ATOMW? OF? v:VACANCY", f"v:VACANCY g:{amount}|IN|NI* m:MAT SITEW", "v:VACANCY OF m:MAT", "v:VACANCY",
@@ -252,6 +297,13 @@ def _vacancy(reader: Reader, roles: Roles) -> None:
             name = formula(reader, match["m"]) if "m" in match else None
             if name is not None and not is_element(name):
                 continue
+            if (
+                name is not None
+                and len(reader.left("MAT", "POLYMORPH", "MOL", "SHEETMAT", "STRUCTURE")) == 1
+                and not known
+            ):
+                # the only substance of the sentence is the crystal
+                match["all"].remove(match["m"])
             indices = _widened(reader, match["all"])
             entry = {"element": name, **_amount(reader, indices)}
             if number < 4:
@@ -397,8 +449,28 @@ def _alloy(reader: Reader, roles: Roles) -> None:
         ]
         reader.take([i for i in named if i + 1 >= len(reader.items) or reader.token(i + 1).kind != "MILLER"])
     if roles.alloy is None and reader.left("ALLOY", "RANDOM"):
+        for match in reader.find("p:PCT OF? y:MAT"):
+            share, guest = reader.value(match["p"]), formula(reader, match["y"])
+            pairs = [
+                i
+                for i in reader.left("MAT")
+                if i != match["y"] and guest in re.findall(r"[A-Z][a-z]?", formula(reader, i))
+            ]
+            names = re.findall(r"[A-Z][a-z]?", formula(reader, pairs[0])) if pairs else []
+            if len(names) == 2:
+                roles.alloy = {n: share if n == guest else 1 - share for n in names}
+                reader.take([*match["all"], pairs[0]])
+        for match in reader.find("y:MAT p:PCT"):
+            share, guest = reader.value(match["p"]), formula(reader, match["y"])
+            pairs = [i for i in reader.left("MAT") if i != match["y"] and formula(reader, i) != guest]
+            if roles.alloy is None and len(pairs) == 1 and is_element(guest) and is_element(formula(reader, pairs[0])):
+                if reader.items[match["p"] + 1 :] and reader.token(match["p"] + 1).kind == "MAT":
+                    continue
+                roles.alloy = {formula(reader, pairs[0]): 1 - share, guest: share}
+                same = [i for i in reader.left("MAT") if formula(reader, i) in roles.alloy]
+                reader.take([*match["all"], *same])
         for pattern in ("x:MAT SLASH|AND|OF? p:PCT y:MAT", "x:MAT p:PCT SLASH|AND|OF? y:MAT", "x:MAT SLASH|AND y:MAT"):
-            match = reader.first(pattern)
+            match = reader.first(pattern) if roles.alloy is None else None
             if match is None:
                 continue
             names = formula(reader, match["x"]), formula(reader, match["y"])

@@ -48,7 +48,7 @@ _UNITS: list[tuple[str, str, float]] = [
     (r"-?\s*(?:atomic[ -])?(?:layers?|trilayers?|layered|quintuple layers?|MLs? thick|L(?![A-Za-z\d]))", "LAYERS", 1.0),
     (r"(?:原子層|トリレイヤー|層)", "LAYERS", 1.0),
     (r"(?:molecules?(?![A-Za-z])|分子)", "MOLECULES", 1.0),
-    (r"(?:unit\s*cells?|cells?\s*long|単位胞|単位格子|単位セル|周期)", "CELLS", 1.0),
+    (r"(?:unit\s*cells?|cells?\s*long|cells?(?![A-Za-z])|単位胞|単位格子|単位セル|周期)", "CELLS", 1.0),
     (r"(?:個|つ|コ|本|枚|箇所|か所|ヶ所|ヵ所|組|対)", "COUNT", 1.0),
 ]
 
@@ -194,6 +194,10 @@ _PATTERNS: list[tuple[re.Pattern[str], Callable[[re.Match[str]], Token | None]]]
     ),
     (re.compile(r"([A-Z][a-z]?)@([A-Z][a-z]?)(?![a-z\d])"), _core_shell),
     (re.compile(r"(\d+(?:\.\d+)?)\s*:\s*(\d+(?:\.\d+)?)"), lambda m: Token("RATIO", (float(m[1]), float(m[2])), *m.span(), m[0])),
+    (
+        re.compile(r"(\d{1,2})\s*/\s*(\d{1,2})(?!\d)(?=\s|$|[^\d\sA-Za-z])"),
+        lambda m: Token("RATIO", (float(m[1]), float(m[2])), *m.span(), m[0]) if int(m[1]) + int(m[2]) == 100 else None,
+    ),
     (re.compile(r"(?<![A-Za-z])([abc])\s*=\s*(\d+(?:\.\d+)?)\s*(nm|Å|A\b)?"), lambda m: Token(
         "CONSTANT", (m[1], float(m[2]) * (10 if m[3] == "nm" else 1)), *m.span(), m[0])),
     (
@@ -374,4 +378,4 @@ def _near(word: str, cutoff: float) -> str | None:
 
 def nearest_word(word: str) -> str | None:
     """A suggestion for a word that is not understood."""
-    return _near(word.lower(), 0.6)
+    return _near(word.lower(), 0.72)
