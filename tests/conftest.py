@@ -26,8 +26,8 @@ def published() -> Callable:
     that are there, but not as published, always are one.
     """
     from gnnpot.errors import DownloadError
-    from gnnpot.hub import load
-    from gnnpot.published import resolve
+    from gnnpot.hub.opening import load
+    from gnnpot.hub.registry import resolve
 
     opened, failed = {}, {}
 

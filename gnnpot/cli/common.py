@@ -29,7 +29,8 @@ if TYPE_CHECKING:
     from ase import Atoms
     from ase.calculators.calculator import BaseCalculator
 
-    from gnnpot.published.download import Report
+    from gnnpot.hub.download import Report
+    from gnnpot.hub.opening import OpenedPotential
 
 
 #: is said of a run that an earlier call has finished
@@ -66,16 +67,16 @@ def open_calculator(model: str, device: str | None = None, dtype: Precision | No
     from gnnpot.engines.calculator import Calculator
 
     chosen = _device(device)
-    locate_model(model)
-    return Calculator(model, device=chosen, dtype=None if dtype is None else getattr(torch, dtype.value))
+    opened = open_model(model)
+    return Calculator(opened, device=chosen, dtype=None if dtype is None else getattr(torch, dtype.value))
 
 
-def locate_model(model: str) -> Path:
-    """The folder of a gnnpot model (name or path); a published potential is fetched first, with a bar."""
-    from gnnpot.hub import locate
+def open_model(model: str) -> "OpenedPotential":
+    """A gnnpot model (name or path), its card and its folder; a published potential is fetched first, with a bar."""
+    from gnnpot.hub.opening import open_potential
 
     with download_progress() as report:
-        return locate(model, report)
+        return open_potential(model, report)
 
 
 def count_bar(quiet: bool) -> Progress:

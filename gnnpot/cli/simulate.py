@@ -11,7 +11,7 @@ from rich.table import Table
 from gnnpot.cli.common import Precision, open_calculator, read_structure
 from gnnpot.config import from_mapping
 from gnnpot.errors import DataError
-from gnnpot.published.shipped import DEFAULT
+from gnnpot.hub.shipped import DEFAULT
 
 if TYPE_CHECKING:
     from ase import Atoms

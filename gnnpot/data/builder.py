@@ -23,10 +23,10 @@ from typing import Any
 import pyarrow as pa
 
 from gnnpot.config import from_mapping, to_mapping
-from gnnpot.data.files import move_folder, write_durably, write_text
 from gnnpot.data.manifest import MANIFEST, Manifest, Shard
 from gnnpot.data.store import ROW_GROUP, FrameStore, ShardWriter, telling
 from gnnpot.errors import DataError
+from gnnpot.runs.files import move_folder, write_durably, write_text
 
 STATE, LOCK = "state.json", "lock"
 FORMAT, VERSION = "gnnpot-unfinished-store", 1

@@ -2,13 +2,13 @@
 
 import os
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from ase import Atoms
 from ase.io.trajectory import Trajectory
 
-from gnnpot.errors import DataError
+from gnnpot.errors import ConfigError, DataError
 
 
 def refuse_overwrite(path: Path | str | None, overwrite: bool) -> None:
@@ -20,6 +20,18 @@ def refuse_overwrite(path: Path | str | None, overwrite: bool) -> None:
         raise DataError(f"{path}: the folder {path.parent} does not exist; make it first")
     if path.exists() and not overwrite:
         raise DataError(f"{path}: exists already; give another name, or allow to overwrite it")
+
+
+def refuse_same(outputs: Mapping[str, Path | None]) -> None:
+    """Raise `ConfigError` if two outputs, given by what they are called, are one file."""
+    known: dict[Path, str] = {}
+    for name, path in outputs.items():
+        if path is None:
+            continue
+        place = path.resolve()
+        if place in known:
+            raise ConfigError(f"{path}: can't be both the {known[place]} and the {name}; give two names")
+        known[place] = name
 
 
 def write_atomically(path: Path | str, write: Callable[[Path], None], *, overwrite: bool = False) -> None:

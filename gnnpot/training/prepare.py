@@ -12,9 +12,7 @@ import numpy as np
 import torch
 from ase.data import chemical_symbols
 
-from gnnpot.analysis.representative import choose_frames
 from gnnpot.data.bundled import bundled_path
-from gnnpot.data.files import write_text
 from gnnpot.data.frame import Frame
 from gnnpot.data.readers import read_frames
 from gnnpot.data.references import ElementReferences
@@ -25,8 +23,10 @@ from gnnpot.errors import ConfigError, DataError
 from gnnpot.graphs import build_graph
 from gnnpot.models import ModelConfig, ZBLConfig, build_model
 from gnnpot.potential import Potential
+from gnnpot.runs.files import write_text
+from gnnpot.sampling.representative import choose_frames
 from gnnpot.training.config import PARTS, DataConfig, RunConfig, TrainConfig
-from gnnpot.training.settle import settle
+from gnnpot.training.resolve_model import settle
 from gnnpot.training.sources import Mixture, Part, Source, place
 
 log = logging.getLogger(__name__)

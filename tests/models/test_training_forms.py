@@ -12,7 +12,7 @@ from gnnpot.data.frame import Frame
 from gnnpot.graphs import Graph, build_graph
 from gnnpot.models import build_model
 from gnnpot.models.base import EnergyModel
-from gnnpot.training.finetune.strategies import LowRank
+from gnnpot.workflows.finetune.strategies import LowRank
 from tests.models.test_fast import CONFIGS as FAST_CONFIGS
 from tests.models.test_fast import structures
 

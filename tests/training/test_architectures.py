@@ -6,15 +6,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from test_run import rows, same, weights
 from typer.testing import CliRunner
 
-from gnnpot.checkpoint import load_checkpoint
 from gnnpot.config import from_mapping
 from gnnpot.data import write_store
+from gnnpot.hub.checkpoint import load_checkpoint
 from gnnpot.training.config import TrainConfig, read_config
 from gnnpot.training.evaluate import evaluate
 from gnnpot.training.run import train
+from tests.training.test_run import rows, same, weights
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 TINY = {

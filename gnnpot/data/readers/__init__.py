@@ -21,7 +21,7 @@ whose name tells nothing is known by how it begins.
 | `n2p2`     | `input.data…`, `.data`, also `.gz`       | the format has none                                         |
 """
 
-from gnnpot.data.readers.base import Reader, formats, has_reader, is_frame_folder, read_frames
+from gnnpot.data.readers.base import Reader, formats, has_reader, is_frame_folder, read_files, read_frames, reader_of
 from gnnpot.data.readers.records import PROVENANCE_KEYS, RecordOptions, reduced_formula
 
 __all__ = [
@@ -31,6 +31,8 @@ __all__ = [
     "formats",
     "has_reader",
     "is_frame_folder",
+    "read_files",
     "read_frames",
+    "reader_of",
     "reduced_formula",
 ]
