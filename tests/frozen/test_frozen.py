@@ -111,10 +111,16 @@ def test_a_fine_tuning_resumes(resumed):
 def test_a_distillation_resumes(resumed):
     folder, end = resumed("distil")
     run = folder / "run"
-    finished = {**digests(run / "round-00"), **digests(run / "round-01" / "student-0")}
+
+    def finished() -> dict[str, str]:
+        found = {**digests(run / "round-00"), **digests(run / "round-01" / "student-0")}
+        # configurations are written again, with the options that are newer than the run
+        return {name: digest for name, digest in found.items() if not name.endswith("config.yaml")}
+
+    before = finished()
     end()
-    assert {**digests(run / "round-00"), **digests(run / "round-01" / "student-0")} == finished
-    assert len(finished) > 15 and gnnpot.load(run / "model").elements == ("Na", "Cl")
+    assert finished() == before
+    assert len(before) > 15 and gnnpot.load(run / "model").elements == ("Na", "Cl")
     rounds = json.loads((run / "model" / "card.json").read_text())["card"]["metrics"]["distil"]["rounds"]
     assert len(rounds) == 2
 
