@@ -16,7 +16,6 @@ from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 
 from gnnpot.config import from_mapping, to_mapping
-from gnnpot.data.files import new_folder, write_bytes, write_text
 from gnnpot.errors import CheckpointError, ConfigError, suggest
 from gnnpot.functional.functionals import (
     Functional,
@@ -26,6 +25,7 @@ from gnnpot.functional.functionals import (
 )
 from gnnpot.functional.kernels import HuangCarter, WangTeter
 from gnnpot.functional.network import LearnedFunctional, NetworkConfig, build
+from gnnpot.runs.files import new_folder, write_bytes, write_text
 
 FORMAT = 1
 WEIGHTS, CARD = "functional.safetensors", "card.json"
