@@ -47,7 +47,7 @@ def read_yaml(path: Path | str) -> Any:
     except OSError as error:
         raise ConfigError(f"{path}: can't be read ({error.strerror}); give the path of a YAML file") from None
     if len(data) > MAX_YAML_BYTES:
-        raise ConfigError(f"{path}: is larger than {MAX_YAML_BYTES // 10**6} MB; give the path of a YAML file of options")
+        raise ConfigError(f"{path}: is larger than {MAX_YAML_BYTES // 10**6} MB; give a YAML file of options")
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:

@@ -22,7 +22,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from gnnpot.errors import ConfigError, DataError
+from gnnpot.errors import ConfigError
 
 if TYPE_CHECKING:
     import torch
@@ -46,15 +46,9 @@ class Precision(StrEnum):
 
 def read_structure(path: Path, index: int = -1) -> "Atoms":
     """One structure of a file in any format that ASE reads."""
-    from ase.io import read
+    from gnnpot.data import structure_files
 
-    if not path.is_file():
-        raise DataError(f"{path}: there is no such file; give the path of a structure")
-    try:
-        return read(path, index=index)
-    except Exception as error:  # noqa: BLE001 - ASE's readers raise whatever a broken file leads them to
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise DataError(f"{path}: can't be read as a structure ({reason}); give a file that ASE knows") from None
+    return structure_files.read_structure(path, index)
 
 
 def open_calculator(model: str, device: str | None = None, dtype: Precision | None = None) -> "BaseCalculator":

@@ -223,7 +223,8 @@ class FrameStore(Sequence):
             return to_frames(self._open(shard).read_row_group(group, use_threads=False))
         except OSError as error:
             if error.errno in (errno.EMFILE, errno.ENFILE):
-                raise DataError(f"{path}: can't be opened, too many files are open; raise the limit (ulimit -n)") from None
+                problem = "can't be opened, too many files are open; raise the limit (ulimit -n)"
+                raise DataError(f"{path}: {problem}") from None
             raise _damaged(path, error) from None
         except (pa.ArrowException, ValueError, TypeError, AttributeError) as error:
             raise _damaged(path, error) from None

@@ -25,6 +25,7 @@ from ase.formula import Formula
 from gnnpot.data.frame import Frame, FrameError, Provenance
 from gnnpot.data.readers.names import may_be, naming_problem, total_charge, unit_problem
 from gnnpot.data.stress import PRESETS, StressConvention
+from gnnpot.data.structure import check_elements
 from gnnpot.errors import DataError, suggest
 
 PROVENANCE_KEYS: dict[str, tuple[str, ...]] = {
@@ -108,6 +109,7 @@ class FrameBuilder:
 
     def build(self, record: Record, number: int) -> Frame:
         """The frame of a record, the `number`-th of its file. Raises `FrameError`, and `DataError` for the file."""
+        check_elements(np.asarray(record.numbers), str(self.path))
         self._check_names(record, number)
         self._check_charge(record)
         energy = self._label(record, "energy", record.info, ())
