@@ -6,7 +6,7 @@ from numba import njit
 from torch import Tensor
 
 from gnnpot.graphs import Graph
-from gnnpot.models.fast.kernels import FAST
+from gnnpot.ops.simd.kernels import FAST
 
 
 def scaled(
