@@ -31,7 +31,7 @@ from gnnpot.functional.symmetry import Symmetry, grid_for
 #: 1/bohr; below it the pseudopotentials are cut where they are not small
 LEAST_CUTOFF = 5.0
 #: points above which pointwise networks work in parts
-CHUNK_POINTS = 65536
+CHUNK_POINTS = 16384
 #: Ha/atom, of the density that a learned functional starts from
 START_TOLERANCE = 1e-5
 
