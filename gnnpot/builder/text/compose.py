@@ -399,6 +399,8 @@ def _molecule_wanted(reader: Reader, roles: Roles) -> bool:
 
 def _molecule(reader: Reader, roles: Roles) -> list[dict[str, Any]]:
     name = roles.hosts[0]["formula"]
+    if reader.has("ADSORB"):
+        raise error("adsorb_on_what", reader.language, species=name)
     if is_element(name) and reader.has("MOLW") and name in ("H", "N", "O", "F", "Cl"):
         name = f"{name}2"
     step: dict[str, Any] = {"do": "molecule", "name": name}
