@@ -2,7 +2,8 @@
 
     gnnpot mcp --folder structures
 
-The server (official Python SDK `mcp`, stdio) writes into one folder only, builds at most `Limits.atoms` atoms, and stops
+The server (official Python SDK `mcp`, stdio) writes into one folder only, builds at most `Limits.atoms` atoms,
+and stops
 relaxations and runs after `Limits.seconds`. The arguments of `build_recipe` have the recipe's JSON schema.
 """
 

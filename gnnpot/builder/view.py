@@ -12,7 +12,8 @@ from ase import Atoms
 #: larger structures are shown as lines
 MAX_SPHERES = 3000
 
-_PAGE = """<!DOCTYPE html><html><head><meta charset="utf-8"><style>html,body,#view{margin:0;width:100%;height:100%}</style>
+_PAGE = """<!DOCTYPE html><html><head><meta charset="utf-8">
+<style>html,body,#view{margin:0;width:100%;height:100%}</style>
 <script>%s</script></head><body><div id="view"></div><script>
 const data = %s;
 const viewer = $3Dmol.createViewer("view", {backgroundColor: "white"});
@@ -48,7 +49,8 @@ def html(atoms: Atoms, width: int = 640, height: int = 420) -> str:
     # a closing tag in the data would end the script
     page = _PAGE % (library_source(), json.dumps(data).replace("</", "<\\/"))
     source = escaping.escape(page, quote=True)
-    return f'<iframe width="{width}" height="{height}" style="border:0" sandbox="allow-scripts" srcdoc="{source}"></iframe>'
+    size = f'width="{width}" height="{height}"'
+    return f'<iframe {size} style="border:0" sandbox="allow-scripts" srcdoc="{source}"></iframe>'
 
 
 def _edges(atoms: Atoms) -> list[list[list[float]]]:
