@@ -68,6 +68,7 @@ class Molecule(Step):
     do: Literal["molecule"] = "molecule"
     name: Name
     vacuum: Length | None = Field(None, description="room on each side; makes the cell")
+    box: Length | None = Field(None, description="edge of a cubic cell")
 
 
 class Sheet(Step):
@@ -118,7 +119,8 @@ class Nanoparticle(Step):
     surface_energies: dict[Annotated[str, Field(pattern=r"^\d{3,4}$")], Length] | None = Field(
         None, description="by Miller indices, such as {'111': 1.0, '100': 1.1}"
     )
-    vacuum: Length | None = None
+    vacuum: Length | None = Field(None, description="room on each side")
+    box: Length | None = Field(None, description="edge of a cubic cell")
     seed: int = 0
 
     @model_validator(mode="after")

@@ -45,6 +45,8 @@ class State:
     crystal: Atoms | None = None
     slab: SlabState | None = None
     #: positions of vacancies and indices of substituted atoms, for `near`
+    #: elements before the first substitution
+    elements: frozenset[str] = frozenset()
     vacancies: list[np.ndarray] = field(default_factory=list)
     dopants: list[np.ndarray] = field(default_factory=list)
     notes: list[Message] = field(default_factory=list)

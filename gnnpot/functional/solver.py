@@ -14,14 +14,15 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 from ase import Atoms
-from torch import Tensor
 
 from gnnpot.errors import DataError, SimulationError
 from gnnpot.functional.energy import TotalEnergy, electronic_parts
 from gnnpot.functional.external import Ions
 from gnnpot.functional.functionals import Functional
 from gnnpot.functional.grid import Grid
+from gnnpot.functional.kernels import WangTeter
 from gnnpot.functional.minimise import minimise
+from gnnpot.functional.network import LearnedFunctional
 from gnnpot.functional.perceptron import Perceptron
 from gnnpot.functional.reduced import ReducedBasis, ReducedSpace
 from gnnpot.functional.space import FourierSpace, Space
@@ -31,11 +32,13 @@ from gnnpot.functional.symmetry import Symmetry, grid_for
 LEAST_CUTOFF = 5.0
 #: points above which pointwise networks work in parts
 CHUNK_POINTS = 65536
+#: Ha/atom, of the density that a learned functional starts from
+START_TOLERANCE = 1e-5
 
 
 @dataclass(frozen=True)
 class SolverSettings:
-    """`cutoff` (1/bohr) of the grid; converged when the energy is expected to fall by less than `tolerance` (Ha/atom)."""
+    """`cutoff` (1/bohr) of the grid; converged when the energy will fall by less than `tolerance` (Ha/atom)."""
 
     cutoff: float = 6.5
     tolerance: float = 1e-8
@@ -93,7 +96,8 @@ def solve(
     """The density of lowest energy.
 
     Args:
-        start: density on the grid to start from; without it, Gaussian charges at the atoms.
+        start: density on the grid to start from; without it, Gaussian charges at the atoms, and for learned
+            functionals, whose steps cost more, the density of Wang-Teter from there.
         basis: of the crystal's symmetry, to work on irreducible points (`symmetric_basis`); without it, by FFT.
         report: is called with the step, the energy (Ha) and what it is expected to fall by (Ha/atom).
 
@@ -109,7 +113,11 @@ def solve(
     _limit_memory(functional, grid)
     energy = TotalEnergy(functional, space, pack(ions.potential))
     expected = settings.tolerance * len(atoms)
-    outcome = minimise(energy, pack(density), ions.electrons, expected, settings.steps, _scaled(report, len(atoms)))
+    first = pack(density)
+    if start is None and isinstance(functional, LearnedFunctional):
+        cheap = TotalEnergy(WangTeter(), space, energy.external)
+        first = minimise(cheap, first, ions.electrons, START_TOLERANCE * len(atoms), settings.steps).density
+    outcome = minimise(energy, first, ions.electrons, expected, settings.steps, _scaled(report, len(atoms)))
     if not outcome.converged:
         raise SimulationError(
             f"{atoms.get_chemical_formula()}: the density has not converged in {outcome.steps} steps (the energy is "
@@ -148,7 +156,9 @@ def check_density(density: np.ndarray, grid: Grid, electrons: float) -> np.ndarr
         raise DataError(f"density: has negative values or such that aren't numbers (least {density.min():.2e} /bohr³)")
     number = grid.integral(density)
     if abs(number - electrons) > 1e-3 * electrons:
-        raise DataError(f"density: holds {number:.4f} electrons, the atoms have {electrons:g}; scale it, or leave it out")
+        raise DataError(
+            f"density: holds {number:.4f} electrons, the atoms have {electrons:g}; scale it, or leave it out"
+        )
     return np.maximum(density, 1e-12)
 
 
@@ -186,9 +196,3 @@ def _scaled(report: Callable | None, count: int) -> Callable[[int, float, float]
 def uniform_density(grid: Grid, electrons: float) -> np.ndarray:
     """A start without any structure."""
     return np.full(grid.shape, electrons / grid.volume)
-
-
-__all__ = [
-    "OrbitalFreeResult", "SolverSettings", "Tensor", "check_density", "orbital_free_grid", "solve", "symmetric_basis",
-    "uniform_density",
-]  # fmt: skip

@@ -8,8 +8,8 @@ from typing import Any, Protocol
 import yaml
 
 from gnnpot.config import from_mapping, read_yaml, to_mapping
-from gnnpot.runs.files import write_text
 from gnnpot.errors import ConfigError
+from gnnpot.runs.files import write_text
 
 
 class HasRun(Protocol):

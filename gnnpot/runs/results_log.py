@@ -16,8 +16,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from gnnpot.runs.files import write_text
 from gnnpot.errors import ConfigError, DataError
+from gnnpot.runs.files import write_text
 
 _HEAD = struct.Struct("<QQ16s")
 

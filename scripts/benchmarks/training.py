@@ -34,8 +34,9 @@ from torch_geometric.data import Batch
 
 from gnnpot.data import ElementReferences, Frame, FrameStore, write_store
 from gnnpot.graphs import Graph
-from gnnpot.models import HDNNP, SevenNet
+from gnnpot.models import HDNNP
 from gnnpot.models.base import AtomicOutput, EnergyModel, with_gradient
+from gnnpot.models.equivariant import EquivariantModel
 from gnnpot.potential import Potential
 from gnnpot.training.config import DataConfig, TrainConfig, read_config
 from gnnpot.training.loss import label_errors, loss_sums, total_loss
@@ -99,7 +100,7 @@ def plain(model: EnergyModel) -> Callable[[Graph], tuple[AtomicOutput, Tensor]]:
     """`model.trainable` as it is where no form for the processor takes its place; an HDNNP's has but two products."""
     if isinstance(model, HDNNP):
         return model.trainable
-    atoms = partial(model._atoms, form=model) if isinstance(model, SevenNet) else model
+    atoms = partial(model._atoms, form=model) if isinstance(model, EquivariantModel) else model
     return partial(with_gradient, atoms, create_graph=True)
 
 

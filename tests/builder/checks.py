@@ -1,5 +1,6 @@
 """The checks of sentences/README.md: what a structure must be, looked at in the atoms."""
 
+import re
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -20,11 +21,22 @@ from gnnpot.builder import BuildResult, build
 SENTENCES = Path(__file__).parent / "sentences"
 
 
+class _Loader(yaml.SafeLoader):
+    """YAML in which NO is nitric oxide, and only `true` and `false` are truth values."""
+
+
+_Loader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:bool"]
+    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+_Loader.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile(r"^(?:true|false)$"), list("tf"))
+
+
 def sentences(kind: str) -> list[dict[str, Any]]:
     """All sentences of `known` or `unseen`."""
     found: list[dict[str, Any]] = []
     for path in sorted(SENTENCES.glob(f"{kind}-*.yaml")):
-        found += yaml.safe_load(path.read_text(encoding="utf-8"))
+        found += yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)
     return found
 
 

@@ -16,6 +16,8 @@ from gnnpot.builder.steps.crystal import is_metal
 #: shortest bond as a part of the sum of covalent radii; for what is not bound, and for atoms that must not touch
 BOND, APART = 0.92, 0.95
 PHYSISORBED = 3.0
+#: Å between images of an adsorbate
+IMAGES = 6.0
 #: Å: atoms this much below the highest one still count as the surface's top layer
 TOP_LAYER = 0.45
 
@@ -25,11 +27,39 @@ def adsorb(step: Adsorb, state: State) -> None:
     if not state.is_surface:
         raise state.error("adsorb_on_what", species=step.species)
     species = molecule.make(step.species, state)
+    if not state.slab.repeated:
+        _enlarge(step, species, state)
     sides = ["top", "bottom"] if step.side == "both" else [step.side]
     for side in sides:
         _one_side(step, species, side == "bottom", len(sides), state)
-    tags = state.atoms.get_tags()
-    state.atoms.set_tags(tags)
+
+
+def _enlarge(step: Adsorb, species: Atoms, state: State) -> None:
+    """A surface cell for the coverage, or one in which images are apart, where the sentence names none."""
+    layer = len(_surface_layer(state.atoms))
+    width = float(np.ptp(species.positions, axis=0).max()) + IMAGES
+    lengths = [float(np.linalg.norm(v)) for v in state.atoms.cell[:2]]
+    if step.coverage is not None:
+        sizes = [(n, m) for n in range(1, 7) for m in range(1, 7)]
+        fitting = [s for s in sizes if _whole(step.coverage * layer * s[0] * s[1])]
+        if not fitting:
+            raise state.error("coverage", coverage=f"{step.coverage:g}", atoms=layer)
+        repeat = min(fitting, key=lambda s: (s[0] * s[1], abs(s[0] * lengths[0] - s[1] * lengths[1])))
+    else:
+        repeat = tuple(max(1, int(np.ceil(width / length - 0.05))) for length in lengths)
+    state.check_size(len(state.atoms) * repeat[0] * repeat[1])
+    state.slab.repeated = True
+    if repeat != (1, 1):
+        constraints = state.atoms.constraints
+        state.atoms.set_constraint()
+        state.atoms = state.atoms.repeat((*repeat, 1))
+        if constraints:
+            raise state.error("fix_before_place")
+        state.note("surface_repeat", repeat="×".join(map(str, repeat)))
+
+
+def _whole(value: float) -> bool:
+    return round(value) >= 1 and abs(value - round(value)) < 0.02
 
 
 def _one_side(step: Adsorb, species: Atoms, below: bool, sides: int, state: State) -> None:
@@ -40,7 +70,7 @@ def _one_side(step: Adsorb, species: Atoms, below: bool, sides: int, state: Stat
     work.set_constraint()
     if below:
         work.positions[:, 2] = top - work.positions[:, 2]
-    layer = _surface_layer(work, state)
+    layer = _surface_layer(work)
     number = _how_many(step, len(layer), sides, state)
     state.check_size(len(atoms) + number * len(species))
     places = _places(step, work, layer, species, state)
@@ -75,7 +105,7 @@ def _how_many(step: Adsorb, surface_atoms: int, sides: int, state: State) -> int
     return number
 
 
-def _surface_layer(atoms: Atoms, state: State) -> np.ndarray:
+def _surface_layer(atoms: Atoms) -> np.ndarray:
     """The highest atoms of the slab (no adsorbates, no particle)."""
     slab = atoms.get_tags() > 0
     if "part" in atoms.arrays:
@@ -148,6 +178,13 @@ def _lateral(positions: np.ndarray, origin: np.ndarray, atoms: Atoms) -> np.ndar
     return np.round(find_mic(vectors, atoms.cell, [True, True, False])[1], 3)
 
 
+def _nearest(positions: np.ndarray, origin: np.ndarray, atoms: Atoms) -> np.ndarray:
+    """Sideways distances to all images of positions, shortest first."""
+    shifts = np.array(list(product((-1, 0, 1), repeat=2))) @ atoms.cell[:2]
+    vectors = (positions[None] + shifts[:, None]).reshape(-1, 3) - origin
+    return np.sort(np.linalg.norm(vectors[:, :2], axis=1))
+
+
 def _between(site: str, atoms: Atoms, layer: np.ndarray, state: State) -> np.ndarray:
     """Bridge and hollow sites of a layer: edges and corners of the Delaunay triangulation of its images."""
     if len(layer) == 0:
@@ -212,7 +249,7 @@ def _stacked(site: str, found: np.ndarray, atoms: Atoms, layer: np.ndarray, stat
     first = beneath[atoms.positions[beneath, 2] > atoms.positions[beneath, 2].max() - 0.3]
     close = np.array([_lateral(atoms.positions[first], place, atoms).min() for place in found])
     kept = found[close < 0.6] if site == "hcp" else found[close > 0.9]
-    three = [p for p in kept if np.ptp(np.sort(_lateral(atoms.positions[layer], p, atoms))[:3]) < 0.2 or len(layer) < 3]
+    three = [p for p in kept if np.ptp(_nearest(atoms.positions[layer], p, atoms)[:3]) < 0.2]
     return np.array(three)
 
 

@@ -33,7 +33,9 @@ def substitute(step: Substitute, state: State) -> None:
 
 def _only_host(by: str, state: State) -> str:
     """The element that a dopant replaces where the sentence does not say: the only one, or the only metal."""
-    there = sorted({s for s, a in zip(state.atoms.get_chemical_symbols(), state.adsorbed, strict=True) if not a} - {by})
+    if not state.elements:
+        state.elements = frozenset(np.array(state.atoms.get_chemical_symbols())[~state.adsorbed])
+    there = sorted(state.elements - {by})
     if len(there) == 1:
         return there[0]
     metals = [s for s in there if is_metal(s)]

@@ -16,9 +16,21 @@ BUCKMINSTERFULLERENE = "C60"
 def molecule(step: Molecule, state: State) -> None:
     """A molecule, with a cell where vacuum is asked for."""
     state.atoms = make(step.name, state)
-    if step.vacuum is not None:
-        state.atoms.center(vacuum=step.vacuum)
-        state.atoms.pbc = True
+    if step.vacuum is not None or step.box is not None:
+        put_in_cell(state, step.vacuum, step.box)
+
+
+def put_in_cell(state: State, vacuum: float | None, box: float | None) -> None:
+    """A periodic cell with so much room on each side, or a cubic one of an edge."""
+    if box is None:
+        state.atoms.center(vacuum=vacuum)
+    else:
+        largest = float(np.ptp(state.atoms.positions, axis=0).max())
+        if box < largest + 1.0:
+            raise state.error("box_narrow", box=f"{box:g}", size=f"{largest:.1f}")
+        state.atoms.set_cell([box] * 3)
+        state.atoms.center()
+    state.atoms.pbc = True
 
 
 def identify(name: str) -> str | None:

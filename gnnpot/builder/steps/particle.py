@@ -18,6 +18,7 @@ from gnnpot.builder.library import library
 from gnnpot.builder.recipe import Nanoparticle, Place
 from gnnpot.builder.state import State
 from gnnpot.builder.steps.crystal import is_metal, size, whole_counts
+from gnnpot.builder.steps.molecule import put_in_cell
 from gnnpot.builder.steps.slab import add_vacuum, surface_cell, tag_layers
 
 DEFAULT_ATOMS, DEFAULT_VACUUM = 100, 10.0
@@ -44,10 +45,9 @@ def nanoparticle(step: Nanoparticle, state: State) -> None:
     """A particle in a box."""
     state.atoms = make(step, state)
     vacuum = step.vacuum or DEFAULT_VACUUM
-    if step.vacuum is None:
+    if step.vacuum is None and step.box is None:
         state.note("particle_box", vacuum=f"{vacuum:g}")
-    state.atoms.center(vacuum=vacuum)
-    state.atoms.pbc = True
+    put_in_cell(state, vacuum, step.box)
 
 
 def make(step: Nanoparticle, state: State) -> Atoms:
@@ -85,6 +85,20 @@ def make(step: Nanoparticle, state: State) -> Atoms:
         state.note("particle_atoms", atoms=len(atoms), wanted=wanted, shape=shape)
     atoms.set_chemical_symbols(_symbols(step, atoms, composition, state))
     return atoms
+
+
+def _of_shape(
+    step: Nanoparticle,
+    shape: str,
+    structure: str,
+    a: float,
+    wanted: int | None,
+    composition: dict[str, float],
+    state: State,
+) -> np.ndarray:
+    if shape in ("icosahedron", "decahedron"):
+        return _multiply_twinned(shape, wanted, step.diameter, a * (1 if structure == "fcc" else 1.26))
+    return _positions(step, shape, structure, a, wanted, _facets(step, shape, structure, composition, state))
 
 
 def _structure(composition: dict[str, float], state: State) -> str:

@@ -88,7 +88,7 @@ def orient(crystal: Atoms, miller: tuple[int, int, int], state: State) -> Orient
     first, second, third = _basis(indices, cell.cell[:])
     matrix = np.array([first, second, third])
     vectors = matrix @ cell.cell[:]
-    vectors[:2] = _reduced(vectors[:2])
+    vectors[:2] = reduced(vectors[:2])
     if np.linalg.det(vectors) < 0:
         vectors[1] *= -1
     vectors[:2] = _handed(vectors[:2])
@@ -139,16 +139,16 @@ def _basis(indices: np.ndarray, cell: np.ndarray) -> tuple[np.ndarray, np.ndarra
     return first, second, third
 
 
-def _reduced(pair: np.ndarray) -> np.ndarray:
+def reduced(pair: np.ndarray) -> np.ndarray:
     """The two shortest vectors of a plane lattice (Gauss)."""
     a, b = pair
     while True:
         if np.linalg.norm(b) < np.linalg.norm(a) - 1e-9:
             a, b = b, a
-        factor = round(float(a @ b / (a @ a)))
-        if factor == 0:
+        ratio = float(a @ b / (a @ a))
+        if abs(ratio) < 0.5 + 1e-6:
             return np.array([a, b])
-        b = b - factor * a
+        b = b - round(ratio) * a
 
 
 def _handed(pair: np.ndarray) -> np.ndarray:

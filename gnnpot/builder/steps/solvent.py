@@ -31,6 +31,8 @@ AMU = 1.66053907
 #: part of the sum of van der Waals radii that two atoms keep; with hydrogen less, for hydrogen bonds
 CONTACT, CONTACT_H = 0.72, 0.62
 ABOVE_SURFACE = 2.3
+#: Å: least width of the cell of a layer of liquid
+LAYER_WIDTH = 9.0
 
 
 def solvent(step: Solvent, state: State) -> None:
@@ -40,6 +42,13 @@ def solvent(step: Solvent, state: State) -> None:
     on_surface = bool(len(state.atoms))
     if on_surface and not state.is_surface:
         raise state.error("solvent_on_what")
+    if on_surface and not state.slab.repeated:
+        lengths = np.linalg.norm(state.atoms.cell[:2], axis=1)
+        repeat = tuple(max(1, int(np.ceil(LAYER_WIDTH / length - 0.05))) for length in lengths)
+        state.check_size(len(state.atoms) * repeat[0] * repeat[1])
+        state.slab.repeated = True
+        state.atoms = state.atoms.repeat((*repeat, 1))
+        state.note("surface_repeat", repeat="×".join(map(str, repeat)))
     region = _layer(step, kinds, density, state) if on_surface else _box(step, kinds, density, state)
     low, cell, numbers = region
     state.check_size(len(state.atoms) + sum(n * len(k) for n, k in zip(numbers, kinds, strict=True)))

@@ -81,7 +81,7 @@ def _liquid(reader: Reader) -> None:
     patterns = (
         f"x:LEN OF? THICK _ y:{liquid}", f"THICK _ x:LEN _ y:{liquid}", f"x:LEN OF y:{liquid}", f"x:LEN y:{liquid}",
         f"y:{liquid} _ THICK? _ x:LEN THICK?", "y:MOL MOLW? _ THICK _ x:LEN", "x:LEN THICK? OF y:MOL MOLW?",
-        "THICK _ x:LEN OF? y:MOL MOLW?", "y:MOL MOLW? _ x:LEN _ FILL", "x:LEN OF? THICK OF? LAYERW? OF? y:MOL",
+        "THICK _ x:LEN OF? y:MOL MOLW?", "x:LEN y:MOL MOLW? COMMA|DOT|SUPERPOSE|LAYERW", "x:LEN y:MOL $", "y:MOL MOLW? _ x:LEN _ FILL", "x:LEN OF? THICK OF? LAYERW? OF? y:MOL",
         "y:MOL LAYERW _ THICK? _ x:LEN THICK?",
     )  # fmt: skip
     for pattern in patterns:
@@ -97,13 +97,15 @@ def _vacuum(reader: Reader) -> None:
         reader, "VAC THICK? LAYERW? _ x:LEN", "x:LEN _ THICK? _ VAC", "VAC THICK? LAYERW? _ x:NUM", "VAC COMMA x:LEN",
     ):  # fmt: skip
         reader.set("vacuum", _length(reader, match["x"]), "vacuum")
-    for match in _each(reader, "BOX _ x:LEN AROUND|APPROX", "x:LEN _ AROUND", "BOX BY x:LEN _ VAC?", "VAC x:LEN AROUND"):
+    for match in _each(
+        reader, "BOX _ x:LEN AROUND|APPROX", "x:LEN _ AROUND", "BOX BY x:LEN _ VAC?", "VAC x:LEN AROUND"
+    ):
         reader.set("margin", _length(reader, match["x"]))
 
 
 def _fixed(reader: Reader) -> None:
     """Which layers are held: `bottom two layers fixed`, `下2層を固定`, `fix the lower half`."""
-    position = "p:BOTTOM|TOPPOS|MIDDLE|OUTERMOST"
+    position = "p:BOTTOM|TOPPOS|MIDDLE|OUTERMOST|TOPSITE"
     noun = "SUPPORT|SUPPORTED|SLAB|EQ|OF|COMMA"
     patterns = (
         f"SUPPORT? _ {position} OF? n:LAYERS|NUM LAYERW? _ FIX", f"FIX _ {position} OF? n:LAYERS|NUM LAYERW? _ SUPPORT?",
@@ -114,7 +116,7 @@ def _fixed(reader: Reader) -> None:
         f"SUPPORT? _ {position} SLAB? _ FIX", "n:LAYERS OF? p:BOTTOM _ FIX", "FIX _ n:LAYERS OF? p:BOTTOM",
         "n:LAYERS _ p:BOTTOM? _ FIX", "FIX _ n:LAYERS", "s:SUPPORT _ FIX", "FIX _ s:SUPPORT", "s:SUPPORTED EQ _ FIX",
     )  # fmt: skip
-    where = {"BOTTOM": "bottom", "TOPPOS": "top", "MIDDLE": "middle", "OUTERMOST": "top"}
+    where = {"BOTTOM": "bottom", "TOPPOS": "top", "MIDDLE": "middle", "OUTERMOST": "top", "TOPSITE": "top"}
     for match in _each(reader, *patterns):
         fix: dict[str, Any] = {"where": where[reader.token(match["p"]).kind] if "p" in match else "bottom"}
         if "n" in match:
@@ -176,9 +178,32 @@ def _strain(reader: Reader) -> None:
                 strain["all"] = size
             found = True
             reader.take(match["all"])
+    if not found and not reader.has("REPLACE", "DOPE", "MISMATCH"):
+        found = _strain_apart(reader, strain)
     if found:
         reader.set("strain", strain)
         reader.take(reader.left("STRAIN", "TENSION", "COMPRESS", "BIAXIAL", "UNIAXIAL", "HYDRO", "AXIS"))
+
+
+def _strain_apart(reader: Reader, strain: dict[str, float]) -> bool:
+    """`strain graphene by 5 % along x`: the parts do not stand together."""
+    percents = reader.left("PCT")
+    if len(percents) != 1:
+        return False
+    size = reader.value(percents[0]) * (-1 if reader.left("COMPRESS") else 1)
+    axes = [reader.value(i) for i in reader.left("AXIS")]
+    if reader.left("BIAXIAL"):
+        axes = ["a", "b"]
+    elif reader.left("HYDRO"):
+        axes = ["a", "b", "c"]
+    elif not axes and reader.left("UNIAXIAL"):
+        axes = ["c"]
+    for axis in axes:
+        strain[axis] += size
+    if not axes:
+        strain["all"] = size
+    reader.take(percents)
+    return True
 
 
 def _thickness(reader: Reader) -> None:
@@ -187,7 +212,9 @@ def _thickness(reader: Reader) -> None:
 
 
 def _coverage(reader: Reader) -> None:
-    for match in _each(reader, "COVERAGE _ x:ML|PCT|NUM", "x:ML|PCT _ COVERAGE", "x:NUM COVERAGE", "x:ML", "x:NUM m:MONO"):
+    for match in _each(
+        reader, "COVERAGE _ x:ML|PCT|NUM", "x:ML|PCT _ COVERAGE", "x:NUM COVERAGE", "x:ML", "x:NUM m:MONO"
+    ):
         value = float(reader.value(match["x"]))
         if value <= 0:
             raise error("bad_number", reader.language, what=reader.token(match["x"]).text, value=f"{value:g}")
@@ -227,14 +254,16 @@ def _particle(reader: Reader) -> None:
         return
     for match in _each(
         reader, "DIAMETER _ x:LEN APPROX?", "APPROX? x:LEN _ DIAMETER", "APPROX? x:LEN OF? m:MAT+ OF? SHAPE? PARTICLE",
-        "PARTICLE _ APPROX? x:LEN",
+        "p:PARTICLE _ APPROX? x:LEN",
     ):  # fmt: skip
         reader.set("diameter", float(reader.value(match["x"])), "diameter")
-        if "m" in match:
+        if "m" in match or "p" in match:
             reader.taken.difference_update(match["all"])
             reader.take(match["x"])
             break
-    for match in reader.find("APPROX? x:LEN OF? SHAPE|ALLOY|MAT|SLASH|OF|CORESHELL|CORESHELLW|COMPOSITION|AND* PARTICLE"):
+    for match in reader.find(
+        "APPROX? x:LEN OF? SHAPE|ALLOY|MAT|SLASH|OF|CORESHELL|CORESHELLW|COMPOSITION|AND* PARTICLE"
+    ):
         reader.set("diameter", float(reader.value(match["x"])), "diameter")
         reader.take(match["x"])
     for match in _each(reader, "RADIUS _ x:LEN", "x:LEN _ RADIUS"):
@@ -256,7 +285,7 @@ def _density(reader: Reader) -> None:
         if reader.has("LIQUIDW", "MOL", "DISSOLVE"):
             reader.set("box", (float(reader.value(match["x"])),) * 3)
         else:
-            reader.set("margin", float(reader.value(match["x"])))
+            reader.set("edge", float(reader.value(match["x"])))
 
 
 def _cells(reader: Reader) -> None:
@@ -271,7 +300,14 @@ def _cells(reader: Reader) -> None:
 
 
 def _height(reader: Reader) -> None:
-    patterns = ("HEIGHT _ x:LEN|NUM", "x:LEN _ HEIGHT", "x:LEN _ ABOVE", "SUPERPOSE x:LEN", "x:LEN SUPERPOSE", "ABOVE _ x:LEN")
+    patterns = (
+        "HEIGHT _ x:LEN|NUM",
+        "x:LEN _ HEIGHT",
+        "x:LEN _ ABOVE",
+        "SUPERPOSE x:LEN",
+        "x:LEN SUPERPOSE",
+        "ABOVE _ x:LEN",
+    )
     for match in _each(reader, *patterns):
         reader.facts.placed.append(("height", _length(reader, match["x"]), match["x"]))
         keep = [i for i in match["all"] if reader.token(i).kind == "SUPERPOSE"]
@@ -283,6 +319,13 @@ def _height(reader: Reader) -> None:
 def _layers(reader: Reader) -> None:
     """Layers of a slab: all that are left."""
     layers = []
+    if reader.has("INTERFACE") or len(reader.left("MILLER")) > 1:
+        own: dict[str, int] = {}
+        for match in reader.find("x:LAYERS OF? m:MAT"):
+            own[str(reader.value(match["m"]))] = _whole(reader, match["x"])
+            reader.take(match["all"])
+        if own:
+            reader.set("layers_of", own)
     for match in _each(
         reader, "EACH? x:LAYERS OF? EACH?", "x:NUM MAT MAT MAT LAYERW", "x:NUM LAYERW", "LAYERW _ x:NUM|COUNT", "x:MONO",
     ):  # fmt: skip

@@ -6,6 +6,7 @@ from typing import Any
 from gnnpot.builder.library import library
 from gnnpot.builder.messages import error, say
 from gnnpot.builder.state import Message
+from gnnpot.builder.steps.solvent import DENSITIES
 from gnnpot.builder.text.reader import Reader
 from gnnpot.builder.text.roles import Roles, is_element
 
@@ -19,14 +20,14 @@ BY_STRUCTURE = {
 USUAL_PLANE = {
     "fcc": (1, 1, 1), "bcc": (1, 1, 0), "hcp": (0, 0, 0, 1), "diamond": (1, 1, 1), "rutile": (1, 1, 0), "anatase": (1, 0, 1),
     "rocksalt": (1, 0, 0), "fluorite": (1, 1, 1), "corundum": (0, 0, 0, 1), "perovskite": (0, 0, 1), "wurtzite": (1, 0, -1, 0),
-    "zincblende": (1, 1, 0), "spinel": (1, 1, 1),
+    "zincblende": (1, 1, 0), "spinel": (1, 1, 1), "molybdenite": (0, 0, 0, 1), "cadmium iodide": (0, 0, 0, 1), "tetradymite": (0, 0, 0, 1),
 }  # fmt: skip
+HEXAGONAL = ("hcp", "corundum", "wurtzite", "molybdenite", "cadmium iodide", "tetradymite", "delafossite-like")
 ALLOY_REPEAT = (3, 3, 3)
 
 
 def compose(reader: Reader, roles: Roles) -> list[dict[str, Any]]:
     """The steps of a new structure."""
-    facts = reader.facts
     if roles.nanotube is not None:
         return [_tube(reader, roles)]
     if roles.particle is not None and not roles.hosts:
@@ -45,7 +46,6 @@ def compose(reader: Reader, roles: Roles) -> list[dict[str, Any]]:
         return _molecule(reader, roles)
     steps = [files or _bulk(reader, roles)]
     steps += _cell_steps(reader, roles)
-    del facts
     return [*steps, *_rest(reader, roles)]
 
 
@@ -73,16 +73,17 @@ def _file_or_identifier(reader: Reader) -> dict[str, Any] | None:
     return None
 
 
-def _structure(roles: Roles, formula: str) -> str | None:
+def _structure(reader: Reader, roles: Roles, formula: str) -> str | None:
     """The polymorph that a sentence names for a formula."""
     host = roles.hosts[0] if roles.hosts else {}
     if "polymorph" in host:
         return host["polymorph"]
-    names = [s for s in roles.structures if s not in ("fcc", "hcp") or not roles.adsorbates or library().find(formula, s)]
-    for name in names:
-        if library().find(formula, name):
-            return name
-    return names[0] if names else None
+    known = [name for name in roles.structures if library().find(formula, name)]
+    entries = [library().find(formula, name) for name in known]
+    if any(entry is not entries[0] for entry in entries):
+        what = {"en": "the polymorph", "ja": "多形"}[reader.language]
+        raise error("contradiction", reader.language, what=what, first=known[0], second=known[-1])
+    return next(iter([*known, *roles.structures]), None)
 
 
 def _bulk(reader: Reader, roles: Roles) -> dict[str, Any]:
@@ -92,7 +93,7 @@ def _bulk(reader: Reader, roles: Roles) -> dict[str, Any]:
     else:
         formula = _alloy_host(reader, roles, roles.hosts[0]["formula"])
     step: dict[str, Any] = {"do": "bulk", "formula": formula}
-    polymorph = _structure(roles, formula)
+    polymorph = _structure(reader, roles, formula)
     if polymorph is not None:
         step["polymorph"] = polymorph
     if facts.get("lattice"):
@@ -111,6 +112,10 @@ def _alloy_host(reader: Reader, roles: Roles, formula: str) -> str:
     if not re.fullmatch(r"(?:[A-Z][a-z]?\d*\.?\d*)+", formula):
         return formula
     counts = Composition(formula).as_dict()
+    parent = _mixed(counts) if library().key(formula) is None else None
+    if parent is not None:
+        roles.alloy, roles.sublattice = parent[1], parent[2]
+        return parent[0]
     metals = len(counts) > 1 and all(is_metal(symbol) for symbol in counts)
     if metals and (reader.has("ALLOY", "RANDOM") or library().key(formula) is None):
         roles.alloy = {symbol: float(n) for symbol, n in counts.items()}
@@ -120,6 +125,21 @@ def _alloy_host(reader: Reader, roles: Roles, formula: str) -> str:
                 reader.take(index)
         return max(roles.alloy, key=lambda s: roles.alloy[s])
     return formula
+
+
+def _mixed(counts: dict[str, float]) -> tuple[str, dict[str, float], str] | None:
+    """The parent compound of a mixed one, In0.25Ga0.75N: (formula, composition of the sublattice, its element)."""
+    for guest in counts:
+        for host in counts:
+            if guest == host or counts[guest] > counts[host] + 1e-9:
+                continue
+            merged = {s: n for s, n in counts.items() if s != guest}
+            merged[host] += counts[guest]
+            key = library().key("".join(f"{s}{n:g}" for s, n in merged.items()))
+            if key is not None and len(merged) > 1:
+                total = merged[host]
+                return key, {host: counts[host] / total, guest: counts[guest] / total}, host
+    return None
 
 
 def _cell_steps(reader: Reader, roles: Roles) -> list[dict[str, Any]]:
@@ -143,13 +163,14 @@ def _cell_steps(reader: Reader, roles: Roles) -> list[dict[str, Any]]:
         text = say("alloy_cells", reader.language, repeat="×".join(map(str, ALLOY_REPEAT)))
         reader.notes.append(Message("alloy_cells", text))
     if roles.alloy is not None:
-        steps.append({"do": "alloy", "composition": roles.alloy, **_seed(reader)})
+        sublattice = {} if roles.sublattice is None else {"sublattice": roles.sublattice}
+        steps.append({"do": "alloy", "composition": roles.alloy, **sublattice, **_seed(reader)})
     return steps
 
 
 def _usual_plane(reader: Reader, roles: Roles) -> tuple[int, ...]:
     formula = max(roles.alloy, key=lambda s: roles.alloy[s]) if roles.alloy else roles.hosts[0]["formula"]
-    entry = library().find(formula, _structure(roles, formula))
+    entry = library().find(formula, _structure(reader, roles, formula))
     plane = USUAL_PLANE.get(entry.get("prototype", ""), (0, 0, 1)) if entry else (0, 0, 1)
     text = say("whole_surface", reader.language, miller="".join(map(str, plane)))
     reader.notes.append(Message("whole_surface", text))
@@ -166,7 +187,12 @@ def _slab(reader: Reader, roles: Roles, miller: tuple[int, ...]) -> dict[str, An
             layers = [repeat[2]]
     if layers is not None:
         step["layers"] = layers[0]
-    for name, field in (("thickness", "thickness"), ("vacuum", "vacuum"), ("matrix", "matrix"), ("orthogonal", "orthogonal")):
+    for name, field in (
+        ("thickness", "thickness"),
+        ("vacuum", "vacuum"),
+        ("matrix", "matrix"),
+        ("orthogonal", "orthogonal"),
+    ):
         if facts.get(name) is not None:
             step[field] = facts.get(name)
     if roles.termination is not None:
@@ -194,6 +220,10 @@ def _rest(reader: Reader, roles: Roles) -> list[dict[str, Any]]:
         steps.append({"do": "strain", **axes})
     if facts.get("rattle") is not None:
         steps.append({"do": "rattle", "width": facts.get("rattle"), **_seed(reader)})
+    for entry in list(roles.adsorbates):
+        if entry.get("number", 1) >= 4 and entry["species"] in DENSITIES and not facts.placed:
+            roles.liquid.append({"name": entry["species"], "number": entry["number"]})
+            roles.adsorbates.remove(entry)
     steps += [_adsorb(reader, roles, entry) for entry in roles.adsorbates]
     if roles.particle is not None:
         place: dict[str, Any] = {"do": "place", "particle": _particle(reader, roles)}
@@ -216,7 +246,10 @@ def _defects(reader: Reader, roles: Roles) -> list[dict[str, Any]]:
     early: list[dict[str, Any]] = []
     late: list[dict[str, Any]] = []
     for entry in roles.vacancies:
-        step = {"do": "vacancy", **{k: v for k, v in entry.items() if k in ("element", "number", "fraction", "where") and v}}
+        step = {
+            "do": "vacancy",
+            **{k: v for k, v in entry.items() if k in ("element", "number", "fraction", "where") and v},
+        }
         if entry.get("near_dopant") and roles.substitutions:
             step["where"] = "dopant"
         (late if step.get("where") == "dopant" else early).append({**step, **_seed(reader)})
@@ -241,12 +274,12 @@ def _adsorb(reader: Reader, roles: Roles, entry: dict[str, Any]) -> dict[str, An
     for kind, value, index in reader.facts.placed:
         nearest = min(roles.adsorbates, key=lambda a: abs(a["index"] - index))
         if len(roles.adsorbates) == 1 or nearest is entry:
-            step.setdefault(kind, value)
+            if step.setdefault(kind, value) != value:
+                raise error("contradiction", reader.language, what=kind, first=step[kind], second=value)
     if reader.left("TOPSITE") and "site" not in step and "near" not in step:
         step["site"] = "top"
-    for name in roles.structures:
-        if name in ("fcc", "hcp") and "site" not in step and not _is_own_structure(roles, name):
-            step["site"] = name
+    for name in roles.sites:
+        step.setdefault("site", name)
     if reader.facts.get("side"):
         step["side"] = reader.facts.get("side")
         if reader.has("EACH") and step.get("number", 1) > 1:
@@ -262,14 +295,13 @@ def _adsorb(reader: Reader, roles: Roles, entry: dict[str, Any]) -> dict[str, An
     return step
 
 
-def _is_own_structure(roles: Roles, name: str) -> bool:
-    """Whether `fcc` says what the crystal is: it stands before it, and the crystal has it."""
-    return bool(roles.hosts) and library().find(roles.hosts[0]["formula"], name) is not None and name != "hcp"
-
-
 def _particle(reader: Reader, roles: Roles) -> dict[str, Any]:
     facts = reader.facts
-    entry = {k: v for k, v in roles.particle.items() if k in ("composition", "core", "shell", "arrangement", "lattice", "atoms")}
+    entry = {
+        k: v
+        for k, v in roles.particle.items()
+        if k in ("composition", "core", "shell", "arrangement", "lattice", "atoms")
+    }
     if not entry.get("composition") and entry.get("core") and entry.get("shell"):
         entry["composition"] = {entry["core"]: 1.0, entry["shell"]: 1.0}
     if not entry.get("composition"):
@@ -285,6 +317,8 @@ def _free_particle(reader: Reader, roles: Roles) -> dict[str, Any]:
     margin = reader.facts.get("margin") or reader.facts.get("vacuum")
     if margin is not None:
         step["vacuum"] = margin
+    elif reader.facts.get("edge") is not None:
+        step["box"] = reader.facts.get("edge")
     return step
 
 
@@ -323,7 +357,9 @@ def _sheet_wanted(reader: Reader, roles: Roles) -> bool:
     host = roles.hosts[0] if roles.hosts else {}
     if host.get("kind") == "SHEETMAT":
         return True
-    return bool(host) and "miller" not in host and (reader.facts.get("sheet_layers") is not None or reader.has("SHEETW"))
+    return (
+        bool(host) and "miller" not in host and (reader.facts.get("sheet_layers") is not None or reader.has("SHEETW"))
+    )
 
 
 def _sheet(reader: Reader, roles: Roles) -> dict[str, Any]:
@@ -335,7 +371,9 @@ def _sheet(reader: Reader, roles: Roles) -> dict[str, Any]:
     layers = facts.get("sheet_layers") or (facts.get("layers") or [1])[0]
     if layers != 1:
         step["layers"] = layers
-    phase = next((s.upper() for s in (host.get("polymorph"), *roles.structures) if s and s.upper() in ("1T", "2H")), None)
+    phase = next(
+        (s.upper() for s in (host.get("polymorph"), *roles.structures) if s and s.upper() in ("1T", "2H")), None
+    )
     for name, value in (("phase", phase), ("stacking", facts.get("stacking")), ("vacuum", facts.get("vacuum")),
                         ("lattice", facts.get("lattice")), ("orthogonal", facts.get("orthogonal"))):  # fmt: skip
         if value is not None:
@@ -352,7 +390,11 @@ def _molecule_wanted(reader: Reader, roles: Roles) -> bool:
     from gnnpot.builder.steps.molecule import identify
 
     name = host["formula"]
-    return host["kind"] == "MOL" or (library().key(name) is None and identify(name) is not None) or reader.has("MOLW", "SMILES")
+    return (
+        host["kind"] == "MOL"
+        or (library().key(name) is None and identify(name) is not None)
+        or reader.has("MOLW", "SMILES")
+    )
 
 
 def _molecule(reader: Reader, roles: Roles) -> list[dict[str, Any]]:
@@ -362,8 +404,10 @@ def _molecule(reader: Reader, roles: Roles) -> list[dict[str, Any]]:
     step: dict[str, Any] = {"do": "molecule", "name": name}
     margin = reader.facts.get("margin") or reader.facts.get("vacuum")
     if reader.facts.get("box") is not None:
-        margin = reader.facts.get("box")[0] / 2
-    if margin is not None:
+        step["box"] = reader.facts.get("box")[0]
+    elif reader.facts.get("edge") is not None:
+        step["box"] = reader.facts.get("edge")
+    elif margin is not None:
         step["vacuum"] = margin
     steps = [step]
     if reader.facts.get("rotate") is not None:
@@ -386,15 +430,24 @@ def _interface(reader: Reader, roles: Roles) -> list[dict[str, Any]]:
         for name in roles.structures:
             if "polymorph" not in entry and library().find(side["formula"], name):
                 entry["polymorph"] = name
-        if layers:
+        if side["formula"] in facts.get("layers_of", {}):
+            entry["layers"] = facts.get("layers_of")[side["formula"]]
+        elif layers:
             order = 0 if side is first or len(layers) == 1 else 1
             entry["layers"] = layers[order]
         elif facts.get("thickness") is not None:
             entry["thickness"] = facts.get("thickness")
         if "miller" not in entry:
             other = substrate if side is film else film
-            if "miller" in other and len(other["miller"]) == 3:
+            usual = library().find(entry["formula"], entry.get("polymorph")) or {}
+            if "miller" in other and len(other["miller"]) == 3 and usual.get("prototype") not in HEXAGONAL:
                 entry["miller"] = other["miller"]
+            else:
+                entry["miller"] = USUAL_PLANE.get(usual.get("prototype", ""), (0, 0, 1))
+                text = say(
+                    "miller", reader.language, formula=entry["formula"], miller="".join(map(str, entry["miller"]))
+                )
+                reader.notes.append(Message("miller", text))
         sides.append(entry)
     step: dict[str, Any] = {"do": "interface", "film": sides[0], "substrate": sides[1]}
     for name in ("max_strain", "max_area", "gap", "vacuum"):

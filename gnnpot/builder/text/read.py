@@ -1,7 +1,7 @@
 """Reading a sentence: tokens, attributes, roles, steps, and what was not understood.
 
-    reading = read("Pt(111) slab, 4 layers, CO on top")
-    reading.recipe, reading.spans
+reading = read("Pt(111) slab, 4 layers, CO on top")
+reading.recipe, reading.spans
 """
 
 import re
@@ -28,7 +28,7 @@ HARMLESS = {
     "SUPPORTED", "SUPPORT", "ADSORB", "FILM", "APPROX", "ATLEAST", "ATMOST", "SITEW", "EACH", "RANDOM", "FILL", "BOX",
     "SUPERPOSE", "LIQUIDW", "CONVENTIONAL", "ALLOY", "INTERFACE", "PARTICLE", "SHEETW", "LAYERW", "TOPSITE", "BOTTOM", "TOPPOS",
     "MIDDLE", "OUTERMOST", "NEAR", "ABOVE", "HEIGHT", "GAP", "THICK", "MONO", "DISSOLVE", "COVERAGE", "HALF", "DIRECTION",
-    "TERM", "REPLACE", "AROUND", "LOWESTLAYER", "DIAMETER",
+    "TERM", "REPLACE", "AROUND", "VAC", "LOWESTLAYER", "DIAMETER",
 }  # fmt: skip
 
 
@@ -77,6 +77,8 @@ def read(text: str, language: str | None = None, base: Recipe | None = None) -> 
     reader = Reader(tokenize(text), language)
     for word, chosen in reader.tokens.corrections:
         reader.notes.append(Message("corrected", say("corrected", language, word=word, chosen=chosen)))
+    if reader.has("SMILES"):
+        reader.take(reader.left("UNKNOWN"))
     unknown = [i for i in reader.left("UNKNOWN") if re.search(r"\w", reader.token(i).text)]
     try:
         if unknown:

@@ -50,13 +50,25 @@ def _compiled(pattern: str) -> re.Pattern[str]:
     return re.compile(r"(?<!\S)" + "".join(parts))
 
 
+def _with_planes(items: list[Token]) -> list[Token]:
+    """`Cu 111`, `rutile 110`: the digits after a substance are a lattice plane, where the sentence has no other."""
+    if any(t.kind == "MILLER" for t in items):
+        return items
+    for place, (before, token) in enumerate(zip(items, items[1:], strict=False), 1):
+        close = token.start - before.end <= 1 and before.kind in ("MAT", "STRUCTURE", "POLYMORPH", "SLAB")
+        if close and token.kind == "NUM" and re.fullmatch(r"[012]{3}|0001|10-10|11-20", token.text):
+            plane = Token("MILLER", tuple(int(x) for x in token.text), token.start, token.end, token.text)
+            return [*items[:place], plane, *items[place + 1 :]]
+    return items
+
+
 class Reader:
     """The tokens of a sentence that no rule has taken yet."""
 
     def __init__(self, tokens: Tokens, language: str) -> None:
         self.tokens = tokens
         self.language = language
-        self.items = [t for t in tokens.items if t.kind != "STOP"]
+        self.items = _with_planes([t for t in tokens.items if t.kind != "STOP"])
         self.taken: set[int] = set()
         self.facts = Facts()
         self.notes: list[Message] = []

@@ -11,7 +11,7 @@ from typing import Any
 from gnnpot.builder.messages import error
 from gnnpot.builder.text.reader import Reader
 
-AMOUNT = "ATOMW|OF|PCT|COUNT|NUM|ATOMS|WO|OUTERMOST|EQ|RANDOM|NEAR|SITEW|MOLW|VACANCY|EACH|SLAB|CELLS|APPROX"
+AMOUNT = "ATOMW|OF|PCT|HALF|COUNT|NUM|ATOMS|WO|OUTERMOST|EQ|RANDOM|NEAR|SITEW|MOLW|VACANCY|EACH|SLAB|CELLS|APPROX"
 MATERIAL = "MAT|POLYMORPH|MOL|SHEETMAT"
 
 
@@ -29,14 +29,21 @@ class Roles:
     hosts: list[dict[str, Any]] = field(default_factory=list)
     nanotube: dict[str, Any] | None = None
     structures: list[str] = field(default_factory=list)
+    #: `fcc` and `hcp` that do not stand at a crystal
+    sites: list[str] = field(default_factory=list)
     alloy: dict[str, float] | None = None
+    #: the element whose sites the alloy is on, in a compound
+    sublattice: str | None = None
 
 
 def read_roles(reader: Reader, known: set[str]) -> Roles:
     """Apply the rules; `known` are the elements that an edited structure has."""
     roles = Roles()
-    for rule in (_tube, _termination, _binding_target, _interstitial, _replace, _dope, _vacancy, _particle, _alloy):
+    for rule in (_tube, _termination, _binding_target, _interstitial, _replace, _dope):
         rule(reader, roles)
+    _vacancy(reader, roles, known)
+    _particle(reader, roles)
+    _alloy(reader, roles)
     _liquid(reader, roles)
     _adsorbates_and_hosts(reader, roles, known)
     return roles
@@ -66,6 +73,8 @@ def _amount(reader: Reader, indices: list[int]) -> dict[str, Any]:
             if not 0 < token.value <= 1:
                 raise error("percent_sum", reader.language, percent=f"{100 * token.value:g}")
             found["fraction"] = token.value
+        elif token.kind == "HALF":
+            found["fraction"] = 0.5
         elif token.kind == "OUTERMOST":
             found["where"] = "top"
         elif token.kind == "NEAR":
@@ -117,13 +126,11 @@ def _binding_target(reader: Reader, roles: Roles) -> None:
     if reader.has("PARTICLE"):
         return
     before = len(reader.facts.placed)
-    surface = "(?!MILLER)"
-    del surface
     for pattern in (
         "SUPERPOSE|TOPSITE OF? NUM? m:MAT ATOMW|SITEW|COMMA|DOT", "SUPERPOSE|TOPSITE OF? NUM? m:MAT $",
         "SUPERPOSE m:MAT LEN", "m:MAT ATOMW? OF? TOPSITE NI", "m:MAT ATOMW? SUPERPOSE NI? ADSORB|SUPPORTED|LEN|COMMA",
         "m:MAT ATOMW? SITEW NI", "IN OF? m:MAT ATOMW? SITEW", "ADSORB BY OF? m:MAT ATOMW? $",
-        "m:MAT OF? TOPSITE _ ADSORB",
+        "m:MAT OF? TOPSITE _ ADSORB", "m:MAT SUPERPOSE $", "m:MAT ATOMW? SUPERPOSE $",
     ):  # fmt: skip
         for match in reader.find(pattern):
             index = match["m"]
@@ -136,7 +143,9 @@ def _binding_target(reader: Reader, roles: Roles) -> None:
                     reader.token(i).kind == "TOPSITE" for i in match["all"]
                 ):
                     reader.facts.placed.append(("site", "top", index))
-                reader.take([i for i in match["all"] if reader.token(i).kind in ("MAT", "TOPSITE", "SUPERPOSE", "SITEW")])
+                reader.take(
+                    [i for i in match["all"] if reader.token(i).kind in ("MAT", "TOPSITE", "SUPERPOSE", "SITEW")]
+                )
                 if len(reader.facts.placed) - before:
                     return
 
@@ -146,13 +155,16 @@ def _is_in_host(reader: Reader, name: str, index: int) -> bool:
     for i, token in enumerate(reader.items):
         if i != index and token.kind in ("MAT", "POLYMORPH"):
             text = token.value[0] if isinstance(token.value, tuple) else str(token.value)
-            if name in re.findall(r"[A-Z][a-z]?", text) and (text != name or reader.has("REPLACE", "DOPE") or True):
+            if name in re.findall(r"[A-Z][a-z]?", text):
                 return True
     return False
 
 
 def _interstitial(reader: Reader, roles: Roles) -> None:
     site = next((name for kind, name in (("OCTA", "octahedral"), ("TETRA", "tetrahedral")) if reader.left(kind)), None)
+    for index in reader.left("SHAPE") if reader.left("INTERSTITIAL") else ():
+        site = {"octahedron": "octahedral", "tetrahedron": "tetrahedral"}.get(reader.value(index), site)
+        reader.take(index)
     if site is None and not reader.left("INTERSTITIAL"):
         return
     for pattern in (
@@ -167,6 +179,11 @@ def _interstitial(reader: Reader, roles: Roles) -> None:
             reader.take([i for i in indices if reader.token(i).kind != "NEAR"])
             reader.take(reader.left("OCTA", "TETRA", "INTERSTITIAL"))
             return
+    match = reader.first("m:MAT ATOMW? WO")
+    if match and is_element(formula(reader, match["m"])) and len(reader.left("MAT", "POLYMORPH")) > 1:
+        numbers = reader.left("COUNT")
+        roles.interstitial = {"element": formula(reader, match["m"]), "site": site, **_amount(reader, numbers[:1])}
+        reader.take([*match["all"], *numbers[:1], *reader.left("OCTA", "TETRA", "INTERSTITIAL")])
 
 
 def _replace(reader: Reader, roles: Roles) -> None:
@@ -187,7 +204,7 @@ def _replace(reader: Reader, roles: Roles) -> None:
                 continue
             if number == 5 and reader.has("ADSORB", "SUPPORTED"):
                 continue
-            if "v" in match and reader.word(match["v"]).startswith("substitut") and reader.word(match.get("b", match["v"])) == "for":
+            if "v" in match and _reversed(reader, match):
                 x, y = y, x
             indices = _widened(reader, match["all"])
             entry = {"element": x, "by": y, **_amount(reader, indices)}
@@ -200,10 +217,29 @@ def _replace(reader: Reader, roles: Roles) -> None:
             reader.take([i for i in indices if i not in keep])
 
 
+def _reversed(reader: Reader, match: dict[str, Any]) -> bool:
+    """`Al substituted for Mg`, `Al substituting Mg`: the dopant stands first."""
+    verb = reader.word(match["v"])
+    return (
+        reader.word(match["b"]) == "for" and verb.startswith("substitut")
+        if "b" in match
+        else verb in ("replacing", "substituting")
+    )
+
+
 def _dope(reader: Reader, roles: Roles) -> None:
     amount = "PCT|COUNT|NUM|ATOMS|ATOMW|OF|WO|APPROX"
+    for match in reader.find("x:MAT AND|COMMA y:MAT DOPE"):
+        names = [formula(reader, match[k]) for k in ("x", "y")]
+        if all(map(is_element, names)):
+            roles.substitutions += [{"element": None, "by": name} for name in names]
+            reader.take(match["all"])
+    for match in reader.find("DOPE BY x:MAT AND y:MAT"):
+        roles.substitutions += [{"element": None, "by": formula(reader, match[k])} for k in ("x", "y")]
+        reader.take(match["all"])
     for pattern in (
         f"DOPE b:BY g:{amount}* y:MAT", f"y:MAT g:{amount}|BY* DOPE", f"DOPE g:{amount}|BY* y:MAT", "y:MAT DOPE",
+        f"y:MAT g:{amount}|RANDOM* REPLACE", f"REPLACE OF g:{amount}* y:MAT",
     ):  # fmt: skip
         for match in reader.find(pattern):
             name = formula(reader, match["y"])
@@ -217,6 +253,7 @@ def _dope(reader: Reader, roles: Roles) -> None:
                 roles.substitutions.append(entry)
             elif not {"number", "fraction"} & set(same[0]):
                 same[0].update(_amount(reader, indices))
+    _percent_of(reader, roles)
     for entry in roles.substitutions:
         if entry["element"] is None:
             match = reader.first("m:MAT OF? SITEW")
@@ -228,7 +265,28 @@ def _dope(reader: Reader, roles: Roles) -> None:
             reader.take(reader.left("PCT"))
 
 
-def _vacancy(reader: Reader, roles: Roles) -> None:
+def _percent_of(reader: Reader, roles: Roles) -> None:
+    """`Cu with 1 % Zn`: a fraction of another element than the crystal's own."""
+    if reader.has("PARTICLE", "CORESHELLW", "ALLOY"):
+        return
+    for pattern in ("p:PCT OF? y:MAT", "y:MAT OF|WO? p:PCT"):
+        for match in reader.find(pattern):
+            name = formula(reader, match["y"])
+            others = [i for i in reader.left("MAT", "POLYMORPH") if i != match["y"]]
+            following = reader.token(match["y"] + 1).kind if match["y"] + 1 < len(reader.items) else ""
+            known = [s for s in roles.substitutions if s["by"] == name]
+            if not is_element(name) or following in ("VACANCY", "REMOVE", "MILLER", "REPLACE") or not (others or known):
+                continue
+            if reader.has("REMOVE") or any(formula(reader, i) == name for i in others):
+                continue
+            entry = known[0] if known else {"element": None, "by": name}
+            entry.update(_amount(reader, match["all"]))
+            if not known:
+                roles.substitutions.append(entry)
+            reader.take(match["all"])
+
+
+def _vacancy(reader: Reader, roles: Roles, known: set[str]) -> None:
     amount = f"{AMOUNT}|IN|FROM"
     patterns = (
         "m:MAT ATOMW? OF? v:VACANCY", f"v:VACANCY g:{amount}|IN|NI* m:MAT SITEW", "v:VACANCY OF m:MAT", "v:VACANCY",
@@ -239,21 +297,29 @@ def _vacancy(reader: Reader, roles: Roles) -> None:
             name = formula(reader, match["m"]) if "m" in match else None
             if name is not None and not is_element(name):
                 continue
+            if (
+                name is not None
+                and len(reader.left("MAT", "POLYMORPH", "MOL", "SHEETMAT", "STRUCTURE")) == 1
+                and not known
+            ):
+                # the only substance of the sentence is the crystal
+                match["all"].remove(match["m"])
             indices = _widened(reader, match["all"])
             entry = {"element": name, **_amount(reader, indices)}
-            kept: list[int] = []
             if number < 4:
                 before = [i for i in reader.rest() if i < min(indices)]
                 if before and reader.token(before[-1]).kind in ("SUPERPOSE", "TOPSITE", "NEAR"):
                     reader.facts.placed.append(("near", "vacancy", indices[0]))
                     reader.take(before[-1])
                 after = [i for i in reader.rest() if i > max(indices)][:1]
-                if after and reader.token(after[0]).kind in ("SUPERPOSE", "TOPSITE") and len(reader.left("MAT", "MOL")) > 1:
+                on = after and reader.token(after[0]).kind in ("SUPERPOSE", "TOPSITE")
+                if on and len(reader.left("MAT", "MOL")) > 1:
                     reader.facts.placed.append(("near", "vacancy", indices[0]))
-                    kept = []
-            elif reader.left("SUPERPOSE", "TOPSITE") and re.search(r"その(?:上|位置|サイト|場所)|そこ", reader.tokens.normal.plain):
+            elif reader.left("SUPERPOSE", "TOPSITE") and re.search(
+                r"その(?:上|位置|サイト|場所)|そこ", reader.tokens.normal.plain
+            ):
                 reader.facts.placed.append(("near", "vacancy", indices[0]))
-            reader.take([i for i in indices if i not in kept and reader.token(i).kind != "SLAB"])
+            reader.take([i for i in indices if reader.token(i).kind != "SLAB"])
             if entry.pop("near", False):
                 entry["near_dopant"] = True
             duplicate = [v for v in roles.vacancies if v["element"] == name and name is not None]
@@ -261,6 +327,17 @@ def _vacancy(reader: Reader, roles: Roles) -> None:
                 continue
             if not duplicate or "number" in entry:
                 roles.vacancies.append(entry)
+            if number >= 4:
+                _further(reader, roles, max(indices))
+
+
+def _further(reader: Reader, roles: Roles, last: int) -> None:
+    """`remove one Na and one Cl`: further atoms after the first."""
+    for match in reader.find("AND n:NUM|COUNT? m:MAT ATOMW?"):
+        if match["all"][0] == last + 1 and is_element(formula(reader, match["m"])):
+            roles.vacancies.append({"element": formula(reader, match["m"]), **_amount(reader, match["all"])})
+            reader.take(match["all"])
+            last = max(match["all"])
 
 
 _PARTICLE_LEFT = {
@@ -367,9 +444,33 @@ def _alloy(reader: Reader, roles: Roles) -> None:
     for index in reader.left("COMPOSITION"):
         roles.alloy = dict(reader.value(index))
         reader.take(index)
+        named = [
+            i for i in reader.left("MAT") if set(re.findall(r"[A-Z][a-z]?", formula(reader, i))) <= set(roles.alloy)
+        ]
+        reader.take([i for i in named if i + 1 >= len(reader.items) or reader.token(i + 1).kind != "MILLER"])
     if roles.alloy is None and reader.left("ALLOY", "RANDOM"):
+        for match in reader.find("p:PCT OF? y:MAT"):
+            share, guest = reader.value(match["p"]), formula(reader, match["y"])
+            pairs = [
+                i
+                for i in reader.left("MAT")
+                if i != match["y"] and guest in re.findall(r"[A-Z][a-z]?", formula(reader, i))
+            ]
+            names = re.findall(r"[A-Z][a-z]?", formula(reader, pairs[0])) if pairs else []
+            if len(names) == 2:
+                roles.alloy = {n: share if n == guest else 1 - share for n in names}
+                reader.take([*match["all"], pairs[0]])
+        for match in reader.find("y:MAT p:PCT"):
+            share, guest = reader.value(match["p"]), formula(reader, match["y"])
+            pairs = [i for i in reader.left("MAT") if i != match["y"] and formula(reader, i) != guest]
+            if roles.alloy is None and len(pairs) == 1 and is_element(guest) and is_element(formula(reader, pairs[0])):
+                if reader.items[match["p"] + 1 :] and reader.token(match["p"] + 1).kind == "MAT":
+                    continue
+                roles.alloy = {formula(reader, pairs[0]): 1 - share, guest: share}
+                same = [i for i in reader.left("MAT") if formula(reader, i) in roles.alloy]
+                reader.take([*match["all"], *same])
         for pattern in ("x:MAT SLASH|AND|OF? p:PCT y:MAT", "x:MAT p:PCT SLASH|AND|OF? y:MAT", "x:MAT SLASH|AND y:MAT"):
-            match = reader.first(pattern)
+            match = reader.first(pattern) if roles.alloy is None else None
             if match is None:
                 continue
             names = formula(reader, match["x"]), formula(reader, match["y"])
@@ -391,9 +492,13 @@ def _alloy(reader: Reader, roles: Roles) -> None:
 def _liquid(reader: Reader, roles: Roles) -> None:
     """Molecules of a liquid: a box, or a layer on a surface."""
     words = reader.left("WATERFILM", "LIQUIDW", "BOX", "DISSOLVE", "FILL")
-    is_liquid = bool(words) or reader.facts.get("liquid_thickness") or reader.facts.get("density") or reader.facts.get("box")
+    is_liquid = (
+        bool(words) or reader.facts.get("liquid_thickness") or reader.facts.get("density") or reader.facts.get("box")
+    )
     surface = reader.has("MILLER", "SLAB")
-    if not is_liquid or (surface and not reader.left("WATERFILM", "FILL", "LIQUIDW") and not reader.facts.get("liquid_thickness")):
+    if not is_liquid or (
+        surface and not reader.left("WATERFILM", "FILL", "LIQUIDW") and not reader.facts.get("liquid_thickness")
+    ):
         return
     if reader.left("WATERFILM"):
         roles.liquid.append({"name": "H2O"})
@@ -406,7 +511,10 @@ def _liquid(reader: Reader, roles: Roles) -> None:
             if surface:
                 continue
             roles.liquid += _ions(name, number or 1)
-        elif not (name == "H2O" and any(e["name"] == "H2O" for e in roles.liquid)):
+        elif any(e["name"] == name for e in roles.liquid):
+            entry = next(e for e in roles.liquid if e["name"] == name)
+            entry.update({"number": number} if number else {})
+        else:
             roles.liquid.append({"name": name, **({"number": number} if number else {})})
         reader.take(index)
     for index in words:
@@ -455,6 +563,7 @@ def _count_near(reader: Reader, index: int) -> int | None:
 
 def _adsorbates_and_hosts(reader: Reader, roles: Roles, known: set[str]) -> None:
     """What is left: the host (at a lattice plane, a word for surface, a size) and what lies on it."""
+    _merge_polymorphs(reader, roles)
     left = reader.left("MAT", "POLYMORPH", "MOL", "SHEETMAT")
     scores = {i: _host_score(reader, i) for i in left}
     interface = reader.has("INTERFACE") or sum(reader.token(i).kind == "MILLER" for i in range(len(reader.items))) > 1
@@ -467,12 +576,41 @@ def _adsorbates_and_hosts(reader: Reader, roles: Roles, known: set[str]) -> None
     for index in left:
         if index in hosts:
             continue
-        if not surface:
+        if _said_before(reader, roles, index) or not surface:
             continue
         roles.adsorbates.append(_adsorbate(reader, index))
     for index in reader.left("STRUCTURE"):
-        roles.structures.append(str(reader.value(index)))
+        name = str(reader.value(index))
+        around = [reader.token(i).kind for i in (index - 1, index + 1) if 0 <= i < len(reader.items)]
+        alone = not {"MAT", "POLYMORPH", "ALLOY", "SUPERCELL", "SIZE3"} & set(around)
+        target = roles.sites if name in ("fcc", "hcp") and roles.adsorbates and alone else roles.structures
+        target.append(name)
         reader.take(index)
+
+
+def _merge_polymorphs(reader: Reader, roles: Roles) -> None:
+    """`SiC 4H`: a polymorph's name beside its formula."""
+    for index in reader.left("POLYMORPH"):
+        name, label = reader.value(index)
+        if any(formula(reader, i) == name for i in reader.left("MAT")):
+            roles.structures.append(label)
+            reader.take(index)
+
+
+def _said_before(reader: Reader, roles: Roles, index: int) -> bool:
+    """A substance that was named before: a dopant with its number, a host again."""
+    name = formula(reader, index)
+    for entry in roles.substitutions:
+        if entry["by"] == name and not {"number", "fraction"} & set(entry):
+            number = _count_near(reader, index)
+            if number:
+                entry["number"] = number
+                reader.take(index)
+                return True
+    if any(host["formula"] == name for host in roles.hosts):
+        reader.take(index)
+        return True
+    return False
 
 
 def _host_score(reader: Reader, index: int) -> float:
@@ -490,7 +628,9 @@ def _host_score(reader: Reader, index: int) -> float:
         if kind in ("MAT", "MOL", "COMMA", "DOT", "WO"):
             break
         weight = 1.0 if distance == 0 else 0.7
-        score += weight * {"MILLER": 6.0, "SLAB": 4.0, "SIZE2": 2.0, "SIZE3": 3.0, "SUPERCELL": 2.0, "BULKW": 3.0}.get(kind, 0.0)
+        score += weight * {"MILLER": 6.0, "SLAB": 4.0, "SIZE2": 2.0, "SIZE3": 3.0, "SUPERCELL": 2.0, "BULKW": 3.0}.get(
+            kind, 0.0
+        )
     if following[:1] and following[0] in ("ATOMW", "MOLW"):
         score -= 3.0
     if before[-1:] == ["STRUCTURE"]:
@@ -526,11 +666,9 @@ def _host(reader: Reader, index: int) -> dict[str, Any]:
 
 def _adsorbate(reader: Reader, index: int) -> dict[str, Any]:
     name = formula(reader, index)
-    following = [reader.word(i) for i in range(index + 1, min(index + 3, len(reader.items)))]
     kinds = [reader.token(i).kind for i in range(index + 1, min(index + 3, len(reader.items)))]
     if name in ("H", "O", "N", "F", "Cl") and kinds[:1] == ["MOLW"]:
         name = f"{name}2"
-    del following
     found: dict[str, Any] = {"species": name, "index": index}
     number = _count_near(reader, index)
     if number:

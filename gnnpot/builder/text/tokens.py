@@ -27,7 +27,11 @@ _WORDS = {
 }  # fmt: skip
 #: unit after a number: (pattern, kind, factor to Å, fraction, …)
 _UNITS: list[tuple[str, str, float]] = [
-    (r"(?:Å|A|ang|angst|angstroms?|ångströms?|オングストローム|オングストロ-ム)\s*(?:\^?2|²)(?![A-Za-z\d])", "LEN2", 1.0),
+    (
+        r"(?:Å|A|ang|angst|angstroms?|ångströms?|オングストローム|オングストロ-ム)\s*(?:\^?2|²)(?![A-Za-z\d])",
+        "LEN2",
+        1.0,
+    ),
     (r"(?:nm)\s*(?:\^?2|²)(?![A-Za-z\d])", "LEN2", 100.0),
     (r"平方オングストローム", "LEN2", 1.0),
     (r"(?:Å|angstroms?|ångströms?|ang|オングストローム)(?![A-Za-z])", "LEN", 1.0),
@@ -44,7 +48,7 @@ _UNITS: list[tuple[str, str, float]] = [
     (r"-?\s*(?:atomic[ -])?(?:layers?|trilayers?|layered|quintuple layers?|MLs? thick|L(?![A-Za-z\d]))", "LAYERS", 1.0),
     (r"(?:原子層|トリレイヤー|層)", "LAYERS", 1.0),
     (r"(?:molecules?(?![A-Za-z])|分子)", "MOLECULES", 1.0),
-    (r"(?:unit\s*cells?|cells?\s*long|単位胞|単位格子|単位セル|周期)", "CELLS", 1.0),
+    (r"(?:unit\s*cells?|cells?\s*long|cells?(?![A-Za-z])|単位胞|単位格子|単位セル|周期)", "CELLS", 1.0),
     (r"(?:個|つ|コ|本|枚|箇所|か所|ヶ所|ヵ所|組|対)", "COUNT", 1.0),
 ]
 
@@ -109,7 +113,9 @@ def _quantity(match: re.Match[str]) -> Token:
     text, end = match.string, match.end()
     rest = re.match(r"\s*-?\s*", text[end:])
     for pattern, kind, factor in _UNITS:
-        unit = re.compile(pattern, 0 if kind in ("ML", "LEN") else re.IGNORECASE).match(text, end + (rest.end() if rest else 0))
+        unit = re.compile(pattern, 0 if kind in ("ML", "LEN") else re.IGNORECASE).match(
+            text, end + (rest.end() if rest else 0)
+        )
         if unit is None:
             unit = re.compile(pattern, 0 if kind in ("ML", "LEN") else re.IGNORECASE).match(text, end)
         if unit:
@@ -160,7 +166,7 @@ _PATTERNS: list[tuple[re.Pattern[str], Callable[[re.Match[str]], Token | None]]]
     (
         re.compile(
             r"(?:(?<![A-Za-z])(?P<prefix>[pPcC])\s*)?[\(\[]?\s*(?P<body>\d{1,4}(?:\s*(?:[xX*]|by)\s*\d{1,4}){1,2})"
-            r"(?!\s*\.?\d)(?!\s*(?:Å|nm|A\b))\s*[\)\]]?"
+            r"(?!\d|\.\d)(?!\s*(?:Å|nm|A\b))\s*[\)\]]?"
         ),
         _size,
     ),
@@ -188,6 +194,10 @@ _PATTERNS: list[tuple[re.Pattern[str], Callable[[re.Match[str]], Token | None]]]
     ),
     (re.compile(r"([A-Z][a-z]?)@([A-Z][a-z]?)(?![a-z\d])"), _core_shell),
     (re.compile(r"(\d+(?:\.\d+)?)\s*:\s*(\d+(?:\.\d+)?)"), lambda m: Token("RATIO", (float(m[1]), float(m[2])), *m.span(), m[0])),
+    (
+        re.compile(r"(\d{1,2})\s*/\s*(\d{1,2})(?!\d)(?=\s|$|[^\d\sA-Za-z])"),
+        lambda m: Token("RATIO", (float(m[1]), float(m[2])), *m.span(), m[0]) if int(m[1]) + int(m[2]) == 100 else None,
+    ),
     (re.compile(r"(?<![A-Za-z])([abc])\s*=\s*(\d+(?:\.\d+)?)\s*(nm|Å|A\b)?"), lambda m: Token(
         "CONSTANT", (m[1], float(m[2]) * (10 if m[3] == "nm" else 1)), *m.span(), m[0])),
     (
@@ -198,7 +208,7 @@ _PATTERNS: list[tuple[re.Pattern[str], Callable[[re.Match[str]], Token | None]]]
         ),
         _quantity,
     ),
-    (re.compile(r"(?:[A-Z][a-z]?(?:\d+(?:\.\d+)?)?|\((?:[A-Z][a-z]?\d*)+\)\d*)+(?![a-z])"), _formula),
+    (re.compile(r"(?:[A-Z][a-z]?(?:\d+(?:\.\d+)?)?|\((?:[A-Z][a-z]?\d*)+\)\d+)+(?![a-z])"), _formula),
 ]  # fmt: skip
 
 
@@ -293,7 +303,12 @@ def _longest(plain: str, position: int) -> Token | None:
             best = token
     if best is not None and best.kind == "MAT":
         following = plain[best.end : best.end + 2]
-        if best.text in _WORDLIKE and position == 0 and re.match(r"\s[a-z]", following) or re.match(r"[a-z]", following[:1]):
+        if (
+            best.text in _WORDLIKE
+            and position == 0
+            and re.match(r"\s[a-z]", following)
+            or re.match(r"[a-z]", following[:1])
+        ):
             best = None
     word = _word(plain, position)
     if word is None or (best is not None and best.end > word.end):
@@ -363,4 +378,4 @@ def _near(word: str, cutoff: float) -> str | None:
 
 def nearest_word(word: str) -> str | None:
     """A suggestion for a word that is not understood."""
-    return _near(word.lower(), 0.6)
+    return _near(word.lower(), 0.72)

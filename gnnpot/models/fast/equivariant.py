@@ -1,5 +1,5 @@
-"""Fast form of SevenNet: harmonics in one pass over the edges, each layer in one there and one back (`interaction.py`),
-with weights from a table of distances.
+"""Fast form of SevenNet and Nequix: harmonics in one pass over the edges, each layer in one there and one back
+(`interaction.py`), with weights from a table of distances.
 
 Without PyTorch's record of operations, and without its operations: for some tens of atoms, each takes as long to be
 called as to be done. Features lie in flat arrays, as the kernels read them (`layout.py`); what pads their channels to
@@ -7,7 +7,7 @@ whole lanes is zero throughout.
 """
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,32 +19,32 @@ from gnnpot.models.base import AtomicOutput, check_elements
 from gnnpot.models.fast import interaction
 from gnnpot.models.fast.interaction import Edges, Plan
 from gnnpot.models.fast.layout import Columns, Rows
+from gnnpot.models.fast.rms_norm import Norm
 from gnnpot.models.fast.tables import hermite_rows
 
 if TYPE_CHECKING:
-    from gnnpot.models.sevennet import ChannelLinear, Convolution, Layer, SevenNet
+    from gnnpot.models.equivariant import ChannelLinear, Convolution, EquivariantModel, Layer, RMSNorm
 
 #: least number of intervals of a table
 INTERVALS = {torch.float32: 800, torch.float64: 1600}
 
 
-class FastSevenNet:
-    """A SevenNet with the parameters that `model` has now."""
+class FastEquivariant:
+    """A model with the parameters that `model` has now."""
 
     @torch.no_grad()
-    def __init__(self, model: "SevenNet") -> None:
-        config, self._species_of = model.config, model.element_index.numpy()
-        kink = config.cutoff_on if config.cutoff_function == "xplor" else 0.0
-        intervals = intervals_with(kink / config.cutoff, INTERVALS[model.frequencies.dtype])
+    def __init__(self, model: "EquivariantModel") -> None:
+        self._species_of = model.element_index.numpy()
+        dtype = model.layers[0].convolution.denominator.dtype
+        intervals = intervals_with(model.kink / model.cutoff, INTERVALS[dtype])
         self._harmonics, self._elements = model.fast_harmonics(), model.elements
         tables = [_table(layer.convolution, model.radial_basis, model.cutoff, intervals) for layer in model.layers]
         per_step = intervals / model.cutoff
         self._layers = [_Layer(layer, table, per_step) for layer, table in zip(model.layers, tables, strict=True)]
-        self._embedding = self._layers[0].features.columns[0].pad(model.embedding.weight).numpy()
-        (hidden,), (readout,) = model.hidden.matrices, model.readout.matrices
+        self._embedding = self._layers[0].features.columns[0].pad(model.first_features()).numpy()
+        slopes, self._constant = _linear_readout(model.readouts())
         #: dE_i/dx_i of the last layer's scalars, the same for all atoms, [padded channels]; E_i is linear in them
-        self._slopes = self._layers[-1].out.columns[0].pad((hidden @ readout)[:, 0]).numpy()
-        self._constant = 0.0 if model.hidden.bias is None else float(model.hidden.bias @ readout[:, 0])
+        self._slopes = self._layers[-1].out.columns[0].pad(slopes).numpy()
 
     def energies_and_gradient(self, graph: Graph) -> tuple[AtomicOutput, Tensor]:
         """What the model says of the atoms, and the edge gradient, [E, 3]."""
@@ -67,6 +67,16 @@ class FastSevenNet:
             gradient = backs.pop()(gradient, to_harmonics, to_distances)
         to_vectors = self._harmonics.back(vectors, to_distances, to_harmonics)
         return AtomicOutput(torch.from_numpy(energies)), torch.from_numpy(to_vectors)
+
+
+def _linear_readout(readouts: "Sequence[ChannelLinear]") -> tuple[Tensor, float]:
+    """Slope [channels] and constant of linear layers that follow one another, from scalars to a number."""
+    slope, constant = readouts[-1].matrices[0].new_ones(1), 0.0
+    for linear in reversed(readouts):
+        if linear.bias is not None:
+            constant += float(linear.bias @ slope)
+        slope = linear.matrices[0] @ slope
+    return slope, constant
 
 
 def intervals_with(fraction: float, least: int) -> int:
@@ -100,6 +110,7 @@ class _Layer:
         inputs, totals = self.features.columns, self.totals.columns
         factors = [] if layer.scales is None else layer.scales.factors
         scales = [columns.pad(f) for columns, f in zip(totals, factors, strict=False)]
+        norm = Norm(*([np.empty(0, table.dtype)] * 2), 0.0) if layer.norm is None else _norm(layer.norm, totals)
         weights = _Weights()
         linear = [
             weights.add(layer.linear_in, inputs, inputs),
@@ -111,7 +122,7 @@ class _Layer:
         self.plan = Plan(
             layout.paths, table, per_step, torch.cat(weights.all).numpy(), *linear,
             torch.cat(scales, 1).numpy() if scales else np.empty((0, 0), table.dtype),
-            *places, np.array(totals[0].starts),
+            *norm, *places, np.array(totals[0].starts),
         )  # fmt: skip
 
     def __call__(self, features: np.ndarray, edges: Edges, *, deeper: bool) -> tuple[np.ndarray, Callable]:
@@ -131,6 +142,12 @@ class _Layer:
             return to_features
 
         return out, back
+
+
+def _norm(norm: "RMSNorm", columns: list[Columns]) -> Norm:
+    """The norm of rows of padded channels."""
+    factors = torch.cat([c.pad(f) for c, f in zip(columns, norm.factors, strict=True)])
+    return Norm(factors.numpy(), np.array(norm.weights, factors.numpy().dtype), norm.epsilon)
 
 
 class _Weights:
