@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from ase import Atoms
+from ase.io import write
+from ase.io.formats import extension2format, ioformats
 from ase.io.trajectory import Trajectory
 
 from gnnpot.errors import ConfigError, DataError
@@ -32,6 +34,31 @@ def refuse_same(outputs: Mapping[str, Path | None]) -> None:
         if place in known:
             raise ConfigError(f"{path}: can't be both the {known[place]} and the {name}; give two names")
         known[place] = name
+
+
+def structure_format(path: Path, atoms: Atoms) -> str:
+    """ASE's format for the ending of `path`, or for the names POSCAR and CONTCAR; tried on `atoms`.
+
+    Raises `DataError` if ASE has no format with this ending, or it can't hold the structure.
+    """
+    ending = path.suffix.removeprefix(".").lower()
+    if path.name in ("POSCAR", "CONTCAR"):
+        name = "vasp"
+    else:
+        # ASE's format "xyz" has no cell
+        known = ioformats.get({"xyz": "extxyz", "poscar": "vasp"}.get(ending, "")) or extension2format.get(ending)
+        if known is None or not known.can_write:
+            raise DataError(f"{path}: ASE writes no format with this ending; give one like .extxyz or .cif")
+        name = known.name
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            write(Path(folder) / f"try{path.suffix}", atoms, format=name)
+        except Exception as error:  # noqa: BLE001 - ASE's writers raise many kinds for what they can't hold
+            reason = " ".join(str(error).split()) or type(error).__name__
+            raise DataError(
+                f"{path}: ASE can't write this structure in format '{name}' ({reason}); give an ending like .extxyz"
+            ) from None
+    return name
 
 
 def write_atomically(path: Path | str, write: Callable[[Path], None], *, overwrite: bool = False) -> None:
