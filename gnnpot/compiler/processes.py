@@ -29,15 +29,17 @@ class _Process:
     def after_fork(self) -> None:
         """In the child: no other thread holds the lock; OpenMP's threads are gone."""
         self.lock = threading.RLock()
-        if not parallel._is_initialized or parallel._threading_layer != "omp":
+        if not parallel._is_initialized:
             return
         self.is_forked = True
-        from numba.np.ufunc import omppool
+        if parallel._threading_layer == "omp":
+            from numba.np.ufunc import omppool
 
-        # makes the child's process the one that the layer belongs to
-        ctypes.CFUNCTYPE(None, ctypes.c_int)(omppool.launch_threads)(1)
+            # makes the child's process the one that the layer belongs to
+            ctypes.CFUNCTYPE(None, ctypes.c_int)(omppool.launch_threads)(1)
         numba.set_num_threads(1)
         if "torch" in sys.modules:
+            # its operations share OpenMP's threads
             sys.modules["torch"].set_num_threads(1)
 
 
