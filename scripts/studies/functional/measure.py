@@ -170,6 +170,14 @@ def measure_test(runs: Path) -> dict:
     return {"lattice_constants": crystals.LATTICE_CONSTANTS, "bohr": BOHR, "functionals": result}
 
 
+def as_json(result: dict) -> str:
+    """Text with seven significant figures."""
+    return (
+        json.dumps(json.loads(json.dumps(result), parse_float=lambda text: float(f"{float(text):.7g}")), indent=1)
+        + "\n"
+    )
+
+
 def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     parser = argparse.ArgumentParser(description=__doc__)
@@ -179,7 +187,7 @@ def main() -> None:
     arguments = parser.parse_args()
     result = (measure_validation if arguments.which == "validation" else measure_test)(arguments.runs)
     arguments.output.parent.mkdir(parents=True, exist_ok=True)
-    arguments.output.write_text(json.dumps(result, indent=1) + "\n")
+    arguments.output.write_text(as_json(result))
 
 
 if __name__ == "__main__":
