@@ -9,6 +9,7 @@ the rest, to be looked at once). Results go to docs/functional/.
 """
 
 import argparse
+import json
 import logging
 from pathlib import Path
 
@@ -75,8 +76,10 @@ def run(stage: str, runs: Path, processes: int) -> None:
         for name in crystals.TEN if stage == "leave-one-out" else ():
             fit([s for s in samples if s.crystal != name], 0, SHORT_STEPS, runs / f"loo-{name}")
     else:
-        result = (measure.measure_validation if stage == "validation" else measure.measure_test)(runs)
-        write_text(RESULTS / f"{stage}.json", measure.as_json(result))
+        path = RESULTS / f"{stage}.json"
+        before = json.loads(path.read_text()) if path.exists() else None
+        result = measure.measure_validation(runs) if stage == "validation" else measure.measure_test(runs, before)
+        write_text(path, measure.as_json(result))
 
 
 def main() -> None:
