@@ -13,7 +13,7 @@ __all__ = ["Calculator", "load"]
 def __getattr__(name: str) -> Any:
     # on demand, so that `gnnpot --help` and the data tools start without torch
     if name == "load":
-        from gnnpot.hub import load
+        from gnnpot.hub.opening import load
 
         return load
     if name == "Calculator":

@@ -4,7 +4,6 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from enum import StrEnum
-from itertools import chain
 from pathlib import Path
 from typing import Annotated
 
@@ -17,7 +16,7 @@ from rich.table import Table
 
 from gnnpot.data.frame import Frame
 from gnnpot.data.manifest import MANIFEST, Manifest, Tally
-from gnnpot.data.readers import formats, is_frame_folder, read_frames
+from gnnpot.data.readers import formats, is_frame_folder, read_files, read_frames
 from gnnpot.data.splits import FRACTIONS, Split, split_by_frame, split_by_material, split_by_source
 from gnnpot.data.store import FrameStore, write_store
 from gnnpot.data.stress import PRESETS
@@ -91,8 +90,7 @@ def convert(
         material_key=material_key, code=code, functional=functional, more=option,
     )  # fmt: skip
     skipped: Counter[str] = Counter()
-    streams = [read_frames(p, format, bad_frames=bad_frames.value, skipped=skipped, **options) for p in inputs]
-    frames = chain.from_iterable(streams)
+    frames = read_files(inputs, format, bad_frames=bad_frames.value, skipped=skipped, **options)
     sample = StressSample()
     if check:
         frames = sample.watch(frames)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from ase.calculators.calculator import BaseCalculator
     from rich.progress import TaskID
 
-    from gnnpot.distil.config import DistilConfig
+    from gnnpot.workflows.distil.config import DistilConfig
 
 _ONLY_IN_THE_REPORT = ("force RMSE, eV/Å", "picked: force MAE", "dynamics, ps")
 
@@ -66,7 +66,7 @@ def distil_command(
 
     Stopped by whatever, the same command goes on where it was.
     """
-    from gnnpot.distil import read_distil_config
+    from gnnpot.workflows.distil import read_distil_config
 
     path = Path(teacher)
     # runs/mine/model: the run's name says more
@@ -84,10 +84,10 @@ def distil_command(
 def _distil(
     options: "DistilConfig", make: "Callable[[], BaseCalculator]", processes: int, resume: bool, quiet: bool
 ) -> None:
-    from gnnpot.checkpoint import load_checkpoint
-    from gnnpot.distil import distil
-    from gnnpot.distil.report import errors_rows, rounds_rows, speed_rows
+    from gnnpot.hub.checkpoint import load_checkpoint
     from gnnpot.training.run import MODEL
+    from gnnpot.workflows.distil import distil
+    from gnnpot.workflows.distil.report import errors_rows, rounds_rows, speed_rows
 
     console = Console(soft_wrap=True)
     has_ended = resume and (options.run / MODEL).exists()

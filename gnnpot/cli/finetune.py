@@ -13,8 +13,8 @@ from gnnpot.cli.common import ENDED
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from gnnpot.training.finetune.config import FineTuneConfig
-    from gnnpot.training.finetune.refit import Refit
+    from gnnpot.workflows.finetune.config import FineTuneConfig
+    from gnnpot.workflows.finetune.refit import Refit
 
 
 def register(app: typer.Typer) -> None:
@@ -57,7 +57,7 @@ def finetune_command(
 
     Example: gnnpot finetune chgnet-0.3.0 my.extxyz --compare --frames 20 --frames 200 --set max_minutes=20
     """
-    from gnnpot.training.finetune.config import read_finetune_config
+    from gnnpot.workflows.finetune.config import read_finetune_config
 
     run = output or Path("runs") / f"{Path(model).name}-{data[0].name.split('.')[0]}"
 
@@ -76,10 +76,10 @@ def finetune_command(
 
 
 def _finetune(options: "FineTuneConfig", resume: bool, quiet: bool) -> None:
-    from gnnpot.checkpoint import load_checkpoint
-    from gnnpot.training.finetune.retention import retention_rows
-    from gnnpot.training.finetune.run import finetune
+    from gnnpot.hub.checkpoint import load_checkpoint
     from gnnpot.training.run import MODEL
+    from gnnpot.workflows.finetune.retention import retention_rows
+    from gnnpot.workflows.finetune.run import finetune
 
     console = Console(soft_wrap=True)
 
@@ -109,7 +109,7 @@ def _compare(
     resume: bool,
     quiet: bool,
 ) -> None:
-    from gnnpot.training.finetune.compare import compare
+    from gnnpot.workflows.compare import compare
 
     console = Console(soft_wrap=True)
 

@@ -126,10 +126,10 @@ def evaluate(
     import dataclasses
     import json
 
-    from gnnpot.data.files import write_text
     from gnnpot.engines.files import refuse_overwrite
     from gnnpot.functional.evaluate import evaluate as run
     from gnnpot.functional.store import open_functional
+    from gnnpot.runs.files import write_text
 
     refuse_overwrite(output, overwrite)
     opened, content = open_functional(functional), _read_samples(samples)

@@ -13,7 +13,7 @@ from gnnpot.cli.common import Precision, count_bar, open_calculator
 
 if TYPE_CHECKING:
     from gnnpot.data.store import FrameStore
-    from gnnpot.labelling import Labeller
+    from gnnpot.sampling import Labeller
 
 _DISTORT = (
     "A kind and its options, as 'rattled rattle=0.1 count=4'; may be repeated. Kinds: original, rattled, strained, "
@@ -51,7 +51,7 @@ def label_command(
 
     Stopped by whatever, the same command goes on where it was, to the same store, byte for byte.
     """
-    from gnnpot.labelling import label, read_label_config, read_structures
+    from gnnpot.sampling import label, read_label_config, read_structures
 
     options = read_label_config(config, distort or (), seed)
     labeller = _labeller(model, melt_model, device, dtype)
@@ -72,8 +72,8 @@ def label_command(
 
 def _labeller(model: str, melt_model: str | None, device: str | None, dtype: Precision | None) -> "Labeller":
     """What labels; the models are opened once here, so that what is wrong with them is said before any work."""
-    from gnnpot.labelling import Labeller
-    from gnnpot.labelling.names import describe
+    from gnnpot.sampling import Labeller
+    from gnnpot.sampling.labeller_names import describe
 
     make = functools.partial(open_calculator, model, device, dtype)
     name, functional = describe(model, make())

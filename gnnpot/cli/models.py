@@ -13,7 +13,7 @@ from gnnpot.cli.common import download_progress
 from gnnpot.errors import ConfigError
 
 if TYPE_CHECKING:
-    from gnnpot.published import Published
+    from gnnpot.hub.registry import Published
 
 
 def register(app: typer.Typer) -> None:
@@ -32,9 +32,9 @@ def models(
     Any of the names does for --model. Those that come with gnnpot stand first, the default at the top; then published
     ones, which the first use fetches, or `gnnpot import` beforehand; then folders that were imported.
     """
-    from gnnpot.hub import imported
-    from gnnpot.published import published, shipped
-    from gnnpot.published.shipped import SPEED
+    from gnnpot.hub.importing import imported
+    from gnnpot.hub.registry import published
+    from gnnpot.hub.shipped import SPEED, shipped
 
     rows = [_checkpoint_row(name, folder, SPEED) for name, folder in shipped().items()]
     rows += [_row(entry, fidelity) for entry in published() for fidelity in entry.fidelities or (None,)]
@@ -54,7 +54,7 @@ def models(
 
 
 def _checkpoint_row(name: str, folder: Path, speed: str) -> dict[str, Any]:
-    from gnnpot.checkpoint import read_card
+    from gnnpot.hub.checkpoint import read_card
 
     content = read_card(folder)
     return {
@@ -70,7 +70,7 @@ def _checkpoint_row(name: str, folder: Path, speed: str) -> dict[str, Any]:
 
 
 def _row(entry: "Published", fidelity: str | None) -> dict[str, Any]:
-    from gnnpot.published.cache import checkpoint_folder
+    from gnnpot.hub.cache import checkpoint_folder
 
     name = entry.full_name(fidelity)
     folder = checkpoint_folder(name)
@@ -106,8 +106,8 @@ def import_command(
     A folder in which matgl saved an M3GNet potential (model.json, state.pt) is converted too, and opened by its name
     from then on: gnnpot import downloads/M3GNet-MatPES-PBE-v2025.1-PES
     """
-    from gnnpot.hub import import_folder, import_published, is_matgl_folder
-    from gnnpot.published import resolve
+    from gnnpot.hub.importing import import_folder, import_published, is_matgl_folder
+    from gnnpot.hub.registry import resolve
 
     folders = [Path(given) for given in names if is_matgl_folder(Path(given))]
     if len(names) > 1 and folders and name is not None:

@@ -1,24 +1,17 @@
-"""Molecular dynamics: NVE, and NVT with Bussi's or Langevin's thermostat.
+"""Molecular dynamics at constant energy, temperature or pressure, to be killed at any time and resumed exactly.
 
-    result = run_md(atoms, calculator, MDConfig(temperature=600, steps=10_000), trajectory="run.traj", log="run.log")
+    config = MDConfig(ensemble="npt-isotropic", temperature=600, pressure=1.0, steps=10_000)
+    result = run_md(atoms, calculator, config, trajectory="run.traj", log="run.log")
 
-| ensemble   | integrator                                  | degrees of freedom f                                 |
-|------------|---------------------------------------------|------------------------------------------------------|
-| `nve`      | velocity Verlet                             | 3N - 3; without periodicity less 3 (2 for a line)    |
-| `bussi`    | stochastic velocity rescaling, then the same | the same: drift and rotation stay zero              |
-| `langevin` | Langevin                                    | 3N: the centre of mass takes part                    |
+`engines.integrators` has the ensembles, their equations and degrees of freedom f; T = 2 E_kin / (f k_B).
 
-    T = 2 E_kin / (f k_B)
+Starting velocities are random numbers of Maxwell's and Boltzmann's distribution, freed of drift and rotation, and
+scaled to the temperature exactly. Every random number comes from one generator, seeded by `seed`.
 
-Constraints take their degrees of freedom, and the conservation of drift and rotation, away. Bussi, Donadio & Parrinello
-2007; Vanden-Eijnden & Ciccotti 2006, eq. 23. The integrators are ASE's.
-
-Starting velocities are drawn from Maxwell's and Boltzmann's distribution, freed of drift and rotation, and scaled to
-the temperature exactly. Every random number comes from one generator, seeded by `seed`.
-
-The trajectory (ASE's format) is complete after every frame, so that a run which was killed leaves a readable file. Its
-last frame holds, as numbers without rounding, positions, velocities, the step and the generator's state: `resume`
-continues from there with the same numbers as a run that was never interrupted.
+The format of the trajectory goes by its ending (`engines.trajectories`). It holds, or has beside it, the whole state of
+the run as numbers without rounding: `resume` continues from there with the same numbers as a run that was never
+interrupted, and refuses another potential, structure or seed. A run that was killed before its first frame begins again.
+The memory that a run takes does not grow with its length.
 """
 
 import logging
@@ -26,69 +19,34 @@ import math
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from ase import Atoms
 from ase.calculators.calculator import Calculator as AseCalculator
-from ase.io.trajectory import Trajectory
-from ase.md.bussi import Bussi
-from ase.md.langevin import Langevin
-from ase.md.md import MolecularDynamics
+from ase.io import read
 from ase.md.velocitydistribution import Stationary, ZeroRotation, thermalize_momenta
-from ase.md.verlet import VelocityVerlet
 
-from gnnpot.engines.files import last_frame, refuse_overwrite
-from gnnpot.engines.md_log import LogFile, Sample, live_progress
+from gnnpot.engines.averages import Averages
+from gnnpot.engines.files import refuse_overwrite, refuse_same
+from gnnpot.engines.integrators import Integrator, check_ensemble, degrees_of_freedom, make_integrator
+from gnnpot.engines.md_config import LANGEVIN, MDConfig, MDResult, Sample
+from gnnpot.engines.md_log import LogFile, is_log
+from gnnpot.engines.restart import check_fingerprint, fingerprint, structure_identity
+from gnnpot.engines.trajectories import TrajectoryWriter, check_trajectory_name, create_trajectory, open_trajectory
 from gnnpot.errors import ConfigError, DataError, GnnpotError, SimulationError
-from gnnpot.units import BOLTZMANN, FEMTOSECOND
+from gnnpot.units import BOLTZMANN, GPA
+
+__all__ = ["MDConfig", "MDResult", "Sample", "degrees_of_freedom", "random_velocities", "run_md"]
 
 logger = logging.getLogger(__name__)
 
 #: eV per atom that the total energy may wander in `nve` before the run is stopped
 _MAX_ENERGY_CHANGE = 0.5
-_STATE = "gnnpot_md"
-
-
-@dataclass(frozen=True, slots=True)
-class MDConfig:
-    """Options of `run_md`."""
-
-    ensemble: Literal["nve", "bussi", "langevin"] = "bussi"
-    temperature: float = 300.0  #: K, of the thermostat and of the starting velocities
-    timestep: float = 1.0  #: fs
-    steps: int = 1000  #: in all, those before a resume included
-    taut: float = 100.0  #: fs, time constant of `bussi`
-    friction: float = 0.01  #: 1/fs, of `langevin`
-    seed: int = 0
-    keep_velocities: bool = False  #: start with the velocities that the atoms have
-    interval: int = 10  #: steps between frames and log lines
-    max_temperature: float = 20000.0  #: K; a run that gets hotter is stopped
-
-    def __post_init__(self) -> None:
-        for name in ("timestep", "taut", "friction", "interval", "max_temperature"):
-            if getattr(self, name) <= 0:
-                raise ValueError(f"{name}: {getattr(self, name)} is not positive")
-        if self.temperature < 0 or (self.temperature == 0 and self.ensemble == "bussi"):
-            raise ValueError(f"temperature: {self.temperature} K can't be reached")
-        if self.steps < 0:
-            raise ValueError(f"steps: {self.steps} is negative")
-
-
-@dataclass(frozen=True, slots=True)
-class MDResult:
-    """What a run came to; averages are over the steps of this call."""
-
-    atoms: Atoms  #: the last state, with velocities
-    steps: int  #: of the whole run
-    time: float  #: fs, of the whole run
-    temperature: float  #: K, mean
-    potential_energy: float  #: eV, mean
-    energy_drift: float  #: eV per atom and ps, slope of the conserved energy; NaN for `langevin`
-    seconds: float  #: wall time of this call
-    microseconds_per_atom_step: float
+#: of what a state holds
+_VERSION = 2
 
 
 @dataclass(slots=True)
@@ -97,30 +55,42 @@ class _Run:
 
     atoms: Atoms
     config: MDConfig
-    dynamics: MolecularDynamics
-    rng: np.random.Generator
-    freedom: int
+    integrator: Integrator
+    structure: str  #: digest of what it began with
+    averages: Averages = field(default_factory=Averages)
     step: int = 0
 
-    def sample(self) -> Sample:
-        kinetic = self.atoms.get_kinetic_energy()
-        potential = self.atoms.get_potential_energy()
+    def sample(self, with_pressure: bool = False) -> Sample:
+        """Now in numbers. Where the cell changes, the pressure costs a stress."""
+        kinetic, potential = self.atoms.get_kinetic_energy(), self.atoms.get_potential_energy()
+        volume = pressure = None
+        if self.config.changes_cell:
+            volume = self.atoms.get_volume()
+            if with_pressure:
+                pressure = -float(self.atoms.get_stress(include_ideal_gas=True)[:3].mean()) / GPA
         return Sample(
             step=self.step,
             time=self.step * self.config.timestep,
-            temperature=2 * kinetic / (self.freedom * BOLTZMANN),
+            temperature=2 * kinetic / (self.integrator.freedom * BOLTZMANN),
             potential=potential,
             kinetic=kinetic,
-            conserved=potential + kinetic - getattr(self.dynamics, "transferred_energy", 0.0),
+            conserved=self.integrator.conserved_energy(potential + kinetic),
+            volume=volume,
+            pressure=pressure,
         )
 
     def state(self) -> dict[str, Any]:
-        """What a resume needs besides positions and velocities, as JSON."""
+        """What a resume needs besides positions, momenta and cell, as JSON."""
         return {
+            "version": _VERSION,
             "step": self.step,
-            "rng": self.rng.bit_generator.state,
-            "transferred_energy": getattr(self.dynamics, "transferred_energy", 0.0),
-            "settings": _settings(self.config),
+            "time": self.step * self.config.timestep,
+            "rng": self.integrator.rng.bit_generator.state,
+            "integrator": self.integrator.state(),
+            "averages": self.averages.state(),
+            "settings": self.config.decisive(),
+            "structure": self.structure,
+            "potential": fingerprint(self.atoms),
         }
 
 
@@ -133,78 +103,122 @@ def run_md(
     log: Path | str | None = None,
     resume: bool = False,
     overwrite: bool = False,
-    progress: bool = False,
+    elements: tuple[str, ...] = (),
+    progress: Callable[[Sample], None] | None = None,
 ) -> MDResult:
-    """Run to step `config.steps`, from a copy of `atoms` or, with `resume`, from the last frame of `trajectory`.
+    """Run to step `config.steps`, from a copy of `atoms` or, with `resume`, from the last state of `trajectory`.
 
-    Frames and log lines are written every `config.interval` steps and at the last. With `resume` the files are
-    continued; steps after the last frame are done again. `progress` shows temperature, energy, rate and time left.
+    Args:
+        atoms: where the run begins; its constraints hold.
+        calculator: of the energy, the forces and, for a constant pressure, the stress.
+        config: the options.
+        trajectory: where frames are written, every `config.interval` steps and at the last; the ending is the format.
+        log: where the same samples are written as a table.
+        resume: continue both files; steps after the last state are done again. The same as a new run if there is no
+            trajectory yet.
+        overwrite: replace files that exist, once the new ones have their first frame.
+        elements: whose positions a `.zarr` trajectory holds; empty: all.
+        progress: called with each step's sample.
 
-    Raises `SimulationError` if the run explodes (the files hold it up to there), `ConfigError` if a resume asks for
-    other settings than the run was started with, `DataError` if files are in the way or missing.
+    Returns:
+        The last state, and means.
+
+    Raises:
+        SimulationError: if the run explodes; the files hold it up to there.
+        ConfigError: for an ensemble that the structure can't have, or a resume with other settings, another structure
+            or another potential.
+        DataError: for files that exist, or can't be written or read.
     """
     config = config or MDConfig()
-    if resume:
-        run = _resumed(trajectory, calculator, config)
-    else:
+    trajectory, log = (None if path is None else Path(path) for path in (trajectory, log))
+    refuse_same({"trajectory": trajectory, "log": log})
+    if trajectory is None and resume:
+        raise DataError("resume: there is no trajectory to resume from; name it")
+    if trajectory is not None:
+        check_trajectory_name(trajectory, elements)
+    begun = resume and trajectory is not None and trajectory.exists()
+    if not begun:
         refuse_overwrite(trajectory, overwrite)
-        refuse_overwrite(log, overwrite)
-        run = _started(atoms, calculator, config)
+        # a run that was killed before its first frame may have left a log
+        refuse_overwrite(log, overwrite or (resume and log is not None and is_log(log)))
     with ExitStack() as stack:
-        frames = None
-        if trajectory is not None:
-            frames = stack.enter_context(Trajectory(str(trajectory), "a" if resume else "w", run.atoms))
-        lines = None if log is None else stack.enter_context(LogFile(Path(log), resume_at=run.step if resume else None))
-        report = stack.enter_context(live_progress(config.steps, len(run.atoms), config.timestep, progress))
+        frames: TrajectoryWriter | None = None
+        if begun and trajectory is not None:
+            run, frames = _resumed(trajectory, atoms, calculator, config)
+        else:
+            run = _started(atoms, calculator, config)
+        first = run.sample(with_pressure=True)
+        if not begun and trajectory is not None:
+            frames = create_trajectory(trajectory, run.atoms, run.state(), elements)
+        if frames is not None:
+            stack.enter_context(frames)
+        lines = None
+        if log is not None:
+            lines = stack.enter_context(LogFile(log, first if begun else None, cell=config.changes_cell))
+            if not begun:
+                lines.write(first)
 
         def record(sample: Sample) -> None:
             if frames is not None:
-                run.atoms.info[_STATE] = run.state()
-                frames.write()
+                frames.write(run.atoms, run.state())
             if lines is not None:
                 lines.write(sample)
 
-        if not resume:
-            record(run.sample())
-        return _advance(run, record, report)
+        return _advance(run, record, progress or (lambda _: None))
 
 
 def _advance(run: _Run, record: Callable[[Sample], None], report: Callable[[Sample], None]) -> MDResult:
     start, config = time.perf_counter(), run.config
     first = run.step
     reference = run.sample()
-    samples: list[Sample] = [reference]
+    if run.step == 0 and config.equilibration == 0:
+        run.averages = Averages()
+        run.averages.add(reference)
     while run.step < config.steps:
+        if config.temperature_end is not None:
+            run.integrator.set_temperature(config.target(run.step + 1))
         try:
-            run.dynamics.step()
+            run.integrator.step()
         except GnnpotError as error:
             raise SimulationError(f"molecular dynamics, step {run.step + 1}: exploded ({error})") from error
         run.step += 1
-        sample = run.sample()
+        written = run.step % config.interval == 0 or run.step == config.steps
+        sample = run.sample(with_pressure=written)
         _check(sample, reference, run)
-        samples.append(sample)
+        if run.step >= config.equilibration:
+            run.averages.add(sample)
         report(sample)
-        if run.step % config.interval == 0 or run.step == config.steps:
+        if written:
             record(sample)
     seconds = time.perf_counter() - start
     done = run.step - first
     logger.info("molecular dynamics: %d steps in %.1f s", done, seconds)
-    run.atoms.info.pop(_STATE, None)
+    return _result(run, seconds, done)
+
+
+def _result(run: _Run, seconds: float, done: int) -> MDResult:
+    config, means = run.config, run.averages
+    drifts = config.ensemble not in LANGEVIN and config.temperature_end is None
+    nothing = float("nan")
     return MDResult(
         atoms=run.atoms,
         steps=run.step,
         time=run.step * config.timestep,
-        temperature=float(np.mean([s.temperature for s in samples])),
-        potential_energy=float(np.mean([s.potential for s in samples])),
-        energy_drift=_drift(samples, len(run.atoms)) if config.ensemble != "langevin" else float("nan"),
+        averaged=means.count,
+        temperature=means.temperature if means.count else nothing,
+        potential_energy=means.potential if means.count else nothing,
+        volume=means.volume if config.changes_cell and means.count else None,
+        energy_drift=means.drift(len(run.atoms)) if drifts else nothing,
         seconds=seconds,
         microseconds_per_atom_step=1e6 * seconds / max(done, 1) / len(run.atoms),
     )
 
 
 def _started(atoms: Atoms, calculator: AseCalculator, config: MDConfig) -> _Run:
+    structure = structure_identity(atoms, config.keep_velocities)
     atoms = atoms.copy()
     atoms.calc = calculator
+    check_ensemble(atoms, config)
     rng = np.random.default_rng(config.seed)
     freedom = degrees_of_freedom(atoms, config.ensemble)
     if freedom <= 0:
@@ -213,87 +227,105 @@ def _started(atoms: Atoms, calculator: AseCalculator, config: MDConfig) -> _Run:
             "give a larger structure or take 'langevin'"
         )
     if not config.keep_velocities:
-        draw_velocities(atoms, config.temperature, rng, freedom)
-    elif config.ensemble == "bussi" and atoms.get_kinetic_energy() == 0:
-        raise ConfigError("keep_velocities: the atoms stand still, and 'bussi' only scales what moves; set it to false")
-    return _Run(atoms, config, _dynamics(atoms, config, rng, freedom), rng, freedom)
+        random_velocities(atoms, config.temperature, rng, freedom)
+    elif config.ensemble not in LANGEVIN:
+        _without_drift(atoms, config)
+    return _Run(atoms, config, make_integrator(atoms, config, rng, freedom), structure)
 
 
-def _resumed(trajectory: Path | str | None, calculator: AseCalculator, config: MDConfig) -> _Run:
-    atoms = last_frame(trajectory)
-    state = atoms.info.pop(_STATE, None)
-    if state is None:
-        raise DataError(f"{trajectory}: was not written by gnnpot's molecular dynamics; start without resuming")
-    for name, value in _settings(config).items():
-        if state["settings"].get(name) != value:
-            raise ConfigError(
-                f"{trajectory}: was run with {name} = {state['settings'].get(name)}, not {value}; "
-                "resume with the same settings"
-            )
-    rng = np.random.default_rng()
-    rng.bit_generator.state = state["rng"]
-    atoms.calc = calculator
-    freedom = degrees_of_freedom(atoms, config.ensemble)
-    dynamics = _dynamics(atoms, config, rng, freedom)
-    if isinstance(dynamics, Bussi):
-        dynamics.transferred_energy = state["transferred_energy"]
-    return _Run(atoms, config, dynamics, rng, freedom, step=state["step"])
-
-
-def _settings(config: MDConfig) -> dict[str, Any]:
-    """The options that a resume must share."""
-    names = {"nve": (), "bussi": ("temperature", "taut"), "langevin": ("temperature", "friction")}[config.ensemble]
-    return {name: getattr(config, name) for name in ("ensemble", "timestep", *names)}
-
-
-def _dynamics(atoms: Atoms, config: MDConfig, rng: np.random.Generator, freedom: int) -> MolecularDynamics:
-    timestep = config.timestep * FEMTOSECOND
+def _without_drift(atoms: Atoms, config: MDConfig) -> None:
+    """Check velocities that are kept; a drift is removed where the thermostat would keep it for ever."""
     if config.ensemble == "nve":
-        return VelocityVerlet(atoms, timestep)
-    if config.ensemble == "langevin":
-        return Langevin(
-            atoms,
-            timestep,
-            temperature_K=config.temperature,
-            friction=config.friction / FEMTOSECOND,
-            fixcm=False,
-            rng=rng,
+        return
+    if atoms.get_kinetic_energy() == 0:
+        raise ConfigError(
+            f"keep_velocities: the atoms stand still, and '{config.ensemble}' only scales what moves; set it to false"
         )
-    dynamics = Bussi(atoms, timestep, temperature_K=config.temperature, taut=config.taut * FEMTOSECOND, rng=rng)
-    # ASE counts 3N whatever is conserved, which would heat 8 atoms by a seventh
-    dynamics.ndof = freedom
-    dynamics.target_kinetic_energy = 0.5 * freedom * BOLTZMANN * config.temperature
-    return dynamics
+    if not atoms.constraints and len(atoms) > 1:
+        _stop_drift(atoms)
 
 
-def degrees_of_freedom(atoms: Atoms, ensemble: str) -> int:
-    """f of the table above."""
-    freedom = atoms.get_number_of_degrees_of_freedom()
-    if ensemble == "langevin" or atoms.constraints:
-        return freedom
-    freedom -= 3
-    if not atoms.pbc.any() and len(atoms) > 1:
-        centred = atoms.positions - atoms.positions.mean(axis=0)
-        freedom -= 2 if np.linalg.matrix_rank(centred, tol=1e-6) == 1 else 3
-    return freedom
+def _resumed(
+    trajectory: Path, start: Atoms, calculator: AseCalculator, config: MDConfig
+) -> tuple[_Run, TrajectoryWriter]:
+    atoms, state, frames = open_trajectory(trajectory, start)
+    try:
+        if "version" not in state:
+            state = _from_first_version(trajectory, start, atoms, state, config)
+        _agree(trajectory, start, state, config)
+        atoms.calc = calculator
+        check_ensemble(atoms, config)
+        check_fingerprint(state["potential"], atoms, str(trajectory))
+        rng = np.random.default_rng()
+        rng.bit_generator.state = state["rng"]
+        integrator = make_integrator(atoms, config, rng, degrees_of_freedom(atoms, config.ensemble))
+        integrator.restore(state["integrator"])
+    except BaseException:
+        frames.close()
+        raise
+    averages = Averages(**state["averages"])
+    return _Run(atoms, config, integrator, state["structure"], averages, step=state["step"]), frames
 
 
-def draw_velocities(atoms: Atoms, temperature: float, rng: np.random.Generator, freedom: int) -> None:
+def _from_first_version(
+    trajectory: Path, start: Atoms, last: Atoms, state: dict[str, Any], config: MDConfig
+) -> dict[str, Any]:
+    """The state that `_Run.state` would have returned, of a run of gnnpot 0.1.0, whose `last` frame is given.
+
+    Its frames hold energies and forces, and the first one the structure that it began with. Settings that were not kept
+    are those of `config`; the means begin anew.
+    """
+    structure = structure_identity(start, config.keep_velocities)
+    first = read(trajectory, index=0)
+    same = len(first) == len(start) and np.array_equal(first.numbers, start.numbers)
+    if not same or not np.allclose(first.positions, start.positions, rtol=0, atol=1e-9):
+        structure = "another"
+    changing = {"transferred_energy": state["transferred_energy"]} if config.ensemble == "bussi" else {}
+    return {
+        **state,
+        "version": _VERSION,
+        "integrator": changing,
+        "averages": Averages().state(),
+        "settings": {**config.decisive(), **state["settings"]},
+        "structure": structure,
+        "potential": fingerprint(last),
+    }
+
+
+def _agree(trajectory: Path, start: Atoms, state: dict[str, Any], config: MDConfig) -> None:
+    """Raise an error if the run had other settings or began with another structure."""
+    if state.get("version") != _VERSION:
+        raise DataError(f"{trajectory}: was written by another version of gnnpot; start without resuming")
+    wanted, before = config.decisive(), state["settings"]
+    for name in sorted({*wanted, *before}):
+        if before.get(name) != wanted.get(name):
+            raise ConfigError(
+                f"{trajectory}: was run with {name} = {before.get(name)}, not {wanted.get(name)}; resume with the "
+                "same settings"
+            )
+    if state["structure"] != structure_identity(start, config.keep_velocities):
+        raise ConfigError(f"{trajectory}: was begun from another structure; resume with the same structure")
+
+
+def random_velocities(atoms: Atoms, temperature: float, rng: np.random.Generator, freedom: int) -> None:
     """Set random velocities of `temperature` K, without drift and, without periodicity, without rotation."""
     thermalize_momenta(atoms, temperature, rng=rng)
     if not atoms.constraints and len(atoms) > 1:
-        Stationary(atoms, preserve_temperature=False)
-        if not atoms.pbc.any():
-            # a linear molecule has an axis without inertia, which ASE divides by before it leaves it out
-            with np.errstate(invalid="ignore"):
-                ZeroRotation(atoms, preserve_temperature=False)
+        _stop_drift(atoms)
     kinetic = atoms.get_kinetic_energy()
     if kinetic > 0:
         atoms.set_momenta(atoms.get_momenta() * np.sqrt(0.5 * freedom * BOLTZMANN * temperature / kinetic))
 
 
+def _stop_drift(atoms: Atoms) -> None:
+    Stationary(atoms, preserve_temperature=False)
+    if not atoms.pbc.any():
+        # a linear molecule has an axis without inertia, which ASE divides by before it leaves it out
+        with np.errstate(invalid="ignore"):
+            ZeroRotation(atoms, preserve_temperature=False)
+
+
 def _check(sample: Sample, reference: Sample, run: _Run) -> None:
-    change = abs(sample.conserved - reference.conserved) / len(run.atoms)
     if not math.isfinite(sample.temperature) or not math.isfinite(sample.potential):
         problem = "exploded, energies are not finite; take a shorter timestep"
     elif sample.temperature > run.config.max_temperature:
@@ -301,18 +333,13 @@ def _check(sample: Sample, reference: Sample, run: _Run) -> None:
             f"exploded, the temperature is {sample.temperature:.3g} K; take a shorter timestep, relax the structure "
             "first, or raise max_temperature"
         )
-    elif run.config.ensemble == "nve" and change > _MAX_ENERGY_CHANGE:
+    elif run.config.ensemble == "nve" and abs(sample.conserved - reference.conserved) > _MAX_ENERGY_CHANGE * len(
+        run.atoms
+    ):
+        change = abs(sample.conserved - reference.conserved) / len(run.atoms)
         problem = f"the total energy has changed by {change:.2f} eV/atom, which it must not; take a shorter timestep"
     else:
         return
     # only here: a formula takes longer than the integrator
     where = f"molecular dynamics of {run.atoms.get_chemical_formula()}, step {sample.step}"
     raise SimulationError(f"{where}: {problem}")
-
-
-def _drift(samples: list[Sample], n_atoms: int) -> float:
-    """Slope of a straight line through the conserved energy, eV per atom and ps."""
-    if len(samples) < 3:
-        return float("nan")
-    time_ps = np.array([s.time for s in samples]) / 1000
-    return float(np.polyfit(time_ps - time_ps[0], [s.conserved for s in samples], 1)[0] / n_atoms)

@@ -20,13 +20,13 @@ from pathlib import Path
 import numpy as np
 from ase import Atoms
 
-from gnnpot.data.files import write_bytes
 from gnnpot.errors import DataError
 from gnnpot.functional import crystals, kohn_sham
 from gnnpot.functional.grid import resample
 from gnnpot.functional.kohn_sham import Settings, without_constant
 from gnnpot.functional.pseudopotentials import for_numbers
 from gnnpot.functional.symmetry import centre, grid_for
+from gnnpot.runs.files import write_bytes
 from gnnpot.units import BOHR
 
 #: 1/bohr, of the orbital-free grid; the pseudopotentials end near 6

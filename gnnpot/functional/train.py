@@ -22,11 +22,11 @@ from scipy.optimize import minimize
 from torch import Tensor, nn
 
 from gnnpot.config import from_mapping, to_mapping
-from gnnpot.data.files import write_bytes
 from gnnpot.errors import ConfigError, DataError
 from gnnpot.functional.data import Sample
 from gnnpot.functional.network import LearnedFunctional, NetworkConfig, build
 from gnnpot.functional.training_set import Batch, LossWeights, batch_loss, make_batches
+from gnnpot.runs.files import write_bytes
 
 #: evaluations between two writes of the state
 SAVE_EVERY = 10

@@ -12,9 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
-
-from gnnpot.config import from_mapping, read_yaml
+from gnnpot.config import from_mapping, parse_yaml, read_yaml
 from gnnpot.data.readers import RecordOptions
 from gnnpot.errors import ConfigError
 from gnnpot.models import ModelConfig
@@ -102,7 +100,7 @@ class DataConfig:
     #: larger one, and the test part stays as it is; empty: all
     frames: int | None = None
     #: which of them: "random" ones, drawn with `split.seed`, or "representative" ones, whose atoms are like those of
-    #: all (`analysis.representative`), the most telling first
+    #: all (`sampling.representative`), the most telling first
     choose: Literal["random", "representative"] = "random"
     #: how those parts are drawn
     split: SplitConfig = field(default_factory=SplitConfig)
@@ -114,8 +112,11 @@ class DataConfig:
     bad_frames: Literal["raise", "skip"] = "raise"
     #: check the sign and unit of stress against the energies; only where `loss.stress` is above 0
     check_stress: bool = True
-    #: keep all graphs in memory, for HDNNPs with up to 3 GiB of derivatives; empty: for up to 200,000 atoms
+    #: keep all graphs in memory; empty: for up to 200,000 atoms
     cache_graphs: bool | None = None
+    #: GiB of an HDNNP's derivatives, with respect to the edge vectors, that are kept with the graphs; if all of them need
+    #: more, they are calculated at each step
+    derivatives_gib: float = 3.0
     #: processes that read frames and build graphs while the model trains; 0: none. Not used with cached graphs
     workers: int = 0
 
@@ -124,6 +125,8 @@ class DataConfig:
             raise ValueError("train: there is no path; give a file or a store")
         if self.workers < 0:
             raise ValueError(f"workers: {self.workers} is negative")
+        if not 0 <= self.derivatives_gib < float("inf"):
+            raise ValueError(f"derivatives_gib: {self.derivatives_gib} is no amount of memory")
         if self.frames is not None and self.frames < 2:
             raise ValueError(f"frames: {self.frames} can't train and validate; give at least 2")
         for name in self.sources:
@@ -379,7 +382,4 @@ def _lay_over(mapping: Any, override: str) -> None:
         mapping = mapping[name]
     if not isinstance(mapping, dict):
         raise ConfigError(f"--set {override}: there are no options to set in")
-    try:
-        mapping[last] = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise ConfigError(f"--set {override}: '{text}' is not valid YAML ({' '.join(str(error).split())})") from None
+    mapping[last] = parse_yaml(text, f"--set {override}")

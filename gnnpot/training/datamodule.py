@@ -21,9 +21,6 @@ from gnnpot.training.sources import Mixture, Source
 
 #: all graphs of a training set are kept in memory up to this many atoms, if the configuration does not say
 CACHED_ATOMS = 200_000
-#: models may add so much to graphs that are kept, in each process; no share of what is free, so that a run resumes to
-#: the same bits
-PREPARED_BYTES = 3 << 30
 
 
 class GraphDataset(Dataset):
@@ -57,12 +54,15 @@ class GraphDataset(Dataset):
             self._prepared.add(i)
         return graph
 
-    def prepare_for(self, model: EnergyModel) -> None:
-        """Keep what `model` prepares of each graph, from its first use on, if that is not too much in all."""
+    def prepare_for(self, model: EnergyModel, limit: float) -> None:
+        """Keep what `model` prepares of each graph, from its first use on, if it is at most `limit` bytes in all.
+
+        The limit is an option, not a share of the free memory, so that a run resumes to the same bits.
+        """
         if not self.cached or not model.prepared_bytes(1, 1):
             return
         need = model.prepared_bytes(int(self.frames.n_atoms.sum()), int(self.edge_counts().sum()))
-        if need <= PREPARED_BYTES:
+        if need <= limit:
             self._prepare = model.prepared
 
     def forget(self) -> None:
@@ -106,7 +106,7 @@ class GraphData(L.LightningDataModule):
         self.validation = self._dataset(Mixture([Source("validation", prepared.validation)]))
         self._shares = mixture.shares
         self._sizes = {"train": self._sizes_of(self.train), "validation": self._sizes_of(self.validation)}
-        self.train.prepare_for(potential.model)
+        self.train.prepare_for(potential.model, config.data.derivatives_gib * 2**30)
 
     def stream(self, ranks: int = 1, rank: int = 0, start: int = 0) -> BatchStream:
         """The training batches of a rank from step `start` on."""

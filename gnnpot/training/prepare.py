@@ -6,17 +6,16 @@ import zlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields, replace
+from itertools import groupby
 from pathlib import Path
 
 import numpy as np
 import torch
 from ase.data import chemical_symbols
 
-from gnnpot.analysis.representative import choose_frames
 from gnnpot.data.bundled import bundled_path
-from gnnpot.data.files import write_text
 from gnnpot.data.frame import Frame
-from gnnpot.data.readers import read_frames
+from gnnpot.data.readers import read_files
 from gnnpot.data.references import ElementReferences
 from gnnpot.data.splits import split_by_count, split_by_frame, split_by_material
 from gnnpot.data.store import FrameStore, write_store
@@ -25,8 +24,10 @@ from gnnpot.errors import ConfigError, DataError
 from gnnpot.graphs import build_graph
 from gnnpot.models import ModelConfig, ZBLConfig, build_model
 from gnnpot.potential import Potential
+from gnnpot.runs.files import write_text
+from gnnpot.sampling.representative import choose_frames
 from gnnpot.training.config import PARTS, DataConfig, RunConfig, TrainConfig
-from gnnpot.training.settle import settle
+from gnnpot.training.resolve_model import settle
 from gnnpot.training.sources import Mixture, Part, Source, place
 
 log = logging.getLogger(__name__)
@@ -138,11 +139,13 @@ def resolve(path: Path) -> Path:
 def read_any(paths: Sequence[Path], config: DataConfig, skipped: Counter[str] | None = None) -> Iterator[Frame]:
     """The frames of files and stores, one after the other."""
     options = {f.name: getattr(config.reader, f.name) for f in fields(config.reader)}
-    for path in map(resolve, paths):
-        if path.is_dir():
-            yield from FrameStore(path)
+    resolved = [resolve(path) for path in paths]
+    for store, group in groupby(resolved, key=Path.is_dir):
+        if store:
+            for path in group:
+                yield from FrameStore(path)
         else:
-            yield from read_frames(path, config.format, bad_frames=config.bad_frames, skipped=skipped, **options)
+            yield from read_files(list(group), config.format, bad_frames=config.bad_frames, skipped=skipped, **options)
 
 
 def _store(config: DataConfig, name: str, target: Path, write: bool) -> FrameStore:

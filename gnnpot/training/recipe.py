@@ -11,16 +11,16 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from gnnpot.checkpoint import Card
 from gnnpot.config import to_mapping
 from gnnpot.errors import ConfigError
-from gnnpot.hub import load
+from gnnpot.hub.checkpoint import Card
+from gnnpot.hub.opening import load
 from gnnpot.potential import Potential
 from gnnpot.training.config import RunConfig, TrainConfig
 from gnnpot.training.evaluate import Evaluation, evaluate
 from gnnpot.training.prepare import PreparedData, build_potential, prepare
 from gnnpot.training.report import Section
-from gnnpot.training.settle import is_open
+from gnnpot.training.resolve_model import is_open
 
 
 @dataclass(frozen=True, eq=False)

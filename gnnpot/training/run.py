@@ -29,13 +29,13 @@ import torch
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.plugins.environments import LightningEnvironment
 
-from gnnpot.checkpoint import load_checkpoint, save_checkpoint
 from gnnpot.config import to_mapping
 from gnnpot.errors import CheckpointError
-from gnnpot.hub import RUN_MODEL as MODEL
+from gnnpot.hub.checkpoint import load_checkpoint, save_checkpoint
+from gnnpot.hub.opening import RUN_MODEL as MODEL
 from gnnpot.potential import Potential
+from gnnpot.runs.directory import RunDirectory
 from gnnpot.training.callbacks import DurableIO, MetricsLog, ProgressBar, RunKeeper
-from gnnpot.training.claim import RunFolder
 from gnnpot.training.config import RunConfig, TrainConfig
 from gnnpot.training.datamodule import GraphData
 from gnnpot.training.module import TrainModule
@@ -46,7 +46,7 @@ from gnnpot.training.report import write_report
 log = logging.getLogger(__name__)
 
 STATE, REFIT = "last.ckpt", "refit.json"
-FOLDER = RunFolder(
+FOLDER = RunDirectory(
     what="a run",
     config="config.yaml",
     names=("data.json", CHOSEN, FUNCTIONS, REFIT, "metrics.csv", "data", "report", "tensorboard"),

@@ -214,8 +214,8 @@ def _fit(sources: Sequence[Source]) -> ElementReferences:
     return references
 
 
-def _compositions(part: Part, elements: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Atoms by element and energies of the labelled frames, a block of the store at a time."""
+def _compositions(part: Part, elements: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """Atoms by element, energies, and whether they are free atoms, of the labelled frames, a block at a time."""
     index = part.store.index()
     for start in range(0, len(index), BLOCK):
         low, high = np.searchsorted(part.indices, (start, start + BLOCK))
@@ -227,7 +227,7 @@ def _compositions(part: Part, elements: np.ndarray) -> Iterator[tuple[np.ndarray
             # frames of other parts in between may have further elements
             every = np.union1d(elements, present)
             counts = index.composition(every, slice(first, last))[0][chosen - first]
-            yield counts[:, np.isin(every, elements)], index.energy[chosen]
+            yield counts[:, np.isin(every, elements)], index.energy[chosen], index.free_atom[chosen]
 
 
 def _symbols(sources: Sequence[Source]) -> set[str]:

@@ -14,7 +14,7 @@ from gnnpot.data.references import ElementReferences
 from gnnpot.errors import UnknownElementError
 from gnnpot.graphs import build_graph
 from gnnpot.models import SevenNet, SevenNetConfig
-from gnnpot.models.sevennet import ChannelLinear, coupling, gate, spherical_harmonics
+from gnnpot.models.equivariant import ChannelLinear, coupling, gate, spherical_harmonics
 from gnnpot.potential import Potential
 
 ELEMENTS = ("H", "O", "Na", "Cl")

@@ -15,10 +15,10 @@ import yaml
 from ase.build import bulk
 from ase.calculators.emt import EMT
 
-from gnnpot.checkpoint import load_checkpoint
 from gnnpot.config import from_mapping, to_mapping
 from gnnpot.data import Frame, FrameStore, Provenance, write_store
 from gnnpot.errors import CheckpointError, ConfigError, DataError
+from gnnpot.hub.checkpoint import load_checkpoint
 from gnnpot.training.config import BatchConfig, TrainConfig, read_config
 from gnnpot.training.datamodule import GraphData
 from gnnpot.training.evaluate import evaluate
@@ -331,12 +331,10 @@ def test_graphs_streamed_by_workers_are_the_same(config, tmp_path):
     same(*found)
 
 
-def test_kept_derivatives_change_rounding_only(config, tmp_path, monkeypatch, uninterrupted):
+def test_kept_derivatives_change_rounding_only(config, tmp_path, uninterrupted):
     """With graphs in memory, the derivatives of the symmetry functions are kept too, unless they are too large."""
-    from gnnpot.training import datamodule
-
-    monkeypatch.setattr(datamodule, "PREPARED_BYTES", 1000)
-    streamed = weights(train(replace(config, run=tmp_path / "anew")))
+    data = replace(config.data, derivatives_gib=1e-6)
+    streamed = weights(train(replace(config, run=tmp_path / "anew", data=data)))
     with pytest.raises(AssertionError):
         same(weights(uninterrupted), streamed)
     for name, kept in weights(uninterrupted).items():

@@ -5,16 +5,16 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from test_run import rows, same, torchrun, weights
 
-from gnnpot.checkpoint import load_checkpoint
 from gnnpot.config import from_mapping
 from gnnpot.data import write_store
 from gnnpot.errors import ConfigError, DataError
+from gnnpot.hub.checkpoint import load_checkpoint
 from gnnpot.training.config import DataConfig, TrainConfig
 from gnnpot.training.prepare import prepare
 from gnnpot.training.run import train
 from gnnpot.training.sources import Part
+from tests.training.test_run import rows, same, torchrun, weights
 
 #: eV per atom that another code's energies of Cu, Ni and Au differ by
 OFFSETS = {29: -7.0, 28: 11.0, 79: 0.0}

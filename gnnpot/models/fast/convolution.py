@@ -1,4 +1,4 @@
-"""SevenNet's convolution in training: over bonds, and differentiable twice with one pass over them each time.
+"""Equivariant convolution in training: over bonds, and differentiable twice with one pass over them each time.
 
 An edge and its reverse have one distance, hence one row of weights, and harmonics that are the same up to signs. So the
 radial network and the harmonics are calculated once for both, and what they are differentiated with respect to is the
@@ -19,13 +19,13 @@ from gnnpot.models.fast.layout import Layout
 from gnnpot.models.fast.threads import follow_torch, summed
 
 if TYPE_CHECKING:
-    from gnnpot.models.sevennet import Convolution, SevenNet
+    from gnnpot.models.equivariant import Convolution, EquivariantModel
 
 
-class BondSevenNet:
-    """The parts of a SevenNet that differ in training on the processor: the convolutions, for a graph of `bonds`."""
+class BondConvolutions:
+    """The convolutions of a model in training on the processor, for a graph of `bonds`."""
 
-    def __init__(self, model: "SevenNet") -> None:
+    def __init__(self, model: "EquivariantModel") -> None:
         self.model = model
 
     def convolutions(

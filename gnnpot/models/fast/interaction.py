@@ -1,8 +1,9 @@
-"""A layer of SevenNet in one compiled call there and one back: linear mixing, convolution, element scales and gate.
+"""An equivariant layer in one compiled call there and one back: linear mixing, convolution, scales, norm and gate.
 
-    y = L_1 x,   t = s_Z ⊙ L_2 conv(y) + L_0 x,   x' = gate(t)                                                   (1)
+    y = L_1 x,   t = s_Z ⊙ L_2 conv(y) + L_0 x,   x' = gate(norm(t))                                             (1)
 
-Backwards, from the gradient of x' to that of t, and with L^T for the mixing of gradients,
+without factors s_Z of the elements, and without a norm, if a layer has none (`rms_norm.py`). Backwards, from the
+gradient of x' to that of t, and with L^T for the mixing of gradients,
 
     dE/dx = L_0^T dE/dt + L_1^T conv^T(L_2^T (s_Z ⊙ dE/dt))                                                      (2)
 
@@ -16,12 +17,13 @@ Matrix products take rows by fours, so atoms are filled up to a multiple of `GRA
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit, prange
 
+from gnnpot.compiler.decorator import njit, prange
 from gnnpot.models.fast.activations import SILU_SCALE
 from gnnpot.models.fast.kernels import FAST, sigmoid
 from gnnpot.models.fast.lane_math import silu_slope
 from gnnpot.models.fast.lanes import LANES, aligned, load, store
+from gnnpot.models.fast.rms_norm import Norm, normalize, normalize_backward
 from gnnpot.models.fast.tensor_product import convolve, convolve_backward, largest
 from gnnpot.models.fast.tiles import TILE, product_from
 
@@ -44,6 +46,9 @@ class Plan(NamedTuple):
     linear_out: np.ndarray  #: L_2
     self_connection: np.ndarray  #: L_0
     scales: np.ndarray  #: [elements, columns of all l of t]; [0, 0]: none
+    norm_factors: np.ndarray  #: [columns of all l of t] of its norm; [0]: none
+    norm_weights: np.ndarray  #: [l]
+    epsilon: float  #: of the norm
     features: np.ndarray  #: [l, 3] places of x and y
     messages: np.ndarray  #: of conv(y)
     totals: np.ndarray  #: of t
@@ -96,9 +101,9 @@ def readout(scalars, slopes, constant, energies, gradient):
         for c in range(width):
             energy += scalars[i * width + c] * slopes[c]
         energies[i] = energy
-    for at in range(0, len(gradient), width):
-        for c in range(width):
-            gradient[at + c] = slopes[c]
+        gradient[i * width : (i + 1) * width] = slopes
+    # atoms that fill up the last rows are none
+    gradient[len(energies) * width :] = 0
 
 
 @njit(parallel=True, fastmath=FAST, cache=True)
@@ -111,6 +116,8 @@ def forward(plan, constants, edges, x, y, totals, out):
     for part in prange(len(parts) - 1):
         weights, rotation = aligned(plan.table.shape[2], x), aligned(largest(plan.paths), x)
         messages, received = aligned(_size(plan.messages) * TILE, x), _where(plan.messages, 0, TILE)
+        normal, in_tile = aligned(_size(plan.totals) * TILE, x), _where(plan.totals, 0, TILE)
+        norm = Norm(plan.norm_factors, plan.norm_weights, plan.epsilon)
         for first in range(parts[part], parts[part + 1], TILE):
             count = min(TILE, parts[part + 1] - first)
             messages[:] = 0
@@ -120,7 +127,12 @@ def forward(plan, constants, edges, x, y, totals, out):
             _mix(plan.weights, plan.linear_out[0], messages, received, totals, at, count, False)
             _scale(plan, edges.species, first, totals, at, count)
             _mix(plan.weights, plan.self_connection[0], x, given, totals, at, count, True)
-            _gate(plan, totals, out, first, atoms, count)
+            result = _where(plan.out, first, atoms)
+            if len(norm.factors):
+                normalize(norm, totals, at, normal, in_tile, count)
+                _gate(plan, normal, in_tile, out, result, count)
+            else:
+                _gate(plan, totals, at, out, result, count)
 
 
 @njit(parallel=True, fastmath=FAST, cache=True)
@@ -135,10 +147,17 @@ def backward(plan, constants, edges, y, totals, g, to_x, to_y, to_harmonics, to_
         rotation, products = aligned(largest(plan.paths), y), aligned(largest(plan.paths) * LANES, y)
         sums, to_sent = aligned(edges.harmonics.shape[1] * LANES, y), to_y[part]
         to_totals, to_messages = aligned(_size(plan.totals) * TILE, y), aligned(_size(plan.messages) * TILE, y)
-        at, received = _where(plan.totals, 0, TILE), _where(plan.messages, 0, TILE)
+        normal, at, received = aligned(len(to_totals), y), _where(plan.totals, 0, TILE), _where(plan.messages, 0, TILE)
+        norm = Norm(plan.norm_factors, plan.norm_weights, plan.epsilon)
         for first in range(parts[part], parts[part + 1], TILE):
             count = min(TILE, parts[part + 1] - first)
-            _gate_backward(plan, totals, g, first, atoms, count, to_totals)
+            given, result = _where(plan.totals, first, atoms), _where(plan.out, first, atoms)
+            if len(norm.factors):
+                normalize(norm, totals, given, normal, at, count)
+                _gate_backward(plan, normal, at, g, result, to_totals, at, count)
+                normalize_backward(norm, totals, given, to_totals, at, count)
+            else:
+                _gate_backward(plan, totals, given, g, result, to_totals, at, count)
             if len(to_x):
                 features = _where(plan.features, first, atoms)
                 _mix(plan.weights, plan.self_connection[1], to_totals, at, to_x, features, count, False)
@@ -221,41 +240,38 @@ def _scale(plan, species, first, totals, where, count):
 
 
 @njit(fastmath=FAST)
-def _gate(plan, totals, out, first, atoms, count):
+def _gate(plan, totals, given, out, result, count):
     """silu on the scalars; what has l > 0 times silu of its own scalar."""
-    for i in range(first, first + count):
-        for l in range(len(plan.out)):
-            gates = i * plan.totals[0, 2] + plan.gates[l]
-            size, width = plan.out[l, 1], plan.out[l, 2]
-            at, from_ = plan.out[l, 0] * atoms + i * size, plan.totals[l, 0] * atoms + i * size
+    for l in range(len(plan.out)):
+        size, width, scalars = plan.out[l, 1], plan.out[l, 2], plan.totals[0, 2]
+        first, from_, at = _begin(given, 0) + plan.gates[l], _begin(given, l), _begin(result, l)
+        for i in range(count):
             for c in range(0, width, LANES):
-                v = load(totals, gates + c)
+                v = load(totals, first + i * scalars + c)
                 active = v * sigmoid(v) * SILU_SCALE
                 if l == 0:
-                    store(out, at + c, active)
+                    store(out, at + i * size + c, active)
                 else:
-                    for k in range(c, size, width):
+                    for k in range(i * size + c, (i + 1) * size, width):
                         store(out, at + k, load(totals, from_ + k) * active)
 
 
 @njit(fastmath=FAST)
-def _gate_backward(plan, totals, g, first, atoms, count, to_totals):
-    """From the gradient of x' to that of t, in a tile."""
-    for i in range(count):
-        for l in range(len(plan.out)):
-            column = plan.gates[l]
-            gates, to_gates = (first + i) * plan.totals[0, 2] + column, i * plan.totals[0, 2] + column
-            size, width = plan.out[l, 1], plan.out[l, 2]
-            at, from_ = plan.out[l, 0] * atoms + (first + i) * size, plan.totals[l, 0] * atoms + (first + i) * size
-            to = plan.totals[l, 0] * TILE + i * size
+def _gate_backward(plan, totals, given, g, result, to_totals, to, count):
+    """From the gradient of x' to that of what was gated."""
+    for l in range(len(plan.out)):
+        size, width, scalars = plan.out[l, 1], plan.out[l, 2], plan.totals[0, 2]
+        first, from_, at = _begin(given, 0) + plan.gates[l], _begin(given, l), _begin(result, l)
+        to_first, to_rows = _begin(to, 0) + plan.gates[l], _begin(to, l)
+        for i in range(count):
             for c in range(0, width, LANES):
-                v = load(totals, gates + c)
-                s = sigmoid(v)
-                along = load(g, at + c)
+                v = load(totals, first + i * scalars + c)
+                s, begin, end = sigmoid(v), i * size + c, (i + 1) * size
+                along = load(g, at + begin)
                 if l > 0:
-                    along = along * load(totals, from_ + c)
-                    for k in range(c + width, size, width):
+                    along = along * load(totals, from_ + begin)
+                    for k in range(begin + width, end, width):
                         along = along + load(g, at + k) * load(totals, from_ + k)
-                    for k in range(c, size, width):
-                        store(to_totals, to + k, load(g, at + k) * (v * s * SILU_SCALE))
-                store(to_totals, to_gates + c, along * silu_slope(v, s) * SILU_SCALE)
+                    for k in range(begin, end, width):
+                        store(to_totals, to_rows + k, load(g, at + k) * (v * s * SILU_SCALE))
+                store(to_totals, to_first + i * scalars + c, along * silu_slope(v, s) * SILU_SCALE)

@@ -1,0 +1,49 @@
+"""Means and a straight line over a run, of memory that does not grow, to be resumed to the same numbers."""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from gnnpot.engines.md_config import Sample
+
+
+@dataclass(slots=True)
+class Averages:
+    """Running means of samples, and the slope of the conserved energy by Welford's updates.
+
+    With n samples, dt = t_n - mean(t) before the update and c the conserved energy:
+    S_tt += dt (t_n - mean(t)),  S_tc += dt (c_n - mean(c)),  slope = S_tc / S_tt.
+    """
+
+    count: int = 0
+    temperature: float = 0.0
+    potential: float = 0.0
+    volume: float = 0.0
+    time: float = 0.0
+    conserved: float = 0.0
+    time_square: float = 0.0
+    time_conserved: float = 0.0
+    reference: float = 0.0  #: eV, the first conserved energy, which keeps the sums small
+
+    def add(self, sample: Sample) -> None:
+        """Take one more sample into account."""
+        if self.count == 0:
+            self.reference = sample.conserved
+        self.count += 1
+        self.temperature += (sample.temperature - self.temperature) / self.count
+        self.potential += (sample.potential - self.potential) / self.count
+        if sample.volume is not None:
+            self.volume += (sample.volume - self.volume) / self.count
+        step = sample.time - self.time
+        self.time += step / self.count
+        self.conserved += (sample.conserved - self.reference - self.conserved) / self.count
+        self.time_square += step * (sample.time - self.time)
+        self.time_conserved += step * (sample.conserved - self.reference - self.conserved)
+
+    def drift(self, atoms: int) -> float:
+        """Slope of the conserved energy, eV per atom and ps; NaN below three samples."""
+        if self.count < 3:
+            return float("nan")
+        return 1000 * self.time_conserved / self.time_square / atoms
+
+    def state(self) -> dict[str, Any]:
+        return asdict(self)

@@ -1,0 +1,232 @@
+"""Compact trajectories: H5MD's layout in a Zarr folder, float32 positions in compressed chunks of frames.
+
+    frames = ZarrFrames(Path("run.zarr")); frames.positions(0, 100)      # [100, M, 3], Å, not wrapped into the cell
+    for atoms in read_zarr(Path("run.zarr")): ...
+
+| path in the folder                        | shape     | holds                                                       |
+|-------------------------------------------|-----------|-------------------------------------------------------------|
+| particles/all/position/value              | [T, M, 3] | Å, float32, of the M atoms that are written                 |
+| particles/all/position/{step, time}       | [T]       | step; fs. A frame whose step is -1 is not complete          |
+| particles/all/box/edges/value             | [T, 3, 3] | Å, the cell's vectors as rows                               |
+| particles/all/species, /index             | [M]       | atomic numbers; places in the structure                     |
+| observables/framework/value               | [T, 3]    | Å, mean position of the atoms that are not written          |
+| observables/potential_energy/value        | [T]       | eV                                                          |
+
+The root's attributes hold `pbc`, and the numbers, masses and starting positions of all atoms. De Buyl, Colberg &
+Höfling, Comput. Phys. Commun. 185, 1546 (2014).
+"""
+
+import time
+from collections.abc import Iterator
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import zarr
+from ase import Atoms
+from ase.calculators.calculator import PropertyNotImplementedError
+from ase.data import chemical_symbols
+from zarr.codecs import BloscCodec
+from zarr.errors import BaseZarrError
+
+from gnnpot.engines.trajectories import TimedWriter
+from gnnpot.errors import DataError
+
+#: bytes of positions in a chunk, before compression
+_CHUNK_BYTES = 1 << 20
+#: seconds of wall time that a frame waits in memory at most, until the next frame comes
+FLUSH_SECONDS = 1.0
+
+_POSITION = "particles/all/position/"
+_SERIES = {
+    "position": _POSITION + "value",
+    "step": _POSITION + "step",
+    "time": _POSITION + "time",
+    "cell": "particles/all/box/edges/value",
+    "framework": "observables/framework/value",
+    "energy": "observables/potential_energy/value",
+}
+
+
+def create_zarr(path: Path, atoms: Atoms, state: dict[str, Any], elements: tuple[str, ...] = ()) -> None:
+    """A folder with the first frame of a trajectory of the atoms of `elements` (empty: of all)."""
+    chosen = np.flatnonzero(np.isin(atoms.get_chemical_symbols(), elements)) if elements else np.arange(len(atoms))
+    if not len(chosen):
+        raise DataError(f"{path}: the structure has no {', '.join(elements)}; name elements that it has")
+    root = zarr.create_group(str(path))
+    root.attrs.update(
+        {
+            "pbc": atoms.pbc.tolist(),
+            "numbers": atoms.numbers.tolist(),
+            "masses": atoms.get_masses().tolist(),
+            "start": atoms.positions.tolist(),
+        }
+    )
+    header = root.create_group("h5md", attributes={"version": [1, 1]})
+    header.create_group("creator", attributes={"name": "gnnpot", "version": version("gnnpot")})
+    frames = max(1, min(1024, _CHUNK_BYTES // (12 * len(chosen))))
+    shapes = {
+        "position": ((len(chosen), 3), "float32", "Angstrom"),
+        "step": ((), "int64", None),
+        "time": ((), "float64", "fs"),
+        "cell": ((3, 3), "float64", "Angstrom"),
+        "framework": ((3,), "float64", "Angstrom"),
+        "energy": ((), "float64", "eV"),
+    }
+    for name, (shape, dtype, unit) in shapes.items():
+        root.create_array(
+            _SERIES[name],
+            shape=(0, *shape),
+            chunks=(frames, *shape),
+            dtype=dtype,
+            fill_value=-1 if name == "step" else np.nan,
+            compressors=BloscCodec(cname="zstd", clevel=3, shuffle="bitshuffle"),
+            attributes={} if unit is None else {"unit": unit},
+        )
+    for name, values in (("species", atoms.numbers[chosen]), ("index", chosen)):
+        root.create_array(f"particles/all/{name}", data=values.astype(np.int64))
+    root["particles/all/box"].attrs.update(
+        {"dimension": 3, "boundary": ["periodic" if p else "none" for p in atoms.pbc]}
+    )
+    with ZarrWriter(path, keep_state=False) as writer:
+        writer.append(atoms, state)
+        writer.place()
+
+
+class ZarrWriter(TimedWriter):
+    """Appends frames to a folder of `create_zarr`."""
+
+    def __init__(self, path: Path, keep_state: bool = True) -> None:
+        super().__init__(path)
+        root = _open(path, "r+")
+        self._series = {name: root[place] for name, place in _SERIES.items()}
+        self._index = root["particles/all/index"][:]
+        self._rest = np.setdiff1d(np.arange(len(root.attrs["numbers"])), self._index)
+        self._count = self._series["position"].shape[0]
+        self._frames: list[dict[str, Any]] = []
+        self._last_flush, self._keep_state = time.monotonic(), keep_state
+
+    def append(self, atoms: Atoms, state: dict[str, Any]) -> None:
+        rest = atoms.positions[self._rest].mean(axis=0) if len(self._rest) else np.full(3, np.nan)
+        frame = {"position": atoms.positions[self._index].astype(np.float32), "cell": atoms.cell.array.copy()}
+        frame |= {"framework": rest, "energy": _energy(atoms), "time": state["time"], "step": state["step"]}
+        self._frames.append(frame)
+        chunk = self._series["position"].chunks[0]
+        full = (self._count + len(self._frames)) % chunk == 0
+        if full or time.monotonic() - self._last_flush >= FLUSH_SECONDS:
+            self.place()
+
+    def place(self) -> int:
+        if self._frames:
+            start, end = self._count, self._count + len(self._frames)
+            # the step comes last: with it a frame is complete
+            for name in ("position", "cell", "framework", "energy", "time", "step"):
+                array = self._series[name]
+                array.resize((end, *array.shape[1:]))
+                array[start:end] = np.stack([frame[name] for frame in self._frames])
+            self._count, self._frames = end, []
+        self._last_flush = time.monotonic()
+        return self._count
+
+    def save_state(self) -> None:
+        if self._keep_state:
+            super().save_state()
+
+
+class ZarrFrames:
+    """Reads a folder, chunk by chunk."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        root = _open(path, "r")
+        try:
+            self._series = {name: root[place] for name, place in _SERIES.items()}
+            self.index = root["particles/all/index"][:]
+            self.numbers = np.array(root.attrs["numbers"])
+            self.masses = np.array(root.attrs["masses"])
+            self.pbc = np.array(root.attrs["pbc"])
+        except KeyError as error:
+            raise DataError(f"{path}: is no trajectory of gnnpot, {error} is missing; give another") from None
+        self.steps = self._read("step", 0, None)
+        # a process that was killed may have left frames that are not complete
+        complete = np.flatnonzero(self.steps < 0)
+        self.steps = self.steps[: complete[0]] if len(complete) else self.steps
+
+    def __len__(self) -> int:
+        return len(self.steps)
+
+    @property
+    def complete(self) -> bool:
+        """Whether all atoms are written."""
+        return len(self.index) == len(self.numbers)
+
+    def times(self) -> np.ndarray:
+        """fs, [T]."""
+        return self._read("time", 0, len(self))
+
+    def positions(self, start: int, end: int) -> np.ndarray:
+        """Å, [frames, M, 3]."""
+        return self._read("position", start, end)
+
+    def cells(self, start: int, end: int) -> np.ndarray:
+        """Å, [frames, 3, 3]."""
+        return self._read("cell", start, end)
+
+    def framework(self, start: int, end: int) -> np.ndarray:
+        """Mean position (Å) of the atoms that are not written, [frames, 3]; NaN if all are."""
+        return self._read("framework", start, end)
+
+    def energies(self) -> np.ndarray:
+        """eV, [T]."""
+        return self._read("energy", 0, len(self))
+
+    @property
+    def chunk(self) -> int:
+        """Frames that are read together at no further cost."""
+        return self._series["position"].chunks[0]
+
+    def _read(self, name: str, start: int, end: int | None) -> np.ndarray:
+        try:
+            return np.asarray(self._series[name][start:end])
+        except (OSError, ValueError, RuntimeError, BaseZarrError) as error:
+            raise DataError(f"{self.path}: is damaged ({error}); give another trajectory") from None
+
+
+def read_zarr(path: Path) -> Iterator[Atoms]:
+    """Frames, of the atoms that are written, with `step` and `time_fs` in `info`."""
+    frames = ZarrFrames(path)
+    symbols = [chemical_symbols[z] for z in frames.numbers[frames.index]]
+    times = frames.times()
+    for start in range(0, len(frames), frames.chunk):
+        end = min(start + frames.chunk, len(frames))
+        cells = frames.cells(start, end)
+        for k, positions in enumerate(frames.positions(start, end)):
+            info = {"step": int(frames.steps[start + k]), "time_fs": float(times[start + k])}
+            yield Atoms(symbols, positions.astype(float), cell=cells[k], pbc=frames.pbc, info=info)
+
+
+def shorten_zarr(path: Path, frames: int) -> None:
+    """Drop frames beyond the first `frames`. Raises `DataError` if there are fewer."""
+    root = _open(path, "r+")
+    for place in _SERIES.values():
+        array = root[place]
+        if array.shape[0] < frames:
+            raise DataError(f"{path}: has fewer frames than its state says; start without resuming")
+        # a chunk keeps what is beyond the end, which would come back when the array grows
+        array[frames:] = array.fill_value
+        array.resize((frames, *array.shape[1:]))
+
+
+def _open(path: Path, mode: str) -> zarr.Group:
+    try:
+        return zarr.open_group(str(path), mode=mode)
+    except (OSError, ValueError, KeyError, BaseZarrError) as error:
+        raise DataError(f"{path}: can't be read as a Zarr folder ({error}); give another") from None
+
+
+def _energy(atoms: Atoms) -> float:
+    try:
+        return float(atoms.get_potential_energy())
+    except (RuntimeError, PropertyNotImplementedError):
+        return float("nan")
