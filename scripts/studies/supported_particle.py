@@ -85,8 +85,8 @@ def _draw(path: Path, before: Atoms, after: Atoms, report: dict) -> None:
     axes[0].legend(loc="upper left", frameon=False, ncols=4, bbox_to_anchor=(0, -0.02))
     seconds = report["seconds_to_build"] + report["seconds_to_relax"]
     figure.suptitle(
-        f"{report['formula']}, {report['atoms']} atoms, from the sentence to {report['largest_force_eV_per_A']:.3f} eV/Å "
-        f"in {seconds:.0f} s ({report['steps']} steps)"
+        f"{report['formula']}, {report['atoms']} atoms, from the sentence to "
+        f"{report['largest_force_eV_per_A']:.3f} eV/Å in {seconds:.0f} s ({report['steps']} steps)"
     )
     figure.tight_layout()
     figure.savefig(path, dpi=110)
