@@ -77,8 +77,8 @@ def _draw(path: Path, before: Atoms, after: Atoms, report: dict) -> None:
         radii = np.array([0.75 if s == "O" else 1.25 for s in shown.get_chemical_symbols()])
         plot_atoms(shown, axis, rotation=rotation, radii=radii, colors=colours, show_unit_cell=0)
         axis.set_title(title)
-        axis.set_xlim(-1, 28)
-        axis.set_ylim(-1, 28)
+        axis.set_xlim(-1, 20)
+        axis.set_ylim(-1, 20)
         axis.set_axis_off()
     for symbol, colour in COLOURS.items():
         axes[0].scatter([], [], color=colour, edgecolor="black", s=90, label=symbol)
