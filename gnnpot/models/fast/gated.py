@@ -18,9 +18,9 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
-from numba import njit, prange
 from torch import Tensor, nn
 
+from gnnpot.compiler.decorator import njit, prange
 from gnnpot.models.fast import kernels, tiles
 from gnnpot.models.fast.kernels import FAST
 from gnnpot.models.fast.lane_math import gate

@@ -18,9 +18,9 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-from numba import njit, prange
 from torch import Tensor
 
+from gnnpot.compiler.decorator import njit, prange
 from gnnpot.models.fast.kernels import FAST
 from gnnpot.models.fast.lane_functions import square_root
 from gnnpot.models.fast.lanes import LANES, aligned, fma, load, mul, splat, store

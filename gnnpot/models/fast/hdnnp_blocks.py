@@ -8,8 +8,8 @@ lanes of w f R_m A_a.
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 
+from gnnpot.compiler.decorator import njit
 from gnnpot.models.fast.kernels import FAST
 from gnnpot.models.fast.lane_functions import arccosine, at_least, decay, half_cosine, square_root
 from gnnpot.models.fast.lanes import LANES, load, splat, spread, store, total

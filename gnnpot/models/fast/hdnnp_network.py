@@ -8,9 +8,9 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from numba import njit
 from torch import Tensor
 
+from gnnpot.compiler.decorator import njit
 from gnnpot.models.fast.kernels import FAST, sigmoid
 from gnnpot.models.fast.lanes import LANES, fma, load, spread, store
 

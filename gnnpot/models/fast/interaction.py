@@ -17,8 +17,8 @@ Matrix products take rows by fours, so atoms are filled up to a multiple of `GRA
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit, prange
 
+from gnnpot.compiler.decorator import njit, prange
 from gnnpot.models.fast.activations import SILU_SCALE
 from gnnpot.models.fast.kernels import FAST, sigmoid
 from gnnpot.models.fast.lane_math import silu_slope

@@ -7,9 +7,10 @@ e_acos.c.
 import math
 
 from llvmlite import ir
-from numba import njit, types
+from numba import types
 from numba.extending import intrinsic, overload
 
+from gnnpot.compiler.decorator import njit
 from gnnpot.models.fast.kernels import FAST
 from gnnpot.models.fast.lane_math import exponential
 from gnnpot.models.fast.lanes import LANES, Lanes, repeated

@@ -5,9 +5,10 @@ import operator
 
 import numpy as np
 from llvmlite import ir
-from numba import njit, types
+from numba import types
 from numba.extending import intrinsic, overload
 
+from gnnpot.compiler.decorator import njit
 from gnnpot.models.fast.kernels import FAST, SATURATED, sigmoid
 from gnnpot.models.fast.lanes import LANES, Lanes, repeated
 

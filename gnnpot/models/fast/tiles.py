@@ -8,8 +8,7 @@ costs more than some of them do.
 
 import math
 
-from numba import njit
-
+from gnnpot.compiler.decorator import njit
 from gnnpot.models.fast.kernels import FAST, sigmoid
 from gnnpot.models.fast.lane_math import silu_slope
 from gnnpot.models.fast.lanes import LANES, aligned, fma, load, splat, spread, store, total
