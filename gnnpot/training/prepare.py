@@ -262,7 +262,8 @@ def _force_scale(frames: Iterable[Frame]) -> float:
     own = np.sqrt(squares / sizes)
     far = (own > MAX_FORCE) & (own > 1000 * np.median(own))
     if far.any():
-        log.warning("%d of %d frames have forces of up to %.3g eV/Å, which set no scale", far.sum(), len(far), own.max())
+        largest = own.max()
+        log.warning("%d of %d frames have forces of up to %.3g eV/Å, which set no scale", far.sum(), len(far), largest)
     return float(np.sqrt(squares[~far].sum() / sizes[~far].sum()))
 
 
