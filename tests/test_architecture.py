@@ -13,7 +13,7 @@ FILES = sorted(ROOT.rglob("*.py"))
 STEPS = {
     "errors": 0, "units": 1, "config": 2, "data": 3, "graphs": 4, "published": 4, "models": 5, "potential": 6,
     "reference_structures": 7, "checkpoint": 8, "importers": 9, "hub": 10,
-    "engines": 11, "analysis": 12, "labelling": 12, "training": 13, "distil": 14, "cli": 15,
+    "engines": 11, "analysis": 12, "properties": 12, "labelling": 12, "training": 13, "distil": 14, "cli": 15,
 }  # fmt: skip
 #: The package itself and `python -m` only hand on.
 FRONT_DOORS = {"__init__", "__main__"}

@@ -7,7 +7,7 @@ import typer
 from rich.console import Console
 from rich.logging import RichHandler
 
-from gnnpot.cli import choose, data, distil, finetune, inspect, label, models, mp, simulate, train
+from gnnpot.cli import choose, conductivity, data, distil, finetune, inspect, label, models, mp, simulate, train
 from gnnpot.errors import GnnpotError
 
 app = typer.Typer(
@@ -21,7 +21,7 @@ app = typer.Typer(
 choose.register(data.app)
 mp.register(data.app)
 app.add_typer(data.app, name="data")
-for room in (label, train, finetune, distil, simulate, inspect, models):
+for room in (label, train, finetune, distil, simulate, conductivity, inspect, models):
     room.register(app)
 
 

@@ -33,7 +33,7 @@ from ase.md.bussi import Bussi
 from ase.md.langevin import Langevin
 from ase.md.langevinbaoab import LangevinBAOAB
 from ase.md.md import MolecularDynamics
-from ase.md.nose_hoover_chain import IsotropicMTKNPT, MTKNPT, NoseHooverChainNVT
+from ase.md.nose_hoover_chain import MTKNPT, IsotropicMTKNPT, NoseHooverChainNVT
 from ase.md.verlet import VelocityVerlet
 
 from gnnpot.engines.md_config import LANGEVIN, MDConfig
@@ -77,9 +77,7 @@ class Integrator:
         for name in self.changing:
             *path, last = name.split(".")
             value = state[name]
-            setattr(
-                _find(self.dynamics, ".".join(path)), last, np.array(value) if isinstance(value, list) else value
-            )
+            setattr(_find(self.dynamics, ".".join(path)), last, np.array(value) if isinstance(value, list) else value)
 
 
 class _Bussi(Integrator):
