@@ -5,6 +5,7 @@ import logging
 import os
 import pickle
 import platform
+import re
 import subprocess
 import sys
 import textwrap
@@ -111,6 +112,15 @@ def test_every_source_of_a_kernel_is_in_its_digest(monkeypatch):
     before = source_digest(interaction.__name__)
     monkeypatch.setattr(lanes, "SOME_CONSTANT", 3, raising=False)
     assert source_digest(interaction.__name__) != before
+
+
+def test_all_kernels_are_decorated_in_one_place():
+    package = Path(gnnpot.__file__).parent
+    others = [
+        path for path in package.rglob("*.py")
+        if path.parent.name != "compiler" and re.search(r"from numba import .*\bn?jit\b|numba\.n?jit", path.read_text())
+    ]  # fmt: skip
+    assert not others, f"{others}: import njit from gnnpot.compiler.decorator"
 
 
 def test_folders_of_others_are_not_used(tmp_path, monkeypatch, caplog):
@@ -238,7 +248,7 @@ print(json.dumps(found))
 def test_kernels_for_other_processors_calculate_the_same(processor, tmp_path):
     if platform.machine() not in ("x86_64", "AMD64"):
         pytest.skip("the processors are of another kind")
-    paths = [str(CHECKPOINTS / f"{name}-format-2") for name in ("hdnnp",)]
+    paths = [str(CHECKPOINTS / f"{name}-format-2") for name in ("m3gnet",)]
     result = run(CPUS.replace("PATHS", repr(paths)), tmp_path, NUMBA_CPU_NAME=processor, NUMBA_CPU_FEATURES="")
     assert result.returncode == 0, result.stderr[-2000:]
     for path, found in zip(paths, json.loads(result.stdout), strict=True):

@@ -13,8 +13,8 @@ import math
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 
+from gnnpot.compiler.decorator import njit
 from gnnpot.models.fast.kernels import FAST
 from gnnpot.models.fast.lanes import LANES, fma, load, mul, splat, store, total
 

@@ -19,7 +19,7 @@ from typing import Any
 from ase import Atoms
 from ase.calculators.calculator import Calculator as AseCalculator
 
-from gnnpot.data.files import write_text
+from gnnpot.runs.files import write_text
 from gnnpot.engines.md import Sample
 from gnnpot.engines.restart import structure_identity
 from gnnpot.errors import ConfigError, DataError, GnnpotError, SimulationError

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
-from gnnpot.data.files import write_text
-from gnnpot.data.pages import page, save, table
+from gnnpot.runs.files import write_text
+from gnnpot.runs.pages import page, save, table
 from gnnpot.properties.conductivity.displacements import Displacements
 from gnnpot.properties.conductivity.maps import density
 from gnnpot.properties.conductivity.msd import Estimate

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from gnnpot.data.files import write_text
+from gnnpot.runs.files import write_text
 from gnnpot.properties.conductivity.arrhenius import ArrheniusFit, fit_arrhenius
 from gnnpot.properties.conductivity.displacements import Displacements
 from gnnpot.properties.conductivity.msd import Estimate

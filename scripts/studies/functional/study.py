@@ -16,7 +16,7 @@ from pathlib import Path
 import measure
 import references
 
-from gnnpot.data.files import write_text
+from gnnpot.runs.files import write_text
 from gnnpot.functional import crystals
 from gnnpot.functional.data import DataConfig, Sample, generate, plan, read_sample
 from gnnpot.functional.network import NetworkConfig
