@@ -66,6 +66,10 @@ class EnergyModel(nn.Module):
         self._fast: KeptForm | None = None
         self._training: _Kept | None = None
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Without what is made of the parameters again, which takes ten times their memory."""
+        return {**self.__dict__, "_fast": None, "_training": None}
+
     def forward(self, graph: Graph) -> AtomicOutput:
         """Energies of the atoms, in units of the potential's `energy_scale`."""
         raise NotImplementedError

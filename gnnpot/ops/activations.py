@@ -22,9 +22,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from numba import njit, prange
 from torch import Tensor
 
+from gnnpot.compiler.decorator import njit, prange
 from gnnpot.ops.simd.kernels import FAST, sigmoid
 from gnnpot.ops.simd.lane_math import gate, gate_duals, silu_curvature, silu_slope
 from gnnpot.ops.simd.lanes import LANES, load, store

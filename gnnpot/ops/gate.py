@@ -14,9 +14,9 @@ ways as often as is asked for; `gate` and `gate_backward` are for kernels, on th
 
 from collections.abc import Sequence
 
-from numba import njit
 from torch import Tensor
 
+from gnnpot.compiler.decorator import njit
 from gnnpot.ops.activations import SILU_SCALE, silu
 from gnnpot.ops.rows import begin
 from gnnpot.ops.simd.kernels import FAST, sigmoid

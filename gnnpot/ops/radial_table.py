@@ -8,9 +8,9 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
-from numba import njit, prange
 from torch import Tensor
 
+from gnnpot.compiler.decorator import njit, prange
 from gnnpot.ops.simd.kernels import FAST
 
 POINTS = 4096

@@ -18,9 +18,9 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from numba import njit
 from torch import Tensor
 
+from gnnpot.compiler.decorator import njit
 from gnnpot.ops.rows import begin
 from gnnpot.ops.simd.kernels import FAST
 from gnnpot.ops.simd.lanes import LANES, fma, load, mul, splat, store, total

@@ -11,9 +11,9 @@ are the rows from those of atom `first` on, of an array for so many `atoms`.
 from collections.abc import Sequence
 
 import torch
-from numba import njit
 from torch import Tensor
 
+from gnnpot.compiler.decorator import njit
 from gnnpot.ops.simd.kernels import FAST
 from gnnpot.ops.simd.lanes import LANES
 

@@ -19,9 +19,9 @@ from functools import cache
 import numpy as np
 import torch
 from e3nn import o3
-from numba import njit, prange
 from torch import Tensor
 
+from gnnpot.compiler.decorator import njit, prange
 from gnnpot.ops.simd.kernels import FAST
 from gnnpot.ops.simd.lane_functions import square_root
 from gnnpot.ops.simd.lanes import LANES, aligned, fma, load, mul, splat, store

@@ -19,9 +19,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from numba import njit, prange
 from torch import Tensor
 
+from gnnpot.compiler.decorator import njit, prange
 from gnnpot.graphs import Graph
 from gnnpot.models.fast.gated import Places
 from gnnpot.ops.radial_table import Table, hermite

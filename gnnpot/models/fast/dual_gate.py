@@ -25,9 +25,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from numba import njit, prange
 from torch import Tensor
 
+from gnnpot.compiler.decorator import njit, prange
 from gnnpot.models.fast.gated import Gate, Layout, Places, first_layer, row_weights
 from gnnpot.ops.simd import tiles
 from gnnpot.ops.simd.kernels import FAST, sigmoid

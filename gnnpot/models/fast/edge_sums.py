@@ -2,9 +2,9 @@
 
 import numpy as np
 import torch
-from numba import njit
 from torch import Tensor
 
+from gnnpot.compiler.decorator import njit
 from gnnpot.graphs import Graph
 from gnnpot.ops.simd.kernels import FAST
 

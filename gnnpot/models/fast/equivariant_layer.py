@@ -17,8 +17,8 @@ Matrix products take rows by fours, so atoms are filled up to a multiple of `GRA
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit, prange
 
+from gnnpot.compiler.decorator import njit, prange
 from gnnpot.ops.gate import gate, gate_backward
 from gnnpot.ops.rms_norm import Norm, normalize, normalize_backward
 from gnnpot.ops.rows import begin, size, where

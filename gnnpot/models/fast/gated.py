@@ -18,9 +18,9 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
-from numba import njit, prange
 from torch import Tensor, nn
 
+from gnnpot.compiler.decorator import njit, prange
 from gnnpot.models.layers import GatedMLP
 from gnnpot.ops.simd import kernels, tiles
 from gnnpot.ops.simd.kernels import FAST

@@ -8,8 +8,8 @@ lanes of w f R_m A_a.
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 
+from gnnpot.compiler.decorator import njit
 from gnnpot.models.symmetry_lanes import COSINE, STRAIGHT, cutoff_value
 from gnnpot.ops.simd.kernels import FAST
 from gnnpot.ops.simd.lane_functions import arccosine, at_least, decay, half_cosine, square_root

@@ -9,8 +9,8 @@ import math
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit, prange
 
+from gnnpot.compiler.decorator import njit, prange
 from gnnpot.models.fast.hdnnp_blocks import (
     DFA,
     DFB,

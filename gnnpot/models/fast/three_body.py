@@ -21,9 +21,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from numba import njit, prange
 from torch import Tensor
 
+from gnnpot.compiler.decorator import njit, prange
 from gnnpot.models.fast.close_edges import FastCloseEdges
 from gnnpot.models.fast.gated import both_ways
 from gnnpot.ops.simd import tiles

@@ -18,9 +18,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from numba import njit, prange
 from torch import Tensor
 
+from gnnpot.compiler.decorator import njit, prange
 from gnnpot.models.fast.close_edges import FastCloseEdges
 from gnnpot.ops.simd.kernels import FAST
 from gnnpot.ops.simd.lane_math import gate_duals

@@ -7,8 +7,10 @@ import math
 
 import numpy as np
 from llvmlite import ir
-from numba import njit, prange, types
+from numba import types
 from numba.extending import intrinsic, overload
+
+from gnnpot.compiler.decorator import njit, prange
 
 #: no "reassoc": it would undo the rounding in `sigmoid`
 FAST = {"contract", "nsz", "arcp"}

@@ -7,9 +7,10 @@ e_acos.c.
 import math
 
 from llvmlite import ir
-from numba import njit, types
+from numba import types
 from numba.extending import intrinsic, overload
 
+from gnnpot.compiler.decorator import njit
 from gnnpot.ops.simd.kernels import FAST
 from gnnpot.ops.simd.lane_math import exponential
 from gnnpot.ops.simd.lanes import LANES, Lanes, repeated

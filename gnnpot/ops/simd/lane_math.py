@@ -5,9 +5,10 @@ import operator
 
 import numpy as np
 from llvmlite import ir
-from numba import njit, types
+from numba import types
 from numba.extending import intrinsic, overload
 
+from gnnpot.compiler.decorator import njit
 from gnnpot.ops.simd.kernels import FAST, SATURATED, sigmoid
 from gnnpot.ops.simd.lanes import LANES, Lanes, repeated
 

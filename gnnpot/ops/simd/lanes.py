@@ -11,9 +11,11 @@ functions are such instructions. Arrays are flat or contiguous, of float32 or fl
 
 import numpy as np
 from llvmlite import ir
-from numba import njit, types
+from numba import types
 from numba.core.datamodel import models
 from numba.extending import intrinsic, register_model
+
+from gnnpot.compiler.decorator import njit
 
 LANES = 16
 

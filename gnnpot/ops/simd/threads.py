@@ -4,13 +4,16 @@ import numba
 import torch
 from torch import Tensor
 
+from gnnpot.compiler.processes import is_forked
+
 
 def follow_torch() -> None:
     """Let Numba's kernels that this thread calls use as many threads as PyTorch's operations.
 
-    Both share OpenMP's threads, and Numba sets their number to that of the processors when it starts its own.
+    Both share OpenMP's threads, and Numba sets their number to that of the processors when it starts its own. A forked
+    process does not have them (`gnnpot.compiler.processes`).
     """
-    count = torch.get_num_threads()
+    count = 1 if is_forked() else torch.get_num_threads()
     numba.set_num_threads(min(count, numba.config.NUMBA_NUM_THREADS))
     if torch.get_num_threads() != count:
         torch.set_num_threads(count)

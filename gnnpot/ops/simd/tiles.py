@@ -8,8 +8,7 @@ costs more than some of them do.
 
 import math
 
-from numba import njit
-
+from gnnpot.compiler.decorator import njit
 from gnnpot.ops.simd.kernels import FAST, sigmoid
 from gnnpot.ops.simd.lane_math import silu_slope
 from gnnpot.ops.simd.lanes import LANES, aligned, fma, load, splat, spread, store, total

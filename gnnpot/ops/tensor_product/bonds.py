@@ -24,8 +24,8 @@ with Q made of h_Y as R is of Y, and u = w ⊙ h_x + h_w ⊙ x:
 array for each part, since bonds of two parts may meet at an atom.
 """
 
-from numba import njit, prange
 
+from gnnpot.compiler.decorator import njit, prange
 from gnnpot.ops.simd.kernels import FAST
 from gnnpot.ops.simd.lanes import LANES, aligned, fma, load, mul, splat, spread, store, total
 from gnnpot.ops.tensor_product.edges import add_contracted, largest, set_rotation
