@@ -10,6 +10,7 @@ from rich.logging import RichHandler
 from gnnpot.cli import (
     build,
     choose,
+    conductivity,
     data,
     distil,
     finetune,
@@ -36,7 +37,7 @@ app = typer.Typer(
 choose.register(data.app)
 mp.register(data.app)
 app.add_typer(data.app, name="data")
-for room in (label, train, finetune, distil, functional, simulate, inspect, models, build, warm):
+for room in (label, train, finetune, distil, functional, simulate, conductivity, inspect, models, build, warm):
     room.register(app)
 
 

@@ -1,8 +1,8 @@
 """Jumps of ions between sites, found without knowing the sites.
 
 Each ion's positions are averaged over a window, which removes its vibration. It has jumped when it is farther than
-0.7 a from where it was last seen at rest, a being the length of a jump; there it rests anew. With the rate Γ of jumps of
-an ion and their mean square length <l²>,
+0.7 a from where it was last seen at rest, a being the length of a jump; there it rests anew. With the rate Γ of jumps
+of an ion and their mean square length <l²>,
 
     D_jump = Γ <l²> / 6,      f = D_tracer / D_jump                                                            (1)
 

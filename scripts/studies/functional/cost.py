@@ -3,9 +3,9 @@
     python scripts/studies/functional/cost.py -f gnnpot-kedf-1 -f wt -o docs/functional/cost.json
     python scripts/studies/functional/cost.py --dftpy si.lda.recpot -o docs/functional/cost-dftpy.json
 
-Each size runs in a process of its own, for its peak memory. Times are CPU seconds, the shortest of the repetitions; the
-solver's preparation (structure factors, Ewald) is given apart. `--dftpy` measures Wang-Teter in DFTpy (a step there: its
-total functional with Wang-Teter, LDA, Hartree and the pseudopotential) and needs that package only.
+Each size runs in a process of its own, for its peak memory. Times are CPU seconds, the shortest of the repetitions. The
+preparation (structure factors, Ewald) is given apart. `--dftpy` measures Wang-Teter in DFTpy (a step there: its total
+functional with Wang-Teter, LDA, Hartree and the pseudopotential) and needs that package only.
 """
 
 import argparse
