@@ -10,7 +10,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
-from gnnpot.cli.common import Precision, open_model, open_calculator, read_structure
+from gnnpot.cli.common import Precision, open_calculator, open_model, read_structure
 from gnnpot.config import from_mapping
 from gnnpot.errors import ConfigError
 from gnnpot.hub.shipped import DEFAULT

@@ -9,8 +9,8 @@ from numba import types
 from numba.extending import intrinsic, overload
 
 from gnnpot.compiler.decorator import njit
-from gnnpot.models.fast.kernels import FAST, SATURATED, sigmoid
-from gnnpot.models.fast.lanes import LANES, Lanes, repeated
+from gnnpot.ops.simd.kernels import FAST, SATURATED, sigmoid
+from gnnpot.ops.simd.lanes import LANES, Lanes, repeated
 
 #: products and sums may become one instruction; signs of zeros and reciprocals are free. Not "reassoc", see `sigmoid`
 _FLAGS = ("contract", "nsz", "arcp")

@@ -1,4 +1,4 @@
-"""SevenNet's convolution for training: one pass over the bonds for the values, the first and the second derivatives.
+"""The tensor product for training: one pass over the bonds for the values, the first and the second derivatives.
 
 For a bond between atoms i and j and a path p = (l1, l2, l3), with the weights w_p, the harmonics Y of the direction
 from i to j, and s = (-1)^l2, which turns them into those from j to i,
@@ -26,9 +26,10 @@ array for each part, since bonds of two parts may meet at an atom.
 
 
 from gnnpot.compiler.decorator import njit, prange
-from gnnpot.models.fast.kernels import FAST
-from gnnpot.models.fast.lanes import LANES, aligned, fma, load, mul, splat, spread, store, total
-from gnnpot.models.fast.layout import (
+from gnnpot.ops.simd.kernels import FAST
+from gnnpot.ops.simd.lanes import LANES, aligned, fma, load, mul, splat, spread, store, total
+from gnnpot.ops.tensor_product.edges import add_contracted, largest, set_rotation
+from gnnpot.ops.tensor_product.layout import (
     COLUMN,
     FEATURE,
     FEATURE_SIZE,
@@ -41,7 +42,6 @@ from gnnpot.models.fast.layout import (
     WEIGHT,
     WIDTH,
 )  # fmt: skip
-from gnnpot.models.fast.tensor_product import add_contracted, largest, set_rotation
 
 
 @njit(parallel=True, fastmath=FAST, cache=True)

@@ -9,9 +9,9 @@ costs more than some of them do.
 import math
 
 from gnnpot.compiler.decorator import njit
-from gnnpot.models.fast.kernels import FAST, sigmoid
-from gnnpot.models.fast.lane_math import silu_slope
-from gnnpot.models.fast.lanes import LANES, aligned, fma, load, splat, spread, store, total
+from gnnpot.ops.simd.kernels import FAST, sigmoid
+from gnnpot.ops.simd.lane_math import silu_slope
+from gnnpot.ops.simd.lanes import LANES, aligned, fma, load, splat, spread, store, total
 
 #: rows of a tile, a multiple of 4
 TILE = 16

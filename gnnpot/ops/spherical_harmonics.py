@@ -1,42 +1,68 @@
-"""Distances and real spherical harmonics of edge vectors, and the way back from their gradients: one pass each.
+"""Real spherical harmonics of edge vectors, and their distances; the way back from their gradients in one pass.
 
 With u = r / |r| and Y_1 = sqrt(3) u, each Y_l+1 is the part of Y_l ⊗ Y_1 of angular momentum l + 1,
 
     Y_c = Σ C_k Y_a(k) Y_b(k)   over the terms k of c, of which a(k) has l and b(k) has 1,                           (1)
 
-so that, from the highest l down, a gradient g of the harmonics gives
+so that, from the highest l down, a gradient g of the harmonics gives the pullback, and rates ṙ the tangent
 
     g_a += C g_c Y_b,    g_b += C g_c Y_a,    dE/dr = sqrt(3)/|r| (g_1 - u (u · g_1)) + u dE/d|r|                    (2)
+    Ẏ_1 = sqrt(3)/|r| (ṙ - u (u · ṙ)),        Ẏ_c = Σ C_k (Ẏ_a Y_b + Y_a Ẏ_b)                                        (3)
 
-The order of the components is that of `sevennet.spherical_harmonics`, which says where the constants C come from.
-
-`LANES` edges are calculated at once, with a row of scratch for each component.
+`spherical_harmonics` is the reference, which PyTorch differentiates both ways; `Harmonics` has kernels for (1) and (2),
+with a row of scratch for each component, `LANES` edges at once.
 """
 
 import math
-from collections.abc import Sequence
+from functools import cache
 
 import numpy as np
 import torch
+from e3nn import o3
 from torch import Tensor
 
 from gnnpot.compiler.decorator import njit, prange
-from gnnpot.models.fast.kernels import FAST
-from gnnpot.models.fast.lane_functions import square_root
-from gnnpot.models.fast.lanes import LANES, aligned, fma, load, mul, splat, store
+from gnnpot.ops.simd.kernels import FAST
+from gnnpot.ops.simd.lane_functions import square_root
+from gnnpot.ops.simd.lanes import LANES, aligned, fma, load, mul, splat, store
 
 _SQRT3 = math.sqrt(3)
 #: edges that a thread takes at a time
 _BLOCK = 16 * LANES
 
 
-class Harmonics:
-    """For l = 0 to `lmax`; `raising` are the constants of the step from each l = 1 to lmax - 1, [(2l+1) 3, 2l+3]."""
+def spherical_harmonics(vectors: Tensor, lmax: int) -> list[Tensor]:
+    """Y_l of the directions r̂, a list over l of [E, 2l+1] in e3nn's order and signs, with |Y_l|² = 2l + 1:
 
-    def __init__(self, lmax: int, raising: Sequence[Tensor]) -> None:
+    Y_0 = 1,  Y_1 = sqrt(3) r̂,  and Y_{l+1} is the part of Y_l ⊗ Y_1 that has the angular momentum l + 1.
+    """
+    directions = vectors / torch.linalg.vector_norm(vectors, dim=-1, keepdim=True)
+    harmonics = [torch.ones_like(directions[:, :1]), math.sqrt(3) * directions][: lmax + 1]
+    for l in range(1, lmax):
+        products = harmonics[l][:, :, None] * harmonics[1][:, None, :]
+        harmonics.append(products.flatten(1) @ _raising(l).to(vectors))
+    return harmonics
+
+
+@cache
+def _raising(l: int) -> Tensor:
+    """Makes Y_{l+1} of Y_l ⊗ Y_1, [(2l+1) 3, 2l+3]; its sign and size are taken from one direction."""
+    constants = o3.wigner_3j(l, 1, l + 1, dtype=torch.float64).flatten(0, 1)
+    direction = torch.tensor([0.5, 0.6, 0.7], dtype=torch.float64)
+    lower, one, higher = (
+        o3.spherical_harmonics(k, direction, normalize=True, normalization="component") for k in (l, 1, l + 1)
+    )
+    found = torch.outer(lower, one).flatten() @ constants
+    return constants * (found @ higher) / (found @ found)
+
+
+class Harmonics:
+    """`spherical_harmonics` for l = 0 to `lmax` and the way back by hand."""
+
+    def __init__(self, lmax: int) -> None:
         self.size = (lmax + 1) ** 2
         terms, constants = [], []
-        for l, matrix in enumerate(raising, start=1):
+        for l, matrix in enumerate([_raising(l) for l in range(1, lmax)], start=1):
             for k, c in torch.nonzero(matrix).tolist():
                 terms.append((l * l + k // 3, 1 + k % 3, (l + 1) ** 2 + c))
                 constants.append(float(matrix[k, c]))

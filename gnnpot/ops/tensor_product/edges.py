@@ -1,4 +1,4 @@
-"""SevenNet's convolution as one pass over the edges, there and back; nothing of an edge but its gradient is stored.
+"""The tensor product as one pass over the edges, there and back; nothing of an edge but its gradient is stored.
 
 For an edge i-j and a path p = (l1, l2, l3), with the weights w_p(r) of a table and the harmonics Y,
 
@@ -26,9 +26,9 @@ array costs more than a few lanes do.
 
 
 from gnnpot.compiler.decorator import njit
-from gnnpot.models.fast.kernels import FAST
-from gnnpot.models.fast.lanes import LANES, fma, load, mul, splat, spread, store, total
-from gnnpot.models.fast.layout import (
+from gnnpot.ops.simd.kernels import FAST
+from gnnpot.ops.simd.lanes import LANES, fma, load, mul, splat, spread, store, total
+from gnnpot.ops.tensor_product.layout import (
     COLUMN,
     COUPLING,
     ENDS,

@@ -11,9 +11,9 @@ from numba import types
 from numba.extending import intrinsic, overload
 
 from gnnpot.compiler.decorator import njit
-from gnnpot.models.fast.kernels import FAST
-from gnnpot.models.fast.lane_math import exponential
-from gnnpot.models.fast.lanes import LANES, Lanes, repeated
+from gnnpot.ops.simd.kernels import FAST
+from gnnpot.ops.simd.lane_math import exponential
+from gnnpot.ops.simd.lanes import LANES, Lanes, repeated
 
 
 def _of_one(name: str):  # noqa: ANN202

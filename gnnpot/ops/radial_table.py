@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from gnnpot.compiler.decorator import njit, prange
-from gnnpot.models.fast.kernels import FAST
+from gnnpot.ops.simd.kernels import FAST
 
 POINTS = 4096
 

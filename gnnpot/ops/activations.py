@@ -25,10 +25,10 @@ import torch
 from torch import Tensor
 
 from gnnpot.compiler.decorator import njit, prange
-from gnnpot.models.fast.kernels import FAST, sigmoid
-from gnnpot.models.fast.lane_math import gate, gate_duals, silu_curvature, silu_slope
-from gnnpot.models.fast.lanes import LANES, load, store
-from gnnpot.models.fast.threads import follow_torch
+from gnnpot.ops.simd.kernels import FAST, sigmoid
+from gnnpot.ops.simd.lane_math import gate, gate_duals, silu_curvature, silu_slope
+from gnnpot.ops.simd.lanes import LANES, load, store
+from gnnpot.ops.simd.threads import follow_torch
 
 #: makes the mean square of silu(z), z normally distributed, 1; as e3nn draws it from a million numbers
 SILU_SCALE = 1.6791767923989418
@@ -61,9 +61,15 @@ class _Silu(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> Tensor:
         ctx.save_for_backward(x)
+        ctx.save_for_forward(x)
         y = torch.empty_like(x)
         _run(_silu, x, y)
         return y
+
+    @staticmethod
+    def jvp(ctx: Any, rate: Tensor) -> Tensor:
+        """silu'(x) ẋ."""
+        return _SiluBackward.apply(*ctx.saved_tensors, rate.contiguous())
 
     @staticmethod
     def backward(ctx: Any, h: Tensor) -> Tensor:
