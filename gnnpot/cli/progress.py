@@ -55,9 +55,10 @@ class Bars:
         # it fits into 80 columns; in fewer the note gives way, not the time that is left
         fixed = Column(no_wrap=True)
         return Progress(
-            TextColumn("{task.description}"), BarColumn(12), MofNCompleteColumn() if counts else TaskProgressColumn(),
+            TextColumn("{task.description}"), BarColumn(8), MofNCompleteColumn() if counts else TaskProgressColumn(),
             TimeElapsedColumn(fixed), TextColumn("left"), TimeRemainingColumn(table_column=fixed),
-            TextColumn("{task.fields[note]}", table_column=Column()), console=self._console,
+            TextColumn("{task.fields[note]}", table_column=Column(no_wrap=True, overflow="ellipsis")),
+            console=self._console,
         )  # fmt: skip
 
     def __enter__(self) -> "Bars":

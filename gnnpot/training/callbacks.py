@@ -216,5 +216,5 @@ class ReportProgress(Callback):
         done = trainer.global_step / max(pl_module.total_steps, 1)
         if self.config.max_minutes is not None:
             done = max(done, pl_module.seconds / (60 * self.config.max_minutes))
-        words = [f"step {trainer.global_step}", self._errors]
+        words = [self._errors, f"step {trainer.global_step}"]
         self.progress("training", min(done, 0.999), 1.0, ", ".join(filter(None, words)))

@@ -7,7 +7,7 @@ The run's folder holds
 | name              | what                                                                                       |
 |-------------------|--------------------------------------------------------------------------------------------|
 | distil.yaml       | the configuration; a run resumes only with the same                                        |
-| results.json      | what the rounds found, and the time they took (`results.py`)                               |
+| journal.json      | what the rounds found, and the time they took (`results.py`)                               |
 | round-00/         | the labelled structures, and the first students, each a training run (`training/run.py`)   |
 | round-NN/         | `walks/`: the students' dynamics; `drawn.store`: the labelled random sample of its states, |
 |                   | `picked.store`: the high-uncertainty sample; the students trained on all frames so far     |
@@ -56,7 +56,7 @@ from gnnpot.workflows.distil.teacher import Teacher, left_out, open_teacher, req
 
 log = logging.getLogger(__name__)
 
-RESULTS, CONFIG, ROUND, FINAL = "results.json", "distil.yaml", "round-{:02d}", "final"
+RESULTS, CONFIG, ROUND, FINAL = "journal.json", "distil.yaml", "round-{:02d}", "final"
 RANDOM, UNCERTAIN = "drawn.store", "picked.store"
 DIRECTORY = RunDirectory(
     what="a distillation",
