@@ -74,6 +74,12 @@ def open_model(model: str) -> "OpenedPotential":
         return open_potential(model, report)
 
 
+def written_at(model: Path) -> int | None:
+    """When a checkpoint was written, ns; `None` if it is not there."""
+    card = model / "card.json"
+    return card.stat().st_mtime_ns if card.exists() else None
+
+
 def count_bar(quiet: bool) -> Progress:
     """A bar of what is done of how many, with the time that is left."""
     columns = (TextColumn("{task.description}"), BarColumn(30), MofNCompleteColumn(), TimeElapsedColumn())

@@ -8,7 +8,8 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from gnnpot.cli.common import ENDED, open_calculator
+from gnnpot.cli.common import ENDED, open_calculator, written_at
+from gnnpot.cli.progress import Bars
 
 if TYPE_CHECKING:
     from gnnpot.training.evaluate import Evaluation
@@ -23,7 +24,7 @@ def register(app: typer.Typer) -> None:
 def train_command(
     config: Annotated[Path, typer.Argument(help="YAML file, see configs/.")],
     resume: Annotated[
-        bool, typer.Option("--resume/--fresh", help="Go on with a run that was stopped, or begin it again.")
+        bool, typer.Option("--resume/--fresh", help="Resume a run that was stopped, or begin it again.")
     ] = True,
     settings: Annotated[
         list[str] | None,
@@ -31,7 +32,8 @@ def train_command(
     ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar.")] = False,
 ) -> None:
-    """Train a potential. Stopped by whatever, the same command goes on where the run was, to the same numbers.
+    """Train a potential. The same command resumes a run that was stopped or killed, to the same numbers, and
+    extends one with higher epochs, max_steps or max_minutes.
 
     Example: gnnpot train configs/m3gnet.yaml --set data.train=my.extxyz.gz --set run=runs/mine --set epochs=50
     """
@@ -39,10 +41,11 @@ def train_command(
     from gnnpot.training.run import MODEL, train
 
     options = read_config(config, settings or ())
-    has_ended = resume and (options.run / MODEL).exists()
-    train(options, resume, progress=not quiet)
+    before = written_at(options.run / MODEL) if resume else None
+    with Bars(quiet) as bars:
+        train(options, resume, progress=bars)
     console = Console(soft_wrap=True)
-    if has_ended:
+    if before is not None and written_at(options.run / MODEL) == before:
         console.print(ENDED, highlight=False)
     console.print(f"model:  {options.run / MODEL}", highlight=False)
     console.print(f"report: {options.run / 'report' / 'report.html'}", highlight=False)
@@ -68,11 +71,11 @@ def evaluate_command(
     from gnnpot.engines.calculator import Calculator
     from gnnpot.training.config import DataConfig
     from gnnpot.training.evaluate import evaluate, evaluate_calculator
-    from gnnpot.training.prepare import read_any
     from gnnpot.training.report import write_report
+    from gnnpot.training.stores import read_labelled
 
     reader = RecordOptions(stress_key="") if stress == "none" else RecordOptions(stress=stress)
-    frames = read_any(data, DataConfig(train=tuple(data), format=format, reader=reader))
+    frames = read_labelled(data, DataConfig(train=tuple(data), format=format, reader=reader))
     calculator = open_calculator(model, device)
     console = Console()
     with console.status(f"asking {model}"):
