@@ -16,12 +16,12 @@ from pathlib import Path
 import measure
 import references
 
-from gnnpot.data.files import write_text
 from gnnpot.functional import crystals
 from gnnpot.functional.data import DataConfig, Sample, generate, plan, read_sample
 from gnnpot.functional.network import NetworkConfig
 from gnnpot.functional.store import save
 from gnnpot.functional.train import Stage, TrainConfig, train
+from gnnpot.runs.files import write_text
 
 STAGES = ("data", "references", "train", "leave-one-out", "validation", "test")
 SEEDS = (0, 1, 2)
