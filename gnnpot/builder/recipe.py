@@ -243,6 +243,7 @@ class Film(Step):
     miller: Annotated[tuple[Index, ...], Field(min_length=3, max_length=4)] | None = None
     layers: Annotated[int, Field(ge=1, le=50)] | None = None
     thickness: Length | None = None
+    sheet: bool = Field(False, description="a two-dimensional sheet such as graphene (formula C)")
 
 
 class Interface(Step):

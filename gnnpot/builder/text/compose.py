@@ -32,13 +32,17 @@ ALLOY_REPEAT = (3, 3, 3)
 def compose(reader: Reader, roles: Roles) -> list[dict[str, Any]]:
     """The steps of a new structure."""
     if roles.nanotube is not None:
-        return [_tube(reader, roles)]
+        return [_tube(reader, roles), *rest(reader, roles)]
     if roles.particle is not None and not roles.hosts:
-        return [_free_particle(reader, roles)]
+        step = _free_particle(reader, roles)
+        roles.particle = None
+        return [step, *rest(reader, roles)]
     if len(roles.hosts) == 2:
         return [*_interface(reader, roles), *rest(reader, roles)]
     if not roles.hosts and not roles.structures and roles.liquid:
-        return [solvent_step(reader, roles)]
+        step = solvent_step(reader, roles)
+        roles.liquid = []
+        return [step, *rest(reader, roles)]
     _host_by_structure(reader, roles)
     files = _file_or_identifier(reader)
     if not roles.hosts and files is None and roles.alloy is None:
@@ -303,10 +307,15 @@ def _interface(reader: Reader, roles: Roles) -> list[dict[str, Any]]:
     on = any(kind in ("SUPERPOSE", "SLASH", "SUPPORTED") for kind in between)
     japanese = on and reader.language == "ja" and "SUPERPOSE" in between
     film, substrate = (first, second) if on and not japanese else (second, first)
+    if substrate["kind"] == "SHEETMAT":
+        film, substrate = substrate, film
     layers = facts.get("layers") or []
     sides = []
     for side in (film, substrate):
-        entry = {k: side[k] for k in ("formula", "polymorph", "miller") if k in side}
+        entry: dict[str, Any] = {k: side[k] for k in ("formula", "polymorph", "miller") if k in side}
+        if side["kind"] == "SHEETMAT":
+            sides.append({"formula": side["formula"], "sheet": True})
+            continue
         for name in roles.structures:
             if "polymorph" not in entry and library().find(side["formula"], name):
                 entry["polymorph"] = name

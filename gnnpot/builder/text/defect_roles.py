@@ -35,7 +35,7 @@ def interstitial(reader: Reader, roles: Roles) -> None:
         reader.take([*match["all"], *numbers[:1], *reader.left("OCTA", "TETRA", "INTERSTITIAL")])
 
 
-def replace(reader: Reader, roles: Roles) -> None:
+def replace(reader: Reader, roles: Roles, known: set[str]) -> None:
     """Host and dopant of each word for replacing."""
     glue = f"{AMOUNT}|NI|IN"
     patterns = (
@@ -63,6 +63,10 @@ def replace(reader: Reader, roles: Roles) -> None:
                 indices.append(after[0])
             roles.substitutions.append(entry)
             keep = [i for i in indices if reader.token(i).kind == "VACANCY"]
+            substances = reader.left("MAT", "POLYMORPH", "MOL", "SHEETMAT", "STRUCTURE")
+            if not known and not set(substances) - {match["x"], match["y"]}:
+                # the only other substance of the sentence is the crystal
+                keep.append(match["x"])
             reader.take([i for i in indices if i not in keep])
 
 
@@ -164,13 +168,18 @@ def vacancy(reader: Reader, roles: Roles, known: set[str]) -> None:
                 on = after and reader.token(after[0]).kind in ("SUPERPOSE", "TOPSITE")
                 if on and len(reader.left("MAT", "MOL")) > 1:
                     reader.facts.placed.append(("near", "vacancy", indices[0]))
-            elif reader.left("SUPERPOSE", "TOPSITE") and re.search(
-                r"その(?:上|位置|サイト|場所)|そこ", reader.tokens.normal.plain
+            if reader.left("MAT", "MOL") and re.search(
+                r"その(?:上(?!の)|位置|サイト|場所)|そこ", reader.tokens.normal.plain
             ):
                 reader.facts.placed.append(("near", "vacancy", indices[0]))
             reader.take([i for i in indices if reader.token(i).kind != "SLAB"])
             if entry.pop("near", False):
                 entry["near_dopant"] = True
+            if any(reader.word(i) == "divacancy" for i in match["all"]):
+                roles.vacancies.append({"element": name, "number": 1})
+                entry = {"element": name, "number": 1, "where": "vacancy"}
+                roles.vacancies.append(entry)
+                continue
             duplicate = [v for v in roles.vacancies if v["element"] == name and name is not None]
             if name is None and roles.vacancies:
                 continue

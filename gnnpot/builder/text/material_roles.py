@@ -19,6 +19,10 @@ def particle(reader: Reader, roles: Roles) -> None:
     """Elements of a particle: those that stand before the word, or after it."""
     if not reader.has("PARTICLE", "CORESHELL", "CORESHELLW"):
         return
+    sides: dict[str, str] = {}
+    for match in reader.find("k:CORE|SHELL EQ|OF m:MAT"):
+        sides[reader.token(match["k"]).kind.lower()] = formula(reader, match["m"])
+        reader.take(match["all"])
     words = reader.left("PARTICLE", "CORESHELLW", "CORESHELL")
     if not words:
         return
@@ -41,7 +45,7 @@ def particle(reader: Reader, roles: Roles) -> None:
     group = left + [centre] + right if not named or _belongs(reader, right) else [*left, centre]
     if not named:
         named = [i for i in right if reader.token(i).kind in ("MAT", "CORESHELL", "COMPOSITION")]
-    roles.particle = _elements(reader, group, roles)
+    roles.particle = {**_elements(reader, group, roles), **sides}
     reader.take([i for i in group if reader.token(i).kind not in ("COMMA", "AND", "OF", "BY")])
     for index in reader.left("COMPOSITION"):
         roles.particle["composition"] = reader.value(index)
@@ -117,6 +121,13 @@ def alloy(reader: Reader, roles: Roles) -> None:
         ]
         reader.take([i for i in named if i + 1 >= len(reader.items) or reader.token(i + 1).kind != "MILLER"])
     if roles.alloy is None and reader.left("ALLOY", "RANDOM"):
+        shares = [m for pattern in ("y:MAT p:PCT", "p:PCT OF? y:MAT") for m in reader.find(pattern)]
+        named = {formula(reader, m["y"]): reader.value(m["p"]) for m in shares}
+        if len(named) > 2 and len(shares) >= len(named) and abs(sum(named.values()) - 1) < 0.02:
+            roles.alloy = named
+            reader.take([i for m in shares for i in m["all"]])
+            same = [i for i in reader.left("MAT") if set(re.findall(r"[A-Z][a-z]?", formula(reader, i))) <= set(named)]
+            reader.take(same)
         for match in reader.find("p:PCT OF? y:MAT"):
             share, guest = reader.value(match["p"]), formula(reader, match["y"])
             pairs = [

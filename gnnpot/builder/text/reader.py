@@ -26,9 +26,12 @@ class Facts:
     #: values that belong to the nearest adsorbate: (kind, value, index of the token)
     placed: list[tuple[str, Any, int]] = field(default_factory=list)
     fixes: list[dict[str, Any]] = field(default_factory=list)
+    #: names that a step has asked for
+    used: set[str] = field(default_factory=set)
 
     def get(self, name: str, default: Any = None) -> Any:
         """A value, or the default."""
+        self.used.add(name)
         return self.values.get(name, default)
 
 

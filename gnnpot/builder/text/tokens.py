@@ -281,7 +281,7 @@ _SHEETS = {
     "phosphorene": "P", "ホスホレン": "P", "フォスフォレン": "P", "グラフェンシート": "C", "graphene sheet": "C",
 }  # fmt: skip
 #: words that may look like formulas: BCC, NP, ICO
-_WORDS_BEFORE_FORMULAS = {"STRUCTURE", "PARTICLE", "NANOTUBE", "SHAPE", "POLYMORPH", "VAC", "SLAB"}
+_WORDS_BEFORE_FORMULAS = {"NVCENTER", "STRUCTURE", "PARTICLE", "NANOTUBE", "SHAPE", "POLYMORPH", "VAC", "SLAB"}
 #: spelt as element symbols, but words at the begin of a sentence
 _WORDLIKE = {"In", "I", "As", "At", "No", "Be", "He", "Am", "On", "A"}
 _LATIN = re.compile(r"[A-Za-z0-9'µ]")

@@ -25,7 +25,7 @@ class Roles:
     nanotube: dict[str, Any] | None = None
     structures: list[str] = field(default_factory=list)
     #: `fcc` and `hcp` that do not stand at a crystal
-    sites: list[str] = field(default_factory=list)
+    sites: list[tuple[str, int]] = field(default_factory=list)
     alloy: dict[str, float] | None = None
     #: the element whose sites the alloy is on, in a compound
     sublattice: str | None = None
