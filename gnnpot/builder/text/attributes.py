@@ -18,7 +18,7 @@ WATER_LAYER = 3.1
 def read_attributes(reader: Reader) -> None:
     """Apply all rules."""
     for rule in (
-        _bad_numbers, _seed, _interface, _liquid, _vacuum, _fixed, _lattice, _strain, _thickness, _coverage,
+        _bad_numbers, _seed, _interface, _vacuum, _liquid, _fixed, _lattice, _strain, _thickness, _coverage,
         _sites, _pose,
         _particle, _density, _cells, _height, _layers, _turns, _repeat,
     ):  # fmt: skip
@@ -89,7 +89,7 @@ def _liquid(reader: Reader) -> None:
         "y:MOL MOLW? _ x:LEN _ FILL", "x:LEN OF? THICK OF? LAYERW? OF? y:MOL",
         "y:MOL LAYERW _ THICK? _ x:LEN THICK?",
     )  # fmt: skip
-    for match in reader.find("x:LAYERS OF? y:MOL"):
+    for match in reader.find("x:LAYERS OF y:MOL"):
         if reader.has("MILLER", "SLAB"):
             reader.set("liquid_thickness", WATER_LAYER * _whole(reader, match["x"]))
             reader.take(match["x"])

@@ -8,14 +8,8 @@ from gnnpot.builder.messages import error, say
 from gnnpot.builder.state import Message
 from gnnpot.builder.text.changes import particle_step, rest, seed_of, solvent_step
 from gnnpot.builder.text.reader import Reader
-from gnnpot.builder.text.words import Roles, is_element
+from gnnpot.builder.text.words import BY_STRUCTURE, Roles, is_element
 
-#: what a structure's name alone means
-BY_STRUCTURE = {
-    "rutile": "TiO2", "anatase": "TiO2", "diamond": "C", "corundum": "Al2O3", "fluorite": "CaF2", "cuprite": "Cu2O",
-    "spinel": "MgAl2O4", "zincblende": "ZnS", "wurtzite": "ZnS", "molybdenite": "MoS2", "perovskite": "CaTiO3",
-    "rocksalt": "NaCl",
-}  # fmt: skip
 #: the plane that is taken where a surface is asked for without one, by prototype
 USUAL_PLANE = {
     "fcc": (1, 1, 1), "bcc": (1, 1, 0), "hcp": (0, 0, 0, 1), "diamond": (1, 1, 1), "rutile": (1, 1, 0),

@@ -14,6 +14,12 @@ def interstitial(reader: Reader, roles: Roles) -> None:
         reader.take(index)
     if site is None and not reader.left("INTERSTITIAL"):
         return
+    for match in reader.find("m:MAT ATOMW? WO h:MAT|POLYMORPH STRUCTURE? OF OCTA|TETRA _ n:COUNT?"):
+        entry = {"element": formula(reader, match["m"]), "site": site, **amount_of(reader, match["all"])}
+        roles.interstitial = entry
+        reader.take([i for i in match["all"] if i != match["h"] and reader.token(i).kind != "STRUCTURE"])
+        reader.take(reader.left("INTERSTITIAL"))
+        return
     for pattern in (
         "n:NUM|COUNT? m:MAT ATOMW? INTERSTITIAL",
         "OCTA|TETRA _ n:NUM|COUNT? _ m:MAT ATOMW? _ n2:COUNT? _ INTERSTITIAL?",

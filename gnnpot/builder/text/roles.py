@@ -12,7 +12,7 @@ from gnnpot.builder.steps.crystal import is_metal
 from gnnpot.builder.text.defect_roles import dope, interstitial, replace, vacancy
 from gnnpot.builder.text.material_roles import alloy, liquid, particle
 from gnnpot.builder.text.reader import Reader
-from gnnpot.builder.text.words import Roles, count_near, formula, is_element, is_molecule
+from gnnpot.builder.text.words import BY_STRUCTURE, Roles, count_near, formula, is_element, is_molecule
 
 MATERIAL = "MAT|POLYMORPH|MOL|SHEETMAT"
 
@@ -76,7 +76,7 @@ def _binding_target(reader: Reader, roles: Roles) -> None:
         for match in reader.find(pattern):
             index = match["m"]
             name = formula(reader, index)
-            others = [i for i in reader.left("MAT", "MOL", "POLYMORPH") if i != index]
+            others = [i for i in reader.left("MAT", "MOL", "POLYMORPH", "STRUCTURE") if i != index]
             following = index + 1 < len(reader.items) and reader.token(index + 1).kind == "MILLER"
             if is_element(name) and others and not following and _is_in_host(reader, name, index):
                 reader.facts.placed.append(("on", name, index))
@@ -98,6 +98,8 @@ def _is_in_host(reader: Reader, name: str, index: int) -> bool:
             text = token.value[0] if isinstance(token.value, tuple) else str(token.value)
             if name in re.findall(r"[A-Z][a-z]?", text):
                 return True
+        if token.kind == "STRUCTURE" and name in BY_STRUCTURE.get(token.value, ""):
+            return True
     return False
 
 
@@ -113,6 +115,10 @@ def _adsorbates_and_hosts(reader: Reader, roles: Roles, known: set[str]) -> None
         interface = True
     interface = interface and not roles.liquid
     wanted = 0 if known and not (ranked and scores[ranked[0]] >= 4) else 2 if interface and not roles.particle else 1
+    named = any(reader.value(i) in BY_STRUCTURE for i in reader.left("STRUCTURE"))
+    if named and ranked and scores[ranked[0]] < 0 and reader.has("MILLER"):
+        # `rutile(110)` names the crystal by its structure
+        wanted = 0
     hosts = sorted(ranked[:wanted])
     surface = reader.has("MILLER", "SLAB") or bool(known) or any(reader.token(i).kind == "SHEETMAT" for i in left)
     for index in hosts:

@@ -146,7 +146,10 @@ def _formula(match: re.Match[str]) -> Token | None:
     if not symbols or not set(symbols) <= SYMBOLS:
         return None
     surface = re.fullmatch(r"([A-Z][a-z]?)(111|100|110|211|210|0001)", text)
-    end = match.start() + len(surface.group(1)) if surface else match.end()
+    percent = re.fullmatch(r"([A-Z][a-z]?)\d+(?:\.\d+)?", text) and re.match(
+        r"\s*(?:at\.?)?%", match.string[match.end() :]
+    )
+    end = match.start() + len(symbols[0]) if surface or percent else match.end()
     return Token("MAT", text[: end - match.start()], match.start(), end, text[: end - match.start()])
 
 
