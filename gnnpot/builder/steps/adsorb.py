@@ -27,7 +27,7 @@ def adsorb(step: Adsorb, state: State) -> None:
     if not state.is_surface:
         raise state.error("adsorb_on_what", species=step.species)
     species = molecule.make(step.species, state)
-    if not state.slab.repeated:
+    if not state.surface.repeated:
         _enlarge(step, species, state)
     sides = ["top", "bottom"] if step.side == "both" else [step.side]
     for side in sides:
@@ -48,7 +48,7 @@ def _enlarge(step: Adsorb, species: Atoms, state: State) -> None:
     else:
         repeat = tuple(max(1, int(np.ceil(width / length - 0.05))) for length in lengths)
     state.check_size(len(state.atoms) * repeat[0] * repeat[1])
-    state.slab.repeated = True
+    state.surface.repeated = True
     if repeat != (1, 1):
         constraints = state.atoms.constraints
         state.atoms.set_constraint()

@@ -198,7 +198,7 @@ def supercell(step: Supercell, state: State) -> None:
     if state.slab is not None:
         if repeat[2] != 1:
             raise state.error("slab_repeat")
-        state.slab.repeated = True
+        state.surface.repeated = True
     state.check_size(len(state.atoms) * float(np.prod(repeat)))
     tags = state.atoms.get_tags()
     state.atoms = state.atoms.repeat(repeat)

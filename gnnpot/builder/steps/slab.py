@@ -225,7 +225,7 @@ def vacuum(step: Vacuum, state: State) -> None:
     state.atoms.set_constraint()
     state.atoms = add_vacuum(state.atoms, step.width)
     state.atoms.set_constraint(constraints)
-    state.slab.vacuum = step.width
+    state.surface.vacuum = step.width
 
 
 def fix(step: Fix, state: State) -> None:

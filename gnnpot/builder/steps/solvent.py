@@ -42,11 +42,11 @@ def solvent(step: Solvent, state: State) -> None:
     on_surface = bool(len(state.atoms))
     if on_surface and not state.is_surface:
         raise state.error("solvent_on_what")
-    if on_surface and not state.slab.repeated:
+    if on_surface and not state.surface.repeated:
         lengths = np.linalg.norm(state.atoms.cell[:2], axis=1)
         repeat = tuple(max(1, int(np.ceil(LAYER_WIDTH / length - 0.05))) for length in lengths)
         state.check_size(len(state.atoms) * repeat[0] * repeat[1])
-        state.slab.repeated = True
+        state.surface.repeated = True
         state.atoms = state.atoms.repeat((*repeat, 1))
         state.note("surface_repeat", repeat="×".join(map(str, repeat)))
     region = _layer(step, kinds, density, state) if on_surface else _box(step, kinds, density, state)
@@ -58,7 +58,7 @@ def solvent(step: Solvent, state: State) -> None:
         return
     constraints = state.atoms.constraints
     state.atoms.set_constraint()
-    height = state.slab.vacuum
+    height = state.surface.vacuum
     packed.set_tags(0)
     joined = state.atoms + packed
     if "layer" in joined.arrays:

@@ -27,8 +27,9 @@ def interstitial(reader: Reader, roles: Roles) -> None:
         "INTERSTITIAL _ n:NUM? m:MAT ATOMW?",
         "n:NUM? m:MAT ATOMW? IN OF? OCTA|TETRA", "m:MAT ATOMW? WO? n:COUNT? _ OCTA|TETRA", "OCTA|TETRA _ m:MAT",
     ):  # fmt: skip
-        match = reader.first(pattern)
-        if match and is_element(formula(reader, match["m"])):
+        found = reader.first(pattern)
+        if found and is_element(formula(reader, found["m"])):
+            match = found
             indices = widened(reader, match["all"])
             roles.interstitial = {"element": formula(reader, match["m"]), "site": site, **amount_of(reader, indices)}
             reader.take([i for i in indices if reader.token(i).kind != "NEAR"])
