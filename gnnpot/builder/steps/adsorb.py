@@ -46,7 +46,8 @@ def _enlarge(step: Adsorb, species: Atoms, state: State) -> None:
             raise state.error("coverage", coverage=f"{step.coverage:g}", atoms=layer)
         repeat = min(fitting, key=lambda s: (s[0] * s[1], abs(s[0] * lengths[0] - s[1] * lengths[1])))
     else:
-        repeat = tuple(max(1, int(np.ceil(width / length - 0.05))) for length in lengths)
+        first, second = (max(1, int(np.ceil(width / length - 0.05))) for length in lengths)
+        repeat = (first, second)
     state.check_size(len(state.atoms) * repeat[0] * repeat[1])
     state.surface.repeated = True
     if repeat != (1, 1):

@@ -142,8 +142,8 @@ def _alike(
         sides.append(shapes)
     first, second = (np.sort(np.array(list(side))[:, :2], axis=1) for side in sides)
     near = np.all(np.abs(first[:, None] / second[None] - 1) < 1.5 * limit + 0.01, axis=2)
-    matrices = [list(side.values()) for side in sides]
-    return [(matrices[0][i], matrices[1][j]) for i, j in zip(*np.nonzero(near), strict=True)]
+    choices = [list(side.values()) for side in sides]
+    return [(choices[0][i], choices[1][j]) for i, j in zip(*np.nonzero(near), strict=True)]
 
 
 def _pair_strain(film: np.ndarray, substrate: np.ndarray) -> tuple[float, np.ndarray]:

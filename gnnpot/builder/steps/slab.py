@@ -17,7 +17,7 @@ def slab(step: Slab, state: State) -> None:
     """Cut a slab from the crystal."""
     if state.is_surface or state.crystal is None or not state.atoms.pbc.all():
         raise state.error("slab_of_what")
-    source = state.atoms if len(state.atoms) != len(state.crystal) else state.crystal
+    source = state.atoms if len(state.atoms) != len(state.crystal or ()) else state.crystal
     oriented = orient(source, three_indices(step.miller), state)
     lowest, count = _extent(step, oriented, state)
     atoms = stack(oriented, lowest, count)

@@ -81,14 +81,14 @@ def _box(step: Solvent, kinds: list[Atoms], density: float, state: State) -> tup
         numbers = [amount.number or (64 if len(amounts) == 1 else None) for amount in amounts]
         if amounts[0].number is None and len(amounts) == 1:
             state.note("molecules", number=64)
-        if None in numbers:
+        whole = [n for n in numbers if n is not None]
+        if len(whole) < len(numbers):
             raise state.error("how_many_molecules")
-        mass = sum(n * k.get_masses().sum() for n, k in zip(numbers, kinds, strict=True))
+        mass = sum(n * k.get_masses().sum() for n, k in zip(whole, kinds, strict=True))
         edge = (mass * AMU / density) ** (1 / 3)
-        return 0.0, np.eye(3) * edge, [int(n) for n in numbers]
+        return 0.0, np.eye(3) * edge, whole
     volume = float(np.prod(step.box))
-    numbers = _fill(amounts, kinds, volume, density, state)
-    return 0.0, np.diag(step.box), numbers
+    return 0.0, np.diag(step.box), _fill(amounts, kinds, volume, density, state)
 
 
 def _fill(amounts: list[Amount], kinds: list[Atoms], volume: float, density: float, state: State) -> list[int]:

@@ -54,7 +54,7 @@ def place(step: Place, state: State) -> None:
     state.atoms.set_constraint(constraints)
 
 
-def _on_facet(particle: Atoms, facet: tuple[int, int, int] | None, state: State) -> Atoms:
+def _on_facet(particle: Atoms, facet: tuple[int, ...] | None, state: State) -> Atoms:
     """Turned so that the facet (its largest one, if none is named) looks down."""
     if len(particle) < 4 or np.linalg.matrix_rank(particle.positions - particle.positions[0], tol=0.1) < 3:
         return particle
@@ -123,6 +123,7 @@ def _square_matrix(unit: Atoms, width: float) -> np.ndarray:
         rank = (round(abs(float(np.linalg.det(matrix)))), int(not np.array_equal(base, np.eye(2))))
         if best is None or rank < best[0]:
             best = (rank, matrix)
+    assert best is not None
     return best[1]
 
 

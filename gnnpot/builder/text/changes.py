@@ -111,7 +111,7 @@ def particle_step(reader: Reader, roles: Roles) -> dict[str, Any]:
     facts = reader.facts
     entry = {
         k: v
-        for k, v in roles.particle.items()
+        for k, v in (roles.particle or {}).items()
         if k in ("composition", "core", "shell", "arrangement", "lattice", "atoms")
     }
     if not entry.get("composition") and entry.get("core") and entry.get("shell"):

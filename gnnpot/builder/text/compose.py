@@ -90,7 +90,7 @@ def _structure(reader: Reader, roles: Roles, formula: str) -> str | None:
 def _bulk(reader: Reader, roles: Roles) -> dict[str, Any]:
     facts = reader.facts
     if roles.alloy is not None:
-        formula = max(roles.alloy, key=lambda s: roles.alloy[s])
+        formula = majority(roles.alloy)
     else:
         formula = _alloy_host(reader, roles, roles.hosts[0]["formula"])
     step: dict[str, Any] = {"do": "bulk", "formula": formula}
@@ -124,8 +124,13 @@ def _alloy_host(reader: Reader, roles: Roles, formula: str) -> str:
             if len(counts) == 2:
                 roles.alloy = dict(zip(counts, reader.value(index), strict=True))
                 reader.take(index)
-        return max(roles.alloy, key=lambda s: roles.alloy[s])
+        return majority(roles.alloy)
     return formula
+
+
+def majority(composition: dict[str, float]) -> str:
+    """The most frequent element."""
+    return max(composition, key=lambda symbol: composition[symbol])
 
 
 def _mixed(counts: dict[str, float]) -> tuple[str, dict[str, float], str] | None:
@@ -170,7 +175,7 @@ def _cell_steps(reader: Reader, roles: Roles) -> list[dict[str, Any]]:
 
 
 def _usual_plane(reader: Reader, roles: Roles) -> tuple[int, ...]:
-    formula = max(roles.alloy, key=lambda s: roles.alloy[s]) if roles.alloy else roles.hosts[0]["formula"]
+    formula = majority(roles.alloy) if roles.alloy else roles.hosts[0]["formula"]
     entry = library().find(formula, _structure(reader, roles, formula))
     plane = USUAL_PLANE.get(entry.get("prototype", ""), (0, 0, 1)) if entry else (0, 0, 1)
     text = say("whole_surface", reader.language, miller="".join(map(str, plane)))
@@ -213,10 +218,11 @@ def _free_particle(reader: Reader, roles: Roles) -> dict[str, Any]:
 
 def _tube(reader: Reader, roles: Roles) -> dict[str, Any]:
     facts = reader.facts
-    if "n" not in roles.nanotube:
-        roles.nanotube.update(n=6, m=6)
+    tube = dict(roles.nanotube or {})
+    if "n" not in tube:
+        tube.update(n=6, m=6)
         reader.notes.append(Message("chirality", say("chirality", reader.language, n=6, m=6)))
-    step: dict[str, Any] = {"do": "nanotube", **roles.nanotube}
+    step: dict[str, Any] = {"do": "nanotube", **tube}
     repeat = facts.get("repeat")
     if facts.get("cells") is not None:
         step["cells"] = facts.get("cells")

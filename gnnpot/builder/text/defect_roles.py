@@ -35,11 +35,11 @@ def interstitial(reader: Reader, roles: Roles) -> None:
             reader.take([i for i in indices if reader.token(i).kind != "NEAR"])
             reader.take(reader.left("OCTA", "TETRA", "INTERSTITIAL"))
             return
-    match = reader.first("m:MAT ATOMW? WO")
-    if match and is_element(formula(reader, match["m"])) and len(reader.left("MAT", "POLYMORPH")) > 1:
+    last = reader.first("m:MAT ATOMW? WO")
+    if last and is_element(formula(reader, last["m"])) and len(reader.left("MAT", "POLYMORPH")) > 1:
         numbers = reader.left("COUNT")
-        roles.interstitial = {"element": formula(reader, match["m"]), "site": site, **amount_of(reader, numbers[:1])}
-        reader.take([*match["all"], *numbers[:1], *reader.left("OCTA", "TETRA", "INTERSTITIAL")])
+        roles.interstitial = {"element": formula(reader, last["m"]), "site": site, **amount_of(reader, numbers[:1])}
+        reader.take([*last["all"], *numbers[:1], *reader.left("OCTA", "TETRA", "INTERSTITIAL")])
 
 
 def replace(reader: Reader, roles: Roles, known: set[str]) -> None:
@@ -116,10 +116,10 @@ def dope(reader: Reader, roles: Roles) -> None:
     _percent_of(reader, roles)
     for entry in roles.substitutions:
         if entry["element"] is None:
-            match = reader.first("m:MAT OF? SITEW")
-            if match and is_element(formula(reader, match["m"])):
-                entry["element"] = formula(reader, match["m"])
-                reader.take(match["all"])
+            place = reader.first("m:MAT OF? SITEW")
+            if place and is_element(formula(reader, place["m"])):
+                entry["element"] = formula(reader, place["m"])
+                reader.take(place["all"])
         if not {"number", "fraction"} & set(entry) and len(reader.left("PCT")) == 1:
             entry.update(amount_of(reader, reader.left("PCT")))
             reader.take(reader.left("PCT"))

@@ -135,8 +135,10 @@ def _adsorbates_and_hosts(reader: Reader, roles: Roles, known: set[str]) -> None
         name = str(reader.value(index))
         around = [reader.token(i).kind for i in (index - 1, index + 1) if 0 <= i < len(reader.items)]
         alone = not {"MAT", "POLYMORPH", "ALLOY", "SUPERCELL", "SIZE3"} & set(around)
-        target = roles.sites if name in ("fcc", "hcp") and roles.adsorbates and alone else roles.structures
-        target.append(name if target is roles.structures else (name, index))
+        if name in ("fcc", "hcp") and roles.adsorbates and alone:
+            roles.sites.append((name, index))
+        else:
+            roles.structures.append(name)
         reader.take(index)
 
 

@@ -206,7 +206,7 @@ _PATTERNS: list[tuple[re.Pattern[str], Callable[[re.Match[str]], Token | None]]]
     (re.compile(r"(\d+(?:\.\d+)?)\s*:\s*(\d+(?:\.\d+)?)"), _ratio),
     (
         re.compile(r"(\d{1,2})\s*/\s*(\d{1,2})(?!\d)(?=\s|$|[^\d\sA-Za-z])"),
-        lambda m: Token("RATIO", (float(m[1]), float(m[2])), *m.span(), m[0]) if int(m[1]) + int(m[2]) == 100 else None,
+        lambda m: _ratio(m) if float(m[1]) + float(m[2]) == 100 else None,
     ),
     (re.compile(r"(?<![A-Za-z])([abc])\s*=\s*(\d+(?:\.\d+)?)\s*(nm|Å|A\b)?"), lambda m: Token(
         "CONSTANT", (m[1], float(m[2]) * (10 if m[3] == "nm" else 1)), *m.span(), m[0])),
@@ -249,8 +249,8 @@ def _library_words() -> dict[str, tuple[str, Any]]:
     for key, prototype in known.prototypes.items():
         for name in (key, *prototype["en"], *prototype["ja"]):
             words[name.lower()] = ("STRUCTURE", key)
-    for system, names in _SYSTEM_WORDS.items():
-        for name in names:
+    for system, system_names in _SYSTEM_WORDS.items():
+        for name in system_names:
             words[name] = ("STRUCTURE", system)
     for formula, entry in known.substances.items():
         for name in (*entry.get("en", ()), *entry.get("ja", ())):
