@@ -10,7 +10,13 @@ from ase.io import write
 from typer.testing import CliRunner
 
 from gnnpot.errors import ConfigError, DataError
-from gnnpot.properties.conductivity import AnalysisConfig, ConductivityConfig, Displacements, analyse, read_displacements
+from gnnpot.properties.conductivity import (
+    AnalysisConfig,
+    ConductivityConfig,
+    Displacements,
+    analyse,
+    read_displacements,
+)
 from gnnpot.properties.conductivity.arrhenius import fit_arrhenius
 from gnnpot.properties.conductivity.maps import density, van_hove
 from gnnpot.properties.conductivity.msd import block_slopes, collective_msd, of_blocks, tracer_msd
