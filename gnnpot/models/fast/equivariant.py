@@ -1,5 +1,5 @@
 """Fast form of SevenNet and Nequix: harmonics in one pass over the edges, each layer in one there and one back
-(`interaction.py`), with weights from a table of distances.
+(`equivariant_layer.py`), with weights from a table of distances.
 
 Without PyTorch's record of operations, and without its operations: for some tens of atoms, each takes as long to be
 called as to be done. Features lie in flat arrays, as the kernels read them (`layout.py`); what pads their channels to
@@ -16,8 +16,8 @@ from torch import Tensor
 
 from gnnpot.graphs import Graph
 from gnnpot.models.base import AtomicOutput, check_elements
-from gnnpot.models.fast import interaction
-from gnnpot.models.fast.interaction import Edges, Plan
+from gnnpot.models.fast import equivariant_layer as kernels
+from gnnpot.models.fast.equivariant_layer import Edges, Plan
 from gnnpot.ops.radial_table import hermite_rows
 from gnnpot.ops.rms_norm import Norm, degree_weights
 from gnnpot.ops.rows import Columns, Rows
@@ -51,7 +51,7 @@ class FastEquivariant:
         """What the model says of the atoms, and the edge gradient, [E, 3]."""
         vectors, edge_index = graph.edge_vectors.detach().contiguous().numpy(), graph.edge_index.numpy()
         distances, harmonics = self._harmonics(vectors)
-        starts, species, parts, features = interaction.first_features(
+        starts, species, parts, features = kernels.first_features(
             edge_index, graph.numbers.numpy(), self._species_of, self._embedding, torch.get_num_threads()
         )
         if species.min(initial=0) < 0:
@@ -61,7 +61,7 @@ class FastEquivariant:
             features, back = layer(features, edges, deeper=bool(backs))
             backs.append(back)
         energies, gradient = np.empty(len(graph.numbers), features.dtype), np.empty_like(features)
-        interaction.readout(features, self._slopes, self._constant, energies, gradient)
+        kernels.readout(features, self._slopes, self._constant, energies, gradient)
         to_harmonics, to_distances = np.zeros_like(harmonics), np.zeros_like(distances)
         while backs:
             # what a layer has kept is gone after its turn
@@ -132,12 +132,12 @@ class _Layer:
         atoms, dtype = len(edges.species), features.dtype
         sent, totals = np.empty_like(features), np.empty(atoms * self.totals.size, dtype)
         out = np.empty(atoms * self.out.size, dtype)
-        interaction.forward(self.plan, self.constants, edges, features, sent, totals, out)
+        kernels.forward(self.plan, self.constants, edges, features, sent, totals, out)
 
         def back(g: np.ndarray, to_harmonics: np.ndarray, to_distances: np.ndarray) -> np.ndarray:
             size = len(sent) if deeper else 0
             to_features, to_sent = np.empty(size, dtype), np.zeros((len(edges.parts) - 1, size), dtype)
-            interaction.backward(
+            kernels.backward(
                 self.plan, self.constants, edges, sent, totals, g, to_features, to_sent, to_harmonics, to_distances
             )
             return to_features
