@@ -26,6 +26,7 @@ from ase.io.trajectory import Trajectory
 from ase.optimize import BFGS, FIRE, LBFGS
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
+from gnnpot.data.structures import StructureLike, as_atoms
 from gnnpot.engines.files import last_frame, refuse_overwrite
 from gnnpot.errors import DataError, GnnpotError, SimulationError
 from gnnpot.units import GPA
@@ -56,7 +57,7 @@ class Relaxation:
 
 
 def relax(
-    atoms: Atoms,
+    atoms: StructureLike,
     calculator: AseCalculator,
     *,
     fmax: float = 0.01,
@@ -79,6 +80,7 @@ def relax(
     Not converging within `steps` is an answer, not an error. Raises `SimulationError` if the structure explodes, and
     `DataError` for a cell that can't be relaxed or a trajectory that is in the way.
     """
+    atoms = as_atoms(atoms)
     if resume:
         atoms = last_frame(trajectory)
     else:
