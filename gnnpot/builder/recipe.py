@@ -25,7 +25,7 @@ Fraction = Annotated[float, Field(gt=0, le=1)]
 Symbol = Annotated[str, Field(pattern=r"^[A-Z][a-z]?$")]
 Name = Annotated[str, Field(min_length=1, max_length=200)]
 Index = Annotated[int, Field(ge=-20, le=20)]
-Repeat = Annotated[int, Field(ge=1, le=100)]
+Repeat = Annotated[int, Field(ge=1, le=1000)]
 Where = Literal["anywhere", "top", "bottom", "surface", "adsorbate", "vacancy", "dopant", "bulk"]
 
 

@@ -7,7 +7,23 @@ import typer
 from rich.console import Console
 from rich.logging import RichHandler
 
-from gnnpot.cli import choose, data, distil, finetune, functional, inspect, label, models, mp, simulate, train
+from gnnpot.cli import (
+    build,
+    choose,
+    conductivity,
+    data,
+    distil,
+    finetune,
+    functional,
+    inspect,
+    label,
+    models,
+    mp,
+    simulate,
+    train,
+    warm,
+)
+from gnnpot.cli.common import compilation_progress
 from gnnpot.errors import GnnpotError
 
 app = typer.Typer(
@@ -21,7 +37,7 @@ app = typer.Typer(
 choose.register(data.app)
 mp.register(data.app)
 app.add_typer(data.app, name="data")
-for room in (label, train, finetune, distil, functional, simulate, inspect, models):
+for room in (label, train, finetune, distil, functional, simulate, conductivity, inspect, models, build, warm):
     room.register(app)
 
 
@@ -37,7 +53,8 @@ def _options(verbose: bool = typer.Option(False, "--verbose", "-v", help="Say mo
 def main() -> None:
     """Entry point of the console script."""
     try:
-        app()
+        with compilation_progress():
+            app()
     except GnnpotError as error:
         Console(stderr=True).print("error:", style="bold red", end=" ")
         Console(stderr=True, soft_wrap=True).print(str(error), markup=False, highlight=False)

@@ -7,10 +7,10 @@ references = ElementReferences.fit(store)
 """
 
 from gnnpot.data.bundled import bundled_path
-from gnnpot.data.frame import Frame, FrameError, Provenance, atomic_number, check_cell, check_distances
+from gnnpot.data.frame import Frame, FrameError, Provenance, atomic_number, check_cell, check_distances, check_structure
 from gnnpot.data.index import StoreIndex
 from gnnpot.data.manifest import Manifest
-from gnnpot.data.readers import formats, read_frames, reduced_formula
+from gnnpot.data.readers import formats, read_files, read_frames, reduced_formula
 from gnnpot.data.references import ElementReferences
 from gnnpot.data.splits import Split, split_by_count, split_by_frame, split_by_material, split_by_source, split_given
 from gnnpot.data.store import FrameSelection, FrameStore, write_store
@@ -34,8 +34,10 @@ __all__ = [
     "bundled_path",
     "check_cell",
     "check_distances",
+    "check_structure",
     "check_stress",
     "formats",
+    "read_files",
     "read_frames",
     "reduced_formula",
     "split_by_count",

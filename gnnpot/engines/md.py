@@ -10,8 +10,8 @@ scaled to the temperature exactly. Every random number comes from one generator,
 
 The format of the trajectory goes by its ending (`engines.trajectories`). It holds, or has beside it, the whole state of
 the run as numbers without rounding: `resume` continues from there with the same numbers as a run that was never
-interrupted, and refuses another potential, structure or seed. A run that was killed before its first frame begins again.
-The memory that a run takes does not grow with its length.
+interrupted, and refuses another potential, structure or seed. A run that was killed before its first frame begins
+again. The memory that a run takes does not grow with its length.
 """
 
 import logging

@@ -26,6 +26,7 @@ from gnnpot.functional.functionals import (
 from gnnpot.functional.kernels import HuangCarter, WangTeter
 from gnnpot.functional.network import LearnedFunctional, NetworkConfig, build
 from gnnpot.runs.files import new_folder, write_bytes, write_text
+from gnnpot.runs.guard import FolderKind
 
 FORMAT = 1
 WEIGHTS, CARD = "functional.safetensors", "card.json"
@@ -105,6 +106,7 @@ def save(
     """Write weights and card; `about` is added to the card."""
     state = {name: value.detach().contiguous() for name, value in functional.state_dict().items()}
     card = {"format": FORMAT, "network": to_mapping(functional.config), **(about or {})}
-    with new_folder(folder, overwrite) as partial:
+    kind = FolderKind("a functional", CARD, FORMAT, (WEIGHTS,))
+    with new_folder(folder, overwrite, kind) as partial:
         write_bytes(partial / WEIGHTS, save_tensors(state))
         write_text(partial / CARD, json.dumps(card, indent=1) + "\n")

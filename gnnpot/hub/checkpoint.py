@@ -26,6 +26,7 @@ from gnnpot.hub.card import CARD, FORMAT_VERSION, WEIGHTS, Card, card_digest, re
 from gnnpot.models import ModelConfig, ZBLConfig, build_model
 from gnnpot.potential import Potential
 from gnnpot.runs.files import new_folder, write_durably
+from gnnpot.runs.guard import FolderKind
 
 logger = logging.getLogger(__name__)
 
@@ -39,6 +40,9 @@ __all__ = [
     "save_checkpoint",
     "weights_sha256",
 ]
+
+#: what a checkpoint's folder contains; some come with a page
+CHECKPOINT = FolderKind("a checkpoint", CARD, None, (WEIGHTS, "*.md", "*.png", "LICENSE*"), key="weights_sha256")
 
 
 @dataclass(frozen=True)
@@ -61,7 +65,7 @@ def save_checkpoint(folder: Path | str, potential: Potential, card: Card, *, ove
     weights = _dumped(potential)
     content = _card_content(potential, card, hashlib.sha256(weights).hexdigest())
     try:
-        with new_folder(folder, overwrite=True) as partial:
+        with new_folder(folder, overwrite=True, kind=CHECKPOINT) as partial:
             write_durably(partial / WEIGHTS, weights)
             write_durably(partial / CARD, (json.dumps(content, indent=2) + "\n").encode())
     except OSError as error:

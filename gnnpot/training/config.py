@@ -114,8 +114,8 @@ class DataConfig:
     check_stress: bool = True
     #: keep all graphs in memory; empty: for up to 200,000 atoms
     cache_graphs: bool | None = None
-    #: GiB of an HDNNP's derivatives, with respect to the edge vectors, that are kept with the graphs; if all of them need
-    #: more, they are calculated at each step
+    #: GiB of an HDNNP's derivatives, with respect to the edge vectors, that are kept with the graphs; if all of them
+    #: need more, they are calculated at each step
     derivatives_gib: float = 3.0
     #: processes that read frames and build graphs while the model trains; 0: none. Not used with cached graphs
     workers: int = 0

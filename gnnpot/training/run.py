@@ -34,7 +34,7 @@ from gnnpot.errors import CheckpointError
 from gnnpot.hub.checkpoint import load_checkpoint, save_checkpoint
 from gnnpot.hub.opening import RUN_MODEL as MODEL
 from gnnpot.potential import Potential
-from gnnpot.runs.directory import RunFolder
+from gnnpot.runs.directory import RunDirectory
 from gnnpot.training.callbacks import DurableIO, MetricsLog, ProgressBar, RunKeeper
 from gnnpot.training.config import RunConfig, TrainConfig
 from gnnpot.training.datamodule import GraphData
@@ -46,7 +46,7 @@ from gnnpot.training.report import write_report
 log = logging.getLogger(__name__)
 
 STATE, REFIT = "last.ckpt", "refit.json"
-FOLDER = RunFolder(
+FOLDER = RunDirectory(
     what="a run",
     config="config.yaml",
     names=("data.json", CHOSEN, FUNCTIONS, REFIT, "metrics.csv", "data", "report", "tensorboard"),

@@ -249,7 +249,13 @@ def _stacked(site: str, found: np.ndarray, atoms: Atoms, layer: np.ndarray, stat
     first = beneath[atoms.positions[beneath, 2] > atoms.positions[beneath, 2].max() - 0.3]
     close = np.array([_lateral(atoms.positions[first], place, atoms).min() for place in found])
     kept = found[close < 0.6] if site == "hcp" else found[close > 0.9]
-    three = [p for p in kept if np.ptp(_nearest(atoms.positions[layer], p, atoms)[:3]) < 0.2]
+    three = []
+    for centre in kept:
+        distances = _nearest(atoms.positions[layer], centre, atoms)
+        if distances[2] - distances[0] < 0.2 and distances[3] - distances[0] > 0.3:
+            three.append(centre)
+    if not three:
+        raise state.error("no_site", site=site)
     return np.array(three)
 
 

@@ -12,6 +12,7 @@ from ase.io import read
 from gnnpot.builder.library import Crystal, library
 from gnnpot.builder.recipe import Bulk, RandomAlloy, Rattle, Strain, Supercell
 from gnnpot.builder.state import State
+from gnnpot.data.structure_files import check_whole
 from gnnpot.errors import suggest
 
 #: readers of files that only hold text of a structure
@@ -152,17 +153,18 @@ def _from_file(name: str, state: State) -> Atoms:
     path = (folder / name).resolve()
     if not path.is_relative_to(folder):
         raise state.error("file_outside", name=name)
+    form = FILE_FORMATS.get(Path(name).suffix.lower())
+    if form is None:
+        raise state.error("file_format", name=name, known=", ".join(k for k in FILE_FORMATS if k))
     if not path.is_file():
         raise state.error("no_file", name=name)
     if path.stat().st_size > 50_000_000:
         raise state.error("file_unreadable", name=name, reason="> 50 MB")
-    form = FILE_FORMATS.get(Path(name).suffix.lower())
-    if form is None:
-        raise state.error("file_format", name=name, known=", ".join(k for k in FILE_FORMATS if k))
     try:
         atoms: Any = read(path, index=-1, format=form)
     except Exception as problem:  # noqa: BLE001 - ASE's readers raise what a broken file leads them to
         raise state.error("file_unreadable", name=name, reason=type(problem).__name__) from None
+    check_whole(atoms, name)
     return Atoms(atoms.numbers, positions=atoms.positions, cell=atoms.cell, pbc=atoms.pbc)
 
 

@@ -1,7 +1,8 @@
 """Interfaces: two slabs in a common cell.
 
 The cell is found as Zur and McGill do (J. Appl. Phys. 55, 378, 1984): sublattices of both planes with nearly the same
-area, in the order of their area, with reduced vectors; the first pair within the strain allowed is taken. pymatgen has the
+area, in the order of their area,
+with reduced vectors; the first pair within the strain allowed is taken. pymatgen has the
 same algorithm, but compiles it for 13 s in every process.
 """
 
@@ -13,7 +14,8 @@ from ase import Atoms
 from gnnpot.builder.recipe import Bulk, Film, Interface, Slab
 from gnnpot.builder.state import SlabState, State
 from gnnpot.builder.steps import crystal as crystal_steps
-from gnnpot.builder.steps.slab import add_vacuum, reduced, surface_cell, tag_layers
+from gnnpot.builder.steps.planes import reduced
+from gnnpot.builder.steps.slab import add_vacuum, surface_cell, tag_layers
 from gnnpot.builder.steps.slab import slab as cut_slab
 
 MAX_STRAIN, MAX_AREA = 0.05, 400.0

@@ -40,7 +40,7 @@ def identify(name: str) -> str | None:
         return name
     lowered = name.lower()
     for key, entry in known.items():
-        if lowered in (key.lower() if len(key) > 2 else key, *(n.lower() for n in entry["en"]), *entry["ja"]):
+        if lowered in (key.lower() if len(key) > 2 else key, *(n.lower() for n in (*entry["en"], *entry["ja"]))):
             return key
     return None
 

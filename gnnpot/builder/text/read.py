@@ -24,10 +24,13 @@ from gnnpot.errors import BuilderError
 MAX_LENGTH = 1000
 #: tokens that may be left over: small words, and words whose meaning the others carry
 HARMLESS = {
-    "OF", "WO", "NI", "BY", "IN", "FROM", "AND", "COMMA", "EQ", "DOT", "SLASH", "BULKW", "SLAB", "ATOMW", "MOLW", "SUPERCELL",
+    "OF", "WO", "NI", "BY", "IN", "FROM", "AND", "COMMA", "EQ", "DOT", "SLASH", "BULKW", "SLAB", "ATOMW", "MOLW",
+    "SUPERCELL",
     "SUPPORTED", "SUPPORT", "ADSORB", "FILM", "APPROX", "ATLEAST", "ATMOST", "SITEW", "EACH", "RANDOM", "FILL", "BOX",
-    "SUPERPOSE", "LIQUIDW", "CONVENTIONAL", "ALLOY", "INTERFACE", "PARTICLE", "SHEETW", "LAYERW", "TOPSITE", "BOTTOM", "TOPPOS",
-    "MIDDLE", "OUTERMOST", "NEAR", "ABOVE", "HEIGHT", "GAP", "THICK", "MONO", "DISSOLVE", "COVERAGE", "HALF", "DIRECTION",
+    "SUPERPOSE", "LIQUIDW", "CONVENTIONAL", "ALLOY", "INTERFACE", "PARTICLE", "SHEETW", "LAYERW", "TOPSITE",
+    "BOTTOM", "TOPPOS",
+    "MIDDLE", "OUTERMOST", "NEAR", "ABOVE", "HEIGHT", "GAP", "THICK", "MONO", "DISSOLVE", "COVERAGE", "HALF",
+    "DIRECTION",
     "TERM", "REPLACE", "AROUND", "VAC", "LOWESTLAYER", "DIAMETER",
 }  # fmt: skip
 

@@ -136,6 +136,10 @@ def _core_shell(match: re.Match[str]) -> Token | None:
     return Token("CORESHELL", (core, shell), *match.span(), match.group(0)) if {core, shell} <= SYMBOLS else None
 
 
+def _ratio(match: re.Match[str]) -> Token:
+    return Token("RATIO", (float(match[1]), float(match[2])), *match.span(), match[0])
+
+
 def _formula(match: re.Match[str]) -> Token | None:
     text = match.group(0)
     symbols = re.findall(r"[A-Z][a-z]?", text)
@@ -157,7 +161,10 @@ _PATTERNS: list[tuple[re.Pattern[str], Callable[[re.Match[str]], Token | None]]]
     (re.compile(r"\bmp-\d+\b"), _plain("MPID", 0)),
     (re.compile(r"(?:[\w./-]+\.(?:cif|vasp|poscar|xyz|extxyz)|\bPOSCAR\b|\bCONTCAR\b)", re.I), _plain("FILE", 0)),
     (re.compile(r"\bSMILES\s*[:=]?\s*[\"'「]?([A-Za-z0-9@+\-\[\]()=#/\\%.]+)", re.I), _plain("SMILES")),
-    (re.compile(r"(?:random\s*)?(?:seed|乱数シード|シード|乱数の種)\s*(?:of|=|:|は)?\s*(\d{1,9})", re.I), _plain("SEED")),
+    (
+        re.compile(r"(?:random\s*)?(?:seed|乱数シード|シード|乱数の種)\s*(?:of|=|:|は)?\s*(\d{1,9})", re.I),
+        _plain("SEED"),
+    ),
     (re.compile(r"\(\s*√3\s*x\s*√3\s*\)\s*-?\s*R\s*30\s*°?|√3\s*x\s*√3\s*-?(?:R\s*30\s*°?)?"), _root_size),
     (
         re.compile(r"\(?\s*sqrt\(?3\)?\s*x\s*sqrt\(?3\)?\s*\)?\s*-?\s*(?:R\s*30\s*°?)?", re.I),
@@ -193,7 +200,7 @@ _PATTERNS: list[tuple[re.Pattern[str], Callable[[re.Match[str]], Token | None]]]
         _composition,
     ),
     (re.compile(r"([A-Z][a-z]?)@([A-Z][a-z]?)(?![a-z\d])"), _core_shell),
-    (re.compile(r"(\d+(?:\.\d+)?)\s*:\s*(\d+(?:\.\d+)?)"), lambda m: Token("RATIO", (float(m[1]), float(m[2])), *m.span(), m[0])),
+    (re.compile(r"(\d+(?:\.\d+)?)\s*:\s*(\d+(?:\.\d+)?)"), _ratio),
     (
         re.compile(r"(\d{1,2})\s*/\s*(\d{1,2})(?!\d)(?=\s|$|[^\d\sA-Za-z])"),
         lambda m: Token("RATIO", (float(m[1]), float(m[2])), *m.span(), m[0]) if int(m[1]) + int(m[2]) == 100 else None,
@@ -262,9 +269,11 @@ def _library_words() -> dict[str, tuple[str, Any]]:
 
 
 _SYSTEM_WORDS = {
-    "tetragonal": ("tetragonal", "正方晶", "t相"), "cubic": ("cubic", "立方晶"), "monoclinic": ("monoclinic", "単斜晶", "m相"),
+    "tetragonal": ("tetragonal", "正方晶", "t相"), "cubic": ("cubic", "立方晶"), "monoclinic": ("monoclinic",
+    "単斜晶", "m相"),
     "orthorhombic": ("orthorhombic", "斜方晶", "直方晶"), "hexagonal": ("hexagonal", "六方晶"),
-    "rhombohedral": ("rhombohedral", "菱面体晶", "三方晶", "trigonal"), "fcc": ("面心立方", "fcc構造"), "bcc": ("体心立方", "bcc構造"),
+    "rhombohedral": ("rhombohedral", "菱面体晶", "三方晶", "trigonal"), "fcc": ("面心立方", "fcc構造"),
+    "bcc": ("体心立方", "bcc構造"),
     "hcp": ("hcp構造", "六方最密構造"),
 }  # fmt: skip
 _SHEETS = {

@@ -18,9 +18,10 @@ from gnnpot.graphs import Graph
 from gnnpot.models.base import AtomicOutput, check_elements
 from gnnpot.models.fast import interaction
 from gnnpot.models.fast.interaction import Edges, Plan
-from gnnpot.models.fast.layout import Columns, Rows
-from gnnpot.models.fast.rms_norm import Norm
-from gnnpot.models.fast.tables import hermite_rows
+from gnnpot.ops.radial_table import hermite_rows
+from gnnpot.ops.rms_norm import Norm, degree_weights
+from gnnpot.ops.rows import Columns, Rows
+from gnnpot.ops.spherical_harmonics import Harmonics
 
 if TYPE_CHECKING:
     from gnnpot.models.equivariant import ChannelLinear, Convolution, EquivariantModel, Layer, RMSNorm
@@ -37,7 +38,7 @@ class FastEquivariant:
         self._species_of = model.element_index.numpy()
         dtype = model.layers[0].convolution.denominator.dtype
         intervals = intervals_with(model.kink / model.cutoff, INTERVALS[dtype])
-        self._harmonics, self._elements = model.fast_harmonics(), model.elements
+        self._harmonics, self._elements = Harmonics(model.lmax), model.elements
         tables = [_table(layer.convolution, model.radial_basis, model.cutoff, intervals) for layer in model.layers]
         per_step = intervals / model.cutoff
         self._layers = [_Layer(layer, table, per_step) for layer, table in zip(model.layers, tables, strict=True)]
@@ -147,7 +148,7 @@ class _Layer:
 def _norm(norm: "RMSNorm", columns: list[Columns]) -> Norm:
     """The norm of rows of padded channels."""
     factors = torch.cat([c.pad(f) for c, f in zip(columns, norm.factors, strict=True)])
-    return Norm(factors.numpy(), np.array(norm.weights, factors.numpy().dtype), norm.epsilon)
+    return Norm(factors.numpy(), np.array(degree_weights(len(columns)), factors.numpy().dtype), norm.epsilon)
 
 
 class _Weights:

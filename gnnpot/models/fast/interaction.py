@@ -17,15 +17,15 @@ Matrix products take rows by fours, so atoms are filled up to a multiple of `GRA
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit, prange
 
-from gnnpot.models.fast.activations import SILU_SCALE
-from gnnpot.models.fast.kernels import FAST, sigmoid
-from gnnpot.models.fast.lane_math import silu_slope
-from gnnpot.models.fast.lanes import LANES, aligned, load, store
-from gnnpot.models.fast.rms_norm import Norm, normalize, normalize_backward
-from gnnpot.models.fast.tensor_product import convolve, convolve_backward, largest
-from gnnpot.models.fast.tiles import TILE, product_from
+from gnnpot.compiler.decorator import njit, prange
+from gnnpot.ops.gate import gate, gate_backward
+from gnnpot.ops.rms_norm import Norm, normalize, normalize_backward
+from gnnpot.ops.rows import begin, size, where
+from gnnpot.ops.simd.kernels import FAST
+from gnnpot.ops.simd.lanes import LANES, aligned, load, store
+from gnnpot.ops.simd.tiles import TILE, product_from
+from gnnpot.ops.tensor_product.edges import convolve, convolve_backward, largest
 
 #: the atoms of a layer, and of each thread, are a multiple of this
 GRAIN = 4
@@ -111,28 +111,28 @@ def forward(plan, constants, edges, x, y, totals, out):
     """Equation (1): fills y, t and x', all flat, from x."""
     parts, atoms = edges.parts, len(edges.species)
     for part in prange(len(parts) - 1):
-        features = _where(plan.features, parts[part], atoms)
+        features = where(plan.features, parts[part], atoms)
         _mix(plan.weights, plan.linear_in[0], x, features, y, features, parts[part + 1] - parts[part], False)
     for part in prange(len(parts) - 1):
         weights, rotation = aligned(plan.table.shape[2], x), aligned(largest(plan.paths), x)
-        messages, received = aligned(_size(plan.messages) * TILE, x), _where(plan.messages, 0, TILE)
-        normal, in_tile = aligned(_size(plan.totals) * TILE, x), _where(plan.totals, 0, TILE)
+        messages, received = aligned(size(plan.messages) * TILE, x), where(plan.messages, 0, TILE)
+        normal, in_tile = aligned(size(plan.totals) * TILE, x), where(plan.totals, 0, TILE)
         norm = Norm(plan.norm_factors, plan.norm_weights, plan.epsilon)
         for first in range(parts[part], parts[part + 1], TILE):
             count = min(TILE, parts[part + 1] - first)
             messages[:] = 0
             for k in range(count):
                 convolve(plan, constants, edges, first + k, y, weights, rotation, messages, k, TILE)
-            at, given = _where(plan.totals, first, atoms), _where(plan.features, first, atoms)
+            at, given = where(plan.totals, first, atoms), where(plan.features, first, atoms)
             _mix(plan.weights, plan.linear_out[0], messages, received, totals, at, count, False)
             _scale(plan, edges.species, first, totals, at, count)
             _mix(plan.weights, plan.self_connection[0], x, given, totals, at, count, True)
-            result = _where(plan.out, first, atoms)
+            result = where(plan.out, first, atoms)
             if len(norm.factors):
                 normalize(norm, totals, at, normal, in_tile, count)
-                _gate(plan, normal, in_tile, out, result, count)
+                gate(plan.gates, normal, in_tile, out, result, count)
             else:
-                _gate(plan, totals, at, out, result, count)
+                gate(plan.gates, totals, at, out, result, count)
 
 
 @njit(parallel=True, fastmath=FAST, cache=True)
@@ -146,20 +146,20 @@ def backward(plan, constants, edges, y, totals, g, to_x, to_y, to_harmonics, to_
         weights, slopes = aligned(plan.table.shape[2], y), aligned(plan.table.shape[2], y)
         rotation, products = aligned(largest(plan.paths), y), aligned(largest(plan.paths) * LANES, y)
         sums, to_sent = aligned(edges.harmonics.shape[1] * LANES, y), to_y[part]
-        to_totals, to_messages = aligned(_size(plan.totals) * TILE, y), aligned(_size(plan.messages) * TILE, y)
-        normal, at, received = aligned(len(to_totals), y), _where(plan.totals, 0, TILE), _where(plan.messages, 0, TILE)
+        to_totals, to_messages = aligned(size(plan.totals) * TILE, y), aligned(size(plan.messages) * TILE, y)
+        normal, at, received = aligned(len(to_totals), y), where(plan.totals, 0, TILE), where(plan.messages, 0, TILE)
         norm = Norm(plan.norm_factors, plan.norm_weights, plan.epsilon)
         for first in range(parts[part], parts[part + 1], TILE):
             count = min(TILE, parts[part + 1] - first)
-            given, result = _where(plan.totals, first, atoms), _where(plan.out, first, atoms)
+            given, result = where(plan.totals, first, atoms), where(plan.out, first, atoms)
             if len(norm.factors):
                 normalize(norm, totals, given, normal, at, count)
-                _gate_backward(plan, normal, at, g, result, to_totals, at, count)
+                gate_backward(plan.gates, normal, at, g, result, to_totals, at, count)
                 normalize_backward(norm, totals, given, to_totals, at, count)
             else:
-                _gate_backward(plan, totals, given, g, result, to_totals, at, count)
+                gate_backward(plan.gates, totals, given, g, result, to_totals, at, count)
             if len(to_x):
-                features = _where(plan.features, first, atoms)
+                features = where(plan.features, first, atoms)
                 _mix(plan.weights, plan.self_connection[1], to_totals, at, to_x, features, count, False)
             _scale(plan, edges.species, first, to_totals, at, count)
             _mix(plan.weights, plan.linear_out[1], to_totals, at, to_messages, received, count, False)
@@ -170,66 +170,44 @@ def backward(plan, constants, edges, y, totals, g, to_x, to_y, to_harmonics, to_
                 )  # fmt: skip
     if len(to_x):
         for part in prange(len(parts) - 1):
-            features, count = _where(plan.features, parts[part], atoms), parts[part + 1] - parts[part]
+            features, count = where(plan.features, parts[part], atoms), parts[part + 1] - parts[part]
             for other in range(1, len(parts) - 1):
                 _add_rows(to_y[other], to_y[0], features, count)
             _mix(plan.weights, plan.linear_in[1], to_y[0], features, to_x, features, count, True)
-
-
-@njit(fastmath=FAST, forceinline=True)
-def _size(places):
-    """Numbers of an atom."""
-    size = 0
-    for l in range(len(places)):
-        size += places[l, 1]
-    return size
-
-
-@njit(fastmath=FAST, forceinline=True)
-def _where(places, first, atoms):
-    """Rows from those of atom `first` on, of an array for so many `atoms`."""
-    return places, first, atoms
-
-
-@njit(fastmath=FAST, forceinline=True)
-def _begin(where, l):
-    """Where the rows of l begin."""
-    places, first, atoms = where
-    return places[l, 0] * atoms + first * places[l, 1]
 
 
 @njit(fastmath=FAST)
 def _mix(weights, matrices, x, x_where, y, y_where, count, add):
     """y = L x, or y += L x, of `count` atoms; without `add`, what has no matrix is zero."""
     for l in range(len(y_where[0])):
-        at, rows = _begin(y_where, l), count * (2 * l + 1)
+        at, rows = begin(y_where, l), count * (2 * l + 1)
         w, depth, columns, bias = matrices[l]
         if columns:
             # one product for both: two would take twice as long to compile
             start, start_at, stride = (y, at, columns) if add else (weights, bias, 0)
-            x_at = _begin(x_where, l)
+            x_at = begin(x_where, l)
             product_from(x, x_at, depth, weights, w, depth, columns, start, start_at, stride, y, at, columns, rows)
         elif not add:
             y[at : at + count * y_where[0][l, 1]] = 0
 
 
 @njit(fastmath=FAST)
-def _add_rows(x, y, where, count):
+def _add_rows(x, y, rows, count):
     """y += x."""
-    for l in range(len(where[0])):
-        at = _begin(where, l)
-        for k in range(at, at + count * where[0][l, 1], LANES):
+    for l in range(len(rows[0])):
+        at = begin(rows, l)
+        for k in range(at, at + count * rows[0][l, 1], LANES):
             store(y, k, load(y, k) + load(x, k))
 
 
 @njit(fastmath=FAST)
-def _scale(plan, species, first, totals, where, count):
+def _scale(plan, species, first, totals, rows, count):
     """The rows of t times the factors of each atom's element, from atom `first` on."""
     if not len(plan.scales):
         return
     column = 0
     for l in range(len(plan.totals)):
-        at, width = _begin(where, l), plan.totals[l, 2]
+        at, width = begin(rows, l), plan.totals[l, 2]
         for i in range(count):
             factors = species[first + i] * plan.scales.shape[1] + column
             for _ in range(2 * l + 1):
@@ -237,41 +215,3 @@ def _scale(plan, species, first, totals, where, count):
                     store(totals, at + c, load(totals, at + c) * load(plan.scales, factors + c))
                 at += width
         column += width
-
-
-@njit(fastmath=FAST)
-def _gate(plan, totals, given, out, result, count):
-    """silu on the scalars; what has l > 0 times silu of its own scalar."""
-    for l in range(len(plan.out)):
-        size, width, scalars = plan.out[l, 1], plan.out[l, 2], plan.totals[0, 2]
-        first, from_, at = _begin(given, 0) + plan.gates[l], _begin(given, l), _begin(result, l)
-        for i in range(count):
-            for c in range(0, width, LANES):
-                v = load(totals, first + i * scalars + c)
-                active = v * sigmoid(v) * SILU_SCALE
-                if l == 0:
-                    store(out, at + i * size + c, active)
-                else:
-                    for k in range(i * size + c, (i + 1) * size, width):
-                        store(out, at + k, load(totals, from_ + k) * active)
-
-
-@njit(fastmath=FAST)
-def _gate_backward(plan, totals, given, g, result, to_totals, to, count):
-    """From the gradient of x' to that of what was gated."""
-    for l in range(len(plan.out)):
-        size, width, scalars = plan.out[l, 1], plan.out[l, 2], plan.totals[0, 2]
-        first, from_, at = _begin(given, 0) + plan.gates[l], _begin(given, l), _begin(result, l)
-        to_first, to_rows = _begin(to, 0) + plan.gates[l], _begin(to, l)
-        for i in range(count):
-            for c in range(0, width, LANES):
-                v = load(totals, first + i * scalars + c)
-                s, begin, end = sigmoid(v), i * size + c, (i + 1) * size
-                along = load(g, at + begin)
-                if l > 0:
-                    along = along * load(totals, from_ + begin)
-                    for k in range(begin + width, end, width):
-                        along = along + load(g, at + k) * load(totals, from_ + k)
-                    for k in range(begin, end, width):
-                        store(to_totals, to_rows + k, load(g, at + k) * (v * s * SILU_SCALE))
-                store(to_totals, to_first + i * scalars + c, along * silu_slope(v, s) * SILU_SCALE)

@@ -20,7 +20,7 @@ from ase import Atoms
 from gnnpot.data.frame import Frame, Provenance
 from gnnpot.engines.md import MDConfig, run_md
 from gnnpot.errors import DataError, SimulationError
-from gnnpot.runs.results_log import Journal
+from gnnpot.runs.results_log import ResultsLog
 from gnnpot.sampling import Strained
 from gnnpot.sampling.distortions import repeated
 from gnnpot.sampling.tasks import pack, unpack
@@ -63,7 +63,7 @@ def explore(
     options = config.explore
     starts = np.random.default_rng([config.seed, number, 1]).permutation(len(structures))
     plan = {"round": number, "limit": limit}
-    with Journal(folder, plan) as journal:
+    with ResultsLog(folder, plan, "dynamics") as journal:
         progress(len(journal), options.trajectories)
         for k in range(options.trajectories):
             if k in journal:

@@ -30,7 +30,7 @@ from gnnpot.data.store import FrameStore
 from gnnpot.errors import DataError
 from gnnpot.hub.checkpoint import load_checkpoint, save_checkpoint
 from gnnpot.potential import Potential
-from gnnpot.runs.directory import RunFolder
+from gnnpot.runs.directory import RunDirectory
 from gnnpot.sampling import LabelConfig, read_structures
 from gnnpot.training.prepare import read_any, resolve
 from gnnpot.training.recipe import FromScratch
@@ -56,7 +56,7 @@ log = logging.getLogger(__name__)
 
 JOURNAL, CONFIG, ROUND, FINAL = "journal.json", "distil.yaml", "round-{:02d}", "final"
 DRAWN, PICKED = "drawn.store", "picked.store"
-FOLDER = RunFolder(
+FOLDER = RunDirectory(
     what="a distillation",
     config=CONFIG,
     names=(JOURNAL, "report"),
