@@ -18,7 +18,6 @@ The names are imported when they are first used, so that `import gnnpot` takes m
 """
 
 import importlib
-from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
 from gnnpot.errors import GnnpotError
@@ -102,6 +101,8 @@ _PUBLIC = {
 
 def __getattr__(name: str) -> Any:
     if name == "__version__":
+        from importlib.metadata import PackageNotFoundError, version
+
         try:
             return version("gnnpot")
         except PackageNotFoundError:

@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from gnnpot.cli.common import ENDED, open_calculator
+from gnnpot.errors import ConfigError, suggest
 
 if TYPE_CHECKING:
     from gnnpot.training.evaluate import Evaluation
@@ -21,7 +22,8 @@ def register(app: typer.Typer) -> None:
 
 
 def train_command(
-    config: Annotated[Path, typer.Argument(help="YAML file, see configs/.")],
+    config: Annotated[Path | None, typer.Argument(help="YAML file; `gnnpot config` prints some to begin with.")] = None,
+    preset: Annotated[str | None, typer.Option(help="In place of a file: a name that `gnnpot config` lists.")] = None,
     resume: Annotated[
         bool, typer.Option("--resume/--fresh", help="Go on with a run that was stopped, or begin it again.")
     ] = True,
@@ -38,7 +40,7 @@ def train_command(
     from gnnpot.training.config import read_config
     from gnnpot.training.run import MODEL, train
 
-    options = read_config(config, settings or ())
+    options = read_config(_config_path(config, preset), settings or ())
     has_ended = resume and (options.run / MODEL).exists()
     train(options, resume, progress=not quiet)
     console = Console(soft_wrap=True)
@@ -46,6 +48,19 @@ def train_command(
         console.print(ENDED, highlight=False)
     console.print(f"model:  {options.run / MODEL}", highlight=False)
     console.print(f"report: {options.run / 'report' / 'report.html'}", highlight=False)
+
+
+def _config_path(config: Path | None, preset: str | None) -> Path:
+    from gnnpot.config import presets
+
+    if (config is None) == (preset is None):
+        raise ConfigError("give either a YAML file or --preset NAME; `gnnpot config` lists the names")
+    if config is not None:
+        return config
+    known = presets()
+    if preset not in known:
+        raise ConfigError(f"--preset {preset}: is no configuration of gnnpot; {suggest(str(preset), known)}")
+    return known[preset]
 
 
 def evaluate_command(
