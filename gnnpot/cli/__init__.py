@@ -46,8 +46,8 @@ app = typer.Typer(
 choose.register(data.app)
 mp.register(data.app)
 app.add_typer(data.app, name="data")
-_rooms = (label, train, finetune, distil, functional, simulate, predict, conductivity, inspect, models, presets, build, warm)
-for room in _rooms:
+_simulate = (simulate, predict, conductivity)
+for room in (label, train, finetune, distil, functional, *_simulate, inspect, models, presets, build, warm):
     room.register(app)
 
 

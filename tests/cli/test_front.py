@@ -31,7 +31,8 @@ def imported(code):
 
 
 def test_help_and_models_import_little():
-    call = "from typer.testing import CliRunner\nfrom gnnpot.cli import app\nassert CliRunner().invoke(app, {}).exit_code == 0"
+    call = "from typer.testing import CliRunner\nfrom gnnpot.cli import app\n"
+    call += "assert CliRunner().invoke(app, {}).exit_code == 0"
     assert imported(call.format(["--help"])) == set()
     assert imported(call.format(["models", "--json"])) <= {"numpy", "ase"}
 
