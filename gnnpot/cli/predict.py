@@ -50,7 +50,6 @@ def predict_command(
     from gnnpot.engines.files import refuse_overwrite
     from gnnpot.engines.predict import predict
     from gnnpot.hub.checkpoint import weights_sha256
-    from gnnpot.runs.files import write_text
 
     if output.suffix not in (".extxyz", ".xyz"):
         raise DataError(f"{output}: predictions are written as extended XYZ; give a name that ends in .extxyz or .xyz")
@@ -59,21 +58,10 @@ def predict_command(
     refuse_overwrite(output, overwrite)
     opened = open_model(model)
     where = chosen_device(device)
-    # what must be the same for the structures that are done to be kept
-    file = structures.stat()
-    identity = json.dumps(
-        {
-            "structures": [str(structures.resolve()), file.st_size, file.st_mtime_ns],
-            "weights": weights_sha256(opened.potential),
-            "stress": stress,
-            "dtype": None if dtype is None else dtype.value,
-        }
-    )
     partial, note = output.with_name(f"{output.name}.partial"), output.with_name(f"{output.name}.partial.json")
-    done = _keep_whole(partial) if partial.exists() and note.exists() and note.read_text() == identity else 0
-    if not done:
-        partial.unlink(missing_ok=True)
-        write_text(note, identity)
+    file, name = structures.stat(), None if dtype is None else dtype.value
+    origin = str(structures.resolve()), file.st_size, file.st_mtime_ns
+    done = _resumed(partial, note, json.dumps([*origin, weights_sha256(opened.potential), stress, name]))
     precision = None if dtype is None else getattr(torch, dtype.value)
     total = done
     with count_bar(quiet) as bar:
@@ -102,6 +90,17 @@ def _read(frames: "Iterator[Atoms]", path: Path) -> "Iterator[Atoms]":
     except (ValueError, KeyError, IndexError, TypeError, AttributeError, OSError, StopIteration) as error:
         reason = " ".join(str(error).split()) or type(error).__name__
         raise DataError(f"{path}: can't be read as structures ({reason}); give a file that ASE knows") from None
+
+
+def _resumed(partial: Path, note: Path, identity: str) -> int:
+    """How many structures an earlier call with the same `identity` has done; anything else in `partial` is removed."""
+    from gnnpot.runs.files import write_text
+
+    if partial.exists() and note.exists() and note.read_text(encoding="utf-8") == identity:
+        return _keep_whole(partial)
+    partial.unlink(missing_ok=True)
+    write_text(note, identity)
+    return 0
 
 
 def _keep_whole(path: Path) -> int:
