@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
@@ -87,13 +87,18 @@ def conductivity(
 
     Stopped at any time, the same command continues. The report is an HTML file beside JSON and PNG.
     """
-    given = locals()
-    kelvin = _numbers(temperatures, "--temperatures")
+    _conduct(locals())
+
+
+def _conduct(given: dict[str, Any]) -> None:
+    """The command, of its options by name."""
+    structure, trajectory, output = given["structure"], given["trajectory"], given["output"]
+    kelvin = _numbers(given["temperatures"], "--temperatures")
     analysis = {name: given[name] for name in ("charge", "jump_length", "fit_from", "discard", "seed")}
     options = {
         name: given[name] for name in ("ion", "volume", "timestep", "equilibration", "production", "interval", "seed")
     }
-    options |= {"temperatures": list(kelvin), "supercell": _repeats(supercell), "analysis": analysis}
+    options |= {"temperatures": list(kelvin), "supercell": _repeats(given["supercell"]), "analysis": analysis}
     from gnnpot.properties.conductivity import ConductivityConfig
     from gnnpot.properties.conductivity.report import write_report
 
@@ -103,15 +108,14 @@ def conductivity(
     if trajectory is not None:
         place = output or trajectory[0].with_name(f"{trajectory[0].stem}-conductivity")
         _claim_report(place)
-        study = _analysed(trajectory, config, frame_time)
+        study = _analysed(trajectory, config, given["frame_time"])
     else:
-        assert structure is not None
         place = output or structure.with_name(f"{structure.stem}-conductivity")
-        atoms = read_structure(structure, index)
-        make = MakeCalculator(model, device, dtype)
+        atoms = read_structure(structure, given["index"])
+        make = MakeCalculator(given["model"], given["device"], given["dtype"])
         _try_model(make)
-        study = _simulated(atoms, make, config, place, processes, quiet)
-    title = f"Conductivity of {ion} in {(structure or trajectory[0]).name}" if trajectory or structure else ""
+        study = _simulated(atoms, make, config, place, given["processes"], given["quiet"])
+    title = f"Conductivity of {config.ion} in {(structure or trajectory[0]).name}"
     path = write_report(study, place, title)
     _show(study, path)
 

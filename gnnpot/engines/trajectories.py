@@ -115,7 +115,8 @@ class TimedWriter(TrajectoryWriter):
 
     def write(self, atoms: Atoms, state: dict[str, Any]) -> None:
         self.append(atoms, state)
-        self._pending = (atoms, state)
+        # a copy: by the time that it is written the run may have moved the atoms
+        self._pending = (atoms.copy(), state)
         if time.monotonic() - self._last_state >= STATE_SECONDS:
             self.save_state()
 

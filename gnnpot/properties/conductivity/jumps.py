@@ -48,7 +48,8 @@ class Jumps:
 
 def count_jumps(moved: Displacements, jump_length: float, tracer: float) -> Jumps:
     """The jumps in displacements, for a tracer diffusion coefficient (cm²/s) of the same run."""
-    window = max(1, round(_WINDOW / moved.frame_time))
+    # of a run that is short beside the window, a tenth
+    window = max(1, min(round(_WINDOW / moved.frame_time), len(moved.ions) // 10))
     frames = len(moved.ions) // window
     smooth = moved.ions[: frames * window].reshape(frames, window, -1, 3).mean(axis=1)
     rest = smooth[0].copy()

@@ -1,9 +1,9 @@
-"""What a run starts from, which of it moves, and what is said of it at the end.
+"""What a training starts from, which weights move, and what is reported at the end.
 
-    recipe = FromScratch(config)
-    carry_out(recipe)                       # gnnpot.training.run
+    task = FromScratch(config)
+    potential = fit(task)                       # gnnpot.training.run
 
-`run.py` knows how to train, stop, go on and keep the best or last weights; a recipe fills the rest in.
+`run.py` knows how to train, stop, resume, and keep the best or last weights; a task fills the rest in.
 """
 
 from collections.abc import Mapping
@@ -33,10 +33,15 @@ class Outcome:
     sections: list[Section] = field(default_factory=list)
 
 
-class Recipe:
-    """One way to a trained potential; `config` says how its steps are made."""
+class TrainingTask:
+    """What is trained, on what; `config` says how the steps are made. Subclasses fill in `prepare` and `build`."""
 
     config: RunConfig
+
+    def inputs(self) -> list[Path]:
+        """Files and folders that the run reads; a changed one makes it another run."""
+        data = self.config.data
+        return [*data.trained_on(), *data.paths("validation"), *data.paths("test")]
 
     def prepare(self, *, write: bool) -> PreparedData:
         """The data of the run. `write=False` expects what an earlier call has written (other processes of a run)."""
@@ -55,14 +60,14 @@ class Recipe:
         return potential
 
     def outcome(self, prepared: PreparedData, potential: Potential, best_step: int) -> Outcome:
-        """Errors on the parts that were not trained on, and the card."""
+        """Errors on the subsets that were not trained on, and the card."""
         stress = self.config.loss.stress > 0
-        parts = {name: part for name, part in prepared.parts.items() if name != "train"}
-        evaluations = {name: evaluate(potential, part.frames, stress=stress) for name, part in parts.items()}
+        subsets = {name: subset for name, subset in prepared.subsets.items() if name != "train"}
+        evaluations = {name: evaluate(potential, subset.frames, stress=stress) for name, subset in subsets.items()}
         return Outcome(run_card(self.config, prepared, evaluations, best_step), evaluations)
 
 
-class FromScratch(Recipe):
+class FromScratch(TrainingTask):
     """Fresh weights, scaled to the training frames, and element references fitted to them."""
 
     def __init__(self, config: TrainConfig) -> None:
@@ -82,8 +87,12 @@ class FromWeights(FromScratch):
     """
 
     def __init__(self, config: TrainConfig) -> None:
+        self._start_name = config.start
         self.start = load(config.start)
         super().__init__(_continuing(config, self.start))
+
+    def inputs(self) -> list[Path]:
+        return [*super().inputs(), Path(self._start_name)]
 
     def build(self, prepared: PreparedData) -> Potential:
         potential = build_potential(self.config, prepared)

@@ -1,7 +1,7 @@
-"""What a distillation has found so far, on disk: a small JSON file, whole at any moment.
+"""The results of a distillation so far, on disk: a small JSON file, whole at any moment.
 
 The frames and weights of a run are in its folders; here are the rounds' results, the time that stages took, and values
-that must not change when a run is taken up again.
+that must not change when a run resumes.
 """
 
 import json
@@ -20,14 +20,14 @@ from gnnpot.workflows.committee import Errors
 
 @dataclass(frozen=True)
 class RoundResult:
-    """A round: what the students met where their dynamics led, before they were trained on it."""
+    """A round: the students' errors on states of their own dynamics, before they were trained on these."""
 
     number: int  #: from 1
     trained_on: int  #: frames that the students had been trained on
-    drawn: int  #: frames drawn at random and labelled
-    picked: int  #: frames labelled because the committee disagreed
+    drawn: int  #: labelled frames of the random sample
+    picked: int  #: labelled frames of the high-uncertainty sample
     left_out: dict[str, int]  #: frames that could not be labelled, by reason
-    errors: Errors  #: on the drawn frames, against the teacher
+    errors: Errors  #: on the random sample, against the teacher
     picked_errors: Errors | None
     limit: float  #: eV/Å, disagreement at which trajectories ended
     disagreement: float  #: eV/Å, median over the states of the dynamics
@@ -43,8 +43,8 @@ class _Content:
     values: dict[str, Any] = field(default_factory=dict)
 
 
-class RunJournal:
-    """The journal in the file `path`, made at the first entry. Raises `DataError` if it is damaged."""
+class DistilResults:
+    """The results in the file `path`, made at the first entry. Raises `DataError` if it is damaged."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -53,7 +53,7 @@ class RunJournal:
             try:
                 content = from_mapping(_Content, json.loads(path.read_text()), where=str(path))
             except (ValueError, ConfigError) as error:
-                raise DataError(f"{path}: is damaged ({error}); begin afresh with --fresh") from None
+                raise DataError(f"{path}: is damaged ({error}); begin anew with --fresh") from None
         self.rounds = list(content.rounds)
         self._seconds, self._values = dict(content.seconds), dict(content.values)
 
@@ -71,7 +71,7 @@ class RunJournal:
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
-        """Time what is done within; sessions of one stage add up."""
+        """Time what is done within; the times of a resumed stage add up."""
         begin = time.monotonic()
         try:
             yield
@@ -81,7 +81,7 @@ class RunJournal:
 
     @property
     def minutes(self) -> float:
-        """Of all stages and sessions."""
+        """Of all stages, resumed runs included."""
         return sum(self._seconds.values()) / 60
 
     def minutes_of(self, beginning: str) -> float:

@@ -1,7 +1,6 @@
 """Configuration, average of weights, schedule, evaluation, report, command line."""
 
 import csv
-import functools
 import io
 import re
 from types import SimpleNamespace
@@ -15,13 +14,13 @@ from ase.calculators.lj import LennardJones
 from rich.console import Console
 from typer.testing import CliRunner
 
+from gnnpot.cli.progress import Bars
 from gnnpot.config import from_mapping, read_yaml
 from gnnpot.data import ElementReferences
 from gnnpot.errors import ConfigError, DataError
 from gnnpot.models import HDNNPConfig, build_model
 from gnnpot.potential import Potential
-from gnnpot.training import callbacks
-from gnnpot.training.callbacks import COLUMNS, ProgressBar
+from gnnpot.training.callbacks import COLUMNS, ReportProgress
 from gnnpot.training.config import ScheduleConfig, TrainConfig, read_config
 from gnnpot.training.ema import EMA
 from gnnpot.training.evaluate import evaluate, evaluate_calculator
@@ -186,18 +185,20 @@ def test_command_line(mapping, store, tmp_path):
         assert "Example" in runner.invoke(app, [command, "--help"]).output
 
 
-def test_the_bar_shows_the_time_left_in_80_columns(monkeypatch, config):
+def test_progress_is_reported_and_fits_into_80_columns(config, monkeypatch):
     shown = io.StringIO()
-    console = Console(file=shown, width=80, force_terminal=True, color_system=None)
-    monkeypatch.setattr(callbacks, "Progress", functools.partial(callbacks.Progress, console=console))
-    bar, trainer = ProgressBar(config), SimpleNamespace(is_global_zero=True, global_step=12345)
+    bars = Bars()
+    bars._console = Console(file=shown, width=80, force_terminal=True, color_system=None)
+    report, trainer = ReportProgress(config, bars), SimpleNamespace(is_global_zero=True, global_step=12345)
     found = {"energy_mae": 0.0234, "forces_mae": 0.01234}
     module = SimpleNamespace(total_steps=20000, seconds=5.0, validation=found)
-    bar.on_train_start(trainer, module)
-    bar.on_train_batch_end(trainer, module)
-    bar.on_validation_end(trainer, module)
-    bar.teardown(trainer, module, "fit")
-    assert re.search(r"step 12345 \S+ +62 % 0:00:00 left \S+ MAE 23.4 meV/atom, 0.0123 eV/Å", shown.getvalue())
+    report.on_train_batch_end(trainer, module)
+    report.on_validation_end(trainer, module)
+    report.teardown(trainer, module, "fit")
+    assert re.search(r"training \S+ +62% 0:00:00 left \S+ MAE 23.4 meV/atom, 0.0123 eV/Å", shown.getvalue())
+    reported = []
+    ReportProgress(config, lambda *news: reported.append(news)).on_train_batch_end(trainer, module)
+    assert reported == [("training", 12345 / 20000, 1.0, "step 12345")]
 
 
 def test_soap_leaves_alone_what_has_no_gradient():

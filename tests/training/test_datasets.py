@@ -13,7 +13,7 @@ from gnnpot.hub.checkpoint import load_checkpoint
 from gnnpot.training.config import DataConfig, TrainConfig
 from gnnpot.training.prepare import prepare
 from gnnpot.training.run import train
-from gnnpot.training.sources import Part
+from gnnpot.training.subsets import Subset
 from tests.training.test_run import rows, same, torchrun, weights
 
 #: eV per atom that another code's energies of Cu, Ni and Au differ by
@@ -104,7 +104,7 @@ def test_what_the_main_source_holds_out_is_in_no_other(two, frames, store):
         used = getattr(part.store.index(), kind)[part.indices]
         assert len(used) and not set(held) & set(used)
         assert set(used) == set(getattr(part.store.index(), kind)) - set(held)
-    everything = Part(part.store, np.arange(len(part.store)))
+    everything = Subset(part.store, np.arange(len(part.store)))
     assert len(everything.without([everything], "frame")) == 0
 
 
