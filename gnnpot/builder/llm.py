@@ -78,20 +78,21 @@ class LanguageModel:
             return Reading(language, recipe, notes=notes)
         return Reading(language, problem=error("llm_invalid", language, tries=REPAIRS + 1, reason=reason))
 
-    def _ask(self, messages: list[dict[str, str]], language: str) -> str:
+    def _ask(self, messages: list[Any], language: str) -> str:
         """One request; the text of the answer."""
         try:
             import openai
         except ImportError:
             raise error("llm_missing", language) from None
         client = openai.OpenAI(base_url=self.base_url, api_key=self.api_key, timeout=self.timeout, max_retries=0)
-        schema = {"name": "recipe", "schema": Recipe.model_json_schema(), "strict": False}
+        schema: Any = {"name": "recipe", "schema": Recipe.model_json_schema(), "strict": False}
+        form: Any = {"type": "json_schema", "json_schema": schema}
         try:
             response = client.chat.completions.create(
                 model=self.model,
                 messages=messages,
                 temperature=0,
-                response_format={"type": "json_schema", "json_schema": schema},
+                response_format=form,
             )
         except openai.OpenAIError as problem:
             raise error("llm_failed", language, reason=_short(str(problem) or type(problem).__name__)) from None
@@ -99,7 +100,7 @@ class LanguageModel:
             raise error("llm_failed", language, reason="empty answer")
         message = response.choices[0].message
         if getattr(message, "refusal", None):
-            raise error("llm_refused", language, reason=_short(message.refusal))
+            raise error("llm_refused", language, reason=_short(str(message.refusal)))
         return (message.content or "")[:MAX_ANSWER]
 
 

@@ -159,9 +159,10 @@ class Workplace:
         path = self._path(name)
         if not path.is_file():
             raise BuilderError(f"{name}: there is no such file; build_structure writes one")
-        atoms = read(path, index=-1)
+        atoms: Any = read(path, index=-1)
         if len(atoms) > self.limits.atoms:
             raise BuilderError(f"{name}: {len(atoms)} atoms are too many; at most {self.limits.atoms}")
+        assert isinstance(atoms, Atoms)
         return atoms
 
     def _open(self, model: str) -> Any:

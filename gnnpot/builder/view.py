@@ -14,8 +14,8 @@ MAX_SPHERES = 3000
 
 _PAGE = """<!DOCTYPE html><html><head><meta charset="utf-8">
 <style>html,body,#view{margin:0;width:100%;height:100%}</style>
-<script>%s</script></head><body><div id="view"></div><script>
-const data = %s;
+<script>LIBRARY</script></head><body><div id="view"></div><script>
+const data = STRUCTURE;
 const viewer = $3Dmol.createViewer("view", {backgroundColor: "white"});
 viewer.addModel(data.xyz, "xyz");
 viewer.setStyle({}, data.small ? {sphere: {scale: 0.28}, stick: {radius: 0.12}} : {line: {}});
@@ -47,7 +47,8 @@ def html(atoms: Atoms, width: int = 640, height: int = 420) -> str:
     lines += [f"{s} {x:.4f} {y:.4f} {z:.4f}" for s, (x, y, z) in zip(atoms.symbols, atoms.positions, strict=True)]
     data = {"xyz": "\n".join(lines), "edges": _edges(atoms), "small": len(atoms) <= MAX_SPHERES}
     # a closing tag in the data would end the script
-    page = _PAGE % (library_source(), json.dumps(data).replace("</", "<\\/"))
+    structure = json.dumps(data).replace("</", "<\\/")
+    page = _PAGE.replace("STRUCTURE", structure, 1).replace("LIBRARY", library_source(), 1)
     source = escaping.escape(page, quote=True)
     size = f'width="{width}" height="{height}"'
     return f'<iframe {size} style="border:0" sandbox="allow-scripts" srcdoc="{source}"></iframe>'

@@ -104,6 +104,7 @@ def _recipe(text: list[str], path: Path | None, language: str | None, llm: bool)
         reading = reader(sentence, language, made)
         if reading.recipe is None:
             _underline(sentence, reading)
+            assert reading.problem is not None
             raise reading.problem
         made = reading.recipe
         notes += [note.text for note in reading.notes]
@@ -145,7 +146,11 @@ def _save(path: Path | None, recipe: "Recipe", overwrite: bool) -> None:
     from gnnpot.engines.files import write_atomically
 
     text = recipe.model_dump_json(exclude_none=True, indent=2) + "\n"
-    write_atomically(path, lambda target: target.write_text(text, encoding="utf-8"), overwrite=overwrite)
+
+    def write(target: Path) -> None:
+        target.write_text(text, encoding="utf-8")
+
+    write_atomically(path, write, overwrite=overwrite)
 
 
 def mcp(

@@ -61,7 +61,7 @@ def open_calculator(model: str, device: str | None = None, dtype: Precision | No
 
     from gnnpot.engines.calculator import Calculator
 
-    chosen = _device(device)
+    chosen = chosen_device(device)
     opened = open_model(model)
     return Calculator(opened, device=chosen, dtype=None if dtype is None else getattr(torch, dtype.value))
 
@@ -72,6 +72,12 @@ def open_model(model: str) -> "OpenedPotential":
 
     with download_progress() as report:
         return open_potential(model, report)
+
+
+def written_at(model: Path) -> int | None:
+    """When a checkpoint was written, ns; `None` if it is not there."""
+    card = model / "card.json"
+    return card.stat().st_mtime_ns if card.exists() else None
 
 
 def count_bar(quiet: bool) -> Progress:
@@ -133,7 +139,8 @@ def _foreign_calculator(module: str, name: str) -> "BaseCalculator":
     return calculator
 
 
-def _device(device: str | None) -> "torch.device | None":
+def chosen_device(device: str | None) -> "torch.device | None":
+    """The device of `--device`; raises `ConfigError` if it can't be used here."""
     if device is None:
         return None
     import torch

@@ -61,6 +61,13 @@ ModelOption = Annotated[
 IndexOption = Annotated[int, typer.Option(help="Which structure of the file; -1 is the last.")]
 DeviceOption = Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, …; default: the model's.")]
 DtypeOption = Annotated[Precision | None, typer.Option(help="Precision of the model; default: its own.")]
+CellOption = Annotated[
+    CellChoices,
+    typer.Option(
+        help="What of the cell relaxes: auto (its directions without vacuum), full, none, ab (in the plane of a and b), "
+        "shape (at constant volume), volume (at constant shape)."
+    ),
+]
 FixOption = Annotated[
     str | None, typer.Option("--fix", help="Atoms that are held: elements, indices or heights, as Cu,0-15,z<5.")
 ]
@@ -81,13 +88,7 @@ def relax(
     fmax: Annotated[float, typer.Option(min=0, help="eV/Å, the largest force that may be left.")] = 0.01,
     stress_max: Annotated[float, typer.Option(min=0, help="GPa, the largest stress that may be left.")] = 0.05,
     pressure: Annotated[float, typer.Option(help="GPa.")] = 0.0,
-    cell: Annotated[
-        CellChoices,
-        typer.Option(
-            help="What of the cell relaxes: auto (its directions without vacuum), full, none, ab (in the plane of a "
-            "and b), shape (at constant volume), volume (at constant shape)."
-        ),
-    ] = CellChoices.auto,
+    cell: CellOption = CellChoices.auto,
     symmetry: Annotated[
         float | None, typer.Option(help="Keep the symmetry that the structure has within this tolerance, Å.")
     ] = None,
@@ -116,15 +117,8 @@ def relax(
     from gnnpot.units import GPA
 
     output = output or structure.with_name(f"{structure.stem}-relaxed.extxyz")
-    options = {
-        "fmax": fmax,
-        "stress_max": stress_max * GPA,
-        "pressure": pressure * GPA,
-        "cell": cell.value,
-        "symmetry": symmetry,
-        "steps": steps,
-        "optimizer": optimizer.value,
-    }
+    options = {"fmax": fmax, "stress_max": stress_max * GPA, "pressure": pressure * GPA, "cell": cell.value}
+    options |= {"symmetry": symmetry, "steps": steps, "optimizer": optimizer.value}
     config = from_mapping(RelaxConfig, options, where="relax")
     refuse_same({"output": output, "trajectory": trajectory})
     _check_relaxation_trajectory(trajectory)

@@ -13,17 +13,21 @@ which they do not decide. What is set aside is logged.
 """
 
 import logging
+import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from ase.data import chemical_symbols
 from scipy.sparse import csr_array, vstack
 
 from gnnpot.data.frame import Frame, atomic_number
-from gnnpot.data.store import FrameStore
 from gnnpot.data.structure import is_free_atom
 from gnnpot.errors import DataError, UnknownElementError, suggest
+
+if TYPE_CHECKING:
+    from gnnpot.data.store import FrameStore
 
 log = logging.getLogger(__name__)
 
@@ -68,7 +72,9 @@ class ElementReferences:
 
         Raises `DataError` if no frame has an energy.
         """
-        if isinstance(frames, FrameStore):
+        # a store is here only if its module has been imported; importing it would need pyarrow
+        stores = sys.modules.get("gnnpot.data.store")
+        if stores is not None and isinstance(frames, stores.FrameStore):
             index = frames.index()
             elements = np.unique(index.elements)
             parts = [slice(k, k + BLOCK) for k in range(0, len(index), BLOCK)]

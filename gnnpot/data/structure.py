@@ -38,7 +38,7 @@ class FrameError(DataError):
         self.where, self.reason, self.problem = where, reason, problem
 
     def at(self, where: str) -> "FrameError":
-        """The same error, told of another place."""
+        """The same error at another place."""
         return FrameError(where, self.reason, self.problem)
 
 

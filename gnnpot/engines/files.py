@@ -37,7 +37,8 @@ def structure_format(path: Path, atoms: Atoms) -> str:
         name = "vasp"
     else:
         # ASE's format "xyz" has no cell
-        known = ioformats.get({"xyz": "extxyz", "poscar": "vasp"}.get(ending, "")) or extension2format.get(ending)
+        own = {"xyz": "extxyz", "extxyz": "extxyz", "poscar": "vasp", "vasp": "vasp"}
+        known = ioformats[own[ending]] if ending in own else extension2format.get(ending)
         if known is None or not known.can_write:
             raise DataError(f"{path}: ASE writes no format with this ending; give one like .extxyz or .cif")
         name = known.name

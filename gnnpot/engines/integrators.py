@@ -77,9 +77,7 @@ class Integrator:
         for name in self.changing:
             *path, last = name.split(".")
             value = state[name]
-            setattr(
-                _find(self.dynamics, ".".join(path)), last, np.array(value) if isinstance(value, list) else value
-            )
+            setattr(_find(self.dynamics, ".".join(path)), last, np.array(value) if isinstance(value, list) else value)
 
 
 class _Bussi(Integrator):

@@ -26,6 +26,7 @@ from ase.constraints import FixSymmetry
 from ase.io.trajectory import Trajectory
 from ase.optimize import BFGS, FIRE, LBFGS
 
+from gnnpot.data.structures import StructureLike, as_atoms
 from gnnpot.engines.cell_filters import CellChoice, CellFreedom, StrainFilter, choose_cell, keep_symmetry, stress_left
 from gnnpot.engines.files import last_frame, refuse_overwrite
 from gnnpot.errors import ConfigError, GnnpotError, SimulationError
@@ -49,7 +50,9 @@ class RelaxConfig:
     stress_max: float = 0.05 * GPA  #: eV/Å³, the largest stress that may be left
     pressure: float = 0.0  #: eV/Å³
     cell: CellFreedom = "full"  #: what of the cell may relax
-    symmetry: float | None = None  #: Å, tolerance within which the symmetry of the start is found and kept; None: not kept
+    symmetry: float | None = (
+        None  #: Å, tolerance within which the symmetry of the start is found and kept; None: not kept
+    )
     steps: int = 500  #: at most
     optimizer: OptimizerName = "fire"
 
@@ -95,7 +98,7 @@ class Relaxation:
 
 
 def relax(
-    atoms: Atoms,
+    atoms: StructureLike,
     calculator: AseCalculator,
     config: RelaxConfig | None = None,
     *,
@@ -109,27 +112,21 @@ def relax(
     Args:
         atoms: the start.
         calculator: of energy, forces and, for the cell, stress.
-        config: the options.
         trajectory: where every step is written (ASE's format, readable at any time).
         resume: start from the last structure of `trajectory` and continue it.
         overwrite: replace a trajectory that exists.
         progress: called with each step.
 
-    Returns:
-        The last structure: also where it has not converged, and where Ctrl-C ended it.
-
-    Raises:
-        SimulationError: if the structure explodes.
-        DataError: for a cell that can't be relaxed, or a trajectory that exists or can't be read.
+    Returns the last structure also where it has not converged, and where Ctrl-C ended it.
+    Raises `SimulationError` if the structure explodes, `DataError` for a cell that can't be relaxed, or a trajectory
+    that exists or can't be read.
     """
+    atoms = as_atoms(atoms)
     config = config or RelaxConfig()
-    if resume:
-        # of the frames, which know no symmetry, only positions and cell are taken
-        last = last_frame(trajectory)
-        atoms = _moved(atoms, last)
-    else:
+    if not resume:
         refuse_overwrite(trajectory, overwrite)
-        atoms = atoms.copy()
+    # of the frames, which know no symmetry, only positions and cell are taken
+    atoms = _moved(atoms, last_frame(trajectory)) if resume else atoms.copy()
     choice = choose_cell(atoms, config.cell)
     before = [constraint for constraint in atoms.constraints if not isinstance(constraint, FixSymmetry)]
     symmetry = "" if config.symmetry is None else keep_symmetry(atoms, config.symmetry)

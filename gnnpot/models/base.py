@@ -11,9 +11,9 @@ from torch import Tensor, nn
 
 from gnnpot.errors import UnknownElementError
 from gnnpot.graphs import Graph
-from gnnpot.models.fast.threads import follow_torch
 from gnnpot.models.fast.training import TrainingForm, TwoPasses
 from gnnpot.models.memory import GraphSize
+from gnnpot.ops.simd.threads import follow_torch
 
 F = TypeVar("F")
 

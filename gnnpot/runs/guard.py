@@ -34,11 +34,13 @@ class FolderKind:
     key: str = "format"  #: which the marker file has
 
     def made(self, folder: Path) -> bool:
-        """Whether gnnpot made this folder, by its marker file."""
+        """Whether gnnpot made this folder: by its marker file, or where that is damaged by everything else in it."""
         try:
             content = json.loads((folder / self.marker).read_bytes())
-        except (OSError, ValueError, RecursionError):
+        except OSError:
             return False
+        except (ValueError, RecursionError):
+            return len(list(folder.iterdir())) > 1 and not self.strangers(folder)
         if not isinstance(content, dict) or self.key not in content:
             return False
         return self.format is None or content[self.key] == self.format

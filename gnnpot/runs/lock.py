@@ -1,6 +1,6 @@
 """One process at a time in a folder, on every system; the lock of a process that dies is free.
 
-    with RunLock(folder, "a training"): ...
+with RunLock(folder, "a training"): ...
 """
 
 import logging

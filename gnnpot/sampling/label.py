@@ -42,13 +42,26 @@ def label(
 ) -> FrameStore:
     """Distort `structures`, label them, and write them as a store.
 
-    Everything that is done is kept in the folder `OUTPUT.labelling`, and the same call goes on from there if it was
-    ended by whatever; `fresh` begins anew. Frames that break the limits, and structures that can't be distorted so or
-    are beyond the labeller, are left out and counted by reason in the manifest. Each process uses one thread; if there
-    is only one, it is this one.
+    Finished tasks are kept in the folder `OUTPUT.labelling`, and the same call resumes from there after an interruption
+    or a kill. Each process uses one thread; if there is only one, it is this one.
 
-    Raises `DataError` if `output` exists (without `overwrite`), if nothing could be labelled, or if a process died;
-    `ConfigError` if the folder was begun with other settings.
+    Args:
+        structures: to distort.
+        labeller: calculates energies, forces and stresses.
+        output: the store's folder.
+        config: distortions and limits.
+        processes: that label side by side.
+        fresh: begin anew.
+        overwrite: replace a store of that name.
+        progress: called with finished tasks and all tasks.
+
+    Returns:
+        The store. Frames beyond the limits, and structures that can't be distorted or labelled, are left out and
+        counted by reason in its manifest.
+
+    Raises:
+        DataError: if `output` exists, if nothing could be labelled, or if a process died or another one is labelling.
+        ConfigError: if the folder contains the results of other settings.
     """
     config = config or LabelConfig()
     output = Path(output)

@@ -1,4 +1,4 @@
-"""Structures to be labelled, from whatever holds some: stores, files of frames, and every format that ASE reads."""
+"""Structures to be labelled, from any file that has some: stores, files of frames, and every format that ASE reads."""
 
 from collections.abc import Sequence
 from itertools import chain

@@ -18,7 +18,7 @@ import typer
 from gnnpot.properties.conductivity import Displacements, analyse
 
 #: ps between frames; Å, of the vibrations along each axis
-FRAME_TIME, VIBRATION = 0.1, 0.25
+FRAME_TIME, VIBRATION = 0.2, 0.25
 ESTIMATES = ("tracer", "tracer_blocks", "collective", "collective_blocks", "haven_ratio")
 
 
@@ -38,7 +38,7 @@ def one_case(seed: int) -> dict[str, Any]:
     """The truth, and what is found of it."""
     rng = np.random.default_rng(seed)
     tracer = float(10 ** rng.uniform(-5.3, -4.3))
-    haven, ions, frames = float(rng.uniform(0.3, 0.9)), int(rng.integers(20, 65)), int(rng.integers(2000, 6000))
+    haven, ions, frames = float(rng.uniform(0.3, 0.9)), int(rng.integers(20, 41)), int(rng.integers(1000, 2000))
     found = analyse(random_walk(tracer, haven, ions, frames, rng), temperature=600.0)
     truth = {"tracer": tracer, "collective": tracer / haven, "haven_ratio": haven}
     case: dict[str, Any] = {"seed": seed, "D_tracer_cm2_s": tracer, "haven_ratio": haven, "ions": ions}

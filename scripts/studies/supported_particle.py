@@ -77,16 +77,16 @@ def _draw(path: Path, before: Atoms, after: Atoms, report: dict) -> None:
         radii = np.array([0.75 if s == "O" else 1.25 for s in shown.get_chemical_symbols()])
         plot_atoms(shown, axis, rotation=rotation, radii=radii, colors=colours, show_unit_cell=0)
         axis.set_title(title)
-        axis.set_xlim(-1, 28)
-        axis.set_ylim(-1, 28)
+        axis.set_xlim(-1, 20)
+        axis.set_ylim(-1, 20)
         axis.set_axis_off()
     for symbol, colour in COLOURS.items():
         axes[0].scatter([], [], color=colour, edgecolor="black", s=90, label=symbol)
     axes[0].legend(loc="upper left", frameon=False, ncols=4, bbox_to_anchor=(0, -0.02))
     seconds = report["seconds_to_build"] + report["seconds_to_relax"]
     figure.suptitle(
-        f"{report['formula']}, {report['atoms']} atoms, from the sentence to {report['largest_force_eV_per_A']:.3f} eV/Å "
-        f"in {seconds:.0f} s ({report['steps']} steps)"
+        f"{report['formula']}, {report['atoms']} atoms, from the sentence to "
+        f"{report['largest_force_eV_per_A']:.3f} eV/Å in {seconds:.0f} s ({report['steps']} steps)"
     )
     figure.tight_layout()
     figure.savefig(path, dpi=110)

@@ -5,6 +5,7 @@ import logging
 import os
 import pickle
 import platform
+import re
 import subprocess
 import sys
 import textwrap
@@ -96,7 +97,8 @@ def test_a_kernel_is_compiled_anew_when_what_is_compiled_into_it_changes(modules
 
 def test_every_source_of_a_kernel_is_in_its_digest(monkeypatch):
     from gnnpot.compiler import sources
-    from gnnpot.models.fast import interaction, lanes
+    from gnnpot.models.fast import interaction
+    from gnnpot.ops.simd import lanes
 
     parts, pending = set(), [interaction.__name__]
     while pending:
@@ -104,13 +106,22 @@ def test_every_source_of_a_kernel_is_in_its_digest(monkeypatch):
         if name not in parts:
             parts.add(name)
             pending += sources.remember(name).parts
-    expected = {"interaction", "lanes", "lane_math", "tensor_product"}
-    assert {f"gnnpot.models.fast.{name}" for name in expected} <= parts
+    expected = {"gate", "simd.lanes", "simd.lane_math", "tensor_product.edges"}
+    assert {f"gnnpot.ops.{name}" for name in expected} <= parts
     # no module without kernels, which would make it compile anew too often
     assert not {"gnnpot.graphs.graph", "gnnpot.models.base", "gnnpot.errors"} & parts
     before = source_digest(interaction.__name__)
     monkeypatch.setattr(lanes, "SOME_CONSTANT", 3, raising=False)
     assert source_digest(interaction.__name__) != before
+
+
+def test_all_kernels_are_decorated_in_one_place():
+    package = Path(gnnpot.__file__).parent
+    others = [
+        path for path in package.rglob("*.py")
+        if path.parent.name != "compiler" and re.search(r"from numba import .*\bn?jit\b|numba\.n?jit", path.read_text())
+    ]  # fmt: skip
+    assert not others, f"{others}: import njit from gnnpot.compiler.decorator"
 
 
 def test_folders_of_others_are_not_used(tmp_path, monkeypatch, caplog):
@@ -238,7 +249,7 @@ print(json.dumps(found))
 def test_kernels_for_other_processors_calculate_the_same(processor, tmp_path):
     if platform.machine() not in ("x86_64", "AMD64"):
         pytest.skip("the processors are of another kind")
-    paths = [str(CHECKPOINTS / f"{name}-format-2") for name in ("hdnnp",)]
+    paths = [str(CHECKPOINTS / f"{name}-format-2") for name in ("m3gnet",)]
     result = run(CPUS.replace("PATHS", repr(paths)), tmp_path, NUMBA_CPU_NAME=processor, NUMBA_CPU_FEATURES="")
     assert result.returncode == 0, result.stderr[-2000:]
     for path, found in zip(paths, json.loads(result.stdout), strict=True):

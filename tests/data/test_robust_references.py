@@ -105,3 +105,16 @@ def test_data_without_outliers_are_fitted_as_ever(shared, caplog):
     counts = np.array([[np.sum(f.numbers == z) for z in fit.elements] for f in frames], dtype=float)
     plain = ElementReferences.fit_counts(counts, [f.energy for f in frames], fit.elements)
     assert np.allclose(fit.energies, plain.energies, atol=1e-9) and "set aside" not in caplog.text
+
+
+def test_one_force_of_another_unit_sets_no_scale(caplog):
+    from gnnpot.training.prepare import _force_scale
+
+    frames = compounds()
+    scale = _force_scale(frames)
+    plain = np.sqrt(np.mean(np.concatenate([f.forces.ravel() for f in frames]) ** 2))
+    assert scale == pytest.approx(plain)
+    frames[5] = frames[5].with_(forces=frames[5].forces * 1e6)
+    with caplog.at_level(logging.WARNING):
+        assert _force_scale(frames) == pytest.approx(scale, rel=0.05)
+    assert "1 of 60 frames have forces" in caplog.text

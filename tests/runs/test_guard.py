@@ -84,6 +84,10 @@ def test_only_folders_that_gnnpot_made_are_replaced(tmp_path):
     with pytest.raises(DataError, match="is not a folder of gnnpot"), new_folder(other, overwrite=True):
         pass
     assert (other / "index.json").exists()
+    damaged = book(tmp_path / "damaged")
+    (damaged / "index.json").write_text("{")
+    replace(damaged)
+    assert (damaged / "page-1.txt").read_text() == "new"
 
 
 def test_two_outputs_are_never_one(tmp_path, monkeypatch):

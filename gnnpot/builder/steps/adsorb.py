@@ -27,7 +27,7 @@ def adsorb(step: Adsorb, state: State) -> None:
     if not state.is_surface:
         raise state.error("adsorb_on_what", species=step.species)
     species = molecule.make(step.species, state)
-    if not state.slab.repeated:
+    if not state.surface.repeated:
         _enlarge(step, species, state)
     sides = ["top", "bottom"] if step.side == "both" else [step.side]
     for side in sides:
@@ -46,9 +46,10 @@ def _enlarge(step: Adsorb, species: Atoms, state: State) -> None:
             raise state.error("coverage", coverage=f"{step.coverage:g}", atoms=layer)
         repeat = min(fitting, key=lambda s: (s[0] * s[1], abs(s[0] * lengths[0] - s[1] * lengths[1])))
     else:
-        repeat = tuple(max(1, int(np.ceil(width / length - 0.05))) for length in lengths)
+        first, second = (max(1, int(np.ceil(width / length - 0.05))) for length in lengths)
+        repeat = (first, second)
     state.check_size(len(state.atoms) * repeat[0] * repeat[1])
-    state.slab.repeated = True
+    state.surface.repeated = True
     if repeat != (1, 1):
         constraints = state.atoms.constraints
         state.atoms.set_constraint()

@@ -47,7 +47,7 @@ def make(step: Nanoparticle, state: State) -> Atoms:
     """The particle around the origin, without a cell."""
     composition = dict(step.composition)
     if step.arrangement == "core-shell":
-        composition = {step.core: 1.0, step.shell: 1.0}
+        composition = {str(step.core): 1.0, str(step.shell): 1.0}
     for symbol in composition:
         if not is_metal(symbol):
             raise state.error("particle_element", element=symbol)
@@ -58,7 +58,7 @@ def make(step: Nanoparticle, state: State) -> Atoms:
         wanted = DEFAULT_ATOMS
         state.note("particle_size", atoms=wanted)
     if wanted is None:
-        wanted_estimate = np.pi / 6 * step.diameter**3 / _volume(structure, constant)
+        wanted_estimate = np.pi / 6 * (step.diameter or 0.0) ** 3 / _volume(structure, constant)
         state.check_size(wanted_estimate)
         if wanted_estimate < 4:
             raise state.error("particle_small", diameter=f"{step.diameter:g}")
@@ -120,7 +120,9 @@ def _volume(structure: str, a: float) -> float:
 
 def _cell(structure: str, a: float) -> Atoms:
     lattice = {"a": a, "c": 1.633 * a} if structure == "hcp" else {"a": a}
-    return library().prototype("X", structure, lattice).atoms
+    crystal = library().prototype("X", structure, lattice)
+    assert crystal is not None
+    return crystal.atoms
 
 
 def _positions(
@@ -143,6 +145,7 @@ def _positions(
         rank = (round(misfit, 4), -_roundness(chosen))
         if best is None or rank < best[0]:
             best = (rank, chosen)
+    assert best is not None
     return best[1]
 
 

@@ -180,6 +180,7 @@ def _layers(found: list[Plane], period: float, area: float) -> tuple[list[int], 
             rank = (round(per_area, 3) if per_area > DIPOLE else 0.0, -len(starts), -gap)
             if best is None or rank < best[0]:
                 best = (rank, starts, per_area)
+    assert best is not None
     return best[1], best[2] > DIPOLE
 
 

@@ -17,7 +17,7 @@ def slab(step: Slab, state: State) -> None:
     """Cut a slab from the crystal."""
     if state.is_surface or state.crystal is None or not state.atoms.pbc.all():
         raise state.error("slab_of_what")
-    source = state.atoms if len(state.atoms) != len(state.crystal) else state.crystal
+    source = state.atoms if len(state.atoms) != len(state.crystal or ()) else state.crystal
     oriented = orient(source, three_indices(step.miller), state)
     lowest, count = _extent(step, oriented, state)
     atoms = stack(oriented, lowest, count)
@@ -225,7 +225,7 @@ def vacuum(step: Vacuum, state: State) -> None:
     state.atoms.set_constraint()
     state.atoms = add_vacuum(state.atoms, step.width)
     state.atoms.set_constraint(constraints)
-    state.slab.vacuum = step.width
+    state.surface.vacuum = step.width
 
 
 def fix(step: Fix, state: State) -> None:

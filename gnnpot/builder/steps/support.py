@@ -50,11 +50,11 @@ def place(step: Place, state: State) -> None:
     )
     joined.set_array("part", part)
     joined.set_array("layer", layer)
-    state.atoms = add_vacuum(joined, state.slab.vacuum)
+    state.atoms = add_vacuum(joined, state.surface.vacuum)
     state.atoms.set_constraint(constraints)
 
 
-def _on_facet(particle: Atoms, facet: tuple[int, int, int] | None, state: State) -> Atoms:
+def _on_facet(particle: Atoms, facet: tuple[int, ...] | None, state: State) -> Atoms:
     """Turned so that the facet (its largest one, if none is named) looks down."""
     if len(particle) < 4 or np.linalg.matrix_rank(particle.positions - particle.positions[0], tol=0.1) < 3:
         return particle
@@ -87,7 +87,7 @@ def _wide_enough(particle: Atoms, step: Place, state: State) -> Atoms:
     """The support, repeated until images of the particle are apart where the sentence does not say how large it is."""
     support = state.atoms.copy()
     width = float(np.ptp(particle.positions[:, :2], axis=0).max())
-    if state.slab.repeated or step.keep_cell:
+    if state.surface.repeated or step.keep_cell:
         if _width(support) < width + 2.0:
             raise state.error("support_small", width=f"{_width(support):.1f}", particle=f"{width:.1f}")
         return support
@@ -99,7 +99,7 @@ def _wide_enough(particle: Atoms, step: Place, state: State) -> Atoms:
         return support
     state.note("support_repeat", area=count, width=f"{width + IMAGES:.1f}")
     support = surface_cell(unit, matrix)
-    state.slab.repeated = True
+    state.surface.repeated = True
     if state.atoms.constraints:
         raise state.error("fix_before_place")
     return support if "layer" in support.arrays else tag_layers(support)
@@ -123,6 +123,7 @@ def _square_matrix(unit: Atoms, width: float) -> np.ndarray:
         rank = (round(abs(float(np.linalg.det(matrix)))), int(not np.array_equal(base, np.eye(2))))
         if best is None or rank < best[0]:
             best = (rank, matrix)
+    assert best is not None
     return best[1]
 
 

@@ -11,11 +11,14 @@ from gnnpot.builder.text.reader import Reader
 
 __all__ = ["read_attributes"]
 
+#: Å: thickness of one molecular layer of a liquid
+WATER_LAYER = 3.1
+
 
 def read_attributes(reader: Reader) -> None:
     """Apply all rules."""
     for rule in (
-        _bad_numbers, _seed, _interface, _liquid, _vacuum, _fixed, _lattice, _strain, _thickness, _coverage,
+        _bad_numbers, _seed, _interface, _vacuum, _liquid, _fixed, _lattice, _strain, _thickness, _coverage,
         _sites, _pose,
         _particle, _density, _cells, _height, _layers, _turns, _repeat,
     ):  # fmt: skip
@@ -86,6 +89,10 @@ def _liquid(reader: Reader) -> None:
         "y:MOL MOLW? _ x:LEN _ FILL", "x:LEN OF? THICK OF? LAYERW? OF? y:MOL",
         "y:MOL LAYERW _ THICK? _ x:LEN THICK?",
     )  # fmt: skip
+    for match in reader.find("x:LAYERS OF y:MOL"):
+        if reader.has("MILLER", "SLAB"):
+            reader.set("liquid_thickness", WATER_LAYER * _whole(reader, match["x"]))
+            reader.take(match["x"])
     for pattern in patterns:
         for match in reader.find(pattern):
             if "GAP" in [reader.token(i).kind for i in match["all"]]:
@@ -132,6 +139,8 @@ def _fixed(reader: Reader) -> None:
             fix["fraction"] = 0.5
         elif "s" in match:
             fix = {"where": "support"}
+        elif "p" in match and fix["where"] == "middle":
+            fix["fraction"] = 0.5
         elif "o" in match or "p" in match:
             fix["layers"] = 1
         reader.facts.fixes.append(fix)

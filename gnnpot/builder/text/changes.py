@@ -62,8 +62,9 @@ def _defects(reader: Reader, roles: Roles) -> list[dict[str, Any]]:
             step["where"] = "dopant"
         (late if step.get("where") == "dopant" else early).append({**step, **seed_of(reader)})
     middle: list[dict[str, Any]] = []
+    inside = {"where": "bulk"} if reader.left("MIDDLE") and not reader.facts.fixes else {}
     for entry in roles.substitutions:
-        step = {"do": "substitute", "by": entry["by"]}
+        step = {"do": "substitute", "by": entry["by"], **inside}
         step.update({k: v for k, v in entry.items() if k in ("element", "number", "fraction", "where") and v})
         if entry.get("near") and roles.vacancies:
             step["where"] = "vacancy"
@@ -84,10 +85,13 @@ def _adsorb(reader: Reader, roles: Roles, entry: dict[str, Any]) -> dict[str, An
         own = len(roles.adsorbates) == 1 or nearest is entry
         if own and step.setdefault(kind, value) != value:
             raise error("contradiction", reader.language, what=kind, first=step[kind], second=value)
-    if reader.left("TOPSITE") and "site" not in step and "near" not in step:
-        step["site"] = "top"
-    for name in roles.sites:
-        step.setdefault("site", name)
+    sites = [*roles.sites, *(("top", i) for i in reader.left("TOPSITE"))]
+    for name, index in sites:
+        nearest = min(roles.adsorbates, key=lambda a: abs(a["index"] - index))
+        if nearest is entry and "near" not in step:
+            step.setdefault("site", name)
+    if reader.facts.get("sheet_layers") == 1 and "number" not in step:
+        step.setdefault("coverage", 1.0)
     if reader.facts.get("side"):
         step["side"] = reader.facts.get("side")
         if reader.has("EACH") and step.get("number", 1) > 1:
@@ -107,7 +111,7 @@ def particle_step(reader: Reader, roles: Roles) -> dict[str, Any]:
     facts = reader.facts
     entry = {
         k: v
-        for k, v in roles.particle.items()
+        for k, v in (roles.particle or {}).items()
         if k in ("composition", "core", "shell", "arrangement", "lattice", "atoms")
     }
     if not entry.get("composition") and entry.get("core") and entry.get("shell"):

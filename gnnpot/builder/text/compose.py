@@ -8,14 +8,8 @@ from gnnpot.builder.messages import error, say
 from gnnpot.builder.state import Message
 from gnnpot.builder.text.changes import particle_step, rest, seed_of, solvent_step
 from gnnpot.builder.text.reader import Reader
-from gnnpot.builder.text.words import Roles, is_element
+from gnnpot.builder.text.words import BY_STRUCTURE, Roles, is_element
 
-#: what a structure's name alone means
-BY_STRUCTURE = {
-    "rutile": "TiO2", "anatase": "TiO2", "diamond": "C", "corundum": "Al2O3", "fluorite": "CaF2", "cuprite": "Cu2O",
-    "spinel": "MgAl2O4", "zincblende": "ZnS", "wurtzite": "ZnS", "molybdenite": "MoS2", "perovskite": "CaTiO3",
-    "rocksalt": "NaCl",
-}  # fmt: skip
 #: the plane that is taken where a surface is asked for without one, by prototype
 USUAL_PLANE = {
     "fcc": (1, 1, 1), "bcc": (1, 1, 0), "hcp": (0, 0, 0, 1), "diamond": (1, 1, 1), "rutile": (1, 1, 0),
@@ -32,13 +26,17 @@ ALLOY_REPEAT = (3, 3, 3)
 def compose(reader: Reader, roles: Roles) -> list[dict[str, Any]]:
     """The steps of a new structure."""
     if roles.nanotube is not None:
-        return [_tube(reader, roles)]
+        return [_tube(reader, roles), *rest(reader, roles)]
     if roles.particle is not None and not roles.hosts:
-        return [_free_particle(reader, roles)]
+        step = _free_particle(reader, roles)
+        roles.particle = None
+        return [step, *rest(reader, roles)]
     if len(roles.hosts) == 2:
         return [*_interface(reader, roles), *rest(reader, roles)]
     if not roles.hosts and not roles.structures and roles.liquid:
-        return [solvent_step(reader, roles)]
+        step = solvent_step(reader, roles)
+        roles.liquid = []
+        return [step, *rest(reader, roles)]
     _host_by_structure(reader, roles)
     files = _file_or_identifier(reader)
     if not roles.hosts and files is None and roles.alloy is None:
@@ -92,7 +90,7 @@ def _structure(reader: Reader, roles: Roles, formula: str) -> str | None:
 def _bulk(reader: Reader, roles: Roles) -> dict[str, Any]:
     facts = reader.facts
     if roles.alloy is not None:
-        formula = max(roles.alloy, key=lambda s: roles.alloy[s])
+        formula = majority(roles.alloy)
     else:
         formula = _alloy_host(reader, roles, roles.hosts[0]["formula"])
     step: dict[str, Any] = {"do": "bulk", "formula": formula}
@@ -126,8 +124,13 @@ def _alloy_host(reader: Reader, roles: Roles, formula: str) -> str:
             if len(counts) == 2:
                 roles.alloy = dict(zip(counts, reader.value(index), strict=True))
                 reader.take(index)
-        return max(roles.alloy, key=lambda s: roles.alloy[s])
+        return majority(roles.alloy)
     return formula
+
+
+def majority(composition: dict[str, float]) -> str:
+    """The most frequent element."""
+    return max(composition, key=lambda symbol: composition[symbol])
 
 
 def _mixed(counts: dict[str, float]) -> tuple[str, dict[str, float], str] | None:
@@ -172,7 +175,7 @@ def _cell_steps(reader: Reader, roles: Roles) -> list[dict[str, Any]]:
 
 
 def _usual_plane(reader: Reader, roles: Roles) -> tuple[int, ...]:
-    formula = max(roles.alloy, key=lambda s: roles.alloy[s]) if roles.alloy else roles.hosts[0]["formula"]
+    formula = majority(roles.alloy) if roles.alloy else roles.hosts[0]["formula"]
     entry = library().find(formula, _structure(reader, roles, formula))
     plane = USUAL_PLANE.get(entry.get("prototype", ""), (0, 0, 1)) if entry else (0, 0, 1)
     text = say("whole_surface", reader.language, miller="".join(map(str, plane)))
@@ -215,10 +218,11 @@ def _free_particle(reader: Reader, roles: Roles) -> dict[str, Any]:
 
 def _tube(reader: Reader, roles: Roles) -> dict[str, Any]:
     facts = reader.facts
-    if "n" not in roles.nanotube:
-        roles.nanotube.update(n=6, m=6)
+    tube = dict(roles.nanotube or {})
+    if "n" not in tube:
+        tube.update(n=6, m=6)
         reader.notes.append(Message("chirality", say("chirality", reader.language, n=6, m=6)))
-    step: dict[str, Any] = {"do": "nanotube", **roles.nanotube}
+    step: dict[str, Any] = {"do": "nanotube", **tube}
     repeat = facts.get("repeat")
     if facts.get("cells") is not None:
         step["cells"] = facts.get("cells")
@@ -303,10 +307,15 @@ def _interface(reader: Reader, roles: Roles) -> list[dict[str, Any]]:
     on = any(kind in ("SUPERPOSE", "SLASH", "SUPPORTED") for kind in between)
     japanese = on and reader.language == "ja" and "SUPERPOSE" in between
     film, substrate = (first, second) if on and not japanese else (second, first)
+    if substrate["kind"] == "SHEETMAT":
+        film, substrate = substrate, film
     layers = facts.get("layers") or []
     sides = []
     for side in (film, substrate):
-        entry = {k: side[k] for k in ("formula", "polymorph", "miller") if k in side}
+        entry: dict[str, Any] = {k: side[k] for k in ("formula", "polymorph", "miller") if k in side}
+        if side["kind"] == "SHEETMAT":
+            sides.append({"formula": side["formula"], "sheet": True})
+            continue
         for name in roles.structures:
             if "polymorph" not in entry and library().find(side["formula"], name):
                 entry["polymorph"] = name

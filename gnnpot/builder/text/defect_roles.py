@@ -14,6 +14,12 @@ def interstitial(reader: Reader, roles: Roles) -> None:
         reader.take(index)
     if site is None and not reader.left("INTERSTITIAL"):
         return
+    for match in reader.find("m:MAT ATOMW? WO h:MAT|POLYMORPH STRUCTURE? OF OCTA|TETRA _ n:COUNT?"):
+        entry = {"element": formula(reader, match["m"]), "site": site, **amount_of(reader, match["all"])}
+        roles.interstitial = entry
+        reader.take([i for i in match["all"] if i != match["h"] and reader.token(i).kind != "STRUCTURE"])
+        reader.take(reader.left("INTERSTITIAL"))
+        return
     for pattern in (
         "n:NUM|COUNT? m:MAT ATOMW? INTERSTITIAL",
         "OCTA|TETRA _ n:NUM|COUNT? _ m:MAT ATOMW? _ n2:COUNT? _ INTERSTITIAL?",
@@ -21,21 +27,22 @@ def interstitial(reader: Reader, roles: Roles) -> None:
         "INTERSTITIAL _ n:NUM? m:MAT ATOMW?",
         "n:NUM? m:MAT ATOMW? IN OF? OCTA|TETRA", "m:MAT ATOMW? WO? n:COUNT? _ OCTA|TETRA", "OCTA|TETRA _ m:MAT",
     ):  # fmt: skip
-        match = reader.first(pattern)
-        if match and is_element(formula(reader, match["m"])):
+        found = reader.first(pattern)
+        if found and is_element(formula(reader, found["m"])):
+            match = found
             indices = widened(reader, match["all"])
             roles.interstitial = {"element": formula(reader, match["m"]), "site": site, **amount_of(reader, indices)}
             reader.take([i for i in indices if reader.token(i).kind != "NEAR"])
             reader.take(reader.left("OCTA", "TETRA", "INTERSTITIAL"))
             return
-    match = reader.first("m:MAT ATOMW? WO")
-    if match and is_element(formula(reader, match["m"])) and len(reader.left("MAT", "POLYMORPH")) > 1:
+    last = reader.first("m:MAT ATOMW? WO")
+    if last and is_element(formula(reader, last["m"])) and len(reader.left("MAT", "POLYMORPH")) > 1:
         numbers = reader.left("COUNT")
-        roles.interstitial = {"element": formula(reader, match["m"]), "site": site, **amount_of(reader, numbers[:1])}
-        reader.take([*match["all"], *numbers[:1], *reader.left("OCTA", "TETRA", "INTERSTITIAL")])
+        roles.interstitial = {"element": formula(reader, last["m"]), "site": site, **amount_of(reader, numbers[:1])}
+        reader.take([*last["all"], *numbers[:1], *reader.left("OCTA", "TETRA", "INTERSTITIAL")])
 
 
-def replace(reader: Reader, roles: Roles) -> None:
+def replace(reader: Reader, roles: Roles, known: set[str]) -> None:
     """Host and dopant of each word for replacing."""
     glue = f"{AMOUNT}|NI|IN"
     patterns = (
@@ -63,6 +70,10 @@ def replace(reader: Reader, roles: Roles) -> None:
                 indices.append(after[0])
             roles.substitutions.append(entry)
             keep = [i for i in indices if reader.token(i).kind == "VACANCY"]
+            substances = reader.left("MAT", "POLYMORPH", "MOL", "SHEETMAT", "STRUCTURE")
+            if not known and not set(substances) - {match["x"], match["y"]}:
+                # the only other substance of the sentence is the crystal
+                keep.append(match["x"])
             reader.take([i for i in indices if i not in keep])
 
 
@@ -105,10 +116,10 @@ def dope(reader: Reader, roles: Roles) -> None:
     _percent_of(reader, roles)
     for entry in roles.substitutions:
         if entry["element"] is None:
-            match = reader.first("m:MAT OF? SITEW")
-            if match and is_element(formula(reader, match["m"])):
-                entry["element"] = formula(reader, match["m"])
-                reader.take(match["all"])
+            place = reader.first("m:MAT OF? SITEW")
+            if place and is_element(formula(reader, place["m"])):
+                entry["element"] = formula(reader, place["m"])
+                reader.take(place["all"])
         if not {"number", "fraction"} & set(entry) and len(reader.left("PCT")) == 1:
             entry.update(amount_of(reader, reader.left("PCT")))
             reader.take(reader.left("PCT"))
@@ -164,13 +175,18 @@ def vacancy(reader: Reader, roles: Roles, known: set[str]) -> None:
                 on = after and reader.token(after[0]).kind in ("SUPERPOSE", "TOPSITE")
                 if on and len(reader.left("MAT", "MOL")) > 1:
                     reader.facts.placed.append(("near", "vacancy", indices[0]))
-            elif reader.left("SUPERPOSE", "TOPSITE") and re.search(
-                r"その(?:上|位置|サイト|場所)|そこ", reader.tokens.normal.plain
+            if reader.left("MAT", "MOL") and re.search(
+                r"その(?:上(?!の)|位置|サイト|場所)|そこ", reader.tokens.normal.plain
             ):
                 reader.facts.placed.append(("near", "vacancy", indices[0]))
             reader.take([i for i in indices if reader.token(i).kind != "SLAB"])
             if entry.pop("near", False):
                 entry["near_dopant"] = True
+            if any(reader.word(i) == "divacancy" for i in match["all"]):
+                roles.vacancies.append({"element": name, "number": 1})
+                entry = {"element": name, "number": 1, "where": "vacancy"}
+                roles.vacancies.append(entry)
+                continue
             duplicate = [v for v in roles.vacancies if v["element"] == name and name is not None]
             if name is None and roles.vacancies:
                 continue

@@ -19,6 +19,10 @@ def particle(reader: Reader, roles: Roles) -> None:
     """Elements of a particle: those that stand before the word, or after it."""
     if not reader.has("PARTICLE", "CORESHELL", "CORESHELLW"):
         return
+    sides: dict[str, str] = {}
+    for match in reader.find("k:CORE|SHELL EQ|OF m:MAT"):
+        sides[reader.token(match["k"]).kind.lower()] = formula(reader, match["m"])
+        reader.take(match["all"])
     words = reader.left("PARTICLE", "CORESHELLW", "CORESHELL")
     if not words:
         return
@@ -41,7 +45,7 @@ def particle(reader: Reader, roles: Roles) -> None:
     group = left + [centre] + right if not named or _belongs(reader, right) else [*left, centre]
     if not named:
         named = [i for i in right if reader.token(i).kind in ("MAT", "CORESHELL", "COMPOSITION")]
-    roles.particle = _elements(reader, group, roles)
+    roles.particle = {**_elements(reader, group, roles), **sides}
     reader.take([i for i in group if reader.token(i).kind not in ("COMMA", "AND", "OF", "BY")])
     for index in reader.left("COMPOSITION"):
         roles.particle["composition"] = reader.value(index)
@@ -117,6 +121,13 @@ def alloy(reader: Reader, roles: Roles) -> None:
         ]
         reader.take([i for i in named if i + 1 >= len(reader.items) or reader.token(i + 1).kind != "MILLER"])
     if roles.alloy is None and reader.left("ALLOY", "RANDOM"):
+        shares = [m for pattern in ("y:MAT p:PCT", "p:PCT OF? y:MAT") for m in reader.find(pattern)]
+        given: dict[str, float] = {formula(reader, m["y"]): reader.value(m["p"]) for m in shares}
+        if len(given) > 2 and abs(sum(given.values()) - 1) < 0.02:
+            roles.alloy = given
+            reader.take([i for m in shares for i in m["all"]])
+            same = [i for i in reader.left("MAT") if set(re.findall(r"[A-Z][a-z]?", formula(reader, i))) <= set(given)]
+            reader.take(same)
         for match in reader.find("p:PCT OF? y:MAT"):
             share, guest = reader.value(match["p"]), formula(reader, match["y"])
             pairs = [
@@ -138,18 +149,17 @@ def alloy(reader: Reader, roles: Roles) -> None:
                 same = [i for i in reader.left("MAT") if formula(reader, i) in roles.alloy]
                 reader.take([*match["all"], *same])
         for pattern in ("x:MAT SLASH|AND|OF? p:PCT y:MAT", "x:MAT p:PCT SLASH|AND|OF? y:MAT", "x:MAT SLASH|AND y:MAT"):
-            match = reader.first(pattern) if roles.alloy is None else None
-            if match is None:
+            found = reader.first(pattern) if roles.alloy is None else None
+            if found is None:
                 continue
-            names = formula(reader, match["x"]), formula(reader, match["y"])
-            if not (is_element(names[0]) and is_element(names[1])):
+            first, second = formula(reader, found["x"]), formula(reader, found["y"])
+            if not (is_element(first) and is_element(second)):
                 continue
-            share = reader.value(match["p"]) if "p" in match else 0.5
-            if "p" in match and match["p"] > match["x"] + 1 or "p" not in match or pattern.startswith("x:MAT SLASH"):
-                roles.alloy = {names[0]: 1 - share, names[1]: share}
-            else:
-                roles.alloy = {names[0]: share, names[1]: 1 - share}
-            reader.take(match["all"])
+            share = reader.value(found["p"]) if "p" in found else 0.5
+            # `Ni-20%Cr`: the percent is that of the element after it, `Ni 80% Cr` of the one before
+            before = "p" in found and found["p"] == found["x"] + 1 and not pattern.startswith("x:MAT SLASH")
+            roles.alloy = {first: share, second: 1 - share} if before else {first: 1 - share, second: share}
+            reader.take(found["all"])
             break
     ratios = reader.left("RATIO")
     if roles.alloy is not None and len(roles.alloy) == 2 and ratios:

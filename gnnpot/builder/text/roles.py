@@ -8,10 +8,11 @@ that is left is the host.
 import re
 from typing import Any
 
+from gnnpot.builder.steps.crystal import is_metal
 from gnnpot.builder.text.defect_roles import dope, interstitial, replace, vacancy
 from gnnpot.builder.text.material_roles import alloy, liquid, particle
 from gnnpot.builder.text.reader import Reader
-from gnnpot.builder.text.words import Roles, count_near, formula, is_element, is_molecule
+from gnnpot.builder.text.words import BY_STRUCTURE, Roles, count_near, formula, is_element, is_molecule
 
 MATERIAL = "MAT|POLYMORPH|MOL|SHEETMAT"
 
@@ -19,8 +20,14 @@ MATERIAL = "MAT|POLYMORPH|MOL|SHEETMAT"
 def read_roles(reader: Reader, known: set[str]) -> Roles:
     """Apply the rules; `known` are the elements that an edited structure has."""
     roles = Roles()
-    for rule in (_tube, _termination, _binding_target, interstitial, replace, dope):
+    for index in reader.left("NVCENTER"):
+        roles.substitutions.append({"element": "C", "by": "N", "number": 1})
+        roles.vacancies.append({"element": "C", "number": 1, "near_dopant": True})
+        reader.take(index)
+    for rule in (_tube, _termination, _binding_target, interstitial):
         rule(reader, roles)
+    replace(reader, roles, known)
+    dope(reader, roles)
     vacancy(reader, roles, known)
     particle(reader, roles)
     alloy(reader, roles)
@@ -57,7 +64,7 @@ def _termination(reader: Reader, roles: Roles) -> None:
 
 def _binding_target(reader: Reader, roles: Roles) -> None:
     """`on the Ti`, `Tiの直上`: the element of the surface that an adsorbate binds to."""
-    if reader.has("PARTICLE"):
+    if reader.has("PARTICLE", "DOPE") or (reader.left("PCT") and not reader.has("ADSORB")):
         return
     before = len(reader.facts.placed)
     for pattern in (
@@ -69,7 +76,7 @@ def _binding_target(reader: Reader, roles: Roles) -> None:
         for match in reader.find(pattern):
             index = match["m"]
             name = formula(reader, index)
-            others = [i for i in reader.left("MAT", "MOL", "POLYMORPH") if i != index]
+            others = [i for i in reader.left("MAT", "MOL", "POLYMORPH", "STRUCTURE") if i != index]
             following = index + 1 < len(reader.items) and reader.token(index + 1).kind == "MILLER"
             if is_element(name) and others and not following and _is_in_host(reader, name, index):
                 reader.facts.placed.append(("on", name, index))
@@ -91,6 +98,8 @@ def _is_in_host(reader: Reader, name: str, index: int) -> bool:
             text = token.value[0] if isinstance(token.value, tuple) else str(token.value)
             if name in re.findall(r"[A-Z][a-z]?", text):
                 return True
+        if token.kind == "STRUCTURE" and name in BY_STRUCTURE.get(token.value, ""):
+            return True
     return False
 
 
@@ -101,23 +110,35 @@ def _adsorbates_and_hosts(reader: Reader, roles: Roles, known: set[str]) -> None
     scores = {i: _host_score(reader, i) for i in left}
     interface = reader.has("INTERFACE") or sum(reader.token(i).kind == "MILLER" for i in range(len(reader.items))) > 1
     ranked = sorted(left, key=lambda i: (-scores[i], i))
+    films = [i for i in left if reader.token(i).kind == "SHEETMAT"]
+    if films and len(left) > len(films) and any(reader.token(i).kind == "MILLER" for i in range(len(reader.items))):
+        interface = True
+    interface = interface and not roles.liquid
     wanted = 0 if known and not (ranked and scores[ranked[0]] >= 4) else 2 if interface and not roles.particle else 1
+    named = any(reader.value(i) in BY_STRUCTURE for i in reader.left("STRUCTURE"))
+    if named and ranked and scores[ranked[0]] < 0 and reader.has("MILLER"):
+        # `rutile(110)` names the crystal by its structure
+        wanted = 0
     hosts = sorted(ranked[:wanted])
     surface = reader.has("MILLER", "SLAB") or bool(known) or any(reader.token(i).kind == "SHEETMAT" for i in left)
     for index in hosts:
-        roles.hosts.append(_host(reader, index))
+        if not any(host["formula"] == formula(reader, index) for host in roles.hosts) or not roles.liquid:
+            roles.hosts.append(_host(reader, index))
     for index in left:
         if index in hosts:
             continue
         if _said_before(reader, roles, index) or not surface:
             continue
-        roles.adsorbates.append(_adsorbate(reader, index))
+        if not _small_particle(reader, roles, index):
+            roles.adsorbates.append(_adsorbate(reader, index))
     for index in reader.left("STRUCTURE"):
         name = str(reader.value(index))
         around = [reader.token(i).kind for i in (index - 1, index + 1) if 0 <= i < len(reader.items)]
         alone = not {"MAT", "POLYMORPH", "ALLOY", "SUPERCELL", "SIZE3"} & set(around)
-        target = roles.sites if name in ("fcc", "hcp") and roles.adsorbates and alone else roles.structures
-        target.append(name)
+        if name in ("fcc", "hcp") and roles.adsorbates and alone:
+            roles.sites.append((name, index))
+        else:
+            roles.structures.append(name)
         reader.take(index)
 
 
@@ -128,6 +149,16 @@ def _merge_polymorphs(reader: Reader, roles: Roles) -> None:
         if any(formula(reader, i) == name for i in reader.left("MAT")):
             roles.structures.append(label)
             reader.take(index)
+
+
+def _small_particle(reader: Reader, roles: Roles, index: int) -> bool:
+    """`Pt13 on CeO2(111)`: a metal with a number of atoms."""
+    match = re.fullmatch(r"([A-Z][a-z]?)(\d+)", formula(reader, index))
+    if match is None or is_molecule(match.group(0)) or int(match.group(2)) < 2 or not is_metal(match.group(1)):
+        return False
+    roles.particle = {"composition": {match.group(1): 1.0}, "atoms": int(match.group(2))}
+    reader.take(index)
+    return True
 
 
 def _said_before(reader: Reader, roles: Roles, index: int) -> bool:
@@ -202,6 +233,8 @@ def _adsorbate(reader: Reader, index: int) -> dict[str, Any]:
     kinds = [reader.token(i).kind for i in range(index + 1, min(index + 3, len(reader.items)))]
     if name in ("H", "O", "N", "F", "Cl") and kinds[:1] == ["MOLW"]:
         name = f"{name}2"
+    if re.fullmatch(r"[A-Z][a-z]?1", name):
+        name = name[:-1]
     found: dict[str, Any] = {"species": name, "index": index}
     number = count_near(reader, index)
     if number:

@@ -146,7 +146,10 @@ def _formula(match: re.Match[str]) -> Token | None:
     if not symbols or not set(symbols) <= SYMBOLS:
         return None
     surface = re.fullmatch(r"([A-Z][a-z]?)(111|100|110|211|210|0001)", text)
-    end = match.start() + len(surface.group(1)) if surface else match.end()
+    percent = re.fullmatch(r"([A-Z][a-z]?)\d+(?:\.\d+)?", text) and re.match(
+        r"\s*(?:at\.?)?%", match.string[match.end() :]
+    )
+    end = match.start() + len(symbols[0]) if surface or percent else match.end()
     return Token("MAT", text[: end - match.start()], match.start(), end, text[: end - match.start()])
 
 
@@ -203,7 +206,7 @@ _PATTERNS: list[tuple[re.Pattern[str], Callable[[re.Match[str]], Token | None]]]
     (re.compile(r"(\d+(?:\.\d+)?)\s*:\s*(\d+(?:\.\d+)?)"), _ratio),
     (
         re.compile(r"(\d{1,2})\s*/\s*(\d{1,2})(?!\d)(?=\s|$|[^\d\sA-Za-z])"),
-        lambda m: Token("RATIO", (float(m[1]), float(m[2])), *m.span(), m[0]) if int(m[1]) + int(m[2]) == 100 else None,
+        lambda m: _ratio(m) if float(m[1]) + float(m[2]) == 100 else None,
     ),
     (re.compile(r"(?<![A-Za-z])([abc])\s*=\s*(\d+(?:\.\d+)?)\s*(nm|Å|A\b)?"), lambda m: Token(
         "CONSTANT", (m[1], float(m[2]) * (10 if m[3] == "nm" else 1)), *m.span(), m[0])),
@@ -246,8 +249,8 @@ def _library_words() -> dict[str, tuple[str, Any]]:
     for key, prototype in known.prototypes.items():
         for name in (key, *prototype["en"], *prototype["ja"]):
             words[name.lower()] = ("STRUCTURE", key)
-    for system, names in _SYSTEM_WORDS.items():
-        for name in names:
+    for system, system_names in _SYSTEM_WORDS.items():
+        for name in system_names:
             words[name] = ("STRUCTURE", system)
     for formula, entry in known.substances.items():
         for name in (*entry.get("en", ()), *entry.get("ja", ())):
@@ -281,7 +284,7 @@ _SHEETS = {
     "phosphorene": "P", "ホスホレン": "P", "フォスフォレン": "P", "グラフェンシート": "C", "graphene sheet": "C",
 }  # fmt: skip
 #: words that may look like formulas: BCC, NP, ICO
-_WORDS_BEFORE_FORMULAS = {"STRUCTURE", "PARTICLE", "NANOTUBE", "SHAPE", "POLYMORPH", "VAC", "SLAB"}
+_WORDS_BEFORE_FORMULAS = {"NVCENTER", "STRUCTURE", "PARTICLE", "NANOTUBE", "SHAPE", "POLYMORPH", "VAC", "SLAB"}
 #: spelt as element symbols, but words at the begin of a sentence
 _WORDLIKE = {"In", "I", "As", "At", "No", "Be", "He", "Am", "On", "A"}
 _LATIN = re.compile(r"[A-Za-z0-9'µ]")

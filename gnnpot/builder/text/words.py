@@ -10,6 +10,14 @@ from gnnpot.builder.text.reader import Reader
 AMOUNT = "ATOMW|OF|PCT|HALF|COUNT|NUM|ATOMS|WO|OUTERMOST|EQ|RANDOM|NEAR|SITEW|MOLW|VACANCY|EACH|SLAB|CELLS|APPROX"
 
 
+#: what a structure's name alone means
+BY_STRUCTURE = {
+    "rutile": "TiO2", "anatase": "TiO2", "diamond": "C", "corundum": "Al2O3", "fluorite": "CaF2", "cuprite": "Cu2O",
+    "spinel": "MgAl2O4", "zincblende": "ZnS", "wurtzite": "ZnS", "molybdenite": "MoS2", "perovskite": "CaTiO3",
+    "rocksalt": "NaCl",
+}  # fmt: skip
+
+
 @dataclass
 class Roles:
     """What each substance of a sentence does."""
@@ -25,7 +33,7 @@ class Roles:
     nanotube: dict[str, Any] | None = None
     structures: list[str] = field(default_factory=list)
     #: `fcc` and `hcp` that do not stand at a crystal
-    sites: list[str] = field(default_factory=list)
+    sites: list[tuple[str, int]] = field(default_factory=list)
     alloy: dict[str, float] | None = None
     #: the element whose sites the alloy is on, in a compound
     sublattice: str | None = None
@@ -82,7 +90,7 @@ def count_near(reader: Reader, index: int) -> int | None:
     rest = reader.rest()
     place = rest.index(index)
     numbers = ("NUM", "COUNT", "MOLECULES", "ATOMS")
-    skipped = ("MOLW", "OF", "WO", "ATOMW", "APPROX", "EACH", "NI", "STRUCTURE")
+    skipped = ("MOLW", "OF", "WO", "ATOMW", "APPROX", "EACH", "NI", "STRUCTURE", "EQ")
     for direction in (-1, 1):
         at = place + direction
         while 0 <= at < len(rest) and reader.token(rest[at]).kind in skipped:

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from gnnpot.compiler.decorator import njit
 from gnnpot.graphs import Graph
-from gnnpot.models.fast.kernels import FAST
+from gnnpot.ops.simd.kernels import FAST
 
 
 def scaled(

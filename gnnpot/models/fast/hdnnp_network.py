@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from gnnpot.compiler.decorator import njit
-from gnnpot.models.fast.kernels import FAST, sigmoid
-from gnnpot.models.fast.lanes import LANES, fma, load, spread, store
+from gnnpot.ops.simd.kernels import FAST, sigmoid
+from gnnpot.ops.simd.lanes import LANES, fma, load, spread, store
 
 #: Names of activations; the position is what the kernel knows them by.
 ACTIVATIONS = (

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from gnnpot.compiler.decorator import njit
 from gnnpot.graphs import Graph
-from gnnpot.models.fast.kernels import FAST
+from gnnpot.ops.simd.kernels import FAST
 
 
 class FastZBL:

@@ -1,8 +1,8 @@
 """Jumps of ions between sites, found without knowing the sites.
 
 Each ion's positions are averaged over a window, which removes its vibration. It has jumped when it is farther than
-0.7 a from where it was last seen at rest, a being the length of a jump; there it rests anew. With the rate Γ of jumps of
-an ion and their mean square length <l²>,
+0.7 a from where it was last seen at rest, a being the length of a jump; there it rests anew. With the rate Γ of jumps
+of an ion and their mean square length <l²>,
 
     D_jump = Γ <l²> / 6,      f = D_tracer / D_jump                                                            (1)
 
@@ -48,7 +48,8 @@ class Jumps:
 
 def count_jumps(moved: Displacements, jump_length: float, tracer: float) -> Jumps:
     """The jumps in displacements, for a tracer diffusion coefficient (cm²/s) of the same run."""
-    window = max(1, round(_WINDOW / moved.frame_time))
+    # of a run that is short beside the window, a tenth
+    window = max(1, min(round(_WINDOW / moved.frame_time), len(moved.ions) // 10))
     frames = len(moved.ions) // window
     smooth = moved.ions[: frames * window].reshape(frames, window, -1, 3).mean(axis=1)
     rest = smooth[0].copy()

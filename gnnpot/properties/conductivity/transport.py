@@ -34,6 +34,7 @@ from gnnpot.properties.conductivity.msd import (
     of_blocks,
     of_samples,
     tracer_msd,
+    with_gaussian_variances,
 )
 
 #: C
@@ -154,7 +155,7 @@ def analyse(moved: Displacements, temperature: float, config: AnalysisConfig | N
     fit_from = first * moved.frame_time
     samples = {
         name: kinisi_samples(msd, moved.frame_time, fit_from, config.seed)
-        for name, msd in (("tracer", tracer), ("collective", collective))
+        for name, msd in (("tracer", tracer), ("collective", with_gaussian_variances(collective, first)))
     }
     factor = conductivity_factor(moved.ions.shape[1], moved.volume, temperature, config.charge)
     found = {name: of_samples(values) for name, values in samples.items()}
