@@ -242,7 +242,7 @@ def test_replay_has_its_share_and_references_of_its_own(config, start):
     assert sum(replayed) / sum(map(len, batches)) == pytest.approx(0.25, abs=0.02)
     assert list(data.stream(start=5)) == batches[5:]
     # relative to the references, replayed labels are what the starting model says
-    frame = prepared.mixture[len(prepared.train)]
+    frame = prepared.concatenation[len(prepared.train)]
     before = load(start)
     own = before(before.graph(frame), stress=False).energy.item() - before.references.apply(frame.numbers)
     assert frame.energy - prepared.references.apply(frame.numbers) == pytest.approx(own, abs=1e-6)
