@@ -22,7 +22,7 @@ from gnnpot.hub.opening import load, open_potential
 from gnnpot.training.config import TrainConfig
 from gnnpot.training.datamodule import GraphData
 from gnnpot.training.evaluate import evaluate
-from gnnpot.training.run import train
+from gnnpot.training.run import DIRECTORY, train
 from gnnpot.training.subsets import Subset
 from gnnpot.workflows.compare import compare
 from gnnpot.workflows.finetune.config import FineTuneConfig, read_finetune_config
@@ -133,7 +133,8 @@ def test_representative_frames_are_a_part_of_more_and_stay_when_a_run_goes_on(co
     for count in (6, 12):
         data = replace(config.data, frames=count, choose="representative")
         task = FineTune(replace(config, run=config.run / str(count), data=data), open_potential(config.start))
-        parts[count] = task.prepare(write=True)
+        with DIRECTORY.open(task.config, resume=True, inputs=task.inputs()):
+            parts[count] = task.prepare(write=True)
         assert len(parts[count].train) + len(parts[count].validation) == count
     assert set(parts[6].train.indices) < set(parts[12].train.indices)
     monkeypatch.setattr("gnnpot.training.subsets.choose_frames", None)
