@@ -40,10 +40,14 @@ def main() -> None:
     """Write crystals.yaml."""
     substances = yaml.safe_load((LIBRARY / "substances.yaml").read_text())
     wanted = [tuple(p["aflow"]) for s in substances for p in s["polymorphs"] if "aflow" in p]
-    head = "# Written by scripts/make_builder_crystals.py: conventional cells (a, b, c, alpha, beta, gamma; every atom).\n"
-    head += "# Source: AFLOW Library of Crystallographic Prototypes (Mehl et al. 2017; Hicks et al. 2019), as in pymatgen.\n"
+    head = "# Written by scripts/make_builder_crystals.py: conventional cells (a, b, c, angles; every atom).\n"
+    head += (
+        "# Source: AFLOW Library of Crystallographic Prototypes (Mehl et al. 2017; Hicks et al. 2019), in pymatgen.\n"
+    )
     crystals = [conventional(*key) for key in wanted]
-    lines = [yaml.safe_dump([c], default_flow_style=True, sort_keys=False, width=10**6, allow_unicode=True) for c in crystals]
+    lines = [
+        yaml.safe_dump([c], default_flow_style=True, sort_keys=False, width=10**6, allow_unicode=True) for c in crystals
+    ]
     text = "".join("- " + line.strip()[1:-1] + "\n" for line in lines)
     (LIBRARY / "crystals.yaml").write_text(head + text)
 

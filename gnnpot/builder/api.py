@@ -46,6 +46,7 @@ def build(
         return execute(recipe, folder=folder, max_atoms=max_atoms)
     reading = llm.read(text, language, base) if llm is not None else read(text, language, base)
     if reading.recipe is None:
+        assert reading.problem is not None
         raise reading.problem
     result = execute(reading.recipe, folder=folder, max_atoms=max_atoms)
     return BuildResult(result.structure, result.recipe, [*reading.notes, *result.notes], result.warnings)

@@ -16,14 +16,25 @@ from ase.neighborlist import neighbor_list
 
 from gnnpot.builder.recipe import MAX_ATOMS, Recipe
 from gnnpot.builder.state import Message, State
-from gnnpot.builder.steps import adsorb, crystal, defects, interface, low_dimensional, molecule, particle, slab, solvent
+from gnnpot.builder.steps import (
+    adsorb,
+    crystal,
+    defects,
+    interface,
+    low_dimensional,
+    molecule,
+    particle,
+    slab,
+    solvent,
+    support,
+)
 
 EXECUTORS: dict[str, Callable[[Any, State], None]] = {
     "bulk": crystal.bulk, "supercell": crystal.supercell, "alloy": crystal.alloy, "strain": crystal.strain,
     "rattle": crystal.rattle, "slab": slab.slab, "vacuum": slab.vacuum, "fix": slab.fix, "molecule": molecule.molecule,
     "rotate": molecule.rotate, "sheet": low_dimensional.sheet, "nanotube": low_dimensional.nanotube,
     "substitute": defects.substitute, "vacancy": defects.vacancy, "interstitial": defects.interstitial,
-    "adsorb": adsorb.adsorb, "nanoparticle": particle.nanoparticle, "place": particle.place,
+    "adsorb": adsorb.adsorb, "nanoparticle": particle.nanoparticle, "place": support.place,
     "interface": interface.interface, "solvent": solvent.solvent,
 }  # fmt: skip
 #: two atoms closer than this part of the sum of their covalent radii are reported

@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from gnnpot.builder.messages import problem
 
-VERSION = 1
+VERSION: Literal[1] = 1
 #: more atoms than this are not built
 MAX_ATOMS = 20_000
 
@@ -25,7 +25,7 @@ Fraction = Annotated[float, Field(gt=0, le=1)]
 Symbol = Annotated[str, Field(pattern=r"^[A-Z][a-z]?$")]
 Name = Annotated[str, Field(min_length=1, max_length=200)]
 Index = Annotated[int, Field(ge=-20, le=20)]
-Repeat = Annotated[int, Field(ge=1, le=100)]
+Repeat = Annotated[int, Field(ge=1, le=1000)]
 Where = Literal["anywhere", "top", "bottom", "surface", "adsorbate", "vacancy", "dopant", "bulk"]
 
 
@@ -47,10 +47,12 @@ class Bulk(Step):
     """A crystal: by formula (with polymorph or prototype), by file, or by the identifier of the Materials Project."""
 
     do: Literal["bulk"] = "bulk"
-    formula: Name | None = Field(None, description="such as TiO2, or a composition such as Cu0.75Au0.25 (random alloy)")
-    polymorph: Name | None = Field(None, description="such as rutile, anatase, monoclinic, wurtzite, fcc")
+    formula: Name | None = Field(
+        default=None, description="such as TiO2, or a composition such as Cu0.75Au0.25 (random alloy)"
+    )
+    polymorph: Name | None = Field(default=None, description="such as rutile, anatase, monoclinic, wurtzite, fcc")
     lattice: Lattice | None = None
-    file: Name | None = Field(None, description="a file that ASE reads")
+    file: Name | None = Field(default=None, description="a file that ASE reads")
     mp_id: Annotated[str, Field(pattern=r"^mp-\d+$")] | None = None
     cell: Literal["conventional", "primitive"] | None = None
     seed: int = 0
@@ -67,8 +69,8 @@ class Molecule(Step):
 
     do: Literal["molecule"] = "molecule"
     name: Name
-    vacuum: Length | None = Field(None, description="room on each side; makes the cell")
-    box: Length | None = Field(None, description="edge of a cubic cell")
+    vacuum: Length | None = Field(default=None, description="room on each side; makes the cell")
+    box: Length | None = Field(default=None, description="edge of a cubic cell")
 
 
 class Sheet(Step):
@@ -117,10 +119,10 @@ class Nanoparticle(Step):
     shell_layers: Annotated[int, Field(ge=1, le=10)] = 1
     lattice: Literal["fcc", "bcc", "hcp"] | None = None
     surface_energies: dict[Annotated[str, Field(pattern=r"^\d{3,4}$")], Length] | None = Field(
-        None, description="by Miller indices, such as {'111': 1.0, '100': 1.1}"
+        default=None, description="by Miller indices, such as {'111': 1.0, '100': 1.1}"
     )
-    vacuum: Length | None = Field(None, description="room on each side")
-    box: Length | None = Field(None, description="edge of a cubic cell")
+    vacuum: Length | None = Field(default=None, description="room on each side")
+    box: Length | None = Field(default=None, description="edge of a cubic cell")
     seed: int = 0
 
     @model_validator(mode="after")
@@ -145,8 +147,8 @@ class Solvent(Step):
 
     do: Literal["solvent"] = "solvent"
     molecules: list[Amount] = Field(min_length=1, max_length=8)
-    density: Annotated[float, Field(gt=0, le=5)] | None = Field(None, description="g/cm³")
-    thickness: Length | None = Field(None, description="of a layer on a surface")
+    density: Annotated[float, Field(gt=0, le=5)] | None = Field(default=None, description="g/cm³")
+    thickness: Length | None = Field(default=None, description="of a layer on a surface")
     box: tuple[Length, Length, Length] | None = None
     seed: int = 0
 
@@ -175,10 +177,10 @@ class Slab(Step):
     thickness: Length | None = None
     vacuum: Length | None = None
     termination: Annotated[str, Field(max_length=40)] | None = Field(
-        None, description="elements on top, such as O or TiO2"
+        default=None, description="elements on top, such as O or TiO2"
     )
     repeat: tuple[Repeat, Repeat] | None = None
-    matrix: tuple[tuple[Index, Index], tuple[Index, Index]] | None = Field(None, description="such as c(2x2)")
+    matrix: tuple[tuple[Index, Index], tuple[Index, Index]] | None = Field(default=None, description="such as c(2x2)")
     orthogonal: bool = False
 
     @model_validator(mode="after")
@@ -214,13 +216,15 @@ class Adsorb(Step):
     do: Literal["adsorb"] = "adsorb"
     species: Name
     number: Annotated[int, Field(ge=1, le=2000)] | None = None
-    coverage: Annotated[float, Field(gt=0, le=4)] | None = Field(None, description="monolayers: per surface atom")
+    coverage: Annotated[float, Field(gt=0, le=4)] | None = Field(
+        default=None, description="monolayers: per surface atom"
+    )
     site: Literal["top", "bridge", "hollow", "fcc", "hcp"] | None = None
-    on: Symbol | None = Field(None, description="the element that it binds to")
+    on: Symbol | None = Field(default=None, description="the element that it binds to")
     near: Literal["vacancy", "dopant"] | None = None
-    height: Length | None = Field(None, description="of the binding atom above the highest layer")
+    height: Length | None = Field(default=None, description="of the binding atom above the highest layer")
     orientation: Literal["upright", "flat"] | None = None
-    binding: Symbol | None = Field(None, description="the atom of the molecule that points to the surface")
+    binding: Symbol | None = Field(default=None, description="the atom of the molecule that points to the surface")
     side: Literal["top", "bottom", "both"] = "top"
 
 
@@ -232,7 +236,9 @@ class Place(Step):
     distance: Length | None = None
     facet: Annotated[tuple[Index, ...], Field(min_length=3, max_length=3)] | None = None
     at: Literal["center", "hollow", "top"] | None = None
-    keep_cell: bool = Field(False, description="do not enlarge the support so that images of the particle are apart")
+    keep_cell: bool = Field(
+        default=False, description="do not enlarge the support so that images of the particle are apart"
+    )
 
 
 class Film(Step):
@@ -243,6 +249,7 @@ class Film(Step):
     miller: Annotated[tuple[Index, ...], Field(min_length=3, max_length=4)] | None = None
     layers: Annotated[int, Field(ge=1, le=50)] | None = None
     thickness: Length | None = None
+    sheet: bool = Field(default=False, description="a two-dimensional sheet such as graphene (formula C)")
 
 
 class Interface(Step):
@@ -261,7 +268,9 @@ class Substitute(Step):
     """Atoms of one element replaced by another."""
 
     do: Literal["substitute"] = "substitute"
-    element: Symbol | None = Field(None, description="the element that is replaced; None: the only metal there is")
+    element: Symbol | None = Field(
+        default=None, description="the element that is replaced; None: the only metal there is"
+    )
     by: Symbol
     number: Count | None = None
     fraction: Fraction | None = None

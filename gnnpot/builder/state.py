@@ -81,6 +81,12 @@ class State:
         return (tags == 0) if tags.any() else np.zeros(len(self.atoms), bool)
 
     @property
+    def surface(self) -> SlabState:
+        """What is known of the slab; only for steps that have looked at `is_surface`."""
+        assert self.slab is not None
+        return self.slab
+
+    @property
     def is_surface(self) -> bool:
         """Whether there is a slab or a sheet with vacuum along the third axis."""
         return self.slab is not None

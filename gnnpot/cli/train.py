@@ -10,6 +10,7 @@ from rich.table import Table
 
 from gnnpot.cli.common import ENDED, open_calculator, written_at
 from gnnpot.cli.progress import Bars
+from gnnpot.errors import ConfigError, suggest
 
 if TYPE_CHECKING:
     from gnnpot.training.evaluate import Evaluation
@@ -22,7 +23,8 @@ def register(app: typer.Typer) -> None:
 
 
 def train_command(
-    config: Annotated[Path, typer.Argument(help="YAML file, see configs/.")],
+    config: Annotated[Path | None, typer.Argument(help="YAML file; `gnnpot config` prints some to begin with.")] = None,
+    preset: Annotated[str | None, typer.Option(help="In place of a file: a name that `gnnpot config` lists.")] = None,
     resume: Annotated[
         bool, typer.Option("--resume/--fresh", help="Resume a run that was stopped, or begin it again.")
     ] = True,
@@ -40,7 +42,7 @@ def train_command(
     from gnnpot.training.config import read_config
     from gnnpot.training.run import MODEL, train
 
-    options = read_config(config, settings or ())
+    options = read_config(_config_path(config, preset), settings or ())
     before = written_at(options.run / MODEL) if resume else None
     with Bars(quiet) as bars:
         train(options, resume, progress=bars)
@@ -49,6 +51,19 @@ def train_command(
         console.print(ENDED, highlight=False)
     console.print(f"model:  {options.run / MODEL}", highlight=False)
     console.print(f"report: {options.run / 'report' / 'report.html'}", highlight=False)
+
+
+def _config_path(config: Path | None, preset: str | None) -> Path:
+    from gnnpot.config import presets
+
+    if (config is None) == (preset is None):
+        raise ConfigError("give either a YAML file or --preset NAME; `gnnpot config` lists the names")
+    if config is not None:
+        return config
+    known = presets()
+    if preset not in known:
+        raise ConfigError(f"--preset {preset}: is no configuration of gnnpot; {suggest(str(preset), known)}")
+    return known[preset]
 
 
 def evaluate_command(

@@ -13,17 +13,21 @@ which they do not decide. What is set aside is logged.
 """
 
 import logging
+import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from ase.data import chemical_symbols
 from scipy.sparse import csr_array, vstack
 
 from gnnpot.data.frame import Frame, atomic_number
-from gnnpot.data.store import FrameStore
 from gnnpot.data.structure import is_free_atom
 from gnnpot.errors import DataError, UnknownElementError, suggest
+
+if TYPE_CHECKING:
+    from gnnpot.data.store import FrameStore
 
 log = logging.getLogger(__name__)
 
@@ -32,9 +36,11 @@ RANK_TOLERANCE = 1e-9
 #: frames whose compositions are held at a time
 BLOCK = 65536
 #: frames are set aside beyond so many standard deviations (by the median absolute deviation), and eV per atom
-OUTLIER, LEAST_OUTLIER = 40.0, 2.0
+OUTLIER, LEAST_OUTLIER = 40.0, 4.0
 #: more outliers than this share of the frames are none: the fit does not describe the data
 MAX_OUTLIERS = 0.25
+#: frames that outliers are looked for with, evenly spread over all
+SAMPLE = 5000
 #: rounds of reweighting, after which a fit of least absolute deviations has converged
 ROUNDS = 30
 FORMAT_KEYS = ("energies", "uncertainties", "undetermined", "source")
@@ -66,7 +72,9 @@ class ElementReferences:
 
         Raises `DataError` if no frame has an energy.
         """
-        if isinstance(frames, FrameStore):
+        # a store is here only if its module has been imported; importing it would need pyarrow
+        stores = sys.modules.get("gnnpot.data.store")
+        if stores is not None and isinstance(frames, stores.FrameStore):
             index = frames.index()
             elements = np.unique(index.elements)
             parts = [slice(k, k + BLOCK) for k in range(0, len(index), BLOCK)]
@@ -272,37 +280,40 @@ class _Data:
         return chosen | (used & (self.counts[:, ~covered].sum(axis=1) > 0))
 
     def triangle(self, weights: np.ndarray) -> "_Triangle":
-        """Of the frames with these weights (or truth values)."""
+        """Of the frames with these weights (or truth values); those of weight 0 cost nothing."""
         weights = np.asarray(weights, dtype=float)
-        parts = [slice(k, k + BLOCK) for k in range(0, len(self.energies), BLOCK)]
+        frames = np.flatnonzero(weights)
+        parts = [frames[k : k + BLOCK] for k in range(0, len(frames), BLOCK)]
         blocks = ((self.counts[p].toarray(), self.energies[p], weights[p]) for p in parts)
         return _triangle(blocks, self.counts.shape[1])
 
     def outliers(self, used: np.ndarray, solve: Callable[[np.ndarray], "ElementReferences"]) -> np.ndarray:
-        """[F] frames that are far from the fit to `used`; `solve` fits to frames with weights."""
-        found = self._far(self._residuals(solve(used)), used)
-        if not found.any():
-            return found
-        weights = used.astype(float)
+        """[F] frames of `used` that are far from a fit of least absolute deviations to `SAMPLE` of them.
+
+        `solve` fits to frames with weights.
+        """
+        chosen = np.flatnonzero(used)
+        chosen = chosen[np.unique(np.linspace(0, len(chosen) - 1, min(SAMPLE, len(chosen))).astype(int))]
+        weights = np.zeros(len(used))
+        weights[chosen] = 1.0
         for _ in range(ROUNDS):
-            residuals = np.abs(self._residuals(solve(weights)))
-            least = max(1e-3 * float(np.median(residuals[used])), 1e-9)
-            weights = np.where(used, 1 / np.maximum(residuals, least), 0.0)
-            weights /= weights.max()
-        found = self._far(self._residuals(solve(weights)), used)
+            residuals = np.abs(self._residuals(solve(weights))[chosen])
+            least = max(1e-3 * float(np.median(residuals)), 1e-9)
+            weights[chosen] = least / np.maximum(residuals, least)
+        residuals = np.abs(self._residuals(solve(weights)))
+        judged = used & np.isfinite(residuals)
+        spread = 1.4826 * float(np.median(residuals[judged]))
+        found = judged & (residuals > max(OUTLIER * spread, LEAST_OUTLIER))
         if found.sum() > MAX_OUTLIERS * used.sum():
             return np.zeros_like(found)
         return used & ~self._with_all_elements(used & ~found, used)
 
     def _residuals(self, fit: "ElementReferences") -> np.ndarray:
-        """[F] eV per atom."""
-        energies = np.nan_to_num(fit.energies_by_number()[self.elements])
-        return (self.energies - self.counts @ energies) / self.n_atoms
-
-    @staticmethod
-    def _far(residuals: np.ndarray, used: np.ndarray) -> np.ndarray:
-        spread = 1.4826 * float(np.median(np.abs(residuals[used]))) if used.any() else 0.0
-        return used & (np.abs(residuals) > max(OUTLIER * spread, LEAST_OUTLIER))
+        """[F] eV per atom; NaN for frames with an element that the fit does not have."""
+        energies = fit.energies_by_number()[self.elements]
+        unknown = self.counts[:, np.isnan(energies)].sum(axis=1) > 0
+        residuals = (self.energies - self.counts @ np.nan_to_num(energies)) / self.n_atoms
+        return np.where(unknown, np.nan, residuals)
 
 
 def _triangle(blocks: Iterable[tuple[np.ndarray, np.ndarray, np.ndarray | None]], n_elements: int) -> _Triangle:

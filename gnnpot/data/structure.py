@@ -38,7 +38,7 @@ class FrameError(DataError):
         self.where, self.reason, self.problem = where, reason, problem
 
     def at(self, where: str) -> "FrameError":
-        """The same error, told of another place."""
+        """The same error at another place."""
         return FrameError(where, self.reason, self.problem)
 
 
@@ -167,7 +167,8 @@ def _check_shared_places(positions: np.ndarray, cell: np.ndarray, pbc: np.ndarra
     distances = np.linalg.norm(places[i] - places[j], axis=1)
     if len(same) and distances.min() < MIN_DISTANCE:
         k = int(distances.argmin())
-        raise _at_one_place(*sorted((int(i[k]), int(j[k]))), float(distances[k]), where)
+        first, second = min(int(i[k]), int(j[k])), max(int(i[k]), int(j[k]))
+        raise _at_one_place(first, second, float(distances[k]), where)
 
 
 def is_free_atom(numbers: np.ndarray, cell: np.ndarray, pbc: np.ndarray) -> bool:

@@ -1,16 +1,19 @@
 """Files that engines write: none is overwritten unasked, and none is left half written."""
 
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
 from ase import Atoms
+from ase.io import write
+from ase.io.formats import extension2format, ioformats
 from ase.io.trajectory import Trajectory
 
 from gnnpot.errors import DataError
 from gnnpot.runs.files import write_atomically
 from gnnpot.runs.guard import check_distinct, check_file
 
-__all__ = ["last_frame", "refuse_overwrite", "refuse_same", "write_atomically"]
+__all__ = ["last_frame", "refuse_overwrite", "refuse_same", "structure_format", "write_atomically"]
 
 
 def refuse_overwrite(path: Path | str | None, overwrite: bool) -> None:
@@ -22,6 +25,32 @@ def refuse_overwrite(path: Path | str | None, overwrite: bool) -> None:
 def refuse_same(outputs: Mapping[str, Path | None]) -> None:
     """Raise `ConfigError` if two outputs, given by what they are called, are one file."""
     check_distinct(outputs)
+
+
+def structure_format(path: Path, atoms: Atoms) -> str:
+    """ASE's format for the ending of `path`, or for the names POSCAR and CONTCAR; tried on `atoms`.
+
+    Raises `DataError` if ASE has no format with this ending, or it can't hold the structure.
+    """
+    ending = path.suffix.removeprefix(".").lower()
+    if path.name in ("POSCAR", "CONTCAR"):
+        name = "vasp"
+    else:
+        # ASE's format "xyz" has no cell
+        own = {"xyz": "extxyz", "extxyz": "extxyz", "poscar": "vasp", "vasp": "vasp"}
+        known = ioformats[own[ending]] if ending in own else extension2format.get(ending)
+        if known is None or not known.can_write:
+            raise DataError(f"{path}: ASE writes no format with this ending; give one like .extxyz or .cif")
+        name = known.name
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            write(Path(folder) / f"try{path.suffix}", atoms, format=name)
+        except Exception as error:  # noqa: BLE001 - ASE's writers raise many kinds for what they can't hold
+            reason = " ".join(str(error).split()) or type(error).__name__
+            raise DataError(
+                f"{path}: ASE can't write this structure in format '{name}' ({reason}); give an ending like .extxyz"
+            ) from None
+    return name
 
 
 def last_frame(trajectory: Path | str | None) -> Atoms:

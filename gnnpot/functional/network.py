@@ -34,6 +34,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from gnnpot.functional.functionals import Functional, thomas_fermi, von_weizsacker
 from gnnpot.functional.interpolation import interpolate_table
@@ -81,6 +82,8 @@ class LearnedFunctional(Functional):
     def __init__(self, config: NetworkConfig) -> None:
         super().__init__()
         self.config = config
+        #: whether convolutions are computed again in the backward pass, to save memory
+        self.frugal = False
 
     def network(self, x: Any, convolve: Callable[[Any, Callable[[Tensor], Tensor]], Any]) -> Any:
         """z of the inputs x, fields or responses; `convolve(h, kernels)` takes kernels as a function of n."""
@@ -94,7 +97,14 @@ class LearnedFunctional(Functional):
         fermi = reference_fermi(density, space)
         eta = space.g / (2 * fermi[:, None])
         x = self._inputs(density, space, fermi, eta)
-        z = self.network(x, lambda h, kernels: space.convolve(h, kernels(eta)))[:, 0]
+
+        def convolve(h: Tensor, kernels: Callable[[Tensor], Tensor]) -> Tensor:
+            def apply(fields: Tensor, ratio: Tensor) -> Tensor:
+                return space.convolve(fields, kernels(ratio))
+
+            return checkpoint(apply, h, eta, use_reentrant=False) if self.frugal else apply(h, eta)
+
+        z = self.network(x, convolve)[:, 0]
         uniform, table = self.uniform_response()
         z = z - uniform
         if self.config.response:

@@ -53,8 +53,9 @@ def draw_densities(path: Path, atoms: Atoms, densities: Mapping[str, np.ndarray]
     for number, name in enumerate(names):
         style = {"color": "black", "lw": 2.2} if number == 0 else {"lw": 1.4, "ls": "--" if number > 1 else "-"}
         values = plane_average(densities[name], axis)
-        values = np.append(values, values[0])
-        average.plot(np.linspace(0, height, len(values)), values, label=name, **style)
+        places = np.linspace(0, len(values), LINE)
+        smooth = map_coordinates(values, places[None], order=3, mode="grid-wrap")
+        average.plot(np.linspace(0, height, LINE), smooth, label=name, **style)
         line.plot(np.linspace(0, length, LINE), along_line(densities[name], start, end), **style)
     average.set(xlabel=f"along cell vector {axis + 1} / Å", ylabel="plane average / bohr$^{-3}$")
     average.legend(frameon=False)
@@ -62,7 +63,7 @@ def draw_densities(path: Path, atoms: Atoms, densities: Mapping[str, np.ndarray]
     for place in (0.25, 0.75):
         line.axvline(place * length, color="0.8", lw=0.8, zorder=0)
     _maps(figure, grids, atoms, densities, axis)
-    figure.savefig(path, dpi=110)
+    figure.savefig(path, dpi=90)
 
 
 def _maps(figure: Figure, grids, atoms: Atoms, densities: Mapping[str, np.ndarray], axis: int) -> None:  # noqa: ANN001

@@ -31,7 +31,7 @@ from gnnpot.functional.symmetry import Symmetry, grid_for
 #: 1/bohr; below it the pseudopotentials are cut where they are not small
 LEAST_CUTOFF = 5.0
 #: points above which pointwise networks work in parts
-CHUNK_POINTS = 65536
+CHUNK_POINTS = 16384
 #: Ha/atom, of the density that a learned functional starts from
 START_TOLERANCE = 1e-5
 
@@ -78,7 +78,7 @@ class OrbitalFreeResult:
         space = FourierSpace(self.grid, strain)
         density = torch.from_numpy(self.density).reshape(1, -1)
         density = density / torch.linalg.det(torch.eye(3, dtype=torch.float64) + strain)
-        _limit_memory(self.functional, self.grid)
+        limit_memory(self.functional, self.grid)
         energy = sum(electronic_parts(self.functional, density, space).values()).sum()
         (slope,) = torch.autograd.grad(energy, strain)
         slope = slope.numpy()
@@ -110,7 +110,7 @@ def solve(
     ions = Ions(atoms, grid)
     density = ions.starting_density() if start is None else check_density(start, grid, ions.electrons)
     space, pack, unpack = _space(grid, basis)
-    _limit_memory(functional, grid)
+    limit_memory(functional, grid)
     energy = TotalEnergy(functional, space, pack(ions.potential))
     expected = settings.tolerance * len(atoms)
     first = pack(density)
@@ -181,10 +181,14 @@ def _space(grid: Grid, basis: ReducedBasis | None) -> tuple[Space, Callable, Cal
     return space, lambda field_: space.reduce(field_)[None], lambda values: space.expand(values[0]).reshape(grid.shape)
 
 
-def _limit_memory(functional: Functional, grid: Grid) -> None:
+def limit_memory(functional: Functional, grid: Grid) -> None:
+    """Let pointwise networks take the points of a large grid in parts."""
+    large = grid.size > CHUNK_POINTS
     for module in functional.modules():
         if isinstance(module, Perceptron):
-            module.chunk = CHUNK_POINTS if grid.size > CHUNK_POINTS else None
+            module.chunk = CHUNK_POINTS if large else None
+        elif isinstance(module, LearnedFunctional):
+            module.frugal = large
 
 
 def _scaled(report: Callable | None, count: int) -> Callable[[int, float, float], None] | None:

@@ -14,52 +14,21 @@ from dataclasses import dataclass
 from functools import cache, partial
 
 import torch
-from e3nn import o3
 from torch import Tensor, nn
 
 from gnnpot.graphs import Graph
 from gnnpot.models.base import AtomicOutput, EnergyModel
-from gnnpot.models.fast.activations import SILU_SCALE, silu
 from gnnpot.models.fast.convolution import BondConvolutions, bonds
 from gnnpot.models.fast.equivariant import FastEquivariant
-from gnnpot.models.fast.harmonics import Harmonics
-from gnnpot.models.fast.layout import Layout
 from gnnpot.models.memory import GraphSize
+from gnnpot.ops.activations import SILU_SCALE, silu
+from gnnpot.ops.gate import gated_features
+from gnnpot.ops.rms_norm import rms_norm
+from gnnpot.ops.spherical_harmonics import spherical_harmonics
+from gnnpot.ops.tensor_product import Layout, coupling, coupling_paths, tensor_product
 
 #: one array [N, 2l+1, channels] for each l
 Features = list[Tensor]
-
-
-@cache
-def coupling(l1: int, l2: int, l3: int) -> Tensor:
-    """sqrt(2 l3 + 1) times the Wigner 3j symbols in e3nn's real basis, [2 l1+1, 2 l2+1, 2 l3+1].
-
-    Their common sign, which is a matter of choice, makes the first that is not zero positive.
-    """
-    symbols = o3.wigner_3j(l1, l2, l3, dtype=torch.float64)
-    first = symbols.flatten()[symbols.flatten().abs() > 1e-10][0]
-    return symbols * torch.sign(first) * math.sqrt(2 * l3 + 1)
-
-
-def coupling_paths(
-    lmax_in: int, lmax_filter: int, lmax_out: int, *, parity: bool = False
-) -> list[tuple[int, int, int]]:
-    """(l1, l2, l3) of features, harmonics and product, for all products that keep |l1 - l2| <= l3 <= l1 + l2.
-
-    With `parity`, only those with an even l1 + l2 + l3: what has the parity (-1)^l stays so under inversion.
-    """
-    return [
-        (l1, l2, l3)
-        for l1 in range(lmax_in + 1)
-        for l2 in range(lmax_filter + 1)
-        for l3 in range(abs(l1 - l2), min(l1 + l2, lmax_out) + 1)
-        if not (parity and (l1 + l2 + l3) % 2)
-    ]
-
-
-@cache
-def _layout(inputs: tuple[int, ...], paths: tuple[tuple[int, int, int], ...], dtype: torch.dtype) -> Layout:
-    return Layout(inputs, paths, [coupling(*path) for path in paths], dtype)
 
 
 class ChannelLinear(nn.Module):
@@ -126,25 +95,19 @@ class Convolution(nn.Module):
         #: d; a function of the number of neighbours of an average atom
         self.register_buffer("denominator", torch.tensor(1.0))
 
-    @property
-    def constants(self) -> list[Tensor]:
-        """C of each path."""
-        return [coupling(*path) for path in self.paths]
-
     def layout(self, dtype: torch.dtype) -> Layout:
         """How kernels see it."""
         return _layout(self.inputs, tuple(self.paths), dtype)
 
     def forward(self, harmonics: Features, radial: Tensor, edge_index: Tensor, features: Features) -> Features:
-        centre, neighbor = edge_index
-        weights = self.radial_network(radial).split(self.widths, dim=1)
-        at_neighbor = [x.index_select(0, neighbor) for x in features]
-        sums: list[list[Tensor]] = [[] for _ in range(self.lmax_out + 1)]
-        for (l1, l2, l3), constants, w in zip(self.paths, self.constants, weights, strict=True):
-            rotation = torch.einsum("ijk,ej->eki", constants.to(w), harmonics[l2])
-            message = (rotation @ at_neighbor[l1]) * w[:, None, :]
-            sums[l3].append(message.new_zeros(len(features[0]), *message.shape[1:]).index_add(0, centre, message))
-        return [torch.cat(parts, -1) / self.denominator for parts in sums]
+        weights = self.radial_network(radial)
+        sums = tensor_product(features, harmonics, weights, edge_index, self.paths)
+        return [x / self.denominator for x in sums]
+
+
+@cache
+def _layout(inputs: tuple[int, ...], paths: tuple[tuple[int, int, int], ...], dtype: torch.dtype) -> Layout:
+    return Layout(inputs, paths, [coupling(*path) for path in paths], dtype)
 
 
 class ElementScales(nn.Module):
@@ -159,33 +122,16 @@ class ElementScales(nn.Module):
 
 
 class RMSNorm(nn.Module):
-    """y_l = γ_l ⊙ x_l / sqrt(ε + q),  q = 1/L Σ_l |x_l|²/(2l+1)²: one scale for all features of an atom.
-
-    There is no shift, so that features keep turning with the structure. L is the number of l. As in Nequix; eSEN and
-    EquiformerV2 (Liao et al., ICLR 2024) have the mean of squares in place of q.
-    """
+    """`rms_norm` with factors that are trained."""
 
     def __init__(self, channels: tuple[int, ...], epsilon: float = 1e-12) -> None:
         super().__init__()
         self.factors = nn.ParameterList(nn.Parameter(torch.ones(count)) for count in channels)
         self.epsilon = epsilon
 
-    @property
-    def weights(self) -> list[float]:
-        """What |x_l|² is multiplied with in q."""
-        return [1 / (len(self.factors) * (2 * l + 1) ** 2) for l in range(len(self.factors))]
-
     def forward(self, features: Features) -> Features:
         """Features of N atoms -> the same shapes."""
-        squares = sum(w * x.square().sum((1, 2)) for w, x in zip(self.weights, features, strict=True))
-        scale = torch.rsqrt(squares + self.epsilon)[:, None, None]
-        return [x * scale * f for x, f in zip(features, self.factors, strict=True)]
-
-
-def gate(features: Features, channels: tuple[int, ...]) -> Features:
-    """silu on the scalars; what has l > 0 times silu of its own scalar."""
-    scalars, *gates = (SILU_SCALE * silu(features[0])).split(channels, dim=-1)
-    return [scalars, *(x * g for x, g in zip(features[1:], gates, strict=True))]
+        return rms_norm(features, list(self.factors), self.epsilon)
 
 
 @dataclass(frozen=True)
@@ -232,7 +178,7 @@ class Layer(nn.Module):
             total[l] = total[l] + x
         if self.norm is not None:
             total = self.norm(total)
-        return gate(total, self.outputs)
+        return gated_features(total, self.outputs)
 
 
 class EquivariantModel(EnergyModel):
@@ -299,10 +245,6 @@ class EquivariantModel(EnergyModel):
         for layer in self.layers:
             yield partial(layer.convolution, harmonics, radial, graph.edge_index)
 
-    def fast_harmonics(self) -> Harmonics:
-        """`spherical_harmonics` with a way back by hand."""
-        return Harmonics(self.lmax, [_raising(l) for l in range(1, self.lmax)])
-
     def set_denominators(self, graphs: Iterable[Graph], power: float) -> None:
         """Set the denominators of the sums over neighbours to a power of the mean number of neighbours."""
         edges, atoms = 0, 0
@@ -316,28 +258,3 @@ class EquivariantModel(EnergyModel):
 def _numbers(channels: tuple[int, ...]) -> int:
     """How many numbers the features of an atom are."""
     return sum((2 * l + 1) * count for l, count in enumerate(channels))
-
-
-def spherical_harmonics(vectors: Tensor, lmax: int) -> Features:
-    """Y_l of the directions r̂, a list over l of [E, 2l+1] in e3nn's order and signs, with |Y_l|² = 2l + 1:
-
-    Y_0 = 1,  Y_1 = sqrt(3) r̂,  and Y_{l+1} is the part of Y_l ⊗ Y_1 that has the angular momentum l + 1.
-    """
-    directions = vectors / torch.linalg.vector_norm(vectors, dim=-1, keepdim=True)
-    harmonics = [torch.ones_like(directions[:, :1]), math.sqrt(3) * directions][: lmax + 1]
-    for l in range(1, lmax):
-        products = harmonics[l][:, :, None] * harmonics[1][:, None, :]
-        harmonics.append(products.flatten(1) @ _raising(l).to(vectors))
-    return harmonics
-
-
-@cache
-def _raising(l: int) -> Tensor:
-    """Makes Y_{l+1} of Y_l ⊗ Y_1, [(2l+1) 3, 2l+3]; its sign and size are taken from one direction."""
-    constants = o3.wigner_3j(l, 1, l + 1, dtype=torch.float64).flatten(0, 1)
-    direction = torch.tensor([0.5, 0.6, 0.7], dtype=torch.float64)
-    lower, one, higher = (
-        o3.spherical_harmonics(k, direction, normalize=True, normalization="component") for k in (l, 1, l + 1)
-    )
-    found = torch.outer(lower, one).flatten() @ constants
-    return constants * (found @ higher) / (found @ found)

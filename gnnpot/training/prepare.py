@@ -31,6 +31,8 @@ log = logging.getLogger(__name__)
 
 #: in the run's folder: the model with the symmetry functions that were chosen from the data
 FUNCTIONS = "functions.json"
+#: eV/Å; no scale of energies is set by larger ones
+MAX_FORCE = 100.0
 #: in the run's folder: the frames that were chosen, by their number in the store
 CHOSEN = "chosen.json"
 #: in the run's folder: what was taken from the data
@@ -127,13 +129,21 @@ def _further(data: DataConfig, name: str, store: FrameStore, subsets: dict[str, 
 
 
 def force_scale(frames: Iterable[Frame]) -> float:
-    """Root mean square of the force components, eV/Å, times 1 Å; 1 eV if there are no forces."""
-    total, n = 0.0, 0
-    for frame in frames:
-        if frame.forces is not None:
-            total += float(np.sum(frame.forces**2))
-            n += frame.forces.size
-    return float(np.sqrt(total / n)) if total > 0 else 1.0
+    """Root mean square of the force components, eV/Å, times 1 Å; 1 eV if there are no forces.
+
+    Frames whose own is above `MAX_FORCE` and a thousand times the median frame's have no part in it, and are logged.
+    """
+    labelled = [frame.forces for frame in frames if frame.forces is not None]
+    squares = np.array([float(np.sum(forces**2)) for forces in labelled])
+    sizes = np.array([forces.size for forces in labelled])
+    if not len(sizes) or squares.sum() == 0:
+        return 1.0
+    own = np.sqrt(squares / sizes)
+    far = (own > MAX_FORCE) & (own > 1000 * np.median(own))
+    if far.any():
+        largest = own.max()
+        log.warning("%d of %d frames have forces of up to %.3g eV/Å, which set no scale", far.sum(), len(far), largest)
+    return float(np.sqrt(squares[~far].sum() / sizes[~far].sum()))
 
 
 def record(summary: dict, run: Path) -> None:

@@ -103,7 +103,7 @@ def test_other_units_under_any_spelling(tmp_path, header):
 @pytest.mark.parametrize(
     "header",
     ["energy_unit=eV", "energy-unit=EV", "force_unit=eV/A", "forces_units=eV/Ang", "units=metal",
-     'units="eV, Angstrom"', "length_unit=Angstrom", "pos-unit=Å", "stress-unit=eV/A^3", "virial_unit=eV", "charge_unit=e"],
+     'units="eV, Angstrom"', "length_unit=Angstrom", "pos-unit=Å", "stress-unit=eV/A^3", "virial_unit=eV"],
 )  # fmt: skip
 def test_own_units_under_any_spelling(tmp_path, header):
     assert next(read_frames(xyz(tmp_path / "a.xyz", f"energy=-1 {header}"))).energy == -1
@@ -162,6 +162,20 @@ def test_labels_and_structures_that_can_not_be_meant(tmp_path, comment, forces, 
         list(read_frames(path))
 
 
+def test_a_stress_that_is_no_symmetric_tensor(tmp_path):
+    with pytest.raises(DataError, match="no symmetric tensor"):
+        list(read_frames(xyz(tmp_path / "a.xyz", 'stress="1 2 3 4 5 6 7 8 9"')))
+
+
+def test_an_archive_is_not_read_as_one_of_its_files(tmp_path):
+    import tarfile
+
+    with tarfile.open(tmp_path / "OUTCAR.tar.gz", "w:gz") as archive:
+        archive.add(SAMPLES / "small_gpaw.traj", "small_gpaw.traj")
+    with pytest.raises(DataError, match="is an archive of files; unpack it"):
+        read_frames(tmp_path / "OUTCAR.tar.gz")
+
+
 def test_atomic_numbers_that_are_no_whole_numbers(tmp_path):
     path = tmp_path / "a.xyz"
     path.write_text("1\nProperties=Z:R:1:pos:R:3\n11.5 0 0 0\n")
@@ -170,14 +184,14 @@ def test_atomic_numbers_that_are_no_whole_numbers(tmp_path):
 
 
 def test_the_formats_own_keys_in_any_case_and_with_brackets_and_tabs(tmp_path):
-    plain = next(read_frames(xyz(tmp_path / "a.xyz", 'energy=1 stress="1 2 3 4 5 6 7 8 9"')))
+    plain = next(read_frames(xyz(tmp_path / "a.xyz", 'energy=1 stress="1 2 3 2 5 6 3 6 9"')))
     spellings = (
         'lattice="4 0 0 0 4 0 0 0 4" PBC="1 1 1" ',
         'LATTICE="4, 0, 0, 0, 4, 0, 0, 0, 4"\tpbc=T ',
         'Lattice="[[4, 0, 0], [0, 4, 0], [0, 0, 4]]" pbc=[T,T,T] ',
     )
     for k, lattice in enumerate(spellings):
-        comment = "energy=1\tstress=[[1, 2, 3], [4, 5, 6], [7, 8, 9]]"
+        comment = "energy=1\tstress=[[1, 2, 3], [2, 5, 6], [3, 6, 9]]"
         frame = next(read_frames(xyz(tmp_path / f"b{k}.xyz", comment, lattice=lattice)))
         assert np.array_equal(frame.cell, plain.cell) and frame.pbc.all() and np.array_equal(frame.stress, plain.stress)
 

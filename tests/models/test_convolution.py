@@ -12,8 +12,9 @@ from gnnpot.data.frame import Frame
 from gnnpot.data.references import ElementReferences
 from gnnpot.graphs import Graph, build_graph
 from gnnpot.models import NequixConfig, SevenNetConfig, build_model
-from gnnpot.models.equivariant import EquivariantModel, spherical_harmonics
+from gnnpot.models.equivariant import EquivariantModel
 from gnnpot.models.fast.convolution import BondConvolutions, bonds
+from gnnpot.ops.spherical_harmonics import spherical_harmonics
 from gnnpot.potential import Potential
 
 ELEMENTS = ("H", "O", "Na", "Cl", "Cu")

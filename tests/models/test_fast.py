@@ -14,8 +14,8 @@ from gnnpot.graphs import Graph, build_graph, undirected
 from gnnpot.models import CHGNetConfig, M3GNetConfig, NequixConfig, SevenNetConfig, build_model
 from gnnpot.models.base import EnergyModel
 from gnnpot.models.fast import equivariant
-from gnnpot.models.fast.activations import silu
-from gnnpot.models.fast.tables import Table
+from gnnpot.ops.activations import silu
+from gnnpot.ops.radial_table import Table
 
 CONFIGS = {
     "m3gnet": M3GNetConfig(elements=("H", "O", "Si", "Cu"), units=16, radial_basis="spherical_bessel"),

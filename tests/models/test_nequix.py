@@ -11,7 +11,9 @@ from torch_geometric.data import Batch
 from gnnpot.data.references import ElementReferences
 from gnnpot.hub.checkpoint import Card, load_checkpoint, save_checkpoint
 from gnnpot.models import Nequix, NequixConfig
-from gnnpot.models.equivariant import RMSNorm, coupling_paths
+from gnnpot.models.equivariant import RMSNorm
+from gnnpot.ops.spherical_harmonics import spherical_harmonics
+from gnnpot.ops.tensor_product import coupling_paths
 from gnnpot.potential import Potential
 
 ELEMENTS = ("H", "O", "Na", "Cl")
@@ -93,8 +95,6 @@ def test_features_of_odd_l_change_sign_under_inversion(potential):
     model = potential.model
 
     def features(vectors: torch.Tensor) -> list[torch.Tensor]:
-        from gnnpot.models.equivariant import spherical_harmonics
-
         turned = graph.clone_with_edge_vectors(vectors)
         harmonics, distances = spherical_harmonics(vectors, 3), vectors.norm(dim=1)
         first, second, _ = model.convolutions(turned, distances, harmonics)

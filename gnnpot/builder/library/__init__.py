@@ -61,7 +61,7 @@ class Library:
         state = reference_states[atomic_numbers[symbol]] or {}
         if symbol in self.substances or state.get("symmetry") not in _ASE_PROTOTYPES:
             return
-        polymorph = {"prototype": state["symmetry"], "a": state["a"], "source": "ase"}
+        polymorph: dict[str, Any] = {"prototype": state["symmetry"], "a": state["a"], "source": "ase"}
         if "c/a" in state:
             polymorph["c"] = state["a"] * state["c/a"]
         self.substances[symbol] = {"formula": symbol, "polymorphs": [polymorph]}
@@ -99,6 +99,13 @@ class Library:
                 return candidate
         low, high = _SYSTEMS.get(word, (0, 0))
         return next((p for p in entry["polymorphs"] if low <= self._spacegroup(p) <= high), None)
+
+    def known(self, formula: str, polymorph: str | None = None) -> Crystal:
+        """The conventional cell of a polymorph that is in the library."""
+        crystal = self.crystal(formula, polymorph)
+        if crystal is None:
+            raise LookupError(f"{formula} {polymorph or ''}: is not in the library")
+        return crystal
 
     def crystal(self, formula: str, polymorph: str | None = None) -> Crystal | None:
         """The conventional cell of a polymorph; `None` where the library has none."""

@@ -27,7 +27,7 @@ def adsorb(step: Adsorb, state: State) -> None:
     if not state.is_surface:
         raise state.error("adsorb_on_what", species=step.species)
     species = molecule.make(step.species, state)
-    if not state.slab.repeated:
+    if not state.surface.repeated:
         _enlarge(step, species, state)
     sides = ["top", "bottom"] if step.side == "both" else [step.side]
     for side in sides:
@@ -46,9 +46,10 @@ def _enlarge(step: Adsorb, species: Atoms, state: State) -> None:
             raise state.error("coverage", coverage=f"{step.coverage:g}", atoms=layer)
         repeat = min(fitting, key=lambda s: (s[0] * s[1], abs(s[0] * lengths[0] - s[1] * lengths[1])))
     else:
-        repeat = tuple(max(1, int(np.ceil(width / length - 0.05))) for length in lengths)
+        first, second = (max(1, int(np.ceil(width / length - 0.05))) for length in lengths)
+        repeat = (first, second)
     state.check_size(len(state.atoms) * repeat[0] * repeat[1])
-    state.slab.repeated = True
+    state.surface.repeated = True
     if repeat != (1, 1):
         constraints = state.atoms.constraints
         state.atoms.set_constraint()
@@ -249,7 +250,13 @@ def _stacked(site: str, found: np.ndarray, atoms: Atoms, layer: np.ndarray, stat
     first = beneath[atoms.positions[beneath, 2] > atoms.positions[beneath, 2].max() - 0.3]
     close = np.array([_lateral(atoms.positions[first], place, atoms).min() for place in found])
     kept = found[close < 0.6] if site == "hcp" else found[close > 0.9]
-    three = [p for p in kept if np.ptp(_nearest(atoms.positions[layer], p, atoms)[:3]) < 0.2]
+    three = []
+    for centre in kept:
+        distances = _nearest(atoms.positions[layer], centre, atoms)
+        if distances[2] - distances[0] < 0.2 and distances[3] - distances[0] > 0.3:
+            three.append(centre)
+    if not three:
+        raise state.error("no_site", site=site)
     return np.array(three)
 
 

@@ -12,6 +12,7 @@ from ase.io import read
 from gnnpot.builder.library import Crystal, library
 from gnnpot.builder.recipe import Bulk, RandomAlloy, Rattle, Strain, Supercell
 from gnnpot.builder.state import State
+from gnnpot.data.structure_files import check_whole
 from gnnpot.errors import suggest
 
 #: readers of files that only hold text of a structure
@@ -36,9 +37,12 @@ def primitive(atoms: Atoms) -> Atoms:
     """The primitive cell, in the orientation of the conventional one (spglib)."""
     import spglib
 
-    cell, scaled, numbers = spglib.standardize_cell(
+    found = spglib.standardize_cell(
         (atoms.cell[:], atoms.get_scaled_positions(), atoms.numbers), to_primitive=True, no_idealize=True, symprec=1e-3
     )
+    if found is None:
+        return atoms
+    cell, scaled, numbers = found
     return Atoms(numbers, scaled_positions=scaled, cell=cell, pbc=True)
 
 
@@ -56,13 +60,14 @@ def parse_formula(formula: str, state: State) -> dict[str, float]:
 
 
 def _from_formula(step: Bulk, state: State) -> Atoms:
-    composition = parse_formula(step.formula, state)
+    formula = step.formula or ""
+    composition = parse_formula(formula, state)
     known = library()
-    crystal = known.crystal(step.formula, step.polymorph)
+    crystal = known.crystal(formula, step.polymorph)
     if crystal is None and step.polymorph is not None and step.lattice is not None:
-        crystal = known.prototype(step.formula, step.polymorph, step.lattice.model_dump(exclude_none=True))
+        crystal = known.prototype(formula, step.polymorph, step.lattice.model_dump(exclude_none=True))
     if crystal is None and len(composition) == 1 and step.polymorph is not None:
-        crystal = _element(step.formula, step.polymorph, state)
+        crystal = _element(formula, step.polymorph, state)
     if crystal is None:
         return _unknown(step, composition, state)
     _say_crystal(step, crystal, state)
@@ -121,7 +126,8 @@ def _element(symbol: str, polymorph: str, state: State) -> Crystal | None:
 
 def _unknown(step: Bulk, composition: dict[str, float], state: State) -> Atoms:
     """A composition that the library lacks: a random alloy of metals, or an error that says what there is."""
-    names = library().polymorphs(step.formula)
+    formula = step.formula or ""
+    names = library().polymorphs(formula)
     if names:
         raise state.error("no_polymorph", formula=step.formula, polymorph=step.polymorph, known=", ".join(names))
     if len(composition) > 1 and all(is_metal(symbol) for symbol in composition):
@@ -129,7 +135,7 @@ def _unknown(step: Bulk, composition: dict[str, float], state: State) -> Atoms:
         bulk(Bulk(formula=host, polymorph=step.polymorph, lattice=step.lattice), state)
         alloy(RandomAlloy(composition=composition, seed=step.seed), state, keep_cell=step.lattice is not None)
         return state.atoms
-    near = suggest(step.formula, library().substances) if len(composition) > 1 else ""
+    near = suggest(formula, library().substances) if len(composition) > 1 else ""
     raise state.error("no_substance", name=step.formula, hint=_hint(near))
 
 
@@ -152,17 +158,18 @@ def _from_file(name: str, state: State) -> Atoms:
     path = (folder / name).resolve()
     if not path.is_relative_to(folder):
         raise state.error("file_outside", name=name)
+    form = FILE_FORMATS.get(Path(name).suffix.lower())
+    if form is None:
+        raise state.error("file_format", name=name, known=", ".join(k for k in FILE_FORMATS if k))
     if not path.is_file():
         raise state.error("no_file", name=name)
     if path.stat().st_size > 50_000_000:
         raise state.error("file_unreadable", name=name, reason="> 50 MB")
-    form = FILE_FORMATS.get(Path(name).suffix.lower())
-    if form is None:
-        raise state.error("file_format", name=name, known=", ".join(k for k in FILE_FORMATS if k))
     try:
         atoms: Any = read(path, index=-1, format=form)
     except Exception as problem:  # noqa: BLE001 - ASE's readers raise what a broken file leads them to
         raise state.error("file_unreadable", name=name, reason=type(problem).__name__) from None
+    check_whole(atoms, name)
     return Atoms(atoms.numbers, positions=atoms.positions, cell=atoms.cell, pbc=atoms.pbc)
 
 
@@ -192,13 +199,15 @@ def supercell(step: Supercell, state: State) -> None:
     if step.repeat is not None:
         repeat = step.repeat
     else:
+        least = step.min_length or 0.0
         height = [2 * np.pi / np.linalg.norm(2 * np.pi * v) for v in state.atoms.cell.reciprocal()]
-        repeat = tuple(int(np.ceil(step.min_length / h - 1e-6)) for h in height)
+        first, second, third = (max(1, int(np.ceil(least / h - 1e-6))) for h in height)
+        repeat = (first, second, third)
         state.note("repeat", repeat="×".join(map(str, repeat)))
     if state.slab is not None:
         if repeat[2] != 1:
             raise state.error("slab_repeat")
-        state.slab.repeated = True
+        state.surface.repeated = True
     state.check_size(len(state.atoms) * float(np.prod(repeat)))
     tags = state.atoms.get_tags()
     state.atoms = state.atoms.repeat(repeat)

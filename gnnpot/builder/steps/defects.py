@@ -150,10 +150,11 @@ def _holes(site: str, state: State) -> np.ndarray:
         return _largest_holes(state.atoms)
     import spglib
 
-    number = spglib.get_symmetry_dataset(
+    dataset = spglib.get_symmetry_dataset(
         (state.crystal.cell[:], state.crystal.get_scaled_positions(), state.crystal.numbers), symprec=1e-3
-    ).number
-    structure = {225: "fcc", 229: "bcc", 194: "hcp", 227: "diamond"}.get(number)
+    )
+    number = dataset.number if dataset is not None else 0
+    structure = {225: "fcc", 229: "bcc", 194: "hcp", 227: "diamond"}.get(number, "")
     if (structure, site) not in HOLES or state.is_surface:
         state.note("largest_hole", site=site)
         return _largest_holes(state.atoms)

@@ -1,7 +1,8 @@
 """Interfaces: two slabs in a common cell.
 
 The cell is found as Zur and McGill do (J. Appl. Phys. 55, 378, 1984): sublattices of both planes with nearly the same
-area, in the order of their area, with reduced vectors; the first pair within the strain allowed is taken. pymatgen has the
+area, in the order of their area,
+with reduced vectors; the first pair within the strain allowed is taken. pymatgen has the
 same algorithm, but compiles it for 13 s in every process.
 """
 
@@ -10,14 +11,16 @@ from itertools import product
 import numpy as np
 from ase import Atoms
 
-from gnnpot.builder.recipe import Bulk, Film, Interface, Slab
+from gnnpot.builder.recipe import Bulk, Film, Interface, Sheet, Slab
 from gnnpot.builder.state import SlabState, State
 from gnnpot.builder.steps import crystal as crystal_steps
-from gnnpot.builder.steps.slab import add_vacuum, reduced, surface_cell, tag_layers
+from gnnpot.builder.steps.low_dimensional import sheet as make_sheet
+from gnnpot.builder.steps.planes import reduced
+from gnnpot.builder.steps.slab import add_vacuum, surface_cell, tag_layers
 from gnnpot.builder.steps.slab import slab as cut_slab
 
 MAX_STRAIN, MAX_AREA = 0.05, 400.0
-DEFAULT_GAP = 2.2
+DEFAULT_GAP, SHEET_GAP = 2.2, 3.3
 DEFAULT_MILLER = (1, 1, 1)
 
 
@@ -36,7 +39,7 @@ def interface(step: Interface, state: State) -> None:
     strains = _strains(above.cell[:2, :2], below.cell[:2, :2])
     cell = np.array([below.cell[0], below.cell[1], above.cell[2]])
     above.set_cell(cell, scale_atoms=True)
-    gap = step.gap or DEFAULT_GAP
+    gap = step.gap or (SHEET_GAP if step.film.sheet or step.substrate.sheet else DEFAULT_GAP)
     if step.gap is None:
         state.note("gap", gap=f"{gap:g}")
     above.positions[:, 2] += below.positions[:, 2].max() + gap - above.positions[:, 2].min()
@@ -66,6 +69,11 @@ def interface(step: Interface, state: State) -> None:
 def _one_slab(film: Film, step: Interface, state: State) -> Atoms:
     """The slab of one side, 1×1, with the notes of its making."""
     own = State(state.language, state.folder, max_atoms=state.max_atoms)
+    if film.sheet:
+        make_sheet(Sheet(formula=film.formula, layers=film.layers or 1, vacuum=10.0), own)
+        own.atoms.set_array("layer", np.zeros(len(own.atoms), int))
+        state.notes += own.notes
+        return own.atoms
     crystal_steps.bulk(Bulk(formula=film.formula, polymorph=film.polymorph), own)
     miller = film.miller or DEFAULT_MILLER
     if film.miller is None:
@@ -134,8 +142,8 @@ def _alike(
         sides.append(shapes)
     first, second = (np.sort(np.array(list(side))[:, :2], axis=1) for side in sides)
     near = np.all(np.abs(first[:, None] / second[None] - 1) < 1.5 * limit + 0.01, axis=2)
-    matrices = [list(side.values()) for side in sides]
-    return [(matrices[0][i], matrices[1][j]) for i, j in zip(*np.nonzero(near), strict=True)]
+    choices = [list(side.values()) for side in sides]
+    return [(choices[0][i], choices[1][j]) for i, j in zip(*np.nonzero(near), strict=True)]
 
 
 def _pair_strain(film: np.ndarray, substrate: np.ndarray) -> tuple[float, np.ndarray]:

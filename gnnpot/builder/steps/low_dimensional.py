@@ -81,7 +81,7 @@ def _dichalcogenide(step: Sheet, given: float | None, state: State) -> Atoms:
 
 def _phosphorene() -> Atoms:
     """One layer of black phosphorus."""
-    atoms = library().crystal("P", "black").atoms
+    atoms = library().known("P", "black").atoms
     axis = int(np.argmax(atoms.cell.lengths()))
     order = [i for i in range(3) if i != axis] + [axis]
     scaled = atoms.get_scaled_positions()[:, order]

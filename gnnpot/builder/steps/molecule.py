@@ -40,7 +40,7 @@ def identify(name: str) -> str | None:
         return name
     lowered = name.lower()
     for key, entry in known.items():
-        if lowered in (key.lower() if len(key) > 2 else key, *(n.lower() for n in entry["en"]), *entry["ja"]):
+        if lowered in (key.lower() if len(key) > 2 else key, *(n.lower() for n in (*entry["en"], *entry["ja"]))):
             return key
     return None
 
@@ -81,20 +81,20 @@ def from_smiles(smiles: str, state: State) -> Atoms:
     """Geometry of a SMILES string: RDKit's distance geometry and MMFF94 force field."""
     try:
         from rdkit import Chem, RDLogger
-        from rdkit.Chem import AllChem
+        from rdkit.Chem import AllChem as forcefield
     except ImportError:
         raise state.error("needs_rdkit", smiles=smiles) from None
-    RDLogger.DisableLog("rdApp.*")
+    RDLogger.DisableLog("rdApp.*")  # type: ignore[attr-defined]
     plain = Chem.MolFromSmiles(smiles) if len(smiles) <= 200 else None
     if plain is None:
         raise state.error("bad_smiles", smiles=smiles[:60])
     full = Chem.AddHs(plain)
     if full.GetNumAtoms() > 300:
         raise state.error("too_many_atoms", atoms=full.GetNumAtoms(), limit=300)
-    if AllChem.EmbedMolecule(full, randomSeed=1) != 0:
+    if forcefield.EmbedMolecule(full, randomSeed=1) != 0:  # type: ignore[attr-defined]
         raise state.error("bad_smiles", smiles=smiles)
-    if AllChem.MMFFHasAllMoleculeParams(full):
-        AllChem.MMFFOptimizeMolecule(full, maxIters=2000)
+    if forcefield.MMFFHasAllMoleculeParams(full):  # type: ignore[attr-defined]
+        forcefield.MMFFOptimizeMolecule(full, maxIters=2000)  # type: ignore[attr-defined]
     symbols = [atom.GetSymbol() for atom in full.GetAtoms()]
     return Atoms(symbols, positions=full.GetConformer().GetPositions())
 

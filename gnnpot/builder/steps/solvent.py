@@ -42,11 +42,11 @@ def solvent(step: Solvent, state: State) -> None:
     on_surface = bool(len(state.atoms))
     if on_surface and not state.is_surface:
         raise state.error("solvent_on_what")
-    if on_surface and not state.slab.repeated:
+    if on_surface and not state.surface.repeated:
         lengths = np.linalg.norm(state.atoms.cell[:2], axis=1)
         repeat = tuple(max(1, int(np.ceil(LAYER_WIDTH / length - 0.05))) for length in lengths)
         state.check_size(len(state.atoms) * repeat[0] * repeat[1])
-        state.slab.repeated = True
+        state.surface.repeated = True
         state.atoms = state.atoms.repeat((*repeat, 1))
         state.note("surface_repeat", repeat="×".join(map(str, repeat)))
     region = _layer(step, kinds, density, state) if on_surface else _box(step, kinds, density, state)
@@ -58,7 +58,7 @@ def solvent(step: Solvent, state: State) -> None:
         return
     constraints = state.atoms.constraints
     state.atoms.set_constraint()
-    height = state.slab.vacuum
+    height = state.surface.vacuum
     packed.set_tags(0)
     joined = state.atoms + packed
     if "layer" in joined.arrays:
@@ -81,14 +81,14 @@ def _box(step: Solvent, kinds: list[Atoms], density: float, state: State) -> tup
         numbers = [amount.number or (64 if len(amounts) == 1 else None) for amount in amounts]
         if amounts[0].number is None and len(amounts) == 1:
             state.note("molecules", number=64)
-        if None in numbers:
+        whole = [n for n in numbers if n is not None]
+        if len(whole) < len(numbers):
             raise state.error("how_many_molecules")
-        mass = sum(n * k.get_masses().sum() for n, k in zip(numbers, kinds, strict=True))
+        mass = sum(n * k.get_masses().sum() for n, k in zip(whole, kinds, strict=True))
         edge = (mass * AMU / density) ** (1 / 3)
-        return 0.0, np.eye(3) * edge, [int(n) for n in numbers]
+        return 0.0, np.eye(3) * edge, whole
     volume = float(np.prod(step.box))
-    numbers = _fill(amounts, kinds, volume, density, state)
-    return 0.0, np.diag(step.box), numbers
+    return 0.0, np.diag(step.box), _fill(amounts, kinds, volume, density, state)
 
 
 def _fill(amounts: list[Amount], kinds: list[Atoms], volume: float, density: float, state: State) -> list[int]:

@@ -11,11 +11,15 @@ from gnnpot.builder.text.reader import Reader
 
 __all__ = ["read_attributes"]
 
+#: Å: thickness of one molecular layer of a liquid
+WATER_LAYER = 3.1
+
 
 def read_attributes(reader: Reader) -> None:
     """Apply all rules."""
     for rule in (
-        _bad_numbers, _seed, _interface, _liquid, _vacuum, _fixed, _lattice, _strain, _thickness, _coverage, _sites, _pose,
+        _bad_numbers, _seed, _interface, _vacuum, _liquid, _fixed, _lattice, _strain, _thickness, _coverage,
+        _sites, _pose,
         _particle, _density, _cells, _height, _layers, _turns, _repeat,
     ):  # fmt: skip
         rule(reader)
@@ -81,9 +85,14 @@ def _liquid(reader: Reader) -> None:
     patterns = (
         f"x:LEN OF? THICK _ y:{liquid}", f"THICK _ x:LEN _ y:{liquid}", f"x:LEN OF y:{liquid}", f"x:LEN y:{liquid}",
         f"y:{liquid} _ THICK? _ x:LEN THICK?", "y:MOL MOLW? _ THICK _ x:LEN", "x:LEN THICK? OF y:MOL MOLW?",
-        "THICK _ x:LEN OF? y:MOL MOLW?", "x:LEN y:MOL MOLW? COMMA|DOT|SUPERPOSE|LAYERW", "x:LEN y:MOL $", "y:MOL MOLW? _ x:LEN _ FILL", "x:LEN OF? THICK OF? LAYERW? OF? y:MOL",
+        "THICK _ x:LEN OF? y:MOL MOLW?", "x:LEN y:MOL MOLW? COMMA|DOT|SUPERPOSE|LAYERW", "x:LEN y:MOL $",
+        "y:MOL MOLW? _ x:LEN _ FILL", "x:LEN OF? THICK OF? LAYERW? OF? y:MOL",
         "y:MOL LAYERW _ THICK? _ x:LEN THICK?",
     )  # fmt: skip
+    for match in reader.find("x:LAYERS OF y:MOL"):
+        if reader.has("MILLER", "SLAB"):
+            reader.set("liquid_thickness", WATER_LAYER * _whole(reader, match["x"]))
+            reader.take(match["x"])
     for pattern in patterns:
         for match in reader.find(pattern):
             if "GAP" in [reader.token(i).kind for i in match["all"]]:
@@ -108,11 +117,14 @@ def _fixed(reader: Reader) -> None:
     position = "p:BOTTOM|TOPPOS|MIDDLE|OUTERMOST|TOPSITE"
     noun = "SUPPORT|SUPPORTED|SLAB|EQ|OF|COMMA"
     patterns = (
-        f"SUPPORT? _ {position} OF? n:LAYERS|NUM LAYERW? _ FIX", f"FIX _ {position} OF? n:LAYERS|NUM LAYERW? _ SUPPORT?",
+        f"SUPPORT? _ {position} OF? n:LAYERS|NUM LAYERW? _ FIX",
+        f"FIX _ {position} OF? n:LAYERS|NUM LAYERW? _ SUPPORT?",
         f"{position} OF? h:HALF _ LAYERW? _ SUPPORT? _ FIX", f"FIX _ {position} OF? h:HALF _ SUPPORT?",
-        f"{position} OF? f:PCT _ SUPPORT? _ FIX", f"FIX _ {position} OF? f:PCT",
+        f"{position} OF? f:PCT _ SUPPORT? _ FIX",
+        f"FIX _ {position} OF? f:PCT",
         f"h:HALF _ SUPPORT? {noun}? _ FIX", "FIX _ h:HALF _ SUPPORT?",
-        f"SUPPORT? _ {position} LAYERW _ SUPPORT? _ FIX", f"FIX _ {position} LAYERW", "o:LOWESTLAYER _ FIX", "FIX _ o:LOWESTLAYER",
+        f"SUPPORT? _ {position} LAYERW _ SUPPORT? _ FIX", f"FIX _ {position} LAYERW", "o:LOWESTLAYER _ FIX",
+        "FIX _ o:LOWESTLAYER",
         f"SUPPORT? _ {position} SLAB? _ FIX", "n:LAYERS OF? p:BOTTOM _ FIX", "FIX _ n:LAYERS OF? p:BOTTOM",
         "n:LAYERS _ p:BOTTOM? _ FIX", "FIX _ n:LAYERS", "s:SUPPORT _ FIX", "FIX _ s:SUPPORT", "s:SUPPORTED EQ _ FIX",
     )  # fmt: skip
@@ -127,6 +139,8 @@ def _fixed(reader: Reader) -> None:
             fix["fraction"] = 0.5
         elif "s" in match:
             fix = {"where": "support"}
+        elif "p" in match and fix["where"] == "middle":
+            fix["fraction"] = 0.5
         elif "o" in match or "p" in match:
             fix["layers"] = 1
         reader.facts.fixes.append(fix)
@@ -327,7 +341,8 @@ def _layers(reader: Reader) -> None:
         if own:
             reader.set("layers_of", own)
     for match in _each(
-        reader, "EACH? x:LAYERS OF? EACH?", "x:NUM MAT MAT MAT LAYERW", "x:NUM LAYERW", "LAYERW _ x:NUM|COUNT", "x:MONO",
+        reader, "EACH? x:LAYERS OF? EACH?", "x:NUM MAT MAT MAT LAYERW", "x:NUM LAYERW", "LAYERW _ x:NUM|COUNT",
+        "x:MONO",
     ):  # fmt: skip
         if reader.token(match["x"]).kind == "MONO":
             reader.set("sheet_layers", reader.value(match["x"]))

@@ -6,21 +6,18 @@ from typing import Any
 from gnnpot.builder.library import library
 from gnnpot.builder.messages import error, say
 from gnnpot.builder.state import Message
-from gnnpot.builder.steps.solvent import DENSITIES
+from gnnpot.builder.text.changes import particle_step, rest, seed_of, solvent_step
 from gnnpot.builder.text.reader import Reader
-from gnnpot.builder.text.roles import Roles, is_element
+from gnnpot.builder.text.words import BY_STRUCTURE, Roles, is_element
 
-#: what a structure's name alone means
-BY_STRUCTURE = {
-    "rutile": "TiO2", "anatase": "TiO2", "diamond": "C", "corundum": "Al2O3", "fluorite": "CaF2", "cuprite": "Cu2O",
-    "spinel": "MgAl2O4", "zincblende": "ZnS", "wurtzite": "ZnS", "molybdenite": "MoS2", "perovskite": "CaTiO3",
-    "rocksalt": "NaCl",
-}  # fmt: skip
 #: the plane that is taken where a surface is asked for without one, by prototype
 USUAL_PLANE = {
-    "fcc": (1, 1, 1), "bcc": (1, 1, 0), "hcp": (0, 0, 0, 1), "diamond": (1, 1, 1), "rutile": (1, 1, 0), "anatase": (1, 0, 1),
-    "rocksalt": (1, 0, 0), "fluorite": (1, 1, 1), "corundum": (0, 0, 0, 1), "perovskite": (0, 0, 1), "wurtzite": (1, 0, -1, 0),
-    "zincblende": (1, 1, 0), "spinel": (1, 1, 1), "molybdenite": (0, 0, 0, 1), "cadmium iodide": (0, 0, 0, 1), "tetradymite": (0, 0, 0, 1),
+    "fcc": (1, 1, 1), "bcc": (1, 1, 0), "hcp": (0, 0, 0, 1), "diamond": (1, 1, 1), "rutile": (1, 1, 0),
+    "anatase": (1, 0, 1),
+    "rocksalt": (1, 0, 0), "fluorite": (1, 1, 1), "corundum": (0, 0, 0, 1), "perovskite": (0, 0, 1),
+    "wurtzite": (1, 0, -1, 0),
+    "zincblende": (1, 1, 0), "spinel": (1, 1, 1), "molybdenite": (0, 0, 0, 1), "cadmium iodide": (0, 0, 0, 1),
+    "tetradymite": (0, 0, 0, 1),
 }  # fmt: skip
 HEXAGONAL = ("hcp", "corundum", "wurtzite", "molybdenite", "cadmium iodide", "tetradymite", "delafossite-like")
 ALLOY_REPEAT = (3, 3, 3)
@@ -29,24 +26,28 @@ ALLOY_REPEAT = (3, 3, 3)
 def compose(reader: Reader, roles: Roles) -> list[dict[str, Any]]:
     """The steps of a new structure."""
     if roles.nanotube is not None:
-        return [_tube(reader, roles)]
+        return [_tube(reader, roles), *rest(reader, roles)]
     if roles.particle is not None and not roles.hosts:
-        return [_free_particle(reader, roles)]
+        step = _free_particle(reader, roles)
+        roles.particle = None
+        return [step, *rest(reader, roles)]
     if len(roles.hosts) == 2:
-        return [*_interface(reader, roles), *_rest(reader, roles)]
+        return [*_interface(reader, roles), *rest(reader, roles)]
     if not roles.hosts and not roles.structures and roles.liquid:
-        return [_solvent(reader, roles)]
+        step = solvent_step(reader, roles)
+        roles.liquid = []
+        return [step, *rest(reader, roles)]
     _host_by_structure(reader, roles)
     files = _file_or_identifier(reader)
     if not roles.hosts and files is None and roles.alloy is None:
         raise error("nothing_named", reader.language)
     if files is None and roles.alloy is None and _sheet_wanted(reader, roles):
-        return [_sheet(reader, roles), *_rest(reader, roles)]
+        return [_sheet(reader, roles), *rest(reader, roles)]
     if files is None and roles.alloy is None and _molecule_wanted(reader, roles):
         return _molecule(reader, roles)
     steps = [files or _bulk(reader, roles)]
     steps += _cell_steps(reader, roles)
-    return [*steps, *_rest(reader, roles)]
+    return [*steps, *rest(reader, roles)]
 
 
 def _host_by_structure(reader: Reader, roles: Roles) -> None:
@@ -89,7 +90,7 @@ def _structure(reader: Reader, roles: Roles, formula: str) -> str | None:
 def _bulk(reader: Reader, roles: Roles) -> dict[str, Any]:
     facts = reader.facts
     if roles.alloy is not None:
-        formula = max(roles.alloy, key=lambda s: roles.alloy[s])
+        formula = majority(roles.alloy)
     else:
         formula = _alloy_host(reader, roles, roles.hosts[0]["formula"])
     step: dict[str, Any] = {"do": "bulk", "formula": formula}
@@ -104,7 +105,7 @@ def _bulk(reader: Reader, roles: Roles) -> dict[str, Any]:
 
 
 def _alloy_host(reader: Reader, roles: Roles, formula: str) -> str:
-    """The majority element of a formula that is an alloy: said to be one, or of metals that the library has no crystal of."""
+    """The majority element of an alloy: a formula that is said to be one, or of metals without a crystal here."""
     from pymatgen.core import Composition
 
     from gnnpot.builder.steps.crystal import is_metal
@@ -123,8 +124,13 @@ def _alloy_host(reader: Reader, roles: Roles, formula: str) -> str:
             if len(counts) == 2:
                 roles.alloy = dict(zip(counts, reader.value(index), strict=True))
                 reader.take(index)
-        return max(roles.alloy, key=lambda s: roles.alloy[s])
+        return majority(roles.alloy)
     return formula
+
+
+def majority(composition: dict[str, float]) -> str:
+    """The most frequent element."""
+    return max(composition, key=lambda symbol: composition[symbol])
 
 
 def _mixed(counts: dict[str, float]) -> tuple[str, dict[str, float], str] | None:
@@ -164,12 +170,12 @@ def _cell_steps(reader: Reader, roles: Roles) -> list[dict[str, Any]]:
         reader.notes.append(Message("alloy_cells", text))
     if roles.alloy is not None:
         sublattice = {} if roles.sublattice is None else {"sublattice": roles.sublattice}
-        steps.append({"do": "alloy", "composition": roles.alloy, **sublattice, **_seed(reader)})
+        steps.append({"do": "alloy", "composition": roles.alloy, **sublattice, **seed_of(reader)})
     return steps
 
 
 def _usual_plane(reader: Reader, roles: Roles) -> tuple[int, ...]:
-    formula = max(roles.alloy, key=lambda s: roles.alloy[s]) if roles.alloy else roles.hosts[0]["formula"]
+    formula = majority(roles.alloy) if roles.alloy else roles.hosts[0]["formula"]
     entry = library().find(formula, _structure(reader, roles, formula))
     plane = USUAL_PLANE.get(entry.get("prototype", ""), (0, 0, 1)) if entry else (0, 0, 1)
     text = say("whole_surface", reader.language, miller="".join(map(str, plane)))
@@ -200,120 +206,8 @@ def _slab(reader: Reader, roles: Roles, miller: tuple[int, ...]) -> dict[str, An
     return step
 
 
-def _seed(reader: Reader) -> dict[str, int]:
-    seed = reader.facts.get("seed")
-    return {} if seed is None else {"seed": seed}
-
-
-def _rest(reader: Reader, roles: Roles) -> list[dict[str, Any]]:
-    """Steps that change what is there, in the order in which they need each other."""
-    facts = reader.facts
-    steps = _defects(reader, roles)
-    if roles.interstitial is not None:
-        entry = {k: v for k, v in roles.interstitial.items() if k in ("element", "site", "number") and v is not None}
-        steps.append({"do": "interstitial", **entry, **_seed(reader)})
-    strain = facts.get("strain")
-    if strain is not None:
-        everywhere = strain.get("all", 0.0)
-        slab = reader.has("SLAB", "MILLER", "SHEETMAT", "MONO")
-        axes = {axis: strain[axis] or (everywhere if axis != "c" or not slab else 0.0) for axis in "abc"}
-        steps.append({"do": "strain", **axes})
-    if facts.get("rattle") is not None:
-        steps.append({"do": "rattle", "width": facts.get("rattle"), **_seed(reader)})
-    for entry in list(roles.adsorbates):
-        if entry.get("number", 1) >= 4 and entry["species"] in DENSITIES and not facts.placed:
-            roles.liquid.append({"name": entry["species"], "number": entry["number"]})
-            roles.adsorbates.remove(entry)
-    steps += [_adsorb(reader, roles, entry) for entry in roles.adsorbates]
-    if roles.particle is not None:
-        place: dict[str, Any] = {"do": "place", "particle": _particle(reader, roles)}
-        if facts.get("gap") is not None:
-            place["distance"] = facts.get("gap")
-        for index in reader.left("MILLER")[:1]:
-            place["facet"] = reader.value(index)
-            reader.take(index)
-        steps.append(place)
-    if roles.liquid:
-        steps.append(_solvent(reader, roles))
-    if facts.get("rotate") is not None:
-        steps.append({"do": "rotate", **facts.get("rotate")})
-    steps += [{"do": "fix", **entry} for entry in facts.fixes]
-    return steps
-
-
-def _defects(reader: Reader, roles: Roles) -> list[dict[str, Any]]:
-    """Vacancies and substitutions; what is next to another one comes after it."""
-    early: list[dict[str, Any]] = []
-    late: list[dict[str, Any]] = []
-    for entry in roles.vacancies:
-        step = {
-            "do": "vacancy",
-            **{k: v for k, v in entry.items() if k in ("element", "number", "fraction", "where") and v},
-        }
-        if entry.get("near_dopant") and roles.substitutions:
-            step["where"] = "dopant"
-        (late if step.get("where") == "dopant" else early).append({**step, **_seed(reader)})
-    middle: list[dict[str, Any]] = []
-    for entry in roles.substitutions:
-        step = {"do": "substitute", "by": entry["by"]}
-        step.update({k: v for k, v in entry.items() if k in ("element", "number", "fraction", "where") and v})
-        if entry.get("near") and roles.vacancies:
-            step["where"] = "vacancy"
-        elif entry.get("near"):
-            step["where"] = "dopant"
-        middle.append({**step, **_seed(reader)})
-    if any(step.get("where") == "vacancy" for step in middle):
-        return [*early, *middle, *late]
-    return [*middle, *early, *late] if late else [*middle, *early]
-
-
-def _adsorb(reader: Reader, roles: Roles, entry: dict[str, Any]) -> dict[str, Any]:
-    step: dict[str, Any] = {"do": "adsorb", "species": entry["species"]}
-    if "number" in entry:
-        step["number"] = entry["number"]
-    for kind, value, index in reader.facts.placed:
-        nearest = min(roles.adsorbates, key=lambda a: abs(a["index"] - index))
-        if len(roles.adsorbates) == 1 or nearest is entry:
-            if step.setdefault(kind, value) != value:
-                raise error("contradiction", reader.language, what=kind, first=step[kind], second=value)
-    if reader.left("TOPSITE") and "site" not in step and "near" not in step:
-        step["site"] = "top"
-    for name in roles.sites:
-        step.setdefault("site", name)
-    if reader.facts.get("side"):
-        step["side"] = reader.facts.get("side")
-        if reader.has("EACH") and step.get("number", 1) > 1:
-            step["number"] = 2 * step["number"]
-    if reader.facts.get("gap") is not None and "height" not in step:
-        step["height"] = reader.facts.get("gap")
-    lone = reader.left("LEN")
-    if "height" not in step and len(lone) == 1:
-        step["height"] = float(reader.value(lone[0]))
-        reader.take(lone[0])
-    if "coverage" in step and step.get("number") == 1:
-        del step["number"]
-    return step
-
-
-def _particle(reader: Reader, roles: Roles) -> dict[str, Any]:
-    facts = reader.facts
-    entry = {
-        k: v
-        for k, v in roles.particle.items()
-        if k in ("composition", "core", "shell", "arrangement", "lattice", "atoms")
-    }
-    if not entry.get("composition") and entry.get("core") and entry.get("shell"):
-        entry["composition"] = {entry["core"]: 1.0, entry["shell"]: 1.0}
-    if not entry.get("composition"):
-        raise error("nothing_named", reader.language)
-    for name in ("atoms", "diameter", "shape"):
-        if facts.get(name) is not None:
-            entry[name] = facts.get(name)
-    return {"do": "nanoparticle", **entry, **_seed(reader)}
-
-
 def _free_particle(reader: Reader, roles: Roles) -> dict[str, Any]:
-    step = _particle(reader, roles)
+    step = particle_step(reader, roles)
     margin = reader.facts.get("margin") or reader.facts.get("vacuum")
     if margin is not None:
         step["vacuum"] = margin
@@ -322,25 +216,13 @@ def _free_particle(reader: Reader, roles: Roles) -> dict[str, Any]:
     return step
 
 
-def _solvent(reader: Reader, roles: Roles) -> dict[str, Any]:
-    facts = reader.facts
-    step: dict[str, Any] = {"do": "solvent", "molecules": roles.liquid, **_seed(reader)}
-    if facts.get("density") is not None:
-        step["density"] = facts.get("density")
-    if facts.get("box") is not None:
-        step["box"] = facts.get("box")
-    thickness = facts.get("liquid_thickness")
-    if thickness is not None:
-        step["thickness"] = thickness
-    return step
-
-
 def _tube(reader: Reader, roles: Roles) -> dict[str, Any]:
     facts = reader.facts
-    if "n" not in roles.nanotube:
-        roles.nanotube.update(n=6, m=6)
+    tube = dict(roles.nanotube or {})
+    if "n" not in tube:
+        tube.update(n=6, m=6)
         reader.notes.append(Message("chirality", say("chirality", reader.language, n=6, m=6)))
-    step: dict[str, Any] = {"do": "nanotube", **roles.nanotube}
+    step: dict[str, Any] = {"do": "nanotube", **tube}
     repeat = facts.get("repeat")
     if facts.get("cells") is not None:
         step["cells"] = facts.get("cells")
@@ -399,6 +281,8 @@ def _molecule_wanted(reader: Reader, roles: Roles) -> bool:
 
 def _molecule(reader: Reader, roles: Roles) -> list[dict[str, Any]]:
     name = roles.hosts[0]["formula"]
+    if reader.has("ADSORB"):
+        raise error("adsorb_on_what", reader.language, species=name)
     if is_element(name) and reader.has("MOLW") and name in ("H", "N", "O", "F", "Cl"):
         name = f"{name}2"
     step: dict[str, Any] = {"do": "molecule", "name": name}
@@ -423,10 +307,15 @@ def _interface(reader: Reader, roles: Roles) -> list[dict[str, Any]]:
     on = any(kind in ("SUPERPOSE", "SLASH", "SUPPORTED") for kind in between)
     japanese = on and reader.language == "ja" and "SUPERPOSE" in between
     film, substrate = (first, second) if on and not japanese else (second, first)
+    if substrate["kind"] == "SHEETMAT":
+        film, substrate = substrate, film
     layers = facts.get("layers") or []
     sides = []
     for side in (film, substrate):
-        entry = {k: side[k] for k in ("formula", "polymorph", "miller") if k in side}
+        entry: dict[str, Any] = {k: side[k] for k in ("formula", "polymorph", "miller") if k in side}
+        if side["kind"] == "SHEETMAT":
+            sides.append({"formula": side["formula"], "sheet": True})
+            continue
         for name in roles.structures:
             if "polymorph" not in entry and library().find(side["formula"], name):
                 entry["polymorph"] = name

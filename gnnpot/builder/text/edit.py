@@ -4,15 +4,17 @@ from typing import Any
 
 from gnnpot.builder.messages import error
 from gnnpot.builder.recipe import Recipe
-from gnnpot.builder.text.compose import _rest
+from gnnpot.builder.text.changes import rest
 from gnnpot.builder.text.reader import Reader
-from gnnpot.builder.text.roles import Roles
+from gnnpot.builder.text.words import Roles
 
 #: facts that replace a field of an earlier step: (fact, step, field)
 _FIELDS = (
     ("vacuum", ("slab", "sheet", "interface", "nanotube"), "vacuum"), ("thickness", ("slab",), "thickness"),
-    ("lattice", ("bulk", "sheet"), "lattice"), ("density", ("solvent",), "density"), ("diameter", ("nanoparticle",), "diameter"),
-    ("atoms", ("nanoparticle",), "atoms"), ("shape", ("nanoparticle",), "shape"), ("orthogonal", ("slab", "sheet"), "orthogonal"),
+    ("lattice", ("bulk", "sheet"), "lattice"), ("density", ("solvent",), "density"), ("diameter",
+    ("nanoparticle",), "diameter"),
+    ("atoms", ("nanoparticle",), "atoms"), ("shape", ("nanoparticle",), "shape"), ("orthogonal", ("slab", "sheet"),
+    "orthogonal"),
     ("gap", ("interface",), "gap"), ("matrix", ("slab",), "matrix"),
 )  # fmt: skip
 
@@ -46,7 +48,7 @@ def edited(reader: Reader, roles: Roles, base: Recipe) -> list[dict[str, Any]]:
         slab["termination"] = roles.termination
         changed = True
     changed |= _surface(reader, steps)
-    added = _rest(reader, roles)
+    added = rest(reader, roles)
     if not added and not changed:
         raise error("edit_what", reader.language)
     fixes = [s for s in steps if s["do"] == "fix"]

@@ -24,10 +24,13 @@ from gnnpot.errors import BuilderError
 MAX_LENGTH = 1000
 #: tokens that may be left over: small words, and words whose meaning the others carry
 HARMLESS = {
-    "OF", "WO", "NI", "BY", "IN", "FROM", "AND", "COMMA", "EQ", "DOT", "SLASH", "BULKW", "SLAB", "ATOMW", "MOLW", "SUPERCELL",
+    "OF", "WO", "NI", "BY", "IN", "FROM", "AND", "COMMA", "EQ", "DOT", "SLASH", "BULKW", "SLAB", "ATOMW", "MOLW",
+    "SUPERCELL",
     "SUPPORTED", "SUPPORT", "ADSORB", "FILM", "APPROX", "ATLEAST", "ATMOST", "SITEW", "EACH", "RANDOM", "FILL", "BOX",
-    "SUPERPOSE", "LIQUIDW", "CONVENTIONAL", "ALLOY", "INTERFACE", "PARTICLE", "SHEETW", "LAYERW", "TOPSITE", "BOTTOM", "TOPPOS",
-    "MIDDLE", "OUTERMOST", "NEAR", "ABOVE", "HEIGHT", "GAP", "THICK", "MONO", "DISSOLVE", "COVERAGE", "HALF", "DIRECTION",
+    "SUPERPOSE", "LIQUIDW", "CONVENTIONAL", "ALLOY", "INTERFACE", "PARTICLE", "SHEETW", "LAYERW", "TOPSITE",
+    "BOTTOM", "TOPPOS",
+    "MIDDLE", "OUTERMOST", "NEAR", "ABOVE", "HEIGHT", "GAP", "THICK", "MONO", "DISSOLVE", "COVERAGE", "HALF",
+    "DIRECTION",
     "TERM", "REPLACE", "AROUND", "VAC", "LOWESTLAYER", "DIAMETER",
 }  # fmt: skip
 
@@ -87,6 +90,7 @@ def read(text: str, language: str | None = None, base: Recipe | None = None) -> 
         left = [i for i in reader.rest() if _matters(reader, i)]
         if left:
             raise _not_understood(reader, left)
+        _refuse_unused(reader, {step["do"] for step in steps})
         recipe = Recipe.model_validate({"version": 1, "language": language, "steps": steps})
     except ValidationError as found:
         return Reading(language, notes=reader.notes, problem=invalid_recipe(found, language))
@@ -110,6 +114,17 @@ def _steps(reader: Reader, base: Recipe | None) -> list[Any]:
     if base is not None:
         return edited(reader, roles, base)
     return compose(reader, roles)
+
+
+def _refuse_unused(reader: Reader, kinds: set[str]) -> None:
+    """Refuse values that no step of the recipe has a place for."""
+    facts = reader.facts
+    unused = sorted(set(facts.values) - facts.used - {"seed"})
+    if facts.placed and not kinds & {"adsorb", "place"}:
+        unused += sorted({kind for kind, _, _ in facts.placed if kind not in ("site", "near", "on")})
+    if unused:
+        names = ", ".join(name.replace("_", " ") for name in unused)
+        raise error("no_place_for", reader.language, what=names, steps=", ".join(sorted(kinds)))
 
 
 def _matters(reader: Reader, index: int) -> bool:

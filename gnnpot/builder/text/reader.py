@@ -26,9 +26,12 @@ class Facts:
     #: values that belong to the nearest adsorbate: (kind, value, index of the token)
     placed: list[tuple[str, Any, int]] = field(default_factory=list)
     fixes: list[dict[str, Any]] = field(default_factory=list)
+    #: names that a step has asked for
+    used: set[str] = field(default_factory=set)
 
     def get(self, name: str, default: Any = None) -> Any:
         """A value, or the default."""
+        self.used.add(name)
         return self.values.get(name, default)
 
 
@@ -85,7 +88,7 @@ class Reader:
         """Whether any token of these kinds is in the sentence, taken or not."""
         return any(t.kind in kinds for t in self.items)
 
-    def find(self, pattern: str) -> Iterator[dict[str, int | list[int]]]:
+    def find(self, pattern: str) -> Iterator[dict[str, Any]]:
         """Matches among what is left: names of the pattern to token indices, `all` to all of them."""
         start = 0
         while True:
@@ -97,7 +100,7 @@ class Reader:
             found: dict[str, Any] = {"all": indices}
             for name, piece in match.groupdict().items():
                 if piece:
-                    found[name] = int(re.search(r"#(\d+)", piece).group(1))
+                    found[name] = int(piece.partition("#")[2])
             before = len(self.taken)
             yield found
             start = 0 if len(self.taken) > before else match.start() + 1

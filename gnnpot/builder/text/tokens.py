@@ -136,13 +136,20 @@ def _core_shell(match: re.Match[str]) -> Token | None:
     return Token("CORESHELL", (core, shell), *match.span(), match.group(0)) if {core, shell} <= SYMBOLS else None
 
 
+def _ratio(match: re.Match[str]) -> Token:
+    return Token("RATIO", (float(match[1]), float(match[2])), *match.span(), match[0])
+
+
 def _formula(match: re.Match[str]) -> Token | None:
     text = match.group(0)
     symbols = re.findall(r"[A-Z][a-z]?", text)
     if not symbols or not set(symbols) <= SYMBOLS:
         return None
     surface = re.fullmatch(r"([A-Z][a-z]?)(111|100|110|211|210|0001)", text)
-    end = match.start() + len(surface.group(1)) if surface else match.end()
+    percent = re.fullmatch(r"([A-Z][a-z]?)\d+(?:\.\d+)?", text) and re.match(
+        r"\s*(?:at\.?)?%", match.string[match.end() :]
+    )
+    end = match.start() + len(symbols[0]) if surface or percent else match.end()
     return Token("MAT", text[: end - match.start()], match.start(), end, text[: end - match.start()])
 
 
@@ -157,7 +164,10 @@ _PATTERNS: list[tuple[re.Pattern[str], Callable[[re.Match[str]], Token | None]]]
     (re.compile(r"\bmp-\d+\b"), _plain("MPID", 0)),
     (re.compile(r"(?:[\w./-]+\.(?:cif|vasp|poscar|xyz|extxyz)|\bPOSCAR\b|\bCONTCAR\b)", re.I), _plain("FILE", 0)),
     (re.compile(r"\bSMILES\s*[:=]?\s*[\"'「]?([A-Za-z0-9@+\-\[\]()=#/\\%.]+)", re.I), _plain("SMILES")),
-    (re.compile(r"(?:random\s*)?(?:seed|乱数シード|シード|乱数の種)\s*(?:of|=|:|は)?\s*(\d{1,9})", re.I), _plain("SEED")),
+    (
+        re.compile(r"(?:random\s*)?(?:seed|乱数シード|シード|乱数の種)\s*(?:of|=|:|は)?\s*(\d{1,9})", re.I),
+        _plain("SEED"),
+    ),
     (re.compile(r"\(\s*√3\s*x\s*√3\s*\)\s*-?\s*R\s*30\s*°?|√3\s*x\s*√3\s*-?(?:R\s*30\s*°?)?"), _root_size),
     (
         re.compile(r"\(?\s*sqrt\(?3\)?\s*x\s*sqrt\(?3\)?\s*\)?\s*-?\s*(?:R\s*30\s*°?)?", re.I),
@@ -193,10 +203,10 @@ _PATTERNS: list[tuple[re.Pattern[str], Callable[[re.Match[str]], Token | None]]]
         _composition,
     ),
     (re.compile(r"([A-Z][a-z]?)@([A-Z][a-z]?)(?![a-z\d])"), _core_shell),
-    (re.compile(r"(\d+(?:\.\d+)?)\s*:\s*(\d+(?:\.\d+)?)"), lambda m: Token("RATIO", (float(m[1]), float(m[2])), *m.span(), m[0])),
+    (re.compile(r"(\d+(?:\.\d+)?)\s*:\s*(\d+(?:\.\d+)?)"), _ratio),
     (
         re.compile(r"(\d{1,2})\s*/\s*(\d{1,2})(?!\d)(?=\s|$|[^\d\sA-Za-z])"),
-        lambda m: Token("RATIO", (float(m[1]), float(m[2])), *m.span(), m[0]) if int(m[1]) + int(m[2]) == 100 else None,
+        lambda m: _ratio(m) if float(m[1]) + float(m[2]) == 100 else None,
     ),
     (re.compile(r"(?<![A-Za-z])([abc])\s*=\s*(\d+(?:\.\d+)?)\s*(nm|Å|A\b)?"), lambda m: Token(
         "CONSTANT", (m[1], float(m[2]) * (10 if m[3] == "nm" else 1)), *m.span(), m[0])),
@@ -239,8 +249,8 @@ def _library_words() -> dict[str, tuple[str, Any]]:
     for key, prototype in known.prototypes.items():
         for name in (key, *prototype["en"], *prototype["ja"]):
             words[name.lower()] = ("STRUCTURE", key)
-    for system, names in _SYSTEM_WORDS.items():
-        for name in names:
+    for system, system_names in _SYSTEM_WORDS.items():
+        for name in system_names:
             words[name] = ("STRUCTURE", system)
     for formula, entry in known.substances.items():
         for name in (*entry.get("en", ()), *entry.get("ja", ())):
@@ -262,9 +272,11 @@ def _library_words() -> dict[str, tuple[str, Any]]:
 
 
 _SYSTEM_WORDS = {
-    "tetragonal": ("tetragonal", "正方晶", "t相"), "cubic": ("cubic", "立方晶"), "monoclinic": ("monoclinic", "単斜晶", "m相"),
+    "tetragonal": ("tetragonal", "正方晶", "t相"), "cubic": ("cubic", "立方晶"), "monoclinic": ("monoclinic",
+    "単斜晶", "m相"),
     "orthorhombic": ("orthorhombic", "斜方晶", "直方晶"), "hexagonal": ("hexagonal", "六方晶"),
-    "rhombohedral": ("rhombohedral", "菱面体晶", "三方晶", "trigonal"), "fcc": ("面心立方", "fcc構造"), "bcc": ("体心立方", "bcc構造"),
+    "rhombohedral": ("rhombohedral", "菱面体晶", "三方晶", "trigonal"), "fcc": ("面心立方", "fcc構造"),
+    "bcc": ("体心立方", "bcc構造"),
     "hcp": ("hcp構造", "六方最密構造"),
 }  # fmt: skip
 _SHEETS = {
@@ -272,7 +284,7 @@ _SHEETS = {
     "phosphorene": "P", "ホスホレン": "P", "フォスフォレン": "P", "グラフェンシート": "C", "graphene sheet": "C",
 }  # fmt: skip
 #: words that may look like formulas: BCC, NP, ICO
-_WORDS_BEFORE_FORMULAS = {"STRUCTURE", "PARTICLE", "NANOTUBE", "SHAPE", "POLYMORPH", "VAC", "SLAB"}
+_WORDS_BEFORE_FORMULAS = {"NVCENTER", "STRUCTURE", "PARTICLE", "NANOTUBE", "SHAPE", "POLYMORPH", "VAC", "SLAB"}
 #: spelt as element symbols, but words at the begin of a sentence
 _WORDLIKE = {"In", "I", "As", "At", "No", "Be", "He", "Am", "On", "A"}
 _LATIN = re.compile(r"[A-Za-z0-9'µ]")

@@ -44,6 +44,8 @@ LABEL_KEYS: dict[str, tuple[str, ...]] = {
     "stress": ("stress", "virial"),
     "magmoms": ("magmoms",),
 }
+#: of a stress tensor, as a share of its largest element; codes print it symmetric to their digits
+MAX_ASYMMETRY = 0.05
 #: what stands between the numbers of a list in text
 _BRACKETS = str.maketrans("[]{}(),;", " " * 8)
 
@@ -183,8 +185,15 @@ class FrameBuilder:
             return None
         self.unmet.discard("stress")
         convention = self.stress or (PRESETS["virial"] if key == "virial" else self.usual_stress)
+        values = floats(record.info[key], key)
+        if values.size == 9:
+            tensor = values.reshape(3, 3)
+            largest = np.abs(tensor).max()
+            if np.isfinite(largest) and np.abs(tensor - tensor.T).max() > MAX_ASYMMETRY * largest:
+                problem = f"{key} is no symmetric tensor, so it can't be meant; mend or remove this frame"
+                raise FrameError(str(self.path), "stress not symmetric", problem)
         try:
-            return convention.to_stress(floats(record.info[key], key), float(abs(np.linalg.det(record.cell))))
+            return convention.to_stress(values, float(abs(np.linalg.det(record.cell))))
         except ValueError as error:
             raise FrameError(str(self.path), "stress of a wrong shape", f"{error}; mend or remove this frame") from None
 

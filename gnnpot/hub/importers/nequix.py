@@ -22,8 +22,8 @@ from gnnpot.data.references import ElementReferences
 from gnnpot.errors import CheckpointError
 from gnnpot.hub.checkpoint import Card
 from gnnpot.models.equivariant import ChannelLinear, Layer
-from gnnpot.models.fast.activations import SILU_SCALE
 from gnnpot.models.nequix import Nequix, NequixConfig
+from gnnpot.ops.activations import SILU_SCALE
 from gnnpot.potential import Potential
 
 #: paths whose coupling constants in e3nn-jax have the other sign; the sign of each is a matter of choice

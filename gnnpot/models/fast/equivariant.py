@@ -1,5 +1,5 @@
 """Fast form of SevenNet and Nequix: harmonics in one pass over the edges, each layer in one there and one back
-(`interaction.py`), with weights from a table of distances.
+(`equivariant_layer.py`), with weights from a table of distances.
 
 Without PyTorch's record of operations, and without its operations: for some tens of atoms, each takes as long to be
 called as to be done. Features lie in flat arrays, as the kernels read them (`layout.py`); what pads their channels to
@@ -16,11 +16,12 @@ from torch import Tensor
 
 from gnnpot.graphs import Graph
 from gnnpot.models.base import AtomicOutput, check_elements
-from gnnpot.models.fast import interaction
-from gnnpot.models.fast.interaction import Edges, Plan
-from gnnpot.models.fast.layout import Columns, Rows
-from gnnpot.models.fast.rms_norm import Norm
-from gnnpot.models.fast.tables import hermite_rows
+from gnnpot.models.fast import equivariant_layer as kernels
+from gnnpot.models.fast.equivariant_layer import Edges, Plan
+from gnnpot.ops.radial_table import hermite_rows
+from gnnpot.ops.rms_norm import Norm, degree_weights
+from gnnpot.ops.rows import Columns, Rows
+from gnnpot.ops.spherical_harmonics import Harmonics
 
 if TYPE_CHECKING:
     from gnnpot.models.equivariant import ChannelLinear, Convolution, EquivariantModel, Layer, RMSNorm
@@ -37,7 +38,7 @@ class FastEquivariant:
         self._species_of = model.element_index.numpy()
         dtype = model.layers[0].convolution.denominator.dtype
         intervals = intervals_with(model.kink / model.cutoff, INTERVALS[dtype])
-        self._harmonics, self._elements = model.fast_harmonics(), model.elements
+        self._harmonics, self._elements = Harmonics(model.lmax), model.elements
         tables = [_table(layer.convolution, model.radial_basis, model.cutoff, intervals) for layer in model.layers]
         per_step = intervals / model.cutoff
         self._layers = [_Layer(layer, table, per_step) for layer, table in zip(model.layers, tables, strict=True)]
@@ -50,7 +51,7 @@ class FastEquivariant:
         """What the model says of the atoms, and the edge gradient, [E, 3]."""
         vectors, edge_index = graph.edge_vectors.detach().contiguous().numpy(), graph.edge_index.numpy()
         distances, harmonics = self._harmonics(vectors)
-        starts, species, parts, features = interaction.first_features(
+        starts, species, parts, features = kernels.first_features(
             edge_index, graph.numbers.numpy(), self._species_of, self._embedding, torch.get_num_threads()
         )
         if species.min(initial=0) < 0:
@@ -60,7 +61,7 @@ class FastEquivariant:
             features, back = layer(features, edges, deeper=bool(backs))
             backs.append(back)
         energies, gradient = np.empty(len(graph.numbers), features.dtype), np.empty_like(features)
-        interaction.readout(features, self._slopes, self._constant, energies, gradient)
+        kernels.readout(features, self._slopes, self._constant, energies, gradient)
         to_harmonics, to_distances = np.zeros_like(harmonics), np.zeros_like(distances)
         while backs:
             # what a layer has kept is gone after its turn
@@ -131,12 +132,12 @@ class _Layer:
         atoms, dtype = len(edges.species), features.dtype
         sent, totals = np.empty_like(features), np.empty(atoms * self.totals.size, dtype)
         out = np.empty(atoms * self.out.size, dtype)
-        interaction.forward(self.plan, self.constants, edges, features, sent, totals, out)
+        kernels.forward(self.plan, self.constants, edges, features, sent, totals, out)
 
         def back(g: np.ndarray, to_harmonics: np.ndarray, to_distances: np.ndarray) -> np.ndarray:
             size = len(sent) if deeper else 0
             to_features, to_sent = np.empty(size, dtype), np.zeros((len(edges.parts) - 1, size), dtype)
-            interaction.backward(
+            kernels.backward(
                 self.plan, self.constants, edges, sent, totals, g, to_features, to_sent, to_harmonics, to_distances
             )
             return to_features
@@ -147,7 +148,7 @@ class _Layer:
 def _norm(norm: "RMSNorm", columns: list[Columns]) -> Norm:
     """The norm of rows of padded channels."""
     factors = torch.cat([c.pad(f) for c, f in zip(columns, norm.factors, strict=True)])
-    return Norm(factors.numpy(), np.array(norm.weights, factors.numpy().dtype), norm.epsilon)
+    return Norm(factors.numpy(), np.array(degree_weights(len(columns)), factors.numpy().dtype), norm.epsilon)
 
 
 class _Weights:

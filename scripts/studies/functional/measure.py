@@ -151,11 +151,13 @@ def measure_validation(runs: Path) -> dict:
     return {"validation": result, "leave_one_out": leave_one_out(runs)}
 
 
-def measure_test(runs: Path) -> dict:
-    """What is looked at once."""
-    folder, result = runs / "test", {}
+def measure_test(runs: Path, before: dict | None = None) -> dict:
+    """What is looked at once; functionals whose results are in `before` are not measured again."""
+    folder, result = runs / "test", dict((before or {}).get("functionals", {}))
     reference = read_sample(folder / "hexagonal-1.npz")
     for name, functional in functionals(runs).items():
+        if name in result:
+            continue
         log.info("%s", name)
         result[name] = {
             "hexagonal": hexagonal(functional, reference),
@@ -170,6 +172,14 @@ def measure_test(runs: Path) -> dict:
     return {"lattice_constants": crystals.LATTICE_CONSTANTS, "bohr": BOHR, "functionals": result}
 
 
+def as_json(result: dict) -> str:
+    """Text with seven significant figures."""
+    return (
+        json.dumps(json.loads(json.dumps(result), parse_float=lambda text: float(f"{float(text):.7g}")), indent=1)
+        + "\n"
+    )
+
+
 def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     parser = argparse.ArgumentParser(description=__doc__)
@@ -177,9 +187,11 @@ def main() -> None:
     parser.add_argument("runs", type=Path)
     parser.add_argument("-o", "--output", type=Path, required=True)
     arguments = parser.parse_args()
-    result = (measure_validation if arguments.which == "validation" else measure_test)(arguments.runs)
+    before = json.loads(arguments.output.read_text()) if arguments.output.exists() else None
+    validating = arguments.which == "validation"
+    result = measure_validation(arguments.runs) if validating else measure_test(arguments.runs, before)
     arguments.output.parent.mkdir(parents=True, exist_ok=True)
-    arguments.output.write_text(json.dumps(result, indent=1) + "\n")
+    arguments.output.write_text(as_json(result))
 
 
 if __name__ == "__main__":
