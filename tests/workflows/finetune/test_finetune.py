@@ -357,9 +357,8 @@ def test_command_line(start, shifted, tmp_path):
     # again: nothing to train, the same table
     again = runner.invoke(app, options).output
     assert "What was won, what was lost" in again and "has ended before" in again
-    # the run is no potential, but holds one
-    with pytest.raises(CheckpointError, match=f"its potential is {run}/model"):
-        load(run)
+    # the folder of a run is opened as its potential
+    same(load(run), load(run / "model"))
     result = runner.invoke(app, [*options[:4], str(tmp_path / "cmp"), *options[5:6], *options[8:], "--compare",
                                  "--only", "head", "--frames", "8"])  # fmt: skip
     assert result.exit_code == 0, result.output
