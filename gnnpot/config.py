@@ -36,8 +36,11 @@ class _Loader(yaml.SafeLoader):
     }
 
 
-def read_yaml(path: Path | str) -> Any:
-    """What a YAML file holds, `{}` if nothing; raises `ConfigError` if it can't be read."""
+def read_yaml(path: Path | str, *, _below: tuple[Path, ...] = ()) -> Any:
+    """What a YAML file holds, `{}` if nothing, with the file that it `extends` below it.
+
+    Raises `ConfigError` if it can't be read.
+    """
     path = Path(path)
     try:
         if path.exists() and not path.is_file():
@@ -47,13 +50,45 @@ def read_yaml(path: Path | str) -> Any:
     except OSError as error:
         raise ConfigError(f"{path}: can't be read ({error.strerror}); give the path of a YAML file") from None
     if len(data) > MAX_YAML_BYTES:
-        raise ConfigError(f"{path}: is larger than {MAX_YAML_BYTES // 10**6} MB; give the path of a YAML file of options")
+        raise ConfigError(f"{path}: is larger than {MAX_YAML_BYTES // 10**6} MB; give a YAML file of options")
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise ConfigError(f"{path}: is not valid YAML: it is not encoded in UTF-8 ({error.reason})") from None
     content = parse_yaml(text, str(path))
+    if isinstance(content, dict) and "extends" in content:
+        return _extended(content, path, _below)
     return {} if content is None else content
+
+
+def presets() -> dict[str, Path]:
+    """The configurations of training runs that come with gnnpot, by name; a checkout has them in `configs/`."""
+    package = Path(__file__).parent
+    folder = next((f for f in (package / "presets", package.parent / "configs") if f.is_dir()), None)
+    found = [] if folder is None else sorted(folder.glob("*.yaml"))
+    return {path.stem: path for path in found}
+
+
+def _extended(content: dict[str, Any], path: Path, below: tuple[Path, ...]) -> dict[str, Any]:
+    """The options of the file that `extends` names, relative to this one, with this file's options applied over them.
+
+    Mappings are merged key by key; every other value replaces the one below it.
+    """
+    name = content["extends"]
+    if not isinstance(name, str):
+        raise ConfigError(f"{path}: extends: expected the path of a YAML file, got {_kind(name)}")
+    base_path = (path.parent / name).resolve()
+    if base_path in (*below, path.resolve()):
+        raise ConfigError(f"{path}: extends {name}, which extends it in turn; remove one of the two")
+    base = read_yaml(base_path, _below=(*below, path.resolve()))
+    if not isinstance(base, dict):
+        raise ConfigError(f"{base_path}: expected a mapping of options, which {path} extends")
+    return _merged(base, {key: value for key, value in content.items() if key != "extends"})
+
+
+def _merged(base: dict[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    both = {k: _merged(base[k], v) for k, v in over.items() if isinstance(base.get(k), dict) and isinstance(v, Mapping)}
+    return {**base, **over, **both}
 
 
 def parse_yaml(text: str, where: str) -> Any:

@@ -8,7 +8,8 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from gnnpot.cli.common import ENDED
+from gnnpot.cli.common import ENDED, written_at
+from gnnpot.cli.progress import Bars
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -35,7 +36,7 @@ def finetune_command(
         typer.Option("--set", help="Replace an option: key.key=value. May be repeated; config.yaml of a run has all."),
     ] = None,
     resume: Annotated[
-        bool, typer.Option("--resume/--fresh", help="Go on with a run that was stopped, or begin it again.")
+        bool, typer.Option("--resume/--fresh", help="Resume a run that was stopped, or begin it again.")
     ] = True,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar.")] = False,
     compare: Annotated[
@@ -83,16 +84,18 @@ def _finetune(options: "FineTuneConfig", resume: bool, quiet: bool) -> None:
 
     console = Console(soft_wrap=True)
 
-    def tell(news: "str | Refit") -> None:
+    def show(news: "str | Refit") -> None:
+        bars.pause()
         if isinstance(news, str):
             console.print(news, highlight=False)
         else:
             console.print(to_table(news.rows(), "Element references"))
             console.print(news.sentence(), highlight=False)
 
-    has_ended = resume and (options.run / MODEL).exists()
-    finetune(options, resume, progress=not quiet, tell=tell)
-    if has_ended:
+    before = written_at(options.run / MODEL) if resume else None
+    with Bars(quiet) as bars:
+        finetune(options, resume, progress=bars, on_event=show)
+    if before is not None and written_at(options.run / MODEL) == before:
         console.print(ENDED, highlight=False)
     measured = load_checkpoint(options.run / MODEL)[1].metrics["finetune"]
     console.print(to_table(retention_rows(measured), "What was won, what was lost"))
@@ -116,7 +119,8 @@ def _compare(
     def show(name: str, number: int, total: int) -> None:
         console.print(f"run {number} of {total}: {name}", highlight=False)
 
-    comparison = compare(configure, frames or (None,), only, resume, progress=not quiet, show=show)
+    with Bars(quiet) as bars:
+        comparison = compare(configure, frames or (None,), only, resume, progress=bars, show=show)
     console.print(to_table(comparison.rows(), "Errors on the test frames"))
     for name in ("table.md", "comparison.png"):
         console.print(comparison.folder / name, highlight=False)

@@ -6,9 +6,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from gnnpot.cli.common import Precision, open_calculator, read_structure
+from gnnpot.cli.live import md_line, relax_line
 from gnnpot.config import from_mapping
 from gnnpot.errors import DataError
 from gnnpot.hub.shipped import DEFAULT
@@ -16,7 +18,7 @@ from gnnpot.hub.shipped import DEFAULT
 if TYPE_CHECKING:
     from ase import Atoms
 
-    from gnnpot.engines.md import MDResult
+    from gnnpot.engines.md import MDConfig, MDResult
     from gnnpot.engines.relax import Relaxation
 
 
@@ -34,6 +36,22 @@ class Ensemble(StrEnum):
     nve = "nve"
     bussi = "bussi"
     langevin = "langevin"
+    nose_hoover = "nose-hoover"
+    npt_isotropic = "npt-isotropic"
+    npt_full = "npt-full"
+    npt_langevin = "npt-langevin"
+    npt_langevin_full = "npt-langevin-full"
+
+
+class CellChoices(StrEnum):
+    """Choices of `--cell`."""
+
+    auto = "auto"
+    full = "full"
+    none = "none"
+    ab = "ab"
+    shape = "shape"
+    volume = "volume"
 
 
 StructureArgument = Annotated[Path, typer.Argument(help="A structure in any format that ASE reads.")]
@@ -43,6 +61,16 @@ ModelOption = Annotated[
 IndexOption = Annotated[int, typer.Option(help="Which structure of the file; -1 is the last.")]
 DeviceOption = Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, …; default: the model's.")]
 DtypeOption = Annotated[Precision | None, typer.Option(help="Precision of the model; default: its own.")]
+CellOption = Annotated[
+    CellChoices,
+    typer.Option(
+        help="What of the cell relaxes: auto (its directions without vacuum), full, none, ab (in the plane of a and b), "
+        "shape (at constant volume), volume (at constant shape)."
+    ),
+]
+FixOption = Annotated[
+    str | None, typer.Option("--fix", help="Atoms that are held: elements, indices or heights, as Cu,0-15,z<5.")
+]
 OverwriteOption = Annotated[bool, typer.Option("--overwrite", help="Replace output files that exist.")]
 QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="No live line.")]
 
@@ -60,11 +88,15 @@ def relax(
     fmax: Annotated[float, typer.Option(min=0, help="eV/Å, the largest force that may be left.")] = 0.01,
     stress_max: Annotated[float, typer.Option(min=0, help="GPa, the largest stress that may be left.")] = 0.05,
     pressure: Annotated[float, typer.Option(help="GPa.")] = 0.0,
-    fix_cell: Annotated[bool, typer.Option("--fix-cell", help="Relax the positions only.")] = False,
+    cell: CellOption = CellChoices.auto,
+    symmetry: Annotated[
+        float | None, typer.Option(help="Keep the symmetry that the structure has within this tolerance, Å.")
+    ] = None,
+    fix: FixOption = None,
     steps: Annotated[int, typer.Option(min=0, help="The most steps to take.")] = 500,
     optimizer: Annotated[Optimizer, typer.Option(help="How to go downhill.")] = Optimizer.fire,
     trajectory: Annotated[Path | None, typer.Option(help="Write every step (ASE .traj).")] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on from the last frame of the trajectory.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Start from the last frame of the trajectory.")] = False,
     index: IndexOption = -1,
     device: DeviceOption = None,
     dtype: DtypeOption = None,
@@ -75,32 +107,33 @@ def relax(
 
     Example: gnnpot relax POSCAR
 
-    Example: gnnpot relax POSCAR --model path/to/checkpoint --output relaxed.cif
+    Example: gnnpot relax slab.cif --model path/to/checkpoint --fix "z<5" --output relaxed.cif
 
-    Ends with status 3 if it has not converged; the structure is written all the same.
+    Ends with status 3 if it has not converged; the structure is written all the same. Ctrl-C ends it with the last one.
     """
-    from gnnpot.engines.files import refuse_overwrite
+    from gnnpot.engines.files import refuse_overwrite, refuse_same, structure_format
+    from gnnpot.engines.relax import RelaxConfig
     from gnnpot.engines.relax import relax as run_relaxation
     from gnnpot.units import GPA
 
     output = output or structure.with_name(f"{structure.stem}-relaxed.extxyz")
+    options = {"fmax": fmax, "stress_max": stress_max * GPA, "pressure": pressure * GPA, "cell": cell.value}
+    options |= {"symmetry": symmetry, "steps": steps, "optimizer": optimizer.value}
+    config = from_mapping(RelaxConfig, options, where="relax")
+    refuse_same({"output": output, "trajectory": trajectory})
+    _check_relaxation_trajectory(trajectory)
     refuse_overwrite(output, overwrite)
-    relaxation = run_relaxation(
-        read_structure(structure, index),
-        open_calculator(model, device, dtype),
-        fmax=fmax,
-        stress_max=stress_max * GPA,
-        pressure=pressure * GPA,
-        cell=not fix_cell,
-        steps=steps,
-        optimizer=optimizer.value,
-        trajectory=trajectory,
-        resume=resume,
-        overwrite=overwrite,
-        progress=not quiet,
-    )
-    _write(output, relaxation.atoms, overwrite)
+    atoms = _structure(structure, index, fix)
+    format = structure_format(output, atoms)
+    calculator = open_calculator(model, device, dtype)
+    with relax_line(steps, len(atoms), not quiet) as progress:
+        relaxation = run_relaxation(
+            atoms, calculator, config, trajectory=trajectory, resume=resume, overwrite=overwrite, progress=progress
+        )
+    _write(output, relaxation.atoms, format, overwrite)
     Console().print(_relaxation_table(relaxation, output))
+    if relaxation.interrupted:
+        raise typer.Exit(130)
     if not relaxation.converged:
         raise typer.Exit(3)
 
@@ -108,18 +141,34 @@ def relax(
 def md(
     structure: StructureArgument,
     model: ModelOption = DEFAULT,
-    ensemble: Annotated[Ensemble, typer.Option(help="nve, or nvt with a thermostat.")] = Ensemble.bussi,
+    ensemble: Annotated[
+        Ensemble, typer.Option(help="Constant energy (nve), temperature (by three thermostats), or pressure (npt-…).")
+    ] = Ensemble.bussi,
     temperature: Annotated[float, typer.Option("--temperature", "-T", help="K.")] = 300.0,
+    temperature_end: Annotated[
+        float | None, typer.Option(help="K; the thermostat changes linearly to it over the steps.")
+    ] = None,
+    pressure: Annotated[float, typer.Option(help="GPa, of the ensembles npt-….")] = 0.0,
     timestep: Annotated[float, typer.Option(help="fs.")] = 1.0,
     steps: Annotated[int, typer.Option(min=0, help="In all, those before a resume included.")] = 1000,
-    taut: Annotated[float, typer.Option(help="fs, time constant of the bussi thermostat.")] = 100.0,
-    friction: Annotated[float, typer.Option(help="1/fs, of the langevin thermostat.")] = 0.01,
+    taut: Annotated[float, typer.Option(help="fs, time constant of bussi and of Nosé-Hoover chains.")] = 100.0,
+    taup: Annotated[float, typer.Option(help="fs, time constant of the barostat.")] = 1000.0,
+    friction: Annotated[float, typer.Option(help="1/fs, of langevin and npt-langevin….")] = 0.01,
     seed: Annotated[int, typer.Option(min=0, help="Of starting velocities and thermostat.")] = 0,
     keep_velocities: Annotated[bool, typer.Option("--keep-velocities", help="Those of the structure.")] = False,
+    equilibration: Annotated[int, typer.Option(min=0, help="Steps at the start that the means leave out.")] = 0,
     interval: Annotated[int, typer.Option(help="Steps between frames and log lines.")] = 10,
-    trajectory: Annotated[Path | None, typer.Option(help="ASE .traj; default: STRUCTURE-md.traj.")] = None,
+    fix: FixOption = None,
+    trajectory: Annotated[
+        Path | None, typer.Option(help="By its ending: .traj, .extxyz, or .zarr (compact); default: STRUCTURE-md.traj.")
+    ] = None,
+    elements: Annotated[
+        str | None, typer.Option(help="Elements whose positions a .zarr trajectory holds, as Li,Na; default: all.")
+    ] = None,
     log: Annotated[Path | None, typer.Option(help="Table of energies; default: STRUCTURE-md.log.")] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on from the last frame of the trajectory.")] = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Continue from the last state of the trajectory, if there is one.")
+    ] = False,
     index: IndexOption = -1,
     device: DeviceOption = None,
     dtype: DtypeOption = None,
@@ -130,78 +179,84 @@ def md(
 
     Example: gnnpot md POSCAR --temperature 600 --steps 10000
 
-    Example: gnnpot md POSCAR --model 7net-0 --ensemble nve --timestep 0.5
+    Example: gnnpot md POSCAR --model 7net-0 --ensemble npt-isotropic --pressure 2 --trajectory run.zarr
 
-    A run that was interrupted goes on with the same command and --resume.
+    A run that was interrupted continues, to the same numbers, with the same command and --resume.
     """
     from gnnpot.engines.md import MDConfig, run_md
 
-    options = {
-        "ensemble": ensemble.value,
-        "temperature": temperature,
-        "timestep": timestep,
-        "steps": steps,
-        "taut": taut,
-        "friction": friction,
-        "seed": seed,
-        "keep_velocities": keep_velocities,
-        "interval": interval,
-    }
-    config = from_mapping(MDConfig, options, where="md")
+    given = locals()
+    options = {name: given[name] for name in MDConfig.__dataclass_fields__ if name in given}
+    config = from_mapping(MDConfig, options | {"ensemble": ensemble.value}, where="md")
     trajectory = trajectory or structure.with_name(f"{structure.stem}-md.traj")
     log = log or structure.with_name(f"{structure.stem}-md.log")
-    atoms, calculator = read_structure(structure, index), open_calculator(model, device, dtype)
-    result = run_md(
-        atoms,
-        calculator,
-        config,
-        trajectory=trajectory,
-        log=log,
-        resume=resume,
-        overwrite=overwrite,
-        progress=not quiet,
-    )
-    Console().print(_md_table(result, trajectory, log))
+    atoms = _structure(structure, index, fix)
+    chosen = tuple(filter(None, (elements or "").replace(" ", "").split(",")))
+    outputs = {"trajectory": trajectory, "log": log, "resume": resume, "overwrite": overwrite, "elements": chosen}
+    calculator = open_calculator(model, device, dtype)
+    with md_line(steps, len(atoms), timestep, not quiet) as progress:
+        result = run_md(atoms, calculator, config, **outputs, progress=progress)
+    Console().print(_md_table(result, config, trajectory, log))
 
 
-def _write(path: Path, atoms: "Atoms", overwrite: bool) -> None:
+def _structure(path: Path, index: int, fix: str | None) -> "Atoms":
+    from gnnpot.engines.constraints import hold
+
+    atoms = read_structure(path, index)
+    if fix:
+        hold(atoms, fix)
+    return atoms
+
+
+def _check_relaxation_trajectory(path: Path | None) -> None:
+    if path is not None and path.suffix != ".traj":
+        raise DataError(f"{path}: the steps of a relaxation are written in ASE's format; name it {path.stem}.traj")
+
+
+def _write(path: Path, atoms: "Atoms", format: str, overwrite: bool) -> None:
     from ase.io import write
 
     from gnnpot.engines.files import write_atomically
 
-    try:
-        write_atomically(path, lambda temporary: write(temporary, atoms), overwrite=overwrite)
-    except (ValueError, KeyError, TypeError, NotImplementedError) as error:
-        raise DataError(f"{path}: ASE can't write this format ({error}); give an ending like .extxyz or .cif") from None
-    except Exception as error:
-        if type(error).__name__ != "UnknownFileTypeError":
-            raise
-        raise DataError(f"{path}: ASE knows no format with this ending; give one like .extxyz or .cif") from None
+    write_atomically(path, lambda temporary: write(temporary, atoms, format=format), overwrite=overwrite)
 
 
 def _relaxation_table(r: "Relaxation", output: Path) -> Table:
+    from gnnpot.engines.cell_filters import space_group
     from gnnpot.units import GPA
 
-    state = "[green]converged" if r.converged else "[yellow]not converged"
+    state = "[green]converged" if r.converged else "[yellow]interrupted" if r.interrupted else "[yellow]not converged"
     table = Table("", "", show_header=False, title=f"{r.atoms.get_chemical_formula()}: {state}[/] in {r.steps} steps")
     n = len(r.atoms)
     table.add_row("energy", f"{r.energy:.5f} eV  ({r.energy / n:.5f} eV/atom, was {r.initial_energy / n:.5f})")
     table.add_row("largest force", f"{r.fmax:.5f} eV/Å")
     if r.stress_max is not None:
         table.add_row("largest stress", f"{r.stress_max / GPA:.4f} GPa")
-    if r.volume is not None:
-        table.add_row("volume", f"{r.volume:.3f} Å³  (was {r.initial_volume:.3f})")
-    table.add_row("written to", str(output))
+    table.add_row("relaxed of the cell", r.relaxed_cell.described)
+    if r.volume is not None and r.initial_volume is not None:
+        change = 100 * (r.volume / r.initial_volume - 1)
+        table.add_row("volume", f"{r.volume:.3f} Å³  (was {r.initial_volume:.3f}, {change:+.2f} %)")
+        lengths = r.atoms.cell.cellpar()
+        table.add_row("a, b, c", "  ".join(f"{x:.4f}" for x in lengths[:3]) + " Å")
+        table.add_row("α, β, γ", "  ".join(f"{x:.3f}" for x in lengths[3:]) + "°")
+    group, before = space_group(r.atoms), space_group(r.initial_atoms)
+    if group:
+        kept = ", kept" if r.symmetry else "" if group == before else f"  (was {before})"
+        table.add_row("space group", escape(f"{group}{kept}"))
+    table.add_row("written to", escape(str(output)))
     return table
 
 
-def _md_table(r: "MDResult", trajectory: Path, log: Path) -> Table:
+def _md_table(r: "MDResult", config: "MDConfig", trajectory: Path, log: Path) -> Table:
     table = Table("", "", show_header=False, title=f"{r.atoms.get_chemical_formula()}: {r.time / 1000:.3f} ps")
     table.add_row("steps", str(r.steps))
-    table.add_row("temperature", f"{r.temperature:.1f} K (mean)")
+    mean = f"mean of {r.averaged} steps" + (f" from {config.equilibration}" if config.equilibration else "")
+    table.add_row("temperature", f"{r.temperature:.1f} K ({mean})")
     table.add_row("potential energy", f"{r.potential_energy / len(r.atoms):.5f} eV/atom (mean)")
+    if r.volume is not None:
+        table.add_row("volume", f"{r.volume:.3f} Å³ (mean)")
     if r.energy_drift == r.energy_drift:
         table.add_row("energy drift", f"{r.energy_drift:.2e} eV/atom/ps")
     table.add_row("rate", f"{r.microseconds_per_atom_step:.0f} µs per atom and step")
-    table.add_row("written to", f"{trajectory}, {log}")
+    table.add_row("written to", escape(f"{trajectory}, {log}"))
     return table

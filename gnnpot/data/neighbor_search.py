@@ -22,7 +22,7 @@ Pairs = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]
 
 
 def find_pairs(positions: np.ndarray, cell: np.ndarray, pbc: np.ndarray, cutoff: float) -> Pairs:
-    """All ordered pairs i, j with |positions[j] + shift @ cell - positions[i]| <= cutoff, sorted by i.
+    """All ordered pairs i, j with |positions[j] + shift @ cell - positions[i]| < cutoff, sorted by i.
 
     Args:
         positions: [N, 3] Å.
@@ -133,7 +133,9 @@ def _find_by_tree(positions: np.ndarray, complete: np.ndarray, pbc: np.ndarray, 
     i, j, image = i[order], j[order], image[order]
     shift = shifts[image] - cells[j] + cells[i]
     vectors = positions[j] - positions[i] + shift @ complete
-    return i, j, shift.astype(np.int64), vectors, np.linalg.norm(vectors, axis=1)
+    distances = np.linalg.norm(vectors, axis=1)
+    near = np.flatnonzero(distances < cutoff)
+    return i[near], j[near], shift[near].astype(np.int64), vectors[near], distances[near]
 
 
 def _images(

@@ -24,11 +24,14 @@ from ase.data import chemical_symbols
 
 from gnnpot.data.frame import Frame
 from gnnpot.data.index import StoreIndex, read_index
-from gnnpot.data.manifest import MANIFEST, Manifest, Shard, Tally, read_manifest
+from gnnpot.data.manifest import FORMAT, MANIFEST, Manifest, Shard, Tally, read_manifest
 from gnnpot.data.schema import DOUBLES, REPEATED, SCHEMA, to_frames, to_table
 from gnnpot.errors import DataError, suggest
 from gnnpot.runs.files import new_folder, write_durably
+from gnnpot.runs.guard import FolderKind
 
+#: what a store's folder contains
+STORE = FolderKind("a store", MANIFEST, FORMAT, ("shard-*.parquet",))
 #: frames per Parquet row group, the unit in which a store is read
 ROW_GROUP = 128
 #: row groups that a store keeps decoded
@@ -62,7 +65,7 @@ def write_store(
     if shard_size < 1:
         raise DataError(f"{folder}: shard_size is {shard_size}; give a positive number of frames")
     tally = Tally()
-    with new_folder(folder, overwrite) as partial:
+    with new_folder(folder, overwrite, STORE) as partial:
         shards = _write_shards(frames, partial, shard_size, tally, folder)
         if not shards:
             raise DataError(f"{folder}: there are no frames to write; check the input and its filters")
@@ -223,7 +226,8 @@ class FrameStore(Sequence):
             return to_frames(self._open(shard).read_row_group(group, use_threads=False))
         except OSError as error:
             if error.errno in (errno.EMFILE, errno.ENFILE):
-                raise DataError(f"{path}: can't be opened, too many files are open; raise the limit (ulimit -n)") from None
+                problem = "can't be opened, too many files are open; raise the limit (ulimit -n)"
+                raise DataError(f"{path}: {problem}") from None
             raise _damaged(path, error) from None
         except (pa.ArrowException, ValueError, TypeError, AttributeError) as error:
             raise _damaged(path, error) from None

@@ -7,6 +7,8 @@ lattices without a volume, two atoms at one place) and what can't be afforded (m
 has, so that there are no bounds to the neighbours). Fragments far apart, long wires and large vacuum are no faults.
 """
 
+import itertools
+
 import numpy as np
 
 from gnnpot.data.neighbor_search import closest_pair, complete_cell, wrapped
@@ -22,6 +24,8 @@ MANY_ATOMS = 500
 MIN_CELL_DETERMINANT = 1e-6
 #: Å; beyond it, float64 holds coordinates to less than 1e-8 Å.
 MAX_COORDINATE = 1e8
+#: Å; an atom without neighbours up to there has no bonds
+FREE_ATOM_RADIUS = 6.0
 #: atoms per Å³; diamond has 0.18, hydrogen in the core of Jupiter about 1
 MAX_DENSITY = 20.0
 
@@ -34,13 +38,11 @@ class FrameError(DataError):
         self.where, self.reason, self.problem = where, reason, problem
 
     def at(self, where: str) -> "FrameError":
-        """The same error, told of another place."""
+        """The same error at another place."""
         return FrameError(where, self.reason, self.problem)
 
 
-def check_structure(
-    numbers: np.ndarray, positions: np.ndarray, cell: np.ndarray, pbc: np.ndarray, where: str
-) -> None:
+def check_structure(numbers: np.ndarray, positions: np.ndarray, cell: np.ndarray, pbc: np.ndarray, where: str) -> None:
     """Raise `FrameError` for a structure that can't be used.
 
     Args:
@@ -165,4 +167,15 @@ def _check_shared_places(positions: np.ndarray, cell: np.ndarray, pbc: np.ndarra
     distances = np.linalg.norm(places[i] - places[j], axis=1)
     if len(same) and distances.min() < MIN_DISTANCE:
         k = int(distances.argmin())
-        raise _at_one_place(*sorted((int(i[k]), int(j[k]))), float(distances[k]), where)
+        first, second = min(int(i[k]), int(j[k])), max(int(i[k]), int(j[k]))
+        raise _at_one_place(first, second, float(distances[k]), where)
+
+
+def is_free_atom(numbers: np.ndarray, cell: np.ndarray, pbc: np.ndarray) -> bool:
+    """Whether a structure is one atom with no image of its own within `FREE_ATOM_RADIUS`."""
+    if len(numbers) != 1:
+        return False
+    vectors = np.asarray(cell)[np.asarray(pbc, dtype=bool)]
+    shifts = np.array(list(itertools.product((-1, 0, 1), repeat=len(vectors))))[1:]
+    near = np.linalg.norm(shifts[shifts.any(axis=1)] @ vectors, axis=1) if len(vectors) else np.array([np.inf])
+    return bool(near.min() > FREE_ATOM_RADIUS)

@@ -7,6 +7,7 @@
 
 import copy
 import logging
+import threading
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -73,6 +74,14 @@ class Calculator(ase_calculator.Calculator):
         self._where = ""
         self.extrapolating, self.warn = 0, warn
         self._warned_of = 0
+        self._lock = threading.RLock()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in self.__dict__.items() if name != "_lock"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._lock = threading.RLock()
 
     @property
     def elements(self) -> tuple[str, ...]:
@@ -117,6 +126,11 @@ class Calculator(ase_calculator.Calculator):
         }
         return [name for name, (a, b) in pairs.items() if not (a == b).all()]
 
+    def get_property(self, name: str, atoms: Atoms | None = None, allow_calculation: bool = True) -> Any:
+        """ASE's entry of all `get_…`; of several threads that share the calculator, one waits for the other."""
+        with self._lock:
+            return super().get_property(name, atoms, allow_calculation)
+
     def calculate(
         self,
         atoms: Atoms | None = None,
@@ -124,6 +138,10 @@ class Calculator(ase_calculator.Calculator):
         system_changes: list[str] = ase_calculator.all_changes,  # noqa: ARG002 - ASE's signature
     ) -> None:
         """ASE's entry: everything at once, since one differentiation gives it all."""
+        with self._lock:
+            self._calculate(atoms, properties)
+
+    def _calculate(self, atoms: Atoms | None, properties: list[str] | None) -> None:
         if atoms is not None:
             self.atoms = atoms.copy()
         atoms = self.atoms

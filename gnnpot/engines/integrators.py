@@ -77,9 +77,7 @@ class Integrator:
         for name in self.changing:
             *path, last = name.split(".")
             value = state[name]
-            setattr(
-                _find(self.dynamics, ".".join(path)), last, np.array(value) if isinstance(value, list) else value
-            )
+            setattr(_find(self.dynamics, ".".join(path)), last, np.array(value) if isinstance(value, list) else value)
 
 
 class _Bussi(Integrator):
@@ -111,12 +109,20 @@ class _Langevin(Integrator):
         self.dynamics.set_temperature(temperature_K=temperature)
 
 
+class _HeldNoseHoover(NoseHooverChainNVT):
+    """ASE's chains ask for forces without constraints, so that fixed atoms would gain momenta."""
+
+    def _get_forces(self) -> np.ndarray:
+        self._update_atoms()
+        return self.atoms.get_forces()
+
+
 class _NoseHoover(Integrator):
     changing = ("_thermostat._eta", "_thermostat._p_eta")
 
     def _make(self, timestep: float) -> MolecularDynamics:
         config = self.config
-        dynamics = NoseHooverChainNVT(
+        dynamics = _HeldNoseHoover(
             self.atoms, timestep, temperature_K=config.temperature, tdamp=config.taut * FEMTOSECOND
         )
         self._count(dynamics)
@@ -189,6 +195,33 @@ class _Full(_ConstantPressure):
         return super().conserved_energy(total) + barostat + dynamics._pressure_au * dynamics._get_volume()
 
 
+class _LangevinCell(LangevinBAOAB):
+    """ASE's integrator for all components of the cell, with two things mended.
+
+    The friction of the atoms by the moving cell is p + tr(p)/f times the unit matrix; ASE adds tr(p)/f to all nine
+    elements. Exponentials of symmetric matrices are had from their eigenvectors, 50 times faster than in general.
+    """
+
+    def _barostat_BAOAB_OU_gamma_mod(self) -> np.ndarray:
+        return (self.p_eps + np.trace(self.p_eps) / self.Ndof * np.eye(3)) / self.barostat_mass
+
+    def _barostat_BAOAB_A(self) -> None:
+        strain = _exponential(0.5 * self.dt * self.p_eps / self.barostat_mass)
+        self.atoms.set_cell(self.atoms.cell.array @ strain, scale_atoms=True)
+
+    def _BAOAB_OU(self, drag_gamma_mod: np.ndarray) -> None:
+        velocities = self.atoms.get_velocities()
+        damped = velocities @ _exponential(-(self.gamma * np.eye(3) + drag_gamma_mod) * self.dt)
+        noise = self.rng.normal(size=velocities.shape) / np.sqrt(self.atoms.get_masses())[:, None]
+        self.atoms.set_velocities(damped + self.BAOAB_prefactor * noise)
+
+
+def _exponential(matrix: np.ndarray) -> np.ndarray:
+    """exp of a symmetric matrix."""
+    values, vectors = np.linalg.eigh(matrix)
+    return (vectors * np.exp(values)) @ vectors.T
+
+
 class _LangevinPressure(Integrator):
     # its force on the cell is that of the momenta half a step ago, which the atoms do not tell
     changing = ("p_eps", "force_eps")
@@ -199,7 +232,8 @@ class _LangevinPressure(Integrator):
         taup = config.taup * FEMTOSECOND
         # W of Martyna, Tobias & Klein 1994, eq. 2.9 and 2.23; for the cell, per component
         mass = (self.freedom + 3) * BOLTZMANN * config.temperature * taup**2 / (1 if isotropic else 3)
-        return LangevinBAOAB(
+        kind = LangevinBAOAB if isotropic else _LangevinCell
+        return kind(
             self.atoms,
             timestep,
             temperature_K=config.temperature,

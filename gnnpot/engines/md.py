@@ -10,8 +10,8 @@ scaled to the temperature exactly. Every random number comes from one generator,
 
 The format of the trajectory goes by its ending (`engines.trajectories`). It holds, or has beside it, the whole state of
 the run as numbers without rounding: `resume` continues from there with the same numbers as a run that was never
-interrupted, and refuses another potential, structure or seed. A run that was killed before its first frame begins again.
-The memory that a run takes does not grow with its length.
+interrupted, and refuses another potential, structure or seed. A run that was killed before its first frame begins
+again. The memory that a run takes does not grow with its length.
 """
 
 import logging
@@ -26,8 +26,10 @@ from typing import Any
 import numpy as np
 from ase import Atoms
 from ase.calculators.calculator import Calculator as AseCalculator
+from ase.io import read
 from ase.md.velocitydistribution import Stationary, ZeroRotation, thermalize_momenta
 
+from gnnpot.data.structures import StructureLike, as_atoms
 from gnnpot.engines.averages import Averages
 from gnnpot.engines.files import refuse_overwrite, refuse_same
 from gnnpot.engines.integrators import Integrator, check_ensemble, degrees_of_freedom, make_integrator
@@ -94,7 +96,7 @@ class _Run:
 
 
 def run_md(
-    atoms: Atoms,
+    atoms: StructureLike,
     calculator: AseCalculator,
     config: MDConfig | None = None,
     *,
@@ -110,7 +112,6 @@ def run_md(
     Args:
         atoms: where the run begins; its constraints hold.
         calculator: of the energy, the forces and, for a constant pressure, the stress.
-        config: the options.
         trajectory: where frames are written, every `config.interval` steps and at the last; the ending is the format.
         log: where the same samples are written as a table.
         resume: continue both files; steps after the last state are done again. The same as a new run if there is no
@@ -124,22 +125,13 @@ def run_md(
 
     Raises:
         SimulationError: if the run explodes; the files hold it up to there.
-        ConfigError: for an ensemble that the structure can't have, or a resume with other settings, another structure
-            or another potential.
+        ConfigError: for an ensemble that the structure can't have, or a resume of another run.
         DataError: for files that exist, or can't be written or read.
     """
+    atoms = as_atoms(atoms)
     config = config or MDConfig()
     trajectory, log = (None if path is None else Path(path) for path in (trajectory, log))
-    refuse_same({"trajectory": trajectory, "log": log})
-    if trajectory is None and resume:
-        raise DataError("resume: there is no trajectory to resume from; name it")
-    if trajectory is not None:
-        check_trajectory_name(trajectory, elements)
-    begun = resume and trajectory is not None and trajectory.exists()
-    if not begun:
-        refuse_overwrite(trajectory, overwrite)
-        # a run that was killed before its first frame may have left a log
-        refuse_overwrite(log, overwrite or (resume and log is not None and is_log(log)))
+    begun = _check_outputs(trajectory, log, elements, resume, overwrite)
     with ExitStack() as stack:
         frames: TrajectoryWriter | None = None
         if begun and trajectory is not None:
@@ -164,6 +156,23 @@ def run_md(
                 lines.write(sample)
 
         return _advance(run, record, progress or (lambda _: None))
+
+
+def _check_outputs(
+    trajectory: Path | None, log: Path | None, elements: tuple[str, ...], resume: bool, overwrite: bool
+) -> bool:
+    """Whether there is a run to resume; raises errors for outputs that can't be, before any work."""
+    refuse_same({"trajectory": trajectory, "log": log})
+    if trajectory is None and resume:
+        raise DataError("resume: there is no trajectory to resume from; name it")
+    if trajectory is not None:
+        check_trajectory_name(trajectory, elements)
+    begun = resume and trajectory is not None and trajectory.exists()
+    if not begun:
+        refuse_overwrite(trajectory, overwrite)
+        # a run that was killed before its first frame may have left a log
+        refuse_overwrite(log, overwrite or (resume and log is not None and is_log(log)))
+    return begun
 
 
 def _advance(run: _Run, record: Callable[[Sample], None], report: Callable[[Sample], None]) -> MDResult:
@@ -249,6 +258,8 @@ def _resumed(
 ) -> tuple[_Run, TrajectoryWriter]:
     atoms, state, frames = open_trajectory(trajectory, start)
     try:
+        if "version" not in state:
+            state = _from_first_version(trajectory, start, atoms, state, config)
         _agree(trajectory, start, state, config)
         atoms.calc = calculator
         check_ensemble(atoms, config)
@@ -262,6 +273,31 @@ def _resumed(
         raise
     averages = Averages(**state["averages"])
     return _Run(atoms, config, integrator, state["structure"], averages, step=state["step"]), frames
+
+
+def _from_first_version(
+    trajectory: Path, start: Atoms, last: Atoms, state: dict[str, Any], config: MDConfig
+) -> dict[str, Any]:
+    """The state that `_Run.state` would have returned, of a run of gnnpot 0.1.0, whose `last` frame is given.
+
+    Its frames hold energies and forces, and the first one the structure that it began with. Settings that were not kept
+    are those of `config`; the means begin anew.
+    """
+    structure = structure_identity(start, config.keep_velocities)
+    first = read(trajectory, index=0)
+    same = len(first) == len(start) and np.array_equal(first.numbers, start.numbers)
+    if not same or not np.allclose(first.positions, start.positions, rtol=0, atol=1e-9):
+        structure = "another"
+    changing = {"transferred_energy": state["transferred_energy"]} if config.ensemble == "bussi" else {}
+    return {
+        **state,
+        "version": _VERSION,
+        "integrator": changing,
+        "averages": Averages().state(),
+        "settings": {**config.decisive(), **state["settings"]},
+        "structure": structure,
+        "potential": fingerprint(last),
+    }
 
 
 def _agree(trajectory: Path, start: Atoms, state: dict[str, Any], config: MDConfig) -> None:

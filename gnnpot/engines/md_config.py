@@ -44,7 +44,9 @@ class MDConfig:
 
     ensemble: Ensemble = "bussi"
     temperature: float = 300.0  #: K, of the thermostat and of the starting velocities
-    temperature_end: float | None = None  #: K; the thermostat changes linearly to it over `steps`; empty: it is constant
+    temperature_end: float | None = (
+        None  #: K; the thermostat changes linearly to it over `steps`; empty: it is constant
+    )
     pressure: float = 0.0  #: GPa, of the ensembles `npt-…`
     timestep: float = 1.0  #: fs
     steps: int = 1000  #: in all, those before a resume included

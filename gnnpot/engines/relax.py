@@ -7,13 +7,14 @@ It has converged when both
 
     max_i |F_i| <= fmax     and     max_ab |σ_ab + p δ_ab| <= stress_max
 
-with the forces F (eV/Å; zero where constraints hold an atom), the stress σ and the pressure p (eV/Å³).
+with the forces F (eV/Å; zero where constraints hold an atom), the stress σ and the pressure p (eV/Å³), of which only
+the components count that are free to relax (`engines.cell_filters`).
 """
 
 import logging
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -21,13 +22,14 @@ import numpy as np
 from ase import Atoms
 from ase.calculators.calculator import Calculator as AseCalculator
 from ase.calculators.singlepoint import SinglePointCalculator
-from ase.filters import FrechetCellFilter
+from ase.constraints import FixSymmetry
 from ase.io.trajectory import Trajectory
 from ase.optimize import BFGS, FIRE, LBFGS
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
+from gnnpot.data.structures import StructureLike, as_atoms
+from gnnpot.engines.cell_filters import CellChoice, CellFreedom, StrainFilter, choose_cell, keep_symmetry, stress_left
 from gnnpot.engines.files import last_frame, refuse_overwrite
-from gnnpot.errors import DataError, GnnpotError, SimulationError
+from gnnpot.errors import ConfigError, GnnpotError, SimulationError
 from gnnpot.units import GPA
 
 logger = logging.getLogger(__name__)
@@ -41,90 +43,174 @@ _MAX_FORCE = 1e6
 
 
 @dataclass(frozen=True, slots=True)
+class RelaxConfig:
+    """Options of `relax`."""
+
+    fmax: float = 0.01  #: eV/Å, the largest force that may be left
+    stress_max: float = 0.05 * GPA  #: eV/Å³, the largest stress that may be left
+    pressure: float = 0.0  #: eV/Å³
+    cell: CellFreedom = "full"  #: what of the cell may relax
+    symmetry: float | None = (
+        None  #: Å, tolerance within which the symmetry of the start is found and kept; None: not kept
+    )
+    steps: int = 500  #: at most
+    optimizer: OptimizerName = "fire"
+
+    def __post_init__(self) -> None:
+        for name in ("fmax", "stress_max", "steps"):
+            if not 0 <= getattr(self, name) < np.inf:
+                raise ValueError(f"{name}: {getattr(self, name)} is not a number from 0 on")
+        if not np.isfinite(self.pressure):
+            raise ValueError(f"pressure: {self.pressure} is not a number")
+        if self.symmetry is not None and not 0 < self.symmetry < np.inf:
+            raise ValueError(f"symmetry: {self.symmetry} is not a tolerance in Å")
+        if self.optimizer not in _OPTIMIZERS:
+            raise ValueError(f"optimizer: '{self.optimizer}' is not one of {', '.join(_OPTIMIZERS)}")
+
+
+@dataclass(frozen=True, slots=True)
+class RelaxStep:
+    """A step of a relaxation in numbers."""
+
+    step: int
+    energy: float  #: eV
+    fmax: float  #: eV/Å, the largest force on an atom
+    stress_max: float | None  #: eV/Å³, the largest free component of stress + pressure; None without a relaxed cell
+
+
+@dataclass(frozen=True, slots=True)
 class Relaxation:
     """What a relaxation came to."""
 
     atoms: Atoms  #: the relaxed structure; its calculator holds the results below
+    initial_atoms: Atoms = field(repr=False)  #: where it began
     converged: bool
+    interrupted: bool  #: ended by Ctrl-C, with the last structure
     steps: int
     energy: float  #: eV
     initial_energy: float  #: eV
     fmax: float  #: eV/Å, the largest force on an atom
-    stress_max: float | None  #: eV/Å³, largest component of stress + pressure; `None` without a relaxed cell
+    stress_max: float | None  #: eV/Å³, largest free component of stress + pressure; `None` without a relaxed cell
     volume: float | None  #: Å³; `None` without a cell
     initial_volume: float | None  #: Å³
+    relaxed_cell: CellChoice  #: what of the cell was free
+    symmetry: str  #: the space group that was kept; empty if none was
 
 
 def relax(
-    atoms: Atoms,
+    atoms: StructureLike,
     calculator: AseCalculator,
+    config: RelaxConfig | None = None,
     *,
-    fmax: float = 0.01,
-    stress_max: float = 0.05 * GPA,
-    pressure: float = 0.0,
-    cell: bool = True,
-    steps: int = 500,
-    optimizer: OptimizerName = "fire",
     trajectory: Path | str | None = None,
     resume: bool = False,
     overwrite: bool = False,
-    progress: bool = False,
+    progress: Callable[[RelaxStep], None] | None = None,
 ) -> Relaxation:
     """Relax a copy of `atoms`; the copy keeps its constraints.
 
-    `fmax` eV/Å, `stress_max` and `pressure` eV/Å³. `cell` asks for all of the cell and needs three periodic directions.
-    Every step is written to `trajectory` (ASE's format, readable at any time); with `resume` its last structure is the
-    start, and it is continued. `progress` shows a live line.
+    Args:
+        atoms: the start.
+        calculator: of energy, forces and, for the cell, stress.
+        trajectory: where every step is written (ASE's format, readable at any time).
+        resume: start from the last structure of `trajectory` and continue it.
+        overwrite: replace a trajectory that exists.
+        progress: called with each step.
 
-    Not converging within `steps` is an answer, not an error. Raises `SimulationError` if the structure explodes, and
-    `DataError` for a cell that can't be relaxed or a trajectory that is in the way.
+    Returns the last structure also where it has not converged, and where Ctrl-C ended it.
+    Raises `SimulationError` if the structure explodes, `DataError` for a cell that can't be relaxed, or a trajectory
+    that exists or can't be read.
     """
-    if resume:
-        atoms = last_frame(trajectory)
-    else:
+    atoms = as_atoms(atoms)
+    config = config or RelaxConfig()
+    if not resume:
         refuse_overwrite(trajectory, overwrite)
-    atoms = _movable(atoms, calculator, cell)
-    initial_energy, initial_volume = atoms.get_potential_energy(), _volume(atoms)
-    target = FrechetCellFilter(atoms, scalar_pressure=pressure) if cell else atoms
+    # of the frames, which know no symmetry, only positions and cell are taken
+    atoms = _moved(atoms, last_frame(trajectory)) if resume else atoms.copy()
+    choice = choose_cell(atoms, config.cell)
+    before = [constraint for constraint in atoms.constraints if not isinstance(constraint, FixSymmetry)]
+    symmetry = "" if config.symmetry is None else keep_symmetry(atoms, config.symmetry)
+    initial = atoms.copy()
+    initial.set_constraint(before)
+    atoms.calc = calculator
+    initial_energy = atoms.get_potential_energy()
+    target = atoms if choice.kind == "none" else StrainFilter(atoms, choice, config.pressure)
     with ExitStack() as stack:
-        engine = stack.enter_context(_OPTIMIZERS[optimizer](target, logfile=None))
+        engine = stack.enter_context(_OPTIMIZERS[config.optimizer](target, logfile=None))
         if trajectory is not None:
-            frames = stack.enter_context(Trajectory(str(trajectory), "a" if resume else "w", atoms))
-            engine.attach(frames)
-        report = stack.enter_context(_progress(steps, progress))
-        converged, forces, stress = False, np.inf, None
-        for _ in _steps(engine, steps):
-            forces, stress = _largest_force(atoms), _largest_stress(atoms, pressure) if cell else None
-            _check(atoms, forces, initial_volume, engine.nsteps)
-            report(engine.nsteps, atoms.get_potential_energy() / len(atoms), forces, stress)
-            converged = forces <= fmax and (stress is None or stress <= stress_max)
-            if converged:
-                break
+            frames = stack.enter_context(Trajectory(str(trajectory), "a" if resume else "w"))
+            engine.attach(lambda: frames.write(_bare(atoms, before)))
+        last_step, converged, interrupted = _run(engine, atoms, choice, config, progress or (lambda _: None))
     logger.info("relaxation %s after %d steps", "converged" if converged else "stopped", engine.nsteps)
-    energy = atoms.get_potential_energy()
+    atoms.set_constraint(before)
     return Relaxation(
         atoms=_with_results(atoms),
-        converged=bool(converged),
+        initial_atoms=initial,
+        converged=converged,
+        interrupted=interrupted,
         steps=engine.nsteps,
-        energy=energy,
+        energy=atoms.get_potential_energy(),
         initial_energy=initial_energy,
-        fmax=forces,
-        stress_max=stress,
+        fmax=last_step.fmax,
+        stress_max=last_step.stress_max,
         volume=_volume(atoms),
-        initial_volume=initial_volume,
+        initial_volume=_volume(initial),
+        relaxed_cell=choice,
+        symmetry=symmetry,
     )
 
 
-def _movable(atoms: Atoms, calculator: AseCalculator, cell: bool) -> Atoms:
-    """A copy with the calculator; raises `DataError` if the cell is to be relaxed and can't."""
-    atoms = atoms.copy()
-    if cell and not (atoms.pbc.all() and atoms.cell.rank == 3):
-        raise DataError(
-            f"{atoms.get_chemical_formula()}: is not periodic in three directions, so its cell can't be relaxed; "
-            "relax the positions only"
+def _run(
+    engine: FIRE | LBFGS | BFGS,
+    atoms: Atoms,
+    choice: CellChoice,
+    config: RelaxConfig,
+    report: Callable[[RelaxStep], None],
+) -> tuple[RelaxStep, bool, bool]:
+    """(the last step, converged, interrupted)."""
+    initial_volume = _volume(atoms)
+    last, converged = None, False
+    try:
+        for _ in _steps(engine, config.steps):
+            force = float(np.linalg.norm(atoms.get_forces(), axis=1).max())
+            stress = None if choice.kind == "none" else stress_left(atoms, choice, config.pressure)
+            last = RelaxStep(engine.nsteps, atoms.get_potential_energy(), force, stress)
+            _check(atoms, last, initial_volume)
+            report(last)
+            converged = force <= config.fmax and (stress is None or stress <= config.stress_max)
+            if converged:
+                break
+    except KeyboardInterrupt:
+        if last is None:
+            raise
+        # the step that was under way may have moved the atoms without results for them
+        atoms.get_forces()
+        force = float(np.linalg.norm(atoms.get_forces(), axis=1).max())
+        stress = None if choice.kind == "none" else stress_left(atoms, choice, config.pressure)
+        return RelaxStep(engine.nsteps, atoms.get_potential_energy(), force, stress), False, True
+    assert last is not None
+    return last, converged, False
+
+
+def _moved(atoms: Atoms, last: Atoms) -> Atoms:
+    """A copy of `atoms` with positions and cell of `last`; raises `ConfigError` if that is another structure."""
+    if len(atoms) != len(last) or (atoms.numbers != last.numbers).any():
+        raise ConfigError(
+            f"trajectory: is of {last.get_chemical_formula()}, not {atoms.get_chemical_formula()}; resume with the "
+            "same structure"
         )
-    atoms.calc = calculator
+    atoms = atoms.copy()
+    atoms.set_cell(last.cell)
+    atoms.positions[:] = last.positions
     return atoms
+
+
+def _bare(atoms: Atoms, constraints: list) -> Atoms:
+    """A copy for a file, with the results and without what keeps the symmetry."""
+    copy = atoms.copy()
+    copy.set_constraint(constraints)
+    copy.calc = atoms.calc
+    return _with_results(copy)
 
 
 def _steps(engine: FIRE | LBFGS | BFGS, steps: int) -> Iterator[None]:
@@ -142,11 +228,11 @@ def _steps(engine: FIRE | LBFGS | BFGS, steps: int) -> Iterator[None]:
         yield
 
 
-def _check(atoms: Atoms, force: float, initial_volume: float | None, step: int) -> None:
-    where = f"relaxation of {atoms.get_chemical_formula()}, step {step}"
-    if not (np.isfinite(force) and np.isfinite(atoms.get_potential_energy()) and force < _MAX_FORCE):
+def _check(atoms: Atoms, step: RelaxStep, initial_volume: float | None) -> None:
+    where = f"relaxation of {atoms.get_chemical_formula()}, step {step.step}"
+    if not (np.isfinite(step.fmax) and np.isfinite(step.energy) and step.fmax < _MAX_FORCE):
         raise SimulationError(
-            f"{where}: exploded, the largest force is {force:.3g} eV/Å; look for atoms that stand too close in the "
+            f"{where}: exploded, the largest force is {step.fmax:.3g} eV/Å; look for atoms that stand too close in the "
             "given structure"
         )
     volume = _volume(atoms)
@@ -155,14 +241,6 @@ def _check(atoms: Atoms, force: float, initial_volume: float | None, step: int) 
             f"{where}: the cell went from {initial_volume:.1f} to {volume:.1f} Å³; the potential does not hold this "
             "structure together, relax with the cell held fixed or give a better start"
         )
-
-
-def _largest_force(atoms: Atoms) -> float:
-    return float(np.linalg.norm(atoms.get_forces(), axis=1).max())
-
-
-def _largest_stress(atoms: Atoms, pressure: float) -> float:
-    return float(np.abs(atoms.get_stress() + pressure * np.array([1.0, 1, 1, 0, 0, 0])).max())
 
 
 def _volume(atoms: Atoms) -> float | None:
@@ -178,22 +256,3 @@ def _with_results(atoms: Atoms) -> Atoms:
         results["magmoms"] = atoms.calc.results["magmoms"]
     atoms.calc = SinglePointCalculator(atoms, **results)
     return atoms
-
-
-@contextmanager
-def _progress(total: int, show: bool) -> Iterator:
-    """A function report(step, energy per atom, largest force, largest stress), on a live line if `show`."""
-    if not show:
-        yield lambda *_: None
-        return
-    energy, force, stress = (f"{{task.fields[{name}]}}" for name in ("energy", "force", "stress"))
-    text = TextColumn(f"E [bold]{energy}[/] eV/atom   F {force} eV/Å   σ {stress} GPa")
-    columns = (SpinnerColumn(), TextColumn("relax"), BarColumn(30), MofNCompleteColumn(), text, TimeElapsedColumn())
-    with Progress(*columns) as bar:
-        task = bar.add_task("relax", total=total, energy="", force="", stress="")
-
-        def report(step: int, energy: float, force: float, stress: float | None) -> None:
-            shown = "–" if stress is None else f"{stress / GPA:.3f}"
-            bar.update(task, completed=step, energy=f"{energy:.5f}", force=f"{force:.4f}", stress=shown)
-
-        yield report

@@ -1,8 +1,8 @@
 """The state of a run of molecular dynamics on disk, from which it resumes to the same numbers.
 
-A state is a dictionary of JSON values; positions, momenta and cell are those of the atoms. ASE's trajectories hold it in
-each frame. Beside other formats it is a file of its own, `run.extxyz.restart`: NumPy's archive of the four, replaced as
-a whole, so that a killed process leaves the last one or the one before.
+A state is a dictionary of JSON values; positions, momenta and cell are those of the atoms. ASE's trajectories hold it
+in each frame. Beside other formats it is a file of its own, `run.extxyz.restart`: NumPy's archive of the four, replaced
+as a whole, so that a killed process leaves the last one or the one before.
 """
 
 import hashlib
@@ -50,7 +50,9 @@ def read_restart(path: Path, atoms: Atoms) -> dict[str, Any]:
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
         raise DataError(f"{path}: can't be read as the state of a run ({error}); start without resuming") from None
     if arrays["positions"].shape != atoms.positions.shape:
-        raise DataError(f"{path}: is the state of {len(arrays['positions'])} atoms, not {len(atoms)}; give its structure")
+        raise DataError(
+            f"{path}: is the state of {len(arrays['positions'])} atoms, not {len(atoms)}; give its structure"
+        )
     atoms.set_cell(arrays["cell"])
     atoms.positions[:] = arrays["positions"]
     atoms.set_momenta(arrays["momenta"], apply_constraint=False)

@@ -24,10 +24,11 @@ that a drift of all atoms costs nothing.
 """
 
 from collections.abc import Callable
+from typing import Any
 
-import numba
 import numpy as np
 
+from gnnpot.compiler.decorator import njit
 from gnnpot.data.structure import MAX_COORDINATE, MIN_DISTANCE, check_cell, check_density, check_extent
 from gnnpot.errors import DataError, SimulationError
 from gnnpot.graphs.neighbors import Neighbors, complete_cell, neighbor_list
@@ -43,6 +44,10 @@ class SkinList:
         self.cutoff, self.skin = cutoff, skin
         self.rebuilds = 0
         self._pairs: Neighbors | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Without the list, which the next call makes again."""
+        return {"cutoff": self.cutoff, "skin": self.skin, "rebuilds": self.rebuilds, "_pairs": None}
 
     def update(
         self,
@@ -110,7 +115,7 @@ def _has_left(positions: np.ndarray, cell: np.ndarray) -> bool:
     return max(np.abs(positions).max(initial=0.0), np.abs(cell).max()) > MAX_COORDINATE
 
 
-@numba.njit(cache=True)
+@njit(cache=True)
 def _all_finite(rows):  # pragma: no cover - compiled
     for row in rows:
         for x in row:
@@ -119,7 +124,7 @@ def _all_finite(rows):  # pragma: no cover - compiled
     return True
 
 
-@numba.njit(cache=True)
+@njit(cache=True)
 def _farthest(positions, before):  # pragma: no cover - compiled
     """How far the atom went that went farthest, but for the drift of all."""
     drift = np.zeros(3)
@@ -135,7 +140,7 @@ def _farthest(positions, before):  # pragma: no cover - compiled
     return np.sqrt(farthest)
 
 
-@numba.njit(cache=True)
+@njit(cache=True)
 def _edges_within(positions, cell, edge_index, edge_shifts, cutoff):  # pragma: no cover - compiled
     """(index [2, E], shifts [E, 3], vectors [E, 3], distances [E]) of the pairs that are at most `cutoff` apart now,
     and which of them is the shortest."""

@@ -5,12 +5,12 @@
     atoms, state, frames = open_trajectory(Path("run.zarr"), atoms)      # to resume
     for atoms in read_trajectory(Path("run.zarr")): ...
 
-| ending           | format                                                | a killed process loses                        |
-|------------------|-------------------------------------------------------|-----------------------------------------------|
-| `.traj`          | ASE's, float64, with velocities                       | nothing after the last frame                  |
-| `.extxyz` `.xyz` | extended XYZ, text of 8 decimals, with momenta        | at most `STATE_SECONDS` of wall time          |
-| `.zarr`          | H5MD's layout (de Buyl et al. 2014) in a Zarr folder: | the same                                      |
-|                  | float32 positions, compressed in chunks of frames     |                                               |
+| ending           | format                                                | a killed process loses                   |
+|------------------|-------------------------------------------------------|------------------------------------------|
+| `.traj`          | ASE's, float64, with velocities                       | nothing after the last frame             |
+| `.extxyz` `.xyz` | extended XYZ, text of 8 decimals, with momenta        | at most `STATE_SECONDS` of wall time     |
+| `.zarr`          | H5MD's layout (de Buyl et al. 2014) in a Zarr folder: | the same                                 |
+|                  | float32 positions, compressed in chunks of frames     |                                          |
 
 A trajectory appears with its first frame, whole, and is readable after each frame (`.zarr`: at most `FLUSH_SECONDS`
 later). The memory that a writer takes does not grow with the number of frames.
@@ -59,6 +59,7 @@ class TrajectoryWriter(ABC):
     def write(self, atoms: Atoms, state: dict[str, Any]) -> None:
         """Append a frame of the run whose state is `state`."""
 
+    @abstractmethod
     def close(self) -> None:
         """Write what is still in memory."""
 
@@ -114,7 +115,8 @@ class TimedWriter(TrajectoryWriter):
 
     def write(self, atoms: Atoms, state: dict[str, Any]) -> None:
         self.append(atoms, state)
-        self._pending = (atoms, state)
+        # a copy: by the time that it is written the run may have moved the atoms
+        self._pending = (atoms.copy(), state)
         if time.monotonic() - self._last_state >= STATE_SECONDS:
             self.save_state()
 

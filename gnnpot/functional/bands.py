@@ -101,7 +101,7 @@ class Bands:
         return result / self.grid.volume
 
     def _occupied(self, k: int, electrons: np.ndarray):  # noqa: ANN202 - pairs of a state and its electrons
-        return ((psi, self.weights[k] * f) for psi, f in zip(self.states[k], electrons) if f > 1e-14)
+        return ((psi, self.weights[k] * f) for psi, f in zip(self.states[k], electrons, strict=True) if f > 1e-14)
 
     def _to_real(self, k: int, coefficients: np.ndarray) -> np.ndarray:
         box = np.zeros((*coefficients.shape[:-1], self.grid.size), dtype=complex)

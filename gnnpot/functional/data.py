@@ -10,6 +10,7 @@ diagonalisation each. Fields are kept on the orbital-free grid (`CUTOFF`), atomi
 """
 
 import io
+import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -23,8 +24,10 @@ from gnnpot.errors import DataError
 from gnnpot.functional import crystals, kohn_sham
 from gnnpot.functional.grid import resample
 from gnnpot.functional.kohn_sham import Settings, without_constant
-from gnnpot.functional.symmetry import grid_for
+from gnnpot.functional.pseudopotentials import for_numbers
+from gnnpot.functional.symmetry import centre, grid_for
 from gnnpot.runs.files import write_bytes
+from gnnpot.units import BOHR
 
 #: 1/bohr, of the orbital-free grid; the pseudopotentials end near 6
 CUTOFF = 6.5
@@ -124,7 +127,7 @@ def generate(
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise DataError(f"{folder}: can't be made ({error.strerror})") from None
-    waiting = [(task, path) for task, path in zip(tasks, paths) if not path.exists()]
+    waiting = [(task, path) for task, path in zip(tasks, paths, strict=True) if not path.exists()]
     done = len(tasks) - len(waiting)
     for _ in _run(waiting, processes):
         done += 1
@@ -196,10 +199,10 @@ def read_sample(path: Path) -> Sample:
             density=arrays["density"],
             potential=arrays["potential"],
             kinetic=float(arrays["kinetic"]),
-            energies=dict(zip(arrays["energy_names"].tolist(), arrays["energies"].tolist())),
+            energies=dict(zip(arrays["energy_names"].tolist(), arrays["energies"].tolist(), strict=True)),
             forces=arrays["forces"] if len(arrays["forces"]) else None,
         )
-    except (OSError, KeyError, ValueError, EOFError, zlib.error) as error:
+    except (OSError, KeyError, ValueError, EOFError, zlib.error, zipfile.BadZipFile) as error:
         raise DataError(f"{path}: can't be read as a sample ({error}); delete it and generate it again") from None
 
 
@@ -222,7 +225,7 @@ def _write(task: Task, path: Path) -> None:
 
 
 def _random_potential(result: kohn_sham.KohnShamResult, seed: int) -> tuple[np.ndarray, float]:
-    """A mixture of the crystal's potential and a smooth random field of its symmetry (Ha), and a number of electrons."""
+    """A mixture of the crystal's potential and a smooth random field of its symmetry (Ha); how many electrons."""
     random = np.random.default_rng([2, seed])
     part, amplitude = random.uniform(0.15, 1.25), random.uniform(0.01, 0.25)
     smoothness = random.uniform(1.2, 3.0)
@@ -236,3 +239,24 @@ def _random_potential(result: kohn_sham.KohnShamResult, seed: int) -> tuple[np.n
         electrons += random.integers(-2, 3)
     return part * (result.potential - result.potential.mean()) + field_, electrons
 
+
+def structure_tasks(structures: Sequence[tuple[str, Atoms]], triples: int = 0, spacing: float = 0.17) -> list[Task]:
+    """Tasks of any crystals of elements with pseudopotentials (Materials Project, a pool), and triples of each.
+
+    `spacing` (1/bohr) is the largest distance of k-points. Raises `UnknownElementError` before any work is done.
+    """
+    tasks = []
+    for name, atoms in structures:
+        for_numbers(atoms.numbers)
+        lengths = np.linalg.norm(2 * np.pi * np.linalg.inv(atoms.cell.array / BOHR), axis=0)
+        mesh = tuple(int(n) for n in np.maximum(1, np.ceil(lengths / spacing)))
+        settings = Settings(mesh=mesh, shift=(False, False, False))
+        moved = centre(atoms)
+        tasks.append(Task(name, name, moved, settings))
+        for number in range(triples):
+            seed = zlib.crc32(f"{name} {number}".encode())
+            changed = moved.copy()
+            scale = np.random.default_rng([1, seed]).uniform(0.92, 1.06)
+            changed.set_cell(moved.cell.array * scale, scale_atoms=True)
+            tasks.append(Task(f"{name}-triple-{number:02d}", name, changed, settings, seed))
+    return tasks

@@ -18,6 +18,8 @@ from gnnpot.functional.lattice import StructureFactor
 
 #: terms below exp(-28) of the largest are left out
 EXPONENT = 28.0
+#: 1/bohr²; the sum over wave vectors is the faster one in large cells
+LEAST_WIDTH = 0.1
 
 
 @dataclass(frozen=True)
@@ -34,7 +36,7 @@ def ewald(cell: np.ndarray, positions: np.ndarray, charges: np.ndarray, width: f
     volume = abs(np.linalg.det(cell))
     charges = np.asarray(charges, dtype=float)
     if width is None:
-        width = np.pi * (min(len(charges), 64) / volume**2) ** (1 / 3)
+        width = max(LEAST_WIDTH, np.pi * (len(charges) / volume**2) ** (1 / 3))
     grid = Grid.for_cutoff(cell, np.sqrt(4 * width * EXPONENT))
     energy, forces, strain = _reciprocal(grid, positions, charges, width)
     real = _real(cell, positions, charges, width)

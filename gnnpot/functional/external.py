@@ -1,8 +1,8 @@
 """What the ions do: their potential on a grid, its energy with a density, their own energy; forces and stress.
 
-    ions = Ions(atoms, grid)
-    ions.potential                      # Ha, on the grid
-    ions.forces(density)                # Ha/bohr, of the density and of the other ions
+ions = Ions(atoms, grid)
+ions.potential                      # Ha, on the grid
+ions.forces(density)                # Ha/bohr, of the density and of the other ions
 """
 
 from functools import cached_property
@@ -30,9 +30,14 @@ class Ions:
         self._factor = StructureFactor(self.positions @ np.linalg.inv(grid.cell), grid.shape)
 
     @cached_property
+    def _unique(self) -> np.ndarray:
+        """Wave vectors without an equally short alias: atoms between the points have a phase there."""
+        return self.grid.squares < self.grid.inscribed_cutoff**2 * (1 - 1e-9)
+
+    @cached_property
     def _forms(self) -> dict[int, np.ndarray]:
         q = np.sqrt(self.grid.squares)
-        return {number: self.table[number](q) for number in sorted(self.table)}
+        return {number: self.table[number](q) * self._unique for number in sorted(self.table)}
 
     @cached_property
     def _sums(self) -> dict[int, np.ndarray]:
@@ -50,7 +55,7 @@ class Ions:
 
     def starting_density(self) -> np.ndarray:
         """Gaussian charges at the atoms, of about the width of a valence shell; positive, right in number."""
-        damping = np.exp(-self.grid.squares * 1.5**2 / 4)
+        damping = np.exp(-self.grid.squares * 1.5**2 / 4) * self._unique
         coefficients = sum(self._sums[number] * self.table[number].charge for number in self._sums) * damping
         density = np.maximum(self.grid.to_real(coefficients / self.grid.volume), 1e-6)
         return density * (self.electrons / self.grid.integral(density))
@@ -77,6 +82,6 @@ class Ions:
         for number in self._forms:
             product = grid.multiplicity * (coefficients.conj() * self._sums[number]).real
             energy += (product * self._forms[number]).sum()
-            slope = -product * self.table[number].derivative(q) / safe
+            slope = -product * self.table[number].derivative(q) * self._unique / safe
             strain += np.einsum("ixyz,jxyz,xyz->ij", vectors, vectors, slope, optimize=True)
         return (strain - energy * np.eye(3)) / grid.volume + self.ewald.stress

@@ -36,9 +36,7 @@ class Functional(nn.Module):
         raise NotImplementedError
 
 
-def kinetic(
-    functional: Functional, density: Tensor, space: Space, create_graph: bool = False
-) -> tuple[Tensor, Tensor]:
+def kinetic(functional: Functional, density: Tensor, space: Space, create_graph: bool = False) -> tuple[Tensor, Tensor]:
     """Kinetic energy `[B]` (Ha) and its derivative `[B, n]` (Ha) with respect to the density."""
     rho = density if density.requires_grad else density.detach().requires_grad_()
     energy = integral(space, functional.energy_density(rho, space))
@@ -64,7 +62,7 @@ def reduced_gradient(density: Tensor, space: Space) -> Tensor:
 
 def reduced_laplacian(density: Tensor, space: Space) -> Tensor:
     """q."""
-    laplacian = space.convolve(density[:, None], -space.g[:, None] ** 2)[:, 0]
+    laplacian = space.convolve(density[:, None], -(space.g[:, None] ** 2))[:, 0]
     return laplacian / (C_S2 * density.clamp(min=1e-12) ** (5 / 3))
 
 

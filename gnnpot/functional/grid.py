@@ -62,7 +62,7 @@ class Grid:
     @cached_property
     def inscribed_cutoff(self) -> float:
         """Radius of the largest sphere of wave vectors that the grid holds."""
-        return float(min(np.pi * n / length for n, length in zip(self.shape, np.linalg.norm(self.cell, axis=1))))
+        return float(np.min(np.pi * np.array(self.shape) / np.linalg.norm(self.cell, axis=1)))
 
     @cached_property
     def half_shape(self) -> tuple[int, int, int]:
@@ -147,13 +147,13 @@ def resample(field: np.ndarray, grid: Grid) -> np.ndarray:
     coefficients = scipy.fft.fftn(field, norm="forward")
     result = np.zeros(shape, dtype=complex)
     selections = []
-    for old, new in zip(field.shape, shape):
+    for old, new in zip(field.shape, shape, strict=True):
         half = (min(old, new) - 1) // 2
         index = np.r_[0 : half + 1, -half:0] if half else np.array([0])
         selections.append((index % old, index % new))
     result[np.ix_(*(new for _, new in selections))] = coefficients[np.ix_(*(old for old, _ in selections))]
     values = scipy.fft.ifftn(result, norm="forward").real
-    if all(new >= old for old, new in zip(field.shape, shape)):
+    if all(new >= old for old, new in zip(field.shape, shape, strict=True)):
         return values
     return grid.to_real(grid.to_fourier(values) * (grid.squares < grid.inscribed_cutoff**2 * (1 - 1e-9)))
 

@@ -6,7 +6,8 @@ Wang-Teter (L.-W. Wang and M. P. Teter, Phys. Rev. B 45, 13196 (1992); powers 5/
 
 Huang-Carter (C. Huang and E. A. Carter, Phys. Rev. B 81, 045206 (2010)): the kernel's length follows the density,
 
-    T = T_TF + T_vW + C_TF ∫ rho^(8/3 - beta)(r) ∫ w(xi(r)|r - r'|) rho^beta(r'),   xi = k_F(rho) (1 + lambda |∇rho|²/rho^(8/3))
+    T = T_TF + T_vW + C_TF ∫ rho^(8/3 - beta)(r) ∫ w(xi(r)|r - r'|) rho^beta(r'),
+    xi = k_F(rho) (1 + lambda |∇rho|²/rho^(8/3)),
 
 where linear response demands beta [(5/3 - beta) w - n w'/3] = 5/9 (1/L - 3n² - 1), whose solution that stays finite is
 w(n) = 5/(3 beta) n^(5 - 3 beta) ∫_n^∞ (1/L - 3t² - 1) t^(3 beta - 6) dt. It is evaluated for some values of xi, by FFT,
@@ -55,8 +56,8 @@ class HuangCarter(Functional):
         slope = space.gradient(density).square().sum(dim=1)
         xi = (3 * torch.pi**2 * rho) ** (1 / 3) * (1 + self.gradient * slope / rho ** (8 / 3))
         position = xi.log() / math.log(self.ratio)
-        first = int(math.floor(float(position.min()))) - 1
-        count = int(math.ceil(float(position.max()))) - first + 3
+        first = math.floor(float(position.detach().min())) - 1
+        count = math.ceil(float(position.detach().max())) - first + 3
         modes = space.modes(rho[:, None] ** self.beta)
         nodes = self.ratio ** torch.arange(first, first + count, dtype=torch.float64)
         convolved = 0

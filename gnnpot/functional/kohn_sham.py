@@ -3,12 +3,12 @@
     result = solve(atoms, Settings(mesh=(6, 6, 6)))
     result.energy, result.density, result.kinetic_potential
 
-Atomic units, no spin polarisation. For a local potential the density, the kinetic energy and its derivative are an exact
-triple, whatever the potential is: `solve_fixed` gives one without self-consistency.
+Atomic units, no spin polarisation. For a local potential the density, the kinetic energy and its derivative are an
+exact triple, also if the potential belongs to no crystal: `solve_fixed` gives one without self-consistency.
 
 Fractional occupations f = erfc((e - mu)/s) (Gaussian smearing) make the kinetic free energy T - TS the functional whose
-derivative is mu - v; `kinetic` holds T - TS. In a crystal with a gap mu is undetermined within it, and so is an additive
-constant of the derivative; comparisons subtract the mean over the electrons (`without_constant`).
+derivative is mu - v; `kinetic` holds T - TS. In a crystal with a gap mu is undetermined within it, and so is an
+additive constant of the derivative; comparisons subtract the mean over the electrons (`without_constant`).
 """
 
 from collections.abc import Callable

@@ -4,8 +4,8 @@
     coefficients = factor.sum(charges)              # Σ_a q_a exp(-iG·R_a), half of the wave vectors
     slopes = factor.gradients(coefficients_of_v)    # ∂v/∂(fractional) at the atoms
 
-exp(-iG·R) is the product of three factors, one for each axis, so that a sum over atoms is a matrix product of each plane
-of wave vectors: exact, with no spline of charges, and fast enough for thousands of atoms.
+exp(-iG·R) is the product of three factors, one for each axis, so that a sum over atoms is a matrix product of each
+plane of wave vectors: exact, with no spline of charges, and fast enough for thousands of atoms.
 """
 
 import numpy as np

@@ -1,6 +1,6 @@
 """Minimisation of the energy over √rho with a fixed number of electrons: L-BFGS on the sphere ∫ phi² = N.
 
-    outcome = minimise(energy, density, electrons, expected=1e-8, steps=200)
+outcome = minimise(energy, density, electrons, expected=1e-8, steps=200)
 """
 
 from collections.abc import Callable
@@ -103,13 +103,18 @@ def _direction(
     point: _Point, history: list[tuple[Tensor, Tensor, float]], preconditioner: Tensor, space: Space, electrons: float
 ) -> Tensor:
     """-H g by the two loops of L-BFGS, within the sphere."""
+    scale = 1.0
+    if history:
+        bend = history[-1][1]
+        smooth = space.convolve(bend[:, None], preconditioner[:, None])[:, 0]
+        scale = history[-1][2] / _product(space, bend, smooth)
     vector, factors = point.gradient.clone(), []
     for change, bend, curvature in reversed(history):
         factor = _product(space, change, vector) / curvature
         factors.append(factor)
         vector -= factor * bend
-    vector = space.convolve(vector[:, None], preconditioner[:, None])[:, 0]
-    for (change, bend, curvature), factor in zip(history, reversed(factors)):
+    vector = scale * space.convolve(vector[:, None], preconditioner[:, None])[:, 0]
+    for (change, bend, curvature), factor in zip(history, reversed(factors), strict=True):
         vector += (factor - _product(space, bend, vector) / curvature) * change
     vector -= point.phi * (_product(space, point.phi, vector) / electrons)
     return -vector

@@ -30,5 +30,5 @@ class Pulay:
         right = np.zeros(count + 1)
         right[count] = 1
         weights = np.linalg.lstsq(system, right, rcond=1e-14)[0][:count]
-        mixed = sum(w * (d + self.step * c) for w, d, c in zip(weights, self._densities, self._changes))
+        mixed = sum(w * (d + self.step * c) for w, d, c in zip(weights, self._densities, self._changes, strict=True))
         return np.maximum(self.grid.to_real(mixed), 1e-10)

@@ -3,7 +3,8 @@
     functional = FieldNetwork(NetworkConfig())
     energy, potential = kinetic(functional, density, space)
 
-F = softplus(z - z_0 + r + ln(e - 1)), where z is a network of dimensionless inputs and z_0 its value in the uniform gas:
+F = softplus(z - z_0 + r + ln(e - 1)), where z is a network of dimensionless inputs and z_0 its value in the uniform
+gas:
 
 - F >= 0, thus T >= T_vW; F = 1 in the uniform gas;
 - lengths are measured by k_F0 = ∫ rho k_F(rho) / N, the local Fermi wave vector averaged over the electrons, so that
@@ -18,8 +19,9 @@ exp(-(n/n_c)^4), n = |G|/(2 k_F0):
     x_1 = u^(1/3) - 1,   x_2 = p/(1 + p),   x_3 = q/√(1 + q²),
     p = |∇rho~|²/(4 k_F0² rho_0² u^(8/3)),   q = ∇²rho~/(4 k_F0² rho_0 u^(5/3))
 
-The small f keeps inputs and potential finite where there is no density. Kernels are sums of Gaussians in n up to n_k, so
-that beyond it von Weizsäcker's part alone answers.
+The small f keeps inputs and potential finite where there is no density. Kernels are sums of Gaussians in n up to n_k;
+they are even, as the slope of an odd part at n = 0 would reach far beyond the atoms. Beyond n_k von Weizsäcker's part
+alone answers.
 
 `FieldNetwork`: h = P_0(x); h += P_l(h, w_l * h) for each layer; z = P(h, x). With no layers it is semi-local, F of rho,
 |∇rho| and ∇²rho at one point. `KernelNetwork`: z = P(x, w_1 * x, w_2 * x, …) with fixed kernels of the uniform gas.
@@ -32,6 +34,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from gnnpot.functional.functionals import Functional, thomas_fermi, von_weizsacker
 from gnnpot.functional.interpolation import interpolate_table
@@ -58,9 +61,9 @@ class NetworkConfig:
     channels: int = 12
     hidden: int = 32
     layers: int = 2
-    gaussians: int = 12
-    reach: float = 2.8
-    filter: float = 2.8
+    gaussians: int = 10
+    reach: float = 2.2
+    filter: float = 1.7
     floor: float = 0.02
     response: bool = True
     scales: tuple[float, ...] = (0.5, 0.7, 1.0, 1.4, 2.0)
@@ -79,6 +82,8 @@ class LearnedFunctional(Functional):
     def __init__(self, config: NetworkConfig) -> None:
         super().__init__()
         self.config = config
+        #: whether convolutions are computed again in the backward pass, to save memory
+        self.frugal = False
 
     def network(self, x: Any, convolve: Callable[[Any, Callable[[Tensor], Tensor]], Any]) -> Any:
         """z of the inputs x, fields or responses; `convolve(h, kernels)` takes kernels as a function of n."""
@@ -92,7 +97,14 @@ class LearnedFunctional(Functional):
         fermi = reference_fermi(density, space)
         eta = space.g / (2 * fermi[:, None])
         x = self._inputs(density, space, fermi, eta)
-        z = self.network(x, lambda h, kernels: space.convolve(h, kernels(eta)))[:, 0]
+
+        def convolve(h: Tensor, kernels: Callable[[Tensor], Tensor]) -> Tensor:
+            def apply(fields: Tensor, ratio: Tensor) -> Tensor:
+                return space.convolve(fields, kernels(ratio))
+
+            return checkpoint(apply, h, eta, use_reentrant=False) if self.frugal else apply(h, eta)
+
+        z = self.network(x, convolve)[:, 0]
         uniform, table = self.uniform_response()
         z = z - uniform
         if self.config.response:
@@ -102,7 +114,7 @@ class LearnedFunctional(Functional):
 
     def uniform_response(self) -> tuple[Tensor, Tensor]:
         """z_0, and K_z on steps of `RESPONSE_STEP`: the response of ∫ tau_TF F without the correction r."""
-        config, f = self.config, self.config.floor
+        f = self.config.floor
         eta = torch.arange(0.0, RESPONSE_END, RESPONSE_STEP, dtype=torch.float64)
         smooth = self._filter(eta)
         zero, a = torch.zeros_like(eta), 1 / (3 * (1 + f))
@@ -164,7 +176,7 @@ class FieldNetwork(LearnedFunctional):
 
     def network(self, x: Any, convolve: Callable[[Any, Callable[[Tensor], Tensor]], Any]) -> Any:
         h = self.first(x)
-        for mixing, weights in zip(self.mixing, self.kernels):
+        for mixing, weights in zip(self.mixing, self.kernels, strict=True):
             h = h + mixing(concatenate([h, convolve(h, lambda eta, w=weights: self._kernels(eta, w))]))
         return self.last(concatenate([h, x]))
 
@@ -172,8 +184,8 @@ class FieldNetwork(LearnedFunctional):
         """`[B, m]` to `[B, C, m]`."""
         width = self.config.reach / (self.config.gaussians - 1)
         centres = width * torch.arange(self.config.gaussians, dtype=torch.float64)
-        gaussians = torch.exp(-(((eta[:, None] - centres[:, None]) / width) ** 2))
-        return torch.matmul(weights, gaussians)
+        right, left = (torch.exp(-(((eta[:, None] + s * centres[:, None]) / width) ** 2)) for s in (-1, 1))
+        return torch.matmul(weights, right + left)
 
 
 class KernelNetwork(LearnedFunctional):
@@ -187,7 +199,9 @@ class KernelNetwork(LearnedFunctional):
         self.last = Perceptron([3 * (1 + len(config.scales)), h, h, h, 1], generator, last=0.1)
 
     def network(self, x: Any, convolve: Callable[[Any, Callable[[Tensor], Tensor]], Any]) -> Any:
-        return self.last(concatenate([x, *(convolve(x, lambda eta, s=s: self._kernel(eta, s)) for s in self.config.scales)]))
+        return self.last(
+            concatenate([x, *(convolve(x, lambda eta, s=s: self._kernel(eta, s)) for s in self.config.scales)])
+        )
 
     def _kernel(self, eta: Tensor, scale: float) -> Tensor:
         """Deviation of the response from its value at large n, which has to end where the grid does."""

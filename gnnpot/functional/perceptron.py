@@ -1,14 +1,14 @@
 """Pointwise perceptrons on fields, and on the second-order response of fields to a plane wave.
 
-A functional's linear response needs how its fields answer to rho = rho_0 (1 + e cos G·r): each field is
+A functional's linear response needs how its fields answer to rho = rho_0 (1 + e cos G·r); each field is
 
     a_0 + e a_1 cos G·r + e² (a_2 + … cos 2G·r) + …,
 
-and the energy to second order needs a_2, not the part with 2G. `Response` carries (a_0, a_1, a_2); a pointwise function f
-maps it to (f, f' a_1, f' a_2 + f'' a_1²/4). So the response is exact and differentiable in the weights.
+and the energy to second order needs a_2, not the part with 2G. `Response` carries (a_0, a_1, a_2); a pointwise function
+f maps it to (f, f' a_1, f' a_2 + f'' a_1²/4). So the response is exact and differentiable in the weights.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -49,7 +49,7 @@ class Perceptron(nn.Module):
         super().__init__()
         self.weights, self.biases = nn.ParameterList(), nn.ParameterList()
         self.chunk: int | None = None
-        for number, (inner, outer) in enumerate(zip(widths[:-1], widths[1:])):
+        for number, (inner, outer) in enumerate(zip(widths[:-1], widths[1:], strict=True)):
             scale = (last if number == len(widths) - 2 else 1.5) / inner**0.5
             weight = scale * torch.randn(outer, inner, generator=generator, dtype=torch.float64)
             self.weights.append(nn.Parameter(weight))
@@ -64,9 +64,15 @@ class Perceptron(nn.Module):
         return torch.cat(parts, dim=-1)
 
     def _apply(self, x: Tensor) -> Tensor:
+        if len(x) == 1:
+            # one matrix product is several times faster than a batch of one
+            return self._layers(x[0], lambda weight, bias, y: torch.addmm(bias[:, None], weight, y))[None]
+        return self._layers(x, lambda weight, bias, y: torch.matmul(weight, y) + bias[:, None])
+
+    def _layers(self, x: Tensor, linear: Callable[[Tensor, Tensor, Tensor], Tensor]) -> Tensor:
         last = len(self.weights) - 1
-        for number, (weight, bias) in enumerate(zip(self.weights, self.biases)):
-            x = torch.matmul(weight, x) + bias[:, None]
+        for number, (weight, bias) in enumerate(zip(self.weights, self.biases, strict=True)):
+            x = linear(weight, bias, x)
             if number < last:
                 x = nn.functional.silu(x)
         return x
@@ -74,7 +80,7 @@ class Perceptron(nn.Module):
     def _respond(self, x: Response) -> Response:
         zero, first, second = x.zero, x.first, x.second
         last = len(self.weights) - 1
-        for number, (weight, bias) in enumerate(zip(self.weights, self.biases)):
+        for number, (weight, bias) in enumerate(zip(self.weights, self.biases, strict=True)):
             zero, first, second = zero @ weight.T + bias, first @ weight.T, second @ weight.T
             if number < last:
                 sigmoid = zero.sigmoid()

@@ -90,9 +90,10 @@ def for_numbers(numbers: Sequence[int] | np.ndarray) -> dict[int, Pseudopotentia
     symbols = {chemical_symbols[number] for number in numbers}
     unknown = sorted(symbols - set(ELEMENTS))
     if unknown:
+        which = "this element" if len(unknown) == 1 else "these elements"
+        known = ", ".join(ELEMENTS)
         raise UnknownElementError(
-            f"{', '.join(unknown)}: there is no local pseudopotential of {'this element' if len(unknown) == 1 else 'these elements'}"
-            f"; there are those of {', '.join(ELEMENTS)}"
+            f"{', '.join(unknown)}: there is no local pseudopotential of {which}; there are those of {known}"
         )
     return {atomic_numbers[symbol]: load(symbol) for symbol in sorted(symbols)}
 

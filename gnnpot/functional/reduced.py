@@ -5,8 +5,8 @@
     values = space.reduce(density)
 
 With m_i the size of the orbit of point i, the Laplacian of symmetric fields is, after multiplication by sqrt(m), a
-symmetric matrix -U g² Uᵀ. Any isotropic convolution is then f -> m^-1/2 U w(g) Uᵀ m^1/2 f, exactly, and needs n² numbers
-for n irreducible points (245 of 4,096 in zincblende). Cells of one shape share the matrices: lengths only scale g.
+symmetric matrix -U g² Uᵀ. Any isotropic convolution is then f -> m^-1/2 U w(g) Uᵀ m^1/2 f, exactly, and needs n²
+numbers for n irreducible points (245 of 4,096 in zincblende). Cells of one shape share the matrices.
 """
 
 from dataclasses import dataclass

@@ -14,14 +14,15 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 from ase import Atoms
-from torch import Tensor
 
 from gnnpot.errors import DataError, SimulationError
 from gnnpot.functional.energy import TotalEnergy, electronic_parts
 from gnnpot.functional.external import Ions
 from gnnpot.functional.functionals import Functional
 from gnnpot.functional.grid import Grid
+from gnnpot.functional.kernels import WangTeter
 from gnnpot.functional.minimise import minimise
+from gnnpot.functional.network import LearnedFunctional
 from gnnpot.functional.perceptron import Perceptron
 from gnnpot.functional.reduced import ReducedBasis, ReducedSpace
 from gnnpot.functional.space import FourierSpace, Space
@@ -30,12 +31,14 @@ from gnnpot.functional.symmetry import Symmetry, grid_for
 #: 1/bohr; below it the pseudopotentials are cut where they are not small
 LEAST_CUTOFF = 5.0
 #: points above which pointwise networks work in parts
-CHUNK_POINTS = 65536
+CHUNK_POINTS = 16384
+#: Ha/atom, of the density that a learned functional starts from
+START_TOLERANCE = 1e-5
 
 
 @dataclass(frozen=True)
 class SolverSettings:
-    """`cutoff` (1/bohr) of the grid; converged when the energy is expected to fall by less than `tolerance` (Ha/atom)."""
+    """`cutoff` (1/bohr) of the grid; converged when the energy will fall by less than `tolerance` (Ha/atom)."""
 
     cutoff: float = 6.5
     tolerance: float = 1e-8
@@ -75,7 +78,7 @@ class OrbitalFreeResult:
         space = FourierSpace(self.grid, strain)
         density = torch.from_numpy(self.density).reshape(1, -1)
         density = density / torch.linalg.det(torch.eye(3, dtype=torch.float64) + strain)
-        _limit_memory(self.functional, self.grid)
+        limit_memory(self.functional, self.grid)
         energy = sum(electronic_parts(self.functional, density, space).values()).sum()
         (slope,) = torch.autograd.grad(energy, strain)
         slope = slope.numpy()
@@ -93,7 +96,8 @@ def solve(
     """The density of lowest energy.
 
     Args:
-        start: density on the grid to start from; without it, Gaussian charges at the atoms.
+        start: density on the grid to start from; without it, Gaussian charges at the atoms, and for learned
+            functionals, whose steps cost more, the density of Wang-Teter from there.
         basis: of the crystal's symmetry, to work on irreducible points (`symmetric_basis`); without it, by FFT.
         report: is called with the step, the energy (Ha) and what it is expected to fall by (Ha/atom).
 
@@ -106,10 +110,14 @@ def solve(
     ions = Ions(atoms, grid)
     density = ions.starting_density() if start is None else check_density(start, grid, ions.electrons)
     space, pack, unpack = _space(grid, basis)
-    _limit_memory(functional, grid)
+    limit_memory(functional, grid)
     energy = TotalEnergy(functional, space, pack(ions.potential))
     expected = settings.tolerance * len(atoms)
-    outcome = minimise(energy, pack(density), ions.electrons, expected, settings.steps, _scaled(report, len(atoms)))
+    first = pack(density)
+    if start is None and isinstance(functional, LearnedFunctional):
+        cheap = TotalEnergy(WangTeter(), space, energy.external)
+        first = minimise(cheap, first, ions.electrons, START_TOLERANCE * len(atoms), settings.steps).density
+    outcome = minimise(energy, first, ions.electrons, expected, settings.steps, _scaled(report, len(atoms)))
     if not outcome.converged:
         raise SimulationError(
             f"{atoms.get_chemical_formula()}: the density has not converged in {outcome.steps} steps (the energy is "
@@ -148,7 +156,9 @@ def check_density(density: np.ndarray, grid: Grid, electrons: float) -> np.ndarr
         raise DataError(f"density: has negative values or such that aren't numbers (least {density.min():.2e} /bohr³)")
     number = grid.integral(density)
     if abs(number - electrons) > 1e-3 * electrons:
-        raise DataError(f"density: holds {number:.4f} electrons, the atoms have {electrons:g}; scale it, or leave it out")
+        raise DataError(
+            f"density: holds {number:.4f} electrons, the atoms have {electrons:g}; scale it, or leave it out"
+        )
     return np.maximum(density, 1e-12)
 
 
@@ -171,10 +181,14 @@ def _space(grid: Grid, basis: ReducedBasis | None) -> tuple[Space, Callable, Cal
     return space, lambda field_: space.reduce(field_)[None], lambda values: space.expand(values[0]).reshape(grid.shape)
 
 
-def _limit_memory(functional: Functional, grid: Grid) -> None:
+def limit_memory(functional: Functional, grid: Grid) -> None:
+    """Let pointwise networks take the points of a large grid in parts."""
+    large = grid.size > CHUNK_POINTS
     for module in functional.modules():
         if isinstance(module, Perceptron):
-            module.chunk = CHUNK_POINTS if grid.size > CHUNK_POINTS else None
+            module.chunk = CHUNK_POINTS if large else None
+        elif isinstance(module, LearnedFunctional):
+            module.frugal = large
 
 
 def _scaled(report: Callable | None, count: int) -> Callable[[int, float, float], None] | None:
@@ -186,9 +200,3 @@ def _scaled(report: Callable | None, count: int) -> Callable[[int, float, float]
 def uniform_density(grid: Grid, electrons: float) -> np.ndarray:
     """A start without any structure."""
     return np.full(grid.shape, electrons / grid.volume)
-
-
-__all__ = [
-    "OrbitalFreeResult", "SolverSettings", "Tensor", "check_density", "orbital_free_grid", "solve", "symmetric_basis",
-    "uniform_density",
-]  # fmt: skip

@@ -96,7 +96,6 @@ class FourierSpace:
         vectors = self._reciprocal.T @ miller
         return self.fields(1j * vectors * self.modes(fields[:, None]))
 
-
     def power(self, fields: Tensor) -> Tensor:
         multiplicity = torch.from_numpy(self.grid.multiplicity).reshape(1, -1).to(fields.device)
         return multiplicity * self.modes(fields[:, None])[:, 0].abs().square() * volume(self)[:, None]

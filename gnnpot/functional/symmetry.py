@@ -45,7 +45,7 @@ class Symmetry:
         counts = np.array(self.shape)
         index = np.stack(np.unravel_index(np.arange(int(np.prod(counts))), self.shape))
         result = np.empty((len(self.rotations), index.shape[1]), dtype=np.int32)
-        for row, rotation, translation in zip(result, self.rotations, self.translations):
+        for row, rotation, translation in zip(result, self.rotations, self.translations, strict=True):
             matrix = np.rint(rotation * counts[:, None] / counts[None, :]).astype(int)
             image = matrix @ index + np.rint(translation * counts).astype(int)[:, None]
             row[:] = np.ravel_multi_index(image % counts[:, None], self.shape)
@@ -75,7 +75,7 @@ def operations(atoms: Atoms) -> tuple[np.ndarray, np.ndarray]:
 def centre(atoms: Atoms) -> Atoms:
     """A copy whose centre of inversion, if there is one, lies at the origin."""
     rotations, translations = operations(atoms)
-    inversions = [t for r, t in zip(rotations, translations) if np.array_equal(r, -np.eye(3))]
+    inversions = [t for r, t in zip(rotations, translations, strict=True) if np.array_equal(r, -np.eye(3))]
     moved = atoms.copy()
     if inversions:
         moved.set_scaled_positions(atoms.get_scaled_positions() - inversions[0] / 2)
@@ -122,5 +122,5 @@ def grid_for(atoms: Atoms, cutoff: float) -> Grid:
     grid = Grid.for_cutoff(atoms.cell.array / BOHR, cutoff)
     mixed = np.abs(operations(atoms)[0]).sum(axis=0) > 0
     mixed = np.linalg.matrix_power((mixed | mixed.T).astype(int), 3) > 0
-    shape = tuple(max(n for n, together in zip(grid.shape, row) if together) for row in mixed)
+    shape = tuple(max(n for n, together in zip(grid.shape, row, strict=True) if together) for row in mixed)
     return Grid(grid.cell, shape)

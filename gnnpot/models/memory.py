@@ -7,10 +7,10 @@
 import itertools
 from dataclasses import dataclass
 
-import numba
 import numpy as np
 import psutil
 
+from gnnpot.compiler.decorator import njit
 from gnnpot.data.neighbor_search import compact_cell, complete_cell
 from gnnpot.errors import MemoryNeedError
 
@@ -64,7 +64,7 @@ def _images(cell: np.ndarray, pbc: np.ndarray, cutoff: float) -> np.ndarray:
     return np.array(list(itertools.product(*reach)), dtype=float) @ cell
 
 
-@numba.njit(cache=True)
+@njit(cache=True)
 def _count(positions, cell, inverse, pbc, images, chosen, cutoff, close_cutoff):  # pragma: no cover - compiled
     """Edges and triplets of the chosen atoms."""
     edges = triplets = 0

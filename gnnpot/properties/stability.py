@@ -23,7 +23,7 @@ from ase.data import covalent_radii
 from ase.io.trajectory import Trajectory
 
 from gnnpot.engines.md import MDConfig, run_md
-from gnnpot.engines.relax import relax
+from gnnpot.engines.relax import RelaxConfig, relax
 from gnnpot.errors import SimulationError
 from gnnpot.graphs.neighbors import neighbor_list
 from gnnpot.properties.equation_of_state import scaled_to
@@ -110,7 +110,7 @@ def relaxation_outcome(
         with warnings.catch_warnings():
             # SciPy says of the cell's logarithm that it is good to 1e-12 only
             warnings.filterwarnings("ignore", "logm result may be inaccurate", RuntimeWarning)
-            result = relax(atoms, calculator, fmax=fmax, stress_max=stress_max, steps=steps)
+            result = relax(atoms, calculator, RelaxConfig(fmax=fmax, stress_max=stress_max, steps=steps))
         ratio = result.volume / result.initial_volume
         free = free_volume_ratio(atoms, calculator) if ratio > VOLUME_RATIOS[1] else 1.0
     except SimulationError as error:

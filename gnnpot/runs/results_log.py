@@ -1,12 +1,15 @@
-"""What has been labelled so far, on disk: a file that only grows, and says which of it is whole.
+"""A results log: records of finished tasks, in a file that only grows, and knows which of it is whole.
 
-    plan.json        what is labelled, how and by what; another call may go on only if it is the same
+    with ResultsLog(folder, plan, "labelling") as results:
+        if 7 not in results: results.add(7, content)
+        for content in results.contents(): ...
+
+    plan.json        what the results depend on; a resumed run must have the same
     journal          records: length [8 bytes], task [8], digest [16], content
 
-A record that a kill cut off is found by its length or digest, and goes when the journal is opened again.
+A record that a kill cut off is found by its length or digest, and is removed when the log is opened again.
 """
 
-import fcntl
 import hashlib
 import json
 import shutil
@@ -16,56 +19,59 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from gnnpot.runs.files import write_text
 from gnnpot.errors import ConfigError, DataError
+from gnnpot.runs.files import write_text
+from gnnpot.runs.identity import require_same
+from gnnpot.runs.lock import RunLock
 
+PLAN, RECORDS = "plan.json", "journal"
 _HEAD = struct.Struct("<QQ16s")
 
 
-class Journal:
-    """The journal in `folder`, which is made if it is not there; for one process at a time. `fresh` empties it first.
+class ResultsLog:
+    """The results log in `folder`, which is made if it is not there; for one process at a time.
 
-    Raises `ConfigError` if it was begun for another `plan`, `DataError` if another process is at it or it can't be
-    written.
+    Args:
+        folder: of the log.
+        plan: what the results depend on, as JSON: the identity of the run.
+        what: is done, for messages: "labelling".
+        fresh: remove earlier results first.
+
+    Raises:
+        ConfigError: if the folder contains the log of another plan.
+        DataError: if another process has it open, or it can't be written.
     """
 
-    def __init__(self, folder: Path, plan: Mapping[str, Any], fresh: bool = False) -> None:
+    def __init__(self, folder: Path, plan: Mapping[str, Any], what: str = "a run", fresh: bool = False) -> None:
         self.folder = folder
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            self._file = (folder / "journal").open("a+b")
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            self._file.close()
-            raise DataError(f"{folder}: another process is labelling into it; wait for it or end it") from None
         except OSError as error:
             raise DataError(f"{folder}: can't be written ({error.strerror}); choose another --output") from None
-        if fresh:
-            self._file.truncate(0)
-            (folder / "plan.json").unlink(missing_ok=True)
+        self._lock = RunLock(folder, what)
+        self._lock.acquire()
         try:
-            self._agree(plan)
+            self._file = (folder / RECORDS).open("a+b")
+            if fresh:
+                self._file.truncate(0)
+                (folder / PLAN).unlink(missing_ok=True)
+            self._places: dict[int, tuple[int, int]] = {}
+            self._find_records()
+            self._agree(plan, what)
+        except OSError as error:
+            self._lock.release()
+            raise DataError(f"{folder}: can't be written ({error.strerror}); choose another --output") from None
         except ConfigError:
-            self._file.close()
+            self.close()
             raise
-        self._places: dict[int, tuple[int, int]] = {}
-        self._find_records()
 
-    def _agree(self, plan: Mapping[str, Any]) -> None:
-        path = self.folder / "plan.json"
-        if not path.is_file():
+    def _agree(self, plan: Mapping[str, Any], what: str) -> None:
+        path = self.folder / PLAN
+        # without a record nothing is lost
+        if len(self) and path.is_file():
+            require_same(read_plan(self.folder), plan, where=self.folder, what=what)
+        else:
             write_text(path, json.dumps(plan, indent=1, ensure_ascii=False) + "\n")
-            return
-        try:
-            begun = json.loads(path.read_text())
-        except ValueError:
-            begun = {}
-        different = sorted(name for name in {*plan, *begun} if plan.get(name) != begun.get(name))
-        if different:
-            raise ConfigError(
-                f"{self.folder}: was begun with other {', '.join(different)}; give the same again, or begin anew with "
-                "--fresh"
-            )
 
     def _find_records(self) -> None:
         position, size = 0, self._file.seek(0, 2)
@@ -107,17 +113,31 @@ class Journal:
             yield self._file.read(length)
 
     def remove(self) -> None:
-        """Take it off the disk."""
-        self._file.close()
+        """Remove it from the disk."""
+        self.close()
         shutil.rmtree(self.folder, ignore_errors=True)
 
-    def __enter__(self) -> "Journal":
+    def close(self) -> None:
+        """Let other processes open it."""
+        self._file.close()
+        self._lock.release()
+
+    def __enter__(self) -> "ResultsLog":
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self._file.close()
+        self.close()
+
+
+def read_plan(folder: Path) -> dict[str, Any]:
+    """The plan of the results log in `folder`; empty if there is none that can be read."""
+    try:
+        plan = json.loads((folder / PLAN).read_text("utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return plan if isinstance(plan, dict) else {}
 
 
 def _digest(task: int, content: bytes) -> bytes:

@@ -5,7 +5,7 @@
 
 `teacher` makes the calculator, in each process anew, and says what it is (`Labeller`). The frames of a call depend on
 the structures, the configuration and the labeller alone, to the last bit: not on the number of processes, nor on where
-a run was killed and taken up again.
+a run was killed and resumed.
 """
 
 from gnnpot.sampling.config import LabelConfig, Limits, read_label_config

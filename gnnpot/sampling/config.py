@@ -1,15 +1,15 @@
 """What is to be labelled, as data.
 
-    # label.yaml
-    seed: 7
-    limits: {max_force: 100}
-    distortions:
-      - {kind: original}
-      - {kind: rattled, rattle: 0.1, count: 4}
-      - {kind: scaled, volume: [0.6, 1.5], rattle: 0.05, count: 2}
-      - {kind: melted, temperature: 3000, count: 5, min_atoms: 16}
+# label.yaml
+seed: 7
+limits: {max_force: 100}
+distortions:
+  - {kind: original}
+  - {kind: rattled, rattle: 0.1, count: 4}
+  - {kind: scaled, volume: [0.6, 1.5], rattle: 0.05, count: 2}
+  - {kind: melted, temperature: 3000, count: 5, min_atoms: 16}
 
-    config = read_label_config("label.yaml", distortions=["strained strain=0.1 count=2"])
+config = read_label_config("label.yaml", distortions=["strained strain=0.1 count=2"])
 """
 
 from collections.abc import Sequence

@@ -69,9 +69,7 @@ class Distortion:
                 parts.append(f"{f.name}={'-'.join(map(str, value)) if isinstance(value, tuple) else value}")
         return " ".join((self.kind, *parts))
 
-    def make(
-        self, atoms: Atoms, rng: np.random.Generator, calculator: BaseCalculator | None = None
-    ) -> Iterator[Atoms]:
+    def make(self, atoms: Atoms, rng: np.random.Generator, calculator: BaseCalculator | None = None) -> Iterator[Atoms]:
         """Distorted copies of `atoms`; raises `NotPossible` if there are none of this structure."""
         for changed in self.change(repeated(atoms, self.min_atoms), rng, calculator):
             if self.rattle:

@@ -1,4 +1,4 @@
-"""`label`: tasks to processes, what comes of them to the journal, and at the end to a store."""
+"""`label`: tasks to processes, what comes of them to the results, and at the end to a store."""
 
 import contextlib
 import hashlib
@@ -14,10 +14,12 @@ from pathlib import Path
 from gnnpot.config import to_mapping
 from gnnpot.data.frame import Frame
 from gnnpot.data.schema import fingerprint
-from gnnpot.data.store import FrameStore, write_store
+from gnnpot.data.store import STORE, FrameStore, write_store
 from gnnpot.data.stress_check import StressSample
 from gnnpot.errors import ConfigError, DataError, GnnpotError
-from gnnpot.runs.results_log import Journal
+from gnnpot.runs.files import recover
+from gnnpot.runs.guard import check_folder
+from gnnpot.runs.results_log import ResultsLog, read_plan
 from gnnpot.sampling.config import LabelConfig
 from gnnpot.sampling.tasks import Labeller, Task, Worker, one_thread, serve, unpack
 
@@ -40,31 +42,46 @@ def label(
 ) -> FrameStore:
     """Distort `structures`, label them, and write them as a store.
 
-    Everything that is done is kept in the folder `OUTPUT.labelling`, and the same call goes on from there if it was
-    ended by whatever; `fresh` begins anew. Frames that break the limits, and structures that can't be distorted so or
-    are beyond the labeller, are left out and counted by reason in the manifest. Each process uses one thread; if there
-    is only one, it is this one.
+    Finished tasks are kept in the folder `OUTPUT.labelling`, and the same call resumes from there after an interruption
+    or a kill. Each process uses one thread; if there is only one, it is this one.
 
-    Raises `DataError` if `output` exists (without `overwrite`), if nothing could be labelled, or if a process died;
-    `ConfigError` if the folder was begun with other settings.
+    Args:
+        structures: to distort.
+        labeller: calculates energies, forces and stresses.
+        output: the store's folder.
+        config: distortions and limits.
+        processes: that label side by side.
+        fresh: begin anew.
+        overwrite: replace a store of that name.
+        progress: called with finished tasks and all tasks.
+
+    Returns:
+        The store. Frames beyond the limits, and structures that can't be distorted or labelled, are left out and
+        counted by reason in its manifest.
+
+    Raises:
+        DataError: if `output` exists, if nothing could be labelled, or if a process died or another one is labelling.
+        ConfigError: if the folder contains the results of other settings.
     """
     config = config or LabelConfig()
     output = Path(output)
     if processes < 1:
         raise ConfigError(f"processes: {processes} is not positive")
-    if output.exists() and not overwrite:
-        raise DataError(f"{output}: exists already; give another name, or overwrite=True (--overwrite)")
     if len(structures) == 0:
         raise DataError(f"{output}: there are no structures to label")
     plan = _plan(structures, labeller, config)
     folder = output.with_name(f"{output.name}.labelling")
-    with Journal(folder, plan, fresh) as journal:
+    recover(output)
+    if not fresh and (finished := _finished(output, folder, plan)) is not None:
+        return finished
+    check_folder(output, overwrite=overwrite, kind=STORE)
+    with ResultsLog(folder, plan, "labelling", fresh) as results:
         total = len(structures) * config.runs
-        if len(journal):
-            log.info("%s: goes on at %d of %d tasks", folder, len(journal), total)
-        _do_all(_tasks(structures, config, journal), labeller, config, journal, processes, total, progress)
-        store = _assemble(journal, output, plan, overwrite)
-        journal.remove()
+        if len(results):
+            log.info("%s: resumes at %d of %d tasks", folder, len(results), total)
+        _do_all(_tasks(structures, config, results), labeller, config, results, processes, total, progress)
+        store = _assemble(results, output, plan, overwrite)
+        results.remove()
     return store
 
 
@@ -82,33 +99,49 @@ def _plan(structures: Sequence[Frame], labeller: Labeller, config: LabelConfig) 
     }
 
 
-def _tasks(structures: Sequence[Frame], config: LabelConfig, journal: Journal) -> Iterator[Task]:
-    """Those that are not in the journal."""
+def _finished(output: Path, folder: Path, plan: dict[str, object]) -> FrameStore | None:
+    """The store of this plan, if the call that wrote it was killed before it removed the results log."""
+    if not output.is_dir() or read_plan(folder) != plan or not STORE.made(output):
+        return None
+    store = FrameStore(output)
+    if store.manifest.source != _source(plan):
+        return None
+    with ResultsLog(folder, plan, "labelling") as results:
+        results.remove()
+    return store
+
+
+def _source(plan: dict[str, object]) -> str:
+    return f"gnnpot label: {json.dumps(plan, ensure_ascii=False)}"
+
+
+def _tasks(structures: Sequence[Frame], config: LabelConfig, results: ResultsLog) -> Iterator[Task]:
+    """Those that are not in the results."""
     number = 0
     for k in range(len(structures)):
-        left = [n for n in range(number, number + config.runs) if n not in journal]
+        left = [n for n in range(number, number + config.runs) if n not in results]
         structure = structures[k] if left else None
         for distortion in config.distortions:
             for run in range(distortion.runs):
-                if structure is not None and number not in journal:
+                if structure is not None and number not in results:
                     yield Task(number, structure, distortion, run)
                 number += 1
 
 
 def _do_all(
-    tasks: Iterator[Task], labeller: Labeller, config: LabelConfig, journal: Journal, processes: int, total: int,
+    tasks: Iterator[Task], labeller: Labeller, config: LabelConfig, results: ResultsLog, processes: int, total: int,
     progress: Progress,
 ) -> None:  # fmt: skip
-    progress(len(journal), total)
-    processes = min(processes, total - len(journal))
+    progress(len(results), total)
+    processes = min(processes, total - len(results))
     if processes == 0:
         return
     if processes == 1:
         worker = Worker(labeller, config)
         with one_thread():
             for task in tasks:
-                journal.add(task.number, worker.do(task))
-                progress(len(journal), total)
+                results.add(task.number, worker.do(task))
+                progress(len(results), total)
         return
     with _workers(labeller, config, processes) as workers:
         # There are at least as many tasks as processes.
@@ -117,8 +150,8 @@ def _do_all(
         busy = set(workers)
         while busy:
             for connection in wait(list(busy)):
-                journal.add(*_receive(connection, workers))
-                progress(len(journal), total)
+                results.add(*_receive(connection, workers))
+                progress(len(results), total)
                 task = next(tasks, None)
                 if task is None:
                     busy.discard(connection)
@@ -171,13 +204,13 @@ def _receive(connection: Connection, workers: dict[Connection, BaseProcess]) -> 
     return said
 
 
-def _assemble(journal: Journal, output: Path, plan: dict[str, object], overwrite: bool) -> FrameStore:
+def _assemble(results: ResultsLog, output: Path, plan: dict[str, object], overwrite: bool) -> FrameStore:
     reasons: Counter[str] = Counter()
     sample = StressSample()
 
     def frames() -> Iterator[Frame]:
         some = False
-        for content in journal.contents():
+        for content in results.contents():
             found, left_out = unpack(content)
             reasons.update(left_out)
             some = some or bool(found)
@@ -189,7 +222,7 @@ def _assemble(journal: Journal, output: Path, plan: dict[str, object], overwrite
     return write_store(
         sample.watch(frames()),
         output,
-        source=f"gnnpot label: {json.dumps(plan, ensure_ascii=False)}",
+        source=_source(plan),
         filters=reasons,
         stress_check=lambda: sample.result().to_mapping(),
         overwrite=overwrite,

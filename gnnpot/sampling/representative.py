@@ -51,7 +51,7 @@ class Choice:
 def choose_frames(frames: Sequence[Frame], count: int, *, progress: Callable[[int, int], None] | None = None) -> Choice:
     """`count` of the frames; see the module.
 
-    `progress` is told how many frames have been described, of how many. The same frames in the same order give the
+    `progress` is called with the number of described frames, and of all. The same frames in the same order give the
     same choice, and a smaller `count` the beginning of a larger one's. Raises `ConfigError` if there are not as many,
     `count` is not positive, or the frames have more than `MOST_ATOMS` atoms.
     """
@@ -61,9 +61,7 @@ def choose_frames(frames: Sequence[Frame], count: int, *, progress: Callable[[in
     total = sum(len(x) for _, x in described.values())
     share = min(1.0, min(MOST_TARGETS, MOST_DISTANCES // len(frames)) / total)
     rng = np.random.default_rng(0)
-    targets = [
-        np.sort(rng.choice(len(x), max(1, round(share * len(x))), replace=False)) for _, x in described.values()
-    ]
+    targets = [np.sort(rng.choice(len(x), max(1, round(share * len(x))), replace=False)) for _, x in described.values()]
     distances = np.empty((sum(map(len, targets)), len(frames)), dtype=np.float32)
     row = 0
     for chosen, (owner, x) in zip(targets, described.values(), strict=True):

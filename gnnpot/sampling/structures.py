@@ -1,13 +1,14 @@
-"""Structures to be labelled, from whatever holds some: stores, files of frames, and every format that ASE reads."""
+"""Structures to be labelled, from any file that has some: stores, files of frames, and every format that ASE reads."""
 
 from collections.abc import Sequence
 from itertools import chain
 from pathlib import Path
 
-from gnnpot.data.frame import Frame, Provenance
+from gnnpot.data.frame import Frame
 from gnnpot.data.manifest import MANIFEST
-from gnnpot.data.readers import has_reader, read_frames, reduced_formula
+from gnnpot.data.readers import has_reader, read_frames
 from gnnpot.data.store import FrameStore
+from gnnpot.data.structure_files import read_all_structures
 from gnnpot.errors import DataError
 
 #: options of `read_frames`: structures only
@@ -32,22 +33,4 @@ def _structures(path: Path) -> Sequence[Frame]:
         return FrameStore(path)
     if has_reader(path):
         return list(read_frames(path, **_UNLABELLED))
-    return _by_ase(path)
-
-
-def _by_ase(path: Path) -> list[Frame]:
-    from ase.io import read
-
-    try:
-        found = read(path, ":")
-    except Exception as error:  # noqa: BLE001 - ASE's readers raise whatever a broken file leads them to
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise DataError(f"{path}: can't be read as structures ({reason}); give a file that ASE knows") from None
-    return [
-        Frame.from_atoms(
-            atoms,
-            Provenance(source=path.name, source_id=str(k), material_id=reduced_formula(atoms.numbers)),
-            labels=False,
-        )
-        for k, atoms in enumerate(found)
-    ]
+    return read_all_structures(path)

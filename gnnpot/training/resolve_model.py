@@ -23,7 +23,7 @@ def is_open(model: ModelConfig) -> bool:
     return isinstance(model, HDNNPConfig) and not model.symmetry_functions and isinstance(model.symmetry_set, ChosenSet)
 
 
-def settle(
+def resolve_model(
     model: ModelConfig,
     elements: tuple[str, ...],
     spread: Callable[[int], Iterable[Frame]],
@@ -33,8 +33,8 @@ def settle(
 ) -> ModelConfig:
     """`model` with nothing left open; `spread(n)` gives n of the training frames, with `elements`.
 
-    A choice is written to `path` (`write`), and read from there when the run goes on: later sessions calculate with
-    the same functions whatever has changed on the machine. Raises `DataError` where there is nothing to choose from,
+    A choice is written to `path` (`write`), and read from there when the run resumes, which calculates with
+    the same functions on any machine. Raises `DataError` where there is nothing to choose from,
     or the file is damaged.
     """
     if not model.elements:

@@ -1,4 +1,4 @@
-"""Students that learn side by side: where they disagree, something is to be learnt.
+"""Potentials that learn side by side; their disagreement measures how uncertain their forces are.
 
 The disagreement of K students on a structure, with forces F_i^k on atom i and their mean F_i, is
 
@@ -21,18 +21,26 @@ from gnnpot.training.evaluate import evaluate
 
 
 class Committee:
-    """Students and their calculators."""
+    """Students and their calculators.
+
+    Args:
+        students: of one system; of one student alone the disagreement is 0.
+    """
 
     def __init__(self, students: Sequence[Potential]) -> None:
         self.students = tuple(students)
-        # students are led to where they know nothing; their disagreement says so
+        # dynamics lead students beyond their training; the disagreement shows it
         self.calculators = tuple(Calculator(student, warn=False) for student in students)
 
     def __len__(self) -> int:
         return len(self.students)
 
-    def forget(self) -> None:
-        """Let nothing of structures before reach the digits of those to come."""
+    def driver(self, number: int) -> Calculator:
+        """The calculator of a student, in turns of `number`; nothing of earlier structures affects its results."""
+        self._reset()
+        return self.calculators[number % len(self)]
+
+    def _reset(self) -> None:
         for calculator in self.calculators:
             calculator.reset()
             calculator.neighbors = SkinList(calculator.neighbors.cutoff, calculator.neighbors.skin)
@@ -42,7 +50,7 @@ class Committee:
         forces = np.stack([calculator.get_forces(atoms) for calculator in self.calculators])
         return disagreement(forces)
 
-    def usual(self, frames: Sequence[Frame]) -> float:
+    def median_disagreement(self, frames: Sequence[Frame]) -> float:
         """Median of the disagreement on `frames`, eV/Å."""
         return float(np.median([self.disagreement(frame.to_atoms()) for frame in frames]))
 

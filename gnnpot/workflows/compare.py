@@ -6,9 +6,9 @@
 
     compare(configure, counts=[5, 20, 80, None]).rows()
 
-Each run has a folder of its own under the configuration's, `CANDIDATE-FRAMES`, and goes on where it was stopped; one
+Each run has a folder of its own under the configuration's, `CANDIDATE-FRAMES`, and resumes if it was stopped; one
 that has ended is only read. After each, `results.json`, `table.md` and `comparison.png` are written anew. The test part
-is the same for all, whatever the number of frames.
+is the same for all numbers of frames.
 """
 
 import json
@@ -30,8 +30,9 @@ from gnnpot.models import HDNNPConfig, M3GNetConfig, ModelConfig, SevenNetConfig
 from gnnpot.potential import Potential
 from gnnpot.runs.files import write_text
 from gnnpot.runs.pages import COLORS, new_figure, tidy
+from gnnpot.runs.progress import Progress, no_progress
 from gnnpot.training.config import RunConfig, TrainConfig, fresh_rate
-from gnnpot.training.prepare import open_parts
+from gnnpot.training.prepare import open_subsets
 from gnnpot.training.run import MODEL, train
 from gnnpot.workflows.finetune.config import SHORT, FineTuneConfig, with_short
 from gnnpot.workflows.finetune.run import finetune
@@ -48,7 +49,7 @@ SCRATCH: dict[str, ModelConfig] = {
 }
 ZERO_SHOT = "zero-shot"
 
-#: is told the name of a run before it begins, its number, and how many there are
+#: called with the name of a run before it begins, its number, and the number of runs
 Show = Callable[[str, int, int], None]
 
 
@@ -127,7 +128,7 @@ def compare(
     only: Sequence[str] | None = None,
     resume: bool = True,
     *,
-    progress: bool = False,
+    progress: Progress = no_progress,
     show: Show | None = None,
 ) -> Comparison:
     """Run what has not ended yet, all candidates (or `only` those named) at each number of frames.
@@ -198,8 +199,8 @@ def _timed(
     frames, config = next(reversed(configs.items()))
     runs = {name: config.run / f"{name}-{frames or 'all'}" for name in names}
     potentials = {name: load_checkpoint(run / MODEL)[0] for name, run in runs.items()}
-    parts = open_parts(replace(config, run=next(iter(runs.values()))))
-    frame = next((parts.get("test") or parts["validation"]).spread(1))
+    _, subsets = open_subsets(replace(config, run=next(iter(runs.values()))))
+    frame = next((subsets.get("test") or subsets["validation"]).spread(1))
     times = milliseconds(potentials, frame)
     if tuned := [name for name in names if name in SHORT]:
         times[ZERO_SHOT] = times[tuned[0]]

@@ -34,16 +34,19 @@ from torch_geometric.data import Batch
 
 from gnnpot.data import ElementReferences, Frame, FrameStore, write_store
 from gnnpot.graphs import Graph
-from gnnpot.models import HDNNP, SevenNet
+from gnnpot.models import HDNNP
 from gnnpot.models.base import AtomicOutput, EnergyModel, with_gradient
+from gnnpot.models.equivariant import EquivariantModel
 from gnnpot.potential import Potential
 from gnnpot.training.config import DataConfig, TrainConfig, read_config
+from gnnpot.training.datasets import Concatenation, TrainingDataset
 from gnnpot.training.loss import label_errors, loss_sums, total_loss
 from gnnpot.training.module import TrainModule
-from gnnpot.training.prepare import PreparedData, build_potential, read_any
-from gnnpot.training.resolve_model import settle
+from gnnpot.training.prepare import PreparedData, build_potential
+from gnnpot.training.resolve_model import resolve_model
 from gnnpot.training.sampler import mixed
-from gnnpot.training.sources import Mixture, Part, Source
+from gnnpot.training.stores import read_labelled
+from gnnpot.training.subsets import Subset
 
 
 def rate(work: Callable[[], int], seconds: float) -> float:
@@ -68,7 +71,7 @@ def peak_gflops(seconds: float) -> float:
 
 def reading_rate(store: FrameStore, seconds: float) -> float:
     """Frames per second in the order of an epoch."""
-    mixture = Mixture([Source("train", Part(store, np.arange(len(store))))])
+    mixture = Concatenation([TrainingDataset("train", Subset(store, np.arange(len(store))))])
     order = chain.from_iterable(mixed(mixture.shares, seed=0, epoch=k).tolist() for k in range(10**6))
 
     def work() -> int:
@@ -87,11 +90,11 @@ def graph_rate(potential: Potential, frames: list[Frame], seconds: float) -> flo
 
 def potential_of(config: TrainConfig, store: FrameStore, settled: Path) -> Potential:
     """With fresh weights; symmetry functions that the configuration leaves to the frames are written to `settled`."""
-    part = Part(store, np.arange(len(store)))
-    source = Source("train", part)
+    part = Subset(store, np.arange(len(store)))
+    source = TrainingDataset("train", part)
     elements = tuple(store.manifest.elements)
     references = ElementReferences.fit(store)
-    model = settle(config.model, elements, Mixture([source]).spread, settled)
+    model = resolve_model(config.model, elements, Concatenation([source]).spread, settled)
     return build_potential(config, PreparedData(part, part, None, elements, references, 1.0, (source,), model))
 
 
@@ -99,7 +102,7 @@ def plain(model: EnergyModel) -> Callable[[Graph], tuple[AtomicOutput, Tensor]]:
     """`model.trainable` as it is where no form for the processor takes its place; an HDNNP's has but two products."""
     if isinstance(model, HDNNP):
         return model.trainable
-    atoms = partial(model._atoms, form=model) if isinstance(model, SevenNet) else model
+    atoms = partial(model._atoms, form=model) if isinstance(model, EquivariantModel) else model
     return partial(with_gradient, atoms, create_graph=True)
 
 
@@ -144,12 +147,12 @@ def main(
     frames: Annotated[int, typer.Option(help="Frames of the set that the estimate is for.")] = 1_580_395,
     gpus: Annotated[int, typer.Option(help="Devices of the estimate.")] = 8,
     gpu_tflops: Annotated[float, typer.Option(help="Peak of one in single precision; 19.5: A100.")] = 19.5,
-    efficiency: Annotated[float, typer.Option(help="Share of the ratio of peaks that is assumed.")] = 0.25,
+    efficiency: Annotated[float, typer.Option(help="SamplingWeight of the ratio of peaks that is assumed.")] = 0.25,
 ) -> None:
     """Measure here, estimate for GPUs."""
     torch.set_num_threads(1)
     console = Console(width=max(Console().width, 120))
-    known = list(read_any([data], DataConfig(train=data)))
+    known = list(read_labelled([data], DataConfig(train=data)))
     with tempfile.TemporaryDirectory() as folder:
         single = write_store(known, Path(folder) / "single.store")
         store = write_store(chain.from_iterable(repeat(known, repeats)), Path(folder) / "repeated.store")

@@ -4,9 +4,9 @@
     PYTHONPATH=other/checkout python scripts/checks/journeys.py         # another one, beside it
 
 1. atoms to forces, 2. a frame to a batch, 3. a table's row to a shard, 4. a name to weights, 5. a teacher's name to a
-student. Each is run on a tiny example through entry points that users have. A room is a folder or file at the top of the
-package. A call from one room into another is a crossing; each pair of functions counts once. A return is a crossing into
-a room that the journey has left before.
+student. Each is run on a tiny example through entry points that users have. A room is a folder or file at the top of
+the package. Functions stand in the order in which they are first called; a return is where this list comes back to a
+room that it has left before.
 """
 
 import argparse
@@ -33,11 +33,10 @@ SMALL = "symmetry_set={kind: weighted, radial_cutoff: 4.5, angular_cutoff: 3.5, 
 
 
 class Trace:
-    """Records calls between functions of the package while it is active."""
+    """Records the functions of the package that are called while it is active."""
 
     def __init__(self, last: str | None = None) -> None:
         self.last = last  #: name of the function at which the journey has arrived
-        self.crossings: dict[tuple[str, str], None] = {}
         self.functions: dict[str, None] = {}
 
     def __enter__(self) -> "Trace":
@@ -51,28 +50,22 @@ class Trace:
         if event != "call" or (callee := _name(frame)) is None:
             return
         self.functions.setdefault(callee)
-        caller = frame.f_back
-        while caller is not None and _name(caller) is None:
-            caller = caller.f_back
-        if caller is not None and (above := _name(caller)) is not None and _room(above) != _room(callee):
-            self.crossings.setdefault((above, callee))
         if self.last is not None and callee.endswith(self.last):
             sys.setprofile(None)
 
+    def rooms(self) -> list[str]:
+        """The rooms in the order in which functions are first called, without repetitions in a row."""
+        rooms = [_room(function) for function in self.functions]
+        return [room for k, room in enumerate(rooms) if k == 0 or rooms[k - 1] != room]
+
     def returns(self) -> int:
-        """Crossings into a room that was left before."""
-        seen: set[str] = set()
-        count = 0
-        for above, below in self.crossings:
-            seen.add(_room(above))
-            count += _room(below) in seen
-            seen.add(_room(below))
-        return count
+        """How often the journey comes back to a room that it has left."""
+        rooms = self.rooms()
+        return sum(room in rooms[:k] for k, room in enumerate(rooms))
 
     def to_mapping(self) -> dict[str, Any]:
         """Plain values."""
-        rooms = [f"{above} -> {below}" for above, below in self.crossings]
-        return {"functions": len(self.functions), "crossings": rooms, "returns": self.returns()}
+        return {"functions": list(self.functions), "rooms": self.rooms(), "returns": self.returns()}
 
 
 def _name(frame: FrameType) -> str | None:
@@ -140,7 +133,7 @@ def row_to_shard(folder: Path) -> Trace:
     chosen = [frame for frame in read_frames(bundled_path()) if str(frame.symbols[0]) == "Si"][:4]
     write_deltalake(str(folder / "table"), pa.Table.from_pylist([row(chosen, 100)], schema=SCHEMA))
     with Trace() as trace:
-        command("data", "mp", "-o", str(folder / "mp.store"), "--table", str(folder / "table"), "--quiet")
+        command("data", "mp", "-o", str(folder / "mp.store"), "--table", str(folder / "table"))
     return trace
 
 
@@ -178,7 +171,7 @@ JOURNEYS: dict[str, Callable[[Path], Trace]] = {
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--output", type=Path, help="JSON with all crossings")
+    parser.add_argument("--output", type=Path, help="JSON with all functions")
     parser.add_argument("--only", choices=JOURNEYS, nargs="+", default=list(JOURNEYS))
     arguments = parser.parse_args()
     logging.disable(logging.WARNING)
@@ -187,8 +180,7 @@ def main() -> None:
     for name in arguments.only:
         with tempfile.TemporaryDirectory() as folder:
             found[name] = JOURNEYS[name](Path(folder)).to_mapping()
-        print(f"{name}: {found[name]['functions']} functions, {len(found[name]['crossings'])} crossings, "
-              f"{found[name]['returns']} returns", flush=True)  # fmt: skip
+        print(f"{name}: {len(found[name]['functions'])} functions, {found[name]['returns']} returns", flush=True)
     if arguments.output:
         arguments.output.write_text(json.dumps(found, indent=1) + "\n")
 

@@ -19,7 +19,7 @@ from ase.io import read
 
 from gnnpot.engines.calculator import Calculator
 from gnnpot.engines.md import MDConfig, degrees_of_freedom, random_velocities, run_md
-from gnnpot.engines.relax import relax
+from gnnpot.engines.relax import RelaxConfig, relax
 from gnnpot.errors import ConfigError, DataError, SimulationError
 
 
@@ -31,7 +31,7 @@ def copper() -> Atoms:
 def test_nve_conserves_energy(potential, crystal):
     """1 ps at 300 K from a relaxed crystal: the total energy does not drift."""
     calculator = Calculator(potential)
-    start = relax(crystal, calculator, cell=False, fmax=0.02).atoms
+    start = relax(crystal, calculator, RelaxConfig(cell="none", fmax=0.02)).atoms
     result = run_md(start, calculator, MDConfig(ensemble="nve", temperature=300, timestep=1.0, steps=1000))
     assert 50 < result.temperature < 600
     assert abs(result.energy_drift) < 1e-5

@@ -15,7 +15,7 @@ from ase.calculators.emt import EMT
 
 from gnnpot.data import Frame, FrameStore, Provenance
 from gnnpot.errors import ConfigError, DataError
-from gnnpot.runs.results_log import Journal
+from gnnpot.runs.results_log import ResultsLog
 from gnnpot.sampling import (
     LabelConfig,
     Labeller,
@@ -112,7 +112,7 @@ if __name__ == "__main__":
 """
 
 
-def test_killed_and_taken_up_again_the_store_is_byte_for_byte_the_same(store, tmp_path):
+def test_killed_and_resumed_the_store_is_byte_for_byte_the_same(store, tmp_path):
     script = tmp_path / "script.py"
     script.write_text(SCRIPT)
     output = tmp_path / "a.store"
@@ -121,14 +121,27 @@ def test_killed_and_taken_up_again_the_store_is_byte_for_byte_the_same(store, tm
         command = [sys.executable, script, output, str(stop), str(processes)]
         ended = subprocess.run(command, env=environment, check=False, stderr=subprocess.DEVNULL)
         assert ended.returncode == -signal.SIGKILL and not output.exists()
-        journal = tmp_path / "a.store.labelling" / "journal"
+        records = tmp_path / "a.store.labelling" / "journal"
         # A kill in the middle of a record leaves a part of it.
-        with journal.open("ab") as file:
+        with records.open("ab") as file:
             file.write(b"\x10\0\0\0\0\0\0\0cut off")
     calls = []
     finished = label(structures(), TEACHER, output, CONFIG, progress=lambda done, _: calls.append(done))
     assert calls[0] == 13 and calls[-1] == 3 * 7
-    assert digests(finished.folder) == digests(store.folder) and not journal.parent.exists()
+    assert digests(finished.folder) == digests(store.folder) and not records.parent.exists()
+
+
+def test_killed_at_its_very_end_it_ends_again(store, tmp_path, monkeypatch):
+    """The store has its name, the results log is not removed yet."""
+    output = tmp_path / "a.store"
+    with monkeypatch.context() as patch:
+        patch.setattr(ResultsLog, "remove", ResultsLog.close)
+        label(structures(), TEACHER, output, CONFIG)
+    assert (tmp_path / "a.store.labelling").is_dir()
+    finished = label(structures(), TEACHER, output, CONFIG)
+    assert digests(finished.folder) == digests(store.folder) and [p.name for p in tmp_path.iterdir()] == ["a.store"]
+    with pytest.raises(DataError, match="exists already"):
+        label(structures(), TEACHER, output, CONFIG)
 
 
 def test_what_is_left_out_is_counted(tmp_path):
@@ -238,7 +251,7 @@ def test_a_process_that_dies_is_said_and_what_was_done_is_kept(tmp_path):
     assert len(label(structures(), TEACHER, tmp_path / "a", config)) == 3
 
 
-def test_other_settings_don_t_go_on_with_a_journal(tmp_path):
+def test_other_settings_are_refused(tmp_path):
     config = LabelConfig((Original(),))
 
     def interrupt(done: int, total: int) -> None:
@@ -247,24 +260,11 @@ def test_other_settings_don_t_go_on_with_a_journal(tmp_path):
 
     with pytest.raises(KeyboardInterrupt):
         label(structures(), Labeller(EMT, "other"), tmp_path / "a", config, progress=interrupt)
-    with pytest.raises(ConfigError, match="was begun with other labeller; .* --fresh"):
+    with pytest.raises(ConfigError, match=r"other options or inputs \(labeller: was .* --fresh"):
         label(structures(), TEACHER, tmp_path / "a", config)
     assert len(label(structures(), TEACHER, tmp_path / "a", config, fresh=True)) == 3
     with pytest.raises(DataError, match="exists already"):
         label(structures(), TEACHER, tmp_path / "a", config)
-
-
-def test_a_journal_is_for_one_at_a_time_and_forgets_what_is_damaged(tmp_path):
-    with Journal(tmp_path / "j", {"a": 1}) as journal:
-        for k in (2, 0, 1):
-            journal.add(k, bytes([k]) * 10)
-        with pytest.raises(DataError, match="another process"):
-            Journal(tmp_path / "j", {"a": 1})
-        assert list(journal.contents()) == [b"\0" * 10, b"\1" * 10, b"\2" * 10]
-    data = (tmp_path / "j" / "journal").read_bytes()
-    (tmp_path / "j" / "journal").write_bytes(data[:-1] + b"x")
-    with Journal(tmp_path / "j", {"a": 1}) as journal:
-        assert len(journal) == 2 and 1 not in journal
 
 
 def test_packed_outcomes_come_back_to_the_last_bit():

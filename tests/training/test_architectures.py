@@ -21,6 +21,7 @@ TINY = {
     "m3gnet": {"units": 8, "blocks": 1, "cutoff": 4.0, "three_body_cutoff": 3.0},
     "chgnet": {"units": 8, "convolutions": 2, "cutoff": 4.0, "radial": 5, "angular": 3, "readout_layers": 1},
     "sevennet": {"channels": [4, 4], "layers": 2, "cutoff": 4.0, "cutoff_on": 3.5, "radial_hidden": [8]},
+    "nequix": {"channels": [4, 4], "layers": 2, "cutoff": 4.0, "radial_hidden": [8]},
 }
 #: µB of Cu and Ni
 MOMENTS = {29: 0.02, 28: -0.6}

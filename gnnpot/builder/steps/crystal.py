@@ -12,6 +12,7 @@ from ase.io import read
 from gnnpot.builder.library import Crystal, library
 from gnnpot.builder.recipe import Bulk, RandomAlloy, Rattle, Strain, Supercell
 from gnnpot.builder.state import State
+from gnnpot.data.structure_files import check_whole
 from gnnpot.errors import suggest
 
 #: readers of files that only hold text of a structure
@@ -168,6 +169,7 @@ def _from_file(name: str, state: State) -> Atoms:
         atoms: Any = read(path, index=-1, format=form)
     except Exception as problem:  # noqa: BLE001 - ASE's readers raise what a broken file leads them to
         raise state.error("file_unreadable", name=name, reason=type(problem).__name__) from None
+    check_whole(atoms, name)
     return Atoms(atoms.numbers, positions=atoms.positions, cell=atoms.cell, pbc=atoms.pbc)
 
 

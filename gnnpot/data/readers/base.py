@@ -255,6 +255,10 @@ def reader_of(path: Path, format: str | None = None) -> type[Reader]:
         if path.exists() and not path.is_dir():
             problem = "is no ordinary file but a pipe or a device"
         raise DataError(f"{path}: {problem}; give the path of a file of a format among {', '.join(candidates)}")
+    with open_binary(path) as file:
+        head = file.read(HEAD)
+    if head[257:262] == b"ustar" or head.startswith(b"PK\x03\x04"):
+        raise DataError(f"{path}: is an archive of files; unpack it, and give the files")
     if format is not None:
         return known[format]
     name = path.name.lower()
@@ -263,8 +267,6 @@ def reader_of(path: Path, format: str | None = None) -> type[Reader]:
     for cls in known.values():
         if cls.matches(name):
             return cls
-    with open_binary(path) as file:
-        head = file.read(HEAD)
     for cls in known.values():
         if cls.recognises(head):
             return cls

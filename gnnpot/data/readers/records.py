@@ -25,6 +25,7 @@ from ase.formula import Formula
 from gnnpot.data.frame import Frame, FrameError, Provenance
 from gnnpot.data.readers.names import may_be, naming_problem, total_charge, unit_problem
 from gnnpot.data.stress import PRESETS, StressConvention
+from gnnpot.data.structure import check_elements
 from gnnpot.errors import DataError, suggest
 
 PROVENANCE_KEYS: dict[str, tuple[str, ...]] = {
@@ -43,6 +44,8 @@ LABEL_KEYS: dict[str, tuple[str, ...]] = {
     "stress": ("stress", "virial"),
     "magmoms": ("magmoms",),
 }
+#: of a stress tensor, as a share of its largest element; codes print it symmetric to their digits
+MAX_ASYMMETRY = 0.05
 #: what stands between the numbers of a list in text
 _BRACKETS = str.maketrans("[]{}(),;", " " * 8)
 
@@ -108,6 +111,7 @@ class FrameBuilder:
 
     def build(self, record: Record, number: int) -> Frame:
         """The frame of a record, the `number`-th of its file. Raises `FrameError`, and `DataError` for the file."""
+        check_elements(np.asarray(record.numbers), str(self.path))
         self._check_names(record, number)
         self._check_charge(record)
         energy = self._label(record, "energy", record.info, ())
@@ -181,8 +185,15 @@ class FrameBuilder:
             return None
         self.unmet.discard("stress")
         convention = self.stress or (PRESETS["virial"] if key == "virial" else self.usual_stress)
+        values = floats(record.info[key], key)
+        if values.size == 9:
+            tensor = values.reshape(3, 3)
+            largest = np.abs(tensor).max()
+            if np.isfinite(largest) and np.abs(tensor - tensor.T).max() > MAX_ASYMMETRY * largest:
+                problem = f"{key} is no symmetric tensor, so it can't be meant; mend or remove this frame"
+                raise FrameError(str(self.path), "stress not symmetric", problem)
         try:
-            return convention.to_stress(floats(record.info[key], key), float(abs(np.linalg.det(record.cell))))
+            return convention.to_stress(values, float(abs(np.linalg.det(record.cell))))
         except ValueError as error:
             raise FrameError(str(self.path), "stress of a wrong shape", f"{error}; mend or remove this frame") from None
 

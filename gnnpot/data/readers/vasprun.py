@@ -126,7 +126,7 @@ class _Run:
             self.incar |= {name: value for _, name, value in _items(element, "")}
         elif element.tag == "parameters":
             for block, name, value in _items(element, ""):
-                if block == _BLOCKS.get(name, block):
+                if block in ("", _BLOCKS.get(name, block)):
                     self.parameters.setdefault(name, value)
         elif element.tag == "atominfo":
             try:

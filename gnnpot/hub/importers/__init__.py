@@ -6,6 +6,11 @@ Each family has a module with such a function; `files` maps the plain names of t
 Families with multi-fidelity potentials take `fidelity` too. Nothing in the files is executed.
 """
 
-from gnnpot.hub.importers import chgnet, m3gnet, sevennet
+from gnnpot.hub.importers import chgnet, m3gnet, nequix, sevennet
 
-CONVERTERS = {"chgnet": chgnet.convert, "m3gnet": m3gnet.convert, "sevennet": sevennet.convert}
+CONVERTERS = {
+    "chgnet": chgnet.convert,
+    "m3gnet": m3gnet.convert,
+    "nequix": nequix.convert,
+    "sevennet": sevennet.convert,
+}

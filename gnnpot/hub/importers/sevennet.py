@@ -24,7 +24,9 @@ from torch import Tensor
 from gnnpot.data.references import ElementReferences
 from gnnpot.errors import CheckpointError, suggest
 from gnnpot.hub.checkpoint import Card
-from gnnpot.models.sevennet import ChannelLinear, SevenNet, SevenNetConfig, coupling
+from gnnpot.models.equivariant import ChannelLinear
+from gnnpot.models.sevennet import SevenNet, SevenNetConfig
+from gnnpot.ops.tensor_product import coupling
 from gnnpot.potential import Potential
 
 _LICENCE = "MIT (as the package sevenn)"

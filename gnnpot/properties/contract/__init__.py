@@ -18,6 +18,7 @@ from ase.calculators.calculator import Calculator as AseCalculator
 from ase.calculators.calculator import PropertyNotImplementedError
 from torch_geometric.data import Batch
 
+from gnnpot.data.structures import StructureLike, as_atoms
 from gnnpot.engines.calculator import Calculator
 from gnnpot.errors import ConfigError
 from gnnpot.properties.contract import probes
@@ -100,7 +101,7 @@ class ContractReport:
 
 def check_contract(
     calculator: AseCalculator,
-    structures: Mapping[str, Atoms] | Sequence[Atoms] | None = None,
+    structures: Mapping[str, StructureLike] | Sequence[StructureLike] | None = None,
     *,
     elements: Sequence[str] | None = None,
     tolerances: Tolerances | None = None,
@@ -118,12 +119,15 @@ def check_contract(
             elements = calculator.elements
         if not elements:
             raise ConfigError("the contract needs structures to look at: give structures or elements")
-        structures = default_structures(elements)
-    elif not isinstance(structures, Mapping):
-        structures = {f"{k}: {atoms.get_chemical_formula()}": atoms for k, atoms in enumerate(structures)}
+        named = default_structures(elements)
+    elif isinstance(structures, Mapping):
+        named = {name: as_atoms(structure) for name, structure in structures.items()}
+    else:
+        converted = [as_atoms(structure) for structure in structures]
+        named = {f"{k}: {atoms.get_chemical_formula()}": atoms for k, atoms in enumerate(converted)}
     probe = probes.Probe(calculator, tolerances.step, tolerances.interval, *_reach(calculator))
     checks: list[Check] = []
-    for name, structure, question in _questions(calculator, probe, structures):
+    for name, structure, question in _questions(calculator, probe, named):
         checks += _ask(name, structure, question, tolerances)
         logger.debug("contract: %s, %s", name, structure)
     return ContractReport(tuple(checks))

@@ -3,11 +3,11 @@
     config = read_distil_config("7net-0", ["frames.extxyz.gz"], student="hdnnp", run="runs/student")     # config.py
     potential = distil(config)                                                                           # run.py
 
-The teacher labels the given structures, as they are and distorted; a committee of students learns from them. Then, in
-each round, the students explore by molecular dynamics (`explore.py`), the teacher labels states that were drawn at
-random, whose error says how good the students are where they go, and states where the committee disagrees most
-(`committee.py`); the students are trained on, with these too (`students.py`). When the error falls no longer, a last
-student is trained on everything, and measured on dynamics of its own (`measure.py`, `report.py`).
+The teacher labels the given structures, undistorted and distorted; a committee of students learns from them. In each
+round the students explore by molecular dynamics (`sampling.trajectories`). The teacher labels a random sample of the
+states, which measures the students' error there, and those where the committee disagrees most (`sampling.selection`);
+the students are trained with these too (`students.py`). When the error no longer falls, a last student is trained on
+all frames, and measured on dynamics of its own (`measure.py`, `report.py`).
 """
 
 from gnnpot.workflows.distil.config import STUDENTS, DistilConfig, read_distil_config

@@ -1,8 +1,8 @@
 """What a distillation is: a strict dataclass, and its defaults for a student and a budget.
 
-    read_distil_config("runs/mine/model", ["frames.extxyz.gz"], student="hdnnp", run="runs/student")
-    read_distil_config("7net-0", ["frames.extxyz.gz"], student="m3gnet", run="runs/student", path="mine.yaml",
-                       overrides=["explore.temperatures=[300, 900]", "max_minutes=60"])
+read_distil_config("runs/mine/model", ["frames.extxyz.gz"], student="hdnnp", run="runs/student")
+read_distil_config("7net-0", ["frames.extxyz.gz"], student="m3gnet", run="runs/student", path="mine.yaml",
+                   overrides=["explore.temperatures=[300, 900]", "max_minutes=60"])
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -15,9 +15,11 @@ from gnnpot.data.readers import RecordOptions
 from gnnpot.errors import ConfigError, suggest
 from gnnpot.models import CHGNetConfig, HDNNPConfig, M3GNetConfig, ModelConfig, SevenNetConfig
 from gnnpot.models.symmetry_sets import ChosenSet
-from gnnpot.sampling import Limits, Original, Rattled, Strained
+from gnnpot.sampling import Original, Rattled, Strained
 from gnnpot.sampling.distortions import AnyDistortion
-from gnnpot.training.config import BatchConfig, LossConfig, OptimizerConfig, fresh_rate, lay_over
+from gnnpot.sampling.selection import SelectionConfig
+from gnnpot.sampling.trajectories import TrajectoryConfig
+from gnnpot.training.config import BatchConfig, LossConfig, OptimizerConfig, apply_overrides, fresh_rate
 
 #: what `--student` names: small members of each architecture; any size can be given as the option `student`
 STUDENTS: dict[str, ModelConfig] = {
@@ -26,7 +28,11 @@ STUDENTS: dict[str, ModelConfig] = {
     "chgnet": CHGNetConfig(units=32, convolutions=2, radial=15, angular=15),
     # a high power lets far neighbours count for more; it costs nothing, nor do wide radial networks: both run as tables
     "sevennet": SevenNetConfig(
-        channels=(32, 32, 32), layers=2, cutoff_function="polynomial", cutoff_power=10, radial_hidden=(64, 64),
+        channels=(32, 32, 32),
+        layers=2,
+        cutoff_function="polynomial",
+        cutoff_power=10,
+        radial_hidden=(64, 64),
         element_scales=True,
     ),
 }
@@ -34,7 +40,7 @@ STUDENTS: dict[str, ModelConfig] = {
 
 @dataclass(frozen=True)
 class StartConfig:
-    """The frames of round 0, from which the first students learn: the given structures, as they are and distorted."""
+    """The frames of round 0, from which the first students learn: the given structures, undistorted and distorted."""
 
     #: structures that are used at most, evenly spread over the given ones
     structures: int = 300
@@ -45,67 +51,6 @@ class StartConfig:
             raise ValueError(f"structures: {self.structures} is not positive")
         if not self.distortions:
             raise ValueError("distortions: there are none; name at least {kind: original}")
-
-
-@dataclass(frozen=True)
-class ExploreConfig:
-    """Molecular dynamics by the students: Langevin at a fixed cell, from the given structures on."""
-
-    #: K, of the trajectories in turn
-    temperatures: tuple[float, ...] = (300.0, 600.0, 1000.0)
-    #: trajectories in each round
-    trajectories: int = 12
-    #: of each trajectory, unless it ends early
-    steps: int = 2000
-    timestep: float = 1.0  #: fs
-    friction: float = 0.02  #: 1/fs
-    #: steps between the states that the committee looks at
-    interval: int = 10
-    #: each trajectory begins with a random symmetric strain up to this, so that stress is learnt too; 0: none
-    strain: float = 0.03
-    #: structures with fewer atoms are repeated
-    min_atoms: int = 1
-    #: a trajectory ends where the committee disagrees more than this times the median on the frames that validate
-    limit: float = 5.0
-
-    def __post_init__(self) -> None:
-        for name in ("trajectories", "steps", "timestep", "friction", "interval", "min_atoms"):
-            if getattr(self, name) <= 0:
-                raise ValueError(f"{name}: {getattr(self, name)} is not positive")
-        if not self.temperatures or min(self.temperatures) <= 0:
-            raise ValueError(f"temperatures: {self.temperatures} are not all positive; give at least one")
-        if not 0 <= self.strain < 0.3:
-            raise ValueError(f"strain: {self.strain} does not lie from 0 to below 0.3")
-        if self.limit <= 1:
-            raise ValueError(f"limit: {self.limit} would end trajectories where nothing is unusual; give more than 1")
-        if self.steps < self.interval:
-            raise ValueError(f"interval: no state is looked at in {self.steps} steps; make it smaller")
-
-
-@dataclass(frozen=True)
-class PickConfig:
-    """Which states of the students' dynamics the teacher labels in each round."""
-
-    #: drawn at random from all of them; the students' error on these, before they learn from them, is the one that
-    #: counts
-    drawn: int = 20
-    #: where the committee disagrees most
-    picked: int = 40
-    #: eV/Å, a state on which the committee disagrees less is not picked
-    level: float = 0.0
-    #: states of one trajectory between two that are picked, at least
-    apart: int = 3
-    #: frames beyond these are left out, and counted
-    limits: Limits = field(default_factory=lambda: Limits(max_force=30.0))
-
-    def __post_init__(self) -> None:
-        for name in ("drawn", "apart"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name}: {getattr(self, name)} is below 1")
-        if self.picked < 0:
-            raise ValueError(f"picked: {self.picked} is negative")
-        if self.level < 0:
-            raise ValueError(f"level: {self.level} eV/Å is negative")
 
 
 @dataclass(frozen=True)
@@ -130,7 +75,7 @@ class LearnConfig:
     ema: float = 0.995
     #: steps between validations
     validate_every: int = 250
-    #: add Ziegler, Biersack & Littmark's repulsion of nuclei, which holds atoms apart where no frame says anything
+    #: add Ziegler, Biersack & Littmark's repulsion of nuclei, which holds atoms apart where there are no frames
     zbl: bool = True
     precision: Literal["float32", "float64"] = "float32"
 
@@ -159,8 +104,8 @@ class DistilConfig:
     #: students that learn side by side; where they disagree, something is to be learnt
     committee: int = 3
     start: StartConfig = field(default_factory=StartConfig)
-    explore: ExploreConfig = field(default_factory=ExploreConfig)
-    pick: PickConfig = field(default_factory=PickConfig)
+    explore: TrajectoryConfig = field(default_factory=TrajectoryConfig)
+    pick: SelectionConfig = field(default_factory=SelectionConfig)
     learn: LearnConfig = field(default_factory=LearnConfig)
     #: rounds at most
     rounds: int = 8
@@ -168,7 +113,7 @@ class DistilConfig:
     tolerance: float = 0.05
     #: rounds without a better one after which to stop
     patience: int = 2
-    #: wall time of the whole, all sessions together, in place of the steps in `learn`: three tenths, and what the
+    #: wall time of the whole, resumed runs included, in place of the steps in `learn`: three tenths, and what the
     #: rounds leave, are for the final training
     max_minutes: float | None = None
     #: labelled frames, as of the code that the teacher stands for: the teacher's and the student's errors on them are
@@ -230,7 +175,7 @@ def read_distil_config(
         mapping["student"] = to_mapping(STUDENTS[student])
     elif inside is None:
         mapping["student"] = to_mapping(STUDENTS["hdnnp"])
-    lay_over(mapping, overrides)
+    apply_overrides(mapping, overrides)
     _set_rate(mapping)
     return from_mapping(DistilConfig, mapping, where=str(path or "options"))
 

@@ -11,20 +11,22 @@ from gnnpot.data.store import FrameStore
 from gnnpot.engines.calculator import Calculator
 from gnnpot.errors import DataError
 from gnnpot.potential import Potential
+from gnnpot.runs.progress import Progress, of_one
 from gnnpot.sampling.distortions import repeated
+from gnnpot.sampling.selection import select
+from gnnpot.sampling.trajectories import run_trajectories
 from gnnpot.training.evaluate import Evaluation, evaluate, evaluate_calculator
 from gnnpot.workflows.committee import Committee
 from gnnpot.workflows.distil.config import DistilConfig
-from gnnpot.workflows.distil.explore import choose, explore
 from gnnpot.workflows.distil.speed import Speed, speeds
-from gnnpot.workflows.distil.teacher import Progress, Teacher, left_out
+from gnnpot.workflows.distil.teacher import Teacher, left_out
 
 
 @dataclass(frozen=True)
 class Measured:
     """Figures of the final student; errors as `Evaluation.metrics` has them."""
 
-    #: against the teacher, on states drawn from dynamics of its own, none of which it was trained on
+    #: against the teacher, on a random sample of states from dynamics of its own, none of which it was trained on
     fresh: dict[str, float]
     #: such states that the teacher could not label, by reason
     left_out: dict[str, int]
@@ -50,23 +52,26 @@ def measure(
     folder, options = config.run / "final" / "check", config.explore
     folder.mkdir(parents=True, exist_ok=True)
     # alone it never disagrees: only explosions end a trajectory
-    walks = explore(
-        structures, Committee([student]), config, float("inf"), config.rounds + 1, folder / "walks",
-        lambda done, total: progress("the student's dynamics", done, total),
+    alone, no_limit = Committee([student]), float("inf")
+    trajectories = run_trajectories(
+        structures, alone.driver, alone.disagreement, options, no_limit, (config.seed, config.rounds + 1),
+        folder / "walks", of_one(progress, "the student's dynamics"),
     )  # fmt: skip
-    drawn = choose(walks, config.pick, float("inf"), np.random.default_rng([config.seed, 4])).drawn
-    if not drawn:
+    sample = select(trajectories, config.pick, no_limit, np.random.default_rng([config.seed, 4])).random
+    if not sample:
         raise DataError(f"{folder}: the student's dynamics explode at once; give it more steps (learn.final_steps)")
-    store = teacher.as_they_are(
-        drawn, folder / "drawn.store", config.pick.limits, processes,
-        lambda done, total: progress("labelling", done, total),
-    )  # fmt: skip
+    store = teacher.undistorted(
+        sample, folder / "drawn.store", config.pick.limits, processes, of_one(progress, "labelling")
+    )
     atoms = repeated(structures[0].to_atoms(), options.min_atoms)
     return Measured(
         fresh=evaluate(student, store, stress=_has_stress(store)).metrics(),
         left_out=dict(left_out(store)),
-        ends=dict(Counter(walk.end for walk in walks)),
-        picoseconds=float(np.mean([len(walk) for walk in walks])) * options.interval * options.timestep / 1000,
+        ends=dict(Counter(trajectory.end for trajectory in trajectories)),
+        picoseconds=float(np.mean([len(trajectory) for trajectory in trajectories]))
+        * options.interval
+        * options.timestep
+        / 1000,
         speeds=speeds(
             teacher.labeller.make(), Calculator(student, warn=False), atoms, options.temperatures[0], options.timestep
         ),

@@ -16,15 +16,17 @@ from gnnpot.runs.pages import COLORS, GREY, new_figure, tidy
 from gnnpot.training.run import MODEL
 from gnnpot.units import GPA
 from gnnpot.workflows.distil.config import DistilConfig
-from gnnpot.workflows.distil.journal import RunJournal
 from gnnpot.workflows.distil.measure import Measured
+from gnnpot.workflows.distil.results import DistilResults
 from gnnpot.workflows.distil.students import TRAIN, frames_in
 from gnnpot.workflows.distil.teacher import Teacher
 
 PICTURE = "distil.png"
 
 
-def student_card(config: DistilConfig, teacher: Teacher, measured: Measured, journal: RunJournal, frames: Path) -> Card:
+def student_card(
+    config: DistilConfig, teacher: Teacher, measured: Measured, results: DistilResults, frames: Path
+) -> Card:
     """The card of the final student; `frames`: the folder of all that it was trained on."""
     _, trained = load_checkpoint(config.run / "final" / MODEL)
     called = teacher.card.name or teacher.name
@@ -43,9 +45,9 @@ def student_card(config: DistilConfig, teacher: Teacher, measured: Measured, jou
             "fresh": measured.fresh,
             "distil": {
                 "frames": frames_in(frames),
-                "rounds": [to_mapping(result) for result in journal.rounds],
-                "end": journal.once(f"end {len(journal.rounds)}", str),
-                "minutes": journal.minutes,
+                "rounds": [to_mapping(result) for result in results.rounds],
+                "end": results.once(f"end {len(results.rounds)}", str),
+                "minutes": results.minutes,
                 "measured": to_mapping(measured),
                 "ratios": [speed.ratio for speed in measured.speeds],
             },

@@ -55,7 +55,7 @@ def time_steps(
 ) -> dict[str, float]:
     """Processor time of molecular dynamics, µs per atom and step; the median over the turns.
 
-    All of a step counts: neighbours, energy, forces, and whatever else a calculator gives with them, the integrator;
+    All of a step counts: neighbours, energy, forces, and all else that a calculator gives with them, the integrator;
     also processes that a calculator starts and waits for.
     """
     states = dict.fromkeys(calculators, atoms)

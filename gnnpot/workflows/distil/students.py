@@ -16,8 +16,8 @@ from gnnpot.hub.checkpoint import load_checkpoint
 from gnnpot.potential import Potential
 from gnnpot.training.config import BatchConfig, DataConfig, ScheduleConfig, TrainConfig
 from gnnpot.training.prepare import PreparedData
-from gnnpot.training.recipe import FromScratch
 from gnnpot.training.run import MODEL
+from gnnpot.training.task import FromScratch
 from gnnpot.workflows.distil.config import DistilConfig
 
 #: epochs of a run that its budget ends

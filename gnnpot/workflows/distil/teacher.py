@@ -1,4 +1,4 @@
-"""What labels, and what is to be said of it."""
+"""The teacher: what labels the structures."""
 
 import functools
 from collections import Counter
@@ -17,18 +17,15 @@ from gnnpot.models.base import check_elements
 from gnnpot.sampling import LabelConfig, Labeller, Limits, Original, label
 from gnnpot.sampling.labeller_names import describe
 
-#: is told what is being done, how many parts of it are done, and how many there are
-Progress = Callable[[str, int, int], None]
-
 
 @dataclass(frozen=True)
 class Teacher:
     """A potential, or another ASE calculator, that students learn from."""
 
-    name: str  #: as it was called
+    name: str  #: as the user gave it
     labeller: Labeller
     card: Card  #: empty for what has none
-    #: symbols; `None`: it does not say
+    #: symbols; `None`: unknown
     elements: tuple[str, ...] | None
 
     def check(self, structures: Sequence[Frame]) -> None:
@@ -49,7 +46,7 @@ class Teacher:
         processes: int = 1,
         progress: Callable[[int, int], None] = lambda done, total: None,
     ) -> FrameStore:
-        """The store of labelled frames, or the one that an earlier session of the run has made.
+        """The store of labelled frames, or the one that this run has made before.
 
         Raises `DataError` if nothing could be labelled, or if energies and stresses contradict each other.
         """
@@ -57,7 +54,7 @@ class Teacher:
             return FrameStore(store)
         return label(structures, self.labeller, store, config, processes=processes, progress=progress)
 
-    def as_they_are(
+    def undistorted(
         self,
         structures: Sequence[Frame],
         store: Path,

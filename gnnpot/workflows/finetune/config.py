@@ -18,8 +18,8 @@ from gnnpot.config import from_mapping, read_yaml
 from gnnpot.data.readers import RecordOptions
 from gnnpot.data.store import FrameStore
 from gnnpot.errors import ConfigError, DataError, suggest
-from gnnpot.training.config import DataConfig, RunConfig, lay_over
-from gnnpot.training.prepare import read_any, resolve
+from gnnpot.training.config import DataConfig, RunConfig, apply_overrides
+from gnnpot.training.stores import read_labelled, resolve_path
 from gnnpot.workflows.finetune.strategies import AllWeights, Strategy
 
 #: short names for `--strategy`
@@ -40,7 +40,7 @@ MANY_MATERIALS = 20
 class RefitConfig:
     """How the element references are refitted before the first step; see `refit.py`."""
 
-    #: False: they stay as they are
+    #: False: they are unchanged
     enabled: bool = True
     #: pull towards no change, in units of the number of frames; decides only what the frames leave open
     ridge: float = 1e-6
@@ -103,7 +103,7 @@ class FineTuneConfig(RunConfig):
 
 
 @dataclass(frozen=True)
-class Census:
+class DatasetSize:
     """What the defaults depend on."""
 
     frames: int  #: in `data.train`
@@ -133,34 +133,34 @@ def read_finetune_config(
     if short is not None:
         given = _merged(given, SHORT[short])
     given = _merged(given, {"start": start, "run": str(run), "data": {"train": [str(p) for p in train]}})
-    lay_over(given, overrides)
+    apply_overrides(given, overrides)
     where = str(path or "options")
     # the data options alone first: they say how to read what is counted
     data = from_mapping(DataConfig, given["data"], where=f"{where}: data")
-    census = count(data)
+    dataset_size = count(data)
     budget = [name for name in ("max_minutes", "max_steps") if given.get(name) is not None]
-    return from_mapping(FineTuneConfig, _merged(default_options(census, data, budget), given), where=where)
+    return from_mapping(FineTuneConfig, _merged(default_options(dataset_size, data, budget), given), where=where)
 
 
-def count(data: DataConfig) -> Census:
+def count(data: DataConfig) -> DatasetSize:
     """How many frames and materials `data.train` holds. Raises `DataError` if there are none."""
-    paths = [resolve(p) for p in data.paths("train")]
+    paths = [resolve_path(p) for p in data.paths("train")]
     if len(paths) == 1 and paths[0].is_dir():
         index = FrameStore(paths[0]).index()
         frames, materials = len(index), len(index.materials)
     else:
         frames, names = 0, set()
-        for frame in read_any(data.paths("train"), data):
+        for frame in read_labelled(data.paths("train"), data):
             frames += 1
             names.add(frame.provenance.material_id)
         materials = len(names)
     if frames < 2:
         where = ", ".join(map(str, data.paths("train")))
         raise DataError(f"{where}: {frames or 'no'} frames can't be trained on and held out; give at least 2")
-    return Census(frames, materials, frames if data.frames is None else min(frames, data.frames))
+    return DatasetSize(frames, materials, frames if data.frames is None else min(frames, data.frames))
 
 
-def default_options(census: Census, data: DataConfig, budget: Sequence[str] = ()) -> dict[str, Any]:
+def default_options(dataset_size: DatasetSize, data: DataConfig, budget: Sequence[str] = ()) -> dict[str, Any]:
     """Options for a number of frames, as a mapping; every one of them can be set otherwise.
 
     20 frames are seen 100 times in batches of 2, 200 frames 40 times in batches of 4, 2000 frames 15 times in batches
@@ -168,15 +168,15 @@ def default_options(census: Census, data: DataConfig, budget: Sequence[str] = ()
     Without a test file, a part is kept aside for the comparison at the end. Of a few frames only one to three validate:
     what so few say of weights is chance, and the last ones are kept.
     """
-    few, some = census.used < 60, census.used < 600
+    few, some = dataset_size.used < 60, dataset_size.used < 600
     epochs, batch, ema = (100, 2, 0.99) if few else (40, 4, 0.995) if some else (15, 8, 0.999)
     # of the whole set, so that fewer frames to train on are tested on the same
-    held = 0.15 if census.frames < 60 else 0.1 if census.frames < 600 else 0.05
+    held = 0.15 if dataset_size.frames < 60 else 0.1 if dataset_size.frames < 600 else 0.05
     test = 0.0 if data.paths("test") else held
     validation = 0.05 if few else held
     # a twentieth of a few materials, each drawn for itself, is often none
-    by = "material" if census.materials >= MANY_MATERIALS and not few else "count"
-    once = max(1, round(census.used * (1 - validation) / batch))
+    by = "material" if dataset_size.materials >= MANY_MATERIALS and not few else "count"
+    once = max(1, round(dataset_size.used * (1 - validation) / batch))
     schedule: dict[str, Any] = {"warmup_steps": min(200, max(1, once * epochs // 10)), "lr_min": 1e-6}
     if "max_minutes" in budget:
         schedule["horizon"] = "time"
@@ -199,7 +199,7 @@ def default_options(census: Census, data: DataConfig, budget: Sequence[str] = ()
 
 
 def with_short(config: FineTuneConfig, short: str, run: Path) -> FineTuneConfig:
-    """The same fine-tuning by another strategy, in another folder; what it says of its own strategy's kind stays."""
+    """The same fine-tuning by another strategy, in another folder; options of its own strategy's kind are kept."""
     options = from_mapping(_Short, SHORT[short], where=short)
     replay = config.replay if config.replay.share and options.replay.share else None
     return replace(

@@ -1,6 +1,6 @@
 """The first step: element references refitted to what the starting model leaves unexplained.
 
-    refit, references = refit_references(potential, part, ridge=1e-6)
+    refit, references = refit_references(potential, subset, ridge=1e-6)
     refit.rows()                       # element by element: before, shift, uncertainty
 
 Another code, functional or set of pseudopotentials moves energies by hundreds of eV, and all of that by composition.
@@ -29,7 +29,7 @@ from gnnpot.data.references import ElementReferences
 from gnnpot.errors import DataError
 from gnnpot.potential import Potential
 from gnnpot.runs.files import write_text
-from gnnpot.training.sources import Part
+from gnnpot.training.subsets import Subset
 
 log = logging.getLogger(__name__)
 
@@ -71,19 +71,19 @@ class Refit:
         return text
 
 
-def refit_references(potential: Potential, part: Part, ridge: float) -> tuple[Refit, ElementReferences]:
-    """The refit to the frames of `part`, and the references that come of it. Raises `DataError` without energies."""
-    frames = [frame for frame in part.frames if frame.energy is not None]
+def refit_references(potential: Potential, subset: Subset, ridge: float) -> tuple[Refit, ElementReferences]:
+    """The refit to the frames of `subset`, and the references that come of it. Raises `DataError` without energies."""
+    frames = [frame for frame in subset.frames if frame.energy is not None]
     if not frames:
         raise DataError(
-            f"{part.store.folder}: no training frame has an energy, so the element references can't be refitted; "
+            f"{subset.store.folder}: no training frame has an energy, so the element references can't be refitted; "
             "check the name of the label, or set refit.enabled=false"
         )
     sizes = np.array([len(frame) for frame in frames])
     residuals = np.array([frame.energy for frame in frames]) - predicted_energies(potential, frames)
     if not np.isfinite(residuals).all():
         raise DataError(
-            f"{part.store.folder}: the starting potential gives energies that are not finite; look for atoms that "
+            f"{subset.store.folder}: the starting potential gives energies that are not finite; look for atoms that "
             "nearly touch, or for damaged weights"
         )
     references = potential.references.refit(frames, residuals, ridge=ridge, source="refitted to the training frames")

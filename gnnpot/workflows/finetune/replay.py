@@ -26,10 +26,11 @@ from gnnpot.data.references import ElementReferences
 from gnnpot.data.store import FrameStore, write_store
 from gnnpot.errors import DataError
 from gnnpot.potential import Potential
-from gnnpot.training.config import DataConfig, SourceConfig
+from gnnpot.training.config import DataConfig, DatasetConfig
+from gnnpot.training.datasets import TrainingDataset
 from gnnpot.training.evaluate import predictions
-from gnnpot.training.prepare import read_any
-from gnnpot.training.sources import Part, Source
+from gnnpot.training.stores import read_labelled
+from gnnpot.training.subsets import Subset
 from gnnpot.workflows.finetune.config import FineTuneConfig
 from gnnpot.workflows.finetune.refit import refit_references
 
@@ -40,18 +41,18 @@ log = logging.getLogger(__name__)
 class Earlier:
     """Earlier frames in two parts, and the element references that their energies stand upon."""
 
-    held_out: Part
-    rest: Part
+    held_out: Subset
+    rest: Subset
     references: ElementReferences
     labelled_by_start: bool
 
-    def source(self, references: ElementReferences, share: float, beside: int) -> Source:
+    def source(self, references: ElementReferences, share: float, beside: int) -> TrainingDataset:
         """The frames to replay: `share` of each batch, `beside` so many new ones; energies by equation (1)."""
         count = max(1, round(share / (1 - share) * beside))
         shift = np.nan_to_num(references.energies_by_number() - self.references.energies_by_number())
         paths = (self.rest.store.folder,)
-        config = SourceConfig(train=paths, references="own", weight=count / len(self.rest))
-        return Source("replay", self.rest, config, self.references, shift)
+        config = DatasetConfig(train=paths, references="own", weight=count / len(self.rest))
+        return TrainingDataset("replay", self.rest, config, self.references, shift)
 
 
 def earlier_frames(
@@ -59,7 +60,7 @@ def earlier_frames(
 ) -> Earlier | None:
     """The earlier frames of a configuration with the elements that `start` knows; `None` if there are none.
 
-    `known` are the references that an earlier session of the run has found. Raises `DataError` if frames are asked for
+    `known` are the references that this run has found before. Raises `DataError` if frames are asked for
     that can't be had.
     """
     replay = config.replay
@@ -70,7 +71,7 @@ def earlier_frames(
     if write and not folder.exists():
         reading = DataConfig(train=paths, reader=replay.reader, bad_frames="skip")
         skipped: Counter[str] = Counter()
-        usable = _usable(read_any(paths, reading, skipped), start)
+        usable = _usable(read_labelled(paths, reading, skipped), start)
         if skipped:
             log.warning("earlier frames: left out %s", ", ".join(f"{n} ({why})" for why, n in skipped.items()))
         if len(usable) < 2:
@@ -88,7 +89,7 @@ def earlier_frames(
     store = FrameStore(folder)
     order = np.random.default_rng(config.seed).permutation(len(store))
     count = min(max(1, round(replay.held_out * len(store))), len(store) - 1)
-    held_out, rest = (Part(store, np.sort(part)) for part in (order[:count], order[count:]))
+    held_out, rest = (Subset(store, np.sort(part)) for part in (order[:count], order[count:]))
     references = known or start.references
     if known is None and not by_start and replay.references == "refit":
         references = refit_references(start, rest, config.refit.ridge)[1]

@@ -110,31 +110,45 @@ def _crystal(element: str) -> Atoms | None:
 
 
 def retention_rows(metrics: Mapping[str, Any]) -> list[tuple[str, ...]]:
-    """The table of what was won and lost, from `card.metrics["finetune"]`; the first row is the head."""
-    rows = [("", "unit", "starting model", "fine-tuned")]
+    """The table of what was won and lost, from `card.metrics["finetune"]`.
+
+    Returns:
+        Rows of texts; the first one is the head. The last column marks errors that became worse.
+    """
+    rows = [("", "unit", "starting model", "fine-tuned", "change")]
     new, names = metrics["new"], {"energy_mae": ("energy MAE", "meV/atom", 1e3), "forces_mae": ("force MAE", "eV/Å", 1)}
     names["stress_mae"] = ("stress MAE", "GPa", 1 / GPA)
     for key, (name, unit, factor) in names.items():
-        values = [new[model].get(key) for model in ("start", "refitted", "finetuned")]
-        if key == "energy_mae" and values[1] is not None:
-            rows.append((f"new frames: {name}, as it came", unit, _number(values[0], factor), ""))
-            rows.append((f"new frames: {name}, references refitted", unit, _number(values[1], factor),
-                         _number(values[2], factor)))  # fmt: skip
-        elif values[0] is not None:
-            rows.append((f"new frames: {name}", unit, _number(values[0], factor), _number(values[2], factor)))
+        start, refitted, tuned = (new[model].get(key) for model in ("start", "refitted", "finetuned"))
+        if key == "energy_mae" and refitted is not None:
+            rows.append((f"new frames: {name}, unchanged references", unit, _number(start, factor), "", ""))
+            rows.append((f"new frames: {name}, references refitted", unit, *_pair(refitted, tuned, factor)))
+        elif start is not None:
+            rows.append((f"new frames: {name}", unit, *_pair(start, tuned, factor)))
     earlier = metrics.get("earlier", {})
     for key, (name, unit, factor) in names.items():
         if earlier and earlier["start"].get(key) is not None:
-            pair = (_number(earlier[model][key], factor) for model in ("start", "finetuned"))
-            rows.append((f"earlier frames: {name}", unit, *pair))
+            pair = (earlier[model][key] for model in ("start", "finetuned"))
+            rows.append((f"earlier frames: {name}", unit, *_pair(*pair, factor)))
     for element, row in metrics["equations_of_state"].items():
         volumes = (_number(row[f"volume_{model}"]) for model in ("start", "finetuned"))
         moduli = (_number(row[f"bulk_modulus_{model}"]) for model in ("start", "finetuned"))
-        rows.append((f"{element} crystal: volume", "Å³/atom", *volumes))
-        rows.append((f"{element} crystal: bulk modulus", "GPa", *moduli))
+        rows.append((f"{element} crystal: volume", "Å³/atom", *volumes, ""))
+        rows.append((f"{element} crystal: bulk modulus", "GPa", *moduli, ""))
     for element, row in metrics["dimers"].items():
-        rows.append((f"{element} dimer: curve moved by", "eV", "0", _number(row["curve_change"])))
+        rows.append((f"{element} dimer: curve moved by", "eV", "0", _number(row["curve_change"]), ""))
     return rows
+
+
+def _pair(start: float, tuned: float | None, factor: float) -> tuple[str, str, str]:
+    """Two errors, and how the second one compares with the first."""
+    change = ""
+    if tuned is not None and start > 0:
+        ratio = tuned / start
+        # where the labels are the starting model's own, its error is rounding only
+        times = f"{ratio:.2g} times" if ratio < 100 else "from none"
+        change = f"WORSE, {times}" if ratio > 1.005 else times
+    return _number(start, factor), _number(tuned, factor), change
 
 
 def _number(value: float | None, factor: float = 1.0) -> str:

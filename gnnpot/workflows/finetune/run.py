@@ -9,6 +9,7 @@ import copy
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -19,12 +20,14 @@ from gnnpot.errors import DataError, UnknownElementError
 from gnnpot.hub.checkpoint import Card, weights_sha256
 from gnnpot.hub.opening import OpenedPotential, open_potential
 from gnnpot.potential import Potential
+from gnnpot.runs.progress import Progress, no_progress
+from gnnpot.training.datasets import TrainingDataset
 from gnnpot.training.evaluate import evaluate
-from gnnpot.training.prepare import PreparedData, open_parts, remember
-from gnnpot.training.recipe import Outcome, Recipe
+from gnnpot.training.prepare import PreparedData, open_subsets, record
 from gnnpot.training.report import Section
-from gnnpot.training.run import REFIT, carry_out
-from gnnpot.training.sources import Part, Source
+from gnnpot.training.run import REFIT, fit
+from gnnpot.training.subsets import Subset
+from gnnpot.training.task import Outcome, TrainingTask
 from gnnpot.workflows.finetune.config import FineTuneConfig
 from gnnpot.workflows.finetune.refit import FirstStep, Refit, refit_references
 from gnnpot.workflows.finetune.replay import Earlier, earlier_frames
@@ -32,57 +35,60 @@ from gnnpot.workflows.finetune.retention import probe, probe_elements, retention
 
 log = logging.getLogger(__name__)
 
-#: is told what is done now, and of the first step as soon as it is taken
-Tell = Callable[[str | Refit], None]
+#: called with a sentence about each step before it begins, and with the refit when it is done
+OnEvent = Callable[[str | Refit], None]
 
 
 def finetune(
-    config: FineTuneConfig, resume: bool = True, *, progress: bool = False, tell: Tell | None = None
+    config: FineTuneConfig, resume: bool = True, *, progress: Progress = no_progress, on_event: OnEvent | None = None
 ) -> Potential:
     """Refit the references, move the weights, measure what was won and lost; write model and report.
 
-    `tell` is given a sentence before each of the three steps, and the refit before the weights move. Raises what
-    `carry_out` raises, `CheckpointError` for a start that is no potential, `UnknownElementError` for frames with
+    `on_event` gets a sentence before each of the three steps, and the refit before the weights move. Raises what
+    `fit` raises, `CheckpointError` for a start that is no potential, `UnknownElementError` for frames with
     elements that it does not know.
     """
     # before the folder is touched: a misspelt name leaves nothing behind
     start = open_potential(config.start)
-    return carry_out(FineTune(config, start, tell), resume, progress=progress)
+    return fit(FineTune(config, start, on_event), resume, progress=progress)
 
 
-class FineTune(Recipe):
+class FineTune(TrainingTask):
     """From a potential's weights, in three steps; see the package's docstring."""
 
-    def __init__(self, config: FineTuneConfig, start: OpenedPotential, tell: Tell | None = None) -> None:
+    def __init__(self, config: FineTuneConfig, start: OpenedPotential, on_event: OnEvent | None = None) -> None:
         self.config: FineTuneConfig = config
         self._start, self._start_card = start.potential.to(getattr(torch, config.precision)), start.card
-        self._tell = tell or (lambda _: None)
+        self._on_event = on_event or (lambda _: None)
         self._rates: Mapping[str, float] = {}
+
+    def inputs(self) -> list[Path]:
+        return [*super().inputs(), *self.config.replay.paths(), Path(self.config.start)]
 
     def prepare(self, *, write: bool) -> PreparedData:
         config = self.config
-        self._tell(f"1 of 3: asking {config.start} for the energies of the frames")
-        parts = open_parts(config, write=write)
-        for name, part in parts.items():
-            _check_elements(part, name, self._start, config.start)
-        step, self._earlier = self._first_step(parts["train"], write)
+        self._on_event(f"1 of 3: asking {config.start} for the energies of the frames")
+        _, subsets = open_subsets(config, write=write)
+        for name, subset in subsets.items():
+            _check_elements(subset, name, self._start, config.start)
+        step, self._earlier = self._first_step(subsets["train"], write)
         references = ElementReferences.from_mapping(step.references)
         if step.refit is not None:
-            self._tell(step.refit)
-        self._step, train, scale = step, parts["train"], float(self._start.energy_scale)
-        sources = [Source("train", train)]
+            self._on_event(step.refit)
+        self._step, train, scale = step, subsets["train"], float(self._start.energy_scale)
+        datasets = [TrainingDataset("train", train)]
         if config.replay.share and self._earlier is not None:
-            sources.append(self._earlier.source(references, config.replay.share, len(train)))
+            datasets.append(self._earlier.source(references, config.replay.share, len(train)))
         elements = tuple(chemical_symbols[z] for z in train.elements)
         prepared = PreparedData(
-            train, parts["validation"], parts.get("test"), elements, references, scale, tuple(sources)
+            train, subsets["validation"], subsets.get("test"), elements, references, scale, tuple(datasets)
         )
         if write:
-            remember(prepared.summary(), config.run / "data.json")
+            record(prepared.summary(), config.run)
         return prepared
 
-    def _first_step(self, train: Part, write: bool) -> tuple[FirstStep, Earlier | None]:
-        """The refit and the earlier frames, as an earlier session of the run has found them, or now."""
+    def _first_step(self, train: Subset, write: bool) -> tuple[FirstStep, Earlier | None]:
+        """The refit and the earlier frames, as this run has found them before, or now."""
         config, path = self.config, self.config.run / REFIT
         digest = weights_sha256(self._start)
         found = FirstStep.read(path)
@@ -109,7 +115,7 @@ class FineTune(Recipe):
         self._rates = self.config.strategy.begin(potential)
         trained, total = (sum(p.numel() for p in potential.parameters() if p.requires_grad in which)
                           for which in ((True,), (True, False)))  # fmt: skip
-        self._tell(f"2 of 3: training {trained:,} of {total:,} weights on {len(prepared.train)} frames")
+        self._on_event(f"2 of 3: training {trained:,} of {total:,} weights on {len(prepared.train)} frames")
         return potential
 
     def rates(self, potential: Potential) -> Mapping[str, float]:  # noqa: ARG002 - known since `build`
@@ -120,7 +126,7 @@ class FineTune(Recipe):
         return potential
 
     def outcome(self, prepared: PreparedData, potential: Potential, best_step: int) -> Outcome:
-        self._tell("3 of 3: measuring what was won and what was lost")
+        self._on_event("3 of 3: measuring what was won and what was lost")
         plain = super().outcome(prepared, potential, best_step)
         config, start = self.config, self._start
         held_out = prepared.test or prepared.validation
@@ -167,9 +173,9 @@ class FineTune(Recipe):
         )
 
 
-def _check_elements(part: Part, name: str, start: Potential, start_name: str) -> None:
-    if unseen := sorted({chemical_symbols[z] for z in part.elements} - set(start.elements)):
+def _check_elements(subset: Subset, name: str, start: Potential, start_name: str) -> None:
+    if unseen := sorted({chemical_symbols[z] for z in subset.elements} - set(start.elements)):
         raise UnknownElementError(
-            f"{part.store.folder}: the {name} frames have {', '.join(unseen)}, which {start_name} does not know; "
+            f"{subset.store.folder}: the {name} frames have {', '.join(unseen)}, which {start_name} does not know; "
             "start from a potential that does, or leave those frames out"
         )

@@ -42,9 +42,7 @@ class AllWeights:
         """All parameters move; η_s/η of each."""
         stages = potential.model.stages()
         potential.requires_grad_(True)
-        return {
-            f"model.{name}": self.decay ** (len(stages) - s) for s, names in enumerate(stages, 1) for name in names
-        }
+        return {f"model.{name}": self.decay ** (len(stages) - s) for s, names in enumerate(stages, 1) for name in names}
 
     def end(self, potential: Potential) -> None:
         """Nothing was added."""

@@ -2,8 +2,8 @@
 
     python scripts/studies/functional/check_quantum_espresso.py --pw pw.x -o tests/functional/quantum_espresso.json
 
-The pseudopotentials are written as radial tables up to 10 bohr, which both programs transform by Simpson's rule: a table
-that is cut differently shifts silicon by millirydberg. Needs pw.x (measured with 6.7, Debian's package).
+The pseudopotentials are written as radial tables up to 10 bohr, which both programs transform by Simpson's rule: a
+table that is cut elsewhere shifts silicon by millirydberg. Needs pw.x (measured with 6.7, Debian's package).
 """
 
 import argparse
@@ -53,7 +53,7 @@ def radial(pseudopotential: Pseudopotential) -> np.ndarray:
 
 def tables(atoms: Atoms) -> dict[int, Pseudopotential]:
     """The potentials of both programs."""
-    pairs = dict(zip(atoms.numbers.tolist(), atoms.get_chemical_symbols()))
+    pairs = dict(zip(atoms.numbers.tolist(), atoms.get_chemical_symbols(), strict=True))
     return {n: from_radial(s, load(s).charge, RADII, radial(load(s))) for n, s in pairs.items()}
 
 
@@ -91,9 +91,7 @@ def pw_input(atoms: Atoms) -> str:
     n = calculation_grid(atoms, SETTINGS).shape
     species = "\n".join(f"{s} 1.0 {s}.upf" for s in symbols)
     cell = "\n".join(" ".join(f"{x:.14f}" for x in row) for row in atoms.cell.array / BOHR)
-    places = "\n".join(
-        f"{s} " + " ".join(f"{x:.14f}" for x in row) for s, row in zip(atoms.symbols, atoms.positions / BOHR)
-    )
+    places = "\n".join(f"{atom.symbol} " + " ".join(f"{x:.14f}" for x in atom.position / BOHR) for atom in atoms)
     # of a crystal with few operations pw.x would take other points than those of the mesh
     nosym = ", nosym=.true." if len(operations(atoms)[0]) < 12 else ""
     mesh = " ".join(map(str, SETTINGS.mesh)) + " " + " ".join(str(int(s)) for s in SETTINGS.shift)
@@ -101,7 +99,8 @@ def pw_input(atoms: Atoms) -> str:
  calculation='scf', pseudo_dir='.', outdir='./out', tprnfor=.true., disk_io='none'
 /
 &system
- ibrav=0{nosym}, nat={len(atoms)}, ntyp={len(symbols)}, ecutwfc={2 * SETTINGS.cutoff}, nr1={n[0]}, nr2={n[1]}, nr3={n[2]}
+ ibrav=0{nosym}, nat={len(atoms)}, ntyp={len(symbols)}, ecutwfc={2 * SETTINGS.cutoff},
+ nr1={n[0]}, nr2={n[1]}, nr3={n[2]}
  occupations='smearing', smearing='gaussian', degauss={2 * SETTINGS.smearing}, input_dft='sla+pz'
 /
 &electrons
@@ -143,7 +142,13 @@ def main() -> None:
         reference = run(arguments.pw, atoms)
         own = solve(atoms, SETTINGS, tables(atoms))
         force = np.abs(2 * own.forces - np.array(reference["forces_ry_bohr"])).max()
-        log.info("%s: %.8f Ry, %.1e Ry from pw.x, forces %.1e Ry/bohr", name, 2 * own.energy, 2 * own.energy - reference["energy_ry"], force)
+        log.info(
+            "%s: %.8f Ry, %.1e Ry from pw.x, forces %.1e Ry/bohr",
+            name,
+            2 * own.energy,
+            2 * own.energy - reference["energy_ry"],
+            force,
+        )
         results[name] = {**reference, "own_energy_ry": 2 * own.energy, "own_forces_ry_bohr": (2 * own.forces).tolist()}
     arguments.output.write_text(json.dumps(results, indent=1) + "\n")
 

@@ -30,7 +30,7 @@ from ase.calculators.calculator import BaseCalculator
 from matplotlib.figure import Figure
 from rich.console import Console
 
-from gnnpot.cli.distil import Bars
+from gnnpot.cli.progress import Bars
 from gnnpot.config import from_mapping, read_yaml
 from gnnpot.data import FrameStore, read_frames, write_store
 from gnnpot.engines.calculator import Calculator
@@ -42,14 +42,14 @@ from gnnpot.sampling.distortions import repeated
 from gnnpot.training.config import DataConfig, SplitConfig, TrainConfig, fresh_rate
 from gnnpot.training.run import MODEL, train
 from gnnpot.workflows.distil import STUDENTS, DistilConfig, distil, read_distil_config
-from gnnpot.workflows.distil.journal import RunJournal
+from gnnpot.workflows.distil.results import DistilResults
 
 # the benchmarks know how to open the authors' packages
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "benchmarks"))
 from peer_potentials import PEERS  # noqa: E402
 
 from gnnpot.workflows.distil.report import draw_errors, markdown, rounds_rows
-from gnnpot.workflows.distil.run import FINAL, JOURNAL
+from gnnpot.workflows.distil.run import FINAL, RESULTS
 from gnnpot.workflows.distil.speed import LARGE, time_steps
 from gnnpot.workflows.finetune import finetune, read_finetune_config
 
@@ -104,7 +104,8 @@ def main(
         console.print(f"fine-tuning {start} on {frames} frames", highlight=False)
         options = [f"max_minutes={finetune_minutes}", f"data.test={test_store}", "probe_elements=[Ge]"]
         options += [f"name={Path(start).name}-lgps", "functional=PBE", *TEACHING]
-        finetune(read_finetune_config(start, [train_store], run=out / "teacher", overrides=options), progress=not quiet)
+        with Bars(quiet) as bars:
+            finetune(read_finetune_config(start, [train_store], run=out / "teacher", overrides=options), progress=bars)
         student(out, name, train_store, test_store, distil_minutes, settings or [], console, quiet)
         compare(out, names, train_store, test_store, other_minutes, console, quiet)
         report(out, start, names, frames, test_store, minutes, settings or [])
@@ -154,11 +155,11 @@ def student(
     )
     with Bars(quiet) as bars:
 
-        def tell(sentence: str) -> None:
+        def show(sentence: str) -> None:
             bars.pause()
             console.print(sentence, highlight=False)
 
-        distil(config, tell=tell, progress=bars.show, bars=not quiet)
+        distil(config, on_event=show, progress=bars)
 
 
 def compare(
@@ -179,12 +180,14 @@ def compare(
         console.print(f"training {NAMES[name]} on what the teacher labelled", highlight=False)
         run = out / folders(names)[name]
         config = replace(last, model=models[name], optimizer=rates[name], data=taught, run=run)
-        train(config, progress=not quiet)
+        with Bars(quiet) as bars:
+            train(config, progress=bars)
     for name, model in models.items():
         console.print(f"training {NAMES[name]} on the labelled frames alone", highlight=False)
         run = out / f"alone-{name}"
         config = replace(last, model=model, optimizer=rates[name], data=alone, run=run)
-        train(config, progress=not quiet)
+        with Bars(quiet) as bars:
+            train(config, progress=bars)
 
 
 def report(
@@ -218,15 +221,15 @@ def report(
     manifest = FrameStore(tests).manifest
     error = measured["student"]["forces_mae"] / measured["teacher"]["forces_mae"]
     speeds = timed(out, start, names)
-    journal = RunJournal(out / "student" / JOURNAL)
+    results = DistilResults(out / "student" / RESULTS)
     # measured: where steps are counted, no minutes were asked for
-    taken = minutes | {"distillation": journal.minutes}
+    taken = minutes | {"distillation": results.minutes}
     times = ", ".join(f"{n:.3g} min of {what}" for what, n in taken.items())
     times += "".join(f", `{setting}`" for setting in settings)
     text = [
         "# Li10GeP2S12: a universal potential, fine-tuned, distilled into fast ones",
         f"By `scripts/studies/lgps/distil.py` ({times}): {manifest.frames} test frames, {manifest.atoms} atoms, PBE. "
-        f"The student's last training took {journal.minutes_of('final'):.3g} min of the distillation.",
+        f"The student's last training took {results.minutes_of('final'):.3g} min of the distillation.",
         markdown([("", "force MAE, meV/Å", "force RMSE, meV/Å", "energy MAE, meV/atom"), *map(_cells, rows)]),
         f"The student's force error is {error:.2f} times the teacher's; the goal is at most {ERROR_GOAL}, at "
         f"{SPEED_GOAL} times the speed. Molecular dynamics, µs per atom and step, processor time of one thread, in "

@@ -25,6 +25,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from rich.console import Console
 
+from gnnpot.cli.progress import Bars
 from gnnpot.data.readers import read_frames
 from gnnpot.errors import GnnpotError
 from gnnpot.hub.checkpoint import load_checkpoint
@@ -91,7 +92,8 @@ def main(
 
         counts = [count or None for count in frames or COUNTS]
         try:
-            compare(configure, counts, only or DEFAULT, not fresh, progress=not quiet, show=show)
+            with Bars(quiet) as bars:
+                compare(configure, counts, only or DEFAULT, not fresh, progress=bars, show=show)
         except GnnpotError as error:
             console.print(f"{symbol}: {error}", markup=False)
             raise typer.Exit(1) from None

@@ -18,6 +18,12 @@ from gnnpot.potential import Potential
 #: energy (eV/atom), forces (eV/Å), stress (eV/Å³), magnetic moments (µB)
 TOLERANCES = {"energy": 1e-5, "forces": 1e-4, "stress": 1e-5, "magmoms": 1e-3}
 
+#: potentials of which the shared data have reference numbers
+SHARED = [
+    "chgnet-0.3.0", "7net-0", "7net-l3i5", "7net-mf-0", "m3gnet-mp-2021.2.8",
+    "nequix-oam-1", "nequix-oam-1-pft", "nequix-omat-1", "nequix-mp-1",
+]  # fmt: skip
+
 OWN = json.loads((Path(__file__).parent / "published.json").read_text())
 
 
@@ -31,7 +37,7 @@ def compare(potential: Potential, atoms: Atoms, expected: Mapping, scale: float 
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-@pytest.mark.parametrize("name", ["chgnet-0.3.0", "7net-0", "7net-l3i5", "7net-mf-0", "m3gnet-mp-2021.2.8"])
+@pytest.mark.parametrize("name", SHARED)
 def test_shared_structures(name, dtype, shared, published):
     potential = published(name).to(dtype)
     expected = json.loads((shared / "parity" / f"{name}.json").read_text())

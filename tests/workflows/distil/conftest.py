@@ -68,7 +68,7 @@ def whole(structures, labelled, tmp_path_factory):
     run = tmp_path_factory.mktemp("whole") / "run"
     told = []
     config = read_distil_config(TEACHER, [structures], run=run, overrides=[*SMALL, f"test=[{labelled}]"])
-    distil(config, make_teacher=EMT, tell=told.append)
+    distil(config, make_teacher=EMT, on_event=told.append)
     return config, told
 
 

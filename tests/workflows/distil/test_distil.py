@@ -42,7 +42,7 @@ def watch(*news):
 
 with open(sys.argv[1]) as file:
     config = from_mapping(DistilConfig, yaml.safe_load(file))
-distil(config, make_teacher=EMT, tell=watch, progress=watch)
+distil(config, make_teacher=EMT, on_event=watch, progress=watch)
 """
 
 
@@ -94,9 +94,9 @@ def test_errors_are_measured_before_the_students_learn(whole):
 def test_a_second_call_finds_it_done(whole):
     config, _ = whole
     told = []
-    same(distil(config, make_teacher=EMT, tell=told.append), load(config.run / "model"))
+    same(distil(config, make_teacher=EMT, on_event=told.append), load(config.run / "model"))
     assert told == []
-    with pytest.raises(ConfigError, match=r"holds a distillation with another configuration \(seed\)"):
+    with pytest.raises(ConfigError, match=r"a distillation .* other options or inputs \(seed: was 0, is now 1\)"):
         distil(replace(config, seed=1), make_teacher=EMT)
 
 

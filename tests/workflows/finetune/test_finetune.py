@@ -23,7 +23,7 @@ from gnnpot.training.config import TrainConfig
 from gnnpot.training.datamodule import GraphData
 from gnnpot.training.evaluate import evaluate
 from gnnpot.training.run import train
-from gnnpot.training.sources import Part
+from gnnpot.training.subsets import Subset
 from gnnpot.workflows.compare import compare
 from gnnpot.workflows.finetune.config import FineTuneConfig, read_finetune_config
 from gnnpot.workflows.finetune.refit import predicted_energies, refit_references
@@ -72,7 +72,9 @@ def shifted(tmp_path_factory, frames):
     path = tmp_path_factory.mktemp("shifted") / "shifted.store"
     other = [
         f.with_(
-            energy=1.1 * f.energy + sum(OFFSET[s] for s in f.symbols), forces=1.1 * f.forces, stress=1.1 * f.stress,
+            energy=1.1 * f.energy + sum(OFFSET[s] for s in f.symbols),
+            forces=1.1 * f.forces,
+            stress=1.1 * f.stress,
             provenance=replace(f.provenance, functional="PBEsol"),
         )  # fmt: skip
         for f in frames
@@ -119,8 +121,8 @@ def test_the_test_part_does_not_depend_on_the_number_of_frames(config):
     for count in (6, 12, None):
         run = config.run / str(count)
         few = replace(config, run=run, data=replace(config.data, frames=count))
-        recipe = FineTune(few, open_potential(config.start))
-        parts[count] = recipe.prepare(write=True)
+        task = FineTune(few, open_potential(config.start))
+        parts[count] = task.prepare(write=True)
     assert np.array_equal(parts[6].test.indices, parts[None].test.indices)
     assert len(parts[6].train) + len(parts[6].validation) == 6
     assert set(parts[6].train.indices) < set(parts[12].train.indices) < set(parts[None].train.indices)
@@ -130,12 +132,12 @@ def test_representative_frames_are_a_part_of_more_and_stay_when_a_run_goes_on(co
     parts = {}
     for count in (6, 12):
         data = replace(config.data, frames=count, choose="representative")
-        recipe = FineTune(replace(config, run=config.run / str(count), data=data), open_potential(config.start))
-        parts[count] = recipe.prepare(write=True)
+        task = FineTune(replace(config, run=config.run / str(count), data=data), open_potential(config.start))
+        parts[count] = task.prepare(write=True)
         assert len(parts[count].train) + len(parts[count].validation) == count
     assert set(parts[6].train.indices) < set(parts[12].train.indices)
-    monkeypatch.setattr("gnnpot.training.prepare.choose_frames", None)
-    again = recipe.prepare(write=True)
+    monkeypatch.setattr("gnnpot.training.subsets.choose_frames", None)
+    again = task.prepare(write=True)
     assert np.array_equal(again.train.indices, parts[12].train.indices)
     # begun again, the run chooses again
     fresh = replace(config, run=config.run / "12", data=replace(config.data, frames=6, choose="representative"))
@@ -148,7 +150,7 @@ def test_representative_frames_are_a_part_of_more_and_stay_when_a_run_goes_on(co
 def test_refit_repairs_another_zero_of_energies(start, shifted):
     potential = load(start)
     store = FrameStore(shifted)
-    refit, references = refit_references(potential, Part(store, np.arange(len(store))), ridge=1e-9)
+    refit, references = refit_references(potential, Subset(store, np.arange(len(store))), ridge=1e-9)
     assert refit.mae_before > 50 and refit.mae_after < 0.2
     for element, offset in OFFSET.items():
         sigma = refit.uncertainty[element]
@@ -179,7 +181,7 @@ def test_published_weights_meet_another_code(published, tmp_path, name):
     """VASP-trained weights on GPAW's frames: energies of another zero, repaired by the refit alone."""
     frames = [f for f in read_frames(bundled_path()) if len(f) <= 2][::4]
     store = write_store(frames, tmp_path / "gpaw.store")
-    refit, references = refit_references(published(name), Part(store, np.arange(len(store))), ridge=1e-6)
+    refit, references = refit_references(published(name), Subset(store, np.arange(len(store))), ridge=1e-6)
     assert refit.mae_before > 0.05 and refit.mae_after < refit.mae_before / 5
     predicted = predicted_energies(published(name).with_references(references), frames)
     labels = np.array([f.energy for f in frames])
@@ -189,7 +191,7 @@ def test_published_weights_meet_another_code(published, tmp_path, name):
 
 def test_it_learns_and_says_what_it_cost(config, start):
     shown = []
-    tuned = finetune(replace(config, epochs=15), tell=shown.append)
+    tuned = finetune(replace(config, epochs=15), on_event=shown.append)
     refit = shown[1]
     assert refit.mae_before > 50 and refit.mae_after < 1
     assert [text[:6] for k, text in enumerate(shown) if k != 1] == ["1 of 3", "2 of 3", "3 of 3"]
@@ -205,7 +207,10 @@ def test_it_learns_and_says_what_it_cost(config, start):
     assert card.training["start"] == str(start) and card.functional == "PBEsol"
     assert card.training["start_sha256"] == read_card(start)["weights_sha256"]
     table = retention_rows(measured)
-    assert any("Ni crystal: bulk modulus" in row[0] for row in table)
+    assert any("Ni crystal: bulk modulus" in row[0] for row in table) and {len(row) for row in table} == {5}
+    changes = {row[0]: row[-1] for row in table}
+    assert changes["earlier frames: force MAE"] == "WORSE, from none"
+    assert "WORSE" not in changes["new frames: force MAE"] and changes["new frames: force MAE"].endswith(" times")
     text = (config.run / "report" / "report.html").read_text()
     assert "What was won, what was lost" in text and "Element references" in text and "retention" in text
 
@@ -227,9 +232,9 @@ def test_replay_has_its_share_and_references_of_its_own(config, start):
     config = replace(
         config, replay=replace(config.replay, share=0.25), batch=replace(config.batch, frames=4), refit=config.refit
     )
-    recipe = FineTune(config, open_potential(config.start))
-    prepared = recipe.prepare(write=True)
-    data = GraphData(config, prepared, recipe.build(prepared))
+    task = FineTune(config, open_potential(config.start))
+    prepared = task.prepare(write=True)
+    data = GraphData(config, prepared, task.build(prepared))
     batches = list(data.stream())
     replayed = [sum(i >= len(prepared.train) for i in batch) for batch in batches]
     whole = [n for n, batch in zip(replayed, batches, strict=True) if len(batch) == 4]

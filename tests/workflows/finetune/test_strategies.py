@@ -10,7 +10,7 @@ from gnnpot.config import from_mapping
 from gnnpot.data.references import ElementReferences
 from gnnpot.errors import ConfigError
 from gnnpot.hub.checkpoint import Card, load_checkpoint, save_checkpoint
-from gnnpot.models import CHGNetConfig, HDNNPConfig, M3GNetConfig, SevenNetConfig, build_model
+from gnnpot.models import CHGNetConfig, HDNNPConfig, M3GNetConfig, NequixConfig, SevenNetConfig, build_model
 from gnnpot.models.symmetry_sets import BehlerSet
 from gnnpot.potential import Potential
 from gnnpot.workflows.finetune.strategies import AllWeights, FrozenBlocks, Head, LoRA
@@ -20,6 +20,7 @@ MODELS = {
     "m3gnet": M3GNetConfig(elements=ELEMENTS, units=6, blocks=3, cutoff=3.5, three_body_cutoff=3.0),
     "chgnet": CHGNetConfig(elements=ELEMENTS, units=6, radial=5, angular=5, cutoff=3.5),
     "sevennet": SevenNetConfig(elements=ELEMENTS, channels=(8, 4), layers=3, cutoff=3.5, cutoff_on=3.0),
+    "nequix": NequixConfig(elements=ELEMENTS, channels=(8, 4), layers=3, cutoff=3.5),
     "hdnnp": HDNNPConfig(elements=ELEMENTS, symmetry_set=BehlerSet(), hidden=(6, 5)),
 }
 

@@ -1,0 +1,217 @@
+"""`gnnpot conductivity`."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+
+from gnnpot.cli.common import Precision, open_calculator, open_model, read_structure
+from gnnpot.config import from_mapping
+from gnnpot.errors import ConfigError
+from gnnpot.hub.shipped import DEFAULT
+
+if TYPE_CHECKING:
+    from ase.calculators.calculator import BaseCalculator
+
+    from gnnpot.properties.conductivity.config import ConductivityConfig
+    from gnnpot.properties.conductivity.result import Study
+
+
+@dataclass(frozen=True, slots=True)
+class MakeCalculator:
+    """Opens a model in another process."""
+
+    model: str
+    device: str | None = None
+    dtype: Precision | None = None
+
+    def __call__(self) -> "BaseCalculator":
+        return open_calculator(self.model, self.device, self.dtype)
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to `app`."""
+    app.command("conductivity", rich_help_panel="Simulate")(conductivity)
+
+
+def conductivity(
+    structure: Annotated[Path | None, typer.Argument(help="A crystal in any format that ASE reads.")] = None,
+    model: Annotated[
+        str, typer.Option("--model", "-m", help="Name or path of a gnnpot model, or an ASE calculator as module:Class.")
+    ] = DEFAULT,
+    ion: Annotated[str, typer.Option(help="Element that moves.")] = "Li",
+    charge: Annotated[float, typer.Option(help="Of the ion, in elementary charges.")] = 1.0,
+    temperatures: Annotated[
+        str, typer.Option("--temperatures", "-T", help="K, with commas or blanks.")
+    ] = "500,650,800",
+    trajectory: Annotated[
+        list[Path] | None,
+        typer.Option(help="Only analyse: a trajectory of each temperature, in their order. May be repeated."),
+    ] = None,
+    frame_time: Annotated[
+        float | None, typer.Option(help="fs between frames of a trajectory that does not say.")
+    ] = None,
+    supercell: Annotated[str | None, typer.Option(help="As 4x4x2; default: heights of at least 12 Å.")] = None,
+    volume: Annotated[str, typer.Option(help="given: that of the structure; npt: the mean one at 0 GPa.")] = "given",
+    production: Annotated[float, typer.Option(help="ps at each temperature; more continues a run.")] = 100.0,
+    equilibration: Annotated[float, typer.Option(help="ps before that.")] = 10.0,
+    timestep: Annotated[float, typer.Option(help="fs.")] = 2.0,
+    interval: Annotated[float, typer.Option(help="fs between frames.")] = 100.0,
+    jump_length: Annotated[float, typer.Option(help="Å, about the distance between neighbouring sites.")] = 3.0,
+    fit_from: Annotated[
+        float | None, typer.Option(help="ps, where the fits begin; default: where ions have left their sites.")
+    ] = None,
+    discard: Annotated[
+        float, typer.Option(help="ps at the start of the production that the analysis leaves out.")
+    ] = 0.0,
+    seed: Annotated[int, typer.Option(min=0, help="Of the starting velocities and thermostats.")] = 0,
+    processes: Annotated[int | None, typer.Option(min=1, help="Temperatures side by side; default: all cores.")] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Folder; default: STRUCTURE-conductivity.")
+    ] = None,
+    index: Annotated[int, typer.Option(help="Which structure of the file; -1 is the last.")] = -1,
+    device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, …; default: the model's.")] = None,
+    dtype: Annotated[Precision | None, typer.Option(help="Precision of the model; default: its own.")] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No live lines.")] = False,
+) -> None:
+    """Simulate a crystal at several temperatures, and find the conductivity of an ion with honest intervals.
+
+    Example: gnnpot conductivity POSCAR -m my-model --ion Li --temperatures "350 400 500 650 800" --production 1000
+
+    Example: gnnpot conductivity --trajectory run.traj --ion Li --temperatures 600
+
+    Stopped at any time, the same command continues. The report is an HTML file beside JSON and PNG.
+    """
+    _conduct(locals())
+
+
+def _conduct(given: dict[str, Any]) -> None:
+    """The command, of its options by name."""
+    structure, trajectory, output = given["structure"], given["trajectory"], given["output"]
+    kelvin = _numbers(given["temperatures"], "--temperatures")
+    analysis = {name: given[name] for name in ("charge", "jump_length", "fit_from", "discard", "seed")}
+    options = {
+        name: given[name] for name in ("ion", "volume", "timestep", "equilibration", "production", "interval", "seed")
+    }
+    options |= {"temperatures": list(kelvin), "supercell": _repeats(given["supercell"]), "analysis": analysis}
+    from gnnpot.properties.conductivity import ConductivityConfig
+    from gnnpot.properties.conductivity.report import write_report
+
+    config = from_mapping(ConductivityConfig, options, where="conductivity")
+    if (structure is None) == (trajectory is None):
+        raise ConfigError("conductivity: give either a structure to simulate, or --trajectory to analyse")
+    if trajectory is not None:
+        place = output or trajectory[0].with_name(f"{trajectory[0].stem}-conductivity")
+        _claim_report(place)
+        study = _analysed(trajectory, config, given["frame_time"])
+    else:
+        place = output or structure.with_name(f"{structure.stem}-conductivity")
+        atoms = read_structure(structure, given["index"])
+        make = MakeCalculator(given["model"], given["device"], given["dtype"])
+        _try_model(make)
+        study = _simulated(atoms, make, config, place, given["processes"], given["quiet"])
+    title = f"Conductivity of {config.ion} in {(structure or trajectory[0]).name}"
+    path = write_report(study, place, title)
+    _show(study, path)
+
+
+def _try_model(make: MakeCalculator) -> None:
+    """Fail before processes are started; a published potential is fetched here, once."""
+    if ":" in make.model:
+        make()
+    else:
+        open_model(make.model)
+
+
+def _claim_report(folder: Path) -> None:
+    """Refuse a folder with files that are none of a report's."""
+    from gnnpot.properties.conductivity.report import NAMES
+
+    if folder.exists() and (not folder.is_dir() or any(path.name not in NAMES for path in folder.iterdir())):
+        raise ConfigError(f"{folder}: exists and is no folder of a report; name another with --output")
+
+
+def _analysed(paths: list[Path], config: "ConductivityConfig", frame_time: float | None) -> "Study":
+    from gnnpot.properties.conductivity import analyse, read_displacements
+    from gnnpot.properties.conductivity.result import Study, conclude
+
+    if len(paths) != len(config.temperatures):
+        raise ConfigError(
+            f"--temperatures: {len(config.temperatures)} are given for {len(paths)} of --trajectory; give one for each"
+        )
+    order = sorted(range(len(paths)), key=lambda k: config.temperatures[k])
+    moved = [read_displacements(paths[k], config.ion, frame_time) for k in order]
+    transports = [analyse(m, config.temperatures[k], config.analysis) for k, m in zip(order, moved, strict=True)]
+    return Study(conclude(transports, config.analysis.charge), tuple(moved), (1, 1, 1))
+
+
+def _simulated(
+    atoms,
+    make: MakeCalculator,
+    config: "ConductivityConfig",
+    folder: Path,
+    processes: int | None,
+    quiet: bool,  # noqa: ANN001
+) -> "Study":
+    import os
+
+    from gnnpot.properties.conductivity.calc import calc
+
+    columns = (TextColumn("{task.description}"), BarColumn(30), MofNCompleteColumn(), TimeElapsedColumn())
+    columns = (*columns, TextColumn("left"), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), disable=quiet, speed_estimate_period=600) as bars:
+        tasks = {t: bars.add_task(f"{t:g} K: waiting", total=None) for t in config.temperatures}
+
+        def report(p) -> None:  # noqa: ANN001
+            name = {"pressure": "constant pressure", "volume": "equilibration", "run": "production"}[p.stage]
+            bars.update(
+                tasks[p.temperature], description=f"{p.temperature:g} K: {name}", completed=p.done, total=p.total
+            )
+
+        side = processes or min(len(config.temperatures), os.cpu_count() or 1)
+        return calc(atoms, make, config, folder, processes=side, progress=report)
+
+
+def _show(study: "Study", path: Path) -> None:
+    from gnnpot.properties.conductivity.report import fit_rows, transport_rows
+
+    console = Console()
+    for title, (head, rows) in (
+        ("transport, with intervals of 95 %", transport_rows(study.result)),
+        ("Arrhenius fits", fit_rows(study.result)),
+    ):
+        if rows:
+            table = Table(*head, title=title)
+            for row in rows:
+                table.add_row(*row)
+            console.print(table)
+    for reason in study.result.verdict:
+        console.print(f"[yellow]too short:[/] {escape(reason)}")
+    console.print(f"written to {escape(str(path))}")
+
+
+def _numbers(text: str, option: str) -> tuple[float, ...]:
+    try:
+        found = tuple(float(word) for word in text.replace(",", " ").split())
+    except ValueError:
+        raise ConfigError(f"{option} {text}: is no list of numbers; give one like 500,650,800") from None
+    if not found:
+        raise ConfigError(f"{option}: is empty; give numbers like 500,650,800")
+    return found
+
+
+def _repeats(text: str | None) -> list[int] | None:
+    if text is None:
+        return None
+    try:
+        found = [int(word) for word in text.lower().replace("x", " ").split()]
+    except ValueError:
+        found = []
+    if len(found) != 3 or min(found) < 1:
+        raise ConfigError(f"--supercell {text}: is not of the form 4x4x2")
+    return found

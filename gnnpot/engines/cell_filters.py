@@ -1,0 +1,150 @@
+"""Which strains of a cell may relax, as ASE's filters.
+
+    choice = choose_cell(atoms, "auto")
+    target = StrainFilter(atoms, choice, pressure=0.0)          # for an optimiser of ASE
+
+| freedom  | the cell may                                                             |
+|----------|--------------------------------------------------------------------------|
+| `full`   | change in all six components of the strain                               |
+| `none`   | not change                                                               |
+| `ab`     | change within the plane of its first two vectors                         |
+| `shape`  | change at constant volume                                                |
+| `volume` | change its volume, all lengths by one factor                             |
+| `auto`   | change within the directions that are periodic and not cut by a vacuum   |
+"""
+
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+import numpy as np
+from ase import Atoms
+from ase.constraints import FixSymmetry
+from ase.filters import FrechetCellFilter
+from ase.stress import full_3x3_to_voigt_6_stress, voigt_6_to_full_3x3_stress
+
+from gnnpot.errors import DataError
+
+CellFreedom = Literal["auto", "full", "none", "ab", "shape", "volume"]
+CELL_FREEDOMS: tuple[str, ...] = get_args(CellFreedom)
+
+#: Å without an atom's centre along a cell's vector: beyond it no bond or van der Waals contact crosses the gap
+VACUUM = 6.0
+
+
+@dataclass(frozen=True, slots=True)
+class CellChoice:
+    """What of a cell may relax."""
+
+    kind: Literal["full", "none", "plane", "line", "shape", "volume"]
+    axes: tuple[int, ...] = ()  #: of `plane` and `line`: the cell's vectors that may change
+    vacuum: tuple[int, ...] = ()  #: the cell's vectors along which there is a vacuum, or no periodicity
+
+    @property
+    def described(self) -> str:
+        """In words, for a user."""
+        names = {"full": "all of the cell", "none": "nothing", "shape": "its shape, at constant volume"}
+        if self.kind in ("plane", "line"):
+            moved = "vectors " + " and ".join("abc"[k] for k in self.axes)
+        else:
+            moved = names.get(self.kind, "its volume, at constant shape")
+        if not self.vacuum:
+            return moved
+        return f"{moved}; vacuum along {' and '.join('abc'[k] for k in self.vacuum)}"
+
+
+def vacuum_directions(atoms: Atoms) -> tuple[int, ...]:
+    """The cell's vectors along which the crystal does not continue: not periodic, or with a gap above `VACUUM`."""
+    found = []
+    scaled = atoms.get_scaled_positions(wrap=True)
+    for k in range(3):
+        if atoms.pbc[k]:
+            height = 1 / np.linalg.norm(atoms.cell.reciprocal()[k])
+            places = np.sort(scaled[:, k] % 1.0)
+            gap = height * float(np.diff(np.append(places, places[0] + 1.0)).max())
+        if not atoms.pbc[k] or gap > VACUUM:
+            found.append(k)
+    return tuple(found)
+
+
+def choose_cell(atoms: Atoms, freedom: CellFreedom) -> CellChoice:
+    """What `freedom` means for a structure. Raises `DataError` if it can't be had."""
+    if freedom not in CELL_FREEDOMS:
+        raise DataError(f"cell: '{freedom}' is not known; give one of {', '.join(CELL_FREEDOMS)}")
+    what = atoms.get_chemical_formula()
+    if freedom == "none":
+        return CellChoice("none")
+    if atoms.cell.rank < 3 or not atoms.pbc.any():
+        if freedom == "auto":
+            return CellChoice("none", vacuum=(0, 1, 2))
+        raise DataError(f"{what}: is not periodic in three directions, so its cell can't be relaxed; give cell='none'")
+    if freedom == "auto":
+        return _without_vacuum(vacuum_directions(atoms))
+    if freedom == "ab":
+        if not atoms.pbc[:2].all():
+            raise DataError(f"{what}: is not periodic along a and b, so these can't be relaxed; give cell='none'")
+        return CellChoice("plane", (0, 1))
+    if not atoms.pbc.all():
+        raise DataError(f"{what}: is not periodic in three directions, so its cell can't be relaxed; give cell='auto'")
+    return CellChoice(freedom)
+
+
+def _without_vacuum(vacuum: tuple[int, ...]) -> CellChoice:
+    free = tuple(k for k in range(3) if k not in vacuum)
+    kinds: dict[int, Literal["none", "line", "plane", "full"]] = {0: "none", 1: "line", 2: "plane", 3: "full"}
+    return CellChoice(kinds[len(free)], free if len(free) in (1, 2) else (), vacuum)
+
+
+class StrainFilter(FrechetCellFilter):
+    """ASE's filter, whose forces on the cell are projected onto the strains that are free."""
+
+    def __init__(self, atoms: Atoms, choice: CellChoice, pressure: float) -> None:
+        self.choice = choice
+        isotropic = choice.kind == "volume"
+        super().__init__(
+            atoms, scalar_pressure=pressure, hydrostatic_strain=isotropic, constant_volume=choice.kind == "shape"
+        )
+
+    def get_forces(self, **kwargs: Any) -> np.ndarray:
+        forces = super().get_forces(**kwargs)
+        if self.choice.axes:
+            forces[-3:] = projected(forces[-3:], self.atoms, self.choice)
+        return forces
+
+
+def projected(tensor: np.ndarray, atoms: Atoms, choice: CellChoice) -> np.ndarray:
+    """The part of a symmetric tensor [3, 3] that does work on the strains that are free."""
+    if choice.kind == "none":
+        return np.zeros((3, 3))
+    if choice.kind == "volume":
+        return np.trace(tensor) / 3 * np.eye(3)
+    if choice.kind == "shape":
+        return tensor - np.trace(tensor) / 3 * np.eye(3)
+    if not choice.axes:
+        return tensor
+    # an orthonormal basis of the plane or line of the vectors that may change
+    basis, _ = np.linalg.qr(atoms.cell.array[list(choice.axes)].T)
+    onto = basis @ basis.T
+    return onto @ tensor @ onto
+
+
+def stress_left(atoms: Atoms, choice: CellChoice, pressure: float) -> float:
+    """max |σ + p| (eV/Å³) over the components that are free; symmetry is that of the atoms' constraints."""
+    tensor = voigt_6_to_full_3x3_stress(atoms.get_stress()) + pressure * np.eye(3)
+    return float(np.abs(full_3x3_to_voigt_6_stress(projected(tensor, atoms, choice))).max())
+
+
+def keep_symmetry(atoms: Atoms, tolerance: float) -> str:
+    """Let `atoms` keep the symmetry that they have within `tolerance` (Å), and return the space group's name."""
+    atoms.set_constraint([*atoms.constraints, FixSymmetry(atoms, symprec=tolerance)])
+    return space_group(atoms, tolerance)
+
+
+def space_group(atoms: Atoms, tolerance: float = 0.01) -> str:
+    """Name and number of the space group within `tolerance` (Å); empty where there is none."""
+    import spglib
+
+    if not atoms.pbc.all():
+        return ""
+    cell = (atoms.cell.array, atoms.get_scaled_positions(), atoms.numbers)
+    found = spglib.get_spacegroup(cell, symprec=tolerance)
+    return found or ""

@@ -1,0 +1,45 @@
+"""Atoms that are held, named by a user: `Cu`, `0-15`, `z<5`, or several of them with commas.
+
+hold(atoms, "Pt, z<4.5")
+"""
+
+import re
+
+import numpy as np
+from ase import Atoms
+from ase.constraints import FixAtoms
+from ase.data import atomic_numbers
+
+from gnnpot.errors import DataError
+
+_RANGE = re.compile(r"(\d+)(?:-(\d+))?")
+_HEIGHT = re.compile(r"([xyz])\s*([<>])\s*(-?\d+(?:\.\d*)?)")
+
+
+def hold(atoms: Atoms, selection: str) -> int:
+    """Fix the atoms of `selection`, besides those that are fixed already, and return how many it names.
+
+    Parts are an element, an index or a range of them (from 0, the end included), or a coordinate (Å) below or above a
+    value. Raises `DataError` for a part that is none of these, or that names no atom.
+    """
+    chosen = np.zeros(len(atoms), dtype=bool)
+    for part in (part.strip() for part in selection.split(",")):
+        found = _atoms_of(atoms, part)
+        if not found.any():
+            raise DataError(f"fixed atoms: '{part}' names none of the {len(atoms)} atoms; give an element, 0-15 or z<5")
+        chosen |= found
+    atoms.set_constraint([*atoms.constraints, FixAtoms(np.flatnonzero(chosen))])
+    return int(chosen.sum())
+
+
+def _atoms_of(atoms: Atoms, part: str) -> np.ndarray:
+    if match := _RANGE.fullmatch(part):
+        first, last = int(match[1]), int(match[2] or match[1])
+        index = np.arange(len(atoms))
+        return (index >= first) & (index <= last)
+    if match := _HEIGHT.fullmatch(part):
+        values = atoms.positions[:, "xyz".index(match[1])]
+        return values < float(match[3]) if match[2] == "<" else values > float(match[3])
+    if part in atomic_numbers:
+        return atoms.numbers == atomic_numbers[part]
+    raise DataError(f"fixed atoms: '{part}' is no selection; give an element as Cu, indices as 0-15, or z<5 (Å)")

@@ -1,0 +1,86 @@
+"""Activation energy, and extrapolation to another temperature.
+
+    fit = fit_arrhenius(temperatures, samples)
+    fit.activation_energy, fit.at(300.0)
+
+    ln D = ln D_0 - E_a / (k T),      ln(σ T) = ln(σ_0) - E_a / (k T)                                          (1)
+
+Straight lines by weighted least squares, one for each draw of ln D (or ln σT) from what the runs say of it; the spread
+of the lines is the interval. Where the points scatter about the line by more than their errors (χ² per degree of
+freedom above 1), the deviations from the mean line are widened by its root.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from gnnpot.errors import DataError
+from gnnpot.properties.conductivity.msd import Estimate, of_samples
+from gnnpot.units import BOLTZMANN
+
+_DRAWS = 5000
+
+
+@dataclass(frozen=True, slots=True)
+class ArrheniusFit:
+    """A line (1); intervals of 95 %."""
+
+    activation_energy: Estimate  #: eV
+    prefactor: Estimate  #: of the quantity, at infinite temperature
+    scatter: float  #: χ² per degree of freedom; NaN for two temperatures
+    temperatures: tuple[float, ...]  #: K, of the points
+    of_product: bool  #: whether the line is of σT and not of D
+    slopes: np.ndarray = field(repr=False)  #: [draws], -E_a/k in K
+    intercepts: np.ndarray = field(repr=False)  #: [draws]
+
+    def at(self, temperature: float) -> Estimate:
+        """The quantity at a temperature (K)."""
+        values = np.exp(self.intercepts + self.slopes / temperature)
+        return of_samples(values / temperature if self.of_product else values)
+
+
+def fit_arrhenius(
+    temperatures: Sequence[float], samples: Sequence[np.ndarray], *, of_product: bool, seed: int = 0
+) -> ArrheniusFit:
+    """The line through samples of a quantity at each temperature.
+
+    Args:
+        temperatures: K.
+        samples: of the quantity, for each temperature; those that are not positive are left out.
+        of_product: fit the quantity times T, as for a conductivity.
+        seed: of the draws.
+
+    Raises:
+        DataError: for fewer than two temperatures, or a quantity that is nowhere positive.
+    """
+    if len(temperatures) < 2:
+        raise DataError("activation energy: needs two temperatures or more")
+    rng = np.random.default_rng(seed)
+    inverse = 1 / np.array(temperatures, dtype=float)
+    drawn = np.empty((_DRAWS, len(inverse)))
+    for k, (temperature, values) in enumerate(zip(temperatures, samples, strict=True)):
+        positive = values[values > 0]
+        if not len(positive):
+            raise DataError(f"activation energy: nothing diffuses at {temperature:g} K; leave it out")
+        drawn[:, k] = np.log(rng.choice(positive, _DRAWS) * (temperature if of_product else 1.0))
+    middle, errors = np.median(drawn, axis=0), np.maximum(drawn.std(axis=0), 1e-6)
+    weights = 1 / errors
+    design = np.stack([np.ones_like(inverse), inverse], axis=1) * weights[:, None]
+    solve = np.linalg.pinv(design)
+    line = solve @ (middle * weights)
+    freedom = len(inverse) - 2
+    left = (middle - line[0] - line[1] * inverse) * weights
+    scatter = float(np.square(left).sum() / freedom) if freedom else float("nan")
+    lines = (drawn * weights) @ solve.T
+    lines = line + (lines - line) * max(1.0, np.sqrt(scatter) if freedom else 1.0)
+    energies = of_samples(-BOLTZMANN * lines[:, 1])
+    return ArrheniusFit(
+        activation_energy=energies,
+        prefactor=of_samples(np.exp(lines[:, 0])),
+        scatter=scatter,
+        temperatures=tuple(float(t) for t in temperatures),
+        of_product=of_product,
+        slopes=lines[:, 1],
+        intercepts=lines[:, 0],
+    )

@@ -1,0 +1,213 @@
+"""The whole study: simulations at several temperatures side by side, then their analysis.
+
+    study = calc(atoms, MakeCalculator("my-model"), config, Path("runs/lgps"), processes=2)
+    study.result.nernst_einstein.at(300.0)
+
+Stopped at any time, the same call continues. Another structure, or other options that decide where the runs go, are
+refused in a folder that has been used.
+"""
+
+import json
+import multiprocessing
+import queue
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from ase import Atoms
+from ase.calculators.calculator import Calculator as AseCalculator
+
+from gnnpot.engines.md import Sample
+from gnnpot.engines.restart import structure_identity
+from gnnpot.errors import ConfigError, DataError, GnnpotError, SimulationError
+from gnnpot.properties.conductivity.config import ConductivityConfig
+from gnnpot.properties.conductivity.displacements import read_displacements
+from gnnpot.properties.conductivity.result import Study, conclude
+from gnnpot.properties.conductivity.runs import RUN, simulate, stages, supercell, temperature_folders
+from gnnpot.properties.conductivity.transport import analyse
+from gnnpot.runs.files import write_text
+
+PLAN = "plan.json"
+#: seconds between two reports of a process
+_REPORT_SECONDS = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a temperature's simulations are."""
+
+    temperature: float  #: K
+    stage: str  #: `pressure`, `volume` or `run`
+    done: int  #: time steps, of all stages
+    total: int
+
+
+def calc(
+    atoms: Atoms,
+    make_calculator: Callable[[], AseCalculator],
+    config: ConductivityConfig,
+    folder: Path,
+    *,
+    processes: int = 1,
+    progress: Callable[[Progress], None] | None = None,
+) -> Study:
+    """Simulate what has not been simulated, and analyse.
+
+    Args:
+        atoms: the crystal, not repeated.
+        make_calculator: makes the potential, in each process; can be pickled where `processes` is above 1.
+        config: the options.
+        folder: of the study; its temperatures have a folder each.
+        processes: temperatures that run side by side, each on one thread.
+        progress: called now and then with how far a temperature is.
+
+    Raises:
+        ConfigError: for a folder that holds another study.
+        SimulationError: if a run explodes; the others continue first.
+    """
+    cell, repeats = supercell(atoms, config)
+    _agree(folder, cell, config)
+    waiting = list(temperature_folders(folder, config))
+    report = progress or (lambda _: None)
+    if processes <= 1:
+        calculator = make_calculator()
+        for temperature, place in waiting:
+            simulate(cell, calculator, config, temperature, place, _reporter(config, temperature, report))
+    else:
+        _side_by_side(cell, make_calculator, config, folder, processes, report)
+    return analyse_folder(folder, config, repeats)
+
+
+def analyse_folder(folder: Path, config: ConductivityConfig, repeats: tuple[int, int, int]) -> Study:
+    """The analysis of simulations that have ended."""
+    moved, transports = [], []
+    for temperature, place in temperature_folders(folder, config):
+        moved.append(read_displacements(place / RUN, config.ion))
+        transports.append(analyse(moved[-1], temperature, config.analysis))
+    order = sorted(range(len(moved)), key=lambda k: config.temperatures[k])
+    return Study(conclude(transports, config.analysis.charge), tuple(moved[k] for k in order), repeats)
+
+
+def _agree(folder: Path, cell: Atoms, config: ConductivityConfig) -> None:
+    """Write what the folder is for, or raise `ConfigError` if it is for something else."""
+    plan: dict[str, Any] = {"structure": structure_identity(cell, velocities=False), **asdict(config)}
+    # these decide nothing of the runs; more time continues a run
+    for name in ("analysis", "production"):
+        plan.pop(name)
+    plan = json.loads(json.dumps(plan))
+    path = folder / PLAN
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DataError(f"{folder}: can't be made ({error.strerror}); name another folder") from None
+    if path.is_file():
+        try:
+            before = json.loads(path.read_text(encoding="utf-8"))
+        except ValueError:
+            before = {}
+        # temperatures may be added at the end: each has its own seed
+        several = plan["temperatures"][: len(before.get("temperatures", ()))] == before.get("temperatures")
+        differ = [name for name in plan if before.get(name) != plan[name] and not (name == "temperatures" and several)]
+        if differ:
+            raise ConfigError(
+                f"{folder}: holds simulations with another {', '.join(differ)}; give the same again, or name another "
+                "folder"
+            )
+    elif any(folder.iterdir()):
+        raise ConfigError(f"{folder}: is not empty and holds no study of a conductivity; name another folder")
+    write_text(path, json.dumps(plan, indent=1) + "\n")
+
+
+def _reporter(
+    config: ConductivityConfig, temperature: float, report: Callable[[Progress], None]
+) -> Callable[[str, Sample], None]:
+    before, total = {}, 0
+    for stage in stages(config):
+        before[stage.name], total = total, total + stage.steps
+    last = 0.0
+
+    def tell(name: str, sample: Sample) -> None:
+        nonlocal last
+        done = before[name] + sample.step
+        if time.monotonic() - last >= _REPORT_SECONDS or done == total:
+            last = time.monotonic()
+            report(Progress(temperature, name, done, total))
+
+    return tell
+
+
+def _work(
+    cell: Atoms,
+    make_calculator: Callable[[], AseCalculator],
+    config: ConductivityConfig,
+    work: list[tuple[float, Path]],
+    shared: tuple[Any, Any],
+) -> None:
+    """A process: one temperature after the other of those that none has begun; what happens goes into a queue."""
+    import numba
+    import torch
+
+    begun, told = shared
+    torch.set_num_threads(1)
+    numba.set_num_threads(1)
+    try:
+        calculator = make_calculator()
+        while True:
+            with begun.get_lock():
+                mine, begun.value = begun.value, begun.value + 1
+            if mine >= len(work):
+                break
+            temperature, place = work[mine]
+            try:
+                simulate(cell, calculator, config, temperature, place, _reporter(config, temperature, told.put))
+            except SimulationError as error:
+                # the other temperatures are none the worse for it
+                told.put(f"{temperature:g} K: {error}")
+    except GnnpotError as error:
+        told.put(str(error))
+    except KeyboardInterrupt:
+        return
+    told.put(None)
+
+
+def _side_by_side(
+    cell: Atoms,
+    make_calculator: Callable[[], AseCalculator],
+    config: ConductivityConfig,
+    folder: Path,
+    processes: int,
+    report: Callable[[Progress], None],
+) -> None:
+    context = multiprocessing.get_context("spawn")
+    begun, told = context.Value("i", 0), context.Queue()
+    work = list(temperature_folders(folder, config))
+    arguments = (cell, make_calculator, config, work, (begun, told))
+    workers = [context.Process(target=_work, args=arguments) for _ in range(min(processes, len(work)))]
+    for worker in workers:
+        worker.start()
+    failed, ended = [], 0
+    try:
+        while ended < len(workers):
+            try:
+                message = told.get(timeout=1.0)
+            except queue.Empty:
+                if not any(worker.is_alive() for worker in workers) and told.empty():
+                    raise SimulationError(
+                        "a process was ended from outside, perhaps for want of memory; the same command continues"
+                    ) from None
+                continue
+            if message is None:
+                ended += 1
+            elif isinstance(message, Progress):
+                report(message)
+            else:
+                failed.append(message)
+    finally:
+        for worker in workers:
+            if ended < len(workers) and worker.is_alive():
+                worker.terminate()
+            worker.join()
+    if failed:
+        raise SimulationError("; ".join(failed))

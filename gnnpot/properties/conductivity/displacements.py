@@ -1,0 +1,190 @@
+"""Where ions have gone, relative to the framework, from any trajectory.
+
+    moved = read_displacements(Path("run.traj"), "Li", frame_time=100.0)
+    moved.ions          # [T, M, 3], Å
+
+Positions are unwrapped from frame to frame by the nearest image in fractional coordinates, which is right as long as no
+atom moves by half a cell between frames, and multiplied by the mean cell. The mean displacement of all other atoms, the
+framework, is subtracted: what drifts with the crystal does not diffuse.
+"""
+
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from ase import Atoms
+from ase.data import atomic_numbers, chemical_symbols
+
+from gnnpot.engines.trajectories import read_trajectory
+from gnnpot.errors import DataError
+
+log = logging.getLogger(__name__)
+
+#: share of a cell that an atom moves between frames at most, if it is to be followed
+_FAR = 0.4
+_FEWEST_FRAMES = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Displacements:
+    """Positions over time, relative to the framework."""
+
+    ion: str  #: element
+    ions: np.ndarray  #: [T, M, 3] Å, float32, unwrapped
+    framework: dict[str, np.ndarray]  #: of each other element, [T, atoms, 3] Å, float32; empty if none were written
+    frame_time: float  #: ps between frames
+    cell: np.ndarray  #: [3, 3] Å, mean
+    atoms: int  #: in the cell, those that were not written included
+
+    @property
+    def volume(self) -> float:
+        """Å³."""
+        return float(abs(np.linalg.det(self.cell)))
+
+    @property
+    def time(self) -> float:
+        """ps from the first frame to the last."""
+        return (len(self.ions) - 1) * self.frame_time
+
+    def later(self, picoseconds: float) -> "Displacements":
+        """Without the first `picoseconds`."""
+        first = round(picoseconds / self.frame_time)
+        if len(self.ions) - first < _FEWEST_FRAMES:
+            raise DataError(
+                f"discard: {picoseconds:g} of {self.time:g} ps leave fewer than {_FEWEST_FRAMES} frames; give less"
+            )
+        framework = {element: positions[first:] for element, positions in self.framework.items()}
+        return Displacements(self.ion, self.ions[first:], framework, self.frame_time, self.cell, self.atoms)
+
+
+def read_displacements(path: Path, ion: str, frame_time: float | None = None) -> Displacements:
+    """The displacements in a trajectory that gnnpot or ASE reads.
+
+    Args:
+        path: the trajectory.
+        ion: the element that diffuses.
+        frame_time: fs between frames; None: as the frames say, which those of gnnpot do.
+
+    Raises:
+        DataError: for a trajectory that can't be followed.
+    """
+    if ion not in atomic_numbers:
+        raise DataError(f"ion: '{ion}' is no element; give a symbol like Li")
+    if path.suffix == ".zarr":
+        return _from_zarr(path, ion, frame_time)
+    frames = read_trajectory(path)
+    first = next(frames, None)
+    if first is None:
+        raise DataError(f"{path}: has no frames; give a trajectory")
+    unwrapped, cells, times = _Unwrapped(first, path), [], []
+    for atoms in _chain(first, frames):
+        unwrapped.add(atoms.get_scaled_positions(wrap=False), atoms.cell.array)
+        cells.append(atoms.cell.array)
+        times.append(_time_of(atoms))
+    scaled = np.stack(unwrapped.frames)
+    between = _frame_time(path, times, frame_time)
+    return _relative(path, scaled, first.numbers, np.mean(cells, axis=0), ion, between)
+
+
+class _Unwrapped:
+    """Fractional coordinates that are continuous in time."""
+
+    def __init__(self, first: Atoms, path: Path) -> None:
+        if not first.pbc.any() or first.cell.rank < 3:
+            raise DataError(f"{path}: has no periodic cell, and so no density of ions; give a periodic structure")
+        self.numbers, self.pbc, self.path = first.numbers, first.pbc, path
+        self.frames: list[np.ndarray] = []
+        self._last: np.ndarray | None = None
+        self._place: np.ndarray | None = None
+
+    def add(self, scaled: np.ndarray, cell: np.ndarray) -> None:
+        if abs(np.linalg.det(cell)) < 1e-6:
+            raise DataError(f"{self.path}: frame {len(self.frames)} has a cell without volume")
+        if self._last is None or self._place is None:
+            self._place = scaled.copy()
+        else:
+            if scaled.shape != self._last.shape:
+                raise DataError(f"{self.path}: frame {len(self.frames)} has another number of atoms")
+            step = scaled - self._last
+            step -= np.where(self.pbc, np.round(step), 0.0)
+            if np.abs(step).max() > _FAR:
+                raise DataError(
+                    f"{self.path}: an atom moves by {np.abs(step).max():.2f} of the cell between frames "
+                    f"{len(self.frames) - 1} and {len(self.frames)}, too far to be followed; write frames more often"
+                )
+            self._place = self._place + step
+        self._last = scaled
+        self.frames.append(self._place.astype(np.float32))
+
+
+def _relative(
+    path: Path, scaled: np.ndarray, numbers: np.ndarray, cell: np.ndarray, ion: str, frame_time: float
+) -> Displacements:
+    chosen = numbers == atomic_numbers[ion]
+    if not chosen.any():
+        raise DataError(f"{path}: has no {ion}; name an element that it has")
+    positions = (scaled @ cell.astype(np.float32)).astype(np.float32)
+    if chosen.all():
+        log.warning("%s: has no atoms besides %s, so that displacements are not relative to a framework", path, ion)
+        framework: dict[str, np.ndarray] = {}
+    else:
+        rest = positions[:, ~chosen].mean(axis=1, keepdims=True, dtype=float)
+        positions -= (rest - rest[:1]).astype(np.float32)
+        others = sorted(set(numbers[~chosen].tolist()))
+        framework = {chemical_symbols[z]: positions[:, numbers == z] for z in others}
+    return Displacements(ion, positions[:, chosen], framework, frame_time, cell, len(numbers))
+
+
+def _from_zarr(path: Path, ion: str, frame_time: float | None) -> Displacements:
+    from gnnpot.engines.zarr_trajectory import ZarrFrames
+
+    frames = ZarrFrames(path)
+    if not len(frames):
+        raise DataError(f"{path}: has no frames; give a trajectory")
+    numbers = frames.numbers[frames.index]
+    unwrapped = _Unwrapped(Atoms(numbers, cell=frames.cells(0, 1)[0], pbc=frames.pbc), path)
+    cells, rest = [], []
+    for start in range(0, len(frames), frames.chunk):
+        end = min(start + frames.chunk, len(frames))
+        for cell, positions in zip(frames.cells(start, end), frames.positions(start, end), strict=True):
+            unwrapped.add(positions @ np.linalg.inv(cell), cell)
+            cells.append(cell)
+        rest.append(frames.framework(start, end))
+    between = _frame_time(path, list(frames.times()), frame_time)
+    moved = _relative(path, np.stack(unwrapped.frames), numbers, np.mean(cells, axis=0), ion, between)
+    if not frames.complete and not moved.framework:
+        drift = np.concatenate(rest)
+        ions = moved.ions - (drift - drift[0])[:, None].astype(np.float32)
+        return Displacements(ion, ions, {}, between, moved.cell, len(frames.numbers))
+    return Displacements(ion, moved.ions, moved.framework, between, moved.cell, len(frames.numbers))
+
+
+def _chain(first: Atoms, others: Iterator[Atoms]) -> Iterator[Atoms]:
+    yield first
+    yield from others
+
+
+def _time_of(atoms: Atoms) -> float | None:
+    """fs; None if the frame does not say."""
+    state = atoms.info.get("gnnpot_md")
+    value = state.get("time") if isinstance(state, dict) else atoms.info.get("time_fs")
+    return None if value is None else float(value)
+
+
+def _frame_time(path: Path, times: list[float | None], given: float | None) -> float:
+    """ps between frames. Raises `DataError` if they are not equally far apart, or nothing says how far."""
+    if len(times) < _FEWEST_FRAMES:
+        raise DataError(f"{path}: has {len(times)} frames, too few to see diffusion; give at least {_FEWEST_FRAMES}")
+    if given is not None:
+        if not 0 < given < np.inf:
+            raise DataError(f"frame time: {given} fs is not a positive number")
+        return given / 1000
+    if any(time is None for time in times):
+        raise DataError(f"{path}: does not say the time between its frames; give it, in fs (--frame-time)")
+    steps = np.diff(np.array(times, dtype=float))
+    # the last frame of a run may come early
+    if not np.allclose(steps[:-1], steps[0], rtol=1e-6) or not 0 < steps[-1] <= steps[0] * (1 + 1e-6):
+        raise DataError(f"{path}: its frames are not equally far apart in time; give the frame time in fs")
+    return float(steps[0]) / 1000

@@ -1,0 +1,95 @@
+"""Where ions are, and how far they have come: density in the cell, and van Hove's functions.
+
+    self part       G_s(r, t) = < δ(r - |r_i(t) - r_i(0)|) >_i, per Å of r
+    distinct part   G_d(r, t) = < Σ_(j≠i) δ(r - |r_j(t) - r_i(0)|) >_i / (4 π r² ρ): 1 far away
+
+Van Hove, Phys. Rev. 95, 249 (1954).
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from gnnpot.properties.conductivity.displacements import Displacements
+
+#: Å between points of the density
+_SPACING = 0.4
+#: starting times over which the distinct part is averaged
+_ORIGINS = 20
+_BINS = 120
+
+
+@dataclass(frozen=True, slots=True)
+class Density:
+    """Density of the ion, folded into one of the equal parts of the cell."""
+
+    values: np.ndarray  #: [a, b, c], ions per Å³
+    cell: np.ndarray  #: [3, 3] Å, of the part
+
+    def projected(self, axis: int) -> np.ndarray:
+        """Mean along a vector of the cell."""
+        return self.values.mean(axis=axis)
+
+
+@dataclass(frozen=True, slots=True)
+class VanHove:
+    """Van Hove's functions at several times."""
+
+    times: np.ndarray  #: [K], ps
+    distances: np.ndarray  #: [R], Å
+    self_part: np.ndarray  #: [K, R], 1/Å
+    distinct_part: np.ndarray  #: [K, R]
+
+
+def density(moved: Displacements, repeats: tuple[int, int, int] = (1, 1, 1)) -> Density:
+    """The density in a cell that is `repeats` times smaller along each vector."""
+    cell = moved.cell / np.array(repeats)[:, None]
+    shape = np.maximum(2, np.round(np.linalg.norm(cell, axis=1) / _SPACING).astype(int))
+    counts = np.zeros(int(np.prod(shape)), dtype=np.int64)
+    inverse = np.linalg.inv(cell)
+    for positions in moved.ions:
+        places = np.floor((positions @ inverse % 1.0) * shape).astype(int) % shape
+        counts += np.bincount(np.ravel_multi_index(tuple(places.T), tuple(shape)), minlength=len(counts))
+    voxel = abs(np.linalg.det(cell)) / len(counts)
+    values = counts.reshape(shape) / (len(moved.ions) * np.prod(repeats) * voxel)
+    return Density(values, cell)
+
+
+def van_hove(moved: Displacements, times: tuple[float, ...] = ()) -> VanHove:
+    """Van Hove's functions at `times` (ps); empty: four from one frame to half of the run."""
+    frames = len(moved.ions)
+    if times:
+        lags = np.unique(np.clip(np.round(np.array(times) / moved.frame_time), 1, frames - 1).astype(int))
+    else:
+        lags = np.unique(np.geomspace(1, frames // 2, 4).astype(int))
+    # half of the smallest height of the cell, within which nearest images are all
+    reach = min(12.0, 0.5 / np.linalg.norm(np.linalg.inv(moved.cell), axis=0).max())
+    edges = np.linspace(0, reach, _BINS + 1)
+    self_part = np.stack([_self_part(moved.ions, int(lag), edges) for lag in lags])
+    distinct = np.stack([_distinct_part(moved, int(lag), edges) for lag in lags])
+    return VanHove(lags * moved.frame_time, 0.5 * (edges[1:] + edges[:-1]), self_part, distinct)
+
+
+def _self_part(positions: np.ndarray, lag: int, edges: np.ndarray) -> np.ndarray:
+    counts, total = np.zeros(len(edges) - 1), 0
+    for start in np.unique(np.linspace(0, len(positions) - lag - 1, 200).astype(int)):
+        far = np.linalg.norm(positions[start + lag] - positions[start], axis=1)
+        counts += np.histogram(far, edges)[0]
+        total += len(far)
+    return counts / (total * np.diff(edges))
+
+
+def _distinct_part(moved: Displacements, lag: int, edges: np.ndarray) -> np.ndarray:
+    """By nearest images, to half of the cell's smallest height."""
+    positions, inverse = moved.ions, np.linalg.inv(moved.cell)
+    ions = positions.shape[1]
+    counts = np.zeros(len(edges) - 1)
+    origins = np.unique(np.linspace(0, len(positions) - lag - 1, _ORIGINS).astype(int))
+    for start in origins:
+        scaled = (positions[start + lag][None] - positions[start][:, None]) @ inverse
+        scaled -= np.round(scaled)
+        far = np.linalg.norm(scaled @ moved.cell, axis=-1)
+        np.fill_diagonal(far, np.inf)
+        counts += np.histogram(far[np.isfinite(far)], edges)[0]
+    shells = 4 / 3 * np.pi * np.diff(edges**3)
+    return counts / (len(origins) * ions * shells * (ions / moved.volume))

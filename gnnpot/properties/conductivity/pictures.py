@@ -1,0 +1,127 @@
+"""Pictures of a study of conductivity."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from gnnpot.properties.conductivity.arrhenius import ArrheniusFit
+from gnnpot.properties.conductivity.displacements import Displacements
+from gnnpot.properties.conductivity.maps import density, van_hove
+from gnnpot.properties.conductivity.result import ROOM, Conductivity
+from gnnpot.properties.conductivity.transport import Transport
+from gnnpot.runs.pages import COLORS, GREY, new_figure, tidy
+
+
+def _color(k: int) -> str:
+    return COLORS[k % len(COLORS)]
+
+
+def draw_msd(transports: Sequence[Transport]) -> Figure:
+    """Mean-square displacements over time, of the tracer and collective, with slope one and where the fits begin."""
+    figure = new_figure(2)
+    parts = (("tracer", "tracer: $\\langle|\\Delta r_i|^2\\rangle$, Å²"), ("collective", "collective, Å²"))
+    for k, (name, label) in enumerate(parts):
+        axes = figure.add_subplot(1, 2, k + 1)
+        for n, t in enumerate(transports):
+            values = getattr(t, f"{name}_msd")
+            style = "-" if t.sufficient else ":"
+            shown = f"{t.temperature:g} K" + ("" if t.sufficient else ", too short")
+            axes.plot(t.lags, values, style, color=_color(n), linewidth=1.6, label=shown)
+            fitted = t.lags >= t.fit_from
+            slope = 6 * getattr(t, name).value * 1e4
+            line = slope * (t.lags[fitted] - t.lags[fitted][-1]) + np.interp(t.lags[fitted][-1], t.lags, values)
+            axes.plot(t.lags[fitted], np.where(line > 0, line, np.nan), color="black", linewidth=0.7, alpha=0.6)
+        axes.set(xscale="log", yscale="log", xlabel="time, ps", ylabel=label)
+        if name == "tracer":
+            axes.legend(frameon=False, fontsize=8, title="black: fit", title_fontsize=8)
+        tidy(axes)
+    return figure
+
+
+def draw_arrhenius(result: Conductivity, extra: Sequence[tuple[str, float, float]] = ()) -> Figure:
+    """σT over 1000/T with fits and their bands to 300 K; `extra`: (label, K, mS/cm) of other sources."""
+    figure = new_figure(1, width=7.0, height=5.2)
+    axes = figure.add_subplot()
+    kinds = (("nernst_einstein", "Nernst–Einstein", "o", 0), ("conductivity", "collective", "s", 1))
+    for attribute, label, marker, k in kinds:
+        for n, t in enumerate(result.transports):
+            left = t.temperature in result.left_out
+            e = getattr(t, attribute)
+            place, scale = 1000 / t.temperature, t.temperature
+            spread = [[max(0.0, (e.value - e.low) * scale)], [max(0.0, (e.high - e.value) * scale)]]
+            axes.errorbar(
+                place, e.value * scale, yerr=spread, fmt=marker, color=GREY if left else _color(k), capsize=3,
+                markerfacecolor="white" if left else _color(k), label=label if n == 0 else None,
+            )  # fmt: skip
+    for fit, k in ((result.nernst_einstein, 0), (result.collective, 1)):
+        if fit is not None:
+            _draw_line(axes, fit, _color(k))
+    for n, (label, temperature, sigma) in enumerate(extra):
+        axes.plot(1000 / temperature, sigma * temperature, "*", color=_color(n + 2), markersize=10, label=label)
+    axes.axvline(1000 / ROOM, color=GREY, linewidth=0.8, linestyle="--")
+    axes.set(yscale="log", xlabel="1000 K / T", ylabel="σT, mS K/cm")
+    axes.legend(frameon=False, fontsize=8)
+    tidy(axes)
+    return figure
+
+
+def _draw_line(axes, fit: ArrheniusFit, color: str) -> None:  # noqa: ANN001 - matplotlib's axes
+    places = np.linspace(1 / max(fit.temperatures), 1 / ROOM, 60)
+    values = fit.intercepts[:, None] + fit.slopes[:, None] * places
+    low, middle, high = np.exp(np.percentile(values, (2.5, 50, 97.5), axis=0))
+    energy = fit.activation_energy
+    label = f"$E_a$ = {energy.value:.3f} eV ({energy.low:.3f} to {energy.high:.3f})"
+    axes.plot(1000 * places, middle, color=color, linewidth=1.2, label=label)
+    axes.fill_between(1000 * places, low, high, color=color, alpha=0.15, linewidth=0)
+
+
+def draw_maps(moved: Displacements, repeats: tuple[int, int, int], temperature: float) -> Figure:
+    """Density of the ion along the three vectors, and van Hove's functions."""
+    found, hove = density(moved, repeats), van_hove(moved)
+    figure = new_figure(5, width=18.0, height=3.8)
+    for k in range(3):
+        axes = figure.add_subplot(1, 5, k + 1)
+        others = [i for i in range(3) if i != k]
+        lengths = np.linalg.norm(found.cell, axis=1)[others]
+        mean = found.projected(k)
+        shown = np.log10(np.maximum(mean, 1e-3 * mean.max()) / mean.mean())
+        picture = axes.imshow(shown.T, origin="lower", extent=(0, lengths[0], 0, lengths[1]), cmap="magma")
+        axes.set(xlabel=f"{'abc'[others[0]]}, Å", ylabel=f"{'abc'[others[1]]}, Å", title=f"along {'abc'[k]}")
+        figure.colorbar(picture, ax=axes, label="log₁₀ density/mean", shrink=0.8)
+    for k, (name, values) in enumerate((("self part, 1/Å", hove.self_part), ("distinct part", hove.distinct_part))):
+        axes = figure.add_subplot(1, 5, 4 + k)
+        for n, (time, row) in enumerate(zip(hove.times, values, strict=True)):
+            axes.plot(hove.distances, row, color=_color(n), linewidth=1.2, label=f"{time:.3g} ps")
+        axes.set(xlabel="r, Å", ylabel=f"van Hove, {name}")
+        if k == 0:
+            axes.set_ylim(0, 1.1 * np.max(values[-1]) + 0.1)
+        axes.legend(frameon=False, fontsize=8, title=f"{moved.ion}, {temperature:g} K", title_fontsize=8)
+        tidy(axes)
+    return figure
+
+
+def draw_jumps(transports: Sequence[Transport]) -> Figure:
+    """Lengths of jumps, and diffusion along the axes."""
+    figure = new_figure(2, height=3.8)
+    axes = figure.add_subplot(1, 2, 1)
+    for n, t in enumerate(transports):
+        if len(t.jumps.lengths):
+            axes.hist(t.jumps.lengths, 60, histtype="step", density=True, color=_color(n), label=f"{t.temperature:g} K")
+    axes.set(xlabel="length of a jump, Å", ylabel="share, 1/Å")
+    axes.legend(frameon=False, fontsize=8)
+    tidy(axes)
+    axes = figure.add_subplot(1, 2, 2)
+    for k in range(3):
+        for t in transports:
+            e = t.axes[k]
+            if e is not None:
+                spread = [[max(0.0, e.value - e.low)], [max(0.0, e.high - e.value)]]
+                axes.errorbar(
+                    1000 / t.temperature + 0.012 * (k - 1), max(e.value, 1e-12), yerr=spread, fmt="os^"[k],
+                    color=_color(k), capsize=3, label=f"along {'abc'[k]}" if t is transports[0] else None,
+                )  # fmt: skip
+    axes.set(yscale="log", xlabel="1000 K / T", ylabel="tracer diffusion, cm²/s")
+    axes.legend(frameon=False, fontsize=8)
+    tidy(axes)
+    return figure

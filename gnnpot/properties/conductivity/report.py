@@ -1,0 +1,137 @@
+"""The report of a study: JSON, PNG, and one HTML file that needs nothing beside it."""
+
+import html
+from pathlib import Path
+
+import numpy as np
+
+from gnnpot.properties.conductivity.displacements import Displacements
+from gnnpot.properties.conductivity.maps import density
+from gnnpot.properties.conductivity.msd import Estimate
+from gnnpot.properties.conductivity.pictures import draw_arrhenius, draw_jumps, draw_maps, draw_msd
+from gnnpot.properties.conductivity.result import ROOM, Conductivity, Study
+from gnnpot.runs.files import write_text
+from gnnpot.runs.pages import page, save, table
+
+NAMES = ("conductivity.json", "msd.png", "arrhenius.png", "maps.png", "jumps.png", "report.html")
+
+
+def shown(estimate: Estimate | None, digits: str = ".3g") -> str:
+    """A value with its interval."""
+    if estimate is None:
+        return "–"
+    return f"{estimate.value:{digits}} ({estimate.low:{digits}} to {estimate.high:{digits}})"
+
+
+def write_report(study: Study, folder: Path, title: str) -> Path:
+    """Write `NAMES` into `folder`, and return the path of the HTML. Raises `DataError`."""
+    result = study.result
+    folder.mkdir(parents=True, exist_ok=True)
+    result.save(folder / "conductivity.json")
+    hottest = study.displacements[-1]
+    pictures = {
+        "msd": draw_msd(result.transports),
+        "arrhenius": draw_arrhenius(result),
+        "maps": draw_maps(hottest, study.repeats, result.transports[-1].temperature),
+        "jumps": draw_jumps(result.transports),
+    }
+    images = {name: save(figure, folder / f"{name}.png") for name, figure in pictures.items()}
+    sections = [
+        f"<h1>{html.escape(title)}</h1>",
+        _verdict(result),
+        "<h2>Conductivity</h2>",
+        transport_table(result),
+        fit_table(result),
+        images["arrhenius"],
+        "<h2>Mean-square displacements</h2>",
+        images["msd"],
+        "<h2>Jumps, and diffusion along the axes</h2>",
+        jump_table(result),
+        images["jumps"],
+        f"<h2>Density of {html.escape(hottest.ion)}, and van Hove's functions</h2>",
+        isosurface(hottest, study.repeats),
+        images["maps"],
+    ]
+    path = folder / "report.html"
+    write_text(path, page(title, sections))
+    return path
+
+
+def _verdict(result: Conductivity) -> str:
+    if not result.verdict:
+        return "<p>The sampling is long enough at all temperatures, by the report's own criteria.</p>"
+    reasons = "".join(f"<li>{html.escape(reason)}</li>" for reason in result.verdict)
+    lead = "<b>The sampling is too short</b> for some of it; these temperatures are left out of the fits:"
+    return f"<p>{lead}</p><ul>{reasons}</ul>"
+
+
+def transport_rows(result: Conductivity) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+    """Head and rows of the main table; intervals of 95 % in brackets."""
+    head = ("T, K", "ps", "D tracer, cm²/s", "D collective, cm²/s", "Haven ratio", "σ NE, mS/cm", "σ, mS/cm", "enough")
+    rows = []
+    for t in result.transports:
+        values = (t.tracer, t.collective, t.haven_ratio, t.nernst_einstein, t.conductivity)
+        cells = (shown(value) for value in values)
+        rows.append((f"{t.temperature:g}", f"{t.time:.4g}", *cells, "yes" if t.sufficient else "no"))
+    return head, rows
+
+
+def fit_rows(result: Conductivity) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+    """Head and rows of the fits."""
+    head = ("", "Eₐ, eV", f"σ at {ROOM:g} K, mS/cm", "χ²/freedom")
+    rows = []
+    for name, fit in (("Nernst–Einstein", result.nernst_einstein), ("collective", result.collective)):
+        if fit is not None:
+            rows.append((name, shown(fit.activation_energy), shown(fit.at(ROOM)), f"{fit.scatter:.2g}"))
+    return head, rows
+
+
+def transport_table(result: Conductivity) -> str:
+    return table(*transport_rows(result))
+
+
+def fit_table(result: Conductivity) -> str:
+    head, rows = fit_rows(result)
+    if not rows:
+        return "<p>An activation energy needs two temperatures that were sampled long enough.</p>"
+    return table(head, rows)
+
+
+def jump_table(result: Conductivity) -> str:
+    """Jumps, and block averages beside kinisi's."""
+    head = (
+        "T, K",
+        "jumps",
+        "rate, 1/ps",
+        "residence, ps",
+        "length, Å",
+        "correlation",
+        "D by blocks, cm²/s",
+        "log slope",
+    )
+    rows = []
+    for t in result.transports:
+        j = t.jumps
+        numbers = (f"{j.rate:.3g}", f"{j.residence:.3g}", f"{j.length:.3g}", f"{j.correlation:.2f}")
+        rows.append((f"{t.temperature:g}", f"{j.count}", *numbers, shown(t.tracer_blocks), f"{t.log_slope:.2f}"))
+    return table(head, rows)
+
+
+def isosurface(moved: Displacements, repeats: tuple[int, int, int]) -> str:
+    """The surface around twice the mean density, which turns with the mouse, as HTML."""
+    import plotly.graph_objects as go
+
+    found = density(moved, repeats)
+    # a cell has the same value at both ends
+    values = np.pad(found.values, [(0, 1)] * 3, mode="wrap")
+    grids = np.meshgrid(*(np.linspace(0, 1, n) for n in values.shape), indexing="ij")
+    places = np.stack([grid.ravel() for grid in grids], axis=1) @ found.cell
+    level = 2.0 * float(found.values.mean())
+    surface = go.Isosurface(
+        x=np.round(places[:, 0], 3), y=np.round(places[:, 1], 3), z=np.round(places[:, 2], 3),
+        value=np.round(values.ravel(), 6), isomin=level, isomax=float(values.max()), surface_count=2, opacity=0.5,
+        caps={"x_show": False, "y_show": False, "z_show": False}, colorscale="Viridis", showscale=False,
+    )  # fmt: skip
+    figure = go.Figure(surface)
+    figure.update_layout(height=520, margin={"l": 0, "r": 0, "t": 0, "b": 0}, scene_aspectmode="data")
+    return figure.to_html(full_html=False, include_plotlyjs=True)

@@ -1,0 +1,97 @@
+"""What a study of several temperatures comes to."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from gnnpot.properties.conductivity.arrhenius import ArrheniusFit, fit_arrhenius
+from gnnpot.properties.conductivity.displacements import Displacements
+from gnnpot.properties.conductivity.msd import Estimate
+from gnnpot.properties.conductivity.transport import Transport, conductivity_factor
+from gnnpot.runs.files import write_text
+
+#: K, to which conductivities are extrapolated
+ROOM = 300.0
+
+
+@dataclass(frozen=True, slots=True)
+class Conductivity:
+    """Transport at several temperatures, and the Arrhenius fits of those that were sampled long enough."""
+
+    transports: tuple[Transport, ...]  #: by temperature
+    left_out: tuple[float, ...]  #: K, temperatures that the fits leave out, as their sampling is too short
+    nernst_einstein: ArrheniusFit | None  #: of σ_NE T, mS/cm K; None below two temperatures
+    collective: ArrheniusFit | None  #: of σ T, mS/cm K
+
+    @property
+    def verdict(self) -> tuple[str, ...]:
+        """Why the sampling is too short, with the temperature."""
+        return tuple(f"{t.temperature:g} K: {reason}" for t in self.transports for reason in t.verdict)
+
+    def to_json(self) -> dict[str, Any]:
+        """All of it, with units in the names."""
+        return {
+            "runs": [t.to_json() for t in self.transports],
+            "left_out_K": list(self.left_out),
+            "fits": {
+                name: None if fit is None else fit_to_json(fit)
+                for name, fit in (("nernst_einstein", self.nernst_einstein), ("collective", self.collective))
+            },
+            "verdict": list(self.verdict),
+        }
+
+    def save(self, path: Path) -> None:
+        """Write the JSON. Raises `DataError`."""
+        write_text(path, json.dumps(self.to_json(), indent=1, allow_nan=True) + "\n")
+
+    def plot(self, path: Path) -> None:
+        """The Arrhenius plot, as PNG."""
+        from gnnpot.properties.conductivity.pictures import draw_arrhenius
+
+        draw_arrhenius(self).savefig(path)
+
+
+def fit_to_json(fit: ArrheniusFit) -> dict[str, Any]:
+    """Activation energy and room temperature, with intervals."""
+
+    def interval(estimate: Estimate) -> dict[str, float]:
+        return {"value": estimate.value, "low": estimate.low, "high": estimate.high}
+
+    return {
+        "temperatures_K": list(fit.temperatures),
+        "Ea_eV": interval(fit.activation_energy),
+        "sigma_300K_mS_cm": interval(fit.at(ROOM)),
+        "chi2_per_freedom": fit.scatter,
+    }
+
+
+def conclude(transports: list[Transport], charge: float, *, skip: tuple[float, ...] = ()) -> Conductivity:
+    """Fit what was sampled long enough.
+
+    Args:
+        transports: of the temperatures.
+        charge: of the ion.
+        skip: temperatures (K) that the fits leave out for another reason.
+    """
+    ordered = sorted(transports, key=lambda t: t.temperature)
+    fitted = [t for t in ordered if t.sufficient and t.temperature not in skip]
+    fits: dict[str, ArrheniusFit | None] = {"tracer": None, "collective": None}
+    if len(fitted) >= 2:
+        temperatures = [t.temperature for t in fitted]
+        factors = [conductivity_factor(t.ions, t.volume, t.temperature, charge) for t in fitted]
+        for name in fits:
+            samples = [f * getattr(t, f"{name}_samples") for f, t in zip(factors, fitted, strict=True)]
+            fits[name] = fit_arrhenius(temperatures, samples, of_product=True)
+    kept = {t.temperature for t in fitted}
+    left_out = tuple(t.temperature for t in ordered if t.temperature not in kept)
+    return Conductivity(tuple(ordered), left_out, fits["tracer"], fits["collective"])
+
+
+@dataclass(frozen=True, slots=True)
+class Study:
+    """A result, and the displacements that it was found from, for maps."""
+
+    result: Conductivity
+    displacements: tuple[Displacements, ...]  #: by temperature
+    repeats: tuple[int, int, int]  #: of the structure in the cell

@@ -1,0 +1,144 @@
+"""The simulations at one temperature, resumable: constant pressure, constant volume, production.
+
+Each temperature has a folder with `pressure.traj`, `volume.traj` and `run.zarr`, each with its log. A process that is
+killed loses at most what `engines.trajectories` says; the same call continues.
+"""
+
+import logging
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from ase import Atoms
+from ase.calculators.calculator import Calculator as AseCalculator
+
+from gnnpot.engines.md import MDConfig, Sample, run_md
+from gnnpot.engines.trajectories import read_trajectory
+from gnnpot.errors import DataError
+from gnnpot.properties.conductivity.config import ConductivityConfig
+
+log = logging.getLogger(__name__)
+
+RUN = "run.zarr"
+#: fs of the thermostat's time constant while equilibrating
+_FAST = 100.0
+#: share of the time at constant pressure that is left out of the mean volume
+_SETTLING = 0.3
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """A part of the simulations of one temperature."""
+
+    name: str
+    steps: int
+
+
+def stages(config: ConductivityConfig) -> list[Stage]:
+    """What is run at each temperature, in order."""
+    waiting = config.steps(config.equilibration)
+    found = [Stage("pressure", waiting)] if config.volume == "npt" and waiting else []
+    found += [Stage("volume", waiting)] if waiting else []
+    # whole intervals, so that a run that is made longer has frames at equal distances
+    every = frame_steps(config)
+    return [*found, Stage("run", every * max(1, round(config.steps(config.production) / every)))]
+
+
+def frame_steps(config: ConductivityConfig) -> int:
+    """Time steps between frames."""
+    return max(1, round(config.interval / config.timestep))
+
+
+def supercell(atoms: Atoms, config: ConductivityConfig) -> tuple[Atoms, tuple[int, int, int]]:
+    """The structure repeated, and how often. Raises `DataError` for a structure that no ion can cross."""
+    if not atoms.pbc.all() or atoms.cell.rank < 3:
+        raise DataError(f"{atoms.get_chemical_formula()}: is not periodic in three directions; give a crystal")
+    if config.ion not in atoms.symbols:
+        raise DataError(f"{atoms.get_chemical_formula()}: has no {config.ion}; name an ion that it has")
+    if config.supercell is not None:
+        repeats = config.supercell
+    else:
+        heights = 1 / np.linalg.norm(atoms.cell.reciprocal(), axis=1)
+        repeats = tuple(int(n) for n in np.ceil(config.min_length / heights - 1e-9))
+    atoms = atoms.copy()
+    atoms.calc, atoms.info = None, {}
+    for name in set(atoms.arrays) - {"numbers", "positions", "masses"}:
+        del atoms.arrays[name]
+    atoms.set_constraint()
+    return atoms.repeat(repeats), repeats
+
+
+def simulate(
+    atoms: Atoms,
+    calculator: AseCalculator,
+    config: ConductivityConfig,
+    temperature: float,
+    folder: Path,
+    progress: Callable[[str, Sample], None] | None = None,
+) -> Path:
+    """Run, or continue, all stages of a temperature, and return the path of the production's trajectory.
+
+    Args:
+        atoms: the supercell.
+        calculator: the potential.
+        config: the options.
+        temperature: K, one of `config.temperatures`.
+        folder: of this temperature.
+        progress: called with the stage's name and each step's sample.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    seed = config.seed + config.temperatures.index(temperature)
+    atoms = atoms.copy()
+    for stage in stages(config):
+
+        def report(sample: Sample, name: str = stage.name) -> None:
+            if progress is not None:
+                progress(name, sample)
+
+        first = not atoms.has("momenta")
+        options = MDConfig(
+            ensemble="npt-isotropic" if stage.name == "pressure" else "bussi",
+            temperature=temperature,
+            timestep=config.timestep,
+            steps=stage.steps,
+            taut=config.thermostat_time if stage.name == "run" else _FAST,
+            taup=10 * _FAST,
+            seed=seed,
+            keep_velocities=not first,
+            interval=frame_steps(config),
+        )
+        path = folder / (RUN if stage.name == "run" else f"{stage.name}.traj")
+        result = run_md(
+            atoms,
+            calculator,
+            options,
+            trajectory=path,
+            log=folder / f"{stage.name}.log",
+            resume=True,
+            progress=report,
+        )
+        atoms = _next_start(result.atoms, path) if stage.name == "pressure" else _bare(result.atoms)
+    return folder / RUN
+
+
+def _next_start(atoms: Atoms, path: Path) -> Atoms:
+    """The last atoms of constant pressure, in the cell of the mean volume."""
+    volumes = [frame.get_volume() for frame in read_trajectory(path)]
+    later = volumes[int(_SETTLING * len(volumes)) :]
+    atoms = _bare(atoms)
+    factor = (float(np.mean(later)) / atoms.get_volume()) ** (1 / 3)
+    atoms.set_cell(factor * atoms.cell.array, scale_atoms=True)
+    return atoms
+
+
+def _bare(atoms: Atoms) -> Atoms:
+    atoms = atoms.copy()
+    atoms.calc, atoms.info = None, {}
+    return atoms
+
+
+def temperature_folders(folder: Path, config: ConductivityConfig) -> Iterator[tuple[float, Path]]:
+    """Each temperature with its folder."""
+    for temperature in config.temperatures:
+        yield temperature, folder / f"{temperature:g}K"

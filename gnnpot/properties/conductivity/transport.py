@@ -1,0 +1,256 @@
+"""Transport coefficients of an ion at one temperature, and whether the run was long enough for them.
+
+    transport = analyse(displacements, temperature=600)
+    transport.tracer.value, transport.nernst_einstein, transport.verdict
+    transport.to_json(); transport.plot(Path("transport.png"))
+
+With N ions of charge q in a volume V:
+
+    σ_NE = N q² D_tracer / (V k T),     σ = N q² D_collective / (V k T),     H = D_tracer / D_collective          (1)
+
+The fits begin at the lag where the tracer's mean-square displacement is half a jump length squared, so that ions have
+left their sites (He, Zhu & Mo 2018), unless `fit_from` is given.
+"""
+
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from gnnpot.errors import DataError
+from gnnpot.properties.conductivity.config import AnalysisConfig
+from gnnpot.properties.conductivity.displacements import Displacements
+from gnnpot.properties.conductivity.jumps import Jumps, count_jumps
+from gnnpot.properties.conductivity.msd import (
+    CM2_S,
+    Estimate,
+    MeanSquare,
+    block_slopes,
+    chosen_lags,
+    collective_msd,
+    kinisi_samples,
+    log_slope,
+    of_blocks,
+    of_samples,
+    tracer_msd,
+    with_gaussian_variances,
+)
+
+#: C
+_ELEMENTARY_CHARGE = 1.602176634e-19
+#: J/K
+_BOLTZMANN = 1.380649e-23
+#: Å³ in cm³
+_CM3 = 1e-24
+
+# a run is too short where one of these does not hold
+_WIDEST = 0.5  #: half an interval over its value
+_FEWEST_JUMPS = 50  #: jumps of all ions, N MSD(T/2)/a²
+_STRAIGHTEST = 0.15  #: by which d ln MSD/d ln τ may differ from 1
+
+
+@dataclass(frozen=True, slots=True)
+class Transport:
+    """What an ion does at one temperature; intervals of 95 %."""
+
+    ion: str
+    temperature: float  #: K
+    time: float  #: ps that were analysed
+    ions: int
+    atoms: int
+    volume: float  #: Å³
+    fit_from: float  #: ps
+    tracer: Estimate  #: cm²/s, D_tracer by kinisi
+    tracer_blocks: Estimate | None  #: cm²/s, by blocks; None if the parts are too short
+    collective: Estimate  #: cm²/s, D_collective by kinisi
+    collective_blocks: Estimate | None  #: cm²/s
+    axes: tuple[Estimate | None, ...]  #: cm²/s, D_tracer along the directions of a, b, c, by blocks
+    haven_ratio: Estimate  #: D_tracer / D_collective
+    nernst_einstein: Estimate  #: mS/cm, of D_tracer
+    conductivity: Estimate  #: mS/cm, of D_collective
+    log_slope: float  #: d ln MSD/d ln τ of the tracer in the range of the fits; 1 is diffusion
+    framework_diffusion: dict[str, float]  #: cm²/s, slope of the MSD of each other element over 6
+    jumps: Jumps
+    verdict: tuple[str, ...]  #: why the sampling is too short; empty if it is not
+    tracer_samples: np.ndarray = field(repr=False)  #: cm²/s, samples of D_tracer given the run
+    collective_samples: np.ndarray = field(repr=False)  #: cm²/s
+    lags: np.ndarray = field(repr=False)  #: ps
+    tracer_msd: np.ndarray = field(repr=False)  #: Å²
+    collective_msd: np.ndarray = field(repr=False)  #: Å²
+
+    @property
+    def sufficient(self) -> bool:
+        """Whether the sampling was long enough."""
+        return not self.verdict
+
+    def to_json(self) -> dict[str, Any]:
+        """All of it but the samples, with units in the names."""
+
+        def interval(estimate: Estimate | None) -> dict[str, float] | None:
+            if estimate is None:
+                return None
+            return {"value": estimate.value, "low": estimate.low, "high": estimate.high}
+
+        return {
+            "ion": self.ion,
+            "temperature_K": self.temperature,
+            "time_ps": self.time,
+            "ions": self.ions,
+            "atoms": self.atoms,
+            "volume_A3": self.volume,
+            "volume_A3_per_atom": self.volume / self.atoms,
+            "fit_from_ps": self.fit_from,
+            "D_tracer_cm2_s": interval(self.tracer),
+            "D_tracer_blocks_cm2_s": interval(self.tracer_blocks),
+            "D_collective_cm2_s": interval(self.collective),
+            "D_collective_blocks_cm2_s": interval(self.collective_blocks),
+            "D_axes_cm2_s": [interval(axis) for axis in self.axes],
+            "haven_ratio": interval(self.haven_ratio),
+            "sigma_nernst_einstein_mS_cm": interval(self.nernst_einstein),
+            "sigma_collective_mS_cm": interval(self.conductivity),
+            "log_slope": self.log_slope,
+            "framework_D_cm2_s": self.framework_diffusion,
+            "jumps": self.jumps.to_json(),
+            "sufficient": self.sufficient,
+            "verdict": list(self.verdict),
+            "msd": {
+                "lag_ps": self.lags.tolist(),
+                "tracer_A2": self.tracer_msd.tolist(),
+                "collective_A2": self.collective_msd.tolist(),
+            },
+        }
+
+    def plot(self, path: Path) -> None:
+        """Mean-square displacements with the fits, as PNG."""
+        from gnnpot.properties.conductivity.pictures import draw_msd
+
+        draw_msd([self]).savefig(path)
+
+
+def conductivity_factor(ions: int, volume: float, temperature: float, charge: float) -> float:
+    """mS/cm for each cm²/s, of (1)."""
+    return 1e3 * ions / (volume * _CM3) * (charge * _ELEMENTARY_CHARGE) ** 2 / (_BOLTZMANN * temperature)
+
+
+def analyse(moved: Displacements, temperature: float, config: AnalysisConfig | None = None) -> Transport:
+    """The transport coefficients of displacements.
+
+    Args:
+        moved: the displacements.
+        temperature: K.
+        config: the options.
+
+    Raises:
+        DataError: for a run that is too short for any fit, or an impossible temperature.
+    """
+    config = config or AnalysisConfig()
+    if not 0 < temperature < np.inf:
+        raise DataError(f"temperature: {temperature} K is not a positive number; give that of the trajectory")
+    if config.discard:
+        moved = moved.later(config.discard)
+    lags = chosen_lags(len(moved.ions))
+    tracer, collective = tracer_msd(moved.ions, lags), collective_msd(moved.ions, lags)
+    first = _first_lag(tracer, moved, config)
+    fit_from = first * moved.frame_time
+    samples = {
+        name: kinisi_samples(msd, moved.frame_time, fit_from, config.seed)
+        for name, msd in (("tracer", tracer), ("collective", with_gaussian_variances(collective, first)))
+    }
+    factor = conductivity_factor(moved.ions.shape[1], moved.volume, temperature, config.charge)
+    found = {name: of_samples(values) for name, values in samples.items()}
+    transport = Transport(
+        ion=moved.ion,
+        temperature=temperature,
+        time=moved.time,
+        ions=moved.ions.shape[1],
+        atoms=moved.atoms,
+        volume=moved.volume,
+        fit_from=fit_from,
+        tracer=found["tracer"],
+        tracer_blocks=_blocks(moved, first, config, collective=False),
+        collective=found["collective"],
+        collective_blocks=_blocks(moved, first, config, collective=True),
+        axes=_along_axes(moved, first, config),
+        haven_ratio=_ratio(samples["tracer"], samples["collective"], config.seed),
+        nernst_einstein=found["tracer"].scaled(factor),
+        conductivity=found["collective"].scaled(factor),
+        log_slope=log_slope(tracer, first),
+        framework_diffusion={e: _slope(positions, moved.frame_time) for e, positions in moved.framework.items()},
+        jumps=count_jumps(moved, config.jump_length, found["tracer"].value),
+        verdict=(),
+        tracer_samples=samples["tracer"],
+        collective_samples=samples["collective"],
+        lags=lags * moved.frame_time,
+        tracer_msd=tracer.values,
+        collective_msd=collective.values,
+    )
+    return replace(transport, verdict=_verdict(transport, config))
+
+
+def _first_lag(msd: MeanSquare, moved: Displacements, config: AnalysisConfig) -> int:
+    """The lag in frames at which the fits begin."""
+    longest = int(msd.lags[-1])
+    if config.fit_from is not None:
+        first = max(1, round(config.fit_from / moved.frame_time))
+    else:
+        reached = np.flatnonzero(msd.values >= 0.5 * config.jump_length**2)
+        # where the ions have not left their sites, the verdict says so
+        first = int(msd.lags[reached[0]]) if len(reached) else longest // 2
+    # a line needs some lags; 0.6 leaves the last fifth of the run
+    return int(np.clip(first, 1, max(1, int(0.6 * longest))))
+
+
+def _blocks(moved: Displacements, first: int, config: AnalysisConfig, *, collective: bool) -> Estimate | None:
+    found = of_blocks(block_slopes(moved.ions, first, config.blocks, collective=collective))
+    return None if found is None else found.scaled(CM2_S / moved.frame_time)
+
+
+def _along_axes(moved: Displacements, first: int, config: AnalysisConfig) -> tuple[Estimate | None, ...]:
+    directions = moved.cell / np.linalg.norm(moved.cell, axis=1, keepdims=True)
+    found = []
+    for direction in directions:
+        along = (moved.ions @ direction.astype(np.float32))[..., None]
+        estimate = of_blocks(block_slopes(along, first, config.blocks, collective=False))
+        found.append(None if estimate is None else estimate.scaled(CM2_S / moved.frame_time))
+    return tuple(found)
+
+
+def _ratio(tracer: np.ndarray, collective: np.ndarray, seed: int) -> Estimate:
+    """D_tracer / D_collective, whose errors are taken as independent: that of the collective one decides."""
+    rng = np.random.default_rng(seed)
+    positive = collective[collective > 0]
+    if not len(positive):
+        return Estimate(float("nan"), 0.0, float("inf"))
+    return of_samples(rng.choice(tracer, 20_000) / rng.choice(positive, 20_000))
+
+
+def _slope(positions: np.ndarray, frame_time: float) -> float:
+    """cm²/s, by the slope of the MSD between a quarter and half of the run."""
+    frames = len(positions)
+    lags = np.unique(np.linspace(frames // 4, frames // 2, 5).astype(int))
+    return float(np.polyfit(lags * frame_time, tracer_msd(positions, lags).values, 1)[0] / 6 * CM2_S)
+
+
+def _verdict(t: Transport, config: AnalysisConfig) -> tuple[str, ...]:
+    found = []
+    jumps = t.ions * t.tracer_msd[-1] / config.jump_length**2
+    if t.tracer_msd[-1] < 0.5 * config.jump_length**2:
+        found.append(
+            f"in half of the run an ion moves by {np.sqrt(t.tracer_msd[-1]):.2f} Å (root mean square), less than "
+            f"from site to site ({config.jump_length:g} Å); run longer or hotter"
+        )
+    elif jumps < _FEWEST_JUMPS:
+        found.append(f"all ions together jump about {jumps:.0f} times, fewer than {_FEWEST_JUMPS}; run longer")
+    if abs(t.log_slope - 1) > _STRAIGHTEST:
+        found.append(
+            f"the mean-square displacement grows as the time to the power {t.log_slope:.2f}, which is no diffusion; "
+            "run longer, or begin the fit later"
+        )
+    for name, estimate in (("tracer", t.tracer), ("collective", t.collective)):
+        if estimate.relative > _WIDEST:
+            found.append(
+                f"the {name} diffusion coefficient is uncertain by {100 * estimate.relative:.0f} %; run "
+                + ("longer" if name == "collective" else "longer, or more ions")
+            )
+    return tuple(found)

@@ -1,0 +1,198 @@
+"""Transport coefficients: random walks of known truth, trajectories of others, runs that are interrupted."""
+
+import json
+
+import numpy as np
+import pytest
+import typer
+from ase import Atoms
+from ase.io import write
+from typer.testing import CliRunner
+
+from gnnpot.errors import ConfigError, DataError
+from gnnpot.properties.conductivity import (
+    AnalysisConfig,
+    ConductivityConfig,
+    Displacements,
+    analyse,
+    read_displacements,
+)
+from gnnpot.properties.conductivity.arrhenius import fit_arrhenius
+from gnnpot.properties.conductivity.maps import density, van_hove
+from gnnpot.properties.conductivity.msd import block_slopes, collective_msd, of_blocks, tracer_msd
+from gnnpot.properties.conductivity.result import conclude
+from gnnpot.properties.conductivity.transport import conductivity_factor
+from gnnpot.units import BOLTZMANN
+
+#: Å, ps
+SIDE, FRAME_TIME = 20.0, 0.2
+
+
+def walk(tracer: float, haven: float = 1.0, *, ions: int = 24, frames: int = 1200, seed: int = 0) -> Displacements:
+    """A random walk with vibrations; D_tracer in cm²/s."""
+    rng = np.random.default_rng(seed)
+    common = (1 / haven - 1) / (ions - 1)
+    own, shared = rng.normal(size=(frames, ions, 3)), rng.normal(size=(frames, 1, 3))
+    steps = np.sqrt(2 * tracer * 1e4 * FRAME_TIME) * (np.sqrt(1 - common) * own + np.sqrt(common) * shared)
+    positions = np.cumsum(steps, axis=0) + rng.uniform(0, SIDE, (ions, 3)) + 0.2 * rng.normal(size=steps.shape)
+    return Displacements("Li", positions.astype(np.float32), {}, FRAME_TIME, SIDE * np.eye(3), ions)
+
+
+def test_intervals_of_blocks_hold_the_truth():
+    """95 % intervals in 60 cases: at least 51 (a chance of 1 in 1000 of fewer, if they are right)."""
+    held = {"tracer": 0, "collective": 0}
+    for seed in range(60):
+        moved = walk(2e-5, 0.5, ions=12, frames=800, seed=seed)
+        for name, true in (("tracer", 2e-5), ("collective", 4e-5)):
+            slopes = block_slopes(moved.ions, 5, 10, collective=name == "collective")
+            held[name] += of_blocks(slopes).scaled(1e-4 / FRAME_TIME).holds(true)
+    assert min(held.values()) >= 51
+
+
+def test_intervals_hold_the_truth():
+    """The script `scripts/checks/diffusion_intervals.py` does 200; here are eight, of which one may miss each."""
+    pytest.importorskip("kinisi")
+    held = {"tracer": 0, "collective": 0, "haven_ratio": 0}
+    for seed in range(8):
+        found = analyse(walk(2e-5, 0.5, seed=seed), 600.0)
+        truth = {"tracer": 2e-5, "collective": 4e-5, "haven_ratio": 0.5}
+        for name, true in truth.items():
+            held[name] += getattr(found, name).holds(true)
+    assert min(held.values()) >= 6
+    assert found.framework_diffusion == {}
+    assert found.nernst_einstein.value == pytest.approx(
+        found.tracer.value * conductivity_factor(24, SIDE**3, 600.0, 1.0)
+    )
+    assert all(axis.holds(2e-5) for axis in analyse(walk(2e-5, seed=3), 600.0).axes)
+
+
+def test_nernst_and_einstein():
+    """1e-7 cm²/s of 1e22 ions per cm³ at 300 K: n e² D/(k T) = 6.1973 mS/cm."""
+    assert 1e-7 * conductivity_factor(100, 1e4, 300.0, 1.0) == pytest.approx(6.1973, rel=1e-4)
+    assert conductivity_factor(1, 1.0, 300.0, 2.0) == pytest.approx(4 * conductivity_factor(1, 1.0, 300.0, -1.0))
+
+
+def test_mean_squares_against_a_loop():
+    moved = walk(1e-5, ions=3, frames=40)
+    x = moved.ions.astype(float)
+    pairs = [(s, s + 7) for s in range(33)]
+    tracer = np.mean([np.sum((x[e] - x[s]) ** 2) / 3 for s, e in pairs])
+    total = np.mean([np.sum((x[e] - x[s]).sum(axis=0) ** 2) / 3 for s, e in pairs])
+    assert tracer_msd(moved.ions, np.array([7])).values[0] == pytest.approx(tracer, rel=1e-5)
+    assert collective_msd(moved.ions, np.array([7])).values[0] == pytest.approx(total, rel=1e-5)
+
+
+def test_a_run_that_is_too_short_is_said_to_be():
+    pytest.importorskip("kinisi")
+    found = analyse(walk(1e-9), 300.0)
+    assert not found.sufficient and any("site to site" in reason for reason in found.verdict)
+    with pytest.raises(DataError, match="discard"):
+        analyse(walk(1e-5, frames=100), 300.0, AnalysisConfig(discard=19.0))
+
+
+def test_arrhenius_finds_its_energy():
+    rng = np.random.default_rng(0)
+    temperatures = (500.0, 600.0, 700.0, 800.0)
+    held = np.zeros(2)
+    for _ in range(40):
+        true = 1e4 * np.exp(-0.25 / (BOLTZMANN * np.array(temperatures))) / temperatures
+        samples = [v * np.exp(0.1 * (rng.normal() + rng.normal(size=500))) for v in true]
+        fit = fit_arrhenius(temperatures, samples, of_product=True)
+        room = 1e4 * np.exp(-0.25 / (BOLTZMANN * 300)) / 300
+        held += (fit.activation_energy.holds(0.25), fit.at(300.0).holds(room))
+    assert held.min() >= 34
+
+
+def test_a_foreign_trajectory(tmp_path):
+    """Wrapped into the cell, with a framework that drifts: displacements come out relative to it."""
+    moved = walk(2e-5, frames=60, ions=6)
+    frames = []
+    for k, positions in enumerate(moved.ions):
+        drift = np.array([0.05 * k, 0, 0])
+        fixed = np.array([[1.0, 2, 3], [11, 12, 13]]) + drift
+        atoms = Atoms("Li6S2", np.vstack([positions + drift, fixed]), cell=SIDE * np.eye(3), pbc=True)
+        atoms.wrap()
+        frames.append(atoms)
+    path = tmp_path / "foreign.extxyz"
+    write(path, frames)
+    with pytest.raises(DataError, match="frame-time"):
+        read_displacements(path, "Li")
+    found = read_displacements(path, "Li", frame_time=200.0)
+    expected = moved.ions - moved.ions[0]
+    np.testing.assert_allclose(found.ions - found.ions[0], expected, atol=1e-4)
+    np.testing.assert_allclose(found.framework["S"] - found.framework["S"][0], 0, atol=1e-4)
+    assert found.frame_time == pytest.approx(0.2) and found.atoms == 8
+    with pytest.raises(DataError, match="no Na"):
+        read_displacements(path, "Na", frame_time=200.0)
+    frames[30].positions[0] += 9.0
+    write(path, frames)
+    with pytest.raises(DataError, match="too far to be followed"):
+        read_displacements(path, "Li", frame_time=200.0)
+
+
+def test_maps():
+    moved = walk(2e-5)
+    found = density(moved)
+    voxel = SIDE**3 / found.values.size
+    assert found.values.sum() * voxel == pytest.approx(24)
+    assert density(moved, (2, 1, 1)).values.sum() * density(moved, (2, 1, 1)).cell[0, 0] > 0
+    hove = van_hove(moved)
+    # the longest time spreads beyond half of the cell
+    width = hove.distances[1] - hove.distances[0]
+    assert (hove.self_part[0].sum() * width) == pytest.approx(1, abs=0.01)
+    # independent ions: 1 everywhere
+    assert hove.distinct_part[:, 40:].mean() == pytest.approx(1, abs=0.1)
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch):
+    from gnnpot.cli import conductivity
+
+    monkeypatch.chdir(tmp_path)
+    app = typer.Typer()
+    conductivity.register(app)
+    app.command("other")(lambda: None)
+    return lambda line: CliRunner().invoke(app, line.split())
+
+
+def test_the_command_simulates_resumes_and_reports(run, tmp_path):
+    """Copper in aluminium does not conduct, which the verdict says; the folder is for this study only."""
+    pytest.importorskip("kinisi")
+    pytest.importorskip("plotly")
+    atoms = Atoms("CuAl3", [[0, 0, 0], [0, 2, 2], [2, 0, 2], [2, 2, 0]], cell=[4.0, 4.0, 4.0], pbc=True)
+    atoms.write("crystal.cif")
+    line = "conductivity crystal.cif -m ase.calculators.emt:EMT --ion Cu -T 300,600 --supercell 1x1x2 -q --processes 1"
+    line += " --equilibration 0.02 --interval 4 --production 0.1 --volume npt"
+    result = run(line)
+    assert result.exit_code == 0, result.exception
+    folder = tmp_path / "crystal-conductivity"
+    found = json.loads((folder / "conductivity.json").read_text())
+    assert [r["temperature_K"] for r in found["runs"]] == [300, 600] and not found["runs"][0]["sufficient"]
+    assert found["fits"]["collective"] is None and found["runs"][0]["atoms"] == 8
+    assert "too short" in (folder / "report.html").read_text()
+    assert run(line.replace("0.1", "0.2")).exit_code == 0
+    longer = json.loads((folder / "conductivity.json").read_text())
+    assert longer["runs"][0]["time_ps"] == pytest.approx(0.2)
+    assert isinstance(run(line + " --timestep 1").exception, ConfigError)
+    # its analysis alone, on what it wrote
+    only = run(f"conductivity --trajectory {folder}/300K/run.zarr --ion Cu -T 300 -o again -q")
+    assert only.exit_code == 0, only.exception
+    assert isinstance(run("conductivity --ion Cu").exception, ConfigError)
+
+
+def test_what_is_asked_for():
+    for bad in ({"temperatures": (300.0, 300.0)}, {"volume": "any"}, {"interval": 1.0}, {"supercell": (0, 1, 1)}):
+        with pytest.raises(ValueError, match=next(iter(bad))):
+            ConductivityConfig(ion="Li", **bad)
+    with pytest.raises(ValueError, match="charge"):
+        AnalysisConfig(charge=0.0)
+
+
+def test_short_runs_are_left_out_of_fits():
+    pytest.importorskip("kinisi")
+    transports = [
+        analyse(walk(d, seed=k, frames=4000), t)
+        for k, (d, t) in enumerate(((1e-9, 300.0), (1e-5, 500.0), (2e-5, 600.0)))
+    ]
+    result = conclude(transports, 1.0)
+    assert result.left_out == (300.0,) and result.nernst_einstein.temperatures == (500.0, 600.0)
