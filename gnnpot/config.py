@@ -5,13 +5,16 @@
 
 An unknown key, a wrong type or a missing value is a `ConfigError` that names the place (`train.yaml: model.cutof`) and
 suggests the nearest known key. Nothing is guessed: "1" is not 1, and 1.5 is not an int.
+
+YAML is read with limits: a file of 10 MB at most, 100,000 values once its aliases are written out (a few lines can
+name each other a billion times), 100 levels, and no key twice. Dates are text.
 """
 
 import dataclasses
 import types
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Any, ClassVar, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 import yaml
 
@@ -20,15 +23,117 @@ from gnnpot.errors import ConfigError, suggest
 T = TypeVar("T")
 
 
-def read_yaml(path: Path | str) -> Any:
-    """What a YAML file holds, `{}` if nothing; raises `ConfigError` if it can't be read."""
+#: of a YAML document: bytes, values with aliases written out, levels
+MAX_YAML_BYTES, MAX_YAML_VALUES, MAX_YAML_DEPTH = 10_000_000, 100_000, 100
+
+
+class _Loader(yaml.SafeLoader):
+    """Plain values only; dates stay text, which no option is."""
+
+    yaml_implicit_resolvers: ClassVar[dict] = {
+        first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
+        for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
+
+
+def read_yaml(path: Path | str, *, _below: tuple[Path, ...] = ()) -> Any:
+    """What a YAML file holds, `{}` if nothing, with the file that it `extends` below it.
+
+    Raises `ConfigError` if it can't be read.
+    """
+    path = Path(path)
     try:
-        content = yaml.safe_load(Path(path).read_text())
+        if path.exists() and not path.is_file():
+            raise ConfigError(f"{path}: is no ordinary file; give the path of a YAML file")
+        with path.open("rb") as file:
+            data = file.read(MAX_YAML_BYTES + 1)
     except OSError as error:
         raise ConfigError(f"{path}: can't be read ({error.strerror}); give the path of a YAML file") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: is not valid YAML: {' '.join(str(error).split())}") from None
+    if len(data) > MAX_YAML_BYTES:
+        raise ConfigError(f"{path}: is larger than {MAX_YAML_BYTES // 10**6} MB; give a YAML file of options")
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path}: is not valid YAML: it is not encoded in UTF-8 ({error.reason})") from None
+    content = parse_yaml(text, str(path))
+    if isinstance(content, dict) and "extends" in content:
+        return _extended(content, path, _below)
     return {} if content is None else content
+
+
+def presets() -> dict[str, Path]:
+    """The configurations of training runs that come with gnnpot, by name; a checkout has them in `configs/`."""
+    package = Path(__file__).parent
+    folder = next((f for f in (package / "presets", package.parent / "configs") if f.is_dir()), None)
+    found = [] if folder is None else sorted(folder.glob("*.yaml"))
+    return {path.stem: path for path in found}
+
+
+def _extended(content: dict[str, Any], path: Path, below: tuple[Path, ...]) -> dict[str, Any]:
+    """The options of the file that `extends` names, relative to this one, with this file's options applied over them.
+
+    Mappings are merged key by key; every other value replaces the one below it.
+    """
+    name = content["extends"]
+    if not isinstance(name, str):
+        raise ConfigError(f"{path}: extends: expected the path of a YAML file, got {_kind(name)}")
+    base_path = (path.parent / name).resolve()
+    if base_path in (*below, path.resolve()):
+        raise ConfigError(f"{path}: extends {name}, which extends it in turn; remove one of the two")
+    base = read_yaml(base_path, _below=(*below, path.resolve()))
+    if not isinstance(base, dict):
+        raise ConfigError(f"{base_path}: expected a mapping of options, which {path} extends")
+    return _merged(base, {key: value for key, value in content.items() if key != "extends"})
+
+
+def _merged(base: dict[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    both = {k: _merged(base[k], v) for k, v in over.items() if isinstance(base.get(k), dict) and isinstance(v, Mapping)}
+    return {**base, **over, **both}
+
+
+def parse_yaml(text: str, where: str) -> Any:
+    """The value of a YAML text. Raises `ConfigError`, naming `where`, for what is no YAML or beyond the limits."""
+    try:
+        node = yaml.compose(text, Loader=_Loader)
+        if node is None:
+            return None
+        _count_values(node, where, {}, set())
+        return yaml.load(text, Loader=_Loader)  # noqa: S506 - a subclass of SafeLoader
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{where}: is not valid YAML: {' '.join(str(error).split())}") from None
+    except (ValueError, OverflowError) as error:
+        raise ConfigError(f"{where}: holds a value that can't be read: {' '.join(str(error).split())}") from None
+    except RecursionError:
+        raise ConfigError(f"{where}: has more than {MAX_YAML_DEPTH} levels; make it flatter") from None
+
+
+def _count_values(node: yaml.Node, where: str, known: dict[int, int], above: set[int]) -> int:
+    """How many values a node stands for with its aliases written out; `above` holds the nodes that it is within."""
+    if id(node) in above:
+        raise ConfigError(f"{where}: an alias names what it is within; write the values out")
+    if len(above) > MAX_YAML_DEPTH:
+        raise ConfigError(f"{where}: has more than {MAX_YAML_DEPTH} levels; make it flatter")
+    if id(node) not in known:
+        above.add(id(node))
+        total = 1
+        if isinstance(node, yaml.MappingNode):
+            _refuse_repeated_keys(node, where)
+            total += sum(_count_values(part, where, known, above) for pair in node.value for part in pair)
+        elif isinstance(node, yaml.SequenceNode):
+            total += sum(_count_values(part, where, known, above) for part in node.value)
+        above.remove(id(node))
+        if total > MAX_YAML_VALUES:
+            raise ConfigError(f"{where}: stands for more than {MAX_YAML_VALUES:,} values; write fewer, or no aliases")
+        known[id(node)] = total
+    return known[id(node)]
+
+
+def _refuse_repeated_keys(node: yaml.MappingNode, where: str) -> None:
+    names = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode) and key.value != "<<"]
+    twice = next((name for name in names if names.count(name) > 1), None) if len(names) > len(set(names)) else None
+    if twice is not None:
+        line = next(key.start_mark.line + 1 for key, _ in reversed(node.value) if key.value == twice)
+        raise ConfigError(f"{where}: option '{twice}' is there twice, again in line {line}; leave one of them")
 
 
 def from_mapping(cls: type[T], mapping: Any, where: str = "config") -> T:

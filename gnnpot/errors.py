@@ -40,6 +40,10 @@ class SimulationError(GnnpotError):
     """A relaxation or a run of molecular dynamics that left physics: exploded, or met energies that aren't finite."""
 
 
+class BuilderError(GnnpotError):
+    """A sentence or a recipe of which no structure can be made."""
+
+
 def suggest(name: str, known: Iterable[str]) -> str:
     """The end of an error sentence: the nearest known name, or all of them.
 

@@ -31,12 +31,12 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
-from ase import Atoms
 from ase.data import chemical_symbols
 from torch import Tensor, nn
 
 from gnnpot.data.frame import Frame
 from gnnpot.data.references import ElementReferences
+from gnnpot.data.structures import StructureLike, as_atoms
 from gnnpot.graphs import Graph, build_graph
 from gnnpot.models.base import AtomicOutput, EnergyModel, check_elements
 from gnnpot.models.fast.edge_sums import forces_and_stress, scaled
@@ -112,6 +112,24 @@ class Potential(nn.Module):
         self.energy_scale = scale.to(self.energy_scale.device)
         return self
 
+    def __repr__(self) -> str:
+        """A few lines: architecture, size, elements, reach. `repr(potential.model)` lists the layers."""
+        parameters = sum(p.numel() for p in self.parameters())
+        architecture = getattr(getattr(self.model, "config", None), "architecture", type(self.model).__name__)
+        elements = " ".join(self.elements)
+        if len(elements) > 60:
+            elements = f"{elements[:40].rsplit(' ', 1)[0]} ... {self.elements[-1]}"
+        three_body = "" if self.three_body_cutoff is None else f", triplets within {self.three_body_cutoff} Å"
+        dtype = str(self.dtype).removeprefix("torch.")
+        lines = (
+            f"model: {architecture}, {parameters:,} parameters, {dtype} on {self.device}",
+            f"elements: {len(self.elements)} ({elements})",
+            f"cutoff: {self.cutoff} Å{three_body}",
+            f"energy scale: {float(self.energy_scale):.6g} eV",
+            f"further terms: {', '.join(type(term).__name__ for term in self.terms) or 'none'}",
+        )
+        return "Potential(\n" + "".join(f"  {line}\n" for line in lines) + ")"
+
     def with_references(self, references: ElementReferences) -> "Potential":
         """The same models (shared, not copied) with other element references."""
         other = Potential(self.model, references, float(self.energy_scale), list(self.terms))
@@ -129,9 +147,9 @@ class Potential(nn.Module):
             need = size.bytes + sum(m.memory(size) for m in (self.model, *self.terms))
             check_memory(need, where, size)
 
-    def graph(self, structure: Frame | Atoms, *, labels: bool = False) -> Graph:
+    def graph(self, structure: StructureLike, *, labels: bool = False) -> Graph:
         """The graph of a structure for this potential. Raises what `check` raises."""
-        frame = structure if isinstance(structure, Frame) else Frame.from_atoms(structure, labels=labels)
+        frame = structure if isinstance(structure, Frame) else Frame.from_atoms(as_atoms(structure), labels=labels)
         self.check(frame.numbers, frame.positions, frame.cell, frame.pbc, frame.where)
         return build_graph(frame, self.cutoff, self.three_body_cutoff, labels=labels)
 

@@ -12,12 +12,12 @@ import typer
 from gnnpot.cli import app
 from gnnpot.config import from_mapping, read_yaml
 from gnnpot.data.mp.filters import Curation
-from gnnpot.distil import read_distil_config
 from gnnpot.errors import ConfigError
-from gnnpot.labelling import read_label_config
-from gnnpot.published import is_known
+from gnnpot.hub.registry import is_known
+from gnnpot.sampling import read_label_config
 from gnnpot.training.config import read_config
-from gnnpot.training.finetune import config as finetune_config
+from gnnpot.workflows.distil import read_distil_config
+from gnnpot.workflows.finetune import config as finetune_config
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]

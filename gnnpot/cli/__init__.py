@@ -1,4 +1,10 @@
-"""The command line: `gnnpot …`. A `GnnpotError` becomes one sentence and exit status 1."""
+"""The command line: `gnnpot …`.
+
+Exit status, of every command: 0, done; 1, a `GnnpotError`, printed as one sentence; 2, the command line is wrong (an
+unknown option, a value out of range); 3, `gnnpot check` found something that does not hold; 130, interrupted by Ctrl-C;
+143, by SIGTERM. Results go to the standard output, everything else to the standard error; `--json` prints one JSON
+value. Tab completion: `gnnpot --install-completion`.
+"""
 
 import logging
 import sys
@@ -7,8 +13,27 @@ import typer
 from rich.console import Console
 from rich.logging import RichHandler
 
-from gnnpot.cli import choose, conductivity, data, distil, finetune, inspect, label, models, mp, simulate, train
+from gnnpot.cli import (
+    build,
+    choose,
+    conductivity,
+    data,
+    distil,
+    finetune,
+    functional,
+    inspect,
+    label,
+    models,
+    mp,
+    predict,
+    presets,
+    simulate,
+    train,
+    warm,
+)
+from gnnpot.cli.common import compilation_progress
 from gnnpot.errors import GnnpotError
+from gnnpot.extras import needs_extra
 
 app = typer.Typer(
     name="gnnpot",
@@ -16,17 +41,31 @@ app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
-    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
 )
 choose.register(data.app)
 mp.register(data.app)
 app.add_typer(data.app, name="data")
-for room in (label, train, finetune, distil, simulate, conductivity, inspect, models):
+_simulate = (simulate, predict, conductivity)
+for room in (label, train, finetune, distil, functional, *_simulate, inspect, models, presets, build, warm):
     room.register(app)
 
 
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        import gnnpot
+
+        typer.echo(f"gnnpot {gnnpot.__version__}")
+        raise typer.Exit
+
+
 @app.callback()
-def _options(verbose: bool = typer.Option(False, "--verbose", "-v", help="Say more of what is done.")) -> None:
+def _options(
+    verbose: bool = typer.Option(False, "--verbose", "-v", help="Show more of what is done."),
+    version: bool = typer.Option(  # noqa: ARG001 - its callback prints it
+        False, "--version", callback=_print_version, is_eager=True, help="Show the version and exit."
+    ),
+) -> None:
     logging.basicConfig(
         level=logging.INFO if verbose else logging.WARNING,
         format="%(message)s",
@@ -37,7 +76,8 @@ def _options(verbose: bool = typer.Option(False, "--verbose", "-v", help="Say mo
 def main() -> None:
     """Entry point of the console script."""
     try:
-        app()
+        with needs_extra("this command"), compilation_progress():
+            app()
     except GnnpotError as error:
         Console(stderr=True).print("error:", style="bold red", end=" ")
         Console(stderr=True, soft_wrap=True).print(str(error), markup=False, highlight=False)

@@ -37,9 +37,9 @@ def choose(
     """
     from ase.io import write
 
-    from gnnpot.analysis.representative import choose_frames
     from gnnpot.engines.files import refuse_overwrite, write_atomically
-    from gnnpot.labelling import read_structures
+    from gnnpot.sampling import read_structures
+    from gnnpot.sampling.representative import choose_frames
 
     refuse_overwrite(output, overwrite)
     format = _format(output)

@@ -5,6 +5,7 @@ What takes long to import is imported where it is needed, so that `--help` answe
 
 import contextlib
 import importlib
+import time
 from collections.abc import Iterator
 from enum import StrEnum
 from pathlib import Path
@@ -22,14 +23,15 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from gnnpot.errors import ConfigError, DataError
+from gnnpot.errors import ConfigError
 
 if TYPE_CHECKING:
     import torch
     from ase import Atoms
     from ase.calculators.calculator import BaseCalculator
 
-    from gnnpot.published.download import Report
+    from gnnpot.hub.download import Report
+    from gnnpot.hub.opening import OpenedPotential
 
 
 #: is said of a run that an earlier call has finished
@@ -45,15 +47,9 @@ class Precision(StrEnum):
 
 def read_structure(path: Path, index: int = -1) -> "Atoms":
     """One structure of a file in any format that ASE reads."""
-    from ase.io import read
+    from gnnpot.data import structure_files
 
-    if not path.is_file():
-        raise DataError(f"{path}: there is no such file; give the path of a structure")
-    try:
-        return read(path, index=index)
-    except Exception as error:  # noqa: BLE001 - ASE's readers raise whatever a broken file leads them to
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise DataError(f"{path}: can't be read as a structure ({reason}); give a file that ASE knows") from None
+    return structure_files.read_structure(path, index)
 
 
 def open_calculator(model: str, device: str | None = None, dtype: Precision | None = None) -> "BaseCalculator":
@@ -65,23 +61,52 @@ def open_calculator(model: str, device: str | None = None, dtype: Precision | No
 
     from gnnpot.engines.calculator import Calculator
 
-    chosen = _device(device)
-    locate_model(model)
-    return Calculator(model, device=chosen, dtype=None if dtype is None else getattr(torch, dtype.value))
+    chosen = chosen_device(device)
+    opened = open_model(model)
+    return Calculator(opened, device=chosen, dtype=None if dtype is None else getattr(torch, dtype.value))
 
 
-def locate_model(model: str) -> Path:
-    """The folder of a gnnpot model (name or path); a published potential is fetched first, with a bar."""
-    from gnnpot.hub import locate
+def open_model(model: str) -> "OpenedPotential":
+    """A gnnpot model (name or path), its card and its folder; a published potential is fetched first, with a bar."""
+    from gnnpot.hub.opening import open_potential
 
     with download_progress() as report:
-        return locate(model, report)
+        return open_potential(model, report)
+
+
+def written_at(model: Path) -> int | None:
+    """When a checkpoint was written, ns; `None` if it is not there."""
+    card = model / "card.json"
+    return card.stat().st_mtime_ns if card.exists() else None
 
 
 def count_bar(quiet: bool) -> Progress:
     """A bar of what is done of how many, with the time that is left."""
     columns = (TextColumn("{task.description}"), BarColumn(30), MofNCompleteColumn(), TimeElapsedColumn())
     return Progress(*columns, TextColumn("left"), TimeRemainingColumn(), console=Console(stderr=True), disable=quiet)
+
+
+@contextlib.contextmanager
+def compilation_progress() -> Iterator[None]:
+    """A line on the terminal for the kernel that is being compiled; elsewhere, a sentence before the first one."""
+    from gnnpot.compiler.events import compilation_events
+
+    console, started = Console(stderr=True), []
+
+    def show(name: str, running: bool) -> None:
+        if running:
+            started.append(time.monotonic())
+        seconds = time.monotonic() - started[0]
+        text = f"compiling kernels for this processor, once: {len(started)} in {seconds:.0f} s, {name}"
+        if not console.is_terminal:
+            if running and len(started) == 1:
+                console.print("compiling kernels for this processor, once; it takes minutes", highlight=False)
+        else:
+            shown = text[: console.width - 1] if running else ""
+            console.print(shown.ljust(console.width - 1), end="\r", highlight=False, markup=False)
+
+    with compilation_events(show):
+        yield
 
 
 @contextlib.contextmanager
@@ -114,7 +139,8 @@ def _foreign_calculator(module: str, name: str) -> "BaseCalculator":
     return calculator
 
 
-def _device(device: str | None) -> "torch.device | None":
+def chosen_device(device: str | None) -> "torch.device | None":
+    """The device of `--device`; raises `ConfigError` if it can't be used here."""
     if device is None:
         return None
     import torch

@@ -10,10 +10,10 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
-from gnnpot.cli.common import Precision, locate_model, open_calculator, read_structure
+from gnnpot.cli.common import Precision, open_calculator, open_model, read_structure
 from gnnpot.config import from_mapping
 from gnnpot.errors import ConfigError
-from gnnpot.published.shipped import DEFAULT
+from gnnpot.hub.shipped import DEFAULT
 
 if TYPE_CHECKING:
     from ase.calculators.calculator import BaseCalculator
@@ -125,7 +125,7 @@ def _try_model(make: MakeCalculator) -> None:
     if ":" in make.model:
         make()
     else:
-        locate_model(make.model)
+        open_model(make.model)
 
 
 def _claim_report(folder: Path) -> None:

@@ -1,40 +1,43 @@
 """`gnnpot data`: convert files to stores, look at them, split them."""
 
+import math
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from enum import StrEnum
-from itertools import chain
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
-import numpy as np
 import typer
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from gnnpot.data.frame import Frame
-from gnnpot.data.manifest import MANIFEST, Manifest, Tally
-from gnnpot.data.readers import formats, is_frame_folder, read_frames
-from gnnpot.data.splits import FRACTIONS, Split, split_by_frame, split_by_material, split_by_source
-from gnnpot.data.store import FrameStore, write_store
-from gnnpot.data.stress import PRESETS
-from gnnpot.data.stress_check import StressSample
 from gnnpot.errors import ConfigError
-from gnnpot.units import GPA
+
+if TYPE_CHECKING:
+    from gnnpot.data.frame import Frame
+    from gnnpot.data.manifest import Manifest
+    from gnnpot.data.splits import Split
+    from gnnpot.data.store import FrameStore
+
+#: what readers and stores know, written out so that `--help` needs none of them; a test compares
+FORMATS = ("ase-db", "ase-traj", "deepmd", "espresso", "extxyz", "gpaw", "n2p2", "outcar", "vasprun")
+CONVENTIONS = ("ase", "vasp-kbar", "gpa", "virial", "lammps", "espresso")
+FRACTIONS = {"train": 0.9, "validation": 0.05, "test": 0.05}
 
 app = typer.Typer(help="Convert, inspect and split labelled frames.", no_args_is_help=True)
 
 _KEY = "Its key in the file; '' to read none; by default the usual names."
 _STRESS = (
-    f"The file's stress convention: {', '.join(PRESETS)}, or unit:sign:order, as 'kbar:compression:xx yy zz xy yz zx'."
+    f"The file's stress convention: {', '.join(CONVENTIONS)}, or unit:sign:order, "
+    "as 'kbar:compression:xx yy zz xy yz zx'."
 )
 _MATERIAL = "The key of the material, which splits keep together; or 'formula', or 'frame'."
 _OPTION = "A further option of the format's reader, as unconverged=keep; may be repeated."
 
-FormatOption = Annotated[str | None, typer.Option(help=f"One of {', '.join(formats())}; default: found.")]
+FormatOption = Annotated[str | None, typer.Option(help=f"One of {', '.join(FORMATS)}; default: found.")]
 EnergyKey = Annotated[str | None, typer.Option(help=_KEY)]
 ForcesKey = Annotated[str | None, typer.Option(help=_KEY)]
 StressKey = Annotated[str | None, typer.Option(help=_KEY)]
@@ -86,13 +89,16 @@ def convert(
 
     Example: gnnpot data convert */vasprun.xml.gz -o vasp.store --bad-frames skip
     """
+    from gnnpot.data.readers import read_files
+    from gnnpot.data.store import write_store
+    from gnnpot.data.stress_check import StressSample
+
     options = _reader_options(
         energy_key=energy_key, forces_key=forces_key, stress_key=stress_key, magmoms_key=magmoms_key, stress=stress,
         material_key=material_key, code=code, functional=functional, more=option,
     )  # fmt: skip
     skipped: Counter[str] = Counter()
-    streams = [read_frames(p, format, bad_frames=bad_frames.value, skipped=skipped, **options) for p in inputs]
-    frames = chain.from_iterable(streams)
+    frames = read_files(inputs, format, bad_frames=bad_frames.value, skipped=skipped, **options)
     sample = StressSample()
     if check:
         frames = sample.watch(frames)
@@ -129,6 +135,11 @@ def info(
 
     Example: gnnpot data info Cu_train.extxyz.gz
     """
+    from gnnpot.data.manifest import MANIFEST, Tally
+    from gnnpot.data.readers import is_frame_folder, read_frames
+    from gnnpot.data.store import FrameStore
+    from gnnpot.data.stress_check import StressSample
+
     console = Console()
     skipped: Counter[str] = Counter()
     values = _Ranges()
@@ -172,6 +183,9 @@ def split(
 
     Example: gnnpot data split cu.store -o split.json --by source --part train=Cu_train --part test=Cu_test
     """
+    from gnnpot.data.splits import split_by_frame, split_by_material, split_by_source
+    from gnnpot.data.store import FrameStore
+
     opened = FrameStore(store)
     if by != By.source and (part or validation):
         raise ConfigError("--part and --validation belong to --by source; add it or leave them out")
@@ -215,7 +229,7 @@ def _number(text: str, option: str) -> float:
 
 
 @contextmanager
-def _counted(frames: Iterable[Frame], verb: str) -> Iterator[Iterator[Frame]]:
+def _counted(frames: "Iterable[Frame]", verb: str) -> "Iterator[Iterator[Frame]]":
     """The frames, with a count and a rate on the terminal while they pass."""
     columns = (
         SpinnerColumn(),
@@ -225,7 +239,7 @@ def _counted(frames: Iterable[Frame], verb: str) -> Iterator[Iterator[Frame]]:
     with Progress(*columns, TimeElapsedColumn(), console=Console(stderr=True), transient=True) as progress:
         task = progress.add_task(verb, total=None, rate="")
 
-        def passing() -> Iterator[Frame]:
+        def passing() -> "Iterator[Frame]":
             for n, frame in enumerate(frames, 1):
                 yield frame
                 if n % 50 == 0:
@@ -235,7 +249,7 @@ def _counted(frames: Iterable[Frame], verb: str) -> Iterator[Iterator[Frame]]:
         yield passing()
 
 
-def manifest_table(manifest: Manifest, name: str) -> Table:
+def manifest_table(manifest: "Manifest", name: str) -> Table:
     """The contents of a store as a table."""
     table = Table("", name, box=SIMPLE_HEAD, show_header=True)
     table.add_row("frames", f"{manifest.frames}")
@@ -256,8 +270,10 @@ def manifest_table(manifest: Manifest, name: str) -> Table:
     return table
 
 
-def _split_table(store: FrameStore, made: Split, name: str) -> Table:
+def _split_table(store: "FrameStore", made: "Split", name: str) -> Table:
     index = store.index()
+    import numpy as np
+
     table = Table("part", "frames", "atoms", "materials", box=SIMPLE_HEAD, title=f"{name}, by {made.by}")
     for part, indices in made.parts.items():
         materials = len(np.unique(index.material[indices]))
@@ -272,11 +288,15 @@ class _Ranges:
         self.frames = 0
         self._rows: dict[str, list[float]] = {}
 
-    def add_all(self, frames: Iterable[Frame]) -> None:
+    def add_all(self, frames: "Iterable[Frame]") -> None:
         for frame in frames:
             self.add(frame)
 
-    def add(self, frame: Frame) -> None:
+    def add(self, frame: "Frame") -> None:
+        import numpy as np
+
+        from gnnpot.units import GPA
+
         self.frames += 1
         n = len(frame)
         self._note("atoms per frame", n)
@@ -292,7 +312,7 @@ class _Ranges:
             self._note("largest magnetic moment, µB", float(np.abs(frame.magmoms).max()))
 
     def _note(self, name: str, value: float) -> None:
-        low, high, total, count = self._rows.get(name, (np.inf, -np.inf, 0.0, 0))
+        low, high, total, count = self._rows.get(name, (math.inf, -math.inf, 0.0, 0))
         self._rows[name] = [min(low, value), max(high, value), total + value, count + 1]
 
     def table(self) -> Table:

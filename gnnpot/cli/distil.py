@@ -6,18 +6,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from gnnpot.cli.common import ENDED, Precision, open_calculator
 from gnnpot.cli.finetune import to_table
+from gnnpot.cli.progress import Bars
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from ase.calculators.calculator import BaseCalculator
-    from rich.progress import TaskID
 
-    from gnnpot.distil.config import DistilConfig
+    from gnnpot.workflows.distil.config import DistilConfig
 
 _ONLY_IN_THE_REPORT = ("force RMSE, eV/Å", "picked: force MAE", "dynamics, ps")
 
@@ -54,7 +53,7 @@ def distil_command(
     device: Annotated[str | None, typer.Option(help="Of the teacher: cpu, cuda, …; default: its own.")] = None,
     dtype: Annotated[Precision | None, typer.Option(help="Precision of the teacher; default: its own.")] = None,
     resume: Annotated[
-        bool, typer.Option("--resume/--fresh", help="Go on with a run that was stopped, or begin it again.")
+        bool, typer.Option("--resume/--fresh", help="Resume a run that was stopped, or begin it again.")
     ] = True,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress bars.")] = False,
 ) -> None:
@@ -64,9 +63,9 @@ def distil_command(
 
     Example: gnnpot distil runs/finetuned/model frames.extxyz.gz --temperature 300 --temperature 900 --test dft.extxyz
 
-    Stopped by whatever, the same command goes on where it was.
+    The same command resumes a distillation that was stopped or killed.
     """
-    from gnnpot.distil import read_distil_config
+    from gnnpot.workflows.distil import read_distil_config
 
     path = Path(teacher)
     # runs/mine/model: the run's name says more
@@ -84,20 +83,20 @@ def distil_command(
 def _distil(
     options: "DistilConfig", make: "Callable[[], BaseCalculator]", processes: int, resume: bool, quiet: bool
 ) -> None:
-    from gnnpot.checkpoint import load_checkpoint
-    from gnnpot.distil import distil
-    from gnnpot.distil.report import errors_rows, rounds_rows, speed_rows
+    from gnnpot.hub.checkpoint import load_checkpoint
     from gnnpot.training.run import MODEL
+    from gnnpot.workflows.distil import distil
+    from gnnpot.workflows.distil.report import errors_rows, rounds_rows, speed_rows
 
     console = Console(soft_wrap=True)
     has_ended = resume and (options.run / MODEL).exists()
     with Bars(quiet) as bars:
 
-        def tell(sentence: str) -> None:
+        def show(sentence: str) -> None:
             bars.pause()
             console.print(sentence, highlight=False)
 
-        distil(options, resume, make_teacher=make, processes=processes, tell=tell, progress=bars.show, bars=not quiet)
+        distil(options, resume, make_teacher=make, processes=processes, on_event=show, progress=bars)
     if has_ended:
         console.print(ENDED, highlight=False)
     card = load_checkpoint(options.run / MODEL)[1]
@@ -112,42 +111,3 @@ def _narrow(rows: "Sequence[tuple[str, ...]]") -> list[tuple[str, ...]]:
     """The columns that a terminal of 80 has room for; the report has all."""
     kept = [k for k, head in enumerate(rows[0]) if head not in _ONLY_IN_THE_REPORT]
     return [tuple(row[k] for k in kept) for row in rows]
-
-
-class Bars:
-    """A bar for what is being done, with the time that is left; it gives way to those of trainings and to sentences."""
-
-    def __init__(self, quiet: bool) -> None:
-        self._quiet = quiet
-        self._progress: Progress | None = None
-        self._what, self._task = "", None
-
-    def show(self, what: str, done: int, total: int) -> None:
-        """`done` of `total` parts of `what` are done."""
-        if self._quiet:
-            return
-        if self._progress is None or what != self._what:
-            self.pause()
-            self._progress, self._task = self._new(what)
-            self._what = what
-        self._progress.update(self._task, completed=done, total=total)
-        if done == total:
-            self.pause()
-
-    def pause(self) -> None:
-        """Take the bar off, if there is one."""
-        if self._progress is not None:
-            self._progress.stop()
-            self._progress = None
-
-    def _new(self, what: str) -> "tuple[Progress, TaskID]":
-        columns = (TextColumn("{task.description}"), BarColumn(30), MofNCompleteColumn(), TimeElapsedColumn())
-        progress = Progress(*columns, TextColumn("left"), TimeRemainingColumn(), console=Console(stderr=True))
-        progress.start()
-        return progress, progress.add_task(what, total=None)
-
-    def __enter__(self) -> "Bars":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.pause()

@@ -8,13 +8,14 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from gnnpot.cli.common import ENDED
+from gnnpot.cli.common import ENDED, written_at
+from gnnpot.cli.progress import Bars
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from gnnpot.training.finetune.config import FineTuneConfig
-    from gnnpot.training.finetune.refit import Refit
+    from gnnpot.workflows.finetune.config import FineTuneConfig
+    from gnnpot.workflows.finetune.refit import Refit
 
 
 def register(app: typer.Typer) -> None:
@@ -35,7 +36,7 @@ def finetune_command(
         typer.Option("--set", help="Replace an option: key.key=value. May be repeated; config.yaml of a run has all."),
     ] = None,
     resume: Annotated[
-        bool, typer.Option("--resume/--fresh", help="Go on with a run that was stopped, or begin it again.")
+        bool, typer.Option("--resume/--fresh", help="Resume a run that was stopped, or begin it again.")
     ] = True,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar.")] = False,
     compare: Annotated[
@@ -57,7 +58,7 @@ def finetune_command(
 
     Example: gnnpot finetune chgnet-0.3.0 my.extxyz --compare --frames 20 --frames 200 --set max_minutes=20
     """
-    from gnnpot.training.finetune.config import read_finetune_config
+    from gnnpot.workflows.finetune.config import read_finetune_config
 
     run = output or Path("runs") / f"{Path(model).name}-{data[0].name.split('.')[0]}"
 
@@ -76,23 +77,25 @@ def finetune_command(
 
 
 def _finetune(options: "FineTuneConfig", resume: bool, quiet: bool) -> None:
-    from gnnpot.checkpoint import load_checkpoint
-    from gnnpot.training.finetune.retention import retention_rows
-    from gnnpot.training.finetune.run import finetune
+    from gnnpot.hub.checkpoint import load_checkpoint
     from gnnpot.training.run import MODEL
+    from gnnpot.workflows.finetune.retention import retention_rows
+    from gnnpot.workflows.finetune.run import finetune
 
     console = Console(soft_wrap=True)
 
-    def tell(news: "str | Refit") -> None:
+    def show(news: "str | Refit") -> None:
+        bars.pause()
         if isinstance(news, str):
             console.print(news, highlight=False)
         else:
             console.print(to_table(news.rows(), "Element references"))
             console.print(news.sentence(), highlight=False)
 
-    has_ended = resume and (options.run / MODEL).exists()
-    finetune(options, resume, progress=not quiet, tell=tell)
-    if has_ended:
+    before = written_at(options.run / MODEL) if resume else None
+    with Bars(quiet) as bars:
+        finetune(options, resume, progress=bars, on_event=show)
+    if before is not None and written_at(options.run / MODEL) == before:
         console.print(ENDED, highlight=False)
     measured = load_checkpoint(options.run / MODEL)[1].metrics["finetune"]
     console.print(to_table(retention_rows(measured), "What was won, what was lost"))
@@ -109,14 +112,15 @@ def _compare(
     resume: bool,
     quiet: bool,
 ) -> None:
-    from gnnpot.training.finetune.compare import compare
+    from gnnpot.workflows.compare import compare
 
     console = Console(soft_wrap=True)
 
     def show(name: str, number: int, total: int) -> None:
         console.print(f"run {number} of {total}: {name}", highlight=False)
 
-    comparison = compare(configure, frames or (None,), only, resume, progress=not quiet, show=show)
+    with Bars(quiet) as bars:
+        comparison = compare(configure, frames or (None,), only, resume, progress=bars, show=show)
     console.print(to_table(comparison.rows(), "Errors on the test frames"))
     for name in ("table.md", "comparison.png"):
         console.print(comparison.folder / name, highlight=False)

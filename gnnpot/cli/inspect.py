@@ -10,16 +10,15 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from gnnpot.cli.common import Precision, locate_model, open_calculator, read_structure
+from gnnpot.cli.common import Precision, open_calculator, open_model, read_structure
 from gnnpot.errors import DataError
-from gnnpot.published.shipped import DEFAULT
+from gnnpot.hub.shipped import DEFAULT
 
 if TYPE_CHECKING:
-    from ase.calculators.calculator import BaseCalculator
 
-    from gnnpot.analysis.contract import Check, ContractReport
     from gnnpot.engines.calculator import Calculator
-    from gnnpot.reference_structures import ReferenceStructure
+    from gnnpot.hub.reference_structures import ReferenceStructure
+    from gnnpot.properties.contract import Check, ContractReport
 
 _MARKS = {"passed": "[green]passed", "failed": "[bold red]FAILED", "skipped": "[yellow]skipped"}
 
@@ -58,14 +57,16 @@ def check(
     A published potential is also asked for the energies that its authors' package gives. Ends with status 3 if
     something failed.
     """
-    from gnnpot.analysis.contract import check_contract
+    from gnnpot.engines.calculator import Calculator
+    from gnnpot.properties.contract import check_contract
 
     calculator = open_calculator(model, device, dtype)
     atoms = {str(path): read_structure(path) for path in structures} if structures else None
     if atoms is None and elements is None and not hasattr(calculator, "elements"):
         raise DataError(f"{model}: does not say which elements it knows; give --elements or structures")
     symbols = None if elements is None else [e.strip() for e in elements.split(",") if e.strip()]
-    references, reference_from = _reference_structures(calculator, model)
+    card = calculator.card if isinstance(calculator, Calculator) else None
+    references, reference_from = ((), "") if card is None else (card.reference_structures, card.reference_energies_from)
     if symbols is None and references:
         symbols = list(references[0].to_atoms().symbols)
     console = Console()
@@ -79,23 +80,11 @@ def check(
         raise typer.Exit(3)
 
 
-def _reference_structures(calculator: "BaseCalculator", model: str) -> "tuple[tuple[ReferenceStructure, ...], str]":
-    """Those of the card, and what calculated their energies; none for what has no card."""
-    from gnnpot.checkpoint import CARD, load_checkpoint
-    from gnnpot.engines.calculator import Calculator
-
-    folder = locate_model(model) if isinstance(calculator, Calculator) else None
-    if folder is None or not (folder / CARD).is_file():
-        return (), ""
-    card = load_checkpoint(folder)[1]
-    return card.reference_structures, card.reference_energies_from
-
-
 def _references_hold(
     calculator: "Calculator", references: "tuple[ReferenceStructure, ...]", reference_from: str, console: Console
 ) -> bool:
     """Calculate their energies, and show them beside what they are to be."""
-    from gnnpot.reference_structures import TOLERANCE, energy_deviations
+    from gnnpot.hub.reference_structures import TOLERANCE, energy_deviations
 
     deviations = energy_deviations(calculator.potential, references)
     table = Table("structure", box=SIMPLE_HEAD, title=f"Energies by {reference_from}, and here")
@@ -145,9 +134,9 @@ def card(
 
     Example: gnnpot card chgnet-0.3.0
     """
-    from gnnpot.checkpoint import read_card
+    from gnnpot.hub.checkpoint import read_card
 
-    content = read_card(locate_model(model))
+    content = read_card(open_model(model).folder)
     words: dict[str, Any] = content["card"]
     table = Table("", "", show_header=False, box=SIMPLE_HEAD, title=words["name"] or str(model))
     table.columns[1].overflow = "fold"

@@ -9,11 +9,12 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from gnnpot.cli.common import Precision, count_bar, open_calculator
+from gnnpot.cli.common import Precision, open_calculator
+from gnnpot.cli.progress import Bars
 
 if TYPE_CHECKING:
     from gnnpot.data.store import FrameStore
-    from gnnpot.labelling import Labeller
+    from gnnpot.sampling import Labeller
 
 _DISTORT = (
     "A kind and its options, as 'rattled rattle=0.1 count=4'; may be repeated. Kinds: original, rattled, strained, "
@@ -43,20 +44,20 @@ def label_command(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a store of that name.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar.")] = False,
 ) -> None:
-    """Label structures, as they are or distorted, with a potential or any ASE calculator.
+    """Label structures, undistorted or distorted, with a potential or any ASE calculator.
 
     Example: gnnpot label pool.extxyz.gz -m runs/teacher/model -o pool.store -p 2 --distort "rattled rattle=0.1 count=4"
 
     Example: gnnpot label *.cif -m ase.calculators.emt:EMT -o emt.store --config configs/label.yaml
 
-    Stopped by whatever, the same command goes on where it was, to the same store, byte for byte.
+    The same command resumes labelling that was stopped or killed, to the same store, byte for byte.
     """
-    from gnnpot.labelling import label, read_label_config, read_structures
+    from gnnpot.runs.progress import of_one
+    from gnnpot.sampling import label, read_label_config, read_structures
 
     options = read_label_config(config, distort or (), seed)
     labeller = _labeller(model, melt_model, device, dtype)
-    with count_bar(quiet) as bar:
-        task = bar.add_task("labelling", total=None)
+    with Bars(quiet) as bars:
         store = label(
             read_structures(structures),
             labeller,
@@ -65,15 +66,15 @@ def label_command(
             processes=processes,
             fresh=fresh,
             overwrite=overwrite,
-            progress=lambda done, total: bar.update(task, completed=done, total=total),
+            progress=of_one(bars, "labelling"),
         )
     Console().print(_table(store))
 
 
 def _labeller(model: str, melt_model: str | None, device: str | None, dtype: Precision | None) -> "Labeller":
     """What labels; the models are opened once here, so that what is wrong with them is said before any work."""
-    from gnnpot.labelling import Labeller
-    from gnnpot.labelling.names import describe
+    from gnnpot.sampling import Labeller
+    from gnnpot.sampling.labeller_names import describe
 
     make = functools.partial(open_calculator, model, device, dtype)
     name, functional = describe(model, make())

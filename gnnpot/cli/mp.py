@@ -11,11 +11,10 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from gnnpot.cli.data import manifest_table
-from gnnpot.config import from_mapping, read_yaml
-from gnnpot.data.builder import unfinished_folder, unfinished_identity
 from gnnpot.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
+    from gnnpot.config import from_mapping, read_yaml
     from gnnpot.data.mp.filters import Curation
     from gnnpot.data.mp.pipeline import Source
 
@@ -119,6 +118,7 @@ def _source(
         from gnnpot.data.mp.files import MatPESFile, MPtrjFile
 
         return MPtrjFile(mptrj) if mptrj else MatPESFile(matpes)
+    from gnnpot.data.builder import unfinished_folder, unfinished_identity
     from gnnpot.data.mp.delta import MP_TABLE, DeltaSource, TrajectoryTable
 
     ids, magmoms, endpoint = asking

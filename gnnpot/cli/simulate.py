@@ -13,7 +13,7 @@ from gnnpot.cli.common import Precision, open_calculator, read_structure
 from gnnpot.cli.live import md_line, relax_line
 from gnnpot.config import from_mapping
 from gnnpot.errors import DataError
-from gnnpot.published.shipped import DEFAULT
+from gnnpot.hub.shipped import DEFAULT
 
 if TYPE_CHECKING:
     from ase import Atoms

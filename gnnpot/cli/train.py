@@ -8,7 +8,9 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from gnnpot.cli.common import ENDED, open_calculator
+from gnnpot.cli.common import ENDED, open_calculator, written_at
+from gnnpot.cli.progress import Bars
+from gnnpot.errors import ConfigError, suggest
 
 if TYPE_CHECKING:
     from gnnpot.training.evaluate import Evaluation
@@ -21,9 +23,10 @@ def register(app: typer.Typer) -> None:
 
 
 def train_command(
-    config: Annotated[Path, typer.Argument(help="YAML file, see configs/.")],
+    config: Annotated[Path | None, typer.Argument(help="YAML file; `gnnpot config` prints some to begin with.")] = None,
+    preset: Annotated[str | None, typer.Option(help="In place of a file: a name that `gnnpot config` lists.")] = None,
     resume: Annotated[
-        bool, typer.Option("--resume/--fresh", help="Go on with a run that was stopped, or begin it again.")
+        bool, typer.Option("--resume/--fresh", help="Resume a run that was stopped, or begin it again.")
     ] = True,
     settings: Annotated[
         list[str] | None,
@@ -31,21 +34,36 @@ def train_command(
     ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar.")] = False,
 ) -> None:
-    """Train a potential. Stopped by whatever, the same command goes on where the run was, to the same numbers.
+    """Train a potential. The same command resumes a run that was stopped or killed, to the same numbers, and
+    extends one with higher epochs, max_steps or max_minutes.
 
     Example: gnnpot train configs/m3gnet.yaml --set data.train=my.extxyz.gz --set run=runs/mine --set epochs=50
     """
     from gnnpot.training.config import read_config
     from gnnpot.training.run import MODEL, train
 
-    options = read_config(config, settings or ())
-    has_ended = resume and (options.run / MODEL).exists()
-    train(options, resume, progress=not quiet)
+    options = read_config(_config_path(config, preset), settings or ())
+    before = written_at(options.run / MODEL) if resume else None
+    with Bars(quiet) as bars:
+        train(options, resume, progress=bars)
     console = Console(soft_wrap=True)
-    if has_ended:
+    if before is not None and written_at(options.run / MODEL) == before:
         console.print(ENDED, highlight=False)
     console.print(f"model:  {options.run / MODEL}", highlight=False)
     console.print(f"report: {options.run / 'report' / 'report.html'}", highlight=False)
+
+
+def _config_path(config: Path | None, preset: str | None) -> Path:
+    from gnnpot.config import presets
+
+    if (config is None) == (preset is None):
+        raise ConfigError("give either a YAML file or --preset NAME; `gnnpot config` lists the names")
+    if config is not None:
+        return config
+    known = presets()
+    if preset not in known:
+        raise ConfigError(f"--preset {preset}: is no configuration of gnnpot; {suggest(str(preset), known)}")
+    return known[preset]
 
 
 def evaluate_command(
@@ -68,11 +86,11 @@ def evaluate_command(
     from gnnpot.engines.calculator import Calculator
     from gnnpot.training.config import DataConfig
     from gnnpot.training.evaluate import evaluate, evaluate_calculator
-    from gnnpot.training.prepare import read_any
     from gnnpot.training.report import write_report
+    from gnnpot.training.stores import read_labelled
 
     reader = RecordOptions(stress_key="") if stress == "none" else RecordOptions(stress=stress)
-    frames = read_any(data, DataConfig(train=tuple(data), format=format, reader=reader))
+    frames = read_labelled(data, DataConfig(train=tuple(data), format=format, reader=reader))
     calculator = open_calculator(model, device)
     console = Console()
     with console.status(f"asking {model}"):

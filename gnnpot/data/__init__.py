@@ -6,16 +6,35 @@ split = split_by_material(store)
 references = ElementReferences.fit(store)
 """
 
-from gnnpot.data.bundled import bundled_path
-from gnnpot.data.frame import Frame, FrameError, Provenance, atomic_number, check_cell, check_distances
-from gnnpot.data.index import StoreIndex
-from gnnpot.data.manifest import Manifest
-from gnnpot.data.readers import formats, read_frames, reduced_formula
-from gnnpot.data.references import ElementReferences
-from gnnpot.data.splits import Split, split_by_count, split_by_frame, split_by_material, split_by_source, split_given
-from gnnpot.data.store import FrameSelection, FrameStore, write_store
-from gnnpot.data.stress import StressConvention
-from gnnpot.data.stress_check import StressCheck, StressSample, check_stress
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from gnnpot.data.bundled import bundled_path
+    from gnnpot.data.frame import (
+        Frame,
+        FrameError,
+        Provenance,
+        atomic_number,
+        check_cell,
+        check_distances,
+        check_structure,
+    )
+    from gnnpot.data.index import StoreIndex
+    from gnnpot.data.manifest import Manifest
+    from gnnpot.data.readers import formats, read_files, read_frames, reduced_formula
+    from gnnpot.data.references import ElementReferences
+    from gnnpot.data.splits import (
+        Split,
+        split_by_count,
+        split_by_frame,
+        split_by_material,
+        split_by_source,
+        split_given,
+    )
+    from gnnpot.data.store import FrameSelection, FrameStore, write_store
+    from gnnpot.data.stress import StressConvention
+    from gnnpot.data.stress_check import StressCheck, StressSample, check_stress
 
 __all__ = [
     "ElementReferences",
@@ -34,8 +53,10 @@ __all__ = [
     "bundled_path",
     "check_cell",
     "check_distances",
+    "check_structure",
     "check_stress",
     "formats",
+    "read_files",
     "read_frames",
     "reduced_formula",
     "split_by_count",
@@ -45,3 +66,45 @@ __all__ = [
     "split_given",
     "write_store",
 ]
+
+#: name -> its module; imported on demand, so that what needs no stores needs no pyarrow
+_MODULES = {
+    "ElementReferences": "gnnpot.data.references",
+    "Frame": "gnnpot.data.frame",
+    "FrameError": "gnnpot.data.frame",
+    "FrameSelection": "gnnpot.data.store",
+    "FrameStore": "gnnpot.data.store",
+    "Manifest": "gnnpot.data.manifest",
+    "Provenance": "gnnpot.data.frame",
+    "Split": "gnnpot.data.splits",
+    "StoreIndex": "gnnpot.data.index",
+    "StressCheck": "gnnpot.data.stress_check",
+    "StressConvention": "gnnpot.data.stress",
+    "StressSample": "gnnpot.data.stress_check",
+    "atomic_number": "gnnpot.data.frame",
+    "bundled_path": "gnnpot.data.bundled",
+    "check_cell": "gnnpot.data.frame",
+    "check_distances": "gnnpot.data.frame",
+    "check_stress": "gnnpot.data.stress_check",
+    "check_structure": "gnnpot.data.frame",
+    "formats": "gnnpot.data.readers",
+    "read_files": "gnnpot.data.readers",
+    "read_frames": "gnnpot.data.readers",
+    "reduced_formula": "gnnpot.data.readers",
+    "split_by_count": "gnnpot.data.splits",
+    "split_by_frame": "gnnpot.data.splits",
+    "split_by_material": "gnnpot.data.splits",
+    "split_by_source": "gnnpot.data.splits",
+    "split_given": "gnnpot.data.splits",
+    "write_store": "gnnpot.data.store",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULES:
+        raise AttributeError(f"module 'gnnpot.data' has no attribute '{name}'")
+    return getattr(importlib.import_module(_MODULES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,4 +1,4 @@
-"""A store that is written over several sittings: killed at any moment, it goes on where the last shard ended.
+"""A store that is written in several runs: killed at any moment, it resumes where the last shard ended.
 
     with StoreBuilder("mp.store", {"table": uri, "version": 7}) as builder:
         for table, position in source.read_from(builder.position):
@@ -11,7 +11,6 @@ is begun. A shard ends with the call of `add` that fills it, so that the same ca
 the writing was interrupted.
 """
 
-import fcntl
 import json
 import shutil
 from collections.abc import Callable, Mapping
@@ -23,10 +22,13 @@ from typing import Any
 import pyarrow as pa
 
 from gnnpot.config import from_mapping, to_mapping
-from gnnpot.data.files import move_folder, write_durably, write_text
 from gnnpot.data.manifest import MANIFEST, Manifest, Shard
-from gnnpot.data.store import ROW_GROUP, FrameStore, ShardWriter, telling
+from gnnpot.data.store import ROW_GROUP, STORE, FrameStore, ShardWriter, telling
 from gnnpot.errors import DataError
+from gnnpot.runs.files import move_folder, recover, write_durably, write_text
+from gnnpot.runs.guard import check_folder
+from gnnpot.runs.identity import require_same
+from gnnpot.runs.lock import RunLock
 
 STATE, LOCK = "state.json", "lock"
 FORMAT, VERSION = "gnnpot-unfinished-store", 1
@@ -38,9 +40,11 @@ class StoreBuilder:
     - `identity`: what the store is made of and how, as JSON; an unfinished store of another identity is refused.
     - `shard_size`: frames after which a shard ends; a kill costs the work of one shard at most.
 
-    `position` and `notes` are what was given with the last call of `add` that ended a shard; `None` and `{}` at the
-    beginning. Raises `DataError` if the store exists already and `overwrite` is not given, if another process is
-    writing it, or if it was begun with another identity.
+    `position` and `notes` are those of the last call of `add` that ended a shard; `None` and `{}` at the beginning.
+
+    Raises:
+        DataError: if the store exists already and may not be replaced, or another process is writing it.
+        ConfigError: if it was begun with another identity, and a shard is complete.
     """
 
     def __init__(
@@ -55,21 +59,16 @@ class StoreBuilder:
         self.shards: list[Shard] = []
         self._writer: ShardWriter | None = None
         self._pending: list[pa.Table] = []
-        if self.folder.exists() and not overwrite:
-            raise DataError(f"{self.folder}: exists already; give another name, or overwrite=True (--overwrite)")
+        recover(self.folder)
+        check_folder(self.folder, overwrite=overwrite, kind=STORE)
 
     def __enter__(self) -> "StoreBuilder":
         with telling(self.folder):
             self.unfinished.mkdir(parents=True, exist_ok=True)
-            self._lock = (self.unfinished / LOCK).open("w")
+        self._lock = RunLock(self.unfinished, "a store", LOCK)
+        self._lock.acquire()
         with ExitStack() as unless_done:
-            unless_done.callback(self._lock.close)
-            try:
-                fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
-                raise DataError(
-                    f"{self.unfinished}: another process is writing it; wait for its end or stop it"
-                ) from None
+            unless_done.callback(self._lock.release)
             self._resume()
             unless_done.pop_all()
         return self
@@ -77,7 +76,7 @@ class StoreBuilder:
     def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
         if self._writer is not None:
             self._writer.discard()
-        self._lock.close()
+        self._lock.release()
 
     @property
     def frames(self) -> int:
@@ -128,9 +127,11 @@ class StoreBuilder:
             elif path.name not in own and path.name not in (STATE, LOCK):
                 path.unlink()
         (self.unfinished / STATE).unlink(missing_ok=True)
-        (self.unfinished / LOCK).unlink(missing_ok=True)
         with telling(self.folder):
-            move_folder(self.unfinished, self.folder)
+            # Windows removes no file that is open, and renames no folder with one in it
+            self._lock.release()
+            (self.unfinished / LOCK).unlink(missing_ok=True)
+            move_folder(self.unfinished, self.folder, STORE)
         return FrameStore(self.folder)
 
     def _resume(self) -> None:
@@ -149,13 +150,12 @@ class StoreBuilder:
             self.shards = [from_mapping(Shard, shard) for shard in state["shards"]]
         except KeyError as error:
             raise DataError(f"{path}: is damaged (no {error}); remove {self.unfinished} and start again") from None
-        for key in sorted(identity.keys() | self.identity.keys()):
-            begun, asked = identity.get(key), self.identity.get(key)
-            if begun != asked:
-                raise DataError(
-                    f"{self.unfinished}: was begun with {key} = {json.dumps(begun)}, not {json.dumps(asked)}; "
-                    "finish it with the same options, or remove it"
-                )
+        if not self.shards and identity != self.identity:
+            # without a shard nothing is lost
+            with telling(self.folder):
+                self._save(None, {})
+            return
+        require_same(identity, self.identity, where=self.unfinished, what="a store")
 
     def _write(self, at_least: int) -> None:
         """Write whole row groups of what is pending, if there are `at_least` so many frames."""

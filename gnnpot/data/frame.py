@@ -15,27 +15,30 @@ from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.data import atomic_numbers, chemical_symbols
 
-from gnnpot.errors import DataError
+from gnnpot.data.structure import (
+    MIN_CELL_DETERMINANT,
+    MIN_DISTANCE,
+    FrameError,
+    check_cell,
+    check_distances,
+    check_structure,
+)
 from gnnpot.units import stress_to_voigt
 
-#: Atoms closer than this (Å) stand at one place; no bond comes near it (H-H is 0.74 Å).
-MIN_DISTANCE = 0.05
-#: The neighbour search looks this far (Å): a finer grid of cells than this costs more than the pairs that it saves.
-SEARCH_RADIUS = 2.0
-#: Cells with a smaller volume per periodic length³ than this are flat.
-MIN_CELL_DETERMINANT = 1e-6
+__all__ = [
+    "MIN_CELL_DETERMINANT",
+    "MIN_DISTANCE",
+    "Frame",
+    "FrameError",
+    "Provenance",
+    "atomic_number",
+    "check_cell",
+    "check_distances",
+    "check_structure",
+]
 
-
-class FrameError(DataError):
-    """One frame that can't be used: `where` it is, the `reason` in a few words to count by, the `problem` in full."""
-
-    def __init__(self, where: str, reason: str, problem: str) -> None:
-        super().__init__(f"{where}: {problem}")
-        self.where, self.reason, self.problem = where, reason, problem
-
-    def at(self, where: str) -> "FrameError":
-        """The same error, told of another place."""
-        return FrameError(where, self.reason, self.problem)
+#: Labels beyond these can't be meant: eV per atom (element 118 has 1.5e6), eV/Å, eV/Å³, µB.
+LARGEST = {"energy": 1e7, "forces": 1e9, "stress": 1e7, "magmoms": 100.0}
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,17 +74,21 @@ class Frame:
 
     def __post_init__(self) -> None:
         set_ = object.__setattr__
-        set_(self, "numbers", np.asarray(self.numbers, dtype=np.int64).reshape(-1))
+        set_(self, "numbers", self._real("numbers").astype(np.int64).reshape(-1))
         set_(self, "pbc", np.broadcast_to(np.asarray(self.pbc, dtype=bool), (3,)).copy())
         if self.energy is not None:
-            set_(self, "energy", float(self.energy))
+            energy = self._real("energy")
+            if energy.size != 1:
+                problem = f"energy has shape {energy.shape}, expected one number; mend or remove this frame"
+                raise FrameError(self.where, "energy of a wrong shape", problem)
+            set_(self, "energy", float(energy.reshape(())))
         n = len(self.numbers)
         shapes = {"positions": (n, 3), "cell": (3, 3), "forces": (n, 3), "stress": (6,), "magmoms": (n,)}
         for name, shape in shapes.items():
             value = getattr(self, name)
             if value is None:
                 continue
-            value = np.asarray(value, dtype=np.float64)
+            value = self._real(name).astype(np.float64, copy=False)
             if value.shape != shape:
                 problem = f"{name} has shape {value.shape}, expected {shape}; mend or remove this frame"
                 raise FrameError(self.where, f"{name} of a wrong shape", problem)
@@ -106,20 +113,32 @@ class Frame:
         """Å³; 0 for a molecule without a cell."""
         return float(abs(np.linalg.det(self.cell)))
 
+    def _real(self, name: str) -> np.ndarray:
+        """A field as an array of real numbers, or `FrameError`."""
+        value = np.asarray(getattr(self, name))
+        whole = value.dtype.kind in "iu" or value.size == 0
+        if name == "numbers" and not whole and value.dtype.kind == "f":
+            whole = bool(np.isfinite(value).all() and (value == np.rint(value)).all())
+        if value.dtype.kind not in "fiu" or (name == "numbers" and not whole):
+            kind = "whole numbers" if name == "numbers" else "real numbers"
+            problem = f"{name} holds no {kind} but {value.dtype}; mend or remove this frame"
+            raise FrameError(self.where, f"{name} not {kind}", problem)
+        return value
+
     def _check(self) -> None:
-        if len(self.numbers) == 0:
-            raise FrameError(self.where, "no atoms", "there are no atoms; remove this frame")
-        if self.numbers.min() < 1 or self.numbers.max() > 118:
-            bad = [int(z) for z in np.unique(self.numbers) if not 1 <= z <= 118]
-            problem = f"atomic numbers {bad} are no elements (1 to 118); mend or remove this frame"
-            raise FrameError(self.where, "unknown element", problem)
-        for name in ("positions", "cell", "energy", "forces", "stress", "magmoms"):
+        check_structure(self.numbers, self.positions, self.cell, self.pbc, self.where)
+        for name, largest in LARGEST.items():
             value = getattr(self, name)
-            if value is not None and not np.all(np.isfinite(value)):
+            if value is None:
+                continue
+            if not np.all(np.isfinite(value)):
                 problem = f"{name} has NaN or infinite values; mend or remove this frame"
                 raise FrameError(self.where, f"{name} not finite", problem)
-        check_cell(self.cell, self.pbc, self.where)
-        check_distances(self.positions, self.cell, self.pbc, self.where)
+            bound = largest * len(self) if name == "energy" else largest
+            found = float(np.abs(value).max())
+            if found > bound:
+                problem = f"{name} has a value of {found:.3g}, which can't be meant; mend or remove this frame"
+                raise FrameError(self.where, f"{name} too large", problem)
 
     @classmethod
     def from_atoms(cls, atoms: Atoms, provenance: Provenance | None = None, labels: bool = True) -> "Frame":
@@ -165,32 +184,6 @@ class Frame:
     def with_(self, **changes: object) -> "Frame":
         """A copy with some fields replaced, checked again."""
         return replace(self, **changes)
-
-
-def check_cell(cell: np.ndarray, pbc: np.ndarray, where: str) -> None:
-    """Raise `DataError` if the periodic lattice vectors do not span a volume."""
-    vectors = cell[pbc]
-    if len(vectors) == 0:
-        return
-    lengths = np.linalg.norm(vectors, axis=1)
-    gram = np.linalg.det(vectors @ vectors.T)
-    if lengths.min() == 0 or np.sqrt(max(gram, 0.0)) < MIN_CELL_DETERMINANT * np.prod(lengths):
-        problem = "the periodic lattice vectors span no volume; give a cell or switch pbc off"
-        raise FrameError(where, "cell without volume", problem)
-
-
-def check_distances(positions: np.ndarray, cell: np.ndarray, pbc: np.ndarray, where: str) -> None:
-    """Raise `DataError` if two atoms (or an atom and its image) stand closer than `MIN_DISTANCE`."""
-    from vesin import NeighborList
-
-    periodic = [bool(p) for p in pbc]
-    i, j, d = NeighborList(cutoff=SEARCH_RADIUS, full_list=False).compute(
-        points=positions, box=cell, periodic=periodic, quantities="ijd"
-    )
-    if len(d) and d.min() < MIN_DISTANCE:
-        k = int(d.argmin())
-        problem = f"atoms {int(i[k])} and {int(j[k])} stand {float(d[k]):.3f} Å apart, at one place; remove one of them"
-        raise FrameError(where, "atoms at one place", problem)
 
 
 def atomic_number(symbol: str, where: str = "element") -> int:

@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from gnnpot.data.structure import is_free_atom
 from gnnpot.errors import DataError
 
 _COLUMNS = ["n_atoms", "energy", "material_id", "source", "config_type", "elements", "counts", "fingerprint"]
@@ -30,6 +31,7 @@ class StoreIndex:
     offsets: np.ndarray  #: [F + 1]: frame f has the elements offsets[f]:offsets[f + 1]
     elements: np.ndarray  #: atomic numbers, ascending within a frame
     counts: np.ndarray  #: atoms of each of `elements`
+    free_atom: np.ndarray  #: [F] bool: one atom, and no image of it near
 
     def __len__(self) -> int:
         return len(self.n_atoms)
@@ -77,10 +79,12 @@ class StoreIndex:
 
 def read_index(shards: Sequence[Path]) -> StoreIndex:
     """The index of the frames in Parquet shards. Raises `DataError` naming a shard that is damaged."""
-    tables = []
+    tables, free_atoms = [], []
     for path in shards:
         try:
-            tables.append(pq.read_table(path, columns=_COLUMNS, use_threads=False))
+            table = pq.read_table(path, columns=[*_COLUMNS, "cell", "pbc"], use_threads=False)
+            free_atoms.append(_free_atoms(table))
+            tables.append(table.select(_COLUMNS))
         except (OSError, pa.ArrowException, ValueError) as error:
             problem = " ".join(str(error).split())[:120]
             raise DataError(f"{path}: is damaged ({problem}); copy or convert the store again") from None
@@ -100,7 +104,19 @@ def read_index(shards: Sequence[Path]) -> StoreIndex:
         offsets=np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64),
         elements=pc.list_flatten(table["elements"]).to_numpy().astype(np.int64),
         counts=pc.list_flatten(table["counts"]).to_numpy().astype(np.int64),
+        free_atom=np.concatenate(free_atoms),
     )
+
+
+def _free_atoms(table: pa.Table) -> np.ndarray:
+    """[F] bool."""
+    free = table["n_atoms"].to_numpy() == 1
+    single = np.flatnonzero(free)
+    chosen = table.select(["elements", "cell", "pbc"]).take(single).to_pydict()
+    rows = zip(single, chosen["elements"], chosen["cell"], chosen["pbc"], strict=True)
+    for k, elements, cell, pbc in rows:
+        free[k] = is_free_atom(np.array(elements), np.reshape(cell, (3, 3)), np.array(pbc))
+    return free
 
 
 def _encoded(column: pa.ChunkedArray) -> tuple[np.ndarray, np.ndarray]:

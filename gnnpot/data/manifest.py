@@ -22,6 +22,8 @@ from gnnpot.errors import ConfigError, DataError
 MANIFEST = "manifest.json"
 FORMAT = "gnnpot-store"
 VERSION = 1
+#: no store holds more of anything
+MAX_COUNT = 2**53
 LABELS = ("energy", "forces", "stress", "magmoms")
 
 
@@ -138,6 +140,8 @@ def read_manifest(folder: Path) -> tuple[Manifest, str]:
     """The manifest of a store and its sha256. Raises `DataError`."""
     path = folder / MANIFEST
     try:
+        if not path.is_file():
+            raise OSError
         text = path.read_bytes()
     except OSError:
         raise DataError(f"{folder}: is no store, it has no {MANIFEST}; make one with 'gnnpot data convert'") from None
@@ -149,6 +153,32 @@ def read_manifest(folder: Path) -> tuple[Manifest, str]:
                 "convert the data again"
             )
         manifest = from_mapping(Manifest, mapping, where=str(path))
-    except (ValueError, KeyError, TypeError, ConfigError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError, ConfigError) as error:
         raise DataError(f"{path}: is damaged ({error}); convert the data again") from None
+    problem = _contradiction(manifest)
+    if problem:
+        raise DataError(f"{path}: contradicts itself ({problem}); convert the data again")
     return manifest, hashlib.sha256(text).hexdigest()
+
+
+def _contradiction(manifest: Manifest) -> str:
+    """What in a manifest can't be, in a few words; "" for nothing."""
+    shards = manifest.shards
+    names = [shard.name for shard in shards]
+    counts = [manifest.frames, manifest.atoms, *manifest.elements.values(), *manifest.labels.values()]
+    counts += [*manifest.sources.values(), *manifest.codes.values(), *manifest.filters.values()]
+    counts += [number for shard in shards for number in (shard.frames, shard.bytes)]
+    if min(counts) < 0 or max(counts) > MAX_COUNT or manifest.row_group < 1 or any(s.frames < 1 for s in shards):
+        return "a count that can't be"
+    if any(name != Path(name).name or name in ("", ".", "..") for name in names) or len(set(names)) < len(names):
+        return "names of shards that are no names of files, or are there twice"
+    if sum(shard.frames for shard in shards) != manifest.frames:
+        return f"its shards have {sum(shard.frames for shard in shards)} of {manifest.frames} frames"
+    unknown = sorted(set(manifest.elements) - set(chemical_symbols[1:]))
+    if unknown:
+        return f"{', '.join(unknown)[:60]} among the elements"
+    if sum(manifest.elements.values()) != manifest.atoms:
+        return f"its elements have {sum(manifest.elements.values())} of {manifest.atoms} atoms"
+    if max(manifest.labels.values(), default=0) > manifest.frames:
+        return "more labels than frames"
+    return ""

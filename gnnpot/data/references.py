@@ -5,18 +5,29 @@
 
 A potential learns the rest, which is small and centred on zero. The energies are a fit, not those of free atoms; where
 compositions can't tell elements apart (all frames are NaCl), any split of their sum will do and the smallest is taken.
+
+Fits to frames are robust. Free atoms, whose energies have no part in the bonding of the others, are set aside where
+other frames have their element. Frames that are further from the fit than `OUTLIER` times the median absolute deviation
+(and than `LEAST_OUTLIER` eV per atom) are set aside as well; they are found from a fit of least absolute deviations,
+which they do not decide. What is set aside is logged.
 """
 
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from ase.data import chemical_symbols
+from scipy.sparse import csr_array, vstack
 
 from gnnpot.data.frame import Frame, atomic_number
-from gnnpot.data.store import FrameStore
+from gnnpot.data.structure import is_free_atom
 from gnnpot.errors import DataError, UnknownElementError, suggest
+
+if TYPE_CHECKING:
+    from gnnpot.data.store import FrameStore
 
 log = logging.getLogger(__name__)
 
@@ -24,6 +35,14 @@ log = logging.getLogger(__name__)
 RANK_TOLERANCE = 1e-9
 #: frames whose compositions are held at a time
 BLOCK = 65536
+#: frames are set aside beyond so many standard deviations (by the median absolute deviation), and eV per atom
+OUTLIER, LEAST_OUTLIER = 40.0, 4.0
+#: more outliers than this share of the frames are none: the fit does not describe the data
+MAX_OUTLIERS = 0.25
+#: frames that outliers are looked for with, evenly spread over all
+SAMPLE = 5000
+#: rounds of reweighting, after which a fit of least absolute deviations has converged
+ROUNDS = 30
 FORMAT_KEYS = ("energies", "uncertainties", "undetermined", "source")
 
 
@@ -53,16 +72,19 @@ class ElementReferences:
 
         Raises `DataError` if no frame has an energy.
         """
-        if isinstance(frames, FrameStore):
+        # a store is here only if its module has been imported; importing it would need pyarrow
+        stores = sys.modules.get("gnnpot.data.store")
+        if stores is not None and isinstance(frames, stores.FrameStore):
             index = frames.index()
             elements = np.unique(index.elements)
-            parts = (slice(k, k + BLOCK) for k in range(0, len(index), BLOCK))
-            blocks = ((index.composition(elements, part)[0], index.energy[part], None) for part in parts)
+            parts = [slice(k, k + BLOCK) for k in range(0, len(index), BLOCK)]
+            blocks = ((index.composition(elements, p)[0], index.energy[p], index.free_atom[p]) for p in parts)
         else:
             frames = [f for f in frames if f.energy is not None]
             counts, elements = count_elements([f.numbers for f in frames])
-            blocks = [(counts, np.array([f.energy for f in frames]), None)]
-        return cls._solve(_triangle(blocks, len(elements)), elements, ridge, source)._warned()
+            free = np.array([is_free_atom(f.numbers, f.cell, f.pbc) for f in frames], dtype=bool)
+            blocks = [(counts, np.array([f.energy for f in frames]), free)]
+        return cls._fit_robustly(blocks, elements, ridge, source)._warned()
 
     @classmethod
     def fit_counts(
@@ -88,11 +110,31 @@ class ElementReferences:
 
     @classmethod
     def fit_blocks(
-        cls, blocks: Iterable[tuple[np.ndarray, np.ndarray]], elements: np.ndarray, *, source: str = ""
+        cls, blocks: Iterable[tuple[np.ndarray, ...]], elements: np.ndarray, *, source: str = ""
     ) -> "ElementReferences":
-        """`fit_counts` of any number of (counts, energies), of which one is in memory at a time."""
-        triangle = _triangle(((counts, energies, None) for counts, energies in blocks), len(elements))
-        return cls._solve(triangle, elements, 0.0, source)
+        """`fit` of any number of (counts [F, E], energies [F]), or (counts, energies, free atoms [F] bool)."""
+        return cls._fit_robustly(blocks, np.asarray(elements), 0.0, source)
+
+    @classmethod
+    def _fit_robustly(
+        cls, blocks: Iterable[tuple[np.ndarray, ...]], elements: np.ndarray, ridge: float, source: str
+    ) -> "ElementReferences":
+        """The fit without free atoms and outliers, which are logged."""
+        data = _Data.of(blocks, elements)
+        used = data.without_free_atoms()
+        aside = int(data.known.sum() - used.sum())
+        if aside:
+            log.warning("element references: %d free atoms were set aside; other frames have their elements", aside)
+        fit = cls._solve(data.triangle(used), elements, ridge, source)
+        outliers = data.outliers(used, lambda weights: cls._solve(data.triangle(weights), elements, ridge, source))
+        if outliers.any():
+            log.warning(
+                "element references: %d of %d frames were set aside, more than %g eV per atom from the fit of the "
+                "others (the first is number %d); check their energies and units",
+                outliers.sum(), used.sum(), LEAST_OUTLIER, np.flatnonzero(outliers)[0],
+            )  # fmt: skip
+            fit = cls._solve(data.triangle(used & ~outliers), elements, ridge, source)
+        return fit
 
     @classmethod
     def _solve(cls, triangle: "_Triangle", elements: np.ndarray, ridge: float, source: str) -> "ElementReferences":
@@ -143,12 +185,14 @@ class ElementReferences:
         `fit_counts`, holds back what they hardly determine. Raises `DataError` if frames and residuals differ in
         number, or no residual is known.
         """
+        frames = list(frames)
         numbers = [f.numbers for f in frames]
         residuals = np.asarray(residuals, dtype=float)
         if len(numbers) != len(residuals) or not numbers:
             raise DataError(f"there are {len(numbers)} frames but {len(residuals)} residuals; give one for each frame")
         counts, elements = count_elements(numbers)
-        shift = self._solve(_triangle([(counts, residuals, None)], len(elements)), elements, ridge, source)
+        free = np.array([is_free_atom(f.numbers, f.cell, f.pbc) for f in frames], dtype=bool)
+        shift = self._fit_robustly([(counts, residuals, free)], elements, ridge, source)
         energies = dict(zip(self.elements, self.energies, strict=True))
         spread = dict(zip(self.elements, self.uncertainties or [np.nan] * len(self.elements), strict=True))
         for z, energy, sigma in zip(shift.elements, shift.energies, shift.uncertainties, strict=True):
@@ -207,6 +251,69 @@ class _Triangle:
     misfit: float  #: squared residual that no solution can remove, besides what `matrix` shows
     frames: int  #: with an energy and a weight
     weight: float  #: their sum
+
+
+class _Data:
+    """Compositions and energies of F frames, held sparsely."""
+
+    def __init__(self, counts: csr_array, energies: np.ndarray, free: np.ndarray, elements: np.ndarray) -> None:
+        self.counts, self.energies, self.free, self.elements = counts, energies, free, elements
+        self.n_atoms = counts.sum(axis=1)
+        self.known = np.isfinite(energies)
+
+    @classmethod
+    def of(cls, blocks: Iterable[tuple[np.ndarray, ...]], elements: np.ndarray) -> "_Data":
+        parts = [(csr_array(b[0]), np.asarray(b[1], dtype=float), b[2] if len(b) > 2 else None) for b in blocks]
+        if not parts:
+            raise DataError("no frame has an energy, so element references can't be fitted; check the energy's key")
+        free = [np.zeros(len(e), dtype=bool) if f is None else np.asarray(f, dtype=bool) for _, e, f in parts]
+        counts = vstack([c for c, _, _ in parts], format="csr")
+        return cls(counts, np.concatenate([e for _, e, _ in parts]), np.concatenate(free), elements)
+
+    def without_free_atoms(self) -> np.ndarray:
+        """[F] frames with an energy, less the free atoms whose element other frames have."""
+        return self._with_all_elements(self.known & ~self.free, self.known)
+
+    def _with_all_elements(self, chosen: np.ndarray, used: np.ndarray) -> np.ndarray:
+        """[F] `chosen`, and those of `used` that have elements which no chosen frame has."""
+        covered = np.asarray(self.counts[chosen].sum(axis=0)) > 0
+        return chosen | (used & (self.counts[:, ~covered].sum(axis=1) > 0))
+
+    def triangle(self, weights: np.ndarray) -> "_Triangle":
+        """Of the frames with these weights (or truth values); those of weight 0 cost nothing."""
+        weights = np.asarray(weights, dtype=float)
+        frames = np.flatnonzero(weights)
+        parts = [frames[k : k + BLOCK] for k in range(0, len(frames), BLOCK)]
+        blocks = ((self.counts[p].toarray(), self.energies[p], weights[p]) for p in parts)
+        return _triangle(blocks, self.counts.shape[1])
+
+    def outliers(self, used: np.ndarray, solve: Callable[[np.ndarray], "ElementReferences"]) -> np.ndarray:
+        """[F] frames of `used` that are far from a fit of least absolute deviations to `SAMPLE` of them.
+
+        `solve` fits to frames with weights.
+        """
+        chosen = np.flatnonzero(used)
+        chosen = chosen[np.unique(np.linspace(0, len(chosen) - 1, min(SAMPLE, len(chosen))).astype(int))]
+        weights = np.zeros(len(used))
+        weights[chosen] = 1.0
+        for _ in range(ROUNDS):
+            residuals = np.abs(self._residuals(solve(weights))[chosen])
+            least = max(1e-3 * float(np.median(residuals)), 1e-9)
+            weights[chosen] = least / np.maximum(residuals, least)
+        residuals = np.abs(self._residuals(solve(weights)))
+        judged = used & np.isfinite(residuals)
+        spread = 1.4826 * float(np.median(residuals[judged]))
+        found = judged & (residuals > max(OUTLIER * spread, LEAST_OUTLIER))
+        if found.sum() > MAX_OUTLIERS * used.sum():
+            return np.zeros_like(found)
+        return used & ~self._with_all_elements(used & ~found, used)
+
+    def _residuals(self, fit: "ElementReferences") -> np.ndarray:
+        """[F] eV per atom; NaN for frames with an element that the fit does not have."""
+        energies = fit.energies_by_number()[self.elements]
+        unknown = self.counts[:, np.isnan(energies)].sum(axis=1) > 0
+        residuals = (self.energies - self.counts @ np.nan_to_num(energies)) / self.n_atoms
+        return np.where(unknown, np.nan, residuals)
 
 
 def _triangle(blocks: Iterable[tuple[np.ndarray, np.ndarray, np.ndarray | None]], n_elements: int) -> _Triangle:

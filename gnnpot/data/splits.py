@@ -18,10 +18,10 @@ from typing import Literal
 
 import numpy as np
 
-from gnnpot.data.files import write_text
 from gnnpot.data.index import StoreIndex
 from gnnpot.data.store import FrameStore
 from gnnpot.errors import DataError, suggest
+from gnnpot.runs.files import write_text
 
 log = logging.getLogger(__name__)
 
@@ -62,15 +62,26 @@ class Split:
             mapping = json.loads(path.read_text())
             if (mapping.pop("format"), mapping.pop("version")) != (FORMAT, VERSION):
                 raise DataError(f"{path}: is not of format {FORMAT} {VERSION}; make the split again")
-            parts = {name: np.array(indices, dtype=np.int64) for name, indices in mapping.pop("parts").items()}
+            parts = {name: _indices(indices) for name, indices in mapping.pop("parts").items()}
+            together = np.concatenate([np.zeros(0, dtype=np.int64), *parts.values()])
+            if len(np.unique(together)) < len(together):
+                raise DataError(f"{path}: has frames twice; make it again with 'gnnpot data split'")
             split = cls(parts=parts, **mapping)
         except OSError as error:
             raise DataError(f"{path}: can't be read ({error.strerror}); make it with 'gnnpot data split'") from None
-        except (ValueError, KeyError, TypeError, AttributeError):
+        except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
             raise DataError(f"{path}: is no split or is damaged; make it again with 'gnnpot data split'") from None
         if split.store_sha256 != store.sha256:
             raise DataError(f"{path}: was made for other data than {store.folder}; make a split of this store")
         return split
+
+
+def _indices(values: list) -> np.ndarray:
+    """Raises `ValueError` for what are no whole numbers from 0."""
+    indices = np.array(values, dtype=np.int64)
+    if indices.ndim != 1 or indices.tolist() != values or (len(indices) and indices.min() < 0):
+        raise ValueError("no frame indices")
+    return indices
 
 
 def split_by_material(store: FrameStore, fractions: Mapping[str, float] = FRACTIONS, seed: int = 0) -> Split:

@@ -20,18 +20,24 @@ from typing import BinaryIO, Literal
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from ase.data import chemical_symbols
 
-from gnnpot.data.files import new_folder, write_durably
 from gnnpot.data.frame import Frame
 from gnnpot.data.index import StoreIndex, read_index
-from gnnpot.data.manifest import MANIFEST, Manifest, Shard, Tally, read_manifest
+from gnnpot.data.manifest import FORMAT, MANIFEST, Manifest, Shard, Tally, read_manifest
 from gnnpot.data.schema import DOUBLES, REPEATED, SCHEMA, to_frames, to_table
 from gnnpot.errors import DataError, suggest
+from gnnpot.runs.files import new_folder, write_durably
+from gnnpot.runs.guard import FolderKind
 
+#: what a store's folder contains
+STORE = FolderKind("a store", MANIFEST, FORMAT, ("shard-*.parquet",))
 #: frames per Parquet row group, the unit in which a store is read
 ROW_GROUP = 128
 #: row groups that a store keeps decoded
 CACHED_GROUPS = 64
+#: shards that a store keeps open
+OPEN_SHARDS = 32
 
 
 def write_store(
@@ -59,7 +65,7 @@ def write_store(
     if shard_size < 1:
         raise DataError(f"{folder}: shard_size is {shard_size}; give a positive number of frames")
     tally = Tally()
-    with new_folder(folder, overwrite) as partial:
+    with new_folder(folder, overwrite, STORE) as partial:
         shards = _write_shards(frames, partial, shard_size, tally, folder)
         if not shards:
             raise DataError(f"{folder}: there are no frames to write; check the input and its filters")
@@ -103,6 +109,8 @@ def telling(folder: Path, kept: str = "nothing was kept") -> Iterator[None]:
 def _verify(path: Path, shard: Shard, how: str) -> None:
     remedy = "copy or convert the store again"
     try:
+        if path.exists() and not path.is_file():
+            raise DataError(f"{path}: is no ordinary file; {remedy}")
         size = path.stat().st_size
         if size != shard.bytes:
             state = "truncated" if size < shard.bytes else "too long"
@@ -121,10 +129,14 @@ class FrameStore(Sequence):
 
     Random access decodes one row group and keeps the last few; reading in order is the fast way. The store may be
     pickled and used after a fork: every process opens the files anew, when it first reads.
+
+    The bytes of a shard are compared with the manifest's sha256 when the shard is first read, and its counts with the
+    manifest's; what is not as the manifest says raises `DataError`.
     """
 
     def __init__(self, folder: Path | str, verify: Literal["size", "sha256", "none"] = "size") -> None:
-        """Open a store. `verify`: compare the shards' sizes, or all of their bytes, with the manifest.
+        """Open a store. `verify`: compare the shards' sizes, or all of their bytes, with the manifest now; "none"
+        compares nothing, now or later.
 
         Raises `DataError` naming the shard that is missing or has changed.
         """
@@ -133,9 +145,13 @@ class FrameStore(Sequence):
             raise DataError(f"verify='{verify}' is not a choice; {suggest(verify, ['size', 'sha256', 'none'])}")
         self.manifest: Manifest
         self.manifest, self.sha256 = read_manifest(self.folder)
-        if verify != "none":
-            for shard in self.manifest.shards:
+        self._verifies = verify != "none"
+        self._verified: set[int] = set()
+        if self._verifies:
+            for number, shard in enumerate(self.manifest.shards):
                 _verify(self.folder / shard.name, shard, verify)
+                if verify == "sha256":
+                    self._verified.add(number)
         ends = np.cumsum([0] + [shard.frames for shard in self.manifest.shards])
         self._starts = ends[:-1]
         self._length = int(ends[-1])
@@ -165,7 +181,12 @@ class FrameStore(Sequence):
     def index(self) -> StoreIndex:
         """Sizes, compositions, materials and sources of all frames, without reading the frames; it is kept."""
         if self._index is None:
-            self._index = read_index([self.folder / shard.name for shard in self.manifest.shards])
+            for number in range(len(self.manifest.shards)):
+                self._verify_bytes(number)
+            index = read_index([self.folder / shard.name for shard in self.manifest.shards])
+            if self._verifies:
+                _compare(index, self.manifest, self.folder)
+            self._index = index
         return self._index
 
     def row_groups(self, indices: np.ndarray) -> np.ndarray:
@@ -179,10 +200,10 @@ class FrameStore(Sequence):
         return f"FrameStore({str(self.folder)!r}, {self._length} frames)"
 
     def __getstate__(self) -> dict:
-        return {**self.__dict__, "_index": None, "_files": {}, "_groups": OrderedDict(), "_pid": 0}
+        return {**self.__dict__, "_index": None, "_files": OrderedDict(), "_groups": OrderedDict(), "_pid": 0}
 
     def _forget(self) -> None:
-        self._files: dict[int, pq.ParquetFile] = {}
+        self._files: OrderedDict[int, pq.ParquetFile] = OrderedDict()
         self._groups: OrderedDict[tuple[int, int], list[Frame]] = OrderedDict()
         self._pid = os.getpid()
 
@@ -202,12 +223,71 @@ class FrameStore(Sequence):
             self._forget()
         path = self.folder / self.manifest.shards[shard].name
         try:
-            if shard not in self._files:
-                self._files[shard] = pq.ParquetFile(path)
-            return to_frames(self._files[shard].read_row_group(group, use_threads=False))
-        except (OSError, pa.ArrowException, ValueError) as error:
-            problem = " ".join(str(error).split())[:120]
-            raise DataError(f"{path}: is damaged ({problem}); copy or convert the store again") from None
+            return to_frames(self._open(shard).read_row_group(group, use_threads=False))
+        except OSError as error:
+            if error.errno in (errno.EMFILE, errno.ENFILE):
+                problem = "can't be opened, too many files are open; raise the limit (ulimit -n)"
+                raise DataError(f"{path}: {problem}") from None
+            raise _damaged(path, error) from None
+        except (pa.ArrowException, ValueError, TypeError, AttributeError) as error:
+            raise _damaged(path, error) from None
+
+    def _open(self, shard: int) -> pq.ParquetFile:
+        """A shard opened, its bytes verified; of those that are open the last few stay so."""
+        if shard not in self._files:
+            self._verify_bytes(shard)
+            entry = self.manifest.shards[shard]
+            opened = pq.ParquetFile(self.folder / entry.name)
+            if self._verifies:
+                _check_shard(opened, entry, self.manifest.row_group, self.folder / entry.name)
+            while len(self._files) >= OPEN_SHARDS:
+                self._files.popitem(last=False)[1].close()
+            self._files[shard] = opened
+        self._files.move_to_end(shard)
+        return self._files[shard]
+
+    def _verify_bytes(self, shard: int) -> None:
+        if self._verifies and shard not in self._verified:
+            entry = self.manifest.shards[shard]
+            _verify(self.folder / entry.name, entry, "sha256")
+            self._verified.add(shard)
+
+
+def _damaged(path: Path, error: Exception) -> DataError:
+    problem = " ".join(str(error).split())[:120]
+    return DataError(f"{path}: is damaged ({problem}); copy or convert the store again")
+
+
+def _check_shard(opened: pq.ParquetFile, shard: Shard, row_group: int, path: Path) -> None:
+    """Raise `DataError` if a shard's columns or counts are not what schema and manifest say."""
+    metadata = opened.metadata
+    sizes = [metadata.row_group(k).num_rows for k in range(metadata.num_row_groups)]
+    expected = [min(row_group, shard.frames - k) for k in range(0, shard.frames, row_group)]
+    if sizes != expected:
+        raise DataError(
+            f"{path}: holds {metadata.num_rows} frames in {len(sizes)} row groups, the manifest says {shard.frames} "
+            f"in {len(expected)}; copy or convert the store again"
+        )
+    missing = [field.name for field in SCHEMA if field.name not in opened.schema_arrow.names]
+    if missing:
+        raise DataError(f"{path}: lacks the columns {', '.join(missing)}; copy or convert the store again")
+
+
+def _compare(index: StoreIndex, manifest: Manifest, folder: Path) -> None:
+    """Raise `DataError` if the frames' counts contradict the manifest."""
+    counts = np.bincount(index.elements, weights=index.counts, minlength=119)
+    elements = {chemical_symbols[z]: int(counts[z]) for z in np.flatnonzero(counts)}
+    labelled = int((~np.isnan(index.energy)).sum())
+    found = {"frames": len(index), "atoms": int(index.n_atoms.sum()), "elements": elements, "energies": labelled}
+    said = {
+        "frames": manifest.frames, "atoms": manifest.atoms, "elements": manifest.elements,
+        "energies": manifest.labels.get("energy", 0),
+    }  # fmt: skip
+    for name, value in found.items():
+        if value != said[name]:
+            raise DataError(
+                f"{folder}: the shards hold {value} as {name}, the manifest says {said[name]}; convert the data again"
+            )
 
 
 class FrameSelection(Sequence):

@@ -1,12 +1,13 @@
 """An ASE calculator of a potential.
 
-atoms.calc = Calculator()                           # the potential that comes with gnnpot
-atoms.calc = Calculator("path/to/checkpoint")
-atoms.get_potential_energy(), atoms.get_forces(), atoms.get_stress()
+    atoms.calc = Calculator()                           # the potential that comes with gnnpot
+    atoms.calc = Calculator("path/to/checkpoint")
+    atoms.get_potential_energy(), atoms.get_forces(), atoms.get_stress()
 """
 
 import copy
 import logging
+import threading
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -17,11 +18,14 @@ from ase.calculators import calculator as ase_calculator
 from ase.cell import Cell
 from torch import Tensor
 
-from gnnpot import hub
+from gnnpot.data.structure import check_elements
 from gnnpot.engines.skin import SkinList
 from gnnpot.errors import DataError, SimulationError
 from gnnpot.graphs import Graph
 from gnnpot.graphs.graph import graph_from_neighbors
+from gnnpot.hub.checkpoint import Card
+from gnnpot.hub.opening import OpenedPotential, open_potential
+from gnnpot.models.base import check_elements as check_known_elements
 from gnnpot.potential import Potential, Prediction
 
 log = logging.getLogger(__name__)
@@ -30,7 +34,8 @@ log = logging.getLogger(__name__)
 class Calculator(ase_calculator.Calculator):
     """Energy, forces, stress (Voigt), energies of the atoms, and magnetic moments if the model knows them.
 
-    `model` is a `Potential`, or a name or path that `gnnpot.load` takes; without it, the default potential. The
+    `model` is a `Potential`, what `open_potential` returns, or a name or path that `gnnpot.load` takes; without it, the
+    default potential. `card` is what is known of it (`None` for a bare `Potential`). The
     calculator holds a copy of it, in `dtype` on `device` (default: the potential's own): training the potential further
     changes nothing here.
     `skin` (Å) is how far beyond the cutoff neighbours are remembered; the results don't depend on it.
@@ -39,9 +44,10 @@ class Calculator(ase_calculator.Calculator):
     outside of it. With `warn`, that is logged when there are any, and when they have become twice as many.
 
     Raises `UnknownElementError` for elements that the potential has not seen, `MemoryNeedError` for structures that
-    would need more memory than there is, `DataError` for structures that can't be
-    (two atoms at one place, a flat cell), `SimulationError` for results that are not finite, and ASE's
-    `PropertyNotImplementedError` for the stress of a structure without a volume.
+    would need more memory than there is, `DataError` for structures that can't be (what `gnnpot.data.structure`
+    refuses: two atoms at one place, a flat cell), `SimulationError` for results that are not finite, and ASE's
+    `PropertyNotImplementedError` for the stress of a structure without a volume. Structures are checked each time
+    that neighbours are searched anew.
     """
 
     implemented_properties: ClassVar[list[str]] = [
@@ -50,7 +56,7 @@ class Calculator(ase_calculator.Calculator):
 
     def __init__(
         self,
-        model: Potential | str | Path | None = None,
+        model: Potential | OpenedPotential | str | Path | None = None,
         *,
         device: str | torch.device | None = None,
         dtype: torch.dtype | None = None,
@@ -60,13 +66,22 @@ class Calculator(ase_calculator.Calculator):
         super().__init__()
         if skin < 0:
             raise ValueError(f"skin: {skin} is negative")
-        self.potential = _frozen_copy(_load(model), device, dtype)
+        potential, self.card = _opened(model)
+        self.potential = _frozen_copy(potential, device, dtype)
         self.neighbors = SkinList(self.potential.cutoff, skin)
         self._known: np.ndarray | None = None
         self._cell: tuple[np.ndarray, bool] | None = None
         self._where = ""
         self.extrapolating, self.warn = 0, warn
         self._warned_of = 0
+        self._lock = threading.RLock()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in self.__dict__.items() if name != "_lock"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._lock = threading.RLock()
 
     @property
     def elements(self) -> tuple[str, ...]:
@@ -83,13 +98,19 @@ class Calculator(ase_calculator.Calculator):
             raise DataError("structure: there are no atoms; give a structure with at least one")
         positions = np.ascontiguousarray(atoms.positions, dtype=np.float64)
         cell, pbc = atoms.cell.array, atoms.pbc
-        if self._known is None or not np.array_equal(self._known, atoms.numbers):
-            self._where = atoms.get_chemical_formula()
-            self.potential.check(atoms.numbers, positions, cell, pbc, self._where)
-            self._known = atoms.numbers.copy()
-            self._warned_of = 0
-        neighbors = self.neighbors.update(positions, cell, pbc, self._where)
-        graph = graph_from_neighbors(self._known, positions, cell, pbc, neighbors, self.potential.three_body_cutoff)
+        numbers = atoms.numbers
+        if self._known is None or not np.array_equal(self._known, numbers):
+            check_elements(numbers, "structure")
+            where = atoms.get_chemical_formula()
+            check_known_elements(numbers, self.potential.elements, where)
+            self._where, self._known, self._warned_of = where, numbers.copy(), 0
+        neighbors = self.neighbors.update(
+            positions, cell, pbc, self._where,
+            check=lambda: self.potential.check(numbers, positions, cell, pbc, self._where),
+        )  # fmt: skip
+        graph = graph_from_neighbors(
+            self._known, positions, cell, pbc, neighbors, self.potential.three_body_cutoff
+        )
         return graph if self.potential.device.type == "cpu" else graph.to(self.potential.device)
 
     def check_state(self, atoms: Atoms, tol: float = 0.0) -> list[str]:  # noqa: ARG002 - ASE's signature
@@ -105,6 +126,11 @@ class Calculator(ase_calculator.Calculator):
         }
         return [name for name, (a, b) in pairs.items() if not (a == b).all()]
 
+    def get_property(self, name: str, atoms: Atoms | None = None, allow_calculation: bool = True) -> Any:
+        """ASE's entry of all `get_…`; of several threads that share the calculator, one waits for the other."""
+        with self._lock:
+            return super().get_property(name, atoms, allow_calculation)
+
     def calculate(
         self,
         atoms: Atoms | None = None,
@@ -112,6 +138,10 @@ class Calculator(ase_calculator.Calculator):
         system_changes: list[str] = ase_calculator.all_changes,  # noqa: ARG002 - ASE's signature
     ) -> None:
         """ASE's entry: everything at once, since one differentiation gives it all."""
+        with self._lock:
+            self._calculate(atoms, properties)
+
+    def _calculate(self, atoms: Atoms | None, properties: list[str] | None) -> None:
         if atoms is not None:
             self.atoms = atoms.copy()
         atoms = self.atoms
@@ -151,8 +181,11 @@ class Calculator(ase_calculator.Calculator):
             )  # fmt: skip
 
 
-def _load(model: Potential | str | Path | None) -> Potential:
-    return model if isinstance(model, Potential) else hub.load(model)
+def _opened(model: Potential | OpenedPotential | str | Path | None) -> tuple[Potential, Card | None]:
+    if isinstance(model, Potential):
+        return model, None
+    opened = model if isinstance(model, OpenedPotential) else open_potential(model)
+    return opened.potential, opened.card
 
 
 def _frozen_copy(potential: Potential, device: str | torch.device | None, dtype: torch.dtype | None) -> Potential:

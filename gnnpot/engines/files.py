@@ -1,8 +1,7 @@
 """Files that engines write: none is overwritten unasked, and none is left half written."""
 
-import os
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 from ase import Atoms
@@ -10,30 +9,22 @@ from ase.io import write
 from ase.io.formats import extension2format, ioformats
 from ase.io.trajectory import Trajectory
 
-from gnnpot.errors import ConfigError, DataError
+from gnnpot.errors import DataError
+from gnnpot.runs.files import write_atomically
+from gnnpot.runs.guard import check_distinct, check_file
+
+__all__ = ["last_frame", "refuse_overwrite", "refuse_same", "structure_format", "write_atomically"]
 
 
 def refuse_overwrite(path: Path | str | None, overwrite: bool) -> None:
-    """Raise `DataError` if a file is in the way, or its folder is missing."""
-    if path is None:
-        return
-    path = Path(path)
-    if not path.parent.is_dir():
-        raise DataError(f"{path}: the folder {path.parent} does not exist; make it first")
-    if path.exists() and not overwrite:
-        raise DataError(f"{path}: exists already; give another name, or allow to overwrite it")
+    """Raise `DataError` if a file may not be written; see `gnnpot.runs.guard.check_file`."""
+    if path is not None:
+        check_file(path, overwrite=overwrite)
 
 
 def refuse_same(outputs: Mapping[str, Path | None]) -> None:
     """Raise `ConfigError` if two outputs, given by what they are called, are one file."""
-    known: dict[Path, str] = {}
-    for name, path in outputs.items():
-        if path is None:
-            continue
-        place = path.resolve()
-        if place in known:
-            raise ConfigError(f"{path}: can't be both the {known[place]} and the {name}; give two names")
-        known[place] = name
+    check_distinct(outputs)
 
 
 def structure_format(path: Path, atoms: Atoms) -> str:
@@ -60,23 +51,6 @@ def structure_format(path: Path, atoms: Atoms) -> str:
                 f"{path}: ASE can't write this structure in format '{name}' ({reason}); give an ending like .extxyz"
             ) from None
     return name
-
-
-def write_atomically(path: Path | str, write: Callable[[Path], None], *, overwrite: bool = False) -> None:
-    """Let `write` fill a temporary file with the same ending beside `path`, then rename it."""
-    path = Path(path)
-    refuse_overwrite(path, overwrite)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}-", suffix=path.suffix)
-    os.close(handle)
-    temporary = Path(name)
-    try:
-        write(temporary)
-        umask = os.umask(0)
-        os.umask(umask)
-        temporary.chmod(0o666 & ~umask)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def last_frame(trajectory: Path | str | None) -> Atoms:

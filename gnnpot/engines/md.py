@@ -26,8 +26,10 @@ from typing import Any
 import numpy as np
 from ase import Atoms
 from ase.calculators.calculator import Calculator as AseCalculator
+from ase.io import read
 from ase.md.velocitydistribution import Stationary, ZeroRotation, thermalize_momenta
 
+from gnnpot.data.structures import StructureLike, as_atoms
 from gnnpot.engines.averages import Averages
 from gnnpot.engines.files import refuse_overwrite, refuse_same
 from gnnpot.engines.integrators import Integrator, check_ensemble, degrees_of_freedom, make_integrator
@@ -94,7 +96,7 @@ class _Run:
 
 
 def run_md(
-    atoms: Atoms,
+    atoms: StructureLike,
     calculator: AseCalculator,
     config: MDConfig | None = None,
     *,
@@ -126,6 +128,7 @@ def run_md(
         ConfigError: for an ensemble that the structure can't have, or a resume of another run.
         DataError: for files that exist, or can't be written or read.
     """
+    atoms = as_atoms(atoms)
     config = config or MDConfig()
     trajectory, log = (None if path is None else Path(path) for path in (trajectory, log))
     begun = _check_outputs(trajectory, log, elements, resume, overwrite)
@@ -255,6 +258,8 @@ def _resumed(
 ) -> tuple[_Run, TrajectoryWriter]:
     atoms, state, frames = open_trajectory(trajectory, start)
     try:
+        if "version" not in state:
+            state = _from_first_version(trajectory, start, atoms, state, config)
         _agree(trajectory, start, state, config)
         atoms.calc = calculator
         check_ensemble(atoms, config)
@@ -268,6 +273,31 @@ def _resumed(
         raise
     averages = Averages(**state["averages"])
     return _Run(atoms, config, integrator, state["structure"], averages, step=state["step"]), frames
+
+
+def _from_first_version(
+    trajectory: Path, start: Atoms, last: Atoms, state: dict[str, Any], config: MDConfig
+) -> dict[str, Any]:
+    """The state that `_Run.state` would have returned, of a run of gnnpot 0.1.0, whose `last` frame is given.
+
+    Its frames hold energies and forces, and the first one the structure that it began with. Settings that were not kept
+    are those of `config`; the means begin anew.
+    """
+    structure = structure_identity(start, config.keep_velocities)
+    first = read(trajectory, index=0)
+    same = len(first) == len(start) and np.array_equal(first.numbers, start.numbers)
+    if not same or not np.allclose(first.positions, start.positions, rtol=0, atol=1e-9):
+        structure = "another"
+    changing = {"transferred_energy": state["transferred_energy"]} if config.ensemble == "bussi" else {}
+    return {
+        **state,
+        "version": _VERSION,
+        "integrator": changing,
+        "averages": Averages().state(),
+        "settings": {**config.decisive(), **state["settings"]},
+        "structure": structure,
+        "potential": fingerprint(last),
+    }
 
 
 def _agree(trajectory: Path, start: Atoms, state: dict[str, Any], config: MDConfig) -> None:

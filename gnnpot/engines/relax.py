@@ -26,6 +26,7 @@ from ase.constraints import FixSymmetry
 from ase.io.trajectory import Trajectory
 from ase.optimize import BFGS, FIRE, LBFGS
 
+from gnnpot.data.structures import StructureLike, as_atoms
 from gnnpot.engines.cell_filters import CellChoice, CellFreedom, StrainFilter, choose_cell, keep_symmetry, stress_left
 from gnnpot.engines.files import last_frame, refuse_overwrite
 from gnnpot.errors import ConfigError, GnnpotError, SimulationError
@@ -97,7 +98,7 @@ class Relaxation:
 
 
 def relax(
-    atoms: Atoms,
+    atoms: StructureLike,
     calculator: AseCalculator,
     config: RelaxConfig | None = None,
     *,
@@ -120,6 +121,7 @@ def relax(
     Raises `SimulationError` if the structure explodes, `DataError` for a cell that can't be relaxed, or a trajectory
     that exists or can't be read.
     """
+    atoms = as_atoms(atoms)
     config = config or RelaxConfig()
     if not resume:
         refuse_overwrite(trajectory, overwrite)

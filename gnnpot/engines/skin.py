@@ -23,10 +23,13 @@ With a cell at rest, F = 1, it is the usual rule: nobody has moved more than hal
 that a drift of all atoms costs nothing.
 """
 
-import numba
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 
-from gnnpot.data.frame import MIN_DISTANCE, check_cell
+from gnnpot.compiler.decorator import njit
+from gnnpot.data.structure import MAX_COORDINATE, MIN_DISTANCE, check_cell, check_density, check_extent
 from gnnpot.errors import DataError, SimulationError
 from gnnpot.graphs.neighbors import Neighbors, complete_cell, neighbor_list
 
@@ -42,16 +45,34 @@ class SkinList:
         self.rebuilds = 0
         self._pairs: Neighbors | None = None
 
-    def update(self, positions: np.ndarray, cell: np.ndarray, pbc: np.ndarray, where: str = "structure") -> Neighbors:
+    def __getstate__(self) -> dict[str, Any]:
+        """Without the list, which the next call makes again."""
+        return {"cutoff": self.cutoff, "skin": self.skin, "rebuilds": self.rebuilds, "_pairs": None}
+
+    def update(
+        self,
+        positions: np.ndarray,
+        cell: np.ndarray,
+        pbc: np.ndarray,
+        where: str = "structure",
+        check: Callable[[], None] | None = None,
+    ) -> Neighbors:
         """The edges now: the same set as `neighbor_list(positions, cell, pbc, cutoff)` gives, sorted by centre.
 
-        Raises `SimulationError` for positions that are not finite, `DataError` for two atoms at one place or a cell
-        without volume.
+        `check` is called before a list is made, and may raise; nothing large is allocated before it.
+
+        Raises `SimulationError` for positions that are not finite, or that atoms have left for more than
+        `MAX_COORDINATE`; `DataError` for two atoms at one place, a cell without volume, and what else
+        `gnnpot.data.structure` refuses.
         """
         if not (_all_finite(positions) and _all_finite(cell)):
             raise SimulationError(f"{where}: positions or cell are not finite numbers; the simulation has exploded")
         if self._pairs is None or not self._covers(positions, cell, pbc):
-            self._rebuild(positions, cell, pbc, where)
+            if self._pairs is not None and len(positions) == len(self._positions) and _has_left(positions, cell):
+                raise SimulationError(
+                    f"{where}: an atom or a lattice vector is beyond {MAX_COORDINATE:.0e} Å; it has exploded"
+                )
+            self._rebuild(positions, cell, pbc, where, check)
         pairs = self._pairs
         index, shifts, vectors, distances, k = _edges_within(
             positions, np.ascontiguousarray(cell), pairs.edge_index, pairs.edge_shifts, self.cutoff
@@ -63,8 +84,14 @@ class SkinList:
             )
         return Neighbors(index, shifts, vectors, distances)
 
-    def _rebuild(self, positions: np.ndarray, cell: np.ndarray, pbc: np.ndarray, where: str) -> None:
+    def _rebuild(
+        self, positions: np.ndarray, cell: np.ndarray, pbc: np.ndarray, where: str, check: Callable[[], None] | None
+    ) -> None:
+        check_extent(positions, cell, where)
         check_cell(cell, pbc, where)
+        check_density(positions, cell, pbc, where)
+        if check is not None:
+            check()
         self._pairs = neighbor_list(positions, cell, pbc, self.cutoff + self.skin)
         self._positions, self._cell, self._pbc = positions.copy(), cell.copy(), pbc.copy()
         self.rebuilds += 1
@@ -84,7 +111,11 @@ class SkinList:
         return bool(self.cutoff + 2 * _farthest(positions, before) <= smallest * (self.cutoff + self.skin))
 
 
-@numba.njit(cache=True)
+def _has_left(positions: np.ndarray, cell: np.ndarray) -> bool:
+    return max(np.abs(positions).max(initial=0.0), np.abs(cell).max()) > MAX_COORDINATE
+
+
+@njit(cache=True)
 def _all_finite(rows):  # pragma: no cover - compiled
     for row in rows:
         for x in row:
@@ -93,7 +124,7 @@ def _all_finite(rows):  # pragma: no cover - compiled
     return True
 
 
-@numba.njit(cache=True)
+@njit(cache=True)
 def _farthest(positions, before):  # pragma: no cover - compiled
     """How far the atom went that went farthest, but for the drift of all."""
     drift = np.zeros(3)
@@ -109,7 +140,7 @@ def _farthest(positions, before):  # pragma: no cover - compiled
     return np.sqrt(farthest)
 
 
-@numba.njit(cache=True)
+@njit(cache=True)
 def _edges_within(positions, cell, edge_index, edge_shifts, cutoff):  # pragma: no cover - compiled
     """(index [2, E], shifts [E, 3], vectors [E, 3], distances [E]) of the pairs that are at most `cutoff` apart now,
     and which of them is the shortest."""

@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from numba import njit
 from torch import Tensor
 from torch_geometric.data import Data
 
+from gnnpot.compiler.decorator import njit
 from gnnpot.data.frame import Frame
 from gnnpot.graphs.neighbors import Neighbors, neighbor_list, triplets
 

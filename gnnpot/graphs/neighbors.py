@@ -11,9 +11,12 @@ triplet is an ordered pair of different edges (i, j), (i, k) with one centre; tr
 
 from dataclasses import dataclass
 
-import numba
 import numpy as np
-from vesin import NeighborList
+
+from gnnpot.compiler.decorator import njit
+from gnnpot.data.neighbor_search import complete_cell, find_pairs
+
+__all__ = ["Neighbors", "complete_cell", "neighbor_list", "triplets"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,26 +35,9 @@ def neighbor_list(positions: np.ndarray, cell: np.ndarray, pbc: np.ndarray, cuto
     Any cell will do: smaller than the cutoff, triclinic, left-handed, periodic along some directions only, or no
     cell at all. An atom's own images count, the atom itself does not.
     """
-    pbc = np.asarray(pbc, dtype=bool)
-    i, j, shifts, vectors, distances = NeighborList(cutoff=cutoff, full_list=True, sorted=True).compute(
-        points=positions, box=complete_cell(cell, pbc), periodic=[bool(p) for p in pbc], quantities="ijSDd"
-    )
+    i, j, shifts, vectors, distances = find_pairs(positions, cell, np.asarray(pbc, dtype=bool), cutoff)
     edge_index = np.stack([i, j]).astype(np.int64)
     return Neighbors(edge_index, shifts.astype(np.int64), vectors, distances)
-
-
-def complete_cell(cell: np.ndarray, pbc: np.ndarray) -> np.ndarray:
-    """`cell` with unit vectors, orthogonal to the periodic ones, along directions that are not periodic.
-
-    What a cell says along directions without periodicity (often nothing, or zeros) has no part in the neighbours.
-    """
-    if pbc.all():
-        return cell
-    periodic = cell[pbc]
-    _, _, basis = np.linalg.svd(periodic) if len(periodic) else (None, None, np.eye(3))
-    completed = np.array(cell, dtype=float)
-    completed[~pbc] = basis[len(periodic) :]
-    return completed
 
 
 def triplets(centres: np.ndarray, distances: np.ndarray, cutoff: float) -> np.ndarray:
@@ -63,7 +49,7 @@ def triplets(centres: np.ndarray, distances: np.ndarray, cutoff: float) -> np.nd
     return _triplets(edges, centres[edges])
 
 
-@numba.njit(cache=True)
+@njit(cache=True)
 def _triplets(edges, centres):  # pragma: no cover - compiled
     n = len(edges)
     total = 0

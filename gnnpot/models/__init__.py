@@ -9,16 +9,18 @@ from gnnpot.models.base import AtomicOutput, EnergyModel
 from gnnpot.models.chgnet import CHGNet, CHGNetConfig
 from gnnpot.models.hdnnp import HDNNP, HDNNPConfig
 from gnnpot.models.m3gnet import M3GNet, M3GNetConfig
+from gnnpot.models.nequix import Nequix, NequixConfig
 from gnnpot.models.sevennet import SevenNet, SevenNetConfig
 from gnnpot.models.zbl import ZBL, ZBLConfig
 
 #: Told apart by their field `architecture`.
-ModelConfig = M3GNetConfig | CHGNetConfig | SevenNetConfig | HDNNPConfig
+ModelConfig = M3GNetConfig | CHGNetConfig | SevenNetConfig | NequixConfig | HDNNPConfig
 
 _MODELS = {
     M3GNetConfig: M3GNet,
     CHGNetConfig: CHGNet,
     SevenNetConfig: SevenNet,
+    NequixConfig: Nequix,
     HDNNPConfig: HDNNP,
     ZBLConfig: ZBL,
 }
@@ -40,6 +42,8 @@ __all__ = [
     "M3GNet",
     "M3GNetConfig",
     "ModelConfig",
+    "Nequix",
+    "NequixConfig",
     "SevenNet",
     "SevenNetConfig",
     "ZBLConfig",

@@ -11,9 +11,9 @@ from torch import Tensor, nn
 
 from gnnpot.errors import UnknownElementError
 from gnnpot.graphs import Graph
-from gnnpot.models.fast.threads import follow_torch
 from gnnpot.models.fast.training import TrainingForm, TwoPasses
 from gnnpot.models.memory import GraphSize
+from gnnpot.ops.simd.threads import follow_torch
 
 F = TypeVar("F")
 
@@ -65,6 +65,10 @@ class EnergyModel(nn.Module):
         self.register_buffer("element_index", index, persistent=False)
         self._fast: KeptForm | None = None
         self._training: _Kept | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Without what is made of the parameters again, which takes ten times their memory."""
+        return {**self.__dict__, "_fast": None, "_training": None}
 
     def forward(self, graph: Graph) -> AtomicOutput:
         """Energies of the atoms, in units of the potential's `energy_scale`."""

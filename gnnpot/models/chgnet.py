@@ -25,9 +25,9 @@ from gnnpot.models.base import AtomicOutput, EnergyModel
 from gnnpot.models.basis import bond_angles, polynomial_cutoff
 from gnnpot.models.fast.chgnet import FastCHGNet
 from gnnpot.models.fast.chgnet_training import CHGNetTraining
-from gnnpot.models.fast.lanes import LANES
 from gnnpot.models.layers import GatedMLP, GatherLinear, scatter_sum
 from gnnpot.models.memory import GraphSize
+from gnnpot.ops.simd.lanes import LANES
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from gnnpot.models.fast.activations import gated, silu
+from gnnpot.ops.activations import gated, silu
 
 
 class GatherLinear(nn.Module):

@@ -7,12 +7,12 @@
 import itertools
 from dataclasses import dataclass
 
-import numba
 import numpy as np
 import psutil
 
+from gnnpot.compiler.decorator import njit
+from gnnpot.data.neighbor_search import compact_cell, complete_cell
 from gnnpot.errors import MemoryNeedError
-from gnnpot.graphs.neighbors import complete_cell
 
 #: bytes of an edge: ends, shifts and vector in the graph, as much again in the list with its skin, and while sorting
 EDGE_BYTES = 250
@@ -45,7 +45,7 @@ def graph_size(
         # refused for what it is, not for its size
         return GraphSize(atoms, 0)
     chosen = np.random.default_rng(0).choice(atoms, min(SAMPLE, atoms), replace=False)
-    complete = complete_cell(cell, pbc)
+    complete, _ = compact_cell(complete_cell(cell, pbc), pbc, cutoff)
     counts = _count(
         positions, complete, np.linalg.inv(complete), pbc, _images(complete, pbc, cutoff), chosen, cutoff,
         three_body_cutoff or 0.0,
@@ -64,7 +64,7 @@ def _images(cell: np.ndarray, pbc: np.ndarray, cutoff: float) -> np.ndarray:
     return np.array(list(itertools.product(*reach)), dtype=float) @ cell
 
 
-@numba.njit(cache=True)
+@njit(cache=True)
 def _count(positions, cell, inverse, pbc, images, chosen, cutoff, close_cutoff):  # pragma: no cover - compiled
     """Edges and triplets of the chosen atoms."""
     edges = triplets = 0

@@ -15,10 +15,10 @@ cache, see `symmetry_lanes`.
 
 import numpy as np
 import torch
-from numba import njit
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from gnnpot.compiler.decorator import njit
 from gnnpot.models.symmetry_kernels import VALUE, factors, gradients, radial_gradients, radial_lanes
 from gnnpot.models.symmetry_lanes import BATCH, FAST, PA, PB, Q1, Q2, T0, Q, V
 from gnnpot.models.symmetry_neighbors import factor_rows, fill, lists, load

@@ -19,8 +19,8 @@ so that threads can share them: an atom's results touch only its own rows and ed
 """
 
 import numpy as np
-from numba import njit
 
+from gnnpot.compiler.decorator import njit
 from gnnpot.models.symmetry_lanes import (
     BATCH,
     DA,

@@ -19,8 +19,10 @@ from typing import NamedTuple
 
 import numpy as np
 from llvmlite import ir
-from numba import njit, types
+from numba import types
 from numba.extending import intrinsic
+
+from gnnpot.compiler.decorator import njit
 
 #: lanes of a batch; the work arrays stay in the fastest caches
 BATCH = 128

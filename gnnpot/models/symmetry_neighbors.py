@@ -6,8 +6,8 @@ Both are inlined, so Numba's cache does not see changes here: see `symmetry_lane
 import math
 
 import numpy as np
-from numba import njit
 
+from gnnpot.compiler.decorator import njit
 from gnnpot.models.symmetry_lanes import BATCH, DFA, DFB, FA, FAST, FB, RA, RB, RJ, ROWS, C, cutoff_value
 
 #: rows of an atom's list of neighbours: vector, distance, weight times cutoff function, its derivative, 1/distance,

@@ -1,4 +1,4 @@
-"""What happens around the steps: states to resume from, the best weights, stopping, the log, the progress bar.
+"""What happens around the steps: states to resume from, the best weights, stopping, the log, the progress.
 
 To Lightning a run is one long epoch with a validation every so many steps; epochs are the sampler's affair. Two
 moments save the state: after a step (unless a validation follows), and after a validation.
@@ -15,9 +15,8 @@ import lightning as L
 import torch
 from lightning.fabric.plugins import CheckpointIO
 from lightning.pytorch.callbacks import Callback
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-from rich.table import Column
 
+from gnnpot.runs.progress import Progress
 from gnnpot.training.config import RunConfig
 from gnnpot.training.module import TrainingStopped, TrainModule
 
@@ -38,7 +37,12 @@ class DurableIO(CheckpointIO):
             partial.unlink(missing_ok=True)
 
     def load_checkpoint(self, path: Path | str, map_location: Any = "cpu", weights_only: bool | None = True) -> dict:
-        return torch.load(path, map_location=map_location, weights_only=True)
+        checkpoint = torch.load(path, map_location=map_location, weights_only=True)
+        # a run that ended with its last batch is extended from there
+        progress = checkpoint.get("loops", {}).get("fit_loop", {}).get("epoch_loop.batch_progress", {})
+        if "is_last_batch" in progress:
+            progress["is_last_batch"] = False
+        return checkpoint
 
     def remove_checkpoint(self, path: Path | str) -> None:
         Path(path).unlink(missing_ok=True)
@@ -110,7 +114,9 @@ class RunKeeper(Callback):
         trainer.save_checkpoint(self.state)
 
     def _stop(self, step: int) -> None:
-        raise TrainingStopped(f"{self.config.run}: stopped after step {step}, as asked; run the same again to go on")
+        raise TrainingStopped(
+            f"{self.config.run}: stopped after step {step}, as asked; run the same command again to resume"
+        )
 
     def state_dict(self) -> dict[str, Any]:
         return {"best": self.best, "waited": self.waited, "finished": self.finished}
@@ -182,45 +188,33 @@ def _step_of(row: dict[str, str]) -> int:
     return int(row["step"]) if complete else 2**62
 
 
-class ProgressBar(Callback):
-    """One line on the terminal: how far, how long still, the errors of the last validation."""
+class ReportProgress(Callback):
+    """Reports the fraction that is done, the step, and the errors of the last validation."""
 
-    def __init__(self, config: RunConfig) -> None:
-        self.config = config
-        self._progress: Progress | None = None
-
-    def on_train_start(self, trainer: L.Trainer, pl_module: TrainModule) -> None:
-        if not trainer.is_global_zero:
-            return
-        # it fits into 80 columns; in fewer the errors give way, not the time that is left
-        columns = (
-            TextColumn("step {task.fields[step]}"), BarColumn(8), TextColumn("{task.percentage:>3.0f} %"),
-            TimeElapsedColumn(Column(no_wrap=True)), TextColumn("left"), TimeRemainingColumn(
-                table_column=Column(no_wrap=True)
-            ), TextColumn("{task.fields[errors]}", table_column=Column()),
-        )  # fmt: skip
-        self._progress = Progress(*columns)
-        self._task = self._progress.add_task("train", total=1.0, step=trainer.global_step, errors="")
-        self._progress.start()
+    def __init__(self, config: RunConfig, progress: Progress) -> None:
+        self.config, self.progress = config, progress
+        self._errors = ""
 
     def on_train_batch_end(self, trainer: L.Trainer, pl_module: TrainModule, *_: Any) -> None:
-        if self._progress is None:
+        self._report(trainer, pl_module)
+
+    def on_validation_end(self, trainer: L.Trainer, pl_module: TrainModule) -> None:
+        found, errors = pl_module.validation, []
+        for name, unit, factor in (("energy", "meV/atom", 1e3), ("forces", "eV/Å", 1.0)):
+            if f"{name}_mae" in found:
+                errors.append(f"{factor * found[f'{name}_mae']:.3g} {unit}")
+        self._errors = "MAE " + ", ".join(errors) if errors else ""
+        self._report(trainer, pl_module)
+
+    def teardown(self, trainer: L.Trainer, pl_module: TrainModule, stage: str) -> None:
+        if trainer.is_global_zero:
+            self.progress("training", 1.0, 1.0)
+
+    def _report(self, trainer: L.Trainer, pl_module: TrainModule) -> None:
+        if not trainer.is_global_zero:
             return
         done = trainer.global_step / max(pl_module.total_steps, 1)
         if self.config.max_minutes is not None:
             done = max(done, pl_module.seconds / (60 * self.config.max_minutes))
-        self._progress.update(self._task, completed=min(done, 1.0), step=trainer.global_step)
-
-    def on_validation_end(self, trainer: L.Trainer, pl_module: TrainModule) -> None:
-        if self._progress is None:
-            return
-        found, parts = pl_module.validation, []
-        for name, unit, factor in (("energy", "meV/atom", 1e3), ("forces", "eV/Å", 1.0)):
-            if f"{name}_mae" in found:
-                parts.append(f"{factor * found[f'{name}_mae']:.3g} {unit}")
-        self._progress.update(self._task, errors="MAE " + ", ".join(parts))
-
-    def teardown(self, trainer: L.Trainer, pl_module: TrainModule, stage: str) -> None:
-        if self._progress is not None:
-            self._progress.stop()
-            self._progress = None
+        words = [self._errors, f"step {trainer.global_step}"]
+        self.progress("training", min(done, 0.999), 1.0, ", ".join(filter(None, words)))

@@ -12,9 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
-
-from gnnpot.config import from_mapping, read_yaml
+from gnnpot.config import from_mapping, parse_yaml, read_yaml
 from gnnpot.data.readers import RecordOptions
 from gnnpot.errors import ConfigError
 from gnnpot.models import ModelConfig
@@ -45,7 +43,7 @@ Label = Literal["energy", "forces", "stress", "magmoms"]
 
 
 @dataclass(frozen=True)
-class SourceConfig:
+class DatasetConfig:
     """Frames to train on besides those of `data.train`: another code, another functional, a teacher's labels.
 
     Every batch holds the sources in the proportion of weight times frames. Frames of a material that `data.train`
@@ -78,8 +76,8 @@ class SourceConfig:
             raise ValueError("labels: none is used; to leave a source out, remove it")
 
 
-#: what parts of the main source are called, and so no other source
-PARTS = ("train", "validation", "test")
+#: names of the subsets of the main dataset, which no other dataset may have
+SUBSETS = ("train", "validation", "test")
 
 
 @dataclass(frozen=True)
@@ -93,16 +91,16 @@ class DataConfig:
     #: frames to train on, the main source: the trained potential has its element references; one path or several
     train: Path | tuple[Path, ...]
     #: further sources by name
-    sources: dict[str, SourceConfig] = field(default_factory=dict)
+    sources: dict[str, DatasetConfig] = field(default_factory=dict)
     #: frames that choose the best weights; empty: a part of `train`
     validation: Path | tuple[Path, ...] = ()
     #: frames for the errors in the report; empty: a part of `train`
     test: Path | tuple[Path, ...] = ()
     #: train and validate on this many frames only, of those that are left for it: a smaller number is a part of a
-    #: larger one, and the test part stays as it is; empty: all
+    #: larger one, and the test subset is unchanged; empty: all
     frames: int | None = None
     #: which of them: "random" ones, drawn with `split.seed`, or "representative" ones, whose atoms are like those of
-    #: all (`analysis.representative`), the most telling first
+    #: all (`sampling.representative`), the most telling first
     choose: Literal["random", "representative"] = "random"
     #: how those parts are drawn
     split: SplitConfig = field(default_factory=SplitConfig)
@@ -132,15 +130,15 @@ class DataConfig:
         if self.frames is not None and self.frames < 2:
             raise ValueError(f"frames: {self.frames} can't train and validate; give at least 2")
         for name in self.sources:
-            if name in PARTS or not re.fullmatch(r"[\w.-]+", name):
+            if name in SUBSETS or not re.fullmatch(r"[\w.-]+", name):
                 raise ValueError(
                     f"sources: '{name}' can't name a source; use letters, digits, '_', '-' and '.', and none of "
-                    f"{', '.join(PARTS)}"
+                    f"{', '.join(SUBSETS)}"
                 )
 
-    def paths(self, part: Literal["train", "validation", "test"]) -> tuple[Path, ...]:
-        """The paths of a part, as a tuple."""
-        return _as_tuple(getattr(self, part))
+    def paths(self, subset: Literal["train", "validation", "test"]) -> tuple[Path, ...]:
+        """The paths of a subset, as a tuple."""
+        return _as_tuple(getattr(self, subset))
 
     def trained_on(self) -> tuple[Path, ...]:
         """The paths of all sources."""
@@ -179,7 +177,7 @@ class LossConfig:
 def fresh_rate(architecture: str, optimizer: str) -> float:
     """The learning rate (`optimizer.lr`) for fresh weights of a small model.
 
-    A SevenNet's weights are of order one in each layer, whatever its width, and so larger than those of others.
+    A SevenNet's weights are of order one in each layer at any width, and so larger than those of others.
     """
     return 3e-2 if (architecture, optimizer) == ("sevennet", "soap") else 3e-3
 
@@ -222,7 +220,7 @@ class ScheduleConfig:
     warmup_steps: int = 100
     #: learning rate at the end
     lr_min: float = 1e-6
-    #: what the cosine spans: all `epochs`, or `max_minutes` of wall time. A run by time ends well annealed whatever the
+    #: what the cosine spans: all `epochs`, or `max_minutes` of wall time. A run by time ends well annealed at any
     #: machine's speed, but no two runs end at the same numbers
     horizon: Literal["epochs", "time"] = "epochs"
 
@@ -262,7 +260,7 @@ class BatchConfig:
 
 @dataclass(frozen=True)
 class LightningConfig:
-    """Passed to Lightning's `Trainer` as they are."""
+    """Passed to Lightning's `Trainer` unchanged."""
 
     accelerator: str = "auto"
     devices: int | str = 1
@@ -274,7 +272,7 @@ class LightningConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class RunConfig:
-    """What every run says of its data, loss and steps, whatever it starts from."""
+    """Data, loss and steps of a run, for any start."""
 
     data: DataConfig
     #: folder of the run: data, checkpoints, logs, the trained potential, the report
@@ -287,7 +285,7 @@ class RunConfig:
     epochs: int = 100
     #: stop after this many steps, if the epochs have more; the schedule ends there
     max_steps: int | None = None
-    #: stop after this much wall time, all sessions of a resumed run together
+    #: stop after this much wall time, resumed runs included
     max_minutes: float | None = None
     #: steps between validations; empty: about one epoch
     validate_every: int | None = None
@@ -340,7 +338,7 @@ class TrainConfig(RunConfig):
 
     #: architecture and sizes; `elements` may be left out: those of the training frames
     model: ModelConfig
-    #: begin with the weights of this potential, a name or a folder, instead of fresh ones: a second sitting with other
+    #: begin with the weights of this potential, a name or a folder, instead of fresh ones: a second run with other
     #: frames or rates. It must have this `model`; its references and energy scale are kept
     start: str = ""
     #: add Ziegler, Biersack & Littmark's repulsion of nuclei
@@ -361,19 +359,19 @@ class TrainConfig(RunConfig):
 
 
 def read_config(path: Path | str, overrides: Iterable[str] = ()) -> TrainConfig:
-    """The configuration of a YAML file, with `key.key=value` laid over it; values are read as YAML."""
+    """The configuration of a YAML file, with overrides `key.key=value`; values are read as YAML."""
     mapping = read_yaml(path)
-    lay_over(mapping, overrides)
+    apply_overrides(mapping, overrides)
     return from_mapping(TrainConfig, mapping, where=str(path))
 
 
-def lay_over(mapping: Any, overrides: Iterable[str]) -> None:
+def apply_overrides(mapping: Any, overrides: Iterable[str]) -> None:
     """Set `key.key=value` in a mapping of options, each after the other. Raises `ConfigError`."""
     for override in overrides:
-        _lay_over(mapping, override)
+        _apply_override(mapping, override)
 
 
-def _lay_over(mapping: Any, override: str) -> None:
+def _apply_override(mapping: Any, override: str) -> None:
     key, equals, text = override.partition("=")
     if not equals or not key:
         raise ConfigError(f"--set {override}: is not of the form key=value, as optimizer.lr=0.001")
@@ -384,7 +382,4 @@ def _lay_over(mapping: Any, override: str) -> None:
         mapping = mapping[name]
     if not isinstance(mapping, dict):
         raise ConfigError(f"--set {override}: there are no options to set in")
-    try:
-        mapping[last] = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise ConfigError(f"--set {override}: '{text}' is not valid YAML ({' '.join(str(error).split())})") from None
+    mapping[last] = parse_yaml(text, f"--set {override}")

@@ -15,9 +15,9 @@ from gnnpot.graphs import Graph, build_graph, neighbor_list
 from gnnpot.models.base import EnergyModel, check_elements
 from gnnpot.potential import Potential
 from gnnpot.training.config import RunConfig
+from gnnpot.training.datasets import Concatenation, TrainingDataset
 from gnnpot.training.prepare import PreparedData
 from gnnpot.training.sampler import BatchPlan, BatchStream
-from gnnpot.training.sources import Mixture, Source
 
 #: all graphs of a training set are kept in memory up to this many atoms, if the configuration does not say
 CACHED_ATOMS = 200_000
@@ -28,7 +28,7 @@ class GraphDataset(Dataset):
 
     def __init__(
         self,
-        frames: Mixture,
+        frames: Concatenation,
         cutoff: float,
         three_body_cutoff: float | None,
         elements: tuple[str, ...],
@@ -93,24 +93,25 @@ class GraphDataset(Dataset):
 class GraphData(L.LightningDataModule):
     """The training and validation batches of a run.
 
-    Training batches follow from the trainer's count of optimiser steps: a resumed run goes on with the batch after its
-    last step, and touches no frame before it, whatever workers had read ahead.
+    Training batches follow from the trainer's count of optimiser steps: a resumed run continues with the batch after
+    its last step, and reads no frame before it, also where workers had read ahead.
     """
 
     def __init__(self, config: RunConfig, prepared: PreparedData, potential: Potential) -> None:
         super().__init__()
         self.config = config
         self._reach = (potential.cutoff, potential.three_body_cutoff, potential.elements)
-        mixture = prepared.mixture
-        self.train = self._dataset(mixture)
-        self.validation = self._dataset(Mixture([Source("validation", prepared.validation)]))
-        self._shares = mixture.shares
+        concatenation = prepared.concatenation
+        self.train = self._dataset(concatenation)
+        self.validation = self._dataset(Concatenation([TrainingDataset("validation", prepared.validation)]))
+        self._sampling_weights = concatenation.sampling_weights
         self._sizes = {"train": self._sizes_of(self.train), "validation": self._sizes_of(self.validation)}
         self.train.prepare_for(potential.model, config.data.derivatives_gib * 2**30)
 
     def stream(self, ranks: int = 1, rank: int = 0, start: int = 0) -> BatchStream:
         """The training batches of a rank from step `start` on."""
-        plan = BatchPlan(self._sizes["train"], self.config.batch.budget, self.config.seed, ranks, self._shares)
+        sizes, batch = self._sizes["train"], self.config.batch
+        plan = BatchPlan(sizes, batch.budget, self.config.seed, ranks, self._sampling_weights)
         return BatchStream(plan, self.config.epochs, rank, start)
 
     def train_dataloader(self) -> DataLoader:
@@ -140,7 +141,7 @@ class GraphData(L.LightningDataModule):
                 f"{self.trainer.world_size}; give it as many, or begin afresh"
             )
 
-    def _dataset(self, frames: Mixture) -> GraphDataset:
+    def _dataset(self, frames: Concatenation) -> GraphDataset:
         cache = self.config.data.cache_graphs
         if cache is None:
             cache = int(frames.n_atoms.sum()) <= CACHED_ATOMS

@@ -127,7 +127,7 @@ def evaluate_calculator(calculator: BaseCalculator, frames: Iterable[Frame], *, 
 def predictions(
     potential: Potential, frames: Iterable[Frame], *, stress: bool = True, max_atoms: int = 512
 ) -> Iterator[Predicted]:
-    """Frames with what a potential says of them, in batches of at most `max_atoms` atoms (or one frame)."""
+    """Frames with a potential's predictions, in batches of at most `max_atoms` atoms (or one frame)."""
     potential = copy.deepcopy(potential).eval().requires_grad_(False)
     waiting: list[Frame] = []
     for frame in frames:

@@ -7,7 +7,7 @@ For a label q with M_q known values in a batch, with errors x and weight w_q,
     ℓ(x) = ½ x² where |x| <= δ, δ (|x| - ½ δ) beyond (huber, Huber 1964);  x² (mse);  |x| (mae)                 (3)
 
 A label is missing where it is NaN. A prediction that is not finite is no missing label: it makes the loss NaN. Frames
-without a volume have no stress, whatever their label says.
+without a volume have no stress, even if they have such a label.
 
 | symbol | label   | unit          | shape of the errors                                          |
 |--------|---------|---------------|--------------------------------------------------------------|

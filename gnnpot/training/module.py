@@ -34,9 +34,12 @@ class TrainingStopped(GnnpotError):
 class TrainModule(L.LightningModule):
     """Trains the parameters of `potential` that require a gradient.
 
-    `rates`: factors of the learning rate by name of a parameter, 1 if not there; `seconds`: wall time of all sessions
-    of the run; `metrics`: those of the last training batch; `validation`: those of the last validation; `rate`: the
-    learning rate.
+    Attributes:
+        rates: factors of the learning rate by name of a parameter, 1 if not there.
+        seconds: wall time of the run, also before it resumed.
+        metrics: those of the last training batch.
+        validation: those of the last validation.
+        rate: the learning rate.
     """
 
     def __init__(
@@ -106,7 +109,7 @@ class TrainModule(L.LightningModule):
             if parameter.requires_grad:
                 decays = parameter.ndim >= 2 and "embedding" not in name and "bias" not in name
                 groups.setdefault((self._rates.get(name, 1.0), decays), []).append(parameter)
-        # the same order in every session: a resumed optimiser knows its groups by their place
+        # the same order in every process: a resumed optimiser knows its groups by their place
         ordered = sorted(groups, reverse=True)
         self._factors = [factor for factor, _ in ordered]
         settings = [

@@ -11,9 +11,9 @@ import numpy as np
 import yaml
 from matplotlib.figure import Figure
 
-from gnnpot.data.files import write_text
-from gnnpot.data.pages import COLORS, new_figure, page, save, table, tidy
 from gnnpot.errors import DataError
+from gnnpot.runs.files import write_text
+from gnnpot.runs.pages import COLORS, new_figure, page, save, table, tidy
 from gnnpot.training.evaluate import Evaluation
 from gnnpot.units import GPA
 

@@ -6,7 +6,7 @@
 
 Frames of several sources stand one source after the other, each with its own weight:
 
-    BatchPlan(sizes, budget=512, shares=(Share(blocks_of_main), Share(blocks_of_other, weight=0.5)))
+    BatchPlan(sizes, budget=512, sampling_weights=(SamplingWeight(main), SamplingWeight(other, weight=0.5)))
 
 A step takes one batch for each rank, so the place in a run is one number, the step.
 """
@@ -23,7 +23,7 @@ WINDOW = 32
 
 
 @dataclass(frozen=True, eq=False)
-class Share:
+class SamplingWeight:
     """What a source gives to an epoch: `weight` passes over its frames, 1.5 for instance or 0.1."""
 
     blocks: np.ndarray  #: [F] which frames are read together, as those of a store's row group: ascending numbers
@@ -61,14 +61,14 @@ def shuffled(blocks: np.ndarray, key: Sequence[int], window: int = WINDOW) -> np
     return np.concatenate(parts)
 
 
-def mixed(shares: Sequence[Share], seed: int, epoch: int) -> np.ndarray:
+def mixed(sampling_weights: Sequence[SamplingWeight], seed: int, epoch: int) -> np.ndarray:
     """The frames of an epoch: each source in its own order, the sources evenly interleaved.
 
     Of the m frames that a source gives, one has its place in each m-th part of the epoch, at random within it; so each
     batch holds the sources in their proportion, as nearly as whole frames can.
     """
-    starts = np.cumsum([0] + [len(share) for share in shares])
-    orders = [starts[k] + share.order(seed, epoch, k) for k, share in enumerate(shares)]
+    starts = np.cumsum([0] + [len(one) for one in sampling_weights])
+    orders = [starts[k] + one.order(seed, epoch, k) for k, one in enumerate(sampling_weights)]
     if len(orders) == 1:
         return orders[0]
     rng = np.random.default_rng((seed, epoch, 0, 1))
@@ -91,10 +91,11 @@ class BatchPlan:
     seed: int = 0
     ranks: int = 1
     #: the sources, whose frames follow one another; empty: the frames are taken once, in the order in which they stand
-    shares: tuple[Share, ...] = ()
+    sampling_weights: tuple[SamplingWeight, ...] = ()
 
     def __post_init__(self) -> None:
-        frames = len(self.sizes) if not self.shares else round(sum(len(s) * s.weight for s in self.shares))
+        given = self.sampling_weights
+        frames = round(sum(len(s) * s.weight for s in given)) if given else len(self.sizes)
         if frames < self.ranks:
             raise ConfigError(
                 f"{frames} frames can't be shared by {self.ranks} devices; give more frames or fewer devices"
@@ -102,13 +103,13 @@ class BatchPlan:
 
     def is_even(self) -> bool:
         """Whether all epochs have the same number of batches, because their frames are as many, and of one size."""
-        given = [len(share) * share.weight for share in self.shares]
+        given = [len(one) * one.weight for one in self.sampling_weights]
         # a weight is often a quotient, and its product whole to rounding only
         return bool((self.sizes == self.sizes[0]).all()) and all(abs(n - round(n)) < 1e-9 for n in given)
 
     def batches(self, epoch: int = 0) -> list[np.ndarray]:
         """The batches of an epoch; step k of rank r takes number k * ranks + r."""
-        order = mixed(self.shares, self.seed, epoch) if self.shares else np.arange(len(self.sizes))
+        order = mixed(self.sampling_weights, self.seed, epoch) if self.sampling_weights else np.arange(len(self.sizes))
         batches = _cut(order, self.sizes[order], self.budget)
         while len(batches) % self.ranks:
             largest = max(range(len(batches)), key=lambda k: (len(batches[k]), k))

@@ -9,10 +9,10 @@ from ase.build import bulk
 from ase.io import read
 from typer.testing import CliRunner
 
-from gnnpot.checkpoint import Card, save_checkpoint
 from gnnpot.cli import inspect, simulate
 from gnnpot.data.references import ElementReferences
 from gnnpot.errors import CheckpointError, ConfigError, DataError
+from gnnpot.hub.checkpoint import Card, save_checkpoint
 from gnnpot.models.m3gnet import M3GNet, M3GNetConfig
 from gnnpot.potential import Potential
 

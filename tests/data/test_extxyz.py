@@ -81,10 +81,12 @@ def test_keys_of_other_names_must_be_named(tmp_path):
     path = write(tmp_path / "a.xyz", "REF_energy=-1", 'REF_energy=-2 REF_stress="1 2 3 4 5 6"')
     with pytest.raises(DataError, match="energy_key='REF_energy'"):
         read(path)
-    assert [f.energy for f in read(path, energy_key="REF_energy")] == [-1, -2]
-    assert [f.energy for f in read(path, energy_key="")] == [None, None]
+    with pytest.raises(DataError, match="frame 1 has no 'stress' but 'REF_stress'; .* stress_key='REF_stress'"):
+        read(path, energy_key="REF_energy")
+    assert [f.energy for f in read(path, energy_key="REF_energy", stress_key="")] == [-1, -2]
+    assert [f.energy for f in read(path, energy_key="", stress_key="")] == [None, None]
     with pytest.raises(DataError, match="no frame has the energy key 'REF_enrgy'; did you mean 'REF_energy'"):
-        read(path, energy_key="REF_enrgy")
+        read(path, energy_key="REF_enrgy", stress_key="")
     second = read(path, energy_key="REF_energy", stress_key="REF_stress")[1]
     assert second.stress.tolist() == [1, 2, 3, 4, 5, 6]
 

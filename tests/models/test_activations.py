@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from gnnpot.models.fast.activations import gated, silu
+from gnnpot.ops.activations import gated, silu
 
 
 def inputs(count: int, dtype: torch.dtype = torch.float64) -> list[torch.Tensor]:

@@ -1,4 +1,4 @@
-"""SevenNet's convolution by bonds, which training uses on the processor, is that of the reference form."""
+"""The equivariant convolution by bonds, which training uses on the processor, is that of the reference form."""
 
 import numpy as np
 import pytest
@@ -11,9 +11,10 @@ from torch_geometric.data import Batch
 from gnnpot.data.frame import Frame
 from gnnpot.data.references import ElementReferences
 from gnnpot.graphs import Graph, build_graph
-from gnnpot.models import SevenNet, SevenNetConfig
-from gnnpot.models.fast.convolution import BondSevenNet, bonds
-from gnnpot.models.sevennet import spherical_harmonics
+from gnnpot.models import NequixConfig, SevenNetConfig, build_model
+from gnnpot.models.equivariant import EquivariantModel
+from gnnpot.models.fast.convolution import BondConvolutions, bonds
+from gnnpot.ops.spherical_harmonics import spherical_harmonics
 from gnnpot.potential import Potential
 
 ELEMENTS = ("H", "O", "Na", "Cl", "Cu")
@@ -22,12 +23,14 @@ SIZES = {
     "padded": {"channels": (20, 3, 5), "layers": 3, "bias": True},
     "l = 3": {"channels": (16, 4, 3, 2), "layers": 3, "cutoff_function": "polynomial"},
     "scalars": {"channels": (5,), "layers": 2, "radial_hidden": ()},
+    "nequix": {"channels": (16, 4, 3, 2), "layers": 3, "cutoff": 5.0},
 }
 
 
-def make(**sizes) -> SevenNet:
+def make(name: str = "", **sizes) -> EquivariantModel:
     torch.manual_seed(0)
-    model = SevenNet(SevenNetConfig(elements=ELEMENTS, **({"radial_hidden": (8,)} | sizes))).double()
+    config = NequixConfig if name == "nequix" else SevenNetConfig
+    model = build_model(config(elements=ELEMENTS, **({"radial_hidden": (8,)} | SIZES.get(name, {}) | sizes))).double()
     for k, layer in enumerate(model.layers):
         layer.convolution.denominator.fill_(4.0 + k)
     return model
@@ -43,7 +46,7 @@ def batch(reach: float = 5.7) -> Graph:
     return Batch.from_data_list([build_graph(Frame.from_atoms(atoms), reach) for atoms in structures])
 
 
-def trained(model: SevenNet, graph: Graph) -> list[Tensor]:
+def trained(model: EquivariantModel, graph: Graph) -> list[Tensor]:
     """Energies, forces and stress, and the derivatives of a loss on them with respect to all parameters."""
     references = ElementReferences.from_mapping({"energies": dict.fromkeys(ELEMENTS, 0.0)})
     prediction = Potential(model, references)(graph, training=True)
@@ -62,7 +65,7 @@ def test_trains_as_the_reference_form(name, monkeypatch):
     model, graph = make(**SIZES[name]), batch()
     found = trained(model, graph)
     single = trained(make(**SIZES[name]).float(), graph)
-    monkeypatch.setattr(SevenNet, "forward", lambda self, graph: self._atoms(graph, self))
+    monkeypatch.setattr(EquivariantModel, "forward", lambda self, graph: self._atoms(graph, self))
     expected = trained(model, graph)
     close(found, expected, 1e-11)
     close(single, expected, 3e-4)
@@ -92,7 +95,7 @@ def test_derivatives_are_numeric_derivatives(channels):
 
     def messages(vectors: Tensor, *rest: Tensor) -> tuple[Tensor, ...]:
         harmonics = spherical_harmonics(vectors, len(channels) - 1)
-        _, convolve, _ = BondSevenNet(model).convolutions(graph, vectors.norm(dim=1), harmonics)
+        _, convolve, _ = BondConvolutions(model).convolutions(graph, vectors.norm(dim=1), harmonics)
         return tuple(convolve(list(rest[: len(channels)])))
 
     inputs = (vectors, *features, *parameters)

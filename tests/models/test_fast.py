@@ -11,11 +11,11 @@ from torch_geometric.data import Batch
 
 from gnnpot.data.frame import Frame
 from gnnpot.graphs import Graph, build_graph, undirected
-from gnnpot.models import CHGNetConfig, M3GNetConfig, SevenNetConfig, build_model
+from gnnpot.models import CHGNetConfig, M3GNetConfig, NequixConfig, SevenNetConfig, build_model
 from gnnpot.models.base import EnergyModel
-from gnnpot.models.fast import sevennet as fast_sevennet
-from gnnpot.models.fast.activations import silu
-from gnnpot.models.fast.tables import Table
+from gnnpot.models.fast import equivariant
+from gnnpot.ops.activations import silu
+from gnnpot.ops.radial_table import Table
 
 CONFIGS = {
     "m3gnet": M3GNetConfig(elements=("H", "O", "Si", "Cu"), units=16, radial_basis="spherical_bessel"),
@@ -38,13 +38,19 @@ CONFIGS = {
     "sevennet, scalars": SevenNetConfig(
         elements=("H", "O", "Si", "Cu"), channels=(4,), layers=2, radial=3, radial_hidden=(), cutoff_on=4.37
     ),
+    "nequix": NequixConfig(
+        elements=("H", "O", "Si", "Cu"), channels=(20, 16, 3), layers=3, radial_hidden=(8,), cutoff=5.0
+    ),
+    "nequix, l = 3": NequixConfig(
+        elements=("H", "O", "Si", "Cu"), channels=(16, 7, 5, 2), layers=2, radial_hidden=(8, 8), cutoff=4.5
+    ),
 }  # fmt: skip
 
 
 @pytest.fixture(autouse=True)
 def fine_tables(monkeypatch):
     """In double precision, the tables of weights leave less than the tolerances below."""
-    monkeypatch.setitem(fast_sevennet.INTERVALS, torch.float64, 10_000)
+    monkeypatch.setitem(equivariant.INTERVALS, torch.float64, 10_000)
 
 
 def structures() -> dict[str, Atoms]:

@@ -15,7 +15,7 @@ from gnnpot.data.references import ElementReferences
 from gnnpot.engines.calculator import Calculator
 from gnnpot.errors import MemoryNeedError
 from gnnpot.graphs import neighbor_list, triplets
-from gnnpot.models import CHGNetConfig, M3GNetConfig, SevenNetConfig, build_model
+from gnnpot.models import CHGNetConfig, M3GNetConfig, NequixConfig, SevenNetConfig, build_model
 from gnnpot.models.memory import graph_size
 from gnnpot.potential import Potential
 
@@ -23,6 +23,7 @@ CONFIGS = {
     "m3gnet": M3GNetConfig(elements=("Si",)),
     "chgnet": CHGNetConfig(elements=("Si",)),
     "sevennet": SevenNetConfig(elements=("Si",)),
+    "nequix": NequixConfig(elements=("Si",)),
 }
 
 

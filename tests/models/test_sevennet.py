@@ -14,7 +14,10 @@ from gnnpot.data.references import ElementReferences
 from gnnpot.errors import UnknownElementError
 from gnnpot.graphs import build_graph
 from gnnpot.models import SevenNet, SevenNetConfig
-from gnnpot.models.sevennet import ChannelLinear, coupling, gate, spherical_harmonics
+from gnnpot.models.equivariant import ChannelLinear
+from gnnpot.ops.gate import gated_features
+from gnnpot.ops.spherical_harmonics import spherical_harmonics
+from gnnpot.ops.tensor_product import coupling
 from gnnpot.potential import Potential
 
 ELEMENTS = ("H", "O", "Na", "Cl")
@@ -128,7 +131,7 @@ def test_channel_linear_and_gate_keep_the_directions():
     x = [torch.randn(5, 1, 3).double(), torch.randn(5, 3, 2).double()]
     mixed = linear(x)
     assert [m.shape for m in mixed] == [(5, 1, 4), (5, 3, 2)]
-    gated = gate(mixed, (2, 2))
+    gated = gated_features(mixed, (2, 2))
     ratio = gated[1] / mixed[1]
     assert torch.allclose(ratio, ratio[:, :1].expand_as(ratio))
 

@@ -6,21 +6,22 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from test_run import rows, same, weights
 from typer.testing import CliRunner
 
-from gnnpot.checkpoint import load_checkpoint
 from gnnpot.config import from_mapping
 from gnnpot.data import write_store
+from gnnpot.hub.checkpoint import load_checkpoint
 from gnnpot.training.config import TrainConfig, read_config
 from gnnpot.training.evaluate import evaluate
 from gnnpot.training.run import train
+from tests.training.test_run import rows, same, weights
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 TINY = {
     "m3gnet": {"units": 8, "blocks": 1, "cutoff": 4.0, "three_body_cutoff": 3.0},
     "chgnet": {"units": 8, "convolutions": 2, "cutoff": 4.0, "radial": 5, "angular": 3, "readout_layers": 1},
     "sevennet": {"channels": [4, 4], "layers": 2, "cutoff": 4.0, "cutoff_on": 3.5, "radial_hidden": [8]},
+    "nequix": {"channels": [4, 4], "layers": 2, "cutoff": 4.0, "radial_hidden": [8]},
 }
 #: µB of Cu and Ni
 MOMENTS = {29: 0.02, 28: -0.6}

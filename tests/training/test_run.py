@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,10 +16,11 @@ import yaml
 from ase.build import bulk
 from ase.calculators.emt import EMT
 
-from gnnpot.checkpoint import load_checkpoint
 from gnnpot.config import from_mapping, to_mapping
 from gnnpot.data import Frame, FrameStore, Provenance, write_store
 from gnnpot.errors import CheckpointError, ConfigError, DataError
+from gnnpot.hub.checkpoint import load_checkpoint
+from gnnpot.runs.lock import RunLock
 from gnnpot.training.config import BatchConfig, TrainConfig, read_config
 from gnnpot.training.datamodule import GraphData
 from gnnpot.training.evaluate import evaluate
@@ -30,6 +32,7 @@ from gnnpot.training.run import train
 CHILD = """
 import os, signal, sys
 from gnnpot.training import module, run
+from gnnpot.runs.lock import RunLock
 from gnnpot.training.config import read_config
 step, number = int(sys.argv[2]), int(sys.argv[3])
 original = module.TrainModule.training_step
@@ -44,6 +47,7 @@ run.train(read_config(sys.argv[1]))
 #: trains what the file in argv[1] says
 SCRIPT = """
 import sys
+from gnnpot.runs.lock import RunLock
 from gnnpot.training.config import read_config
 from gnnpot.training.run import train
 train(read_config(sys.argv[1]))
@@ -209,19 +213,53 @@ def test_a_run_whose_end_was_cut_off_only_ends_again(config, uninterrupted):
     same(weights(uninterrupted), weights(train(config)))
 
 
+def test_an_ended_run_is_extended(config, tmp_path):
+    """The schedule is that of the longer run from the step that was reached; frames are not repeated."""
+    short = replace(config, max_steps=9)
+    train(short)
+    (config.run / "marker").touch()
+    log_before = rows(short)
+    train(replace(short, max_steps=21))
+    after = rows(short)
+    assert after[: len(log_before)] == log_before and int(after[-1]["step"]) == 21
+    card = load_checkpoint(config.run / "model")[1]
+    assert card.training["max_steps"] == 21 and (config.run / "marker").exists()
+    rates = {int(row["step"]): float(row["lr"]) for row in after if row["train_loss"]}
+    assert rates[max(rates)] < 0.1 * config.optimizer.lr
+    with pytest.raises(ConfigError, match=r"has done 21 steps, 5 are asked for"):
+        train(replace(short, max_steps=5))
+
+
+def test_changed_labels_are_refused_and_two_trainings_too(config, frames, tmp_path):
+    from ase.io import write
+
+    path = tmp_path / "emt.extxyz"
+    write(path, [f.to_atoms() for f in frames])
+    config = replace(config, epochs=1, data=replace(config.data, train=path))
+    train(config)
+    shutil.rmtree(config.run / "model")
+    write(path, [f.with_(energy=f.energy + 0.1).to_atoms() for f in frames])
+    with pytest.raises(ConfigError, match=r"emt\.extxyz: the content has changed since"):
+        train(config)
+    with RunLock(config.run, "a test"), pytest.raises(DataError, match="another process is writing it"):
+        train(config)
+    train(config, resume=False)
+
+
 def test_another_configuration_is_refused(config, uninterrupted):
-    with pytest.raises(ConfigError, match=r"another configuration \(seed, ema\)|another configuration \(ema, seed\)"):
+    with pytest.raises(ConfigError, match=r"other options or inputs \(ema: was .*; seed: was 0, is now 1\)"):
         train(replace(config, seed=1, ema=0.5))
 
 
-def test_a_run_that_never_took_a_step_claims_nothing(config, tmp_path):
+def test_a_run_that_never_took_a_step_is_replaced(config, tmp_path):
     with pytest.raises(DataError, match="no such file or store"):
         train(replace(config, data=replace(config.data, train=tmp_path / "misspelt")))
     train(replace(config, epochs=1))
 
 
 def test_a_damaged_state_is_one_sentence(config):
-    config.run.mkdir()
+    train(config)
+    shutil.rmtree(config.run / "model")
     (config.run / "last.ckpt").write_bytes(b"PK\x03\x04 nonsense")
     with pytest.raises(CheckpointError, match=r"last\.ckpt: can't be read"):
         train(config)
@@ -354,7 +392,7 @@ def test_ctrl_c_saves_and_says_how_to_go_on(config, monkeypatch, uninterrupted, 
 
     with monkeypatch.context() as patch:
         patch.setattr(module.TrainModule, "training_step", press)
-        with pytest.raises(TrainingStopped, match="run the same again"):
+        with pytest.raises(TrainingStopped, match="run the same command again"):
             train(other)
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
     same(weights(uninterrupted), weights(train(other)))
@@ -408,7 +446,7 @@ def test_symmetry_functions_are_chosen_once_and_kept(mapping, tmp_path):
     assert len(train(config, resume=False).model.config.symmetry_functions) == 18
 
 
-def test_a_second_sitting_begins_where_the_first_potential_ended(config, uninterrupted, tmp_path):
+def test_a_second_run_begins_where_the_first_potential_ended(config, uninterrupted, tmp_path):
     still = replace(config.optimizer, lr=1e-12)
     second = replace(config, start=str(config.run / "model"), run=tmp_path / "second", optimizer=still)
     potential = train(second)
@@ -419,7 +457,7 @@ def test_a_second_sitting_begins_where_the_first_potential_ended(config, uninter
     same(weights(train(second)), weights(potential))
 
 
-def test_a_second_sitting_of_another_model_is_refused(config, uninterrupted, tmp_path):
+def test_a_second_run_of_another_model_is_refused(config, uninterrupted, tmp_path):
     model = replace(config.model, hidden=(9,))
     wider = replace(config, start=str(config.run / "model"), run=tmp_path / "b", model=model)
     with pytest.raises(ConfigError, match="differs from the model that is asked for in hidden"):

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 
 from gnnpot.errors import ConfigError
-from gnnpot.training.sampler import BatchPlan, BatchStream, Share, mixed, shuffled
+from gnnpot.training.sampler import BatchPlan, BatchStream, SamplingWeight, mixed, shuffled
 
 SIZES = np.random.default_rng(0).integers(1, 60, size=101)
-ONE = (Share(np.zeros(101, dtype=int)),)
+ONE = (SamplingWeight(np.zeros(101, dtype=int)),)
 #: sources of 60, 30 and 11 frames, in blocks of 7
-THREE = tuple(Share(np.arange(n) // 7, weight) for n, weight in ((60, 1.0), (30, 0.4), (11, 2.5)))
+THREE = tuple(SamplingWeight(np.arange(n) // 7, weight) for n, weight in ((60, 1.0), (30, 0.4), (11, 2.5)))
 
 
 @pytest.mark.parametrize("ranks", [1, 2, 3, 7])
@@ -39,7 +39,7 @@ def test_deterministic_and_new_each_epoch():
 
 
 def test_a_frame_above_the_budget_is_alone():
-    batches = BatchPlan(np.array([5, 500, 5, 5]), budget=10, shares=(Share(np.zeros(4, dtype=int)),)).batches()
+    batches = BatchPlan(np.array([5, 500, 5, 5]), budget=10, shares=(SamplingWeight(np.zeros(4, dtype=int)),)).batches()
     assert any(b.tolist() == [1] for b in batches)
     assert all(len(b) == 1 or 1 not in b for b in batches)
 
@@ -89,7 +89,7 @@ def test_sources_are_taken_by_their_weights():
 
 
 def test_every_batch_holds_the_sources_in_proportion():
-    shares = tuple(Share(np.arange(n) // 7, weight) for n, weight in ((600, 1.0), (2000, 0.1)))
+    shares = tuple(SamplingWeight(np.arange(n) // 7, weight) for n, weight in ((600, 1.0), (2000, 0.1)))
     plan = BatchPlan(np.ones(2600, dtype=int), budget=40, shares=shares)
     others = [int((batch >= 600).sum()) for batch in plan.batches(epoch=2)]
     assert sum(others) == 200 and len(others) == 20

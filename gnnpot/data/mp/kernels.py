@@ -4,7 +4,8 @@ All frames are periodic along three lattice vectors that span a volume.
 """
 
 import numpy as np
-from numba import njit
+
+from gnnpot.compiler.decorator import njit
 
 
 @njit(cache=True)

@@ -13,11 +13,11 @@ import numpy as np
 import yaml
 from ase.data import atomic_numbers
 
-from gnnpot.data.files import write_text
 from gnnpot.data.manifest import Manifest
 from gnnpot.data.mp.statistics import EDGES
-from gnnpot.data.pages import COLORS, GREY, new_figure, page, save, table, tidy
 from gnnpot.errors import DataError
+from gnnpot.runs.files import write_text
+from gnnpot.runs.pages import COLORS, GREY, new_figure, page, save, table, tidy
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

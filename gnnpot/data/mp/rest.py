@@ -23,11 +23,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from gnnpot.data.files import write_bytes
 from gnnpot.data.mp.delta import TrajectoryTable
 from gnnpot.data.mp.filters import Curation
 from gnnpot.data.mp.trajectories import ENERGY_COLUMN, Task, last_energies
 from gnnpot.errors import DataError
+from gnnpot.runs.files import write_bytes
 
 log = logging.getLogger(__name__)
 

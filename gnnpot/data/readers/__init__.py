@@ -3,10 +3,11 @@
     for frame in read_frames("vasprun.xml.gz"):
         ...
     frames = read_frames("train.extxyz.gz", energy_key="REF_energy", stress="vasp-kbar")
+    frames = read_files(paths, bad_frames="skip", skipped=Counter())     # without files that can't be read
 
 Every module here that holds a subclass of `Reader` is a format; nothing else has to be told of it. Each says in its
 docstring, and in `stress_convention`, how its files write stress; other conventions are given with `stress=`. A file
-whose name tells nothing is known by how it begins.
+whose name tells nothing is known by how it begins. `.gz` below stands for `.xz` and `.bz2` as well.
 
 | format     | names                                    | stress                                                      |
 |------------|------------------------------------------|-------------------------------------------------------------|
@@ -21,7 +22,7 @@ whose name tells nothing is known by how it begins.
 | `n2p2`     | `input.data…`, `.data`, also `.gz`       | the format has none                                         |
 """
 
-from gnnpot.data.readers.base import Reader, formats, has_reader, is_frame_folder, read_frames
+from gnnpot.data.readers.base import Reader, formats, has_reader, is_frame_folder, read_files, read_frames, reader_of
 from gnnpot.data.readers.records import PROVENANCE_KEYS, RecordOptions, reduced_formula
 
 __all__ = [
@@ -31,6 +32,8 @@ __all__ = [
     "formats",
     "has_reader",
     "is_frame_folder",
+    "read_files",
     "read_frames",
+    "reader_of",
     "reduced_formula",
 ]

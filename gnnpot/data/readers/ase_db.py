@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from gnnpot.data.frame import FrameError
-from gnnpot.data.readers.base import Reader
+from gnnpot.data.readers.base import DAMAGE, Reader
 from gnnpot.data.readers.records import Record
 from gnnpot.data.stress import PRESETS, StressConvention
 from gnnpot.errors import DataError
@@ -45,7 +45,7 @@ class AseDbReader(Reader):
                     return
                 yield from map(_record, rows)
                 last = rows[-1].id
-        except (sqlite3.Error, OSError, KeyError, ValueError) as error:
+        except (sqlite3.Error, OSError, *DAMAGE) as error:
             raise DataError(
                 f"{self.path}: can't be read as an ASE database ({error}); check that it is one and is complete"
             ) from None

@@ -12,7 +12,7 @@ from typing import ClassVar
 from ase import Atoms
 
 from gnnpot.data.frame import FrameError
-from gnnpot.data.readers.base import Reader
+from gnnpot.data.readers.base import DAMAGE, Reader
 from gnnpot.data.readers.records import Record
 from gnnpot.data.stress import PRESETS, StressConvention
 from gnnpot.errors import DataError
@@ -41,7 +41,7 @@ class AseTrajectoryReader(Reader):
             with Trajectory(str(self.path)) as frames:
                 for k in range(len(frames)):
                     yield _record(frames[k])
-        except (InvalidULMFileError, OSError, EOFError, ValueError, KeyError, AttributeError, IndexError) as error:
+        except (InvalidULMFileError, OSError, *DAMAGE) as error:
             problem = " ".join(str(error).split()) or type(error).__name__
             raise DataError(
                 f"{self.path}: can't be read as an ASE trajectory ({problem}); check that it is one and is complete"

@@ -4,15 +4,19 @@ A reader turns a file into `Record`s: structure and labels under the file's own 
 units, and what a frame's material is, is settled once for all formats in `records.py`.
 """
 
+import bz2
 import dataclasses
 import gzip
 import importlib
 import inspect
+import logging
+import lzma
 import pkgutil
+import struct
 import zlib
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
 from io import TextIOWrapper
@@ -24,6 +28,19 @@ from gnnpot.data.readers.records import FrameBuilder, Record, RecordOptions
 from gnnpot.data.stress import StressConvention
 from gnnpot.errors import DataError, suggest
 
+log = logging.getLogger(__name__)
+
+#: first bytes of compressed files -> how to open them
+_COMPRESSED = {b"\x1f\x8b": gzip.open, b"\xfd7zXZ\x00": lzma.open, b"BZh": bz2.open}
+#: endings of their names, which tell no format
+_COMPRESSED_ENDINGS = (".gz", ".xz", ".bz2")
+#: what ASE's readers of binary files raise for bytes that are damaged, besides their own errors
+DAMAGE = (
+    ValueError, KeyError, TypeError, AttributeError, IndexError, EOFError, OverflowError, MemoryError, RecursionError,
+    AssertionError, NotImplementedError, zlib.error, struct.error,
+)  # fmt: skip
+#: the reason under which files that stop the reading are counted
+UNREADABLE = "file that can't be read"
 #: as much of a file's beginning as is looked at to find its format, bytes
 HEAD = 65536
 
@@ -38,11 +55,14 @@ class Reader(ABC):
     format: ClassVar[str]
     #: how its files write stress if no option says otherwise; `None`: the format has no stress
     stress_convention: ClassVar[StressConvention | None]
+    #: whether the writers of files choose the names of the labels
+    free_names: ClassVar[bool] = False
 
     @classmethod
     @abstractmethod
     def matches(cls, name: str) -> bool:
-        """Whether a file of this `name` (without folder and `.gz`, in lower case) is likely of this format."""
+        """Whether a file of this `name` (in lower case, without folder and the ending of a compressed file) is likely
+        of this format."""
 
     @classmethod
     def recognises(cls, head: bytes) -> bool:
@@ -81,41 +101,102 @@ def read_frames(
     Raises `DataError` naming the file and the frame, counted from 0. A file that is damaged, as opposed to a frame
     that makes no sense, stops the reading in either case.
     """
+    _check_bad_frames(bad_frames, skipped)
+    return _frames(Path(path), *_opened(Path(path), format, options), skipped if bad_frames == "skip" else None)
+
+
+def read_files(
+    paths: Sequence[Path | str],
+    format: str | None = None,
+    *,
+    bad_frames: Literal["raise", "skip"] = "raise",
+    skipped: Counter[str] | None = None,
+    **options: object,
+) -> Iterator[Frame]:
+    """The frames of several files, one after the other; see `read_frames`.
+
+    With `bad_frames="skip"` a file that can't be read, or can't be read on, does not stop the others: it is logged with
+    its name and the reason, and counted in `skipped` as "file that can't be read". Raises `DataError` before the first
+    frame for files that do not exist, and at the end if no file could be read.
+    """
+    _check_bad_frames(bad_frames, skipped)
+    paths = [Path(path) for path in paths]
+    for path in paths:
+        if not path.exists():
+            raise DataError(f"{path}: does not exist; give the paths of files of frames")
+    if bad_frames == "raise":
+        streams = [_frames(path, *_opened(path, format, options), None) for path in paths]
+        return (frame for stream in streams for frame in stream)
+    return _readable_frames(paths, format, options, skipped)
+
+
+def _readable_frames(
+    paths: Sequence[Path], format: str | None, options: dict[str, object], skipped: Counter[str]
+) -> Iterator[Frame]:
+    problems = []
+    for path in paths:
+        try:
+            yield from _frames(path, *_opened(path, format, options), skipped)
+        except DataError as error:
+            log.warning("left out: %s", error)
+            skipped[UNREADABLE] += 1
+            problems.append(error)
+    if problems and len(problems) == len(paths):
+        raise problems[0]
+
+
+def read_numbered(
+    path: Path | str, format: str | None = None, **options: object
+) -> Iterator[tuple[int, Frame | FrameError]]:
+    """Each frame of a file with its number, counted from 0, or in its place what is wrong with it."""
+    return _numbered(Path(path), *_opened(Path(path), format, options))
+
+
+def _check_bad_frames(bad_frames: str, skipped: Counter[str] | None) -> None:
     if bad_frames not in ("raise", "skip"):
         raise DataError(f"bad_frames='{bad_frames}' is not a choice; {suggest(bad_frames, ['raise', 'skip'])}")
     if bad_frames == "skip" and skipped is None:
         raise DataError("bad_frames='skip' needs skipped=Counter(), which counts by reason what is left out")
-    path = Path(path)
-    cls = _reader_class(path, format)
+
+
+def _opened(path: Path, format: str | None, options: dict[str, object]) -> tuple[Reader, FrameBuilder]:
+    """The reader of a file and what builds its frames. Raises `DataError` for an option that neither has."""
+    cls = reader_of(path, format)
     common = {f.name for f in dataclasses.fields(RecordOptions)}
     own = {f.name for f in dataclasses.fields(cls)} - {"path"}
     for name in options:
         if name not in common | own:
             raise DataError(f"{path}: unknown option '{name}' of format '{cls.format}'; {suggest(name, common | own)}")
     reader = cls(path, **{k: v for k, v in options.items() if k in own})
-    builder = FrameBuilder(
-        path, RecordOptions(**{k: v for k, v in options.items() if k in common}), cls.stress_convention
+    return reader, FrameBuilder(
+        path, RecordOptions(**{k: v for k, v in options.items() if k in common}), cls.stress_convention, cls.free_names
     )
-    return _frames(reader, builder, skipped if bad_frames == "skip" else None)
 
 
-def _frames(reader: Reader, builder: FrameBuilder, skipped: Counter[str] | None) -> Iterator[Frame]:
-    k = -1
-    for k, record in enumerate(reader.records()):
-        where = f"{reader.path}, frame {k} (counted from 0)"
-        try:
-            if isinstance(record, FrameError):
-                raise record
-            frame = builder.build(record, k)
-        except FrameError as error:
+def _frames(path: Path, reader: Reader, builder: FrameBuilder, skipped: Counter[str] | None) -> Iterator[Frame]:
+    for number, frame in _numbered(path, reader, builder):
+        if isinstance(frame, FrameError):
             if skipped is None:
-                raise error.at(where) from None
-            skipped[error.reason] += 1
-            continue
-        yield frame
-    if k < 0:
-        raise DataError(f"{reader.path}: holds no frames; check that it was written to the end")
+                raise frame.at(_place(path, number))
+            skipped[frame.reason] += 1
+        else:
+            yield frame
+
+
+def _numbered(path: Path, reader: Reader, builder: FrameBuilder) -> Iterator[tuple[int, Frame | FrameError]]:
+    number = -1
+    for number, record in enumerate(reader.records()):
+        try:
+            yield number, record if isinstance(record, FrameError) else builder.build(record, number)
+        except FrameError as error:
+            yield number, error
+    if number < 0:
+        raise DataError(f"{path}: holds no frames; check that it was written to the end")
     builder.finish()
+
+
+def _place(path: Path, number: int) -> str:
+    return f"{path}, frame {number} (counted from 0)"
 
 
 @cache
@@ -145,7 +226,7 @@ def reader_options(format: str) -> tuple[str, ...]:
 def has_reader(path: Path) -> bool:
     """Whether name, beginning or content of a file or folder tell a format."""
     try:
-        _reader_class(path, None)
+        reader_of(path)
     except DataError:
         return False
     return True
@@ -156,7 +237,11 @@ def is_frame_folder(path: Path) -> bool:
     return path.is_dir() and any(cls.holds(path) for cls in _readers().values())
 
 
-def _reader_class(path: Path, format: str | None) -> type[Reader]:
+def reader_of(path: Path, format: str | None = None) -> type[Reader]:
+    """The reader of a file or folder, by the format's name, or else by the path's name, content or beginning.
+
+    Raises `DataError`.
+    """
     known = _readers()
     if format is not None and format not in known:
         raise DataError(f"{path}: format '{format}' is not known; {suggest(format, known)}")
@@ -167,15 +252,21 @@ def _reader_class(path: Path, format: str | None) -> type[Reader]:
                 return cls
     if not path.is_file():
         problem = "is a folder, and no format is one like it" if path.is_dir() else "does not exist"
+        if path.exists() and not path.is_dir():
+            problem = "is no ordinary file but a pipe or a device"
         raise DataError(f"{path}: {problem}; give the path of a file of a format among {', '.join(candidates)}")
+    with open_binary(path) as file:
+        head = file.read(HEAD)
+    if head[257:262] == b"ustar" or head.startswith(b"PK\x03\x04"):
+        raise DataError(f"{path}: is an archive of files; unpack it, and give the files")
     if format is not None:
         return known[format]
-    name = path.name.lower().removesuffix(".gz")
+    name = path.name.lower()
+    for ending in _COMPRESSED_ENDINGS:
+        name = name.removesuffix(ending)
     for cls in known.values():
         if cls.matches(name):
             return cls
-    with open_binary(path) as file:
-        head = file.read(HEAD)
     for cls in known.values():
         if cls.recognises(head):
             return cls
@@ -187,15 +278,20 @@ def _reader_class(path: Path, format: str | None) -> type[Reader]:
 
 @contextmanager
 def open_binary(path: Path) -> Iterator[BinaryIO]:
-    """A file, gzipped or not (its first bytes tell), as bytes; whatever goes wrong in reading it is a `DataError`."""
+    """A file as bytes, compressed (by gzip, xz or bzip2; its first bytes tell) or not.
+
+    Errors of the file system and of the compression are raised as `DataError`.
+    """
     try:
         with path.open("rb") as raw:
-            zipped = raw.read(2) == b"\x1f\x8b"
-        with gzip.open(path, "rb") if zipped else path.open("rb") as file:
+            head = raw.read(6)
+        opened = next((way for magic, way in _COMPRESSED.items() if head.startswith(magic)), open)
+        with opened(path, "rb") as file:
             yield file
-    except (EOFError, zlib.error, gzip.BadGzipFile):
+    except (EOFError, zlib.error, gzip.BadGzipFile, lzma.LZMAError):
+        kind = "gzip" if head.startswith(b"\x1f\x8b") else "compressed"
         raise DataError(
-            f"{path}: the gzip file is truncated or damaged; fetch or write it again (gzip -t checks it)"
+            f"{path}: the {kind} file is truncated or damaged; fetch or write it again (gzip -t checks it)"
         ) from None
     except UnicodeDecodeError:
         raise DataError(f"{path}: is not a text file; name its format with format=") from None
@@ -204,7 +300,7 @@ def open_binary(path: Path) -> Iterator[BinaryIO]:
 
 
 @contextmanager
-def open_text(path: Path) -> Iterator[TextIO]:
-    """The same, as text."""
-    with open_binary(path) as file, TextIOWrapper(file, encoding="utf-8") as text:
+def open_text(path: Path, errors: Literal["strict", "replace"] = "strict") -> Iterator[TextIO]:
+    """The same, as text; with `errors="replace"` bytes that are no UTF-8 (a title in Latin-1) become U+FFFD."""
+    with open_binary(path) as file, TextIOWrapper(file, encoding="utf-8-sig", errors=errors) as text:
         yield text

@@ -25,8 +25,8 @@ from typing import ClassVar
 import numpy as np
 
 from gnnpot.data.frame import FrameError, atomic_number
-from gnnpot.data.readers.base import Reader
-from gnnpot.data.readers.records import Record
+from gnnpot.data.readers.base import Reader, open_text
+from gnnpot.data.readers.records import Record, whole_numbers
 from gnnpot.data.stress import PRESETS, StressConvention
 from gnnpot.errors import DataError
 
@@ -64,16 +64,19 @@ class DeepmdReader(Reader):
     def _types(self) -> np.ndarray:
         path = self.path / "type.raw"
         try:
-            return np.array(path.read_text().split(), dtype=np.int64)
-        except (OSError, ValueError):
+            types = np.array(_text(path).split(), dtype=np.int64)
+        except (ValueError, OverflowError):
             raise DataError(f"{path}: is no list of type numbers; write it again") from None
+        if len(types) == 0 or types.min() < 0:
+            raise DataError(f"{path}: types are numbers from 0, one for each atom; write it again")
+        return types
 
     def _elements(self, last: int) -> np.ndarray:
         path = self.path / "type_map.raw"
         if self.type_map:
             names = self.type_map.replace(",", " ").split()
         elif path.is_file():
-            names = path.read_text().split()
+            names = _text(path).split()
         else:
             raise DataError(f"{path}: is missing, so the elements are not known; give type_map='Li,Ge,P,S' or the like")
         if last >= len(names):
@@ -95,13 +98,21 @@ class DeepmdReader(Reader):
             if (folder / f"{file}.npy").is_file()
         }
         for k in range(frames):
-            kinds = types if real is None else np.asarray(real[k], dtype=np.int64)
+            try:
+                kinds = types if real is None else whole_numbers(real[k], mixed.name)
+            except FrameError as error:
+                yield error
+                continue
             if kinds.max(initial=-1) >= len(elements):
                 named = len(elements)
                 raise DataError(f"{mixed}: counts to {kinds.max()}, but type_map has {named} names; mend either")
+            if kinds.min(initial=0) < -1:
+                problem = f"{mixed.name} has the type {kinds.min()}; types count from 0, and -1 is no atom: mend it"
+                yield FrameError("file", "unknown type", problem)
+                continue
             atoms = kinds >= 0
             cell = np.zeros((3, 3)) if boxes is None else np.array(boxes[k], dtype=float).reshape(3, 3)
-            values = {name: np.array(array[k], dtype=float) for name, array in labels.items()}
+            values = {name: array[k] for name, array in labels.items()}
             if "forces" in values:
                 values["forces"] = values["forces"].reshape(-1, 3)[atoms]
             points = np.array(positions[k], dtype=float).reshape(-1, 3)[atoms]
@@ -111,11 +122,22 @@ class DeepmdReader(Reader):
 def _load(path: Path, width: int, frames: int | None = None) -> np.ndarray:
     """[F, width] of a NumPy file, mapped, not read. Raises `DataError` if it is damaged or of another shape."""
     try:
+        if not path.is_file():
+            raise DataError(f"{path}: is missing, or no ordinary file; write it again")
         array = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
+    except (OSError, ValueError, EOFError, SyntaxError, OverflowError, MemoryError) as error:
         problem = " ".join(str(error).split())[:120]
         raise DataError(f"{path}: can't be read ({problem}); copy or write it again") from None
-    if array.size % width or (frames is not None and array.size != frames * width):
+    if not isinstance(array, np.ndarray) or array.dtype.kind not in "fiu":
+        kind = array.dtype if isinstance(array, np.ndarray) else "an archive"
+        raise DataError(f"{path}: holds no real numbers but {kind}; write it again")
+    if width < 1 or array.size % width or (frames is not None and array.size != frames * width):
         expected = f"{width} numbers per frame" + ("" if frames is None else f" and {frames} frames")
         raise DataError(f"{path}: has {array.size} numbers, expected {expected}; write it again")
     return array.reshape(-1, width)
+
+
+def _text(path: Path) -> str:
+    """Raises `DataError` for what is no text file."""
+    with open_text(path) as file:
+        return file.read()

@@ -66,6 +66,24 @@ def numbers_in(line: str, count: int, what: str) -> list[float]:
     return [float(x.replace("D", "E").replace("d", "e")) for x in found]
 
 
+def number_in(text: str, what: str) -> float:
+    """The number that a word is. Raises `FrameError` if it is none, as where a field was too narrow."""
+    try:
+        return float(text)
+    except ValueError:
+        problem = f"{what} {text.strip()[:40]!r} is no number; mend or remove this frame"
+        raise FrameError("file", f"{what} not a number", problem) from None
+
+
+def count_in(text: str, what: str) -> int:
+    """The count that a word is. Raises `FrameError` if it is none, or cannot be meant."""
+    word = text.strip()
+    if not (word.isascii() and word.isdigit() and len(word) < 10):
+        problem = f"{what} {word[:40]!r} is no count; mend or remove this frame"
+        raise FrameError("file", f"{what} not a number", problem)
+    return int(word)
+
+
 def rows_of_numbers(lines: list[str], count: int, what: str) -> np.ndarray:
     """`numbers_in` of each line."""
     return np.array([numbers_in(line, count, what) for line in lines]).reshape(-1, count)

@@ -25,18 +25,30 @@ from ase.data import chemical_symbols
 
 from gnnpot.data.frame import FrameError
 from gnnpot.data.readers.base import open_text
-from gnnpot.data.readers.dft import DftReader, element_of_label, incomplete_step, numbers_in, rows_of_numbers
+from gnnpot.data.readers.dft import (
+    DftReader,
+    count_in,
+    element_of_label,
+    incomplete_step,
+    number_in,
+    numbers_in,
+    rows_of_numbers,
+)
 from gnnpot.data.readers.records import Record
 from gnnpot.data.stress import PRESETS, StressConvention
 from gnnpot.errors import DataError
 from gnnpot.units import BOHR, RYDBERG
 
+#: e; electrons are printed with two decimals
+NEUTRAL = 0.01
 _VERSION = re.compile(r"Program PWSCF v\.(\S+)")
 _ENERGY = re.compile(r"^(!*)\s+total energy\s+=\s+(\S+) Ry")
 _MOMENT = re.compile(r"magn[:=]\s*(\S+)")
 _PSEUDOPOTENTIAL = re.compile(r"PseudoPot\. #\s*\d+ for (\S+)\s+read from file")
 #: since version 7.1; before, there is a table
 _HUBBARD_U = re.compile(r"^\s+U\((\w+)-\d[spdf]\)\s*=\s*([\d.]+)")
+#: of the table of species: label, electrons, mass, pseudopotentials with their weights
+_SPECIES = re.compile(r"^\s+(\S+)\s+(\d+\.\d+)\s+\d+\.\d+((?:\s+\S+\(\s*\d+\.\d+\))+)\s*$")
 _UNIT = re.compile(r"[({]\s*(\w+)\s*(?:=\s*([\d.]+))?\s*[)}]")
 #: what `pw.x` calls its functionals -> usual name
 _FUNCTIONALS = {
@@ -62,7 +74,7 @@ class EspressoReader(DftReader):
 
     def records(self) -> Iterator[Record | FrameError]:
         run, step, labels, done = None, _Step(), frozenset(), True
-        with open_text(self.path) as file:
+        with open_text(self.path, errors="replace") as file:
             for line in file:
                 if (version := _VERSION.search(line)) is not None:
                     if run is not None and step.begun:
@@ -77,7 +89,7 @@ class EspressoReader(DftReader):
                     step = _Step()
                 try:
                     if not run.note(line, file):
-                        step.note(line, file, len(run.numbers))
+                        step.note(line, file, len(run.labels))
                 except FrameError as error:
                     step.broken = error
                 done = done or "JOB DONE" in line
@@ -102,12 +114,28 @@ class _Run:
     version: str
     alat: float = 0.0  #: Å
     n_atoms: int = 0
-    numbers: list[int] = field(default_factory=list)
+    labels: list[str] = field(default_factory=list)  #: of the atoms
+    electrons: float = 0.0
+    valences: dict[str, float] = field(default_factory=dict)  #: electrons of the neutral atom of each label
+    mixed: bool = False  #: elements are mixed on one site
     cell: np.ndarray | None = None  #: [3, 3] Å
     positions: np.ndarray | None = None  #: [N, 3] Å
     functional: str = ""
     pseudopotentials: list[str] = field(default_factory=list)
     hubbard_u: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def numbers(self) -> list[int]:
+        """Atomic numbers. Raises `FrameError`."""
+        return [element_of_label(label) for label in self.labels]
+
+    @property
+    def total_charge(self) -> dict[str, float]:
+        """{"total_charge": e}, or {} where the output does not say."""
+        if not self.electrons or any(label not in self.valences for label in self.labels):
+            return {}
+        charge = sum(self.valences[label] for label in self.labels) - self.electrons
+        return {"total_charge": round(charge, 4) if abs(charge) > NEUTRAL else 0.0}
 
     @staticmethod
     def structure_follows(line: str) -> bool:
@@ -117,9 +145,13 @@ class _Run:
     def note(self, line: str, file: TextIO) -> bool:
         """Keep what is of use of a line, and of those after it; whether there was something."""
         if "celldm(1)=" in line:
-            self.alat = float(line.split()[1]) * BOHR
+            self.alat = number_in(line.split("celldm(1)=")[1].split()[0], "celldm(1)") * BOHR
         elif "number of atoms/cell" in line:
-            self.n_atoms = int(line.split("=")[1])
+            self.n_atoms = count_in(line.split("=")[-1], "number of atoms")
+        elif "number of electrons" in line and "=" in line:
+            self.electrons = number_in((line.split("=")[1].split() or [""])[0], "number of electrons")
+        elif "atomic species" in line and "valence" in line:
+            self._note_species(file)
         elif "Exchange-correlation" in line and "=" in line:
             name = " ".join(line.split("=", 1)[1].split("(")[0].split())
             self.functional = _FUNCTIONALS.get(name.upper(), name)
@@ -128,13 +160,13 @@ class _Run:
         elif "Simplified LDA+U calculation" in line:
             self._note_u(file)
         elif (found := _HUBBARD_U.match(line)) is not None:
-            self.hubbard_u[chemical_symbols[element_of_label(found[1])]] = float(found[2])
+            self.hubbard_u[chemical_symbols[element_of_label(found[1])]] = number_in(found[2], "U")
         elif "crystal axes:" in line:
             rows = [row.split("=")[-1] for row in islice(file, 3)]
             self.cell = rows_of_numbers(rows, 3, "crystal axes") * self.alat
         elif "site n." in line and "(alat units)" in line:
             rows = list(islice(file, self.n_atoms))
-            self.numbers = [element_of_label(row.split()[1]) for row in rows]
+            self.labels = [(row.split() + ["", ""])[1] for row in rows]
             self.positions = rows_of_numbers([row.split("=")[-1] for row in rows], 3, "positions") * self.alat
         elif line.startswith("CELL_PARAMETERS"):
             self.cell = rows_of_numbers(list(islice(file, 3)), 3, "CELL_PARAMETERS") * self._unit(line)
@@ -144,23 +176,30 @@ class _Run:
             return False
         return True
 
+    def _note_species(self, file: TextIO) -> None:
+        while (found := _SPECIES.match(file.readline())) is not None:
+            self.valences[found[1]] = float(found[2])
+            self.mixed = self.mixed or found[3].count("(") > 1
+
     def _note_u(self, file: TextIO) -> None:
         file.readline()
         while len(words := file.readline().split()) >= 3:
-            if float(words[2]):
-                self.hubbard_u[chemical_symbols[element_of_label(words[0])]] = float(words[2])
+            if value := number_in(words[2], "U"):
+                self.hubbard_u[chemical_symbols[element_of_label(words[0])]] = value
 
     def _note_positions(self, line: str, rows: list[str]) -> None:
-        self.numbers = [element_of_label(row.split()[0]) for row in rows if row.split()]
+        self.labels = [row.split()[0] for row in rows if row.split()]
         values = np.array([numbers_in(row, 3, "positions") for row in rows]).reshape(-1, 3)
         unit = _UNIT.search(line)
+        if self.cell is None:
+            raise FrameError("file", "no structure or energy", "has positions without a cell; remove this frame")
         self.positions = values @ self.cell if unit and unit[1] == "crystal" else values * self._unit(line)
 
     def _unit(self, line: str) -> float:
         unit = _UNIT.search(line)
         name = unit[1] if unit else "alat"
         if name == "alat" and unit and unit[2]:
-            self.alat = float(unit[2]) * BOHR
+            self.alat = number_in(unit[2], "alat") * BOHR
         known = {"alat": self.alat, "bohr": BOHR, "angstrom": 1.0}
         if name not in known:
             problem = f"{line.strip()[:60]!r}: the unit is not known; mend or remove this frame"
@@ -191,7 +230,7 @@ class _Step:
         if "iteration #" in line:
             self.begun = True
         elif (found := _ENERGY.match(line)) is not None:
-            self.last_energy = float(found[2]) * RYDBERG
+            self.last_energy = number_in(found[2], "total energy") * RYDBERG
             if found[1]:
                 self.energy, self.begun = self.last_energy, True
         elif "convergence NOT achieved" in line:
@@ -205,7 +244,7 @@ class _Step:
         elif "Magnetic moment per site" in line:
             found = [_MOMENT.search(row) for row in islice(file, n_atoms)]
             if all(found):
-                self.magmoms = np.array([float(moment[1].rstrip(",")) for moment in found])
+                self.magmoms = np.array([number_in(moment[1].rstrip(","), "magn") for moment in found])
 
     def record(self, run: _Run) -> Record:
         """Its record. Raises `FrameError`."""
@@ -214,7 +253,11 @@ class _Step:
         energy = self.last_energy if self.stopped and self.energy is None else self.energy
         if run.cell is None or run.positions is None or energy is None:
             raise FrameError("file", "no structure or energy", "has no structure or no energy; remove this frame")
+        if run.mixed:
+            problem = "has elements mixed on one site, which gnnpot's structures can't hold; leave it out"
+            raise FrameError("file", "mixed elements", problem)
         info: dict[str, object] = {
+            **run.total_charge,
             "energy": energy,
             "code": f"Quantum ESPRESSO {run.version}",
             "functional": run.functional,

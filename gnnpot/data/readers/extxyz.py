@@ -18,15 +18,23 @@ import numpy as np
 
 from gnnpot.data.frame import FrameError, atomic_number
 from gnnpot.data.readers.base import Reader, open_text
-from gnnpot.data.readers.records import Record, floats
+from gnnpot.data.readers.records import LABEL_KEYS, Record, floats, whole_numbers
 from gnnpot.data.stress import PRESETS, StressConvention
 from gnnpot.errors import DataError
 
 _PAIR = re.compile(
     r"""\s*(?P<key>"(?:[^"\\]|\\.)*"|[^\s="]+)"""
-    r"""(?:\s*=\s*(?P<value>"(?:[^"\\]|\\.)*"|'[^']*'|\{[^}]*\}|\[[^\]]*\]|[^\s]*))?"""
+    r"""(?:\s*=\s*(?P<value>"(?:[^"\\]|\\.)*"|'[^']*'|\{[^}]*\}|\[(?:[^\[\]]|\[[^\]]*\])*\]|[^\s]*))?"""
 )
+#: keys that are the format's own, in any case
+_OWN_KEYS = {"lattice": "Lattice", "properties": "Properties", "pbc": "pbc"}
+#: numbers of one column of an atom
+MAX_WIDTH = 10**6
+#: a larger count is no count
+MAX_ATOMS = 10**9
 _CLOSING = {'"': '"', "'": "'", "{": "}", "[": "]"}
+_LABELS = frozenset(key for keys in LABEL_KEYS.values() for key in keys)
+_BETWEEN_FLAGS = str.maketrans("[]{}(),", " " * 7)
 _FLAGS = {"T": True, "TRUE": True, "1": True, "F": False, "FALSE": False, "0": False}
 
 
@@ -36,6 +44,7 @@ class ExtxyzReader(Reader):
 
     format: ClassVar[str] = "extxyz"
     stress_convention: ClassVar[StressConvention | None] = PRESETS["ase"]
+    free_names: ClassVar[bool] = True
 
     @classmethod
     def matches(cls, name: str) -> bool:
@@ -67,7 +76,7 @@ class ExtxyzReader(Reader):
     def _count(self, header: str, number: int) -> int:
         try:
             count = int(header)
-            if count >= 0:
+            if 0 <= count <= MAX_ATOMS:
                 return count
         except ValueError:
             pass
@@ -78,12 +87,23 @@ class ExtxyzReader(Reader):
 
 
 def parse_comment(line: str) -> dict[str, str]:
-    """Keys and values, as text, of an extended XYZ comment line; a key without a value has "T"."""
-    info = {}
-    for match in _PAIR.finditer(line.strip()):
-        value = match["value"]
-        info[_unquote(match["key"])] = "T" if value is None else _unquote(value)
+    """Keys and values, as text, of an extended XYZ comment line; a key without a value has "T".
+
+    The format's own keys have their usual case (`PBC` is `pbc`). Raises `FrameError` for a key that is there twice.
+    """
+    info: dict[str, str] = {}
+    for key, value in _pairs(line):
+        if value is not None and key in info:
+            problem = f"the comment line has {key}= twice; mend or remove this frame"
+            raise FrameError("file", "a key twice", problem)
+        info.setdefault(key, "T" if value is None else value)
     return info
+
+
+def _pairs(line: str) -> Iterator[tuple[str, str | None]]:
+    for match in _PAIR.finditer(line.strip()):
+        key, value = _unquote(match["key"]), match["value"]
+        yield _OWN_KEYS.get(key.lower(), key), None if value is None else _unquote(value)
 
 
 def _unquote(text: str) -> str:
@@ -94,6 +114,8 @@ def _unquote(text: str) -> str:
 
 def _record(comment: str, lines: list[str]) -> Record:
     info = parse_comment(comment)
+    # Words of a title are no labels: "lowest energy found".
+    info = {key: info[key] for key, value in _pairs(comment) if value is not None or key not in _LABELS}
     columns = Columns(info.pop("Properties", "species:S:1:pos:R:3"), lines)
     cell, periodic = np.zeros((3, 3)), "F F F"
     if "Lattice" in info:
@@ -102,7 +124,8 @@ def _record(comment: str, lines: list[str]) -> Record:
             problem = f"Lattice has {lattice.size} numbers, expected 9; mend or remove this frame"
             raise FrameError("file", "Lattice of a wrong shape", problem)
         cell, periodic = lattice.reshape(3, 3), "T T T"
-    flags = [_FLAGS.get(word.upper()) for word in info.pop("pbc", periodic).replace(",", " ").split()]
+    flags = [_FLAGS.get(word.upper()) for word in info.pop("pbc", periodic).translate(_BETWEEN_FLAGS).split()]
+    flags = flags * 3 if len(flags) == 1 else flags
     if len(flags) != 3 or None in flags:
         raise FrameError("file", "pbc not three flags", 'pbc is not three flags; write it as pbc="T T F"')
     if "pos" not in columns:
@@ -113,11 +136,18 @@ def _record(comment: str, lines: list[str]) -> Record:
 def _numbers(columns: "Columns") -> np.ndarray:
     if "species" in columns:
         words = columns.words("species")
-        known = {w: int(w) if w.isdigit() else atomic_number(w.capitalize(), "species") for w in set(words)}
+        known = {w: _element(w) for w in set(words)}
         return np.array([known[w] for w in words], dtype=np.int64)
     if "Z" in columns:
-        return columns["Z"].astype(np.int64)
+        return whole_numbers(columns["Z"], "Z")
     raise FrameError("file", "no species", "Properties names neither species:S:1 nor Z:I:1; mend or remove this frame")
+
+
+def _element(word: str) -> int:
+    """The atomic number of a symbol, or of a number of up to three digits."""
+    if word.isascii() and word.isdigit() and len(word) <= 3:
+        return int(word)
+    return atomic_number(word[:40].capitalize(), "species")
 
 
 class Columns(Mapping):
@@ -129,10 +159,12 @@ class Columns(Mapping):
         start = 0
         try:
             for name, _, width in zip(words[::3], words[1::3], words[2::3], strict=True):
+                if name in self._slices or not 1 <= int(width) <= MAX_WIDTH:
+                    raise ValueError
                 self._slices[name] = slice(start, start + int(width))
                 start += int(width)
         except ValueError:
-            problem = f"Properties={properties!r} is no list of name:type:columns; mend or remove this frame"
+            problem = f"Properties={properties!r} is no list of name:type:columns, each once; mend or remove this frame"
             raise FrameError("file", "broken Properties", problem) from None
         self._rows = [line.split() for line in lines]
         for k, row in enumerate(self._rows):

@@ -20,8 +20,8 @@ from typing import ClassVar, TextIO
 import numpy as np
 
 from gnnpot.data.frame import FrameError
-from gnnpot.data.readers.base import open_binary, open_text
-from gnnpot.data.readers.dft import DftReader, element_of_label, incomplete_step
+from gnnpot.data.readers.base import DAMAGE, open_binary, open_text
+from gnnpot.data.readers.dft import DftReader, count_in, element_of_label, incomplete_step, number_in
 from gnnpot.data.readers.records import Record
 from gnnpot.data.stress import PRESETS, StressConvention
 from gnnpot.errors import DataError
@@ -31,6 +31,7 @@ _NUMBER = re.compile(r"[-+]?\d+\.\d+(?:[Ee][-+]?\d+)?|nan|inf")
 _ATOM = re.compile(r"^[\s|]*\d+[\s|]+([A-Z][A-Za-z.]*)")
 _PERIODIC = re.compile(r"\b(yes|no)\b")
 _ITERATION = re.compile(r"^\|?iter:\s*(\d+)")
+_CHARGE = re.compile(r"^\s*(?:Total )?Charge:\s*(-?\d+\.\d*)")
 _FUNCTIONAL = re.compile(r"^\s*xc\s*[:=]\s*(?:XC\()?(?:\{?name\s*[=:])?\s*['\"]?([\w+:-]+)")
 #: beside the name in large letters
 _VERSION = re.compile(r"(?:\|__ \|  _\|___\|_____\| |\|__\|\|  \| \|\|/\\\| -)\s+(\d+(?:\.\w+)+)")
@@ -66,16 +67,17 @@ class GpawReader(DftReader):
                 results = dict(file.results.asdict())
                 parameters = file.parameters.asdict()
                 version = file.get("gpaw_version", "")
-        except (ulm.InvalidULMFileError, OSError, ValueError, KeyError, AttributeError) as error:
+        except (ulm.InvalidULMFileError, OSError, *DAMAGE) as error:
             problem = " ".join(str(error).split())
             raise DataError(f"{self.path}: can't be read as GPAW's file ({problem}); write it again") from None
         xc = parameters.get("xc", "LDA")
         info = results | _words(version, xc.get("name", "") if isinstance(xc, dict) else str(xc))
+        info["total_charge"] = parameters.get("charge", 0.0)
         yield Record(atoms.numbers, atoms.positions, atoms.cell.array, atoms.pbc, info, results)
 
     def _text(self) -> Iterator[Record | FrameError]:
         step, words, labels, limit = None, _words("", "LDA"), frozenset(), 0
-        with open_text(self.path) as file:
+        with open_text(self.path, errors="replace") as file:
             for line in file:
                 if line.startswith(("Positions:", "Atoms  #")):
                     if step is not None:
@@ -87,10 +89,10 @@ class GpawReader(DftReader):
                     words |= {"code": f"GPAW {found[1]}"}
                 elif (found := _FUNCTIONAL.match(line)) is not None:
                     words |= {"functional": found[1]}
-                elif line.startswith("maximum number of iterations:"):
-                    limit = int(line.split(":")[1])
-                    if step is not None:
-                        step.max_iterations = limit
+                elif (found := _CHARGE.match(line)) is not None:
+                    words |= {"total_charge": found[1]}
+                elif step is None and line.startswith("maximum number of iterations:"):
+                    limit = _limit(line)
                 elif step is not None:
                     step.note(line, file)
         if step is None:
@@ -105,6 +107,14 @@ class GpawReader(DftReader):
         except FrameError as error:
             return error
         return converged
+
+
+def _limit(line: str) -> int:
+    """Of electronic steps; 0 where the line doesn't say."""
+    try:
+        return count_in(line.split(":")[1], "maximum number of iterations")
+    except FrameError:
+        return 0
 
 
 def _words(version: str, functional: str) -> dict[str, str]:
@@ -124,7 +134,7 @@ class _Step:
     positions: list[list[float]] = field(default_factory=list)
     cell: list[list[float]] = field(default_factory=list)
     pbc: list[bool] = field(default_factory=list)
-    energies: dict[str, float] = field(default_factory=dict)
+    energies: dict[str, str] = field(default_factory=dict)
     tables: dict[str, list[list[float]]] = field(default_factory=dict)
 
     @property
@@ -152,7 +162,9 @@ class _Step:
         n = len(self.symbols)
         iteration = _ITERATION.match(line)
         if iteration:
-            self.iterations = int(iteration[1])
+            self.iterations = int(iteration[1][:9])
+        elif line.startswith("maximum number of iterations:"):
+            self.max_iterations = _limit(line)
         elif line.startswith("Converged "):
             self.converged = True
         elif line.startswith("Did not converge"):
@@ -162,9 +174,9 @@ class _Step:
             self.pbc = ["yes" in row for row in rows]
             self.cell = [[float(x) for x in _NUMBER.findall(_PERIODIC.split(row)[-1])[:3]] for row in rows]
         elif "Free energy:" in line:
-            self.energies["free_energy"] = float(line.split(":")[1])
+            self.energies["free_energy"] = line.split(":")[1]
         elif "Extrapolated:" in line:
-            self.energies["energy"] = float(line.split(":")[1])
+            self.energies["energy"] = line.split(":")[1]
         elif line.startswith("Forces ") and "eV/Ang" in line:
             self.tables["forces"] = _table(file, n)
         elif line.startswith("Stress tensor"):
@@ -176,12 +188,16 @@ class _Step:
         """Its record. Raises `FrameError`."""
         if len(self.cell) != 3 or not self.positions or (self.converged and not self.energies):
             raise FrameError("file", "no structure or energy", "has no structure or no energy; remove this frame")
-        info: dict[str, object] = {**self.energies, **words}
+        if {len(row) for row in (*self.positions, *self.cell)} != {3}:
+            raise FrameError(
+                "file", "positions not a number", "has a place that is not three numbers; remove this frame"
+            )
+        info: dict[str, object] = {name: number_in(text, name) for name, text in self.energies.items()} | words
         arrays = {name: np.array(rows) for name, rows in self.tables.items()}
         if "stress" in arrays:
             info["stress"] = arrays.pop("stress")
         moments = arrays.get("magmoms")
-        if moments is not None and not moments[:, :2].any():
+        if moments is not None and moments.ndim == 2 and not moments[:, :2].any():
             arrays["magmoms"] = moments[:, 2]
         numbers = np.array([element_of_label(symbol) for symbol in self.symbols])
         return Record(numbers, np.array(self.positions), np.array(self.cell), np.array(self.pbc), info, arrays)

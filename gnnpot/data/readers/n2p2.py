@@ -38,15 +38,12 @@ class N2p2Reader(Reader):
     stress_convention: ClassVar[StressConvention | None] = None
 
     units: Literal["Ha/Bohr", "eV/Å"] = "Ha/Bohr"  #: also spelt eV/A
-    total_charge: Literal["raise", "ignore"] = "raise"  #: of frames that are not neutral; gnnpot knows no charge
 
     def __post_init__(self) -> None:
         units = "eV/Å" if self.units == "eV/A" else self.units
         if units not in UNITS:
             raise DataError(f"{self.path}: units '{units}' are not known; {suggest(units, UNITS)}")
         object.__setattr__(self, "units", units)
-        if self.total_charge not in ("raise", "ignore"):
-            raise DataError(f"{self.path}: total_charge='{self.total_charge}' is not a choice; give raise or ignore")
 
     @classmethod
     def matches(cls, name: str) -> bool:
@@ -57,7 +54,7 @@ class N2p2Reader(Reader):
             lines: list[tuple[str, str]] | None = None
             number = 0
             for line in file:
-                keyword, _, rest = line.strip().partition(" ")
+                keyword, *rest = line.split(maxsplit=1) or [""]
                 if not keyword or keyword.startswith("#"):
                     continue
                 if keyword not in _KEYWORDS or (lines is None) != (keyword == "begin"):
@@ -74,7 +71,7 @@ class N2p2Reader(Reader):
                         yield error
                     lines, number = None, number + 1
                 else:
-                    lines.append((keyword, rest.strip()))
+                    lines.append((keyword, "".join(rest).strip()))
             if lines is not None:
                 raise DataError(
                     f"{self.path}, frame {number} (counted from 0): the file ends before its 'end'; it is truncated, "
@@ -84,6 +81,10 @@ class N2p2Reader(Reader):
     def _record(self, lines: list[tuple[str, str]]) -> Record:
         atoms = [rest.split() for keyword, rest in lines if keyword == "atom"]
         lattice = [rest.split() for keyword, rest in lines if keyword == "lattice"]
+        once = [keyword for keyword, _ in lines if keyword in ("energy", "charge")]
+        if len(once) > len(set(once)):
+            problem = "says its energy or its charge twice; mend or remove this frame"
+            raise FrameError("file", "a label twice", problem)
         words = {keyword: rest for keyword, rest in lines if keyword in ("energy", "charge", "comment")}
         if any(len(a) != 9 for a in atoms) or len(lattice) not in (0, 3) or any(len(v) != 3 for v in lattice):
             problem = "an atom needs 9 columns, a lattice 3 vectors of 3 numbers; mend or remove this frame"
@@ -94,10 +95,7 @@ class N2p2Reader(Reader):
         info: dict[str, object] = {}
         if "energy" in words:
             info["energy"] = float(_array([[words["energy"]]])[0, 0]) * eV
-        charge = float(_array([[words.get("charge", "0")]])[0, 0])
-        if charge != 0 and self.total_charge == "raise":
-            problem = f"has a total charge of {charge}; gnnpot knows no charges: remove it or give total_charge=ignore"
-            raise FrameError("file", "charged", problem)
+        info["total_charge"] = float(_array([[words.get("charge", "0")]])[0, 0])
         cell = _array(lattice) * angstrom if lattice else np.zeros((3, 3))
         forces = _array([a[6:9] for a in atoms]) * (eV / angstrom)
         return Record(numbers, positions, cell, np.full(3, bool(lattice)), info, {"forces": forces})

@@ -8,6 +8,12 @@ energy is the free energy (TOTEN), the one that forces and stress are derivative
 energy(sigma->0). Magnetic moments are the last column of `magnetization (x)`, which is there with LORBIT >= 10; those
 of non-collinear runs are vectors, which gnnpot does not know: read such files with `magmoms_key=""`.
 
+A step has converged if VASP 6 says so ("EDIFF is reached"). VASP 5 says it at NELM too, so there the step must have
+taken fewer electronic steps as well. "Ionic step n" and "Iteration n(1)" begin a step; one that is followed by another
+before it has an energy or positions is none: VASP 6.4 writes both lines, and runs that calculate a response begin anew
+for each of its parts. Steps of a fixed charge density (ICHARG >= 10), of mixed elements (VCA) and of charged cells are
+refused.
+
 OUTCAR has positions to 1e-5 Å; `vasprun.xml` of the same run is more exact. Labels of a machine-learned force field
 are no labels of VASP's: its steps are refused.
 
@@ -31,7 +37,10 @@ from gnnpot.data.stress import PRESETS, StressConvention
 from gnnpot.errors import DataError
 
 _ITERATION = re.compile(r"-+ (Iteration|Ionic step)\s+(\d+)(?:\(\s*(\d+)\))?")
-_TAG = re.compile(r"\b(NELM|LHFCALC|METAGGA|IVDW|LUSE_VDW|LDAUTYPE)\s*=\s*([^\s;]+)")
+_NELM = re.compile(r"NELM\s*=\s*(\d+);")
+_TAG = re.compile(r"\b(LHFCALC|METAGGA|IVDW|LUSE_VDW|LDAUTYPE|ICHARG|NELECT)\s*=\s*([^\s;]+)")
+#: one number for each species
+_SPECIES_TAG = re.compile(r"^\s*(VCA|ZVAL)\s*=((?:\s*\d+\.\d\d)+)\s*$")
 _SCREENING = re.compile(r"\b(HFSCREEN|AEXX|GGA)\s*=\s*(\S+)")
 _LDAU = re.compile(r"for each species (LDAU[LUJ])\s*=(.*)")
 _ENERGY = re.compile(r"TOTEN\s*=\s*(\S+)\s*eV")
@@ -55,15 +64,20 @@ class OutcarReader(DftReader):
 
     def records(self) -> Iterator[Record | FrameError]:
         header, step, begun, ended = _Header(), _Step(), False, False
-        with open_text(self.path) as file:
+        whole = 0
+        with open_text(self.path, errors="replace") as file:
             for line in file:
                 iteration = _ITERATION.search(line) if line.startswith("---") else None
                 if iteration and iteration[3] in (None, "1"):
-                    if begun:
+                    if not step.is_empty:
+                        whole += 1
                         yield self._finished(step, header)
                     # A force field's steps name no electronic ones; the electrons' own follow under the same number.
                     step, begun = _Step(cell=step.cell), True
-                elif not begun:
+                if iteration:
+                    step.iterations = int(iteration[3] or 0)
+                    continue
+                if not begun:
                     header.note(line)
                 elif "General timing and accounting" in line:
                     ended = True
@@ -73,6 +87,8 @@ class OutcarReader(DftReader):
                     step.note(line, file, header.n_atoms)
         if not begun:
             raise DataError(f"{self.path}: ends before its first ionic step; let VASP run")
+        if step.is_empty and ended and whole:
+            return
         yield self._finished(step, header) if ended or step.is_whole else incomplete_step()
 
     def _finished(self, step: "_Step", header: "_Header") -> Record | FrameError:
@@ -80,7 +96,8 @@ class OutcarReader(DftReader):
             record = step.record(header)
         except FrameError as error:
             return error
-        return self.judged(record, step.converged)
+        trusted = step.iterations < header.max_electronic_steps or header.says_when_unconverged
+        return self.judged(record, step.converged and trusted)
 
 
 @dataclass
@@ -91,21 +108,38 @@ class _Header:
     tags: dict[str, str] = field(default_factory=dict)
     counts: list[int] = field(default_factory=list)  #: atoms of each species
     potcars: list[str] = field(default_factory=list)
+    max_electronic_steps: int = 60
 
     def note(self, line: str) -> None:
         """Keep what is of use of a line."""
         if not self.version and line.lstrip().startswith("vasp."):
             self.version = line.split()[0]
+        elif (limit := _NELM.search(line)) is not None:
+            self.max_electronic_steps = int(limit[1][:9])
         elif line.startswith(" POTCAR:"):
             self.potcars.append(line.split(":", 1)[1].strip())
         elif "ions per type" in line:
-            self.counts = [int(word) for word in line.split("=")[1].split()]
+            self.counts = [int(word) for word in line.split("=")[-1].split() if word.isdigit() and len(word) < 8]
+        elif (found := _SPECIES_TAG.match(line)) is not None:
+            self.tags[found[1]] = " ".join(re.findall(r"\d+\.\d\d", found[2]))
         elif (ldau := _LDAU.search(line)) is not None:
             self.tags[ldau[1]] = ldau[2].strip()
             self.tags["LDAU"] = "T"
         elif "=" in line:
             for pattern in (_TAG, _SCREENING):
                 self.tags.update(pattern.findall(line))
+
+    @property
+    def says_when_unconverged(self) -> bool:
+        """Whether this version says that EDIFF is reached only where it is."""
+        major = re.match(r"vasp\.(\d+)", self.version)
+        return major is not None and int(major[1][:4]) >= 6
+
+    @property
+    def valences(self) -> list[tuple[int, float]]:
+        """(atoms, electrons of the neutral atom) of each species; empty if OUTCAR does not say."""
+        electrons = [float(word) for word in self.tags.get("ZVAL", "").split()]
+        return list(zip(self.counts, electrons, strict=True)) if len(electrons) == len(self.counts) else []
 
     @property
     def titles(self) -> list[str]:
@@ -130,6 +164,7 @@ class _Step:
     """One ionic step."""
 
     cell: list[str] = field(default_factory=list)  #: three lines
+    iterations: int = 0  #: electronic steps
     converged: bool = False
     learned: bool = False  #: a force field spoke here
     learned_stress: bool = False  #: and its stress comes next
@@ -138,6 +173,7 @@ class _Step:
     sigma_0: str = ""
     stress: str = ""
     atoms: list[str] = field(default_factory=list)  #: lines of positions and forces
+    columns: int = 6  #: of these lines; 9 where the forces without dispersion follow
     moments: list[list[str]] = field(default_factory=list)  #: lines for each Cartesian axis
 
     def note(self, line: str, file: TextIO, n_atoms: int) -> None:
@@ -158,10 +194,15 @@ class _Step:
         elif "TOTAL-FORCE" in line and "POSITION" in line:
             lines = list(islice(file, n_atoms + 1))[1:]
             if "(ML)" not in line:
-                self.atoms = lines
+                self.atoms, self.columns = lines, 3 * (1 + line.count("FORCE"))
         elif line.startswith(" magnetization ("):
             lines = list(islice(file, n_atoms + 3))[3:]
             self.moments = [lines] if "(x)" in line else [*self.moments, lines]
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether it has neither energy nor positions, nor a force field's words."""
+        return not (self.energy or self.atoms or self.learned)
 
     @property
     def is_whole(self) -> bool:
@@ -175,17 +216,35 @@ class _Step:
             raise FrameError("file", "no electronic steps", problem)
         if not self.atoms or not self.energy:
             raise FrameError("file", "no structure or energy", "has no positions or no energy; remove this frame")
+        vasp.check_kind(header.tags)
         numbers, n = header.numbers, header.n_atoms
         cell = rows_of_numbers(self.cell, 6, "lattice vectors")[:, :3]
-        table = rows_of_numbers(self.atoms, 6, "positions and forces")
+        lines = self.atoms
+        if self.columns > 6:
+            # Forces without dispersion follow; they may be NaN.
+            lines = [" ".join(words[:6]) for line in lines if len(words := line.split()) == self.columns]
+        table = rows_of_numbers(lines, 6, "positions and forces")
         if len(table) != n:
             raise FrameError("file", "incomplete step", f"lists {len(table)} of {n} atoms; remove this frame")
         info: dict[str, object] = {"free_energy": self.energy, "energy": self.sigma_0}
         if self.stress:
             info["stress"] = numbers_in(self.stress, 6, "stress")
         info |= vasp.provenance(header.version, header.tags, header.titles)
+        info |= vasp.total_charge(header.tags, header.valences)
         arrays = {"forces": table[:, 3:]}
         if self.moments:
-            columns = [[float(line.split()[-1]) for line in lines] for lines in self.moments]
-            arrays["magmoms"] = np.array(columns).T.squeeze(-1) if len(columns) == 1 else np.array(columns).T
+            columns = [_last_numbers(lines, n) for lines in self.moments]
+            arrays["magmoms"] = columns[0] if len(columns) == 1 else np.array(columns).T
         return Record(numbers, table[:, :3], cell, np.full(3, True), info, arrays)
+
+
+def _last_numbers(lines: list[str], count: int) -> np.ndarray:
+    """The last number of each line. Raises `FrameError` if one is none, or they are not `count`."""
+    try:
+        values = np.array([float(line.split()[-1]) for line in lines])
+    except (ValueError, IndexError):
+        values = np.zeros(0)
+    if len(values) != count:
+        problem = "its table of magnetic moments is not whole; mend or remove this frame"
+        raise FrameError("file", "magmoms not a number", problem)
+    return values

@@ -13,17 +13,19 @@ material of its own (for files of distinct crystals).
 """
 
 import json
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from functools import lru_cache
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from ase.formula import Formula
 
 from gnnpot.data.frame import Frame, FrameError, Provenance
+from gnnpot.data.readers.names import may_be, naming_problem, total_charge, unit_problem
 from gnnpot.data.stress import PRESETS, StressConvention
+from gnnpot.data.structure import check_elements
 from gnnpot.errors import DataError, suggest
 
 PROVENANCE_KEYS: dict[str, tuple[str, ...]] = {
@@ -42,13 +44,10 @@ LABEL_KEYS: dict[str, tuple[str, ...]] = {
     "stress": ("stress", "virial"),
     "magmoms": ("magmoms",),
 }
-#: what a file may say of its own units; anything else is refused
-_OWN_UNITS = {"energy_unit": {"ev"}, "forces_unit": {"ev/a", "ev/å", "ev/ang", "ev/angstrom"}}
-_SIMILAR = {
-    "energy": re.compile(r"(^|.*[_-])(energy|free_energy)$", re.IGNORECASE),
-    "forces": re.compile(r"(^|.*[_-])forces?$", re.IGNORECASE),
-    "stress": re.compile(r"(^|.*[_-])(stress|virials?)$", re.IGNORECASE),
-}
+#: of a stress tensor, as a share of its largest element; codes print it symmetric to their digits
+MAX_ASYMMETRY = 0.05
+#: what stands between the numbers of a list in text
+_BRACKETS = str.maketrans("[]{}(),;", " " * 8)
 
 
 @dataclass(frozen=True)
@@ -80,14 +79,24 @@ class RecordOptions:
     code: str = ""
     functional: str = ""
     pseudopotentials: str = ""
+    total_charge: Literal["raise", "ignore"] = "raise"  #: of frames that are not neutral; models take no charge yet
 
 
 class FrameBuilder:
-    """Builds the frames of one file, and remembers which labels it has met."""
+    """Builds the frames of one file, and remembers which names and labels it has met.
 
-    def __init__(self, path: Path, options: RecordOptions, stress: StressConvention | None) -> None:
+    `free_names` says that the writer of a file chooses the names of its labels, so that a usual name beside a similar
+    one (`energy` and `REF_energy`) leaves open which is meant.
+    """
+
+    def __init__(
+        self, path: Path, options: RecordOptions, stress: StressConvention | None, free_names: bool = False
+    ) -> None:
+        if options.total_charge not in ("raise", "ignore"):
+            raise DataError(f"{path}: total_charge='{options.total_charge}' is not a choice; give raise or ignore")
         self.path = path
         self.options = options
+        self.free_names = free_names
         self.stress = StressConvention.parse(options.stress) if options.stress is not None else None
         self.usual_stress = stress or PRESETS["ase"]
         self.keys = {}
@@ -95,12 +104,16 @@ class FrameBuilder:
             given = getattr(options, f"{label}_key")
             self.keys[label] = usual if given is None else (given,) if given else ()
         self.unmet = {label for label in LABEL_KEYS if getattr(options, f"{label}_key")}
+        self.named = {label for label in LABEL_KEYS if getattr(options, f"{label}_key") is not None}
         self.met: set[str] = set()
+        self._similar: dict[str, set[str]] = {label: set() for label in LABEL_KEYS}
+        self._stated_units: dict[str, str] = {}
 
     def build(self, record: Record, number: int) -> Frame:
         """The frame of a record, the `number`-th of its file. Raises `FrameError`, and `DataError` for the file."""
-        if number == 0:
-            self._check_first(record)
+        check_elements(np.asarray(record.numbers), str(self.path))
+        self._check_names(record, number)
+        self._check_charge(record)
         energy = self._label(record, "energy", record.info, ())
         forces = self._label(record, "forces", record.arrays, (len(record.numbers), 3))
         magmoms = self._label(record, "magmoms", record.arrays, (len(record.numbers),))
@@ -122,27 +135,38 @@ class FrameBuilder:
             key = getattr(self.options, f"{label}_key")
             raise DataError(f"{self.path}: no frame has the {label} key '{key}'; {suggest(key, self.met)}")
 
-    def _check_first(self, record: Record) -> None:
-        """Refuse to read a file as unlabelled when its labels only have other names, or other units."""
-        names = set(record.info) | set(record.arrays)
-        self.met |= names
-        for label, pattern in _SIMILAR.items():
-            if getattr(self.options, f"{label}_key") is not None or any(k in names for k in self.keys[label]):
-                continue
-            similar = sorted(n for n in names if pattern.match(n))
-            if similar:
-                raise DataError(
-                    f"{self.path}: frame 0 has no '{LABEL_KEYS[label][-1]}' but '{', '.join(similar)}'; say which is "
-                    f"the {label} with {label}_key='{similar[0]}', or {label}_key='' for none"
-                )
-        for key, usual in _OWN_UNITS.items():
-            unit = str(record.info.get(key, "ev")).lower()
-            if key in record.info and unit not in usual:
-                raise DataError(f"{self.path}: says {key}={unit}; gnnpot reads eV and Å, convert the file first")
-        if "stress_unit" in record.info and self.stress is None:
-            unit = StressConvention(str(record.info["stress_unit"])).unit
-            if unit != self.usual_stress.unit:
-                raise DataError(f"{self.path}: says stress_unit={unit}; name its convention: stress='{unit}:tension'")
+    def _check_names(self, record: Record, number: int) -> None:
+        """Refuse names that could be labels, and units that aren't gnnpot's, until an option decides."""
+        for name in {*record.info, *record.arrays} - self.met:
+            for label, names in self._similar.items():
+                if name not in self.keys[label] and may_be(label, name):
+                    names.add(name)
+            self.met.add(name)
+        candidates = {
+            label: [
+                name for name in names
+                if (usual not in where or self.free_names) and _has_size(where.get(name), len(record.numbers), label)
+            ]
+            for label, names in self._similar.items()
+            if names
+            for where in (record.info if label in ("energy", "stress") else record.arrays,)
+            for usual in (next((key for key in self.keys[label] if key in where), ""),)
+        }  # fmt: skip
+        problem = naming_problem(candidates, {*record.info, *record.arrays}, self.keys, self.named)
+        if problem:
+            raise DataError(f"{self.path}: frame {number} {problem}")
+        for name, value in record.info.items():
+            if "unit" in name.lower() and self._stated_units.get(name) != str(value):
+                problem = unit_problem(name, value, self.stress or self.usual_stress, self.stress is not None)
+                if problem:
+                    raise DataError(f"{self.path}: frame {number} {problem}")
+                self._stated_units[name] = str(value)
+
+    def _check_charge(self, record: Record) -> None:
+        charge = total_charge(record.info) if self.options.total_charge == "raise" else None
+        if charge:
+            problem = f"has a total charge of {charge}; gnnpot knows no charges: remove it or give total_charge=ignore"
+            raise FrameError(str(self.path), "charged", problem)
 
     def _label(self, record: Record, label: str, where: Mapping, shape: tuple[int, ...]) -> np.ndarray | None:
         key = next((k for k in self.keys[label] if k in where), None)
@@ -161,8 +185,15 @@ class FrameBuilder:
             return None
         self.unmet.discard("stress")
         convention = self.stress or (PRESETS["virial"] if key == "virial" else self.usual_stress)
+        values = floats(record.info[key], key)
+        if values.size == 9:
+            tensor = values.reshape(3, 3)
+            largest = np.abs(tensor).max()
+            if np.isfinite(largest) and np.abs(tensor - tensor.T).max() > MAX_ASYMMETRY * largest:
+                problem = f"{key} is no symmetric tensor, so it can't be meant; mend or remove this frame"
+                raise FrameError(str(self.path), "stress not symmetric", problem)
         try:
-            return convention.to_stress(floats(record.info[key], key), float(abs(np.linalg.det(record.cell))))
+            return convention.to_stress(values, float(abs(np.linalg.det(record.cell))))
         except ValueError as error:
             raise FrameError(str(self.path), "stress of a wrong shape", f"{error}; mend or remove this frame") from None
 
@@ -203,19 +234,43 @@ class FrameBuilder:
             raise FrameError(str(self.path), "hubbard_u not a mapping", problem) from None
 
 
+def _has_size(value: object, n_atoms: int, label: str) -> bool:
+    """Whether a value has as many numbers as the label."""
+    if value is None:
+        return False
+    try:
+        numbers = floats(value, label)
+    except FrameError:
+        return False
+    sizes = {"energy": (1,), "forces": (3 * n_atoms,), "stress": (6, 9), "magmoms": (n_atoms,)}[label]
+    return numbers.size in sizes and (label == "energy" or numbers.ndim > 0)
+
+
 def floats(value: object, key: str) -> np.ndarray:
     """Numbers of a value of `info` or `arrays`: numbers already, or text of them, or extended XYZ's `_JSON` text.
 
-    Raises `FrameError` if it is none of these.
+    Raises `FrameError` if it is none of these, or if they are complex numbers or truth values.
     """
     numbers = value
     try:
         if isinstance(value, str):
-            numbers = json.loads(value[5:]) if value.startswith("_JSON") else value.replace(",", " ").split()
-        return np.asarray(numbers, dtype=float)
-    except (ValueError, TypeError):
+            numbers = json.loads(value[5:]) if value.startswith("_JSON") else value.translate(_BRACKETS).split()
+        array = np.asarray(numbers)
+        if array.dtype.kind in "cb":
+            raise TypeError
+        return array.astype(float)
+    except (ValueError, TypeError, OverflowError, RecursionError):
         problem = f"{key} {str(value)[:60]!r} is no number; mend or remove this frame"
         raise FrameError("file", f"{key} not a number", problem) from None
+
+
+def whole_numbers(values: np.ndarray, key: str) -> np.ndarray:
+    """The same as int64. Raises `FrameError` for fractions, NaN and what int64 does not hold."""
+    values = np.asarray(values, dtype=float)
+    if not (np.isfinite(values).all() and (np.abs(values) < 2**53).all() and (values == np.rint(values)).all()):
+        problem = f"{key} has numbers that aren't whole; mend or remove this frame"
+        raise FrameError("file", f"{key} not whole numbers", problem)
+    return values.astype(np.int64)
 
 
 def reduced_formula(numbers: np.ndarray) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from ase.data import chemical_symbols
 
+from gnnpot.data.frame import FrameError
 from gnnpot.data.readers.dft import element_of_label
 
 #: GGA= and the family in a POTCAR's title -> functional
@@ -20,6 +21,8 @@ _DISPERSION = {
     "1": "D2", "10": "D2", "11": "D3", "12": "D3(BJ)", "13": "D4", "2": "TS", "20": "TS", "21": "TS/HI", "202": "MBD",
     "4": "dDsC",
 }  # fmt: skip
+#: e; NELECT and the valences are printed with few decimals
+NEUTRAL = 0.01
 _UNSET = {"", "--", "NONE", "F", ".FALSE."}
 
 
@@ -49,8 +52,8 @@ def functional(tags: Mapping[str, str], titles: Sequence[str]) -> str:
 
 
 def _hybrid(name: str, tags: Mapping[str, str]) -> str:
-    if name == "PBE" and float(tags.get("AEXX", "0.25")) == 0.25:
-        screening = float(tags.get("HFSCREEN", "0"))
+    if name == "PBE" and number(tags, "AEXX", 0.25) == 0.25:
+        screening = number(tags, "HFSCREEN", 0.0)
         known = {0.0: "PBE0", 0.2: "HSE06", 0.3: "HSE03"}
         if screening in known:
             return known[screening]
@@ -61,12 +64,12 @@ def hubbard_u(tags: Mapping[str, str], titles: Sequence[str]) -> str:
     """U of each element in eV, as JSON, "{}" without +U. With Dudarev's method (LDAUTYPE = 2) it is U - J."""
     if not is_true(tags.get("LDAU", "")):
         return "{}"
-    momentum, u, j = (tags.get(f"LDAU{x}", "").split() for x in "LUJ")
+    momentum, u, j = (_numbers(tags, f"LDAU{x}") for x in "LUJ")
     dudarev = tags.get("LDAUTYPE", "2").strip() == "2"
     found = {}
     for k, title in enumerate(titles):
-        if k < len(momentum) and k < len(u) and int(momentum[k]) >= 0:
-            value = float(u[k]) - (float(j[k]) if dudarev and k < len(j) else 0.0)
+        if k < len(momentum) and k < len(u) and momentum[k] >= 0:
+            value = u[k] - (j[k] if dudarev and k < len(j) else 0.0)
             if value:
                 found[chemical_symbols[element_of_title(title)]] = value
     return json.dumps(found)
@@ -81,6 +84,43 @@ def element_of_title(title: str) -> int:
 def is_true(flag: str) -> bool:
     """Whether one of VASP's logical values is true."""
     return flag.strip().strip(".").upper().startswith("T")
+
+
+def number(tags: Mapping[str, str], name: str, default: float) -> float:
+    """The value of a tag. Raises `FrameError` if it is no number, as where a field was too narrow."""
+    found = _numbers(tags, name)
+    return found[0] if found else default
+
+
+def _numbers(tags: Mapping[str, str], name: str) -> list[float]:
+    text = tags.get(name, "")
+    try:
+        return [float(word) for word in text.split()]
+    except ValueError:
+        problem = f"{name} = {text[:40]!r} is no number; mend or remove this frame"
+        raise FrameError("file", f"{name} not a number", problem) from None
+
+
+def check_kind(tags: Mapping[str, str]) -> None:
+    """Raise `FrameError` for a run whose energies and forces are no labels of the structure that it lists."""
+    if number(tags, "ICHARG", 0) >= 10:
+        problem = (
+            "has a fixed charge density (ICHARG >= 10), so its energy and forces are not self-consistent; leave it out"
+        )
+        raise FrameError("file", "not self-consistent", problem)
+    if any(weight != 1 for weight in _numbers(tags, "VCA")):
+        problem = "has elements mixed on one site (VCA), which gnnpot's structures can't hold; leave it out"
+        raise FrameError("file", "mixed elements", problem)
+
+
+def total_charge(tags: Mapping[str, str], valences: Sequence[tuple[int, float]]) -> dict[str, float]:
+    """{"total_charge": e} by the electrons (NELECT) and those of the neutral atoms, each (atoms, electrons); {} where
+    the output does not say."""
+    electrons = number(tags, "NELECT", 0.0)
+    if not electrons or not valences:
+        return {}
+    charge = sum(atoms * valence for atoms, valence in valences) - electrons
+    return {"total_charge": round(charge, 4) if abs(charge) > NEUTRAL else 0.0}
 
 
 def provenance(version: str, tags: Mapping[str, str], titles: Sequence[str]) -> dict[str, str]:

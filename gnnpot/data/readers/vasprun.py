@@ -7,8 +7,11 @@ energy (`e_fr_energy`, TOTEN), the one that forces and stress are derivatives of
 energy(sigma->0) instead. Under PSTRESS VASP adds PV to it; that is taken off again. Forces on atoms that selective
 dynamics holds are as VASP calculated them. Magnetic moments are not in this file; OUTCAR has them.
 
-A step has not converged if it took all NELM electronic steps. Steps without electronic steps are those of a
-machine-learned force field, no labels; they are refused. https://vasp.at/wiki/Vasprun.xml
+A step has not converged if it took all NELM electronic steps. NELM stands in two blocks of the parameters, and means
+the ground state in "electronic convergence" only. Runs that calculate a response (LEPSILON, IBRION = 7, 8) list its
+iterations after those of the ground state, which end where the energy changes by less than EDIFF. Steps without
+electronic steps are those of a machine-learned force field, no labels; they are refused, and so are steps of a fixed
+charge density (ICHARG >= 10), of mixed elements (VCA) and of charged cells. https://vasp.at/wiki/Vasprun.xml
 
 The file is read once, step after step; no more than one step is held.
 """
@@ -35,6 +38,12 @@ _CUT_OFF = {
     errors.codes[message]
     for message in (errors.XML_ERROR_NO_ELEMENTS, errors.XML_ERROR_UNCLOSED_TOKEN, errors.XML_ERROR_PARTIAL_CHAR)
 }
+#: settings that stand in several blocks -> the block that means them
+_BLOCKS = {"NELM": "electronic convergence"}
+#: eV; energies have 8 decimals
+_ROUNDING = 2e-8
+#: between ground state and response the energy changes by more than so many times EDIFF
+_JUMP = 100.0
 
 
 @dataclass(frozen=True)
@@ -50,7 +59,7 @@ class VasprunReader(DftReader):
 
     @classmethod
     def recognises(cls, head: bytes) -> bool:
-        return b"<modeling>" in head
+        return head.lstrip().startswith(b"<") and b"<modeling>" in head
 
     def records(self) -> Iterator[Record | FrameError]:
         run, steps, within = _Run(), 0, False
@@ -63,6 +72,8 @@ class VasprunReader(DftReader):
                         yield self._step(run, element)
                     elif event == "end":
                         run.note(element)
+            except (LookupError, ValueError) as error:
+                raise DataError(f"{self.path}: is no whole XML file ({error}); fetch or write it again") from None
             except ElementTree.ParseError as error:
                 if error.code not in _CUT_OFF:
                     raise DataError(f"{self.path}: is no whole XML file ({error}); fetch or write it again") from None
@@ -73,10 +84,11 @@ class VasprunReader(DftReader):
 
     def _step(self, run: "_Run", step: ElementTree.Element) -> Record | FrameError:
         try:
-            record = run.record(step)
+            electronic = step.findall("scstep")
+            last, converged = run.ground_state(electronic)
+            return self.judged(run.record(step, electronic[: last + 1]), converged)
         except FrameError as error:
             return error
-        return self.judged(record, len(step.findall("scstep")) < run.max_electronic_steps)
 
 
 def _top_elements(file: BinaryIO) -> Iterator[tuple[str, ElementTree.Element]]:
@@ -99,44 +111,85 @@ class _Run:
     """What stands before the first step."""
 
     version: str = ""
-    tags: dict[str, str] = field(default_factory=dict)
+    incar: dict[str, str] = field(default_factory=dict)
+    parameters: dict[str, str] = field(default_factory=dict)
     numbers: np.ndarray | None = None
     titles: list[str] = field(default_factory=list)
+    valences: list[tuple[int, float]] = field(default_factory=list)  #: atoms of each species, and their electrons
+    broken: FrameError | None = None
 
     def note(self, element: ElementTree.Element) -> None:
         """Keep what is of use of a child of the document."""
         if element.tag == "generator":
             self.version = _text(element, "i[@name='version']")
-        elif element.tag in ("incar", "parameters"):
-            for item in (*element.iter("i"), *element.iter("v")):
-                self.tags[item.get("name", "")] = (item.text or "").strip()
+        elif element.tag == "incar":
+            self.incar |= {name: value for _, name, value in _items(element, "")}
+        elif element.tag == "parameters":
+            for block, name, value in _items(element, ""):
+                if block in ("", _BLOCKS.get(name, block)):
+                    self.parameters.setdefault(name, value)
         elif element.tag == "atominfo":
-            atoms = element.findall("array[@name='atoms']/set/rc")
-            types = element.findall("array[@name='atomtypes']/set/rc")
-            self.numbers = np.array([_element(atom[0].text or "") for atom in atoms], dtype=np.int64)
-            self.titles = [(row[-1].text or "").strip() for row in types]
+            try:
+                self._note_atoms(element)
+            except FrameError as error:
+                self.broken = error
+
+    def _note_atoms(self, element: ElementTree.Element) -> None:
+        atoms = element.findall("array[@name='atoms']/set/rc")
+        types = [[(c.text or "").strip() for c in row] for row in element.findall("array[@name='atomtypes']/set/rc")]
+        self.numbers = np.array([_element(atom.findtext("c") or "") for atom in atoms], dtype=np.int64)
+        self.titles = [row[-1] for row in types if row]
+        try:
+            self.valences = [(int(row[0]), float(row[3])) for row in types]
+        except (ValueError, IndexError):
+            self.valences = []
 
     @property
-    def max_electronic_steps(self) -> int:
-        return int(self.tags.get("NELM", "60"))
+    def tags(self) -> dict[str, str]:
+        """What VASP used, and from INCAR what it does not list."""
+        return {**self.incar, **self.parameters}
 
-    def record(self, step: ElementTree.Element) -> Record:
+    def ground_state(self, electronic: list[ElementTree.Element]) -> tuple[int, bool]:
+        """The last of the electronic steps that is of the ground state, and whether that is converged."""
+        limit = int(vasp.number({**self.parameters, **self.incar}, "NELM", 60))
+        response = vasp.is_true(self.tags.get("LEPSILON", "")) or self.tags.get("IBRION") in ("7", "8")
+        if not response:
+            return len(electronic) - 1, len(electronic) < limit
+        energies = [
+            _number(step.find("energy"), "e_fr_energy") for step in electronic if step.find("energy") is not None
+        ]
+        changes = np.abs(np.diff(energies))
+        threshold = vasp.number(self.tags, "EDIFF", 1e-4) + _ROUNDING
+        for k in np.flatnonzero(changes <= threshold):
+            if k + 1 == len(changes) or changes[k + 1] > _JUMP * threshold:
+                return int(k) + 1, k + 2 < limit
+        return len(electronic) - 1, False
+
+    def record(self, step: ElementTree.Element, ground_state: list[ElementTree.Element]) -> Record:
         """The record of a `calculation`. Raises `FrameError`."""
+        if self.broken is not None:
+            raise self.broken
         if self.numbers is None or step.find("structure/crystal") is None or step.find("energy") is None:
             raise FrameError("file", "no structure or energy", "has no structure or no energy; remove this frame")
-        electronic = step.findall("scstep/energy")
+        electronic = [found for part in ground_state if (found := part.find("energy")) is not None]
         if not electronic:
             problem = "has no electronic steps, so it comes from a machine-learned force field; leave it out"
             raise FrameError("file", "no electronic steps", problem)
+        vasp.check_kind(self.tags)
         cell = _array(step.find("structure/crystal/varray[@name='basis']"), "basis")
         fractions = _array(step.find("structure/varray[@name='positions']"), "positions")
+        if cell.shape != (3, 3):
+            raise FrameError(
+                "file", "basis of a wrong shape", "has no three lattice vectors; mend or remove this frame"
+            )
         energies = step.find("energy")
-        pressure = float(self.tags.get("PSTRESS", "0"))
+        pressure = vasp.number(self.tags, "PSTRESS", 0.0)
         free = _number(energies, "e_fr_energy") - pressure * KBAR * abs(np.linalg.det(cell))
         # The step's own e_0_energy is wrong in several versions; that of its last electronic step lacks dispersion.
         smearing = _number(electronic[-1], "e_0_energy") - _number(electronic[-1], "e_fr_energy")
         info = {"free_energy": free, "energy": free + smearing}
         info |= vasp.provenance(self.version, self.tags, self.titles)
+        info |= vasp.total_charge(self.tags, self.valences)
         stress, forces = step.find("varray[@name='stress']"), step.find("varray[@name='forces']")
         if stress is not None:
             info["stress"] = _array(stress, "stress")
@@ -144,9 +197,19 @@ class _Run:
         return Record(self.numbers, fractions @ cell, cell, np.full(3, True), info, arrays)
 
 
+def _items(element: ElementTree.Element, block: str) -> Iterator[tuple[str, str, str]]:
+    """(block, name, value) of the settings in an element, in order."""
+    for child in element:
+        if child.tag == "separator":
+            yield from _items(child, child.get("name", ""))
+        elif child.tag in ("i", "v"):
+            yield block, child.get("name", ""), (child.text or "").strip()
+
+
 def _element(symbol: str) -> int:
-    # VASP cuts the symbol of zirconium to its second letter in some versions.
-    return atomic_number("Zr" if symbol.strip() == "r" else symbol.strip().capitalize(), "atominfo")
+    """Of a symbol, also of those that some versions cut: "r" is zirconium, "X" is xenon."""
+    symbol = symbol.strip()
+    return atomic_number({"r": "Zr", "X": "Xe"}.get(symbol, symbol[:40].capitalize()), "atominfo")
 
 
 def _text(element: ElementTree.Element, path: str) -> str:

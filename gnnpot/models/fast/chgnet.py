@@ -25,7 +25,7 @@ from gnnpot.models.base import AtomicOutput
 from gnnpot.models.basis import STRAIGHT, bond_angles
 from gnnpot.models.fast import readouts
 from gnnpot.models.fast.gated import Gate, Layout, Places, Scratch
-from gnnpot.models.fast.tables import Table
+from gnnpot.ops.radial_table import Table
 
 if TYPE_CHECKING:
     from gnnpot.models.chgnet import AngleUpdate, AtomConvolution, BondConvolution, Bonds, CHGNet

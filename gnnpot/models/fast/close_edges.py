@@ -19,14 +19,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from numba import njit, prange
 from torch import Tensor
 
+from gnnpot.compiler.decorator import njit, prange
 from gnnpot.graphs import Graph
 from gnnpot.models.fast.gated import Places
-from gnnpot.models.fast.kernels import FAST
-from gnnpot.models.fast.tables import Table, hermite
-from gnnpot.models.fast.threads import follow_torch
+from gnnpot.ops.radial_table import Table, hermite
+from gnnpot.ops.simd.kernels import FAST
+from gnnpot.ops.simd.threads import follow_torch
 
 if TYPE_CHECKING:
     from gnnpot.models.m3gnet import M3GNet

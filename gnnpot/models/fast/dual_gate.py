@@ -25,16 +25,16 @@ from typing import Any
 
 import numpy as np
 import torch
-from numba import njit, prange
 from torch import Tensor
 
-from gnnpot.models.fast import tiles
+from gnnpot.compiler.decorator import njit, prange
 from gnnpot.models.fast.gated import Gate, Layout, Places, first_layer, row_weights
-from gnnpot.models.fast.kernels import FAST, sigmoid
-from gnnpot.models.fast.lane_math import gate_duals, silu_curvature, silu_slope
-from gnnpot.models.fast.lanes import LANES, load, splat, store
-from gnnpot.models.fast.threads import follow_torch
-from gnnpot.models.fast.tiles import TILE
+from gnnpot.ops.simd import tiles
+from gnnpot.ops.simd.kernels import FAST, sigmoid
+from gnnpot.ops.simd.lane_math import gate_duals, silu_curvature, silu_slope
+from gnnpot.ops.simd.lanes import LANES, load, splat, store
+from gnnpot.ops.simd.threads import follow_torch
+from gnnpot.ops.simd.tiles import TILE
 
 
 class DualGate(torch.autograd.Function):

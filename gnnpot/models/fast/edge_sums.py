@@ -2,11 +2,11 @@
 
 import numpy as np
 import torch
-from numba import njit
 from torch import Tensor
 
+from gnnpot.compiler.decorator import njit
 from gnnpot.graphs import Graph
-from gnnpot.models.fast.kernels import FAST
+from gnnpot.ops.simd.kernels import FAST
 
 
 def scaled(

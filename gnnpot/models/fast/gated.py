@@ -18,15 +18,15 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
-from numba import njit, prange
 from torch import Tensor, nn
 
-from gnnpot.models.fast import kernels, tiles
-from gnnpot.models.fast.kernels import FAST
-from gnnpot.models.fast.lane_math import gate
-from gnnpot.models.fast.lanes import LANES, load, store
-from gnnpot.models.fast.tiles import TILE
+from gnnpot.compiler.decorator import njit, prange
 from gnnpot.models.layers import GatedMLP
+from gnnpot.ops.simd import kernels, tiles
+from gnnpot.ops.simd.kernels import FAST
+from gnnpot.ops.simd.lane_math import gate
+from gnnpot.ops.simd.lanes import LANES, load, store
+from gnnpot.ops.simd.tiles import TILE
 
 _NOWHERE = np.zeros(0, dtype=np.int64)
 

@@ -11,8 +11,8 @@ from gnnpot.graphs import Graph
 from gnnpot.models.fast.hdnnp_blocks import FACTORS, Plan
 from gnnpot.models.fast.hdnnp_kernel import energies_and_gradient
 from gnnpot.models.fast.hdnnp_network import network_of
-from gnnpot.models.fast.threads import follow_torch
 from gnnpot.models.symmetry_lanes import Group
+from gnnpot.ops.simd.threads import follow_torch
 
 #: atoms that are worth another thread
 _ATOMS_PER_THREAD = 8

@@ -8,12 +8,12 @@ lanes of w f R_m A_a.
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 
-from gnnpot.models.fast.kernels import FAST
-from gnnpot.models.fast.lane_functions import arccosine, at_least, decay, half_cosine, square_root
-from gnnpot.models.fast.lanes import LANES, load, splat, spread, store, total
+from gnnpot.compiler.decorator import njit
 from gnnpot.models.symmetry_lanes import COSINE, STRAIGHT, cutoff_value
+from gnnpot.ops.simd.kernels import FAST
+from gnnpot.ops.simd.lane_functions import arccosine, at_least, decay, half_cosine, square_root
+from gnnpot.ops.simd.lanes import LANES, load, splat, spread, store, total
 
 #: Rows of a block: cos θ, R_ij, R_ik, R_jk; w f_c(R_ij) f_c(R_ik) and its derivatives with respect to R_ij and R_ik;
 #: 1/R_ij and 1/R_ik; f_c(R_jk) and its derivative. Of radial functions: R_ij, w f_c, its derivative and 1/R_ij only.

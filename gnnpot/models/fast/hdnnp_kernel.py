@@ -9,8 +9,8 @@ import math
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit, prange
 
+from gnnpot.compiler.decorator import njit, prange
 from gnnpot.models.fast.hdnnp_blocks import (
     DFA,
     DFB,
@@ -32,8 +32,8 @@ from gnnpot.models.fast.hdnnp_blocks import (
     radial_block,
 )
 from gnnpot.models.fast.hdnnp_network import count_outside, energy_and_slopes
-from gnnpot.models.fast.kernels import FAST
-from gnnpot.models.fast.lanes import LANES, load, store
+from gnnpot.ops.simd.kernels import FAST
+from gnnpot.ops.simd.lanes import LANES, load, store
 
 #: rows of a list of neighbours
 _X, _Y, _Z, _R, _F, _DF, _INVERSE, _WEIGHT = range(8)

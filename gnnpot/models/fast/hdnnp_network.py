@@ -8,11 +8,11 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from numba import njit
 from torch import Tensor
 
-from gnnpot.models.fast.kernels import FAST, sigmoid
-from gnnpot.models.fast.lanes import LANES, fma, load, spread, store
+from gnnpot.compiler.decorator import njit
+from gnnpot.ops.simd.kernels import FAST, sigmoid
+from gnnpot.ops.simd.lanes import LANES, fma, load, spread, store
 
 #: Names of activations; the position is what the kernel knows them by.
 ACTIVATIONS = (

@@ -17,8 +17,8 @@ from gnnpot.models.base import AtomicOutput
 from gnnpot.models.fast.close_edges import FastCloseEdges
 from gnnpot.models.fast.gated import Gate, Layout, Places, Scratch
 from gnnpot.models.fast.readouts import GatedReadout
-from gnnpot.models.fast.tables import Table
 from gnnpot.models.fast.three_body import FastThreeBody
+from gnnpot.ops.radial_table import Table
 
 if TYPE_CHECKING:
     from gnnpot.models.m3gnet import GraphConvolution, M3GNet, ThreeBody

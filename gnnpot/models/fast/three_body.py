@@ -21,16 +21,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from numba import njit, prange
 from torch import Tensor
 
-from gnnpot.models.fast import tiles
+from gnnpot.compiler.decorator import njit, prange
 from gnnpot.models.fast.close_edges import FastCloseEdges
 from gnnpot.models.fast.gated import both_ways
-from gnnpot.models.fast.kernels import FAST
-from gnnpot.models.fast.lane_math import gate
-from gnnpot.models.fast.lanes import LANES, load, store, total
-from gnnpot.models.fast.tiles import TILE
+from gnnpot.ops.simd import tiles
+from gnnpot.ops.simd.kernels import FAST
+from gnnpot.ops.simd.lane_math import gate
+from gnnpot.ops.simd.lanes import LANES, load, store, total
+from gnnpot.ops.simd.tiles import TILE
 
 if TYPE_CHECKING:
     from gnnpot.models.m3gnet import ThreeBody

@@ -18,14 +18,14 @@ from typing import Any
 
 import numpy as np
 import torch
-from numba import njit, prange
 from torch import Tensor
 
+from gnnpot.compiler.decorator import njit, prange
 from gnnpot.models.fast.close_edges import FastCloseEdges
-from gnnpot.models.fast.kernels import FAST
-from gnnpot.models.fast.lane_math import gate_duals
-from gnnpot.models.fast.lanes import LANES, load, store
-from gnnpot.models.fast.threads import follow_torch
+from gnnpot.ops.simd.kernels import FAST
+from gnnpot.ops.simd.lane_math import gate_duals
+from gnnpot.ops.simd.lanes import LANES, load, store
+from gnnpot.ops.simd.threads import follow_torch
 
 
 class DualThreeBody(torch.autograd.Function):

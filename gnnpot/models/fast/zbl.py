@@ -12,11 +12,11 @@ import math
 
 import numpy as np
 import torch
-from numba import njit
 from torch import Tensor, nn
 
+from gnnpot.compiler.decorator import njit
 from gnnpot.graphs import Graph
-from gnnpot.models.fast.kernels import FAST
+from gnnpot.ops.simd.kernels import FAST
 
 
 class FastZBL:

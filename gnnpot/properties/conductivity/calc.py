@@ -19,7 +19,6 @@ from typing import Any
 from ase import Atoms
 from ase.calculators.calculator import Calculator as AseCalculator
 
-from gnnpot.data.files import write_text
 from gnnpot.engines.md import Sample
 from gnnpot.engines.restart import structure_identity
 from gnnpot.errors import ConfigError, DataError, GnnpotError, SimulationError
@@ -28,6 +27,7 @@ from gnnpot.properties.conductivity.displacements import read_displacements
 from gnnpot.properties.conductivity.result import Study, conclude
 from gnnpot.properties.conductivity.runs import RUN, simulate, stages, supercell, temperature_folders
 from gnnpot.properties.conductivity.transport import analyse
+from gnnpot.runs.files import write_text
 
 PLAN = "plan.json"
 #: seconds between two reports of a process

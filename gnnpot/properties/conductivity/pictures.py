@@ -5,12 +5,12 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.figure import Figure
 
-from gnnpot.data.pages import COLORS, GREY, new_figure, tidy
 from gnnpot.properties.conductivity.arrhenius import ArrheniusFit
 from gnnpot.properties.conductivity.displacements import Displacements
 from gnnpot.properties.conductivity.maps import density, van_hove
 from gnnpot.properties.conductivity.result import ROOM, Conductivity
 from gnnpot.properties.conductivity.transport import Transport
+from gnnpot.runs.pages import COLORS, GREY, new_figure, tidy
 
 
 def _color(k: int) -> str:

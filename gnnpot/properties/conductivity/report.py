@@ -5,13 +5,13 @@ from pathlib import Path
 
 import numpy as np
 
-from gnnpot.data.files import write_text
-from gnnpot.data.pages import page, save, table
 from gnnpot.properties.conductivity.displacements import Displacements
 from gnnpot.properties.conductivity.maps import density
 from gnnpot.properties.conductivity.msd import Estimate
 from gnnpot.properties.conductivity.pictures import draw_arrhenius, draw_jumps, draw_maps, draw_msd
 from gnnpot.properties.conductivity.result import ROOM, Conductivity, Study
+from gnnpot.runs.files import write_text
+from gnnpot.runs.pages import page, save, table
 
 NAMES = ("conductivity.json", "msd.png", "arrhenius.png", "maps.png", "jumps.png", "report.html")
 

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from gnnpot.data.files import write_text
 from gnnpot.properties.conductivity.arrhenius import ArrheniusFit, fit_arrhenius
 from gnnpot.properties.conductivity.displacements import Displacements
 from gnnpot.properties.conductivity.msd import Estimate
 from gnnpot.properties.conductivity.transport import Transport, conductivity_factor
+from gnnpot.runs.files import write_text
 
 #: K, to which conductivities are extrapolated
 ROOM = 300.0

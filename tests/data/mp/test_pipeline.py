@@ -145,7 +145,7 @@ def test_the_version_of_the_table_is_pinned(rows, tmp_path, small_stretches, tra
     with pytest.raises(Stop):
         curate(source(uri), CURATION, tmp_path / "s", shard_size=40, progress=stop)
     write_table(tmp_path / "t", [row(trajectories[0], 999)], mode="append")
-    with pytest.raises(DataError, match=r"was begun with source = .*\"version\": 0.*not .*\"version\": 1"):
+    with pytest.raises(ConfigError, match=r"\(source\.version: was 0, is now 1\)"):
         curate(source(uri), CURATION, tmp_path / "s", shard_size=40)
     curate(DeltaSource(TrajectoryTable.open(uri, 0)), CURATION, tmp_path / "s", shard_size=40)
     assert same_files(tmp_path / "whole", tmp_path / "s") and whole.manifest.curation["source"]["version"] == 0
@@ -153,14 +153,25 @@ def test_the_version_of_the_table_is_pinned(rows, tmp_path, small_stretches, tra
 
 def test_other_options_are_refused(table, tmp_path, small_stretches):
     def stop(progress):
-        raise Stop
+        if progress.kept > 60:
+            raise Stop
 
     with pytest.raises(Stop):
-        curate(source(table), CURATION, tmp_path / "s", progress=stop)
-    with pytest.raises(DataError, match="was begun with curation = .* finish it with the same options, or remove it"):
-        curate(source(table), replace(CURATION, energy="zero"), tmp_path / "s")
-    with pytest.raises(DataError, match="was begun with shard_size = 16384, not 7"):
+        curate(source(table), CURATION, tmp_path / "s", shard_size=40, progress=stop)
+    with pytest.raises(ConfigError, match=r"other options or inputs \(curation\.energy: was .* is now \"zero\"\)"):
+        curate(source(table), replace(CURATION, energy="zero"), tmp_path / "s", shard_size=40)
+    with pytest.raises(ConfigError, match="shard_size: was 40, is now 7"):
         curate(source(table), CURATION, tmp_path / "s", shard_size=7)
+
+
+def test_other_options_are_taken_where_no_shard_is_complete(table, tmp_path, small_stretches):
+    def stop(progress):
+        raise Stop
+
+    for curation in (CURATION, replace(CURATION, energy="zero")):
+        with pytest.raises(Stop):
+            curate(source(table), curation, tmp_path / "s", progress=stop)
+    assert len(curate(source(table), CURATION, tmp_path / "s"))
 
 
 def test_two_writers_and_a_damaged_state(table, tmp_path):

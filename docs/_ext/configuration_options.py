@@ -1,0 +1,130 @@
+"""The directive `configuration-options`: a table of all options of a configuration class, made from the class itself.
+
+    ```{configuration-options} gnnpot.training.config TrainConfig
+    ```
+
+Each field of the dataclass becomes a row: its key in YAML, type, default, and the comment (`#:`) above or beside it.
+Fields that are dataclasses themselves are followed into tables of their own.
+"""
+
+import dataclasses
+import importlib
+import re
+import types
+import typing
+from typing import Any
+
+from docutils import nodes
+from docutils.parsers.rst import Directive
+from sphinx.application import Sphinx
+from sphinx.pycode import ModuleAnalyzer
+
+
+class ConfigurationOptions(Directive):
+    """See the module's docstring."""
+
+    required_arguments = 2
+    has_content = False
+
+    def run(self) -> list[nodes.Node]:
+        module, name = self.arguments
+        root = getattr(importlib.import_module(module), name)
+        result: list[nodes.Node] = []
+        for path, kind in _classes(root, "", set()):
+            result += _section(path, kind)
+        return result
+
+
+def _classes(kind: type, path: str, seen: set[type]) -> typing.Iterator[tuple[str, type]]:
+    """The class, and those of its fields, each once, with the path of keys that leads there."""
+    if kind in seen:
+        return
+    seen.add(kind)
+    yield path, kind
+    hints = typing.get_type_hints(kind)
+    for field in dataclasses.fields(kind):
+        for inner in _dataclasses_in(hints[field.name]):
+            yield from _classes(inner, f"{path}.{field.name}" if path else field.name, seen)
+
+
+def _dataclasses_in(hint: Any) -> list[type]:
+    if dataclasses.is_dataclass(hint) and isinstance(hint, type):
+        return [hint]
+    return [found for argument in typing.get_args(hint) for found in _dataclasses_in(argument)]
+
+
+def _section(path: str, kind: type) -> list[nodes.Node]:
+    title = f"{path}: {kind.__name__}" if path else kind.__name__
+    summary = re.split(r"\n\s*\n", (kind.__doc__ or "").strip())[0]
+    rows = [_row(kind, field) for field in dataclasses.fields(kind)]
+    head = nodes.rubric(text=title)
+    paragraph = nodes.paragraph(text=" ".join(summary.replace("`", "").split()))
+    return [head, paragraph, _table(("option", "type", "default", "meaning"), rows)]
+
+
+def _row(kind: type, field: dataclasses.Field) -> tuple[str, str, str, str]:
+    return field.name, _type(typing.get_type_hints(kind)[field.name]), _default(field), _comment(kind, field.name)
+
+
+def _comment(kind: type, name: str) -> str:
+    for base in kind.__mro__:
+        if base is object:
+            continue
+        comments = ModuleAnalyzer.for_module(base.__module__).find_attr_docs()
+        if (base.__name__, name) in comments:
+            return " ".join(" ".join(comments[base.__name__, name]).replace("`", "").split())
+    return ""
+
+
+def _default(field: dataclasses.Field) -> str:
+    if field.default is not dataclasses.MISSING:
+        value = field.default
+    elif field.default_factory is not dataclasses.MISSING:
+        value = field.default_factory()
+    else:
+        return "required"
+    if dataclasses.is_dataclass(value):
+        return type(value).__name__
+    return "" if value is None or value in ((), "") else str(value)
+
+
+def _type(hint: Any) -> str:
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if origin is typing.Literal:
+        return " or ".join(map(str, arguments))
+    if origin in (typing.Union, types.UnionType):
+        return " or ".join(dict.fromkeys(_type(argument) for argument in arguments if argument is not type(None)))
+    if origin in (tuple, list):
+        return "list of " + _type(arguments[0]) if arguments else "list"
+    if origin is dict:
+        return "mapping"
+    return getattr(hint, "__name__", str(hint))
+
+
+def _table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> nodes.table:
+    table = nodes.table()
+    group = nodes.tgroup(cols=len(head))
+    table += group
+    group += [nodes.colspec(colwidth=width) for width in (18, 22, 16, 44)]
+    for parent, lines in ((nodes.thead(), [head]), (nodes.tbody(), rows)):
+        group += parent
+        for line in lines:
+            row = nodes.row()
+            parent += row
+            for k, cell in enumerate(line):
+                entry = nodes.entry()
+                row += entry
+                is_code = k in (0, 2) and cell and parent.tagname == "tbody"
+                text = nodes.literal(text=cell) if is_code else nodes.Text(cell)
+                paragraph = nodes.paragraph()
+                paragraph += text
+                entry += paragraph
+    return table
+
+
+def setup(app: Sphinx) -> dict[str, Any]:
+    """Register the directive."""
+    app.add_directive("configuration-options", ConfigurationOptions)
+    return {"version": "1", "parallel_read_safe": True}
+
+

@@ -1,0 +1,31 @@
+"""Sphinx: Markdown pages by MyST, the API by autodoc, options of the configurations from their classes."""
+
+import sys
+from importlib.metadata import version as installed_version
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent / "_ext"))
+
+project = "gnnpot"
+author = "the gnnpot developers"
+version = release = installed_version("gnnpot")
+extensions = [
+    "configuration_options",
+    "myst_parser",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.napoleon",
+    "sphinx.ext.viewcode",
+]
+source_suffix = {".md": "markdown"}
+exclude_patterns = ["_build"]
+html_theme = "furo"
+html_title = "gnnpot"
+html_static_path: list[str] = []
+myst_enable_extensions = ["colon_fence", "dollarmath"]
+myst_heading_anchors = 3
+autodoc_member_order = "bysource"
+autodoc_typehints = "signature"
+# module names in signatures make them unreadable
+add_module_names = False
+python_use_unqualified_type_names = True
+nitpicky = False

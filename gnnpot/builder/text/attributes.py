@@ -1,0 +1,386 @@
+"""Attributes: vacuum, layers, fixed atoms, sizes, lattice constants, strain, sites, coverages, sizes of particles.
+
+Each rule takes a number with the words that say what it is. Which step a value belongs to is decided in roles.py.
+"""
+
+from typing import Any
+
+from gnnpot.builder.messages import error, say
+from gnnpot.builder.state import Message
+from gnnpot.builder.text.reader import Reader
+
+__all__ = ["read_attributes"]
+
+#: Å: thickness of one molecular layer of a liquid
+WATER_LAYER = 3.1
+
+
+def read_attributes(reader: Reader) -> None:
+    """Apply all rules."""
+    for rule in (
+        _bad_numbers, _seed, _interface, _vacuum, _liquid, _fixed, _lattice, _strain, _thickness, _coverage,
+        _sites, _pose,
+        _particle, _density, _cells, _height, _layers, _turns, _repeat,
+    ):  # fmt: skip
+        rule(reader)
+
+
+def _bad_numbers(reader: Reader) -> None:
+    """Negative quantities and brackets that are no lattice plane."""
+    for index in reader.left("BADMILLER"):
+        raise error("bad_miller", reader.language, text=reader.token(index).text)
+    for token in reader.items:
+        if token.kind in ("MILLER",) and (
+            not any(token.value) or (len(token.value) == 4 and token.value[0] + token.value[1] + token.value[2] != 0)
+        ):
+            raise error("bad_miller", reader.language, text=token.text)
+        if isinstance(token.value, float) and token.value < 0 and token.kind != "ANGLE":
+            if token.kind in ("PCT", "NUM") and reader.has("STRAIN", "TENSION", "COMPRESS"):
+                continue
+            raise error("bad_number", reader.language, what=token.text, value=f"{token.value:g}")
+        if token.kind in ("LEN", "LAYERS", "ATOMS", "ML", "DENS", "CELLS", "MOLECULES", "COUNT") and token.value == 0:
+            raise error("bad_number", reader.language, what=token.text, value="0")
+        if token.kind in ("SIZE2", "SIZE3") and 0 in token.value[1]:
+            raise error("bad_number", reader.language, what=token.text, value="0")
+
+
+def _length(reader: Reader, index: int) -> float:
+    """A length in Å; a number without a unit is one in Å, with a note."""
+    token = reader.token(index)
+    if token.kind == "NUM":
+        text = say("unit_angstrom", reader.language, word=token.text)
+        if token.value <= 0:
+            raise error("bad_number", reader.language, what=token.text, value=f"{token.value:g}")
+        reader.notes.append(Message("unit_angstrom", text))
+    return float(token.value)
+
+
+def _each(reader: Reader, *patterns: str) -> Any:
+    """Matches of the patterns, in their order, each taken."""
+    for pattern in patterns:
+        for match in reader.find(pattern):
+            yield match
+            reader.take(match["all"])
+
+
+def _seed(reader: Reader) -> None:
+    for index in reader.left("SEED"):
+        reader.set("seed", int(reader.value(index)))
+        reader.take(index)
+
+
+def _interface(reader: Reader) -> None:
+    limits = "MISMATCH|STRAIN" if reader.has("INTERFACE") else "MISMATCH"
+    for match in _each(reader, f"{limits} _ x:PCT ATMOST?", f"ATMOST? x:PCT ATMOST? _ {limits}"):
+        reader.set("max_strain", reader.value(match["x"]))
+    for match in _each(reader, "AREA _ x:LEN2|LEN|NUM ATMOST?", "ATMOST? x:LEN2 ATMOST? _ AREA?"):
+        reader.set("max_area", float(reader.value(match["x"])))
+    for match in _each(reader, "GAP _ x:LEN", "x:LEN _ GAP", "GAP _ x:NUM"):
+        reader.set("gap", _length(reader, match["x"]))
+
+
+def _liquid(reader: Reader) -> None:
+    """Thickness of a layer of liquid."""
+    liquid = "WATERFILM|LIQUIDW"
+    patterns = (
+        f"x:LEN OF? THICK _ y:{liquid}", f"THICK _ x:LEN _ y:{liquid}", f"x:LEN OF y:{liquid}", f"x:LEN y:{liquid}",
+        f"y:{liquid} _ THICK? _ x:LEN THICK?", "y:MOL MOLW? _ THICK _ x:LEN", "x:LEN THICK? OF y:MOL MOLW?",
+        "THICK _ x:LEN OF? y:MOL MOLW?", "x:LEN y:MOL MOLW? COMMA|DOT|SUPERPOSE|LAYERW", "x:LEN y:MOL $",
+        "y:MOL MOLW? _ x:LEN _ FILL", "x:LEN OF? THICK OF? LAYERW? OF? y:MOL",
+        "y:MOL LAYERW _ THICK? _ x:LEN THICK?",
+    )  # fmt: skip
+    for match in reader.find("x:LAYERS OF y:MOL"):
+        if reader.has("MILLER", "SLAB"):
+            reader.set("liquid_thickness", WATER_LAYER * _whole(reader, match["x"]))
+            reader.take(match["x"])
+    for pattern in patterns:
+        for match in reader.find(pattern):
+            if "GAP" in [reader.token(i).kind for i in match["all"]]:
+                continue
+            reader.set("liquid_thickness", _length(reader, match["x"]))
+            reader.take([i for i in match["all"] if i != match["y"]])
+
+
+def _vacuum(reader: Reader) -> None:
+    for match in _each(
+        reader, "VAC THICK? LAYERW? _ x:LEN", "x:LEN _ THICK? _ VAC", "VAC THICK? LAYERW? _ x:NUM", "VAC COMMA x:LEN",
+    ):  # fmt: skip
+        reader.set("vacuum", _length(reader, match["x"]), "vacuum")
+    for match in _each(
+        reader, "BOX _ x:LEN AROUND|APPROX", "x:LEN _ AROUND", "BOX BY x:LEN _ VAC?", "VAC x:LEN AROUND"
+    ):
+        reader.set("margin", _length(reader, match["x"]))
+
+
+def _fixed(reader: Reader) -> None:
+    """Which layers are held: `bottom two layers fixed`, `下2層を固定`, `fix the lower half`."""
+    position = "p:BOTTOM|TOPPOS|MIDDLE|OUTERMOST|TOPSITE"
+    noun = "SUPPORT|SUPPORTED|SLAB|EQ|OF|COMMA"
+    patterns = (
+        f"SUPPORT? _ {position} OF? n:LAYERS|NUM LAYERW? _ FIX",
+        f"FIX _ {position} OF? n:LAYERS|NUM LAYERW? _ SUPPORT?",
+        f"{position} OF? h:HALF _ LAYERW? _ SUPPORT? _ FIX", f"FIX _ {position} OF? h:HALF _ SUPPORT?",
+        f"{position} OF? f:PCT _ SUPPORT? _ FIX",
+        f"FIX _ {position} OF? f:PCT",
+        f"h:HALF _ SUPPORT? {noun}? _ FIX", "FIX _ h:HALF _ SUPPORT?",
+        f"SUPPORT? _ {position} LAYERW _ SUPPORT? _ FIX", f"FIX _ {position} LAYERW", "o:LOWESTLAYER _ FIX",
+        "FIX _ o:LOWESTLAYER",
+        f"SUPPORT? _ {position} SLAB? _ FIX", "n:LAYERS OF? p:BOTTOM _ FIX", "FIX _ n:LAYERS OF? p:BOTTOM",
+        "n:LAYERS _ p:BOTTOM? _ FIX", "FIX _ n:LAYERS", "s:SUPPORT _ FIX", "FIX _ s:SUPPORT", "s:SUPPORTED EQ _ FIX",
+    )  # fmt: skip
+    where = {"BOTTOM": "bottom", "TOPPOS": "top", "MIDDLE": "middle", "OUTERMOST": "top", "TOPSITE": "top"}
+    for match in _each(reader, *patterns):
+        fix: dict[str, Any] = {"where": where[reader.token(match["p"]).kind] if "p" in match else "bottom"}
+        if "n" in match:
+            fix["layers"] = _whole(reader, match["n"])
+        elif "f" in match:
+            fix["fraction"] = reader.value(match["f"])
+        elif "h" in match:
+            fix["fraction"] = 0.5
+        elif "s" in match:
+            fix = {"where": "support"}
+        elif "p" in match and fix["where"] == "middle":
+            fix["fraction"] = 0.5
+        elif "o" in match or "p" in match:
+            fix["layers"] = 1
+        reader.facts.fixes.append(fix)
+
+
+def _whole(reader: Reader, index: int) -> int:
+    value = float(reader.value(index))
+    if value != int(value) or value < 1:
+        raise error("bad_number", reader.language, what=reader.token(index).text, value=f"{value:g}")
+    return int(value)
+
+
+def _lattice(reader: Reader) -> None:
+    lattice: dict[str, float] = {}
+    for match in _each(reader, "LATTICE? _ c:CONSTANT"):
+        axis, value = reader.value(match["c"])
+        lattice[axis] = value
+    for match in _each(reader, "LATTICE _ x:LEN|NUM", "x:LEN OF? LATTICE"):
+        lattice["a"] = _length(reader, match["x"])
+    if lattice:
+        reader.set("lattice", lattice)
+
+
+def _strain(reader: Reader) -> None:
+    """Percent with a word for strain, and along which axes."""
+    words = reader.left("STRAIN", "TENSION", "COMPRESS")
+    if not words or not reader.left("PCT"):
+        return
+    strain = {"a": 0.0, "b": 0.0, "c": 0.0}
+    how = "STRAIN|TENSION|COMPRESS|BIAXIAL|UNIAXIAL|HYDRO|AXIS|OF|WO|NI|BY|IN|FROM|EQ|AND|ATLEAST"
+    found = False
+    for pattern in (f"w:{how}* x:PCT w2:{how}*", "x:PCT"):
+        for match in reader.find(pattern):
+            around = [i for i in match["all"]]
+            kinds = [reader.token(i).kind for i in around]
+            if not {"STRAIN", "TENSION", "COMPRESS"} & set(kinds):
+                continue
+            size = reader.value(match["x"]) * (-1 if "COMPRESS" in kinds else 1)
+            axes = [reader.value(i) for i in around if reader.token(i).kind == "AXIS"]
+            if "BIAXIAL" in kinds:
+                axes = ["a", "b"]
+            elif "HYDRO" in kinds:
+                axes = ["a", "b", "c"]
+            elif not axes:
+                axes = ["c"] if "UNIAXIAL" in kinds else []
+            for axis in axes:
+                strain[axis] += size
+            if not axes:
+                strain["all"] = size
+            found = True
+            reader.take(match["all"])
+    if not found and not reader.has("REPLACE", "DOPE", "MISMATCH"):
+        found = _strain_apart(reader, strain)
+    if found:
+        reader.set("strain", strain)
+        reader.take(reader.left("STRAIN", "TENSION", "COMPRESS", "BIAXIAL", "UNIAXIAL", "HYDRO", "AXIS"))
+
+
+def _strain_apart(reader: Reader, strain: dict[str, float]) -> bool:
+    """`strain graphene by 5 % along x`: the parts do not stand together."""
+    percents = reader.left("PCT")
+    if len(percents) != 1:
+        return False
+    size = reader.value(percents[0]) * (-1 if reader.left("COMPRESS") else 1)
+    axes = [reader.value(i) for i in reader.left("AXIS")]
+    if reader.left("BIAXIAL"):
+        axes = ["a", "b"]
+    elif reader.left("HYDRO"):
+        axes = ["a", "b", "c"]
+    elif not axes and reader.left("UNIAXIAL"):
+        axes = ["c"]
+    for axis in axes:
+        strain[axis] += size
+    if not axes:
+        strain["all"] = size
+    reader.take(percents)
+    return True
+
+
+def _thickness(reader: Reader) -> None:
+    for match in _each(reader, "THICK _ x:LEN ATLEAST?", "ATLEAST? x:LEN _ ATLEAST? THICK", "THICK _ x:NUM"):
+        reader.set("thickness", _length(reader, match["x"]), "thickness")
+
+
+def _coverage(reader: Reader) -> None:
+    for match in _each(
+        reader, "COVERAGE _ x:ML|PCT|NUM", "x:ML|PCT _ COVERAGE", "x:NUM COVERAGE", "x:ML", "x:NUM m:MONO"
+    ):
+        value = float(reader.value(match["x"]))
+        if value <= 0:
+            raise error("bad_number", reader.language, what=reader.token(match["x"]).text, value=f"{value:g}")
+        reader.facts.placed.append(("coverage", value, match["x"]))
+    for match in _each(reader, "m:MONO COVERAGE"):
+        reader.facts.placed.append(("coverage", 1.0, match["m"]))
+
+
+def _sites(reader: Reader) -> None:
+    """fcc and hcp are sites where a word for a site follows; bridge, hollow, top always are."""
+    for match in reader.find("s:STRUCTURE HOLLOW|SITEW"):
+        value = reader.value(match["s"])
+        if value in ("fcc", "hcp"):
+            reader.facts.placed.append(("site", value, match["s"]))
+            reader.take(match["all"])
+    for kind, site in (("BRIDGE", "bridge"), ("HOLLOW", "hollow")):
+        for index in reader.left(kind):
+            reader.facts.placed.append(("site", site, index))
+            reader.take([index, *(i for i in reader.left("SITEW") if i == index + 1)])
+    if reader.has("BOTH"):
+        reader.set("side", "both")
+        reader.take(reader.left("BOTH"))
+
+
+def _pose(reader: Reader) -> None:
+    for match in _each(reader, "m:MAT ATOMW? _ DOWN"):
+        reader.facts.placed.append(("binding", reader.value(match["m"]), match["m"]))
+    for kind, pose in (("UPRIGHT", "upright"), ("FLAT", "flat")):
+        for index in reader.left(kind):
+            reader.facts.placed.append(("orientation", pose, index))
+            reader.take(index)
+
+
+def _particle(reader: Reader) -> None:
+    """Diameter, number of atoms and shape of a particle."""
+    if not reader.has("PARTICLE", "CORESHELL", "CORESHELLW"):
+        return
+    for match in _each(
+        reader, "DIAMETER _ x:LEN APPROX?", "APPROX? x:LEN _ DIAMETER", "APPROX? x:LEN OF? m:MAT+ OF? SHAPE? PARTICLE",
+        "p:PARTICLE _ APPROX? x:LEN",
+    ):  # fmt: skip
+        reader.set("diameter", float(reader.value(match["x"])), "diameter")
+        if "m" in match or "p" in match:
+            reader.taken.difference_update(match["all"])
+            reader.take(match["x"])
+            break
+    for match in reader.find(
+        "APPROX? x:LEN OF? SHAPE|ALLOY|MAT|SLASH|OF|CORESHELL|CORESHELLW|COMPOSITION|AND* PARTICLE"
+    ):
+        reader.set("diameter", float(reader.value(match["x"])), "diameter")
+        reader.take(match["x"])
+    for match in _each(reader, "RADIUS _ x:LEN", "x:LEN _ RADIUS"):
+        reader.set("diameter", 2 * float(reader.value(match["x"])), "diameter")
+    for match in _each(reader, "APPROX? x:ATOMS APPROX?"):
+        reader.set("atoms", _whole(reader, match["x"]), "atoms")
+    for index in reader.left("SHAPE"):
+        reader.set("shape", reader.value(index), "shape")
+        reader.take(index)
+
+
+def _density(reader: Reader) -> None:
+    for match in _each(reader, "DENSITY _ x:DENS|NUM", "x:DENS _ DENSITY", "IN? x:DENS"):
+        reader.set("density", float(reader.value(match["x"])), "density")
+    for index in reader.left("BOXSIZE"):
+        reader.set("box", tuple(reader.value(index)))
+        reader.take(index)
+    for match in _each(reader, "BOX _ x:LEN", "x:LEN _ BOX"):
+        if reader.has("LIQUIDW", "MOL", "DISSOLVE"):
+            reader.set("box", (float(reader.value(match["x"])),) * 3)
+        else:
+            reader.set("edge", float(reader.value(match["x"])))
+
+
+def _cells(reader: Reader) -> None:
+    if not reader.has("NANOTUBE"):
+        return
+    for index in reader.left("CELLS"):
+        reader.set("cells", _whole(reader, index))
+        reader.take(index)
+    for index in reader.left("LEN"):
+        reader.set("tube_length", float(reader.value(index)))
+        reader.take(index)
+
+
+def _height(reader: Reader) -> None:
+    patterns = (
+        "HEIGHT _ x:LEN|NUM",
+        "x:LEN _ HEIGHT",
+        "x:LEN _ ABOVE",
+        "SUPERPOSE x:LEN",
+        "x:LEN SUPERPOSE",
+        "ABOVE _ x:LEN",
+    )
+    for match in _each(reader, *patterns):
+        reader.facts.placed.append(("height", _length(reader, match["x"]), match["x"]))
+        keep = [i for i in match["all"] if reader.token(i).kind == "SUPERPOSE"]
+        reader.take([i for i in match["all"] if i not in keep])
+        if keep:
+            break
+
+
+def _layers(reader: Reader) -> None:
+    """Layers of a slab: all that are left."""
+    layers = []
+    if reader.has("INTERFACE") or len(reader.left("MILLER")) > 1:
+        own: dict[str, int] = {}
+        for match in reader.find("x:LAYERS OF? m:MAT"):
+            own[str(reader.value(match["m"]))] = _whole(reader, match["x"])
+            reader.take(match["all"])
+        if own:
+            reader.set("layers_of", own)
+    for match in _each(
+        reader, "EACH? x:LAYERS OF? EACH?", "x:NUM MAT MAT MAT LAYERW", "x:NUM LAYERW", "LAYERW _ x:NUM|COUNT",
+        "x:MONO",
+    ):  # fmt: skip
+        if reader.token(match["x"]).kind == "MONO":
+            reader.set("sheet_layers", reader.value(match["x"]))
+        else:
+            layers.append(_whole(reader, match["x"]))
+    if len(set(layers)) > 1 and not reader.has("INTERFACE") and len(reader.left("MILLER")) < 2:
+        text = {"en": "layers", "ja": "層数"}[reader.language]
+        raise error("contradiction", reader.language, what=text, first=layers[0], second=layers[1])
+    if layers:
+        reader.set("layers", layers)
+
+
+def _turns(reader: Reader) -> None:
+    for match in _each(reader, "ROTATE _ AXIS? _ x:ANGLE AXIS?", "AXIS? _ x:ANGLE _ AXIS? _ ROTATE"):
+        axis = next((reader.value(i) for i in match["all"] if reader.token(i).kind == "AXIS"), "c")
+        reader.set("rotate", {"angle": reader.value(match["x"]), "axis": {"a": "x", "b": "y", "c": "z"}[axis]})
+    for match in _each(reader, "RATTLE _ x:LEN", "x:LEN _ RATTLE", "RATTLE"):
+        reader.set("rattle", float(reader.value(match["x"])) if "x" in match else 0.05)
+    for kind, name in (("PRIMITIVE", "primitive"), ("ORTHO", "orthogonal")):
+        if reader.left(kind):
+            reader.set(name, True)
+            reader.take(reader.left(kind))
+    for index in reader.left("STACK"):
+        reader.set("stacking", str(reader.value(index)).upper())
+        reader.take(index)
+
+
+def _repeat(reader: Reader) -> None:
+    for index in reader.left("SIZE2", "SIZE3"):
+        prefix, numbers = reader.value(index)
+        if prefix == "c":
+            n, m = numbers[:2]
+            if n % 2 or m % 2:
+                raise error("bad_number", reader.language, what=reader.token(index).text, value=f"{n}x{m}")
+            reader.set("matrix", ((n // 2, m // 2), (-n // 2, m // 2)))
+        else:
+            reader.set("repeat", tuple(numbers), {"en": "the supercell", "ja": "スーパーセル"}[reader.language])
+        reader.take(index)
+    for index in reader.left("ROOT3"):
+        reader.set("matrix", ((2, 1), (-1, 1)))
+        reader.take(index)

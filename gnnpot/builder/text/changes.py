@@ -1,0 +1,137 @@
+"""Steps that change a structure, in their order: defects, strain, adsorbates, particles, liquids, fixed atoms."""
+
+from typing import Any
+
+from gnnpot.builder.messages import error
+from gnnpot.builder.steps.solvent import DENSITIES
+from gnnpot.builder.text.reader import Reader
+from gnnpot.builder.text.words import Roles
+
+
+def seed_of(reader: Reader) -> dict[str, int]:
+    seed = reader.facts.get("seed")
+    return {} if seed is None else {"seed": seed}
+
+
+def rest(reader: Reader, roles: Roles) -> list[dict[str, Any]]:
+    """Steps that change what is there, in the order in which they need each other."""
+    facts = reader.facts
+    steps = _defects(reader, roles)
+    if roles.interstitial is not None:
+        entry = {k: v for k, v in roles.interstitial.items() if k in ("element", "site", "number") and v is not None}
+        steps.append({"do": "interstitial", **entry, **seed_of(reader)})
+    strain = facts.get("strain")
+    if strain is not None:
+        everywhere = strain.get("all", 0.0)
+        slab = reader.has("SLAB", "MILLER", "SHEETMAT", "MONO")
+        axes = {axis: strain[axis] or (everywhere if axis != "c" or not slab else 0.0) for axis in "abc"}
+        steps.append({"do": "strain", **axes})
+    if facts.get("rattle") is not None:
+        steps.append({"do": "rattle", "width": facts.get("rattle"), **seed_of(reader)})
+    for entry in list(roles.adsorbates):
+        if entry.get("number", 1) >= 4 and entry["species"] in DENSITIES and not facts.placed:
+            roles.liquid.append({"name": entry["species"], "number": entry["number"]})
+            roles.adsorbates.remove(entry)
+    steps += [_adsorb(reader, roles, entry) for entry in roles.adsorbates]
+    if roles.particle is not None:
+        place: dict[str, Any] = {"do": "place", "particle": particle_step(reader, roles)}
+        if facts.get("gap") is not None:
+            place["distance"] = facts.get("gap")
+        for index in reader.left("MILLER")[:1]:
+            place["facet"] = reader.value(index)
+            reader.take(index)
+        steps.append(place)
+    if roles.liquid:
+        steps.append(solvent_step(reader, roles))
+    if facts.get("rotate") is not None:
+        steps.append({"do": "rotate", **facts.get("rotate")})
+    steps += [{"do": "fix", **entry} for entry in facts.fixes]
+    return steps
+
+
+def _defects(reader: Reader, roles: Roles) -> list[dict[str, Any]]:
+    """Vacancies and substitutions; what is next to another one comes after it."""
+    early: list[dict[str, Any]] = []
+    late: list[dict[str, Any]] = []
+    for entry in roles.vacancies:
+        step = {
+            "do": "vacancy",
+            **{k: v for k, v in entry.items() if k in ("element", "number", "fraction", "where") and v},
+        }
+        if entry.get("near_dopant") and roles.substitutions:
+            step["where"] = "dopant"
+        (late if step.get("where") == "dopant" else early).append({**step, **seed_of(reader)})
+    middle: list[dict[str, Any]] = []
+    inside = {"where": "bulk"} if reader.left("MIDDLE") and not reader.facts.fixes else {}
+    for entry in roles.substitutions:
+        step = {"do": "substitute", "by": entry["by"], **inside}
+        step.update({k: v for k, v in entry.items() if k in ("element", "number", "fraction", "where") and v})
+        if entry.get("near") and roles.vacancies:
+            step["where"] = "vacancy"
+        elif entry.get("near"):
+            step["where"] = "dopant"
+        middle.append({**step, **seed_of(reader)})
+    if any(step.get("where") == "vacancy" for step in middle):
+        return [*early, *middle, *late]
+    return [*middle, *early, *late] if late else [*middle, *early]
+
+
+def _adsorb(reader: Reader, roles: Roles, entry: dict[str, Any]) -> dict[str, Any]:
+    step: dict[str, Any] = {"do": "adsorb", "species": entry["species"]}
+    if "number" in entry:
+        step["number"] = entry["number"]
+    for kind, value, index in reader.facts.placed:
+        nearest = min(roles.adsorbates, key=lambda a: abs(a["index"] - index))
+        own = len(roles.adsorbates) == 1 or nearest is entry
+        if own and step.setdefault(kind, value) != value:
+            raise error("contradiction", reader.language, what=kind, first=step[kind], second=value)
+    sites = [*roles.sites, *(("top", i) for i in reader.left("TOPSITE"))]
+    for name, index in sites:
+        nearest = min(roles.adsorbates, key=lambda a: abs(a["index"] - index))
+        if nearest is entry and "near" not in step:
+            step.setdefault("site", name)
+    if reader.facts.get("sheet_layers") == 1 and "number" not in step:
+        step.setdefault("coverage", 1.0)
+    if reader.facts.get("side"):
+        step["side"] = reader.facts.get("side")
+        if reader.has("EACH") and step.get("number", 1) > 1:
+            step["number"] = 2 * step["number"]
+    if reader.facts.get("gap") is not None and "height" not in step:
+        step["height"] = reader.facts.get("gap")
+    lone = reader.left("LEN")
+    if "height" not in step and len(lone) == 1:
+        step["height"] = float(reader.value(lone[0]))
+        reader.take(lone[0])
+    if "coverage" in step and step.get("number") == 1:
+        del step["number"]
+    return step
+
+
+def particle_step(reader: Reader, roles: Roles) -> dict[str, Any]:
+    facts = reader.facts
+    entry = {
+        k: v
+        for k, v in (roles.particle or {}).items()
+        if k in ("composition", "core", "shell", "arrangement", "lattice", "atoms")
+    }
+    if not entry.get("composition") and entry.get("core") and entry.get("shell"):
+        entry["composition"] = {entry["core"]: 1.0, entry["shell"]: 1.0}
+    if not entry.get("composition"):
+        raise error("nothing_named", reader.language)
+    for name in ("atoms", "diameter", "shape"):
+        if facts.get(name) is not None:
+            entry[name] = facts.get(name)
+    return {"do": "nanoparticle", **entry, **seed_of(reader)}
+
+
+def solvent_step(reader: Reader, roles: Roles) -> dict[str, Any]:
+    facts = reader.facts
+    step: dict[str, Any] = {"do": "solvent", "molecules": roles.liquid, **seed_of(reader)}
+    if facts.get("density") is not None:
+        step["density"] = facts.get("density")
+    if facts.get("box") is not None:
+        step["box"] = facts.get("box")
+    thickness = facts.get("liquid_thickness")
+    if thickness is not None:
+        step["thickness"] = thickness
+    return step

@@ -1,0 +1,345 @@
+"""From attributes and roles to the steps of a recipe."""
+
+import re
+from typing import Any
+
+from gnnpot.builder.library import library
+from gnnpot.builder.messages import error, say
+from gnnpot.builder.state import Message
+from gnnpot.builder.text.changes import particle_step, rest, seed_of, solvent_step
+from gnnpot.builder.text.reader import Reader
+from gnnpot.builder.text.words import BY_STRUCTURE, Roles, is_element
+
+#: the plane that is taken where a surface is asked for without one, by prototype
+USUAL_PLANE = {
+    "fcc": (1, 1, 1), "bcc": (1, 1, 0), "hcp": (0, 0, 0, 1), "diamond": (1, 1, 1), "rutile": (1, 1, 0),
+    "anatase": (1, 0, 1),
+    "rocksalt": (1, 0, 0), "fluorite": (1, 1, 1), "corundum": (0, 0, 0, 1), "perovskite": (0, 0, 1),
+    "wurtzite": (1, 0, -1, 0),
+    "zincblende": (1, 1, 0), "spinel": (1, 1, 1), "molybdenite": (0, 0, 0, 1), "cadmium iodide": (0, 0, 0, 1),
+    "tetradymite": (0, 0, 0, 1),
+}  # fmt: skip
+HEXAGONAL = ("hcp", "corundum", "wurtzite", "molybdenite", "cadmium iodide", "tetradymite", "delafossite-like")
+ALLOY_REPEAT = (3, 3, 3)
+
+
+def compose(reader: Reader, roles: Roles) -> list[dict[str, Any]]:
+    """The steps of a new structure."""
+    if roles.nanotube is not None:
+        return [_tube(reader, roles), *rest(reader, roles)]
+    if roles.particle is not None and not roles.hosts:
+        step = _free_particle(reader, roles)
+        roles.particle = None
+        return [step, *rest(reader, roles)]
+    if len(roles.hosts) == 2:
+        return [*_interface(reader, roles), *rest(reader, roles)]
+    if not roles.hosts and not roles.structures and roles.liquid:
+        step = solvent_step(reader, roles)
+        roles.liquid = []
+        return [step, *rest(reader, roles)]
+    _host_by_structure(reader, roles)
+    files = _file_or_identifier(reader)
+    if not roles.hosts and files is None and roles.alloy is None:
+        raise error("nothing_named", reader.language)
+    if files is None and roles.alloy is None and _sheet_wanted(reader, roles):
+        return [_sheet(reader, roles), *rest(reader, roles)]
+    if files is None and roles.alloy is None and _molecule_wanted(reader, roles):
+        return _molecule(reader, roles)
+    steps = [files or _bulk(reader, roles)]
+    steps += _cell_steps(reader, roles)
+    return [*steps, *rest(reader, roles)]
+
+
+def _host_by_structure(reader: Reader, roles: Roles) -> None:
+    """`anatase(101)`: a structure's name that stands for a substance."""
+    if roles.hosts or not roles.structures or roles.alloy is not None:
+        return
+    for name in roles.structures:
+        if name in BY_STRUCTURE:
+            host = {"formula": BY_STRUCTURE[name], "polymorph": name, "index": -1, "kind": "MAT"}
+            for index in reader.left("MILLER")[:1]:
+                host["miller"] = reader.value(index)
+                reader.take(index)
+            roles.hosts.append(host)
+            return
+
+
+def _file_or_identifier(reader: Reader) -> dict[str, Any] | None:
+    for index in reader.left("MPID"):
+        reader.take(index)
+        return {"do": "bulk", "mp_id": reader.value(index).lower()}
+    for index in reader.left("FILE"):
+        reader.take(index)
+        return {"do": "bulk", "file": reader.value(index)}
+    return None
+
+
+def _structure(reader: Reader, roles: Roles, formula: str) -> str | None:
+    """The polymorph that a sentence names for a formula."""
+    host = roles.hosts[0] if roles.hosts else {}
+    if "polymorph" in host:
+        return host["polymorph"]
+    known = [name for name in roles.structures if library().find(formula, name)]
+    entries = [library().find(formula, name) for name in known]
+    if any(entry is not entries[0] for entry in entries):
+        what = {"en": "the polymorph", "ja": "多形"}[reader.language]
+        raise error("contradiction", reader.language, what=what, first=known[0], second=known[-1])
+    return next(iter([*known, *roles.structures]), None)
+
+
+def _bulk(reader: Reader, roles: Roles) -> dict[str, Any]:
+    facts = reader.facts
+    if roles.alloy is not None:
+        formula = majority(roles.alloy)
+    else:
+        formula = _alloy_host(reader, roles, roles.hosts[0]["formula"])
+    step: dict[str, Any] = {"do": "bulk", "formula": formula}
+    polymorph = _structure(reader, roles, formula)
+    if polymorph is not None:
+        step["polymorph"] = polymorph
+    if facts.get("lattice"):
+        step["lattice"] = facts.get("lattice")
+    if facts.get("primitive"):
+        step["cell"] = "primitive"
+    return step
+
+
+def _alloy_host(reader: Reader, roles: Roles, formula: str) -> str:
+    """The majority element of an alloy: a formula that is said to be one, or of metals without a crystal here."""
+    from pymatgen.core import Composition
+
+    from gnnpot.builder.steps.crystal import is_metal
+
+    if not re.fullmatch(r"(?:[A-Z][a-z]?\d*\.?\d*)+", formula):
+        return formula
+    counts = Composition(formula).as_dict()
+    parent = _mixed(counts) if library().key(formula) is None else None
+    if parent is not None:
+        roles.alloy, roles.sublattice = parent[1], parent[2]
+        return parent[0]
+    metals = len(counts) > 1 and all(is_metal(symbol) for symbol in counts)
+    if metals and (reader.has("ALLOY", "RANDOM") or library().key(formula) is None):
+        roles.alloy = {symbol: float(n) for symbol, n in counts.items()}
+        for index in reader.left("RATIO"):
+            if len(counts) == 2:
+                roles.alloy = dict(zip(counts, reader.value(index), strict=True))
+                reader.take(index)
+        return majority(roles.alloy)
+    return formula
+
+
+def majority(composition: dict[str, float]) -> str:
+    """The most frequent element."""
+    return max(composition, key=lambda symbol: composition[symbol])
+
+
+def _mixed(counts: dict[str, float]) -> tuple[str, dict[str, float], str] | None:
+    """The parent compound of a mixed one, In0.25Ga0.75N: (formula, composition of the sublattice, its element)."""
+    for guest in counts:
+        for host in counts:
+            if guest == host or counts[guest] > counts[host] + 1e-9:
+                continue
+            merged = {s: n for s, n in counts.items() if s != guest}
+            merged[host] += counts[guest]
+            key = library().key("".join(f"{s}{n:g}" for s, n in merged.items()))
+            if key is not None and len(merged) > 1:
+                total = merged[host]
+                return key, {host: counts[host] / total, guest: counts[guest] / total}, host
+    return None
+
+
+def _cell_steps(reader: Reader, roles: Roles) -> list[dict[str, Any]]:
+    """Slab or supercell, and the alloy on it."""
+    facts = reader.facts
+    host = roles.hosts[0] if roles.hosts else {}
+    miller = host.get("miller")
+    if miller is None and reader.left("MILLER"):
+        index = reader.left("MILLER")[0]
+        miller = reader.value(index)
+        reader.take(index)
+    repeat = facts.get("repeat")
+    surface = miller is not None or reader.has("SLAB", "OUTERMOST") or roles.adsorbates or roles.particle
+    steps: list[dict[str, Any]] = []
+    if surface and not (reader.has("BULKW") and miller is None):
+        steps.append(_slab(reader, roles, miller or _usual_plane(reader, roles)))
+    elif repeat is not None:
+        steps.append({"do": "supercell", "repeat": repeat if len(repeat) == 3 else (*repeat, 1)})
+    elif roles.alloy is not None:
+        steps.append({"do": "supercell", "repeat": ALLOY_REPEAT})
+        text = say("alloy_cells", reader.language, repeat="×".join(map(str, ALLOY_REPEAT)))
+        reader.notes.append(Message("alloy_cells", text))
+    if roles.alloy is not None:
+        sublattice = {} if roles.sublattice is None else {"sublattice": roles.sublattice}
+        steps.append({"do": "alloy", "composition": roles.alloy, **sublattice, **seed_of(reader)})
+    return steps
+
+
+def _usual_plane(reader: Reader, roles: Roles) -> tuple[int, ...]:
+    formula = majority(roles.alloy) if roles.alloy else roles.hosts[0]["formula"]
+    entry = library().find(formula, _structure(reader, roles, formula))
+    plane = USUAL_PLANE.get(entry.get("prototype", ""), (0, 0, 1)) if entry else (0, 0, 1)
+    text = say("whole_surface", reader.language, miller="".join(map(str, plane)))
+    reader.notes.append(Message("whole_surface", text))
+    return plane
+
+
+def _slab(reader: Reader, roles: Roles, miller: tuple[int, ...]) -> dict[str, Any]:
+    facts = reader.facts
+    step: dict[str, Any] = {"do": "slab", "miller": miller}
+    repeat, layers = facts.get("repeat"), facts.get("layers")
+    if repeat is not None:
+        step["repeat"] = tuple(repeat[:2])
+        if len(repeat) == 3 and layers is None and repeat[2] > 1:
+            layers = [repeat[2]]
+    if layers is not None:
+        step["layers"] = layers[0]
+    for name, field in (
+        ("thickness", "thickness"),
+        ("vacuum", "vacuum"),
+        ("matrix", "matrix"),
+        ("orthogonal", "orthogonal"),
+    ):
+        if facts.get(name) is not None:
+            step[field] = facts.get(name)
+    if roles.termination is not None:
+        step["termination"] = roles.termination
+    return step
+
+
+def _free_particle(reader: Reader, roles: Roles) -> dict[str, Any]:
+    step = particle_step(reader, roles)
+    margin = reader.facts.get("margin") or reader.facts.get("vacuum")
+    if margin is not None:
+        step["vacuum"] = margin
+    elif reader.facts.get("edge") is not None:
+        step["box"] = reader.facts.get("edge")
+    return step
+
+
+def _tube(reader: Reader, roles: Roles) -> dict[str, Any]:
+    facts = reader.facts
+    tube = dict(roles.nanotube or {})
+    if "n" not in tube:
+        tube.update(n=6, m=6)
+        reader.notes.append(Message("chirality", say("chirality", reader.language, n=6, m=6)))
+    step: dict[str, Any] = {"do": "nanotube", **tube}
+    repeat = facts.get("repeat")
+    if facts.get("cells") is not None:
+        step["cells"] = facts.get("cells")
+    elif repeat is not None and len(repeat) == 3:
+        step["cells"] = repeat[2]
+    if facts.get("tube_length") is not None:
+        step["length"] = facts.get("tube_length")
+    if facts.get("vacuum") is not None:
+        step["vacuum"] = facts.get("vacuum")
+    return step
+
+
+def _sheet_wanted(reader: Reader, roles: Roles) -> bool:
+    host = roles.hosts[0] if roles.hosts else {}
+    if host.get("kind") == "SHEETMAT":
+        return True
+    return (
+        bool(host) and "miller" not in host and (reader.facts.get("sheet_layers") is not None or reader.has("SHEETW"))
+    )
+
+
+def _sheet(reader: Reader, roles: Roles) -> dict[str, Any]:
+    facts, host = reader.facts, roles.hosts[0]
+    step: dict[str, Any] = {"do": "sheet", "formula": host["formula"]}
+    repeat = facts.get("repeat")
+    if repeat is not None:
+        step["repeat"] = tuple(repeat[:2])
+    layers = facts.get("sheet_layers") or (facts.get("layers") or [1])[0]
+    if layers != 1:
+        step["layers"] = layers
+    phase = next(
+        (s.upper() for s in (host.get("polymorph"), *roles.structures) if s and s.upper() in ("1T", "2H")), None
+    )
+    for name, value in (("phase", phase), ("stacking", facts.get("stacking")), ("vacuum", facts.get("vacuum")),
+                        ("lattice", facts.get("lattice")), ("orthogonal", facts.get("orthogonal"))):  # fmt: skip
+        if value is not None:
+            step[name] = value
+    if reader.has("MOLYBDENITE"):
+        step["phase"] = "2H"
+    return step
+
+
+def _molecule_wanted(reader: Reader, roles: Roles) -> bool:
+    host = roles.hosts[0]
+    if "miller" in host or reader.has("SLAB", "BULKW", "SIZE3", "STRUCTURE", "LATTICE"):
+        return False
+    from gnnpot.builder.steps.molecule import identify
+
+    name = host["formula"]
+    return (
+        host["kind"] == "MOL"
+        or (library().key(name) is None and identify(name) is not None)
+        or reader.has("MOLW", "SMILES")
+    )
+
+
+def _molecule(reader: Reader, roles: Roles) -> list[dict[str, Any]]:
+    name = roles.hosts[0]["formula"]
+    if reader.has("ADSORB"):
+        raise error("adsorb_on_what", reader.language, species=name)
+    if is_element(name) and reader.has("MOLW") and name in ("H", "N", "O", "F", "Cl"):
+        name = f"{name}2"
+    step: dict[str, Any] = {"do": "molecule", "name": name}
+    margin = reader.facts.get("margin") or reader.facts.get("vacuum")
+    if reader.facts.get("box") is not None:
+        step["box"] = reader.facts.get("box")[0]
+    elif reader.facts.get("edge") is not None:
+        step["box"] = reader.facts.get("edge")
+    elif margin is not None:
+        step["vacuum"] = margin
+    steps = [step]
+    if reader.facts.get("rotate") is not None:
+        steps.append({"do": "rotate", **reader.facts.get("rotate")})
+    return steps
+
+
+def _interface(reader: Reader, roles: Roles) -> list[dict[str, Any]]:
+    """Film and substrate: `A on B` and `A/B` put A on B; without such a word the first is the substrate."""
+    facts = reader.facts
+    first, second = roles.hosts
+    between = [t.kind for t in reader.items[first["index"] + 1 : second["index"]]]
+    on = any(kind in ("SUPERPOSE", "SLASH", "SUPPORTED") for kind in between)
+    japanese = on and reader.language == "ja" and "SUPERPOSE" in between
+    film, substrate = (first, second) if on and not japanese else (second, first)
+    if substrate["kind"] == "SHEETMAT":
+        film, substrate = substrate, film
+    layers = facts.get("layers") or []
+    sides = []
+    for side in (film, substrate):
+        entry: dict[str, Any] = {k: side[k] for k in ("formula", "polymorph", "miller") if k in side}
+        if side["kind"] == "SHEETMAT":
+            sides.append({"formula": side["formula"], "sheet": True})
+            continue
+        for name in roles.structures:
+            if "polymorph" not in entry and library().find(side["formula"], name):
+                entry["polymorph"] = name
+        if side["formula"] in facts.get("layers_of", {}):
+            entry["layers"] = facts.get("layers_of")[side["formula"]]
+        elif layers:
+            order = 0 if side is first or len(layers) == 1 else 1
+            entry["layers"] = layers[order]
+        elif facts.get("thickness") is not None:
+            entry["thickness"] = facts.get("thickness")
+        if "miller" not in entry:
+            other = substrate if side is film else film
+            usual = library().find(entry["formula"], entry.get("polymorph")) or {}
+            if "miller" in other and len(other["miller"]) == 3 and usual.get("prototype") not in HEXAGONAL:
+                entry["miller"] = other["miller"]
+            else:
+                entry["miller"] = USUAL_PLANE.get(usual.get("prototype", ""), (0, 0, 1))
+                text = say(
+                    "miller", reader.language, formula=entry["formula"], miller="".join(map(str, entry["miller"]))
+                )
+                reader.notes.append(Message("miller", text))
+        sides.append(entry)
+    step: dict[str, Any] = {"do": "interface", "film": sides[0], "substrate": sides[1]}
+    for name in ("max_strain", "max_area", "gap", "vacuum"):
+        if facts.get(name) is not None:
+            step[name] = facts.get(name)
+    return [step]

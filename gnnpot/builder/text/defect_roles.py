@@ -1,0 +1,205 @@
+"""Roles of substances in sentences of defects: dopant and host, vacancy, interstitial."""
+
+import re
+from typing import Any
+
+from gnnpot.builder.text.reader import Reader
+from gnnpot.builder.text.words import AMOUNT, Roles, amount_of, formula, is_element, widened
+
+
+def interstitial(reader: Reader, roles: Roles) -> None:
+    site = next((name for kind, name in (("OCTA", "octahedral"), ("TETRA", "tetrahedral")) if reader.left(kind)), None)
+    for index in reader.left("SHAPE") if reader.left("INTERSTITIAL") else ():
+        site = {"octahedron": "octahedral", "tetrahedron": "tetrahedral"}.get(reader.value(index), site)
+        reader.take(index)
+    if site is None and not reader.left("INTERSTITIAL"):
+        return
+    for match in reader.find("m:MAT ATOMW? WO h:MAT|POLYMORPH STRUCTURE? OF OCTA|TETRA _ n:COUNT?"):
+        entry = {"element": formula(reader, match["m"]), "site": site, **amount_of(reader, match["all"])}
+        roles.interstitial = entry
+        reader.take([i for i in match["all"] if i != match["h"] and reader.token(i).kind != "STRUCTURE"])
+        reader.take(reader.left("INTERSTITIAL"))
+        return
+    for pattern in (
+        "n:NUM|COUNT? m:MAT ATOMW? INTERSTITIAL",
+        "OCTA|TETRA _ n:NUM|COUNT? _ m:MAT ATOMW? _ n2:COUNT? _ INTERSTITIAL?",
+        "INTERSTITIAL OF? n:NUM? m:MAT ATOMW?", "m:MAT ATOMW? WO n:COUNT? INTERSTITIAL",
+        "INTERSTITIAL _ n:NUM? m:MAT ATOMW?",
+        "n:NUM? m:MAT ATOMW? IN OF? OCTA|TETRA", "m:MAT ATOMW? WO? n:COUNT? _ OCTA|TETRA", "OCTA|TETRA _ m:MAT",
+    ):  # fmt: skip
+        found = reader.first(pattern)
+        if found and is_element(formula(reader, found["m"])):
+            match = found
+            indices = widened(reader, match["all"])
+            roles.interstitial = {"element": formula(reader, match["m"]), "site": site, **amount_of(reader, indices)}
+            reader.take([i for i in indices if reader.token(i).kind != "NEAR"])
+            reader.take(reader.left("OCTA", "TETRA", "INTERSTITIAL"))
+            return
+    last = reader.first("m:MAT ATOMW? WO")
+    if last and is_element(formula(reader, last["m"])) and len(reader.left("MAT", "POLYMORPH")) > 1:
+        numbers = reader.left("COUNT")
+        roles.interstitial = {"element": formula(reader, last["m"]), "site": site, **amount_of(reader, numbers[:1])}
+        reader.take([*last["all"], *numbers[:1], *reader.left("OCTA", "TETRA", "INTERSTITIAL")])
+
+
+def replace(reader: Reader, roles: Roles, known: set[str]) -> None:
+    """Host and dopant of each word for replacing."""
+    glue = f"{AMOUNT}|NI|IN"
+    patterns = (
+        f"REPLACE g:{AMOUNT}|IN* x:MAT g2:{AMOUNT}|IN* b:BY|NI g3:{AMOUNT}* y:MAT",
+        f"x:MAT g:{glue}* v:REPLACE b:BY|NI g2:{AMOUNT}* y:MAT",
+        f"y:MAT g:{AMOUNT}* BY g2:{AMOUNT}* x:MAT g3:{AMOUNT}* WO g4:{AMOUNT}* REPLACE",
+        f"x:MAT g:{AMOUNT}|NI|IN* y:MAT g2:{AMOUNT}* p:BY|NI|WO g3:{AMOUNT}* REPLACE",
+        f"x:MAT g:{AMOUNT}* v:REPLACE g2:{AMOUNT}* y:MAT",
+        f"x:MAT ATOMW? g:{AMOUNT}* WO g2:{AMOUNT}* y:MAT ATOMW? p:NI",
+    )
+    for number, pattern in enumerate(patterns):
+        for match in reader.find(pattern):
+            x, y = formula(reader, match["x"]), formula(reader, match["y"])
+            if not is_element(y) or not is_element(x):
+                continue
+            if number == 5 and reader.has("ADSORB", "SUPPORTED"):
+                continue
+            if "v" in match and _reversed(reader, match):
+                x, y = y, x
+            indices = widened(reader, match["all"])
+            entry = {"element": x, "by": y, **amount_of(reader, indices)}
+            after = [i for i in reader.rest() if i > max(indices)][:3]
+            if after and reader.token(after[0]).kind == "NEAR":
+                entry["near"] = True
+                indices.append(after[0])
+            roles.substitutions.append(entry)
+            keep = [i for i in indices if reader.token(i).kind == "VACANCY"]
+            substances = reader.left("MAT", "POLYMORPH", "MOL", "SHEETMAT", "STRUCTURE")
+            if not known and not set(substances) - {match["x"], match["y"]}:
+                # the only other substance of the sentence is the crystal
+                keep.append(match["x"])
+            reader.take([i for i in indices if i not in keep])
+
+
+def _reversed(reader: Reader, match: dict[str, Any]) -> bool:
+    """`Al substituted for Mg`, `Al substituting Mg`: the dopant stands first."""
+    verb = reader.word(match["v"])
+    return (
+        reader.word(match["b"]) == "for" and verb.startswith("substitut")
+        if "b" in match
+        else verb in ("replacing", "substituting")
+    )
+
+
+def dope(reader: Reader, roles: Roles) -> None:
+    amount = "PCT|COUNT|NUM|ATOMS|ATOMW|OF|WO|APPROX"
+    for match in reader.find("x:MAT AND|COMMA y:MAT DOPE"):
+        names = [formula(reader, match[k]) for k in ("x", "y")]
+        if all(map(is_element, names)):
+            roles.substitutions += [{"element": None, "by": name} for name in names]
+            reader.take(match["all"])
+    for match in reader.find("DOPE BY x:MAT AND y:MAT"):
+        roles.substitutions += [{"element": None, "by": formula(reader, match[k])} for k in ("x", "y")]
+        reader.take(match["all"])
+    for pattern in (
+        f"DOPE b:BY g:{amount}* y:MAT", f"y:MAT g:{amount}|BY* DOPE", f"DOPE g:{amount}|BY* y:MAT", "y:MAT DOPE",
+        f"y:MAT g:{amount}|RANDOM* REPLACE", f"REPLACE OF g:{amount}* y:MAT",
+    ):  # fmt: skip
+        for match in reader.find(pattern):
+            name = formula(reader, match["y"])
+            if not is_element(name):
+                continue
+            indices = widened(reader, match["all"])
+            entry = {"element": None, "by": name, **amount_of(reader, indices)}
+            reader.take([i for i in indices if reader.token(i).kind != "WO"])
+            same = [s for s in roles.substitutions if s["by"] == name]
+            if not same:
+                roles.substitutions.append(entry)
+            elif not {"number", "fraction"} & set(same[0]):
+                same[0].update(amount_of(reader, indices))
+    _percent_of(reader, roles)
+    for entry in roles.substitutions:
+        if entry["element"] is None:
+            place = reader.first("m:MAT OF? SITEW")
+            if place and is_element(formula(reader, place["m"])):
+                entry["element"] = formula(reader, place["m"])
+                reader.take(place["all"])
+        if not {"number", "fraction"} & set(entry) and len(reader.left("PCT")) == 1:
+            entry.update(amount_of(reader, reader.left("PCT")))
+            reader.take(reader.left("PCT"))
+
+
+def _percent_of(reader: Reader, roles: Roles) -> None:
+    """`Cu with 1 % Zn`: a fraction of another element than the crystal's own."""
+    if reader.has("PARTICLE", "CORESHELLW", "ALLOY"):
+        return
+    for pattern in ("p:PCT OF? y:MAT", "y:MAT OF|WO? p:PCT"):
+        for match in reader.find(pattern):
+            name = formula(reader, match["y"])
+            others = [i for i in reader.left("MAT", "POLYMORPH") if i != match["y"]]
+            following = reader.token(match["y"] + 1).kind if match["y"] + 1 < len(reader.items) else ""
+            known = [s for s in roles.substitutions if s["by"] == name]
+            if not is_element(name) or following in ("VACANCY", "REMOVE", "MILLER", "REPLACE") or not (others or known):
+                continue
+            if reader.has("REMOVE") or any(formula(reader, i) == name for i in others):
+                continue
+            entry = known[0] if known else {"element": None, "by": name}
+            entry.update(amount_of(reader, match["all"]))
+            if not known:
+                roles.substitutions.append(entry)
+            reader.take(match["all"])
+
+
+def vacancy(reader: Reader, roles: Roles, known: set[str]) -> None:
+    amount = f"{AMOUNT}|IN|FROM"
+    patterns = (
+        "m:MAT ATOMW? OF? v:VACANCY", f"v:VACANCY g:{amount}|IN|NI* m:MAT SITEW", "v:VACANCY OF m:MAT", "v:VACANCY",
+        f"m:MAT ATOMW? g:{amount}* v:REMOVE", f"v:REMOVE g:{amount}* m:MAT ATOMW?",
+    )  # fmt: skip
+    for number, pattern in enumerate(patterns):
+        for match in reader.find(pattern):
+            name = formula(reader, match["m"]) if "m" in match else None
+            if name is not None and not is_element(name):
+                continue
+            if (
+                name is not None
+                and len(reader.left("MAT", "POLYMORPH", "MOL", "SHEETMAT", "STRUCTURE")) == 1
+                and not known
+            ):
+                # the only substance of the sentence is the crystal
+                match["all"].remove(match["m"])
+            indices = widened(reader, match["all"])
+            entry = {"element": name, **amount_of(reader, indices)}
+            if number < 4:
+                before = [i for i in reader.rest() if i < min(indices)]
+                if before and reader.token(before[-1]).kind in ("SUPERPOSE", "TOPSITE", "NEAR"):
+                    reader.facts.placed.append(("near", "vacancy", indices[0]))
+                    reader.take(before[-1])
+                after = [i for i in reader.rest() if i > max(indices)][:1]
+                on = after and reader.token(after[0]).kind in ("SUPERPOSE", "TOPSITE")
+                if on and len(reader.left("MAT", "MOL")) > 1:
+                    reader.facts.placed.append(("near", "vacancy", indices[0]))
+            if reader.left("MAT", "MOL") and re.search(
+                r"その(?:上(?!の)|位置|サイト|場所)|そこ", reader.tokens.normal.plain
+            ):
+                reader.facts.placed.append(("near", "vacancy", indices[0]))
+            reader.take([i for i in indices if reader.token(i).kind != "SLAB"])
+            if entry.pop("near", False):
+                entry["near_dopant"] = True
+            if any(reader.word(i) == "divacancy" for i in match["all"]):
+                roles.vacancies.append({"element": name, "number": 1})
+                entry = {"element": name, "number": 1, "where": "vacancy"}
+                roles.vacancies.append(entry)
+                continue
+            duplicate = [v for v in roles.vacancies if v["element"] == name and name is not None]
+            if name is None and roles.vacancies:
+                continue
+            if not duplicate or "number" in entry:
+                roles.vacancies.append(entry)
+            if number >= 4:
+                _further(reader, roles, max(indices))
+
+
+def _further(reader: Reader, roles: Roles, last: int) -> None:
+    """`remove one Na and one Cl`: further atoms after the first."""
+    for match in reader.find("AND n:NUM|COUNT? m:MAT ATOMW?"):
+        if match["all"][0] == last + 1 and is_element(formula(reader, match["m"])):
+            roles.vacancies.append({"element": formula(reader, match["m"]), **amount_of(reader, match["all"])})
+            reader.take(match["all"])
+            last = max(match["all"])

@@ -1,0 +1,214 @@
+"""Roles of substances in particles, alloys and liquids."""
+
+import re
+from typing import Any
+
+from gnnpot.builder.text.reader import Reader
+from gnnpot.builder.text.words import Roles, count_near, formula, is_element, is_molecule
+
+_PARTICLE_LEFT = {
+    "MAT", "SLASH", "ALLOY", "OF", "RATIO", "COMPOSITION", "CORESHELL", "CORE", "SHELL", "AND", "CORESHELLW", "PCT",
+    "RANDOM", "NUM", "COUNT", "ATOMS", "STRUCTURE", "EQ", "APPROX",
+}  # fmt: skip
+
+
+_PARTICLE_RIGHT = _PARTICLE_LEFT | {"COMMA", "BY", "ATOMW"}
+
+
+def particle(reader: Reader, roles: Roles) -> None:
+    """Elements of a particle: those that stand before the word, or after it."""
+    if not reader.has("PARTICLE", "CORESHELL", "CORESHELLW"):
+        return
+    sides: dict[str, str] = {}
+    for match in reader.find("k:CORE|SHELL EQ|OF m:MAT"):
+        sides[reader.token(match["k"]).kind.lower()] = formula(reader, match["m"])
+        reader.take(match["all"])
+    words = reader.left("PARTICLE", "CORESHELLW", "CORESHELL")
+    if not words:
+        return
+    rest = reader.rest()
+    centre = reader.left("PARTICLE")[0] if reader.left("PARTICLE") else words[0]
+    at = rest.index(centre)
+    left: list[int] = []
+    for index in reversed(rest[:at]):
+        if reader.token(index).kind not in _PARTICLE_LEFT:
+            break
+        left.append(index)
+    right: list[int] = []
+    for place, index in enumerate(rest[at + 1 :], at + 1):
+        following = reader.token(rest[place + 1]).kind if place + 1 < len(rest) else ""
+        if reader.token(index).kind not in _PARTICLE_RIGHT or following == "MILLER":
+            break
+        right.append(index)
+    left.reverse()
+    named = [i for i in left if reader.token(i).kind in ("MAT", "CORESHELL", "COMPOSITION")]
+    group = left + [centre] + right if not named or _belongs(reader, right) else [*left, centre]
+    if not named:
+        named = [i for i in right if reader.token(i).kind in ("MAT", "CORESHELL", "COMPOSITION")]
+    roles.particle = {**_elements(reader, group, roles), **sides}
+    reader.take([i for i in group if reader.token(i).kind not in ("COMMA", "AND", "OF", "BY")])
+    for index in reader.left("COMPOSITION"):
+        roles.particle["composition"] = reader.value(index)
+        reader.take(index)
+    for index in reader.left("RATIO"):
+        names = list(roles.particle["composition"])
+        if len(names) == 2:
+            roles.particle["composition"] = dict(zip(names, reader.value(index), strict=True))
+            reader.take(index)
+    for match in reader.find("m:MAT OF? CORE|SHELL"):
+        key = "core" if any(reader.token(i).kind == "CORE" for i in match["all"]) else "shell"
+        roles.particle[key] = formula(reader, match["m"])
+        reader.take(match["all"])
+    if "core" in roles.particle and "shell" in roles.particle:
+        roles.particle["arrangement"] = "core-shell"
+        roles.particle["composition"] = {roles.particle["core"]: 1.0, roles.particle["shell"]: 1.0}
+    reader.take(reader.left("PARTICLE", "CORE", "SHELL", "CORESHELLW"))
+
+
+def _belongs(reader: Reader, right: list[int]) -> bool:
+    """Whether what follows the word says more of the particle (a composition, core and shell)."""
+    kinds = {reader.token(i).kind for i in right}
+    return bool(kinds & {"COMPOSITION", "RATIO", "CORE", "SHELL", "CORESHELL"})
+
+
+def _elements(reader: Reader, group: list[int], roles: Roles) -> dict[str, Any]:
+    """Composition, core and shell of the tokens of a particle."""
+    from pymatgen.core import Composition
+
+    found: dict[str, Any] = {"composition": {}}
+    named = [i for i in group if reader.token(i).kind in ("MAT", "POLYMORPH")]
+    percents = [i for i in group if reader.token(i).kind == "PCT"]
+    for place, index in enumerate(group):
+        token = reader.token(index)
+        following = [reader.token(i).kind for i in group[place + 1 : place + 3]]
+        if token.kind == "CORESHELL":
+            found["core"], found["shell"] = token.value
+        elif token.kind == "COMPOSITION":
+            found["composition"] = dict(token.value)
+        elif token.kind == "STRUCTURE" and token.value in ("fcc", "bcc", "hcp"):
+            found["lattice"] = token.value
+        elif token.kind in ("NUM", "COUNT", "ATOMS") and token.value >= 4:
+            found["atoms"] = int(token.value)
+        elif token.kind == "MAT":
+            if following[:1] == ["CORE"] or following == ["OF", "CORE"]:
+                found["core"] = formula(reader, index)
+            elif following[:1] == ["SHELL"] or following == ["OF", "SHELL"]:
+                found["shell"] = formula(reader, index)
+            elif not found["composition"] or len(named) > 1:
+                counts = Composition(formula(reader, index)).as_dict()
+                if len(counts) == 1 and sum(counts.values()) >= 4 and len(named) == 1:
+                    found["atoms"] = int(sum(counts.values()))
+                    counts = dict.fromkeys(counts, 1.0)
+                found["composition"].update({k: float(v) for k, v in counts.items() if k not in found["composition"]})
+    if len(percents) == 1 and len(named) == 2:
+        share = reader.value(percents[0])
+        nearest = min(named, key=lambda i: (i < percents[0], abs(i - percents[0])))
+        names = [formula(reader, i) for i in named]
+        own = formula(reader, nearest)
+        found["composition"] = {n: share if n == own else 1 - share for n in names}
+    return found
+
+
+def alloy(reader: Reader, roles: Roles) -> None:
+    """A random alloy: `Pt/Rh alloy`, `Ni-20%Cr`, `CuとAuの3:1合金`."""
+    if roles.particle is not None:
+        return
+    for index in reader.left("COMPOSITION"):
+        roles.alloy = dict(reader.value(index))
+        reader.take(index)
+        named = [
+            i for i in reader.left("MAT") if set(re.findall(r"[A-Z][a-z]?", formula(reader, i))) <= set(roles.alloy)
+        ]
+        reader.take([i for i in named if i + 1 >= len(reader.items) or reader.token(i + 1).kind != "MILLER"])
+    if roles.alloy is None and reader.left("ALLOY", "RANDOM"):
+        shares = [m for pattern in ("y:MAT p:PCT", "p:PCT OF? y:MAT") for m in reader.find(pattern)]
+        given: dict[str, float] = {formula(reader, m["y"]): reader.value(m["p"]) for m in shares}
+        if len(given) > 2 and abs(sum(given.values()) - 1) < 0.02:
+            roles.alloy = given
+            reader.take([i for m in shares for i in m["all"]])
+            same = [i for i in reader.left("MAT") if set(re.findall(r"[A-Z][a-z]?", formula(reader, i))) <= set(given)]
+            reader.take(same)
+        for match in reader.find("p:PCT OF? y:MAT"):
+            share, guest = reader.value(match["p"]), formula(reader, match["y"])
+            pairs = [
+                i
+                for i in reader.left("MAT")
+                if i != match["y"] and guest in re.findall(r"[A-Z][a-z]?", formula(reader, i))
+            ]
+            names = re.findall(r"[A-Z][a-z]?", formula(reader, pairs[0])) if pairs else []
+            if len(names) == 2:
+                roles.alloy = {n: share if n == guest else 1 - share for n in names}
+                reader.take([*match["all"], pairs[0]])
+        for match in reader.find("y:MAT p:PCT"):
+            share, guest = reader.value(match["p"]), formula(reader, match["y"])
+            pairs = [i for i in reader.left("MAT") if i != match["y"] and formula(reader, i) != guest]
+            if roles.alloy is None and len(pairs) == 1 and is_element(guest) and is_element(formula(reader, pairs[0])):
+                if reader.items[match["p"] + 1 :] and reader.token(match["p"] + 1).kind == "MAT":
+                    continue
+                roles.alloy = {formula(reader, pairs[0]): 1 - share, guest: share}
+                same = [i for i in reader.left("MAT") if formula(reader, i) in roles.alloy]
+                reader.take([*match["all"], *same])
+        for pattern in ("x:MAT SLASH|AND|OF? p:PCT y:MAT", "x:MAT p:PCT SLASH|AND|OF? y:MAT", "x:MAT SLASH|AND y:MAT"):
+            found = reader.first(pattern) if roles.alloy is None else None
+            if found is None:
+                continue
+            first, second = formula(reader, found["x"]), formula(reader, found["y"])
+            if not (is_element(first) and is_element(second)):
+                continue
+            share = reader.value(found["p"]) if "p" in found else 0.5
+            # `Ni-20%Cr`: the percent is that of the element after it, `Ni 80% Cr` of the one before
+            before = "p" in found and found["p"] == found["x"] + 1 and not pattern.startswith("x:MAT SLASH")
+            roles.alloy = {first: share, second: 1 - share} if before else {first: 1 - share, second: share}
+            reader.take(found["all"])
+            break
+    ratios = reader.left("RATIO")
+    if roles.alloy is not None and len(roles.alloy) == 2 and ratios:
+        roles.alloy = dict(zip(roles.alloy, reader.value(ratios[0]), strict=True))
+        reader.take(ratios[0])
+
+
+def liquid(reader: Reader, roles: Roles) -> None:
+    """Molecules of a liquid: a box, or a layer on a surface."""
+    words = reader.left("WATERFILM", "LIQUIDW", "BOX", "DISSOLVE", "FILL")
+    is_liquid = (
+        bool(words) or reader.facts.get("liquid_thickness") or reader.facts.get("density") or reader.facts.get("box")
+    )
+    surface = reader.has("MILLER", "SLAB")
+    if not is_liquid or (
+        surface and not reader.left("WATERFILM", "FILL", "LIQUIDW") and not reader.facts.get("liquid_thickness")
+    ):
+        return
+    if reader.left("WATERFILM"):
+        roles.liquid.append({"name": "H2O"})
+    for index in reader.left("MOL", "MAT"):
+        name = formula(reader, index)
+        if reader.token(index).kind == "MAT" and surface and _is_host(reader, index):
+            continue
+        number = count_near(reader, index)
+        if reader.token(index).kind == "MAT" and not is_molecule(name):
+            if surface:
+                continue
+            roles.liquid += _ions(name, number or 1)
+        elif any(e["name"] == name for e in roles.liquid):
+            entry = next(e for e in roles.liquid if e["name"] == name)
+            entry.update({"number": number} if number else {})
+        else:
+            roles.liquid.append({"name": name, **({"number": number} if number else {})})
+        reader.take(index)
+    for index in words:
+        reader.take(index)
+    for index in reader.left("MOLECULES"):
+        if roles.liquid and "number" not in roles.liquid[0]:
+            roles.liquid[0]["number"] = int(reader.value(index))
+            reader.take(index)
+
+
+def _is_host(reader: Reader, index: int) -> bool:
+    following = [reader.token(i).kind for i in range(index + 1, min(index + 3, len(reader.items)))]
+    return "MILLER" in following or "SLAB" in following[:1] or not is_molecule(formula(reader, index))
+
+
+def _ions(name: str, number: int) -> list[dict[str, Any]]:
+    from pymatgen.core import Composition
+
+    return [{"name": s, "number": int(n) * number} for s, n in Composition(name).as_dict().items()]

@@ -1,0 +1,149 @@
+"""Reading a sentence: tokens, attributes, roles, steps, and what was not understood.
+
+reading = read("Pt(111) slab, 4 layers, CO on top")
+reading.recipe, reading.spans
+"""
+
+import re
+from dataclasses import dataclass, field
+from typing import Any
+
+from pydantic import ValidationError
+
+from gnnpot.builder.messages import error, invalid_recipe, say
+from gnnpot.builder.recipe import Recipe
+from gnnpot.builder.state import Message
+from gnnpot.builder.text.attributes import read_attributes
+from gnnpot.builder.text.compose import compose
+from gnnpot.builder.text.edit import edited, elements_of
+from gnnpot.builder.text.reader import Reader
+from gnnpot.builder.text.roles import read_roles
+from gnnpot.builder.text.tokens import nearest_word, tokenize
+from gnnpot.errors import BuilderError
+
+MAX_LENGTH = 1000
+#: tokens that may be left over: small words, and words whose meaning the others carry
+HARMLESS = {
+    "OF", "WO", "NI", "BY", "IN", "FROM", "AND", "COMMA", "EQ", "DOT", "SLASH", "BULKW", "SLAB", "ATOMW", "MOLW",
+    "SUPERCELL",
+    "SUPPORTED", "SUPPORT", "ADSORB", "FILM", "APPROX", "ATLEAST", "ATMOST", "SITEW", "EACH", "RANDOM", "FILL", "BOX",
+    "SUPERPOSE", "LIQUIDW", "CONVENTIONAL", "ALLOY", "INTERFACE", "PARTICLE", "SHEETW", "LAYERW", "TOPSITE",
+    "BOTTOM", "TOPPOS",
+    "MIDDLE", "OUTERMOST", "NEAR", "ABOVE", "HEIGHT", "GAP", "THICK", "MONO", "DISSOLVE", "COVERAGE", "HALF",
+    "DIRECTION",
+    "TERM", "REPLACE", "AROUND", "VAC", "LOWESTLAYER", "DIAMETER",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Span:
+    """A part of the text (first and last+1 character) that was not understood, with the nearest known word."""
+
+    start: int
+    end: int
+    text: str
+    suggestion: str | None = None
+
+
+@dataclass(frozen=True)
+class Reading:
+    """A recipe or an error, the parts that were not understood, and notes on what was read differently."""
+
+    language: str
+    recipe: Recipe | None = None
+    spans: list[Span] = field(default_factory=list)
+    notes: list[Message] = field(default_factory=list)
+    problem: BuilderError | None = None
+
+
+def language_of(text: str) -> str:
+    """`ja` where the text has Japanese letters, else `en`."""
+    return "ja" if re.search(r"[\u3040-\u30ff\u4e00-\u9fff\uff66-\uff9f]", text) else "en"
+
+
+def read(text: str, language: str | None = None, base: Recipe | None = None) -> Reading:
+    """Read a sentence.
+
+    Args:
+        text: what to build, in English or Japanese; with `base`, what to change.
+        language: of the messages; `None`: that of the text.
+        base: the recipe that the sentence edits.
+
+    Returns:
+        The recipe, or why there is none (`problem`) and which parts of the text were not understood (`spans`).
+    """
+    language = language or language_of(text)
+    if not text.strip():
+        return Reading(language, problem=error("empty", language))
+    if len(text) > MAX_LENGTH:
+        return Reading(language, problem=error("too_long", language, length=len(text), limit=MAX_LENGTH))
+    reader = Reader(tokenize(text), language)
+    for word, chosen in reader.tokens.corrections:
+        reader.notes.append(Message("corrected", say("corrected", language, word=word, chosen=chosen)))
+    if reader.has("SMILES"):
+        reader.take(reader.left("UNKNOWN"))
+    unknown = [i for i in reader.left("UNKNOWN") if re.search(r"\w", reader.token(i).text)]
+    try:
+        if unknown:
+            raise _not_understood(reader, unknown)
+        steps = _steps(reader, base)
+        left = [i for i in reader.rest() if _matters(reader, i)]
+        if left:
+            raise _not_understood(reader, left)
+        _refuse_unused(reader, {step["do"] for step in steps})
+        recipe = Recipe.model_validate({"version": 1, "language": language, "steps": steps})
+    except ValidationError as found:
+        return Reading(language, notes=reader.notes, problem=invalid_recipe(found, language))
+    except BuilderError as problem:
+        wrong = unknown or [i for i in reader.rest() if _matters(reader, i)]
+        return Reading(language, spans=[_span(reader, i) for i in wrong], notes=reader.notes, problem=problem)
+    return Reading(language, recipe, notes=reader.notes)
+
+
+def _steps(reader: Reader, base: Recipe | None) -> list[Any]:
+    read_attributes(reader)
+    for index in reader.left("SMILES"):
+        reader.take(index)
+    roles = read_roles(reader, elements_of(base) if base is not None else set())
+    smiles = next((t.value for t in reader.items if t.kind == "SMILES"), None)
+    if smiles is not None:
+        if roles.hosts and "miller" in roles.hosts[0]:
+            roles.adsorbates.insert(0, {"species": smiles, "index": 0})
+        elif not roles.liquid:
+            return [{"do": "molecule", "name": smiles}]
+    if base is not None:
+        return edited(reader, roles, base)
+    return compose(reader, roles)
+
+
+def _refuse_unused(reader: Reader, kinds: set[str]) -> None:
+    """Refuse values that no step of the recipe has a place for."""
+    facts = reader.facts
+    unused = sorted(set(facts.values) - facts.used - {"seed"})
+    if facts.placed and not kinds & {"adsorb", "place"}:
+        unused += sorted({kind for kind, _, _ in facts.placed if kind not in ("site", "near", "on")})
+    if unused:
+        names = ", ".join(name.replace("_", " ") for name in unused)
+        raise error("no_place_for", reader.language, what=names, steps=", ".join(sorted(kinds)))
+
+
+def _matters(reader: Reader, index: int) -> bool:
+    token = reader.token(index)
+    if token.kind in ("NUM", "COUNT", "CELLS", "MOLECULES", "ATOMS"):
+        return token.value != 1
+    return token.kind not in HARMLESS and not (token.kind == "UNKNOWN" and not re.search(r"\w", token.text))
+
+
+def _span(reader: Reader, index: int) -> Span:
+    token = reader.token(index)
+    start, end = reader.tokens.normal.span(token.start, token.end)
+    text = reader.tokens.normal.original[start:end]
+    return Span(start, end, text, nearest_word(token.text) if token.kind == "UNKNOWN" else None)
+
+
+def _not_understood(reader: Reader, indices: list[int]) -> BuilderError:
+    spans = [_span(reader, i) for i in indices]
+    words = ", ".join(f"'{span.text}'" for span in spans[:5])
+    near = next((span.suggestion for span in spans if span.suggestion), None)
+    hint = say("hint_near", reader.language, near=near) if near else say("hint_can", reader.language)
+    return error("not_understood", reader.language, words=words, hint=hint)

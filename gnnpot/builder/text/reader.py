@@ -1,0 +1,137 @@
+"""Tokens that are taken one after another by the rules of the grammar, and what the rules found.
+
+A rule is a pattern of token kinds: `"VAC _ x:LEN|NUM"` takes a word for vacuum and the length after it, with any of the
+small words (`_`) between them. What a rule takes is no longer there for the next one.
+"""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any
+
+from gnnpot.builder.messages import error
+from gnnpot.builder.state import Message
+from gnnpot.builder.text.tokens import Token, Tokens
+
+#: small words that may stand between the parts of a pattern
+GLUE = "OF|WO|NI|BY|IN|FROM|EQ|APPROX|ATLEAST|ATMOST"
+
+
+@dataclass
+class Facts:
+    """What the attributes of a sentence say, before it is known to which step they belong."""
+
+    values: dict[str, Any] = field(default_factory=dict)
+    #: values that belong to the nearest adsorbate: (kind, value, index of the token)
+    placed: list[tuple[str, Any, int]] = field(default_factory=list)
+    fixes: list[dict[str, Any]] = field(default_factory=list)
+    #: names that a step has asked for
+    used: set[str] = field(default_factory=set)
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """A value, or the default."""
+        self.used.add(name)
+        return self.values.get(name, default)
+
+
+@lru_cache(maxsize=512)
+def _compiled(pattern: str) -> re.Pattern[str]:
+    parts = []
+    for element in pattern.split():
+        optional = element[-1] if element[-1] in "?*+" else ""
+        body = element.rstrip("?*+")
+        name, _, kinds = body.rpartition(":")
+        kinds = GLUE if kinds == "_" else kinds
+        one = rf"(?:(?:{kinds})#\d+ )"
+        if element == "_":
+            optional = "*"
+        if element == "$":
+            parts.append("$")
+            continue
+        parts.append(f"(?P<{name}>{one}){optional}" if name else f"{one}{optional}")
+    return re.compile(r"(?<!\S)" + "".join(parts))
+
+
+def _with_planes(items: list[Token]) -> list[Token]:
+    """`Cu 111`, `rutile 110`: the digits after a substance are a lattice plane, where the sentence has no other."""
+    if any(t.kind == "MILLER" for t in items):
+        return items
+    for place, (before, token) in enumerate(zip(items, items[1:], strict=False), 1):
+        close = token.start - before.end <= 1 and before.kind in ("MAT", "STRUCTURE", "POLYMORPH", "SLAB")
+        if close and token.kind == "NUM" and re.fullmatch(r"[012]{3}|0001|10-10|11-20", token.text):
+            plane = Token("MILLER", tuple(int(x) for x in token.text), token.start, token.end, token.text)
+            return [*items[:place], plane, *items[place + 1 :]]
+    return items
+
+
+class Reader:
+    """The tokens of a sentence that no rule has taken yet."""
+
+    def __init__(self, tokens: Tokens, language: str) -> None:
+        self.tokens = tokens
+        self.language = language
+        self.items = _with_planes([t for t in tokens.items if t.kind != "STOP"])
+        self.taken: set[int] = set()
+        self.facts = Facts()
+        self.notes: list[Message] = []
+
+    def rest(self) -> list[int]:
+        """Indices of the tokens that are left."""
+        return [i for i in range(len(self.items)) if i not in self.taken]
+
+    def left(self, *kinds: str) -> list[int]:
+        """Indices of the tokens left of some kinds."""
+        return [i for i in self.rest() if self.items[i].kind in kinds]
+
+    def has(self, *kinds: str) -> bool:
+        """Whether any token of these kinds is in the sentence, taken or not."""
+        return any(t.kind in kinds for t in self.items)
+
+    def find(self, pattern: str) -> Iterator[dict[str, Any]]:
+        """Matches among what is left: names of the pattern to token indices, `all` to all of them."""
+        start = 0
+        while True:
+            text = "".join(f"{self.items[i].kind}#{i} " for i in self.rest())
+            match = _compiled(pattern).search(text, start)
+            if match is None:
+                return
+            indices = [int(x) for x in re.findall(r"#(\d+) ", match.group(0))]
+            found: dict[str, Any] = {"all": indices}
+            for name, piece in match.groupdict().items():
+                if piece:
+                    found[name] = int(piece.partition("#")[2])
+            before = len(self.taken)
+            yield found
+            start = 0 if len(self.taken) > before else match.start() + 1
+
+    def first(self, pattern: str) -> dict[str, Any] | None:
+        """The first match."""
+        return next(self.find(pattern), None)
+
+    def take(self, indices: list[int] | int) -> None:
+        """Mark tokens as understood."""
+        self.taken.update([indices] if isinstance(indices, int) else indices)
+
+    def value(self, index: int) -> Any:
+        """The value of a token."""
+        return self.items[index].value
+
+    def word(self, index: int) -> str:
+        """The words of a token, in lower case."""
+        return self.items[index].text.lower()
+
+    def token(self, index: int) -> Token:
+        """A token."""
+        return self.items[index]
+
+    def set(self, name: str, value: Any, what: str | None = None) -> None:
+        """Record a fact; a second, different one is a contradiction."""
+        before = self.facts.values.get(name)
+        if before is not None and before != value:
+            raise error("contradiction", self.language, what=what or name, first=_plain(before), second=_plain(value))
+        self.facts.values[name] = value
+
+
+def _plain(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, (int, float)) else str(value)

@@ -1,0 +1,243 @@
+"""Roles: which substance is the crystal, the dopant, the adsorbate, the particle, the liquid, the film.
+
+Words that say what is done (replace, dope, adsorb, remove,
+support) take the substances that stand at them; the substance
+that is left is the host.
+"""
+
+import re
+from typing import Any
+
+from gnnpot.builder.steps.crystal import is_metal
+from gnnpot.builder.text.defect_roles import dope, interstitial, replace, vacancy
+from gnnpot.builder.text.material_roles import alloy, liquid, particle
+from gnnpot.builder.text.reader import Reader
+from gnnpot.builder.text.words import BY_STRUCTURE, Roles, count_near, formula, is_element, is_molecule
+
+MATERIAL = "MAT|POLYMORPH|MOL|SHEETMAT"
+
+
+def read_roles(reader: Reader, known: set[str]) -> Roles:
+    """Apply the rules; `known` are the elements that an edited structure has."""
+    roles = Roles()
+    for index in reader.left("NVCENTER"):
+        roles.substitutions.append({"element": "C", "by": "N", "number": 1})
+        roles.vacancies.append({"element": "C", "number": 1, "near_dopant": True})
+        reader.take(index)
+    for rule in (_tube, _termination, _binding_target, interstitial):
+        rule(reader, roles)
+    replace(reader, roles, known)
+    dope(reader, roles)
+    vacancy(reader, roles, known)
+    particle(reader, roles)
+    alloy(reader, roles)
+    liquid(reader, roles)
+    _adsorbates_and_hosts(reader, roles, known)
+    return roles
+
+
+def _tube(reader: Reader, roles: Roles) -> None:
+    if not reader.has("NANOTUBE"):
+        return
+    chirals = reader.left("CHIRAL", "MILLER", "SIZE2")
+    tube: dict[str, Any] = {"formula": "C"}
+    for index in chirals:
+        value = reader.value(index)
+        if reader.token(index).kind == "CHIRAL":
+            tube["n"], tube["m"] = value
+            reader.take(index)
+    for index in reader.left("MAT", "POLYMORPH"):
+        tube["formula"] = formula(reader, index)
+        reader.take(index)
+    reader.take(reader.left("NANOTUBE", "MONO", "SUPERCELL"))
+    roles.nanotube = tube
+
+
+def _termination(reader: Reader, roles: Roles) -> None:
+    for pattern in ("m:MAT OF? TERM", "TERM _ m:MAT", "m:MAT _ TERM"):
+        match = reader.first(pattern)
+        if match:
+            roles.termination = formula(reader, match["m"])
+            reader.take(match["all"])
+            return
+
+
+def _binding_target(reader: Reader, roles: Roles) -> None:
+    """`on the Ti`, `Tiの直上`: the element of the surface that an adsorbate binds to."""
+    if reader.has("PARTICLE", "DOPE") or (reader.left("PCT") and not reader.has("ADSORB")):
+        return
+    before = len(reader.facts.placed)
+    for pattern in (
+        "SUPERPOSE|TOPSITE OF? NUM? m:MAT ATOMW|SITEW|COMMA|DOT", "SUPERPOSE|TOPSITE OF? NUM? m:MAT $",
+        "SUPERPOSE m:MAT LEN", "m:MAT ATOMW? OF? TOPSITE NI", "m:MAT ATOMW? SUPERPOSE NI? ADSORB|SUPPORTED|LEN|COMMA",
+        "m:MAT ATOMW? SITEW NI", "IN OF? m:MAT ATOMW? SITEW", "ADSORB BY OF? m:MAT ATOMW? $",
+        "m:MAT OF? TOPSITE _ ADSORB", "m:MAT SUPERPOSE $", "m:MAT ATOMW? SUPERPOSE $",
+    ):  # fmt: skip
+        for match in reader.find(pattern):
+            index = match["m"]
+            name = formula(reader, index)
+            others = [i for i in reader.left("MAT", "MOL", "POLYMORPH", "STRUCTURE") if i != index]
+            following = index + 1 < len(reader.items) and reader.token(index + 1).kind == "MILLER"
+            if is_element(name) and others and not following and _is_in_host(reader, name, index):
+                reader.facts.placed.append(("on", name, index))
+                if reader.token(match["all"][0]).kind == "TOPSITE" or any(
+                    reader.token(i).kind == "TOPSITE" for i in match["all"]
+                ):
+                    reader.facts.placed.append(("site", "top", index))
+                reader.take(
+                    [i for i in match["all"] if reader.token(i).kind in ("MAT", "TOPSITE", "SUPERPOSE", "SITEW")]
+                )
+                if len(reader.facts.placed) - before:
+                    return
+
+
+def _is_in_host(reader: Reader, name: str, index: int) -> bool:
+    """Whether another substance of the sentence has the element, or puts it there."""
+    for i, token in enumerate(reader.items):
+        if i != index and token.kind in ("MAT", "POLYMORPH"):
+            text = token.value[0] if isinstance(token.value, tuple) else str(token.value)
+            if name in re.findall(r"[A-Z][a-z]?", text):
+                return True
+        if token.kind == "STRUCTURE" and name in BY_STRUCTURE.get(token.value, ""):
+            return True
+    return False
+
+
+def _adsorbates_and_hosts(reader: Reader, roles: Roles, known: set[str]) -> None:
+    """What is left: the host (at a lattice plane, a word for surface, a size) and what lies on it."""
+    _merge_polymorphs(reader, roles)
+    left = reader.left("MAT", "POLYMORPH", "MOL", "SHEETMAT")
+    scores = {i: _host_score(reader, i) for i in left}
+    interface = reader.has("INTERFACE") or sum(reader.token(i).kind == "MILLER" for i in range(len(reader.items))) > 1
+    ranked = sorted(left, key=lambda i: (-scores[i], i))
+    films = [i for i in left if reader.token(i).kind == "SHEETMAT"]
+    if films and len(left) > len(films) and any(reader.token(i).kind == "MILLER" for i in range(len(reader.items))):
+        interface = True
+    interface = interface and not roles.liquid
+    wanted = 0 if known and not (ranked and scores[ranked[0]] >= 4) else 2 if interface and not roles.particle else 1
+    named = any(reader.value(i) in BY_STRUCTURE for i in reader.left("STRUCTURE"))
+    if named and ranked and scores[ranked[0]] < 0 and reader.has("MILLER"):
+        # `rutile(110)` names the crystal by its structure
+        wanted = 0
+    hosts = sorted(ranked[:wanted])
+    surface = reader.has("MILLER", "SLAB") or bool(known) or any(reader.token(i).kind == "SHEETMAT" for i in left)
+    for index in hosts:
+        if not any(host["formula"] == formula(reader, index) for host in roles.hosts) or not roles.liquid:
+            roles.hosts.append(_host(reader, index))
+    for index in left:
+        if index in hosts:
+            continue
+        if _said_before(reader, roles, index) or not surface:
+            continue
+        if not _small_particle(reader, roles, index):
+            roles.adsorbates.append(_adsorbate(reader, index))
+    for index in reader.left("STRUCTURE"):
+        name = str(reader.value(index))
+        around = [reader.token(i).kind for i in (index - 1, index + 1) if 0 <= i < len(reader.items)]
+        alone = not {"MAT", "POLYMORPH", "ALLOY", "SUPERCELL", "SIZE3"} & set(around)
+        if name in ("fcc", "hcp") and roles.adsorbates and alone:
+            roles.sites.append((name, index))
+        else:
+            roles.structures.append(name)
+        reader.take(index)
+
+
+def _merge_polymorphs(reader: Reader, roles: Roles) -> None:
+    """`SiC 4H`: a polymorph's name beside its formula."""
+    for index in reader.left("POLYMORPH"):
+        name, label = reader.value(index)
+        if any(formula(reader, i) == name for i in reader.left("MAT")):
+            roles.structures.append(label)
+            reader.take(index)
+
+
+def _small_particle(reader: Reader, roles: Roles, index: int) -> bool:
+    """`Pt13 on CeO2(111)`: a metal with a number of atoms."""
+    match = re.fullmatch(r"([A-Z][a-z]?)(\d+)", formula(reader, index))
+    if match is None or is_molecule(match.group(0)) or int(match.group(2)) < 2 or not is_metal(match.group(1)):
+        return False
+    roles.particle = {"composition": {match.group(1): 1.0}, "atoms": int(match.group(2))}
+    reader.take(index)
+    return True
+
+
+def _said_before(reader: Reader, roles: Roles, index: int) -> bool:
+    """A substance that was named before: a dopant with its number, a host again."""
+    name = formula(reader, index)
+    for entry in roles.substitutions:
+        if entry["by"] == name and not {"number", "fraction"} & set(entry):
+            number = count_near(reader, index)
+            if number:
+                entry["number"] = number
+                reader.take(index)
+                return True
+    if any(host["formula"] == name for host in roles.hosts):
+        reader.take(index)
+        return True
+    return False
+
+
+def _host_score(reader: Reader, index: int) -> float:
+    """How much a substance's place looks like that of the crystal."""
+    token = reader.token(index)
+    score = {"MAT": 0.0, "POLYMORPH": 2.0, "SHEETMAT": 2.0, "MOL": -4.0}[token.kind]
+    name = formula(reader, index)
+    if not is_element(name) and not is_molecule(name):
+        score += 1.5
+    if is_molecule(name):
+        score -= 2.0
+    following = [reader.token(i).kind for i in range(index + 1, min(index + 4, len(reader.items)))]
+    before = [reader.token(i).kind for i in range(max(0, index - 2), index)]
+    for distance, kind in enumerate(following):
+        if kind in ("MAT", "MOL", "COMMA", "DOT", "WO"):
+            break
+        weight = 1.0 if distance == 0 else 0.7
+        score += weight * {"MILLER": 6.0, "SLAB": 4.0, "SIZE2": 2.0, "SIZE3": 3.0, "SUPERCELL": 2.0, "BULKW": 3.0}.get(
+            kind, 0.0
+        )
+    if following[:1] and following[0] in ("ATOMW", "MOLW"):
+        score -= 3.0
+    if before[-1:] == ["STRUCTURE"]:
+        score += 2.0
+    if before[-1:] and before[-1] in ("SUPERPOSE", "SIZE3"):
+        score += 1.0
+    return score
+
+
+def _host(reader: Reader, index: int) -> dict[str, Any]:
+    value = reader.value(index)
+    found: dict[str, Any] = {"formula": formula(reader, index), "index": index, "kind": reader.token(index).kind}
+    if isinstance(value, tuple):
+        found["polymorph"] = value[1]
+    reader.take(index)
+    nearby = range(index + 1, min(index + 8, len(reader.items)))
+    for place in nearby:
+        kind = reader.token(place).kind
+        if kind == "MILLER" and place not in reader.taken:
+            found["miller"] = reader.value(place)
+            reader.take(place)
+            break
+        if kind in ("MAT", "MOL", "DOT"):
+            break
+    if "miller" not in found:
+        remaining = reader.left("MILLER")
+        earlier = [i for i in remaining if i < index]
+        if earlier and not any(reader.token(i).kind in ("MAT", "POLYMORPH") for i in range(earlier[-1] + 1, index)):
+            found["miller"] = reader.value(earlier[-1])
+            reader.take(earlier[-1])
+    return found
+
+
+def _adsorbate(reader: Reader, index: int) -> dict[str, Any]:
+    name = formula(reader, index)
+    kinds = [reader.token(i).kind for i in range(index + 1, min(index + 3, len(reader.items)))]
+    if name in ("H", "O", "N", "F", "Cl") and kinds[:1] == ["MOLW"]:
+        name = f"{name}2"
+    if re.fullmatch(r"[A-Z][a-z]?1", name):
+        name = name[:-1]
+    found: dict[str, Any] = {"species": name, "index": index}
+    number = count_near(reader, index)
+    if number:
+        found["number"] = number
+    reader.take(index)
+    return found

@@ -1,0 +1,393 @@
+"""A text as tokens: numbers with units, Miller indices, sizes, formulas, names of substances, and words by kind.
+
+The longest match wins at each place, of the patterns below and of the words of lexicon.yaml and of the library. What
+nothing matches becomes a token of kind `UNKNOWN`; a misspelt word is read as the nearest one, and a note says so.
+"""
+
+import difflib
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import lru_cache
+from importlib import resources
+from typing import Any
+
+import yaml
+from ase.data import chemical_symbols
+
+from gnnpot.builder.library import library
+from gnnpot.builder.text.normal import Normal
+
+SYMBOLS = frozenset(chemical_symbols[1:])
+_NUMBER = r"\d+(?:\.\d+)?|\.\d+"
+_WORDS = {
+    "one": 1, "two": 2, "three": 3, "four": 4, "five": 5, "six": 6, "seven": 7, "eight": 8, "nine": 9, "ten": 10,
+    "eleven": 11, "twelve": 12, "single": 1, "double": 2, "quarter": 0.25,
+    "一": 1, "二": 2, "三": 3, "四": 4, "五": 5, "六": 6, "七": 7, "八": 8, "九": 9, "十": 10, "ひと": 1, "ふた": 2,
+}  # fmt: skip
+#: unit after a number: (pattern, kind, factor to Å, fraction, …)
+_UNITS: list[tuple[str, str, float]] = [
+    (
+        r"(?:Å|A|ang|angst|angstroms?|ångströms?|オングストローム|オングストロ-ム)\s*(?:\^?2|²)(?![A-Za-z\d])",
+        "LEN2",
+        1.0,
+    ),
+    (r"(?:nm)\s*(?:\^?2|²)(?![A-Za-z\d])", "LEN2", 100.0),
+    (r"平方オングストローム", "LEN2", 1.0),
+    (r"(?:Å|angstroms?|ångströms?|ang|オングストローム)(?![A-Za-z])", "LEN", 1.0),
+    (r"A(?![A-Za-z\d])", "LEN", 1.0),
+    (r"(?:nm|nanomet(?:er|re)s?|ナノメートル|ナノメーター)(?![A-Za-z])", "LEN", 10.0),
+    (r"(?:pm)(?![A-Za-z])", "LEN", 0.01),
+    (r"(?:µm|um|micron|マイクロメートル)(?![A-Za-z])", "LEN", 1e4),
+    (r"(?:wt\.?\s*%|重量\s*(?:%|パーセント)|質量\s*(?:%|パーセント)|mass\s*%)", "WTPCT", 0.01),
+    (r"(?:at\.?\s*%|mol\.?\s*%|原子\s*%|atomic\s*%|at%|%|percent|per cent|パーセント)", "PCT", 0.01),
+    (r"(?:ML(?![A-Za-z])|monolayers?(?= of| coverage| *$|[,.])|モノレイヤー|分子層)", "ML", 1.0),
+    (r"(?:°|deg(?:rees?)?(?![A-Za-z])|度(?!合))", "ANGLE", 1.0),
+    (r"(?:g\s*/\s*cm\^?3|g\s*/\s*cc|g\s*/\s*m[lL]|g\s*cm\^?-3|g\s*/\s*cm³)", "DENS", 1.0),
+    (r"-?\s*(?:atoms?(?![A-Za-z])|atomic(?! layer)(?![A-Za-z])|原子(?!層|分子))", "ATOMS", 1.0),
+    (r"-?\s*(?:atomic[ -])?(?:layers?|trilayers?|layered|quintuple layers?|MLs? thick|L(?![A-Za-z\d]))", "LAYERS", 1.0),
+    (r"(?:原子層|トリレイヤー|層)", "LAYERS", 1.0),
+    (r"(?:molecules?(?![A-Za-z])|分子)", "MOLECULES", 1.0),
+    (r"(?:unit\s*cells?|cells?\s*long|cells?(?![A-Za-z])|単位胞|単位格子|単位セル|周期)", "CELLS", 1.0),
+    (r"(?:個|つ|コ|本|枚|箇所|か所|ヶ所|ヵ所|組|対)", "COUNT", 1.0),
+]
+
+
+@dataclass(frozen=True)
+class Token:
+    """A piece of the plain text with its kind and value."""
+
+    kind: str
+    value: Any
+    start: int
+    end: int
+    text: str = ""
+
+
+@dataclass
+class Tokens:
+    """The tokens of a text, what was corrected, and the text itself."""
+
+    normal: Normal
+    items: list[Token] = field(default_factory=list)
+    #: (word, what it was read as)
+    corrections: list[tuple[str, str]] = field(default_factory=list)
+
+
+def _miller(match: re.Match[str]) -> Token | None:
+    """Indices in brackets; `None` for what has other brackets' content."""
+    body = match.group(0)[1:-1].strip()
+    if re.fullmatch(r"(?:-?\s*\d\s*){3,4}", body):
+        indices = [int(x.replace(" ", "")) for x in re.findall(r"-?\s*\d", body)]
+    elif re.fullmatch(r"-?\d+(?:[\s,]+-?\d+){2,3}", body):
+        indices = [int(x) for x in re.findall(r"-?\d+", body)]
+    elif re.fullmatch(r"\d+\s*,\s*\d+", body):
+        return Token("CHIRAL", tuple(int(x) for x in body.split(",")), *match.span(), body)
+    elif re.fullmatch(r"-?\d+(?:[\s,-]+\d+)*", body):
+        return Token("BADMILLER", match.group(0), *match.span(), match.group(0))
+    else:
+        return None
+    return Token("MILLER", tuple(indices), *match.span(), match.group(0))
+
+
+def _size(match: re.Match[str]) -> Token:
+    numbers = tuple(int(x) for x in re.findall(r"\d+", match.group("body")))
+    prefix = (match.group("prefix") or "").lower()
+    return Token(f"SIZE{len(numbers)}", (prefix, numbers), *match.span(), match.group(0))
+
+
+def _root_size(match: re.Match[str]) -> Token:
+    return Token("ROOT3", None, *match.span(), match.group(0))
+
+
+def _quantity(match: re.Match[str]) -> Token:
+    """A number or a fraction, with its unit where there is one."""
+    word = match.group("word")
+    if word is not None:
+        value = float(_WORDS[word.lower()])
+    elif match.group("numerator"):
+        value = float(match.group("numerator")) / max(float(match.group("denominator")), 1e-9)
+    else:
+        value = float(match.group("number"))
+    sign = -1.0 if match.group("sign") else 1.0
+    text, end = match.string, match.end()
+    rest = re.match(r"\s*-?\s*", text[end:])
+    for pattern, kind, factor in _UNITS:
+        unit = re.compile(pattern, 0 if kind in ("ML", "LEN") else re.IGNORECASE).match(
+            text, end + (rest.end() if rest else 0)
+        )
+        if unit is None:
+            unit = re.compile(pattern, 0 if kind in ("ML", "LEN") else re.IGNORECASE).match(text, end)
+        if unit:
+            return Token(kind, sign * value * factor, match.start(), unit.end(), text[match.start() : unit.end()])
+    return Token("NUM", sign * value, match.start(), end, text[match.start() : end])
+
+
+def _composition(match: re.Match[str]) -> Token | None:
+    names = re.findall(r"[A-Z][a-z]?", match.group("names"))
+    numbers = [float(x) for x in re.findall(r"\d+(?:\.\d+)?", match.group("numbers"))]
+    if len(names) != len(numbers) or not set(names) <= SYMBOLS:
+        return None
+    return Token("COMPOSITION", dict(zip(names, numbers, strict=True)), *match.span(), match.group(0))
+
+
+def _core_shell(match: re.Match[str]) -> Token | None:
+    core, shell = match.group(1), match.group(2)
+    return Token("CORESHELL", (core, shell), *match.span(), match.group(0)) if {core, shell} <= SYMBOLS else None
+
+
+def _ratio(match: re.Match[str]) -> Token:
+    return Token("RATIO", (float(match[1]), float(match[2])), *match.span(), match[0])
+
+
+def _formula(match: re.Match[str]) -> Token | None:
+    text = match.group(0)
+    symbols = re.findall(r"[A-Z][a-z]?", text)
+    if not symbols or not set(symbols) <= SYMBOLS:
+        return None
+    surface = re.fullmatch(r"([A-Z][a-z]?)(111|100|110|211|210|0001)", text)
+    percent = re.fullmatch(r"([A-Z][a-z]?)\d+(?:\.\d+)?", text) and re.match(
+        r"\s*(?:at\.?)?%", match.string[match.end() :]
+    )
+    end = match.start() + len(symbols[0]) if surface or percent else match.end()
+    return Token("MAT", text[: end - match.start()], match.start(), end, text[: end - match.start()])
+
+
+def _plain(kind: str, group: int = 1) -> Callable[[re.Match[str]], Token]:
+    return lambda match: Token(kind, match.group(group), *match.span(), match.group(0))
+
+
+_NUMBER_WORDS = "|".join(sorted((w for w in _WORDS if w.isascii()), key=len, reverse=True))
+_KANJI = "一二三四五六七八九十"
+_COUNTERS = r"(?=\s*(?:個|つ|層|原子|分子|枚|本|箇所|か所|組|対|単位))"
+_PATTERNS: list[tuple[re.Pattern[str], Callable[[re.Match[str]], Token | None]]] = [
+    (re.compile(r"\bmp-\d+\b"), _plain("MPID", 0)),
+    (re.compile(r"(?:[\w./-]+\.(?:cif|vasp|poscar|xyz|extxyz)|\bPOSCAR\b|\bCONTCAR\b)", re.I), _plain("FILE", 0)),
+    (re.compile(r"\bSMILES\s*[:=]?\s*[\"'「]?([A-Za-z0-9@+\-\[\]()=#/\\%.]+)", re.I), _plain("SMILES")),
+    (
+        re.compile(r"(?:random\s*)?(?:seed|乱数シード|シード|乱数の種)\s*(?:of|=|:|は)?\s*(\d{1,9})", re.I),
+        _plain("SEED"),
+    ),
+    (re.compile(r"\(\s*√3\s*x\s*√3\s*\)\s*-?\s*R\s*30\s*°?|√3\s*x\s*√3\s*-?(?:R\s*30\s*°?)?"), _root_size),
+    (
+        re.compile(r"\(?\s*sqrt\(?3\)?\s*x\s*sqrt\(?3\)?\s*\)?\s*-?\s*(?:R\s*30\s*°?)?", re.I),
+        _root_size,
+    ),
+    (
+        re.compile(
+            r"(?:(?<![A-Za-z])(?P<prefix>[pPcC])\s*)?[\(\[]?\s*(?P<body>\d{1,4}(?:\s*(?:[xX*]|by)\s*\d{1,4}){1,2})"
+            r"(?!\d|\.\d)(?!\s*(?:Å|nm|A\b))\s*[\)\]]?"
+        ),
+        _size,
+    ),
+    (
+        re.compile(rf"(?P<body>(?:{_NUMBER})(?:\s*[xX*]\s*(?:{_NUMBER})){{2}})\s*(?P<unit>Å|A\b|nm|angstroms?)(?:\^?3|³)?"),
+        lambda m: Token(
+            "BOXSIZE",
+            tuple(float(x) * (10.0 if m.group("unit") == "nm" else 1.0) for x in re.findall(_NUMBER, m.group("body"))),
+            *m.span(),
+            m.group(0),
+        ),
+    ),
+    (re.compile(r"[\(\{][\s\d,-]*\d[\s\d,-]*[\)\}]"), _miller),
+    (re.compile(r"\[[\s\d,-]*\d[\s\d,-]*\]"), lambda m: Token("DIRECTION", m.group(0), *m.span(), m.group(0))),
+    (
+        re.compile(r"(?<![\d.x*])(?:-?\d){3,4}(?=\s*(?:面|表面|surface|slab|facet|スラブ|plane))", re.I),
+        lambda m: Token("MILLER", tuple(int(x) for x in re.findall(r"-?\d", m.group(0))), *m.span(), m.group(0)),
+    ),
+    (
+        re.compile(
+            r"(?P<names>[A-Z][a-z]?(?:\s*[:/-]\s*[A-Z][a-z]?)+)\s*(?:=|は|が|比|ratio|の比)?\s*(?:=|is|of)?\s*"
+            r"(?P<numbers>\d+(?:\.\d+)?(?:\s*:\s*\d+(?:\.\d+)?)+)"
+        ),
+        _composition,
+    ),
+    (re.compile(r"([A-Z][a-z]?)@([A-Z][a-z]?)(?![a-z\d])"), _core_shell),
+    (re.compile(r"(\d+(?:\.\d+)?)\s*:\s*(\d+(?:\.\d+)?)"), _ratio),
+    (
+        re.compile(r"(\d{1,2})\s*/\s*(\d{1,2})(?!\d)(?=\s|$|[^\d\sA-Za-z])"),
+        lambda m: _ratio(m) if float(m[1]) + float(m[2]) == 100 else None,
+    ),
+    (re.compile(r"(?<![A-Za-z])([abc])\s*=\s*(\d+(?:\.\d+)?)\s*(nm|Å|A\b)?"), lambda m: Token(
+        "CONSTANT", (m[1], float(m[2]) * (10 if m[3] == "nm" else 1)), *m.span(), m[0])),
+    (
+        re.compile(
+            rf"(?P<sign>(?<![\w)\]])-)?(?:(?P<numerator>\d+)\s*/\s*(?P<denominator>\d+)(?=\s*(?:ML|の?被覆|coverage|mono|モノ))"
+            rf"|(?P<number>{_NUMBER})|(?P<word>(?<![A-Za-z])(?:{_NUMBER_WORDS})(?![A-Za-z])|[{_KANJI}ひふ][とた]?{_COUNTERS}))",
+            re.I,
+        ),
+        _quantity,
+    ),
+    (re.compile(r"(?:[A-Z][a-z]?(?:\d+(?:\.\d+)?)?|\((?:[A-Z][a-z]?\d*)+\)\d+)+(?![a-z])"), _formula),
+]  # fmt: skip
+
+
+@lru_cache(maxsize=1)
+def lexicon() -> dict[str, tuple[str, Any]]:
+    """Every word in lower case: (kind, value). Words of the library have kind `MAT` or `STRUCTURE`."""
+    text = resources.files(__package__).joinpath("lexicon.yaml").read_text(encoding="utf-8")
+    words: dict[str, tuple[str, Any]] = {}
+    for kind, entry in yaml.load(text, Loader=yaml.BaseLoader).items():
+        given = entry["words"]
+        pairs = given.items() if isinstance(given, dict) else [(word, None) for word in given]
+        for word, value in pairs:
+            words.setdefault(word.lower(), (kind, int(value) if kind == "MONO" else value))
+    words.update(_library_words())
+    known = library()
+    for formula in known.substances:
+        if len(formula) > 2:
+            words.setdefault(formula.lower(), ("MAT", formula))
+    for key in known.molecules:
+        if len(key) > 2:
+            words.setdefault(key.lower(), ("MOL", key))
+    return words
+
+
+def _library_words() -> dict[str, tuple[str, Any]]:
+    known = library()
+    words: dict[str, tuple[str, Any]] = {}
+    for key, prototype in known.prototypes.items():
+        for name in (key, *prototype["en"], *prototype["ja"]):
+            words[name.lower()] = ("STRUCTURE", key)
+    for system, system_names in _SYSTEM_WORDS.items():
+        for name in system_names:
+            words[name] = ("STRUCTURE", system)
+    for formula, entry in known.substances.items():
+        for name in (*entry.get("en", ()), *entry.get("ja", ())):
+            words[name.lower()] = ("MAT", formula)
+        for polymorph in entry["polymorphs"]:
+            label = polymorph.get("name") or polymorph["prototype"]
+            for name in (*polymorph.get("en", ()), *polymorph.get("ja", ())):
+                words.setdefault(name.lower(), ("POLYMORPH", (formula, label)))
+    for symbol, names in known.element_names.items():
+        for name in names:
+            words[name.lower()] = ("MAT", symbol)
+    for key, entry in known.molecules.items():
+        for name in (*entry["en"], *entry["ja"]):
+            words[name.lower()] = ("MOL", key)
+    for name, formula in _SHEETS.items():
+        words[name] = ("SHEETMAT", formula)
+    words["ito"] = ("MAT", "In2O3")
+    return words
+
+
+_SYSTEM_WORDS = {
+    "tetragonal": ("tetragonal", "正方晶", "t相"), "cubic": ("cubic", "立方晶"), "monoclinic": ("monoclinic",
+    "単斜晶", "m相"),
+    "orthorhombic": ("orthorhombic", "斜方晶", "直方晶"), "hexagonal": ("hexagonal", "六方晶"),
+    "rhombohedral": ("rhombohedral", "菱面体晶", "三方晶", "trigonal"), "fcc": ("面心立方", "fcc構造"),
+    "bcc": ("体心立方", "bcc構造"),
+    "hcp": ("hcp構造", "六方最密構造"),
+}  # fmt: skip
+_SHEETS = {
+    "graphene": "C", "グラフェン": "C", "silicene": "Si", "シリセン": "Si", "germanene": "Ge", "ゲルマネン": "Ge",
+    "phosphorene": "P", "ホスホレン": "P", "フォスフォレン": "P", "グラフェンシート": "C", "graphene sheet": "C",
+}  # fmt: skip
+#: words that may look like formulas: BCC, NP, ICO
+_WORDS_BEFORE_FORMULAS = {"NVCENTER", "STRUCTURE", "PARTICLE", "NANOTUBE", "SHAPE", "POLYMORPH", "VAC", "SLAB"}
+#: spelt as element symbols, but words at the begin of a sentence
+_WORDLIKE = {"In", "I", "As", "At", "No", "Be", "He", "Am", "On", "A"}
+_LATIN = re.compile(r"[A-Za-z0-9'µ]")
+
+
+def tokenize(text: str) -> Tokens:
+    """The tokens of a text."""
+    tokens = Tokens(Normal(text))
+    plain = tokens.normal.plain
+    position = 0
+    while position < len(plain):
+        if plain[position] in " \t\r\u3000":
+            position += 1
+            continue
+        token = _longest(plain, position) or _unknown(plain, position, tokens)
+        tokens.items.append(token)
+        position = max(token.end, position + 1)
+    return tokens
+
+
+def _longest(plain: str, position: int) -> Token | None:
+    """The longest token at a place; patterns win over words of the same length."""
+    best: Token | None = None
+    for pattern, make in _PATTERNS:
+        match = pattern.match(plain, position)
+        token = make(match) if match else None
+        if token is not None and (best is None or token.end > best.end):
+            best = token
+    if best is not None and best.kind == "MAT":
+        following = plain[best.end : best.end + 2]
+        if (
+            best.text in _WORDLIKE
+            and position == 0
+            and re.match(r"\s[a-z]", following)
+            or re.match(r"[a-z]", following[:1])
+        ):
+            best = None
+    word = _word(plain, position)
+    if word is None or (best is not None and best.end > word.end):
+        return best
+    if best is None or word.end > best.end or (best.kind == "MAT" and word.kind in _WORDS_BEFORE_FORMULAS):
+        return word
+    return best
+
+
+def _word(plain: str, position: int) -> Token | None:
+    """The longest word of the lexicon at a place."""
+    words = lexicon()
+    lowered = plain[position : position + 40].lower()
+    inside_latin = position > 0 and _LATIN.match(plain[position - 1]) and _LATIN.match(plain[position])
+    if inside_latin and plain[position - 1].isalpha():
+        return None
+    for length in range(len(lowered), 0, -1):
+        candidate = lowered[:length]
+        found = words.get(candidate)
+        if found is None:
+            continue
+        last, following = candidate[-1], lowered[length : length + 1]
+        if _LATIN.match(last) and following and re.match(r"[A-Za-z]", following):
+            continue
+        if last.isdigit() and following.isdigit():
+            continue
+        exact = plain[position : position + length]
+        if found[0] == "MOL" and exact.isalpha() and len(exact) <= 3 and exact.isascii() and exact != exact.upper():
+            continue
+        return Token(found[0], found[1], position, position + length, exact)
+    return None
+
+
+def _unknown(plain: str, position: int, tokens: Tokens) -> Token:
+    """A word that nothing matches: read as the nearest word where one is near, else unknown."""
+    match = re.compile(r"[A-Za-z][A-Za-z'-]*").match(plain, position)
+    if match is None:
+        match = re.compile(r"[゠-ヿー]+|[一-鿿]+").match(plain, position)
+        text = match.group(0) if match else plain[position]
+        # a run of kanji or kana ends where the next word begins
+        for length in range(1, len(text)):
+            if _word(plain, position + length) is not None:
+                text = text[:length]
+                break
+        near = _near(text, 0.8) if len(text) >= 4 else None
+    else:
+        text = match.group(0)
+        near = _near(text.lower(), 0.8) if len(text) >= 4 else None
+    end = position + len(text)
+    if near is not None:
+        kind, value = lexicon()[near]
+        tokens.corrections.append((text, near))
+        return Token(kind, value, position, end, text)
+    symbol = text[:1].upper() + text[1:]
+    if symbol in SYMBOLS and len(text) == 2 and text not in ("in", "as", "at", "no", "be", "he", "am"):
+        tokens.corrections.append((text, symbol))
+        return Token("MAT", symbol, position, end, symbol)
+    return Token("UNKNOWN", text, position, end, text)
+
+
+def _near(word: str, cutoff: float) -> str | None:
+    """The word of the lexicon that a misspelt one is nearest to."""
+    candidates = [w for w in lexicon() if abs(len(w) - len(word)) <= 2 and len(w) >= 4]
+    found = difflib.get_close_matches(word, candidates, n=1, cutoff=cutoff)
+    return found[0] if found else None
+
+
+def nearest_word(word: str) -> str | None:
+    """A suggestion for a word that is not understood."""
+    return _near(word.lower(), 0.72)

@@ -1,0 +1,218 @@
+"""Tools for assistants over the Model Context Protocol: build, relax, dynamics, equation of state, list of models.
+
+    gnnpot mcp --folder structures
+
+The server (official Python SDK `mcp`, stdio) writes into one folder only, builds at most `Limits.atoms` atoms,
+and stops
+relaxations and runs after `Limits.seconds`. The arguments of `build_recipe` have the recipe's JSON schema.
+"""
+
+import re
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ase import Atoms
+from ase.io import read, write
+
+from gnnpot.builder.api import build
+from gnnpot.builder.execution import BuildResult, execute, summary
+from gnnpot.builder.explanation import explain
+from gnnpot.builder.recipe import Recipe
+from gnnpot.errors import BuilderError
+
+if TYPE_CHECKING:
+    from mcp.server.mcpserver import MCPServer
+
+FORMATS = (".extxyz", ".cif", ".vasp")
+#: steps between looks at the clock
+CHUNK = 20
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a tool may use."""
+
+    atoms: int = 5000
+    seconds: float = 120.0
+    steps: int = 2000
+
+
+class Workplace:
+    """The tools, on the files of one folder."""
+
+    def __init__(self, folder: Path, limits: Limits | None = None, calculator: Any = None) -> None:
+        self.folder = folder.resolve()
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.limits = limits or Limits()
+        self._calculator = calculator
+
+    def build_structure(self, text: str, file: str = "structure.extxyz") -> dict[str, Any]:
+        """Build a structure from a sentence in English or Japanese and write it to a file of the folder."""
+        return self._built(build(text, folder=self.folder, max_atoms=self.limits.atoms), file)
+
+    def build_recipe(self, recipe: Recipe, file: str = "structure.extxyz") -> dict[str, Any]:
+        """Build a structure from a recipe (typed steps) and write it to a file of the folder."""
+        return self._built(execute(recipe, folder=self.folder, max_atoms=self.limits.atoms), file)
+
+    def _built(self, result: BuildResult, file: str) -> dict[str, Any]:
+        path = self._path(file)
+        write(path, result.structure)
+        recipe = result.recipe.model_dump(mode="json", exclude_none=True)
+        return {"file": path.name, **summary(result), "recipe": recipe, "explanation": explain(result.recipe)}
+
+    def relax(
+        self, file: str, output: str = "relaxed.extxyz", model: str = "gnnpot-1", fmax: float = 0.05, cell: bool = False
+    ) -> dict[str, Any]:
+        """Relax the structure of a file (fmax in eV/Å) with a potential of `list_models` and write the result."""
+        from gnnpot.engines.relax import relax
+
+        path, atoms = self._path(output), self._read(file)
+        calculator, started, steps = self._open(model), time.monotonic(), 0
+        initial = None
+        while True:
+            result = relax(atoms, calculator, fmax=fmax, cell=cell, steps=CHUNK)
+            initial = result.initial_energy if initial is None else initial
+            atoms, steps = result.atoms, steps + result.steps
+            late = time.monotonic() - started > self.limits.seconds or steps >= self.limits.steps
+            if result.converged or late:
+                break
+        write(path, atoms)
+        return {
+            "file": path.name,
+            "converged": result.converged,
+            "steps": steps,
+            "energy_eV": result.energy,
+            "initial_energy_eV": initial,
+            "fmax_eV_per_A": float(result.fmax),
+        }
+
+    def run_dynamics(
+        self,
+        file: str,
+        temperature: float = 300.0,
+        steps: int = 200,
+        output: str = "md.extxyz",
+        model: str = "gnnpot-1",
+    ) -> dict[str, Any]:
+        """Run molecular dynamics at a temperature (K, 1 fs steps, NVT) and write the last structure."""
+        from gnnpot.engines.md import MDConfig, run_md
+
+        if not 0 < temperature <= 5000 or not 0 < steps <= self.limits.steps:
+            raise BuilderError(f"temperature: 0 to 5000 K and at most {self.limits.steps} steps are possible")
+        path, atoms = self._path(output), self._read(file)
+        calculator, started, done = self._open(model), time.monotonic(), 0
+        while done < steps and time.monotonic() - started <= self.limits.seconds:
+            size = min(CHUNK, steps - done)
+            config = MDConfig(ensemble="bussi", temperature=temperature, steps=size, keep_velocities=done > 0)
+            result = run_md(atoms, calculator, config)
+            atoms, done = result.atoms, done + size
+        write(path, Atoms(atoms.numbers, positions=atoms.positions, cell=atoms.cell, pbc=atoms.pbc))
+        return {
+            "file": path.name,
+            "steps": done,
+            "temperature_K": result.temperature,
+            "potential_energy_eV": result.potential_energy,
+        }
+
+    def equation_of_state(self, file: str, model: str = "gnnpot-1") -> dict[str, Any]:
+        """Equilibrium volume and bulk modulus of the crystal of a file, scaled as a whole."""
+        import numpy as np
+
+        from gnnpot.properties.equation_of_state import fit_birch_murnaghan, scaled_to
+        from gnnpot.units import GPA
+
+        atoms, calculator = self._read(file), self._open(model)
+        volumes = atoms.get_volume() * np.linspace(0.94, 1.06, 7)
+        energies = []
+        for volume in volumes:
+            scaled = scaled_to(atoms, volume)
+            scaled.calc = calculator
+            energies.append(scaled.get_potential_energy())
+        state = fit_birch_murnaghan(volumes, np.array(energies))
+        if state is None:
+            raise BuilderError(f"{file}: the energy has no minimum near this volume; relax the cell first")
+        return {"volume_A3": float(state.volume), "bulk_modulus_GPa": float(state.bulk_modulus / GPA)}
+
+    def list_models(self) -> list[str]:
+        """Names of the potentials that can be used."""
+        from gnnpot.hub.registry import published
+        from gnnpot.hub.shipped import shipped
+
+        return [*shipped(), *(entry.name for entry in published())]
+
+    def list_files(self) -> list[str]:
+        """Structure files of the folder."""
+        return sorted(path.name for path in self.folder.iterdir() if path.suffix in FORMATS)
+
+    def _path(self, name: str) -> Path:
+        """A path in the folder; anything that is no plain file name is refused."""
+        if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,80}", name) or Path(name).suffix not in FORMATS:
+            raise BuilderError(f"{name!r}: give a plain file name that ends in {', '.join(FORMATS)}")
+        path = self.folder / name
+        if path.is_symlink():
+            raise BuilderError(f"{name}: is a link; give another name")
+        return path
+
+    def _read(self, name: str) -> Atoms:
+        path = self._path(name)
+        if not path.is_file():
+            raise BuilderError(f"{name}: there is no such file; build_structure writes one")
+        atoms: Any = read(path, index=-1)
+        if len(atoms) > self.limits.atoms:
+            raise BuilderError(f"{name}: {len(atoms)} atoms are too many; at most {self.limits.atoms}")
+        assert isinstance(atoms, Atoms)
+        return atoms
+
+    def _open(self, model: str) -> Any:
+        if self._calculator is not None:
+            return self._calculator
+        from gnnpot.engines.calculator import Calculator
+
+        if model not in self.list_models():
+            raise BuilderError(f"{model}: is no name of list_models")
+        return Calculator(model)
+
+
+def make_server(workplace: Workplace) -> "MCPServer":
+    """The server with the tools of a workplace.
+
+    Raises:
+        BuilderError: where the package `mcp` is missing.
+    """
+    try:
+        from mcp.server.mcpserver import MCPServer
+        from mcp.server.mcpserver.exceptions import ToolError
+    except ImportError:
+        raise BuilderError("gnnpot mcp needs the package mcp (pip install gnnpot[builder])") from None
+    import functools
+
+    from gnnpot.errors import GnnpotError
+
+    server = MCPServer(
+        "gnnpot", instructions="Builds atomistic structures and relaxes them with interatomic potentials."
+    )
+    names = (
+        "build_structure",
+        "build_recipe",
+        "relax",
+        "run_dynamics",
+        "equation_of_state",
+        "list_models",
+        "list_files",
+    )
+
+    def guarded(method: Any) -> Any:
+        @functools.wraps(method)
+        def tool(*args: Any, **kwargs: Any) -> Any:
+            try:
+                return method(*args, **kwargs)
+            except GnnpotError as problem:
+                raise ToolError(str(problem)) from None
+
+        return tool
+
+    for name in names:
+        server.tool(name=name)(guarded(getattr(workplace, name)))
+    return server

@@ -1,0 +1,167 @@
+"""`gnnpot build`, structures from a sentence, and `gnnpot mcp`, the same for assistants."""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+
+if TYPE_CHECKING:
+    from gnnpot.builder import BuildResult, Reading, Recipe
+
+
+class Language(StrEnum):
+    """Choices of `--language`."""
+
+    en = "en"
+    ja = "ja"
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to `app`."""
+    app.command("build", rich_help_panel="Build")(build)
+    app.command("mcp", rich_help_panel="Build")(mcp)
+
+
+def build(
+    text: Annotated[list[str] | None, typer.Argument(help="A sentence; further ones change what is there.")] = None,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="A file in a format of ASE.")] = None,
+    recipe: Annotated[Path | None, typer.Option(help="A recipe (JSON) in place of the first sentence.")] = None,
+    save_recipe: Annotated[Path | None, typer.Option(help="Write the recipe (JSON).")] = None,
+    explain: Annotated[bool, typer.Option("--explain", help="Show the recipe in words and build nothing.")] = False,
+    language: Annotated[Language | None, typer.Option(help="Of messages; default: that of the sentence.")] = None,
+    llm: Annotated[bool, typer.Option("--llm", help="Read the sentence with a language model (GNNPOT_LLM_…).")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask before a language model's recipe is run.")] = False,
+    relax: Annotated[str | None, typer.Option(help="Relax with this potential (positions only).")] = None,
+    fmax: Annotated[float, typer.Option(min=0, help="eV/Å, the largest force that relaxation leaves.")] = 0.05,
+    steps: Annotated[int, typer.Option(min=0, help="The most steps of the relaxation.")] = 500,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace output files that exist.")] = False,
+) -> None:
+    """Build a structure from a sentence in English or Japanese.
+
+    Example: gnnpot build "Pt(111) slab, 4 layers, 3x3, CO on top, bottom 2 layers fixed" -o slab.extxyz
+
+    Example: gnnpot build "rutile TiO2 2x2x3" "now replace 10 % of the Ti by V" --relax gnnpot-1 -o doped.cif
+
+    What the sentence leaves open is chosen and said. What is not understood is underlined, and nothing is built.
+    """
+    from gnnpot.builder import execute
+    from gnnpot.builder import explain as in_words
+    from gnnpot.engines.files import refuse_overwrite
+
+    for path in (output, save_recipe):
+        refuse_overwrite(path, overwrite)
+    console = Console()
+    chosen = None if language is None else language.value
+    made, notes = _recipe(text or [], recipe, chosen, llm)
+    if explain or llm:
+        console.print(in_words(made), markup=False, highlight=False)
+    if explain:
+        _save(save_recipe, made, overwrite)
+        return
+    if llm and not yes and not typer.confirm("Run this recipe?"):
+        raise typer.Exit(1)
+    result = execute(made, folder=Path.cwd())
+    _show(console, result, notes)
+    atoms = result.structure
+    if relax is not None:
+        from gnnpot.cli.common import open_calculator
+        from gnnpot.engines.relax import relax as run_relaxation
+
+        done = run_relaxation(atoms, open_calculator(relax), fmax=fmax, cell=False, steps=steps, progress=True)
+        atoms = done.atoms
+        state = "relaxed" if done.converged else "not converged"
+        console.print(f"{state}: {done.steps} steps, largest force {done.fmax:.3f} eV/Å, energy {done.energy:.3f} eV")
+    _save(save_recipe, made, overwrite)
+    if output is not None:
+        from ase.io import write
+
+        from gnnpot.engines.files import write_atomically
+
+        write_atomically(output, lambda path: write(path, atoms), overwrite=overwrite)
+        console.print(f"written to {output}", markup=False)
+
+
+def _recipe(text: list[str], path: Path | None, language: str | None, llm: bool) -> "tuple[Recipe, list[str]]":
+    """The recipe of a file and of sentences, and notes on how they were read."""
+    from gnnpot.builder import load_recipe, read
+    from gnnpot.errors import BuilderError
+
+    made: Recipe | None = None
+    notes: list[str] = []
+    if path is not None:
+        if not path.is_file():
+            raise BuilderError(f"{path}: there is no such file; give a recipe in JSON")
+        made = load_recipe(path.read_bytes(), language or "en")
+    reader = read
+    if llm:
+        from gnnpot.builder.llm import LanguageModel
+
+        reader = LanguageModel.from_environment(language or "en").read
+    for sentence in text:
+        reading = reader(sentence, language, made)
+        if reading.recipe is None:
+            _underline(sentence, reading)
+            assert reading.problem is not None
+            raise reading.problem
+        made = reading.recipe
+        notes += [note.text for note in reading.notes]
+    if made is None:
+        raise BuilderError('say what to build, such as gnnpot build "Pt(111) slab, 4 layers", or give --recipe')
+    return made, notes
+
+
+def _underline(sentence: str, reading: "Reading") -> None:
+    """The sentence with what was not understood underlined."""
+    if not reading.spans:
+        return
+    parts, place = [], 0
+    for span in sorted(reading.spans, key=lambda s: s.start):
+        parts.append(escape(sentence[place : span.start]))
+        parts.append(f"[bold red underline]{escape(sentence[span.start : span.end])}[/]")
+        place = max(place, span.end)
+    Console(stderr=True).print("".join([*parts, escape(sentence[place:])]), highlight=False)
+
+
+def _show(console: Console, result: "BuildResult", notes: list[str]) -> None:
+    """Formula, cell, what was chosen, warnings."""
+    from gnnpot.builder import summary
+
+    found = summary(result)
+    console.print(f"[bold]{found['formula']}[/], {found['atoms']} atoms", highlight=False)
+    if found["cell"] is not None:
+        a, b, c, alpha, beta, gamma = found["cell"]
+        console.print(f"cell {a:.3f} {b:.3f} {c:.3f} Å, {alpha:.1f} {beta:.1f} {gamma:.1f}°", highlight=False)
+    for note in [*notes, *(note.text for note in result.notes)]:
+        console.print(f"  {note}", markup=False, highlight=False, style="dim")
+    for warning in result.warnings:
+        console.print(f"warning: {warning.text}", markup=False, highlight=False, style="yellow")
+
+
+def _save(path: Path | None, recipe: "Recipe", overwrite: bool) -> None:
+    if path is None:
+        return
+    from gnnpot.engines.files import write_atomically
+
+    text = recipe.model_dump_json(exclude_none=True, indent=2) + "\n"
+
+    def write(target: Path) -> None:
+        target.write_text(text, encoding="utf-8")
+
+    write_atomically(path, write, overwrite=overwrite)
+
+
+def mcp(
+    folder: Annotated[Path, typer.Option(help="The only folder that is read and written.")] = Path("gnnpot-structures"),
+    atoms: Annotated[int, typer.Option(min=1, help="The most atoms of a structure.")] = 5000,
+    seconds: Annotated[float, typer.Option(min=1, help="The longest relaxation or run.")] = 120.0,
+) -> None:
+    """Serve building, relaxation and dynamics to assistants (Model Context Protocol, over stdio).
+
+    Example: gnnpot mcp --folder structures
+    """
+    from gnnpot.builder.tools import Limits, Workplace, make_server
+
+    make_server(Workplace(folder, Limits(atoms=atoms, seconds=seconds))).run("stdio")

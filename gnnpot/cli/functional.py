@@ -1,0 +1,278 @@
+"""`gnnpot functional …`: orbital-free density functional theory."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from gnnpot.cli.common import count_bar, read_structure
+from gnnpot.errors import ConfigError, DataError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from gnnpot.functional.data import Sample
+    from gnnpot.functional.evaluate import Evaluation
+    from gnnpot.functional.solver import OrbitalFreeResult
+
+app = typer.Typer(
+    no_args_is_help=True, help="Densities and energies without orbitals: data, training, use of functionals."
+)
+
+DEFAULT_FUNCTIONAL = "gnnpot-kedf-1"
+StructureArgument = Annotated[Path, typer.Argument(help="A structure in any format that ASE reads.")]
+FunctionalOption = Annotated[
+    str, typer.Option("--functional", "-f", help="gnnpot-kedf-1, a folder, or tf, vw, tfvw, tf+vw, wt, hc, lkt, pgsl.")
+]
+CutoffOption = Annotated[float, typer.Option(help="1/bohr, of the grid.")]
+IndexOption = Annotated[int, typer.Option(help="Which structure of the file; -1 is the last.")]
+OverwriteOption = Annotated[bool, typer.Option("--overwrite", help="Replace output files that exist.")]
+QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar.")]
+ProcessesOption = Annotated[int, typer.Option(min=1, help="Calculations at once; each uses one thread well.")]
+
+
+def register(parent: typer.Typer) -> None:
+    """Add the commands to `parent`."""
+    parent.add_typer(app, name="functional", rich_help_panel="Orbital-free DFT")
+
+
+@app.command()
+def data(
+    folder: Annotated[Path, typer.Argument(help="Where samples are written; those that are there are kept.")],
+    crystal: Annotated[list[str] | None, typer.Option(help="Of the ten semiconductors; default: all.")] = None,
+    triples: Annotated[int, typer.Option(min=0, help="Non-interacting samples of each crystal.")] = 12,
+    structures: Annotated[
+        Path | None, typer.Option(help="Crystals of a file instead, of elements with pseudopotentials.")
+    ] = None,
+    processes: ProcessesOption = 1,
+    quiet: QuietOption = False,
+) -> None:
+    """Calculate Kohn-Sham training data: densities, kinetic energies, kinetic potentials.
+
+    Example: gnnpot functional data runs/kedf-data --processes 2
+
+    An interrupted command resumes where it was.
+    """
+    from gnnpot.functional.data import DataConfig, generate, plan, structure_tasks
+
+    if structures is not None and crystal:
+        raise ConfigError("--crystal and --structures exclude each other; give one of them")
+    if structures is not None:
+        tasks = structure_tasks(_read_all(structures), triples)
+    else:
+        chosen = {"crystals": tuple(crystal)} if crystal else {}
+        tasks = plan(DataConfig(triples=triples, **chosen))
+    with count_bar(quiet) as bar:
+        task = bar.add_task("Kohn-Sham", total=len(tasks))
+        generate(tasks, folder, processes, lambda done, _: bar.update(task, completed=done))
+    Console().print(f"{len(tasks)} samples in {folder}")
+
+
+@app.command()
+def train(
+    samples: Annotated[list[Path], typer.Argument(help="Folders of samples (gnnpot functional data).")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder of the run; the functional is in its model/.")],
+    config: Annotated[Path | None, typer.Option(help="YAML file with options of the training.")] = None,
+    without: Annotated[
+        list[str] | None, typer.Option(help="Crystals that are left out with all their samples.")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="Of the initial weights.")] = None,
+    quiet: QuietOption = False,
+) -> None:
+    """Train a functional on samples.
+
+    Example: gnnpot functional train runs/kedf-data --without GaAs -o runs/kedf
+
+    An interrupted command resumes where it was.
+    """
+    from gnnpot.config import read_yaml
+    from gnnpot.functional.store import save
+    from gnnpot.functional.train import read_train_config
+    from gnnpot.functional.train import train as run
+
+    mapping = read_yaml(config) if config else {}
+    if seed is not None:
+        mapping["network"] = {**mapping.get("network", {}), "seed": seed}
+    chosen = read_train_config(mapping, str(config or "train"))
+    used = _without(_read_samples(samples), without or [])
+    with count_bar(quiet) as bar:
+        tasks: dict[str, int] = {}
+
+        def progress(stage: str, step: int, steps: int, loss: float) -> None:
+            if stage not in tasks:
+                tasks[stage] = bar.add_task(stage, total=steps)
+            bar.update(tasks[stage], completed=step, description=f"{stage}, loss {loss:.2e}")
+
+        functional = run(used, chosen, output, progress)
+    about = {"samples": len(used), "crystals": sorted({s.crystal for s in used})}
+    save(functional, output / "model", about, overwrite=True)
+    Console().print(f"{output / 'model'}: trained on {len(used)} samples")
+
+
+@app.command()
+def evaluate(
+    functional: Annotated[str, typer.Argument(help="Name or folder of a functional.")],
+    samples: Annotated[list[Path], typer.Argument(help="Folders of samples.")],
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Write the errors as JSON.")] = None,
+    overwrite: OverwriteOption = False,
+    quiet: QuietOption = False,
+) -> None:
+    """Errors of a functional at its own self-consistent densities against Kohn-Sham samples.
+
+    Example: gnnpot functional evaluate gnnpot-kedf-1 runs/kedf-data
+    """
+    import dataclasses
+    import json
+
+    from gnnpot.engines.files import refuse_overwrite
+    from gnnpot.functional.evaluate import evaluate as run
+    from gnnpot.functional.store import open_functional
+    from gnnpot.runs.files import write_text
+
+    refuse_overwrite(output, overwrite)
+    opened, content = open_functional(functional), _read_samples(samples)
+    with count_bar(quiet) as bar:
+        task = bar.add_task("solving", total=None)
+        results = run(opened, content, lambda done, total: bar.update(task, completed=done, total=total))
+    Console().print(_evaluation_table(results))
+    if output is not None:
+        write_text(output, json.dumps([dataclasses.asdict(result) for result in results], indent=1) + "\n")
+
+
+@app.command()
+def solve(
+    structure: StructureArgument,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Density as a Gaussian cube file.")] = None,
+    functional: FunctionalOption = DEFAULT_FUNCTIONAL,
+    cutoff: CutoffOption = 6.5,
+    start: Annotated[Path | None, typer.Option(help="Cube file of a density to start from.")] = None,
+    index: IndexOption = -1,
+    overwrite: OverwriteOption = False,
+) -> None:
+    """Self-consistent density, energy, forces and stress of a structure.
+
+    Example: gnnpot functional solve POSCAR -o rho.cube
+    """
+    from gnnpot.engines.files import refuse_overwrite
+    from gnnpot.functional import solver
+    from gnnpot.functional.cube import read_cube, write_cube
+    from gnnpot.functional.store import open_functional
+
+    refuse_overwrite(output, overwrite)
+    atoms = read_structure(structure, index)
+    settings = solver.SolverSettings(cutoff=cutoff, tolerance=1e-9)
+    beginning = None if start is None else read_cube(start)[1]
+    with Console(stderr=True).status("…") as status:
+        result = solver.solve(
+            atoms,
+            open_functional(functional),
+            settings,
+            beginning,
+            report=lambda step, energy, fall: status.update(
+                f"step {step}: {energy:.6f} Ha, expected {fall:.1e} Ha/atom"
+            ),
+        )
+    if output is not None:
+        write_cube(output, atoms, result.density)
+    _print_result(result, atoms.get_chemical_symbols(), output)
+
+
+@app.command()
+def plot(
+    structure: StructureArgument,
+    output: Annotated[Path, typer.Option("--output", "-o", help="PNG file.")],
+    functional: Annotated[list[str] | None, typer.Option("--functional", "-f", help="One or more functionals.")] = None,
+    kohn_sham: Annotated[bool, typer.Option("--kohn-sham", help="Beside the Kohn-Sham density.")] = False,
+    axis: Annotated[int, typer.Option(min=1, max=3, help="Cell vector of the plane averages.")] = 3,
+    index: IndexOption = -1,
+    overwrite: OverwriteOption = False,
+) -> None:
+    """Draw densities along a cell vector, along a bond, and in a plane.
+
+    Example: gnnpot functional plot POSCAR -f gnnpot-kedf-1 -f wt --kohn-sham -o density.png
+    """
+    from gnnpot.engines.files import refuse_overwrite
+    from gnnpot.functional.data import structure_tasks
+    from gnnpot.functional.kohn_sham import solve as solve_kohn_sham
+    from gnnpot.functional.plots import draw_densities
+    from gnnpot.functional.solver import solve as solve_orbital_free
+    from gnnpot.functional.store import open_functional
+
+    refuse_overwrite(output, overwrite)
+    atoms = read_structure(structure, index)
+    task = structure_tasks([(structure.stem, atoms)])[0]
+    opened = [open_functional(name) for name in functional or [DEFAULT_FUNCTIONAL]]
+    densities = {}
+    with Console(stderr=True).status("…") as status:
+        if kohn_sham:
+            status.update("Kohn-Sham")
+            densities["Kohn-Sham"] = solve_kohn_sham(task.atoms, task.settings).density
+        for one in opened:
+            status.update(one.name)
+            densities[one.name] = solve_orbital_free(task.atoms, one).density
+    draw_densities(output, task.atoms, densities, axis - 1)
+    Console().print(f"{output}: {', '.join(densities)}")
+
+
+def _read_all(path: Path) -> "list[tuple[str, Atoms]]":  # noqa: F821
+    from ase.io import read
+
+    if not path.is_file():
+        raise DataError(f"{path}: there is no such file; give structures in a format that ASE reads")
+    try:
+        found = read(path, index=":")
+    except Exception as error:  # noqa: BLE001 - ASE's readers raise whatever a broken file leads them to
+        raise DataError(f"{path}: can't be read as structures ({error}); give a file that ASE knows") from None
+    return [(f"{path.stem}-{number:04d}-{atoms.get_chemical_formula()}", atoms) for number, atoms in enumerate(found)]
+
+
+def _read_samples(folders: "Sequence[Path]") -> "list[Sample]":
+    from gnnpot.functional.data import read_sample
+
+    samples = []
+    for folder in folders:
+        paths = sorted(folder.glob("*.npz"))
+        if not paths:
+            raise DataError(f"{folder}: holds no samples; make them with gnnpot functional data {folder}")
+        samples += [read_sample(path) for path in paths]
+    return samples
+
+
+def _without(samples: "list[Sample]", crystals: list[str]) -> "list[Sample]":
+    known = {sample.crystal for sample in samples}
+    for name in crystals:
+        if name not in known:
+            raise ConfigError(f"--without {name}: there is no such crystal; there are {', '.join(sorted(known))}")
+    return [sample for sample in samples if sample.crystal not in crystals]
+
+
+def _evaluation_table(results: "Sequence[Evaluation]") -> Table:
+    table = Table("structure", box=None)
+    for heading in ("density", "energy", "T at KS density", "forces", "steps"):
+        table.add_column(heading, justify="right")
+    table.add_row("", "∫|Δρ|/N", "meV/atom", "meV/atom", "eV/Å", "", style="dim")
+    for one in results:
+        energies = f"{1000 * one.energy_error:.1f}", f"{1000 * one.kinetic_error:.1f}"
+        table.add_row(one.name, f"{one.density_error:.4f}", *energies, f"{one.force_error:.3f}", str(one.steps))
+    return table
+
+
+def _print_result(result: "OrbitalFreeResult", symbols: list[str], output: Path | None) -> None:
+    from gnnpot.units import BOHR, GPA, HARTREE, stress_to_voigt
+
+    console = Console()
+    table = Table("part", box=None)
+    table.add_column("eV", justify="right")
+    for name, value in {**result.energies, "total": result.energy}.items():
+        table.add_row(name, f"{value * HARTREE:.6f}")
+    console.print(table)
+    forces = Table("atom", "x", "y", "z", box=None, title="forces, eV/Å", title_justify="left")
+    for number, (symbol, row) in enumerate(zip(symbols, result.forces * HARTREE / BOHR, strict=True)):
+        forces.add_row(f"{number} {symbol}", *(f"{value:.5f}" for value in row))
+    console.print(forces)
+    stress = stress_to_voigt(result.stress) * HARTREE / BOHR**3 / GPA
+    console.print("stress (xx yy zz yz xz xy), GPa: " + " ".join(f"{value:.4f}" for value in stress))
+    grid = " x ".join(map(str, result.grid.shape))
+    console.print(f"{result.steps} steps on {grid} points" + (f"; density in {output}" if output else ""))

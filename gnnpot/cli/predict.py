@@ -1,0 +1,116 @@
+"""`gnnpot predict`: energies, forces and stresses of many structures."""
+
+import itertools
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+
+from gnnpot.cli.common import Precision, chosen_device, count_bar, open_model
+from gnnpot.errors import DataError
+from gnnpot.hub.shipped import DEFAULT
+
+if TYPE_CHECKING:
+    from ase import Atoms
+
+#: structures between two writes; what a run that is stopped loses at most
+CHUNK = 200
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to `app`."""
+    app.command("predict", rich_help_panel="Simulate")(predict_command)
+
+
+def predict_command(
+    structures: Annotated[Path, typer.Argument(help="File of structures, in any format that ASE reads.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Extended XYZ file that is written (.extxyz, .xyz).")],
+    model: Annotated[str, typer.Option("--model", "-m", help="Name or path of a gnnpot model.")] = DEFAULT,
+    stress: Annotated[bool, typer.Option("--stress/--no-stress", help="Predict stresses too.")] = True,
+    max_atoms: Annotated[int, typer.Option(min=1, help="Largest number of atoms in a batch.")] = 512,
+    device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, …; default: the model's.")] = None,
+    dtype: Annotated[Precision | None, typer.Option(help="Precision of the model; default: its own.")] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the output if it exists.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the summary for programs.")] = False,
+) -> None:
+    """Predict energies (eV), forces (eV/Å) and stresses (eV/Å³) of all structures of a file, in batches.
+
+    Example: gnnpot predict trajectory.traj -o predicted.extxyz --model 7net-0
+
+    If it is stopped, the same command resumes: finished structures stay in OUTPUT.partial, which becomes OUTPUT at the
+    end.
+    """
+    import torch
+    from ase.io import iread, write
+
+    from gnnpot.engines.files import refuse_overwrite
+    from gnnpot.engines.predict import predict
+    from gnnpot.hub.checkpoint import weights_sha256
+
+    if output.suffix not in (".extxyz", ".xyz"):
+        raise DataError(f"{output}: predictions are written as extended XYZ; give a name that ends in .extxyz or .xyz")
+    if not structures.is_file():
+        raise DataError(f"{structures}: there is no such file; give the path of a file of structures")
+    refuse_overwrite(output, overwrite)
+    opened = open_model(model)
+    where = chosen_device(device)
+    partial, note = output.with_name(f"{output.name}.partial"), output.with_name(f"{output.name}.partial.json")
+    file, name = structures.stat(), None if dtype is None else dtype.value
+    origin = str(structures.resolve()), file.st_size, file.st_mtime_ns
+    done = _resumed(partial, note, json.dumps([*origin, weights_sha256(opened.potential), stress, name]))
+    precision = None if dtype is None else getattr(torch, dtype.value)
+    total = done
+    with count_bar(quiet) as bar:
+        task = bar.add_task("predicting", total=None, completed=done)
+        source = itertools.islice(_read(iread(str(structures), index=":"), structures), done, None)
+        found = predict(source, opened.potential, stress=stress, max_atoms=max_atoms, device=where, dtype=precision)
+        while chunk := list(itertools.islice(found, CHUNK)):
+            write(str(partial), chunk, format="extxyz", append=True)
+            total += len(chunk)
+            bar.update(task, completed=total)
+    if not total:
+        raise DataError(f"{structures}: holds no structures; give a file with at least one")
+    partial.replace(output)
+    note.unlink(missing_ok=True)
+    if as_json:
+        typer.echo(json.dumps({"output": str(output), "structures": total, "resumed_from": done, "model": model}))
+    else:
+        text = f"{total} structure{'' if total == 1 else 's'}: {output}"
+        Console(soft_wrap=True).print(text, highlight=False, markup=False)
+
+
+def _read(frames: "Iterator[Atoms]", path: Path) -> "Iterator[Atoms]":
+    """The structures, with the errors of ASE's readers as sentences."""
+    try:
+        yield from frames
+    except (ValueError, KeyError, IndexError, TypeError, AttributeError, OSError, StopIteration) as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise DataError(f"{path}: can't be read as structures ({reason}); give a file that ASE knows") from None
+
+
+def _resumed(partial: Path, note: Path, identity: str) -> int:
+    """How many structures an earlier call with the same `identity` has done; anything else in `partial` is removed."""
+    from gnnpot.runs.files import write_text
+
+    if partial.exists() and note.exists() and note.read_text(encoding="utf-8") == identity:
+        return _keep_whole(partial)
+    partial.unlink(missing_ok=True)
+    write_text(note, identity)
+    return 0
+
+
+def _keep_whole(path: Path) -> int:
+    """How many whole frames an extended XYZ file begins with; what follows them is cut off."""
+    count = 0
+    with path.open("rb+") as file:
+        while True:
+            place, head = file.tell(), file.readline()
+            lines = [file.readline() for _ in range(int(head) + 1)] if head.strip().isdigit() else []
+            if not lines or not all(line.endswith(b"\n") for line in lines):
+                file.truncate(place)
+                return count
+            count += 1

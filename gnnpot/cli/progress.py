@@ -1,0 +1,68 @@
+"""Progress on the terminal: one bar for the work that is going on, with the time that is left.
+
+with Bars(quiet) as bars:
+    train(config, progress=bars)
+"""
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TaskProgressColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.table import Column
+
+
+class Bars:
+    """Draws what is reported through `gnnpot.runs.progress.Progress`, one bar at a time.
+
+    Args:
+        quiet: draw nothing.
+    """
+
+    def __init__(self, quiet: bool = False) -> None:
+        self._quiet = quiet
+        self._console = Console(stderr=True)
+        self._bar: Progress | None = None
+        self._what, self._task = "", TaskID(0)
+
+    def __call__(self, what: str, done: float, total: float, note: str = "") -> None:
+        """Draw a step, see `Progress`; the bar vanishes when all is done."""
+        if self._quiet:
+            return
+        if done >= total:
+            self.pause()
+            return
+        if self._bar is None or what != self._what:
+            self.pause()
+            self._bar, self._what = self._new(counts=isinstance(total, int)), what
+            self._task = self._bar.add_task(what, total=total, note=note)
+            self._bar.start()
+        self._bar.update(self._task, completed=done, total=total, note=note)
+
+    def pause(self) -> None:
+        """Remove the bar, so that something else can be printed; the next step draws it again."""
+        if self._bar is not None:
+            self._bar.stop()
+            self._bar = None
+
+    def _new(self, counts: bool) -> Progress:
+        # it fits into 80 columns; in fewer the note gives way, not the time that is left
+        fixed = Column(no_wrap=True)
+        return Progress(
+            TextColumn("{task.description}"), BarColumn(8), MofNCompleteColumn() if counts else TaskProgressColumn(),
+            TimeElapsedColumn(fixed), TextColumn("left"), TimeRemainingColumn(table_column=fixed),
+            TextColumn("{task.fields[note]}", table_column=Column(no_wrap=True, overflow="ellipsis")),
+            console=self._console,
+        )  # fmt: skip
+
+    def __enter__(self) -> "Bars":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.pause()

@@ -1,0 +1,58 @@
+"""`gnnpot warm`: kernels compiled ahead of their first use."""
+
+from typing import Annotated
+
+import typer
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+
+from gnnpot.cli.common import Precision, count_bar, open_model
+from gnnpot.hub.shipped import DEFAULT
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to `app`."""
+    app.command("warm", rich_help_panel="Published potentials")(warm_command)
+
+
+def warm_command(
+    models: Annotated[
+        list[str] | None, typer.Argument(help=f"Names or paths of gnnpot models; default: {DEFAULT}.")
+    ] = None,
+    training: Annotated[bool, typer.Option("--training", help="Also what training needs.")] = False,
+    dtype: Annotated[
+        list[Precision] | None, typer.Option(help="Precisions; default: the model's own. May be repeated.")
+    ] = None,
+    processes: Annotated[
+        int | None, typer.Option("--processes", "-p", min=1, help="That compile side by side; default: all cores.")
+    ] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar.")] = False,
+) -> None:
+    """Compile the kernels of models now, so that their first use needs not.
+
+    Example: gnnpot warm gnnpot-1 7net-0 --training
+
+    Example: GNNPOT_KERNELS=/opt/gnnpot-kernels gnnpot warm
+
+    They are kept for this user and this kind of processor; GNNPOT_KERNELS names another folder for them, as in an image
+    for containers.
+    """
+    import torch
+
+    from gnnpot.compiler.folder import kernel_folder
+    from gnnpot.engines.warm import warm
+
+    names = models or [DEFAULT]
+    for name in names:
+        open_model(name)
+    dtypes = [getattr(torch, precision.value) for precision in dtype or ()]
+    table = Table("model", "for", "kernels compiled", "s", box=SIMPLE_HEAD)
+    with count_bar(quiet) as bar:
+        task = bar.add_task("compiling", total=len(names) * (2 if training else 1) * max(len(dtypes), 1))
+        for done in warm(names, training=training, dtypes=dtypes, processes=processes):
+            bar.advance(task)
+            table.add_row(done.name, done.what, str(done.kernels), f"{done.seconds:.1f}")
+    console = Console(soft_wrap=True)
+    console.print(table)
+    console.print(f"kernels: {kernel_folder()}", highlight=False)

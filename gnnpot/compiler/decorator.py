@@ -1,0 +1,137 @@
+"""`njit` with a cache of its own; see `folder`, `sources` and `processes` for what it keeps where, and why."""
+
+import functools
+import logging
+import pickle
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numba
+from numba import prange
+from numba.core.caching import CompileResultCacheImpl, FunctionCache, NullCache, _CacheLocator
+from numba.core.dispatcher import Dispatcher
+
+from gnnpot.compiler.events import COMPILATIONS
+from gnnpot.compiler.folder import kernel_folder, remove_older
+from gnnpot.compiler.processes import one_at_a_time
+from gnnpot.compiler.sources import remember, source_digest
+
+__all__ = ["njit", "prange"]
+
+log = logging.getLogger(__name__)
+
+
+def njit(function: Callable[..., Any] | None = None, /, **options: Any) -> Any:
+    """`numba.njit`, with kernels that are kept (`cache=True`) by the sources that are compiled into them.
+
+    Args:
+        function: to be compiled at its first call; without it, a decorator is returned.
+        options: those of `numba.njit`.
+
+    Returns:
+        Numba's dispatcher; of a parallel kernel, which is called from Python only, a function that calls it.
+    """
+    if function is None:
+        return functools.partial(njit, **options)
+    kept = options.pop("cache", False)
+    dispatcher = numba.njit(**options)(function)
+    if not isinstance(dispatcher, Dispatcher):
+        # NUMBA_DISABLE_JIT
+        return dispatcher
+    if kept:
+        remember(function.__module__)
+        dispatcher._cache = _KernelCache(function)
+    return ParallelKernel(dispatcher) if options.get("parallel") else dispatcher
+
+
+class ParallelKernel:
+    """A kernel that uses several threads, as a function for Python."""
+
+    def __init__(self, dispatcher: Dispatcher) -> None:
+        self.dispatcher = dispatcher
+        functools.update_wrapper(self, dispatcher.py_func)
+
+    def __call__(self, *arguments: Any) -> Any:
+        with one_at_a_time():
+            return self.dispatcher(*arguments)
+
+
+class _Locator(_CacheLocator):
+    """Tells Numba where the kernels of a module are kept."""
+
+    def __init__(self, function: Callable[..., Any], folder: Path) -> None:
+        module = function.__module__
+        self._line = function.__code__.co_firstlineno
+        self._digest = source_digest(module)
+        self._folder = folder / f"{module.removeprefix('gnnpot.')}-{self._digest[:16]}"
+
+    @classmethod
+    def from_function(cls, py_func: Callable[..., Any], py_file: str) -> "_Locator | None":  # noqa: ARG003 - Numba's
+        folder = kernel_folder()
+        return None if folder is None else cls(py_func, folder)
+
+    def get_cache_path(self) -> str:
+        return str(self._folder)
+
+    def get_source_stamp(self) -> str:
+        return self._digest
+
+    def get_disambiguator(self) -> str:
+        return str(self._line)
+
+    def ensure_cache_path(self) -> None:
+        if not self._folder.is_dir():
+            self._folder.mkdir(parents=True, exist_ok=True)
+            remove_older(self._folder)
+
+
+class _Result(CompileResultCacheImpl):
+    _locator_classes = [_Locator]  # noqa: RUF012 - Numba's way
+
+
+class _Files(FunctionCache):
+    _impl_class = _Result
+
+
+class _KernelCache:
+    """The cache of one kernel, in Numba's form; it is opened at the first call, when all modules are there."""
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self._function = function
+        self._name = f"{function.__module__}.{function.__qualname__}"
+
+    @functools.cached_property
+    def _files(self) -> FunctionCache | NullCache:
+        return NullCache() if kernel_folder() is None else _Files(self._function)
+
+    @property
+    def cache_path(self) -> str | None:
+        return self._files.cache_path
+
+    def load_overload(self, sig: Any, target_context: Any) -> Any:
+        try:
+            found = self._files.load_overload(sig, target_context)
+        except (OSError, EOFError, pickle.UnpicklingError) as error:
+            log.info("%s: the compiled kernel can't be read (%s)", self._name, error)
+            found = None
+        if found is None:
+            COMPILATIONS.begin(self._name)
+        return found
+
+    def save_overload(self, sig: Any, data: Any) -> None:
+        try:
+            self._files.save_overload(sig, data)
+        except OSError as error:
+            # a disk that is full costs time only
+            log.info("%s: the compiled kernel can't be kept (%s)", self._name, error.strerror or error)
+        COMPILATIONS.end(self._name)
+
+    def enable(self) -> None:
+        self._files.enable()
+
+    def disable(self) -> None:
+        self._files.disable()
+
+    def flush(self) -> None:
+        self._files.flush()

@@ -1,0 +1,46 @@
+"""What is being compiled, for those who show it: a first call takes up to a minute."""
+
+import contextlib
+import logging
+import threading
+from collections.abc import Callable, Iterator
+
+log = logging.getLogger("gnnpot")
+
+#: called with the name of a kernel, and whether its compilation begins (True) or has ended
+Event = Callable[[str, bool], None]
+
+
+class _Compilations:
+    """The compilations of this process."""
+
+    def __init__(self) -> None:
+        self.listeners: list[Event] = []
+        self.count = 0
+        self._lock = threading.Lock()
+
+    def begin(self, name: str) -> None:
+        with self._lock:
+            first, self.count = self.count == 0, self.count + 1
+        if first and not self.listeners:
+            log.warning("compiling kernels for this processor, once; it takes minutes ('gnnpot warm' does it ahead)")
+        log.debug("compiling %s", name)
+        for listener in self.listeners:
+            listener(name, True)
+
+    def end(self, name: str) -> None:
+        for listener in self.listeners:
+            listener(name, False)
+
+
+COMPILATIONS = _Compilations()
+
+
+@contextlib.contextmanager
+def compilation_events(listener: Event) -> Iterator[None]:
+    """Within the block, `listener` is called when the compilation of a kernel begins, and when it has ended."""
+    COMPILATIONS.listeners.append(listener)
+    try:
+        yield
+    finally:
+        COMPILATIONS.listeners.remove(listener)

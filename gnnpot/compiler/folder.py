@@ -1,0 +1,110 @@
+"""Where compiled kernels are kept: only in a folder that nobody but the user (or root) can write to.
+
+Numba reads its cache with pickle: another user who could write to the folder could execute code.
+
+| folder                                                     | used if                                          |
+|------------------------------------------------------------|--------------------------------------------------|
+| `GNNPOT_KERNELS`                                           | it is set; it may be read-only                   |
+| `NUMBA_CACHE_DIR`/gnnpot                                   | it is set, and can be written                    |
+| `XDG_CACHE_HOME`/gnnpot/kernels, ~/.cache/gnnpot/kernels   | it can be written                                |
+| gnnpot-kernels-USER in the folder of temporary files       | it can be written                                |
+| none: kernels are compiled in each process                 |                                                  |
+"""
+
+import functools
+import logging
+import os
+import shutil
+import stat
+import tempfile
+from pathlib import Path
+
+from gnnpot.errors import ConfigError
+
+log = logging.getLogger(__name__)
+
+#: folders of older sources of one module that are kept
+KEPT = 4
+
+
+@functools.cache
+def kernel_folder() -> Path | None:
+    """The folder for compiled kernels; `None` if there is none, which is logged, as is a temporary folder.
+
+    Raises:
+        ConfigError: if `GNNPOT_KERNELS` names a folder that other users can write to.
+    """
+    if named := os.environ.get("GNNPOT_KERNELS"):
+        path = Path(named).expanduser()
+        if not _make(path) or not _is_private(path):
+            raise ConfigError(
+                f"GNNPOT_KERNELS={path}: is no folder of this user that others can't write to; name another one"
+            )
+        return path
+    for path in _usual():
+        if _make(path) and _is_private(path) and _can_be_written(path):
+            return path
+    path = Path(tempfile.gettempdir()) / f"gnnpot-kernels-{_user()}"
+    if _make(path) and _is_private(path) and _can_be_written(path):
+        log.warning("compiled kernels are kept in %s: no other folder can be written (see GNNPOT_KERNELS)", path)
+        return path
+    log.warning("kernels are compiled in each process: no folder can be written to keep them (see GNNPOT_KERNELS)")
+    return None
+
+
+def remove_older(folder: Path) -> None:
+    """Remove what was compiled from older sources of the module of `folder`, but for the `KEPT` newest."""
+    module = folder.name.rpartition("-")[0]
+    others = [p for p in folder.parent.glob(f"{module}-*") if p.name.rpartition("-")[0] == module and p != folder]
+    try:
+        for old in sorted(others, key=lambda p: p.stat().st_mtime)[: -KEPT or None]:
+            shutil.rmtree(old, ignore_errors=True)
+    except OSError:
+        # another process removes them
+        return
+
+
+def _usual() -> list[Path]:
+    paths = []
+    if numba_folder := os.environ.get("NUMBA_CACHE_DIR"):
+        paths.append(Path(numba_folder) / "gnnpot")
+    base = os.environ.get("XDG_CACHE_HOME")
+    try:
+        paths.append((Path(base) if base else Path.home() / ".cache") / "gnnpot" / "kernels")
+    except RuntimeError:
+        log.debug("this user has no home")
+    return paths
+
+
+def _make(path: Path) -> bool:
+    try:
+        path.mkdir(parents=True, exist_ok=True, mode=0o700)
+    except OSError:
+        return False
+    return True
+
+
+def _is_private(path: Path) -> bool:
+    """Whether it is a folder, no link, of this user or root, which nobody else can write to."""
+    try:
+        status = path.lstat()
+    except OSError:
+        return False
+    if not stat.S_ISDIR(status.st_mode):
+        return False
+    if os.name == "nt":
+        # folders of a user's profile are the user's
+        return True
+    return status.st_uid in (os.geteuid(), 0) and not status.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
+
+
+def _can_be_written(path: Path) -> bool:
+    try:
+        tempfile.TemporaryFile(dir=path).close()
+    except OSError:
+        return False
+    return True
+
+
+def _user() -> str:
+    return str(os.geteuid()) if hasattr(os, "geteuid") else os.environ.get("USERNAME", "user")

@@ -1,0 +1,154 @@
+"""Pairs of atoms and images within a cutoff, for structures of any size and shape.
+
+    i, j, shifts, vectors, distances = find_pairs(positions, cell, pbc, cutoff=5.0)
+
+vesin's grid of cells is the fast way where atoms fill the space that they span. Where they don't (fragments far apart,
+a long wire, few atoms in a huge cell) a k-d tree of the atoms and of their images near the cell is searched, whose cost
+depends on the atoms alone. Skewed cells with many images within the cutoff are reduced to the shortest lattice vectors
+first (Minkowski's reduction).
+"""
+
+import itertools
+
+import numpy as np
+from scipy.spatial import cKDTree
+
+#: cells with more images than this within the cutoff are reduced first
+MAX_IMAGES = 2000
+#: vesin makes no more cells than this; a larger grid it makes coarser, which fails for long and thin ones
+MAX_GRID_CELLS = 100_000
+
+Pairs = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]
+
+
+def find_pairs(positions: np.ndarray, cell: np.ndarray, pbc: np.ndarray, cutoff: float) -> Pairs:
+    """All ordered pairs i, j with |positions[j] + shift @ cell - positions[i]| < cutoff, sorted by i.
+
+    Args:
+        positions: [N, 3] Å.
+        cell: [3, 3] Å, rows are lattice vectors; those without periodicity have no part in it.
+        pbc: [3] bool.
+        cutoff: Å.
+
+    Returns:
+        i [E], j [E], shifts [E, 3] (whole cells), vectors [E, 3] from i to j (Å), distances [E] (Å). An atom's own
+        images count, the atom itself does not.
+    """
+    pbc = np.asarray(pbc, dtype=bool)
+    complete = complete_cell(cell, pbc)
+    reduced, integers = compact_cell(complete, pbc, cutoff)
+    if integers is not None:
+        i, j, shifts, vectors, distances = _find_by_tree(positions, reduced, pbc, cutoff)
+        return i, j, shifts @ integers, vectors, distances
+    if not fits_grid(positions, complete, pbc, cutoff):
+        return _find_by_tree(positions, complete, pbc, cutoff)
+    from vesin import NeighborList
+
+    i, j, shifts, vectors, distances = NeighborList(cutoff=cutoff, full_list=True, sorted=True).compute(
+        points=positions, box=complete, periodic=pbc.tolist(), quantities="ijSDd"
+    )
+    return i, j, shifts, vectors, distances
+
+
+def closest_pair(
+    positions: np.ndarray, cell: np.ndarray, pbc: np.ndarray, cutoff: float
+) -> tuple[int, int, float] | None:
+    """The pair of the smallest distance, (i, j, Å), of those within the cutoff; `None` if there are none."""
+    complete = complete_cell(cell, pbc)
+    reduced, integers = compact_cell(complete, pbc, cutoff)
+    if integers is not None:
+        i, j, _, _, distances = _find_by_tree(positions, reduced, pbc, cutoff)
+    elif fits_grid(positions, complete, pbc, cutoff):
+        from vesin import NeighborList
+
+        i, j, distances = NeighborList(cutoff=cutoff, full_list=False).compute(
+            points=positions, box=complete, periodic=pbc.tolist(), quantities="ijd"
+        )
+    else:
+        i, j, _, _, distances = _find_by_tree(positions, complete, pbc, cutoff)
+    if len(distances) == 0:
+        return None
+    k = int(distances.argmin())
+    return int(i[k]), int(j[k]), float(distances[k])
+
+
+def complete_cell(cell: np.ndarray, pbc: np.ndarray) -> np.ndarray:
+    """`cell` with unit vectors, orthogonal to the periodic ones, along directions that are not periodic.
+
+    What a cell says along directions without periodicity (often nothing, or zeros) has no part in the neighbours.
+    """
+    if pbc.all():
+        return cell
+    periodic = cell[pbc]
+    _, _, basis = np.linalg.svd(periodic) if len(periodic) else (None, None, np.eye(3))
+    completed = np.array(cell, dtype=float)
+    completed[~pbc] = basis[len(periodic) :]
+    return completed
+
+
+def compact_cell(complete: np.ndarray, pbc: np.ndarray, cutoff: float) -> tuple[np.ndarray, np.ndarray | None]:
+    """The cell, or where too many of its images reach within the cutoff that of the shortest lattice vectors.
+
+    Returns the cell [3, 3] and the integers [3, 3] with which it is made of `complete`, `None` if it is the same.
+    """
+    if not pbc.any() or np.prod(np.where(pbc, 2 * np.ceil(cutoff / heights(complete)) + 1, 1.0)) <= MAX_IMAGES:
+        return complete, None
+    from ase.geometry import minkowski_reduce
+
+    reduced, integers = minkowski_reduce(complete, pbc=pbc)
+    return np.asarray(reduced), np.asarray(integers, dtype=np.int64)
+
+
+def heights(complete: np.ndarray) -> np.ndarray:
+    """[3] Å between the two faces of a cell along each lattice vector's reciprocal direction."""
+    return 1 / np.linalg.norm(np.linalg.inv(complete), axis=0)
+
+
+def fits_grid(positions: np.ndarray, complete: np.ndarray, pbc: np.ndarray, cutoff: float) -> bool:
+    """Whether a grid of the cutoff's size over cell and atoms has few enough cells for vesin."""
+    span = positions.max(axis=0) - positions.min(axis=0)
+    longest = np.sqrt(max(float((complete**2).sum(axis=1).max()), float(span @ span)))
+    if (longest / cutoff + 1) ** 3 <= MAX_GRID_CELLS:
+        return True
+    spans = np.where(pbc, heights(complete), np.ptp(positions @ np.linalg.inv(complete), axis=0))
+    return bool(np.prod(np.maximum(spans / cutoff, 1.0)) <= MAX_GRID_CELLS)
+
+
+def wrapped(positions: np.ndarray, complete: np.ndarray, pbc: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """([N, 3] fractional coordinates, within 0 to 1 along periodic directions; [N, 3] the whole cells taken off)."""
+    fractional = positions @ np.linalg.inv(complete)
+    cells = np.where(pbc, np.floor(fractional), 0.0)
+    return fractional - cells, cells
+
+
+def _find_by_tree(positions: np.ndarray, complete: np.ndarray, pbc: np.ndarray, cutoff: float) -> Pairs:
+    fractional, cells = wrapped(positions, complete, pbc)
+    images, atoms, shifts = _images(fractional, complete, pbc, cutoff)
+    found = cKDTree(fractional @ complete).sparse_distance_matrix(cKDTree(images), cutoff, output_type="ndarray")
+    i, image = found["i"].astype(np.int64), found["j"].astype(np.int64)
+    j = atoms[image]
+    itself = (i == j) & ~shifts[image].any(axis=1)
+    i, j, image = i[~itself], j[~itself], image[~itself]
+    order = np.lexsort((j, i))
+    i, j, image = i[order], j[order], image[order]
+    shift = shifts[image] - cells[j] + cells[i]
+    vectors = positions[j] - positions[i] + shift @ complete
+    distances = np.linalg.norm(vectors, axis=1)
+    near = np.flatnonzero(distances < cutoff)
+    return i[near], j[near], shift[near].astype(np.int64), vectors[near], distances[near]
+
+
+def _images(
+    fractional: np.ndarray, complete: np.ndarray, pbc: np.ndarray, cutoff: float
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Atoms and images within the cutoff of the cell: ([M, 3] places in Å, [M] atoms, [M, 3] cells)."""
+    margin = np.where(pbc, cutoff / heights(complete), np.inf)
+    reach = [range(-int(np.ceil(m)), int(np.ceil(m)) + 1) if p else range(1) for m, p in zip(margin, pbc, strict=True)]
+    places, atoms, shifts = [], [], []
+    for shift in itertools.product(*reach):
+        moved = fractional + shift
+        near = np.flatnonzero(((moved >= -margin) & (moved <= 1 + margin)).all(axis=1))
+        places.append(moved[near] @ complete)
+        atoms.append(near)
+        shifts.append(np.tile(np.array(shift, dtype=float), (len(near), 1)))
+    return np.concatenate(places), np.concatenate(atoms), np.concatenate(shifts)

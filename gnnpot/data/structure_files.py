@@ -1,0 +1,81 @@
+"""Structures, without labels, from files in any format that ASE reads.
+
+    atoms = read_structure("POSCAR")
+    frames = read_all_structures("NaCl.cif")
+
+A site that is occupied in part, or by several elements at once, is no atom: ASE gives such a site to one element, and
+what is then computed is another material. Such files are refused, and so are charged structures.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from ase import Atoms
+
+from gnnpot.data.frame import Frame, Provenance
+from gnnpot.data.readers.names import total_charge
+from gnnpot.data.readers.records import reduced_formula
+from gnnpot.errors import DataError
+
+#: occupancies within this of 1 are whole
+WHOLE = 1e-3
+
+
+def read_structure(path: Path | str, index: int = -1) -> Atoms:
+    """One structure of a file; the last, unless another `index` is given. Raises `DataError`."""
+    return _read(Path(path), index)[0]
+
+
+def read_all_structures(path: Path | str) -> list[Frame]:
+    """All structures of a file, as frames without labels. Raises `DataError`."""
+    path = Path(path)
+    return [
+        Frame.from_atoms(
+            atoms,
+            Provenance(source=path.name, source_id=str(k), material_id=reduced_formula(atoms.numbers)),
+            labels=False,
+        )
+        for k, atoms in enumerate(_read(path, slice(None)))
+    ]
+
+
+def _read(path: Path, index: int | slice) -> Sequence[Atoms]:
+    from ase.io import read
+
+    if not path.is_file():
+        problem = "is no ordinary file" if path.exists() else "there is no such file"
+        raise DataError(f"{path}: {problem}; give the path of a structure")
+    try:
+        found = read(path, index=index)
+    except Exception as error:  # noqa: BLE001 - ASE's readers raise anything that a broken file leads them to
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise DataError(f"{path}: can't be read as a structure ({reason}); give a file that ASE knows") from None
+    structures = [found] if isinstance(found, Atoms) else found
+    for atoms in structures:
+        check_whole(atoms, str(path))
+    return structures
+
+
+def check_whole(atoms: Atoms, where: str) -> None:
+    """Raise `DataError` if a site of ASE's `atoms` is occupied in part or by several elements, or there is a charge."""
+    for site, elements in _occupancies(atoms):
+        if len(elements) != 1 or abs(next(iter(elements.values())) - 1) > WHOLE:
+            words = " and ".join(f"{share:g} {element}" for element, share in elements.items())
+            raise DataError(
+                f"{where}: site {site} is occupied by {words}, and gnnpot computes whole atoms only; order the "
+                "structure first, as pymatgen's OrderDisorderedStructureTransformation does"
+            )
+    charge = total_charge(atoms.info)
+    if charge:
+        raise DataError(f"{where}: has a total charge of {charge}; gnnpot knows no charges, give a neutral structure")
+
+
+def _occupancies(atoms: Atoms) -> list[tuple[str, Mapping[str, float]]]:
+    """(site, share of each element) as ASE's readers leave them: of CIF in `info`, of PDB as an array."""
+    sites = atoms.info.get("occupancy")
+    found = [(str(site), elements) for site, elements in sites.items()] if isinstance(sites, Mapping) else []
+    for k, share in enumerate(atoms.arrays.get("occupancy", ())):
+        # Programs that know no occupancies write 0 for all atoms.
+        if share > WHOLE:
+            found.append((str(k), {atoms.symbols[k]: float(share)}))
+    return found

@@ -1,0 +1,57 @@
+"""Structures of other packages, as ASE atoms.
+
+    atoms = as_atoms(structure)          # ASE Atoms, pymatgen Structure or Molecule, Frame
+
+Each function of gnnpot that takes a structure calls it first.
+"""
+
+from typing import TYPE_CHECKING, Any, TypeAlias, Union
+
+from ase import Atoms
+
+from gnnpot.data.frame import Frame
+from gnnpot.errors import DataError
+
+if TYPE_CHECKING:
+    from pymatgen.core import Molecule, Structure
+
+#: what functions that take a structure take
+StructureLike: TypeAlias = Union[Atoms, Frame, "Structure", "Molecule"]
+
+
+def as_atoms(structure: StructureLike) -> Atoms:
+    """A structure of any supported package as ASE atoms.
+
+    Args:
+        structure: ASE `Atoms`, which are returned unchanged; a `Frame`; a pymatgen `Structure` or `Molecule`, whose
+            site properties are kept (initial magnetic moments, selective dynamics as constraints).
+
+    Raises:
+        DataError: The object is no structure, or has sites that are occupied in part.
+    """
+    if isinstance(structure, Atoms):
+        return structure
+    if isinstance(structure, Frame):
+        return structure.to_atoms()
+    if not _is_pymatgen(structure):
+        raise DataError(
+            f"{type(structure).__name__}: is no structure; give ASE Atoms, a pymatgen Structure or Molecule, or a Frame"
+        )
+    from pymatgen.io.ase import AseAtomsAdaptor
+
+    if not structure.is_ordered:
+        raise DataError(
+            f"{structure.composition.formula}: has sites that are occupied in part; order them first, for example by "
+            "pymatgen's OrderDisorderedStructureTransformation"
+        )
+    converted = AseAtomsAdaptor.get_atoms(structure, msonable=False)
+    # pymatgen's own class of atoms may carry its calculator; only the structure is wanted
+    atoms = Atoms(converted)
+    atoms.calc = None
+    return atoms
+
+
+def _is_pymatgen(structure: Any) -> bool:
+    """Whether it is a structure of pymatgen, found without importing pymatgen."""
+    names = {f"{cls.__module__}.{cls.__qualname__}" for cls in type(structure).__mro__}
+    return not names.isdisjoint({"pymatgen.core.structure.SiteCollection"})

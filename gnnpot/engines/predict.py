@@ -1,0 +1,90 @@
+"""Energies, forces and stresses of many structures, in batches.
+
+for atoms in predict(structures, "7net-0"):
+    atoms.get_potential_energy(), atoms.get_forces(), atoms.get_stress()
+"""
+
+import copy
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from ase import Atoms
+from ase.calculators.singlepoint import SinglePointCalculator
+from torch_geometric.data import Batch
+
+from gnnpot.data.structures import StructureLike, as_atoms
+from gnnpot.errors import ConfigError
+from gnnpot.hub.opening import OpenedPotential, load
+from gnnpot.potential import Potential
+
+
+def predict(
+    structures: Iterable[StructureLike],
+    model: Potential | OpenedPotential | Path | str | None = None,
+    *,
+    stress: bool = True,
+    max_atoms: int = 512,
+    device: str | torch.device | None = None,
+    dtype: torch.dtype | None = None,
+) -> Iterator[Atoms]:
+    """Copies of structures with what a potential predicts for them, in their order.
+
+    Args:
+        structures: ASE `Atoms`, pymatgen `Structure` or `Molecule`, or `Frame`; a stream is read batch by batch.
+        model: A `Potential`, or what `gnnpot.load` takes; the default potential if it is left out.
+        stress: Predict stresses too, of structures whose cell has a volume.
+        max_atoms: Largest number of atoms in a batch; a larger structure is a batch by itself.
+        device: Where to calculate; the potential's own if it is left out.
+        dtype: Precision of the potential; its own if it is left out.
+
+    Returns:
+        An iterator of `Atoms` with a calculator that holds `energy` (eV), `energies` (eV), `forces` (eV/Å), `stress`
+        (eV/Å³, Voigt xx yy zz yz xz xy, positive under tension) and, if the potential predicts them, `magmoms` (µB).
+        `info`, arrays and constraints are those of the given structure.
+
+    Raises:
+        ConfigError: `max_atoms` is not positive.
+        UnknownElementError: A structure has an element that the potential has not seen.
+        MemoryNeedError: A structure needs more memory than there is.
+        DataError: An object is no structure, or its atoms can't be as they are.
+    """
+    if max_atoms < 1:
+        raise ConfigError(f"max_atoms: {max_atoms} is below 1")
+    if isinstance(model, Potential):
+        potential = model
+    else:
+        potential = model.potential if isinstance(model, OpenedPotential) else load(model)
+    potential = copy.deepcopy(potential).eval().requires_grad_(False).to(device=device, dtype=dtype)
+    return _predictions(potential, map(as_atoms, structures), stress, max_atoms)
+
+
+def _predictions(potential: Potential, structures: Iterable[Atoms], stress: bool, max_atoms: int) -> Iterator[Atoms]:
+    waiting: list[Atoms] = []
+    for atoms in structures:
+        if waiting and sum(map(len, waiting)) + len(atoms) > max_atoms:
+            yield from _batch(potential, waiting, stress)
+            waiting = []
+        waiting.append(atoms)
+    if waiting:
+        yield from _batch(potential, waiting, stress)
+
+
+def _batch(potential: Potential, structures: list[Atoms], stress: bool) -> Iterator[Atoms]:
+    batch = Batch.from_data_list([potential.graph(atoms) for atoms in structures]).to(potential.device)
+    prediction = potential(batch, stress=stress)
+    per_atom = {"energies": prediction.energies, "forces": prediction.forces, "magmoms": prediction.magmoms}
+    per_atom = {name: value.double().numpy(force=True) for name, value in per_atom.items() if value is not None}
+    stresses = prediction.stress.double().numpy(force=True) if stress else None
+    start = 0
+    for k, structure in enumerate(structures):
+        energy = float(prediction.energy[k])
+        results: dict[str, Any] = {"energy": energy, "free_energy": energy}
+        results |= {name: value[start : start + len(structure)] for name, value in per_atom.items()}
+        if stresses is not None and structure.cell.rank == 3:
+            results["stress"] = stresses[k]
+        atoms = structure.copy()
+        atoms.calc = SinglePointCalculator(atoms, **results)
+        start += len(structure)
+        yield atoms

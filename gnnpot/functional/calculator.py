@@ -1,0 +1,80 @@
+"""An ASE calculator of orbital-free density functional theory.
+
+atoms.calc = Calculator()                       # the functional that comes with gnnpot
+atoms.calc = Calculator("wt", cutoff=7.0)
+atoms.get_potential_energy(), atoms.get_forces(), atoms.get_stress()
+atoms.calc.result.density                       # 1/bohr³, on atoms.calc.result.grid
+"""
+
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+from ase import Atoms
+from ase.calculators import calculator as ase_calculator
+
+from gnnpot.functional.external import Ions
+from gnnpot.functional.functionals import Functional
+from gnnpot.functional.solver import OrbitalFreeResult, SolverSettings, orbital_free_grid, solve
+from gnnpot.functional.store import DEFAULT, open_functional
+from gnnpot.units import BOHR, HARTREE, stress_to_voigt
+
+
+class Calculator(ase_calculator.Calculator):
+    """Energy (eV), forces (eV/Å) and stress (eV/Å³, Voigt) of periodic structures of elements with a BLPS.
+
+    `functional` is a `Functional`, or what `open_functional` takes. Each density starts from the last one, moved with
+    the atoms, where the grid has stayed the same; the result does not depend on it.
+
+    Raises `UnknownElementError` for elements without a local pseudopotential, `DataError` for structures that aren't
+    periodic or grids that are too coarse, `SimulationError` where the density does not converge.
+    """
+
+    implemented_properties: ClassVar[list[str]] = ["energy", "free_energy", "forces", "stress"]
+
+    def __init__(
+        self,
+        functional: Functional | str | Path = DEFAULT,
+        *,
+        cutoff: float = SolverSettings.cutoff,
+        tolerance: float = 1e-9,
+        steps: int = SolverSettings.steps,
+    ) -> None:
+        super().__init__()
+        self.functional = functional if isinstance(functional, Functional) else open_functional(functional)
+        self.settings = SolverSettings(cutoff, tolerance, steps)
+        self.result: OrbitalFreeResult | None = None
+
+    def calculate(
+        self,
+        atoms: Atoms | None = None,
+        properties: list[str] | None = None,
+        system_changes: list[str] = ase_calculator.all_changes,
+    ) -> None:
+        """ASE's entry; forces and stress are calculated when they are asked for."""
+        before = self.atoms.copy() if self.result is not None and self.atoms is not None else None
+        super().calculate(atoms, properties, system_changes)
+        properties = properties or ["energy"]
+        if system_changes or self.result is None:
+            self.result = solve(self.atoms, self.functional, self.settings, start=self._start(before))
+        result = self.result
+        energy = result.energy * HARTREE
+        self.results.update(energy=energy, free_energy=energy)
+        if "forces" in properties:
+            self.results["forces"] = result.forces * (HARTREE / BOHR)
+        if "stress" in properties:
+            self.results["stress"] = stress_to_voigt(result.stress) * (HARTREE / BOHR**3)
+
+    def _start(self, before: Atoms | None) -> np.ndarray | None:
+        """The last density plus what the atoms' own densities have changed by."""
+        if before is None or not np.array_equal(before.numbers, self.atoms.numbers):
+            return None
+        last = self.result
+        grid = orbital_free_grid(self.atoms, self.settings.cutoff)
+        if grid.shape != last.grid.shape:
+            return None
+        ions = Ions(self.atoms, grid)
+        density = last.density * (last.grid.volume / grid.volume)
+        density = density + ions.starting_density() - last.ions.starting_density() * (last.grid.volume / grid.volume)
+        density = np.maximum(density, 1e-3 * density.mean())
+        return density * (ions.electrons / grid.integral(density))

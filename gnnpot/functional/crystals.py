@@ -1,0 +1,99 @@
+"""Crystals of elements with local pseudopotentials, and changes of them that the data and the tests are made of.
+
+zincblende("GaAs"), diamond(), hexagonal_diamond(), beta_tin(), ...
+strained(atoms, tetragonal(0.04)), displaced(atoms, 0.02)
+"""
+
+import numpy as np
+from ase import Atoms
+from ase.build import bulk
+
+#: lattice constants (Å) of the ten cubic semiconductors, experiment
+LATTICE_CONSTANTS = {
+    "Si": 5.43, "AlP": 5.46, "AlAs": 5.66, "AlSb": 6.14, "GaP": 5.45, "GaAs": 5.65, "GaSb": 6.10,
+    "InP": 5.87, "InAs": 6.06, "InSb": 6.48,
+}  # fmt: skip
+TEN = tuple(LATTICE_CONSTANTS)
+
+
+def zincblende(name: str, scale: float = 1.0) -> Atoms:
+    """Primitive cell of one of the ten; `scale` multiplies the lattice constant."""
+    if name == "Si":
+        return diamond(scale * LATTICE_CONSTANTS["Si"])
+    return bulk(name, "zincblende", a=scale * LATTICE_CONSTANTS[name])
+
+
+def diamond(a: float = LATTICE_CONSTANTS["Si"]) -> Atoms:
+    """Silicon, primitive cell, the centre of inversion at the origin."""
+    atoms = bulk("Si", "diamond", a=a)
+    atoms.set_scaled_positions([[-0.125] * 3, [0.125] * 3])
+    return atoms
+
+
+def hexagonal_diamond(a: float = 3.84, c: float = 6.334, u: float = 0.0625) -> Atoms:
+    """Lonsdaleite silicon, four atoms at ±(1/3, 2/3, u), ±(1/3, 2/3, 1/2 - u); the origin is a centre of inversion."""
+    places = [[1 / 3, 2 / 3, u], [2 / 3, 1 / 3, -u], [1 / 3, 2 / 3, 0.5 - u], [2 / 3, 1 / 3, 0.5 + u]]
+    return Atoms("Si4", scaled_positions=places, cell=_hexagonal(a, c), pbc=True)
+
+
+def beta_tin(a: float = 4.81, ratio: float = 0.552) -> Atoms:
+    """β-tin silicon, primitive cell of two atoms; `ratio` is c/a."""
+    c = ratio * a
+    cell = 0.5 * np.array([[-a, a, c], [a, -a, c], [a, a, -c]])
+    atoms = Atoms("Si2", positions=[[0, -a / 4, -c / 8], [0, a / 4, c / 8]], cell=cell, pbc=True)
+    return atoms
+
+
+def simple_cubic(a: float = 2.53) -> Atoms:
+    return bulk("Si", "sc", a=a)
+
+
+def face_centred_cubic(a: float = 3.885) -> Atoms:
+    return bulk("Si", "fcc", a=a)
+
+
+def wurtzite(name: str, scale: float = 1.0) -> Atoms:
+    """Ideal wurtzite with the nearest-neighbour distance of the zincblende crystal; polar axis through the origin."""
+    a = scale * LATTICE_CONSTANTS[name] / np.sqrt(2)
+    c = a * np.sqrt(8 / 3)
+    symbols = bulk(name, "zincblende", a=5.0).get_chemical_symbols()
+    places = [[1 / 3, 2 / 3, 0.0], [2 / 3, 1 / 3, 0.5], [1 / 3, 2 / 3, 0.375], [2 / 3, 1 / 3, 0.875]]
+    return Atoms([symbols[0]] * 2 + [symbols[1]] * 2, scaled_positions=places, cell=_hexagonal(a, c), pbc=True)
+
+
+def tetragonal(size: float) -> np.ndarray:
+    """Strain `[3, 3]` along [001] that keeps the volume to first order."""
+    return np.diag([-0.5 * size, -0.5 * size, size])
+
+
+def trigonal(size: float) -> np.ndarray:
+    """Strain `[3, 3]` along [111] that keeps the volume to first order."""
+    return 0.5 * size * (np.ones((3, 3)) - np.eye(3))
+
+
+def strained(atoms: Atoms, strain: np.ndarray) -> Atoms:
+    """The crystal in a homogeneous strain, positions following."""
+    result = atoms.copy()
+    result.set_cell(atoms.cell.array @ (np.eye(3) + strain), scale_atoms=True)
+    return result
+
+
+def displaced(atoms: Atoms, size: float) -> Atoms:
+    """The two atoms of a primitive cell moved against each other along [111], by ±`size` of each primitive vector."""
+    result = atoms.copy()
+    fractional = atoms.get_scaled_positions(wrap=False)
+    fractional[0] -= size
+    fractional[1] += size
+    result.set_scaled_positions(fractional)
+    return result
+
+
+def rattled(atoms: Atoms, size: float, seed: int) -> Atoms:
+    """Random displacements of standard deviation `size` (Å)."""
+    result = atoms.copy()
+    result.positions += size * np.random.default_rng(seed).normal(size=atoms.positions.shape)
+    return result
+
+
+def _hexagonal(a: float, c: float) -> np.ndarray:
+    return np.array([[a, 0, 0], [-a / 2, a * np.sqrt(3) / 2, 0], [0, 0, c]])

@@ -1,0 +1,262 @@
+"""Training data: densities, kinetic energies and kinetic potentials of Kohn-Sham and non-interacting calculations.
+
+    tasks = plan(DataConfig())
+    generate(tasks, folder, processes=2)        # what is there already is not calculated again
+    samples = [read_sample(path) for path in sorted(folder.glob("*.npz"))]
+
+A sample is an exact triple (rho, T, dT/drho), whatever potential the electrons move in: self-consistent ones come from
+crystals at several volumes, strains and displacements, non-interacting ones from arbitrary potentials, which cost one
+diagonalisation each. Fields are kept on the orbital-free grid (`CUTOFF`), atomic units.
+"""
+
+import io
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from ase import Atoms
+
+from gnnpot.errors import DataError
+from gnnpot.functional import crystals, kohn_sham
+from gnnpot.functional.grid import resample
+from gnnpot.functional.kohn_sham import Settings, without_constant
+from gnnpot.functional.pseudopotentials import for_numbers
+from gnnpot.functional.symmetry import centre, grid_for
+from gnnpot.runs.files import write_bytes
+from gnnpot.units import BOHR
+
+#: 1/bohr, of the orbital-free grid; the pseudopotentials end near 6
+CUTOFF = 6.5
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One exact triple on the orbital-free grid.
+
+    `potential` is dT/drho but for a constant, `kinetic` T (a free energy, see `kohn_sham`), `energies` the parts of the
+    total energy (Ha; empty for non-interacting electrons), `forces` Ha/bohr.
+    """
+
+    name: str
+    crystal: str
+    atoms: Atoms
+    electrons: float
+    density: np.ndarray
+    potential: np.ndarray
+    kinetic: float
+    energies: dict[str, float]
+    forces: np.ndarray | None
+
+    @property
+    def energy(self) -> float:
+        return sum(self.energies.values())
+
+
+@dataclass(frozen=True)
+class Task:
+    """What makes a sample: self-consistent without `seed`, else non-interacting in a random potential."""
+
+    name: str
+    crystal: str
+    atoms: Atoms
+    settings: Settings = field(default_factory=Settings)
+    seed: int | None = None
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """Which crystals, at which scales of the lattice constant, strains, displacements, and how many triples each.
+
+    Strains are tetragonal and trigonal, of alternating sign from crystal to crystal.
+    `displacements` are of primitive vectors (`crystals.displaced`) and not made of crystals in `undisplaced`.
+    """
+
+    crystals: tuple[str, ...] = crystals.TEN
+    scales: tuple[float, ...] = (0.94, 0.97, 1.0, 1.03, 1.06)
+    strains: tuple[float, ...] = (0.05,)
+    displacements: tuple[float, ...] = (-0.02, 0.02)
+    undisplaced: tuple[str, ...] = ("Si",)
+    triples: int = 12
+
+
+def plan(config: DataConfig) -> list[Task]:
+    """All tasks of a configuration, the most useful first. Raises `DataError` for an unknown crystal."""
+    unknown = [name for name in config.crystals if name not in crystals.TEN]
+    if unknown:
+        raise DataError(f"{unknown[0]}: is not one of the crystals that data is made of: {', '.join(crystals.TEN)}")
+    tasks = []
+    for name in config.crystals:
+        for scale in config.scales:
+            tasks.append(Task(f"{name}-scale-{scale:g}", name, crystals.zincblende(name, scale)))
+    for index, name in enumerate(config.crystals):
+        atoms, sign = crystals.zincblende(name), (-1) ** index
+        for size in config.strains:
+            for kind, strain in (("tetragonal", sign * size), ("trigonal", -sign * size)):
+                changed = crystals.strained(atoms, getattr(crystals, kind)(strain))
+                tasks.append(Task(f"{name}-{kind}-{strain:g}", name, changed))
+        for size in config.displacements if name not in config.undisplaced else ():
+            tasks.append(Task(f"{name}-displaced-{size:g}", name, crystals.displaced(atoms, size)))
+    for number in range(config.triples):
+        for name in config.crystals:
+            seed = zlib.crc32(f"{name} {number}".encode())
+            scale = np.random.default_rng([1, seed]).uniform(0.88, 1.08)
+            tasks.append(Task(f"{name}-triple-{number:02d}", name, crystals.zincblende(name, scale), seed=seed))
+    return tasks
+
+
+def generate(
+    tasks: Sequence[Task],
+    folder: Path,
+    processes: int = 1,
+    progress: Callable[[int, int], None] | None = None,
+) -> list[Path]:
+    """Calculate the samples that are not in `folder` yet; each is a file that is whole or absent.
+
+    Raises:
+        DataError: for two tasks of one name, or a folder that can't be written.
+        SimulationError: if a calculation does not converge.
+    """
+    paths = [folder / f"{task.name}.npz" for task in tasks]
+    if len(set(paths)) < len(paths):
+        raise DataError("two samples have the same name; give each its own")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DataError(f"{folder}: can't be made ({error.strerror})") from None
+    waiting = [(task, path) for task, path in zip(tasks, paths, strict=True) if not path.exists()]
+    done = len(tasks) - len(waiting)
+    for _ in _run(waiting, processes):
+        done += 1
+        if progress is not None:
+            progress(done, len(tasks))
+    return paths
+
+
+def calculate(task: Task) -> Sample:
+    """The sample of a task."""
+    atoms = task.atoms
+    result = kohn_sham.solve(atoms, task.settings)
+    if task.seed is not None:
+        potential, electrons = _random_potential(result, task.seed)
+        result = kohn_sham.solve_fixed(atoms, potential, task.settings, electrons)
+    return to_sample(result, task.name, task.crystal)
+
+
+def to_sample(result: kohn_sham.KohnShamResult, name: str, crystal: str = "") -> Sample:
+    """A Kohn-Sham result on the orbital-free grid."""
+    grid = grid_for(result.atoms, CUTOFF)
+    density = resample(result.density, grid)
+    potential = without_constant(resample(result.kinetic_potential, grid), density)
+    return Sample(
+        name=name,
+        crystal=crystal,
+        atoms=result.atoms,
+        electrons=result.grid.integral(result.density),
+        density=density,
+        potential=potential,
+        kinetic=result.kinetic,
+        energies=dict(result.energies),
+        forces=result.forces,
+    )
+
+
+def write_sample(sample: Sample, path: Path) -> None:
+    """Write a sample; the file is whole or absent."""
+    buffer = io.BytesIO()
+    names = sorted(sample.energies)
+    np.savez_compressed(
+        buffer,
+        crystal=sample.crystal,
+        cell=sample.atoms.cell.array,
+        positions=sample.atoms.positions,
+        numbers=sample.atoms.numbers,
+        electrons=sample.electrons,
+        density=sample.density,
+        potential=sample.potential,
+        kinetic=sample.kinetic,
+        energy_names=np.array(names, dtype="U16"),
+        energies=np.array([sample.energies[name] for name in names]),
+        forces=np.zeros((0, 3)) if sample.forces is None else sample.forces,
+    )
+    write_bytes(path, buffer.getvalue())
+
+
+def read_sample(path: Path) -> Sample:
+    """Read a sample. Raises `DataError`."""
+    try:
+        with np.load(path, allow_pickle=False) as content:
+            arrays = dict(content)
+        atoms = Atoms(arrays["numbers"], positions=arrays["positions"], cell=arrays["cell"], pbc=True)
+        return Sample(
+            name=path.stem,
+            crystal=str(arrays["crystal"]),
+            atoms=atoms,
+            electrons=float(arrays["electrons"]),
+            density=arrays["density"],
+            potential=arrays["potential"],
+            kinetic=float(arrays["kinetic"]),
+            energies=dict(zip(arrays["energy_names"].tolist(), arrays["energies"].tolist(), strict=True)),
+            forces=arrays["forces"] if len(arrays["forces"]) else None,
+        )
+    except (OSError, KeyError, ValueError, EOFError, zlib.error, zipfile.BadZipFile) as error:
+        raise DataError(f"{path}: can't be read as a sample ({error}); delete it and generate it again") from None
+
+
+def _run(waiting: Sequence[tuple[Task, Path]], processes: int) -> Iterator[None]:
+    if processes == 1:
+        for task, path in waiting:
+            yield _write(task, path)
+        return
+    with ProcessPoolExecutor(processes) as pool:
+        futures = [pool.submit(_write, task, path) for task, path in waiting]
+        try:
+            for future in as_completed(futures):
+                yield future.result()
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _write(task: Task, path: Path) -> None:
+    write_sample(calculate(task), path)
+
+
+def _random_potential(result: kohn_sham.KohnShamResult, seed: int) -> tuple[np.ndarray, float]:
+    """A mixture of the crystal's potential and a smooth random field of its symmetry (Ha); how many electrons."""
+    random = np.random.default_rng([2, seed])
+    part, amplitude = random.uniform(0.15, 1.25), random.uniform(0.01, 0.25)
+    smoothness = random.uniform(1.2, 3.0)
+    grid = result.grid
+    noise = grid.to_fourier(random.normal(size=grid.shape)) * np.exp(-grid.squares / smoothness**2)
+    noise.flat[0] = 0
+    rough = result.symmetry.symmetrise(grid.to_real(noise))
+    field_ = amplitude * rough / rough.std()
+    electrons = grid.integral(result.density)
+    if random.uniform() < 0.25:
+        electrons += random.integers(-2, 3)
+    return part * (result.potential - result.potential.mean()) + field_, electrons
+
+
+def structure_tasks(structures: Sequence[tuple[str, Atoms]], triples: int = 0, spacing: float = 0.17) -> list[Task]:
+    """Tasks of any crystals of elements with pseudopotentials (Materials Project, a pool), and triples of each.
+
+    `spacing` (1/bohr) is the largest distance of k-points. Raises `UnknownElementError` before any work is done.
+    """
+    tasks = []
+    for name, atoms in structures:
+        for_numbers(atoms.numbers)
+        lengths = np.linalg.norm(2 * np.pi * np.linalg.inv(atoms.cell.array / BOHR), axis=0)
+        mesh = tuple(int(n) for n in np.maximum(1, np.ceil(lengths / spacing)))
+        settings = Settings(mesh=mesh, shift=(False, False, False))
+        moved = centre(atoms)
+        tasks.append(Task(name, name, moved, settings))
+        for number in range(triples):
+            seed = zlib.crc32(f"{name} {number}".encode())
+            changed = moved.copy()
+            scale = np.random.default_rng([1, seed]).uniform(0.92, 1.06)
+            changed.set_cell(moved.cell.array * scale, scale_atoms=True)
+            tasks.append(Task(f"{name}-triple-{number:02d}", name, changed, settings, seed))
+    return tasks

@@ -1,0 +1,28 @@
+"""Cubic interpolation of tables on equal steps, differentiable in the table and in the argument.
+
+Catmull-Rom: through the values, one continuous derivative, error of third order in the step.
+"""
+
+import torch
+from torch import Tensor
+
+
+def interpolation_weights(position: Tensor, count: int) -> tuple[tuple[Tensor, Tensor, Tensor, Tensor], Tensor]:
+    """Weights of the entries index - 1, index, index + 1, index + 2 at `position` (in steps), and the index."""
+    index = position.detach().floor().clamp(1, count - 3).long()
+    t = position - index
+    weights = (
+        0.5 * t * (-1 + t * (2 - t)),
+        1 + 0.5 * t * t * (3 * t - 5),
+        0.5 * t * (1 + t * (4 - 3 * t)),
+        0.5 * t * t * (t - 1),
+    )
+    return weights, index
+
+
+def interpolate_table(table: Tensor, argument: Tensor, step: float) -> Tensor:
+    """Values of a table whose entry i belongs to i * step; even at 0 and constant beyond the last but two entries."""
+    padded = torch.cat([table[1:2], table])
+    position = (argument / step + 1).clamp(max=float(len(padded) - 3))
+    weights, index = interpolation_weights(position, len(padded))
+    return sum(w * padded[index + k - 1] for k, w in enumerate(weights))  # type: ignore[return-value]

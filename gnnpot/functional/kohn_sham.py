@@ -1,0 +1,206 @@
+"""Kohn-Sham density functional theory of a crystal: plane waves, local pseudopotentials, LDA.
+
+    result = solve(atoms, Settings(mesh=(6, 6, 6)))
+    result.energy, result.density, result.kinetic_potential
+
+Atomic units, no spin polarisation. For a local potential the density, the kinetic energy and its derivative are an
+exact triple, also if the potential belongs to no crystal: `solve_fixed` gives one without self-consistency.
+
+Fractional occupations f = erfc((e - mu)/s) (Gaussian smearing) make the kinetic free energy T - TS the functional whose
+derivative is mu - v; `kinetic` holds T - TS. In a crystal with a gap mu is undetermined within it, and so is an
+additive constant of the derivative; comparisons subtract the mean over the electrons (`without_constant`).
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+from ase import Atoms
+
+from gnnpot.errors import DataError, SimulationError
+from gnnpot.functional import xc
+from gnnpot.functional.bands import Bands, Occupation
+from gnnpot.functional.external import Ions
+from gnnpot.functional.grid import Grid
+from gnnpot.functional.mixing import Pulay
+from gnnpot.functional.pseudopotentials import Pseudopotential
+from gnnpot.functional.symmetry import Symmetry, grid_for, irreducible_kpoints
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Of a Kohn-Sham calculation.
+
+    `cutoff` (Ha) is that of the wave functions; the density has four times as much. `mesh` and `shift` are those of
+    the k-points, `smearing` (Ha) the width s. `tolerance` (Ha) is the largest Hartree energy of the density's change at
+    the end of self-consistency; `residual` the largest of the eigenvectors.
+    """
+
+    cutoff: float = 15.0
+    mesh: tuple[int, int, int] = (6, 6, 6)
+    shift: tuple[bool, bool, bool] = (True, True, True)
+    smearing: float = 0.005
+    tolerance: float = 1e-9
+    residual: float = 1e-6
+    steps: int = 60
+
+    def __post_init__(self) -> None:
+        if not (self.cutoff > 0 and self.smearing > 0 and min(self.mesh) > 0):
+            raise ValueError("cutoff, smearing and mesh must be positive")
+
+
+@dataclass(frozen=True)
+class KohnShamResult:
+    """Energies in Ha of the cell, fields in atomic units on `grid`.
+
+    `kinetic` is T - TS, `entropy` -TS; `energy` is the free energy. `kinetic_potential` is mu - v,
+    `orbital_potential` the same by the sum over orbitals (eq. 8; see `Bands.orbital_potential`).
+    """
+
+    atoms: Atoms
+    grid: Grid
+    symmetry: Symmetry
+    density: np.ndarray
+    potential: np.ndarray
+    fermi_level: float
+    kinetic: float
+    entropy: float
+    energies: dict[str, float] = field(default_factory=dict)
+    forces: np.ndarray | None = None
+    eigenvalues: np.ndarray | None = None
+    orbital_potential: np.ndarray | None = None
+    iterations: int = 0
+
+    @property
+    def energy(self) -> float:
+        return sum(self.energies.values())
+
+    @property
+    def kinetic_potential(self) -> np.ndarray:
+        return self.fermi_level - self.potential
+
+    @property
+    def gap(self) -> float:
+        """Ha between the highest filled and the lowest empty state at the k-points; 0 in a metal."""
+        levels = self.eigenvalues
+        filled = round(self.grid.integral(self.density) / 2)
+        return max(0.0, float(levels[:, filled].min() - levels[:, filled - 1].max()))
+
+
+def solve(
+    atoms: Atoms,
+    settings: Settings | None = None,
+    table: dict[int, Pseudopotential] | None = None,
+    start: np.ndarray | None = None,
+    report: Callable[[int, float], None] | None = None,
+) -> KohnShamResult:
+    """Self-consistent density, energy and forces.
+
+    Args:
+        table: pseudopotentials by atomic number in place of the BLPS.
+        start: a density on the calculation's grid to start from.
+        report: is called with the iteration and the Hartree energy of the density's change.
+
+    Raises:
+        SimulationError: if it does not converge. UnknownElementError: for an element without a pseudopotential.
+    """
+    settings = settings or Settings()
+    grid = calculation_grid(atoms, settings)
+    ions = Ions(atoms, grid, table)
+    symmetry = Symmetry.of(atoms, grid.shape)
+    bands = _bands(grid, symmetry, settings, ions.electrons)
+    density = symmetry.symmetrise(ions.starting_density() if start is None else start)
+    mixing = Pulay(grid)
+    change, residual = np.inf, 1e-2
+    for iteration in range(1, settings.steps + 1):
+        potential = ions.potential + hartree_potential(grid, density) + xc.energy_and_potential(density)[1]
+        occupation = bands.solve(potential, residual)
+        new = symmetry.symmetrise(bands.density(occupation))
+        change = _hartree(grid, new - density)
+        if report is not None:
+            report(iteration, change)
+        if change < settings.tolerance and residual <= 1.01 * settings.residual:
+            break
+        residual = max(settings.residual, min(residual, 0.03 * np.sqrt(change / max(ions.electrons, 1))))
+        density = mixing.next(density, new)
+    else:
+        raise SimulationError(
+            f"{atoms.get_chemical_formula()}: Kohn-Sham self-consistency has not converged in {settings.steps} "
+            f"iterations (Hartree energy of the last change {change:.1e} Ha); raise steps or the smearing"
+        )
+    result = _result(atoms, grid, symmetry, bands, occupation, new, potential)
+    energies = {
+        "kinetic": result.kinetic,
+        "external": grid.integral(ions.potential * new),
+        "hartree": _hartree(grid, new),
+        "xc": grid.integral(xc.energy_and_potential(new)[0]),
+        "ewald": ions.ewald.energy,
+    }
+    return replace(result, energies=energies, forces=ions.forces(new), iterations=iteration)
+
+
+def solve_fixed(
+    atoms: Atoms, potential: np.ndarray, settings: Settings | None = None, electrons: float | None = None
+) -> KohnShamResult:
+    """Non-interacting electrons in `potential` (Ha, on the calculation's grid and symmetric as `atoms`)."""
+    settings = settings or Settings()
+    grid = calculation_grid(atoms, settings)
+    if potential.shape != grid.shape:
+        raise DataError(f"potential: has the shape {potential.shape}, the calculation's grid {grid.shape}")
+    symmetry = Symmetry.of(atoms, grid.shape)
+    count = Ions(atoms, grid).electrons if electrons is None else electrons
+    bands = _bands(grid, symmetry, settings, count)
+    occupation = bands.solve(potential, settings.residual)
+    density = symmetry.symmetrise(bands.density(occupation))
+    return _result(atoms, grid, symmetry, bands, occupation, density, potential)
+
+
+def calculation_grid(atoms: Atoms, settings: Settings) -> Grid:
+    """The grid of densities and potentials: all wave vectors up to twice those of the wave functions."""
+    return grid_for(atoms, 2 * np.sqrt(2 * settings.cutoff))
+
+
+def hartree_potential(grid: Grid, density: np.ndarray) -> np.ndarray:
+    """Potential (Ha) of a density in a neutralising background."""
+    squares = grid.squares
+    kernel = np.where(squares > 0, 4 * np.pi / np.where(squares > 0, squares, 1.0), 0.0)
+    return grid.to_real(grid.to_fourier(density) * kernel)
+
+
+def without_constant(potential: np.ndarray, density: np.ndarray) -> np.ndarray:
+    """A potential minus its mean over the electrons."""
+    return potential - (potential * density).sum() / density.sum()
+
+
+def _hartree(grid: Grid, density: np.ndarray) -> float:
+    return 0.5 * grid.integral(density * hartree_potential(grid, density))
+
+
+def _bands(grid: Grid, symmetry: Symmetry, settings: Settings, electrons: float) -> Bands:
+    kpoints, weights = irreducible_kpoints(symmetry, settings.mesh, settings.shift)
+    return Bands(grid, kpoints, weights, settings.cutoff, electrons, settings.smearing)
+
+
+def _result(
+    atoms: Atoms,
+    grid: Grid,
+    symmetry: Symmetry,
+    bands: Bands,
+    occupation: Occupation,
+    density: np.ndarray,
+    potential: np.ndarray,
+) -> KohnShamResult:
+    kinetic = occupation.energy - grid.integral(density * potential) + occupation.entropy
+    orbital = symmetry.symmetrise(bands.orbital_potential(occupation)) / density
+    return KohnShamResult(
+        atoms=atoms.copy(),
+        grid=grid,
+        symmetry=symmetry,
+        density=density,
+        potential=potential,
+        fermi_level=occupation.fermi_level,
+        kinetic=kinetic,
+        entropy=occupation.entropy,
+        eigenvalues=bands.values,
+        orbital_potential=orbital,
+    )

@@ -1,0 +1,50 @@
+"""The linear response of the uniform electron gas (J. Lindhard, 1954), dimensionless, with n = |G|/(2 k_F).
+
+    L(n) = 1/2 + (1 - n²)/(4n) ln|(1 + n)/(1 - n)|,     d²T/drho² = pi²/k_F * 1/L(n)
+
+Thomas-Fermi alone has 1 in place of 1/L, von Weizsäcker 3n².
+"""
+
+import torch
+from torch import Tensor
+
+#: beyond this the series in 1/n² is used, below SMALL that in n²
+LARGE, SMALL, TERMS = 2.0, 0.05, 30
+#: distance from n = 1 within which the logarithm is left out; (1 - n) ln|1 - n| is nothing there
+NEAR_ONE = 1e-9
+
+
+def pauli_response(eta: Tensor) -> Tensor:
+    """1/L(n) - 3n²: what is left of the inverse response without von Weizsäcker's part; -3/5 for large n."""
+    return torch.where(eta > LARGE, _large(eta.clamp(min=LARGE)), 1 / _moderate(eta.clamp(max=LARGE)) - 3 * eta**2)
+
+
+def lindhard(eta: Tensor) -> Tensor:
+    """L(n)."""
+    safe = eta.clamp(min=LARGE)
+    return torch.where(eta > LARGE, _series(safe) / (3 * safe**2), _moderate(eta.clamp(max=LARGE)))
+
+
+def _moderate(eta: Tensor) -> Tensor:
+    small = 1 - eta**2 / 3 - eta**4 / 15 - eta**6 / 35
+    safe = torch.where(eta > SMALL, eta, 0.5)
+    distance = (1 - safe).abs()
+    logarithm = torch.where(distance > NEAR_ONE, ((1 + safe) / distance.clamp(min=NEAR_ONE)).log(), 0.0)
+    exact = 0.5 + (1 - safe**2) / (4 * safe) * logarithm
+    return torch.where(eta > SMALL, exact, small)
+
+
+def _series(eta: Tensor) -> Tensor:
+    y = eta**-2
+    total = torch.zeros_like(y)
+    for k in range(TERMS, -1, -1):
+        total = total * y + 3 / ((2 * k + 1) * (2 * k + 3))
+    return total
+
+
+def _large(eta: Tensor) -> Tensor:
+    y = eta**-2
+    rest = torch.zeros_like(y)
+    for k in range(TERMS, 0, -1):
+        rest = rest * y + 3 / ((2 * k + 1) * (2 * k + 3))
+    return -3 * rest / _series(eta)

@@ -1,0 +1,144 @@
+"""Minimisation of the energy over √rho with a fixed number of electrons: L-BFGS on the sphere ∫ phi² = N.
+
+outcome = minimise(energy, density, electrons, expected=1e-8, steps=200)
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from gnnpot.functional.energy import TotalEnergy
+from gnnpot.functional.lindhard import lindhard
+from gnnpot.functional.space import Space, integral, volume
+
+HISTORY = 10
+#: shortest step of the line search
+SHORTEST = 1e-6
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """Density `[1, n]`, parts of its energy (Ha), chemical potential, steps; `expected` fall of the energy (Ha)."""
+
+    density: Tensor
+    parts: dict[str, float]
+    level: float
+    steps: int
+    expected: float
+    converged: bool
+
+
+@dataclass(frozen=True)
+class _Point:
+    phi: Tensor
+    parts: dict[str, float]
+    level: float
+    gradient: Tensor
+
+    @property
+    def energy(self) -> float:
+        return sum(self.parts.values())
+
+
+def minimise(
+    energy: TotalEnergy,
+    density: Tensor,
+    electrons: float,
+    expected: float,
+    steps: int,
+    report: Callable[[int, float, float], None] | None = None,
+) -> Outcome:
+    """Lower the energy until its fall by the next step is expected to be less than `expected` (Ha)."""
+    space = energy.space
+    preconditioner = _uniform_gas(space, electrons)
+    point = _evaluate(energy, density.clamp(min=1e-14).sqrt(), electrons)
+    history: list[tuple[Tensor, Tensor, float]] = []
+    fall, step, converged = float("inf"), 0, False
+    while True:
+        direction = _direction(point, history, preconditioner, space, electrons)
+        slope = _product(space, point.gradient, direction)
+        if slope >= 0 and history:
+            history.clear()
+            continue
+        fall = -0.5 * slope
+        if report is not None:
+            report(step, point.energy, fall)
+        converged = fall < expected
+        if converged or step == steps:
+            break
+        new = _line_search(energy, point, direction, slope, electrons)
+        if new is None:
+            if not history:
+                break
+            history.clear()
+            continue
+        change, bend = new.phi - point.phi, new.gradient - point.gradient
+        curvature = _product(space, change, bend)
+        if curvature > 1e-12 * _product(space, change, change):
+            history = [*history, (change, bend, curvature)][-HISTORY:]
+        point, step = new, step + 1
+    return Outcome(point.phi**2, point.parts, point.level, step, fall, converged)
+
+
+def _uniform_gas(space: Space, electrons: float) -> Tensor:
+    """Inverse Hessian `[1, m]` of the uniform gas of the same mean density; at G = 0 that of the next modes."""
+    density = electrons / volume(space)[:, None]
+    fermi = (3 * torch.pi**2 * density) ** (1 / 3)
+    g = torch.where(space.g > 1e-9, space.g, 1e-3)
+    hessian = 4 * density * (torch.pi**2 / (fermi * lindhard(g / (2 * fermi))) + 4 * torch.pi / g**2)
+    return 1 / hessian
+
+
+def _evaluate(energy: TotalEnergy, phi: Tensor, electrons: float) -> _Point:
+    space = energy.space
+    phi = phi * (electrons / _product(space, phi, phi)) ** 0.5
+    parts, potential = energy(phi**2)
+    level = _product(space, phi * potential, phi) / electrons
+    return _Point(phi, parts, level, 2 * phi * (potential - level))
+
+
+def _direction(
+    point: _Point, history: list[tuple[Tensor, Tensor, float]], preconditioner: Tensor, space: Space, electrons: float
+) -> Tensor:
+    """-H g by the two loops of L-BFGS, within the sphere."""
+    scale = 1.0
+    if history:
+        bend = history[-1][1]
+        smooth = space.convolve(bend[:, None], preconditioner[:, None])[:, 0]
+        scale = history[-1][2] / _product(space, bend, smooth)
+    vector, factors = point.gradient.clone(), []
+    for change, bend, curvature in reversed(history):
+        factor = _product(space, change, vector) / curvature
+        factors.append(factor)
+        vector -= factor * bend
+    vector = scale * space.convolve(vector[:, None], preconditioner[:, None])[:, 0]
+    for (change, bend, curvature), factor in zip(history, reversed(factors), strict=True):
+        vector += (factor - _product(space, bend, vector) / curvature) * change
+    vector -= point.phi * (_product(space, point.phi, vector) / electrons)
+    return -vector
+
+
+def _line_search(
+    energy: TotalEnergy, point: _Point, direction: Tensor, slope: float, electrons: float
+) -> _Point | None:
+    """A point that lowers the energy enough, from the full step down; near the minimum the slope decides."""
+    length = 1.0
+    noise = 1e-11 * max(1.0, abs(point.energy))
+    while length > SHORTEST:
+        new = _evaluate(energy, point.phi + length * direction, electrons)
+        change = new.energy - point.energy
+        if change == change and change <= 1e-4 * length * slope:
+            return new
+        if abs(change) < noise and _product(energy.space, new.gradient, direction) <= 0.9 * abs(slope):
+            return new
+        # the minimum of the parabola through the energy, its slope, and the new energy
+        bend = change - length * slope
+        shorter = -0.5 * slope * length**2 / bend if bend == bend and bend > 0 else 0.0
+        length = min(max(shorter, 0.1 * length), 0.5 * length)
+    return None
+
+
+def _product(space: Space, first: Tensor, second: Tensor) -> float:
+    return float(integral(space, first * second).sum())

@@ -1,0 +1,219 @@
+"""Learned functionals with exact constraints: T = T_vW + ∫ tau_TF F, F a network of the density.
+
+    functional = FieldNetwork(NetworkConfig())
+    energy, potential = kinetic(functional, density, space)
+
+F = softplus(z - z_0 + r + ln(e - 1)), where z is a network of dimensionless inputs and z_0 its value in the uniform
+gas:
+
+- F >= 0, thus T >= T_vW; F = 1 in the uniform gas;
+- lengths are measured by k_F0 = ∫ rho k_F(rho) / N, the local Fermi wave vector averaged over the electrons, so that
+  T[rho_s] = s² T[rho] for rho_s(r) = s³ rho(s r). It does not change with the number of cells or with added vacuum,
+  as N/V would;
+- r = x_1 (c * x_1) gives the uniform gas's linear response: c(n) = (K_Lindhard(n) - K_z(n)) / (9/5 (1 - 1/e) a²) with
+  K_z the network's own response, known exactly (`perceptron.Response`), and a that of x_1.
+
+Inputs at each point, with rho_0 = k_F0³/(3 pi²), u = (rho/rho_0 + f)/(1 + f), rho~ the density filtered with
+exp(-(n/n_c)^4), n = |G|/(2 k_F0):
+
+    x_1 = u^(1/3) - 1,   x_2 = p/(1 + p),   x_3 = q/√(1 + q²),
+    p = |∇rho~|²/(4 k_F0² rho_0² u^(8/3)),   q = ∇²rho~/(4 k_F0² rho_0 u^(5/3))
+
+The small f keeps inputs and potential finite where there is no density. Kernels are sums of Gaussians in n up to n_k;
+they are even, as the slope of an odd part at n = 0 would reach far beyond the atoms. Beyond n_k von Weizsäcker's part
+alone answers.
+
+`FieldNetwork`: h = P_0(x); h += P_l(h, w_l * h) for each layer; z = P(h, x). With no layers it is semi-local, F of rho,
+|∇rho| and ∇²rho at one point. `KernelNetwork`: z = P(x, w_1 * x, w_2 * x, …) with fixed kernels of the uniform gas.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from gnnpot.functional.functionals import Functional, thomas_fermi, von_weizsacker
+from gnnpot.functional.interpolation import interpolate_table
+from gnnpot.functional.lindhard import pauli_response
+from gnnpot.functional.perceptron import Perceptron, Response, concatenate
+from gnnpot.functional.space import Space, integral
+
+#: step and end (in n) of the table of the network's linear response
+RESPONSE_STEP, RESPONSE_END = 0.03, 4.8
+LOG_E_1 = math.log(math.e - 1)
+#: d softplus/dz where F = 1
+SLOPE = 1 - 1 / math.e
+
+
+@dataclass(frozen=True)
+class NetworkConfig:
+    """`channels` fields, `hidden` width of the perceptrons, `layers` with kernels of `gaussians` each up to `reach`.
+
+    `filter` is n_c, `floor` f. `response` is whether the linear response is made exact. `scales` are those of the fixed
+    kernels of a `KernelNetwork`. `seed` is that of the initial weights.
+    """
+
+    kind: str = "field"
+    channels: int = 12
+    hidden: int = 32
+    layers: int = 2
+    gaussians: int = 10
+    reach: float = 2.2
+    filter: float = 1.7
+    floor: float = 0.02
+    response: bool = True
+    scales: tuple[float, ...] = (0.5, 0.7, 1.0, 1.4, 2.0)
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.kind not in ("field", "kernel"):
+            raise ValueError(f"kind: '{self.kind}' is neither field nor kernel")
+        if min(self.channels, self.hidden) < 1 or self.layers < 0 or not 0 < self.floor < 1:
+            raise ValueError("channels and hidden must be positive, layers not negative, floor between 0 and 1")
+
+
+class LearnedFunctional(Functional):
+    """What learned functionals share: inputs, constraints. A subclass has `network(x, convolve)`."""
+
+    def __init__(self, config: NetworkConfig) -> None:
+        super().__init__()
+        self.config = config
+        #: whether convolutions are computed again in the backward pass, to save memory
+        self.frugal = False
+
+    def network(self, x: Any, convolve: Callable[[Any, Callable[[Tensor], Tensor]], Any]) -> Any:
+        """z of the inputs x, fields or responses; `convolve(h, kernels)` takes kernels as a function of n."""
+        raise NotImplementedError
+
+    def energy_density(self, density: Tensor, space: Space) -> Tensor:
+        return von_weizsacker(density, space) + thomas_fermi(density) * self.enhancement(density, space)
+
+    def enhancement(self, density: Tensor, space: Space) -> Tensor:
+        """F `[B, n]`."""
+        fermi = reference_fermi(density, space)
+        eta = space.g / (2 * fermi[:, None])
+        x = self._inputs(density, space, fermi, eta)
+
+        def convolve(h: Tensor, kernels: Callable[[Tensor], Tensor]) -> Tensor:
+            def apply(fields: Tensor, ratio: Tensor) -> Tensor:
+                return space.convolve(fields, kernels(ratio))
+
+            return checkpoint(apply, h, eta, use_reentrant=False) if self.frugal else apply(h, eta)
+
+        z = self.network(x, convolve)[:, 0]
+        uniform, table = self.uniform_response()
+        z = z - uniform
+        if self.config.response:
+            kernel = self._correction(eta, table)
+            z = z + x[:, 0] * space.convolve(x[:, :1], kernel[:, None])[:, 0]
+        return nn.functional.softplus(z + LOG_E_1)
+
+    def uniform_response(self) -> tuple[Tensor, Tensor]:
+        """z_0, and K_z on steps of `RESPONSE_STEP`: the response of ∫ tau_TF F without the correction r."""
+        f = self.config.floor
+        eta = torch.arange(0.0, RESPONSE_END, RESPONSE_STEP, dtype=torch.float64)
+        smooth = self._filter(eta)
+        zero, a = torch.zeros_like(eta), 1 / (3 * (1 + f))
+        first = torch.stack([torch.full_like(eta, a), zero, -smooth * eta**2], dim=1)
+        mean = -a / 3 - a**2 / 2
+        bend = (5 / 6) / (1 + f) * smooth * eta**2
+        second = torch.stack([torch.full_like(eta, mean), 0.5 * (smooth * eta) ** 2, bend], dim=1)
+        x = Response(torch.zeros(3, dtype=torch.float64), first, second)
+
+        def convolve(h: Response, kernels: Callable[[Tensor], Tensor]) -> Response:
+            at_zero = kernels(torch.zeros(1, 1, dtype=torch.float64))[0, :, 0]
+            return Response(h.zero * at_zero, h.first * kernels(eta[None])[0].T, h.second * at_zero)
+
+        z = self.network(x, convolve)
+        enhancement = SLOPE * z.second[:, 0] + 0.25 * SLOPE * (1 - SLOPE) * z.first[:, 0] ** 2
+        return z.zero[0], 1 + 3 * SLOPE * z.first[:, 0] + 3.6 * enhancement
+
+    def response(self, eta: Tensor) -> Tensor:
+        """The inverse linear response of T in units of Thomas-Fermi's, at n = `eta`."""
+        table = self.uniform_response()[1]
+        pauli = interpolate_table(table, eta, RESPONSE_STEP)
+        return 3 * eta**2 + (pauli_response(eta) if self.config.response else pauli)
+
+    def _correction(self, eta: Tensor, table: Tensor) -> Tensor:
+        missing = pauli_response(eta) - interpolate_table(table, eta, RESPONSE_STEP)
+        return missing / (1.8 * SLOPE / (3 * (1 + self.config.floor)) ** 2)
+
+    def _filter(self, eta: Tensor) -> Tensor:
+        return torch.exp(-((eta / self.config.filter) ** 4))
+
+    def _inputs(self, density: Tensor, space: Space, fermi: Tensor, eta: Tensor) -> Tensor:
+        f = self.config.floor
+        reference = (fermi**3 / (3 * torch.pi**2))[:, None]
+        relative = density / reference
+        u = (relative.clamp(min=0) + f) / (1 + f)
+        kernel = self._filter(eta)
+        kernels = torch.stack([kernel, -4 * eta**2 * kernel], dim=1)
+        smooth, laplacian = space.convolve(relative[:, None], kernels).unbind(dim=1)
+        length = 2 * fermi[:, None]
+        square = space.gradient(smooth).square().sum(dim=1) / length**2
+        p_scale, q = u ** (8 / 3), 0.25 * laplacian / u ** (5 / 3)
+        return torch.stack([u ** (1 / 3) - 1, square / (p_scale + square), q / (1 + q**2).sqrt()], dim=1)
+
+
+class FieldNetwork(LearnedFunctional):
+    """Pointwise perceptrons and learned isotropic kernels by turns."""
+
+    def __init__(self, config: NetworkConfig) -> None:
+        super().__init__(config)
+        self.name = "field network" if config.layers else "semi-local network"
+        generator = torch.Generator().manual_seed(config.seed)
+        c, h = config.channels, config.hidden
+        self.first = Perceptron([3, h, h, c], generator)
+        self.mixing = nn.ModuleList(Perceptron([2 * c, h, h, c], generator, last=0.3) for _ in range(config.layers))
+        size = (config.layers, c, config.gaussians)
+        start = 0.5 * torch.randn(size, generator=generator, dtype=torch.float64)
+        self.kernels = nn.Parameter(start)
+        self.last = Perceptron([c + 3, h, h, 1], generator, last=0.1)
+
+    def network(self, x: Any, convolve: Callable[[Any, Callable[[Tensor], Tensor]], Any]) -> Any:
+        h = self.first(x)
+        for mixing, weights in zip(self.mixing, self.kernels, strict=True):
+            h = h + mixing(concatenate([h, convolve(h, lambda eta, w=weights: self._kernels(eta, w))]))
+        return self.last(concatenate([h, x]))
+
+    def _kernels(self, eta: Tensor, weights: Tensor) -> Tensor:
+        """`[B, m]` to `[B, C, m]`."""
+        width = self.config.reach / (self.config.gaussians - 1)
+        centres = width * torch.arange(self.config.gaussians, dtype=torch.float64)
+        right, left = (torch.exp(-(((eta[:, None] + s * centres[:, None]) / width) ** 2)) for s in (-1, 1))
+        return torch.matmul(weights, right + left)
+
+
+class KernelNetwork(LearnedFunctional):
+    """A perceptron of the inputs and of their convolutions with fixed kernels w(s n), those of Wang-Teter."""
+
+    def __init__(self, config: NetworkConfig) -> None:
+        super().__init__(config)
+        self.name = "fixed-kernel network"
+        generator = torch.Generator().manual_seed(config.seed)
+        h = config.hidden
+        self.last = Perceptron([3 * (1 + len(config.scales)), h, h, h, 1], generator, last=0.1)
+
+    def network(self, x: Any, convolve: Callable[[Any, Callable[[Tensor], Tensor]], Any]) -> Any:
+        return self.last(
+            concatenate([x, *(convolve(x, lambda eta, s=s: self._kernel(eta, s)) for s in self.config.scales)])
+        )
+
+    def _kernel(self, eta: Tensor, scale: float) -> Tensor:
+        """Deviation of the response from its value at large n, which has to end where the grid does."""
+        return (pauli_response(scale * eta) + 0.6)[:, None].expand(-1, 3, -1)
+
+
+def reference_fermi(density: Tensor, space: Space) -> Tensor:
+    """k_F0 `[B]`: (3 pi²)^(1/3) ∫ rho^(4/3) / ∫ rho."""
+    positive = density.clamp(min=0)
+    return (3 * torch.pi**2) ** (1 / 3) * integral(space, positive ** (4 / 3)) / integral(space, positive)
+
+
+def build(config: NetworkConfig) -> LearnedFunctional:
+    """The network of a configuration."""
+    return FieldNetwork(config) if config.kind == "field" else KernelNetwork(config)

@@ -1,0 +1,91 @@
+"""Pointwise perceptrons on fields, and on the second-order response of fields to a plane wave.
+
+A functional's linear response needs how its fields answer to rho = rho_0 (1 + e cos G·r); each field is
+
+    a_0 + e a_1 cos G·r + e² (a_2 + … cos 2G·r) + …,
+
+and the energy to second order needs a_2, not the part with 2G. `Response` carries (a_0, a_1, a_2); a pointwise function
+f maps it to (f, f' a_1, f' a_2 + f'' a_1²/4). So the response is exact and differentiable in the weights.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+
+@dataclass(frozen=True)
+class Response:
+    """`zero` `[C]`, `first` and `second` `[K, C]` for K wave vectors."""
+
+    zero: Tensor
+    first: Tensor
+    second: Tensor
+
+    def __add__(self, other: "Response") -> "Response":
+        return Response(self.zero + other.zero, self.first + other.first, self.second + other.second)
+
+
+def concatenate(parts: Sequence[Tensor] | Sequence[Response]) -> Tensor | Response:
+    """Fields `[B, C, n]` joined along their channels, or responses."""
+    if isinstance(parts[0], Tensor):
+        return torch.cat(list(parts), dim=1)
+    return Response(
+        torch.cat([p.zero for p in parts], dim=-1),
+        torch.cat([p.first for p in parts], dim=-1),
+        torch.cat([p.second for p in parts], dim=-1),
+    )
+
+
+class Perceptron(nn.Module):
+    """Linear layers of `widths` with SiLU between them, at each point of `[B, C, n]` fields.
+
+    With `chunk`, points are taken in parts of that many, whose inner fields are computed again in the backward pass.
+    """
+
+    def __init__(self, widths: Sequence[int], generator: torch.Generator, last: float = 1.0) -> None:
+        super().__init__()
+        self.weights, self.biases = nn.ParameterList(), nn.ParameterList()
+        self.chunk: int | None = None
+        for number, (inner, outer) in enumerate(zip(widths[:-1], widths[1:], strict=True)):
+            scale = (last if number == len(widths) - 2 else 1.5) / inner**0.5
+            weight = scale * torch.randn(outer, inner, generator=generator, dtype=torch.float64)
+            self.weights.append(nn.Parameter(weight))
+            self.biases.append(nn.Parameter(torch.zeros(outer, dtype=torch.float64)))
+
+    def forward(self, x: Tensor | Response) -> Tensor | Response:
+        if isinstance(x, Response):
+            return self._respond(x)
+        if self.chunk is None or x.shape[-1] <= self.chunk:
+            return self._apply(x)
+        parts = [checkpoint(self._apply, part, use_reentrant=False) for part in x.split(self.chunk, dim=-1)]
+        return torch.cat(parts, dim=-1)
+
+    def _apply(self, x: Tensor) -> Tensor:
+        if len(x) == 1:
+            # one matrix product is several times faster than a batch of one
+            return self._layers(x[0], lambda weight, bias, y: torch.addmm(bias[:, None], weight, y))[None]
+        return self._layers(x, lambda weight, bias, y: torch.matmul(weight, y) + bias[:, None])
+
+    def _layers(self, x: Tensor, linear: Callable[[Tensor, Tensor, Tensor], Tensor]) -> Tensor:
+        last = len(self.weights) - 1
+        for number, (weight, bias) in enumerate(zip(self.weights, self.biases, strict=True)):
+            x = linear(weight, bias, x)
+            if number < last:
+                x = nn.functional.silu(x)
+        return x
+
+    def _respond(self, x: Response) -> Response:
+        zero, first, second = x.zero, x.first, x.second
+        last = len(self.weights) - 1
+        for number, (weight, bias) in enumerate(zip(self.weights, self.biases, strict=True)):
+            zero, first, second = zero @ weight.T + bias, first @ weight.T, second @ weight.T
+            if number < last:
+                sigmoid = zero.sigmoid()
+                slope = sigmoid * (1 + zero * (1 - sigmoid))
+                bend = sigmoid * (1 - sigmoid) * (2 + zero * (1 - 2 * sigmoid))
+                second = slope * second + 0.25 * bend * first**2
+                zero, first = zero * sigmoid, slope * first
+        return Response(zero, first, second)

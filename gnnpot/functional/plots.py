@@ -1,0 +1,101 @@
+"""Pictures of densities: along a line and in a plane, of several functionals beside Kohn-Sham.
+
+draw_densities(path, atoms, {"Kohn-Sham": density, "field network": density}, axis=2)
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+from ase import Atoms
+from ase.data.colors import jmol_colors
+from matplotlib.figure import Figure
+from scipy.ndimage import map_coordinates
+
+#: points along a line and along each side of a plane
+LINE, PLANE = 400, 160
+
+
+def plane_average(density: np.ndarray, axis: int) -> np.ndarray:
+    """Mean over the planes of the other two cell vectors."""
+    return density.mean(axis=tuple(i for i in range(3) if i != axis))
+
+
+def along_line(density: np.ndarray, start: np.ndarray, end: np.ndarray, points: int = LINE) -> np.ndarray:
+    """Values between two fractional positions, by periodic cubic interpolation."""
+    part = np.linspace(0, 1, points)[:, None]
+    places = (start + part * (end - start)) * np.array(density.shape)
+    return map_coordinates(density, places.T, order=3, mode="grid-wrap")
+
+
+def bond(atoms: Atoms) -> tuple[np.ndarray, np.ndarray]:
+    """Fractional ends of the line through the first atom and its nearest neighbour, half a bond beyond both."""
+    from ase.neighborlist import neighbor_list
+
+    first, distance, vectors = neighbor_list("idD", atoms, 6.0)
+    of_first = np.flatnonzero(first == 0)
+    nearest = of_first[np.argmin(distance[of_first])]
+    inverse = np.linalg.inv(atoms.cell.array)
+    origin, step = atoms.positions[0] @ inverse, vectors[nearest] @ inverse
+    return origin - 0.5 * step, origin + 1.5 * step
+
+
+def draw_densities(path: Path, atoms: Atoms, densities: Mapping[str, np.ndarray], axis: int = 2) -> None:
+    """Plane averages along a cell vector, the density along a bond, and maps of a plane through the bond."""
+    names = list(densities)
+    figure = Figure(figsize=(4.2 * max(2, len(names)), 7.2), layout="constrained")
+    grids = figure.add_gridspec(2, 2 * len(names) if len(names) > 1 else 2)
+    half = grids.ncols // 2
+    average, line = figure.add_subplot(grids[0, :half]), figure.add_subplot(grids[0, half:])
+    height = np.linalg.norm(atoms.cell.array[axis])
+    start, end = bond(atoms)
+    length = np.linalg.norm((end - start) @ atoms.cell.array)
+    for number, name in enumerate(names):
+        style = {"color": "black", "lw": 2.2} if number == 0 else {"lw": 1.4, "ls": "--" if number > 1 else "-"}
+        values = plane_average(densities[name], axis)
+        places = np.linspace(0, len(values), LINE)
+        smooth = map_coordinates(values, places[None], order=3, mode="grid-wrap")
+        average.plot(np.linspace(0, height, LINE), smooth, label=name, **style)
+        line.plot(np.linspace(0, length, LINE), along_line(densities[name], start, end), **style)
+    average.set(xlabel=f"along cell vector {axis + 1} / Å", ylabel="plane average / bohr$^{-3}$")
+    average.legend(frameon=False)
+    line.set(xlabel="along a bond / Å", ylabel="density / bohr$^{-3}$")
+    for place in (0.25, 0.75):
+        line.axvline(place * length, color="0.8", lw=0.8, zorder=0)
+    _maps(figure, grids, atoms, densities, axis)
+    figure.savefig(path, dpi=90)
+
+
+def _maps(figure: Figure, grids, atoms: Atoms, densities: Mapping[str, np.ndarray], axis: int) -> None:  # noqa: ANN001
+    start, end = bond(atoms)
+    origin = 0.5 * (start + end)
+    first = (end - start) @ atoms.cell.array
+    second = atoms.cell.array[axis] - first * (atoms.cell.array[axis] @ first) / (first @ first)
+    if np.linalg.norm(second) < 1e-3:
+        second = np.cross(first, [1.0, 0.3, 0.2])
+    first, second = first / np.linalg.norm(first), second / np.linalg.norm(second)
+    inverse, size = np.linalg.inv(atoms.cell.array), 8.0
+    steps = np.linspace(-0.5, 0.5, PLANE) * size
+    places = origin + (steps[:, None, None] * second + steps[None, :, None] * first) @ inverse
+    highest = max(float(density.max()) for density in densities.values())
+    shown = None
+    width = grids.ncols // len(densities)
+    for number, (name, density) in enumerate(densities.items()):
+        panel = figure.add_subplot(grids[1, number * width : (number + 1) * width])
+        values = map_coordinates(density, np.moveaxis(places * density.shape, -1, 0), order=3, mode="grid-wrap")
+        extent = (-size / 2, size / 2, -size / 2, size / 2)
+        shown = panel.imshow(values, origin="lower", extent=extent, vmin=0, vmax=highest, cmap="viridis")
+        _atoms_in_plane(panel, atoms, origin @ atoms.cell.array, first, second, size)
+        panel.set(title=name, xlabel="Å")
+    figure.colorbar(shown, ax=figure.axes[2:], shrink=0.8, label="density / bohr$^{-3}$")
+
+
+def _atoms_in_plane(panel, atoms: Atoms, origin, first, second, size: float) -> None:  # noqa: ANN001
+    normal = np.cross(first, second)
+    repeated = atoms * (5, 5, 5)
+    shift = 2 * atoms.cell.array.sum(axis=0)
+    for position, number in zip(repeated.positions - shift, repeated.numbers, strict=True):
+        vector = position - origin
+        x, y = vector @ first, vector @ second
+        if abs(vector @ normal) < 0.2 and max(abs(x), abs(y)) < size / 2:
+            panel.plot(x, y, "o", ms=5, mfc=jmol_colors[number], mec="white")

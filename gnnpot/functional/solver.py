@@ -1,0 +1,202 @@
+"""Self-consistent densities of orbital-free density functional theory; energy, forces, stress.
+
+    result = solve(atoms, functional)
+    result.energy, result.forces, result.density
+
+The energy is minimised over phi, rho = phi² with the right number of electrons, by L-BFGS. The first inverse Hessian is
+that of the uniform electron gas, 1/(4 rho_0 (pi²/(k_F L(n)) + 4 pi/G²)), which makes the number of steps independent of
+the size of the cell. Atomic units.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from ase import Atoms
+
+from gnnpot.errors import DataError, SimulationError
+from gnnpot.functional.energy import TotalEnergy, electronic_parts
+from gnnpot.functional.external import Ions
+from gnnpot.functional.functionals import Functional
+from gnnpot.functional.grid import Grid
+from gnnpot.functional.kernels import WangTeter
+from gnnpot.functional.minimise import minimise
+from gnnpot.functional.network import LearnedFunctional
+from gnnpot.functional.perceptron import Perceptron
+from gnnpot.functional.reduced import ReducedBasis, ReducedSpace
+from gnnpot.functional.space import FourierSpace, Space
+from gnnpot.functional.symmetry import Symmetry, grid_for
+
+#: 1/bohr; below it the pseudopotentials are cut where they are not small
+LEAST_CUTOFF = 5.0
+#: points above which pointwise networks work in parts
+CHUNK_POINTS = 16384
+#: Ha/atom, of the density that a learned functional starts from
+START_TOLERANCE = 1e-5
+
+
+@dataclass(frozen=True)
+class SolverSettings:
+    """`cutoff` (1/bohr) of the grid; converged when the energy will fall by less than `tolerance` (Ha/atom)."""
+
+    cutoff: float = 6.5
+    tolerance: float = 1e-8
+    steps: int = 200
+
+    def __post_init__(self) -> None:
+        if self.tolerance <= 0 or self.steps < 1:
+            raise ValueError("tolerance and steps must be positive")
+
+
+@dataclass(frozen=True)
+class OrbitalFreeResult:
+    """Energies (Ha) of the cell, `density` (1/bohr³) on `grid`, chemical potential; forces (Ha/bohr) if asked for."""
+
+    grid: Grid
+    density: np.ndarray
+    energies: dict[str, float]
+    chemical_potential: float
+    steps: int
+    evaluations: int
+    functional: Functional = field(repr=False)
+    ions: Ions = field(repr=False)
+
+    @property
+    def energy(self) -> float:
+        return sum(self.energies.values())
+
+    @property
+    def forces(self) -> np.ndarray:
+        """`[n, 3]`, Ha/bohr."""
+        return self.ions.forces(self.density)
+
+    @property
+    def stress(self) -> np.ndarray:
+        """`[3, 3]`, Ha/bohr³, +1/V dE/dstrain; the kinetic energy's by differentiation, k_F0's change included."""
+        strain = torch.zeros(3, 3, dtype=torch.float64, requires_grad=True)
+        space = FourierSpace(self.grid, strain)
+        density = torch.from_numpy(self.density).reshape(1, -1)
+        density = density / torch.linalg.det(torch.eye(3, dtype=torch.float64) + strain)
+        limit_memory(self.functional, self.grid)
+        energy = sum(electronic_parts(self.functional, density, space).values()).sum()
+        (slope,) = torch.autograd.grad(energy, strain)
+        slope = slope.numpy()
+        return 0.5 * (slope + slope.T) / self.grid.volume + self.ions.stress(self.density)
+
+
+def solve(
+    atoms: Atoms,
+    functional: Functional,
+    settings: SolverSettings | None = None,
+    start: np.ndarray | None = None,
+    basis: ReducedBasis | None = None,
+    report: Callable[[int, float, float], None] | None = None,
+) -> OrbitalFreeResult:
+    """The density of lowest energy.
+
+    Args:
+        start: density on the grid to start from; without it, Gaussian charges at the atoms, and for learned
+            functionals, whose steps cost more, the density of Wang-Teter from there.
+        basis: of the crystal's symmetry, to work on irreducible points (`symmetric_basis`); without it, by FFT.
+        report: is called with the step, the energy (Ha) and what it is expected to fall by (Ha/atom).
+
+    Raises:
+        DataError: for a grid that is too coarse, or a start that is no density of this structure.
+        SimulationError: if it does not converge. UnknownElementError: for an element without a pseudopotential.
+    """
+    settings = settings or SolverSettings()
+    grid = orbital_free_grid(atoms, settings.cutoff)
+    ions = Ions(atoms, grid)
+    density = ions.starting_density() if start is None else check_density(start, grid, ions.electrons)
+    space, pack, unpack = _space(grid, basis)
+    limit_memory(functional, grid)
+    energy = TotalEnergy(functional, space, pack(ions.potential))
+    expected = settings.tolerance * len(atoms)
+    first = pack(density)
+    if start is None and isinstance(functional, LearnedFunctional):
+        cheap = TotalEnergy(WangTeter(), space, energy.external)
+        first = minimise(cheap, first, ions.electrons, START_TOLERANCE * len(atoms), settings.steps).density
+    outcome = minimise(energy, first, ions.electrons, expected, settings.steps, _scaled(report, len(atoms)))
+    if not outcome.converged:
+        raise SimulationError(
+            f"{atoms.get_chemical_formula()}: the density has not converged in {outcome.steps} steps (the energy is "
+            f"expected to fall by {outcome.expected / len(atoms):.1e} Ha/atom); raise steps or take another start"
+        )
+    return OrbitalFreeResult(
+        grid=grid,
+        density=unpack(outcome.density),
+        energies={**outcome.parts, "ewald": ions.ewald.energy},
+        chemical_potential=outcome.level,
+        steps=outcome.steps,
+        evaluations=energy.evaluations,
+        functional=functional,
+        ions=ions,
+    )
+
+
+def orbital_free_grid(atoms: Atoms, cutoff: float) -> Grid:
+    """The grid of a structure. Raises `DataError` if it would be too coarse, or the structure is not periodic."""
+    if not atoms.pbc.all():
+        raise DataError(
+            f"{atoms.get_chemical_formula()}: is not periodic in three directions; give it a cell with vacuum, pbc=True"
+        )
+    if cutoff < LEAST_CUTOFF:
+        raise DataError(
+            f"grid: the cut-off {cutoff:g} /bohr is too coarse for the pseudopotentials, which end near 6; give 6.5"
+        )
+    return grid_for(atoms, cutoff)
+
+
+def check_density(density: np.ndarray, grid: Grid, electrons: float) -> np.ndarray:
+    """A density that fits the grid and the ions. Raises `DataError`."""
+    if density.shape != grid.shape:
+        raise DataError(f"density: has {density.shape} points, the grid of this structure {grid.shape}")
+    if not np.isfinite(density).all() or density.min() < 0:
+        raise DataError(f"density: has negative values or such that aren't numbers (least {density.min():.2e} /bohr³)")
+    number = grid.integral(density)
+    if abs(number - electrons) > 1e-3 * electrons:
+        raise DataError(
+            f"density: holds {number:.4f} electrons, the atoms have {electrons:g}; scale it, or leave it out"
+        )
+    return np.maximum(density, 1e-12)
+
+
+def symmetric_basis(atoms: Atoms, cutoff: float = SolverSettings.cutoff) -> ReducedBasis:
+    """Matrices for crystals of this shape and symmetry, whatever their volume, for `solve`."""
+    grid = orbital_free_grid(atoms, cutoff)
+    return ReducedBasis.of(grid, Symmetry.of(atoms, grid.shape))
+
+
+def _space(grid: Grid, basis: ReducedBasis | None) -> tuple[Space, Callable, Callable]:
+    if basis is None:
+        return (
+            FourierSpace(grid),
+            lambda field_: torch.from_numpy(np.ascontiguousarray(field_)).reshape(1, -1),
+            lambda values: values.reshape(grid.shape).numpy(),
+        )
+    if len(basis.orbit) != grid.size:
+        raise DataError(f"basis: belongs to a grid of {len(basis.orbit)} points, this structure has {grid.size}")
+    space = ReducedSpace(basis, [grid.volume])
+    return space, lambda field_: space.reduce(field_)[None], lambda values: space.expand(values[0]).reshape(grid.shape)
+
+
+def limit_memory(functional: Functional, grid: Grid) -> None:
+    """Let pointwise networks take the points of a large grid in parts."""
+    large = grid.size > CHUNK_POINTS
+    for module in functional.modules():
+        if isinstance(module, Perceptron):
+            module.chunk = CHUNK_POINTS if large else None
+        elif isinstance(module, LearnedFunctional):
+            module.frugal = large
+
+
+def _scaled(report: Callable | None, count: int) -> Callable[[int, float, float], None] | None:
+    if report is None:
+        return None
+    return lambda step, energy, expected: report(step, energy, expected / count)
+
+
+def uniform_density(grid: Grid, electrons: float) -> np.ndarray:
+    """A start without any structure."""
+    return np.full(grid.shape, electrons / grid.volume)

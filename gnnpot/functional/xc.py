@@ -1,0 +1,32 @@
+"""Exchange and correlation in the local density approximation, without spin polarisation.
+
+Slater exchange, correlation of J. P. Perdew and A. Zunger, Phys. Rev. B 23, 5048 (1981), table XII (unpolarised).
+"""
+
+import numpy as np
+import torch
+from torch import Tensor
+
+GAMMA, BETA1, BETA2 = -0.1423, 1.0529, 0.3334
+A, B, C, D = 0.0311, -0.048, 0.0020, -0.0116
+#: densities below this (1/bohr³) have no exchange-correlation energy
+SMALLEST = 1e-14
+
+
+def energy_density(density: Tensor) -> Tensor:
+    """rho * eps_xc(rho) in Ha/bohr³ of densities in 1/bohr³, any shape."""
+    rho = density.clamp(min=SMALLEST)
+    radius = (3 / (4 * torch.pi * rho)) ** (1 / 3)
+    exchange = -0.75 * (9 / (4 * torch.pi**2)) ** (1 / 3) / radius
+    low = GAMMA / (1 + BETA1 * radius.sqrt() + BETA2 * radius)
+    logarithm = radius.log()
+    high = A * logarithm + B + C * radius * logarithm + D * radius
+    return torch.where(density > SMALLEST, rho * (exchange + torch.where(radius < 1, high, low)), 0.0)
+
+
+def energy_and_potential(density: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """rho eps_xc (Ha/bohr³) and its derivative v_xc (Ha) on NumPy arrays."""
+    rho = torch.from_numpy(np.ascontiguousarray(density)).requires_grad_()
+    energy = energy_density(rho)
+    (potential,) = torch.autograd.grad(energy.sum(), rho)
+    return energy.detach().numpy(), potential.numpy()

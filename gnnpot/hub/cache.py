@@ -1,0 +1,88 @@
+"""Where published potentials lie on this machine.
+
+    with locked("7net-0"):                    # one process at a time
+        store(data, source_path("7net-0", "checkpoint.pth"))
+"""
+
+import contextlib
+import hashlib
+import logging
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from gnnpot.errors import CheckpointError
+from gnnpot.runs.files import write_durably
+
+logger = logging.getLogger(__name__)
+
+
+def cache_folder() -> Path:
+    """`GNNPOT_CACHE`, else `gnnpot` in `XDG_CACHE_HOME`, else `~/.cache/gnnpot`."""
+    chosen = os.environ.get("GNNPOT_CACHE")
+    if chosen:
+        return Path(chosen).expanduser()
+    base = os.environ.get("XDG_CACHE_HOME")
+    return (Path(base) if base else Path.home() / ".cache") / "gnnpot"
+
+
+def checkpoint_folder(full_name: str) -> Path:
+    """The checkpoint of a published potential; it exists once the potential has been imported."""
+    return cache_folder() / "checkpoints" / full_name
+
+
+def source_path(name: str, file: str) -> Path:
+    """A published file of a potential, as it came."""
+    return cache_folder() / "sources" / name / file
+
+
+def has_sha256(path: Path, sha256: str) -> bool:
+    """Whether a file exists and has this sha256."""
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest() == sha256
+    except OSError:
+        return False
+
+
+def store(data: bytes, path: Path) -> None:
+    """Put a file into the cache; it appears whole or not at all. Raises `CheckpointError` if it can't be written."""
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    with writing():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            write_durably(partial, data)
+            os.replace(partial, path)
+        finally:
+            partial.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def writing() -> Iterator[None]:
+    """Turns what the file system refuses into a `CheckpointError` that says what to do."""
+    try:
+        yield
+    except OSError as error:
+        raise CheckpointError(
+            f"{cache_folder()}: the cache can't be written ({error.strerror or error}); "
+            "set GNNPOT_CACHE to a folder that you may write to, with room"
+        ) from None
+
+
+@contextlib.contextmanager
+def locked(what: str) -> Iterator[None]:
+    """One process at a time; the others wait. A process that dies lets go. Raises `CheckpointError` as `store`."""
+    lock = FileLock(cache_folder() / "locks" / f"{what}.lock")
+    with writing():
+        Path(lock.lock_file).parent.mkdir(parents=True, exist_ok=True)
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            logger.info("%s: waiting for another process that fetches it", what)
+            lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()

@@ -1,0 +1,118 @@
+"""The potentials with a name, and what helps to choose among them. It imports no torch.
+
+for model in list_models():
+    model.name, model.near_equilibrium, model.milliseconds, model.licence
+"""
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib import resources
+from pathlib import Path
+
+import yaml
+
+from gnnpot.config import from_mapping
+from gnnpot.errors import CheckpointError
+from gnnpot.hub.cache import checkpoint_folder
+from gnnpot.hub.card import CARD, read_card
+from gnnpot.hub.registry import Published, is_known, published
+from gnnpot.hub.shipped import shipped
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Errors:
+    """Errors on one set of frames."""
+
+    energy_error: float  #: eV/atom, mean absolute error
+    force_error: float  #: eV/Å, mean length of the error of a force
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """What was measured of a potential; `measured.yaml` says on which frames and atoms."""
+
+    near_equilibrium: Errors | None = None
+    hot: Errors | None = None  #: frames of the highest stresses
+    milliseconds: Mapping[int, float] = field(default_factory=dict)  #: time of a step by number of atoms
+
+
+@dataclass(frozen=True, slots=True)
+class ListedModel:
+    """A potential with a name."""
+
+    name: str
+    elements: int  #: how many
+    licence: str
+    functional: str  #: what its energies are: functional, and corrections if there are any
+    energy_reference: str  #: the same in the words of its card
+    bytes: int  #: size of the download, or of the folder of one that is not downloaded
+    cached: bool  #: whether it is on this machine, ready for use
+    path: Path  #: where it lies, or will
+    measured: Measured = Measured()
+
+
+def list_models() -> list[ListedModel]:
+    """The potentials that come with gnnpot (the default first), published ones, and those imported by the user.
+
+    A folder in the cache whose card is damaged is left out, and logged with the reason.
+    """
+    measured = _measured()
+    models = [_of_folder(name, folder, measured) for name, folder in (*shipped().items(), *imported().items())]
+    known = [_of_entry(entry, fidelity, measured) for entry in published() for fidelity in entry.fidelities or (None,)]
+    count = len(shipped())
+    return [m for m in (*models[:count], *known, *models[count:]) if m is not None]
+
+
+def imported() -> dict[str, Path]:
+    """Folders of the checkpoints in the cache that users named themselves (`gnnpot import FOLDER`), by name."""
+    cards = checkpoint_folder("*").parent.glob(f"*/{CARD}")
+    return {card.parent.name: card.parent for card in sorted(cards) if not is_known(card.parent.name)}
+
+
+def _of_folder(name: str, folder: Path, measured: Mapping[str, Measured]) -> ListedModel | None:
+    try:
+        content = read_card(folder)
+    except CheckpointError as error:
+        log.warning("left out: %s", error)
+        return None
+    card = content["card"]
+    return ListedModel(
+        name=name,
+        elements=len(content["elements"]),
+        licence=_short(card["licence"], " ("),
+        functional=_short(card["energy_reference"], ",") if not card["functional"] else card["functional"],
+        energy_reference=card["energy_reference"],
+        bytes=sum(path.stat().st_size for path in folder.iterdir() if path.is_file()),
+        cached=True,
+        path=folder,
+        measured=measured.get(name, Measured()),
+    )
+
+
+def _of_entry(entry: Published, fidelity: str | None, measured: Mapping[str, Measured]) -> ListedModel:
+    name = entry.full_name(fidelity)
+    folder = checkpoint_folder(name)
+    return ListedModel(
+        name=name,
+        elements=entry.elements,
+        licence=_short(entry.licence, " ("),
+        functional=entry.functional_of(fidelity),
+        energy_reference=entry.energy_reference,
+        bytes=entry.size,
+        cached=folder.exists(),
+        path=folder,
+        measured=measured.get(name, Measured()),
+    )
+
+
+def _short(text: str, end: str) -> str:
+    return text.partition(end)[0]
+
+
+def _measured() -> dict[str, Measured]:
+    text = resources.files("gnnpot.hub").joinpath("measured.yaml").read_text(encoding="utf-8")
+    content = yaml.safe_load(text)
+    return {name: from_mapping(Measured, value, where=f"measured.yaml: {name}") for name, value in content.items()}

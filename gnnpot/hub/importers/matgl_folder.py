@@ -1,0 +1,138 @@
+"""A folder in which matgl has saved an M3GNet potential, turned into one of ours.
+
+    potential, card = convert_folder(Path("M3GNet-MatPES-PBE-v2025.1-PES"), "m3gnet-matpes-pbe-2025.1")
+
+matgl writes `model.json` (sizes and options), `state.pt` (tensors) and `model.pt` (the options once more, which is not
+read). Nothing is executed: the tensors come through PyTorch's weights-only loader.
+
+The files don't say which version of matgl trained them, but weights of one convention mean nothing in another (see
+`gnnpot.models.matgl_rows`). Only options that matgl 1.3 and later write betray the version; where they are, it must be
+given.
+"""
+
+import copy
+import hashlib
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+from ase import Atoms
+
+from gnnpot.errors import CheckpointError
+from gnnpot.hub.checkpoint import Card
+from gnnpot.hub.importers.m3gnet import read
+from gnnpot.hub.reference_structures import ReferenceStructure
+from gnnpot.hub.registry import ByHand, by_hand, reference_structures
+from gnnpot.potential import Potential
+
+DESCRIPTION, STATE = "model.json", "state.pt"
+
+#: first version of matgl with another convention, and the layout of `M3GNetConfig` from it on
+_LAYOUTS = (((4, 1), "paper"), ((3, 0), "matgl-3"), ((0, 0), "matgl"))
+#: options that no version before 1.3 writes
+_LATER = ("dropout", "num_rbf")
+
+
+def convert_folder(folder: Path, name: str, trained_with: str | None = None) -> tuple[Potential, Card]:
+    """The potential and its card, with two reference structures by our own float64 form.
+
+    `trained_with` is the version of matgl that trained the weights. Raises `CheckpointError` if the files are not
+    those of an M3GNet potential that is known here, or if the version is needed and was not given.
+    """
+    contents = {file: _content(folder, file) for file in (DESCRIPTION, STATE)}
+    entry = next((e for e in by_hand() if name == e.name or folder.resolve().name == e.folder), None)
+    version = trained_with or (entry.trained_with if entry else _version(folder, contents[DESCRIPTION]))
+    potential = read(str(folder), *contents.values(), layout=_layout(version))
+    if entry is not None:
+        _check(folder, potential, entry)
+    precise = copy.deepcopy(potential).double()
+    structures = [
+        ReferenceStructure.from_atoms(atoms, float(precise(precise.graph(atoms)).energy))
+        for atoms in _structures(potential)
+    ]
+    origin = {
+        "matgl that trained it": version,
+        "sha256 of the files": {file: hashlib.sha256(content).hexdigest() for file, content in contents.items()},
+    }
+    return potential, Card(
+        name=name,
+        description=f"M3GNet, imported from the folder {folder.resolve().name} of matgl",
+        licence=entry.licence if entry else _licence(folder),
+        training_data=entry.training_data if entry else _training_data(folder),
+        functional=entry.functional if entry else "",
+        energy_reference=entry.energy_reference if entry else "",
+        metrics=dict(entry.metrics) if entry else {},
+        training=origin,
+        references=list(entry.references) if entry else [],
+        reference_structures=tuple(structures),
+        reference_energies_from="gnnpot itself in float64 at the import, not matgl",
+    )
+
+
+def _content(folder: Path, file: str) -> bytes:
+    try:
+        return (folder / file).read_bytes()
+    except OSError as error:
+        raise CheckpointError(
+            f"{folder / file}: can't be read ({error.strerror}); give a folder with {DESCRIPTION} and {STATE} of matgl"
+        ) from None
+
+
+def _version(folder: Path, description: bytes) -> str:
+    """The version of matgl, if the options leave no doubt."""
+    try:
+        arguments: dict[str, Any] = json.loads(description)["kwargs"]["model"]["init_args"]
+        later = any(name in arguments for name in _LATER)
+    except (ValueError, KeyError, TypeError):
+        raise CheckpointError(f"{folder / DESCRIPTION}: does not describe a potential of matgl; get it again") from None
+    if later:
+        raise CheckpointError(
+            f"{folder}: does not tell which version of matgl trained it, on which its energies depend; say it with "
+            "--trained-with, e.g. --trained-with 4.1.2"
+        )
+    return "1.2 or older"
+
+
+def _layout(version: str) -> str:
+    numbers = re.match(r"(\d+)\.(\d+)", version)
+    if numbers is None:
+        raise CheckpointError(f"--trained-with {version}: is no version of matgl; give one like 4.1.2")
+    return next(layout for first, layout in _LAYOUTS if tuple(map(int, numbers.groups())) >= first)
+
+
+def _check(folder: Path, potential: Potential, entry: ByHand) -> None:
+    scale = float(potential.energy_scale)
+    if abs(scale - entry.energy_scale) > 1e-6 or len(potential.elements) != entry.elements:
+        raise CheckpointError(
+            f"{folder}: is not {entry.folder} (its energy scale is {scale:.6f} eV, not {entry.energy_scale:.6f}); "
+            "get that folder, or import this one with another --name"
+        )
+
+
+def _structures(potential: Potential) -> list[Atoms]:
+    """The reference structures of published potentials, with other elements where the potential lacks theirs."""
+    known, structures = potential.elements, reference_structures()
+    for atoms in structures:
+        if not set(atoms.symbols) <= set(known):
+            atoms.symbols = [known[k % len(known)] for k in range(len(atoms))]
+    return structures
+
+
+def _readme(folder: Path) -> str:
+    try:
+        return (folder / "README.md").read_text(errors="replace")
+    except OSError:
+        return ""
+
+
+def _licence(folder: Path) -> str:
+    """What the head of the README says, as on Hugging Face."""
+    found = re.search(r"^license:\s*(\S+)\s*$", _readme(folder), re.MULTILINE)
+    return found[1] if found else "not stated in the folder"
+
+
+def _training_data(folder: Path) -> str:
+    """The first line below the README's heading of that name."""
+    found = re.search(r"^#+\s*Training dataset\s*\n+(.+)$", _readme(folder), re.MULTILINE | re.IGNORECASE)
+    return found[1].strip() if found else "not stated in the folder"

@@ -1,0 +1,102 @@
+"""Bring potentials into the cache as checkpoints: published ones by name, and those of a folder that users have.
+
+    folder = import_published("7net-0")                        # fetched, converted, compared with its authors' package
+    folder = import_folder("path/to/matgl/potential", "mine")  # model.json and state.pt; from then on load("mine")
+"""
+
+import copy
+import logging
+import re
+from dataclasses import replace
+from pathlib import Path
+
+from gnnpot.errors import CheckpointError
+from gnnpot.hub.cache import checkpoint_folder, locked
+from gnnpot.hub.checkpoint import save_checkpoint
+from gnnpot.hub.download import Report
+from gnnpot.hub.fetch import fetch
+from gnnpot.hub.reference_structures import TOLERANCE, ReferenceStructure, energy_deviations
+from gnnpot.hub.registry import Published, by_hand, is_known, reference_structures, resolve
+from gnnpot.hub.shipped import DEFAULT, shipped
+
+logger = logging.getLogger(__name__)
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
+
+
+def import_published(name: str, report: Report | None = None, *, overwrite: bool = False) -> Path:
+    """Bring a published potential into the cache, if it is not there yet or is to be replaced, and say where.
+
+    Raises `CheckpointError` if its files are not what was published, if the converted weights don't give the
+    energies that the authors' package gives, or if the cache can't be written; nothing is changed then.
+    """
+    entry, fidelity = resolve(name)
+    full_name = entry.full_name(fidelity)
+    folder = checkpoint_folder(full_name)
+    if folder.exists() and not overwrite:
+        return folder
+    with locked(full_name):
+        # another process may have done it meanwhile
+        if overwrite or not folder.exists():
+            _import(entry, fidelity, folder, report)
+    return folder
+
+
+def import_folder(
+    folder: Path | str, name: str | None = None, trained_with: str | None = None, *, overwrite: bool = False
+) -> Path:
+    """Bring an M3GNet potential that matgl saved in `folder` into the cache, where `name` opens it, and say where.
+
+    `name` may be left out for potentials that the registry knows, `trained_with` (version of matgl) where the files
+    tell. Raises `CheckpointError` if they don't, if the name is taken, or if the files are not those of an M3GNet.
+    """
+    from gnnpot.hub.importers.matgl_folder import convert_folder
+
+    folder = Path(folder)
+    name = name or next((e.name for e in by_hand() if e.folder == folder.resolve().name), None)
+    if name is None:
+        raise CheckpointError(f"{folder}: needs a name by which to open it; give one with --name")
+    if not _NAME.fullmatch(name):
+        raise CheckpointError(f"--name {name}: is no name; use letters, digits, '.', '_', '+' and '-'")
+    if is_known(name) or name == DEFAULT or name in shipped():
+        raise CheckpointError(f"--name {name}: is the name of another potential; choose another")
+    target = checkpoint_folder(name)
+    with locked(name):
+        if target.exists() and not overwrite:
+            raise CheckpointError(f"{name}: is in the cache already ({target}); add --force to replace it")
+        potential, card = convert_folder(folder, name, trained_with)
+        save_checkpoint(target, potential, card, overwrite=True)
+    logger.info("%s: imported into %s", name, target)
+    return target
+
+
+def is_matgl_folder(folder: Path) -> bool:
+    """Whether matgl has saved a potential there."""
+    from gnnpot.hub.importers.matgl_folder import DESCRIPTION, STATE
+
+    return all((folder / file).is_file() for file in (DESCRIPTION, STATE))
+
+
+def _import(entry: Published, fidelity: str | None, folder: Path, report: Report | None) -> None:
+    from gnnpot.hub.importers import CONVERTERS
+
+    files = fetch(entry, report)
+    options = {} if fidelity is None else {"fidelity": fidelity}
+    potential, card = CONVERTERS[entry.family](entry.name, files, **options)
+    full_name = entry.full_name(fidelity)
+    references = [
+        ReferenceStructure.from_atoms(atoms, energy)
+        for atoms, energy in zip(reference_structures(), entry.reference_energies[full_name], strict=True)
+    ]
+    deviations = energy_deviations(copy.deepcopy(potential).double(), references)
+    for reference, deviation in zip(references, deviations, strict=True):
+        if not abs(deviation) < TOLERANCE:
+            raise CheckpointError(
+                f"{full_name}: its weights give {deviation:+.1e} eV/atom more than {entry.reference_from} for "
+                f"{reference.to_atoms().symbols}, so it was not imported; this version of gnnpot misreads them"
+            )
+    card = replace(
+        card, name=full_name, reference_structures=tuple(references), reference_energies_from=entry.reference_from
+    )
+    save_checkpoint(folder, potential, card, overwrite=True)
+    logger.info("%s: imported into %s", full_name, folder)

@@ -1,0 +1,260 @@
+"""What equivariant message passing of the NequIP kind is made of; SevenNet and Nequix are built of it.
+
+    layer = Layer((128,), (128, 64, 32), lmax=2, options=LayerOptions(radial=(8, 64, 64)))
+
+Features of an atom are tensors of angular momentum l = 0, 1, …: a list over l of arrays [N, 2l+1, channels[l]], the
+channels last. In each layer they are mixed among channels, multiplied with the spherical harmonics of the edges,
+summed over neighbours, mixed again and gated. They turn with the structure. Batzner et al., Nat. Commun. 13, 2453
+(2022), NequIP.
+"""
+
+import math
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cache, partial
+
+import torch
+from torch import Tensor, nn
+
+from gnnpot.graphs import Graph
+from gnnpot.models.base import AtomicOutput, EnergyModel
+from gnnpot.models.fast.convolution import BondConvolutions, bonds
+from gnnpot.models.fast.equivariant import FastEquivariant
+from gnnpot.models.memory import GraphSize
+from gnnpot.ops.activations import SILU_SCALE, silu
+from gnnpot.ops.gate import gated_features
+from gnnpot.ops.rms_norm import rms_norm
+from gnnpot.ops.spherical_harmonics import spherical_harmonics
+from gnnpot.ops.tensor_product import Layout, coupling, coupling_paths, tensor_product
+
+#: one array [N, 2l+1, channels] for each l
+Features = list[Tensor]
+
+
+class ChannelLinear(nn.Module):
+    """y_l = x_l W_l / sqrt(inputs): mixes the channels of each l; with a bias for l = 0."""
+
+    def __init__(self, inputs: tuple[int, ...], outputs: tuple[int, ...], *, bias: bool = False) -> None:
+        super().__init__()
+        pairs = zip(inputs, outputs, strict=False)
+        self.weights = nn.ParameterList(nn.Parameter(torch.randn(a, b)) for a, b in pairs)
+        self.bias = nn.Parameter(torch.zeros(outputs[0])) if bias else None
+
+    @property
+    def matrices(self) -> list[Tensor]:
+        """W_l / sqrt(inputs)."""
+        return [w / math.sqrt(len(w)) for w in self.weights]
+
+    def forward(self, features: Features) -> Features:
+        mixed = [x @ w for x, w in zip(features, self.matrices, strict=False)]
+        if self.bias is not None:
+            mixed[0] = mixed[0] + self.bias
+        return mixed
+
+
+class RadialNetwork(nn.Sequential):
+    """Perceptron without biases from radial functions to the weights of the products, [E, radial] -> [E, weights].
+
+    Without radial functions there are no weights: edges beyond the cutoff count for nothing.
+    """
+
+    def __init__(self, widths: list[int]) -> None:
+        super().__init__()
+        self.weights = nn.ParameterList(
+            nn.Parameter(torch.randn(a, b)) for a, b in zip(widths, widths[1:], strict=False)
+        )
+
+    def forward(self, radial: Tensor) -> Tensor:
+        first, *others = self.weights
+        x = radial @ (first / math.sqrt(len(first)))
+        for w in others:
+            x = silu(x) @ (w * (SILU_SCALE / math.sqrt(len(w))))
+        return x
+
+
+class Convolution(nn.Module):
+    """m_i = 1/d Σ_j x_j ⊗ Y(r_ij) with weights from the distances, NequIP's eq. 8:
+
+        m_i^(l3) = 1/d Σ_j w_p(r_ij) ⊙ Σ C x_j^(l1) Y^(l2)(r̂_ij),   for each path p = (l1, l2, l3),
+
+    where ⊙ is by channels. The results of paths with the same l3 stand side by side as channels.
+    """
+
+    def __init__(
+        self, inputs: tuple[int, ...], lmax_filter: int, lmax_out: int, radial: Sequence[int], *, parity: bool = False
+    ) -> None:
+        """`radial`: how many radial functions there are, and the hidden widths of the perceptron."""
+        super().__init__()
+        self.inputs, self.lmax_out = inputs, lmax_out
+        self.paths = coupling_paths(len(inputs) - 1, lmax_filter, lmax_out, parity=parity)
+        self.widths = [inputs[l1] for l1, _, _ in self.paths]
+        self.radial_network = RadialNetwork([*radial, sum(self.widths)])
+        self.outputs = tuple(
+            sum(w for w, path in zip(self.widths, self.paths, strict=True) if path[2] == l) for l in range(lmax_out + 1)
+        )
+        #: d; a function of the number of neighbours of an average atom
+        self.register_buffer("denominator", torch.tensor(1.0))
+
+    def layout(self, dtype: torch.dtype) -> Layout:
+        """How kernels see it."""
+        return _layout(self.inputs, tuple(self.paths), dtype)
+
+    def forward(self, harmonics: Features, radial: Tensor, edge_index: Tensor, features: Features) -> Features:
+        weights = self.radial_network(radial)
+        sums = tensor_product(features, harmonics, weights, edge_index, self.paths)
+        return [x / self.denominator for x in sums]
+
+
+@cache
+def _layout(inputs: tuple[int, ...], paths: tuple[tuple[int, int, int], ...], dtype: torch.dtype) -> Layout:
+    return Layout(inputs, paths, [coupling(*path) for path in paths], dtype)
+
+
+class ElementScales(nn.Module):
+    """y_l = s_Zl ⊙ x_l: a factor for each channel and element, 1 to begin with."""
+
+    def __init__(self, elements: int, channels: tuple[int, ...]) -> None:
+        super().__init__()
+        self.factors = nn.ParameterList(nn.Parameter(torch.ones(elements, count)) for count in channels)
+
+    def forward(self, features: Features, species: Tensor) -> Features:
+        return [x * f.index_select(0, species)[:, None] for x, f in zip(features, self.factors, strict=True)]
+
+
+class RMSNorm(nn.Module):
+    """`rms_norm` with factors that are trained."""
+
+    def __init__(self, channels: tuple[int, ...], epsilon: float = 1e-12) -> None:
+        super().__init__()
+        self.factors = nn.ParameterList(nn.Parameter(torch.ones(count)) for count in channels)
+        self.epsilon = epsilon
+
+    def forward(self, features: Features) -> Features:
+        """Features of N atoms -> the same shapes."""
+        return rms_norm(features, list(self.factors), self.epsilon)
+
+
+@dataclass(frozen=True)
+class LayerOptions:
+    """What the layers of one architecture have in common."""
+
+    #: how many radial functions there are, and the hidden widths of the perceptron that makes weights of them
+    radial: tuple[int, ...]
+    #: whether mixed scalars get a bias
+    bias: bool = False
+    #: whether features of l have the parity (-1)^l under inversion, or all count as even
+    parity: bool = False
+    #: of how many elements each has factors of its own for what its atoms receive
+    scaled_elements: int = 0
+    #: whether features are normalised before they are gated
+    norm: bool = False
+
+
+class Layer(nn.Module):
+    """Interaction block: x' = gate(n(s_Z ⊙ L_2 conv(L_1 x) + L_0 x)).
+
+    s_Z, factors of each element, and n, the norm of all features of an atom, are 1 unless they are asked for.
+    """
+
+    def __init__(self, inputs: tuple[int, ...], outputs: tuple[int, ...], lmax: int, options: LayerOptions) -> None:
+        super().__init__()
+        self.outputs = outputs
+        # each feature with l > 0 gets a scalar, its gate
+        ungated, bias = (sum(outputs), *outputs[1:]), options.bias
+        self.self_connection = ChannelLinear(inputs, ungated)
+        self.linear_in = ChannelLinear(inputs, inputs, bias=bias)
+        self.convolution = Convolution(inputs, lmax, len(outputs) - 1, options.radial, parity=options.parity)
+        self.linear_out = ChannelLinear(self.convolution.outputs, ungated, bias=bias)
+        self.scales = ElementScales(options.scaled_elements, ungated) if options.scaled_elements else None
+        self.norm = RMSNorm(ungated) if options.norm else None
+
+    def forward(self, features: Features, species: Tensor, convolve: Callable[[Features], Features]) -> Features:
+        """`species` [N] index of each atom's element; `convolve` is the layer's convolution over the edges of a graph,
+        in whatever form."""
+        total = self.linear_out(convolve(self.linear_in(features)))
+        if self.scales is not None:
+            total = self.scales(total, species)
+        for l, x in enumerate(self.self_connection(features)):
+            total[l] = total[l] + x
+        if self.norm is not None:
+            total = self.norm(total)
+        return gated_features(total, self.outputs)
+
+
+class EquivariantModel(EnergyModel):
+    """Base of SevenNet and Nequix: layers of features that turn with the structure; energies linear in the last.
+
+    An architecture fills `layers`, and says what features an atom of each element begins with (`first_features`), how
+    the radial functions look (`radial_basis`), and how energies are read from the last layer's scalars (`readouts`).
+    """
+
+    layers: nn.ModuleList
+    #: the highest l of harmonics
+    lmax: int
+    #: Å where the radial functions have a curvature that jumps within the cutoff; 0: nowhere
+    kink: float = 0.0
+
+    def first_features(self) -> Tensor:
+        """[elements, channels]."""
+        raise NotImplementedError
+
+    def radial_basis(self, distances: Tensor) -> Tensor:
+        """[E] Å -> [E, radial functions]."""
+        raise NotImplementedError
+
+    def readouts(self) -> Sequence[ChannelLinear]:
+        """The linear layers, one after the other, from scalars to an energy."""
+        raise NotImplementedError
+
+    def forward(self, graph: Graph) -> AtomicOutput:
+        if graph.edge_vectors.device.type == "cpu":
+            return self._atoms(bonds(graph, self.cutoff), BondConvolutions(self))
+        return self._atoms(graph, self)
+
+    def energies_and_gradient(self, graph: Graph) -> tuple[AtomicOutput, Tensor]:
+        return self.by_kept_form(graph, FastEquivariant, lambda model, graph, form: form.energies_and_gradient(graph))
+
+    def memory(self, size: GraphSize) -> int:
+        # what all layers keep, and the gradients of the widest; of edges, harmonics, vectors and their gradients
+        features = [_numbers(layer.convolution.inputs) for layer in self.layers]
+        totals = sum(_numbers(layer.outputs) + sum(layer.outputs[1:]) for layer in self.layers)
+        of_an_edge = 2 * (self.lmax + 1) ** 2 + 12
+        # each thread has gradients of its own
+        kept = sum(features) + totals + (1 + torch.get_num_threads()) * max(features)
+        numbers = kept * size.atoms + of_an_edge * size.edges
+        return round(numbers * self.layers[0].convolution.denominator.itemsize)
+
+    def _atoms(self, graph: Graph, form: "EquivariantModel | BondConvolutions") -> AtomicOutput:
+        """Energies of the atoms; the convolutions are those of `form`."""
+        vectors = graph.edge_vectors
+        harmonics = spherical_harmonics(vectors, self.lmax)
+        distances = torch.linalg.vector_norm(vectors, dim=-1)
+        species = self.species(graph.numbers)
+        features = [self.first_features()[species][:, None, :]]
+        for layer, convolve in zip(self.layers, form.convolutions(graph, distances, harmonics), strict=True):
+            features = layer(features, species, convolve)
+        for readout in self.readouts():
+            features = readout(features)
+        return AtomicOutput(features[0].flatten())
+
+    def convolutions(
+        self, graph: Graph, distances: Tensor, harmonics: Features
+    ) -> Iterator[Callable[[Features], Features]]:
+        """Each layer's convolution: features of the atoms -> messages."""
+        radial = self.radial_basis(distances)
+        for layer in self.layers:
+            yield partial(layer.convolution, harmonics, radial, graph.edge_index)
+
+    def set_denominators(self, graphs: Iterable[Graph], power: float) -> None:
+        """Set the denominators of the sums over neighbours to a power of the mean number of neighbours."""
+        edges, atoms = 0, 0
+        for graph in graphs:
+            edges += int((graph.edge_vectors.norm(dim=-1) < self.cutoff).sum())
+            atoms += len(graph.numbers)
+        for layer in self.layers:
+            layer.convolution.denominator.fill_(max(1.0, edges / atoms) ** power)
+
+
+def _numbers(channels: tuple[int, ...]) -> int:
+    """How many numbers the features of an atom are."""
+    return sum((2 * l + 1) * count for l, count in enumerate(channels))

@@ -1,0 +1,174 @@
+"""Fast form of SevenNet and Nequix: harmonics in one pass over the edges, each layer in one there and one back
+(`equivariant_layer.py`), with weights from a table of distances.
+
+Without PyTorch's record of operations, and without its operations: for some tens of atoms, each takes as long to be
+called as to be done. Features lie in flat arrays, as the kernels read them (`layout.py`); what pads their channels to
+whole lanes is zero throughout.
+"""
+
+import copy
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from gnnpot.graphs import Graph
+from gnnpot.models.base import AtomicOutput, check_elements
+from gnnpot.models.fast import equivariant_layer as kernels
+from gnnpot.models.fast.equivariant_layer import Edges, Plan
+from gnnpot.ops.radial_table import hermite_rows
+from gnnpot.ops.rms_norm import Norm, degree_weights
+from gnnpot.ops.rows import Columns, Rows
+from gnnpot.ops.spherical_harmonics import Harmonics
+
+if TYPE_CHECKING:
+    from gnnpot.models.equivariant import ChannelLinear, Convolution, EquivariantModel, Layer, RMSNorm
+
+#: least number of intervals of a table
+INTERVALS = {torch.float32: 800, torch.float64: 1600}
+
+
+class FastEquivariant:
+    """A model with the parameters that `model` has now."""
+
+    @torch.no_grad()
+    def __init__(self, model: "EquivariantModel") -> None:
+        self._species_of = model.element_index.numpy()
+        dtype = model.layers[0].convolution.denominator.dtype
+        intervals = intervals_with(model.kink / model.cutoff, INTERVALS[dtype])
+        self._harmonics, self._elements = Harmonics(model.lmax), model.elements
+        tables = [_table(layer.convolution, model.radial_basis, model.cutoff, intervals) for layer in model.layers]
+        per_step = intervals / model.cutoff
+        self._layers = [_Layer(layer, table, per_step) for layer, table in zip(model.layers, tables, strict=True)]
+        self._embedding = self._layers[0].features.columns[0].pad(model.first_features()).numpy()
+        slopes, self._constant = _linear_readout(model.readouts())
+        #: dE_i/dx_i of the last layer's scalars, the same for all atoms, [padded channels]; E_i is linear in them
+        self._slopes = self._layers[-1].out.columns[0].pad(slopes).numpy()
+
+    def energies_and_gradient(self, graph: Graph) -> tuple[AtomicOutput, Tensor]:
+        """What the model says of the atoms, and the edge gradient, [E, 3]."""
+        vectors, edge_index = graph.edge_vectors.detach().contiguous().numpy(), graph.edge_index.numpy()
+        distances, harmonics = self._harmonics(vectors)
+        starts, species, parts, features = kernels.first_features(
+            edge_index, graph.numbers.numpy(), self._species_of, self._embedding, torch.get_num_threads()
+        )
+        if species.min(initial=0) < 0:
+            check_elements(graph.numbers.tolist(), self._elements, "the graph")
+        edges, backs = Edges(starts, edge_index[1], distances, harmonics, species, parts), []
+        for layer in self._layers:
+            features, back = layer(features, edges, deeper=bool(backs))
+            backs.append(back)
+        energies, gradient = np.empty(len(graph.numbers), features.dtype), np.empty_like(features)
+        kernels.readout(features, self._slopes, self._constant, energies, gradient)
+        to_harmonics, to_distances = np.zeros_like(harmonics), np.zeros_like(distances)
+        while backs:
+            # what a layer has kept is gone after its turn
+            gradient = backs.pop()(gradient, to_harmonics, to_distances)
+        to_vectors = self._harmonics.back(vectors, to_distances, to_harmonics)
+        return AtomicOutput(torch.from_numpy(energies)), torch.from_numpy(to_vectors)
+
+
+def _linear_readout(readouts: "Sequence[ChannelLinear]") -> tuple[Tensor, float]:
+    """Slope [channels] and constant of linear layers that follow one another, from scalars to a number."""
+    slope, constant = readouts[-1].matrices[0].new_ones(1), 0.0
+    for linear in reversed(readouts):
+        if linear.bias is not None:
+            constant += float(linear.bias @ slope)
+        slope = linear.matrices[0] @ slope
+    return slope, constant
+
+
+def intervals_with(fraction: float, least: int) -> int:
+    """How many intervals, from `least` to twice that, make a fraction of the whole the end of one.
+
+    No cubic polynomial follows a curvature that jumps within an interval.
+    """
+    return min(range(least, 2 * least), key=lambda n: round(abs(n * fraction - round(n * fraction)), 9))
+
+
+def _table(
+    convolution: "Convolution", radial_basis: Callable[[Tensor], Tensor], cutoff: float, intervals: int
+) -> np.ndarray:
+    """Slopes, values and rises of the weights at the ends of even intervals of distances, [points, 3, weights]."""
+    dtype = convolution.denominator.dtype
+    network = copy.deepcopy(convolution.radial_network).double()
+    rows = hermite_rows(lambda r: network(radial_basis(r)), cutoff, intervals) / convolution.denominator
+    values, slopes = rows.unbind(1)
+    rises = torch.cat([values.diff(dim=0), torch.zeros_like(values[:1])])
+    return convolution.layout(dtype).weights.pad(torch.stack([slopes, values, rises], 1).to(dtype)).numpy()
+
+
+class _Layer:
+    """`Layer`, flat features -> flat features."""
+
+    def __init__(self, layer: "Layer", table: np.ndarray, per_step: float) -> None:
+        layout = layer.convolution.layout(layer.convolution.denominator.dtype)
+        self.features, self.out = layout.features, Rows([[c] for c in layer.outputs])
+        #: what is gated: for l = 0 the scalars, then the gates of each l > 0
+        self.totals = Rows([list(layer.outputs), *([c] for c in layer.outputs[1:])])
+        inputs, totals = self.features.columns, self.totals.columns
+        factors = [] if layer.scales is None else layer.scales.factors
+        scales = [columns.pad(f) for columns, f in zip(totals, factors, strict=False)]
+        norm = Norm(*([np.empty(0, table.dtype)] * 2), 0.0) if layer.norm is None else _norm(layer.norm, totals)
+        weights = _Weights()
+        linear = [
+            weights.add(layer.linear_in, inputs, inputs),
+            weights.add(layer.linear_out, layout.messages.columns, totals),
+            weights.add(layer.self_connection, inputs, totals),
+        ]
+        places = [np.array(rows.places) for rows in (self.features, layout.messages, self.totals, self.out)]
+        self.constants = layout.constants
+        self.plan = Plan(
+            layout.paths, table, per_step, torch.cat(weights.all).numpy(), *linear,
+            torch.cat(scales, 1).numpy() if scales else np.empty((0, 0), table.dtype),
+            *norm, *places, np.array(totals[0].starts),
+        )  # fmt: skip
+
+    def __call__(self, features: np.ndarray, edges: Edges, *, deeper: bool) -> tuple[np.ndarray, Callable]:
+        """Features, and a function from their gradient to that of what was given, which adds to those of harmonics and
+        distances. If there is no layer before this one (not `deeper`), nobody needs the gradient of what was given."""
+        atoms, dtype = len(edges.species), features.dtype
+        sent, totals = np.empty_like(features), np.empty(atoms * self.totals.size, dtype)
+        out = np.empty(atoms * self.out.size, dtype)
+        kernels.forward(self.plan, self.constants, edges, features, sent, totals, out)
+
+        def back(g: np.ndarray, to_harmonics: np.ndarray, to_distances: np.ndarray) -> np.ndarray:
+            size = len(sent) if deeper else 0
+            to_features, to_sent = np.empty(size, dtype), np.zeros((len(edges.parts) - 1, size), dtype)
+            kernels.backward(
+                self.plan, self.constants, edges, sent, totals, g, to_features, to_sent, to_harmonics, to_distances
+            )
+            return to_features
+
+        return out, back
+
+
+def _norm(norm: "RMSNorm", columns: list[Columns]) -> Norm:
+    """The norm of rows of padded channels."""
+    factors = torch.cat([c.pad(f) for c, f in zip(columns, norm.factors, strict=True)])
+    return Norm(factors.numpy(), np.array(degree_weights(len(columns)), factors.numpy().dtype), norm.epsilon)
+
+
+class _Weights:
+    """Matrices, their transposes and biases one after the other, as `Plan` has them."""
+
+    def __init__(self) -> None:
+        self.all: list[Tensor] = []
+
+    def add(self, linear: "ChannelLinear", inputs: list[Columns], outputs: list[Columns]) -> np.ndarray:
+        """Where those from rows of padded channels to others stand; the list over l may be shorter than theirs."""
+        places = np.zeros((2, max(len(inputs), len(outputs)), 4), np.int64)
+        places[..., 3] = -1
+        for l, (a, b, w) in enumerate(zip(inputs, outputs, linear.matrices, strict=False)):
+            padded = a.pad(b.pad(w).T).T
+            for way, matrix in enumerate((padded, padded.T)):
+                places[way, l, :3] = self._append(matrix), *matrix.shape
+        if linear.bias is not None:
+            places[0, 0, 3] = self._append(outputs[0].pad(linear.bias))
+        return places
+
+    def _append(self, numbers: Tensor) -> int:
+        self.all.append(numbers.flatten())
+        return sum(len(block) for block in self.all[:-1])

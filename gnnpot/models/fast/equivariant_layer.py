@@ -1,0 +1,217 @@
+"""An equivariant layer in one compiled call there and one back: linear mixing, convolution, scales, norm and gate.
+
+    y = L_1 x,   t = s_Z ⊙ L_2 conv(y) + L_0 x,   x' = gate(norm(t))                                             (1)
+
+without factors s_Z of the elements, and without a norm, if a layer has none (`rms_norm.py`). Backwards, from the
+gradient of x' to that of t, and with L^T for the mixing of gradients,
+
+    dE/dx = L_0^T dE/dt + L_1^T conv^T(L_2^T (s_Z ⊙ dE/dt))                                                      (2)
+
+While some tens of atoms are calculated, each call costs as much as what it calculates, and the messages of many atoms
+don't stay in the cache: so a tile of atoms goes from its edges to its features, and its messages are nowhere else.
+`layout.py` says how arrays are laid out, `tensor_product.py` what a convolution is.
+
+Matrix products take rows by fours, so atoms are filled up to a multiple of `GRAIN` with some that have no edges.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from gnnpot.compiler.decorator import njit, prange
+from gnnpot.ops.gate import gate, gate_backward
+from gnnpot.ops.rms_norm import Norm, normalize, normalize_backward
+from gnnpot.ops.rows import begin, size, where
+from gnnpot.ops.simd.kernels import FAST
+from gnnpot.ops.simd.lanes import LANES, aligned, load, store
+from gnnpot.ops.simd.tiles import TILE, product_from
+from gnnpot.ops.tensor_product.edges import convolve, convolve_backward, largest
+
+#: the atoms of a layer, and of each thread, are a multiple of this
+GRAIN = 4
+
+
+class Plan(NamedTuple):
+    """A layer. Places are those of `Rows`, for each l: where it begins in units of atoms, an atom's size, a row's.
+
+    Of L_0 to L_2 and their transposes: for each l, where in `weights` the matrix begins, its rows and columns (0: there
+    is none), where its bias begins (-1: none), [there and back, l, 4].
+    """
+
+    paths: np.ndarray  #: see `Layout`
+    table: np.ndarray  #: [points, 3, weights] of the convolution, by distance
+    per_step: float  #: points per Å
+    weights: np.ndarray  #: of what follows
+    linear_in: np.ndarray  #: L_1
+    linear_out: np.ndarray  #: L_2
+    self_connection: np.ndarray  #: L_0
+    scales: np.ndarray  #: [elements, columns of all l of t]; [0, 0]: none
+    norm_factors: np.ndarray  #: [columns of all l of t] of its norm; [0]: none
+    norm_weights: np.ndarray  #: [l]
+    epsilon: float  #: of the norm
+    features: np.ndarray  #: [l, 3] places of x and y
+    messages: np.ndarray  #: of conv(y)
+    totals: np.ndarray  #: of t
+    out: np.ndarray  #: of x'
+    gates: np.ndarray  #: [l] where the gates of l begin in the scalars of t
+
+
+class Edges(NamedTuple):
+    """Of all layers: E edges of `GRAIN`-fold many atoms, sorted by centre, and which atoms are whose."""
+
+    starts: np.ndarray  #: [atoms + 1] where the edges of each atom begin, and where the last end
+    neighbor: np.ndarray  #: [E]
+    distances: np.ndarray  #: [E] Å
+    harmonics: np.ndarray  #: [E, (lmax + 1)²]
+    species: np.ndarray  #: [atoms]
+    parts: np.ndarray  #: [threads + 1] the first atom of each thread, and where the last ends
+
+
+@njit(cache=True)
+def first_features(edge_index, numbers, species_of, embedding, threads):
+    """Starts, species and parts of `Edges`, with work shared out evenly, and the flat features of the first layer.
+
+    `species_of` [119] by atomic number, -1: an element that the model does not know; `embedding` [elements, channels].
+    """
+    edges, given = edge_index.shape[1], len(numbers)
+    atoms = -(-given // GRAIN) * GRAIN
+    starts, species = np.full(atoms + 1, edges), np.zeros(atoms, np.int64)
+    features, e = np.zeros((atoms, embedding.shape[1]), embedding.dtype), 0
+    for i in range(given):
+        species[i] = species_of[numbers[i]]
+        for c in range(embedding.shape[1]):
+            features[i, c] = embedding[species[i], c]
+        starts[i] = e
+        while e < edges and edge_index[0, e] == i:
+            e += 1
+    parts, i = np.full(threads + 1, atoms), 0
+    for part in range(threads):
+        while i < atoms and starts[i] * threads < edges * part:
+            i += GRAIN
+        parts[part] = i
+    return starts, species, parts, features.reshape(-1)
+
+
+@njit(fastmath=FAST, cache=True)
+def readout(scalars, slopes, constant, energies, gradient):
+    """Energies of atoms, linear in their scalars, and their gradient for those of all rows; both flat."""
+    width = len(slopes)
+    for i in range(len(energies)):
+        energy = constant
+        for c in range(width):
+            energy += scalars[i * width + c] * slopes[c]
+        energies[i] = energy
+        gradient[i * width : (i + 1) * width] = slopes
+    # atoms that fill up the last rows are none
+    gradient[len(energies) * width :] = 0
+
+
+@njit(parallel=True, fastmath=FAST, cache=True)
+def forward(plan, constants, edges, x, y, totals, out):
+    """Equation (1): fills y, t and x', all flat, from x."""
+    parts, atoms = edges.parts, len(edges.species)
+    for part in prange(len(parts) - 1):
+        features = where(plan.features, parts[part], atoms)
+        _mix(plan.weights, plan.linear_in[0], x, features, y, features, parts[part + 1] - parts[part], False)
+    for part in prange(len(parts) - 1):
+        weights, rotation = aligned(plan.table.shape[2], x), aligned(largest(plan.paths), x)
+        messages, received = aligned(size(plan.messages) * TILE, x), where(plan.messages, 0, TILE)
+        normal, in_tile = aligned(size(plan.totals) * TILE, x), where(plan.totals, 0, TILE)
+        norm = Norm(plan.norm_factors, plan.norm_weights, plan.epsilon)
+        for first in range(parts[part], parts[part + 1], TILE):
+            count = min(TILE, parts[part + 1] - first)
+            messages[:] = 0
+            for k in range(count):
+                convolve(plan, constants, edges, first + k, y, weights, rotation, messages, k, TILE)
+            at, given = where(plan.totals, first, atoms), where(plan.features, first, atoms)
+            _mix(plan.weights, plan.linear_out[0], messages, received, totals, at, count, False)
+            _scale(plan, edges.species, first, totals, at, count)
+            _mix(plan.weights, plan.self_connection[0], x, given, totals, at, count, True)
+            result = where(plan.out, first, atoms)
+            if len(norm.factors):
+                normalize(norm, totals, at, normal, in_tile, count)
+                gate(plan.gates, normal, in_tile, out, result, count)
+            else:
+                gate(plan.gates, totals, at, out, result, count)
+
+
+@njit(parallel=True, fastmath=FAST, cache=True)
+def backward(plan, constants, edges, y, totals, g, to_x, to_y, to_harmonics, to_distances):
+    """Equation (2): fills `to_x` from the gradient g of x'; adds to those of harmonics and distances.
+
+    `to_y` [threads, numbers of y] must be zero. If it and `to_x` are empty, their part is left out.
+    """
+    parts, atoms = edges.parts, len(edges.species)
+    for part in prange(len(parts) - 1):
+        weights, slopes = aligned(plan.table.shape[2], y), aligned(plan.table.shape[2], y)
+        rotation, products = aligned(largest(plan.paths), y), aligned(largest(plan.paths) * LANES, y)
+        sums, to_sent = aligned(edges.harmonics.shape[1] * LANES, y), to_y[part]
+        to_totals, to_messages = aligned(size(plan.totals) * TILE, y), aligned(size(plan.messages) * TILE, y)
+        normal, at, received = aligned(len(to_totals), y), where(plan.totals, 0, TILE), where(plan.messages, 0, TILE)
+        norm = Norm(plan.norm_factors, plan.norm_weights, plan.epsilon)
+        for first in range(parts[part], parts[part + 1], TILE):
+            count = min(TILE, parts[part + 1] - first)
+            given, result = where(plan.totals, first, atoms), where(plan.out, first, atoms)
+            if len(norm.factors):
+                normalize(norm, totals, given, normal, at, count)
+                gate_backward(plan.gates, normal, at, g, result, to_totals, at, count)
+                normalize_backward(norm, totals, given, to_totals, at, count)
+            else:
+                gate_backward(plan.gates, totals, given, g, result, to_totals, at, count)
+            if len(to_x):
+                features = where(plan.features, first, atoms)
+                _mix(plan.weights, plan.self_connection[1], to_totals, at, to_x, features, count, False)
+            _scale(plan, edges.species, first, to_totals, at, count)
+            _mix(plan.weights, plan.linear_out[1], to_totals, at, to_messages, received, count, False)
+            for k in range(count):
+                convolve_backward(
+                    plan, constants, edges, first + k, y, to_messages, k, TILE, weights, slopes, rotation, products,
+                    sums, to_sent, to_harmonics, to_distances,
+                )  # fmt: skip
+    if len(to_x):
+        for part in prange(len(parts) - 1):
+            features, count = where(plan.features, parts[part], atoms), parts[part + 1] - parts[part]
+            for other in range(1, len(parts) - 1):
+                _add_rows(to_y[other], to_y[0], features, count)
+            _mix(plan.weights, plan.linear_in[1], to_y[0], features, to_x, features, count, True)
+
+
+@njit(fastmath=FAST)
+def _mix(weights, matrices, x, x_where, y, y_where, count, add):
+    """y = L x, or y += L x, of `count` atoms; without `add`, what has no matrix is zero."""
+    for l in range(len(y_where[0])):
+        at, rows = begin(y_where, l), count * (2 * l + 1)
+        w, depth, columns, bias = matrices[l]
+        if columns:
+            # one product for both: two would take twice as long to compile
+            start, start_at, stride = (y, at, columns) if add else (weights, bias, 0)
+            x_at = begin(x_where, l)
+            product_from(x, x_at, depth, weights, w, depth, columns, start, start_at, stride, y, at, columns, rows)
+        elif not add:
+            y[at : at + count * y_where[0][l, 1]] = 0
+
+
+@njit(fastmath=FAST)
+def _add_rows(x, y, rows, count):
+    """y += x."""
+    for l in range(len(rows[0])):
+        at = begin(rows, l)
+        for k in range(at, at + count * rows[0][l, 1], LANES):
+            store(y, k, load(y, k) + load(x, k))
+
+
+@njit(fastmath=FAST)
+def _scale(plan, species, first, totals, rows, count):
+    """The rows of t times the factors of each atom's element, from atom `first` on."""
+    if not len(plan.scales):
+        return
+    column = 0
+    for l in range(len(plan.totals)):
+        at, width = begin(rows, l), plan.totals[l, 2]
+        for i in range(count):
+            factors = species[first + i] * plan.scales.shape[1] + column
+            for _ in range(2 * l + 1):
+                for c in range(0, width, LANES):
+                    store(totals, at + c, load(totals, at + c) * load(plan.scales, factors + c))
+                at += width
+        column += width

@@ -1,0 +1,98 @@
+"""Features of atoms in one flat array, as kernels read them.
+
+    rows = Rows([[128, 64], [64]])          # channels for l = 0, from two places, and l = 1
+    flat = rows.join([scalars, vectors])    # of [N, 1, 192] and [N, 3, 64]
+
+Features are lists over l of [N, 2l+1, channels]. Kernels read each as one array: for each l the same, with channels
+padded to whole `LANES`, one l after the other. Padding is zero throughout. In kernels, `where(places, first, atoms)`
+are the rows from those of atom `first` on, of an array for so many `atoms`.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from gnnpot.compiler.decorator import njit
+from gnnpot.ops.simd.kernels import FAST
+from gnnpot.ops.simd.lanes import LANES
+
+
+class Columns:
+    """Channels from several places side by side, each padded to whole lanes."""
+
+    def __init__(self, widths: list[int]) -> None:
+        self.starts = starts([_padded(width) for width in widths])
+        self.width = sum(_padded(width) for width in widths)
+        ours = [start + torch.arange(width) for start, width in zip(self.starts, widths, strict=True)]
+        #: those that are not padding; `None`: all
+        self.ours = torch.cat(ours) if sum(widths) < self.width else None
+
+    def pad(self, x: Tensor) -> Tensor:
+        """[…, channels] -> […, width], with zeros in between."""
+        return x if self.ours is None else x.new_zeros(*x.shape[:-1], self.width).index_copy(-1, self.ours, x)
+
+    def strip(self, x: Tensor) -> Tensor:
+        """The reverse."""
+        return x if self.ours is None else x.index_select(-1, self.ours)
+
+
+class Rows:
+    """Lists over l of arrays [N, 2l+1, channels], as one flat array."""
+
+    def __init__(self, widths: list[list[int]]) -> None:
+        self.columns = [Columns(row) for row in widths]
+        sizes = [(2 * l + 1) * columns.width for l, columns in enumerate(self.columns)]
+        #: for each l, where it begins (in units of atoms), an atom's size and a row's
+        self.places = list(zip(starts(sizes), sizes, (columns.width for columns in self.columns), strict=True))
+        #: numbers of an atom
+        self.size = sum(sizes)
+
+    def join(self, features: Sequence[Tensor]) -> Tensor:
+        """List -> flat array."""
+        return torch.cat([columns.pad(x).flatten() for columns, x in zip(self.columns, features, strict=True)])
+
+    def split(self, flat: Tensor) -> list[Tensor]:
+        """The reverse."""
+        atoms = len(flat) // self.size
+        parts = flat.split([atoms * size for _, size, _ in self.places])
+        return [
+            columns.strip(part.view(atoms, 2 * l + 1, -1))
+            for l, (columns, part) in enumerate(zip(self.columns, parts, strict=True))
+        ]
+
+    def blocks(self, flat: Tensor) -> list[Tensor]:
+        """For each l a view of a flat array, [N (2l+1), width], padding and all."""
+        atoms = len(flat) // self.size
+        return [flat[atoms * start : atoms * (start + size)].view(-1, width) for start, size, width in self.places]
+
+
+def _padded(channels: int) -> int:
+    return channels + -channels % LANES
+
+
+def starts(sizes: list[int]) -> list[int]:
+    """Where each begins if they follow one another."""
+    return [sum(sizes[:k]) for k in range(len(sizes))]
+
+
+@njit(fastmath=FAST, forceinline=True)
+def where(places, first, atoms):
+    """Rows from those of atom `first` on, of an array for so many `atoms`; `places` are those of `Rows`, [l, 3]."""
+    return places, first, atoms
+
+
+@njit(fastmath=FAST, forceinline=True)
+def begin(where, l):
+    """Where the rows of l begin."""
+    places, first, atoms = where
+    return places[l, 0] * atoms + first * places[l, 1]
+
+
+@njit(fastmath=FAST, forceinline=True)
+def size(places):
+    """Numbers of an atom."""
+    numbers = 0
+    for l in range(len(places)):
+        numbers += places[l, 1]
+    return numbers

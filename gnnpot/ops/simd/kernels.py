@@ -1,0 +1,99 @@
+"""Passes over rows of features, and the logistic function that all kernels share. Arrays are contiguous.
+
+σ is the logistic function, silu(x) = x σ(x).
+"""
+
+import math
+
+import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.extending import intrinsic, overload
+
+from gnnpot.compiler.decorator import njit, prange
+
+#: no "reassoc": it would undo the rounding in `sigmoid`
+FAST = {"contract", "nsz", "arcp"}
+
+#: |x| from which σ(x) is constant, by whether numbers are of single precision: far beyond what its digits show, but
+#: with room to the smallest number, so that products with gradients don't become subnormal, which slows some processors
+#: down by ten times and more
+SATURATED = {True: 40, False: 80}
+
+
+@intrinsic
+def _bits(typing_context, number):  # noqa: ANN001, ANN202
+    """The bit pattern of a float32 or float64, as an integer of its size."""
+    size, integer = (32, types.int32) if number == types.float32 else (64, types.int64)
+
+    def generate(context, builder, signature, arguments):  # noqa: ANN001, ANN202
+        return builder.bitcast(arguments[0], ir.IntType(size))
+
+    return integer(number), generate
+
+
+@intrinsic
+def _float_of_bits(typing_context, bits):  # noqa: ANN001, ANN202
+    """The float32 or float64 with the bit pattern of an integer of its size."""
+    kind, number = (ir.FloatType(), types.float32) if bits == types.int32 else (ir.DoubleType(), types.float64)
+
+    def generate(context, builder, signature, arguments):  # noqa: ANN001, ANN202
+        return builder.bitcast(arguments[0], kind)
+
+    return number(bits), generate
+
+
+def sigmoid(x):  # noqa: ANN001, ANN202 - numba fills it in for float32 and float64
+    raise NotImplementedError
+
+
+@overload(sigmoid, inline="always")
+def _sigmoid_of_type(x):  # noqa: ANN001, ANN202
+    """σ(x) = 1/(1 + exp(-x)), exp(y) = 2^k exp(r), |r| <= ½ ln 2, by Taylor series, so that loops over it vectorise.
+
+    Adding and taking away 1.5 · 2^(bits of the fraction) rounds y/ln 2 to the integer k, which then stands in the
+    lowest bits; shifted to where the exponent is, it makes 2^k. ln 2 is taken in two parts, the first with so few
+    digits that its product with k is exact. Beyond `SATURATED`, σ is what it is there.
+    """
+    single = x == types.float32
+    f, integer, fraction = (np.float32, np.int32, 23) if single else (np.float64, np.int64, 52)
+    limit, one, per_ln2, rounder = f(SATURATED[single]), f(1), f(1 / math.log(2)), f(1.5 * 2**fraction)
+    ln2 = f(0.693359375)
+    ln2_rest = f(-2.121944400546905827679e-4)
+    shift, exponent_of_one = integer(fraction), integer(np.array(1, f).view(integer))
+    a0, a1, a2, a3, a4, a5, a6, a7 = (f(1 / math.factorial(n)) for n in range(8))
+    if single:
+
+        def sigmoid32(x):  # noqa: ANN001, ANN202
+            y = min(max(-x, -limit), limit)
+            t = y * per_ln2 + rounder
+            k = t - rounder
+            r = y - k * ln2 - k * ln2_rest
+            p = (((((a6 * r + a5) * r + a4) * r + a3) * r + a2) * r + a1) * r + a0
+            return one / (one + p * _float_of_bits(integer((_bits(t) << shift) + exponent_of_one)))
+
+        return sigmoid32
+    a8, a9, a10, a11, a12, a13 = (1 / math.factorial(n) for n in range(8, 14))
+
+    def sigmoid64(x):  # noqa: ANN001, ANN202
+        y = min(max(-x, -limit), limit)
+        t = y * per_ln2 + rounder
+        k = t - rounder
+        r = y - k * ln2 - k * ln2_rest
+        p = ((((((a13 * r + a12) * r + a11) * r + a10) * r + a9) * r + a8) * r + a7) * r + a6
+        p = (((((p * r + a5) * r + a4) * r + a3) * r + a2) * r + a1) * r + a0
+        return one / (one + p * _float_of_bits(integer((_bits(t) << shift) + exponent_of_one)))
+
+    return sigmoid64
+
+
+@njit(parallel=True, fastmath=FAST, cache=True)
+def sum_groups(rows, starts, order, out):
+    """out[g] = Σ of the rows order[starts[g]], …, order[starts[g + 1] - 1]."""
+    for g in prange(len(starts) - 1):
+        total = out[g]
+        total[:] = 0
+        for at in range(starts[g], starts[g + 1]):
+            row = rows[order[at]]
+            for u in range(len(total)):
+                total[u] += row[u]

@@ -1,0 +1,156 @@
+"""Arithmetic with lanes, written as with numbers: `x * s + 1`, their exponential and logistic function, and gates."""
+
+import math
+import operator
+
+import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.extending import intrinsic, overload
+
+from gnnpot.compiler.decorator import njit
+from gnnpot.ops.simd.kernels import FAST, SATURATED, sigmoid
+from gnnpot.ops.simd.lanes import LANES, Lanes, repeated
+
+#: products and sums may become one instruction; signs of zeros and reciprocals are free. Not "reassoc", see `sigmoid`
+_FLAGS = ("contract", "nsz", "arcp")
+
+
+def _operation(name: str):  # noqa: ANN202
+    """An operation of LLVM's on two lanes, or on lanes and a number."""
+
+    @intrinsic
+    def operation(typing_context, a, b):  # noqa: ANN001, ANN202
+        lanes = a if isinstance(a, Lanes) else b
+
+        def generate(context, builder, signature, arguments):  # noqa: ANN001, ANN202
+            values = [
+                value
+                if isinstance(kind, Lanes)
+                else repeated(builder, lanes.dtype, context.cast(builder, value, kind, lanes.dtype))
+                for kind, value in zip(signature.args, arguments, strict=True)
+            ]
+            return getattr(builder, name)(*values, flags=_FLAGS)
+
+        return lanes(a, b), generate
+
+    return operation
+
+
+def _register(function, name: str) -> None:  # noqa: ANN001
+    operation = _operation(name)
+
+    @overload(function)
+    def of_lanes(a, b):  # noqa: ANN001, ANN202
+        kinds = (a, b)
+        if any(isinstance(k, Lanes) for k in kinds) and all(isinstance(k, (Lanes, types.Number)) for k in kinds):
+            return lambda a, b: operation(a, b)
+        return None
+
+
+for _function, _name in (
+    (operator.add, "fadd"), (operator.sub, "fsub"), (operator.mul, "fmul"), (operator.truediv, "fdiv"),
+):  # fmt: skip
+    _register(_function, _name)
+
+
+@intrinsic
+def _clamped(typing_context, x, limit):  # noqa: ANN001, ANN202
+    """x, but not beyond ± limit."""
+
+    def generate(context, builder, signature, arguments):  # noqa: ANN001, ANN202
+        value, top = arguments[0], context.cast(builder, arguments[1], signature.args[1], x.dtype)
+        for sign, order in ((top, ">"), (builder.fneg(top), "<")):
+            bound = repeated(builder, x.dtype, sign)
+            value = builder.select(builder.fcmp_ordered(order, value, bound), bound, value)
+        return value
+
+    return x(x, limit), generate
+
+
+@intrinsic
+def _two_to(typing_context, t):  # noqa: ANN001, ANN202
+    """2^k of the integer k in the lowest bits of t."""
+    bits, fraction = t.dtype.bitwidth, 23 if t.dtype == types.float32 else 52
+    one = int(np.array(1, f"float{bits}").view(f"int{bits}"))
+
+    def generate(context, builder, signature, arguments):  # noqa: ANN001, ANN202
+        integers = ir.VectorType(ir.IntType(bits), LANES)
+        pattern = builder.bitcast(arguments[0], integers)
+        pattern = builder.shl(pattern, ir.Constant(integers, [fraction] * LANES))
+        pattern = builder.add(pattern, ir.Constant(integers, [one] * LANES))
+        return builder.bitcast(pattern, arguments[0].type)
+
+    return t(t), generate
+
+
+def exponential(x):  # noqa: ANN001, ANN202 - numba fills it in for lanes
+    """exp(x), |x| at most 87 in single precision, 700 in double."""
+    raise NotImplementedError
+
+
+@overload(exponential, jit_options={"forceinline": True})
+def _exponential_of_lanes(x):  # noqa: ANN001, ANN202
+    """2^k exp(r), |r| <= ½ ln 2, by Taylor series; x/ln 2 is rounded to k by adding a number so large that k stands in
+    the lowest bits."""
+    if not isinstance(x, Lanes):
+        return None
+    single = x.dtype == types.float32
+    f = np.float32 if single else np.float64
+    per_ln2, rounder = f(1 / math.log(2)), f(1.5 * 2 ** (23 if single else 52))
+    ln2, ln2_rest = f(0.693359375), f(-2.121944400546905827679e-4)
+    terms = tuple(f(1 / math.factorial(n)) for n in range(6 if single else 13, -1, -1))
+
+    def of_lanes(x):  # noqa: ANN001, ANN202
+        t = x * per_ln2 + rounder
+        k = t - rounder
+        r = x - k * ln2 - k * ln2_rest
+        p = r * terms[0] + terms[1]
+        for n in range(2, len(terms)):
+            p = p * r + terms[n]
+        return p * _two_to(t)
+
+    return of_lanes
+
+
+@overload(sigmoid, jit_options={"forceinline": True})
+def _sigmoid_of_lanes(x):  # noqa: ANN001, ANN202
+    """As for a number."""
+    if not isinstance(x, Lanes):
+        return None
+    f = np.float32 if x.dtype == types.float32 else np.float64
+    limit = f(SATURATED[x.dtype == types.float32])
+    return lambda x: f(1) / (exponential(_clamped(f(0) - x, limit)) + f(1))
+
+
+@njit(fastmath=FAST, forceinline=True)
+def silu_slope(x, s):
+    """silu'(x), s = σ(x)."""
+    return s + x * s * (1 - s)
+
+
+@njit(fastmath=FAST, forceinline=True)
+def silu_curvature(x, s):
+    """silu''(x), s = σ(x)."""
+    return s * (1 - s) * (2 + x * (1 - 2 * s))
+
+
+@njit(fastmath=FAST, forceinline=True)
+def gate(v, x):
+    """y = silu(v) σ(x), ∂y/∂v and ∂y/∂x."""
+    s, t = sigmoid(v), sigmoid(x)
+    y = v * s * t
+    return y, silu_slope(v, s) * t, y * (1 - t)
+
+
+@njit(fastmath=FAST, forceinline=True)
+def gate_duals(v, x, dv, dx):
+    """y = silu(v) σ(x), its rate ẏ if v and x have the rates dv and dx, and ∂y/∂v, ∂y/∂x, ∂ẏ/∂v, ∂ẏ/∂x."""
+    s, b = sigmoid(v), sigmoid(x)
+    a, a1, b1 = v * s, silu_slope(v, s), b * (1 - b)
+    to_v, to_x = a1 * b, a * b1
+    mixed = a1 * b1
+    return (
+        a * b, to_v * dv + to_x * dx, to_v, to_x,
+        silu_curvature(v, s) * b * dv + mixed * dx, mixed * dv + to_x * (1 - 2 * b) * dx,
+    )  # fmt: skip

@@ -1,0 +1,255 @@
+"""Matrix products of a few rows, and what stands between them, for kernels that keep such a tile in the first cache.
+
+A tile is `TILE` rows. In products, `at` and `stride` count numbers of contiguous arrays, and widths are
+multiples of `LANES`.
+Functions take whole arrays and positions in them, and are compiled into their callers: to hand on a view of an array
+costs more than some of them do.
+"""
+
+import math
+
+from gnnpot.compiler.decorator import njit
+from gnnpot.ops.simd.kernels import FAST, sigmoid
+from gnnpot.ops.simd.lane_math import silu_slope
+from gnnpot.ops.simd.lanes import LANES, aligned, fma, load, splat, spread, store, total
+
+#: rows of a tile, a multiple of 4
+TILE = 16
+_WIDE = 4 * LANES
+
+
+@njit(fastmath=FAST, forceinline=True)
+def zeros(rows, columns, like):
+    """[rows, columns]; what stands in rows that are not there must be numbers."""
+    x = aligned(rows * columns, like).reshape(rows, columns)
+    x[:] = 0
+    return x
+
+
+@njit(fastmath=FAST, forceinline=True)
+def copy(x, at, count, out):
+    """`count` numbers of x from `at` on, for products of rows that may be the last: those go by fours of rows, and must
+    not read beyond the last."""
+    for k in range(count):
+        out.flat[k] = x.flat[at + k]
+
+
+@njit(fastmath=FAST, forceinline=True)
+def product(x, x_at, x_stride, w, w_at, depth, columns, bias, out, out_at, out_stride, rows):
+    """out = x w + bias, x [rows, depth], w [depth, columns] at `w_at`, bias [columns] of w at `bias`, -1: none.
+
+    Rows are rounded up to a multiple of 4.
+    """
+    product_from(x, x_at, x_stride, w, w_at, depth, columns, w, bias, 0, out, out_at, out_stride, rows)
+
+
+@njit(fastmath=FAST, forceinline=True)
+def product_from(
+    x, x_at, x_stride, w, w_at, depth, columns, start, start_at, start_stride, out, out_at, out_stride, rows
+):  # fmt: skip
+    """out = x w + what stands in `start` from `start_at` on, -1: nothing; otherwise as `product`."""
+    for row in range(0, rows, 4):
+        x_row, out_row = x_at + row * x_stride, out_at + row * out_stride
+        first = start_at + row * start_stride if start_at >= 0 else -1
+        column = 0
+        while column + _WIDE <= columns:
+            _wide(
+                x, x_row, x_stride, w, w_at + column, columns, depth, start, first, start_stride,
+                out, out_row + column, out_stride,
+            )  # fmt: skip
+            first = first + _WIDE if first >= 0 else -1
+            column += _WIDE
+        while column < columns:
+            _narrow(
+                x, x_row, x_stride, w, w_at + column, columns, depth, start, first, start_stride,
+                out, out_row + column, out_stride,
+            )  # fmt: skip
+            first = first + LANES if first >= 0 else -1
+            column += LANES
+
+
+@njit(fastmath=FAST, forceinline=True)
+def _wide(x, x_at, x_stride, w, w_at, w_stride, depth, start, start_at, start_stride, out, at, stride):
+    """4 rows of 4 vectors: sixteen sums in registers."""
+    zero = splat(w, 0.0)
+    a0, a1, a2, a3 = zero, zero, zero, zero
+    b0, b1, b2, b3 = zero, zero, zero, zero
+    c0, c1, c2, c3 = zero, zero, zero, zero
+    d0, d1, d2, d3 = zero, zero, zero, zero
+    if start_at >= 0:
+        a0, a1, a2, a3 = _load4(start, start_at)
+        b0, b1, b2, b3 = _load4(start, start_at + start_stride)
+        c0, c1, c2, c3 = _load4(start, start_at + 2 * start_stride)
+        d0, d1, d2, d3 = _load4(start, start_at + 3 * start_stride)
+    for k in range(depth):
+        place = w_at + k * w_stride
+        w0, w1, w2, w3 = _load4(w, place)
+        xa, xb = spread(x, x_at + k), spread(x, x_at + x_stride + k)
+        xc, xd = spread(x, x_at + 2 * x_stride + k), spread(x, x_at + 3 * x_stride + k)
+        a0, a1, a2, a3 = fma(xa, w0, a0), fma(xa, w1, a1), fma(xa, w2, a2), fma(xa, w3, a3)
+        b0, b1, b2, b3 = fma(xb, w0, b0), fma(xb, w1, b1), fma(xb, w2, b2), fma(xb, w3, b3)
+        c0, c1, c2, c3 = fma(xc, w0, c0), fma(xc, w1, c1), fma(xc, w2, c2), fma(xc, w3, c3)
+        d0, d1, d2, d3 = fma(xd, w0, d0), fma(xd, w1, d1), fma(xd, w2, d2), fma(xd, w3, d3)
+    _store4(out, at, a0, a1, a2, a3)
+    _store4(out, at + stride, b0, b1, b2, b3)
+    _store4(out, at + 2 * stride, c0, c1, c2, c3)
+    _store4(out, at + 3 * stride, d0, d1, d2, d3)
+
+
+@njit(fastmath=FAST, forceinline=True)
+def _store4(out, at, x0, x1, x2, x3):
+    store(out, at, x0)
+    store(out, at + LANES, x1)
+    store(out, at + 2 * LANES, x2)
+    store(out, at + 3 * LANES, x3)
+
+
+@njit(fastmath=FAST, forceinline=True)
+def _narrow(x, x_at, x_stride, w, w_at, w_stride, depth, start, start_at, start_stride, out, at, stride):
+    """4 rows of one vector."""
+    zero = splat(w, 0.0)
+    a, b, c, d = zero, zero, zero, zero
+    if start_at >= 0:
+        a, b = load(start, start_at), load(start, start_at + start_stride)
+        c, d = load(start, start_at + 2 * start_stride), load(start, start_at + 3 * start_stride)
+    for k in range(depth):
+        vector = load(w, w_at + k * w_stride)
+        a, b = fma(spread(x, x_at + k), vector, a), fma(spread(x, x_at + x_stride + k), vector, b)
+        c = fma(spread(x, x_at + 2 * x_stride + k), vector, c)
+        d = fma(spread(x, x_at + 3 * x_stride + k), vector, d)
+    store(out, at, a)
+    store(out, at + stride, b)
+    store(out, at + 2 * stride, c)
+    store(out, at + 3 * stride, d)
+
+
+@njit(fastmath=FAST, forceinline=True)
+def accumulate(x, x_at, x_stride, depth, g, g_at, g_stride, columns, out, out_at, rows):
+    """out += xᵀ g, x [rows, depth], g [rows, columns], out [depth, columns] at `out_at`."""
+    fours = depth - depth % 4
+    for k in range(0, fours, 4):
+        column, place = 0, out_at + k * columns
+        while column + _WIDE <= columns:
+            _wide_sum(x, x_at + k, x_stride, g, g_at + column, g_stride, out, place + column, columns, rows)
+            column += _WIDE
+        while column < columns:
+            for n in range(4):
+                _narrow_sum(
+                    x, x_at + k + n, x_stride, g, g_at + column, g_stride, out, place + n * columns + column, rows
+                )
+            column += LANES
+    for k in range(fours, depth):
+        for column in range(0, columns, LANES):
+            at = out_at + k * columns + column
+            _narrow_sum(x, x_at + k, x_stride, g, g_at + column, g_stride, out, at, rows)
+
+
+@njit(fastmath=FAST, forceinline=True)
+def _wide_sum(x, x_at, x_stride, g, g_at, g_stride, out, at, stride, rows):
+    """4 rows of 4 vectors of `out`: sixteen sums in registers."""
+    a0, a1, a2, a3 = _load4(out, at)
+    b0, b1, b2, b3 = _load4(out, at + stride)
+    c0, c1, c2, c3 = _load4(out, at + 2 * stride)
+    d0, d1, d2, d3 = _load4(out, at + 3 * stride)
+    for row in range(rows):
+        g0, g1, g2, g3 = _load4(g, g_at + row * g_stride)
+        place = x_at + row * x_stride
+        xa, xb, xc, xd = spread(x, place), spread(x, place + 1), spread(x, place + 2), spread(x, place + 3)
+        a0, a1, a2, a3 = fma(xa, g0, a0), fma(xa, g1, a1), fma(xa, g2, a2), fma(xa, g3, a3)
+        b0, b1, b2, b3 = fma(xb, g0, b0), fma(xb, g1, b1), fma(xb, g2, b2), fma(xb, g3, b3)
+        c0, c1, c2, c3 = fma(xc, g0, c0), fma(xc, g1, c1), fma(xc, g2, c2), fma(xc, g3, c3)
+        d0, d1, d2, d3 = fma(xd, g0, d0), fma(xd, g1, d1), fma(xd, g2, d2), fma(xd, g3, d3)
+    _store4(out, at, a0, a1, a2, a3)
+    _store4(out, at + stride, b0, b1, b2, b3)
+    _store4(out, at + 2 * stride, c0, c1, c2, c3)
+    _store4(out, at + 3 * stride, d0, d1, d2, d3)
+
+
+@njit(fastmath=FAST, forceinline=True)
+def _narrow_sum(x, x_at, x_stride, g, g_at, g_stride, out, at, rows):
+    """One vector of `out`."""
+    a = load(out, at)
+    for row in range(rows):
+        a = fma(spread(x, x_at + row * x_stride), load(g, g_at + row * g_stride), a)
+    store(out, at, a)
+
+
+@njit(fastmath=FAST, forceinline=True)
+def _load4(x, at):
+    return load(x, at), load(x, at + LANES), load(x, at + 2 * LANES), load(x, at + 3 * LANES)
+
+
+@njit(fastmath=FAST, forceinline=True)
+def silu(x, at, count, h):
+    """h = silu(x), and x <- silu'(x); `count` numbers of x from `at` on."""
+    for k in range(0, count, LANES):
+        v = load(x, at + k)
+        s = sigmoid(v)
+        store(h, k, v * s)
+        store(x, at + k, silu_slope(v, s))
+
+
+@njit(fastmath=FAST, forceinline=True)
+def multiply(x, at, count, h, g):
+    """g = h x, `count` numbers of x from `at` on."""
+    for k in range(0, count, LANES):
+        store(g, k, load(h, k) * load(x, at + k))
+
+
+@njit(fastmath=FAST, forceinline=True)
+def norms_of_halves(x, at, units, norms, epsilon):
+    """(mean, 1/sqrt(variance + epsilon)) of both halves of a row, 0 and 1 if there are no norms."""
+    zero, one = x.dtype.type(0), x.dtype.type(1)
+    if not len(norms):
+        return zero, one, zero, one
+    m, s = _mean_and_scale(x, at, units, epsilon)
+    n, t = _mean_and_scale(x, at + units, units, epsilon)
+    return m, s, n, t
+
+
+@njit(fastmath=FAST, forceinline=True)
+def _mean_and_scale(x, at, units, epsilon):
+    sums = splat(x, 0.0)
+    for u in range(0, units, LANES):
+        sums = sums + load(x, at + u)
+    mean = total(sums) / x.dtype.type(units)
+    squares = splat(x, 0.0)
+    for u in range(0, units, LANES):
+        d = load(x, at + u) - mean
+        squares = squares + d * d
+    return mean, x.dtype.type(1 / math.sqrt(total(squares) / units + epsilon))
+
+
+@njit(fastmath=FAST, forceinline=True)
+def halves(x, at, units, u, norms, m, s, n, t):
+    """Sixteen of a and of b in the gate silu(a) σ(b): both halves of a row after their layer norms, if there are any.
+
+    norms [scale and shift, value and gate, u], or of length 0.
+    """
+    a, b = load(x, at + u), load(x, at + units + u)
+    if len(norms):
+        a = (a - m) * s * load(norms, u) + load(norms, 2 * units + u)
+        b = (b - n) * t * load(norms, units + u) + load(norms, 3 * units + u)
+    return a, b
+
+
+@njit(fastmath=FAST, forceinline=True)
+def halves_backward(x, at, units, norms, m, s, n, t, g, g_at):
+    """g <- the gradients of both halves, from those of a and b: through their layer norms, if there are any."""
+    if len(norms):
+        _norm_backward(x, at, units, norms, 0, m, s, g, g_at)
+        _norm_backward(x, at + units, units, norms, units, n, t, g, g_at + units)
+
+
+@njit(fastmath=FAST, forceinline=True)
+def _norm_backward(x, at, units, norms, scales, mean, scale, g, g_at):
+    """Of n = (x - mean) scale, with d the gradient of n: scale (d - mean(d) - n mean(d n))."""
+    sums, along = splat(x, 0.0), splat(x, 0.0)
+    for u in range(0, units, LANES):
+        d = load(g, g_at + u) * load(norms, scales + u)
+        store(g, g_at + u, d)
+        sums = sums + d
+        along = along + d * (load(x, at + u) - mean)
+    shift, slope = total(sums) / x.dtype.type(units), total(along) * scale * scale / x.dtype.type(units)
+    for u in range(0, units, LANES):
+        store(g, g_at + u, (load(g, g_at + u) - shift - (load(x, at + u) - mean) * slope) * scale)

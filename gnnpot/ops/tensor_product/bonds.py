@@ -1,0 +1,228 @@
+"""The tensor product for training: one pass over the bonds for the values, the first and the second derivatives.
+
+For a bond between atoms i and j and a path p = (l1, l2, l3), with the weights w_p, the harmonics Y of the direction
+from i to j, and s = (-1)^l2, which turns them into those from j to i,
+
+    R_p[m3, m1] = Σ_m2 C_p[m2, m3, m1] Y[m2],      out_i += R_p (w_p ⊙ x_j),   out_j += s R_p (w_p ⊙ x_i)       (1)
+
+where ⊙ is by channels; R_p, the same for all of them, acts on m. With gradients g of `out` this makes a number
+S = Σ g · out, linear in each of g, x, Y and w, and the backward pass is its derivative. Here and below the second half
+of each sum, which has i and j exchanged and the factor s, is left out:
+
+    ∂S/∂x_j = w ⊙ R^T g_i,     ∂S/∂w = Σ_m x_j ⊙ R^T g_i,     ∂S/∂R[m3, m1] = Σ_c g_i[m3] w x_j[m1]              (2)
+
+The backward pass of that, given gradients h of these three, is the derivative with respect to all four of
+
+    L = S(g, h_x, Y, w) + S(g, x, h_Y, w) + S(g, x, Y, h_w),                                                   (3)
+
+with Q made of h_Y as R is of Y, and u = w ⊙ h_x + h_w ⊙ x:
+
+    ∂L/∂g_i = R u_j + Q (w ⊙ x_j),                    ∂L/∂x_j = w ⊙ Q^T g_i + h_w ⊙ R^T g_i,
+    ∂L/∂w   = Σ_m h_x,j ⊙ R^T g_i + x_j ⊙ Q^T g_i,    ∂L/∂R[m3, m1] = Σ_c g_i[m3] u_j[m1]                        (4)
+
+`layout.py` says how arrays are laid out. Bonds are shared out to threads in parts; what is summed up at atoms has an
+array for each part, since bonds of two parts may meet at an atom.
+"""
+
+
+from gnnpot.compiler.decorator import njit, prange
+from gnnpot.ops.simd.kernels import FAST
+from gnnpot.ops.simd.lanes import LANES, aligned, fma, load, mul, splat, spread, store, total
+from gnnpot.ops.tensor_product.edges import add_contracted, largest, set_rotation
+from gnnpot.ops.tensor_product.layout import (
+    COLUMN,
+    FEATURE,
+    FEATURE_SIZE,
+    N1,
+    N3,
+    OUT,
+    OUT_ROW,
+    OUT_SIZE,
+    SIGN,
+    WEIGHT,
+    WIDTH,
+)  # fmt: skip
+
+
+@njit(parallel=True, fastmath=FAST, cache=True)
+def convolve(x, harmonics, weights, ends, parts, paths, constants, atoms, out):
+    """Equation (1), added to `out` [parts, messages]."""
+    for part in prange(len(parts) - 1):
+        rotation, to = aligned(largest(paths), x), out[part]
+        from_i, from_j = aligned(_rows(paths), x), aligned(_rows(paths), x)
+        for b in range(parts[part], parts[part + 1]):
+            for p in range(len(paths)):
+                _, _, _, g_i, g_j = _begin(
+                    x, harmonics, weights, ends, b, paths, p, constants, atoms, rotation, from_i, from_j
+                )
+                _add_messages(rotation, from_i, from_j, paths, p, to, g_i, g_j)
+
+
+@njit(parallel=True, fastmath=FAST, cache=True)
+def convolve_backward(
+    g, x, harmonics, weights, ends, parts, paths, constants, atoms, to_x, to_harmonics, to_weights
+):
+    """Equation (2): adds to `to_x` [parts, features]; the others are set."""
+    for part in prange(len(parts) - 1):
+        rotation, products = aligned(largest(paths), x), aligned(largest(paths) * LANES, x)
+        from_i, from_j = aligned(_rows(paths), x), aligned(_rows(paths), x)
+        sums, to = aligned(harmonics.shape[1] * LANES, x), to_x[part]
+        for b in range(parts[part], parts[part + 1]):
+            sums[:] = 0
+            for p in range(len(paths)):
+                w, x_i, x_j, g_i, g_j = _begin(
+                    x, harmonics, weights, ends, b, paths, p, constants, atoms, rotation, from_i, from_j
+                )
+                _multiply(g, g_i, g_j, from_i, from_j, paths, p, products)
+                add_contracted(products, constants, paths, p, sums)
+                _backward(g, g_i, g_j, rotation, x, x_i, x_j, weights, w, paths, p, to, to_weights)
+            for m in range(harmonics.shape[1]):
+                to_harmonics[b, m] = total(load(sums, m * LANES))
+
+
+@njit(parallel=True, fastmath=FAST, cache=True)
+def convolve_twice(
+    g, x, harmonics, weights, h_x, h_harmonics, h_weights, ends, parts, paths, constants, atoms,
+    to_g, to_x, to_harmonics, to_weights,
+):  # fmt: skip
+    """Equation (4): adds to `to_g` [parts, messages] and `to_x` [parts, features]; the others are set."""
+    for part in prange(len(parts) - 1):
+        rotation, turning = aligned(largest(paths), x), aligned(largest(paths), x)
+        products, sums = aligned(largest(paths) * LANES, x), aligned(harmonics.shape[1] * LANES, x)
+        from_i, from_j = aligned(_rows(paths), x), aligned(_rows(paths), x)
+        on_g, on_x = to_g[part], to_x[part]
+        for b in range(parts[part], parts[part + 1]):
+            sums[:] = 0
+            for p in range(len(paths)):
+                w, x_i, x_j, g_i, g_j = _begin(
+                    x, harmonics, weights, ends, b, paths, p, constants, atoms, rotation, from_i, from_j
+                )
+                set_rotation(h_harmonics, b * harmonics.shape[1], constants.all, paths, p, turning)
+                _add_messages(turning, from_i, from_j, paths, p, on_g, g_i, g_j)
+                _weighted_twice(x, h_x, x_j, weights, h_weights, w, paths, p, 1, from_j)
+                _weighted_twice(x, h_x, x_i, weights, h_weights, w, paths, p, paths[p, SIGN], from_i)
+                _add_messages(rotation, from_i, from_j, paths, p, on_g, g_i, g_j)
+                _multiply(g, g_i, g_j, from_i, from_j, paths, p, products)
+                add_contracted(products, constants, paths, p, sums)
+                _twice(
+                    g, g_i, g_j, rotation, turning, x, h_x, x_i, x_j, weights, h_weights, w, paths, p, on_x, to_weights
+                )
+            for m in range(harmonics.shape[1]):
+                to_harmonics[b, m] = total(load(sums, m * LANES))
+
+
+@njit(fastmath=FAST, forceinline=True)
+def _begin(x, harmonics, weights, ends, b, paths, p, constants, atoms, rotation, from_i, from_j):
+    """R and the weighted features of a path at both ends of a bond; where its weights begin, features and messages of i
+    and j."""
+    i, j, w = ends[b, 0], ends[b, 1], b * weights.shape[1] + paths[p, WEIGHT]
+    set_rotation(harmonics, b * harmonics.shape[1], constants.all, paths, p, rotation)
+    x_i = paths[p, FEATURE] * atoms + i * paths[p, FEATURE_SIZE]
+    x_j = paths[p, FEATURE] * atoms + j * paths[p, FEATURE_SIZE]
+    _weighted(x, x_j, weights, w, paths, p, 1, from_j)
+    _weighted(x, x_i, weights, w, paths, p, paths[p, SIGN], from_i)
+    out = paths[p, OUT] * atoms + paths[p, COLUMN]
+    return w, x_i, x_j, out + i * paths[p, OUT_SIZE], out + j * paths[p, OUT_SIZE]
+
+
+@njit(fastmath=FAST, forceinline=True)
+def _rows(paths):
+    """The most numbers of an atom that a path reads."""
+    size = 0
+    for p in range(len(paths)):
+        size = max(size, paths[p, N1] * paths[p, WIDTH])
+    return size
+
+
+@njit(fastmath=FAST, forceinline=True)
+def _weighted(x, feature, weights, w, paths, p, sign, rows):
+    """sign w ⊙ x, [m1, channels]."""
+    width, factor = paths[p, WIDTH], splat(x, sign)
+    for c in range(0, width, LANES):
+        weight = mul(factor, load(weights, w + c))
+        for m1 in range(paths[p, N1]):
+            store(rows, m1 * width + c, mul(weight, load(x, feature + m1 * width + c)))
+
+
+@njit(fastmath=FAST, forceinline=True)
+def _weighted_twice(x, h_x, feature, weights, h_weights, w, paths, p, sign, rows):
+    """sign u, [m1, channels]."""
+    width, factor = paths[p, WIDTH], splat(x, sign)
+    for c in range(0, width, LANES):
+        weight, h_weight = mul(factor, load(weights, w + c)), mul(factor, load(h_weights, w + c))
+        for m1 in range(paths[p, N1]):
+            place = feature + m1 * width + c
+            store(rows, m1 * width + c, fma(weight, load(h_x, place), mul(h_weight, load(x, place))))
+
+
+@njit(fastmath=FAST, forceinline=True)
+def _add_messages(rotation, from_i, from_j, paths, p, out, at_i, at_j):
+    """R times what comes from j, at i, and the reverse."""
+    n1, n3, row, width = paths[p, N1], paths[p, N3], paths[p, OUT_ROW], paths[p, WIDTH]
+    for c in range(0, width, LANES):
+        for m3 in range(n3):
+            to_i, to_j = splat(out, 0.0), splat(out, 0.0)
+            for m1 in range(n1):
+                r = spread(rotation, m3 * n1 + m1)
+                to_i = fma(r, load(from_j, m1 * width + c), to_i)
+                to_j = fma(r, load(from_i, m1 * width + c), to_j)
+            # one after the other: both ends may be one atom
+            _add(out, at_i + m3 * row + c, to_i)
+            _add(out, at_j + m3 * row + c, to_j)
+
+
+@njit(fastmath=FAST, forceinline=True)
+def _add(array, place, lanes):
+    store(array, place, fma(splat(array, 1.0), lanes, load(array, place)))
+
+
+@njit(fastmath=FAST, forceinline=True)
+def _multiply(g, g_i, g_j, from_i, from_j, paths, p, products):
+    """∂S/∂R or ∂L/∂R, [(m3, m1), LANES]: sums over the lanes are left for later, since they are slow."""
+    n1, row, width = paths[p, N1], paths[p, OUT_ROW], paths[p, WIDTH]
+    for m3 in range(paths[p, N3]):
+        for m1 in range(n1):
+            t, s = splat(g, 0.0), splat(g, 0.0)
+            for c in range(0, width, LANES):
+                t = fma(load(g, g_i + m3 * row + c), load(from_j, m1 * width + c), t)
+                s = fma(load(g, g_j + m3 * row + c), load(from_i, m1 * width + c), s)
+            store(products, (m3 * n1 + m1) * LANES, fma(splat(g, 1.0), s, t))
+
+
+@njit(fastmath=FAST, forceinline=True)
+def _backward(g, g_i, g_j, rotation, x, x_i, x_j, weights, w, paths, p, to_x, to_weights):
+    """∂S/∂x and ∂S/∂w of equation (2)."""
+    n1, row, width, sign = paths[p, N1], paths[p, OUT_ROW], paths[p, WIDTH], splat(x, paths[p, SIGN])
+    for c in range(0, width, LANES):
+        weight, dot = load(weights, w + c), splat(x, 0.0)
+        for m1 in range(n1):
+            at_i, at_j = splat(x, 0.0), splat(x, 0.0)
+            for m3 in range(paths[p, N3]):
+                r = spread(rotation, m3 * n1 + m1)
+                at_j = fma(r, load(g, g_i + m3 * row + c), at_j)
+                at_i = fma(r, load(g, g_j + m3 * row + c), at_i)
+            at_i, place = mul(sign, at_i), m1 * width + c
+            dot = fma(load(x, x_j + place), at_j, fma(load(x, x_i + place), at_i, dot))
+            store(to_x, x_j + place, fma(weight, at_j, load(to_x, x_j + place)))
+            store(to_x, x_i + place, fma(weight, at_i, load(to_x, x_i + place)))
+        store(to_weights, w + c, dot)
+
+
+@njit(fastmath=FAST, forceinline=True)
+def _twice(g, g_i, g_j, rotation, turning, x, h_x, x_i, x_j, weights, h_weights, w, paths, p, to_x, to_weights):
+    """∂L/∂x and ∂L/∂w of equation (4)."""
+    n1, row, width, sign = paths[p, N1], paths[p, OUT_ROW], paths[p, WIDTH], splat(x, paths[p, SIGN])
+    for c in range(0, width, LANES):
+        weight, h_weight, dot = load(weights, w + c), load(h_weights, w + c), splat(x, 0.0)
+        for m1 in range(n1):
+            at_i, at_j, turned_i, turned_j = splat(x, 0.0), splat(x, 0.0), splat(x, 0.0), splat(x, 0.0)
+            for m3 in range(paths[p, N3]):
+                r, q = spread(rotation, m3 * n1 + m1), spread(turning, m3 * n1 + m1)
+                on_i, on_j = load(g, g_i + m3 * row + c), load(g, g_j + m3 * row + c)
+                at_j, turned_j = fma(r, on_i, at_j), fma(q, on_i, turned_j)
+                at_i, turned_i = fma(r, on_j, at_i), fma(q, on_j, turned_i)
+            at_i, turned_i, place = mul(sign, at_i), mul(sign, turned_i), m1 * width + c
+            for k, at, turned in ((x_j + place, at_j, turned_j), (x_i + place, at_i, turned_i)):
+                dot = fma(load(h_x, k), at, fma(load(x, k), turned, dot))
+                store(to_x, k, fma(weight, turned, fma(h_weight, at, load(to_x, k))))
+        store(to_weights, w + c, dot)

@@ -1,0 +1,35 @@
+"""Which products of features and harmonics there are, and their coupling constants."""
+
+import math
+from functools import cache
+
+import torch
+from e3nn import o3
+from torch import Tensor
+
+
+@cache
+def coupling(l1: int, l2: int, l3: int) -> Tensor:
+    """sqrt(2 l3 + 1) times the Wigner 3j symbols in e3nn's real basis, [2 l1+1, 2 l2+1, 2 l3+1].
+
+    Their common sign, which is a matter of choice, makes the first that is not zero positive.
+    """
+    symbols = o3.wigner_3j(l1, l2, l3, dtype=torch.float64)
+    first = symbols.flatten()[symbols.flatten().abs() > 1e-10][0]
+    return symbols * torch.sign(first) * math.sqrt(2 * l3 + 1)
+
+
+def coupling_paths(
+    lmax_in: int, lmax_filter: int, lmax_out: int, *, parity: bool = False
+) -> list[tuple[int, int, int]]:
+    """(l1, l2, l3) of features, harmonics and product, for all products that keep |l1 - l2| <= l3 <= l1 + l2.
+
+    With `parity`, only those with an even l1 + l2 + l3: what has the parity (-1)^l stays so under inversion.
+    """
+    return [
+        (l1, l2, l3)
+        for l1 in range(lmax_in + 1)
+        for l2 in range(lmax_filter + 1)
+        for l3 in range(abs(l1 - l2), min(l1 + l2, lmax_out) + 1)
+        if not (parity and (l1 + l2 + l3) % 2)
+    ]

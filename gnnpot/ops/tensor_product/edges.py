@@ -1,0 +1,281 @@
+"""The tensor product as one pass over the edges, there and back; nothing of an edge but its gradient is stored.
+
+For an edge i-j and a path p = (l1, l2, l3), with the weights w_p(r) of a table and the harmonics Y,
+
+    R_p[m3, m1] = Σ_m2 C_p[m2, m3, m1] Y[m2],      t_p[m3, c] = Σ_m1 R_p[m3, m1] x_j[m1, c]                      (1)
+    out_i[m3, c] += w_p[c] t_p[m3, c]                                                                          (2)
+
+R is small and the same for all channels c. Backwards, with the gradient g_i of out_i,
+
+    s_p[m1, c] = Σ_m3 R_p[m3, m1] g_i[m3, c],      g_x_j[m1, c] += w_p[c] s_p[m1, c]                             (3)
+    dE/dr     += Σ_c w_p'(r)[c] Σ_m1 s_p[m1, c] x_j[m1, c]                                                     (4)
+    dE/dR_p[m3, m1] = Σ_c w_p[c] g_i[m3, c] x_j[m1, c],      dE/dY[m2] += Σ C_p[m2, m3, m1] dE/dR_p[m3, m1]       (5)
+
+Where l1 = 0 or l3 = 0, R is a row or column κ Y, with one constant κ: 1, or 1/sqrt(2 l1 + 1). Such paths, which are all
+of a first and a last layer, need neither R nor products of its size:
+
+    l1 = 0:  out_i[m] += w x_j Y[m],           s = Σ_m Y[m] g_i[m],    dE/dY[m] += Σ_c w x_j g_i[m]              (6)
+    l3 = 0:  out_i    += w κ Σ_m Y[m] x_j[m],  s[m] = κ Y[m] g_i,      dE/dY[m] += Σ_c w κ x_j[m] g_i             (7)
+
+`layout.py` says how arrays are laid out. Atoms are shared out to threads in parts, each of which has a g_x of its own,
+since edges of two parts may meet at one atom.
+
+Small functions take whole arrays and positions in them, and are compiled into their callers: handing on a view of an
+array costs more than a few lanes do.
+"""
+
+
+from gnnpot.compiler.decorator import njit
+from gnnpot.ops.simd.kernels import FAST
+from gnnpot.ops.simd.lanes import LANES, fma, load, mul, splat, spread, store, total
+from gnnpot.ops.tensor_product.layout import (
+    COLUMN,
+    COUPLING,
+    ENDS,
+    FEATURE,
+    FEATURE_SIZE,
+    HARMONIC,
+    N1,
+    N2,
+    N3,
+    OUT,
+    OUT_ROW,
+    OUT_SIZE,
+    STRIDE,
+    WEIGHT,
+    WIDTH,
+)  # fmt: skip
+
+
+@njit(fastmath=FAST, forceinline=True)
+def convolve(plan, constants, edges, i, x, weights, rotation, out, place, places):
+    """Equations (2), (6) and (7) for the edges of atom i, added to `out`, in which it is atom `place` of `places`.
+
+    `weights` and `rotation` are scratch.
+    """
+    paths, harmonics, atoms = plan.paths, edges.harmonics, len(edges.starts) - 1
+    for e in range(edges.starts[i], edges.starts[i + 1]):
+        _interpolate(plan.table, edges.distances[e] * plan.per_step, weights)
+        first = e * harmonics.shape[1]
+        for p in range(len(paths)):
+            at = paths[p, OUT] * places + place * paths[p, OUT_SIZE] + paths[p, COLUMN]
+            feature = paths[p, FEATURE] * atoms + edges.neighbor[e] * paths[p, FEATURE_SIZE]
+            if paths[p, N1] == 1:
+                _message_of_scalars(x, feature, weights, harmonics, first, paths, p, out, at)
+            elif paths[p, N3] == 1:
+                _message_to_scalars(x, feature, weights, harmonics, first, constants.all, paths, p, out, at)
+            else:
+                set_rotation(harmonics, first, constants.all, paths, p, rotation)
+                _message(x, feature, weights, rotation, paths, p, out, at)
+
+
+@njit(fastmath=FAST, forceinline=True)
+def convolve_backward(
+    plan, constants, edges, i, x, g, place, places, weights, slopes, rotation, products, sums,
+    to_x, to_harmonics, to_distances,
+):  # fmt: skip
+    """Equations (3) to (7) for the edges of atom i, which is atom `place` of `places` in `g`.
+
+    Adds to `to_x` (unless it is empty), `to_harmonics` and `to_distances`. `weights` to `sums` are scratch.
+    """
+    paths, harmonics, atoms = plan.paths, edges.harmonics, len(edges.starts) - 1
+    for e in range(edges.starts[i], edges.starts[i + 1]):
+        position, first = edges.distances[e] * plan.per_step, e * harmonics.shape[1]
+        _interpolate(plan.table, position, weights)
+        _interpolate_slope(plan.table, position, slopes)
+        sums[:] = 0
+        slope = x.dtype.type(0)
+        # two loops over the paths: in a common one, both steps take longer than alone
+        for p in range(len(paths)):
+            at = paths[p, OUT] * places + place * paths[p, OUT_SIZE] + paths[p, COLUMN]
+            feature = paths[p, FEATURE] * atoms + edges.neighbor[e] * paths[p, FEATURE_SIZE]
+            if paths[p, N1] > 1 and paths[p, N3] > 1:
+                _to_harmonics(x, feature, weights, constants, paths, p, g, at, products, sums)
+        for p in range(len(paths)):
+            at = paths[p, OUT] * places + place * paths[p, OUT_SIZE] + paths[p, COLUMN]
+            feature = paths[p, FEATURE] * atoms + edges.neighbor[e] * paths[p, FEATURE_SIZE]
+            if paths[p, N1] == 1:
+                slope += _back_to_scalars(x, feature, weights, slopes, harmonics, first, paths, p, g, at, sums, to_x)
+            elif paths[p, N3] == 1:
+                slope += _back_from_scalars(
+                    x, feature, weights, slopes, harmonics, first, constants.all, paths, p, g, at, sums, to_x
+                )
+            else:
+                set_rotation(harmonics, first, constants.all, paths, p, rotation)
+                slope += _to_features(x, feature, weights, slopes, rotation, paths, p, g, at, to_x)
+        to_distances[e] += slope * plan.per_step
+        for m in range(harmonics.shape[1]):
+            to_harmonics[e, m] += total(load(sums, m * LANES))
+
+
+@njit(fastmath=FAST, forceinline=True)
+def largest(paths):
+    size = 0
+    for p in range(len(paths)):
+        size = max(size, paths[p, STRIDE])
+    return size
+
+
+@njit(fastmath=FAST, forceinline=True)
+def _interpolate(table, position, weights):
+    """Cubic Hermite interpolation: f = f_0 + c (f_1 - f_0) + b f_0' + d f_1' between points 0 and 1, t past 0.
+
+    The rows of a point are its slope, its value and the rise to the next point, [points, 3, W]: a difference of values
+    rounded to single precision would be too coarse for slopes.
+    """
+    k = min(int(position), table.shape[0] - 2)
+    t, width = position - k, table.shape[2]
+    b, c, d = t * (1 - t) * (1 - t), t * t * (3 - 2 * t), t * t * (t - 1)
+    by_slope, by_rise, by_next = splat(weights, b), splat(weights, c), splat(weights, d)
+    first = 3 * k * width
+    for f in range(first, first + width, LANES):
+        value = fma(by_slope, load(table, f), load(table, f + width))
+        value = fma(by_rise, load(table, f + 2 * width), fma(by_next, load(table, f + 3 * width), value))
+        store(weights, f - first, value)
+
+
+@njit(fastmath=FAST, forceinline=True)
+def _interpolate_slope(table, position, slopes):
+    """The derivative of `_interpolate` with respect to the position."""
+    k = min(int(position), table.shape[0] - 2)
+    t, width = position - k, table.shape[2]
+    b, c, d = (1 - t) * (1 - 3 * t), 6 * t * (1 - t), t * (3 * t - 2)
+    by_slope, by_rise, by_next = splat(slopes, b), splat(slopes, c), splat(slopes, d)
+    first = 3 * k * width
+    for f in range(first, first + width, LANES):
+        slope = mul(by_slope, load(table, f))
+        slope = fma(by_rise, load(table, f + 2 * width), fma(by_next, load(table, f + 3 * width), slope))
+        store(slopes, f - first, slope)
+
+
+@njit(fastmath=FAST, forceinline=True)
+def set_rotation(harmonics, first, coupling, paths, p, rotation):
+    """R of equation (1)."""
+    harmonic, start, stride = first + paths[p, HARMONIC], paths[p, COUPLING], paths[p, STRIDE]
+    for k in range(0, stride, LANES):
+        t = splat(coupling, 0.0)
+        for m2 in range(paths[p, N2]):
+            t = fma(spread(harmonics, harmonic + m2), load(coupling, start + m2 * stride + k), t)
+        store(rotation, k, t)
+
+
+@njit(fastmath=FAST, forceinline=True)
+def _message(x, feature, weights, rotation, paths, p, out, at):
+    """Equation (2)."""
+    n1, n3, weight, row, width = paths[p, N1], paths[p, N3], paths[p, WEIGHT], paths[p, OUT_ROW], paths[p, WIDTH]
+    for b in range(0, width, LANES):
+        w = load(weights, weight + b)
+        for m3 in range(n3):
+            t = splat(x, 0.0)
+            for m1 in range(n1):
+                t = fma(spread(rotation, m3 * n1 + m1), load(x, feature + m1 * width + b), t)
+            place = at + m3 * row + b
+            store(out, place, fma(w, t, load(out, place)))
+
+
+@njit(fastmath=FAST, forceinline=True)
+def _to_features(x, feature, weights, slopes, rotation, paths, p, g, at, g_x):
+    """Equation (3); returns (4)."""
+    n1, n3, weight, row, width = paths[p, N1], paths[p, N3], paths[p, WEIGHT], paths[p, OUT_ROW], paths[p, WIDTH]
+    slope = splat(x, 0.0)
+    for b in range(0, width, LANES):
+        w, dot = load(weights, weight + b), splat(x, 0.0)
+        for m1 in range(n1):
+            s = splat(x, 0.0)
+            for m3 in range(n3):
+                s = fma(spread(rotation, m3 * n1 + m1), load(g, at + m3 * row + b), s)
+            place = feature + m1 * width + b
+            dot = fma(s, load(x, place), dot)
+            if len(g_x):
+                store(g_x, place, fma(w, s, load(g_x, place)))
+        slope = fma(load(slopes, weight + b), dot, slope)
+    return total(slope)
+
+
+@njit(fastmath=FAST, forceinline=True)
+def _to_harmonics(x, feature, weights, constants, paths, p, g, at, scratch, g_harmonics):
+    """Equation (5); sums over lanes come last, since they are slow. `g_harmonics` [harmonics, LANES]."""
+    n1, n3, weight, row, width = paths[p, N1], paths[p, N3], paths[p, WEIGHT], paths[p, OUT_ROW], paths[p, WIDTH]
+    for m3 in range(n3):
+        for m1 in range(n1):
+            t = splat(x, 0.0)
+            for b in range(0, width, LANES):
+                wx = mul(load(weights, weight + b), load(x, feature + m1 * width + b))
+                t = fma(wx, load(g, at + m3 * row + b), t)
+            store(scratch, (m3 * n1 + m1) * LANES, t)
+    add_contracted(scratch, constants, paths, p, g_harmonics)
+
+
+@njit(fastmath=FAST, forceinline=True)
+def _message_of_scalars(x, feature, weights, harmonics, first, paths, p, out, at):
+    """Equation (6)."""
+    n3, weight, row, width = paths[p, N3], paths[p, WEIGHT], paths[p, OUT_ROW], paths[p, WIDTH]
+    harmonic = first + paths[p, HARMONIC]
+    for b in range(0, width, LANES):
+        wx = mul(load(weights, weight + b), load(x, feature + b))
+        for m in range(n3):
+            place = at + m * row + b
+            store(out, place, fma(spread(harmonics, harmonic + m), wx, load(out, place)))
+
+
+@njit(fastmath=FAST, forceinline=True)
+def _message_to_scalars(x, feature, weights, harmonics, first, coupling, paths, p, out, at):
+    """Equation (7)."""
+    n1, weight, width, harmonic = paths[p, N1], paths[p, WEIGHT], paths[p, WIDTH], first + paths[p, HARMONIC]
+    constant = spread(coupling, paths[p, COUPLING])
+    for b in range(0, width, LANES):
+        t = splat(x, 0.0)
+        for m in range(n1):
+            t = fma(spread(harmonics, harmonic + m), load(x, feature + m * width + b), t)
+        store(out, at + b, fma(mul(constant, load(weights, weight + b)), t, load(out, at + b)))
+
+
+@njit(fastmath=FAST, forceinline=True)
+def _back_to_scalars(x, feature, weights, slopes, harmonics, first, paths, p, g, at, sums, g_x):
+    """Equations (3) and (6); returns (4)."""
+    n3, weight, row, width = paths[p, N3], paths[p, WEIGHT], paths[p, OUT_ROW], paths[p, WIDTH]
+    harmonic, slope = first + paths[p, HARMONIC], splat(x, 0.0)
+    to = paths[p, HARMONIC] * LANES
+    for b in range(0, width, LANES):
+        w, at_neighbor, s = load(weights, weight + b), load(x, feature + b), splat(x, 0.0)
+        wx = mul(w, at_neighbor)
+        for m in range(n3):
+            t = load(g, at + m * row + b)
+            s = fma(spread(harmonics, harmonic + m), t, s)
+            store(sums, to + m * LANES, fma(wx, t, load(sums, to + m * LANES)))
+        slope = fma(load(slopes, weight + b), mul(s, at_neighbor), slope)
+        if len(g_x):
+            store(g_x, feature + b, fma(w, s, load(g_x, feature + b)))
+    return total(slope)
+
+
+@njit(fastmath=FAST, forceinline=True)
+def _back_from_scalars(x, feature, weights, slopes, harmonics, first, coupling, paths, p, g, at, sums, g_x):
+    """Equations (3) and (7); returns (4)."""
+    n1, weight, width, harmonic = paths[p, N1], paths[p, WEIGHT], paths[p, WIDTH], first + paths[p, HARMONIC]
+    constant, slope = spread(coupling, paths[p, COUPLING]), splat(x, 0.0)
+    to = paths[p, HARMONIC] * LANES
+    for b in range(0, width, LANES):
+        t, s = mul(constant, load(g, at + b)), splat(x, 0.0)
+        wt = mul(load(weights, weight + b), t)
+        for m in range(n1):
+            place, y = feature + m * width + b, spread(harmonics, harmonic + m)
+            at_neighbor = load(x, place)
+            s = fma(y, at_neighbor, s)
+            store(sums, to + m * LANES, fma(wt, at_neighbor, load(sums, to + m * LANES)))
+            if len(g_x):
+                store(g_x, place, fma(wt, y, load(g_x, place)))
+        slope = fma(load(slopes, weight + b), mul(t, s), slope)
+    return total(slope)
+
+
+@njit(fastmath=FAST, forceinline=True)
+def add_contracted(products, constants, paths, p, g_harmonics):
+    """Σ C_p[m2, m3, m1] times `products` [(m3, m1), LANES], added to `g_harmonics` [harmonics, LANES]."""
+    first, ends = paths[p, ENDS], constants.ends
+    for m2 in range(paths[p, N2]):
+        place = (paths[p, HARMONIC] + m2) * LANES
+        t = load(g_harmonics, place)
+        for k in range(ends[first + m2], ends[first + m2 + 1]):
+            t = fma(spread(constants.nonzero, k), load(products, constants.places[k] * LANES), t)
+        store(g_harmonics, place, t)

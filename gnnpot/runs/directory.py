@@ -1,0 +1,140 @@
+"""The folder of a run: made, locked, emptied where a run begins anew, and refused where it contains another run.
+
+    with RUN.open(config, resume, inputs=paths): ...
+
+Beside its configuration, a run folder has `run.json`, the marker by which the guard of outputs knows that gnnpot made
+it, with the fingerprints of the inputs. Folders of version 0.1 have none; they are known by their configuration.
+"""
+
+import json
+import shutil
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import yaml
+
+from gnnpot.config import from_mapping, read_yaml, to_mapping
+from gnnpot.errors import ConfigError, DataError
+from gnnpot.runs.files import write_text
+from gnnpot.runs.guard import check_run_folder
+from gnnpot.runs.identity import differences, fingerprints, other_run, require_inputs
+from gnnpot.runs.lock import RunLock
+
+MARKER, FORMAT = "run.json", "gnnpot-run"
+
+
+class HasRun(Protocol):
+    """A configuration, a dataclass, that names its folder."""
+
+    @property
+    def run(self) -> Path: ...
+
+
+@dataclass(frozen=True)
+class RunDirectory:
+    """What a kind of run has in its folder; names may be patterns."""
+
+    what: str  #: "a training"
+    config: str  #: the file of its configuration
+    names: tuple[str, ...]  #: everything else that it writes
+    kept: tuple[str, ...]  #: what a resumed run needs; without any of these, nothing is lost
+    free: tuple[str, ...]  #: options that are no part of the run's identity
+
+    @contextmanager
+    def open(self, config: HasRun, resume: bool, inputs: Iterable[Path | str] = ()) -> Iterator[None]:
+        """Make the folder, lock it while the block runs, empty it unless resuming, write the configuration into it.
+
+        Args:
+            config: of the run.
+            resume: continue a run that was stopped; otherwise what it has written is removed.
+            inputs: files and folders that the run reads.
+
+        Raises:
+            ConfigError: for a folder that can't be made, that contains files of others under the names that the run
+                writes, or a run with other options or inputs.
+            DataError: if another process is in it.
+        """
+        run = config.run
+        made = self._made(run, type(config))
+        try:
+            check_run_folder(run, made, "run, --output")
+            run.mkdir(parents=True, exist_ok=True)
+        except DataError as error:
+            raise ConfigError(str(error)) from None
+        except OSError as error:
+            raise ConfigError(f"{run}: can't be made ({error.strerror}); name another folder for the run") from None
+        if not made and (present := self._present(run)):
+            raise ConfigError(
+                f"{run}: contains {', '.join(present)}, which gnnpot did not make and would replace; name another "
+                "folder for the run"
+            )
+        with RunLock(run, self.what):
+            if not resume:
+                self._empty(run)
+            self._identify(config, inputs)
+            yield
+
+    def _identify(self, config: HasRun, inputs: Iterable[Path | str]) -> None:
+        run, wanted = config.run, to_mapping(config)
+        path, record = run / self.config, _read_record(run)
+        now = fingerprints(inputs, record.get("inputs"))
+        if path.exists():
+            before = _read(path, type(config))
+            different = differences(before, wanted, self.free)
+            has_something = any(True for name in self.kept for _ in run.glob(name))
+            if different and has_something:
+                raise other_run(run, self.what, different)
+            if has_something:
+                require_inputs(record.get("inputs", {}), now, where=run, what=self.what)
+            elif different or record.get("inputs", now) != now:
+                # it ended before its first step
+                self._empty(run)
+        content = {"format": FORMAT, "version": 1, "kind": self.what, "inputs": now}
+        write_text(run / MARKER, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
+        write_text(path, yaml.safe_dump(wanted, sort_keys=False, allow_unicode=True))
+
+    def _made(self, run: Path, config: type) -> bool:
+        """Whether gnnpot made the folder."""
+        if not run.is_dir():
+            return False
+        if _read_record(run).get("format") == FORMAT:
+            return True
+        if not (run / self.config).is_file():
+            return False
+        try:
+            from_mapping(config, read_yaml(run / self.config), where=self.config)
+        except ConfigError:
+            return False
+        return True
+
+    def _present(self, run: Path) -> list[str]:
+        return sorted({path.name for name in (self.config, *self.names, *self.kept) for path in run.glob(name)})
+
+    def _empty(self, run: Path) -> None:
+        for name in (self.config, MARKER, *self.names, *self.kept):
+            for path in run.glob(name):
+                if path.is_dir() and not path.is_symlink():
+                    shutil.rmtree(path, ignore_errors=True)
+                else:
+                    path.unlink(missing_ok=True)
+
+
+def _read_record(run: Path) -> dict[str, Any]:
+    try:
+        record = json.loads((run / MARKER).read_text("utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return record if isinstance(record, dict) else {}
+
+
+def _read(path: Path, kind: type) -> dict[str, Any]:
+    """The configuration of a run, with options that are newer than the run at their defaults."""
+    mapping = read_yaml(path)
+    try:
+        return to_mapping(from_mapping(kind, mapping, where=str(path)))
+    except ConfigError:
+        # of another kind of run; it is compared unchanged
+        return mapping if isinstance(mapping, dict) else {}

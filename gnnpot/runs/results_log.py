@@ -1,0 +1,144 @@
+"""A results log: records of finished tasks, in a file that only grows, and knows which of it is whole.
+
+    with ResultsLog(folder, plan, "labelling") as results:
+        if 7 not in results: results.add(7, content)
+        for content in results.contents(): ...
+
+    plan.json        what the results depend on; a resumed run must have the same
+    journal          records: length [8 bytes], task [8], digest [16], content
+
+A record that a kill cut off is found by its length or digest, and is removed when the log is opened again.
+"""
+
+import hashlib
+import json
+import shutil
+import struct
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from gnnpot.errors import ConfigError, DataError
+from gnnpot.runs.files import write_text
+from gnnpot.runs.identity import require_same
+from gnnpot.runs.lock import RunLock
+
+PLAN, RECORDS = "plan.json", "journal"
+_HEAD = struct.Struct("<QQ16s")
+
+
+class ResultsLog:
+    """The results log in `folder`, which is made if it is not there; for one process at a time.
+
+    Args:
+        folder: of the log.
+        plan: what the results depend on, as JSON: the identity of the run.
+        what: is done, for messages: "labelling".
+        fresh: remove earlier results first.
+
+    Raises:
+        ConfigError: if the folder contains the log of another plan.
+        DataError: if another process has it open, or it can't be written.
+    """
+
+    def __init__(self, folder: Path, plan: Mapping[str, Any], what: str = "a run", fresh: bool = False) -> None:
+        self.folder = folder
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise DataError(f"{folder}: can't be written ({error.strerror}); choose another --output") from None
+        self._lock = RunLock(folder, what)
+        self._lock.acquire()
+        try:
+            self._file = (folder / RECORDS).open("a+b")
+            if fresh:
+                self._file.truncate(0)
+                (folder / PLAN).unlink(missing_ok=True)
+            self._places: dict[int, tuple[int, int]] = {}
+            self._find_records()
+            self._agree(plan, what)
+        except OSError as error:
+            self._lock.release()
+            raise DataError(f"{folder}: can't be written ({error.strerror}); choose another --output") from None
+        except ConfigError:
+            self.close()
+            raise
+
+    def _agree(self, plan: Mapping[str, Any], what: str) -> None:
+        path = self.folder / PLAN
+        # without a record nothing is lost
+        if len(self) and path.is_file():
+            require_same(read_plan(self.folder), plan, where=self.folder, what=what)
+        else:
+            write_text(path, json.dumps(plan, indent=1, ensure_ascii=False) + "\n")
+
+    def _find_records(self) -> None:
+        position, size = 0, self._file.seek(0, 2)
+        while position + _HEAD.size <= size:
+            self._file.seek(position)
+            length, task, digest = _HEAD.unpack(self._file.read(_HEAD.size))
+            start = position + _HEAD.size
+            if start + length > size or _digest(task, self._file.read(length)) != digest:
+                break
+            self._places[task] = (start, length)
+            position = start + length
+        self._file.truncate(position)
+        self._file.seek(position)
+
+    def __contains__(self, task: int) -> bool:
+        return task in self._places
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    def add(self, task: int, content: bytes) -> None:
+        """Write a record; once this returns, a kill of this process does not lose it."""
+        head = _HEAD.pack(len(content), task, _digest(task, content))
+        try:
+            place = self._file.seek(0, 2)
+            self._file.write(head + content)
+            self._file.flush()
+        except OSError as error:
+            raise DataError(
+                f"{self.folder}: can't be written ({error.strerror}); free some space and run the same command again"
+            ) from None
+        self._places[task] = (place + _HEAD.size, len(content))
+
+    def contents(self) -> Iterator[bytes]:
+        """The records' contents in the order of their tasks."""
+        for task in sorted(self._places):
+            start, length = self._places[task]
+            self._file.seek(start)
+            yield self._file.read(length)
+
+    def remove(self) -> None:
+        """Remove it from the disk."""
+        self.close()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def close(self) -> None:
+        """Let other processes open it."""
+        self._file.close()
+        self._lock.release()
+
+    def __enter__(self) -> "ResultsLog":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def read_plan(folder: Path) -> dict[str, Any]:
+    """The plan of the results log in `folder`; empty if there is none that can be read."""
+    try:
+        plan = json.loads((folder / PLAN).read_text("utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return plan if isinstance(plan, dict) else {}
+
+
+def _digest(task: int, content: bytes) -> bytes:
+    return hashlib.blake2b(content, digest_size=16, salt=struct.pack("<Q", task)).digest()

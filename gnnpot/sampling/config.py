@@ -1,0 +1,109 @@
+"""What is to be labelled, as data.
+
+# label.yaml
+seed: 7
+limits: {max_force: 100}
+distortions:
+  - {kind: original}
+  - {kind: rattled, rattle: 0.1, count: 4}
+  - {kind: scaled, volume: [0.6, 1.5], rattle: 0.05, count: 2}
+  - {kind: melted, temperature: 3000, count: 5, min_atoms: 16}
+
+config = read_label_config("label.yaml", distortions=["strained strain=0.1 count=2"])
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from ase.data import atomic_numbers
+
+from gnnpot.config import from_mapping, parse_yaml, read_yaml
+from gnnpot.errors import ConfigError
+from gnnpot.sampling.distortions import AnyDistortion, Original, Rattled, Scaled, Strained
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Frames beyond these are left out, and counted by reason. Raises `ValueError` for limits that make no sense."""
+
+    min_distance: float = 0.6  #: Å, between atoms; looked at before anything is calculated
+    max_force: float = 100.0  #: eV/Å, on an atom
+    max_stress: float = 3.0  #: eV/Å³, of a component; 1 eV/Å³ is 160 GPa
+    max_atoms: int = 1000
+    #: two atoms alone that are closer than this many sums of their covalent radii, and attract each other, are left
+    #: out: the labeller has a hole there
+    wall: float = 0.0
+    without: tuple[str, ...] = ()  #: elements, such as those that a student is not to know
+
+    def __post_init__(self) -> None:
+        for symbol in self.without:
+            if symbol not in atomic_numbers:
+                raise ValueError(f"without: '{symbol}' is no chemical element")
+        if self.wall < 0:
+            raise ValueError(f"wall: {self.wall} is negative")
+        for name in ("min_distance", "max_force", "max_stress", "max_atoms"):
+            if getattr(self, name) <= 0:
+                raise ValueError(f"{name}: {getattr(self, name)} is not positive")
+
+
+@dataclass(frozen=True)
+class LabelConfig:
+    """Options of `label`."""
+
+    distortions: tuple[AnyDistortion, ...] = (
+        Original(), Rattled(rattle=0.05), Rattled(rattle=0.2), Strained(strain=0.05), Scaled(volume=(0.8, 1.25))
+    )  # fmt: skip
+    seed: int = 0
+    limits: Limits = field(default_factory=Limits)
+
+    def __post_init__(self) -> None:
+        if not self.distortions:
+            raise ValueError("distortions: there are none; name at least {kind: original}")
+        if self.seed < 0:
+            raise ValueError(f"seed: {self.seed} is negative")
+        words = [d.words for d in self.distortions]
+        twice = sorted({w for w in words if words.count(w) > 1})
+        if twice:
+            raise ValueError(f"distortions: '{twice[0]}' is there twice; raise its count instead")
+
+    @property
+    def runs(self) -> int:
+        """Calls of distortions for each structure."""
+        return sum(d.runs for d in self.distortions)
+
+
+@dataclass(frozen=True)
+class _One:
+    distortion: AnyDistortion
+
+
+def read_label_config(
+    path: Path | str | None = None, distortions: Sequence[str] = (), seed: int | None = None
+) -> LabelConfig:
+    """The configuration of a YAML file, if any, with `distortions`, if any, in place of its own.
+
+    A distortion is written as its kind and options: "rattled rattle=0.1 count=4"; values are read as YAML. Raises
+    `ConfigError`.
+    """
+    where = "label" if path is None else str(path)
+    config = from_mapping(LabelConfig, {} if path is None else read_yaml(path), where=where)
+    changes: dict[str, object] = {} if seed is None else {"seed": seed}
+    if distortions:
+        changes["distortions"] = tuple(parse_distortion(text) for text in distortions)
+    try:
+        return replace(config, **changes)
+    except ValueError as error:
+        raise ConfigError(f"{where}: {error}") from None
+
+
+def parse_distortion(text: str) -> AnyDistortion:
+    """The distortion of a text as "scaled volume=[0.6,1.5] count=2". Raises `ConfigError`."""
+    kind, *options = text.split()
+    mapping: dict[str, object] = {"kind": kind}
+    for option in options:
+        name, equals, value = option.partition("=")
+        if not equals:
+            raise ConfigError(f"{text}: '{option}' is not of the form name=value")
+        mapping[name] = parse_yaml(value, text)
+    return from_mapping(_One, {"distortion": mapping}, where=text).distortion

@@ -1,0 +1,302 @@
+"""Ways to make other structures of a structure.
+
+    [distorted] = Strained(strain=0.05).make(atoms, np.random.default_rng(0))
+
+A distortion is data: what it does follows from it, the structure and the random numbers alone. Each makes `count`
+structures of every structure; before anything else the structure is repeated along its shortest lattice vectors until
+it has `min_atoms`, and after all else every atom is moved by Gaussian random numbers of standard deviation `rattle`.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, fields
+from typing import ClassVar, Literal
+
+import numpy as np
+from ase import Atoms
+from ase.calculators.calculator import BaseCalculator
+from ase.data import chemical_symbols, covalent_radii
+
+from gnnpot.data.frame import atomic_number
+from gnnpot.errors import ConfigError, DataError
+
+#: groups of the periodic table, from left to right; lanthanides and actinides have rows of their own
+_GROUPS = (
+    "H Li Na K Rb Cs", "Be Mg Ca Sr Ba", "Sc Y La", "Ti Zr Hf", "V Nb Ta", "Cr Mo W", "Mn Tc Re", "Fe Ru Os",
+    "Co Rh Ir", "Ni Pd Pt", "Cu Ag Au", "Zn Cd Hg", "B Al Ga In Tl", "C Si Ge Sn Pb", "N P As Sb Bi", "O S Se Te",
+    "F Cl Br I", "He Ne Ar Kr Xe", "La Ce Pr Nd Pm Sm Eu Gd Tb Dy Ho Er Tm Yb Lu", "Ac Th Pa U Np Pu",
+)  # fmt: skip
+
+
+class NotPossible(DataError):
+    """A structure of which a distortion can't make another; `reason` in a few words, to count by."""
+
+    def __init__(self, where: str, reason: str) -> None:
+        super().__init__(f"{where}: {reason}")
+        self.reason = reason
+
+
+@dataclass(frozen=True, kw_only=True)
+class Distortion:
+    """What all have in common. Raises `ValueError` for options that make no sense."""
+
+    count: int = 1  #: structures of each structure
+    min_atoms: int = 1  #: periodic structures with fewer atoms are repeated
+    rattle: float = 0.0  #: Å, standard deviation of a random displacement of every atom along each axis
+
+    #: whether `make` needs a calculator
+    needs_calculator: ClassVar[bool] = False
+    #: whether what it makes is another material, which is named by its reduced formula
+    other_material: ClassVar[bool] = False
+
+    def __post_init__(self) -> None:
+        if self.count < 1 or self.min_atoms < 1:
+            raise ValueError(f"count and min_atoms are {self.count} and {self.min_atoms}; give positive numbers")
+        if self.rattle < 0:
+            raise ValueError(f"rattle: {self.rattle} Å is negative")
+
+    @property
+    def runs(self) -> int:
+        """How often `make` is to be called for a structure, each time with other random numbers."""
+        return self.count
+
+    @property
+    def words(self) -> str:
+        """Its kind, and the options that are not the usual ones and change what a structure is like."""
+        parts = []
+        for f in fields(self):
+            value = getattr(self, f.name)
+            if f.name not in ("kind", "count") and value != f.default:
+                parts.append(f"{f.name}={'-'.join(map(str, value)) if isinstance(value, tuple) else value}")
+        return " ".join((self.kind, *parts))
+
+    def make(self, atoms: Atoms, rng: np.random.Generator, calculator: BaseCalculator | None = None) -> Iterator[Atoms]:
+        """Distorted copies of `atoms`; raises `NotPossible` if there are none of this structure."""
+        for changed in self.change(repeated(atoms, self.min_atoms), rng, calculator):
+            if self.rattle:
+                changed.positions += rng.normal(0.0, self.rattle, changed.positions.shape)
+            yield changed
+
+    def change(self, atoms: Atoms, rng: np.random.Generator, calculator: BaseCalculator | None) -> Iterator[Atoms]:
+        """What is this distortion's own; `atoms` may be changed."""
+        yield atoms
+
+
+@dataclass(frozen=True, kw_only=True)
+class Original(Distortion):
+    """The structure as it is."""
+
+    kind: Literal["original"] = "original"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rattled(Distortion):
+    """Every atom moved at random."""
+
+    kind: Literal["rattled"] = "rattled"
+    rattle: float = 0.1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Strained(Distortion):
+    """A random symmetric strain of cell and atoms: h' = h (1 + ε), each ε_ij uniform within ±`strain`."""
+
+    kind: Literal["strained"] = "strained"
+    strain: float = 0.05
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 0 < self.strain < 0.3:
+            raise ValueError(f"strain: {self.strain} is not between 0 and 0.3")
+
+    def change(self, atoms: Atoms, rng: np.random.Generator, calculator: BaseCalculator | None) -> Iterator[Atoms]:
+        _require_cell(atoms)
+        half = np.triu(rng.uniform(-self.strain, self.strain, (3, 3)))
+        strain = half + np.triu(half, 1).T
+        atoms.set_cell(atoms.cell.array @ (np.eye(3) + strain), scale_atoms=True)
+        yield atoms
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scaled(Distortion):
+    """Compressed or expanded alike in all directions; the logarithm of V'/V is uniform within `volume`."""
+
+    kind: Literal["scaled"] = "scaled"
+    volume: tuple[float, float] = (0.7, 1.3)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 0 < self.volume[0] <= self.volume[1]:
+            raise ValueError(f"volume: {self.volume} is not a range of positive ratios, the smaller first")
+
+    def change(self, atoms: Atoms, rng: np.random.Generator, calculator: BaseCalculator | None) -> Iterator[Atoms]:
+        _require_cell(atoms)
+        ratio = np.exp(rng.uniform(*np.log(self.volume)))
+        atoms.set_cell(atoms.cell.array * ratio ** (1 / 3), scale_atoms=True)
+        yield atoms
+
+
+@dataclass(frozen=True, kw_only=True)
+class Vacancies(Distortion):
+    """Some atoms less."""
+
+    kind: Literal["vacancies"] = "vacancies"
+    removed: int = 1  #: atoms
+    min_atoms: int = 8
+
+    def change(self, atoms: Atoms, rng: np.random.Generator, calculator: BaseCalculator | None) -> Iterator[Atoms]:
+        if len(atoms) <= self.removed:
+            raise NotPossible(atoms.get_chemical_formula(), "no atoms to take out")
+        del atoms[rng.choice(len(atoms), self.removed, replace=False)]
+        yield atoms
+
+
+@dataclass(frozen=True, kw_only=True)
+class Swapped(Distortion):
+    """Pairs of atoms of different elements have changed places."""
+
+    kind: Literal["swapped"] = "swapped"
+    pairs: int = 1
+    min_atoms: int = 8
+
+    def change(self, atoms: Atoms, rng: np.random.Generator, calculator: BaseCalculator | None) -> Iterator[Atoms]:
+        for _ in range(self.pairs):
+            i = int(rng.integers(len(atoms)))
+            others = np.flatnonzero(atoms.numbers != atoms.numbers[i])
+            if len(others) == 0:
+                raise NotPossible(atoms.get_chemical_formula(), "no atoms of different elements to swap")
+            j = int(rng.choice(others))
+            atoms.numbers[[i, j]] = atoms.numbers[[j, i]]
+        yield atoms
+
+
+@dataclass(frozen=True, kw_only=True)
+class Substituted(Distortion):
+    """Another element in the place of one, at a share of its sites, at least at one.
+
+    It comes from `elements`, or, if that is empty, from the same group of the periodic table. With `rescale` the volume
+    goes with the cubes of the covalent radii: V' / V = Σ r'³ / Σ r³.
+    """
+
+    kind: Literal["substituted"] = "substituted"
+    elements: tuple[str, ...] = ()
+    share: float = 1.0
+    rescale: bool = True
+
+    other_material: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 0 < self.share <= 1:
+            raise ValueError(f"share: {self.share} is not above 0 and at most 1")
+        for symbol in self.elements:
+            atomic_number(symbol, "elements")
+
+    def change(self, atoms: Atoms, rng: np.random.Generator, calculator: BaseCalculator | None) -> Iterator[Atoms]:
+        old = int(rng.choice(np.unique(atoms.numbers)))
+        choices = self.elements or similar_elements(chemical_symbols[old])
+        choices = sorted(set(choices) - {chemical_symbols[old]})
+        if not choices:
+            raise NotPossible(atoms.get_chemical_formula(), "no element to substitute")
+        new = atomic_number(choices[int(rng.integers(len(choices)))])
+        sites = np.flatnonzero(atoms.numbers == old)
+        chosen = rng.choice(sites, max(1, round(self.share * len(sites))), replace=False)
+        before = (covalent_radii[atoms.numbers] ** 3).sum()
+        atoms.numbers[chosen] = new
+        if self.rescale and atoms.cell.rank == 3:
+            ratio = (covalent_radii[atoms.numbers] ** 3).sum() / before
+            atoms.set_cell(atoms.cell.array * ratio ** (1 / 3), scale_atoms=True)
+        yield atoms
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pairs(Distortion):
+    """Two atoms alone, of elements of the structure, at a distance uniform within `distance` times r_a + r_b.
+
+    r are the covalent radii. This is what tells a student that atoms repel. With `distinct` they are of two elements
+    where the structure has as many.
+    """
+
+    kind: Literal["pairs"] = "pairs"
+    distance: tuple[float, float] = (0.5, 1.5)
+    distinct: bool = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 0 < self.distance[0] <= self.distance[1]:
+            raise ValueError(f"distance: {self.distance} is not a range of positive ratios, the smaller first")
+
+    def change(self, atoms: Atoms, rng: np.random.Generator, calculator: BaseCalculator | None) -> Iterator[Atoms]:
+        elements = np.unique(atoms.numbers)
+        pair = rng.choice(elements, 2, replace=not (self.distinct and len(elements) > 1))
+        distance = rng.uniform(*self.distance) * covalent_radii[pair].sum()
+        direction = rng.normal(size=3)
+        yield Atoms(pair, [np.zeros(3), distance * direction / np.linalg.norm(direction)])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Melted(Distortion):
+    """`count` states of one run of Langevin dynamics at a fixed cell, `steps` apart, from the structure on."""
+
+    kind: Literal["melted"] = "melted"
+    temperature: float = 2000.0  #: K
+    steps: int = 100  #: between states, and before the first
+    timestep: float = 2.0  #: fs
+    friction: float = 0.02  #: 1/fs
+    min_atoms: int = 8
+
+    needs_calculator: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in ("temperature", "steps", "timestep", "friction"):
+            if getattr(self, name) <= 0:
+                raise ValueError(f"{name}: {getattr(self, name)} is not positive")
+
+    @property
+    def runs(self) -> int:
+        return 1
+
+    def change(self, atoms: Atoms, rng: np.random.Generator, calculator: BaseCalculator | None) -> Iterator[Atoms]:
+        from gnnpot.engines.md import MDConfig, run_md
+
+        if calculator is None:
+            raise ConfigError("melted: needs a calculator to move the atoms")
+        for k in range(self.count):
+            config = MDConfig(
+                ensemble="langevin", temperature=self.temperature, timestep=self.timestep, friction=self.friction,
+                steps=self.steps, interval=self.steps, keep_velocities=k > 0, seed=int(rng.integers(2**31)),
+            )  # fmt: skip
+            atoms = run_md(atoms, calculator, config).atoms
+            atoms.calc = None
+            state = atoms.copy()
+            state.set_momenta(np.zeros_like(state.positions))
+            yield state
+
+
+AnyDistortion = Original | Rattled | Strained | Scaled | Vacancies | Swapped | Substituted | Pairs | Melted
+
+
+def similar_elements(symbol: str) -> tuple[str, ...]:
+    """Elements of the same group as `symbol`, itself included.
+
+    >>> similar_elements("Cl")
+    ('F', 'Cl', 'Br', 'I')
+    """
+    found = [word for group in _GROUPS if symbol in group.split() for word in group.split()]
+    return tuple(dict.fromkeys(found))
+
+
+def repeated(atoms: Atoms, min_atoms: int) -> Atoms:
+    """A copy, repeated along its shortest periodic lattice vector again and again until it has `min_atoms`."""
+    atoms = Atoms(atoms.numbers, atoms.positions, cell=atoms.cell, pbc=atoms.pbc)
+    while len(atoms) < min_atoms and atoms.pbc.any():
+        lengths = np.where(atoms.pbc, atoms.cell.lengths(), np.inf)
+        times = np.ones(3, dtype=int)
+        times[int(lengths.argmin())] = 2
+        atoms = atoms.repeat(times)
+    return atoms
+
+
+def _require_cell(atoms: Atoms) -> None:
+    if atoms.cell.rank < 3 or not atoms.pbc.any():
+        raise NotPossible(atoms.get_chemical_formula(), "no periodic cell to change")

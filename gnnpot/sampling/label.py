@@ -1,0 +1,229 @@
+"""`label`: tasks to processes, what comes of them to the results, and at the end to a store."""
+
+import contextlib
+import hashlib
+import json
+import logging
+import multiprocessing
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+
+from gnnpot.config import to_mapping
+from gnnpot.data.frame import Frame
+from gnnpot.data.schema import fingerprint
+from gnnpot.data.store import STORE, FrameStore, write_store
+from gnnpot.data.stress_check import StressSample
+from gnnpot.errors import ConfigError, DataError, GnnpotError
+from gnnpot.runs.files import recover
+from gnnpot.runs.guard import check_folder
+from gnnpot.runs.results_log import ResultsLog, read_plan
+from gnnpot.sampling.config import LabelConfig
+from gnnpot.sampling.tasks import Labeller, Task, Worker, one_thread, serve, unpack
+
+log = logging.getLogger(__name__)
+
+#: called with tasks done and tasks in all
+Progress = Callable[[int, int], None]
+
+
+def label(
+    structures: Sequence[Frame],
+    labeller: Labeller,
+    output: Path | str,
+    config: LabelConfig | None = None,
+    *,
+    processes: int = 1,
+    fresh: bool = False,
+    overwrite: bool = False,
+    progress: Progress = lambda done, total: None,
+) -> FrameStore:
+    """Distort `structures`, label them, and write them as a store.
+
+    Finished tasks are kept in the folder `OUTPUT.labelling`, and the same call resumes from there after an interruption
+    or a kill. Each process uses one thread; if there is only one, it is this one.
+
+    Args:
+        structures: to distort.
+        labeller: calculates energies, forces and stresses.
+        output: the store's folder.
+        config: distortions and limits.
+        processes: that label side by side.
+        fresh: begin anew.
+        overwrite: replace a store of that name.
+        progress: called with finished tasks and all tasks.
+
+    Returns:
+        The store. Frames beyond the limits, and structures that can't be distorted or labelled, are left out and
+        counted by reason in its manifest.
+
+    Raises:
+        DataError: if `output` exists, if nothing could be labelled, or if a process died or another one is labelling.
+        ConfigError: if the folder contains the results of other settings.
+    """
+    config = config or LabelConfig()
+    output = Path(output)
+    if processes < 1:
+        raise ConfigError(f"processes: {processes} is not positive")
+    if len(structures) == 0:
+        raise DataError(f"{output}: there are no structures to label")
+    plan = _plan(structures, labeller, config)
+    folder = output.with_name(f"{output.name}.labelling")
+    recover(output)
+    if not fresh and (finished := _finished(output, folder, plan)) is not None:
+        return finished
+    check_folder(output, overwrite=overwrite, kind=STORE)
+    with ResultsLog(folder, plan, "labelling", fresh) as results:
+        total = len(structures) * config.runs
+        if len(results):
+            log.info("%s: resumes at %d of %d tasks", folder, len(results), total)
+        _do_all(_tasks(structures, config, results), labeller, config, results, processes, total, progress)
+        store = _assemble(results, output, plan, overwrite)
+        results.remove()
+    return store
+
+
+def _plan(structures: Sequence[Frame], labeller: Labeller, config: LabelConfig) -> dict[str, object]:
+    """What the result depends on, as JSON."""
+    digest = hashlib.sha256()
+    for frame in structures:
+        p = frame.provenance
+        digest.update(f"{fingerprint(frame)} {p.source!r} {p.source_id!r} {p.material_id!r}\n".encode())
+    return {
+        "structures": f"{len(structures)} (sha256 {digest.hexdigest()})",
+        "labeller": labeller.name,
+        "mover": labeller.mover,
+        **json.loads(json.dumps(to_mapping(config))),
+    }
+
+
+def _finished(output: Path, folder: Path, plan: dict[str, object]) -> FrameStore | None:
+    """The store of this plan, if the call that wrote it was killed before it removed the results log."""
+    if not output.is_dir() or read_plan(folder) != plan or not STORE.made(output):
+        return None
+    store = FrameStore(output)
+    if store.manifest.source != _source(plan):
+        return None
+    with ResultsLog(folder, plan, "labelling") as results:
+        results.remove()
+    return store
+
+
+def _source(plan: dict[str, object]) -> str:
+    return f"gnnpot label: {json.dumps(plan, ensure_ascii=False)}"
+
+
+def _tasks(structures: Sequence[Frame], config: LabelConfig, results: ResultsLog) -> Iterator[Task]:
+    """Those that are not in the results."""
+    number = 0
+    for k in range(len(structures)):
+        left = [n for n in range(number, number + config.runs) if n not in results]
+        structure = structures[k] if left else None
+        for distortion in config.distortions:
+            for run in range(distortion.runs):
+                if structure is not None and number not in results:
+                    yield Task(number, structure, distortion, run)
+                number += 1
+
+
+def _do_all(
+    tasks: Iterator[Task], labeller: Labeller, config: LabelConfig, results: ResultsLog, processes: int, total: int,
+    progress: Progress,
+) -> None:  # fmt: skip
+    progress(len(results), total)
+    processes = min(processes, total - len(results))
+    if processes == 0:
+        return
+    if processes == 1:
+        worker = Worker(labeller, config)
+        with one_thread():
+            for task in tasks:
+                results.add(task.number, worker.do(task))
+                progress(len(results), total)
+        return
+    with _workers(labeller, config, processes) as workers:
+        # There are at least as many tasks as processes.
+        for connection in workers:
+            _send(connection, next(tasks), workers)
+        busy = set(workers)
+        while busy:
+            for connection in wait(list(busy)):
+                results.add(*_receive(connection, workers))
+                progress(len(results), total)
+                task = next(tasks, None)
+                if task is None:
+                    busy.discard(connection)
+                else:
+                    _send(connection, task, workers)
+
+
+@contextlib.contextmanager
+def _workers(labeller: Labeller, config: LabelConfig, count: int) -> Iterator[dict[Connection, BaseProcess]]:
+    """Processes that do tasks, by the connection to each. They end when their connections close."""
+    context = multiprocessing.get_context("spawn")
+    workers: dict[Connection, BaseProcess] = {}
+    try:
+        for _ in range(count):
+            ours, theirs = context.Pipe()
+            process = context.Process(target=serve, args=(theirs, labeller, config), daemon=True)
+            process.start()
+            theirs.close()
+            workers[ours] = process
+        yield workers
+    finally:
+        for connection, process in workers.items():
+            connection.close()
+            process.terminate()
+            process.join()
+
+
+def _send(connection: Connection, task: Task, workers: dict[Connection, BaseProcess]) -> None:
+    with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+        connection.send(task)
+        return
+    _receive(connection, workers)
+
+
+def _receive(connection: Connection, workers: dict[Connection, BaseProcess]) -> tuple[int, bytes]:
+    """What a process sends. Raises what it raised, or `DataError` if it died."""
+    try:
+        said = connection.recv()
+    except (EOFError, ConnectionResetError):
+        process = workers[connection]
+        process.join()
+        raise DataError(
+            f"a labelling process died (exit status {process.exitcode}), perhaps for lack of memory; what was labelled "
+            "is kept: run the same command again, with fewer processes or a smaller max_atoms"
+        ) from None
+    if isinstance(said, GnnpotError):
+        raise said
+    if isinstance(said, Exception):
+        raise RuntimeError(f"a labelling process failed: {type(said).__name__}: {said}") from said
+    return said
+
+
+def _assemble(results: ResultsLog, output: Path, plan: dict[str, object], overwrite: bool) -> FrameStore:
+    reasons: Counter[str] = Counter()
+    sample = StressSample()
+
+    def frames() -> Iterator[Frame]:
+        some = False
+        for content in results.contents():
+            found, left_out = unpack(content)
+            reasons.update(left_out)
+            some = some or bool(found)
+            yield from found
+        if not some:
+            counts = ", ".join(f"{reason}: {count}" for reason, count in sorted(reasons.items()))
+            raise DataError(f"{output}: no frame could be labelled ({counts}); look at the structures and the limits")
+
+    return write_store(
+        sample.watch(frames()),
+        output,
+        source=_source(plan),
+        filters=reasons,
+        stress_check=lambda: sample.result().to_mapping(),
+        overwrite=overwrite,
+    )

@@ -1,0 +1,146 @@
+"""Frames that stand for many: which to label, or to learn from, where only a few can be.
+
+    choice = choose_frames(frames, count=20)  # for example of a long molecular dynamics, before anything is labelled
+    [frames[k] for k in choice.indices], choice.distances
+
+Labels are not looked at. An atom a is described by x_a, the weighted symmetry functions of its surroundings
+(`symmetry_sets.weighted_set`), scaled by their deviations over the atoms of its element. Frames C stand for the atoms
+of all frames as well as these lie near to an atom of theirs:
+
+    cost(C) = Σ_a min_{b in C, of a's element} |x_a - x_b|
+
+Frame after frame is taken that lowers the cost most. For such a cost what is won is at least 1 - 1/e of what the best
+choice wins (Nemhauser, Wolsey & Fisher 1978, section 4). So what many atoms differ in, as in liquids, gets many frames,
+what is alike gets one, and single odd frames none: unlike the choice of what is farthest.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from ase.data import atomic_numbers, chemical_symbols
+
+from gnnpot.data.frame import Frame
+from gnnpot.errors import ConfigError
+from gnnpot.graphs import build_graph
+from gnnpot.models.symmetry import SymmetryDescriptor
+from gnnpot.models.symmetry_sets import WeightedSet
+
+#: atoms that are described, at most
+MOST_ATOMS = 5_000_000
+#: of these, drawn at random, those for which frames stand, at most
+MOST_TARGETS = 8192
+#: distances of atoms from frames that are held, at most
+MOST_DISTANCES = 100_000_000
+#: what hardly differs over the atoms is noise
+_MIN_DEVIATION = 1e-4
+#: distances that are held at once
+_BLOCK = 4_000_000
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Frames that stand for others, the most telling first."""
+
+    indices: list[int]
+    #: mean distance of an atom from the nearest one like it in the frames up to here, in deviations of the descriptors
+    distances: list[float]
+
+
+def choose_frames(frames: Sequence[Frame], count: int, *, progress: Callable[[int, int], None] | None = None) -> Choice:
+    """`count` of the frames; see the module.
+
+    `progress` is called with the number of described frames, and of all. The same frames in the same order give the
+    same choice, and a smaller `count` the beginning of a larger one's. Raises `ConfigError` if there are not as many,
+    `count` is not positive, or the frames have more than `MOST_ATOMS` atoms.
+    """
+    if not 1 <= count <= len(frames):
+        raise ConfigError(f"{count} of {len(frames)} frames can't be chosen; ask for 1 to {len(frames)}")
+    described = _describe(frames, progress)
+    total = sum(len(x) for _, x in described.values())
+    share = min(1.0, min(MOST_TARGETS, MOST_DISTANCES // len(frames)) / total)
+    rng = np.random.default_rng(0)
+    targets = [np.sort(rng.choice(len(x), max(1, round(share * len(x))), replace=False)) for _, x in described.values()]
+    distances = np.empty((sum(map(len, targets)), len(frames)), dtype=np.float32)
+    row = 0
+    for chosen, (owner, x) in zip(targets, described.values(), strict=True):
+        _fill_distances(owner, x, x[chosen], distances[row : row + len(chosen)])
+        row += len(chosen)
+    return _greedy(distances, count)
+
+
+def _describe(
+    frames: Sequence[Frame], progress: Callable[[int, int], None] | None
+) -> dict[int, tuple[np.ndarray, np.ndarray]]:
+    """Of each element: the frames of its atoms [A], and the atoms' descriptors [A, D], scaled."""
+    elements = sorted({int(z) for frame in frames for z in np.unique(frame.numbers)})
+    symbols = tuple(chemical_symbols[z] for z in elements)
+    chosen = WeightedSet()
+    descriptor = SymmetryDescriptor(chosen.functions(symbols), symbols)
+    index = torch.full((119,), -1, dtype=torch.int64)
+    index[[atomic_numbers[s] for s in symbols]] = torch.arange(len(symbols))
+    owners: dict[int, list[np.ndarray]] = {z: [] for z in elements}
+    tables: dict[int, list[np.ndarray]] = {z: [] for z in elements}
+    atoms = 0
+    for k, frame in enumerate(frames):
+        atoms += len(frame)
+        if atoms > MOST_ATOMS:
+            raise ConfigError(
+                f"there are more than {MOST_ATOMS:,} atoms in {k + 1} of {len(frames)} frames, too many to compare; "
+                "give every other frame, or fewer still"
+            )
+        graph = build_graph(frame, chosen.radial_cutoff, labels=False)
+        with torch.no_grad():
+            table = descriptor(graph, index[graph.numbers]).numpy()
+        for z in np.unique(frame.numbers):
+            mine = table[frame.numbers == z]
+            owners[int(z)].append(np.full(len(mine), k))
+            tables[int(z)].append(mine.astype(np.float32))
+        if progress is not None:
+            progress(k + 1, len(frames))
+    found = {}
+    for z in elements:
+        x = np.concatenate(tables.pop(z))
+        deviation = x.std(axis=0, dtype=np.float64)
+        scale = np.where(deviation > _MIN_DEVIATION, 1 / np.maximum(deviation, _MIN_DEVIATION), 0.0)
+        x -= x.mean(axis=0, dtype=np.float64).astype(np.float32)
+        x *= scale.astype(np.float32)
+        found[z] = np.concatenate(owners[z]), x
+    return found
+
+
+def _fill_distances(owner: np.ndarray, x: np.ndarray, targets: np.ndarray, out: np.ndarray) -> None:
+    """From each of the `targets` to the nearest of the atoms x of each frame, [targets, frames].
+
+    A frame without such an atom is farther than any other.
+    """
+    present, starts = np.unique(owner, return_index=True)
+    square, rows = (x * x).sum(axis=1), max(1, _BLOCK // len(x))
+    for begin in range(0, len(targets), rows):
+        t = targets[begin : begin + rows]
+        squares = (t * t).sum(axis=1)[:, None] + square - 2 * t @ x.T
+        # atoms are in the order of their frames
+        nearest = np.minimum.reduceat(squares, starts, axis=1)
+        out[begin : begin + rows, present] = np.sqrt(np.maximum(nearest, 0.0))
+    absent = np.setdiff1d(np.arange(out.shape[1]), present)
+    # the farthest atom of an element would do better than none
+    out[:, absent] = 2 * out[:, present].max() + 1
+
+
+def _greedy(distances: np.ndarray, count: int) -> Choice:
+    """The columns of `distances` [atoms, frames] that lower the sum over atoms of the least distance most."""
+    least = np.full(len(distances), distances.max())
+    left = np.ones(distances.shape[1], dtype=bool)
+    choice, rows = Choice([], []), max(1, _BLOCK // distances.shape[1])
+    for _ in range(count):
+        won = np.zeros(len(left))
+        for begin in range(0, len(distances), rows):
+            block = slice(begin, begin + rows)
+            won += np.maximum(least[block, None] - distances[block], 0.0).sum(axis=0, dtype=np.float64)
+        k = int(np.argmax(np.where(left, won, -1.0)))
+        left[k] = False
+        least = np.minimum(least, distances[:, k])
+        choice.indices.append(k)
+        choice.distances.append(float(least.mean(dtype=np.float64)))
+    return choice

@@ -1,0 +1,234 @@
+"""One task: distort a structure, calculate, judge. And the processes that do it."""
+
+import copy
+import json
+import signal
+import struct
+import sys
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+
+import numpy as np
+import pyarrow as pa
+from ase import Atoms
+from ase.calculators.calculator import BaseCalculator, CalculatorError, PropertyNotImplementedError
+from ase.data import covalent_radii
+
+from gnnpot.config import to_mapping
+from gnnpot.data.frame import Frame, FrameError, Provenance
+from gnnpot.data.readers import reduced_formula
+from gnnpot.data.schema import SCHEMA, fingerprint, to_frames, to_table
+from gnnpot.errors import DataError, GnnpotError, SimulationError, UnknownElementError
+from gnnpot.sampling.config import LabelConfig, Limits
+from gnnpot.sampling.distortions import AnyDistortion, NotPossible
+
+#: what calculators raise for structures that are beyond them; torch raises RuntimeError, for unknown elements too
+_BEYOND = (GnnpotError, CalculatorError, RuntimeError, ArithmeticError, np.linalg.LinAlgError)
+
+
+@dataclass(frozen=True)
+class Labeller:
+    """What labels, and how it is made in each process; `make` and `make_mover` must be importable there."""
+
+    make: Callable[[], BaseCalculator]
+    name: str  #: as it stands in `Provenance.code`: name, version, sha256 of the weights
+    functional: str = ""
+    make_mover: Callable[[], BaseCalculator] | None = None  #: moves the atoms of `Melted`; default: the labeller
+    mover: str = ""  #: its name
+
+
+@dataclass(frozen=True)
+class Task:
+    """A call of a distortion for a structure."""
+
+    number: int
+    structure: Frame
+    distortion: AnyDistortion
+    run: int  #: of `distortion.runs`
+
+
+class Worker:
+    """Does tasks, one after the other; what came of one does not depend on those before."""
+
+    def __init__(self, labeller: Labeller, config: LabelConfig) -> None:
+        self.labeller, self.config = labeller, config
+        self._calculator = labeller.make()
+        self._mover = self._calculator if labeller.make_mover is None else labeller.make_mover()
+
+    def do(self, task: Task) -> bytes:
+        """Frames and reasons of those left out, packed."""
+        frames: list[Frame] = []
+        reasons: list[str] = []
+        for outcome in self.outcomes(task):
+            (frames if isinstance(outcome, Frame) else reasons).append(outcome)
+        return pack(frames, reasons)
+
+    def outcomes(self, task: Task) -> Iterator[Frame | str]:
+        """Labelled frames, and a reason in place of each that is left out."""
+        distortion = task.distortion
+        rng = task_rng(self.config.seed, task)
+        mover = _fresh(self._mover) if distortion.needs_calculator else None
+        made = 0
+        try:
+            for k, atoms in enumerate(distortion.make(task.structure.to_atoms(), rng, mover)):
+                made += 1
+                yield self._labelled(atoms, self._provenance(task, task.run + k, atoms))
+        except NotPossible as error:
+            yield error.reason
+        except _BEYOND as error:
+            # A run of dynamics that ends early takes its later states along.
+            lost = (distortion.count if distortion.runs == 1 else 1) - made
+            yield from [f"{distortion.kind}: {_reason(error)}"] * lost
+
+    def _labelled(self, atoms: Atoms, provenance: Provenance) -> Frame | str:
+        try:
+            frame = Frame.from_atoms(atoms, provenance, labels=False)
+            if (reason := _too_close_or_large(frame, self.config.limits)) is not None:
+                return reason
+            atoms.calc = _fresh(self._calculator)
+            atoms.get_forces()
+            _try_stress(atoms)
+            labelled = Frame.from_atoms(atoms, provenance)
+        except _BEYOND as error:
+            return _reason(error)
+        if not labelled.pbc.all():
+            labelled = labelled.with_(stress=None)
+        return _beyond(labelled, self.config.limits) or labelled
+
+    def _provenance(self, task: Task, k: int, atoms: Atoms) -> Provenance:
+        p = task.structure.provenance
+        material = reduced_formula(atoms.numbers) if task.distortion.other_material else p.material_id
+        return Provenance(
+            source=p.source,
+            source_id=f"{p.source_id}; {task.distortion.words}; {k}; seed {self.config.seed}",
+            material_id=material,
+            code=self.labeller.name,
+            functional=self.labeller.functional,
+            config_type=task.distortion.words,
+        )
+
+
+def task_rng(seed: int, task: Task) -> np.random.Generator:
+    """The random numbers of a task: of the seed, the structure, the distortion and which run of it, of nothing else."""
+    words = json.dumps(to_mapping(task.distortion), sort_keys=True)
+    structure = fingerprint(task.structure) & (2**64 - 1)
+    return np.random.default_rng([seed, structure, zlib.crc32(words.encode()), task.run])
+
+
+def pack(frames: list[Frame], reasons: list[str]) -> bytes:
+    """Bytes that `unpack` reads."""
+    words = json.dumps(reasons).encode()
+    batches = to_table(frames).combine_chunks().to_batches() if frames else []
+    return struct.pack("<I", len(words)) + words + b"".join(bytes(batch.serialize()) for batch in batches)
+
+
+def unpack(content: bytes) -> tuple[list[Frame], list[str]]:
+    """Frames and reasons."""
+    (length,) = struct.unpack_from("<I", content)
+    reasons = json.loads(content[4 : 4 + length])
+    rest = content[4 + length :]
+    if not rest:
+        return [], reasons
+    return to_frames(pa.Table.from_batches([pa.ipc.read_record_batch(pa.py_buffer(rest), SCHEMA)])), reasons
+
+
+def _fresh(calculator: BaseCalculator) -> BaseCalculator:
+    """A copy that remembers nothing of structures before; a potential in it is shared, calculators of others' may not
+    let themselves be copied and forget by `reset`."""
+    potential = getattr(calculator, "potential", None)
+    shared = {} if potential is None else {id(potential): potential}
+    try:
+        return copy.deepcopy(calculator, shared)
+    except (TypeError, AttributeError, RuntimeError):
+        calculator.reset()
+        return calculator
+
+
+def _try_stress(atoms: Atoms) -> None:
+    if atoms.cell.rank == 3 and "stress" in getattr(atoms.calc, "implemented_properties", ()):
+        try:
+            atoms.get_stress()
+        except (PropertyNotImplementedError, NotImplementedError):
+            return
+
+
+def _too_close_or_large(frame: Frame, limits: Limits) -> str | None:
+    from vesin import NeighborList
+
+    if len(frame) > limits.max_atoms:
+        return f"more than {limits.max_atoms} atoms"
+    if unwanted := sorted(set(frame.symbols) & set(limits.without)):
+        return f"with {' and '.join(unwanted)}"
+    (distances,) = NeighborList(cutoff=limits.min_distance, full_list=False).compute(
+        points=frame.positions, box=frame.cell, periodic=[bool(p) for p in frame.pbc], quantities="d"
+    )
+    return f"atoms closer than {limits.min_distance:g} Å" if len(distances) else None
+
+
+def _beyond(frame: Frame, limits: Limits) -> str | None:
+    if frame.energy is None or frame.forces is None:
+        raise DataError(f"{frame.where}: the calculator gives no energy and forces; take another one")
+    if np.linalg.norm(frame.forces, axis=1).max() > limits.max_force:
+        return f"force above {limits.max_force:g} eV/Å"
+    if frame.stress is not None and np.abs(frame.stress).max() > limits.max_stress:
+        return f"stress above {limits.max_stress:g} eV/Å³"
+    return "pair that attracts within its wall" if _falls_in(frame, limits.wall) else None
+
+
+def _falls_in(frame: Frame, wall: float) -> bool:
+    """Whether these are two atoms alone, closer than `wall` sums of their covalent radii, that attract each other."""
+    if len(frame) != 2 or frame.pbc.any():
+        return False
+    apart = frame.positions[1] - frame.positions[0]
+    close = np.linalg.norm(apart) < wall * covalent_radii[frame.numbers].sum()
+    return bool(close and apart @ (frame.forces[1] - frame.forces[0]) < 0)
+
+
+def _reason(error: BaseException) -> str:
+    if isinstance(error, FrameError):
+        return error.reason
+    if isinstance(error, UnknownElementError):
+        return "element that the labeller does not know"
+    if isinstance(error, SimulationError):
+        return "exploded, or not finite"
+    return f"labeller failed: {type(error).__name__}"
+
+
+def serve(connection: Connection, labeller: Labeller, config: LabelConfig) -> None:
+    """Do the tasks that come in through `connection`, until it closes: also if its other end was killed.
+
+    What comes out is (number, packed outcomes) of each, or the error that ended the work.
+    """
+    # Ctrl-C is the parent's business, which then closes the connection.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    with suppress(EOFError, BrokenPipeError, ConnectionResetError):
+        try:
+            worker = Worker(labeller, config)
+            with one_thread():
+                while True:
+                    task = connection.recv()
+                    connection.send((task.number, worker.do(task)))
+        except GnnpotError as error:
+            connection.send(error)
+        except (EOFError, OSError):
+            raise
+        except Exception as error:
+            connection.send(error)
+            raise
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Within it this process calculates with one thread: sums depend on their number in the last digits."""
+    libraries = [sys.modules[name] for name in ("torch", "numba") if name in sys.modules]
+    before = [library.get_num_threads() for library in libraries]
+    try:
+        for library in libraries:
+            library.set_num_threads(1)
+        yield
+    finally:
+        for library, threads in zip(libraries, before, strict=True):
+            library.set_num_threads(threads)

@@ -1,0 +1,191 @@
+"""Datasets to train on: the main one, whose element references the trained potential has, and others beside it.
+
+    hot = TrainingDataset("hot", other, DatasetConfig(train=path, references="own", weight=0.5))
+    datasets = align_references(TrainingDataset("train", subset), [hot], None)
+    frames = Concatenation(datasets)
+    frames[17], frames.n_atoms, frames.sampling_weights
+
+The energy of a frame f with n_Z atoms of element Z, of a dataset s with references E_s(Z) of its own, becomes
+
+    E'_f = E_f + Σ_Z n_Z [E_0(Z) - E_s(Z)]
+
+with the main dataset's references E_0: its cohesive energy is unchanged, its zero is theirs.
+"""
+
+import hashlib
+import logging
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+from ase.data import chemical_symbols
+
+from gnnpot.data.frame import Frame
+from gnnpot.data.references import BLOCK, ElementReferences
+from gnnpot.errors import ConfigError, DataError
+from gnnpot.training.config import DatasetConfig
+from gnnpot.training.sampler import SamplingWeight
+from gnnpot.training.subsets import Subset, spread_indices
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, eq=False)
+class TrainingDataset:
+    """Frames to train on, and what is done with them. Without a `config` it is the main dataset."""
+
+    name: str
+    subset: Subset
+    config: DatasetConfig | None = None
+    references: ElementReferences | None = None  #: of its own, where the energies are moved
+    #: [119] eV by atomic number, added for each atom of that element
+    shift: np.ndarray = field(default_factory=lambda: np.zeros(119))
+
+    @property
+    def weight(self) -> float:
+        return 1.0 if self.config is None else self.config.weight
+
+    def frame(self, i: int) -> Frame:
+        """A frame with the labels that are used, its energy moved."""
+        frame = self.subset.store[int(self.subset.indices[i])]
+        if self.config is None:
+            return frame
+        fields = {name: getattr(frame, name) for name in Frame.__slots__}
+        unused = {"energy", "forces", "stress", "magmoms"} - set(self.config.labels)
+        fields |= dict.fromkeys(unused)
+        if fields["energy"] is not None:
+            fields["energy"] += float(self.shift[frame.numbers].sum())
+        return Frame.trusted(**fields)
+
+    def summary(self) -> dict:
+        """Plain values for the records of a run."""
+        if self.config is None:
+            return {"frames": len(self.subset), "weight": self.weight}
+        return {
+            "frames": len(self.subset),
+            "weight": self.weight,
+            "labels": list(self.config.labels),
+            "store_sha256": self.subset.store.sha256,
+            "references": "shared" if self.references is None else self.references.to_mapping(),
+        }
+
+
+class Concatenation(Sequence[Frame]):
+    """The frames of datasets, one dataset after the other; the sampler decides on their order."""
+
+    def __init__(self, datasets: Sequence[TrainingDataset]) -> None:
+        self.datasets = tuple(datasets)
+        self._starts = np.cumsum([0] + [len(dataset.subset) for dataset in datasets])
+
+    def __len__(self) -> int:
+        return int(self._starts[-1])
+
+    def __getitem__(self, i: int) -> Frame:
+        dataset = int(np.searchsorted(self._starts, i, side="right")) - 1
+        return self.datasets[dataset].frame(int(i - self._starts[dataset]))
+
+    @cached_property
+    def n_atoms(self) -> np.ndarray:
+        """[F] atoms of each frame."""
+        return np.concatenate([s.subset.store.index().n_atoms[s.subset.indices] for s in self.datasets])
+
+    @property
+    def sampling_weights(self) -> tuple[SamplingWeight, ...]:
+        """What the sampler needs to know of the datasets."""
+        return tuple(SamplingWeight(s.subset.store.row_groups(s.subset.indices), s.weight) for s in self.datasets)
+
+    @property
+    def sha256(self) -> str:
+        """Names the frames: equal for the same frames of the same stores."""
+        digest = hashlib.sha256()
+        for dataset in self.datasets:
+            digest.update(dataset.subset.store.sha256.encode() + dataset.subset.indices.tobytes())
+        return digest.hexdigest()
+
+    def spread(self, count: int) -> Iterator[Frame]:
+        """At most `count` frames, evenly spread over all datasets."""
+        return (self[k] for k in spread_indices(len(self), count))
+
+
+def align_references(
+    main: TrainingDataset, others: Sequence[TrainingDataset], given: dict[str, float] | None
+) -> tuple[TrainingDataset, ...]:
+    """All datasets with their references and shifts; the first is the main one, with the potential's references.
+
+    Those are `given` (eV per atom by symbol), or fitted to the main dataset and those that share its scale. An element
+    that only datasets with a scale of their own have keeps the energy of the first of these.
+
+    Raises `ConfigError` if given references lack an element, `DataError` where frames with an element have no energy.
+    """
+    sharing = [s for s in others if s.config.references == "shared"]
+    common = _fit([main, *sharing]) if given is None else _given(given, [main, *sharing], "references")
+    own = {s.name: _own_references(s) for s in others if s not in sharing}
+    energies = common.energies_by_number()
+    for references in own.values():
+        energies = np.where(np.isnan(energies), references.energies_by_number(), energies)
+    if own:
+        known = np.flatnonzero(np.isfinite(energies))
+        table = {chemical_symbols[z]: float(energies[z]) for z in known}
+        common = ElementReferences.from_mapping({**common.to_mapping(), "energies": table})
+    placed = [TrainingDataset(main.name, main.subset, None, common)]
+    for dataset in others:
+        references = own.get(dataset.name)
+        shift = np.zeros(119) if references is None else energies - references.energies_by_number()
+        placed.append(TrainingDataset(dataset.name, dataset.subset, dataset.config, references, np.nan_to_num(shift)))
+    return tuple(placed)
+
+
+def _own_references(dataset: TrainingDataset) -> ElementReferences:
+    references = dataset.config.references
+    if isinstance(references, dict):
+        return _given(references, [dataset], f"data.sources.{dataset.name}.references")
+    return _fit([dataset])
+
+
+def _given(energies: dict[str, float], datasets: Sequence[TrainingDataset], where: str) -> ElementReferences:
+    references = ElementReferences.from_mapping({"energies": energies}, where=where)
+    missing = _symbols(datasets) - {chemical_symbols[z] for z in references.elements}
+    if missing:
+        raise ConfigError(
+            f"{where}: there is no energy for {', '.join(sorted(missing))}, which the training frames have"
+        )
+    return references
+
+
+def _fit(datasets: Sequence[TrainingDataset]) -> ElementReferences:
+    """References of all frames of `datasets` together."""
+    elements = np.unique(np.concatenate([s.subset.elements for s in datasets]))
+    using = [s for s in datasets if s.config is None or "energy" in s.config.labels]
+    folders = ", ".join(str(s.subset.store.folder) for s in datasets)
+    if not any(np.isfinite(s.subset.store.index().energy[s.subset.indices]).any() for s in using):
+        raise DataError(f"{folders}: no training frame has an energy; check the name of the label")
+    references = ElementReferences.fit_blocks(
+        (block for s in using for block in _compositions(s.subset, elements)), elements, source="training frames"
+    )
+    unlabelled = _symbols(datasets) - {chemical_symbols[z] for z in references.elements}
+    if unlabelled:
+        raise DataError(
+            f"{folders}: no frame with {', '.join(sorted(unlabelled))} has an energy; leave those frames out"
+        )
+    return references
+
+
+def _compositions(subset: Subset, elements: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """Atoms by element, energies, and whether they are free atoms, of the labelled frames, a block at a time."""
+    index = subset.store.index()
+    for start in range(0, len(index), BLOCK):
+        low, high = np.searchsorted(subset.indices, (start, start + BLOCK))
+        chosen = subset.indices[low:high]
+        chosen = chosen[np.isfinite(index.energy[chosen])]
+        if len(chosen):
+            first, last = int(chosen[0]), int(chosen[-1]) + 1
+            present = np.unique(index.elements[index.offsets[first] : index.offsets[last]])
+            # frames of other parts in between may have further elements
+            every = np.union1d(elements, present)
+            counts = index.composition(every, slice(first, last))[0][chosen - first]
+            yield counts[:, np.isin(every, elements)], index.energy[chosen], index.free_atom[chosen]
+
+
+def _symbols(datasets: Sequence[TrainingDataset]) -> set[str]:
+    return {chemical_symbols[z] for s in datasets for z in s.subset.elements}

@@ -1,0 +1,59 @@
+"""What a model's configuration leaves to the training frames: its elements, and symmetry functions to be chosen."""
+
+import json
+import logging
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from pathlib import Path
+
+from gnnpot.config import from_mapping, to_mapping
+from gnnpot.data.frame import Frame
+from gnnpot.errors import DataError
+from gnnpot.graphs import build_graph
+from gnnpot.models import HDNNPConfig, ModelConfig
+from gnnpot.models.symmetry_choice import choose_functions
+from gnnpot.models.symmetry_sets import ChosenSet
+from gnnpot.runs.files import write_text
+
+log = logging.getLogger(__name__)
+
+
+def is_open(model: ModelConfig) -> bool:
+    """Whether a model's symmetry functions are still to be chosen."""
+    return isinstance(model, HDNNPConfig) and not model.symmetry_functions and isinstance(model.symmetry_set, ChosenSet)
+
+
+def resolve_model(
+    model: ModelConfig,
+    elements: tuple[str, ...],
+    spread: Callable[[int], Iterable[Frame]],
+    path: Path,
+    *,
+    write: bool = True,
+) -> ModelConfig:
+    """`model` with nothing left open; `spread(n)` gives n of the training frames, with `elements`.
+
+    A choice is written to `path` (`write`), and read from there when the run resumes, which calculates with
+    the same functions on any machine. Raises `DataError` where there is nothing to choose from,
+    or the file is damaged.
+    """
+    if not model.elements:
+        model = replace(model, elements=elements)
+    if not is_open(model):
+        return model
+    if path.exists():
+        try:
+            return from_mapping(HDNNPConfig, json.loads(path.read_text()), where=str(path))
+        except ValueError as error:
+            raise DataError(f"{path}: can't be read ({error}); begin the run afresh") from None
+    wanted = model.symmetry_set
+    graphs = [build_graph(frame, wanted.radial_cutoff, labels=False) for frame in spread(wanted.frames)]
+    functions = choose_functions(
+        graphs, model.elements, wanted.count, wanted.radial_cutoff, wanted.angular_cutoff, wanted.method
+    )
+    counts = {e: sum(f.centre == e for f in functions) for e in model.elements}
+    log.info("symmetry functions chosen from %d frames: %s", len(graphs), counts)
+    model = replace(model, symmetry_functions=functions)
+    if write:
+        write_text(path, json.dumps(to_mapping(model), indent=1) + "\n")
+    return model

@@ -1,0 +1,101 @@
+"""The first step of a run's data: the stores that its paths name, made of the files where there are none yet.
+
+stores = open_stores(config.data, config.run / "data", write=True)
+stores["train"], stores["validation"], stores["other"]          # by the names of subsets and datasets
+"""
+
+import logging
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import fields, replace
+from itertools import groupby
+from pathlib import Path
+
+from gnnpot.data.bundled import bundled_path
+from gnnpot.data.frame import Frame
+from gnnpot.data.readers import read_files
+from gnnpot.data.store import FrameStore, write_store
+from gnnpot.data.stress_check import StressSample, check_stress
+from gnnpot.errors import DataError
+from gnnpot.training.config import SUBSETS, DataConfig
+
+log = logging.getLogger(__name__)
+
+
+def open_stores(data: DataConfig, folder: Path, *, write: bool, stress: bool = False) -> dict[str, FrameStore]:
+    """Open the stores of a run, or make them.
+
+    Args:
+        data: the paths, and how files are read.
+        folder: for stores that are made of files.
+        write: make those that are missing; otherwise they must be there (other processes of a run).
+        stress: stresses are trained on, and checked against the energies.
+
+    Returns:
+        Stores by name: "train", "validation" and "test", where they have paths of their own, and further datasets.
+
+    Raises:
+        DataError: for paths that don't exist, frames that can't be read, and stresses of another sign or unit.
+    """
+    stores = {name: _store(data, name, folder / f"{name}.store", write) for name in SUBSETS if data.paths(name)}
+    if stress:
+        require_stress(stores["train"], "data.reader.stress")
+    for name, options in data.sources.items():
+        reading = replace(data, train=options.train, format=options.format, reader=options.reader)
+        stores[name] = _store(reading, "train", folder / f"{name}.store", write)
+        if stress and "stress" in options.labels:
+            require_stress(stores[name], f"data.sources.{name}.reader.stress")
+    return stores
+
+
+def resolve_path(path: Path) -> Path:
+    """A path, or the file of `bundled:NAME`. Raises `DataError` if it does not exist."""
+    scheme, _, name = str(path).partition(":")
+    if scheme == "bundled":
+        found = bundled_path()
+        if found.name.split(".")[0] != name:
+            raise DataError(f"{path}: there is no such bundled data set; known is bundled:{found.name.split('.')[0]}")
+        return found
+    if not path.exists():
+        raise DataError(
+            f"{path}: there is no such file or store; give a path that exists (it is relative to where you are)"
+        )
+    return path
+
+
+def read_labelled(paths: Sequence[Path], config: DataConfig, skipped: Counter[str] | None = None) -> Iterator[Frame]:
+    """The frames of files and stores, one after the other."""
+    options = {f.name: getattr(config.reader, f.name) for f in fields(config.reader)}
+    resolved = [resolve_path(path) for path in paths]
+    for store, group in groupby(resolved, key=Path.is_dir):
+        if store:
+            for path in group:
+                yield from FrameStore(path)
+        else:
+            yield from read_files(list(group), config.format, bad_frames=config.bad_frames, skipped=skipped, **options)
+
+
+def _store(config: DataConfig, name: str, target: Path, write: bool) -> FrameStore:
+    """The one store that `data.train` (or validation, test) names, or a new one of all that it names."""
+    paths = [resolve_path(path) for path in config.paths(name)]
+    if len(paths) == 1 and paths[0].is_dir():
+        return FrameStore(paths[0])
+    if write and not target.exists():
+        skipped: Counter[str] = Counter()
+        sample = StressSample()
+        frames = sample.watch(read_labelled(paths, config, skipped))
+        source = ", ".join(str(p) for p in config.paths(name))
+        write_store(frames, target, source=source, filters=skipped, stress_check=lambda: sample.result().to_mapping())
+        if skipped:
+            log.warning("%s: left out %s", source, ", ".join(f"{n} frames ({why})" for why, n in skipped.items()))
+    return FrameStore(target)
+
+
+def require_stress(store: FrameStore, option: str) -> None:
+    known = store.manifest.stress_check
+    if known is None:
+        check_stress(store)
+    elif known.get("verdict") == "disagrees":
+        raise DataError(
+            f"{store.folder}: {known.get('meaning')}; name the convention with {option}, or set loss.stress=0"
+        )

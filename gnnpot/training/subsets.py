@@ -1,0 +1,140 @@
+"""The second step of a run's data: which frames train, validate and test.
+
+subsets = split_stores(stores, config.data, config.run / "chosen.json", write=True)
+subsets["train"].frames, subsets["validation"].elements
+"""
+
+import json
+import logging
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from ase.data import chemical_symbols
+
+from gnnpot.data.frame import Frame
+from gnnpot.data.splits import split_by_count, split_by_frame, split_by_material
+from gnnpot.data.store import FrameStore
+from gnnpot.errors import ConfigError, DataError
+from gnnpot.runs.files import write_text
+from gnnpot.sampling.representative import choose_frames
+from gnnpot.training.config import SUBSETS, DataConfig
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, eq=False)
+class Subset:
+    """Frames of one store that have one purpose."""
+
+    store: FrameStore
+    indices: np.ndarray  #: ascending
+
+    @property
+    def frames(self) -> Sequence[Frame]:
+        return self.store.select(self.indices)
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def spread(self, count: int) -> Iterator[Frame]:
+        """At most `count` frames, evenly spread over the part."""
+        return (self.store[int(self.indices[k])] for k in spread_indices(len(self), count))
+
+    @property
+    def elements(self) -> np.ndarray:
+        """Atomic numbers, ascending."""
+        index = self.store.index()
+        inside = np.zeros(len(index), dtype=bool)
+        inside[self.indices] = True
+        return np.unique(index.elements[np.repeat(inside, np.diff(index.offsets))])
+
+    @property
+    def functional(self) -> str:
+        """What the frames say that it is; empty if they say different things, or nothing. A hundred are asked."""
+        said = {frame.provenance.functional for frame in self.spread(100)}
+        return said.pop() if len(said) == 1 else ""
+
+    def without(self, held_out: Iterable["Subset"], by: str) -> "Subset":
+        """The frames of no material (`by` "material"), or no structure ("frame"), that is held out."""
+        kind = "material_id" if by == "material" else "fingerprint"
+        taken = [getattr(part.store.index(), kind)[part.indices] for part in held_out]
+        mine = getattr(self.store.index(), kind)[self.indices]
+        return Subset(self.store, self.indices[~np.isin(mine, np.unique(np.concatenate(taken)))])
+
+
+def spread_indices(frames: int, count: int) -> list[int]:
+    """At most `count` of the numbers below `frames`, evenly spread."""
+    return np.unique(np.linspace(0, frames - 1, min(count, frames)).astype(int)).tolist()
+
+
+def split_stores(stores: dict[str, FrameStore], data: DataConfig, chosen: Path, *, write: bool) -> dict[str, Subset]:
+    """Split the frames of a run into "train", "validation" and "test" (where there is one).
+
+    Args:
+        stores: by name, "train" at least; those of validation and test are used whole.
+        data: the fractions of the other subsets, and how many frames are used.
+        chosen: file of the frames that were chosen to be representative.
+        write: write that file; otherwise it must be there.
+
+    Raises:
+        ConfigError: if nothing validates, or more frames are asked for than there are.
+    """
+    own = {name: Subset(stores[name], np.arange(len(stores[name]))) for name in SUBSETS if name in stores}
+    fractions = {"validation": data.split.validation, "test": data.split.test}
+    split = {name: fraction for name, fraction in fractions.items() if name not in own and fraction > 0}
+    if "validation" not in own and "validation" not in split:
+        raise ConfigError(
+            "data: there is nothing to validate on; give data.validation, or data.split.validation above 0"
+        )
+    subsets = own
+    if split:
+        wanted = {"train": 1.0 - sum(split.values()), **split}
+        cut = {"material": split_by_material, "frame": split_by_frame, "count": split_by_count}[data.split.by]
+        result = cut(stores["train"], wanted, seed=data.split.seed)
+        subsets = own | {name: Subset(stores["train"], result[name]) for name in wanted}
+    if data.frames is not None:
+        names = [name for name in ("train", "validation") if name == "train" or name in split]
+        subsets |= _reduced({name: subsets[name] for name in names}, data, data.frames, chosen, write)
+    log.info("data: %s", ", ".join(f"{len(subset)} {name} frames" for name, subset in subsets.items()))
+    return subsets
+
+
+def _reduced(subsets: dict[str, Subset], config: DataConfig, count: int, path: Path, write: bool) -> dict[str, Subset]:
+    """`count` frames of the subsets in all.
+
+    Representative ones are written to `path` (`write`), and read from there when the run resumes.
+    """
+    counts = _counts(subsets, count)
+    if config.choose == "random":
+        chosen = {
+            name: np.random.default_rng(config.split.seed).permutation(subset.indices)[: counts[name]]
+            for name, subset in subsets.items()
+        }
+    elif path.exists():
+        chosen = {name: np.array(indices, dtype=np.int64) for name, indices in json.loads(path.read_text()).items()}
+    else:
+        log.info("data: choosing %d of %d frames", count, sum(map(len, subsets.values())))
+        chosen = {
+            name: subset.indices[choose_frames(subset.frames, counts[name]).indices] for name, subset in subsets.items()
+        }
+        if write:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_text(path, json.dumps({name: indices.tolist() for name, indices in chosen.items()}) + "\n")
+    return {name: Subset(subset.store, np.sort(chosen[name])) for name, subset in subsets.items()}
+
+
+def _counts(subsets: dict[str, Subset], count: int) -> dict[str, int]:
+    """`count` frames in all, in the proportion of the subsets, at least one of each."""
+    total = sum(map(len, subsets.values()))
+    if count > total:
+        raise ConfigError(f"data.frames: {count} are asked for, there are {total}; ask for fewer or leave it out")
+    counts = {name: max(1, round(count * len(subset) / total)) for name, subset in subsets.items()}
+    counts["train"] += count - sum(counts.values())
+    return counts
+
+
+def check_elements_known(subset: Subset, elements: tuple[str, ...], name: str) -> None:
+    if unseen := sorted({chemical_symbols[z] for z in subset.elements} - set(elements)):
+        raise DataError(f"the {name} frames have {', '.join(unseen)}, which no training frame has; split otherwise")

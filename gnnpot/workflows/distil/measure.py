@@ -1,0 +1,96 @@
+"""What came of a distillation: errors on fresh dynamics and on labels from elsewhere, and the speed."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from gnnpot.data.frame import Frame
+from gnnpot.data.store import FrameStore
+from gnnpot.engines.calculator import Calculator
+from gnnpot.errors import DataError
+from gnnpot.potential import Potential
+from gnnpot.runs.progress import Progress, of_one
+from gnnpot.sampling.distortions import repeated
+from gnnpot.sampling.selection import select
+from gnnpot.sampling.trajectories import run_trajectories
+from gnnpot.training.evaluate import Evaluation, evaluate, evaluate_calculator
+from gnnpot.workflows.committee import Committee
+from gnnpot.workflows.distil.config import DistilConfig
+from gnnpot.workflows.distil.speed import Speed, speeds
+from gnnpot.workflows.distil.teacher import Teacher, left_out
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Figures of the final student; errors as `Evaluation.metrics` has them."""
+
+    #: against the teacher, on a random sample of states from dynamics of its own, none of which it was trained on
+    fresh: dict[str, float]
+    #: such states that the teacher could not label, by reason
+    left_out: dict[str, int]
+    #: those trajectories by how they ended
+    ends: dict[str, int]
+    picoseconds: float  #: of those trajectories, mean
+    speeds: tuple[Speed, ...]  #: of the first structure, and of a larger one
+    #: against labels from elsewhere, "teacher" and "student"; empty without such
+    test: dict[str, dict[str, float]] = field(default_factory=dict)
+
+
+def measure(
+    config: DistilConfig,
+    teacher: Teacher,
+    student: Potential,
+    structures: Sequence[Frame],
+    tests: Sequence[Frame],
+    processes: int,
+    progress: Progress,
+) -> Measured:
+    """All figures; `tests` are frames with labels from elsewhere. Raises `DataError` if the student's dynamics explode
+    at once."""
+    folder, options = config.run / "final" / "check", config.explore
+    folder.mkdir(parents=True, exist_ok=True)
+    # alone it never disagrees: only explosions end a trajectory
+    alone, no_limit = Committee([student]), float("inf")
+    trajectories = run_trajectories(
+        structures, alone.driver, alone.disagreement, options, no_limit, (config.seed, config.rounds + 1),
+        folder / "walks", of_one(progress, "the student's dynamics"),
+    )  # fmt: skip
+    sample = select(trajectories, config.pick, no_limit, np.random.default_rng([config.seed, 4])).random
+    if not sample:
+        raise DataError(f"{folder}: the student's dynamics explode at once; give it more steps (learn.final_steps)")
+    store = teacher.undistorted(
+        sample, folder / "drawn.store", config.pick.limits, processes, of_one(progress, "labelling")
+    )
+    atoms = repeated(structures[0].to_atoms(), options.min_atoms)
+    return Measured(
+        fresh=evaluate(student, store, stress=_has_stress(store)).metrics(),
+        left_out=dict(left_out(store)),
+        ends=dict(Counter(trajectory.end for trajectory in trajectories)),
+        picoseconds=float(np.mean([len(trajectory) for trajectory in trajectories]))
+        * options.interval
+        * options.timestep
+        / 1000,
+        speeds=speeds(
+            teacher.labeller.make(), Calculator(student, warn=False), atoms, options.temperatures[0], options.timestep
+        ),
+        test=_test(teacher, student, tests),
+    )
+
+
+def _test(teacher: Teacher, student: Potential, tests: Sequence[Frame]) -> dict[str, dict[str, float]]:
+    if not tests:
+        return {}
+    return {"teacher": _teachers_errors(teacher, tests).metrics(), "student": evaluate(student, tests).metrics()}
+
+
+def _teachers_errors(teacher: Teacher, tests: Sequence[Frame]) -> Evaluation:
+    calculator = teacher.labeller.make()
+    if isinstance(calculator, Calculator):
+        return evaluate(calculator.potential, tests)
+    return evaluate_calculator(calculator, tests)
+
+
+def _has_stress(store: FrameStore) -> bool:
+    return store.manifest.labels.get("stress", 0) > 0

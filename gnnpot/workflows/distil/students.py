@@ -1,0 +1,127 @@
+"""Students: their data, their training, and going on from weights that they have."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import chain
+from pathlib import Path
+
+import numpy as np
+import torch
+from ase.data import chemical_symbols
+
+from gnnpot.data.frame import Frame
+from gnnpot.data.store import FrameStore, write_store
+from gnnpot.errors import DataError
+from gnnpot.hub.checkpoint import load_checkpoint
+from gnnpot.potential import Potential
+from gnnpot.training.config import BatchConfig, DataConfig, ScheduleConfig, TrainConfig
+from gnnpot.training.prepare import PreparedData
+from gnnpot.training.run import MODEL
+from gnnpot.training.task import FromScratch
+from gnnpot.workflows.distil.config import DistilConfig
+
+#: epochs of a run that its budget ends
+UNLIMITED = 100_000
+#: learning rate at the end, as a share of the highest
+LOWEST_RATE = 1e-3
+
+
+@dataclass(frozen=True)
+class Budget:
+    """How long a training lasts, steps, or minutes where they are given; its batches, where not the usual ones."""
+
+    steps: int
+    minutes: float | None = None
+    batch: BatchConfig | None = None
+
+
+class Continued(FromScratch):
+    """On from the weights, element references and scales of a trained student, and its symmetry functions."""
+
+    def __init__(self, config: TrainConfig, start: Path) -> None:
+        self._start = load_checkpoint(start)[0]
+        super().__init__(replace(config, model=self._start.model.config))
+
+    def build(self, prepared: PreparedData) -> Potential:  # noqa: ARG002 - nothing is fitted anew
+        return self._start.to(getattr(torch, self.config.precision))
+
+
+def student_run(
+    config: DistilConfig, frames: Path, run: Path, budget: Budget, elements: Sequence[int], seed: int
+) -> TrainConfig:
+    """The training of a student on the frames in the folder `frames`, in the folder `run`."""
+    learn, model = config.learn, config.student
+    if not model.elements:
+        model = replace(model, elements=tuple(chemical_symbols[z] for z in elements))
+    by_time = budget.minutes is not None
+    return TrainConfig(
+        model=model,
+        zbl=learn.zbl,
+        data=DataConfig(train=frames / TRAIN, validation=frames / VALIDATION, check_stress=False),
+        run=run,
+        loss=learn.loss,
+        optimizer=learn.optimizer,
+        schedule=ScheduleConfig(
+            warmup_steps=min(100, max(1, budget.steps // 10)),
+            lr_min=LOWEST_RATE * learn.optimizer.lr,
+            horizon="time" if by_time else "epochs",
+        ),
+        batch=budget.batch or learn.batch,
+        epochs=UNLIMITED,
+        max_steps=None if by_time else budget.steps,
+        max_minutes=budget.minutes,
+        validate_every=learn.validate_every if by_time else min(learn.validate_every, budget.steps),
+        ema=learn.ema,
+        precision=learn.precision,
+        seed=seed,
+    )
+
+
+#: stores of the frames that train and that validate
+TRAIN, VALIDATION = "train.store", "validation.store"
+
+
+def add_frames(frames: Sequence[Frame], share: float, seed: int, folder: Path, before: Path | None = None) -> None:
+    """Write the stores of `folder`: those of `before` and the new `frames`, a `share` of which validates.
+
+    A frame stays where it is in all rounds, so that none that validates was ever trained on. Raises `DataError` if
+    nothing would be left to train on.
+    """
+    if (folder / TRAIN).exists() and (folder / VALIDATION).exists():
+        return
+    validating = _held_out(frames, share, seed, first=before is None)
+    source = "gnnpot distil"
+    for name, is_held in ((TRAIN, False), (VALIDATION, True)):
+        earlier = FrameStore(before / name) if before is not None else ()
+        new = [frame for k, frame in enumerate(frames) if (k in validating) == is_held]
+        write_store(chain(earlier, new), folder / name, source=source, overwrite=True)
+
+
+def _held_out(frames: Sequence[Frame], share: float, seed: int, first: bool) -> set[int]:
+    """Indices of frames that validate; of the first frames no element's last."""
+    wanted = max(1, round(share * len(frames))) if first else round(share * len(frames))
+    elements = [np.unique(frame.numbers) for frame in frames]
+    left = np.bincount(np.concatenate(elements), minlength=119)
+    chosen: set[int] = set()
+    for k in np.random.default_rng(seed).permutation(len(frames)):
+        if len(chosen) == wanted:
+            break
+        if not first or left[elements[k]].min() > 1:
+            left[elements[k]] -= 1
+            chosen.add(int(k))
+    if first and not chosen:
+        raise DataError(
+            f"{len(frames)} labelled frames can't train and validate a student; give more structures, or more "
+            "start.distortions"
+        )
+    return chosen
+
+
+def students_of(folder: Path, count: int) -> list[Potential]:
+    """The trained students of a round."""
+    return [load_checkpoint(folder / f"student-{k}" / MODEL)[0] for k in range(count)]
+
+
+def frames_in(folder: Path) -> int:
+    """Frames that train or validate."""
+    return sum(len(FrameStore(folder / name)) for name in (TRAIN, VALIDATION))

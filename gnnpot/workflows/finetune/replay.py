@@ -1,0 +1,108 @@
+"""Earlier frames beside the new ones, so that what a potential knew is not lost (experience replay: Robins 1995).
+
+    earlier = earlier_frames(config, start, write=True)
+    earlier.held_out, earlier.references              # tell at the end what was forgotten
+    earlier.source(references, share=0.25, beside=90) # goes into the batches of 90 new frames
+
+Earlier frames are labelled ones, or structures that the starting model labels itself (Li & Hoiem 2016, learning without
+forgetting). Their energies may have another zero than the new frames': each source has references E0 of its own, and a
+model with the new references E0' learns the same from
+
+    E' = E + Σ_i [E0'(Z_i) - E0(Z_i)]                                                                          (1)
+
+so that the references, which no weight can follow, never pull at the weights.
+"""
+
+import logging
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from ase.data import atomic_numbers
+
+from gnnpot.data.frame import Frame
+from gnnpot.data.references import ElementReferences
+from gnnpot.data.store import FrameStore, write_store
+from gnnpot.errors import DataError
+from gnnpot.potential import Potential
+from gnnpot.training.config import DataConfig, DatasetConfig
+from gnnpot.training.datasets import TrainingDataset
+from gnnpot.training.evaluate import predictions
+from gnnpot.training.stores import read_labelled
+from gnnpot.training.subsets import Subset
+from gnnpot.workflows.finetune.config import FineTuneConfig
+from gnnpot.workflows.finetune.refit import refit_references
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, eq=False)
+class Earlier:
+    """Earlier frames in two parts, and the element references that their energies stand upon."""
+
+    held_out: Subset
+    rest: Subset
+    references: ElementReferences
+    labelled_by_start: bool
+
+    def source(self, references: ElementReferences, share: float, beside: int) -> TrainingDataset:
+        """The frames to replay: `share` of each batch, `beside` so many new ones; energies by equation (1)."""
+        count = max(1, round(share / (1 - share) * beside))
+        shift = np.nan_to_num(references.energies_by_number() - self.references.energies_by_number())
+        paths = (self.rest.store.folder,)
+        config = DatasetConfig(train=paths, references="own", weight=count / len(self.rest))
+        return TrainingDataset("replay", self.rest, config, self.references, shift)
+
+
+def earlier_frames(
+    config: FineTuneConfig, start: Potential, *, write: bool, known: ElementReferences | None = None
+) -> Earlier | None:
+    """The earlier frames of a configuration with the elements that `start` knows; `None` if there are none.
+
+    `known` are the references that this run has found before. Raises `DataError` if frames are asked for
+    that can't be had.
+    """
+    replay = config.replay
+    paths, folder = replay.paths(), config.run / "data" / "earlier.store"
+    if not paths:
+        return None
+    by_start = not replay.frames
+    if write and not folder.exists():
+        reading = DataConfig(train=paths, reader=replay.reader, bad_frames="skip")
+        skipped: Counter[str] = Counter()
+        usable = _usable(read_labelled(paths, reading, skipped), start)
+        if skipped:
+            log.warning("earlier frames: left out %s", ", ".join(f"{n} ({why})" for why, n in skipped.items()))
+        if len(usable) < 2:
+            if replay.share or replay.frames:
+                raise DataError(
+                    f"{', '.join(map(str, paths))}: fewer than 2 frames have only elements that {config.start} knows; "
+                    "name others with replay.frames or replay.structures"
+                )
+            return None
+        chosen = [usable[k] for k in np.unique(np.linspace(0, len(usable) - 1, replay.max_frames).astype(int))]
+        source = ", ".join(map(str, paths)) + (f", labelled by {config.start}" if by_start else "")
+        write_store(_labelled(start, chosen) if by_start else chosen, folder, source=source)
+    if not folder.exists():
+        return None
+    store = FrameStore(folder)
+    order = np.random.default_rng(config.seed).permutation(len(store))
+    count = min(max(1, round(replay.held_out * len(store))), len(store) - 1)
+    held_out, rest = (Subset(store, np.sort(part)) for part in (order[:count], order[count:]))
+    references = known or start.references
+    if known is None and not by_start and replay.references == "refit":
+        references = refit_references(start, rest, config.refit.ridge)[1]
+    return Earlier(held_out, rest, references, by_start)
+
+
+def _usable(frames: Iterable[Frame], start: Potential) -> list[Frame]:
+    known = [atomic_numbers[e] for e in start.elements]
+    return [frame for frame in frames if np.isin(frame.numbers, known).all()]
+
+
+def _labelled(start: Potential, frames: list[Frame]) -> Iterator[Frame]:
+    """The frames with energy, forces and stress as the starting model has them."""
+    for frame, energy, forces, stress, _ in predictions(start, frames):
+        stress = stress if stress is not None and frame.volume > 0 else None
+        yield frame.with_(energy=energy, forces=forces, stress=stress, magmoms=None)

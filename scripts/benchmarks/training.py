@@ -1,0 +1,192 @@
+"""What pretraining costs: frames per second read, made into graphs and trained on, and what follows for GPUs.
+
+    python scripts/benchmarks/training.py mptrj.extxyz.gz configs/pretrain-*.yaml
+
+Everything is timed on one thread, in seconds of this process's own processor time, so that whatever else the machine
+does has no part in it.
+
+- reading: a store of the given frames, repeated to more than the readers keep, in the order in which training takes it.
+- a step: loss of energies, forces, stresses (and moments) of batches of the given frames, its derivative with respect
+  to the weights, and a step of the optimiser, at the sizes of each configuration. Graphs are built beforehand; their
+  building, which worker processes do meanwhile, has its own line.
+- plain: the same with PyTorch's derivative of the derivative, as on GPUs; the processor has forms of its own.
+- the estimate, from the latter: time for the configuration's epochs over `--frames` frames on `--gpus` devices. It
+  assumes that a GPU is faster than one core here by the ratio of their peaks in single precision (`--gpu-tflops`, the
+  maker's figure, over a large matrix product measured here), times `--efficiency`. Nothing was measured on a GPU.
+"""
+
+import resource
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
+from itertools import chain, islice, repeat
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import torch
+import typer
+from rich.console import Console
+from rich.table import Table
+from torch import Tensor
+from torch_geometric.data import Batch
+
+from gnnpot.data import ElementReferences, Frame, FrameStore, write_store
+from gnnpot.graphs import Graph
+from gnnpot.models import HDNNP
+from gnnpot.models.base import AtomicOutput, EnergyModel, with_gradient
+from gnnpot.models.equivariant import EquivariantModel
+from gnnpot.potential import Potential
+from gnnpot.training.config import DataConfig, TrainConfig, read_config
+from gnnpot.training.datasets import Concatenation, TrainingDataset
+from gnnpot.training.loss import label_errors, loss_sums, total_loss
+from gnnpot.training.module import TrainModule
+from gnnpot.training.prepare import PreparedData, build_potential
+from gnnpot.training.resolve_model import resolve_model
+from gnnpot.training.sampler import mixed
+from gnnpot.training.stores import read_labelled
+from gnnpot.training.subsets import Subset
+
+
+def rate(work: Callable[[], int], seconds: float) -> float:
+    """What `work` says it has done, per second of processor time; after one call that does not count."""
+    work()
+    done, start = 0, time.process_time()
+    while time.process_time() - start < seconds:
+        done += work()
+    return done / (time.process_time() - start)
+
+
+def peak_gflops(seconds: float) -> float:
+    """Of a matrix product of 2048 x 2048 in single precision, one thread."""
+    a, b = torch.rand(2048, 2048), torch.rand(2048, 2048)
+
+    def work() -> int:
+        torch.mm(a, b)
+        return 2 * 2048**3
+
+    return rate(work, seconds) / 1e9
+
+
+def reading_rate(store: FrameStore, seconds: float) -> float:
+    """Frames per second in the order of an epoch."""
+    mixture = Concatenation([TrainingDataset("train", Subset(store, np.arange(len(store))))])
+    order = chain.from_iterable(mixed(mixture.shares, seed=0, epoch=k).tolist() for k in range(10**6))
+
+    def work() -> int:
+        for i in islice(order, 1024):
+            mixture[i]
+        return 1024
+
+    return rate(work, seconds)
+
+
+def graph_rate(potential: Potential, frames: list[Frame], seconds: float) -> float:
+    """Graphs built per second."""
+    turn = chain.from_iterable(repeat(frames))
+    return rate(lambda: len([potential.graph(frame, labels=True) for frame in islice(turn, 16)]), seconds)
+
+
+def potential_of(config: TrainConfig, store: FrameStore, settled: Path) -> Potential:
+    """With fresh weights; symmetry functions that the configuration leaves to the frames are written to `settled`."""
+    part = Subset(store, np.arange(len(store)))
+    source = TrainingDataset("train", part)
+    elements = tuple(store.manifest.elements)
+    references = ElementReferences.fit(store)
+    model = resolve_model(config.model, elements, Concatenation([source]).spread, settled)
+    return build_potential(config, PreparedData(part, part, None, elements, references, 1.0, (source,), model))
+
+
+def plain(model: EnergyModel) -> Callable[[Graph], tuple[AtomicOutput, Tensor]]:
+    """`model.trainable` as it is where no form for the processor takes its place; an HDNNP's has but two products."""
+    if isinstance(model, HDNNP):
+        return model.trainable
+    atoms = partial(model._atoms, form=model) if isinstance(model, EquivariantModel) else model
+    return partial(with_gradient, atoms, create_graph=True)
+
+
+def kept_graph(potential: Potential, frame: Frame) -> Graph:
+    """As training keeps graphs in memory."""
+    return potential.model.prepared(potential.graph(frame, labels=True))
+
+
+def batches_of(frames: list[Frame], budget: int) -> Iterator[list[Frame]]:
+    """Frames in turn, without end, in batches of at most `budget` atoms."""
+    batch: list[Frame] = []
+    for frame in chain.from_iterable(repeat(frames)):
+        if batch and sum(map(len, batch)) + len(frame) > budget:
+            yield batch
+            batch = []
+        batch.append(frame)
+
+
+def training_rate(potential: Potential, config: TrainConfig, batches: list[Batch], seconds: float) -> float:
+    """Frames per second of whole optimiser steps."""
+    optimizer = TrainModule(potential, config, 1).configure_optimizers()
+    turn = chain.from_iterable(repeat(batches))
+
+    def work() -> int:
+        batch = next(turn)
+        optimizer.zero_grad()
+        errors = label_errors(potential(batch, stress=config.loss.stress > 0, training=True), batch)
+        sums, counts = loss_sums(errors, config.loss)
+        total_loss(sums, counts, config.loss).backward()
+        optimizer.step()
+        return batch.num_graphs
+
+    return rate(work, seconds)
+
+
+def main(
+    data: Annotated[Path, typer.Argument(help="Labelled frames: a file or a store.")],
+    configs: Annotated[list[Path], typer.Argument(help="Configurations, one line of the table each.")],
+    atoms: Annotated[int, typer.Option(help="Atoms in a batch, here.")] = 256,
+    seconds: Annotated[float, typer.Option(help="Processor time for each measurement.")] = 20.0,
+    repeats: Annotated[int, typer.Option(help="How often the frames stand in the store that is read.")] = 20,
+    frames: Annotated[int, typer.Option(help="Frames of the set that the estimate is for.")] = 1_580_395,
+    gpus: Annotated[int, typer.Option(help="Devices of the estimate.")] = 8,
+    gpu_tflops: Annotated[float, typer.Option(help="Peak of one in single precision; 19.5: A100.")] = 19.5,
+    efficiency: Annotated[float, typer.Option(help="SamplingWeight of the ratio of peaks that is assumed.")] = 0.25,
+) -> None:
+    """Measure here, estimate for GPUs."""
+    torch.set_num_threads(1)
+    console = Console(width=max(Console().width, 120))
+    known = list(read_labelled([data], DataConfig(train=data)))
+    with tempfile.TemporaryDirectory() as folder:
+        single = write_store(known, Path(folder) / "single.store")
+        store = write_store(chain.from_iterable(repeat(known, repeats)), Path(folder) / "repeated.store")
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        reading = reading_rate(store, seconds)
+        grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
+        peak = peak_gflops(seconds / 4)
+        ratio = 1000 * gpu_tflops / peak
+        mean = store.manifest.atoms / len(store)
+        console.print(
+            f"{len(store):,} frames of {mean:.1f} atoms: {reading:.0f} read per second, {grown:.0f} MB more memory; "
+            f"matrix product {peak:.0f} GFLOP/s, so a GPU of {gpu_tflops:g} TFLOP/s is {ratio:.0f} such cores"
+        )
+        measured = ("graphs/s", "frames/s", "atoms/s", "plain frames/s")
+        head = ("configuration", "parameters", *measured, "GPU frames/s", "GPU h", "h")
+        assumed = f"estimate for {frames:,} frames on {gpus} GPUs, {efficiency:.0%} of the ratio of peaks"
+        table = Table(*head, title=f"measured on one core; {assumed}")
+        for number, path in enumerate(configs):
+            config = read_config(path)
+            potential = potential_of(config, single, Path(folder) / f"{number}.json")
+            ahead = list(islice(batches_of(known, atoms), 24))
+            graphs = graph_rate(potential, known, seconds / 2)
+            batches = [Batch.from_data_list([kept_graph(potential, f) for f in group]) for group in ahead]
+            found = training_rate(potential, config, batches, seconds)
+            potential.model.trainable = plain(potential.model)
+            found_plain = training_rate(potential, config, batches, seconds)
+            per_batch = sum(len(f) for group in ahead for f in group) / sum(map(len, ahead))
+            on_gpu = found_plain * ratio * efficiency
+            hours = config.epochs * frames / on_gpu / 3600
+            parameters = sum(p.numel() for p in potential.parameters())
+            row = (graphs, found, found * per_batch, found_plain, on_gpu, hours, hours / gpus)
+            table.add_row(path.stem, f"{parameters:,}", *(f"{value:.3g}" for value in row))
+        console.print(table)
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -1,0 +1,189 @@
+"""Five journeys through the package, as the functions that they pass, and how often they return to a room.
+
+    python scripts/checks/journeys.py --output journeys.json            # this checkout
+    PYTHONPATH=other/checkout python scripts/checks/journeys.py         # another one, beside it
+
+1. atoms to forces, 2. a frame to a batch, 3. a table's row to a shard, 4. a name to weights, 5. a teacher's name to a
+student. Each is run on a tiny example through entry points that users have. A room is a folder or file at the top of
+the package. Functions stand in the order in which they are first called; a return is where this list comes back to a
+room that it has left before.
+"""
+
+import argparse
+import json
+import logging
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import numpy as np
+from ase import Atoms
+from ase.build import bulk
+from ase.calculators.emt import EMT
+from ase.io import write
+
+import gnnpot
+from gnnpot.cli import app
+
+PACKAGE = Path(gnnpot.__file__).parent
+SMALL = "symmetry_set={kind: weighted, radial_cutoff: 4.5, angular_cutoff: 3.5, radial: 6, angular: 1}"
+
+
+class Trace:
+    """Records the functions of the package that are called while it is active."""
+
+    def __init__(self, last: str | None = None) -> None:
+        self.last = last  #: name of the function at which the journey has arrived
+        self.functions: dict[str, None] = {}
+
+    def __enter__(self) -> "Trace":
+        sys.setprofile(self._event)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        sys.setprofile(None)
+
+    def _event(self, frame: FrameType, event: str, _argument: Any) -> None:
+        if event != "call" or (callee := _name(frame)) is None:
+            return
+        self.functions.setdefault(callee)
+        if self.last is not None and callee.endswith(self.last):
+            sys.setprofile(None)
+
+    def rooms(self) -> list[str]:
+        """The rooms in the order in which functions are first called, without repetitions in a row."""
+        rooms = [_room(function) for function in self.functions]
+        return [room for k, room in enumerate(rooms) if k == 0 or rooms[k - 1] != room]
+
+    def returns(self) -> int:
+        """How often the journey comes back to a room that it has left."""
+        rooms = self.rooms()
+        return sum(room in rooms[:k] for k, room in enumerate(rooms))
+
+    def to_mapping(self) -> dict[str, Any]:
+        """Plain values."""
+        return {"functions": list(self.functions), "rooms": self.rooms(), "returns": self.returns()}
+
+
+def _name(frame: FrameType) -> str | None:
+    """Path and name of a function of the package; helpers that Python makes (comprehensions) are no functions."""
+    file, name = frame.f_code.co_filename, frame.f_code.co_qualname
+    if not file.startswith(str(PACKAGE)) or "<" in name.rpartition(".")[2]:
+        return None
+    return f"{Path(file).relative_to(PACKAGE).with_suffix('')}:{name}"
+
+
+def _room(function: str) -> str:
+    return function.partition(":")[0].partition("/")[0]
+
+
+def command(*words: str) -> None:
+    """Run a command line in this process."""
+    app([*words], standalone_mode=False)
+
+
+def frames(count: int) -> list[Atoms]:
+    """Rattled copper, labelled by EMT."""
+    found = []
+    for k in range(count):
+        atoms = bulk("Cu", "fcc", a=3.6, cubic=True)
+        atoms.rattle(0.1, seed=k)
+        atoms.calc = EMT()
+        atoms.get_forces(), atoms.get_stress()
+        found.append(atoms)
+    return found
+
+
+def atoms_to_forces(_: Path) -> Trace:
+    """Journey 1: the default potential on copper."""
+    atoms = bulk("Cu", "fcc", a=3.6, cubic=True)
+    atoms.calc = gnnpot.Calculator()
+    with Trace() as trace:
+        atoms.get_forces()
+    return trace
+
+
+def frame_to_batch(folder: Path) -> Trace:
+    """Journey 2: from the file that `gnnpot train` is given to the first batch."""
+    write(folder / "frames.extxyz", frames(16))
+    config = folder / "train.yaml"
+    config.write_text(
+        f"model: {{architecture: hdnnp, {SMALL.replace('=', ': ', 1)}, hidden: [8]}}\n"
+        f"data: {{train: {folder / 'frames.extxyz'}, split: {{validation: 0.25, by: frame}}}}\n"
+        f"run: {folder / 'run'}\nepochs: 1\nmax_steps: 1\nbatch: {{frames: 4}}\n"
+    )
+    with Trace(last=".training_step") as trace:
+        command("train", str(config), "--quiet")
+    return trace
+
+
+def row_to_shard(folder: Path) -> Trace:
+    """Journey 3: from a row of a table of trajectories to a shard of a store."""
+    from deltalake import write_deltalake
+
+    sys.path.insert(0, str(Path(__file__).parents[2]))
+    import pyarrow as pa
+
+    from gnnpot.data import bundled_path, read_frames
+    from tests.data.mp.conftest import SCHEMA, row
+
+    chosen = [frame for frame in read_frames(bundled_path()) if str(frame.symbols[0]) == "Si"][:4]
+    write_deltalake(str(folder / "table"), pa.Table.from_pylist([row(chosen, 100)], schema=SCHEMA))
+    with Trace() as trace:
+        command("data", "mp", "-o", str(folder / "mp.store"), "--table", str(folder / "table"))
+    return trace
+
+
+def name_to_weights(_: Path) -> Trace:
+    """Journey 4: the default potential by its name."""
+    with Trace() as trace:
+        gnnpot.load("gnnpot-1")
+    return trace
+
+
+def teacher_to_student(folder: Path) -> Trace:
+    """Journey 5: a small distillation from EMT."""
+    write(folder / "structures.extxyz", frames(8))
+    options = [
+        f"student.{SMALL}", "student.hidden=[8]", "committee=2", "rounds=1", "patience=1", "learn.first_steps=10",
+        "learn.round_steps=5", "learn.final_steps=10", "learn.validate_every=5", "learn.loss.stress=1",
+        "start.distortions=[{kind: original}, {kind: rattled, rattle: 0.1}]", "explore.trajectories=2",
+        "explore.steps=8", "explore.interval=4", "explore.temperatures=[300]", "pick.drawn=2", "pick.picked=2",
+    ]  # fmt: skip
+    settings = [word for option in options for word in ("--set", option)]
+    run = ["-o", str(folder / "student"), "--student", "hdnnp", "--quiet"]
+    with Trace() as trace:
+        command("distil", "ase.calculators.emt:EMT", str(folder / "structures.extxyz"), *run, *settings)
+    return trace
+
+
+JOURNEYS: dict[str, Callable[[Path], Trace]] = {
+    "atoms to forces": atoms_to_forces,
+    "a frame to a batch": frame_to_batch,
+    "a table's row to a shard": row_to_shard,
+    "a name to weights": name_to_weights,
+    "a teacher's name to a student": teacher_to_student,
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--output", type=Path, help="JSON with all functions")
+    parser.add_argument("--only", choices=JOURNEYS, nargs="+", default=list(JOURNEYS))
+    arguments = parser.parse_args()
+    logging.disable(logging.WARNING)
+    np.random.seed(0)
+    found = {}
+    for name in arguments.only:
+        with tempfile.TemporaryDirectory() as folder:
+            found[name] = JOURNEYS[name](Path(folder)).to_mapping()
+        print(f"{name}: {len(found[name]['functions'])} functions, {found[name]['returns']} returns", flush=True)
+    if arguments.output:
+        arguments.output.write_text(json.dumps(found, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()

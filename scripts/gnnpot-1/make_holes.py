@@ -1,0 +1,73 @@
+"""Pairs of elements that a model has holes for, as structures for a teacher to label: what it still has to learn.
+
+    python scripts/gnnpot-1/make_holes.py runs/gnnpot-1/train/model holes.extxyz.gz --with He --with Ne --with Ar
+    gnnpot label holes.extxyz.gz -m m3gnet-mp-2021.2.8 -o holes.store --config scripts/gnnpot-1/label-holes.yaml
+
+A hole is what `gnnpot.properties.dimers` says; `--with` adds all pairs with an element whose walls a teacher has got
+wrong, and `--teacher` leaves out those for which the potential that is to teach now has holes itself. Trained on once
+more with these labels among the others, a model is to be looked at again: a hole that is filled can open another.
+"""
+
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import typer
+from ase import Atoms
+from ase.data import chemical_symbols, covalent_radii
+from ase.io import write
+from rich.console import Console
+
+from gnnpot import load
+from gnnpot.engines.files import write_atomically
+from gnnpot.errors import ConfigError, GnnpotError
+from gnnpot.potential import Potential
+from gnnpot.properties.dimers import all_pairs, scan_dimers
+
+
+def main(
+    model: Annotated[str, typer.Argument(help="Name or path of the model.")],
+    out: Annotated[Path, typer.Argument(help="The file of pairs to write.")],
+    tolerance: Annotated[float, typer.Option(help="Depth from which a hole counts, eV.")] = 0.02,
+    with_: Annotated[list[str] | None, typer.Option("--with", help="An element: all of its pairs.")] = None,
+    teacher: Annotated[str | None, typer.Option(help="Pairs for which this model has holes are left out.")] = None,
+) -> None:
+    """Write the pairs, at the distance where bonds would be, and name the holes; no file where there is no pair."""
+    console = Console(soft_wrap=True)
+    try:
+        potential = load(model)
+        holes = scan_dimers(potential).pairs_with_holes(tolerance)
+        pairs = wanted(potential, holes, with_ or [])
+        if teacher is not None and len(pairs):
+            taught = scan_dimers(load(teacher), pairs)
+            pairs = pairs[taught.holes <= tolerance]
+        if len(pairs):
+            structures = [apart(pair) for pair in pairs]
+            write_atomically(out, lambda path: write(path, structures, format="extxyz"), overwrite=True)
+    except GnnpotError as error:
+        console.print(str(error), markup=False)
+        raise typer.Exit(1) from None
+    named = ", ".join(f"{a}-{b} {depth:.2f} eV" for a, b, depth in holes)
+    console.print(f"{len(holes)} holes: {named}; {len(pairs)} pairs written", markup=False)
+
+
+def wanted(potential: Potential, holes: list[tuple[str, str, float]], elements: list[str]) -> np.ndarray:
+    """Atomic numbers [P, 2] of the pairs with holes and of all pairs with one of `elements`."""
+    for symbol in elements:
+        if symbol not in potential.elements:
+            raise ConfigError(f"--with {symbol}: the model does not know this element; leave it out")
+    broken = {frozenset((a, b)) for a, b, _ in holes}
+    every = all_pairs(potential.elements)
+    symbols = [frozenset(chemical_symbols[z] for z in pair) for pair in every]
+    return every[[s in broken or bool(s & set(elements)) for s in symbols]]
+
+
+def apart(numbers: np.ndarray) -> Atoms:
+    """The two atoms alone, at the sum of their covalent radii."""
+    positions = [np.zeros(3), [0.0, 0.0, covalent_radii[numbers].sum()]]
+    name = "-".join(chemical_symbols[z] for z in numbers)
+    return Atoms(numbers, positions, info={"source": "holes", "source_id": name})
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -1,0 +1,117 @@
+"""Time and memory of one step (energy and potential) for silicon with a vacancy, 8 to 4,096 atoms, on one thread.
+
+    python scripts/studies/functional/cost.py -f gnnpot-kedf-1 -f wt -o docs/functional/cost.json
+    python scripts/studies/functional/cost.py --dftpy si.lda.recpot -o docs/functional/cost-dftpy.json
+
+Each size runs in a process of its own, for its peak memory. Times are CPU seconds, the shortest of the repetitions. The
+preparation (structure factors, Ewald) is given apart. `--dftpy` measures Wang-Teter in DFTpy (a step there: its total
+functional with Wang-Teter, LDA, Hartree and the pseudopotential) and needs that package only.
+"""
+
+import argparse
+import json
+import resource
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+from ase import Atoms
+from ase.build import bulk
+
+SIZES = {8: (1, 1, 1), 64: (2, 2, 2), 512: (4, 4, 4), 4096: (8, 8, 8)}
+#: points along one side of the cube of 8 atoms; 6.5/bohr
+POINTS = 24
+
+
+def structure(size: int) -> Atoms:
+    """The cubic supercell without one atom."""
+    return (bulk("Si", "diamond", a=5.43, cubic=True) * SIZES[size])[1:]
+
+
+def measure(function, repetitions: int) -> float:  # noqa: ANN001
+    """Least CPU time (s) of a call."""
+    times = []
+    for _ in range(repetitions):
+        start = time.process_time()
+        function()
+        times.append(time.process_time() - start)
+    return min(times)
+
+
+def ours(size: int, name: str) -> dict:
+    """One step of gnnpot's solver."""
+    import torch
+
+    from gnnpot.functional.energy import TotalEnergy
+    from gnnpot.functional.external import Ions
+    from gnnpot.functional.solver import limit_memory, orbital_free_grid
+    from gnnpot.functional.space import FourierSpace
+    from gnnpot.functional.store import open_functional
+
+    torch.set_num_threads(1)
+    atoms = structure(size)
+    start = time.process_time()
+    grid = orbital_free_grid(atoms, 6.5)
+    ions = Ions(atoms, grid)
+    density = torch.from_numpy(ions.starting_density()).reshape(1, -1)
+    functional = open_functional(name)
+    limit_memory(functional, grid)
+    energy = TotalEnergy(functional, FourierSpace(grid), torch.from_numpy(ions.potential).reshape(1, -1))
+    setup = time.process_time() - start
+    step = measure(lambda: energy(density), 3 if size < 512 else 1)
+    return {"points": grid.size, "setup_s": setup, "step_s": step}
+
+
+def dftpy(size: int, pseudopotential: str) -> dict:
+    """One evaluation of DFTpy's total functional."""
+    from dftpy.field import DirectField
+    from dftpy.functional import Functional, TotalFunctional
+    from dftpy.grid import DirectGrid
+    from dftpy.ions import Ions
+
+    atoms = structure(size)
+    ions = Ions.from_ase(atoms)
+    grid = DirectGrid(lattice=ions.cell, nr=np.array([n * POINTS for n in SIZES[size]]), full=False)
+    parts = {
+        "KE": Functional(type="KEDF", name="WT"),
+        "XC": Functional(type="XC", name="LDA"),
+        "HARTREE": Functional(type="HARTREE"),
+        "PSEUDO": Functional(type="PSEUDO", grid=grid, ions=ions, PP_list={"Si": pseudopotential}),
+    }
+    evaluator = TotalFunctional(**parts)
+    density = DirectField(grid=grid)
+    density[:] = 4 * len(atoms) / ions.cell.volume * (1 + 0.3 * np.random.default_rng(0).uniform(size=density.shape))
+    evaluator(density, calcType={"E", "V"})
+    step = measure(lambda: evaluator(density, calcType={"E", "V"}), 3 if size < 512 else 1)
+    return {"points": int(np.prod(density.shape)), "step_s": step}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("-f", "--functional", action="append", default=[])
+    parser.add_argument("--dftpy")
+    parser.add_argument("--size", type=int, action="append")
+    parser.add_argument("--one", action="store_true", help="measure here, print JSON")
+    parser.add_argument("-o", "--output", type=Path)
+    arguments = parser.parse_args()
+    names = [arguments.dftpy] if arguments.dftpy else arguments.functional
+    if arguments.one:
+        measured = (dftpy if arguments.dftpy else ours)(arguments.size[0], names[0])
+        measured["memory_gib"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+        sys.stdout.write(json.dumps(measured) + "\n")
+        return
+    results: dict = json.loads(arguments.output.read_text()) if arguments.output.exists() else {}
+    for name in names:
+        for size in arguments.size or SIZES:
+            option = ["--dftpy"] if arguments.dftpy else ["-f"]
+            command = [sys.executable, __file__, *option, name, "--size", str(size), "--one"]
+            done = subprocess.run(command, capture_output=True, text=True, check=False)
+            value = json.loads(done.stdout.splitlines()[-1]) if done.returncode == 0 else {"failed": done.stderr[-300:]}
+            results.setdefault("dftpy wt" if arguments.dftpy else name, {})[str(size)] = value
+            arguments.output.write_text(json.dumps(results, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,97 @@
+"""The study of the shipped functional in one command; every stage is resumable.
+
+    python scripts/studies/functional/study.py runs/functional
+    python scripts/studies/functional/study.py runs/functional --stage train
+
+Stages: `data` (training samples), `references` (Kohn-Sham, for validation and for the end), `train` (three seeds; the
+first is shipped), `leave-one-out`, `validation` (errors that designs may be chosen by), `test` (hexagonal silicon and
+the rest, to be looked at once). Results go to docs/functional/.
+"""
+
+import argparse
+import json
+import logging
+from pathlib import Path
+
+import measure
+import references
+
+from gnnpot.functional import crystals
+from gnnpot.functional.data import DataConfig, Sample, generate, plan, read_sample
+from gnnpot.functional.network import NetworkConfig
+from gnnpot.functional.store import save
+from gnnpot.functional.train import Stage, TrainConfig, train
+from gnnpot.runs.files import write_text
+
+STAGES = ("data", "references", "train", "leave-one-out", "validation", "test")
+SEEDS = (0, 1, 2)
+#: non-interacting samples of each crystal
+TRIPLES = {"Si": 4, "AlP": 4, "AlAs": 4, "AlSb": 4, "InSb": 1}
+FEWER_TRIPLES = 2
+#: steps of a whole training, and of one without a crystal
+STEPS, SHORT_STEPS = 900, 250
+LOSS = Stage(0, 0.03, 300.0)
+RESULTS = Path(__file__).parents[3] / "docs/functional"
+log = logging.getLogger("study")
+
+
+def tasks() -> list:
+    """All training samples."""
+    chosen = []
+    for task in plan(DataConfig()):
+        number = int(task.name[-2:]) if task.seed is not None else -1
+        if number < TRIPLES.get(task.crystal, FEWER_TRIPLES):
+            chosen.append(task)
+    return chosen
+
+
+def fit(samples: list[Sample], seed: int, steps: int, folder: Path) -> None:
+    """Train into `folder`, the functional into its `model`."""
+    config = TrainConfig(NetworkConfig(seed=seed), soap_steps=steps, stages=(LOSS,))
+
+    def report(stage: str, step: int, total: int, loss: float) -> None:
+        if step % 50 == 0:
+            log.info("%s: %s %d of %d, loss %.2e", folder.name, stage, step, total, loss)
+
+    functional = train(samples, config, folder, report)
+    about = {"samples": len(samples), "crystals": sorted({s.crystal for s in samples}), "soap_steps": steps}
+    save(functional, folder / "model", about, overwrite=True)
+
+
+def run(stage: str, runs: Path, processes: int) -> None:
+    """One stage."""
+
+    def progress(done: int, total: int) -> None:
+        log.info("%s: %d of %d", stage, done, total)
+
+    if stage == "data":
+        generate(tasks(), runs / "data", processes, progress)
+    elif stage == "references":
+        generate(references.validation(), runs / "validation", processes, progress)
+        generate(references.test(), runs / "test", processes, progress)
+    elif stage in ("train", "leave-one-out"):
+        samples = [read_sample(runs / "data" / f"{task.name}.npz") for task in tasks()]
+        for seed in SEEDS if stage == "train" else ():
+            fit(samples, seed, STEPS, runs / f"seed-{seed}")
+        for name in crystals.TEN if stage == "leave-one-out" else ():
+            fit([s for s in samples if s.crystal != name], 0, SHORT_STEPS, runs / f"loo-{name}")
+    else:
+        path = RESULTS / f"{stage}.json"
+        before = json.loads(path.read_text()) if path.exists() else None
+        result = measure.measure_validation(runs) if stage == "validation" else measure.measure_test(runs, before)
+        write_text(path, measure.as_json(result))
+
+
+def main() -> None:
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("runs", type=Path)
+    parser.add_argument("--stage", choices=STAGES)
+    parser.add_argument("--processes", type=int, default=1)
+    arguments = parser.parse_args()
+    for stage in STAGES if arguments.stage is None else [arguments.stage]:
+        run(stage, arguments.runs, arguments.processes)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,310 @@
+"""From a universal potential to fast ones for Li10GeP2S12, by way of 300 frames (PBE, Huang et al. 2021).
+
+    python scripts/studies/lgps/distil.py --start 7net-l3i5 --finetune 60 --distil 120 --others 40 --threads 2
+
+1. `--start` is fine-tuned on 300 frames of 50 atoms, drawn at random.
+2. A student is distilled from it; its dynamics begin at the 300 structures, whose own labels it never sees.
+3. For comparison, students of other architectures (`--beside`) learn from what the teacher labelled for that one, and
+   all of them from the 300 labelled frames alone, each for `--others` minutes.
+4. All are tested on frames that none of them saw. Teacher and students, and the authors' package with the weights that
+   the teacher began with (if `pip install ".[peers]"` was), are timed by molecular dynamics, in turns in one process.
+
+The numbers are minutes of wall time; learning rates fall with the clock, so each ends well annealed on any machine.
+`--distil 0` counts the steps that `learn` names instead.
+Stopped by whatever, the same command goes on; what has ended is only read. OUT/lgps.md and OUT/lgps.png say what came
+of it; the goal is a student whose force error is at most 1.3 times the teacher's, at 50 times the speed.
+"""
+
+import contextlib
+import logging
+import sys
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Annotated
+
+import numba
+import numpy as np
+import torch
+import typer
+from ase.calculators.calculator import BaseCalculator
+from matplotlib.figure import Figure
+from rich.console import Console
+
+from gnnpot.cli.progress import Bars
+from gnnpot.config import from_mapping, read_yaml
+from gnnpot.data import FrameStore, read_frames, write_store
+from gnnpot.engines.calculator import Calculator
+from gnnpot.errors import ConfigError, GnnpotError, suggest
+from gnnpot.hub.checkpoint import Card, load_checkpoint
+from gnnpot.runs.files import write_text
+from gnnpot.runs.pages import COLORS, GREY, new_figure, tidy
+from gnnpot.sampling.distortions import repeated
+from gnnpot.training.config import DataConfig, SplitConfig, TrainConfig, fresh_rate
+from gnnpot.training.run import MODEL, train
+from gnnpot.workflows.distil import STUDENTS, DistilConfig, distil, read_distil_config
+from gnnpot.workflows.distil.results import DistilResults
+
+# the benchmarks know how to open the authors' packages
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "benchmarks"))
+from peer_potentials import PEERS  # noqa: E402
+
+from gnnpot.workflows.distil.report import draw_errors, markdown, rounds_rows
+from gnnpot.workflows.distil.run import FINAL, RESULTS
+from gnnpot.workflows.distil.speed import LARGE, time_steps
+from gnnpot.workflows.finetune import finetune, read_finetune_config
+
+#: what the student is to reach: force error relative to the teacher's, and speed
+ERROR_GOAL, SPEED_GOAL = 1.3, 50
+#: the teacher is for one system alone: as in `finetune_mlearn.py`
+TEACHING = ("optimizer.name=soap", "optimizer.lr=0.005", "strategy.kind=all", "strategy.decay=1.0")
+#: how the teacher is called beside its students
+TEACHER = "the teacher"
+#: what architectures are called
+NAMES = {"hdnnp": "HDNNP", "m3gnet": "M3GNet", "chgnet": "CHGNet", "sevennet": "SevenNet"}
+#: K; LGPS conducts at all of them
+TEMPERATURES = [300, 600, 1000]
+
+
+@dataclass(frozen=True)
+class Row:
+    """Errors on the test frames."""
+
+    name: str
+    short: str  #: below its bar
+    metrics: dict[str, float]
+
+
+def main(
+    data: Annotated[Path, typer.Option(help="The labelled frames.")],
+    start: Annotated[str, typer.Option(help="The potential to fine-tune: name or path.")] = "7net-l3i5",
+    out: Annotated[Path, typer.Option(help="Folder for the runs and the report.")] = Path("runs/distil-lgps"),
+    frames: Annotated[int, typer.Option(help="Frames that are fine-tuned on.")] = 300,
+    tests: Annotated[int, typer.Option(help="Frames that are tested on.")] = 1000,
+    finetune_minutes: Annotated[float, typer.Option("--finetune", help="Minutes.")] = 60.0,
+    distil_minutes: Annotated[float, typer.Option("--distil", help="Minutes; 0: by steps.")] = 120.0,
+    other_minutes: Annotated[float, typer.Option("--others", help="Minutes, each other training.")] = 40.0,
+    name: Annotated[str, typer.Option("--student", help=f"What is distilled: {', '.join(STUDENTS)}.")] = "sevennet",
+    beside: Annotated[str, typer.Option(help="Others to compare with, by commas; empty: none.")] = "hdnnp",
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", help="Options of the distillation: key.key=value.")
+    ] = None,
+    threads: Annotated[int, typer.Option(help="Threads.")] = 1,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress bars.")] = False,
+) -> None:
+    """Do what has not been done, write OUT/lgps.md and OUT/lgps.png."""
+    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(message)s")
+    torch.set_num_threads(threads)
+    numba.set_num_threads(threads)
+    console = Console(soft_wrap=True)
+    names = [name, *filter(None, beside.split(","))]
+    minutes = {"fine-tuning": finetune_minutes, "distillation": distil_minutes, "each other training": other_minutes}
+    try:
+        check(names)
+        train_store, test_store = split(data, out / "data", frames, tests)
+        console.print(f"fine-tuning {start} on {frames} frames", highlight=False)
+        options = [f"max_minutes={finetune_minutes}", f"data.test={test_store}", "probe_elements=[Ge]"]
+        options += [f"name={Path(start).name}-lgps", "functional=PBE", *TEACHING]
+        with Bars(quiet) as bars:
+            finetune(read_finetune_config(start, [train_store], run=out / "teacher", overrides=options), progress=bars)
+        student(out, name, train_store, test_store, distil_minutes, settings or [], console, quiet)
+        compare(out, names, train_store, test_store, other_minutes, console, quiet)
+        report(out, start, names, frames, test_store, minutes, settings or [])
+    except GnnpotError as error:
+        console.print(str(error), markup=False)
+        raise typer.Exit(1) from None
+    console.print((out / "lgps.md").read_text(), markup=False)
+
+
+def check(names: list[str]) -> None:
+    """Raise `ConfigError` for students that can't be compared, before hours are spent."""
+    for name in names:
+        if name not in STUDENTS:
+            raise ConfigError(f"--student, --beside: '{name}' is not known; {suggest(name, STUDENTS)}")
+    if len(set(names)) < len(names):
+        raise ConfigError("--beside: names the student, or one twice; give others, or --beside '' for none")
+
+
+def folders(names: list[str]) -> dict[str, str]:
+    """Where each student is that has learnt from the teacher: the first was distilled."""
+    return {name: f"beside-{name}" if k else "student" for k, name in enumerate(names)}
+
+
+def split(data: Path, folder: Path, frames: int, tests: int) -> tuple[Path, Path]:
+    """Stores of frames to train on and to test on, drawn at random."""
+    paths = folder / "train.store", folder / "test.store"
+    if not all(path.exists() for path in paths):
+        every = list(read_frames(data))
+        order = np.random.default_rng(0).permutation(len(every))
+        for path, chosen in zip(paths, (order[:frames], order[frames : frames + tests]), strict=True):
+            write_store((every[int(k)] for k in np.sort(chosen)), path, source=data.name, overwrite=True)
+    return paths
+
+
+def student(
+    out: Path, name: str, structures: Path, tests: Path, minutes: float, settings: list[str], console: Console,
+    quiet: bool,
+) -> None:  # fmt: skip
+    """The distillation."""
+    options = [f"explore.temperatures={TEMPERATURES}", f"max_minutes={minutes or 'null'}", f"test={tests}"]
+    # the teacher labels a frame in the time of a few steps of a student
+    options += ["pick.drawn=30", "pick.picked=100"]
+    # each frame with a distorted copy: the frames are thermal already
+    options += ["start.distortions=[{kind: original}, {kind: strained, strain: 0.04, rattle: 0.05}]", *settings]
+    config = read_distil_config(
+        str(out / "teacher" / MODEL), [structures], run=out / "student", student=name, overrides=options
+    )
+    with Bars(quiet) as bars:
+
+        def show(sentence: str) -> None:
+            bars.pause()
+            console.print(sentence, highlight=False)
+
+        distil(config, on_event=show, progress=bars)
+
+
+def compare(
+    out: Path, names: list[str], structures: Path, tests: Path, minutes: float, console: Console, quiet: bool
+) -> None:
+    """The student's last training, for the others of `names` too, and for all on the frames' own labels."""
+    last = from_mapping(TrainConfig, read_yaml(out / "student" / FINAL / "config.yaml"), where="the final training")
+    schedule = replace(last.schedule, horizon="time")
+    last = replace(last, schedule=schedule, max_minutes=minutes, max_steps=None)
+    alone = DataConfig(train=structures, test=tests, split=SplitConfig(validation=0.1, by="count"), check_stress=False)
+    taught = replace(last.data, test=tests)
+    # the student has whatever size its settings say
+    models = {name: replace(STUDENTS[name], elements=last.model.elements) for name in names} | {names[0]: last.model}
+    # so has the optimiser of the student, and each of the others its own rate
+    given = last.optimizer
+    rates = {name: replace(given, lr=fresh_rate(name, given.name)) for name in names[1:]} | {names[0]: given}
+    for name in names[1:]:
+        console.print(f"training {NAMES[name]} on what the teacher labelled", highlight=False)
+        run = out / folders(names)[name]
+        config = replace(last, model=models[name], optimizer=rates[name], data=taught, run=run)
+        with Bars(quiet) as bars:
+            train(config, progress=bars)
+    for name, model in models.items():
+        console.print(f"training {NAMES[name]} on the labelled frames alone", highlight=False)
+        run = out / f"alone-{name}"
+        config = replace(last, model=model, optimizer=rates[name], data=alone, run=run)
+        with Bars(quiet) as bars:
+            train(config, progress=bars)
+
+
+def report(
+    out: Path, start: str, names: list[str], frames: int, tests: Path, minutes: dict[str, float], settings: list[str]
+) -> None:
+    """Write lgps.md and lgps.png; `names`: the student, and those beside it."""
+    teacher, card = (load_checkpoint(out / folder / MODEL)[1] for folder in ("teacher", "student"))
+    measured = card.metrics["distil"]["measured"]["test"]
+    zero_shot = teacher.metrics["finetune"]["new"]["start"]
+    # a shift by a constant is no knowledge, so the model is given the best one
+    zero_shot = {**zero_shot, "energy_mae": zero_shot["energy_shifted_mae"]}
+
+    def tested(folder: str) -> dict[str, float]:
+        return load_checkpoint(out / folder / MODEL)[1].metrics["test"]
+
+    first, *others = names
+    rows = [
+        Row(f"{start} as it came, best constant shift", "as it came", zero_shot),
+        Row(f"the teacher: {start}, fine-tuned on {frames} frames", "teacher", measured["teacher"]),
+        Row(f"the student: {NAMES[first]}, distilled from it", f"{NAMES[first]},\nstudent", measured["student"]),
+        *(
+            Row(f"{NAMES[n]}, trained on what the teacher labelled", f"{NAMES[n]},\ntaught", tested(folders(names)[n]))
+            for n in others
+        ),
+        *(
+            Row(f"{NAMES[n]}, trained on the {frames} frames alone", f"{NAMES[n]},\nalone", tested(f"alone-{n}"))
+            for n in names
+        ),
+    ]
+    config = from_mapping(DistilConfig, card.training["distillation"])
+    manifest = FrameStore(tests).manifest
+    error = measured["student"]["forces_mae"] / measured["teacher"]["forces_mae"]
+    speeds = timed(out, start, names)
+    results = DistilResults(out / "student" / RESULTS)
+    # measured: where steps are counted, no minutes were asked for
+    taken = minutes | {"distillation": results.minutes}
+    times = ", ".join(f"{n:.3g} min of {what}" for what, n in taken.items())
+    times += "".join(f", `{setting}`" for setting in settings)
+    text = [
+        "# Li10GeP2S12: a universal potential, fine-tuned, distilled into fast ones",
+        f"By `scripts/studies/lgps/distil.py` ({times}): {manifest.frames} test frames, {manifest.atoms} atoms, PBE. "
+        f"The student's last training took {results.minutes_of('final'):.3g} min of the distillation.",
+        markdown([("", "force MAE, meV/Å", "force RMSE, meV/Å", "energy MAE, meV/atom"), *map(_cells, rows)]),
+        f"The student's force error is {error:.2f} times the teacher's; the goal is at most {ERROR_GOAL}, at "
+        f"{SPEED_GOAL} times the speed. Molecular dynamics, µs per atom and step, processor time of one thread, in "
+        "turns in one process (in brackets: how much faster than the teacher):",
+        markdown(speed_rows(speeds)),
+        "Students: " + "; ".join(f"{NAMES[n]}, {_sizes(out / f)}" for n, f in folders(names).items()) + ".",
+        f"Students' dynamics at {', '.join(f'{t:g}' for t in config.explore.temperatures)} K; the rounds ended because "
+        f"{card.metrics['distil']['end']}. Errors of the students on fresh frames, against the teacher:",
+        markdown(rounds_rows(card)),
+        "![Errors on the test frames, by round, and speed](lgps.png)",
+    ]
+    picture(rows, card, speeds).savefig(out / "lgps.png")
+    write_text(out / "lgps.md", "\n\n".join(text) + "\n")
+
+
+def _sizes(folder: Path) -> str:
+    model = load_checkpoint(folder / MODEL)[0].model
+    numbers = sum(p.numel() for p in model.parameters())
+    return f"{numbers:,} parameters, cutoff {model.cutoff:g} Å"
+
+
+def timed(out: Path, start: str, names: list[str]) -> dict[int, dict[str, float]]:
+    """µs per atom and step, by number of atoms, of teacher, students, and the package that published `start`, if it is
+    installed."""
+    places = {TEACHER: "teacher"} | {NAMES[name]: folder for name, folder in folders(names).items()}
+    calculators: dict[str, BaseCalculator] = {
+        called: Calculator(load_checkpoint(out / folder / MODEL)[0]) for called, folder in places.items()
+    }
+    peer = next((peer for peer in PEERS if peer.name == start), None)
+    if peer is not None:
+        with contextlib.suppress(ImportError):
+            calculators[f"{start} by its authors' package, {peer.package}"] = peer.calculator(start)
+    structure = FrameStore(out / "data" / "train.store")[0].to_atoms()
+    sizes = (structure, repeated(structure, LARGE))
+    return {len(atoms): time_steps(calculators, atoms, TEMPERATURES[0], 1.0) for atoms in sizes}
+
+
+def speed_rows(times: dict[int, dict[str, float]]) -> list[tuple[str, ...]]:
+    """The table of the speeds."""
+    names = next(iter(times.values()))
+    rows = [("", *(f"{atoms} atoms" for atoms in times))]
+    for name in names:
+        ratios = ["" if name == TEACHER else f" ({t[TEACHER] / t[name]:.3g})" for t in times.values()]
+        rows.append((name, *(f"{t[name]:.3g}{ratio}" for t, ratio in zip(times.values(), ratios, strict=True))))
+    return rows
+
+
+def _cells(row: Row) -> tuple[str, ...]:
+    metrics = row.metrics
+    forces = (f"{1e3 * metrics[f'forces_{kind}']:.1f}" for kind in ("mae", "rmse"))
+    return (row.name, *forces, f"{1e3 * metrics['energy_mae']:.2f}")
+
+
+def picture(rows: list[Row], card: Card, speeds: dict[int, dict[str, float]]) -> Figure:
+    """Errors on the test frames, of the students over the rounds, and speeds."""
+    figure = new_figure(3, height=4.2)
+    axes = figure.add_subplot(1, 3, 1)
+    values = [1e3 * row.metrics["forces_mae"] for row in rows]
+    colors = [GREY, COLORS[0], COLORS[2], *[COLORS[1]] * len(rows)][: len(rows)]
+    axes.bar([row.short for row in rows], values, color=colors, width=0.65)
+    axes.tick_params(axis="x", labelsize=7)
+    axes.axhline(ERROR_GOAL * values[1], color=COLORS[4], linestyle="--", linewidth=1, label="goal for the student")
+    axes.set(ylabel="force MAE on the test frames, meV/Å")
+    axes.legend(frameon=False, fontsize=8)
+    tidy(axes)
+    draw_errors(figure.add_subplot(1, 3, 2), card)
+    axes = figure.add_subplot(1, 3, 3)
+    for k, name in enumerate(next(iter(speeds.values()))):
+        color = {TEACHER: COLORS[0]}.get(name, COLORS[(2, 1, 3, 4)[(k - 1) % 4]])
+        axes.plot([str(n) for n in speeds], [t[name] for t in speeds.values()], marker="o", color=color, label=name)
+    axes.set(yscale="log", xlabel="atoms", ylabel="µs per atom and step, one thread")
+    axes.legend(frameon=False, fontsize=8)
+    tidy(axes)
+    return figure
+
+
+if __name__ == "__main__":
+    typer.run(main)

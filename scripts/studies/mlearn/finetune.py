@@ -1,0 +1,234 @@
+"""Fine-tuned, from scratch, and as it came: Si, Mo, Cu, Ni of Zuo et al. 2020 (J. Phys. Chem. A 124, 731).
+
+    python scripts/studies/mlearn/finetune.py --data mlearn --minutes 60 --threads 2
+    python scripts/studies/mlearn/finetune.py --start 7net-0 --element Si --frames 20 --only all --minutes 5
+
+For each element and number of training frames (5, 20, 80, all; those that choose the best weights count among them)
+the candidates of `gnnpot finetune --compare` run on the same frames, loss and time; the official test frames are read
+at the end only. With `--set data.choose=representative` the frames are chosen by their structures, not at random
+(`gnnpot.sampling.representative`); such runs need an `--out` of their own. Energies and forces: of the stresses in
+these files just the diagonal can be trusted. The learning rate falls with the clock, so a run ends well annealed on any
+machine. Stopped by whatever, the same command goes on. docs/mlearn has all that has ended, of this and earlier calls,
+which may have had other times, beside the published errors: results.json as numbers, which a later run of the same kind
+replaces, results.md and curves.png for the eye.
+"""
+
+import json
+import logging
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Annotated
+
+import torch
+import typer
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from rich.console import Console
+
+from gnnpot.cli.progress import Bars
+from gnnpot.data.readers import read_frames
+from gnnpot.errors import GnnpotError
+from gnnpot.hub.checkpoint import load_checkpoint
+from gnnpot.potential import Potential
+from gnnpot.runs.files import write_text
+from gnnpot.runs.pages import COLORS, new_figure, tidy
+from gnnpot.training.run import MODEL
+from gnnpot.workflows.compare import ZERO_SHOT, Result, compare, milliseconds, read_results
+from gnnpot.workflows.finetune.config import FineTuneConfig, read_finetune_config
+
+#: of the paper's test sets: energy (meV/atom) and force (eV/Å) MAE
+PUBLISHED = {
+    "Si": {"GAP": (2.91, 0.07), "MTP": (2.21, 0.06)},
+    "Mo": {"GAP": (2.24, 0.09), "MTP": (2.83, 0.09)},
+    "Cu": {"GAP": (0.46, 0.01), "MTP": (0.41, 0.01)},
+    "Ni": {"GAP": (0.42, 0.02), "MTP": (0.48, 0.01)},
+}
+COUNTS = (5, 20, 80, 0)
+#: these potentials are for one element alone: SOAP and larger steps than the default, in all layers alike, win more
+#: of it, and forget more of the others
+SETTINGS = ("optimizer.name=soap", "optimizer.lr=0.005", "strategy.kind=all", "strategy.decay=1.0")
+#: of results that several calls have gathered
+TITLE = "# Fine-tuning on mlearn, beside training from scratch"
+TIMES = "Milliseconds are comparable within an element only where the rows were measured in one call."
+#: what is said of rows whose frames are not random ones
+CHOSEN = "representative frames"
+DEFAULT = ("all", "sevennet-scratch", "m3gnet-scratch", "hdnnp-scratch")
+
+
+def main(
+    data: Annotated[Path, typer.Option(help="Folder with Si_train.extxyz.gz and so on.")],
+    start: Annotated[str, typer.Option(help="The potential to fine-tune: name or path.")] = "7net-l3i5",
+    out: Annotated[Path, typer.Option(help="Folder for the runs.")] = Path("runs/finetune-mlearn"),
+    docs: Annotated[Path, typer.Option(help="Folder for the results.")] = Path("docs/mlearn"),
+    minutes: Annotated[float, typer.Option(help="Wall time of each run.")] = 60.0,
+    element: Annotated[list[str] | None, typer.Option(help=f"Some of {', '.join(PUBLISHED)}; may be repeated.")] = None,
+    frames: Annotated[list[int] | None, typer.Option(help="Numbers of frames; 0 is all of them.")] = None,
+    only: Annotated[list[str] | None, typer.Option(help="Candidates, as in gnnpot finetune --compare.")] = None,
+    settings: Annotated[list[str] | None, typer.Option("--set", help="Options of all runs: key.key=value.")] = None,
+    threads: Annotated[int, typer.Option(help="Threads of each run.")] = 1,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Begin again.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar.")] = False,
+) -> None:
+    """Run what has not ended, write results.json, results.md and curves.png."""
+    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(message)s")
+    console = Console(soft_wrap=True)
+    torch.set_num_threads(threads)
+    for symbol in element or PUBLISHED:
+        if symbol not in PUBLISHED:
+            raise typer.BadParameter(f"'{symbol}' is none of {', '.join(PUBLISHED)}", param_hint="--element")
+
+        def configure(count: int | None, symbol: str = symbol) -> FineTuneConfig:
+            options = [
+                f"data.test={data / f'{symbol}_test.extxyz.gz'}", "data.reader.stress_key=''", "loss.stress=0.0",
+                f"max_minutes={minutes}", *SETTINGS, *(settings or ()),
+            ]  # fmt: skip
+            if count is not None:
+                options.append(f"data.frames={count}")
+            train = data / f"{symbol}_train.extxyz.gz"
+            return read_finetune_config(start, [train], run=out / Path(start).name / symbol, overrides=options)
+
+        def show(name: str, number: int, total: int, symbol: str = symbol) -> None:
+            console.print(f"{symbol}, run {number} of {total}: {name}", highlight=False)
+
+        counts = [count or None for count in frames or COUNTS]
+        try:
+            with Bars(quiet) as bars:
+                compare(configure, counts, only or DEFAULT, not fresh, progress=bars, show=show)
+        except GnnpotError as error:
+            console.print(f"{symbol}: {error}", markup=False)
+            raise typer.Exit(1) from None
+    console.print(write_report(out, data, docs), markup=False)
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What came of a run."""
+
+    element: str
+    row: str  #: of the table
+    frames: int  #: trained and validated on; 0: as it came
+    energy_mae: float  #: eV per atom
+    forces_mae: float  #: eV/Å
+    minutes: float  #: of the run
+    milliseconds: float  #: of energy and forces of a test frame
+
+
+def write_report(out: Path, data: Path, docs: Path) -> str:
+    """Put what has ended under `out` in the place of what `docs` had of it; write the table, which is returned."""
+    path = docs / "results.json"
+    known = [Entry(**entry) for entry in json.loads(path.read_text())] if path.exists() else []
+    for symbol in PUBLISHED:
+        known += gather(out, data, symbol)
+    latest = {(list(PUBLISHED).index(e.element), _place(e.row), e.frames): e for e in known}
+    entries = [latest[key] for key in sorted(latest)]
+    docs.mkdir(parents=True, exist_ok=True)
+    write_text(path, "[\n" + ",\n".join(json.dumps(asdict(e), ensure_ascii=False) for e in entries) + "\n]\n")
+    table = to_markdown(entries)
+    write_text(docs / "results.md", f"{TITLE}\n\n{table}\n{TIMES}\n\n![Learning curves](curves.png)\n")
+    picture(entries).savefig(docs / "curves.png")
+    return table
+
+
+def gather(out: Path, data: Path, symbol: str) -> list[Entry]:
+    """Read the runs of an element that have ended."""
+    found: dict[tuple[str, int], tuple[Result, float]] = {}
+    potentials: dict[str, Potential] = {}
+    for run in sorted(out.glob(f"*/{symbol}/*-*")):
+        if not (run / MODEL).exists():
+            continue
+        name, _, _ = run.name.rpartition("-")
+        potential, card = load_checkpoint(run / MODEL)
+        for result in read_results(name, run):
+            row = _row(result.name, run.parts[-3], result.frames and card.training["data"].get("choose"))
+            found.setdefault((row, result.frames), (result, card.training["max_minutes"]))
+            potentials.setdefault(row, potential)
+    times = {}
+    if potentials:
+        times = milliseconds(potentials, next(iter(read_frames(data / f"{symbol}_test.extxyz.gz"))))
+    return [
+        Entry(symbol, row, frames, result.energy_mae, result.forces_mae, minutes if frames else 0.0, times[row])
+        for (row, frames), (result, minutes) in found.items()
+        if result.energy_mae is not None and result.forces_mae is not None
+    ]
+
+
+def _row(name: str, start: str, choose: str | None) -> str:
+    known = {ZERO_SHOT: f"{start} as it came, best constant shift", "all": f"{start} fine-tuned"}
+    row = known.get(name, name.replace("-scratch", " from scratch"))
+    return f"{row}, {CHOSEN}" if choose == "representative" else row
+
+
+def _place(row: str) -> tuple[bool, bool, str]:
+    """As it came, fine-tuned, from scratch."""
+    return "scratch" in row, "fine-tuned" in row, row
+
+
+def to_markdown(entries: list[Entry]) -> str:
+    """One table: by element, candidate and number of frames, "energy (meV/atom), force (eV/Å) (minutes)"."""
+    columns = [n for n in COUNTS if n]
+    lines = [f"| meV/atom, eV/Å (minutes) | {' | '.join(map(str, columns))} | all | ms per step |"]
+    lines.append("|---|" + "---|" * (len(columns) + 2))
+    for symbol, rows in _grouped(entries).items():
+        for name, found in rows.items():
+            cells = {e.frames: _cell(e) for e in found}
+            # all frames of an element are another number than those of the columns, or none: as it came
+            whole = [cell for n, cell in cells.items() if n not in columns]
+            row = [cells.get(n, "") for n in columns] + (whole[-1:] or [""])
+            lines.append(f"| {symbol}: {name} | {' | '.join(row)} | {found[-1].milliseconds:.3g} |")
+        for name, (energy, forces) in PUBLISHED[symbol].items():
+            row = [""] * len(columns) + [f"{energy:.2f}, {forces:.2f}", ""]
+            lines.append(f"| {symbol}: {name}, published | {' | '.join(row)} |")
+    return "\n".join(lines) + "\n"
+
+
+def _grouped(entries: list[Entry]) -> dict[str, dict[str, list[Entry]]]:
+    """By element and row, in the order of the entries."""
+    rows: dict[str, dict[str, list[Entry]]] = {}
+    for entry in entries:
+        rows.setdefault(entry.element, {}).setdefault(entry.row, []).append(entry)
+    return rows
+
+
+def _cell(entry: Entry) -> str:
+    time = f" ({entry.minutes:g})" if entry.frames else ""
+    return f"{1e3 * entry.energy_mae:.2f}, {entry.forces_mae:.3f}{time}"
+
+
+def picture(entries: list[Entry]) -> Figure:
+    """Learning curves: energies above, forces below, an element beside the other; published errors as lines."""
+    grouped = _grouped(entries)
+    columns = max(len(grouped), 1)
+    figure = new_figure(width=3.3 * max(columns, 2), height=6.2)
+    # what starts from the same weights has one colour
+    kinds = sorted({e.row.split()[0] for e in entries})
+    panels = (("energy_mae", "energy MAE, meV/atom", 1e3), ("forces_mae", "force MAE, eV/Å", 1.0))
+    for row, (key, label, factor) in enumerate(panels):
+        for k, (symbol, rows) in enumerate(grouped.items()):
+            axes = figure.add_subplot(2, columns, row * columns + k + 1)
+            for name, found in rows.items():
+                points = [(e.frames, factor * getattr(e, key)) for e in found]
+                draw(axes, points, COLORS[kinds.index(name.split()[0]) % len(COLORS)], name)
+            best = min(errors[row] for errors in PUBLISHED[symbol].values())
+            axes.axhline(best, color="black", linestyle=":", linewidth=1, label="better of GAP and MTP")
+            axes.set(xscale="log", yscale="log", xlabel="frames", title=symbol if row == 0 else "")
+            axes.set_ylabel(label if k == 0 else "")
+            tidy(axes)
+    every = {}
+    for axes in figure.axes:
+        handles, labels = axes.get_legend_handles_labels()
+        every |= dict(zip(labels, handles, strict=True))
+    figure.legend(every.values(), every.keys(), loc="outside lower center", ncols=4, frameon=False, fontsize=7)
+    return figure
+
+
+def draw(axes: Axes, points: list[tuple[int, float]], color: str, label: str) -> None:
+    """A curve over the numbers of frames, or a line for what has seen none."""
+    if points and points[0][0] == 0:
+        axes.axhline(points[0][1], color=color, linestyle="--", linewidth=1, label=label)
+    elif points:
+        mark, line = ("s", ":") if label.endswith(CHOSEN) else ("o", "-")
+        axes.plot(*zip(*points, strict=True), mark, linestyle=line, ms=4, color=color, linewidth=1.3, label=label)
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -1,0 +1,117 @@
+"""What every command has in common: version, help, what is imported, presets; and `gnnpot predict`."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+from ase.build import bulk
+from ase.io import read, write
+from typer.testing import CliRunner
+
+from gnnpot.cli import app, data
+from gnnpot.cli.predict import _keep_whole
+from gnnpot.config import presets, read_yaml
+from gnnpot.errors import ConfigError, DataError
+
+#: modules that take long to import
+HEAVY = ("torch", "torch_geometric", "numba", "pymatgen", "lightning", "matplotlib", "pyarrow", "scipy", "numpy", "ase")
+#: what the extras install, and core packages need not
+EXTRAS = ("lightning", "matplotlib", "pyarrow", "deltalake", "mp_api", "ijson", "pytorch_optimizer", "tensorboard")
+
+
+def run(line):
+    return CliRunner().invoke(app, line.split())
+
+
+def imported(code):
+    code = f"import sys\n{code}\nprint('@', *({HEAVY!r} and [m for m in {HEAVY!r} if m in sys.modules]))"
+    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    return set(shown.rpartition("@")[2].split())
+
+
+def test_help_and_models_import_little():
+    call = "from typer.testing import CliRunner\nfrom gnnpot.cli import app\n"
+    call += "assert CliRunner().invoke(app, {}).exit_code == 0"
+    assert imported(call.format(["--help"])) == set()
+    assert imported(call.format(["models", "--json"])) <= {"numpy", "ase"}
+
+
+def test_prediction_needs_no_extra():
+    block = f"""
+import importlib.abc
+class Block(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in {EXTRAS!r}:
+            raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
+sys.meta_path.insert(0, Block())
+import gnnpot
+gnnpot.load, gnnpot.Calculator, gnnpot.relax, gnnpot.run_md, gnnpot.predict, gnnpot.check, gnnpot.list_models
+try:
+    gnnpot.train
+except gnnpot.GnnpotError as error:
+    assert "gnnpot[train]" in str(error), error
+else:
+    raise AssertionError("train should need an extra")
+"""
+    assert "lightning" not in imported(block)
+
+
+def test_version_and_short_help():
+    import gnnpot
+
+    assert run("--version").stdout == f"gnnpot {gnnpot.__version__}\n"
+    assert run("models -h").exit_code == 0
+
+
+def test_written_out_choices_are_those_of_the_readers():
+    from gnnpot.data.readers import formats
+    from gnnpot.data.splits import FRACTIONS
+    from gnnpot.data.stress import PRESETS
+
+    assert formats() == data.FORMATS and tuple(PRESETS) == data.CONVENTIONS and dict(FRACTIONS) == data.FRACTIONS
+
+
+def test_presets_are_printed_and_can_be_read(tmp_path):
+    assert run("config").stdout.split() == list(presets())
+    path = tmp_path / "mine.yaml"
+    path.write_text(run("config m3gnet").stdout)
+    assert read_yaml(path) == read_yaml(presets()["m3gnet"])
+    with pytest.raises(ConfigError, match="did you mean 'm3gnet'"):
+        CliRunner().invoke(app, ["config", "m3gne"], catch_exceptions=False)
+    with pytest.raises(ConfigError, match="either a YAML file or --preset"):
+        CliRunner().invoke(app, ["train"], catch_exceptions=False)
+
+
+def test_configurations_extend_one_another(tmp_path):
+    base, mine = tmp_path / "base.yaml", tmp_path / "mine.yaml"
+    base.write_text("model: {architecture: m3gnet, units: 64}\nepochs: 3\n")
+    mine.write_text("extends: base.yaml\nmodel: {units: 8}\n")
+    assert read_yaml(mine) == {"model": {"architecture": "m3gnet", "units": 8}, "epochs": 3}
+    base.write_text("extends: mine.yaml\n")
+    with pytest.raises(ConfigError, match="extends it in turn"):
+        read_yaml(mine)
+
+
+def test_predictions_are_written_and_resumed(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    frames = [bulk("NaCl", "rocksalt", a=5.6 + 0.02 * k) for k in range(5)]
+    write("in.extxyz", frames)
+    summary = json.loads(run("predict in.extxyz -o out.extxyz --json -q").stdout)
+    assert summary["structures"] == 5 and summary["resumed_from"] == 0
+    found = read("out.extxyz", ":")
+    assert all({"energy", "forces", "stress"} <= set(atoms.calc.results) for atoms in found)
+    with pytest.raises(DataError, match="exists already"):
+        CliRunner().invoke(app, ["predict", "in.extxyz", "-o", "out.extxyz", "-q"], catch_exceptions=False)
+    with pytest.raises(DataError, match="extended XYZ"):
+        CliRunner().invoke(app, ["predict", "in.extxyz", "-o", "out.cif", "-q"], catch_exceptions=False)
+
+
+def test_a_file_that_ends_within_a_frame_is_cut_to_whole_frames(tmp_path):
+    path = tmp_path / "cut.extxyz"
+    write(path, [bulk("Cu", cubic=True)] * 3)
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-5])
+    assert _keep_whole(path) == 2 and len(read(path, ":")) == 2
+    path.write_bytes(whole)
+    assert _keep_whole(path) == 3 and path.read_bytes() == whole

@@ -1,0 +1,77 @@
+"""Structures of any file that ASE reads: whole atoms, neutral, or a sentence."""
+
+import os
+
+import pytest
+from ase.build import bulk
+from ase.io import write
+
+from gnnpot.data.structure_files import read_all_structures, read_structure
+from gnnpot.errors import DataError
+
+CIF = """data_a
+_cell_length_a 3.6
+_cell_length_b 3.6
+_cell_length_c 3.6
+_cell_angle_alpha 90
+_cell_angle_beta 90
+_cell_angle_gamma 90
+_symmetry_space_group_name_H-M 'F m -3 m'
+_symmetry_Int_Tables_number 225
+loop_
+_atom_site_label
+_atom_site_type_symbol
+_atom_site_fract_x
+_atom_site_fract_y
+_atom_site_fract_z
+_atom_site_occupancy
+"""
+
+
+@pytest.mark.parametrize(
+    ("sites", "problem"),
+    [
+        ("Fe1 Fe 0 0 0 0.6\nNi1 Ni 0 0 0 0.4\n", "site 0 is occupied by 0.6 Fe and 0.4 Ni"),
+        ("Li1 Li 0 0 0 0.5\n", "site 0 is occupied by 0.5 Li"),
+        ("Li1 Li 0 0 0 1.0\nLi2 Li 0.5 0.5 0.5 0.33\n", "site 1 is occupied by 0.33 Li"),
+    ],
+)
+def test_partial_occupancies_are_refused(tmp_path, sites, problem):
+    (tmp_path / "a.cif").write_text(CIF + sites)
+    for reader in (read_structure, read_all_structures):
+        with pytest.raises(DataError, match=f"a.cif: {problem}.*order the structure first"):
+            reader(tmp_path / "a.cif")
+
+
+def test_whole_occupancies_are_read(tmp_path):
+    (tmp_path / "a.cif").write_text(CIF + "Fe1 Fe 0 0 0 1.0\n")
+    assert read_structure(tmp_path / "a.cif").get_chemical_formula() == "Fe4"
+    (frame,) = read_all_structures(tmp_path / "a.cif")
+    assert frame.provenance.source == "a.cif" and frame.energy is None
+
+
+def test_occupancies_of_pdb(tmp_path):
+    line = "ATOM      1  CA  ALA A   1       0.000   0.000   {x:5.3f}{share:6.2f}  0.00           C  \n"
+    for shares, well in (((1.0, 1.0), True), ((0.0, 0.0), True), ((1.0, 0.5), False)):
+        text = "".join(line.format(x=1.5 * k, share=share) for k, share in enumerate(shares))
+        (tmp_path / "a.pdb").write_text(text)
+        if well:
+            assert len(read_structure(tmp_path / "a.pdb")) == 2
+        else:
+            with pytest.raises(DataError, match="site 1 is occupied by 0.5 C"):
+                read_structure(tmp_path / "a.pdb")
+
+
+def test_charged_structures_and_what_is_no_file(tmp_path):
+    atoms = bulk("Cu")
+    atoms.info["charge"] = 1
+    write(tmp_path / "a.xyz", atoms, format="extxyz")
+    with pytest.raises(DataError, match="total charge of 1"):
+        read_structure(tmp_path / "a.xyz")
+    os.mkfifo(tmp_path / "b.cif")
+    for path, problem in ((tmp_path / "b.cif", "no ordinary file"), (tmp_path / "c.cif", "no such file")):
+        with pytest.raises(DataError, match=problem):
+            read_structure(path)
+    (tmp_path / "d.cif").write_text("nothing")
+    with pytest.raises(DataError, match="can't be read as a structure"):
+        read_structure(tmp_path / "d.cif")

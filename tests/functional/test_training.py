@@ -1,0 +1,148 @@
+"""Data and training: resumable, whole or absent, and they learn."""
+
+import numpy as np
+import pytest
+import torch
+
+from gnnpot.errors import CheckpointError, ConfigError, DataError
+from gnnpot.functional import crystals
+from gnnpot.functional import data as data_module
+from gnnpot.functional.data import DataConfig, Task, generate, plan, read_sample, structure_tasks, write_sample
+from gnnpot.functional.functionals import kinetic
+from gnnpot.functional.kohn_sham import Settings
+from gnnpot.functional.network import NetworkConfig
+from gnnpot.functional.space import integral
+from gnnpot.functional.store import load, open_functional, save
+from gnnpot.functional.train import Stage, TrainConfig, train
+from gnnpot.functional.training_set import LossWeights, batch_loss, floor_of_batch, make_batches
+
+SETTINGS = Settings(cutoff=7.0, mesh=(2, 2, 2))
+SMALL = TrainConfig(NetworkConfig(channels=3, hidden=8, gaussians=4), soap_steps=12, stages=(Stage(6),))
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    path = tmp_path_factory.mktemp("samples")
+    tasks = [
+        Task("GaAs-scale-1", "GaAs", crystals.zincblende("GaAs"), SETTINGS),
+        Task("GaAs-scale-1.03", "GaAs", crystals.zincblende("GaAs", 1.03), SETTINGS),
+        Task("GaAs-triple-00", "GaAs", crystals.zincblende("GaAs"), SETTINGS, seed=1),
+        Task("GaAs-rattled", "GaAs", crystals.rattled(crystals.zincblende("GaAs"), 0.05, 0), SETTINGS),
+    ]
+    generate(tasks, path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def samples(folder):
+    return [read_sample(path) for path in sorted(folder.glob("*.npz"))]
+
+
+def test_the_plan_of_the_ten():
+    tasks = plan(DataConfig())
+    names = [task.name for task in tasks]
+    assert len(set(names)) == len(names) == 10 * (5 + 2 + 12) + 9 * 2
+    assert not any(name.startswith("Si-displaced") for name in names)
+    with pytest.raises(DataError, match="GaN: is not one of the crystals"):
+        plan(DataConfig(crystals=("GaN",)))
+
+
+def test_samples_are_exact_triples(samples):
+    for sample in samples:
+        volume = sample.atoms.get_volume() / 0.529177210903**3 / sample.density.size
+        assert sample.density.sum() * volume == pytest.approx(8, abs=1e-6) or "triple" in sample.name
+        assert abs((sample.potential * sample.density).sum()) < 1e-8
+    batch = make_batches(samples)[0]
+    assert (floor_of_batch(batch) > 0).all()
+
+
+def test_what_is_there_is_not_calculated_again(folder, monkeypatch):
+    def fail(task):
+        raise AssertionError(task.name)
+
+    monkeypatch.setattr(data_module, "calculate", fail)
+    seen = []
+    generate([Task("GaAs-scale-1", "GaAs", crystals.zincblende("GaAs"), SETTINGS)], folder, 1, seen.append)
+    assert seen == []
+    with pytest.raises(DataError, match="two samples have the same name"):
+        generate([Task("a", "GaAs", crystals.diamond())] * 2, folder)
+
+
+def test_any_crystal_of_known_elements():
+    tasks = structure_tasks([("bct5", crystals.beta_tin())], triples=2)
+    assert [task.name for task in tasks] == ["bct5", "bct5-triple-00", "bct5-triple-01"]
+    assert tasks[0].seed is None and min(tasks[0].settings.mesh) >= 6
+
+
+def test_damaged_samples_are_refused(folder, tmp_path):
+    path = tmp_path / "half.npz"
+    path.write_bytes((folder / "GaAs-scale-1.npz").read_bytes()[:2000])
+    with pytest.raises(DataError, match="half.npz: can't be read as a sample"):
+        read_sample(path)
+
+
+def test_batches_share_matrices_and_weigh_triples(samples, tmp_path):
+    batches = make_batches(samples)
+    by_name = {name: batch for batch in batches for name in batch.names}
+    assert by_name["GaAs-scale-1"] is by_name["GaAs-triple-00"]
+    assert by_name["GaAs-rattled"].density.shape[1] > 10 * by_name["GaAs-scale-1"].density.shape[1]
+    assert sum(float(batch.weights.sum()) for batch in batches) == pytest.approx(3.3)
+    with pytest.raises(DataError, match="no samples to learn from"):
+        make_batches([])
+    write_sample(samples[0], tmp_path / "again.npz")
+    assert np.array_equal(read_sample(tmp_path / "again.npz").density, samples[0].density)
+
+
+def test_modes_add_up_to_the_integral(samples):
+    for batch in make_batches(samples):
+        square = integral(batch.space, batch.potential**2)
+        assert torch.allclose(batch.space.power(batch.potential).sum(dim=-1), square)
+
+
+def test_training_learns_resumes_and_refuses_another_run(samples, tmp_path):
+    losses = []
+    whole = train(samples, SMALL, tmp_path / "whole", lambda stage, step, steps, loss: losses.append(loss))
+    assert min(losses[-6:]) < 0.7 * losses[0]
+
+    class Killed(Exception):
+        pass
+
+    def kill(stage, step, steps, loss):
+        if stage == "SOAP" and step == 12:
+            raise Killed
+
+    with pytest.raises(Killed):
+        train(samples, SMALL, tmp_path / "killed", kill)
+    stages = []
+    resumed = train(samples, SMALL, tmp_path / "killed", lambda stage, *_: stages.append(stage))
+    assert "SOAP" not in stages
+    for a, b in zip(whole.parameters(), resumed.parameters(), strict=True):
+        assert torch.allclose(a, b)
+    with pytest.raises(ConfigError, match="holds a training with another configuration or other samples"):
+        train(samples[:2], SMALL, tmp_path / "whole")
+
+
+def test_the_loss_of_the_shipped_functional_is_small(samples):
+    functional = open_functional("gnnpot-kedf-1")
+    chosen = [batch for batch in make_batches(samples) if "GaAs-scale-1" in batch.names]
+    parts = batch_loss(functional, chosen[0], LossWeights())[1]
+    assert parts["potential"].max().sqrt() < 0.25 and parts["energy"].max().sqrt() < 5e-3
+
+
+def test_files_of_functionals(tmp_path, samples):
+    functional = open_functional("gnnpot-kedf-1")
+    save(functional, tmp_path / "mine", {"note": "copy"})
+    again = load(tmp_path / "mine")
+    batch = make_batches(samples)[0]
+    assert torch.equal(
+        kinetic(functional, batch.density, batch.space)[0], kinetic(again, batch.density, batch.space)[0]
+    )
+    weights = tmp_path / "mine/functional.safetensors"
+    weights.write_bytes(weights.read_bytes()[:3000])
+    with pytest.raises(CheckpointError, match="functional.safetensors: is damaged"):
+        load(tmp_path / "mine")
+    (tmp_path / "mine/card.json").write_text("{")
+    with pytest.raises(CheckpointError, match="card.json: is damaged"):
+        load(tmp_path / "mine")
+    with pytest.raises(ConfigError, match="lky: is no functional and no folder of one; did you mean 'lkt'"):
+        open_functional("lky")

@@ -1,0 +1,198 @@
+"""Operators beside ten lines of NumPy each; pullbacks and tangents of references and kernels agree with each other."""
+
+import numpy as np
+import pytest
+import torch
+from scipy.special import sph_harm_y
+from torch.autograd import forward_ad
+
+from gnnpot.ops import gate as gates
+from gnnpot.ops import rms_norm as norms
+from gnnpot.ops.activations import SILU_SCALE
+from gnnpot.ops.gate import gated_features
+from gnnpot.ops.rms_norm import Norm, degree_weights, rms_norm
+from gnnpot.ops.rows import Rows
+from gnnpot.ops.spherical_harmonics import Harmonics, spherical_harmonics
+from gnnpot.ops.tensor_product import Layout, coupling, coupling_paths, product_over_bonds, tensor_product
+
+CHANNELS = (20, 5, 3)
+ATOMS = 4
+
+
+def features(seed: int, channels: tuple[int, ...] = CHANNELS, atoms: int = ATOMS) -> list[torch.Tensor]:
+    generator = torch.Generator().manual_seed(seed)
+    return [
+        torch.randn(atoms, 2 * l + 1, c, generator=generator, dtype=torch.float64) for l, c in enumerate(channels)
+    ]
+
+
+def dot(a: list[torch.Tensor], b: list[torch.Tensor]) -> float:
+    return float(sum((x * y).sum() for x, y in zip(a, b, strict=True)))
+
+
+def both_ways(function, given: list[torch.Tensor], rates: list[torch.Tensor], gradients: list[torch.Tensor]) -> None:
+    """h · (J v) = (Jᵀ h) · v, and J v is the difference quotient."""
+    with forward_ad.dual_level():
+        made = function([forward_ad.make_dual(x, v) for x, v in zip(given, rates, strict=True)])
+        tangent = [forward_ad.unpack_dual(y).tangent for y in made]
+    inputs = [x.clone().requires_grad_() for x in given]
+    pullback = torch.autograd.grad(function(inputs), inputs, gradients)
+    assert dot(gradients, tangent) == pytest.approx(dot(list(pullback), rates), rel=1e-10)
+    h = 1e-6
+    ahead, behind = (function([x + s * h * v for x, v in zip(given, rates, strict=True)]) for s in (1, -1))
+    for a, b, t in zip(ahead, behind, tangent, strict=True):
+        assert torch.allclose((a - b) / (2 * h), t, rtol=1e-6, atol=1e-7)
+
+
+# norm
+
+
+def test_norm_is_that_of_numpy():
+    x, gamma = [t.numpy() for t in features(0)], [np.linspace(0.5, 1.5, c) for c in CHANNELS]
+    q = sum((a**2).sum((1, 2)) / (3 * (2 * l + 1) ** 2) for l, a in enumerate(x))
+    expected = [a * g / np.sqrt(q + 1e-12)[:, None, None] for a, g in zip(x, gamma, strict=True)]
+    found = rms_norm([torch.from_numpy(a) for a in x], [torch.from_numpy(g) for g in gamma], 1e-12)
+    for a, b in zip(found, expected, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-12)
+
+
+def test_norm_both_ways():
+    gamma = [torch.linspace(0.5, 1.5, c, dtype=torch.float64) for c in CHANNELS]
+    both_ways(lambda x: rms_norm(x, gamma, 1e-3), features(0), features(1), features(2))
+
+
+def test_kernels_of_the_norm():
+    x, g, rows = features(0), features(1), Rows([[c] for c in CHANNELS])
+    gamma = [torch.linspace(0.5, 1.5, c, dtype=torch.float64) for c in CHANNELS]
+    inputs = [t.clone().requires_grad_() for t in x]
+    expected = rms_norm(inputs, gamma, 1e-3)
+    pullback = torch.autograd.grad(expected, inputs, g)
+    factors = torch.cat([columns.pad(f) for columns, f in zip(rows.columns, gamma, strict=True)]).numpy()
+    norm = Norm(factors, np.array(degree_weights(3)), 1e-3)
+    flat, made, gradient = rows.join(x).numpy(), np.zeros(ATOMS * rows.size), rows.join(g).numpy()
+    where = np.array(rows.places), 0, ATOMS
+    norms.normalize(norm, flat, where, made, where, ATOMS)
+    norms.normalize_backward(norm, flat, where, gradient, where, ATOMS)
+    for a, b in zip(rows.split(torch.from_numpy(made)), expected, strict=True):
+        assert torch.allclose(a, b, rtol=1e-12)
+    for a, b in zip(rows.split(torch.from_numpy(gradient)), pullback, strict=True):
+        assert torch.allclose(a, b, rtol=1e-11)
+
+
+# gate
+
+
+def gate_input(seed: int) -> list[torch.Tensor]:
+    return features(seed, (sum(CHANNELS), *CHANNELS[1:]))
+
+
+def test_gate_is_that_of_numpy():
+    x = [t.numpy() for t in gate_input(0)]
+    active = SILU_SCALE * x[0] / (1 + np.exp(-x[0]))
+    expected = [active[..., :20], x[1] * active[..., 20:25], x[2] * active[..., 25:]]
+    for a, b in zip(gated_features([torch.from_numpy(t) for t in x], CHANNELS), expected, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-12)
+
+
+def test_gate_both_ways():
+    both_ways(lambda x: gated_features(x, CHANNELS), gate_input(0), gate_input(1), features(2))
+
+
+def test_kernels_of_the_gate():
+    x, g = gate_input(0), features(1)
+    given, result = Rows([list(CHANNELS), *([c] for c in CHANNELS[1:])]), Rows([[c] for c in CHANNELS])
+    inputs = [t.clone().requires_grad_() for t in x]
+    expected = gated_features(inputs, CHANNELS)
+    pullback = torch.autograd.grad(expected, inputs, g)
+    starts = np.array(given.columns[0].starts)
+    flat, made = given.join(x).numpy(), np.zeros(ATOMS * result.size)
+    from_, to, gradient = (np.array(given.places), 0, ATOMS), (np.array(result.places), 0, ATOMS), np.zeros(len(flat))
+    gates.gate(starts, flat, from_, made, to, ATOMS)
+    gates.gate_backward(starts, flat, from_, result.join(g).numpy(), to, gradient, from_, ATOMS)
+    for a, b in zip(result.split(torch.from_numpy(made)), expected, strict=True):
+        assert torch.allclose(a, b, rtol=1e-10)
+    for a, b in zip(given.split(torch.from_numpy(gradient)), pullback, strict=True):
+        assert torch.allclose(a, b, rtol=1e-9, atol=1e-12)
+
+
+# spherical harmonics
+
+
+def test_harmonics_span_those_of_scipy():
+    """Y_l(a) · Y_l(b) does not depend on the choice of a real basis; with |Y_l|² = 2l + 1 it is (2l+1) P_l(cos)."""
+    vectors = torch.randn(6, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    x, y, z = (vectors / vectors.norm(dim=1, keepdim=True)).numpy().T
+    theta, phi = np.arccos(z), np.arctan2(y, x)
+    for l, found in enumerate(spherical_harmonics(vectors, 4)):
+        m = np.arange(-l, l + 1)[:, None]
+        scipys = np.sqrt(4 * np.pi) * sph_harm_y(l, m, theta[None], phi[None])
+        np.testing.assert_allclose(found @ found.T, (scipys.conj().T @ scipys).real, atol=1e-6)
+
+
+def test_harmonics_both_ways():
+    generator = torch.Generator().manual_seed(0)
+    given, rates = (torch.randn(5, 3, generator=generator, dtype=torch.float64) for _ in range(2))
+    gradients = [torch.randn(5, 2 * l + 1, generator=generator, dtype=torch.float64) for l in range(4)]
+    # Y_0 is constant
+    both_ways(lambda x: spherical_harmonics(x[0], 3)[1:], [given], [rates], gradients[1:])
+    vectors = given.clone().requires_grad_()
+    distances = vectors.norm(dim=1)
+    made = spherical_harmonics(vectors, 3)
+    along = torch.linspace(1, 2, 5, dtype=torch.float64)
+    (expected,) = torch.autograd.grad([distances, *made[1:]], vectors, [along, *gradients[1:]])
+    kernel = Harmonics(3)
+    r, y = kernel(given.numpy())
+    np.testing.assert_allclose(r, distances.detach(), rtol=1e-12)
+    np.testing.assert_allclose(y, torch.cat(made, 1).detach(), atol=1e-12)
+    found = kernel.back(given.numpy(), along.numpy(), torch.cat(gradients, 1).numpy())
+    np.testing.assert_allclose(found, expected, rtol=1e-10)
+
+
+# tensor product
+
+
+@pytest.fixture
+def product():
+    """Bonds, harmonics and weights of a product; one bond joins an atom with itself."""
+    generator = torch.Generator().manual_seed(3)
+    paths = coupling_paths(2, 2, 2, parity=True)
+    ends = np.array([[0, 1], [1, 2], [3, 3], [0, 3]])
+    harmonics = spherical_harmonics(torch.randn(len(ends), 3, generator=generator, dtype=torch.float64), 2)
+    width = sum(CHANNELS[l1] for l1, _, _ in paths)
+    return paths, ends, harmonics, torch.randn(len(ends), width, generator=generator, dtype=torch.float64)
+
+
+def test_product_is_that_of_numpy(product):
+    paths, ends, harmonics, weights = product
+    x = [t.numpy() for t in features(0)]
+    expected = [np.zeros((ATOMS, 2 * l + 1, sum(CHANNELS[a] for a, _, c in paths if c == l))) for l in range(3)]
+    column, first = [0, 0, 0], 0
+    for l1, l2, l3 in paths:
+        width, c = CHANNELS[l1], coupling(l1, l2, l3).numpy()
+        for (i, j), y, w in zip(ends, harmonics[l2].numpy(), weights[:, first : first + width].numpy(), strict=True):
+            message = np.einsum("abm,ac,b,c->mc", c, x[l1][j], y, w)
+            expected[l3][i, :, column[l3] : column[l3] + width] += message
+        first, column[l3] = first + width, column[l3] + width
+    found = tensor_product([torch.from_numpy(t) for t in x], harmonics, weights, torch.from_numpy(ends.T), paths)
+    for a, b in zip(found, expected, strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-12)
+
+
+def test_product_over_bonds_both_ways(product):
+    paths, ends, harmonics, weights = product
+    layout = Layout(CHANNELS, paths, [coupling(*path) for path in paths], torch.float64)
+    both = torch.from_numpy(np.concatenate([ends, ends[:, ::-1]]).T.copy())
+    signed = [torch.cat([y, (-1) ** l * y]) for l, y in enumerate(harmonics)]
+    expected = tensor_product(features(0), signed, torch.cat([weights, weights]), both, paths)
+
+    def function(given: list[torch.Tensor]) -> list[torch.Tensor]:
+        *x, y, w = given
+        return product_over_bonds(layout, ends, x, y, w)
+
+    given = [*features(0), torch.cat(harmonics, 1), weights]
+    for a, b in zip(function(given), expected, strict=True):
+        assert torch.allclose(a, b, atol=1e-12)
+    generator = torch.Generator().manual_seed(5)
+    rates = [torch.randn(t.shape, generator=generator, dtype=torch.float64) for t in given]
+    gradients = [torch.randn(t.shape, generator=generator, dtype=torch.float64) for t in expected]
+    both_ways(function, given, rates, gradients)
