@@ -113,8 +113,7 @@ def relax(
         atoms: the start.
         calculator: of energy, forces and, for the cell, stress.
         trajectory: where every step is written (ASE's format, readable at any time).
-        resume: start from the last structure of `trajectory` and continue it.
-        overwrite: replace a trajectory that exists.
+        resume: start from the last structure of `trajectory` and continue it; overwrite: replace it.
         progress: called with each step.
 
     Returns the last structure also where it has not converged, and where Ctrl-C ended it.
