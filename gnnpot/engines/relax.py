@@ -113,15 +113,15 @@ def relax(
         atoms: the start.
         calculator: of energy, forces and, for the cell, stress.
         trajectory: where every step is written (ASE's format, readable at any time).
-        resume: start from the last structure of `trajectory` and continue it; overwrite: replace it.
+        resume: start from the last structure of `trajectory` and continue it.
+        overwrite: replace a trajectory that exists.
         progress: called with each step.
 
     Returns the last structure also where it has not converged, and where Ctrl-C ended it.
     Raises `SimulationError` if the structure explodes, `DataError` for a cell that can't be relaxed, or a trajectory
     that exists or can't be read.
     """
-    atoms = as_atoms(atoms)
-    config = config or RelaxConfig()
+    atoms, config = as_atoms(atoms), config or RelaxConfig()
     if not resume:
         refuse_overwrite(trajectory, overwrite)
     # of the frames, which know no symmetry, only positions and cell are taken
