@@ -15,6 +15,7 @@ and the weights equal in eV, Å and µB, so that both sides begin with the same 
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -28,6 +29,7 @@ from torch import Tensor
 from torch_geometric.data import Batch
 
 import gnnpot
+from gnnpot.hub.cache import source_path
 from gnnpot.models import M3GNet
 from gnnpot.potential import Potential
 from gnnpot.training.config import LossConfig
@@ -156,6 +158,49 @@ def sevenn_training_step(name: str, structures: list[Atoms]) -> Step:
     return _step(torch.optim.Adam(model.parameters(), lr=LEARNING_RATE), loss)
 
 
+def _nequix_weights(name: str) -> Path:
+    """The published file in gnnpot's cache, which its package reads too."""
+    gnnpot.load(name)
+    return source_path(name, f"{name}.nqx")
+
+
+def nequix_calculator(name: str) -> BaseCalculator:
+    from nequix.calculator import NequixCalculator
+
+    return NequixCalculator(model_path=str(_nequix_weights(name)), backend="jax", use_kernel=False)
+
+
+def nequix_training_step(name: str, structures: list[Atoms]) -> Step:
+    import equinox
+    import jraph
+    import optax
+    from nequix.data import atomic_numbers_to_indices, dict_to_graphstuple, preprocess_graph
+    from nequix.model import load_model
+    from nequix.train import loss as their_loss
+
+    model, config = load_model(_nequix_weights(name))
+    indices = atomic_numbers_to_indices(config["atomic_numbers"])
+    graphs = [dict_to_graphstuple(preprocess_graph(s, indices, config["cutoff"], targets=True)) for s in structures]
+    nodes, edges = (sum(int(getattr(g, name)[0]) for g in graphs) for name in ("n_node", "n_edge"))
+    optimizer = optax.adam(LEARNING_RATE)
+    state: list[Any] = [model, optimizer.init(equinox.filter(model, equinox.is_array))]
+
+    @equinox.filter_jit
+    def update(model: Any, memory: Any, batch: Any) -> tuple[Any, Any, Any]:
+        weights = LOSS.energy, LOSS.forces, LOSS.stress
+        (value, _), gradient = equinox.filter_value_and_grad(their_loss, has_aux=True)(model, batch, *weights, "mse")
+        updates, memory = optimizer.update(gradient, memory)
+        return equinox.apply_updates(model, updates), memory, value
+
+    def step() -> float:
+        # their loss leaves out what fills a batch up
+        batch = jraph.pad_with_graphs(jraph.batch(graphs), nodes + 1, edges, len(graphs) + 1)
+        state[0], state[1], value = update(*state, batch)
+        return float(value)
+
+    return step
+
+
 def m3gnet_by_the_paper(name: str) -> Potential:
     """The weights in the layout of the paper, in which matgl's present version calculates.
 
@@ -247,6 +292,7 @@ PEERS = (
     Peer("chgnet-0.3.0", "chgnet", chgnet_calculator, chgnet_training_step, magmoms=True),
     Peer("7net-0", "sevenn", sevenn_calculator, sevenn_training_step),
     Peer("7net-l3i5", "sevenn", sevenn_calculator, sevenn_training_step),
+    Peer("nequix-oam-1", "nequix", nequix_calculator, nequix_training_step),
     Peer(
         "m3gnet-mp-2021.2.8",
         "matgl",

@@ -1,0 +1,138 @@
+"""How far published potentials are from labelled frames that none of them was fine-tuned on.
+
+    python scripts/studies/accuracy/published.py ../shared/data --potentials nequix-oam-1 7net-0 -o docs/accuracy
+
+Sets: mlearn's Si, Mo, Cu, Ni test frames (Zuo et al. 2020; frames that are in a training file too are left out), and
+Li10GeP2S12 (Huang et al. 2021), all frames, and the first and last quarter in the order of the file, which is that of
+the iterations of active learning. Energies are per atom, after the one constant for each potential and set that makes
+their mean absolute error least; forces are by component.
+
+Each potential and set is a line of OUT/published.jsonl, appended when it is done; the same command resumes. The table
+is OUT/published.md.
+"""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import torch
+import typer
+from ase import Atoms
+from ase.io import read
+from rich.console import Console
+from torch_geometric.data import Batch
+
+import gnnpot
+from gnnpot.potential import Potential
+from gnnpot.runs.files import write_text
+
+MLEARN = ("Si", "Mo", "Cu", "Ni")
+LGPS = ("LGPS", "LGPS, first quarter", "LGPS, last quarter")
+#: atoms of a batch
+BATCH = 400
+
+
+def main(
+    data: Annotated[Path, typer.Argument(help="Folder with mlearn/ and lgps/.")],
+    potentials: Annotated[list[str], typer.Option(help="Names or paths; may be repeated.")],
+    out: Annotated[Path, typer.Option("-o", "--output", help="Folder of the results.")] = Path("docs/accuracy"),
+) -> None:
+    """Evaluate what is missing, write the table."""
+    console, results = Console(soft_wrap=True), out / "published.jsonl"
+    out.mkdir(parents=True, exist_ok=True)
+    done = rows(results)
+    for name in potentials:
+        missing = [s for s in MLEARN if (name, s) not in done]
+        with_lgps = (name, LGPS[0]) not in done
+        potential = gnnpot.load(name) if missing or with_lgps else None
+        for which in missing:
+            append(
+                results, [{"potential": name, "set": which, **errors(*predicted(potential, test_frames(data, which)))}]
+            )
+            console.print(name, which, highlight=False)
+        if with_lgps:
+            frames = read(data / "lgps" / "lgps50_train.extxyz.gz", ":")
+            energies, forces = predicted(potential, frames)
+            quarter = len(frames) // 4
+            parts = slice(None), slice(quarter), slice(-quarter, None)
+            found = [errors(energies[part], forces[part]) for part in parts]
+            append(results, [{"potential": name, "set": s, **e} for s, e in zip(LGPS, found, strict=True)])
+            console.print(name, "LGPS", highlight=False)
+    write_text(out / "published.md", table(rows(results), potentials))
+
+
+def rows(path: Path) -> dict[tuple[str, str], dict]:
+    """What has been measured, by potential and set."""
+    lines = path.read_text().splitlines() if path.exists() else []
+    return {(row["potential"], row["set"]): row for row in map(json.loads, lines)}
+
+
+def append(path: Path, found: list[dict]) -> None:
+    with path.open("a") as file:
+        file.write("".join(json.dumps(row) + "\n" for row in found))
+
+
+def test_frames(data: Path, element: str) -> list[Atoms]:
+    """mlearn's test frames of an element, without those of its training file."""
+    train, test = (read(data / "mlearn" / f"{element}_{part}.extxyz.gz", ":") for part in ("train", "test"))
+    seen = {_key(atoms) for atoms in train}
+    return [atoms for atoms in test if _key(atoms) not in seen]
+
+
+def _key(atoms: Atoms) -> bytes:
+    return np.round(np.concatenate([atoms.cell.array, atoms.positions]), 5).tobytes()
+
+
+def batches(frames: list[Atoms]) -> Iterator[list[Atoms]]:
+    chosen: list[Atoms] = []
+    for atoms in frames:
+        if chosen and sum(map(len, chosen)) + len(atoms) > BATCH:
+            yield chosen
+            chosen = []
+        chosen.append(atoms)
+    yield chosen
+
+
+def predicted(potential: Potential, frames: list[Atoms]) -> tuple[np.ndarray, np.ndarray]:
+    """Differences of energies (eV/atom), [frames], and of forces (eV/Å), a list of [atoms, 3]."""
+    energies, forces = [], []
+    for part in batches(frames):
+        found = potential(Batch.from_data_list([potential.graph(atoms) for atoms in part]), stress=False)
+        by_frame = torch.split(found.forces, [len(atoms) for atoms in part])
+        for atoms, energy, force in zip(part, found.energy.tolist(), by_frame, strict=True):
+            energies.append((energy - atoms.get_potential_energy()) / len(atoms))
+            forces.append(force.numpy() - atoms.get_forces())
+    return np.array(energies), np.array(forces, dtype=object)
+
+
+def errors(energies: np.ndarray, forces: np.ndarray) -> dict[str, float]:
+    shifted = energies - np.median(energies)
+    every = np.concatenate([f.astype(float).ravel() for f in forces])
+    return {
+        "frames": len(energies),
+        "energy_mae_mev_per_atom": 1e3 * float(np.abs(shifted).mean()),
+        "forces_mae_ev_per_angstrom": float(np.abs(every).mean()),
+    }
+
+
+def table(found: dict[tuple[str, str], dict], potentials: list[str]) -> str:
+    """Energy MAE (meV/atom) and force MAE (eV/Å), a potential a row."""
+    sets = [s for s in (*MLEARN, *LGPS) if any((name, s) in found for name in potentials)]
+    counts = {s: next(row["frames"] for (_, which), row in found.items() if which == s) for s in sets}
+    lines = [
+        "| energy MAE, meV/atom; force MAE, eV/Å | " + " | ".join(f"{s} ({counts[s]:,})" for s in sets) + " |",
+        "|" + " --- |" * (1 + len(sets)),
+    ]
+    for name in potentials:
+        cells = [found.get((name, s)) for s in sets]
+        shown = [
+            f"{c['energy_mae_mev_per_atom']:.3g}; {c['forces_mae_ev_per_angstrom']:.3f}" if c else "" for c in cells
+        ]
+        lines.append(f"| {name} | " + " | ".join(shown) + " |")
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    typer.run(main)
