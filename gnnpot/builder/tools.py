@@ -66,13 +66,14 @@ class Workplace:
         self, file: str, output: str = "relaxed.extxyz", model: str = "gnnpot-1", fmax: float = 0.05, cell: bool = False
     ) -> dict[str, Any]:
         """Relax the structure of a file (fmax in eV/Å) with a potential of `list_models` and write the result."""
-        from gnnpot.engines.relax import relax
+        from gnnpot.engines.relax import RelaxConfig, relax
 
+        config = RelaxConfig(fmax=fmax, cell="full" if cell else "none", steps=CHUNK)
         path, atoms = self._path(output), self._read(file)
         calculator, started, steps = self._open(model), time.monotonic(), 0
         initial = None
         while True:
-            result = relax(atoms, calculator, fmax=fmax, cell=cell, steps=CHUNK)
+            result = relax(atoms, calculator, config)
             initial = result.initial_energy if initial is None else initial
             atoms, steps = result.atoms, steps + result.steps
             late = time.monotonic() - started > self.limits.seconds or steps >= self.limits.steps

@@ -9,6 +9,8 @@ from rich.console import Console
 from rich.markup import escape
 
 if TYPE_CHECKING:
+    from ase import Atoms
+
     from gnnpot.builder import BuildResult, Reading, Recipe
 
 
@@ -67,13 +69,7 @@ def build(
     _show(console, result, notes)
     atoms = result.structure
     if relax is not None:
-        from gnnpot.cli.common import open_calculator
-        from gnnpot.engines.relax import relax as run_relaxation
-
-        done = run_relaxation(atoms, open_calculator(relax), fmax=fmax, cell=False, steps=steps, progress=True)
-        atoms = done.atoms
-        state = "relaxed" if done.converged else "not converged"
-        console.print(f"{state}: {done.steps} steps, largest force {done.fmax:.3f} eV/Å, energy {done.energy:.3f} eV")
+        atoms = _relaxed(atoms, relax, fmax, steps)
     _save(save_recipe, made, overwrite)
     if output is not None:
         from ase.io import write
@@ -82,6 +78,22 @@ def build(
 
         write_atomically(output, lambda path: write(path, atoms), overwrite=overwrite)
         console.print(f"written to {output}", markup=False)
+
+
+def _relaxed(atoms: "Atoms", model: str, fmax: float, steps: int) -> "Atoms":
+    """The structure with its positions relaxed, with a live line."""
+    from gnnpot.cli.common import open_calculator
+    from gnnpot.cli.live import relax_line
+    from gnnpot.engines.relax import RelaxConfig, relax
+
+    calculator = open_calculator(model)
+    config = RelaxConfig(fmax=fmax, cell="none", steps=steps)
+    with relax_line(steps, len(atoms), True) as progress:
+        done = relax(atoms, calculator, config, progress=progress)
+    state = "relaxed" if done.converged else "not converged"
+    line = f"{state}: {done.steps} steps, largest force {done.fmax:.3f} eV/Å, energy {done.energy:.3f} eV"
+    Console().print(line, highlight=False)
+    return done.atoms
 
 
 def _recipe(text: list[str], path: Path | None, language: str | None, llm: bool) -> "tuple[Recipe, list[str]]":

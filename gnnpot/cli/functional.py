@@ -223,7 +223,7 @@ def _read_all(path: Path) -> "list[tuple[str, Atoms]]":  # noqa: F821
         raise DataError(f"{path}: there is no such file; give structures in a format that ASE reads")
     try:
         found = read(path, index=":")
-    except Exception as error:  # noqa: BLE001 - ASE's readers raise whatever a broken file leads them to
+    except Exception as error:  # noqa: BLE001 - ASE's readers raise many kinds of exceptions for broken files
         raise DataError(f"{path}: can't be read as structures ({error}); give a file that ASE knows") from None
     return [(f"{path.stem}-{number:04d}-{atoms.get_chemical_formula()}", atoms) for number, atoms in enumerate(found)]
 

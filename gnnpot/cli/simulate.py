@@ -64,8 +64,8 @@ DtypeOption = Annotated[Precision | None, typer.Option(help="Precision of the mo
 CellOption = Annotated[
     CellChoices,
     typer.Option(
-        help="What of the cell relaxes: auto (its directions without vacuum), full, none, ab (in the plane of a and b), "
-        "shape (at constant volume), volume (at constant shape)."
+        help="What of the cell relaxes: auto (its directions without vacuum), full, none, ab (in their plane), "
+        "shape (constant volume), volume (constant shape)."
     ),
 ]
 FixOption = Annotated[

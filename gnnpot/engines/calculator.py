@@ -1,8 +1,8 @@
 """An ASE calculator of a potential.
 
-    atoms.calc = Calculator()                           # the potential that comes with gnnpot
-    atoms.calc = Calculator("path/to/checkpoint")
-    atoms.get_potential_energy(), atoms.get_forces(), atoms.get_stress()
+atoms.calc = Calculator()                           # the potential that comes with gnnpot
+atoms.calc = Calculator("path/to/checkpoint")
+atoms.get_potential_energy(), atoms.get_forces(), atoms.get_stress()
 """
 
 import copy
@@ -108,9 +108,7 @@ class Calculator(ase_calculator.Calculator):
             positions, cell, pbc, self._where,
             check=lambda: self.potential.check(numbers, positions, cell, pbc, self._where),
         )  # fmt: skip
-        graph = graph_from_neighbors(
-            self._known, positions, cell, pbc, neighbors, self.potential.three_body_cutoff
-        )
+        graph = graph_from_neighbors(self._known, positions, cell, pbc, neighbors, self.potential.three_body_cutoff)
         return graph if self.potential.device.type == "cpu" else graph.to(self.potential.device)
 
     def check_state(self, atoms: Atoms, tol: float = 0.0) -> list[str]:  # noqa: ARG002 - ASE's signature

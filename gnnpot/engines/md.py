@@ -36,7 +36,13 @@ from gnnpot.engines.integrators import Integrator, check_ensemble, degrees_of_fr
 from gnnpot.engines.md_config import LANGEVIN, MDConfig, MDResult, Sample
 from gnnpot.engines.md_log import LogFile, is_log
 from gnnpot.engines.restart import check_fingerprint, fingerprint, structure_identity
-from gnnpot.engines.trajectories import TrajectoryWriter, check_trajectory_name, create_trajectory, open_trajectory
+from gnnpot.engines.trajectories import (
+    TrajectoryWriter,
+    check_new_trajectory,
+    check_trajectory_name,
+    create_trajectory,
+    open_trajectory,
+)
 from gnnpot.errors import ConfigError, DataError, GnnpotError, SimulationError
 from gnnpot.units import BOLTZMANN, GPA
 
@@ -128,8 +134,7 @@ def run_md(
         ConfigError: for an ensemble that the structure can't have, or a resume of another run.
         DataError: for files that exist, or can't be written or read.
     """
-    atoms = as_atoms(atoms)
-    config = config or MDConfig()
+    atoms, config = as_atoms(atoms), config or MDConfig()
     trajectory, log = (None if path is None else Path(path) for path in (trajectory, log))
     begun = _check_outputs(trajectory, log, elements, resume, overwrite)
     with ExitStack() as stack:
@@ -169,7 +174,8 @@ def _check_outputs(
         check_trajectory_name(trajectory, elements)
     begun = resume and trajectory is not None and trajectory.exists()
     if not begun:
-        refuse_overwrite(trajectory, overwrite)
+        if trajectory is not None:
+            check_new_trajectory(trajectory, overwrite)
         # a run that was killed before its first frame may have left a log
         refuse_overwrite(log, overwrite or (resume and log is not None and is_log(log)))
     return begun

@@ -121,8 +121,7 @@ def relax(
     Raises `SimulationError` if the structure explodes, `DataError` for a cell that can't be relaxed, or a trajectory
     that exists or can't be read.
     """
-    atoms = as_atoms(atoms)
-    config = config or RelaxConfig()
+    atoms, config = as_atoms(atoms), config or RelaxConfig()
     if not resume:
         refuse_overwrite(trajectory, overwrite)
     # of the frames, which know no symmetry, only positions and cell are taken

@@ -29,7 +29,7 @@ from ase.io import iread
 from ase.io.extxyz import write_extxyz
 from ase.io.trajectory import Trajectory
 
-from gnnpot.engines.files import last_frame
+from gnnpot.engines.files import last_frame, refuse_overwrite
 from gnnpot.engines.restart import read_restart, restart_path, write_restart
 from gnnpot.errors import ConfigError, DataError
 
@@ -47,6 +47,16 @@ def check_trajectory_name(path: Path, elements: tuple[str, ...] = ()) -> None:
         raise ConfigError(f"{path}: no format of trajectories has this ending; give one of {', '.join(ENDINGS)}")
     if elements and path.suffix != ".zarr":
         raise ConfigError(f"{path}: this format holds all atoms; name a trajectory .zarr to write some elements only")
+
+
+def check_new_trajectory(path: Path, overwrite: bool) -> None:
+    """Raise `DataError` for a name that is taken; a folder is replaced only if it is a trajectory of gnnpot."""
+    if path.suffix != ".zarr" or not path.is_dir():
+        refuse_overwrite(path, overwrite)
+    elif not overwrite:
+        raise DataError(f"{path}: exists already; give another name, or overwrite=True (--overwrite)")
+    elif path.is_symlink() or not (path / "h5md" / "creator" / "zarr.json").is_file():
+        raise DataError(f"{path}: is a folder, and no trajectory of gnnpot; it is not replaced, give another name")
 
 
 class TrajectoryWriter(ABC):

@@ -4,7 +4,7 @@
     generate(tasks, folder, processes=2)        # what is there already is not calculated again
     samples = [read_sample(path) for path in sorted(folder.glob("*.npz"))]
 
-A sample is an exact triple (rho, T, dT/drho), whatever potential the electrons move in: self-consistent ones come from
+A sample is an exact triple (rho, T, dT/drho), in any potential of the electrons: self-consistent ones come from
 crystals at several volumes, strains and displacements, non-interacting ones from arbitrary potentials, which cost one
 diagonalisation each. Fields are kept on the orbital-free grid (`CUTOFF`), atomic units.
 """

@@ -17,7 +17,7 @@ class Pulay:
         self._changes: list[np.ndarray] = []
 
     def next(self, density: np.ndarray, new: np.ndarray) -> np.ndarray:
-        """The density to go on with, from the one put in and the one that came out."""
+        """The density of the next iteration, from the one put in and the one that came out."""
         self._densities = [*self._densities, self.grid.to_fourier(density)][-self.history :]
         self._changes = [*self._changes, self.grid.to_fourier(new - density)][-self.history :]
         count = len(self._changes)

@@ -163,7 +163,7 @@ def check_density(density: np.ndarray, grid: Grid, electrons: float) -> np.ndarr
 
 
 def symmetric_basis(atoms: Atoms, cutoff: float = SolverSettings.cutoff) -> ReducedBasis:
-    """Matrices for crystals of this shape and symmetry, whatever their volume, for `solve`."""
+    """Matrices for crystals of this shape and symmetry, of any volume, for `solve`."""
     grid = orbital_free_grid(atoms, cutoff)
     return ReducedBasis.of(grid, Symmetry.of(atoms, grid.shape))
 

@@ -71,12 +71,12 @@ def peak_gflops(seconds: float) -> float:
 
 def reading_rate(store: FrameStore, seconds: float) -> float:
     """Frames per second in the order of an epoch."""
-    mixture = Concatenation([TrainingDataset("train", Subset(store, np.arange(len(store))))])
-    order = chain.from_iterable(mixed(mixture.shares, seed=0, epoch=k).tolist() for k in range(10**6))
+    frames = Concatenation([TrainingDataset("train", Subset(store, np.arange(len(store))))])
+    order = chain.from_iterable(mixed(frames.sampling_weights, seed=0, epoch=k).tolist() for k in range(10**6))
 
     def work() -> int:
         for i in islice(order, 1024):
-            mixture[i]
+            frames[i]
         return 1024
 
     return rate(work, seconds)
@@ -147,7 +147,7 @@ def main(
     frames: Annotated[int, typer.Option(help="Frames of the set that the estimate is for.")] = 1_580_395,
     gpus: Annotated[int, typer.Option(help="Devices of the estimate.")] = 8,
     gpu_tflops: Annotated[float, typer.Option(help="Peak of one in single precision; 19.5: A100.")] = 19.5,
-    efficiency: Annotated[float, typer.Option(help="SamplingWeight of the ratio of peaks that is assumed.")] = 0.25,
+    efficiency: Annotated[float, typer.Option(help="Share of the ratio of peaks that is assumed.")] = 0.25,
 ) -> None:
     """Measure here, estimate for GPUs."""
     torch.set_num_threads(1)

@@ -20,7 +20,7 @@ from ase.visualize.plot import plot_atoms
 
 import gnnpot
 from gnnpot.builder import build
-from gnnpot.engines.relax import relax
+from gnnpot.engines.relax import RelaxConfig, relax
 
 matplotlib.use("Agg")
 
@@ -36,11 +36,12 @@ def main(
     """Build, relax, draw."""
     calculator = gnnpot.Calculator()
     if warm:
-        relax(build(sentence).structure, calculator, fmax=0.05, cell=False, steps=1)
+        relax(build(sentence).structure, calculator, RelaxConfig(cell="none", steps=1))
     started = time.perf_counter()
     result = build(sentence)
     built = time.perf_counter()
-    done = relax(result.structure, calculator, fmax=0.05, cell=False, steps=1000, optimizer="lbfgs")
+    config = RelaxConfig(fmax=0.05, cell="none", steps=1000, optimizer="lbfgs")
+    done = relax(result.structure, calculator, config)
     ended = time.perf_counter()
     report = {
         "sentence": sentence,
@@ -77,8 +78,8 @@ def _draw(path: Path, before: Atoms, after: Atoms, report: dict) -> None:
         radii = np.array([0.75 if s == "O" else 1.25 for s in shown.get_chemical_symbols()])
         plot_atoms(shown, axis, rotation=rotation, radii=radii, colors=colours, show_unit_cell=0)
         axis.set_title(title)
-        axis.set_xlim(-1, 20)
-        axis.set_ylim(-1, 20)
+        axis.set_xlim(-1, 22)
+        axis.set_ylim(-1, 22)
         axis.set_axis_off()
     for symbol, colour in COLOURS.items():
         axes[0].scatter([], [], color=colour, edgecolor="black", s=90, label=symbol)

@@ -86,7 +86,13 @@ def test_zarr_with_some_elements(alloy, tmp_path):
     with pytest.raises(DataError, match="has no Li"):
         run_md(alloy, EMT(), MDConfig(), trajectory=tmp_path / "y.zarr", elements=("Li",))
     assert not (tmp_path / "y.zarr").exists()
-    shutil.rmtree(path / "particles" / "all" / "species")
+    with pytest.raises(DataError, match="exists already"):
+        run_md(alloy, EMT(), MDConfig(steps=5), trajectory=path)
+    run_md(alloy, EMT(), MDConfig(steps=5, interval=5), trajectory=path, overwrite=True)
+    assert len(ZarrFrames(path)) == 2
+    (tmp_path / "mine.zarr").mkdir()
+    with pytest.raises(DataError, match="not replaced"):
+        run_md(alloy, EMT(), MDConfig(steps=5), trajectory=tmp_path / "mine.zarr", overwrite=True)
     shutil.rmtree(path / "particles" / "all" / "index")
     with pytest.raises(DataError, match="missing"):
         ZarrFrames(path)

@@ -32,7 +32,7 @@ def with_gold(frames):
 @pytest.fixture(scope="session")
 def other_store(tmp_path_factory, frames):
     """Frames of other structures, whose energies are another code's."""
-    from conftest import emt_frames
+    from tests.training.conftest import emt_frames
 
     named = [
         f.with_(provenance=replace(f.provenance, material_id=f"other {k}"))
@@ -55,10 +55,10 @@ def with_source(mapping, **changes) -> TrainConfig:
 
 def test_energies_of_another_code_are_moved_to_the_main_sources_scale(two, frames):
     """Two codes that differ by an energy per atom of each element are the same after the fit."""
-    from conftest import emt_frames
+    from tests.training.conftest import emt_frames
 
     prepared = prepare(with_source(two))
-    main, other = prepared.sources
+    main, other = prepared.datasets
     assert (main.name, other.name, other.weight) == ("train", "other", 0.5)
     assert prepared.references == main.references
     for k, frame in enumerate(emt_frames(12, seed=5)):
@@ -67,7 +67,7 @@ def test_energies_of_another_code_are_moved_to_the_main_sources_scale(two, frame
         assert np.array_equal(other.frame(k).forces, frame.forces)
     exact = prepare(with_source(two, references={"Cu": -7.0, "Ni": 11.0}))
     zero = exact.references.energies_by_number()
-    frame, moved_frame = emt_frames(12, seed=5)[1], exact.sources[1].frame(1)
+    frame, moved_frame = emt_frames(12, seed=5)[1], exact.datasets[1].frame(1)
     expected = frame.energy + zero[frame.numbers].sum()
     assert moved_frame.energy == pytest.approx(expected, abs=1e-9)
 
@@ -77,10 +77,10 @@ def test_shared_references_are_fitted_to_both_and_move_nothing(two, frames, tmp_
     config = with_source(two, references="shared", train=str(store), labels=["energy", "forces"])
     prepared = prepare(replace(config, data=replace(config.data, check_stress=False)))
     assert prepared.elements == ("Ni", "Cu", "Au")
-    other = prepared.sources[1]
+    other = prepared.datasets[1]
     assert not other.shift.any()
-    for k in range(len(other.part)):
-        stored = other.part.store[int(other.part.indices[k])]
+    for k in range(len(other.subset)):
+        stored = other.subset.store[int(other.subset.indices[k])]
         assert other.frame(k).energy == stored.energy
         assert other.frame(k).stress is None and other.frame(k).forces is not None
 
@@ -88,7 +88,7 @@ def test_shared_references_are_fitted_to_both_and_move_nothing(two, frames, tmp_
 def test_an_element_that_only_another_code_has_keeps_its_energy_there(two, frames, tmp_path):
     store = write_store(moved(with_gold(frames)), tmp_path / "gold.store").folder
     prepared = prepare(with_source(two, train=str(store), references={"Ni": 3.0, "Cu": 1.0, "Au": -5.0}))
-    energies, shift = prepared.references.energies_by_number(), prepared.sources[1].shift
+    energies, shift = prepared.references.energies_by_number(), prepared.datasets[1].shift
     assert energies[79] == -5.0 and shift[79] == 0.0
     assert shift[28] == pytest.approx(energies[28] - 3.0)
 
@@ -100,7 +100,7 @@ def test_what_the_main_source_holds_out_is_in_no_other(two, frames, store):
         config = replace(config, data=replace(config.data, split=replace(config.data.split, by=by)))
         prepared = prepare(replace(config, run=config.run / by))
         held = getattr(prepared.validation.store.index(), kind)[prepared.validation.indices]
-        part = prepared.sources[1].part
+        part = prepared.datasets[1].subset
         used = getattr(part.store.index(), kind)[part.indices]
         assert len(used) and not set(held) & set(used)
         assert set(used) == set(getattr(part.store.index(), kind)) - set(held)

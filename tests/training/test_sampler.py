@@ -17,7 +17,7 @@ THREE = tuple(SamplingWeight(np.arange(n) // 7, weight) for n, weight in ((60, 1
 @pytest.mark.parametrize("ranks", [1, 2, 3, 7])
 @pytest.mark.parametrize("epoch", [0, 5])
 def test_each_frame_once_within_budget_and_equal_ranks(ranks, epoch):
-    plan = BatchPlan(SIZES, budget=100, seed=3, ranks=ranks, shares=ONE)
+    plan = BatchPlan(SIZES, budget=100, seed=3, ranks=ranks, sampling_weights=ONE)
     batches = plan.batches(epoch)
     assert sorted(np.concatenate(batches)) == list(range(len(SIZES)))
     assert all(SIZES[b].sum() <= 100 for b in batches) and all(len(b) for b in batches)
@@ -30,16 +30,18 @@ def test_each_frame_once_within_budget_and_equal_ranks(ranks, epoch):
 
 
 def test_deterministic_and_new_each_epoch():
-    one, two = BatchPlan(SIZES, 100, seed=1, shares=ONE), BatchPlan(SIZES, 100, seed=1, shares=ONE)
+    one, two = BatchPlan(SIZES, 100, seed=1, sampling_weights=ONE), BatchPlan(SIZES, 100, seed=1, sampling_weights=ONE)
     for epoch in range(3):
         assert [b.tolist() for b in one.batches(epoch)] == [b.tolist() for b in two.batches(epoch)]
     assert [b.tolist() for b in one.batches(0)] != [b.tolist() for b in one.batches(1)]
-    other = BatchPlan(SIZES, 100, seed=2, shares=ONE)
+    other = BatchPlan(SIZES, 100, seed=2, sampling_weights=ONE)
     assert [b.tolist() for b in one.batches(0)] != [b.tolist() for b in other.batches(0)]
 
 
 def test_a_frame_above_the_budget_is_alone():
-    batches = BatchPlan(np.array([5, 500, 5, 5]), budget=10, shares=(SamplingWeight(np.zeros(4, dtype=int)),)).batches()
+    batches = BatchPlan(
+        np.array([5, 500, 5, 5]), budget=10, sampling_weights=(SamplingWeight(np.zeros(4, dtype=int)),)
+    ).batches()
     assert any(b.tolist() == [1] for b in batches)
     assert all(len(b) == 1 or 1 not in b for b in batches)
 
@@ -51,7 +53,7 @@ def test_without_shares_the_order_is_kept():
 
 @pytest.mark.parametrize("shares", [ONE, THREE])
 def test_any_step_can_be_gone_on_from(shares):
-    plan = BatchPlan(SIZES, budget=150, seed=4, ranks=2, shares=shares)
+    plan = BatchPlan(SIZES, budget=150, seed=4, ranks=2, sampling_weights=shares)
     whole = list(BatchStream(plan, epochs=4, rank=1))
     assert len(whole) == BatchStream(plan, epochs=4).total_steps()
     for start in range(len(whole) + 1):
@@ -90,7 +92,7 @@ def test_sources_are_taken_by_their_weights():
 
 def test_every_batch_holds_the_sources_in_proportion():
     shares = tuple(SamplingWeight(np.arange(n) // 7, weight) for n, weight in ((600, 1.0), (2000, 0.1)))
-    plan = BatchPlan(np.ones(2600, dtype=int), budget=40, shares=shares)
+    plan = BatchPlan(np.ones(2600, dtype=int), budget=40, sampling_weights=shares)
     others = [int((batch >= 600).sum()) for batch in plan.batches(epoch=2)]
     assert sum(others) == 200 and len(others) == 20
     assert min(others) >= 8 and max(others) <= 12
@@ -100,7 +102,7 @@ def test_every_batch_holds_the_sources_in_proportion():
 def test_mixed_sources_are_the_same_over_any_number_of_ranks(ranks):
     """Ranks with a part of the budget each see together what one sees with all of it."""
     ones = np.ones(101, dtype=int)
-    whole = BatchStream(BatchPlan(ones, budget=8, seed=5, shares=THREE), epochs=3)
+    whole = BatchStream(BatchPlan(ones, budget=8, seed=5, sampling_weights=THREE), epochs=3)
     parts = [BatchStream(BatchPlan(ones, 8 // ranks, 5, ranks, THREE), epochs=3, rank=r) for r in range(ranks)]
     for one, some in zip(list(whole)[:12], zip(*parts, strict=True), strict=False):
         assert sorted(one) == sorted(itertools.chain(*some))

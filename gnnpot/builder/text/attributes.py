@@ -381,6 +381,12 @@ def _repeat(reader: Reader) -> None:
         else:
             reader.set("repeat", tuple(numbers), {"en": "the supercell", "ja": "スーパーセル"}[reader.language])
         reader.take(index)
+    for pattern in ("SUPERCELL _ x:LEN", "x:LEN _ SUPERCELL"):
+        for match in reader.find(pattern):
+            least = any(reader.token(i).kind == "ATLEAST" for i in match["all"])
+            if least or reader.has("MOL", "MOLW"):
+                reader.set("min_length" if least else "edge", float(reader.value(match["x"])))
+                reader.take(match["all"])
     for index in reader.left("ROOT3"):
         reader.set("matrix", ((2, 1), (-1, 1)))
         reader.take(index)

@@ -62,7 +62,7 @@ def _defects(reader: Reader, roles: Roles) -> list[dict[str, Any]]:
             step["where"] = "dopant"
         (late if step.get("where") == "dopant" else early).append({**step, **seed_of(reader)})
     middle: list[dict[str, Any]] = []
-    inside = {"where": "bulk"} if reader.left("MIDDLE") and not reader.facts.fixes else {}
+    inside = {"where": "bulk"} if reader.left("MIDDLE") and reader.has("MILLER", "SLAB") else {}
     for entry in roles.substitutions:
         step = {"do": "substitute", "by": entry["by"], **inside}
         step.update({k: v for k, v in entry.items() if k in ("element", "number", "fraction", "where") and v})

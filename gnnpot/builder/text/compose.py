@@ -164,6 +164,8 @@ def _cell_steps(reader: Reader, roles: Roles) -> list[dict[str, Any]]:
         steps.append(_slab(reader, roles, miller or _usual_plane(reader, roles)))
     elif repeat is not None:
         steps.append({"do": "supercell", "repeat": repeat if len(repeat) == 3 else (*repeat, 1)})
+    elif facts.get("min_length") is not None:
+        steps.append({"do": "supercell", "min_length": facts.get("min_length")})
     elif roles.alloy is not None:
         steps.append({"do": "supercell", "repeat": ALLOY_REPEAT})
         text = say("alloy_cells", reader.language, repeat="×".join(map(str, ALLOY_REPEAT)))

@@ -99,7 +99,8 @@ def dope(reader: Reader, roles: Roles) -> None:
         reader.take(match["all"])
     for pattern in (
         f"DOPE b:BY g:{amount}* y:MAT", f"y:MAT g:{amount}|BY* DOPE", f"DOPE g:{amount}|BY* y:MAT", "y:MAT DOPE",
-        f"y:MAT g:{amount}|RANDOM* REPLACE", f"REPLACE OF g:{amount}* y:MAT",
+        f"y:MAT g:{amount}|RANDOM* REPLACE",
+        "y:MAT NI|BY REPLACE", f"REPLACE OF g:{amount}* y:MAT",
     ):  # fmt: skip
         for match in reader.find(pattern):
             name = formula(reader, match["y"])
@@ -152,6 +153,11 @@ def vacancy(reader: Reader, roles: Roles, known: set[str]) -> None:
         "m:MAT ATOMW? OF? v:VACANCY", f"v:VACANCY g:{amount}|IN|NI* m:MAT SITEW", "v:VACANCY OF m:MAT", "v:VACANCY",
         f"m:MAT ATOMW? g:{amount}* v:REMOVE", f"v:REMOVE g:{amount}* m:MAT ATOMW?",
     )  # fmt: skip
+    for match in reader.find("x:MAT AND y:MAT WO n:COUNT? EACH? REMOVE"):
+        names = [formula(reader, match[k]) for k in ("x", "y")]
+        if all(map(is_element, names)):
+            roles.vacancies += [{"element": name, **amount_of(reader, match["all"])} for name in names]
+            reader.take(match["all"])
     for number, pattern in enumerate(patterns):
         for match in reader.find(pattern):
             name = formula(reader, match["m"]) if "m" in match else None

@@ -19,6 +19,8 @@ from gnnpot.builder.library import library
 from gnnpot.builder.text.normal import Normal
 
 SYMBOLS = frozenset(chemical_symbols[1:])
+#: counters: `CO2個` is two CO
+_COUNTER = ("個", "つ", "コ")
 _NUMBER = r"\d+(?:\.\d+)?|\.\d+"
 _WORDS = {
     "one": 1, "two": 2, "three": 3, "four": 4, "five": 5, "six": 6, "seven": 7, "eight": 8, "nine": 9, "ten": 10,
@@ -34,9 +36,9 @@ _UNITS: list[tuple[str, str, float]] = [
     ),
     (r"(?:nm)\s*(?:\^?2|²)(?![A-Za-z\d])", "LEN2", 100.0),
     (r"平方オングストローム", "LEN2", 1.0),
-    (r"(?:Å|angstroms?|ångströms?|ang|オングストローム)(?![A-Za-z])", "LEN", 1.0),
+    (r"(?:Å|(?i:angstroms?|ångströms?|ang)|オングストローム)(?![A-Za-z])", "LEN", 1.0),
     (r"A(?![A-Za-z\d])", "LEN", 1.0),
-    (r"(?:nm|nanomet(?:er|re)s?|ナノメートル|ナノメーター)(?![A-Za-z])", "LEN", 10.0),
+    (r"(?:(?i:nm|nanomet(?:er|re)s?)|ナノメートル|ナノメーター)(?![A-Za-z])", "LEN", 10.0),
     (r"(?:pm)(?![A-Za-z])", "LEN", 0.01),
     (r"(?:µm|um|micron|マイクロメートル)(?![A-Za-z])", "LEN", 1e4),
     (r"(?:wt\.?\s*%|重量\s*(?:%|パーセント)|質量\s*(?:%|パーセント)|mass\s*%)", "WTPCT", 0.01),
@@ -146,6 +148,14 @@ def _formula(match: re.Match[str]) -> Token | None:
     if not symbols or not set(symbols) <= SYMBOLS:
         return None
     surface = re.fullmatch(r"([A-Z][a-z]?)(111|100|110|211|210|0001)", text)
+    counted = re.fullmatch(r"[A-Za-z]+\d{1,2}", text) and match.string[match.end() : match.end() + 1] in (
+        "個",
+        "つ",
+        "コ",
+    )
+    if counted:
+        plain = text.rstrip("0123456789")
+        return Token("MAT", plain, match.start(), match.start() + len(plain), plain)
     percent = re.fullmatch(r"([A-Z][a-z]?)\d+(?:\.\d+)?", text) and re.match(
         r"\s*(?:at\.?)?%", match.string[match.end() :]
     )
@@ -212,7 +222,7 @@ _PATTERNS: list[tuple[re.Pattern[str], Callable[[re.Match[str]], Token | None]]]
         "CONSTANT", (m[1], float(m[2]) * (10 if m[3] == "nm" else 1)), *m.span(), m[0])),
     (
         re.compile(
-            rf"(?P<sign>(?<![\w)\]])-)?(?:(?P<numerator>\d+)\s*/\s*(?P<denominator>\d+)(?=\s*(?:ML|の?被覆|coverage|mono|モノ))"
+            rf"(?P<sign>(?<![\w)\]])-)?(?:(?P<numerator>\d{{1,2}})/(?P<denominator>[1-9]\d?)(?![\d.])"
             rf"|(?P<number>{_NUMBER})|(?P<word>(?<![A-Za-z])(?:{_NUMBER_WORDS})(?![A-Za-z])|[{_KANJI}ひふ][とた]?{_COUNTERS}))",
             re.I,
         ),
@@ -233,13 +243,10 @@ def lexicon() -> dict[str, tuple[str, Any]]:
         for word, value in pairs:
             words.setdefault(word.lower(), (kind, int(value) if kind == "MONO" else value))
     words.update(_library_words())
-    known = library()
-    for formula in known.substances:
-        if len(formula) > 2:
-            words.setdefault(formula.lower(), ("MAT", formula))
-    for key in known.molecules:
-        if len(key) > 2:
-            words.setdefault(key.lower(), ("MOL", key))
+    for kind, names in (("MAT", library().substances), ("MOL", library().molecules)):
+        for name in names:
+            if len(name) > 2:
+                words.setdefault(name.lower(), (kind, name))
     return words
 
 
@@ -267,7 +274,6 @@ def _library_words() -> dict[str, tuple[str, Any]]:
             words[name.lower()] = ("MOL", key)
     for name, formula in _SHEETS.items():
         words[name] = ("SHEETMAT", formula)
-    words["ito"] = ("MAT", "In2O3")
     return words
 
 
@@ -345,7 +351,7 @@ def _word(plain: str, position: int) -> Token | None:
         last, following = candidate[-1], lowered[length : length + 1]
         if _LATIN.match(last) and following and re.match(r"[A-Za-z]", following):
             continue
-        if last.isdigit() and following.isdigit():
+        if last.isdigit() and (following.isdigit() or following in _COUNTER):
             continue
         exact = plain[position : position + length]
         if found[0] == "MOL" and exact.isalpha() and len(exact) <= 3 and exact.isascii() and exact != exact.upper():

@@ -109,7 +109,7 @@ def draw_jumps(transports: Sequence[Transport]) -> Figure:
         if len(t.jumps.lengths):
             axes.hist(t.jumps.lengths, 60, histtype="step", density=True, color=_color(n), label=f"{t.temperature:g} K")
     axes.set(xlabel="length of a jump, Å", ylabel="share, 1/Å")
-    axes.legend(frameon=False, fontsize=8)
+    _legend(axes)
     tidy(axes)
     axes = figure.add_subplot(1, 2, 2)
     for k in range(3):
@@ -122,6 +122,12 @@ def draw_jumps(transports: Sequence[Transport]) -> Figure:
                     color=_color(k), capsize=3, label=f"along {'abc'[k]}" if t is transports[0] else None,
                 )  # fmt: skip
     axes.set(yscale="log", xlabel="1000 K / T", ylabel="tracer diffusion, cm²/s")
-    axes.legend(frameon=False, fontsize=8)
+    _legend(axes)
     tidy(axes)
     return figure
+
+
+def _legend(axes) -> None:  # noqa: ANN001 - matplotlib's axes
+    """A legend, if there is something to name."""
+    if axes.get_legend_handles_labels()[0]:
+        axes.legend(frameon=False, fontsize=8)

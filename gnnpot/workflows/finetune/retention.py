@@ -9,6 +9,7 @@ new frames do not hold; dimers, energy against distance, what became of the repu
 have no part in either.
 """
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -143,8 +144,8 @@ def retention_rows(metrics: Mapping[str, Any]) -> list[tuple[str, ...]]:
 def _pair(start: float, tuned: float | None, factor: float) -> tuple[str, str, str]:
     """Two errors, and how the second one compares with the first."""
     change = ""
-    if tuned is not None and start > 0:
-        ratio = tuned / start
+    if tuned is not None and max(start, tuned) > 0:
+        ratio = tuned / start if start > 0 else math.inf
         # where the labels are the starting model's own, its error is rounding only
         times = f"{ratio:.2g} times" if ratio < 100 else "from none"
         change = f"WORSE, {times}" if ratio > 1.005 else times

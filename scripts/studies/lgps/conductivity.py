@@ -16,10 +16,10 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 from ase import Atoms
-from ase.io import read
 from rich.console import Console
 
 from gnnpot.cli.conductivity import MakeCalculator
+from gnnpot.data import read_frames
 from gnnpot.properties.conductivity import AnalysisConfig, ConductivityConfig, Displacements, analyse
 from gnnpot.properties.conductivity.calc import calc
 from gnnpot.properties.conductivity.msd import Estimate
@@ -69,7 +69,8 @@ SETS = (
 
 def crystal(data: Path, ordering: int | None) -> Atoms:
     """50 atoms in experiment's cell; `ordering` places Ge and P anew on their sites."""
-    atoms = read(data, index=0)
+    # ASE's reader looks through a compressed file for every frame's place first, for minutes
+    atoms = next(iter(read_frames(data))).to_atoms()
     plain = Atoms(atoms.symbols, scaled_positions=atoms.get_scaled_positions(), cell=np.diag([A, A, C]), pbc=True)
     if ordering is not None:
         sites = np.flatnonzero(np.isin(plain.get_chemical_symbols(), ("Ge", "P")))

@@ -190,19 +190,20 @@ def test_options_by_file_and_by_name(structures, tmp_path):
 
 
 def test_bars_give_way(capsys):
-    from gnnpot.cli.distil import Bars
+    from gnnpot.cli.progress import Bars
 
     with Bars(quiet=False) as bars:
         for done in (0, 1, 2):
-            bars.show("dynamics", done, 3)
+            bars("dynamics", done, 3)
         bars.pause()
-        bars.show("labelling", 5, 5)
-        # it was taken off at its end: there is nothing to pause
+        bars("labelling", 4, 5)
+        bars("labelling", 5, 5)
+        # it was removed at its end: there is nothing to pause
         bars.pause()
     shown = capsys.readouterr().err
-    assert "dynamics" in shown and "2/3" in shown and "labelling" in shown and "5/5" in shown
+    assert "dynamics" in shown and "2/3" in shown and "labelling" in shown and "4/5" in shown
     with Bars(quiet=True) as bars:
-        bars.show("dynamics", 1, 3)
+        bars("dynamics", 1, 3)
     assert capsys.readouterr().err == ""
 
 

@@ -22,7 +22,7 @@ from gnnpot.hub.opening import load, open_potential
 from gnnpot.training.config import TrainConfig
 from gnnpot.training.datamodule import GraphData
 from gnnpot.training.evaluate import evaluate
-from gnnpot.training.run import train
+from gnnpot.training.run import DIRECTORY, train
 from gnnpot.training.subsets import Subset
 from gnnpot.workflows.compare import compare
 from gnnpot.workflows.finetune.config import FineTuneConfig, read_finetune_config
@@ -133,7 +133,8 @@ def test_representative_frames_are_a_part_of_more_and_stay_when_a_run_goes_on(co
     for count in (6, 12):
         data = replace(config.data, frames=count, choose="representative")
         task = FineTune(replace(config, run=config.run / str(count), data=data), open_potential(config.start))
-        parts[count] = task.prepare(write=True)
+        with DIRECTORY.open(task.config, resume=True, inputs=task.inputs()):
+            parts[count] = task.prepare(write=True)
         assert len(parts[count].train) + len(parts[count].validation) == count
     assert set(parts[6].train.indices) < set(parts[12].train.indices)
     monkeypatch.setattr("gnnpot.training.subsets.choose_frames", None)
@@ -242,7 +243,7 @@ def test_replay_has_its_share_and_references_of_its_own(config, start):
     assert sum(replayed) / sum(map(len, batches)) == pytest.approx(0.25, abs=0.02)
     assert list(data.stream(start=5)) == batches[5:]
     # relative to the references, replayed labels are what the starting model says
-    frame = prepared.mixture[len(prepared.train)]
+    frame = prepared.concatenation[len(prepared.train)]
     before = load(start)
     own = before(before.graph(frame), stress=False).energy.item() - before.references.apply(frame.numbers)
     assert frame.energy - prepared.references.apply(frame.numbers) == pytest.approx(own, abs=1e-6)
@@ -356,9 +357,8 @@ def test_command_line(start, shifted, tmp_path):
     # again: nothing to train, the same table
     again = runner.invoke(app, options).output
     assert "What was won, what was lost" in again and "has ended before" in again
-    # the run is no potential, but holds one
-    with pytest.raises(CheckpointError, match=f"its potential is {run}/model"):
-        load(run)
+    # the folder of a run is opened as its potential
+    same(load(run), load(run / "model"))
     result = runner.invoke(app, [*options[:4], str(tmp_path / "cmp"), *options[5:6], *options[8:], "--compare",
                                  "--only", "head", "--frames", "8"])  # fmt: skip
     assert result.exit_code == 0, result.output
