@@ -93,8 +93,8 @@ def check_options(name: str, given: dict[str, Any], folder: Path, monkeypatch: p
         (folder / "own.yaml").write_text(OWN)
         read_config(config or folder / "own.yaml", settings)
     elif name == "finetune":
-        census = finetune_config.Census(frames=100, materials=1, used=100)
-        monkeypatch.setattr(finetune_config, "count", lambda data: census)
+        size = finetune_config.DatasetSize(frames=100, materials=1, used=100)
+        monkeypatch.setattr(finetune_config, "count", lambda data: size)
         short = given["strategy"]
         finetune_config.read_finetune_config("x", ["x"], run="x", path=config, overrides=settings, short=short)
     elif name == "distil":
