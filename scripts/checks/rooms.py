@@ -3,8 +3,8 @@
     python scripts/checks/rooms.py                       # this checkout
     python scripts/checks/rooms.py --root other/checkout
 
-Lines are those of Python files, as `wc -l` counts them. An architecture is read in the files that its page imports
-from `gnnpot/graphs` and `gnnpot/models` (not the compiled copies in `gnnpot/models/fast`), and in `gnnpot/potential.py`.
+Lines are counted as `wc -l` counts them. An architecture is read in the files that its page imports from
+`gnnpot/graphs` and `gnnpot/models`, without the compiled copies in `gnnpot/models/fast`, and in `gnnpot/potential.py`.
 """
 
 import argparse

@@ -60,7 +60,7 @@ def test_structures_of_pymatgen_are_taken(potential, rocksalt):
     ours = next(gnnpot.predict([atoms], potential))
     theirs = next(gnnpot.predict([rocksalt], potential))
     assert ours.get_potential_energy() == theirs.get_potential_energy()
-    relaxed = gnnpot.relax(rocksalt, gnnpot.Calculator(potential), fmax=0.1, stress_max=0.01)
+    relaxed = gnnpot.relax(rocksalt, gnnpot.Calculator(potential))
     assert relaxed.converged and len(relaxed.atoms) == 8
     result = gnnpot.run_md(rocksalt, gnnpot.Calculator(potential), gnnpot.MDConfig(steps=2))
     assert len(result.atoms) == 8

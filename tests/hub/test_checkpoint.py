@@ -65,7 +65,7 @@ def test_a_truncated_or_missing_file_is_noticed(saved, name):
 def rewrite(saved, change) -> None:
     content = json.loads((saved / CARD).read_text())
     change(content)
-    content["card_sha256"] = module._digest(content)
+    content["card_sha256"] = module.card_digest(content)
     (saved / CARD).write_text(json.dumps(content))
 
 
