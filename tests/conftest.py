@@ -26,6 +26,7 @@ def published(tmp_path_factory) -> Callable:
     that are there, but not as published, always are one.
     """
     from gnnpot.errors import DownloadError
+    from gnnpot.hub.cache import has_sha256
     from gnnpot.hub.opening import load
     from gnnpot.hub.registry import resolve
 
@@ -36,9 +37,9 @@ def published(tmp_path_factory) -> Callable:
             return load(name)
         except DownloadError as error:
             weights = Path(os.environ.get("GNNPOT_SHARED", os.devnull)) / "weights"
-            wanted = [source.file for source in resolve(name)[0].sources]
+            sources = resolve(name)[0].sources
             folders = [weights / name, *weights.glob("*"), *weights.glob("*/*")]
-            found = [f for f in folders if all((f / file).is_file() for file in wanted)]
+            found = [f for f in folders if all(has_sha256(f / s.file, s.sha256) for s in sources)]
             if not found:
                 raise
             reason = error

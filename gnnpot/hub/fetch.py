@@ -41,10 +41,21 @@ def _fetch(entry: Published, source: Source, report: Report) -> Path:
             elif mirror:
                 _from_folder(Path(mirror).expanduser(), entry, source)
             elif source.wheel is None:
-                _from_url(source.url, source, path, report)
+                _from_host(entry, source, path, report)
             else:
                 _from_index(entry, source, report)
     return path
+
+
+def _from_host(entry: Published, source: Source, path: Path, report: Report) -> None:
+    """From where it was published."""
+    try:
+        _from_url(source.url, source, path, report)
+    except MissingError as error:
+        raise MissingError(
+            f"{error}; if its host has dropped it, put {source.file} from elsewhere into a folder as "
+            f"{entry.name}/{source.file}, and set GNNPOT_MIRROR to that folder"
+        ) from None
 
 
 def _from_url(url: str, source: Source, path: Path, report: Report) -> None:

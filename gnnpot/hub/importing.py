@@ -16,7 +16,7 @@ from gnnpot.hub.checkpoint import save_checkpoint
 from gnnpot.hub.download import Report
 from gnnpot.hub.fetch import fetch
 from gnnpot.hub.reference_structures import TOLERANCE, ReferenceStructure, energy_deviations
-from gnnpot.hub.registry import Published, by_hand, is_known, reference_structures, resolve
+from gnnpot.hub.registry import Published, is_known, matgl_folders, reference_structures, resolve
 from gnnpot.hub.shipped import DEFAULT, shipped
 
 logger = logging.getLogger(__name__)
@@ -53,12 +53,13 @@ def import_folder(
     from gnnpot.hub.importers.matgl_folder import convert_folder
 
     folder = Path(folder)
-    name = name or next((e.name for e in by_hand() if e.folder == folder.resolve().name), None)
+    published = next((e.name for e in matgl_folders() if e.folder == folder.resolve().name), None)
+    name = name or published
     if name is None:
         raise CheckpointError(f"{folder}: needs a name by which to open it; give one with --name")
     if not _NAME.fullmatch(name):
         raise CheckpointError(f"--name {name}: is no name; use letters, digits, '.', '_', '+' and '-'")
-    if is_known(name) or name == DEFAULT or name in shipped():
+    if name != published and (is_known(name) or name == DEFAULT or name in shipped()):
         raise CheckpointError(f"--name {name}: is the name of another potential; choose another")
     target = checkpoint_folder(name)
     with locked(name):

@@ -83,12 +83,11 @@ class Published:
 
 
 @dataclass(frozen=True)
-class ByHand:
-    """A potential in a folder that users download themselves: no sha256 of its files is known that could be pinned."""
+class MatglFolder:
+    """What the files of a published potential of matgl don't tell: for its card, wherever the folder comes from."""
 
     name: str
     folder: str  #: what it is called where it is published
-    where: str  #: in words
     trained_with: str  #: version of the package that trained it
     #: what tells it from others: eV, and how many elements
     energy_scale: float
@@ -117,7 +116,7 @@ class _Table:
     wheels: dict[str, Wheel]  #: for the file's own use
     reference_structures: tuple[_Structure, ...]
     potentials: tuple[Published, ...]
-    by_hand: tuple[ByHand, ...]
+    matgl_folders: tuple[MatglFolder, ...]
 
 
 def published() -> tuple[Published, ...]:
@@ -125,9 +124,9 @@ def published() -> tuple[Published, ...]:
     return _table().potentials
 
 
-def by_hand() -> tuple[ByHand, ...]:
-    """All potentials that users download themselves."""
-    return _table().by_hand
+def matgl_folders() -> tuple[MatglFolder, ...]:
+    """Published potentials of matgl that have a folder of their own, which users may have too."""
+    return _table().matgl_folders
 
 
 def reference_structures() -> "list[Atoms]":
@@ -148,20 +147,12 @@ def is_known(name: str) -> bool:
 def resolve(name: str) -> tuple[Published, str | None]:
     """The entry of a name and the fidelity it means, the entry's default if the name has none.
 
-    Raises `CheckpointError`, with the nearest name, if it is not known, and with what to download and how to import it
-    if it is to be had by hand only.
+    Raises `CheckpointError`, with the nearest name, if it is not known.
     """
     plain, _, fidelity = name.partition("@")
     entries = {entry.name: entry for entry in published()}
-    manual = {key: entry for entry in by_hand() for key in (entry.name, entry.folder)}
-    if plain in manual:
-        entry = manual[plain]
-        raise CheckpointError(
-            f"{name}: can't be fetched by gnnpot; download the folder {entry.folder} from {entry.where}, then: "
-            f"gnnpot import path/to/{entry.folder}"
-        )
     if plain not in entries:
-        known = [*entries, *shipped(), *(entry.name for entry in by_hand())]
+        known = [*entries, *shipped()]
         raise CheckpointError(
             f"'{name}' is neither the folder of a checkpoint (or n2p2 potential) nor the name of a published "
             f"potential; {suggest(plain, known)}"

@@ -19,6 +19,7 @@ from torch import Tensor
 from gnnpot.data.references import ElementReferences
 from gnnpot.errors import CheckpointError
 from gnnpot.hub.checkpoint import Card
+from gnnpot.hub.registry import MatglFolder, matgl_folders
 from gnnpot.models.m3gnet import M3GNet, M3GNetConfig
 from gnnpot.potential import Potential
 
@@ -54,7 +55,22 @@ def convert(name: str, files: Mapping[str, Path]) -> tuple[Potential, Card]:
 
     Raises `CheckpointError` if the weights are not what they should be.
     """
-    return read(name, files["model.json"].read_bytes(), files["state.pt"].read_bytes(), layout="matgl"), _CARD
+    potential = read(name, files["model.json"].read_bytes(), files["state.pt"].read_bytes(), layout="matgl")
+    entry = next((entry for entry in matgl_folders() if entry.name == name), None)
+    return potential, _CARD if entry is None else _card(entry)
+
+
+def _card(entry: MatglFolder) -> Card:
+    return Card(
+        name=entry.name,
+        description=f"M3GNet, the authors' {entry.folder}",
+        licence=entry.licence,
+        training_data=entry.training_data,
+        functional=entry.functional,
+        energy_reference=entry.energy_reference,
+        metrics=dict(entry.metrics),
+        references=list(entry.references),
+    )
 
 
 def read(name: str, description: bytes, state: bytes, layout: str) -> Potential:

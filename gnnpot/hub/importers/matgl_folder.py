@@ -23,7 +23,7 @@ from gnnpot.errors import CheckpointError
 from gnnpot.hub.checkpoint import Card
 from gnnpot.hub.importers.m3gnet import read
 from gnnpot.hub.reference_structures import ReferenceStructure
-from gnnpot.hub.registry import ByHand, by_hand, reference_structures
+from gnnpot.hub.registry import MatglFolder, matgl_folders, reference_structures
 from gnnpot.potential import Potential
 
 DESCRIPTION, STATE = "model.json", "state.pt"
@@ -41,7 +41,7 @@ def convert_folder(folder: Path, name: str, trained_with: str | None = None) -> 
     those of an M3GNet potential that is known here, or if the version is needed and was not given.
     """
     contents = {file: _content(folder, file) for file in (DESCRIPTION, STATE)}
-    entry = next((e for e in by_hand() if name == e.name or folder.resolve().name == e.folder), None)
+    entry = next((e for e in matgl_folders() if name == e.name or folder.resolve().name == e.folder), None)
     version = trained_with or (entry.trained_with if entry else _version(folder, contents[DESCRIPTION]))
     potential = read(str(folder), *contents.values(), layout=_layout(version))
     if entry is not None:
@@ -101,7 +101,7 @@ def _layout(version: str) -> str:
     return next(layout for first, layout in _LAYOUTS if tuple(map(int, numbers.groups())) >= first)
 
 
-def _check(folder: Path, potential: Potential, entry: ByHand) -> None:
+def _check(folder: Path, potential: Potential, entry: MatglFolder) -> None:
     scale = float(potential.energy_scale)
     if abs(scale - entry.energy_scale) > 1e-6 or len(potential.elements) != entry.elements:
         raise CheckpointError(

@@ -102,16 +102,20 @@ def test_a_known_folder_brings_its_name_and_card(saved, cache):
     assert result.exit_code == 0 and result.stdout.startswith("m3gnet-matpes-pbe-2025.1: "), result.output
     _, card = load_checkpoint(opening.locate("m3gnet-matpes-pbe-2025.1"))
     assert card.functional == "PBE" and "BSD" in card.licence and card.metrics and card.references
-    row = json.loads(CliRunner().invoke(app, ["models", "--json"]).stdout)[-1]
-    assert (row["name"], row["licence"], row["energy_reference"]) == (card.name, "BSD-3-Clause", "raw PBE")
+    rows = json.loads(CliRunner().invoke(app, ["models", "--json"]).stdout)
+    row = next(row for row in rows if row["name"] == card.name)
+    assert (row["licence"], row["energy_reference"]) == ("BSD-3-Clause", "PBE")
     wrong = folder.rename(folder.with_name("M3GNet-MatPES-r2SCAN-v2025.1-PES"))
     with pytest.raises(CheckpointError, match="is not M3GNet-MatPES-r2SCAN.*energy scale"):
         importing.import_folder(wrong)
 
 
-def test_the_name_alone_says_what_to_download(cache):
-    with pytest.raises(CheckpointError, match="download the folder M3GNet-MatPES-PBE-v2025.1-PES .* gnnpot import"):
-        gnnpot.load("m3gnet-matpes-pbe-2025.1")
+def test_matpes_potentials_have_names(published, cache):
+    for name, functional in (("m3gnet-matpes-pbe-2025.1", "PBE"), ("m3gnet-matpes-r2scan-2025.1", "r2SCAN")):
+        potential = published(name)
+        assert potential.model.config.layout == "matgl" and len(potential.elements) == 89
+        _, card = load_checkpoint(opening.locate(name))
+        assert card.functional == functional and "BSD" in card.licence and card.metrics and card.references
     with pytest.raises(CheckpointError, match="did you mean 'm3gnet-matpes-pbe-2025.1'"):
         gnnpot.load("m3gnet-matpes-pbe")
 
