@@ -1,11 +1,11 @@
 """How far published potentials are from labelled frames that none of them was fine-tuned on.
 
-    python scripts/studies/accuracy/published.py ../shared/data --potentials nequix-oam-1 7net-0 -o docs/accuracy
+    python scripts/studies/accuracy/published.py data --potentials nequix-oam-1 7net-0 -o docs/accuracy
 
 Sets: mlearn's Si, Mo, Cu, Ni test frames (Zuo et al. 2020; frames that are in a training file too are left out), and
-Li10GeP2S12 (Huang et al. 2021), all frames, and the first and last quarter in the order of the file, which is that of
-the iterations of active learning. Energies are per atom, after the one constant for each potential and set that makes
-their mean absolute error least; forces are by component.
+Li10GeP2S12 (Huang et al. 2021), all frames, and the first and last quarter in the order of the file, which is taken to
+be that of the iterations of active learning. Energies are per atom, after the one constant for each potential and set
+that makes their mean absolute error least; forces are by component.
 
 Each potential and set is a line of OUT/published.jsonl, appended when it is done; the same command resumes. The table
 is OUT/published.md.
