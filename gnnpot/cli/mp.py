@@ -14,7 +14,6 @@ from gnnpot.cli.data import manifest_table
 from gnnpot.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
-    from gnnpot.config import from_mapping, read_yaml
     from gnnpot.data.mp.filters import Curation
     from gnnpot.data.mp.pipeline import Source
 
@@ -102,6 +101,7 @@ def report(
 
 
 def _curation(config: Path | None, options: dict[str, Any]) -> "Curation":
+    from gnnpot.config import from_mapping, read_yaml
     from gnnpot.data.mp.filters import Curation
 
     mapping = read_yaml(config) if config else {}

@@ -50,9 +50,8 @@ class RelaxConfig:
     stress_max: float = 0.05 * GPA  #: eV/Å³, the largest stress that may be left
     pressure: float = 0.0  #: eV/Å³
     cell: CellFreedom = "full"  #: what of the cell may relax
-    symmetry: float | None = (
-        None  #: Å, tolerance within which the symmetry of the start is found and kept; None: not kept
-    )
+    #: Å, tolerance within which the symmetry of the start is found and kept; None: not kept
+    symmetry: float | None = None
     steps: int = 500  #: at most
     optimizer: OptimizerName = "fire"
 

@@ -97,10 +97,10 @@ def test_a_kernel_is_compiled_anew_when_what_is_compiled_into_it_changes(modules
 
 def test_every_source_of_a_kernel_is_in_its_digest(monkeypatch):
     from gnnpot.compiler import sources
-    from gnnpot.models.fast import interaction
+    from gnnpot.models.fast import equivariant_layer
     from gnnpot.ops.simd import lanes
 
-    parts, pending = set(), [interaction.__name__]
+    parts, pending = set(), [equivariant_layer.__name__]
     while pending:
         name = pending.pop()
         if name not in parts:
@@ -110,9 +110,9 @@ def test_every_source_of_a_kernel_is_in_its_digest(monkeypatch):
     assert {f"gnnpot.ops.{name}" for name in expected} <= parts
     # no module without kernels, which would make it compile anew too often
     assert not {"gnnpot.graphs.graph", "gnnpot.models.base", "gnnpot.errors"} & parts
-    before = source_digest(interaction.__name__)
+    before = source_digest(equivariant_layer.__name__)
     monkeypatch.setattr(lanes, "SOME_CONSTANT", 3, raising=False)
-    assert source_digest(interaction.__name__) != before
+    assert source_digest(equivariant_layer.__name__) != before
 
 
 def test_all_kernels_are_decorated_in_one_place():

@@ -108,13 +108,13 @@ def test_data_without_outliers_are_fitted_as_ever(shared, caplog):
 
 
 def test_one_force_of_another_unit_sets_no_scale(caplog):
-    from gnnpot.training.prepare import _force_scale
+    from gnnpot.training.prepare import force_scale
 
     frames = compounds()
-    scale = _force_scale(frames)
+    scale = force_scale(frames)
     plain = np.sqrt(np.mean(np.concatenate([f.forces.ravel() for f in frames]) ** 2))
     assert scale == pytest.approx(plain)
     frames[5] = frames[5].with_(forces=frames[5].forces * 1e6)
     with caplog.at_level(logging.WARNING):
-        assert _force_scale(frames) == pytest.approx(scale, rel=0.05)
+        assert force_scale(frames) == pytest.approx(scale, rel=0.05)
     assert "1 of 60 frames have forces" in caplog.text

@@ -121,6 +121,7 @@ def wheel(tmp_path_factory) -> Path:
     source.mkdir()
     for name in ("pyproject.toml", "setup.py", "MANIFEST.in", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, source)
+    shutil.copytree(ROOT / "configs", source / "configs")
     shutil.copytree(ROOT / "gnnpot", source / "gnnpot", ignore=shutil.ignore_patterns("__pycache__"))
     (source / "checkpoints").mkdir()
     save_checkpoint(source / "checkpoints" / DEFAULT, convert("", {})[0], Card(name=DEFAULT))
