@@ -9,6 +9,6 @@ if [ "$(cat .venv/installed 2>/dev/null)" != "$wanted" ]; then
     echo "installing gnnpot and its packages into .venv"
     # torch by itself first: its pin names a release whose CPU build needs no CUDA packages
     .venv/bin/python -m pip install --quiet --constraint constraints.txt torch
-    .venv/bin/python -m pip install --quiet --constraint constraints.txt --editable ".[all,test]"
+    .venv/bin/python -m pip install --quiet --constraint constraints.txt --editable ".[all,docs,test]"
     echo "$wanted" > .venv/installed
 fi
