@@ -28,6 +28,7 @@ import gnnpot
 from gnnpot.potential import Potential
 from gnnpot.runs.files import write_text
 
+TITLE = "# Published potentials on labelled frames"
 MLEARN = ("Si", "Mo", "Cu", "Ni")
 LGPS = ("LGPS", "LGPS, first quarter", "LGPS, last quarter")
 #: atoms of a batch
@@ -60,7 +61,7 @@ def main(
             found = [errors(energies[part], forces[part]) for part in parts]
             append(results, [{"potential": name, "set": s, **e} for s, e in zip(LGPS, found, strict=True)])
             console.print(name, "LGPS", highlight=False)
-    write_text(out / "published.md", table(rows(results), potentials))
+    write_text(out / "published.md", f"{TITLE}\n\n{table(rows(results), potentials)}")
 
 
 def rows(path: Path) -> dict[tuple[str, str], dict]:
