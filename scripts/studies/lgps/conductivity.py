@@ -1,7 +1,7 @@
 """The conductivity of Li10GeP2S12 by any potential: all runs of docs/lgps/conductivity.md, resumable.
 
-    python scripts/studies/lgps/conductivity.py --student my-student --hdnnp my-hdnnp --runs runs/lgps
-    python scripts/studies/lgps/conductivity.py --only main --student my-student --runs runs/lgps
+    python scripts/studies/lgps/conductivity.py --data lgps50_train.extxyz.gz --student my-student --hdnnp my-hdnnp
+    python scripts/studies/lgps/conductivity.py --data lgps50_train.extxyz.gz --student my-student --only main
 
 Stopped at any time, the same command continues. What has ended is analysed, and written to OUT (JSON), with an
 Arrhenius plot beside it; a set that has not ended is not in there. `--scale 0.001` shortens all times, to try the
@@ -203,13 +203,11 @@ def one_set(chosen: RunSet, model: str, data: Path, place: Path, processes: int,
 
 def main(
     student: Annotated[str, typer.Option(help="Name or path of the distilled potential.")],
+    data: Annotated[Path, typer.Option(help="The frames; the first is the structure.")],
     hdnnp: Annotated[
         str | None, typer.Option(help="Name or path of the HDNNP; without it its set is left out.")
     ] = None,
     runs: Annotated[Path, typer.Option(help="Folder of the runs.")] = Path("runs/lgps-conductivity"),
-    data: Annotated[Path, typer.Option(help="The frames; the first is the structure.")] = Path(
-        "../shared/data/lgps/lgps50_train.extxyz.gz"
-    ),
     out: Annotated[Path | None, typer.Option(help="JSON; default: in the folder of the runs.")] = None,
     only: Annotated[str | None, typer.Option(help="Names of sets, with commas; default: all, in order.")] = None,
     processes: Annotated[int, typer.Option(help="Temperatures side by side.")] = 2,
