@@ -110,7 +110,7 @@ def test_a_known_folder_brings_its_name_and_card(saved, cache):
         importing.import_folder(wrong)
 
 
-def test_matpes_potentials_have_names(published, cache):
+def test_matpes_potentials_have_names(published):
     for name, functional in (("m3gnet-matpes-pbe-2025.1", "PBE"), ("m3gnet-matpes-r2scan-2025.1", "r2SCAN")):
         potential = published(name)
         assert potential.model.config.layout == "matgl" and len(potential.elements) == 89
