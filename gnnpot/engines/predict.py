@@ -5,9 +5,9 @@ for atoms in predict(structures, "7net-0"):
 """
 
 import copy
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sized
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from ase import Atoms
@@ -18,6 +18,8 @@ from gnnpot.data.structures import StructureLike, as_atoms
 from gnnpot.errors import ConfigError
 from gnnpot.hub.opening import OpenedPotential, load
 from gnnpot.potential import Potential
+
+Structure = TypeVar("Structure", bound=Sized)
 
 
 def predict(
@@ -60,15 +62,21 @@ def predict(
     return _predictions(potential, map(as_atoms, structures), stress, max_atoms)
 
 
-def _predictions(potential: Potential, structures: Iterable[Atoms], stress: bool, max_atoms: int) -> Iterator[Atoms]:
-    waiting: list[Atoms] = []
-    for atoms in structures:
-        if waiting and sum(map(len, waiting)) + len(atoms) > max_atoms:
-            yield from _batch(potential, waiting, stress)
+def batches_of(structures: Iterable[Structure], max_atoms: int) -> Iterator[list[Structure]]:
+    """Structures in order, in lists of at most `max_atoms` atoms, or of one structure that has more."""
+    waiting: list[Structure] = []
+    for structure in structures:
+        if waiting and sum(map(len, waiting)) + len(structure) > max_atoms:
+            yield waiting
             waiting = []
-        waiting.append(atoms)
+        waiting.append(structure)
     if waiting:
-        yield from _batch(potential, waiting, stress)
+        yield waiting
+
+
+def _predictions(potential: Potential, structures: Iterable[Atoms], stress: bool, max_atoms: int) -> Iterator[Atoms]:
+    for batch in batches_of(structures, max_atoms):
+        yield from _batch(potential, batch, stress)
 
 
 def _batch(potential: Potential, structures: list[Atoms], stress: bool) -> Iterator[Atoms]:

@@ -14,6 +14,7 @@ from ase.data import chemical_symbols
 from torch_geometric.data import Batch
 
 from gnnpot.data.frame import Frame
+from gnnpot.engines.predict import batches_of
 from gnnpot.errors import DataError
 from gnnpot.potential import Potential
 from gnnpot.training.loss import LABELS
@@ -129,14 +130,8 @@ def predictions(
 ) -> Iterator[Predicted]:
     """Frames with a potential's predictions, in batches of at most `max_atoms` atoms (or one frame)."""
     potential = copy.deepcopy(potential).eval().requires_grad_(False)
-    waiting: list[Frame] = []
-    for frame in frames:
-        if waiting and sum(map(len, waiting)) + len(frame) > max_atoms:
-            yield from _predict(potential, waiting, stress)
-            waiting = []
-        waiting.append(frame)
-    if waiting:
-        yield from _predict(potential, waiting, stress)
+    for batch in batches_of(frames, max_atoms):
+        yield from _predict(potential, batch, stress)
 
 
 def _predict(potential: Potential, frames: list[Frame], stress: bool) -> Iterator[Predicted]:

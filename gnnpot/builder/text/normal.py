@@ -1,4 +1,4 @@
-"""Text as the grammar reads it: full-width forms, signs and dashes unified, with the way back to the user's characters.
+"""Text as the grammar reads it: full-width forms, signs and dashes unified, with positions in the user's text.
 
 text = Normal("Ｐｔ（１１１）　３×３")
 text.plain == "Pt(111) 3x3"
