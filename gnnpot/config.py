@@ -197,9 +197,7 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
     if origin in (dict, Mapping):
         if not isinstance(value, Mapping):
             raise ConfigError(f"{where}: expected a mapping, got {_kind(value)}")
-        return {
-            _convert(args[0], k, where): _convert(args[1], v, f"{where}.{k}") for k, v in value.items()
-        }
+        return {_convert(args[0], k, where): _convert(args[1], v, f"{where}.{k}") for k, v in value.items()}
     if dataclasses.is_dataclass(hint):
         return from_mapping(hint, value, where)
     return _convert_scalar(hint, value, where)

@@ -136,9 +136,7 @@ class Potential(nn.Module):
         other.train(self.training)
         return other.to(self.device)
 
-    def check(
-        self, numbers: np.ndarray, positions: np.ndarray, cell: np.ndarray, pbc: np.ndarray, where: str
-    ) -> None:
+    def check(self, numbers: np.ndarray, positions: np.ndarray, cell: np.ndarray, pbc: np.ndarray, where: str) -> None:
         """Raise `UnknownElementError` for elements that the potential has not seen, `MemoryNeedError` for structures
         whose prediction would not fit into the memory that is free; nothing large is allocated for it."""
         check_elements(numbers, self.elements, where)

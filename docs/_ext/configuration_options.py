@@ -126,5 +126,3 @@ def setup(app: Sphinx) -> dict[str, Any]:
     """Register the directive."""
     app.add_directive("configuration-options", ConfigurationOptions)
     return {"version": "1", "parallel_read_safe": True}
-
-

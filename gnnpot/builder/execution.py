@@ -1,7 +1,9 @@
 """From a recipe to a structure: the steps in their order, then the checks of what came out.
 
-result = execute(recipe)
-result.structure, result.notes, result.warnings
+Example::
+
+    result = execute(recipe)
+    result.structure, result.notes, result.warnings
 """
 
 from collections.abc import Callable

@@ -1,6 +1,8 @@
 """A structure drawn in a notebook with 3Dmol.js, which comes with gnnpot: nothing is fetched.
 
-html(atoms)                    # an iframe that stands for itself; `BuildResult` displays it
+Example::
+
+    html(atoms)                    # an iframe that stands for itself; `BuildResult` displays it
 """
 
 import html as escaping

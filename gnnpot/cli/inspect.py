@@ -15,7 +15,6 @@ from gnnpot.errors import DataError
 from gnnpot.hub.shipped import DEFAULT
 
 if TYPE_CHECKING:
-
     from gnnpot.engines.calculator import Calculator
     from gnnpot.hub.reference_structures import ReferenceStructure
     from gnnpot.properties.contract import Check, ContractReport

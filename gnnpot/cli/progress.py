@@ -1,7 +1,9 @@
 """Progress on the terminal: one bar for the work that is going on, with the time that is left.
 
-with Bars(quiet) as bars:
-    train(config, progress=bars)
+Example::
+
+    with Bars(quiet) as bars:
+        train(config, progress=bars)
 """
 
 from rich.console import Console

@@ -1,9 +1,11 @@
 """Crystals and molecules with labels: frames, readers, stores, splits, element references.
 
-frames = read_frames("train.extxyz.gz")                 # a stream, whatever the file's size
-store = write_store(frames, "train.store")              # Parquet on disk, with a manifest
-split = split_by_material(store)
-references = ElementReferences.fit(store)
+Example::
+
+    frames = read_frames("train.extxyz.gz")                 # a stream, whatever the file's size
+    store = write_store(frames, "train.store")              # Parquet on disk, with a manifest
+    split = split_by_material(store)
+    references = ElementReferences.fit(store)
 """
 
 import importlib

@@ -1,8 +1,10 @@
 """An ASE calculator of a potential.
 
-atoms.calc = Calculator()                           # the potential that comes with gnnpot
-atoms.calc = Calculator("path/to/checkpoint")
-atoms.get_potential_energy(), atoms.get_forces(), atoms.get_stress()
+Example::
+
+    atoms.calc = Calculator()                           # the potential that comes with gnnpot
+    atoms.calc = Calculator("path/to/checkpoint")
+    atoms.get_potential_energy(), atoms.get_forces(), atoms.get_stress()
 """
 
 import copy

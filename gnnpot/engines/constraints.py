@@ -1,6 +1,8 @@
 """Atoms that are held, named by a user: `Cu`, `0-15`, `z<5`, or several of them with commas.
 
-hold(atoms, "Pt, z<4.5")
+Example::
+
+    hold(atoms, "Pt, z<4.5")
 """
 
 import re

@@ -1,7 +1,9 @@
 """Energies, forces and stresses of many structures, in batches.
 
-for atoms in predict(structures, "7net-0"):
-    atoms.get_potential_energy(), atoms.get_forces(), atoms.get_stress()
+Example::
+
+    for atoms in predict(structures, "7net-0"):
+        atoms.get_potential_energy(), atoms.get_forces(), atoms.get_stress()
 """
 
 import copy

@@ -1,7 +1,9 @@
 """Compile the kernels of potentials ahead of their first use, each set in a process of its own.
 
-for done in warm(["gnnpot-1", "7net-0"], processes=8):
-    print(done.name, done.kernels, done.seconds)
+Example::
+
+    for done in warm(["gnnpot-1", "7net-0"], processes=8):
+        print(done.name, done.kernels, done.seconds)
 """
 
 import itertools

@@ -1,9 +1,11 @@
 """An ASE calculator of orbital-free density functional theory.
 
-atoms.calc = Calculator()                       # the functional that comes with gnnpot
-atoms.calc = Calculator("wt", cutoff=7.0)
-atoms.get_potential_energy(), atoms.get_forces(), atoms.get_stress()
-atoms.calc.result.density                       # 1/bohr³, on atoms.calc.result.grid
+Example::
+
+    atoms.calc = Calculator()                       # the functional that comes with gnnpot
+    atoms.calc = Calculator("wt", cutoff=7.0)
+    atoms.get_potential_energy(), atoms.get_forces(), atoms.get_stress()
+    atoms.calc.result.density                       # 1/bohr³, on atoms.calc.result.grid
 """
 
 from pathlib import Path

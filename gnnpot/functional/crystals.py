@@ -1,7 +1,9 @@
 """Crystals of elements with local pseudopotentials, and changes of them that the data and the tests are made of.
 
-zincblende("GaAs"), diamond(), hexagonal_diamond(), beta_tin(), ...
-strained(atoms, tetragonal(0.04)), displaced(atoms, 0.02)
+Example::
+
+    zincblende("GaAs"), diamond(), hexagonal_diamond(), beta_tin(), ...
+    strained(atoms, tetragonal(0.04)), displaced(atoms, 0.02)
 """
 
 import numpy as np

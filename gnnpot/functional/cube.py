@@ -1,7 +1,9 @@
 """Densities as Gaussian cube files: bohr and 1/bohr³.
 
-write_cube(path, atoms, density)
-atoms, density = read_cube(path)
+Example::
+
+    write_cube(path, atoms, density)
+    atoms, density = read_cube(path)
 """
 
 from pathlib import Path

@@ -1,7 +1,9 @@
 """Errors of a functional against Kohn-Sham samples, each at its own self-consistent density.
 
-evaluations = evaluate(functional, samples)
-evaluations[0].density_error            # ∫ |rho - rho_KS| / N
+Example::
+
+    evaluations = evaluate(functional, samples)
+    evaluations[0].density_error            # ∫ |rho - rho_KS| / N
 """
 
 from collections.abc import Callable, Sequence

@@ -1,8 +1,10 @@
 """What the ions do: their potential on a grid, its energy with a density, their own energy; forces and stress.
 
-ions = Ions(atoms, grid)
-ions.potential                      # Ha, on the grid
-ions.forces(density)                # Ha/bohr, of the density and of the other ions
+Example::
+
+    ions = Ions(atoms, grid)
+    ions.potential                      # Ha, on the grid
+    ions.forces(density)                # Ha/bohr, of the density and of the other ions
 """
 
 from functools import cached_property

@@ -1,6 +1,8 @@
 """Minimisation of the energy over √rho with a fixed number of electrons: L-BFGS on the sphere ∫ phi² = N.
 
-outcome = minimise(energy, density, electrons, expected=1e-8, steps=200)
+Example::
+
+    outcome = minimise(energy, density, electrons, expected=1e-8, steps=200)
 """
 
 from collections.abc import Callable

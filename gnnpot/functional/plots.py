@@ -1,6 +1,8 @@
 """Pictures of densities: along a line and in a plane, of several functionals beside Kohn-Sham.
 
-draw_densities(path, atoms, {"Kohn-Sham": density, "field network": density}, axis=2)
+Example::
+
+    draw_densities(path, atoms, {"Kohn-Sham": density, "field network": density}, axis=2)
 """
 
 from collections.abc import Mapping

@@ -1,8 +1,10 @@
 """Functionals by name, and learned ones in files: weights as safetensors, a card as JSON beside them.
 
-functional = open_functional("gnnpot-kedf-1")       # the one that comes with gnnpot
-functional = open_functional("wt")                  # a classic one
-functional = open_functional("runs/kedf")           # a folder with functional.safetensors and card.json
+Example::
+
+    functional = open_functional("gnnpot-kedf-1")       # the one that comes with gnnpot
+    functional = open_functional("wt")                  # a classic one
+    functional = open_functional("runs/kedf")           # a folder with functional.safetensors and card.json
 """
 
 import json

@@ -1,7 +1,9 @@
 """Samples as batches: crystals of one symmetry and shape of cell share their matrices.
 
-batches = make_batches(samples)
-loss, parts = batch_loss(functional, batches[0], weights)
+Example::
+
+    batches = make_batches(samples)
+    loss, parts = batch_loss(functional, batches[0], weights)
 """
 
 from collections.abc import Sequence

@@ -82,14 +82,10 @@ def _all_within(vectors, cutoff):  # pragma: no cover - compiled
     return True
 
 
-def build_graph(
-    frame: Frame, cutoff: float, three_body_cutoff: float | None = None, *, labels: bool = True
-) -> Graph:
+def build_graph(frame: Frame, cutoff: float, three_body_cutoff: float | None = None, *, labels: bool = True) -> Graph:
     """The graph of a frame: edges up to `cutoff` Å, triplets of edges up to `three_body_cutoff` Å, and its labels."""
     neighbors = neighbor_list(frame.positions, frame.cell, frame.pbc, cutoff)
-    graph = graph_from_neighbors(
-        frame.numbers, frame.positions, frame.cell, frame.pbc, neighbors, three_body_cutoff
-    )
+    graph = graph_from_neighbors(frame.numbers, frame.positions, frame.cell, frame.pbc, neighbors, three_body_cutoff)
     if labels:
         n = len(frame)
         graph.energy = torch.tensor([np.nan if frame.energy is None else frame.energy], dtype=torch.float64)
@@ -119,9 +115,7 @@ def graph_from_neighbors(
         num_nodes=len(numbers),
     )
     if three_body_cutoff is not None:
-        graph.triplet_index = torch.as_tensor(
-            triplets(neighbors.edge_index[0], neighbors.distances, three_body_cutoff)
-        )
+        graph.triplet_index = torch.as_tensor(triplets(neighbors.edge_index[0], neighbors.distances, three_body_cutoff))
     return graph
 
 

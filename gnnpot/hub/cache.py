@@ -1,5 +1,7 @@
 """Where published potentials lie on this machine.
 
+Example::
+
     with locked("7net-0"):                    # one process at a time
         store(data, source_path("7net-0", "checkpoint.pth"))
 """

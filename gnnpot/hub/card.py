@@ -1,7 +1,9 @@
 """What is known of a potential: its card, a JSON file beside its weights. Reading one imports no torch.
 
-content = read_card("nacl")            # everything in card.json, checked against its own sha256
-content["card"]["licence"]
+Example::
+
+    content = read_card("nacl")            # everything in card.json, checked against its own sha256
+    content["card"]["licence"]
 """
 
 import hashlib

@@ -1,7 +1,9 @@
 """The potentials with a name, and what helps to choose among them. It imports no torch.
 
-for model in list_models():
-    model.name, model.near_equilibrium, model.milliseconds, model.licence
+Example::
+
+    for model in list_models():
+        model.name, model.near_equilibrium, model.milliseconds, model.licence
 """
 
 import logging

@@ -1,5 +1,7 @@
 """Bring potentials into the cache as checkpoints: published ones by name, and those of a folder that users have.
 
+Example::
+
     folder = import_published("7net-0")                        # fetched, converted, compared with its authors' package
     folder = import_folder("path/to/matgl/potential", "mine")  # model.json and state.pt; from then on load("mine")
 """

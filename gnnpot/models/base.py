@@ -101,9 +101,7 @@ class EnergyModel(nn.Module):
         """What `prepared` adds to graphs; 0 if it adds nothing."""
         return 0
 
-    def by_training_form(
-        self, graph: Graph, form: Callable[[Self], TrainingForm]
-    ) -> tuple[AtomicOutput, Tensor]:
+    def by_training_form(self, graph: Graph, form: Callable[[Self], TrainingForm]) -> tuple[AtomicOutput, Tensor]:
         """`trainable` in two passes by `form(model)`, which is kept; without a processor, as it is defined above."""
         if graph.edge_vectors.device.type != "cpu":
             return EnergyModel.trainable(self, graph)

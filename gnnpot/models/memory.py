@@ -1,5 +1,7 @@
 """How much memory a prediction takes, said before anything is allocated.
 
+Example::
+
     size = graph_size(positions, cell, pbc, model.cutoff, model.three_body_cutoff)
     check_memory(size.bytes + model.memory(size), "Si4096", size)
 """

@@ -94,9 +94,7 @@ def _is(z: Tensor, element: str | None) -> Tensor:
     return torch.ones_like(z, dtype=torch.bool) if element is None else z == atomic_numbers[element]
 
 
-def _triplets(
-    vectors: Tensor, distances: Tensor, centre: Tensor, z: Tensor, cutoff: float
-) -> tuple[Tensor, Triplets]:
+def _triplets(vectors: Tensor, distances: Tensor, centre: Tensor, z: Tensor, cutoff: float) -> tuple[Tensor, Triplets]:
     """Centre of each, and the unordered pairs of edges of one centre that are shorter than `cutoff`."""
     edges = torch.nonzero(distances < cutoff)[:, 0]
     owner = centre[edges]
@@ -240,9 +238,7 @@ def build_groups(functions: tuple[SymmetryFunction, ...], elements: tuple[str, .
     return [(is_radial(group[0]), _group(group, elements, own)) for group in members.values()]
 
 
-def _group(
-    members: list[SymmetryFunction], elements: tuple[str, ...], own: list[dict[SymmetryFunction, int]]
-) -> Group:
+def _group(members: list[SymmetryFunction], elements: tuple[str, ...], own: list[dict[SymmetryFunction, int]]) -> Group:
     """One group; `own` is {function: place in the descriptor} of each element."""
     head = members[0]
     chebyshev = "chebyshev" in head.kind

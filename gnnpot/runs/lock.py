@@ -1,6 +1,8 @@
 """One process at a time in a folder, on every system; the lock of a process that dies is free.
 
-with RunLock(folder, "a training"): ...
+Example::
+
+    with RunLock(folder, "a training"): ...
 """
 
 import logging

@@ -1,8 +1,10 @@
 """How long work reports what is done: one call, which the command line draws and other programs log or ignore.
 
-def work(progress: Progress = no_progress) -> None:
-    for k in range(100):
-        progress("labelling", k, 100)
+Example::
+
+    def work(progress: Progress = no_progress) -> None:
+        for k in range(100):
+            progress("labelling", k, 100)
 """
 
 from collections.abc import Callable

@@ -1,7 +1,9 @@
 """Which states of trajectories are labelled.
 
-selection = select(trajectories, SelectionConfig(), limit, np.random.default_rng(0))
-selection.random, selection.uncertain
+Example::
+
+    selection = select(trajectories, SelectionConfig(), limit, np.random.default_rng(0))
+    selection.random, selection.uncertain
 """
 
 from collections.abc import Sequence

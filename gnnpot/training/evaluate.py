@@ -1,7 +1,9 @@
 """Errors of a potential, or of any ASE calculator, on labelled frames.
 
-evaluation = evaluate(potential, read_frames("test.extxyz.gz"))
-evaluation.metrics()["forces_mae"]                # eV/Å
+Example::
+
+    evaluation = evaluate(potential, read_frames("test.extxyz.gz"))
+    evaluation.metrics()["forces_mae"]                # eV/Å
 """
 
 import copy

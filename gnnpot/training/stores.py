@@ -1,7 +1,9 @@
 """The first step of a run's data: the stores that its paths name, made of the files where there are none yet.
 
-stores = open_stores(config.data, config.run / "data", write=True)
-stores["train"], stores["validation"], stores["other"]          # by the names of subsets and datasets
+Example::
+
+    stores = open_stores(config.data, config.run / "data", write=True)
+    stores["train"], stores["validation"], stores["other"]          # by the names of subsets and datasets
 """
 
 import logging

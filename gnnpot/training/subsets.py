@@ -1,7 +1,9 @@
 """The second step of a run's data: which frames train, validate and test.
 
-subsets = split_stores(stores, config.data, config.run / "chosen.json", write=True)
-subsets["train"].frames, subsets["validation"].elements
+Example::
+
+    subsets = split_stores(stores, config.data, config.run / "chosen.json", write=True)
+    subsets["train"].frames, subsets["validation"].elements
 """
 
 import json

@@ -1,5 +1,7 @@
 """What `evaluate_checkpoint.py` has measured, as one table and as plots.
 
+Example::
+
     write_report(Path("docs/checkpoint"), ["gnnpot-1", "7net-0"])       # table.md, errors.png, dimers.png, …
 """
 

@@ -1,5 +1,7 @@
 """What `benchmark_peers.py` has measured: kept in a folder, and shown as tables and as a plot.
 
+Example::
+
     results = Results(Path("peers"), threads=2, peers=PEERS)      # goes on with what is there
     results.steps["7net-0/Si/64"] = {...}
     results.write()                                               # peers.json, peers.md, peers.png

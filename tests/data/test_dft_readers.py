@@ -297,9 +297,7 @@ def test_espresso_7_says_u_and_moments_in_other_words(tmp_path):
     assert frame.provenance.hubbard_u == {"Fe": 2.5} and frame.magmoms == pytest.approx([3.3066, 3.3065])
 
 
-@pytest.mark.parametrize(
-    "name", ["al_unconverged.pwo.gz", "unconverged_gpaw.txt.gz", "unconverged_gpaw_legacy.txt.gz"]
-)
+@pytest.mark.parametrize("name", ["al_unconverged.pwo.gz", "unconverged_gpaw.txt.gz", "unconverged_gpaw_legacy.txt.gz"])
 def test_electrons_that_did_not_converge(name):
     assert read(SAMPLES / name) == ([], {"electrons not converged": 1})
     with pytest.raises(DataError, match="its electronic steps did not converge"):

@@ -69,9 +69,7 @@ def test_triplets_are_all_pairs_of_edges_at_an_atom():
     found = neighbor_list(atoms.positions, atoms.cell.array, atoms.pbc, 4.0)
     pairs = triplets(found.edge_index[0], found.distances, 3.2)
     close = np.flatnonzero(found.distances <= 3.2)
-    expected = [
-        (a, b) for a in close for b in close if a != b and found.edge_index[0, a] == found.edge_index[0, b]
-    ]
+    expected = [(a, b) for a in close for b in close if a != b and found.edge_index[0, a] == found.edge_index[0, b]]
     assert [tuple(p) for p in pairs.T] == expected
 
 

@@ -23,6 +23,8 @@ from gnnpot.potential import Potential
 #: of the published files
 WEB = bytes(range(256)) * 40
 MEMBERS = {"made/a.pth": b"weights of a" * 500, "made/b.pth": b"weights of b" * 500}
+
+
 def wheel_of(members: dict[str, bytes]) -> bytes:
     """A wheel that pip takes, with code that must never run."""
     info = "made_up-1.0.dist-info"

@@ -153,9 +153,7 @@ def test_training_reaches_every_weight():
     assert missing == []
 
 
-@pytest.mark.parametrize(
-    ("field", "value"), [("angular", 4), ("units", 0), ("bond_cutoff", 7.0), ("convolutions", 0)]
-)
+@pytest.mark.parametrize(("field", "value"), [("angular", 4), ("units", 0), ("bond_cutoff", 7.0), ("convolutions", 0)])
 def test_sizes_are_checked(field, value):
     with pytest.raises(ValueError, match=field):
         CHGNetConfig(elements=("H",), **{field: value})

@@ -1,6 +1,5 @@
 """M3GNet: its three-body sum, its bases, and the published weights."""
 
-
 import numpy as np
 import pytest
 import torch

@@ -30,9 +30,7 @@ def _energy(model: ZBL, symbols: str, distance: float) -> float:
 def test_value(model, symbols, z, distance):
     """Against the formula with the constants as first published (four digits, screening length from Bohr's radius)."""
     x = distance * (z[0] ** 0.23 + z[1] ** 0.23) / (0.8854 * 0.529177)
-    phi = sum(
-        c * math.exp(-b * x) for c, b in ((0.1818, 3.2), (0.5099, 0.9423), (0.2802, 0.4028), (0.02817, 0.2016))
-    )
+    phi = sum(c * math.exp(-b * x) for c, b in ((0.1818, 3.2), (0.5099, 0.9423), (0.2802, 0.4028), (0.02817, 0.2016)))
     bare = 14.399645 * z[0] * z[1] / distance * phi
     reach = covalent_radii[z[0]] + covalent_radii[z[1]]
     u = distance / reach

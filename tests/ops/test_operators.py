@@ -21,9 +21,7 @@ ATOMS = 4
 
 def features(seed: int, channels: tuple[int, ...] = CHANNELS, atoms: int = ATOMS) -> list[torch.Tensor]:
     generator = torch.Generator().manual_seed(seed)
-    return [
-        torch.randn(atoms, 2 * l + 1, c, generator=generator, dtype=torch.float64) for l, c in enumerate(channels)
-    ]
+    return [torch.randn(atoms, 2 * l + 1, c, generator=generator, dtype=torch.float64) for l, c in enumerate(channels)]
 
 
 def dot(a: list[torch.Tensor], b: list[torch.Tensor]) -> float:

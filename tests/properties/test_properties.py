@@ -75,7 +75,7 @@ def test_holes():
     assert hole_depths(20 * (x - 0.45)[None] ** 2, x) == pytest.approx(20 * 0.11**2, rel=0.02)
     # the bond of V2 is none
     assert hole_depths(20 * (x - 1.77 / (2 * covalent_radii[23]))[None] ** 2, x) == pytest.approx(0, abs=1e-12)
-    assert hole_depths(-x[None] ** -1.0, x)[0] > 1
+    assert hole_depths(-(x[None] ** -1.0), x)[0] > 1
     scan = DimerScan(np.array([[1, 1], [17, 11]]), x, np.stack([wall, hole]))
     assert [found[:2] for found in scan.pairs_with_holes(0.05)] == [("Cl", "Na")]
     assert scan.walls[0] == pytest.approx(20.0 - 20 * 0.01)

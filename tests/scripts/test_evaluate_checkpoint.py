@@ -120,9 +120,10 @@ def test_crystals_from_under_pressure_are_named(script, data, tmp_path):
     found["result"]["outcomes"][0] |= {"exploded": False, "volume_ratio": 2.1, "free_volume_ratio": 1.95}
     path.write_text(json.dumps(found))
     script.main(line)
-    assert "ClNa (2.10 times its volume; scaled uniformly, it has no pressure at 1.95" in (
-        tmp_path / "table.md"
-    ).read_text()
+    assert (
+        "ClNa (2.10 times its volume; scaled uniformly, it has no pressure at 1.95"
+        in (tmp_path / "table.md").read_text()
+    )
 
 
 @pytest.mark.parametrize(

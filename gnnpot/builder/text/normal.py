@@ -1,8 +1,10 @@
 """Text as the grammar reads it: full-width forms, signs and dashes unified, with positions in the user's text.
 
-text = Normal("Ｐｔ（１１１）　３×３")
-text.plain == "Pt(111) 3x3"
-text.span(0, 2)                # where the two letters stand in the original
+Example::
+
+    text = Normal("Ｐｔ（１１１）　３×３")
+    text.plain == "Pt(111) 3x3"
+    text.span(0, 2)                # where the two letters stand in the original
 """
 
 import unicodedata

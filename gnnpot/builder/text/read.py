@@ -1,7 +1,9 @@
 """Reading a sentence: tokens, attributes, roles, steps, and what was not understood.
 
-reading = read("Pt(111) slab, 4 layers, CO on top")
-reading.recipe, reading.spans
+Example::
+
+    reading = read("Pt(111) slab, 4 layers, CO on top")
+    reading.recipe, reading.spans
 """
 
 import re

@@ -192,9 +192,7 @@ def _stretches(mask: np.ndarray) -> Iterator[np.ndarray]:
     return (mask[k : k + ROWS] for k in range(0, len(mask), ROWS))
 
 
-def _batches(
-    parquet: pq.ParquetFile, group: int, columns: Sequence[str], constant: dict
-) -> Iterator[pa.RecordBatch]:
+def _batches(parquet: pq.ParquetFile, group: int, columns: Sequence[str], constant: dict) -> Iterator[pa.RecordBatch]:
     """A row group in stretches of `ROWS` rows, the leaves of `columns` alone."""
     leaves = []
     for k in range(len(parquet.schema)):

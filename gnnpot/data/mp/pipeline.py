@@ -151,9 +151,7 @@ def curate(
         return builder.finish(manifest)
 
 
-def _pass(
-    stretch: Stretch, correct: bool, filters: tuple[Filter, ...], counts: _Counts, builder: StoreBuilder
-) -> None:
+def _pass(stretch: Stretch, correct: bool, filters: tuple[Filter, ...], counts: _Counts, builder: StoreBuilder) -> None:
     """One stretch through checks, filters and corrections into the store."""
     counts.left_out.update(stretch.left_out)
     if stretch.batch is None or len(stretch.batch) == 0:

@@ -149,9 +149,7 @@ def _translate(state: Mapping[str, Tensor], config: M3GNetConfig) -> dict[str, T
     return new | _gated(old, "readout", "final_layer.gated", 4, first="first")
 
 
-def _gated(
-    old: Callable[[str], Tensor], new_name: str, old_name: str, layers: int, first: str
-) -> dict[str, Tensor]:
+def _gated(old: Callable[[str], Tensor], new_name: str, old_name: str, layers: int, first: str) -> dict[str, Tensor]:
     """A gated perceptron of so many layers; both first layers become one."""
     new = {}
     for part in ("weight", "bias"):

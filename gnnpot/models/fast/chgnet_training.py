@@ -38,9 +38,7 @@ class CHGNetTraining:
         lengths = distances.index_select(1, index.edge)
         radial = bessel(lengths, model.radial_basis)
         bonds, weights = dual.layer(radial, model.bond_embedding), dual.layer(radial, model.atom_weights)
-        close_weights = dual.layer(
-            bessel(lengths.index_select(1, index.close), model.bond_basis), model.bond_weights
-        )
+        close_weights = dual.layer(bessel(lengths.index_select(1, index.close), model.bond_basis), model.bond_weights)
         angles = _angles(graph.edge_vectors, rates, index.angle_edges)
         angles = dual.layer(fourier(angles, model.angular_basis), model.angle_embedding)
         species = model.atom_embedding(model.species(graph.numbers))

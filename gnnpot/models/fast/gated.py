@@ -115,9 +115,7 @@ class Gate:
     `mix` is W_f [v, F].
     """
 
-    def __init__(
-        self, mlp: GatedMLP, scratch: Scratch, own: Tensor | None = None, mix: Tensor | None = None
-    ) -> None:
+    def __init__(self, mlp: GatedMLP, scratch: Scratch, own: Tensor | None = None, mix: Tensor | None = None) -> None:
         first, self.scratch = mlp.first.linear.bias, scratch
         pairs = [pair for layer in zip(mlp.layers, mlp.gates, strict=True) for pair in layer]
         forward = [m for layer in pairs for m in (layer.weight.T.flatten(), layer.bias)]

@@ -24,7 +24,6 @@ with Q made of h_Y as R is of Y, and u = w ⊙ h_x + h_w ⊙ x:
 array for each part, since bonds of two parts may meet at an atom.
 """
 
-
 from gnnpot.compiler.decorator import njit, prange
 from gnnpot.ops.simd.kernels import FAST
 from gnnpot.ops.simd.lanes import LANES, aligned, fma, load, mul, splat, spread, store, total
@@ -59,9 +58,7 @@ def convolve(x, harmonics, weights, ends, parts, paths, constants, atoms, out):
 
 
 @njit(parallel=True, fastmath=FAST, cache=True)
-def convolve_backward(
-    g, x, harmonics, weights, ends, parts, paths, constants, atoms, to_x, to_harmonics, to_weights
-):
+def convolve_backward(g, x, harmonics, weights, ends, parts, paths, constants, atoms, to_x, to_harmonics, to_weights):
     """Equation (2): adds to `to_x` [parts, features]; the others are set."""
     for part in prange(len(parts) - 1):
         rotation, products = aligned(largest(paths), x), aligned(largest(paths) * LANES, x)

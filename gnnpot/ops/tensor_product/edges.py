@@ -24,7 +24,6 @@ Small functions take whole arrays and positions in them, and are compiled into t
 array costs more than a few lanes do.
 """
 
-
 from gnnpot.compiler.decorator import njit
 from gnnpot.ops.simd.kernels import FAST
 from gnnpot.ops.simd.lanes import LANES, fma, load, mul, splat, spread, store, total

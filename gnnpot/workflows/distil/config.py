@@ -1,8 +1,10 @@
 """What a distillation is: a strict dataclass, and its defaults for a student and a budget.
 
-read_distil_config("runs/mine/model", ["frames.extxyz.gz"], student="hdnnp", run="runs/student")
-read_distil_config("7net-0", ["frames.extxyz.gz"], student="m3gnet", run="runs/student", path="mine.yaml",
-                   overrides=["explore.temperatures=[300, 900]", "max_minutes=60"])
+Example::
+
+    read_distil_config("runs/mine/model", ["frames.extxyz.gz"], student="hdnnp", run="runs/student")
+    read_distil_config("7net-0", ["frames.extxyz.gz"], student="m3gnet", run="runs/student", path="mine.yaml",
+                       overrides=["explore.temperatures=[300, 900]", "max_minutes=60"])
 """
 
 from collections.abc import Iterable, Mapping, Sequence

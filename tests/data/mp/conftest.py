@@ -56,10 +56,7 @@ def write_table(path: Path, rows: list[dict], group: int = 8, **options) -> str:
 def trajectories() -> list[list[Frame]]:
     """The bundled frames, neighbours of one crystal with the same atoms together."""
     frames = read_frames(bundled_path())
-    return [
-        list(group)
-        for _, group in groupby(frames, key=lambda f: (f.provenance.material_id, f.numbers.tobytes()))
-    ]
+    return [list(group) for _, group in groupby(frames, key=lambda f: (f.provenance.material_id, f.numbers.tobytes()))]
 
 
 @pytest.fixture

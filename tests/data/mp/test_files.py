@@ -104,13 +104,9 @@ def test_mptrj_corrections_and_final_energies(trajectories, tmp_path):
     path = write(tmp_path / "a.json", mptrj(trajectories))
     plain = curate(MPtrjFile(path), LOOSE, tmp_path / "plain")
     corrected = curate(MPtrjFile(path), Curation(filters=(Labels(),), corrections="mp2020"), tmp_path / "c")
-    assert all(
-        b.energy - a.energy == pytest.approx(CORRECTION * len(a)) for a, b in zip(plain, corrected, strict=True)
-    )
+    assert all(b.energy - a.energy == pytest.approx(CORRECTION * len(a)) for a, b in zip(plain, corrected, strict=True))
     assert "as the file holds them" in corrected.manifest.curation["conventions"]["corrections"]
-    expected = sum(
-        -0.05 <= (f.energy - frames[-1].energy) / len(f) <= 0.2 for frames in trajectories for f in frames
-    )
+    expected = sum(-0.05 <= (f.energy - frames[-1].energy) / len(f) <= 0.2 for frames in trajectories for f in frames)
     for corrections in ("none", "mp2020"):
         chosen = Curation(filters=(FarFromFinal(above=0.2, below=0.05),), corrections=corrections)
         assert len(curate(MPtrjFile(path), chosen, tmp_path / corrections)) == expected
