@@ -9,6 +9,7 @@ a volume along each periodic direction.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 from ase import Atoms
@@ -181,7 +182,7 @@ class Frame:
             atoms.calc = SinglePointCalculator(atoms, **labels)
         return atoms
 
-    def with_(self, **changes: object) -> "Frame":
+    def with_(self, **changes: Any) -> "Frame":
         """A copy with some fields replaced, checked again."""
         return replace(self, **changes)
 

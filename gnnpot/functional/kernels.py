@@ -43,6 +43,7 @@ class HuangCarter(Functional):
     """hc; `ratio` is that of neighbouring values of xi at which the kernel is evaluated."""
 
     name = "hc"
+    table: Tensor
 
     def __init__(self, gradient: float = 0.01, beta: float = 0.65, ratio: float = 1.15) -> None:
         super().__init__()

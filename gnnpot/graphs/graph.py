@@ -72,7 +72,7 @@ class Graph(Data):
 
 
 @njit(cache=True)
-def _all_within(vectors, cutoff):  # pragma: no cover - compiled
+def _all_within(vectors: np.ndarray, cutoff: float) -> bool:  # pragma: no cover - compiled
     """Whether all are shorter; one pass, and the usual answer."""
     for e in range(len(vectors)):
         x, y, z = float(vectors[e, 0]), float(vectors[e, 1]), float(vectors[e, 2])

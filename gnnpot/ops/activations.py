@@ -50,11 +50,12 @@ def gated(value: Tensor, gate: Tensor, weights: Tensor | None = None) -> Tensor:
     return product if weights is None else product * weights
 
 
-def _run(kernel: Any, *arrays: Tensor | None) -> None:
+def _run(kernel: Any, first: Tensor, *others: Tensor | None) -> None:
     """A kernel on flat arrays; an empty one stands for what is absent."""
     follow_torch()
-    empty = np.empty(0, arrays[0].detach().numpy().dtype)
-    kernel(*(empty if a is None else a.detach().view(-1).numpy() for a in arrays))
+    array = first.detach().view(-1).numpy()
+    empty = np.empty(0, array.dtype)
+    kernel(array, *(empty if a is None else a.detach().view(-1).numpy() for a in others))
 
 
 class _Silu(torch.autograd.Function):

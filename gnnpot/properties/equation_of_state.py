@@ -97,7 +97,7 @@ def equation_of_state(
     """
     volumes = np.asarray(volumes, dtype=float)
     for moved in range(moves + 1):
-        energies = scaled_energies(potential, atoms, volumes)
+        energies = scaled_energies(potential, atoms, volumes.tolist())
         state = fit_birch_murnaghan(volumes, energies)
         if state is not None and volumes.min() <= state.volume <= volumes.max():
             return state, moved

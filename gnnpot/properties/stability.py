@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 from ase import Atoms
-from ase.calculators.calculator import Calculator as AseCalculator
+from ase.calculators.calculator import BaseCalculator as AseCalculator
 from ase.data import covalent_radii
 from ase.io.trajectory import Trajectory
 

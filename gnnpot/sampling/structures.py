@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from itertools import chain
 from pathlib import Path
+from typing import Any
 
 from gnnpot.data.frame import Frame
 from gnnpot.data.manifest import MANIFEST
@@ -12,7 +13,7 @@ from gnnpot.data.structure_files import read_all_structures
 from gnnpot.errors import DataError
 
 #: options of `read_frames`: structures only
-_UNLABELLED = {"energy_key": "", "forces_key": "", "stress_key": "", "magmoms_key": ""}
+_UNLABELLED: dict[str, Any] = {"energy_key": "", "forces_key": "", "stress_key": "", "magmoms_key": ""}
 
 
 def read_structures(paths: Sequence[Path | str]) -> Sequence[Frame]:
@@ -20,12 +21,12 @@ def read_structures(paths: Sequence[Path | str]) -> Sequence[Frame]:
 
     A single store is read as it is needed, all else is held. Raises `DataError` for what can't be read.
     """
-    paths = [Path(path) for path in paths]
-    if not paths:
+    files = [Path(path) for path in paths]
+    if not files:
         raise DataError("there are no files of structures; name at least one")
-    if len(paths) == 1 and (paths[0] / MANIFEST).is_file():
-        return FrameStore(paths[0])
-    return list(chain.from_iterable(_structures(path) for path in paths))
+    if len(files) == 1 and (files[0] / MANIFEST).is_file():
+        return FrameStore(files[0])
+    return list(chain.from_iterable(_structures(path) for path in files))
 
 
 def _structures(path: Path) -> Sequence[Frame]:

@@ -7,7 +7,7 @@ Example::
 """
 
 import copy
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -142,9 +142,11 @@ def _predict(potential: Potential, frames: list[Frame], stress: bool) -> Iterato
     energy = prediction.energy.numpy(force=True)
     ends = np.cumsum([len(frame) for frame in frames])[:-1]
     forces = np.split(prediction.forces.double().numpy(force=True), ends)
-    unknown = [None] * len(frames)
-    stresses = prediction.stress.double().numpy(force=True) if stress else unknown
-    magmoms = unknown
+    unknown: list[np.ndarray | None] = [None] * len(frames)
+    stresses: Sequence[np.ndarray | None] = unknown
+    if prediction.stress is not None:
+        stresses = list(prediction.stress.double().numpy(force=True))
+    magmoms: Sequence[np.ndarray | None] = unknown
     if prediction.magmoms is not None:
         magmoms = np.split(prediction.magmoms.double().numpy(force=True), ends)
     for k, frame in enumerate(frames):

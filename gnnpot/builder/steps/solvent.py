@@ -123,7 +123,15 @@ def _layer(step: Solvent, kinds: list[Atoms], density: float, state: State) -> t
     return top + ABOVE_SURFACE - 0.8, cell, numbers
 
 
-def _packed(kinds, numbers, low, cell, obstacle, seed, state) -> Atoms:  # noqa: ANN001 - of solvent()
+def _packed(
+    kinds: list[Atoms],
+    numbers: np.ndarray,
+    low: float,
+    cell: np.ndarray,
+    obstacle: Atoms | None,
+    seed: int,
+    state: State,
+) -> Atoms:
     """The molecules without overlaps; raises where they do not fit."""
     rng = np.random.default_rng(seed)
     bodies = [kinds[i] for i in rng.permutation(np.repeat(np.arange(len(kinds)), numbers))]
@@ -156,7 +164,15 @@ def _lattice(number: int, cell: np.ndarray, rng: np.random.Generator) -> np.ndar
 class _Packing:
     """Rigid molecules that push each other apart."""
 
-    def __init__(self, bodies, centres, cell, obstacle, low, rng):  # noqa: ANN001 - of _packed()
+    def __init__(
+        self,
+        bodies: list[Atoms],
+        centres: np.ndarray,
+        cell: np.ndarray,
+        obstacle: Atoms | None,
+        low: float,
+        rng: np.random.Generator,
+    ) -> None:
         self.bodies = bodies
         self.centres = centres
         self.turns = Rotation.random(len(bodies), random_state=rng)

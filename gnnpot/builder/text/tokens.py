@@ -6,7 +6,7 @@ nothing matches becomes a token of kind `UNKNOWN`; a misspelt word is read as th
 
 import difflib
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import lru_cache
 from importlib import resources
@@ -239,7 +239,9 @@ def lexicon() -> dict[str, tuple[str, Any]]:
     words: dict[str, tuple[str, Any]] = {}
     for kind, entry in yaml.load(text, Loader=yaml.BaseLoader).items():
         given = entry["words"]
-        pairs = given.items() if isinstance(given, dict) else [(word, None) for word in given]
+        pairs: Iterable[tuple[str, Any]] = (
+            given.items() if isinstance(given, dict) else [(word, None) for word in given]
+        )
         for word, value in pairs:
             words.setdefault(word.lower(), (kind, int(value) if kind == "MONO" else value))
     words.update(_library_words())

@@ -9,7 +9,7 @@ Frames that belong together are a run: the steps of one relaxation, in their ord
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 import pyarrow as pa
@@ -104,11 +104,11 @@ class FrameBatch:
         if kept.all():
             return self
         atoms = np.repeat(kept, self.sizes)
-        changed = {}
+        changed: dict[str, np.ndarray] = {}
         for f in fields(self):
             if f.name not in _PER_RUN:
                 changed[f.name] = getattr(self, f.name)[atoms if f.name in _PER_ATOM else kept]
-        return FrameBatch(**changed, words=self.words)
+        return replace(self, **changed)
 
     def with_energy(self, energy: np.ndarray) -> "FrameBatch":
         """The same frames with other energies [F]."""

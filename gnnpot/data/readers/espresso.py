@@ -73,7 +73,8 @@ class EspressoReader(DftReader):
         return b"Program PWSCF v." in head
 
     def records(self) -> Iterator[Record | FrameError]:
-        run, step, labels, done = None, _Step(), frozenset(), True
+        run, step, done = None, _Step(), True
+        labels: frozenset[str] = frozenset()
         with open_text(self.path, errors="replace") as file:
             for line in file:
                 if (version := _VERSION.search(line)) is not None:
@@ -242,9 +243,10 @@ class _Step:
         elif "total   stress" in line:
             self.stress = rows_of_numbers(list(islice(file, 3)), 6, "stress")[:, :3]
         elif "Magnetic moment per site" in line:
-            found = [_MOMENT.search(row) for row in islice(file, n_atoms)]
-            if all(found):
-                self.magmoms = np.array([number_in(moment[1].rstrip(","), "magn") for moment in found])
+            rows = list(islice(file, n_atoms))
+            moments = [found[1] for row in rows if (found := _MOMENT.search(row)) is not None]
+            if len(moments) == len(rows):
+                self.magmoms = np.array([number_in(moment.rstrip(","), "magn") for moment in moments])
 
     def record(self, run: _Run) -> Record:
         """Its record. Raises `FrameError`."""
@@ -266,6 +268,6 @@ class _Step:
         }
         if self.stress is not None:
             info["stress"] = self.stress
-        arrays = {"forces": self.forces, "magmoms": self.magmoms}
-        arrays = {name: value for name, value in arrays.items() if value is not None}
+        labels = {"forces": self.forces, "magmoms": self.magmoms}
+        arrays = {name: value for name, value in labels.items() if value is not None}
         return Record(np.array(run.numbers), run.positions, run.cell, np.full(3, True), info, arrays)

@@ -57,13 +57,13 @@ class N2p2Reader(Reader):
                 keyword, *rest = line.split(maxsplit=1) or [""]
                 if not keyword or keyword.startswith("#"):
                     continue
-                if keyword not in _KEYWORDS or (lines is None) != (keyword == "begin"):
+                if keyword == "begin" and lines is None:
+                    lines = []
+                elif lines is None or keyword == "begin" or keyword not in _KEYWORDS:
                     raise DataError(
                         f"{self.path}, frame {number} (counted from 0): unexpected line {line.strip()[:40]!r}; "
                         "in n2p2's format a frame stands between 'begin' and 'end'"
                     )
-                if keyword == "begin":
-                    lines = []
                 elif keyword == "end":
                     try:
                         yield self._record(lines)

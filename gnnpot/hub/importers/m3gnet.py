@@ -11,7 +11,7 @@ import json
 import pickle
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -105,7 +105,7 @@ def _config(arguments: Mapping[str, Any], layout: str) -> M3GNetConfig:
     units, edges, width = (arguments[f] for f in ("dim_node_embedding", "dim_edge_embedding", "units"))
     if edges != units:
         raise KeyError(f"dim_edge_embedding = {edges}; only dim_node_embedding's {units} is known")
-    basis = "smooth" if arguments.get("use_smooth") else "spherical_bessel"
+    basis: Literal["smooth", "spherical_bessel"] = "smooth" if arguments.get("use_smooth") else "spherical_bessel"
     return M3GNetConfig(
         elements=tuple(arguments["element_types"]),
         units=units,

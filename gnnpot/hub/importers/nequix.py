@@ -128,6 +128,8 @@ def _translate(model: Nequix, file: IO[bytes]) -> Iterator[tuple[str, Tensor]]:
         yield from _radial(layer, f"{name}.convolution.radial_network.weights", file)
         for part, factor in (("linear_in", gated), ("linear_out", 1.0), ("self_connection", gated)):
             yield from _linear(getattr(layer, part), f"{name}.{part}", factor, file)
+        if layer.norm is None:
+            raise KeyError(f"{name}.norm: a layer without a norm is not Nequix's")
         for l, factors in enumerate(layer.norm.factors):
             yield f"{name}.norm.factors.{l}", torch.from_numpy(_array(file, tuple(factors.shape)))
     yield from _linear(model.readout, "readout", _GATED, file)

@@ -221,11 +221,12 @@ def _merged(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]
 
     Shares no mapping with either: what is set in it later must not change them.
     """
-    over = copy.deepcopy(over)
-    result = copy.deepcopy(under)
-    for key, value in over.items():
+    result = dict(copy.deepcopy(under))
+    for key, value in copy.deepcopy(over).items():
         below = result.get(key)
-        both = isinstance(below, Mapping) and isinstance(value, Mapping)
-        another = key == "batch" or (key == "strategy" and both and value.get("kind") not in (None, below.get("kind")))
-        result[key] = _merged(below, value) if both and not another else value
+        if isinstance(below, Mapping) and isinstance(value, Mapping):
+            another = key == "strategy" and value.get("kind") not in (None, below.get("kind"))
+            result[key] = value if another or key == "batch" else _merged(below, value)
+        else:
+            result[key] = value
     return result

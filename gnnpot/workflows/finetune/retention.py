@@ -70,9 +70,9 @@ class Probes:
 
 def probe_elements(known: Iterable[str], new: Iterable[str], count: int = 5) -> tuple[str, ...]:
     """Elements with a simple crystal that a model knows, those first that the new frames do not hold."""
-    known, new = list(known), set(new)
-    simple = [e for e in (*PREFERRED, *known) if e in known and _crystal(e) is not None]
-    return tuple(dict.fromkeys(sorted(simple, key=lambda e: e in new)))[:count]
+    every, held = list(known), set(new)
+    simple = [e for e in (*PREFERRED, *every) if e in every and _crystal(e) is not None]
+    return tuple(dict.fromkeys(sorted(simple, key=lambda e: e in held)))[:count]
 
 
 def probe(start: Potential, tuned: Potential, elements: Sequence[str]) -> Probes:
@@ -82,11 +82,12 @@ def probe(start: Potential, tuned: Potential, elements: Sequence[str]) -> Probes
         cell, number = _crystal(element), atomic_numbers[element]
         if cell is not None:
             volumes = cell.get_volume() * VOLUMES
-            energies = (scaled_energies(p, cell, volumes) / len(cell) for p in (start, tuned))
-            crystals[element] = Curve(volumes / len(cell), *energies)
+            before, after = (scaled_energies(p, cell, volumes.tolist()) / len(cell) for p in (start, tuned))
+            crystals[element] = Curve(volumes / len(cell), before, after)
         distances = 2 * float(covalent_radii[number]) * DISTANCES
         pair = np.array([[number, number]])
-        dimers[element] = Curve(distances, *(dimer_energies(p, pair, distances[None])[0] for p in (start, tuned)))
+        before, after = (dimer_energies(p, pair, distances[None])[0] for p in (start, tuned))
+        dimers[element] = Curve(distances, before, after)
     return Probes(crystals, dimers)
 
 
@@ -116,7 +117,7 @@ def retention_rows(metrics: Mapping[str, Any]) -> list[tuple[str, ...]]:
     Returns:
         Rows of texts; the first one is the head. The last column marks errors that became worse.
     """
-    rows = [("", "unit", "starting model", "fine-tuned", "change")]
+    rows: list[tuple[str, ...]] = [("", "unit", "starting model", "fine-tuned", "change")]
     new, names = metrics["new"], {"energy_mae": ("energy MAE", "meV/atom", 1e3), "forces_mae": ("force MAE", "eV/Å", 1)}
     names["stress_mae"] = ("stress MAE", "GPa", 1 / GPA)
     for key, (name, unit, factor) in names.items():
@@ -129,8 +130,8 @@ def retention_rows(metrics: Mapping[str, Any]) -> list[tuple[str, ...]]:
     earlier = metrics.get("earlier", {})
     for key, (name, unit, factor) in names.items():
         if earlier and earlier["start"].get(key) is not None:
-            pair = (earlier[model][key] for model in ("start", "finetuned"))
-            rows.append((f"earlier frames: {name}", unit, *_pair(*pair, factor)))
+            start, tuned = (earlier[model][key] for model in ("start", "finetuned"))
+            rows.append((f"earlier frames: {name}", unit, *_pair(start, tuned, factor)))
     for element, row in metrics["equations_of_state"].items():
         volumes = (_number(row[f"volume_{model}"]) for model in ("start", "finetuned"))
         moduli = (_number(row[f"bulk_modulus_{model}"]) for model in ("start", "finetuned"))
