@@ -13,6 +13,7 @@ import io
 import json
 from collections import defaultdict
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
@@ -30,12 +31,12 @@ from gnnpot.data.splits import part_of_material
 from gnnpot.data.store import FrameStore
 from gnnpot.engines.calculator import Calculator
 from gnnpot.engines.files import write_atomically
-from gnnpot.errors import DataError
+from gnnpot.errors import DataError, SimulationError
 from gnnpot.hub.checkpoint import read_card
 from gnnpot.hub.opening import open_potential
 from gnnpot.potential import Potential
-from gnnpot.properties.dimers import RATIOS, scan_dimers
-from gnnpot.properties.equation_of_state import equation_of_state
+from gnnpot.properties.dimers import RATIOS, all_pairs, scan_dimers
+from gnnpot.properties.equation_of_state import calc as equation_of_state
 from gnnpot.properties.stability import (
     CLOSEST,
     EXPANSION_STEP,
@@ -143,7 +144,7 @@ def _mean_norm(evaluation: Evaluation) -> float:
 
 def dimers_part(model: Model, options: argparse.Namespace, tell: Tell) -> dict[str, Any]:
     """Holes of the curves of all pairs of elements, and the weakest wall."""
-    scan = scan_dimers(model.potential, progress=tell)
+    scan = scan_dimers(all_pairs(model.potential.elements), Calculator(model.potential), progress=tell)
     holes, walls = scan.holes, scan.walls
     weakest = int(np.argmin(walls))
     return {
@@ -167,16 +168,17 @@ def equations_of_state_part(model: Model, options: argparse.Namespace, tell: Tel
     for atoms in read(io.StringIO(text), ":", format="extxyz"):
         if model.knows(atoms.numbers):
             crystals[atoms.info["acwf"]].append(atoms)
-    rows = {}
+    rows, calculator = {}, Calculator(model.potential)
     for k, (name, frames) in enumerate(crystals.items()):
         if options.count is None or k < options.count:
             volumes = np.sort([atoms.get_volume() for atoms in frames])
-            state, moved = equation_of_state(model.potential, frames[len(frames) // 2], volumes)
             n, reference = len(frames[0]), expected[name]
             row = {"volume_expected": reference["min_volume"] / n}
             row["modulus_expected"] = reference["bulk_modulus_ev_ang3"]
-            if state is not None:
-                row |= {"volume": state.volume / n, "modulus": state.bulk_modulus, "moved": moved}
+            # no minimum near, or energies that are not finite: the row has no volume
+            with suppress(SimulationError):
+                state = equation_of_state(frames[len(frames) // 2], calculator, volumes=volumes)
+                row |= {"volume": state.volume / n, "modulus": state.bulk_modulus, "moved": state.shifts}
             rows[name] = row
         tell(k + 1, len(crystals))
     return {"elements": len({name.split("-")[0] for name in rows}), "crystals": rows}
