@@ -27,6 +27,7 @@ from gnnpot.cli import (
     mp,
     predict,
     presets,
+    property,
     simulate,
     train,
     warm,
@@ -46,7 +47,7 @@ app = typer.Typer(
 choose.register(data.app)
 mp.register(data.app)
 app.add_typer(data.app, name="data")
-_simulate = (simulate, predict, conductivity)
+_simulate = (simulate, predict, property, conductivity)
 for room in (label, train, finetune, distil, functional, *_simulate, inspect, models, presets, build, warm):
     room.register(app)
 

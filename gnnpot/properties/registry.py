@@ -16,7 +16,10 @@ from gnnpot.errors import ConfigError, suggest
 from gnnpot.plugins import PROPERTIES, find_plugin, plugin_names
 
 #: name -> module with `calc`, which is imported when it is asked for
-OWN: dict[str, str] = {}
+OWN: dict[str, str] = {
+    "elastic": "gnnpot.properties.elastic",
+    "phonons": "gnnpot.properties.phonons",
+}
 
 
 class Property(Protocol):
