@@ -89,7 +89,12 @@ def _calculated(
 
     arguments = arguments_of(found.calc)
     values = read_options(found.calc, given, where=f"property {name}")
-    atoms = _frames(structure) if arguments.takes_trajectory else read_structure(structure, options["index"])
+    if arguments.takes_path:
+        atoms: Any = structure
+    elif arguments.takes_trajectory:
+        atoms = _frames(structure)
+    else:
+        atoms = read_structure(structure, options["index"])
     calculator = None
     if arguments.needs_calculator:
         calculator = open_calculator(options["model"], options["device"], options["dtype"])
@@ -135,7 +140,7 @@ def _identity(
     identity: dict[str, Any] = {
         "property": name,
         "structure": str(structure),
-        "structure_sha256": hashlib.sha256(structure.read_bytes()).hexdigest(),
+        "structure_sha256": _sha256(structure),
         "index": options["index"],
         "options": given,
         "gnnpot": __version__,
@@ -149,6 +154,15 @@ def _identity(
 
             identity["weights_sha256"] = weights_sha256(potential)
     return identity
+
+
+def _sha256(path: Path) -> str:
+    """Of a file, or of all files of a folder, as a Zarr trajectory is."""
+    files = [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.is_file())
+    digest = hashlib.sha256()
+    for file in files:
+        digest.update(file.read_bytes())
+    return digest.hexdigest()
 
 
 def _earlier(file: Path, picture: Path, identity: dict[str, Any], fresh: bool) -> dict[str, Any] | None:

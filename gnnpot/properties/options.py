@@ -33,6 +33,7 @@ class Arguments:
 
     needs_calculator: bool
     takes_trajectory: bool  #: a sequence of structures as its first argument
+    takes_path: bool  #: the path of a file as its first argument
     takes_progress: bool
     options: Mapping[str, inspect.Parameter]  #: by name
 
@@ -41,11 +42,12 @@ def arguments_of(calc: Callable[..., Any]) -> Arguments:
     """What a `calc` takes, found from its signature."""
     parameters = inspect.signature(calc).parameters
     names = list(parameters)
-    first = get_type_hints(calc).get(names[0])
+    first = _hints(calc).get(names[0])
     by_name = {name: p for name, p in parameters.items() if p.kind is p.KEYWORD_ONLY}
     return Arguments(
         needs_calculator="calculator" in names[1:2],
-        takes_trajectory=get_origin(first) is not None and get_origin(first) is Sequence,
+        takes_trajectory=get_origin(first) is Sequence,
+        takes_path=first is Path,
         takes_progress="progress" in by_name,
         options={name: p for name, p in by_name.items() if name not in _NO_OPTIONS},
     )
@@ -64,7 +66,7 @@ def read_options(calc: Callable[..., Any], given: Mapping[str, Any], where: str)
         DataError: A structure can't be read.
     """
     options = arguments_of(calc).options
-    hints = get_type_hints(calc)
+    hints = _hints(calc)
     structures = {name for name in options if _takes_structure(hints[name])}
     fields = []
     for name, parameter in options.items():
@@ -76,6 +78,11 @@ def read_options(calc: Callable[..., Any], given: Mapping[str, Any], where: str)
     checked = from_mapping(dataclasses.make_dataclass("Options", fields), given, where)
     values = {name: getattr(checked, name) for name in given}
     return {name: _read(value) if name in structures else value for name, value in values.items()}
+
+
+def _hints(calc: Callable[..., Any]) -> dict[str, Any]:
+    """Types of the arguments; pymatgen's classes, which are imported for type checkers only, are read as `Atoms`."""
+    return get_type_hints(calc, localns={"Structure": Atoms, "Molecule": Atoms})
 
 
 def _takes_structure(hint: Any) -> bool:
