@@ -27,6 +27,7 @@ from gnnpot.errors import ConfigError, DataError, GnnpotError, UnknownElementErr
 from gnnpot.properties.suites.base import FAILED, Item, Result, Suite
 from gnnpot.runs.files import write_text
 from gnnpot.runs.identity import differences, other_run
+from gnnpot.runs.processes import end_with_parent
 from gnnpot.runs.progress import Progress, no_progress
 from gnnpot.runs.results_log import ResultsLog
 
@@ -195,6 +196,7 @@ def _received(connection: Connection, suite: Suite) -> tuple[int, Result]:
 
 def _serve(connection: Connection, suite: Suite, subject: Subject, work: Path) -> None:
     """Measure the items that come through the connection, until it closes: also if its other end was killed."""
+    end_with_parent()
     # Ctrl-C is the parent's business, which then closes the connection
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     calculator = subject.make()
