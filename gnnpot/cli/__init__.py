@@ -64,7 +64,7 @@ def _print_version(wanted: bool) -> None:
 @app.callback()
 def _options(
     verbose: bool = typer.Option(False, "--verbose", "-v", help="Show more of what is done."),
-    version: bool = typer.Option(  # noqa: ARG001 - its callback prints it
+    version: bool = typer.Option(
         False, "--version", callback=_print_version, is_eager=True, help="Show the version and exit."
     ),
 ) -> None:

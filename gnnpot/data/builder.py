@@ -17,7 +17,7 @@ from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, Self
 
 import pyarrow as pa
 
@@ -62,7 +62,7 @@ class StoreBuilder:
         recover(self.folder)
         check_folder(self.folder, overwrite=overwrite, kind=STORE)
 
-    def __enter__(self) -> "StoreBuilder":
+    def __enter__(self) -> Self:
         with telling(self.folder):
             self.unfinished.mkdir(parents=True, exist_ok=True)
         self._lock = RunLock(self.unfinished, "a store", LOCK)
@@ -73,7 +73,9 @@ class StoreBuilder:
             unless_done.pop_all()
         return self
 
-    def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         if self._writer is not None:
             self._writer.discard()
         self._lock.release()

@@ -93,9 +93,9 @@ def to_frames(table: pa.Table) -> list[Frame]:
     n = table.num_rows
     words = {name: table[name].to_pylist() for name in (*_WORDS, "hubbard_u")}
     columns = {
-        "numbers": [x.astype(np.int64) for x in _lists(table["numbers"])],
-        "positions": [x.reshape(-1, 3) for x in _lists(table["positions"])],
-        "cell": [x.reshape(3, 3) for x in _lists(table["cell"])],
+        "numbers": [x.astype(np.int64) for x in _lists(table["numbers"]) if x is not None],
+        "positions": [x.reshape(-1, 3) for x in _lists(table["positions"]) if x is not None],
+        "cell": [x.reshape(3, 3) for x in _lists(table["cell"]) if x is not None],
         "pbc": _lists(table["pbc"]),
         "energy": table["energy"].to_pylist(),
         "forces": [None if x is None else x.reshape(-1, 3) for x in _lists(table["forces"])],

@@ -57,9 +57,13 @@ class Calculator(ase_calculator.Calculator):
         if self.result is not None and self.atoms is not None:
             before = self.atoms.copy(), self.result
         super().calculate(atoms, properties, system_changes)
+        if self.atoms is None:
+            raise ValueError("there is no structure to calculate")
         properties = properties or ["energy"]
         if system_changes or self.result is None:
-            result = self.result = solve(self.atoms, self.functional, self.settings, start=self._start(before))
+            result = self.result = solve(
+                self.atoms, self.functional, self.settings, start=self._start(self.atoms, before)
+            )
         else:
             result = self.result
         energy = result.energy * HARTREE
@@ -69,17 +73,17 @@ class Calculator(ase_calculator.Calculator):
         if "stress" in properties:
             self.results["stress"] = stress_to_voigt(result.stress) * (HARTREE / BOHR**3)
 
-    def _start(self, before: tuple[Atoms, OrbitalFreeResult] | None) -> np.ndarray | None:
+    def _start(self, now: Atoms, before: tuple[Atoms, OrbitalFreeResult] | None) -> np.ndarray | None:
         """The last density plus what the atoms' own densities have changed by."""
         if before is None:
             return None
         atoms, last = before
-        if not np.array_equal(atoms.numbers, self.atoms.numbers):
+        if not np.array_equal(atoms.numbers, now.numbers):
             return None
-        grid = orbital_free_grid(self.atoms, self.settings.cutoff)
+        grid = orbital_free_grid(now, self.settings.cutoff)
         if grid.shape != last.grid.shape:
             return None
-        ions = Ions(self.atoms, grid)
+        ions = Ions(now, grid)
         density = last.density * (last.grid.volume / grid.volume)
         density = density + ions.starting_density() - last.ions.starting_density() * (last.grid.volume / grid.volume)
         density = np.maximum(density, 1e-3 * density.mean())

@@ -61,7 +61,7 @@ class HuangCarter(Functional):
         count = math.ceil(float(position.detach().max())) - first + 3
         modes = space.modes(rho[:, None] ** self.beta)
         nodes = self.ratio ** torch.arange(first, first + count, dtype=torch.float64)
-        convolved = 0
+        convolved = torch.zeros_like(rho)
         weights, index = interpolation_weights(position - first, count)
         for number, node in enumerate(nodes):
             part = sum(w * (index == number - k + 1) for k, w in enumerate(weights))

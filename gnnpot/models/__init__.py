@@ -32,12 +32,12 @@ def build_model(config: ModelConfig | ZBLConfig) -> EnergyModel:
 
 
 __all__ = [
+    "HDNNP",
     "ZBL",
     "AtomicOutput",
     "CHGNet",
     "CHGNetConfig",
     "EnergyModel",
-    "HDNNP",
     "HDNNPConfig",
     "M3GNet",
     "M3GNetConfig",

@@ -31,6 +31,9 @@ from gnnpot.models.matgl_rows import matgl_rows
 from gnnpot.models.memory import GraphSize
 from gnnpot.ops.simd.lanes import LANES
 
+#: of triplets: as in the paper, or as versions of matgl have them
+Layout = Literal["paper", "matgl", "matgl-3"]
+
 
 @dataclass(frozen=True)
 class M3GNetConfig:
@@ -61,7 +64,7 @@ class M3GNetConfig:
     three_body_basis: Literal["spherical_bessel", "smooth"] = "spherical_bessel"
     #: rows of the three-body step: "matgl" and "matgl-3" are what weights were trained with by matgl up to 2.2 and
     #: from 3.0 to 4.0, see `matgl_rows`
-    layout: Literal["paper", "matgl", "matgl-3"] = "paper"
+    layout: Layout = "paper"
 
     def __post_init__(self) -> None:
         for name in ("units", "hidden", "blocks", "max_n", "max_l"):

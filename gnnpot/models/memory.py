@@ -76,7 +76,7 @@ def _count(  # pragma: no cover - compiled
     chosen: np.ndarray,
     cutoff: float,
     close_cutoff: float,
-) -> tuple[int, int]:
+) -> np.ndarray:
     """Edges and triplets of the chosen atoms."""
     edges = triplets = 0
     vector = np.empty(3)

@@ -2,7 +2,7 @@
 
 import threading
 from collections.abc import Callable
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -72,7 +72,7 @@ class SymmetryDescriptor(nn.Module):
         distances = torch.linalg.vector_norm(vectors, dim=1)
         z, count = numbers.double()[neighbor], len(species)
         pairs: dict[float, tuple[Tensor, Triplets]] = {}
-        columns = {}
+        columns: dict[SymmetryFunction, Tensor] = {}
         for f in dict.fromkeys(f for functions in self.functions for f in functions):
             if isinstance(f, Radial):
                 near = _is(z, getattr(f, "neighbor", None)) & (distances < f.cutoff)
@@ -187,7 +187,7 @@ def _share(work: Callable[[int, int], None], atoms: int) -> None:
         except IndexError:
             # another thread took the last range between the two statements
             return
-        except BaseException as error:  # noqa: B036 - handed to the caller below
+        except BaseException as error:  # noqa: BLE001 - the thread that waits raises it
             errors.append(error)
 
     helpers = [threading.Thread(target=drain) for _ in range(threads - 1)]
@@ -204,13 +204,13 @@ class _FastDescriptor(torch.autograd.Function):
     """G of the edge vectors."""
 
     @staticmethod
-    def forward(ctx, vectors, kernels):  # noqa: ANN001, ANN205 - torch's own signature
+    def forward(ctx: Any, vectors: Tensor, kernels: _Kernels) -> Tensor:
         ctx.save_for_backward(vectors)
         ctx.kernels = kernels
         return kernels.value(vectors)
 
     @staticmethod
-    def backward(ctx, rows):  # noqa: ANN001, ANN205
+    def backward(ctx: Any, rows: Tensor) -> tuple[Tensor, None]:
         return _FastGradient.apply(ctx.saved_tensors[0], rows, ctx.kernels), None
 
 
@@ -218,14 +218,14 @@ class _FastGradient(torch.autograd.Function):
     """J^T v of the edge vectors and v; differentiable with respect to v."""
 
     @staticmethod
-    def forward(ctx, vectors, rows, kernels):  # noqa: ANN001, ANN205
+    def forward(ctx: Any, vectors: Tensor, rows: Tensor, kernels: _Kernels) -> Tensor:
         ctx.save_for_backward(vectors)
         ctx.kernels = kernels
         return kernels.vjp(vectors, rows)
 
     @staticmethod
     @once_differentiable
-    def backward(ctx, direction):  # noqa: ANN001, ANN205
+    def backward(ctx: Any, direction: Tensor) -> tuple[Tensor, Tensor, None]:
         (vectors,) = ctx.saved_tensors
         # autograd can't tell a Hessian, which needs the first of these, from training, which drops it
         return torch.full_like(vectors, torch.nan), ctx.kernels.jvp(vectors, direction), None

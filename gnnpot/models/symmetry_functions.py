@@ -202,6 +202,7 @@ SymmetryFunction = Radial | Angular
 
 
 def is_radial(function: SymmetryFunction) -> bool:
+    """Whether a function is a sum over neighbours, not over pairs of them."""
     return isinstance(function, Radial)
 
 

@@ -50,12 +50,12 @@ def gated(value: Tensor, gate: Tensor, weights: Tensor | None = None) -> Tensor:
     return product if weights is None else product * weights
 
 
-def _run(kernel: Any, first: Tensor, *others: Tensor | None) -> None:
+def _run(kernel: Any, *arrays: Tensor | None) -> None:
     """A kernel on flat arrays; an empty one stands for what is absent."""
     follow_torch()
-    array = first.detach().view(-1).numpy()
-    empty = np.empty(0, array.dtype)
-    kernel(array, *(empty if a is None else a.detach().view(-1).numpy() for a in others))
+    given = [None if a is None else a.detach().view(-1).numpy() for a in arrays]
+    empty = np.empty(0, next(a.dtype for a in given if a is not None))
+    kernel(*(empty if a is None else a for a in given))
 
 
 class _Silu(torch.autograd.Function):

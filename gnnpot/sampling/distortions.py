@@ -67,7 +67,7 @@ class Distortion:
             value = getattr(self, f.name)
             if f.name not in ("kind", "count") and value != f.default:
                 parts.append(f"{f.name}={'-'.join(map(str, value)) if isinstance(value, tuple) else value}")
-        return " ".join((self.kind, *parts))
+        return " ".join((str(getattr(self, "kind", "distortion")), *parts))
 
     def make(self, atoms: Atoms, rng: np.random.Generator, calculator: BaseCalculator | None = None) -> Iterator[Atoms]:
         """Distorted copies of `atoms`; raises `NotPossible` if there are none of this structure."""

@@ -23,7 +23,7 @@ def describe(model: str, calculator: BaseCalculator) -> tuple[str, str]:
 
 
 def _package(module: str) -> str:
-    package = module.split(".")[0]
+    package = module.split(".", maxsplit=1)[0]
     try:
         return f"{package} {version(package)}"
     except PackageNotFoundError:

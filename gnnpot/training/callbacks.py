@@ -132,14 +132,17 @@ def _any_rank(trainer: L.Trainer, yes: bool) -> bool:
 
 
 #: columns of `metrics.csv`; loss and MAEs in the units of `gnnpot.units`, energies per atom
-COLUMNS = ("step", "epoch", "minutes", "lr") + tuple(
-    f"{part}_{name}"
-    for part in ("train", "validation")
-    for name in (
-        "loss", "energy_mae", "forces_mae", "stress_mae", "magmoms_mae", "energy_rmse", "forces_rmse", "stress_rmse",
-        "magmoms_rmse", "energy_labels", "forces_labels", "stress_labels", "magmoms_labels",
-    )
-    if not (part == "train" and name.endswith("rmse")) and not (part == "validation" and name.endswith("labels"))
+COLUMNS = (
+    "step", "epoch", "minutes", "lr",
+    *(
+        f"{part}_{name}"
+        for part in ("train", "validation")
+        for name in (
+            "loss", "energy_mae", "forces_mae", "stress_mae", "magmoms_mae", "energy_rmse", "forces_rmse",
+            "stress_rmse", "magmoms_rmse", "energy_labels", "forces_labels", "stress_labels", "magmoms_labels",
+        )
+        if not (part == "train" and name.endswith("rmse")) and not (part == "validation" and name.endswith("labels"))
+    ),
 )  # fmt: skip
 
 

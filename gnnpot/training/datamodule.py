@@ -132,7 +132,7 @@ class GraphData(L.LightningDataModule):
         mine = plan.batches()[trainer.global_rank :: trainer.world_size]
         return self._loader(self.validation, [indices.tolist() for indices in mine])
 
-    def teardown(self, stage: str) -> None:  # noqa: ARG002 - Lightning's own signature
+    def teardown(self, stage: str) -> None:
         # trainer and data know each other: what is kept would stay until the garbage collector comes by
         self.train.forget()
         self.validation.forget()

@@ -81,7 +81,7 @@ class Concatenation(Sequence[Frame]):
     def __len__(self) -> int:
         return int(self._starts[-1])
 
-    def __getitem__(self, i: int) -> Frame:  # type: ignore[override] - no slices: frames are read one by one
+    def __getitem__(self, i: int) -> Frame:  # type: ignore[override]
         dataset = int(np.searchsorted(self._starts, i, side="right")) - 1
         return self.datasets[dataset].frame(int(i - self._starts[dataset]))
 

@@ -97,6 +97,7 @@ def _store(config: DataConfig, name: SubsetName, target: Path, write: bool) -> F
 
 
 def require_stress(store: FrameStore, option: str) -> None:
+    """Raise `DataError` if the stresses of a store contradict its energies; `option` says how they are read."""
     known = store.manifest.stress_check
     if known is None:
         check_stress(store)

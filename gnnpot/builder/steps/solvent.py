@@ -22,7 +22,7 @@ DENSITIES = {
     "DMSO": 1.1, "THF": 0.889, "DMF": 0.944, "CHCl3": 1.489, "CCl4": 1.594, "NH3": 0.682, "CH3COOH": 1.049,
     "HCOOH": 1.22,
     "ethylene carbonate": 1.32, "propylene carbonate": 1.2, "dimethyl carbonate": 1.069, "ethylene glycol": 1.113,
-    "isopropanol": 0.785, "propanol": 0.803, "hexane": 0.661, "octane": 0.703, "cyclohexane": 0.779, 
+    "isopropanol": 0.785, "propanol": 0.803, "hexane": 0.661, "octane": 0.703, "cyclohexane": 0.779,
     "diethyl ether": 0.713,
     "phenol": 1.07, "aniline": 1.02, "C5H5N": 0.982,
 }  # fmt: skip
@@ -125,7 +125,7 @@ def _layer(step: Solvent, kinds: list[Atoms], density: float, state: State) -> t
 
 def _packed(
     kinds: list[Atoms],
-    numbers: np.ndarray,
+    numbers: list[int],
     low: float,
     cell: np.ndarray,
     obstacle: Atoms | None,

@@ -8,6 +8,7 @@ from gnnpot.builder.text.words import AMOUNT, Roles, amount_of, formula, is_elem
 
 
 def interstitial(reader: Reader, roles: Roles) -> None:
+    """Read what is put between the sites of a crystal, and where."""
     site = next((name for kind, name in (("OCTA", "octahedral"), ("TETRA", "tetrahedral")) if reader.left(kind)), None)
     for index in reader.left("SHAPE") if reader.left("INTERSTITIAL") else ():
         site = {"octahedron": "octahedral", "tetrahedron": "tetrahedral"}.get(reader.value(index), site)
@@ -88,6 +89,7 @@ def _reversed(reader: Reader, match: dict[str, Any]) -> bool:
 
 
 def dope(reader: Reader, roles: Roles) -> None:
+    """Read which elements a crystal is doped with, and how much."""
     amount = "PCT|COUNT|NUM|ATOMS|ATOMW|OF|WO|APPROX"
     for match in reader.find("x:MAT AND|COMMA y:MAT DOPE"):
         names = [formula(reader, match[k]) for k in ("x", "y")]
@@ -148,6 +150,7 @@ def _percent_of(reader: Reader, roles: Roles) -> None:
 
 
 def vacancy(reader: Reader, roles: Roles, known: set[str]) -> None:
+    """Read which atoms are taken out, and how many."""
     amount = f"{AMOUNT}|IN|FROM"
     patterns = (
         "m:MAT ATOMW? OF? v:VACANCY", f"v:VACANCY g:{amount}|IN|NI* m:MAT SITEW", "v:VACANCY OF m:MAT", "v:VACANCY",

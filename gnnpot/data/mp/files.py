@@ -327,7 +327,7 @@ def _open(path: Path) -> Iterator[tuple[BinaryIO, _Place]]:
         with path.open("rb") as raw:
             zipped = raw.read(2) == b"\x1f\x8b"
             raw.seek(0)
-            opened: BinaryIO = gzip.GzipFile(fileobj=raw) if zipped else raw
+            opened: Any = gzip.GzipFile(fileobj=raw) if zipped else raw
             with opened as file:
                 yield file, _Place(raw, path.stat().st_size)
     except (EOFError, zlib.error, gzip.BadGzipFile):

@@ -190,5 +190,7 @@ def _store(tables: list[pa.Table], schema: pa.Schema, path: Path) -> pa.Table:
 
 def _moments(structure: dict | None) -> list[float] | None:
     """Magnetic moments of a pymatgen dict, if all sites have one."""
-    moments = [(site.get("properties") or {}).get("magmom") for site in (structure or {}).get("sites", [])]
-    return None if not moments or any(m is None for m in moments) else [float(m) for m in moments]
+    sites = (structure or {}).get("sites", [])
+    moments = [(site.get("properties") or {}).get("magmom") for site in sites]
+    known = [float(moment) for moment in moments if moment is not None]
+    return known if known and len(known) == len(sites) else None

@@ -31,7 +31,7 @@ from gnnpot.errors import DataError, suggest
 log = logging.getLogger(__name__)
 
 #: first bytes of compressed files -> how to open them
-_COMPRESSED: dict[bytes, Callable[..., BinaryIO]] = {
+_COMPRESSED: dict[bytes, Callable[..., Any]] = {
     b"\x1f\x8b": gzip.open,
     b"\xfd7zXZ\x00": lzma.open,
     b"BZh": bz2.open,

@@ -146,15 +146,15 @@ class _Run:
     def note(self, line: str, file: TextIO) -> bool:
         """Keep what is of use of a line, and of those after it; whether there was something."""
         if "celldm(1)=" in line:
-            self.alat = number_in(line.split("celldm(1)=")[1].split()[0], "celldm(1)") * BOHR
+            self.alat = number_in(line.split("celldm(1)=")[1].split(maxsplit=1)[0], "celldm(1)") * BOHR
         elif "number of atoms/cell" in line:
-            self.n_atoms = count_in(line.split("=")[-1], "number of atoms")
+            self.n_atoms = count_in(line.rsplit("=", maxsplit=1)[-1], "number of atoms")
         elif "number of electrons" in line and "=" in line:
             self.electrons = number_in((line.split("=")[1].split() or [""])[0], "number of electrons")
         elif "atomic species" in line and "valence" in line:
             self._note_species(file)
         elif "Exchange-correlation" in line and "=" in line:
-            name = " ".join(line.split("=", 1)[1].split("(")[0].split())
+            name = " ".join(line.split("=", 1)[1].split("(", maxsplit=1)[0].split())
             self.functional = _FUNCTIONALS.get(name.upper(), name)
         elif _PSEUDOPOTENTIAL.search(line):
             self.pseudopotentials.append(file.readline().strip().rsplit("/", 1)[-1])
@@ -167,7 +167,7 @@ class _Run:
             self.cell = rows_of_numbers(rows, 3, "crystal axes") * self.alat
         elif "site n." in line and "(alat units)" in line:
             rows = list(islice(file, self.n_atoms))
-            self.labels = [(row.split() + ["", ""])[1] for row in rows]
+            self.labels = [([*row.split(), "", ""])[1] for row in rows]
             self.positions = rows_of_numbers([row.split("=")[-1] for row in rows], 3, "positions") * self.alat
         elif line.startswith("CELL_PARAMETERS"):
             self.cell = rows_of_numbers(list(islice(file, 3)), 3, "CELL_PARAMETERS") * self._unit(line)

@@ -40,7 +40,7 @@ class N2p2Reader(Reader):
     units: Literal["Ha/Bohr", "eV/Å"] = "Ha/Bohr"  #: also spelt eV/A
 
     def __post_init__(self) -> None:
-        units = "eV/Å" if self.units == "eV/A" else self.units
+        units = {"eV/A": "eV/Å"}.get(self.units, self.units)
         if units not in UNITS:
             raise DataError(f"{self.path}: units '{units}' are not known; {suggest(units, UNITS)}")
         object.__setattr__(self, "units", units)

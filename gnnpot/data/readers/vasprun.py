@@ -95,7 +95,7 @@ def _top_elements(file: BinaryIO) -> Iterator[tuple[str, ElementTree.Element]]:
     """("start" or "end", element) of the children of the document, which are forgotten when the next one comes."""
     depth = 0
     root: ElementTree.Element | None = None
-    for event, element in ElementTree.iterparse(file, events=("start", "end")):
+    for event, element in ElementTree.iterparse(file, events=("start", "end")):  # noqa: S314 - Expat bounds the expansion of entities
         if event == "start":
             depth += 1
             root = element if depth == 1 else root

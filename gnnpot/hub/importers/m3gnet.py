@@ -20,7 +20,7 @@ from gnnpot.data.references import ElementReferences
 from gnnpot.errors import CheckpointError
 from gnnpot.hub.checkpoint import Card
 from gnnpot.hub.registry import MatglFolder, matgl_folders
-from gnnpot.models.m3gnet import M3GNet, M3GNetConfig
+from gnnpot.models.m3gnet import Layout, M3GNet, M3GNetConfig
 from gnnpot.potential import Potential
 
 _CARD = Card(
@@ -37,8 +37,10 @@ _CARD = Card(
         }
     },
     references=[
-        "C. Chen, S. P. Ong, A universal graph deep learning interatomic potential for the periodic table, "
-        "Nat. Comput. Sci. 2, 718 (2022)"
+        (
+            "C. Chen, S. P. Ong, A universal graph deep learning interatomic potential for the periodic table, "
+            "Nat. Comput. Sci. 2, 718 (2022)"
+        )
     ],
 )
 
@@ -73,7 +75,7 @@ def _card(entry: MatglFolder) -> Card:
     )
 
 
-def read(name: str, description: bytes, state: bytes, layout: str) -> Potential:
+def read(name: str, description: bytes, state: bytes, layout: Layout) -> Potential:
     """The potential of the contents of `model.json` and `state.pt`; `layout` is `M3GNetConfig`'s.
 
     Raises `CheckpointError` if they are not what they should be.
@@ -98,7 +100,7 @@ def read(name: str, description: bytes, state: bytes, layout: str) -> Potential:
     return Potential(model, references, energy_scale=scale).eval()
 
 
-def _config(arguments: Mapping[str, Any], layout: str) -> M3GNetConfig:
+def _config(arguments: Mapping[str, Any], layout: Layout) -> M3GNetConfig:
     for name, value in _EXPECTED.items():
         if arguments.get(name, value) != value:
             raise KeyError(f"{name} = {arguments[name]!r}; only {value!r} is known")

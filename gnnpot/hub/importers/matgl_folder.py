@@ -24,12 +24,13 @@ from gnnpot.hub.checkpoint import Card
 from gnnpot.hub.importers.m3gnet import read
 from gnnpot.hub.reference_structures import ReferenceStructure
 from gnnpot.hub.registry import MatglFolder, matgl_folders, reference_structures
+from gnnpot.models.m3gnet import Layout
 from gnnpot.potential import Potential
 
 DESCRIPTION, STATE = "model.json", "state.pt"
 
 #: first version of matgl with another convention, and the layout of `M3GNetConfig` from it on
-_LAYOUTS = (((4, 1), "paper"), ((3, 0), "matgl-3"), ((0, 0), "matgl"))
+_LAYOUTS: tuple[tuple[tuple[int, ...], Layout], ...] = (((4, 1), "paper"), ((3, 0), "matgl-3"), ((0, 0), "matgl"))
 #: options that no version before 1.3 writes
 _LATER = ("dropout", "num_rbf")
 
@@ -94,7 +95,7 @@ def _version(folder: Path, description: bytes) -> str:
     return "1.2 or older"
 
 
-def _layout(version: str) -> str:
+def _layout(version: str) -> Layout:
     numbers = re.match(r"(\d+)\.(\d+)", version)
     if numbers is None:
         raise CheckpointError(f"--trained-with {version}: is no version of matgl; give one like 4.1.2")

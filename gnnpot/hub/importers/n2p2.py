@@ -243,7 +243,7 @@ def _layers(
             raise line.error(f"there is no hidden layer {layer}", f"there are 1 to {count}")
         sizes[_known(line, 0, elements)][layer - 1] = line.int(2)
     line = settings.one("global_activation_short")
-    letters: dict[str, list[str]] = {e: line.values for e in elements}
+    letters: dict[str, list[str]] = dict.fromkeys(elements, line.values)
     for line in settings.all("element_activation_short"):
         letters[_known(line, 0, elements)] = line.values[1:]
     if any(value != letters[elements[0]] for value in letters.values()):

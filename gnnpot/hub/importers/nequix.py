@@ -39,8 +39,10 @@ _EXPECTED = {"index_weights": False, "layer_norm": True}
 
 _PAPERS = [
     "T. Koker, M. Kotak, T. Smidt, Training a foundation model for materials on a budget, arXiv:2508.16067 (2025)",
-    "T. Koker, A. Gangan, M. Kotak, J. Marian, T. Smidt, PFT: Phonon fine-tuning for machine learned interatomic "
-    "potentials, arXiv:2601.07742 (2026)",
+    (
+        "T. Koker, A. Gangan, M. Kotak, J. Marian, T. Smidt, PFT: Phonon fine-tuning for machine learned interatomic "
+        "potentials, arXiv:2601.07742 (2026)"
+    ),
 ]
 _RAW = "raw PBE and PBE+U total energies, without corrections"
 _NEW = f"{_RAW}, of VASP 54 pseudopotentials: not comparable with MPtrj's"

@@ -33,8 +33,10 @@ _LICENCE = "MIT (as the package sevenn)"
 _MPTRJ = "MPtrj"
 _RAW = "raw PBE and PBE+U total energies, without corrections"
 _PAPERS = [
-    "Y. Park et al., Scalable parallel algorithm for graph neural network interatomic potentials in molecular "
-    "dynamics simulations, J. Chem. Theory Comput. 20, 4857 (2024)"
+    (
+        "Y. Park et al., Scalable parallel algorithm for graph neural network interatomic potentials in molecular "
+        "dynamics simulations, J. Chem. Theory Comput. 20, 4857 (2024)"
+    )
 ]
 _MULTI_FIDELITY = (
     "J. Kim et al., Data-efficient multifidelity training for high-fidelity machine learning interatomic potentials, "

@@ -123,7 +123,7 @@ class FastCHGNet:
 class _Differentiated:
     """A basis as the model has it."""
 
-    def __init__(self, functions: nn.Module, reach: float) -> None:  # noqa: ARG002 - as of a table
+    def __init__(self, functions: nn.Module, reach: float) -> None:
         self._functions = functions
 
     def with_slope(self, x: Tensor) -> tuple[Tensor, Slope]:

@@ -156,13 +156,13 @@ class Gate:
         _forward(*arguments, out.numpy())
 
         def back(g_out: Tensor, g_features: Tensor | None, g_weights: Tensor | None) -> list[Tensor]:
-            to_rows, to_weights = self.scratch.array("rows", layout.rows, like.shape[1], like), g_weights
-            if layout.weights is not None:
-                to_weights = self.scratch.array("weights", layout.rows, self.outs, like)
+            to_rows = self.scratch.array("rows", layout.rows, like.shape[1], like)
+            shared = self.scratch.array("weights", layout.rows if layout.weights else 0, self.outs, like)
+            to_weights = g_weights if layout.weights is None else shared
             gradients = map(self._array, (g_out, g_features, to_weights, to_rows))
             _backward(*arguments, *self.back_arguments, *gradients)
             if layout.weights is not None and g_weights is not None:
-                g_weights += layout.weights.sum(to_weights)
+                g_weights += layout.weights.sum(shared)
             return [places.sum(to_rows) for places in layout.sources]
 
         return out, back

@@ -87,10 +87,12 @@ def fit_rows(result: Conductivity) -> tuple[tuple[str, ...], list[tuple[str, ...
 
 
 def transport_table(result: Conductivity) -> str:
+    """The main table, HTML."""
     return table(*transport_rows(result))
 
 
 def fit_table(result: Conductivity) -> str:
+    """The table of the fits, HTML."""
     head, rows = fit_rows(result)
     if not rows:
         return "<p>An activation energy needs two temperatures that were sampled long enough.</p>"

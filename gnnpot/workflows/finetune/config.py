@@ -23,7 +23,7 @@ from gnnpot.training.stores import read_labelled, resolve_path
 from gnnpot.workflows.finetune.strategies import AllWeights, Strategy
 
 #: short names for `--strategy`
-SHORT = {
+SHORT: dict[str, dict[str, Any]] = {
     "all": {"strategy": {"kind": "all"}},
     "head": {"strategy": {"kind": "head"}},
     "frozen": {"strategy": {"kind": "frozen"}},
@@ -127,7 +127,7 @@ def read_finetune_config(
     """
     if short is not None and short not in SHORT:
         raise ConfigError(f"strategy: '{short}' is not known; {suggest(short, SHORT)}")
-    given = {} if path is None else read_yaml(path)
+    given: Any = {} if path is None else read_yaml(path)
     if not isinstance(given, dict):
         raise ConfigError(f"{path}: expected a mapping of options; see gnnpot finetune --help")
     if short is not None:

@@ -117,7 +117,7 @@ class FineTune(TrainingTask):
         self._on_event(f"2 of 3: training {trained:,} of {total:,} weights on {len(prepared.train)} frames")
         return potential
 
-    def rates(self, potential: Potential) -> Mapping[str, float]:  # noqa: ARG002 - known since `build`
+    def rates(self, potential: Potential) -> Mapping[str, float]:
         return self._rates
 
     def finished(self, potential: Potential) -> Potential:
