@@ -20,6 +20,7 @@ EXTRA_OF = {
     "matplotlib": "train",
     "mp_api": "data",
     "pyarrow": "train",
+    "pytest": "test",
     "pytorch_optimizer": "train",
     "tensorboard": "train",
 }

@@ -37,7 +37,9 @@ _STRESS = (
 _MATERIAL = "The key of the material, which splits keep together; or 'formula', or 'frame'."
 _OPTION = "A further option of the format's reader, as unconverged=keep; may be repeated."
 
-FormatOption = Annotated[str | None, typer.Option(help=f"One of {', '.join(FORMATS)}; default: found.")]
+FormatOption = Annotated[
+    str | None, typer.Option(help=f"One of {', '.join(FORMATS)}, or of a plug-in; default: found.")
+]
 EnergyKey = Annotated[str | None, typer.Option(help=_KEY)]
 ForcesKey = Annotated[str | None, typer.Option(help=_KEY)]
 StressKey = Annotated[str | None, typer.Option(help=_KEY)]
