@@ -138,7 +138,7 @@ def _told(items: list, tell: Tell) -> Iterator:
 
 def _mean_norm(evaluation: Evaluation) -> float:
     """Mean over atoms of the length of the error of the force, eV/Å."""
-    forces = np.concatenate(evaluation.forces)
+    forces = np.concatenate(evaluation.values["forces"])
     return float(np.linalg.norm(forces[..., 1] - forces[..., 0], axis=1).mean())
 
 

@@ -88,7 +88,7 @@ def test_from_end_to_end(script, data, tmp_path, capsys):
     assert 0 < found["frames"] == len(held_out) < 6
     evaluation = evaluate(script.open_model(raw).potential, held_out)
     assert found["energy_mae"] == pytest.approx(evaluation.metrics()["energy_mae"])
-    forces = np.concatenate(evaluation.forces)
+    forces = np.concatenate(evaluation.values["forces"])
     norm = np.linalg.norm(forces[..., 1] - forces[..., 0], axis=1).mean()
     assert found["forces_norm"] == pytest.approx(norm) and norm > found["forces_mae"]
     # MP2020 gives NaCl -0.614 eV
