@@ -31,6 +31,18 @@ PACKAGES = {"chgnet-0.3.0": "chgnet", "7net-0": "sevenn", "7net-l3i5": "sevenn",
 SYMMETRIX, SYMMETRIX_7NET = (230.0, 300.0), 156.0
 
 
+NOTES = """\
+The authors' packages run the same weights, so that their errors are the same. Their times are gnnpot's in this run times
+a ratio that was measured in turns: `chgnet` 0.4.2, `sevenn` 0.13.0 and `matgl` 4.1.2 on two threads
+(`benchmarks/peers.md`), `nequix` 0.4.5 on one ([published potentials](../published-potentials.md)). `symmetrix-xl` runs a
+MACE with the size of MACE-MPA-0 (9.1 million parameters) with random weights: 230 to 300 µs per atom at 512 atoms on two
+threads, where gnnpot's 7net-0 needs 156 and 7net-l3i5 414; scaled by 7net-0 here. The accuracy of MACE-MPA-0 is as
+published: F1 0.852, κ_SRME 0.41 on matbench-discovery.
+
+`scripts/studies/accuracy/page.py` makes this page, `accuracy-and-time.json` has the numbers.
+"""
+
+
 def main(
     docs: Annotated[Path, typer.Option(help="Folder of the measurements and of the page.")] = Path("docs"),
 ) -> None:
@@ -107,18 +119,7 @@ def page(rows: list[dict[str, Any]], about: dict[str, Any]) -> str:
         large = row["ms_512"]
         cells = [f"{row['ms_64']:.0f}" if "ms_64" in row else "", _milliseconds(large)]
         lines.append(f"| {row['potential']} | {row['package']} | {' | '.join([*errors, *cells])} |")
-    lines += [
-        "",
-        "The authors' packages run the same weights, so that their errors are the same. Their times are gnnpot's in this",
-        "run times a ratio that was measured in turns: `chgnet` 0.4.2, `sevenn` 0.13.0 and `matgl` 4.1.2 on two threads",
-        "(`benchmarks/peers.md`), `nequix` 0.4.5 on one ([published potentials](../published-potentials.md)).",
-        "`symmetrix-xl` runs a MACE with the size of MACE-MPA-0 (9.1 million parameters) with random weights: 230 to 300",
-        "µs per atom at 512 atoms on two threads, where gnnpot's 7net-0 needs 156 and 7net-l3i5 414; scaled by 7net-0.",
-        "The accuracy of MACE-MPA-0 is as published: F1 0.852, κ_SRME 0.41 on matbench-discovery.",
-        "",
-        "`scripts/studies/accuracy/page.py` makes this page, `accuracy-and-time.json` has the numbers.",
-    ]
-    return "\n".join(lines) + "\n"
+    return "\n".join(lines) + f"\n\n{NOTES}"
 
 
 def _milliseconds(value: float | list[float]) -> str:
