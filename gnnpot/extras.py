@@ -23,6 +23,7 @@ EXTRA_OF = {
     "phonopy": "properties",
     "plotly": "properties",
     "pyarrow": "train",
+    "pytest": "test",
     "pytorch_optimizer": "train",
     "seekpath": "properties",
     "tensorboard": "train",

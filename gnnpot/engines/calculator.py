@@ -20,6 +20,7 @@ from ase.calculators import calculator as ase_calculator
 from ase.cell import Cell
 from torch import Tensor
 
+from gnnpot.data.quantities import QUANTITIES
 from gnnpot.data.structure import check_elements
 from gnnpot.engines.skin import SkinList
 from gnnpot.errors import DataError, SimulationError
@@ -202,15 +203,11 @@ def _results(prediction: Prediction) -> dict[str, Any]:
     """ASE's dictionary of a prediction for one structure."""
     energy = float(prediction.energy)
     results: dict[str, Any] = {"energy": energy, "free_energy": energy}
-    tensors = {
-        "energies": prediction.energies,
-        "forces": prediction.forces,
-        "stress": None if prediction.stress is None else prediction.stress[0],
-        "magmoms": prediction.magmoms,
-    }
-    for name, tensor in tensors.items():
-        if tensor is not None:
-            results[name] = tensor.numpy(force=True).astype(np.float64)
+    results["energies"] = prediction.energies.numpy(force=True).astype(np.float64)
+    for name, tensor in prediction.quantities.items():
+        if name != "energy":
+            value = tensor if QUANTITIES[name].per == "atom" else tensor[0]
+            results[name] = value.numpy(force=True).astype(np.float64)
     if "magmoms" in results:
         results["magmom"] = float(results["magmoms"].sum())
     return results
