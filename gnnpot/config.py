@@ -15,7 +15,18 @@ import types
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import (
+    TYPE_CHECKING,
+    Annotated,
+    Any,
+    ClassVar,
+    Literal,
+    TypeVar,
+    Union,
+    get_args,
+    get_origin,
+    get_type_hints,
+)
 
 import yaml
 
@@ -44,7 +55,7 @@ class ChosenBy:
     names: Callable[[], list[str]]  #: what the option may be
     find: Callable[[str], type]  #: name -> dataclass
     #: options as earlier versions wrote them -> as they are now; raises `ValueError`
-    current: Callable[[Mapping[str, Any]], Mapping[str, Any]] = lambda options: options  # noqa: E731
+    current: Callable[[Mapping[str, Any]], Mapping[str, Any]] = lambda options: options
 
 
 class _Loader(yaml.SafeLoader):

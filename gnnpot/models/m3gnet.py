@@ -30,6 +30,7 @@ from gnnpot.models.layers import GatedMLP, GatherLinear, ModuleList, scatter_sum
 from gnnpot.models.memory import GraphSize
 from gnnpot.ops.simd.lanes import LANES
 
+
 @dataclass(frozen=True)
 class M3GNetConfig:
     """Sizes of an M3GNet; the defaults are the published ones."""

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from itertools import chain
 from pathlib import Path
-from typing import Any
 
 from gnnpot.data.frame import Frame
 from gnnpot.data.manifest import MANIFEST
