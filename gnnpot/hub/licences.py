@@ -13,13 +13,16 @@ from dataclasses import dataclass
 from typing import Literal
 
 
+Derivatives = Literal["allowed", "same licence", "forbidden"]
+
+
 @dataclass(frozen=True, slots=True)
 class Licence:
     """A licence."""
 
     spdx: str
     #: may what is derived be passed on: under any licence, under the same, or not
-    derivatives: Literal["allowed", "same licence", "forbidden"]
+    derivatives: Derivatives
     hugging_face: str  #: its name there
 
 
@@ -40,11 +43,10 @@ _SPELLINGS = {
     "mit license": "MIT",
     "mit licence": "MIT",
 }
-_LICENCES = {
-    name.lower(): Licence(name, derivatives, name.lower())
-    for names, derivatives in ((_ALLOWED, "allowed"), (_SAME, "same licence"), (_FORBIDDEN, "forbidden"))
-    for name in names
-}
+_GROUPS: tuple[tuple[tuple[str, ...], Derivatives], ...] = (
+    (_ALLOWED, "allowed"), (_SAME, "same licence"), (_FORBIDDEN, "forbidden"),
+)  # fmt: skip
+_LICENCES = {name.lower(): Licence(name, derivatives, name.lower()) for names, derivatives in _GROUPS for name in names}
 
 
 def known_licences() -> tuple[str, ...]:
