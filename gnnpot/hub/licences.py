@@ -12,7 +12,6 @@ import re
 from dataclasses import dataclass
 from typing import Literal
 
-
 Derivatives = Literal["allowed", "same licence", "forbidden"]
 
 
