@@ -19,6 +19,7 @@ from gnnpot.cli import (
     conductivity,
     data,
     distil,
+    evaluate,
     finetune,
     functional,
     inspect,
@@ -48,7 +49,7 @@ choose.register(data.app)
 mp.register(data.app)
 app.add_typer(data.app, name="data")
 _simulate = (simulate, predict, property, conductivity)
-for room in (label, train, finetune, distil, functional, *_simulate, inspect, models, presets, build, warm):
+for room in (label, train, evaluate, finetune, distil, functional, *_simulate, inspect, models, presets, build, warm):
     room.register(app)
 
 

@@ -217,11 +217,12 @@ def with_force_constants(
     with needs_extra("phonons"):
         from phonopy import Phonopy
         from phonopy.structure.atoms import PhonopyAtoms
+        from phonopy.structure.cells import guess_primitive_matrix
 
     cell = PhonopyAtoms(
         numbers=crystal.numbers, cell=crystal.cell.array, scaled_positions=crystal.get_scaled_positions()
     )
-    phonopy = Phonopy(cell, supercell_matrix=np.diag(supercell))
+    phonopy = Phonopy(cell, np.diag(supercell), guess_primitive_matrix(cell))
     phonopy.generate_displacements(distance=displacement)
     moved = phonopy.supercells_with_displacements
     forces = []
