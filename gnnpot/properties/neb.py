@@ -140,10 +140,8 @@ def calc(
         DataError: The two ends are not the same atoms.
         SimulationError: A relaxation or the path has not converged.
     """
-    if (final is None) == (ion is None):
-        raise ConfigError("neb: give either final, the structure at the end, or ion, the element that hops")
-    if images < 1:
-        raise ConfigError(f"images: {images} is none; give at least 1")
+    if (final is None) == (ion is None) or images < 1:
+        raise ConfigError("neb: give at least 1 image, and either final, the end, or ion, the element that hops")
     if final is not None:
         start, end, name = as_atoms(atoms).copy(), as_atoms(final).copy(), ""
         _check_ends(start, end)
