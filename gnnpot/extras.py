@@ -14,6 +14,7 @@ from gnnpot.errors import GnnpotError
 #: top-level module -> the extra of pyproject.toml that installs it
 EXTRA_OF = {
     "deltalake": "data",
+    "dftd3": "dispersion",
     "huggingface_hub": "hub",
     "ijson": "data",
     "kinisi": "properties",
