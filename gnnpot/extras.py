@@ -21,7 +21,10 @@ EXTRA_OF = {
     "mp_api": "data",
     "pyarrow": "train",
     "pytorch_optimizer": "train",
+    "starlette": "studio",
     "tensorboard": "train",
+    "uvicorn": "studio",
+    "websockets": "studio",
 }
 
 

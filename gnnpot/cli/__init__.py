@@ -28,6 +28,7 @@ from gnnpot.cli import (
     predict,
     presets,
     simulate,
+    studio,
     train,
     warm,
 )
@@ -47,7 +48,7 @@ choose.register(data.app)
 mp.register(data.app)
 app.add_typer(data.app, name="data")
 _simulate = (simulate, predict, conductivity)
-for room in (label, train, finetune, distil, functional, *_simulate, inspect, models, presets, build, warm):
+for room in (label, train, finetune, distil, functional, *_simulate, inspect, models, presets, build, studio, warm):
     room.register(app)
 
 
