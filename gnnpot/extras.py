@@ -27,7 +27,10 @@ EXTRA_OF = {
     "pytest": "test",
     "pytorch_optimizer": "train",
     "seekpath": "properties",
+    "starlette": "studio",
     "tensorboard": "train",
+    "uvicorn": "studio",
+    "websockets": "studio",
 }
 
 

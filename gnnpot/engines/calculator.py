@@ -51,7 +51,8 @@ class Calculator(ase_calculator.Calculator):
     `skin` (Å) is how far beyond the cutoff neighbours are remembered; the results don't depend on it.
 
     Of models that remember the range of their training data (HDNNP), `extrapolating` is the number of atoms that are
-    outside of it. With `warn`, that is logged when there are any, and when they have become twice as many.
+    outside of it, and `outside` how many descriptors of each atom are, [N] (`None` of other models). With `warn`, it is
+    logged when there are any, and when they have become twice as many.
 
     Raises `UnknownElementError` for elements that the potential has not seen, `MemoryNeedError` for structures that
     would need more memory than there is, `DataError` for structures that can't be (what `gnnpot.data.structure`
@@ -84,6 +85,7 @@ class Calculator(ase_calculator.Calculator):
         self._cell: tuple[np.ndarray, bool] | None = None
         self._where = ""
         self.extrapolating, self.warn = 0, warn
+        self.outside: np.ndarray | None = None
         self._warned_of = 0
         self._lock = threading.RLock()
 
@@ -187,6 +189,7 @@ class Calculator(ase_calculator.Calculator):
 
     def _look_for_extrapolation(self, outside: Tensor) -> None:
         """Set `extrapolating`, and warn if it is worse than when it was last warned of."""
+        self.outside = outside.numpy(force=True)
         self.extrapolating = int((outside > 0).sum())
         if self.warn and self.extrapolating > 2 * self._warned_of:
             self._warned_of = self.extrapolating
