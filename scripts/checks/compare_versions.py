@@ -187,10 +187,10 @@ def _symmetry_set():
 MODELS = ("gnnpot-1", "M3GNet", "CHGNet", "SevenNet", "HDNNP")
 
 
-def prepare(old: Version, new: Version, sizes: Sequence[int]) -> list[tuple[str, int]]:
+def prepare(old: Version, new: Version, models: Sequence[str], sizes: Sequence[int]) -> list[tuple[str, int]]:
     """The rows that both versions have. Raises `RuntimeError` if their energies differ."""
     rows = []
-    for model in MODELS:
+    for model in models:
         for atoms in sizes:
             answers = [version.ask("prepare", model, atoms) for version in (old, new)]
             missing = [answer["missing"] for answer in answers if "missing" in answer]
@@ -243,6 +243,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--atoms", type=int, nargs="+", default=SIZES, choices=SIZES)
+    parser.add_argument("--models", nargs="+", default=MODELS, choices=MODELS)
     parser.add_argument("--out", type=Path, default=ROOT / "docs" / "benchmarks" / "history")
     parser.add_argument("--name", help="of the new version in the history, if not what it calls itself")
     parser.add_argument("--work", type=Path, help="folder that keeps compiled kernels for another comparison")
@@ -251,7 +252,7 @@ def main() -> None:
     with versions(asked.old, asked.new, asked.threads, asked.work) as (old, new):
         about = {"old": old.ask("about"), "new": new.ask("about")}
         print(f"{about['old']['version']} against {about['new']['version']}", flush=True)
-        rows = measure(old, new, prepare(old, new, asked.atoms), asked.rounds)
+        rows = measure(old, new, prepare(old, new, asked.models, asked.atoms), asked.rounds)
     mean = _mean([row["ratio"] for row in rows])
     about |= {"rounds": asked.rounds, "threads": asked.threads, "processor": platform.processor() or platform.machine()}
     for row in rows:
