@@ -102,7 +102,7 @@ def table(rows: list[dict[str, Any]], model: str) -> str:
     lines = [
         f"# Crystals by {model} beside density functional theory", "",
         "`scripts/studies/properties/crystals.py` writes this page. K and G are Hill's averages of the elastic tensor;",
-        "K by E(V) is that of the equation of state; GPa. The heat capacity is that of constant volume at 300 K, in J/K",
+        "K by E(V) is that of the equation of state; GPa. The heat capacity is that of constant volume at 300 K, J/K",
         "for a mole of atoms; a crystal with imaginary modes has none.", "",
         "| crystal | K | K by E(V) | K, DFT | G | G, DFT |", "|---|---|---|---|---|---|",
     ]  # fmt: skip
