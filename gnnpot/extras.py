@@ -14,6 +14,7 @@ from gnnpot.errors import GnnpotError
 #: top-level module -> the extra of pyproject.toml that installs it
 EXTRA_OF = {
     "deltalake": "data",
+    "dftd3": "dispersion",
     "huggingface_hub": "hub",
     "ijson": "data",
     "kinisi": "properties",
@@ -26,7 +27,10 @@ EXTRA_OF = {
     "pytest": "test",
     "pytorch_optimizer": "train",
     "seekpath": "properties",
+    "starlette": "studio",
     "tensorboard": "train",
+    "uvicorn": "studio",
+    "websockets": "studio",
 }
 
 
