@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from gnnpot.cli.common import ENDED, Precision, open_calculator, read_structure
 from gnnpot.cli.progress import Bars
-from gnnpot.errors import ConfigError
+from gnnpot.errors import ConfigError, PluginError
 from gnnpot.hub.shipped import DEFAULT
 
 if TYPE_CHECKING:
@@ -192,7 +193,10 @@ def _list_properties() -> None:
 
     table = Table("property", "calculates", box=SIMPLE_HEAD)
     for name in property_names():
-        table.add_row(name, _first_line(find_property(name)))
+        try:
+            table.add_row(name, _first_line(find_property(name)))
+        except PluginError as error:
+            table.add_row(name, escape(str(error)))
     Console().print(table)
 
 

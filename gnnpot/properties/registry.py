@@ -38,7 +38,10 @@ class Property(Protocol):
     """A module or object that calculates a property."""
 
     def calc(self, atoms: Atoms, calculator: BaseCalculator, /, **options: Any) -> Any:
-        """The property of a structure: a frozen dataclass with the unit of each field in its comment."""
+        """The property of a structure: a frozen dataclass with the unit of each field in its comment.
+
+        `gnnpot property NAME` also needs its `to_json()`, with units in the names, and `plot(path)`, a picture as PNG.
+        """
 
 
 def property_names() -> list[str]:
