@@ -14,6 +14,7 @@ from gnnpot.errors import GnnpotError
 #: top-level module -> the extra of pyproject.toml that installs it
 EXTRA_OF = {
     "deltalake": "data",
+    "dftd3": "dispersion",
     "huggingface_hub": "hub",
     "ijson": "data",
     "kinisi": "properties",
@@ -23,9 +24,13 @@ EXTRA_OF = {
     "phonopy": "properties",
     "plotly": "properties",
     "pyarrow": "train",
+    "pytest": "test",
     "pytorch_optimizer": "train",
     "seekpath": "properties",
+    "starlette": "studio",
     "tensorboard": "train",
+    "uvicorn": "studio",
+    "websockets": "studio",
 }
 
 

@@ -7,6 +7,9 @@ from pathlib import Path
 
 import pytest
 
+#: a package of its own, which `test_plugin_package.py` installs and tests
+collect_ignore = ["plugin"]
+
 
 @pytest.fixture(scope="session")
 def shared() -> Path:
@@ -82,7 +85,7 @@ def declare_plugin(tmp_path, monkeypatch) -> Callable[..., Path]:
         folder = tmp_path / "site" / package
         module = package.replace("-", "_")
         info = folder / f"{module}-1.2.dist-info"
-        info.mkdir(parents=True)
+        info.mkdir(parents=True, exist_ok=True)
         (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {package}\nVersion: 1.2\n")
         lines = []
         for group, names in groups.items():

@@ -30,6 +30,7 @@ from gnnpot.cli import (
     presets,
     property,
     simulate,
+    studio,
     train,
     warm,
 )
@@ -49,7 +50,8 @@ choose.register(data.app)
 mp.register(data.app)
 app.add_typer(data.app, name="data")
 _simulate = (simulate, predict, property, conductivity)
-for room in (label, train, evaluate, finetune, distil, functional, *_simulate, inspect, models, presets, build, warm):
+_other = (inspect, models, presets, build, studio, warm)
+for room in (label, train, evaluate, finetune, distil, functional, *_simulate, *_other):
     room.register(app)
 
 

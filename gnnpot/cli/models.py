@@ -1,4 +1,5 @@
-"""`gnnpot models`, the potentials with a name, and `gnnpot import`, which brings published ones into the cache."""
+"""`gnnpot models`, the potentials with a name; `gnnpot import`, which brings published ones into the cache; `gnnpot
+publish`, which makes a repository of one; `gnnpot plugins`, what other packages add."""
 
 import json
 from dataclasses import asdict
@@ -22,6 +23,8 @@ def register(app: typer.Typer) -> None:
     """Add the commands to `app`."""
     app.command("models", rich_help_panel="Published potentials")(models)
     app.command("import", rich_help_panel="Published potentials")(import_command)
+    app.command("publish", rich_help_panel="Published potentials")(publish_command)
+    app.command("plugins", rich_help_panel="Inspect")(plugins_command)
 
 
 def models(
@@ -163,3 +166,74 @@ def import_command(
 
 def _say(folder: Path) -> None:
     Console(soft_wrap=True).print(f"{folder.name}: {folder}", highlight=False, markup=False)
+
+
+def publish_command(
+    model: Annotated[str, typer.Argument(help="Folder of a run or a checkpoint, or the name of a potential.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder that is made.")],
+    licence: Annotated[str, typer.Option(help="Its licence, by the name of SPDX; default: that of its card.")] = "",
+    permission: Annotated[
+        str, typer.Option(help="Who allows it, where the starting potential's licence does not; the README quotes it.")
+    ] = "",
+) -> None:
+    """Make a repository for the Hugging Face Hub of a potential: README.md, config.json, card.json, model.safetensors.
+
+    Example: gnnpot publish runs/mine -o to-upload --licence MIT
+
+    Nothing is uploaded; `hf upload owner/name to-upload` does that. From then on it is opened wherever a potential is
+    named, as hf:owner/name, or hf:owner/name@revision. A potential that was fine-tuned or distilled is refused if the
+    licence of the one it was made of is missing, or does not allow it.
+    """
+    from gnnpot.hub.publish import publish
+
+    _say(publish(model, output, licence=licence, permission=permission))
+
+
+def plugins_command(
+    as_json: Annotated[bool, typer.Option("--json", help="The same for programs.")] = False,
+) -> None:
+    """Show the architectures, readers and properties that other installed packages add, and whether they work.
+
+    Example: gnnpot plugins
+    """
+    rows = _plugin_rows()
+    if as_json:
+        typer.echo(json.dumps(rows, indent=2))
+        return
+    if not rows:
+        typer.echo("no installed package adds to gnnpot")
+        return
+    table = Table(box=SIMPLE_HEAD, show_edge=False)
+    for name in rows[0]:
+        table.add_column(name, overflow="fold")
+    for row in rows:
+        table.add_row(*(escape(value) for value in row.values()))
+    Console().print(table)
+
+
+def _plugin_rows() -> list[dict[str, str]]:
+    from gnnpot.data.readers.base import find_reader, own_readers
+    from gnnpot.models.architectures import OWN as architectures
+    from gnnpot.models.architectures import find_architecture
+    from gnnpot.plugins import MODELS, PROPERTIES, READERS, plugins
+    from gnnpot.properties.registry import OWN as properties
+    from gnnpot.properties.registry import find_property
+
+    rows = []
+    for group, own, find in (
+        (MODELS, architectures, find_architecture),
+        (READERS, own_readers(), find_reader),
+        (PROPERTIES, properties, find_property),
+    ):
+        for name, declared in plugins(group).items():
+            state = "works"
+            try:
+                find(name)
+            except GnnpotError as error:
+                state = str(error)
+            if name in own:
+                state = "is not used, because gnnpot has one of this name"
+            rows += [
+                {"group": group, "name": name, "package": f"{p.package} {p.version}", "state": state} for p in declared
+            ]
+    return rows

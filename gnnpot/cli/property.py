@@ -135,7 +135,7 @@ def _identity(
     name: str, structure: Path, given: dict[str, Any], options: dict[str, Any], calculator: "BaseCalculator | None"
 ) -> dict[str, Any]:
     """What the result depends on, as JSON."""
-    from gnnpot import __version__
+    import gnnpot
 
     identity: dict[str, Any] = {
         "property": name,
@@ -143,7 +143,7 @@ def _identity(
         "structure_sha256": _sha256(structure),
         "index": options["index"],
         "options": given,
-        "gnnpot": __version__,
+        "gnnpot": gnnpot.__version__,
     }
     if calculator is not None:
         dtype = options["dtype"]

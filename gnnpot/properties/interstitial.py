@@ -124,12 +124,7 @@ def calc(
         SimulationError: A relaxation fails.
     """
     crystal = crystal_of(atoms, "interstitial")
-    symbols = sorted(set(crystal.symbols))
-    if element is None and len(symbols) > 1:
-        raise ConfigError(f"element: {crystal.get_chemical_formula()} is a compound; name that of the interstitial")
-    element = element or symbols[0]
-    if element not in atomic_numbers:
-        raise ConfigError(f"element: '{element}' is no element; give a symbol like Li")
+    element = _element(crystal, element)
     given = _potential(crystal, element, chemical_potentials, references)
     if relax:
         crystal = relaxed(crystal, calculator, cell="full", what="interstitial: crystal", progress=progress)
@@ -151,6 +146,15 @@ def calc(
     name = crystal.get_chemical_formula(empirical=True)
     ordered = tuple(sorted(found, key=lambda v: v.energy))
     return Interstitials(name, element, len(whole), repeated, potential, ordered)
+
+
+def _element(crystal: Atoms, element: str | None) -> str:
+    symbols = sorted(set(crystal.symbols))
+    if element is None and len(symbols) > 1:
+        raise ConfigError(f"element: {crystal.get_chemical_formula()} is a compound; name that of the interstitial")
+    if (element or symbols[0]) not in atomic_numbers:
+        raise ConfigError(f"element: '{element}' is no element; give a symbol like Li")
+    return element or symbols[0]
 
 
 def _potential(

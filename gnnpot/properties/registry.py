@@ -19,7 +19,9 @@ from gnnpot.plugins import PROPERTIES, find_plugin, plugin_names
 OWN: dict[str, str] = {
     "adsorption": "gnnpot.properties.adsorption",
     "diffusion": "gnnpot.properties.diffusion",
+    "dimers": "gnnpot.properties.dimers",
     "elastic": "gnnpot.properties.elastic",
+    "equation-of-state": "gnnpot.properties.equation_of_state",
     "formation-energy": "gnnpot.properties.formation_energy",
     "interstitial": "gnnpot.properties.interstitial",
     "neb": "gnnpot.properties.neb",

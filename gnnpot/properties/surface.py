@@ -187,16 +187,18 @@ def calc(
             f"{structure.composition.reduced_formula}: none of its slabs up to index {max_index} has two equal faces "
             "and the crystal's composition; a higher max_index may have one"
         )
+    return _result(structure, found, skipped)
+
+
+def _result(structure: Structure, found: list[Surface], skipped: list[tuple[Miller, str]]) -> Surfaces:
     ordered = tuple(sorted(found, key=lambda s: s.energy))
-    shape = _wulff(structure.lattice.matrix, ordered) if min(s.energy for s in ordered) > 0 else None
-    fractions = (
-        {} if shape is None else {tuple(int(x) for x in m): float(f) for m, f in shape.area_fraction_dict.items()}
-    )
+    shape = _wulff(structure.lattice.matrix, ordered) if ordered[0].energy > 0 else None
+    areas = {} if shape is None else shape.area_fraction_dict
     return Surfaces(
         formula=structure.composition.reduced_formula,
         surfaces=ordered,
         skipped=tuple(skipped),
-        area_fractions=fractions,  # type: ignore[arg-type]
+        area_fractions={(int(h), int(k), int(l)): float(share) for (h, k, l), share in areas.items()},
         mean_energy=float("nan") if shape is None else float(shape.weighted_surface_energy),
         conventional_cell=np.asarray(structure.lattice.matrix),
     )

@@ -26,6 +26,13 @@ from gnnpot.properties.contract.structures import default_structures
 
 logger = logging.getLogger(__name__)
 
+#: names of all checks; the last two are asked of a gnnpot calculator only
+QUESTIONS = (
+    "rotation", "reflection", "translation", "permutation", "repetition", "supercell", "choice of cell",
+    "forces = -dE/dr", "stress = dE/dε/V", "isolated atom", "separated atoms", "smooth dimer", "smooth cluster",
+    "batch = single", "no cross-talk",
+)  # fmt: skip
+
 _UNITS = {
     "energy": "eV/atom",
     "forces": "eV/Å",
