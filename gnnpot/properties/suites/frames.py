@@ -52,7 +52,7 @@ class Frames(Suite):
         super().__init__(options)
         if options.data is None:
             raise DataError("frames: give labelled frames with --data (a file or a store)")
-        self._path = options.data
+        self._path: Path = options.data
 
     @property
     def label(self) -> str:

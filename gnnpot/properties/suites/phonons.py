@@ -103,7 +103,7 @@ class Phonons(Suite):
         atoms, row = item.content
         if item.key.startswith(_DFT):
             found = commensurate_frequencies(with_force_constants(atoms, calculator, tuple(row["supercell"])))
-            expected = np.repeat(row["frequencies"], row["counts"])
+            expected: np.ndarray = np.repeat(row["frequencies"], row["counts"])
             return {
                 "max": float(found[-1]),
                 "max_expected": float(expected[-1]),

@@ -51,7 +51,7 @@ class Relaxations(Suite):
     most_atoms: ClassVar[int | None] = None
 
     @property
-    def _path(self) -> Path:
+    def _pool(self) -> Path:
         path = self.options.data
         if path is None or not path.is_file():
             raise DataError(f"{self.name}: give a file of crystals with --data" + (f", not {path}" if path else ""))
@@ -59,7 +59,7 @@ class Relaxations(Suite):
 
     def all_items(self) -> Sequence[Item]:
         """The pool, shuffled by the seed."""
-        frames = list(read_frames(self._path))
+        frames = list(read_frames(self._pool))
         order = np.random.default_rng(self.options.seed).permutation(len(frames))
         items = []
         for k in order:
@@ -74,7 +74,7 @@ class Relaxations(Suite):
 
     def identity(self) -> dict[str, Any]:
         """The pool, the seed, and what is called exploded."""
-        return {"data": sha256_of(self._path), "seed": self.options.seed, "criteria": CRITERIA}
+        return {"data": sha256_of(self._pool), "seed": self.options.seed, "criteria": CRITERIA}
 
     def measure(self, item: Item, calculator: BaseCalculator, folder: Path) -> Result:
         """How the relaxation ended."""
