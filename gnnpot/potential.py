@@ -26,8 +26,8 @@ once by reverse differentiation,
 | W_i    | virials              | [N, 3, 3]    | eV     |
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -35,6 +35,7 @@ from ase.data import chemical_symbols
 from torch import Tensor, nn
 
 from gnnpot.data.frame import Frame
+from gnnpot.data.quantities import values_of
 from gnnpot.data.references import ElementReferences
 from gnnpot.data.structures import StructureLike, as_atoms
 from gnnpot.graphs import Graph, build_graph
@@ -55,6 +56,12 @@ class Prediction:
     virials: Tensor | None = None  #: [N, 3, 3] eV
     magmoms: Tensor | None = None  #: [N] µB
     outside: Tensor | None = None  #: [N] see `AtomicOutput`; of forces, stress or virials only
+    others: Mapping[str, Tensor] = field(default_factory=dict)  #: further quantities of `data.quantities`, by name
+
+    @property
+    def quantities(self) -> dict[str, Tensor]:
+        """What is predicted of `data.quantities`, by name."""
+        return values_of(self)
 
 
 class Potential(nn.Module):
@@ -217,6 +224,7 @@ class Potential(nn.Module):
             virials=virials_from_edges(gradient, vectors, graph) if virials else None,
             magmoms=output.magmoms,
             outside=output.outside,
+            others=output.others,
         )
 
 

@@ -37,7 +37,9 @@ _STRESS = (
 _MATERIAL = "The key of the material, which splits keep together; or 'formula', or 'frame'."
 _OPTION = "A further option of the format's reader, as unconverged=keep; may be repeated."
 
-FormatOption = Annotated[str | None, typer.Option(help=f"One of {', '.join(FORMATS)}; default: found.")]
+FormatOption = Annotated[
+    str | None, typer.Option(help=f"One of {', '.join(FORMATS)}, or of a plug-in; default: found.")
+]
 EnergyKey = Annotated[str | None, typer.Option(help=_KEY)]
 ForcesKey = Annotated[str | None, typer.Option(help=_KEY)]
 StressKey = Annotated[str | None, typer.Option(help=_KEY)]
@@ -295,6 +297,7 @@ class _Ranges:
     def add(self, frame: "Frame") -> None:
         import numpy as np
 
+        from gnnpot.data.quantities import QUANTITIES
         from gnnpot.units import GPA
 
         self.frames += 1
@@ -308,8 +311,10 @@ class _Ranges:
             self._note("largest force, eV/Å", float(np.linalg.norm(frame.forces, axis=1).max()))
         if frame.stress is not None:
             self._note("pressure, GPa", -float(frame.stress[:3].mean()) / GPA)
-        if frame.magmoms is not None:
-            self._note("largest magnetic moment, µB", float(np.abs(frame.magmoms).max()))
+        for name, value in frame.labels.items():
+            quantity = QUANTITIES[name]
+            if name != "energy" and not quantity.derivative:
+                self._note(f"largest {quantity.short}, {quantity.unit}", float(np.abs(value).max()))
 
     def _note(self, name: str, value: float) -> None:
         low, high, total, count = self._rows.get(name, (math.inf, -math.inf, 0.0, 0))

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from gnnpot.cli.common import Precision, open_calculator, open_model, read_structure
+from gnnpot.cli.models import physics_rows
 from gnnpot.errors import DataError
 from gnnpot.hub.shipped import DEFAULT
 
@@ -133,6 +134,7 @@ def card(
 
     Example: gnnpot card chgnet-0.3.0
     """
+    from gnnpot.hub.catalogue import measured_of
     from gnnpot.hub.checkpoint import read_card
 
     content = read_card(open_model(model).folder)
@@ -152,6 +154,8 @@ def card(
     table.add_row("energy scale", f"{content['energy_scale']:.6g} eV")
     for name, value in _flat({"metrics": words["metrics"], **({"training": words["training"]} if every else {})}):
         table.add_row(name, f"{value:.6g}" if isinstance(value, float) else str(value))
+    for name, value in physics_rows(measured_of(words["name"])):
+        table.add_row(name, value)
     if words.get("reference_structures"):
         energies = ", ".join(f"{structure['energy']:.6f}" for structure in words["reference_structures"])
         table.add_row("reference energies", f"{energies} eV, by {words['reference_energies_from']} (gnnpot check)")

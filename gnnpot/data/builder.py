@@ -89,7 +89,7 @@ class StoreBuilder:
         return (self._writer.frames if self._writer else 0) + sum(t.num_rows for t in self._pending)
 
     def add(self, table: pa.Table, position: Any, notes: Callable[[], dict]) -> None:
-        """Append rows of `schema.SCHEMA`. `position`: where to read on after them; `notes()`: what to remember there.
+        """Append rows of `schema.schema()`. `position`: where to read on after them; `notes()`: what to remember there.
 
         Raises `DataError` if the disk is full; what is complete by then is kept.
         """

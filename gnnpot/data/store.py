@@ -25,7 +25,7 @@ from ase.data import chemical_symbols
 from gnnpot.data.frame import Frame
 from gnnpot.data.index import StoreIndex, read_index
 from gnnpot.data.manifest import FORMAT, MANIFEST, Manifest, Shard, Tally, read_manifest
-from gnnpot.data.schema import DOUBLES, REPEATED, SCHEMA, to_frames, to_table
+from gnnpot.data.schema import REPEATED, double_columns, required_columns, schema, to_frames, to_table
 from gnnpot.errors import DataError, suggest
 from gnnpot.runs.files import new_folder, write_durably
 from gnnpot.runs.guard import FolderKind
@@ -268,7 +268,7 @@ def _check_shard(opened: pq.ParquetFile, shard: Shard, row_group: int, path: Pat
             f"{path}: holds {metadata.num_rows} frames in {len(sizes)} row groups, the manifest says {shard.frames} "
             f"in {len(expected)}; copy or convert the store again"
         )
-    missing = [field.name for field in SCHEMA if field.name not in opened.schema_arrow.names]
+    missing = [name for name in required_columns() if name not in opened.schema_arrow.names]
     if missing:
         raise DataError(f"{path}: lacks the columns {', '.join(missing)}; copy or convert the store again")
 
@@ -315,14 +315,14 @@ class ShardWriter:
         self._sink = _HashedFile(path.open("wb"))
         self._writer = pq.ParquetWriter(
             self._sink,
-            SCHEMA,
+            schema(),
             compression="zstd",
             use_dictionary=REPEATED,
-            column_encoding=dict.fromkeys(DOUBLES, "BYTE_STREAM_SPLIT"),
+            column_encoding=dict.fromkeys(double_columns(), "BYTE_STREAM_SPLIT"),
         )
 
     def write(self, table: pa.Table) -> None:
-        """Rows of `SCHEMA`; all but the last call of a shard bring whole row groups."""
+        """Rows of `schema.schema()`; all but the last call of a shard bring whole row groups."""
         self._writer.write_table(table, row_group_size=ROW_GROUP)
         self.frames += table.num_rows
 

@@ -11,12 +11,16 @@ from collections.abc import Iterable, Iterator, Sized
 from pathlib import Path
 from typing import Any, TypeVar
 
+import numpy as np
 import torch
 from ase import Atoms
+from ase.calculators.calculator import Calculator as AseCalculator
 from ase.calculators.singlepoint import SinglePointCalculator
 from torch_geometric.data import Batch
 
+from gnnpot.data.quantities import QUANTITIES
 from gnnpot.data.structures import StructureLike, as_atoms
+from gnnpot.engines.calculator import Calculator
 from gnnpot.errors import ConfigError
 from gnnpot.hub.opening import OpenedPotential, load
 from gnnpot.potential import Potential
@@ -76,6 +80,31 @@ def batches_of(structures: Iterable[Structure], max_atoms: int) -> Iterator[list
         yield waiting
 
 
+def energies_of(structures: Iterable[Atoms], calculator: AseCalculator, *, max_atoms: int = 512) -> np.ndarray:
+    """Energies of structures by any ASE calculator; gnnpot's calculates them in batches, the others one by one.
+
+    Args:
+        structures: Structures; they and their calculators are unchanged.
+        calculator: What calculates the energies.
+        max_atoms: Largest number of atoms in a batch; a larger structure is a batch by itself.
+
+    Returns:
+        Energies, [M] eV; not finite where gnnpot's potential gives none.
+
+    Raises:
+        UnknownElementError: A structure has an element that the potential has not seen.
+        MemoryNeedError: A structure needs more memory than there is.
+    """
+    if not isinstance(calculator, Calculator):
+        return np.array([calculator.get_potential_energy(atoms.copy()) for atoms in structures], dtype=float)
+    potential, found = calculator.potential, []
+    for batch in batches_of(structures, max_atoms):
+        graphs = Batch.from_data_list([potential.graph(atoms) for atoms in batch]).to(potential.device)
+        # with forces: the compiled copy that moves atoms gives energies together with their derivative
+        found.append(potential(graphs, stress=False).energy.detach().double().numpy(force=True))
+    return np.concatenate(found) if found else np.zeros(0)
+
+
 def _predictions(potential: Potential, structures: Iterable[Atoms], stress: bool, max_atoms: int) -> Iterator[Atoms]:
     for batch in batches_of(structures, max_atoms):
         yield from _batch(potential, batch, stress)
@@ -84,17 +113,19 @@ def _predictions(potential: Potential, structures: Iterable[Atoms], stress: bool
 def _batch(potential: Potential, structures: list[Atoms], stress: bool) -> Iterator[Atoms]:
     batch = Batch.from_data_list([potential.graph(atoms) for atoms in structures]).to(potential.device)
     prediction = potential(batch, stress=stress)
-    per_atom = {"energies": prediction.energies, "forces": prediction.forces, "magmoms": prediction.magmoms}
-    per_atom = {name: value.double().numpy(force=True) for name, value in per_atom.items() if value is not None}
-    stresses = prediction.stress.double().numpy(force=True) if stress else None
+    found = {name: value.double().numpy(force=True) for name, value in prediction.quantities.items()}
+    energies = prediction.energies.double().numpy(force=True)
     start = 0
     for k, structure in enumerate(structures):
-        energy = float(prediction.energy[k])
-        results: dict[str, Any] = {"energy": energy, "free_energy": energy}
-        results |= {name: value[start : start + len(structure)] for name, value in per_atom.items()}
-        if stresses is not None and structure.cell.rank == 3:
-            results["stress"] = stresses[k]
+        stop = start + len(structure)
+        results: dict[str, Any] = {"free_energy": float(found["energy"][k]), "energies": energies[start:stop]}
+        for name, values in found.items():
+            quantity = QUANTITIES[name]
+            if not quantity.needs_volume or structure.cell.rank == 3:
+                value = values[start:stop] if quantity.per == "atom" else values[k]
+                results[name] = value.copy() if quantity.shape_of(1) else float(value)
         atoms = structure.copy()
-        atoms.calc = SinglePointCalculator(atoms, **results)
-        start += len(structure)
+        atoms.calc = SinglePointCalculator(atoms)
+        atoms.calc.results = results
+        start = stop
         yield atoms

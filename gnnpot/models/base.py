@@ -1,8 +1,8 @@
 """What every model is: a graph in, an energy per atom out. It knows nothing of forces, labels or training."""
 
 import copy
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import Any, Self, TypeVar
 
 import torch
@@ -27,10 +27,12 @@ class AtomicOutput:
     #: [N] how many of the numbers that describe an atom lie outside of what they were in training; `None` if the model
     #: does not remember what they were, or was not asked (`forward`)
     outside: Tensor | None = None
+    others: Mapping[str, Tensor] = field(default_factory=dict)  #: further quantities of `data.quantities`, by name
 
     def detach(self) -> "AtomicOutput":
         """The same without history."""
-        return AtomicOutput(*(None if t is None else t.detach() for t in (self.energies, self.magmoms, self.outside)))
+        tensors = (None if t is None else t.detach() for t in (self.energies, self.magmoms, self.outside))
+        return AtomicOutput(*tensors, {name: value.detach() for name, value in self.others.items()})
 
 
 class EnergyModel(nn.Module):

@@ -20,8 +20,9 @@ from ase.data import covalent_radii
 from gnnpot.config import to_mapping
 from gnnpot.data.frame import Frame, FrameError, Provenance
 from gnnpot.data.readers import reduced_formula
-from gnnpot.data.schema import SCHEMA, fingerprint, to_frames, to_table
+from gnnpot.data.schema import fingerprint, schema, to_frames, to_table
 from gnnpot.errors import DataError, GnnpotError, SimulationError, UnknownElementError
+from gnnpot.runs.processes import end_with_parent
 from gnnpot.sampling.config import LabelConfig, Limits
 from gnnpot.sampling.distortions import AnyDistortion, NotPossible
 
@@ -132,7 +133,7 @@ def unpack(content: bytes) -> tuple[list[Frame], list[str]]:
     rest = content[4 + length :]
     if not rest:
         return [], reasons
-    return to_frames(pa.Table.from_batches([pa.ipc.read_record_batch(pa.py_buffer(rest), SCHEMA)])), reasons
+    return to_frames(pa.Table.from_batches([pa.ipc.read_record_batch(pa.py_buffer(rest), schema())])), reasons
 
 
 def _fresh(calculator: BaseCalculator) -> BaseCalculator:
@@ -202,6 +203,7 @@ def serve(connection: Connection, labeller: Labeller, config: LabelConfig) -> No
 
     What comes out is (number, packed outcomes) of each, or the error that ended the work.
     """
+    end_with_parent()
     # Ctrl-C is the parent's business, which then closes the connection.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     with suppress(EOFError, BrokenPipeError, ConnectionResetError):

@@ -16,6 +16,7 @@ import torch
 from lightning.fabric.plugins import CheckpointIO
 from lightning.pytorch.callbacks import Callback
 
+from gnnpot.data.quantities import QUANTITIES
 from gnnpot.runs.progress import Progress
 from gnnpot.training.config import RunConfig
 from gnnpot.training.module import TrainingStopped, TrainModule
@@ -129,16 +130,12 @@ def _any_rank(trainer: L.Trainer, yes: bool) -> bool:
     return trainer.strategy.reduce_boolean_decision(yes, all=False) if trainer.world_size > 1 else yes
 
 
-#: columns of `metrics.csv`; loss and MAEs in the units of `gnnpot.units`, energies per atom
-COLUMNS = ("step", "epoch", "minutes", "lr") + tuple(
-    f"{part}_{name}"
-    for part in ("train", "validation")
-    for name in (
-        "loss", "energy_mae", "forces_mae", "stress_mae", "magmoms_mae", "energy_rmse", "forces_rmse", "stress_rmse",
-        "magmoms_rmse", "energy_labels", "forces_labels", "stress_labels", "magmoms_labels",
-    )
-    if not (part == "train" and name.endswith("rmse")) and not (part == "validation" and name.endswith("labels"))
-)  # fmt: skip
+def metrics_columns() -> list[str]:
+    """Columns of `metrics.csv`; loss and MAEs in the units of `gnnpot.units`, energies per atom."""
+    columns = ["step", "epoch", "minutes", "lr"]
+    for part, kinds in (("train", ("mae", "labels")), ("validation", ("mae", "rmse"))):
+        columns += [f"{part}_loss", *(f"{part}_{name}_{kind}" for kind in kinds for name in QUANTITIES)]
+    return columns
 
 
 class MetricsLog(Callback):
@@ -156,7 +153,7 @@ class MetricsLog(Callback):
                 kept = [row for row in csv.DictReader(file) if _step_of(row) <= trainer.global_step]
         partial = self.path.with_suffix(".partial")
         with partial.open("w", newline="") as file:
-            writer = csv.DictWriter(file, COLUMNS)
+            writer = csv.DictWriter(file, metrics_columns())
             writer.writeheader()
             writer.writerows(kept)
         partial.replace(self.path)
@@ -176,7 +173,8 @@ class MetricsLog(Callback):
         row = {"step": step, "epoch": f"{epoch:.3f}", "minutes": f"{pl_module.seconds / 60:.3f}", "lr": pl_module.rate}
         row |= {f"{part}_{name}": value for name, value in metrics.items()}
         with self.path.open("a", newline="") as file:
-            csv.DictWriter(file, COLUMNS).writerow({k: f"{v:.6g}" if type(v) is float else v for k, v in row.items()})
+            shown = {k: f"{v:.6g}" if type(v) is float else v for k, v in row.items()}
+            csv.DictWriter(file, metrics_columns()).writerow(shown)
         for logger in trainer.loggers:
             logger.log_metrics({f"{part}/{name}": value for name, value in metrics.items()}, step=step)
             logger.log_metrics({"lr": pl_module.rate}, step=step)
@@ -184,7 +182,7 @@ class MetricsLog(Callback):
 
 def _step_of(row: dict[str, str]) -> int:
     """The step of a line; a line that was cut off counts as past everything."""
-    complete = row.get(COLUMNS[-1]) is not None and (row.get("step") or "").isdigit()
+    complete = row.get(metrics_columns()[-1]) is not None and (row.get("step") or "").isdigit()
     return int(row["step"]) if complete else 2**62
 
 

@@ -22,6 +22,7 @@ import numpy as np
 from ase.data import chemical_symbols
 
 from gnnpot.data.frame import Frame
+from gnnpot.data.quantities import fields_of
 from gnnpot.data.references import BLOCK, ElementReferences
 from gnnpot.errors import ConfigError, DataError
 from gnnpot.training.config import DatasetConfig
@@ -51,12 +52,11 @@ class TrainingDataset:
         frame = self.subset.store[int(self.subset.indices[i])]
         if self.config is None:
             return frame
+        labels = {name: value for name, value in frame.labels.items() if name in self.config.labels}
+        if "energy" in labels:
+            labels["energy"] += float(self.shift[frame.numbers].sum())
         fields = {name: getattr(frame, name) for name in Frame.__slots__}
-        unused = {"energy", "forces", "stress", "magmoms"} - set(self.config.labels)
-        fields |= dict.fromkeys(unused)
-        if fields["energy"] is not None:
-            fields["energy"] += float(self.shift[frame.numbers].sum())
-        return Frame.trusted(**fields)
+        return Frame.trusted(**(fields | fields_of(labels)))
 
     def summary(self) -> dict:
         """Plain values for the records of a run."""

@@ -9,6 +9,7 @@ import lightning as L
 import torch
 from torch import Tensor, nn
 
+from gnnpot.data.quantities import QUANTITIES
 from gnnpot.errors import GnnpotError
 from gnnpot.graphs import Graph
 from gnnpot.potential import Potential, Prediction
@@ -169,7 +170,7 @@ class TrainModule(L.LightningModule):
 
     def _predict(self, batch: Graph, training: bool) -> Prediction:
         loss = self.config.loss
-        needed = {"forces": loss.forces > 0, "stress": loss.stress > 0}
+        needed = {name: loss.weights[name] > 0 for name, quantity in QUANTITIES.items() if quantity.derivative}
         with torch.set_grad_enabled(training or any(needed.values())):
             return self.potential(batch, **needed, training=training)
 

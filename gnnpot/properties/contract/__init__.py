@@ -26,6 +26,13 @@ from gnnpot.properties.contract.structures import default_structures
 
 logger = logging.getLogger(__name__)
 
+#: names of all checks; the last two are asked of a gnnpot calculator only
+QUESTIONS = (
+    "rotation", "reflection", "translation", "permutation", "repetition", "supercell", "choice of cell",
+    "forces = -dE/dr", "stress = dE/dε/V", "isolated atom", "separated atoms", "smooth dimer", "smooth cluster",
+    "batch = single", "no cross-talk",
+)  # fmt: skip
+
 _UNITS = {
     "energy": "eV/atom",
     "forces": "eV/Å",
@@ -125,7 +132,7 @@ def check_contract(
     else:
         converted = [as_atoms(structure) for structure in structures]
         named = {f"{k}: {atoms.get_chemical_formula()}": atoms for k, atoms in enumerate(converted)}
-    probe = probes.Probe(calculator, tolerances.step, tolerances.interval, *_reach(calculator))
+    probe = probes.Probe(calculator, tolerances.step, tolerances.interval, *reach(calculator))
     checks: list[Check] = []
     for name, structure, question in _questions(calculator, probe, named):
         checks += _ask(name, structure, question, tolerances)
@@ -133,7 +140,7 @@ def check_contract(
     return ContractReport(tuple(checks))
 
 
-def _reach(calculator: AseCalculator) -> tuple[tuple[float, ...], float]:
+def reach(calculator: AseCalculator) -> tuple[tuple[float, ...], float]:
     """Distances to look at closely, and the distance to which atoms are pulled apart."""
     if not isinstance(calculator, Calculator):
         return (), 10.0

@@ -17,6 +17,7 @@ from ase.data import chemical_symbols
 
 from gnnpot.data.references import ElementReferences
 from gnnpot.errors import DataError, UnknownElementError
+from gnnpot.hub.card import starting_potential
 from gnnpot.hub.checkpoint import Card, weights_sha256
 from gnnpot.hub.opening import OpenedPotential, open_potential
 from gnnpot.potential import Potential
@@ -169,7 +170,11 @@ class FineTune(TrainingTask):
             licence=card.licence or start.licence,
             references=list(start.references),
             metrics={**card.metrics, "finetune": measured},
-            training={**card.training, "start_sha256": self._step.start_sha256},
+            training={
+                **card.training,
+                "start_sha256": self._step.start_sha256,
+                "starting_potential": starting_potential(self.config.start, start),
+            },
         )
 
 

@@ -10,9 +10,10 @@
    the teacher began with (if `pip install ".[peers]"` was), are timed by molecular dynamics, in turns in one process.
 
 The numbers are minutes of wall time; learning rates fall with the clock, so each ends well annealed on any machine.
-`--distil 0` counts the steps that `learn` names instead.
-Stopped by whatever, the same command goes on; what has ended is only read. OUT/lgps.md and OUT/lgps.png say what came
-of it; the goal is a student whose force error is at most 1.3 times the teacher's, at 50 times the speed.
+`--finetune 0` and `--distil 0` count steps or epochs instead (`--teach epochs=6`, `--set learn.final_steps=80000`).
+`--volumes 930 1000` gives the distillation a copy of each structure too, scaled to a random volume in this range.
+A stopped run resumes with the same command. Results are in OUT/lgps.md and OUT/lgps.png; the aim is a student whose
+force error is at most 1.3 times the teacher's, at 50 times the speed.
 """
 
 import contextlib
@@ -22,10 +23,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated
 
+import ase.io
 import numba
 import numpy as np
 import torch
 import typer
+from ase import Atoms
 from ase.calculators.calculator import BaseCalculator
 from matplotlib.figure import Figure
 from rich.console import Console
@@ -85,6 +88,12 @@ def main(
     other_minutes: Annotated[float, typer.Option("--others", help="Minutes, each other training.")] = 40.0,
     name: Annotated[str, typer.Option("--student", help=f"What is distilled: {', '.join(STUDENTS)}.")] = "sevennet",
     beside: Annotated[str, typer.Option(help="Others to compare with, by commas; empty: none.")] = "hdnnp",
+    volumes: Annotated[
+        tuple[float, float] | None, typer.Option(help="Volumes of scaled copies of the structures, Å³: from, to.")
+    ] = None,
+    teaching: Annotated[
+        list[str] | None, typer.Option("--teach", help="Options of the fine-tuning: key.key=value.")
+    ] = None,
     settings: Annotated[
         list[str] | None, typer.Option("--set", help="Options of the distillation: key.key=value.")
     ] = None,
@@ -102,13 +111,14 @@ def main(
         check(names)
         train_store, test_store = split(data, out / "data", frames, tests)
         console.print(f"fine-tuning {start} on {frames} frames", highlight=False)
-        options = [f"max_minutes={finetune_minutes}", f"data.test={test_store}", "probe_elements=[Ge]"]
-        options += [f"name={Path(start).name}-lgps", "functional=PBE", *TEACHING]
+        options = [f"max_minutes={finetune_minutes or 'null'}", f"data.test={test_store}", "probe_elements=[Ge]"]
+        options += [f"name={Path(start).name}-lgps", "functional=PBE", *TEACHING, *(teaching or [])]
         with Bars(quiet) as bars:
             finetune(read_finetune_config(start, [train_store], run=out / "teacher", overrides=options), progress=bars)
-        student(out, name, train_store, test_store, distil_minutes, settings or [], console, quiet)
+        structures = [train_store, *([] if volumes is None else [scaled(train_store, out / "data", volumes)])]
+        student(out, name, structures, test_store, distil_minutes, settings or [], console, quiet)
         compare(out, names, train_store, test_store, other_minutes, console, quiet)
-        report(out, start, names, frames, test_store, minutes, settings or [])
+        report(out, start, names, frames, test_store, minutes, [*(teaching or []), *(settings or [])])
     except GnnpotError as error:
         console.print(str(error), markup=False)
         raise typer.Exit(1) from None
@@ -140,8 +150,24 @@ def split(data: Path, folder: Path, frames: int, tests: int) -> tuple[Path, Path
     return paths
 
 
+def scaled(store: Path, folder: Path, volumes: tuple[float, float]) -> Path:
+    """A store of the structures, each scaled to a random volume, without labels."""
+    path = folder / "scaled.extxyz"
+    if not path.exists():
+        rng = np.random.default_rng(1)
+        copies = []
+        for frame in FrameStore(store):
+            atoms = frame.to_atoms()
+            plain = Atoms(atoms.symbols, scaled_positions=atoms.get_scaled_positions(), cell=atoms.cell, pbc=True)
+            factor = (rng.uniform(*volumes) / plain.get_volume()) ** (1 / 3)
+            plain.set_cell(plain.cell * factor, scale_atoms=True)
+            copies.append(plain)
+        ase.io.write(path, copies, format="extxyz")
+    return path
+
+
 def student(
-    out: Path, name: str, structures: Path, tests: Path, minutes: float, settings: list[str], console: Console,
+    out: Path, name: str, structures: list[Path], tests: Path, minutes: float, settings: list[str], console: Console,
     quiet: bool,
 ) -> None:  # fmt: skip
     """The distillation."""
@@ -151,7 +177,7 @@ def student(
     # each frame with a distorted copy: the frames are thermal already
     options += ["start.distortions=[{kind: original}, {kind: strained, strain: 0.04, rattle: 0.05}]", *settings]
     config = read_distil_config(
-        str(out / "teacher" / MODEL), [structures], run=out / "student", student=name, overrides=options
+        str(out / "teacher" / MODEL), structures, run=out / "student", student=name, overrides=options
     )
     with Bars(quiet) as bars:
 
