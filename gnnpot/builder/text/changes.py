@@ -95,7 +95,8 @@ def _adsorb(reader: Reader, roles: Roles, entry: dict[str, Any]) -> dict[str, An
         step.setdefault("coverage", 1.0)
     if reader.facts.get("side"):
         step["side"] = reader.facts.get("side")
-        if reader.has("EACH") and step.get("number", 1) > 1:
+        each = reader.has("EACH") and step.get("number", 1) > 1
+        if each or (reader.facts.get("each_side") and "number" in step):
             step["number"] = 2 * step["number"]
     if reader.facts.get("gap") is not None and "height" not in step:
         step["height"] = reader.facts.get("gap")
