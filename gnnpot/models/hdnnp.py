@@ -81,6 +81,8 @@ class HDNNPConfig:
 class HDNNP(EnergyModel):
     """Behler's potential. `backend` chooses between compiled and reference forms; see `symmetry`."""
 
+    message_layers = 1
+
     def __init__(self, config: HDNNPConfig) -> None:
         functions = config.symmetry_functions or config.symmetry_set.functions(config.elements)
         super().__init__(config.elements, cutoff=max((f.cutoff for f in functions), default=0.0))

@@ -60,6 +60,8 @@ class ZBL(EnergyModel):
     #: factors and rates of equation (2)
     SCREENING = ((0.18175, 3.19980), (0.50986, 0.94229), (0.28022, 0.40290), (0.02817, 0.20162))
 
+    message_layers = 1
+
     def __init__(self, config: ZBLConfig) -> None:
         radii = torch.as_tensor(covalent_radii, dtype=torch.float64)[:119].clone()
         reach = 2 * max((float(radii[atomic_numbers.get(e, 0)]) for e in config.elements), default=0.0)
