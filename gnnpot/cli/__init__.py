@@ -24,6 +24,7 @@ from gnnpot.cli import (
     functional,
     inspect,
     label,
+    lammps,
     models,
     mp,
     predict,
@@ -48,7 +49,7 @@ app = typer.Typer(
 choose.register(data.app)
 mp.register(data.app)
 app.add_typer(data.app, name="data")
-_simulate = (simulate, predict, property, conductivity)
+_simulate = (simulate, predict, property, conductivity, lammps)
 for room in (label, train, evaluate, finetune, distil, functional, *_simulate, inspect, models, presets, build, warm):
     room.register(app)
 

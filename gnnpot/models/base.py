@@ -41,9 +41,9 @@ class EnergyModel(nn.Module):
     without edges.
 
     Attributes: `elements`, the symbols that the model knows; `cutoff` and `three_body_cutoff` (Å; `None`: it needs no
-    triplets); `message_layers`, how many edges away the atoms are on which an atom's energy depends, for models that
-    calculate the atoms of one rank of many (`Graph.shells`), and `None` for those that can't; `fast_dtype`, in which `energies_and_gradient` calculates on the processor, if not in the parameters':
-    edge vectors in it need no conversion.
+    triplets); `fast_dtype`, in which `energies_and_gradient` calculates on the processor, if not in the parameters':
+    edge vectors in it need no conversion; `message_layers`, how many edges away the atoms are on which an atom's energy
+    depends, for models that calculate the atoms of one rank of many (`Graph.shells`), and `None` for others.
     """
 
     fast_dtype: torch.dtype | None = None
