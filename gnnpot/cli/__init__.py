@@ -24,6 +24,7 @@ from gnnpot.cli import (
     functional,
     inspect,
     label,
+    lammps,
     models,
     mp,
     predict,
@@ -49,7 +50,7 @@ app = typer.Typer(
 choose.register(data.app)
 mp.register(data.app)
 app.add_typer(data.app, name="data")
-_simulate = (simulate, predict, property, conductivity)
+_simulate = (simulate, predict, property, conductivity, lammps)
 _other = (inspect, models, presets, build, studio, warm)
 for room in (label, train, evaluate, finetune, distil, functional, *_simulate, *_other):
     room.register(app)

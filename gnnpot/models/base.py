@@ -46,11 +46,14 @@ class EnergyModel(nn.Module):
 
     Attributes: `elements`, the symbols that the model knows; `cutoff` and `three_body_cutoff` (Å; `None`: it needs no
     triplets); `fast_dtype`, in which `energies_and_gradient` calculates on the processor, if not in the parameters':
-    edge vectors in it need no conversion.
+    edge vectors in it need no conversion; `message_layers`, how many edges away the atoms are on which an atom's energy
+    depends, for models that calculate the atoms of one rank of many (`Graph.shells`), and `None` for others.
     """
 
     config: Any  #: the options that it was built from, of its own class
     element_index: Tensor
+    fast_dtype: torch.dtype | None = None
+    message_layers: int | None = None
 
     def __init__(self, elements: Iterable[str], cutoff: float, three_body_cutoff: float | None = None) -> None:
         super().__init__()

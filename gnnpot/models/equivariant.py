@@ -197,6 +197,10 @@ class EquivariantModel(EnergyModel):
     #: Å where the radial functions have a curvature that jumps within the cutoff; 0: nowhere
     kink: float = 0.0
 
+    @property
+    def message_layers(self) -> int:  # type: ignore[override]
+        return len(self.layers)
+
     def first_features(self) -> Tensor:
         """[elements, channels]."""
         raise NotImplementedError

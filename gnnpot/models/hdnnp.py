@@ -87,6 +87,7 @@ class HDNNP(EnergyModel):
     maximum: Tensor
 
     config: HDNNPConfig
+    message_layers = 1
 
     def __init__(self, config: HDNNPConfig) -> None:
         functions = config.symmetry_functions or config.symmetry_set.functions(config.elements)

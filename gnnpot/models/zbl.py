@@ -63,6 +63,7 @@ class ZBL(EnergyModel):
     SCREENING = ((0.18175, 3.19980), (0.50986, 0.94229), (0.28022, 0.40290), (0.02817, 0.20162))
 
     config: ZBLConfig
+    message_layers = 1
 
     def __init__(self, config: ZBLConfig) -> None:
         radii = torch.as_tensor(covalent_radii, dtype=torch.float64)[:119].clone()

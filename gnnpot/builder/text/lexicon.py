@@ -25,7 +25,7 @@ def lexicon() -> dict[str, tuple[str, Any]]:
     """Every word in lower case: (kind, value). Words of the library have kind `MAT` or `STRUCTURE`."""
     text = resources.files(__package__).joinpath("lexicon.yaml").read_text(encoding="utf-8")
     words: dict[str, tuple[str, Any]] = {}
-    for kind, entry in yaml.load(text, Loader=yaml.BaseLoader).items():
+    for kind, entry in yaml.load(text, Loader=yaml.BaseLoader).items():  # noqa: S506 - strings only
         given = entry["words"]
         pairs = given.items() if isinstance(given, dict) else [(word, None) for word in given]
         for word, value in pairs:
