@@ -52,7 +52,6 @@ class EnergyModel(nn.Module):
 
     config: Any  #: the options that it was built from, of its own class
     element_index: Tensor
-    fast_dtype: torch.dtype | None = None
     message_layers: int | None = None
 
     def __init__(self, elements: Iterable[str], cutoff: float, three_body_cutoff: float | None = None) -> None:

@@ -84,7 +84,8 @@ def run(potential: Potential, name: str, data: Path, atoms: Atoms, commands: str
             f"units metal\natom_style atomic\nnewton on\nread_data {data}\npair_style gnnpot\n"
             f"pair_coeff * * {name} {' '.join(ELEMENTS)}\nneighbor 1.0 bin\n"
             "compute each all pe/atom\n"
-            f"compute sum all reduce sum c_each\nvariable total equal c_sum\nthermo_style custom step pe {' '.join(STRESSES)} c_sum\n{commands}\n"
+            "compute sum all reduce sum c_each\nvariable total equal c_sum\n"
+            f"thermo_style custom step pe {' '.join(STRESSES)} c_sum\n{commands}\n"
         )
         found = gathered(engine)
         found["energies"] = engine.extract_variable("total")
