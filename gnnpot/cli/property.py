@@ -3,6 +3,7 @@
 import hashlib
 import inspect
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -121,9 +122,10 @@ def _calculated(
 def _call(found: "Property", atoms: Any, calculator: "BaseCalculator | None", log: Any, values: dict[str, Any]) -> Any:
     from gnnpot.engines.recorded import RecordedCalculator
 
+    calc: Callable[..., Any] = found.calc
     if calculator is None:
-        return found.calc(atoms, **values)
-    return found.calc(atoms, RecordedCalculator(calculator, log), **values)
+        return calc(atoms, **values)
+    return calc(atoms, RecordedCalculator(calculator, log), **values)
 
 
 def _frames(path: Path) -> Any:

@@ -11,7 +11,7 @@ import copy
 import logging
 import threading
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import torch
@@ -61,7 +61,7 @@ class Calculator(ase_calculator.Calculator):
     that neighbours are searched anew.
     """
 
-    implemented_properties: ClassVar[list[str]] = [
+    implemented_properties: list[str] = [
         "energy", "free_energy", "energies", "forces", "stress", "stresses", "magmoms", "magmom"
     ]  # fmt: skip
 
@@ -130,7 +130,7 @@ class Calculator(ase_calculator.Calculator):
         graph = graph_from_neighbors(self._known, positions, cell, pbc, neighbors, self.potential.three_body_cutoff)
         return graph if self.potential.device.type == "cpu" else graph.to(self.potential.device)
 
-    def check_state(self, atoms: Atoms, tol: float = 0.0) -> list[str]:  # noqa: ARG002 - ASE's signature
+    def check_state(self, atoms: Atoms, tol: float = 0.0) -> list[str]:
         """Which of the things that results depend on differ from the last calculation's, by however little."""
         before = self.atoms
         if before is None or len(before) != len(atoms):
@@ -152,7 +152,7 @@ class Calculator(ase_calculator.Calculator):
         self,
         atoms: Atoms | None = None,
         properties: list[str] | None = None,
-        system_changes: list[str] = ase_calculator.all_changes,  # noqa: ARG002 - ASE's signature
+        system_changes: list[str] = ase_calculator.all_changes,
     ) -> None:
         """ASE's entry: everything at once, since one differentiation gives it all."""
         with self._lock:
@@ -162,6 +162,8 @@ class Calculator(ase_calculator.Calculator):
         if atoms is not None:
             self.atoms = atoms.copy()
         atoms = self.atoms
+        if atoms is None:
+            raise ValueError("there is no structure to calculate")
         has_volume = self._has_volume(atoms.cell)
         asked = set(properties or ())
         if asked & {"stress", "stresses"} and not has_volume:

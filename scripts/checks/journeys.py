@@ -17,7 +17,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from ase import Atoms
@@ -39,7 +39,7 @@ class Trace:
         self.last = last  #: name of the function at which the journey has arrived
         self.functions: dict[str, None] = {}
 
-    def __enter__(self) -> "Trace":
+    def __enter__(self) -> Self:
         sys.setprofile(self._event)
         return self
 
