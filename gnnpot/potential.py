@@ -26,8 +26,9 @@ once by reverse differentiation,
 | W_i    | virials              | [N, 3, 3]    | eV     |
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Self
 
 import numpy as np
 import torch
@@ -41,6 +42,7 @@ from gnnpot.data.structures import StructureLike, as_atoms
 from gnnpot.graphs import Graph, build_graph
 from gnnpot.models.base import AtomicOutput, EnergyModel, check_elements
 from gnnpot.models.fast.edge_sums import forces_and_stress, scaled
+from gnnpot.models.layers import ModuleList
 from gnnpot.models.memory import check_memory, graph_size
 from gnnpot.units import VOIGT
 
@@ -72,6 +74,9 @@ class Potential(nn.Module):
     model's dtype. `terms` are models whose energies are in eV already.
     """
 
+    reference_energies: Tensor
+    energy_scale: Tensor
+
     def __init__(
         self,
         model: EnergyModel,
@@ -82,7 +87,7 @@ class Potential(nn.Module):
         super().__init__()
         self.model = model
         self.references = references
-        self.terms = nn.ModuleList(terms)
+        self.terms = ModuleList(terms)
         known = {chemical_symbols[z] for z in references.elements}
         for term in (model, *terms):
             known &= set(term.elements)
@@ -112,7 +117,7 @@ class Potential(nn.Module):
     def device(self) -> torch.device:
         return self.energy_scale.device
 
-    def _apply(self, fn, recurse: bool = True):  # noqa: ANN001, ANN202 - torch's own signature
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
         """Moves and casts everything, but keeps the energy scale and the references in float64."""
         references, scale = self.reference_energies, self.energy_scale
         super()._apply(fn, recurse)
@@ -212,17 +217,22 @@ class Potential(nn.Module):
         virials: bool = False,
     ) -> Prediction:
         vectors, energies = graph.edge_vectors, output.energies
-        if (forces or stress) and gradient.device.type == "cpu" and not gradient.requires_grad:
-            f, s = forces_and_stress(gradient, graph)
-        else:
-            f = forces_from_edges(gradient, graph) if forces else None
-            s = stress_from_edges(gradient, vectors, graph) if stress else None
+        f: Tensor | None = None
+        s: Tensor | None = None
+        v: Tensor | None = None
+        if gradient is not None:
+            if (forces or stress) and gradient.device.type == "cpu" and not gradient.requires_grad:
+                f, s = forces_and_stress(gradient, graph)
+            else:
+                f = forces_from_edges(gradient, graph) if forces else None
+                s = stress_from_edges(gradient, vectors, graph) if stress else None
+            v = virials_from_edges(gradient, vectors, graph) if virials else None
         return Prediction(
             energy=_sum(energies, graph),
             energies=energies,
             forces=f if forces else None,
             stress=s if stress else None,
-            virials=virials_from_edges(gradient, vectors, graph) if virials else None,
+            virials=v,
             magmoms=output.magmoms,
             outside=output.outside,
             others=output.others,

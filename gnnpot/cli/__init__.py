@@ -19,15 +19,19 @@ from gnnpot.cli import (
     conductivity,
     data,
     distil,
+    evaluate,
     finetune,
     functional,
     inspect,
     label,
+    lammps,
     models,
     mp,
     predict,
     presets,
+    property,
     simulate,
+    studio,
     train,
     warm,
 )
@@ -46,8 +50,9 @@ app = typer.Typer(
 choose.register(data.app)
 mp.register(data.app)
 app.add_typer(data.app, name="data")
-_simulate = (simulate, predict, conductivity)
-for room in (label, train, finetune, distil, functional, *_simulate, inspect, models, presets, build, warm):
+_simulate = (simulate, predict, property, conductivity, lammps)
+_other = (inspect, models, presets, build, studio, warm)
+for room in (label, train, evaluate, finetune, distil, functional, *_simulate, *_other):
     room.register(app)
 
 
@@ -62,7 +67,7 @@ def _print_version(wanted: bool) -> None:
 @app.callback()
 def _options(
     verbose: bool = typer.Option(False, "--verbose", "-v", help="Show more of what is done."),
-    version: bool = typer.Option(  # noqa: ARG001 - its callback prints it
+    version: bool = typer.Option(
         False, "--version", callback=_print_version, is_eager=True, help="Show the version and exit."
     ),
 ) -> None:

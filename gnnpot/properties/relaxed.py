@@ -1,9 +1,11 @@
 """What properties begin with: a crystal at its minimum, single points, and supercells of a least height.
 
-    crystal = relaxed(atoms, calculator, cell="full", progress=progress)
-    energy = energy_of(crystal, calculator)
-    supercell = crystal.repeat(repeats(crystal.cell, length=10.0))
+crystal = relaxed(atoms, calculator, cell="full", progress=progress)
+energy = energy_of(crystal, calculator)
+supercell = crystal.repeat(repeats(crystal.cell, length=10.0))
 """
+
+from typing import Literal
 
 import numpy as np
 from ase import Atoms
@@ -25,7 +27,9 @@ def crystal_of(structure: StructureLike, what: str) -> Atoms:
     """A copy as ASE atoms, without a calculator. Raises `DataError` if it is not periodic in three directions."""
     atoms = as_atoms(structure).copy()
     if len(atoms) == 0 or not atoms.pbc.all() or atoms.cell.rank < 3:
-        raise DataError(f"{what}: {atoms.get_chemical_formula() or 'the structure'} is no crystal; give one with a cell")
+        raise DataError(
+            f"{what}: {atoms.get_chemical_formula() or 'the structure'} is no crystal; give one with a cell"
+        )
     return atoms
 
 
@@ -54,7 +58,7 @@ def relaxed(
         SimulationError: The structure explodes, or has not converged after 1,000 steps.
     """
     # the second-order optimiser pays off; it needs a matrix of (3N)² values
-    optimizer = "bfgs" if len(atoms) <= 100 else "lbfgs"
+    optimizer: Literal["bfgs", "lbfgs"] = "bfgs" if len(atoms) <= 100 else "lbfgs"
     config = RelaxConfig(fmax=fmax, stress_max=stress_max, cell=cell, steps=STEPS, optimizer=optimizer)
     found = relax(
         atoms, calculator, config,

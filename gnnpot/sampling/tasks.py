@@ -22,6 +22,7 @@ from gnnpot.data.frame import Frame, FrameError, Provenance
 from gnnpot.data.readers import reduced_formula
 from gnnpot.data.schema import fingerprint, schema, to_frames, to_table
 from gnnpot.errors import DataError, GnnpotError, SimulationError, UnknownElementError
+from gnnpot.runs.processes import end_with_parent
 from gnnpot.sampling.config import LabelConfig, Limits
 from gnnpot.sampling.distortions import AnyDistortion, NotPossible
 
@@ -63,7 +64,10 @@ class Worker:
         frames: list[Frame] = []
         reasons: list[str] = []
         for outcome in self.outcomes(task):
-            (frames if isinstance(outcome, Frame) else reasons).append(outcome)
+            if isinstance(outcome, Frame):
+                frames.append(outcome)
+            else:
+                reasons.append(outcome)
         return pack(frames, reasons)
 
     def outcomes(self, task: Task) -> Iterator[Frame | str]:
@@ -143,7 +147,7 @@ def _fresh(calculator: BaseCalculator) -> BaseCalculator:
     try:
         return copy.deepcopy(calculator, shared)
     except (TypeError, AttributeError, RuntimeError):
-        calculator.reset()
+        getattr(calculator, "reset", lambda: None)()
         return calculator
 
 
@@ -180,7 +184,7 @@ def _beyond(frame: Frame, limits: Limits) -> str | None:
 
 def _falls_in(frame: Frame, wall: float) -> bool:
     """Whether these are two atoms alone, closer than `wall` sums of their covalent radii, that attract each other."""
-    if len(frame) != 2 or frame.pbc.any():
+    if len(frame) != 2 or frame.pbc.any() or frame.forces is None:
         return False
     apart = frame.positions[1] - frame.positions[0]
     close = np.linalg.norm(apart) < wall * covalent_radii[frame.numbers].sum()
@@ -202,6 +206,7 @@ def serve(connection: Connection, labeller: Labeller, config: LabelConfig) -> No
 
     What comes out is (number, packed outcomes) of each, or the error that ended the work.
     """
+    end_with_parent()
     # Ctrl-C is the parent's business, which then closes the connection.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     with suppress(EOFError, BrokenPipeError, ConnectionResetError):

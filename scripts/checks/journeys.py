@@ -22,7 +22,7 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from ase import Atoms
@@ -49,7 +49,7 @@ class Trace:
         self._running: Counter[str] = Counter()
         self._imports = 0
 
-    def __enter__(self) -> "Trace":
+    def __enter__(self) -> Self:
         sys.setprofile(self._event)
         return self
 
