@@ -186,9 +186,9 @@ def vacancy(reader: Reader, roles: Roles, known: set[str]) -> None:
         for match in reader.find(pattern):
             names = [formula(reader, match[k]) for k in ("x", "y")]
             if all(map(is_element, names)):
-                for name, key in zip(names, ("n", "k"), strict=True):
+                for element, key in zip(names, ("n", "k"), strict=True):
                     own = [match[key]] if "k" in match else match["all"]
-                    roles.vacancies.append({"element": name, **amount_of(reader, own)})
+                    roles.vacancies.append({"element": element, **amount_of(reader, own)})
                 reader.take(match["all"])
     for number, pattern in enumerate(patterns):
         for match in reader.find(pattern):
