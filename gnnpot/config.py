@@ -15,13 +15,27 @@ import types
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import (
+    TYPE_CHECKING,
+    Annotated,
+    Any,
+    ClassVar,
+    Literal,
+    TypeVar,
+    Union,
+    get_args,
+    get_origin,
+    get_type_hints,
+)
 
 import yaml
 
 from gnnpot.errors import ConfigError, suggest
 
-T = TypeVar("T")
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+T = TypeVar("T", bound="DataclassInstance")
 
 
 #: of a YAML document: bytes, values with aliases written out, levels
@@ -41,7 +55,7 @@ class ChosenBy:
     names: Callable[[], list[str]]  #: what the option may be
     find: Callable[[str], type]  #: name -> dataclass
     #: options as earlier versions wrote them -> as they are now; raises `ValueError`
-    current: Callable[[Mapping[str, Any]], Mapping[str, Any]] = lambda options: options  # noqa: E731
+    current: Callable[[Mapping[str, Any]], Mapping[str, Any]] = lambda options: options
 
 
 class _Loader(yaml.SafeLoader):
@@ -218,7 +232,7 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
         if not isinstance(value, Mapping):
             raise ConfigError(f"{where}: expected a mapping, got {_kind(value)}")
         return {_convert(args[0], k, where): _convert(args[1], v, f"{where}.{k}") for k, v in value.items()}
-    if dataclasses.is_dataclass(hint):
+    if dataclasses.is_dataclass(hint) and isinstance(hint, type):
         return from_mapping(hint, value, where)
     return _convert_scalar(hint, value, where)
 

@@ -78,7 +78,9 @@ def convert(
     functional: Annotated[str, typer.Option(help="Functional, where the file does not say.")] = "",
     source: Annotated[str, typer.Option(help="Where the data come from, in your words, for the manifest.")] = "",
     option: ReaderOption = None,
-    bad_frames: Annotated[BadFrames, typer.Option(help="Stop at a bad frame, or leave it out and count it.")] = "raise",
+    bad_frames: Annotated[
+        BadFrames, typer.Option(help="Stop at a bad frame, or leave it out and count it.")
+    ] = BadFrames.stop,
     shard_size: Annotated[int, typer.Option(help="Frames per file of the store.", min=1)] = 65536,
     check: Annotated[bool, typer.Option("--check-stress/--no-check-stress", help="Ask the energies.")] = True,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a store of that name.")] = False,
@@ -171,7 +173,9 @@ def info(
 def split(
     store: Annotated[Path, typer.Argument(help="The store's folder.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="The JSON file to write.")],
-    by: Annotated[By, typer.Option(help="What is kept together; frame: nothing; source: official files.")] = "material",
+    by: Annotated[
+        By, typer.Option(help="What is kept together; frame: nothing; source: official files.")
+    ] = By.material,
     fractions: Annotated[str, typer.Option(help="Parts and their sizes.")] = ",".join(
         f"{k}={v}" for k, v in FRACTIONS.items()
     ),

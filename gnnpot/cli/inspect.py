@@ -75,7 +75,9 @@ def check(
     console.print(_table(report, model, every))
     failed = len(report.failures)
     console.print(f"{len(report.checks) - failed} of {len(report.checks)} checks hold" if failed else "all checks hold")
-    hold = not references or _references_hold(calculator, references, reference_from, console)
+    hold = True
+    if references and isinstance(calculator, Calculator):
+        hold = _references_hold(calculator, references, reference_from, console)
     if not hold or not report.passed:
         raise typer.Exit(3)
 
@@ -161,6 +163,8 @@ def card(
         table.add_row("reference energies", f"{energies} eV, by {words['reference_energies_from']} (gnnpot check)")
     for reference in words["references"]:
         table.add_row("cite", reference)
+    if plugin := content.get("plugin"):
+        table.add_row("needs the package", f"{plugin['package']} {plugin['version']}")
     table.add_row("made by", f"gnnpot {words['gnnpot_version']}, format {content['format_version']}")
     table.add_row("sha256", content["weights_sha256"])
     Console().print(table)

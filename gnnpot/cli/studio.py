@@ -1,7 +1,7 @@
 """`gnnpot studio`: the page in the browser."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
@@ -53,7 +53,7 @@ def studio(
             webbrowser.open(address)
 
     chosen = {"max_jobs": jobs, "max_memory": memory}
-    limits = {name: value for name, value in chosen.items() if value is not None}
+    limits: dict[str, Any] = {name: value for name, value in chosen.items() if value is not None}
     config = StudioConfig(
         host=host, port=port, keep=keep, models=tuple(model or ()), max_atoms=atoms, max_hours=hours, **limits
     )

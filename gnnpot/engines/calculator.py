@@ -11,13 +11,14 @@ import copy
 import logging
 import threading
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import torch
 from ase import Atoms
 from ase.calculators import calculator as ase_calculator
 from ase.cell import Cell
+from ase.data import atomic_numbers
 from torch import Tensor
 
 import gnnpot
@@ -61,7 +62,7 @@ class Calculator(ase_calculator.Calculator):
     that neighbours are searched anew.
     """
 
-    implemented_properties: ClassVar[list[str]] = [
+    implemented_properties: list[str] = [
         "energy", "free_energy", "energies", "forces", "stress", "stresses", "magmoms", "magmom"
     ]  # fmt: skip
 
@@ -81,6 +82,7 @@ class Calculator(ase_calculator.Calculator):
         self.potential = _frozen_copy(potential, device, dtype)
         self.parameters.update(_identity(self.potential, self.card, sha256))
         self.neighbors = SkinList(self.potential.cutoff, skin)
+        self._numbers = np.array([atomic_numbers[symbol] for symbol in self.potential.elements])
         self._known: np.ndarray | None = None
         self._cell: tuple[np.ndarray, bool] | None = None
         self._where = ""
@@ -121,7 +123,8 @@ class Calculator(ase_calculator.Calculator):
         if self._known is None or not np.array_equal(self._known, numbers):
             check_elements(numbers, "structure")
             where = atoms.get_chemical_formula()
-            check_known_elements(numbers, self.potential.elements, where)
+            if not np.isin(numbers, self._numbers).all():
+                check_known_elements(numbers, self.potential.elements, where)
             self._where, self._known, self._warned_of = where, numbers.copy(), 0
         neighbors = self.neighbors.update(
             positions, cell, pbc, self._where,
@@ -130,7 +133,7 @@ class Calculator(ase_calculator.Calculator):
         graph = graph_from_neighbors(self._known, positions, cell, pbc, neighbors, self.potential.three_body_cutoff)
         return graph if self.potential.device.type == "cpu" else graph.to(self.potential.device)
 
-    def check_state(self, atoms: Atoms, tol: float = 0.0) -> list[str]:  # noqa: ARG002 - ASE's signature
+    def check_state(self, atoms: Atoms, tol: float = 0.0) -> list[str]:
         """Which of the things that results depend on differ from the last calculation's, by however little."""
         before = self.atoms
         if before is None or len(before) != len(atoms):
@@ -152,7 +155,7 @@ class Calculator(ase_calculator.Calculator):
         self,
         atoms: Atoms | None = None,
         properties: list[str] | None = None,
-        system_changes: list[str] = ase_calculator.all_changes,  # noqa: ARG002 - ASE's signature
+        system_changes: list[str] = ase_calculator.all_changes,
     ) -> None:
         """ASE's entry: everything at once, since one differentiation gives it all."""
         with self._lock:
@@ -162,6 +165,8 @@ class Calculator(ase_calculator.Calculator):
         if atoms is not None:
             self.atoms = atoms.copy()
         atoms = self.atoms
+        if atoms is None:
+            raise ValueError("there is no structure to calculate")
         has_volume = self._has_volume(atoms.cell)
         asked = set(properties or ())
         if asked & {"stress", "stresses"} and not has_volume:

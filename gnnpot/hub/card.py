@@ -81,5 +81,6 @@ def read_card(folder: Path | str) -> dict[str, Any]:
 
 
 def card_digest(content: Mapping[str, Any]) -> str:
+    """The sha256 of a card, but for the field that holds it."""
     rest = {key: value for key, value in content.items() if key != "card_sha256"}
     return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()

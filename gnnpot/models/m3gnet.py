@@ -26,7 +26,7 @@ from gnnpot.models.base import AtomicOutput, EnergyModel
 from gnnpot.models.basis import SmoothBesselBasis, SphericalBesselBasis, polynomial_cutoff, zonal_harmonics
 from gnnpot.models.fast.m3gnet import FastM3GNet
 from gnnpot.models.fast.m3gnet_training import M3GNetTraining
-from gnnpot.models.layers import GatedMLP, GatherLinear, scatter_sum
+from gnnpot.models.layers import GatedMLP, GatherLinear, ModuleList, scatter_sum
 from gnnpot.models.memory import GraphSize
 from gnnpot.ops.simd.lanes import LANES
 
@@ -160,12 +160,15 @@ class GraphConvolution(nn.Module):
 class M3GNet(EnergyModel):
     """E_i = φ_3(v_i), eq. 9, after `blocks` of `ThreeBody` and `GraphConvolution`."""
 
+    config: M3GNetConfig
+
     def __init__(self, config: M3GNetConfig) -> None:
         super().__init__(config.elements, config.cutoff)
         self.config = config
         units, width, features = config.units, config.width, config.max_l * config.max_n
         spherical = SphericalBesselBasis(config.max_l, config.max_n, config.cutoff)
         if config.radial_basis == "smooth":
+            self.radial_basis: SmoothBesselBasis | SphericalBesselBasis
             self.radial_basis, radial = SmoothBesselBasis(config.max_n, config.cutoff), config.max_n
         else:
             self.radial_basis, radial = spherical, features
@@ -174,8 +177,8 @@ class M3GNet(EnergyModel):
         self.three_body_basis = SmoothBesselBasis(features, config.cutoff) if smooth else spherical
         self.node_embedding = nn.Embedding(len(self.elements), units)
         self.edge_embedding = nn.Linear(radial, units)
-        self.three_body = nn.ModuleList(ThreeBody(config) for _ in range(config.blocks))
-        self.convolutions = nn.ModuleList(GraphConvolution(units, width, radial) for _ in range(config.blocks))
+        self.three_body = ModuleList(ThreeBody(config) for _ in range(config.blocks))
+        self.convolutions = ModuleList(GraphConvolution(units, width, radial) for _ in range(config.blocks))
         self.readout = GatedMLP([units, units, width, width, 1], activate_last=False)
 
     def forward(self, graph: Graph) -> AtomicOutput:

@@ -18,12 +18,12 @@ def read_structures(paths: Sequence[Path | str]) -> Sequence[Frame]:
 
     A single store is read as it is needed, all else is held. Raises `DataError` for what can't be read.
     """
-    paths = [Path(path) for path in paths]
-    if not paths:
+    files = [Path(path) for path in paths]
+    if not files:
         raise DataError("there are no files of structures; name at least one")
-    if len(paths) == 1 and (paths[0] / MANIFEST).is_file():
-        return FrameStore(paths[0])
-    return list(chain.from_iterable(_structures(path) for path in paths))
+    if len(files) == 1 and (files[0] / MANIFEST).is_file():
+        return FrameStore(files[0])
+    return list(chain.from_iterable(_structures(path) for path in files))
 
 
 def _structures(path: Path) -> Sequence[Frame]:

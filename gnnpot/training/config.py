@@ -78,7 +78,8 @@ class DatasetConfig:
 
 
 #: names of the subsets of the main dataset, which no other dataset may have
-SUBSETS = ("train", "validation", "test")
+SubsetName = Literal["train", "validation", "test"]
+SUBSETS: tuple[SubsetName, ...] = ("train", "validation", "test")
 
 
 @dataclass(frozen=True)
@@ -137,7 +138,7 @@ class DataConfig:
                     f"{', '.join(SUBSETS)}"
                 )
 
-    def paths(self, subset: Literal["train", "validation", "test"]) -> tuple[Path, ...]:
+    def paths(self, subset: SubsetName) -> tuple[Path, ...]:
         """The paths of a subset, as a tuple."""
         return _as_tuple(getattr(self, subset))
 

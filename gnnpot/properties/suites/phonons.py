@@ -84,7 +84,9 @@ class Phonons(Suite):
             return list(every)
         if count <= len(ten):
             return ten[:count]
-        chosen = np.unique(np.linspace(0, len(others) - 1, count - len(ten)).round().astype(int)) if others else []
+        chosen: Sequence[int] | np.ndarray = (
+            np.unique(np.linspace(0, len(others) - 1, count - len(ten)).round().astype(int)) if others else []
+        )
         return [*ten, *(others[k] for k in chosen)]
 
     def identity(self) -> dict[str, Any]:

@@ -157,7 +157,7 @@ def _measure_all(
             connection.send(next(waiting))
         while busy:
             ready = set(wait(list(busy)))
-            for connection in busy & ready:
+            for connection in [one for one in connections if one in ready]:
                 yield _received(connection, suite)
                 if (following := next(waiting, None)) is None:
                     busy.discard(connection)

@@ -323,7 +323,7 @@ async function main() {
   await begin();
   document.body.dataset.ready = "true";
   // for measurements from outside
-  window.studio = { viewer, state };
+  window.studio = { viewer, state, connection };
 }
 
 main();

@@ -25,7 +25,7 @@ from gnnpot.workflows.finetune.aims import Aim, aim_options, architecture_of, ch
 from gnnpot.workflows.finetune.strategies import AllWeights, Strategy
 
 #: short names for `--strategy`
-SHORT = {
+SHORT: dict[str, dict[str, Any]] = {
     "all": {"strategy": {"kind": "all"}},
     "head": {"strategy": {"kind": "head"}},
     "frozen": {"strategy": {"kind": "frozen"}},
@@ -143,7 +143,7 @@ def read_finetune_config(
     """
     if short is not None and short not in SHORT:
         raise ConfigError(f"strategy: '{short}' is not known; {suggest(short, SHORT)}")
-    given = {} if path is None else read_yaml(path)
+    given: Any = {} if path is None else read_yaml(path)
     if not isinstance(given, dict):
         raise ConfigError(f"{path}: expected a mapping of options; see gnnpot finetune --help")
     if short is not None:
@@ -239,11 +239,12 @@ def _merged(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]
 
     Shares no mapping with either: what is set in it later must not change them.
     """
-    over = copy.deepcopy(over)
-    result = copy.deepcopy(under)
-    for key, value in over.items():
+    result = dict(copy.deepcopy(under))
+    for key, value in copy.deepcopy(over).items():
         below = result.get(key)
-        both = isinstance(below, Mapping) and isinstance(value, Mapping)
-        another = key == "batch" or (key == "strategy" and both and value.get("kind") not in (None, below.get("kind")))
-        result[key] = _merged(below, value) if both and not another else value
+        if isinstance(below, Mapping) and isinstance(value, Mapping):
+            another = key == "strategy" and value.get("kind") not in (None, below.get("kind"))
+            result[key] = value if another or key == "batch" else _merged(below, value)
+        else:
+            result[key] = value
     return result
