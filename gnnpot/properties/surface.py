@@ -126,9 +126,7 @@ class Surfaces:
             if facet.points:
                 line = np.array(shape.get_line_in_facet(facet))
                 color = colors[tuple(int(x) for x in shape.miller_list[facet.index])]
-                axes.add_collection3d(
-                    Poly3DCollection([line], facecolors=[color], edgecolors=["white"], linewidth=0.8, shade=True)
-                )
+                axes.add_collection3d(Poly3DCollection([line], facecolors=[color], edgecolors=["white"], linewidth=0.8))
         size = np.abs(points).max()
         axes.set(xlim=(-size, size), ylim=(-size, size), zlim=(-size, size))
         axes.set_box_aspect((1, 1, 1), zoom=1.3)
