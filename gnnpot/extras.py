@@ -25,9 +25,13 @@ EXTRA_OF = {
     "phonopy": "properties",
     "plotly": "properties",
     "pyarrow": "train",
+    "pytest": "test",
     "pytorch_optimizer": "train",
     "seekpath": "properties",
+    "starlette": "studio",
     "tensorboard": "train",
+    "uvicorn": "studio",
+    "websockets": "studio",
 }
 
 

@@ -31,6 +31,7 @@ from gnnpot.cli import (
     presets,
     property,
     simulate,
+    studio,
     train,
     warm,
 )
@@ -50,7 +51,8 @@ choose.register(data.app)
 mp.register(data.app)
 app.add_typer(data.app, name="data")
 _simulate = (simulate, predict, property, conductivity, lammps)
-for room in (label, train, evaluate, finetune, distil, functional, *_simulate, inspect, models, presets, build, warm):
+_other = (inspect, models, presets, build, studio, warm)
+for room in (label, train, evaluate, finetune, distil, functional, *_simulate, *_other):
     room.register(app)
 
 
@@ -65,7 +67,7 @@ def _print_version(wanted: bool) -> None:
 @app.callback()
 def _options(
     verbose: bool = typer.Option(False, "--verbose", "-v", help="Show more of what is done."),
-    version: bool = typer.Option(  # noqa: ARG001 - its callback prints it
+    version: bool = typer.Option(
         False, "--version", callback=_print_version, is_eager=True, help="Show the version and exit."
     ),
 ) -> None:

@@ -1,10 +1,11 @@
 """`gnnpot functional …`: orbital-free density functional theory."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.progress import TaskID
 from rich.table import Table
 
 from gnnpot.cli.common import count_bar, read_structure
@@ -12,6 +13,8 @@ from gnnpot.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from ase import Atoms
 
     from gnnpot.functional.data import Sample
     from gnnpot.functional.evaluate import Evaluation
@@ -62,7 +65,7 @@ def data(
     if structures is not None:
         tasks = structure_tasks(_read_all(structures), triples)
     else:
-        chosen = {"crystals": tuple(crystal)} if crystal else {}
+        chosen: dict[str, Any] = {"crystals": tuple(crystal)} if crystal else {}
         tasks = plan(DataConfig(triples=triples, **chosen))
     with count_bar(quiet) as bar:
         task = bar.add_task("Kohn-Sham", total=len(tasks))
@@ -98,7 +101,7 @@ def train(
     chosen = read_train_config(mapping, str(config or "train"))
     used = _without(_read_samples(samples), without or [])
     with count_bar(quiet) as bar:
-        tasks: dict[str, int] = {}
+        tasks: dict[str, TaskID] = {}
 
         def progress(stage: str, step: int, steps: int, loss: float) -> None:
             if stage not in tasks:
@@ -216,7 +219,7 @@ def plot(
     Console().print(f"{output}: {', '.join(densities)}")
 
 
-def _read_all(path: Path) -> "list[tuple[str, Atoms]]":  # noqa: F821
+def _read_all(path: Path) -> "list[tuple[str, Atoms]]":
     from ase.io import read
 
     if not path.is_file():

@@ -6,6 +6,8 @@ Example::
         train(config, progress=bars)
 """
 
+from typing import Self
+
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -63,7 +65,7 @@ class Bars:
             console=self._console,
         )  # fmt: skip
 
-    def __enter__(self) -> "Bars":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:

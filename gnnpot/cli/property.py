@@ -3,17 +3,19 @@
 import hashlib
 import inspect
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from gnnpot.cli.common import ENDED, Precision, open_calculator, read_structure
 from gnnpot.cli.progress import Bars
-from gnnpot.errors import ConfigError
+from gnnpot.errors import ConfigError, PluginError
 from gnnpot.hub.shipped import DEFAULT
 
 if TYPE_CHECKING:
@@ -120,9 +122,10 @@ def _calculated(
 def _call(found: "Property", atoms: Any, calculator: "BaseCalculator | None", log: Any, values: dict[str, Any]) -> Any:
     from gnnpot.engines.recorded import RecordedCalculator
 
+    calc: Callable[..., Any] = found.calc
     if calculator is None:
-        return found.calc(atoms, **values)
-    return found.calc(atoms, RecordedCalculator(calculator, log), **values)
+        return calc(atoms, **values)
+    return calc(atoms, RecordedCalculator(calculator, log), **values)
 
 
 def _frames(path: Path) -> Any:
@@ -190,7 +193,10 @@ def _list_properties() -> None:
 
     table = Table("property", "calculates", box=SIMPLE_HEAD)
     for name in property_names():
-        table.add_row(name, _first_line(find_property(name)))
+        try:
+            table.add_row(name, _first_line(find_property(name)))
+        except PluginError as error:
+            table.add_row(name, escape(str(error)))
     Console().print(table)
 
 

@@ -2,7 +2,7 @@
 
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
@@ -117,7 +117,12 @@ def relax(
     from gnnpot.units import GPA
 
     output = output or structure.with_name(f"{structure.stem}-relaxed.extxyz")
-    options = {"fmax": fmax, "stress_max": stress_max * GPA, "pressure": pressure * GPA, "cell": cell.value}
+    options: dict[str, Any] = {
+        "fmax": fmax,
+        "stress_max": stress_max * GPA,
+        "pressure": pressure * GPA,
+        "cell": cell.value,
+    }
     options |= {"symmetry": symmetry, "steps": steps, "optimizer": optimizer.value}
     config = from_mapping(RelaxConfig, options, where="relax")
     refuse_same({"output": output, "trajectory": trajectory})
@@ -192,7 +197,13 @@ def md(
     log = log or structure.with_name(f"{structure.stem}-md.log")
     atoms = _structure(structure, index, fix)
     chosen = tuple(filter(None, (elements or "").replace(" ", "").split(",")))
-    outputs = {"trajectory": trajectory, "log": log, "resume": resume, "overwrite": overwrite, "elements": chosen}
+    outputs: dict[str, Any] = {
+        "trajectory": trajectory,
+        "log": log,
+        "resume": resume,
+        "overwrite": overwrite,
+        "elements": chosen,
+    }
     calculator = open_calculator(model, device, dtype)
     with md_line(steps, len(atoms), timestep, not quiet) as progress:
         result = run_md(atoms, calculator, config, **outputs, progress=progress)

@@ -11,16 +11,18 @@ import copy
 import logging
 import threading
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import torch
 from ase import Atoms
 from ase.calculators import calculator as ase_calculator
 from ase.cell import Cell
+from ase.data import atomic_numbers
 from torch import Tensor
 
 import gnnpot
+from gnnpot.data.quantities import QUANTITIES
 from gnnpot.data.structure import check_elements
 from gnnpot.engines.skin import SkinList
 from gnnpot.errors import DataError, SimulationError
@@ -50,7 +52,8 @@ class Calculator(ase_calculator.Calculator):
     `skin` (Å) is how far beyond the cutoff neighbours are remembered; the results don't depend on it.
 
     Of models that remember the range of their training data (HDNNP), `extrapolating` is the number of atoms that are
-    outside of it. With `warn`, that is logged when there are any, and when they have become twice as many.
+    outside of it, and `outside` how many descriptors of each atom are, [N] (`None` of other models). With `warn`, it is
+    logged when there are any, and when they have become twice as many.
 
     Raises `UnknownElementError` for elements that the potential has not seen, `MemoryNeedError` for structures that
     would need more memory than there is, `DataError` for structures that can't be (what `gnnpot.data.structure`
@@ -59,7 +62,7 @@ class Calculator(ase_calculator.Calculator):
     that neighbours are searched anew.
     """
 
-    implemented_properties: ClassVar[list[str]] = [
+    implemented_properties: list[str] = [
         "energy", "free_energy", "energies", "forces", "stress", "stresses", "magmoms", "magmom"
     ]  # fmt: skip
 
@@ -79,10 +82,12 @@ class Calculator(ase_calculator.Calculator):
         self.potential = _frozen_copy(potential, device, dtype)
         self.parameters.update(_identity(self.potential, self.card, sha256))
         self.neighbors = SkinList(self.potential.cutoff, skin)
+        self._numbers = np.array([atomic_numbers[symbol] for symbol in self.potential.elements])
         self._known: np.ndarray | None = None
         self._cell: tuple[np.ndarray, bool] | None = None
         self._where = ""
         self.extrapolating, self.warn = 0, warn
+        self.outside: np.ndarray | None = None
         self._warned_of = 0
         self._lock = threading.RLock()
 
@@ -118,7 +123,8 @@ class Calculator(ase_calculator.Calculator):
         if self._known is None or not np.array_equal(self._known, numbers):
             check_elements(numbers, "structure")
             where = atoms.get_chemical_formula()
-            check_known_elements(numbers, self.potential.elements, where)
+            if not np.isin(numbers, self._numbers).all():
+                check_known_elements(numbers, self.potential.elements, where)
             self._where, self._known, self._warned_of = where, numbers.copy(), 0
         neighbors = self.neighbors.update(
             positions, cell, pbc, self._where,
@@ -127,7 +133,7 @@ class Calculator(ase_calculator.Calculator):
         graph = graph_from_neighbors(self._known, positions, cell, pbc, neighbors, self.potential.three_body_cutoff)
         return graph if self.potential.device.type == "cpu" else graph.to(self.potential.device)
 
-    def check_state(self, atoms: Atoms, tol: float = 0.0) -> list[str]:  # noqa: ARG002 - ASE's signature
+    def check_state(self, atoms: Atoms, tol: float = 0.0) -> list[str]:
         """Which of the things that results depend on differ from the last calculation's, by however little."""
         before = self.atoms
         if before is None or len(before) != len(atoms):
@@ -149,7 +155,7 @@ class Calculator(ase_calculator.Calculator):
         self,
         atoms: Atoms | None = None,
         properties: list[str] | None = None,
-        system_changes: list[str] = ase_calculator.all_changes,  # noqa: ARG002 - ASE's signature
+        system_changes: list[str] = ase_calculator.all_changes,
     ) -> None:
         """ASE's entry: everything at once, since one differentiation gives it all."""
         with self._lock:
@@ -159,6 +165,8 @@ class Calculator(ase_calculator.Calculator):
         if atoms is not None:
             self.atoms = atoms.copy()
         atoms = self.atoms
+        if atoms is None:
+            raise ValueError("there is no structure to calculate")
         has_volume = self._has_volume(atoms.cell)
         asked = set(properties or ())
         if asked & {"stress", "stresses"} and not has_volume:
@@ -186,6 +194,7 @@ class Calculator(ase_calculator.Calculator):
 
     def _look_for_extrapolation(self, outside: Tensor) -> None:
         """Set `extrapolating`, and warn if it is worse than when it was last warned of."""
+        self.outside = outside.numpy(force=True)
         self.extrapolating = int((outside > 0).sum())
         if self.warn and self.extrapolating > 2 * self._warned_of:
             self._warned_of = self.extrapolating
@@ -231,15 +240,11 @@ def _results(prediction: Prediction, cell: Cell) -> dict[str, Any]:
     """ASE's dictionary of a prediction for one structure."""
     energy = float(prediction.energy)
     results: dict[str, Any] = {"energy": energy, "free_energy": energy}
-    tensors = {
-        "energies": prediction.energies,
-        "forces": prediction.forces,
-        "stress": None if prediction.stress is None else prediction.stress[0],
-        "magmoms": prediction.magmoms,
-    }
-    for name, tensor in tensors.items():
-        if tensor is not None:
-            results[name] = tensor.numpy(force=True).astype(np.float64)
+    results["energies"] = prediction.energies.numpy(force=True).astype(np.float64)
+    for name, tensor in prediction.quantities.items():
+        if name != "energy":
+            value = tensor if QUANTITIES[name].per == "atom" else tensor[0]
+            results[name] = value.numpy(force=True).astype(np.float64)
     if prediction.virials is not None:
         results["stresses"] = stress_to_voigt(-prediction.virials.numpy(force=True).astype(np.float64) / cell.volume)
     if "magmoms" in results:

@@ -22,7 +22,9 @@ at most 1.4e-7 rad (and by 1e-14 rad away from 0 and π), is smooth in the posit
 """
 
 import math
+import operator
 from dataclasses import dataclass
+from functools import reduce
 from typing import Literal
 
 import torch
@@ -65,12 +67,13 @@ class _Function:
             raise ValueError(f"cutoff: {self.cutoff} is not a positive distance")
         if not 0 <= self.inner_cutoff < 1:
             raise ValueError(f"inner_cutoff: {self.inner_cutoff} is not a fraction of the cutoff in [0, 1)")
-        if getattr(self, "zeta", 1.0) < 1:
-            raise ValueError(f"zeta: {self.zeta} is below 1, where the forces of straight triplets diverge")
-        if abs(getattr(self, "lambda_", 1.0)) > 1:
-            raise ValueError(f"lambda_: {self.lambda_} is not in [-1, 1]")
-        if getattr(self, "order", 0) < 0:
-            raise ValueError(f"order: {self.order} is negative")
+        zeta, lambda_, order = getattr(self, "zeta", 1.0), getattr(self, "lambda_", 1.0), getattr(self, "order", 0)
+        if zeta < 1:
+            raise ValueError(f"zeta: {zeta} is below 1, where the forces of straight triplets diverge")
+        if abs(lambda_) > 1:
+            raise ValueError(f"lambda_: {lambda_} is not in [-1, 1]")
+        if order < 0:
+            raise ValueError(f"order: {order} is negative")
 
     def fc(self, r: Tensor) -> Tensor:
         """f_c(r)."""
@@ -199,6 +202,7 @@ SymmetryFunction = Radial | Angular
 
 
 def is_radial(function: SymmetryFunction) -> bool:
+    """Whether a function is a sum over neighbours, not over pairs of them."""
     return isinstance(function, Radial)
 
 
@@ -268,5 +272,5 @@ def _behler_angle(f: WeightedAngular | BehlerNarrow | BehlerWide, t: Triplets) -
 
 def _gauss(f: WeightedAngular | BehlerNarrow | BehlerWide, *distances: Tensor) -> Tensor:
     """Π_R exp(-η (R - R_s)²) f_c(R)."""
-    exponent = sum((r - f.shift) ** 2 for r in distances)
+    exponent = reduce(operator.add, ((r - f.shift) ** 2 for r in distances))
     return torch.exp(-f.eta * exponent) * math.prod(f.fc(r) for r in distances)

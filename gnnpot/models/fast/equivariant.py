@@ -56,7 +56,8 @@ class FastEquivariant:
         )
         if species.min(initial=0) < 0:
             check_elements(graph.numbers.tolist(), self._elements, "the graph")
-        edges, backs = Edges(starts, edge_index[1], distances, harmonics, species, parts), []
+        edges = Edges(starts, edge_index[1], distances, harmonics, species, parts)
+        backs: list[Callable] = []
         shells = graph.get("shells")
         for k, layer in enumerate(self._layers):
             near = edges if shells is None else _inner(edges, *shells.tolist()[-k - 2 :][:2])
@@ -122,9 +123,10 @@ class _Layer:
         #: what is gated: for l = 0 the scalars, then the gates of each l > 0
         self.totals = Rows([list(layer.outputs), *([c] for c in layer.outputs[1:])])
         inputs, totals = self.features.columns, self.totals.columns
-        factors = [] if layer.scales is None else layer.scales.factors
+        factors: Sequence[Tensor] = [] if layer.scales is None else list(layer.scales.factors)
         scales = [columns.pad(f) for columns, f in zip(totals, factors, strict=False)]
-        norm = Norm(*([np.empty(0, table.dtype)] * 2), 0.0) if layer.norm is None else _norm(layer.norm, totals)
+        nothing = np.empty(0, table.dtype)
+        norm = Norm(nothing, nothing, 0.0) if layer.norm is None else _norm(layer.norm, totals)
         weights = _Weights()
         linear = [
             weights.add(layer.linear_in, inputs, inputs),
@@ -134,10 +136,23 @@ class _Layer:
         places = [np.array(rows.places) for rows in (self.features, layout.messages, self.totals, self.out)]
         self.constants = layout.constants
         self.plan = Plan(
-            layout.paths, table, per_step, torch.cat(weights.all).numpy(), *linear,
-            torch.cat(scales, 1).numpy() if scales else np.empty((0, 0), table.dtype),
-            *norm, *places, np.array(totals[0].starts),
-        )  # fmt: skip
+            paths=layout.paths,
+            table=table,
+            per_step=per_step,
+            weights=torch.cat(weights.all).numpy(),
+            linear_in=linear[0],
+            linear_out=linear[1],
+            self_connection=linear[2],
+            scales=torch.cat(scales, 1).numpy() if scales else np.empty((0, 0), table.dtype),
+            norm_factors=norm.factors,
+            norm_weights=norm.weights,
+            epsilon=norm.epsilon,
+            features=places[0],
+            messages=places[1],
+            totals=places[2],
+            out=places[3],
+            gates=np.array(totals[0].starts),
+        )
 
     def __call__(
         self, features: np.ndarray, edges: Edges, *, deeper: bool, whole: bool = True
