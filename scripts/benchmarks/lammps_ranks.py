@@ -74,7 +74,7 @@ def run(
             data.unlink()
 
 
-def in_lammps(potential: Potential, data: Path, steps: int, world) -> dict:  # noqa: ANN001 - of mpi4py
+def in_lammps(potential: Potential, data: Path, steps: int, world) -> dict:
     with open_lammps(open_potential=lambda _: potential) as engine:
         engine.commands_string(
             f"units metal\natom_style atomic\nnewton on\nread_data {data}\npair_style gnnpot\n"
@@ -89,7 +89,7 @@ def in_lammps(potential: Potential, data: Path, steps: int, world) -> dict:  # n
     return {"s": float(longest[0]), "wall_s": float(longest[1]), "energy": energy}
 
 
-def in_ase(potential: Potential, crystal, steps: int) -> tuple[float, float, float]:  # noqa: ANN001
+def in_ase(potential: Potential, crystal, steps: int) -> tuple[float, float, float]:
     moving = crystal.copy()
     moving.calc = Calculator(potential)
     energy = moving.get_potential_energy()
