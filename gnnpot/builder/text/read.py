@@ -134,7 +134,7 @@ def _refuse_unused(reader: Reader, kinds: set[str]) -> None:
 
 
 def _is_said(reader: Reader, index: int) -> bool:
-    """Whether an unknown word says something: one or two hiragana that are no negation are the ending of a word."""
+    """Whether an unknown word says something: one or two hiragana after a kanji, no negation, are the ending of a word."""
     token = reader.token(index)
     if token.kind != "UNKNOWN":
         return True
@@ -145,8 +145,9 @@ def _is_said(reader: Reader, index: int) -> bool:
         first -= 1
     while last in covered:
         last += 1
-    run = plain[first:last]
-    ending = re.fullmatch(r"[\u3041-\u309f]{1,2}", run) and not set(run) & {"ず", "ぬ"}
+    # 積んだ: kana that follow a kanji, not those after a particle
+    ending = re.fullmatch(r"[\u3041-\u309f]{1,2}", plain[first:last]) and not set(plain[first:last]) & {"ず", "ぬ"}
+    ending = ending and re.match(r"[\u4e00-\u9fff]", plain[first - 1 : first])
     return bool(re.search(r"\w", token.text) and not ending)
 
 
