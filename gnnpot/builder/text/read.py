@@ -146,8 +146,9 @@ def _is_said(reader: Reader, index: int) -> bool:
     while last in covered:
         last += 1
     # 積んだ: kana that follow a kanji, not those after a particle
-    ending = re.fullmatch(r"[\u3041-\u309f]{1,2}", plain[first:last]) and not set(plain[first:last]) & {"ず", "ぬ"}
-    ending = ending and re.match(r"[\u4e00-\u9fff]", plain[first - 1 : first])
+    run = re.fullmatch(r"[\u3041-\u309f]{1,2}", plain[first:last])
+    kanji = re.match(r"[\u4e00-\u9fff]", plain[first - 1 : first])
+    ending = run and kanji and not set(run.group(0)) & {"ず", "ぬ"}
     return bool(re.search(r"\w", token.text) and not ending)
 
 
