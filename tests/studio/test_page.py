@@ -46,6 +46,11 @@ def test_every_word_is_there_in_both_languages():
     assert used <= names, used - names
 
 
+def test_the_default_potential_is_the_one_that_calculators_have():
+    data = page_data(StudioConfig())
+    assert data["default"] == "gnnpot-1" and "gnnpot-1" in [model["name"] for model in data["models"]]
+
+
 def test_messages_are_in_both_languages():
     messages = yaml.safe_load((FOLDER / "messages.yaml").read_text(encoding="utf-8"))
     for key, entry in messages.items():

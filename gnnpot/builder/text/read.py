@@ -134,7 +134,7 @@ def _refuse_unused(reader: Reader, kinds: set[str]) -> None:
 
 
 def _is_said(reader: Reader, index: int) -> bool:
-    """Whether an unknown word says something: one or two hiragana after a kanji, no negation, are the ending of a word."""
+    """Whether an unknown word says something: one or two hiragana after a kanji are the ending of a word."""
     token = reader.token(index)
     if token.kind != "UNKNOWN":
         return True
