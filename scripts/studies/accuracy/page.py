@@ -75,7 +75,7 @@ def points(folder: Path, peers: dict[str, Any], earlier: list[dict[str, Any]]) -
     times: dict[str, dict[int, float]] = {}
     for row in json.loads((folder / "suites" / "results" / "speed.json").read_text())["rows"]:
         times.setdefault(row["potential"], {})[row["atoms"]] = row["ms"]
-    times |= {name: times["nequix-oam-1-pft"] for name in NEQUIX}
+    times |= dict.fromkeys(NEQUIX, times["nequix-oam-1-pft"])
     known = {(row["model"], row["atoms"]): row["ms"] for row in earlier if row["package"] == "gnnpot"}
     for name in ("chgnet-0.3.0", "m3gnet-mp-2021.2.8"):
         times[name] = {n: known[name, n] / known["7net-0", n] * times["7net-0"][n] for n in (64, ATOMS)}
