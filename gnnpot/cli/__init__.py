@@ -32,6 +32,7 @@ from gnnpot.cli import (
     warm,
 )
 from gnnpot.cli.common import compilation_progress
+from gnnpot.cli.domains import check_domains
 from gnnpot.errors import GnnpotError
 from gnnpot.extras import needs_extra
 
@@ -49,6 +50,7 @@ app.add_typer(data.app, name="data")
 _simulate = (simulate, predict, conductivity)
 for room in (label, train, finetune, distil, functional, *_simulate, inspect, models, presets, build, warm):
     room.register(app)
+check_domains(app)
 
 
 def _print_version(wanted: bool) -> None:

@@ -8,6 +8,8 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
+from gnnpot.domains import NOT_NEGATIVE, POSITIVE, WHOLE_FROM_0, WHOLE_FROM_1
+
 if TYPE_CHECKING:
     from ase import Atoms
 
@@ -37,8 +39,8 @@ def build(
     llm: Annotated[bool, typer.Option("--llm", help="Read the sentence with a language model (GNNPOT_LLM_…).")] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask before a language model's recipe is run.")] = False,
     relax: Annotated[str | None, typer.Option(help="Relax with this potential (positions only).")] = None,
-    fmax: Annotated[float, typer.Option(min=0, help="eV/Å, the largest force that relaxation leaves.")] = 0.05,
-    steps: Annotated[int, typer.Option(min=0, help="The most steps of the relaxation.")] = 500,
+    fmax: Annotated[float, NOT_NEGATIVE, typer.Option(help="eV/Å, the largest force that relaxation leaves.")] = 0.05,
+    steps: Annotated[int, WHOLE_FROM_0, typer.Option(help="The most steps of the relaxation.")] = 500,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace output files that exist.")] = False,
 ) -> None:
     """Build a structure from a sentence in English or Japanese.
@@ -167,8 +169,8 @@ def _save(path: Path | None, recipe: "Recipe", overwrite: bool) -> None:
 
 def mcp(
     folder: Annotated[Path, typer.Option(help="The only folder that is read and written.")] = Path("gnnpot-structures"),
-    atoms: Annotated[int, typer.Option(min=1, help="The most atoms of a structure.")] = 5000,
-    seconds: Annotated[float, typer.Option(min=1, help="The longest relaxation or run.")] = 120.0,
+    atoms: Annotated[int, WHOLE_FROM_1, typer.Option(help="The most atoms of a structure.")] = 5000,
+    seconds: Annotated[float, POSITIVE, typer.Option(help="The longest relaxation or run.")] = 120.0,
 ) -> None:
     """Serve building, relaxation and dynamics to assistants (Model Context Protocol, over stdio).
 

@@ -10,6 +10,7 @@ import typer
 from rich.console import Console
 
 from gnnpot.cli.common import Precision, chosen_device, count_bar, open_model
+from gnnpot.domains import WHOLE_FROM_1
 from gnnpot.errors import DataError
 from gnnpot.hub.shipped import DEFAULT
 
@@ -30,7 +31,7 @@ def predict_command(
     output: Annotated[Path, typer.Option("--output", "-o", help="Extended XYZ file that is written (.extxyz, .xyz).")],
     model: Annotated[str, typer.Option("--model", "-m", help="Name or path of a gnnpot model.")] = DEFAULT,
     stress: Annotated[bool, typer.Option("--stress/--no-stress", help="Predict stresses too.")] = True,
-    max_atoms: Annotated[int, typer.Option(min=1, help="Largest number of atoms in a batch.")] = 512,
+    max_atoms: Annotated[int, WHOLE_FROM_1, typer.Option(help="Largest number of atoms in a batch.")] = 512,
     device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, …; default: the model's.")] = None,
     dtype: Annotated[Precision | None, typer.Option(help="Precision of the model; default: its own.")] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the output if it exists.")] = False,

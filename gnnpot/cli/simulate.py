@@ -12,6 +12,7 @@ from rich.table import Table
 from gnnpot.cli.common import Precision, open_calculator, read_structure
 from gnnpot.cli.live import md_line, relax_line
 from gnnpot.config import from_mapping
+from gnnpot.domains import FINITE, NOT_NEGATIVE, POSITIVE, WHOLE_FROM_0, WHOLE_FROM_1
 from gnnpot.errors import DataError
 from gnnpot.hub.shipped import DEFAULT
 
@@ -85,15 +86,15 @@ def relax(
     structure: StructureArgument,
     model: ModelOption = DEFAULT,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Default: STRUCTURE-relaxed.extxyz.")] = None,
-    fmax: Annotated[float, typer.Option(min=0, help="eV/Å, the largest force that may be left.")] = 0.01,
-    stress_max: Annotated[float, typer.Option(min=0, help="GPa, the largest stress that may be left.")] = 0.05,
-    pressure: Annotated[float, typer.Option(help="GPa.")] = 0.0,
+    fmax: Annotated[float, NOT_NEGATIVE, typer.Option(help="eV/Å, the largest force that may be left.")] = 0.01,
+    stress_max: Annotated[float, NOT_NEGATIVE, typer.Option(help="GPa, the largest stress that may be left.")] = 0.05,
+    pressure: Annotated[float, FINITE, typer.Option(help="GPa.")] = 0.0,
     cell: CellOption = CellChoices.auto,
     symmetry: Annotated[
-        float | None, typer.Option(help="Keep the symmetry that the structure has within this tolerance, Å.")
+        float | None, POSITIVE, typer.Option(help="Keep the symmetry that the structure has within this tolerance, Å.")
     ] = None,
     fix: FixOption = None,
-    steps: Annotated[int, typer.Option(min=0, help="The most steps to take.")] = 500,
+    steps: Annotated[int, WHOLE_FROM_0, typer.Option(help="The most steps to take.")] = 500,
     optimizer: Annotated[Optimizer, typer.Option(help="How to go downhill.")] = Optimizer.fire,
     trajectory: Annotated[Path | None, typer.Option(help="Write every step (ASE .traj).")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Start from the last frame of the trajectory.")] = False,
@@ -144,20 +145,22 @@ def md(
     ensemble: Annotated[
         Ensemble, typer.Option(help="Constant energy (nve), temperature (by three thermostats), or pressure (npt-…).")
     ] = Ensemble.bussi,
-    temperature: Annotated[float, typer.Option("--temperature", "-T", help="K.")] = 300.0,
+    temperature: Annotated[float, NOT_NEGATIVE, typer.Option("--temperature", "-T", help="K.")] = 300.0,
     temperature_end: Annotated[
-        float | None, typer.Option(help="K; the thermostat changes linearly to it over the steps.")
+        float | None, NOT_NEGATIVE, typer.Option(help="K; the thermostat changes linearly to it over the steps.")
     ] = None,
-    pressure: Annotated[float, typer.Option(help="GPa, of the ensembles npt-….")] = 0.0,
-    timestep: Annotated[float, typer.Option(help="fs.")] = 1.0,
-    steps: Annotated[int, typer.Option(min=0, help="In all, those before a resume included.")] = 1000,
-    taut: Annotated[float, typer.Option(help="fs, time constant of bussi and of Nosé-Hoover chains.")] = 100.0,
-    taup: Annotated[float, typer.Option(help="fs, time constant of the barostat.")] = 1000.0,
-    friction: Annotated[float, typer.Option(help="1/fs, of langevin and npt-langevin….")] = 0.01,
-    seed: Annotated[int, typer.Option(min=0, help="Of starting velocities and thermostat.")] = 0,
+    pressure: Annotated[float, FINITE, typer.Option(help="GPa, of the ensembles npt-….")] = 0.0,
+    timestep: Annotated[float, POSITIVE, typer.Option(help="fs.")] = 1.0,
+    steps: Annotated[int, WHOLE_FROM_0, typer.Option(help="In all, those before a resume included.")] = 1000,
+    taut: Annotated[
+        float, POSITIVE, typer.Option(help="fs, time constant of bussi and of Nosé-Hoover chains.")
+    ] = 100.0,
+    taup: Annotated[float, POSITIVE, typer.Option(help="fs, time constant of the barostat.")] = 1000.0,
+    friction: Annotated[float, POSITIVE, typer.Option(help="1/fs, of langevin and npt-langevin….")] = 0.01,
+    seed: Annotated[int, WHOLE_FROM_0, typer.Option(help="Of starting velocities and thermostat.")] = 0,
     keep_velocities: Annotated[bool, typer.Option("--keep-velocities", help="Those of the structure.")] = False,
-    equilibration: Annotated[int, typer.Option(min=0, help="Steps at the start that the means leave out.")] = 0,
-    interval: Annotated[int, typer.Option(help="Steps between frames and log lines.")] = 10,
+    equilibration: Annotated[int, WHOLE_FROM_0, typer.Option(help="Steps at the start that the means leave out.")] = 0,
+    interval: Annotated[int, WHOLE_FROM_1, typer.Option(help="Steps between frames and log lines.")] = 10,
     fix: FixOption = None,
     trajectory: Annotated[
         Path | None, typer.Option(help="By its ending: .traj, .extxyz, or .zarr (compact); default: STRUCTURE-md.traj.")

@@ -22,12 +22,13 @@ Source of the digits of (2) and (3): Ziegler, Biersack & Littmark, *The Stopping
 """
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
 from ase.data import atomic_numbers, covalent_radii
 from torch import Tensor
 
+from gnnpot.domains import POSITIVE, WHOLE_FROM_1, check_fields
 from gnnpot.graphs import Graph
 from gnnpot.models.base import AtomicOutput, EnergyModel
 from gnnpot.models.basis import polynomial_cutoff
@@ -44,12 +45,11 @@ class ZBLConfig:
 
     architecture: Literal["zbl"] = "zbl"
     elements: tuple[str, ...] = ()
-    cutoff: float = 5.0  #: Å, the most that a pair's reach may be
-    power: int = 6  #: of the polynomial cutoff: the larger, the steeper its end
+    cutoff: Annotated[float, POSITIVE] = 5.0  #: Å, the most that a pair's reach may be
+    power: Annotated[int, WHOLE_FROM_1] = 6  #: of the polynomial cutoff: the larger, the steeper its end
 
     def __post_init__(self) -> None:
-        if self.cutoff <= 0:
-            raise ValueError(f"cutoff: {self.cutoff} is not a positive length")
+        check_fields(self)
         if self.power < 3:
             raise ValueError(f"power: {self.power} is below 3; the energy would not be smooth")
 
