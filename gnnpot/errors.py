@@ -28,6 +28,10 @@ class DownloadError(CheckpointError):
     """A published file that can't be had: no network, no such file, nothing of it in the mirror."""
 
 
+class PluginError(GnnpotError):
+    """A package that adds to gnnpot and can't be used: it can't be imported, or its name is taken."""
+
+
 class UnknownElementError(GnnpotError):
     """A structure with an element that the potential has not seen."""
 

@@ -68,3 +68,30 @@ def published(tmp_path_factory) -> Callable:
         return copy.deepcopy(opened[name])
 
     return get
+
+
+@pytest.fixture
+def declare_plugin(tmp_path, monkeypatch) -> Callable[..., Path]:
+    """Makes a package of one module that an installed package could be, with its entry points, and gives its folder.
+
+    `declare_plugin("gnnpot-made-up", {"gnnpot.readers": {"name": "attribute"}}, source)`
+    """
+    import sys
+
+    def declare(package: str, groups: dict[str, dict[str, str]], source: str = "") -> Path:
+        folder = tmp_path / "site" / package
+        module = package.replace("-", "_")
+        info = folder / f"{module}-1.2.dist-info"
+        info.mkdir(parents=True)
+        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {package}\nVersion: 1.2\n")
+        lines = []
+        for group, names in groups.items():
+            lines += [f"[{group}]", *(f"{name} = {module}:{attribute}" for name, attribute in names.items())]
+        (info / "entry_points.txt").write_text("\n".join(lines) + "\n")
+        (folder / f"{module}.py").write_text(source)
+        monkeypatch.syspath_prepend(folder)
+        # another test may have imported a module of this name
+        monkeypatch.delitem(sys.modules, module, raising=False)
+        return folder
+
+    return declare

@@ -119,22 +119,10 @@ class Workplace:
 
     def equation_of_state(self, file: str, model: str = "gnnpot-1") -> dict[str, Any]:
         """Equilibrium volume and bulk modulus of the crystal of a file, scaled as a whole."""
-        import numpy as np
+        from gnnpot.properties.equation_of_state import calc
 
-        from gnnpot.properties.equation_of_state import fit_birch_murnaghan, scaled_to
-        from gnnpot.units import GPA
-
-        atoms, calculator = self._read(file), self._open(model)
-        volumes = atoms.get_volume() * np.linspace(0.94, 1.06, 7)
-        energies = []
-        for volume in volumes:
-            scaled = scaled_to(atoms, volume)
-            scaled.calc = calculator
-            energies.append(scaled.get_potential_energy())
-        state = fit_birch_murnaghan(volumes, np.array(energies))
-        if state is None:
-            raise BuilderError(f"{file}: the energy has no minimum near this volume; relax the cell first")
-        return {"volume_A3": float(state.volume), "bulk_modulus_GPa": float(state.bulk_modulus / GPA)}
+        found = calc(self._read(file), self._open(model), max_shifts=0).to_json()
+        return {name: found[name] for name in ("volume_A3", "bulk_modulus_GPa")}
 
     def list_models(self) -> list[str]:
         """Names of the potentials that can be used."""

@@ -11,12 +11,15 @@ from collections.abc import Iterable, Iterator, Sized
 from pathlib import Path
 from typing import Any, TypeVar
 
+import numpy as np
 import torch
 from ase import Atoms
+from ase.calculators.calculator import Calculator as AseCalculator
 from ase.calculators.singlepoint import SinglePointCalculator
 from torch_geometric.data import Batch
 
 from gnnpot.data.structures import StructureLike, as_atoms
+from gnnpot.engines.calculator import Calculator
 from gnnpot.errors import ConfigError
 from gnnpot.hub.opening import OpenedPotential, load
 from gnnpot.potential import Potential
@@ -74,6 +77,31 @@ def batches_of(structures: Iterable[Structure], max_atoms: int) -> Iterator[list
         waiting.append(structure)
     if waiting:
         yield waiting
+
+
+def energies_of(structures: Iterable[Atoms], calculator: AseCalculator, *, max_atoms: int = 512) -> np.ndarray:
+    """Energies of structures by any ASE calculator; gnnpot's calculates them in batches, the others one by one.
+
+    Args:
+        structures: Structures; they and their calculators are unchanged.
+        calculator: What calculates the energies.
+        max_atoms: Largest number of atoms in a batch; a larger structure is a batch by itself.
+
+    Returns:
+        Energies, [M] eV; not finite where gnnpot's potential gives none.
+
+    Raises:
+        UnknownElementError: A structure has an element that the potential has not seen.
+        MemoryNeedError: A structure needs more memory than there is.
+    """
+    if not isinstance(calculator, Calculator):
+        return np.array([calculator.get_potential_energy(atoms.copy()) for atoms in structures], dtype=float)
+    potential, found = calculator.potential, []
+    for batch in batches_of(structures, max_atoms):
+        graphs = Batch.from_data_list([potential.graph(atoms) for atoms in batch]).to(potential.device)
+        # with forces: the compiled copy that moves atoms gives energies together with their derivative
+        found.append(potential(graphs, stress=False).energy.detach().double().numpy(force=True))
+    return np.concatenate(found) if found else np.zeros(0)
 
 
 def _predictions(potential: Potential, structures: Iterable[Atoms], stress: bool, max_atoms: int) -> Iterator[Atoms]:

@@ -1,8 +1,11 @@
 """Two atoms alone: energy against distance, for any pairs of elements, and whether short distances repel.
 
-    scan = scan_dimers(potential)                 # all pairs of the elements that it knows
-    scan.holes                                    # [P] eV
-    scan.pairs_with_holes(tolerance=0.05)         # [("H", "Rn", 1.7), ...], the deepest first
+    dimers = calc(atoms, calculator)                    # all pairs of the elements of a structure
+    dimers.holes                                        # [P] eV
+    dimers.pairs_with_holes(tolerance=0.05)             # [("H", "Rn", 1.7), ...], the deepest first
+    dimers.plot(Path("dimers.png"))
+
+    dimers = scan_dimers(all_pairs(calculator.elements), calculator)    # all pairs that a potential knows
 
 Distances are r_k = x_k (R_A + R_B) with covalent radii R and x from 0.3 to 1.2. Coming closer, two atoms may first fall
 into their one well, where they are bound, and must then meet a wall that rises to the shortest distance. A hole is
@@ -14,7 +17,7 @@ distance j, its depth is
                                 a_j = V_j - min_{r_k >= r_j} V_k   for x_j > 0.56, else infinite,              (1)
 
 0 for a curve without holes: j is the height from which the hole is seen, b the fall behind it, a the rise before it.
-Element references have no part in it.
+Energies are those of the two atoms together, less those of each alone, so that element references have no part in them.
 
 Radii: Cordero et al., Dalton Trans. 2832 (2008), as ASE has them.
 """
@@ -22,11 +25,17 @@ Radii: Cordero et al., Dalton Trans. 2832 (2008), as ASE has them.
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from itertools import combinations_with_replacement
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
+from ase import Atoms
+from ase.calculators.calculator import Calculator as AseCalculator
 from ase.data import atomic_numbers, chemical_symbols, covalent_radii
 
+from gnnpot.engines.calculator import Calculator
+from gnnpot.engines.predict import energies_of
 from gnnpot.graphs import Graph
 from gnnpot.models.base import check_elements
 from gnnpot.potential import Potential
@@ -37,15 +46,17 @@ RATIOS = np.linspace(0.3, 1.2, 46)
 WALL = 0.56
 #: dimers that are calculated at a time
 _BLOCK = 4096
+#: pairs that are named in a picture
+_NAMED = 5
 
 
 @dataclass(frozen=True, eq=False)
-class DimerScan:
+class Dimers:
     """Curves of P pairs at D distances."""
 
     pairs: np.ndarray  #: [P, 2] atomic numbers
     ratios: np.ndarray  #: [D] distances over the sum of the covalent radii, ascending
-    energies: np.ndarray  #: [P, D] eV, without references
+    energies: np.ndarray  #: [P, D] eV, less those of the two atoms alone
 
     @property
     def holes(self) -> np.ndarray:
@@ -62,6 +73,40 @@ class DimerScan:
         holes = self.holes
         found = [k for k in np.argsort(-holes, kind="stable") if holes[k] > tolerance]
         return [(*(chemical_symbols[z] for z in self.pairs[k]), float(holes[k])) for k in found]
+
+    def to_json(self) -> dict[str, Any]:
+        """All of it, with units in the names; None: not finite."""
+        return {
+            "pairs": [[chemical_symbols[z] for z in pair] for pair in self.pairs],
+            "ratios": self.ratios.tolist(),
+            "energies_eV": [[_finite(value) for value in curve] for curve in self.energies],
+            "holes_eV": [_finite(value) for value in self.holes],
+        }
+
+    def plot(self, path: Path) -> None:
+        """The curves, as PNG; of many pairs, those with the deepest holes are named, the others grey."""
+        from gnnpot.runs.pages import COLORS, GREY, new_figure, tidy
+
+        figure = new_figure(width=6.4)
+        axes = figure.add_subplot()
+        order = np.argsort(-self.holes, kind="stable")
+        for k in reversed(order[_NAMED:]):
+            axes.plot(self.ratios, self.energies[k], color=GREY, linewidth=0.5, alpha=0.5)
+        for n, k in enumerate(order[:_NAMED]):
+            name = "-".join(chemical_symbols[z] for z in self.pairs[k])
+            label = name if self.holes[k] < 1e-3 else f"{name}, hole {self.holes[k]:.2f} eV"
+            axes.plot(self.ratios, self.energies[k], color=COLORS[n], linewidth=1.6, label=label)
+        axes.set(xlabel="distance over the sum of the covalent radii", ylabel="energy, eV")
+        # walls of a thousand eV and wells of one: linear near zero, logarithmic far from it
+        axes.set_yscale("asinh", linear_width=1.0)
+        axes.set_yticks([-10, -1, 0, 1, 10, 100, 1000], ["-10", "-1", "0", "1", "10", "100", "1000"])
+        axes.legend(frameon=False, fontsize=8, loc="upper right")
+        tidy(axes)
+        figure.savefig(path)
+
+
+def _finite(value: float) -> float | None:
+    return float(value) if np.isfinite(value) else None
 
 
 def hole_depths(energies: np.ndarray, ratios: np.ndarray, wall: float = WALL) -> np.ndarray:
@@ -80,45 +125,76 @@ def all_pairs(elements: Iterable[str]) -> np.ndarray:
     return np.array(list(combinations_with_replacement(numbers, 2)))
 
 
-def scan_dimers(
-    potential: Potential,
-    pairs: np.ndarray | None = None,
+def calc(
+    atoms: Atoms,
+    calculator: AseCalculator,
+    *,
     ratios: np.ndarray = RATIOS,
     progress: Callable[[int, int], None] | None = None,
-) -> DimerScan:
-    """Curves of `pairs` [P, 2] (default: all of the potential's elements); `progress` is told dimers done and in all.
+) -> Dimers:
+    """Curves of all pairs of the elements of a structure.
 
-    Raises `UnknownElementError` for elements that the potential has not seen.
+    Args:
+        atoms: A structure; only its elements matter.
+        calculator: Any ASE calculator; gnnpot's calculates thousands of dimers at a time.
+        ratios: Distances over the sum of the covalent radii, [D], ascending.
+        progress: Called with the dimers done and in all.
+
+    Raises:
+        UnknownElementError: The potential has not seen an element.
     """
-    pairs = all_pairs(potential.elements) if pairs is None else np.asarray(pairs)
+    return scan_dimers(all_pairs(set(atoms.symbols)), calculator, ratios, progress)
+
+
+def scan_dimers(
+    pairs: np.ndarray,
+    calculator: AseCalculator,
+    ratios: np.ndarray = RATIOS,
+    progress: Callable[[int, int], None] | None = None,
+) -> Dimers:
+    """Curves of pairs of atomic numbers `pairs` [P, 2]; the rest as for `calc`."""
+    pairs = np.asarray(pairs)
     distances = ratios * covalent_radii[pairs].sum(axis=1)[:, None]
-    return DimerScan(pairs, np.asarray(ratios), dimer_energies(potential, pairs, distances, progress))
+    return Dimers(pairs, np.asarray(ratios), dimer_energies(pairs, distances, calculator, progress))
 
 
 def dimer_energies(
-    potential: Potential,
     pairs: np.ndarray,
     distances: np.ndarray,
+    calculator: AseCalculator,
     progress: Callable[[int, int], None] | None = None,
 ) -> np.ndarray:
-    """Energies without references, [P, D] eV, of pairs of atomic numbers `pairs` [P, 2] at `distances` [P, D], Å.
+    """Energies, less those of the two atoms alone, [P, D] eV, of `pairs` [P, 2] at `distances` [P, D], Å.
 
-    They are what the potential gives for molecules, neither periodic nor with anything else around. Raises
-    `UnknownElementError`.
+    They are what the calculator gives for molecules, neither periodic nor with anything else around.
+
+    Raises:
+        UnknownElementError: The potential has not seen an element.
     """
-    check_elements(np.unique(pairs), potential.elements, "dimers")
+    if isinstance(calculator, Calculator):
+        check_elements(np.unique(pairs), calculator.elements, "dimers")
+    elements = np.unique(pairs)
+    alone = np.zeros(len(chemical_symbols))
+    alone[elements] = energies_of((Atoms([z]) for z in elements), calculator)
     numbers, flat = np.repeat(pairs, distances.shape[1], axis=0), distances.reshape(-1)
     energies = np.empty(len(flat))
     for start in range(0, len(flat), _BLOCK):
         part = slice(start, start + _BLOCK)
-        graph = _dimers(numbers[part], flat[part], potential.cutoff, potential.three_body_cutoff is not None)
-        graph = graph.to(potential.device)
-        # with forces, since the energy is to come from the form of the model that moves atoms
-        found = potential(graph, stress=False).energies.detach() - potential.reference_energies[graph.numbers]
-        energies[part] = found.reshape(-1, 2).sum(dim=1).cpu().numpy()
+        if isinstance(calculator, Calculator):
+            energies[part] = _batch_energies(numbers[part], flat[part], calculator.potential)
+        else:
+            molecules = (Atoms(z, [[0, 0, 0], [0, 0, r]]) for z, r in zip(numbers[part], flat[part], strict=True))
+            energies[part] = energies_of(molecules, calculator)
         if progress is not None:
             progress(min(start + _BLOCK, len(flat)), len(flat))
-    return energies.reshape(distances.shape)
+    return (energies - alone[numbers].sum(axis=1)).reshape(distances.shape)
+
+
+def _batch_energies(numbers: np.ndarray, distances: np.ndarray, potential: Potential) -> np.ndarray:
+    """Energies of dimers [M, 2], [M] eV, in one batch."""
+    graph = _dimers(numbers, distances, potential.cutoff, potential.three_body_cutoff is not None)
+    # with forces: the compiled copy that moves atoms gives energies together with their derivative
+    return potential(graph.to(potential.device), stress=False).energy.detach().cpu().numpy()
 
 
 def _dimers(numbers: np.ndarray, distances: np.ndarray, cutoff: float, triplets: bool) -> Graph:

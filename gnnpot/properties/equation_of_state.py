@@ -1,8 +1,10 @@
-"""Energy against volume: equilibrium volume and bulk modulus of a crystal that is scaled as a whole.
+"""Equation of state of a crystal that is scaled as a whole.
 
-    volumes = atoms.get_volume() * np.linspace(0.94, 1.06, 7)
-    state = fit_birch_murnaghan(volumes, scaled_energies(potential, atoms, volumes))
+    state = calc(atoms, calculator)                                # any ASE calculator; gnnpot's works in batches
     state.volume, state.bulk_modulus / GPA
+    state.plot(Path("eos.png"))
+
+    state = fit_birch_murnaghan(volumes, energies)                 # from energies that are known
 
 The equation of Birch and Murnaghan of third order is a cubic in x = V^(-2/3),
 
@@ -20,24 +22,67 @@ Source: Birch, Phys. Rev. 71, 809 (1947); fitted as by Lejaeghere et al., Crit. 
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 from ase import Atoms
-from torch_geometric.data import Batch
+from ase.calculators.calculator import Calculator as AseCalculator
 
-from gnnpot.potential import Potential
+from gnnpot.engines.predict import energies_of
+from gnnpot.errors import SimulationError
+from gnnpot.units import GPA
+
+#: volumes over that of the given crystal
+RATIOS = np.linspace(0.94, 1.06, 7)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, eq=False)
 class EquationOfState:
-    """A crystal at its minimum."""
+    """A crystal at its minimum, and the curve that was fitted."""
 
     energy: float  #: eV, of the cell
     volume: float  #: Å³, of the cell
     bulk_modulus: float  #: eV/Å³
     derivative: float  #: dB/dP
     residual: float  #: eV, root mean square of what the fit leaves
+    volumes: np.ndarray  #: [M] Å³, that were fitted
+    energies: np.ndarray  #: [M] eV
+    shifts: int = 0  #: how often the volumes were scaled to reach the minimum
+
+    def to_json(self) -> dict[str, Any]:
+        """All of it, with units in the names."""
+        return {
+            "energy_eV": self.energy,
+            "volume_A3": self.volume,
+            "bulk_modulus_GPa": self.bulk_modulus / GPA,
+            "bulk_modulus_derivative": self.derivative,
+            "residual_eV": self.residual,
+            "volumes_A3": np.asarray(self.volumes).tolist(),
+            "energies_eV": np.asarray(self.energies).tolist(),
+            "shifts": self.shifts,
+        }
+
+    def energies_at(self, volumes: np.ndarray) -> np.ndarray:
+        """Equation (1) at `volumes` (Å³), eV."""
+        q = (self.volume / np.asarray(volumes)) ** (2 / 3)
+        strain = (q - 1) ** 3 * self.derivative + (q - 1) ** 2 * (6 - 4 * q)
+        return self.energy + 9 / 16 * self.volume * self.bulk_modulus * strain
+
+    def plot(self, path: Path) -> None:
+        """The energies and the fitted curve, as PNG."""
+        from gnnpot.runs.pages import COLORS, new_figure, tidy
+
+        figure = new_figure()
+        axes = figure.add_subplot()
+        span = np.linspace(min(self.volumes), max(self.volumes), 200)
+        axes.plot(span, self.energies_at(span) - self.energy, color=COLORS[0], linewidth=1.6)
+        axes.plot(self.volumes, np.asarray(self.energies) - self.energy, "o", color=COLORS[0], markersize=4)
+        modulus = f"V = {self.volume:.2f} Å³, B = {self.bulk_modulus / GPA:.0f} GPa"
+        axes.set(xlabel="volume, Å³", ylabel="energy above the minimum, eV", title=modulus)
+        tidy(axes)
+        figure.savefig(path)
 
 
 def fit_birch_murnaghan(volumes: np.ndarray, energies: np.ndarray) -> EquationOfState | None:
@@ -69,6 +114,8 @@ def fit_birch_murnaghan(volumes: np.ndarray, energies: np.ndarray) -> EquationOf
         bulk_modulus=float(4 / 9 * volume ** (-7 / 3) * second),
         derivative=float(4 + 2 / 3 * volume ** (-2 / 3) * third / second),
         residual=float(np.sqrt(np.mean(misfit**2))),
+        volumes=volumes,
+        energies=energies,
     )
 
 
@@ -79,31 +126,46 @@ def scaled_to(atoms: Atoms, volume: float) -> Atoms:
     return scaled
 
 
-def scaled_energies(potential: Potential, atoms: Atoms, volumes: Sequence[float]) -> np.ndarray:
-    """Energies without references, eV, of a crystal scaled to `volumes` (Å³), [M]. Raises `UnknownElementError`."""
-    batch = Batch.from_data_list([potential.graph(scaled_to(atoms, v)) for v in volumes]).to(potential.device)
-    energies = potential(batch, stress=False).energies.detach() - potential.reference_energies[batch.numbers]
-    total = energies.new_zeros(len(volumes)).index_add(0, batch.batch, energies)
-    return total.cpu().numpy()
+def scaled_energies(atoms: Atoms, calculator: AseCalculator, volumes: Sequence[float] | np.ndarray) -> np.ndarray:
+    """Energies of a crystal scaled to `volumes` (Å³), [M] eV.
 
-
-def equation_of_state(
-    potential: Potential, atoms: Atoms, volumes: np.ndarray, *, moves: int = 8
-) -> tuple[EquationOfState | None, int]:
-    """The potential's equation of state of a crystal, fitted over `volumes` (Å³), and how often they were moved.
-
-    Where the minimum lies beyond them, all are scaled by one factor towards it, at most `moves` times; None: there is
-    none near. Raises `UnknownElementError`.
+    Raises:
+        UnknownElementError: The potential has not seen an element.
     """
-    volumes = np.asarray(volumes, dtype=float)
-    for moved in range(moves + 1):
-        energies = scaled_energies(potential, atoms, volumes)
-        state = fit_birch_murnaghan(volumes, energies)
-        if state is not None and volumes.min() <= state.volume <= volumes.max():
-            return state, moved
+    return energies_of((scaled_to(atoms, float(volume)) for volume in volumes), calculator)
+
+
+def calc(
+    atoms: Atoms, calculator: AseCalculator, *, volumes: Sequence[float] | np.ndarray | None = None, max_shifts: int = 8
+) -> EquationOfState:
+    """The equation of state of a crystal by a calculator.
+
+    Where the minimum lies beyond the volumes, all are scaled by one factor towards it.
+
+    Args:
+        atoms: The crystal; it is scaled with its shape and fractional coordinates kept.
+        calculator: Any ASE calculator.
+        volumes: Å³, of the cell, at least four; by default seven from 0.94 to 1.06 of the crystal's.
+        max_shifts: How often the volumes may be scaled.
+
+    Raises:
+        SimulationError: There is no minimum near, or an energy is not finite.
+        UnknownElementError: The potential has not seen an element.
+    """
+    asked = atoms.get_volume() * RATIOS if volumes is None else np.asarray(volumes, dtype=float)
+    tried, formula = asked, atoms.get_chemical_formula()
+    for shifts in range(max_shifts + 1):
+        energies = scaled_energies(atoms, calculator, tried)
         if not np.isfinite(energies).all():
-            break
+            raise SimulationError(
+                f"{formula}: an energy is not finite between {tried.min():.2f} and {tried.max():.2f} Å³"
+            )
+        state = fit_birch_murnaghan(tried, energies)
+        if state is not None and tried.min() <= state.volume <= tried.max():
+            return replace(state, shifts=shifts)
         # by half of their range, towards the lowest energy
-        step = np.sqrt(volumes.max() / volumes.min())
-        volumes = volumes / step if energies[np.argmin(volumes)] < energies[np.argmax(volumes)] else volumes * step
-    return None, moved
+        step = np.sqrt(tried.max() / tried.min())
+        tried = tried / step if energies[np.argmin(tried)] < energies[np.argmax(tried)] else tried * step
+    raise SimulationError(
+        f"{formula}: the energy has no minimum near {asked.min():.2f} to {asked.max():.2f} Å³; relax the cell first"
+    )

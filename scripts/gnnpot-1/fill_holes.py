@@ -20,11 +20,11 @@ import typer
 from ase.data import chemical_symbols, covalent_radii
 from rich.console import Console
 
-from gnnpot import load
 from gnnpot.data.frame import Frame, Provenance
 from gnnpot.data.store import write_store
+from gnnpot.engines.calculator import Calculator
 from gnnpot.errors import GnnpotError
-from gnnpot.properties.dimers import RATIOS, WALL, DimerScan, scan_dimers
+from gnnpot.properties.dimers import RATIOS, WALL, Dimers, all_pairs, scan_dimers
 
 #: distances over the sum of the covalent radii, as close as a derivative needs
 FINE = np.linspace(RATIOS[0], RATIOS[-1], 361)
@@ -42,11 +42,11 @@ def main(
     """Write the frames and name the holes; no store where there is no hole."""
     console = Console(soft_wrap=True)
     try:
-        potential = load(model)
-        scan = scan_dimers(potential)
+        calculator = Calculator(model)
+        scan = scan_dimers(all_pairs(calculator.elements), calculator)
         holes, pairs = scan.pairs_with_holes(tolerance), scan.pairs[scan.holes > tolerance]
         if len(pairs):
-            curves = scan_dimers(potential, pairs, FINE)
+            curves = scan_dimers(pairs, calculator, FINE)
             write_store(labelled(curves, count, seed), out, source=f"{model}, holes filled")
     except GnnpotError as error:
         console.print(str(error), markup=False)
@@ -55,7 +55,7 @@ def main(
     console.print(f"{len(holes)} holes: {named}; {count * len(pairs)} frames written", markup=False)
 
 
-def labelled(curves: DimerScan, count: int, seed: int) -> Iterator[Frame]:
+def labelled(curves: Dimers, count: int, seed: int) -> Iterator[Frame]:
     """`count` frames of each pair, at distances that are drawn evenly."""
     rng = np.random.default_rng(seed)
     for pair, energies in zip(curves.pairs, curves.energies, strict=True):

@@ -8,6 +8,7 @@ wrong, and `--teacher` leaves out those for which the potential that is to teach
 more with these labels among the others, a model is to be looked at again: a hole that is filled can open another.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -18,10 +19,9 @@ from ase.data import chemical_symbols, covalent_radii
 from ase.io import write
 from rich.console import Console
 
-from gnnpot import load
+from gnnpot.engines.calculator import Calculator
 from gnnpot.engines.files import write_atomically
 from gnnpot.errors import ConfigError, GnnpotError
-from gnnpot.potential import Potential
 from gnnpot.properties.dimers import all_pairs, scan_dimers
 
 
@@ -35,11 +35,11 @@ def main(
     """Write the pairs, at the distance where bonds would be, and name the holes; no file where there is no pair."""
     console = Console(soft_wrap=True)
     try:
-        potential = load(model)
-        holes = scan_dimers(potential).pairs_with_holes(tolerance)
-        pairs = wanted(potential, holes, with_ or [])
+        calculator = Calculator(model)
+        holes = scan_dimers(all_pairs(calculator.elements), calculator).pairs_with_holes(tolerance)
+        pairs = wanted(calculator.elements, holes, with_ or [])
         if teacher is not None and len(pairs):
-            taught = scan_dimers(load(teacher), pairs)
+            taught = scan_dimers(pairs, Calculator(teacher))
             pairs = pairs[taught.holes <= tolerance]
         if len(pairs):
             structures = [apart(pair) for pair in pairs]
@@ -51,13 +51,13 @@ def main(
     console.print(f"{len(holes)} holes: {named}; {len(pairs)} pairs written", markup=False)
 
 
-def wanted(potential: Potential, holes: list[tuple[str, str, float]], elements: list[str]) -> np.ndarray:
+def wanted(known: Sequence[str], holes: list[tuple[str, str, float]], elements: list[str]) -> np.ndarray:
     """Atomic numbers [P, 2] of the pairs with holes and of all pairs with one of `elements`."""
     for symbol in elements:
-        if symbol not in potential.elements:
+        if symbol not in known:
             raise ConfigError(f"--with {symbol}: the model does not know this element; leave it out")
     broken = {frozenset((a, b)) for a, b, _ in holes}
-    every = all_pairs(potential.elements)
+    every = all_pairs(known)
     symbols = [frozenset(chemical_symbols[z] for z in pair) for pair in every]
     return every[[s in broken or bool(s & set(elements)) for s in symbols]]
 

@@ -16,11 +16,12 @@ from ase.io import read
 
 from gnnpot.data.references import ElementReferences
 from gnnpot.engines.calculator import Calculator
-from gnnpot.errors import UnknownElementError
+from gnnpot.errors import SimulationError, UnknownElementError
 from gnnpot.models import M3GNet, M3GNetConfig, ZBLConfig, build_model
 from gnnpot.potential import Potential
-from gnnpot.properties.dimers import RATIOS, DimerScan, all_pairs, dimer_energies, hole_depths, scan_dimers
-from gnnpot.properties.equation_of_state import equation_of_state, fit_birch_murnaghan, scaled_energies, scaled_to
+from gnnpot.properties import dimers, equation_of_state
+from gnnpot.properties.dimers import RATIOS, Dimers, all_pairs, dimer_energies, hole_depths, scan_dimers
+from gnnpot.properties.equation_of_state import fit_birch_murnaghan, scaled_energies, scaled_to
 from gnnpot.properties.stability import (
     closest_approach,
     dynamics_outcome,
@@ -41,22 +42,36 @@ def potential():
     return Potential(model, references, terms=[build_model(ZBLConfig(elements=elements))]).double().eval()
 
 
-def test_dimers_are_what_the_calculator_gives_for_molecules(potential):
+def test_dimers_are_what_the_calculator_gives_for_molecules(potential, tmp_path):
     pairs = all_pairs(potential.elements)
     assert pairs.tolist() == [[11, 11], [11, 17], [11, 55], [17, 17], [17, 55], [55, 55]]
-    told = []
-    scan = scan_dimers(potential, progress=lambda done, total: told.append((done, total)))
-    assert told[-1] == (6 * len(RATIOS), 6 * len(RATIOS)) and scan.energies.shape == (6, len(RATIOS))
-    calculator, energies = Calculator(potential), potential.references.energies_by_number()
+    reported, calculator = [], Calculator(potential)
+    scan = scan_dimers(pairs, calculator, progress=lambda done, total: reported.append((done, total)))
+    assert reported[-1] == (6 * len(RATIOS), 6 * len(RATIOS)) and scan.energies.shape == (6, len(RATIOS))
+    alone = {z: Atoms([z], calculator=calculator).get_potential_energy() for z in (11, 17, 55)}
     for k in (1, 5):
         # the longest of Cs-Cs are beyond the cutoff
         for d in (0, 20, len(RATIOS) - 1):
             distance = RATIOS[d] * covalent_radii[pairs[k]].sum()
             atoms = Atoms(pairs[k], [[0, 0, 0], [0, 0, distance]], calculator=calculator)
-            expected = atoms.get_potential_energy() - energies[pairs[k]].sum()
+            expected = atoms.get_potential_energy() - sum(alone[z] for z in pairs[k])
             assert scan.energies[k, d] == pytest.approx(expected, abs=1e-9)
     with pytest.raises(UnknownElementError, match="has not seen Au"):
-        dimer_energies(potential, np.array([[79, 79]]), np.array([[2.0]]))
+        dimer_energies(np.array([[79, 79]]), np.array([[2.0]]), calculator)
+    # of a structure, those of its elements
+    salt = dimers.calc(bulk("NaCl", "rocksalt", a=5.6), calculator)
+    assert salt.pairs.tolist() == [[11, 11], [11, 17], [17, 17]]
+    assert salt.energies == pytest.approx(scan.energies[[0, 1, 3]], abs=1e-9)
+    assert json.loads(json.dumps(salt.to_json()))["pairs"][1] == ["Na", "Cl"]
+    salt.plot(tmp_path / "dimers.png")
+    assert (tmp_path / "dimers.png").stat().st_size > 10_000
+
+
+def test_any_calculator_gives_dimers():
+    copper = dimers.calc(bulk("Cu"), EMT(), ratios=np.array([0.8, 0.9, 1.0]))
+    atoms = Atoms("Cu2", [[0, 0, 0], [0, 0, 0.9 * 2 * covalent_radii[29]]], calculator=EMT())
+    alone = Atoms("Cu", calculator=EMT()).get_potential_energy()
+    assert copper.energies[0, 1] == pytest.approx(atoms.get_potential_energy() - 2 * alone)
 
 
 def test_holes():
@@ -76,7 +91,7 @@ def test_holes():
     # the bond of V2 is none
     assert hole_depths(20 * (x - 1.77 / (2 * covalent_radii[23]))[None] ** 2, x) == pytest.approx(0, abs=1e-12)
     assert hole_depths(-(x[None] ** -1.0), x)[0] > 1
-    scan = DimerScan(np.array([[1, 1], [17, 11]]), x, np.stack([wall, hole]))
+    scan = Dimers(np.array([[1, 1], [17, 11]]), x, np.stack([wall, hole]))
     assert [found[:2] for found in scan.pairs_with_holes(0.05)] == [("Cl", "Na")]
     assert scan.walls[0] == pytest.approx(20.0 - 20 * 0.01)
 
@@ -122,22 +137,37 @@ def test_equations_of_state_of_the_elements(shared):
     assert volume < 0.002 and modulus < 0.01 and derivative < 0.1
 
 
-def test_volumes_are_moved_to_the_minimum(potential, monkeypatch):
-    salt = bulk("NaCl", "rocksalt", a=5.6)
+def test_volumes_are_scaled_to_the_minimum(potential, monkeypatch):
+    salt, calculator = bulk("NaCl", "rocksalt", a=5.6), Calculator(potential)
     assert scaled_to(salt, 30.0).get_volume() == pytest.approx(30.0)
     assert np.allclose(scaled_to(salt, 30.0).get_scaled_positions(), salt.get_scaled_positions())
-    energy = potential(potential.graph(scaled_to(salt, 40.0))).energy.item() + 3.0
-    assert scaled_energies(potential, salt, [30.0, 40.0])[1] == pytest.approx(energy, abs=1e-9)
+    energy = calculator.get_potential_energy(scaled_to(salt, 40.0))
+    assert scaled_energies(salt, calculator, [30.0, 40.0])[1] == pytest.approx(energy, abs=1e-9)
 
-    def curve(_potential, _atoms, volumes):
+    def curve(_atoms, _calculator, volumes):
         return birch_murnaghan(np.asarray(volumes), 0.0, 30.0, 0.3, 4.0)
 
-    monkeypatch.setattr("gnnpot.properties.equation_of_state.scaled_energies", curve)
-    state, moved = equation_of_state(potential, salt, 40 * np.linspace(0.94, 1.06, 7))
+    monkeypatch.setattr(equation_of_state, "scaled_energies", curve)
+    state = equation_of_state.calc(salt, calculator, volumes=40 * np.linspace(0.94, 1.06, 7))
     assert state.volume == pytest.approx(30.0, rel=1e-6) and state.bulk_modulus == pytest.approx(0.3, rel=1e-4)
-    assert moved > 2 and equation_of_state(potential, salt, 30 * np.linspace(0.94, 1.06, 7))[1] == 0
-    monkeypatch.setattr("gnnpot.properties.equation_of_state.scaled_energies", lambda _p, _a, v: np.asarray(v))
-    assert equation_of_state(potential, salt, np.linspace(20, 22, 5), moves=3) == (None, 3)
+    assert state.shifts > 2
+    assert equation_of_state.calc(salt, calculator, volumes=30 * np.linspace(0.94, 1.06, 7)).shifts == 0
+    monkeypatch.setattr(equation_of_state, "scaled_energies", lambda _a, _c, v: np.asarray(v))
+    with pytest.raises(SimulationError, match=r"no minimum near 20\.00 to 22\.00"):
+        equation_of_state.calc(salt, calculator, volumes=np.linspace(20, 22, 5), max_shifts=3)
+    monkeypatch.setattr(equation_of_state, "scaled_energies", lambda _a, _c, v: np.asarray(v) * np.nan)
+    with pytest.raises(SimulationError, match="not finite"):
+        equation_of_state.calc(salt, calculator)
+
+
+def test_the_equation_of_state_of_copper_by_emt(tmp_path):
+    state = equation_of_state.calc(bulk("Cu", a=3.65), EMT())
+    assert state.volume == pytest.approx(11.57, rel=0.005)
+    assert state.to_json()["bulk_modulus_GPa"] == pytest.approx(134, rel=0.02)
+    assert state.energies_at(state.volumes) == pytest.approx(state.energies, abs=3 * state.residual + 1e-9)
+    json.dumps(state.to_json())
+    state.plot(tmp_path / "eos.png")
+    assert (tmp_path / "eos.png").stat().st_size > 10_000
 
 
 def test_closest_approach():

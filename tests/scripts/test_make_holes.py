@@ -16,7 +16,7 @@ from gnnpot.engines.calculator import Calculator
 from gnnpot.hub.checkpoint import Card, load_checkpoint, save_checkpoint
 from gnnpot.models import M3GNet, M3GNetConfig, ZBLConfig, build_model
 from gnnpot.potential import Potential
-from gnnpot.properties.dimers import hole_depths, scan_dimers
+from gnnpot.properties.dimers import all_pairs, hole_depths, scan_dimers
 from gnnpot.sampling import Labeller, label, read_label_config, read_structures
 
 ROOT = Path(__file__).parents[2]
@@ -55,7 +55,9 @@ def pairs_of(path):
 
 def test_pairs_with_holes_are_written_and_can_be_labelled(scripts, potential, tmp_path):
     make_holes, drop_pairs, _ = scripts
-    expected = [frozenset(pair[:2]) for pair in scan_dimers(potential).pairs_with_holes(0.02)]
+    expected = [
+        frozenset(pair[:2]) for pair in scan_dimers(all_pairs(ELEMENTS), Calculator(potential)).pairs_with_holes(0.02)
+    ]
     assert len(expected) == 6
     holes, model = tmp_path / "holes.extxyz.gz", save_checkpoint(tmp_path / "model", potential, Card())
     make_holes.main(str(model), holes, 0.02, [], None)
@@ -113,7 +115,7 @@ def test_labels_push_where_the_model_pulled(scripts, potential, tmp_path):
     fill_holes.main(str(model), out, 0.02, 10, 0)
     frames = FrameStore(out)
     assert len(frames) == 60 and {len(frame) for frame in frames} == {2}
-    scan, pulled = scan_dimers(potential), 0
+    scan, pulled = scan_dimers(all_pairs(ELEMENTS), Calculator(potential)), 0
     for frame in frames:
         pair = np.flatnonzero((scan.pairs == np.sort(frame.numbers)).all(axis=1))[0]
         distance = np.linalg.norm(frame.positions[1] - frame.positions[0])

@@ -20,6 +20,7 @@ from ase.build import bulk
 from ase.data import atomic_numbers, covalent_radii, reference_states
 from matplotlib.figure import Figure
 
+from gnnpot.engines.calculator import Calculator
 from gnnpot.potential import Potential
 from gnnpot.properties.dimers import dimer_energies
 from gnnpot.properties.equation_of_state import fit_birch_murnaghan, scaled_energies
@@ -40,7 +41,7 @@ class Curve:
     """An element's energies, as the starting and the fine-tuned model have them."""
 
     x: np.ndarray  #: Å³ per atom, or Å
-    start: np.ndarray  #: eV per atom (crystals) or eV (dimers), without references
+    start: np.ndarray  #: eV per atom (crystals) or eV (dimers)
     tuned: np.ndarray
 
     @property
@@ -78,15 +79,16 @@ def probe_elements(known: Iterable[str], new: Iterable[str], count: int = 5) -> 
 def probe(start: Potential, tuned: Potential, elements: Sequence[str]) -> Probes:
     """Equations of state and dimers of elements, by both models."""
     crystals, dimers = {}, {}
+    calculators = Calculator(start), Calculator(tuned)
     for element in elements:
         cell, number = _crystal(element), atomic_numbers[element]
         if cell is not None:
             volumes = cell.get_volume() * VOLUMES
-            energies = (scaled_energies(p, cell, volumes) / len(cell) for p in (start, tuned))
+            energies = (scaled_energies(cell, c, volumes) / len(cell) for c in calculators)
             crystals[element] = Curve(volumes / len(cell), *energies)
         distances = 2 * float(covalent_radii[number]) * DISTANCES
         pair = np.array([[number, number]])
-        dimers[element] = Curve(distances, *(dimer_energies(p, pair, distances[None])[0] for p in (start, tuned)))
+        dimers[element] = Curve(distances, *(dimer_energies(pair, distances[None], c)[0] for c in calculators))
     return Probes(crystals, dimers)
 
 

@@ -1,0 +1,110 @@
+"""Plug-ins: what other installed packages add to gnnpot, found by their entry points and imported when it is used.
+
+    # pyproject.toml of the other package
+    [project.entry-points."gnnpot.models"]
+    schnet = "gnnpot_schnet:ARCHITECTURE"
+
+    found = find_plugin(MODELS, "schnet", own=("m3gnet", "chgnet"))
+    found.load()                              # imports gnnpot_schnet
+
+| group                | name of the entry point | what it gives                                                       |
+|----------------------|-------------------------|---------------------------------------------------------------------|
+| `gnnpot.models`      | of the architecture     | a `gnnpot.models.Architecture`                                      |
+| `gnnpot.readers`     | of the format           | a subclass of `gnnpot.data.readers.Reader`                          |
+| `gnnpot.properties`  | of the property         | a module or object with `calc(atoms, calculator) -> result`         |
+
+A name is refused if gnnpot has it already (gnnpot's own keeps its meaning, and the log names the package), or if two
+packages have it (an error where it is used). A package that can't be imported fails where its name is used, and
+nowhere else.
+"""
+
+import logging
+from collections.abc import Iterable
+from dataclasses import dataclass
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any
+
+from gnnpot.errors import PluginError
+
+log = logging.getLogger(__name__)
+
+MODELS, READERS, PROPERTIES = "gnnpot.models", "gnnpot.readers", "gnnpot.properties"
+GROUPS = (MODELS, READERS, PROPERTIES)
+
+
+@dataclass(frozen=True, slots=True)
+class Plugin:
+    """An entry point of another package."""
+
+    group: str  #: one of `GROUPS`
+    name: str
+    package: str  #: name of the distribution, as pip knows it
+    version: str  #: of the distribution
+    entry_point: EntryPoint
+
+    def load(self) -> Any:
+        """Import what the entry point names.
+
+        Raises:
+            PluginError: The package can't be imported, or has no such attribute.
+        """
+        try:
+            return self.entry_point.load()
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - what a package raises at its import is not known
+            reason = " ".join(f"{type(error).__name__}: {error}".split())
+            raise self.refused(f"can't be imported ({reason})") from error
+
+    def refused(self, reason: str) -> PluginError:
+        """The error that says why this plug-in can't be used: "its '…' of gnnpot.models" and the reason."""
+        return PluginError(
+            f"{self.package} {self.version}: its '{self.name}' of {self.group} {reason}; update or remove the package: "
+            f"pip uninstall {self.package}"
+        )
+
+
+def plugins(group: str) -> dict[str, tuple[Plugin, ...]]:
+    """All plug-ins of a group by name, in alphabetical order; nothing is imported.
+
+    A name has several plug-ins if several packages declare it.
+    """
+    found: dict[str, list[Plugin]] = {}
+    for entry in entry_points(group=group):
+        package, version = (entry.dist.name, entry.dist.version) if entry.dist else ("unknown package", "")
+        found.setdefault(entry.name, []).append(Plugin(group, entry.name, package, version, entry))
+    return {name: tuple(found[name]) for name in sorted(found)}
+
+
+def plugin_names(group: str, own: Iterable[str]) -> list[str]:
+    """Names that plug-ins add to gnnpot's `own`; those that they may not have are logged and left out."""
+    own = set(own)
+    found = plugins(group)
+    for name in own & found.keys():
+        _log_refusal(found[name])
+    return [name for name in found if name not in own]
+
+
+def find_plugin(group: str, name: str, own: Iterable[str]) -> Plugin | None:
+    """The plug-in of a name; `None` if there is none, or if the name is among gnnpot's `own`.
+
+    Raises:
+        PluginError: Several packages declare the name.
+    """
+    found = plugins(group).get(name, ())
+    if name in own:
+        _log_refusal(found)
+        return None
+    if len(found) > 1:
+        packages = " and ".join(f"{plugin.package} {plugin.version}" for plugin in found)
+        raise PluginError(
+            f"'{name}' of {group} is declared by {packages}, so it is not clear which is meant; remove one of them: "
+            f"pip uninstall {found[-1].package}"
+        )
+    return found[0] if found else None
+
+
+def _log_refusal(found: Iterable[Plugin]) -> None:
+    for plugin in found:
+        log.warning(
+            "%s %s: its '%s' of %s is not used, because gnnpot has one of this name",
+            plugin.package, plugin.version, plugin.name, plugin.group,
+        )  # fmt: skip

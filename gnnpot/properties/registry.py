@@ -1,0 +1,65 @@
+"""Properties by name: those of gnnpot, and those of other packages (entry points `gnnpot.properties`).
+
+Example::
+
+    property_names()                       # what can be asked for; nothing is imported
+    result = find_property("elastic").calc(atoms, calculator)
+"""
+
+import importlib
+from typing import Any, Protocol, cast
+
+from ase import Atoms
+from ase.calculators.calculator import Calculator
+
+from gnnpot.errors import ConfigError, suggest
+from gnnpot.plugins import PROPERTIES, find_plugin, plugin_names
+
+#: name -> module with `calc`, which is imported when it is asked for
+OWN: dict[str, str] = {
+    "adsorption": "gnnpot.properties.adsorption",
+    "diffusion": "gnnpot.properties.diffusion",
+    "elastic": "gnnpot.properties.elastic",
+    "formation-energy": "gnnpot.properties.formation_energy",
+    "interstitial": "gnnpot.properties.interstitial",
+    "neb": "gnnpot.properties.neb",
+    "phonons": "gnnpot.properties.phonons",
+    "quasi-harmonic": "gnnpot.properties.quasi_harmonic",
+    "rdf": "gnnpot.properties.rdf",
+    "surface": "gnnpot.properties.surface",
+    "vacancy": "gnnpot.properties.vacancy",
+    "voltage": "gnnpot.properties.voltage",
+}
+
+
+class Property(Protocol):
+    """A module or object that calculates a property."""
+
+    def calc(self, atoms: Atoms, calculator: Calculator, /, **options: Any) -> Any:
+        """The property of a structure: a frozen dataclass with the unit of each field in its comment."""
+
+
+def property_names() -> list[str]:
+    """Names that `find_property` takes, gnnpot's own first."""
+    return [*sorted(OWN), *plugin_names(PROPERTIES, OWN)]
+
+
+def find_property(name: str) -> Property:
+    """The property of a name.
+
+    Args:
+        name: One of `property_names()`.
+
+    Raises:
+        ConfigError: There is no such property; the message has the nearest name.
+        PluginError: The package that adds it can't be used, or several packages declare the name.
+    """
+    plugin = find_plugin(PROPERTIES, name, OWN)
+    if name in OWN:
+        return cast("Property", importlib.import_module(OWN[name]))
+    if plugin is None:
+        raise ConfigError(f"there is no property '{name}'; {suggest(name, property_names())}")
+    found = plugin.load()
+    if not callable(getattr(found, "calc", None)):
+        raise plugin.refused("has no function 'calc(atoms, calculator)'")
+    return cast("Property", found)
