@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
-from rich.markup import escape
 
+from gnnpot.cli.console import Console, styled
 from gnnpot.domains import NOT_NEGATIVE, POSITIVE, WHOLE_FROM_0, WHOLE_FROM_1
+from gnnpot.errors import counted
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -61,7 +61,7 @@ def build(
     chosen = None if language is None else language.value
     made, notes = _recipe(text or [], recipe, chosen, llm)
     if explain or llm:
-        console.print(in_words(made), markup=False, highlight=False)
+        console.print(in_words(made), highlight=False)
     if explain:
         _save(save_recipe, made, overwrite)
         return
@@ -79,7 +79,7 @@ def build(
         from gnnpot.engines.files import write_atomically
 
         write_atomically(output, lambda path: write(path, atoms), overwrite=overwrite)
-        console.print(f"written to {output}", markup=False)
+        console.print(f"written to {output}")
 
 
 def _relaxed(atoms: "Atoms", model: str, fmax: float, steps: int) -> "Atoms":
@@ -133,10 +133,10 @@ def _underline(sentence: str, reading: "Reading") -> None:
         return
     parts, place = [], 0
     for span in sorted(reading.spans, key=lambda s: s.start):
-        parts.append(escape(sentence[place : span.start]))
-        parts.append(f"[bold red underline]{escape(sentence[span.start : span.end])}[/]")
+        parts.append(sentence[place : span.start])
+        parts.append((sentence[span.start : span.end], "bold red underline"))
         place = max(place, span.end)
-    Console(stderr=True).print("".join([*parts, escape(sentence[place:])]), highlight=False)
+    Console(stderr=True).print(styled(*parts, sentence[place:]))
 
 
 def _show(console: Console, result: "BuildResult", notes: list[str]) -> None:
@@ -144,14 +144,14 @@ def _show(console: Console, result: "BuildResult", notes: list[str]) -> None:
     from gnnpot.builder import summary
 
     found = summary(result)
-    console.print(f"[bold]{found['formula']}[/], {found['atoms']} atoms", highlight=False)
+    console.print(styled((found["formula"], "bold"), f", {counted(found['atoms'], 'atom')}"))
     if found["cell"] is not None:
         a, b, c, alpha, beta, gamma = found["cell"]
         console.print(f"cell {a:.3f} {b:.3f} {c:.3f} Å, {alpha:.1f} {beta:.1f} {gamma:.1f}°", highlight=False)
     for note in [*notes, *(note.text for note in result.notes)]:
-        console.print(f"  {note}", markup=False, highlight=False, style="dim")
+        console.print(f"  {note}", highlight=False, style="dim")
     for warning in result.warnings:
-        console.print(f"warning: {warning.text}", markup=False, highlight=False, style="yellow")
+        console.print(f"warning: {warning.text}", highlight=False, style="yellow")
 
 
 def _save(path: Path | None, recipe: "Recipe", overwrite: bool) -> None:

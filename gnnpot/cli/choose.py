@@ -5,10 +5,10 @@ from typing import Annotated
 
 import typer
 from rich.box import SIMPLE_HEAD
-from rich.console import Console
 from rich.table import Table
 
 from gnnpot.cli.common import count_bar
+from gnnpot.cli.console import Console
 from gnnpot.domains import WHOLE_FROM_1
 from gnnpot.errors import DataError
 

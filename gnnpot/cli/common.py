@@ -11,7 +11,6 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rich.console import Console
 from rich.progress import (
     BarColumn,
     DownloadColumn,
@@ -23,6 +22,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from gnnpot.cli.console import Console
 from gnnpot.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -103,7 +103,7 @@ def compilation_progress() -> Iterator[None]:
                 console.print("compiling kernels for this processor, once; it takes minutes", highlight=False)
         else:
             shown = text[: console.width - 1] if running else ""
-            console.print(shown.ljust(console.width - 1), end="\r", highlight=False, markup=False)
+            console.print(shown.ljust(console.width - 1), end="\r", highlight=False)
 
     with compilation_events(show):
         yield

@@ -5,12 +5,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
 from gnnpot.cli.common import Precision, open_calculator, open_model, read_structure
+from gnnpot.cli.console import Console, styled
 from gnnpot.config import from_mapping
 from gnnpot.domains import NOT_NEGATIVE, NOT_ZERO, POSITIVE, WHOLE_FROM_0, WHOLE_FROM_1
 from gnnpot.errors import ConfigError
@@ -198,8 +197,8 @@ def _show(study: "Study", path: Path) -> None:
                 table.add_row(*row)
             console.print(table)
     for reason in study.result.verdict:
-        console.print(f"[yellow]too short:[/] {escape(reason)}")
-    console.print(f"written to {escape(str(path))}")
+        console.print(styled(("too short:", "yellow"), f" {reason}"))
+    console.print(f"written to {path}")
 
 
 def _numbers(text: str, option: str) -> tuple[float, ...]:

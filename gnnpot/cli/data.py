@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.box import SIMPLE_HEAD
-from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from gnnpot.cli.console import Console
 from gnnpot.domains import SHARE, WHOLE_FROM_0, WHOLE_FROM_1
 from gnnpot.errors import ConfigError
 
@@ -32,8 +32,7 @@ app = typer.Typer(help="Convert, inspect and split labelled frames.", no_args_is
 
 _KEY = "Its key in the file; '' to read none; by default the usual names."
 _STRESS = (
-    f"The file's stress convention: {', '.join(CONVENTIONS)}, or unit:sign:order, "
-    "as 'kbar:compression:xx yy zz xy yz zx'."
+    f"The file's stress convention: {', '.join(CONVENTIONS)}, or unit:sign:order, as 'gpa:tension:xx yy zz xy yz zx'."
 )
 _MATERIAL = "The key of the material, which splits keep together; or 'formula', or 'frame'."
 _OPTION = "A further option of the format's reader, as unconverged=keep; may be repeated."
@@ -175,9 +174,7 @@ def split(
         f"{k}={v}" for k, v in FRACTIONS.items()
     ),
     part: Annotated[list[str] | None, typer.Option(help="With --by source: part=source, as test=Cu_test.")] = None,
-    validation: Annotated[
-        float, SHARE, typer.Option(help="With --by source: fraction of train.", min=0, max=0.99)
-    ] = 0.0,
+    validation: Annotated[float, SHARE, typer.Option(help="With --by source: fraction of train.")] = 0.0,
     seed: Annotated[int, WHOLE_FROM_0, typer.Option(help="Another seed draws other materials.")] = 0,
 ) -> None:
     """Split a store into parts that share no material, and save that.

@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 
 from gnnpot.cli.common import ENDED, Precision, open_calculator
+from gnnpot.cli.console import Console
 from gnnpot.cli.finetune import to_table
 from gnnpot.cli.progress import Bars
 from gnnpot.domains import POSITIVE, WHOLE_FROM_1

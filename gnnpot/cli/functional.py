@@ -4,10 +4,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from gnnpot.cli.common import count_bar, read_structure
+from gnnpot.cli.console import Console
 from gnnpot.domains import POSITIVE, WHOLE_FROM_0, WHOLE_FROM_1
 from gnnpot.errors import ConfigError, DataError
 
@@ -186,7 +186,7 @@ def plot(
     output: Annotated[Path, typer.Option("--output", "-o", help="PNG file.")],
     functional: Annotated[list[str] | None, typer.Option("--functional", "-f", help="One or more functionals.")] = None,
     kohn_sham: Annotated[bool, typer.Option("--kohn-sham", help="Beside the Kohn-Sham density.")] = False,
-    axis: Annotated[int, typer.Option(max=3, help="Cell vector of the plane averages.")] = 3,
+    axis: Annotated[int, typer.Option(min=1, max=3, help="Cell vector of the plane averages.")] = 3,
     index: IndexOption = -1,
     overwrite: OverwriteOption = False,
 ) -> None:

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.box import SIMPLE_HEAD
-from rich.console import Console
 from rich.table import Table
 
 from gnnpot.cli.common import Precision, open_calculator, open_model, read_structure
+from gnnpot.cli.console import Console, styled
 from gnnpot.errors import DataError
 from gnnpot.hub.shipped import DEFAULT
 
@@ -19,7 +19,11 @@ if TYPE_CHECKING:
     from gnnpot.hub.reference_structures import ReferenceStructure
     from gnnpot.properties.contract import Check, ContractReport
 
-_MARKS = {"passed": "[green]passed", "failed": "[bold red]FAILED", "skipped": "[yellow]skipped"}
+_MARKS = {
+    "passed": styled(("passed", "green")),
+    "failed": styled(("FAILED", "bold red")),
+    "skipped": styled(("skipped", "yellow")),
+}
 
 
 def register(app: typer.Typer) -> None:
@@ -69,7 +73,7 @@ def check(
     if symbols is None and references:
         symbols = list(references[0].to_atoms().symbols)
     console = Console()
-    with console.status(f"asking {model}"):
+    with console.status(styled(f"asking {model}")):
         report = check_contract(calculator, atoms, elements=symbols)
     console.print(_table(report, model, every))
     failed = len(report.failures)

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.box import SIMPLE_HEAD
-from rich.console import Console
 from rich.table import Table
 
 from gnnpot.cli.common import Precision, open_calculator
+from gnnpot.cli.console import Console
 from gnnpot.cli.progress import Bars
 from gnnpot.domains import WHOLE_FROM_0, WHOLE_FROM_1
 

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from gnnpot.cli.console import Console
 from gnnpot.cli.data import manifest_table
 from gnnpot.domains import WHOLE_FROM_0, WHOLE_FROM_1
 from gnnpot.errors import ConfigError, DataError

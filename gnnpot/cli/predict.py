@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 
 from gnnpot.cli.common import Precision, chosen_device, count_bar, open_model
+from gnnpot.cli.console import Console
 from gnnpot.domains import WHOLE_FROM_1
 from gnnpot.errors import DataError
 from gnnpot.hub.shipped import DEFAULT
@@ -81,7 +81,7 @@ def predict_command(
         typer.echo(json.dumps({"output": str(output), "structures": total, "resumed_from": done, "model": model}))
     else:
         text = f"{total} structure{'' if total == 1 else 's'}: {output}"
-        Console(soft_wrap=True).print(text, highlight=False, markup=False)
+        Console(soft_wrap=True).print(text, highlight=False)
 
 
 def _read(frames: "Iterator[Atoms]", path: Path) -> "Iterator[Atoms]":

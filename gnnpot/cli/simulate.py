@@ -5,15 +5,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from gnnpot.cli.common import Precision, open_calculator, read_structure
+from gnnpot.cli.console import Console, styled
 from gnnpot.cli.live import md_line, relax_line
 from gnnpot.config import from_mapping
 from gnnpot.domains import FINITE, NOT_NEGATIVE, POSITIVE, WHOLE_FROM_0, WHOLE_FROM_1
-from gnnpot.errors import DataError
+from gnnpot.errors import DataError, counted
 from gnnpot.hub.shipped import DEFAULT
 
 if TYPE_CHECKING:
@@ -228,8 +227,10 @@ def _relaxation_table(r: "Relaxation", output: Path) -> Table:
     from gnnpot.engines.cell_filters import space_group
     from gnnpot.units import GPA
 
-    state = "[green]converged" if r.converged else "[yellow]interrupted" if r.interrupted else "[yellow]not converged"
-    table = Table("", "", show_header=False, title=f"{r.atoms.get_chemical_formula()}: {state}[/] in {r.steps} steps")
+    state = "converged" if r.converged else "interrupted" if r.interrupted else "not converged"
+    end = (state, "green" if r.converged else "yellow")
+    title = styled(f"{r.atoms.get_chemical_formula()}: ", end, f" in {counted(r.steps, 'step')}")
+    table = Table("", "", show_header=False, title=title)
     n = len(r.atoms)
     table.add_row("energy", f"{r.energy:.5f} eV  ({r.energy / n:.5f} eV/atom, was {r.initial_energy / n:.5f})")
     table.add_row("largest force", f"{r.fmax:.5f} eV/Å")
@@ -245,8 +246,8 @@ def _relaxation_table(r: "Relaxation", output: Path) -> Table:
     group, before = space_group(r.atoms), space_group(r.initial_atoms)
     if group:
         kept = ", kept" if r.symmetry else "" if group == before else f"  (was {before})"
-        table.add_row("space group", escape(f"{group}{kept}"))
-    table.add_row("written to", escape(str(output)))
+        table.add_row("space group", f"{group}{kept}")
+    table.add_row("written to", str(output))
     return table
 
 
@@ -261,5 +262,5 @@ def _md_table(r: "MDResult", config: "MDConfig", trajectory: Path, log: Path) ->
     if r.energy_drift == r.energy_drift:
         table.add_row("energy drift", f"{r.energy_drift:.2e} eV/atom/ps")
     table.add_row("rate", f"{r.microseconds_per_atom_step:.0f} µs per atom and step")
-    table.add_row("written to", escape(f"{trajectory}, {log}"))
+    table.add_row("written to", f"{trajectory}, {log}")
     return table
