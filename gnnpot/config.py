@@ -206,11 +206,13 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
 def _convert_scalar(hint: Any, value: Any, where: str) -> Any:
     if hint is Path and isinstance(value, str):
         return Path(value)
-    if hint is float and isinstance(value, int | str) and not isinstance(value, bool):
+    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if hint is float and isinstance(value, str):
         # YAML 1.1 reads 1e-3 as a string; every user means the number
         try:
             return float(value)
-        except (ValueError, OverflowError):
+        except ValueError:
             raise ConfigError(f"{where}: expected a number, got {_kind(value)}") from None
     if hint is type(None):
         hint = types.NoneType

@@ -16,7 +16,6 @@ from gnnpot.domains import NOT_NEGATIVE, POSITIVE, SHARE, WHOLE_FROM_1, Domain, 
 from gnnpot.engines.md import MDConfig
 from gnnpot.engines.relax import RelaxConfig
 from gnnpot.errors import ConfigError
-from gnnpot.models import m3gnet
 from gnnpot.properties.conductivity import ConductivityConfig
 from gnnpot.training.config import BatchConfig, LossConfig, OptimizerConfig
 
@@ -81,7 +80,6 @@ def test_values_inside():
         (OptimizerConfig, {"lr": NAN}),
         (LossConfig, {"energy": NAN}),
         (BatchConfig, {"frames": 1.5}),
-        (m3gnet.M3GNetConfig, {"cutoff": INF}),
     ],
 )
 def test_from_python_and_from_yaml(cls, options):

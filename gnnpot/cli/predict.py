@@ -2,7 +2,6 @@
 
 import itertools
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,7 +14,7 @@ from gnnpot.errors import DataError
 from gnnpot.hub.shipped import DEFAULT
 
 if TYPE_CHECKING:
-    from ase import Atoms
+    pass
 
 #: structures between two writes; what a run that is stopped loses at most
 CHUNK = 200
@@ -46,16 +45,16 @@ def predict_command(
     end.
     """
     import torch
-    from ase.io import iread, write
+    from ase.io import write
 
+    from gnnpot.data.structure_files import iterate_structures
     from gnnpot.engines.files import refuse_overwrite
     from gnnpot.engines.predict import predict
     from gnnpot.hub.checkpoint import weights_sha256
 
     if output.suffix not in (".extxyz", ".xyz"):
         raise DataError(f"{output}: predictions are written as extended XYZ; give a name that ends in .extxyz or .xyz")
-    if not structures.is_file():
-        raise DataError(f"{structures}: there is no such file; give the path of a file of structures")
+    found_structures = iterate_structures(structures)
     refuse_overwrite(output, overwrite)
     opened = open_model(model)
     where = chosen_device(device)
@@ -67,14 +66,12 @@ def predict_command(
     total = done
     with count_bar(quiet) as bar:
         task = bar.add_task("predicting", total=None, completed=done)
-        source = itertools.islice(_read(iread(str(structures), index=":"), structures), done, None)
+        source = itertools.islice(found_structures, done, None)
         found = predict(source, opened.potential, stress=stress, max_atoms=max_atoms, device=where, dtype=precision)
         while chunk := list(itertools.islice(found, CHUNK)):
             write(str(partial), chunk, format="extxyz", append=True)
             total += len(chunk)
             bar.update(task, completed=total)
-    if not total:
-        raise DataError(f"{structures}: holds no structures; give a file with at least one")
     partial.replace(output)
     note.unlink(missing_ok=True)
     if as_json:
@@ -82,15 +79,6 @@ def predict_command(
     else:
         text = f"{total} structure{'' if total == 1 else 's'}: {output}"
         Console(soft_wrap=True).print(text, highlight=False)
-
-
-def _read(frames: "Iterator[Atoms]", path: Path) -> "Iterator[Atoms]":
-    """The structures, with the errors of ASE's readers as sentences."""
-    try:
-        yield from frames
-    except (ValueError, KeyError, IndexError, TypeError, AttributeError, OSError, StopIteration) as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise DataError(f"{path}: can't be read as structures ({reason}); give a file that ASE knows") from None
 
 
 def _resumed(partial: Path, note: Path, identity: str) -> int:

@@ -15,12 +15,11 @@ angle; with the biases of CHGNet 0.2.0, energies jump there. Here it takes part 
 
 import math
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
-from gnnpot.domains import POSITIVE, WHOLE_FROM_1, check_fields
 from gnnpot.graphs import Graph, undirected
 from gnnpot.models.base import AtomicOutput, EnergyModel
 from gnnpot.models.basis import bond_angles, polynomial_cutoff
@@ -39,28 +38,30 @@ class CHGNetConfig:
     #: symbols of the elements; left empty in training, they are those of the data
     elements: tuple[str, ...] = ()
     #: width of all features
-    units: Annotated[int, WHOLE_FROM_1] = 64
+    units: int = 64
     #: number of atom convolutions; bonds are updated between them, and angles between updates of bonds
-    convolutions: Annotated[int, WHOLE_FROM_1] = 4
+    convolutions: int = 4
     #: Å, reach of an edge
-    cutoff: Annotated[float, POSITIVE] = 6.0
+    cutoff: float = 6.0
     #: Å, reach of the bonds that make angles
-    bond_cutoff: Annotated[float, POSITIVE] = 3.0
+    bond_cutoff: float = 3.0
     #: radial functions
-    radial: Annotated[int, WHOLE_FROM_1] = 31
+    radial: int = 31
     #: angular functions, an odd number: a constant, sines and cosines
-    angular: Annotated[int, WHOLE_FROM_1] = 31
+    angular: int = 31
     #: exponent of the envelope of the radial functions
-    envelope_power: Annotated[int, WHOLE_FROM_1] = 8
+    envelope_power: int = 8
     #: hidden layers of the last perceptron
-    readout_layers: Annotated[int, WHOLE_FROM_1] = 3
+    readout_layers: int = 3
     #: layer norms in the gated perceptrons and before the readout
     norm: bool = True
     #: whether sums of messages get a bias
     message_bias: bool = False
 
     def __post_init__(self) -> None:
-        check_fields(self)
+        for name in ("units", "convolutions", "radial", "angular", "envelope_power", "readout_layers"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name}: must be at least 1, got {getattr(self, name)}")
         if self.angular % 2 == 0:
             raise ValueError(f"angular: must be odd (a constant, sines and cosines), got {self.angular}")
         if not 0 < self.bond_cutoff <= self.cutoff:

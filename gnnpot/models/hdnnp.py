@@ -17,12 +17,11 @@ for S elements, whose networks are evaluated at once: atoms are sorted into [S, 
 import copy
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Annotated, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
-from gnnpot.domains import WHOLE_FROM_1, check_fields
 from gnnpot.graphs import Graph
 from gnnpot.models.base import AtomicOutput, EnergyModel, with_gradient
 from gnnpot.models.fast.hdnnp import FastHDNNP
@@ -63,7 +62,7 @@ class HDNNPConfig:
     elements: tuple[str, ...] = ()
     symmetry_functions: tuple[SymmetryFunction, ...] = ()  #: each function by itself; empty: `symmetry_set` is taken
     symmetry_set: SymmetrySet = field(default_factory=ChosenSet)
-    hidden: Annotated[tuple[int, ...], WHOLE_FROM_1] = (30, 30)  #: nodes of the hidden layers
+    hidden: tuple[int, ...] = (30, 30)  #: nodes of the hidden layers
     activation: Activation | tuple[Activation, ...] = "tanh"  #: of all hidden layers, or of each
     #: x = G; minmax (G - min)/(max - min); center G - mean; minmax_center (G - mean)/(max - min); sigma (G - mean)/σ
     scaling: Scaling = "sigma"
@@ -71,9 +70,8 @@ class HDNNPConfig:
     scale_max: float = 1.0
 
     def __post_init__(self) -> None:
-        check_fields(self)
-        if not self.hidden:
-            raise ValueError("hidden: there are no layers; give the nodes of at least one")
+        if not self.hidden or min(self.hidden) < 1:
+            raise ValueError(f"hidden: {self.hidden} needs one or more layers of at least one node")
         if not isinstance(self.activation, str) and len(self.activation) != len(self.hidden):
             raise ValueError(f"activation: {len(self.activation)} are given for {len(self.hidden)} hidden layers")
         if self.scale_max <= self.scale_min:

@@ -15,13 +15,12 @@ it is a sum over the edges of an atom, projected back on each edge, at a cost li
 
 import math
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Literal
 
 import torch
 from e3nn import o3
 from torch import Tensor, nn
 
-from gnnpot.domains import POSITIVE, WHOLE_FROM_1, check_fields
 from gnnpot.graphs import Graph
 from gnnpot.models.base import AtomicOutput, EnergyModel
 from gnnpot.models.basis import SmoothBesselBasis, SphericalBesselBasis, polynomial_cutoff, zonal_harmonics
@@ -41,19 +40,19 @@ class M3GNetConfig:
     #: symbols of the elements; left empty in training, they are those of the data
     elements: tuple[str, ...] = ()
     #: width of all features
-    units: Annotated[int, WHOLE_FROM_1] = 64
+    units: int = 64
     #: width within the perceptrons of the convolutions and of the readout; `None`: that of the features
-    hidden: Annotated[int | None, WHOLE_FROM_1] = None
+    hidden: int | None = None
     #: number of blocks (three-body step and graph convolution)
-    blocks: Annotated[int, WHOLE_FROM_1] = 3
+    blocks: int = 3
     #: Å, reach of an edge
-    cutoff: Annotated[float, POSITIVE] = 5.0
+    cutoff: float = 5.0
     #: Å, reach of the edges of a triplet
-    three_body_cutoff: Annotated[float, POSITIVE] = 4.0
+    three_body_cutoff: float = 4.0
     #: radial functions of each angular momentum
-    max_n: Annotated[int, WHOLE_FROM_1] = 3
+    max_n: int = 3
     #: angular momenta l < max_l
-    max_l: Annotated[int, WHOLE_FROM_1] = 3
+    max_l: int = 3
     #: basis of the edges: "smooth" is the paper's eq. 2, with smooth forces at the cutoff; "spherical_bessel" is what
     #: matgl's published weights were trained with: their forces jump where an edge leaves the cutoff
     radial_basis: Literal["smooth", "spherical_bessel"] = "smooth"
@@ -65,7 +64,9 @@ class M3GNetConfig:
     layout: Literal["paper", "matgl", "matgl-3"] = "paper"
 
     def __post_init__(self) -> None:
-        check_fields(self)
+        for name in ("units", "hidden", "blocks", "max_n", "max_l"):
+            if (value := getattr(self, name)) is not None and value < 1:
+                raise ValueError(f"{name}: must be at least 1, got {value}")
         if not 0 < self.three_body_cutoff <= self.cutoff:
             raise ValueError(f"three_body_cutoff: must lie between 0 and the cutoff of {self.cutoff} Å")
 

@@ -16,12 +16,11 @@ Features are made in layers as `equivariant.py` says. What differs from SevenNet
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
-from gnnpot.domains import POSITIVE, WHOLE_FROM_1, check_fields
 from gnnpot.graphs import Graph
 from gnnpot.models.basis import polynomial_cutoff
 from gnnpot.models.equivariant import ChannelLinear, EquivariantModel, Layer, LayerOptions
@@ -35,21 +34,25 @@ class NequixConfig:
     #: symbols of the elements; left empty in training, they are those of the data
     elements: tuple[str, ...] = ()
     #: number of features of each angular momentum l = 0, 1, …
-    channels: Annotated[tuple[int, ...], WHOLE_FROM_1] = (128, 64, 32, 32)
-    layers: Annotated[int, WHOLE_FROM_1] = 4
+    channels: tuple[int, ...] = (128, 64, 32, 32)
+    layers: int = 4
     #: Å, reach of an edge
-    cutoff: Annotated[float, POSITIVE] = 6.0
+    cutoff: float = 6.0
     #: exponent of the cutoff function
-    cutoff_power: Annotated[int, WHOLE_FROM_1] = 6
+    cutoff_power: int = 6
     #: radial functions
-    radial: Annotated[int, WHOLE_FROM_1] = 8
+    radial: int = 8
     #: hidden widths of the perceptron from radial functions to weights
-    radial_hidden: Annotated[tuple[int, ...], WHOLE_FROM_1] = (64, 64)
+    radial_hidden: tuple[int, ...] = (64, 64)
 
     def __post_init__(self) -> None:
-        check_fields(self)
-        if not self.channels:
-            raise ValueError("channels: there are none; give a number for each l")
+        for name in ("layers", "radial", "cutoff_power"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name}: must be at least 1, got {getattr(self, name)}")
+        if self.cutoff <= 0:
+            raise ValueError(f"cutoff: must be positive, got {self.cutoff} Å")
+        if not self.channels or min(self.channels) < 1:
+            raise ValueError(f"channels: needs a positive number for each l, got {self.channels}")
 
 
 class Nequix(EquivariantModel):

@@ -11,12 +11,11 @@ Features are made in layers as `equivariant.py` says; all count as even under in
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
-from gnnpot.domains import POSITIVE, WHOLE_FROM_1, check_fields
 from gnnpot.graphs import Graph
 from gnnpot.models.basis import polynomial_cutoff
 from gnnpot.models.equivariant import ChannelLinear, EquivariantModel, Layer, LayerOptions
@@ -30,27 +29,29 @@ class SevenNetConfig:
     #: symbols of the elements; left empty in training, they are those of the data
     elements: tuple[str, ...] = ()
     #: number of features of each angular momentum l = 0, 1, …
-    channels: Annotated[tuple[int, ...], WHOLE_FROM_1] = (128, 64, 32)
-    layers: Annotated[int, WHOLE_FROM_1] = 5
+    channels: tuple[int, ...] = (128, 64, 32)
+    layers: int = 5
     #: Å, reach of an edge
-    cutoff: Annotated[float, POSITIVE] = 5.0
+    cutoff: float = 5.0
     #: "xplor" is 1 up to `cutoff_on` (Å), "polynomial" has the exponent `cutoff_power`
     cutoff_function: Literal["xplor", "polynomial"] = "xplor"
-    cutoff_on: Annotated[float, POSITIVE] = 4.5
-    cutoff_power: Annotated[int, WHOLE_FROM_1] = 6
+    cutoff_on: float = 4.5
+    cutoff_power: int = 6
     #: radial functions
-    radial: Annotated[int, WHOLE_FROM_1] = 8
+    radial: int = 8
     #: hidden widths of the perceptron from radial functions to weights
-    radial_hidden: Annotated[tuple[int, ...], WHOLE_FROM_1] = (64, 64)
+    radial_hidden: tuple[int, ...] = (64, 64)
     #: whether mixed scalars get a bias
     bias: bool = False
     #: whether each element weighs what its atoms receive; costs nothing, and lets one network tell 90 elements apart
     element_scales: bool = False
 
     def __post_init__(self) -> None:
-        check_fields(self)
-        if not self.channels:
-            raise ValueError("channels: there are none; give a number for each l")
+        for name in ("layers", "radial", "cutoff_power"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name}: must be at least 1, got {getattr(self, name)}")
+        if not self.channels or min(self.channels) < 1:
+            raise ValueError(f"channels: needs a positive number for each l, got {self.channels}")
         if self.cutoff_function == "xplor" and not 0 < self.cutoff_on < self.cutoff:
             raise ValueError(f"cutoff_on: must lie between 0 and the cutoff of {self.cutoff} Å")
 

@@ -2,11 +2,10 @@
 
 from dataclasses import dataclass
 from itertools import combinations_with_replacement
-from typing import Annotated, Literal
+from typing import Literal
 
 import numpy as np
 
-from gnnpot.domains import POSITIVE, WHOLE_FROM_0, WHOLE_FROM_1, check_fields
 from gnnpot.models.symmetry_functions import (
     BehlerNarrow,
     BehlerRadial,
@@ -24,14 +23,11 @@ class WeightedSet:
     """Weighted Behler functions: as many for one element as for ten. See `weighted_set`."""
 
     kind: Literal["weighted"] = "weighted"
-    radial_cutoff: Annotated[float, POSITIVE] = 6.0  #: Å
-    angular_cutoff: Annotated[float, POSITIVE] = 4.5  #: Å
-    radial: Annotated[int, WHOLE_FROM_1] = 16  #: number of Gaussians in the distance
-    angular: Annotated[int, WHOLE_FROM_1] = 3  #: number of Gaussians in the distances of a triplet
-    zeta: Annotated[tuple[float, ...], POSITIVE] = (1.0, 2.0, 4.0, 16.0)
-
-    def __post_init__(self) -> None:
-        check_fields(self)
+    radial_cutoff: float = 6.0  #: Å
+    angular_cutoff: float = 4.5  #: Å
+    radial: int = 16  #: number of Gaussians in the distance
+    angular: int = 3  #: number of Gaussians in the distances of a triplet
+    zeta: tuple[float, ...] = (1.0, 2.0, 4.0, 16.0)
 
     def functions(self, elements: tuple[str, ...]) -> tuple[SymmetryFunction, ...]:
         return weighted_set(self.radial_cutoff, self.angular_cutoff, self.radial, self.angular, self.zeta)
@@ -42,13 +38,10 @@ class ChebyshevSet:
     """Chebyshev polynomials of distances and angles. See `chebyshev_set`."""
 
     kind: Literal["chebyshev"] = "chebyshev"
-    radial_cutoff: Annotated[float, POSITIVE] = 6.0  #: Å
-    angular_cutoff: Annotated[float, POSITIVE] = 4.5  #: Å
-    radial_order: Annotated[int, WHOLE_FROM_0] = 14
-    angular_order: Annotated[int, WHOLE_FROM_0] = 8
-
-    def __post_init__(self) -> None:
-        check_fields(self)
+    radial_cutoff: float = 6.0  #: Å
+    angular_cutoff: float = 4.5  #: Å
+    radial_order: int = 14
+    angular_order: int = 8
 
     def functions(self, elements: tuple[str, ...]) -> tuple[SymmetryFunction, ...]:
         return chebyshev_set(
@@ -61,15 +54,12 @@ class BehlerSet:
     """Behler functions for every element and pair of elements. See `behler_set`."""
 
     kind: Literal["behler"] = "behler"
-    radial_cutoff: Annotated[float, POSITIVE] = 6.0  #: Å
-    angular_cutoff: Annotated[float, POSITIVE] = 5.0  #: Å
-    radial: Annotated[int, WHOLE_FROM_1] = 10  #: number of Gaussians in the distance
-    angular: Annotated[int, WHOLE_FROM_1] = 3  #: number of Gaussians in the distances of a triplet
-    zeta: Annotated[tuple[float, ...], POSITIVE] = (1.0, 2.0, 4.0, 16.0)
+    radial_cutoff: float = 6.0  #: Å
+    angular_cutoff: float = 5.0  #: Å
+    radial: int = 10  #: number of Gaussians in the distance
+    angular: int = 3  #: number of Gaussians in the distances of a triplet
+    zeta: tuple[float, ...] = (1.0, 2.0, 4.0, 16.0)
     wide: bool = False  #: angular functions without the distance between the neighbours
-
-    def __post_init__(self) -> None:
-        check_fields(self)
 
     def functions(self, elements: tuple[str, ...]) -> tuple[SymmetryFunction, ...]:
         return behler_set(
@@ -86,14 +76,16 @@ class ChosenSet:
     """
 
     kind: Literal["chosen"] = "chosen"
-    radial_cutoff: Annotated[float, POSITIVE] = 6.0  #: Å
-    angular_cutoff: Annotated[float, POSITIVE] = 5.0  #: Å
-    count: Annotated[int, WHOLE_FROM_1] = 64  #: functions of each element, at most
+    radial_cutoff: float = 6.0  #: Å
+    angular_cutoff: float = 5.0  #: Å
+    count: int = 64  #: functions of each element, at most
     method: Literal["cur", "farthest"] = "farthest"
-    frames: Annotated[int, WHOLE_FROM_1] = 500  #: training frames that are looked at, evenly spread
+    frames: int = 500  #: training frames that are looked at, evenly spread
 
     def __post_init__(self) -> None:
-        check_fields(self)
+        for name in ("count", "frames", "radial_cutoff", "angular_cutoff"):
+            if getattr(self, name) <= 0:
+                raise ValueError(f"{name}: {getattr(self, name)} is not positive")
         if self.angular_cutoff > self.radial_cutoff:
             raise ValueError(f"angular_cutoff: {self.angular_cutoff} Å is beyond the radial, {self.radial_cutoff} Å")
 

@@ -22,13 +22,12 @@ Source of the digits of (2) and (3): Ziegler, Biersack & Littmark, *The Stopping
 """
 
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Literal
 
 import torch
 from ase.data import atomic_numbers, covalent_radii
 from torch import Tensor
 
-from gnnpot.domains import POSITIVE, WHOLE_FROM_1, check_fields
 from gnnpot.graphs import Graph
 from gnnpot.models.base import AtomicOutput, EnergyModel
 from gnnpot.models.basis import polynomial_cutoff
@@ -45,11 +44,12 @@ class ZBLConfig:
 
     architecture: Literal["zbl"] = "zbl"
     elements: tuple[str, ...] = ()
-    cutoff: Annotated[float, POSITIVE] = 5.0  #: Å, the most that a pair's reach may be
-    power: Annotated[int, WHOLE_FROM_1] = 6  #: of the polynomial cutoff: the larger, the steeper its end
+    cutoff: float = 5.0  #: Å, the most that a pair's reach may be
+    power: int = 6  #: of the polynomial cutoff: the larger, the steeper its end
 
     def __post_init__(self) -> None:
-        check_fields(self)
+        if self.cutoff <= 0:
+            raise ValueError(f"cutoff: {self.cutoff} is not a positive length")
         if self.power < 3:
             raise ValueError(f"power: {self.power} is below 3; the energy would not be smooth")
 

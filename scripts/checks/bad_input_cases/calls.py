@@ -34,7 +34,7 @@ VALUES = {
     "from gnnpot.training.config import OptimizerConfig\nOptimizerConfig({})": {"lr": (_NAN, "-1", "0", _INF)},
     "from gnnpot.training.config import BatchConfig\nBatchConfig({})": {"max_atoms": ("0", "1.5", "-1")},
     "from gnnpot.models.m3gnet import M3GNetConfig\nM3GNetConfig(elements=('Cu',), {})": {
-        "cutoff": (_NAN, "-1", "0", _INF), "units": ("0", "-1", "1.5"), "blocks": ("0", "1.5"),
+        "cutoff": (_NAN, "-1", "0", _INF), "units": ("0", "-1"), "blocks": ("0",),
     },
     "from gnnpot.models.hdnnp import HDNNPConfig\nHDNNPConfig(elements=('Cu',), {})": {"hidden": ("(0,)", "(-1,)")},
 }  # fmt: skip

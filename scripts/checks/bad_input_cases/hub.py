@@ -113,7 +113,7 @@ MATGL = {
 def tries() -> list[Try]:
     """All tries with potentials."""
     found = []
-    for name, change in CARDS.items():
+    for number, (name, change) in enumerate(CARDS.items()):
         setup = _CRAFT.format(change=change)
         words = ("tiny",)
         good = name in SHOWN
@@ -130,6 +130,8 @@ def tries() -> list[Try]:
                 changes=("out.extxyz",) if good else (),
             )  # fmt: skip
         )
+        if number % 2:
+            continue
         # what the card alone does not show wrong may be shown
         found.append(Try("cards", f"card with {name}", ("card", "tiny"), status=(0, 1), files=("tiny",), setup=setup))
         found.append(

@@ -54,13 +54,15 @@ WRITE_FOLDERS = {
     "finetune": ("finetune tiny frames.extxyz -q --set max_steps=2 -o OUT", "--fresh"),
     "distil": ("distil tiny frames.extxyz -q --set rounds=1 -o OUT", "--fresh"),
     "mp": ("data mp --mptrj frames.extxyz -o OUT", "--overwrite"),
-    "conductivity": (f"conductivity cu.cif -m {EMT} --ion Cu --production 1 -q -o OUT", ""),
+    "conductivity": (f"conductivity cu.cif -m {EMT} --ion Cu --production 3 -q -o OUT", ""),
     "conductivity of a trajectory": ("conductivity --trajectory cu.traj --frame-time 1 -T 300 --ion Cu -o OUT", ""),
     "evaluate --report": ("evaluate tiny frames.extxyz --report OUT", ""),
     "data report": ("data report cu.store -o OUT", ""),
     "functional train": ("functional train mine -q -o OUT", ""),
     "functional data": ("functional data OUT --structures mg.cif --triples 0 -q", ""),
 }
+#: names that one code judges for all; a third of the commands are given each
+RARE = ("", "{long}", "nowhere/out{}", "mine/config.yaml/out{}", "/proc/out{}", "/proc/out", "there/out", "/dev/null")
 _LONG = "n" * 300
 _FILES = ("cu.cif", "mg.cif", "frames.extxyz", "cu.store", "cu.traj", "tiny", "good.yaml", "mine")
 _SETUP = """
@@ -117,7 +119,9 @@ def tries() -> list[Try]:
     """All tries with outputs."""
     found = []
     for name, words in FILES.items():
-        for command, (line, ending) in WRITE_FILES.items():
+        for number, (command, (line, ending)) in enumerate(WRITE_FILES.items()):
+            if name in RARE and (number + len(name)) % 3:
+                continue
             output = name.replace("{long}", _LONG + ending).replace("{}", ending)
             for more in ([], ["--overwrite"]):
                 if more and (
@@ -128,7 +132,9 @@ def tries() -> list[Try]:
                 title = f"{command}{' --overwrite' if more else ''} to {name or 'nothing'}"
                 found.append(Try("outputs", title, arguments, words=(words,), files=_FILES, setup=_SETUP))
     for name, words in FOLDERS.items():
-        for command, (line, again) in WRITE_FOLDERS.items():
+        for number, (command, (line, again)) in enumerate(WRITE_FOLDERS.items()):
+            if name in RARE and (number + len(name)) % 3:
+                continue
             output = name.replace("{long}", _LONG)
             for more in ([], [again]) if again else ([],):
                 arguments = tuple(w.replace("OUT", output) if w.endswith("OUT") else w for w in words_of(line))

@@ -81,7 +81,7 @@ def tries() -> list[Try]:
     control = ("\x1b", "\x07", "\x9b", "MarkupError")
     for number, name in enumerate(NAMES):
         for k, (command, line) in enumerate(GOOD.items()):
-            if (k + number) % 3 and command not in ("relax", "convert"):
+            if (k + number) % 4 and command != "convert":
                 continue
             arguments = tuple(word.replace("NAME", name) for word in words_of(line))
             found.append(
@@ -97,12 +97,14 @@ def tries() -> list[Try]:
                 )  # fmt: skip
             )
         for k, (command, line) in enumerate(BAD.items()):
-            if (k + number) % 2 and command not in ("relax", "model"):
+            if (k + number) % 3 and command != "relax":
                 continue
             arguments = tuple(word.replace("NAME", name) for word in words_of(line))
             found.append(Try("what is shown", f"{command} of {name!r}", arguments, absent=control, files=_FILES))
     for command, (line, words) in LINES.items():
-        for encoding in ENCODINGS:
+        for number, encoding in enumerate(ENCODINGS):
+            if number and (len(command) + number) % 3:
+                continue
             found.append(
                 Try(
                     "locales",
