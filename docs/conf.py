@@ -8,6 +8,7 @@ sys.path.insert(0, str(Path(__file__).parent / "_ext"))
 
 project = "gnnpot"
 author = "the gnnpot developers"
+copyright = author
 version = release = installed_version("gnnpot")
 extensions = [
     "configuration_options",

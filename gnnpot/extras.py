@@ -16,11 +16,15 @@ EXTRA_OF = {
     "deltalake": "data",
     "huggingface_hub": "hub",
     "ijson": "data",
+    "kinisi": "properties",
     "lightning": "train",
     "matplotlib": "train",
     "mp_api": "data",
+    "phonopy": "properties",
+    "plotly": "properties",
     "pyarrow": "train",
     "pytorch_optimizer": "train",
+    "seekpath": "properties",
     "tensorboard": "train",
 }
 

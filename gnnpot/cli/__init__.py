@@ -19,6 +19,7 @@ from gnnpot.cli import (
     conductivity,
     data,
     distil,
+    evaluate,
     finetune,
     functional,
     inspect,
@@ -27,6 +28,7 @@ from gnnpot.cli import (
     mp,
     predict,
     presets,
+    property,
     simulate,
     train,
     warm,
@@ -46,8 +48,8 @@ app = typer.Typer(
 choose.register(data.app)
 mp.register(data.app)
 app.add_typer(data.app, name="data")
-_simulate = (simulate, predict, conductivity)
-for room in (label, train, finetune, distil, functional, *_simulate, inspect, models, presets, build, warm):
+_simulate = (simulate, predict, property, conductivity)
+for room in (label, train, evaluate, finetune, distil, functional, *_simulate, inspect, models, presets, build, warm):
     room.register(app)
 
 

@@ -1,25 +1,19 @@
-"""`gnnpot train` and `gnnpot evaluate`."""
+"""`gnnpot train`."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
-from rich.box import SIMPLE_HEAD
 from rich.console import Console
-from rich.table import Table
 
-from gnnpot.cli.common import ENDED, open_calculator, written_at
+from gnnpot.cli.common import ENDED, written_at
 from gnnpot.cli.progress import Bars
 from gnnpot.errors import ConfigError, suggest
 
-if TYPE_CHECKING:
-    from gnnpot.training.evaluate import Evaluation
-
 
 def register(app: typer.Typer) -> None:
-    """Add the commands to `app`."""
+    """Add the command to `app`."""
     app.command("train", rich_help_panel="Train")(train_command)
-    app.command("evaluate", rich_help_panel="Train")(evaluate_command)
 
 
 def train_command(
@@ -64,57 +58,3 @@ def _config_path(config: Path | None, preset: str | None) -> Path:
     if preset not in known:
         raise ConfigError(f"--preset {preset}: is no configuration of gnnpot; {suggest(str(preset), known)}")
     return known[preset]
-
-
-def evaluate_command(
-    model: Annotated[str, typer.Argument(help="Name or path of a gnnpot model, or an ASE calculator as module:Class.")],
-    data: Annotated[list[Path], typer.Argument(help="Labelled frames: files or stores.")],
-    report: Annotated[Path | None, typer.Option(help="Folder for a report with parity plots.")] = None,
-    format: Annotated[str | None, typer.Option(help="Format of the files; default: by their names.")] = None,
-    stress: Annotated[
-        str | None, typer.Option(help="Stress convention of the files, as vasp-kbar; 'none': don't read stresses.")
-    ] = None,
-    device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, …; default: the model's.")] = None,
-) -> None:
-    """Errors of a potential on labelled frames.
-
-    Example: gnnpot evaluate runs/mine/model test.extxyz.gz --report test-report
-
-    Example: gnnpot evaluate ase.calculators.emt:EMT copper.extxyz --stress none
-    """
-    from gnnpot.data.readers import RecordOptions
-    from gnnpot.engines.calculator import Calculator
-    from gnnpot.training.config import DataConfig
-    from gnnpot.training.evaluate import evaluate, evaluate_calculator
-    from gnnpot.training.report import write_report
-    from gnnpot.training.stores import read_labelled
-
-    reader = RecordOptions(stress_key="") if stress == "none" else RecordOptions(stress=stress)
-    frames = read_labelled(data, DataConfig(train=tuple(data), format=format, reader=reader))
-    calculator = open_calculator(model, device)
-    console = Console()
-    with console.status(f"asking {model}"):
-        if isinstance(calculator, Calculator):
-            evaluation = evaluate(calculator.potential, frames)
-        else:
-            evaluation = evaluate_calculator(calculator, frames)
-    console.print(errors_table(evaluation))
-    if report is not None:
-        name = data[0].name.split(".")[0] if len(data) == 1 else "frames"
-        path = write_report(report, f"{model} on {', '.join(map(str, data))}", {name: evaluation})
-        Console(soft_wrap=True).print(f"report: {path}", highlight=False)
-
-
-def errors_table(evaluation: "Evaluation") -> Table:
-    """Errors in the units that people quote, and how many labels they come from."""
-    from gnnpot.training.report import QUANTITIES
-
-    table = Table("quantity", "unit", box=SIMPLE_HEAD)
-    for head in ("MAE", "RMSE", "labels"):
-        table.add_column(head, justify="right")
-    metrics = evaluation.metrics()
-    for label, (name, _, _, unit, factor) in QUANTITIES.items():
-        if metrics[f"{label}_count"]:
-            mae, rmse = (f"{factor * metrics[f'{label}_{kind}']:.4g}" for kind in ("mae", "rmse"))
-            table.add_row(name, unit, mae, rmse, f"{metrics[f'{label}_count']:,}")
-    return table

@@ -23,6 +23,7 @@ from gnnpot.compiler.events import compilation_events
 from gnnpot.engines.calculator import Calculator
 from gnnpot.hub.opening import load
 from gnnpot.potential import Potential
+from gnnpot.runs.processes import end_with_parent
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,9 @@ def warm(
     kinds = ("prediction", "training") if training else ("prediction",)
     tasks = list(itertools.product(names, kinds, dtypes or (None,)))
     count = min(processes or os.cpu_count() or 1, len(tasks))
-    with ProcessPoolExecutor(count, mp_context=multiprocessing.get_context("spawn")) as pool:
+    with ProcessPoolExecutor(
+        count, mp_context=multiprocessing.get_context("spawn"), initializer=end_with_parent
+    ) as pool:
         for future in as_completed([pool.submit(_warm, *task) for task in tasks]):
             yield future.result()
 

@@ -27,6 +27,7 @@ from gnnpot.functional.kohn_sham import Settings, without_constant
 from gnnpot.functional.pseudopotentials import for_numbers
 from gnnpot.functional.symmetry import centre, grid_for
 from gnnpot.runs.files import write_bytes
+from gnnpot.runs.processes import end_with_parent
 from gnnpot.units import BOHR
 
 #: 1/bohr, of the orbital-free grid; the pseudopotentials end near 6
@@ -211,7 +212,7 @@ def _run(waiting: Sequence[tuple[Task, Path]], processes: int) -> Iterator[None]
         for task, path in waiting:
             yield _write(task, path)
         return
-    with ProcessPoolExecutor(processes) as pool:
+    with ProcessPoolExecutor(processes, initializer=end_with_parent) as pool:
         futures = [pool.submit(_write, task, path) for task, path in waiting]
         try:
             for future in as_completed(futures):

@@ -61,10 +61,15 @@ def list_models() -> list[ListedModel]:
 
     A folder in the cache whose card is damaged is left out, and logged with the reason.
     """
-    measured = _measured()
-    models = [_of_folder(name, folder, measured) for name, folder in (*shipped().items(), *imported().items())]
-    known = [_of_entry(entry, fidelity, measured) for entry in published() for fidelity in entry.fidelities or (None,)]
-    count = len(shipped())
+    measured, here = _measured(), shipped()
+    models = [_of_folder(name, folder, measured) for name, folder in (*here.items(), *imported().items())]
+    known = [
+        _of_entry(entry, fidelity, measured)
+        for entry in published()
+        for fidelity in entry.fidelities or (None,)
+        if entry.full_name(fidelity) not in here
+    ]
+    count = len(here)
     return [m for m in (*models[:count], *known, *models[count:]) if m is not None]
 
 

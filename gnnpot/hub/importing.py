@@ -29,11 +29,15 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
 def import_published(name: str, report: Report | None = None, *, overwrite: bool = False) -> Path:
     """Bring a published potential into the cache, if it is not there yet or is to be replaced, and say where.
 
+    One that comes with gnnpot is used from where it is.
+
     Raises `CheckpointError` if its files are not what was published, if the converted weights don't give the
     energies that the authors' package gives, or if the cache can't be written; nothing is changed then.
     """
     entry, fidelity = resolve(name)
     full_name = entry.full_name(fidelity)
+    if full_name in shipped() and not overwrite:
+        return shipped()[full_name]
     folder = checkpoint_folder(full_name)
     if folder.exists() and not overwrite:
         return folder

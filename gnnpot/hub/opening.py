@@ -1,6 +1,7 @@
 """Open any potential by name or folder.
 
     potential = load()                                # the default potential, which comes with gnnpot
+    potential = load("fast")                          # a word in place of a name: fast, accurate
     potential = load("7net-0")                        # a published potential, see `gnnpot models`
     potential = load("7net-mf-0@R2SCAN")              # of a certain fidelity
     potential = load("path/to/checkpoint")            # a gnnpot checkpoint folder
@@ -22,7 +23,7 @@ from gnnpot.hub.checkpoint import CARD, Card, load_checkpoint
 from gnnpot.hub.download import Report
 from gnnpot.hub.importing import import_published, is_matgl_folder
 from gnnpot.hub.registry import is_known
-from gnnpot.hub.shipped import DEFAULT, default_folder, shipped
+from gnnpot.hub.shipped import DEFAULT, default_folder, name_of, shipped
 from gnnpot.potential import Potential
 
 _N2P2 = "input.nn"
@@ -42,7 +43,8 @@ def load(name_or_path: Path | str | None = None) -> Potential:
     """The potential of a checkpoint folder, a run's folder, an n2p2/RuNNer potential's folder, or a name.
 
     Args:
-        name_or_path: A published or imported name, or a folder; the default potential if it is left out. A folder that
+        name_or_path: A published or imported name, a word that stands for one (`fast`, `accurate`), or a folder; the
+            default potential if it is left out. A folder that
             holds a checkpoint, a run or an n2p2 potential takes precedence over a potential of the same name.
 
     Returns:
@@ -89,6 +91,7 @@ def locate(name_or_path: Path | str | None = None, report: Report | None = None)
     for folder in (path, path / RUN_MODEL):
         if (folder / CARD).is_file() or (folder / _N2P2).is_file():
             return folder
+    name = name_of(name)
     if name == DEFAULT:
         return default_folder()
     if name in shipped():

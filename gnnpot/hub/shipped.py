@@ -1,7 +1,11 @@
-"""Checkpoints that come with gnnpot, and the one that is meant where none is named.
+"""Checkpoints that come with gnnpot, the one that is meant where none is named, and words that stand for a name.
 
-    DEFAULT                        # "gnnpot-1", what `gnnpot.load()` opens
-    shipped()                      # {"gnnpot-1": Path("…/checkpoints/gnnpot-1")}, the default first
+    DEFAULT                        # "nequix-oam-1-pft", what `gnnpot.load()` opens
+    name_of("fast")                # "gnnpot-1"; any other name is unchanged
+    shipped()                      # {"nequix-oam-1-pft": Path("…/checkpoints/nequix-oam-1-pft"), ...}, the default first
+
+`docs/accuracy/choice.md` has the measurements by which they were chosen. What a name means never changes; what is the
+default, and what a word stands for, may change with a version, and CHANGELOG.md says so.
 
 They are folders in `checkpoints/` at the top of the repository. A wheel holds them inside the package, as
 `gnnpot/checkpoints/` (setup.py puts them there); an editable install finds them beside it.
@@ -12,7 +16,9 @@ from pathlib import Path
 from gnnpot.errors import CheckpointError
 
 #: the name of the potential that is opened where none is named
-DEFAULT = "gnnpot-1"
+DEFAULT = "nequix-oam-1-pft"
+#: words for --model and `gnnpot.load`: the fastest that comes with gnnpot, the most accurate published one
+WORDS = {"fast": "gnnpot-1", "accurate": "nequix-oam-1-pft"}
 #: in the words of `Published.speed`
 SPEED = "fast"
 
@@ -21,6 +27,11 @@ _PACKAGE = Path(__file__).parents[1]
 FOLDERS = (_PACKAGE / "checkpoints", _PACKAGE.parent / "checkpoints")
 #: of `gnnpot.hub.checkpoint`, which stands after this room
 _CARD = "card.json"
+
+
+def name_of(word: str) -> str:
+    """The name that a word of `WORDS` stands for; anything else is a name already."""
+    return WORDS.get(word, word)
 
 
 def shipped() -> dict[str, Path]:

@@ -97,9 +97,10 @@ class Dimers:
             label = name if self.holes[k] < 1e-3 else f"{name}, hole {self.holes[k]:.2f} eV"
             axes.plot(self.ratios, self.energies[k], color=COLORS[n], linewidth=1.6, label=label)
         axes.set(xlabel="distance over the sum of the covalent radii", ylabel="energy, eV")
-        # walls of a thousand eV and wells of one: linear near zero, logarithmic above
-        axes.set_yscale("symlog", linthresh=5.0)
-        axes.legend(frameon=False, fontsize=8)
+        # walls of a thousand eV and wells of one: linear near zero, logarithmic far from it
+        axes.set_yscale("asinh", linear_width=1.0)
+        axes.set_yticks([-10, -1, 0, 1, 10, 100, 1000], ["-10", "-1", "0", "1", "10", "100", "1000"])
+        axes.legend(frameon=False, fontsize=8, loc="upper right")
         tidy(axes)
         figure.savefig(path)
 

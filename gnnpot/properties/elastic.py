@@ -93,7 +93,7 @@ class Elasticity:
         return bool(self.eigenvalues[0] > 0)
 
     def young_modulus_along(self, directions: np.ndarray) -> np.ndarray:
-        """Young's modulus of the crystal along unit vectors `directions` [..., 3], GPa: 1/E = S_ijkl n_i n_j n_k n_l."""
+        """Young's modulus along unit vectors `directions` [..., 3], GPa: 1/E = S_ijkl n_i n_j n_k n_l."""
         n = np.asarray(directions, dtype=float)
         # a uniaxial stress of size 1
         stress = np.stack([n[..., i] * n[..., j] for i, j in VOIGT], axis=-1)

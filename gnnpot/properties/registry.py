@@ -16,7 +16,20 @@ from gnnpot.errors import ConfigError, suggest
 from gnnpot.plugins import PROPERTIES, find_plugin, plugin_names
 
 #: name -> module with `calc`, which is imported when it is asked for
-OWN: dict[str, str] = {}
+OWN: dict[str, str] = {
+    "adsorption": "gnnpot.properties.adsorption",
+    "diffusion": "gnnpot.properties.diffusion",
+    "elastic": "gnnpot.properties.elastic",
+    "formation-energy": "gnnpot.properties.formation_energy",
+    "interstitial": "gnnpot.properties.interstitial",
+    "neb": "gnnpot.properties.neb",
+    "phonons": "gnnpot.properties.phonons",
+    "quasi-harmonic": "gnnpot.properties.quasi_harmonic",
+    "rdf": "gnnpot.properties.rdf",
+    "surface": "gnnpot.properties.surface",
+    "vacancy": "gnnpot.properties.vacancy",
+    "voltage": "gnnpot.properties.voltage",
+}
 
 
 class Property(Protocol):

@@ -1,8 +1,8 @@
 """What properties begin with: a crystal at its minimum, single points, and supercells of a least height.
 
-    crystal = relaxed(atoms, calculator, cell="full", progress=progress)
-    energy = energy_of(crystal, calculator)
-    supercell = crystal.repeat(repeats(crystal.cell, length=10.0))
+crystal = relaxed(atoms, calculator, cell="full", progress=progress)
+energy = energy_of(crystal, calculator)
+supercell = crystal.repeat(repeats(crystal.cell, length=10.0))
 """
 
 import numpy as np
@@ -25,7 +25,9 @@ def crystal_of(structure: StructureLike, what: str) -> Atoms:
     """A copy as ASE atoms, without a calculator. Raises `DataError` if it is not periodic in three directions."""
     atoms = as_atoms(structure).copy()
     if len(atoms) == 0 or not atoms.pbc.all() or atoms.cell.rank < 3:
-        raise DataError(f"{what}: {atoms.get_chemical_formula() or 'the structure'} is no crystal; give one with a cell")
+        raise DataError(
+            f"{what}: {atoms.get_chemical_formula() or 'the structure'} is no crystal; give one with a cell"
+        )
     return atoms
 
 

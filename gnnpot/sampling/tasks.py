@@ -22,6 +22,7 @@ from gnnpot.data.frame import Frame, FrameError, Provenance
 from gnnpot.data.readers import reduced_formula
 from gnnpot.data.schema import SCHEMA, fingerprint, to_frames, to_table
 from gnnpot.errors import DataError, GnnpotError, SimulationError, UnknownElementError
+from gnnpot.runs.processes import end_with_parent
 from gnnpot.sampling.config import LabelConfig, Limits
 from gnnpot.sampling.distortions import AnyDistortion, NotPossible
 
@@ -202,6 +203,7 @@ def serve(connection: Connection, labeller: Labeller, config: LabelConfig) -> No
 
     What comes out is (number, packed outcomes) of each, or the error that ended the work.
     """
+    end_with_parent()
     # Ctrl-C is the parent's business, which then closes the connection.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     with suppress(EOFError, BrokenPipeError, ConnectionResetError):

@@ -6,8 +6,7 @@ Reads frames of the elements' cubic crystals at several volumes (PBE by VASP, as
 Phys. 6, 45 (2024); `info["acwf"]` names the crystal), and writes those that a universal potential can learn from. Left
 out are:
 
-- crystals in the part `test` of a split by material: `evaluate_checkpoint.py --part test` with the same fractions and
-  seed measures them by themselves;
+- crystals in the part `test` of a split by material, which are held out of the training;
 - elements that the Materials Project does not have;
 - elements for which these calculations and the Materials Project's mean different things: these are without spin, so
   magnetic elements are left out, and have all f electrons in the valence, so lanthanides and actinides are, but for

@@ -28,6 +28,7 @@ from gnnpot.properties.conductivity.result import Study, conclude
 from gnnpot.properties.conductivity.runs import RUN, simulate, stages, supercell, temperature_folders
 from gnnpot.properties.conductivity.transport import analyse
 from gnnpot.runs.files import write_text
+from gnnpot.runs.processes import end_with_parent
 
 PLAN = "plan.json"
 #: seconds between two reports of a process
@@ -149,6 +150,7 @@ def _work(
     import numba
     import torch
 
+    end_with_parent()
     begun, told = shared
     torch.set_num_threads(1)
     numba.set_num_threads(1)

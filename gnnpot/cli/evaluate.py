@@ -1,0 +1,159 @@
+"""`gnnpot evaluate`: errors on labelled frames, and published benchmarks."""
+
+import functools
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+
+from gnnpot.cli.common import open_calculator
+from gnnpot.cli.progress import Bars
+from gnnpot.errors import ConfigError
+
+if TYPE_CHECKING:
+    from gnnpot.properties.suites import Subject
+    from gnnpot.training.evaluate import Evaluation
+
+_SUITES = "diatomics, equations-of-state, elasticity, phonons, frames, relaxations, dynamics, speed"
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to `app`."""
+    app.command("evaluate", rich_help_panel="Train")(evaluate_command)
+
+
+def evaluate_command(
+    model: Annotated[str, typer.Argument(help="Name or path of a gnnpot model, or an ASE calculator as module:Class.")],
+    others: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[DATA]...", help="Labelled frames: files or stores. With --suite: further models."),
+    ] = None,
+    suite: Annotated[list[str] | None, typer.Option(help=f"A published benchmark: {_SUITES}. May be repeated.")] = None,
+    data: Annotated[
+        Path | None, typer.Option(help="With --suite: the file of its data, or a folder that has it.")
+    ] = None,
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="With --suite: folder of results, table and pictures.")
+    ] = Path("evaluation"),
+    count: Annotated[
+        int | None, typer.Option(min=1, help="With --suite: at most so many crystals, pairs or frames; default: all.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="With --suite: of what is chosen at random.")] = 0,
+    picoseconds: Annotated[float, typer.Option(help="With --suite dynamics: how long.")] = 10.0,
+    processes: Annotated[
+        int, typer.Option("--processes", "-p", min=1, help="With --suite: side by side, one thread each.")
+    ] = 1,
+    fresh: Annotated[bool, typer.Option("--fresh", help="With --suite: forget earlier results.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar.")] = False,
+    report: Annotated[Path | None, typer.Option(help="Folder for a report with parity plots.")] = None,
+    format: Annotated[str | None, typer.Option(help="Format of the files; default: by their names.")] = None,
+    stress: Annotated[
+        str | None, typer.Option(help="Stress convention of the files, as vasp-kbar; 'none': don't read stresses.")
+    ] = None,
+    device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, …; default: the model's.")] = None,
+) -> None:
+    """Errors of a potential on labelled frames, or on published benchmarks.
+
+    Example: gnnpot evaluate runs/mine/model test.extxyz.gz --report test-report
+
+    Example: gnnpot evaluate ase.calculators.emt:EMT copper.extxyz --stress none
+
+    Example: gnnpot evaluate 7net-0 gnnpot-1 --suite phonons --suite diatomics -o evaluation -p 4
+
+    The same command resumes an evaluation that was stopped. Results of several potentials and suites in one folder
+    come into one table (table.md, table.json) and one picture for each suite.
+    """
+    if suite:
+        if report or format or stress:
+            raise ConfigError("--report, --format, --stress: are for labelled frames; leave them out with --suite")
+        options = {"count": count, "seed": seed, "picoseconds": picoseconds}
+        _suites([model, *(others or ())], suite, data, output, options, (processes, fresh, quiet), device)
+    elif not others:
+        raise ConfigError(f"give labelled frames, or a benchmark with --suite ({_SUITES})")
+    else:
+        _frames(model, [Path(path) for path in others], report, format, stress, device)
+
+
+def _frames(
+    model: str, data: list[Path], report: Path | None, format: str | None, stress: str | None, device: str | None
+) -> None:
+    from gnnpot.data.readers import RecordOptions
+    from gnnpot.engines.calculator import Calculator
+    from gnnpot.training.config import DataConfig
+    from gnnpot.training.evaluate import evaluate, evaluate_calculator
+    from gnnpot.training.report import write_report
+    from gnnpot.training.stores import read_labelled
+
+    reader = RecordOptions(stress_key="") if stress == "none" else RecordOptions(stress=stress)
+    frames = read_labelled(data, DataConfig(train=tuple(data), format=format, reader=reader))
+    calculator = open_calculator(model, device)
+    console = Console()
+    with console.status(f"asking {model}"):
+        if isinstance(calculator, Calculator):
+            evaluation = evaluate(calculator.potential, frames)
+        else:
+            evaluation = evaluate_calculator(calculator, frames)
+    console.print(errors_table(evaluation))
+    if report is not None:
+        name = data[0].name.split(".")[0] if len(data) == 1 else "frames"
+        path = write_report(report, f"{model} on {', '.join(map(str, data))}", {name: evaluation})
+        Console(soft_wrap=True).print(f"report: {path}", highlight=False)
+
+
+def errors_table(evaluation: "Evaluation") -> Table:
+    """Errors in the units that people quote, and how many labels they come from."""
+    from gnnpot.training.report import QUANTITIES
+
+    table = Table("quantity", "unit", box=SIMPLE_HEAD)
+    for head in ("MAE", "RMSE", "labels"):
+        table.add_column(head, justify="right")
+    metrics = evaluation.metrics()
+    for label, (name, _, _, unit, factor) in QUANTITIES.items():
+        if metrics[f"{label}_count"]:
+            mae, rmse = (f"{factor * metrics[f'{label}_{kind}']:.4g}" for kind in ("mae", "rmse"))
+            table.add_row(name, unit, mae, rmse, f"{metrics[f'{label}_count']:,}")
+    return table
+
+
+def _suites(
+    models: list[str], suites: list[str], data: Path | None, output: Path, options: dict, how: tuple[int, bool, bool],
+    device: str | None,
+) -> None:  # fmt: skip
+    from gnnpot.properties.suites import evaluate_suite, open_suite, write_report
+    from gnnpot.properties.suites.speed import SPEED, measure_speed
+
+    processes, fresh, quiet = how
+    chosen = [open_suite(name, data, **options) for name in suites if name != SPEED]
+    subjects = [_subject(model, device) for model in models]
+    names = [subject.name for subject in subjects]
+    if len(set(names)) < len(names):
+        raise ConfigError(f"two models have one name among {', '.join(names)}; evaluate them into two folders")
+    console = Console(soft_wrap=True)
+    with Bars(quiet) as bars:
+        for suite in chosen:
+            for subject in subjects:
+                evaluate_suite(suite, subject, output, processes=processes, fresh=fresh, progress=bars)
+                bars.pause()
+                console.print(f"{suite.label}, {subject.name}: done", highlight=False)
+        if SPEED in suites:
+            measure_speed({subject.name: subject.make() for subject in subjects}, output, progress=bars)
+    console.print(f"table: {write_report(output, names)}", highlight=False)
+
+
+def _subject(model: str, device: str | None) -> "Subject":
+    """A potential by its card's name, a calculator of another package by the name that the user gives."""
+    from gnnpot.engines.calculator import Calculator
+    from gnnpot.hub.checkpoint import weights_sha256
+    from gnnpot.properties.suites import Subject
+
+    make = functools.partial(open_calculator, model, device)
+    calculator = make()
+    if not isinstance(calculator, Calculator):
+        return Subject(model, make)
+    card = calculator.card
+    name = model if card is None or not card.name else card.name
+    training = "" if card is None else card.training_data
+    return Subject(name, make, weights_sha256(calculator.potential), training)

@@ -1,0 +1,246 @@
+"""`gnnpot property`: any property of a structure, by any calculator."""
+
+import hashlib
+import inspect
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+
+from gnnpot.cli.common import ENDED, Precision, open_calculator, read_structure
+from gnnpot.cli.progress import Bars
+from gnnpot.errors import ConfigError
+from gnnpot.hub.shipped import DEFAULT
+
+if TYPE_CHECKING:
+    from ase.calculators.calculator import BaseCalculator
+
+    from gnnpot.properties.registry import Property
+
+FORMAT = "gnnpot-property"
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to `app`."""
+    app.command("property", rich_help_panel="Simulate")(property_command)
+
+
+def property_command(
+    name: Annotated[str | None, typer.Argument(help="Of the property; without one, all are listed.")] = None,
+    structure: Annotated[
+        Path | None,
+        typer.Argument(help="A structure or trajectory in any format that ASE reads; without one, NAME's options."),
+    ] = None,
+    model: Annotated[
+        str, typer.Option("--model", "-m", help="Name or path of a gnnpot model, or an ASE calculator as module:Class.")
+    ] = DEFAULT,
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", help="An option of the property as name=value. May be repeated.")
+    ] = None,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Folder; default: STRUCTURE-NAME.")] = None,
+    index: Annotated[int, typer.Option(help="Which structure of the file; -1 is the last.")] = -1,
+    device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, …; default: the model's.")] = None,
+    dtype: Annotated[Precision | None, typer.Option(help="Precision of the model; default: its own.")] = None,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Begin again; an earlier result is replaced.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the result for programs.")] = False,
+) -> None:
+    """Calculate a property of a structure: a JSON file and a picture.
+
+    Example: gnnpot property elastic POSCAR
+
+    Example: gnnpot property phonons POSCAR -m 7net-0 --set length=15 --set "temperatures=[100, 300]"
+
+    Example: gnnpot property elastic POSCAR -m ase.calculators.emt:EMT
+
+    Stopped at any time, the same command resumes: finished calculations stay in the folder until the result is there.
+    """
+    from gnnpot.properties.registry import find_property
+    from gnnpot.training.config import apply_overrides
+
+    if name is None:
+        _list_properties()
+        return
+    found = find_property(name)
+    if structure is None:
+        _list_options(name, found)
+        return
+    given: dict[str, Any] = {}
+    apply_overrides(given, settings or ())
+    folder = output or structure.with_name(f"{structure.stem}-{name}")
+    content = _calculated(name, found, structure, given, folder, locals())
+    if as_json:
+        typer.echo(json.dumps(content, allow_nan=True))
+    else:
+        _show(content, folder)
+
+
+def _calculated(
+    name: str, found: "Property", structure: Path, given: dict[str, Any], folder: Path, options: dict[str, Any]
+) -> dict[str, Any]:
+    """The content of the JSON file, of an earlier call if it is there."""
+    from gnnpot.properties.options import arguments_of, read_options
+    from gnnpot.runs.files import write_atomically, write_text
+    from gnnpot.runs.results_log import ResultsLog
+
+    arguments = arguments_of(found.calc)
+    values = read_options(found.calc, given, where=f"property {name}")
+    if arguments.takes_path:
+        atoms: Any = structure
+    elif arguments.takes_trajectory:
+        atoms = _frames(structure)
+    else:
+        atoms = read_structure(structure, options["index"])
+    calculator = None
+    if arguments.needs_calculator:
+        calculator = open_calculator(options["model"], options["device"], options["dtype"])
+    identity = _identity(name, structure, given, options, calculator)
+    file, picture = folder / f"{name}.json", folder / f"{name}.png"
+    before = _earlier(file, picture, identity, options["fresh"])
+    if before is not None:
+        if not options["quiet"]:
+            Console(stderr=True).print(ENDED, highlight=False)
+        return before
+    with ResultsLog(folder / "calculations", identity, f"property {name}", fresh=options["fresh"]) as log:
+        with Bars(options["quiet"]) as bars:
+            if arguments.takes_progress:
+                values["progress"] = bars
+            result = _call(found, atoms, calculator, log, values)
+        content = {"format": FORMAT, "version": 1, **identity, "result": result.to_json()}
+        write_atomically(picture, result.plot, overwrite=True)
+        write_text(file, json.dumps(content, indent=1, allow_nan=True) + "\n")
+        log.remove()
+    return content
+
+
+def _call(found: "Property", atoms: Any, calculator: "BaseCalculator | None", log: Any, values: dict[str, Any]) -> Any:
+    from gnnpot.engines.recorded import RecordedCalculator
+
+    if calculator is None:
+        return found.calc(atoms, **values)
+    return found.calc(atoms, RecordedCalculator(calculator, log), **values)
+
+
+def _frames(path: Path) -> Any:
+    from gnnpot.engines.trajectories import read_trajectory
+
+    return tuple(read_trajectory(path))
+
+
+def _identity(
+    name: str, structure: Path, given: dict[str, Any], options: dict[str, Any], calculator: "BaseCalculator | None"
+) -> dict[str, Any]:
+    """What the result depends on, as JSON."""
+    from gnnpot import __version__
+
+    identity: dict[str, Any] = {
+        "property": name,
+        "structure": str(structure),
+        "structure_sha256": _sha256(structure),
+        "index": options["index"],
+        "options": given,
+        "gnnpot": __version__,
+    }
+    if calculator is not None:
+        dtype = options["dtype"]
+        identity |= {"model": options["model"], "dtype": None if dtype is None else dtype.value}
+        potential = getattr(calculator, "potential", None)
+        if potential is not None:
+            from gnnpot.hub.checkpoint import weights_sha256
+
+            identity["weights_sha256"] = weights_sha256(potential)
+    return identity
+
+
+def _sha256(path: Path) -> str:
+    """Of a file, or of all files of a folder, as a Zarr trajectory is."""
+    files = [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.is_file())
+    digest = hashlib.sha256()
+    for file in files:
+        digest.update(file.read_bytes())
+    return digest.hexdigest()
+
+
+def _earlier(file: Path, picture: Path, identity: dict[str, Any], fresh: bool) -> dict[str, Any] | None:
+    """The result of an earlier call with the same identity; refuses files of others and of other calls."""
+    from gnnpot.runs.identity import require_same
+
+    if not file.exists():
+        if picture.exists():
+            raise ConfigError(f"{picture}: exists and is not of this property; name another folder with --output")
+        return None
+    try:
+        content = json.loads(file.read_text("utf-8"))
+    except (OSError, ValueError):
+        content = None
+    if not isinstance(content, dict) or content.get("format") != FORMAT:
+        raise ConfigError(f"{file}: is no result of gnnpot property; name another folder with --output")
+    if fresh:
+        return None
+    require_same({name: content.get(name) for name in identity}, identity, where=file.parent, what="a property")
+    return content
+
+
+def _list_properties() -> None:
+    from gnnpot.properties.registry import find_property, property_names
+
+    table = Table("property", "calculates", box=SIMPLE_HEAD)
+    for name in property_names():
+        table.add_row(name, _first_line(find_property(name)))
+    Console().print(table)
+
+
+def _list_options(name: str, found: "Property") -> None:
+    from gnnpot.properties.options import arguments_of
+
+    described = _described(found.calc)
+    table = Table(
+        "--set", "default", "what", box=SIMPLE_HEAD, title=f"{name}: {_first_line(found)}", title_justify="left"
+    )
+    for option, parameter in arguments_of(found.calc).options.items():
+        default = "required" if parameter.default is parameter.empty else _short(parameter.default)
+        table.add_row(option, default, described.get(option, ""))
+    Console().print(table, markup=False)
+
+
+def _short(value: Any) -> str:
+    text = str(list(value) if isinstance(value, tuple) else value)
+    return text if len(text) <= 40 else f"{text[:30]} … {text[-8:]}"
+
+
+def _first_line(found: "Property") -> str:
+    return (inspect.getdoc(found) or "").partition("\n")[0]
+
+
+def _described(calc: Any) -> dict[str, str]:
+    """The text of each argument in the section `Args` of a docstring."""
+    _, _, rest = (inspect.getdoc(calc) or "").partition("Args:\n")
+    words: dict[str, str] = {}
+    current = ""
+    for line in rest.splitlines():
+        if not line.strip() or not line.startswith(" "):
+            break
+        if not line.startswith("     "):
+            current, _, text = line.strip().partition(": ")
+            words[current] = text
+        elif current:
+            words[current] += f" {line.strip()}"
+    return words
+
+
+def _show(content: dict[str, Any], folder: Path) -> None:
+    """The single values of a result, and where all of it is."""
+    table = Table("", "", show_header=False, box=SIMPLE_HEAD, title=f"{content['property']} of {content['structure']}")
+    for key, value in content["result"].items():
+        if isinstance(value, float):
+            table.add_row(key, f"{value:.6g}")
+        elif isinstance(value, (str, int)):
+            table.add_row(key, str(value))
+    console = Console(soft_wrap=True)
+    console.print(table)
+    name = content["property"]
+    console.print(f"{folder / f'{name}.json'}, {folder / f'{name}.png'}", markup=False, highlight=False)

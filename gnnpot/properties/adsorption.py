@@ -1,0 +1,228 @@
+"""Adsorption energy of a molecule on a slab, on its inequivalent sites.
+
+    result = calc(slab, calculator, molecule="CO")
+    result.sites[0].energy, result.sites[0].kind
+
+    E_ads = E(slab + molecule) - E(slab) - E(molecule)                                                          (1)
+
+is negative where the molecule binds. Slab and molecule relax, the lower part of the slab is held; the molecule starts
+on top of atoms, on bridges and in hollows (pymatgen's `AdsorbateSiteFinder`: Montoya and Persson, npj Comput. Mater. 3,
+14 (2017)), its binding atom down. The normal of the slab is along the cell's third vector.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from ase import Atoms
+from ase.build import molecule as molecule_of
+from ase.calculators.calculator import BaseCalculator
+from ase.constraints import FixAtoms
+from ase.data import atomic_numbers
+from ase.io import write
+from pymatgen.core.adsorption import AdsorbateSiteFinder
+from pymatgen.io.ase import AseAtomsAdaptor
+
+from gnnpot.data.structures import StructureLike, as_atoms
+from gnnpot.errors import ConfigError, DataError
+from gnnpot.properties.relaxed import energy_of, relaxed
+from gnnpot.runs.progress import Progress, no_progress
+
+#: Å around a molecule that is alone
+_EMPTY = 10.0
+
+
+@dataclass(frozen=True, eq=False)
+class AdsorptionSite:
+    """A molecule on one inequivalent site."""
+
+    kind: str  #: ontop, bridge or hollow: where it began
+    start: tuple[float, float, float]  #: Å, of the binding atom, before relaxation
+    energy: float  #: eV, equation (1), relaxed
+    height: float  #: Å, of the binding atom over the highest atom of the slab
+    shift: float  #: Å, along the surface, that the binding atom moved; what moved far ended on another site
+    atoms: Atoms  #: relaxed
+
+
+@dataclass(frozen=True, eq=False)
+class Adsorption:
+    """A molecule on a slab."""
+
+    slab: str
+    molecule: str
+    slab_energy: float  #: eV
+    molecule_energy: float  #: eV, alone
+    sites: tuple[AdsorptionSite, ...]  #: by energy
+
+    def to_json(self) -> dict[str, Any]:
+        """All of it, with units in the names; structures are positions and symbols."""
+        return {
+            "slab": self.slab,
+            "molecule": self.molecule,
+            "adsorption_energy_eV": self.sites[0].energy,
+            "site": self.sites[0].kind,
+            "slab_energy_eV": self.slab_energy,
+            "molecule_energy_eV": self.molecule_energy,
+            "sites": [
+                {
+                    "kind": s.kind,
+                    "energy_eV": s.energy,
+                    "height_A": s.height,
+                    "shift_A": s.shift,
+                    "start_A": list(s.start),
+                    "symbols": list(s.atoms.symbols),
+                    "positions_A": s.atoms.positions.tolist(),
+                    "cell_A": s.atoms.cell.array.tolist(),
+                }
+                for s in self.sites
+            ],
+        }
+
+    def save_structures(self, path: Path) -> None:
+        """Write the relaxed structures as extended XYZ, the lowest first."""
+        write(str(path), [s.atoms for s in self.sites], format="extxyz")
+
+    def plot(self, path: Path) -> None:
+        """The energies, and the lowest structure from the side and from above, as PNG."""
+        from ase.visualize.plot import plot_atoms
+
+        from gnnpot.runs.pages import COLORS, new_figure, tidy
+
+        figure = new_figure(3)
+        axes = figure.add_subplot(1, 3, 1)
+        place = np.arange(len(self.sites))
+        axes.bar(place, [s.energy for s in self.sites], color=COLORS[0], width=0.7)
+        axes.axhline(0, color="black", linewidth=0.7)
+        axes.set_xticks(place, [s.kind for s in self.sites], rotation=30)
+        axes.set(ylabel="adsorption energy, eV", title=f"{self.molecule} on {self.slab}")
+        tidy(axes)
+        for k, rotation in enumerate(("-90x", "")):
+            view = figure.add_subplot(1, 3, k + 2)
+            plot_atoms(self.sites[0].atoms, view, rotation=rotation, show_unit_cell=0)
+            view.set_axis_off()
+            view.set_title(f"{self.sites[0].kind}, from {'the side' if k == 0 else 'above'}", fontsize=9)
+        figure.savefig(path)
+
+
+def calc(
+    atoms: StructureLike,
+    calculator: BaseCalculator,
+    *,
+    molecule: str | None = None,
+    adsorbate: StructureLike | None = None,
+    binding_atom: int = 0,
+    distance: float = 2.0,
+    held: float = 0.5,
+    reference: float | None = None,
+    relax: bool = True,
+    fmax: float = 0.02,
+    progress: Progress = no_progress,
+) -> Adsorption:
+    """Adsorption energies of a molecule on a slab by a calculator.
+
+    Args:
+        atoms: The slab, with a vacuum along the third vector of its cell.
+        calculator: Any ASE calculator.
+        molecule: Its name in ASE's database, as CO or H2O, or an element for a single atom.
+        adsorbate: The molecule as a structure, instead of a name.
+        binding_atom: Index of the molecule's atom that is put down.
+        distance: Å, from the surface to that atom at the start.
+        held: Share of the slab's thickness, from below, whose atoms do not move; constraints of the slab come first.
+        reference: eV, the energy of the molecule in (1), as half of H2 for H; default: that of the molecule alone.
+        relax: Relax slab, molecule and both together; otherwise nothing moves.
+        fmax: eV/Å, the largest force that may be left.
+        progress: Takes sites and relaxations.
+
+    Raises:
+        ConfigError: Not one of `molecule` and `adsorbate`, or a name that ASE does not know.
+        DataError: The structure has no cell.
+        SimulationError: A relaxation fails.
+    """
+    slab, alone = _slab(as_atoms(atoms).copy(), held), _molecule(molecule, adsorbate, binding_atom)
+    if relax:
+        slab = relaxed(slab, calculator, fmax=fmax, what="adsorption: slab", progress=progress)
+    slab_energy = energy_of(slab, calculator)
+    if reference is None:
+        if relax and len(alone) > 1:
+            alone = relaxed(alone, calculator, fmax=fmax, what="adsorption: molecule", progress=progress)
+        reference = energy_of(alone, calculator)
+    upright = _upright(alone, binding_atom)
+    starts = _starts(slab, distance)
+    found = []
+    for k, (kind, start) in enumerate(starts):
+        progress("adsorption: sites", k, len(starts))
+        both = slab.copy()
+        placed = upright.copy()
+        placed.positions += start
+        both += placed
+        final = relaxed(both, calculator, fmax=fmax, what=f"adsorption: {kind}") if relax else both
+        energy = energy_of(final, calculator) - slab_energy - reference
+        found.append(_site(kind, start, energy, final, len(slab), binding_atom))
+    progress("adsorption: sites", len(starts), len(starts))
+    names = slab.get_chemical_formula(), alone.get_chemical_formula()
+    return Adsorption(*names, slab_energy, reference, tuple(sorted(found, key=lambda s: s.energy)))
+
+
+def _slab(slab: Atoms, held: float) -> Atoms:
+    if slab.cell.rank < 3 or not slab.pbc[:2].all() or slab.cell.handedness != 1:
+        raise DataError(
+            f"adsorption: {slab.get_chemical_formula()} is no slab; give one with a right-handed cell, periodic along "
+            "its first two vectors"
+        )
+    if not slab.constraints:
+        height = slab.positions @ _normal(slab)
+        slab.set_constraint(FixAtoms(mask=height < height.min() + held * np.ptp(height) + 1e-6))
+    return slab
+
+
+def _normal(slab: Atoms) -> np.ndarray:
+    """Unit vector out of the upper face."""
+    normal = np.cross(slab.cell[0], slab.cell[1])
+    return normal / np.linalg.norm(normal)
+
+
+def _molecule(name: str | None, structure: StructureLike | None, binding_atom: int) -> Atoms:
+    if (name is None) == (structure is None):
+        raise ConfigError("adsorption: give either molecule, a name as CO, or adsorbate, a structure")
+    if structure is not None:
+        alone = as_atoms(structure).copy()
+    else:
+        try:
+            alone = Atoms(name) if name in atomic_numbers else molecule_of(name)
+        except (KeyError, NotImplementedError, ValueError):
+            raise ConfigError(f"molecule: ASE's database has no '{name}'; give a structure as adsorbate") from None
+    if not 0 <= binding_atom < len(alone):
+        raise ConfigError(f"binding_atom: {binding_atom} is no index of {len(alone)} atoms")
+    alone.set_constraint()
+    alone.pbc = False
+    alone.center(vacuum=_EMPTY)
+    return alone
+
+
+def _upright(alone: Atoms, binding_atom: int) -> Atoms:
+    """A copy with the binding atom at the origin, the rest above it along z."""
+    upright = alone.copy()
+    upright.positions -= upright.positions[binding_atom]
+    centre = upright.positions.mean(axis=0)
+    if np.linalg.norm(centre) > 1e-6:
+        upright.rotate(centre, (0, 0, 1), center=(0, 0, 0))
+    return upright
+
+
+def _starts(slab: Atoms, distance: float) -> list[tuple[str, np.ndarray]]:
+    """(kind, position of the binding atom in Å) of the inequivalent sites."""
+    bare = Atoms(slab.numbers, slab.positions, cell=slab.cell, pbc=True)
+    finder = AdsorbateSiteFinder(AseAtomsAdaptor.get_structure(bare))
+    sites = finder.find_adsorption_sites(distance=distance, put_inside=True)
+    return [(kind, np.asarray(place)) for kind in ("ontop", "bridge", "hollow") for place in sites[kind]]
+
+
+def _site(kind: str, start: np.ndarray, energy: float, final: Atoms, count: int, binding_atom: int) -> AdsorptionSite:
+    normal = _normal(final)
+    place = final.positions[count + binding_atom]
+    moved = place - start
+    along = moved - (moved @ normal) * normal
+    height = place @ normal - (final.positions[:count] @ normal).max()
+    where = tuple(float(x) for x in start)
+    return AdsorptionSite(kind, where, energy, float(height), float(np.linalg.norm(along)), final)  # type: ignore[arg-type]

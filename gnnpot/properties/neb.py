@@ -1,0 +1,227 @@
+"""Path of lowest energy between two minima, and its barrier: the nudged elastic band.
+
+    result = calc(start, calculator, final=end)
+    result = calc(crystal, calculator, ion="Li")              # the shortest hop of a lithium ion onto a vacancy
+    result.barrier, result.reverse_barrier
+
+Images between the two ends are relaxed perpendicularly to the path, springs keep their distances along it, and the
+highest climbs to the saddle point (ASE's improved tangent method; Henkelman and Jónsson, J. Chem. Phys. 113, 9978
+(2000); Henkelman, Uberuaga and Jónsson, 113, 9901 (2000)). The first path is that of the image dependent pair potential
+(Smidstrup et al., J. Chem. Phys. 140, 214106 (2014)).
+
+With `ion`, the crystal is relaxed, and the inequivalent hops of its ions onto a vacancy are found by symmetry
+(`gnnpot.properties.hops`).
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from ase import Atoms
+from ase.calculators.calculator import BaseCalculator
+from ase.geometry import find_mic
+from ase.io import write
+from ase.mep import NEB
+from ase.optimize import FIRE
+from ase.utils.forcecurve import fit_images
+
+from gnnpot.data.structures import StructureLike, as_atoms
+from gnnpot.errors import ConfigError, DataError, SimulationError
+from gnnpot.properties.hops import end_structures, find_hops
+from gnnpot.properties.relaxed import crystal_of, relaxed, repeats
+from gnnpot.runs.progress import Progress, no_progress
+
+
+@dataclass(frozen=True, eq=False)
+class MinimumEnergyPath:
+    """A path of lowest energy."""
+
+    formula: str
+    images: tuple[Atoms, ...]  #: from the start to the end, with energies and forces
+    distances: np.ndarray  #: [M] Å, along the path
+    energies: np.ndarray  #: [M] eV, above the start
+    fine_distances: np.ndarray  #: [F] Å, of the interpolation between images
+    fine_energies: np.ndarray  #: [F] eV, by cubic polynomials with the forces along the path
+    fmax: float  #: eV/Å, the largest force perpendicular to the path that is left
+    hop: str  #: which hop of an ion it is; empty if both ends were given
+    hop_length: float  #: Å, straight, of the atom that moves farthest
+
+    @property
+    def barrier(self) -> float:
+        """eV, the highest image above the start; it has climbed, so that it is the saddle point."""
+        return float(self.energies.max())
+
+    @property
+    def reverse_barrier(self) -> float:
+        """eV, above the end."""
+        return float(self.energies.max() - self.energies[-1])
+
+    def to_json(self) -> dict[str, Any]:
+        """All of it, with units in the names."""
+        return {
+            "formula": self.formula,
+            "hop": self.hop,
+            "hop_length_A": self.hop_length,
+            "barrier_eV": self.barrier,
+            "reverse_barrier_eV": self.reverse_barrier,
+            "energy_difference_eV": float(self.energies[-1]),
+            "fmax_eV_A": self.fmax,
+            "distances_A": self.distances.tolist(),
+            "energies_eV": self.energies.tolist(),
+            "fine_distances_A": self.fine_distances.tolist(),
+            "fine_energies_eV": self.fine_energies.tolist(),
+            "images": [
+                {"symbols": list(a.symbols), "positions_A": a.positions.tolist(), "cell_A": a.cell.array.tolist()}
+                for a in self.images
+            ],
+        }
+
+    def save_structures(self, path: Path) -> None:
+        """Write the images as extended XYZ."""
+        write(str(path), list(self.images), format="extxyz")
+
+    def plot(self, path: Path) -> None:
+        """Energy along the path, as PNG."""
+        from gnnpot.runs.pages import COLORS, new_figure, tidy
+
+        figure = new_figure(width=5.6)
+        axes = figure.add_subplot()
+        axes.plot(self.fine_distances, self.fine_energies, color=COLORS[0], linewidth=1.6)
+        axes.plot(self.distances, self.energies, "o", color=COLORS[0], markersize=5)
+        top = int(self.energies.argmax())
+        axes.annotate(
+            f"{self.barrier:.3f} eV", (self.distances[top], self.energies[top]), xytext=(0, 6),
+            textcoords="offset points", ha="center",
+        )  # fmt: skip
+        axes.set(xlabel="along the path, Å", ylabel="energy, eV", title=self.hop or self.formula)
+        axes.margins(y=0.14)
+        tidy(axes)
+        figure.savefig(path)
+
+
+def calc(
+    atoms: StructureLike,
+    calculator: BaseCalculator,
+    *,
+    final: StructureLike | None = None,
+    ion: str | None = None,
+    hop: int = 0,
+    longest: float = 5.0,
+    supercell: tuple[int, int, int] | None = None,
+    length: float = 10.0,
+    images: int = 5,
+    climb: bool = True,
+    relax: bool = True,
+    fmax: float = 0.03,
+    steps: int = 500,
+    progress: Progress = no_progress,
+) -> MinimumEnergyPath:
+    """The path of lowest energy between two structures, or of an ion's hop onto a vacancy, by a calculator.
+
+    Args:
+        atoms: The start, or the crystal if `ion` is given.
+        calculator: Any ASE calculator.
+        final: The end, with the same atoms in the same order and the same cell.
+        ion: The element that hops, instead of `final`.
+        hop: Which of the inequivalent hops, 0 the shortest.
+        longest: Å, of a hop.
+        supercell: Repeats of the crystal; by default as many as `length` needs.
+        length: Å, the least height of that supercell.
+        images: Between the two ends.
+        climb: Let the highest image climb to the saddle point.
+        relax: Relax the ends (and the crystal) first.
+        fmax: eV/Å, the largest force perpendicular to the path that may be left.
+        steps: Of the optimiser, at most.
+        progress: Takes steps and relaxations.
+
+    Raises:
+        ConfigError: Not one of `final` and `ion`, or no such hop.
+        DataError: The two ends are not the same atoms.
+        SimulationError: A relaxation or the path has not converged.
+    """
+    if (final is None) == (ion is None):
+        raise ConfigError("neb: give either final, the structure at the end, or ion, the element that hops")
+    if images < 1:
+        raise ConfigError(f"images: {images} is none; give at least 1")
+    name = ""
+    if final is not None:
+        start, end = as_atoms(atoms).copy(), as_atoms(final).copy()
+        _check_ends(start, end)
+    else:
+        assert ion is not None
+        crystal = crystal_of(atoms, "neb")
+        if relax:
+            crystal = relaxed(crystal, calculator, cell="full", what="neb: crystal", progress=progress)
+        hops = find_hops(crystal, ion, longest)
+        if not 0 <= hop < len(hops):
+            raise ConfigError(f"hop: {hop} is not one of {len(hops)} within {longest} Å, counted from 0")
+        start, end = end_structures(crystal, supercell or repeats(crystal.cell, length), hops[hop])
+        name = f"{ion} {hops[hop].start} to {hops[hop].end}, {hops[hop].length:.2f} Å"
+    if relax:
+        start, end = (
+            relaxed(a, calculator, fmax=min(fmax, 0.01), what=f"neb: {what}", progress=progress)
+            for a, what in ((start, "start"), (end, "end"))
+        )
+    band = _band(start, end, images, calculator)
+    left = _optimise(band, climb, fmax, steps, progress)
+    return _result(band, left, name)
+
+
+def _check_ends(start: Atoms, end: Atoms) -> None:
+    if len(start) != len(end) or (start.numbers != end.numbers).any():
+        raise DataError("neb: start and end are not the same atoms in the same order; order them alike")
+    if not np.allclose(start.cell.array, end.cell.array, atol=1e-6):
+        raise DataError("neb: start and end have different cells; give both the same cell")
+
+
+def _band(start: Atoms, end: Atoms, count: int, calculator: BaseCalculator) -> NEB:
+    frames = [start.copy() for _ in range(count + 1)] + [end.copy()]
+    band = NEB(frames, allow_shared_calculator=True, method="improvedtangent")
+    band.interpolate("idpp" if len(start) > 1 else "linear", mic=bool(start.pbc.any()))
+    for frame in frames:
+        frame.calc = calculator
+    return band
+
+
+def _optimise(band: NEB, climb: bool, fmax: float, steps: int, progress: Progress) -> float:
+    """The largest force that is left. Raises `SimulationError` if it is larger than `fmax`."""
+    left, done = np.inf, 0
+    for climbing, limit in ((False, 3 * fmax), (True, fmax)) if climb else ((False, fmax),):
+        band.climb = climbing
+        with FIRE(band, logfile=None) as optimiser:
+            for _ in optimiser.irun(fmax=limit, steps=steps - done):
+                left = float(np.linalg.norm(band.get_forces().reshape(-1, 3), axis=1).max())
+                progress("neb: path", done + optimiser.nsteps, steps, f"largest force {left:.4f} eV/Å")
+            done += optimiser.nsteps
+    progress("neb: path", steps, steps)
+    if not left <= fmax:
+        raise SimulationError(
+            f"neb: the path has not converged after {done} steps (largest force {left:.3f} eV/Å); allow more steps, or "
+            "larger forces (fmax)"
+        )
+    return left
+
+
+def _result(band: NEB, left: float, name: str) -> MinimumEnergyPath:
+    frames = []
+    for image in band.images:
+        frame = image.copy()
+        frame.calc = None
+        frame.info["energy"] = image.get_potential_energy()
+        frame.arrays["forces"] = image.get_forces()
+        frames.append(frame)
+    fit = fit_images(band.images)
+    lengths = find_mic(frames[-1].positions - frames[0].positions, frames[0].cell, frames[0].pbc)[1]
+    energies = np.array([frame.info["energy"] for frame in frames])
+    return MinimumEnergyPath(
+        formula=frames[0].get_chemical_formula(),
+        images=tuple(frames),
+        distances=np.asarray(fit.path),
+        energies=energies - energies[0],
+        fine_distances=np.asarray(fit.fit_path),
+        fine_energies=np.asarray(fit.fit_energies),
+        fmax=left,
+        hop=name,
+        hop_length=float(lengths.max()),
+    )

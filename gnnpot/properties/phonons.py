@@ -1,0 +1,291 @@
+"""Harmonic phonons of a crystal: bands, density of states, heat capacity, free energy, and imaginary modes.
+
+    result = calc(atoms, calculator)
+    result.stable, result.heat_capacity_at(300.0)
+    result.plot(Path("phonons.png"))
+
+Atoms of a supercell are displaced by finite steps, as many as the symmetry leaves, and the forces give the force
+constants. The bands run along the path of seekpath (Hinuma et al., Comput. Mater. Sci. 128, 140 (2017)). Per primitive
+cell with the modes ω of M wave vectors,
+
+    F(T) = E + 1/M Σ_ω [ ħω/2 + k_B T ln(1 - exp(-ħω / k_B T)) ],                                               (1)
+    C_V(T) = 1/M Σ_ω k_B x² e^x / (e^x - 1)²,   x = ħω / k_B T,                                                 (2)
+
+without E here. A mode below the tolerance is imaginary: the crystal is not at a minimum there, (1) and (2) do not exist
+and are NaN. Imaginary frequencies are shown as negative ones. Polar crystals split longitudinal from transverse optical
+modes at Γ by their long-range field, of which a potential with a finite cutoff knows nothing.
+
+By phonopy: Togo, Chaput, Tadano and Tanaka, J. Phys. Condens. Matter 35, 353001 (2023).
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from ase import Atoms
+from ase.calculators.calculator import BaseCalculator
+
+from gnnpot.data.structures import StructureLike
+from gnnpot.errors import ConfigError
+from gnnpot.extras import needs_extra
+from gnnpot.properties.relaxed import crystal_of, forces_of, relaxed, repeats
+from gnnpot.runs.progress import Progress, no_progress
+
+if TYPE_CHECKING:
+    from phonopy import Phonopy
+
+#: THz; a frequency below minus this is an imaginary mode, no noise
+TOLERANCE = 0.1
+#: J/K/mol per mode at high temperature
+GAS_CONSTANT = 8.31446261815324
+
+
+@dataclass(frozen=True, eq=False)
+class Phonons:
+    """Phonons of a crystal, per primitive cell with n atoms."""
+
+    formula: str  #: of the primitive cell
+    supercell: tuple[int, int, int]  #: repeats of the given cell
+    distances: tuple[np.ndarray, ...]  #: of each segment of the path, [Q] 1/Å, summed over the path
+    qpoints: tuple[np.ndarray, ...]  #: of each segment, [Q, 3] in reciprocal vectors of the primitive cell
+    bands: tuple[np.ndarray, ...]  #: of each segment, [Q, 3n] THz, imaginary ones negative
+    labels: tuple[tuple[str, str], ...]  #: names of the ends of each segment
+    dos_frequencies: np.ndarray  #: [D] THz
+    dos: np.ndarray  #: [D] states per THz
+    mesh: tuple[int, int, int]  #: wave vectors of the density of states
+    lowest: float  #: THz, of mesh and path; negative if imaginary
+    temperatures: np.ndarray  #: [T] K
+    free_energy: np.ndarray  #: [T] kJ/mol of primitive cells, equation (1); NaN if there are imaginary modes
+    entropy: np.ndarray  #: [T] J/K/mol
+    heat_capacity: np.ndarray  #: [T] J/K/mol, equation (2)
+
+    @property
+    def stable(self) -> bool:
+        """Whether no mode is imaginary."""
+        return self.lowest > -TOLERANCE
+
+    @property
+    def imaginary(self) -> tuple[tuple[tuple[float, float, float], float], ...]:
+        """(wave vector, lowest frequency in THz) of the path's ends and minima where a mode is imaginary."""
+        found = {}
+        for qpoints, bands in zip(self.qpoints, self.bands, strict=True):
+            lowest = bands.min(axis=1)
+            for k in {0, int(lowest.argmin()), len(lowest) - 1}:
+                if lowest[k] < -TOLERANCE:
+                    found[tuple(float(x) for x in np.round(qpoints[k], 4))] = float(lowest[k])
+        return tuple(sorted(found.items(), key=lambda item: item[1]))
+
+    def heat_capacity_at(self, temperature: float) -> float:
+        """J/K/mol at a temperature (K) within the range."""
+        return float(np.interp(temperature, self.temperatures, self.heat_capacity))
+
+    def to_json(self) -> dict[str, Any]:
+        """All of it, with units in the names."""
+        return {
+            "formula": self.formula,
+            "supercell": list(self.supercell),
+            "stable": self.stable,
+            "lowest_THz": self.lowest,
+            "imaginary": [{"qpoint": list(q), "frequency_THz": f} for q, f in self.imaginary],
+            "bands": [
+                {
+                    "ends": list(ends),
+                    "distances_per_A": d.tolist(),
+                    "qpoints": q.tolist(),
+                    "frequencies_THz": b.tolist(),
+                }
+                for ends, d, q, b in zip(self.labels, self.distances, self.qpoints, self.bands, strict=True)
+            ],
+            "mesh": list(self.mesh),
+            "dos_frequencies_THz": self.dos_frequencies.tolist(),
+            "dos_per_THz": self.dos.tolist(),
+            "temperatures_K": self.temperatures.tolist(),
+            "free_energy_kJ_mol": self.free_energy.tolist(),
+            "entropy_J_K_mol": self.entropy.tolist(),
+            "heat_capacity_J_K_mol": self.heat_capacity.tolist(),
+        }
+
+    def plot(self, path: Path) -> None:
+        """Bands, density of states and heat capacity, as PNG."""
+        from gnnpot.runs.pages import COLORS, new_figure, tidy
+
+        figure = new_figure(width=12)
+        grid = figure.add_gridspec(1, 3, width_ratios=(4, 1.2, 2.2))
+        bands, dos, heat = (figure.add_subplot(grid[k]) for k in range(3))
+        self._draw_bands(bands)
+        dos.plot(self.dos, self.dos_frequencies, color=COLORS[0], linewidth=1.4)
+        dos.fill_betweenx(self.dos_frequencies, self.dos, color=COLORS[0], alpha=0.15, linewidth=0)
+        dos.set(xlabel="states per THz", ylim=bands.get_ylim(), xlim=(0, None), yticklabels=[])
+        limit = 3 * GAS_CONSTANT * self.bands[0].shape[1] / 3
+        heat.axhline(limit, color="black", linewidth=0.7, linestyle=":")
+        heat.text(self.temperatures[-1], limit, "3 n R ", ha="right", va="bottom", fontsize=8)
+        heat.plot(self.temperatures, self.heat_capacity, color=COLORS[1], linewidth=1.8)
+        heat.set(xlabel="temperature, K", ylabel=f"$C_V$, J/K/mol {self.formula}", ylim=(0, 1.1 * limit))
+        for axes in (dos, heat):
+            tidy(axes)
+        verdict = "no imaginary modes" if self.stable else f"IMAGINARY MODES, to {-self.lowest:.2f}i THz"
+        figure.suptitle(f"{self.formula}, supercell {'x'.join(map(str, self.supercell))}: {verdict}", fontsize=11)
+        figure.savefig(path)
+
+    def _draw_bands(self, axes: Any) -> None:
+        from gnnpot.runs.pages import COLORS, tidy
+
+        tidy(axes)
+        axes.grid(False)
+        ticks: dict[float, str] = {}
+        for distance, frequencies, ends in zip(self.distances, self.bands, self.labels, strict=True):
+            axes.plot(distance, frequencies, color=COLORS[0], linewidth=1.2)
+            for place, name in ((float(distance[0]), ends[0]), (float(distance[-1]), ends[1])):
+                known = next((x for x in ticks if abs(x - place) < 1e-6), place)
+                before = ticks.get(known, name)
+                ticks[known] = name if before == name else f"{before}|{name}"
+        for place in ticks:
+            axes.axvline(place, color="#9fb0c0", linewidth=0.7)
+        axes.axhline(0, color="black", linewidth=0.7)
+        axes.set_xticks(list(ticks), list(ticks.values()))
+        axes.set(ylabel="frequency, THz (imaginary: below 0)", xlim=(min(ticks), max(ticks)))
+
+
+def calc(
+    atoms: StructureLike,
+    calculator: BaseCalculator,
+    *,
+    supercell: tuple[int, int, int] | None = None,
+    length: float = 10.0,
+    displacement: float = 0.01,
+    mesh_length: float = 100.0,
+    temperatures: tuple[float, ...] = tuple(range(0, 1001, 10)),
+    relax: bool = True,
+    fmax: float = 1e-3,
+    progress: Progress = no_progress,
+) -> Phonons:
+    """Phonons of a crystal by a calculator.
+
+    Args:
+        atoms: The crystal.
+        calculator: Any ASE calculator.
+        supercell: Repeats of the cell whose atoms are displaced; by default as many as `length` needs.
+        length: Å, the least height of the supercell.
+        displacement: Å, of an atom.
+        mesh_length: Å, the mesh of wave vectors is as fine as for a supercell of this length.
+        temperatures: K, of heat capacity, entropy and free energy.
+        relax: Relax cell and atoms first.
+        fmax: eV/Å, the largest force that may be left by that.
+        progress: Takes the displacements that are done, and the relaxation before.
+
+    Raises:
+        ConfigError: An option out of its range.
+        DataError: The structure is no crystal.
+        MissingExtraError: phonopy or seekpath is not installed.
+        SimulationError: The relaxation fails.
+    """
+    crystal = crystal_of(atoms, "phonons")
+    repeated = supercell or repeats(crystal.cell, length)
+    if not 0 < displacement < 0.5 or min(repeated) < 1 or not 0 < mesh_length < np.inf:
+        raise ConfigError(
+            f"phonons: displacement {displacement}, supercell {repeated} or mesh_length {mesh_length} is out of range; "
+            "give a displacement below 0.5 Å and positive numbers"
+        )
+    if min(temperatures) < 0:
+        raise ConfigError(f"phonons: temperature {min(temperatures)} is below 0 K")
+    if relax:
+        crystal = relaxed(crystal, calculator, cell="full", fmax=fmax, what="phonons: relaxation", progress=progress)
+    phonopy = with_force_constants(crystal, calculator, repeated, displacement=displacement, progress=progress)
+    return _result(phonopy, repeated, mesh_length, np.asarray(temperatures, dtype=float))
+
+
+def with_force_constants(
+    crystal: Atoms,
+    calculator: BaseCalculator,
+    supercell: tuple[int, int, int],
+    *,
+    displacement: float = 0.01,
+    what: str = "phonons",
+    progress: Progress = no_progress,
+) -> "Phonopy":
+    """phonopy's object of a relaxed crystal, with its force constants.
+
+    Args:
+        crystal: At its minimum.
+        calculator: Any ASE calculator.
+        supercell: Repeats of the cell.
+        displacement: Å.
+        what: Is done, for the progress.
+        progress: Takes the displacements that are done.
+    """
+    with needs_extra("phonons"):
+        from phonopy import Phonopy
+        from phonopy.structure.atoms import PhonopyAtoms
+        from phonopy.structure.cells import guess_primitive_matrix
+
+    cell = PhonopyAtoms(
+        numbers=crystal.numbers, cell=crystal.cell.array, scaled_positions=crystal.get_scaled_positions()
+    )
+    phonopy = Phonopy(cell, np.diag(supercell), guess_primitive_matrix(cell))
+    phonopy.generate_displacements(distance=displacement)
+    moved = phonopy.supercells_with_displacements
+    forces = []
+    for k, displaced in enumerate(moved):
+        progress(f"{what}: displacements", k, len(moved))
+        forces.append(forces_of(ase_atoms(displaced), calculator))
+    progress(f"{what}: displacements", len(moved), len(moved))
+    # what is left at the undisplaced supercell belongs to no displacement
+    at_rest = forces_of(ase_atoms(phonopy.supercell), calculator)
+    phonopy.forces = np.stack(forces) - at_rest
+    phonopy.produce_force_constants()
+    phonopy.symmetrize_force_constants()
+    return phonopy
+
+
+def ase_atoms(atoms: Any) -> Atoms:
+    """phonopy's atoms as ASE's."""
+    return Atoms(numbers=atoms.numbers, scaled_positions=atoms.scaled_positions, cell=atoms.cell, pbc=True)
+
+
+def _result(
+    phonopy: "Phonopy", supercell: tuple[int, int, int], mesh_length: float, temperatures: np.ndarray
+) -> Phonons:
+    with needs_extra("phonons"):
+        from phonopy.phonon.band_structure import get_band_qpoints_by_seekpath
+
+    segments, names, connected = get_band_qpoints_by_seekpath(phonopy.primitive, 51, is_const_interval=True)
+    phonopy.run_band_structure(segments)
+    path = phonopy.band_structure
+    phonopy.run_mesh(mesh_length)
+    mesh = phonopy.mesh
+    phonopy.run_total_dos(use_tetrahedron_method=True)
+    dos = phonopy.total_dos
+    bands = tuple(np.asarray(f) for f in path.frequencies)
+    lowest = min(float(mesh.frequencies.min()), *(float(f.min()) for f in bands))
+    free, entropy, heat = (np.full(len(temperatures), np.nan) for _ in range(3))
+    if lowest > -TOLERANCE:
+        phonopy.run_thermal_properties(temperatures=temperatures, cutoff_frequency=1e-3)
+        found = phonopy.thermal_properties
+        free, entropy, heat = found.free_energy, found.entropy, found.heat_capacity
+    return Phonons(
+        formula=ase_atoms(phonopy.primitive).get_chemical_formula(),
+        supercell=supercell,
+        distances=tuple(np.asarray(d) for d in path.distances),
+        qpoints=tuple(np.asarray(q) for q in path.qpoints),
+        bands=bands,
+        labels=_ends(names, connected),
+        dos_frequencies=np.asarray(dos.frequency_points),
+        dos=np.asarray(dos.dos),
+        mesh=tuple(int(n) for n in mesh.mesh_numbers),
+        lowest=lowest,
+        temperatures=temperatures,
+        free_energy=np.asarray(free),
+        entropy=np.asarray(entropy),
+        heat_capacity=np.asarray(heat),
+    )
+
+
+def _ends(names: list[str], connected: list[bool]) -> tuple[tuple[str, str], ...]:
+    """Names of the two ends of each segment, of phonopy's list, in which connected segments share one."""
+    plain = [name.replace("$", "").replace("\\mathrm{", "").replace("}", "").replace("\\Gamma", "Γ") for name in names]
+    ends, k = [], 0
+    for joined in connected:
+        ends.append((plain[k], plain[k + 1]))
+        k += 1 if joined else 2
+    return tuple(ends)

@@ -1,0 +1,240 @@
+"""Thermal expansion in the quasi-harmonic approximation: volume, bulk modulus and heat capacity against temperature.
+
+    result = calc(atoms, calculator)
+    result.at(300.0).thermal_expansion
+    result.plot(Path("quasi-harmonic.png"))
+
+At each of several volumes, atoms and shape of the cell relax, and the phonons give the free energy. The volume at a
+temperature is where
+
+    F(V, T) = E(V) + F_phonon(V, T)                                                                             (1)
+
+is lowest, by Vinet's equation of state in V; then α = 1/V dV/dT, B = V d²F/dV², and the mean Grüneisen parameter
+γ = α B V / C_V. Without electronic excitations and beyond the anharmonicity that the volume brings, so that it fails
+near melting and where modes soften.
+
+By phonopy: Togo, Chaput, Tanaka and Hug, Phys. Rev. B 81, 174301 (2010).
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from ase import Atoms
+from ase.calculators.calculator import BaseCalculator
+
+from gnnpot.data.structures import StructureLike
+from gnnpot.errors import ConfigError, SimulationError
+from gnnpot.extras import needs_extra
+from gnnpot.properties.equation_of_state import scaled_to
+from gnnpot.properties.phonons import TOLERANCE, ase_atoms, with_force_constants
+from gnnpot.properties.relaxed import crystal_of, energy_of, relaxed, repeats
+from gnnpot.runs.progress import Progress, no_progress
+
+
+@dataclass(frozen=True, slots=True)
+class ThermalState:
+    """A crystal at one temperature, per primitive cell."""
+
+    temperature: float  #: K
+    volume: float  #: Å³
+    thermal_expansion: float  #: 1/K, of the volume; a third of it is that of a length of a cubic crystal
+    bulk_modulus: float  #: GPa, isothermal
+    heat_capacity: float  #: J/K/mol, at constant pressure
+    gruneisen: float  #: mean Grüneisen parameter; NaN at 0 K
+
+
+@dataclass(frozen=True, eq=False)
+class QuasiHarmonic:
+    """A crystal against temperature at no pressure, per primitive cell."""
+
+    formula: str
+    temperatures: np.ndarray  #: [T] K, those at which the volume is within `volumes`
+    volume: np.ndarray  #: [T] Å³
+    thermal_expansion: np.ndarray  #: [T] 1/K, of the volume
+    bulk_modulus: np.ndarray  #: [T] GPa
+    heat_capacity: np.ndarray  #: [T] J/K/mol, at constant pressure
+    gruneisen: np.ndarray  #: [T]
+    volumes: np.ndarray  #: [V] Å³, of the phonons
+    energies: np.ndarray  #: [V] eV, static
+    free_energies: np.ndarray  #: [A, V] eV, equation (1), at all temperatures that were asked for
+
+    def at(self, temperature: float) -> ThermalState:
+        """The state at a temperature (K) within the range."""
+        columns = (self.volume, self.thermal_expansion, self.bulk_modulus, self.heat_capacity, self.gruneisen)
+        return ThermalState(temperature, *(float(np.interp(temperature, self.temperatures, c)) for c in columns))
+
+    def to_json(self) -> dict[str, Any]:
+        """All of it, with units in the names."""
+        room = self.at(300.0) if self.temperatures[-1] >= 300 else None
+        return {
+            "formula": self.formula,
+            "thermal_expansion_300K_per_K": None if room is None else room.thermal_expansion,
+            "bulk_modulus_300K_GPa": None if room is None else room.bulk_modulus,
+            "heat_capacity_300K_J_K_mol": None if room is None else room.heat_capacity,
+            "temperatures_K": self.temperatures.tolist(),
+            "volume_A3": self.volume.tolist(),
+            "thermal_expansion_per_K": self.thermal_expansion.tolist(),
+            "bulk_modulus_GPa": self.bulk_modulus.tolist(),
+            "heat_capacity_J_K_mol": self.heat_capacity.tolist(),
+            "gruneisen": self.gruneisen.tolist(),
+            "volumes_A3": self.volumes.tolist(),
+            "energies_eV": self.energies.tolist(),
+            "free_energies_eV": self.free_energies.tolist(),
+        }
+
+    def plot(self, path: Path) -> None:
+        """Free energies with their minima, volume and expansion, bulk modulus, as PNG."""
+        from gnnpot.runs.pages import COLORS, new_figure, tidy
+
+        figure = new_figure(3)
+        free, volume, modulus = (figure.add_subplot(1, 3, k + 1) for k in range(3))
+        lowest = self.free_energies.min()
+        rows = self.free_energies
+        for row in rows[:: max(1, len(rows) // 8)]:
+            free.plot(self.volumes, row - lowest, "o-", color=COLORS[0], markersize=3, linewidth=0.8, alpha=0.7)
+        at_minimum = [np.interp(v, self.volumes, row) for v, row in zip(self.volume, rows, strict=False)]
+        free.plot(self.volume, np.array(at_minimum) - lowest, color=COLORS[4], linewidth=1.4)
+        free.set(xlabel="volume, Å³", ylabel="free energy, eV", title="red: lowest, by temperature")
+        volume.plot(self.temperatures, 1e6 * self.thermal_expansion, color=COLORS[1], linewidth=1.8)
+        volume.set(xlabel="temperature, K", ylabel="expansion of the volume, 10⁻⁶/K", title=self.formula)
+        modulus.plot(self.temperatures, self.bulk_modulus, color=COLORS[2], linewidth=1.8)
+        modulus.set(xlabel="temperature, K", ylabel="bulk modulus, GPa", title="isothermal")
+        for axes in (free, volume, modulus):
+            tidy(axes)
+        figure.savefig(path)
+
+
+def calc(
+    atoms: StructureLike,
+    calculator: BaseCalculator,
+    *,
+    ratios: tuple[float, ...] = (0.97, 0.985, 1.0, 1.015, 1.03, 1.045, 1.06),
+    supercell: tuple[int, int, int] | None = None,
+    length: float = 10.0,
+    displacement: float = 0.01,
+    mesh_length: float = 60.0,
+    highest: float = 1000.0,
+    step: float = 10.0,
+    fmax: float = 1e-3,
+    progress: Progress = no_progress,
+) -> QuasiHarmonic:
+    """Thermal expansion of a crystal by a calculator.
+
+    Args:
+        atoms: The crystal.
+        calculator: Any ASE calculator with stress.
+        ratios: Volumes over that of the relaxed crystal, at least five.
+        supercell: Repeats of the cell whose atoms are displaced; by default as many as `length` needs.
+        length: Å, the least height of the supercell.
+        displacement: Å, of an atom.
+        mesh_length: Å, the mesh of wave vectors is as fine as for a supercell of this length.
+        highest: K, the highest temperature; the result ends before it where the volume leaves `ratios`.
+        step: K, between temperatures.
+        fmax: eV/Å, the largest force that may be left by relaxations.
+        progress: Takes volumes, displacements and relaxations.
+
+    Raises:
+        ConfigError: Fewer than five volumes, or temperatures out of range.
+        DataError: The structure is no crystal.
+        MissingExtraError: phonopy is not installed.
+        SimulationError: A relaxation fails, a mode is imaginary at a volume, or the free energy has no minimum between
+            the volumes even at 0 K.
+    """
+    if len(set(ratios)) < 5 or min(ratios) <= 0.5 or max(ratios) >= 2:
+        raise ConfigError(f"ratios: {ratios} are not five or more different ratios of volumes near 1")
+    if not 0 < step < highest < np.inf:
+        raise ConfigError(f"highest, step: {highest} and {step} K give no temperatures")
+    crystal = crystal_of(atoms, "quasi-harmonic")
+    crystal = relaxed(crystal, calculator, cell="full", fmax=fmax, what="quasi-harmonic: relaxation", progress=progress)
+    # one more temperature on both sides, for derivatives
+    temperatures = np.arange(0, highest + 2.5 * step, step)
+    repeated = supercell or repeats(crystal.cell, length)
+    rows = []
+    for k, ratio in enumerate(sorted(ratios)):
+        progress("quasi-harmonic: volumes", k, len(ratios))
+        scaled = scaled_to(crystal, ratio * crystal.get_volume())
+        if len(scaled) > 1 or not _is_cubic(scaled):
+            scaled = relaxed(scaled, calculator, cell="shape", fmax=fmax, what="quasi-harmonic: cell")
+        rows.append(_at_volume(scaled, calculator, repeated, displacement, mesh_length, temperatures))
+    progress("quasi-harmonic: volumes", len(ratios), len(ratios))
+    return _result(rows, temperatures)
+
+
+@dataclass(frozen=True, eq=False)
+class _AtVolume:
+    formula: str
+    volume: float  #: Å³, primitive
+    energy: float  #: eV, static, primitive
+    free_energy: np.ndarray  #: [T] kJ/mol
+    entropy: np.ndarray  #: [T] J/K/mol
+    heat_capacity: np.ndarray  #: [T] J/K/mol
+
+
+def _is_cubic(atoms: Atoms) -> bool:
+    lengths, angles = atoms.cell.lengths(), atoms.cell.angles()
+    return bool(np.ptp(lengths) < 1e-6 and np.ptp(angles) < 1e-6)
+
+
+def _at_volume(
+    crystal: Atoms,
+    calculator: BaseCalculator,
+    supercell: tuple[int, int, int],
+    displacement: float,
+    mesh_length: float,
+    temperatures: np.ndarray,
+) -> _AtVolume:
+    phonopy = with_force_constants(crystal, calculator, supercell, displacement=displacement)
+    phonopy.run_mesh(mesh_length)
+    lowest = float(phonopy.mesh.frequencies.min())
+    if lowest < -TOLERANCE:
+        raise SimulationError(
+            f"quasi-harmonic: an imaginary mode ({-lowest:.2f}i THz) at a volume of {crystal.get_volume():.2f} Å³; "
+            "give ratios nearer to 1, or see the property phonons"
+        )
+    phonopy.run_thermal_properties(temperatures=temperatures, cutoff_frequency=1e-3)
+    found, primitive = phonopy.thermal_properties, ase_atoms(phonopy.primitive)
+    share = len(primitive) / len(crystal)
+    return _AtVolume(
+        formula=primitive.get_chemical_formula(),
+        volume=float(primitive.get_volume()),
+        energy=share * energy_of(crystal, calculator),
+        free_energy=found.free_energy,
+        entropy=found.entropy,
+        heat_capacity=found.heat_capacity,
+    )
+
+
+def _result(rows: list[_AtVolume], temperatures: np.ndarray) -> QuasiHarmonic:
+    with needs_extra("quasi-harmonic"):
+        from phonopy import PhonopyQHA
+
+    volumes, energies = np.array([r.volume for r in rows]), np.array([r.energy for r in rows])
+    free = np.stack([r.free_energy for r in rows], axis=1)
+    found = PhonopyQHA(
+        volumes=volumes, electronic_energies=energies, temperatures=temperatures, free_energy=free,
+        cv=np.stack([r.heat_capacity for r in rows], axis=1), entropy=np.stack([r.entropy for r in rows], axis=1),
+        eos="vinet",
+    )  # fmt: skip
+    volume = np.asarray(found.volume_temperature)
+    inside = (volume > volumes.min()) & (volume < volumes.max())
+    if not inside[0]:
+        raise SimulationError(
+            f"quasi-harmonic: at 0 K the free energy has no minimum between {volumes.min():.2f} and "
+            f"{volumes.max():.2f} Å³; give other ratios"
+        )
+    kept = len(inside) if inside.all() else int(np.argmin(inside))
+    kilojoule_per_mole = 0.010364269656262175
+    return QuasiHarmonic(
+        formula=rows[0].formula,
+        temperatures=temperatures[:kept],
+        volume=volume[:kept],
+        thermal_expansion=np.asarray(found.thermal_expansion)[:kept],
+        bulk_modulus=np.asarray(found.bulk_modulus_temperature)[:kept],
+        heat_capacity=np.asarray(found.heat_capacity_P_polyfit)[:kept],
+        gruneisen=np.asarray(found.gruneisen_temperature)[:kept],
+        volumes=volumes,
+        energies=energies,
+        free_energies=energies + kilojoule_per_mole * free,
+    )

@@ -1,0 +1,153 @@
+"""Pairs of atoms alone: whether short distances repel, for all pairs, and DFT's curves for pairs of one element.
+
+Holes and walls are those of `gnnpot.properties.dimers`, which has the equation. Beside DFT, with energies V above the
+lowest of each curve and on DFT's distances: the length of the bond (where V is lowest, a parabola through three
+points), the mean error of V up to `WELL` eV in DFT, and the mean relative error of V on the wall, from `WELL` to `TOP`
+eV in DFT at distances below the bond.
+
+DFT is VASP with PBE_64 potentials and the lowest spin state at each distance; the curves are matbench-discovery's.
+"""
+
+import gzip
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from ase.calculators.calculator import BaseCalculator
+from ase.data import atomic_numbers, chemical_symbols
+
+from gnnpot.properties.dimers import WALL, dimer_energies, scan_dimers
+from gnnpot.properties.suites.base import Figure, Item, Overlap, Result, Results, Suite, mean, measured, median
+from gnnpot.properties.suites.data import DataFile, data_file, sha256_of
+from gnnpot.runs.pages import COLORS, new_figure, tidy
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure as Picture
+
+CURVES = DataFile(
+    "diatomics-pbe.json.gz",
+    "a63f94e5dfe98233dc979c873b2a410f0a5275e4ce09c16c8640622dab280b70",
+    53463,
+    "matbench-discovery's DFT curves of diatomic molecules",
+)
+#: elements that are asked about: those of the Materials Project's calculations
+ELEMENTS = tuple(chemical_symbols[z] for z in (*range(1, 84), *range(89, 95)))
+#: eV; what a curve may fall by and still count as one that rises
+HOLE = 0.05
+#: eV above the lowest energy of DFT: the well, and the wall above it
+WELL, TOP = 5.0, 50.0
+#: pairs of elements that are drawn
+_DRAWN = ("H", "N", "Na", "Cl", "Cu", "Mo")
+
+
+class Diatomics(Suite):
+    """Holes and walls of all pairs, and 46 curves of DFT."""
+
+    name = "diatomics"
+    title = "curves of two atoms: holes, walls, and DFT's curves for one element"
+    source = "matbench-discovery, site/src/lib/diatomics-dft.json.gz (MIT), --data"
+    overlaps = (Overlap("pairs of atoms", "pairs of atoms are in its training set, with labels of other potentials"),)
+
+    def all_items(self) -> Sequence[Item]:
+        """Pairs of one element each, then the pairs of each element with all that follow it."""
+        curves = self._curves()
+        items = [
+            Item(f"{e}-{e}", (atomic_numbers[e],), {"curve": curves.get(f"{e}-{e}"), "others": []}) for e in ELEMENTS
+        ]
+        for k, e in enumerate(ELEMENTS[:-1]):
+            items.append(Item(f"{e}-*", (atomic_numbers[e],), {"curve": None, "others": list(ELEMENTS[k + 1 :])}))
+        return items
+
+    def identity(self) -> dict[str, Any]:
+        """DFT's curves, if they are given."""
+        given = self.options.data is not None
+        return {"data": sha256_of(data_file(CURVES, self.options.data)) if given else "", "wall": WALL}
+
+    def items(self) -> list[Item]:
+        """The first ones of `options.count`: 89 are the pairs of one element."""
+        return list(self.all_items()[: self.options.count])
+
+    def measure(self, item: Item, calculator: BaseCalculator, folder: Path) -> Result:
+        """Holes and walls, and what DFT's curve tells."""
+        first = item.numbers[0]
+        known = getattr(calculator, "elements", None) or ELEMENTS
+        others = [atomic_numbers[e] for e in item.content["others"] if e in known]
+        pairs = np.array([[first, z] for z in (others if item.content["others"] else [first])])
+        if not len(pairs):
+            return {"pairs": [], "holes": [], "walls": []}
+        scan = scan_dimers(pairs, calculator)
+        result: Result = {
+            "pairs": [[chemical_symbols[z] for z in pair] for pair in pairs],
+            "holes": [round(float(h), 4) if np.isfinite(h) else None for h in scan.holes],
+            "walls": [round(float(w), 3) if np.isfinite(w) else None for w in scan.walls],
+        }
+        if (curve := item.content["curve"]) is not None:
+            distances = np.array(curve["distances"])
+            energies = dimer_energies(pairs, distances[None], calculator)[0]
+            if np.isfinite(energies).all():
+                result |= compare(distances, energies, np.array(curve["energies"]))
+        return result
+
+    def summary(self, results: Results) -> dict[str, Figure]:
+        """How many pairs have a hole, the weakest wall, and the errors beside DFT."""
+        found = measured(results).values()
+        holes = [h for r in found for h in r["holes"]]
+        walls = [(w, pair) for r in found for w, pair in zip(r["walls"], r["pairs"], strict=True) if w is not None]
+        weakest, pair = min(walls, default=(None, ()))
+        with_dft = [r for r in found if "bond" in r]
+        return {
+            "pairs with a hole": Figure(sum(h is None or h > HOLE for h in holes), note=f"of {len(holes)}"),
+            "weakest wall": Figure(weakest, "eV", "-".join(pair)),
+            "bond length, median error": median([abs(r["bond"] - r["bond_dft"]) for r in with_dft], "Å"),
+            "well, MAE": mean([r["well_error"] for r in with_dft], "eV"),
+            "wall, median relative error": median([100 * r["wall_error"] for r in with_dft if r["wall_error"]], "%"),
+        }
+
+    def picture(self, results: Mapping[str, Results]) -> "Picture":
+        """Six curves, DFT's in black."""
+        figure = new_figure(width=9.6, height=5.4)
+        axes = figure.subplots(2, 3).ravel()
+        for ax, element in zip(axes, _DRAWN, strict=True):
+            for k, (name, found) in enumerate(results.items()):
+                curve = measured(found).get(f"{element}-{element}", {})
+                if "curve" in curve:
+                    if k == 0:
+                        ax.plot(curve["distances"], curve["curve_dft"], "k--", linewidth=1.4, label="DFT")
+                    ax.plot(curve["distances"], curve["curve"], color=COLORS[k % len(COLORS)], linewidth=1, label=name)
+            ax.set(title=f"{element}2", ylim=(-0.5, 12), xlabel="distance, Å", ylabel="E - E(min), eV")
+            tidy(ax)
+        axes[0].legend(frameon=False, fontsize=6)
+        return figure
+
+    def _curves(self) -> dict[str, Any]:
+        if self.options.data is None:
+            return {}
+        return json.loads(gzip.decompress(data_file(CURVES, self.options.data).read_bytes()))
+
+
+def compare(distances: np.ndarray, energies: np.ndarray, expected: np.ndarray) -> Result:
+    """A curve beside DFT's: energies (eV) of both at distances (Å), ascending."""
+    curve, dft = energies - energies.min(), expected - expected.min()
+    bond_dft = bond_length(distances, dft)
+    well, wall = dft <= WELL, (dft > WELL) & (dft <= TOP) & (distances < bond_dft)
+    wall_error = float(np.mean(np.abs(curve[wall] / dft[wall] - 1))) if wall.any() else None
+    return {
+        "bond": bond_length(distances, curve),
+        "bond_dft": bond_dft,
+        "well_error": float(np.abs(curve - dft)[well].mean()),
+        "wall_error": wall_error,
+        "distances": np.round(distances, 3).tolist(),
+        "curve": np.round(curve, 3).tolist(),
+        "curve_dft": np.round(dft, 3).tolist(),
+    }
+
+
+def bond_length(distances: np.ndarray, energies: np.ndarray) -> float:
+    """Where a curve is lowest, Å: the vertex of the parabola through the lowest point and its neighbours."""
+    k = int(np.argmin(energies))
+    if k in (0, len(energies) - 1):
+        return float(distances[k])
+    a, b, _ = np.polyfit(distances[k - 1 : k + 2], energies[k - 1 : k + 2], 2)
+    return float(-b / (2 * a))

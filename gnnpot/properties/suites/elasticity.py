@@ -1,0 +1,108 @@
+"""Bulk and shear moduli of binary crystals, beside the Materials Project's.
+
+The moduli are Hill's averages of `gnnpot.properties.elastic.calc`, after positions and cell were relaxed.
+
+Source of the reference: de Jong et al., Sci. Data 2, 150009 (2015), in the selection of matcalc.
+"""
+
+import gzip
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ase.calculators.calculator import BaseCalculator
+
+from gnnpot.errors import SimulationError
+from gnnpot.properties.elastic import calc
+from gnnpot.properties.suites.base import (
+    Figure,
+    Item,
+    Overlap,
+    Result,
+    Results,
+    Suite,
+    counted,
+    mean,
+    measured,
+    numbers_of,
+)
+from gnnpot.properties.suites.data import DataFile, data_file, sha256_of
+from gnnpot.properties.suites.pictures import parity
+from gnnpot.properties.suites.structures import atoms_of
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure as Picture
+
+MODULI = DataFile(
+    "mp-binary-pbe-elasticity-half.json.gz",
+    "161606f487d084a56b7d71c9b09b6400ee2d776bba0c3405afd6684d642e4fcd",
+    169737,
+    "matcalc's elastic moduli of the Materials Project",
+)
+#: eV/Å, the largest force that a relaxation leaves
+FMAX = 0.005
+#: GPa; matcalc's set has moduli of calculations that did not converge, beyond what any crystal has
+LARGEST = 600.0
+
+
+class Elasticity(Suite):
+    """Moduli of 495 crystals."""
+
+    name = "elasticity"
+    title = "bulk and shear moduli (Voigt-Reuss-Hill) of binary crystals, against the Materials Project's"
+    source = "half of matcalc's mp-binary-pbe-elasticity (BSD-3-Clause), --data"
+    overlaps = (
+        Overlap("MPtrj", "relaxations of these crystals are in MPtrj, their strained copies are not"),
+        Overlap("Materials Project", "relaxations of these crystals are in its training set"),
+    )
+
+    def all_items(self) -> Sequence[Item]:
+        """The crystals by the Materials Project's number."""
+        rows = json.loads(gzip.decompress(data_file(MODULI, self.options.data).read_bytes()))
+        items = []
+        for row in rows:
+            atoms = atoms_of(row["structure"])
+            if 0 < row["bulk_modulus_vrh"] < LARGEST and 0 < row["shear_modulus_vrh"] < LARGEST:
+                items.append(Item(row["mp_id"], numbers_of(atoms), (atoms, row)))
+        return items
+
+    def identity(self) -> dict[str, Any]:
+        """The file, and how far crystals are relaxed."""
+        return {"data": sha256_of(data_file(MODULI, self.options.data)), "fmax": FMAX}
+
+    def measure(self, item: Item, calculator: BaseCalculator, folder: Path) -> Result:
+        """Moduli in GPa, beside the reference's."""
+        atoms, row = item.content
+        found = calc(atoms, calculator, fmax=FMAX)
+        if not found.stable:
+            raise SimulationError(f"{item.key}: the crystal is unstable against strain")
+        return {
+            "bulk": found.bulk_modulus,
+            "shear": found.shear_modulus,
+            "bulk_expected": row["bulk_modulus_vrh"],
+            "shear_expected": row["shear_modulus_vrh"],
+        }
+
+    def summary(self, results: Results) -> dict[str, Figure]:
+        """Mean absolute errors."""
+        found = measured(results).values()
+        figures = {"crystals": counted(results)}
+        for key in ("bulk", "shear"):
+            figures[f"{key} modulus, MAE"] = mean([abs(r[key] - r[f"{key}_expected"]) for r in found], "GPa")
+        return figures
+
+    def picture(self, results: Mapping[str, Results]) -> "Picture":
+        """Found against expected."""
+        return parity(
+            {
+                f"{key} modulus, GPa": {
+                    name: (
+                        [r[f"{key}_expected"] for r in measured(found).values()],
+                        [r[key] for r in measured(found).values()],
+                    )
+                    for name, found in results.items()
+                }
+                for key in ("bulk", "shear")
+            }
+        )

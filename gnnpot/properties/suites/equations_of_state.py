@@ -1,0 +1,104 @@
+"""Equations of state of the elements in four cubic structures, beside the average of two all-electron codes.
+
+Bosoni et al., Nat. Rev. Phys. 6, 45 (2024): PBE, not magnetic, no +U, the volumes from 0.94 to 1.06 of the minimum. The
+error of a potential that has learnt magnetic ground states is in part that of the reference's spin: the median is
+given, not the mean.
+"""
+
+import gzip
+import io
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from ase import Atoms
+from ase.calculators.calculator import BaseCalculator
+from ase.io import read
+
+from gnnpot.properties.equation_of_state import calc
+from gnnpot.properties.suites.base import Figure, Item, Overlap, Result, Results, Suite, measured, numbers_of
+from gnnpot.properties.suites.data import DataFile, data_file, sha256_of
+from gnnpot.properties.suites.pictures import shares
+from gnnpot.units import GPA
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure as Picture
+
+FRAMES = DataFile(
+    "unaries_vasp_pbe_eos.extxyz.gz",
+    "2afc69720e5636c7d73ef9e091485b1351532be11c1c2c802d930fb906c57f8a",
+    118241,
+    "the crystals of the ACWF equations of state",
+)
+REFERENCE = DataFile(
+    "results-unaries-verification-PBE-v1-AE-average.json",
+    "d7844caa127eae860fe5087ead42f80d1b6b5eb952a686ff4b912ddaed7db48b",
+    80895,
+    "the all-electron average of the ACWF equations of state",
+)
+
+
+class EquationsOfState(Suite):
+    """Volume and bulk modulus of 356 crystals of 89 elements."""
+
+    name = "equations-of-state"
+    title = "elements in four cubic structures, against the all-electron average (Bosoni et al. 2024)"
+    source = "acwf-verification (MIT), two files in one folder, --data"
+    overlaps = (Overlap("equations of state", "VASP's energies of these equations of state are in its training set"),)
+
+    def all_items(self) -> Sequence[Item]:
+        """The crystals by name, each at the middle of its volumes."""
+        expected = json.loads(data_file(REFERENCE, self.options.data).read_text())["BM_fit_data"]
+        # as text: ASE seeks in a file, and each time a compressed one is read from its beginning
+        text = gzip.decompress(data_file(FRAMES, self.options.data).read_bytes()).decode()
+        crystals: dict[str, list[Atoms]] = {}
+        for atoms in read(io.StringIO(text), ":", format="extxyz"):
+            crystals.setdefault(atoms.info["acwf"], []).append(atoms)
+        return [Item(name, numbers_of(frames[0]), (frames, expected[name])) for name, frames in crystals.items()]
+
+    def identity(self) -> dict[str, Any]:
+        """Both files."""
+        return {"data": [sha256_of(data_file(file, self.options.data)) for file in (FRAMES, REFERENCE)]}
+
+    def measure(self, item: Item, calculator: BaseCalculator, folder: Path) -> Result:
+        """Volume (Å³ per atom) and bulk modulus (GPa), beside the reference's."""
+        frames, expected = item.content
+        volumes = np.sort([atoms.get_volume() for atoms in frames])
+        atoms = frames[len(frames) // 2].copy()
+        state = calc(atoms, calculator, volumes=volumes)
+        return {
+            "volume": state.volume / len(atoms),
+            "volume_expected": expected["min_volume"] / len(atoms),
+            "modulus": state.bulk_modulus / GPA,
+            "modulus_expected": expected["bulk_modulus_ev_ang3"] / GPA,
+        }
+
+    def summary(self, results: Results) -> dict[str, Figure]:
+        """Median errors; a crystal without a minimum is an error without bound."""
+        found = measured(results)
+        failed = [np.inf] * (len(results) - len(found))
+        figures = {"with a minimum": Figure(len(found), note=f"of {len(results)}")}
+        for key, what in (("volume", "volume"), ("modulus", "bulk modulus")):
+            errors = [100 * e for e in _errors(found, key)]
+            value = float(np.median([*errors, *failed])) if results else None
+            figures[f"{what}, median relative error"] = Figure(value, "%")
+        return figures
+
+    def picture(self, results: Mapping[str, Results]) -> "Picture":
+        """Share of the crystals whose error is below x."""
+        panels = {
+            "relative error of the volume, %": "volume",
+            "relative error of the bulk modulus, %": "modulus",
+        }
+        return shares(
+            {
+                label: {n: ([100 * e for e in _errors(measured(f), key)], len(f)) for n, f in results.items()}
+                for label, key in panels.items()
+            }
+        )
+
+
+def _errors(found: Mapping[str, Result], key: str) -> list[float]:
+    return [abs(r[key] / r[f"{key}_expected"] - 1) for r in found.values()]

@@ -1,0 +1,137 @@
+"""Labelled frames: hot, compressed, or near equilibrium; the user's, or a published set.
+
+Energies are compared as they are meant: raw totals unchanged, or with MP2020's correction of each frame added where a
+potential's card says that it was trained on such (CHGNet's). Frames of PBE and PBE+U do not say which they are; they
+are taken to be what the corrections need. Beside the plain error stands that after one shift for all frames.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from ase.calculators.calculator import BaseCalculator
+
+from gnnpot.data.frame import Frame
+from gnnpot.data.mp.corrections import mp2020
+from gnnpot.data.readers import read_frames
+from gnnpot.data.store import FrameStore
+from gnnpot.errors import DataError
+from gnnpot.properties.suites.base import (
+    Figure,
+    Item,
+    Overlap,
+    Result,
+    Results,
+    Suite,
+    SuiteOptions,
+    counted,
+    mean,
+    measured,
+)
+from gnnpot.properties.suites.data import sha256_of
+from gnnpot.properties.suites.pictures import shares
+from gnnpot.units import GPA
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure as Picture
+
+
+class Frames(Suite):
+    """Errors of energies, forces and stresses on labelled frames."""
+
+    name = "frames"
+    title = "labelled frames: energies, forces, stresses"
+    source = "any labelled frames, --data; the published figures are of MatterSim's benchmark (MIT)"
+    overlaps = (
+        Overlap("MPtrj", "if these are frames of MPtrj, they or others of their materials are in its training set"),
+        Overlap("Materials Project", "frames of these materials are in its training set"),
+    )
+
+    def __init__(self, options: SuiteOptions) -> None:
+        super().__init__(options)
+        if options.data is None:
+            raise DataError("frames: give labelled frames with --data (a file or a store)")
+
+    @property
+    def label(self) -> str:
+        """With the name of the file."""
+        return f"{self.name}.{self.options.data.name.partition('.')[0]}"
+
+    def all_items(self) -> Sequence[Item]:
+        """The frames in the order of the file."""
+        path = self.options.data
+        if not path.exists():
+            raise DataError(f"{path}: does not exist; give labelled frames with --data (a file or a store)")
+        frames = FrameStore(path) if path.is_dir() else read_frames(path)
+        return [Item(str(k), tuple(int(z) for z in np.unique(frame.numbers)), frame) for k, frame in enumerate(frames)]
+
+    def identity(self) -> dict[str, Any]:
+        """The file."""
+        path = self.options.data
+        return {"data": FrameStore(path).sha256 if path.is_dir() else sha256_of(path)}
+
+    def measure(self, item: Item, calculator: BaseCalculator, folder: Path) -> Result:
+        """Errors of a frame: energy per atom (eV), forces (eV/Å), stress (GPa)."""
+        frame: Frame = item.content
+        atoms = frame.to_atoms()
+        atoms.calc = None
+        atoms.calc = calculator
+        result: Result = {"atoms": len(frame)}
+        energy = _expected_energy(frame, calculator)
+        if energy is not None:
+            result["energy"] = (atoms.get_potential_energy() - energy) / len(frame)
+        if frame.forces is not None:
+            error = atoms.get_forces() - frame.forces
+            result["forces_mae"] = float(np.abs(error).mean())
+            result["forces_norm"] = float(np.linalg.norm(error, axis=1).mean())
+        if frame.stress is not None:
+            found = atoms.get_stress()
+            result["stress_mae"] = float(np.abs(found - frame.stress).mean()) / GPA
+        return result
+
+    def summary(self, results: Results) -> dict[str, Figure]:
+        """Means over frames, of forces over atoms."""
+        found = list(measured(results).values())
+        energies = [r["energy"] for r in found if "energy" in r]
+        forces = [r for r in found if "forces_mae" in r]
+        weights = np.array([r["atoms"] for r in forces], dtype=float)
+
+        def over_atoms(key: str) -> Figure:
+            value = float(np.average([r[key] for r in forces], weights=weights)) if forces else None
+            return Figure(value, "eV/Å")
+
+        shifted = np.array(energies) - np.median(energies) if energies else []
+        return {
+            "frames": counted(results),
+            "energy, MAE": mean([1e3 * abs(e) for e in energies], "meV/atom"),
+            "energy after one shift, MAE": mean([1e3 * abs(e) for e in shifted], "meV/atom"),
+            "force components, MAE": over_atoms("forces_mae"),
+            "force, mean length of the error": over_atoms("forces_norm"),
+            "stress, MAE": mean([r["stress_mae"] for r in found if "stress_mae" in r], "GPa"),
+        }
+
+    def picture(self, results: Mapping[str, Results]) -> "Picture":
+        """Share of the frames whose error is below x."""
+        panels = {"error of the energy, eV/atom": "energy", "mean length of the force's error, eV/Å": "forces_norm"}
+        return shares(
+            {
+                label: {
+                    n: ([abs(r[key]) for r in measured(found).values() if key in r], len(found))
+                    for n, found in results.items()
+                }
+                for label, key in panels.items()
+            }
+        )
+
+
+def _expected_energy(frame: Frame, calculator: BaseCalculator) -> float | None:
+    """eV; None: the frame has none that the potential's could be compared with."""
+    card = getattr(calculator, "card", None)
+    if frame.energy is None or card is None or "MP2020" not in card.energy_reference:
+        return frame.energy
+    for run_type in ("GGA+U", "GGA"):
+        correction = mp2020(frame.numbers, frame.positions, frame.cell, run_type)
+        if correction is not None:
+            return frame.energy + correction
+    return None

@@ -1,0 +1,42 @@
+"""What the phonon suite compares: frequencies where a supercell is exact, and heat capacities.
+
+    phonopy = with_force_constants(atoms, calculator, (2, 2, 2))      # gnnpot.properties.phonons
+    commensurate_frequencies(phonopy)      # THz
+    heat_capacity(phonopy, 300.0)          # J/K/mol of the primitive cell
+
+A negative frequency stands for an imaginary one. No non-analytical term is added.
+
+Source: Togo, Chaput, Tadano & Tanaka, J. Phys.: Condens. Matter 35, 353001 (2023).
+"""
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from phonopy import Phonopy
+
+#: mesh of wave vectors for thermal properties: about length / a points along a lattice vector of length a (Å)
+MESH_LENGTH = 60.0
+
+
+def commensurate_frequencies(phonopy: "Phonopy") -> np.ndarray:
+    """Frequencies (THz, ascending) at all wave vectors that are commensurate with the supercell, [Q * 3N].
+
+    Nothing is interpolated there. The force constants must be there.
+    """
+    from phonopy.harmonic.dynmat_to_fc import get_commensurate_points
+
+    matrix = np.linalg.inv(phonopy.primitive_matrix) @ phonopy.supercell_matrix
+    phonopy.run_qpoints(get_commensurate_points(np.rint(matrix).astype(int)))
+    return np.sort(phonopy.qpoints.frequencies.ravel())
+
+
+def heat_capacity(phonopy: "Phonopy", temperature: float) -> float:
+    """Heat capacity at constant volume, J/K/mol of the primitive cell, at `temperature` (K).
+
+    Modes with an imaginary frequency are left out, as phonopy does.
+    """
+    phonopy.run_mesh(MESH_LENGTH)
+    phonopy.run_thermal_properties(temperatures=[temperature])
+    return float(phonopy.thermal_properties.heat_capacity[0])

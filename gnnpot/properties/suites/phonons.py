@@ -1,0 +1,154 @@
+"""Phonons: ten crystals beside DFT's frequencies, and heat capacities of binary crystals.
+
+The ten crystals keep DFT's cell, positions and supercell; compared are the frequencies at the wave vectors that are
+commensurate with the supercell, where nothing is interpolated: the highest one, all of them in ascending order, and
+whether there is an imaginary one (`IMAGINARY`). Eight are PBE, two PBEsol, at fixed volume a difference of about a
+hundredth; `scripts/fixtures/make_phonon_reference.py` makes them from the forces in phonopy's examples.
+
+Heat capacities (300 K, Alexandria, PBE) are of crystals that the potential has relaxed, in supercells of at least
+`LENGTH` Å. They say little of a potential: most modes are excited at 300 K.
+"""
+
+import gzip
+import json
+from collections.abc import Mapping, Sequence
+from importlib import resources
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from ase import Atoms
+from ase.calculators.calculator import BaseCalculator
+
+from gnnpot.properties.phonons import with_force_constants
+from gnnpot.properties.relaxed import relaxed, repeats
+from gnnpot.properties.suites.base import Figure, Item, Overlap, Result, Results, Suite, mean, measured, numbers_of
+from gnnpot.properties.suites.data import DataFile, data_file, sha256_of
+from gnnpot.properties.suites.harmonic import commensurate_frequencies, heat_capacity
+from gnnpot.properties.suites.pictures import parity
+from gnnpot.properties.suites.structures import atoms_of
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure as Picture
+
+CAPACITIES = DataFile(
+    "alexandria-binary-pbe-phonon-half.json.gz",
+    "c96253c248a788d33cc01be20eebba12811eb1ba7e8ba32c71fbe6a4bb0e4857",
+    198464,
+    "matcalc's heat capacities of Alexandria",
+)
+#: THz; a frequency below it is imaginary, above it the zero of an acoustic mode
+IMAGINARY = -0.1
+#: Å, at least, of each lattice vector of a supercell for the heat capacity
+LENGTH = 10.0
+#: K
+TEMPERATURE = 300.0
+#: eV/Å, the largest force that a relaxation leaves
+FMAX = 2e-3
+_DFT = "DFT, "
+
+
+class Phonons(Suite):
+    """Frequencies of ten crystals; with --data, 293 heat capacities too."""
+
+    name = "phonons"
+    title = "highest frequency, all frequencies and imaginary modes of ten crystals, heat capacities at 300 K"
+    source = "phonopy's examples (BSD-3-Clause, shipped); half of matcalc's alexandria-binary-pbe-phonon, --data"
+    overlaps = (
+        Overlap(
+            "phonon benchmark",
+            "fine-tuned on the training part of the MDR phonon benchmark, whose crystals its file does not list: "
+            "crystals of this suite may be among them",
+        ),
+    )
+
+    def all_items(self) -> Sequence[Item]:
+        """The ten crystals, then those with a heat capacity."""
+        text = resources.files("gnnpot.properties.suites").joinpath("phonons_dft.json").read_text(encoding="utf-8")
+        items = []
+        for name, row in json.loads(text)["crystals"].items():
+            atoms = Atoms(row["numbers"], cell=row["cell"], scaled_positions=row["scaled_positions"], pbc=True)
+            items.append(Item(_DFT + name, numbers_of(atoms), (atoms, row)))
+        if self.options.data is not None:
+            for row in json.loads(gzip.decompress(data_file(CAPACITIES, self.options.data).read_bytes())):
+                atoms = atoms_of(row["structure"])
+                items.append(Item(row["mp_id"], numbers_of(atoms), (atoms, row)))
+        return items
+
+    def items(self) -> list[Item]:
+        """The ten, and of the others at most `options.count`, evenly spread."""
+        every, count = self.all_items(), self.options.count
+        ten = [item for item in every if item.key.startswith(_DFT)]
+        others = [item for item in every if not item.key.startswith(_DFT)]
+        if count is None or count >= len(every):
+            return list(every)
+        if count <= len(ten):
+            return ten[:count]
+        chosen = np.unique(np.linspace(0, len(others) - 1, count - len(ten)).round().astype(int)) if others else []
+        return [*ten, *(others[k] for k in chosen)]
+
+    def identity(self) -> dict[str, Any]:
+        """The file of heat capacities, if it is given, and how they are calculated."""
+        given = self.options.data
+        return {
+            "data": "" if given is None else sha256_of(data_file(CAPACITIES, given)),
+            "length": LENGTH,
+            "fmax": FMAX,
+        }
+
+    def measure(self, item: Item, calculator: BaseCalculator, folder: Path) -> Result:
+        """Frequencies (THz), or a heat capacity (J/K/mol of the given cell)."""
+        atoms, row = item.content
+        if item.key.startswith(_DFT):
+            found = commensurate_frequencies(with_force_constants(atoms, calculator, tuple(row["supercell"])))
+            expected = np.repeat(row["frequencies"], row["counts"])
+            return {
+                "max": float(found[-1]),
+                "max_expected": float(expected[-1]),
+                "min": float(found[0]),
+                "min_expected": float(expected[0]),
+                "mae": float(np.abs(found - expected).mean()),
+            }
+        crystal = relaxed(atoms, calculator, cell="full", fmax=FMAX)
+        phonon = with_force_constants(crystal, calculator, repeats(crystal.cell, LENGTH))
+        minimum = float(commensurate_frequencies(phonon)[0])
+        cells = len(atoms) / len(phonon.primitive)
+        return {
+            "capacity": cells * heat_capacity(phonon, TEMPERATURE),
+            "capacity_expected": row["heat_capacity"],
+            "min": minimum,
+        }
+
+    def summary(self, results: Results) -> dict[str, Figure]:
+        """Mean absolute errors, and how many of the ten have imaginary modes where DFT has, and none elsewhere."""
+        found = measured(results)
+        ten = [r for key, r in found.items() if key.startswith(_DFT)]
+        others = [r for key, r in found.items() if not key.startswith(_DFT)]
+        right = sum((r["min"] < IMAGINARY) == (r["min_expected"] < IMAGINARY) for r in ten)
+        figures = {
+            "highest frequency, MAE": mean([abs(r["max"] - r["max_expected"]) for r in ten], "THz"),
+            "all frequencies, MAE": mean([r["mae"] for r in ten], "THz"),
+            "imaginary or not as in DFT": Figure(right, note=f"of {len(ten)}"),
+        }
+        if others:
+            errors = [abs(r["capacity"] - r["capacity_expected"]) for r in others]
+            figures["heat capacity, MAE"] = mean(errors, "J/K/mol")
+            count = sum(not key.startswith(_DFT) for key in results)
+            figures["heat capacities"] = Figure(len(others), note=f"of {count}")
+            figures["of these with an imaginary mode"] = Figure(sum(r["min"] < IMAGINARY for r in others))
+        return figures
+
+    def picture(self, results: Mapping[str, Results]) -> "Picture":
+        """Found against expected."""
+        panels = {"highest frequency, THz": "max", "heat capacity, J/K/mol": "capacity"}
+        points = {
+            label: {
+                name: (
+                    [r[f"{key}_expected"] for r in measured(found).values() if key in r],
+                    [r[key] for r in measured(found).values() if key in r],
+                )
+                for name, found in results.items()
+            }
+            for label, key in panels.items()
+        }
+        return parity({label: p for label, p in points.items() if any(len(x) for x, _ in p.values())})

@@ -1,0 +1,155 @@
+"""Whether crystals hold together: relaxed, and at 1000 K.
+
+What has exploded, and what not, `gnnpot.properties.stability` says. The crystals are the first of a shuffled pool
+(`--data`), the same for all potentials that know the same elements.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+from ase.calculators.calculator import BaseCalculator
+
+from gnnpot.data.readers import read_frames
+from gnnpot.errors import DataError
+from gnnpot.properties.stability import (
+    CLOSEST,
+    EXPANSION_STEP,
+    HOTTEST,
+    MOST_EXPANDED,
+    VOLUME_RATIOS,
+    dynamics_outcome,
+    hot_cell,
+    relaxation_outcome,
+)
+from gnnpot.properties.suites.base import Figure, Item, Result, Results, Suite, counted, measured, median, numbers_of
+from gnnpot.properties.suites.data import sha256_of
+from gnnpot.runs.pages import COLORS, new_figure, tidy
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure as Picture
+
+#: fs, of molecular dynamics: bonds of hydrogen vibrate in 8 fs or more, all others in 14 or more
+SHORT_STEP, LONG_STEP = 1.0, 2.0
+#: crystals with more atoms than this are not heated
+MOST_ATOMS_HOT = 60
+TEMPERATURE = 1000.0
+#: what decides whether a crystal has exploded
+CRITERIA = [CLOSEST, HOTTEST, *VOLUME_RATIOS, MOST_EXPANDED, EXPANSION_STEP]
+
+
+class Relaxations(Suite):
+    """Positions and cells of crystals, relaxed."""
+
+    name = "relaxations"
+    title = "crystals of a pool, positions and cells relaxed: do they hold together?"
+    source = "any file of crystals, --data; the published figures are of open packages' crystals"
+    #: crystals, where the user does not say how many
+    default_count: ClassVar[int] = 200
+    most_atoms: ClassVar[int | None] = None
+
+    def all_items(self) -> Sequence[Item]:
+        """The pool, shuffled by the seed."""
+        path = self.options.data
+        if path is None or not path.is_file():
+            raise DataError(f"{self.name}: give a file of crystals with --data" + (f", not {path}" if path else ""))
+        frames = list(read_frames(path))
+        order = np.random.default_rng(self.options.seed).permutation(len(frames))
+        items = []
+        for k in order:
+            atoms = frames[k].to_atoms()
+            if self.most_atoms is None or len(atoms) <= self.most_atoms:
+                items.append(Item(f"{k} {atoms.get_chemical_formula()}", numbers_of(atoms), atoms))
+        return items
+
+    def items(self) -> list[Item]:
+        """The first ones."""
+        return list(self.all_items()[: self.options.count or self.default_count])
+
+    def identity(self) -> dict[str, Any]:
+        """The pool, the seed, and what is called exploded."""
+        return {"data": sha256_of(self.options.data), "seed": self.options.seed, "criteria": CRITERIA}
+
+    def measure(self, item: Item, calculator: BaseCalculator, folder: Path) -> Result:
+        """How the relaxation ended."""
+        return asdict(relaxation_outcome(item.content, calculator)[0])
+
+    def summary(self, results: Results) -> dict[str, Figure]:
+        """How many exploded, how many converged, how far volumes moved."""
+        found = list(measured(results).values())
+        ratios = [100 * abs(r["volume_ratio"] - 1) for r in found if r["volume_ratio"] is not None]
+        return {
+            "crystals": counted(results),
+            "exploded": Figure(sum(r["exploded"] for r in found)),
+            "converged": Figure(sum(r["converged"] for r in found)),
+            "change of volume, median": median(ratios, "%"),
+            "steps, median": median([r["steps"] for r in found]),
+        }
+
+    def picture(self, results: Mapping[str, Results]) -> "Picture":
+        """Distribution of the change of volume."""
+        figure = new_figure(width=6.4, height=3.6)
+        ax = figure.subplots()
+        for k, (name, found) in enumerate(results.items()):
+            ratios = [100 * (r["volume_ratio"] - 1) for r in measured(found).values() if r["volume_ratio"] is not None]
+            share = np.arange(1, len(ratios) + 1) / max(len(ratios), 1)
+            ax.step(np.sort(ratios), share, where="post", color=COLORS[k % len(COLORS)], linewidth=1.4, label=name)
+        ax.set(xlabel="change of volume, %", ylabel="share of the crystals", xlim=(-30, 30))
+        ax.legend(frameon=False, fontsize=7)
+        tidy(ax)
+        return figure
+
+
+class Dynamics(Relaxations):
+    """Crystals of at most 60 atoms, relaxed, made larger, and kept at 1000 K."""
+
+    name = "dynamics"
+    title = "crystals of a pool at 1000 K (NVT): do they hold together?"
+    default_count = 20
+    most_atoms = MOST_ATOMS_HOT
+
+    def identity(self) -> dict[str, Any]:
+        """As of relaxations, and how long."""
+        return {**super().identity(), "picoseconds": self.options.picoseconds, "temperature": TEMPERATURE}
+
+    def measure(self, item: Item, calculator: BaseCalculator, folder: Path) -> Result:
+        """How the dynamics ended; a crystal that explodes when it is relaxed is not heated."""
+        outcome, relaxed = relaxation_outcome(item.content, calculator)
+        if relaxed is None:
+            return {**asdict(outcome), "heated": False}
+        timestep = SHORT_STEP if "H" in relaxed.symbols else LONG_STEP
+        hot = dynamics_outcome(
+            hot_cell(relaxed),
+            calculator,
+            folder / item.key.split()[0],
+            temperature=TEMPERATURE,
+            steps=round(1000 * self.options.picoseconds / timestep),
+            timestep=timestep,
+            seed=self.options.seed,
+        )
+        return {**asdict(hot), "heated": True, "timestep": timestep}
+
+    def summary(self, results: Results) -> dict[str, Figure]:
+        """How many exploded, and how close atoms came."""
+        found = list(measured(results).values())
+        closest = [r["closest"] for r in found if r["closest"] is not None]
+        return {
+            "crystals": counted(results),
+            "exploded": Figure(sum(r["exploded"] for r in found), note=f"in {self.options.picoseconds:g} ps"),
+            "closest approach, of the sum of radii": Figure(min(closest, default=None)),
+        }
+
+    def picture(self, results: Mapping[str, Results]) -> "Picture":
+        """Closest approach of each crystal, ascending."""
+        figure = new_figure(width=6.4, height=3.6)
+        ax = figure.subplots()
+        for k, (name, found) in enumerate(results.items()):
+            closest = np.sort([r["closest"] for r in measured(found).values() if r["closest"] is not None])
+            ax.plot(closest, "o-", color=COLORS[k % len(COLORS)], markersize=3, linewidth=1, label=name)
+        ax.axhline(CLOSEST, color="#555555", linewidth=0.8, linestyle="--")
+        ax.set(xlabel="crystal, by closest approach", ylabel="closest approach, of the sum of radii")
+        ax.legend(frameon=False, fontsize=7)
+        tidy(ax)
+        return figure

@@ -1,0 +1,161 @@
+"""Time of a step, energy, forces and stress, of silicon, all potentials in turns.
+
+    measure_speed({"7net-0": Calculator("7net-0"), ...}, output, sizes=(64, 512), seconds=5.0)
+
+The atoms swing as in molecular dynamics, so that nothing is answered from the last step, and remembered neighbours last
+no longer than in a run. All potentials take turns in one process: what else the machine does meets all of them. With
+one thread, the time is the processor's. The first potential is the unit of the ratios: times depend on the machine,
+ratios much less.
+"""
+
+import json
+import os
+import platform
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from ase import Atoms
+from ase.build import bulk
+from ase.calculators.calculator import BaseCalculator
+
+from gnnpot.runs.files import write_text
+from gnnpot.runs.pages import COLORS, new_figure, tidy
+from gnnpot.runs.progress import Progress, no_progress
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure as Picture
+
+SPEED = "speed"
+SIZES = (64, 512)
+
+
+def measure_speed(
+    calculators: Mapping[str, BaseCalculator],
+    output: Path,
+    *,
+    sizes: Sequence[int] = SIZES,
+    seconds: float = 5.0,
+    threads: int = 1,
+    structure: Callable[[int], Atoms] | None = None,
+    progress: Progress = no_progress,
+) -> Path:
+    """Time the steps of several potentials, and write `output/results/speed.json`.
+
+    Args:
+        calculators: by the names of the potentials; the first is the unit of ratios.
+        output: folder of the results of all suites.
+        sizes: about how many atoms.
+        seconds: wall time for each potential and size.
+        threads: that the calculators use; with 1 the processor's time is taken, else wall time.
+        structure: makes the atoms of a size; by default silicon.
+        progress: called with sizes done and in all.
+
+    Returns:
+        The file: median, quartiles (ms) and ratio for each potential and size, and what was measured on.
+    """
+    rows, clock = [], "processor time" if threads == 1 else "wall time"
+    names = list(calculators)
+    for k, size in enumerate(sizes):
+        progress("speed", k, len(sizes))
+        atoms = (structure or silicon)(size)
+        steps = {name: moving(calculators[name], atoms) for name in names}
+        found = alternate(list(steps.values()), seconds * len(steps), processor_time=threads == 1)
+        first = np.median(found[0])
+        for name, times in zip(steps, found, strict=True):
+            low, middle, high = (1e3 * float(np.percentile(times, q)) for q in (25, 50, 75))
+            ratio = float(np.median(times) / first)
+            rows.append(
+                {"potential": name, "atoms": len(atoms), "ms": middle, "quartiles": [low, high], "ratio": ratio}
+            )
+    progress("speed", len(sizes), len(sizes))
+    about = {"cpu": cpu_name(), "threads": threads, "clock": clock, "python": platform.python_version()}
+    path = output / "results" / f"{SPEED}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_text(path, json.dumps({"about": about, "rows": rows}, indent=1) + "\n")
+    return path
+
+
+def silicon(size: int) -> Atoms:
+    """A rattled supercell of silicon with about `size` atoms, as near a cube as that goes."""
+    cell = bulk("Si", cubic=True)
+    most = range(1, round((size / len(cell)) ** (1 / 3)) + 3)
+    choices = [(a, b, c) for a in most for b in most for c in most if a <= b <= c]
+
+    def miss(repeats: tuple[int, int, int]) -> float:
+        return abs(np.prod(repeats) * len(cell) / size - 1) + 0.05 * (max(repeats) / min(repeats) - 1)
+
+    atoms = cell.repeat(min(choices, key=miss))
+    atoms.rattle(0.05, seed=0)
+    return atoms
+
+
+def moving(calculator: BaseCalculator, atoms: Atoms) -> Callable[[], tuple[float, np.ndarray]]:
+    """A step, which returns energy per atom (eV) and forces (eV/Å): the atoms swing by 0.15 Å, at most 0.0075 Å each
+    time."""
+    atoms = Atoms(atoms.numbers, atoms.positions, cell=atoms.cell, pbc=True, calculator=calculator)
+    swing = 0.15 * np.random.default_rng(0).standard_normal(atoms.positions.shape)
+    origin, steps = atoms.positions.copy(), 0
+
+    def step() -> tuple[float, np.ndarray]:
+        nonlocal steps
+        steps += 1
+        atoms.positions = origin + swing * np.sin(0.05 * steps)
+        atoms.get_stress()
+        return atoms.get_potential_energy() / len(atoms), atoms.get_forces()
+
+    return step
+
+
+def alternate(steps: Sequence[Callable], seconds: float, processor_time: bool = False) -> list[list[float]]:
+    """Times (s) of a call of each, in turns of equally many calls; at least 3 turns. The first calls don't count.
+
+    `seconds` of wall time are spent; the times are wall times too, unless those of the processor are asked for.
+    """
+    clock = time.process_time if processor_time else time.perf_counter
+    once = []
+    for step in steps:
+        step()
+        begin = time.perf_counter()
+        step()
+        once.append(time.perf_counter() - begin)
+    calls = max(1, min(10, round(0.2 / sum(once))))
+    times: list[list[float]] = [[] for _ in steps]
+    end = time.perf_counter() + seconds
+    while time.perf_counter() < end or len(times[0]) < 3:
+        for step, found in zip(steps, times, strict=True):
+            begin = clock()
+            for _ in range(calls):
+                step()
+            found.append((clock() - begin) / calls)
+    return times
+
+
+def cpu_name() -> str:
+    """What Linux calls the processor, else what Python does."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        lines = []
+    named = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return (named or [platform.processor() or os.uname().machine])[0]
+
+
+def speed_picture(measured: Mapping[str, Any]) -> "Picture":
+    """Bars: ms of a step, a group for each potential."""
+    rows = measured["rows"]
+    names, sizes = (list(dict.fromkeys(row[key] for row in rows)) for key in ("potential", "atoms"))
+    figure = new_figure(width=7.5, height=0.9 + 0.34 * len(names))
+    ax = figure.subplots()
+    for k, size in enumerate(sizes):
+        found = {row["potential"]: row["ms"] for row in rows if row["atoms"] == size}
+        places = np.arange(len(names)) + (k - (len(sizes) - 1) / 2) * 0.8 / len(sizes)
+        heights = [found.get(name, np.nan) for name in names]
+        ax.barh(places, heights, 0.8 / len(sizes), color=COLORS[k % len(COLORS)], label=f"{size} atoms")
+    ax.set(yticks=range(len(names)), yticklabels=names, xscale="log", xlabel="ms for a step of Si")
+    ax.invert_yaxis()
+    ax.legend(frameon=False, fontsize=8)
+    tidy(ax)
+    return figure

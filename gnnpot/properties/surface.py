@@ -1,0 +1,234 @@
+"""Surface energies of a crystal, and the shape of lowest surface energy (Wulff's construction).
+
+    result = calc(atoms, calculator, max_index=1)
+    result.surfaces[0].miller, result.surfaces[0].energy
+    result.area_fractions[1, 1, 1]
+
+A slab with two equal faces of area A has
+
+    γ = (E_slab - N e) / (2 A),                                                                                 (1)
+
+with the energy e of an atom (or formula unit) of the crystal in the cell from which the slab is cut. Slabs are those of
+pymatgen, all terminations up to a Miller index; only those with equal faces and the crystal's composition have a
+surface energy by (1), the others are named in `skipped`. The shape is that which each surface's plane at a distance
+proportional to γ cuts out.
+
+Source: Tran et al., Sci. Data 3, 160080 (2016).
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from ase.calculators.calculator import BaseCalculator
+from pymatgen.analysis.wulff import WulffShape
+from pymatgen.core import Structure
+from pymatgen.core.surface import Slab, generate_all_slabs
+from pymatgen.io.ase import AseAtomsAdaptor
+from pymatgen.symmetry.analyzer import SpacegroupAnalyzer
+
+from gnnpot.data.structures import StructureLike, as_atoms
+from gnnpot.errors import ConfigError, DataError
+from gnnpot.properties.relaxed import crystal_of, energy_of, relaxed
+from gnnpot.runs.progress import Progress, no_progress
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+#: J/m² in an eV/Å²
+JOULE_PER_SQUARE_METRE = 16.02176634
+Miller = tuple[int, int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Surface:
+    """A termination of a crystal."""
+
+    miller: Miller
+    shift: float  #: along the normal, in layers of the crystal, where the slab is cut
+    energy: float  #: J/m², relaxed
+    unrelaxed_energy: float  #: J/m², as cut
+    atoms: int  #: of the slab
+    area: float  #: Å², of one face
+
+
+@dataclass(frozen=True, eq=False)
+class Surfaces:
+    """Surfaces of a crystal."""
+
+    formula: str
+    surfaces: tuple[Surface, ...]  #: by energy
+    skipped: tuple[tuple[Miller, str], ...]  #: terminations without an energy by equation (1), and why
+    area_fractions: dict[Miller, float]  #: of the Wulff shape, by the form of a plane; empty if a γ is negative
+    mean_energy: float  #: J/m², over the Wulff shape; NaN without one
+    conventional_cell: np.ndarray  #: [3, 3] Å, to which the Miller indices refer
+
+    def energy_of(self, miller: Miller) -> float:
+        """J/m², the lowest of the terminations of a plane. Raises `ConfigError` if it is not among the results."""
+        found = [s.energy for s in self.surfaces if s.miller == miller]
+        if not found:
+            raise ConfigError(f"{miller}: is not among {sorted({s.miller for s in self.surfaces})}")
+        return min(found)
+
+    def to_json(self) -> dict[str, Any]:
+        """All of it, with units in the names."""
+        return {
+            "formula": self.formula,
+            "mean_energy_J_m2": self.mean_energy,
+            "surfaces": [
+                {
+                    "miller": list(s.miller),
+                    "shift": s.shift,
+                    "energy_J_m2": s.energy,
+                    "unrelaxed_energy_J_m2": s.unrelaxed_energy,
+                    "atoms": s.atoms,
+                    "area_A2": s.area,
+                }
+                for s in self.surfaces
+            ],
+            "area_fractions": {"".join(map(str, m)): f for m, f in self.area_fractions.items()},
+            "skipped": [{"miller": list(m), "reason": r} for m, r in self.skipped],
+            "conventional_cell_A": self.conventional_cell.tolist(),
+        }
+
+    def plot(self, path: Path) -> None:
+        """Surface energies, and the Wulff shape, as PNG."""
+        from gnnpot.runs.pages import COLORS, new_figure, tidy
+
+        figure = new_figure(2)
+        axes = figure.add_subplot(1, 2, 1)
+        names = [f"({' '.join(map(str, s.miller))})" for s in self.surfaces]
+        place = np.arange(len(names))
+        millers = sorted({s.miller for s in self.surfaces}, key=self.energy_of)
+        colors = {m: COLORS[k % len(COLORS)] for k, m in enumerate(millers)}
+        axes.barh(place, [s.energy for s in self.surfaces], color=[colors[s.miller] for s in self.surfaces])
+        axes.plot([s.unrelaxed_energy for s in self.surfaces], place, "|", color="black", markersize=12, label="as cut")
+        axes.set_yticks(place, names)
+        axes.invert_yaxis()
+        axes.set(xlabel="surface energy, J/m²", title=self.formula)
+        axes.legend(frameon=False, fontsize=8)
+        tidy(axes)
+        self._draw_shape(figure, colors)
+        figure.savefig(path)
+
+    def _draw_shape(self, figure: "Figure", colors: dict[Miller, str]) -> None:
+        axes: Any = figure.add_subplot(1, 2, 2, projection="3d")
+        axes.set_axis_off()
+        if not self.area_fractions:
+            axes.set_title("no shape: a surface energy is not positive", fontsize=9)
+            return
+        from mpl_toolkits.mplot3d.art3d import Poly3DCollection
+
+        shape = _wulff(self.conventional_cell, self.surfaces)
+        points = np.asarray(shape.wulff_pt_list)
+        for facet in shape.facets:
+            if facet.points:
+                line = np.array(shape.get_line_in_facet(facet))
+                color = colors[tuple(int(x) for x in shape.miller_list[facet.index])]
+                axes.add_collection3d(
+                    Poly3DCollection([line], facecolors=[color], edgecolors=["white"], linewidth=0.8, shade=True)
+                )
+        size = np.abs(points).max()
+        axes.set(xlim=(-size, size), ylim=(-size, size), zlim=(-size, size))
+        axes.set_box_aspect((1, 1, 1), zoom=1.3)
+        fractions = [f"({' '.join(map(str, m))}) {100 * f:.0f} %" for m, f in self.area_fractions.items() if f > 0.005]
+        axes.set_title(f"Wulff shape: {', '.join(fractions)}", fontsize=9)
+
+
+def calc(
+    atoms: StructureLike,
+    calculator: BaseCalculator,
+    *,
+    max_index: int = 1,
+    thickness: float = 12.0,
+    vacuum: float = 12.0,
+    relax: bool = True,
+    fmax: float = 0.01,
+    progress: Progress = no_progress,
+) -> Surfaces:
+    """Surface energies of a crystal by a calculator.
+
+    Args:
+        atoms: The crystal.
+        calculator: Any ASE calculator.
+        max_index: The largest Miller index, of the conventional cell.
+        thickness: Å, of a slab at least.
+        vacuum: Å, between slabs at least; more than the reach of the potential.
+        relax: Relax the crystal (cell too) first, and the atoms of the slabs.
+        fmax: eV/Å, the largest force that may be left.
+        progress: Takes slabs and relaxations.
+
+    Raises:
+        ConfigError: An option out of its range.
+        DataError: The structure is no crystal, or no slab has two equal faces.
+        SimulationError: A relaxation fails.
+    """
+    if max_index < 1 or not thickness > 0 or not vacuum > 0:
+        raise ConfigError("surface: max_index, thickness and vacuum are positive numbers")
+    crystal = crystal_of(atoms, "surface")
+    if relax:
+        crystal = relaxed(crystal, calculator, cell="full", what="surface: crystal", progress=progress)
+    structure = SpacegroupAnalyzer(
+        AseAtomsAdaptor.get_structure(crystal), symprec=0.01
+    ).get_conventional_standard_structure()
+    slabs = generate_all_slabs(structure, max_index, thickness, vacuum, center_slab=True)
+    found, skipped = [], []
+    for k, slab in enumerate(slabs):
+        progress("surface: slabs", k, len(slabs))
+        reason = _unequal(slab, structure)
+        if reason:
+            skipped.append((_miller(slab), reason))
+        else:
+            found.append(_surface(slab, calculator, relax, fmax))
+    progress("surface: slabs", len(slabs), len(slabs))
+    if not found:
+        raise DataError(
+            f"{structure.composition.reduced_formula}: none of its slabs up to index {max_index} has two equal faces "
+            "and the crystal's composition; a higher max_index may have one"
+        )
+    ordered = tuple(sorted(found, key=lambda s: s.energy))
+    shape = _wulff(structure.lattice.matrix, ordered) if min(s.energy for s in ordered) > 0 else None
+    fractions = (
+        {} if shape is None else {tuple(int(x) for x in m): float(f) for m, f in shape.area_fraction_dict.items()}
+    )
+    return Surfaces(
+        formula=structure.composition.reduced_formula,
+        surfaces=ordered,
+        skipped=tuple(skipped),
+        area_fractions=fractions,  # type: ignore[arg-type]
+        mean_energy=float("nan") if shape is None else float(shape.weighted_surface_energy),
+        conventional_cell=np.asarray(structure.lattice.matrix),
+    )
+
+
+def _miller(slab: Slab) -> Miller:
+    a, b, c = (int(x) for x in slab.miller_index)
+    return a, b, c
+
+
+def _unequal(slab: Slab, crystal: Structure) -> str:
+    """Why equation (1) does not hold; empty if it does."""
+    if slab.composition.reduced_formula != crystal.composition.reduced_formula:
+        return f"its composition is {slab.composition.reduced_formula}"
+    return "" if slab.is_symmetric() else "its faces are different"
+
+
+def _surface(slab: Slab, calculator: BaseCalculator, relax: bool, fmax: float) -> Surface:
+    bulk = as_atoms(slab.oriented_unit_cell)
+    per_atom = energy_of(bulk, calculator) / len(bulk)
+    cut = as_atoms(slab)
+    cut.pbc = True
+    final = relaxed(cut, calculator, fmax=fmax, what=f"surface: {slab.miller_index}") if relax else cut
+    factor = JOULE_PER_SQUARE_METRE / (2 * slab.surface_area)
+    energies = [factor * (energy_of(a, calculator) - len(a) * per_atom) for a in (final, cut)]
+    return Surface(_miller(slab), float(slab.shift), *energies, len(cut), float(slab.surface_area))
+
+
+def _wulff(conventional: np.ndarray, surfaces: tuple[Surface, ...]) -> WulffShape:
+    from pymatgen.core import Lattice
+
+    lowest: dict[Miller, float] = {}
+    for surface in surfaces:
+        lowest[surface.miller] = min(surface.energy, lowest.get(surface.miller, np.inf))
+    return WulffShape(Lattice(conventional), list(lowest), list(lowest.values()))

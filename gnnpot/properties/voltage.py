@@ -1,0 +1,227 @@
+"""Voltage of an intercalation electrode against the metal of its ion.
+
+    result = calc(lithiated, calculator, ion="Li")
+    result.voltage, result.capacity
+
+Between a host with n ions and the same host with m < n of them in the cell,
+
+    V = -[ E(n) - E(m) - (n - m) e_metal ] / ((n - m) z),                                                       (1)
+
+the mean voltage of the step, for an ion of charge z; e_metal is the energy of an atom of its metal. Entropy and
+pressure are neglected. Cells and atoms relax. Without structures of partly filled hosts, all ions are taken out at
+once.
+
+Source: Aydinol, Kohan, Ceder, Cho and Joannopoulos, Phys. Rev. B 56, 1354 (1997).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from ase import Atoms
+from ase.build import bulk
+from ase.calculators.calculator import BaseCalculator
+
+from gnnpot.data.structures import StructureLike
+from gnnpot.errors import ConfigError, DataError
+from gnnpot.properties.relaxed import crystal_of, energy_of, relaxed
+from gnnpot.runs.progress import Progress, no_progress
+
+#: mAh in a mole of elementary charges
+MAH_PER_MOLE = 26801.4814
+#: of the ions that batteries are made of, e
+CHARGES = {"Li": 1, "Na": 1, "K": 1, "Rb": 1, "Cs": 1, "Mg": 2, "Ca": 2, "Zn": 2, "Sr": 2, "Ba": 2, "Al": 3, "Y": 3}
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """Between two contents of the ion."""
+
+    low: float  #: ions per formula unit of the host, charged
+    high: float  #: discharged
+    voltage: float  #: V against the metal
+
+
+@dataclass(frozen=True, eq=False)
+class Voltage:
+    """An electrode, per formula unit of its host."""
+
+    host: str
+    ion: str
+    charge: int  #: e
+    metal_energy: float  #: eV/atom
+    contents: np.ndarray  #: [C] ions per formula unit of the host, ascending; those on the convex hull
+    energies: np.ndarray  #: [C] eV per formula unit of the host
+    volumes: np.ndarray  #: [C] Å³ per formula unit of the host
+    unstable: tuple[float, ...]  #: contents above the convex hull of the others, which make no step
+    steps: tuple[Step, ...]  #: by content
+    capacity: float  #: mAh/g of the discharged electrode
+
+    @property
+    def voltage(self) -> float:
+        """V, mean over all steps."""
+        charge = [s.high - s.low for s in self.steps]
+        return float(np.average([s.voltage for s in self.steps], weights=charge))
+
+    @property
+    def volume_change(self) -> float:
+        """(V discharged - V charged) / V charged."""
+        return float(self.volumes[-1] / self.volumes[0] - 1)
+
+    def to_json(self) -> dict[str, Any]:
+        """All of it, with units in the names."""
+        return {
+            "host": self.host,
+            "ion": self.ion,
+            "charge": self.charge,
+            "voltage_V": self.voltage,
+            "capacity_mAh_g": self.capacity,
+            "specific_energy_Wh_kg": self.voltage * self.capacity,
+            "volume_change": self.volume_change,
+            "metal_energy_eV": self.metal_energy,
+            "contents": self.contents.tolist(),
+            "energies_eV": self.energies.tolist(),
+            "volumes_A3": self.volumes.tolist(),
+            "unstable_contents": list(self.unstable),
+            "steps": [{"low": s.low, "high": s.high, "voltage_V": s.voltage} for s in self.steps],
+        }
+
+    def plot(self, path: Path) -> None:
+        """Voltage against content, as PNG."""
+        from gnnpot.runs.pages import COLORS, new_figure, tidy
+
+        figure = new_figure(width=5.6)
+        axes = figure.add_subplot()
+        x = [edge for s in self.steps for edge in (s.low, s.high)]
+        y = [v for s in self.steps for v in (s.voltage, s.voltage)]
+        axes.plot(x, y, color=COLORS[0], linewidth=2)
+        axes.axhline(self.voltage, color="black", linewidth=0.8, linestyle=":")
+        axes.text(x[0], self.voltage, f" mean {self.voltage:.2f} V", va="bottom", fontsize=9)
+        axes.set(
+            xlabel=f"x in {self.ion}$_x${self.host}", ylabel=f"voltage against {self.ion}, V",
+            title=f"{self.ion}–{self.host}, {self.capacity:.0f} mAh/g",
+        )  # fmt: skip
+        axes.margins(y=0.2)
+        tidy(axes)
+        figure.savefig(path)
+
+
+def calc(
+    atoms: StructureLike,
+    calculator: BaseCalculator,
+    *,
+    ion: str = "Li",
+    charge: int | None = None,
+    metal: StructureLike | None = None,
+    others: Sequence[StructureLike] = (),
+    relax: bool = True,
+    fmax: float = 0.02,
+    progress: Progress = no_progress,
+) -> Voltage:
+    """The voltage of an electrode by a calculator.
+
+    Args:
+        atoms: The discharged electrode, with its ions.
+        calculator: Any ASE calculator.
+        ion: The element that goes in and out.
+        charge: Of the ion, e; default: that of its usual ion.
+        metal: The metal of the ion; default: ASE's crystal of the element.
+        others: Partly charged electrodes, and the charged one; default: the discharged one without ions.
+        relax: Relax cells and atoms; otherwise nothing moves.
+        fmax: eV/Å, the largest force that may be left.
+        progress: Takes structures and relaxations.
+
+    Raises:
+        ConfigError: The electrode has no such ion, or its charge is not known.
+        DataError: A structure is of another host, or no crystal.
+        SimulationError: A relaxation fails.
+    """
+    discharged = crystal_of(atoms, "voltage")
+    if ion not in discharged.symbols or (discharged.symbols == ion).all():
+        raise ConfigError(f"ion: {discharged.get_chemical_formula()} is no host with {ion}; name the ion")
+    if charge is None and ion not in CHARGES:
+        raise ConfigError(f"charge: that of {ion} is not known; give it")
+    bare = discharged[[a.index for a in discharged if a.symbol != ion]]
+    electrodes = [discharged, *(crystal_of(o, "voltage") for o in others)] if others else [discharged, bare]
+    name, per_host = _host(bare)
+    contents = [_content(electrode, ion, per_host) for electrode in electrodes]
+    crystals = [*electrodes, crystal_of(metal, "voltage") if metal is not None else bulk(ion)]
+    energies, volumes = [], []
+    for k, crystal in enumerate(crystals):
+        progress("voltage: structures", k, len(crystals))
+        if relax:
+            crystal = relaxed(crystal, calculator, cell="full", fmax=fmax, what=f"voltage: {crystal.symbols}")
+        energies.append(energy_of(crystal, calculator))
+        volumes.append(crystal.get_volume())
+    progress("voltage: structures", len(crystals), len(crystals))
+    units = np.array([_units(electrode, ion, per_host) for electrode in electrodes])
+    return _result(
+        name, ion, charge or CHARGES[ion], energies[-1] / len(crystals[-1]),
+        np.array(contents), np.array(energies[:-1]) / units, np.array(volumes[:-1]) / units,
+        float(discharged.get_masses().sum() / units[0]),
+    )  # fmt: skip
+
+
+def _host(bare: Atoms) -> tuple[str, dict[str, int]]:
+    """Formula and atoms of the formula unit of a host."""
+    formula = bare.symbols.formula.reduce()[0]
+    return str(formula.convert("metal")), formula.count()
+
+
+def _units(electrode: Atoms, ion: str, per_host: dict[str, int]) -> float:
+    """Formula units of the host; raises `DataError` if it is another host."""
+    counts = electrode.symbols.formula.count()
+    counts.pop(ion, None)
+    ratios = {counts.get(e, 0) / n for e, n in per_host.items()}
+    if set(counts) != set(per_host) or max(ratios) - min(ratios) > 1e-9:
+        raise DataError(f"others: {electrode.get_chemical_formula()} has another host; give electrodes of one host")
+    return float(ratios.pop())
+
+
+def _content(electrode: Atoms, ion: str, per_host: dict[str, int]) -> float:
+    return float((electrode.symbols == ion).sum() / _units(electrode, ion, per_host))
+
+
+def _result(
+    host: str, ion: str, charge: int, metal: float,
+    contents: np.ndarray, energies: np.ndarray, volumes: np.ndarray, mass: float,
+) -> Voltage:  # fmt: skip
+    order = np.argsort(contents, kind="stable")
+    if len(np.unique(np.round(contents, 9))) < 2:
+        raise DataError("others: all electrodes have the same content of the ion; give a charged one")
+    hull: list[int] = []
+    for k in order:
+        # the lower convex hull of energy against content
+        while hull and contents[hull[-1]] == contents[k] and energies[hull[-1]] >= energies[k]:
+            hull.pop()
+        if hull and contents[hull[-1]] == contents[k]:
+            continue
+        while len(hull) > 1 and _slope(contents, energies, hull[-2], hull[-1]) >= _slope(
+            contents, energies, hull[-2], k
+        ):
+            hull.pop()
+        hull.append(int(k))
+    steps = tuple(
+        Step(float(contents[a]), float(contents[b]), float((metal - _slope(contents, energies, a, b)) / charge))
+        for a, b in pairwise(hull)
+    )
+    moved = contents[hull[-1]] - contents[hull[0]]
+    return Voltage(
+        host=host,
+        ion=ion,
+        charge=charge,
+        metal_energy=metal,
+        contents=contents[hull],
+        energies=energies[hull],
+        volumes=volumes[hull],
+        unstable=tuple(float(contents[k]) for k in order if k not in hull),
+        steps=steps,
+        capacity=float(moved * charge * MAH_PER_MOLE / mass),
+    )
+
+
+def _slope(x: np.ndarray, y: np.ndarray, a: int, b: int) -> float:
+    return float((y[b] - y[a]) / (x[b] - x[a]))

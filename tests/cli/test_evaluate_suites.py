@@ -1,0 +1,54 @@
+"""`gnnpot evaluate --suite`, with a calculator of another package."""
+
+import gzip
+import json
+
+import numpy as np
+import pytest
+from ase import units
+from ase.build import bulk
+from ase.io import write
+from typer.testing import CliRunner
+
+from gnnpot.cli import app
+from gnnpot.errors import ConfigError
+
+
+def run(*arguments):
+    return CliRunner().invoke(app, ["evaluate", *map(str, arguments)], catch_exceptions=False)
+
+
+def test_a_suite_with_a_foreign_calculator(tmp_path):
+    frames = [bulk("Cu", a=3.6 * x) for x in np.linspace(0.98, 1.02, 7)]
+    for atoms in frames:
+        atoms.info["acwf"] = "Cu-X/FCC"
+    with gzip.open(tmp_path / "unaries_vasp_pbe_eos.extxyz.gz", "wt") as file:
+        write(file, frames, format="extxyz")
+    expected = {"Cu-X/FCC": {"min_volume": 12.0, "bulk_modulus_ev_ang3": 139 * units.GPa}}
+    reference = tmp_path / "results-unaries-verification-PBE-v1-AE-average.json"
+    reference.write_text(json.dumps({"BM_fit_data": expected}))
+    out = tmp_path / "out"
+    call = ("ase.calculators.emt:EMT", "--suite", "equations-of-state", "--data", tmp_path, "-o", out, "-q")
+    found = run(*call)
+    assert found.exit_code == 0 and "equations-of-state, ase.calculators.emt:EMT: done" in found.output
+    assert "| ase.calculators.emt:EMT | 1 of 1 |" in (out / "table.md").read_text()
+    assert (out / "table.json").exists() and (out / "equations-of-state.png").exists()
+    results = out / "results" / "equations-of-state" / "ase.calculators.emt_EMT.json"
+    before = results.stat().st_mtime_ns
+    assert run(*call).exit_code == 0 and results.stat().st_mtime_ns == before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("gnnpot-1",), "give labelled frames, or a benchmark with --suite"),
+        (("gnnpot-1", "--suite", "fonons"), "is no suite; did you mean 'phonons'"),
+        (("gnnpot-1", "--suite", "phonons", "--stress", "none"), "leave them out with --suite"),
+        (("gnnpot-1", "gnnpot-1", "--suite", "diatomics"), "two models have one name"),
+    ],
+)
+def test_errors_are_sentences(tmp_path, monkeypatch, arguments, words):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ConfigError, match=words):
+        run(*arguments)
+    assert list(tmp_path.iterdir()) == []
