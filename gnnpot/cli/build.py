@@ -53,8 +53,9 @@ def build(
     """
     from gnnpot.builder import execute
     from gnnpot.builder import explain as in_words
-    from gnnpot.engines.files import refuse_overwrite
+    from gnnpot.engines.files import refuse_overwrite, refuse_same
 
+    refuse_same({"output": output, "recipe": save_recipe}, inputs=[] if recipe is None else [recipe])
     for path in (output, save_recipe):
         refuse_overwrite(path, overwrite)
     console = Console()

@@ -38,10 +38,11 @@ def choose(
     """
     from ase.io import write
 
-    from gnnpot.engines.files import refuse_overwrite, write_atomically
+    from gnnpot.engines.files import refuse_overwrite, refuse_same, write_atomically
     from gnnpot.sampling import read_structures
     from gnnpot.sampling.representative import choose_frames
 
+    refuse_same({"output": output}, inputs=structures)
     refuse_overwrite(output, overwrite)
     format = _format(output)
     frames = read_structures(structures)

@@ -137,9 +137,9 @@ def _try_model(make: MakeCalculator) -> None:
 def _claim_report(folder: Path) -> None:
     """Refuse a folder with files that are none of a report's."""
     from gnnpot.properties.conductivity.report import NAMES
+    from gnnpot.runs.guard import check_report_folder
 
-    if folder.exists() and (not folder.is_dir() or any(path.name not in NAMES for path in folder.iterdir())):
-        raise ConfigError(f"{folder}: exists and is no folder of a report; name another with --output")
+    check_report_folder(folder, NAMES)
 
 
 def _analysed(paths: list[Path], config: "ConductivityConfig", frame_time: float | None) -> "Study":

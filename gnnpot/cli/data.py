@@ -90,14 +90,17 @@ def convert(
     Example: gnnpot data convert */vasprun.xml.gz -o vasp.store --bad-frames skip
     """
     from gnnpot.data.readers import read_files
-    from gnnpot.data.store import write_store
+    from gnnpot.data.store import STORE, write_store
     from gnnpot.data.stress_check import StressSample
+    from gnnpot.runs.guard import check_folder, check_not_input
 
     options = _reader_options(
         energy_key=energy_key, forces_key=forces_key, stress_key=stress_key, magmoms_key=magmoms_key, stress=stress,
         material_key=material_key, code=code, functional=functional, more=option,
     )  # fmt: skip
     skipped: Counter[str] = Counter()
+    check_not_input({"output": output}, inputs)
+    check_folder(output, overwrite=overwrite, kind=STORE)
     frames = read_files(inputs, format, bad_frames=bad_frames.value, skipped=skipped, **options)
     sample = StressSample()
     if check:
@@ -176,6 +179,7 @@ def split(
     part: Annotated[list[str] | None, typer.Option(help="With --by source: part=source, as test=Cu_test.")] = None,
     validation: Annotated[float, SHARE, typer.Option(help="With --by source: fraction of train.")] = 0.0,
     seed: Annotated[int, WHOLE_FROM_0, typer.Option(help="Another seed draws other materials.")] = 0,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a file of that name.")] = False,
 ) -> None:
     """Split a store into parts that share no material, and save that.
 
@@ -185,7 +189,9 @@ def split(
     """
     from gnnpot.data.splits import split_by_frame, split_by_material, split_by_source
     from gnnpot.data.store import FrameStore
+    from gnnpot.runs.guard import check_file
 
+    check_file(output, overwrite=overwrite)
     opened = FrameStore(store)
     if by != By.source and (part or validation):
         raise ConfigError("--part and --validation belong to --by source; add it or leave them out")
@@ -198,7 +204,7 @@ def split(
             name: _number(value, "--fractions") for name, value in _pairs(fractions.split(","), "--fractions").items()
         }
         made = (split_by_material if by == By.material else split_by_frame)(opened, sizes, seed)
-    made.save(output)
+    made.save(output, overwrite=overwrite)
     console = Console()
     console.print(_split_table(opened, made, str(output)))
     shared = f"{made.shared_materials} materials, {made.shared_structures} structures, {made.shared_energies} energies"

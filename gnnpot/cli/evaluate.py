@@ -85,11 +85,14 @@ def _frames(
 ) -> None:
     from gnnpot.data.readers import RecordOptions
     from gnnpot.engines.calculator import Calculator
+    from gnnpot.runs.guard import check_report_folder
     from gnnpot.training.config import DataConfig
     from gnnpot.training.evaluate import evaluate, evaluate_calculator
-    from gnnpot.training.report import write_report
+    from gnnpot.training.report import REPORT_NAMES, write_report
     from gnnpot.training.stores import read_labelled
 
+    if report is not None:
+        check_report_folder(report, REPORT_NAMES, "--report")
     reader = RecordOptions(stress_key="") if stress == "none" else RecordOptions(stress=stress)
     frames = read_labelled(data, DataConfig(train=tuple(data), format=format, reader=reader))
     calculator = open_calculator(model, device)

@@ -53,9 +53,11 @@ def label_command(
 
     The same command resumes labelling that was stopped or killed, to the same store, byte for byte.
     """
+    from gnnpot.runs.guard import check_not_input
     from gnnpot.runs.progress import of_one
     from gnnpot.sampling import label, read_label_config, read_structures
 
+    check_not_input({"output": output}, structures)
     options = read_label_config(config, distort or (), seed)
     labeller = _labeller(model, melt_model, device, dtype)
     with Bars(quiet) as bars:

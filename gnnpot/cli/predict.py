@@ -48,13 +48,14 @@ def predict_command(
     from ase.io import write
 
     from gnnpot.data.structure_files import iterate_structures
-    from gnnpot.engines.files import refuse_overwrite
+    from gnnpot.engines.files import refuse_overwrite, refuse_same
     from gnnpot.engines.predict import predict
     from gnnpot.hub.checkpoint import weights_sha256
 
     if output.suffix not in (".extxyz", ".xyz"):
         raise DataError(f"{output}: predictions are written as extended XYZ; give a name that ends in .extxyz or .xyz")
     found_structures = iterate_structures(structures)
+    refuse_same({"output": output}, inputs=[structures])
     refuse_overwrite(output, overwrite)
     opened = open_model(model)
     where = chosen_device(device)

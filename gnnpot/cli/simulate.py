@@ -120,7 +120,7 @@ def relax(
     options = {"fmax": fmax, "stress_max": stress_max * GPA, "pressure": pressure * GPA, "cell": cell.value}
     options |= {"symmetry": symmetry, "steps": steps, "optimizer": optimizer.value}
     config = from_mapping(RelaxConfig, options, where="relax")
-    refuse_same({"output": output, "trajectory": trajectory})
+    refuse_same({"output": output, "trajectory": trajectory}, inputs=[structure])
     _check_relaxation_trajectory(trajectory)
     refuse_overwrite(output, overwrite)
     atoms = _structure(structure, index, fix)
@@ -185,6 +185,7 @@ def md(
 
     A run that was interrupted continues, to the same numbers, with the same command and --resume.
     """
+    from gnnpot.engines.files import refuse_same
     from gnnpot.engines.md import MDConfig, run_md
 
     given = locals()
@@ -192,6 +193,7 @@ def md(
     config = from_mapping(MDConfig, options | {"ensemble": ensemble.value}, where="md")
     trajectory = trajectory or structure.with_name(f"{structure.stem}-md.traj")
     log = log or structure.with_name(f"{structure.stem}-md.log")
+    refuse_same({"trajectory": trajectory, "log": log}, inputs=[structure])
     atoms = _structure(structure, index, fix)
     chosen = tuple(filter(None, (elements or "").replace(" ", "").split(",")))
     outputs = {"trajectory": trajectory, "log": log, "resume": resume, "overwrite": overwrite, "elements": chosen}
