@@ -53,7 +53,7 @@ def build(
     """
     from gnnpot.builder import execute
     from gnnpot.builder import explain as in_words
-    from gnnpot.engines.files import refuse_overwrite, refuse_same
+    from gnnpot.engines.files import refuse_overwrite, refuse_same, structure_format
 
     refuse_same({"output": output, "recipe": save_recipe}, inputs=[] if recipe is None else [recipe])
     for path in (output, save_recipe):
@@ -71,6 +71,7 @@ def build(
     result = execute(made, folder=Path.cwd())
     _show(console, result, notes)
     atoms = result.structure
+    format = None if output is None else structure_format(output, atoms)
     if relax is not None:
         atoms = _relaxed(atoms, relax, fmax, steps)
     _save(save_recipe, made, overwrite)
@@ -79,7 +80,7 @@ def build(
 
         from gnnpot.engines.files import write_atomically
 
-        write_atomically(output, lambda path: write(path, atoms), overwrite=overwrite)
+        write_atomically(output, lambda path: write(path, atoms, format=format), overwrite=overwrite)
         console.print(f"written to {output}")
 
 

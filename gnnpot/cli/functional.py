@@ -127,12 +127,13 @@ def evaluate(
     import dataclasses
     import json
 
-    from gnnpot.engines.files import refuse_overwrite
+    from gnnpot.engines.files import refuse_overwrite, refuse_same
     from gnnpot.functional.evaluate import evaluate as run
     from gnnpot.functional.store import open_functional
     from gnnpot.runs.files import write_text
 
     refuse_overwrite(output, overwrite)
+    refuse_same({"output": output}, inputs=samples)
     opened, content = open_functional(functional), _read_samples(samples)
     with count_bar(quiet) as bar:
         task = bar.add_task("solving", total=None)
@@ -162,6 +163,7 @@ def solve(
     from gnnpot.functional.store import open_functional
 
     refuse_overwrite(output, overwrite)
+    _check_ending(output, (".cube", ".cub"))
     atoms = read_structure(structure, index)
     settings = solver.SolverSettings(cutoff=cutoff, tolerance=1e-9)
     beginning = None if start is None else read_cube(start)[1]
@@ -202,6 +204,7 @@ def plot(
     from gnnpot.functional.store import open_functional
 
     refuse_overwrite(output, overwrite)
+    _check_ending(output, (".png", ".pdf", ".svg"))
     atoms = read_structure(structure, index)
     task = structure_tasks([(structure.stem, atoms)])[0]
     opened = [open_functional(name) for name in functional or [DEFAULT_FUNCTIONAL]]
@@ -218,15 +221,15 @@ def plot(
 
 
 def _read_all(path: Path) -> "list[tuple[str, Atoms]]":  # noqa: F821
-    from ase.io import read
+    from gnnpot.data.structure_files import iterate_structures
 
-    if not path.is_file():
-        raise DataError(f"{path}: there is no such file; give structures in a format that ASE reads")
-    try:
-        found = read(path, index=":")
-    except Exception as error:  # noqa: BLE001 - ASE's readers raise many kinds of exceptions for broken files
-        raise DataError(f"{path}: can't be read as structures ({error}); give a file that ASE knows") from None
-    return [(f"{path.stem}-{number:04d}-{atoms.get_chemical_formula()}", atoms) for number, atoms in enumerate(found)]
+    found = enumerate(iterate_structures(path))
+    return [(f"{path.stem}-{number:04d}-{atoms.get_chemical_formula()}", atoms) for number, atoms in found]
+
+
+def _check_ending(path: Path | None, endings: tuple[str, ...]) -> None:
+    if path is not None and path.suffix.lower() not in endings:
+        raise DataError(f"{path}: has an unknown ending; give a name that ends in {' or '.join(endings)}")
 
 
 def _read_samples(folders: "Sequence[Path]") -> "list[Sample]":

@@ -14,6 +14,8 @@ from ase.data.colors import jmol_colors
 from matplotlib.figure import Figure
 from scipy.ndimage import map_coordinates
 
+from gnnpot.runs.files import write_atomically
+
 #: points along a line and along each side of a plane
 LINE, PLANE = 400, 160
 
