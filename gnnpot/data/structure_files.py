@@ -79,8 +79,9 @@ def _iterate(path: Path) -> Iterator[Atoms]:
 def _unreadable(path: Path, error: Exception) -> DataError:
     """The sentence for an exception of ASE's readers, whose words are often a key or a number alone."""
     words = " ".join(str(error).split())
-    kind = type(error).__name__
-    reason = words if len(words.split()) > 2 else f"{kind}: {words}" if words else f"{kind} in ASE's reader"
+    reason = (
+        words if len(words.split()) > 2 else f"ASE's reader stops at {words}" if words else "it is of another format"
+    )
     return DataError(f"{path}: can't be read as a structure ({reason[:300]}); give a file that ASE knows")
 
 
