@@ -29,7 +29,7 @@ from ase.calculators.calculator import Calculator as AseCalculator
 from ase.io import read
 from ase.md.velocitydistribution import Stationary, ZeroRotation, thermalize_momenta
 
-from gnnpot.data.structures import StructureLike, as_atoms
+from gnnpot.data.structures import StructureLike, as_checked_atoms
 from gnnpot.engines.averages import Averages
 from gnnpot.engines.files import refuse_overwrite, refuse_same
 from gnnpot.engines.integrators import Integrator, check_ensemble, degrees_of_freedom, make_integrator
@@ -134,7 +134,7 @@ def run_md(
         ConfigError: for an ensemble that the structure can't have, or a resume of another run.
         DataError: for files that exist, or can't be written or read.
     """
-    atoms, config = as_atoms(atoms), config or MDConfig()
+    atoms, config = as_checked_atoms(atoms), config or MDConfig()
     trajectory, log = (None if path is None else Path(path) for path in (trajectory, log))
     begun = _check_outputs(trajectory, log, elements, resume, overwrite)
     with ExitStack() as stack:

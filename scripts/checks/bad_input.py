@@ -81,7 +81,7 @@ def _judge_words(attempt: Try, output: str) -> tuple[str, str]:
         if len(lines) > MOST_LINES:
             return "misleading", f"{len(lines)} lines"
         # the name of an exception or of a key is no reason
-        if thin := re.search(r"(?<!\w)\((\w+Error|'[^' ]*'|\d+|None|)\)", output):
+        if thin := re.search(r"(?<!\w)\((\w+Error|'[^' ]*'|None|)\)", output):
             return "misleading", f"a thin reason: {thin.group()}"
     return "clear", ""
 
