@@ -131,7 +131,7 @@ def _usable_devices() -> Iterator[None]:
     except (MisconfigurationException, ValueError) as error:
         reason = " ".join(str(error).split()).partition(". ")[0]
         raise ConfigError(
-            f"lightning: accelerator and devices can't be used here ({reason}); set lightning.accelerator to cpu or auto"
+            f"lightning: accelerator and devices can't be used here ({reason}); set lightning.accelerator=cpu"
         ) from None
 
 
