@@ -206,7 +206,7 @@ def unfinished_identity(folder: Path | str) -> dict[str, Any] | None:
 
 def _read_state(path: Path) -> dict[str, Any]:
     try:
-        state = json.loads(path.read_text())
+        state = json.loads(path.read_text(encoding="utf-8"))
         if (state["format"], state["version"]) != (FORMAT, VERSION):
             raise ValueError(f"it is of format {state['format']} {state['version']}")
     except (OSError, ValueError, KeyError, TypeError) as error:
