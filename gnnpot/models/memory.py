@@ -67,7 +67,16 @@ def _images(cell: np.ndarray, pbc: np.ndarray, cutoff: float) -> np.ndarray:
 
 
 @njit(cache=True)
-def _count(positions, cell, inverse, pbc, images, chosen, cutoff, close_cutoff):  # pragma: no cover - compiled
+def _count(  # pragma: no cover - compiled
+    positions: np.ndarray,
+    cell: np.ndarray,
+    inverse: np.ndarray,
+    pbc: np.ndarray,
+    images: np.ndarray,
+    chosen: np.ndarray,
+    cutoff: float,
+    close_cutoff: float,
+) -> np.ndarray:
     """Edges and triplets of the chosen atoms."""
     edges = triplets = 0
     vector = np.empty(3)
