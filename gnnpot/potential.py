@@ -41,6 +41,7 @@ from gnnpot.graphs import Graph, build_graph
 from gnnpot.models.base import AtomicOutput, EnergyModel, check_elements
 from gnnpot.models.fast.edge_sums import forces_and_stress, scaled
 from gnnpot.models.memory import check_memory, graph_size
+from gnnpot.models.surroundings import are_usual, differentiable, usual_modes
 from gnnpot.units import VOIGT
 
 
@@ -149,7 +150,8 @@ class Potential(nn.Module):
         """The graph of a structure for this potential. Raises what `check` raises."""
         frame = structure if isinstance(structure, Frame) else Frame.from_atoms(as_atoms(structure), labels=labels)
         self.check(frame.numbers, frame.positions, frame.cell, frame.pbc, frame.where)
-        return build_graph(frame, self.cutoff, self.three_body_cutoff, labels=labels)
+        with usual_modes():
+            return build_graph(frame, self.cutoff, self.three_body_cutoff, labels=labels)
 
     def forward(
         self, graph: Graph, *, forces: bool = True, stress: bool = True, virials: bool = False, training: bool = False
@@ -159,6 +161,11 @@ class Potential(nn.Module):
         With `training`, everything is differentiable with respect to the parameters, as a loss needs it; without it,
         only the energy is, and that only if nothing else is asked for.
         """
+        if not are_usual():
+            with usual_modes():
+                return self.forward(
+                    differentiable(graph), forces=forces, stress=stress, virials=virials, training=training
+                )
         with_gradient = forces or stress or virials
         vectors, dtype = graph.edge_vectors, None
         if with_gradient and not training and vectors.device.type == "cpu":

@@ -5,8 +5,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
-from rich.markup import escape
+
+from gnnpot.cli.console import Console, styled
+from gnnpot.domains import NOT_NEGATIVE, POSITIVE, WHOLE_FROM_0, WHOLE_FROM_1
+from gnnpot.errors import counted
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -37,8 +39,8 @@ def build(
     llm: Annotated[bool, typer.Option("--llm", help="Read the sentence with a language model (GNNPOT_LLM_…).")] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask before a language model's recipe is run.")] = False,
     relax: Annotated[str | None, typer.Option(help="Relax with this potential (positions only).")] = None,
-    fmax: Annotated[float, typer.Option(min=0, help="eV/Å, the largest force that relaxation leaves.")] = 0.05,
-    steps: Annotated[int, typer.Option(min=0, help="The most steps of the relaxation.")] = 500,
+    fmax: Annotated[float, NOT_NEGATIVE, typer.Option(help="eV/Å, the largest force that relaxation leaves.")] = 0.05,
+    steps: Annotated[int, WHOLE_FROM_0, typer.Option(help="The most steps of the relaxation.")] = 500,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace output files that exist.")] = False,
 ) -> None:
     """Build a structure from a sentence in English or Japanese.
@@ -59,7 +61,7 @@ def build(
     chosen = None if language is None else language.value
     made, notes = _recipe(text or [], recipe, chosen, llm)
     if explain or llm:
-        console.print(in_words(made), markup=False, highlight=False)
+        console.print(in_words(made), highlight=False)
     if explain:
         _save(save_recipe, made, overwrite)
         return
@@ -77,7 +79,7 @@ def build(
         from gnnpot.engines.files import write_atomically
 
         write_atomically(output, lambda path: write(path, atoms), overwrite=overwrite)
-        console.print(f"written to {output}", markup=False)
+        console.print(f"written to {output}")
 
 
 def _relaxed(atoms: "Atoms", model: str, fmax: float, steps: int) -> "Atoms":
@@ -131,10 +133,10 @@ def _underline(sentence: str, reading: "Reading") -> None:
         return
     parts, place = [], 0
     for span in sorted(reading.spans, key=lambda s: s.start):
-        parts.append(escape(sentence[place : span.start]))
-        parts.append(f"[bold red underline]{escape(sentence[span.start : span.end])}[/]")
+        parts.append(sentence[place : span.start])
+        parts.append((sentence[span.start : span.end], "bold red underline"))
         place = max(place, span.end)
-    Console(stderr=True).print("".join([*parts, escape(sentence[place:])]), highlight=False)
+    Console(stderr=True).print(styled(*parts, sentence[place:]))
 
 
 def _show(console: Console, result: "BuildResult", notes: list[str]) -> None:
@@ -142,14 +144,14 @@ def _show(console: Console, result: "BuildResult", notes: list[str]) -> None:
     from gnnpot.builder import summary
 
     found = summary(result)
-    console.print(f"[bold]{found['formula']}[/], {found['atoms']} atoms", highlight=False)
+    console.print(styled((found["formula"], "bold"), f", {counted(found['atoms'], 'atom')}"))
     if found["cell"] is not None:
         a, b, c, alpha, beta, gamma = found["cell"]
         console.print(f"cell {a:.3f} {b:.3f} {c:.3f} Å, {alpha:.1f} {beta:.1f} {gamma:.1f}°", highlight=False)
     for note in [*notes, *(note.text for note in result.notes)]:
-        console.print(f"  {note}", markup=False, highlight=False, style="dim")
+        console.print(f"  {note}", highlight=False, style="dim")
     for warning in result.warnings:
-        console.print(f"warning: {warning.text}", markup=False, highlight=False, style="yellow")
+        console.print(f"warning: {warning.text}", highlight=False, style="yellow")
 
 
 def _save(path: Path | None, recipe: "Recipe", overwrite: bool) -> None:
@@ -167,8 +169,8 @@ def _save(path: Path | None, recipe: "Recipe", overwrite: bool) -> None:
 
 def mcp(
     folder: Annotated[Path, typer.Option(help="The only folder that is read and written.")] = Path("gnnpot-structures"),
-    atoms: Annotated[int, typer.Option(min=1, help="The most atoms of a structure.")] = 5000,
-    seconds: Annotated[float, typer.Option(min=1, help="The longest relaxation or run.")] = 120.0,
+    atoms: Annotated[int, WHOLE_FROM_1, typer.Option(help="The most atoms of a structure.")] = 5000,
+    seconds: Annotated[float, POSITIVE, typer.Option(help="The longest relaxation or run.")] = 120.0,
 ) -> None:
     """Serve building, relaxation and dynamics to assistants (Model Context Protocol, over stdio).
 

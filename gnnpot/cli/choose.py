@@ -5,10 +5,11 @@ from typing import Annotated
 
 import typer
 from rich.box import SIMPLE_HEAD
-from rich.console import Console
 from rich.table import Table
 
 from gnnpot.cli.common import count_bar
+from gnnpot.cli.console import Console
+from gnnpot.domains import WHOLE_FROM_1
 from gnnpot.errors import DataError
 
 
@@ -19,7 +20,7 @@ def register(app: typer.Typer) -> None:
 
 def choose(
     structures: Annotated[list[Path], typer.Argument(help="Files of structures, or stores.")],
-    count: Annotated[int, typer.Option("--count", "-n", min=1, help="How many are chosen.")],
+    count: Annotated[int, WHOLE_FROM_1, typer.Option("--count", "-n", help="How many are chosen.")],
     output: Annotated[
         Path, typer.Option("--output", "-o", help="File to write: .extxyz, .traj or another of ASE's for many.")
     ],

@@ -11,7 +11,6 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rich.console import Console
 from rich.progress import (
     BarColumn,
     DownloadColumn,
@@ -23,6 +22,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from gnnpot.cli.console import Console
 from gnnpot.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -103,7 +103,7 @@ def compilation_progress() -> Iterator[None]:
                 console.print("compiling kernels for this processor, once; it takes minutes", highlight=False)
         else:
             shown = text[: console.width - 1] if running else ""
-            console.print(shown.ljust(console.width - 1), end="\r", highlight=False, markup=False)
+            console.print(shown.ljust(console.width - 1), end="\r", highlight=False)
 
     with compilation_events(show):
         yield
@@ -141,14 +141,9 @@ def _foreign_calculator(module: str, name: str) -> "BaseCalculator":
 
 def chosen_device(device: str | None) -> "torch.device | None":
     """The device of `--device`; raises `ConfigError` if it can't be used here."""
-    if device is None:
-        return None
-    import torch
+    from gnnpot.models.surroundings import as_device
 
     try:
-        chosen = torch.device(device)
-        torch.zeros(1, device=chosen)
-    except (RuntimeError, AssertionError) as error:
-        reason = str(error).splitlines()[0]
-        raise ConfigError(f"--device {device}: can't be used here ({reason}); leave it out to use the CPU") from None
-    return chosen
+        return as_device(device)
+    except ConfigError as error:
+        raise ConfigError(f"--{error}") from None

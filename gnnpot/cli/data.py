@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.box import SIMPLE_HEAD
-from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from gnnpot.cli.console import Console
+from gnnpot.domains import SHARE, WHOLE_FROM_0, WHOLE_FROM_1
 from gnnpot.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -31,8 +32,7 @@ app = typer.Typer(help="Convert, inspect and split labelled frames.", no_args_is
 
 _KEY = "Its key in the file; '' to read none; by default the usual names."
 _STRESS = (
-    f"The file's stress convention: {', '.join(CONVENTIONS)}, or unit:sign:order, "
-    "as 'kbar:compression:xx yy zz xy yz zx'."
+    f"The file's stress convention: {', '.join(CONVENTIONS)}, or unit:sign:order, as 'gpa:tension:xx yy zz xy yz zx'."
 )
 _MATERIAL = "The key of the material, which splits keep together; or 'formula', or 'frame'."
 _OPTION = "A further option of the format's reader, as unconverged=keep; may be repeated."
@@ -77,7 +77,7 @@ def convert(
     source: Annotated[str, typer.Option(help="Where the data come from, in your words, for the manifest.")] = "",
     option: ReaderOption = None,
     bad_frames: Annotated[BadFrames, typer.Option(help="Stop at a bad frame, or leave it out and count it.")] = "raise",
-    shard_size: Annotated[int, typer.Option(help="Frames per file of the store.", min=1)] = 65536,
+    shard_size: Annotated[int, WHOLE_FROM_1, typer.Option(help="Frames per file of the store.")] = 65536,
     check: Annotated[bool, typer.Option("--check-stress/--no-check-stress", help="Ask the energies.")] = True,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a store of that name.")] = False,
 ) -> None:
@@ -174,8 +174,8 @@ def split(
         f"{k}={v}" for k, v in FRACTIONS.items()
     ),
     part: Annotated[list[str] | None, typer.Option(help="With --by source: part=source, as test=Cu_test.")] = None,
-    validation: Annotated[float, typer.Option(help="With --by source: fraction of train.", min=0, max=0.99)] = 0.0,
-    seed: Annotated[int, typer.Option(help="Another seed draws other materials.")] = 0,
+    validation: Annotated[float, SHARE, typer.Option(help="With --by source: fraction of train.")] = 0.0,
+    seed: Annotated[int, WHOLE_FROM_0, typer.Option(help="Another seed draws other materials.")] = 0,
 ) -> None:
     """Split a store into parts that share no material, and save that.
 

@@ -5,11 +5,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 
 from gnnpot.cli.common import ENDED, Precision, open_calculator
+from gnnpot.cli.console import Console
 from gnnpot.cli.finetune import to_table
 from gnnpot.cli.progress import Bars
+from gnnpot.domains import POSITIVE, WHOLE_FROM_1
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -41,15 +42,19 @@ def distil_command(
         list[Path] | None, typer.Option(help="Labelled frames that teacher and student are compared on at the end.")
     ] = None,
     temperature: Annotated[
-        list[float] | None, typer.Option(help="K, of the students' dynamics; may be repeated. Default: 300, 600, 1000.")
+        list[float] | None,
+        POSITIVE,
+        typer.Option(help="K, of the students' dynamics; may be repeated. Default: 300, 600, 1000."),
     ] = None,
-    minutes: Annotated[float | None, typer.Option(help="Wall time of the whole, in place of numbers of steps.")] = None,
+    minutes: Annotated[
+        float | None, POSITIVE, typer.Option(help="Wall time of the whole, in place of numbers of steps.")
+    ] = None,
     config: Annotated[Path | None, typer.Option(help="YAML file with options.")] = None,
     settings: Annotated[
         list[str] | None,
         typer.Option("--set", help="Replace an option: key.key=value. May be repeated; distil.yaml of a run has all."),
     ] = None,
-    processes: Annotated[int, typer.Option("--processes", "-p", min=1, help="That label side by side.")] = 1,
+    processes: Annotated[int, WHOLE_FROM_1, typer.Option("--processes", "-p", help="That label side by side.")] = 1,
     device: Annotated[str | None, typer.Option(help="Of the teacher: cpu, cuda, …; default: its own.")] = None,
     dtype: Annotated[Precision | None, typer.Option(help="Precision of the teacher; default: its own.")] = None,
     resume: Annotated[

@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.box import SIMPLE_HEAD
-from rich.console import Console
 from rich.table import Table
 
 from gnnpot.cli.common import open_calculator
+from gnnpot.cli.console import Console, styled
 from gnnpot.cli.progress import Bars
+from gnnpot.domains import POSITIVE, WHOLE_FROM_0, WHOLE_FROM_1
 from gnnpot.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -39,12 +40,14 @@ def evaluate_command(
         Path, typer.Option("--output", "-o", help="With --suite: folder of results, table and pictures.")
     ] = Path("evaluation"),
     count: Annotated[
-        int | None, typer.Option(min=1, help="With --suite: at most so many crystals, pairs or frames; default: all.")
+        int | None,
+        WHOLE_FROM_1,
+        typer.Option(help="With --suite: at most so many crystals, pairs or frames; default: all."),
     ] = None,
-    seed: Annotated[int, typer.Option(help="With --suite: of what is chosen at random.")] = 0,
-    picoseconds: Annotated[float, typer.Option(help="With --suite dynamics: how long.")] = 10.0,
+    seed: Annotated[int, WHOLE_FROM_0, typer.Option(help="With --suite: of what is chosen at random.")] = 0,
+    picoseconds: Annotated[float, POSITIVE, typer.Option(help="With --suite dynamics: how long.")] = 10.0,
     processes: Annotated[
-        int, typer.Option("--processes", "-p", min=1, help="With --suite: side by side, one thread each.")
+        int, WHOLE_FROM_1, typer.Option("--processes", "-p", help="With --suite: side by side, one thread each.")
     ] = 1,
     fresh: Annotated[bool, typer.Option("--fresh", help="With --suite: forget earlier results.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar.")] = False,
@@ -91,7 +94,7 @@ def _frames(
     frames = read_labelled(data, DataConfig(train=tuple(data), format=format, reader=reader))
     calculator = open_calculator(model, device)
     console = Console()
-    with console.status(f"asking {model}"):
+    with console.status(styled(f"asking {model}")):
         if isinstance(calculator, Calculator):
             evaluation = evaluate(calculator.potential, frames)
         else:

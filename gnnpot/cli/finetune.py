@@ -5,11 +5,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.box import SIMPLE_HEAD
-from rich.console import Console
 from rich.table import Table
 
 from gnnpot.cli.common import ENDED, written_at
+from gnnpot.cli.console import Console
 from gnnpot.cli.progress import Bars
+from gnnpot.domains import WHOLE_FROM_2
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -47,6 +48,7 @@ def finetune_command(
     ] = None,
     frames: Annotated[
         list[int] | None,
+        WHOLE_FROM_2,
         typer.Option(help="With --compare: a number of frames to train on; default: all. May be repeated."),
     ] = None,
 ) -> None:

@@ -4,10 +4,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from gnnpot.cli.common import count_bar, read_structure
+from gnnpot.cli.console import Console
+from gnnpot.domains import POSITIVE, WHOLE_FROM_0, WHOLE_FROM_1
 from gnnpot.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
@@ -26,11 +27,11 @@ StructureArgument = Annotated[Path, typer.Argument(help="A structure in any form
 FunctionalOption = Annotated[
     str, typer.Option("--functional", "-f", help="gnnpot-kedf-1, a folder, or tf, vw, tfvw, tf+vw, wt, hc, lkt, pgsl.")
 ]
-CutoffOption = Annotated[float, typer.Option(help="1/bohr, of the grid.")]
+CutoffOption = Annotated[float, POSITIVE, typer.Option(help="1/bohr, of the grid.")]
 IndexOption = Annotated[int, typer.Option(help="Which structure of the file; -1 is the last.")]
 OverwriteOption = Annotated[bool, typer.Option("--overwrite", help="Replace output files that exist.")]
 QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar.")]
-ProcessesOption = Annotated[int, typer.Option(min=1, help="Calculations at once; each uses one thread well.")]
+ProcessesOption = Annotated[int, WHOLE_FROM_1, typer.Option(help="Calculations at once; each uses one thread well.")]
 
 
 def register(parent: typer.Typer) -> None:
@@ -42,7 +43,7 @@ def register(parent: typer.Typer) -> None:
 def data(
     folder: Annotated[Path, typer.Argument(help="Where samples are written; those that are there are kept.")],
     crystal: Annotated[list[str] | None, typer.Option(help="Of the ten semiconductors; default: all.")] = None,
-    triples: Annotated[int, typer.Option(min=0, help="Non-interacting samples of each crystal.")] = 12,
+    triples: Annotated[int, WHOLE_FROM_0, typer.Option(help="Non-interacting samples of each crystal.")] = 12,
     structures: Annotated[
         Path | None, typer.Option(help="Crystals of a file instead, of elements with pseudopotentials.")
     ] = None,
@@ -78,7 +79,7 @@ def train(
     without: Annotated[
         list[str] | None, typer.Option(help="Crystals that are left out with all their samples.")
     ] = None,
-    seed: Annotated[int | None, typer.Option(min=0, help="Of the initial weights.")] = None,
+    seed: Annotated[int | None, WHOLE_FROM_0, typer.Option(help="Of the initial weights.")] = None,
     quiet: QuietOption = False,
 ) -> None:
     """Train a functional on samples.

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.box import SIMPLE_HEAD
-from rich.console import Console
 from rich.table import Table
 
 from gnnpot.cli.common import Precision, open_calculator, open_model, read_structure
+from gnnpot.cli.console import Console, styled
 from gnnpot.errors import DataError
 from gnnpot.hub.shipped import DEFAULT
 
@@ -19,7 +19,12 @@ if TYPE_CHECKING:
     from gnnpot.hub.reference_structures import ReferenceStructure
     from gnnpot.properties.contract import Check, ContractReport
 
-_MARKS = {"passed": "[green]passed", "failed": "[bold red]FAILED", "known": "[yellow]known", "skipped": "[yellow]skipped"}
+_MARKS = {
+    "passed": styled(("passed", "green")),
+    "known": styled(("known", "yellow")),
+    "failed": styled(("FAILED", "bold red")),
+    "skipped": styled(("skipped", "yellow")),
+}
 
 
 def register(app: typer.Typer) -> None:
@@ -70,8 +75,8 @@ def check(
     if symbols is None and references:
         symbols = list(references[0].to_atoms().symbols)
     console = Console()
-    with console.status(f"asking {model}"):
-        known = known_deviations(card, calculator.potential) if isinstance(calculator, Calculator) else ()
+    known = known_deviations(card, calculator.potential) if isinstance(calculator, Calculator) else ()
+    with console.status(styled(f"asking {model}")):
         report = check_contract(calculator, atoms, elements=symbols, known=known)
     console.print(_table(report, model, every))
     _say_how_many_hold(report, console)
@@ -86,7 +91,7 @@ def _say_how_many_hold(report: "ContractReport", console: Console) -> None:
     console.print(f"{count - failed - known} of {count} checks hold" if failed or known else "all checks hold")
     for reason in dict.fromkeys(check.detail for check in report.known):
         times = sum(check.detail == reason for check in report.known)
-        console.print(f"{times} known (not counted as failed): {reason}", highlight=False, markup=False)
+        console.print(styled(f"{times} known (not counted as failed): {reason}"))
 
 
 def _references_hold(

@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.box import SIMPLE_HEAD
-from rich.console import Console
 from rich.table import Table
 
 from gnnpot.cli.common import Precision, open_calculator
+from gnnpot.cli.console import Console
 from gnnpot.cli.progress import Bars
+from gnnpot.domains import WHOLE_FROM_0, WHOLE_FROM_1
 
 if TYPE_CHECKING:
     from gnnpot.data.store import FrameStore
@@ -35,9 +36,9 @@ def label_command(
     output: Annotated[Path, typer.Option("--output", "-o", help="The store's folder.")],
     config: Annotated[Path | None, typer.Option(help="YAML file: distortions, seed, limits.")] = None,
     distort: Annotated[list[str] | None, typer.Option(help=_DISTORT)] = None,
-    seed: Annotated[int | None, typer.Option(min=0, help="Another seed draws other distortions.")] = None,
+    seed: Annotated[int | None, WHOLE_FROM_0, typer.Option(help="Another seed draws other distortions.")] = None,
     melt_model: Annotated[str | None, typer.Option(help="Moves the atoms of 'melted' in place of --model.")] = None,
-    processes: Annotated[int, typer.Option("--processes", "-p", min=1, help="Each uses one thread.")] = 1,
+    processes: Annotated[int, WHOLE_FROM_1, typer.Option("--processes", "-p", help="Each uses one thread.")] = 1,
     device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, …; default: the model's.")] = None,
     dtype: Annotated[Precision | None, typer.Option(help="Precision of the model; default: its own.")] = None,
     fresh: Annotated[bool, typer.Option("--fresh", help="Forget what an earlier call has done.")] = False,

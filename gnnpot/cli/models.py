@@ -7,11 +7,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.box import SIMPLE_HEAD
-from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from gnnpot.cli.common import download_progress
+from gnnpot.cli.console import Console
 from gnnpot.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -54,8 +53,14 @@ def models(
     for model in found:
         measured = model.measured
         errors = [_errors(measured.near_equilibrium), _errors(measured.hot), _number(measured.milliseconds.get(64))]
-        words = [escape(text) for text in (model.functional, model.licence)]
-        table.add_row(escape(model.name), *errors, *words, f"{model.bytes / 1e6:.1f}", "yes" if model.cached else "")
+        table.add_row(
+            model.name,
+            *errors,
+            model.functional,
+            model.licence,
+            f"{model.bytes / 1e6:.1f}",
+            "yes" if model.cached else "",
+        )
     console = Console()
     console.print(table)
     console.print("errors: meV/atom; eV/Å. Details: gnnpot models --help, gnnpot card NAME", highlight=False)
@@ -109,4 +114,4 @@ def import_command(
 
 
 def _say(folder: Path) -> None:
-    Console(soft_wrap=True).print(f"{folder.name}: {folder}", highlight=False, markup=False)
+    Console(soft_wrap=True).print(f"{folder.name}: {folder}", highlight=False)

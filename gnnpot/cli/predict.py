@@ -2,19 +2,19 @@
 
 import itertools
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 
 from gnnpot.cli.common import Precision, chosen_device, count_bar, open_model
+from gnnpot.cli.console import Console
+from gnnpot.domains import WHOLE_FROM_1
 from gnnpot.errors import DataError
 from gnnpot.hub.shipped import DEFAULT
 
 if TYPE_CHECKING:
-    from ase import Atoms
+    pass
 
 #: structures between two writes; what a run that is stopped loses at most
 CHUNK = 200
@@ -30,7 +30,7 @@ def predict_command(
     output: Annotated[Path, typer.Option("--output", "-o", help="Extended XYZ file that is written (.extxyz, .xyz).")],
     model: Annotated[str, typer.Option("--model", "-m", help="Name or path of a gnnpot model.")] = DEFAULT,
     stress: Annotated[bool, typer.Option("--stress/--no-stress", help="Predict stresses too.")] = True,
-    max_atoms: Annotated[int, typer.Option(min=1, help="Largest number of atoms in a batch.")] = 512,
+    max_atoms: Annotated[int, WHOLE_FROM_1, typer.Option(help="Largest number of atoms in a batch.")] = 512,
     device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, …; default: the model's.")] = None,
     dtype: Annotated[Precision | None, typer.Option(help="Precision of the model; default: its own.")] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the output if it exists.")] = False,
@@ -45,16 +45,16 @@ def predict_command(
     end.
     """
     import torch
-    from ase.io import iread, write
+    from ase.io import write
 
+    from gnnpot.data.structure_files import iterate_structures
     from gnnpot.engines.files import refuse_overwrite
     from gnnpot.engines.predict import predict
     from gnnpot.hub.checkpoint import weights_sha256
 
     if output.suffix not in (".extxyz", ".xyz"):
         raise DataError(f"{output}: predictions are written as extended XYZ; give a name that ends in .extxyz or .xyz")
-    if not structures.is_file():
-        raise DataError(f"{structures}: there is no such file; give the path of a file of structures")
+    found_structures = iterate_structures(structures)
     refuse_overwrite(output, overwrite)
     opened = open_model(model)
     where = chosen_device(device)
@@ -66,30 +66,19 @@ def predict_command(
     total = done
     with count_bar(quiet) as bar:
         task = bar.add_task("predicting", total=None, completed=done)
-        source = itertools.islice(_read(iread(str(structures), index=":"), structures), done, None)
+        source = itertools.islice(found_structures, done, None)
         found = predict(source, opened.potential, stress=stress, max_atoms=max_atoms, device=where, dtype=precision)
         while chunk := list(itertools.islice(found, CHUNK)):
             write(str(partial), chunk, format="extxyz", append=True)
             total += len(chunk)
             bar.update(task, completed=total)
-    if not total:
-        raise DataError(f"{structures}: holds no structures; give a file with at least one")
     partial.replace(output)
     note.unlink(missing_ok=True)
     if as_json:
         typer.echo(json.dumps({"output": str(output), "structures": total, "resumed_from": done, "model": model}))
     else:
         text = f"{total} structure{'' if total == 1 else 's'}: {output}"
-        Console(soft_wrap=True).print(text, highlight=False, markup=False)
-
-
-def _read(frames: "Iterator[Atoms]", path: Path) -> "Iterator[Atoms]":
-    """The structures, with the errors of ASE's readers as sentences."""
-    try:
-        yield from frames
-    except (ValueError, KeyError, IndexError, TypeError, AttributeError, OSError, StopIteration) as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise DataError(f"{path}: can't be read as structures ({reason}); give a file that ASE knows") from None
+        Console(soft_wrap=True).print(text, highlight=False)
 
 
 def _resumed(partial: Path, note: Path, identity: str) -> int:

@@ -6,7 +6,6 @@ Example::
         train(config, progress=bars)
 """
 
-from rich.console import Console
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -18,6 +17,8 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 from rich.table import Column
+
+from gnnpot.cli.console import Console
 
 
 class Bars:

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.box import SIMPLE_HEAD
-from rich.console import Console
 from rich.table import Table
 
 from gnnpot.cli.common import ENDED, Precision, open_calculator, read_structure
+from gnnpot.cli.console import Console
 from gnnpot.cli.progress import Bars
 from gnnpot.errors import ConfigError
 from gnnpot.hub.shipped import DEFAULT
@@ -204,7 +204,7 @@ def _list_options(name: str, found: "Property") -> None:
     for option, parameter in arguments_of(found.calc).options.items():
         default = "required" if parameter.default is parameter.empty else _short(parameter.default)
         table.add_row(option, default, described.get(option, ""))
-    Console().print(table, markup=False)
+    Console().print(table)
 
 
 def _short(value: Any) -> str:
@@ -243,4 +243,4 @@ def _show(content: dict[str, Any], folder: Path) -> None:
     console = Console(soft_wrap=True)
     console.print(table)
     name = content["property"]
-    console.print(f"{folder / f'{name}.json'}, {folder / f'{name}.png'}", markup=False, highlight=False)
+    console.print(f"{folder / f'{name}.json'}, {folder / f'{name}.png'}", highlight=False)

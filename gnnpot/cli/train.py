@@ -4,9 +4,9 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from gnnpot.cli.common import ENDED, written_at
+from gnnpot.cli.console import Console
 from gnnpot.cli.progress import Bars
 from gnnpot.errors import ConfigError, suggest
 

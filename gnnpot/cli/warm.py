@@ -4,10 +4,11 @@ from typing import Annotated
 
 import typer
 from rich.box import SIMPLE_HEAD
-from rich.console import Console
 from rich.table import Table
 
 from gnnpot.cli.common import Precision, count_bar, open_model
+from gnnpot.cli.console import Console
+from gnnpot.domains import WHOLE_FROM_1
 from gnnpot.hub.shipped import DEFAULT
 
 
@@ -25,7 +26,9 @@ def warm_command(
         list[Precision] | None, typer.Option(help="Precisions; default: the model's own. May be repeated.")
     ] = None,
     processes: Annotated[
-        int | None, typer.Option("--processes", "-p", min=1, help="That compile side by side; default: all cores.")
+        int | None,
+        WHOLE_FROM_1,
+        typer.Option("--processes", "-p", help="That compile side by side; default: all cores."),
     ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar.")] = False,
 ) -> None:

@@ -28,6 +28,7 @@ from gnnpot.graphs.graph import graph_from_neighbors
 from gnnpot.hub.checkpoint import Card
 from gnnpot.hub.opening import OpenedPotential, open_potential
 from gnnpot.models.base import check_elements as check_known_elements
+from gnnpot.models.surroundings import as_device, as_dtype, usual_modes
 from gnnpot.potential import Potential, Prediction
 
 log = logging.getLogger(__name__)
@@ -38,8 +39,9 @@ class Calculator(ase_calculator.Calculator):
 
     `model` is a `Potential`, what `open_potential` returns, or a name or path that `gnnpot.load` takes; without it, the
     default potential. `card` is what is known of it (`None` for a bare `Potential`). The
-    calculator holds a copy of it, in `dtype` on `device` (default: the potential's own): training the potential further
-    changes nothing here.
+    calculator holds a copy of it, in `dtype` on `device` (names or PyTorch's objects; default: the potential's own):
+    training the potential further changes nothing here. PyTorch's inference mode, autocast and default device have no
+    part in the results.
     `skin` (Å) is how far beyond the cutoff neighbours are remembered; the results don't depend on it.
 
     Of models that remember the range of their training data (HDNNP), `extrapolating` is the number of atoms that are
@@ -48,7 +50,8 @@ class Calculator(ase_calculator.Calculator):
     Raises `UnknownElementError` for elements that the potential has not seen, `MemoryNeedError` for structures that
     would need more memory than there is, `DataError` for structures that can't be (what `gnnpot.data.structure`
     refuses: two atoms at one place, a flat cell), `SimulationError` for results that are not finite, and ASE's
-    `PropertyNotImplementedError` for the stress of a structure without a volume. Structures are checked each time
+    `PropertyNotImplementedError` for the stress of a structure without a volume; when it is made, `ConfigError` for a
+    device that can't be used here and for a `dtype` that is neither float32 nor float64. Structures are checked each time
     that neighbours are searched anew.
     """
 
@@ -61,15 +64,17 @@ class Calculator(ase_calculator.Calculator):
         model: Potential | OpenedPotential | str | Path | None = None,
         *,
         device: str | torch.device | None = None,
-        dtype: torch.dtype | None = None,
+        dtype: str | torch.dtype | None = None,
         skin: float = 0.5,
         warn: bool = True,
     ) -> None:
         super().__init__()
         if skin < 0:
             raise ValueError(f"skin: {skin} is negative")
-        potential, self.card = _opened(model)
-        self.potential = _frozen_copy(potential, device, dtype)
+        where, precision = as_device(device), as_dtype(dtype)
+        with usual_modes():
+            potential, self.card = _opened(model)
+            self.potential = _frozen_copy(potential, where, precision)
         self.neighbors = SkinList(self.potential.cutoff, skin)
         self._known: np.ndarray | None = None
         self._cell: tuple[np.ndarray, bool] | None = None
@@ -138,7 +143,7 @@ class Calculator(ase_calculator.Calculator):
         system_changes: list[str] = ase_calculator.all_changes,  # noqa: ARG002 - ASE's signature
     ) -> None:
         """ASE's entry: everything at once, since one differentiation gives it all."""
-        with self._lock:
+        with self._lock, usual_modes():
             self._calculate(atoms, properties)
 
     def _calculate(self, atoms: Atoms | None, properties: list[str] | None) -> None:

@@ -16,10 +16,12 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 from ase import Atoms
 
+from gnnpot.domains import POSITIVE, WHOLE_FROM_0, check_fields
 from gnnpot.errors import DataError
 from gnnpot.functional import crystals, kohn_sham
 from gnnpot.functional.grid import resample
@@ -77,11 +79,11 @@ class DataConfig:
     """
 
     crystals: tuple[str, ...] = crystals.TEN
-    scales: tuple[float, ...] = (0.94, 0.97, 1.0, 1.03, 1.06)
+    scales: Annotated[tuple[float, ...], POSITIVE] = (0.94, 0.97, 1.0, 1.03, 1.06)
     strains: tuple[float, ...] = (0.05,)
     displacements: tuple[float, ...] = (-0.02, 0.02)
     undisplaced: tuple[str, ...] = ("Si",)
-    triples: int = 12
+    triples: Annotated[int, WHOLE_FROM_0] = 12
 
 
 def plan(config: DataConfig) -> list[Task]:
@@ -261,3 +263,6 @@ def structure_tasks(structures: Sequence[tuple[str, Atoms]], triples: int = 0, s
             changed.set_cell(moved.cell.array * scale, scale_atoms=True)
             tasks.append(Task(f"{name}-triple-{number:02d}", name, changed, settings, seed))
     return tasks
+
+    def __post_init__(self) -> None:
+        check_fields(self)

@@ -26,6 +26,7 @@ from gnnpot.data.references import ElementReferences
 from gnnpot.errors import CheckpointError, ConfigError, DataError
 from gnnpot.hub.card import CARD, FORMAT_VERSION, WEIGHTS, Card, card_digest, read_card
 from gnnpot.models import ModelConfig, ZBLConfig, build_model
+from gnnpot.models.surroundings import usual_modes
 from gnnpot.potential import Potential
 from gnnpot.runs.files import new_folder, write_durably
 from gnnpot.runs.guard import FolderKind
@@ -100,11 +101,12 @@ def load_checkpoint(folder: Path | str) -> tuple[Potential, Card]:
         references = ElementReferences.from_mapping(content["references"], f"{where}: references")
         tensors = load_tensors(weights)
         _check_tensors(part, tensors)
-        potential = _built(part, references)
-        dtype = next((t.dtype for k, t in tensors.items() if k.startswith("model.") and t.is_floating_point()), None)
-        if dtype is not None:
-            potential.to(dtype)
-        potential.load_state_dict(tensors)
+        with usual_modes():
+            potential = _built(part, references)
+            dtypes = (t.dtype for k, t in tensors.items() if k.startswith("model.") and t.is_floating_point())
+            if (dtype := next(dtypes, None)) is not None:
+                potential.to(dtype)
+            potential.load_state_dict(tensors)
         _check_summary(content, potential)
         card = from_mapping(Card, content["card"], where=f"{where}: card")
     except (ConfigError, DataError, SafetensorError) as error:

@@ -26,7 +26,7 @@ def known_deviations(card: Card | None, potential: Potential) -> tuple[KnownDevi
     config = getattr(potential.model, "config", None)
     found: tuple[KnownDeviation, ...] = ()
     if isinstance(config, SevenNetConfig):
-        bounds = {"energy": 1e-3, "forces": 1e-2, "stress": 1e-3}
+        bounds = {"energy": 5e-4, "forces": 1e-2, "stress": 1e-4}
         found = tuple(KnownDeviation("reflection", name, largest, _EVEN) for name, largest in bounds.items())
     elif isinstance(config, M3GNetConfig) and config.radial_basis == "spherical_bessel":
         checks = ("smooth dimer", "smooth cluster")

@@ -2,7 +2,7 @@
 
     DEFAULT                        # "nequix-oam-1-pft", what `gnnpot.load()` opens
     name_of("fast")                # "gnnpot-1"; any other name is unchanged
-    shipped()                      # {"nequix-oam-1-pft": Path("…/checkpoints/nequix-oam-1-pft"), ...}, the default first
+    shipped()                      # {"nequix-oam-1-pft": Path("…/nequix-oam-1-pft"), ...}, the default first
 
 `docs/accuracy/choice.md` has the measurements by which they were chosen. What a name means never changes; what is the
 default, and what a word stands for, may change with a version, and CHANGELOG.md says so.
