@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from gnnpot.cli.console import Console, styled
+from gnnpot.cli.results import JsonOption, to_json
 from gnnpot.domains import NOT_NEGATIVE, POSITIVE, WHOLE_FROM_0, WHOLE_FROM_1
 from gnnpot.errors import counted
 
@@ -42,6 +43,7 @@ def build(
     fmax: Annotated[float, NOT_NEGATIVE, typer.Option(help="eV/Å, the largest force that relaxation leaves.")] = 0.05,
     steps: Annotated[int, WHOLE_FROM_0, typer.Option(help="The most steps of the relaxation.")] = 500,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace output files that exist.")] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Build a structure from a sentence in English or Japanese.
 
@@ -51,38 +53,44 @@ def build(
 
     What the sentence leaves open is chosen and said. What is not understood is underlined, and nothing is built.
     """
-    from gnnpot.builder import execute
+    from gnnpot.builder import execute, summary
     from gnnpot.builder import explain as in_words
-    from gnnpot.engines.files import refuse_overwrite
+    from gnnpot.engines.files import refuse_overwrite, refuse_same, structure_format
 
+    refuse_same({"output": output, "recipe": save_recipe}, inputs=[] if recipe is None else [recipe])
     for path in (output, save_recipe):
         refuse_overwrite(path, overwrite)
-    console = Console()
+    console = Console(quiet=as_json)
     chosen = None if language is None else language.value
     made, notes = _recipe(text or [], recipe, chosen, llm)
     if explain or llm:
         console.print(in_words(made), highlight=False)
     if explain:
         _save(save_recipe, made, overwrite)
+        if as_json:
+            typer.echo(made.model_dump_json(exclude_none=True, indent=1))
         return
     if llm and not yes and not typer.confirm("Run this recipe?"):
         raise typer.Exit(1)
     result = execute(made, folder=Path.cwd())
     _show(console, result, notes)
     atoms = result.structure
+    format = None if output is None else structure_format(output, atoms)
     if relax is not None:
-        atoms = _relaxed(atoms, relax, fmax, steps)
+        atoms = _relaxed(atoms, relax, fmax, steps, console)
     _save(save_recipe, made, overwrite)
     if output is not None:
         from ase.io import write
 
         from gnnpot.engines.files import write_atomically
 
-        write_atomically(output, lambda path: write(path, atoms), overwrite=overwrite)
+        write_atomically(output, lambda path: write(path, atoms, format=format), overwrite=overwrite)
         console.print(f"written to {output}")
+    if as_json:
+        typer.echo(to_json({**summary(result), "notes": notes, "output": output}))
 
 
-def _relaxed(atoms: "Atoms", model: str, fmax: float, steps: int) -> "Atoms":
+def _relaxed(atoms: "Atoms", model: str, fmax: float, steps: int, console: Console) -> "Atoms":
     """The structure with its positions relaxed, with a live line."""
     from gnnpot.cli.common import open_calculator
     from gnnpot.cli.live import relax_line
@@ -94,7 +102,7 @@ def _relaxed(atoms: "Atoms", model: str, fmax: float, steps: int) -> "Atoms":
         done = relax(atoms, calculator, config, progress=progress)
     state = "relaxed" if done.converged else "not converged"
     line = f"{state}: {done.steps} steps, largest force {done.fmax:.3f} eV/Å, energy {done.energy:.3f} eV"
-    Console().print(line, highlight=False)
+    console.print(line, highlight=False)
     return done.atoms
 
 

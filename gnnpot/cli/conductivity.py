@@ -10,6 +10,7 @@ from rich.table import Table
 
 from gnnpot.cli.common import Precision, open_calculator, open_model, read_structure
 from gnnpot.cli.console import Console, styled
+from gnnpot.cli.results import JsonOption, to_json
 from gnnpot.config import from_mapping
 from gnnpot.domains import NOT_NEGATIVE, NOT_ZERO, POSITIVE, WHOLE_FROM_0, WHOLE_FROM_1
 from gnnpot.errors import ConfigError
@@ -84,6 +85,7 @@ def conductivity(
     device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, …; default: the model's.")] = None,
     dtype: Annotated[Precision | None, typer.Option(help="Precision of the model; default: its own.")] = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No live lines.")] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Simulate a crystal at several temperatures, and find the conductivity of an ion with honest intervals.
 
@@ -123,7 +125,10 @@ def _conduct(given: dict[str, Any]) -> None:
         study = _simulated(atoms, make, config, place, given["processes"], given["quiet"])
     title = f"Conductivity of {config.ion} in {(structure or trajectory[0]).name}"
     path = write_report(study, place, title)
-    _show(study, path)
+    if given["as_json"]:
+        typer.echo(to_json({"report": path, **study.result.to_json()}))
+    else:
+        _show(study, path)
 
 
 def _try_model(make: MakeCalculator) -> None:
@@ -137,9 +142,9 @@ def _try_model(make: MakeCalculator) -> None:
 def _claim_report(folder: Path) -> None:
     """Refuse a folder with files that are none of a report's."""
     from gnnpot.properties.conductivity.report import NAMES
+    from gnnpot.runs.guard import check_report_folder
 
-    if folder.exists() and (not folder.is_dir() or any(path.name not in NAMES for path in folder.iterdir())):
-        raise ConfigError(f"{folder}: exists and is no folder of a report; name another with --output")
+    check_report_folder(folder, NAMES)
 
 
 def _analysed(paths: list[Path], config: "ConductivityConfig", frame_time: float | None) -> "Study":

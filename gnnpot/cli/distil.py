@@ -10,6 +10,8 @@ from gnnpot.cli.common import ENDED, Precision, open_calculator
 from gnnpot.cli.console import Console
 from gnnpot.cli.finetune import to_table
 from gnnpot.cli.progress import Bars
+from gnnpot.cli.results import JsonOption, to_json
+from gnnpot.cli.train import run_result
 from gnnpot.domains import POSITIVE, WHOLE_FROM_1
 
 if TYPE_CHECKING:
@@ -61,6 +63,7 @@ def distil_command(
         bool, typer.Option("--resume/--fresh", help="Resume a run that was stopped, or begin it again.")
     ] = True,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress bars.")] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Let a small, fast student learn a system from a teacher, on the frames that the student's own dynamics lead to.
 
@@ -82,18 +85,19 @@ def distil_command(
     overrides += settings or ()
     options = read_distil_config(teacher, structures, run=run, student=student, path=config, overrides=overrides)
     make = functools.partial(open_calculator, teacher, device, dtype)
-    _distil(options, make, processes, resume, quiet)
+    _distil(options, make, processes, (resume, quiet, as_json))
 
 
 def _distil(
-    options: "DistilConfig", make: "Callable[[], BaseCalculator]", processes: int, resume: bool, quiet: bool
+    options: "DistilConfig", make: "Callable[[], BaseCalculator]", processes: int, how: tuple[bool, bool, bool]
 ) -> None:
     from gnnpot.hub.checkpoint import load_checkpoint
     from gnnpot.training.run import MODEL
     from gnnpot.workflows.distil import distil
     from gnnpot.workflows.distil.report import errors_rows, rounds_rows, speed_rows
 
-    console = Console(soft_wrap=True)
+    resume, quiet, as_json = how
+    console = Console(soft_wrap=True, quiet=as_json)
     has_ended = resume and (options.run / MODEL).exists()
     with Bars(quiet) as bars:
 
@@ -102,6 +106,9 @@ def _distil(
             console.print(sentence, highlight=False)
 
         distil(options, resume, make_teacher=make, processes=processes, on_event=show, progress=bars)
+    if as_json:
+        typer.echo(to_json(run_result(options.run, "report.md")))
+        return
     if has_ended:
         console.print(ENDED, highlight=False)
     card = load_checkpoint(options.run / MODEL)[1]

@@ -11,6 +11,7 @@ from rich.table import Table
 
 from gnnpot.cli.common import Precision, open_calculator, open_model, read_structure
 from gnnpot.cli.console import Console, styled
+from gnnpot.cli.results import JsonOption, to_json
 from gnnpot.errors import DataError
 from gnnpot.hub.shipped import DEFAULT
 
@@ -49,6 +50,7 @@ def check(
     ] = Precision.float64,
     device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, …; default: the model's.")] = None,
     every: Annotated[bool, typer.Option("--all", help="Show every structure, not only each check's worst.")] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Measure what every potential must keep: invariances, forces and stress as derivatives, smoothness.
 
@@ -74,13 +76,15 @@ def check(
     references, reference_from = ((), "") if card is None else (card.reference_structures, card.reference_energies_from)
     if symbols is None and references:
         symbols = list(references[0].to_atoms().symbols)
-    console = Console()
+    console = Console(quiet=as_json)
     known = known_deviations(card, calculator.potential) if isinstance(calculator, Calculator) else ()
-    with console.status(styled(f"asking {model}")):
+    with Console(stderr=True).status(styled(f"asking {model}")):
         report = check_contract(calculator, atoms, elements=symbols, known=known)
     console.print(_table(report, model, every))
     _say_how_many_hold(report, console)
     hold = not references or _references_hold(calculator, references, reference_from, console)
+    if as_json:
+        typer.echo(to_json({"passed": hold and report.passed, "references_hold": hold, "checks": report.checks}))
     if not hold or not report.passed:
         raise typer.Exit(3)
 
@@ -143,6 +147,7 @@ def _worst(report: "ContractReport") -> "list[Check]":
 def card(
     model: Annotated[str, typer.Argument(help="Name of a potential, or folder of a checkpoint.")] = DEFAULT,
     every: Annotated[bool, typer.Option("--all", help="Show the training configuration too.")] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Show what a potential says of itself: model, elements, data, measured errors, licence.
 
@@ -151,6 +156,9 @@ def card(
     from gnnpot.hub.checkpoint import read_card
 
     content = read_card(open_model(model).folder)
+    if as_json:
+        typer.echo(to_json(content))
+        return
     words: dict[str, Any] = content["card"]
     table = Table("", "", show_header=False, box=SIMPLE_HEAD, title=words["name"] or str(model))
     table.columns[1].overflow = "fold"

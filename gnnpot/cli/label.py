@@ -9,8 +9,9 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from gnnpot.cli.common import Precision, open_calculator
-from gnnpot.cli.console import Console
 from gnnpot.cli.progress import Bars
+from gnnpot.cli.results import JsonOption, show
+from gnnpot.config import to_mapping
 from gnnpot.domains import WHOLE_FROM_0, WHOLE_FROM_1
 
 if TYPE_CHECKING:
@@ -44,6 +45,7 @@ def label_command(
     fresh: Annotated[bool, typer.Option("--fresh", help="Forget what an earlier call has done.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a store of that name.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar.")] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Label structures, undistorted or distorted, with a potential or any ASE calculator.
 
@@ -53,9 +55,11 @@ def label_command(
 
     The same command resumes labelling that was stopped or killed, to the same store, byte for byte.
     """
+    from gnnpot.runs.guard import check_not_input
     from gnnpot.runs.progress import of_one
     from gnnpot.sampling import label, read_label_config, read_structures
 
+    check_not_input({"output": output}, structures)
     options = read_label_config(config, distort or (), seed)
     labeller = _labeller(model, melt_model, device, dtype)
     with Bars(quiet) as bars:
@@ -69,7 +73,7 @@ def label_command(
             overwrite=overwrite,
             progress=of_one(bars, "labelling"),
         )
-    Console().print(_table(store))
+    show(as_json, to_mapping(store.manifest), lambda: _table(store))
 
 
 def _labeller(model: str, melt_model: str | None, device: str | None, dtype: Precision | None) -> "Labeller":

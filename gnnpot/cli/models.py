@@ -1,7 +1,5 @@
 """`gnnpot models`, the potentials with a name, and `gnnpot import`, which brings published ones into the cache."""
 
-import json
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,6 +9,7 @@ from rich.table import Table
 
 from gnnpot.cli.common import download_progress
 from gnnpot.cli.console import Console
+from gnnpot.cli.results import JsonOption, to_json
 from gnnpot.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -24,7 +23,7 @@ def register(app: typer.Typer) -> None:
 
 
 def models(
-    as_json: Annotated[bool, typer.Option("--json", help="The same for programs.")] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Show the potentials with a name, and what helps to choose: errors, speed, functional, licence, size.
 
@@ -39,8 +38,7 @@ def models(
 
     found = list_models()
     if as_json:
-        rows = [{**asdict(model), "path": str(model.path)} for model in found]
-        typer.echo(json.dumps(rows, indent=2))
+        typer.echo(to_json(found))
         return
     table = Table(box=SIMPLE_HEAD, show_edge=False, padding=0)
     table.add_column("name", no_wrap=True)
@@ -83,6 +81,7 @@ def import_command(
     trained_with: Annotated[
         str | None, typer.Option(help="Version of matgl that trained a folder's potential, if its files don't tell.")
     ] = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Fetch published potentials, check and convert them; from then on they work offline.
 
@@ -105,13 +104,13 @@ def import_command(
         raise ConfigError(f"{option}: is for a folder with model.json and state.pt of matgl, and {names[0]} is none")
     # an unknown name is better said before the first download than after it
     chosen = [resolve(given) for given in names if Path(given) not in folders]
+    targets: list[Path] = []
     for entry, fidelity in chosen:
         with download_progress() as report:
-            target = import_published(entry.full_name(fidelity), report, overwrite=force)
-        _say(target)
-    for folder in folders:
-        _say(import_folder(folder, name, trained_with, overwrite=force))
-
-
-def _say(folder: Path) -> None:
-    Console(soft_wrap=True).print(f"{folder.name}: {folder}", highlight=False)
+            targets.append(import_published(entry.full_name(fidelity), report, overwrite=force))
+    targets += [import_folder(folder, name, trained_with, overwrite=force) for folder in folders]
+    if as_json:
+        typer.echo(to_json([{"name": folder.name, "path": folder} for folder in targets]))
+        return
+    for folder in targets:
+        Console(soft_wrap=True).print(f"{folder.name}: {folder}", highlight=False)

@@ -11,6 +11,8 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 
 from gnnpot.cli.console import Console
 from gnnpot.cli.data import manifest_table
+from gnnpot.cli.results import JsonOption
+from gnnpot.config import to_mapping
 from gnnpot.domains import WHOLE_FROM_0, WHOLE_FROM_1
 from gnnpot.errors import ConfigError, DataError
 
@@ -54,6 +56,7 @@ def mp(
     shard_size: Annotated[int, WHOLE_FROM_1, typer.Option(help="Frames per file of the store.")] = 16384,
     check: Annotated[bool, typer.Option("--check-stress/--no-check-stress", help="Ask the energies.")] = True,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a store of that name.")] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Read relaxation trajectories in bulk, leave out what a potential should not learn, and write a store.
 
@@ -86,7 +89,7 @@ def mp(
             source, curation, output, shard_size=shard_size, limit=limit, check_stress=check, overwrite=overwrite,
             progress=lambda p: show(p.done, p.read, f"{p.kept} kept"),
         )  # fmt: skip
-    Console().print(manifest_table(store.manifest, str(output)))
+    show(as_json, to_mapping(store.manifest), lambda: manifest_table(store.manifest, str(output)))
 
 
 def report(

@@ -9,6 +9,7 @@ import typer
 
 from gnnpot.cli.common import Precision, chosen_device, count_bar, open_model
 from gnnpot.cli.console import Console
+from gnnpot.cli.results import JsonOption, to_json
 from gnnpot.domains import WHOLE_FROM_1
 from gnnpot.errors import DataError
 from gnnpot.hub.shipped import DEFAULT
@@ -35,7 +36,7 @@ def predict_command(
     dtype: Annotated[Precision | None, typer.Option(help="Precision of the model; default: its own.")] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the output if it exists.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the summary for programs.")] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Predict energies (eV), forces (eV/Å) and stresses (eV/Å³) of all structures of a file, in batches.
 
@@ -47,18 +48,21 @@ def predict_command(
     import torch
     from ase.io import write
 
+    from gnnpot.data.bundled import resolve_bundled
     from gnnpot.data.structure_files import iterate_structures
-    from gnnpot.engines.files import refuse_overwrite
+    from gnnpot.engines.files import refuse_overwrite, refuse_same
     from gnnpot.engines.predict import predict
     from gnnpot.hub.checkpoint import weights_sha256
 
     if output.suffix not in (".extxyz", ".xyz"):
         raise DataError(f"{output}: predictions are written as extended XYZ; give a name that ends in .extxyz or .xyz")
     found_structures = iterate_structures(structures)
+    refuse_same({"output": output}, inputs=[structures])
     refuse_overwrite(output, overwrite)
     opened = open_model(model)
     where = chosen_device(device)
     partial, note = output.with_name(f"{output.name}.partial"), output.with_name(f"{output.name}.partial.json")
+    structures = resolve_bundled(structures)
     file, name = structures.stat(), None if dtype is None else dtype.value
     origin = str(structures.resolve()), file.st_size, file.st_mtime_ns
     done = _resumed(partial, note, json.dumps([*origin, weights_sha256(opened.potential), stress, name]))
@@ -75,7 +79,7 @@ def predict_command(
     partial.replace(output)
     note.unlink(missing_ok=True)
     if as_json:
-        typer.echo(json.dumps({"output": str(output), "structures": total, "resumed_from": done, "model": model}))
+        typer.echo(to_json({"output": output, "structures": total, "resumed_from": done, "model": model}))
     else:
         text = f"{total} structure{'' if total == 1 else 's'}: {output}"
         Console(soft_wrap=True).print(text, highlight=False)

@@ -13,6 +13,7 @@ from rich.table import Table
 from gnnpot.cli.common import ENDED, Precision, open_calculator, read_structure
 from gnnpot.cli.console import Console
 from gnnpot.cli.progress import Bars
+from gnnpot.cli.results import JsonOption, to_json
 from gnnpot.errors import ConfigError
 from gnnpot.hub.shipped import DEFAULT
 
@@ -47,7 +48,7 @@ def property_command(
     dtype: Annotated[Precision | None, typer.Option(help="Precision of the model; default: its own.")] = None,
     fresh: Annotated[bool, typer.Option("--fresh", help="Begin again; an earlier result is replaced.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the result for programs.")] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Calculate a property of a structure: a JSON file and a picture.
 
@@ -74,7 +75,7 @@ def property_command(
     folder = output or structure.with_name(f"{structure.stem}-{name}")
     content = _calculated(name, found, structure, given, folder, locals())
     if as_json:
-        typer.echo(json.dumps(content, allow_nan=True))
+        typer.echo(to_json(content))
     else:
         _show(content, folder)
 

@@ -1,15 +1,17 @@
 """`gnnpot relax` and `gnnpot md`."""
 
+from dataclasses import fields
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.table import Table
 
 from gnnpot.cli.common import Precision, open_calculator, read_structure
-from gnnpot.cli.console import Console, styled
+from gnnpot.cli.console import styled
 from gnnpot.cli.live import md_line, relax_line
+from gnnpot.cli.results import JsonOption, show
 from gnnpot.config import from_mapping
 from gnnpot.domains import FINITE, NOT_NEGATIVE, POSITIVE, WHOLE_FROM_0, WHOLE_FROM_1
 from gnnpot.errors import DataError, counted
@@ -102,6 +104,7 @@ def relax(
     dtype: DtypeOption = None,
     overwrite: OverwriteOption = False,
     quiet: QuietOption = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Relax positions and cell of a structure to a minimum of the energy, or of the enthalpy under pressure.
 
@@ -120,7 +123,7 @@ def relax(
     options = {"fmax": fmax, "stress_max": stress_max * GPA, "pressure": pressure * GPA, "cell": cell.value}
     options |= {"symmetry": symmetry, "steps": steps, "optimizer": optimizer.value}
     config = from_mapping(RelaxConfig, options, where="relax")
-    refuse_same({"output": output, "trajectory": trajectory})
+    refuse_same({"output": output, "trajectory": trajectory}, inputs=[structure])
     _check_relaxation_trajectory(trajectory)
     refuse_overwrite(output, overwrite)
     atoms = _structure(structure, index, fix)
@@ -131,7 +134,7 @@ def relax(
             atoms, calculator, config, trajectory=trajectory, resume=resume, overwrite=overwrite, progress=progress
         )
     _write(output, relaxation.atoms, format, overwrite)
-    Console().print(_relaxation_table(relaxation, output))
+    show(as_json, _relaxation_json(relaxation, output), lambda: _relaxation_table(relaxation, output))
     if relaxation.interrupted:
         raise typer.Exit(130)
     if not relaxation.converged:
@@ -176,6 +179,7 @@ def md(
     dtype: DtypeOption = None,
     overwrite: OverwriteOption = False,
     quiet: QuietOption = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Run molecular dynamics.
 
@@ -185,6 +189,7 @@ def md(
 
     A run that was interrupted continues, to the same numbers, with the same command and --resume.
     """
+    from gnnpot.engines.files import refuse_same
     from gnnpot.engines.md import MDConfig, run_md
 
     given = locals()
@@ -192,13 +197,14 @@ def md(
     config = from_mapping(MDConfig, options | {"ensemble": ensemble.value}, where="md")
     trajectory = trajectory or structure.with_name(f"{structure.stem}-md.traj")
     log = log or structure.with_name(f"{structure.stem}-md.log")
+    refuse_same({"trajectory": trajectory, "log": log}, inputs=[structure])
     atoms = _structure(structure, index, fix)
     chosen = tuple(filter(None, (elements or "").replace(" ", "").split(",")))
     outputs = {"trajectory": trajectory, "log": log, "resume": resume, "overwrite": overwrite, "elements": chosen}
     calculator = open_calculator(model, device, dtype)
     with md_line(steps, len(atoms), timestep, not quiet) as progress:
         result = run_md(atoms, calculator, config, **outputs, progress=progress)
-    Console().print(_md_table(result, config, trajectory, log))
+    show(as_json, _md_json(result, trajectory, log), lambda: _md_table(result, config, trajectory, log))
 
 
 def _structure(path: Path, index: int, fix: str | None) -> "Atoms":
@@ -221,6 +227,18 @@ def _write(path: Path, atoms: "Atoms", format: str, overwrite: bool) -> None:
     from gnnpot.engines.files import write_atomically
 
     write_atomically(path, lambda temporary: write(temporary, atoms, format=format), overwrite=overwrite)
+
+
+def _relaxation_json(r: "Relaxation", output: Path) -> dict[str, Any]:
+    names = ("converged", "interrupted", "steps", "energy", "initial_energy", "fmax", "stress_max", "volume")
+    found = {name: getattr(r, name) for name in (*names, "initial_volume", "symmetry")}
+    cell = {"cell": r.atoms.cell.array, "relaxed_cell": r.relaxed_cell.described}
+    return {"formula": r.atoms.get_chemical_formula(), **found, **cell, "output": output}
+
+
+def _md_json(r: "MDResult", trajectory: Path, log: Path) -> dict[str, Any]:
+    found = {f.name: getattr(r, f.name) for f in fields(r) if f.name != "atoms"}
+    return {"formula": r.atoms.get_chemical_formula(), **found, "trajectory": trajectory, "log": log}
 
 
 def _relaxation_table(r: "Relaxation", output: Path) -> Table:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from ase import Atoms
 
+from gnnpot.data.bundled import resolve_bundled
 from gnnpot.data.frame import Frame, Provenance
 from gnnpot.data.readers.names import total_charge
 from gnnpot.data.readers.records import reduced_formula
@@ -23,12 +24,12 @@ WHOLE = 1e-3
 
 def read_structure(path: Path | str, index: int = -1) -> Atoms:
     """One structure of a file; the last, unless another `index` is given. Raises `DataError`."""
-    return _read(Path(path), index)[0]
+    return _read(resolve_bundled(path), index)[0]
 
 
 def read_all_structures(path: Path | str) -> list[Frame]:
     """All structures of a file, as frames without labels. Raises `DataError`."""
-    path = Path(path)
+    path = resolve_bundled(path)
     return [
         Frame.from_atoms(
             atoms,
@@ -44,7 +45,7 @@ def iterate_structures(path: Path | str) -> Iterator[Atoms]:
 
     Raises `DataError`, for a file that is none before the first is asked for.
     """
-    path = Path(path)
+    path = resolve_bundled(path)
     check_readable(path)
     return _iterate(path)
 

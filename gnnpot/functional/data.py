@@ -29,6 +29,7 @@ from gnnpot.functional.kohn_sham import Settings, without_constant
 from gnnpot.functional.pseudopotentials import for_numbers
 from gnnpot.functional.symmetry import centre, grid_for
 from gnnpot.runs.files import write_bytes
+from gnnpot.runs.guard import check_run_folder
 from gnnpot.runs.processes import end_with_parent
 from gnnpot.units import BOHR
 
@@ -126,6 +127,11 @@ def generate(
     paths = [folder / f"{task.name}.npz" for task in tasks]
     if len(set(paths)) < len(paths):
         raise DataError("two samples have the same name; give each its own")
+    check_run_folder(folder, False, "folder")
+    if folder.is_dir():
+        strangers = sorted(p.name for p in folder.iterdir() if p.suffix != ".npz" and not p.name.startswith("."))
+        if strangers:
+            raise DataError(f"{folder}: contains {strangers[0]}, which is no sample; name a folder of its own")
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:

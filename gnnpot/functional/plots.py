@@ -14,6 +14,8 @@ from ase.data.colors import jmol_colors
 from matplotlib.figure import Figure
 from scipy.ndimage import map_coordinates
 
+from gnnpot.runs.files import write_atomically
+
 #: points along a line and along each side of a plane
 LINE, PLANE = 400, 160
 
@@ -65,7 +67,7 @@ def draw_densities(path: Path, atoms: Atoms, densities: Mapping[str, np.ndarray]
     for place in (0.25, 0.75):
         line.axvline(place * length, color="0.8", lw=0.8, zorder=0)
     _maps(figure, grids, atoms, densities, axis)
-    figure.savefig(path, dpi=90)
+    write_atomically(path, lambda partial: figure.savefig(partial, dpi=90), overwrite=True)
 
 
 def _maps(figure: Figure, grids, atoms: Atoms, densities: Mapping[str, np.ndarray], axis: int) -> None:  # noqa: ANN001

@@ -29,6 +29,7 @@ from gnnpot.functional.data import Sample
 from gnnpot.functional.network import LearnedFunctional, NetworkConfig, build
 from gnnpot.functional.training_set import Batch, LossWeights, batch_loss, make_batches
 from gnnpot.runs.files import write_bytes
+from gnnpot.runs.guard import check_new_run
 
 #: evaluations between two writes of the state
 SAVE_EVERY = 10
@@ -113,8 +114,9 @@ class _Run:
 
     def resume(self) -> None:
         path = self.folder / STATE
-        self.folder.mkdir(parents=True, exist_ok=True)
         if not path.exists():
+            check_new_run(self.folder, "--output")
+            self.folder.mkdir(parents=True, exist_ok=True)
             return
         try:
             with np.load(path, allow_pickle=False) as state:

@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 
 from gnnpot.errors import DataError
 from gnnpot.runs.files import write_text
+from gnnpot.runs.guard import check_report_folder
 from gnnpot.runs.pages import COLORS, new_figure, page, save, table, tidy
 from gnnpot.training.evaluate import Evaluation
 from gnnpot.units import GPA
@@ -37,6 +38,8 @@ QUANTITIES = {
     "stress": ("Stress components", "GPa", 1 / GPA, "GPa", 1 / GPA),
     "magmoms": ("Magnetic moments", "µB", 1.0, "µB", 1.0),
 }
+#: what a report's folder contains
+REPORT_NAMES = ("report.html", "*.png")
 #: points of a parity plot beyond which a random part is drawn
 MOST_POINTS = 20_000
 
@@ -54,7 +57,7 @@ def write_report(
     `evaluations` by part ("test"), `log_csv` the `metrics.csv` of a run, `config` its options, `first` sections that
     come before the rest; what is not given is left out. Raises `DataError` if the folder can't be written.
     """
-    folder = Path(folder)
+    folder = check_report_folder(folder, REPORT_NAMES, "--report")
     try:
         folder.mkdir(parents=True, exist_ok=True)
         sections = [f"<h1>{html.escape(title)}</h1>"]

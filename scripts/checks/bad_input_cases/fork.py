@@ -186,19 +186,21 @@ def _execute(attempt: Try, notes: Path) -> int:
 
 
 def _command(arguments: tuple[str, ...], hidden: list[str]) -> None:
+    import typer
+
     import gnnpot.cli
     from gnnpot.errors import GnnpotError
 
-    application = gnnpot.cli.app
+    call = typer.Typer.__call__
 
-    def watched(*args: object, **options: object) -> object:
+    def watched(application: typer.Typer, *args: object, **options: object) -> object:
         try:
-            return application(*args, **options)
+            return call(application, *args, **options)
         except GnnpotError as error:
             hidden.extend(_unexpected(error))
             raise
 
-    gnnpot.cli.app = watched
+    typer.Typer.__call__ = watched  # of this fork alone
     sys.argv = ["gnnpot", *arguments]
     gnnpot.cli.main()
 
