@@ -40,7 +40,7 @@ from gnnpot.data.structures import StructureLike, as_atoms
 from gnnpot.graphs import Graph, build_graph
 from gnnpot.models.base import AtomicOutput, EnergyModel, check_elements
 from gnnpot.models.fast.edge_sums import forces_and_stress, scaled
-from gnnpot.models.memory import check_memory, graph_size
+from gnnpot.models.memory import GraphSize, check_memory, graph_size
 from gnnpot.models.surroundings import are_usual, differentiable, usual_modes
 from gnnpot.units import VOIGT
 
@@ -137,14 +137,30 @@ class Potential(nn.Module):
         other.train(self.training)
         return other.to(self.device)
 
-    def check(self, numbers: np.ndarray, positions: np.ndarray, cell: np.ndarray, pbc: np.ndarray, where: str) -> None:
+    def memory(self, size: GraphSize) -> int:
+        """About how many bytes a prediction on the processor takes at its peak, with its graph."""
+        # terms come after the model, when its gradient is left
+        terms = [term.memory(size) + 24 * size.edges for term in self.terms]
+        return size.bytes + max(self.model.memory(size), *terms, 0)
+
+    def check(
+        self,
+        numbers: np.ndarray,
+        positions: np.ndarray,
+        cell: np.ndarray,
+        pbc: np.ndarray,
+        where: str,
+        skin: float = 0.0,
+    ) -> None:
         """Raise `UnknownElementError` for elements that the potential has not seen, `MemoryNeedError` for structures
-        whose prediction would not fit into the memory that is free; nothing large is allocated for it."""
+        whose prediction would not fit into the memory that is free; nothing large is allocated for it.
+
+        `skin` (Å) is how far beyond the cutoff pairs are listed.
+        """
         check_elements(numbers, self.elements, where)
         if self.device.type == "cpu":
-            size = graph_size(positions, cell, pbc, self.cutoff, self.three_body_cutoff)
-            need = size.bytes + sum(m.memory(size) for m in (self.model, *self.terms))
-            check_memory(need, where, size)
+            size = graph_size(positions, cell, pbc, self.cutoff, self.three_body_cutoff, skin)
+            check_memory(self.memory(size), where, size)
 
     def graph(self, structure: StructureLike, *, labels: bool = False) -> Graph:
         """The graph of a structure for this potential. Raises what `check` raises."""

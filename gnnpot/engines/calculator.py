@@ -113,7 +113,7 @@ class Calculator(ase_calculator.Calculator):
             self._where, self._known, self._warned_of = where, numbers.copy(), 0
         neighbors = self.neighbors.update(
             positions, cell, pbc, self._where,
-            check=lambda: self.potential.check(numbers, positions, cell, pbc, self._where),
+            check=lambda: self.potential.check(numbers, positions, cell, pbc, self._where, self.neighbors.skin),
         )  # fmt: skip
         graph = graph_from_neighbors(self._known, positions, cell, pbc, neighbors, self.potential.three_body_cutoff)
         return graph if self.potential.device.type == "cpu" else graph.to(self.potential.device)

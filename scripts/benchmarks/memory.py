@@ -25,7 +25,7 @@ from rich.progress import track
 
 import gnnpot
 from gnnpot.engines.warm import small_structure
-from gnnpot.models.memory import prediction_size
+from gnnpot.models.memory import graph_size
 from gnnpot.potential import Potential
 
 
@@ -105,7 +105,10 @@ def _measured(potential: Potential, name: str, atoms: Atoms) -> dict:
     # its copy of the model, with what is made of the parameters once
     small_structure(potential).calc = calculator
     calculator.calculate(small_structure(potential), ["forces"])
-    size = prediction_size(potential, atoms.positions, atoms.cell.array, atoms.pbc, calculator.neighbors.skin)
+    size = graph_size(
+        atoms.positions, atoms.cell.array, atoms.pbc, potential.cutoff, potential.three_body_cutoff,
+        calculator.neighbors.skin,
+    )  # fmt: skip
     memory = PeakMemory()
     atoms.get_forces()
     return {
