@@ -17,6 +17,7 @@ from gnnpot.engines.md import MDConfig
 from gnnpot.engines.relax import RelaxConfig
 from gnnpot.errors import ConfigError
 from gnnpot.properties.conductivity import ConductivityConfig
+from gnnpot.sampling.distortions import Rattled
 from gnnpot.training.config import BatchConfig, LossConfig, OptimizerConfig
 
 NAN, INF = math.nan, math.inf
@@ -60,6 +61,17 @@ def test_values_outside(name, values):
     for value in values:
         with pytest.raises(ValueError, match=f"^{name}: "):
             Options(**{name: value})
+
+
+def test_a_field_declared_anew_keeps_its_domain():
+    @dataclass(frozen=True)
+    class Others(Options):
+        step: float = 2.0
+
+    with pytest.raises(ValueError, match="^step: -1 is not a number above 0"):
+        Others(step=-1)
+    with pytest.raises(ValueError, match="^rattle: -1"):
+        Rattled(rattle=-1)
 
 
 def test_values_inside():

@@ -23,7 +23,7 @@ from rich.progress import (
 )
 
 from gnnpot.cli.console import Console
-from gnnpot.errors import ConfigError
+from gnnpot.errors import ConfigError, DataError, GnnpotError
 
 if TYPE_CHECKING:
     import torch
@@ -136,7 +136,29 @@ def _foreign_calculator(module: str, name: str) -> "BaseCalculator":
         raise ConfigError(f"{module}:{name}: can't be made without arguments ({error}); give module:Class") from None
     if not isinstance(calculator, BaseCalculator):
         raise ConfigError(f"{module}:{name}: is no ASE calculator; give one as module:Class")
+    _with_sentences(calculator, f"{module}:{name}")
     return calculator
+
+
+def _with_sentences(calculator: "BaseCalculator", name: str) -> None:
+    """Let the exceptions of another package's calculator be `DataError`s, which say what could not be computed."""
+    calculate = getattr(calculator, "calculate", None)
+    if calculate is None:
+        return
+
+    def saying(atoms: "Atoms | None" = None, *args: object, **options: object) -> None:
+        try:
+            calculate(atoms, *args, **options)
+        except GnnpotError:
+            raise
+        except Exception as error:  # noqa: BLE001 - other packages raise anything for what they can't compute
+            formula = "the structure" if atoms is None else atoms.get_chemical_formula()
+            reason = " ".join(str(error).split()) or type(error).__name__
+            raise DataError(
+                f"{name}: can't compute {formula} ({reason}); give a structure that it knows, or another calculator"
+            ) from None
+
+    calculator.calculate = saying  # type: ignore[attr-defined]
 
 
 def chosen_device(device: str | None) -> "torch.device | None":

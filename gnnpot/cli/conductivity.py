@@ -8,7 +8,7 @@ import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
-from gnnpot.cli.common import Precision, open_calculator, open_model, read_structure
+from gnnpot.cli.common import Precision, chosen_device, open_calculator, open_model, read_structure
 from gnnpot.cli.console import Console, styled
 from gnnpot.cli.results import JsonOption, to_json
 from gnnpot.config import from_mapping
@@ -17,6 +17,7 @@ from gnnpot.errors import ConfigError
 from gnnpot.hub.shipped import DEFAULT
 
 if TYPE_CHECKING:
+    from ase import Atoms
     from ase.calculators.calculator import BaseCalculator
 
     from gnnpot.properties.conductivity.config import ConductivityConfig
@@ -76,7 +77,9 @@ def conductivity(
     ] = 0.0,
     seed: Annotated[int, WHOLE_FROM_0, typer.Option(help="Of the starting velocities and thermostats.")] = 0,
     processes: Annotated[
-        int | None, WHOLE_FROM_1, typer.Option(help="Temperatures side by side; default: all cores.")
+        int | None,
+        WHOLE_FROM_1,
+        typer.Option("--processes", "-p", help="Temperatures side by side; default: all cores."),
     ] = None,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Folder; default: STRUCTURE-conductivity.")
@@ -121,7 +124,7 @@ def _conduct(given: dict[str, Any]) -> None:
         place = output or structure.with_name(f"{structure.stem}-conductivity")
         atoms = read_structure(structure, given["index"])
         make = MakeCalculator(given["model"], given["device"], given["dtype"])
-        _try_model(make)
+        _try_model(make, atoms)
         study = _simulated(atoms, make, config, place, given["processes"], given["quiet"])
     title = f"Conductivity of {config.ion} in {(structure or trajectory[0]).name}"
     path = write_report(study, place, title)
@@ -131,12 +134,19 @@ def _conduct(given: dict[str, Any]) -> None:
         _show(study, path)
 
 
-def _try_model(make: MakeCalculator) -> None:
+def _try_model(make: MakeCalculator, atoms: "Atoms") -> None:
     """Fail before processes are started; a published potential is fetched here, once."""
-    if ":" in make.model:
-        make()
-    else:
+    from gnnpot.engines.calculator import Calculator
+    from gnnpot.models.base import check_elements
+
+    chosen_device(make.device)
+    if ":" not in make.model:
         open_model(make.model)
+    calculator = make()
+    if isinstance(calculator, Calculator):
+        check_elements(atoms.numbers, calculator.elements, atoms.get_chemical_formula())
+    else:
+        calculator.get_potential_energy(atoms.copy())
 
 
 def _claim_report(folder: Path) -> None:

@@ -32,7 +32,9 @@ CutoffOption = Annotated[float, POSITIVE, typer.Option(help="1/bohr, of the grid
 IndexOption = Annotated[int, typer.Option(help="Which structure of the file; -1 is the last.")]
 OverwriteOption = Annotated[bool, typer.Option("--overwrite", help="Replace output files that exist.")]
 QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar.")]
-ProcessesOption = Annotated[int, WHOLE_FROM_1, typer.Option(help="Calculations at once; each uses one thread well.")]
+ProcessesOption = Annotated[
+    int, WHOLE_FROM_1, typer.Option("--processes", "-p", help="Calculations at once; each uses one thread well.")
+]
 
 
 def register(parent: typer.Typer) -> None:

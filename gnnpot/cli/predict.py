@@ -11,7 +11,7 @@ from gnnpot.cli.common import Precision, chosen_device, count_bar, open_model
 from gnnpot.cli.console import Console
 from gnnpot.cli.results import JsonOption, to_json
 from gnnpot.domains import WHOLE_FROM_1
-from gnnpot.errors import DataError
+from gnnpot.errors import DataError, UnknownElementError
 from gnnpot.hub.shipped import DEFAULT
 
 if TYPE_CHECKING:
@@ -72,10 +72,16 @@ def predict_command(
         task = bar.add_task("predicting", total=None, completed=done)
         source = itertools.islice(found_structures, done, None)
         found = predict(source, opened.potential, stress=stress, max_atoms=max_atoms, device=where, dtype=precision)
-        while chunk := list(itertools.islice(found, CHUNK)):
-            write(str(partial), chunk, format="extxyz", append=True)
-            total += len(chunk)
-            bar.update(task, completed=total)
+        try:
+            while chunk := list(itertools.islice(found, CHUNK)):
+                write(str(partial), chunk, format="extxyz", append=True)
+                total += len(chunk)
+                bar.update(task, completed=total)
+        except (DataError, UnknownElementError):
+            # once the input is mended, it is another one
+            partial.unlink(missing_ok=True)
+            note.unlink(missing_ok=True)
+            raise
     partial.replace(output)
     note.unlink(missing_ok=True)
     if as_json:

@@ -22,6 +22,7 @@ def in_command_line_words(message: str, app: typer.Typer, arguments: Sequence[st
     # "overwrite=True (--overwrite)" has both
     message = re.sub(r"\b\w+=(?:True|False) \((--[\w-]+)\)", r"\1", message)
     for python, written in names.items():
+        message = re.sub(rf"(?<![\w.-]){python}=(?![\w'\"(\[])", written, message)
         if "_" in python:
             message = re.sub(rf"(?<![\w.'\"/-]){python}(?![\w.'\"/=])", written, message)
         message = re.sub(rf"^((?:[\w ]+: )?){python}: ", rf"\1{written}: ", message)

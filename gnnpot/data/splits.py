@@ -64,7 +64,7 @@ class Split:
         """A saved split. Raises `DataError` if it is damaged, or was made for another store than `store`."""
         path = Path(path)
         try:
-            mapping = json.loads(path.read_text())
+            mapping = json.loads(path.read_text(encoding="utf-8"))
             if (mapping.pop("format"), mapping.pop("version")) != (FORMAT, VERSION):
                 raise DataError(f"{path}: is not of format {FORMAT} {VERSION}; make the split again")
             parts = {name: _indices(indices) for name, indices in mapping.pop("parts").items()}

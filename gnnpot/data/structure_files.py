@@ -17,6 +17,7 @@ from gnnpot.data.bundled import resolve_bundled
 from gnnpot.data.frame import Frame, Provenance
 from gnnpot.data.readers.names import total_charge
 from gnnpot.data.readers.records import reduced_formula
+from gnnpot.data.structure import check_lattice, check_structure
 from gnnpot.errors import DataError
 
 #: occupancies within this of 1 are whole
@@ -25,7 +26,9 @@ WHOLE = 1e-3
 
 def read_structure(path: Path | str, index: int = -1) -> Atoms:
     """One structure of a file; the last, unless another `index` is given. Raises `DataError`."""
-    return _read(resolve_bundled(path), index)[0]
+    atoms = _read(resolve_bundled(path), index)[0]
+    check_structure(atoms.numbers, atoms.positions, atoms.cell.array, atoms.pbc, str(path))
+    return atoms
 
 
 def read_all_structures(path: Path | str) -> list[Frame]:
@@ -65,8 +68,10 @@ def _iterate(path: Path) -> Iterator[Atoms]:
 
     found = False
     try:
-        for atoms in iread(path, index=":"):
-            check_whole(atoms, str(path))
+        for number, atoms in enumerate(iread(path, index=":")):
+            where = f"{path}, frame {number}"
+            check_whole(atoms, where)
+            check_lattice(atoms.numbers, atoms.positions, atoms.cell.array, atoms.pbc, where)
             found = True
             yield atoms
     except DataError:
@@ -80,8 +85,9 @@ def _iterate(path: Path) -> Iterator[Atoms]:
 def _unreadable(path: Path, error: Exception) -> DataError:
     """The sentence for an exception of ASE's readers, whose words are often a key or a number alone."""
     words = " ".join(str(error).split())
-    kind = type(error).__name__
-    reason = words if len(words.split()) > 2 else f"{kind}: {words}" if words else f"{kind} in ASE's reader"
+    reason = (
+        words if len(words.split()) > 2 else f"ASE's reader stops at {words}" if words else "it is of another format"
+    )
     return DataError(f"{path}: can't be read as a structure ({reason[:300]}); give a file that ASE knows")
 
 

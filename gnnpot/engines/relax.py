@@ -26,7 +26,7 @@ from ase.constraints import FixSymmetry
 from ase.io.trajectory import Trajectory
 from ase.optimize import BFGS, FIRE, LBFGS
 
-from gnnpot.data.structures import StructureLike, as_atoms
+from gnnpot.data.structures import StructureLike, as_checked_atoms
 from gnnpot.domains import NOT_NEGATIVE, POSITIVE, WHOLE_FROM_0, check_fields
 from gnnpot.engines.cell_filters import CellChoice, CellFreedom, StrainFilter, choose_cell, keep_symmetry, stress_left
 from gnnpot.engines.files import last_frame, refuse_overwrite
@@ -113,7 +113,7 @@ def relax(
     Raises `SimulationError` if the structure explodes, `DataError` for a cell that can't be relaxed, or a trajectory
     that exists or can't be read.
     """
-    atoms, config = as_atoms(atoms), config or RelaxConfig()
+    atoms, config = as_checked_atoms(atoms), config or RelaxConfig()
     if not resume:
         refuse_overwrite(trajectory, overwrite)
     # of the frames, which know no symmetry, only positions and cell are taken

@@ -96,6 +96,8 @@ def read_label_config(
 
 def parse_distortion(text: str) -> AnyDistortion:
     """The distortion of a text as "scaled volume=[0.6,1.5] count=2". Raises `ConfigError`."""
+    if not text.split():
+        raise ConfigError("distort: an empty text is no distortion; give a kind, as original")
     kind, *options = text.split()
     mapping: dict[str, object] = {"kind": kind}
     for option in options:

@@ -92,7 +92,7 @@ class Rattled(Distortion):
     """Every atom moved at random."""
 
     kind: Literal["rattled"] = "rattled"
-    rattle: float = 0.1
+    rattle: Annotated[float, NOT_NEGATIVE] = 0.1
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -178,7 +178,7 @@ def learning_figure(log_csv: Path) -> Figure | None:
     """Loss, and validation errors of energy, forces and moments, over the steps; `None` if the log is empty."""
     if not log_csv.is_file():
         return None
-    with log_csv.open(newline="") as file:
+    with log_csv.open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     panels = [
         ("loss", "loss", 1.0),

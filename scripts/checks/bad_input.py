@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """Give every command bad input, and judge what comes of it.
 
-    python scripts/checks/bad_input.py [--only WORD...] [--details] [--markdown FILE] [--list]
+    python scripts/checks/bad_input.py [--only WORD...] [--part 1/4] [--details] [--list]
+    python scripts/checks/bad_input.py --results results.json --markdown docs/reliability.md
 
 The tries are the tables in `bad_input_cases/`: a command line and files, with what is expected of them written beside:
 exit status, words of the message, files that may change. Each runs in a folder of its own, in a fork of this process,
@@ -15,7 +16,8 @@ which has imported gnnpot once, or in a new process, within limits of time and m
     destructive   a file that may not change has changed, is gone, or has come into being
     misleading    another status, or a message without the expected words, or longer than 12 lines
 
-Exit status 1 if one is not clear. `--markdown docs/reliability.md` replaces the table there.
+Exit status 1 if one is not clear. With `--results` the classes are kept in a file: the same command continues, and
+gives what was not clear another try. `--markdown` writes the table of them into a page.
 """
 
 from __future__ import annotations
@@ -23,6 +25,7 @@ from __future__ import annotations
 import argparse
 import fnmatch
 import gc
+import json
 import os
 import re
 import shutil
@@ -30,6 +33,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -81,7 +85,7 @@ def _judge_words(attempt: Try, output: str) -> tuple[str, str]:
         if len(lines) > MOST_LINES:
             return "misleading", f"{len(lines)} lines"
         # the name of an exception or of a key is no reason
-        if thin := re.search(r"\((\w+Error|'[^' ]*'|\d+|None|)\)", output):
+        if thin := re.search(r"(?<!\w)\((\w+Error|'[^' ]*'|None|)\)", output):
             return "misleading", f"a thin reason: {thin.group()}"
     return "clear", ""
 
@@ -109,9 +113,8 @@ def prepare() -> None:
     gc.freeze()
 
 
-def attempt_all(tries: list[Try], details: bool) -> dict[str, Counter[str]]:
-    """Run the tries one after the other. Returns the counts of classes by group."""
-    table: dict[str, Counter[str]] = {}
+def attempt_all(tries: list[Try], details: bool, known: dict[str, str], save: Callable[[], None]) -> None:
+    """Run the tries one after the other; `known` gets the class of each by its title."""
     with tempfile.TemporaryDirectory(prefix="bad-input-") as scratch:
         files = Files(Path(scratch) / "files")
         for name in sorted({name.partition(" as ")[0] for attempt in tries for name in attempt.files}):
@@ -124,12 +127,26 @@ def attempt_all(tries: list[Try], details: bool) -> dict[str, Counter[str]]:
                 files.put(name, folder)
             outcome = run(attempt, folder)
             kind, why = judge(attempt, outcome)
-            table.setdefault(attempt.group, Counter())[kind] += 1
+            known[title(attempt)] = kind
+            save()
             if kind != "clear" or details:
                 _show(attempt, outcome, kind, why)
             if number % 100 == 0:
                 print(f"-- {number} of {len(tries)} in {time.monotonic() - start:.0f} s", file=sys.stderr, flush=True)
             shutil.rmtree(folder.parent, ignore_errors=True)
+
+
+def title(attempt: Try) -> str:
+    """Group and name."""
+    return f"{attempt.group}: {attempt.name}"
+
+
+def counts(tries: list[Try], known: dict[str, str]) -> dict[str, Counter[str]]:
+    """How many tries of each group have come to which class."""
+    table: dict[str, Counter[str]] = {}
+    for attempt in tries:
+        if title(attempt) in known:
+            table.setdefault(attempt.group, Counter())[known[title(attempt)]] += 1
     return table
 
 
@@ -157,25 +174,44 @@ def main() -> int:
     parser.add_argument("--only", action="append", default=[], help="tries with this in their group or name")
     parser.add_argument("--details", action="store_true", help="show the tries that are clear, too")
     parser.add_argument("--markdown", type=Path, help="write the table between the marks of this file")
+    parser.add_argument("--part", default="1/1", help="K/N: every N-th try, from the K-th on")
+    parser.add_argument("--results", type=Path, help="JSON file of the classes; the same command continues")
     parser.add_argument("--list", action="store_true", help="only name the tries")
     given = parser.parse_args()
     tries = all_tries()
     tries += in_processes(tries)
+    every = tries
     if given.only:
-        tries = [t for t in tries if any(word in f"{t.group}: {t.name}" for word in given.only)]
+        tries = [t for t in tries if any(word in title(t) for word in given.only)]
+    first, step = map(int, given.part.split("/"))
+    tries = tries[first - 1 :: step]
     if given.list:
-        print("\n".join(f"{t.group}: {t.name}" for t in tries))
+        print("\n".join(map(title, tries)))
         return 0
-    prepare()
-    table = attempt_all(tries, given.details)
-    text = to_markdown(table)
-    print(text)
+    known: dict[str, str] = {}
+    if given.results is not None and given.results.exists():
+        known = json.loads(given.results.read_text(encoding="utf-8"))
+
+    def save() -> None:
+        if given.results is not None:
+            given.results.write_text(json.dumps(known, indent=0, ensure_ascii=False) + "\n", encoding="utf-8")
+
+    waiting = [t for t in tries if known.get(title(t)) != "clear"]
+    if waiting:
+        prepare()
+        attempt_all(waiting, given.details, known, save)
+    table = counts(every, known)
+    print(to_markdown(table))
     if given.markdown:
-        page = given.markdown.read_text(encoding="utf-8")
-        head, _, rest = page.partition(BEGIN)
-        _, _, tail = rest.partition(END)
-        given.markdown.write_text(f"{head}{BEGIN}\n{text}\n{END}{tail}", encoding="utf-8")
-    return int(any(counts[kind] for counts in table.values() for kind in CLASSES[1:]))
+        write_table(given.markdown, to_markdown(table))
+    return int(any(of_group[kind] for of_group in table.values() for kind in CLASSES[1:]))
+
+
+def write_table(path: Path, text: str) -> None:
+    """Put the table between the marks of a page."""
+    head, _, rest = path.read_text(encoding="utf-8").partition(BEGIN)
+    _, _, tail = rest.partition(END)
+    path.write_text(f"{head}{BEGIN}\n{text}\n{END}{tail}", encoding="utf-8")
 
 
 if __name__ == "__main__":

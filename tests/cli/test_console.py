@@ -15,7 +15,7 @@ from tests.test_docs import commands
 
 def shown(*parts, **options):
     out = io.StringIO()
-    Console(file=out, width=100, **options).print(*parts)
+    Console(file=out, width=100, highlight=False, **options).print(*parts)
     return out.getvalue()
 
 

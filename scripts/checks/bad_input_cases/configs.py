@@ -9,7 +9,7 @@ from bad_input_cases.structures import EMT, words_of
 BAD = {
     "bomb.yaml": "values",
     "deep.yaml": "levels",
-    "date.yaml": "seed|twice",
+    "date.yaml": "seed|twice|unknown option",
     "digits.yaml": "digits|can't be read|seed",
     "twice.yaml": "twice",
     "alias.yaml": "alias",

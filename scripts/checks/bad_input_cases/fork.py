@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import io
 import json
 import os
 import resource
@@ -26,8 +27,8 @@ CPU_LIMIT, WALL_LIMIT = 60, 600
 #: exceptions that say nothing to a user: raised by a defect, or by input that nobody has looked at
 UNEXPECTED = (
     "AssertionError", "AttributeError", "IndexError", "KeyError", "MemoryError", "NameError", "RecursionError",
-    "TypeError", "UnboundLocalError", "ZeroDivisionError", "FloatingPointError", "LinAlgError", "RuntimeError",
-    "UnicodeDecodeError", "UnicodeEncodeError", "MarkupError", "BadZipFile", "error", "EOFError",
+    "TypeError", "UnboundLocalError", "ZeroDivisionError", "FloatingPointError", "LinAlgError",
+    "UnicodeDecodeError", "UnicodeEncodeError", "MarkupError", "BadZipFile", "EOFError",
 )  # fmt: skip
 
 
@@ -145,8 +146,8 @@ def _fork(attempt: Try, folder: Path, output: Path, notes: Path) -> int:
             os.dup2(out.fileno(), 1)
             os.dup2(out.fileno(), 2)
         if encoding := attempt.environment.get("BAD_INPUT_ENCODING"):
-            sys.stdout = open(1, "w", encoding=encoding, closefd=False)
-            sys.stderr = open(2, "w", encoding=encoding, closefd=False)
+            sys.stdout = io.TextIOWrapper(io.FileIO(1, "w", closefd=False), encoding=encoding)
+            sys.stderr = io.TextIOWrapper(io.FileIO(2, "w", closefd=False), encoding=encoding)
         status = _execute(attempt, notes)
     except BaseException:  # noqa: BLE001 - nothing may return from the fork
         traceback.print_exc()

@@ -173,7 +173,7 @@ CHOICES = (
     ("structure and trajectory", "conductivity cu.cif --trajectory cu.traj --ion Cu", "either"),
     ("neither", "conductivity --ion Cu", "either"),
     ("volume", f"{_CONDUCT} --volume some", "given"),
-    ("a trajectory that does not say its times", "conductivity --trajectory cu.traj -T 300 --ion Cu", "--frame-time"),
+    ("a trajectory that does not say its times", "conductivity --trajectory cu.traj -T 300 --ion Cu", "too few|--frame-time"),
     ("too few frames", "conductivity --trajectory cu.traj -T 300 --ion Cu --frame-time 1", "frame|short"),
     ("no such trajectory", "conductivity --trajectory none.traj -T 300 --ion Cu", "none.traj"),
     ("distortion", f"{_LABEL} --distort exploded", "exploded"),
