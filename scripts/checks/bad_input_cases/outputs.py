@@ -126,7 +126,7 @@ def tries() -> list[Try]:
             for more in ([], ["--overwrite"]):
                 if more and (
                     name == "there{}" or command == "split" or not name.startswith(("mine", "link", "fifo", "/dev"))
-                ):  # noqa: E501
+                ):
                     continue
                 arguments = tuple(output if w == "OUT" else w for w in words_of(line)) + tuple(more)
                 title = f"{command}{' --overwrite' if more else ''} to {name or 'nothing'}"
