@@ -61,8 +61,8 @@ class Calculator(ase_calculator.Calculator):
     would need more memory than there is, `DataError` for structures that can't be (what `gnnpot.data.structure`
     refuses: two atoms at one place, a flat cell), `SimulationError` for results that are not finite, and ASE's
     `PropertyNotImplementedError` for the stress of a structure without a volume; when it is made, `ConfigError` for a
-    device that can't be used here and for a `dtype` that is neither float32 nor float64. Structures are checked each time
-    that neighbours are searched anew.
+    device that can't be used here and for a `dtype` that is neither float32 nor float64. Structures are checked each
+    time that neighbours are searched anew.
     """
 
     implemented_properties: list[str] = [
