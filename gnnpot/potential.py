@@ -36,7 +36,7 @@ from ase.data import chemical_symbols
 from torch import Tensor, nn
 
 from gnnpot.data.frame import Frame
-from gnnpot.data.quantities import values_of
+from gnnpot.data.quantities import ATTRIBUTES
 from gnnpot.data.references import ElementReferences
 from gnnpot.data.structures import StructureLike, as_atoms
 from gnnpot.graphs import Graph, build_graph
@@ -63,7 +63,8 @@ class Prediction:
     @property
     def quantities(self) -> dict[str, Tensor]:
         """What is predicted of `data.quantities`, by name."""
-        return values_of(self)
+        found = {name: getattr(self, name) for name in ATTRIBUTES} | dict(self.others)
+        return {name: value for name, value in found.items() if value is not None}
 
 
 class Potential(nn.Module):

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.box import SIMPLE_HEAD
-from rich.console import Console
 from rich.table import Table
 
 from gnnpot.cli.common import Precision, open_calculator, open_model, read_structure
+from gnnpot.cli.console import Console, styled
 from gnnpot.cli.models import physics_rows
+from gnnpot.cli.results import JsonOption, to_json
 from gnnpot.errors import DataError
 from gnnpot.hub.shipped import DEFAULT
 
@@ -20,7 +21,11 @@ if TYPE_CHECKING:
     from gnnpot.hub.reference_structures import ReferenceStructure
     from gnnpot.properties.contract import Check, ContractReport
 
-_MARKS = {"passed": "[green]passed", "failed": "[bold red]FAILED", "skipped": "[yellow]skipped"}
+_MARKS = {
+    "passed": styled(("passed", "green")),
+    "failed": styled(("FAILED", "bold red")),
+    "skipped": styled(("skipped", "yellow")),
+}
 
 
 def register(app: typer.Typer) -> None:
@@ -45,6 +50,7 @@ def check(
     ] = Precision.float64,
     device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, …; default: the model's.")] = None,
     every: Annotated[bool, typer.Option("--all", help="Show every structure, not only each check's worst.")] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Measure what every potential must keep: invariances, forces and stress as derivatives, smoothness.
 
@@ -69,8 +75,8 @@ def check(
     references, reference_from = ((), "") if card is None else (card.reference_structures, card.reference_energies_from)
     if symbols is None and references:
         symbols = list(references[0].to_atoms().symbols)
-    console = Console()
-    with console.status(f"asking {model}"):
+    console = Console(quiet=as_json)
+    with Console(stderr=True).status(styled(f"asking {model}")):
         report = check_contract(calculator, atoms, elements=symbols)
     console.print(_table(report, model, every))
     failed = len(report.failures)
@@ -78,6 +84,8 @@ def check(
     hold = True
     if references and isinstance(calculator, Calculator):
         hold = _references_hold(calculator, references, reference_from, console)
+    if as_json:
+        typer.echo(to_json({"passed": hold and report.passed, "references_hold": hold, "checks": report.checks}))
     if not hold or not report.passed:
         raise typer.Exit(3)
 
@@ -131,6 +139,7 @@ def _worst(report: "ContractReport") -> "list[Check]":
 def card(
     model: Annotated[str, typer.Argument(help="Name of a potential, or folder of a checkpoint.")] = DEFAULT,
     every: Annotated[bool, typer.Option("--all", help="Show the training configuration too.")] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Show what a potential says of itself: model, elements, data, measured errors, licence.
 
@@ -140,6 +149,9 @@ def card(
     from gnnpot.hub.checkpoint import read_card
 
     content = read_card(open_model(model).folder)
+    if as_json:
+        typer.echo(to_json(content))
+        return
     words: dict[str, Any] = content["card"]
     table = Table("", "", show_header=False, box=SIMPLE_HEAD, title=words["name"] or str(model))
     table.columns[1].overflow = "fold"

@@ -18,6 +18,7 @@ import torch
 from ase import Atoms
 from ase.calculators import calculator as ase_calculator
 from ase.cell import Cell
+from ase.data import atomic_numbers
 from torch import Tensor
 
 import gnnpot
@@ -81,6 +82,7 @@ class Calculator(ase_calculator.Calculator):
         self.potential = _frozen_copy(potential, device, dtype)
         self.parameters.update(_identity(self.potential, self.card, sha256))
         self.neighbors = SkinList(self.potential.cutoff, skin)
+        self._numbers = np.array([atomic_numbers[symbol] for symbol in self.potential.elements])
         self._known: np.ndarray | None = None
         self._cell: tuple[np.ndarray, bool] | None = None
         self._where = ""
@@ -121,7 +123,8 @@ class Calculator(ase_calculator.Calculator):
         if self._known is None or not np.array_equal(self._known, numbers):
             check_elements(numbers, "structure")
             where = atoms.get_chemical_formula()
-            check_known_elements(numbers, self.potential.elements, where)
+            if not np.isin(numbers, self._numbers).all():
+                check_known_elements(numbers, self.potential.elements, where)
             self._where, self._known, self._warned_of = where, numbers.copy(), 0
         neighbors = self.neighbors.update(
             positions, cell, pbc, self._where,

@@ -63,7 +63,7 @@ class EnergyModel(nn.Module):
             raise ValueError("elements: an element is listed twice")
         unknown = [e for e in self.elements if e not in chemical_symbols[1:]]
         if unknown:
-            raise ValueError(f"elements: '{unknown[0]}' is no chemical element")
+            raise ValueError(f"elements: '{unknown[0][:20]}' is no chemical element")
         self.cutoff = cutoff
         self.three_body_cutoff = three_body_cutoff
         index = torch.full((119,), -1, dtype=torch.int64)

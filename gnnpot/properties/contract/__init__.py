@@ -19,7 +19,7 @@ from ase.calculators.calculator import BaseCalculator as AseCalculator
 from ase.calculators.calculator import PropertyNotImplementedError
 from torch_geometric.data import Batch
 
-from gnnpot.data.structures import StructureLike, as_atoms
+from gnnpot.data.structures import StructureLike, as_checked_atoms
 from gnnpot.engines.calculator import Calculator
 from gnnpot.errors import ConfigError
 from gnnpot.properties.contract import probes
@@ -129,9 +129,9 @@ def check_contract(
             raise ConfigError("the contract needs structures to look at: give structures or elements")
         named = default_structures(elements)
     elif isinstance(structures, Mapping):
-        named = {name: as_atoms(structure) for name, structure in structures.items()}
+        named = {name: as_checked_atoms(structure) for name, structure in structures.items()}
     else:
-        converted = [as_atoms(structure) for structure in structures]
+        converted = [as_checked_atoms(structure) for structure in structures]
         named = {f"{k}: {atoms.get_chemical_formula()}": atoms for k, atoms in enumerate(converted)}
     probe = probes.Probe(calculator, tolerances.step, tolerances.interval, *reach(calculator))
     checks: list[Check] = []

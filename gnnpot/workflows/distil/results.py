@@ -51,7 +51,7 @@ class DistilResults:
         content = _Content()
         if path.is_file():
             try:
-                content = from_mapping(_Content, json.loads(path.read_text()), where=str(path))
+                content = from_mapping(_Content, json.loads(path.read_text(encoding="utf-8")), where=str(path))
             except (ValueError, ConfigError) as error:
                 raise DataError(f"{path}: is damaged ({error}); begin anew with --fresh") from None
         self.rounds = list(content.rounds)
