@@ -8,6 +8,7 @@ Example::
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 import numpy as np
 
@@ -20,10 +21,12 @@ from gnnpot.sampling.trajectories import SampledTrajectory
 class SelectionConfig:
     """Which states of trajectories are labelled: a random sample, and a high-uncertainty sample."""
 
+    RENAMED: ClassVar[dict[str, str]] = {"drawn": "random", "picked": "uncertain"}
+
     #: size of the random sample; errors on it, before it is trained on, are those of the dynamics as a whole
-    drawn: int = 20
+    random: int = 20
     #: size of the high-uncertainty sample, where the disagreement is largest
-    picked: int = 40
+    uncertain: int = 40
     #: eV/Å, states of less disagreement are not in the high-uncertainty sample
     level: float = 0.0
     #: states of one trajectory between two of the high-uncertainty sample, at least
@@ -32,11 +35,11 @@ class SelectionConfig:
     limits: Limits = field(default_factory=lambda: Limits(max_force=30.0))
 
     def __post_init__(self) -> None:
-        for name in ("drawn", "apart"):
+        for name in ("random", "apart"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name}: {getattr(self, name)} is below 1")
-        if self.picked < 0:
-            raise ValueError(f"picked: {self.picked} is negative")
+        if self.uncertain < 0:
+            raise ValueError(f"uncertain: {self.uncertain} is negative")
         if self.level < 0:
             raise ValueError(f"level: {self.level} eV/Å is negative")
 
@@ -65,7 +68,7 @@ def select(
     """
     states = [(t, s) for t, trajectory in enumerate(trajectories) for s in range(len(trajectory))]
     within = [(t, s) for t, s in states if trajectories[t].disagreements[s] <= limit] or states
-    sample = sorted(within[int(i)] for i in rng.permutation(len(within))[: options.drawn])
+    sample = sorted(within[int(i)] for i in rng.permutation(len(within))[: options.random])
     taken: dict[int, list[int]] = {}
     uncertain: list[tuple[int, int]] = []
 
@@ -73,7 +76,7 @@ def select(
         return -trajectories[state[0]].disagreements[state[1]], state
 
     for t, s in sorted(set(states) - set(sample), key=largest_first):
-        if len(uncertain) == options.picked or trajectories[t].disagreements[s] <= options.level:
+        if len(uncertain) == options.uncertain or trajectories[t].disagreements[s] <= options.level:
             break
         if all(abs(s - other) >= options.apart for other in taken.get(t, ())):
             taken.setdefault(t, []).append(s)
