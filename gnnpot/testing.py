@@ -42,7 +42,7 @@ __all__ = ["ModelContract"]
 class ModelContract:
     """Tests that every architecture must pass; subclass it under a name that begins with `Test`.
 
-    Attributes to set or override:
+    Attributes:
         config: Options of a small model, with its elements (two or more show most).
         tolerances: In float64.
         structures: What the model is asked about, by name; by default small crystals, a slab and molecules of the first

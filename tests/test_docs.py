@@ -27,7 +27,7 @@ OWN = "model: {architecture: m3gnet}\ndata: {train: my.store}\nrun: runs/mine\n"
 
 def blocks(path: Path, *languages: str) -> list[str]:
     """The fenced blocks of a page in a language; "" for those that name none."""
-    found = re.findall(r"^```(\w*)\n(.*?)^```", path.read_text(), flags=re.MULTILINE | re.DOTALL)
+    found = re.findall(r"^```([^\n`]*)\n(.*?)^```", path.read_text(), flags=re.MULTILINE | re.DOTALL)
     return [text for language, text in found if language in languages]
 
 

@@ -8,11 +8,12 @@ Example::
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import numpy as np
 
 from gnnpot.data.frame import Frame
+from gnnpot.domains import NOT_NEGATIVE, WHOLE_FROM_0, WHOLE_FROM_1, check_fields
 from gnnpot.sampling.config import Limits
 from gnnpot.sampling.trajectories import SampledTrajectory
 
@@ -24,24 +25,18 @@ class SelectionConfig:
     RENAMED: ClassVar[dict[str, str]] = {"drawn": "random", "picked": "uncertain"}
 
     #: size of the random sample; errors on it, before it is trained on, are those of the dynamics as a whole
-    random: int = 20
+    random: Annotated[int, WHOLE_FROM_1] = 20
     #: size of the high-uncertainty sample, where the disagreement is largest
-    uncertain: int = 40
+    uncertain: Annotated[int, WHOLE_FROM_0] = 40
     #: eV/Å, states of less disagreement are not in the high-uncertainty sample
-    level: float = 0.0
+    level: Annotated[float, NOT_NEGATIVE] = 0.0
     #: states of one trajectory between two of the high-uncertainty sample, at least
-    apart: int = 3
+    apart: Annotated[int, WHOLE_FROM_1] = 3
     #: frames beyond these are left out, and counted
     limits: Limits = field(default_factory=lambda: Limits(max_force=30.0))
 
     def __post_init__(self) -> None:
-        for name in ("random", "apart"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name}: {getattr(self, name)} is below 1")
-        if self.uncertain < 0:
-            raise ValueError(f"uncertain: {self.uncertain} is negative")
-        if self.level < 0:
-            raise ValueError(f"level: {self.level} eV/Å is negative")
+        check_fields(self)
 
 
 @dataclass(frozen=True, eq=False)

@@ -45,6 +45,7 @@ class Job:
     left: float | None = None
     frame: dict[str, Any] | None = None
     note: dict[str, Any] | None = None  #: a download or a compilation under way
+    stage: str = ""  #: of work in several parts
     result: dict[str, Any] | None = None
     made: int | None = None  #: number of the structure that came of it
     started: float = 0.0
@@ -72,7 +73,7 @@ class Job:
 
     def brief(self) -> dict[str, Any]:
         """What changes while it runs."""
-        names = ("number", "state", "problem", "done", "left", "note", "result", "made", "total", "columns")
+        names = ("number", "state", "problem", "done", "left", "note", "result", "made", "total", "columns", "stage")
         return {**{name: getattr(self, name) for name in names}, "seconds": self.clock()}
 
     def full(self) -> dict[str, Any]:

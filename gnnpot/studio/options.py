@@ -43,11 +43,27 @@ class EquationOfStateOptions(_Options):
     points: Annotated[int, Field(ge=5, le=41)] = 11
 
 
+class ElasticOptions(_Options):
+    """Options of the elastic constants."""
+
+    max_strain: float = Field(default=0.01, ge=0.001, le=0.05)
+    fmax: float = Field(default=0.005, ge=0.0001, le=0.1, description="eV/Å")
+
+
+class PhononOptions(_Options):
+    """Options of phonons."""
+
+    min_length: float = Field(default=10.0, ge=3, le=40, description="Å")
+    displacement: float = Field(default=0.01, ge=0.001, le=0.2, description="Å")
+    fmax: float = Field(default=0.001, ge=0.0001, le=0.1, description="eV/Å")
+
+
 OPTIONS: dict[str, type[_Options]] = {
     "relax": RelaxOptions, "md": DynamicsOptions, "eos": EquationOfStateOptions,
+    "elastic": ElasticOptions, "phonons": PhononOptions,
 }  # fmt: skip
 #: jobs of crystals with a cell
-NEED_CELL = {"eos"}
+NEED_CELL = {"eos", "elastic", "phonons"}
 
 
 def check_options(kind: str, given: dict[str, Any], language: str) -> dict[str, Any]:

@@ -130,6 +130,11 @@ class Runner:
             job.frame = found.get("frame", job.frame)
             brief = {"number": job.number, "done": job.done, "left": job.left, "seconds": job.clock()}
             session.publish({"event": "progress", "job": brief, "rows": found["rows"], "frame": found.get("frame")})
+        elif kind == "stage":
+            if job.state == "starting":
+                self._enter(session, job, "running")
+            job.stage = found["what"]
+            session.publish({"event": "job_state", "job": job.brief()})
         elif kind in ("compiling", "downloading"):
             job.note = {"what": kind, **found}
             session.publish({"event": "job_state", "job": job.brief()})

@@ -143,3 +143,24 @@ def test_fixed_atoms_stay(tmp_path):
 def test_wrong_options_are_refused(kind, options):
     with pytest.raises(ConfigError):
         check_options(kind, options, "ja")
+
+
+def test_elastic_constants_of_copper(tmp_path):
+    run = Run()
+    found = run("elastic", bulk("Cu"), tmp_path)
+    assert found["values"]["stable"] and found["values"]["bulk_modulus"] == pytest.approx(134, rel=0.05)
+    assert found["table"][0][0] == pytest.approx(173, rel=0.05)  # EMT's C11, GPa
+    stages = [m["what"] for m in run.messages if m["event"] == "stage"]
+    assert stages == ["elastic: relaxation", "elastic: strained cells"]
+    assert all(m["done"] <= 1 for m in run.messages if m["event"] == "progress")
+
+
+def test_phonons_of_copper(tmp_path):
+    pytest.importorskip("phonopy")
+    pytest.importorskip("seekpath")
+    run = Run()
+    found = run("phonons", bulk("Cu"), tmp_path, min_length=6)
+    assert found["values"]["stable"] and 20 < found["values"]["heat_capacity"] < 25  # 3R is 24.9 J/K/mol
+    assert len(found["bands"]) % 3 == 0 and found["ticks"][0][1] == "Γ"
+    assert max(y for line in found["bands"] for _, y in line) == pytest.approx(7.7, rel=0.2)  # THz
+    json.dumps(found, allow_nan=False)

@@ -186,20 +186,17 @@ def vacancy(reader: Reader, roles: Roles, known: set[str]) -> None:
         for match in reader.find(pattern):
             names = [formula(reader, match[k]) for k in ("x", "y")]
             if all(map(is_element, names)):
-                for name, key in zip(names, ("n", "k"), strict=True):
+                for element, key in zip(names, ("n", "k"), strict=True):
                     own = [match[key]] if "k" in match else match["all"]
-                    roles.vacancies.append({"element": name, **amount_of(reader, own)})
+                    roles.vacancies.append({"element": element, **amount_of(reader, own)})
                 reader.take(match["all"])
     for number, pattern in enumerate(patterns):
         for match in reader.find(pattern):
             name = formula(reader, match["m"]) if "m" in match else None
             if name is not None and not is_element(name):
                 continue
-            if (
-                name is not None
-                and len(reader.left("MAT", "POLYMORPH", "MOL", "SHEETMAT", "STRUCTURE")) == 1
-                and not known
-            ):
+            only = len(reader.left("MAT", "POLYMORPH", "MOL", "SHEETMAT", "STRUCTURE")) == 1
+            if name is not None and only and not known:
                 # the only substance of the sentence is the crystal
                 match["all"].remove(match["m"])
             indices = widened(reader, match["all"])

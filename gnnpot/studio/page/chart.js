@@ -34,3 +34,30 @@ export function drawChart(canvas, points, { log = false, colour, muted, dots = f
   if (dots) seen.forEach((p) => dot(p, 2.4));
   dot(mark ?? seen[seen.length - 1], 3);
 }
+
+/** Lines of bands over a path, with the names of its points. */
+export function drawBands(canvas, lines, ticks, { colour, muted }) {
+  const ratio = window.devicePixelRatio || 1;
+  const width = canvas.clientWidth, height = canvas.clientHeight, foot = 16;
+  if (!width || !lines.length) return;
+  canvas.width = width * ratio;
+  canvas.height = height * ratio;
+  const context = canvas.getContext("2d");
+  context.scale(ratio, ratio);
+  const all = lines.flat();
+  const x1 = Math.max(...all.map((p) => p[0])), y0 = Math.min(0, ...all.map((p) => p[1])), y1 = Math.max(...all.map((p) => p[1]));
+  const px = (x) => 4 + (x / (x1 || 1)) * (width - 8), py = (y) => height - foot - ((y - y0) / (y1 - y0 || 1)) * (height - foot - 4);
+  const stroke = (points) => { context.beginPath(); points.forEach(([x, y], k) => (k ? context.lineTo(x, y) : context.moveTo(x, y))); context.stroke(); };
+  context.strokeStyle = muted;
+  context.fillStyle = muted;
+  context.font = "10px system-ui, sans-serif";
+  context.textAlign = "center";
+  context.globalAlpha = 0.35;
+  stroke([[0, py(0)], [width, py(0)]]);
+  for (const [x] of ticks) stroke([[px(x), 2], [px(x), height - foot]]);
+  context.globalAlpha = 1;
+  for (const [x, name] of ticks) context.fillText(name, Math.min(Math.max(px(x), 5), width - 5), height - 4);
+  context.strokeStyle = colour;
+  context.lineWidth = 1.1;
+  for (const line of lines) stroke(line.map(([x, y]) => [px(x), py(y)]));
+}

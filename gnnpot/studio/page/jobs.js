@@ -1,12 +1,14 @@
 /** Jobs: the form that starts one, and a card for each with its numbers, curves and buttons. */
 
-import { drawChart } from "./chart.js";
+import { drawBands, drawChart } from "./chart.js";
 import { duration, h, icon, number, $ } from "./dom.js";
 import { t } from "./words.js";
 
-const UNITS = { fmax: "eV/Å", temperature: "K", pressure: "GPa", timestep: "fs", energy: "eV", initial_energy: "eV", stress: "GPa", time: "fs", volume: "Å³", bulk_modulus: "GPa", residual: "eV", displacement: "Å", min_length: "Å" };
+const UNITS = { fmax: "eV/Å", temperature: "K", pressure: "GPa", timestep: "fs", energy: "eV", initial_energy: "eV", stress: "GPa", time: "fs", volume: "Å³", bulk_modulus: "GPa", shear_modulus: "GPa", young_modulus: "GPa", lowest: "THz", heat_capacity: "J/K/mol", residual: "eV", displacement: "Å", min_length: "Å" };
 const ACTIVE = ["waiting", "starting", "running", "stopping"];
 /** options that are shown at once; the others are behind "more" */
+/** jobs without a trajectory */
+const STILL = ["eos", "elastic", "phonons"];
 const CURVES = { relax: ["energy", "fmax"], md: ["temperature", "energy"], eos: ["energy"] };
 
 export const isActive = (job) => ACTIVE.includes(job.state);
@@ -17,7 +19,7 @@ export class JobForm {
     this.data = data;
     this.start = start;
     this.kind = "relax";
-    this.model = data.models[0].name;
+    this.model = data.default;
     this.values = {};
   }
 
@@ -100,13 +102,13 @@ export class JobCard {
     this.curves = (CURVES[job.kind] ?? []).map((name) => ({ name, label: h("span"), canvas: h("canvas", { role: "img" }) }));
     const active = isActive(job);
     const buttons = [active ? act("stop", "stop") : null, ["stopped", "failed"].includes(job.state) ? act("resume", "resume") : null, act("show", "show"),
-      !active && job.kind !== "eos" ? act("play", "play") : null,
-      !active && job.kind !== "eos" ? act("trajectory", "trajectory") : null, active ? null : act("remove", "remove")];
+      !active && !STILL.includes(job.kind) ? act("play", "play") : null,
+      !active && !STILL.includes(job.kind) ? act("trajectory", "trajectory") : null, active ? null : act("remove", "remove")];
     this.element.replaceChildren(
       h("header", {}, h("b", {}, t(job.kind)), h("span", { class: "grow model" }, job.model), this.state),
       h("p", { class: "title", title: job.title }, job.title), this.bar,
       h("div", { class: "row between" }, this.left), this.note,
-      h("div", { class: "curves" }, this.curves.map(({ label, canvas }) => h("figure", {}, h("figcaption", {}, label), canvas))),
+      this.extra = h("div", { class: "extra" }), h("div", { class: "curves" }, this.curves.map(({ label, canvas }) => h("figure", {}, h("figcaption", {}, label), canvas))),
       this.values, h("div", { class: "row buttons" }, buttons));
     this.update();
   }
@@ -125,7 +127,7 @@ export class JobCard {
     this.bar.classList.toggle("moving", job.state === "starting" || Boolean(job.note));
     const last = job.rows[job.rows.length - 1] ?? [];
     const step = job.columns.indexOf("step") >= 0 ? last[job.columns.indexOf("step")] : job.rows.length;
-    const count = job.total && job.kind !== "relax" ? `${step ?? 0} / ${job.total}` : `${t("step")} ${step ?? 0}`;
+    const count = !job.columns.length ? t(job.stage || "starting") : job.total && job.kind !== "relax" ? `${step ?? 0} / ${job.total}` : `${t("step")} ${step ?? 0}`;
     const left = job.state === "running" && job.left !== null ? ` · ${t("left", { t: duration(job.left) })}` : "";
     this.left.textContent = `${count} · ${duration(job.seconds)}${left}`;
     this.note.textContent = this.describe();
@@ -133,6 +135,20 @@ export class JobCard {
     const values = this.shown(last);
     this.values.replaceChildren(...values.map(([name, value]) => h("div", {}, h("dt", {}, t(name)), h("dd", {}, value, h("i", {}, UNITS[name] ?? "")))));
     this.drawCurves();
+    this.drawExtra();
+  }
+
+  /** The elastic tensor, or the bands of phonons. */
+  drawExtra() {
+    const { result } = this.job;
+    if (result?.table) {
+      this.extra.replaceChildren(h("small", {}, `${t("stiffness")} / GPa`), h("table", { class: "tensor" }, h("tbody", {}, result.table.map((row) => h("tr", {}, row.map((x) => h("td", {}, x.toFixed(0))))))));
+    } else if (result?.bands) {
+      const canvas = h("canvas", { role: "img", class: "bands", "aria-label": t("bands") });
+      this.extra.replaceChildren(h("small", {}, `${t("bands")} / THz`), canvas);
+      const style = getComputedStyle(document.documentElement);
+      drawBands(canvas, result.bands, result.ticks, { colour: style.getPropertyValue("--curve-1"), muted: style.getPropertyValue("--muted") });
+    }
   }
 
   describe() {
@@ -141,6 +157,7 @@ export class JobCard {
     if (note?.what === "compiling") return t("compiling", { n: note.kernels });
     if (note) return t("downloading", { what: note.what, done: (note.done / 1e6).toFixed(1), total: (note.total / 1e6).toFixed(1) });
     if (result?.extrapolated) return t("extrapolated");
+    if (result && result.values.stable === false) return t("unstable");
     return frame?.outside?.length ? t("outside", { n: frame.outside.length }) : "";
   }
 

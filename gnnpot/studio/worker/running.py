@@ -40,17 +40,28 @@ class Report:
         """What the numbers of a row are, and how many steps there will be."""
         self.send({"event": "columns", "columns": names, "total": total})
 
+    def stage(self, what: str) -> None:
+        """What is being done now, of work in several parts."""
+        self.send({"event": "stage", "what": what})
+
     def row(self, values: list[float | None], atoms: Atoms | None, done: float, left: float | None) -> None:
         """A step's numbers. `done`: part of the work; `left`: seconds. Raises `Stopped`."""
-        self._rows.append([None if v is None or not np.isfinite(v) else float(v) for v in values])
-        now = time.monotonic()
-        if now - self._sent >= REPORT_SECONDS or self.stop.is_set() or done >= 1:
-            self._sent = now
-            message = {"event": "progress", "rows": self._rows, "done": float(min(done, 1.0)), "left": left}
-            self.send(message if atoms is None else {**message, "frame": self.frame(atoms)})
-            self._rows = []
+        if values:
+            self._rows.append([None if v is None or not np.isfinite(v) else float(v) for v in values])
+        if time.monotonic() - self._sent >= REPORT_SECONDS or self.stop.is_set():
+            self._flush(atoms, done, left)
         if self.stop.is_set():
             raise Stopped
+
+    def last(self, atoms: Atoms | None) -> None:
+        """What has not been sent yet, with the structure at the end."""
+        self._flush(atoms, 1.0, 0.0)
+
+    def _flush(self, atoms: Atoms | None, done: float, left: float | None) -> None:
+        self._sent = time.monotonic()
+        message = {"event": "progress", "rows": self._rows, "done": float(min(done, 1.0)), "left": left}
+        self.send(message if atoms is None else {**message, "frame": self.frame(atoms)})
+        self._rows = []
 
     def frame(self, atoms: Atoms) -> dict[str, Any]:
         """Positions and cell; where the potential knows its training range, the atoms outside of it."""
@@ -67,7 +78,7 @@ def prepare() -> None:
     import gnnpot.engines.relax  # noqa: F401 - the import is what takes time
     from gnnpot.engines.warm import small_structure
 
-    calculator = Calculator()
+    calculator = Calculator("fast")
     atoms = small_structure(calculator.potential)
     atoms.calc = calculator
     atoms.get_forces()

@@ -1,4 +1,4 @@
-"""The jobs: relaxation, molecular dynamics, equation of state.
+"""The jobs: relaxation, molecular dynamics, equation of state, elastic constants, phonons.
 
 Each takes the structure, a report, the job's folder, checked options, and whether to continue from the folder's files.
 It returns the result, with `atoms` where the structure has moved.
@@ -51,6 +51,7 @@ def relaxation(atoms: Atoms, report: Report, folder: Path, options: dict[str, An
         atoms, report.calculator, config, trajectory=folder / TRAJECTORY, resume=resumed, overwrite=True,
         progress=progress,
     )  # fmt: skip
+    report.last(found.atoms)
     values = {
         "converged": found.converged,
         "steps": offset + found.steps,
@@ -70,11 +71,11 @@ def _part(force: float, first: float, last: float) -> float:
 
 def _steps_before(folder: Path) -> int:
     path = folder / "steps"
-    return int(path.read_text()) if path.is_file() else 0
+    return int(path.read_text(encoding="utf-8")) if path.is_file() else 0
 
 
 def _write_steps(folder: Path, steps: int) -> None:
-    (folder / "steps").write_text(str(steps))
+    (folder / "steps").write_text(str(steps), encoding="utf-8")
 
 
 def dynamics(atoms: Atoms, report: Report, folder: Path, options: dict[str, Any], resume: bool) -> dict[str, Any]:
@@ -105,6 +106,7 @@ def dynamics(atoms: Atoms, report: Report, folder: Path, options: dict[str, Any]
         atoms, report.calculator, config, trajectory=folder / TRAJECTORY, resume=resume, overwrite=not resume,
         progress=progress,
     )  # fmt: skip
+    report.last(found.atoms)
     values = {"steps": found.steps, "time": found.time, "temperature": found.temperature}
     if found.volume is not None:
         values["volume"] = found.volume
@@ -123,17 +125,18 @@ def equation_of_state(
     volumes = atoms.get_volume() * np.linspace(1 - width, 1 + width, count)
     report.columns(["volume", "energy"], count)
     kept = folder / "points.json"
-    energies: list[float] = json.loads(kept.read_text()) if resume and kept.is_file() else []
+    energies: list[float] = json.loads(kept.read_text(encoding="utf-8")) if resume and kept.is_file() else []
     begun, before = time.monotonic(), len(energies)
     for number, volume in enumerate(volumes):
         scaled = scaled_to(atoms, volume)
         if number >= len(energies):
             scaled.calc = report.calculator
             energies.append(float(scaled.get_potential_energy()))
-            kept.write_text(json.dumps(energies))
+            kept.write_text(json.dumps(energies), encoding="utf-8")
         fresh = number + 1 - before
         left = (time.monotonic() - begun) / fresh * (count - number - 1) if fresh > 0 else None
         report.row([volume, energies[number]], scaled, (number + 1) / count, left)
+    report.last(None)
     state = fit_birch_murnaghan(volumes, np.array(energies))
     if state is None:
         raise SimulationError("the energy has no minimum near this volume; relax the cell first")
@@ -151,5 +154,62 @@ def equation_of_state(
     return result
 
 
+class _PropertyProgress:
+    """The progress of a property as rows: the part that is done of each kind of work, which follow one another."""
+
+    def __init__(self, report: Report) -> None:
+        self.report, self.begun, self.what = report, time.monotonic(), ""
+
+    def __call__(self, what: str, done: float, total: float, note: str = "") -> None:
+        if what != self.what:
+            self.what, self.begun = what, time.monotonic()
+            self.report.stage(what)
+        part = done / total if total else 0.0
+        elapsed = time.monotonic() - self.begun
+        # of a relaxation within, total is the most steps and says nothing of the time that is left
+        left = elapsed * (1 - part) / part if part > 0.02 and "relaxation" not in what else None
+        self.report.row([], None, 0.0 if "relaxation" in what else min(part, 0.999), left)
+
+
+def elastic(atoms: Atoms, report: Report, folder: Path, options: dict[str, Any], resume: bool) -> dict[str, Any]:
+    """The elastic tensor; it has no files to continue from and begins again."""
+    from gnnpot.properties.elastic import calc
+
+    report.columns([], None)
+    largest = options["max_strain"]
+    strains = (-largest, -largest / 2, largest / 2, largest)
+    found = calc(atoms, report.calculator, strains=strains, fmax=options["fmax"], progress=_PropertyProgress(report))
+    names = ("bulk_modulus", "shear_modulus", "young_modulus", "poisson_ratio", "universal_anisotropy")
+    values = {name: float(getattr(found, name)) for name in names}
+    return {
+        "values": {**values, "stable": found.stable},
+        "table": [[round(float(x), 1) for x in row] for row in found.stiffness],
+    }
+
+
+def phonons(atoms: Atoms, report: Report, folder: Path, options: dict[str, Any], resume: bool) -> dict[str, Any]:
+    """Bands and density of states; it has no files to continue from and begins again."""
+    from gnnpot.properties.phonons import calc
+
+    report.columns([], None)
+    found = calc(
+        atoms, report.calculator, length=options["min_length"], displacement=options["displacement"],
+        fmax=options["fmax"], progress=_PropertyProgress(report),
+    )  # fmt: skip
+    values: dict[str, Any] = {"lowest": float(found.lowest), "stable": found.stable}
+    if found.stable:
+        values["heat_capacity"] = found.heat_capacity_at(300.0)
+    lines = [
+        [[round(float(x), 5), round(float(y), 4)] for x, y in zip(distances, branch, strict=True)]
+        for distances, bands in zip(found.distances, found.bands, strict=True)
+        for branch in bands.T
+    ]
+    ticks = [[float(d[k]), ends[k]] for d, ends in zip(found.distances, found.labels, strict=True) for k in (0, -1)]
+    return {"values": values, "bands": lines, "ticks": ticks}
+
+
 Task = Callable[[Atoms, Report, Path, dict[str, Any], bool], dict[str, Any]]
-TASKS: dict[str, Task] = {"relax": relaxation, "md": dynamics, "eos": equation_of_state}
+TASKS: dict[str, Task] = {
+    "relax": relaxation, "md": dynamics, "eos": equation_of_state,
+    "elastic": elastic, "phonons": phonons,
+}  # fmt: skip

@@ -1,4 +1,4 @@
-"""The default potential: `nequix-oam-1` or `nequix-oam-1-pft`, by what was measured, beside gnnpot-1 and 7net-0.
+"""The default potential: `nequix-oam-1` or `nequix-oam-1-pft`, by what was measured of both, gnnpot-1 and 7net-0.
 
     python scripts/studies/accuracy/choice.py            # docs/accuracy/choice.md, of the results there
 
