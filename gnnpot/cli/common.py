@@ -169,14 +169,9 @@ def _with_sentences(calculator: "BaseCalculator", name: str) -> None:
 
 def chosen_device(device: str | None) -> "torch.device | None":
     """The device of `--device`; raises `ConfigError` if it can't be used here."""
-    if device is None:
-        return None
-    import torch
+    from gnnpot.models.surroundings import as_device
 
     try:
-        chosen = torch.device(device)
-        torch.zeros(1, device=chosen)
-    except (RuntimeError, AssertionError) as error:
-        reason = str(error).splitlines()[0]
-        raise ConfigError(f"--device {device}: can't be used here ({reason}); leave it out to use the CPU") from None
-    return chosen
+        return as_device(device)
+    except ConfigError as error:
+        raise ConfigError(f"--{error}") from None

@@ -14,6 +14,7 @@ from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from gnnpot.cli.console import Console
+from gnnpot.cli.order import order
 from gnnpot.cli.results import JsonOption, show, to_json
 from gnnpot.config import to_mapping
 from gnnpot.domains import SHARE, WHOLE_FROM_0, WHOLE_FROM_1
@@ -31,6 +32,7 @@ CONVENTIONS = ("ase", "vasp-kbar", "gpa", "virial", "lammps", "espresso")
 FRACTIONS = {"train": 0.9, "validation": 0.05, "test": 0.05}
 
 app = typer.Typer(help="Convert, inspect and split labelled frames.", no_args_is_help=True)
+app.command("order")(order)
 
 _KEY = "Its key in the file; '' to read none; by default the usual names."
 _STRESS = (

@@ -4,7 +4,8 @@
     frames = read_all_structures("NaCl.cif")
 
 A site that is occupied in part, or by several elements at once, is no atom: ASE gives such a site to one element, and
-what is then computed is another material. Such files are refused, and so are charged structures.
+what is then computed is another material. Such files are refused, and so are charged structures; `data.ordering` makes
+whole atoms of them where it is asked to.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -125,7 +126,7 @@ def check_whole(atoms: Atoms, where: str) -> None:
             words = " and ".join(f"{share:g} {element}" for element, share in elements.items())
             raise DataError(
                 f"{where}: site {site} is occupied by {words}, and gnnpot computes whole atoms only; order the "
-                "structure first, as pymatgen's OrderDisorderedStructureTransformation does"
+                "structure first: gnnpot data order FILE"
             )
     charge = total_charge(atoms.info)
     if charge:

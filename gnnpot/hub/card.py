@@ -28,6 +28,16 @@ MAX_CARD_BYTES = 10_000_000
 
 
 @dataclass(frozen=True)
+class KnownDeviation:
+    """A question of the model contract that a potential is known not to meet."""
+
+    check: str  #: its name, as `gnnpot check` shows it
+    quantity: str
+    largest: float  #: in the quantity's unit; beyond it, the deviation is another
+    reason: str
+
+
+@dataclass(frozen=True)
 class Card:
     """What a user should know of a potential, in words and figures."""
 
@@ -51,6 +61,8 @@ class Card:
     reference_structures: tuple[ReferenceStructure, ...] = ()
     #: what calculated their energies
     reference_energies_from: str = ""
+    #: of this potential only; see `hub.known_deviations` for those of its architecture
+    known_deviations: tuple[KnownDeviation, ...] = ()
     gnnpot_version: str = ""
 
 

@@ -28,6 +28,7 @@ from gnnpot.hub.card import CARD, FORMAT_VERSION, WEIGHTS, Card, card_digest, re
 from gnnpot.hub.upgrades import upgrade
 from gnnpot.models import ModelConfig, ZBLConfig, architecture_names, build_model, find_architecture
 from gnnpot.models.architectures import find_package
+from gnnpot.models.surroundings import usual_modes
 from gnnpot.potential import Potential
 from gnnpot.runs.files import new_folder, write_durably
 from gnnpot.runs.guard import FolderKind
@@ -99,7 +100,8 @@ def load_checkpoint(folder: Path | str) -> tuple[Potential, Card]:
     where = str(folder / CARD)
     try:
         content, tensors = upgrade(content, load_tensors(weights))
-        potential = _potential(content, tensors, where)
+        with usual_modes():
+            potential = _potential(content, tensors, where)
         _check_summary(content, potential)
         card = from_mapping(Card, content["card"], where=f"{where}: card")
     except (ConfigError, DataError, SafetensorError, KeyError, TypeError, ValueError, RuntimeError) as error:

@@ -210,7 +210,8 @@ class KeptForm(Generic[E, F]):
 
     def _now(self) -> list[tuple[int, int, torch.dtype]]:
         tensors = (t for table in self._tables for t in table.values() if t is not None)
-        return [(t.data_ptr(), t._version, t.dtype) for t in tensors]
+        # tensors that were made in inference mode have no versions
+        return [(t.data_ptr(), 0 if t.is_inference() else t._version, t.dtype) for t in tensors]
 
     def is_of(self, model: EnergyModel) -> bool:
         """Whether the form is that of `model` as it is now."""

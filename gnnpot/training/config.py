@@ -223,8 +223,8 @@ class ScheduleConfig:
     warmup_steps: Annotated[int, WHOLE_FROM_0] = 100
     #: learning rate at the end
     lr_min: Annotated[float, NOT_NEGATIVE] = 1e-6
-    #: what the cosine spans: all `epochs`, or `max_minutes` of wall time. A run by time ends well annealed at any
-    #: machine's speed, but no two runs end at the same numbers
+    #: what the cosine spans: all `epochs`, or `max_minutes` of wall time (but for compiling). A run by time ends well
+    #: annealed at any machine's speed, but no two runs end at the same numbers
     horizon: Literal["epochs", "time"] = "epochs"
 
     def __post_init__(self) -> None:
@@ -286,7 +286,7 @@ class RunConfig:
     epochs: Annotated[int, WHOLE_FROM_1] = 100
     #: stop after this many steps, if the epochs have more; the schedule ends there
     max_steps: Annotated[int | None, WHOLE_FROM_1] = None
-    #: stop after this much wall time, resumed runs included
+    #: stop after this much wall time, resumed runs included and compiling left out
     max_minutes: Annotated[float | None, POSITIVE] = None
     #: steps between validations; empty: about one epoch
     validate_every: Annotated[int | None, WHOLE_FROM_1] = None

@@ -82,7 +82,7 @@ def in_processes(tries: list[Try]) -> list[Try]:
     """A sample of tries, in processes of their own."""
     commands = [
         attempt for attempt in tries if attempt.command[0] != "python" and not attempt.fresh and not attempt.open_files
-    ]  # noqa: E501
+    ]
     return [
         dataclasses.replace(attempt, name=f"{attempt.name} (process)", group="in processes", fresh=True)
         for attempt in commands[::SAMPLE]
