@@ -11,7 +11,7 @@ from gnnpot.cli.common import Precision, chosen_device, count_bar, open_model
 from gnnpot.cli.console import Console
 from gnnpot.cli.results import JsonOption, to_json
 from gnnpot.domains import WHOLE_FROM_1
-from gnnpot.errors import DataError, UnknownElementError
+from gnnpot.errors import DataError, UnknownElementError, counted
 from gnnpot.hub.shipped import DEFAULT
 
 #: structures between two writes; what a run that is stopped loses at most
@@ -84,7 +84,7 @@ def predict_command(
     if as_json:
         typer.echo(to_json({"output": output, "structures": total, "resumed_from": done, "model": model}))
     else:
-        text = f"{total} structure{'' if total == 1 else 's'}: {output}"
+        text = f"{counted(total, 'structure')}: {output}"
         Console(soft_wrap=True).print(text, highlight=False)
 
 
