@@ -47,15 +47,11 @@ def predict_command(
 
     from gnnpot.data.bundled import resolve_bundled
     from gnnpot.data.structure_files import iterate_structures
-    from gnnpot.engines.files import refuse_overwrite, refuse_same
     from gnnpot.engines.predict import predict
     from gnnpot.hub.checkpoint import weights_sha256
 
-    if output.suffix not in (".extxyz", ".xyz"):
-        raise DataError(f"{output}: predictions are written as extended XYZ; give a name that ends in .extxyz or .xyz")
     found_structures = iterate_structures(structures)
-    refuse_same({"output": output}, inputs=[structures])
-    refuse_overwrite(output, overwrite)
+    _check_output(output, structures, overwrite)
     opened = open_model(model)
     where = chosen_device(device)
     partial, note = output.with_name(f"{output.name}.partial"), output.with_name(f"{output.name}.partial.json")
@@ -86,6 +82,15 @@ def predict_command(
     else:
         text = f"{counted(total, 'structure')}: {output}"
         Console(soft_wrap=True).print(text, highlight=False)
+
+
+def _check_output(output: Path, structures: Path, overwrite: bool) -> None:
+    from gnnpot.engines.files import refuse_overwrite, refuse_same
+
+    if output.suffix not in (".extxyz", ".xyz"):
+        raise DataError(f"{output}: predictions are written as extended XYZ; give a name that ends in .extxyz or .xyz")
+    refuse_same({"output": output}, inputs=[structures])
+    refuse_overwrite(output, overwrite)
 
 
 def _resumed(partial: Path, note: Path, identity: str) -> int:
