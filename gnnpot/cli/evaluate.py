@@ -22,6 +22,15 @@ if TYPE_CHECKING:
 
 _SUITES = "diatomics, equations-of-state, elasticity, phonons, frames, relaxations, dynamics, speed"
 
+CountOption = Annotated[
+    int | None,
+    WHOLE_FROM_1,
+    typer.Option(help="With --suite: at most so many crystals, pairs or frames; default: all."),
+]
+ProcessesOption = Annotated[
+    int, WHOLE_FROM_1, typer.Option("--processes", "-p", help="With --suite: side by side, one thread each.")
+]
+
 
 def register(app: typer.Typer) -> None:
     """Add the command to `app`."""
@@ -41,16 +50,10 @@ def evaluate_command(
     output: Annotated[
         Path, typer.Option("--output", "-o", help="With --suite: folder of results, table and pictures.")
     ] = Path("evaluation"),
-    count: Annotated[
-        int | None,
-        WHOLE_FROM_1,
-        typer.Option(help="With --suite: at most so many crystals, pairs or frames; default: all."),
-    ] = None,
+    count: CountOption = None,
     seed: Annotated[int, WHOLE_FROM_0, typer.Option(help="With --suite: of what is chosen at random.")] = 0,
     picoseconds: Annotated[float, POSITIVE, typer.Option(help="With --suite dynamics: how long.")] = 10.0,
-    processes: Annotated[
-        int, WHOLE_FROM_1, typer.Option("--processes", "-p", help="With --suite: side by side, one thread each.")
-    ] = 1,
+    processes: ProcessesOption = 1,
     fresh: Annotated[bool, typer.Option("--fresh", help="With --suite: forget earlier results.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar.")] = False,
     report: Annotated[Path | None, typer.Option(help="Folder for a report with parity plots.")] = None,
