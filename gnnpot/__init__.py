@@ -9,10 +9,10 @@
 Structures are ASE `Atoms`, pymatgen `Structure` or `Molecule`, or `Frame`, wherever one of these names takes one.
 
 Stability. The names in `__all__` are the public interface: their meaning, their arguments and their units change only
-with the first number of the version (before 1.0, the second). Everything else, `gnnpot.models` and the classes to
-inherit for plug-ins excepted (`EnergyModel`, `Reader`, `gnnpot.testing`), may change with any version. A public name
-or argument that is to go stays for at least one further minor version, raises a `DeprecationWarning` that names what
-replaces it, and is listed in CHANGELOG.md under "Deprecated".
+with the first number of the version (before 1.0, the second). `docs/api.md` lists what is public besides: what plug-ins
+inherit, options, files. Everything else may change with any version. A public name or argument that is to go stays for
+at least one further minor version, raises a `DeprecationWarning` that names what replaces it, and is listed in
+CHANGELOG.md under "Deprecated".
 
 The names are imported when they are first used, so that `import gnnpot` takes milliseconds.
 """

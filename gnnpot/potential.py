@@ -26,8 +26,9 @@ once by reverse differentiation,
 | W_i    | virials              | [N, 3, 3]    | eV     |
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Self
 
 import numpy as np
 import torch
@@ -35,11 +36,13 @@ from ase.data import chemical_symbols
 from torch import Tensor, nn
 
 from gnnpot.data.frame import Frame
+from gnnpot.data.quantities import ATTRIBUTES
 from gnnpot.data.references import ElementReferences
 from gnnpot.data.structures import StructureLike, as_atoms
 from gnnpot.graphs import Graph, build_graph
 from gnnpot.models.base import AtomicOutput, EnergyModel, check_elements
 from gnnpot.models.fast.edge_sums import forces_and_stress, scaled
+from gnnpot.models.layers import ModuleList
 from gnnpot.models.memory import GraphSize, check_memory, graph_size
 from gnnpot.models.surroundings import are_usual, differentiable, usual_modes
 from gnnpot.units import VOIGT
@@ -56,6 +59,13 @@ class Prediction:
     virials: Tensor | None = None  #: [N, 3, 3] eV
     magmoms: Tensor | None = None  #: [N] µB
     outside: Tensor | None = None  #: [N] see `AtomicOutput`; of forces, stress or virials only
+    others: Mapping[str, Tensor] = field(default_factory=dict)  #: further quantities of `data.quantities`, by name
+
+    @property
+    def quantities(self) -> dict[str, Tensor]:
+        """What is predicted of `data.quantities`, by name."""
+        found = {name: getattr(self, name) for name in ATTRIBUTES} | dict(self.others)
+        return {name: value for name, value in found.items() if value is not None}
 
 
 class Potential(nn.Module):
@@ -64,6 +74,9 @@ class Potential(nn.Module):
     `references` must hold an energy for every element of the model. The energies are summed in float64 whatever the
     model's dtype. `terms` are models whose energies are in eV already.
     """
+
+    reference_energies: Tensor
+    energy_scale: Tensor
 
     def __init__(
         self,
@@ -75,7 +88,7 @@ class Potential(nn.Module):
         super().__init__()
         self.model = model
         self.references = references
-        self.terms = nn.ModuleList(terms)
+        self.terms = ModuleList(terms)
         known = {chemical_symbols[z] for z in references.elements}
         for term in (model, *terms):
             known &= set(term.elements)
@@ -105,7 +118,7 @@ class Potential(nn.Module):
     def device(self) -> torch.device:
         return self.energy_scale.device
 
-    def _apply(self, fn, recurse: bool = True):  # noqa: ANN001, ANN202 - torch's own signature
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
         """Moves and casts everything, but keeps the energy scale and the references in float64."""
         references, scale = self.reference_energies, self.energy_scale
         super()._apply(fn, recurse)
@@ -227,19 +240,25 @@ class Potential(nn.Module):
         virials: bool = False,
     ) -> Prediction:
         vectors, energies = graph.edge_vectors, output.energies
-        if (forces or stress) and gradient.device.type == "cpu" and not gradient.requires_grad:
-            f, s = forces_and_stress(gradient, graph)
-        else:
-            f = forces_from_edges(gradient, graph) if forces else None
-            s = stress_from_edges(gradient, vectors, graph) if stress else None
+        f: Tensor | None = None
+        s: Tensor | None = None
+        v: Tensor | None = None
+        if gradient is not None:
+            if (forces or stress) and gradient.device.type == "cpu" and not gradient.requires_grad:
+                f, s = forces_and_stress(gradient, graph)
+            else:
+                f = forces_from_edges(gradient, graph) if forces else None
+                s = stress_from_edges(gradient, vectors, graph) if stress else None
+            v = virials_from_edges(gradient, vectors, graph) if virials else None
         return Prediction(
             energy=_sum(energies, graph),
             energies=energies,
             forces=f if forces else None,
             stress=s if stress else None,
-            virials=virials_from_edges(gradient, vectors, graph) if virials else None,
+            virials=v,
             magmoms=output.magmoms,
             outside=output.outside,
+            others=output.others,
         )
 
 

@@ -7,6 +7,23 @@ from pathlib import Path
 
 import pytest
 
+#: a package of its own, which `test_plugin_package.py` installs and tests
+collect_ignore = ["plugin"]
+
+
+def slow_tests() -> tuple[str, ...]:
+    """Beginnings of the names of the tests in `tests/slow.txt`."""
+    lines = Path(__file__).with_name("slow.txt").read_text().splitlines()
+    return tuple(line.split(maxsplit=1)[1] for line in lines if line and not line.startswith("#"))
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what `scripts/test --fast` leaves out."""
+    slow = slow_tests()
+    for item in items:
+        if item.nodeid.startswith(slow):
+            item.add_marker(pytest.mark.slow)
+
 
 @pytest.fixture(scope="session")
 def shared() -> Path:
@@ -82,7 +99,7 @@ def declare_plugin(tmp_path, monkeypatch) -> Callable[..., Path]:
         folder = tmp_path / "site" / package
         module = package.replace("-", "_")
         info = folder / f"{module}-1.2.dist-info"
-        info.mkdir(parents=True)
+        info.mkdir(parents=True, exist_ok=True)
         (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {package}\nVersion: 1.2\n")
         lines = []
         for group, names in groups.items():

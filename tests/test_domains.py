@@ -116,7 +116,7 @@ def test_every_number_on_the_command_line_has_a_domain():
         for name, hint, domain in options_of(command):
             option = next(part for part in hint.__metadata__ if isinstance(part, OptionInfo))
             # numbers of structures and of axes may be any that there is
-            assert name in ("index", "axis") or option.callback is not None, f"{command.__name__}: {name}"
+            assert name in ("index", "axis", "port") or option.callback is not None, f"{command.__name__}: {name}"
             if option.callback is not None and domain is not None:
                 with pytest.raises(typer.BadParameter):
                     option.callback(NAN)

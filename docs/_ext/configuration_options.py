@@ -19,6 +19,8 @@ from docutils.parsers.rst import Directive
 from sphinx.application import Sphinx
 from sphinx.pycode import ModuleAnalyzer
 
+from gnnpot.config import ChosenBy
+
 
 class ConfigurationOptions(Directive):
     """See the module's docstring."""
@@ -41,16 +43,22 @@ def _classes(kind: type, path: str, seen: set[type]) -> typing.Iterator[tuple[st
         return
     seen.add(kind)
     yield path, kind
-    hints = typing.get_type_hints(kind)
+    hints = typing.get_type_hints(kind, include_extras=True)
     for field in dataclasses.fields(kind):
         for inner in _dataclasses_in(hints[field.name]):
             yield from _classes(inner, f"{path}.{field.name}" if path else field.name, seen)
 
 
 def _dataclasses_in(hint: Any) -> list[type]:
+    if (chosen_by := _chosen_by(hint)) is not None:
+        return [chosen_by.find(name) for name in chosen_by.names()]
     if dataclasses.is_dataclass(hint) and isinstance(hint, type):
         return [hint]
     return [found for argument in typing.get_args(hint) for found in _dataclasses_in(argument)]
+
+
+def _chosen_by(hint: Any) -> ChosenBy | None:
+    return next((extra for extra in getattr(hint, "__metadata__", ()) if isinstance(extra, ChosenBy)), None)
 
 
 def _section(path: str, kind: type) -> list[nodes.Node]:
@@ -63,7 +71,12 @@ def _section(path: str, kind: type) -> list[nodes.Node]:
 
 
 def _row(kind: type, field: dataclasses.Field) -> tuple[str, str, str, str]:
-    return field.name, _type(typing.get_type_hints(kind)[field.name]), _default(field), _comment(kind, field.name)
+    return (
+        field.name,
+        _type(typing.get_type_hints(kind, include_extras=True)[field.name]),
+        _default(field),
+        _comment(kind, field.name),
+    )
 
 
 def _comment(kind: type, name: str) -> str:
@@ -89,6 +102,8 @@ def _default(field: dataclasses.Field) -> str:
 
 
 def _type(hint: Any) -> str:
+    if (chosen_by := _chosen_by(hint)) is not None:
+        return " or ".join(chosen_by.find(name).__name__ for name in chosen_by.names())
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if origin is typing.Literal:
         return " or ".join(map(str, arguments))

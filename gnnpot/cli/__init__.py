@@ -23,17 +23,19 @@ from gnnpot.cli import (
     functional,
     inspect,
     label,
+    lammps,
     models,
     mp,
     predict,
     presets,
     property,
     simulate,
+    studio,
     train,
     warm,
 )
 from gnnpot.cli.common import compilation_progress
-from gnnpot.cli.console import Console, on_one_line, printable, replace_what_is_not_encoded, styled
+from gnnpot.cli.console import Console, printable, replace_what_is_not_encoded, styled
 from gnnpot.cli.domains import check_domains
 from gnnpot.cli.sentences import in_command_line_words
 from gnnpot.errors import GnnpotError
@@ -50,8 +52,9 @@ app = typer.Typer(
 choose.register(data.app)
 mp.register(data.app)
 app.add_typer(data.app, name="data")
-_simulate = (simulate, predict, property, conductivity)
-for room in (label, train, evaluate, finetune, distil, functional, *_simulate, inspect, models, presets, build, warm):
+_simulate = (simulate, predict, property, conductivity, lammps)
+_other = (inspect, models, presets, build, studio, warm)
+for room in (label, train, evaluate, finetune, distil, functional, *_simulate, *_other):
     room.register(app)
 check_domains(app)
 
@@ -67,7 +70,7 @@ def _print_version(wanted: bool) -> None:
 @app.callback()
 def _options(
     verbose: bool = typer.Option(False, "--verbose", "-v", help="Show more of what is done."),
-    version: bool = typer.Option(  # noqa: ARG001 - its callback prints it
+    version: bool = typer.Option(
         False, "--version", callback=_print_version, is_eager=True, help="Show the version and exit."
     ),
 ) -> None:
@@ -97,7 +100,7 @@ def main() -> None:
         with needs_extra("this command"), compilation_progress():
             app()
     except GnnpotError as error:
-        sentence = on_one_line(in_command_line_words(str(error), app, sys.argv[1:]))
+        sentence = printable(in_command_line_words(str(error), app, sys.argv[1:]))
         Console(stderr=True, soft_wrap=True).print(styled(("error:", "bold red"), f" {sentence}"), highlight=False)
         sys.exit(1)
     except KeyboardInterrupt:

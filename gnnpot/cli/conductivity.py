@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from ase import Atoms
     from ase.calculators.calculator import BaseCalculator
 
+    from gnnpot.properties.conductivity.calc import Progress as RunProgress
     from gnnpot.properties.conductivity.config import ConductivityConfig
     from gnnpot.properties.conductivity.result import Study
 
@@ -172,23 +173,23 @@ def _analysed(paths: list[Path], config: "ConductivityConfig", frame_time: float
 
 
 def _simulated(
-    atoms,
+    atoms: "Atoms",
     make: MakeCalculator,
     config: "ConductivityConfig",
     folder: Path,
     processes: int | None,
-    quiet: bool,  # noqa: ANN001
+    quiet: bool,
 ) -> "Study":
     import os
 
     from gnnpot.properties.conductivity.calc import calc
 
     columns = (TextColumn("{task.description}"), BarColumn(30), MofNCompleteColumn(), TimeElapsedColumn())
-    columns = (*columns, TextColumn("left"), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), disable=quiet, speed_estimate_period=600) as bars:
+    left = (TextColumn("left"), TimeRemainingColumn())
+    with Progress(*columns, *left, console=Console(stderr=True), disable=quiet, speed_estimate_period=600) as bars:
         tasks = {t: bars.add_task(f"{t:g} K: waiting", total=None) for t in config.temperatures}
 
-        def report(p) -> None:  # noqa: ANN001
+        def report(p: "RunProgress") -> None:
             name = {"pressure": "constant pressure", "volume": "equilibration", "run": "production"}[p.stage]
             bars.update(
                 tasks[p.temperature], description=f"{p.temperature:g} K: {name}", completed=p.done, total=p.total

@@ -41,7 +41,9 @@ _STRESS = (
 _MATERIAL = "The key of the material, which splits keep together; or 'formula', or 'frame'."
 _OPTION = "A further option of the format's reader, as unconverged=keep; may be repeated."
 
-FormatOption = Annotated[str | None, typer.Option(help=f"One of {', '.join(FORMATS)}; default: found.")]
+FormatOption = Annotated[
+    str | None, typer.Option(help=f"One of {', '.join(FORMATS)}, or of a plug-in; default: found.")
+]
 EnergyKey = Annotated[str | None, typer.Option(help=_KEY)]
 ForcesKey = Annotated[str | None, typer.Option(help=_KEY)]
 StressKey = Annotated[str | None, typer.Option(help=_KEY)]
@@ -80,7 +82,9 @@ def convert(
     functional: Annotated[str, typer.Option(help="Functional, where the file does not say.")] = "",
     source: Annotated[str, typer.Option(help="Where the data come from, in your words, for the manifest.")] = "",
     option: ReaderOption = None,
-    bad_frames: Annotated[BadFrames, typer.Option(help="Stop at a bad frame, or leave it out and count it.")] = "raise",
+    bad_frames: Annotated[
+        BadFrames, typer.Option(help="Stop at a bad frame, or leave it out and count it.")
+    ] = BadFrames.stop,
     shard_size: Annotated[int, WHOLE_FROM_1, typer.Option(help="Frames per file of the store.")] = 65536,
     check: Annotated[bool, typer.Option("--check-stress/--no-check-stress", help="Ask the energies.")] = True,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a store of that name.")] = False,
@@ -183,7 +187,9 @@ def info(
 def split(
     store: Annotated[Path, typer.Argument(help="The store's folder.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="The JSON file to write.")],
-    by: Annotated[By, typer.Option(help="What is kept together; frame: nothing; source: official files.")] = "material",
+    by: Annotated[
+        By, typer.Option(help="What is kept together; frame: nothing; source: official files.")
+    ] = By.material,
     fractions: Annotated[str, typer.Option(help="Parts and their sizes.")] = ",".join(
         f"{k}={v}" for k, v in FRACTIONS.items()
     ),
@@ -318,6 +324,7 @@ class _Ranges:
     def add(self, frame: "Frame") -> None:
         import numpy as np
 
+        from gnnpot.data.quantities import QUANTITIES
         from gnnpot.units import GPA
 
         self.frames += 1
@@ -331,8 +338,10 @@ class _Ranges:
             self._note("largest force, eV/Å", float(np.linalg.norm(frame.forces, axis=1).max()))
         if frame.stress is not None:
             self._note("pressure, GPa", -float(frame.stress[:3].mean()) / GPA)
-        if frame.magmoms is not None:
-            self._note("largest magnetic moment, µB", float(np.abs(frame.magmoms).max()))
+        for name, value in frame.labels.items():
+            quantity = QUANTITIES[name]
+            if name != "energy" and not quantity.derivative:
+                self._note(f"largest {quantity.short}, {quantity.unit}", float(np.abs(value).max()))
 
     def _note(self, name: str, value: float) -> None:
         low, high, total, count = self._rows.get(name, (math.inf, -math.inf, 0.0, 0))

@@ -131,16 +131,17 @@ def _frames(
 
 def errors_table(evaluation: "Evaluation") -> Table:
     """Errors in the units that people quote, and how many labels they come from."""
-    from gnnpot.training.report import QUANTITIES
+    from gnnpot.data.quantities import QUANTITIES
 
     table = Table("quantity", "unit", box=SIMPLE_HEAD)
     for head in ("MAE", "RMSE", "labels"):
         table.add_column(head, justify="right")
     metrics = evaluation.metrics()
-    for label, (name, _, _, unit, factor) in QUANTITIES.items():
+    for label, quantity in QUANTITIES.items():
         if metrics[f"{label}_count"]:
+            unit, factor = quantity.error_unit
             mae, rmse = (f"{factor * metrics[f'{label}_{kind}']:.4g}" for kind in ("mae", "rmse"))
-            table.add_row(name, unit, mae, rmse, f"{metrics[f'{label}_count']:,}")
+            table.add_row(quantity.title, unit, mae, rmse, f"{metrics[f'{label}_count']:,}")
     return table
 
 

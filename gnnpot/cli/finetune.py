@@ -14,10 +14,12 @@ from gnnpot.cli.progress import Bars
 from gnnpot.cli.results import JsonOption, to_json
 from gnnpot.cli.train import run_result
 from gnnpot.domains import WHOLE_FROM_2
+from gnnpot.errors import ConfigError, suggest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from gnnpot.workflows.finetune.aims import Aim
     from gnnpot.workflows.finetune.config import FineTuneConfig
     from gnnpot.workflows.finetune.refit import Refit
 
@@ -32,6 +34,14 @@ def finetune_command(
     data: Annotated[list[Path], typer.Argument(help="Labelled frames of the new system: files or stores.")],
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Folder of the run; default: runs/MODEL-DATA.")
+    ] = None,
+    aim: Annotated[
+        str | None,
+        typer.Option(
+            "--for",
+            help="this-system: wins most of it, forgets most of others; general: keeps what was known, wins less. "
+            "Default: this-system, with --compare general.",
+        ),
     ] = None,
     strategy: Annotated[str | None, typer.Option(help="all, head, frozen, lora or replay; default: all.")] = None,
     config: Annotated[Path | None, typer.Option(help="YAML file with options.")] = None,
@@ -65,6 +75,8 @@ def finetune_command(
 
     Example: gnnpot finetune 7net-0 my-frames.extxyz.gz
 
+    Example: gnnpot finetune nequix-oam-1-pft my-frames.extxyz.gz --for general
+
     Example: gnnpot finetune chgnet-0.3.0 vasprun.extxyz --strategy replay --set epochs=20 -o runs/mine
 
     Example: gnnpot finetune chgnet-0.3.0 my.extxyz --compare --frames 20 --frames 200 --set max_minutes=20
@@ -78,7 +90,13 @@ def finetune_command(
     def configure(count: int | None = None) -> "FineTuneConfig":
         more = [] if count is None else [f"data.frames={count}"]
         return read_finetune_config(
-            model, data, run=run, path=config, overrides=[*named, *(settings or ()), *more], short=strategy
+            model,
+            data,
+            run=run,
+            path=config,
+            overrides=[*named, *(settings or ()), *more],
+            short=strategy,
+            aim=_aim("general" if compare and aim is None and strategy is None else aim),
         )
 
     if compare:
@@ -87,6 +105,17 @@ def finetune_command(
         raise typer.BadParameter("they go with --compare; else use --set data.frames", param_hint="--frames, --only")
     else:
         _finetune(configure(), resume, quiet, as_json)
+
+
+def _aim(given: str | None) -> "Aim | None":
+    from gnnpot.workflows.finetune.aims import AIMS
+
+    for aim in AIMS:
+        if aim == given:
+            return aim
+    if given is not None:
+        raise ConfigError(f"--for {given}: is no aim; {suggest(given, AIMS)}")
+    return None
 
 
 def _finetune(options: "FineTuneConfig", resume: bool, quiet: bool, as_json: bool) -> None:

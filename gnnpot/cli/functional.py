@@ -1,9 +1,10 @@
 """`gnnpot functional …`: orbital-free density functional theory."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from rich.progress import TaskID
 from rich.table import Table
 
 from gnnpot.cli.common import count_bar, read_structure
@@ -14,6 +15,8 @@ from gnnpot.errors import ConfigError, DataError, counted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from ase import Atoms
 
     from gnnpot.functional.data import Sample
     from gnnpot.functional.evaluate import Evaluation
@@ -67,7 +70,7 @@ def data(
     if structures is not None:
         tasks = structure_tasks(_read_all(structures), triples)
     else:
-        chosen = {"crystals": tuple(crystal)} if crystal else {}
+        chosen: dict[str, Any] = {"crystals": tuple(crystal)} if crystal else {}
         tasks = plan(DataConfig(triples=triples, **chosen))
     with count_bar(quiet) as bar:
         task = bar.add_task("Kohn-Sham", total=len(tasks))
@@ -104,7 +107,7 @@ def train(
     chosen = read_train_config(mapping, str(config or "train"))
     used = _without(_read_samples(samples), without or [])
     with count_bar(quiet) as bar:
-        tasks: dict[str, int] = {}
+        tasks: dict[str, TaskID] = {}
 
         def progress(stage: str, step: int, steps: int, loss: float) -> None:
             if stage not in tasks:
@@ -232,7 +235,7 @@ def plot(
     _say(as_json, {"output": output, "densities": list(densities)}, f"{output}: {', '.join(densities)}")
 
 
-def _read_all(path: Path) -> "list[tuple[str, Atoms]]":  # noqa: F821
+def _read_all(path: Path) -> "list[tuple[str, Atoms]]":
     from gnnpot.data.structure_files import iterate_structures
 
     found = enumerate(iterate_structures(path))

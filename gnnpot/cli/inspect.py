@@ -11,6 +11,7 @@ from rich.table import Table
 
 from gnnpot.cli.common import Precision, open_calculator, open_model, read_structure
 from gnnpot.cli.console import Console, styled
+from gnnpot.cli.models import physics_rows
 from gnnpot.cli.results import JsonOption, to_json
 from gnnpot.errors import DataError
 from gnnpot.hub.shipped import DEFAULT
@@ -82,7 +83,9 @@ def check(
         report = check_contract(calculator, atoms, elements=symbols, known=known)
     console.print(_table(report, model, every))
     _say_how_many_hold(report, console)
-    hold = not references or _references_hold(calculator, references, reference_from, console)
+    hold = True
+    if references and isinstance(calculator, Calculator):
+        hold = _references_hold(calculator, references, reference_from, console)
     if as_json:
         typer.echo(to_json({"passed": hold and report.passed, "references_hold": hold, "checks": report.checks}))
     if not hold or not report.passed:
@@ -153,6 +156,7 @@ def card(
 
     Example: gnnpot card chgnet-0.3.0
     """
+    from gnnpot.hub.catalogue import measured_of
     from gnnpot.hub.checkpoint import read_card
 
     content = read_card(open_model(model).folder)
@@ -175,11 +179,15 @@ def card(
     table.add_row("energy scale", f"{content['energy_scale']:.6g} eV")
     for name, value in _flat({"metrics": words["metrics"], **({"training": words["training"]} if every else {})}):
         table.add_row(name, f"{value:.6g}" if isinstance(value, float) else str(value))
+    for name, value in physics_rows(measured_of(words["name"])):
+        table.add_row(name, value)
     if words.get("reference_structures"):
         energies = ", ".join(f"{structure['energy']:.6f}" for structure in words["reference_structures"])
         table.add_row("reference energies", f"{energies} eV, by {words['reference_energies_from']} (gnnpot check)")
     for reference in words["references"]:
         table.add_row("cite", reference)
+    if plugin := content.get("plugin"):
+        table.add_row("needs the package", f"{plugin['package']} {plugin['version']}")
     table.add_row("made by", f"gnnpot {words['gnnpot_version']}, format {content['format_version']}")
     table.add_row("sha256", content["weights_sha256"])
     Console().print(table)

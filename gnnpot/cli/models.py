@@ -1,4 +1,5 @@
-"""`gnnpot models`, the potentials with a name, and `gnnpot import`, which brings published ones into the cache."""
+"""`gnnpot models`, the potentials with a name; `gnnpot import`, which brings published ones into the cache; `gnnpot
+publish`, which makes a repository of one; `gnnpot plugins`, what other packages add."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -10,35 +11,47 @@ from rich.table import Table
 from gnnpot.cli.common import download_progress
 from gnnpot.cli.console import Console
 from gnnpot.cli.results import JsonOption, to_json
-from gnnpot.errors import ConfigError
+from gnnpot.errors import CheckpointError, ConfigError, GnnpotError
 
 if TYPE_CHECKING:
-    from gnnpot.hub.catalogue import Errors
+    from gnnpot.hub.catalogue import Errors, ListedModel, Measured
 
 
 def register(app: typer.Typer) -> None:
     """Add the commands to `app`."""
     app.command("models", rich_help_panel="Published potentials")(models)
     app.command("import", rich_help_panel="Published potentials")(import_command)
+    app.command("publish", rich_help_panel="Published potentials")(publish_command)
+    app.command("plugins", rich_help_panel="Inspect")(plugins_command)
 
 
 def models(
+    physics: Annotated[
+        bool, typer.Option("--physics", help="What they keep of physics: forces as derivatives, mirror images, ….")
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Show the potentials with a name, and what helps to choose: errors, speed, functional, licence, size.
 
-    Example: gnnpot models --json
+    Example: gnnpot models --physics
 
     Errors are mean absolute errors of the energy (meV/atom) and mean lengths of the error of a force (eV/Å), near
     equilibrium and on frames of high stress. Times are those of a step of molecular dynamics of 64 atoms on two
-    threads. Any of the names can be given as --model. The first is the default. Published ones are downloaded at the
-    first use, or by `gnnpot import`.
+    threads. Any of the names can be given as --model. The first is the default; 'fast' stands for gnnpot-1, 'accurate'
+    for the most accurate published one. Published ones are downloaded at the first use, or by `gnnpot import`.
+
+    With --physics: the largest deviations in float64, in eV/Å, of forces from derivatives of the energy, of forces of a
+    rotated and of a mirrored structure, and of energy (eV) and forces where neighbours come and go. No potential here
+    has dispersion in it unless the last column says so.
     """
     from gnnpot.hub.catalogue import list_models
 
     found = list_models()
     if as_json:
         typer.echo(to_json(found))
+        return
+    if physics:
+        Console().print(_physics_table(found))
         return
     table = Table(box=SIMPLE_HEAD, show_edge=False, padding=0)
     table.add_column("name", no_wrap=True)
@@ -64,6 +77,33 @@ def models(
     console.print("errors: meV/atom; eV/Å. Details: gnnpot models --help, gnnpot card NAME", highlight=False)
 
 
+def _physics_table(models: "list[ListedModel]") -> Table:
+    table = Table(box=SIMPLE_HEAD, show_edge=False, padding=0)
+    table.add_column("name", no_wrap=True)
+    for name in ("forces = -dE/dr", "rotated", "mirrored", "jump: E", "F", "dispersion"):
+        table.add_column(name, justify="right")
+    for model in models:
+        p = model.measured.physics
+        values = () if p is None else (p.force_derivative, p.rotation, p.reflection, p.energy_jump, p.force_jump)
+        cells = [f"{value:.0e}" for value in values] or [""] * 5
+        table.add_row(model.name, *cells, "yes" if model.measured.dispersion else "no")
+    return table
+
+
+def physics_rows(measured: "Measured") -> list[tuple[str, str]]:
+    """What a potential keeps of physics, for its card."""
+    rows = [("dispersion", "included" if measured.dispersion else "not included")]
+    if (p := measured.physics) is not None:
+        kind = "derivatives of the energy" if p.conservative else "NOT derivatives of the energy"
+        rows += [
+            ("forces", f"{kind} (largest deviation {p.force_derivative:.0e} eV/Å)"),
+            ("rotated structure", f"forces change by {p.rotation:.0e} eV/Å at most"),
+            ("mirrored structure", f"forces change by {p.reflection:.0e} eV/Å at most"),
+            ("neighbours that come and go", f"jumps of {p.energy_jump:.0e} eV and {p.force_jump:.0e} eV/Å at most"),
+        ]
+    return rows
+
+
 def _errors(errors: "Errors | None") -> str:
     return "" if errors is None else f"{1000 * errors.energy_error:.0f}; {errors.force_error:.2f}"
 
@@ -87,6 +127,8 @@ def import_command(
 
     Example: gnnpot import chgnet-0.3.0 7net-0
 
+    What can't be imported is said at the end, once all others are; the exit status is 1 then.
+
     Without internet, set GNNPOT_MIRROR to a folder or URL with NAME/FILE for each, or with the wheel. A download that
     was cut off goes on with the same command. GNNPOT_CACHE is where everything is kept.
 
@@ -102,15 +144,110 @@ def import_command(
     if not folders and (name is not None or trained_with is not None):
         option = "--name" if name is not None else "--trained-with"
         raise ConfigError(f"{option}: is for a folder with model.json and state.pt of matgl, and {names[0]} is none")
+
     # an unknown name is better said before the first download than after it
-    chosen = [resolve(given) for given in names if Path(given) not in folders]
-    targets: list[Path] = []
-    for entry, fidelity in chosen:
+    chosen = {given: resolve(given) for given in names if Path(given) not in folders}
+
+    def bring(given: str) -> Path:
+        if given not in chosen:
+            return import_folder(Path(given), name, trained_with, overwrite=force)
+        entry, fidelity = chosen[given]
         with download_progress() as report:
-            targets.append(import_published(entry.full_name(fidelity), report, overwrite=force))
-    targets += [import_folder(folder, name, trained_with, overwrite=force) for folder in folders]
+            return import_published(entry.full_name(fidelity), report, overwrite=force)
+
+    failed: dict[str, GnnpotError] = {}
+    brought: list[Path] = []
+    for given in names:
+        try:
+            brought.append(bring(given))
+            if not as_json:
+                _say(brought[-1])
+        except GnnpotError as error:
+            if len(names) == 1:
+                raise
+            failed[given] = error
     if as_json:
-        typer.echo(to_json([{"name": folder.name, "path": folder} for folder in targets]))
+        typer.echo(to_json([{"name": folder.name, "path": folder} for folder in brought]))
+    if failed:
+        reasons = "".join(f"\n{given}: {str(error).removeprefix(f'{given}: ')}" for given, error in failed.items())
+        raise CheckpointError(f"{len(failed)} of {len(names)} were not imported:{reasons}")
+
+
+def _say(folder: Path) -> None:
+    Console(soft_wrap=True).print(f"{folder.name}: {folder}", highlight=False)
+
+
+def publish_command(
+    model: Annotated[str, typer.Argument(help="Folder of a run or a checkpoint, or the name of a potential.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder that is made.")],
+    licence: Annotated[str, typer.Option(help="Its licence, by the name of SPDX; default: that of its card.")] = "",
+    permission: Annotated[
+        str, typer.Option(help="Who allows it, where the starting potential's licence does not; the README quotes it.")
+    ] = "",
+    as_json: JsonOption = False,
+) -> None:
+    """Make a repository for the Hugging Face Hub of a potential: README.md, config.json, card.json, model.safetensors.
+
+    Example: gnnpot publish runs/mine -o to-upload --licence MIT
+
+    Nothing is uploaded; `hf upload owner/name to-upload` does that. From then on it is opened wherever a potential is
+    named, as hf:owner/name, or hf:owner/name@revision. A potential that was fine-tuned or distilled is refused if the
+    licence of the one it was made of is missing, or does not allow it.
+    """
+    from gnnpot.hub.publish import publish
+
+    made = publish(model, output, licence=licence, permission=permission)
+    if as_json:
+        typer.echo(to_json({"path": made}))
+    else:
+        _say(made)
+
+
+def plugins_command(
+    as_json: JsonOption = False,
+) -> None:
+    """Show the architectures, readers and properties that other installed packages add, and whether they work.
+
+    Example: gnnpot plugins
+    """
+    rows = _plugin_rows()
+    if as_json:
+        typer.echo(to_json(rows))
         return
-    for folder in targets:
-        Console(soft_wrap=True).print(f"{folder.name}: {folder}", highlight=False)
+    if not rows:
+        typer.echo("no installed package adds to gnnpot")
+        return
+    table = Table(box=SIMPLE_HEAD, show_edge=False)
+    for name in rows[0]:
+        table.add_column(name, overflow="fold")
+    for row in rows:
+        table.add_row(*row.values())
+    Console().print(table)
+
+
+def _plugin_rows() -> list[dict[str, str]]:
+    from gnnpot.data.readers.base import find_reader, own_readers
+    from gnnpot.models.architectures import OWN as architectures
+    from gnnpot.models.architectures import find_architecture
+    from gnnpot.plugins import MODELS, PROPERTIES, READERS, plugins
+    from gnnpot.properties.registry import OWN as properties
+    from gnnpot.properties.registry import find_property
+
+    rows = []
+    for group, own, find in (
+        (MODELS, architectures, find_architecture),
+        (READERS, own_readers(), find_reader),
+        (PROPERTIES, properties, find_property),
+    ):
+        for name, declared in plugins(group).items():
+            state = "works"
+            try:
+                find(name)
+            except GnnpotError as error:
+                state = str(error)
+            if name in own:
+                state = "is not used, because gnnpot has one of this name"
+            rows += [
+                {"group": group, "name": name, "package": f"{p.package} {p.version}", "state": state} for p in declared
+            ]
+    return rows

@@ -73,7 +73,9 @@ def mp(
     from gnnpot.data.mp.pipeline import curate
 
     given = {"run_types": run_types, "task_types": task_types, "elements": elements}
-    options = {name: [w.strip() for w in text.split(",")] for name, text in given.items() if text is not None}
+    options: dict[str, Any] = {
+        name: [w.strip() for w in text.split(",")] for name, text in given.items() if text is not None
+    }
     options |= {k: v for k, v in (("energy", energy), ("corrections", corrections)) if v is not None}
     curation = _curation(config, options)
     if sum(x is not None for x in (table, mptrj, matpes)) > 1:
@@ -120,10 +122,14 @@ def _source(
     output: Path, curation: "Curation", table: str | None, version: int | None, mptrj: Path | None,
     matpes: Path | None, asking: tuple[bool, bool, str | None],
 ) -> "Source":  # fmt: skip
-    if mptrj or matpes:
-        from gnnpot.data.mp.files import MatPESFile, MPtrjFile
+    if mptrj is not None:
+        from gnnpot.data.mp.files import MPtrjFile
 
-        return MPtrjFile(mptrj) if mptrj else MatPESFile(matpes)
+        return MPtrjFile(mptrj)
+    if matpes is not None:
+        from gnnpot.data.mp.files import MatPESFile
+
+        return MatPESFile(matpes)
     from gnnpot.data.builder import unfinished_folder, unfinished_identity
     from gnnpot.data.mp.delta import MP_TABLE, DeltaSource, TrajectoryTable
 

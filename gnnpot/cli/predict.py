@@ -3,7 +3,7 @@
 import itertools
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -13,9 +13,6 @@ from gnnpot.cli.results import JsonOption, to_json
 from gnnpot.domains import WHOLE_FROM_1
 from gnnpot.errors import DataError, UnknownElementError
 from gnnpot.hub.shipped import DEFAULT
-
-if TYPE_CHECKING:
-    pass
 
 #: structures between two writes; what a run that is stopped loses at most
 CHUNK = 200

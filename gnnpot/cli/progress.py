@@ -6,6 +6,8 @@ Example::
         train(config, progress=bars)
 """
 
+from typing import Self
+
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -64,7 +66,7 @@ class Bars:
             console=self._console,
         )  # fmt: skip
 
-    def __enter__(self) -> "Bars":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -3,6 +3,7 @@
 import hashlib
 import inspect
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,7 +15,7 @@ from gnnpot.cli.common import ENDED, Precision, open_calculator, read_structure
 from gnnpot.cli.console import Console
 from gnnpot.cli.progress import Bars
 from gnnpot.cli.results import JsonOption, to_json
-from gnnpot.errors import ConfigError
+from gnnpot.errors import ConfigError, PluginError
 from gnnpot.hub.shipped import DEFAULT
 
 if TYPE_CHECKING:
@@ -121,9 +122,10 @@ def _calculated(
 def _call(found: "Property", atoms: Any, calculator: "BaseCalculator | None", log: Any, values: dict[str, Any]) -> Any:
     from gnnpot.engines.recorded import RecordedCalculator
 
+    calc: Callable[..., Any] = found.calc
     if calculator is None:
-        return found.calc(atoms, **values)
-    return found.calc(atoms, RecordedCalculator(calculator, log), **values)
+        return calc(atoms, **values)
+    return calc(atoms, RecordedCalculator(calculator, log), **values)
 
 
 def _frames(path: Path) -> Any:
@@ -136,7 +138,7 @@ def _identity(
     name: str, structure: Path, given: dict[str, Any], options: dict[str, Any], calculator: "BaseCalculator | None"
 ) -> dict[str, Any]:
     """What the result depends on, as JSON."""
-    from gnnpot import __version__
+    import gnnpot
 
     identity: dict[str, Any] = {
         "property": name,
@@ -144,7 +146,7 @@ def _identity(
         "structure_sha256": _sha256(structure),
         "index": options["index"],
         "options": given,
-        "gnnpot": __version__,
+        "gnnpot": gnnpot.__version__,
     }
     if calculator is not None:
         dtype = options["dtype"]
@@ -191,7 +193,10 @@ def _list_properties() -> None:
 
     table = Table("property", "calculates", box=SIMPLE_HEAD)
     for name in property_names():
-        table.add_row(name, _first_line(find_property(name)))
+        try:
+            table.add_row(name, _first_line(find_property(name)))
+        except PluginError as error:
+            table.add_row(name, str(error))
     Console().print(table)
 
 

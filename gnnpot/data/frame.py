@@ -9,12 +9,14 @@ a volume along each periodic direction.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.data import atomic_numbers, chemical_symbols
 
+from gnnpot.data.quantities import ATTRIBUTES, QUANTITIES, Quantity, fields_of, values_of
 from gnnpot.data.structure import (
     MIN_CELL_DETERMINANT,
     MIN_DISTANCE,
@@ -23,6 +25,7 @@ from gnnpot.data.structure import (
     check_distances,
     check_structure,
 )
+from gnnpot.errors import suggest
 from gnnpot.units import stress_to_voigt
 
 __all__ = [
@@ -36,9 +39,6 @@ __all__ = [
     "check_distances",
     "check_structure",
 ]
-
-#: Labels beyond these can't be meant: eV per atom (element 118 has 1.5e6), eV/Å, eV/Å³, µB.
-LARGEST = {"energy": 1e7, "forces": 1e9, "stress": 1e7, "magmoms": 100.0}
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,27 +71,19 @@ class Frame:
     stress: np.ndarray | None = None  #: [6] eV/Å³, Voigt xx yy zz yz xz xy, positive under tension
     magmoms: np.ndarray | None = None  #: [N] µB
     provenance: Provenance = field(default_factory=Provenance)
+    others: Mapping[str, float | np.ndarray] = field(default_factory=dict)  #: further labels of `data.quantities`
 
     def __post_init__(self) -> None:
         set_ = object.__setattr__
         set_(self, "numbers", self._real("numbers").astype(np.int64).reshape(-1))
         set_(self, "pbc", np.broadcast_to(np.asarray(self.pbc, dtype=bool), (3,)).copy())
-        if self.energy is not None:
-            energy = self._real("energy")
-            if energy.size != 1:
-                problem = f"energy has shape {energy.shape}, expected one number; mend or remove this frame"
-                raise FrameError(self.where, "energy of a wrong shape", problem)
-            set_(self, "energy", float(energy.reshape(())))
-        n = len(self.numbers)
-        shapes = {"positions": (n, 3), "cell": (3, 3), "forces": (n, 3), "stress": (6,), "magmoms": (n,)}
-        for name, shape in shapes.items():
-            value = getattr(self, name)
-            if value is None:
-                continue
-            value = self._real(name).astype(np.float64, copy=False)
-            if value.shape != shape:
-                problem = f"{name} has shape {value.shape}, expected {shape}; mend or remove this frame"
-                raise FrameError(self.where, f"{name} of a wrong shape", problem)
+        for name, shape in {"positions": (len(self.numbers), 3), "cell": (3, 3)}.items():
+            set_(self, name, self._shaped(name, self._real(name), shape))
+        for name in self.others:
+            if name not in QUANTITIES or name in ATTRIBUTES:
+                raise FrameError(self.where, "unknown label", f"label '{name}' is unknown; {suggest(name, QUANTITIES)}")
+        checked = {name: self._label(QUANTITIES[name], value) for name, value in self.labels.items()}
+        for name, value in fields_of(checked).items():
             set_(self, name, value)
         self._check()
 
@@ -105,6 +97,11 @@ class Frame:
         return f"{p.source or 'frame'}{f' [{p.source_id}]' if p.source_id else ''}"
 
     @property
+    def labels(self) -> dict[str, float | np.ndarray]:
+        """The labels that there are, by name, in the order of `data.quantities`."""
+        return values_of(self)
+
+    @property
     def symbols(self) -> list[str]:
         return [chemical_symbols[z] for z in self.numbers]
 
@@ -113,9 +110,26 @@ class Frame:
         """Å³; 0 for a molecule without a cell."""
         return float(abs(np.linalg.det(self.cell)))
 
-    def _real(self, name: str) -> np.ndarray:
-        """A field as an array of real numbers, or `FrameError`."""
-        value = np.asarray(getattr(self, name))
+    def _label(self, quantity: Quantity, value: float | np.ndarray) -> float | np.ndarray:
+        """A label as a number or an array of its shape, or `FrameError`."""
+        array = self._real(quantity.name, value)
+        if quantity.shape_of(len(self)):
+            return self._shaped(quantity.name, array, quantity.shape_of(len(self)))
+        if array.size != 1:
+            problem = f"{quantity.name} has shape {array.shape}, expected one number; mend or remove this frame"
+            raise FrameError(self.where, f"{quantity.name} of a wrong shape", problem)
+        return float(array.reshape(()))
+
+    def _shaped(self, name: str, value: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+        value = value.astype(np.float64, copy=False)
+        if value.shape != shape:
+            problem = f"{name} has shape {value.shape}, expected {shape}; mend or remove this frame"
+            raise FrameError(self.where, f"{name} of a wrong shape", problem)
+        return value
+
+    def _real(self, name: str, given: object = None) -> np.ndarray:
+        """A field, or what is given under its name, as an array of real numbers, or `FrameError`."""
+        value = np.asarray(getattr(self, name) if given is None else given)
         whole = value.dtype.kind in "iu" or value.size == 0
         if name == "numbers" and not whole and value.dtype.kind == "f":
             whole = bool(np.isfinite(value).all() and (value == np.rint(value)).all())
@@ -127,14 +141,12 @@ class Frame:
 
     def _check(self) -> None:
         check_structure(self.numbers, self.positions, self.cell, self.pbc, self.where)
-        for name, largest in LARGEST.items():
-            value = getattr(self, name)
-            if value is None:
-                continue
+        for name, value in self.labels.items():
             if not np.all(np.isfinite(value)):
                 problem = f"{name} has NaN or infinite values; mend or remove this frame"
                 raise FrameError(self.where, f"{name} not finite", problem)
-            bound = largest * len(self) if name == "energy" else largest
+            quantity = QUANTITIES[name]
+            bound = quantity.largest * len(self) if quantity.extensive else quantity.largest
             found = float(np.abs(value).max())
             if found > bound:
                 problem = f"{name} has a value of {found:.3g}, which can't be meant; mend or remove this frame"
@@ -147,19 +159,18 @@ class Frame:
         The energy is the force-consistent (free) energy where the results have one.
         """
         results = dict(atoms.calc.results) if labels and atoms.calc is not None else {}
-        stress = results.get("stress")
-        if stress is not None and np.shape(stress) != (6,):
-            stress = stress_to_voigt(np.reshape(stress, (3, 3)))
+        known = {name: results[name] for name in QUANTITIES if results.get(name) is not None}
+        if results.get("free_energy") is not None:
+            known["energy"] = results["free_energy"]
+        if "stress" in known and np.shape(known["stress"]) != (6,):
+            known["stress"] = stress_to_voigt(np.reshape(known["stress"], (3, 3)))
         return cls(
             numbers=atoms.numbers,
             positions=atoms.positions,
             cell=atoms.cell.array,
             pbc=atoms.pbc,
-            energy=results.get("free_energy", results.get("energy")),
-            forces=results.get("forces"),
-            stress=stress,
-            magmoms=results.get("magmoms"),
             provenance=provenance or Provenance(),
+            **fields_of(known),
         )
 
     @classmethod
@@ -168,20 +179,28 @@ class Frame:
         frame = object.__new__(cls)
         for name in cls.__slots__:
             object.__setattr__(frame, name, fields.get(name))
+        if frame.others is None:
+            object.__setattr__(frame, "others", {})
         return frame
 
     def to_atoms(self) -> Atoms:
         """ASE atoms, with the labels in a `SinglePointCalculator`."""
         atoms = Atoms(self.numbers, self.positions, cell=self.cell, pbc=self.pbc)
-        names = ("energy", "forces", "stress", "magmoms")
-        labels = {name: getattr(self, name) for name in names if getattr(self, name) is not None}
+        labels = self.labels
         if labels:
             if "energy" in labels:
                 labels["free_energy"] = labels["energy"]
-            atoms.calc = SinglePointCalculator(atoms, **labels)
+            atoms.calc = SinglePointCalculator(atoms)
+            atoms.calc.results.update(
+                {name: value if np.ndim(value) == 0 else np.array(value, float) for name, value in labels.items()}
+            )
         return atoms
 
-    def with_(self, **changes: object) -> "Frame":
+    def with_labels(self, labels: Mapping[str, float | np.ndarray | None]) -> "Frame":
+        """A copy with these labels and no others, checked again."""
+        return replace(self, **fields_of(labels))
+
+    def with_(self, **changes: Any) -> "Frame":
         """A copy with some fields replaced, checked again."""
         return replace(self, **changes)
 

@@ -17,6 +17,7 @@ from ase.data import chemical_symbols
 
 from gnnpot.config import from_mapping, to_mapping
 from gnnpot.data.frame import Frame
+from gnnpot.data.quantities import QUANTITIES
 from gnnpot.errors import ConfigError, DataError
 
 MANIFEST = "manifest.json"
@@ -24,7 +25,6 @@ FORMAT = "gnnpot-store"
 VERSION = 1
 #: no store holds more of anything
 MAX_COUNT = 2**53
-LABELS = ("energy", "forces", "stress", "magmoms")
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ class Tally:
     def __init__(self) -> None:
         self.frames = self.atoms = 0
         self._elements = np.zeros(119, dtype=np.int64)
-        self._labels: Counter[str] = Counter(dict.fromkeys(LABELS, 0))
+        self._labels: Counter[str] = Counter(dict.fromkeys(QUANTITIES, 0))
         self._sources: Counter[str] = Counter()
         self._codes: Counter[str] = Counter()
 
@@ -74,7 +74,7 @@ class Tally:
         self.frames += 1
         self.atoms += len(frame)
         self._elements += np.bincount(frame.numbers, minlength=119)
-        self._labels.update(name for name in LABELS if getattr(frame, name) is not None)
+        self._labels.update(frame.labels.keys())
         self._sources[frame.provenance.source] += 1
         p = frame.provenance
         self._codes[", ".join(word for word in (p.code, p.functional) if word) or "unknown"] += 1

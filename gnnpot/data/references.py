@@ -72,6 +72,7 @@ class ElementReferences:
 
         Raises `DataError` if no frame has an energy.
         """
+        blocks: Iterable[tuple[np.ndarray, np.ndarray, np.ndarray]]
         # a store is here only if its module has been imported; importing it would need pyarrow
         stores = sys.modules.get("gnnpot.data.store")
         if stores is not None and isinstance(frames, stores.FrameStore):
@@ -333,7 +334,7 @@ def _triangle(blocks: Iterable[tuple[np.ndarray, np.ndarray, np.ndarray | None]]
         known = np.isfinite(energies) & (weights > 0)
         scale = np.sqrt(weights[known]) / n_atoms[known]
         block = np.column_stack([counts[known], energies[known]]) * scale[:, None]
-        rows = np.linalg.qr(np.vstack([rows, block]), mode="r")
+        rows = np.asarray(np.linalg.qr(np.vstack([rows, block]), mode="r"))
         frames += int(known.sum())
         total += float(weights[known].sum())
     # the last row of a full triangle holds what the element energies can't explain
@@ -376,7 +377,7 @@ def _undetermined(matrix: np.ndarray, elements: np.ndarray) -> tuple[str, ...]:
 
 
 def _in_words(vector: np.ndarray, elements: np.ndarray) -> str:
-    terms = []
+    terms: list[str] = []
     for coefficient, z in zip(vector, elements, strict=True):
         if abs(coefficient) > 1e-6:
             size = "" if abs(abs(coefficient) - 1) < 1e-6 else f"{abs(coefficient):.3g} "

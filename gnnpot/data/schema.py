@@ -3,12 +3,10 @@
 | column                                     | type              | null                          |
 |--------------------------------------------|-------------------|-------------------------------|
 | numbers                                    | list<int16>       | never                         |
-| positions, forces                          | list<double>, 3N  | forces: no label              |
+| positions                                  | list<double>, 3N  | never                         |
 | cell                                       | list<double>[9]   | never                         |
 | pbc                                        | list<bool>[3]     | never                         |
-| energy                                     | double            | no label                      |
-| stress                                     | list<double>[6]   | no label                      |
-| magmoms                                    | list<double>, N   | no label                      |
+| energy, forces, … (`data.quantities`)      | double, or a list | no label                      |
 | n_atoms, elements, counts                  | int, lists of int | never; what the index reads   |
 | fingerprint                                | int64             | never; see `fingerprint`      |
 | source … config_type (the provenance)      | string            | never, "" if unknown          |
@@ -19,36 +17,55 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import fields
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
 from gnnpot.data.frame import Frame, Provenance
+from gnnpot.data.quantities import ATTRIBUTES, QUANTITIES, Quantity, fields_of
 
 _WORDS = tuple(f.name for f in fields(Provenance) if f.name != "hubbard_u")
 
-SCHEMA = pa.schema(
-    [
-        pa.field("numbers", pa.list_(pa.int16()), nullable=False),
-        pa.field("positions", pa.list_(pa.float64()), nullable=False),
-        pa.field("cell", pa.list_(pa.float64(), 9), nullable=False),
-        pa.field("pbc", pa.list_(pa.bool_(), 3), nullable=False),
-        pa.field("energy", pa.float64()),
-        pa.field("forces", pa.list_(pa.float64())),
-        pa.field("stress", pa.list_(pa.float64())),
-        pa.field("magmoms", pa.list_(pa.float64())),
-        pa.field("n_atoms", pa.int32(), nullable=False),
-        pa.field("elements", pa.list_(pa.int16()), nullable=False),
-        pa.field("counts", pa.list_(pa.int32()), nullable=False),
-        pa.field("fingerprint", pa.int64(), nullable=False),
-        *(pa.field(name, pa.string(), nullable=False) for name in _WORDS),
-        pa.field("hubbard_u", pa.string()),
-    ]
-)
 #: columns of few distinct values, which a dictionary makes small
 REPEATED = [*(name for name in _WORDS if name != "source_id"), "hubbard_u"]
-#: columns of doubles, whose bytes compress better sorted by significance
-DOUBLES = [f"{name}.list.element" for name in ("positions", "cell", "forces", "stress", "magmoms")] + ["energy"]
+
+
+def schema() -> pa.Schema:
+    """The columns of a store."""
+    return pa.schema(
+        [
+            pa.field("numbers", pa.list_(pa.int16()), nullable=False),
+            pa.field("positions", pa.list_(pa.float64()), nullable=False),
+            pa.field("cell", pa.list_(pa.float64(), 9), nullable=False),
+            pa.field("pbc", pa.list_(pa.bool_(), 3), nullable=False),
+            *(
+                pa.field(name, pa.list_(pa.float64()) if _is_list(quantity) else pa.float64())
+                for name, quantity in QUANTITIES.items()
+            ),
+            pa.field("n_atoms", pa.int32(), nullable=False),
+            pa.field("elements", pa.list_(pa.int16()), nullable=False),
+            pa.field("counts", pa.list_(pa.int32()), nullable=False),
+            pa.field("fingerprint", pa.int64(), nullable=False),
+            *(pa.field(name, pa.string(), nullable=False) for name in _WORDS),
+            pa.field("hubbard_u", pa.string()),
+        ]
+    )
+
+
+def double_columns() -> list[str]:
+    """Columns of doubles, whose bytes compress better sorted by significance."""
+    lists = ["positions", "cell", *(name for name, quantity in QUANTITIES.items() if _is_list(quantity))]
+    return [f"{name}.list.element" for name in lists] + [n for n, q in QUANTITIES.items() if not _is_list(q)]
+
+
+def required_columns() -> list[str]:
+    """Columns without which a file is no part of a store; labels that came into the table later may be missing."""
+    return [name for name in schema().names if name not in QUANTITIES or name in ATTRIBUTES]
+
+
+def _is_list(quantity: Quantity) -> bool:
+    return bool(quantity.shape_of(1))
 
 
 def fingerprint(frame: Frame) -> int:
@@ -66,15 +83,12 @@ def fingerprint(frame: Frame) -> int:
 def to_table(frames: Sequence[Frame]) -> pa.Table:
     """Arrow table of frames."""
     compositions = [np.unique(f.numbers, return_counts=True) for f in frames]
-    columns = {
+    columns: dict[str, Any] = {
         "numbers": [f.numbers for f in frames],
         "positions": [f.positions.ravel() for f in frames],
         "cell": [f.cell.ravel() for f in frames],
         "pbc": [f.pbc for f in frames],
-        "energy": [f.energy for f in frames],
-        "forces": [None if f.forces is None else f.forces.ravel() for f in frames],
-        "stress": [f.stress for f in frames],
-        "magmoms": [f.magmoms for f in frames],
+        **_label_columns(frames),
         "n_atoms": [len(f) for f in frames],
         "elements": [elements for elements, _ in compositions],
         "counts": [counts for _, counts in compositions],
@@ -85,31 +99,47 @@ def to_table(frames: Sequence[Frame]) -> pa.Table:
         ],
     }
     columns |= {name: [getattr(f.provenance, name) for f in frames] for name in _WORDS}
-    return pa.table([pa.array(columns[f.name], type=f.type) for f in SCHEMA], schema=SCHEMA)
+    fields = schema()
+    return pa.table([pa.array(columns[f.name], type=f.type) for f in fields], schema=fields)
+
+
+def _label_columns(frames: Sequence[Frame]) -> dict[str, list]:
+    labels = [frame.labels for frame in frames]
+    return {
+        name: [None if name not in row else np.ravel(row[name]) if _is_list(quantity) else row[name] for row in labels]
+        for name, quantity in QUANTITIES.items()
+    }
 
 
 def to_frames(table: pa.Table) -> list[Frame]:
     """Frames of a table that `to_table` made; they were checked when they were made, and are not checked again."""
     n = table.num_rows
     words = {name: table[name].to_pylist() for name in (*_WORDS, "hubbard_u")}
-    columns = {
-        "numbers": [x.astype(np.int64) for x in _lists(table["numbers"])],
-        "positions": [x.reshape(-1, 3) for x in _lists(table["positions"])],
-        "cell": [x.reshape(3, 3) for x in _lists(table["cell"])],
+    columns: dict[str, Any] = {
+        "numbers": [x.astype(np.int64) for x in _lists(table["numbers"]) if x is not None],
+        "positions": [x.reshape(-1, 3) for x in _lists(table["positions"]) if x is not None],
+        "cell": [x.reshape(3, 3) for x in _lists(table["cell"]) if x is not None],
         "pbc": _lists(table["pbc"]),
-        "energy": table["energy"].to_pylist(),
-        "forces": [None if x is None else x.reshape(-1, 3) for x in _lists(table["forces"])],
-        "stress": _lists(table["stress"]),
-        "magmoms": _lists(table["magmoms"]),
     }
+    labels = {name: _labels(table[name], q) for name, q in QUANTITIES.items() if name in table.schema.names}
     frames = []
     for k in range(n):
         u = words["hubbard_u"][k]
         provenance = Provenance(
             **{name: words[name][k] for name in _WORDS}, hubbard_u=None if u is None else json.loads(u)
         )
-        frames.append(Frame.trusted(provenance=provenance, **{name: column[k] for name, column in columns.items()}))
+        given = fields_of({name: column[k] for name, column in labels.items()})
+        given |= {name: column[k] for name, column in columns.items()}
+        frames.append(Frame.trusted(provenance=provenance, **given))
     return frames
+
+
+def _labels(column: pa.ChunkedArray, quantity: Quantity) -> list:
+    """Labels of all rows, `None` where there is none."""
+    if not _is_list(quantity):
+        return column.to_pylist()
+    shape = quantity.shape if quantity.per == "structure" else (-1, *quantity.shape)
+    return [None if values is None else values.reshape(shape) for values in _lists(column)]
 
 
 def _lists(column: pa.ChunkedArray) -> list[np.ndarray | None]:

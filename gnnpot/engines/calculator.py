@@ -11,31 +11,40 @@ import copy
 import logging
 import threading
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import torch
 from ase import Atoms
 from ase.calculators import calculator as ase_calculator
 from ase.cell import Cell
+from ase.data import atomic_numbers
 from torch import Tensor
 
+import gnnpot
+from gnnpot.data.quantities import QUANTITIES
 from gnnpot.data.structure import check_elements
 from gnnpot.engines.skin import SkinList
 from gnnpot.errors import DataError, SimulationError
 from gnnpot.graphs import Graph
 from gnnpot.graphs.graph import graph_from_neighbors
-from gnnpot.hub.checkpoint import Card
+from gnnpot.hub.card import CARD, read_card
+from gnnpot.hub.checkpoint import Card, weights_sha256
 from gnnpot.hub.opening import OpenedPotential, open_potential
 from gnnpot.models.base import check_elements as check_known_elements
 from gnnpot.models.surroundings import as_device, as_dtype, usual_modes
 from gnnpot.potential import Potential, Prediction
+from gnnpot.units import stress_to_voigt
 
 log = logging.getLogger(__name__)
 
 
 class Calculator(ase_calculator.Calculator):
     """Energy, forces, stress (Voigt), energies of the atoms, and magnetic moments if the model knows them.
+
+    `stresses`, [N, 6] eV/Å³, are calculated when they are asked for: the stress, which is their sum, divided among the
+    atoms, half of each edge's part to each of its two atoms. `name` and `parameters` say which potential it is, and are
+    written into databases and trajectories with the results.
 
     `model` is a `Potential`, what `open_potential` returns, or a name or path that `gnnpot.load` takes; without it, the
     default potential. `card` is what is known of it (`None` for a bare `Potential`). The
@@ -45,18 +54,19 @@ class Calculator(ase_calculator.Calculator):
     `skin` (Å) is how far beyond the cutoff neighbours are remembered; the results don't depend on it.
 
     Of models that remember the range of their training data (HDNNP), `extrapolating` is the number of atoms that are
-    outside of it. With `warn`, that is logged when there are any, and when they have become twice as many.
+    outside of it, and `outside` how many descriptors of each atom are, [N] (`None` of other models). With `warn`, it is
+    logged when there are any, and when they have become twice as many.
 
     Raises `UnknownElementError` for elements that the potential has not seen, `MemoryNeedError` for structures that
     would need more memory than there is, `DataError` for structures that can't be (what `gnnpot.data.structure`
     refuses: two atoms at one place, a flat cell), `SimulationError` for results that are not finite, and ASE's
     `PropertyNotImplementedError` for the stress of a structure without a volume; when it is made, `ConfigError` for a
-    device that can't be used here and for a `dtype` that is neither float32 nor float64. Structures are checked each time
-    that neighbours are searched anew.
+    device that can't be used here and for a `dtype` that is neither float32 nor float64. Structures are checked each
+    time that neighbours are searched anew.
     """
 
-    implemented_properties: ClassVar[list[str]] = [
-        "energy", "free_energy", "energies", "forces", "stress", "magmoms", "magmom"
+    implemented_properties: list[str] = [
+        "energy", "free_energy", "energies", "forces", "stress", "stresses", "magmoms", "magmom"
     ]  # fmt: skip
 
     def __init__(
@@ -73,13 +83,16 @@ class Calculator(ase_calculator.Calculator):
             raise ValueError(f"skin: {skin} is negative")
         where, precision = as_device(device), as_dtype(dtype)
         with usual_modes():
-            potential, self.card = _opened(model)
+            potential, self.card, sha256 = _opened(model)
             self.potential = _frozen_copy(potential, where, precision)
+        self.parameters.update(_identity(self.potential, self.card, sha256))
         self.neighbors = SkinList(self.potential.cutoff, skin)
+        self._numbers = np.array([atomic_numbers[symbol] for symbol in self.potential.elements])
         self._known: np.ndarray | None = None
         self._cell: tuple[np.ndarray, bool] | None = None
         self._where = ""
         self.extrapolating, self.warn = 0, warn
+        self.outside: np.ndarray | None = None
         self._warned_of = 0
         self._lock = threading.RLock()
 
@@ -89,6 +102,12 @@ class Calculator(ase_calculator.Calculator):
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
         self._lock = threading.RLock()
+
+    @property
+    def name(self) -> str:
+        """gnnpot, and the name of the potential where it has one; what ASE's databases call the calculator."""
+        model = self.parameters["model"]
+        return f"gnnpot/{model}" if model else "gnnpot"
 
     @property
     def elements(self) -> tuple[str, ...]:
@@ -109,7 +128,8 @@ class Calculator(ase_calculator.Calculator):
         if self._known is None or not np.array_equal(self._known, numbers):
             check_elements(numbers, "structure")
             where = atoms.get_chemical_formula()
-            check_known_elements(numbers, self.potential.elements, where)
+            if not np.isin(numbers, self._numbers).all():
+                check_known_elements(numbers, self.potential.elements, where)
             self._where, self._known, self._warned_of = where, numbers.copy(), 0
         neighbors = self.neighbors.update(
             positions, cell, pbc, self._where,
@@ -118,7 +138,7 @@ class Calculator(ase_calculator.Calculator):
         graph = graph_from_neighbors(self._known, positions, cell, pbc, neighbors, self.potential.three_body_cutoff)
         return graph if self.potential.device.type == "cpu" else graph.to(self.potential.device)
 
-    def check_state(self, atoms: Atoms, tol: float = 0.0) -> list[str]:  # noqa: ARG002 - ASE's signature
+    def check_state(self, atoms: Atoms, tol: float = 0.0) -> list[str]:
         """Which of the things that results depend on differ from the last calculation's, by however little."""
         before = self.atoms
         if before is None or len(before) != len(atoms):
@@ -140,7 +160,7 @@ class Calculator(ase_calculator.Calculator):
         self,
         atoms: Atoms | None = None,
         properties: list[str] | None = None,
-        system_changes: list[str] = ase_calculator.all_changes,  # noqa: ARG002 - ASE's signature
+        system_changes: list[str] = ase_calculator.all_changes,
     ) -> None:
         """ASE's entry: everything at once, since one differentiation gives it all."""
         with self._lock, usual_modes():
@@ -150,16 +170,19 @@ class Calculator(ase_calculator.Calculator):
         if atoms is not None:
             self.atoms = atoms.copy()
         atoms = self.atoms
+        if atoms is None:
+            raise ValueError("there is no structure to calculate")
         has_volume = self._has_volume(atoms.cell)
-        if "stress" in (properties or ()) and not has_volume:
+        asked = set(properties or ())
+        if asked & {"stress", "stresses"} and not has_volume:
             raise ase_calculator.PropertyNotImplementedError(
                 f"{atoms.get_chemical_formula()}: there is no stress without a cell that has a volume"
             )
         graph = self.graph(atoms)
-        prediction = self.potential(graph, stress=has_volume)
+        prediction = self.potential(graph, stress=has_volume, virials="stresses" in asked)
         if prediction.outside is not None:
             self._look_for_extrapolation(prediction.outside)
-        self.results = _results(prediction)
+        self.results = _results(prediction, atoms.cell)
         for name in ("energy", "forces", "stress"):
             if name in self.results and not np.isfinite(self.results[name]).all():
                 self.results = {}
@@ -176,6 +199,7 @@ class Calculator(ase_calculator.Calculator):
 
     def _look_for_extrapolation(self, outside: Tensor) -> None:
         """Set `extrapolating`, and warn if it is worse than when it was last warned of."""
+        self.outside = outside.numpy(force=True)
         self.extrapolating = int((outside > 0).sum())
         if self.warn and self.extrapolating > 2 * self._warned_of:
             self._warned_of = self.extrapolating
@@ -186,11 +210,27 @@ class Calculator(ase_calculator.Calculator):
             )  # fmt: skip
 
 
-def _opened(model: Potential | OpenedPotential | str | Path | None) -> tuple[Potential, Card | None]:
+def _opened(model: Potential | OpenedPotential | str | Path | None) -> tuple[Potential, Card | None, str]:
+    """The potential, its card, and the sha256 of its weights in the precision of their file."""
     if isinstance(model, Potential):
-        return model, None
+        return model, None, weights_sha256(model)
     opened = model if isinstance(model, OpenedPotential) else open_potential(model)
-    return opened.potential, opened.card
+    known = (opened.folder / CARD).is_file()
+    sha256 = read_card(opened.folder)["weights_sha256"] if known else weights_sha256(opened.potential)
+    return opened.potential, opened.card, sha256
+
+
+def _identity(potential: Potential, card: Card | None, sha256: str) -> dict[str, Any]:
+    """What says which potential it is, as plain values."""
+    config = getattr(potential.model, "config", None)
+    return {
+        "model": "" if card is None else card.name,
+        "architecture": getattr(config, "architecture", type(potential.model).__name__),
+        "functional": "" if card is None else card.functional,
+        "weights_sha256": sha256,
+        "dtype": str(potential.dtype).removeprefix("torch."),
+        "gnnpot_version": gnnpot.__version__,
+    }
 
 
 def _frozen_copy(potential: Potential, device: str | torch.device | None, dtype: torch.dtype | None) -> Potential:
@@ -201,19 +241,17 @@ def _frozen_copy(potential: Potential, device: str | torch.device | None, dtype:
     return potential
 
 
-def _results(prediction: Prediction) -> dict[str, Any]:
+def _results(prediction: Prediction, cell: Cell) -> dict[str, Any]:
     """ASE's dictionary of a prediction for one structure."""
     energy = float(prediction.energy)
     results: dict[str, Any] = {"energy": energy, "free_energy": energy}
-    tensors = {
-        "energies": prediction.energies,
-        "forces": prediction.forces,
-        "stress": None if prediction.stress is None else prediction.stress[0],
-        "magmoms": prediction.magmoms,
-    }
-    for name, tensor in tensors.items():
-        if tensor is not None:
-            results[name] = tensor.numpy(force=True).astype(np.float64)
+    results["energies"] = prediction.energies.numpy(force=True).astype(np.float64)
+    for name, tensor in prediction.quantities.items():
+        if name != "energy":
+            value = tensor if QUANTITIES[name].per == "atom" else tensor[0]
+            results[name] = value.numpy(force=True).astype(np.float64)
+    if prediction.virials is not None:
+        results["stresses"] = stress_to_voigt(-prediction.virials.numpy(force=True).astype(np.float64) / cell.volume)
     if "magmoms" in results:
         results["magmom"] = float(results["magmoms"].sum())
     return results

@@ -25,8 +25,8 @@ from typing import Any
 
 import numpy as np
 from ase import Atoms
-from ase.calculators.calculator import Calculator as AseCalculator
-from ase.io import read
+from ase.calculators.calculator import BaseCalculator as AseCalculator
+from ase.io import iread
 from ase.md.velocitydistribution import Stationary, ZeroRotation, thermalize_momenta
 
 from gnnpot.data.structures import StructureLike, as_checked_atoms
@@ -291,7 +291,7 @@ def _from_first_version(
     are those of `config`; the means begin anew.
     """
     structure = structure_identity(start, config.keep_velocities)
-    first = read(trajectory, index=0)
+    first = next(iread(trajectory, index=0))
     same = len(first) == len(start) and np.array_equal(first.numbers, start.numbers)
     if not same or not np.allclose(first.positions, start.positions, rtol=0, atol=1e-9):
         structure = "another"

@@ -14,10 +14,11 @@ from typing import Any, TypeVar
 import numpy as np
 import torch
 from ase import Atoms
-from ase.calculators.calculator import Calculator as AseCalculator
+from ase.calculators.calculator import BaseCalculator as AseCalculator
 from ase.calculators.singlepoint import SinglePointCalculator
 from torch_geometric.data import Batch
 
+from gnnpot.data.quantities import QUANTITIES
 from gnnpot.data.structures import StructureLike, as_atoms
 from gnnpot.engines.calculator import Calculator
 from gnnpot.errors import ConfigError
@@ -119,17 +120,19 @@ def _prediction(potential: Potential, structures: list[Atoms], stress: bool) -> 
 
 def _batch(potential: Potential, structures: list[Atoms], stress: bool) -> Iterator[Atoms]:
     prediction = _prediction(potential, structures, stress)
-    per_atom = {"energies": prediction.energies, "forces": prediction.forces, "magmoms": prediction.magmoms}
-    per_atom = {name: value.double().numpy(force=True) for name, value in per_atom.items() if value is not None}
-    stresses = prediction.stress.double().numpy(force=True) if stress else None
+    found = {name: value.double().numpy(force=True) for name, value in prediction.quantities.items()}
+    energies = prediction.energies.double().numpy(force=True)
     start = 0
     for k, structure in enumerate(structures):
-        energy = float(prediction.energy[k])
-        results: dict[str, Any] = {"energy": energy, "free_energy": energy}
-        results |= {name: value[start : start + len(structure)] for name, value in per_atom.items()}
-        if stresses is not None and structure.cell.rank == 3:
-            results["stress"] = stresses[k]
+        stop = start + len(structure)
+        results: dict[str, Any] = {"free_energy": float(found["energy"][k]), "energies": energies[start:stop]}
+        for name, values in found.items():
+            quantity = QUANTITIES[name]
+            if not quantity.needs_volume or structure.cell.rank == 3:
+                value = values[start:stop] if quantity.per == "atom" else values[k]
+                results[name] = value.copy() if quantity.shape_of(1) else float(value)
         atoms = structure.copy()
-        atoms.calc = SinglePointCalculator(atoms, **results)
-        start += len(structure)
+        atoms.calc = SinglePointCalculator(atoms)
+        atoms.calc.results = results
+        start = stop
         yield atoms

@@ -20,12 +20,13 @@ from typing import Annotated, Literal
 
 import numpy as np
 from ase import Atoms
-from ase.calculators.calculator import Calculator as AseCalculator
+from ase.calculators.calculator import BaseCalculator as AseCalculator
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.constraints import FixSymmetry
 from ase.io.trajectory import Trajectory
 from ase.optimize import BFGS, FIRE, LBFGS
 
+from gnnpot.data.quantities import QUANTITIES
 from gnnpot.data.structures import StructureLike, as_checked_atoms
 from gnnpot.domains import NOT_NEGATIVE, POSITIVE, WHOLE_FROM_0, check_fields
 from gnnpot.engines.cell_filters import CellChoice, CellFreedom, StrainFilter, choose_cell, keep_symmetry, stress_left
@@ -243,7 +244,8 @@ def _with_results(atoms: Atoms) -> Atoms:
     results = {"energy": atoms.get_potential_energy(), "forces": atoms.get_forces(apply_constraint=False)}
     if atoms.cell.rank == 3 and "stress" in atoms.calc.implemented_properties:
         results["stress"] = atoms.get_stress(apply_constraint=False)
-    if atoms.calc.results.get("magmoms") is not None:
-        results["magmoms"] = atoms.calc.results["magmoms"]
-    atoms.calc = SinglePointCalculator(atoms, **results)
+    further = (name for name in QUANTITIES if name not in results and not QUANTITIES[name].derivative)
+    results |= {name: atoms.calc.results[name] for name in further if atoms.calc.results.get(name) is not None}
+    atoms.calc = SinglePointCalculator(atoms)
+    atoms.calc.results = results
     return atoms

@@ -86,6 +86,9 @@ class DataConfig:
     undisplaced: tuple[str, ...] = ("Si",)
     triples: Annotated[int, WHOLE_FROM_0] = 12
 
+    def __post_init__(self) -> None:
+        check_fields(self)
+
 
 def plan(config: DataConfig) -> list[Task]:
     """All tasks of a configuration, the most useful first. Raises `DataError` for an unknown crystal."""
@@ -218,7 +221,8 @@ def read_sample(path: Path) -> Sample:
 def _run(waiting: Sequence[tuple[Task, Path]], processes: int) -> Iterator[None]:
     if processes == 1:
         for task, path in waiting:
-            yield _write(task, path)
+            _write(task, path)
+            yield
         return
     with ProcessPoolExecutor(processes, initializer=end_with_parent) as pool:
         futures = [pool.submit(_write, task, path) for task, path in waiting]
@@ -258,8 +262,8 @@ def structure_tasks(structures: Sequence[tuple[str, Atoms]], triples: int = 0, s
     for name, atoms in structures:
         for_numbers(atoms.numbers)
         lengths = np.linalg.norm(2 * np.pi * np.linalg.inv(atoms.cell.array / BOHR), axis=0)
-        mesh = tuple(int(n) for n in np.maximum(1, np.ceil(lengths / spacing)))
-        settings = Settings(mesh=mesh, shift=(False, False, False))
+        a, b, c = (int(n) for n in np.maximum(1, np.ceil(lengths / spacing)))
+        settings = Settings(mesh=(a, b, c), shift=(False, False, False))
         moved = centre(atoms)
         tasks.append(Task(name, name, moved, settings))
         for number in range(triples):
@@ -269,6 +273,3 @@ def structure_tasks(structures: Sequence[tuple[str, Atoms]], triples: int = 0, s
             changed.set_cell(moved.cell.array * scale, scale_atoms=True)
             tasks.append(Task(f"{name}-triple-{number:02d}", name, changed, settings, seed))
     return tasks
-
-    def __post_init__(self) -> None:
-        check_fields(self)

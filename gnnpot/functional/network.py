@@ -30,6 +30,7 @@ alone answers.
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Annotated, Any
 
 import torch
@@ -177,7 +178,7 @@ class FieldNetwork(LearnedFunctional):
     def network(self, x: Any, convolve: Callable[[Any, Callable[[Tensor], Tensor]], Any]) -> Any:
         h = self.first(x)
         for mixing, weights in zip(self.mixing, self.kernels, strict=True):
-            h = h + mixing(concatenate([h, convolve(h, lambda eta, w=weights: self._kernels(eta, w))]))
+            h = h + mixing(concatenate([h, convolve(h, partial(self._kernels, weights=weights))]))
         return self.last(concatenate([h, x]))
 
     def _kernels(self, eta: Tensor, weights: Tensor) -> Tensor:
@@ -199,9 +200,7 @@ class KernelNetwork(LearnedFunctional):
         self.last = Perceptron([3 * (1 + len(config.scales)), h, h, h, 1], generator, last=0.1)
 
     def network(self, x: Any, convolve: Callable[[Any, Callable[[Tensor], Tensor]], Any]) -> Any:
-        return self.last(
-            concatenate([x, *(convolve(x, lambda eta, s=s: self._kernel(eta, s)) for s in self.config.scales)])
-        )
+        return self.last(concatenate([x, *(convolve(x, partial(self._kernel, scale=s)) for s in self.config.scales)]))
 
     def _kernel(self, eta: Tensor, scale: float) -> Tensor:
         """Deviation of the response from its value at large n, which has to end where the grid does."""

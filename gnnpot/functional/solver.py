@@ -8,8 +8,10 @@ that of the uniform electron gas, 1/(4 rho_0 (pi²/(k_F L(n)) + 4 pi/G²)), whic
 the size of the cell. Atomic units.
 """
 
+import operator
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import reduce
 from typing import Annotated
 
 import numpy as np
@@ -80,9 +82,8 @@ class OrbitalFreeResult:
         density = torch.from_numpy(self.density).reshape(1, -1)
         density = density / torch.linalg.det(torch.eye(3, dtype=torch.float64) + strain)
         limit_memory(self.functional, self.grid)
-        energy = sum(electronic_parts(self.functional, density, space).values()).sum()
-        (slope,) = torch.autograd.grad(energy, strain)
-        slope = slope.numpy()
+        energy = reduce(operator.add, electronic_parts(self.functional, density, space).values()).sum()
+        slope = torch.autograd.grad(energy, strain)[0].numpy()
         return 0.5 * (slope + slope.T) / self.grid.volume + self.ions.stress(self.density)
 
 

@@ -16,6 +16,7 @@ from torch_geometric.data import Data
 
 from gnnpot.compiler.decorator import njit
 from gnnpot.data.frame import Frame
+from gnnpot.data.quantities import QUANTITIES
 from gnnpot.graphs.neighbors import Neighbors, neighbor_list, triplets
 
 
@@ -35,7 +36,9 @@ class Graph(Data):
     | energy          | [B]       | float64 | label, eV, or NaN                                                   |
     | forces          | [N, 3]    | float64 | label, eV/Å, or NaN                                                 |
     | stress          | [B, 6]    | float64 | label, eV/Å³, Voigt, or NaN                                         |
-    | magmoms         | [N]       | float64 | label, µB, or NaN                                                   |
+    | magmoms         | [N]       | float64 | label, µB, or NaN; and so on, every quantity of `data.quantities`   |
+    | shells          | [L + 1]   | int64   | only of a part of a structure: the energies of the first shells[0]  |
+    |                 |           |         | atoms are asked for; the first shells[k] are within k edges of them |
 
     What else a graph holds was put there by the `prepared` of a model, for its own training.
     """
@@ -72,7 +75,7 @@ class Graph(Data):
 
 
 @njit(cache=True)
-def _all_within(vectors, cutoff):  # pragma: no cover - compiled
+def _all_within(vectors: np.ndarray, cutoff: float) -> bool:  # pragma: no cover - compiled
     """Whether all are shorter; one pass, and the usual answer."""
     for e in range(len(vectors)):
         x, y, z = float(vectors[e, 0]), float(vectors[e, 1]), float(vectors[e, 2])
@@ -87,11 +90,11 @@ def build_graph(frame: Frame, cutoff: float, three_body_cutoff: float | None = N
     neighbors = neighbor_list(frame.positions, frame.cell, frame.pbc, cutoff)
     graph = graph_from_neighbors(frame.numbers, frame.positions, frame.cell, frame.pbc, neighbors, three_body_cutoff)
     if labels:
-        n = len(frame)
-        graph.energy = torch.tensor([np.nan if frame.energy is None else frame.energy], dtype=torch.float64)
-        graph.forces = _or_nan(frame.forces, (n, 3))
-        graph.stress = _or_nan(frame.stress, (6,)).reshape(1, 6)
-        graph.magmoms = _or_nan(frame.magmoms, (n,))
+        known = frame.labels
+        for name, quantity in QUANTITIES.items():
+            shape = quantity.shape_of(len(frame))
+            value = torch.full(shape, torch.nan, dtype=torch.float64) if name not in known else _tensor(known[name])
+            graph[name] = value if quantity.per == "atom" else value[None]
     return graph
 
 
@@ -137,5 +140,5 @@ def undirected(graph: Graph) -> tuple[Tensor, Tensor]:
     return bond, torch.full_like(keys, len(bond)).scatter_reduce(0, bond, edges, "amin")
 
 
-def _or_nan(value: np.ndarray | None, shape: tuple[int, ...]) -> Tensor:
-    return torch.full(shape, torch.nan, dtype=torch.float64) if value is None else torch.as_tensor(value)
+def _tensor(value: float | np.ndarray) -> Tensor:
+    return torch.as_tensor(value, dtype=torch.float64)

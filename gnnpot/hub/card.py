@@ -19,8 +19,9 @@ from gnnpot.errors import CheckpointError, ConfigError
 from gnnpot.hub.reference_structures import ReferenceStructure
 
 #: Raised when the layout of card or tensors changes, so that older versions of gnnpot say that they are too old.
-#: 1: the first; 2: cards may carry reference structures, so those of format 1 read as they are
-FORMAT_VERSION = 2
+#: 1: the first; 2: cards may carry reference structures; 3: matgl's rows are no option of M3GNet. `hub.upgrades` reads
+#: earlier ones
+FORMAT_VERSION = 3
 WEIGHTS, CARD = "model.safetensors", "card.json"
 #: a card with its training configuration has some 30 kB
 MAX_CARD_BYTES = 10_000_000
@@ -66,6 +67,15 @@ class Card:
 
 
 @dataclass(frozen=True)
+class PluginPart:
+    """Which package the architecture is of, if not gnnpot's own."""
+
+    package: str
+    version: str
+    architecture_version: int
+
+
+@dataclass(frozen=True)
 class CardFile:
     """All that `card.json` holds; of `model` and `terms` the architectures know the options."""
 
@@ -80,6 +90,20 @@ class CardFile:
     energy_scale: float  #: eV
     references: dict[str, Any]
     card: Card
+    plugin: PluginPart | None = None
+
+
+def starting_potential(name: str, card: Card) -> dict[str, str]:
+    """What the card of a potential that starts from another's weights keeps of that one, under `training`.
+
+    It decides whether, and under which licence, the new one may be published.
+    """
+    return {
+        "name": card.name or name,
+        "licence": card.licence,
+        "functional": card.functional,
+        "energy_reference": card.energy_reference,
+    }
 
 
 def read_card(folder: Path | str) -> dict[str, Any]:
@@ -140,5 +164,6 @@ def _finite(text: str) -> float:
 
 
 def card_digest(content: Mapping[str, Any]) -> str:
+    """The sha256 of a card, but for the field that holds it."""
     rest = {key: value for key, value in content.items() if key != "card_sha256"}
     return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()

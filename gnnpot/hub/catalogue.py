@@ -6,11 +6,13 @@ Example::
         model.name, model.near_equilibrium, model.milliseconds, model.licence
 """
 
+import json
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
+from typing import ClassVar
 
 import yaml
 
@@ -33,12 +35,37 @@ class Errors:
 
 
 @dataclass(frozen=True, slots=True)
+class Physics:
+    """What a potential keeps of physics, in float64: largest deviations, as `gnnpot.properties.contract` defines them.
+
+    `scripts/studies/accuracy/physics.py` measures them and writes `physics.json`.
+    """
+
+    force_derivative: float  #: eV/Å, of forces from -dE/dr; large: they are no derivatives of the energy
+    rotation: float  #: eV/Å, of forces when the structure is turned
+    reflection: float  #: eV/Å, of forces when the structure is mirrored
+    energy_jump: float  #: eV, where neighbours come and go
+    force_jump: float  #: eV/Å, the same
+
+    #: eV/Å; numerical derivatives in float64 are that good
+    CONSERVATIVE: ClassVar[float] = 1e-4
+
+    @property
+    def conservative(self) -> bool:
+        """Whether forces are derivatives of the energy."""
+        return self.force_derivative < self.CONSERVATIVE
+
+
+@dataclass(frozen=True, slots=True)
 class Measured:
     """What was measured of a potential; `measured.yaml` says on which frames and atoms."""
 
     near_equilibrium: Errors | None = None
     hot: Errors | None = None  #: frames of the highest stresses
     milliseconds: Mapping[int, float] = field(default_factory=dict)  #: time of a step by number of atoms
+    physics: Physics | None = None
+    #: whether dispersion was in the labels, or is added to the energy
+    dispersion: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +146,20 @@ def _short(text: str, end: str) -> str:
     return text.partition(end)[0]
 
 
+def measured_of(name: str) -> Measured:
+    """What was measured of the potential of this name; nothing of one that is not known."""
+    return _measured().get(name, Measured())
+
+
 def _measured() -> dict[str, Measured]:
-    text = resources.files("gnnpot.hub").joinpath("measured.yaml").read_text(encoding="utf-8")
-    content = yaml.safe_load(text)
-    return {name: from_mapping(Measured, value, where=f"measured.yaml: {name}") for name, value in content.items()}
+    files = resources.files("gnnpot.hub")
+    content = yaml.safe_load(files.joinpath("measured.yaml").read_text(encoding="utf-8"))
+    physics = json.loads(files.joinpath("physics.json").read_text(encoding="utf-8"))
+    return {
+        name: from_mapping(
+            Measured,
+            content.get(name, {}) | ({"physics": physics[name]} if name in physics else {}),
+            where=f"measured.yaml, physics.json: {name}",
+        )
+        for name in dict.fromkeys((*content, *physics))
+    }

@@ -25,7 +25,9 @@ from gnnpot.config import from_mapping, to_mapping
 from gnnpot.data.references import ElementReferences
 from gnnpot.errors import CheckpointError, ConfigError, DataError
 from gnnpot.hub.card import CARD, FORMAT_VERSION, WEIGHTS, Card, card_digest, read_card
-from gnnpot.models import ModelConfig, ZBLConfig, build_model
+from gnnpot.hub.upgrades import upgrade
+from gnnpot.models import ModelConfig, ZBLConfig, architecture_names, build_model, find_architecture
+from gnnpot.models.architectures import find_package
 from gnnpot.models.surroundings import usual_modes
 from gnnpot.potential import Potential
 from gnnpot.runs.files import new_folder, write_durably
@@ -97,16 +99,9 @@ def load_checkpoint(folder: Path | str) -> tuple[Potential, Card]:
         raise CheckpointError(f"{path}: is damaged (its sha256 is not the card's); get the checkpoint again")
     where = str(folder / CARD)
     try:
-        part = from_mapping(_ModelPart, {"model": content["model"], "terms": content["terms"]}, where=where)
-        references = ElementReferences.from_mapping(content["references"], f"{where}: references")
-        tensors = load_tensors(weights)
-        _check_tensors(part, tensors)
+        content, tensors = upgrade(content, load_tensors(weights))
         with usual_modes():
-            potential = _built(part, references)
-            dtypes = (t.dtype for k, t in tensors.items() if k.startswith("model.") and t.is_floating_point())
-            if (dtype := next(dtypes, None)) is not None:
-                potential.to(dtype)
-            potential.load_state_dict(tensors)
+            potential = _potential(content, tensors, where)
         _check_summary(content, potential)
         card = from_mapping(Card, content["card"], where=f"{where}: card")
     except (ConfigError, DataError, SafetensorError) as error:
@@ -149,6 +144,49 @@ def _check_summary(content: dict[str, Any], potential: Potential) -> None:
             raise ConfigError(f"{CARD}: {name} is not that of the model ({content[name]!r:.60} and {found!r:.60})")
 
 
+def _potential(content: dict[str, Any], tensors: dict[str, Tensor], where: str) -> Potential:
+    """The potential of a card's content and its tensors."""
+    if content.get("plugin") is not None:
+        content, tensors = _upgraded_by_its_package(content, tensors, where)
+    part = from_mapping(_ModelPart, {"model": content["model"], "terms": content["terms"]}, where=where)
+    references = ElementReferences.from_mapping(content["references"], f"{where}: references")
+    _check_tensors(part, tensors)
+    potential = _built(part, references)
+    dtype = next((t.dtype for k, t in tensors.items() if k.startswith("model.") and t.is_floating_point()), None)
+    if dtype is not None:
+        potential.to(dtype)
+    potential.load_state_dict(tensors)
+    return potential
+
+
+def _upgraded_by_its_package(
+    content: dict[str, Any], tensors: dict[str, Tensor], where: str
+) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """Options and tensors of a model that another package adds, as its installed version reads them."""
+    name, plugin = content["model"].get("architecture"), content["plugin"]
+    if name not in architecture_names():
+        raise CheckpointError(
+            f"{where}: its architecture '{name}' is of the package {plugin['package']} ({plugin['version']}), which is "
+            f"not installed; install it: pip install {plugin['package']}"
+        )
+    architecture, version = find_architecture(name), plugin["architecture_version"]
+    if version > architecture.version:
+        raise CheckpointError(
+            f"{where}: was written by {plugin['package']} {plugin['version']}, the installed version is older; update "
+            f"it: pip install --upgrade {plugin['package']}"
+        )
+    if version == architecture.version or architecture.upgrade is None:
+        return content, tensors
+    inner = {key.removeprefix("model."): t for key, t in tensors.items() if key.startswith("model.")}
+    try:
+        options, inner = architecture.upgrade(version, dict(content["model"]), inner)
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        # of the other package's own code
+        raise ConfigError(f"{where}: {plugin['package']} can't upgrade it ({error})") from error
+    rest = {key: t for key, t in tensors.items() if not key.startswith("model.")}
+    return {**content, "model": options}, {**rest, **{f"model.{key}": t for key, t in inner.items()}}
+
+
 def _dumped(potential: Potential) -> bytes:
     return dump_tensors({name: t.detach().cpu().contiguous() for name, t in potential.state_dict().items()})
 
@@ -166,6 +204,13 @@ def _card_content(potential: Potential, card: Card, weights_sha256: str) -> dict
         "references": potential.references.to_mapping(),
         "card": {**asdict(card), "gnnpot_version": _version()},
     }
+    package = find_package(potential.model.config.architecture)
+    if package is not None:
+        content["plugin"] = {
+            "package": package.package,
+            "version": package.version,
+            "architecture_version": find_architecture(package.name).version,
+        }
     content["card_sha256"] = card_digest(content)
     return content
 

@@ -7,6 +7,7 @@
     potential = load("path/to/checkpoint")            # a gnnpot checkpoint folder
     potential = load("runs/mine")                     # the folder of a run that has ended
     potential = load("path/to/n2p2/potential")        # a folder with input.nn, scaling.data, weights.*.data
+    potential = load("hf:owner/name@revision")        # a repository of the Hugging Face Hub, see `gnnpot publish`
     potential, card, folder = open_potential("7net-0")
 
 A published potential is fetched, converted, compared with what its authors' package gives, and kept in the cache as a
@@ -21,6 +22,7 @@ from gnnpot.errors import CheckpointError
 from gnnpot.hub.cache import checkpoint_folder
 from gnnpot.hub.checkpoint import CARD, Card, load_checkpoint
 from gnnpot.hub.download import Report
+from gnnpot.hub.hugging_face import PREFIX, hub_folder
 from gnnpot.hub.importing import import_published, is_matgl_folder
 from gnnpot.hub.registry import is_known
 from gnnpot.hub.shipped import DEFAULT, default_folder, name_of, shipped
@@ -46,6 +48,7 @@ def load(name_or_path: Path | str | None = None) -> Potential:
         name_or_path: A published or imported name, a word that stands for one (`fast`, `accurate`), or a folder; the
             default potential if it is left out. A folder that
             holds a checkpoint, a run or an n2p2 potential takes precedence over a potential of the same name.
+            `hf:owner/name` is a repository of the Hugging Face Hub, `hf:owner/name@revision` a certain state of it.
 
     Returns:
         The potential, in evaluation mode, in the precision of its file.
@@ -88,6 +91,8 @@ def locate(name_or_path: Path | str | None = None, report: Report | None = None)
     if name_or_path is None:
         return default_folder()
     path, name = Path(name_or_path), str(name_or_path)
+    if name.startswith(PREFIX):
+        return hub_folder(name, report)
     for folder in (path, path / RUN_MODEL):
         if (folder / CARD).is_file() or (folder / _N2P2).is_file():
             return folder

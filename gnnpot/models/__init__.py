@@ -2,50 +2,45 @@
 
     model = build_model(M3GNetConfig(elements=("Na", "Cl")))
 
-A new architecture is a file here, and a line in `ModelConfig` and `_MODELS`.
+A new architecture is a file here and a line in `architectures.py`, or an entry point of another package.
 """
 
+from gnnpot.models.architectures import (
+    Architecture,
+    ModelConfig,
+    architecture_names,
+    build_model,
+    find_architecture,
+)
 from gnnpot.models.base import AtomicOutput, EnergyModel
 from gnnpot.models.chgnet import CHGNet, CHGNetConfig
 from gnnpot.models.hdnnp import HDNNP, HDNNPConfig
 from gnnpot.models.m3gnet import M3GNet, M3GNetConfig
+from gnnpot.models.m3gnet_matgl_rows import M3GNetMatglRows, M3GNetMatglRowsConfig
 from gnnpot.models.nequix import Nequix, NequixConfig
 from gnnpot.models.sevennet import SevenNet, SevenNetConfig
 from gnnpot.models.zbl import ZBL, ZBLConfig
 
-#: Told apart by their field `architecture`.
-ModelConfig = M3GNetConfig | CHGNetConfig | SevenNetConfig | NequixConfig | HDNNPConfig
-
-_MODELS = {
-    M3GNetConfig: M3GNet,
-    CHGNetConfig: CHGNet,
-    SevenNetConfig: SevenNet,
-    NequixConfig: Nequix,
-    HDNNPConfig: HDNNP,
-    ZBLConfig: ZBL,
-}
-
-
-def build_model(config: ModelConfig | ZBLConfig) -> EnergyModel:
-    """The model that a config describes, with fresh weights."""
-    return _MODELS[type(config)](config)
-
-
 __all__ = [
+    "HDNNP",
     "ZBL",
+    "Architecture",
     "AtomicOutput",
     "CHGNet",
     "CHGNetConfig",
     "EnergyModel",
-    "HDNNP",
     "HDNNPConfig",
     "M3GNet",
     "M3GNetConfig",
+    "M3GNetMatglRows",
+    "M3GNetMatglRowsConfig",
     "ModelConfig",
     "Nequix",
     "NequixConfig",
     "SevenNet",
     "SevenNetConfig",
     "ZBLConfig",
+    "architecture_names",
     "build_model",
+    "find_architecture",
 ]

@@ -20,6 +20,7 @@ from gnnpot.graphs import Graph
 from gnnpot.models.base import AtomicOutput, EnergyModel
 from gnnpot.models.fast.convolution import BondConvolutions, bonds
 from gnnpot.models.fast.equivariant import FastEquivariant
+from gnnpot.models.layers import ModuleList
 from gnnpot.models.memory import GraphSize
 from gnnpot.ops.activations import SILU_SCALE, silu
 from gnnpot.ops.gate import gated_features
@@ -80,6 +81,8 @@ class Convolution(nn.Module):
 
     where ⊙ is by channels. The results of paths with the same l3 stand side by side as channels.
     """
+
+    denominator: Tensor
 
     def __init__(
         self, inputs: tuple[int, ...], lmax_filter: int, lmax_out: int, radial: Sequence[int], *, parity: bool = False
@@ -189,11 +192,15 @@ class EquivariantModel(EnergyModel):
     the radial functions look (`radial_basis`), and how energies are read from the last layer's scalars (`readouts`).
     """
 
-    layers: nn.ModuleList
+    layers: "ModuleList[Layer]"
     #: the highest l of harmonics
     lmax: int
     #: Å where the radial functions have a curvature that jumps within the cutoff; 0: nowhere
     kink: float = 0.0
+
+    @property
+    def message_layers(self) -> int:  # type: ignore[override]
+        return len(self.layers)
 
     def first_features(self) -> Tensor:
         """[elements, channels]."""

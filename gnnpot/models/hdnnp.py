@@ -15,7 +15,7 @@ for S elements, whose networks are evaluated at once: atoms are sorted into [S, 
 """
 
 import copy
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -37,7 +37,7 @@ Activation = Literal[
 ]
 Scaling = Literal["none", "minmax", "center", "minmax_center", "sigma"]
 
-_ACTIVATIONS = {
+_ACTIVATIONS: dict[Activation, Callable[[Tensor], Tensor]] = {
     "tanh": torch.tanh,
     "softplus": nn.functional.softplus,
     "silu": nn.functional.silu,
@@ -86,6 +86,14 @@ class HDNNPConfig:
 class HDNNP(EnergyModel):
     """Behler's potential. `backend` chooses between compiled and reference forms; see `symmetry`."""
 
+    factor: Tensor
+    constant: Tensor
+    minimum: Tensor
+    maximum: Tensor
+
+    config: HDNNPConfig
+    message_layers = 1
+
     def __init__(self, config: HDNNPConfig) -> None:
         functions = config.symmetry_functions or config.symmetry_set.functions(config.elements)
         super().__init__(config.elements, cutoff=max((f.cutoff for f in functions), default=0.0))
@@ -104,8 +112,8 @@ class HDNNP(EnergyModel):
         pairs = list(zip(sizes[:-1], sizes[1:], strict=True))
         self.weights = nn.ParameterList(nn.Parameter(torch.empty(species, a, b)) for a, b in pairs)
         self.biases = nn.ParameterList(nn.Parameter(torch.zeros(species, 1, b)) for _, b in pairs)
-        one = isinstance(config.activation, str)
-        self.activations = (config.activation,) * len(config.hidden) if one else config.activation
+        one = config.activation
+        self.activations = (one,) * len(config.hidden) if isinstance(one, str) else one
         self.reset_parameters()
 
     @property

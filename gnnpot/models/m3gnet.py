@@ -27,8 +27,7 @@ from gnnpot.models.base import AtomicOutput, EnergyModel
 from gnnpot.models.basis import SmoothBesselBasis, SphericalBesselBasis, polynomial_cutoff, zonal_harmonics
 from gnnpot.models.fast.m3gnet import FastM3GNet
 from gnnpot.models.fast.m3gnet_training import M3GNetTraining
-from gnnpot.models.layers import GatedMLP, GatherLinear, scatter_sum
-from gnnpot.models.matgl_rows import matgl_rows
+from gnnpot.models.layers import GatedMLP, GatherLinear, ModuleList, scatter_sum
 from gnnpot.models.memory import GraphSize
 from gnnpot.models.ranges import LENGTHS, MAX_DEPTH, MAX_WIDTH
 from gnnpot.ops.simd.lanes import LANES
@@ -61,9 +60,6 @@ class M3GNetConfig:
     #: R_ln of the three-body step: "spherical_bessel" is the paper's; with "smooth" it is h of number l max_n + n,
     #: whatever l, as in matgl's `use_smooth`
     three_body_basis: Literal["spherical_bessel", "smooth"] = "spherical_bessel"
-    #: rows of the three-body step: "matgl" and "matgl-3" are what weights were trained with by matgl up to 2.2 and
-    #: from 3.0 to 4.0, see `matgl_rows`
-    layout: Literal["paper", "matgl", "matgl-3"] = "paper"
 
     def __post_init__(self) -> None:
         check_ranges(self, units=(1, MAX_WIDTH), hidden=(1, MAX_WIDTH), blocks=(1, MAX_DEPTH), cutoff=LENGTHS)
@@ -130,7 +126,7 @@ class CloseEdges:
     """The C edges within the three-body cutoff, and what the three-body steps of all blocks share."""
 
     atoms: int  #: N
-    edges: Tensor  #: [C] the edges that they stand for: themselves, but in matgl's layout
+    edges: Tensor  #: [C] the edges that they stand for: themselves, but in `m3gnet_matgl_rows`
     centre: Tensor  #: [C]
     neighbor: Tensor  #: [C]
     directions: Tensor  #: [C, 3] unit vectors
@@ -165,12 +161,15 @@ class GraphConvolution(nn.Module):
 class M3GNet(EnergyModel):
     """E_i = φ_3(v_i), eq. 9, after `blocks` of `ThreeBody` and `GraphConvolution`."""
 
+    config: M3GNetConfig
+
     def __init__(self, config: M3GNetConfig) -> None:
         super().__init__(config.elements, config.cutoff)
         self.config = config
         units, width, features = config.units, config.width, config.max_l * config.max_n
         spherical = SphericalBesselBasis(config.max_l, config.max_n, config.cutoff)
         if config.radial_basis == "smooth":
+            self.radial_basis: SmoothBesselBasis | SphericalBesselBasis
             self.radial_basis, radial = SmoothBesselBasis(config.max_n, config.cutoff), config.max_n
         else:
             self.radial_basis, radial = spherical, features
@@ -179,8 +178,8 @@ class M3GNet(EnergyModel):
         self.three_body_basis = SmoothBesselBasis(features, config.cutoff) if smooth else spherical
         self.node_embedding = nn.Embedding(len(self.elements), units)
         self.edge_embedding = nn.Linear(radial, units)
-        self.three_body = nn.ModuleList(ThreeBody(config) for _ in range(config.blocks))
-        self.convolutions = nn.ModuleList(GraphConvolution(units, width, radial) for _ in range(config.blocks))
+        self.three_body = ModuleList(ThreeBody(config) for _ in range(config.blocks))
+        self.convolutions = ModuleList(GraphConvolution(units, width, radial) for _ in range(config.blocks))
         self.readout = GatedMLP([units, units, width, width, 1], activate_last=False)
 
     def forward(self, graph: Graph) -> AtomicOutput:
@@ -228,24 +227,10 @@ class M3GNet(EnergyModel):
         return CloseEdges(len(graph.numbers), rows, centre, neighbor, directions, envelope, radial, harmonics)
 
     def close_rows(self, graph: Graph, distances: Tensor) -> tuple[Tensor, Tensor, int, Tensor, Tensor]:
-        """(close edges, the rows that they stand for, the sign of their vectors, centres, neighbours)."""
-        centre, neighbor = graph.edge_index
-        sign = 1
-        if self.config.layout == "paper":
-            rows = close = torch.nonzero(distances < self.config.three_body_cutoff).squeeze(-1)
-        else:
-            close, rows = self._matgl_close_edges(graph, distances)
-            if self.config.layout == "matgl":
-                centre, neighbor, sign = neighbor, centre, -1
-        return close, rows, sign, centre.index_select(0, close), neighbor.index_select(0, rows)
+        """(close edges, the rows that they stand for, the sign of their vectors, centres, neighbours).
 
-    def _matgl_close_edges(self, graph: Graph, distances: Tensor) -> tuple[Tensor, Tensor]:
-        """(close edges, the rows that they stand for), both in matgl's order; see `matgl_rows`."""
-        order, structure = matgl_rows(graph, self.cutoff, reverse=self.config.layout == "matgl")
-        inside = distances.index_select(0, order) <= self.config.three_body_cutoff
-        counted = torch.cat([order.new_zeros(1), torch.cumsum(inside, 0)])
-        # numbers begin anew in each structure
-        sizes = torch.bincount(structure, minlength=len(graph.cell))
-        first = torch.cumsum(sizes, 0) - sizes
-        number = (first - counted[first])[structure] + counted[:-1]
-        return order[inside], order[number[inside]]
+        A close edge stands for itself; in `m3gnet_matgl_rows` it does not.
+        """
+        close = torch.nonzero(distances < self.config.three_body_cutoff).squeeze(-1)
+        centre, neighbor = (end.index_select(0, close) for end in graph.edge_index)
+        return close, close, 1, centre, neighbor

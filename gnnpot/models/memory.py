@@ -84,7 +84,15 @@ def _images(cell: np.ndarray, pbc: np.ndarray, cutoff: float) -> np.ndarray:
 
 
 @njit(cache=True)
-def _count(positions, cell, inverse, pbc, images, chosen, radii):  # pragma: no cover - compiled
+def _count(  # pragma: no cover - compiled
+    positions: np.ndarray,
+    cell: np.ndarray,
+    inverse: np.ndarray,
+    pbc: np.ndarray,
+    images: np.ndarray,
+    chosen: np.ndarray,
+    radii: np.ndarray,
+) -> np.ndarray:
     """Pairs, edges and triplets of the chosen atoms, within the three radii."""
     pairs = edges = triplets = 0
     squares = radii**2

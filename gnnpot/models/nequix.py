@@ -19,11 +19,12 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from gnnpot.graphs import Graph
 from gnnpot.models.basis import polynomial_cutoff
 from gnnpot.models.equivariant import ChannelLinear, EquivariantModel, Layer, LayerOptions
+from gnnpot.models.layers import ModuleList
 from gnnpot.models.ranges import check_equivariant_sizes
 
 
@@ -53,13 +54,15 @@ class NequixConfig:
 class Nequix(EquivariantModel):
     """E_i = L_3 x_i, linear in the last layer's scalars."""
 
+    config: NequixConfig
+
     def __init__(self, config: NequixConfig) -> None:
         super().__init__(config.elements, config.cutoff)
         self.config, self.lmax = config, len(config.channels) - 1
         channels, elements = config.channels, (len(self.elements),)
         options = LayerOptions(radial=(config.radial, *config.radial_hidden), parity=True, norm=True)
         widths = [elements, *[channels] * (config.layers - 1), channels[:1]]
-        self.layers = nn.ModuleList(Layer(a, b, self.lmax, options) for a, b in zip(widths, widths[1:], strict=False))
+        self.layers = ModuleList(Layer(a, b, self.lmax, options) for a, b in zip(widths, widths[1:], strict=False))
         self.readout = ChannelLinear(channels[:1], (1,))
 
     def first_features(self) -> Tensor:

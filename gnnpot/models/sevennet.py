@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from gnnpot.graphs import Graph
 from gnnpot.models.basis import polynomial_cutoff
 from gnnpot.models.equivariant import ChannelLinear, EquivariantModel, Layer, LayerOptions
+from gnnpot.models.layers import ModuleList
 from gnnpot.models.ranges import check_equivariant_sizes
 
 
@@ -64,6 +65,8 @@ PRESETS = {
 class SevenNet(EquivariantModel):
     """E_i = L_4 L_3 x_i, linear in the last layer's scalars."""
 
+    config: SevenNetConfig
+
     def __init__(self, config: SevenNetConfig) -> None:
         super().__init__(config.elements, config.cutoff)
         self.config, self.lmax = config, len(config.channels) - 1
@@ -77,7 +80,7 @@ class SevenNet(EquivariantModel):
             scaled_elements=len(config.elements) if config.element_scales else 0,
         )
         widths = [channels[:1], *[channels] * (config.layers - 1), channels[:1]]
-        self.layers = nn.ModuleList(Layer(a, b, self.lmax, options) for a, b in zip(widths, widths[1:], strict=False))
+        self.layers = ModuleList(Layer(a, b, self.lmax, options) for a, b in zip(widths, widths[1:], strict=False))
         hidden = (channels[0] // 2,)
         self.hidden = ChannelLinear(channels[:1], hidden, bias=config.bias)
         self.readout = ChannelLinear(hidden, (1,))

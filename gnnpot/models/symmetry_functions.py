@@ -22,7 +22,9 @@ at most 1.4e-7 rad (and by 1e-14 rad away from 0 and π), is smooth in the posit
 """
 
 import math
+import operator
 from dataclasses import dataclass
+from functools import reduce
 from typing import Literal
 
 import torch
@@ -201,6 +203,7 @@ SymmetryFunction = Radial | Angular
 
 
 def is_radial(function: SymmetryFunction) -> bool:
+    """Whether a function is a sum over neighbours, not over pairs of them."""
     return isinstance(function, Radial)
 
 
@@ -270,5 +273,5 @@ def _behler_angle(f: WeightedAngular | BehlerNarrow | BehlerWide, t: Triplets) -
 
 def _gauss(f: WeightedAngular | BehlerNarrow | BehlerWide, *distances: Tensor) -> Tensor:
     """Π_R exp(-η (R - R_s)²) f_c(R)."""
-    exponent = sum((r - f.shift) ** 2 for r in distances)
+    exponent = reduce(operator.add, ((r - f.shift) ** 2 for r in distances))
     return torch.exp(-f.eta * exponent) * math.prod(f.fc(r) for r in distances)

@@ -106,7 +106,7 @@ class ChosenSet:
         if self.angular_cutoff > self.radial_cutoff:
             raise ValueError(f"angular_cutoff: {self.angular_cutoff} Å is beyond the radial, {self.radial_cutoff} Å")
 
-    def functions(self, elements: tuple[str, ...]) -> tuple[SymmetryFunction, ...]:  # noqa: ARG002 - as in other sets
+    def functions(self, elements: tuple[str, ...]) -> tuple[SymmetryFunction, ...]:
         raise ValueError(
             "symmetry_set: functions of kind 'chosen' follow from training frames; train with it, or give "
             "symmetry_functions"

@@ -57,8 +57,13 @@ class ZBLConfig:
 class ZBL(EnergyModel):
     """Equation (5), in eV: a term of a `Potential`. It has no parameters and calculates in the edge vectors' dtype."""
 
+    covalent_radii: Tensor
+
     #: factors and rates of equation (2)
     SCREENING = ((0.18175, 3.19980), (0.50986, 0.94229), (0.28022, 0.40290), (0.02817, 0.20162))
+
+    config: ZBLConfig
+    message_layers = 1
 
     def __init__(self, config: ZBLConfig) -> None:
         radii = torch.as_tensor(covalent_radii, dtype=torch.float64)[:119].clone()

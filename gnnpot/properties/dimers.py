@@ -22,7 +22,7 @@ Energies are those of the two atoms together, less those of each alone, so that 
 Radii: Cordero et al., Dalton Trans. 2832 (2008), as ASE has them.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import combinations_with_replacement
 from pathlib import Path
@@ -31,14 +31,16 @@ from typing import Any
 import numpy as np
 import torch
 from ase import Atoms
-from ase.calculators.calculator import Calculator as AseCalculator
+from ase.calculators.calculator import BaseCalculator as AseCalculator
 from ase.data import atomic_numbers, chemical_symbols, covalent_radii
 
+from gnnpot.data.structures import StructureLike, as_atoms
 from gnnpot.engines.calculator import Calculator
 from gnnpot.engines.predict import energies_of
 from gnnpot.graphs import Graph
 from gnnpot.models.base import check_elements
 from gnnpot.potential import Potential
+from gnnpot.runs.progress import Progress, no_progress, of_one
 
 #: distances over the sum of the covalent radii, ascending
 RATIOS = np.linspace(0.3, 1.2, 46)
@@ -126,24 +128,25 @@ def all_pairs(elements: Iterable[str]) -> np.ndarray:
 
 
 def calc(
-    atoms: Atoms,
+    atoms: StructureLike,
     calculator: AseCalculator,
     *,
-    ratios: np.ndarray = RATIOS,
-    progress: Callable[[int, int], None] | None = None,
+    ratios: Sequence[float] | None = None,
+    progress: Progress = no_progress,
 ) -> Dimers:
     """Curves of all pairs of the elements of a structure.
 
     Args:
         atoms: A structure; only its elements matter.
         calculator: Any ASE calculator; gnnpot's calculates thousands of dimers at a time.
-        ratios: Distances over the sum of the covalent radii, [D], ascending.
-        progress: Called with the dimers done and in all.
+        ratios: Distances over the sum of the covalent radii, [D], ascending; by default 46 from 0.3 to 1.2.
+        progress: Takes the dimers that are done.
 
     Raises:
         UnknownElementError: The potential has not seen an element.
     """
-    return scan_dimers(all_pairs(set(atoms.symbols)), calculator, ratios, progress)
+    chosen = RATIOS if ratios is None else np.asarray(ratios, dtype=float)
+    return scan_dimers(all_pairs(set(as_atoms(atoms).symbols)), calculator, chosen, of_one(progress, "dimers"))
 
 
 def scan_dimers(

@@ -28,8 +28,9 @@ from typing import Any
 
 import numpy as np
 from ase import Atoms
-from ase.calculators.calculator import Calculator as AseCalculator
+from ase.calculators.calculator import BaseCalculator as AseCalculator
 
+from gnnpot.data.structures import StructureLike, as_atoms
 from gnnpot.engines.predict import energies_of
 from gnnpot.errors import SimulationError
 from gnnpot.units import GPA
@@ -136,7 +137,7 @@ def scaled_energies(atoms: Atoms, calculator: AseCalculator, volumes: Sequence[f
 
 
 def calc(
-    atoms: Atoms, calculator: AseCalculator, *, volumes: Sequence[float] | np.ndarray | None = None, max_shifts: int = 8
+    atoms: StructureLike, calculator: AseCalculator, *, volumes: Sequence[float] | None = None, max_shifts: int = 8
 ) -> EquationOfState:
     """The equation of state of a crystal by a calculator.
 
@@ -152,6 +153,7 @@ def calc(
         SimulationError: There is no minimum near, or an energy is not finite.
         UnknownElementError: The potential has not seen an element.
     """
+    atoms = as_atoms(atoms)
     asked = atoms.get_volume() * RATIOS if volumes is None else np.asarray(volumes, dtype=float)
     tried, formula = asked, atoms.get_chemical_formula()
     for shifts in range(max_shifts + 1):

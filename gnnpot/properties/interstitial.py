@@ -124,12 +124,7 @@ def calc(
         SimulationError: A relaxation fails.
     """
     crystal = crystal_of(atoms, "interstitial")
-    symbols = sorted(set(crystal.symbols))
-    if element is None and len(symbols) > 1:
-        raise ConfigError(f"element: {crystal.get_chemical_formula()} is a compound; name that of the interstitial")
-    element = element or symbols[0]
-    if element not in atomic_numbers:
-        raise ConfigError(f"element: '{element}' is no element; give a symbol like Li")
+    element = _element(crystal, element)
     given = _potential(crystal, element, chemical_potentials, references)
     if relax:
         crystal = relaxed(crystal, calculator, cell="full", what="interstitial: crystal", progress=progress)
@@ -143,14 +138,23 @@ def calc(
         defect = whole + Atoms(element, [place @ crystal.cell.array])
         unrelaxed = energy_of(defect, calculator)
         final = relaxed(defect, calculator, fmax=fmax, what="interstitial: atoms around") if relax else defect
-        energies = [e - perfect - potential for e in (energy_of(final, calculator), unrelaxed)]
-        where = tuple(float(x) for x in final.positions[-1])
-        start = tuple(float(x) for x in np.round(place, 6))
-        found.append(Interstitial(start, radius, multiplicity, *energies, where))  # type: ignore[arg-type]
+        after, before = (e - perfect - potential for e in (energy_of(final, calculator), unrelaxed))
+        a, b, c = (float(x) for x in np.round(place, 6))
+        x, y, z = (float(x) for x in final.positions[-1])
+        found.append(Interstitial((a, b, c), radius, multiplicity, after, before, (x, y, z)))
     progress("interstitial: voids", len(starts), len(starts))
     name = crystal.get_chemical_formula(empirical=True)
     ordered = tuple(sorted(found, key=lambda v: v.energy))
     return Interstitials(name, element, len(whole), repeated, potential, ordered)
+
+
+def _element(crystal: Atoms, element: str | None) -> str:
+    symbols = sorted(set(crystal.symbols))
+    if element is None and len(symbols) > 1:
+        raise ConfigError(f"element: {crystal.get_chemical_formula()} is a compound; name that of the interstitial")
+    if (element or symbols[0]) not in atomic_numbers:
+        raise ConfigError(f"element: '{element}' is no element; give a symbol like Li")
+    return element or symbols[0]
 
 
 def _potential(

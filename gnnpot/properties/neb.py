@@ -28,7 +28,7 @@ from ase.utils.forcecurve import fit_images
 
 from gnnpot.data.structures import StructureLike, as_atoms
 from gnnpot.errors import ConfigError, DataError, SimulationError
-from gnnpot.properties.hops import end_structures, find_hops
+from gnnpot.properties.hops import Hop, end_structures, find_hops
 from gnnpot.properties.relaxed import crystal_of, relaxed, repeats
 from gnnpot.runs.progress import Progress, no_progress
 
@@ -140,24 +140,18 @@ def calc(
         DataError: The two ends are not the same atoms.
         SimulationError: A relaxation or the path has not converged.
     """
-    if (final is None) == (ion is None):
-        raise ConfigError("neb: give either final, the structure at the end, or ion, the element that hops")
-    if images < 1:
-        raise ConfigError(f"images: {images} is none; give at least 1")
-    name = ""
+    if (final is None) == (ion is None) or images < 1:
+        raise ConfigError("neb: give at least 1 image, and either final, the end, or ion, the element that hops")
     if final is not None:
-        start, end = as_atoms(atoms).copy(), as_atoms(final).copy()
+        start, end, name = as_atoms(atoms).copy(), as_atoms(final).copy(), ""
         _check_ends(start, end)
     else:
-        assert ion is not None
         crystal = crystal_of(atoms, "neb")
         if relax:
             crystal = relaxed(crystal, calculator, cell="full", what="neb: crystal", progress=progress)
-        hops = find_hops(crystal, ion, longest)
-        if not 0 <= hop < len(hops):
-            raise ConfigError(f"hop: {hop} is not one of {len(hops)} within {longest} Å, counted from 0")
-        start, end = end_structures(crystal, supercell or repeats(crystal.cell, length), hops[hop])
-        name = f"{ion} {hops[hop].start} to {hops[hop].end}, {hops[hop].length:.2f} Å"
+        found = _chosen_hop(crystal, str(ion), hop, longest)
+        start, end = end_structures(crystal, supercell or repeats(crystal.cell, length), found)
+        name = f"{ion} {found.start} to {found.end}, {found.length:.2f} Å"
     if relax:
         start, end = (
             relaxed(a, calculator, fmax=min(fmax, 0.01), what=f"neb: {what}", progress=progress)
@@ -166,6 +160,13 @@ def calc(
     band = _band(start, end, images, calculator)
     left = _optimise(band, climb, fmax, steps, progress)
     return _result(band, left, name)
+
+
+def _chosen_hop(crystal: Atoms, ion: str, hop: int, longest: float) -> Hop:
+    hops = find_hops(crystal, ion, longest)
+    if not 0 <= hop < len(hops):
+        raise ConfigError(f"hop: {hop} is not one of {len(hops)} within {longest} Å, counted from 0")
+    return hops[hop]
 
 
 def _check_ends(start: Atoms, end: Atoms) -> None:

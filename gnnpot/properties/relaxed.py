@@ -5,6 +5,8 @@ energy = energy_of(crystal, calculator)
 supercell = crystal.repeat(repeats(crystal.cell, length=10.0))
 """
 
+from typing import Literal
+
 import numpy as np
 from ase import Atoms
 from ase.calculators.calculator import BaseCalculator
@@ -56,7 +58,7 @@ def relaxed(
         SimulationError: The structure explodes, or has not converged after 1,000 steps.
     """
     # the second-order optimiser pays off; it needs a matrix of (3N)² values
-    optimizer = "bfgs" if len(atoms) <= 100 else "lbfgs"
+    optimizer: Literal["bfgs", "lbfgs"] = "bfgs" if len(atoms) <= 100 else "lbfgs"
     config = RelaxConfig(fmax=fmax, stress_max=stress_max, cell=cell, steps=STEPS, optimizer=optimizer)
     found = relax(
         atoms, calculator, config,

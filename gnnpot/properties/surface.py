@@ -18,7 +18,7 @@ Source: Tran et al., Sci. Data 3, 160080 (2016).
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from ase.calculators.calculator import BaseCalculator
@@ -125,7 +125,8 @@ class Surfaces:
         for facet in shape.facets:
             if facet.points:
                 line = np.array(shape.get_line_in_facet(facet))
-                color = colors[tuple(int(x) for x in shape.miller_list[facet.index])]
+                h, k, l = (int(x) for x in shape.miller_list[facet.index])
+                color = colors[h, k, l]
                 axes.add_collection3d(
                     Poly3DCollection([line], facecolors=[color], edgecolors=["white"], linewidth=0.8, shade=True)
                 )
@@ -187,16 +188,18 @@ def calc(
             f"{structure.composition.reduced_formula}: none of its slabs up to index {max_index} has two equal faces "
             "and the crystal's composition; a higher max_index may have one"
         )
+    return _result(structure, found, skipped)
+
+
+def _result(structure: Structure, found: list[Surface], skipped: list[tuple[Miller, str]]) -> Surfaces:
     ordered = tuple(sorted(found, key=lambda s: s.energy))
-    shape = _wulff(structure.lattice.matrix, ordered) if min(s.energy for s in ordered) > 0 else None
-    fractions = (
-        {} if shape is None else {tuple(int(x) for x in m): float(f) for m, f in shape.area_fraction_dict.items()}
-    )
+    shape = _wulff(structure.lattice.matrix, ordered) if ordered[0].energy > 0 else None
+    areas = {} if shape is None else shape.area_fraction_dict
     return Surfaces(
         formula=structure.composition.reduced_formula,
         surfaces=ordered,
         skipped=tuple(skipped),
-        area_fractions=fractions,  # type: ignore[arg-type]
+        area_fractions={(int(h), int(k), int(l)): float(share) for (h, k, l), share in areas.items()},
         mean_energy=float("nan") if shape is None else float(shape.weighted_surface_energy),
         conventional_cell=np.asarray(structure.lattice.matrix),
     )
@@ -215,14 +218,14 @@ def _unequal(slab: Slab, crystal: Structure) -> str:
 
 
 def _surface(slab: Slab, calculator: BaseCalculator, relax: bool, fmax: float) -> Surface:
-    bulk = as_atoms(slab.oriented_unit_cell)
+    bulk = as_atoms(cast("Structure", slab.oriented_unit_cell))
     per_atom = energy_of(bulk, calculator) / len(bulk)
     cut = as_atoms(slab)
     cut.pbc = True
     final = relaxed(cut, calculator, fmax=fmax, what=f"surface: {slab.miller_index}") if relax else cut
     factor = JOULE_PER_SQUARE_METRE / (2 * slab.surface_area)
-    energies = [factor * (energy_of(a, calculator) - len(a) * per_atom) for a in (final, cut)]
-    return Surface(_miller(slab), float(slab.shift), *energies, len(cut), float(slab.surface_area))
+    after, before = (factor * (energy_of(a, calculator) - len(a) * per_atom) for a in (final, cut))
+    return Surface(_miller(slab), float(slab.shift), after, before, len(cut), float(slab.surface_area))
 
 
 def _wulff(conventional: np.ndarray, surfaces: tuple[Surface, ...]) -> WulffShape:

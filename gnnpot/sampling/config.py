@@ -15,7 +15,7 @@ config = read_label_config("label.yaml", distortions=["strained strain=0.1 count
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from ase.data import atomic_numbers
 
@@ -85,7 +85,7 @@ def read_label_config(
     """
     where = "label" if path is None else str(path)
     config = from_mapping(LabelConfig, {} if path is None else read_yaml(path), where=where)
-    changes: dict[str, object] = {} if seed is None else {"seed": seed}
+    changes: dict[str, Any] = {} if seed is None else {"seed": seed}
     if distortions:
         changes["distortions"] = tuple(parse_distortion(text) for text in distortions)
     try:

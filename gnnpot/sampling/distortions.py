@@ -66,7 +66,7 @@ class Distortion:
             value = getattr(self, f.name)
             if f.name not in ("kind", "count") and value != f.default:
                 parts.append(f"{f.name}={'-'.join(map(str, value)) if isinstance(value, tuple) else value}")
-        return " ".join((self.kind, *parts))
+        return " ".join((str(getattr(self, "kind", "distortion")), *parts))
 
     def make(self, atoms: Atoms, rng: np.random.Generator, calculator: BaseCalculator | None = None) -> Iterator[Atoms]:
         """Distorted copies of `atoms`; raises `NotPossible` if there are none of this structure."""
@@ -192,8 +192,8 @@ class Substituted(Distortion):
 
     def change(self, atoms: Atoms, rng: np.random.Generator, calculator: BaseCalculator | None) -> Iterator[Atoms]:
         old = int(rng.choice(np.unique(atoms.numbers)))
-        choices = self.elements or similar_elements(chemical_symbols[old])
-        choices = sorted(set(choices) - {chemical_symbols[old]})
+        similar = self.elements or similar_elements(chemical_symbols[old])
+        choices = sorted(set(similar) - {chemical_symbols[old]})
         if not choices:
             raise NotPossible(atoms.get_chemical_formula(), "no element to substitute")
         new = atomic_number(choices[int(rng.integers(len(choices)))])

@@ -8,12 +8,10 @@ from gnnpot.data.bundled import resolve_bundled
 from gnnpot.data.frame import Frame
 from gnnpot.data.manifest import MANIFEST
 from gnnpot.data.readers import has_reader, read_frames
+from gnnpot.data.readers.records import RecordOptions
 from gnnpot.data.store import FrameStore
 from gnnpot.data.structure_files import read_all_structures
 from gnnpot.errors import DataError
-
-#: options of `read_frames`: structures only
-_UNLABELLED = {"energy_key": "", "forces_key": "", "stress_key": "", "magmoms_key": ""}
 
 
 def read_structures(paths: Sequence[Path | str]) -> Sequence[Frame]:
@@ -21,17 +19,17 @@ def read_structures(paths: Sequence[Path | str]) -> Sequence[Frame]:
 
     A single store is read as it is needed, all else is held. Raises `DataError` for what can't be read.
     """
-    paths = [resolve_bundled(path) for path in paths]
-    if not paths:
+    files = [resolve_bundled(path) for path in paths]
+    if not files:
         raise DataError("there are no files of structures; name at least one")
-    if len(paths) == 1 and (paths[0] / MANIFEST).is_file():
-        return FrameStore(paths[0])
-    return list(chain.from_iterable(_structures(path) for path in paths))
+    if len(files) == 1 and (files[0] / MANIFEST).is_file():
+        return FrameStore(files[0])
+    return list(chain.from_iterable(_structures(path) for path in files))
 
 
 def _structures(path: Path) -> Sequence[Frame]:
     if (path / MANIFEST).is_file():
         return FrameStore(path)
     if has_reader(path):
-        return list(read_frames(path, **_UNLABELLED))
+        return list(read_frames(path, **RecordOptions.without_labels()))
     return read_all_structures(path)

@@ -6,6 +6,7 @@ Every option has a default but `model`, `data.train` and `run`. An unknown optio
 is a `ConfigError` that names the place.
 """
 
+import math
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -13,9 +14,10 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from gnnpot.config import from_mapping, parse_yaml, read_yaml
+from gnnpot.data.quantities import ATTRIBUTES, QUANTITIES
 from gnnpot.data.readers import RecordOptions
 from gnnpot.domains import NOT_NEGATIVE, POSITIVE, SHARE, WHOLE_FROM_0, WHOLE_FROM_1, WHOLE_FROM_2, check_fields
-from gnnpot.errors import ConfigError
+from gnnpot.errors import ConfigError, suggest
 from gnnpot.models import ModelConfig
 
 
@@ -38,9 +40,6 @@ class SplitConfig:
             raise ValueError("validation and test leave no frames to train on; make them smaller")
 
 
-Label = Literal["energy", "forces", "stress", "magmoms"]
-
-
 @dataclass(frozen=True)
 class DatasetConfig:
     """Frames to train on besides those of `data.train`: another code, another functional, a teacher's labels.
@@ -60,7 +59,7 @@ class DatasetConfig:
     #: passes over the frames in an epoch, which is one pass over `data.train`; 0.5: every other frame, then the rest
     weight: Annotated[float, POSITIVE] = 1.0
     #: labels that are used; others are as if they were not there
-    labels: tuple[Label, ...] = ("energy", "forces", "stress", "magmoms")
+    labels: tuple[str, ...] = tuple(QUANTITIES)
     #: format of the files; empty: found from their names
     format: str | None = None
     #: names of the labels in the files, stress convention, provenance
@@ -72,10 +71,14 @@ class DatasetConfig:
             raise ValueError("train: there is no path; give a file or a store")
         if not self.labels:
             raise ValueError("labels: none is used; to leave a source out, remove it")
+        for label in self.labels:
+            if label not in QUANTITIES:
+                raise ValueError(f"labels: '{label}' is not a choice; {suggest(label, QUANTITIES)}")
 
 
 #: names of the subsets of the main dataset, which no other dataset may have
-SUBSETS = ("train", "validation", "test")
+SubsetName = Literal["train", "validation", "test"]
+SUBSETS: tuple[SubsetName, ...] = ("train", "validation", "test")
 
 
 @dataclass(frozen=True)
@@ -129,7 +132,7 @@ class DataConfig:
                     f"{', '.join(SUBSETS)}"
                 )
 
-    def paths(self, subset: Literal["train", "validation", "test"]) -> tuple[Path, ...]:
+    def paths(self, subset: SubsetName) -> tuple[Path, ...]:
         """The paths of a subset, as a tuple."""
         return _as_tuple(getattr(self, subset))
 
@@ -158,11 +161,23 @@ class LossConfig:
     stress: Annotated[float, NOT_NEGATIVE] = 0.1
     #: weight of magnetic moments, µB, for models that know them
     magmoms: Annotated[float, NOT_NEGATIVE] = 0.0
+    #: weights of further labels of `data.quantities` by name, for models that know them
+    others: dict[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         check_fields(self)
-        if max(self.energy, self.forces, self.stress, self.magmoms) == 0:
-            raise ValueError("the weights of energy, forces, stress and magmoms can't all be 0")
+        for name in self.others:
+            if name not in QUANTITIES or name in ATTRIBUTES:
+                known = [other for other in QUANTITIES if other not in ATTRIBUTES]
+                raise ValueError(f"others: '{name}' is no further label; {suggest(name, known)}")
+        weights = self.weights.values()
+        if not all(0 <= weight < math.inf for weight in weights) or max(weights) == 0:
+            raise ValueError(f"the weights of {', '.join(self.weights)} must be numbers from 0 on, and not all 0")
+
+    @property
+    def weights(self) -> dict[str, float]:
+        """The weight of each quantity, by name."""
+        return {name: getattr(self, name) if name in ATTRIBUTES else self.others.get(name, 0.0) for name in QUANTITIES}
 
 
 def fresh_rate(architecture: str, optimizer: str) -> float:

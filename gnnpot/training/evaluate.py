@@ -7,74 +7,66 @@ Example::
 """
 
 import copy
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
+from ase import Atoms
 from ase.calculators.calculator import BaseCalculator, PropertyNotImplementedError
 from ase.data import chemical_symbols
 from torch_geometric.data import Batch
 
 from gnnpot.data.frame import Frame
+from gnnpot.data.quantities import QUANTITIES
 from gnnpot.engines.predict import batches_of
 from gnnpot.errors import DataError
 from gnnpot.potential import Potential
-from gnnpot.training.loss import LABELS
+from gnnpot.units import stress_to_voigt
 
-#: a frame with the energy, forces, stress and magnetic moments (`None`: not known) that are predicted for it
-Predicted = tuple[Frame, float, np.ndarray, np.ndarray | None, np.ndarray | None]
+#: a frame with what is predicted for it, by the names of `data.quantities`
+Predicted = tuple[Frame, dict[str, Any]]
 
 
 @dataclass(eq=False)
 class Evaluation:
     """Labels and predictions side by side, of the labels that are there."""
 
-    energy: list[np.ndarray] = field(default_factory=list)  #: [2] label, prediction of a frame; eV per atom
-    forces: list[np.ndarray] = field(default_factory=list)  #: [n, 3, 2] eV/Å
-    stress: list[np.ndarray] = field(default_factory=list)  #: [6, 2] eV/Å³
-    magmoms: list[np.ndarray] = field(default_factory=list)  #: [n, 2] µB, magnitudes: the sign of a crystal's is free
-    numbers: list[np.ndarray] = field(default_factory=list)  #: of the atoms in `forces`
-    #: of the frames in `energy`, `forces`
-    energy_types: list[str] = field(default_factory=list)
-    forces_types: list[str] = field(default_factory=list)
+    #: by quantity: label and prediction of each frame, [..., 2]; of extensive quantities per atom, magnitudes of those
+    #: without a sign
+    values: dict[str, list[np.ndarray]] = field(default_factory=lambda: {name: [] for name in QUANTITIES})
+    #: by quantity: how the structures of `values` were made
+    types: dict[str, list[str]] = field(default_factory=lambda: {name: [] for name in QUANTITIES})
+    numbers: list[np.ndarray] = field(default_factory=list)  #: of the atoms in `values["forces"]`
     frames: int = 0
 
-    def add(
-        self,
-        frame: Frame,
-        energy: float,
-        forces: np.ndarray,
-        stress: np.ndarray | None = None,
-        magmoms: np.ndarray | None = None,
-    ) -> None:
+    def add(self, frame: Frame, predicted: Mapping[str, Any]) -> None:
         """Take in a frame's labels and what is predicted for it."""
         self.frames += 1
-        kind = frame.provenance.config_type
-        if frame.energy is not None:
-            self.energy.append(np.array([frame.energy, energy]) / len(frame))
-            self.energy_types.append(kind)
-        if frame.forces is not None:
-            self.forces.append(np.stack([frame.forces, forces], axis=-1))
-            self.numbers.append(frame.numbers)
-            self.forces_types.append(kind)
-        if frame.stress is not None and stress is not None and frame.volume > 0:
-            self.stress.append(np.stack([frame.stress, stress], axis=-1))
-        if frame.magmoms is not None and magmoms is not None:
-            self.magmoms.append(np.abs(np.stack([frame.magmoms, magmoms], axis=-1)))
+        for name, label in frame.labels.items():
+            quantity = QUANTITIES[name]
+            if predicted.get(name) is None or (quantity.needs_volume and not frame.volume > 0):
+                continue
+            pair = np.stack([label, predicted[name]], axis=-1)
+            pair = pair / len(frame) if quantity.extensive else pair
+            self.values[name].append(pair if quantity.has_sign else np.abs(pair))
+            self.types[name].append(frame.provenance.config_type)
+            if name == "forces":
+                self.numbers.append(frame.numbers)
 
     def pairs(self, label: str) -> np.ndarray:
-        """[M, 2] label and prediction: energy (eV per atom), forces (eV/Å) or stress (eV/Å³) by component, magmoms."""
-        values = getattr(self, label)
+        """[M, 2] label and prediction by component; see `values`."""
+        values = self.values[label]
         return np.concatenate([v.reshape(-1, 2) for v in values]) if values else np.zeros((0, 2))
 
     def metrics(self) -> dict[str, float]:
-        """`{label}_mae`, `{label}_rmse`, `{label}_count` for energy (eV per atom), forces (eV/Å), stress (eV/Å³) and
-        magmoms (µB, magnitudes).
+        """`{label}_mae`, `{label}_rmse`, `{label}_count` for each of `data.quantities`: energy (eV per atom), forces
+        (eV/Å), stress (eV/Å³), magmoms (µB, magnitudes).
 
         `energy_shifted_mae` is that of energies after the constant shift that makes it smallest, as between codes.
         """
         result: dict[str, float] = {"frames": self.frames}
-        for label in LABELS:
+        for label in QUANTITIES:
             pairs = self.pairs(label)
             result[f"{label}_count"] = len(pairs)
             if len(pairs):
@@ -87,10 +79,10 @@ class Evaluation:
 
     def by_element(self) -> dict[str, dict[str, float]]:
         """Mean absolute error of the force components, and number of atoms, by element."""
-        if not self.forces:
+        if not self.values["forces"]:
             return {}
         numbers = np.concatenate(self.numbers)
-        forces = np.concatenate(self.forces)
+        forces = np.concatenate(self.values["forces"])
         error = np.abs(forces[..., 1] - forces[..., 0]).mean(axis=1)
         return {
             chemical_symbols[z]: {"forces_mae": float(error[numbers == z].mean()), "atoms": int((numbers == z).sum())}
@@ -99,17 +91,16 @@ class Evaluation:
 
     def by_config_type(self) -> dict[str, dict[str, float]]:
         """Number of frames, `energy_mae` and `forces_mae` by how the structures were made."""
-        energy, forces = np.array(self.energy_types), np.array(self.forces_types)
+        names = ("energy", "forces")
         result = {}
-        for kind in sorted(set(self.energy_types) | set(self.forces_types)):
-            row: dict[str, float] = {"frames": max(int((energy == kind).sum()), int((forces == kind).sum()))}
-            if (energy == kind).any():
-                pairs = np.stack([v for v, k in zip(self.energy, self.energy_types, strict=True) if k == kind])
-                row["energy_mae"] = float(np.abs(pairs[:, 1] - pairs[:, 0]).mean())
-            if (forces == kind).any():
-                chosen = [v.reshape(-1, 2) for v, k in zip(self.forces, self.forces_types, strict=True) if k == kind]
-                pairs = np.concatenate(chosen)
-                row["forces_mae"] = float(np.abs(pairs[:, 1] - pairs[:, 0]).mean())
+        for kind in sorted({kind for name in names for kind in self.types[name]}):
+            row: dict[str, float] = {"frames": max(self.types[name].count(kind) for name in names)}
+            for name in names:
+                of_kind = zip(self.values[name], self.types[name], strict=True)
+                chosen = [values.reshape(-1, 2) for values, own in of_kind if own == kind]
+                if chosen:
+                    pairs = np.concatenate(chosen)
+                    row[f"{name}_mae"] = float(np.abs(pairs[:, 1] - pairs[:, 0]).mean())
             result[kind or "(none)"] = row
         return result
 
@@ -139,30 +130,32 @@ def predictions(
 def _predict(potential: Potential, frames: list[Frame], stress: bool) -> Iterator[Predicted]:
     batch = Batch.from_data_list([potential.graph(frame) for frame in frames]).to(potential.device)
     prediction = potential(batch, stress=stress)
-    energy = prediction.energy.numpy(force=True)
     ends = np.cumsum([len(frame) for frame in frames])[:-1]
-    forces = np.split(prediction.forces.double().numpy(force=True), ends)
-    unknown = [None] * len(frames)
-    stresses = prediction.stress.double().numpy(force=True) if stress else unknown
-    magmoms = unknown
-    if prediction.magmoms is not None:
-        magmoms = np.split(prediction.magmoms.double().numpy(force=True), ends)
+    found = {}
+    for name, tensor in prediction.quantities.items():
+        values = tensor.double().numpy(force=True)
+        found[name] = np.split(values, ends) if QUANTITIES[name].per == "atom" else values
     for k, frame in enumerate(frames):
-        yield frame, float(energy[k]), forces[k], stresses[k], magmoms[k]
+        known = (name for name in found if not QUANTITIES[name].needs_volume or frame.volume > 0)
+        yield frame, {name: found[name][k] for name in known}
 
 
 def _calculated(calculator: BaseCalculator, frames: Iterable[Frame], stress: bool) -> Iterator[Predicted]:
     for frame in frames:
         atoms = frame.to_atoms()
         atoms.calc = calculator
-        stresses = _known(atoms.get_stress) if stress and frame.volume > 0 else None
-        magmoms = _known(atoms.get_magnetic_moments) if frame.magmoms is not None else None
-        yield frame, atoms.get_potential_energy(), atoms.get_forces(), stresses, magmoms
+        found = {"energy": atoms.get_potential_energy(), "forces": atoms.get_forces()}
+        for name in frame.labels:
+            quantity = QUANTITIES[name]
+            if name not in found and (not quantity.needs_volume or (stress and frame.volume > 0)):
+                found[name] = _known(calculator, name, atoms)
+        yield frame, found
 
 
-def _known(get: Callable[[], np.ndarray]) -> np.ndarray | None:
+def _known(calculator: BaseCalculator, name: str, atoms: Atoms) -> np.ndarray | None:
     try:
-        return get()
+        value = np.asarray(calculator.get_property(name, atoms))
+        return stress_to_voigt(value) if name == "stress" and value.shape == (3, 3) else value
     except (PropertyNotImplementedError, NotImplementedError):
         return None
 

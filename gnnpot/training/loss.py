@@ -22,11 +22,10 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
+from gnnpot.data.quantities import QUANTITIES
 from gnnpot.graphs import Graph
 from gnnpot.potential import Prediction
 from gnnpot.training.config import LossConfig
-
-LABELS = ("energy", "forces", "stress", "magmoms")
 
 
 def label_errors(prediction: Prediction, graph: Graph) -> dict[str, Tensor]:
@@ -34,17 +33,15 @@ def label_errors(prediction: Prediction, graph: Graph) -> dict[str, Tensor]:
     n_atoms = atoms_per_structure(graph).to(prediction.energy)
     has_volume = torch.linalg.det(graph.cell).abs() > 0
     found: dict[str, Tensor] = {}
-    for name in LABELS:
-        predicted, label = getattr(prediction, name), getattr(graph, name)
-        if predicted is None:
-            continue
+    for name, predicted in prediction.quantities.items():
+        quantity, label = QUANTITIES[name], graph[name]
         known = torch.isfinite(label)
-        if name == "stress":
+        if quantity.needs_volume:
             known = known & has_volume[:, None]
-        if name == "magmoms":
+        if not quantity.has_sign:
             predicted, label = predicted.abs(), label.abs()
         error = predicted.double() - label
-        if name == "energy":
+        if quantity.extensive:
             error = error / n_atoms
         found[name] = error[known]
     return found
@@ -62,7 +59,7 @@ def pointwise(x: Tensor, config: LossConfig) -> Tensor:
 
 def weights(config: LossConfig) -> dict[str, float]:
     """The labels that count, and how much."""
-    return {name: getattr(config, name) for name in LABELS if getattr(config, name) > 0}
+    return {name: weight for name, weight in config.weights.items() if weight > 0}
 
 
 def loss_sums(errors: Mapping[str, Tensor], config: LossConfig) -> tuple[dict[str, Tensor], dict[str, int]]:

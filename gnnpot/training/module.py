@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from gnnpot.compiler.events import working_time
+from gnnpot.data.quantities import QUANTITIES
 from gnnpot.errors import GnnpotError
 from gnnpot.graphs import Graph
 from gnnpot.potential import Potential, Prediction
@@ -48,12 +49,14 @@ class TrainModule(L.LightningModule):
         super().__init__()
         self.potential = potential
         self.config, self.total_steps = config, total_steps
-        self._rates, self._factors = dict(rates or {}), []
+        self._rates = dict(rates or {})
+        self._factors: list[float] = []
         self.ema = EMA(potential, config.ema)
         self.rate = 0.0
         self.metrics: dict[str, float] = {}
         self.validation: dict[str, float] = {}
-        self._seconds, self._started = 0.0, None
+        self._seconds = 0.0
+        self._started: float | None = None
         self._sums: dict[str, Tensor] = {}
 
     @property
@@ -90,10 +93,13 @@ class TrainModule(L.LightningModule):
 
     def on_train_batch_start(self, _batch: Graph, _index: int) -> None:
         progress = self.global_step / max(self.total_steps, 1)
-        if self.config.schedule.horizon == "time":
+        if self.config.schedule.horizon == "time" and self.config.max_minutes is not None:
             progress = self.seconds / (60 * self.config.max_minutes)
         rate = learning_rate(self.global_step, progress, self.config.optimizer.lr, self.config.schedule)
-        for group, factor in zip(self.optimizers().param_groups, self._factors, strict=True):
+        optimizer = self.optimizers()
+        if isinstance(optimizer, list):
+            raise TypeError("a run has one optimizer")
+        for group, factor in zip(optimizer.param_groups, self._factors, strict=True):
             group["lr"] = factor * rate
         self.rate = rate
 
@@ -143,7 +149,8 @@ class TrainModule(L.LightningModule):
     def on_validation_epoch_end(self) -> None:
         # here, not after validation: callbacks that save at its end must find the weights themselves
         self.ema.swap(self.potential)
-        loss, found = 0.0, {}
+        loss = 0.0
+        found: dict[str, float] = {}
         for q, weight in weights(self.config.loss).items():
             if q not in self._sums:
                 continue
@@ -169,7 +176,7 @@ class TrainModule(L.LightningModule):
 
     def _predict(self, batch: Graph, training: bool) -> Prediction:
         loss = self.config.loss
-        needed = {"forces": loss.forces > 0, "stress": loss.stress > 0}
+        needed = {name: loss.weights[name] > 0 for name, quantity in QUANTITIES.items() if quantity.derivative}
         with torch.set_grad_enabled(training or any(needed.values())):
             return self.potential(batch, **needed, training=training)
 

@@ -11,12 +11,12 @@ import numpy as np
 import yaml
 from matplotlib.figure import Figure
 
+from gnnpot.data.quantities import QUANTITIES
 from gnnpot.errors import DataError
 from gnnpot.runs.files import write_text
 from gnnpot.runs.guard import check_report_folder
 from gnnpot.runs.pages import COLORS, new_figure, page, save, table, tidy
 from gnnpot.training.evaluate import Evaluation
-from gnnpot.units import GPA
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,13 +31,6 @@ class Section:
     name: str = ""
 
 
-#: label: (name, unit, factor from gnnpot's unit, unit of errors, factor of errors)
-QUANTITIES = {
-    "energy": ("Energy", "eV/atom", 1.0, "meV/atom", 1e3),
-    "forces": ("Force components", "eV/Å", 1.0, "eV/Å", 1.0),
-    "stress": ("Stress components", "GPa", 1 / GPA, "GPa", 1 / GPA),
-    "magmoms": ("Magnetic moments", "µB", 1.0, "µB", 1.0),
-}
 #: what a report's folder contains
 REPORT_NAMES = ("report.html", "*.png")
 #: points of a parity plot beyond which a random part is drawn
@@ -105,11 +98,12 @@ def metrics_html(evaluations: Mapping[str, Evaluation]) -> str:
     rows = []
     for part, evaluation in evaluations.items():
         metrics = evaluation.metrics()
-        for label, (name, _, _, unit, factor) in QUANTITIES.items():
+        for label, quantity in QUANTITIES.items():
             if not metrics[f"{label}_count"]:
                 continue
+            unit, factor = quantity.error_unit
             mae, rmse = (f"{factor * metrics[f'{label}_{kind}']:.4g}" for kind in ("mae", "rmse"))
-            rows.append((part, name, unit, mae, rmse, f"{metrics[f'{label}_count']:,}"))
+            rows.append((part, quantity.title, unit, mae, rmse, f"{metrics[f'{label}_count']:,}"))
     return table(("part", "quantity", "unit", "MAE", "RMSE", "labels"), rows)
 
 
@@ -131,7 +125,8 @@ def parity_figure(evaluation: Evaluation) -> Figure | None:
     metrics = evaluation.metrics()
     for k, label in enumerate(shown):
         axes = figure.add_subplot(1, len(shown), k + 1)
-        name, unit, factor, error_unit, error_factor = QUANTITIES[label]
+        quantity = QUANTITIES[label]
+        (unit, factor), (error_unit, error_factor) = quantity.value_unit, quantity.error_unit
         pairs = factor * evaluation.pairs(label)
         if len(pairs) > MOST_POINTS:
             pairs = pairs[np.random.default_rng(0).choice(len(pairs), MOST_POINTS, replace=False)]
@@ -140,8 +135,10 @@ def parity_figure(evaluation: Evaluation) -> Figure | None:
         limits = (low - margin, high + margin)
         axes.plot(limits, limits, color="#8593a1", linewidth=1, zorder=1)
         size = 18 if len(pairs) < 500 else 6
-        axes.scatter(pairs[:, 0], pairs[:, 1], s=size, color=COLORS[k], alpha=0.55, linewidths=0, zorder=2)
-        axes.set(xlim=limits, ylim=limits, aspect="equal", title=name)
+        axes.scatter(
+            pairs[:, 0], pairs[:, 1], s=size, color=COLORS[k % len(COLORS)], alpha=0.55, linewidths=0, zorder=2
+        )
+        axes.set(xlim=limits, ylim=limits, aspect="equal", title=quantity.title)
         axes.set_xlabel(f"label, {unit}")
         axes.set_ylabel(f"prediction, {unit}")
         axes.locator_params(nbins=5)
@@ -175,17 +172,15 @@ def elements_figure(evaluations: Mapping[str, Evaluation]) -> Figure | None:
 
 
 def learning_figure(log_csv: Path) -> Figure | None:
-    """Loss, and validation errors of energy, forces and moments, over the steps; `None` if the log is empty."""
+    """Loss, and validation errors of each quantity, over the steps; `None` if the log is empty."""
     if not log_csv.is_file():
         return None
     with log_csv.open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
-    panels = [
-        ("loss", "loss", 1.0),
-        ("energy_mae", "energy MAE, meV/atom", 1e3),
-        ("forces_mae", "force MAE, eV/Å", 1.0),
-        ("magmoms_mae", "moment MAE, µB", 1.0),
-    ]
+    panels = [("loss", "loss", 1.0)]
+    for name, quantity in QUANTITIES.items():
+        unit, factor = quantity.error_unit
+        panels.append((f"{name}_mae", f"{quantity.short} MAE, {unit}", factor))
     panels = [p for p in panels if len(_curve(rows, f"validation_{p[0]}", p[2])[0])]
     if not panels:
         return None

@@ -13,8 +13,9 @@ from typing import Any
 
 from gnnpot.config import to_mapping
 from gnnpot.errors import ConfigError
+from gnnpot.hub.card import starting_potential
 from gnnpot.hub.checkpoint import Card
-from gnnpot.hub.opening import load
+from gnnpot.hub.opening import open_potential
 from gnnpot.potential import Potential
 from gnnpot.training.config import RunConfig, TrainConfig
 from gnnpot.training.evaluate import Evaluation, evaluate
@@ -51,7 +52,7 @@ class TrainingTask:
         """What is trained: the parameters that require a gradient."""
         raise NotImplementedError
 
-    def rates(self, potential: Potential) -> Mapping[str, float]:  # noqa: ARG002
+    def rates(self, potential: Potential) -> Mapping[str, float]:
         """Factors of the learning rate by name of a parameter; 1 where there is none."""
         return {}
 
@@ -88,7 +89,7 @@ class FromWeights(FromScratch):
 
     def __init__(self, config: TrainConfig) -> None:
         self._start_name = config.start
-        self.start = load(config.start)
+        self.start, self._start_card, _ = open_potential(config.start)
         super().__init__(_continuing(config, self.start))
 
     def inputs(self) -> list[Path]:
@@ -98,6 +99,11 @@ class FromWeights(FromScratch):
         potential = build_potential(self.config, prepared)
         potential.load_state_dict(self.start.state_dict())
         return potential
+
+    def outcome(self, prepared: PreparedData, potential: Potential, best_step: int) -> Outcome:
+        found = super().outcome(prepared, potential, best_step)
+        start = starting_potential(self._start_name, self._start_card)
+        return replace(found, card=replace(found.card, training={**found.card.training, "starting_potential": start}))
 
 
 def _continuing(config: TrainConfig, start: Potential) -> TrainConfig:

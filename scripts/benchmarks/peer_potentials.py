@@ -14,7 +14,7 @@ and the weights equal in eV, Å and µB, so that both sides begin with the same 
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +30,7 @@ from torch_geometric.data import Batch
 
 import gnnpot
 from gnnpot.hub.cache import source_path
-from gnnpot.models import M3GNet
+from gnnpot.models import M3GNet, M3GNetConfig
 from gnnpot.potential import Potential
 from gnnpot.training.config import LossConfig
 from gnnpot.training.loss import label_errors, loss_sums, total_loss
@@ -202,13 +202,15 @@ def nequix_training_step(name: str, structures: list[Atoms]) -> Step:
 
 
 def m3gnet_by_the_paper(name: str) -> Potential:
-    """The weights in the layout of the paper, in which matgl's present version calculates.
+    """The weights with the rows of the paper, with which matgl's present version calculates.
 
-    They were trained in another (see `gnnpot.models.matgl_rows`), so this is not quite the published potential; but
-    both sides do the same work with the same numbers.
+    They were trained with others (see `gnnpot.models.m3gnet_matgl_rows`), so this is not quite the published potential;
+    but both sides do the same work with the same numbers.
     """
     published = gnnpot.load(name)
-    model = M3GNet(replace(published.model.config, layout="paper"))
+    names = (field.name for field in fields(M3GNetConfig) if field.name != "architecture")
+    options = {name: getattr(published.model.config, name) for name in names}
+    model = M3GNet(M3GNetConfig(**options))
     model.load_state_dict(published.model.state_dict())
     return Potential(model, published.references, float(published.energy_scale)).eval()
 
@@ -299,6 +301,6 @@ PEERS = (
         matgl_calculator,
         matgl_training_step,
         ours=m3gnet_by_the_paper,
-        note="published weights in the layout that matgl's present version has, on both sides",
+        note="published weights with the rows that matgl's present version has, on both sides",
     ),
 )

@@ -24,7 +24,6 @@ import gc
 import multiprocessing
 import os
 import sys
-import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -45,6 +44,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from gnnpot.engines.calculator import Calculator
 from gnnpot.errors import ConfigError, GnnpotError, suggest
+from gnnpot.properties.suites.speed import alternate, moving
 
 SIZES = (8, 64, 512, 4096)
 #: atoms from which memory is measured; what is smaller fits
@@ -82,48 +82,8 @@ def training_structures() -> list[Atoms]:
     return labelled(atoms)
 
 
-def moving(calculator: BaseCalculator, atoms: Atoms) -> Callable[[], tuple[float, np.ndarray]]:
-    """A step: the atoms swing by 0.15 Å, at most 0.0075 Å each time."""
-    atoms = Atoms(atoms.numbers, atoms.positions, cell=atoms.cell, pbc=True, calculator=calculator)
-    swing = 0.15 * np.random.default_rng(0).standard_normal(atoms.positions.shape)
-    origin, steps = atoms.positions.copy(), 0
-
-    def step() -> tuple[float, np.ndarray]:
-        nonlocal steps
-        steps += 1
-        atoms.positions = origin + swing * np.sin(0.05 * steps)
-        atoms.get_stress()
-        return atoms.get_potential_energy() / len(atoms), atoms.get_forces()
-
-    return step
-
-
 def calculator_of(peer: Peer, side: str, dtype: torch.dtype = torch.float32) -> BaseCalculator:
     return Calculator(peer.ours(peer.name), dtype=dtype) if side == OURS else peer.calculator(peer.name)
-
-
-def alternate(steps: Sequence[Callable], seconds: float, processor_time: bool = False) -> list[list[float]]:
-    """Times (s) of a call of each, in turns of equally many calls; at least 3 turns. The first calls don't count.
-
-    `seconds` of wall time are spent; the times are wall times too, unless those of the processor are asked for.
-    """
-    clock = time.process_time if processor_time else time.perf_counter
-    once = []
-    for step in steps:
-        step()
-        begin = time.perf_counter()
-        step()
-        once.append(time.perf_counter() - begin)
-    calls = max(1, min(10, round(0.2 / sum(once))))
-    times: list[list[float]] = [[] for _ in steps]
-    end = time.perf_counter() + seconds
-    while time.perf_counter() < end or len(times[0]) < 3:
-        for step, found in zip(steps, times, strict=True):
-            begin = clock()
-            for _ in range(calls):
-                step()
-            found.append((clock() - begin) / calls)
-    return times
 
 
 def use_threads(threads: int) -> None:

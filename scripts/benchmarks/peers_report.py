@@ -24,6 +24,7 @@ from peer_potentials import PEERS, Peer
 from rich.table import Table
 
 from gnnpot.errors import ConfigError, DataError
+from gnnpot.properties.suites.speed import cpu_name
 from gnnpot.runs.files import write_text
 
 OURS = "gnnpot"
@@ -106,13 +107,6 @@ def _version(package: str) -> str | None:
         return version(package)
     except PackageNotFoundError:
         return None
-
-
-def cpu_name() -> str:
-    """What the processor is called."""
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.exists() else []
-    return next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), platform.machine())
 
 
 def _sorted_steps(results: Results) -> list[tuple[Peer, str, int, dict]]:

@@ -11,7 +11,7 @@ from ase.calculators.singlepoint import SinglePointCalculator
 
 from gnnpot.data import formats, read_frames
 from gnnpot.data.readers import ase_db
-from gnnpot.data.readers.base import _readers
+from gnnpot.data.readers.base import own_readers
 from gnnpot.errors import DataError
 from gnnpot.units import BOHR, HARTREE
 
@@ -30,7 +30,7 @@ end
 
 def test_every_format_states_its_stress_convention():
     assert formats() == ("ase-db", "ase-traj", "deepmd", "espresso", "extxyz", "gpaw", "n2p2", "outcar", "vasprun")
-    for cls in _readers().values():
+    for cls in own_readers().values():
         assert "stress" in (__import__(cls.__module__, fromlist=["_"]).__doc__).lower()
         assert hasattr(cls, "stress_convention")
 

@@ -20,9 +20,16 @@ from ase import Atoms
 from ase.io import read, write
 
 import gnnpot
+from gnnpot.config import from_mapping
+from gnnpot.hub.card import FORMAT_VERSION
+from gnnpot.models import ZBLConfig, build_model, find_architecture
+from gnnpot.models.architectures import OWN
+from gnnpot.training.config import TrainConfig
 
 FROZEN = Path(__file__).parent
-ARCHITECTURES = ("m3gnet", "chgnet", "sevennet", "hdnnp")
+#: of version 0.1.0
+OLD_ARCHITECTURES = ("m3gnet", "chgnet", "sevennet", "hdnnp")
+CHECKPOINTS = sorted((FROZEN / "checkpoints").glob("*-format-*"))
 
 
 def command(arguments, monkeypatch) -> int:
@@ -162,9 +169,12 @@ def test_dynamics_resume(resumed, calls):
     assert steps == list(range(0, 401, 10))
 
 
-@pytest.mark.parametrize("architecture", ARCHITECTURES)
-def test_a_checkpoint_gives_the_same_energies_and_forces(architecture):
-    folder = FROZEN / "checkpoints" / f"{architecture}-format-2"
+def format_of(folder: Path) -> int:
+    return int(folder.name.rpartition("-")[2])
+
+
+@pytest.mark.parametrize("folder", CHECKPOINTS, ids=lambda path: path.name)
+def test_a_checkpoint_gives_the_same_energies_and_forces(folder):
     calculator = gnnpot.Calculator(folder, dtype=torch.float64)
     for structure in json.loads((folder / "reference.json").read_text())["structures"]:
         atoms = Atoms(structure["numbers"], positions=structure["positions"], cell=structure["cell"], pbc=True)
@@ -173,21 +183,48 @@ def test_a_checkpoint_gives_the_same_energies_and_forces(architecture):
         np.testing.assert_allclose(atoms.get_forces(), structure["forces"], atol=1e-6)
 
 
-@pytest.mark.parametrize("architecture", ARCHITECTURES)
-def test_the_state_of_an_architecture_changes_with_a_new_format_version_only(architecture):
-    """If this fails: raise the checkpoints' format version, upgrade older states when they are loaded, and freeze
-    `ARCHITECTURE-format-N` beside the older one."""
-    newest = max(FROZEN.glob(f"checkpoints/{architecture}-format-*"), key=lambda path: int(path.name.rsplit("-", 1)[1]))
-    frozen = json.loads((newest / "reference.json").read_text())["state"]
-    assert {name: list(t.shape) for name, t in gnnpot.load(newest).state_dict().items()} == frozen
+def test_each_architecture_is_frozen_in_the_format_that_is_written():
+    """A new architecture, or a new format version: run `scripts/fixtures/make_frozen_runs.py checkpoints`."""
+    newest = [folder for folder in CHECKPOINTS if format_of(folder) == FORMAT_VERSION]
+    assert {gnnpot.load(folder).model.config.architecture for folder in newest} == set(OWN)
+
+
+@pytest.mark.parametrize(
+    "folder", [f for f in CHECKPOINTS if format_of(f) == FORMAT_VERSION], ids=lambda path: path.name
+)
+def test_names_and_shapes_of_a_state_change_with_a_new_format_version_only(folder):
+    """If this fails: raise `FORMAT_VERSION`, write the step in `gnnpot/hub/upgrades.py`, and freeze the new format."""
+    frozen = json.loads((folder / "reference.json").read_text())["state"]
+    model = json.loads((folder / "card.json").read_text())["model"]
+    terms = json.loads((folder / "card.json").read_text())["terms"]
+    built = build_model(from_mapping(find_architecture(model["architecture"]).config, model))
+    now = {f"model.{name}": list(t.shape) for name, t in built.state_dict().items()}
+    for k, term in enumerate(terms):
+        state = build_model(from_mapping(ZBLConfig, term)).state_dict()
+        now |= {f"terms.{k}.{name}": list(t.shape) for name, t in state.items()}
+    assert now == {name: shape for name, shape in frozen.items() if name.startswith(("model.", "terms."))}
+    assert {name: list(t.shape) for name, t in gnnpot.load(folder).state_dict().items()} == frozen
+
+
+def test_rows_of_matgl_were_an_option():
+    """Format 2 and YAML files of then: `layout` is read as the architecture that it is now."""
+    for name, version in (("m3gnet-matgl-rows", "2.2"), ("m3gnet-matgl-rows-4.0", "4.0")):
+        folder = FROZEN / "checkpoints" / f"{name}-format-2"
+        written = json.loads((folder / "card.json").read_text())["model"]
+        assert written["architecture"] == "m3gnet" and written["layout"] in ("matgl", "matgl-3")
+        config = gnnpot.load(folder).model.config
+        assert config.architecture == "m3gnet-matgl-rows" and config.matgl == version
+        mapping = {"model": written, "data": {"train": "x"}, "run": "x"}
+        assert from_mapping(TrainConfig, mapping).model == config
+    with pytest.raises(gnnpot.GnnpotError, match="layout: 'mat' is not a choice"):
+        from_mapping(TrainConfig, {**mapping, "model": {**written, "layout": "mat"}})
 
 
 def test_what_is_written_has_the_newest_frozen_format(resumed):
     folder, end = resumed("train")
     end("--set", "max_steps=60", "--fresh")
     card = json.loads((folder / "run" / "model" / "card.json").read_text())
-    frozen = {int(path.name.rsplit("-", 1)[1]) for path in FROZEN.glob("checkpoints/*-format-*")}
-    assert card["format_version"] == max(frozen)
+    assert card["format_version"] == FORMAT_VERSION == max(map(format_of, CHECKPOINTS))
 
 
 def options(name: str) -> list[Path]:
@@ -219,4 +256,4 @@ def test_each_key_is_in_the_old_yaml_files():
     kinds = {name: [yaml.safe_load(path.read_text()) for path in options(name)] for name in ("label", "mp", "train")}
     assert len({d["kind"] for d in kinds["label"][0]["distortions"]}) == 9
     assert len({f["filter"] for f in kinds["mp"][0]["filters"]}) == 10
-    assert {mapping["model"]["architecture"] for mapping in kinds["train"]} == set(ARCHITECTURES)
+    assert {mapping["model"]["architecture"] for mapping in kinds["train"]} == set(OLD_ARCHITECTURES)

@@ -115,3 +115,18 @@ def test_force_imports_anew(run):
 @pytest.mark.parametrize("command", ["models", "import"])
 def test_help_has_an_example(run, command):
     assert f"Example: gnnpot {command}" in run(f"{command} --help").output
+
+
+def test_what_cannot_be_imported_does_not_keep_the_others(run, cache):
+    """The others are imported; what failed is named at the end, with an exit status."""
+    result = run("import wheel-a web@HIGH")
+    assert isinstance(result.exception, CheckpointError)
+    assert "1 of 2 were not imported:\nwheel-a: " in str(result.exception) and "pip" in str(result.exception)
+    assert (checkpoint_folder("web@HIGH") / "card.json").exists() and "web@HIGH" in result.stdout
+
+
+def test_what_they_keep_of_physics_is_shown(run):
+    shown = run("models --physics").stdout
+    assert "mirrored" in shown and "dispersion" in shown and "web@HIGH" in shown
+    run("import web")
+    assert "not included" in run("card web").stdout

@@ -11,7 +11,7 @@ from torch_geometric.data import Batch
 
 from gnnpot.data.frame import Frame
 from gnnpot.graphs import Graph, build_graph, undirected
-from gnnpot.models import CHGNetConfig, M3GNetConfig, NequixConfig, SevenNetConfig, build_model
+from gnnpot.models import CHGNetConfig, M3GNetConfig, M3GNetMatglRowsConfig, NequixConfig, SevenNetConfig, build_model
 from gnnpot.models.base import EnergyModel
 from gnnpot.models.fast import equivariant
 from gnnpot.ops.activations import silu
@@ -20,8 +20,8 @@ from gnnpot.ops.radial_table import Table
 CONFIGS = {
     "m3gnet": M3GNetConfig(elements=("H", "O", "Si", "Cu"), units=16, radial_basis="spherical_bessel"),
     "m3gnet, smooth": M3GNetConfig(elements=("H", "O", "Si", "Cu"), units=80, max_l=4, max_n=2, blocks=2),
-    "m3gnet, MatPES": M3GNetConfig(
-        elements=("H", "O", "Si", "Cu"), units=16, hidden=48, blocks=2, three_body_basis="smooth", layout="matgl"
+    "m3gnet, MatPES": M3GNetMatglRowsConfig(
+        elements=("H", "O", "Si", "Cu"), units=16, hidden=48, blocks=2, three_body_basis="smooth", matgl="2.2"
     ),
     "chgnet": CHGNetConfig(elements=("H", "O", "Si", "Cu"), units=16, radial=9, angular=7, convolutions=3),
     "chgnet, no norm": CHGNetConfig(

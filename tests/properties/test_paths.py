@@ -73,7 +73,7 @@ def test_a_hop_of_a_pair_potential_costs_what_its_saddle_point_says():
 
 
 def test_neb_refuses_what_it_can_not_connect():
-    with pytest.raises(ConfigError, match="either final"):
+    with pytest.raises(ConfigError, match="either final, the end"):
         neb.calc(fcc(), EMT())
     with pytest.raises(DataError, match="same atoms"):
         neb.calc(fcc(), EMT(), final=bulk("Ni"))

@@ -51,7 +51,7 @@ def test_every_property_has_its_options_and_a_sentence():
     code, text = run()
     assert code == 0 and "Elastic tensor of a crystal" in text
     code, text = run("elastic")
-    assert "strains" in text and "at least three values" in text.replace("\n", " ")
+    assert "strains" in text and "of equation (1), at least" in " ".join(text.split())
 
 
 def test_options_are_checked_against_the_signature(tmp_path):
@@ -77,8 +77,7 @@ def test_a_stopped_run_resumes_and_a_finished_one_is_shown(copper, monkeypatch):
     assert __name__ in sys.modules
     monkeypatch.setattr(Interrupted, "left", 20)
     words = ("elastic", copper, "-m", model, "-q", "--set", "fmax=0.01")
-    with pytest.raises(KeyboardInterrupt):
-        run(*words)
+    assert run(*words)[0] != 0
     folder = copper.with_name("cu-elastic")
     assert not (folder / "elastic.json").exists()
     monkeypatch.setattr(Interrupted, "left", 10**9)

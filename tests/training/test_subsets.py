@@ -20,7 +20,7 @@ from gnnpot.data import ElementReferences
 from gnnpot.errors import ConfigError, DataError
 from gnnpot.models import HDNNPConfig, build_model
 from gnnpot.potential import Potential
-from gnnpot.training.callbacks import COLUMNS, ReportProgress
+from gnnpot.training.callbacks import ReportProgress, metrics_columns
 from gnnpot.training.config import ScheduleConfig, TrainConfig, read_config
 from gnnpot.training.ema import EMA
 from gnnpot.training.evaluate import evaluate, evaluate_calculator
@@ -149,7 +149,7 @@ def test_evaluation_by_hand_and_in_batches(frames, hdnnp):
 def test_report(frames, tmp_path):
     log = tmp_path / "metrics.csv"
     with log.open("w", newline="") as file:
-        writer = csv.DictWriter(file, COLUMNS)
+        writer = csv.DictWriter(file, metrics_columns())
         writer.writeheader()
         writer.writerows({"step": k, "train_loss": 1 / k, "validation_loss": 2 / k} for k in range(1, 9))
     evaluation = evaluate_calculator(LennardJones(), frames[:3])

@@ -3,11 +3,13 @@
 Each rule takes a number with the words that say what it is. Which step a value belongs to is decided in roles.py.
 """
 
+import re
 from typing import Any
 
 from gnnpot.builder.messages import error, say
 from gnnpot.builder.state import Message
 from gnnpot.builder.text.reader import Reader
+from gnnpot.builder.text.strain import read_strain
 
 __all__ = ["read_attributes"]
 
@@ -18,7 +20,7 @@ WATER_LAYER = 3.1
 def read_attributes(reader: Reader) -> None:
     """Apply all rules."""
     for rule in (
-        _bad_numbers, _seed, _interface, _vacuum, _liquid, _fixed, _lattice, _strain, _thickness, _coverage,
+        _bad_numbers, _seed, _interface, _vacuum, _liquid, _fixed, _lattice, read_strain, _thickness, _coverage,
         _sites, _pose,
         _particle, _density, _cells, _height, _layers, _turns, _repeat,
     ):  # fmt: skip
@@ -30,7 +32,7 @@ def _bad_numbers(reader: Reader) -> None:
     for index in reader.left("BADMILLER"):
         raise error("bad_miller", reader.language, text=reader.token(index).text)
     for token in reader.items:
-        if token.kind in ("MILLER",) and (
+        if token.kind == "MILLER" and (
             not any(token.value) or (len(token.value) == 4 and token.value[0] + token.value[1] + token.value[2] != 0)
         ):
             raise error("bad_miller", reader.language, text=token.text)
@@ -103,6 +105,14 @@ def _liquid(reader: Reader) -> None:
 
 def _vacuum(reader: Reader) -> None:
     for match in _each(
+        reader, "x:LEN _ VAC _ BOTH", "VAC _ x:LEN _ BOTH", "BOTH _ x:LEN _ VAC", "BOTH _ VAC _ x:LEN", "x:LEN _ BOTH"
+    ):
+        # as much on each side; of a molecule or particle it is the room around it
+        if reader.has("MILLER", "SLAB"):
+            reader.set("vacuum", 2 * _length(reader, match["x"]), "vacuum")
+        else:
+            reader.set("margin", _length(reader, match["x"]))
+    for match in _each(
         reader, "VAC THICK? LAYERW? _ x:LEN", "x:LEN _ THICK? _ VAC", "VAC THICK? LAYERW? _ x:NUM", "VAC COMMA x:LEN",
     ):  # fmt: skip
         reader.set("vacuum", _length(reader, match["x"]), "vacuum")
@@ -118,6 +128,8 @@ def _fixed(reader: Reader) -> None:
     noun = "SUPPORT|SUPPORTED|SLAB|EQ|OF|COMMA"
     patterns = (
         f"SUPPORT? _ {position} OF? n:LAYERS|NUM LAYERW? _ FIX",
+        f"FIX _ n:NUM|LAYERS OF? {position} m:MAT? LAYERW?", f"n:NUM|LAYERS OF? {position} m:MAT? LAYERW? EQ? _ FIX",
+        f"FIX _ {position} OF? n:NUM m:MAT LAYERW", f"{position} OF? n:NUM m:MAT LAYERW EQ? _ FIX",
         f"FIX _ {position} OF? n:LAYERS|NUM LAYERW? _ SUPPORT?",
         f"{position} OF? h:HALF _ LAYERW? _ SUPPORT? _ FIX", f"FIX _ {position} OF? h:HALF _ SUPPORT?",
         f"{position} OF? f:PCT _ SUPPORT? _ FIX",
@@ -164,62 +176,6 @@ def _lattice(reader: Reader) -> None:
         reader.set("lattice", lattice)
 
 
-def _strain(reader: Reader) -> None:
-    """Percent with a word for strain, and along which axes."""
-    words = reader.left("STRAIN", "TENSION", "COMPRESS")
-    if not words or not reader.left("PCT"):
-        return
-    strain = {"a": 0.0, "b": 0.0, "c": 0.0}
-    how = "STRAIN|TENSION|COMPRESS|BIAXIAL|UNIAXIAL|HYDRO|AXIS|OF|WO|NI|BY|IN|FROM|EQ|AND|ATLEAST"
-    found = False
-    for pattern in (f"w:{how}* x:PCT w2:{how}*", "x:PCT"):
-        for match in reader.find(pattern):
-            around = [i for i in match["all"]]
-            kinds = [reader.token(i).kind for i in around]
-            if not {"STRAIN", "TENSION", "COMPRESS"} & set(kinds):
-                continue
-            size = reader.value(match["x"]) * (-1 if "COMPRESS" in kinds else 1)
-            axes = [reader.value(i) for i in around if reader.token(i).kind == "AXIS"]
-            if "BIAXIAL" in kinds:
-                axes = ["a", "b"]
-            elif "HYDRO" in kinds:
-                axes = ["a", "b", "c"]
-            elif not axes:
-                axes = ["c"] if "UNIAXIAL" in kinds else []
-            for axis in axes:
-                strain[axis] += size
-            if not axes:
-                strain["all"] = size
-            found = True
-            reader.take(match["all"])
-    if not found and not reader.has("REPLACE", "DOPE", "MISMATCH"):
-        found = _strain_apart(reader, strain)
-    if found:
-        reader.set("strain", strain)
-        reader.take(reader.left("STRAIN", "TENSION", "COMPRESS", "BIAXIAL", "UNIAXIAL", "HYDRO", "AXIS"))
-
-
-def _strain_apart(reader: Reader, strain: dict[str, float]) -> bool:
-    """`strain graphene by 5 % along x`: the parts do not stand together."""
-    percents = reader.left("PCT")
-    if len(percents) != 1:
-        return False
-    size = reader.value(percents[0]) * (-1 if reader.left("COMPRESS") else 1)
-    axes = [reader.value(i) for i in reader.left("AXIS")]
-    if reader.left("BIAXIAL"):
-        axes = ["a", "b"]
-    elif reader.left("HYDRO"):
-        axes = ["a", "b", "c"]
-    elif not axes and reader.left("UNIAXIAL"):
-        axes = ["c"]
-    for axis in axes:
-        strain[axis] += size
-    if not axes:
-        strain["all"] = size
-    reader.take(percents)
-    return True
-
-
 def _thickness(reader: Reader) -> None:
     for match in _each(reader, "THICK _ x:LEN ATLEAST?", "ATLEAST? x:LEN _ ATLEAST? THICK", "THICK _ x:NUM"):
         reader.set("thickness", _length(reader, match["x"]), "thickness")
@@ -233,12 +189,17 @@ def _coverage(reader: Reader) -> None:
         if value <= 0:
             raise error("bad_number", reader.language, what=reader.token(match["x"]).text, value=f"{value:g}")
         reader.facts.placed.append(("coverage", value, match["x"]))
+    for match in _each(reader, "HALF m:MONO"):
+        reader.facts.placed.append(("coverage", 0.5, match["m"]))
     for match in _each(reader, "m:MONO COVERAGE"):
         reader.facts.placed.append(("coverage", 1.0, match["m"]))
 
 
 def _sites(reader: Reader) -> None:
     """fcc and hcp are sites where a word for a site follows; bridge, hollow, top always are."""
+    for match in reader.find("b:BRIDGE m:MAT ATOMW? VACANCY"):
+        # the bridging atom is missing; it is no site
+        reader.take(match["b"])
     for match in reader.find("s:STRUCTURE HOLLOW|SITEW"):
         value = reader.value(match["s"])
         if value in ("fcc", "hcp"):
@@ -248,13 +209,16 @@ def _sites(reader: Reader) -> None:
         for index in reader.left(kind):
             reader.facts.placed.append(("site", site, index))
             reader.take([index, *(i for i in reader.left("SITEW") if i == index + 1)])
-    if reader.has("BOTH"):
+    if reader.left("BOTH"):
         reader.set("side", "both")
+        if any(re.search("each|either", reader.word(i)) for i in reader.left("BOTH")):
+            reader.facts.values["each_side"] = True
+            reader.facts.used.add("each_side")
         reader.take(reader.left("BOTH"))
 
 
 def _pose(reader: Reader) -> None:
-    for match in _each(reader, "m:MAT ATOMW? _ DOWN"):
+    for match in _each(reader, "m:MAT ATOMW? _ DOWN", "VIA m:MAT ATOMW? DOWN?"):
         reader.facts.placed.append(("binding", reader.value(match["m"]), match["m"]))
     for kind, pose in (("UPRIGHT", "upright"), ("FLAT", "flat")):
         for index in reader.left(kind):
@@ -268,7 +232,7 @@ def _particle(reader: Reader) -> None:
         return
     for match in _each(
         reader, "DIAMETER _ x:LEN APPROX?", "APPROX? x:LEN _ DIAMETER", "APPROX? x:LEN OF? m:MAT+ OF? SHAPE? PARTICLE",
-        "p:PARTICLE _ APPROX? x:LEN",
+        "p:PARTICLE COMMA? _ APPROX? x:LEN COMMA|DOT|SUPPORTED|SUPERPOSE", "p:PARTICLE _ APPROX? x:LEN",
     ):  # fmt: skip
         reader.set("diameter", float(reader.value(match["x"])), "diameter")
         if "m" in match or "p" in match:
@@ -342,9 +306,18 @@ def _layers(reader: Reader) -> None:
             reader.set("layers_of", own)
     for match in _each(
         reader, "EACH? x:LAYERS OF? EACH?", "x:NUM MAT MAT MAT LAYERW", "x:NUM LAYERW", "LAYERW _ x:NUM|COUNT",
-        "x:MONO",
+        "EACH? x:BILAYERS OF? EACH?", "x:NUM m:MAT LAYERW", "x:MONO",
     ):  # fmt: skip
-        if reader.token(match["x"]).kind == "MONO":
+        if "m" in match:
+            # `4 Cu layers`: the substance is said elsewhere too, or it is the crystal
+            own_name = str(reader.value(match["m"]))
+            if not any(
+                t.kind == "MAT" and i != match["m"] and own_name in str(t.value) for i, t in enumerate(reader.items)
+            ):
+                reader.taken.difference_update([match["m"]])
+        if reader.token(match["x"]).kind == "BILAYERS":
+            layers.append(_whole(reader, match["x"]) * (2 if _is_elemental(reader) else 1))
+        elif reader.token(match["x"]).kind == "MONO":
             reader.set("sheet_layers", reader.value(match["x"]))
         else:
             layers.append(_whole(reader, match["x"]))
@@ -353,6 +326,13 @@ def _layers(reader: Reader) -> None:
         raise error("contradiction", reader.language, what=text, first=layers[0], second=layers[1])
     if layers:
         reader.set("layers", layers)
+
+
+def _is_elemental(reader: Reader) -> bool:
+    """Whether the substance at the lattice plane is an element, whose bilayer is two layers of atoms."""
+    places = [i for i, token in enumerate(reader.items) if token.kind == "MILLER"]
+    before = [reader.token(i - 1) for i in places if i]
+    return bool(before) and all(t.kind == "MAT" and re.fullmatch(r"[A-Z][a-z]?", str(t.value)) for t in before)
 
 
 def _turns(reader: Reader) -> None:

@@ -9,6 +9,7 @@ from gnnpot.builder.text.words import Roles
 
 
 def seed_of(reader: Reader) -> dict[str, int]:
+    """The seed that a sentence names, as an option of a step; nothing if it names none."""
     seed = reader.facts.get("seed")
     return {} if seed is None else {"seed": seed}
 
@@ -94,7 +95,8 @@ def _adsorb(reader: Reader, roles: Roles, entry: dict[str, Any]) -> dict[str, An
         step.setdefault("coverage", 1.0)
     if reader.facts.get("side"):
         step["side"] = reader.facts.get("side")
-        if reader.has("EACH") and step.get("number", 1) > 1:
+        each = reader.has("EACH") and step.get("number", 1) > 1
+        if each or (reader.facts.get("each_side") and "number" in step):
             step["number"] = 2 * step["number"]
     if reader.facts.get("gap") is not None and "height" not in step:
         step["height"] = reader.facts.get("gap")
@@ -108,6 +110,7 @@ def _adsorb(reader: Reader, roles: Roles, entry: dict[str, Any]) -> dict[str, An
 
 
 def particle_step(reader: Reader, roles: Roles) -> dict[str, Any]:
+    """The step that makes the particle of a sentence."""
     facts = reader.facts
     entry = {
         k: v
@@ -125,6 +128,7 @@ def particle_step(reader: Reader, roles: Roles) -> dict[str, Any]:
 
 
 def solvent_step(reader: Reader, roles: Roles) -> dict[str, Any]:
+    """The step that adds the liquid of a sentence."""
     facts = reader.facts
     step: dict[str, Any] = {"do": "solvent", "molecules": roles.liquid, **seed_of(reader)}
     if facts.get("density") is not None:

@@ -8,6 +8,7 @@ from gnnpot.builder.messages import error, say
 from gnnpot.builder.state import Message
 from gnnpot.builder.text.changes import particle_step, rest, seed_of, solvent_step
 from gnnpot.builder.text.reader import Reader
+from gnnpot.builder.text.sizes import fit_number_of_atoms
 from gnnpot.builder.text.words import BY_STRUCTURE, Roles, is_element
 
 #: the plane that is taken where a surface is asked for without one, by prototype
@@ -47,7 +48,22 @@ def compose(reader: Reader, roles: Roles) -> list[dict[str, Any]]:
         return _molecule(reader, roles)
     steps = [files or _bulk(reader, roles)]
     steps += _cell_steps(reader, roles)
-    return [*steps, *rest(reader, roles)]
+    steps = fit_number_of_atoms(reader, steps)
+    following = rest(reader, roles)
+    _lone_length(reader, steps)
+    return [*steps, *following]
+
+
+def _lone_length(reader: Reader, steps: list[dict[str, Any]]) -> None:
+    """`Pd(100) 5L 3x3 15A`: the only length of a slab that has no word is its vacuum; a note says so."""
+    slab = next((step for step in steps if step["do"] == "slab"), None)
+    lone = reader.left("LEN")
+    if slab is None or "vacuum" in slab or len(lone) != 1:
+        return
+    slab["vacuum"] = float(reader.value(lone[0]))
+    text = say("length_vacuum", reader.language, word=reader.token(lone[0]).text)
+    reader.notes.append(Message("length_vacuum", text))
+    reader.take(lone[0])
 
 
 def _host_by_structure(reader: Reader, roles: Roles) -> None:
@@ -135,16 +151,16 @@ def majority(composition: dict[str, float]) -> str:
 
 def _mixed(counts: dict[str, float]) -> tuple[str, dict[str, float], str] | None:
     """The parent compound of a mixed one, In0.25Ga0.75N: (formula, composition of the sublattice, its element)."""
-    for guest in counts:
-        for host in counts:
-            if guest == host or counts[guest] > counts[host] + 1e-9:
+    for guest, few in counts.items():
+        for host, many in counts.items():
+            if guest == host or few > many + 1e-9:
                 continue
             merged = {s: n for s, n in counts.items() if s != guest}
-            merged[host] += counts[guest]
+            merged[host] += few
             key = library().key("".join(f"{s}{n:g}" for s, n in merged.items()))
             if key is not None and len(merged) > 1:
                 total = merged[host]
-                return key, {host: counts[host] / total, guest: counts[guest] / total}, host
+                return key, {host: many / total, guest: few / total}, host
     return None
 
 

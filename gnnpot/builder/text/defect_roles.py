@@ -8,6 +8,7 @@ from gnnpot.builder.text.words import AMOUNT, Roles, amount_of, formula, is_elem
 
 
 def interstitial(reader: Reader, roles: Roles) -> None:
+    """Read what is put between the sites of a crystal, and where."""
     site = next((name for kind, name in (("OCTA", "octahedral"), ("TETRA", "tetrahedral")) if reader.left(kind)), None)
     for index in reader.left("SHAPE") if reader.left("INTERSTITIAL") else ():
         site = {"octahedron": "octahedral", "tetrahedron": "tetrahedral"}.get(reader.value(index), site)
@@ -53,8 +54,10 @@ def replace(reader: Reader, roles: Roles, known: set[str]) -> None:
         f"x:MAT g:{AMOUNT}* v:REPLACE g2:{AMOUNT}* y:MAT",
         f"x:MAT ATOMW? g:{AMOUNT}* WO g2:{AMOUNT}* y:MAT ATOMW? p:NI",
     )
-    for number, pattern in enumerate(patterns):
-        for match in reader.find(pattern):
+    # in Japanese the verb comes last
+    order = (2, 3, 0, 1, 4, 5) if reader.language == "ja" else range(len(patterns))
+    for number in order:
+        for match in reader.find(patterns[number]):
             x, y = formula(reader, match["x"]), formula(reader, match["y"])
             if not is_element(y) or not is_element(x):
                 continue
@@ -88,6 +91,7 @@ def _reversed(reader: Reader, match: dict[str, Any]) -> bool:
 
 
 def dope(reader: Reader, roles: Roles) -> None:
+    """Read which elements a crystal is doped with, and how much."""
     amount = "PCT|COUNT|NUM|ATOMS|ATOMW|OF|WO|APPROX"
     for match in reader.find("x:MAT AND|COMMA y:MAT DOPE"):
         names = [formula(reader, match[k]) for k in ("x", "y")]
@@ -114,6 +118,12 @@ def dope(reader: Reader, roles: Roles) -> None:
                 roles.substitutions.append(entry)
             elif not {"number", "fraction"} & set(same[0]):
                 same[0].update(amount_of(reader, indices))
+    for match in reader.find("p:PCT OF? y:MAT SUPERPOSE|IN|BY x:MAT SITEW?"):
+        x, y = formula(reader, match["x"]), formula(reader, match["y"])
+        if is_element(x) and is_element(y) and len(reader.left("MAT", "POLYMORPH")) > 2:
+            roles.substitutions.append({"element": x, "by": y, **amount_of(reader, [match["p"]])})
+            reader.take(match["all"])
+    _whole_layer(reader, roles)
     _percent_of(reader, roles)
     for entry in roles.substitutions:
         if entry["element"] is None:
@@ -124,6 +134,22 @@ def dope(reader: Reader, roles: Roles) -> None:
         if not {"number", "fraction"} & set(entry) and len(reader.left("PCT")) == 1:
             entry.update(amount_of(reader, reader.left("PCT")))
             reader.take(reader.left("PCT"))
+
+
+def _whole_layer(reader: Reader, roles: Roles) -> None:
+    """`with the topmost layer replaced by Pt`, `最表面層をPtに置換`."""
+    layer = "OUTERMOST|TOPPOS LAYERW?"
+    for pattern in (
+        f"{layer} OF? EQ? REPLACE BY|NI y:MAT",
+        f"REPLACE {layer} BY|NI y:MAT",
+        f"{layer} WO y:MAT NI|BY REPLACE?",
+    ):
+        for match in reader.find(pattern):
+            name = formula(reader, match["y"])
+            if is_element(name):
+                roles.substitutions = [s for s in roles.substitutions if s["by"] != name]
+                roles.substitutions.append({"element": None, "by": name, "fraction": 1.0, "where": "top"})
+                reader.take(match["all"])
 
 
 def _percent_of(reader: Reader, roles: Roles) -> None:
@@ -148,16 +174,22 @@ def _percent_of(reader: Reader, roles: Roles) -> None:
 
 
 def vacancy(reader: Reader, roles: Roles, known: set[str]) -> None:
+    """Read which atoms are taken out, and how many."""
     amount = f"{AMOUNT}|IN|FROM"
     patterns = (
         "m:MAT ATOMW? OF? v:VACANCY", f"v:VACANCY g:{amount}|IN|NI* m:MAT SITEW", "v:VACANCY OF m:MAT", "v:VACANCY",
         f"m:MAT ATOMW? g:{amount}* v:REMOVE", f"v:REMOVE g:{amount}* m:MAT ATOMW?",
+        "n:NUM|COUNT? ATOMW WO? n2:COUNT? v:REMOVE", "v:REMOVE n:NUM|COUNT|ATOMS ATOMW?", "n:ATOMS|COUNT WO? v:REMOVE",
     )  # fmt: skip
-    for match in reader.find("x:MAT AND y:MAT WO n:COUNT? EACH? REMOVE"):
-        names = [formula(reader, match[k]) for k in ("x", "y")]
-        if all(map(is_element, names)):
-            roles.vacancies += [{"element": name, **amount_of(reader, match["all"])} for name in names]
-            reader.take(match["all"])
+    _schottky(reader, roles)
+    for pattern in ("x:MAT AND y:MAT WO n:COUNT? EACH? REMOVE", "n:NUM x:MAT AND? k:NUM y:MAT REMOVE"):
+        for match in reader.find(pattern):
+            names = [formula(reader, match[k]) for k in ("x", "y")]
+            if all(map(is_element, names)):
+                for element, key in zip(names, ("n", "k"), strict=True):
+                    own = [match[key]] if "k" in match else match["all"]
+                    roles.vacancies.append({"element": element, **amount_of(reader, own)})
+                reader.take(match["all"])
     for number, pattern in enumerate(patterns):
         for match in reader.find(pattern):
             name = formula(reader, match["m"]) if "m" in match else None
@@ -195,11 +227,31 @@ def vacancy(reader: Reader, roles: Roles, known: set[str]) -> None:
                 continue
             duplicate = [v for v in roles.vacancies if v["element"] == name and name is not None]
             if name is None and roles.vacancies:
+                if number < 4 and reader.left("MAT", "MOL") and reader.has("ADSORB", "MOL"):
+                    reader.facts.placed.append(("near", "vacancy", indices[0]))
                 continue
             if not duplicate or "number" in entry:
                 roles.vacancies.append(entry)
             if number >= 4:
                 _further(reader, roles, max(indices))
+
+
+def _schottky(reader: Reader, roles: Roles) -> None:
+    """A Schottky defect takes out one formula unit of the crystal, unless the atoms are named."""
+    words = reader.left("SCHOTTKY")
+    if not words:
+        return
+    reader.take(widened(reader, words, right=True))
+    if reader.has("REMOVE", "VACANCY"):
+        return
+    from pymatgen.core import Composition
+
+    crystal = next(
+        (formula(reader, i) for i in reader.left("MAT", "POLYMORPH") if not is_element(formula(reader, i))), ""
+    )
+    if crystal:
+        counts = Composition(Composition(crystal).reduced_formula).as_dict()
+        roles.vacancies += [{"element": name, "number": int(n)} for name, n in counts.items()]
 
 
 def _further(reader: Reader, roles: Roles, last: int) -> None:

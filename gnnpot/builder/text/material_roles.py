@@ -42,7 +42,7 @@ def particle(reader: Reader, roles: Roles) -> None:
         right.append(index)
     left.reverse()
     named = [i for i in left if reader.token(i).kind in ("MAT", "CORESHELL", "COMPOSITION")]
-    group = left + [centre] + right if not named or _belongs(reader, right) else [*left, centre]
+    group = [*left, centre, *right] if not named or _belongs(reader, right) else [*left, centre]
     if not named:
         named = [i for i in right if reader.token(i).kind in ("MAT", "CORESHELL", "COMPOSITION")]
     roles.particle = {**_elements(reader, group, roles), **sides}
@@ -113,6 +113,11 @@ def alloy(reader: Reader, roles: Roles) -> None:
     """A random alloy: `Pt/Rh alloy`, `Ni-20%Cr`, `CuとAuの3:1合金`."""
     if roles.particle is not None:
         return
+    mixed = [i for i in reader.left("MAT") if "." in formula(reader, i)]
+    if len(mixed) == 1:
+        # `In0.25Ga0.75As, In and Ga at random` names the elements again
+        names = re.findall(r"[A-Z][a-z]?", formula(reader, mixed[0]))
+        reader.take([i for i in reader.left("MAT") if formula(reader, i) in names])
     for index in reader.left("COMPOSITION"):
         roles.alloy = dict(reader.value(index))
         reader.take(index)
@@ -201,6 +206,10 @@ def liquid(reader: Reader, roles: Roles) -> None:
         if roles.liquid and "number" not in roles.liquid[0]:
             roles.liquid[0]["number"] = int(reader.value(index))
             reader.take(index)
+    numbered = [entry["number"] for entry in roles.liquid if "number" in entry]
+    if len(numbered) == 1 and reader.has("EACH"):
+        for entry in roles.liquid:
+            entry["number"] = numbered[0]
 
 
 def _is_host(reader: Reader, index: int) -> bool:

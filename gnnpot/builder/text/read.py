@@ -20,7 +20,9 @@ from gnnpot.builder.text.compose import compose
 from gnnpot.builder.text.edit import edited, elements_of
 from gnnpot.builder.text.reader import Reader
 from gnnpot.builder.text.roles import read_roles
-from gnnpot.builder.text.tokens import nearest_word, tokenize
+from gnnpot.builder.text.sizes import read_number_of_atoms
+from gnnpot.builder.text.spelling import nearest_word
+from gnnpot.builder.text.tokens import tokenize
 from gnnpot.errors import BuilderError
 
 MAX_LENGTH = 1000
@@ -84,7 +86,7 @@ def read(text: str, language: str | None = None, base: Recipe | None = None) -> 
         reader.notes.append(Message("corrected", say("corrected", language, word=word, chosen=chosen)))
     if reader.has("SMILES"):
         reader.take(reader.left("UNKNOWN"))
-    unknown = [i for i in reader.left("UNKNOWN") if re.search(r"\w", reader.token(i).text)]
+    unknown = [i for i in reader.left("UNKNOWN", "NEGATION", "IMPOSSIBLE") if _is_said(reader, i)]
     try:
         if unknown:
             raise _not_understood(reader, unknown)
@@ -103,6 +105,8 @@ def read(text: str, language: str | None = None, base: Recipe | None = None) -> 
 
 
 def _steps(reader: Reader, base: Recipe | None) -> list[Any]:
+    if base is None:
+        read_number_of_atoms(reader)
     read_attributes(reader)
     for index in reader.left("SMILES"):
         reader.take(index)
@@ -129,11 +133,30 @@ def _refuse_unused(reader: Reader, kinds: set[str]) -> None:
         raise error("no_place_for", reader.language, what=names, steps=", ".join(sorted(kinds)))
 
 
+def _is_said(reader: Reader, index: int) -> bool:
+    """Whether an unknown word says something: one or two hiragana that are no negation are the ending of a word."""
+    token = reader.token(index)
+    if token.kind != "UNKNOWN":
+        return True
+    plain = reader.tokens.normal.plain
+    first, last = token.start, token.end
+    covered = {t.start for t in reader.items if t.kind == "UNKNOWN"}
+    while first - 1 in covered:
+        first -= 1
+    while last in covered:
+        last += 1
+    run = plain[first:last]
+    ending = re.fullmatch(r"[\u3041-\u309f]{1,2}", run) and not set(run) & {"ず", "ぬ"}
+    return bool(re.search(r"\w", token.text) and not ending)
+
+
 def _matters(reader: Reader, index: int) -> bool:
     token = reader.token(index)
+    if token.kind == "REDUCED":
+        return not reader.has("VACANCY", "REMOVE")
     if token.kind in ("NUM", "COUNT", "CELLS", "MOLECULES", "ATOMS"):
         return token.value != 1
-    return token.kind not in HARMLESS and not (token.kind == "UNKNOWN" and not re.search(r"\w", token.text))
+    return token.kind not in HARMLESS and not (token.kind == "UNKNOWN" and not _is_said(reader, index))
 
 
 def _span(reader: Reader, index: int) -> Span:

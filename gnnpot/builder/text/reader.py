@@ -65,13 +65,26 @@ def _with_planes(items: list[Token]) -> list[Token]:
     return items
 
 
+def _with_particles(items: list[Token]) -> list[Token]:
+    """`truncated octahedral Pd of 200 atoms`, `Pt55 icosahedron`: a shape is that of a particle."""
+    kinds = {t.kind for t in items}
+    if kinds & {"PARTICLE", "CORESHELL", "CORESHELLW", "INTERSTITIAL", "OCTA", "TETRA", "SITEW", "MILLER"}:
+        return items
+    for place, token in enumerate(items):
+        if token.kind == "SHAPE":
+            behind = place + 2 if items[place + 1 : place + 2] and items[place + 1].kind == "MAT" else place + 1
+            particle = Token("PARTICLE", None, token.end, token.end, "")
+            return [*items[:behind], particle, *items[behind:]]
+    return items
+
+
 class Reader:
     """The tokens of a sentence that no rule has taken yet."""
 
     def __init__(self, tokens: Tokens, language: str) -> None:
         self.tokens = tokens
         self.language = language
-        self.items = _with_planes([t for t in tokens.items if t.kind != "STOP"])
+        self.items = _with_particles(_with_planes([t for t in tokens.items if t.kind != "STOP"]))
         self.taken: set[int] = set()
         self.facts = Facts()
         self.notes: list[Message] = []

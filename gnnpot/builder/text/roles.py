@@ -130,11 +130,12 @@ def _adsorbates_and_hosts(reader: Reader, roles: Roles, known: set[str]) -> None
         if _said_before(reader, roles, index) or not surface:
             continue
         if not _small_particle(reader, roles, index):
-            roles.adsorbates.append(_adsorbate(reader, index))
+            _add_adsorbate(roles, _adsorbate(reader, index))
     for index in reader.left("STRUCTURE"):
         name = str(reader.value(index))
         around = [reader.token(i).kind for i in (index - 1, index + 1) if 0 <= i < len(reader.items)]
-        alone = not {"MAT", "POLYMORPH", "ALLOY", "SUPERCELL", "SIZE3"} & set(around)
+        at_adsorbate = any(entry["index"] == index - 1 for entry in roles.adsorbates)
+        alone = at_adsorbate or not {"MAT", "POLYMORPH", "ALLOY", "SUPERCELL", "SIZE3"} & set(around)
         if name in ("fcc", "hcp") and roles.adsorbates and alone:
             roles.sites.append((name, index))
         else:
@@ -226,6 +227,15 @@ def _host(reader: Reader, index: int) -> dict[str, Any]:
             found["miller"] = reader.value(earlier[-1])
             reader.take(earlier[-1])
     return found
+
+
+def _add_adsorbate(roles: Roles, found: dict[str, Any]) -> None:
+    """An adsorbate, or more on one that was named before: `c(2x2)-O/Ni(100), O in the hollow`."""
+    before = next((entry for entry in roles.adsorbates if entry["species"] == found["species"]), None)
+    if before is None or ("number" in before and "number" in found):
+        roles.adsorbates.append(found)
+    elif "number" in found:
+        before["number"] = found["number"]
 
 
 def _adsorbate(reader: Reader, index: int) -> dict[str, Any]:

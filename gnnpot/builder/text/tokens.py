@@ -4,23 +4,18 @@ The longest match wins at each place, of the patterns below and of the words of 
 nothing matches becomes a token of kind `UNKNOWN`; a misspelt word is read as the nearest one, and a note says so.
 """
 
-import difflib
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import lru_cache
-from importlib import resources
 from typing import Any
 
-import yaml
 from ase.data import chemical_symbols
 
-from gnnpot.builder.library import library
+from gnnpot.builder.text.lexicon import lexicon, longest_word
 from gnnpot.builder.text.normal import Normal
+from gnnpot.builder.text.spelling import letters_for_digits, misspelt_run, unknown_word
 
 SYMBOLS = frozenset(chemical_symbols[1:])
-#: counters: `CO2個` is two CO
-_COUNTER = ("個", "つ", "コ")
 _NUMBER = r"\d+(?:\.\d+)?|\.\d+"
 _WORDS = {
     "one": 1, "two": 2, "three": 3, "four": 4, "five": 5, "six": 6, "seven": 7, "eight": 8, "nine": 9, "ten": 10,
@@ -49,6 +44,7 @@ _UNITS: list[tuple[str, str, float]] = [
     (r"-?\s*(?:atoms?(?![A-Za-z])|atomic(?! layer)(?![A-Za-z])|原子(?!層|分子))", "ATOMS", 1.0),
     (r"-?\s*(?:atomic[ -])?(?:layers?|trilayers?|layered|quintuple layers?|MLs? thick|L(?![A-Za-z\d]))", "LAYERS", 1.0),
     (r"(?:原子層|トリレイヤー|層)", "LAYERS", 1.0),
+    (r"(?:bilayers?|double[ -]layers?|バイレイヤー|二重層|複層)", "BILAYERS", 1.0),
     (r"(?:molecules?(?![A-Za-z])|分子)", "MOLECULES", 1.0),
     (r"(?:unit\s*cells?|cells?\s*long|cells?(?![A-Za-z])|単位胞|単位格子|単位セル|周期)", "CELLS", 1.0),
     (r"(?:個|つ|コ|本|枚|箇所|か所|ヶ所|ヵ所|組|対)", "COUNT", 1.0),
@@ -172,15 +168,18 @@ _KANJI = "一二三四五六七八九十"
 _COUNTERS = r"(?=\s*(?:個|つ|層|原子|分子|枚|本|箇所|か所|組|対|単位))"
 _PATTERNS: list[tuple[re.Pattern[str], Callable[[re.Match[str]], Token | None]]] = [
     (re.compile(r"\bmp-\d+\b"), _plain("MPID", 0)),
-    (re.compile(r"(?:[\w./-]+\.(?:cif|vasp|poscar|xyz|extxyz)|\bPOSCAR\b|\bCONTCAR\b)", re.I), _plain("FILE", 0)),
-    (re.compile(r"\bSMILES\s*[:=]?\s*[\"'「]?([A-Za-z0-9@+\-\[\]()=#/\\%.]+)", re.I), _plain("SMILES")),
     (
-        re.compile(r"(?:random\s*)?(?:seed|乱数シード|シード|乱数の種)\s*(?:of|=|:|は)?\s*(\d{1,9})", re.I),
+        re.compile(r"(?:[\w./-]+\.(?:cif|vasp|poscar|xyz|extxyz)|\bPOSCAR\b|\bCONTCAR\b)", re.IGNORECASE),
+        _plain("FILE", 0),
+    ),
+    (re.compile(r"\bSMILES\s*[:=]?\s*[\"'「]?([A-Za-z0-9@+\-\[\]()=#/\\%.]+)", re.IGNORECASE), _plain("SMILES")),
+    (
+        re.compile(r"(?:random\s*)?(?:seed|乱数シード|シード|乱数の種)\s*(?:of|=|:|は)?\s*(\d{1,9})", re.IGNORECASE),
         _plain("SEED"),
     ),
     (re.compile(r"\(\s*√3\s*x\s*√3\s*\)\s*-?\s*R\s*30\s*°?|√3\s*x\s*√3\s*-?(?:R\s*30\s*°?)?"), _root_size),
     (
-        re.compile(r"\(?\s*sqrt\(?3\)?\s*x\s*sqrt\(?3\)?\s*\)?\s*-?\s*(?:R\s*30\s*°?)?", re.I),
+        re.compile(r"\(?\s*sqrt\(?3\)?\s*x\s*sqrt\(?3\)?\s*\)?\s*-?\s*(?:R\s*30\s*°?)?", re.IGNORECASE),
         _root_size,
     ),
     (
@@ -200,9 +199,23 @@ _PATTERNS: list[tuple[re.Pattern[str], Callable[[re.Match[str]], Token | None]]]
         ),
     ),
     (re.compile(r"[\(\{][\s\d,-]*\d[\s\d,-]*[\)\}]"), _miller),
+    (
+        re.compile(r"半々|等量|等モル|half and half|half-and-half|fifty-fifty|equiatomic|equimolar", re.IGNORECASE),
+        lambda m: Token("RATIO", (1.0, 1.0), *m.span(), m.group(0)),
+    ),
+    (re.compile(r"(\d+(?:\.\d+)?)\s*対\s*(\d+(?:\.\d+)?)"), _ratio),
+    # an atom by its number of neighbours: Ti5c
+    (re.compile(r"([A-Z][a-z]?)(?:[1-6]c|_?\{?[1-6]c\}?|\([1-6]c\))(?![a-z])"), _plain("MAT")),
+    # what a layer is made of: O-Ce-O layers
+    (
+        re.compile(r"[A-Z][a-z]?(?:-[A-Z][a-z]?){1,2}(?=\s*(?:を|の|が|は)?\s*(?:\d+\s*)?(?:層|トリ|tri|bi|double|layers?))"),
+        lambda m: Token("STOP", None, *m.span(), m.group(0)),
+    ),
+    # an oxidation state: titanium(IV) oxide
+    (re.compile(r"\((?:I{1,3}|IV|VI{0,3})\)"), lambda m: Token("STOP", None, *m.span(), m.group(0))),
     (re.compile(r"\[[\s\d,-]*\d[\s\d,-]*\]"), lambda m: Token("DIRECTION", m.group(0), *m.span(), m.group(0))),
     (
-        re.compile(r"(?<![\d.x*])(?:-?\d){3,4}(?=\s*(?:面|表面|surface|slab|facet|スラブ|plane))", re.I),
+        re.compile(r"(?<![\d.x*])(?:-?\d){3,4}(?=\s*(?:面|表面|surface|slab|facet|スラブ|plane))", re.IGNORECASE),
         lambda m: Token("MILLER", tuple(int(x) for x in re.findall(r"-?\d", m.group(0))), *m.span(), m.group(0)),
     ),
     (
@@ -224,7 +237,7 @@ _PATTERNS: list[tuple[re.Pattern[str], Callable[[re.Match[str]], Token | None]]]
         re.compile(
             rf"(?P<sign>(?<![\w)\]])-)?(?:(?P<numerator>\d{{1,2}})/(?P<denominator>[1-9]\d?)(?![\d.])"
             rf"|(?P<number>{_NUMBER})|(?P<word>(?<![A-Za-z])(?:{_NUMBER_WORDS})(?![A-Za-z])|[{_KANJI}ひふ][とた]?{_COUNTERS}))",
-            re.I,
+            re.IGNORECASE,
         ),
         _quantity,
     ),
@@ -232,80 +245,22 @@ _PATTERNS: list[tuple[re.Pattern[str], Callable[[re.Match[str]], Token | None]]]
 ]  # fmt: skip
 
 
-@lru_cache(maxsize=1)
-def lexicon() -> dict[str, tuple[str, Any]]:
-    """Every word in lower case: (kind, value). Words of the library have kind `MAT` or `STRUCTURE`."""
-    text = resources.files(__package__).joinpath("lexicon.yaml").read_text(encoding="utf-8")
-    words: dict[str, tuple[str, Any]] = {}
-    for kind, entry in yaml.load(text, Loader=yaml.BaseLoader).items():
-        given = entry["words"]
-        pairs = given.items() if isinstance(given, dict) else [(word, None) for word in given]
-        for word, value in pairs:
-            words.setdefault(word.lower(), (kind, int(value) if kind == "MONO" else value))
-    words.update(_library_words())
-    for kind, names in (("MAT", library().substances), ("MOL", library().molecules)):
-        for name in names:
-            if len(name) > 2:
-                words.setdefault(name.lower(), (kind, name))
-    return words
-
-
-def _library_words() -> dict[str, tuple[str, Any]]:
-    known = library()
-    words: dict[str, tuple[str, Any]] = {}
-    for key, prototype in known.prototypes.items():
-        for name in (key, *prototype["en"], *prototype["ja"]):
-            words[name.lower()] = ("STRUCTURE", key)
-    for system, system_names in _SYSTEM_WORDS.items():
-        for name in system_names:
-            words[name] = ("STRUCTURE", system)
-    for formula, entry in known.substances.items():
-        for name in (*entry.get("en", ()), *entry.get("ja", ())):
-            words[name.lower()] = ("MAT", formula)
-        for polymorph in entry["polymorphs"]:
-            label = polymorph.get("name") or polymorph["prototype"]
-            for name in (*polymorph.get("en", ()), *polymorph.get("ja", ())):
-                words.setdefault(name.lower(), ("POLYMORPH", (formula, label)))
-    for symbol, names in known.element_names.items():
-        for name in names:
-            words[name.lower()] = ("MAT", symbol)
-    for key, entry in known.molecules.items():
-        for name in (*entry["en"], *entry["ja"]):
-            words[name.lower()] = ("MOL", key)
-    for name, formula in _SHEETS.items():
-        words[name] = ("SHEETMAT", formula)
-    return words
-
-
-_SYSTEM_WORDS = {
-    "tetragonal": ("tetragonal", "正方晶", "t相"), "cubic": ("cubic", "立方晶"), "monoclinic": ("monoclinic",
-    "単斜晶", "m相"),
-    "orthorhombic": ("orthorhombic", "斜方晶", "直方晶"), "hexagonal": ("hexagonal", "六方晶"),
-    "rhombohedral": ("rhombohedral", "菱面体晶", "三方晶", "trigonal"), "fcc": ("面心立方", "fcc構造"),
-    "bcc": ("体心立方", "bcc構造"),
-    "hcp": ("hcp構造", "六方最密構造"),
-}  # fmt: skip
-_SHEETS = {
-    "graphene": "C", "グラフェン": "C", "silicene": "Si", "シリセン": "Si", "germanene": "Ge", "ゲルマネン": "Ge",
-    "phosphorene": "P", "ホスホレン": "P", "フォスフォレン": "P", "グラフェンシート": "C", "graphene sheet": "C",
-}  # fmt: skip
 #: words that may look like formulas: BCC, NP, ICO
 _WORDS_BEFORE_FORMULAS = {"NVCENTER", "STRUCTURE", "PARTICLE", "NANOTUBE", "SHAPE", "POLYMORPH", "VAC", "SLAB"}
 #: spelt as element symbols, but words at the begin of a sentence
 _WORDLIKE = {"In", "I", "As", "At", "No", "Be", "He", "Am", "On", "A"}
-_LATIN = re.compile(r"[A-Za-z0-9'µ]")
 
 
 def tokenize(text: str) -> Tokens:
     """The tokens of a text."""
     tokens = Tokens(Normal(text))
-    plain = tokens.normal.plain
+    plain = letters_for_digits(tokens.normal.plain, tokens.corrections)
     position = 0
     while position < len(plain):
         if plain[position] in " \t\r\u3000":
             position += 1
             continue
-        token = _longest(plain, position) or _unknown(plain, position, tokens)
+        token = _misspelt(plain, position, tokens) or _longest(plain, position) or _unknown(plain, position, tokens)
         tokens.items.append(token)
         position = max(token.end, position + 1)
     return tokens
@@ -321,11 +276,8 @@ def _longest(plain: str, position: int) -> Token | None:
             best = token
     if best is not None and best.kind == "MAT":
         following = plain[best.end : best.end + 2]
-        if (
-            best.text in _WORDLIKE
-            and position == 0
-            and re.match(r"\s[a-z]", following)
-            or re.match(r"[a-z]", following[:1])
+        if (best.text in _WORDLIKE and position == 0 and re.match(r"\s[a-z]", following)) or re.match(
+            r"[a-z]", following[:1]
         ):
             best = None
     word = _word(plain, position)
@@ -338,62 +290,32 @@ def _longest(plain: str, position: int) -> Token | None:
 
 def _word(plain: str, position: int) -> Token | None:
     """The longest word of the lexicon at a place."""
-    words = lexicon()
-    lowered = plain[position : position + 40].lower()
-    inside_latin = position > 0 and _LATIN.match(plain[position - 1]) and _LATIN.match(plain[position])
-    if inside_latin and plain[position - 1].isalpha():
+    found = longest_word(plain, position)
+    if found is None:
         return None
-    for length in range(len(lowered), 0, -1):
-        candidate = lowered[:length]
-        found = words.get(candidate)
-        if found is None:
-            continue
-        last, following = candidate[-1], lowered[length : length + 1]
-        if _LATIN.match(last) and following and re.match(r"[A-Za-z]", following):
-            continue
-        if last.isdigit() and (following.isdigit() or following in _COUNTER):
-            continue
-        exact = plain[position : position + length]
-        if found[0] == "MOL" and exact.isalpha() and len(exact) <= 3 and exact.isascii() and exact != exact.upper():
-            continue
-        return Token(found[0], found[1], position, position + length, exact)
-    return None
+    kind, value, length = found
+    return Token(kind, value, position, position + length, plain[position : position + length])
+
+
+def _misspelt(plain: str, position: int, tokens: Tokens) -> Token | None:
+    """A run of katakana that is no sequence of words, but near to one."""
+    found = misspelt_run(plain, position)
+    return None if found is None else _corrected(found[0], found[1], position, tokens)
 
 
 def _unknown(plain: str, position: int, tokens: Tokens) -> Token:
     """A word that nothing matches: read as the nearest word where one is near, else unknown."""
-    match = re.compile(r"[A-Za-z][A-Za-z'-]*").match(plain, position)
-    if match is None:
-        match = re.compile(r"[゠-ヿー]+|[一-鿿]+").match(plain, position)
-        text = match.group(0) if match else plain[position]
-        # a run of kanji or kana ends where the next word begins
-        for length in range(1, len(text)):
-            if _word(plain, position + length) is not None:
-                text = text[:length]
-                break
-        near = _near(text, 0.8) if len(text) >= 4 else None
-    else:
-        text = match.group(0)
-        near = _near(text.lower(), 0.8) if len(text) >= 4 else None
-    end = position + len(text)
+    text, near = unknown_word(plain, position)
     if near is not None:
-        kind, value = lexicon()[near]
-        tokens.corrections.append((text, near))
-        return Token(kind, value, position, end, text)
+        return _corrected(text, near, position, tokens)
     symbol = text[:1].upper() + text[1:]
     if symbol in SYMBOLS and len(text) == 2 and text not in ("in", "as", "at", "no", "be", "he", "am"):
         tokens.corrections.append((text, symbol))
-        return Token("MAT", symbol, position, end, symbol)
-    return Token("UNKNOWN", text, position, end, text)
+        return Token("MAT", symbol, position, position + len(text), symbol)
+    return Token("UNKNOWN", text, position, position + len(text), text)
 
 
-def _near(word: str, cutoff: float) -> str | None:
-    """The word of the lexicon that a misspelt one is nearest to."""
-    candidates = [w for w in lexicon() if abs(len(w) - len(word)) <= 2 and len(w) >= 4]
-    found = difflib.get_close_matches(word, candidates, n=1, cutoff=cutoff)
-    return found[0] if found else None
-
-
-def nearest_word(word: str) -> str | None:
-    """A suggestion for a word that is not understood."""
-    return _near(word.lower(), 0.72)
+def _corrected(text: str, near: str, position: int, tokens: Tokens) -> Token:
+    kind, value = lexicon()[near]
+    tokens.corrections.append((text, near))
+    return Token(kind, value, position, position + len(text), text)

@@ -9,15 +9,17 @@ Frames that belong together are a run: the steps of one relaxation, in their ord
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
-from gnnpot.data.schema import SCHEMA
+from gnnpot.data.quantities import QUANTITIES, labels_where
+from gnnpot.data.schema import schema
 
 #: fields of length A, and of length R; all others are of length F
-_PER_ATOM = ("numbers", "positions", "forces", "magmoms")
+_PER_ATOM = ("numbers", "positions", *labels_where(lambda quantity: quantity.per == "atom"))
 _PER_RUN = ("words",)
 #: words of a run's provenance; `source_id` is made of "task" and the step
 WORDS = ("source", "task", "material_id", "code", "functional", "pseudopotentials", "config_type", "hubbard_u")
@@ -55,22 +57,25 @@ class FrameBatch:
     @property
     def has_energy(self) -> np.ndarray:
         """[F] bool."""
-        return ~np.isnan(self.energy)
+        return self.has("energy")
 
     @property
     def has_stress(self) -> np.ndarray:
         """[F] bool."""
-        return ~np.isnan(self.stress).any(axis=1)
+        return self.has("stress")
 
     @property
     def has_forces(self) -> np.ndarray:
         """[F] bool."""
-        return ~self.any_atom(np.isnan(self.forces).any(axis=1))
+        return self.has("forces")
 
-    @property
-    def has_magmoms(self) -> np.ndarray:
-        """[F] bool."""
-        return ~self.any_atom(np.isnan(self.magmoms))
+    def has(self, label: str) -> np.ndarray:
+        """[F] bool: which frames have a label of `data.quantities`."""
+        values = getattr(self, label, None)
+        if values is None:
+            return np.zeros(len(self), dtype=bool)
+        missing = np.isnan(values).reshape(len(values), -1).any(axis=1)
+        return ~(self.any_atom(missing) if QUANTITIES[label].per == "atom" else missing)
 
     @property
     def energy_per_atom(self) -> np.ndarray:
@@ -104,15 +109,15 @@ class FrameBatch:
         if kept.all():
             return self
         atoms = np.repeat(kept, self.sizes)
-        changed = {}
+        changed: dict[str, Any] = {}
         for f in fields(self):
             if f.name not in _PER_RUN:
                 changed[f.name] = getattr(self, f.name)[atoms if f.name in _PER_ATOM else kept]
-        return FrameBatch(**changed, words=self.words)
+        return FrameBatch(words=self.words, **changed)
 
     def with_energy(self, energy: np.ndarray) -> "FrameBatch":
         """The same frames with other energies [F]."""
-        return FrameBatch(**{f.name: energy if f.name == "energy" else getattr(self, f.name) for f in fields(self)})
+        return replace(self, energy=energy)
 
     def fingerprints(self) -> np.ndarray:
         """[F] int64, what `gnnpot.data.schema.fingerprint` says of each frame."""
@@ -139,10 +144,7 @@ class FrameBatch:
             "positions": _lists(self.positions.ravel(), 3 * self.sizes),
             "cell": pa.FixedSizeListArray.from_arrays(pa.array(self.cell.ravel()), 9),
             "pbc": pa.FixedSizeListArray.from_arrays(pa.array(np.ones(3 * len(self), dtype=bool)), 3),
-            "energy": pa.array(self.energy, mask=~self.has_energy),
-            "forces": _lists(self.forces, self.sizes, self.has_forces),
-            "stress": _lists(self.stress, np.ones(len(self), dtype=np.int64), self.has_stress),
-            "magmoms": _lists(self.magmoms, self.sizes, self.has_magmoms),
+            **{name: self._label_column(name) for name in QUANTITIES},
             "n_atoms": pa.array(self.sizes.astype(np.int32)),
             "elements": elements.take(kinds),
             "counts": counts.take(kinds),
@@ -153,7 +155,17 @@ class FrameBatch:
             if name != "task":
                 columns[name] = pa.array(self.words[name], type=pa.string()).take(run)
         columns["source_id"] = pa.array(self.source_ids(), type=pa.string())
-        return pa.table([columns[f.name].cast(f.type) for f in SCHEMA], schema=SCHEMA)
+        fields = schema()
+        return pa.table([columns[f.name].cast(f.type) for f in fields], schema=fields)
+
+    def _label_column(self, label: str) -> pa.Array:
+        """A column of labels, null where a frame has none."""
+        values, quantity, known = getattr(self, label, None), QUANTITIES[label], self.has(label)
+        if values is None:
+            return pa.nulls(len(self))
+        if not quantity.shape_of(1):
+            return pa.array(values, mask=~known)
+        return _lists(values, self.sizes if quantity.per == "atom" else np.ones(len(self), dtype=np.int64), known)
 
     def source_ids(self) -> list[str]:
         """[F] task and step of each frame."""

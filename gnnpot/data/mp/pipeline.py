@@ -26,6 +26,7 @@ from gnnpot.data.mp.batch import FrameBatch
 from gnnpot.data.mp.corrections import NO_ENTRY, run_corrections
 from gnnpot.data.mp.filters import Curation, Filter, apply_filters, drop_unusable
 from gnnpot.data.mp.statistics import Statistics
+from gnnpot.data.quantities import QUANTITIES
 from gnnpot.data.schema import to_frames
 from gnnpot.data.store import ROW_GROUP, FrameStore
 from gnnpot.data.stress_check import StressSample
@@ -96,12 +97,12 @@ class _Counts:
         }
 
     def keep(self, batch: FrameBatch) -> None:
-        labels = {name: int(getattr(batch, f"has_{name}").sum()) for name in ("energy", "forces", "stress", "magmoms")}
+        labels = {name: int(batch.has(name).sum()) for name in QUANTITIES}
         frames = Counter(batch.run.tolist())
         sources: Counter[str] = Counter()
         codes: Counter[str] = Counter()
         for run, n in frames.items():
-            words = {name: batch.words[name][run] for name in ("source", "code", "functional")}
+            words = {name: str(batch.words[name][run]) for name in ("source", "code", "functional")}
             sources[words["source"]] += n
             codes[", ".join(w for w in (words["code"], words["functional"]) if w) or "unknown"] += n
         self.tally.add_many(batch.element_counts(), labels, sources, codes)

@@ -5,7 +5,8 @@
     frames = read_frames("train.extxyz.gz", energy_key="REF_energy", stress="vasp-kbar")
     frames = read_files(paths, bad_frames="skip", skipped=Counter())     # without files that can't be read
 
-Every module here that holds a subclass of `Reader` is a format; nothing else has to be told of it. Each says in its
+Every module here that holds a subclass of `Reader` is a format, and so are entry points `gnnpot.readers` of other
+packages, which are looked at where none of these fits. Each says in its
 docstring, and in `stress_convention`, how its files write stress; other conventions are given with `stress=`. A file
 whose name tells nothing is known by how it begins. `.gz` below stands for `.xz` and `.bz2` as well.
 
@@ -23,11 +24,12 @@ whose name tells nothing is known by how it begins. `.gz` below stands for `.xz`
 """
 
 from gnnpot.data.readers.base import Reader, formats, has_reader, is_frame_folder, read_files, read_frames, reader_of
-from gnnpot.data.readers.records import PROVENANCE_KEYS, RecordOptions, reduced_formula
+from gnnpot.data.readers.records import PROVENANCE_KEYS, Record, RecordOptions, reduced_formula
 
 __all__ = [
     "PROVENANCE_KEYS",
     "Reader",
+    "Record",
     "RecordOptions",
     "formats",
     "has_reader",

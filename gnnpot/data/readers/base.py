@@ -13,26 +13,32 @@ import logging
 import lzma
 import pkgutil
 import struct
+import sys
 import zlib
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
 from io import TextIOWrapper
 from pathlib import Path
-from typing import BinaryIO, ClassVar, Literal, TextIO
+from typing import Any, BinaryIO, ClassVar, Literal, TextIO
 
 from gnnpot.data.bundled import resolve_bundled
 from gnnpot.data.frame import Frame, FrameError
 from gnnpot.data.readers.records import FrameBuilder, Record, RecordOptions
 from gnnpot.data.stress import StressConvention
-from gnnpot.errors import DataError, suggest
+from gnnpot.errors import DataError, PluginError, suggest
+from gnnpot.plugins import READERS, find_plugin, plugin_names
 
 log = logging.getLogger(__name__)
 
 #: first bytes of compressed files -> how to open them
-_COMPRESSED = {b"\x1f\x8b": gzip.open, b"\xfd7zXZ\x00": lzma.open, b"BZh": bz2.open}
+_COMPRESSED: dict[bytes, Callable[..., Any]] = {
+    b"\x1f\x8b": gzip.open,
+    b"\xfd7zXZ\x00": lzma.open,
+    b"BZh": bz2.open,
+}
 #: endings of their names, which tell no format
 _COMPRESSED_ENDINGS = (".gz", ".xz", ".bz2")
 #: what ASE's readers of binary files raise for bytes that are damaged, besides their own errors
@@ -89,7 +95,7 @@ def read_frames(
     *,
     bad_frames: Literal["raise", "skip"] = "raise",
     skipped: Counter[str] | None = None,
-    **options: object,
+    **options: Any,
 ) -> Iterator[Frame]:
     """A stream of the frames of a file, in its order; no more than one of them is held.
 
@@ -113,7 +119,7 @@ def read_files(
     *,
     bad_frames: Literal["raise", "skip"] = "raise",
     skipped: Counter[str] | None = None,
-    **options: object,
+    **options: Any,
 ) -> Iterator[Frame]:
     """The frames of several files, one after the other; see `read_frames`.
 
@@ -122,18 +128,18 @@ def read_files(
     frame for files that do not exist, and at the end if no file could be read.
     """
     _check_bad_frames(bad_frames, skipped)
-    paths = [resolve_bundled(path) for path in paths]
-    for path in paths:
+    files = [resolve_bundled(path) for path in paths]
+    for path in files:
         if not path.exists():
             raise DataError(f"{path}: does not exist; give the paths of files of frames")
-    if bad_frames == "raise":
-        streams = [_frames(path, *_opened(path, format, options), None) for path in paths]
+    if bad_frames == "raise" or skipped is None:
+        streams = [_frames(path, *_opened(path, format, options), None) for path in files]
         return (frame for stream in streams for frame in stream)
-    return _readable_frames(paths, format, options, skipped)
+    return _readable_frames(files, format, options, skipped)
 
 
 def _readable_frames(
-    paths: Sequence[Path], format: str | None, options: dict[str, object], skipped: Counter[str]
+    paths: Sequence[Path], format: str | None, options: dict[str, Any], skipped: Counter[str]
 ) -> Iterator[Frame]:
     problems = []
     for path in paths:
@@ -148,7 +154,7 @@ def _readable_frames(
 
 
 def read_numbered(
-    path: Path | str, format: str | None = None, **options: object
+    path: Path | str, format: str | None = None, **options: Any
 ) -> Iterator[tuple[int, Frame | FrameError]]:
     """Each frame of a file with its number, counted from 0, or in its place what is wrong with it."""
     return _numbered(Path(path), *_opened(Path(path), format, options))
@@ -161,7 +167,7 @@ def _check_bad_frames(bad_frames: str, skipped: Counter[str] | None) -> None:
         raise DataError("bad_frames='skip' needs skipped=Counter(), which counts by reason what is left out")
 
 
-def _opened(path: Path, format: str | None, options: dict[str, object]) -> tuple[Reader, FrameBuilder]:
+def _opened(path: Path, format: str | None, options: dict[str, Any]) -> tuple[Reader, FrameBuilder]:
     """The reader of a file and what builds its frames. Raises `DataError` for an option that neither has."""
     cls = reader_of(path, format)
     common = {f.name for f in dataclasses.fields(RecordOptions)}
@@ -202,7 +208,7 @@ def _place(path: Path, number: int) -> str:
 
 
 @cache
-def _readers() -> dict[str, type[Reader]]:
+def own_readers() -> dict[str, type[Reader]]:
     """{format: class} of all modules in this folder."""
     package = importlib.import_module(__package__)
     found = {}
@@ -215,14 +221,69 @@ def _readers() -> dict[str, type[Reader]]:
     return found
 
 
+def _plugin_reader(format: str) -> type[Reader] | None:
+    """The reader that another package adds for a format. Raises `PluginError` if it can't be used."""
+    plugin = find_plugin(READERS, format, own_readers())
+    if plugin is None:
+        return None
+    found = plugin.load()
+    if not (isinstance(found, type) and issubclass(found, Reader)) or inspect.isabstract(found):
+        raise plugin.refused("is no subclass of gnnpot.data.readers.Reader with all of its methods")
+    if getattr(found, "format", None) != format or not hasattr(found, "stress_convention"):
+        raise plugin.refused(f"needs the class attributes format = '{format}' and stress_convention")
+    return found
+
+
+@cache
+def _plugin_readers(_path: tuple[str, ...]) -> tuple[type[Reader], ...]:
+    """The readers of packages on a path; those that can't be used are logged, once, and left out."""
+    found: list[type[Reader]] = []
+    for format in plugin_names(READERS, own_readers()):
+        try:
+            reader = _plugin_reader(format)
+        except PluginError as error:
+            log.warning("left out: %s", error)
+        else:
+            found += [] if reader is None else [reader]
+    return tuple(found)
+
+
+def _reader_where(holds: Callable[[type[Reader]], bool], path: Path) -> type[Reader] | None:
+    """The first of gnnpot's readers for which something holds, or else the only one of other packages."""
+    for cls in own_readers().values():
+        if holds(cls):
+            return cls
+    found = [cls for cls in _plugin_readers(tuple(sys.path)) if _holds_safely(holds, cls)]
+    if len(found) > 1:
+        several = ", ".join(cls.format for cls in found)
+        raise DataError(f"{path}: could be of several formats ({several}); name one with format=")
+    return found[0] if found else None
+
+
+def _holds_safely(holds: Callable[[type[Reader]], bool], cls: type[Reader]) -> bool:
+    try:
+        return holds(cls)
+    except Exception as error:  # noqa: BLE001 - a defect of another package must not stop other files from being read
+        log.warning("left out: the reader of '%s' (%s) fails: %s", cls.format, cls.__module__, error)
+        return False
+
+
 def formats() -> tuple[str, ...]:
     """Names of the formats that can be read."""
-    return tuple(sorted(_readers()))
+    return tuple(sorted([*own_readers(), *plugin_names(READERS, own_readers())]))
 
 
 def reader_options(format: str) -> tuple[str, ...]:
     """Names of the options that the reader of a format takes, besides those of `RecordOptions`."""
-    return tuple(f.name for f in dataclasses.fields(_readers()[format]) if f.name != "path")
+    return tuple(f.name for f in dataclasses.fields(find_reader(format)) if f.name != "path")
+
+
+def find_reader(format: str) -> type[Reader]:
+    """The reader of a format. Raises `DataError` if there is none."""
+    reader = own_readers().get(format) or _plugin_reader(format)
+    if reader is None:
+        raise DataError(f"format '{format}' is not known; {suggest(format, formats())}")
+    return reader
 
 
 def has_reader(path: Path) -> bool:
@@ -236,46 +297,48 @@ def has_reader(path: Path) -> bool:
 
 def is_frame_folder(path: Path) -> bool:
     """Whether a folder is one that `read_frames` reads, by itself, as a file of frames."""
-    return path.is_dir() and any(cls.holds(path) for cls in _readers().values())
+    return path.is_dir() and _reader_where(lambda cls: cls.holds(path), path) is not None
 
 
 def reader_of(path: Path, format: str | None = None) -> type[Reader]:
     """The reader of a file or folder, by the format's name, or else by the path's name, content or beginning.
 
-    Raises `DataError`.
+    Raises `DataError`; `PluginError` if another package adds the format and can't be used.
     """
-    known = _readers()
-    if format is not None and format not in known:
-        raise DataError(f"{path}: format '{format}' is not known; {suggest(format, known)}")
-    candidates = known if format is None else {format: known[format]}
+    try:
+        asked = None if format is None else find_reader(format)
+    except DataError as error:
+        raise DataError(f"{path}: {error}") from None
     if path.is_dir():
-        for cls in candidates.values():
-            if cls.holds(path):
-                return cls
-    if not path.is_file():
-        problem = "is a folder, and no format is one like it" if path.is_dir() else "does not exist"
-        if path.exists() and not path.is_dir():
-            problem = "is no ordinary file but a pipe or a device"
-        raise DataError(f"{path}: {problem}; give the path of a file of a format among {', '.join(candidates)}")
+        holds = _reader_where(lambda cls: cls.holds(path), path) if asked is None else asked
+        if holds is not None and holds.holds(path):
+            return holds
+    _require_file(path, formats() if asked is None else (asked.format,))
     with open_binary(path) as file:
         head = file.read(HEAD)
     if head[257:262] == b"ustar" or head.startswith(b"PK\x03\x04"):
         raise DataError(f"{path}: is an archive of files; unpack it, and give the files")
-    if format is not None:
-        return known[format]
+    if asked is not None:
+        return asked
     name = path.name.lower()
     for ending in _COMPRESSED_ENDINGS:
         name = name.removesuffix(ending)
-    for cls in known.values():
-        if cls.matches(name):
-            return cls
-    for cls in known.values():
-        if cls.recognises(head):
-            return cls
-    raise DataError(
-        f"{path}: neither its name nor its beginning tells a format; name one with format=, known are: "
-        f"{', '.join(known)}"
-    )
+    found = _reader_where(lambda cls: cls.matches(name), path) or _reader_where(lambda cls: cls.recognises(head), path)
+    if found is None:
+        raise DataError(
+            f"{path}: neither its name nor its beginning tells a format; name one with format=, known are: "
+            f"{', '.join(formats())}"
+        )
+    return found
+
+
+def _require_file(path: Path, known: Sequence[str]) -> None:
+    if path.is_file():
+        return
+    problem = "is a folder, and no format is one like it" if path.is_dir() else "does not exist"
+    if path.exists() and not path.is_dir():
+        problem = "is no ordinary file but a pipe or a device"
+    raise DataError(f"{path}: {problem}; give the path of a file of a format among {', '.join(known)}")
 
 
 @contextmanager

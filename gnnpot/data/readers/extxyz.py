@@ -17,8 +17,9 @@ from typing import ClassVar
 import numpy as np
 
 from gnnpot.data.frame import FrameError, atomic_number
+from gnnpot.data.quantities import QUANTITIES
 from gnnpot.data.readers.base import Reader, open_text
-from gnnpot.data.readers.records import LABEL_KEYS, Record, floats, whole_numbers
+from gnnpot.data.readers.records import Record, floats, whole_numbers
 from gnnpot.data.stress import PRESETS, StressConvention
 from gnnpot.errors import DataError
 
@@ -33,7 +34,6 @@ MAX_WIDTH = 10**6
 #: a larger count is no count
 MAX_ATOMS = 10**9
 _CLOSING = {'"': '"', "'": "'", "{": "}", "[": "]"}
-_LABELS = frozenset(key for keys in LABEL_KEYS.values() for key in keys)
 _BETWEEN_FLAGS = str.maketrans("[]{}(),", " " * 7)
 _FLAGS = {"T": True, "TRUE": True, "1": True, "F": False, "FALSE": False, "0": False}
 
@@ -115,7 +115,8 @@ def _unquote(text: str) -> str:
 def _record(comment: str, lines: list[str]) -> Record:
     info = parse_comment(comment)
     # Words of a title are no labels: "lowest energy found".
-    info = {key: info[key] for key, value in _pairs(comment) if value is not None or key not in _LABELS}
+    labels = {key for quantity in QUANTITIES.values() for key in quantity.keys}
+    info = {key: info[key] for key, value in _pairs(comment) if value is not None or key not in labels}
     columns = Columns(info.pop("Properties", "species:S:1:pos:R:3"), lines)
     cell, periodic = np.zeros((3, 3)), "F F F"
     if "Lattice" in info:

@@ -17,17 +17,11 @@ from collections.abc import Callable, Collection, Mapping
 
 import numpy as np
 
+from gnnpot.data.quantities import QUANTITIES
 from gnnpot.data.stress import StressConvention
 from gnnpot.errors import DataError
 
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
-#: words that a label's name holds
-_LABEL_WORDS = {
-    "energy": {"energy", "toten", "etot", "epot"},
-    "forces": {"force", "forces", "frc", "for"},
-    "stress": {"stress", "stresses", "virial", "virials"},
-    "magmoms": {"magmom", "magmoms"},
-}
 #: words that make of an energy, of forces, … something that is no label of gnnpot's
 _OTHER_WORDS = {
     "above", "adsorption", "atom", "atomic", "band", "bandgap", "binding", "bond", "charge", "cohesive", "config",
@@ -63,7 +57,7 @@ def words_of(name: str) -> list[str]:
 def may_be(label: str, name: str) -> bool:
     """Whether a name could be that of `label`, by its words."""
     words = set(words_of(name))
-    return bool(words & _LABEL_WORDS[label]) and not words & _OTHER_WORDS
+    return bool(words & QUANTITIES[label].words) and not words & _OTHER_WORDS
 
 
 def naming_problem(

@@ -17,12 +17,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from functools import lru_cache
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from ase.formula import Formula
 
 from gnnpot.data.frame import Frame, FrameError, Provenance
+from gnnpot.data.quantities import ATTRIBUTES, QUANTITIES, Quantity, fields_of
 from gnnpot.data.readers.names import may_be, naming_problem, total_charge, unit_problem
 from gnnpot.data.stress import PRESETS, StressConvention
 from gnnpot.data.structure import check_elements
@@ -37,12 +38,6 @@ PROVENANCE_KEYS: dict[str, tuple[str, ...]] = {
     "code": ("code",),
     "pseudopotentials": ("pseudopotentials",),
     "hubbard_u": ("hubbard_u",),
-}
-LABEL_KEYS: dict[str, tuple[str, ...]] = {
-    "energy": ("free_energy", "energy"),
-    "forces": ("forces",),
-    "stress": ("stress", "virial"),
-    "magmoms": ("magmoms",),
 }
 #: of a stress tensor, as a share of its largest element; codes print it symmetric to their digits
 MAX_ASYMMETRY = 0.05
@@ -67,12 +62,13 @@ class Record:
 
 @dataclass(frozen=True)
 class RecordOptions:
-    """What a user says of a file. Of the keys, `None` means the usual names (`LABEL_KEYS`), "" means: read none."""
+    """What a user says of a file. Of the keys, `None` means the usual names (`data.quantities`), "" no label."""
 
     energy_key: str | None = None  #: eV, total energy
     forces_key: str | None = None  #: eV/Å
     stress_key: str | None = None
     magmoms_key: str | None = None  #: µB
+    label_keys: dict[str, str] = field(default_factory=dict)  #: of further labels of `data.quantities`, by their name
     stress: StressConvention | str | None = None  #: the file's convention; `None`: the usual one of the format and key
     material_key: str | None = None  #: or "formula", or "frame"
     source: str = ""  #: this and the following stand in where the file does not say
@@ -80,6 +76,22 @@ class RecordOptions:
     functional: str = ""
     pseudopotentials: str = ""
     total_charge: Literal["raise", "ignore"] = "raise"  #: of frames that are not neutral; models take no charge yet
+
+    def __post_init__(self) -> None:
+        for name in self.label_keys:
+            if name not in QUANTITIES or name in ATTRIBUTES:
+                others = [other for other in QUANTITIES if other not in ATTRIBUTES]
+                raise ValueError(f"label_keys: '{name}' is no further label; {suggest(name, others)}")
+
+    def key(self, label: str) -> str | None:
+        """The key that the user named for a label."""
+        return getattr(self, f"{label}_key") if label in ATTRIBUTES else self.label_keys.get(label)
+
+    @staticmethod
+    def without_labels() -> dict[str, Any]:
+        """Options by which no label is read."""
+        further = {name: "" for name in QUANTITIES if name not in ATTRIBUTES}
+        return {f"{name}_key": "" for name in ATTRIBUTES} | ({"label_keys": further} if further else {})
 
 
 class FrameBuilder:
@@ -99,14 +111,14 @@ class FrameBuilder:
         self.free_names = free_names
         self.stress = StressConvention.parse(options.stress) if options.stress is not None else None
         self.usual_stress = stress or PRESETS["ase"]
-        self.keys = {}
-        for label, usual in LABEL_KEYS.items():
-            given = getattr(options, f"{label}_key")
-            self.keys[label] = usual if given is None else (given,) if given else ()
-        self.unmet = {label for label in LABEL_KEYS if getattr(options, f"{label}_key")}
-        self.named = {label for label in LABEL_KEYS if getattr(options, f"{label}_key") is not None}
+        self.keys: dict[str, tuple[str, ...]] = {}
+        for label, quantity in QUANTITIES.items():
+            given = options.key(label)
+            self.keys[label] = quantity.keys if given is None else (given,) if given else ()
+        self.unmet = {label for label in QUANTITIES if options.key(label)}
+        self.named = {label for label in QUANTITIES if options.key(label) is not None}
         self.met: set[str] = set()
-        self._similar: dict[str, set[str]] = {label: set() for label in LABEL_KEYS}
+        self._similar: dict[str, set[str]] = {label: set() for label in QUANTITIES}
         self._stated_units: dict[str, str] = {}
 
     def build(self, record: Record, number: int) -> Frame:
@@ -114,25 +126,23 @@ class FrameBuilder:
         check_elements(np.asarray(record.numbers), str(self.path))
         self._check_names(record, number)
         self._check_charge(record)
-        energy = self._label(record, "energy", record.info, ())
-        forces = self._label(record, "forces", record.arrays, (len(record.numbers), 3))
-        magmoms = self._label(record, "magmoms", record.arrays, (len(record.numbers),))
+        labels = {
+            label: self._stress(record) if label == "stress" else self._label(record, quantity)
+            for label, quantity in QUANTITIES.items()
+        }
         return Frame(
             numbers=record.numbers,
             positions=record.positions,
             cell=record.cell,
             pbc=record.pbc,
-            energy=None if energy is None else float(energy),
-            forces=forces,
-            stress=self._stress(record),
-            magmoms=magmoms,
             provenance=self._provenance(record, number),
+            **fields_of(labels),
         )
 
     def finish(self) -> None:
         """Raise `DataError` if a key that the user named was in no frame."""
         for label in sorted(self.unmet):
-            key = getattr(self.options, f"{label}_key")
+            key = self.options.key(label) or ""
             raise DataError(f"{self.path}: no frame has the {label} key '{key}'; {suggest(key, self.met)}")
 
     def _check_names(self, record: Record, number: int) -> None:
@@ -149,7 +159,7 @@ class FrameBuilder:
             ]
             for label, names in self._similar.items()
             if names
-            for where in (record.info if label in ("energy", "stress") else record.arrays,)
+            for where in (_place(record, label),)
             for usual in (next((key for key in self.keys[label] if key in where), ""),)
         }  # fmt: skip
         problem = naming_problem(candidates, {*record.info, *record.arrays}, self.keys, self.named)
@@ -168,7 +178,8 @@ class FrameBuilder:
             problem = f"has a total charge of {charge}; gnnpot knows no charges: remove it or give total_charge=ignore"
             raise FrameError(str(self.path), "charged", problem)
 
-    def _label(self, record: Record, label: str, where: Mapping, shape: tuple[int, ...]) -> np.ndarray | None:
+    def _label(self, record: Record, quantity: Quantity) -> np.ndarray | None:
+        label, where, shape = quantity.name, _place(record, quantity.name), quantity.shape_of(len(record.numbers))
         key = next((k for k in self.keys[label] if k in where), None)
         if key is None:
             return None
@@ -198,7 +209,7 @@ class FrameBuilder:
             raise FrameError(str(self.path), "stress of a wrong shape", f"{error}; mend or remove this frame") from None
 
     def _provenance(self, record: Record, number: int) -> Provenance:
-        words: dict[str, object] = {}
+        words: dict[str, Any] = {}
         for name, keys in PROVENANCE_KEYS.items():
             key = next((k for k in keys if k in record.info), None)
             words[name] = "" if key is None else str(record.info[key])
@@ -234,6 +245,11 @@ class FrameBuilder:
             raise FrameError(str(self.path), "hubbard_u not a mapping", problem) from None
 
 
+def _place(record: Record, label: str) -> Mapping[str, Any]:
+    """Where a file has a label: with the frame or with the atoms."""
+    return record.arrays if QUANTITIES[label].per == "atom" else record.info
+
+
 def _has_size(value: object, n_atoms: int, label: str) -> bool:
     """Whether a value has as many numbers as the label."""
     if value is None:
@@ -242,8 +258,10 @@ def _has_size(value: object, n_atoms: int, label: str) -> bool:
         numbers = floats(value, label)
     except FrameError:
         return False
-    sizes = {"energy": (1,), "forces": (3 * n_atoms,), "stress": (6, 9), "magmoms": (n_atoms,)}[label]
-    return numbers.size in sizes and (label == "energy" or numbers.ndim > 0)
+    shape = QUANTITIES[label].shape_of(n_atoms)
+    # a tensor may be written out
+    sizes = (6, 9) if shape == (6,) else (int(np.prod(shape)),)
+    return numbers.size in sizes and (not shape or numbers.ndim > 0)
 
 
 def floats(value: object, key: str) -> np.ndarray:

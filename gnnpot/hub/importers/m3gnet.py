@@ -11,7 +11,7 @@ import json
 import pickle
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -21,6 +21,7 @@ from gnnpot.errors import CheckpointError
 from gnnpot.hub.checkpoint import Card
 from gnnpot.hub.registry import MatglFolder, matgl_folders
 from gnnpot.models.m3gnet import M3GNet, M3GNetConfig
+from gnnpot.models.m3gnet_matgl_rows import M3GNetMatglRows, M3GNetMatglRowsConfig
 from gnnpot.potential import Potential
 
 _CARD = Card(
@@ -37,8 +38,10 @@ _CARD = Card(
         }
     },
     references=[
-        "C. Chen, S. P. Ong, A universal graph deep learning interatomic potential for the periodic table, "
-        "Nat. Comput. Sci. 2, 718 (2022)"
+        (
+            "C. Chen, S. P. Ong, A universal graph deep learning interatomic potential for the periodic table, "
+            "Nat. Comput. Sci. 2, 718 (2022)"
+        )
     ],
 )
 
@@ -55,7 +58,7 @@ def convert(name: str, files: Mapping[str, Path]) -> tuple[Potential, Card]:
 
     Raises `CheckpointError` if the weights are not what they should be.
     """
-    potential = read(name, files["model.json"].read_bytes(), files["state.pt"].read_bytes(), layout="matgl")
+    potential = read(name, files["model.json"].read_bytes(), files["state.pt"].read_bytes(), trained_with=(2, 2))
     entry = next((entry for entry in matgl_folders() if entry.name == name), None)
     return potential, _CARD if entry is None else _card(entry)
 
@@ -73,8 +76,8 @@ def _card(entry: MatglFolder) -> Card:
     )
 
 
-def read(name: str, description: bytes, state: bytes, layout: str) -> Potential:
-    """The potential of the contents of `model.json` and `state.pt`; `layout` is `M3GNetConfig`'s.
+def read(name: str, description: bytes, state: bytes, trained_with: tuple[int, int]) -> Potential:
+    """The potential of the contents of `model.json` and `state.pt`; `trained_with` is the version of matgl.
 
     Raises `CheckpointError` if they are not what they should be.
     """
@@ -83,7 +86,7 @@ def read(name: str, description: bytes, state: bytes, layout: str) -> Potential:
         tensors = torch.load(io.BytesIO(state), map_location="cpu", weights_only=True)
         if arguments.get("calc_repuls"):
             raise KeyError("calc_repuls = True; only False is known")
-        model = M3GNet(_config(arguments["model"]["init_args"], layout))
+        model = _model(arguments["model"]["init_args"], trained_with)
         model.load_state_dict(_translate(tensors, model.config))
         offsets = tensors.get("element_refs.property_offset", torch.zeros(len(model.elements))).flatten().tolist()
         references = ElementReferences.from_mapping(
@@ -98,15 +101,15 @@ def read(name: str, description: bytes, state: bytes, layout: str) -> Potential:
     return Potential(model, references, energy_scale=scale).eval()
 
 
-def _config(arguments: Mapping[str, Any], layout: str) -> M3GNetConfig:
+def _model(arguments: Mapping[str, Any], trained_with: tuple[int, int]) -> M3GNet:
     for name, value in _EXPECTED.items():
         if arguments.get(name, value) != value:
             raise KeyError(f"{name} = {arguments[name]!r}; only {value!r} is known")
     units, edges, width = (arguments[f] for f in ("dim_node_embedding", "dim_edge_embedding", "units"))
     if edges != units:
         raise KeyError(f"dim_edge_embedding = {edges}; only dim_node_embedding's {units} is known")
-    basis = "smooth" if arguments.get("use_smooth") else "spherical_bessel"
-    return M3GNetConfig(
+    basis: Literal["smooth", "spherical_bessel"] = "smooth" if arguments.get("use_smooth") else "spherical_bessel"
+    config = M3GNetConfig(
         elements=tuple(arguments["element_types"]),
         units=units,
         hidden=None if width == units else width,
@@ -117,8 +120,11 @@ def _config(arguments: Mapping[str, Any], layout: str) -> M3GNetConfig:
         max_l=arguments["max_l"],
         radial_basis=basis,
         three_body_basis=basis,
-        layout=layout,
     )
+    if trained_with >= (4, 1):
+        return M3GNet(config)
+    same = {name: value for name, value in vars(config).items() if name != "architecture"}
+    return M3GNetMatglRows(M3GNetMatglRowsConfig(**same, matgl="2.2" if trained_with < (3, 0) else "4.0"))
 
 
 def _translate(state: Mapping[str, Tensor], config: M3GNetConfig) -> dict[str, Tensor]:
@@ -140,7 +146,7 @@ def _translate(state: Mapping[str, Tensor], config: M3GNetConfig) -> dict[str, T
             name = f"convolutions.{k}.{side}"
             conv = f"graph_layers.{k}.conv.{side}"
             new |= _gated(old, f"{name}_update", f"{conv}_update_func", 3, first="first.linear")
-            if config.layout == "matgl":
+            if isinstance(config, M3GNetMatglRowsConfig) and config.matgl == "2.2":
                 # messages are summed at the other end of an edge, so centre and neighbour change places
                 weight = new[f"{name}_update.first.linear.weight"]
                 centre, neighbor, edge = weight.chunk(3, dim=1)

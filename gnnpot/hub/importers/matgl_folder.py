@@ -6,8 +6,8 @@ matgl writes `model.json` (sizes and options), `state.pt` (tensors) and `model.p
 read). Nothing is executed: the tensors come through PyTorch's weights-only loader.
 
 The files don't say which version of matgl trained them, but weights of one convention mean nothing in another (see
-`gnnpot.models.matgl_rows`). Only options that matgl 1.3 and later write betray the version; where they are, it must be
-given.
+`gnnpot.models.m3gnet_matgl_rows`). Only options that matgl 1.3 and later write betray the version; where they are, it
+must be given.
 """
 
 import copy
@@ -28,8 +28,6 @@ from gnnpot.potential import Potential
 
 DESCRIPTION, STATE = "model.json", "state.pt"
 
-#: first version of matgl with another convention, and the layout of `M3GNetConfig` from it on
-_LAYOUTS = (((4, 1), "paper"), ((3, 0), "matgl-3"), ((0, 0), "matgl"))
 #: options that no version before 1.3 writes
 _LATER = ("dropout", "num_rbf")
 
@@ -43,7 +41,7 @@ def convert_folder(folder: Path, name: str, trained_with: str | None = None) -> 
     contents = {file: _content(folder, file) for file in (DESCRIPTION, STATE)}
     entry = next((e for e in matgl_folders() if name == e.name or folder.resolve().name == e.folder), None)
     version = trained_with or (entry.trained_with if entry else _version(folder, contents[DESCRIPTION]))
-    potential = read(str(folder), *contents.values(), layout=_layout(version))
+    potential = read(str(folder), contents[DESCRIPTION], contents[STATE], trained_with=_numbers(version))
     if entry is not None:
         _check(folder, potential, entry)
     precise = copy.deepcopy(potential).double()
@@ -94,11 +92,11 @@ def _version(folder: Path, description: bytes) -> str:
     return "1.2 or older"
 
 
-def _layout(version: str) -> str:
+def _numbers(version: str) -> tuple[int, int]:
     numbers = re.match(r"(\d+)\.(\d+)", version)
     if numbers is None:
         raise CheckpointError(f"--trained-with {version}: is no version of matgl; give one like 4.1.2")
-    return next(layout for first, layout in _LAYOUTS if tuple(map(int, numbers.groups())) >= first)
+    return int(numbers[1]), int(numbers[2])
 
 
 def _check(folder: Path, potential: Potential, entry: MatglFolder) -> None:

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from ase import Atoms
-from ase.calculators.calculator import Calculator as AseCalculator
+from ase.calculators.calculator import BaseCalculator as AseCalculator
 
 from gnnpot.engines.md import Sample
 from gnnpot.engines.restart import structure_identity

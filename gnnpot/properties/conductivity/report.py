@@ -83,7 +83,7 @@ def transport_rows(result: Conductivity) -> tuple[tuple[str, ...], list[tuple[st
 def fit_rows(result: Conductivity) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
     """Head and rows of the fits."""
     head = ("", "Eₐ, eV", f"σ at {ROOM:g} K, mS/cm", "χ²/freedom")
-    rows = []
+    rows: list[tuple[str, ...]] = []
     for name, fit in (("Nernst–Einstein", result.nernst_einstein), ("collective", result.collective)):
         if fit is not None:
             rows.append((name, shown(fit.activation_energy), shown(fit.at(ROOM)), f"{fit.scatter:.2g}"))
@@ -91,10 +91,12 @@ def fit_rows(result: Conductivity) -> tuple[tuple[str, ...], list[tuple[str, ...
 
 
 def transport_table(result: Conductivity) -> str:
+    """The main table, HTML."""
     return table(*transport_rows(result))
 
 
 def fit_table(result: Conductivity) -> str:
+    """The table of the fits, HTML."""
     head, rows = fit_rows(result)
     if not rows:
         return "<p>An activation energy needs two temperatures that were sampled long enough.</p>"

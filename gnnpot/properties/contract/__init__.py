@@ -10,11 +10,12 @@ of a gnnpot potential is also asked whether a batch gives what its structures gi
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Literal
 
 import torch
 from ase import Atoms
-from ase.calculators.calculator import Calculator as AseCalculator
+from ase.calculators.calculator import BaseCalculator as AseCalculator
 from ase.calculators.calculator import PropertyNotImplementedError
 from torch_geometric.data import Batch
 
@@ -26,6 +27,13 @@ from gnnpot.properties.contract import probes
 from gnnpot.properties.contract.structures import default_structures
 
 logger = logging.getLogger(__name__)
+
+#: names of all checks; the last two are asked of a gnnpot calculator only
+QUESTIONS = (
+    "rotation", "reflection", "translation", "permutation", "repetition", "supercell", "choice of cell",
+    "forces = -dE/dr", "stress = dE/dε/V", "isolated atom", "separated atoms", "smooth dimer", "smooth cluster",
+    "batch = single", "no cross-talk",
+)  # fmt: skip
 
 _UNITS = {
     "energy": "eV/atom",
@@ -117,7 +125,8 @@ def check_contract(
 
     `elements` default to those that a gnnpot calculator knows; other calculators don't say. `tolerances` default to
     those of the calculator's `dtype`, float64 where it has none. What a calculator does not implement is skipped; what
-    it raises is a failed check. Deviations that are `known`, and not larger, do not count as failed. Raises `ConfigError` with neither structures nor elements.
+    it raises is a failed check. Deviations that are `known`, and not larger, do not count as failed. Raises
+    `ConfigError` with neither structures nor elements.
     """
     if tolerances is None:
         tolerances = FLOAT32 if getattr(calculator, "dtype", torch.float64) == torch.float32 else Tolerances()
@@ -132,7 +141,7 @@ def check_contract(
     else:
         converted = [as_checked_atoms(structure) for structure in structures]
         named = {f"{k}: {atoms.get_chemical_formula()}": atoms for k, atoms in enumerate(converted)}
-    probe = probes.Probe(calculator, tolerances.step, tolerances.interval, *_reach(calculator))
+    probe = probes.Probe(calculator, tolerances.step, tolerances.interval, *reach(calculator))
     checks: list[Check] = []
     for name, structure, question in _questions(calculator, probe, named):
         checks += (_or_known(check, known) for check in _ask(name, structure, question, tolerances))
@@ -140,7 +149,7 @@ def check_contract(
     return ContractReport(tuple(checks))
 
 
-def _reach(calculator: AseCalculator) -> tuple[tuple[float, ...], float]:
+def reach(calculator: AseCalculator) -> tuple[tuple[float, ...], float]:
     """Distances to look at closely, and the distance to which atoms are pulled apart."""
     if not isinstance(calculator, Calculator):
         return (), 10.0
@@ -169,14 +178,14 @@ def _questions(
     }
     for name, question in about_structures.items():
         for label, atoms in structures.items():
-            yield name, label, lambda q=question, a=atoms: q(probe, a)
+            yield name, label, partial(question, probe, atoms)
     symbols = list(dict.fromkeys(s for atoms in structures.values() for s in atoms.get_chemical_symbols()))
     for symbol in symbols:
-        yield "isolated atom", symbol, lambda s=symbol: probes.isolated_atom(probe, s)
+        yield "isolated atom", symbol, partial(probes.isolated_atom, probe, symbol)
     first, second = symbols[0], symbols[min(1, len(symbols) - 1)]
     for a, b in dict.fromkeys([(first, first), (first, second)]):
-        yield "separated atoms", f"{a}-{b}", lambda a=a, b=b: probes.separation(probe, a, b)
-        yield "smooth dimer", f"{a}-{b}", lambda a=a, b=b: probes.smooth_dimer(probe, a, b)
+        yield "separated atoms", f"{a}-{b}", partial(probes.separation, probe, a, b)
+        yield "smooth dimer", f"{a}-{b}", partial(probes.smooth_dimer, probe, a, b)
     yield "smooth cluster", f"{first}2{second}2", lambda: probes.smooth_cluster(probe, first, second)
     if isinstance(calculator, Calculator):
         everything = list(structures.values())
@@ -199,8 +208,8 @@ def _ask(
         yield Check(name, structure, "", float("inf"), 0.0, "", "failed", f"{type(error).__name__}: {error}")
     for quantity, measured in largest.items():
         bound = tolerances.bound(quantity)
-        status = "passed" if measured <= bound else "failed"
-        yield Check(name, structure, quantity, measured, bound, _UNITS[quantity], status)
+        holds = measured <= bound
+        yield Check(name, structure, quantity, measured, bound, _UNITS[quantity], "passed" if holds else "failed")
 
 
 def _or_known(check: Check, known: Sequence[KnownDeviation]) -> Check:

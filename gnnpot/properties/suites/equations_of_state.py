@@ -67,7 +67,7 @@ class EquationsOfState(Suite):
         frames, expected = item.content
         volumes = np.sort([atoms.get_volume() for atoms in frames])
         atoms = frames[len(frames) // 2].copy()
-        state = calc(atoms, calculator, volumes=volumes)
+        state = calc(atoms, calculator, volumes=volumes.tolist())
         return {
             "volume": state.volume / len(atoms),
             "volume_expected": expected["min_volume"] / len(atoms),

@@ -63,7 +63,7 @@ def measure_speed(
         atoms = (structure or silicon)(size)
         steps = {name: moving(calculators[name], atoms) for name in names}
         found = alternate(list(steps.values()), seconds * len(steps), processor_time=threads == 1)
-        first = np.median(found[0])
+        first = float(np.median(found[0]))
         for name, times in zip(steps, found, strict=True):
             low, middle, high = (1e3 * float(np.percentile(times, q)) for q in (25, 50, 75))
             ratio = float(np.median(times) / first)

@@ -3,9 +3,10 @@
     read_finetune_config("7net-0", ["frames.extxyz.gz"], run="runs/mine")
     read_finetune_config("7net-0", ["frames.extxyz.gz"], run="runs/mine", path="mine.yaml",
                          overrides=["strategy.kind=lora", "epochs=20"])
+    read_finetune_config("7net-0", ["frames.extxyz.gz"], run="runs/mine", aim="general")
 
-What neither the file nor the overrides say follows from the number of frames: a few frames are seen often in small
-batches, many frames seldom in larger ones.
+What neither the file nor the overrides say follows from the number of frames, a few frames are seen often in small
+batches, many frames seldom in larger ones; and from the aim, see `aims.py`.
 """
 
 import copy
@@ -21,10 +22,11 @@ from gnnpot.domains import INNER_SHARE, NOT_NEGATIVE, SHARE, WHOLE_FROM_2, check
 from gnnpot.errors import ConfigError, DataError, suggest
 from gnnpot.training.config import DataConfig, RunConfig, apply_overrides
 from gnnpot.training.stores import read_labelled, resolve_path
+from gnnpot.workflows.finetune.aims import Aim, aim_options, architecture_of, choose_aim
 from gnnpot.workflows.finetune.strategies import AllWeights, Strategy
 
 #: short names for `--strategy`
-SHORT = {
+SHORT: dict[str, dict[str, Any]] = {
     "all": {"strategy": {"kind": "all"}},
     "head": {"strategy": {"kind": "head"}},
     "frozen": {"strategy": {"kind": "frozen"}},
@@ -114,15 +116,29 @@ def read_finetune_config(
     path: Path | str | None = None,
     overrides: Iterable[str] = (),
     short: str | None = None,
+    aim: Aim | None = None,
 ) -> FineTuneConfig:
     """The configuration of a fine-tuning of `start` on the frames `train`.
 
-    Later ones win: defaults for the number of frames, the YAML file `path`, the strategy's short name, `overrides`
-    (key.key=value). Raises `ConfigError` for what is not known, `DataError` for frames that can't be read.
+    Later ones win: defaults for the number of frames, those of the aim, the YAML file `path`, the strategy's short
+    name, `overrides` (key.key=value).
+
+    Args:
+        start: name or path of the potential to start from.
+        train: labelled frames, files or stores.
+        run: folder of the run.
+        path: YAML file of options.
+        overrides: `key.key=value`, each.
+        short: short name of a strategy.
+        aim: what the potential is for; by default this system, unless the strategy is one that keeps what was known.
+
+    Raises:
+        ConfigError: for what is not known, or an aim and a strategy that contradict each other.
+        DataError: for frames that can't be read.
     """
     if short is not None and short not in SHORT:
         raise ConfigError(f"strategy: '{short}' is not known; {suggest(short, SHORT)}")
-    given = {} if path is None else read_yaml(path)
+    given: Any = {} if path is None else read_yaml(path)
     if not isinstance(given, dict):
         raise ConfigError(f"{path}: expected a mapping of options; see gnnpot finetune --help")
     if short is not None:
@@ -134,7 +150,11 @@ def read_finetune_config(
     data = from_mapping(DataConfig, given["data"], where=f"{where}: data")
     dataset_size = count(data)
     budget = [name for name in ("max_minutes", "max_steps") if given.get(name) is not None]
-    return from_mapping(FineTuneConfig, _merged(default_options(dataset_size, data, budget), given), where=where)
+    chosen = choose_aim(aim, given)
+    defaults = _merged(default_options(dataset_size, data, budget), aim_options(chosen, architecture_of(start), given))
+    if aim == "general" and not given.get("strategy"):
+        defaults = _merged(defaults, SHORT["replay"])
+    return from_mapping(FineTuneConfig, _merged(defaults, given), where=where)
 
 
 def count(data: DataConfig) -> DatasetSize:
@@ -180,10 +200,8 @@ def default_options(dataset_size: DatasetSize, data: DataConfig, budget: Sequenc
             "split": {"validation": validation, "test": test, "by": by},
         },
         "loss": {"kind": "huber", "delta": 0.02, "energy": 20.0, "forces": 1.0, "stress": 10.0},
-        "optimizer": {"lr": 1e-3, "weight_decay": 1e-5},
         "schedule": schedule,
         "batch": {"frames": batch},
-        "strategy": {"kind": AllWeights.kind},
         "epochs": UNLIMITED if budget else epochs,
         "validate_every": max(10, min(once * epochs // 30, 100)),
         "checkpoint_every": 100,
@@ -216,11 +234,12 @@ def _merged(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]
 
     Shares no mapping with either: what is set in it later must not change them.
     """
-    over = copy.deepcopy(over)
-    result = copy.deepcopy(under)
-    for key, value in over.items():
+    result = dict(copy.deepcopy(under))
+    for key, value in copy.deepcopy(over).items():
         below = result.get(key)
-        both = isinstance(below, Mapping) and isinstance(value, Mapping)
-        another = key == "batch" or (key == "strategy" and both and value.get("kind") not in (None, below.get("kind")))
-        result[key] = _merged(below, value) if both and not another else value
+        if isinstance(below, Mapping) and isinstance(value, Mapping):
+            another = key == "strategy" and value.get("kind") not in (None, below.get("kind"))
+            result[key] = value if another or key == "batch" else _merged(below, value)
+        else:
+            result[key] = value
     return result

@@ -50,7 +50,7 @@ class Refit:
 
     def rows(self) -> list[tuple[str, ...]]:
         """Element, number of atoms, energies in eV: before, shift, uncertainty, after. The first row is the head."""
-        rows = [("element", "atoms", "before, eV", "shift, eV", "± eV", "after, eV")]
+        rows: list[tuple[str, ...]] = [("element", "atoms", "before, eV", "shift, eV", "± eV", "after, eV")]
         for e, shift in self.shift.items():
             sigma = self.uncertainty.get(e)
             rows.append((

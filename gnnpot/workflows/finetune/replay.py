@@ -22,6 +22,7 @@ import numpy as np
 from ase.data import atomic_numbers
 
 from gnnpot.data.frame import Frame
+from gnnpot.data.quantities import QUANTITIES
 from gnnpot.data.references import ElementReferences
 from gnnpot.data.store import FrameStore, write_store
 from gnnpot.errors import DataError
@@ -103,6 +104,6 @@ def _usable(frames: Iterable[Frame], start: Potential) -> list[Frame]:
 
 def _labelled(start: Potential, frames: list[Frame]) -> Iterator[Frame]:
     """The frames with energy, forces and stress as the starting model has them."""
-    for frame, energy, forces, stress, _ in predictions(start, frames):
-        stress = stress if stress is not None and frame.volume > 0 else None
-        yield frame.with_(energy=energy, forces=forces, stress=stress, magmoms=None)
+    kept = {name for name, quantity in QUANTITIES.items() if quantity.derivative or name == "energy"}
+    for frame, found in predictions(start, frames):
+        yield frame.with_labels({name: value for name, value in found.items() if name in kept})

@@ -22,7 +22,7 @@ from matplotlib.figure import Figure
 
 from gnnpot.engines.calculator import Calculator
 from gnnpot.potential import Potential
-from gnnpot.properties.dimers import dimer_energies
+from gnnpot.properties.dimers import dimer_energies, hole_depths
 from gnnpot.properties.equation_of_state import fit_birch_murnaghan, scaled_energies
 from gnnpot.runs.pages import COLORS, new_figure, tidy
 from gnnpot.training.report import Section
@@ -33,6 +33,10 @@ PREFERRED = ("Al", "Cu", "Si", "Na", "W", "Mg", "C", "Ni", "Mo", "Ag", "Ti", "Fe
 CRYSTALS = ("fcc", "bcc", "hcp", "diamond")
 #: volumes over the experimental one; distances over the sum of the covalent radii
 VOLUMES = np.linspace(0.84, 1.16, 13)
+#: relative changes that are marked: starting models themselves err by one to three, and by ten to forty per cent
+FORGOTTEN = {"volume": 0.03, "bulk_modulus": 0.2}
+#: eV, by which a dimer's hole may deepen unmarked
+HOLE = 0.05
 DISTANCES = np.linspace(0.7, 2.0, 27)
 
 
@@ -66,14 +70,18 @@ class Probes:
             for name, energies in (("start", curve.start), ("finetuned", curve.tuned)):
                 row[f"volume_{name}"], row[f"bulk_modulus_{name}"] = minimum(curve.x, energies)
             states[element] = row
-        return {"equations_of_state": states, "dimers": {e: {"curve_change": c.change} for e, c in self.dimers.items()}}
+        dimers = {}
+        for element, curve in self.dimers.items():
+            holes = hole_depths(np.stack([curve.start, curve.tuned]), DISTANCES).tolist()
+            dimers[element] = {"curve_change": curve.change, "hole_start": holes[0], "hole_finetuned": holes[1]}
+        return {"equations_of_state": states, "dimers": dimers}
 
 
 def probe_elements(known: Iterable[str], new: Iterable[str], count: int = 5) -> tuple[str, ...]:
     """Elements with a simple crystal that a model knows, those first that the new frames do not hold."""
-    known, new = list(known), set(new)
-    simple = [e for e in (*PREFERRED, *known) if e in known and _crystal(e) is not None]
-    return tuple(dict.fromkeys(sorted(simple, key=lambda e: e in new)))[:count]
+    every, held = list(known), set(new)
+    simple = [e for e in (*PREFERRED, *every) if e in every and _crystal(e) is not None]
+    return tuple(dict.fromkeys(sorted(simple, key=lambda e: e in held)))[:count]
 
 
 def probe(start: Potential, tuned: Potential, elements: Sequence[str]) -> Probes:
@@ -84,11 +92,12 @@ def probe(start: Potential, tuned: Potential, elements: Sequence[str]) -> Probes
         cell, number = _crystal(element), atomic_numbers[element]
         if cell is not None:
             volumes = cell.get_volume() * VOLUMES
-            energies = (scaled_energies(cell, c, volumes) / len(cell) for c in calculators)
-            crystals[element] = Curve(volumes / len(cell), *energies)
+            before, after = (scaled_energies(cell, c, volumes) / len(cell) for c in calculators)
+            crystals[element] = Curve(volumes / len(cell), before, after)
         distances = 2 * float(covalent_radii[number]) * DISTANCES
         pair = np.array([[number, number]])
-        dimers[element] = Curve(distances, *(dimer_energies(pair, distances[None], c)[0] for c in calculators))
+        before, after = (dimer_energies(pair, distances[None], c)[0] for c in calculators)
+        dimers[element] = Curve(distances, before, after)
     return Probes(crystals, dimers)
 
 
@@ -116,9 +125,10 @@ def retention_rows(metrics: Mapping[str, Any]) -> list[tuple[str, ...]]:
     """The table of what was won and lost, from `card.metrics["finetune"]`.
 
     Returns:
-        Rows of texts; the first one is the head. The last column marks errors that became worse.
+        Rows of texts; the first one is the head. The last column marks what became worse: errors, crystals that moved
+        far or lost their minimum, dimers with a deeper hole.
     """
-    rows = [("", "unit", "starting model", "fine-tuned", "change")]
+    rows: list[tuple[str, ...]] = [("", "unit", "starting model", "fine-tuned", "change")]
     new, names = metrics["new"], {"energy_mae": ("energy MAE", "meV/atom", 1e3), "forces_mae": ("force MAE", "eV/Å", 1)}
     names["stress_mae"] = ("stress MAE", "GPa", 1 / GPA)
     for key, (name, unit, factor) in names.items():
@@ -131,16 +141,26 @@ def retention_rows(metrics: Mapping[str, Any]) -> list[tuple[str, ...]]:
     earlier = metrics.get("earlier", {})
     for key, (name, unit, factor) in names.items():
         if earlier and earlier["start"].get(key) is not None:
-            pair = (earlier[model][key] for model in ("start", "finetuned"))
-            rows.append((f"earlier frames: {name}", unit, *_pair(*pair, factor)))
+            start, tuned = (earlier[model][key] for model in ("start", "finetuned"))
+            rows.append((f"earlier frames: {name}", unit, *_pair(start, tuned, factor)))
     for element, row in metrics["equations_of_state"].items():
-        volumes = (_number(row[f"volume_{model}"]) for model in ("start", "finetuned"))
-        moduli = (_number(row[f"bulk_modulus_{model}"]) for model in ("start", "finetuned"))
-        rows.append((f"{element} crystal: volume", "Å³/atom", *volumes, ""))
-        rows.append((f"{element} crystal: bulk modulus", "GPa", *moduli, ""))
+        for key, what, unit in (("volume", "volume", "Å³/atom"), ("bulk_modulus", "bulk modulus", "GPa")):
+            start, tuned = (row[f"{key}_{model}"] for model in ("start", "finetuned"))
+            rows.append((f"{element} crystal: {what}", unit, *map(_number, (start, tuned)), _moved(start, tuned, key)))
     for element, row in metrics["dimers"].items():
-        rows.append((f"{element} dimer: curve moved by", "eV", "0", _number(row["curve_change"]), ""))
+        # cards of version 0.1 have no holes
+        deeper = row.get("hole_finetuned", 0.0) - row.get("hole_start", 0.0)
+        mark = f"WORSE, a hole {deeper:.2g} eV deeper" if deeper > HOLE else ""
+        rows.append((f"{element} dimer: curve moved by", "eV", "0", _number(row["curve_change"]), mark))
     return rows
+
+
+def _moved(start: float | None, tuned: float | None, key: str) -> str:
+    """How far a crystal's volume or bulk modulus has moved; it is marked beyond what starting models err by."""
+    if start is None or tuned is None:
+        return "WORSE, no minimum" if start is not None else ""
+    change = tuned / start - 1
+    return f"{'WORSE, ' if abs(change) > FORGOTTEN[key] else ''}{100 * change:+.1f} %"
 
 
 def _pair(start: float, tuned: float | None, factor: float) -> tuple[str, str, str]:

@@ -17,6 +17,7 @@ from ase.data import chemical_symbols
 
 from gnnpot.data.references import ElementReferences
 from gnnpot.errors import DataError, UnknownElementError
+from gnnpot.hub.card import starting_potential
 from gnnpot.hub.checkpoint import Card, weights_sha256
 from gnnpot.hub.opening import OpenedPotential, open_potential
 from gnnpot.potential import Potential
@@ -103,9 +104,8 @@ class FineTune(TrainingTask):
         refit, references = None, self._start.references
         if config.refit.enabled:
             refit, references = refit_references(self._start, train, config.refit.ridge)
-        step = FirstStep(
-            config.start, digest, references.to_mapping(), refit, earlier and earlier.references.to_mapping()
-        )
+        replayed = None if earlier is None else earlier.references.to_mapping()
+        step = FirstStep(config.start, digest, references.to_mapping(), refit, replayed)
         if write:
             step.write(path)
         return step, earlier
@@ -118,7 +118,7 @@ class FineTune(TrainingTask):
         self._on_event(f"2 of 3: training {trained:,} of {total:,} weights on {len(prepared.train)} frames")
         return potential
 
-    def rates(self, potential: Potential) -> Mapping[str, float]:  # noqa: ARG002 - known since `build`
+    def rates(self, potential: Potential) -> Mapping[str, float]:
         return self._rates
 
     def finished(self, potential: Potential) -> Potential:
@@ -139,7 +139,7 @@ class FineTune(TrainingTask):
         new["finetuned"] = plain.evaluations["test" if prepared.test else "validation"].metrics()
         measured: dict[str, Any] = {"new": new}
         if self._earlier is not None:
-            measured["earlier"] = self._forgotten(potential, stress)
+            measured["earlier"] = self._forgotten(potential, self._earlier, stress)
         elements = config.probe_elements or probe_elements(potential.elements, prepared.elements)
         probes = probe(start, potential, elements)
         measured |= probes.metrics()
@@ -149,9 +149,8 @@ class FineTune(TrainingTask):
             sections.append(Section("Element references", tuple(refit.rows()), note=refit.sentence()))
         return Outcome(self._card(plain.card, measured), plain.evaluations, sections)
 
-    def _forgotten(self, potential: Potential, stress: bool) -> dict[str, Any]:
+    def _forgotten(self, potential: Potential, earlier: Earlier, stress: bool) -> dict[str, Any]:
         """Errors on the earlier frames that were held out, with the references that belong to them."""
-        earlier = self._earlier
         frames = earlier.held_out.frames
         found: dict[str, Any] = {
             name: evaluate(model.with_references(earlier.references), frames, stress=stress).metrics()
@@ -169,7 +168,11 @@ class FineTune(TrainingTask):
             licence=card.licence or start.licence,
             references=list(start.references),
             metrics={**card.metrics, "finetune": measured},
-            training={**card.training, "start_sha256": self._step.start_sha256},
+            training={
+                **card.training,
+                "start_sha256": self._step.start_sha256,
+                "starting_potential": starting_potential(self.config.start, start),
+            },
         )
 
 

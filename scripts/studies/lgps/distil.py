@@ -49,7 +49,7 @@ from gnnpot.workflows.distil.results import DistilResults
 
 # the benchmarks know how to open the authors' packages
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "benchmarks"))
-from peer_potentials import PEERS  # noqa: E402
+from peer_potentials import PEERS
 
 from gnnpot.workflows.distil.report import draw_errors, markdown, rounds_rows
 from gnnpot.workflows.distil.run import FINAL, RESULTS
@@ -254,16 +254,23 @@ def report(
     times += "".join(f", `{setting}`" for setting in settings)
     text = [
         "# Li10GeP2S12: a universal potential, fine-tuned, distilled into fast ones",
-        f"By `scripts/studies/lgps/distil.py` ({times}): {manifest.frames} test frames, {manifest.atoms} atoms, PBE. "
-        f"The student's last training took {results.minutes_of('final'):.3g} min of the distillation.",
+        (
+            f"By `scripts/studies/lgps/distil.py` ({times}): {manifest.frames} test frames, {manifest.atoms} atoms, "
+            "PBE. "
+            f"The student's last training took {results.minutes_of('final'):.3g} min of the distillation."
+        ),
         markdown([("", "force MAE, meV/Å", "force RMSE, meV/Å", "energy MAE, meV/atom"), *map(_cells, rows)]),
-        f"The student's force error is {error:.2f} times the teacher's; the goal is at most {ERROR_GOAL}, at "
-        f"{SPEED_GOAL} times the speed. Molecular dynamics, µs per atom and step, processor time of one thread, in "
-        "turns in one process (in brackets: how much faster than the teacher):",
+        (
+            f"The student's force error is {error:.2f} times the teacher's; the goal is at most {ERROR_GOAL}, at "
+            f"{SPEED_GOAL} times the speed. Molecular dynamics, µs per atom and step, processor time of one thread, in "
+            "turns in one process (in brackets: how much faster than the teacher):"
+        ),
         markdown(speed_rows(speeds)),
         "Students: " + "; ".join(f"{NAMES[n]}, {_sizes(out / f)}" for n, f in folders(names).items()) + ".",
-        f"Students' dynamics at {', '.join(f'{t:g}' for t in config.explore.temperatures)} K; the rounds ended because "
-        f"{card.metrics['distil']['end']}. Errors of the students on fresh frames, against the teacher:",
+        (
+            f"Students' dynamics at {', '.join(f'{t:g}' for t in config.explore.temperatures)} K; the rounds ended "
+            f"because {card.metrics['distil']['end']}. Errors of the students on fresh frames, against the teacher:"
+        ),
         markdown(rounds_rows(card)),
         "![Errors on the test frames, by round, and speed](lgps.png)",
     ]

@@ -81,7 +81,7 @@ def test_a_folder_of_an_old_version_needs_no_hint(saved, cache):
     folder = saved("1.2.7")
     target = importing.import_folder(folder, "mine")
     potential, card = load_checkpoint(target)
-    assert potential.model.config.layout == "matgl" and card.training["matgl that trained it"] == "1.2 or older"
+    assert potential.model.config.matgl == "2.2" and card.training["matgl that trained it"] == "1.2 or older"
     assert set(card.training["sha256 of the files"]) == {"model.json", "state.pt"}
     assert "not matgl" in card.reference_energies_from and card.licence == "not stated in the folder"
     assert max(map(abs, energy_deviations(gnnpot.load("mine"), card.reference_structures))) < 1e-5
@@ -113,7 +113,7 @@ def test_a_known_folder_brings_its_name_and_card(saved, cache):
 def test_matpes_potentials_have_names(published):
     for name, functional in (("m3gnet-matpes-pbe-2025.1", "PBE"), ("m3gnet-matpes-r2scan-2025.1", "r2SCAN")):
         potential = published(name)
-        assert potential.model.config.layout == "matgl" and len(potential.elements) == 89
+        assert potential.model.config.matgl == "2.2" and len(potential.elements) == 89
         _, card = load_checkpoint(opening.locate(name))
         assert card.functional == functional and "BSD" in card.licence and card.metrics and card.references
     with pytest.raises(CheckpointError, match="did you mean 'm3gnet-matpes-pbe-2025.1'"):

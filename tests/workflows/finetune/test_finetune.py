@@ -76,7 +76,7 @@ def shifted(tmp_path_factory, frames):
             forces=1.1 * f.forces,
             stress=1.1 * f.stress,
             provenance=replace(f.provenance, functional="PBEsol"),
-        )  # fmt: skip
+        )
         for f in frames
     ]
     return write_store(other, path).folder
@@ -114,6 +114,52 @@ def test_defaults_follow_the_number_of_frames(start, shifted, tmp_path):
     assert (few.keep, many.keep) == ("last", "best") and few.data.split.by == "count"
     plain = read_finetune_config(str(start), [shifted], run=tmp_path, overrides=["strategy.decay=0.9"])
     assert plain.strategy == AllWeights(decay=0.9)
+
+
+def test_the_aim_decides_the_optimiser(start, shifted, tmp_path):
+    def read(model, aim=None, short=None, overrides=()):
+        return read_finetune_config(model, [shifted], run=tmp_path, aim=aim, short=short, overrides=overrides)
+
+    # rates that were measured, by the architecture that a name or a card tells
+    for name, rate in (("7net-0", 5e-3), ("nequix-oam-1", 2e-3), ("accurate", 2e-3), ("gnnpot-1", 5e-3)):
+        this = read(name)
+        assert (this.optimizer.name, this.optimizer.lr, this.strategy.decay) == ("soap", rate, 1.0), name
+        assert this.replay.share == 0
+    general = read("7net-0", "general")
+    assert (general.optimizer.name, general.optimizer.lr, general.replay.share) == ("adamw", 1e-3, 0.25)
+    assert general.strategy.decay < 1
+    # no rate was measured for an M3GNet
+    assert read(str(start)).optimizer.name == "adamw"
+    for short in ("lora", "head", "replay"):
+        assert read("7net-0", short=short).optimizer.name == "adamw", short
+    careful = read("7net-0", overrides=["optimizer.name=adamw"])
+    assert careful.optimizer.lr == 1e-3 and careful.strategy.decay < 1
+    assert read("7net-0", overrides=["optimizer.lr=0.015"]).optimizer.lr == 0.015
+    with pytest.raises(ConfigError, match="--for this-system: moves every weight.*'lora'"):
+        read("7net-0", "this-system", "lora")
+    with pytest.raises(ConfigError, match="is no aim; did you mean 'general'"):
+        read("7net-0", "generel")
+
+
+def test_what_became_worse_is_marked():
+    def state(volume, modulus):
+        return {"volume_start": 16.0, "bulk_modulus_start": 100.0, "volume_finetuned": volume,
+                "bulk_modulus_finetuned": modulus, "curve_change": 0.1}  # fmt: skip
+
+    errors = {"energy_mae": 0.01, "forces_mae": 0.1}
+    metrics = {
+        "new": {"start": errors, "refitted": errors, "finetuned": {"energy_mae": 0.001, "forces_mae": 0.2}},
+        "equations_of_state": {"Al": state(16.1, 105.0), "Cu": state(17.0, 70.0), "W": state(None, None)},
+        "dimers": {"Al": {"curve_change": 0.1, "hole_start": 0.0, "hole_finetuned": 0.01},
+                   "Cu": {"curve_change": 0.9, "hole_start": 0.0, "hole_finetuned": 1.2}},
+    }  # fmt: skip
+    marks = {row[0]: row[-1] for row in retention_rows(metrics)}
+    assert marks["new frames: force MAE"] == "WORSE, 2 times"
+    assert marks["new frames: energy MAE, references refitted"] == "0.1 times"
+    assert marks["Al crystal: volume"] == "+0.6 %" and marks["Al crystal: bulk modulus"] == "+5.0 %"
+    assert marks["Cu crystal: volume"] == "WORSE, +6.2 %" and marks["Cu crystal: bulk modulus"] == "WORSE, -30.0 %"
+    assert marks["W crystal: volume"] == "WORSE, no minimum"
+    assert marks["Al dimer: curve moved by"] == "" and marks["Cu dimer: curve moved by"].startswith("WORSE, a hole")
 
 
 def test_the_test_part_does_not_depend_on_the_number_of_frames(config):
@@ -169,7 +215,7 @@ def test_refit_changes_nothing_that_the_frames_leave_open():
     shift = after.energies_by_number() - before.energies_by_number()
     assert shift[11] + shift[17] == pytest.approx(10.0) and shift[11] == pytest.approx(shift[17])
     assert shift[29] == 0
-    assert len(after.undetermined) == 1 and set(["Na", "Cl"]) <= set(after.undetermined[0].split())
+    assert len(after.undetermined) == 1 and {"Na", "Cl"} <= set(after.undetermined[0].split())
     # nearly undetermined: a ridge holds the difference back, whatever one frame says
     odd = [*salt, *[f for f in read_frames(bundled_path()) if set(f.symbols) == {"Na"}][:1]]
     noisy = np.array([5.0 * len(f) for f in salt] + [9.0 * len(odd[-1])])

@@ -1,4 +1,8 @@
-"""The order of edges in matgl's M3GNet, on which its published weights depend.
+"""M3GNet as matgl up to 4.0 calculates it: the edges of its three-body steps are mixed up.
+
+Example::
+
+    model = M3GNetMatglRows(M3GNetMatglRowsConfig(elements=("Na", "Cl"), matgl="2.2"))
 
 matgl up to 4.0 numbers the edges within the three-body cutoff anew, and then reads and writes the rows of *all* edges
 with these numbers. So the k-th close edge lends its direction and length to the three-body term of the k-th edge,
@@ -9,12 +13,17 @@ periodic structures, and by atoms for others.
 
 Up to 2.2, matgl also sums messages at the far end of an edge. Weights of one convention mean nothing in another:
 
-| trained with matgl | messages are summed at | numbers of close edges | our layout |
+| trained with matgl | messages are summed at | numbers of close edges | our architecture |
 |---|---|---|---|
-| up to 2.2 (DGL): all weights in its GitHub repository, also those of MatPES v2025.1 | the far end | mixed up | matgl |
-| 3.0 to 4.0 | the centre | mixed up | matgl-3 |
-| from 4.1 | the centre | right | paper |
+| up to 2.2 (DGL): all in its GitHub repository, also MatPES v2025.1 | the far end | mixed up | this, "2.2" |
+| 3.0 to 4.0 | the centre | mixed up | this, "4.0" |
+| from 4.1 | the centre | right | `m3gnet` |
+
+What is trained anew should be an `m3gnet`.
 """
+
+from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import torch
@@ -22,9 +31,42 @@ from pymatgen.optimization.neighbors import find_points_in_spheres
 from torch import Tensor
 
 from gnnpot.graphs import Graph
+from gnnpot.models.m3gnet import M3GNet, M3GNetConfig
 
 #: Å; an atom this close is the atom itself
 SELF = 1e-8
+
+
+@dataclass(frozen=True)
+class M3GNetMatglRowsConfig(M3GNetConfig):
+    """The options of M3GNet, and which matgl's numbers its rows have."""
+
+    architecture: Literal["m3gnet-matgl-rows"] = "m3gnet-matgl-rows"  # type: ignore[assignment]
+    #: the last version of matgl with these rows: "2.2" for all versions up to it, "4.0" for 3.0 to 4.0
+    matgl: Literal["2.2", "4.0"] = "2.2"
+
+
+class M3GNetMatglRows(M3GNet):
+    """M3GNet with the rows of matgl's three-body steps."""
+
+    config: M3GNetMatglRowsConfig
+
+    def close_rows(self, graph: Graph, distances: Tensor) -> tuple[Tensor, Tensor, int, Tensor, Tensor]:
+        """As `M3GNet.close_rows`, in matgl's order; where it sums at the far end of an edge, that is its centre."""
+        centre, neighbor = graph.edge_index
+        reverse = self.config.matgl == "2.2"
+        order, structure = matgl_rows(graph, self.cutoff, reverse=reverse)
+        inside = distances.index_select(0, order) <= self.config.three_body_cutoff
+        counted = torch.cat([order.new_zeros(1), torch.cumsum(inside, 0)])
+        # numbers begin anew in each structure
+        sizes = torch.bincount(structure, minlength=len(graph.cell))
+        first = torch.cumsum(sizes, 0) - sizes
+        number = (first - counted[first])[structure] + counted[:-1]
+        close, rows = order[inside], order[number[inside]]
+        if reverse:
+            centre, neighbor = neighbor, centre
+        sign = -1 if reverse else 1
+        return close, rows, sign, centre.index_select(0, close), neighbor.index_select(0, rows)
 
 
 def matgl_rows(graph: Graph, cutoff: float, *, reverse: bool) -> tuple[Tensor, Tensor]:

@@ -1,0 +1,68 @@
+"""The number of atoms that a sentence gives for a crystal: checked against the supercell, or the supercell follows."""
+
+import itertools
+from typing import Any
+
+import numpy as np
+
+from gnnpot.builder.messages import error
+from gnnpot.builder.text.reader import Reader
+
+#: repetitions along an axis that are tried
+MAX_REPEAT = 12
+
+
+def read_number_of_atoms(reader: Reader) -> None:
+    """Take the number of atoms of a supercell: `2x2x2 (96 atoms)`, `64原子のスーパーセル`."""
+    if reader.has("PARTICLE", "CORESHELL", "CORESHELLW", "MOL", "NANOTUBE", "MILLER"):
+        return
+    patterns = (
+        "SIZE3 SUPERCELL|BULKW* COMMA? _ x:ATOMS", "SUPERCELL COMMA? _ x:ATOMS",
+        "x:ATOMS OF? m:MAT|POLYMORPH|STRUCTURE* OF? SUPERCELL", "x:ATOMS _ SIZE3",
+        "SUPERCELL|SIZE3 CONVENTIONAL? SUPERCELL? OF? m:MAT COMMA? x:ATOMS",
+    )  # fmt: skip
+    for pattern in patterns:
+        match = reader.first(pattern)
+        if match is not None:
+            reader.facts.values["number_of_atoms"] = int(reader.value(match["x"]))
+            reader.facts.used.add("number_of_atoms")
+            reader.take(match["x"])
+            return
+
+
+def fit_number_of_atoms(reader: Reader, steps: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The crystal's steps with a supercell of the given number of atoms; another number is a contradiction."""
+    wanted = reader.facts.get("number_of_atoms")
+    if wanted is None or steps[0]["do"] != "bulk" or "formula" not in steps[0]:
+        return steps
+    from gnnpot.builder.execution import execute
+    from gnnpot.builder.recipe import Recipe
+
+    repeat = next((s["repeat"] for s in steps if s["do"] == "supercell" and "repeat" in s), None)
+    unit = execute(Recipe.model_validate({"steps": steps[:1]})).structure
+    if repeat is not None:
+        given = len(unit) * int(np.prod(repeat))
+        primitive = given if given == wanted else _primitive(steps[0]) * int(np.prod(repeat))
+        if wanted not in (given, primitive):
+            raise _contradiction(reader, given, wanted)
+        return steps if wanted == given else [{**steps[0], "cell": "primitive"}, *steps[1:]]
+    lengths = unit.cell.lengths()
+    choices = [
+        c for c in itertools.product(range(1, MAX_REPEAT + 1), repeat=3) if len(unit) * c[0] * c[1] * c[2] == wanted
+    ]
+    if not choices:
+        raise _contradiction(reader, len(unit), wanted)
+    best = min(choices, key=lambda c: float(np.ptp(lengths * c)))
+    return [steps[0], {"do": "supercell", "repeat": best}, *steps[1:]]
+
+
+def _primitive(bulk: dict[str, Any]) -> int:
+    from gnnpot.builder.execution import execute
+    from gnnpot.builder.recipe import Recipe
+
+    return len(execute(Recipe.model_validate({"steps": [{**bulk, "cell": "primitive"}]})).structure)
+
+
+def _contradiction(reader: Reader, first: int, second: int) -> Exception:
+    what = {"en": "the number of atoms", "ja": "原子数"}[reader.language]
+    return error("contradiction", reader.language, what=what, first=first, second=second)

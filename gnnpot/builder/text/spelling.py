@@ -1,0 +1,76 @@
+"""Misspelt words: the nearest word of the lexicon, zero for the letter O, runs of katakana with a letter too few."""
+
+import difflib
+import re
+
+from gnnpot.builder.library import library
+from gnnpot.builder.text.lexicon import lexicon, longest_word
+
+#: likeness (difflib) from which a word is read as another one
+_SAME_WORD = 0.8
+_KATAKANA = re.compile(r"[ァ-ヺー]{5,}")
+_FORMULA = re.compile(r"(?<![A-Za-z\d.])(?:[A-Z][a-z]?\d*){1,8}(?![a-z.]|\d*\.)")
+
+
+def letters_for_digits(plain: str, corrections: list[tuple[str, str]]) -> str:
+    """`Ti02`, `Al203`: a zero that is an O, where that makes a known formula. The length stays."""
+
+    def corrected(match: re.Match[str]) -> str:
+        text = match.group(0)
+        letters = re.sub(r"(?<=[A-Za-z])0|(?<=\d)0(?=\d$)", "O", text)
+        if letters == text and text[-1] == "0" and text[:-1] + "O" in library().molecules:
+            letters = text[:-1] + "O"
+        if letters == text or not (library().key(letters) or letters in library().molecules):
+            return text
+        corrections.append((text, letters))
+        return letters
+
+    return _FORMULA.sub(corrected, plain)
+
+
+def misspelt_run(plain: str, position: int) -> tuple[str, str] | None:
+    """A run of katakana that words don't cover, and the word that it is near to."""
+    run = _KATAKANA.match(plain, position)
+    if run is None or (position and _KATAKANA.match(plain[position - 1] * 5)):
+        return None
+    text, place = run.group(0), position
+    while place < run.end():
+        found = longest_word(plain, place)
+        if found is None:
+            near = _near(text, _SAME_WORD)
+            return None if near is None else (text, near)
+        place += found[2]
+    return None
+
+
+def unknown_word(plain: str, position: int) -> tuple[str, str | None]:
+    """The word at a place that nothing matches, and the word that it is read as."""
+    match = re.compile(r"[A-Za-z][A-Za-z'-]*").match(plain, position)
+    if match is not None:
+        text = match.group(0)
+        return text, _near(text.lower(), _SAME_WORD) if len(text) >= 4 else None
+    match = re.compile(r"[゠-ヿー]+|[一-鿿]+").match(plain, position)
+    text = match.group(0) if match else plain[position]
+    # a run of kanji or kana ends where the next word begins
+    for length in range(1, len(text)):
+        if longest_word(plain, position + length) is not None:
+            text = text[:length]
+            break
+    return text, _near(text, _SAME_WORD) if len(text) >= 4 else None
+
+
+def _near(word: str, cutoff: float, telling: bool = False) -> str | None:
+    """The word of the lexicon that a misspelt one is nearest to; `telling`: one that carries something."""
+    words = {w: found for w, found in lexicon().items() if not telling or found[0] != "STOP"}
+    for k in range(len(word) - 1):
+        swapped = word[:k] + word[k + 1] + word[k] + word[k + 2 :]
+        if swapped in words and swapped != word:
+            return swapped
+    candidates = [w for w in words if abs(len(w) - len(word)) <= 2 and len(w) >= 4]
+    found = difflib.get_close_matches(word, candidates, n=1, cutoff=cutoff)
+    return found[0] if found else None
+
+
+def nearest_word(word: str) -> str | None:
+    """A suggestion for a word that is not understood."""
+    return _near(word.lower(), 0.72, telling=True)

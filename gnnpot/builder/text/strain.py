@@ -1,0 +1,62 @@
+"""Strain: percent with a word for it, and along which axes.
+
+Example: `2 % biaxial tensile strain`, `c軸方向に3%引っ張る`.
+"""
+
+from gnnpot.builder.text.reader import Reader
+
+
+def read_strain(reader: Reader) -> None:
+    """Percent with a word for strain, and along which axes."""
+    words = reader.left("STRAIN", "TENSION", "COMPRESS")
+    if not words or not reader.left("PCT"):
+        return
+    strain = {"a": 0.0, "b": 0.0, "c": 0.0}
+    how = "STRAIN|TENSION|COMPRESS|BIAXIAL|UNIAXIAL|HYDRO|AXIS|OF|WO|NI|BY|IN|FROM|EQ|AND|ATLEAST"
+    found = False
+    for pattern in (f"w:{how}* x:PCT w2:{how}*", "x:PCT"):
+        for match in reader.find(pattern):
+            around = list(match["all"])
+            kinds = [reader.token(i).kind for i in around]
+            if not {"STRAIN", "TENSION", "COMPRESS"} & set(kinds):
+                continue
+            size = reader.value(match["x"]) * (-1 if "COMPRESS" in kinds else 1)
+            axes = [reader.value(i) for i in around if reader.token(i).kind == "AXIS"]
+            if "BIAXIAL" in kinds:
+                axes = ["a", "b"]
+            elif "HYDRO" in kinds:
+                axes = ["a", "b", "c"]
+            elif not axes:
+                axes = ["c"] if "UNIAXIAL" in kinds else []
+            for axis in axes:
+                strain[axis] += size
+            if not axes:
+                strain["all"] = size
+            found = True
+            reader.take(match["all"])
+    if not found and not reader.has("REPLACE", "DOPE", "MISMATCH"):
+        found = _strain_apart(reader, strain)
+    if found:
+        reader.set("strain", strain)
+        reader.take(reader.left("STRAIN", "TENSION", "COMPRESS", "BIAXIAL", "UNIAXIAL", "HYDRO", "AXIS"))
+
+
+def _strain_apart(reader: Reader, strain: dict[str, float]) -> bool:
+    """`strain graphene by 5 % along x`: the parts do not stand together."""
+    percents = reader.left("PCT")
+    if len(percents) != 1:
+        return False
+    size = reader.value(percents[0]) * (-1 if reader.left("COMPRESS") else 1)
+    axes = [reader.value(i) for i in reader.left("AXIS")]
+    if reader.left("BIAXIAL"):
+        axes = ["a", "b"]
+    elif reader.left("HYDRO"):
+        axes = ["a", "b", "c"]
+    elif not axes and reader.left("UNIAXIAL"):
+        axes = ["c"]
+    for axis in axes:
+        strain[axis] += size
+    if not axes:
+        strain["all"] = size
+    reader.take(percents)
+    return True

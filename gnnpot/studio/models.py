@@ -1,0 +1,53 @@
+"""What the page shows besides structures: potentials, gallery, the schema of recipes, limits."""
+
+from dataclasses import asdict
+from importlib import resources
+from typing import Any
+
+import yaml
+
+from gnnpot.builder.recipe import Recipe
+from gnnpot.hub.catalogue import list_models
+from gnnpot.studio.config import StudioConfig
+from gnnpot.studio.options import NEED_CELL, OPTIONS
+
+
+def opened_by(config: StudioConfig) -> dict[str, str]:
+    """Names of potentials for the page, and what `open_potential` gets; the user's own first in the list."""
+    own = {path.name: str(path.resolve()) for path in config.models}
+    return {**own, **{model.name: model.name for model in list_models()}}
+
+
+def page_data(config: StudioConfig) -> dict[str, Any]:
+    """Everything that does not change while the server runs."""
+    text = resources.files("gnnpot.studio").joinpath("gallery.yaml").read_text(encoding="utf-8")
+    return {
+        "models": _models(config),
+        "gallery": yaml.safe_load(text),
+        "elements": _elements(),
+        "recipe": Recipe.model_json_schema(),
+        "jobs": {kind: options.model_json_schema()["properties"] for kind, options in OPTIONS.items()},
+        "need_cell": sorted(NEED_CELL),
+        "limits": {"atoms": config.max_atoms, "upload": config.max_upload, "hours": config.max_hours},
+        "kept": config.keep is not None,
+    }
+
+
+def _elements() -> list[list[Any]]:
+    """Symbol, covalent radius (Å) and colour (Jmol's) by atomic number."""
+    from ase.data import chemical_symbols, covalent_radii
+    from ase.data.colors import jmol_colors
+
+    colours = ["#{:02x}{:02x}{:02x}".format(*(round(255 * x) for x in rgb)) for rgb in jmol_colors]
+    return [[chemical_symbols[z], float(covalent_radii[z]), colours[z]] for z in range(len(colours))]
+
+
+def _models(config: StudioConfig) -> list[dict[str, Any]]:
+    own = [{"name": path.name, "cached": True, "own": True} for path in config.models]
+    listed = []
+    for model in list_models():
+        row = asdict(model)
+        row.pop("path")
+        row["measured"]["milliseconds"] = {str(k): v for k, v in row["measured"]["milliseconds"].items()}
+        listed.append(row)
+    return [*own, *listed]

@@ -1,0 +1,149 @@
+"""Processes that work for the server: JSON lines in and out, killed where they take too long or too much.
+
+Example::
+
+    worker = await Worker.start("engine")
+    await worker.send({"do": "relax", ...})
+    async for message in worker.messages(): ...
+"""
+
+import asyncio
+import json
+import sys
+from collections import deque
+from collections.abc import AsyncIterator
+from typing import Any, Literal, Self
+
+import psutil
+
+from gnnpot.errors import GnnpotError
+
+Role = Literal["builder", "engine"]
+#: bytes of a line; a structure of 20,000 atoms has some 3 million
+MAX_LINE = 256 * 2**20
+#: seconds between two looks at the memory of the processes
+WATCH_SECONDS = 0.5
+
+
+class WorkerError(GnnpotError):
+    """A process that ended, or was ended, before it answered; `reason` is a key of messages.yaml."""
+
+    def __init__(self, reason: str, detail: str = "") -> None:
+        super().__init__(f"{reason}: {detail}" if detail else reason)
+        self.reason, self.detail = reason, detail
+
+
+class Worker:
+    """A process of `gnnpot.studio.worker`."""
+
+    def __init__(self, process: asyncio.subprocess.Process) -> None:
+        self._process = process
+        self._errors: deque[str] = deque(maxlen=20)
+        self._drain = asyncio.create_task(self._read_errors())
+        self.ended_because = ""  #: key of the reason where the server has ended it
+
+    @classmethod
+    async def start(cls, role: Role) -> Self:
+        """A process that prepares for its role; it takes messages at once and answers when it is ready."""
+        pipe = asyncio.subprocess.PIPE
+        command = [sys.executable, "-m", "gnnpot.studio.worker", role]
+        return cls(await asyncio.create_subprocess_exec(*command, stdin=pipe, stdout=pipe, stderr=pipe, limit=MAX_LINE))
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    @property
+    def running(self) -> bool:
+        return self._process.returncode is None
+
+    async def send(self, message: dict[str, Any]) -> None:
+        """Raises `WorkerError` where the process has ended."""
+        assert self._process.stdin is not None
+        try:
+            self._process.stdin.write(json.dumps(message).encode() + b"\n")
+            await self._process.stdin.drain()
+        except (BrokenPipeError, ConnectionResetError):
+            raise WorkerError(self.ended_because or "process_ended", self.last_error()) from None
+
+    async def receive(self) -> dict[str, Any]:
+        """The next message. Raises `WorkerError` where the process has ended."""
+        assert self._process.stdout is not None
+        line = await self._process.stdout.readline()
+        if not line.endswith(b"\n"):
+            await self._process.wait()
+            raise WorkerError(self.ended_because or "process_ended", self.last_error())
+        return json.loads(line)
+
+    async def messages(self) -> AsyncIterator[dict[str, Any]]:
+        while True:
+            yield await self.receive()
+
+    def end(self, because: str = "") -> None:
+        """Kill the process."""
+        self.ended_because = self.ended_because or because
+        if self.running:
+            self._process.kill()
+
+    async def close(self) -> None:
+        self.end()
+        await self._process.wait()
+        await self._drain
+
+    def last_error(self) -> str:
+        return self._errors[-1] if self._errors else ""
+
+    async def _read_errors(self) -> None:
+        assert self._process.stderr is not None
+        while line := await self._process.stderr.readline():
+            self._errors.append(line.decode(errors="replace").strip())
+
+
+class Pool:
+    """Starts processes; keeps one of a role ready, since imports take seconds; watches their memory."""
+
+    def __init__(self, max_memory: float) -> None:
+        self.max_bytes = int(max_memory * 2**30)
+        self._spare: dict[Role, asyncio.Task[Worker]] = {}
+        self._all: set[Worker] = set()
+        self._watch = asyncio.create_task(self._watch_memory())
+
+    def prepare(self, role: Role) -> None:
+        """Start a process ahead of its use, if none is."""
+        if role not in self._spare:
+            self._spare[role] = asyncio.create_task(self._start(role))
+
+    async def take(self, role: Role) -> Worker:
+        """A process of one's own."""
+        spare = self._spare.pop(role, None)
+        worker = await spare if spare is not None else None
+        return worker if worker is not None and worker.running else await self._start(role)
+
+    async def give_back(self, worker: Worker) -> None:
+        self._all.discard(worker)
+        await worker.close()
+
+    async def close(self) -> None:
+        self._watch.cancel()
+        for task in self._spare.values():
+            await task
+        await asyncio.gather(*(worker.close() for worker in self._all))
+
+    async def _start(self, role: Role) -> Worker:
+        worker = await Worker.start(role)
+        self._all.add(worker)
+        return worker
+
+    async def _watch_memory(self) -> None:
+        while True:
+            await asyncio.sleep(WATCH_SECONDS)
+            for worker in list(self._all):
+                if worker.running and _memory(worker.pid) > self.max_bytes:
+                    worker.end("too_much_memory")
+
+
+def _memory(pid: int) -> int:
+    try:
+        return psutil.Process(pid).memory_info().rss
+    except psutil.Error:
+        return 0

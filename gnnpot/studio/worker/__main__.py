@@ -1,0 +1,70 @@
+"""`python -m gnnpot.studio.worker ROLE`: the loop of a process."""
+
+import json
+import os
+import queue
+import signal
+import sys
+import threading
+from typing import Any, TextIO
+
+from gnnpot.errors import GnnpotError
+
+
+def main(role: str) -> None:
+    """Serve until the input ends."""
+    # the terminal's Ctrl-C is for the server, which ends its processes itself
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    out = _own_output()
+
+    def send(message: dict[str, Any]) -> None:
+        out.write(json.dumps(message, allow_nan=False) + "\n")
+        out.flush()
+
+    if role == "builder":
+        _build(send)
+    else:
+        _run(send)
+
+
+def _own_output() -> TextIO:
+    """The standard output, kept for messages: what libraries print goes to the standard error."""
+    own = os.dup(1)
+    os.dup2(2, 1)
+    return os.fdopen(own, "w", encoding="utf-8")
+
+
+def _build(send: Any) -> None:
+    from gnnpot.studio.worker.building import ANSWERS, prepare
+
+    prepare()
+    send({"event": "ready"})
+    for line in sys.stdin:
+        message = json.loads(line)
+        try:
+            send(ANSWERS[message.pop("do")](**message))
+        except GnnpotError as problem:
+            send({"problem": str(problem)})
+
+
+def _run(send: Any) -> None:
+    from gnnpot.studio.worker.running import prepare, run
+
+    messages: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
+    stop = threading.Event()
+
+    def listen() -> None:
+        for line in sys.stdin:
+            message = json.loads(line)
+            stop.set() if message["do"] == "stop" else messages.put(message)
+        # the server has gone
+        os._exit(0)
+
+    threading.Thread(target=listen, daemon=True).start()
+    prepare()
+    send({"event": "ready"})
+    run(messages.get(), send, stop)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

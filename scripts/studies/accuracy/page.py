@@ -1,0 +1,160 @@
+"""Accuracy against time: every potential with a name, and the packages of their authors beside gnnpot.
+
+    gnnpot evaluate NAME NAME ... --suite speed -o docs/accuracy/suites      # times, all in turns in one run
+    python scripts/studies/accuracy/published.py data --potentials NAME ...   # errors
+    python scripts/studies/accuracy/page.py                                   # this page
+
+Errors: geometric means over mlearn's Si, Mo, Cu and Ni, of `docs/accuracy/published.jsonl`. Times: processor time of a
+step of 512 atoms of Si on one thread, of `docs/accuracy/suites/results/speed.json`. A package of the authors runs the
+same weights: its error is the same, its time is gnnpot's times the ratio that `docs/benchmarks/peers.json` has of one
+run (of Nequix, `PEER_RATIOS`). `symmetrix-xl` is drawn by its time alone: random weights, so that it has no error here.
+
+Writes accuracy-and-time.md, .json and .png into docs/accuracy.
+"""
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import typer
+
+from gnnpot.runs.files import write_bytes, write_text
+from gnnpot.runs.pages import COLORS, GREY, new_figure, tidy
+
+SETS = ("Si", "Mo", "Cu", "Ni")
+ATOMS = 512
+#: time of the authors' package over gnnpot's, where peers.json does not have it, and where it was measured
+PEER_RATIOS = {"nequix-oam-1": ("nequix", 7588 / 289, "one thread, in turns; docs/published-potentials.md")}
+PACKAGES = {"chgnet-0.3.0": "chgnet", "7net-0": "sevenn", "7net-l3i5": "sevenn", "m3gnet-mp-2021.2.8": "matgl"}
+#: µs per atom at 512 atoms of Si on two threads, in one run: symmetrix-xl (lowest, highest) and gnnpot's 7net-0
+SYMMETRIX, SYMMETRIX_7NET = (230.0, 300.0), 156.0
+
+
+NOTES = """\
+The authors' packages run the same weights, so that their errors are the same. Their times are gnnpot's in this run
+times a ratio that was measured in turns: `chgnet` 0.4.2, `sevenn` 0.13.0 and `matgl` 4.1.2 on two threads
+(`benchmarks/peers.md`), `nequix` 0.4.5 on one ([published potentials](../published-potentials.md)). `symmetrix-xl`
+runs a MACE with the size of MACE-MPA-0 (9.1 million parameters) with random weights: 230 to 300 µs per atom at 512
+atoms on two threads, where gnnpot's 7net-0 needs 156 and 7net-l3i5 414; scaled by 7net-0 here. The accuracy of
+MACE-MPA-0 is as published: F1 0.852, κ_SRME 0.41 on matbench-discovery.
+
+`scripts/studies/accuracy/page.py` makes this page, `accuracy-and-time.json` has the numbers.
+"""
+
+
+def main(
+    docs: Annotated[Path, typer.Option(help="Folder of the measurements and of the page.")] = Path("docs"),
+) -> None:
+    """Write the page."""
+    folder = docs / "accuracy"
+    rows = points(folder, json.loads((docs / "benchmarks" / "peers.json").read_text()))
+    write_text(folder / "accuracy-and-time.json", json.dumps(rows, indent=1, ensure_ascii=False) + "\n")
+    about = json.loads((folder / "suites" / "results" / "speed.json").read_text())["about"]
+    write_text(folder / "accuracy-and-time.md", page(rows, about))
+    write_bytes(folder / "accuracy-and-time.png", picture(rows))
+
+
+def points(folder: Path, peers: dict[str, Any]) -> list[dict[str, Any]]:
+    """A row for each potential and package: errors and ms."""
+    errors: dict[str, dict[str, dict[str, float]]] = {}
+    for line in (folder / "published.jsonl").read_text().splitlines():
+        row = json.loads(line)
+        errors.setdefault(row["potential"], {})[row["set"]] = row
+    times: dict[str, dict[int, float]] = {}
+    for row in json.loads((folder / "suites" / "results" / "speed.json").read_text())["rows"]:
+        times.setdefault(row["potential"], {})[row["atoms"]] = row["ms"]
+    rows = []
+    for name, ms in times.items():
+        found = errors.get(name, {})
+        row = {"potential": name, "package": "gnnpot", "ms_64": ms[64], "ms_512": ms[ATOMS]}
+        if all(s in found for s in SETS):
+            row["energy"] = _geometric([found[s]["energy_mae_mev_per_atom"] for s in SETS])
+            row["forces"] = _geometric([found[s]["forces_mae_ev_per_angstrom"] for s in SETS])
+        rows.append(row)
+        for package, small, large, where in _peers(name, peers):
+            rows.append(row | {"package": package, "ms_64": small * ms[64], "ms_512": large * ms[ATOMS], "from": where})
+    if "7net-0" in times:
+        low, high = (bound / SYMMETRIX_7NET * times["7net-0"][ATOMS] for bound in SYMMETRIX)
+        rows.append({"potential": "MACE of MACE-MPA-0's size", "package": "symmetrix-xl", "ms_512": [low, high]})
+    return rows
+
+
+def _peers(name: str, peers: dict[str, Any]) -> list[tuple[str, float, float, str]]:
+    """(package, ratio at 64 atoms, ratio at 512, where it was measured)."""
+    if name in PEER_RATIOS:
+        package, ratio, where = PEER_RATIOS[name]
+        return [(package, 865 / 39, ratio, where)]
+    if name not in PACKAGES:
+        return []
+    package = PACKAGES[name]
+    ratios = []
+    for size in (64, ATOMS):
+        seconds = peers["steps"][f"{name}/Si/{size}"]["seconds"]
+        ratios.append(float(np.median(np.divide(seconds[package], seconds["gnnpot"]))))
+    return [(package, *ratios, "two threads, in turns; docs/benchmarks/peers.md")]
+
+
+def _geometric(values: list[float]) -> float:
+    return float(np.exp(np.mean(np.log(values))))
+
+
+def page(rows: list[dict[str, Any]], about: dict[str, Any]) -> str:
+    """The table and what a reader must know."""
+    lines = [
+        "# Accuracy against milliseconds",
+        "",
+        "![Errors on four elements against the time of a step](accuracy-and-time.png)",
+        "",
+        "Errors on labelled frames of Si, Mo, Cu and Ni that no potential was fine-tuned on (mlearn's test frames;",
+        "geometric means of the four; energies after the best constant), and the time of a step of energy, forces and",
+        f"stress of silicon: processor time, {about['threads']} thread, all potentials of gnnpot in turns in one run",
+        f"({about['cpu']}; a busy machine, so that ratios mean more than times).",
+        "",
+        "| potential | in | energy, meV/atom | forces, eV/Å | ms, 64 atoms | ms, 512 atoms |",
+        "|---|---|---|---|---|---|",
+    ]
+    for row in rows:
+        errors = [f"{row['energy']:.2g}", f"{row['forces']:.3f}"] if "energy" in row else ["", ""]
+        large = row["ms_512"]
+        cells = [f"{row['ms_64']:.0f}" if "ms_64" in row else "", _milliseconds(large)]
+        lines.append(f"| {row['potential']} | {row['package']} | {' | '.join([*errors, *cells])} |")
+    return "\n".join(lines) + f"\n\n{NOTES}"
+
+
+def _milliseconds(value: float | list[float]) -> str:
+    return f"{value[0]:.0f} to {value[1]:.0f}" if isinstance(value, list) else f"{value:.0f}"
+
+
+def picture(rows: list[dict[str, Any]]) -> bytes:
+    """Errors against ms at 512 atoms: energies left, forces right; lines join the packages of one potential."""
+    import io
+
+    figure = new_figure(width=11.5, height=5.0)
+    panels = zip(
+        figure.subplots(1, 2), (("energy", "energy, MAE, meV/atom"), ("forces", "forces, MAE, eV/Å")), strict=True
+    )
+    for ax, (key, label) in panels:
+        for row in rows:
+            if row["package"] == "symmetrix-xl":
+                ax.axvspan(*row["ms_512"], color=GREY, alpha=0.25, linewidth=0)
+                place = (np.sqrt(np.prod(row["ms_512"])), 0.98)
+                ax.annotate("symmetrix-xl", place, xycoords=("data", "axes fraction"), rotation=90, fontsize=7,
+                            ha="center", va="top", color="#555555")  # fmt: skip
+            elif key in row:
+                ours = row["package"] == "gnnpot"
+                ax.plot(row["ms_512"], row[key], "o" if ours else "s", color=COLORS[0 if ours else 1], markersize=5)
+                text = row["potential"] if ours else row["package"]
+                ax.annotate(text, (row["ms_512"], row[key]), xytext=(4, 3), textcoords="offset points", fontsize=6.5)
+                if not ours:
+                    own = next(r for r in rows if r["potential"] == row["potential"] and r["package"] == "gnnpot")
+                    ax.plot([own["ms_512"], row["ms_512"]], [row[key]] * 2, color=GREY, linewidth=0.8, zorder=0)
+        ax.set(xscale="log", yscale="log", xlabel="ms for a step of 512 atoms of Si, one thread", ylabel=label)
+        tidy(ax)
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png")
+    return buffer.getvalue()
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -1,0 +1,1 @@
+"""An architecture (`schnet`), a reader (`engrad`) and a property (`cohesion`) for gnnpot."""
