@@ -120,12 +120,7 @@ def relax(
     from gnnpot.units import GPA
 
     output = output or structure.with_name(f"{structure.stem}-relaxed.extxyz")
-    options: dict[str, Any] = {
-        "fmax": fmax,
-        "stress_max": stress_max * GPA,
-        "pressure": pressure * GPA,
-        "cell": cell.value,
-    }
+    options: Any = {"fmax": fmax, "stress_max": stress_max * GPA, "pressure": pressure * GPA, "cell": cell.value}
     options |= {"symmetry": symmetry, "steps": steps, "optimizer": optimizer.value}
     config = from_mapping(RelaxConfig, options, where="relax")
     refuse_same({"output": output, "trajectory": trajectory}, inputs=[structure])
@@ -205,13 +200,7 @@ def md(
     refuse_same({"trajectory": trajectory, "log": log}, inputs=[structure])
     atoms = _structure(structure, index, fix)
     chosen = tuple(filter(None, (elements or "").replace(" ", "").split(",")))
-    outputs: dict[str, Any] = {
-        "trajectory": trajectory,
-        "log": log,
-        "resume": resume,
-        "overwrite": overwrite,
-        "elements": chosen,
-    }
+    outputs: Any = {"trajectory": trajectory, "log": log, "resume": resume, "overwrite": overwrite, "elements": chosen}
     calculator = open_calculator(model, device, dtype)
     with md_line(steps, len(atoms), timestep, not quiet) as progress:
         result = run_md(atoms, calculator, config, **outputs, progress=progress)

@@ -94,7 +94,8 @@ class FormationEnergy:
             hull = sorted((share[f], e) for f, e, h in self.phases if h < 1e-8)
             axes.plot([x for x, _ in hull], [e for _, e in hull], "o-", color=COLORS[0], markersize=5, label="hull")
             above = [(share[f], e) for f, e, h in self.phases if 1e-8 <= h < 0.5]
-            axes.plot([x for x, _ in above], [e for _, e in above], ".", color=GREY, label="above it")
+            if above:
+                axes.plot([x for x, _ in above], [e for _, e in above], ".", color=GREY, label="above it")
             axes.plot(
                 [share[self.formula]], [self.formation_energy], "*", color=COLORS[4], markersize=14, label=self.formula
             )
@@ -106,7 +107,10 @@ class FormationEnergy:
             axes.plot([1000 * h for h in heights], names, "o", color=COLORS[0], markersize=4)
             axes.invert_yaxis()
             axes.set(xlabel="energy above the hull, meV/atom")
-        axes.set_title(f"{self.formula}: {1000 * self.energy_above_hull:.0f} meV/atom above the hull", fontsize=10)
+        side = "above" if self.energy_above_hull >= 0 else "below"
+        axes.set_title(
+            f"{self.formula}: {abs(1000 * self.energy_above_hull):.0f} meV/atom {side} the hull", fontsize=10
+        )
         if len(elements) == 2:
             axes.legend(frameon=False, fontsize=8)
         tidy(axes)

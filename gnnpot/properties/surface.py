@@ -126,10 +126,8 @@ class Surfaces:
             if facet.points:
                 line = np.array(shape.get_line_in_facet(facet))
                 h, k, l = (int(x) for x in shape.miller_list[facet.index])
-                color = colors[h, k, l]
-                axes.add_collection3d(
-                    Poly3DCollection([line], facecolors=[color], edgecolors=["white"], linewidth=0.8, shade=True)
-                )
+                part = Poly3DCollection([line], facecolors=[colors[h, k, l]], edgecolors=["white"], linewidth=0.8)
+                axes.add_collection3d(part)
         size = np.abs(points).max()
         axes.set(xlim=(-size, size), ylim=(-size, size), zlim=(-size, size))
         axes.set_box_aspect((1, 1, 1), zoom=1.3)

@@ -15,7 +15,7 @@ from gnnpot.data.quantities import QUANTITIES
 from gnnpot.errors import DataError
 from gnnpot.runs.files import write_text
 from gnnpot.runs.guard import check_report_folder
-from gnnpot.runs.pages import COLORS, new_figure, page, save, table, tidy
+from gnnpot.runs.pages import COLORS, new_figure, page, plain_log_ticks, save, table, tidy
 from gnnpot.training.evaluate import Evaluation
 
 
@@ -195,6 +195,7 @@ def learning_figure(log_csv: Path) -> Figure | None:
             x, y, color=COLORS[0], linewidth=1.6, marker="o" if len(x) < 30 else None, markersize=3, label="validation"
         )
         axes.set(xlabel="step", ylabel=title, yscale="log")
+        plain_log_ticks(axes.yaxis)
         axes.legend(frameon=False)
         tidy(axes)
     return figure

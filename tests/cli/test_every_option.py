@@ -57,7 +57,7 @@ LINES = (
     ("train run.yaml --preset m3gnet --fresh --set epochs=1 -q --json", 1),
     (f"evaluate tiny frames.extxyz --report errors --format extxyz --stress ase {KEYS} --device cpu --json", 0),
     ("evaluate tiny --suite frames --data nowhere --count 1 --seed 1 --picoseconds 1 -p 1 --fresh -q -o suites", 1),
-    ((f"finetune tiny nowhere.extxyz --strategy head --for general --config tune.yaml {KEYS} --stress ase --set epochs=1 "
+    ((f"finetune tiny nowhere.extxyz --strategy head --for general --config t.yaml {KEYS} --stress ase --set epochs=1 "
      "--fresh -q --compare --only head --frames 5 --json -o tuned"), 1),
     (("distil tiny frames.extxyz --student gpt --test frames.extxyz --temperature 300 --minutes 1 --config tune.yaml "
      "--set rounds=1 -p 1 --device cpu --dtype float32 --fresh -q --json -o student"), 1),

@@ -33,7 +33,8 @@ from gnnpot.models.symmetry_sets import BehlerSet
 from gnnpot.potential import Potential
 
 ELEMENTS = ("Na", "Cl", "K")
-STRESSES = ("pxx", "pyy", "pzz", "pyz", "pxz", "pxy")
+#: components of LAMMPS's pressure in ASE's order, of the virial alone
+STRESSES = (1, 2, 3, 6, 5, 4)
 
 
 def potentials() -> dict[str, Potential]:
@@ -70,7 +71,7 @@ def gathered(engine) -> dict:
     cell[1, 0], cell[2, 0], cell[2, 1] = xy, xz, yz
     return {
         "energy": engine.get_thermo("pe"),
-        "stress": [-engine.get_thermo(name) * units.bar for name in STRESSES],
+        "stress": [-engine.extract_variable(f"p{k}") * units.bar for k in STRESSES],
         "forces": np.array(engine.gather_atoms("f", 1, 3)).reshape(-1, 3),
         "positions": np.array(engine.gather_atoms("x", 1, 3)).reshape(-1, 3) - np.array(low),
         "cell": cell,
@@ -83,9 +84,10 @@ def run(potential: Potential, name: str, data: Path, atoms: Atoms, commands: str
         engine.commands_string(
             f"units metal\natom_style atomic\nnewton on\nread_data {data}\npair_style gnnpot\n"
             f"pair_coeff * * {name} {' '.join(ELEMENTS)}\nneighbor 1.0 bin\n"
-            "compute each all pe/atom\n"
-            "compute sum all reduce sum c_each\nvariable total equal c_sum\n"
-            f"thermo_style custom step pe {' '.join(STRESSES)} c_sum\n{commands}\n"
+            "compute each all pe/atom\ncompute sum all reduce sum c_each\nvariable total equal c_sum\n"
+            "compute virial all pressure NULL virial\n"
+            + "".join(f"variable p{k} equal c_virial[{k}]\n" for k in STRESSES)
+            + f"thermo_style custom step pe c_sum {' '.join(f'c_virial[{k}]' for k in STRESSES)}\n{commands}\n"
         )
         found = gathered(engine)
         found["energies"] = engine.extract_variable("total")

@@ -7,7 +7,7 @@ _CELL = 'Lattice="{0} 0 0 0 {1} 0 0 0 {2}" pbc="{3}" Properties=species:S:1:pos:
 
 def _extxyz(
     rows: list[str], a: object = 3.6, b: object = None, c: object = None, pbc: str = "T T T", more: str = ""
-) -> str:  # noqa: E501
+) -> str:
     head = _CELL.format(a, a if b is None else b, a if c is None else c, pbc)
     return f"{len(rows)}\n{head} {more}\n" + "".join(f"{row}\n" for row in rows)
 
@@ -18,7 +18,7 @@ _LABELS = 'Properties=species:S:1:pos:R:3:forces:R:3 Lattice="4 0 0 0 4 0 0 0 4"
 
 def _labels(
     energy: str = "energy=-1.0", rows: tuple[str, ...] = ("Cu 0 0 0 0 0 0", "Cu 2 2 0 0 0 0.1"), head: str = _LABELS
-) -> str:  # noqa: E501
+) -> str:
     return f"{len(rows)}\n{head} {energy}\n" + "".join(f"{row}\n" for row in rows)
 
 

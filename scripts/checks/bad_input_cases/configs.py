@@ -59,7 +59,7 @@ def tries() -> list[Try]:
                     words_of(line.replace("FILE", file)),
                     words=(words,),
                     files=files,
-                )  # noqa: E501
+                )
             )
     files = ("frames.extxyz", "functions.yaml")
     found.append(
@@ -69,9 +69,9 @@ def tries() -> list[Try]:
             words_of("train functions.yaml -q"),
             words=("function",),
             files=files,
-        )  # noqa: E501
+        )
     )
     found.append(
         Try("configurations", "an empty file", words_of("train empty.yaml"), words=("missing",), files=("empty.yaml",))
-    )  # noqa: E501
+    )
     return found

@@ -116,7 +116,7 @@ def tries() -> list[Try]:
                     words=(words,),
                     files=("tiny",),
                     setup=_vasp_setup(file),
-                )  # noqa: E501
+                )
             )
     skip = "data convert bad.extxyz frames.extxyz -o out.store --bad-frames skip"
     for file in ("nan_energy.extxyz", "prose_labels.extxyz", "empty.extxyz", "bytes.extxyz", "unknown_pair.extxyz"):
@@ -144,6 +144,6 @@ def tries() -> list[Try]:
             files=("tiny", "frames.extxyz", "nan_energy.extxyz"),
             changes=("out*",),
             setup="open('mixed.extxyz','w').write(open('frames.extxyz').read() + open('nan_energy.extxyz').read())",
-        )  # fmt: skip  # noqa: E501
+        )  # fmt: skip
     )
     return found

@@ -137,7 +137,7 @@ def tries() -> list[Try]:
                         "PYTHONCOERCECLOCALE": "0",
                         "PYTHONIOENCODING": "latin-1",
                     },
-                )  # fmt: skip  # noqa: E501
+                )  # fmt: skip
             )
     for width in ("1", "20", "40"):
         for line in ("models", "relax --help", "card gnnpot-1", "data info cu.store", f"relax cu.cif -m {EMT} -q"):

@@ -21,7 +21,7 @@ def vasp_texts() -> dict[str, str]:
 
 def _replaced(kind: str, pattern: str, by: str, count: int = 0) -> Callable[[], str]:
     def make() -> str:
-        text, found = re.subn(pattern, by, vasp_texts()[kind], count=count, flags=re.S)
+        text, found = re.subn(pattern, by, vasp_texts()[kind], count=count, flags=re.DOTALL)
         assert found, f"{pattern}: is not in the {kind}"
         return text
 
@@ -55,7 +55,7 @@ VARIANTS: dict[str, tuple[Callable[[], str], str]] = {
     "entity.xml": (
         lambda: _replaced("vasprun", r"<modeling>", _ENTITIES + "<modeling>", 1)().replace("<c>Cu</c>", "<c>&d;</c>"),
         "xml|entit|element",
-    ),  # noqa: E501
+    ),
     "other.xml": (lambda: "<?xml version='1.0'?>\n<html><body>hello</body></html>\n", "vasprun|no ionic step|nothing"),
     "text.xml": (lambda: "hello\n", "xml|vasprun"),
     "empty.xml": (lambda: "", "xml|vasprun|empty"),
@@ -63,7 +63,7 @@ VARIANTS: dict[str, tuple[Callable[[], str], str]] = {
     "stars.OUTCAR": (
         _replaced("outcar", r"(TOTAL-FORCE.*?-{5,}\n\s*\S+\s+\S+\s+\S+)\s+\S+", r"\1 **********", 1),
         "force|number",
-    ),  # noqa: E501
+    ),
     "nan.OUTCAR": (
         _replaced("outcar", r"(TOTAL-FORCE.*?-{5,}\n\s*\S+\s+\S+\s+\S+)\s+\S+", r"\1 NaN", 1),
         "force|number",

@@ -100,12 +100,17 @@ def heat_capacity(structure: Structure, entry: dict[str, Any], calculator: gnnpo
 def table(rows: list[dict[str, Any]], model: str) -> str:
     """Markdown."""
     lines = [
-        f"# Crystals by {model} beside density functional theory", "",
+        f"# Crystals by {model} beside density functional theory",
+        "",
         "`scripts/studies/properties/crystals.py` writes this page. K and G are Hill's averages of the elastic tensor;",
         "K by E(V) is that of the equation of state; GPa. The heat capacity is that of constant volume at 300 K, J/K",
-        "for a mole of atoms; a crystal with imaginary modes has none.", "",
-        "| crystal | K | K by E(V) | K, DFT | G | G, DFT |", "|---|---|---|---|---|---|",
-    ]  # fmt: skip
+        "for a mole of atoms; a crystal with imaginary modes has none.",
+        "",
+        "![Moduli and heat capacities beside DFT](crystals.png)",
+        "",
+        "| crystal | K | K by E(V) | K, DFT | G | G, DFT |",
+        "|---|---|---|---|---|---|",
+    ]
     for row in rows:
         if row["set"] == "elasticity" and "failed" not in row:
             numbers = ("K_GPa", "K_equation_of_state_GPa", "K_dft_GPa", "G_GPa", "G_dft_GPa")
