@@ -318,7 +318,7 @@ def _convert_chosen(chosen_by: ChosenBy, value: Any, where: str) -> Any:
     if name is None:
         raise ConfigError(f"{where}: option '{option}' is missing; {suggest('', chosen_by.names())}")
     if name not in (names := chosen_by.names()):
-        raise ConfigError(f"{where}: {option} '{name}' is not known; {suggest(str(name), names)}")
+        raise ConfigError(f"{where}: {option} {_shortened(name)} is not known; {suggest(str(name)[:60], names)}")
     try:
         current = chosen_by.current(value)
     except ValueError as error:

@@ -85,7 +85,7 @@ class Calculator(ase_calculator.Calculator):
         with usual_modes():
             potential, self.card, sha256 = _opened(model)
             self.potential = _frozen_copy(potential, where, precision)
-            self.parameters.update(_identity(self.potential, self.card, sha256))
+        self.parameters.update(_identity(self.potential, self.card, sha256))
         self.neighbors = SkinList(self.potential.cutoff, skin)
         self._numbers = np.array([atomic_numbers[symbol] for symbol in self.potential.elements])
         self._known: np.ndarray | None = None

@@ -46,6 +46,7 @@ LINES = (
     ((f"data convert frames.extxyz --format extxyz {KEYS} --stress ase --material-key formula --code EMT "
      "--functional EMT --source mine --option total_charge=ignore --bad-frames skip --shard-size 5 --no-check-stress "
      "--overwrite --json -o c.store"), 0),
+    ("data order cu.cif --cells 1 1 1 --overwrite --json -o ordered.cif", 1),
     (f"data info frames.extxyz --format extxyz {KEYS} --stress ase --option total_charge=ignore --no-ranges --json", 0),
     ("data split c.store --by source --part train=frames --validation 0.2 --seed 1 --overwrite --json -o s.json", 0),
     ("data split c.store --by frame --fractions a=0.5,b=0.5 --overwrite -o s.json", 0),
