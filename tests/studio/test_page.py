@@ -46,6 +46,11 @@ def test_every_word_is_there_in_both_languages():
     assert used <= names, used - names
 
 
+def test_the_fast_potential_is_offered_first():
+    data = page_data(StudioConfig())
+    assert data["default"] in [model["name"] for model in data["models"] if model["cached"]]
+
+
 def test_messages_are_in_both_languages():
     messages = yaml.safe_load((FOLDER / "messages.yaml").read_text(encoding="utf-8"))
     for key, entry in messages.items():

@@ -195,11 +195,8 @@ def vacancy(reader: Reader, roles: Roles, known: set[str]) -> None:
             name = formula(reader, match["m"]) if "m" in match else None
             if name is not None and not is_element(name):
                 continue
-            if (
-                name is not None
-                and len(reader.left("MAT", "POLYMORPH", "MOL", "SHEETMAT", "STRUCTURE")) == 1
-                and not known
-            ):
+            only = len(reader.left("MAT", "POLYMORPH", "MOL", "SHEETMAT", "STRUCTURE")) == 1
+            if name is not None and only and not known:
                 # the only substance of the sentence is the crystal
                 match["all"].remove(match["m"])
             indices = widened(reader, match["all"])

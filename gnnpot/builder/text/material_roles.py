@@ -113,11 +113,7 @@ def alloy(reader: Reader, roles: Roles) -> None:
     """A random alloy: `Pt/Rh alloy`, `Ni-20%Cr`, `CuとAuの3:1合金`."""
     if roles.particle is not None:
         return
-    mixed = [i for i in reader.left("MAT") if "." in formula(reader, i)]
-    if len(mixed) == 1:
-        # `In0.25Ga0.75As, In and Ga at random` names the elements again
-        names = re.findall(r"[A-Z][a-z]?", formula(reader, mixed[0]))
-        reader.take([i for i in reader.left("MAT") if formula(reader, i) in names])
+    _take_repeated_elements(reader)
     for index in reader.left("COMPOSITION"):
         roles.alloy = dict(reader.value(index))
         reader.take(index)
@@ -170,6 +166,14 @@ def alloy(reader: Reader, roles: Roles) -> None:
     if roles.alloy is not None and len(roles.alloy) == 2 and ratios:
         roles.alloy = dict(zip(roles.alloy, reader.value(ratios[0]), strict=True))
         reader.take(ratios[0])
+
+
+def _take_repeated_elements(reader: Reader) -> None:
+    """`In0.25Ga0.75As, In and Ga at random` names elements of the formula again."""
+    mixed = [i for i in reader.left("MAT") if "." in formula(reader, i)]
+    if len(mixed) == 1:
+        names = re.findall(r"[A-Z][a-z]?", formula(reader, mixed[0]))
+        reader.take([i for i in reader.left("MAT") if formula(reader, i) in names])
 
 
 def liquid(reader: Reader, roles: Roles) -> None:

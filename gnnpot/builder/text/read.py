@@ -134,7 +134,7 @@ def _refuse_unused(reader: Reader, kinds: set[str]) -> None:
 
 
 def _is_said(reader: Reader, index: int) -> bool:
-    """Whether an unknown word says something: one or two hiragana that are no negation are the ending of a word."""
+    """Whether an unknown word says something: one or two hiragana after a kanji are the ending of a word."""
     token = reader.token(index)
     if token.kind != "UNKNOWN":
         return True
@@ -145,8 +145,10 @@ def _is_said(reader: Reader, index: int) -> bool:
         first -= 1
     while last in covered:
         last += 1
-    run = plain[first:last]
-    ending = re.fullmatch(r"[\u3041-\u309f]{1,2}", run) and not set(run) & {"ず", "ぬ"}
+    # 積んだ: kana that follow a kanji, not those after a particle
+    run = re.fullmatch(r"[\u3041-\u309f]{1,2}", plain[first:last])
+    kanji = re.match(r"[\u4e00-\u9fff]", plain[first - 1 : first])
+    ending = run and kanji and not set(run.group(0)) & {"ず", "ぬ"}
     return bool(re.search(r"\w", token.text) and not ending)
 
 

@@ -19,7 +19,7 @@ export class JobForm {
     this.data = data;
     this.start = start;
     this.kind = "relax";
-    this.model = data.models[0].name;
+    this.model = data.default;
     this.values = {};
   }
 

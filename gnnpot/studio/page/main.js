@@ -311,6 +311,7 @@ async function main() {
   if (!location.hash) drawGallery($("gallery"), state.data.gallery, state.sessions, choose, openSession);
   await painted();
   document.body.dataset.shown = "true";
+  const shown = performance.now();
   await library;
   viewer = new Viewer($("view"), state.data.elements);
   viewer.onPick = drawMeasure;
@@ -323,7 +324,7 @@ async function main() {
   await begin();
   document.body.dataset.ready = "true";
   // for measurements from outside
-  window.studio = { viewer, state, connection };
+  window.studio = { viewer, state, connection, shown, ready: performance.now() };
 }
 
 main();

@@ -78,7 +78,7 @@ def prepare() -> None:
     import gnnpot.engines.relax  # noqa: F401 - the import is what takes time
     from gnnpot.engines.warm import small_structure
 
-    calculator = Calculator()
+    calculator = Calculator("fast")
     atoms = small_structure(calculator.potential)
     atoms.calc = calculator
     atoms.get_forces()
