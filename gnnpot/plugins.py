@@ -52,7 +52,7 @@ class Plugin:
         """
         try:
             return self.entry_point.load()
-        except (Exception, SystemExit) as error:  # noqa: BLE001 - what a package raises at its import is not known
+        except (Exception, SystemExit) as error:
             reason = " ".join(f"{type(error).__name__}: {error}".split())
             raise self.refused(f"can't be imported ({reason})") from error
 

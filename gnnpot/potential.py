@@ -26,8 +26,9 @@ once by reverse differentiation,
 | W_i    | virials              | [N, 3, 3]    | eV     |
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Self
 
 import numpy as np
 import torch
@@ -35,13 +36,15 @@ from ase.data import chemical_symbols
 from torch import Tensor, nn
 
 from gnnpot.data.frame import Frame
-from gnnpot.data.quantities import values_of
+from gnnpot.data.quantities import ATTRIBUTES
 from gnnpot.data.references import ElementReferences
 from gnnpot.data.structures import StructureLike, as_atoms
 from gnnpot.graphs import Graph, build_graph
 from gnnpot.models.base import AtomicOutput, EnergyModel, check_elements
 from gnnpot.models.fast.edge_sums import forces_and_stress, scaled
-from gnnpot.models.memory import check_memory, graph_size
+from gnnpot.models.layers import ModuleList
+from gnnpot.models.memory import GraphSize, check_memory, graph_size
+from gnnpot.models.surroundings import are_usual, differentiable, usual_modes
 from gnnpot.units import VOIGT
 
 
@@ -61,7 +64,8 @@ class Prediction:
     @property
     def quantities(self) -> dict[str, Tensor]:
         """What is predicted of `data.quantities`, by name."""
-        return values_of(self)
+        found = {name: getattr(self, name) for name in ATTRIBUTES} | dict(self.others)
+        return {name: value for name, value in found.items() if value is not None}
 
 
 class Potential(nn.Module):
@@ -70,6 +74,9 @@ class Potential(nn.Module):
     `references` must hold an energy for every element of the model. The energies are summed in float64 whatever the
     model's dtype. `terms` are models whose energies are in eV already.
     """
+
+    reference_energies: Tensor
+    energy_scale: Tensor
 
     def __init__(
         self,
@@ -81,7 +88,7 @@ class Potential(nn.Module):
         super().__init__()
         self.model = model
         self.references = references
-        self.terms = nn.ModuleList(terms)
+        self.terms = ModuleList(terms)
         known = {chemical_symbols[z] for z in references.elements}
         for term in (model, *terms):
             known &= set(term.elements)
@@ -111,7 +118,7 @@ class Potential(nn.Module):
     def device(self) -> torch.device:
         return self.energy_scale.device
 
-    def _apply(self, fn, recurse: bool = True):  # noqa: ANN001, ANN202 - torch's own signature
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
         """Moves and casts everything, but keeps the energy scale and the references in float64."""
         references, scale = self.reference_energies, self.energy_scale
         super()._apply(fn, recurse)
@@ -143,20 +150,37 @@ class Potential(nn.Module):
         other.train(self.training)
         return other.to(self.device)
 
-    def check(self, numbers: np.ndarray, positions: np.ndarray, cell: np.ndarray, pbc: np.ndarray, where: str) -> None:
+    def memory(self, size: GraphSize) -> int:
+        """About how many bytes a prediction on the processor takes at its peak, with its graph."""
+        # terms come after the model, when its gradient is left
+        terms = [term.memory(size) + 24 * size.edges for term in self.terms]
+        return size.bytes + max(self.model.memory(size), *terms, 0)
+
+    def check(
+        self,
+        numbers: np.ndarray,
+        positions: np.ndarray,
+        cell: np.ndarray,
+        pbc: np.ndarray,
+        where: str,
+        skin: float = 0.0,
+    ) -> None:
         """Raise `UnknownElementError` for elements that the potential has not seen, `MemoryNeedError` for structures
-        whose prediction would not fit into the memory that is free; nothing large is allocated for it."""
+        whose prediction would not fit into the memory that is free; nothing large is allocated for it.
+
+        `skin` (Å) is how far beyond the cutoff pairs are listed.
+        """
         check_elements(numbers, self.elements, where)
         if self.device.type == "cpu":
-            size = graph_size(positions, cell, pbc, self.cutoff, self.three_body_cutoff)
-            need = size.bytes + sum(m.memory(size) for m in (self.model, *self.terms))
-            check_memory(need, where, size)
+            size = graph_size(positions, cell, pbc, self.cutoff, self.three_body_cutoff, skin)
+            check_memory(self.memory(size), where, size)
 
     def graph(self, structure: StructureLike, *, labels: bool = False) -> Graph:
         """The graph of a structure for this potential. Raises what `check` raises."""
         frame = structure if isinstance(structure, Frame) else Frame.from_atoms(as_atoms(structure), labels=labels)
         self.check(frame.numbers, frame.positions, frame.cell, frame.pbc, frame.where)
-        return build_graph(frame, self.cutoff, self.three_body_cutoff, labels=labels)
+        with usual_modes():
+            return build_graph(frame, self.cutoff, self.three_body_cutoff, labels=labels)
 
     def forward(
         self, graph: Graph, *, forces: bool = True, stress: bool = True, virials: bool = False, training: bool = False
@@ -166,6 +190,11 @@ class Potential(nn.Module):
         With `training`, everything is differentiable with respect to the parameters, as a loss needs it; without it,
         only the energy is, and that only if nothing else is asked for.
         """
+        if not are_usual():
+            with usual_modes():
+                return self.forward(
+                    differentiable(graph), forces=forces, stress=stress, virials=virials, training=training
+                )
         with_gradient = forces or stress or virials
         vectors, dtype = graph.edge_vectors, None
         if with_gradient and not training and vectors.device.type == "cpu":
@@ -211,17 +240,22 @@ class Potential(nn.Module):
         virials: bool = False,
     ) -> Prediction:
         vectors, energies = graph.edge_vectors, output.energies
-        if (forces or stress) and gradient.device.type == "cpu" and not gradient.requires_grad:
-            f, s = forces_and_stress(gradient, graph)
-        else:
-            f = forces_from_edges(gradient, graph) if forces else None
-            s = stress_from_edges(gradient, vectors, graph) if stress else None
+        f: Tensor | None = None
+        s: Tensor | None = None
+        v: Tensor | None = None
+        if gradient is not None:
+            if (forces or stress) and gradient.device.type == "cpu" and not gradient.requires_grad:
+                f, s = forces_and_stress(gradient, graph)
+            else:
+                f = forces_from_edges(gradient, graph) if forces else None
+                s = stress_from_edges(gradient, vectors, graph) if stress else None
+            v = virials_from_edges(gradient, vectors, graph) if virials else None
         return Prediction(
             energy=_sum(energies, graph),
             energies=energies,
             forces=f if forces else None,
             stress=s if stress else None,
-            virials=virials_from_edges(gradient, vectors, graph) if virials else None,
+            virials=v,
             magmoms=output.magmoms,
             outside=output.outside,
             others=output.others,

@@ -11,6 +11,20 @@ import pytest
 collect_ignore = ["plugin"]
 
 
+def slow_tests() -> tuple[str, ...]:
+    """Beginnings of the names of the tests in `tests/slow.txt`."""
+    lines = Path(__file__).with_name("slow.txt").read_text().splitlines()
+    return tuple(line.split(maxsplit=1)[1] for line in lines if line and not line.startswith("#"))
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what `scripts/test --fast` leaves out."""
+    slow = slow_tests()
+    for item in items:
+        if item.nodeid.startswith(slow):
+            item.add_marker(pytest.mark.slow)
+
+
 @pytest.fixture(scope="session")
 def shared() -> Path:
     """The folder of real data and reference numbers; tests that need it skip without it."""

@@ -27,13 +27,13 @@ OWN = "model: {architecture: m3gnet}\ndata: {train: my.store}\nrun: runs/mine\n"
 
 def blocks(path: Path, *languages: str) -> list[str]:
     """The fenced blocks of a page in a language; "" for those that name none."""
-    found = re.findall(r"^```(\w*)\n(.*?)^```", path.read_text(), flags=re.M | re.S)
+    found = re.findall(r"^```([^\n`]*)\n(.*?)^```", path.read_text(), flags=re.MULTILINE | re.DOTALL)
     return [text for language, text in found if language in languages]
 
 
 def spans(path: Path) -> list[str]:
     """What stands between backticks in the text of a page."""
-    prose = re.sub(r"^```.*?^```", "", path.read_text(), flags=re.M | re.S)
+    prose = re.sub(r"^```.*?^```", "", path.read_text(), flags=re.MULTILINE | re.DOTALL)
     return [" ".join(span.split()) for span in re.findall(r"`([^`]+)`", prose)]
 
 
@@ -55,7 +55,7 @@ def gnnpot_lines() -> Iterator[tuple[str, str]]:
     for name, command in commands():
         yield from ((f"{name} --help", line) for line in re.findall(r"Example: (.+)", command.help or ""))
     for path in sorted((ROOT / "configs").rglob("*.yaml")):
-        found = re.findall(r"^# +((?:gnnpot|sbatch) .+)", path.read_text(), flags=re.M)
+        found = re.findall(r"^# +((?:gnnpot|sbatch) .+)", path.read_text(), flags=re.MULTILINE)
         yield from ((path.name, line) for line in found)
 
 

@@ -145,15 +145,25 @@ def test_it_is_trained_saved_loaded_checked_and_measured(installed, molecules, t
     small.write(tmp_path / "copper.extxyz")
     checked = CliRunner().invoke(app, ["check", str(run), str(tmp_path / "copper.extxyz")])
     assert checked.exit_code == 0 and "all checks hold" in checked.output
-    found = find_property("cohesion").calc(small, gnnpot.Calculator(potential, dtype=torch.float64))
-    copper = found.atoms["Cu"]
-    small.calc = gnnpot.Calculator(potential, dtype=torch.float64)
-    assert found.energy == pytest.approx(copper - small.get_potential_energy() / 4)
 
     # the same checkpoint where the package is missing
     monkeypatch.setattr(sys, "path", [entry for entry in sys.path if entry != str(installed)])
     with pytest.raises(CheckpointError, match="of the package gnnpot-example .* pip install gnnpot-example"):
         gnnpot.load(run)
+
+
+def test_the_property_is_calculated_by_the_command(installed, tmp_path):
+    from gnnpot.cli import app
+
+    copper = bulk("Cu", cubic=True)
+    copper.write(tmp_path / "copper.extxyz")
+    command = ["property", "cohesion", str(tmp_path / "copper.extxyz"), "-m", "ase.calculators.emt:EMT", "--json", "-q"]
+    result = CliRunner().invoke(app, command, catch_exceptions=False)
+    copper.calc, free = EMT(), Atoms("Cu", calculator=EMT())
+    expected = free.get_potential_energy() - copper.get_potential_energy() / 4
+    assert json.loads(result.stdout)["result"]["cohesive_energy_eV_atom"] == pytest.approx(expected)
+    assert (tmp_path / "copper-cohesion" / "cohesion.png").stat().st_size > 1000
+    assert find_property("cohesion").calc(copper, EMT()).energy == pytest.approx(expected)
 
 
 ARCHITECTURE = """

@@ -6,7 +6,8 @@ Example::
         train(config, progress=bars)
 """
 
-from rich.console import Console
+from typing import Self
+
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -18,6 +19,8 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 from rich.table import Column
+
+from gnnpot.cli.console import Console
 
 
 class Bars:
@@ -63,7 +66,7 @@ class Bars:
             console=self._console,
         )  # fmt: skip
 
-    def __enter__(self) -> "Bars":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -1,11 +1,12 @@
 """`gnnpot studio`: the page in the browser."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 
+from gnnpot.cli.console import Console
+from gnnpot.domains import POSITIVE, WHOLE_FROM_1
 from gnnpot.errors import ConfigError
 
 
@@ -21,10 +22,12 @@ def studio(
     ),
     keep: Annotated[Path | None, typer.Option(help="Keep structures and jobs in this folder.")] = None,
     model: Annotated[list[Path] | None, typer.Option(help="Folder of a further potential. May be repeated.")] = None,
-    jobs: Annotated[int | None, typer.Option(min=1, help="Jobs at once; default: half of the cores.")] = None,
-    atoms: Annotated[int, typer.Option(min=1, help="The most atoms of a structure.")] = 5000,
-    memory: Annotated[float | None, typer.Option(min=0.5, help="GiB of a job; default: half of the memory.")] = None,
-    hours: Annotated[float, typer.Option(min=0.001, help="The longest job.")] = 2.0,
+    jobs: Annotated[int | None, WHOLE_FROM_1, typer.Option(help="Jobs at once; default: half of the cores.")] = None,
+    atoms: Annotated[int, WHOLE_FROM_1, typer.Option(help="The most atoms of a structure.")] = 5000,
+    memory: Annotated[
+        float | None, POSITIVE, typer.Option(min=0.5, help="GiB of a job; default: half of the memory.")
+    ] = None,
+    hours: Annotated[float, POSITIVE, typer.Option(min=0.001, help="The longest job.")] = 2.0,
     browser: Annotated[bool, typer.Option("--browser/--no-browser", help="Open the page.")] = True,
 ) -> None:
     """Open a page in the browser: structures from sentences, relaxed, heated and measured live.
@@ -53,7 +56,7 @@ def studio(
             webbrowser.open(address)
 
     chosen = {"max_jobs": jobs, "max_memory": memory}
-    limits = {name: value for name, value in chosen.items() if value is not None}
+    limits: dict[str, Any] = {name: value for name, value in chosen.items() if value is not None}
     config = StudioConfig(
         host=host, port=port, keep=keep, models=tuple(model or ()), max_atoms=atoms, max_hours=hours, **limits
     )

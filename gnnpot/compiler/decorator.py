@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numba
+import numba.extending
 from numba import prange
 from numba.core.caching import CompileResultCacheImpl, FunctionCache, NullCache, _CacheLocator
 from numba.core.dispatcher import Dispatcher
@@ -17,9 +18,12 @@ from gnnpot.compiler.folder import kernel_folder, remove_older
 from gnnpot.compiler.processes import one_at_a_time
 from gnnpot.compiler.sources import remember, source_digest
 
-__all__ = ["njit", "prange"]
+__all__ = ["intrinsic", "njit", "prange"]
 
 log = logging.getLogger(__name__)
+
+#: `numba.extending.intrinsic`; what it makes is called without its first argument, which Numba's types don't say
+intrinsic: Any = numba.extending.intrinsic
 
 
 def njit(function: Callable[..., Any] | None = None, /, **options: Any) -> Any:
@@ -41,7 +45,8 @@ def njit(function: Callable[..., Any] | None = None, /, **options: Any) -> Any:
         return dispatcher
     if kept:
         remember(function.__module__)
-        dispatcher._cache = _KernelCache(function)
+        kernel: Any = dispatcher
+        kernel._cache = _KernelCache(function)
     return ParallelKernel(dispatcher) if options.get("parallel") else dispatcher
 
 
@@ -67,7 +72,7 @@ class _Locator(_CacheLocator):
         self._folder = folder / f"{module.removeprefix('gnnpot.')}-{self._digest[:16]}"
 
     @classmethod
-    def from_function(cls, py_func: Callable[..., Any], py_file: str) -> "_Locator | None":  # noqa: ARG003 - Numba's
+    def from_function(cls, py_func: Callable[..., Any], py_file: str) -> "_Locator | None":
         folder = kernel_folder()
         return None if folder is None else cls(py_func, folder)
 
@@ -87,7 +92,7 @@ class _Locator(_CacheLocator):
 
 
 class _Result(CompileResultCacheImpl):
-    _locator_classes = [_Locator]  # noqa: RUF012 - Numba's way
+    _locator_classes = [_Locator]
 
 
 class _Files(FunctionCache):

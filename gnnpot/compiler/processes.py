@@ -10,6 +10,7 @@ one waits for the other.
 
 import contextlib
 import ctypes
+import importlib
 import os
 import sys
 import threading
@@ -33,8 +34,7 @@ class _Process:
             return
         self.is_forked = True
         if parallel._threading_layer == "omp":
-            from numba.np.ufunc import omppool
-
+            omppool = importlib.import_module("numba.np.ufunc.omppool")
             # makes the child's process the one that the layer belongs to
             ctypes.CFUNCTYPE(None, ctypes.c_int)(omppool.launch_threads)(1)
         numba.set_num_threads(1)

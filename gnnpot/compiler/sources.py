@@ -61,6 +61,7 @@ def source_digest(module: str) -> str:
 
 def _parts(module: ModuleType) -> Iterator[str]:
     for value in vars(module).values():
+        owner: str | None
         if isinstance(value, ModuleType):
             owner = value.__name__
         elif isinstance(value, _Intrinsic):

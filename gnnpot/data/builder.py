@@ -14,10 +14,10 @@ the writing was interrupted.
 import json
 import shutil
 from collections.abc import Callable, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, Self
 
 import pyarrow as pa
 
@@ -62,7 +62,7 @@ class StoreBuilder:
         recover(self.folder)
         check_folder(self.folder, overwrite=overwrite, kind=STORE)
 
-    def __enter__(self) -> "StoreBuilder":
+    def __enter__(self) -> Self:
         with telling(self.folder):
             self.unfinished.mkdir(parents=True, exist_ok=True)
         self._lock = RunLock(self.unfinished, "a store", LOCK)
@@ -73,10 +73,21 @@ class StoreBuilder:
             unless_done.pop_all()
         return self
 
-    def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         if self._writer is not None:
             self._writer.discard()
         self._lock.release()
+        if error is not None and not self.shards:
+            self._remove_nothing()
+
+    def _remove_nothing(self) -> None:
+        """Remove an unfinished store without a shard; what others have put into its folder stays."""
+        for name in (STATE, LOCK):
+            (self.unfinished / name).unlink(missing_ok=True)
+        with suppress(OSError):
+            self.unfinished.rmdir()
 
     @property
     def frames(self) -> int:
@@ -157,21 +168,23 @@ class StoreBuilder:
             return
         require_same(identity, self.identity, where=self.unfinished, what="a store")
 
-    def _write(self, at_least: int) -> None:
-        """Write whole row groups of what is pending, if there are `at_least` so many frames."""
+    def _write(self, at_least: int) -> ShardWriter | None:
+        """Write whole row groups of what is pending, if there are `at_least` so many frames; the shard's writer."""
         rows = sum(t.num_rows for t in self._pending)
         if rows < at_least or rows == 0:
-            return
+            return self._writer
         table = pa.concat_tables(self._pending).combine_chunks()
         whole = rows // ROW_GROUP * ROW_GROUP if at_least > 1 else rows
         self._pending = [table.slice(whole)] if whole < rows else []
         if self._writer is None:
             self._writer = ShardWriter(self.unfinished / f"shard-{len(self.shards):05d}.parquet")
         self._writer.write(table.slice(0, whole))
+        return self._writer
 
     def _end_shard(self) -> None:
-        self._write(1)
-        self.shards.append(self._writer.close())
+        writer = self._write(1)
+        if writer is not None:
+            self.shards.append(writer.close())
         self._writer = None
 
     def _save(self, position: Any, notes: dict) -> None:
@@ -197,7 +210,7 @@ def unfinished_identity(folder: Path | str) -> dict[str, Any] | None:
 
 def _read_state(path: Path) -> dict[str, Any]:
     try:
-        state = json.loads(path.read_text())
+        state = json.loads(path.read_text(encoding="utf-8"))
         if (state["format"], state["version"]) != (FORMAT, VERSION):
             raise ValueError(f"it is of format {state['format']} {state['version']}")
     except (OSError, ValueError, KeyError, TypeError) as error:

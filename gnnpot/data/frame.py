@@ -9,6 +9,7 @@ a volume along each periodic direction.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 from ase import Atoms
@@ -158,18 +159,18 @@ class Frame:
         The energy is the force-consistent (free) energy where the results have one.
         """
         results = dict(atoms.calc.results) if labels and atoms.calc is not None else {}
-        labels = {name: results[name] for name in QUANTITIES if results.get(name) is not None}
+        known = {name: results[name] for name in QUANTITIES if results.get(name) is not None}
         if results.get("free_energy") is not None:
-            labels["energy"] = results["free_energy"]
-        if "stress" in labels and np.shape(labels["stress"]) != (6,):
-            labels["stress"] = stress_to_voigt(np.reshape(labels["stress"], (3, 3)))
+            known["energy"] = results["free_energy"]
+        if "stress" in known and np.shape(known["stress"]) != (6,):
+            known["stress"] = stress_to_voigt(np.reshape(known["stress"], (3, 3)))
         return cls(
             numbers=atoms.numbers,
             positions=atoms.positions,
             cell=atoms.cell.array,
             pbc=atoms.pbc,
             provenance=provenance or Provenance(),
-            **fields_of(labels),
+            **fields_of(known),
         )
 
     @classmethod
@@ -199,7 +200,7 @@ class Frame:
         """A copy with these labels and no others, checked again."""
         return replace(self, **fields_of(labels))
 
-    def with_(self, **changes: object) -> "Frame":
+    def with_(self, **changes: Any) -> "Frame":
         """A copy with some fields replaced, checked again."""
         return replace(self, **changes)
 
@@ -208,5 +209,5 @@ def atomic_number(symbol: str, where: str = "element") -> int:
     """The atomic number of a symbol; raises `DataError` if it names no element."""
     z = atomic_numbers.get(symbol, 0)
     if z == 0:
-        raise FrameError(where, "unknown element", f"'{symbol}' is no chemical element; mend or remove it")
+        raise FrameError(where, "unknown element", f"'{symbol[:20]}' is no chemical element; mend or remove it")
     return z

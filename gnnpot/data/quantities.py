@@ -78,7 +78,7 @@ QUANTITIES: dict[str, Quantity] = {
 }  # fmt: skip
 
 #: names of the quantities that are attributes of `Frame`, `AtomicOutput` and `Prediction`
-ATTRIBUTES = frozenset(QUANTITIES)
+ATTRIBUTES = tuple(QUANTITIES)
 
 
 def values_of(holder: object) -> dict[str, Any]:

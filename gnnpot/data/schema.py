@@ -17,6 +17,7 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import fields
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -82,7 +83,7 @@ def fingerprint(frame: Frame) -> int:
 def to_table(frames: Sequence[Frame]) -> pa.Table:
     """Arrow table of frames."""
     compositions = [np.unique(f.numbers, return_counts=True) for f in frames]
-    columns = {
+    columns: dict[str, Any] = {
         "numbers": [f.numbers for f in frames],
         "positions": [f.positions.ravel() for f in frames],
         "cell": [f.cell.ravel() for f in frames],
@@ -114,10 +115,10 @@ def to_frames(table: pa.Table) -> list[Frame]:
     """Frames of a table that `to_table` made; they were checked when they were made, and are not checked again."""
     n = table.num_rows
     words = {name: table[name].to_pylist() for name in (*_WORDS, "hubbard_u")}
-    columns = {
-        "numbers": [x.astype(np.int64) for x in _lists(table["numbers"])],
-        "positions": [x.reshape(-1, 3) for x in _lists(table["positions"])],
-        "cell": [x.reshape(3, 3) for x in _lists(table["cell"])],
+    columns: dict[str, Any] = {
+        "numbers": [x.astype(np.int64) for x in _lists(table["numbers"]) if x is not None],
+        "positions": [x.reshape(-1, 3) for x in _lists(table["positions"]) if x is not None],
+        "cell": [x.reshape(3, 3) for x in _lists(table["cell"]) if x is not None],
         "pbc": _lists(table["pbc"]),
     }
     labels = {name: _labels(table[name], q) for name, q in QUANTITIES.items() if name in table.schema.names}

@@ -124,7 +124,7 @@ def _verify(path: Path, shard: Shard, how: str) -> None:
         raise DataError(f"{path}: can't be read ({error.strerror}); {remedy}") from None
 
 
-class FrameStore(Sequence):
+class FrameStore(Sequence[Frame]):
     """A store opened for reading: a sequence of frames.
 
     Random access decodes one row group and keeps the last few; reading in order is the fast way. The store may be
@@ -161,7 +161,7 @@ class FrameStore(Sequence):
     def __len__(self) -> int:
         return self._length
 
-    def __getitem__(self, i: int) -> Frame:
+    def __getitem__(self, i: int) -> Frame:  # type: ignore[override]
         if not -self._length <= i < self._length:
             raise IndexError(f"frame {i} of a store of {self._length}")
         i = int(i) % self._length
@@ -178,7 +178,7 @@ class FrameStore(Sequence):
         """The frames of these indices, in this order, as a sequence that reads them when asked."""
         return FrameSelection(self, indices)
 
-    def index(self) -> StoreIndex:
+    def index(self) -> StoreIndex:  # type: ignore[override]
         """Sizes, compositions, materials and sources of all frames, without reading the frames; it is kept."""
         if self._index is None:
             for number in range(len(self.manifest.shards)):
@@ -192,7 +192,7 @@ class FrameStore(Sequence):
     def row_groups(self, indices: np.ndarray) -> np.ndarray:
         """The number, counted through all shards, of the row group that each of these frames is read with."""
         groups = [-(-shard.frames // self.manifest.row_group) for shard in self.manifest.shards]
-        before = np.cumsum([0] + groups)[:-1]
+        before = np.cumsum([0, *groups])[:-1]
         shard = np.searchsorted(self._starts, indices, side="right") - 1
         return before[shard] + (indices - self._starts[shard]) // self.manifest.row_group
 
@@ -290,7 +290,7 @@ def _compare(index: StoreIndex, manifest: Manifest, folder: Path) -> None:
             )
 
 
-class FrameSelection(Sequence):
+class FrameSelection(Sequence[Frame]):
     """Some frames of a store, see `FrameStore.select`."""
 
     def __init__(self, store: FrameStore, indices: Iterable[int]) -> None:
@@ -302,7 +302,7 @@ class FrameSelection(Sequence):
     def __len__(self) -> int:
         return len(self.indices)
 
-    def __getitem__(self, i: int) -> Frame:
+    def __getitem__(self, i: int) -> Frame:  # type: ignore[override]
         return self.store[int(self.indices[i])]
 
 

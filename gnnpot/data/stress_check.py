@@ -137,11 +137,11 @@ def check_stress(frames: Iterable[Frame]) -> StressCheck:
 
 def _judge(ratios: np.ndarray, materials: int) -> StressCheck:
     n, positive = len(ratios), int((ratios > 0).sum())
-    factor = float(np.median(ratios)) if n else None
+    factor = float(np.median(ratios)) if n else float("nan")
     said = f"{n} pairs of frames of {materials} material{'s' if materials != 1 else ''}"
 
     def verdict(word: Literal["agrees", "disagrees", "undecided"], meaning: str) -> StressCheck:
-        return StressCheck(word, n, positive, materials, factor, meaning)
+        return StressCheck(word, n, positive, materials, factor if n else None, meaning)
 
     if n < MIN_VOTES or max(positive, n - positive) < MAJORITY * n:
         found = f"{said}, {positive} for the sign of the labels" if n else "no two frames can be compared"
@@ -164,7 +164,7 @@ def _votes(group: list[Frame]) -> list[float]:
     if len(group) < 2:
         return []
     cells = np.stack([f.cell for f in group])
-    virials = np.stack([f.volume * stress_from_voigt(f.stress) for f in group])
+    virials = np.stack([f.volume * stress_from_voigt(f.stress) for f in group if f.stress is not None])
     a, b = np.triu_indices(len(group), 1)
     strain = _strains(cells[a], cells[b])
     near = np.abs(strain).max(axis=(1, 2)) < MAX_STRAIN
@@ -201,6 +201,8 @@ def _observed(a: Frame, b: Frame) -> float | None:
     moved = (shift - np.rint(shift)) @ (0.5 * (a.cell + b.cell))
     moved -= moved.mean(axis=0)
     largest = np.abs(moved).max()
+    if a.energy is None or b.energy is None:
+        return None
     observed = b.energy - a.energy
     if a.forces is not None and b.forces is not None:
         by_forces = 0.5 * float(np.sum((a.forces + b.forces) * moved))

@@ -11,13 +11,14 @@ import copy
 import logging
 import threading
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import torch
 from ase import Atoms
 from ase.calculators import calculator as ase_calculator
 from ase.cell import Cell
+from ase.data import atomic_numbers
 from torch import Tensor
 
 import gnnpot
@@ -31,6 +32,7 @@ from gnnpot.hub.card import CARD, read_card
 from gnnpot.hub.checkpoint import Card, weights_sha256
 from gnnpot.hub.opening import OpenedPotential, open_potential
 from gnnpot.models.base import check_elements as check_known_elements
+from gnnpot.models.surroundings import as_device, as_dtype, usual_modes
 from gnnpot.potential import Potential, Prediction
 from gnnpot.units import stress_to_voigt
 
@@ -46,8 +48,9 @@ class Calculator(ase_calculator.Calculator):
 
     `model` is a `Potential`, what `open_potential` returns, or a name or path that `gnnpot.load` takes; without it, the
     default potential. `card` is what is known of it (`None` for a bare `Potential`). The
-    calculator holds a copy of it, in `dtype` on `device` (default: the potential's own): training the potential further
-    changes nothing here.
+    calculator holds a copy of it, in `dtype` on `device` (names or PyTorch's objects; default: the potential's own):
+    training the potential further changes nothing here. PyTorch's inference mode, autocast and default device have no
+    part in the results.
     `skin` (Å) is how far beyond the cutoff neighbours are remembered; the results don't depend on it.
 
     Of models that remember the range of their training data (HDNNP), `extrapolating` is the number of atoms that are
@@ -57,11 +60,12 @@ class Calculator(ase_calculator.Calculator):
     Raises `UnknownElementError` for elements that the potential has not seen, `MemoryNeedError` for structures that
     would need more memory than there is, `DataError` for structures that can't be (what `gnnpot.data.structure`
     refuses: two atoms at one place, a flat cell), `SimulationError` for results that are not finite, and ASE's
-    `PropertyNotImplementedError` for the stress of a structure without a volume. Structures are checked each time
+    `PropertyNotImplementedError` for the stress of a structure without a volume; when it is made, `ConfigError` for a
+    device that can't be used here and for a `dtype` that is neither float32 nor float64. Structures are checked each time
     that neighbours are searched anew.
     """
 
-    implemented_properties: ClassVar[list[str]] = [
+    implemented_properties: list[str] = [
         "energy", "free_energy", "energies", "forces", "stress", "stresses", "magmoms", "magmom"
     ]  # fmt: skip
 
@@ -70,17 +74,20 @@ class Calculator(ase_calculator.Calculator):
         model: Potential | OpenedPotential | str | Path | None = None,
         *,
         device: str | torch.device | None = None,
-        dtype: torch.dtype | None = None,
+        dtype: str | torch.dtype | None = None,
         skin: float = 0.5,
         warn: bool = True,
     ) -> None:
         super().__init__()
         if skin < 0:
             raise ValueError(f"skin: {skin} is negative")
-        potential, self.card, sha256 = _opened(model)
-        self.potential = _frozen_copy(potential, device, dtype)
-        self.parameters.update(_identity(self.potential, self.card, sha256))
+        where, precision = as_device(device), as_dtype(dtype)
+        with usual_modes():
+            potential, self.card, sha256 = _opened(model)
+            self.potential = _frozen_copy(potential, where, precision)
+            self.parameters.update(_identity(self.potential, self.card, sha256))
         self.neighbors = SkinList(self.potential.cutoff, skin)
+        self._numbers = np.array([atomic_numbers[symbol] for symbol in self.potential.elements])
         self._known: np.ndarray | None = None
         self._cell: tuple[np.ndarray, bool] | None = None
         self._where = ""
@@ -121,16 +128,17 @@ class Calculator(ase_calculator.Calculator):
         if self._known is None or not np.array_equal(self._known, numbers):
             check_elements(numbers, "structure")
             where = atoms.get_chemical_formula()
-            check_known_elements(numbers, self.potential.elements, where)
+            if not np.isin(numbers, self._numbers).all():
+                check_known_elements(numbers, self.potential.elements, where)
             self._where, self._known, self._warned_of = where, numbers.copy(), 0
         neighbors = self.neighbors.update(
             positions, cell, pbc, self._where,
-            check=lambda: self.potential.check(numbers, positions, cell, pbc, self._where),
+            check=lambda: self.potential.check(numbers, positions, cell, pbc, self._where, self.neighbors.skin),
         )  # fmt: skip
         graph = graph_from_neighbors(self._known, positions, cell, pbc, neighbors, self.potential.three_body_cutoff)
         return graph if self.potential.device.type == "cpu" else graph.to(self.potential.device)
 
-    def check_state(self, atoms: Atoms, tol: float = 0.0) -> list[str]:  # noqa: ARG002 - ASE's signature
+    def check_state(self, atoms: Atoms, tol: float = 0.0) -> list[str]:
         """Which of the things that results depend on differ from the last calculation's, by however little."""
         before = self.atoms
         if before is None or len(before) != len(atoms):
@@ -152,16 +160,18 @@ class Calculator(ase_calculator.Calculator):
         self,
         atoms: Atoms | None = None,
         properties: list[str] | None = None,
-        system_changes: list[str] = ase_calculator.all_changes,  # noqa: ARG002 - ASE's signature
+        system_changes: list[str] = ase_calculator.all_changes,
     ) -> None:
         """ASE's entry: everything at once, since one differentiation gives it all."""
-        with self._lock:
+        with self._lock, usual_modes():
             self._calculate(atoms, properties)
 
     def _calculate(self, atoms: Atoms | None, properties: list[str] | None) -> None:
         if atoms is not None:
             self.atoms = atoms.copy()
         atoms = self.atoms
+        if atoms is None:
+            raise ValueError("there is no structure to calculate")
         has_volume = self._has_volume(atoms.cell)
         asked = set(properties or ())
         if asked & {"stress", "stresses"} and not has_volume:

@@ -32,7 +32,6 @@ from ase.constraints import FixAtoms
 from ase.md.bussi import Bussi
 from ase.md.langevin import Langevin
 from ase.md.langevinbaoab import LangevinBAOAB
-from ase.md.md import MolecularDynamics
 from ase.md.nose_hoover_chain import MTKNPT, IsotropicMTKNPT, NoseHooverChainNVT
 from ase.md.verlet import VelocityVerlet
 
@@ -52,9 +51,10 @@ class Integrator:
 
     def __init__(self, atoms: Atoms, config: MDConfig, rng: np.random.Generator, freedom: int) -> None:
         self.atoms, self.config, self.rng, self.freedom = atoms, config, rng, freedom
-        self.dynamics = self._make(config.timestep * FEMTOSECOND)
+        #: ASE's object, whose classes have no types
+        self.dynamics: Any = self._make(config.timestep * FEMTOSECOND)
 
-    def _make(self, timestep: float) -> MolecularDynamics:
+    def _make(self, timestep: float) -> Any:
         return VelocityVerlet(self.atoms, timestep)
 
     def step(self) -> None:
@@ -83,7 +83,7 @@ class Integrator:
 class _Bussi(Integrator):
     changing = ("transferred_energy",)
 
-    def _make(self, timestep: float) -> MolecularDynamics:
+    def _make(self, timestep: float) -> Any:
         config = self.config
         taut = config.taut * FEMTOSECOND
         dynamics = Bussi(self.atoms, timestep, temperature_K=config.temperature, taut=taut, rng=self.rng)
@@ -98,7 +98,7 @@ class _Bussi(Integrator):
 
 
 class _Langevin(Integrator):
-    def _make(self, timestep: float) -> MolecularDynamics:
+    def _make(self, timestep: float) -> Any:
         config = self.config
         friction = config.friction / FEMTOSECOND
         return Langevin(
@@ -118,9 +118,9 @@ class _HeldNoseHoover(NoseHooverChainNVT):
 
 
 class _NoseHoover(Integrator):
-    changing = ("_thermostat._eta", "_thermostat._p_eta")
+    changing: tuple[str, ...] = ("_thermostat._eta", "_thermostat._p_eta")
 
-    def _make(self, timestep: float) -> MolecularDynamics:
+    def _make(self, timestep: float) -> Any:
         config = self.config
         dynamics = _HeldNoseHoover(
             self.atoms, timestep, temperature_K=config.temperature, tdamp=config.taut * FEMTOSECOND
@@ -128,7 +128,7 @@ class _NoseHoover(Integrator):
         self._count(dynamics)
         return dynamics
 
-    def _count(self, dynamics: MolecularDynamics) -> None:
+    def _count(self, dynamics: Any) -> None:
         """Let the chain know f; ASE's object has f/3 as the number of atoms."""
         thermostat = dynamics._thermostat
         thermostat._num_atoms_global = self.freedom / 3
@@ -144,9 +144,9 @@ class _NoseHoover(Integrator):
 class _ConstantPressure(_NoseHoover):
     """What both forms of Martyna, Tobias & Klein's share."""
 
-    kind: type[MolecularDynamics]
+    kind: Any  #: ASE's class
 
-    def _make(self, timestep: float) -> MolecularDynamics:
+    def _make(self, timestep: float) -> Any:
         config = self.config
         dynamics = self.kind(
             self.atoms,
@@ -182,7 +182,7 @@ class _Full(_ConstantPressure):
     kind = MTKNPT
     changing = (*_NoseHoover.changing, "_barostat._xi", "_barostat._p_xi", "_p_g")
 
-    def _make(self, timestep: float) -> MolecularDynamics:
+    def _make(self, timestep: float) -> Any:
         dynamics = super()._make(timestep)
         barostat = dynamics._barostat
         barostat._cell_dof = _CELL_FREEDOM
@@ -209,7 +209,7 @@ class _LangevinCell(LangevinBAOAB):
         strain = _exponential(0.5 * self.dt * self.p_eps / self.barostat_mass)
         self.atoms.set_cell(self.atoms.cell.array @ strain, scale_atoms=True)
 
-    def _BAOAB_OU(self, drag_gamma_mod: np.ndarray) -> None:
+    def _BAOAB_OU(self, drag_gamma_mod: Any = None) -> None:
         velocities = self.atoms.get_velocities()
         damped = velocities @ _exponential(-(self.gamma * np.eye(3) + drag_gamma_mod) * self.dt)
         noise = self.rng.normal(size=velocities.shape) / np.sqrt(self.atoms.get_masses())[:, None]
@@ -226,7 +226,7 @@ class _LangevinPressure(Integrator):
     # its force on the cell is that of the momenta half a step ago, which the atoms do not tell
     changing = ("p_eps", "force_eps")
 
-    def _make(self, timestep: float) -> MolecularDynamics:
+    def _make(self, timestep: float) -> Any:
         config = self.config
         isotropic = config.ensemble == "npt-langevin"
         taup = config.taup * FEMTOSECOND

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 from types import TracebackType
+from typing import Self
 
 from gnnpot.engines.md_config import Sample
 from gnnpot.errors import DataError
@@ -54,7 +55,7 @@ class LogFile:
                 f"{self.path}: can't be written ({error.strerror}); free some space and resume the run"
             ) from None
 
-    def __enter__(self) -> "LogFile":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(
@@ -74,6 +75,6 @@ def is_log(path: Path) -> bool:
 
 def _step(line: str, path: Path) -> int:
     try:
-        return int(line.split()[0])
+        return int(line.split(maxsplit=1)[0])
     except (ValueError, IndexError):
         raise DataError(f"{path}: '{line}' is no line of a gnnpot log; move the file away") from None

@@ -54,6 +54,8 @@ class RecordedCalculator(ase_calculator.Calculator):
     ) -> None:
         """ASE's entry."""
         super().calculate(atoms, properties, system_changes)
+        if self.atoms is None:
+            raise ValueError("there is no structure to calculate")
         key, wanted = _key(self.atoms), properties or ["energy"]
         found = self._places.get(key)
         if found is None or any(name not in found for name in wanted):
@@ -77,7 +79,8 @@ def _key(atoms: Atoms) -> int:
 
 def _content(key: int, results: dict[str, Any]) -> bytes:
     buffer = io.BytesIO()
-    np.savez(buffer, key=np.array(key), **{name: np.asarray(value) for name, value in results.items()})
+    arrays: dict[str, Any] = {name: np.asarray(value) for name, value in results.items()}
+    np.savez(buffer, key=np.array(key), **arrays)
     return buffer.getvalue()
 
 

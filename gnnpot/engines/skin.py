@@ -72,8 +72,9 @@ class SkinList:
                 raise SimulationError(
                     f"{where}: an atom or a lattice vector is beyond {MAX_COORDINATE:.0e} Å; it has exploded"
                 )
-            self._rebuild(positions, cell, pbc, where, check)
-        pairs = self._pairs
+            pairs = self._rebuild(positions, cell, pbc, where, check)
+        else:
+            pairs = self._pairs
         index, shifts, vectors, distances, k = _edges_within(
             positions, np.ascontiguousarray(cell), pairs.edge_index, pairs.edge_shifts, self.cutoff
         )
@@ -86,7 +87,7 @@ class SkinList:
 
     def _rebuild(
         self, positions: np.ndarray, cell: np.ndarray, pbc: np.ndarray, where: str, check: Callable[[], None] | None
-    ) -> None:
+    ) -> Neighbors:
         check_extent(positions, cell, where)
         check_cell(cell, pbc, where)
         check_density(positions, cell, pbc, where)
@@ -95,6 +96,7 @@ class SkinList:
         self._pairs = neighbor_list(positions, cell, pbc, self.cutoff + self.skin)
         self._positions, self._cell, self._pbc = positions.copy(), cell.copy(), pbc.copy()
         self.rebuilds += 1
+        return self._pairs
 
     def _covers(self, positions: np.ndarray, cell: np.ndarray, pbc: np.ndarray) -> bool:
         """Whether (4) holds."""
@@ -116,7 +118,7 @@ def _has_left(positions: np.ndarray, cell: np.ndarray) -> bool:
 
 
 @njit(cache=True)
-def _all_finite(rows):  # pragma: no cover - compiled
+def _all_finite(rows: np.ndarray) -> bool:  # pragma: no cover - compiled
     for row in rows:
         for x in row:
             if not np.isfinite(x):
@@ -125,7 +127,7 @@ def _all_finite(rows):  # pragma: no cover - compiled
 
 
 @njit(cache=True)
-def _farthest(positions, before):  # pragma: no cover - compiled
+def _farthest(positions: np.ndarray, before: np.ndarray) -> float:  # pragma: no cover - compiled
     """How far the atom went that went farthest, but for the drift of all."""
     drift = np.zeros(3)
     for i in range(len(positions)):
@@ -141,7 +143,9 @@ def _farthest(positions, before):  # pragma: no cover - compiled
 
 
 @njit(cache=True)
-def _edges_within(positions, cell, edge_index, edge_shifts, cutoff):  # pragma: no cover - compiled
+def _edges_within(  # pragma: no cover - compiled
+    positions: np.ndarray, cell: np.ndarray, edge_index: np.ndarray, edge_shifts: np.ndarray, cutoff: float
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, int]:
     """(index [2, E], shifts [E, 3], vectors [E, 3], distances [E]) of the pairs that are at most `cutoff` apart now,
     and which of them is the shortest."""
     n = edge_index.shape[1]

@@ -20,7 +20,7 @@ import time
 from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import zarr
@@ -100,9 +100,9 @@ class ZarrWriter(TimedWriter):
     def __init__(self, path: Path, keep_state: bool = True) -> None:
         super().__init__(path)
         root = _open(path, "r+")
-        self._series = {name: root[place] for name, place in _SERIES.items()}
-        self._index = root["particles/all/index"][:]
-        self._rest = np.setdiff1d(np.arange(len(root.attrs["numbers"])), self._index)
+        self._series = {name: _array(root, place) for name, place in _SERIES.items()}
+        self._index = np.asarray(_array(root, "particles/all/index")[:])
+        self._rest = np.setdiff1d(np.arange(np.size(np.array(root.attrs["numbers"]))), self._index)
         self._count = self._series["position"].shape[0]
         self._frames: list[dict[str, Any]] = []
         self._last_flush, self._keep_state = time.monotonic(), keep_state
@@ -141,8 +141,8 @@ class ZarrFrames:
         self.path = path
         root = _open(path, "r")
         try:
-            self._series = {name: root[place] for name, place in _SERIES.items()}
-            self.index = root["particles/all/index"][:]
+            self._series = {name: _array(root, place) for name, place in _SERIES.items()}
+            self.index = np.asarray(_array(root, "particles/all/index")[:])
             self.numbers = np.array(root.attrs["numbers"])
             self.masses = np.array(root.attrs["masses"])
             self.pbc = np.array(root.attrs["pbc"])
@@ -210,7 +210,7 @@ def shorten_zarr(path: Path, frames: int) -> None:
     """Drop frames beyond the first `frames`. Raises `DataError` if there are fewer."""
     root = _open(path, "r+")
     for place in _SERIES.values():
-        array = root[place]
+        array = _array(root, place)
         if array.shape[0] < frames:
             raise DataError(f"{path}: has fewer frames than its state says; start without resuming")
         # a chunk keeps what is beyond the end, which would come back when the array grows
@@ -218,7 +218,15 @@ def shorten_zarr(path: Path, frames: int) -> None:
         array.resize((frames, *array.shape[1:]))
 
 
-def _open(path: Path, mode: str) -> zarr.Group:
+def _array(root: zarr.Group, place: str) -> zarr.Array:
+    """The array there. Raises `KeyError` if there is none."""
+    found = root[place]
+    if not isinstance(found, zarr.Array):
+        raise KeyError(place)
+    return found
+
+
+def _open(path: Path, mode: Literal["r", "r+"]) -> zarr.Group:
     try:
         return zarr.open_group(str(path), mode=mode)
     except (OSError, ValueError, KeyError, BaseZarrError) as error:

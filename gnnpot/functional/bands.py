@@ -7,6 +7,7 @@
 Two electrons a state. States are kept from one call to the next, as a start.
 """
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -100,7 +101,7 @@ class Bands:
                 result += f * ((wave.conj() * bent).real + shift * np.abs(wave) ** 2)
         return result / self.grid.volume
 
-    def _occupied(self, k: int, electrons: np.ndarray):  # noqa: ANN202 - pairs of a state and its electrons
+    def _occupied(self, k: int, electrons: np.ndarray) -> Iterator[tuple[np.ndarray, np.floating]]:
         return ((psi, self.weights[k] * f) for psi, f in zip(self.states[k], electrons, strict=True) if f > 1e-14)
 
     def _to_real(self, k: int, coefficients: np.ndarray) -> np.ndarray:
@@ -141,7 +142,7 @@ class Bands:
         self.values = np.zeros((len(self.states), self.count))
 
 
-def _middle_root(missing, low: float, high: float) -> float:  # noqa: ANN001 - a function of the level
+def _middle_root(missing: Callable[[float], float], low: float, high: float) -> float:
     """Where the number of electrons is right; in a gap, where many levels are, the middle of them."""
     below = brentq(lambda level: missing(level) + 1e-11, low, high, xtol=1e-13)
     above = brentq(lambda level: missing(level) - 1e-11, low, high, xtol=1e-13)

@@ -9,7 +9,6 @@ Example::
 """
 
 from pathlib import Path
-from typing import ClassVar
 
 import numpy as np
 from ase import Atoms
@@ -32,7 +31,7 @@ class Calculator(ase_calculator.Calculator):
     periodic or grids that are too coarse, `SimulationError` where the density does not converge.
     """
 
-    implemented_properties: ClassVar[list[str]] = ["energy", "free_energy", "forces", "stress"]
+    implemented_properties: list[str] = ["energy", "free_energy", "forces", "stress"]
 
     def __init__(
         self,
@@ -54,12 +53,19 @@ class Calculator(ase_calculator.Calculator):
         system_changes: list[str] = ase_calculator.all_changes,
     ) -> None:
         """ASE's entry; forces and stress are calculated when they are asked for."""
-        before = self.atoms.copy() if self.result is not None and self.atoms is not None else None
+        before = None
+        if self.result is not None and self.atoms is not None:
+            before = self.atoms.copy(), self.result
         super().calculate(atoms, properties, system_changes)
+        if self.atoms is None:
+            raise ValueError("there is no structure to calculate")
         properties = properties or ["energy"]
         if system_changes or self.result is None:
-            self.result = solve(self.atoms, self.functional, self.settings, start=self._start(before))
-        result = self.result
+            result = self.result = solve(
+                self.atoms, self.functional, self.settings, start=self._start(self.atoms, before)
+            )
+        else:
+            result = self.result
         energy = result.energy * HARTREE
         self.results.update(energy=energy, free_energy=energy)
         if "forces" in properties:
@@ -67,15 +73,17 @@ class Calculator(ase_calculator.Calculator):
         if "stress" in properties:
             self.results["stress"] = stress_to_voigt(result.stress) * (HARTREE / BOHR**3)
 
-    def _start(self, before: Atoms | None) -> np.ndarray | None:
+    def _start(self, now: Atoms, before: tuple[Atoms, OrbitalFreeResult] | None) -> np.ndarray | None:
         """The last density plus what the atoms' own densities have changed by."""
-        if before is None or not np.array_equal(before.numbers, self.atoms.numbers):
+        if before is None:
             return None
-        last = self.result
-        grid = orbital_free_grid(self.atoms, self.settings.cutoff)
+        atoms, last = before
+        if not np.array_equal(atoms.numbers, now.numbers):
+            return None
+        grid = orbital_free_grid(now, self.settings.cutoff)
         if grid.shape != last.grid.shape:
             return None
-        ions = Ions(self.atoms, grid)
+        ions = Ions(now, grid)
         density = last.density * (last.grid.volume / grid.volume)
         density = density + ions.starting_density() - last.ions.starting_density() * (last.grid.volume / grid.volume)
         density = np.maximum(density, 1e-3 * density.mean())

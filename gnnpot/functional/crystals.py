@@ -42,15 +42,16 @@ def beta_tin(a: float = 4.81, ratio: float = 0.552) -> Atoms:
     """β-tin silicon, primitive cell of two atoms; `ratio` is c/a."""
     c = ratio * a
     cell = 0.5 * np.array([[-a, a, c], [a, -a, c], [a, a, -c]])
-    atoms = Atoms("Si2", positions=[[0, -a / 4, -c / 8], [0, a / 4, c / 8]], cell=cell, pbc=True)
-    return atoms
+    return Atoms("Si2", positions=[[0, -a / 4, -c / 8], [0, a / 4, c / 8]], cell=cell, pbc=True)
 
 
 def simple_cubic(a: float = 2.53) -> Atoms:
+    """Simple cubic silicon; `a` in Å."""
     return bulk("Si", "sc", a=a)
 
 
 def face_centred_cubic(a: float = 3.885) -> Atoms:
+    """Face-centred cubic silicon; `a` in Å."""
     return bulk("Si", "fcc", a=a)
 
 

@@ -6,6 +6,9 @@
 E = T + ∫ v_ext rho + E_H + E_xc, atomic units; the ions' own energy is a constant that the solver adds.
 """
 
+import operator
+from functools import reduce
+
 import torch
 from torch import Tensor
 
@@ -42,7 +45,7 @@ class TotalEnergy:
         self.evaluations += 1
         rho = density.detach().requires_grad_()
         parts = electronic_parts(self.functional, rho, self.space)
-        (slope,) = torch.autograd.grad(sum(parts.values()).sum(), rho)
+        (slope,) = torch.autograd.grad(reduce(operator.add, parts.values()).sum(), rho)
         result = {name: float(value.detach().sum()) for name, value in parts.items()}
         result["external"] = float(integral(self.space, rho.detach() * self.external).sum())
         return result, slope / self.space.weights + self.external

@@ -38,8 +38,8 @@ class Grid:
         if abs(np.linalg.det(cell)) < 1e-6:
             raise DataError("grid: the cell has no volume; give a structure with three independent cell vectors")
         largest = np.floor(np.linalg.norm(cell, axis=1) * cutoff / (2 * np.pi) + 1e-9)
-        shape = tuple(fast_length(2 * m + 1, multiple) for m in largest)
-        return cls(cell, shape)
+        a, b, c = (fast_length(2 * m + 1, multiple) for m in largest)
+        return cls(cell, (a, b, c))
 
     @cached_property
     def size(self) -> int:

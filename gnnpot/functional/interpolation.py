@@ -3,6 +3,9 @@
 Catmull-Rom: through the values, one continuous derivative, error of third order in the step.
 """
 
+import operator
+from functools import reduce
+
 import torch
 from torch import Tensor
 
@@ -25,4 +28,4 @@ def interpolate_table(table: Tensor, argument: Tensor, step: float) -> Tensor:
     padded = torch.cat([table[1:2], table])
     position = (argument / step + 1).clamp(max=float(len(padded) - 3))
     weights, index = interpolation_weights(position, len(padded))
-    return sum(w * padded[index + k - 1] for k, w in enumerate(weights))  # type: ignore[return-value]
+    return reduce(operator.add, (w * padded[index + k - 1] for k, w in enumerate(weights)))

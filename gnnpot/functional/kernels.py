@@ -43,6 +43,7 @@ class HuangCarter(Functional):
     """hc; `ratio` is that of neighbouring values of xi at which the kernel is evaluated."""
 
     name = "hc"
+    table: Tensor
 
     def __init__(self, gradient: float = 0.01, beta: float = 0.65, ratio: float = 1.15) -> None:
         super().__init__()
@@ -60,7 +61,7 @@ class HuangCarter(Functional):
         count = math.ceil(float(position.detach().max())) - first + 3
         modes = space.modes(rho[:, None] ** self.beta)
         nodes = self.ratio ** torch.arange(first, first + count, dtype=torch.float64)
-        convolved = 0
+        convolved = torch.zeros_like(rho)
         weights, index = interpolation_weights(position - first, count)
         for number, node in enumerate(nodes):
             part = sum(w * (index == number - k + 1) for k, w in enumerate(weights))

@@ -83,6 +83,8 @@ class KohnShamResult:
     def gap(self) -> float:
         """Ha between the highest filled and the lowest empty state at the k-points; 0 in a metal."""
         levels = self.eigenvalues
+        if levels is None:
+            raise ValueError("a result that was read from a file has no eigenvalues")
         filled = round(self.grid.integral(self.density) / 2)
         return max(0.0, float(levels[:, filled].min() - levels[:, filled - 1].max()))
 

@@ -30,12 +30,14 @@ alone answers.
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from typing import Annotated, Any
 
 import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from gnnpot.domains import INNER_SHARE, POSITIVE, WHOLE_FROM_0, WHOLE_FROM_1, check_fields
 from gnnpot.functional.functionals import Functional, thomas_fermi, von_weizsacker
 from gnnpot.functional.interpolation import interpolate_table
 from gnnpot.functional.lindhard import pauli_response
@@ -58,22 +60,21 @@ class NetworkConfig:
     """
 
     kind: str = "field"
-    channels: int = 12
-    hidden: int = 32
-    layers: int = 2
-    gaussians: int = 10
-    reach: float = 2.2
-    filter: float = 1.7
-    floor: float = 0.02
+    channels: Annotated[int, WHOLE_FROM_1] = 12
+    hidden: Annotated[int, WHOLE_FROM_1] = 32
+    layers: Annotated[int, WHOLE_FROM_0] = 2
+    gaussians: Annotated[int, WHOLE_FROM_1] = 10
+    reach: Annotated[float, POSITIVE] = 2.2
+    filter: Annotated[float, POSITIVE] = 1.7
+    floor: Annotated[float, INNER_SHARE] = 0.02
     response: bool = True
-    scales: tuple[float, ...] = (0.5, 0.7, 1.0, 1.4, 2.0)
-    seed: int = 0
+    scales: Annotated[tuple[float, ...], POSITIVE] = (0.5, 0.7, 1.0, 1.4, 2.0)
+    seed: Annotated[int, WHOLE_FROM_0] = 0
 
     def __post_init__(self) -> None:
+        check_fields(self)
         if self.kind not in ("field", "kernel"):
             raise ValueError(f"kind: '{self.kind}' is neither field nor kernel")
-        if min(self.channels, self.hidden) < 1 or self.layers < 0 or not 0 < self.floor < 1:
-            raise ValueError("channels and hidden must be positive, layers not negative, floor between 0 and 1")
 
 
 class LearnedFunctional(Functional):
@@ -177,7 +178,7 @@ class FieldNetwork(LearnedFunctional):
     def network(self, x: Any, convolve: Callable[[Any, Callable[[Tensor], Tensor]], Any]) -> Any:
         h = self.first(x)
         for mixing, weights in zip(self.mixing, self.kernels, strict=True):
-            h = h + mixing(concatenate([h, convolve(h, lambda eta, w=weights: self._kernels(eta, w))]))
+            h = h + mixing(concatenate([h, convolve(h, partial(self._kernels, weights=weights))]))
         return self.last(concatenate([h, x]))
 
     def _kernels(self, eta: Tensor, weights: Tensor) -> Tensor:
@@ -199,9 +200,7 @@ class KernelNetwork(LearnedFunctional):
         self.last = Perceptron([3 * (1 + len(config.scales)), h, h, h, 1], generator, last=0.1)
 
     def network(self, x: Any, convolve: Callable[[Any, Callable[[Tensor], Tensor]], Any]) -> Any:
-        return self.last(
-            concatenate([x, *(convolve(x, lambda eta, s=s: self._kernel(eta, s)) for s in self.config.scales)])
-        )
+        return self.last(concatenate([x, *(convolve(x, partial(self._kernel, scale=s)) for s in self.config.scales)]))
 
     def _kernel(self, eta: Tensor, scale: float) -> Tensor:
         """Deviation of the response from its value at large n, which has to end where the grid does."""

@@ -10,6 +10,7 @@ f maps it to (f, f' a_1, f' a_2 + f'' a_1²/4). So the response is exact and dif
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import overload
 
 import torch
 from torch import Tensor, nn
@@ -28,14 +29,19 @@ class Response:
         return Response(self.zero + other.zero, self.first + other.first, self.second + other.second)
 
 
+@overload
+def concatenate(parts: Sequence[Tensor]) -> Tensor: ...
+@overload
+def concatenate(parts: Sequence[Response]) -> Response: ...
 def concatenate(parts: Sequence[Tensor] | Sequence[Response]) -> Tensor | Response:
     """Fields `[B, C, n]` joined along their channels, or responses."""
-    if isinstance(parts[0], Tensor):
-        return torch.cat(list(parts), dim=1)
+    responses = [part for part in parts if isinstance(part, Response)]
+    if not responses:
+        return torch.cat([part for part in parts if isinstance(part, Tensor)], dim=1)
     return Response(
-        torch.cat([p.zero for p in parts], dim=-1),
-        torch.cat([p.first for p in parts], dim=-1),
-        torch.cat([p.second for p in parts], dim=-1),
+        torch.cat([p.zero for p in responses], dim=-1),
+        torch.cat([p.first for p in responses], dim=-1),
+        torch.cat([p.second for p in responses], dim=-1),
     )
 
 
@@ -59,11 +65,11 @@ class Perceptron(nn.Module):
         if isinstance(x, Response):
             return self._respond(x)
         if self.chunk is None or x.shape[-1] <= self.chunk:
-            return self._apply(x)
-        parts = [checkpoint(self._apply, part, use_reentrant=False) for part in x.split(self.chunk, dim=-1)]
+            return self._at_points(x)
+        parts = [checkpoint(self._at_points, part, use_reentrant=False) for part in x.split(self.chunk, dim=-1)]
         return torch.cat(parts, dim=-1)
 
-    def _apply(self, x: Tensor) -> Tensor:
+    def _at_points(self, x: Tensor) -> Tensor:
         if len(x) == 1:
             # one matrix product is several times faster than a batch of one
             return self._layers(x[0], lambda weight, bias, y: torch.addmm(bias[:, None], weight, y))[None]

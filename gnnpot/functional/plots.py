@@ -11,8 +11,13 @@ from pathlib import Path
 import numpy as np
 from ase import Atoms
 from ase.data.colors import jmol_colors
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.gridspec import GridSpec
+from matplotlib.image import AxesImage
 from scipy.ndimage import map_coordinates
+
+from gnnpot.runs.files import write_atomically
 
 #: points along a line and along each side of a plane
 LINE, PLANE = 400, 160
@@ -63,12 +68,12 @@ def draw_densities(path: Path, atoms: Atoms, densities: Mapping[str, np.ndarray]
     average.legend(frameon=False)
     line.set(xlabel="along a bond / Å", ylabel="density / bohr$^{-3}$")
     for place in (0.25, 0.75):
-        line.axvline(place * length, color="0.8", lw=0.8, zorder=0)
+        line.axvline(float(place * length), color="0.8", lw=0.8, zorder=0)
     _maps(figure, grids, atoms, densities, axis)
-    figure.savefig(path, dpi=90)
+    write_atomically(path, lambda partial: figure.savefig(partial, dpi=90), overwrite=True)
 
 
-def _maps(figure: Figure, grids, atoms: Atoms, densities: Mapping[str, np.ndarray], axis: int) -> None:  # noqa: ANN001
+def _maps(figure: Figure, grids: GridSpec, atoms: Atoms, densities: Mapping[str, np.ndarray], axis: int) -> None:
     start, end = bond(atoms)
     origin = 0.5 * (start + end)
     first = (end - start) @ atoms.cell.array
@@ -80,7 +85,7 @@ def _maps(figure: Figure, grids, atoms: Atoms, densities: Mapping[str, np.ndarra
     steps = np.linspace(-0.5, 0.5, PLANE) * size
     places = origin + (steps[:, None, None] * second + steps[None, :, None] * first) @ inverse
     highest = max(float(density.max()) for density in densities.values())
-    shown = None
+    shown: AxesImage | None = None
     width = grids.ncols // len(densities)
     for number, (name, density) in enumerate(densities.items()):
         panel = figure.add_subplot(grids[1, number * width : (number + 1) * width])
@@ -89,10 +94,13 @@ def _maps(figure: Figure, grids, atoms: Atoms, densities: Mapping[str, np.ndarra
         shown = panel.imshow(values, origin="lower", extent=extent, vmin=0, vmax=highest, cmap="viridis")
         _atoms_in_plane(panel, atoms, origin @ atoms.cell.array, first, second, size)
         panel.set(title=name, xlabel="Å")
-    figure.colorbar(shown, ax=figure.axes[2:], shrink=0.8, label="density / bohr$^{-3}$")
+    if shown is not None:
+        figure.colorbar(shown, ax=figure.axes[2:], shrink=0.8, label="density / bohr$^{-3}$")
 
 
-def _atoms_in_plane(panel, atoms: Atoms, origin, first, second, size: float) -> None:  # noqa: ANN001
+def _atoms_in_plane(
+    panel: Axes, atoms: Atoms, origin: np.ndarray, first: np.ndarray, second: np.ndarray, size: float
+) -> None:
     normal = np.cross(first, second)
     repeated = atoms * (5, 5, 5)
     shift = 2 * atoms.cell.array.sum(axis=0)

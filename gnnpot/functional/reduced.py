@@ -55,8 +55,8 @@ class ReducedBasis:
         values, eigenvectors = np.linalg.eigh(0.5 * (symmetric + symmetric.T))
         g = np.sqrt(np.maximum(-values, 0.0))
         g[np.argmin(g)] = 0.0
-        tensors = (torch.from_numpy(np.ascontiguousarray(x)) for x in (eigenvectors, g, gradient))
-        return cls(*tensors, points=points, sizes=sizes, orbit=orbit)
+        a, b, c = (torch.from_numpy(np.ascontiguousarray(x)) for x in (eigenvectors, g, gradient))
+        return cls(eigenvectors=a, g=b, gradient=c, points=points, sizes=sizes, orbit=orbit)
 
 
 class ReducedSpace:

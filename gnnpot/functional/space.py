@@ -30,6 +30,12 @@ class Space(Protocol):
     g: Tensor
     weights: Tensor
 
+    def modes(self, fields: Tensor) -> Tensor:
+        """Coefficients `[B, C, m]` of fields `[B, C, n]`."""
+
+    def fields(self, modes: Tensor) -> Tensor:
+        """The inverse of `modes`."""
+
     def convolve(self, fields: Tensor, kernels: Tensor) -> Tensor:
         """Fields `[B, C, n]` multiplied mode by mode with `[B, C, m]` (or `[B, 1, m]`)."""
 

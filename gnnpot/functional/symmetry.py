@@ -122,5 +122,5 @@ def grid_for(atoms: Atoms, cutoff: float) -> Grid:
     grid = Grid.for_cutoff(atoms.cell.array / BOHR, cutoff)
     mixed = np.abs(operations(atoms)[0]).sum(axis=0) > 0
     mixed = np.linalg.matrix_power((mixed | mixed.T).astype(int), 3) > 0
-    shape = tuple(max(n for n, together in zip(grid.shape, row, strict=True) if together) for row in mixed)
-    return Grid(grid.cell, shape)
+    a, b, c = (max(n for n, together in zip(grid.shape, row, strict=True) if together) for row in mixed)
+    return Grid(grid.cell, (a, b, c))

@@ -95,8 +95,9 @@ def batch_loss(functional: Functional, batch: Batch, weights: LossWeights) -> tu
 def _batch(members: list[Sample], basis: ReducedBasis | None, triple_weight: float) -> Batch:
     grids = [Grid(s.atoms.cell.array / BOHR, s.density.shape) for s in members]
     space: Space
+    points: slice | np.ndarray = slice(None)
     if basis is None:
-        space, points = FourierSpace(grids[0]), slice(None)
+        space = FourierSpace(grids[0])
     else:
         space, points = ReducedSpace(basis, [grid.volume for grid in grids]), basis.points
 

@@ -37,6 +37,8 @@ class Graph(Data):
     | forces          | [N, 3]    | float64 | label, eV/Å, or NaN                                                 |
     | stress          | [B, 6]    | float64 | label, eV/Å³, Voigt, or NaN                                         |
     | magmoms         | [N]       | float64 | label, µB, or NaN; and so on, every quantity of `data.quantities`   |
+    | shells          | [L + 1]   | int64   | only of a part of a structure: the energies of the first shells[0]  |
+    |                 |           |         | atoms are asked for; the first shells[k] are within k edges of them |
 
     What else a graph holds was put there by the `prepared` of a model, for its own training.
     """
@@ -73,7 +75,7 @@ class Graph(Data):
 
 
 @njit(cache=True)
-def _all_within(vectors, cutoff):  # pragma: no cover - compiled
+def _all_within(vectors: np.ndarray, cutoff: float) -> bool:  # pragma: no cover - compiled
     """Whether all are shorter; one pass, and the usual answer."""
     for e in range(len(vectors)):
         x, y, z = float(vectors[e, 0]), float(vectors[e, 1]), float(vectors[e, 2])

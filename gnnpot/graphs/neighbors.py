@@ -50,7 +50,7 @@ def triplets(centres: np.ndarray, distances: np.ndarray, cutoff: float) -> np.nd
 
 
 @njit(cache=True)
-def _triplets(edges, centres):  # pragma: no cover - compiled
+def _triplets(edges: np.ndarray, centres: np.ndarray) -> np.ndarray:  # pragma: no cover - compiled
     n = len(edges)
     total = 0
     start = 0

@@ -79,7 +79,7 @@ def download(url: str, partial: Path, size: int, report: Report) -> None:
 def _continue(url: str, partial: Path, size: int, report: Callable[[int], None]) -> None:
     """One request, for what is missing."""
     done = _size(partial)
-    request = urllib.request.Request(url, headers={"Range": f"bytes={done}-"} if done else {})
+    request = urllib.request.Request(url, headers={"Range": f"bytes={done}-"} if done else {})  # noqa: S310 - of the registry, or of a mirror that a user names
     response = _open(request)
     with response, writing(), _open_to_extend(partial) as file:
         resumed = response.status == 206 and response.headers.get("Content-Range", "").startswith(f"bytes {done}-")
@@ -109,7 +109,7 @@ def _open_to_extend(path: Path) -> BinaryIO:
 
 def _open(request: urllib.request.Request) -> http.client.HTTPResponse:
     try:
-        return urllib.request.urlopen(request, timeout=TIMEOUT)
+        return urllib.request.urlopen(request, timeout=TIMEOUT)  # noqa: S310
     except urllib.error.HTTPError as error:
         error.close()
         kind = MissingError if error.code in (404, 410) else DownloadError

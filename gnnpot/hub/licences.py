@@ -12,6 +12,8 @@ import re
 from dataclasses import dataclass
 from typing import Literal
 
+Derivatives = Literal["allowed", "same licence", "forbidden"]
+
 
 @dataclass(frozen=True, slots=True)
 class Licence:
@@ -19,7 +21,7 @@ class Licence:
 
     spdx: str
     #: may what is derived be passed on: under any licence, under the same, or not
-    derivatives: Literal["allowed", "same licence", "forbidden"]
+    derivatives: Derivatives
     hugging_face: str  #: its name there
 
 
@@ -40,11 +42,10 @@ _SPELLINGS = {
     "mit license": "MIT",
     "mit licence": "MIT",
 }
-_LICENCES = {
-    name.lower(): Licence(name, derivatives, name.lower())
-    for names, derivatives in ((_ALLOWED, "allowed"), (_SAME, "same licence"), (_FORBIDDEN, "forbidden"))
-    for name in names
-}
+_GROUPS: tuple[tuple[tuple[str, ...], Derivatives], ...] = (
+    (_ALLOWED, "allowed"), (_SAME, "same licence"), (_FORBIDDEN, "forbidden"),
+)  # fmt: skip
+_LICENCES = {name.lower(): Licence(name, derivatives, name.lower()) for names, derivatives in _GROUPS for name in names}
 
 
 def known_licences() -> tuple[str, ...]:

@@ -25,6 +25,7 @@ from typing import Any
 import yaml
 
 from gnnpot.config import to_mapping
+from gnnpot.data.quantities import QUANTITIES
 from gnnpot.errors import CheckpointError
 from gnnpot.hub.checkpoint import CARD, WEIGHTS, Card, load_checkpoint, save_checkpoint
 from gnnpot.hub.licences import Licence, known_licences, licence_of
@@ -34,19 +35,15 @@ from gnnpot.hub.shipped import shipped
 from gnnpot.potential import Potential
 from gnnpot.runs.files import new_folder, write_text
 from gnnpot.runs.guard import FolderKind
-from gnnpot.units import GPA
 
 README, CONFIG = "README.md", "config.json"
 #: what the folder contains
 _REPOSITORY = FolderKind("a repository to upload", CARD, None, (WEIGHTS, README, CONFIG), key="weights_sha256")
 #: what is shown of measured errors: key, heading, factor, unit
-_ERRORS = (
-    ("energy_mae", "energy, MAE", 1e3, "meV/atom"),
-    ("energy_rmse", "energy, RMSE", 1e3, "meV/atom"),
-    ("forces_mae", "forces, MAE of a component", 1e3, "meV/Å"),
-    ("forces_rmse", "forces, RMSE of a component", 1e3, "meV/Å"),
-    ("stress_mae", "stress, MAE of a component", 1 / GPA, "GPa"),
-    ("magmoms_mae", "magnetic moments, MAE", 1.0, "µB"),
+_ERRORS = tuple(
+    (f"{quantity.name}_{kind}", f"{quantity.title}, {kind.upper()}", quantity.error_unit[1], quantity.error_unit[0])
+    for quantity in QUANTITIES.values()
+    for kind in ("mae", "rmse")
 )
 
 
@@ -158,7 +155,7 @@ def _config(potential: Potential) -> dict[str, Any]:
         "elements": list(potential.elements),
         "cutoff": potential.cutoff,
         "energy_scale": float(potential.energy_scale),
-        "units": {"cutoff": "Å", "energy_scale": "eV", "energy": "eV", "forces": "eV/Å", "stress": "eV/Å³"},
+        "units": {"cutoff": "Å", "energy_scale": "eV", **{name: q.unit for name, q in QUANTITIES.items()}},
         "model": options,
         "terms": [to_mapping(term.config) for term in potential.terms],
     }

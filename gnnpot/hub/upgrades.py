@@ -17,7 +17,8 @@ from torch import Tensor
 from gnnpot.hub.card import FORMAT_VERSION
 from gnnpot.models.architectures import current_options
 
-Content, Tensors = dict[str, Any], dict[str, Tensor]
+Content = dict[str, Any]
+Tensors = dict[str, Tensor]
 
 
 def _with_matgl_rows(content: Content, tensors: Tensors) -> tuple[Content, Tensors]:

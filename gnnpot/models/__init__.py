@@ -22,13 +22,13 @@ from gnnpot.models.sevennet import SevenNet, SevenNetConfig
 from gnnpot.models.zbl import ZBL, ZBLConfig
 
 __all__ = [
+    "HDNNP",
     "ZBL",
     "Architecture",
     "AtomicOutput",
     "CHGNet",
     "CHGNetConfig",
     "EnergyModel",
-    "HDNNP",
     "HDNNPConfig",
     "M3GNet",
     "M3GNetConfig",

@@ -3,7 +3,7 @@
 import copy
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Self, TypeVar
+from typing import Any, Generic, Self, TypeVar
 
 import torch
 from ase.data import atomic_numbers, chemical_symbols
@@ -16,6 +16,7 @@ from gnnpot.models.memory import GraphSize
 from gnnpot.ops.simd.threads import follow_torch
 
 F = TypeVar("F")
+E = TypeVar("E", bound="EnergyModel")
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,8 +32,9 @@ class AtomicOutput:
 
     def detach(self) -> "AtomicOutput":
         """The same without history."""
-        tensors = (None if t is None else t.detach() for t in (self.energies, self.magmoms, self.outside))
-        return AtomicOutput(*tensors, {name: value.detach() for name, value in self.others.items()})
+        magmoms, outside = (None if t is None else t.detach() for t in (self.magmoms, self.outside))
+        others = {name: value.detach() for name, value in self.others.items()}
+        return AtomicOutput(self.energies.detach(), magmoms, outside, others)
 
 
 class EnergyModel(nn.Module):
@@ -44,10 +46,13 @@ class EnergyModel(nn.Module):
 
     Attributes: `elements`, the symbols that the model knows; `cutoff` and `three_body_cutoff` (Å; `None`: it needs no
     triplets); `fast_dtype`, in which `energies_and_gradient` calculates on the processor, if not in the parameters':
-    edge vectors in it need no conversion.
+    edge vectors in it need no conversion; `message_layers`, how many edges away the atoms are on which an atom's energy
+    depends, for models that calculate the atoms of one rank of many (`Graph.shells`), and `None` for others.
     """
 
-    fast_dtype: torch.dtype | None = None
+    config: Any  #: the options that it was built from, of its own class
+    element_index: Tensor
+    message_layers: int | None = None
 
     def __init__(self, elements: Iterable[str], cutoff: float, three_body_cutoff: float | None = None) -> None:
         super().__init__()
@@ -58,19 +63,23 @@ class EnergyModel(nn.Module):
             raise ValueError("elements: an element is listed twice")
         unknown = [e for e in self.elements if e not in chemical_symbols[1:]]
         if unknown:
-            raise ValueError(f"elements: '{unknown[0]}' is no chemical element")
+            raise ValueError(f"elements: '{unknown[0][:20]}' is no chemical element")
         self.cutoff = cutoff
         self.three_body_cutoff = three_body_cutoff
         index = torch.full((119,), -1, dtype=torch.int64)
         for k, symbol in enumerate(self.elements):
             index[atomic_numbers[symbol]] = k
         self.register_buffer("element_index", index, persistent=False)
-        self._fast: KeptForm | None = None
+        self._fast: KeptForm[Any, Any] | None = None
         self._training: _Kept | None = None
 
     def __getstate__(self) -> dict[str, Any]:
         """Without what is made of the parameters again, which takes ten times their memory."""
         return {**self.__dict__, "_fast": None, "_training": None}
+
+    @property
+    def fast_dtype(self) -> torch.dtype | None:
+        return None
 
     def forward(self, graph: Graph) -> AtomicOutput:
         """Energies of the atoms, in units of the potential's `energy_scale`."""
@@ -106,7 +115,7 @@ class EnergyModel(nn.Module):
     def by_training_form(self, graph: Graph, form: Callable[[Self], TrainingForm]) -> tuple[AtomicOutput, Tensor]:
         """`trainable` in two passes by `form(model)`, which is kept; without a processor, as it is defined above."""
         if graph.edge_vectors.device.type != "cpu":
-            return EnergyModel.trainable(self, graph)
+            return with_gradient(self, graph, create_graph=True)
         if self._training is None:
             self._training = _Kept(form(self))
         follow_torch()
@@ -125,7 +134,8 @@ class EnergyModel(nn.Module):
         elsewhere the reference form is used.
         """
         if graph.edge_vectors.device.type != "cpu":
-            return EnergyModel.energies_and_gradient(self, graph)
+            output, gradient = with_gradient(self, graph)
+            return output.detach(), gradient
         kept = self.kept_form(form)
         follow_torch()
         # what lies beyond the cutoff costs as much as what lies within
@@ -135,7 +145,7 @@ class EnergyModel(nn.Module):
             gradient = torch.zeros_like(graph.edge_vectors).index_copy_(0, inside, gradient)
         return output.detach(), gradient
 
-    def kept_form(self, form: Callable[[Self], F]) -> "KeptForm":
+    def kept_form(self, form: Callable[[Self], F]) -> "KeptForm[Self, F]":
         """`form` of a copy of this model with fixed parameters, kept while the parameters are what they were."""
         if self._fast is None or not self._fast.is_of(self):
             self._fast = None
@@ -157,7 +167,8 @@ class EnergyModel(nn.Module):
         (`ModuleList`, `ParameterList`) are block k, what stands before the lists comes first, what stands after them
         is the head. Without anything after them, the last block is the head.
         """
-        before, after = [n for n, _ in self.named_parameters(recurse=False)], []
+        before = [n for n, _ in self.named_parameters(recurse=False)]
+        after: list[str] = []
         blocks: list[list[str]] = []
         for name, child in self.named_children():
             if isinstance(child, (nn.ModuleList, nn.ParameterList)):
@@ -184,10 +195,10 @@ class _Kept:
         """A copied model makes its own."""
 
 
-class KeptForm:
+class KeptForm(Generic[E, F]):
     """A copy of a model with its fast form, and what the model's numbers were when they were made."""
 
-    def __init__(self, model: EnergyModel, form: Callable[[EnergyModel], Any]) -> None:
+    def __init__(self, model: E, form: Callable[[E], F]) -> None:
         self.copy = copy.deepcopy(model).requires_grad_(False)
         self.form = form(self.copy)
         # going through all modules at each step would take as long as a small structure
@@ -199,7 +210,8 @@ class KeptForm:
 
     def _now(self) -> list[tuple[int, int, torch.dtype]]:
         tensors = (t for table in self._tables for t in table.values() if t is not None)
-        return [(t.data_ptr(), t._version, t.dtype) for t in tensors]
+        # tensors that were made in inference mode have no versions
+        return [(t.data_ptr(), 0 if t.is_inference() else t._version, t.dtype) for t in tensors]
 
     def is_of(self, model: EnergyModel) -> bool:
         """Whether the form is that of `model` as it is now."""

@@ -67,6 +67,9 @@ class SphericalBesselBasis(nn.Module):
     [E] distances -> [E, max_l * max_n], n runs fastest. Zero at r_c, with a slope that is not. Chen & Ong 2022, eq. 3.
     """
 
+    zeros: Tensor
+    norm: Tensor
+
     def __init__(self, max_l: int, max_n: int, cutoff: float) -> None:
         super().__init__()
         self.max_l, self.max_n, self.cutoff = max_l, max_n, cutoff

@@ -15,16 +15,18 @@ for S elements, whose networks are evaluated at once: atoms are sorted into [S, 
 """
 
 import copy
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
+from gnnpot.config import check_ranges
 from gnnpot.graphs import Graph
 from gnnpot.models.base import AtomicOutput, EnergyModel, with_gradient
 from gnnpot.models.fast.hdnnp import FastHDNNP
+from gnnpot.models.ranges import MAX_DEPTH, MAX_FUNCTIONS, MAX_WIDTH
 from gnnpot.models.symmetry import SymmetryDescriptor
 from gnnpot.models.symmetry_functions import SymmetryFunction
 from gnnpot.models.symmetry_jacobian import edge_gradient_of
@@ -35,7 +37,7 @@ Activation = Literal[
 ]
 Scaling = Literal["none", "minmax", "center", "minmax_center", "sigma"]
 
-_ACTIVATIONS = {
+_ACTIVATIONS: dict[Activation, Callable[[Tensor], Tensor]] = {
     "tanh": torch.tanh,
     "softplus": nn.functional.softplus,
     "silu": nn.functional.silu,
@@ -70,8 +72,11 @@ class HDNNPConfig:
     scale_max: float = 1.0
 
     def __post_init__(self) -> None:
-        if not self.hidden or min(self.hidden) < 1:
-            raise ValueError(f"hidden: {self.hidden} needs one or more layers of at least one node")
+        if not 1 <= len(self.hidden) <= MAX_DEPTH:
+            raise ValueError(f"hidden: needs 1 to {MAX_DEPTH} layers, got {len(self.hidden)}")
+        check_ranges(self, hidden=(1, MAX_WIDTH), scale_min=(-1e6, 1e6), scale_max=(-1e6, 1e6))
+        if len(self.symmetry_functions) > MAX_FUNCTIONS:
+            raise ValueError(f"symmetry_functions: {len(self.symmetry_functions):,} are more than {MAX_FUNCTIONS:,}")
         if not isinstance(self.activation, str) and len(self.activation) != len(self.hidden):
             raise ValueError(f"activation: {len(self.activation)} are given for {len(self.hidden)} hidden layers")
         if self.scale_max <= self.scale_min:
@@ -80,6 +85,14 @@ class HDNNPConfig:
 
 class HDNNP(EnergyModel):
     """Behler's potential. `backend` chooses between compiled and reference forms; see `symmetry`."""
+
+    factor: Tensor
+    constant: Tensor
+    minimum: Tensor
+    maximum: Tensor
+
+    config: HDNNPConfig
+    message_layers = 1
 
     def __init__(self, config: HDNNPConfig) -> None:
         functions = config.symmetry_functions or config.symmetry_set.functions(config.elements)
@@ -99,8 +112,8 @@ class HDNNP(EnergyModel):
         pairs = list(zip(sizes[:-1], sizes[1:], strict=True))
         self.weights = nn.ParameterList(nn.Parameter(torch.empty(species, a, b)) for a, b in pairs)
         self.biases = nn.ParameterList(nn.Parameter(torch.zeros(species, 1, b)) for _, b in pairs)
-        one = isinstance(config.activation, str)
-        self.activations = (config.activation,) * len(config.hidden) if one else config.activation
+        one = config.activation
+        self.activations = (one,) * len(config.hidden) if isinstance(one, str) else one
         self.reset_parameters()
 
     @property

@@ -1,11 +1,27 @@
 """Layers that several architectures share."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from gnnpot.ops.activations import gated, silu
+
+if TYPE_CHECKING:
+    M = TypeVar("M", bound=nn.Module)
+
+    class ModuleList(nn.ModuleList, Generic[M]):
+        """`torch.nn.ModuleList` with the type of its members, for the type checker."""
+
+        def __init__(self, modules: Iterable[M]) -> None: ...
+
+        def __iter__(self) -> Iterator[M]: ...
+
+        def __getitem__(self, index: int) -> M: ...  # type: ignore[override]
+
+else:
+    ModuleList = nn.ModuleList
 
 
 class GatherLinear(nn.Module):
@@ -24,7 +40,7 @@ class GatherLinear(nn.Module):
 
     def forward(self, *inputs: tuple[Tensor, Tensor | None]) -> Tensor:
         weights = self.linear.weight.split(self.dims, dim=1)
-        total = self.linear.bias
+        total: Tensor = self.linear.bias
         for (rows, index), weight in zip(inputs, weights, strict=True):
             product = nn.functional.linear(rows, weight)
             total = total + (product if index is None else product.index_select(0, index))
@@ -48,15 +64,27 @@ class GatedMLP(nn.Module):
         bias: bool = True,
         activate_last: bool = True,
         norm: bool = False,
-        first: nn.Module | None = None,
+        first: GatherLinear | None = None,
     ) -> None:
         super().__init__()
-        self.first = first if first is not None else nn.Linear(dims[0], 2 * dims[1], bias=bias)
+        self.first: nn.Linear | GatherLinear = (
+            first if first is not None else nn.Linear(dims[0], 2 * dims[1], bias=bias)
+        )
         pairs = list(zip(dims[1:], dims[2:], strict=False))
-        self.layers = nn.ModuleList(nn.Linear(a, b, bias=bias) for a, b in pairs)
-        self.gates = nn.ModuleList(nn.Linear(a, b, bias=bias) for a, b in pairs)
-        self.norms = nn.ModuleList(nn.LayerNorm(dims[-1]) for _ in range(2)) if norm else None
+        self.layers = ModuleList(nn.Linear(a, b, bias=bias) for a, b in pairs)
+        self.gates = ModuleList(nn.Linear(a, b, bias=bias) for a, b in pairs)
+        self.norms = ModuleList(nn.LayerNorm(dims[-1]) for _ in range(2)) if norm else None
         self.activate_last = activate_last
+
+    @property
+    def first_linear(self) -> nn.Linear:
+        """Both first linear layers, also where they read gathered rows."""
+        return self.first.linear if isinstance(self.first, GatherLinear) else self.first
+
+    def first_weights(self) -> tuple[Tensor, ...]:
+        """The columns of the first layers that belong to each of the gathered inputs."""
+        dims = self.first.dims if isinstance(self.first, GatherLinear) else (self.first.in_features,)
+        return self.first_linear.weight.split(dims, dim=1)
 
     def forward(self, *inputs: Tensor | tuple[Tensor, Tensor | None], weights: Tensor | None = None) -> Tensor:
         x = self.first(*inputs)

@@ -21,13 +21,15 @@ import torch
 from e3nn import o3
 from torch import Tensor, nn
 
+from gnnpot.config import check_ranges
 from gnnpot.graphs import Graph
 from gnnpot.models.base import AtomicOutput, EnergyModel
 from gnnpot.models.basis import SmoothBesselBasis, SphericalBesselBasis, polynomial_cutoff, zonal_harmonics
 from gnnpot.models.fast.m3gnet import FastM3GNet
 from gnnpot.models.fast.m3gnet_training import M3GNetTraining
-from gnnpot.models.layers import GatedMLP, GatherLinear, scatter_sum
+from gnnpot.models.layers import GatedMLP, GatherLinear, ModuleList, scatter_sum
 from gnnpot.models.memory import GraphSize
+from gnnpot.models.ranges import LENGTHS, MAX_DEPTH, MAX_WIDTH
 from gnnpot.ops.simd.lanes import LANES
 
 
@@ -60,9 +62,8 @@ class M3GNetConfig:
     three_body_basis: Literal["spherical_bessel", "smooth"] = "spherical_bessel"
 
     def __post_init__(self) -> None:
-        for name in ("units", "hidden", "blocks", "max_n", "max_l"):
-            if (value := getattr(self, name)) is not None and value < 1:
-                raise ValueError(f"{name}: must be at least 1, got {value}")
+        check_ranges(self, units=(1, MAX_WIDTH), hidden=(1, MAX_WIDTH), blocks=(1, MAX_DEPTH), cutoff=LENGTHS)
+        check_ranges(self, three_body_cutoff=LENGTHS, max_n=(1, 32), max_l=(1, 10))
         if not 0 < self.three_body_cutoff <= self.cutoff:
             raise ValueError(f"three_body_cutoff: must lie between 0 and the cutoff of {self.cutoff} Å")
 
@@ -160,12 +161,15 @@ class GraphConvolution(nn.Module):
 class M3GNet(EnergyModel):
     """E_i = φ_3(v_i), eq. 9, after `blocks` of `ThreeBody` and `GraphConvolution`."""
 
+    config: M3GNetConfig
+
     def __init__(self, config: M3GNetConfig) -> None:
         super().__init__(config.elements, config.cutoff)
         self.config = config
         units, width, features = config.units, config.width, config.max_l * config.max_n
         spherical = SphericalBesselBasis(config.max_l, config.max_n, config.cutoff)
         if config.radial_basis == "smooth":
+            self.radial_basis: SmoothBesselBasis | SphericalBesselBasis
             self.radial_basis, radial = SmoothBesselBasis(config.max_n, config.cutoff), config.max_n
         else:
             self.radial_basis, radial = spherical, features
@@ -174,8 +178,8 @@ class M3GNet(EnergyModel):
         self.three_body_basis = SmoothBesselBasis(features, config.cutoff) if smooth else spherical
         self.node_embedding = nn.Embedding(len(self.elements), units)
         self.edge_embedding = nn.Linear(radial, units)
-        self.three_body = nn.ModuleList(ThreeBody(config) for _ in range(config.blocks))
-        self.convolutions = nn.ModuleList(GraphConvolution(units, width, radial) for _ in range(config.blocks))
+        self.three_body = ModuleList(ThreeBody(config) for _ in range(config.blocks))
+        self.convolutions = ModuleList(GraphConvolution(units, width, radial) for _ in range(config.blocks))
         self.readout = GatedMLP([units, units, width, width, 1], activate_last=False)
 
     def forward(self, graph: Graph) -> AtomicOutput:

@@ -19,11 +19,13 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from gnnpot.graphs import Graph
 from gnnpot.models.basis import polynomial_cutoff
 from gnnpot.models.equivariant import ChannelLinear, EquivariantModel, Layer, LayerOptions
+from gnnpot.models.layers import ModuleList
+from gnnpot.models.ranges import check_equivariant_sizes
 
 
 @dataclass(frozen=True)
@@ -46,17 +48,13 @@ class NequixConfig:
     radial_hidden: tuple[int, ...] = (64, 64)
 
     def __post_init__(self) -> None:
-        for name in ("layers", "radial", "cutoff_power"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name}: must be at least 1, got {getattr(self, name)}")
-        if self.cutoff <= 0:
-            raise ValueError(f"cutoff: must be positive, got {self.cutoff} Å")
-        if not self.channels or min(self.channels) < 1:
-            raise ValueError(f"channels: needs a positive number for each l, got {self.channels}")
+        check_equivariant_sizes(self)
 
 
 class Nequix(EquivariantModel):
     """E_i = L_3 x_i, linear in the last layer's scalars."""
+
+    config: NequixConfig
 
     def __init__(self, config: NequixConfig) -> None:
         super().__init__(config.elements, config.cutoff)
@@ -64,7 +62,7 @@ class Nequix(EquivariantModel):
         channels, elements = config.channels, (len(self.elements),)
         options = LayerOptions(radial=(config.radial, *config.radial_hidden), parity=True, norm=True)
         widths = [elements, *[channels] * (config.layers - 1), channels[:1]]
-        self.layers = nn.ModuleList(Layer(a, b, self.lmax, options) for a, b in zip(widths, widths[1:], strict=False))
+        self.layers = ModuleList(Layer(a, b, self.lmax, options) for a, b in zip(widths, widths[1:], strict=False))
         self.readout = ChannelLinear(channels[:1], (1,))
 
     def first_features(self) -> Tensor:

@@ -19,6 +19,8 @@ from torch import Tensor, nn
 from gnnpot.graphs import Graph
 from gnnpot.models.basis import polynomial_cutoff
 from gnnpot.models.equivariant import ChannelLinear, EquivariantModel, Layer, LayerOptions
+from gnnpot.models.layers import ModuleList
+from gnnpot.models.ranges import check_equivariant_sizes
 
 
 @dataclass(frozen=True)
@@ -47,11 +49,7 @@ class SevenNetConfig:
     element_scales: bool = False
 
     def __post_init__(self) -> None:
-        for name in ("layers", "radial", "cutoff_power"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name}: must be at least 1, got {getattr(self, name)}")
-        if not self.channels or min(self.channels) < 1:
-            raise ValueError(f"channels: needs a positive number for each l, got {self.channels}")
+        check_equivariant_sizes(self)
         if self.cutoff_function == "xplor" and not 0 < self.cutoff_on < self.cutoff:
             raise ValueError(f"cutoff_on: must lie between 0 and the cutoff of {self.cutoff} Å")
 
@@ -67,6 +65,8 @@ PRESETS = {
 class SevenNet(EquivariantModel):
     """E_i = L_4 L_3 x_i, linear in the last layer's scalars."""
 
+    config: SevenNetConfig
+
     def __init__(self, config: SevenNetConfig) -> None:
         super().__init__(config.elements, config.cutoff)
         self.config, self.lmax = config, len(config.channels) - 1
@@ -80,7 +80,7 @@ class SevenNet(EquivariantModel):
             scaled_elements=len(config.elements) if config.element_scales else 0,
         )
         widths = [channels[:1], *[channels] * (config.layers - 1), channels[:1]]
-        self.layers = nn.ModuleList(Layer(a, b, self.lmax, options) for a, b in zip(widths, widths[1:], strict=False))
+        self.layers = ModuleList(Layer(a, b, self.lmax, options) for a, b in zip(widths, widths[1:], strict=False))
         hidden = (channels[0] // 2,)
         self.hidden = ChannelLinear(channels[:1], hidden, bias=config.bias)
         self.readout = ChannelLinear(hidden, (1,))

@@ -2,7 +2,7 @@
 
 import threading
 from collections.abc import Callable
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -14,6 +14,9 @@ from gnnpot.graphs import Graph
 from gnnpot.models.layers import scatter_sum
 from gnnpot.models.symmetry_functions import (
     CUTOFF_FUNCTIONS,
+    ChebyshevAngular,
+    ChebyshevRadial,
+    Radial,
     SymmetryFunction,
     Triplets,
     check_functions,
@@ -69,9 +72,9 @@ class SymmetryDescriptor(nn.Module):
         distances = torch.linalg.vector_norm(vectors, dim=1)
         z, count = numbers.double()[neighbor], len(species)
         pairs: dict[float, tuple[Tensor, Triplets]] = {}
-        columns = {}
+        columns: dict[SymmetryFunction, Tensor] = {}
         for f in dict.fromkeys(f for functions in self.functions for f in functions):
-            if is_radial(f):
+            if isinstance(f, Radial):
                 near = _is(z, getattr(f, "neighbor", None)) & (distances < f.cutoff)
                 columns[f] = scatter_sum(f.terms(distances[near], z[near]), centre[near], count)
                 continue
@@ -141,23 +144,23 @@ class _Kernels:
     def jacobian(self, vectors: Tensor, dtype: torch.dtype) -> Tensor:
         """J [E, 3, D] of `dtype`."""
         found = torch.zeros(len(vectors), 3, self.shape[1], dtype=dtype)
-        array, vectors = found.numpy(), vectors.detach().contiguous().numpy()
+        array, edges = found.numpy(), vectors.detach().contiguous().numpy()
 
         def work(lo: int, hi: int) -> None:
             for radial, group in self.groups:
                 kernel = radial_jacobian if radial else angular_jacobian
-                kernel(group, self.first, self.centres, self.neighbors, vectors, lo, hi, array)
+                kernel(group, self.first, self.centres, self.neighbors, edges, lo, hi, array)
 
         _share(work, self.shape[0])
         return found
 
     def _run(self, mode: int, vectors: Tensor, rows: np.ndarray, edge_rows: np.ndarray) -> None:
-        vectors = vectors.detach().contiguous().numpy()
+        edges = vectors.detach().contiguous().numpy()
 
         def work(lo: int, hi: int) -> None:
             for radial, group in self.groups:
                 kernel = radial_kernel if radial else angular_kernel
-                kernel(group, mode, self.first, self.centres, self.neighbors, vectors, lo, hi, rows, edge_rows)
+                kernel(group, mode, self.first, self.centres, self.neighbors, edges, lo, hi, rows, edge_rows)
 
         _share(work, self.shape[0])
 
@@ -184,7 +187,7 @@ def _share(work: Callable[[int, int], None], atoms: int) -> None:
         except IndexError:
             # another thread took the last range between the two statements
             return
-        except BaseException as error:  # noqa: B036 - handed to the caller below
+        except BaseException as error:  # noqa: BLE001 - the thread that waits raises it
             errors.append(error)
 
     helpers = [threading.Thread(target=drain) for _ in range(threads - 1)]
@@ -201,13 +204,13 @@ class _FastDescriptor(torch.autograd.Function):
     """G of the edge vectors."""
 
     @staticmethod
-    def forward(ctx, vectors, kernels):  # noqa: ANN001, ANN205 - torch's own signature
+    def forward(ctx: Any, vectors: Tensor, kernels: _Kernels) -> Tensor:
         ctx.save_for_backward(vectors)
         ctx.kernels = kernels
         return kernels.value(vectors)
 
     @staticmethod
-    def backward(ctx, rows):  # noqa: ANN001, ANN205
+    def backward(ctx: Any, rows: Tensor) -> tuple[Tensor, None]:
         return _FastGradient.apply(ctx.saved_tensors[0], rows, ctx.kernels), None
 
 
@@ -215,14 +218,14 @@ class _FastGradient(torch.autograd.Function):
     """J^T v of the edge vectors and v; differentiable with respect to v."""
 
     @staticmethod
-    def forward(ctx, vectors, rows, kernels):  # noqa: ANN001, ANN205
+    def forward(ctx: Any, vectors: Tensor, rows: Tensor, kernels: _Kernels) -> Tensor:
         ctx.save_for_backward(vectors)
         ctx.kernels = kernels
         return kernels.vjp(vectors, rows)
 
     @staticmethod
     @once_differentiable
-    def backward(ctx, direction):  # noqa: ANN001, ANN205
+    def backward(ctx: Any, direction: Tensor) -> tuple[Tensor, Tensor, None]:
         (vectors,) = ctx.saved_tensors
         # autograd can't tell a Hessian, which needs the first of these, from training, which drops it
         return torch.full_like(vectors, torch.nan), ctx.kernels.jvp(vectors, direction), None
@@ -244,11 +247,14 @@ def _group(members: list[SymmetryFunction], elements: tuple[str, ...], own: list
     chebyshev = "chebyshev" in head.kind
     resolved = "behler" in head.kind
     radial = sorted({_radial_key(f) for f in members})
-    angular = [(0.0, float(k)) for k in range(max(f.order for f in members) + 1)] if chebyshev else None
+    orders = [f.order for f in members if isinstance(f, ChebyshevRadial | ChebyshevAngular)]
+    angular = [(0.0, float(k)) for k in range(max(orders, default=-1) + 1)]
     angular = angular or sorted({_angular_key(f) for f in members})
     classes = np.arange(len(elements)) if resolved else np.zeros(len(elements), dtype=np.int64)
     n = int(classes.max()) + 1
-    pairs = [(a,) for a in range(n)] if is_radial(head) else [(a, b) for a in range(n) for b in range(a, n)]
+    pairs: list[tuple[int, ...]] = [(a, b) for a in range(n) for b in range(a, n)]
+    if is_radial(head):
+        pairs = [(a,) for a in range(n)]
     columns = np.full((len(elements), len(pairs), len(radial), len(angular)), -1, dtype=np.int64)
     for f in members:
         names = (f.neighbor,) if hasattr(f, "neighbor") else getattr(f, "neighbors", ())
@@ -275,7 +281,7 @@ def _group(members: list[SymmetryFunction], elements: tuple[str, ...], own: list
         weight=weight,
         species_class=classes.astype(np.int64),
         columns=columns,
-        active=(columns >= 0).any(axis=(2, 3)),
+        active=np.any(columns >= 0, axis=(2, 3)),
     )
 
 

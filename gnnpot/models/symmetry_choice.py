@@ -30,7 +30,7 @@ from ase.data import atomic_numbers
 from gnnpot.errors import DataError
 from gnnpot.graphs import Graph
 from gnnpot.models.symmetry import SymmetryDescriptor
-from gnnpot.models.symmetry_functions import BehlerNarrow, BehlerRadial, SymmetryFunction, functions_of
+from gnnpot.models.symmetry_functions import BehlerNarrow, BehlerRadial, BehlerWide, SymmetryFunction, functions_of
 
 Method = Literal["cur", "farthest"]
 
@@ -181,7 +181,10 @@ def _rounded(x: float) -> float:
 def _occurrence(around: Surroundings, f: SymmetryFunction, s: int, elements: tuple[str, ...]) -> float:
     if isinstance(f, BehlerRadial):
         return around.neighbors(s, elements.index(f.neighbor))
-    return around.triples(s, *sorted(elements.index(e) for e in f.neighbors))
+    if not isinstance(f, BehlerNarrow | BehlerWide):
+        raise TypeError(f"{f.kind} is no function of Behler's, and names no elements")
+    one, two = sorted(elements.index(e) for e in f.neighbors)
+    return around.triples(s, one, two)
 
 
 def _first_radials(functions: list[SymmetryFunction]) -> list[np.ndarray]:
@@ -226,7 +229,7 @@ def _scaled(covariance: np.ndarray, weights: np.ndarray) -> np.ndarray:
 
 def pick(kernel: np.ndarray, first: list[np.ndarray], count: int, method: Method) -> list[int]:
     """`count` columns of X by K = X^T X [n, n], `RADIAL_FIRST` of each group in `first` before all others."""
-    rule = {"cur": _Cur, "farthest": _Farthest}[method](kernel)
+    rule = _Cur(kernel) if method == "cur" else _Farthest(kernel)
     everything = np.arange(len(kernel))
     for group, number in [(group, min(RADIAL_FIRST, count)) for group in first] + [(everything, count)]:
         for _ in range(number):
@@ -239,7 +242,8 @@ class _Cur:
     """See the module."""
 
     def __init__(self, kernel: np.ndarray) -> None:
-        self.kernel, self.variance, self.taken = kernel.copy(), np.diag(kernel).copy(), []
+        self.kernel, self.variance = kernel.copy(), np.diag(kernel).copy()
+        self.taken: list[int] = []
 
     def take(self, group: np.ndarray) -> bool:
         """Take one of a group; `False` if none tells anything new."""
@@ -267,7 +271,8 @@ class _Farthest:
     """See the module; the first is the one that varies most."""
 
     def __init__(self, kernel: np.ndarray) -> None:
-        self.kernel, self.taken = kernel, []
+        self.kernel = kernel
+        self.taken: list[int] = []
         self.distance = np.diag(kernel).copy()
 
     def take(self, group: np.ndarray) -> bool:

@@ -22,11 +22,16 @@ at most 1.4e-7 rad (and by 1e-14 rad away from 0 and π), is smooth in the posit
 """
 
 import math
+import operator
 from dataclasses import dataclass
+from functools import reduce
 from typing import Literal
 
 import torch
 from torch import Tensor
+
+from gnnpot.config import check_ranges
+from gnnpot.models.ranges import LENGTHS
 
 #: 1 - |argument of arccos| at straight triplets.
 STRAIGHT = 1e-14
@@ -61,16 +66,15 @@ class _Function:
     inner_cutoff: float = 0.0  #: f_c = 1 below this fraction of R_c (not for the tanh functions)
 
     def __post_init__(self) -> None:
-        if not self.cutoff > 0:
-            raise ValueError(f"cutoff: {self.cutoff} is not a positive distance")
+        check_ranges(self, cutoff=LENGTHS)
         if not 0 <= self.inner_cutoff < 1:
             raise ValueError(f"inner_cutoff: {self.inner_cutoff} is not a fraction of the cutoff in [0, 1)")
+        ranges = {"eta": (0.0, 1e6), "shift": (-100.0, 100.0), "zeta": (0.0, 1e4), "lambda_": (-1.0, 1.0)}
+        check_ranges(
+            self, **{name: ends for name, ends in (ranges | {"order": (0, 500)}).items() if hasattr(self, name)}
+        )
         if getattr(self, "zeta", 1.0) < 1:
             raise ValueError(f"zeta: {self.zeta} is below 1, where the forces of straight triplets diverge")
-        if abs(getattr(self, "lambda_", 1.0)) > 1:
-            raise ValueError(f"lambda_: {self.lambda_} is not in [-1, 1]")
-        if getattr(self, "order", 0) < 0:
-            raise ValueError(f"order: {self.order} is negative")
 
     def fc(self, r: Tensor) -> Tensor:
         """f_c(r)."""
@@ -199,6 +203,7 @@ SymmetryFunction = Radial | Angular
 
 
 def is_radial(function: SymmetryFunction) -> bool:
+    """Whether a function is a sum over neighbours, not over pairs of them."""
     return isinstance(function, Radial)
 
 
@@ -268,5 +273,5 @@ def _behler_angle(f: WeightedAngular | BehlerNarrow | BehlerWide, t: Triplets) -
 
 def _gauss(f: WeightedAngular | BehlerNarrow | BehlerWide, *distances: Tensor) -> Tensor:
     """Π_R exp(-η (R - R_s)²) f_c(R)."""
-    exponent = sum((r - f.shift) ** 2 for r in distances)
+    exponent = reduce(operator.add, ((r - f.shift) ** 2 for r in distances))
     return torch.exp(-f.eta * exponent) * math.prod(f.fc(r) for r in distances)

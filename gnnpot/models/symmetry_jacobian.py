@@ -138,7 +138,7 @@ class _Products(torch.autograd.Function):
     """g_e of dE/dG, which it can be differentiated for; J is a constant."""
 
     @staticmethod
-    def forward(ctx, rows, jacobian, centres):  # noqa: ANN001, ANN205 - torch's own signature
+    def forward(ctx, rows, jacobian, centres):
         ctx.save_for_backward(jacobian, centres)
         ctx.atoms = len(rows)
         out = np.empty((len(centres), 3), jacobian.numpy().dtype)
@@ -147,7 +147,7 @@ class _Products(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx, direction):  # noqa: ANN001, ANN205
+    def backward(ctx, direction):
         jacobian, centres = ctx.saved_tensors
         out = np.zeros((ctx.atoms, jacobian.shape[2]), jacobian.numpy().dtype)
         _sums(centres.numpy(), jacobian.numpy(), direction.contiguous().numpy(), out)

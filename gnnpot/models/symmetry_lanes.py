@@ -20,9 +20,8 @@ from typing import NamedTuple
 import numpy as np
 from llvmlite import ir
 from numba import types
-from numba.extending import intrinsic
 
-from gnnpot.compiler.decorator import njit
+from gnnpot.compiler.decorator import intrinsic, njit
 
 #: lanes of a batch; the work arrays stay in the fastest caches
 BATCH = 128
@@ -64,10 +63,10 @@ class Group(NamedTuple):
 
 
 @intrinsic
-def _float_of_bits(typing_context, bits):  # noqa: ANN001, ANN202
+def _float_of_bits(typing_context, bits):
     """The float64 with the bit pattern of an int64."""
 
-    def generate(context, builder, signature, arguments):  # noqa: ANN001, ANN202
+    def generate(context, builder, signature, arguments):
         return builder.bitcast(arguments[0], ir.DoubleType())
 
     return types.float64(types.int64), generate
@@ -76,7 +75,7 @@ def _float_of_bits(typing_context, bits):  # noqa: ANN001, ANN202
 @njit(inline="always", fastmath=FAST)
 def _exp(x):
     """exp(x) for x <= 0, within 1e-16 (2 - x) of it: 2^k times the Taylor series of the rest, |rest| <= ½ ln 2."""
-    x = x if x > -700.0 else -700.0
+    x = max(-700.0, x)
     k = np.int32(x * 1.4426950408889634 - 0.5)
     r = x - k * 0.6931471805599453
     p = 1.0 + r * (1.0 / 12.0)
@@ -196,7 +195,7 @@ def neighbour_cutoffs(group, work, n):
     scale = 1.0 / (group.cutoff - start)
     for i in range(n):
         x = (work[RJ * BATCH + i] - start) * scale
-        f, df = _cosine_cutoff(x if x > 0.0 else 0.0)
+        f, df = _cosine_cutoff(max(0.0, x))
         work[FJ * BATCH + i] = f
         work[DFJ * BATCH + i] = df * scale
 
@@ -234,7 +233,7 @@ def angular_factors(group, work, angular, slope, n):
         value, change = _row(angular, a), _row(slope, a)
         for i in range(n):
             x = 0.5 + 0.5 * lambda_ * work[C * BATCH + i]
-            work[U * BATCH + i] = x if x > 0.0 else 0.0
+            work[U * BATCH + i] = max(0.0, x)
         _power(work, change, zeta - 1.0, n)
         for i in range(n):
             value[i] = 2.0 * change[i] * work[U * BATCH + i]

@@ -53,8 +53,9 @@ def gated(value: Tensor, gate: Tensor, weights: Tensor | None = None) -> Tensor:
 def _run(kernel: Any, *arrays: Tensor | None) -> None:
     """A kernel on flat arrays; an empty one stands for what is absent."""
     follow_torch()
-    empty = np.empty(0, arrays[0].detach().numpy().dtype)
-    kernel(*(empty if a is None else a.detach().view(-1).numpy() for a in arrays))
+    given = [None if a is None else a.detach().view(-1).numpy() for a in arrays]
+    empty = np.empty(0, next(a.dtype for a in given if a is not None))
+    kernel(*(empty if a is None else a for a in given))
 
 
 class _Silu(torch.autograd.Function):

@@ -13,7 +13,9 @@ kernels, on the flat arrays of `rows.py`.
 """
 
 import math
+import operator
 from collections.abc import Sequence
+from functools import reduce
 from typing import NamedTuple
 
 import numpy as np
@@ -43,7 +45,7 @@ def rms_norm(features: Sequence[Tensor], factors: Sequence[Tensor], epsilon: flo
         y_l, of the shapes of the features.
     """
     weights = degree_weights(len(features))
-    squares = sum(w * x.square().sum((1, 2)) for w, x in zip(weights, features, strict=True))
+    squares = reduce(operator.add, (w * x.square().sum((1, 2)) for w, x in zip(weights, features, strict=True)))
     scale = torch.rsqrt(squares + epsilon)[:, None, None]
     return [x * scale * f for x, f in zip(features, factors, strict=True)]
 

@@ -97,9 +97,13 @@ class Adsorption:
         axes.set_xticks(place, [s.kind for s in self.sites], rotation=30)
         axes.set(ylabel="adsorption energy, eV", title=f"{self.molecule} on {self.slab}")
         tidy(axes)
+        # the molecule may stand at the edge of the cell
+        shown = self.sites[0].atoms.copy()
+        shown.set_constraint()
+        shown = shown.repeat((2, 2, 1))
         for k, rotation in enumerate(("-90x", "")):
             view = figure.add_subplot(1, 3, k + 2)
-            plot_atoms(self.sites[0].atoms, view, rotation=rotation, show_unit_cell=0)
+            plot_atoms(shown, view, rotation=rotation, show_unit_cell=0)
             view.set_axis_off()
             view.set_title(f"{self.sites[0].kind}, from {'the side' if k == 0 else 'above'}", fontsize=9)
         figure.savefig(path)

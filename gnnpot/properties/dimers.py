@@ -31,7 +31,7 @@ from typing import Any
 import numpy as np
 import torch
 from ase import Atoms
-from ase.calculators.calculator import Calculator as AseCalculator
+from ase.calculators.calculator import BaseCalculator as AseCalculator
 from ase.data import atomic_numbers, chemical_symbols, covalent_radii
 
 from gnnpot.data.structures import StructureLike, as_atoms

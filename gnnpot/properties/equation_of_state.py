@@ -28,7 +28,7 @@ from typing import Any
 
 import numpy as np
 from ase import Atoms
-from ase.calculators.calculator import Calculator as AseCalculator
+from ase.calculators.calculator import BaseCalculator as AseCalculator
 
 from gnnpot.data.structures import StructureLike, as_atoms
 from gnnpot.engines.predict import energies_of

@@ -14,6 +14,7 @@ Phase diagram and corrections by pymatgen: Ong et al., Chem. Mater. 20, 1798 (20
 """
 
 import json
+import math
 import os
 import warnings
 from collections.abc import Sequence
@@ -30,6 +31,7 @@ from pymatgen.entries.computed_entries import ComputedEntry
 
 from gnnpot.data.mp.corrections import mp2020
 from gnnpot.data.structures import StructureLike, as_atoms
+from gnnpot.engines.cell_filters import CellFreedom
 from gnnpot.errors import ConfigError, DataError
 from gnnpot.extras import needs_extra
 from gnnpot.properties.relaxed import crystal_of, energy_of, relaxed
@@ -92,7 +94,8 @@ class FormationEnergy:
             hull = sorted((share[f], e) for f, e, h in self.phases if h < 1e-8)
             axes.plot([x for x, _ in hull], [e for _, e in hull], "o-", color=COLORS[0], markersize=5, label="hull")
             above = [(share[f], e) for f, e, h in self.phases if 1e-8 <= h < 0.5]
-            axes.plot([x for x, _ in above], [e for _, e in above], ".", color=GREY, label="above it")
+            if above:
+                axes.plot([x for x, _ in above], [e for _, e in above], ".", color=GREY, label="above it")
             axes.plot(
                 [share[self.formula]], [self.formation_energy], "*", color=COLORS[4], markersize=14, label=self.formula
             )
@@ -104,7 +107,10 @@ class FormationEnergy:
             axes.plot([1000 * h for h in heights], names, "o", color=COLORS[0], markersize=4)
             axes.invert_yaxis()
             axes.set(xlabel="energy above the hull, meV/atom")
-        axes.set_title(f"{self.formula}: {1000 * self.energy_above_hull:.0f} meV/atom above the hull", fontsize=10)
+        side = "above" if self.energy_above_hull >= 0 else "below"
+        axes.set_title(
+            f"{self.formula}: {abs(1000 * self.energy_above_hull):.0f} meV/atom {side} the hull", fontsize=10
+        )
         if len(elements) == 2:
             axes.legend(frameon=False, fontsize=8)
         tidy(axes)
@@ -167,7 +173,7 @@ def _calculated(
         progress("formation energy: references", k, len(references))
         reference = as_atoms(structure).copy()
         if relax:
-            cell = "full" if reference.pbc.all() else "none"
+            cell: CellFreedom = "full" if reference.pbc.all() else "none"
             what = f"formation energy: {reference.symbols}"
             reference = relaxed(reference, calculator, cell=cell, fmax=fmax, what=what)
         found.append(ComputedEntry(reference.get_chemical_formula(), energy_of(reference, calculator)))
@@ -219,6 +225,12 @@ def _correction(crystal: Atoms) -> float:
     )
 
 
+def _above_hull(diagram: PhaseDiagram, entry: Any) -> float:
+    """eV/atom; every entry of the diagram has one."""
+    above = diagram.get_e_above_hull(entry)
+    return math.nan if above is None else float(above)
+
+
 def _result(own: ComputedEntry, known: list[ComputedEntry]) -> FormationEnergy:
     elements = set(own.composition.elements)
     relevant = [e for e in known if set(e.composition.elements) <= elements]
@@ -228,16 +240,16 @@ def _result(own: ComputedEntry, known: list[ComputedEntry]) -> FormationEnergy:
     diagram = PhaseDiagram(relevant)
     decomposition, above = diagram.get_decomp_and_e_above_hull(own, allow_negative=True)
     phases = [
-        (e.composition.reduced_formula, float(diagram.get_form_energy_per_atom(e)), float(diagram.get_e_above_hull(e)))
+        (e.composition.reduced_formula, float(diagram.get_form_energy_per_atom(e)), _above_hull(diagram, e))
         for e in diagram.all_entries
     ]
-    parts = [Part(e.composition.reduced_formula, float(share)) for e, share in decomposition.items()]
+    parts = [Part(e.composition.reduced_formula, float(share)) for e, share in (decomposition or {}).items()]
     return FormationEnergy(
         formula=own.composition.reduced_formula,
         energy=float(own.energy_per_atom),
         correction=float(own.correction_per_atom),
         formation_energy=float(diagram.get_form_energy_per_atom(own)),
-        energy_above_hull=float(above),
+        energy_above_hull=math.nan if above is None else float(above),
         decomposition=tuple(sorted(parts, key=lambda p: -p.share)),
         phases=tuple(sorted(phases, key=lambda p: p[1])),
     )

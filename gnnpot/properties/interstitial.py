@@ -138,10 +138,10 @@ def calc(
         defect = whole + Atoms(element, [place @ crystal.cell.array])
         unrelaxed = energy_of(defect, calculator)
         final = relaxed(defect, calculator, fmax=fmax, what="interstitial: atoms around") if relax else defect
-        energies = [e - perfect - potential for e in (energy_of(final, calculator), unrelaxed)]
-        where = tuple(float(x) for x in final.positions[-1])
-        start = tuple(float(x) for x in np.round(place, 6))
-        found.append(Interstitial(start, radius, multiplicity, *energies, where))  # type: ignore[arg-type]
+        after, before = (e - perfect - potential for e in (energy_of(final, calculator), unrelaxed))
+        a, b, c = (float(x) for x in np.round(place, 6))
+        x, y, z = (float(x) for x in final.positions[-1])
+        found.append(Interstitial((a, b, c), radius, multiplicity, after, before, (x, y, z)))
     progress("interstitial: voids", len(starts), len(starts))
     name = crystal.get_chemical_formula(empirical=True)
     ordered = tuple(sorted(found, key=lambda v: v.energy))

@@ -11,6 +11,7 @@ of the signature, so that properties of other packages have options too. Structu
 
 import dataclasses
 import inspect
+import types
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import UnionType
@@ -75,7 +76,7 @@ def read_options(calc: Callable[..., Any], given: Mapping[str, Any], where: str)
         fields.append((name, hint) if required else (name, hint, dataclasses.field(default=parameter.default)))
     # fields without a default come first in a dataclass
     fields.sort(key=len)
-    checked = from_mapping(dataclasses.make_dataclass("Options", fields), given, where)
+    checked: Any = from_mapping(dataclasses.make_dataclass("Options", fields), given, where)
     values = {name: getattr(checked, name) for name in given}
     return {name: _read(value) if name in structures else value for name, value in values.items()}
 
@@ -98,9 +99,9 @@ def _with_paths(hint: Any) -> Any:
         kept = {Path if _takes_structure(part) and get_origin(part) is None else _with_paths(part) for part in parts}
         return Union[tuple(kept)]  # noqa: UP007 - a union of types that are found here
     if origin in (tuple, Sequence):
-        return tuple[_with_paths(parts[0]), ...]
+        return types.GenericAlias(tuple, (_with_paths(parts[0]), ...))
     if origin in (Mapping, dict):
-        return Mapping[parts[0], _with_paths(parts[1])]  # type: ignore[misc]
+        return types.GenericAlias(Mapping, (parts[0], _with_paths(parts[1])))
     return Path if _takes_structure(hint) else hint
 
 

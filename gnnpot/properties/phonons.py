@@ -20,7 +20,7 @@ By phonopy: Togo, Chaput, Tadano and Tanaka, J. Phys. Condens. Matter 35, 353001
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from ase import Atoms
@@ -31,9 +31,6 @@ from gnnpot.errors import ConfigError
 from gnnpot.extras import needs_extra
 from gnnpot.properties.relaxed import crystal_of, forces_of, relaxed, repeats
 from gnnpot.runs.progress import Progress, no_progress
-
-if TYPE_CHECKING:
-    from phonopy import Phonopy
 
 #: THz; a frequency below minus this is an imaginary mode, no noise
 TOLERANCE = 0.1
@@ -68,12 +65,13 @@ class Phonons:
     @property
     def imaginary(self) -> tuple[tuple[tuple[float, float, float], float], ...]:
         """(wave vector, lowest frequency in THz) of the path's ends and minima where a mode is imaginary."""
-        found = {}
+        found: dict[tuple[float, float, float], float] = {}
         for qpoints, bands in zip(self.qpoints, self.bands, strict=True):
             lowest = bands.min(axis=1)
             for k in {0, int(lowest.argmin()), len(lowest) - 1}:
                 if lowest[k] < -TOLERANCE:
-                    found[tuple(float(x) for x in np.round(qpoints[k], 4))] = float(lowest[k])
+                    x, y, z = (float(x) for x in np.round(qpoints[k], 4))
+                    found[x, y, z] = float(lowest[k])
         return tuple(sorted(found.items(), key=lambda item: item[1]))
 
     def heat_capacity_at(self, temperature: float) -> float:
@@ -203,7 +201,7 @@ def with_force_constants(
     displacement: float = 0.01,
     what: str = "phonons",
     progress: Progress = no_progress,
-) -> "Phonopy":
+) -> Any:
     """phonopy's object of a relaxed crystal, with its force constants.
 
     Args:
@@ -222,7 +220,8 @@ def with_force_constants(
     cell = PhonopyAtoms(
         numbers=crystal.numbers, cell=crystal.cell.array, scaled_positions=crystal.get_scaled_positions()
     )
-    phonopy = Phonopy(cell, np.diag(supercell), guess_primitive_matrix(cell))
+    # what it has not calculated yet is None in its types
+    phonopy: Any = Phonopy(cell, np.diag(supercell), guess_primitive_matrix(cell))
     phonopy.generate_displacements(distance=displacement)
     moved = phonopy.supercells_with_displacements
     forces = []
@@ -243,9 +242,7 @@ def ase_atoms(atoms: Any) -> Atoms:
     return Atoms(numbers=atoms.numbers, scaled_positions=atoms.scaled_positions, cell=atoms.cell, pbc=True)
 
 
-def _result(
-    phonopy: "Phonopy", supercell: tuple[int, int, int], mesh_length: float, temperatures: np.ndarray
-) -> Phonons:
+def _result(phonopy: Any, supercell: tuple[int, int, int], mesh_length: float, temperatures: np.ndarray) -> Phonons:
     with needs_extra("phonons"):
         from phonopy.phonon.band_structure import get_band_qpoints_by_seekpath
 
@@ -272,7 +269,7 @@ def _result(
         labels=_ends(names, connected),
         dos_frequencies=np.asarray(dos.frequency_points),
         dos=np.asarray(dos.dos),
-        mesh=tuple(int(n) for n in mesh.mesh_numbers),
+        mesh=(int(mesh.mesh_numbers[0]), int(mesh.mesh_numbers[1]), int(mesh.mesh_numbers[2])),
         lowest=lowest,
         temperatures=temperatures,
         free_energy=np.asarray(free),

@@ -159,7 +159,7 @@ def calc(
             scaled = relaxed(scaled, calculator, cell="shape", fmax=fmax, what="quasi-harmonic: cell")
         rows.append(_at_volume(scaled, calculator, repeated, displacement, mesh_length, temperatures))
     progress("quasi-harmonic: volumes", len(ratios), len(ratios))
-    return _result(rows, temperatures)
+    return _result(rows, temperatures, highest)
 
 
 @dataclass(frozen=True, eq=False)
@@ -206,7 +206,7 @@ def _at_volume(
     )
 
 
-def _result(rows: list[_AtVolume], temperatures: np.ndarray) -> QuasiHarmonic:
+def _result(rows: list[_AtVolume], temperatures: np.ndarray, highest: float) -> QuasiHarmonic:
     with needs_extra("quasi-harmonic"):
         from phonopy import PhonopyQHA
 
@@ -218,7 +218,7 @@ def _result(rows: list[_AtVolume], temperatures: np.ndarray) -> QuasiHarmonic:
         eos="vinet",
     )  # fmt: skip
     volume = np.asarray(found.volume_temperature)
-    inside = (volume > volumes.min()) & (volume < volumes.max())
+    inside = (volume > volumes.min()) & (volume < volumes.max()) & (temperatures[: len(volume)] <= highest + 1e-6)
     if not inside[0]:
         raise SimulationError(
             f"quasi-harmonic: at 0 K the free energy has no minimum between {volumes.min():.2f} and "

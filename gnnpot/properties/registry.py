@@ -10,7 +10,7 @@ import importlib
 from typing import Any, Protocol, cast
 
 from ase import Atoms
-from ase.calculators.calculator import Calculator
+from ase.calculators.calculator import BaseCalculator
 
 from gnnpot.errors import ConfigError, suggest
 from gnnpot.plugins import PROPERTIES, find_plugin, plugin_names
@@ -37,8 +37,11 @@ OWN: dict[str, str] = {
 class Property(Protocol):
     """A module or object that calculates a property."""
 
-    def calc(self, atoms: Atoms, calculator: Calculator, /, **options: Any) -> Any:
-        """The property of a structure: a frozen dataclass with the unit of each field in its comment."""
+    def calc(self, atoms: Atoms, calculator: BaseCalculator, /, **options: Any) -> Any:
+        """The property of a structure: a frozen dataclass with the unit of each field in its comment.
+
+        `gnnpot property NAME` also needs its `to_json()`, with units in the names, and `plot(path)`, a picture as PNG.
+        """
 
 
 def property_names() -> list[str]:

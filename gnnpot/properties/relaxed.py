@@ -5,12 +5,14 @@ energy = energy_of(crystal, calculator)
 supercell = crystal.repeat(repeats(crystal.cell, length=10.0))
 """
 
+from typing import Literal
+
 import numpy as np
 from ase import Atoms
 from ase.calculators.calculator import BaseCalculator
 from ase.cell import Cell
 
-from gnnpot.data.structures import StructureLike, as_atoms
+from gnnpot.data.structures import StructureLike, as_checked_atoms
 from gnnpot.engines.cell_filters import CellFreedom
 from gnnpot.engines.relax import RelaxConfig, relax
 from gnnpot.errors import ConfigError, DataError, SimulationError
@@ -23,7 +25,7 @@ STEPS = 1000
 
 def crystal_of(structure: StructureLike, what: str) -> Atoms:
     """A copy as ASE atoms, without a calculator. Raises `DataError` if it is not periodic in three directions."""
-    atoms = as_atoms(structure).copy()
+    atoms = as_checked_atoms(structure).copy()
     if len(atoms) == 0 or not atoms.pbc.all() or atoms.cell.rank < 3:
         raise DataError(
             f"{what}: {atoms.get_chemical_formula() or 'the structure'} is no crystal; give one with a cell"
@@ -56,7 +58,7 @@ def relaxed(
         SimulationError: The structure explodes, or has not converged after 1,000 steps.
     """
     # the second-order optimiser pays off; it needs a matrix of (3N)² values
-    optimizer = "bfgs" if len(atoms) <= 100 else "lbfgs"
+    optimizer: Literal["bfgs", "lbfgs"] = "bfgs" if len(atoms) <= 100 else "lbfgs"
     config = RelaxConfig(fmax=fmax, stress_max=stress_max, cell=cell, steps=STEPS, optimizer=optimizer)
     found = relax(
         atoms, calculator, config,

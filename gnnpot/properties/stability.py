@@ -18,13 +18,13 @@ from pathlib import Path
 
 import numpy as np
 from ase import Atoms
-from ase.calculators.calculator import Calculator as AseCalculator
+from ase.calculators.calculator import BaseCalculator as AseCalculator
 from ase.data import covalent_radii
 from ase.io.trajectory import Trajectory
 
 from gnnpot.engines.md import MDConfig, run_md
 from gnnpot.engines.relax import RelaxConfig, relax
-from gnnpot.errors import SimulationError
+from gnnpot.errors import DataError, SimulationError
 from gnnpot.graphs.neighbors import neighbor_list
 from gnnpot.properties.equation_of_state import scaled_to
 from gnnpot.units import GPA
@@ -111,6 +111,8 @@ def relaxation_outcome(
             # SciPy says of the cell's logarithm that it is good to 1e-12 only
             warnings.filterwarnings("ignore", "logm result may be inaccurate", RuntimeWarning)
             result = relax(atoms, calculator, RelaxConfig(fmax=fmax, stress_max=stress_max, steps=steps))
+        if result.volume is None or result.initial_volume is None:
+            raise DataError(f"{atoms.get_chemical_formula()}: has no volume; give a crystal")
         ratio = result.volume / result.initial_volume
         free = free_volume_ratio(atoms, calculator) if ratio > VOLUME_RATIOS[1] else 1.0
     except SimulationError as error:

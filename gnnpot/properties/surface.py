@@ -18,7 +18,7 @@ Source: Tran et al., Sci. Data 3, 160080 (2016).
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from ase.calculators.calculator import BaseCalculator
@@ -125,10 +125,9 @@ class Surfaces:
         for facet in shape.facets:
             if facet.points:
                 line = np.array(shape.get_line_in_facet(facet))
-                color = colors[tuple(int(x) for x in shape.miller_list[facet.index])]
-                axes.add_collection3d(
-                    Poly3DCollection([line], facecolors=[color], edgecolors=["white"], linewidth=0.8, shade=True)
-                )
+                h, k, l = (int(x) for x in shape.miller_list[facet.index])
+                part = Poly3DCollection([line], facecolors=[colors[h, k, l]], edgecolors=["white"], linewidth=0.8)
+                axes.add_collection3d(part)
         size = np.abs(points).max()
         axes.set(xlim=(-size, size), ylim=(-size, size), zlim=(-size, size))
         axes.set_box_aspect((1, 1, 1), zoom=1.3)
@@ -217,14 +216,14 @@ def _unequal(slab: Slab, crystal: Structure) -> str:
 
 
 def _surface(slab: Slab, calculator: BaseCalculator, relax: bool, fmax: float) -> Surface:
-    bulk = as_atoms(slab.oriented_unit_cell)
+    bulk = as_atoms(cast("Structure", slab.oriented_unit_cell))
     per_atom = energy_of(bulk, calculator) / len(bulk)
     cut = as_atoms(slab)
     cut.pbc = True
     final = relaxed(cut, calculator, fmax=fmax, what=f"surface: {slab.miller_index}") if relax else cut
     factor = JOULE_PER_SQUARE_METRE / (2 * slab.surface_area)
-    energies = [factor * (energy_of(a, calculator) - len(a) * per_atom) for a in (final, cut)]
-    return Surface(_miller(slab), float(slab.shift), *energies, len(cut), float(slab.surface_area))
+    after, before = (factor * (energy_of(a, calculator) - len(a) * per_atom) for a in (final, cut))
+    return Surface(_miller(slab), float(slab.shift), after, before, len(cut), float(slab.surface_area))
 
 
 def _wulff(conventional: np.ndarray, surfaces: tuple[Surface, ...]) -> WulffShape:

@@ -24,6 +24,7 @@ from ase import Atoms
 from ase.calculators.calculator import BaseCalculator
 
 from gnnpot.data.structures import StructureLike, as_atoms
+from gnnpot.engines.cell_filters import CellFreedom
 from gnnpot.errors import ConfigError
 from gnnpot.properties.relaxed import crystal_of, energy_of, relaxed, repeats
 from gnnpot.runs.progress import Progress, no_progress
@@ -157,8 +158,8 @@ def calc(
         unrelaxed = energy_of(defect, calculator)
         final = relaxed(defect, calculator, fmax=fmax, what="vacancy: atoms around") if relax else defect
         shift = np.linalg.norm(final.positions - defect.positions, axis=1).max()
-        energies = [e - perfect + potentials[symbol] for e in (energy_of(final, calculator), unrelaxed)]
-        found.append(Vacancy(symbol, site, multiplicity, *energies, float(shift)))
+        after, before = (e - perfect + potentials[symbol] for e in (energy_of(final, calculator), unrelaxed))
+        found.append(Vacancy(symbol, site, multiplicity, after, before, float(shift)))
     progress("vacancy: sites", len(sites), len(sites))
     name = crystal.get_chemical_formula(empirical=True)
     ordered = tuple(sorted(found, key=lambda v: v.energy))
@@ -208,7 +209,7 @@ def found_potentials(
         reference = crystal
         if source is not None:
             start = as_atoms(source)
-            cell = "full" if start.pbc.all() else "none"
+            cell: CellFreedom = "full" if start.pbc.all() else "none"
             reference = relaxed(start, calculator, cell=cell, what=f"reference of {element}", progress=progress)
         found[element] = energy_of(reference, calculator) / len(reference)
     return found

@@ -8,6 +8,7 @@ Example::
 import logging
 from pathlib import Path
 from types import TracebackType
+from typing import Self
 
 from filelock import FileLock, Timeout
 
@@ -52,7 +53,7 @@ class RunLock:
         """Let others take it."""
         self._lock.release()
 
-    def __enter__(self) -> "RunLock":
+    def __enter__(self) -> Self:
         self.acquire()
         return self
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.axis import Axis
     from matplotlib.figure import Figure
 
 COLORS = ("#2563a8", "#d9822b", "#3a8f5c", "#8b4a9c", "#b33a3a")
@@ -57,6 +58,21 @@ def tidy(axes: "Axes") -> None:
         axes.spines[side].set_visible(False)
     axes.grid(True, color="#e7ebef", linewidth=0.7)
     axes.set_axisbelow(True)
+
+
+def plain_log_ticks(axis: "Axis") -> None:
+    """Ticks of a logarithmic axis at 1, 2 and 5 times powers of ten (powers alone over three decades), as decimals.
+
+    Args:
+        axis: with its data drawn, `axes.xaxis` or `axes.yaxis`.
+    """
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+    low, high = sorted(axis.get_view_interval())
+    steps = (1.0, 2.0, 5.0) if high < 1000 * low else (1.0,)
+    axis.set_major_locator(LogLocator(subs=steps))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axis.set_minor_formatter(NullFormatter())
 
 
 def save(figure: "Figure", path: Path) -> str:

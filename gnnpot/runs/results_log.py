@@ -17,7 +17,7 @@ import struct
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, Self
 
 from gnnpot.errors import ConfigError, DataError
 from gnnpot.runs.files import write_text
@@ -122,7 +122,7 @@ class ResultsLog:
         self._file.close()
         self._lock.release()
 
-    def __enter__(self) -> "ResultsLog":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(

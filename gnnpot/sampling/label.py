@@ -149,14 +149,15 @@ def _do_all(
             _send(connection, next(tasks), workers)
         busy = set(workers)
         while busy:
-            for connection in wait(list(busy)):
+            ready = set(wait(list(busy)))
+            for connection in [one for one in workers if one in ready]:
                 results.add(*_receive(connection, workers))
                 progress(len(results), total)
-                task = next(tasks, None)
-                if task is None:
+                following = next(tasks, None)
+                if following is None:
                     busy.discard(connection)
                 else:
-                    _send(connection, task, workers)
+                    _send(connection, following, workers)
 
 
 @contextlib.contextmanager
@@ -173,10 +174,10 @@ def _workers(labeller: Labeller, config: LabelConfig, count: int) -> Iterator[di
             workers[ours] = process
         yield workers
     finally:
-        for connection, process in workers.items():
+        for connection, worker in workers.items():
             connection.close()
-            process.terminate()
-            process.join()
+            worker.terminate()
+            worker.join()
 
 
 def _send(connection: Connection, task: Task, workers: dict[Connection, BaseProcess]) -> None:

@@ -18,12 +18,12 @@ def describe(model: str, calculator: BaseCalculator) -> tuple[str, str]:
     potential = getattr(calculator, "potential", None)
     if potential is None:
         return f"{model} ({_package(type(calculator).__module__)})", ""
-    card = calculator.card or Card()
+    card = getattr(calculator, "card", None) or Card()
     return f"{card.name or Path(model).name} (sha256 {weights_sha256(potential)})", card.functional
 
 
 def _package(module: str) -> str:
-    package = module.split(".")[0]
+    package = module.split(".", maxsplit=1)[0]
     try:
         return f"{package} {version(package)}"
     except PackageNotFoundError:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from itertools import chain
 from pathlib import Path
 
+from gnnpot.data.bundled import resolve_bundled
 from gnnpot.data.frame import Frame
 from gnnpot.data.manifest import MANIFEST
 from gnnpot.data.readers import has_reader, read_frames
@@ -18,12 +19,12 @@ def read_structures(paths: Sequence[Path | str]) -> Sequence[Frame]:
 
     A single store is read as it is needed, all else is held. Raises `DataError` for what can't be read.
     """
-    paths = [Path(path) for path in paths]
-    if not paths:
+    files = [resolve_bundled(path) for path in paths]
+    if not files:
         raise DataError("there are no files of structures; name at least one")
-    if len(paths) == 1 and (paths[0] / MANIFEST).is_file():
-        return FrameStore(paths[0])
-    return list(chain.from_iterable(_structures(path) for path in paths))
+    if len(files) == 1 and (files[0] / MANIFEST).is_file():
+        return FrameStore(files[0])
+    return list(chain.from_iterable(_structures(path) for path in files))
 
 
 def _structures(path: Path) -> Sequence[Frame]:

@@ -64,7 +64,10 @@ class Worker:
         frames: list[Frame] = []
         reasons: list[str] = []
         for outcome in self.outcomes(task):
-            (frames if isinstance(outcome, Frame) else reasons).append(outcome)
+            if isinstance(outcome, Frame):
+                frames.append(outcome)
+            else:
+                reasons.append(outcome)
         return pack(frames, reasons)
 
     def outcomes(self, task: Task) -> Iterator[Frame | str]:
@@ -144,7 +147,7 @@ def _fresh(calculator: BaseCalculator) -> BaseCalculator:
     try:
         return copy.deepcopy(calculator, shared)
     except (TypeError, AttributeError, RuntimeError):
-        calculator.reset()
+        getattr(calculator, "reset", lambda: None)()
         return calculator
 
 
@@ -181,7 +184,7 @@ def _beyond(frame: Frame, limits: Limits) -> str | None:
 
 def _falls_in(frame: Frame, wall: float) -> bool:
     """Whether these are two atoms alone, closer than `wall` sums of their covalent radii, that attract each other."""
-    if len(frame) != 2 or frame.pbc.any():
+    if len(frame) != 2 or frame.pbc.any() or frame.forces is None:
         return False
     apart = frame.positions[1] - frame.positions[0]
     close = np.linalg.norm(apart) < wall * covalent_radii[frame.numbers].sum()

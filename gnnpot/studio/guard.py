@@ -73,14 +73,16 @@ class Guard:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
-            return await self.app(scope, receive, send)
+            await self.app(scope, receive, send)
+            return
         headers = Headers(scope=scope)
         host = headers.get("host", "")
         token = parse_qs(scope["query_string"].decode("latin-1")).get("token", [None])[0]
         enters = scope["type"] == "http" and scope["path"] == "/" and self.access.is_token(token)
         reason = self._refusal(scope, headers, host, enters)
         if reason is not None:
-            return await _refuse(scope, receive, send, reason)
+            await _refuse(scope, receive, send, reason)
+            return
 
         async def guarded(message: Message) -> None:
             if message["type"] == "http.response.start":

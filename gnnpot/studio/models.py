@@ -40,7 +40,7 @@ def _elements() -> list[list[Any]]:
     from ase.data import chemical_symbols, covalent_radii
     from ase.data.colors import jmol_colors
 
-    colours = ["#{:02x}{:02x}{:02x}".format(*(int(round(255 * x)) for x in rgb)) for rgb in jmol_colors]
+    colours = ["#{:02x}{:02x}{:02x}".format(*(round(255 * x) for x in rgb)) for rgb in jmol_colors]
     return [[chemical_symbols[z], float(covalent_radii[z]), colours[z]] for z in range(len(colours))]
 
 

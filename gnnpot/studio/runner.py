@@ -110,7 +110,8 @@ class Runner:
         saved = time.monotonic()
         async for found in worker.messages():
             if found["event"] in ("done", "stopped", "failed"):
-                return self._finish(session, job, found)
+                self._finish(session, job, found)
+                return
             self._take(session, job, found)
             if time.monotonic() - saved > SAVE_SECONDS:
                 saved = time.monotonic()

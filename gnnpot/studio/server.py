@@ -53,7 +53,8 @@ def serve(config: StudioConfig | None = None, *, opened: Callable[[str], None] |
 
 async def _serve(server: "uvicorn.Server", listener: socket.socket, opened: Callable[[], None]) -> None:
     task = asyncio.create_task(server.serve(sockets=[listener]))
-    while not server.started and not task.done():
+    # uvicorn says only by this flag that it has started
+    while not server.started and not task.done():  # noqa: ASYNC110
         await asyncio.sleep(0.02)
     if server.started:
         opened()
@@ -62,7 +63,7 @@ async def _serve(server: "uvicorn.Server", listener: socket.socket, opened: Call
 
 
 def _address(config: StudioConfig, port: int, token: str) -> str:
-    host = "127.0.0.1" if config.host in ("0.0.0.0", "::") else config.host
+    host = "127.0.0.1" if config.host in ("0.0.0.0", "::") else config.host  # noqa: S104 - compared only
     return f"http://{f'[{host}]' if ':' in host else host}:{port}/?token={token}"
 
 

@@ -9,7 +9,7 @@ import os
 import signal
 import threading
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import lightning as L
 import torch
@@ -63,15 +63,15 @@ class RunKeeper(Callback):
         self._asked: int | None = None
         self._handlers: dict[int, Any] = {}
 
-    def setup(self, trainer: L.Trainer, pl_module: TrainModule, stage: str) -> None:
+    def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
         if threading.current_thread() is threading.main_thread():
             self._handlers = {s: signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM)}
 
-    def on_train_start(self, trainer: L.Trainer, pl_module: TrainModule) -> None:
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         for number in self._handlers:
             signal.signal(number, self._ask)
 
-    def teardown(self, trainer: L.Trainer, pl_module: TrainModule, stage: str) -> None:
+    def teardown(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
         for number, handler in self._handlers.items():
             signal.signal(number, handler)
         self._handlers = {}
@@ -81,11 +81,12 @@ class RunKeeper(Callback):
         self._asked = number
         signal.signal(number, self._handlers[number] if callable(self._handlers[number]) else signal.SIG_DFL)
 
-    def on_train_batch_end(self, trainer: L.Trainer, pl_module: TrainModule, *_: Any) -> None:
+    def on_train_batch_end(self, trainer: L.Trainer, pl_module: L.LightningModule, *_: Any) -> None:
+        module = cast(TrainModule, pl_module)
         step = trainer.global_step
         minutes = self.config.max_minutes
-        out_of_time = minutes is not None and pl_module.seconds >= 60 * minutes
-        if step >= pl_module.total_steps or _any_rank(trainer, out_of_time):
+        out_of_time = minutes is not None and module.seconds >= 60 * minutes
+        if step >= module.total_steps or _any_rank(trainer, out_of_time):
             trainer.should_stop = True
         if trainer.should_stop or step % self.validate_every == 0:
             return
@@ -95,11 +96,12 @@ class RunKeeper(Callback):
         if asked:
             self._stop(step)
 
-    def on_validation_end(self, trainer: L.Trainer, pl_module: TrainModule) -> None:
-        score, step = pl_module.validation["loss"], trainer.global_step
+    def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        module = cast(TrainModule, pl_module)
+        score, step = module.validation["loss"], trainer.global_step
         if not self.best or self.config.keep == "last" or score < self.best["score"]:
-            with pl_module.ema.applied(pl_module.potential):
-                weights = {name: t.detach().cpu().clone() for name, t in pl_module.potential.state_dict().items()}
+            with module.ema.applied(module.potential):
+                weights = {name: t.detach().cpu().clone() for name, t in module.potential.state_dict().items()}
             self.best = {"score": score, "step": step, "weights": weights}
             self.waited = 0
         else:
@@ -144,40 +146,42 @@ class MetricsLog(Callback):
     def __init__(self, path: Path, config: RunConfig) -> None:
         self.path, self.config = path, config
 
-    def on_train_start(self, trainer: L.Trainer, pl_module: TrainModule) -> None:
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         if not trainer.is_global_zero:
             return
         kept = []
         if self.path.exists():
-            with self.path.open(newline="") as file:
+            with self.path.open(encoding="utf-8", newline="") as file:
                 kept = [row for row in csv.DictReader(file) if _step_of(row) <= trainer.global_step]
         partial = self.path.with_suffix(".partial")
-        with partial.open("w", newline="") as file:
+        with partial.open("w", encoding="utf-8", newline="") as file:
             writer = csv.DictWriter(file, metrics_columns())
             writer.writeheader()
             writer.writerows(kept)
         partial.replace(self.path)
 
-    def on_train_batch_end(self, trainer: L.Trainer, pl_module: TrainModule, *_: Any) -> None:
+    def on_train_batch_end(self, trainer: L.Trainer, pl_module: L.LightningModule, *_: Any) -> None:
+        module = cast(TrainModule, pl_module)
         if trainer.global_step % self.config.log_every == 0:
-            self._write(trainer, pl_module, "train", pl_module.metrics)
+            self._write(trainer, module, "train", module.metrics)
 
-    def on_validation_end(self, trainer: L.Trainer, pl_module: TrainModule) -> None:
-        self._write(trainer, pl_module, "validation", pl_module.validation)
+    def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        module = cast(TrainModule, pl_module)
+        self._write(trainer, module, "validation", module.validation)
 
-    def _write(self, trainer: L.Trainer, pl_module: TrainModule, part: str, metrics: dict[str, float]) -> None:
+    def _write(self, trainer: L.Trainer, module: TrainModule, part: str, metrics: dict[str, float]) -> None:
         if not trainer.is_global_zero:
             return
         step = trainer.global_step
-        epoch = self.config.epochs * step / max(pl_module.total_steps, 1)
-        row = {"step": step, "epoch": f"{epoch:.3f}", "minutes": f"{pl_module.seconds / 60:.3f}", "lr": pl_module.rate}
+        epoch = self.config.epochs * step / max(module.total_steps, 1)
+        row = {"step": step, "epoch": f"{epoch:.3f}", "minutes": f"{module.seconds / 60:.3f}", "lr": module.rate}
         row |= {f"{part}_{name}": value for name, value in metrics.items()}
-        with self.path.open("a", newline="") as file:
+        with self.path.open("a", encoding="utf-8", newline="") as file:
             shown = {k: f"{v:.6g}" if type(v) is float else v for k, v in row.items()}
             csv.DictWriter(file, metrics_columns()).writerow(shown)
         for logger in trainer.loggers:
             logger.log_metrics({f"{part}/{name}": value for name, value in metrics.items()}, step=step)
-            logger.log_metrics({"lr": pl_module.rate}, step=step)
+            logger.log_metrics({"lr": module.rate}, step=step)
 
 
 def _step_of(row: dict[str, str]) -> int:
@@ -193,26 +197,28 @@ class ReportProgress(Callback):
         self.config, self.progress = config, progress
         self._errors = ""
 
-    def on_train_batch_end(self, trainer: L.Trainer, pl_module: TrainModule, *_: Any) -> None:
-        self._report(trainer, pl_module)
+    def on_train_batch_end(self, trainer: L.Trainer, pl_module: L.LightningModule, *_: Any) -> None:
+        module = cast(TrainModule, pl_module)
+        self._report(trainer, module)
 
-    def on_validation_end(self, trainer: L.Trainer, pl_module: TrainModule) -> None:
-        found, errors = pl_module.validation, []
+    def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        module = cast(TrainModule, pl_module)
+        found, errors = module.validation, []
         for name, unit, factor in (("energy", "meV/atom", 1e3), ("forces", "eV/Å", 1.0)):
             if f"{name}_mae" in found:
                 errors.append(f"{factor * found[f'{name}_mae']:.3g} {unit}")
         self._errors = "MAE " + ", ".join(errors) if errors else ""
-        self._report(trainer, pl_module)
+        self._report(trainer, module)
 
-    def teardown(self, trainer: L.Trainer, pl_module: TrainModule, stage: str) -> None:
+    def teardown(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
         if trainer.is_global_zero:
             self.progress("training", 1.0, 1.0)
 
-    def _report(self, trainer: L.Trainer, pl_module: TrainModule) -> None:
+    def _report(self, trainer: L.Trainer, module: TrainModule) -> None:
         if not trainer.is_global_zero:
             return
-        done = trainer.global_step / max(pl_module.total_steps, 1)
+        done = trainer.global_step / max(module.total_steps, 1)
         if self.config.max_minutes is not None:
-            done = max(done, pl_module.seconds / (60 * self.config.max_minutes))
+            done = max(done, module.seconds / (60 * self.config.max_minutes))
         words = [self._errors, f"step {trainer.global_step}"]
         self.progress("training", min(done, 0.999), 1.0, ", ".join(filter(None, words)))

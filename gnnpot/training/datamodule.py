@@ -114,31 +114,38 @@ class GraphData(L.LightningDataModule):
         plan = BatchPlan(sizes, batch.budget, self.config.seed, ranks, self._sampling_weights)
         return BatchStream(plan, self.config.epochs, rank, start)
 
+    @property
+    def _of_trainer(self) -> L.Trainer:
+        if self.trainer is None:
+            raise RuntimeError("the data of a run belong to a trainer, which sets itself")
+        return self.trainer
+
     def train_dataloader(self) -> DataLoader:
-        trainer = self.trainer
+        trainer = self._of_trainer
         stream = self.stream(trainer.world_size, trainer.global_rank, trainer.global_step)
         return self._loader(self.train, stream)
 
     def val_dataloader(self) -> DataLoader:
-        trainer, batch = self.trainer, self.config.batch
+        trainer, batch = self._of_trainer, self.config.batch
         budget = max(batch.budget * batch.validation_factor, 1)
         plan = BatchPlan(self._sizes["validation"], budget, ranks=trainer.world_size)
         mine = plan.batches()[trainer.global_rank :: trainer.world_size]
         return self._loader(self.validation, [indices.tolist() for indices in mine])
 
-    def teardown(self, stage: str) -> None:  # noqa: ARG002 - Lightning's own signature
+    def teardown(self, stage: str) -> None:
         # trainer and data know each other: what is kept would stay until the garbage collector comes by
         self.train.forget()
         self.validation.forget()
 
     def state_dict(self) -> dict[str, Any]:
-        return {"ranks": self.trainer.world_size}
+        return {"ranks": self._of_trainer.world_size}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        if state["ranks"] != self.trainer.world_size:
+        ranks = self._of_trainer.world_size
+        if state["ranks"] != ranks:
             raise ConfigError(
                 f"{self.config.run}: the run began on {state['ranks']} devices and can't go on with "
-                f"{self.trainer.world_size}; give it as many, or begin afresh"
+                f"{ranks}; give it as many, or begin afresh"
             )
 
     def _dataset(self, frames: Concatenation) -> GraphDataset:

@@ -81,7 +81,7 @@ class Concatenation(Sequence[Frame]):
     def __len__(self) -> int:
         return int(self._starts[-1])
 
-    def __getitem__(self, i: int) -> Frame:
+    def __getitem__(self, i: int) -> Frame:  # type: ignore[override]
         dataset = int(np.searchsorted(self._starts, i, side="right")) - 1
         return self.datasets[dataset].frame(int(i - self._starts[dataset]))
 
@@ -118,7 +118,7 @@ def align_references(
 
     Raises `ConfigError` if given references lack an element, `DataError` where frames with an element have no energy.
     """
-    sharing = [s for s in others if s.config.references == "shared"]
+    sharing = [s for s in others if s.config is None or s.config.references == "shared"]
     common = _fit([main, *sharing]) if given is None else _given(given, [main, *sharing], "references")
     own = {s.name: _own_references(s) for s in others if s not in sharing}
     energies = common.energies_by_number()
@@ -130,14 +130,14 @@ def align_references(
         common = ElementReferences.from_mapping({**common.to_mapping(), "energies": table})
     placed = [TrainingDataset(main.name, main.subset, None, common)]
     for dataset in others:
-        references = own.get(dataset.name)
-        shift = np.zeros(119) if references is None else energies - references.energies_by_number()
-        placed.append(TrainingDataset(dataset.name, dataset.subset, dataset.config, references, np.nan_to_num(shift)))
+        mine = own.get(dataset.name)
+        shift = np.zeros(119) if mine is None else energies - mine.energies_by_number()
+        placed.append(TrainingDataset(dataset.name, dataset.subset, dataset.config, mine, np.nan_to_num(shift)))
     return tuple(placed)
 
 
 def _own_references(dataset: TrainingDataset) -> ElementReferences:
-    references = dataset.config.references
+    references = None if dataset.config is None else dataset.config.references
     if isinstance(references, dict):
         return _given(references, [dataset], f"data.sources.{dataset.name}.references")
     return _fit([dataset])
@@ -183,7 +183,7 @@ def _compositions(subset: Subset, elements: np.ndarray) -> Iterator[tuple[np.nda
             present = np.unique(index.elements[index.offsets[first] : index.offsets[last]])
             # frames of other parts in between may have further elements
             every = np.union1d(elements, present)
-            counts = index.composition(every, slice(first, last))[0][chosen - first]
+            counts = index.composition(every.tolist(), slice(first, last))[0][chosen - first]
             yield counts[:, np.isin(every, elements)], index.energy[chosen], index.free_atom[chosen]
 
 

@@ -1,7 +1,6 @@
 """The Lightning module: a potential, its loss, its optimiser, the average of its weights."""
 
 import math
-import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -9,6 +8,7 @@ import lightning as L
 import torch
 from torch import Tensor, nn
 
+from gnnpot.compiler.events import working_time
 from gnnpot.data.quantities import QUANTITIES
 from gnnpot.errors import GnnpotError
 from gnnpot.graphs import Graph
@@ -37,7 +37,7 @@ class TrainModule(L.LightningModule):
 
     Attributes:
         rates: factors of the learning rate by name of a parameter, 1 if not there.
-        seconds: wall time of the run, also before it resumed.
+        seconds: wall time of the run, also before it resumed, without that of compiling kernels.
         metrics: those of the last training batch.
         validation: those of the last validation.
         rate: the learning rate.
@@ -49,17 +49,19 @@ class TrainModule(L.LightningModule):
         super().__init__()
         self.potential = potential
         self.config, self.total_steps = config, total_steps
-        self._rates, self._factors = dict(rates or {}), []
+        self._rates = dict(rates or {})
+        self._factors: list[float] = []
         self.ema = EMA(potential, config.ema)
         self.rate = 0.0
         self.metrics: dict[str, float] = {}
         self.validation: dict[str, float] = {}
-        self._seconds, self._started = 0.0, None
+        self._seconds = 0.0
+        self._started: float | None = None
         self._sums: dict[str, Tensor] = {}
 
     @property
     def seconds(self) -> float:
-        running = 0.0 if self._started is None else time.monotonic() - self._started
+        running = 0.0 if self._started is None else working_time() - self._started
         return self._seconds + running
 
     def training_step(self, batch: Graph, _index: int) -> Tensor:
@@ -87,14 +89,17 @@ class TrainModule(L.LightningModule):
 
     def on_train_start(self) -> None:
         self.ema.to(self.device)
-        self._started = time.monotonic()
+        self._started = working_time()
 
     def on_train_batch_start(self, _batch: Graph, _index: int) -> None:
         progress = self.global_step / max(self.total_steps, 1)
-        if self.config.schedule.horizon == "time":
+        if self.config.schedule.horizon == "time" and self.config.max_minutes is not None:
             progress = self.seconds / (60 * self.config.max_minutes)
         rate = learning_rate(self.global_step, progress, self.config.optimizer.lr, self.config.schedule)
-        for group, factor in zip(self.optimizers().param_groups, self._factors, strict=True):
+        optimizer = self.optimizers()
+        if isinstance(optimizer, list):
+            raise TypeError("a run has one optimizer")
+        for group, factor in zip(optimizer.param_groups, self._factors, strict=True):
             group["lr"] = factor * rate
         self.rate = rate
 
@@ -144,7 +149,8 @@ class TrainModule(L.LightningModule):
     def on_validation_epoch_end(self) -> None:
         # here, not after validation: callbacks that save at its end must find the weights themselves
         self.ema.swap(self.potential)
-        loss, found = 0.0, {}
+        loss = 0.0
+        found: dict[str, float] = {}
         for q, weight in weights(self.config.loss).items():
             if q not in self._sums:
                 continue

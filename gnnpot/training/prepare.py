@@ -167,6 +167,8 @@ def record(summary: dict, run: Path) -> None:
 def build_potential(config: TrainConfig, prepared: PreparedData) -> Potential:
     """A potential with initial weights from `config.seed`, scaled to the training frames."""
     model_config = prepared.model
+    if model_config is None:
+        raise ConfigError("model: fresh weights need a model; name its architecture")
     missing = sorted(set(prepared.elements) - set(model_config.elements))
     if missing:
         raise ConfigError(f"model.elements: {', '.join(missing)} is missing, which the training frames have")

@@ -12,6 +12,7 @@ from gnnpot.errors import DataError
 from gnnpot.graphs import build_graph
 from gnnpot.models import HDNNPConfig, ModelConfig
 from gnnpot.models.symmetry_choice import choose_functions
+from gnnpot.models.symmetry_functions import functions_of
 from gnnpot.models.symmetry_sets import ChosenSet
 from gnnpot.runs.files import write_text
 
@@ -39,19 +40,21 @@ def resolve_model(
     """
     if not model.elements:
         model = replace(model, elements=elements)
-    if not is_open(model):
+    if not isinstance(model, HDNNPConfig) or not is_open(model):
         return model
     if path.exists():
         try:
-            return from_mapping(HDNNPConfig, json.loads(path.read_text()), where=str(path))
+            return from_mapping(HDNNPConfig, json.loads(path.read_text(encoding="utf-8")), where=str(path))
         except ValueError as error:
             raise DataError(f"{path}: can't be read ({error}); begin the run afresh") from None
     wanted = model.symmetry_set
+    if not isinstance(wanted, ChosenSet):
+        return model
     graphs = [build_graph(frame, wanted.radial_cutoff, labels=False) for frame in spread(wanted.frames)]
     functions = choose_functions(
         graphs, model.elements, wanted.count, wanted.radial_cutoff, wanted.angular_cutoff, wanted.method
     )
-    counts = {e: sum(f.centre == e for f in functions) for e in model.elements}
+    counts = {e: len(functions_of(functions, e)) for e in model.elements}
     log.info("symmetry functions chosen from %d frames: %s", len(graphs), counts)
     model = replace(model, symmetry_functions=functions)
     if write:

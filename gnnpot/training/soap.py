@@ -17,7 +17,7 @@ class KeepingSOAP(SOAP):
     """SOAP, but slices of a parameter along its first axis whose gradient is exactly zero keep their values."""
 
     @torch.no_grad()
-    def step(self, closure: Callable | None = None) -> float | None:
+    def step(self, closure: Callable[[], float] | None = None) -> float | None:
         loss = None
         if closure is not None:
             with torch.enable_grad():

@@ -12,14 +12,15 @@ from collections.abc import Iterator, Sequence
 from dataclasses import fields, replace
 from itertools import groupby
 from pathlib import Path
+from typing import Any
 
-from gnnpot.data.bundled import bundled_path
+from gnnpot.data.bundled import resolve_bundled
 from gnnpot.data.frame import Frame
 from gnnpot.data.readers import read_files
 from gnnpot.data.store import FrameStore, write_store
 from gnnpot.data.stress_check import StressSample, check_stress
 from gnnpot.errors import DataError
-from gnnpot.training.config import SUBSETS, DataConfig
+from gnnpot.training.config import SUBSETS, DataConfig, SubsetName
 
 log = logging.getLogger(__name__)
 
@@ -39,7 +40,9 @@ def open_stores(data: DataConfig, folder: Path, *, write: bool, stress: bool = F
     Raises:
         DataError: for paths that don't exist, frames that can't be read, and stresses of another sign or unit.
     """
-    stores = {name: _store(data, name, folder / f"{name}.store", write) for name in SUBSETS if data.paths(name)}
+    stores: dict[str, FrameStore] = {
+        name: _store(data, name, folder / f"{name}.store", write) for name in SUBSETS if data.paths(name)
+    }
     if stress:
         require_stress(stores["train"], "data.reader.stress")
     for name, options in data.sources.items():
@@ -52,12 +55,7 @@ def open_stores(data: DataConfig, folder: Path, *, write: bool, stress: bool = F
 
 def resolve_path(path: Path) -> Path:
     """A path, or the file of `bundled:NAME`. Raises `DataError` if it does not exist."""
-    scheme, _, name = str(path).partition(":")
-    if scheme == "bundled":
-        found = bundled_path()
-        if found.name.split(".")[0] != name:
-            raise DataError(f"{path}: there is no such bundled data set; known is bundled:{found.name.split('.')[0]}")
-        return found
+    path = resolve_bundled(path)
     if not path.exists():
         raise DataError(
             f"{path}: there is no such file or store; give a path that exists (it is relative to where you are)"
@@ -67,7 +65,7 @@ def resolve_path(path: Path) -> Path:
 
 def read_labelled(paths: Sequence[Path], config: DataConfig, skipped: Counter[str] | None = None) -> Iterator[Frame]:
     """The frames of files and stores, one after the other."""
-    options = {f.name: getattr(config.reader, f.name) for f in fields(config.reader)}
+    options: dict[str, Any] = {f.name: getattr(config.reader, f.name) for f in fields(config.reader)}
     resolved = [resolve_path(path) for path in paths]
     for store, group in groupby(resolved, key=Path.is_dir):
         if store:
@@ -77,7 +75,7 @@ def read_labelled(paths: Sequence[Path], config: DataConfig, skipped: Counter[st
             yield from read_files(list(group), config.format, bad_frames=config.bad_frames, skipped=skipped, **options)
 
 
-def _store(config: DataConfig, name: str, target: Path, write: bool) -> FrameStore:
+def _store(config: DataConfig, name: SubsetName, target: Path, write: bool) -> FrameStore:
     """The one store that `data.train` (or validation, test) names, or a new one of all that it names."""
     paths = [resolve_path(path) for path in config.paths(name)]
     if len(paths) == 1 and paths[0].is_dir():
@@ -94,6 +92,7 @@ def _store(config: DataConfig, name: str, target: Path, write: bool) -> FrameSto
 
 
 def require_stress(store: FrameStore, option: str) -> None:
+    """Raise `DataError` if the stresses of a store contradict its energies; `option` says how they are read."""
     known = store.manifest.stress_check
     if known is None:
         check_stress(store)

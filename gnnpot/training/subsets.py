@@ -83,7 +83,9 @@ def split_stores(stores: dict[str, FrameStore], data: DataConfig, chosen: Path, 
     Raises:
         ConfigError: if nothing validates, or more frames are asked for than there are.
     """
-    own = {name: Subset(stores[name], np.arange(len(stores[name]))) for name in SUBSETS if name in stores}
+    own: dict[str, Subset] = {
+        name: Subset(stores[name], np.arange(len(stores[name]))) for name in SUBSETS if name in stores
+    }
     fractions = {"validation": data.split.validation, "test": data.split.test}
     split = {name: fraction for name, fraction in fractions.items() if name not in own and fraction > 0}
     if "validation" not in own and "validation" not in split:
@@ -115,7 +117,10 @@ def _reduced(subsets: dict[str, Subset], config: DataConfig, count: int, path: P
             for name, subset in subsets.items()
         }
     elif path.exists():
-        chosen = {name: np.array(indices, dtype=np.int64) for name, indices in json.loads(path.read_text()).items()}
+        chosen = {
+            name: np.array(indices, dtype=np.int64)
+            for name, indices in json.loads(path.read_text(encoding="utf-8")).items()
+        }
     else:
         log.info("data: choosing %d of %d frames", count, sum(map(len, subsets.values())))
         chosen = {
@@ -138,5 +143,6 @@ def _counts(subsets: dict[str, Subset], count: int) -> dict[str, int]:
 
 
 def check_elements_known(subset: Subset, elements: tuple[str, ...], name: str) -> None:
+    """Raise `DataError` if the subset `name` has elements that are not among `elements`."""
     if unseen := sorted({chemical_symbols[z] for z in subset.elements} - set(elements)):
         raise DataError(f"the {name} frames have {', '.join(unseen)}, which no training frame has; split otherwise")

@@ -52,7 +52,7 @@ class TrainingTask:
         """What is trained: the parameters that require a gradient."""
         raise NotImplementedError
 
-    def rates(self, potential: Potential) -> Mapping[str, float]:  # noqa: ARG002
+    def rates(self, potential: Potential) -> Mapping[str, float]:
         """Factors of the learning rate by name of a parameter; 1 where there is none."""
         return {}
 

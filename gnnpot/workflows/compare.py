@@ -75,13 +75,14 @@ class Comparison:
     def rows(self) -> list[tuple[str, ...]]:
         """The table; the first row is the head."""
         head = ("", "frames", "energy MAE, meV/atom", "force MAE, eV/Å", "ms per step")
-        return [head] + [
+        rows: list[tuple[str, ...]] = [
             (
                 r.name, str(r.frames) if r.name != ZERO_SHOT else "", _number(r.energy_mae, 1e3, ".2f"),
                 _number(r.forces_mae, 1, ".3f"), _number(r.milliseconds, 1, ".3g"),
             )
             for r in self.results
         ]  # fmt: skip
+        return [head, *rows]
 
     def to_markdown(self) -> str:
         """The same for a README."""
@@ -158,7 +159,7 @@ def compare(
     return write_comparison(_timed(_merged(results), names, configs), out)
 
 
-def candidate(config: FineTuneConfig, name: str, run: Path) -> RunConfig:
+def candidate(config: FineTuneConfig, name: str, run: Path) -> FineTuneConfig | TrainConfig:
     """The run of a candidate, at `run`: a strategy from where `config` starts, or fresh weights."""
     if name not in SCRATCH:
         return with_short(config, name, run)
@@ -172,7 +173,7 @@ def candidate(config: FineTuneConfig, name: str, run: Path) -> RunConfig:
 def read_results(name: str, run: Path) -> list[Result]:
     """What came of the ended run of a candidate; of a fine-tuning, also of the potential that it started from."""
     metrics = load_checkpoint(run / MODEL)[1].metrics
-    counts = json.loads((run / "data.json").read_text())["frames"]
+    counts = json.loads((run / "data.json").read_text(encoding="utf-8"))["frames"]
     part = metrics.get("test", metrics["validation"])
     frames = counts["train"] + counts["validation"]
     found = [Result(name, frames, part.get("energy_mae"), part.get("forces_mae"))]

@@ -5,8 +5,12 @@
 
 1. atoms to forces, 2. a frame to a batch, 3. a table's row to a shard, 4. a name to weights, 5. a teacher's name to a
 student. Each is run on a tiny example through entry points that users have. A room is a folder or file at the top of
-the package. Functions stand in the order in which they are first called; a return is where this list comes back to a
-room that it has left before.
+the package. Functions stand in the order in which they are first called; what runs because a module is imported is no
+step. A room is left when the last of its functions that runs has ended: a function that calls others has not left its
+room. A return is where the list comes to another room, which was left before. The tools that every room uses
+(`FOUNDATIONS`) are listed, but are no stops on the way.
+
+The plain count, in which every change of rooms in the list to one that came before is a return, is printed beside it.
 """
 
 import argparse
@@ -14,10 +18,11 @@ import json
 import logging
 import sys
 import tempfile
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from ase import Atoms
@@ -28,6 +33,8 @@ from ase.io import write
 import gnnpot
 from gnnpot.cli import app
 
+#: rooms below all others, which hold no step of a journey
+FOUNDATIONS = {"__init__", "compiler", "config", "errors", "extras", "runs", "units"}
 PACKAGE = Path(gnnpot.__file__).parent
 SMALL = "symmetry_set={kind: weighted, radial_cutoff: 4.5, angular_cutoff: 3.5, radial: 6, angular: 1}"
 
@@ -37,9 +44,12 @@ class Trace:
 
     def __init__(self, last: str | None = None) -> None:
         self.last = last  #: name of the function at which the journey has arrived
-        self.functions: dict[str, None] = {}
+        #: by name: whether its room had a function running when it was first called
+        self.functions: dict[str, bool] = {}
+        self._running: Counter[str] = Counter()
+        self._imports = 0
 
-    def __enter__(self) -> "Trace":
+    def __enter__(self) -> Self:
         sys.setprofile(self._event)
         return self
 
@@ -47,9 +57,19 @@ class Trace:
         sys.setprofile(None)
 
     def _event(self, frame: FrameType, event: str, _argument: Any) -> None:
-        if event != "call" or (callee := _name(frame)) is None:
+        if event not in ("call", "return"):
             return
-        self.functions.setdefault(callee)
+        if frame.f_code.co_name == "<module>":
+            self._imports += 1 if event == "call" else -1
+            return
+        if self._imports or (callee := _name(frame)) is None:
+            return
+        room = _room(callee)
+        if event == "return":
+            self._running[room] -= 1
+            return
+        self.functions.setdefault(callee, self._running[room] > 0)
+        self._running[room] += 1
         if self.last is not None and callee.endswith(self.last):
             sys.setprofile(None)
 
@@ -58,14 +78,32 @@ class Trace:
         rooms = [_room(function) for function in self.functions]
         return [room for k, room in enumerate(rooms) if k == 0 or rooms[k - 1] != room]
 
-    def returns(self) -> int:
-        """How often the journey comes back to a room that it has left."""
+    def changes(self) -> int:
+        """How often the list changes to a room that came before."""
         rooms = self.rooms()
         return sum(room in rooms[:k] for k, room in enumerate(rooms))
 
+    def returns(self) -> list[str]:
+        """The functions with which the journey comes back to a room that it has left."""
+        found, known, before = [], set(), ""
+        for function, was_running in self.functions.items():
+            room = _room(function)
+            if room in FOUNDATIONS:
+                continue
+            if room != before and room in known and not was_running:
+                found.append(function)
+            known.add(room)
+            before = room
+        return found
+
     def to_mapping(self) -> dict[str, Any]:
         """Plain values."""
-        return {"functions": list(self.functions), "rooms": self.rooms(), "returns": self.returns()}
+        return {
+            "functions": list(self.functions),
+            "rooms": self.rooms(),
+            "changes": self.changes(),
+            "returns": self.returns(),
+        }
 
 
 def _name(frame: FrameType) -> str | None:
@@ -180,7 +218,11 @@ def main() -> None:
     for name in arguments.only:
         with tempfile.TemporaryDirectory() as folder:
             found[name] = JOURNEYS[name](Path(folder)).to_mapping()
-        print(f"{name}: {len(found[name]['functions'])} functions, {found[name]['returns']} returns", flush=True)
+        print(
+            f"{name}: {len(found[name]['functions'])} functions, {len(found[name]['returns'])} returns, "
+            f"{found[name]['changes']} changes to a room that came before",
+            flush=True,
+        )
     if arguments.output:
         arguments.output.write_text(json.dumps(found, indent=1) + "\n")
 

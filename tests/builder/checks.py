@@ -246,7 +246,7 @@ def _particle(result: BuildResult, wanted: dict[str, Any]) -> None:
         assert set(atoms.get_chemical_symbols()) == set(wanted["elements"]), atoms.symbols
     if "atoms" in wanted:
         _count(len(atoms), wanted["atoms"], "atoms")
-    first, second, d = neighbor_list("ijd", atoms, 4.0)
+    first, _second, d = neighbor_list("ijd", atoms, 4.0)
     if "diameter" in wanted:
         away = np.linalg.norm(atoms.positions - atoms.positions.mean(axis=0), axis=1)
         value = wanted["diameter"]

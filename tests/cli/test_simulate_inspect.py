@@ -77,7 +77,7 @@ def test_a_gnnpot_checkpoint(run, checkpoint):
 def test_a_card_names_the_elements_once(run):
     # gnnpot-1 has two parts, each of which lists them
     output = run("card gnnpot-1").output
-    assert "terms[0].cutoff" in output and len(re.findall(r"^ {1,4}\S*elements ", output, flags=re.M)) == 1
+    assert "terms[0].cutoff" in output and len(re.findall(r"^ {1,4}\S*elements ", output, flags=re.MULTILINE)) == 1
 
 
 def test_check(run):

@@ -72,7 +72,11 @@ def emt_frames() -> list[Frame]:
             atoms.set_cell(atoms.cell @ (np.eye(3) + strain), scale_atoms=True)
             atoms.rattle(0.02, seed=k)
             atoms.calc = EMT()
-            labels = dict(energy=atoms.get_potential_energy(), forces=atoms.get_forces(), stress=atoms.get_stress())
+            labels = {
+                "energy": atoms.get_potential_energy(),
+                "forces": atoms.get_forces(),
+                "stress": atoms.get_stress(),
+            }
             atoms.calc = SinglePointCalculator(atoms, **labels)
             frames.append(Frame.from_atoms(atoms, Provenance(material_id=element)))
     return frames

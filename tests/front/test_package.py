@@ -15,7 +15,7 @@ from gnnpot.extras import MissingExtraError, needs_extra
 
 @pytest.fixture(scope="module")
 def potential():
-    return gnnpot.load()
+    return gnnpot.load("gnnpot-1")
 
 
 @pytest.fixture

@@ -53,9 +53,9 @@ def test_what_is_written(tmp_path):
     header = yaml.safe_load(text.split("---")[1])
     assert header["license"] == "mit" and header["library_name"] == "gnnpot" and "m3gnet" in header["tags"]
     assert "| functional of the training data | PBE |" in text and "| what energies mean | raw totals |" in text
-    # every figure has its unit: meV/atom, meV/Å, GPa
-    assert "energy, MAE, meV/atom | forces, MAE of a component, meV/Å | stress, MAE of a component, GPa" in text
-    assert "| test (40) | 12.3 | 45.6 | 1 |" in text and "| cutoff | 5 Å |" in text
+    # every figure has its unit
+    assert "| Energy, MAE, meV/atom | Force components, MAE, eV/Å | Stress components, MAE, GPa |" in text
+    assert "| test (40) | 12.3 | 0.0456 | 1 |" in text and "| cutoff | 5 Å |" in text
     config = json.loads((out / "config.json").read_text())
     assert config["architecture"] == "m3gnet" and config["units"]["forces"] == "eV/Å"
     graph = gnnpot.load(made).graph(bulk("NaCl", "rocksalt", 5.6))

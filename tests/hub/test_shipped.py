@@ -74,7 +74,7 @@ def test_damage_is_not_blamed_on_the_cache(folder):
 
 def test_a_misspelt_name(folder):
     with pytest.raises(CheckpointError, match=f"did you mean '{DEFAULT}'"):
-        gnnpot.load("gnnpot1")
+        gnnpot.load(DEFAULT.replace("-", ""))
 
 
 def test_commands(folder, tmp_path, monkeypatch):

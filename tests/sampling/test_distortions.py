@@ -56,7 +56,7 @@ def test_the_same_numbers_make_the_same_and_the_structure_stays(distortion):
     for a, b in zip(first, again, strict=True):
         assert np.array_equal(a.positions, b.positions) and np.array_equal(a.numbers, b.numbers)
         assert np.array_equal(a.cell, b.cell)
-    if distortion.kind not in ("original",):
+    if distortion.kind != "original":
         assert any(
             len(a) != len(b) or not np.array_equal(a.positions, b.positions) or not np.array_equal(a.numbers, b.numbers)
             for a, b in zip(first, other, strict=True)

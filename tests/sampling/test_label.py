@@ -165,7 +165,7 @@ def test_what_is_left_out_is_counted(tmp_path):
 class Broken(Calculator):
     """Gives nonsense for what has been moved, with a moment on every atom, and no stress."""
 
-    implemented_properties = ["energy", "forces", "magmoms"]  # noqa: RUF012 - ASE's way
+    implemented_properties = ["energy", "forces", "magmoms"]
 
     def calculate(self, atoms=None, properties=None, system_changes=all_changes):
         super().calculate(atoms, properties, system_changes)
@@ -178,7 +178,7 @@ class Broken(Calculator):
 class Picky(Calculator):
     """As calculators on torch are with elements that their tables lack."""
 
-    implemented_properties = ["energy", "forces"]  # noqa: RUF012 - ASE's way
+    implemented_properties = ["energy", "forces"]
 
     def calculate(self, atoms=None, properties=None, system_changes=all_changes):
         raise RuntimeError("Class values must be smaller than num_classes.")
@@ -187,7 +187,7 @@ class Picky(Calculator):
 class Dying(Calculator):
     """Takes its process along."""
 
-    implemented_properties = ["energy", "forces"]  # noqa: RUF012 - ASE's way
+    implemented_properties = ["energy", "forces"]
 
     def calculate(self, atoms=None, properties=None, system_changes=all_changes):
         signal.raise_signal(signal.SIGKILL)
@@ -196,7 +196,7 @@ class Dying(Calculator):
 class Sticky(Calculator):
     """Pulls the first two atoms together, at any distance."""
 
-    implemented_properties = ["energy", "forces"]  # noqa: RUF012 - ASE's way
+    implemented_properties = ["energy", "forces"]
 
     def calculate(self, atoms=None, properties=None, system_changes=all_changes):
         super().calculate(atoms, properties, system_changes)

@@ -6,9 +6,11 @@ from contextlib import contextmanager
 import pytest
 
 pytest.importorskip("starlette", reason="needs the extra studio")
-from starlette.testclient import TestClient  # noqa: E402 - after the skip
+from typing import Self
 
-from gnnpot.studio import StudioConfig, make_app  # noqa: E402
+from starlette.testclient import TestClient
+
+from gnnpot.studio import StudioConfig, make_app
 
 TOKEN = "a-token-of-the-tests"
 ADDRESS = "http://127.0.0.1:8000"
@@ -39,7 +41,7 @@ class PageOf:
         self.name = name or client.post("/sessions", headers=ORIGIN).json()["name"]
         self.socket = client.websocket_connect(f"{SOCKETS}/sessions/{self.name}/socket", headers=ORIGIN)
 
-    def __enter__(self) -> "PageOf":
+    def __enter__(self) -> Self:
         self.channel = self.socket.__enter__()
         self.first = self.channel.receive_json()
         return self

@@ -72,7 +72,7 @@ def torchrun(config, folder):
 
 
 def weights(potential):
-    return {name: t for name, t in potential.state_dict().items()}
+    return dict(potential.state_dict().items())
 
 
 def same(a, b):

@@ -58,7 +58,7 @@ class Library:
             self._add_element(symbol)
 
     def _add_element(self, symbol: str) -> None:
-        state = reference_states[atomic_numbers[symbol]] or {}
+        state: dict[str, Any] = reference_states[atomic_numbers[symbol]] or {}
         if symbol in self.substances or state.get("symmetry") not in _ASE_PROTOTYPES:
             return
         polymorph: dict[str, Any] = {"prototype": state["symmetry"], "a": state["a"], "source": "ase"}

@@ -258,7 +258,7 @@ def _multiply_twinned(shape: str, wanted: int | None, diameter: float | None, a:
     else:
         found = [
             Decahedron("Au", p, q, r, latticeconstant=a)
-            for p, q, r in product(range(2, 6), range(1, 5), range(0, 3))
+            for p, q, r in product(range(2, 6), range(1, 5), range(3))
             if r < p
         ]
 

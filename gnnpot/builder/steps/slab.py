@@ -53,6 +53,7 @@ def _layer_height(oriented: Oriented) -> float:
 def _extent(step: Slab, oriented: Oriented, state: State) -> tuple[int, int]:
     """The lowest plane (counted on through the periods) and the number of planes of the slab."""
     number, starts = len(oriented.planes), oriented.starts
+    crystal_size = 0 if state.crystal is None else len(state.crystal)
     height = _layer_height(oriented)
     layers = step.layers
     if layers is None:
@@ -62,7 +63,7 @@ def _extent(step: Slab, oriented: Oriented, state: State) -> tuple[int, int]:
         while _thickness(oriented, *_span(oriented, layers)) < wanted - 1e-3:
             layers += 1
     state.check_size(layers / len(starts) * len(oriented.atoms))
-    if step.layers is None and step.thickness is None and number == len(starts) and len(state.crystal) < 3:
+    if step.layers is None and step.thickness is None and number == len(starts) and crystal_size < 3:
         layers = max(layers, DEFAULT_LAYERS)
     lowest, count = _span(oriented, layers)
     if step.termination is not None:
@@ -175,7 +176,7 @@ def _orthogonal(atoms: Atoms, state: State) -> Atoms:
 
 def surface_cell(atoms: Atoms, matrix: np.ndarray) -> Atoms:
     """The slab in a larger cell with the in-plane vectors matrix · (a, b), its first vector along x."""
-    size = abs(int(round(np.linalg.det(matrix))))
+    size = abs(round(np.linalg.det(matrix)))
     full = np.eye(3)
     full[:2, :2] = matrix
     target = full @ atoms.cell[:]

@@ -22,7 +22,7 @@ DENSITIES = {
     "DMSO": 1.1, "THF": 0.889, "DMF": 0.944, "CHCl3": 1.489, "CCl4": 1.594, "NH3": 0.682, "CH3COOH": 1.049,
     "HCOOH": 1.22,
     "ethylene carbonate": 1.32, "propylene carbonate": 1.2, "dimethyl carbonate": 1.069, "ethylene glycol": 1.113,
-    "isopropanol": 0.785, "propanol": 0.803, "hexane": 0.661, "octane": 0.703, "cyclohexane": 0.779, 
+    "isopropanol": 0.785, "propanol": 0.803, "hexane": 0.661, "octane": 0.703, "cyclohexane": 0.779,
     "diethyl ether": 0.713,
     "phenol": 1.07, "aniline": 1.02, "C5H5N": 0.982,
 }  # fmt: skip
@@ -123,7 +123,15 @@ def _layer(step: Solvent, kinds: list[Atoms], density: float, state: State) -> t
     return top + ABOVE_SURFACE - 0.8, cell, numbers
 
 
-def _packed(kinds, numbers, low, cell, obstacle, seed, state) -> Atoms:  # noqa: ANN001 - of solvent()
+def _packed(
+    kinds: list[Atoms],
+    numbers: list[int],
+    low: float,
+    cell: np.ndarray,
+    obstacle: Atoms | None,
+    seed: int,
+    state: State,
+) -> Atoms:
     """The molecules without overlaps; raises where they do not fit."""
     rng = np.random.default_rng(seed)
     bodies = [kinds[i] for i in rng.permutation(np.repeat(np.arange(len(kinds)), numbers))]
@@ -156,7 +164,15 @@ def _lattice(number: int, cell: np.ndarray, rng: np.random.Generator) -> np.ndar
 class _Packing:
     """Rigid molecules that push each other apart."""
 
-    def __init__(self, bodies, centres, cell, obstacle, low, rng):  # noqa: ANN001 - of _packed()
+    def __init__(
+        self,
+        bodies: list[Atoms],
+        centres: np.ndarray,
+        cell: np.ndarray,
+        obstacle: Atoms | None,
+        low: float,
+        rng: np.random.Generator,
+    ) -> None:
         self.bodies = bodies
         self.centres = centres
         self.turns = Rotation.random(len(bodies), random_state=rng)

@@ -32,7 +32,7 @@ def _bad_numbers(reader: Reader) -> None:
     for index in reader.left("BADMILLER"):
         raise error("bad_miller", reader.language, text=reader.token(index).text)
     for token in reader.items:
-        if token.kind in ("MILLER",) and (
+        if token.kind == "MILLER" and (
             not any(token.value) or (len(token.value) == 4 and token.value[0] + token.value[1] + token.value[2] != 0)
         ):
             raise error("bad_miller", reader.language, text=token.text)

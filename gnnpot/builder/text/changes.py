@@ -9,6 +9,7 @@ from gnnpot.builder.text.words import Roles
 
 
 def seed_of(reader: Reader) -> dict[str, int]:
+    """The seed that a sentence names, as an option of a step; nothing if it names none."""
     seed = reader.facts.get("seed")
     return {} if seed is None else {"seed": seed}
 
@@ -109,6 +110,7 @@ def _adsorb(reader: Reader, roles: Roles, entry: dict[str, Any]) -> dict[str, An
 
 
 def particle_step(reader: Reader, roles: Roles) -> dict[str, Any]:
+    """The step that makes the particle of a sentence."""
     facts = reader.facts
     entry = {
         k: v
@@ -126,6 +128,7 @@ def particle_step(reader: Reader, roles: Roles) -> dict[str, Any]:
 
 
 def solvent_step(reader: Reader, roles: Roles) -> dict[str, Any]:
+    """The step that adds the liquid of a sentence."""
     facts = reader.facts
     step: dict[str, Any] = {"do": "solvent", "molecules": roles.liquid, **seed_of(reader)}
     if facts.get("density") is not None:

@@ -151,16 +151,16 @@ def majority(composition: dict[str, float]) -> str:
 
 def _mixed(counts: dict[str, float]) -> tuple[str, dict[str, float], str] | None:
     """The parent compound of a mixed one, In0.25Ga0.75N: (formula, composition of the sublattice, its element)."""
-    for guest in counts:
-        for host in counts:
-            if guest == host or counts[guest] > counts[host] + 1e-9:
+    for guest, few in counts.items():
+        for host, many in counts.items():
+            if guest == host or few > many + 1e-9:
                 continue
             merged = {s: n for s, n in counts.items() if s != guest}
-            merged[host] += counts[guest]
+            merged[host] += few
             key = library().key("".join(f"{s}{n:g}" for s, n in merged.items()))
             if key is not None and len(merged) > 1:
                 total = merged[host]
-                return key, {host: counts[host] / total, guest: counts[guest] / total}, host
+                return key, {host: many / total, guest: few / total}, host
     return None
 
 

@@ -8,6 +8,7 @@ from gnnpot.builder.text.words import AMOUNT, Roles, amount_of, formula, is_elem
 
 
 def interstitial(reader: Reader, roles: Roles) -> None:
+    """Read what is put between the sites of a crystal, and where."""
     site = next((name for kind, name in (("OCTA", "octahedral"), ("TETRA", "tetrahedral")) if reader.left(kind)), None)
     for index in reader.left("SHAPE") if reader.left("INTERSTITIAL") else ():
         site = {"octahedron": "octahedral", "tetrahedron": "tetrahedral"}.get(reader.value(index), site)
@@ -90,6 +91,7 @@ def _reversed(reader: Reader, match: dict[str, Any]) -> bool:
 
 
 def dope(reader: Reader, roles: Roles) -> None:
+    """Read which elements a crystal is doped with, and how much."""
     amount = "PCT|COUNT|NUM|ATOMS|ATOMW|OF|WO|APPROX"
     for match in reader.find("x:MAT AND|COMMA y:MAT DOPE"):
         names = [formula(reader, match[k]) for k in ("x", "y")]
@@ -172,6 +174,7 @@ def _percent_of(reader: Reader, roles: Roles) -> None:
 
 
 def vacancy(reader: Reader, roles: Roles, known: set[str]) -> None:
+    """Read which atoms are taken out, and how many."""
     amount = f"{AMOUNT}|IN|FROM"
     patterns = (
         "m:MAT ATOMW? OF? v:VACANCY", f"v:VACANCY g:{amount}|IN|NI* m:MAT SITEW", "v:VACANCY OF m:MAT", "v:VACANCY",
@@ -192,20 +195,17 @@ def vacancy(reader: Reader, roles: Roles, known: set[str]) -> None:
         for match in reader.find(pattern):
             names = [formula(reader, match[k]) for k in ("x", "y")]
             if all(map(is_element, names)):
-                for name, key in zip(names, ("n", "k"), strict=True):
+                for element, key in zip(names, ("n", "k"), strict=True):
                     own = [match[key]] if "k" in match else match["all"]
-                    roles.vacancies.append({"element": name, **amount_of(reader, own)})
+                    roles.vacancies.append({"element": element, **amount_of(reader, own)})
                 reader.take(match["all"])
     for number, pattern in enumerate(patterns):
         for match in reader.find(pattern):
             name = formula(reader, match["m"]) if "m" in match else None
             if name is not None and not is_element(name):
                 continue
-            if (
-                name is not None
-                and len(reader.left("MAT", "POLYMORPH", "MOL", "SHEETMAT", "STRUCTURE")) == 1
-                and not known
-            ):
+            only = len(reader.left("MAT", "POLYMORPH", "MOL", "SHEETMAT", "STRUCTURE")) == 1
+            if name is not None and only and not known:
                 # the only substance of the sentence is the crystal
                 match["all"].remove(match["m"])
             indices = widened(reader, match["all"])

@@ -7,6 +7,7 @@ Example::
 """
 
 import re
+from collections.abc import Iterable
 from functools import lru_cache
 from importlib import resources
 from typing import Any
@@ -25,9 +26,11 @@ def lexicon() -> dict[str, tuple[str, Any]]:
     """Every word in lower case: (kind, value). Words of the library have kind `MAT` or `STRUCTURE`."""
     text = resources.files(__package__).joinpath("lexicon.yaml").read_text(encoding="utf-8")
     words: dict[str, tuple[str, Any]] = {}
-    for kind, entry in yaml.load(text, Loader=yaml.BaseLoader).items():
+    for kind, entry in yaml.load(text, Loader=yaml.BaseLoader).items():  # noqa: S506 - strings only
         given = entry["words"]
-        pairs = given.items() if isinstance(given, dict) else [(word, None) for word in given]
+        pairs: Iterable[tuple[str, Any]] = (
+            given.items() if isinstance(given, dict) else ((word, None) for word in given)
+        )
         for word, value in pairs:
             words.setdefault(word.lower(), (kind, int(value) if kind == "MONO" else value))
     words.update(_library_words())

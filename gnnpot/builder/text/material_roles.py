@@ -42,7 +42,7 @@ def particle(reader: Reader, roles: Roles) -> None:
         right.append(index)
     left.reverse()
     named = [i for i in left if reader.token(i).kind in ("MAT", "CORESHELL", "COMPOSITION")]
-    group = left + [centre] + right if not named or _belongs(reader, right) else [*left, centre]
+    group = [*left, centre, *right] if not named or _belongs(reader, right) else [*left, centre]
     if not named:
         named = [i for i in right if reader.token(i).kind in ("MAT", "CORESHELL", "COMPOSITION")]
     roles.particle = {**_elements(reader, group, roles), **sides}

@@ -16,7 +16,7 @@ def read_strain(reader: Reader) -> None:
     found = False
     for pattern in (f"w:{how}* x:PCT w2:{how}*", "x:PCT"):
         for match in reader.find(pattern):
-            around = [i for i in match["all"]]
+            around = list(match["all"])
             kinds = [reader.token(i).kind for i in around]
             if not {"STRAIN", "TENSION", "COMPRESS"} & set(kinds):
                 continue

@@ -168,15 +168,18 @@ _KANJI = "一二三四五六七八九十"
 _COUNTERS = r"(?=\s*(?:個|つ|層|原子|分子|枚|本|箇所|か所|組|対|単位))"
 _PATTERNS: list[tuple[re.Pattern[str], Callable[[re.Match[str]], Token | None]]] = [
     (re.compile(r"\bmp-\d+\b"), _plain("MPID", 0)),
-    (re.compile(r"(?:[\w./-]+\.(?:cif|vasp|poscar|xyz|extxyz)|\bPOSCAR\b|\bCONTCAR\b)", re.I), _plain("FILE", 0)),
-    (re.compile(r"\bSMILES\s*[:=]?\s*[\"'「]?([A-Za-z0-9@+\-\[\]()=#/\\%.]+)", re.I), _plain("SMILES")),
     (
-        re.compile(r"(?:random\s*)?(?:seed|乱数シード|シード|乱数の種)\s*(?:of|=|:|は)?\s*(\d{1,9})", re.I),
+        re.compile(r"(?:[\w./-]+\.(?:cif|vasp|poscar|xyz|extxyz)|\bPOSCAR\b|\bCONTCAR\b)", re.IGNORECASE),
+        _plain("FILE", 0),
+    ),
+    (re.compile(r"\bSMILES\s*[:=]?\s*[\"'「]?([A-Za-z0-9@+\-\[\]()=#/\\%.]+)", re.IGNORECASE), _plain("SMILES")),
+    (
+        re.compile(r"(?:random\s*)?(?:seed|乱数シード|シード|乱数の種)\s*(?:of|=|:|は)?\s*(\d{1,9})", re.IGNORECASE),
         _plain("SEED"),
     ),
     (re.compile(r"\(\s*√3\s*x\s*√3\s*\)\s*-?\s*R\s*30\s*°?|√3\s*x\s*√3\s*-?(?:R\s*30\s*°?)?"), _root_size),
     (
-        re.compile(r"\(?\s*sqrt\(?3\)?\s*x\s*sqrt\(?3\)?\s*\)?\s*-?\s*(?:R\s*30\s*°?)?", re.I),
+        re.compile(r"\(?\s*sqrt\(?3\)?\s*x\s*sqrt\(?3\)?\s*\)?\s*-?\s*(?:R\s*30\s*°?)?", re.IGNORECASE),
         _root_size,
     ),
     (
@@ -197,7 +200,7 @@ _PATTERNS: list[tuple[re.Pattern[str], Callable[[re.Match[str]], Token | None]]]
     ),
     (re.compile(r"[\(\{][\s\d,-]*\d[\s\d,-]*[\)\}]"), _miller),
     (
-        re.compile(r"半々|等量|等モル|half and half|half-and-half|fifty-fifty|equiatomic|equimolar", re.I),
+        re.compile(r"半々|等量|等モル|half and half|half-and-half|fifty-fifty|equiatomic|equimolar", re.IGNORECASE),
         lambda m: Token("RATIO", (1.0, 1.0), *m.span(), m.group(0)),
     ),
     (re.compile(r"(\d+(?:\.\d+)?)\s*対\s*(\d+(?:\.\d+)?)"), _ratio),
@@ -212,7 +215,7 @@ _PATTERNS: list[tuple[re.Pattern[str], Callable[[re.Match[str]], Token | None]]]
     (re.compile(r"\((?:I{1,3}|IV|VI{0,3})\)"), lambda m: Token("STOP", None, *m.span(), m.group(0))),
     (re.compile(r"\[[\s\d,-]*\d[\s\d,-]*\]"), lambda m: Token("DIRECTION", m.group(0), *m.span(), m.group(0))),
     (
-        re.compile(r"(?<![\d.x*])(?:-?\d){3,4}(?=\s*(?:面|表面|surface|slab|facet|スラブ|plane))", re.I),
+        re.compile(r"(?<![\d.x*])(?:-?\d){3,4}(?=\s*(?:面|表面|surface|slab|facet|スラブ|plane))", re.IGNORECASE),
         lambda m: Token("MILLER", tuple(int(x) for x in re.findall(r"-?\d", m.group(0))), *m.span(), m.group(0)),
     ),
     (
@@ -234,7 +237,7 @@ _PATTERNS: list[tuple[re.Pattern[str], Callable[[re.Match[str]], Token | None]]]
         re.compile(
             rf"(?P<sign>(?<![\w)\]])-)?(?:(?P<numerator>\d{{1,2}})/(?P<denominator>[1-9]\d?)(?![\d.])"
             rf"|(?P<number>{_NUMBER})|(?P<word>(?<![A-Za-z])(?:{_NUMBER_WORDS})(?![A-Za-z])|[{_KANJI}ひふ][とた]?{_COUNTERS}))",
-            re.I,
+            re.IGNORECASE,
         ),
         _quantity,
     ),
@@ -273,11 +276,8 @@ def _longest(plain: str, position: int) -> Token | None:
             best = token
     if best is not None and best.kind == "MAT":
         following = plain[best.end : best.end + 2]
-        if (
-            best.text in _WORDLIKE
-            and position == 0
-            and re.match(r"\s[a-z]", following)
-            or re.match(r"[a-z]", following[:1])
+        if (best.text in _WORDLIKE and position == 0 and re.match(r"\s[a-z]", following)) or re.match(
+            r"[a-z]", following[:1]
         ):
             best = None
     word = _word(plain, position)

@@ -105,6 +105,7 @@ def count_near(reader: Reader, index: int) -> int | None:
 
 
 def is_molecule(name: str) -> bool:
+    """Whether a name is that of a molecule that can be built."""
     from gnnpot.builder.steps.molecule import identify
 
     return identify(name) is not None

@@ -9,7 +9,8 @@ Frames that belong together are a run: the steps of one relaxation, in their ord
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -108,15 +109,15 @@ class FrameBatch:
         if kept.all():
             return self
         atoms = np.repeat(kept, self.sizes)
-        changed = {}
+        changed: dict[str, Any] = {}
         for f in fields(self):
             if f.name not in _PER_RUN:
                 changed[f.name] = getattr(self, f.name)[atoms if f.name in _PER_ATOM else kept]
-        return FrameBatch(**changed, words=self.words)
+        return FrameBatch(words=self.words, **changed)
 
     def with_energy(self, energy: np.ndarray) -> "FrameBatch":
         """The same frames with other energies [F]."""
-        return FrameBatch(**{f.name: energy if f.name == "energy" else getattr(self, f.name) for f in fields(self)})
+        return replace(self, energy=energy)
 
     def fingerprints(self) -> np.ndarray:
         """[F] int64, what `gnnpot.data.schema.fingerprint` says of each frame."""

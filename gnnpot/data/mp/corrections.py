@@ -14,6 +14,7 @@ Project's input sets, which calculations with run type GGA+U are taken to have.
 
 import warnings
 from functools import cache
+from typing import Any
 
 import numpy as np
 from ase.data import chemical_symbols
@@ -24,7 +25,7 @@ NO_ENTRY = "GGA where the Materials Project's corrections need +U, or the revers
 
 
 @cache
-def _scheme():  # noqa: ANN202 - pymatgen's class is made by a decorator
+def _scheme() -> Any:
     from pymatgen.entries.compatibility import MaterialsProject2020Compatibility
 
     return MaterialsProject2020Compatibility(check_potcar=False)
@@ -40,7 +41,7 @@ def mp2020(numbers: np.ndarray, positions: np.ndarray, cell: np.ndarray, run_typ
     from pymatgen.entries.computed_entries import ComputedStructureEntry
 
     scheme = _scheme()
-    structure = Structure(cell, [int(z) for z in numbers], positions, coords_are_cartesian=True)
+    structure = Structure(cell, [chemical_symbols[z] for z in numbers], positions, coords_are_cartesian=True)
     symbols = {chemical_symbols[z] for z in np.unique(numbers)}
     hubbards = {}
     if run_type == "GGA+U":

@@ -128,7 +128,7 @@ class TrajectoryTable:
         """[rows of the group] which of them are wanted."""
         chosen = {"run_type": curation.run_types, "task_type": curation.task_types}
         read = [name for name in (*chosen, *(["elements"] if curation.elements else [])) if name not in constant]
-        table = parquet.read_row_group(group, columns=read, use_threads=False) if read else None
+        table = parquet.read_row_group(group, columns=read, use_threads=False) if read else pa.table({})
         mask = np.ones(parquet.metadata.row_group(group).num_rows, dtype=bool)
         for name, choices in chosen.items():
             if name in constant:

@@ -24,7 +24,7 @@ does not filter or write it.
 import gzip
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -141,7 +141,8 @@ class MPtrjFile(_JsonFile):
         self, name: str, frames: dict[str, dict], corrected: bool, curation: Curation
     ) -> tuple[list[_Entry], dict[str, int]]:
         """The frames of a material, those of a calculation side by side, and those that can't be read by reason."""
-        entries, left_out = [], {}
+        entries: list[_Entry] = []
+        left_out: dict[str, int] = {}
         for key, frame in frames.items():
             try:
                 entries.append(self._entry(name, key, frame, corrected))
@@ -326,7 +327,8 @@ def _open(path: Path) -> Iterator[tuple[BinaryIO, _Place]]:
         with path.open("rb") as raw:
             zipped = raw.read(2) == b"\x1f\x8b"
             raw.seek(0)
-            with gzip.open(raw) if zipped else nullcontext(raw) as file:
+            opened: Any = gzip.GzipFile(fileobj=raw) if zipped else raw
+            with opened as file:
                 yield file, _Place(raw, path.stat().st_size)
     except (EOFError, zlib.error, gzip.BadGzipFile):
         raise DataError(f"{path}: the gzip file is truncated or damaged; fetch it again (gzip -t checks it)") from None

@@ -102,7 +102,7 @@ class _Counts:
         sources: Counter[str] = Counter()
         codes: Counter[str] = Counter()
         for run, n in frames.items():
-            words = {name: batch.words[name][run] for name in ("source", "code", "functional")}
+            words = {name: str(batch.words[name][run]) for name in ("source", "code", "functional")}
             sources[words["source"]] += n
             codes[", ".join(w for w in (words["code"], words["functional"]) if w) or "unknown"] += n
         self.tally.add_many(batch.element_counts(), labels, sources, codes)

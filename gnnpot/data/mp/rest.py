@@ -71,7 +71,7 @@ class TaskInterface:
         names = {canonical(name): name for name in identifiers}
         # the client takes the letters for a task only with the prefix
         asked = [f"mp-{name}" for name in identifiers]
-        found: dict[str, dict[str, Any]] = {}
+        found: dict[int, dict[str, Any]] = {}
         fields = ["material_id", "task_ids", "deprecated", "deprecated_tasks"]
         for doc in self._client.materials.search(task_ids=asked, deprecated=None, fields=fields):
             withdrawn = {canonical(name) for name in doc.get("deprecated_tasks") or []}
@@ -87,7 +87,7 @@ class TaskInterface:
         return [{"identifier": names[task], **row} for task, row in sorted(found.items())]
 
     @cached_property
-    def _client(self):  # noqa: ANN202 - mp-api is imported only when it is used
+    def _client(self) -> Any:
         from mp_api.client import MPRester
 
         return MPRester(self.key, endpoint=self.endpoint, use_document_model=False, mute_progress_bars=True)
@@ -190,5 +190,7 @@ def _store(tables: list[pa.Table], schema: pa.Schema, path: Path) -> pa.Table:
 
 def _moments(structure: dict | None) -> list[float] | None:
     """Magnetic moments of a pymatgen dict, if all sites have one."""
-    moments = [(site.get("properties") or {}).get("magmom") for site in (structure or {}).get("sites", [])]
-    return None if not moments or any(m is None for m in moments) else [float(m) for m in moments]
+    sites = (structure or {}).get("sites", [])
+    moments = [(site.get("properties") or {}).get("magmom") for site in sites]
+    known = [float(moment) for moment in moments if moment is not None]
+    return known if known and len(known) == len(sites) else None

@@ -7,13 +7,16 @@ stored calculator results; keys that name something else are looked up in the ro
 import sqlite3
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from gnnpot.data.frame import FrameError
 from gnnpot.data.readers.base import DAMAGE, Reader
 from gnnpot.data.readers.records import Record
 from gnnpot.data.stress import PRESETS, StressConvention
 from gnnpot.errors import DataError
+
+if TYPE_CHECKING:
+    from ase.db.row import AtomsRow
 
 #: rows fetched at a time; `select` without a limit would fetch the whole database
 BLOCK = 256
@@ -51,7 +54,7 @@ class AseDbReader(Reader):
             ) from None
 
 
-def _record(row: object) -> Record:
+def _record(row: "AtomsRow") -> Record:
     atoms = row.toatoms()
     extra = {**row.data, **row.key_value_pairs}
     results = dict(atoms.calc.results) if atoms.calc is not None else {}

@@ -22,8 +22,9 @@ from contextlib import contextmanager
 from functools import cache
 from io import TextIOWrapper
 from pathlib import Path
-from typing import BinaryIO, ClassVar, Literal, TextIO
+from typing import Any, BinaryIO, ClassVar, Literal, TextIO
 
+from gnnpot.data.bundled import resolve_bundled
 from gnnpot.data.frame import Frame, FrameError
 from gnnpot.data.readers.records import FrameBuilder, Record, RecordOptions
 from gnnpot.data.stress import StressConvention
@@ -33,7 +34,11 @@ from gnnpot.plugins import READERS, find_plugin, plugin_names
 log = logging.getLogger(__name__)
 
 #: first bytes of compressed files -> how to open them
-_COMPRESSED = {b"\x1f\x8b": gzip.open, b"\xfd7zXZ\x00": lzma.open, b"BZh": bz2.open}
+_COMPRESSED: dict[bytes, Callable[..., Any]] = {
+    b"\x1f\x8b": gzip.open,
+    b"\xfd7zXZ\x00": lzma.open,
+    b"BZh": bz2.open,
+}
 #: endings of their names, which tell no format
 _COMPRESSED_ENDINGS = (".gz", ".xz", ".bz2")
 #: what ASE's readers of binary files raise for bytes that are damaged, besides their own errors
@@ -90,7 +95,7 @@ def read_frames(
     *,
     bad_frames: Literal["raise", "skip"] = "raise",
     skipped: Counter[str] | None = None,
-    **options: object,
+    **options: Any,
 ) -> Iterator[Frame]:
     """A stream of the frames of a file, in its order; no more than one of them is held.
 
@@ -104,7 +109,8 @@ def read_frames(
     that makes no sense, stops the reading in either case.
     """
     _check_bad_frames(bad_frames, skipped)
-    return _frames(Path(path), *_opened(Path(path), format, options), skipped if bad_frames == "skip" else None)
+    path = resolve_bundled(path)
+    return _frames(path, *_opened(path, format, options), skipped if bad_frames == "skip" else None)
 
 
 def read_files(
@@ -113,7 +119,7 @@ def read_files(
     *,
     bad_frames: Literal["raise", "skip"] = "raise",
     skipped: Counter[str] | None = None,
-    **options: object,
+    **options: Any,
 ) -> Iterator[Frame]:
     """The frames of several files, one after the other; see `read_frames`.
 
@@ -122,18 +128,18 @@ def read_files(
     frame for files that do not exist, and at the end if no file could be read.
     """
     _check_bad_frames(bad_frames, skipped)
-    paths = [Path(path) for path in paths]
-    for path in paths:
+    files = [resolve_bundled(path) for path in paths]
+    for path in files:
         if not path.exists():
             raise DataError(f"{path}: does not exist; give the paths of files of frames")
-    if bad_frames == "raise":
-        streams = [_frames(path, *_opened(path, format, options), None) for path in paths]
+    if bad_frames == "raise" or skipped is None:
+        streams = [_frames(path, *_opened(path, format, options), None) for path in files]
         return (frame for stream in streams for frame in stream)
-    return _readable_frames(paths, format, options, skipped)
+    return _readable_frames(files, format, options, skipped)
 
 
 def _readable_frames(
-    paths: Sequence[Path], format: str | None, options: dict[str, object], skipped: Counter[str]
+    paths: Sequence[Path], format: str | None, options: dict[str, Any], skipped: Counter[str]
 ) -> Iterator[Frame]:
     problems = []
     for path in paths:
@@ -148,7 +154,7 @@ def _readable_frames(
 
 
 def read_numbered(
-    path: Path | str, format: str | None = None, **options: object
+    path: Path | str, format: str | None = None, **options: Any
 ) -> Iterator[tuple[int, Frame | FrameError]]:
     """Each frame of a file with its number, counted from 0, or in its place what is wrong with it."""
     return _numbered(Path(path), *_opened(Path(path), format, options))
@@ -161,7 +167,7 @@ def _check_bad_frames(bad_frames: str, skipped: Counter[str] | None) -> None:
         raise DataError("bad_frames='skip' needs skipped=Counter(), which counts by reason what is left out")
 
 
-def _opened(path: Path, format: str | None, options: dict[str, object]) -> tuple[Reader, FrameBuilder]:
+def _opened(path: Path, format: str | None, options: dict[str, Any]) -> tuple[Reader, FrameBuilder]:
     """The reader of a file and what builds its frames. Raises `DataError` for an option that neither has."""
     cls = reader_of(path, format)
     common = {f.name for f in dataclasses.fields(RecordOptions)}

@@ -94,7 +94,7 @@ def element_of_label(label: str) -> int:
 
     Raises `FrameError` if it begins with none.
     """
-    letters = re.match(r"[A-Za-z]{0,2}", label.strip()).group()
+    letters = re.findall(r"^[A-Za-z]{0,2}", label.strip())[0]
     for symbol in (letters.capitalize(), letters[:1].upper()):
         try:
             return atomic_number(symbol)

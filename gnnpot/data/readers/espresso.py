@@ -73,7 +73,8 @@ class EspressoReader(DftReader):
         return b"Program PWSCF v." in head
 
     def records(self) -> Iterator[Record | FrameError]:
-        run, step, labels, done = None, _Step(), frozenset(), True
+        run, step, done = None, _Step(), True
+        labels: frozenset[str] = frozenset()
         with open_text(self.path, errors="replace") as file:
             for line in file:
                 if (version := _VERSION.search(line)) is not None:
@@ -145,15 +146,15 @@ class _Run:
     def note(self, line: str, file: TextIO) -> bool:
         """Keep what is of use of a line, and of those after it; whether there was something."""
         if "celldm(1)=" in line:
-            self.alat = number_in(line.split("celldm(1)=")[1].split()[0], "celldm(1)") * BOHR
+            self.alat = number_in(line.split("celldm(1)=")[1].split(maxsplit=1)[0], "celldm(1)") * BOHR
         elif "number of atoms/cell" in line:
-            self.n_atoms = count_in(line.split("=")[-1], "number of atoms")
+            self.n_atoms = count_in(line.rsplit("=", maxsplit=1)[-1], "number of atoms")
         elif "number of electrons" in line and "=" in line:
             self.electrons = number_in((line.split("=")[1].split() or [""])[0], "number of electrons")
         elif "atomic species" in line and "valence" in line:
             self._note_species(file)
         elif "Exchange-correlation" in line and "=" in line:
-            name = " ".join(line.split("=", 1)[1].split("(")[0].split())
+            name = " ".join(line.split("=", 1)[1].split("(", maxsplit=1)[0].split())
             self.functional = _FUNCTIONALS.get(name.upper(), name)
         elif _PSEUDOPOTENTIAL.search(line):
             self.pseudopotentials.append(file.readline().strip().rsplit("/", 1)[-1])
@@ -166,7 +167,7 @@ class _Run:
             self.cell = rows_of_numbers(rows, 3, "crystal axes") * self.alat
         elif "site n." in line and "(alat units)" in line:
             rows = list(islice(file, self.n_atoms))
-            self.labels = [(row.split() + ["", ""])[1] for row in rows]
+            self.labels = [([*row.split(), "", ""])[1] for row in rows]
             self.positions = rows_of_numbers([row.split("=")[-1] for row in rows], 3, "positions") * self.alat
         elif line.startswith("CELL_PARAMETERS"):
             self.cell = rows_of_numbers(list(islice(file, 3)), 3, "CELL_PARAMETERS") * self._unit(line)
@@ -242,9 +243,10 @@ class _Step:
         elif "total   stress" in line:
             self.stress = rows_of_numbers(list(islice(file, 3)), 6, "stress")[:, :3]
         elif "Magnetic moment per site" in line:
-            found = [_MOMENT.search(row) for row in islice(file, n_atoms)]
-            if all(found):
-                self.magmoms = np.array([number_in(moment[1].rstrip(","), "magn") for moment in found])
+            rows = list(islice(file, n_atoms))
+            moments = [found[1] for row in rows if (found := _MOMENT.search(row)) is not None]
+            if len(moments) == len(rows):
+                self.magmoms = np.array([number_in(moment.rstrip(","), "magn") for moment in moments])
 
     def record(self, run: _Run) -> Record:
         """Its record. Raises `FrameError`."""
@@ -266,6 +268,6 @@ class _Step:
         }
         if self.stress is not None:
             info["stress"] = self.stress
-        arrays = {"forces": self.forces, "magmoms": self.magmoms}
-        arrays = {name: value for name, value in arrays.items() if value is not None}
+        labels = {"forces": self.forces, "magmoms": self.magmoms}
+        arrays = {name: value for name, value in labels.items() if value is not None}
         return Record(np.array(run.numbers), run.positions, run.cell, np.full(3, True), info, arrays)

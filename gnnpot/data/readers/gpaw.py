@@ -76,7 +76,8 @@ class GpawReader(DftReader):
         yield Record(atoms.numbers, atoms.positions, atoms.cell.array, atoms.pbc, info, results)
 
     def _text(self) -> Iterator[Record | FrameError]:
-        step, words, labels, limit = None, _words("", "LDA"), frozenset(), 0
+        step, words, limit = None, _words("", "LDA"), 0
+        labels: frozenset[str] = frozenset()
         with open_text(self.path, errors="replace") as file:
             for line in file:
                 if line.startswith(("Positions:", "Atoms  #")):
@@ -192,7 +193,8 @@ class _Step:
             raise FrameError(
                 "file", "positions not a number", "has a place that is not three numbers; remove this frame"
             )
-        info: dict[str, object] = {name: number_in(text, name) for name, text in self.energies.items()} | words
+        info: dict[str, object] = {name: number_in(text, name) for name, text in self.energies.items()}
+        info |= words
         arrays = {name: np.array(rows) for name, rows in self.tables.items()}
         if "stress" in arrays:
             info["stress"] = arrays.pop("stress")

@@ -40,7 +40,7 @@ class N2p2Reader(Reader):
     units: Literal["Ha/Bohr", "eV/Å"] = "Ha/Bohr"  #: also spelt eV/A
 
     def __post_init__(self) -> None:
-        units = "eV/Å" if self.units == "eV/A" else self.units
+        units = {"eV/A": "eV/Å"}.get(self.units, self.units)
         if units not in UNITS:
             raise DataError(f"{self.path}: units '{units}' are not known; {suggest(units, UNITS)}")
         object.__setattr__(self, "units", units)
@@ -57,13 +57,13 @@ class N2p2Reader(Reader):
                 keyword, *rest = line.split(maxsplit=1) or [""]
                 if not keyword or keyword.startswith("#"):
                     continue
-                if keyword not in _KEYWORDS or (lines is None) != (keyword == "begin"):
+                if keyword == "begin" and lines is None:
+                    lines = []
+                elif lines is None or keyword == "begin" or keyword not in _KEYWORDS:
                     raise DataError(
                         f"{self.path}, frame {number} (counted from 0): unexpected line {line.strip()[:40]!r}; "
                         "in n2p2's format a frame stands between 'begin' and 'end'"
                     )
-                if keyword == "begin":
-                    lines = []
                 elif keyword == "end":
                     try:
                         yield self._record(lines)

@@ -113,13 +113,15 @@ class _Header:
     def note(self, line: str) -> None:
         """Keep what is of use of a line."""
         if not self.version and line.lstrip().startswith("vasp."):
-            self.version = line.split()[0]
+            self.version = line.split(maxsplit=1)[0]
         elif (limit := _NELM.search(line)) is not None:
             self.max_electronic_steps = int(limit[1][:9])
         elif line.startswith(" POTCAR:"):
             self.potcars.append(line.split(":", 1)[1].strip())
         elif "ions per type" in line:
-            self.counts = [int(word) for word in line.split("=")[-1].split() if word.isdigit() and len(word) < 8]
+            self.counts = [
+                int(word) for word in line.rsplit("=", maxsplit=1)[-1].split() if word.isdigit() and len(word) < 8
+            ]
         elif (found := _SPECIES_TAG.match(line)) is not None:
             self.tags[found[1]] = " ".join(re.findall(r"\d+\.\d\d", found[2]))
         elif (ldau := _LDAU.search(line)) is not None:

@@ -209,7 +209,7 @@ class FrameBuilder:
             raise FrameError(str(self.path), "stress of a wrong shape", f"{error}; mend or remove this frame") from None
 
     def _provenance(self, record: Record, number: int) -> Provenance:
-        words: dict[str, object] = {}
+        words: dict[str, Any] = {}
         for name, keys in PROVENANCE_KEYS.items():
             key = next((k for k in keys if k in record.info), None)
             words[name] = "" if key is None else str(record.info[key])

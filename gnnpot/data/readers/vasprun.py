@@ -93,8 +93,9 @@ class VasprunReader(DftReader):
 
 def _top_elements(file: BinaryIO) -> Iterator[tuple[str, ElementTree.Element]]:
     """("start" or "end", element) of the children of the document, which are forgotten when the next one comes."""
-    depth, root = 0, None
-    for event, element in ElementTree.iterparse(file, events=("start", "end")):
+    depth = 0
+    root: ElementTree.Element | None = None
+    for event, element in ElementTree.iterparse(file, events=("start", "end")):  # noqa: S314 - Expat bounds the expansion of entities
         if event == "start":
             depth += 1
             root = element if depth == 1 else root
@@ -102,7 +103,7 @@ def _top_elements(file: BinaryIO) -> Iterator[tuple[str, ElementTree.Element]]:
             yield event, element
         if event == "end":
             depth -= 1
-            if depth == 1:
+            if depth == 1 and root is not None:
                 root.clear()
 
 
@@ -155,21 +156,21 @@ class _Run:
         response = vasp.is_true(self.tags.get("LEPSILON", "")) or self.tags.get("IBRION") in ("7", "8")
         if not response:
             return len(electronic) - 1, len(electronic) < limit
-        energies = [
-            _number(step.find("energy"), "e_fr_energy") for step in electronic if step.find("energy") is not None
-        ]
+        found = [step.find("energy") for step in electronic]
+        energies = [_number(energy, "e_fr_energy") for energy in found if energy is not None]
         changes = np.abs(np.diff(energies))
         threshold = vasp.number(self.tags, "EDIFF", 1e-4) + _ROUNDING
         for k in np.flatnonzero(changes <= threshold):
             if k + 1 == len(changes) or changes[k + 1] > _JUMP * threshold:
-                return int(k) + 1, k + 2 < limit
+                return int(k) + 1, bool(k + 2 < limit)
         return len(electronic) - 1, False
 
     def record(self, step: ElementTree.Element, ground_state: list[ElementTree.Element]) -> Record:
         """The record of a `calculation`. Raises `FrameError`."""
         if self.broken is not None:
             raise self.broken
-        if self.numbers is None or step.find("structure/crystal") is None or step.find("energy") is None:
+        energies = step.find("energy")
+        if self.numbers is None or step.find("structure/crystal") is None or energies is None:
             raise FrameError("file", "no structure or energy", "has no structure or no energy; remove this frame")
         electronic = [found for part in ground_state if (found := part.find("energy")) is not None]
         if not electronic:
@@ -182,7 +183,6 @@ class _Run:
             raise FrameError(
                 "file", "basis of a wrong shape", "has no three lattice vectors; mend or remove this frame"
             )
-        energies = step.find("energy")
         pressure = vasp.number(self.tags, "PSTRESS", 0.0)
         free = _number(energies, "e_fr_energy") - pressure * KBAR * abs(np.linalg.det(cell))
         # The step's own e_0_energy is wrong in several versions; that of its last electronic step lacks dispersion.

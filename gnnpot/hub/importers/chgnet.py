@@ -31,7 +31,7 @@ TRANSFER = (
 
 
 def _card(name: str) -> Card:
-    common = {"name": name, "licence": "Modified BSD (as the package chgnet)"}
+    common: dict[str, Any] = {"name": name, "licence": "Modified BSD (as the package chgnet)"}
     # as the authors give them beside the weights
     unit = "authors' test errors: meV/atom, meV/Å, GPa, µB"
     if name == "chgnet-r2scan":

@@ -38,8 +38,10 @@ _CARD = Card(
         }
     },
     references=[
-        "C. Chen, S. P. Ong, A universal graph deep learning interatomic potential for the periodic table, "
-        "Nat. Comput. Sci. 2, 718 (2022)"
+        (
+            "C. Chen, S. P. Ong, A universal graph deep learning interatomic potential for the periodic table, "
+            "Nat. Comput. Sci. 2, 718 (2022)"
+        )
     ],
 )
 

@@ -41,7 +41,7 @@ def convert_folder(folder: Path, name: str, trained_with: str | None = None) -> 
     contents = {file: _content(folder, file) for file in (DESCRIPTION, STATE)}
     entry = next((e for e in matgl_folders() if name == e.name or folder.resolve().name == e.folder), None)
     version = trained_with or (entry.trained_with if entry else _version(folder, contents[DESCRIPTION]))
-    potential = read(str(folder), *contents.values(), trained_with=_numbers(version))
+    potential = read(str(folder), contents[DESCRIPTION], contents[STATE], trained_with=_numbers(version))
     if entry is not None:
         _check(folder, potential, entry)
     precise = copy.deepcopy(potential).double()
@@ -119,7 +119,7 @@ def _structures(potential: Potential) -> list[Atoms]:
 
 def _readme(folder: Path) -> str:
     try:
-        return (folder / "README.md").read_text(errors="replace")
+        return (folder / "README.md").read_text(encoding="utf-8", errors="replace")
     except OSError:
         return ""
 

@@ -12,16 +12,16 @@ n2p2 numbers the symmetry functions of an element after sorting them by type, cu
 neighbours' elements (`SymFncExpRad` and `SymFncExpAngn`, `operator<`); elements go by atomic number.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import torch
 from ase.data import atomic_numbers
 
 from gnnpot.errors import CheckpointError
-from gnnpot.models.hdnnp import HDNNP, HDNNPConfig, Scaling
+from gnnpot.models.hdnnp import HDNNP, Activation, HDNNPConfig, Scaling
 from gnnpot.models.symmetry_functions import (
     CUTOFF_FUNCTIONS,
     BehlerNarrow,
@@ -33,10 +33,13 @@ from gnnpot.models.symmetry_functions import (
 from gnnpot.units import BOHR, HARTREE
 
 #: n2p2's letters
-_ACTIVATIONS = {
+_ACTIVATIONS: dict[str, Activation] = {
     "l": "linear", "t": "tanh", "s": "logistic", "p": "softplus", "r": "relu", "g": "gaussian", "c": "cos",
     "S": "reverse_logistic", "e": "exp", "h": "harmonic",
 }  # fmt: skip
+
+#: what a word of a line is read as
+N = TypeVar("N", int, float)
 
 
 class N2P2Potential(NamedTuple):
@@ -67,7 +70,7 @@ class _Line:
         return _number(self, k, int)
 
 
-def _number(line: _Line, k: int, kind: type) -> float:
+def _number(line: _Line, k: int, kind: Callable[[str], N]) -> N:
     try:
         return kind(line.values[k])
     except (IndexError, ValueError):
@@ -207,11 +210,11 @@ def _function(
     try:
         if kind == 2:
             eta, shift, cutoff = (line.float(k) for k in (3, 4, 5))
-            function = BehlerRadial(
+            radial = BehlerRadial(
                 centre=elements[centre], neighbor=elements[first],
                 eta=eta / unit**2, shift=shift * unit, cutoff=cutoff * unit, **common,
             )  # fmt: skip
-            return (centre, kind, cutoff, eta, shift, first), function, line
+            return (centre, kind, cutoff, eta, shift, first), radial, line
         one, two = sorted((first, elements.index(_known(line, 3, elements))))
         eta, lambda_, zeta, cutoff = (line.float(k) for k in (4, 5, 6, 7))
         shift = line.float(8) if len(line.values) > 8 else 0.0
@@ -226,7 +229,7 @@ def _function(
 
 def _layers(
     settings: _Settings, elements: tuple[str, ...]
-) -> tuple[tuple[int, ...], tuple[str, ...], dict[str, list[int]]]:
+) -> tuple[tuple[int, ...], tuple[Activation, ...], dict[str, list[int]]]:
     """(largest nodes of each hidden layer, activations, {element: its nodes}); all elements share the activations."""
     for line in settings.all("element_hidden_layers_short"):
         if line.int(1) != settings.one("global_hidden_layers_short").int():
@@ -240,7 +243,7 @@ def _layers(
             raise line.error(f"there is no hidden layer {layer}", f"there are 1 to {count}")
         sizes[_known(line, 0, elements)][layer - 1] = line.int(2)
     line = settings.one("global_activation_short")
-    letters = {e: line.values for e in elements}
+    letters: dict[str, list[str]] = dict.fromkeys(elements, line.values)
     for line in settings.all("element_activation_short"):
         letters[_known(line, 0, elements)] = line.values[1:]
     if any(value != letters[elements[0]] for value in letters.values()):
@@ -347,7 +350,7 @@ def _rows(path: Path) -> Iterator[tuple[int, list[str]]]:
 
 def _read(path: Path) -> str:
     try:
-        return path.read_text()
+        return path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "it is no text"
         raise CheckpointError(f"{path}: can't be read ({reason}); give the folder of a whole potential") from None

@@ -39,8 +39,10 @@ _EXPECTED = {"index_weights": False, "layer_norm": True}
 
 _PAPERS = [
     "T. Koker, M. Kotak, T. Smidt, Training a foundation model for materials on a budget, arXiv:2508.16067 (2025)",
-    "T. Koker, A. Gangan, M. Kotak, J. Marian, T. Smidt, PFT: Phonon fine-tuning for machine learned interatomic "
-    "potentials, arXiv:2601.07742 (2026)",
+    (
+        "T. Koker, A. Gangan, M. Kotak, J. Marian, T. Smidt, PFT: Phonon fine-tuning for machine learned interatomic "
+        "potentials, arXiv:2601.07742 (2026)"
+    ),
 ]
 _RAW = "raw PBE and PBE+U total energies, without corrections"
 _NEW = f"{_RAW}, of VASP 54 pseudopotentials: not comparable with MPtrj's"
@@ -128,6 +130,8 @@ def _translate(model: Nequix, file: IO[bytes]) -> Iterator[tuple[str, Tensor]]:
         yield from _radial(layer, f"{name}.convolution.radial_network.weights", file)
         for part, factor in (("linear_in", gated), ("linear_out", 1.0), ("self_connection", gated)):
             yield from _linear(getattr(layer, part), f"{name}.{part}", factor, file)
+        if layer.norm is None:
+            raise KeyError(f"{name}.norm: a layer without a norm is not Nequix's")
         for l, factors in enumerate(layer.norm.factors):
             yield f"{name}.norm.factors.{l}", torch.from_numpy(_array(file, tuple(factors.shape)))
     yield from _linear(model.readout, "readout", _GATED, file)

@@ -24,7 +24,7 @@ from torch import Tensor
 from gnnpot.data.references import ElementReferences
 from gnnpot.errors import CheckpointError, suggest
 from gnnpot.hub.checkpoint import Card
-from gnnpot.models.equivariant import ChannelLinear
+from gnnpot.models.equivariant import ChannelLinear, Convolution
 from gnnpot.models.sevennet import SevenNet, SevenNetConfig
 from gnnpot.ops.tensor_product import coupling
 from gnnpot.potential import Potential
@@ -33,8 +33,10 @@ _LICENCE = "MIT (as the package sevenn)"
 _MPTRJ = "MPtrj"
 _RAW = "raw PBE and PBE+U total energies, without corrections"
 _PAPERS = [
-    "Y. Park et al., Scalable parallel algorithm for graph neural network interatomic potentials in molecular "
-    "dynamics simulations, J. Chem. Theory Comput. 20, 4857 (2024)"
+    (
+        "Y. Park et al., Scalable parallel algorithm for graph neural network interatomic potentials in molecular "
+        "dynamics simulations, J. Chem. Theory Comput. 20, 4857 (2024)"
+    )
 ]
 _MULTI_FIDELITY = (
     "J. Kim et al., Data-efficient multifidelity training for high-fidelity machine learning interatomic potentials, "
@@ -109,8 +111,8 @@ def _check_fidelity(name: str, fidelity: str | None, known: Mapping[str, int]) -
 
 
 def _read(path: Path) -> dict[str, Any]:
-    allowed = [
-        (np._core.multiarray._reconstruct, "numpy.core.multiarray._reconstruct"),
+    allowed: list[Any] = [
+        (np.zeros(0).__reduce__()[0], "numpy.core.multiarray._reconstruct"),
         np.ndarray,
         np.dtype,
         *(type(np.dtype(kind)) for kind in (np.float32, np.float64, np.int64)),
@@ -198,7 +200,7 @@ def _linear(flat: Tensor, linear: ChannelLinear, name: str, row: int | None) -> 
     return new
 
 
-def _signs(state: Mapping[str, Tensor], conv: str, convolution: torch.nn.Module) -> Tensor:
+def _signs(state: Mapping[str, Tensor], conv: str, convolution: Convolution) -> Tensor:
     """±1 for each weight: Wigner symbols have a common sign that is a choice, and the file holds those of its time."""
     signs = []
     for (l1, l2, l3), width in zip(convolution.paths, convolution.widths, strict=True):

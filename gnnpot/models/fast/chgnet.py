@@ -13,7 +13,7 @@ The bias of an update, if it has one, goes to all bonds alike, and so into the b
 
 import copy
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -25,6 +25,7 @@ from gnnpot.models.base import AtomicOutput
 from gnnpot.models.basis import STRAIGHT, bond_angles
 from gnnpot.models.fast import readouts
 from gnnpot.models.fast.gated import Gate, Layout, Places, Scratch
+from gnnpot.models.layers import GatedMLP
 from gnnpot.ops.radial_table import Table
 
 if TYPE_CHECKING:
@@ -53,7 +54,9 @@ class FastCHGNet:
             layer.weight.detach()
             for layer in (model.bond_embedding, model.atom_weights, model.bond_weights, model.angle_embedding)
         ]
-        self._atoms, self._bonds, self._angles = [], [], []
+        self._atoms: list[_AtomConvolution] = []
+        self._bonds: list[_BondConvolution] = []
+        self._angles: list[_AngleUpdate] = []
         embedding = self._embeddings[0]
         # the sum of the biases that updates have added to bonds so far
         shift = embedding.new_zeros(len(embedding))
@@ -74,15 +77,17 @@ class FastCHGNet:
         index = FastBonds.of(model.bonds(graph, distances), len(graph.numbers))
         lengths = distances.index_select(0, index.edge)
         atoms = model.atom_embedding(model.species(graph.numbers))
-        features, to_lengths = self._features(lengths, atoms, index)
         angles, to_vectors = _angles(vectors, distances, index.angle_edges)
-        features.angles, to_angles = self._layer_of("angular", angles, self._embeddings[3])
-        backs = []
+        embedded, to_angles = self._layer_of("angular", angles, self._embeddings[3])
+        features, to_lengths = self._features(lengths, atoms, embedded, index)
+        backs: list[Back] = []
+        magmoms = None
         for k, step in enumerate(self._atoms):
             if k == len(self._atoms) - 1:
                 magmoms = model.magmom(features.atoms).squeeze(-1).abs()
             backs.append(step(features, index))
-            backs += [steps[k](features, index) for steps in (self._bonds, self._angles) if k < len(steps)]
+            steps: tuple[Sequence[Callable[[_Features, FastBonds], Back]], ...] = self._bonds, self._angles
+            backs += [of_kind[k](features, index) for of_kind in steps if k < len(of_kind)]
         energies, g_atoms = readouts.sequence(model.readout, features.atoms)
         g = features.no_gradients(g_atoms)
         for back in reversed(backs):
@@ -91,13 +96,17 @@ class FastCHGNet:
         gradient = to_vectors(to_angles(g.angles))
         return AtomicOutput(energies, magmoms), gradient.addcmul_(vectors, (g_distances / distances)[:, None])
 
-    def _features(self, lengths: Tensor, atoms: Tensor, index: "FastBonds") -> tuple["_Features", "_ToLengths"]:
-        """What the steps begin with, but for angles, and from its gradients to that of the bonds' lengths, [U]."""
+    def _features(
+        self, lengths: Tensor, atoms: Tensor, angles: Tensor, index: "FastBonds"
+    ) -> tuple["_Features", "_ToLengths"]:
+        """What the steps begin with, and from its gradients to that of the bonds' lengths, [U]."""
         embedding, to_weights, to_close_weights, _ = self._embeddings
         radial, radial_slope = self._bases["radial"].with_slope(lengths)
         close_weights, close_slope = self._layer_of("bond", lengths.index_select(0, index.close), to_close_weights)
         start = radial.index_select(0, index.close) @ embedding.T
-        features = _Features(atoms, radial, radial @ to_weights.T, start, torch.zeros_like(start), close_weights)
+        features = _Features(
+            atoms, radial, radial @ to_weights.T, start, torch.zeros_like(start), close_weights, angles
+        )
 
         def to_lengths(g: _Features) -> Tensor:
             g_radial = g.radial.addmm_(g.weights, to_weights).index_add_(0, index.close, g.start @ embedding)
@@ -114,7 +123,7 @@ class FastCHGNet:
 class _Differentiated:
     """A basis as the model has it."""
 
-    def __init__(self, functions: nn.Module, reach: float) -> None:  # noqa: ARG002 - as of a table
+    def __init__(self, functions: nn.Module, reach: float) -> None:
         self._functions = functions
 
     def with_slope(self, x: Tensor) -> tuple[Tensor, Slope]:
@@ -150,7 +159,7 @@ class _Features:
     start: Tensor  #: B h of the close bonds [C, u]
     change: Tensor  #: Δ of the close bonds [C, u]
     close_weights: Tensor  #: ẽ^b [C, u]
-    angles: Tensor | None = None  #: a [T, u]
+    angles: Tensor  #: a [T, u]
 
     def no_gradients(self, g_atoms: Tensor) -> "_Features":
         """Room for the sums of the gradients, nothing yet but for the atoms."""
@@ -201,10 +210,9 @@ class FastBonds:
 class _Step:
     """A step of the model, with a gated perceptron on gathered rows."""
 
-    def __init__(self, mlp: nn.Module, out: nn.Linear | None, scratch: Scratch) -> None:
-        first = mlp.first.linear
-        self.out, self.bias = out, first.bias.detach()
-        self.weights = [w.contiguous() for w in first.weight.detach().split(mlp.first.dims, dim=1)]
+    def __init__(self, mlp: GatedMLP, scratch: Scratch) -> None:
+        self.bias = mlp.first_linear.bias.detach()
+        self.weights = [w.detach().contiguous() for w in mlp.first_weights()]
         # with four inputs, the third are the rows' own
         self.gate = Gate(mlp, scratch, own=self.weights[2] if len(self.weights) == 4 else None)
 
@@ -213,7 +221,8 @@ class _AtomConvolution(_Step):
     """v'_i = v_i + L Σ_j ẽ^a_ij ⊙ φ(v_i ⊕ e_ij ⊕ v_j), with equation (1)."""
 
     def __init__(self, step: "AtomConvolution", embedding: Tensor, shift: Tensor, scratch: Scratch) -> None:
-        super().__init__(step.message, step.out, scratch)
+        super().__init__(step.message, scratch)
+        self.out = step.out
         self.bias = self.bias + self.weights[1] @ shift
         self.radial = self.weights[1] @ embedding
 
@@ -236,8 +245,8 @@ class _AtomConvolution(_Step):
 class _AngleStep(_Step):
     """φ(e_ij ⊕ e_ik ⊕ a_ijk ⊕ v_i)."""
 
-    def __init__(self, mlp: nn.Module, out: nn.Linear | None, shift: Tensor, scratch: Scratch) -> None:
-        super().__init__(mlp, out, scratch)
+    def __init__(self, mlp: GatedMLP, shift: Tensor, scratch: Scratch) -> None:
+        super().__init__(mlp, scratch)
         self.bias = self.bias + (self.weights[0] + self.weights[1]) @ shift
 
     def at_angles(
@@ -265,7 +274,8 @@ class _BondConvolution(_AngleStep):
     """e'_ij = e_ij + L Σ_k ẽ^b_ij ⊙ ẽ^b_ik ⊙ φ(e_ij ⊕ e_ik ⊕ a_ijk ⊕ v_i), but for the bias of L."""
 
     def __init__(self, step: "BondConvolution", shift: Tensor, scratch: Scratch) -> None:
-        super().__init__(step.message, step.out, shift, scratch)
+        super().__init__(step.message, shift, scratch)
+        self.out = step.out
 
     def __call__(self, features: _Features, index: "FastBonds") -> Back:
         weights, out = features.close_weights, self.out.weight
@@ -285,7 +295,7 @@ class _AngleUpdate(_AngleStep):
     """a'_ijk = a_ijk + φ(e_ij ⊕ e_ik ⊕ a_ijk ⊕ v_i)."""
 
     def __init__(self, step: "AngleUpdate", shift: Tensor, scratch: Scratch) -> None:
-        super().__init__(step.update, None, shift, scratch)
+        super().__init__(step.update, shift, scratch)
 
     def __call__(self, features: _Features, index: "FastBonds") -> Back:
         features.angles, back = self.at_angles(features, None, index.updates)

@@ -56,8 +56,8 @@ class CHGNetTraining:
     def _atom_convolution(
         self, step: "AtomConvolution", atoms: Tensor, bonds: Tensor, weights: Tensor, index: FastBonds
     ) -> Tensor:
-        first = step.message.first.linear
-        centre, bond, neighbor = first.weight.split(step.message.first.dims, dim=1)
+        first = step.message.first_linear
+        centre, bond, neighbor = step.message.first_weights()
         gate = Gate(step.message, self._scratch)
         sources = dual.linear(atoms, centre), dual.linear(bonds, bond, first.bias), dual.linear(atoms, neighbor)
         messages = DualGate.apply(None, weights, gate, index.edges, *gate.parameters(), *sources)
@@ -82,8 +82,8 @@ class CHGNetTraining:
         index: FastBonds,
         layout: Layout,
     ) -> Tensor:
-        first = mlp.first.linear
-        ij, ik, own, centre = first.weight.split(mlp.first.dims, dim=1)
+        first = mlp.first_linear
+        ij, ik, own, centre = mlp.first_weights()
         close, gate = bonds.index_select(1, index.close), Gate(mlp, self._scratch, own)
         sources = dual.linear(close, ij, first.bias), dual.linear(close, ik), dual.linear(atoms, centre)
         return DualGate.apply(angles, weights, gate, layout, *gate.parameters(), *sources)

@@ -73,7 +73,7 @@ class FastCloseEdges:
 
     def no_gradients(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Room for the sums of the gradients of `radial`, `envelope` and `harmonics`, nothing yet."""
-        return tuple(np.zeros_like(x) for x in (self.radial, self.envelope, self.harmonics))
+        return np.zeros_like(self.radial), np.zeros_like(self.envelope), np.zeros_like(self.harmonics)
 
     def back(self, gradients: tuple[np.ndarray, np.ndarray, np.ndarray]) -> Tensor:
         """From these sums to the gradient of the edge vectors, [E, 3]."""

@@ -55,7 +55,7 @@ def layer_norm(x: Tensor, norm: nn.LayerNorm) -> Tensor:
 
 def gated_mlp(x: Tensor, mlp: GatedMLP) -> Tensor:
     """A gated perceptron without norms, whose last value has no activation, as in readouts."""
-    value, gate = layer(x, mlp.first).chunk(2, dim=-1)
+    value, gate = layer(x, mlp.first_linear).chunk(2, dim=-1)
     for value_layer, gate_layer in zip(mlp.layers, mlp.gates, strict=True):
         value, gate = layer(silu(value), value_layer), layer(silu(gate), gate_layer)
     return product(value, sigmoid(gate))

@@ -55,7 +55,7 @@ class DualGate(torch.autograd.Function):
         arrays = [absent if t is None else t.detach().contiguous() for t in (features, weights)]
         arrays += [s.detach().contiguous() for s in sources] + [absent] * (3 - len(sources))
         grouped = layout.group is not None
-        out = like.new_zeros(2, layout.groups, gate.outs) if grouped else torch.empty_like(features)
+        out = like.new_zeros(2, layout.groups, gate.outs) if grouped else like.new_empty(2, layout.rows, gate.outs)
         ctx.arguments = (
             *(a.numpy() for a in arrays), *layout.indices, *gate.arguments, layout.parts,
         )  # fmt: skip

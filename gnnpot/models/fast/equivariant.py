@@ -56,18 +56,32 @@ class FastEquivariant:
         )
         if species.min(initial=0) < 0:
             check_elements(graph.numbers.tolist(), self._elements, "the graph")
-        edges, backs = Edges(starts, edge_index[1], distances, harmonics, species, parts), []
-        for layer in self._layers:
-            features, back = layer(features, edges, deeper=bool(backs))
+        edges = Edges(starts, edge_index[1], distances, harmonics, species, parts)
+        backs: list[Callable] = []
+        shells = graph.get("shells")
+        for k, layer in enumerate(self._layers):
+            near = edges if shells is None else _inner(edges, *shells.tolist()[-k - 2 :][:2])
+            features, back = layer(features, near, deeper=bool(backs), whole=shells is None)
             backs.append(back)
         energies, gradient = np.empty(len(graph.numbers), features.dtype), np.empty_like(features)
         kernels.readout(features, self._slopes, self._constant, energies, gradient)
+        if shells is not None:
+            # the energies of ghost atoms belong to other ranks
+            gradient[int(shells[0]) * len(self._slopes) :] = 0
         to_harmonics, to_distances = np.zeros_like(harmonics), np.zeros_like(distances)
         while backs:
             # what a layer has kept is gone after its turn
             gradient = backs.pop()(gradient, to_harmonics, to_distances)
         to_vectors = self._harmonics.back(vectors, to_distances, to_harmonics)
         return AtomicOutput(torch.from_numpy(energies)), torch.from_numpy(to_vectors)
+
+
+def _inner(edges: Edges, receiving: int, sending: int) -> Edges:
+    """Edges of a layer in which the first `receiving` atoms get messages from the first `sending` ones."""
+    last = min(-(-sending // kernels.GRAIN) * kernels.GRAIN, len(edges.species))
+    # an atom that gets no messages has no edges
+    starts = np.minimum(edges.starts, edges.starts[receiving])
+    return edges._replace(starts=starts, parts=np.minimum(edges.parts, last))
 
 
 def _linear_readout(readouts: "Sequence[ChannelLinear]") -> tuple[Tensor, float]:
@@ -109,9 +123,10 @@ class _Layer:
         #: what is gated: for l = 0 the scalars, then the gates of each l > 0
         self.totals = Rows([list(layer.outputs), *([c] for c in layer.outputs[1:])])
         inputs, totals = self.features.columns, self.totals.columns
-        factors = [] if layer.scales is None else layer.scales.factors
+        factors: Sequence[Tensor] = [] if layer.scales is None else list(layer.scales.factors)
         scales = [columns.pad(f) for columns, f in zip(totals, factors, strict=False)]
-        norm = Norm(*([np.empty(0, table.dtype)] * 2), 0.0) if layer.norm is None else _norm(layer.norm, totals)
+        nothing = np.empty(0, table.dtype)
+        norm = Norm(nothing, nothing, 0.0) if layer.norm is None else _norm(layer.norm, totals)
         weights = _Weights()
         linear = [
             weights.add(layer.linear_in, inputs, inputs),
@@ -121,22 +136,39 @@ class _Layer:
         places = [np.array(rows.places) for rows in (self.features, layout.messages, self.totals, self.out)]
         self.constants = layout.constants
         self.plan = Plan(
-            layout.paths, table, per_step, torch.cat(weights.all).numpy(), *linear,
-            torch.cat(scales, 1).numpy() if scales else np.empty((0, 0), table.dtype),
-            *norm, *places, np.array(totals[0].starts),
-        )  # fmt: skip
+            paths=layout.paths,
+            table=table,
+            per_step=per_step,
+            weights=torch.cat(weights.all).numpy(),
+            linear_in=linear[0],
+            linear_out=linear[1],
+            self_connection=linear[2],
+            scales=torch.cat(scales, 1).numpy() if scales else np.empty((0, 0), table.dtype),
+            norm_factors=norm.factors,
+            norm_weights=norm.weights,
+            epsilon=norm.epsilon,
+            features=places[0],
+            messages=places[1],
+            totals=places[2],
+            out=places[3],
+            gates=np.array(totals[0].starts),
+        )
 
-    def __call__(self, features: np.ndarray, edges: Edges, *, deeper: bool) -> tuple[np.ndarray, Callable]:
+    def __call__(
+        self, features: np.ndarray, edges: Edges, *, deeper: bool, whole: bool = True
+    ) -> tuple[np.ndarray, Callable]:
         """Features, and a function from their gradient to that of what was given, which adds to those of harmonics and
-        distances. If there is no layer before this one (not `deeper`), nobody needs the gradient of what was given."""
+        distances. If there is no layer before this one (not `deeper`), nobody needs the gradient of what was given.
+        If `edges` leave out atoms (not `whole`), their features and gradients are zero."""
         atoms, dtype = len(edges.species), features.dtype
+        new = np.empty if whole else np.zeros
         sent, totals = np.empty_like(features), np.empty(atoms * self.totals.size, dtype)
-        out = np.empty(atoms * self.out.size, dtype)
+        out = new(atoms * self.out.size, dtype)
         kernels.forward(self.plan, self.constants, edges, features, sent, totals, out)
 
         def back(g: np.ndarray, to_harmonics: np.ndarray, to_distances: np.ndarray) -> np.ndarray:
             size = len(sent) if deeper else 0
-            to_features, to_sent = np.empty(size, dtype), np.zeros((len(edges.parts) - 1, size), dtype)
+            to_features, to_sent = new(size, dtype), np.zeros((len(edges.parts) - 1, size), dtype)
             kernels.backward(
                 self.plan, self.constants, edges, sent, totals, g, to_features, to_sent, to_harmonics, to_distances
             )

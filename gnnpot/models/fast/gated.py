@@ -116,7 +116,7 @@ class Gate:
     """
 
     def __init__(self, mlp: GatedMLP, scratch: Scratch, own: Tensor | None = None, mix: Tensor | None = None) -> None:
-        first, self.scratch = mlp.first.linear.bias, scratch
+        first, self.scratch = mlp.first_linear.bias, scratch
         pairs = [pair for layer in zip(mlp.layers, mlp.gates, strict=True) for pair in layer]
         forward = [m for layer in pairs for m in (layer.weight.T.flatten(), layer.bias)]
         backward = [layer.weight.detach().flatten() for layer in pairs]
@@ -125,7 +125,7 @@ class Gate:
         self.layers, self.back = (torch.cat(ts) if pairs else first.new_empty(0) for ts in (forward, backward))
         self.count = len(pairs) // 2
         self.outs = pairs[-1].out_features if pairs else len(first) // 2  #: v
-        norms = () if mlp.norms is None else mlp.norms
+        norms = [] if mlp.norms is None else list(mlp.norms)
         #: [scale or shift, value or gate, u]; without norms, of length 0
         self.norms = (
             torch.stack([getattr(n, p) for p in ("weight", "bias") for n in norms]).view(2, 2, -1)
@@ -133,12 +133,12 @@ class Gate:
             else first.new_empty(0, 2, 0)
         )
         self.epsilon = norms[0].eps if norms else 0.0
-        own, mix, layers, norms = (p.detach().numpy() for p in self.parameters())
+        own_array, mix_array, layers, scales = (p.detach().numpy() for p in self.parameters())
         #: for the kernels
-        self.arguments = own, mix, layers, self.count, norms, self.epsilon
+        self.arguments = own_array, mix_array, layers, self.count, scales, self.epsilon
         #: for those of the backward pass
         self.back_arguments = self.own_back.numpy(), self.mix_back.numpy(), self.back.numpy()
-        self._absent = np.empty((0, 0), own.dtype)
+        self._absent = np.empty((0, 0), own_array.dtype)
 
     def parameters(self) -> tuple[Tensor, ...]:
         """Differentiable if those of the perceptron are."""
@@ -150,18 +150,19 @@ class Gate:
         """`out` of d [M, K] or `None`, f [·, F] or `None`, and two or three sources [·, 2u]; and the way back."""
         given = (features, weights, *sources, *(None,) * (3 - len(sources)))
         arguments = *map(self._array, given), *layout.indices, *self.arguments, layout.parts
-        grouped, like = layout.group is not None, sources[0]
-        out = like.new_zeros(layout.groups, self.outs) if grouped else torch.empty_like(features)
+        like = sources[0]
+        grouped = layout.group is not None
+        out = like.new_zeros(layout.groups, self.outs) if grouped else like.new_empty(layout.rows, self.outs)
         _forward(*arguments, out.numpy())
 
         def back(g_out: Tensor, g_features: Tensor | None, g_weights: Tensor | None) -> list[Tensor]:
-            to_rows, to_weights = self.scratch.array("rows", layout.rows, like.shape[1], like), g_weights
-            if layout.weights is not None:
-                to_weights = self.scratch.array("weights", layout.rows, self.outs, like)
+            to_rows = self.scratch.array("rows", layout.rows, like.shape[1], like)
+            shared = self.scratch.array("weights", layout.rows if layout.weights else 0, self.outs, like)
+            to_weights = g_weights if layout.weights is None else shared
             gradients = map(self._array, (g_out, g_features, to_weights, to_rows))
             _backward(*arguments, *self.back_arguments, *gradients)
-            if layout.weights is not None:
-                g_weights += layout.weights.sum(to_weights)
+            if layout.weights is not None and g_weights is not None:
+                g_weights += layout.weights.sum(shared)
             return [places.sum(to_rows) for places in layout.sources]
 
         return out, back

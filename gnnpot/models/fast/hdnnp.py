@@ -3,9 +3,11 @@
 It calculates in float64 whatever the model's dtype.
 """
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from gnnpot.graphs import Graph
 from gnnpot.models.fast.hdnnp_blocks import FACTORS, Plan
@@ -14,6 +16,9 @@ from gnnpot.models.fast.hdnnp_network import network_of
 from gnnpot.models.symmetry_lanes import Group
 from gnnpot.ops.simd.threads import follow_torch
 
+if TYPE_CHECKING:
+    from gnnpot.models.hdnnp import HDNNP
+
 #: atoms that are worth another thread
 _ATOMS_PER_THREAD = 8
 
@@ -21,7 +26,7 @@ _ATOMS_PER_THREAD = 8
 class FastHDNNP:
     """Energies and edge gradient of `models.hdnnp.HDNNP` as it is now."""
 
-    def __init__(self, model: nn.Module) -> None:
+    def __init__(self, model: "HDNNP") -> None:
         self.plan = plan_of(model.descriptor.groups, len(model.elements))
         weights, biases = list(model.weights), list(model.biases)
         inputs = model.factor, model.constant, *model.bounds()
@@ -62,8 +67,8 @@ def plan_of(groups: list[tuple[bool, Group]], species: int) -> Plan:
             for p, columns in enumerate(group.columns[s]):
                 m, a = (np.flatnonzero((columns >= 0).any(axis=axis)) for axis in (1, 0))
                 begin = len(functions), len(radial), len(angular)
-                places = [(i, k, columns[m[i], a[k]]) for i in range(len(m)) for k in range(len(a))]
-                functions += [place for place in places if place[2] >= 0]
+                of_class = [(i, k, columns[m[i], a[k]]) for i in range(len(m)) for k in range(len(a))]
+                functions += [place for place in of_class if place[2] >= 0]
                 radial += [(group.eta[i], group.shift[i]) for i in m]
                 angular += [(group.lambda_[k], group.zeta[k]) for k in a]
                 parts[g, s, p] = begin[0], len(functions), begin[1], len(radial), begin[2], len(angular)

@@ -47,8 +47,12 @@ def network_of(
         padded, [np.ascontiguousarray(w.transpose(0, 2, 1)) for w in padded],
     )]  # fmt: skip
     rows = [_padded(b, 1, after)[:, 0] for b, after in zip(biases, sizes[1:], strict=True)]
+    factor, constant, low, high = (_padded(x[:, None], 1, sizes[0])[:, 0] for x in inputs)
     return Network(
-        *(_padded(x[:, None], 1, sizes[0])[:, 0] for x in inputs),
+        factor=factor,
+        constant=constant,
+        low=low,
+        high=high,
         sizes=np.array(sizes),
         activations=np.array([ACTIVATIONS.index(name) for name in (*activations, "linear")]),
         weights=flat[0],

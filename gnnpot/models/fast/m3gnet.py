@@ -88,7 +88,7 @@ class _Gradients:
     nodes: Tensor  #: [N, u]
     edges: Tensor  #: [E, u]
     radial: Tensor  #: [E, radial]
-    close: tuple[np.ndarray, ...]  #: see `FastCloseEdges.no_gradients`
+    close: tuple[np.ndarray, np.ndarray, np.ndarray]  #: see `FastCloseEdges.no_gradients`
 
 
 #: from the gradients of what there is after a block to those of what there was before it, which take their place
@@ -101,12 +101,12 @@ class _Block:
     def __init__(self, three_body: "ThreeBody", convolution: "GraphConvolution", scratch: Scratch) -> None:
         self.three_body = FastThreeBody(three_body)
         edge, node = convolution.edge_update, convolution.node_update
-        firsts = [mlp.first.linear.weight.split(mlp.first.dims, dim=1) for mlp in (edge, node)]
+        firsts = [mlp.first_weights() for mlp in (edge, node)]
         self.edge_update = Gate(edge, scratch, firsts[0][2], convolution.edge_weight.weight)
         self.node_update = Gate(node, scratch, firsts[1][2], convolution.node_weight.weight)
         #: of both updates, what acts on the centre and on the neighbour, [4, 2u, u]: all of them act on the same atoms
         self.weight = torch.stack([w for first in firsts for w in first[:2]])
-        biases = [mlp.first.linear.bias for mlp in (edge, node)]
+        biases = [mlp.first_linear.bias for mlp in (edge, node)]
         self.bias = torch.stack([b for bias in biases for b in (bias, torch.zeros_like(bias))])[:, None]
 
     def __call__(self, nodes: Tensor, edges: Tensor, steps: _Steps) -> tuple[Tensor, Tensor, Back]:

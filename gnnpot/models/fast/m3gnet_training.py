@@ -50,14 +50,16 @@ class M3GNetTraining:
         return dual.gated_mlp(nodes, model.readout).squeeze(-1), None
 
     def _three_body(self, step: "ThreeBody", nodes: Tensor, edges: Tensor, close: FastCloseEdges) -> Tensor:
-        return DualThreeBody.apply(dual.sigmoid(dual.layer(nodes, step.atom)), edges, step.bond.first.weight, close)
+        return DualThreeBody.apply(
+            dual.sigmoid(dual.layer(nodes, step.atom)), edges, step.bond.first_linear.weight, close
+        )
 
     def _update(
         self, mlp: GatedMLP, weight: "nn.Linear", nodes: Tensor, edges: Tensor, radial: Tensor, layout: Layout
     ) -> Tensor:
         """φ(v_i ⊕ v_j ⊕ e_ij) ⊙ W h(r_ij), summed at the atoms or added to the edges, as the layout has it."""
-        first = mlp.first.linear
-        centre, neighbor, edge = first.weight.split(mlp.first.dims, dim=1)
+        first = mlp.first_linear
+        centre, neighbor, edge = mlp.first_weights()
         gate = Gate(mlp, self._scratch, edge, weight.weight)
         sources = dual.linear(nodes, centre, first.bias), dual.linear(nodes, neighbor)
         return DualGate.apply(edges, radial, gate, layout, *gate.parameters(), *sources)

@@ -15,7 +15,7 @@ class GatedReadout:
     """
 
     def __init__(self, mlp: GatedMLP) -> None:
-        first = mlp.first
+        first = mlp.first_linear
         weights = [first.weight.view(2, -1, first.in_features)]
         biases = [first.bias.view(2, 1, -1)]
         for pair in zip(mlp.layers, mlp.gates, strict=True):
@@ -46,12 +46,12 @@ def sequence(layers: nn.Sequential, x: Tensor) -> tuple[Tensor, Tensor]:
         inputs.append(x)
         x = layer(x)
     gradient = torch.ones_like(x)
-    for layer, y in zip(reversed(layers), reversed(inputs), strict=True):
+    for layer, y in zip(reversed(list(layers)), reversed(inputs), strict=True):
         if isinstance(layer, nn.Linear):
             gradient = gradient @ layer.weight
         elif isinstance(layer, nn.SiLU):
             gradient = _silu_backward(gradient, y)
-        else:
+        elif isinstance(layer, nn.LayerNorm):
             gradient = _norm_backward(gradient, y, layer)
     return x.squeeze(-1), gradient
 

@@ -44,7 +44,7 @@ class FastThreeBody:
     """`ThreeBody` with the parameters that it has now."""
 
     def __init__(self, step: "ThreeBody") -> None:
-        self.atom, bond = step.atom, step.bond.first.weight
+        self.atom, bond = step.atom, step.bond.first_linear.weight
         self._weight, self._weight_back = (w.numpy() for w in both_ways(bond.detach(), bond))
         self._spread = _spread(step.max_l, step.max_n, self._weight.dtype)
 

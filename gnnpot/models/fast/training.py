@@ -47,6 +47,6 @@ class TwoPasses(torch.autograd.Function):
         with torch.enable_grad():
             (energies, rates), magmoms = ctx.form.duals(ctx.graph, g_gradient)
             total = torch.dot(g_energies, energies) + rates.sum()
-            if magmoms is not None:
+            if magmoms is not None and g_magmoms is not None:
                 total = total + torch.dot(g_magmoms, magmoms)
         return None, None, *torch.autograd.grad(total, ctx.parameters, allow_unused=True)

@@ -9,20 +9,24 @@ for the power q of the cutoff. It calculates in float64 whatever the dtype of th
 """
 
 import math
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from gnnpot.compiler.decorator import njit
 from gnnpot.graphs import Graph
 from gnnpot.ops.simd.kernels import FAST
 
+if TYPE_CHECKING:
+    from gnnpot.models.zbl import ZBL
+
 
 class FastZBL:
     """Energies and edge gradient of `models.zbl.ZBL`; s, p and r_ij are kept for all pairs of elements."""
 
-    def __init__(self, model: nn.Module) -> None:
+    def __init__(self, model: "ZBL") -> None:
         numbers = torch.nonzero(model.element_index >= 0).reshape(-1)
         numbers = numbers[torch.argsort(model.element_index[numbers])]
         pairs = model.pairs(numbers[:, None], numbers[None, :], torch.float64)

@@ -8,9 +8,9 @@ import math
 import numpy as np
 from llvmlite import ir
 from numba import types
-from numba.extending import intrinsic, overload
+from numba.extending import overload
 
-from gnnpot.compiler.decorator import njit, prange
+from gnnpot.compiler.decorator import intrinsic, njit, prange
 
 #: no "reassoc": it would undo the rounding in `sigmoid`
 FAST = {"contract", "nsz", "arcp"}
@@ -22,33 +22,34 @@ SATURATED = {True: 40, False: 80}
 
 
 @intrinsic
-def _bits(typing_context, number):  # noqa: ANN001, ANN202
+def _bits(typing_context, number):
     """The bit pattern of a float32 or float64, as an integer of its size."""
     size, integer = (32, types.int32) if number == types.float32 else (64, types.int64)
 
-    def generate(context, builder, signature, arguments):  # noqa: ANN001, ANN202
+    def generate(context, builder, signature, arguments):
         return builder.bitcast(arguments[0], ir.IntType(size))
 
     return integer(number), generate
 
 
 @intrinsic
-def _float_of_bits(typing_context, bits):  # noqa: ANN001, ANN202
+def _float_of_bits(typing_context, bits):
     """The float32 or float64 with the bit pattern of an integer of its size."""
     kind, number = (ir.FloatType(), types.float32) if bits == types.int32 else (ir.DoubleType(), types.float64)
 
-    def generate(context, builder, signature, arguments):  # noqa: ANN001, ANN202
+    def generate(context, builder, signature, arguments):
         return builder.bitcast(arguments[0], kind)
 
     return number(bits), generate
 
 
-def sigmoid(x):  # noqa: ANN001, ANN202 - numba fills it in for float32 and float64
+def sigmoid(x):
+    """σ(x) in kernels; see `_sigmoid_of_type`."""
     raise NotImplementedError
 
 
 @overload(sigmoid, inline="always")
-def _sigmoid_of_type(x):  # noqa: ANN001, ANN202
+def _sigmoid_of_type(x):
     """σ(x) = 1/(1 + exp(-x)), exp(y) = 2^k exp(r), |r| <= ½ ln 2, by Taylor series, so that loops over it vectorise.
 
     Adding and taking away 1.5 · 2^(bits of the fraction) rounds y/ln 2 to the integer k, which then stands in the
@@ -64,7 +65,7 @@ def _sigmoid_of_type(x):  # noqa: ANN001, ANN202
     a0, a1, a2, a3, a4, a5, a6, a7 = (f(1 / math.factorial(n)) for n in range(8))
     if single:
 
-        def sigmoid32(x):  # noqa: ANN001, ANN202
+        def sigmoid32(x):
             y = min(max(-x, -limit), limit)
             t = y * per_ln2 + rounder
             k = t - rounder
@@ -75,7 +76,7 @@ def _sigmoid_of_type(x):  # noqa: ANN001, ANN202
         return sigmoid32
     a8, a9, a10, a11, a12, a13 = (1 / math.factorial(n) for n in range(8, 14))
 
-    def sigmoid64(x):  # noqa: ANN001, ANN202
+    def sigmoid64(x):
         y = min(max(-x, -limit), limit)
         t = y * per_ln2 + rounder
         k = t - rounder

@@ -5,23 +5,24 @@ e_acos.c.
 """
 
 import math
+from typing import Any
 
 from llvmlite import ir
 from numba import types
-from numba.extending import intrinsic, overload
+from numba.extending import overload
 
-from gnnpot.compiler.decorator import njit
+from gnnpot.compiler.decorator import intrinsic, njit
 from gnnpot.ops.simd.kernels import FAST
 from gnnpot.ops.simd.lane_math import exponential
 from gnnpot.ops.simd.lanes import LANES, Lanes, repeated
 
 
-def _of_one(name: str):  # noqa: ANN202
+def _of_one(name: str) -> Any:
     """A function of LLVM's of one argument."""
 
     @intrinsic
-    def function(typing_context, x):  # noqa: ANN001, ANN202
-        def generate(context, builder, signature, arguments):  # noqa: ANN001, ANN202
+    def function(typing_context, x):
+        def generate(context, builder, signature, arguments):
             kind = ir.FunctionType(arguments[0].type, [arguments[0].type])
             full = f"llvm.{name}.v{LANES}f{x.dtype.bitwidth}"
             return builder.call(builder.module.declare_intrinsic(full, (), kind), arguments)
@@ -35,10 +36,10 @@ square_root, size = _of_one("sqrt"), _of_one("fabs")
 
 
 @intrinsic
-def at_least(typing_context, x, bound):  # noqa: ANN001, ANN202
+def at_least(typing_context, x, bound):
     """max(x, bound) of lanes and a number."""
 
-    def generate(context, builder, signature, arguments):  # noqa: ANN001, ANN202
+    def generate(context, builder, signature, arguments):
         number = repeated(builder, x.dtype, context.cast(builder, arguments[1], signature.args[1], x.dtype))
         return builder.select(builder.fcmp_ordered(">", arguments[0], number), arguments[0], number)
 
@@ -46,23 +47,23 @@ def at_least(typing_context, x, bound):  # noqa: ANN001, ANN202
 
 
 @intrinsic
-def where_less(typing_context, x, bound, yes, no):  # noqa: ANN001, ANN202
+def where_less(typing_context, x, bound, yes, no):
     """`yes` where x < bound (a number), otherwise `no`."""
 
-    def generate(context, builder, signature, arguments):  # noqa: ANN001, ANN202
+    def generate(context, builder, signature, arguments):
         number = repeated(builder, x.dtype, context.cast(builder, arguments[1], signature.args[1], x.dtype))
         return builder.select(builder.fcmp_ordered("<", arguments[0], number), arguments[2], arguments[3])
 
     return x(x, bound, yes, no), generate
 
 
-def decay(x):  # noqa: ANN001, ANN202 - numba fills it in for lanes
+def decay(x):
     """exp(x) for x <= 0."""
     raise NotImplementedError
 
 
 @overload(decay, jit_options={"forceinline": True})
-def _decay_of_lanes(x):  # noqa: ANN001, ANN202
+def _decay_of_lanes(x):
     if not isinstance(x, Lanes):
         return None
     lowest = -87.0 if x.dtype == types.float32 else -700.0

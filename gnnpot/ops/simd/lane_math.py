@@ -2,13 +2,15 @@
 
 import math
 import operator
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from llvmlite import ir
 from numba import types
-from numba.extending import intrinsic, overload
+from numba.extending import overload
 
-from gnnpot.compiler.decorator import njit
+from gnnpot.compiler.decorator import intrinsic, njit
 from gnnpot.ops.simd.kernels import FAST, SATURATED, sigmoid
 from gnnpot.ops.simd.lanes import LANES, Lanes, repeated
 
@@ -16,14 +18,14 @@ from gnnpot.ops.simd.lanes import LANES, Lanes, repeated
 _FLAGS = ("contract", "nsz", "arcp")
 
 
-def _operation(name: str):  # noqa: ANN202
+def _operation(name: str) -> Any:
     """An operation of LLVM's on two lanes, or on lanes and a number."""
 
     @intrinsic
-    def operation(typing_context, a, b):  # noqa: ANN001, ANN202
+    def operation(typing_context, a, b):
         lanes = a if isinstance(a, Lanes) else b
 
-        def generate(context, builder, signature, arguments):  # noqa: ANN001, ANN202
+        def generate(context, builder, signature, arguments):
             values = [
                 value
                 if isinstance(kind, Lanes)
@@ -37,11 +39,11 @@ def _operation(name: str):  # noqa: ANN202
     return operation
 
 
-def _register(function, name: str) -> None:  # noqa: ANN001
+def _register(function: Callable[..., Any], name: str) -> None:
     operation = _operation(name)
 
     @overload(function)
-    def of_lanes(a, b):  # noqa: ANN001, ANN202
+    def of_lanes(a, b):
         kinds = (a, b)
         if any(isinstance(k, Lanes) for k in kinds) and all(isinstance(k, (Lanes, types.Number)) for k in kinds):
             return lambda a, b: operation(a, b)
@@ -55,10 +57,10 @@ for _function, _name in (
 
 
 @intrinsic
-def _clamped(typing_context, x, limit):  # noqa: ANN001, ANN202
+def _clamped(typing_context, x, limit):
     """x, but not beyond ± limit."""
 
-    def generate(context, builder, signature, arguments):  # noqa: ANN001, ANN202
+    def generate(context, builder, signature, arguments):
         value, top = arguments[0], context.cast(builder, arguments[1], signature.args[1], x.dtype)
         for sign, order in ((top, ">"), (builder.fneg(top), "<")):
             bound = repeated(builder, x.dtype, sign)
@@ -69,12 +71,12 @@ def _clamped(typing_context, x, limit):  # noqa: ANN001, ANN202
 
 
 @intrinsic
-def _two_to(typing_context, t):  # noqa: ANN001, ANN202
+def _two_to(typing_context, t):
     """2^k of the integer k in the lowest bits of t."""
     bits, fraction = t.dtype.bitwidth, 23 if t.dtype == types.float32 else 52
     one = int(np.array(1, f"float{bits}").view(f"int{bits}"))
 
-    def generate(context, builder, signature, arguments):  # noqa: ANN001, ANN202
+    def generate(context, builder, signature, arguments):
         integers = ir.VectorType(ir.IntType(bits), LANES)
         pattern = builder.bitcast(arguments[0], integers)
         pattern = builder.shl(pattern, ir.Constant(integers, [fraction] * LANES))
@@ -84,13 +86,13 @@ def _two_to(typing_context, t):  # noqa: ANN001, ANN202
     return t(t), generate
 
 
-def exponential(x):  # noqa: ANN001, ANN202 - numba fills it in for lanes
+def exponential(x):
     """exp(x), |x| at most 87 in single precision, 700 in double."""
     raise NotImplementedError
 
 
 @overload(exponential, jit_options={"forceinline": True})
-def _exponential_of_lanes(x):  # noqa: ANN001, ANN202
+def _exponential_of_lanes(x):
     """2^k exp(r), |r| <= ½ ln 2, by Taylor series; x/ln 2 is rounded to k by adding a number so large that k stands in
     the lowest bits."""
     if not isinstance(x, Lanes):
@@ -101,7 +103,7 @@ def _exponential_of_lanes(x):  # noqa: ANN001, ANN202
     ln2, ln2_rest = f(0.693359375), f(-2.121944400546905827679e-4)
     terms = tuple(f(1 / math.factorial(n)) for n in range(6 if single else 13, -1, -1))
 
-    def of_lanes(x):  # noqa: ANN001, ANN202
+    def of_lanes(x):
         t = x * per_ln2 + rounder
         k = t - rounder
         r = x - k * ln2 - k * ln2_rest
@@ -114,7 +116,7 @@ def _exponential_of_lanes(x):  # noqa: ANN001, ANN202
 
 
 @overload(sigmoid, jit_options={"forceinline": True})
-def _sigmoid_of_lanes(x):  # noqa: ANN001, ANN202
+def _sigmoid_of_lanes(x):
     """As for a number."""
     if not isinstance(x, Lanes):
         return None

@@ -9,13 +9,15 @@ Whether a compiler turns a loop into the processor's vector instructions hangs o
 functions are such instructions. Arrays are flat or contiguous, of float32 or float64; positions count numbers.
 """
 
+from typing import Any
+
 import numpy as np
 from llvmlite import ir
 from numba import types
 from numba.core.datamodel import models
-from numba.extending import intrinsic, register_model
+from numba.extending import register_model
 
-from gnnpot.compiler.decorator import njit
+from gnnpot.compiler.decorator import intrinsic, njit
 
 LANES = 16
 
@@ -32,7 +34,7 @@ class Lanes(types.Type):
 class LanesModel(models.PrimitiveModel):
     """A vector of LLVM's."""
 
-    def __init__(self, manager, kind) -> None:  # noqa: ANN001
+    def __init__(self, manager: Any, kind: Any) -> None:
         super().__init__(manager, kind, _vector(kind.dtype))
 
 
@@ -45,12 +47,12 @@ def _suffix(dtype: types.Float) -> str:
     return f"v{LANES}f{dtype.bitwidth}"
 
 
-def _place(context, builder, kind, array, position):  # noqa: ANN001, ANN202
+def _place(context, builder, kind, array, position):
     """Where a number of an array is in memory."""
     return builder.gep(context.make_array(kind)(context, builder, array).data, [position])
 
 
-def repeated(builder, dtype, number):  # noqa: ANN001, ANN202
+def repeated(builder, dtype, number):
     """A number of LLVM's sixteen times."""
     vector = _vector(dtype)
     first = builder.insert_element(ir.Constant(vector, ir.Undefined), number, ir.Constant(ir.IntType(32), 0))
@@ -59,10 +61,10 @@ def repeated(builder, dtype, number):  # noqa: ANN001, ANN202
 
 
 @intrinsic
-def load(typing_context, array, position):  # noqa: ANN001, ANN202
+def load(typing_context, array, position):
     """array[position : position + 16]."""
 
-    def generate(context, builder, signature, arguments):  # noqa: ANN001, ANN202
+    def generate(context, builder, signature, arguments):
         place = _place(context, builder, signature.args[0], *arguments)
         return builder.load(builder.bitcast(place, _vector(array.dtype).as_pointer()), align=array.dtype.bitwidth // 8)
 
@@ -70,10 +72,10 @@ def load(typing_context, array, position):  # noqa: ANN001, ANN202
 
 
 @intrinsic
-def store(typing_context, array, position, lanes):  # noqa: ANN001, ANN202
+def store(typing_context, array, position, lanes):
     """array[position : position + 16] = lanes."""
 
-    def generate(context, builder, signature, arguments):  # noqa: ANN001, ANN202
+    def generate(context, builder, signature, arguments):
         place = _place(context, builder, signature.args[0], *arguments[:2])
         place = builder.bitcast(place, _vector(array.dtype).as_pointer())
         builder.store(arguments[2], place, align=array.dtype.bitwidth // 8)
@@ -83,20 +85,20 @@ def store(typing_context, array, position, lanes):  # noqa: ANN001, ANN202
 
 
 @intrinsic
-def splat(typing_context, array, number):  # noqa: ANN001, ANN202
+def splat(typing_context, array, number):
     """A number sixteen times, in the dtype of `array`."""
 
-    def generate(context, builder, signature, arguments):  # noqa: ANN001, ANN202
+    def generate(context, builder, signature, arguments):
         return repeated(builder, array.dtype, arguments[1])
 
     return Lanes(array.dtype)(array, array.dtype), generate
 
 
 @intrinsic
-def spread(typing_context, array, position):  # noqa: ANN001, ANN202
+def spread(typing_context, array, position):
     """array[position] sixteen times."""
 
-    def generate(context, builder, signature, arguments):  # noqa: ANN001, ANN202
+    def generate(context, builder, signature, arguments):
         number = builder.load(_place(context, builder, signature.args[0], *arguments))
         return repeated(builder, array.dtype, number)
 
@@ -104,10 +106,10 @@ def spread(typing_context, array, position):  # noqa: ANN001, ANN202
 
 
 @intrinsic
-def fma(typing_context, a, b, c):  # noqa: ANN001, ANN202
+def fma(typing_context, a, b, c):
     """a b + c."""
 
-    def generate(context, builder, signature, arguments):  # noqa: ANN001, ANN202
+    def generate(context, builder, signature, arguments):
         vector = _vector(a.dtype)
         kind = ir.FunctionType(vector, [vector] * 3)
         function = builder.module.declare_intrinsic(f"llvm.fma.{_suffix(a.dtype)}", (), kind)
@@ -117,20 +119,20 @@ def fma(typing_context, a, b, c):  # noqa: ANN001, ANN202
 
 
 @intrinsic
-def mul(typing_context, a, b):  # noqa: ANN001, ANN202
+def mul(typing_context, a, b):
     """a b."""
 
-    def generate(context, builder, signature, arguments):  # noqa: ANN001, ANN202
+    def generate(context, builder, signature, arguments):
         return builder.fmul(*arguments)
 
     return a(a, b), generate
 
 
 @intrinsic
-def total(typing_context, a):  # noqa: ANN001, ANN202
+def total(typing_context, a):
     """The sum of the sixteen."""
 
-    def generate(context, builder, signature, arguments):  # noqa: ANN001, ANN202
+    def generate(context, builder, signature, arguments):
         vector = _vector(a.dtype)
         kind = ir.FunctionType(vector.element, [vector.element, vector])
         function = builder.module.declare_intrinsic(f"llvm.vector.reduce.fadd.{_suffix(a.dtype)}", (), kind)

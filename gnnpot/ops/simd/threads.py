@@ -6,6 +6,9 @@ from torch import Tensor
 
 from gnnpot.compiler.processes import is_forked
 
+#: what Numba was started with, and can't exceed; its module of settings fills itself when it is imported
+_MOST_THREADS: int = vars(numba.config)["NUMBA_NUM_THREADS"]
+
 
 def follow_torch() -> None:
     """Let Numba's kernels that this thread calls use as many threads as PyTorch's operations.
@@ -14,7 +17,7 @@ def follow_torch() -> None:
     process does not have them (`gnnpot.compiler.processes`).
     """
     count = 1 if is_forked() else torch.get_num_threads()
-    numba.set_num_threads(min(count, numba.config.NUMBA_NUM_THREADS))
+    numba.set_num_threads(min(count, _MOST_THREADS))
     if torch.get_num_threads() != count:
         torch.set_num_threads(count)
 

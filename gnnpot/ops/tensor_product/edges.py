@@ -109,6 +109,7 @@ def convolve_backward(
 
 @njit(fastmath=FAST, forceinline=True)
 def largest(paths):
+    """The largest size of a path, in numbers."""
     size = 0
     for p in range(len(paths)):
         size = max(size, paths[p, STRIDE])

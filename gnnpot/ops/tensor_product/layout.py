@@ -49,8 +49,10 @@ class Layout:
         columns = [iter(row.starts) for row in self.messages.columns]
         #: one row a path, with the columns that are named above
         self.paths = np.array([
-            [2 * l1 + 1, 2 * l2 + 1, 2 * l3 + 1, (-1) ** l2, l2 * l2, couplings[k], blocks[k].shape[1], ends[k]]
-            + [self.weights.starts[k], *self.features.places[l1], *self.messages.places[l3], next(columns[l3])]
+            [
+                2 * l1 + 1, 2 * l2 + 1, 2 * l3 + 1, (-1) ** l2, l2 * l2, couplings[k], blocks[k].shape[1], ends[k],
+                self.weights.starts[k], *self.features.places[l1], *self.messages.places[l3], next(columns[l3]),
+            ]
             for k, (l1, l2, l3) in enumerate(paths)
         ])  # fmt: skip
 

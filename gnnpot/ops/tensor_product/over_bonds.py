@@ -1,6 +1,8 @@
 """The tensor product over bonds, each an edge and its reverse, differentiable twice, and along a direction."""
 
+import operator
 from collections.abc import Callable, Sequence
+from functools import reduce
 from typing import Any
 
 import numpy as np
@@ -69,7 +71,8 @@ class _Product(torch.autograd.Function):
         """The tangent: linear in each factor, so one product for each that changes."""
         factors = ctx.saved_tensors
         changes = [(k, rate.contiguous()) for k, rate in enumerate(rates) if rate is not None]
-        return sum(_product(ctx.run, (*factors[:k], rate, *factors[k + 1 :])) for k, rate in changes)
+        products = (_product(ctx.run, (*factors[:k], rate, *factors[k + 1 :])) for k, rate in changes)
+        return reduce(operator.add, products)
 
     @staticmethod
     def backward(ctx: Any, g: Tensor) -> tuple[Tensor | None, ...]:

@@ -63,7 +63,7 @@ def count_jumps(moved: Displacements, jump_length: float, tracer: float) -> Jump
     lengths = np.linalg.norm(steps, axis=1)
     if not len(steps):
         nothing = float("nan")
-        return Jumps(0, 0.0, float("inf"), nothing, nothing, (nothing,) * 3, lengths)
+        return Jumps(0, 0.0, float("inf"), nothing, nothing, (nothing, nothing, nothing), lengths)
     time = (frames - 1) * window * moved.frame_time
     rate = len(steps) / moved.ions.shape[1] / time
     square = float(np.square(lengths).mean())
@@ -75,6 +75,6 @@ def count_jumps(moved: Displacements, jump_length: float, tracer: float) -> Jump
         residence=float(1 / rate),
         length=float(np.sqrt(square)),
         correlation=float(tracer / (rate * square / 6 * CM2_S)),
-        along=tuple(float(c) for c in cosines),
+        along=(float(cosines[0]), float(cosines[1]), float(cosines[2])),
         lengths=lengths,
     )

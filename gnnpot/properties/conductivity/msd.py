@@ -53,6 +53,7 @@ class Estimate:
 
 
 def sorted_interval(value: float, low: float, high: float) -> tuple[float, float, float]:
+    """The value, and the ends of its interval in order."""
     return value, min(low, high), max(low, high)
 
 
@@ -123,7 +124,7 @@ def kinisi_samples(msd: MeanSquare, frame_time: float, fit_from: float, seed: in
     )
     fit = Diffusion(sc.DataGroup({"da": data, "dimensionality": sc.scalar(float(msd.dimensions))}))
     # kinisi seeds NumPy's global generator, which is the caller's
-    before = np.random.get_state()
+    before = np.random.get_state()  # noqa: NPY002
     try:
         fit.bayesian_regression(
             sc.scalar(fit_from, unit="ps"),
@@ -133,7 +134,7 @@ def kinisi_samples(msd: MeanSquare, frame_time: float, fit_from: float, seed: in
             random_state=np.random.RandomState(seed),
         )
     finally:
-        np.random.set_state(before)
+        np.random.set_state(before)  # noqa: NPY002
     return np.asarray(fit.gradient.values) / (2 * msd.dimensions) * CM2_S
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from gnnpot.properties.conductivity.arrhenius import ArrheniusFit
@@ -66,7 +67,7 @@ def draw_arrhenius(result: Conductivity, extra: Sequence[tuple[str, float, float
     return figure
 
 
-def _draw_line(axes, fit: ArrheniusFit, color: str) -> None:  # noqa: ANN001 - matplotlib's axes
+def _draw_line(axes: Axes, fit: ArrheniusFit, color: str) -> None:
     places = np.linspace(1 / max(fit.temperatures), 1 / ROOM, 60)
     values = fit.intercepts[:, None] + fit.slopes[:, None] * places
     low, middle, high = np.exp(np.percentile(values, (2.5, 50, 97.5), axis=0))
@@ -127,7 +128,7 @@ def draw_jumps(transports: Sequence[Transport]) -> Figure:
     return figure
 
 
-def _legend(axes) -> None:  # noqa: ANN001 - matplotlib's axes
+def _legend(axes: Axes) -> None:
     """A legend, if there is something to name."""
     if axes.get_legend_handles_labels()[0]:
         axes.legend(frameon=False, fontsize=8)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
+from gnnpot.errors import DataError
 from gnnpot.properties.conductivity.displacements import Displacements
 from gnnpot.properties.conductivity.maps import density
 from gnnpot.properties.conductivity.msd import Estimate
@@ -26,7 +27,10 @@ def shown(estimate: Estimate | None, digits: str = ".3g") -> str:
 def write_report(study: Study, folder: Path, title: str) -> Path:
     """Write `NAMES` into `folder`, and return the path of the HTML. Raises `DataError`."""
     result = study.result
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DataError(f"{folder}: can't be made ({error.strerror}); name another folder (--output)") from None
     result.save(folder / "conductivity.json")
     hottest = study.displacements[-1]
     pictures = {
@@ -79,7 +83,7 @@ def transport_rows(result: Conductivity) -> tuple[tuple[str, ...], list[tuple[st
 def fit_rows(result: Conductivity) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
     """Head and rows of the fits."""
     head = ("", "Eₐ, eV", f"σ at {ROOM:g} K, mS/cm", "χ²/freedom")
-    rows = []
+    rows: list[tuple[str, ...]] = []
     for name, fit in (("Nernst–Einstein", result.nernst_einstein), ("collective", result.collective)):
         if fit is not None:
             rows.append((name, shown(fit.activation_energy), shown(fit.at(ROOM)), f"{fit.scatter:.2g}"))
@@ -87,10 +91,12 @@ def fit_rows(result: Conductivity) -> tuple[tuple[str, ...], list[tuple[str, ...
 
 
 def transport_table(result: Conductivity) -> str:
+    """The main table, HTML."""
     return table(*transport_rows(result))
 
 
 def fit_table(result: Conductivity) -> str:
+    """The table of the fits, HTML."""
     head, rows = fit_rows(result)
     if not rows:
         return "<p>An activation energy needs two temperatures that were sampled long enough.</p>"

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 from ase import Atoms
-from ase.calculators.calculator import Calculator as AseCalculator
+from ase.calculators.calculator import BaseCalculator as AseCalculator
 
 from gnnpot.engines.md import MDConfig, Sample, run_md
 from gnnpot.engines.trajectories import read_trajectory
@@ -60,7 +60,8 @@ def supercell(atoms: Atoms, config: ConductivityConfig) -> tuple[Atoms, tuple[in
         repeats = config.supercell
     else:
         heights = 1 / np.linalg.norm(atoms.cell.reciprocal(), axis=1)
-        repeats = tuple(int(n) for n in np.ceil(config.min_length / heights - 1e-9))
+        a, b, c = (int(n) for n in np.ceil(config.min_length / heights - 1e-9))
+        repeats = a, b, c
     atoms = atoms.copy()
     atoms.calc, atoms.info = None, {}
     for name in set(atoms.arrays) - {"numbers", "positions", "masses"}:

@@ -17,10 +17,11 @@ Forces and stress above 1 are compared relative to their largest component.
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from ase import Atoms
-from ase.calculators.calculator import Calculator, PropertyNotImplementedError
+from ase.calculators.calculator import BaseCalculator, PropertyNotImplementedError
 from scipy.spatial.transform import Rotation
 
 from gnnpot.properties.contract.structures import bond, cluster, dimer
@@ -44,7 +45,7 @@ class Answer:
 class Probe:
     """A calculator to be asked, and how finely."""
 
-    calculator: Calculator
+    calculator: BaseCalculator
     step: float  #: Å, of numeric derivatives
     interval: float  #: Å, at which a difference that is left is a jump
     cutoffs: tuple[float, ...] = ()  #: Å, distances to look at closely
@@ -172,8 +173,8 @@ def forces_are_derivatives(probe: Probe, atoms: Atoms) -> Deviations:
         single[atom, rng.integers(3)] = 1.0
         directions.append(single)
     for direction in directions:
-        slope = _derivative(probe, lambda h, d=direction: _moved(atoms, h * d))
-        yield "force derivative", _largest(slope, -np.sum(forces * direction)[None])
+        slope = _derivative(probe, partial(_moved_along, atoms, direction))
+        yield "force derivative", _largest(np.array([slope]), np.array([-np.sum(forces * direction)]))
 
 
 def stress_is_derivative(probe: Probe, atoms: Atoms) -> Deviations:
@@ -182,7 +183,7 @@ def stress_is_derivative(probe: Probe, atoms: Atoms) -> Deviations:
     if stress is None:
         return
     slopes = np.array(
-        [_derivative(probe, lambda h, i=i, j=j: _strained(atoms, h, i, j)) for i, j in VOIGT]
+        [_derivative(probe, partial(_strained, atoms, i=i, j=j)) for i, j in VOIGT]
     ) / abs(atoms.get_volume())  # fmt: skip
     yield "stress derivative", _largest(slopes, stress)
 
@@ -196,6 +197,10 @@ def _moved(atoms: Atoms, displacement: np.ndarray) -> Atoms:
     moved = atoms.copy()
     moved.positions += displacement
     return moved
+
+
+def _moved_along(atoms: Atoms, direction: np.ndarray, size: float) -> Atoms:
+    return _moved(atoms, size * direction)
 
 
 def _strained(atoms: Atoms, size: float, i: int, j: int) -> Atoms:
@@ -248,8 +253,14 @@ def _jumps(probe: Probe, structure: Callable[[float], Atoms], start: float) -> D
         largest = 0.0
         for k in {*crossed, *_outliers(values)}:
             ends = (grid[k], values[k]), (grid[k + 1], values[k + 1])
-            largest = max(largest, _narrow(lambda r, f=read: f(probe(structure(r))), *ends, probe.interval))
+            largest = max(largest, _narrow(partial(_read_at, probe, structure, read), *ends, probe.interval))
         yield quantity, largest
+
+
+def _read_at(
+    probe: Probe, structure: Callable[[float], Atoms], read: Callable[[Answer], np.ndarray], r: float
+) -> np.ndarray:
+    return read(probe(structure(r)))
 
 
 def _outliers(values: Sequence[np.ndarray], count: int = 3) -> list[int]:

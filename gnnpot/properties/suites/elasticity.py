@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from ase.calculators.calculator import BaseCalculator
 
 from gnnpot.errors import SimulationError
@@ -23,8 +24,8 @@ from gnnpot.properties.suites.base import (
     Results,
     Suite,
     counted,
-    mean,
     measured,
+    median,
     numbers_of,
 )
 from gnnpot.properties.suites.data import DataFile, data_file, sha256_of
@@ -85,11 +86,13 @@ class Elasticity(Suite):
         }
 
     def summary(self, results: Results) -> dict[str, Figure]:
-        """Mean absolute errors."""
-        found = measured(results).values()
+        """Median absolute errors; a crystal that is unstable or does not relax is an error without bound."""
+        found = list(measured(results).values())
+        failed = [np.inf] * (len(results) - len(found))
         figures = {"crystals": counted(results)}
         for key in ("bulk", "shear"):
-            figures[f"{key} modulus, MAE"] = mean([abs(r[key] - r[f"{key}_expected"]) for r in found], "GPa")
+            errors = [*(abs(r[key] - r[f"{key}_expected"]) for r in found), *failed]
+            figures[f"{key} modulus, median error"] = median(errors, "GPa")
         return figures
 
     def picture(self, results: Mapping[str, Results]) -> "Picture":

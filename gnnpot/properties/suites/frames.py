@@ -52,15 +52,16 @@ class Frames(Suite):
         super().__init__(options)
         if options.data is None:
             raise DataError("frames: give labelled frames with --data (a file or a store)")
+        self._path: Path = options.data
 
     @property
     def label(self) -> str:
         """With the name of the file."""
-        return f"{self.name}.{self.options.data.name.partition('.')[0]}"
+        return f"{self.name}.{self._path.name.partition('.')[0]}"
 
     def all_items(self) -> Sequence[Item]:
         """The frames in the order of the file."""
-        path = self.options.data
+        path = self._path
         if not path.exists():
             raise DataError(f"{path}: does not exist; give labelled frames with --data (a file or a store)")
         frames = FrameStore(path) if path.is_dir() else read_frames(path)
@@ -68,7 +69,7 @@ class Frames(Suite):
 
     def identity(self) -> dict[str, Any]:
         """The file."""
-        path = self.options.data
+        path = self._path
         return {"data": FrameStore(path).sha256 if path.is_dir() else sha256_of(path)}
 
     def measure(self, item: Item, calculator: BaseCalculator, folder: Path) -> Result:

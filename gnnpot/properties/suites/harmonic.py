@@ -9,18 +9,15 @@ A negative frequency stands for an imaginary one. No non-analytical term is adde
 Source: Togo, Chaput, Tadano & Tanaka, J. Phys.: Condens. Matter 35, 353001 (2023).
 """
 
-from typing import TYPE_CHECKING
+from typing import Any
 
 import numpy as np
-
-if TYPE_CHECKING:
-    from phonopy import Phonopy
 
 #: mesh of wave vectors for thermal properties: about length / a points along a lattice vector of length a (Å)
 MESH_LENGTH = 60.0
 
 
-def commensurate_frequencies(phonopy: "Phonopy") -> np.ndarray:
+def commensurate_frequencies(phonopy: Any) -> np.ndarray:
     """Frequencies (THz, ascending) at all wave vectors that are commensurate with the supercell, [Q * 3N].
 
     Nothing is interpolated there. The force constants must be there.
@@ -32,7 +29,7 @@ def commensurate_frequencies(phonopy: "Phonopy") -> np.ndarray:
     return np.sort(phonopy.qpoints.frequencies.ravel())
 
 
-def heat_capacity(phonopy: "Phonopy", temperature: float) -> float:
+def heat_capacity(phonopy: Any, temperature: float) -> float:
     """Heat capacity at constant volume, J/K/mol of the primitive cell, at `temperature` (K).
 
     Modes with an imaginary frequency are left out, as phonopy does.

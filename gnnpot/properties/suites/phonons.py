@@ -84,7 +84,9 @@ class Phonons(Suite):
             return list(every)
         if count <= len(ten):
             return ten[:count]
-        chosen = np.unique(np.linspace(0, len(others) - 1, count - len(ten)).round().astype(int)) if others else []
+        chosen: Sequence[int] | np.ndarray = (
+            np.unique(np.linspace(0, len(others) - 1, count - len(ten)).round().astype(int)) if others else []
+        )
         return [*ten, *(others[k] for k in chosen)]
 
     def identity(self) -> dict[str, Any]:
@@ -101,7 +103,7 @@ class Phonons(Suite):
         atoms, row = item.content
         if item.key.startswith(_DFT):
             found = commensurate_frequencies(with_force_constants(atoms, calculator, tuple(row["supercell"])))
-            expected = np.repeat(row["frequencies"], row["counts"])
+            expected: np.ndarray = np.repeat(row["frequencies"], row["counts"])
             return {
                 "max": float(found[-1]),
                 "max_expected": float(expected[-1]),

@@ -50,12 +50,16 @@ class Relaxations(Suite):
     default_count: ClassVar[int] = 200
     most_atoms: ClassVar[int | None] = None
 
-    def all_items(self) -> Sequence[Item]:
-        """The pool, shuffled by the seed."""
+    @property
+    def _pool(self) -> Path:
         path = self.options.data
         if path is None or not path.is_file():
             raise DataError(f"{self.name}: give a file of crystals with --data" + (f", not {path}" if path else ""))
-        frames = list(read_frames(path))
+        return path
+
+    def all_items(self) -> Sequence[Item]:
+        """The pool, shuffled by the seed."""
+        frames = list(read_frames(self._pool))
         order = np.random.default_rng(self.options.seed).permutation(len(frames))
         items = []
         for k in order:
@@ -70,7 +74,7 @@ class Relaxations(Suite):
 
     def identity(self) -> dict[str, Any]:
         """The pool, the seed, and what is called exploded."""
-        return {"data": sha256_of(self.options.data), "seed": self.options.seed, "criteria": CRITERIA}
+        return {"data": sha256_of(self._pool), "seed": self.options.seed, "criteria": CRITERIA}
 
     def measure(self, item: Item, calculator: BaseCalculator, folder: Path) -> Result:
         """How the relaxation ended."""

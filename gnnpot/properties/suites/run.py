@@ -156,7 +156,8 @@ def _measure_all(
         for connection in connections:
             connection.send(next(waiting))
         while busy:
-            for connection in wait(list(busy)):
+            ready = set(wait(list(busy)))
+            for connection in [one for one in connections if one in ready]:
                 yield _received(connection, suite)
                 if (following := next(waiting, None)) is None:
                     busy.discard(connection)
@@ -178,10 +179,10 @@ def _workers(suite: Suite, subject: Subject, work: Path, count: int) -> Iterator
             workers.append((ours, process))
         yield [connection for connection, _ in workers]
     finally:
-        for connection, process in workers:
+        for connection, worker in workers:
             connection.close()
-            process.terminate()
-            process.join()
+            worker.terminate()
+            worker.join()
 
 
 def _received(connection: Connection, suite: Suite) -> tuple[int, Result]:

@@ -22,7 +22,7 @@ from ase.build import bulk
 from ase.calculators.calculator import BaseCalculator
 
 from gnnpot.runs.files import write_text
-from gnnpot.runs.pages import COLORS, new_figure, tidy
+from gnnpot.runs.pages import COLORS, new_figure, plain_log_ticks, tidy
 from gnnpot.runs.progress import Progress, no_progress
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ def measure_speed(
         atoms = (structure or silicon)(size)
         steps = {name: moving(calculators[name], atoms) for name in names}
         found = alternate(list(steps.values()), seconds * len(steps), processor_time=threads == 1)
-        first = np.median(found[0])
+        first = float(np.median(found[0]))
         for name, times in zip(steps, found, strict=True):
             low, middle, high = (1e3 * float(np.percentile(times, q)) for q in (25, 50, 75))
             ratio = float(np.median(times) / first)
@@ -136,7 +136,7 @@ def alternate(steps: Sequence[Callable], seconds: float, processor_time: bool = 
 def cpu_name() -> str:
     """What Linux calls the processor, else what Python does."""
     try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:
         lines = []
     named = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
@@ -152,9 +152,10 @@ def speed_picture(measured: Mapping[str, Any]) -> "Picture":
     for k, size in enumerate(sizes):
         found = {row["potential"]: row["ms"] for row in rows if row["atoms"] == size}
         places = np.arange(len(names)) + (k - (len(sizes) - 1) / 2) * 0.8 / len(sizes)
-        heights = [found.get(name, np.nan) for name in names]
-        ax.barh(places, heights, 0.8 / len(sizes), color=COLORS[k % len(COLORS)], label=f"{size} atoms")
+        times = [found.get(name, np.nan) for name in names]
+        ax.plot(times, places, "o", color=COLORS[k % len(COLORS)], label=f"{size} atoms")
     ax.set(yticks=range(len(names)), yticklabels=names, xscale="log", xlabel="ms for a step of Si")
+    plain_log_ticks(ax.xaxis)
     ax.invert_yaxis()
     ax.legend(frameon=False, fontsize=8)
     tidy(ax)

@@ -4,6 +4,7 @@ import base64
 import io
 import re
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -55,7 +56,8 @@ def _read(text: str, language: str, before: Recipe | None, mode: str) -> Reading
     """The first way of reading that gives a recipe; the problem is that of the more likely one."""
     ways: list[Recipe | None] = [None]
     if before is not None:
-        ways = {"new": [None], "change": [before]}.get(mode, [before, None] if CHANGE.match(text) else [None, before])
+        either: list[Recipe | None] = [before, None] if CHANGE.match(text) else [None, before]
+        ways = [None] if mode == "new" else [before] if mode == "change" else either
     readings = []
     for base in ways:
         readings.append(read(text, language, base))
@@ -150,7 +152,7 @@ def _frames(path: Path) -> list[Atoms]:
     return list(iread(path, index=":", format="traj")) if path.is_file() else []
 
 
-ANSWERS = {
+ANSWERS: dict[str, Callable[..., dict[str, Any]]] = {
     "build": build, "run_recipe": run_recipe, "upload": upload, "export": export, "frames": frames,
     "frame": frame, "trajectory": trajectory,
 }  # fmt: skip

@@ -18,6 +18,7 @@ def encode(array: np.ndarray, dtype: str) -> str:
 
 
 def decode(text: str, dtype: str) -> np.ndarray:
+    """Numbers of a message: base64 of little-endian bytes."""
     return np.frombuffer(base64.b64decode(text), dtype=np.dtype(dtype).newbyteorder("<")).astype(dtype)
 
 
@@ -42,6 +43,7 @@ def to_payload(atoms: Atoms) -> dict[str, Any]:
 
 
 def to_atoms(payload: dict[str, Any]) -> Atoms:
+    """The structure of a message."""
     positions = decode(payload["positions"], "float64").reshape(-1, 3)
     atoms = Atoms(payload["numbers"], positions=positions, cell=payload["cell"], pbc=payload["pbc"])
     if payload["fixed"]:

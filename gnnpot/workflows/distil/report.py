@@ -130,8 +130,11 @@ def write_distil_report(folder: Path, card: Card) -> Path:
         "Molecular dynamics, µs per atom and step, processor time of one thread, in turns in one process.",
         markdown(speed_rows(card)),
         "## Rounds",
-        "Errors of the students of the round before on frames that were drawn at random from their own dynamics, "
-        "before they were trained on them, means over the committee; picked frames are those where it disagreed most.",
+        (
+            "Errors of the students of the round before on frames that were drawn at random from their own dynamics, "
+            "before they were trained on them, means over the committee; picked frames are those where it disagreed "
+            "most."
+        ),
         markdown(rounds_rows(card)),
         f"![Errors, frames and speed]({PICTURE})",
     ]

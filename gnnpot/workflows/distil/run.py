@@ -167,7 +167,7 @@ class Rounds:
         minutes = self.results.once("final minutes", lambda: final_minutes(config, self.results.minutes))
         self._on_event(f"training the final student on {frames_in(folder)} frames")
         budget = Budget(config.learn.final_steps, minutes, config.learn.final_batch)
-        run = student_run(config, folder, config.run / FINAL, budget, self.elements, config.seed)
+        run = student_run(config, folder, config.run / FINAL, budget, self.elements.tolist(), config.seed)
         with self.results.stage("final"):
             return fit(FromScratch(run), progress=self._progress)
 
@@ -207,7 +207,7 @@ class Rounds:
                 f"round {number} of at most {config.rounds}: training student {k + 1} of {config.committee} on "
                 f"{frames} frames"
             )
-            run = student_run(config, folder, folder / f"student-{k}", budget, self.elements, config.seed + k)
+            run = student_run(config, folder, folder / f"student-{k}", budget, self.elements.tolist(), config.seed + k)
             task = FromScratch(run)
             if number > 0:
                 task = Continued(run, self.folder(number - 1) / f"student-{k}" / MODEL)

@@ -42,7 +42,7 @@ class Continued(FromScratch):
         self._start = load_checkpoint(start)[0]
         super().__init__(replace(config, model=self._start.model.config))
 
-    def build(self, prepared: PreparedData) -> Potential:  # noqa: ARG002 - nothing is fitted anew
+    def build(self, prepared: PreparedData) -> Potential:
         return self._start.to(getattr(torch, self.config.precision))
 
 

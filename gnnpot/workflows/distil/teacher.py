@@ -72,7 +72,7 @@ def open_teacher(name: str, make: Callable[[], BaseCalculator] | None = None) ->
     make = make or functools.partial(Calculator, name)
     calculator = make()
     described, functional = describe(name, calculator)
-    elements = getattr(calculator, "potential", None) and calculator.elements
+    elements = getattr(calculator, "elements", None) if hasattr(calculator, "potential") else None
     card = getattr(calculator, "card", None) or Card()
     return Teacher(name, Labeller(make, described, functional), card, elements)
 

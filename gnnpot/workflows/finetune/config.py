@@ -13,11 +13,12 @@ import copy
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from gnnpot.config import from_mapping, read_yaml
 from gnnpot.data.readers import RecordOptions
 from gnnpot.data.store import FrameStore
+from gnnpot.domains import INNER_SHARE, NOT_NEGATIVE, SHARE, WHOLE_FROM_2, check_fields
 from gnnpot.errors import ConfigError, DataError, suggest
 from gnnpot.training.config import DataConfig, RunConfig, apply_overrides
 from gnnpot.training.stores import read_labelled, resolve_path
@@ -25,7 +26,7 @@ from gnnpot.workflows.finetune.aims import Aim, aim_options, architecture_of, ch
 from gnnpot.workflows.finetune.strategies import AllWeights, Strategy
 
 #: short names for `--strategy`
-SHORT = {
+SHORT: dict[str, dict[str, Any]] = {
     "all": {"strategy": {"kind": "all"}},
     "head": {"strategy": {"kind": "head"}},
     "frozen": {"strategy": {"kind": "frozen"}},
@@ -45,11 +46,10 @@ class RefitConfig:
     #: False: they are unchanged
     enabled: bool = True
     #: pull towards no change, in units of the number of frames; decides only what the frames leave open
-    ridge: float = 1e-6
+    ridge: Annotated[float, NOT_NEGATIVE] = 1e-6
 
     def __post_init__(self) -> None:
-        if self.ridge < 0:
-            raise ValueError(f"ridge: {self.ridge} is negative")
+        check_fields(self)
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class ReplayConfig:
     """Earlier frames: those that are replayed, and those that only tell at the end what was forgotten."""
 
     #: of each batch; 0: none is replayed
-    share: float = 0.0
+    share: Annotated[float, SHARE] = 0.0
     #: labelled frames that the starting model was trained on, or like them: files or stores
     frames: Path | tuple[Path, ...] = ()
     #: structures that the starting model labels, where `frames` is empty; `bundled:NAME` as in `data.train`
@@ -66,19 +66,14 @@ class ReplayConfig:
     #: to them, or those of the starting model
     references: Literal["refit", "start"] = "refit"
     #: fraction that is kept aside to tell what was forgotten
-    held_out: float = 0.2
+    held_out: Annotated[float, INNER_SHARE] = 0.2
     #: at most so many frames are used, evenly spread
-    max_frames: int = 1000
+    max_frames: Annotated[int, WHOLE_FROM_2] = 1000
     #: names of the labels in `frames`, stress convention
     reader: RecordOptions = field(default_factory=RecordOptions)
 
     def __post_init__(self) -> None:
-        if not 0 <= self.share < 1:
-            raise ValueError(f"share: {self.share} is no share from 0 to below 1")
-        if not 0 < self.held_out < 1:
-            raise ValueError(f"held_out: {self.held_out} is no fraction between 0 and 1")
-        if self.max_frames < 2:
-            raise ValueError(f"max_frames: {self.max_frames} can't be replayed and held out; give at least 2")
+        check_fields(self)
 
     def paths(self) -> tuple[Path, ...]:
         """Those of `frames`, or else of `structures`."""
@@ -143,7 +138,7 @@ def read_finetune_config(
     """
     if short is not None and short not in SHORT:
         raise ConfigError(f"strategy: '{short}' is not known; {suggest(short, SHORT)}")
-    given = {} if path is None else read_yaml(path)
+    given: Any = {} if path is None else read_yaml(path)
     if not isinstance(given, dict):
         raise ConfigError(f"{path}: expected a mapping of options; see gnnpot finetune --help")
     if short is not None:
@@ -239,11 +234,12 @@ def _merged(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]
 
     Shares no mapping with either: what is set in it later must not change them.
     """
-    over = copy.deepcopy(over)
-    result = copy.deepcopy(under)
-    for key, value in over.items():
+    result = dict(copy.deepcopy(under))
+    for key, value in copy.deepcopy(over).items():
         below = result.get(key)
-        both = isinstance(below, Mapping) and isinstance(value, Mapping)
-        another = key == "batch" or (key == "strategy" and both and value.get("kind") not in (None, below.get("kind")))
-        result[key] = _merged(below, value) if both and not another else value
+        if isinstance(below, Mapping) and isinstance(value, Mapping):
+            another = key == "strategy" and value.get("kind") not in (None, below.get("kind"))
+            result[key] = value if another or key == "batch" else _merged(below, value)
+        else:
+            result[key] = value
     return result

@@ -50,7 +50,7 @@ class Refit:
 
     def rows(self) -> list[tuple[str, ...]]:
         """Element, number of atoms, energies in eV: before, shift, uncertainty, after. The first row is the head."""
-        rows = [("element", "atoms", "before, eV", "shift, eV", "± eV", "after, eV")]
+        rows: list[tuple[str, ...]] = [("element", "atoms", "before, eV", "shift, eV", "± eV", "after, eV")]
         for e, shift in self.shift.items():
             sigma = self.uncertainty.get(e)
             rows.append((
@@ -144,7 +144,7 @@ class FirstStep:
         if not path.exists():
             return None
         try:
-            mapping = json.loads(path.read_text())
+            mapping = json.loads(path.read_text(encoding="utf-8"))
         except (OSError, ValueError):
             raise DataError(f"{path}: can't be read; begin the run afresh") from None
         return from_mapping(cls, mapping, where=str(path))

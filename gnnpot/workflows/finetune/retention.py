@@ -79,9 +79,9 @@ class Probes:
 
 def probe_elements(known: Iterable[str], new: Iterable[str], count: int = 5) -> tuple[str, ...]:
     """Elements with a simple crystal that a model knows, those first that the new frames do not hold."""
-    known, new = list(known), set(new)
-    simple = [e for e in (*PREFERRED, *known) if e in known and _crystal(e) is not None]
-    return tuple(dict.fromkeys(sorted(simple, key=lambda e: e in new)))[:count]
+    every, held = list(known), set(new)
+    simple = [e for e in (*PREFERRED, *every) if e in every and _crystal(e) is not None]
+    return tuple(dict.fromkeys(sorted(simple, key=lambda e: e in held)))[:count]
 
 
 def probe(start: Potential, tuned: Potential, elements: Sequence[str]) -> Probes:
@@ -92,11 +92,12 @@ def probe(start: Potential, tuned: Potential, elements: Sequence[str]) -> Probes
         cell, number = _crystal(element), atomic_numbers[element]
         if cell is not None:
             volumes = cell.get_volume() * VOLUMES
-            energies = (scaled_energies(cell, c, volumes) / len(cell) for c in calculators)
-            crystals[element] = Curve(volumes / len(cell), *energies)
+            before, after = (scaled_energies(cell, c, volumes) / len(cell) for c in calculators)
+            crystals[element] = Curve(volumes / len(cell), before, after)
         distances = 2 * float(covalent_radii[number]) * DISTANCES
         pair = np.array([[number, number]])
-        dimers[element] = Curve(distances, *(dimer_energies(pair, distances[None], c)[0] for c in calculators))
+        before, after = (dimer_energies(pair, distances[None], c)[0] for c in calculators)
+        dimers[element] = Curve(distances, before, after)
     return Probes(crystals, dimers)
 
 
@@ -127,7 +128,7 @@ def retention_rows(metrics: Mapping[str, Any]) -> list[tuple[str, ...]]:
         Rows of texts; the first one is the head. The last column marks what became worse: errors, crystals that moved
         far or lost their minimum, dimers with a deeper hole.
     """
-    rows = [("", "unit", "starting model", "fine-tuned", "change")]
+    rows: list[tuple[str, ...]] = [("", "unit", "starting model", "fine-tuned", "change")]
     new, names = metrics["new"], {"energy_mae": ("energy MAE", "meV/atom", 1e3), "forces_mae": ("force MAE", "eV/Å", 1)}
     names["stress_mae"] = ("stress MAE", "GPa", 1 / GPA)
     for key, (name, unit, factor) in names.items():
@@ -140,8 +141,8 @@ def retention_rows(metrics: Mapping[str, Any]) -> list[tuple[str, ...]]:
     earlier = metrics.get("earlier", {})
     for key, (name, unit, factor) in names.items():
         if earlier and earlier["start"].get(key) is not None:
-            pair = (earlier[model][key] for model in ("start", "finetuned"))
-            rows.append((f"earlier frames: {name}", unit, *_pair(*pair, factor)))
+            start, tuned = (earlier[model][key] for model in ("start", "finetuned"))
+            rows.append((f"earlier frames: {name}", unit, *_pair(start, tuned, factor)))
     for element, row in metrics["equations_of_state"].items():
         for key, what, unit in (("volume", "volume", "Å³/atom"), ("bulk_modulus", "bulk modulus", "GPa")):
             start, tuned = (row[f"{key}_{model}"] for model in ("start", "finetuned"))

@@ -104,9 +104,8 @@ class FineTune(TrainingTask):
         refit, references = None, self._start.references
         if config.refit.enabled:
             refit, references = refit_references(self._start, train, config.refit.ridge)
-        step = FirstStep(
-            config.start, digest, references.to_mapping(), refit, earlier and earlier.references.to_mapping()
-        )
+        replayed = None if earlier is None else earlier.references.to_mapping()
+        step = FirstStep(config.start, digest, references.to_mapping(), refit, replayed)
         if write:
             step.write(path)
         return step, earlier
@@ -119,7 +118,7 @@ class FineTune(TrainingTask):
         self._on_event(f"2 of 3: training {trained:,} of {total:,} weights on {len(prepared.train)} frames")
         return potential
 
-    def rates(self, potential: Potential) -> Mapping[str, float]:  # noqa: ARG002 - known since `build`
+    def rates(self, potential: Potential) -> Mapping[str, float]:
         return self._rates
 
     def finished(self, potential: Potential) -> Potential:
@@ -140,7 +139,7 @@ class FineTune(TrainingTask):
         new["finetuned"] = plain.evaluations["test" if prepared.test else "validation"].metrics()
         measured: dict[str, Any] = {"new": new}
         if self._earlier is not None:
-            measured["earlier"] = self._forgotten(potential, stress)
+            measured["earlier"] = self._forgotten(potential, self._earlier, stress)
         elements = config.probe_elements or probe_elements(potential.elements, prepared.elements)
         probes = probe(start, potential, elements)
         measured |= probes.metrics()
@@ -150,9 +149,8 @@ class FineTune(TrainingTask):
             sections.append(Section("Element references", tuple(refit.rows()), note=refit.sentence()))
         return Outcome(self._card(plain.card, measured), plain.evaluations, sections)
 
-    def _forgotten(self, potential: Potential, stress: bool) -> dict[str, Any]:
+    def _forgotten(self, potential: Potential, earlier: Earlier, stress: bool) -> dict[str, Any]:
         """Errors on the earlier frames that were held out, with the references that belong to them."""
-        earlier = self._earlier
         frames = earlier.held_out.frames
         found: dict[str, Any] = {
             name: evaluate(model.with_references(earlier.references), frames, stress=stress).metrics()

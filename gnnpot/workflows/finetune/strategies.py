@@ -11,7 +11,7 @@ A model's stages, from the graph to the energy, are its embeddings and bases, it
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, cast
 
 import torch
 from torch import Tensor, nn
@@ -133,7 +133,7 @@ class LoRA:
         """Puts W' in the place of W, A and B."""
         for module in list(potential.model.modules()):
             if parametrize.is_parametrized(module):
-                for name in list(module.parametrizations):
+                for name in list(cast("nn.ModuleDict", module.parametrizations)):
                     parametrize.remove_parametrizations(module, name, leave_parametrized=True)
         potential.requires_grad_(True)
 

@@ -5,19 +5,23 @@
     python scripts/studies/accuracy/page.py                                   # this page
 
 Errors: geometric means over mlearn's Si, Mo, Cu and Ni, of `docs/accuracy/published.jsonl`. Times: processor time of a
-step of 512 atoms of Si on one thread, of `docs/accuracy/suites/results/speed.json`. A package of the authors runs the
-same weights: its error is the same, its time is gnnpot's times the ratio that `docs/benchmarks/peers.json` has of one
-run (of Nequix, `PEER_RATIOS`). `symmetrix-xl` is drawn by its time alone: random weights, so that it has no error here.
+step of 512 atoms of Si on one thread, of `docs/accuracy/suites/results/speed.json`; of M3GNet and CHGNet that of 7net-0
+times their ratio in `docs/checkpoint/results/speed.json` (two threads, one run); all Nequix have one size and one time.
+A package of the authors runs the same weights: its error is the same, its time is gnnpot's times the ratio that
+`docs/benchmarks/peers.json` has of one run (of Nequix, `PEER_RATIOS`). `symmetrix-xl` is drawn by its time alone:
+random weights, so that it has no error here.
 
 Writes accuracy-and-time.md, .json and .png into docs/accuracy.
 """
 
+import io
 import json
 from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
 import typer
+from matplotlib.ticker import FuncFormatter
 
 from gnnpot.runs.files import write_bytes, write_text
 from gnnpot.runs.pages import COLORS, GREY, new_figure, tidy
@@ -27,11 +31,16 @@ ATOMS = 512
 #: time of the authors' package over gnnpot's, where peers.json does not have it, and where it was measured
 PEER_RATIOS = {"nequix-oam-1": ("nequix", 7588 / 289, "one thread, in turns; docs/published-potentials.md")}
 PACKAGES = {"chgnet-0.3.0": "chgnet", "7net-0": "sevenn", "7net-l3i5": "sevenn", "m3gnet-mp-2021.2.8": "matgl"}
+#: potentials of one architecture and size, timed once
+NEQUIX = ("nequix-oam-1", "nequix-omat-1", "nequix-mp-1", "nequix-mp-1-pft")
 #: µs per atom at 512 atoms of Si on two threads, in one run: symmetrix-xl (lowest, highest) and gnnpot's 7net-0
 SYMMETRIX, SYMMETRIX_7NET = (230.0, 300.0), 156.0
 
 
 NOTES = """\
+All Nequix have one size, and were timed once; M3GNet and CHGNet were timed beside 7net-0 in another run
+(`checkpoint/table.md`, two threads) and are scaled by it.
+
 The authors' packages run the same weights, so that their errors are the same. Their times are gnnpot's in this run
 times a ratio that was measured in turns: `chgnet` 0.4.2, `sevenn` 0.13.0 and `matgl` 4.1.2 on two threads
 (`benchmarks/peers.md`), `nequix` 0.4.5 on one ([published potentials](../published-potentials.md)). `symmetrix-xl`
@@ -48,14 +57,16 @@ def main(
 ) -> None:
     """Write the page."""
     folder = docs / "accuracy"
-    rows = points(folder, json.loads((docs / "benchmarks" / "peers.json").read_text()))
+    peers = json.loads((docs / "benchmarks" / "peers.json").read_text())
+    earlier = json.loads((docs / "checkpoint" / "results" / "speed.json").read_text())["result"]["rows"]
+    rows = points(folder, peers, earlier)
     write_text(folder / "accuracy-and-time.json", json.dumps(rows, indent=1, ensure_ascii=False) + "\n")
     about = json.loads((folder / "suites" / "results" / "speed.json").read_text())["about"]
     write_text(folder / "accuracy-and-time.md", page(rows, about))
     write_bytes(folder / "accuracy-and-time.png", picture(rows))
 
 
-def points(folder: Path, peers: dict[str, Any]) -> list[dict[str, Any]]:
+def points(folder: Path, peers: dict[str, Any], earlier: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """A row for each potential and package: errors and ms."""
     errors: dict[str, dict[str, dict[str, float]]] = {}
     for line in (folder / "published.jsonl").read_text().splitlines():
@@ -64,6 +75,10 @@ def points(folder: Path, peers: dict[str, Any]) -> list[dict[str, Any]]:
     times: dict[str, dict[int, float]] = {}
     for row in json.loads((folder / "suites" / "results" / "speed.json").read_text())["rows"]:
         times.setdefault(row["potential"], {})[row["atoms"]] = row["ms"]
+    times |= dict.fromkeys(NEQUIX, times["nequix-oam-1-pft"])
+    known = {(row["model"], row["atoms"]): row["ms"] for row in earlier if row["package"] == "gnnpot"}
+    for name in ("chgnet-0.3.0", "m3gnet-mp-2021.2.8"):
+        times[name] = {n: known[name, n] / known["7net-0", n] * times["7net-0"][n] for n in (64, ATOMS)}
     rows = []
     for name, ms in times.items():
         found = errors.get(name, {})
@@ -128,8 +143,7 @@ def _milliseconds(value: float | list[float]) -> str:
 
 def picture(rows: list[dict[str, Any]]) -> bytes:
     """Errors against ms at 512 atoms: energies left, forces right; lines join the packages of one potential."""
-    import io
-
+    plain = FuncFormatter(lambda value, _: f"{value:g}")
     figure = new_figure(width=11.5, height=5.0)
     panels = zip(
         figure.subplots(1, 2), (("energy", "energy, MAE, meV/atom"), ("forces", "forces, MAE, eV/Å")), strict=True
@@ -150,6 +164,9 @@ def picture(rows: list[dict[str, Any]]) -> bytes:
                     own = next(r for r in rows if r["potential"] == row["potential"] and r["package"] == "gnnpot")
                     ax.plot([own["ms_512"], row["ms_512"]], [row[key]] * 2, color=GREY, linewidth=0.8, zorder=0)
         ax.set(xscale="log", yscale="log", xlabel="ms for a step of 512 atoms of Si, one thread", ylabel=label)
+        ax.yaxis.set_major_formatter(plain)
+        ax.yaxis.set_minor_formatter(plain)
+        ax.xaxis.set_major_formatter(plain)
         tidy(ax)
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png")

@@ -30,7 +30,7 @@ def structure(size: int) -> Atoms:
     return (bulk("Si", "diamond", a=5.43, cubic=True) * SIZES[size])[1:]
 
 
-def measure(function, repetitions: int) -> float:  # noqa: ANN001
+def measure(function, repetitions: int) -> float:
     """Least CPU time (s) of a call."""
     times = []
     for _ in range(repetitions):

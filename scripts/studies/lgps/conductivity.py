@@ -196,7 +196,7 @@ def one_set(chosen: RunSet, model: str, data: Path, place: Path, processes: int,
     last: dict[float, int] = {}
     console = Console(stderr=True)
 
-    def tell(progress) -> None:  # noqa: ANN001
+    def tell(progress) -> None:
         percent = 100 * progress.done // max(progress.total, 1)
         if percent > last.get(progress.temperature, -1):
             last[progress.temperature] = percent

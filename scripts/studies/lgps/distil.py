@@ -40,7 +40,7 @@ from gnnpot.engines.calculator import Calculator
 from gnnpot.errors import ConfigError, GnnpotError, suggest
 from gnnpot.hub.checkpoint import Card, load_checkpoint
 from gnnpot.runs.files import write_text
-from gnnpot.runs.pages import COLORS, GREY, new_figure, tidy
+from gnnpot.runs.pages import COLORS, GREY, new_figure, plain_log_ticks, tidy
 from gnnpot.sampling.distortions import repeated
 from gnnpot.training.config import DataConfig, SplitConfig, TrainConfig, fresh_rate
 from gnnpot.training.run import MODEL, train
@@ -49,7 +49,7 @@ from gnnpot.workflows.distil.results import DistilResults
 
 # the benchmarks know how to open the authors' packages
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "benchmarks"))
-from peer_potentials import PEERS  # noqa: E402
+from peer_potentials import PEERS
 
 from gnnpot.workflows.distil.report import draw_errors, markdown, rounds_rows
 from gnnpot.workflows.distil.run import FINAL, RESULTS
@@ -254,16 +254,23 @@ def report(
     times += "".join(f", `{setting}`" for setting in settings)
     text = [
         "# Li10GeP2S12: a universal potential, fine-tuned, distilled into fast ones",
-        f"By `scripts/studies/lgps/distil.py` ({times}): {manifest.frames} test frames, {manifest.atoms} atoms, PBE. "
-        f"The student's last training took {results.minutes_of('final'):.3g} min of the distillation.",
+        (
+            f"By `scripts/studies/lgps/distil.py` ({times}): {manifest.frames} test frames, {manifest.atoms} atoms, "
+            "PBE. "
+            f"The student's last training took {results.minutes_of('final'):.3g} min of the distillation."
+        ),
         markdown([("", "force MAE, meV/Å", "force RMSE, meV/Å", "energy MAE, meV/atom"), *map(_cells, rows)]),
-        f"The student's force error is {error:.2f} times the teacher's; the goal is at most {ERROR_GOAL}, at "
-        f"{SPEED_GOAL} times the speed. Molecular dynamics, µs per atom and step, processor time of one thread, in "
-        "turns in one process (in brackets: how much faster than the teacher):",
+        (
+            f"The student's force error is {error:.2f} times the teacher's; the goal is at most {ERROR_GOAL}, at "
+            f"{SPEED_GOAL} times the speed. Molecular dynamics, µs per atom and step, processor time of one thread, in "
+            "turns in one process (in brackets: how much faster than the teacher):"
+        ),
         markdown(speed_rows(speeds)),
         "Students: " + "; ".join(f"{NAMES[n]}, {_sizes(out / f)}" for n, f in folders(names).items()) + ".",
-        f"Students' dynamics at {', '.join(f'{t:g}' for t in config.explore.temperatures)} K; the rounds ended because "
-        f"{card.metrics['distil']['end']}. Errors of the students on fresh frames, against the teacher:",
+        (
+            f"Students' dynamics at {', '.join(f'{t:g}' for t in config.explore.temperatures)} K; the rounds ended "
+            f"because {card.metrics['distil']['end']}. Errors of the students on fresh frames, against the teacher:"
+        ),
         markdown(rounds_rows(card)),
         "![Errors on the test frames, by round, and speed](lgps.png)",
     ]
@@ -311,8 +318,10 @@ def _cells(row: Row) -> tuple[str, ...]:
 
 def picture(rows: list[Row], card: Card, speeds: dict[int, dict[str, float]]) -> Figure:
     """Errors on the test frames, of the students over the rounds, and speeds."""
-    figure = new_figure(3, height=4.2)
-    axes = figure.add_subplot(1, 3, 1)
+    # one round is no curve
+    panels = 3 if len(card.metrics["distil"]["rounds"]) > 1 else 2
+    figure = new_figure(panels, height=4.2)
+    axes = figure.add_subplot(1, panels, 1)
     values = [1e3 * row.metrics["forces_mae"] for row in rows]
     colors = [GREY, COLORS[0], COLORS[2], *[COLORS[1]] * len(rows)][: len(rows)]
     axes.bar([row.short for row in rows], values, color=colors, width=0.65)
@@ -321,12 +330,14 @@ def picture(rows: list[Row], card: Card, speeds: dict[int, dict[str, float]]) ->
     axes.set(ylabel="force MAE on the test frames, meV/Å")
     axes.legend(frameon=False, fontsize=8)
     tidy(axes)
-    draw_errors(figure.add_subplot(1, 3, 2), card)
-    axes = figure.add_subplot(1, 3, 3)
+    if panels == 3:
+        draw_errors(figure.add_subplot(1, panels, 2), card)
+    axes = figure.add_subplot(1, panels, panels)
     for k, name in enumerate(next(iter(speeds.values()))):
         color = {TEACHER: COLORS[0]}.get(name, COLORS[(2, 1, 3, 4)[(k - 1) % 4]])
         axes.plot([str(n) for n in speeds], [t[name] for t in speeds.values()], marker="o", color=color, label=name)
     axes.set(yscale="log", xlabel="atoms", ylabel="µs per atom and step, one thread")
+    plain_log_ticks(axes.yaxis)
     axes.legend(frameon=False, fontsize=8)
     tidy(axes)
     return figure

@@ -1,4 +1,4 @@
-"""Fine-tuned, from scratch, and as it came: Si, Mo, Cu, Ni of Zuo et al. 2020 (J. Phys. Chem. A 124, 731).
+"""Fine-tuned, from scratch, and unchanged: Si, Mo, Cu, Ni of Zuo et al. 2020 (J. Phys. Chem. A 124, 731).
 
     python scripts/studies/mlearn/finetune.py --data mlearn --minutes 60 --threads 2
     python scripts/studies/mlearn/finetune.py --start 7net-0 --element Si --frames 20 --only all --minutes 5
@@ -31,7 +31,7 @@ from gnnpot.errors import GnnpotError
 from gnnpot.hub.checkpoint import load_checkpoint
 from gnnpot.potential import Potential
 from gnnpot.runs.files import write_text
-from gnnpot.runs.pages import COLORS, new_figure, tidy
+from gnnpot.runs.pages import COLORS, new_figure, plain_log_ticks, tidy
 from gnnpot.training.run import MODEL
 from gnnpot.workflows.compare import ZERO_SHOT, Result, compare, milliseconds, read_results
 from gnnpot.workflows.finetune.config import FineTuneConfig, read_finetune_config
@@ -106,7 +106,7 @@ class Entry:
 
     element: str
     row: str  #: of the table
-    frames: int  #: trained and validated on; 0: as it came
+    frames: int  #: trained and validated on; 0: unchanged
     energy_mae: float  #: eV per atom
     forces_mae: float  #: eV/Å
     minutes: float  #: of the run
@@ -153,7 +153,7 @@ def gather(out: Path, data: Path, symbol: str) -> list[Entry]:
 
 
 def _row(name: str, start: str, choose: str | None) -> str:
-    known = {ZERO_SHOT: f"{start} as it came, best constant shift", "all": f"{start} fine-tuned"}
+    known = {ZERO_SHOT: f"{start} unchanged, best constant shift", "all": f"{start} fine-tuned"}
     row = known.get(name, name.replace("-scratch", " from scratch"))
     return f"{row}, {CHOSEN}" if choose == "representative" else row
 
@@ -171,7 +171,7 @@ def to_markdown(entries: list[Entry]) -> str:
     for symbol, rows in _grouped(entries).items():
         for name, found in rows.items():
             cells = {e.frames: _cell(e) for e in found}
-            # all frames of an element are another number than those of the columns, or none: as it came
+            # all frames of an element are another number than those of the columns, or none: unchanged
             whole = [cell for n, cell in cells.items() if n not in columns]
             row = [cells.get(n, "") for n in columns] + (whole[-1:] or [""])
             lines.append(f"| {symbol}: {name} | {' | '.join(row)} | {found[-1].milliseconds:.3g} |")
@@ -212,6 +212,8 @@ def picture(entries: list[Entry]) -> Figure:
             axes.axhline(best, color="black", linestyle=":", linewidth=1, label="better of GAP and MTP")
             axes.set(xscale="log", yscale="log", xlabel="frames", title=symbol if row == 0 else "")
             axes.set_ylabel(label if k == 0 else "")
+            for axis in (axes.xaxis, axes.yaxis):
+                plain_log_ticks(axis)
             tidy(axes)
     every = {}
     for axes in figure.axes:

@@ -59,7 +59,7 @@ def main(
 def chosen(path: Path) -> list[tuple[dict[str, Any], Structure]]:
     """Entries and primitive cells by the rule."""
     found = []
-    for entry in json.load(gzip.open(path)):
+    for entry in json.loads(gzip.decompress(path.read_bytes())):
         structure = Structure.from_dict(entry["structure"])
         if any(e.is_lanthanoid or e.is_actinoid for e in structure.composition.elements):
             continue
@@ -100,12 +100,17 @@ def heat_capacity(structure: Structure, entry: dict[str, Any], calculator: gnnpo
 def table(rows: list[dict[str, Any]], model: str) -> str:
     """Markdown."""
     lines = [
-        f"# Crystals by {model} beside density functional theory", "",
-        "`scripts/studies/properties/crystals.py` writes this page. K and G are Hill's averages of the elastic tensor; K",
-        "by E(V) is that of the equation of state; GPa. The heat capacity is that of constant volume at 300 K, J/K for a",
-        "mole of atoms; a crystal with imaginary modes has none.", "",
-        "| crystal | K | K by E(V) | K, DFT | G | G, DFT |", "|---|---|---|---|---|---|",
-    ]  # fmt: skip
+        f"# Crystals by {model} beside density functional theory",
+        "",
+        "`scripts/studies/properties/crystals.py` writes this page. K and G are Hill's averages of the elastic tensor;",
+        "K by E(V) is that of the equation of state; GPa. The heat capacity is that of constant volume at 300 K, J/K",
+        "for a mole of atoms; a crystal with imaginary modes has none.",
+        "",
+        "![Moduli and heat capacities beside DFT](crystals.png)",
+        "",
+        "| crystal | K | K by E(V) | K, DFT | G | G, DFT |",
+        "|---|---|---|---|---|---|",
+    ]
     for row in rows:
         if row["set"] == "elasticity" and "failed" not in row:
             numbers = ("K_GPa", "K_equation_of_state_GPa", "K_dft_GPa", "G_GPa", "G_dft_GPa")
@@ -126,8 +131,8 @@ def _errors(rows: list[dict[str, Any]]) -> str:
         return f"{np.mean([abs(x - y) for x, y in pairs]):.2g}" if pairs else "–"
 
     return (
-        f"Mean absolute differences to DFT: K {mean('K_GPa', 'K_dft_GPa')} GPa, G {mean('G_GPa', 'G_dft_GPa')} GPa, heat "
-        f"capacity {mean('C_J_K_mol_atom', 'C_dft_J_K_mol_atom')} J/K/mol."
+        f"Mean absolute differences to DFT: K {mean('K_GPa', 'K_dft_GPa')} GPa, G {mean('G_GPa', 'G_dft_GPa')} GPa, "
+        f"heat capacity {mean('C_J_K_mol_atom', 'C_dft_J_K_mol_atom')} J/K/mol."
     )
 
 

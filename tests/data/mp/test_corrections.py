@@ -34,8 +34,9 @@ def test_published_values():
 
 def test_oxygen_that_is_bound_to_oxygen():
     peroxide = Atoms("Li4O4", cell=[3.2, 3.2, 7.7], pbc=True)
-    peroxide.positions = [(0, 0, 0), (0, 0, 3.85), (1.6, 1.6, 1.9), (1.6, 1.6, 5.8)] + [
-        (0.3, 1.6, 0.2), (0.3, 1.6, 1.7), (1.9, 0.1, 4.0), (1.9, 0.1, 5.5)
+    peroxide.positions = [
+        (0, 0, 0), (0, 0, 3.85), (1.6, 1.6, 1.9), (1.6, 1.6, 5.8),
+        (0.3, 1.6, 0.2), (0.3, 1.6, 1.7), (1.9, 0.1, 4.0), (1.9, 0.1, 5.5),
     ]  # fmt: skip
     assert correction(peroxide) == pytest.approx(4 * PEROXIDE, abs=4e-3)
 

@@ -17,8 +17,8 @@ from gnnpot.data.mp.filters import Labels
 from gnnpot.data.mp.trajectories import STRESS, to_batch
 from gnnpot.data.schema import to_frames, to_table
 from gnnpot.errors import DataError
+from tests.data.conftest import same
 
-from ..conftest import same
 from .conftest import SCHEMA, SMEARING, identifier, row, write_table
 
 ALL = ("GGA", "GGA+U")

@@ -158,7 +158,7 @@ def test_moduli_of_copper(tmp_path):
     assert list(results) == ["mp-30"]
     # EMT's bulk modulus, from its equation of state
     assert results["mp-30"]["bulk"] == pytest.approx(134, rel=0.02)
-    assert tables(tmp_path / "out")["elasticity"]["emt"]["bulk modulus, MAE"].value == pytest.approx(4, abs=3)
+    assert tables(tmp_path / "out")["elasticity"]["emt"]["bulk modulus, median error"].value == pytest.approx(4, abs=3)
 
 
 def frames_file(folder: Path) -> Path:

@@ -76,7 +76,7 @@ def shifted(tmp_path_factory, frames):
             forces=1.1 * f.forces,
             stress=1.1 * f.stress,
             provenance=replace(f.provenance, functional="PBEsol"),
-        )  # fmt: skip
+        )
         for f in frames
     ]
     return write_store(other, path).folder
@@ -215,7 +215,7 @@ def test_refit_changes_nothing_that_the_frames_leave_open():
     shift = after.energies_by_number() - before.energies_by_number()
     assert shift[11] + shift[17] == pytest.approx(10.0) and shift[11] == pytest.approx(shift[17])
     assert shift[29] == 0
-    assert len(after.undetermined) == 1 and set(["Na", "Cl"]) <= set(after.undetermined[0].split())
+    assert len(after.undetermined) == 1 and {"Na", "Cl"} <= set(after.undetermined[0].split())
     # nearly undetermined: a ridge holds the difference back, whatever one frame says
     odd = [*salt, *[f for f in read_frames(bundled_path()) if set(f.symbols) == {"Na"}][:1]]
     noisy = np.array([5.0 * len(f) for f in salt] + [9.0 * len(odd[-1])])

