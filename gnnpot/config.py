@@ -132,7 +132,8 @@ def parse_yaml(text: str, where: str) -> Any:
         return yaml.load(text, Loader=_Loader)  # noqa: S506 - a subclass of SafeLoader
     except yaml.YAMLError as error:
         raise ConfigError(f"{where}: is not valid YAML: {' '.join(str(error).split())}") from None
-    except (ValueError, OverflowError) as error:
+    except (ValueError, OverflowError, KeyError, AttributeError) as error:
+        # the last two are PyYAML's, for values that are not of the type that a tag gives them
         raise ConfigError(f"{where}: holds a value that can't be read: {' '.join(str(error).split())}") from None
     except RecursionError:
         raise ConfigError(f"{where}: has more than {MAX_YAML_DEPTH} levels; make it flatter") from None
@@ -174,7 +175,7 @@ def from_mapping(cls: type[T], mapping: Any, where: str = "config") -> T:
     fields = {f.name: f for f in dataclasses.fields(cls) if f.init}
     for key in mapping:
         if key not in fields:
-            raise ConfigError(f"{where}: unknown option '{key}'; {suggest(str(key), fields)}")
+            raise ConfigError(f"{where}: unknown option {_shortened(key)}; {suggest(str(key)[:60], fields)}")
     hints = get_type_hints(cls, include_extras=True)
     values = {key: _convert(hints[key], value, _join(where, key)) for key, value in mapping.items()}
     missing = [n for n, f in fields.items() if n not in values and _is_required(f)]
@@ -184,6 +185,30 @@ def from_mapping(cls: type[T], mapping: Any, where: str = "config") -> T:
         return cls(**values)
     except ValueError as error:
         raise ConfigError(f"{where}: {error}") from None
+
+
+def check_ranges(options: Any, **ranges: tuple[float, float]) -> None:
+    """Raise `ValueError` for options that are not within their range (or NaN); each value of a list must be.
+
+    Args:
+        options: a dataclass; for its `__post_init__`.
+        ranges: {name of an option: (least, most)}; an option that is `None` passes.
+    """
+    for name, (least, most) in ranges.items():
+        value = getattr(options, name)
+        for number in value if isinstance(value, tuple | list) else (value,):
+            if number is not None and not least <= number <= most:
+                raise ValueError(f"{name}: must lie between {least:,g} and {most:,g}, got {_shortened(number)}")
+
+
+def _shortened(value: Any) -> str:
+    try:
+        text = repr(value)
+    except (ValueError, RecursionError):
+        # an integer of thousands of digits, lists within lists
+        text = "a value that is too long to show"
+    text = text.encode("utf-8", "backslashreplace").decode()
+    return text if len(text) <= 60 else f"{text[:57]}..."
 
 
 def to_mapping(config: Any) -> Any:
@@ -208,7 +233,7 @@ def _join(where: str, key: str) -> str:
 
 
 def _kind(value: Any) -> str:
-    return f"{value!r} ({type(value).__name__})"
+    return f"{_shortened(value)} ({type(value).__name__})"
 
 
 def _convert(hint: Any, value: Any, where: str) -> Any:
@@ -224,7 +249,7 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
         if value in args and type(value) in {type(a) for a in args}:
             return value
         if isinstance(value, str):
-            raise ConfigError(f"{where}: '{value}' is not a choice; {suggest(value, map(str, args))}")
+            raise ConfigError(f"{where}: {_shortened(value)} is not a choice; {suggest(value[:60], map(str, args))}")
         raise ConfigError(f"{where}: {_kind(value)} is not one of {', '.join(map(str, args))}")
     if origin in (list, tuple, Sequence):
         return _convert_sequence(origin, args, value, where)
@@ -241,7 +266,10 @@ def _convert_scalar(hint: Any, value: Any, where: str) -> Any:
     if hint is Path and isinstance(value, str):
         return Path(value)
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
+        try:
+            return float(value)
+        except OverflowError:
+            raise ConfigError(f"{where}: expected a number, got one with {value.bit_length()} bits") from None
     if hint is float and isinstance(value, str):
         # YAML 1.1 reads 1e-3 as a string; every user means the number
         try:
@@ -294,8 +322,10 @@ def _convert_union(args: tuple, value: Any, where: str) -> Any:
         chosen = value.get(tag) if isinstance(value, Mapping) else None
         if chosen is None:
             raise ConfigError(f"{where}: option '{tag}' is missing; {suggest('', tags[tag])}")
-        if chosen not in tags[tag]:
-            raise ConfigError(f"{where}: {tag} '{chosen}' is not known; {suggest(str(chosen), tags[tag])}")
+        if not isinstance(chosen, str) or chosen not in tags[tag]:
+            raise ConfigError(
+                f"{where}: {tag} {_shortened(chosen)} is not known; {suggest(str(chosen)[:60], tags[tag])}"
+            )
         return from_mapping(tags[tag][chosen], value, where)
     errors = []
     for arg in args:

@@ -39,7 +39,7 @@ def test_round_trip():
         ({"kind": "hubr"}, "did you mean 'huber'"),
         ({"model": {"architecture": "m3gnt"}}, "did you mean 'm3gnet'"),
         ({"model": {"architecture": "m3gnet", "cutof": 4}}, "model: unknown option 'cutof'; did you mean 'cutoff'"),
-        ({"model": {"architecture": "m3gnet", "units": 0}}, "units: must be at least 1"),
+        ({"model": {"architecture": "m3gnet", "units": 0}}, "units: must lie between 1 and 4,096, got 0"),
         ({"sizes": [1, "b"]}, r"sizes\[1\]: expected int"),
         ({"model": 3}, "architecture"),
     ],

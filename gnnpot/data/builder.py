@@ -14,7 +14,7 @@ the writing was interrupted.
 import json
 import shutil
 from collections.abc import Callable, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -79,6 +79,15 @@ class StoreBuilder:
         if self._writer is not None:
             self._writer.discard()
         self._lock.release()
+        if error is not None and not self.shards:
+            self._remove_nothing()
+
+    def _remove_nothing(self) -> None:
+        """Remove an unfinished store without a shard; what others have put into its folder stays."""
+        for name in (STATE, LOCK):
+            (self.unfinished / name).unlink(missing_ok=True)
+        with suppress(OSError):
+            self.unfinished.rmdir()
 
     @property
     def frames(self) -> int:
@@ -201,7 +210,7 @@ def unfinished_identity(folder: Path | str) -> dict[str, Any] | None:
 
 def _read_state(path: Path) -> dict[str, Any]:
     try:
-        state = json.loads(path.read_text())
+        state = json.loads(path.read_text(encoding="utf-8"))
         if (state["format"], state["version"]) != (FORMAT, VERSION):
             raise ValueError(f"it is of format {state['format']} {state['version']}")
     except (OSError, ValueError, KeyError, TypeError) as error:

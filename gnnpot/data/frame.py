@@ -209,5 +209,5 @@ def atomic_number(symbol: str, where: str = "element") -> int:
     """The atomic number of a symbol; raises `DataError` if it names no element."""
     z = atomic_numbers.get(symbol, 0)
     if z == 0:
-        raise FrameError(where, "unknown element", f"'{symbol}' is no chemical element; mend or remove it")
+        raise FrameError(where, "unknown element", f"'{symbol[:20]}' is no chemical element; mend or remove it")
     return z

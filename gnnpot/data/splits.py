@@ -22,6 +22,7 @@ from gnnpot.data.index import StoreIndex
 from gnnpot.data.store import FrameStore
 from gnnpot.errors import DataError, suggest
 from gnnpot.runs.files import write_text
+from gnnpot.runs.guard import check_file
 
 log = logging.getLogger(__name__)
 
@@ -47,19 +48,23 @@ class Split:
             raise DataError(f"the split has no part '{part}'; {suggest(part, self.parts)}")
         return self.parts[part]
 
-    def save(self, path: Path | str) -> None:
-        """Write the split as JSON; the file appears whole or not at all."""
+    def save(self, path: Path | str, *, overwrite: bool = False) -> None:
+        """Write the split as JSON; the file appears whole or not at all.
+
+        Raises `DataError` for a file that exists, unless it is to be overwritten, and for what is no ordinary file.
+        """
+        path = check_file(path, overwrite=overwrite)
         mapping = {"format": FORMAT, "version": VERSION}
         mapping |= {k: getattr(self, k) for k in self.__dataclass_fields__ if k != "parts"}
         mapping["parts"] = {name: indices.tolist() for name, indices in self.parts.items()}
-        write_text(Path(path), json.dumps(mapping) + "\n")
+        write_text(path, json.dumps(mapping) + "\n")
 
     @classmethod
     def load(cls, path: Path | str, store: FrameStore) -> "Split":
         """A saved split. Raises `DataError` if it is damaged, or was made for another store than `store`."""
         path = Path(path)
         try:
-            mapping = json.loads(path.read_text())
+            mapping = json.loads(path.read_text(encoding="utf-8"))
             if (mapping.pop("format"), mapping.pop("version")) != (FORMAT, VERSION):
                 raise DataError(f"{path}: is not of format {FORMAT} {VERSION}; make the split again")
             parts = {name: _indices(indices) for name, indices in mapping.pop("parts").items()}

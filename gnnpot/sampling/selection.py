@@ -8,10 +8,12 @@ Example::
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Annotated
 
 import numpy as np
 
 from gnnpot.data.frame import Frame
+from gnnpot.domains import NOT_NEGATIVE, WHOLE_FROM_0, WHOLE_FROM_1, check_fields
 from gnnpot.sampling.config import Limits
 from gnnpot.sampling.trajectories import SampledTrajectory
 
@@ -21,24 +23,18 @@ class SelectionConfig:
     """Which states of trajectories are labelled: a random sample, and a high-uncertainty sample."""
 
     #: size of the random sample; errors on it, before it is trained on, are those of the dynamics as a whole
-    drawn: int = 20
+    drawn: Annotated[int, WHOLE_FROM_1] = 20
     #: size of the high-uncertainty sample, where the disagreement is largest
-    picked: int = 40
+    picked: Annotated[int, WHOLE_FROM_0] = 40
     #: eV/Å, states of less disagreement are not in the high-uncertainty sample
-    level: float = 0.0
+    level: Annotated[float, NOT_NEGATIVE] = 0.0
     #: states of one trajectory between two of the high-uncertainty sample, at least
-    apart: int = 3
+    apart: Annotated[int, WHOLE_FROM_1] = 3
     #: frames beyond these are left out, and counted
     limits: Limits = field(default_factory=lambda: Limits(max_force=30.0))
 
     def __post_init__(self) -> None:
-        for name in ("drawn", "apart"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name}: {getattr(self, name)} is below 1")
-        if self.picked < 0:
-            raise ValueError(f"picked: {self.picked} is negative")
-        if self.level < 0:
-            raise ValueError(f"level: {self.level} eV/Å is negative")
+        check_fields(self)
 
 
 @dataclass(frozen=True, eq=False)

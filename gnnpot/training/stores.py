@@ -14,7 +14,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from gnnpot.data.bundled import bundled_path
+from gnnpot.data.bundled import resolve_bundled
 from gnnpot.data.frame import Frame
 from gnnpot.data.readers import read_files
 from gnnpot.data.store import FrameStore, write_store
@@ -55,12 +55,7 @@ def open_stores(data: DataConfig, folder: Path, *, write: bool, stress: bool = F
 
 def resolve_path(path: Path) -> Path:
     """A path, or the file of `bundled:NAME`. Raises `DataError` if it does not exist."""
-    scheme, _, name = str(path).partition(":")
-    if scheme == "bundled":
-        found = bundled_path()
-        if found.name.split(".")[0] != name:
-            raise DataError(f"{path}: there is no such bundled data set; known is bundled:{found.name.split('.')[0]}")
-        return found
+    path = resolve_bundled(path)
     if not path.exists():
         raise DataError(
             f"{path}: there is no such file or store; give a path that exists (it is relative to where you are)"

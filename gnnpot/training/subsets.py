@@ -117,7 +117,10 @@ def _reduced(subsets: dict[str, Subset], config: DataConfig, count: int, path: P
             for name, subset in subsets.items()
         }
     elif path.exists():
-        chosen = {name: np.array(indices, dtype=np.int64) for name, indices in json.loads(path.read_text()).items()}
+        chosen = {
+            name: np.array(indices, dtype=np.int64)
+            for name, indices in json.loads(path.read_text(encoding="utf-8")).items()
+        }
     else:
         log.info("data: choosing %d of %d frames", count, sum(map(len, subsets.values())))
         chosen = {
