@@ -23,11 +23,6 @@ if TYPE_CHECKING:
 _SUITES = "diatomics, equations-of-state, elasticity, phonons, frames, relaxations, dynamics, speed"
 
 
-StressOption = Annotated[
-    str | None, typer.Option(help="Stress convention of the files, as vasp-kbar; 'none': don't read stresses.")
-]
-
-
 def register(app: typer.Typer) -> None:
     """Add the command to `app`."""
     app.command("evaluate", rich_help_panel="Train")(evaluate_command)
@@ -60,7 +55,13 @@ def evaluate_command(
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar.")] = False,
     report: Annotated[Path | None, typer.Option(help="Folder for a report with parity plots.")] = None,
     format: Annotated[str | None, typer.Option(help="Format of the files; default: by their names.")] = None,
-    stress: StressOption = None,
+    stress: Annotated[
+        str | None, typer.Option(help="Stress convention of the files, as vasp-kbar; 'none': don't read stresses.")
+    ] = None,
+    energy_key: EnergyKey = None,
+    forces_key: ForcesKey = None,
+    stress_key: StressKey = None,
+    magmoms_key: MagmomsKey = None,
     device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, …; default: the model's.")] = None,
     as_json: JsonOption = False,
 ) -> None:
