@@ -4,7 +4,8 @@
     to_mapping(config)
 
 An unknown key, a wrong type or a missing value is a `ConfigError` that names the place (`train.yaml: model.cutof`) and
-suggests the nearest known key. Nothing is guessed: "1" is not 1, and 1.5 is not an int.
+suggests the nearest known key. Nothing is guessed: "1" is not 1, and 1.5 is not an int. A dataclass whose options have
+been renamed has a table `RENAMED: ClassVar = {"old name": "new name"}`, by which files of before are read.
 
 YAML is read with limits: a file of 10 MB at most, 100,000 values once its aliases are written out (a few lines can
 name each other a billion times), 100 levels, and no key twice. Dates are text.
@@ -58,6 +59,10 @@ class ChosenBy:
     current: Callable[[Mapping[str, Any]], Mapping[str, Any]] = lambda options: options
 
 
+#: options that tell apart what a mapping describes
+TAGS = ("architecture", "kind")
+
+
 class _Loader(yaml.SafeLoader):
     """Plain values only; dates stay text, which no option is."""
 
@@ -103,7 +108,8 @@ def presets() -> dict[str, Path]:
 def _extended(content: dict[str, Any], path: Path, below: tuple[Path, ...]) -> dict[str, Any]:
     """The options of the file that `extends` names, relative to this one, with this file's options applied over them.
 
-    Mappings are merged key by key; every other value replaces the one below it.
+    Mappings are merged key by key; every other value replaces the one below it, and so does a mapping of another
+    `architecture` or `kind`, whose options have other meanings.
     """
     name = content["extends"]
     if not isinstance(name, str):
@@ -119,6 +125,8 @@ def _extended(content: dict[str, Any], path: Path, below: tuple[Path, ...]) -> d
 
 def _merged(base: dict[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
     both = {k: _merged(base[k], v) for k, v in over.items() if isinstance(base.get(k), dict) and isinstance(v, Mapping)}
+    if any(tag in over and tag in base and over[tag] != base[tag] for tag in TAGS):
+        return dict(over)
     return {**base, **over, **both}
 
 
@@ -132,7 +140,8 @@ def parse_yaml(text: str, where: str) -> Any:
         return yaml.load(text, Loader=_Loader)  # noqa: S506 - a subclass of SafeLoader
     except yaml.YAMLError as error:
         raise ConfigError(f"{where}: is not valid YAML: {' '.join(str(error).split())}") from None
-    except (ValueError, OverflowError) as error:
+    except (ValueError, OverflowError, KeyError, AttributeError) as error:
+        # the last two are PyYAML's, for values that are not of the type that a tag gives them
         raise ConfigError(f"{where}: holds a value that can't be read: {' '.join(str(error).split())}") from None
     except RecursionError:
         raise ConfigError(f"{where}: has more than {MAX_YAML_DEPTH} levels; make it flatter") from None
@@ -172,9 +181,10 @@ def from_mapping(cls: type[T], mapping: Any, where: str = "config") -> T:
     if not isinstance(mapping, Mapping):
         raise ConfigError(f"{where}: expected a mapping of options, got {_kind(mapping)}")
     fields = {f.name: f for f in dataclasses.fields(cls) if f.init}
+    mapping = _with_new_names(mapping, getattr(cls, "RENAMED", {}), where)
     for key in mapping:
         if key not in fields:
-            raise ConfigError(f"{where}: unknown option '{key}'; {suggest(str(key), fields)}")
+            raise ConfigError(f"{where}: unknown option {_shortened(key)}; {suggest(str(key)[:60], fields)}")
     hints = get_type_hints(cls, include_extras=True)
     values = {key: _convert(hints[key], value, _join(where, key)) for key, value in mapping.items()}
     missing = [n for n, f in fields.items() if n not in values and _is_required(f)]
@@ -184,6 +194,38 @@ def from_mapping(cls: type[T], mapping: Any, where: str = "config") -> T:
         return cls(**values)
     except ValueError as error:
         raise ConfigError(f"{where}: {error}") from None
+
+
+def _with_new_names(mapping: Mapping[str, Any], renamed: Mapping[str, str], where: str) -> dict[str, Any]:
+    """Options under the names of today; `renamed` maps the names of before to them."""
+    for old, new in renamed.items():
+        if old in mapping and new in mapping:
+            raise ConfigError(f"{where}: '{old}' and '{new}' are one option, which has the second name now; give one")
+    return {renamed.get(key, key): value for key, value in mapping.items()}
+
+
+def check_ranges(options: Any, **ranges: tuple[float, float]) -> None:
+    """Raise `ValueError` for options that are not within their range (or NaN); each value of a list must be.
+
+    Args:
+        options: a dataclass; for its `__post_init__`.
+        ranges: {name of an option: (least, most)}; an option that is `None` passes.
+    """
+    for name, (least, most) in ranges.items():
+        value = getattr(options, name)
+        for number in value if isinstance(value, tuple | list) else (value,):
+            if number is not None and not least <= number <= most:
+                raise ValueError(f"{name}: must lie between {least:,g} and {most:,g}, got {_shortened(number)}")
+
+
+def _shortened(value: Any) -> str:
+    try:
+        text = repr(value)
+    except (ValueError, RecursionError):
+        # an integer of thousands of digits, lists within lists
+        text = "a value that is too long to show"
+    text = text.encode("utf-8", "backslashreplace").decode()
+    return text if len(text) <= 60 else f"{text[:57]}..."
 
 
 def to_mapping(config: Any) -> Any:
@@ -208,7 +250,7 @@ def _join(where: str, key: str) -> str:
 
 
 def _kind(value: Any) -> str:
-    return f"{value!r} ({type(value).__name__})"
+    return f"{_shortened(value)} ({type(value).__name__})"
 
 
 def _convert(hint: Any, value: Any, where: str) -> Any:
@@ -224,7 +266,7 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
         if value in args and type(value) in {type(a) for a in args}:
             return value
         if isinstance(value, str):
-            raise ConfigError(f"{where}: '{value}' is not a choice; {suggest(value, map(str, args))}")
+            raise ConfigError(f"{where}: {_shortened(value)} is not a choice; {suggest(value[:60], map(str, args))}")
         raise ConfigError(f"{where}: {_kind(value)} is not one of {', '.join(map(str, args))}")
     if origin in (list, tuple, Sequence):
         return _convert_sequence(origin, args, value, where)
@@ -241,7 +283,10 @@ def _convert_scalar(hint: Any, value: Any, where: str) -> Any:
     if hint is Path and isinstance(value, str):
         return Path(value)
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
+        try:
+            return float(value)
+        except OverflowError:
+            raise ConfigError(f"{where}: expected a number, got one with {value.bit_length()} bits") from None
     if hint is float and isinstance(value, str):
         # YAML 1.1 reads 1e-3 as a string; every user means the number
         try:
@@ -273,7 +318,7 @@ def _convert_chosen(chosen_by: ChosenBy, value: Any, where: str) -> Any:
     if name is None:
         raise ConfigError(f"{where}: option '{option}' is missing; {suggest('', chosen_by.names())}")
     if name not in (names := chosen_by.names()):
-        raise ConfigError(f"{where}: {option} '{name}' is not known; {suggest(str(name), names)}")
+        raise ConfigError(f"{where}: {option} {_shortened(name)} is not known; {suggest(str(name)[:60], names)}")
     try:
         current = chosen_by.current(value)
     except ValueError as error:
@@ -294,8 +339,10 @@ def _convert_union(args: tuple, value: Any, where: str) -> Any:
         chosen = value.get(tag) if isinstance(value, Mapping) else None
         if chosen is None:
             raise ConfigError(f"{where}: option '{tag}' is missing; {suggest('', tags[tag])}")
-        if chosen not in tags[tag]:
-            raise ConfigError(f"{where}: {tag} '{chosen}' is not known; {suggest(str(chosen), tags[tag])}")
+        if not isinstance(chosen, str) or chosen not in tags[tag]:
+            raise ConfigError(
+                f"{where}: {tag} {_shortened(chosen)} is not known; {suggest(str(chosen)[:60], tags[tag])}"
+            )
         return from_mapping(tags[tag][chosen], value, where)
     errors = []
     for arg in args:

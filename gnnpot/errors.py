@@ -48,6 +48,15 @@ class BuilderError(GnnpotError):
     """A sentence or a recipe of which no structure can be made."""
 
 
+def counted(number: int, noun: str, plural: str = "") -> str:
+    """A number with its noun.
+
+    >>> counted(1, "frame"), counted(20, "frame")
+    ('1 frame', '20 frames')
+    """
+    return f"{number:,} {noun if number == 1 else plural or f'{noun}s'}"
+
+
 def suggest(name: str, known: Iterable[str]) -> str:
     """The end of an error sentence: the nearest known name, or all of them.
 

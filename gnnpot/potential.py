@@ -43,13 +43,14 @@ from gnnpot.graphs import Graph, build_graph
 from gnnpot.models.base import AtomicOutput, EnergyModel, check_elements
 from gnnpot.models.fast.edge_sums import forces_and_stress, scaled
 from gnnpot.models.layers import ModuleList
-from gnnpot.models.memory import check_memory, graph_size
+from gnnpot.models.memory import GraphSize, check_memory, graph_size
+from gnnpot.models.surroundings import are_usual, differentiable, usual_modes
 from gnnpot.units import VOIGT
 
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
-    """What a potential says of B structures with N atoms in all. `None`: not asked for, or not known to the model."""
+    """What a potential predicts for B structures with N atoms in all. `None`: not asked for, or unknown to it."""
 
     energy: Tensor  #: [B] float64, eV
     energies: Tensor  #: [N] float64, eV, of each atom; they sum to `energy`
@@ -70,7 +71,7 @@ class Prediction:
 class Potential(nn.Module):
     """Equation (1): `energy_scale` times a model, plus further terms, plus element references.
 
-    `references` must hold an energy for every element of the model. The energies are summed in float64 whatever the
+    `references` must hold an energy for every element of the model. The energies are summed in float64 for any
     model's dtype. `terms` are models whose energies are in eV already.
     """
 
@@ -149,20 +150,37 @@ class Potential(nn.Module):
         other.train(self.training)
         return other.to(self.device)
 
-    def check(self, numbers: np.ndarray, positions: np.ndarray, cell: np.ndarray, pbc: np.ndarray, where: str) -> None:
+    def memory(self, size: GraphSize) -> int:
+        """About how many bytes a prediction on the processor takes at its peak, with its graph."""
+        # terms come after the model, when its gradient is left
+        terms = [term.memory(size) + 24 * size.edges for term in self.terms]
+        return size.bytes + max(self.model.memory(size), *terms, 0)
+
+    def check(
+        self,
+        numbers: np.ndarray,
+        positions: np.ndarray,
+        cell: np.ndarray,
+        pbc: np.ndarray,
+        where: str,
+        skin: float = 0.0,
+    ) -> None:
         """Raise `UnknownElementError` for elements that the potential has not seen, `MemoryNeedError` for structures
-        whose prediction would not fit into the memory that is free; nothing large is allocated for it."""
+        whose prediction would not fit into the memory that is free; nothing large is allocated for it.
+
+        `skin` (Å) is how far beyond the cutoff pairs are listed.
+        """
         check_elements(numbers, self.elements, where)
         if self.device.type == "cpu":
-            size = graph_size(positions, cell, pbc, self.cutoff, self.three_body_cutoff)
-            need = size.bytes + sum(m.memory(size) for m in (self.model, *self.terms))
-            check_memory(need, where, size)
+            size = graph_size(positions, cell, pbc, self.cutoff, self.three_body_cutoff, skin)
+            check_memory(self.memory(size), where, size)
 
     def graph(self, structure: StructureLike, *, labels: bool = False) -> Graph:
         """The graph of a structure for this potential. Raises what `check` raises."""
         frame = structure if isinstance(structure, Frame) else Frame.from_atoms(as_atoms(structure), labels=labels)
         self.check(frame.numbers, frame.positions, frame.cell, frame.pbc, frame.where)
-        return build_graph(frame, self.cutoff, self.three_body_cutoff, labels=labels)
+        with usual_modes():
+            return build_graph(frame, self.cutoff, self.three_body_cutoff, labels=labels)
 
     def forward(
         self, graph: Graph, *, forces: bool = True, stress: bool = True, virials: bool = False, training: bool = False
@@ -172,6 +190,11 @@ class Potential(nn.Module):
         With `training`, everything is differentiable with respect to the parameters, as a loss needs it; without it,
         only the energy is, and that only if nothing else is asked for.
         """
+        if not are_usual():
+            with usual_modes():
+                return self.forward(
+                    differentiable(graph), forces=forces, stress=stress, virials=virials, training=training
+                )
         with_gradient = forces or stress or virials
         vectors, dtype = graph.edge_vectors, None
         if with_gradient and not training and vectors.device.type == "cpu":
@@ -186,7 +209,7 @@ class Potential(nn.Module):
         return self._prediction(graph, output, gradient, forces, stress, virials)
 
     def _energies(self, graph: Graph) -> AtomicOutput:
-        """What the model says of the atoms, with energies by eq. (1), eV."""
+        """What the model predicts for the atoms, with energies by eq. (1), eV."""
         output = self.model(graph)
         energies = self.energy_scale * output.energies.double() + self.reference_energies[graph.numbers]
         for term in self.terms:

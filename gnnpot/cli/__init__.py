@@ -10,7 +10,6 @@ import logging
 import sys
 
 import typer
-from rich.console import Console
 from rich.logging import RichHandler
 
 from gnnpot.cli import (
@@ -36,6 +35,9 @@ from gnnpot.cli import (
     warm,
 )
 from gnnpot.cli.common import compilation_progress
+from gnnpot.cli.console import Console, printable, replace_what_is_not_encoded, styled
+from gnnpot.cli.domains import check_domains
+from gnnpot.cli.sentences import in_command_line_words
 from gnnpot.errors import GnnpotError
 from gnnpot.extras import needs_extra
 
@@ -54,6 +56,7 @@ _simulate = (simulate, predict, property, conductivity, lammps)
 _other = (inspect, models, presets, build, studio, warm)
 for room in (label, train, evaluate, finetune, distil, functional, *_simulate, *_other):
     room.register(app)
+check_domains(app)
 
 
 def _print_version(wanted: bool) -> None:
@@ -73,19 +76,32 @@ def _options(
 ) -> None:
     logging.basicConfig(
         level=logging.INFO if verbose else logging.WARNING,
-        format="%(message)s",
-        handlers=[RichHandler(console=Console(stderr=True), show_path=False)],
+        handlers=[_log_handler()],
     )
+
+
+class _Formatter(logging.Formatter):
+    """A line of the log, of what is printable."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return printable(super().format(record))
+
+
+def _log_handler() -> logging.Handler:
+    handler = RichHandler(console=Console(stderr=True), show_path=False)
+    handler.setFormatter(_Formatter("%(message)s"))
+    return handler
 
 
 def main() -> None:
     """Entry point of the console script."""
+    replace_what_is_not_encoded()
     try:
         with needs_extra("this command"), compilation_progress():
             app()
     except GnnpotError as error:
-        Console(stderr=True).print("error:", style="bold red", end=" ")
-        Console(stderr=True, soft_wrap=True).print(str(error), markup=False, highlight=False)
+        sentence = printable(in_command_line_words(str(error), app, sys.argv[1:]))
+        Console(stderr=True, soft_wrap=True).print(styled(("error:", "bold red"), f" {sentence}"), highlight=False)
         sys.exit(1)
     except KeyboardInterrupt:
         Console(stderr=True).print("interrupted")

@@ -5,8 +5,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
-from rich.markup import escape
+
+from gnnpot.cli.console import Console, styled
+from gnnpot.cli.results import JsonOption, to_json
+from gnnpot.domains import NOT_NEGATIVE, POSITIVE, WHOLE_FROM_0, WHOLE_FROM_1
+from gnnpot.errors import counted
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -37,9 +40,10 @@ def build(
     llm: Annotated[bool, typer.Option("--llm", help="Read the sentence with a language model (GNNPOT_LLM_…).")] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask before a language model's recipe is run.")] = False,
     relax: Annotated[str | None, typer.Option(help="Relax with this potential (positions only).")] = None,
-    fmax: Annotated[float, typer.Option(min=0, help="eV/Å, the largest force that relaxation leaves.")] = 0.05,
-    steps: Annotated[int, typer.Option(min=0, help="The most steps of the relaxation.")] = 500,
+    fmax: Annotated[float, NOT_NEGATIVE, typer.Option(help="eV/Å, the largest force that relaxation leaves.")] = 0.05,
+    steps: Annotated[int, WHOLE_FROM_0, typer.Option(help="The most steps of the relaxation.")] = 500,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace output files that exist.")] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Build a structure from a sentence in English or Japanese.
 
@@ -49,38 +53,44 @@ def build(
 
     What the sentence leaves open is chosen and said. What is not understood is underlined, and nothing is built.
     """
-    from gnnpot.builder import execute
+    from gnnpot.builder import execute, summary
     from gnnpot.builder import explain as in_words
-    from gnnpot.engines.files import refuse_overwrite
+    from gnnpot.engines.files import refuse_overwrite, refuse_same, structure_format
 
+    refuse_same({"output": output, "recipe": save_recipe}, inputs=[] if recipe is None else [recipe])
     for path in (output, save_recipe):
         refuse_overwrite(path, overwrite)
-    console = Console()
+    console = Console(quiet=as_json)
     chosen = None if language is None else language.value
     made, notes = _recipe(text or [], recipe, chosen, llm)
     if explain or llm:
-        console.print(in_words(made), markup=False, highlight=False)
+        console.print(in_words(made), highlight=False)
     if explain:
         _save(save_recipe, made, overwrite)
+        if as_json:
+            typer.echo(made.model_dump_json(exclude_none=True, indent=1))
         return
     if llm and not yes and not typer.confirm("Run this recipe?"):
         raise typer.Exit(1)
     result = execute(made, folder=Path.cwd())
     _show(console, result, notes)
     atoms = result.structure
+    format = None if output is None else structure_format(output, atoms)
     if relax is not None:
-        atoms = _relaxed(atoms, relax, fmax, steps)
+        atoms = _relaxed(atoms, relax, fmax, steps, console)
     _save(save_recipe, made, overwrite)
     if output is not None:
         from ase.io import write
 
         from gnnpot.engines.files import write_atomically
 
-        write_atomically(output, lambda path: write(path, atoms), overwrite=overwrite)
-        console.print(f"written to {output}", markup=False)
+        write_atomically(output, lambda path: write(path, atoms, format=format), overwrite=overwrite)
+        console.print(f"written to {output}")
+    if as_json:
+        typer.echo(to_json({**summary(result), "notes": notes, "output": output}))
 
 
-def _relaxed(atoms: "Atoms", model: str, fmax: float, steps: int) -> "Atoms":
+def _relaxed(atoms: "Atoms", model: str, fmax: float, steps: int, console: Console) -> "Atoms":
     """The structure with its positions relaxed, with a live line."""
     from gnnpot.cli.common import open_calculator
     from gnnpot.cli.live import relax_line
@@ -92,7 +102,7 @@ def _relaxed(atoms: "Atoms", model: str, fmax: float, steps: int) -> "Atoms":
         done = relax(atoms, calculator, config, progress=progress)
     state = "relaxed" if done.converged else "not converged"
     line = f"{state}: {done.steps} steps, largest force {done.fmax:.3f} eV/Å, energy {done.energy:.3f} eV"
-    Console().print(line, highlight=False)
+    console.print(line, highlight=False)
     return done.atoms
 
 
@@ -131,10 +141,10 @@ def _underline(sentence: str, reading: "Reading") -> None:
         return
     parts, place = [], 0
     for span in sorted(reading.spans, key=lambda s: s.start):
-        parts.append(escape(sentence[place : span.start]))
-        parts.append(f"[bold red underline]{escape(sentence[span.start : span.end])}[/]")
+        parts.append(sentence[place : span.start])
+        parts.append((sentence[span.start : span.end], "bold red underline"))
         place = max(place, span.end)
-    Console(stderr=True).print("".join([*parts, escape(sentence[place:])]), highlight=False)
+    Console(stderr=True).print(styled(*parts, sentence[place:]))
 
 
 def _show(console: Console, result: "BuildResult", notes: list[str]) -> None:
@@ -142,14 +152,14 @@ def _show(console: Console, result: "BuildResult", notes: list[str]) -> None:
     from gnnpot.builder import summary
 
     found = summary(result)
-    console.print(f"[bold]{found['formula']}[/], {found['atoms']} atoms", highlight=False)
+    console.print(styled((found["formula"], "bold"), f", {counted(found['atoms'], 'atom')}"))
     if found["cell"] is not None:
         a, b, c, alpha, beta, gamma = found["cell"]
         console.print(f"cell {a:.3f} {b:.3f} {c:.3f} Å, {alpha:.1f} {beta:.1f} {gamma:.1f}°", highlight=False)
     for note in [*notes, *(note.text for note in result.notes)]:
-        console.print(f"  {note}", markup=False, highlight=False, style="dim")
+        console.print(f"  {note}", highlight=False, style="dim")
     for warning in result.warnings:
-        console.print(f"warning: {warning.text}", markup=False, highlight=False, style="yellow")
+        console.print(f"warning: {warning.text}", highlight=False, style="yellow")
 
 
 def _save(path: Path | None, recipe: "Recipe", overwrite: bool) -> None:
@@ -167,8 +177,8 @@ def _save(path: Path | None, recipe: "Recipe", overwrite: bool) -> None:
 
 def mcp(
     folder: Annotated[Path, typer.Option(help="The only folder that is read and written.")] = Path("gnnpot-structures"),
-    atoms: Annotated[int, typer.Option(min=1, help="The most atoms of a structure.")] = 5000,
-    seconds: Annotated[float, typer.Option(min=1, help="The longest relaxation or run.")] = 120.0,
+    atoms: Annotated[int, WHOLE_FROM_1, typer.Option(help="The most atoms of a structure.")] = 5000,
+    seconds: Annotated[float, POSITIVE, typer.Option(help="The longest relaxation or run.")] = 120.0,
 ) -> None:
     """Serve building, relaxation and dynamics to assistants (Model Context Protocol, over stdio).
 

@@ -5,10 +5,12 @@ from typing import Annotated
 
 import typer
 from rich.box import SIMPLE_HEAD
-from rich.console import Console
 from rich.table import Table
 
 from gnnpot.cli.common import count_bar
+from gnnpot.cli.console import Console
+from gnnpot.cli.results import JsonOption, to_json
+from gnnpot.domains import WHOLE_FROM_1
 from gnnpot.errors import DataError
 
 
@@ -19,12 +21,13 @@ def register(app: typer.Typer) -> None:
 
 def choose(
     structures: Annotated[list[Path], typer.Argument(help="Files of structures, or stores.")],
-    count: Annotated[int, typer.Option("--count", "-n", min=1, help="How many are chosen.")],
+    count: Annotated[int, WHOLE_FROM_1, typer.Option("--count", "-n", help="How many are chosen.")],
     output: Annotated[
         Path, typer.Option("--output", "-o", help="File to write: .extxyz, .traj or another of ASE's for many.")
     ],
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a file of that name.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar.")] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Choose the structures whose atoms are like those of all: those to label where only a few can be.
 
@@ -37,10 +40,11 @@ def choose(
     """
     from ase.io import write
 
-    from gnnpot.engines.files import refuse_overwrite, write_atomically
+    from gnnpot.engines.files import refuse_overwrite, refuse_same, write_atomically
     from gnnpot.sampling import read_structures
     from gnnpot.sampling.representative import choose_frames
 
+    refuse_same({"output": output}, inputs=structures)
     refuse_overwrite(output, overwrite)
     format = _format(output)
     frames = read_structures(structures)
@@ -54,6 +58,10 @@ def choose(
         atoms.calc = None
         atoms.info["chosen"] = k
     write_atomically(output, lambda path: write(path, images, format=format), overwrite=overwrite)
+    if as_json:
+        chosen = [{"frame": k, "distance": d} for k, d in zip(choice.indices, choice.distances, strict=True)]
+        typer.echo(to_json({"output": output, "of": len(frames), "chosen": chosen}))
+        return
     table = Table("", "chosen", "from", "formula", "distance", box=SIMPLE_HEAD, title=f"{output}, of {len(frames)}")
     for place, (k, distance, atoms) in enumerate(zip(choice.indices, choice.distances, images, strict=True), 1):
         origin = frames[k].provenance

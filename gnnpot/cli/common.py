@@ -11,7 +11,6 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rich.console import Console
 from rich.progress import (
     BarColumn,
     DownloadColumn,
@@ -23,7 +22,8 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from gnnpot.errors import ConfigError
+from gnnpot.cli.console import Console
+from gnnpot.errors import ConfigError, DataError, GnnpotError
 
 if TYPE_CHECKING:
     import torch
@@ -103,7 +103,7 @@ def compilation_progress() -> Iterator[None]:
                 console.print("compiling kernels for this processor, once; it takes minutes", highlight=False)
         else:
             shown = text[: console.width - 1] if running else ""
-            console.print(shown.ljust(console.width - 1), end="\r", highlight=False, markup=False)
+            console.print(shown.ljust(console.width - 1), end="\r", highlight=False)
 
     with compilation_events(show):
         yield
@@ -131,24 +131,47 @@ def _foreign_calculator(module: str, name: str) -> "BaseCalculator":
     from ase.calculators.calculator import BaseCalculator
 
     try:
-        calculator = getattr(importlib.import_module(module), name)()
-    except (ImportError, AttributeError, TypeError) as error:
+        found = getattr(importlib.import_module(module), name, None)
+    except ImportError as error:
+        raise ConfigError(f"{module}:{name}: can't be imported ({error}); give module:Class") from None
+    if not callable(found) or (isinstance(found, type) and not issubclass(found, BaseCalculator)):
+        raise ConfigError(f"{module}:{name}: is no ASE calculator; give one as module:Class")
+    try:
+        calculator = found()
+    except (TypeError, ValueError, RuntimeError, OSError) as error:
         raise ConfigError(f"{module}:{name}: can't be made without arguments ({error}); give module:Class") from None
     if not isinstance(calculator, BaseCalculator):
         raise ConfigError(f"{module}:{name}: is no ASE calculator; give one as module:Class")
+    _with_sentences(calculator, f"{module}:{name}")
     return calculator
+
+
+def _with_sentences(calculator: "BaseCalculator", name: str) -> None:
+    """Let the exceptions of another package's calculator be `DataError`s, which say what could not be computed."""
+    calculate = getattr(calculator, "calculate", None)
+    if calculate is None:
+        return
+
+    def saying(atoms: "Atoms | None" = None, *args: object, **options: object) -> None:
+        try:
+            calculate(atoms, *args, **options)
+        except GnnpotError:
+            raise
+        except Exception as error:  # noqa: BLE001 - other packages raise anything for what they can't compute
+            formula = "the structure" if atoms is None else atoms.get_chemical_formula()
+            reason = " ".join(str(error).split()) or type(error).__name__
+            raise DataError(
+                f"{name}: can't compute {formula} ({reason}); give a structure that it knows, or another calculator"
+            ) from None
+
+    calculator.calculate = saying  # type: ignore[attr-defined]
 
 
 def chosen_device(device: str | None) -> "torch.device | None":
     """The device of `--device`; raises `ConfigError` if it can't be used here."""
-    if device is None:
-        return None
-    import torch
+    from gnnpot.models.surroundings import as_device
 
     try:
-        chosen = torch.device(device)
-        torch.zeros(1, device=chosen)
-    except (RuntimeError, AssertionError) as error:
-        reason = str(error).splitlines()[0]
-        raise ConfigError(f"--device {device}: can't be used here ({reason}); leave it out to use the CPU") from None
-    return chosen
+        return as_device(device)
+    except ConfigError as error:
+        raise ConfigError(f"--{error}") from None

@@ -5,13 +5,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
-from gnnpot.cli.common import Precision, open_calculator, open_model, read_structure
+from gnnpot.cli.common import Precision, chosen_device, open_calculator, open_model, read_structure
+from gnnpot.cli.console import Console, styled
+from gnnpot.cli.results import JsonOption, to_json
 from gnnpot.config import from_mapping
+from gnnpot.domains import NOT_NEGATIVE, NOT_ZERO, POSITIVE, WHOLE_FROM_0, WHOLE_FROM_1
 from gnnpot.errors import ConfigError
 from gnnpot.hub.shipped import DEFAULT
 
@@ -47,7 +48,7 @@ def conductivity(
         str, typer.Option("--model", "-m", help="Name or path of a gnnpot model, or an ASE calculator as module:Class.")
     ] = DEFAULT,
     ion: Annotated[str, typer.Option(help="Element that moves.")] = "Li",
-    charge: Annotated[float, typer.Option(help="Of the ion, in elementary charges.")] = 1.0,
+    charge: Annotated[float, NOT_ZERO, typer.Option(help="Of the ion, in elementary charges.")] = 1.0,
     temperatures: Annotated[
         str, typer.Option("--temperatures", "-T", help="K, with commas or blanks.")
     ] = "500,650,800",
@@ -56,23 +57,31 @@ def conductivity(
         typer.Option(help="Only analyse: a trajectory of each temperature, in their order. May be repeated."),
     ] = None,
     frame_time: Annotated[
-        float | None, typer.Option(help="fs between frames of a trajectory that does not say.")
+        float | None, POSITIVE, typer.Option(help="fs between frames of a trajectory that does not say.")
     ] = None,
     supercell: Annotated[str | None, typer.Option(help="As 4x4x2; default: heights of at least 12 Å.")] = None,
     volume: Annotated[str, typer.Option(help="given: that of the structure; npt: the mean one at 0 GPa.")] = "given",
-    production: Annotated[float, typer.Option(help="ps at each temperature; more continues a run.")] = 100.0,
-    equilibration: Annotated[float, typer.Option(help="ps before that.")] = 10.0,
-    timestep: Annotated[float, typer.Option(help="fs.")] = 2.0,
-    interval: Annotated[float, typer.Option(help="fs between frames.")] = 100.0,
-    jump_length: Annotated[float, typer.Option(help="Å, about the distance between neighbouring sites.")] = 3.0,
+    production: Annotated[float, POSITIVE, typer.Option(help="ps at each temperature; more continues a run.")] = 100.0,
+    equilibration: Annotated[float, NOT_NEGATIVE, typer.Option(help="ps before that.")] = 10.0,
+    timestep: Annotated[float, POSITIVE, typer.Option(help="fs.")] = 2.0,
+    interval: Annotated[float, POSITIVE, typer.Option(help="fs between frames.")] = 100.0,
+    jump_length: Annotated[
+        float, POSITIVE, typer.Option(help="Å, about the distance between neighbouring sites.")
+    ] = 3.0,
     fit_from: Annotated[
-        float | None, typer.Option(help="ps, where the fits begin; default: where ions have left their sites.")
+        float | None,
+        POSITIVE,
+        typer.Option(help="ps, where the fits begin; default: where ions have left their sites."),
     ] = None,
     discard: Annotated[
-        float, typer.Option(help="ps at the start of the production that the analysis leaves out.")
+        float, NOT_NEGATIVE, typer.Option(help="ps at the start of the production that the analysis leaves out.")
     ] = 0.0,
-    seed: Annotated[int, typer.Option(min=0, help="Of the starting velocities and thermostats.")] = 0,
-    processes: Annotated[int | None, typer.Option(min=1, help="Temperatures side by side; default: all cores.")] = None,
+    seed: Annotated[int, WHOLE_FROM_0, typer.Option(help="Of the starting velocities and thermostats.")] = 0,
+    processes: Annotated[
+        int | None,
+        WHOLE_FROM_1,
+        typer.Option("--processes", "-p", help="Temperatures side by side; default: all cores."),
+    ] = None,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Folder; default: STRUCTURE-conductivity.")
     ] = None,
@@ -80,6 +89,7 @@ def conductivity(
     device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, …; default: the model's.")] = None,
     dtype: Annotated[Precision | None, typer.Option(help="Precision of the model; default: its own.")] = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No live lines.")] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Simulate a crystal at several temperatures, and find the conductivity of an ion with honest intervals.
 
@@ -115,27 +125,37 @@ def _conduct(given: dict[str, Any]) -> None:
         place = output or structure.with_name(f"{structure.stem}-conductivity")
         atoms = read_structure(structure, given["index"])
         make = MakeCalculator(given["model"], given["device"], given["dtype"])
-        _try_model(make)
+        _try_model(make, atoms)
         study = _simulated(atoms, make, config, place, given["processes"], given["quiet"])
     title = f"Conductivity of {config.ion} in {(structure or trajectory[0]).name}"
     path = write_report(study, place, title)
-    _show(study, path)
-
-
-def _try_model(make: MakeCalculator) -> None:
-    """Fail before processes are started; a published potential is fetched here, once."""
-    if ":" in make.model:
-        make()
+    if given["as_json"]:
+        typer.echo(to_json({"report": path, **study.result.to_json()}))
     else:
+        _show(study, path)
+
+
+def _try_model(make: MakeCalculator, atoms: "Atoms") -> None:
+    """Fail before processes are started; a published potential is fetched here, once."""
+    from gnnpot.engines.calculator import Calculator
+    from gnnpot.models.base import check_elements
+
+    chosen_device(make.device)
+    if ":" not in make.model:
         open_model(make.model)
+    calculator = make()
+    if isinstance(calculator, Calculator):
+        check_elements(atoms.numbers, calculator.elements, atoms.get_chemical_formula())
+    else:
+        calculator.get_potential_energy(atoms.copy())
 
 
 def _claim_report(folder: Path) -> None:
     """Refuse a folder with files that are none of a report's."""
     from gnnpot.properties.conductivity.report import NAMES
+    from gnnpot.runs.guard import check_report_folder
 
-    if folder.exists() and (not folder.is_dir() or any(path.name not in NAMES for path in folder.iterdir())):
-        raise ConfigError(f"{folder}: exists and is no folder of a report; name another with --output")
+    check_report_folder(folder, NAMES)
 
 
 def _analysed(paths: list[Path], config: "ConductivityConfig", frame_time: float | None) -> "Study":
@@ -193,8 +213,8 @@ def _show(study: "Study", path: Path) -> None:
                 table.add_row(*row)
             console.print(table)
     for reason in study.result.verdict:
-        console.print(f"[yellow]too short:[/] {escape(reason)}")
-    console.print(f"written to {escape(str(path))}")
+        console.print(styled(("too short:", "yellow"), f" {reason}"))
+    console.print(f"written to {path}")
 
 
 def _numbers(text: str, option: str) -> tuple[float, ...]:

@@ -10,11 +10,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.box import SIMPLE_HEAD
-from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from gnnpot.errors import ConfigError
+from gnnpot.cli.console import Console
+from gnnpot.cli.order import order
+from gnnpot.cli.results import JsonOption, show, to_json
+from gnnpot.config import to_mapping
+from gnnpot.domains import SHARE, WHOLE_FROM_0, WHOLE_FROM_1
+from gnnpot.errors import ConfigError, counted
 
 if TYPE_CHECKING:
     from gnnpot.data.frame import Frame
@@ -28,11 +32,11 @@ CONVENTIONS = ("ase", "vasp-kbar", "gpa", "virial", "lammps", "espresso")
 FRACTIONS = {"train": 0.9, "validation": 0.05, "test": 0.05}
 
 app = typer.Typer(help="Convert, inspect and split labelled frames.", no_args_is_help=True)
+app.command("order")(order)
 
 _KEY = "Its key in the file; '' to read none; by default the usual names."
 _STRESS = (
-    f"The file's stress convention: {', '.join(CONVENTIONS)}, or unit:sign:order, "
-    "as 'kbar:compression:xx yy zz xy yz zx'."
+    f"The file's stress convention: {', '.join(CONVENTIONS)}, or unit:sign:order, as 'gpa:tension:xx yy zz xy yz zx'."
 )
 _MATERIAL = "The key of the material, which splits keep together; or 'formula', or 'frame'."
 _OPTION = "A further option of the format's reader, as unconverged=keep; may be repeated."
@@ -81,9 +85,10 @@ def convert(
     bad_frames: Annotated[
         BadFrames, typer.Option(help="Stop at a bad frame, or leave it out and count it.")
     ] = BadFrames.stop,
-    shard_size: Annotated[int, typer.Option(help="Frames per file of the store.", min=1)] = 65536,
+    shard_size: Annotated[int, WHOLE_FROM_1, typer.Option(help="Frames per file of the store.")] = 65536,
     check: Annotated[bool, typer.Option("--check-stress/--no-check-stress", help="Ask the energies.")] = True,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a store of that name.")] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Convert files to a store: checked frames on disk, with a manifest.
 
@@ -94,14 +99,17 @@ def convert(
     Example: gnnpot data convert */vasprun.xml.gz -o vasp.store --bad-frames skip
     """
     from gnnpot.data.readers import read_files
-    from gnnpot.data.store import write_store
+    from gnnpot.data.store import STORE, write_store
     from gnnpot.data.stress_check import StressSample
+    from gnnpot.runs.guard import check_folder, check_not_input
 
     options = _reader_options(
         energy_key=energy_key, forces_key=forces_key, stress_key=stress_key, magmoms_key=magmoms_key, stress=stress,
         material_key=material_key, code=code, functional=functional, more=option,
     )  # fmt: skip
     skipped: Counter[str] = Counter()
+    check_not_input({"output": output}, inputs)
+    check_folder(output, overwrite=overwrite, kind=STORE)
     frames = read_files(inputs, format, bad_frames=bad_frames.value, skipped=skipped, **options)
     sample = StressSample()
     if check:
@@ -117,8 +125,7 @@ def convert(
             stress_check=(lambda: sample.result().require(where).to_mapping()) if check else None,
             overwrite=overwrite,
         )
-    console = Console()
-    console.print(manifest_table(store.manifest, str(output)))
+    show(as_json, to_mapping(store.manifest), lambda: manifest_table(store.manifest, str(output)))
 
 
 @app.command()
@@ -132,6 +139,7 @@ def info(
     stress: StressOption = None,
     option: ReaderOption = None,
     ranges: Annotated[bool, typer.Option("--ranges/--no-ranges", help="Read all frames for the ranges.")] = True,
+    as_json: JsonOption = False,
 ) -> None:
     """Counts, elements, labels and ranges of a store or a file; bad frames of a file are counted, not refused.
 
@@ -139,12 +147,13 @@ def info(
 
     Example: gnnpot data info Cu_train.extxyz.gz
     """
+    from gnnpot.data.bundled import resolve_bundled
     from gnnpot.data.manifest import MANIFEST, Tally
     from gnnpot.data.readers import is_frame_folder, read_frames
     from gnnpot.data.store import FrameStore
     from gnnpot.data.stress_check import StressSample
 
-    console = Console()
+    path = resolve_bundled(path)
     skipped: Counter[str] = Counter()
     values = _Ranges()
     if (path / MANIFEST).exists() or (path.is_dir() and not is_frame_folder(path)):
@@ -152,7 +161,7 @@ def info(
         if ranges:
             with _counted(store, "reading") as frames:
                 values.add_all(frames)
-        console.print(manifest_table(store.manifest, str(path)))
+        manifest = store.manifest
     else:
         options = _reader_options(
             energy_key=energy_key, forces_key=forces_key, stress_key=stress_key, magmoms_key=magmoms_key,
@@ -164,7 +173,12 @@ def info(
                 tally.add(frame)
                 values.add(frame)
         check = sample.result().to_mapping()
-        console.print(manifest_table(tally.manifest([], 0, "", skipped, check), str(path)))
+        manifest = tally.manifest([], 0, "", skipped, check)
+    if as_json:
+        typer.echo(to_json({**to_mapping(manifest), "ranges": values.mapping()}))
+        return
+    console = Console()
+    console.print(manifest_table(manifest, str(path)))
     if values.frames:
         console.print(values.table())
 
@@ -180,8 +194,10 @@ def split(
         f"{k}={v}" for k, v in FRACTIONS.items()
     ),
     part: Annotated[list[str] | None, typer.Option(help="With --by source: part=source, as test=Cu_test.")] = None,
-    validation: Annotated[float, typer.Option(help="With --by source: fraction of train.", min=0, max=0.99)] = 0.0,
-    seed: Annotated[int, typer.Option(help="Another seed draws other materials.")] = 0,
+    validation: Annotated[float, SHARE, typer.Option(help="With --by source: fraction of train.")] = 0.0,
+    seed: Annotated[int, WHOLE_FROM_0, typer.Option(help="Another seed draws other materials.")] = 0,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a file of that name.")] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Split a store into parts that share no material, and save that.
 
@@ -191,7 +207,9 @@ def split(
     """
     from gnnpot.data.splits import split_by_frame, split_by_material, split_by_source
     from gnnpot.data.store import FrameStore
+    from gnnpot.runs.guard import check_file
 
+    check_file(output, overwrite=overwrite)
     opened = FrameStore(store)
     if by != By.source and (part or validation):
         raise ConfigError("--part and --validation belong to --by source; add it or leave them out")
@@ -204,7 +222,12 @@ def split(
             name: _number(value, "--fractions") for name, value in _pairs(fractions.split(","), "--fractions").items()
         }
         made = (split_by_material if by == By.material else split_by_frame)(opened, sizes, seed)
-    made.save(output)
+    made.save(output, overwrite=overwrite)
+    if as_json:
+        parts = {name: len(indices) for name, indices in made.parts.items()}
+        counts = {name: getattr(made, name) for name in ("shared_materials", "shared_structures", "shared_energies")}
+        typer.echo(to_json({"output": output, "by": made.by, "frames": parts, **counts}))
+        return
     console = Console()
     console.print(_split_table(opened, made, str(output)))
     shared = f"{made.shared_materials} materials, {made.shared_structures} structures, {made.shared_energies} energies"
@@ -263,7 +286,7 @@ def manifest_table(manifest: "Manifest", name: str) -> Table:
     elements = sorted(manifest.elements.items(), key=lambda item: -item[1])
     table.add_row(f"elements ({len(elements)})", " ".join(f"{symbol}:{count}" for symbol, count in elements))
     for label, count in manifest.labels.items():
-        table.add_row(label, f"{count} of {manifest.frames} frames ({count / max(manifest.frames, 1):.0%})")
+        table.add_row(label, f"{count} of {counted(manifest.frames, 'frame')} ({count / max(manifest.frames, 1):.0%})")
     for title, counts in (("source", manifest.sources), ("code", manifest.codes), ("left out", manifest.filters)):
         for word, count in counts.items():
             table.add_row(title, f"{word}: {count}")
@@ -323,6 +346,13 @@ class _Ranges:
     def _note(self, name: str, value: float) -> None:
         low, high, total, count = self._rows.get(name, (math.inf, -math.inf, 0.0, 0))
         self._rows[name] = [min(low, value), max(high, value), total + value, count + 1]
+
+    def mapping(self) -> dict[str, dict[str, float]]:
+        """Least, mean and largest by quantity."""
+        return {
+            name: {"least": low, "mean": total / count, "largest": high}
+            for name, (low, high, total, count) in self._rows.items()
+        }
 
     def table(self) -> Table:
         table = Table("", "least", "mean", "largest", box=SIMPLE_HEAD)

@@ -5,11 +5,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 
 from gnnpot.cli.common import ENDED, Precision, open_calculator
+from gnnpot.cli.console import Console
 from gnnpot.cli.finetune import to_table
 from gnnpot.cli.progress import Bars
+from gnnpot.cli.results import JsonOption, to_json
+from gnnpot.cli.train import run_result
+from gnnpot.domains import POSITIVE, WHOLE_FROM_1
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -41,21 +44,26 @@ def distil_command(
         list[Path] | None, typer.Option(help="Labelled frames that teacher and student are compared on at the end.")
     ] = None,
     temperature: Annotated[
-        list[float] | None, typer.Option(help="K, of the students' dynamics; may be repeated. Default: 300, 600, 1000.")
+        list[float] | None,
+        POSITIVE,
+        typer.Option(help="K, of the students' dynamics; may be repeated. Default: 300, 600, 1000."),
     ] = None,
-    minutes: Annotated[float | None, typer.Option(help="Wall time of the whole, in place of numbers of steps.")] = None,
+    minutes: Annotated[
+        float | None, POSITIVE, typer.Option(help="Wall time of the whole, in place of numbers of steps.")
+    ] = None,
     config: Annotated[Path | None, typer.Option(help="YAML file with options.")] = None,
     settings: Annotated[
         list[str] | None,
         typer.Option("--set", help="Replace an option: key.key=value. May be repeated; distil.yaml of a run has all."),
     ] = None,
-    processes: Annotated[int, typer.Option("--processes", "-p", min=1, help="That label side by side.")] = 1,
+    processes: Annotated[int, WHOLE_FROM_1, typer.Option("--processes", "-p", help="That label side by side.")] = 1,
     device: Annotated[str | None, typer.Option(help="Of the teacher: cpu, cuda, …; default: its own.")] = None,
     dtype: Annotated[Precision | None, typer.Option(help="Precision of the teacher; default: its own.")] = None,
     resume: Annotated[
         bool, typer.Option("--resume/--fresh", help="Resume a run that was stopped, or begin it again.")
     ] = True,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress bars.")] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Let a small, fast student learn a system from a teacher, on the frames that the student's own dynamics lead to.
 
@@ -77,18 +85,19 @@ def distil_command(
     overrides += settings or ()
     options = read_distil_config(teacher, structures, run=run, student=student, path=config, overrides=overrides)
     make = functools.partial(open_calculator, teacher, device, dtype)
-    _distil(options, make, processes, resume, quiet)
+    _distil(options, make, processes, (resume, quiet, as_json))
 
 
 def _distil(
-    options: "DistilConfig", make: "Callable[[], BaseCalculator]", processes: int, resume: bool, quiet: bool
+    options: "DistilConfig", make: "Callable[[], BaseCalculator]", processes: int, how: tuple[bool, bool, bool]
 ) -> None:
     from gnnpot.hub.checkpoint import load_checkpoint
     from gnnpot.training.run import MODEL
     from gnnpot.workflows.distil import distil
     from gnnpot.workflows.distil.report import errors_rows, rounds_rows, speed_rows
 
-    console = Console(soft_wrap=True)
+    resume, quiet, as_json = how
+    console = Console(soft_wrap=True, quiet=as_json)
     has_ended = resume and (options.run / MODEL).exists()
     with Bars(quiet) as bars:
 
@@ -97,6 +106,9 @@ def _distil(
             console.print(sentence, highlight=False)
 
         distil(options, resume, make_teacher=make, processes=processes, on_event=show, progress=bars)
+    if as_json:
+        typer.echo(to_json(run_result(options.run, "report.md")))
+        return
     if has_ended:
         console.print(ENDED, highlight=False)
     card = load_checkpoint(options.run / MODEL)[1]

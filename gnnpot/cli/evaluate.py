@@ -6,11 +6,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.box import SIMPLE_HEAD
-from rich.console import Console
 from rich.table import Table
 
 from gnnpot.cli.common import open_calculator
+from gnnpot.cli.console import Console, styled
+from gnnpot.cli.data import EnergyKey, ForcesKey, MagmomsKey, StressKey
 from gnnpot.cli.progress import Bars
+from gnnpot.cli.results import JsonOption, to_json
+from gnnpot.domains import POSITIVE, WHOLE_FROM_0, WHOLE_FROM_1
 from gnnpot.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -18,6 +21,20 @@ if TYPE_CHECKING:
     from gnnpot.training.evaluate import Evaluation
 
 _SUITES = "diatomics, equations-of-state, elasticity, phonons, frames, relaxations, dynamics, speed"
+
+CountOption = Annotated[
+    int | None,
+    WHOLE_FROM_1,
+    typer.Option(help="With --suite: at most so many crystals, pairs or frames; default: all."),
+]
+ProcessesOption = Annotated[
+    int, WHOLE_FROM_1, typer.Option("--processes", "-p", help="With --suite: side by side, one thread each.")
+]
+DataOption = Annotated[Path | None, typer.Option(help="With --suite: the file of its data, or a folder that has it.")]
+OthersArgument = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="[DATA]...", help="Labelled frames: files or stores. With --suite: further models."),
+]
 
 
 def register(app: typer.Typer) -> None:
@@ -27,25 +44,16 @@ def register(app: typer.Typer) -> None:
 
 def evaluate_command(
     model: Annotated[str, typer.Argument(help="Name or path of a gnnpot model, or an ASE calculator as module:Class.")],
-    others: Annotated[
-        list[str] | None,
-        typer.Argument(metavar="[DATA]...", help="Labelled frames: files or stores. With --suite: further models."),
-    ] = None,
+    others: OthersArgument = None,
     suite: Annotated[list[str] | None, typer.Option(help=f"A published benchmark: {_SUITES}. May be repeated.")] = None,
-    data: Annotated[
-        Path | None, typer.Option(help="With --suite: the file of its data, or a folder that has it.")
-    ] = None,
+    data: DataOption = None,
     output: Annotated[
         Path, typer.Option("--output", "-o", help="With --suite: folder of results, table and pictures.")
     ] = Path("evaluation"),
-    count: Annotated[
-        int | None, typer.Option(min=1, help="With --suite: at most so many crystals, pairs or frames; default: all.")
-    ] = None,
-    seed: Annotated[int, typer.Option(help="With --suite: of what is chosen at random.")] = 0,
-    picoseconds: Annotated[float, typer.Option(help="With --suite dynamics: how long.")] = 10.0,
-    processes: Annotated[
-        int, typer.Option("--processes", "-p", min=1, help="With --suite: side by side, one thread each.")
-    ] = 1,
+    count: CountOption = None,
+    seed: Annotated[int, WHOLE_FROM_0, typer.Option(help="With --suite: of what is chosen at random.")] = 0,
+    picoseconds: Annotated[float, POSITIVE, typer.Option(help="With --suite dynamics: how long.")] = 10.0,
+    processes: ProcessesOption = 1,
     fresh: Annotated[bool, typer.Option("--fresh", help="With --suite: forget earlier results.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar.")] = False,
     report: Annotated[Path | None, typer.Option(help="Folder for a report with parity plots.")] = None,
@@ -53,7 +61,12 @@ def evaluate_command(
     stress: Annotated[
         str | None, typer.Option(help="Stress convention of the files, as vasp-kbar; 'none': don't read stresses.")
     ] = None,
+    energy_key: EnergyKey = None,
+    forces_key: ForcesKey = None,
+    stress_key: StressKey = None,
+    magmoms_key: MagmomsKey = None,
     device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, …; default: the model's.")] = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Errors of a potential on labelled frames, or on published benchmarks.
 
@@ -66,41 +79,57 @@ def evaluate_command(
     The same command resumes an evaluation that was stopped. Results of several potentials and suites in one folder
     come into one table (table.md, table.json) and one picture for each suite.
     """
+    keys = {"energy_key": energy_key, "forces_key": forces_key, "stress_key": stress_key, "magmoms_key": magmoms_key}
+    named = {name: key for name, key in keys.items() if key is not None}
     if suite:
-        if report or format or stress:
-            raise ConfigError("--report, --format, --stress: are for labelled frames; leave them out with --suite")
+        if report or format or stress or named:
+            raise ConfigError(
+                "--report, --format, --stress, --…-key: are for labelled frames; leave them out with --suite"
+            )
         options = {"count": count, "seed": seed, "picoseconds": picoseconds}
         _suites([model, *(others or ())], suite, data, output, options, (processes, fresh, quiet), device)
     elif not others:
         raise ConfigError(f"give labelled frames, or a benchmark with --suite ({_SUITES})")
     else:
-        _frames(model, [Path(path) for path in others], report, format, stress, device)
+        named |= {"stress_key": ""} if stress == "none" else {"stress": stress} if stress else {}
+        _frames(model, [Path(path) for path in others], (report, format, named), device, as_json)
 
 
 def _frames(
-    model: str, data: list[Path], report: Path | None, format: str | None, stress: str | None, device: str | None
+    model: str,
+    data: list[Path],
+    how: tuple[Path | None, str | None, dict[str, str]],
+    device: str | None,
+    as_json: bool,
 ) -> None:
     from gnnpot.data.readers import RecordOptions
     from gnnpot.engines.calculator import Calculator
+    from gnnpot.runs.guard import check_report_folder
     from gnnpot.training.config import DataConfig
     from gnnpot.training.evaluate import evaluate, evaluate_calculator
-    from gnnpot.training.report import write_report
+    from gnnpot.training.report import REPORT_NAMES, write_report
     from gnnpot.training.stores import read_labelled
 
-    reader = RecordOptions(stress_key="") if stress == "none" else RecordOptions(stress=stress)
+    report, format, named = how
+    if report is not None:
+        check_report_folder(report, REPORT_NAMES, "--report")
+    reader = RecordOptions(**named)
     frames = read_labelled(data, DataConfig(train=tuple(data), format=format, reader=reader))
     calculator = open_calculator(model, device)
     console = Console()
-    with console.status(f"asking {model}"):
+    with Console(stderr=True).status(styled(f"asking {model}")):
         if isinstance(calculator, Calculator):
             evaluation = evaluate(calculator.potential, frames)
         else:
             evaluation = evaluate_calculator(calculator, frames)
-    console.print(errors_table(evaluation))
+    if as_json:
+        typer.echo(to_json(evaluation.metrics()))
+    else:
+        console.print(errors_table(evaluation))
     if report is not None:
         name = data[0].name.split(".")[0] if len(data) == 1 else "frames"
         path = write_report(report, f"{model} on {', '.join(map(str, data))}", {name: evaluation})
-        Console(soft_wrap=True).print(f"report: {path}", highlight=False)
+        Console(soft_wrap=True, stderr=as_json).print(f"report: {path}", highlight=False)
 
 
 def errors_table(evaluation: "Evaluation") -> Table:

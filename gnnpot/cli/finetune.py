@@ -5,11 +5,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.box import SIMPLE_HEAD
-from rich.console import Console
 from rich.table import Table
 
 from gnnpot.cli.common import ENDED, written_at
+from gnnpot.cli.console import Console
+from gnnpot.cli.data import EnergyKey, ForcesKey, MagmomsKey, StressKey, StressOption
 from gnnpot.cli.progress import Bars
+from gnnpot.cli.results import JsonOption, to_json
+from gnnpot.cli.train import run_result
+from gnnpot.domains import WHOLE_FROM_2
 from gnnpot.errors import ConfigError, suggest
 
 if TYPE_CHECKING:
@@ -18,6 +22,32 @@ if TYPE_CHECKING:
     from gnnpot.workflows.finetune.aims import Aim
     from gnnpot.workflows.finetune.config import FineTuneConfig
     from gnnpot.workflows.finetune.refit import Refit
+
+AimOption = Annotated[
+    str | None,
+    typer.Option(
+        "--for",
+        help="this-system: wins most of it, forgets most of others; general: keeps what was known, wins less. "
+        "Default: this-system, with --compare general.",
+    ),
+]
+
+SettingsOption = Annotated[
+    list[str] | None,
+    typer.Option("--set", help="Replace an option: key.key=value. May be repeated; config.yaml of a run has all."),
+]
+
+OnlyOption = Annotated[list[str] | None, typer.Option(help="With --compare: one of what is compared. May be repeated.")]
+
+FramesOption = Annotated[
+    list[int] | None,
+    WHOLE_FROM_2,
+    typer.Option(help="With --compare: a number of frames to train on; default: all. May be repeated."),
+]
+
+OutputOption = Annotated[
+    Path | None, typer.Option("--output", "-o", help="Folder of the run; default: runs/MODEL-DATA.")
+]
 
 
 def register(app: typer.Typer) -> None:
@@ -28,23 +58,16 @@ def register(app: typer.Typer) -> None:
 def finetune_command(
     model: Annotated[str, typer.Argument(help="Where to start: name or path of a potential.")],
     data: Annotated[list[Path], typer.Argument(help="Labelled frames of the new system: files or stores.")],
-    output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="Folder of the run; default: runs/MODEL-DATA.")
-    ] = None,
-    aim: Annotated[
-        str | None,
-        typer.Option(
-            "--for",
-            help="this-system: wins most of it, forgets most of others; general: keeps what was known, wins less. "
-            "Default: this-system, with --compare general.",
-        ),
-    ] = None,
+    output: OutputOption = None,
+    aim: AimOption = None,
     strategy: Annotated[str | None, typer.Option(help="all, head, frozen, lora or replay; default: all.")] = None,
     config: Annotated[Path | None, typer.Option(help="YAML file with options.")] = None,
-    settings: Annotated[
-        list[str] | None,
-        typer.Option("--set", help="Replace an option: key.key=value. May be repeated; config.yaml of a run has all."),
-    ] = None,
+    energy_key: EnergyKey = None,
+    forces_key: ForcesKey = None,
+    stress_key: StressKey = None,
+    magmoms_key: MagmomsKey = None,
+    stress: StressOption = None,
+    settings: SettingsOption = None,
     resume: Annotated[
         bool, typer.Option("--resume/--fresh", help="Resume a run that was stopped, or begin it again.")
     ] = True,
@@ -52,13 +75,9 @@ def finetune_command(
     compare: Annotated[
         bool, typer.Option("--compare", help="Run several strategies, and from scratch, on the same frames.")
     ] = False,
-    only: Annotated[
-        list[str] | None, typer.Option(help="With --compare: one of what is compared. May be repeated.")
-    ] = None,
-    frames: Annotated[
-        list[int] | None,
-        typer.Option(help="With --compare: a number of frames to train on; default: all. May be repeated."),
-    ] = None,
+    only: OnlyOption = None,
+    frames: FramesOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Fine-tune a potential on frames of one system: refit the element references, train, say what was won and lost.
 
@@ -72,6 +91,8 @@ def finetune_command(
     """
     from gnnpot.workflows.finetune.config import read_finetune_config
 
+    keys = {"energy_key": energy_key, "forces_key": forces_key, "stress_key": stress_key, "magmoms_key": magmoms_key}
+    named = [f"data.reader.{name}={key!r}" for name, key in {**keys, "stress": stress}.items() if key is not None]
     run = output or Path("runs") / f"{Path(model).name}-{data[0].name.split('.')[0]}"
 
     def configure(count: int | None = None) -> "FineTuneConfig":
@@ -81,17 +102,17 @@ def finetune_command(
             data,
             run=run,
             path=config,
-            overrides=[*(settings or ()), *more],
+            overrides=[*named, *(settings or ()), *more],
             short=strategy,
             aim=_aim("general" if compare and aim is None and strategy is None else aim),
         )
 
     if compare:
-        _compare(configure, only, frames, resume, quiet)
+        _compare(configure, only, frames, resume, quiet, as_json)
     elif only or frames:
         raise typer.BadParameter("they go with --compare; else use --set data.frames", param_hint="--frames, --only")
     else:
-        _finetune(configure(), resume, quiet)
+        _finetune(configure(), resume, quiet, as_json)
 
 
 def _aim(given: str | None) -> "Aim | None":
@@ -105,13 +126,13 @@ def _aim(given: str | None) -> "Aim | None":
     return None
 
 
-def _finetune(options: "FineTuneConfig", resume: bool, quiet: bool) -> None:
+def _finetune(options: "FineTuneConfig", resume: bool, quiet: bool, as_json: bool) -> None:
     from gnnpot.hub.checkpoint import load_checkpoint
     from gnnpot.training.run import MODEL
     from gnnpot.workflows.finetune.retention import retention_rows
     from gnnpot.workflows.finetune.run import finetune
 
-    console = Console(soft_wrap=True)
+    console = Console(soft_wrap=True, quiet=as_json)
 
     def show(news: "str | Refit") -> None:
         bars.pause()
@@ -124,6 +145,9 @@ def _finetune(options: "FineTuneConfig", resume: bool, quiet: bool) -> None:
     before = written_at(options.run / MODEL) if resume else None
     with Bars(quiet) as bars:
         finetune(options, resume, progress=bars, on_event=show)
+    if as_json:
+        typer.echo(to_json(run_result(options.run)))
+        return
     if before is not None and written_at(options.run / MODEL) == before:
         console.print(ENDED, highlight=False)
     measured = load_checkpoint(options.run / MODEL)[1].metrics["finetune"]
@@ -140,16 +164,21 @@ def _compare(
     frames: list[int] | None,
     resume: bool,
     quiet: bool,
+    as_json: bool,
 ) -> None:
     from gnnpot.workflows.compare import compare
 
-    console = Console(soft_wrap=True)
+    console = Console(soft_wrap=True, quiet=as_json)
 
     def show(name: str, number: int, total: int) -> None:
         console.print(f"run {number} of {total}: {name}", highlight=False)
 
     with Bars(quiet) as bars:
         comparison = compare(configure, frames or (None,), only, resume, progress=bars, show=show)
+    if as_json:
+        head, *rows = comparison.rows()
+        typer.echo(to_json({"folder": comparison.folder, "rows": [dict(zip(head, row, strict=True)) for row in rows]}))
+        return
     console.print(to_table(comparison.rows(), "Errors on the test frames"))
     for name in ("table.md", "comparison.png"):
         console.print(comparison.folder / name, highlight=False)

@@ -4,12 +4,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.progress import TaskID
 from rich.table import Table
 
 from gnnpot.cli.common import count_bar, read_structure
-from gnnpot.errors import ConfigError, DataError
+from gnnpot.cli.console import Console
+from gnnpot.cli.results import JsonOption, show, to_json
+from gnnpot.domains import POSITIVE, WHOLE_FROM_0, WHOLE_FROM_1
+from gnnpot.errors import ConfigError, DataError, counted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -29,11 +31,13 @@ StructureArgument = Annotated[Path, typer.Argument(help="A structure in any form
 FunctionalOption = Annotated[
     str, typer.Option("--functional", "-f", help="gnnpot-kedf-1, a folder, or tf, vw, tfvw, tf+vw, wt, hc, lkt, pgsl.")
 ]
-CutoffOption = Annotated[float, typer.Option(help="1/bohr, of the grid.")]
+CutoffOption = Annotated[float, POSITIVE, typer.Option(help="1/bohr, of the grid.")]
 IndexOption = Annotated[int, typer.Option(help="Which structure of the file; -1 is the last.")]
 OverwriteOption = Annotated[bool, typer.Option("--overwrite", help="Replace output files that exist.")]
 QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar.")]
-ProcessesOption = Annotated[int, typer.Option(min=1, help="Calculations at once; each uses one thread well.")]
+ProcessesOption = Annotated[
+    int, WHOLE_FROM_1, typer.Option("--processes", "-p", help="Calculations at once; each uses one thread well.")
+]
 
 
 def register(parent: typer.Typer) -> None:
@@ -45,12 +49,13 @@ def register(parent: typer.Typer) -> None:
 def data(
     folder: Annotated[Path, typer.Argument(help="Where samples are written; those that are there are kept.")],
     crystal: Annotated[list[str] | None, typer.Option(help="Of the ten semiconductors; default: all.")] = None,
-    triples: Annotated[int, typer.Option(min=0, help="Non-interacting samples of each crystal.")] = 12,
+    triples: Annotated[int, WHOLE_FROM_0, typer.Option(help="Non-interacting samples of each crystal.")] = 12,
     structures: Annotated[
         Path | None, typer.Option(help="Crystals of a file instead, of elements with pseudopotentials.")
     ] = None,
     processes: ProcessesOption = 1,
     quiet: QuietOption = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Calculate Kohn-Sham training data: densities, kinetic energies, kinetic potentials.
 
@@ -70,7 +75,7 @@ def data(
     with count_bar(quiet) as bar:
         task = bar.add_task("Kohn-Sham", total=len(tasks))
         generate(tasks, folder, processes, lambda done, _: bar.update(task, completed=done))
-    Console().print(f"{len(tasks)} samples in {folder}")
+    _say(as_json, {"folder": folder, "samples": len(tasks)}, f"{counted(len(tasks), 'sample')} in {folder}")
 
 
 @app.command()
@@ -81,8 +86,9 @@ def train(
     without: Annotated[
         list[str] | None, typer.Option(help="Crystals that are left out with all their samples.")
     ] = None,
-    seed: Annotated[int | None, typer.Option(min=0, help="Of the initial weights.")] = None,
+    seed: Annotated[int | None, WHOLE_FROM_0, typer.Option(help="Of the initial weights.")] = None,
     quiet: QuietOption = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Train a functional on samples.
 
@@ -111,7 +117,8 @@ def train(
         functional = run(used, chosen, output, progress)
     about = {"samples": len(used), "crystals": sorted({s.crystal for s in used})}
     save(functional, output / "model", about, overwrite=True)
-    Console().print(f"{output / 'model'}: trained on {len(used)} samples")
+    said = f"{output / 'model'}: trained on {counted(len(used), 'sample')}"
+    _say(as_json, {"model": output / "model", **about}, said)
 
 
 @app.command()
@@ -121,6 +128,7 @@ def evaluate(
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Write the errors as JSON.")] = None,
     overwrite: OverwriteOption = False,
     quiet: QuietOption = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Errors of a functional at its own self-consistent densities against Kohn-Sham samples.
 
@@ -129,17 +137,18 @@ def evaluate(
     import dataclasses
     import json
 
-    from gnnpot.engines.files import refuse_overwrite
+    from gnnpot.engines.files import refuse_overwrite, refuse_same
     from gnnpot.functional.evaluate import evaluate as run
     from gnnpot.functional.store import open_functional
     from gnnpot.runs.files import write_text
 
     refuse_overwrite(output, overwrite)
+    refuse_same({"output": output}, inputs=samples)
     opened, content = open_functional(functional), _read_samples(samples)
     with count_bar(quiet) as bar:
         task = bar.add_task("solving", total=None)
         results = run(opened, content, lambda done, total: bar.update(task, completed=done, total=total))
-    Console().print(_evaluation_table(results))
+    show(as_json, results, lambda: _evaluation_table(results))
     if output is not None:
         write_text(output, json.dumps([dataclasses.asdict(result) for result in results], indent=1) + "\n")
 
@@ -153,6 +162,7 @@ def solve(
     start: Annotated[Path | None, typer.Option(help="Cube file of a density to start from.")] = None,
     index: IndexOption = -1,
     overwrite: OverwriteOption = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Self-consistent density, energy, forces and stress of a structure.
 
@@ -164,6 +174,7 @@ def solve(
     from gnnpot.functional.store import open_functional
 
     refuse_overwrite(output, overwrite)
+    _check_ending(output, (".cube", ".cub"))
     atoms = read_structure(structure, index)
     settings = solver.SolverSettings(cutoff=cutoff, tolerance=1e-9)
     beginning = None if start is None else read_cube(start)[1]
@@ -179,7 +190,10 @@ def solve(
         )
     if output is not None:
         write_cube(output, atoms, result.density)
-    _print_result(result, atoms.get_chemical_symbols(), output)
+    if as_json:
+        typer.echo(to_json(_in_ase_units(result, output)))
+    else:
+        _print_result(result, atoms.get_chemical_symbols(), output)
 
 
 @app.command()
@@ -191,6 +205,7 @@ def plot(
     axis: Annotated[int, typer.Option(min=1, max=3, help="Cell vector of the plane averages.")] = 3,
     index: IndexOption = -1,
     overwrite: OverwriteOption = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Draw densities along a cell vector, along a bond, and in a plane.
 
@@ -204,6 +219,7 @@ def plot(
     from gnnpot.functional.store import open_functional
 
     refuse_overwrite(output, overwrite)
+    _check_ending(output, (".png", ".pdf", ".svg"))
     atoms = read_structure(structure, index)
     task = structure_tasks([(structure.stem, atoms)])[0]
     opened = [open_functional(name) for name in functional or [DEFAULT_FUNCTIONAL]]
@@ -216,19 +232,19 @@ def plot(
             status.update(one.name)
             densities[one.name] = solve_orbital_free(task.atoms, one).density
     draw_densities(output, task.atoms, densities, axis - 1)
-    Console().print(f"{output}: {', '.join(densities)}")
+    _say(as_json, {"output": output, "densities": list(densities)}, f"{output}: {', '.join(densities)}")
 
 
 def _read_all(path: Path) -> "list[tuple[str, Atoms]]":
-    from ase.io import read
+    from gnnpot.data.structure_files import iterate_structures
 
-    if not path.is_file():
-        raise DataError(f"{path}: there is no such file; give structures in a format that ASE reads")
-    try:
-        found = read(path, index=":")
-    except Exception as error:  # noqa: BLE001 - ASE's readers raise many kinds of exceptions for broken files
-        raise DataError(f"{path}: can't be read as structures ({error}); give a file that ASE knows") from None
-    return [(f"{path.stem}-{number:04d}-{atoms.get_chemical_formula()}", atoms) for number, atoms in enumerate(found)]
+    found = enumerate(iterate_structures(path))
+    return [(f"{path.stem}-{number:04d}-{atoms.get_chemical_formula()}", atoms) for number, atoms in found]
+
+
+def _check_ending(path: Path | None, endings: tuple[str, ...]) -> None:
+    if path is not None and path.suffix.lower() not in endings:
+        raise DataError(f"{path}: has an unknown ending; give a name that ends in {' or '.join(endings)}")
 
 
 def _read_samples(folders: "Sequence[Path]") -> "list[Sample]":
@@ -260,6 +276,28 @@ def _evaluation_table(results: "Sequence[Evaluation]") -> Table:
         energies = f"{1000 * one.energy_error:.1f}", f"{1000 * one.kinetic_error:.1f}"
         table.add_row(one.name, f"{one.density_error:.4f}", *energies, f"{one.force_error:.3f}", str(one.steps))
     return table
+
+
+def _say(as_json: bool, value: dict, sentence: str) -> None:
+    if as_json:
+        typer.echo(to_json(value))
+    else:
+        Console(soft_wrap=True).print(sentence, highlight=False)
+
+
+def _in_ase_units(result: "OrbitalFreeResult", output: Path | None) -> dict:
+    """Energies (eV), forces (eV/Å), stress (eV/Å³) and what else `--json` prints."""
+    from gnnpot.units import BOHR, HARTREE, stress_to_voigt
+
+    return {
+        "energies": {name: value * HARTREE for name, value in result.energies.items()},
+        "energy": result.energy * HARTREE,
+        "forces": result.forces * HARTREE / BOHR,
+        "stress": stress_to_voigt(result.stress) * HARTREE / BOHR**3,
+        "steps": result.steps,
+        "grid": list(result.grid.shape),
+        "output": output,
+    }
 
 
 def _print_result(result: "OrbitalFreeResult", symbols: list[str], output: Path | None) -> None:

@@ -6,11 +6,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.box import SIMPLE_HEAD
-from rich.console import Console
 from rich.table import Table
 
 from gnnpot.cli.common import Precision, open_calculator
 from gnnpot.cli.progress import Bars
+from gnnpot.cli.results import JsonOption, show
+from gnnpot.config import to_mapping
+from gnnpot.domains import WHOLE_FROM_0, WHOLE_FROM_1
+from gnnpot.errors import counted
 
 if TYPE_CHECKING:
     from gnnpot.data.store import FrameStore
@@ -35,14 +38,15 @@ def label_command(
     output: Annotated[Path, typer.Option("--output", "-o", help="The store's folder.")],
     config: Annotated[Path | None, typer.Option(help="YAML file: distortions, seed, limits.")] = None,
     distort: Annotated[list[str] | None, typer.Option(help=_DISTORT)] = None,
-    seed: Annotated[int | None, typer.Option(min=0, help="Another seed draws other distortions.")] = None,
+    seed: Annotated[int | None, WHOLE_FROM_0, typer.Option(help="Another seed draws other distortions.")] = None,
     melt_model: Annotated[str | None, typer.Option(help="Moves the atoms of 'melted' in place of --model.")] = None,
-    processes: Annotated[int, typer.Option("--processes", "-p", min=1, help="Each uses one thread.")] = 1,
+    processes: Annotated[int, WHOLE_FROM_1, typer.Option("--processes", "-p", help="Each uses one thread.")] = 1,
     device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, …; default: the model's.")] = None,
     dtype: Annotated[Precision | None, typer.Option(help="Precision of the model; default: its own.")] = None,
     fresh: Annotated[bool, typer.Option("--fresh", help="Forget what an earlier call has done.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a store of that name.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar.")] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Label structures, undistorted or distorted, with a potential or any ASE calculator.
 
@@ -52,9 +56,11 @@ def label_command(
 
     The same command resumes labelling that was stopped or killed, to the same store, byte for byte.
     """
+    from gnnpot.runs.guard import check_not_input
     from gnnpot.runs.progress import of_one
     from gnnpot.sampling import label, read_label_config, read_structures
 
+    check_not_input({"output": output}, structures)
     options = read_label_config(config, distort or (), seed)
     labeller = _labeller(model, melt_model, device, dtype)
     with Bars(quiet) as bars:
@@ -68,7 +74,7 @@ def label_command(
             overwrite=overwrite,
             progress=of_one(bars, "labelling"),
         )
-    Console().print(_table(store))
+    show(as_json, to_mapping(store.manifest), lambda: _table(store))
 
 
 def _labeller(model: str, melt_model: str | None, device: str | None, dtype: Precision | None) -> "Labeller":
@@ -87,9 +93,10 @@ def _labeller(model: str, melt_model: str | None, device: str | None, dtype: Pre
 def _table(store: "FrameStore") -> Table:
     manifest = store.manifest
     table = Table("", str(store.folder), box=SIMPLE_HEAD)
-    table.add_row("frames", f"{manifest.frames} ({manifest.atoms} atoms, {len(manifest.elements)} elements)")
+    contents = f"{counted(manifest.atoms, 'atom')}, {counted(len(manifest.elements), 'element')}"
+    table.add_row("frames", f"{manifest.frames} ({contents})")
     for label, count in manifest.labels.items():
-        table.add_row(label, f"{count} of {manifest.frames} frames")
+        table.add_row(label, f"{count} of {counted(manifest.frames, 'frame')}")
     for word, count in manifest.codes.items():
         table.add_row("labelled by", f"{word}: {count}")
     for reason, count in manifest.filters.items():

@@ -4,8 +4,9 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
+from gnnpot.cli.console import Console
+from gnnpot.domains import WHOLE_FROM_1
 from gnnpot.errors import DataError
 from gnnpot.hub.shipped import DEFAULT
 
@@ -23,7 +24,7 @@ def lammps(
     elements: Annotated[
         str | None, typer.Option(help="Of the atom types, with commas; for the lines that are printed.")
     ] = None,
-    threads: Annotated[int, typer.Option(min=1, help="Of each rank.")] = 1,
+    threads: Annotated[int, WHOLE_FROM_1, typer.Option(help="Of each rank.")] = 1,
     log: Annotated[Path | None, typer.Option(help="LAMMPS's log; default: log.lammps.")] = None,
 ) -> None:
     """Run LAMMPS with `pair_style gnnpot`, which is compiled at first use.

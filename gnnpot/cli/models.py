@@ -1,18 +1,16 @@
 """`gnnpot models`, the potentials with a name; `gnnpot import`, which brings published ones into the cache; `gnnpot
 publish`, which makes a repository of one; `gnnpot plugins`, what other packages add."""
 
-import json
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.box import SIMPLE_HEAD
-from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from gnnpot.cli.common import download_progress
+from gnnpot.cli.console import Console
+from gnnpot.cli.results import JsonOption, to_json
 from gnnpot.errors import CheckpointError, ConfigError, GnnpotError
 
 if TYPE_CHECKING:
@@ -31,7 +29,7 @@ def models(
     physics: Annotated[
         bool, typer.Option("--physics", help="What they keep of physics: forces as derivatives, mirror images, ….")
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Everything, for programs.")] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Show the potentials with a name, and what helps to choose: errors, speed, functional, licence, size.
 
@@ -50,8 +48,7 @@ def models(
 
     found = list_models()
     if as_json:
-        rows = [{**asdict(model), "path": str(model.path)} for model in found]
-        typer.echo(json.dumps(rows, indent=2))
+        typer.echo(to_json(found))
         return
     if physics:
         Console().print(_physics_table(found))
@@ -67,8 +64,14 @@ def models(
     for model in found:
         measured = model.measured
         errors = [_errors(measured.near_equilibrium), _errors(measured.hot), _number(measured.milliseconds.get(64))]
-        words = [escape(text) for text in (model.functional, model.licence)]
-        table.add_row(escape(model.name), *errors, *words, f"{model.bytes / 1e6:.1f}", "yes" if model.cached else "")
+        table.add_row(
+            model.name,
+            *errors,
+            model.functional,
+            model.licence,
+            f"{model.bytes / 1e6:.1f}",
+            "yes" if model.cached else "",
+        )
     console = Console()
     console.print(table)
     console.print("errors: meV/atom; eV/Å. Details: gnnpot models --help, gnnpot card NAME", highlight=False)
@@ -83,7 +86,7 @@ def _physics_table(models: "list[ListedModel]") -> Table:
         p = model.measured.physics
         values = () if p is None else (p.force_derivative, p.rotation, p.reflection, p.energy_jump, p.force_jump)
         cells = [f"{value:.0e}" for value in values] or [""] * 5
-        table.add_row(escape(model.name), *cells, "yes" if model.measured.dispersion else "no")
+        table.add_row(model.name, *cells, "yes" if model.measured.dispersion else "no")
     return table
 
 
@@ -118,6 +121,7 @@ def import_command(
     trained_with: Annotated[
         str | None, typer.Option(help="Version of matgl that trained a folder's potential, if its files don't tell.")
     ] = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Fetch published potentials, check and convert them; from then on they work offline.
 
@@ -126,7 +130,7 @@ def import_command(
     What can't be imported is said at the end, once all others are; the exit status is 1 then.
 
     Without internet, set GNNPOT_MIRROR to a folder or URL with NAME/FILE for each, or with the wheel. A download that
-    was cut off goes on with the same command. GNNPOT_CACHE is where everything is kept.
+    was cut off resumes with the same command. GNNPOT_CACHE is where everything is kept.
 
     A folder in which matgl saved an M3GNet potential (model.json, state.pt) is converted too, and opened by its name
     from then on: gnnpot import downloads/M3GNet-MatPES-PBE-v2025.1-PES
@@ -152,20 +156,25 @@ def import_command(
             return import_published(entry.full_name(fidelity), report, overwrite=force)
 
     failed: dict[str, GnnpotError] = {}
+    brought: list[Path] = []
     for given in names:
         try:
-            _say(bring(given))
+            brought.append(bring(given))
+            if not as_json:
+                _say(brought[-1])
         except GnnpotError as error:
             if len(names) == 1:
                 raise
             failed[given] = error
+    if as_json:
+        typer.echo(to_json([{"name": folder.name, "path": folder} for folder in brought]))
     if failed:
         reasons = "".join(f"\n{given}: {str(error).removeprefix(f'{given}: ')}" for given, error in failed.items())
         raise CheckpointError(f"{len(failed)} of {len(names)} were not imported:{reasons}")
 
 
 def _say(folder: Path) -> None:
-    Console(soft_wrap=True).print(f"{folder.name}: {folder}", highlight=False, markup=False)
+    Console(soft_wrap=True).print(f"{folder.name}: {folder}", highlight=False)
 
 
 def publish_command(
@@ -175,6 +184,7 @@ def publish_command(
     permission: Annotated[
         str, typer.Option(help="Who allows it, where the starting potential's licence does not; the README quotes it.")
     ] = "",
+    as_json: JsonOption = False,
 ) -> None:
     """Make a repository for the Hugging Face Hub of a potential: README.md, config.json, card.json, model.safetensors.
 
@@ -186,11 +196,15 @@ def publish_command(
     """
     from gnnpot.hub.publish import publish
 
-    _say(publish(model, output, licence=licence, permission=permission))
+    made = publish(model, output, licence=licence, permission=permission)
+    if as_json:
+        typer.echo(to_json({"path": made}))
+    else:
+        _say(made)
 
 
 def plugins_command(
-    as_json: Annotated[bool, typer.Option("--json", help="The same for programs.")] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Show the architectures, readers and properties that other installed packages add, and whether they work.
 
@@ -198,7 +212,7 @@ def plugins_command(
     """
     rows = _plugin_rows()
     if as_json:
-        typer.echo(json.dumps(rows, indent=2))
+        typer.echo(to_json(rows))
         return
     if not rows:
         typer.echo("no installed package adds to gnnpot")
@@ -207,7 +221,7 @@ def plugins_command(
     for name in rows[0]:
         table.add_column(name, overflow="fold")
     for row in rows:
-        table.add_row(*(escape(value) for value in row.values()))
+        table.add_row(*row.values())
     Console().print(table)
 
 

@@ -7,10 +7,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from gnnpot.cli.console import Console
 from gnnpot.cli.data import manifest_table
+from gnnpot.cli.results import JsonOption
+from gnnpot.config import to_mapping
+from gnnpot.domains import WHOLE_FROM_0, WHOLE_FROM_1
 from gnnpot.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
@@ -18,6 +21,14 @@ if TYPE_CHECKING:
     from gnnpot.data.mp.pipeline import Source
 
 KEY = "MP_API_KEY"
+
+IdsOption = Annotated[bool, typer.Option("--with-ids", help=f"Ask for material ids and deprecation; needs {KEY}.")]
+MagmomsOption = Annotated[
+    bool, typer.Option("--with-magmoms", help=f"Ask for the last frames' magnetic moments; needs {KEY}.")
+]
+TableOption = Annotated[
+    str | None, typer.Option(help="URI of a Delta table; default: the Materials Project's own, on open S3.")
+]
 
 
 def register(app: typer.Typer) -> None:
@@ -28,10 +39,10 @@ def register(app: typer.Typer) -> None:
 
 def mp(
     output: Annotated[Path, typer.Option("--output", "-o", help="The store's folder.")],
-    table: Annotated[
-        str | None, typer.Option(help="URI of a Delta table; default: the Materials Project's own, on open S3.")
+    table: TableOption = None,
+    table_version: Annotated[
+        int | None, WHOLE_FROM_0, typer.Option(help="Of the Delta table; default: the newest.")
     ] = None,
-    table_version: Annotated[int | None, typer.Option(help="Of the Delta table; default: the newest.")] = None,
     mptrj: Annotated[Path | None, typer.Option(help="MPtrj's JSON instead of a table; .gz too.")] = None,
     matpes: Annotated[Path | None, typer.Option(help="A MatPES JSON instead of a table; .gz too.")] = None,
     config: Annotated[Path | None, typer.Option("--config", "-c", help="YAML of the choice of frames.")] = None,
@@ -40,21 +51,18 @@ def mp(
     elements: Annotated[str | None, typer.Option(help="Only frames of no other elements, as Li,Fe,P,O.")] = None,
     energy: Annotated[str | None, typer.Option(help="free (e_fr_energy) or zero (sigma -> 0).")] = None,
     corrections: Annotated[str | None, typer.Option(help="none or mp2020, added to the energies.")] = None,
-    with_ids: Annotated[
-        bool, typer.Option("--with-ids", help=f"Ask for material ids and deprecation; needs {KEY}.")
-    ] = False,
-    with_magmoms: Annotated[
-        bool, typer.Option("--with-magmoms", help=f"Ask for the last frames' magnetic moments; needs {KEY}.")
-    ] = False,
+    with_ids: IdsOption = False,
+    with_magmoms: MagmomsOption = False,
     endpoint: Annotated[str | None, typer.Option(help="Address of the interface; default: the real one.")] = None,
-    limit: Annotated[int | None, typer.Option(help="Stop after so many frames; for a trial.", min=1)] = None,
-    shard_size: Annotated[int, typer.Option(help="Frames per file of the store.", min=1)] = 16384,
+    limit: Annotated[int | None, WHOLE_FROM_1, typer.Option(help="Stop after so many frames; for a trial.")] = None,
+    shard_size: Annotated[int, WHOLE_FROM_1, typer.Option(help="Frames per file of the store.")] = 16384,
     check: Annotated[bool, typer.Option("--check-stress/--no-check-stress", help="Ask the energies.")] = True,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a store of that name.")] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Read relaxation trajectories in bulk, leave out what a potential should not learn, and write a store.
 
-    Killed or interrupted at any moment, the same command goes on where the last complete file of the store ended.
+    Killed or interrupted at any moment, the same command resumes where the last complete file of the store ended.
     A few dozen trajectories are in memory at a time, whatever the size of the table; with --with-ids a line for each
     trajectory besides. 'gnnpot data report' draws what was left out.
 
@@ -85,7 +93,7 @@ def mp(
             source, curation, output, shard_size=shard_size, limit=limit, check_stress=check, overwrite=overwrite,
             progress=lambda p: show(p.done, p.read, f"{p.kept} kept"),
         )  # fmt: skip
-    Console().print(manifest_table(store.manifest, str(output)))
+    show(as_json, to_mapping(store.manifest), lambda: manifest_table(store.manifest, str(output)))
 
 
 def report(

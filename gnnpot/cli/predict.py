@@ -2,19 +2,17 @@
 
 import itertools
 import json
-from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from gnnpot.cli.common import Precision, chosen_device, count_bar, open_model
-from gnnpot.errors import DataError
+from gnnpot.cli.console import Console
+from gnnpot.cli.results import JsonOption, to_json
+from gnnpot.domains import WHOLE_FROM_1
+from gnnpot.errors import DataError, UnknownElementError, counted
 from gnnpot.hub.shipped import DEFAULT
-
-if TYPE_CHECKING:
-    from ase import Atoms
 
 #: structures between two writes; what a run that is stopped loses at most
 CHUNK = 200
@@ -30,12 +28,12 @@ def predict_command(
     output: Annotated[Path, typer.Option("--output", "-o", help="Extended XYZ file that is written (.extxyz, .xyz).")],
     model: Annotated[str, typer.Option("--model", "-m", help="Name or path of a gnnpot model.")] = DEFAULT,
     stress: Annotated[bool, typer.Option("--stress/--no-stress", help="Predict stresses too.")] = True,
-    max_atoms: Annotated[int, typer.Option(min=1, help="Largest number of atoms in a batch.")] = 512,
+    max_atoms: Annotated[int, WHOLE_FROM_1, typer.Option(help="Largest number of atoms in a batch.")] = 512,
     device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, …; default: the model's.")] = None,
     dtype: Annotated[Precision | None, typer.Option(help="Precision of the model; default: its own.")] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the output if it exists.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the summary for programs.")] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Predict energies (eV), forces (eV/Å) and stresses (eV/Å³) of all structures of a file, in batches.
 
@@ -45,20 +43,19 @@ def predict_command(
     end.
     """
     import torch
-    from ase.io import iread, write
+    from ase.io import write
 
-    from gnnpot.engines.files import refuse_overwrite
+    from gnnpot.data.bundled import resolve_bundled
+    from gnnpot.data.structure_files import iterate_structures
     from gnnpot.engines.predict import predict
     from gnnpot.hub.checkpoint import weights_sha256
 
-    if output.suffix not in (".extxyz", ".xyz"):
-        raise DataError(f"{output}: predictions are written as extended XYZ; give a name that ends in .extxyz or .xyz")
-    if not structures.is_file():
-        raise DataError(f"{structures}: there is no such file; give the path of a file of structures")
-    refuse_overwrite(output, overwrite)
+    found_structures = iterate_structures(structures)
+    _check_output(output, structures, overwrite)
     opened = open_model(model)
     where = chosen_device(device)
     partial, note = output.with_name(f"{output.name}.partial"), output.with_name(f"{output.name}.partial.json")
+    structures = resolve_bundled(structures)
     file, name = structures.stat(), None if dtype is None else dtype.value
     origin = str(structures.resolve()), file.st_size, file.st_mtime_ns
     done = _resumed(partial, note, json.dumps([*origin, weights_sha256(opened.potential), stress, name]))
@@ -66,30 +63,34 @@ def predict_command(
     total = done
     with count_bar(quiet) as bar:
         task = bar.add_task("predicting", total=None, completed=done)
-        source = itertools.islice(_read(iread(str(structures), index=":"), structures), done, None)
+        source = itertools.islice(found_structures, done, None)
         found = predict(source, opened.potential, stress=stress, max_atoms=max_atoms, device=where, dtype=precision)
-        while chunk := list(itertools.islice(found, CHUNK)):
-            write(str(partial), chunk, format="extxyz", append=True)
-            total += len(chunk)
-            bar.update(task, completed=total)
-    if not total:
-        raise DataError(f"{structures}: holds no structures; give a file with at least one")
+        try:
+            while chunk := list(itertools.islice(found, CHUNK)):
+                write(str(partial), chunk, format="extxyz", append=True)
+                total += len(chunk)
+                bar.update(task, completed=total)
+        except (DataError, UnknownElementError):
+            # once the input is mended, it is another one
+            partial.unlink(missing_ok=True)
+            note.unlink(missing_ok=True)
+            raise
     partial.replace(output)
     note.unlink(missing_ok=True)
     if as_json:
-        typer.echo(json.dumps({"output": str(output), "structures": total, "resumed_from": done, "model": model}))
+        typer.echo(to_json({"output": output, "structures": total, "resumed_from": done, "model": model}))
     else:
-        text = f"{total} structure{'' if total == 1 else 's'}: {output}"
-        Console(soft_wrap=True).print(text, highlight=False, markup=False)
+        text = f"{counted(total, 'structure')}: {output}"
+        Console(soft_wrap=True).print(text, highlight=False)
 
 
-def _read(frames: "Iterator[Atoms]", path: Path) -> "Iterator[Atoms]":
-    """The structures, with the errors of ASE's readers as sentences."""
-    try:
-        yield from frames
-    except (ValueError, KeyError, IndexError, TypeError, AttributeError, OSError, StopIteration) as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise DataError(f"{path}: can't be read as structures ({reason}); give a file that ASE knows") from None
+def _check_output(output: Path, structures: Path, overwrite: bool) -> None:
+    from gnnpot.engines.files import refuse_overwrite, refuse_same
+
+    if output.suffix not in (".extxyz", ".xyz"):
+        raise DataError(f"{output}: predictions are written as extended XYZ; give a name that ends in .extxyz or .xyz")
+    refuse_same({"output": output}, inputs=[structures])
+    refuse_overwrite(output, overwrite)
 
 
 def _resumed(partial: Path, note: Path, identity: str) -> int:

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.box import SIMPLE_HEAD
-from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from gnnpot.cli.common import ENDED, Precision, open_calculator, read_structure
+from gnnpot.cli.console import Console
 from gnnpot.cli.progress import Bars
+from gnnpot.cli.results import JsonOption, to_json
 from gnnpot.errors import ConfigError, PluginError
 from gnnpot.hub.shipped import DEFAULT
 
@@ -49,7 +49,7 @@ def property_command(
     dtype: Annotated[Precision | None, typer.Option(help="Precision of the model; default: its own.")] = None,
     fresh: Annotated[bool, typer.Option("--fresh", help="Begin again; an earlier result is replaced.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the result for programs.")] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Calculate a property of a structure: a JSON file and a picture.
 
@@ -76,7 +76,7 @@ def property_command(
     folder = output or structure.with_name(f"{structure.stem}-{name}")
     content = _calculated(name, found, structure, given, folder, locals())
     if as_json:
-        typer.echo(json.dumps(content, allow_nan=True))
+        typer.echo(to_json(content))
     else:
         _show(content, folder)
 
@@ -196,7 +196,7 @@ def _list_properties() -> None:
         try:
             table.add_row(name, _first_line(find_property(name)))
         except PluginError as error:
-            table.add_row(name, escape(str(error)))
+            table.add_row(name, str(error))
     Console().print(table)
 
 
@@ -210,7 +210,7 @@ def _list_options(name: str, found: "Property") -> None:
     for option, parameter in arguments_of(found.calc).options.items():
         default = "required" if parameter.default is parameter.empty else _short(parameter.default)
         table.add_row(option, default, described.get(option, ""))
-    Console().print(table, markup=False)
+    Console().print(table)
 
 
 def _short(value: Any) -> str:
@@ -249,4 +249,4 @@ def _show(content: dict[str, Any], folder: Path) -> None:
     console = Console(soft_wrap=True)
     console.print(table)
     name = content["property"]
-    console.print(f"{folder / f'{name}.json'}, {folder / f'{name}.png'}", markup=False, highlight=False)
+    console.print(f"{folder / f'{name}.json'}, {folder / f'{name}.png'}", highlight=False)

@@ -1,18 +1,20 @@
 """`gnnpot relax` and `gnnpot md`."""
 
+from dataclasses import fields
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from gnnpot.cli.common import Precision, open_calculator, read_structure
+from gnnpot.cli.console import styled
 from gnnpot.cli.live import md_line, relax_line
+from gnnpot.cli.results import JsonOption, show
 from gnnpot.config import from_mapping
-from gnnpot.errors import DataError
+from gnnpot.domains import FINITE, NOT_NEGATIVE, POSITIVE, WHOLE_FROM_0, WHOLE_FROM_1
+from gnnpot.errors import DataError, counted
 from gnnpot.hub.shipped import DEFAULT
 
 if TYPE_CHECKING:
@@ -74,6 +76,13 @@ FixOption = Annotated[
 OverwriteOption = Annotated[bool, typer.Option("--overwrite", help="Replace output files that exist.")]
 QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="No live line.")]
 
+TrajectoryOption = Annotated[
+    Path | None, typer.Option(help="By its ending: .traj, .extxyz, or .zarr (compact); default: STRUCTURE-md.traj.")
+]
+ElementsOption = Annotated[
+    str | None, typer.Option(help="Elements whose positions a .zarr trajectory holds, as Li,Na; default: all.")
+]
+
 
 def register(app: typer.Typer) -> None:
     """Add the commands to `app`."""
@@ -85,15 +94,15 @@ def relax(
     structure: StructureArgument,
     model: ModelOption = DEFAULT,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Default: STRUCTURE-relaxed.extxyz.")] = None,
-    fmax: Annotated[float, typer.Option(min=0, help="eV/Å, the largest force that may be left.")] = 0.01,
-    stress_max: Annotated[float, typer.Option(min=0, help="GPa, the largest stress that may be left.")] = 0.05,
-    pressure: Annotated[float, typer.Option(help="GPa.")] = 0.0,
+    fmax: Annotated[float, NOT_NEGATIVE, typer.Option(help="eV/Å, the largest force that may be left.")] = 0.01,
+    stress_max: Annotated[float, NOT_NEGATIVE, typer.Option(help="GPa, the largest stress that may be left.")] = 0.05,
+    pressure: Annotated[float, FINITE, typer.Option(help="GPa.")] = 0.0,
     cell: CellOption = CellChoices.auto,
     symmetry: Annotated[
-        float | None, typer.Option(help="Keep the symmetry that the structure has within this tolerance, Å.")
+        float | None, POSITIVE, typer.Option(help="Keep the symmetry that the structure has within this tolerance, Å.")
     ] = None,
     fix: FixOption = None,
-    steps: Annotated[int, typer.Option(min=0, help="The most steps to take.")] = 500,
+    steps: Annotated[int, WHOLE_FROM_0, typer.Option(help="The most steps to take.")] = 500,
     optimizer: Annotated[Optimizer, typer.Option(help="How to go downhill.")] = Optimizer.fire,
     trajectory: Annotated[Path | None, typer.Option(help="Write every step (ASE .traj).")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Start from the last frame of the trajectory.")] = False,
@@ -102,6 +111,7 @@ def relax(
     dtype: DtypeOption = None,
     overwrite: OverwriteOption = False,
     quiet: QuietOption = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Relax positions and cell of a structure to a minimum of the energy, or of the enthalpy under pressure.
 
@@ -120,7 +130,7 @@ def relax(
     options: Any = {"fmax": fmax, "stress_max": stress_max * GPA, "pressure": pressure * GPA, "cell": cell.value}
     options |= {"symmetry": symmetry, "steps": steps, "optimizer": optimizer.value}
     config = from_mapping(RelaxConfig, options, where="relax")
-    refuse_same({"output": output, "trajectory": trajectory})
+    refuse_same({"output": output, "trajectory": trajectory}, inputs=[structure])
     _check_relaxation_trajectory(trajectory)
     refuse_overwrite(output, overwrite)
     atoms = _structure(structure, index, fix)
@@ -131,7 +141,7 @@ def relax(
             atoms, calculator, config, trajectory=trajectory, resume=resume, overwrite=overwrite, progress=progress
         )
     _write(output, relaxation.atoms, format, overwrite)
-    Console().print(_relaxation_table(relaxation, output))
+    show(as_json, _relaxation_json(relaxation, output), lambda: _relaxation_table(relaxation, output))
     if relaxation.interrupted:
         raise typer.Exit(130)
     if not relaxation.converged:
@@ -144,27 +154,25 @@ def md(
     ensemble: Annotated[
         Ensemble, typer.Option(help="Constant energy (nve), temperature (by three thermostats), or pressure (npt-…).")
     ] = Ensemble.bussi,
-    temperature: Annotated[float, typer.Option("--temperature", "-T", help="K.")] = 300.0,
+    temperature: Annotated[float, NOT_NEGATIVE, typer.Option("--temperature", "-T", help="K.")] = 300.0,
     temperature_end: Annotated[
-        float | None, typer.Option(help="K; the thermostat changes linearly to it over the steps.")
+        float | None, NOT_NEGATIVE, typer.Option(help="K; the thermostat changes linearly to it over the steps.")
     ] = None,
-    pressure: Annotated[float, typer.Option(help="GPa, of the ensembles npt-….")] = 0.0,
-    timestep: Annotated[float, typer.Option(help="fs.")] = 1.0,
-    steps: Annotated[int, typer.Option(min=0, help="In all, those before a resume included.")] = 1000,
-    taut: Annotated[float, typer.Option(help="fs, time constant of bussi and of Nosé-Hoover chains.")] = 100.0,
-    taup: Annotated[float, typer.Option(help="fs, time constant of the barostat.")] = 1000.0,
-    friction: Annotated[float, typer.Option(help="1/fs, of langevin and npt-langevin….")] = 0.01,
-    seed: Annotated[int, typer.Option(min=0, help="Of starting velocities and thermostat.")] = 0,
+    pressure: Annotated[float, FINITE, typer.Option(help="GPa, of the ensembles npt-….")] = 0.0,
+    timestep: Annotated[float, POSITIVE, typer.Option(help="fs.")] = 1.0,
+    steps: Annotated[int, WHOLE_FROM_0, typer.Option(help="In all, those before a resume included.")] = 1000,
+    taut: Annotated[
+        float, POSITIVE, typer.Option(help="fs, time constant of bussi and of Nosé-Hoover chains.")
+    ] = 100.0,
+    taup: Annotated[float, POSITIVE, typer.Option(help="fs, time constant of the barostat.")] = 1000.0,
+    friction: Annotated[float, POSITIVE, typer.Option(help="1/fs, of langevin and npt-langevin….")] = 0.01,
+    seed: Annotated[int, WHOLE_FROM_0, typer.Option(help="Of starting velocities and thermostat.")] = 0,
     keep_velocities: Annotated[bool, typer.Option("--keep-velocities", help="Those of the structure.")] = False,
-    equilibration: Annotated[int, typer.Option(min=0, help="Steps at the start that the means leave out.")] = 0,
-    interval: Annotated[int, typer.Option(help="Steps between frames and log lines.")] = 10,
+    equilibration: Annotated[int, WHOLE_FROM_0, typer.Option(help="Steps at the start that the means leave out.")] = 0,
+    interval: Annotated[int, WHOLE_FROM_1, typer.Option(help="Steps between frames and log lines.")] = 10,
     fix: FixOption = None,
-    trajectory: Annotated[
-        Path | None, typer.Option(help="By its ending: .traj, .extxyz, or .zarr (compact); default: STRUCTURE-md.traj.")
-    ] = None,
-    elements: Annotated[
-        str | None, typer.Option(help="Elements whose positions a .zarr trajectory holds, as Li,Na; default: all.")
-    ] = None,
+    trajectory: TrajectoryOption = None,
+    elements: ElementsOption = None,
     log: Annotated[Path | None, typer.Option(help="Table of energies; default: STRUCTURE-md.log.")] = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Continue from the last state of the trajectory, if there is one.")
@@ -174,6 +182,7 @@ def md(
     dtype: DtypeOption = None,
     overwrite: OverwriteOption = False,
     quiet: QuietOption = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Run molecular dynamics.
 
@@ -183,6 +192,7 @@ def md(
 
     A run that was interrupted continues, to the same numbers, with the same command and --resume.
     """
+    from gnnpot.engines.files import refuse_same
     from gnnpot.engines.md import MDConfig, run_md
 
     given = locals()
@@ -190,13 +200,14 @@ def md(
     config = from_mapping(MDConfig, options | {"ensemble": ensemble.value}, where="md")
     trajectory = trajectory or structure.with_name(f"{structure.stem}-md.traj")
     log = log or structure.with_name(f"{structure.stem}-md.log")
+    refuse_same({"trajectory": trajectory, "log": log}, inputs=[structure])
     atoms = _structure(structure, index, fix)
     chosen = tuple(filter(None, (elements or "").replace(" ", "").split(",")))
     outputs: Any = {"trajectory": trajectory, "log": log, "resume": resume, "overwrite": overwrite, "elements": chosen}
     calculator = open_calculator(model, device, dtype)
     with md_line(steps, len(atoms), timestep, not quiet) as progress:
         result = run_md(atoms, calculator, config, **outputs, progress=progress)
-    Console().print(_md_table(result, config, trajectory, log))
+    show(as_json, _md_json(result, trajectory, log), lambda: _md_table(result, config, trajectory, log))
 
 
 def _structure(path: Path, index: int, fix: str | None) -> "Atoms":
@@ -221,12 +232,26 @@ def _write(path: Path, atoms: "Atoms", format: str, overwrite: bool) -> None:
     write_atomically(path, lambda temporary: write(temporary, atoms, format=format), overwrite=overwrite)
 
 
+def _relaxation_json(r: "Relaxation", output: Path) -> dict[str, Any]:
+    names = ("converged", "interrupted", "steps", "energy", "initial_energy", "fmax", "stress_max", "volume")
+    found = {name: getattr(r, name) for name in (*names, "initial_volume", "symmetry")}
+    cell = {"cell": r.atoms.cell.array, "relaxed_cell": r.relaxed_cell.described}
+    return {"formula": r.atoms.get_chemical_formula(), **found, **cell, "output": output}
+
+
+def _md_json(r: "MDResult", trajectory: Path, log: Path) -> dict[str, Any]:
+    found = {f.name: getattr(r, f.name) for f in fields(r) if f.name != "atoms"}
+    return {"formula": r.atoms.get_chemical_formula(), **found, "trajectory": trajectory, "log": log}
+
+
 def _relaxation_table(r: "Relaxation", output: Path) -> Table:
     from gnnpot.engines.cell_filters import space_group
     from gnnpot.units import GPA
 
-    state = "[green]converged" if r.converged else "[yellow]interrupted" if r.interrupted else "[yellow]not converged"
-    table = Table("", "", show_header=False, title=f"{r.atoms.get_chemical_formula()}: {state}[/] in {r.steps} steps")
+    state = "converged" if r.converged else "interrupted" if r.interrupted else "not converged"
+    end = (state, "green" if r.converged else "yellow")
+    title = styled(f"{r.atoms.get_chemical_formula()}: ", end, f" in {counted(r.steps, 'step')}")
+    table = Table("", "", show_header=False, title=title)
     n = len(r.atoms)
     table.add_row("energy", f"{r.energy:.5f} eV  ({r.energy / n:.5f} eV/atom, was {r.initial_energy / n:.5f})")
     table.add_row("largest force", f"{r.fmax:.5f} eV/Å")
@@ -242,8 +267,8 @@ def _relaxation_table(r: "Relaxation", output: Path) -> Table:
     group, before = space_group(r.atoms), space_group(r.initial_atoms)
     if group:
         kept = ", kept" if r.symmetry else "" if group == before else f"  (was {before})"
-        table.add_row("space group", escape(f"{group}{kept}"))
-    table.add_row("written to", escape(str(output)))
+        table.add_row("space group", f"{group}{kept}")
+    table.add_row("written to", str(output))
     return table
 
 
@@ -258,5 +283,5 @@ def _md_table(r: "MDResult", config: "MDConfig", trajectory: Path, log: Path) ->
     if r.energy_drift == r.energy_drift:
         table.add_row("energy drift", f"{r.energy_drift:.2e} eV/atom/ps")
     table.add_row("rate", f"{r.microseconds_per_atom_step:.0f} µs per atom and step")
-    table.add_row("written to", escape(f"{trajectory}, {log}"))
+    table.add_row("written to", f"{trajectory}, {log}")
     return table

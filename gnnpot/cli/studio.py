@@ -4,8 +4,9 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 
+from gnnpot.cli.console import Console
+from gnnpot.domains import POSITIVE, WHOLE_FROM_1
 from gnnpot.errors import ConfigError
 
 
@@ -21,10 +22,12 @@ def studio(
     ),
     keep: Annotated[Path | None, typer.Option(help="Keep structures and jobs in this folder.")] = None,
     model: Annotated[list[Path] | None, typer.Option(help="Folder of a further potential. May be repeated.")] = None,
-    jobs: Annotated[int | None, typer.Option(min=1, help="Jobs at once; default: half of the cores.")] = None,
-    atoms: Annotated[int, typer.Option(min=1, help="The most atoms of a structure.")] = 5000,
-    memory: Annotated[float | None, typer.Option(min=0.5, help="GiB of a job; default: half of the memory.")] = None,
-    hours: Annotated[float, typer.Option(min=0.001, help="The longest job.")] = 2.0,
+    jobs: Annotated[int | None, WHOLE_FROM_1, typer.Option(help="Jobs at once; default: half of the cores.")] = None,
+    atoms: Annotated[int, WHOLE_FROM_1, typer.Option(help="The most atoms of a structure.")] = 5000,
+    memory: Annotated[
+        float | None, POSITIVE, typer.Option(min=0.5, help="GiB of a job; default: half of the memory.")
+    ] = None,
+    hours: Annotated[float, POSITIVE, typer.Option(min=0.001, help="The longest job.")] = 2.0,
     browser: Annotated[bool, typer.Option("--browser/--no-browser", help="Open the page.")] = True,
 ) -> None:
     """Open a page in the browser: structures from sentences, relaxed, heated and measured live.

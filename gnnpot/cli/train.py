@@ -1,13 +1,14 @@
 """`gnnpot train`."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 
 from gnnpot.cli.common import ENDED, written_at
+from gnnpot.cli.console import Console
 from gnnpot.cli.progress import Bars
+from gnnpot.cli.results import JsonOption, to_json
 from gnnpot.errors import ConfigError, suggest
 
 
@@ -27,6 +28,7 @@ def train_command(
         typer.Option("--set", help="Replace an option: key.key=value. May be repeated; config.yaml of a run has all."),
     ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar.")] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Train a potential. The same command resumes a run that was stopped or killed, to the same numbers, and
     extends one with higher epochs, max_steps or max_minutes.
@@ -40,11 +42,23 @@ def train_command(
     before = written_at(options.run / MODEL) if resume else None
     with Bars(quiet) as bars:
         train(options, resume, progress=bars)
+    if as_json:
+        typer.echo(to_json(run_result(options.run)))
+        return
     console = Console(soft_wrap=True)
     if before is not None and written_at(options.run / MODEL) == before:
         console.print(ENDED, highlight=False)
     console.print(f"model:  {options.run / MODEL}", highlight=False)
     console.print(f"report: {options.run / 'report' / 'report.html'}", highlight=False)
+
+
+def run_result(run: Path, report: str = "report.html") -> dict[str, Any]:
+    """What a run has come to, for `--json`: paths, and the metrics of its card."""
+    from gnnpot.hub.checkpoint import load_checkpoint
+    from gnnpot.training.run import MODEL
+
+    folder = run / MODEL
+    return {"model": folder, "report": run / "report" / report, "metrics": load_checkpoint(folder)[1].metrics}
 
 
 def _config_path(config: Path | None, preset: str | None) -> Path:

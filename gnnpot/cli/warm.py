@@ -4,10 +4,12 @@ from typing import Annotated
 
 import typer
 from rich.box import SIMPLE_HEAD
-from rich.console import Console
 from rich.table import Table
 
 from gnnpot.cli.common import Precision, count_bar, open_model
+from gnnpot.cli.console import Console
+from gnnpot.cli.results import JsonOption, to_json
+from gnnpot.domains import WHOLE_FROM_1
 from gnnpot.hub.shipped import DEFAULT
 
 
@@ -25,9 +27,12 @@ def warm_command(
         list[Precision] | None, typer.Option(help="Precisions; default: the model's own. May be repeated.")
     ] = None,
     processes: Annotated[
-        int | None, typer.Option("--processes", "-p", min=1, help="That compile side by side; default: all cores.")
+        int | None,
+        WHOLE_FROM_1,
+        typer.Option("--processes", "-p", help="That compile side by side; default: all cores."),
     ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar.")] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Compile the kernels of models now, so that their first use needs not.
 
@@ -47,12 +52,17 @@ def warm_command(
     for name in names:
         open_model(name)
     dtypes = [getattr(torch, precision.value) for precision in dtype or ()]
+    rows = []
     table = Table("model", "for", "kernels compiled", "s", box=SIMPLE_HEAD)
     with count_bar(quiet) as bar:
         task = bar.add_task("compiling", total=len(names) * (2 if training else 1) * max(len(dtypes), 1))
         for done in warm(names, training=training, dtypes=dtypes, processes=processes):
             bar.advance(task)
+            rows.append(done)
             table.add_row(done.name, done.what, str(done.kernels), f"{done.seconds:.1f}")
+    if as_json:
+        typer.echo(to_json({"kernels": kernel_folder(), "compiled": rows}))
+        return
     console = Console(soft_wrap=True)
     console.print(table)
     console.print(f"kernels: {kernel_folder()}", highlight=False)

@@ -3,6 +3,7 @@
 import contextlib
 import logging
 import threading
+import time
 from collections.abc import Callable, Iterator
 
 log = logging.getLogger("gnnpot")
@@ -18,10 +19,20 @@ class _Compilations:
         self.listeners: list[Event] = []
         self.count = 0
         self._lock = threading.Lock()
+        self._seconds, self._running, self._since = 0.0, 0, 0.0
+
+    @property
+    def seconds(self) -> float:
+        """What compiling has taken so far, of wall time."""
+        return self._seconds + (time.monotonic() - self._since if self._running else 0.0)
 
     def begin(self, name: str) -> None:
         with self._lock:
             first, self.count = self.count == 0, self.count + 1
+            # kernels that a kernel calls are compiled within its own compilation
+            if self._running == 0:
+                self._since = time.monotonic()
+            self._running += 1
         if first and not self.listeners:
             log.warning("compiling kernels for this processor, once; it takes minutes ('gnnpot warm' does it ahead)")
         log.debug("compiling %s", name)
@@ -29,11 +40,20 @@ class _Compilations:
             listener(name, True)
 
     def end(self, name: str) -> None:
+        with self._lock:
+            self._running -= 1
+            if self._running == 0:
+                self._seconds += time.monotonic() - self._since
         for listener in self.listeners:
             listener(name, False)
 
 
 COMPILATIONS = _Compilations()
+
+
+def working_time() -> float:
+    """`time.monotonic()` without what this process has compiled so far, for budgets of time."""
+    return time.monotonic() - COMPILATIONS.seconds
 
 
 @contextlib.contextmanager

@@ -14,7 +14,7 @@ the writing was interrupted.
 import json
 import shutil
 from collections.abc import Callable, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -23,7 +23,7 @@ import pyarrow as pa
 
 from gnnpot.config import from_mapping, to_mapping
 from gnnpot.data.manifest import MANIFEST, Manifest, Shard
-from gnnpot.data.store import ROW_GROUP, STORE, FrameStore, ShardWriter, telling
+from gnnpot.data.store import ROW_GROUP, STORE, FrameStore, ShardWriter, disk_errors
 from gnnpot.errors import DataError
 from gnnpot.runs.files import move_folder, recover, write_durably, write_text
 from gnnpot.runs.guard import check_folder
@@ -63,7 +63,7 @@ class StoreBuilder:
         check_folder(self.folder, overwrite=overwrite, kind=STORE)
 
     def __enter__(self) -> Self:
-        with telling(self.folder):
+        with disk_errors(self.folder):
             self.unfinished.mkdir(parents=True, exist_ok=True)
         self._lock = RunLock(self.unfinished, "a store", LOCK)
         self._lock.acquire()
@@ -79,6 +79,15 @@ class StoreBuilder:
         if self._writer is not None:
             self._writer.discard()
         self._lock.release()
+        if error is not None and not self.shards:
+            self._remove_nothing()
+
+    def _remove_nothing(self) -> None:
+        """Remove an unfinished store without a shard; what others have put into its folder stays."""
+        for name in (STATE, LOCK):
+            (self.unfinished / name).unlink(missing_ok=True)
+        with suppress(OSError):
+            self.unfinished.rmdir()
 
     @property
     def frames(self) -> int:
@@ -96,7 +105,7 @@ class StoreBuilder:
         Raises `DataError` if the disk is full; what is complete by then is kept.
         """
         self._pending.append(table)
-        with telling(self.unfinished, kept="complete shards are kept"):
+        with disk_errors(self.unfinished, kept="complete shards are kept"):
             self._write(ROW_GROUP)
             if self.pending >= self.shard_size:
                 self._end_shard()
@@ -107,7 +116,7 @@ class StoreBuilder:
 
         Raises `DataError` if there are no frames; the unfinished store stays then.
         """
-        with telling(self.unfinished, kept="complete shards are kept"):
+        with disk_errors(self.unfinished, kept="complete shards are kept"):
             if self.pending:
                 self._end_shard()
             if not self.shards:
@@ -129,7 +138,7 @@ class StoreBuilder:
             elif path.name not in own and path.name not in (STATE, LOCK):
                 path.unlink()
         (self.unfinished / STATE).unlink(missing_ok=True)
-        with telling(self.folder):
+        with disk_errors(self.folder):
             # Windows removes no file that is open, and renames no folder with one in it
             self._lock.release()
             (self.unfinished / LOCK).unlink(missing_ok=True)
@@ -142,7 +151,7 @@ class StoreBuilder:
             self.shards = FrameStore(self.unfinished).manifest.shards
             return
         if not path.exists():
-            with telling(self.folder):
+            with disk_errors(self.folder):
                 self._save(None, {})
             return
         state = _read_state(path)
@@ -154,7 +163,7 @@ class StoreBuilder:
             raise DataError(f"{path}: is damaged (no {error}); remove {self.unfinished} and start again") from None
         if not self.shards and identity != self.identity:
             # without a shard nothing is lost
-            with telling(self.folder):
+            with disk_errors(self.folder):
                 self._save(None, {})
             return
         require_same(identity, self.identity, where=self.unfinished, what="a store")
@@ -201,7 +210,7 @@ def unfinished_identity(folder: Path | str) -> dict[str, Any] | None:
 
 def _read_state(path: Path) -> dict[str, Any]:
     try:
-        state = json.loads(path.read_text())
+        state = json.loads(path.read_text(encoding="utf-8"))
         if (state["format"], state["version"]) != (FORMAT, VERSION):
             raise ValueError(f"it is of format {state['format']} {state['version']}")
     except (OSError, ValueError, KeyError, TypeError) as error:

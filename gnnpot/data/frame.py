@@ -1,4 +1,4 @@
-"""A labelled frame: one crystal or molecule, what a calculation says of it, and where that comes from.
+"""A labelled frame: one crystal or molecule, what a calculation gives for it, and where that comes from.
 
     frame = Frame.from_atoms(atoms, provenance=Provenance(source="my.extxyz", material_id="NaCl"))
     frame.energy, frame.forces, frame.stress      # eV, eV/Å, eV/Å³ (Voigt); None where there is no label
@@ -209,5 +209,5 @@ def atomic_number(symbol: str, where: str = "element") -> int:
     """The atomic number of a symbol; raises `DataError` if it names no element."""
     z = atomic_numbers.get(symbol, 0)
     if z == 0:
-        raise FrameError(where, "unknown element", f"'{symbol}' is no chemical element; mend or remove it")
+        raise FrameError(where, "unknown element", f"'{symbol[:20]}' is no chemical element; mend or remove it")
     return z

@@ -15,16 +15,17 @@ which they do not decide. What is set aside is logged.
 import logging
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
 from ase.data import chemical_symbols
 from scipy.sparse import csr_array, vstack
 
+from gnnpot.config import from_mapping as read_options
 from gnnpot.data.frame import Frame, atomic_number
 from gnnpot.data.structure import is_free_atom
-from gnnpot.errors import DataError, UnknownElementError, suggest
+from gnnpot.errors import ConfigError, DataError, UnknownElementError
 
 if TYPE_CHECKING:
     from gnnpot.data.store import FrameStore
@@ -43,7 +44,6 @@ MAX_OUTLIERS = 0.25
 SAMPLE = 5000
 #: rounds of reweighting, after which a fit of least absolute deviations has converged
 ROUNDS = 30
-FORMAT_KEYS = ("energies", "uncertainties", "undetermined", "source")
 
 
 @dataclass(frozen=True)
@@ -222,25 +222,30 @@ class ElementReferences:
     @classmethod
     def from_mapping(cls, mapping: Mapping, where: str = "element references") -> "ElementReferences":
         """The references of `to_mapping`, or of {"energies": {symbol: eV}} written by hand. Raises `DataError`."""
-        for key in mapping:
-            if key not in FORMAT_KEYS:
-                raise DataError(f"{where}: unknown key '{key}'; {suggest(str(key), FORMAT_KEYS)}")
         try:
-            energies = {atomic_number(s, where): float(e) for s, e in mapping["energies"].items()}
-            given = {
-                atomic_number(s, where): np.nan if u is None else float(u)
-                for s, u in mapping.get("uncertainties", {}).items()
-            }
-        except (KeyError, TypeError, ValueError, AttributeError):
-            raise DataError(f"{where}: need 'energies', a mapping of symbols to eV") from None
+            written = read_options(_Written, mapping, where)
+        except ConfigError as error:
+            raise DataError(f"{error}; element references need 'energies', a mapping of symbols to eV") from None
+        energies = {atomic_number(s, where): e for s, e in written.energies.items()}
+        given = {atomic_number(s, where): np.nan if u is None else u for s, u in written.uncertainties.items()}
         elements = sorted(energies)
         return cls(
             tuple(elements),
             tuple(energies[z] for z in elements),
             tuple(given.get(z, np.nan) for z in elements) if given else (),
-            tuple(mapping.get("undetermined", ())),
-            str(mapping.get("source", "")),
+            written.undetermined,
+            written.source,
         )
+
+
+@dataclass(frozen=True)
+class _Written:
+    """What `ElementReferences.to_mapping` gives; eV by symbol."""
+
+    energies: dict[str, float]
+    uncertainties: dict[str, float | None] = field(default_factory=dict)
+    undetermined: tuple[str, ...] = ()
+    source: str = ""
 
 
 @dataclass(frozen=True)

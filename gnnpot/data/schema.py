@@ -71,7 +71,7 @@ def _is_list(quantity: Quantity) -> bool:
 def fingerprint(frame: Frame) -> int:
     """A 64-bit hash of the structure: numbers, and positions and cell to 1e-5 Å, in the order of the atoms.
 
-    Two frames of one structure share it, whatever their labels; structures differ in it but by accident (2^-64).
+    Two frames of one structure share it, with any labels; structures differ in it but by accident (2^-64).
     """
     digest = hashlib.blake2b(frame.numbers.astype("<i2").tobytes(), digest_size=8)
     for array in (frame.positions, frame.cell):

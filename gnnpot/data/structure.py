@@ -52,11 +52,16 @@ def check_structure(numbers: np.ndarray, positions: np.ndarray, cell: np.ndarray
         pbc: [3] bool.
         where: what to call it in the message.
     """
+    check_lattice(numbers, positions, cell, pbc, where)
+    check_distances(positions, cell, pbc, where)
+
+
+def check_lattice(numbers: np.ndarray, positions: np.ndarray, cell: np.ndarray, pbc: np.ndarray, where: str) -> None:
+    """As `check_structure`, without a search of neighbours."""
     check_elements(numbers, where)
     check_extent(positions, cell, where)
     check_cell(cell, pbc, where)
     check_density(positions, cell, pbc, where)
-    check_distances(positions, cell, pbc, where)
 
 
 def check_elements(numbers: np.ndarray, where: str) -> None:

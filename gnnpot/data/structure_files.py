@@ -4,17 +4,20 @@
     frames = read_all_structures("NaCl.cif")
 
 A site that is occupied in part, or by several elements at once, is no atom: ASE gives such a site to one element, and
-what is then computed is another material. Such files are refused, and so are charged structures.
+what is then computed is another material. Such files are refused, and so are charged structures; `data.ordering` makes
+whole atoms of them where it is asked to.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from ase import Atoms
 
+from gnnpot.data.bundled import resolve_bundled
 from gnnpot.data.frame import Frame, Provenance
 from gnnpot.data.readers.names import total_charge
 from gnnpot.data.readers.records import reduced_formula
+from gnnpot.data.structure import check_lattice, check_structure
 from gnnpot.errors import DataError
 
 #: occupancies within this of 1 are whole
@@ -23,12 +26,14 @@ WHOLE = 1e-3
 
 def read_structure(path: Path | str, index: int = -1) -> Atoms:
     """One structure of a file; the last, unless another `index` is given. Raises `DataError`."""
-    return _read(Path(path), index)[0]
+    atoms = _read(resolve_bundled(path), index)[0]
+    check_structure(atoms.numbers, atoms.positions, atoms.cell.array, atoms.pbc, str(path))
+    return atoms
 
 
 def read_all_structures(path: Path | str) -> list[Frame]:
     """All structures of a file, as frames without labels. Raises `DataError`."""
-    path = Path(path)
+    path = resolve_bundled(path)
     return [
         Frame.from_atoms(
             atoms,
@@ -39,18 +44,76 @@ def read_all_structures(path: Path | str) -> list[Frame]:
     ]
 
 
+def iterate_structures(path: Path | str) -> Iterator[Atoms]:
+    """All structures of a file, one in memory at a time where ASE's reader of the format allows it.
+
+    Raises `DataError`, for a file that is none before the first is asked for.
+    """
+    path = resolve_bundled(path)
+    check_readable(path)
+    return _iterate(path)
+
+
+def check_readable(path: Path) -> None:
+    """Raise `DataError` for what is no ordinary file with something in it."""
+    if not path.is_file():
+        problem = "is no ordinary file" if path.exists() else "there is no such file"
+        raise DataError(f"{path}: {problem}; give the path of a file of structures")
+    if path.stat().st_size == 0:
+        raise DataError(f"{path}: is empty; give a file of structures")
+
+
+def _iterate(path: Path) -> Iterator[Atoms]:
+    from ase.io import iread
+
+    found = False
+    try:
+        for number, atoms in enumerate(iread(path, index=":")):
+            where = f"{path}, frame {number}"
+            check_whole(atoms, where)
+            check_lattice(atoms.numbers, atoms.positions, atoms.cell.array, atoms.pbc, where)
+            found = True
+            yield atoms
+    except DataError:
+        raise
+    except Exception as error:  # noqa: BLE001 - ASE's readers raise anything that a broken file leads them to
+        raise _unreadable(path, error) from None
+    if not found:
+        raise DataError(f"{path}: holds no structures; give a file with at least one")
+
+
+def _no_such_index(path: Path, index: int) -> DataError:
+    return DataError(f"{path}: has no structure of index {index}; give one that it has (--index)")
+
+
+def _unreadable(path: Path, error: Exception) -> DataError:
+    """The sentence for an exception of ASE's readers, whose words are often a key or a number alone."""
+    words = " ".join(str(error).split())
+    reason = (
+        words if len(words.split()) > 2 else f"ASE's reader stops at {words}" if words else "it is of another format"
+    )
+    return DataError(f"{path}: can't be read as a structure ({reason[:300]}); give a file that ASE knows")
+
+
 def _read(path: Path, index: int | slice) -> Sequence[Atoms]:
     from ase.io import read
 
-    if not path.is_file():
-        problem = "is no ordinary file" if path.exists() else "there is no such file"
-        raise DataError(f"{path}: {problem}; give the path of a structure")
+    check_readable(path)
     try:
-        found = read(path, index=index)
+        # ASE takes the first where there are fewer
+        wanted = slice(index, None) if isinstance(index, int) and index < -1 else index
+        found = read(path, index=wanted)
+        if isinstance(index, int) and index < -1:
+            found = found[len(found) + index] if len(found) >= -index else []
+    except IndexError as error:
+        if isinstance(index, int) and index not in (0, -1):
+            raise _no_such_index(path, index) from None
+        raise _unreadable(path, error) from None
     except Exception as error:  # noqa: BLE001 - ASE's readers raise anything that a broken file leads them to
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise DataError(f"{path}: can't be read as a structure ({reason}); give a file that ASE knows") from None
+        raise _unreadable(path, error) from None
     structures = [found] if isinstance(found, Atoms) else found
+    if not structures and isinstance(index, int):
+        raise _no_such_index(path, index)
     for atoms in structures:
         check_whole(atoms, str(path))
     return structures
@@ -63,7 +126,7 @@ def check_whole(atoms: Atoms, where: str) -> None:
             words = " and ".join(f"{share:g} {element}" for element, share in elements.items())
             raise DataError(
                 f"{where}: site {site} is occupied by {words}, and gnnpot computes whole atoms only; order the "
-                "structure first, as pymatgen's OrderDisorderedStructureTransformation does"
+                "structure first: gnnpot data order FILE"
             )
     charge = total_charge(atoms.info)
     if charge:

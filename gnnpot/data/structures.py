@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, Union
 from ase import Atoms
 
 from gnnpot.data.frame import Frame
+from gnnpot.data.structure import check_structure
 from gnnpot.errors import DataError
 
 if TYPE_CHECKING:
@@ -17,6 +18,18 @@ if TYPE_CHECKING:
 
 #: what functions that take a structure take
 StructureLike: TypeAlias = Union[Atoms, Frame, "Structure", "Molecule"]
+
+
+def as_checked_atoms(structure: StructureLike) -> Atoms:
+    """As `as_atoms`, of a structure that can be computed by any calculator; see `data.structure`.
+
+    Raises:
+        DataError: As `as_atoms`, and for what `check_structure` refuses.
+    """
+    atoms = as_atoms(structure)
+    where = str(atoms.symbols) or "structure"
+    check_structure(atoms.numbers, atoms.positions, atoms.cell.array, atoms.pbc, where)
+    return atoms
 
 
 def as_atoms(structure: StructureLike) -> Atoms:

@@ -32,6 +32,7 @@ from gnnpot.hub.card import CARD, read_card
 from gnnpot.hub.checkpoint import Card, weights_sha256
 from gnnpot.hub.opening import OpenedPotential, open_potential
 from gnnpot.models.base import check_elements as check_known_elements
+from gnnpot.models.surroundings import as_device, as_dtype, usual_modes
 from gnnpot.potential import Potential, Prediction
 from gnnpot.units import stress_to_voigt
 
@@ -47,8 +48,9 @@ class Calculator(ase_calculator.Calculator):
 
     `model` is a `Potential`, what `open_potential` returns, or a name or path that `gnnpot.load` takes; without it, the
     default potential. `card` is what is known of it (`None` for a bare `Potential`). The
-    calculator holds a copy of it, in `dtype` on `device` (default: the potential's own): training the potential further
-    changes nothing here.
+    calculator holds a copy of it, in `dtype` on `device` (names or PyTorch's objects; default: the potential's own):
+    training the potential further changes nothing here. PyTorch's inference mode, autocast and default device have no
+    part in the results.
     `skin` (Å) is how far beyond the cutoff neighbours are remembered; the results don't depend on it.
 
     Of models that remember the range of their training data (HDNNP), `extrapolating` is the number of atoms that are
@@ -58,8 +60,9 @@ class Calculator(ase_calculator.Calculator):
     Raises `UnknownElementError` for elements that the potential has not seen, `MemoryNeedError` for structures that
     would need more memory than there is, `DataError` for structures that can't be (what `gnnpot.data.structure`
     refuses: two atoms at one place, a flat cell), `SimulationError` for results that are not finite, and ASE's
-    `PropertyNotImplementedError` for the stress of a structure without a volume. Structures are checked each time
-    that neighbours are searched anew.
+    `PropertyNotImplementedError` for the stress of a structure without a volume; when it is made, `ConfigError` for a
+    device that can't be used here and for a `dtype` that is neither float32 nor float64. Structures are checked each
+    time that neighbours are searched anew.
     """
 
     implemented_properties: list[str] = [
@@ -71,15 +74,17 @@ class Calculator(ase_calculator.Calculator):
         model: Potential | OpenedPotential | str | Path | None = None,
         *,
         device: str | torch.device | None = None,
-        dtype: torch.dtype | None = None,
+        dtype: str | torch.dtype | None = None,
         skin: float = 0.5,
         warn: bool = True,
     ) -> None:
         super().__init__()
         if skin < 0:
             raise ValueError(f"skin: {skin} is negative")
-        potential, self.card, sha256 = _opened(model)
-        self.potential = _frozen_copy(potential, device, dtype)
+        where, precision = as_device(device), as_dtype(dtype)
+        with usual_modes():
+            potential, self.card, sha256 = _opened(model)
+            self.potential = _frozen_copy(potential, where, precision)
         self.parameters.update(_identity(self.potential, self.card, sha256))
         self.neighbors = SkinList(self.potential.cutoff, skin)
         self._numbers = np.array([atomic_numbers[symbol] for symbol in self.potential.elements])
@@ -128,7 +133,7 @@ class Calculator(ase_calculator.Calculator):
             self._where, self._known, self._warned_of = where, numbers.copy(), 0
         neighbors = self.neighbors.update(
             positions, cell, pbc, self._where,
-            check=lambda: self.potential.check(numbers, positions, cell, pbc, self._where),
+            check=lambda: self.potential.check(numbers, positions, cell, pbc, self._where, self.neighbors.skin),
         )  # fmt: skip
         graph = graph_from_neighbors(self._known, positions, cell, pbc, neighbors, self.potential.three_body_cutoff)
         return graph if self.potential.device.type == "cpu" else graph.to(self.potential.device)
@@ -158,7 +163,7 @@ class Calculator(ase_calculator.Calculator):
         system_changes: list[str] = ase_calculator.all_changes,
     ) -> None:
         """ASE's entry: everything at once, since one differentiation gives it all."""
-        with self._lock:
+        with self._lock, usual_modes():
             self._calculate(atoms, properties)
 
     def _calculate(self, atoms: Atoms | None, properties: list[str] | None) -> None:
@@ -200,7 +205,7 @@ class Calculator(ase_calculator.Calculator):
             self._warned_of = self.extrapolating
             log.warning(
                 "%s: %d of %d atoms are in surroundings that the training data do not have (%d descriptors out of "
-                "range at the worst); what the potential says of them is extrapolated",
+                "range at the worst); what the potential predicts for them is extrapolated",
                 self._where, self.extrapolating, len(outside), int(outside.max()),
             )  # fmt: skip
 

@@ -1,7 +1,7 @@
 """Files that engines write: none is overwritten unasked, and none is left half written."""
 
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from ase import Atoms
@@ -11,7 +11,7 @@ from ase.io.trajectory import Trajectory
 
 from gnnpot.errors import DataError
 from gnnpot.runs.files import write_atomically
-from gnnpot.runs.guard import check_distinct, check_file
+from gnnpot.runs.guard import check_distinct, check_file, check_not_input
 
 __all__ = ["last_frame", "refuse_overwrite", "refuse_same", "structure_format", "write_atomically"]
 
@@ -22,9 +22,10 @@ def refuse_overwrite(path: Path | str | None, overwrite: bool) -> None:
         check_file(path, overwrite=overwrite)
 
 
-def refuse_same(outputs: Mapping[str, Path | None]) -> None:
-    """Raise `ConfigError` if two outputs, given by what they are called, are one file."""
+def refuse_same(outputs: Mapping[str, Path | None], inputs: Iterable[Path] = ()) -> None:
+    """Raise `ConfigError` if two outputs, given by what they are called, are one file, or one is an input."""
     check_distinct(outputs)
+    check_not_input(outputs, inputs)
 
 
 def structure_format(path: Path, atoms: Atoms) -> str:

@@ -29,7 +29,7 @@ from ase.calculators.calculator import BaseCalculator as AseCalculator
 from ase.io import iread
 from ase.md.velocitydistribution import Stationary, ZeroRotation, thermalize_momenta
 
-from gnnpot.data.structures import StructureLike, as_atoms
+from gnnpot.data.structures import StructureLike, as_checked_atoms
 from gnnpot.engines.averages import Averages
 from gnnpot.engines.files import refuse_overwrite, refuse_same
 from gnnpot.engines.integrators import Integrator, check_ensemble, degrees_of_freedom, make_integrator
@@ -44,6 +44,7 @@ from gnnpot.engines.trajectories import (
     open_trajectory,
 )
 from gnnpot.errors import ConfigError, DataError, GnnpotError, SimulationError
+from gnnpot.runs.identity import differences
 from gnnpot.units import BOLTZMANN, GPA
 
 __all__ = ["MDConfig", "MDResult", "Sample", "degrees_of_freedom", "random_velocities", "run_md"]
@@ -134,7 +135,7 @@ def run_md(
         ConfigError: for an ensemble that the structure can't have, or a resume of another run.
         DataError: for files that exist, or can't be written or read.
     """
-    atoms, config = as_atoms(atoms), config or MDConfig()
+    atoms, config = as_checked_atoms(atoms), config or MDConfig()
     trajectory, log = (None if path is None else Path(path) for path in (trajectory, log))
     begun = _check_outputs(trajectory, log, elements, resume, overwrite)
     with ExitStack() as stack:
@@ -311,12 +312,9 @@ def _agree(trajectory: Path, start: Atoms, state: dict[str, Any], config: MDConf
     if state.get("version") != _VERSION:
         raise DataError(f"{trajectory}: was written by another version of gnnpot; start without resuming")
     wanted, before = config.decisive(), state["settings"]
-    for name in sorted({*wanted, *before}):
-        if before.get(name) != wanted.get(name):
-            raise ConfigError(
-                f"{trajectory}: was run with {name} = {before.get(name)}, not {wanted.get(name)}; resume with the "
-                "same settings"
-            )
+    if different := differences(before, wanted):
+        named = "; ".join(f"{name}: {how}" for name, how in different.items())
+        raise ConfigError(f"{trajectory}: was run with other options ({named}); resume with the same ones")
     if state["structure"] != structure_identity(start, config.keep_velocities):
         raise ConfigError(f"{trajectory}: was begun from another structure; resume with the same structure")
 

@@ -1,13 +1,11 @@
 """Options and results of a run of molecular dynamics."""
 
-import math
 from dataclasses import dataclass, fields
-from numbers import Integral
-from typing import Literal, get_args
+from typing import Annotated, Literal, get_args
 
 from ase import Atoms
 
-from gnnpot.errors import suggest
+from gnnpot.domains import NOT_NEGATIVE, POSITIVE, WHOLE_FROM_0, WHOLE_FROM_1, check_fields
 
 Ensemble = Literal[
     "nve",
@@ -43,40 +41,27 @@ class MDConfig:
     """Options of `run_md`."""
 
     ensemble: Ensemble = "bussi"
-    temperature: float = 300.0  #: K, of the thermostat and of the starting velocities
-    temperature_end: float | None = (
-        None  #: K; the thermostat changes linearly to it over `steps`; empty: it is constant
-    )
+    temperature: Annotated[float, NOT_NEGATIVE] = 300.0  #: K, of the thermostat and of the starting velocities
+    #: K; the thermostat changes linearly to it over `steps`; empty: it is constant
+    temperature_end: Annotated[float | None, NOT_NEGATIVE] = None
     pressure: float = 0.0  #: GPa, of the ensembles `npt-…`
-    timestep: float = 1.0  #: fs
-    steps: int = 1000  #: in all, those before a resume included
-    taut: float = 100.0  #: fs, time constant of the thermostats `bussi` and of Nosé-Hoover chains
-    taup: float = 1000.0  #: fs, time constant of the barostats
-    friction: float = 0.01  #: 1/fs, of `langevin` and `npt-langevin…`
-    seed: int = 0  #: of the starting velocities and of the thermostat
+    timestep: Annotated[float, POSITIVE] = 1.0  #: fs
+    steps: Annotated[int, WHOLE_FROM_0] = 1000  #: in all, those before a resume included
+    taut: Annotated[float, POSITIVE] = 100.0  #: fs, time constant of the thermostats `bussi` and of Nosé-Hoover chains
+    taup: Annotated[float, POSITIVE] = 1000.0  #: fs, time constant of the barostats
+    friction: Annotated[float, POSITIVE] = 0.01  #: 1/fs, of `langevin` and `npt-langevin…`
+    seed: Annotated[int, WHOLE_FROM_0] = 0  #: of the starting velocities and of the thermostat
     keep_velocities: bool = False  #: start with the velocities that the atoms have
-    equilibration: int = 0  #: steps at the start that the means leave out
-    interval: int = 10  #: steps between frames and log lines
-    max_temperature: float = 20000.0  #: K; a run that gets hotter is stopped
+    equilibration: Annotated[int, WHOLE_FROM_0] = 0  #: steps at the start that the means leave out
+    interval: Annotated[int, WHOLE_FROM_1] = 10  #: steps between frames and log lines
+    max_temperature: Annotated[float, POSITIVE] = 20000.0  #: K; a run that gets hotter is stopped
 
     def __post_init__(self) -> None:
-        if self.ensemble not in ENSEMBLES:
-            raise ValueError(f"ensemble: '{self.ensemble}' is not known; {suggest(str(self.ensemble), ENSEMBLES)}")
-        for name in ("timestep", "taut", "taup", "friction", "interval", "max_temperature"):
-            if not 0 < getattr(self, name) < math.inf:
-                raise ValueError(f"{name}: {getattr(self, name)} is not a positive number")
+        check_fields(self)
         for name in ("temperature", "temperature_end"):
             value = getattr(self, name)
-            if value is None:
-                continue
-            if not 0 <= value < math.inf or (value == 0 and self.ensemble != "nve" and self.ensemble not in LANGEVIN):
-                raise ValueError(f"{name}: {value} K can't be reached")
-        if not math.isfinite(self.pressure):
-            raise ValueError(f"pressure: {self.pressure} is not a number")
-        for name in ("steps", "seed", "equilibration", "interval"):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, Integral) or value < 0:
-                raise ValueError(f"{name}: {value} is not a whole number from 0 on")
+            if value == 0 and self.ensemble != "nve" and self.ensemble not in LANGEVIN:
+                raise ValueError(f"{name}: 0 K can't be reached by '{self.ensemble}', which only scales what moves")
         if self.temperature_end is not None and self.ensemble == "nve":
             raise ValueError("temperature_end: 'nve' has no thermostat; choose another ensemble")
 

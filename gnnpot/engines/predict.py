@@ -23,7 +23,8 @@ from gnnpot.data.structures import StructureLike, as_atoms
 from gnnpot.engines.calculator import Calculator
 from gnnpot.errors import ConfigError
 from gnnpot.hub.opening import OpenedPotential, load
-from gnnpot.potential import Potential
+from gnnpot.models.surroundings import as_device, as_dtype, usual_modes
+from gnnpot.potential import Potential, Prediction
 
 Structure = TypeVar("Structure", bound=Sized)
 
@@ -35,7 +36,7 @@ def predict(
     stress: bool = True,
     max_atoms: int = 512,
     device: str | torch.device | None = None,
-    dtype: torch.dtype | None = None,
+    dtype: str | torch.dtype | None = None,
 ) -> Iterator[Atoms]:
     """Copies of structures with what a potential predicts for them, in their order.
 
@@ -53,7 +54,7 @@ def predict(
         `info`, arrays and constraints are those of the given structure.
 
     Raises:
-        ConfigError: `max_atoms` is not positive.
+        ConfigError: `max_atoms` is not positive, `device` can't be used here, or `dtype` is no precision of models.
         UnknownElementError: A structure has an element that the potential has not seen.
         MemoryNeedError: A structure needs more memory than there is.
         DataError: An object is no structure, or its atoms can't be as they are.
@@ -64,7 +65,9 @@ def predict(
         potential = model
     else:
         potential = model.potential if isinstance(model, OpenedPotential) else load(model)
-    potential = copy.deepcopy(potential).eval().requires_grad_(False).to(device=device, dtype=dtype)
+    where, precision = as_device(device), as_dtype(dtype)
+    with usual_modes():
+        potential = copy.deepcopy(potential).eval().requires_grad_(False).to(device=where, dtype=precision)
     return _predictions(potential, map(as_atoms, structures), stress, max_atoms)
 
 
@@ -99,9 +102,8 @@ def energies_of(structures: Iterable[Atoms], calculator: AseCalculator, *, max_a
         return np.array([calculator.get_potential_energy(atoms.copy()) for atoms in structures], dtype=float)
     potential, found = calculator.potential, []
     for batch in batches_of(structures, max_atoms):
-        graphs = Batch.from_data_list([potential.graph(atoms) for atoms in batch]).to(potential.device)
         # with forces: the compiled copy that moves atoms gives energies together with their derivative
-        found.append(potential(graphs, stress=False).energy.detach().double().numpy(force=True))
+        found.append(_prediction(potential, batch, stress=False).energy.detach().double().numpy(force=True))
     return np.concatenate(found) if found else np.zeros(0)
 
 
@@ -110,9 +112,14 @@ def _predictions(potential: Potential, structures: Iterable[Atoms], stress: bool
         yield from _batch(potential, batch, stress)
 
 
+def _prediction(potential: Potential, structures: list[Atoms], stress: bool) -> Prediction:
+    with usual_modes():
+        graphs = [potential.graph(atoms) for atoms in structures]
+        return potential(Batch.from_data_list(graphs).to(potential.device), stress=stress)
+
+
 def _batch(potential: Potential, structures: list[Atoms], stress: bool) -> Iterator[Atoms]:
-    batch = Batch.from_data_list([potential.graph(atoms) for atoms in structures]).to(potential.device)
-    prediction = potential(batch, stress=stress)
+    prediction = _prediction(potential, structures, stress)
     found = {name: value.double().numpy(force=True) for name, value in prediction.quantities.items()}
     energies = prediction.energies.double().numpy(force=True)
     start = 0

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
 from ase import Atoms
@@ -27,7 +27,8 @@ from ase.io.trajectory import Trajectory
 from ase.optimize import BFGS, FIRE, LBFGS
 
 from gnnpot.data.quantities import QUANTITIES
-from gnnpot.data.structures import StructureLike, as_atoms
+from gnnpot.data.structures import StructureLike, as_checked_atoms
+from gnnpot.domains import NOT_NEGATIVE, POSITIVE, WHOLE_FROM_0, check_fields
 from gnnpot.engines.cell_filters import CellChoice, CellFreedom, StrainFilter, choose_cell, keep_symmetry, stress_left
 from gnnpot.engines.files import last_frame, refuse_overwrite
 from gnnpot.errors import ConfigError, GnnpotError, SimulationError
@@ -47,25 +48,17 @@ _MAX_FORCE = 1e6
 class RelaxConfig:
     """Options of `relax`."""
 
-    fmax: float = 0.01  #: eV/Å, the largest force that may be left
-    stress_max: float = 0.05 * GPA  #: eV/Å³, the largest stress that may be left
+    fmax: Annotated[float, NOT_NEGATIVE] = 0.01  #: eV/Å, the largest force that may be left
+    stress_max: Annotated[float, NOT_NEGATIVE] = 0.05 * GPA  #: eV/Å³, the largest stress that may be left
     pressure: float = 0.0  #: eV/Å³
     cell: CellFreedom = "full"  #: what of the cell may relax
     #: Å, tolerance within which the symmetry of the start is found and kept; None: not kept
-    symmetry: float | None = None
-    steps: int = 500  #: at most
+    symmetry: Annotated[float | None, POSITIVE] = None
+    steps: Annotated[int, WHOLE_FROM_0] = 500  #: at most
     optimizer: OptimizerName = "fire"
 
     def __post_init__(self) -> None:
-        for name in ("fmax", "stress_max", "steps"):
-            if not 0 <= getattr(self, name) < np.inf:
-                raise ValueError(f"{name}: {getattr(self, name)} is not a number from 0 on")
-        if not np.isfinite(self.pressure):
-            raise ValueError(f"pressure: {self.pressure} is not a number")
-        if self.symmetry is not None and not 0 < self.symmetry < np.inf:
-            raise ValueError(f"symmetry: {self.symmetry} is not a tolerance in Å")
-        if self.optimizer not in _OPTIMIZERS:
-            raise ValueError(f"optimizer: '{self.optimizer}' is not one of {', '.join(_OPTIMIZERS)}")
+        check_fields(self)
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +114,7 @@ def relax(
     Raises `SimulationError` if the structure explodes, `DataError` for a cell that can't be relaxed, or a trajectory
     that exists or can't be read.
     """
-    atoms, config = as_atoms(atoms), config or RelaxConfig()
+    atoms, config = as_checked_atoms(atoms), config or RelaxConfig()
     if not resume:
         refuse_overwrite(trajectory, overwrite)
     # of the frames, which know no symmetry, only positions and cell are taken

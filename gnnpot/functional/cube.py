@@ -21,7 +21,7 @@ def write_cube(path: Path, atoms: Atoms, density: np.ndarray) -> None:
     """Write a density (1/bohr³) on a grid of the cell; the file is whole or absent."""
 
     def write(partial: Path) -> None:
-        with partial.open("w") as file:
+        with partial.open("w", encoding="utf-8") as file:
             ase_write(file, atoms, data=density, comment="electron density, 1/bohr^3; gnnpot functional")
 
     write_atomically(path, write, overwrite=True)
@@ -30,7 +30,7 @@ def write_cube(path: Path, atoms: Atoms, density: np.ndarray) -> None:
 def read_cube(path: Path) -> tuple[Atoms, np.ndarray]:
     """Atoms and density of a cube file. Raises `DataError`."""
     try:
-        with path.open() as file:
+        with path.open(encoding="utf-8") as file:
             content = ase_read(file)
         atoms, density = content["atoms"], content["data"]
     except (OSError, ValueError, KeyError, IndexError, StopIteration) as error:

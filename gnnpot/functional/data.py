@@ -16,10 +16,12 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 from ase import Atoms
 
+from gnnpot.domains import POSITIVE, WHOLE_FROM_0, check_fields
 from gnnpot.errors import DataError
 from gnnpot.functional import crystals, kohn_sham
 from gnnpot.functional.grid import resample
@@ -27,6 +29,7 @@ from gnnpot.functional.kohn_sham import Settings, without_constant
 from gnnpot.functional.pseudopotentials import for_numbers
 from gnnpot.functional.symmetry import centre, grid_for
 from gnnpot.runs.files import write_bytes
+from gnnpot.runs.guard import check_run_folder
 from gnnpot.runs.processes import end_with_parent
 from gnnpot.units import BOHR
 
@@ -77,11 +80,14 @@ class DataConfig:
     """
 
     crystals: tuple[str, ...] = crystals.TEN
-    scales: tuple[float, ...] = (0.94, 0.97, 1.0, 1.03, 1.06)
+    scales: Annotated[tuple[float, ...], POSITIVE] = (0.94, 0.97, 1.0, 1.03, 1.06)
     strains: tuple[float, ...] = (0.05,)
     displacements: tuple[float, ...] = (-0.02, 0.02)
     undisplaced: tuple[str, ...] = ("Si",)
-    triples: int = 12
+    triples: Annotated[int, WHOLE_FROM_0] = 12
+
+    def __post_init__(self) -> None:
+        check_fields(self)
 
 
 def plan(config: DataConfig) -> list[Task]:
@@ -124,6 +130,11 @@ def generate(
     paths = [folder / f"{task.name}.npz" for task in tasks]
     if len(set(paths)) < len(paths):
         raise DataError("two samples have the same name; give each its own")
+    check_run_folder(folder, False, "folder")
+    if folder.is_dir():
+        strangers = sorted(p.name for p in folder.iterdir() if p.suffix != ".npz" and not p.name.startswith("."))
+        if strangers:
+            raise DataError(f"{folder}: contains {strangers[0]}, which is no sample; name a folder of its own")
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:

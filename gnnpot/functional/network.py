@@ -31,12 +31,13 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from gnnpot.domains import INNER_SHARE, POSITIVE, WHOLE_FROM_0, WHOLE_FROM_1, check_fields
 from gnnpot.functional.functionals import Functional, thomas_fermi, von_weizsacker
 from gnnpot.functional.interpolation import interpolate_table
 from gnnpot.functional.lindhard import pauli_response
@@ -59,22 +60,21 @@ class NetworkConfig:
     """
 
     kind: str = "field"
-    channels: int = 12
-    hidden: int = 32
-    layers: int = 2
-    gaussians: int = 10
-    reach: float = 2.2
-    filter: float = 1.7
-    floor: float = 0.02
+    channels: Annotated[int, WHOLE_FROM_1] = 12
+    hidden: Annotated[int, WHOLE_FROM_1] = 32
+    layers: Annotated[int, WHOLE_FROM_0] = 2
+    gaussians: Annotated[int, WHOLE_FROM_1] = 10
+    reach: Annotated[float, POSITIVE] = 2.2
+    filter: Annotated[float, POSITIVE] = 1.7
+    floor: Annotated[float, INNER_SHARE] = 0.02
     response: bool = True
-    scales: tuple[float, ...] = (0.5, 0.7, 1.0, 1.4, 2.0)
-    seed: int = 0
+    scales: Annotated[tuple[float, ...], POSITIVE] = (0.5, 0.7, 1.0, 1.4, 2.0)
+    seed: Annotated[int, WHOLE_FROM_0] = 0
 
     def __post_init__(self) -> None:
+        check_fields(self)
         if self.kind not in ("field", "kernel"):
             raise ValueError(f"kind: '{self.kind}' is neither field nor kernel")
-        if min(self.channels, self.hidden) < 1 or self.layers < 0 or not 0 < self.floor < 1:
-            raise ValueError("channels and hidden must be positive, layers not negative, floor between 0 and 1")
 
 
 class LearnedFunctional(Functional):

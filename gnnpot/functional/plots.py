@@ -17,6 +17,8 @@ from matplotlib.gridspec import GridSpec
 from matplotlib.image import AxesImage
 from scipy.ndimage import map_coordinates
 
+from gnnpot.runs.files import write_atomically
+
 #: points along a line and along each side of a plane
 LINE, PLANE = 400, 160
 
@@ -68,7 +70,7 @@ def draw_densities(path: Path, atoms: Atoms, densities: Mapping[str, np.ndarray]
     for place in (0.25, 0.75):
         line.axvline(float(place * length), color="0.8", lw=0.8, zorder=0)
     _maps(figure, grids, atoms, densities, axis)
-    figure.savefig(path, dpi=90)
+    write_atomically(path, lambda partial: figure.savefig(partial, dpi=90), overwrite=True)
 
 
 def _maps(figure: Figure, grids: GridSpec, atoms: Atoms, densities: Mapping[str, np.ndarray], axis: int) -> None:

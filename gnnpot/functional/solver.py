@@ -12,11 +12,13 @@ import operator
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import reduce
+from typing import Annotated
 
 import numpy as np
 import torch
 from ase import Atoms
 
+from gnnpot.domains import POSITIVE, WHOLE_FROM_1, check_fields
 from gnnpot.errors import DataError, SimulationError
 from gnnpot.functional.energy import TotalEnergy, electronic_parts
 from gnnpot.functional.external import Ions
@@ -42,13 +44,12 @@ START_TOLERANCE = 1e-5
 class SolverSettings:
     """`cutoff` (1/bohr) of the grid; converged when the energy will fall by less than `tolerance` (Ha/atom)."""
 
-    cutoff: float = 6.5
-    tolerance: float = 1e-8
-    steps: int = 200
+    cutoff: Annotated[float, POSITIVE] = 6.5
+    tolerance: Annotated[float, POSITIVE] = 1e-8
+    steps: Annotated[int, WHOLE_FROM_1] = 200
 
     def __post_init__(self) -> None:
-        if self.tolerance <= 0 or self.steps < 1:
-            raise ValueError("tolerance and steps must be positive")
+        check_fields(self)
 
 
 @dataclass(frozen=True)

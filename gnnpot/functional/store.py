@@ -69,7 +69,7 @@ def read_card(folder: Path) -> dict[str, Any]:
     """What is said of a functional: architecture, data, errors. Raises `CheckpointError`."""
     path = folder / CARD
     try:
-        card = json.loads(path.read_text())
+        card = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise CheckpointError(f"{path}: can't be read ({error.strerror}); give the folder of a functional") from None
     except ValueError as error:

@@ -14,6 +14,7 @@ import json
 import zipfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 import torch
@@ -22,11 +23,13 @@ from scipy.optimize import minimize
 from torch import Tensor, nn
 
 from gnnpot.config import from_mapping, to_mapping
+from gnnpot.domains import NOT_NEGATIVE, POSITIVE, WHOLE_FROM_0, WHOLE_FROM_1, check_fields
 from gnnpot.errors import ConfigError, DataError
 from gnnpot.functional.data import Sample
 from gnnpot.functional.network import LearnedFunctional, NetworkConfig, build
 from gnnpot.functional.training_set import Batch, LossWeights, batch_loss, make_batches
 from gnnpot.runs.files import write_bytes
+from gnnpot.runs.guard import check_new_run
 
 #: evaluations between two writes of the state
 SAVE_EVERY = 10
@@ -39,9 +42,12 @@ WARM_UP = 20
 class Stage:
     """`evaluations` of the loss by L-BFGS with these weights of its parts."""
 
-    evaluations: int = 150
-    potential: float = 0.03
-    energy: float = 200.0
+    evaluations: Annotated[int, WHOLE_FROM_0] = 150
+    potential: Annotated[float, NOT_NEGATIVE] = 0.03
+    energy: Annotated[float, NOT_NEGATIVE] = 200.0
+
+    def __post_init__(self) -> None:
+        check_fields(self)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,16 +58,17 @@ class TrainConfig:
     """
 
     network: NetworkConfig = dataclasses.field(default_factory=NetworkConfig)
-    soap_steps: int = 1500
-    rate: float = 1e-2
+    soap_steps: Annotated[int, WHOLE_FROM_0] = 1500
+    rate: Annotated[float, POSITIVE] = 1e-2
     first: Stage = dataclasses.field(default_factory=lambda: Stage(0, 0.1, 20.0))
     stages: tuple[Stage, ...] = (Stage(60, 0.03, 300.0),)
-    triple_weight: float = 0.3
-    history: int = 40
+    triple_weight: Annotated[float, NOT_NEGATIVE] = 0.3
+    history: Annotated[int, WHOLE_FROM_1] = 40
 
     def __post_init__(self) -> None:
-        if self.soap_steps < 0 or not self.stages or self.rate <= 0 or self.history < 1:
-            raise ValueError("soap_steps must not be negative, rate and history positive, and there must be a stage")
+        check_fields(self)
+        if not self.stages:
+            raise ValueError("stages: there are none; give at least one")
 
 
 Progress = Callable[[str, int, int, float], None]
@@ -107,8 +114,9 @@ class _Run:
 
     def resume(self) -> None:
         path = self.folder / STATE
-        self.folder.mkdir(parents=True, exist_ok=True)
         if not path.exists():
+            check_new_run(self.folder, "--output")
+            self.folder.mkdir(parents=True, exist_ok=True)
             return
         try:
             with np.load(path, allow_pickle=False) as state:

@@ -15,6 +15,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as dump_tensors
@@ -22,11 +23,12 @@ from torch import Tensor
 
 from gnnpot.config import from_mapping, to_mapping
 from gnnpot.data.references import ElementReferences
-from gnnpot.errors import CheckpointError, ConfigError
+from gnnpot.errors import CheckpointError, ConfigError, DataError
 from gnnpot.hub.card import CARD, FORMAT_VERSION, WEIGHTS, Card, card_digest, read_card
 from gnnpot.hub.upgrades import upgrade
 from gnnpot.models import ModelConfig, ZBLConfig, architecture_names, build_model, find_architecture
 from gnnpot.models.architectures import find_package
+from gnnpot.models.surroundings import usual_modes
 from gnnpot.potential import Potential
 from gnnpot.runs.files import new_folder, write_durably
 from gnnpot.runs.guard import FolderKind
@@ -44,6 +46,8 @@ __all__ = [
     "weights_sha256",
 ]
 
+#: tensors that may be infinite: the range of symmetry functions, before it is known
+_UNBOUNDED = ("model.minimum", "model.maximum")
 #: what a checkpoint's folder contains; some come with a page
 CHECKPOINT = FolderKind("a checkpoint", CARD, None, (WEIGHTS, "*.md", "*.png", "LICENSE*"), key="weights_sha256")
 
@@ -93,26 +97,61 @@ def load_checkpoint(folder: Path | str) -> tuple[Potential, Card]:
         raise CheckpointError(f"{path}: can't be read ({error.strerror}); get the checkpoint again") from None
     if hashlib.sha256(weights).hexdigest() != content["weights_sha256"]:
         raise CheckpointError(f"{path}: is damaged (its sha256 is not the card's); get the checkpoint again")
+    where = str(folder / CARD)
     try:
         content, tensors = upgrade(content, load_tensors(weights))
-        potential = _built(content, tensors, where=str(folder / CARD))
-        card = from_mapping(Card, content["card"], where=str(folder / CARD))
-    except (ConfigError, SafetensorError, KeyError, TypeError, ValueError, RuntimeError) as error:
+        with usual_modes():
+            potential = _potential(content, tensors, where)
+        _check_summary(content, potential)
+        card = from_mapping(Card, content["card"], where=f"{where}: card")
+    except (ConfigError, DataError, SafetensorError) as error:
         reason = " ".join(str(error).split())
         raise CheckpointError(f"{folder}: does not fit this version of gnnpot ({reason})") from error
     return potential.eval(), card
 
 
-def _built(content: dict[str, Any], tensors: dict[str, Tensor], where: str) -> Potential:
+def _built(part: _ModelPart, references: ElementReferences) -> Potential:
+    """The potential with fresh weights. Raises `ConfigError` for options that no model can be made with."""
+    try:
+        return Potential(build_model(part.model), references, terms=[build_model(t) for t in part.terms])
+    except ValueError as error:
+        raise ConfigError(str(error)) from None
+
+
+def _check_tensors(part: _ModelPart, tensors: dict[str, Tensor]) -> None:
+    """Raise `ConfigError` if the weights are not those of the model; nothing is allocated for it."""
+    with torch.device("meta"):
+        skeleton = _built(part, ElementReferences.from_mapping({"energies": {}}))
+    expected = {name: tuple(tensor.shape) for name, tensor in skeleton.state_dict().items()}
+    for name in sorted(expected.keys() | tensors.keys()):
+        if name not in tensors:
+            raise ConfigError(f"{WEIGHTS}: '{name}' is missing, which the model of the card has")
+        if name not in expected:
+            raise ConfigError(f"{WEIGHTS}: holds '{name}', which the model of the card does not have")
+        shape = tuple(tensors[name].shape)
+        if shape != expected[name]:
+            raise ConfigError(f"{WEIGHTS}: '{name}' has the shape {shape}, by the model of the card {expected[name]}")
+        if not torch.isfinite(tensors[name]).all() and name not in _UNBOUNDED:
+            raise ConfigError(f"{WEIGHTS}: '{name}' has values that are no finite numbers")
+
+
+def _check_summary(content: dict[str, Any], potential: Potential) -> None:
+    """Raise `ConfigError` if what the card says of the potential is not so."""
+    for name in ("elements", "cutoff", "three_body_cutoff", "energy_scale"):
+        found = getattr(potential, name)
+        found = float(found) if name == "energy_scale" else list(found) if name == "elements" else found
+        if content[name] != found:
+            raise ConfigError(f"{CARD}: {name} is not that of the model ({content[name]!r:.60} and {found!r:.60})")
+
+
+def _potential(content: dict[str, Any], tensors: dict[str, Tensor], where: str) -> Potential:
     """The potential of a card's content and its tensors."""
-    if "plugin" in content:
+    if content.get("plugin") is not None:
         content, tensors = _upgraded_by_its_package(content, tensors, where)
     part = from_mapping(_ModelPart, {"model": content["model"], "terms": content["terms"]}, where=where)
-    potential = Potential(
-        build_model(part.model),
-        ElementReferences.from_mapping(content["references"]),
-        terms=[build_model(t) for t in part.terms],
-    )
+    references = ElementReferences.from_mapping(content["references"], f"{where}: references")
+    _check_tensors(part, tensors)
+    potential = _built(part, references)
     dtype = next((t.dtype for k, t in tensors.items() if k.startswith("model.") and t.is_floating_point()), None)
     if dtype is not None:
         potential.to(dtype)
@@ -124,7 +163,7 @@ def _upgraded_by_its_package(
     content: dict[str, Any], tensors: dict[str, Tensor], where: str
 ) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """Options and tensors of a model that another package adds, as its installed version reads them."""
-    name, plugin = content["model"]["architecture"], content["plugin"]
+    name, plugin = content["model"].get("architecture"), content["plugin"]
     if name not in architecture_names():
         raise CheckpointError(
             f"{where}: its architecture '{name}' is of the package {plugin['package']} ({plugin['version']}), which is "
@@ -139,7 +178,11 @@ def _upgraded_by_its_package(
     if version == architecture.version or architecture.upgrade is None:
         return content, tensors
     inner = {key.removeprefix("model."): t for key, t in tensors.items() if key.startswith("model.")}
-    options, inner = architecture.upgrade(version, dict(content["model"]), inner)
+    try:
+        options, inner = architecture.upgrade(version, dict(content["model"]), inner)
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        # of the other package's own code
+        raise ConfigError(f"{where}: {plugin['package']} can't upgrade it ({error})") from error
     rest = {key: t for key, t in tensors.items() if not key.startswith("model.")}
     return {**content, "model": options}, {**rest, **{f"model.{key}": t for key, t in inner.items()}}
 

@@ -123,7 +123,7 @@ def _from_mirror(mirror: str, entry: Published, source: Source, path: Path, repo
 
 
 def _extract(wheel: Path, entry: Published, source: Source) -> None:
-    _store(read_member(wheel, source.member), entry, source, wheel)
+    _store(read_member(wheel, source.member, source.size), entry, source, wheel)
 
 
 def _store(data: bytes, entry: Published, source: Source, where: Path) -> None:

@@ -172,5 +172,5 @@ def _fidelity(entry: Published, fidelity: str | None) -> str | None:
 
 @functools.cache
 def _table() -> _Table:
-    text = resources.files("gnnpot.hub").joinpath("potentials.yaml").read_text()
+    text = resources.files("gnnpot.hub").joinpath("potentials.yaml").read_text(encoding="utf-8")
     return from_mapping(_Table, yaml.safe_load(text), where="potentials.yaml")

@@ -1,13 +1,14 @@
 """Wheels of other packages, fetched as files by pip and read as archives: never installed, never executed.
 
     path = download_wheel(wheel, Path("scratch"), report)
-    data = read_member(path, "chgnet/pretrained/0.3.0/….pth.tar")
+    data = read_member(path, "chgnet/pretrained/0.3.0/….pth.tar", 4863221)
 
 pip is asked for one wheel of those that a release has, whatever interpreter and platform this is: the weights are the
 same in each. The user's settings of pip (index, certificates, proxies, constraints) apply.
 """
 
 import contextlib
+import lzma
 import os
 import subprocess
 import sys
@@ -60,14 +61,28 @@ def download_wheel(wheel: Wheel, folder: Path, report: Report) -> Path:
     return found[0]
 
 
-def read_member(path: Path, member: str) -> bytes:
-    """A file out of a wheel. Raises `CheckpointError` if the wheel is damaged or lacks it."""
+def read_member(path: Path, member: str, size: int) -> bytes:
+    """A file out of a wheel.
+
+    Args:
+        path: the wheel.
+        member: the file's name in it.
+        size: bytes that were published; of a file with more, one more is read, so that its sha256 is another.
+
+    Raises:
+        CheckpointError: if the wheel is damaged or lacks the file.
+    """
     try:
-        with zipfile.ZipFile(path) as archive:
-            return archive.read(member)
+        with zipfile.ZipFile(path) as archive, archive.open(member) as file:
+            return file.read(size + 1)
     except KeyError:
         raise CheckpointError(f"{path}: holds no {member}; get the release that the potential is from") from None
-    except (OSError, zipfile.BadZipFile, zlib.error, EOFError) as error:
+    except (RuntimeError, NotImplementedError) as error:
+        # zipfile's own errors for members with a password, and with a compression that it does not know
+        raise CheckpointError(
+            f"{path}: can't be read ({error}); no published wheel is like that, get it anew"
+        ) from None
+    except (OSError, ValueError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError) as error:
         raise CheckpointError(f"{path}: is damaged ({error}); get it again") from None
 
 

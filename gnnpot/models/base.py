@@ -21,7 +21,7 @@ E = TypeVar("E", bound="EnergyModel")
 
 @dataclass(frozen=True, slots=True)
 class AtomicOutput:
-    """What a model says of each atom."""
+    """What a model predicts for each atom."""
 
     energies: Tensor  #: [N]
     magmoms: Tensor | None = None  #: [N] µB
@@ -63,7 +63,7 @@ class EnergyModel(nn.Module):
             raise ValueError("elements: an element is listed twice")
         unknown = [e for e in self.elements if e not in chemical_symbols[1:]]
         if unknown:
-            raise ValueError(f"elements: '{unknown[0]}' is no chemical element")
+            raise ValueError(f"elements: '{unknown[0][:20]}' is no chemical element")
         self.cutoff = cutoff
         self.three_body_cutoff = three_body_cutoff
         index = torch.full((119,), -1, dtype=torch.int64)
@@ -210,7 +210,8 @@ class KeptForm(Generic[E, F]):
 
     def _now(self) -> list[tuple[int, int, torch.dtype]]:
         tensors = (t for table in self._tables for t in table.values() if t is not None)
-        return [(t.data_ptr(), t._version, t.dtype) for t in tensors]
+        # tensors that were made in inference mode have no versions
+        return [(t.data_ptr(), 0 if t.is_inference() else t._version, t.dtype) for t in tensors]
 
     def is_of(self, model: EnergyModel) -> bool:
         """Whether the form is that of `model` as it is now."""
@@ -220,7 +221,7 @@ class KeptForm(Generic[E, F]):
 def with_gradient(
     atoms: Callable[[Graph], AtomicOutput], graph: Graph, *, create_graph: bool = False
 ) -> tuple[AtomicOutput, Tensor]:
-    """What `atoms` says of a graph, and Σ_i dE_i/dr_e, [E, 3]."""
+    """What `atoms` predicts for a graph, and Σ_i dE_i/dr_e, [E, 3]."""
     vectors = graph.edge_vectors.detach().requires_grad_()
     with torch.enable_grad():
         output = atoms(graph.clone_with_edge_vectors(vectors))

@@ -20,6 +20,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from gnnpot.config import check_ranges
 from gnnpot.graphs import Graph, undirected
 from gnnpot.models.base import AtomicOutput, EnergyModel
 from gnnpot.models.basis import bond_angles, polynomial_cutoff
@@ -27,6 +28,7 @@ from gnnpot.models.fast.chgnet import FastCHGNet
 from gnnpot.models.fast.chgnet_training import CHGNetTraining
 from gnnpot.models.layers import GatedMLP, GatherLinear, ModuleList, scatter_sum
 from gnnpot.models.memory import GraphSize
+from gnnpot.models.ranges import LENGTHS, MAX_DEPTH, MAX_WIDTH
 from gnnpot.ops.simd.lanes import LANES
 
 
@@ -59,9 +61,8 @@ class CHGNetConfig:
     message_bias: bool = False
 
     def __post_init__(self) -> None:
-        for name in ("units", "convolutions", "radial", "angular", "envelope_power", "readout_layers"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name}: must be at least 1, got {getattr(self, name)}")
+        check_ranges(self, units=(1, MAX_WIDTH), convolutions=(1, MAX_DEPTH), readout_layers=(1, MAX_DEPTH))
+        check_ranges(self, radial=(1, 500), angular=(1, 501), envelope_power=(1, 50), cutoff=LENGTHS)
         if self.angular % 2 == 0:
             raise ValueError(f"angular: must be odd (a constant, sines and cosines), got {self.angular}")
         if not 0 < self.bond_cutoff <= self.cutoff:

@@ -25,6 +25,7 @@ from gnnpot.models.memory import GraphSize
 from gnnpot.ops.activations import SILU_SCALE, silu
 from gnnpot.ops.gate import gated_features
 from gnnpot.ops.rms_norm import rms_norm
+from gnnpot.ops.rows import Rows
 from gnnpot.ops.spherical_harmonics import spherical_harmonics
 from gnnpot.ops.tensor_product import Layout, coupling, coupling_paths, tensor_product
 
@@ -222,14 +223,18 @@ class EquivariantModel(EnergyModel):
         return self.by_kept_form(graph, FastEquivariant, lambda model, graph, form: form.energies_and_gradient(graph))
 
     def memory(self, size: GraphSize) -> int:
-        # what all layers keep, and the gradients of the widest; of edges, harmonics, vectors and their gradients
-        features = [_numbers(layer.convolution.inputs) for layer in self.layers]
-        totals = sum(_numbers(layer.outputs) + sum(layer.outputs[1:]) for layer in self.layers)
-        of_an_edge = 2 * (self.lmax + 1) ** 2 + 12
-        # each thread has gradients of its own
-        kept = sum(features) + totals + (1 + torch.get_num_threads()) * max(features)
-        numbers = kept * size.atoms + of_an_edge * size.edges
-        return round(numbers * self.layers[0].convolution.denominator.itemsize)
+        dtype = self.layers[0].convolution.denominator.dtype
+        kept, widest = 0, 0
+        for layer in self.layers:
+            # of each layer what it was given, what its atoms send, and what is gated
+            given = layer.convolution.layout(dtype).features.size
+            kept += 2 * given + Rows([list(layer.outputs), *([c] for c in layer.outputs[1:])]).size
+            widest = max(widest, given)
+        # gradients of what was given and, in each thread, of what was sent
+        numbers = kept + (1 + torch.get_num_threads()) * widest
+        # harmonics, distance and vector of an edge, with their gradients
+        of_an_edge = 2 * (self.lmax + 1) ** 2 + 8
+        return (numbers * size.atoms + of_an_edge * size.edges) * dtype.itemsize
 
     def _atoms(self, graph: Graph, form: "EquivariantModel | BondConvolutions") -> AtomicOutput:
         """Energies of the atoms; the convolutions are those of `form`."""
@@ -260,8 +265,3 @@ class EquivariantModel(EnergyModel):
             atoms += len(graph.numbers)
         for layer in self.layers:
             layer.convolution.denominator.fill_(max(1.0, edges / atoms) ** power)
-
-
-def _numbers(channels: tuple[int, ...]) -> int:
-    """How many numbers the features of an atom are."""
-    return sum((2 * l + 1) * count for l, count in enumerate(channels))

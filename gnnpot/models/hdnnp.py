@@ -22,9 +22,11 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from gnnpot.config import check_ranges
 from gnnpot.graphs import Graph
 from gnnpot.models.base import AtomicOutput, EnergyModel, with_gradient
 from gnnpot.models.fast.hdnnp import FastHDNNP
+from gnnpot.models.ranges import MAX_DEPTH, MAX_FUNCTIONS, MAX_WIDTH
 from gnnpot.models.symmetry import SymmetryDescriptor
 from gnnpot.models.symmetry_functions import SymmetryFunction
 from gnnpot.models.symmetry_jacobian import edge_gradient_of
@@ -70,8 +72,11 @@ class HDNNPConfig:
     scale_max: float = 1.0
 
     def __post_init__(self) -> None:
-        if not self.hidden or min(self.hidden) < 1:
-            raise ValueError(f"hidden: {self.hidden} needs one or more layers of at least one node")
+        if not 1 <= len(self.hidden) <= MAX_DEPTH:
+            raise ValueError(f"hidden: needs 1 to {MAX_DEPTH} layers, got {len(self.hidden)}")
+        check_ranges(self, hidden=(1, MAX_WIDTH), scale_min=(-1e6, 1e6), scale_max=(-1e6, 1e6))
+        if len(self.symmetry_functions) > MAX_FUNCTIONS:
+            raise ValueError(f"symmetry_functions: {len(self.symmetry_functions):,} are more than {MAX_FUNCTIONS:,}")
         if not isinstance(self.activation, str) and len(self.activation) != len(self.hidden):
             raise ValueError(f"activation: {len(self.activation)} are given for {len(self.hidden)} hidden layers")
         if self.scale_max <= self.scale_min:

@@ -21,6 +21,7 @@ import torch
 from e3nn import o3
 from torch import Tensor, nn
 
+from gnnpot.config import check_ranges
 from gnnpot.graphs import Graph
 from gnnpot.models.base import AtomicOutput, EnergyModel
 from gnnpot.models.basis import SmoothBesselBasis, SphericalBesselBasis, polynomial_cutoff, zonal_harmonics
@@ -28,6 +29,7 @@ from gnnpot.models.fast.m3gnet import FastM3GNet
 from gnnpot.models.fast.m3gnet_training import M3GNetTraining
 from gnnpot.models.layers import GatedMLP, GatherLinear, ModuleList, scatter_sum
 from gnnpot.models.memory import GraphSize
+from gnnpot.models.ranges import LENGTHS, MAX_DEPTH, MAX_WIDTH
 from gnnpot.ops.simd.lanes import LANES
 
 
@@ -56,13 +58,12 @@ class M3GNetConfig:
     #: matgl's published weights were trained with: their forces jump where an edge leaves the cutoff
     radial_basis: Literal["smooth", "spherical_bessel"] = "smooth"
     #: R_ln of the three-body step: "spherical_bessel" is the paper's; with "smooth" it is h of number l max_n + n,
-    #: whatever l, as in matgl's `use_smooth`
+    #: for any l, as in matgl's `use_smooth`
     three_body_basis: Literal["spherical_bessel", "smooth"] = "spherical_bessel"
 
     def __post_init__(self) -> None:
-        for name in ("units", "hidden", "blocks", "max_n", "max_l"):
-            if (value := getattr(self, name)) is not None and value < 1:
-                raise ValueError(f"{name}: must be at least 1, got {value}")
+        check_ranges(self, units=(1, MAX_WIDTH), hidden=(1, MAX_WIDTH), blocks=(1, MAX_DEPTH), cutoff=LENGTHS)
+        check_ranges(self, three_body_cutoff=LENGTHS, max_n=(1, 32), max_l=(1, 10))
         if not 0 < self.three_body_cutoff <= self.cutoff:
             raise ValueError(f"three_body_cutoff: must lie between 0 and the cutoff of {self.cutoff} Å")
 

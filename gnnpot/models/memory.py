@@ -2,22 +2,25 @@
 
 Example::
 
-    size = graph_size(positions, cell, pbc, model.cutoff, model.three_body_cutoff)
+    size = graph_size(positions, cell, pbc, model.cutoff, model.three_body_cutoff, skin=0.5)
     check_memory(size.bytes + model.memory(size), "Si4096", size)
+
+`docs/benchmarks/memory.md` compares the estimates with what predictions take.
 """
 
 import itertools
 from dataclasses import dataclass
 
 import numpy as np
-import psutil
 
 from gnnpot.compiler.decorator import njit
 from gnnpot.data.neighbor_search import compact_cell, complete_cell
 from gnnpot.errors import MemoryNeedError
+from gnnpot.models.free_memory import free_memory
 
-#: bytes of an edge: ends, shifts and vector in the graph, as much again in the list with its skin, and while sorting
-EDGE_BYTES = 250
+#: bytes of a pair of the list with its skin: ends, shift, vector and distance there and in the graph, as much while
+#: they are searched, which the process keeps
+PAIR_BYTES = 250
 #: bytes of a triplet: its two edges, where it is read from, and while sorting
 TRIPLET_BYTES = 100
 #: the neighbours of so many atoms stand for those of all
@@ -31,29 +34,43 @@ class GraphSize:
     atoms: int
     edges: int
     triplets: int = 0
+    pairs: int = 0  #: of the list with its skin
 
     @property
     def bytes(self) -> int:
-        """Of the graph itself."""
-        return EDGE_BYTES * self.edges + TRIPLET_BYTES * self.triplets
+        """Of the graph and its list of pairs."""
+        return PAIR_BYTES * max(self.pairs, self.edges) + TRIPLET_BYTES * self.triplets
 
 
 def graph_size(
-    positions: np.ndarray, cell: np.ndarray, pbc: np.ndarray, cutoff: float, three_body_cutoff: float | None = None
+    positions: np.ndarray,
+    cell: np.ndarray,
+    pbc: np.ndarray,
+    cutoff: float,
+    three_body_cutoff: float | None = None,
+    skin: float = 0.0,
 ) -> GraphSize:
-    """Edges and triplets of a structure, from the neighbours of a few of its atoms."""
+    """Edges, triplets and pairs of a structure, from the neighbours of a few of its atoms.
+
+    Args:
+        positions: [N, 3] Å.
+        cell: [3, 3] Å.
+        pbc: [3] bool.
+        cutoff: Å.
+        three_body_cutoff: Å, of the edges that make triplets; `None`: there are none.
+        skin: Å, how far beyond the cutoff the list of pairs reaches.
+    """
     atoms = len(positions)
     if not (atoms and np.isfinite(positions).all() and np.linalg.matrix_rank(cell[pbc]) == pbc.sum()):
         # refused for what it is, not for its size
         return GraphSize(atoms, 0)
     chosen = np.random.default_rng(0).choice(atoms, min(SAMPLE, atoms), replace=False)
-    complete, _ = compact_cell(complete_cell(cell, pbc), pbc, cutoff)
-    counts = _count(
-        positions, complete, np.linalg.inv(complete), pbc, _images(complete, pbc, cutoff), chosen, cutoff,
-        three_body_cutoff or 0.0,
-    )  # fmt: skip
-    edges, triplets = counts * atoms / len(chosen)
-    return GraphSize(atoms, round(edges), round(triplets))
+    reach = cutoff + skin
+    complete, _ = compact_cell(complete_cell(cell, pbc), pbc, reach)
+    radii = np.array([reach, cutoff, three_body_cutoff or 0.0])
+    counts = _count(positions, complete, np.linalg.inv(complete), pbc, _images(complete, pbc, reach), chosen, radii)
+    pairs, edges, triplets = counts * atoms / len(chosen)
+    return GraphSize(atoms, round(edges), round(triplets), round(pairs))
 
 
 def _images(cell: np.ndarray, pbc: np.ndarray, cutoff: float) -> np.ndarray:
@@ -74,14 +91,14 @@ def _count(  # pragma: no cover - compiled
     pbc: np.ndarray,
     images: np.ndarray,
     chosen: np.ndarray,
-    cutoff: float,
-    close_cutoff: float,
+    radii: np.ndarray,
 ) -> np.ndarray:
-    """Edges and triplets of the chosen atoms."""
-    edges = triplets = 0
+    """Pairs, edges and triplets of the chosen atoms, within the three radii."""
+    pairs = edges = triplets = 0
+    squares = radii**2
     vector = np.empty(3)
     for i in chosen:
-        near = close = 0
+        listed = near = close = 0
         for j in range(len(positions)):
             vector[:] = positions[j] - positions[i]
             for k in range(3):
@@ -94,25 +111,29 @@ def _count(  # pragma: no cover - compiled
                     vector -= cells * cell[k]
             for image in images:
                 square = ((vector + image) ** 2).sum()
-                near += square < cutoff * cutoff
-                close += square < close_cutoff * close_cutoff
+                listed += square < squares[0]
+                near += square < squares[1]
+                close += square < squares[2]
         # the atom itself was counted
+        pairs += listed - 1
         edges += near - 1
         if close:
             triplets += (close - 1) * (close - 2)
-    return np.array([edges, triplets])
+    return np.array([pairs, edges, triplets])
 
 
 def check_memory(need: int, where: str, size: GraphSize) -> None:
-    """Raise `MemoryNeedError` if `need` bytes are more than the machine has to spare."""
-    free = psutil.virtual_memory().available
-    if need > free:
+    """Raise `MemoryNeedError` if `need` bytes are more than the process may still take (`models.free_memory`)."""
+    free = free_memory()
+    if need > free.bytes:
+        by = f" ({free.limit})" if free.limit else ""
+        more = "a higher limit" if free.limit else "a machine with more memory"
         raise MemoryNeedError(
             f"{where}: {size.atoms:,} atoms with about {size.edges / size.atoms:.0f} neighbours each need about "
-            f"{_gigabytes(need)}, and {_gigabytes(free)} are free; take fewer atoms, a potential with a shorter "
-            "cutoff, or a machine with more memory"
+            f"{_amount(need)}, and {_amount(free.bytes)} are free{by}; take fewer atoms, a potential with a shorter "
+            f"cutoff, or {more}"
         )
 
 
-def _gigabytes(count: int) -> str:
-    return f"{count / 2**30:,.1f} GiB"
+def _amount(count: int) -> str:
+    return f"{count / 2**30:,.1f} GiB" if count >= 2**30 else f"{count / 2**20:,.0f} MiB"

@@ -25,6 +25,7 @@ from gnnpot.graphs import Graph
 from gnnpot.models.basis import polynomial_cutoff
 from gnnpot.models.equivariant import ChannelLinear, EquivariantModel, Layer, LayerOptions
 from gnnpot.models.layers import ModuleList
+from gnnpot.models.ranges import check_equivariant_sizes
 
 
 @dataclass(frozen=True)
@@ -47,13 +48,7 @@ class NequixConfig:
     radial_hidden: tuple[int, ...] = (64, 64)
 
     def __post_init__(self) -> None:
-        for name in ("layers", "radial", "cutoff_power"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name}: must be at least 1, got {getattr(self, name)}")
-        if self.cutoff <= 0:
-            raise ValueError(f"cutoff: must be positive, got {self.cutoff} Å")
-        if not self.channels or min(self.channels) < 1:
-            raise ValueError(f"channels: needs a positive number for each l, got {self.channels}")
+        check_equivariant_sizes(self)
 
 
 class Nequix(EquivariantModel):

@@ -20,6 +20,7 @@ from gnnpot.graphs import Graph
 from gnnpot.models.basis import polynomial_cutoff
 from gnnpot.models.equivariant import ChannelLinear, EquivariantModel, Layer, LayerOptions
 from gnnpot.models.layers import ModuleList
+from gnnpot.models.ranges import check_equivariant_sizes
 
 
 @dataclass(frozen=True)
@@ -48,11 +49,7 @@ class SevenNetConfig:
     element_scales: bool = False
 
     def __post_init__(self) -> None:
-        for name in ("layers", "radial", "cutoff_power"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name}: must be at least 1, got {getattr(self, name)}")
-        if not self.channels or min(self.channels) < 1:
-            raise ValueError(f"channels: needs a positive number for each l, got {self.channels}")
+        check_equivariant_sizes(self)
         if self.cutoff_function == "xplor" and not 0 < self.cutoff_on < self.cutoff:
             raise ValueError(f"cutoff_on: must lie between 0 and the cutoff of {self.cutoff} Å")
 

@@ -30,6 +30,9 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from gnnpot.config import check_ranges
+from gnnpot.models.ranges import LENGTHS
+
 #: 1 - |argument of arccos| at straight triplets.
 STRAIGHT = 1e-14
 
@@ -63,17 +66,15 @@ class _Function:
     inner_cutoff: float = 0.0  #: f_c = 1 below this fraction of R_c (not for the tanh functions)
 
     def __post_init__(self) -> None:
-        if not self.cutoff > 0:
-            raise ValueError(f"cutoff: {self.cutoff} is not a positive distance")
+        check_ranges(self, cutoff=LENGTHS)
         if not 0 <= self.inner_cutoff < 1:
             raise ValueError(f"inner_cutoff: {self.inner_cutoff} is not a fraction of the cutoff in [0, 1)")
-        zeta, lambda_, order = getattr(self, "zeta", 1.0), getattr(self, "lambda_", 1.0), getattr(self, "order", 0)
-        if zeta < 1:
-            raise ValueError(f"zeta: {zeta} is below 1, where the forces of straight triplets diverge")
-        if abs(lambda_) > 1:
-            raise ValueError(f"lambda_: {lambda_} is not in [-1, 1]")
-        if order < 0:
-            raise ValueError(f"order: {order} is negative")
+        ranges = {"eta": (0.0, 1e6), "shift": (-100.0, 100.0), "zeta": (0.0, 1e4), "lambda_": (-1.0, 1.0)}
+        check_ranges(
+            self, **{name: ends for name, ends in (ranges | {"order": (0, 500)}).items() if hasattr(self, name)}
+        )
+        if getattr(self, "zeta", 1.0) < 1:
+            raise ValueError(f"zeta: {self.zeta} is below 1, where the forces of straight triplets diverge")
 
     def fc(self, r: Tensor) -> Tensor:
         """f_c(r)."""

@@ -6,6 +6,8 @@ from typing import Literal
 
 import numpy as np
 
+from gnnpot.config import check_ranges
+from gnnpot.models.ranges import LENGTHS, MAX_FUNCTIONS
 from gnnpot.models.symmetry_functions import (
     BehlerNarrow,
     BehlerRadial,
@@ -29,6 +31,9 @@ class WeightedSet:
     angular: int = 3  #: number of Gaussians in the distances of a triplet
     zeta: tuple[float, ...] = (1.0, 2.0, 4.0, 16.0)
 
+    def __post_init__(self) -> None:
+        _check_counts(self)
+
     def functions(self, elements: tuple[str, ...]) -> tuple[SymmetryFunction, ...]:
         return weighted_set(self.radial_cutoff, self.angular_cutoff, self.radial, self.angular, self.zeta)
 
@@ -42,6 +47,10 @@ class ChebyshevSet:
     angular_cutoff: float = 4.5  #: Å
     radial_order: int = 14
     angular_order: int = 8
+
+    def __post_init__(self) -> None:
+        check_ranges(self, radial_cutoff=LENGTHS, angular_cutoff=LENGTHS)
+        check_ranges(self, radial_order=(0, 200), angular_order=(0, 200))
 
     def functions(self, elements: tuple[str, ...]) -> tuple[SymmetryFunction, ...]:
         return chebyshev_set(
@@ -61,7 +70,17 @@ class BehlerSet:
     zeta: tuple[float, ...] = (1.0, 2.0, 4.0, 16.0)
     wide: bool = False  #: angular functions without the distance between the neighbours
 
+    def __post_init__(self) -> None:
+        _check_counts(self)
+
     def functions(self, elements: tuple[str, ...]) -> tuple[SymmetryFunction, ...]:
+        pairs = len(elements) * (len(elements) + 1) // 2
+        count = len(elements) * (len(elements) * self.radial + 2 * pairs * self.angular * len(self.zeta))
+        if count > MAX_FUNCTIONS:
+            raise ValueError(
+                f"symmetry_set: {len(elements)} elements need {count:,} functions of kind 'behler', more than "
+                f"{MAX_FUNCTIONS:,}; take fewer, or the kind 'weighted' or 'chosen'"
+            )
         return behler_set(
             elements, self.radial_cutoff, self.angular_cutoff, self.radial, self.angular, self.zeta, self.wide
         )
@@ -83,9 +102,7 @@ class ChosenSet:
     frames: int = 500  #: training frames that are looked at, evenly spread
 
     def __post_init__(self) -> None:
-        for name in ("count", "frames", "radial_cutoff", "angular_cutoff"):
-            if getattr(self, name) <= 0:
-                raise ValueError(f"{name}: {getattr(self, name)} is not positive")
+        check_ranges(self, radial_cutoff=LENGTHS, angular_cutoff=LENGTHS, count=(1, MAX_FUNCTIONS), frames=(1, 10**9))
         if self.angular_cutoff > self.radial_cutoff:
             raise ValueError(f"angular_cutoff: {self.angular_cutoff} Å is beyond the radial, {self.radial_cutoff} Å")
 
@@ -97,6 +114,13 @@ class ChosenSet:
 
 
 SymmetrySet = WeightedSet | ChebyshevSet | BehlerSet | ChosenSet
+
+
+def _check_counts(options: WeightedSet | BehlerSet) -> None:
+    if len(options.zeta) > 100:
+        raise ValueError(f"zeta: {len(options.zeta)} values are more than 100")
+    check_ranges(options, radial_cutoff=LENGTHS, angular_cutoff=LENGTHS, zeta=(1, 1e4))
+    check_ranges(options, radial=(0, 500), angular=(0, 100))
 
 
 def weighted_set(

@@ -28,11 +28,13 @@ import torch
 from ase.data import atomic_numbers, covalent_radii
 from torch import Tensor
 
+from gnnpot.config import check_ranges
 from gnnpot.graphs import Graph
 from gnnpot.models.base import AtomicOutput, EnergyModel
 from gnnpot.models.basis import polynomial_cutoff
 from gnnpot.models.fast.zbl import FastZBL
 from gnnpot.models.layers import scatter_sum
+from gnnpot.models.ranges import LENGTHS
 from gnnpot.units import COULOMB
 
 _LENGTH, _EXPONENT = 0.46850, 0.23
@@ -48,10 +50,8 @@ class ZBLConfig:
     power: int = 6  #: of the polynomial cutoff: the larger, the steeper its end
 
     def __post_init__(self) -> None:
-        if self.cutoff <= 0:
-            raise ValueError(f"cutoff: {self.cutoff} is not a positive length")
-        if self.power < 3:
-            raise ValueError(f"power: {self.power} is below 3; the energy would not be smooth")
+        # below a power of 3, the energy would not be smooth
+        check_ranges(self, cutoff=LENGTHS, power=(3, 50))
 
 
 class ZBL(EnergyModel):
@@ -67,7 +67,7 @@ class ZBL(EnergyModel):
 
     def __init__(self, config: ZBLConfig) -> None:
         radii = torch.as_tensor(covalent_radii, dtype=torch.float64)[:119].clone()
-        reach = 2 * max((float(radii[atomic_numbers.get(e, 0)]) for e in config.elements), default=0.0)
+        reach = 2 * max((float(covalent_radii[atomic_numbers.get(e, 0)]) for e in config.elements), default=0.0)
         super().__init__(config.elements, cutoff=min(config.cutoff, reach))
         self.config = config
         self.register_buffer("covalent_radii", radii, persistent=False)

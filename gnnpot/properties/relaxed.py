@@ -12,7 +12,7 @@ from ase import Atoms
 from ase.calculators.calculator import BaseCalculator
 from ase.cell import Cell
 
-from gnnpot.data.structures import StructureLike, as_atoms
+from gnnpot.data.structures import StructureLike, as_checked_atoms
 from gnnpot.engines.cell_filters import CellFreedom
 from gnnpot.engines.relax import RelaxConfig, relax
 from gnnpot.errors import ConfigError, DataError, SimulationError
@@ -25,7 +25,7 @@ STEPS = 1000
 
 def crystal_of(structure: StructureLike, what: str) -> Atoms:
     """A copy as ASE atoms, without a calculator. Raises `DataError` if it is not periodic in three directions."""
-    atoms = as_atoms(structure).copy()
+    atoms = as_checked_atoms(structure).copy()
     if len(atoms) == 0 or not atoms.pbc.all() or atoms.cell.rank < 3:
         raise DataError(
             f"{what}: {atoms.get_chemical_formula() or 'the structure'} is no crystal; give one with a cell"

@@ -11,7 +11,7 @@ it contains the marker file of its kind, and nothing that is not of that kind.
 import json
 import os
 import stat
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +21,8 @@ from gnnpot.errors import ConfigError, DataError
 MAX_NAME = 180
 #: what file browsers and editors put into any folder
 IGNORED = ("*.partial", ".DS_Store", "Thumbs.db", ".nfs*")
+#: a report's page, and what all of gnnpot's have in their head
+PAGE, GENERATOR = "report.html", b"body { font: 16px/1.5 system-ui, sans-serif; max-width: 1080px"
 
 
 @dataclass(frozen=True)
@@ -142,6 +144,57 @@ def check_distinct(outputs: Mapping[str, Path | str | None]) -> None:
         known[place] = name
 
 
+def check_report_folder(path: Path | str, names: tuple[str, ...], option: str = "--output") -> Path:
+    """Check that a report may be written into a folder: a new one, an empty one, or one with an earlier report alone.
+
+    Args:
+        path: of the folder.
+        names: patterns of everything that belongs to such a report.
+        option: how the user gives it, for messages.
+
+    Returns:
+        The path.
+
+    Raises:
+        DataError: for a name that can't be one, a read-only place, and a folder with files of others.
+    """
+    path = _check_name(path, option)
+    mode = _mode(path)
+    if mode is not None and not stat.S_ISDIR(mode):
+        raise DataError(f"{path}: is {_what(mode)}; give the name of a folder ({option})")
+    if mode is not None:
+        known = (*names, *IGNORED)
+        strangers = sorted(p.name for p in path.iterdir() if not any(p.match(pattern) for pattern in known))
+        page = path / PAGE
+        if strangers:
+            raise DataError(
+                f"{path}: contains {_listed(strangers)}, which are no part of a report; name a folder of its own "
+                f"({option})"
+            )
+        if page.is_file() and GENERATOR not in page.read_bytes()[:4000]:
+            raise DataError(f"{path}: contains a {PAGE} that gnnpot did not make; name another folder ({option})")
+        if not os.access(path, os.W_OK | os.X_OK):
+            raise DataError(f"{path}: is read-only; choose a folder that you may write to ({option})")
+    _check_parent(path, must_exist=False)
+    return path
+
+
+def check_not_input(outputs: Mapping[str, Path | str | None], inputs: Iterable[Path | str]) -> None:
+    """Check that no output is one of the inputs, which it would replace.
+
+    Args:
+        outputs: path of each output by what it is called; `None`: is not written.
+        inputs: files and folders that are read.
+
+    Raises:
+        ConfigError: naming the output.
+    """
+    read = {Path(path).resolve() for path in inputs}
+    for name, path in outputs.items():
+        if path is not None and Path(path).resolve() in read:
+            raise ConfigError(f"{path}: can't be both an input and the {name}; give another name")
+
+
 def check_run_folder(path: Path, made: bool, option: str) -> None:
     """Check that a run may have this folder: as `check_folder`, but it may exist, and `made` says it is gnnpot's."""
     _check_name(path, option)
@@ -152,6 +205,13 @@ def check_run_folder(path: Path, made: bool, option: str) -> None:
     if not made and path.resolve() in (here, *here.parents):
         raise ConfigError(f"{path}: is the folder that you are in, or above it; name a folder of its own for the run")
     _check_parent(path / "config.yaml", must_exist=False)
+
+
+def check_new_run(path: Path, option: str) -> None:
+    """Check that a run may begin in this folder: a new one, or one that is empty. Raises as `check_run_folder`."""
+    check_run_folder(path, False, option)
+    if path.is_dir() and not _is_empty(path):
+        raise ConfigError(f"{path}: contains files that gnnpot did not make; name a folder of its own ({option})")
 
 
 def _check_name(path: Path | str, option: str) -> Path:

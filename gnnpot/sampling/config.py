@@ -15,11 +15,12 @@ config = read_label_config("label.yaml", distortions=["strained strain=0.1 count
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from ase.data import atomic_numbers
 
 from gnnpot.config import from_mapping, parse_yaml, read_yaml
+from gnnpot.domains import NOT_NEGATIVE, POSITIVE, WHOLE_FROM_0, WHOLE_FROM_1, check_fields
 from gnnpot.errors import ConfigError
 from gnnpot.sampling.distortions import AnyDistortion, Original, Rattled, Scaled, Strained
 
@@ -28,24 +29,20 @@ from gnnpot.sampling.distortions import AnyDistortion, Original, Rattled, Scaled
 class Limits:
     """Frames beyond these are left out, and counted by reason. Raises `ValueError` for limits that make no sense."""
 
-    min_distance: float = 0.6  #: Å, between atoms; looked at before anything is calculated
-    max_force: float = 100.0  #: eV/Å, on an atom
-    max_stress: float = 3.0  #: eV/Å³, of a component; 1 eV/Å³ is 160 GPa
-    max_atoms: int = 1000
+    min_distance: Annotated[float, POSITIVE] = 0.6  #: Å, between atoms; looked at before anything is calculated
+    max_force: Annotated[float, POSITIVE] = 100.0  #: eV/Å, on an atom
+    max_stress: Annotated[float, POSITIVE] = 3.0  #: eV/Å³, of a component; 1 eV/Å³ is 160 GPa
+    max_atoms: Annotated[int, WHOLE_FROM_1] = 1000
     #: two atoms alone that are closer than this many sums of their covalent radii, and attract each other, are left
     #: out: the labeller has a hole there
-    wall: float = 0.0
+    wall: Annotated[float, NOT_NEGATIVE] = 0.0
     without: tuple[str, ...] = ()  #: elements, such as those that a student is not to know
 
     def __post_init__(self) -> None:
+        check_fields(self)
         for symbol in self.without:
             if symbol not in atomic_numbers:
                 raise ValueError(f"without: '{symbol}' is no chemical element")
-        if self.wall < 0:
-            raise ValueError(f"wall: {self.wall} is negative")
-        for name in ("min_distance", "max_force", "max_stress", "max_atoms"):
-            if getattr(self, name) <= 0:
-                raise ValueError(f"{name}: {getattr(self, name)} is not positive")
 
 
 @dataclass(frozen=True)
@@ -55,14 +52,13 @@ class LabelConfig:
     distortions: tuple[AnyDistortion, ...] = (
         Original(), Rattled(rattle=0.05), Rattled(rattle=0.2), Strained(strain=0.05), Scaled(volume=(0.8, 1.25))
     )  # fmt: skip
-    seed: int = 0
+    seed: Annotated[int, WHOLE_FROM_0] = 0
     limits: Limits = field(default_factory=Limits)
 
     def __post_init__(self) -> None:
+        check_fields(self)
         if not self.distortions:
             raise ValueError("distortions: there are none; name at least {kind: original}")
-        if self.seed < 0:
-            raise ValueError(f"seed: {self.seed} is negative")
         words = [d.words for d in self.distortions]
         twice = sorted({w for w in words if words.count(w) > 1})
         if twice:
@@ -100,6 +96,8 @@ def read_label_config(
 
 def parse_distortion(text: str) -> AnyDistortion:
     """The distortion of a text as "scaled volume=[0.6,1.5] count=2". Raises `ConfigError`."""
+    if not text.split():
+        raise ConfigError("distort: an empty text is no distortion; give a kind, as original")
     kind, *options = text.split()
     mapping: dict[str, object] = {"kind": kind}
     for option in options:

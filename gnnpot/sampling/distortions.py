@@ -9,7 +9,7 @@ it has `min_atoms`, and after all else every atom is moved by Gaussian random nu
 
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 import numpy as np
 from ase import Atoms
@@ -17,6 +17,7 @@ from ase.calculators.calculator import BaseCalculator
 from ase.data import chemical_symbols, covalent_radii
 
 from gnnpot.data.frame import atomic_number
+from gnnpot.domains import NOT_NEGATIVE, WHOLE_FROM_1, check_fields
 from gnnpot.errors import ConfigError, DataError
 
 #: groups of the periodic table, from left to right; lanthanides and actinides have rows of their own
@@ -39,9 +40,10 @@ class NotPossible(DataError):
 class Distortion:
     """What all have in common. Raises `ValueError` for options that make no sense."""
 
-    count: int = 1  #: structures of each structure
-    min_atoms: int = 1  #: periodic structures with fewer atoms are repeated
-    rattle: float = 0.0  #: Å, standard deviation of a random displacement of every atom along each axis
+    count: Annotated[int, WHOLE_FROM_1] = 1  #: structures of each structure
+    min_atoms: Annotated[int, WHOLE_FROM_1] = 1  #: periodic structures with fewer atoms are repeated
+    #: Å, standard deviation of a random displacement of every atom along each axis
+    rattle: Annotated[float, NOT_NEGATIVE] = 0.0
 
     #: whether `make` needs a calculator
     needs_calculator: ClassVar[bool] = False
@@ -49,10 +51,7 @@ class Distortion:
     other_material: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
-        if self.count < 1 or self.min_atoms < 1:
-            raise ValueError(f"count and min_atoms are {self.count} and {self.min_atoms}; give positive numbers")
-        if self.rattle < 0:
-            raise ValueError(f"rattle: {self.rattle} Å is negative")
+        check_fields(self)
 
     @property
     def runs(self) -> int:
@@ -93,7 +92,7 @@ class Rattled(Distortion):
     """Every atom moved at random."""
 
     kind: Literal["rattled"] = "rattled"
-    rattle: float = 0.1
+    rattle: Annotated[float, NOT_NEGATIVE] = 0.1
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,13 +11,14 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
 from ase import Atoms
 from ase.calculators.calculator import BaseCalculator
 
 from gnnpot.data.frame import Frame, Provenance
+from gnnpot.domains import POSITIVE, WHOLE_FROM_1, check_fields
 from gnnpot.engines.md import MDConfig, run_md
 from gnnpot.errors import DataError, SimulationError
 from gnnpot.runs.results_log import ResultsLog
@@ -35,28 +36,26 @@ class TrajectoryConfig:
     """Molecular dynamics that explores: Langevin at a fixed cell, from given structures."""
 
     #: K, of the trajectories in turn
-    temperatures: tuple[float, ...] = (300.0, 600.0, 1000.0)
+    temperatures: Annotated[tuple[float, ...], POSITIVE] = (300.0, 600.0, 1000.0)
     #: trajectories in each round
-    trajectories: int = 12
+    trajectories: Annotated[int, WHOLE_FROM_1] = 12
     #: of each trajectory, unless it ends early
-    steps: int = 2000
-    timestep: float = 1.0  #: fs
-    friction: float = 0.02  #: 1/fs
+    steps: Annotated[int, WHOLE_FROM_1] = 2000
+    timestep: Annotated[float, POSITIVE] = 1.0  #: fs
+    friction: Annotated[float, POSITIVE] = 0.02  #: 1/fs
     #: steps between the states whose disagreement is measured
-    interval: int = 10
+    interval: Annotated[int, WHOLE_FROM_1] = 10
     #: each trajectory begins with a random symmetric strain up to this, so that stresses are sampled too; 0: none
     strain: float = 0.03
     #: structures with fewer atoms are repeated
-    min_atoms: int = 1
+    min_atoms: Annotated[int, WHOLE_FROM_1] = 1
     #: a trajectory ends where the disagreement is more than this times the median on the frames that validate
     limit: float = 5.0
 
     def __post_init__(self) -> None:
-        for name in ("trajectories", "steps", "timestep", "friction", "interval", "min_atoms"):
-            if getattr(self, name) <= 0:
-                raise ValueError(f"{name}: {getattr(self, name)} is not positive")
-        if not self.temperatures or min(self.temperatures) <= 0:
-            raise ValueError(f"temperatures: {self.temperatures} are not all positive; give at least one")
+        check_fields(self)
+        if not self.temperatures:
+            raise ValueError("temperatures: there are none; give at least one")
         if not 0 <= self.strain < 0.3:
             raise ValueError(f"strain: {self.strain} does not lie from 0 to below 0.3")
         if self.limit <= 1:

@@ -151,10 +151,10 @@ class MetricsLog(Callback):
             return
         kept = []
         if self.path.exists():
-            with self.path.open(newline="") as file:
+            with self.path.open(encoding="utf-8", newline="") as file:
                 kept = [row for row in csv.DictReader(file) if _step_of(row) <= trainer.global_step]
         partial = self.path.with_suffix(".partial")
-        with partial.open("w", newline="") as file:
+        with partial.open("w", encoding="utf-8", newline="") as file:
             writer = csv.DictWriter(file, metrics_columns())
             writer.writeheader()
             writer.writerows(kept)
@@ -176,7 +176,7 @@ class MetricsLog(Callback):
         epoch = self.config.epochs * step / max(module.total_steps, 1)
         row = {"step": step, "epoch": f"{epoch:.3f}", "minutes": f"{module.seconds / 60:.3f}", "lr": module.rate}
         row |= {f"{part}_{name}": value for name, value in metrics.items()}
-        with self.path.open("a", newline="") as file:
+        with self.path.open("a", encoding="utf-8", newline="") as file:
             shown = {k: f"{v:.6g}" if type(v) is float else v for k, v in row.items()}
             csv.DictWriter(file, metrics_columns()).writerow(shown)
         for logger in trainer.loggers:

@@ -6,15 +6,17 @@ Every option has a default but `model`, `data.train` and `run`. An unknown optio
 is a `ConfigError` that names the place.
 """
 
+import math
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from gnnpot.config import from_mapping, parse_yaml, read_yaml
 from gnnpot.data.quantities import ATTRIBUTES, QUANTITIES
 from gnnpot.data.readers import RecordOptions
+from gnnpot.domains import NOT_NEGATIVE, POSITIVE, SHARE, WHOLE_FROM_0, WHOLE_FROM_1, WHOLE_FROM_2, check_fields
 from gnnpot.errors import ConfigError, suggest
 from gnnpot.models import ModelConfig
 
@@ -24,18 +26,16 @@ class SplitConfig:
     """How parts that have no file of their own are drawn from the frames of `data.train`."""
 
     #: fraction that validates: it chooses the best weights; not used where `data.validation` is given
-    validation: float = 0.05
+    validation: Annotated[float, SHARE] = 0.05
     #: fraction that is tested at the end; not used where `data.test` is given
-    test: float = 0.0
+    test: Annotated[float, SHARE] = 0.0
     #: "material" keeps the frames of a material together; "frame" draws frame by frame, and test errors look too small;
     #: "count" does so too, but cuts off whole numbers of frames, at least one: for sets of a few
     by: Literal["material", "frame", "count"] = "material"
-    seed: int = 0
+    seed: Annotated[int, WHOLE_FROM_0] = 0
 
     def __post_init__(self) -> None:
-        for name in ("validation", "test"):
-            if not 0 <= getattr(self, name) < 1:
-                raise ValueError(f"{name}: {getattr(self, name)} is no fraction from 0 to 1")
+        check_fields(self)
         if self.validation + self.test >= 1:
             raise ValueError("validation and test leave no frames to train on; make them smaller")
 
@@ -57,7 +57,7 @@ class DatasetConfig:
     #: gives the source's references, eV per atom by symbol
     references: Literal["shared", "own"] | dict[str, float]
     #: passes over the frames in an epoch, which is one pass over `data.train`; 0.5: every other frame, then the rest
-    weight: float = 1.0
+    weight: Annotated[float, POSITIVE] = 1.0
     #: labels that are used; others are as if they were not there
     labels: tuple[str, ...] = tuple(QUANTITIES)
     #: format of the files; empty: found from their names
@@ -66,10 +66,9 @@ class DatasetConfig:
     reader: RecordOptions = field(default_factory=RecordOptions)
 
     def __post_init__(self) -> None:
+        check_fields(self)
         if self.train == ():
             raise ValueError("train: there is no path; give a file or a store")
-        if self.weight <= 0:
-            raise ValueError(f"weight: {self.weight} is not positive; to leave a source out, remove it")
         if not self.labels:
             raise ValueError("labels: none is used; to leave a source out, remove it")
         for label in self.labels:
@@ -100,7 +99,7 @@ class DataConfig:
     test: Path | tuple[Path, ...] = ()
     #: train and validate on this many frames only, of those that are left for it: a smaller number is a part of a
     #: larger one, and the test subset is unchanged; empty: all
-    frames: int | None = None
+    frames: Annotated[int | None, WHOLE_FROM_2] = None
     #: which of them: "random" ones, drawn with `split.seed`, or "representative" ones, whose atoms are like those of
     #: all (`sampling.representative`), the most telling first
     choose: Literal["random", "representative"] = "random"
@@ -118,19 +117,14 @@ class DataConfig:
     cache_graphs: bool | None = None
     #: GiB of an HDNNP's derivatives, with respect to the edge vectors, that are kept with the graphs; if all of them
     #: need more, they are calculated at each step
-    derivatives_gib: float = 3.0
+    derivatives_gib: Annotated[float, NOT_NEGATIVE] = 3.0
     #: processes that read frames and build graphs while the model trains; 0: none. Not used with cached graphs
-    workers: int = 0
+    workers: Annotated[int, WHOLE_FROM_0] = 0
 
     def __post_init__(self) -> None:
+        check_fields(self)
         if not self.paths("train"):
             raise ValueError("train: there is no path; give a file or a store")
-        if self.workers < 0:
-            raise ValueError(f"workers: {self.workers} is negative")
-        if not 0 <= self.derivatives_gib < float("inf"):
-            raise ValueError(f"derivatives_gib: {self.derivatives_gib} is no amount of memory")
-        if self.frames is not None and self.frames < 2:
-            raise ValueError(f"frames: {self.frames} can't train and validate; give at least 2")
         for name in self.sources:
             if name in SUBSETS or not re.fullmatch(r"[\w.-]+", name):
                 raise ValueError(
@@ -158,28 +152,27 @@ class LossConfig:
     #: "huber" is square up to `delta`, straight beyond; "mse" square; "mae" straight
     kind: Literal["huber", "mse", "mae"] = "huber"
     #: where Huber's loss becomes straight, in the unit of each label
-    delta: float = 0.01
+    delta: Annotated[float, POSITIVE] = 0.01
     #: weight of the energy per atom, eV
-    energy: float = 1.0
+    energy: Annotated[float, NOT_NEGATIVE] = 1.0
     #: weight of the components of forces, eV/Å
-    forces: float = 1.0
+    forces: Annotated[float, NOT_NEGATIVE] = 1.0
     #: weight of the components of stress, eV/Å³; 0: stresses are neither trained nor measured
-    stress: float = 0.1
+    stress: Annotated[float, NOT_NEGATIVE] = 0.1
     #: weight of magnetic moments, µB, for models that know them
-    magmoms: float = 0.0
+    magmoms: Annotated[float, NOT_NEGATIVE] = 0.0
     #: weights of further labels of `data.quantities` by name, for models that know them
     others: dict[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        check_fields(self)
         for name in self.others:
             if name not in QUANTITIES or name in ATTRIBUTES:
                 known = [other for other in QUANTITIES if other not in ATTRIBUTES]
                 raise ValueError(f"others: '{name}' is no further label; {suggest(name, known)}")
         weights = self.weights.values()
-        if min(weights) < 0 or max(weights) == 0:
-            raise ValueError(f"the weights of {', '.join(self.weights)} can't be negative, nor all 0")
-        if self.delta <= 0:
-            raise ValueError(f"delta: {self.delta} is not positive")
+        if not all(0 <= weight < math.inf for weight in weights) or max(weights) == 0:
+            raise ValueError(f"the weights of {', '.join(self.weights)} must be numbers from 0 on, and not all 0")
 
     @property
     def weights(self) -> dict[str, float]:
@@ -206,19 +199,16 @@ class OptimizerConfig:
 
     name: Literal["adamw", "adam", "soap"] = "adamw"
     #: the highest learning rate of the schedule
-    lr: float = 1e-3
+    lr: Annotated[float, POSITIVE] = 1e-3
     #: decay of weight matrices; biases and embeddings do not decay
-    weight_decay: float = 1e-5
+    weight_decay: Annotated[float, NOT_NEGATIVE] = 1e-5
     #: decays of the averages of gradient and squared gradient; None: (0.9, 0.999), SOAP (0.95, 0.95)
     betas: tuple[float, float] | None = None
     #: never let the average of squared gradients fall (Reddi et al. 2018); not for SOAP
     amsgrad: bool = False
 
     def __post_init__(self) -> None:
-        if self.lr <= 0:
-            raise ValueError(f"lr: {self.lr} is not positive")
-        if self.weight_decay < 0:
-            raise ValueError(f"weight_decay: {self.weight_decay} is negative")
+        check_fields(self)
         if self.betas is not None and not all(0 <= b < 1 for b in self.betas):
             raise ValueError(f"betas: {self.betas} do not lie from 0 to 1")
         if self.amsgrad and self.name == "soap":
@@ -230,16 +220,15 @@ class ScheduleConfig:
     """Linear warm-up, then half a cosine down to `lr_min`."""
 
     #: steps over which the learning rate rises from 0; by time, for a tenth of it at most
-    warmup_steps: int = 100
+    warmup_steps: Annotated[int, WHOLE_FROM_0] = 100
     #: learning rate at the end
-    lr_min: float = 1e-6
-    #: what the cosine spans: all `epochs`, or `max_minutes` of wall time. A run by time ends well annealed at any
-    #: machine's speed, but no two runs end at the same numbers
+    lr_min: Annotated[float, NOT_NEGATIVE] = 1e-6
+    #: what the cosine spans: all `epochs`, or `max_minutes` of wall time (but for compiling). A run by time ends well
+    #: annealed at any machine's speed, but no two runs end at the same numbers
     horizon: Literal["epochs", "time"] = "epochs"
 
     def __post_init__(self) -> None:
-        if self.warmup_steps < 0 or self.lr_min < 0:
-            raise ValueError("warmup_steps and lr_min can't be negative")
+        check_fields(self)
 
 
 @dataclass(frozen=True)
@@ -250,20 +239,19 @@ class BatchConfig:
     """
 
     #: number of frames
-    frames: int | None = None
+    frames: Annotated[int | None, WHOLE_FROM_1] = None
     #: atoms at most
-    max_atoms: int | None = None
+    max_atoms: Annotated[int | None, WHOLE_FROM_1] = None
     #: edges within the potential's cutoff at most
-    max_edges: int | None = None
+    max_edges: Annotated[int | None, WHOLE_FROM_1] = None
     #: the same for validation, as a multiple: it needs no second derivatives
-    validation_factor: float = 2.0
+    validation_factor: Annotated[float, POSITIVE] = 2.0
 
     def __post_init__(self) -> None:
+        check_fields(self)
         given = [v for v in (self.frames, self.max_atoms, self.max_edges) if v is not None]
         if len(given) != 1:
             raise ValueError(f"give exactly one of frames, max_atoms and max_edges, not {len(given)}")
-        if given[0] < 1 or self.validation_factor <= 0:
-            raise ValueError("the size of a batch must be positive")
 
     @property
     def budget(self) -> float:
@@ -277,7 +265,7 @@ class LightningConfig:
 
     accelerator: str = "auto"
     devices: int | str = 1
-    num_nodes: int = 1
+    num_nodes: Annotated[int, WHOLE_FROM_1] = 1
     #: "ddp" for several devices; "ddp_find_unused_parameters_true" where a part of the model has no label to learn
     #: from, as CHGNet's moments with `loss.magmoms` 0
     strategy: str = "auto"
@@ -295,28 +283,28 @@ class RunConfig:
     schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
     batch: BatchConfig = field(default_factory=lambda: BatchConfig(frames=8))
     #: passes over the training frames
-    epochs: int = 100
+    epochs: Annotated[int, WHOLE_FROM_1] = 100
     #: stop after this many steps, if the epochs have more; the schedule ends there
-    max_steps: int | None = None
-    #: stop after this much wall time, resumed runs included
-    max_minutes: float | None = None
+    max_steps: Annotated[int | None, WHOLE_FROM_1] = None
+    #: stop after this much wall time, resumed runs included and compiling left out
+    max_minutes: Annotated[float | None, POSITIVE] = None
     #: steps between validations; empty: about one epoch
-    validate_every: int | None = None
+    validate_every: Annotated[int | None, WHOLE_FROM_1] = None
     #: validations without a better loss after which to stop; empty: never
-    patience: int | None = None
+    patience: Annotated[int | None, WHOLE_FROM_1] = None
     #: which (averaged) weights become the model: the "best" at a validation, or the "last", where few frames validate,
     #: and what they say is chance
     keep: Literal["best", "last"] = "best"
     #: steps between checkpoints, besides those at each validation
-    checkpoint_every: int = 200
+    checkpoint_every: Annotated[int, WHOLE_FROM_1] = 200
     #: steps between lines of the log
-    log_every: int = 10
+    log_every: Annotated[int, WHOLE_FROM_1] = 10
     #: decay of the exponential moving average of weights, which is what is validated and kept; 0: none
-    ema: float = 0.999
+    ema: Annotated[float, SHARE] = 0.999
     #: largest norm of the gradient of all parameters, longer ones are shortened; 0: any
-    clip: float = 10.0
+    clip: Annotated[float, NOT_NEGATIVE] = 10.0
     #: of initial weights and of the order of frames
-    seed: int = 0
+    seed: Annotated[int, WHOLE_FROM_0] = 0
     #: in which the model calculates; energies are summed in float64 in any case
     precision: Literal["float32", "float64"] = "float32"
     #: name of the potential, for its card; empty: that of the run folder
@@ -328,19 +316,9 @@ class RunConfig:
     lightning: LightningConfig = field(default_factory=LightningConfig)
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "checkpoint_every", "log_every"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name}: {getattr(self, name)} is below 1")
-        for name in ("max_minutes", "max_steps", "validate_every", "patience"):
-            value = getattr(self, name)
-            if value is not None and value <= 0:
-                raise ValueError(f"{name}: {value} is not positive")
+        check_fields(self)
         if self.keep == "last" and self.patience is not None:
             raise ValueError("patience: the weights that it waits for are not kept; leave it out, or keep the best")
-        if not 0 <= self.ema < 1:
-            raise ValueError(f"ema: {self.ema} does not lie from 0 to 1")
-        if self.clip < 0:
-            raise ValueError(f"clip: {self.clip} is negative")
         if self.schedule.horizon == "time" and self.max_minutes is None:
             raise ValueError("schedule.horizon: 'time' needs max_minutes")
 

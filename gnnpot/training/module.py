@@ -1,7 +1,6 @@
 """The Lightning module: a potential, its loss, its optimiser, the average of its weights."""
 
 import math
-import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -9,6 +8,7 @@ import lightning as L
 import torch
 from torch import Tensor, nn
 
+from gnnpot.compiler.events import working_time
 from gnnpot.data.quantities import QUANTITIES
 from gnnpot.errors import GnnpotError
 from gnnpot.graphs import Graph
@@ -37,7 +37,7 @@ class TrainModule(L.LightningModule):
 
     Attributes:
         rates: factors of the learning rate by name of a parameter, 1 if not there.
-        seconds: wall time of the run, also before it resumed.
+        seconds: wall time of the run, also before it resumed, without that of compiling kernels.
         metrics: those of the last training batch.
         validation: those of the last validation.
         rate: the learning rate.
@@ -61,7 +61,7 @@ class TrainModule(L.LightningModule):
 
     @property
     def seconds(self) -> float:
-        running = 0.0 if self._started is None else time.monotonic() - self._started
+        running = 0.0 if self._started is None else working_time() - self._started
         return self._seconds + running
 
     def training_step(self, batch: Graph, _index: int) -> Tensor:
@@ -89,7 +89,7 @@ class TrainModule(L.LightningModule):
 
     def on_train_start(self) -> None:
         self.ema.to(self.device)
-        self._started = time.monotonic()
+        self._started = working_time()
 
     def on_train_batch_start(self, _batch: Graph, _index: int) -> None:
         progress = self.global_step / max(self.total_steps, 1)

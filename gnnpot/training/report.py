@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 from gnnpot.data.quantities import QUANTITIES
 from gnnpot.errors import DataError
 from gnnpot.runs.files import write_text
+from gnnpot.runs.guard import check_report_folder
 from gnnpot.runs.pages import COLORS, new_figure, page, plain_log_ticks, save, table, tidy
 from gnnpot.training.evaluate import Evaluation
 
@@ -30,6 +31,8 @@ class Section:
     name: str = ""
 
 
+#: what a report's folder contains
+REPORT_NAMES = ("report.html", "*.png")
 #: points of a parity plot beyond which a random part is drawn
 MOST_POINTS = 20_000
 
@@ -47,7 +50,7 @@ def write_report(
     `evaluations` by part ("test"), `log_csv` the `metrics.csv` of a run, `config` its options, `first` sections that
     come before the rest; what is not given is left out. Raises `DataError` if the folder can't be written.
     """
-    folder = Path(folder)
+    folder = check_report_folder(folder, REPORT_NAMES, "--report")
     try:
         folder.mkdir(parents=True, exist_ok=True)
         sections = [f"<h1>{html.escape(title)}</h1>"]
@@ -172,7 +175,7 @@ def learning_figure(log_csv: Path) -> Figure | None:
     """Loss, and validation errors of each quantity, over the steps; `None` if the log is empty."""
     if not log_csv.is_file():
         return None
-    with log_csv.open(newline="") as file:
+    with log_csv.open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     panels = [("loss", "loss", 1.0)]
     for name, quantity in QUANTITIES.items():

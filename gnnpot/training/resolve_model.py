@@ -44,7 +44,7 @@ def resolve_model(
         return model
     if path.exists():
         try:
-            return from_mapping(HDNNPConfig, json.loads(path.read_text()), where=str(path))
+            return from_mapping(HDNNPConfig, json.loads(path.read_text(encoding="utf-8")), where=str(path))
         except ValueError as error:
             raise DataError(f"{path}: can't be read ({error}); begin the run afresh") from None
     wanted = model.symmetry_set

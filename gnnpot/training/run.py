@@ -27,6 +27,7 @@ from pathlib import Path
 
 import lightning as L
 import torch
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.plugins.environments import LightningEnvironment
 
@@ -122,10 +123,22 @@ def _ended(config: RunConfig) -> Potential | None:
     return potential if before == limits or not (config.run / STATE).exists() else None
 
 
+@contextmanager
+def _usable_devices() -> Iterator[None]:
+    """Lightning's error for devices that are not there as a `ConfigError`."""
+    try:
+        yield
+    except (MisconfigurationException, ValueError) as error:
+        reason = " ".join(str(error).split()).partition(". ")[0]
+        raise ConfigError(
+            f"lightning: accelerator and devices can't be used here ({reason}); set lightning.accelerator=cpu"
+        ) from None
+
+
 def _trainer(config: RunConfig, keeper: RunKeeper, progress: Progress) -> L.Trainer:
     options = config.lightning
     callbacks = [MetricsLog(config.run / "metrics.csv", config), keeper]
-    with _quiet_lightning():
+    with _quiet_lightning(), _usable_devices():
         return L.Trainer(
             accelerator=options.accelerator,
             devices=options.devices,

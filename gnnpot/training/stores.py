@@ -14,12 +14,12 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from gnnpot.data.bundled import bundled_path
+from gnnpot.data.bundled import resolve_bundled
 from gnnpot.data.frame import Frame
 from gnnpot.data.readers import read_files
 from gnnpot.data.store import FrameStore, write_store
 from gnnpot.data.stress_check import StressSample, check_stress
-from gnnpot.errors import DataError
+from gnnpot.errors import DataError, counted
 from gnnpot.training.config import SUBSETS, DataConfig, SubsetName
 
 log = logging.getLogger(__name__)
@@ -55,12 +55,7 @@ def open_stores(data: DataConfig, folder: Path, *, write: bool, stress: bool = F
 
 def resolve_path(path: Path) -> Path:
     """A path, or the file of `bundled:NAME`. Raises `DataError` if it does not exist."""
-    scheme, _, name = str(path).partition(":")
-    if scheme == "bundled":
-        found = bundled_path()
-        if found.name.split(".")[0] != name:
-            raise DataError(f"{path}: there is no such bundled data set; known is bundled:{found.name.split('.')[0]}")
-        return found
+    path = resolve_bundled(path)
     if not path.exists():
         raise DataError(
             f"{path}: there is no such file or store; give a path that exists (it is relative to where you are)"
@@ -92,7 +87,9 @@ def _store(config: DataConfig, name: SubsetName, target: Path, write: bool) -> F
         source = ", ".join(str(p) for p in config.paths(name))
         write_store(frames, target, source=source, filters=skipped, stress_check=lambda: sample.result().to_mapping())
         if skipped:
-            log.warning("%s: left out %s", source, ", ".join(f"{n} frames ({why})" for why, n in skipped.items()))
+            log.warning(
+                "%s: left out %s", source, ", ".join(f"{counted(n, 'frame')} ({why})" for why, n in skipped.items())
+            )
     return FrameStore(target)
 
 

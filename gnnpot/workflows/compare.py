@@ -173,7 +173,7 @@ def candidate(config: FineTuneConfig, name: str, run: Path) -> FineTuneConfig | 
 def read_results(name: str, run: Path) -> list[Result]:
     """What came of the ended run of a candidate; of a fine-tuning, also of the potential that it started from."""
     metrics = load_checkpoint(run / MODEL)[1].metrics
-    counts = json.loads((run / "data.json").read_text())["frames"]
+    counts = json.loads((run / "data.json").read_text(encoding="utf-8"))["frames"]
     part = metrics.get("test", metrics["validation"])
     frames = counts["train"] + counts["validation"]
     found = [Result(name, frames, part.get("energy_mae"), part.get("forces_mae"))]

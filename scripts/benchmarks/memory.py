@@ -1,61 +1,158 @@
-"""Time and memory of one step on a large crystal of silicon, beside the estimate that refuses what would not fit.
+"""Peak memory of one step beside the estimate that refuses what would not fit.
 
-    python scripts/benchmarks/memory.py chgnet-0.3.0 --atoms 20000
+    python scripts/benchmarks/memory.py gnnpot-1 chgnet-0.3.0 path/to/hdnnp -o docs/benchmarks/memory.json
 
-Memory is the largest resident size during the step, less what the process held after a step on 64 atoms.
+Each potential and precision is measured in a process of its own: first a step of eight atoms, which loads all kernels,
+then one of each structure with a new calculator. Memory is the largest resident size during the step (the kernel's
+own count, which is set back before), less what the process held before it. Linux only.
 """
 
 import argparse
-import threading
-import time
+import ctypes
+import gc
+import json
+import subprocess
+import sys
+from pathlib import Path
 
+import numpy as np
 import psutil
 import torch
-from ase.build import bulk
+from ase import Atoms
+from ase.build import bulk, fcc111
 from rich.console import Console
+from rich.progress import track
 
 import gnnpot
+from gnnpot.engines.warm import small_structure
 from gnnpot.models.memory import graph_size
+from gnnpot.potential import Potential
+
+
+def structures(elements: tuple[str, ...], atoms: int) -> dict[str, Atoms]:
+    """Open and dense crystals, a slab and a gas of the first elements that a potential knows, each of about so many."""
+    first, last = ("Na", "Cl") if {"Na", "Cl"} <= set(elements) else (elements[0], elements[-1])
+    metal = "Cu" if "Cu" in elements else first
+    semiconductor = "Si" if "Si" in elements else first
+    diamond, salt = bulk("Si", cubic=True), bulk("NaCl", "rocksalt", a=5.7, cubic=True)
+    copper = bulk("Cu", cubic=True)
+    side = max(2, round((atoms / 16) ** 0.5))
+    slab = fcc111("Cu", (side, side, 16), vacuum=10.0)
+    found = {
+        "diamond": _named(_repeated(diamond, atoms), semiconductor),
+        "rock salt": _named(_repeated(salt, atoms), first, last),
+        "fcc": _named(_repeated(copper, atoms), metal),
+        "slab": _named(slab, metal),
+        "gas": _named(_gas(atoms), first),
+    }
+    for structure in found.values():
+        structure.rattle(0.02, seed=1)
+    return found
+
+
+def _repeated(cell: Atoms, atoms: int) -> Atoms:
+    n = max(1, round((atoms / len(cell)) ** (1 / 3)))
+    return cell * (n, n, n)
+
+
+def _gas(atoms: int) -> Atoms:
+    """At random places on a grid of 3 Å, one of four taken."""
+    n = round((4 * atoms) ** (1 / 3))
+    places = 3.0 * np.stack(np.meshgrid(*[np.arange(n)] * 3), axis=-1).reshape(-1, 3)
+    chosen = np.random.default_rng(0).choice(len(places), len(places) // 4, replace=False)
+    return Atoms(f"H{len(chosen)}", positions=places[chosen], cell=[3.0 * n] * 3, pbc=True)
+
+
+def _named(atoms: Atoms, first: str, last: str | None = None) -> Atoms:
+    symbols = sorted(set(atoms.symbols))
+    names = {symbols[0]: first, symbols[-1]: first} if last is None else {"Na": first, "Cl": last}
+    atoms.symbols = [names[s] for s in atoms.symbols]
+    return atoms
+
+
+class PeakMemory:
+    """The growth of the resident memory, and its largest, from here on; bytes."""
+
+    def __init__(self) -> None:
+        gc.collect()
+        ctypes.CDLL(None).malloc_trim(0)
+        Path("/proc/self/clear_refs").write_text("5")
+        self._before = psutil.Process().memory_info().rss
+
+    @property
+    def peak(self) -> int:
+        status = Path("/proc/self/status").read_text()
+        return 1024 * int(status.partition("VmHWM:")[2].split()[0]) - self._before
+
+
+def measure(model: str, dtype: str, counts: list[int]) -> list[dict]:
+    """A row for each structure: what was estimated and what was measured."""
+    potential = gnnpot.load(model).to(getattr(torch, dtype))
+    warm_up = small_structure(potential)
+    warm_up.calc = gnnpot.Calculator(potential)
+    warm_up.get_forces()
+    warm_up.rattle(0.01, seed=2)
+    warm_up.get_forces()
+    rows = []
+    for count in counts:
+        for name, atoms in structures(potential.elements, count).items():
+            rows.append({"model": model, "dtype": dtype, **_measured(potential, name, atoms)})
+    return rows
+
+
+def _measured(potential: Potential, name: str, atoms: Atoms) -> dict:
+    atoms.calc = calculator = gnnpot.Calculator(potential)
+    # its copy of the model, with what is made of the parameters once
+    small_structure(potential).calc = calculator
+    calculator.calculate(small_structure(potential), ["forces"])
+    size = graph_size(
+        atoms.positions, atoms.cell.array, atoms.pbc, potential.cutoff, potential.three_body_cutoff,
+        calculator.neighbors.skin,
+    )  # fmt: skip
+    memory = PeakMemory()
+    atoms.get_forces()
+    return {
+        "structure": name, "atoms": len(atoms), "edges": size.edges, "triplets": size.triplets,
+        "estimate": potential.memory(size), "measured": memory.peak,
+    }  # fmt: skip
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("model", help="name or path of a potential")
-    parser.add_argument("--atoms", type=int, default=20_000, help="at least so many")
+    parser.add_argument("models", nargs="+", help="names or paths of potentials")
+    parser.add_argument("--atoms", type=int, nargs="+", default=[500, 4000], help="of a structure, about")
+    parser.add_argument("--dtypes", nargs="+", default=["float32", "float64"])
+    parser.add_argument("-o", "--output", type=Path, help="JSON with all rows; a table of them stands beside it (.md)")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--one", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    calculator = gnnpot.Calculator(options.model)
-    cells = 2
-    while 8 * cells**3 < options.atoms:
-        cells += 1
-    small, large = (bulk("Si", cubic=True) * (n, n, n) for n in (2, cells))
-    for atoms in (small, large):
-        atoms.rattle(0.02, seed=1)
-        atoms.calc = calculator
-    small.get_forces()
-    process, peak, done = psutil.Process(), 0, threading.Event()
-    before = process.memory_info().rss
+    if options.one:
+        sys.stdout.write(json.dumps(measure(options.models[0], options.dtypes[0], options.atoms)))
+        return
+    rows = []
+    for model, dtype in track([(m, d) for m in options.models for d in options.dtypes], console=Console(stderr=True)):
+        command = [sys.executable, __file__, model, "--dtypes", dtype, "--one", "--threads", str(options.threads)]
+        command += ["--atoms", *map(str, options.atoms)]
+        rows += json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+        if options.output is not None:
+            options.output.write_text(json.dumps(rows, indent=1) + "\n")
+    Console().print(table(rows), markup=False)
+    if options.output is not None:
+        options.output.with_suffix(".md").write_text(table(rows))
 
-    def watch() -> None:
-        nonlocal peak
-        while not done.wait(0.002):
-            peak = max(peak, process.memory_info().rss)
 
-    watcher = threading.Thread(target=watch)
-    watcher.start()
-    start = time.perf_counter()
-    large.get_forces()
-    seconds = time.perf_counter() - start
-    done.set()
-    watcher.join()
-    potential = calculator.potential
-    size = graph_size(large.positions, large.cell.array, large.pbc, potential.cutoff, potential.three_body_cutoff)
-    estimate = size.bytes + potential.model.memory(size)
-    Console().print(
-        f"{options.model}: {len(large)} atoms, {seconds:.1f} s, {(peak - before) / 1e9:.2f} GB "
-        f"(estimate {estimate / 1e9:.2f})"
-    )
+def table(rows: list[dict]) -> str:
+    """Markdown, a line for each potential, precision and structure."""
+    lines = ["| potential | precision | structure | atoms | neighbours | measured, MiB | estimate, MiB | ratio |"]
+    lines.append("|---|---|---|---|---|---|---|---|")
+    for r in rows:
+        neighbors, ratio = r["edges"] / r["atoms"], r["estimate"] / r["measured"]
+        lines.append(
+            f"| {Path(r['model']).name} | {r['dtype']} | {r['structure']} | {r['atoms']} | {neighbors:.0f} | "
+            f"{r['measured'] / 2**20:.0f} | {r['estimate'] / 2**20:.0f} | {ratio:.2f} |"
+        )
+    return "\n".join(lines) + "\n"
 
 
 if __name__ == "__main__":

@@ -120,7 +120,7 @@ def test_json_keeps_every_bit():
 @pytest.mark.parametrize(
     ("mapping", "problem"),
     [
-        ({"energy": {}}, "unknown key 'energy'; did you mean 'energies'"),
+        ({"energy": {}}, "unknown option 'energy'; did you mean 'energies'"),
         ({}, "need 'energies'"),
         ({"energies": {"Qq": 1.0}}, "'Qq' is no chemical element"),
         ({"energies": {"H": "low"}}, "need 'energies'"),

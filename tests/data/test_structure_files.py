@@ -6,7 +6,7 @@ import pytest
 from ase.build import bulk
 from ase.io import write
 
-from gnnpot.data.structure_files import read_all_structures, read_structure
+from gnnpot.data.structure_files import iterate_structures, read_all_structures, read_structure
 from gnnpot.errors import DataError
 
 CIF = """data_a
@@ -75,3 +75,22 @@ def test_charged_structures_and_what_is_no_file(tmp_path):
     (tmp_path / "d.cif").write_text("nothing")
     with pytest.raises(DataError, match="can't be read as a structure"):
         read_structure(tmp_path / "d.cif")
+
+
+def test_every_frame_of_a_stream_is_checked(tmp_path):
+    good, charged = bulk("Cu"), bulk("Cu")
+    charged.info["charge"] = 1
+    write(tmp_path / "two.extxyz", [good, charged])
+    stream = iterate_structures(tmp_path / "two.extxyz")
+    assert len(next(stream)) == 1
+    with pytest.raises(DataError, match="charge"):
+        next(stream)
+    (tmp_path / "empty.extxyz").touch()
+    with pytest.raises(DataError, match="is empty"):
+        iterate_structures(tmp_path / "empty.extxyz")
+
+
+def test_bundled_frames_are_structures():
+    assert len(read_structure("bundled:gpaw-pbe")) > 0
+    with pytest.raises(DataError, match="bundled:gpaw-pbe"):
+        read_structure("bundled:nothing")

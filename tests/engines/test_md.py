@@ -96,7 +96,7 @@ def test_resume_gives_the_same_numbers(copper, ensemble, tmp_path):
 def test_resume_asks_for_the_same_settings(copper, tmp_path):
     path = tmp_path / "run.traj"
     run_md(copper, EMT(), MDConfig(steps=10, temperature=300), trajectory=path)
-    with pytest.raises(ConfigError, match="was run with temperature = 300, not 400"):
+    with pytest.raises(ConfigError, match="temperature: was 300, is now 400"):
         run_md(copper, EMT(), MDConfig(steps=20, temperature=400), trajectory=path, resume=True)
     with pytest.raises(DataError, match="exists already"):
         run_md(copper, EMT(), trajectory=path)

@@ -1,7 +1,10 @@
 """Files come whole and right, or not at all: cut connections, wrong bytes, mirrors, wheels, caches."""
 
+import io
 import os
 import threading
+import tracemalloc
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -32,7 +35,7 @@ def test_a_download_goes_on_after_each_cut(entries, server):
 
 def test_what_came_before_a_failure_is_gone_on_with(entries, server, cache):
     server.cuts = [1000, 0]
-    with pytest.raises(DownloadError, match="1000 of 10240 bytes are there, and the same command goes on"):
+    with pytest.raises(DownloadError, match="1000 of 10240 bytes are there, and the same command resumes"):
         fetch(entries["web"])
     assert not source_path("web", "web.pt").exists()
     fetch(entries["web"])
@@ -184,3 +187,40 @@ def test_two_at_once_fetch_once(entries, server):
         thread.join()
     assert len(found) == 4 and all(path.read_bytes() == WEB for path in found)
     assert len(server.asked) == 1
+
+
+def odd_wheel(kind: str) -> bytes:
+    """A wheel whose files have a password, an unknown compression, or expand to a thousand times their size."""
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, data in MEMBERS.items():
+            archive.writestr(name, bytes(50_000_000) if kind == "bomb" else data)
+    data = bytearray(content.getvalue())
+    for name in MEMBERS:
+        # flags and method of the two headers of a file, which stand at these places before its name
+        local, central = data.index(name.encode()), data.rindex(name.encode())
+        if kind == "password":
+            data[local - 24] |= 1
+            data[central - 38] |= 1
+        elif kind == "compression":
+            data[local - 22] = data[central - 36] = 77
+    return bytes(data)
+
+
+@pytest.mark.parametrize(
+    ("kind", "words"),
+    [
+        ("password", "can't be read.*encrypted"),
+        ("compression", "can't be read.*compression"),
+        ("bomb", "is not the published"),
+    ],
+)
+def test_odd_wheels_in_a_mirror(entries, tmp_path, monkeypatch, kind, words):
+    (tmp_path / WHEEL.file).write_bytes(odd_wheel(kind))
+    monkeypatch.setenv("GNNPOT_MIRROR", str(tmp_path))
+    tracemalloc.start()
+    with pytest.raises(CheckpointError, match=words):
+        fetch(entries["wheel-a"])
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 10_000_000

@@ -11,6 +11,9 @@ from ase.calculators.emt import EMT
 from gnnpot.data.references import ElementReferences
 from gnnpot.engines.calculator import Calculator
 from gnnpot.errors import ConfigError
+from gnnpot.hub.card import Card, KnownDeviation
+from gnnpot.hub.known_deviations import known_deviations
+from gnnpot.models import NequixConfig, SevenNetConfig, build_model
 from gnnpot.models.base import AtomicOutput, EnergyModel
 from gnnpot.models.basis import polynomial_cutoff
 from gnnpot.models.hdnnp import HDNNP, HDNNPConfig
@@ -198,3 +201,37 @@ def test_architectures(architecture, dtype):
 def test_needs_something_to_look_at():
     with pytest.raises(ConfigError, match="give structures or elements"):
         check_contract(EMT())
+
+
+def _chiral(atoms, results):
+    """Something that a mirror image has with the other sign: a triple product of the first bonds."""
+    if len(atoms) > 3:
+        a, b, c = (atoms.get_distance(0, k, mic=True, vector=True) for k in (1, 2, 3))
+        results["energy"] += 1e-4 * float(np.tanh(a @ np.cross(b, c)))
+
+
+def test_known_deviations_are_known_up_to_their_size():
+    structure = {"mine": Atoms("Cu4", [[0, 0, 0], [2.5, 0, 0.2], [0, 2.6, 0.1], [0.3, 0.2, 2.7]])}
+    for largest, passes in ((1e-3, True), (1e-7, False)):
+        known = [KnownDeviation("reflection", "energy", largest, "the energy has a handed term")]
+        report = check_contract(Distorted(_chiral), structure, known=known)
+        found = [c for c in report.checks if (c.name, c.quantity) == ("reflection", "energy")]
+        assert [c.status for c in found] == ["known" if passes else "failed"]
+        assert not passes or found[0].detail == "the energy has a handed term"
+        assert report.passed == passes
+
+
+@pytest.mark.parametrize(
+    ("config", "checks"),
+    [
+        (SevenNetConfig(elements=("Na",)), {"reflection"}),
+        (NequixConfig(elements=("Na",)), set()),
+        (M3GNetConfig(elements=("Na",), radial_basis="spherical_bessel"), {"smooth dimer", "smooth cluster"}),
+        (M3GNetConfig(elements=("Na",)), set()),
+    ],
+)
+def test_what_is_known_of_architectures(config, checks):
+    potential = Potential(build_model(config), ElementReferences.from_mapping({"energies": {"Na": 0.0}}))
+    own = KnownDeviation("rotation", "forces", 1e-5, "of this potential only")
+    assert {d.check for d in known_deviations(None, potential)} == checks
+    assert {d.check for d in known_deviations(Card(known_deviations=(own,)), potential)} == checks | {"rotation"}

@@ -11,7 +11,16 @@ import pytest
 
 from gnnpot.errors import ConfigError, DataError
 from gnnpot.runs.files import move_folder, new_folder, recover, write_atomically, write_text
-from gnnpot.runs.guard import FolderKind, check_distinct, check_file, check_folder
+from gnnpot.runs.guard import (
+    FolderKind,
+    check_distinct,
+    check_file,
+    check_folder,
+    check_new_run,
+    check_not_input,
+    check_report_folder,
+)
+from gnnpot.runs.pages import page
 
 KIND = FolderKind("a book", "index.json", "book", ("page-*.txt",))
 
@@ -146,3 +155,35 @@ def test_a_folder_that_cannot_be_put_in_place_leaves_the_old_one(tmp_path):
     with pytest.raises(DataError, match="can't be written"):
         write_text(folder, "a folder is in the way")
     assert [path.name for path in tmp_path.iterdir()] == ["a.book"]
+
+
+def test_reports_go_into_folders_of_their_own(tmp_path):
+    names = ("report.html", "*.png")
+    folder = tmp_path / "report"
+    assert check_report_folder(folder, names) == folder
+    folder.mkdir()
+    (folder / "report.html").write_text(page("mine", []))
+    (folder / "errors.png").touch()
+    check_report_folder(folder, names)
+    (folder / "report.html").write_text("<p>of the user</p>")
+    with pytest.raises(DataError, match=r"report\.html that gnnpot did not make"):
+        check_report_folder(folder, names)
+    (folder / "thesis.txt").touch()
+    with pytest.raises(DataError, match=r"contains thesis\.txt"):
+        check_report_folder(folder, names)
+    with pytest.raises(DataError, match="is a file"):
+        check_report_folder(folder / "thesis.txt", names)
+
+
+def test_no_output_is_an_input(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ConfigError, match="can't be both an input and the output"):
+        check_not_input({"output": "./a.xyz", "log": None}, ["b.xyz", tmp_path / "a.xyz"])
+    check_not_input({"output": "c.xyz"}, ["a.xyz"])
+
+
+def test_a_new_run_needs_an_empty_folder(tmp_path):
+    check_new_run(tmp_path / "new", "--output")
+    (tmp_path / "file").touch()
+    with pytest.raises(ConfigError, match="did not make"):
+        check_new_run(tmp_path, "--output")

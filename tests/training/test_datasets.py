@@ -122,7 +122,7 @@ def test_a_source_of_held_out_materials_alone_is_refused(two, frames, tmp_path):
     [
         ("validation", {}, "'validation' can't name a source"),
         ("a/b", {}, "can't name a source"),
-        ("other", {"weight": 0.0}, r"data\.sources\.other: weight: 0\.0 is not positive"),
+        ("other", {"weight": 0.0}, r"data\.sources\.other: weight: 0\.0 is not a number above 0"),
         ("other", {"references": "mine"}, "'mine' is not a choice"),
         ("other", {"labels": []}, "labels: none is used"),
         ("other", {"labels": ["energie"]}, "did you mean 'energy'"),

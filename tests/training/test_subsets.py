@@ -34,7 +34,7 @@ from gnnpot.training.soap import KeepingSOAP
     [
         ({"optimiser": {}}, "unknown option 'optimiser'; did you mean 'optimizer'"),
         ({"optimizer": {"lrr": 1}}, "optimizer: unknown option 'lrr'; did you mean 'lr'"),
-        ({"optimizer": {"lr": -1}}, "lr: -1.0 is not positive"),
+        ({"optimizer": {"lr": -1}}, "lr: -1.0 is not a number above 0"),
         ({"optimizer": {"name": "soap", "amsgrad": True}}, "amsgrad: is not a part of SOAP"),
         ({"model": {"architecture": "m4gnet"}}, "'m4gnet' is not known; did you mean 'm3gnet'"),
         ({"loss": {"kind": "hubert"}}, "'hubert' is not a choice; did you mean 'huber'"),

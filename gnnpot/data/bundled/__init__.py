@@ -3,7 +3,24 @@
 from importlib.resources import files
 from pathlib import Path
 
+from gnnpot.errors import DataError
+
 
 def bundled_path() -> Path:
     """`gpaw-pbe.extxyz.gz`: crystals with energies, forces and stresses, for tests, examples and first trainings."""
     return Path(str(files(__name__) / "gpaw-pbe.extxyz.gz"))
+
+
+def resolve_bundled(path: Path | str) -> Path:
+    """The file that `bundled:NAME` names, which may be given wherever a file may; any other path is unchanged.
+
+    Raises `DataError` for a name that is none.
+    """
+    scheme, _, name = str(path).partition(":")
+    if scheme != "bundled":
+        return Path(path)
+    found = bundled_path()
+    known = found.name.split(".")[0]
+    if name != known:
+        raise DataError(f"{path}: there is no such bundled data set; known is bundled:{known}")
+    return found

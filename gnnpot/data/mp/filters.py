@@ -22,6 +22,7 @@ from ase.data import atomic_numbers
 from gnnpot.data.frame import MIN_CELL_DETERMINANT, MIN_DISTANCE
 from gnnpot.data.mp.batch import FrameBatch
 from gnnpot.data.mp.kernels import have_close_pair, have_isolated_atom, near_duplicates
+from gnnpot.domains import check_fields
 from gnnpot.errors import ConfigError
 from gnnpot.units import GPA
 
@@ -226,6 +227,7 @@ class Curation:
     source: str = field(default="", kw_only=True)  #: where the data come from, in your words
 
     def __post_init__(self) -> None:
+        check_fields(self)
         if not self.run_types or not self.task_types:
             raise ValueError("run_types and task_types each need at least one name")
         for symbol in self.elements:

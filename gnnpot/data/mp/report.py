@@ -17,6 +17,7 @@ from gnnpot.data.manifest import Manifest
 from gnnpot.data.mp.statistics import EDGES
 from gnnpot.errors import DataError
 from gnnpot.runs.files import write_text
+from gnnpot.runs.guard import check_report_folder
 from gnnpot.runs.pages import COLORS, GREY, new_figure, page, save, table, tidy
 
 if TYPE_CHECKING:
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
 ROW = 46
 BEFORE, AFTER = "before", "after"
 
+#: what a report's folder contains
+REPORT_NAMES = ("report.html", "*.png")
+
 
 def write_curation_report(manifest: Manifest, folder: Path | str) -> Path:
     """Write `report.html` and PNGs into `folder`, over what is there, and return the HTML file's path.
@@ -36,7 +40,7 @@ def write_curation_report(manifest: Manifest, folder: Path | str) -> Path:
     curation = manifest.curation
     if curation is None:
         raise DataError("the store was not curated, so there is nothing to report; 'gnnpot data mp' makes one that is")
-    folder = Path(folder)
+    folder = check_report_folder(folder, REPORT_NAMES)
     title = f"{manifest.source}: {manifest.frames:,} frames"
     try:
         folder.mkdir(parents=True, exist_ok=True)

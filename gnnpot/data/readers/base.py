@@ -24,6 +24,7 @@ from io import TextIOWrapper
 from pathlib import Path
 from typing import Any, BinaryIO, ClassVar, Literal, TextIO
 
+from gnnpot.data.bundled import resolve_bundled
 from gnnpot.data.frame import Frame, FrameError
 from gnnpot.data.readers.records import FrameBuilder, Record, RecordOptions
 from gnnpot.data.stress import StressConvention
@@ -108,7 +109,8 @@ def read_frames(
     that makes no sense, stops the reading in either case.
     """
     _check_bad_frames(bad_frames, skipped)
-    return _frames(Path(path), *_opened(Path(path), format, options), skipped if bad_frames == "skip" else None)
+    path = resolve_bundled(path)
+    return _frames(path, *_opened(path, format, options), skipped if bad_frames == "skip" else None)
 
 
 def read_files(
@@ -126,7 +128,7 @@ def read_files(
     frame for files that do not exist, and at the end if no file could be read.
     """
     _check_bad_frames(bad_frames, skipped)
-    files = [Path(path) for path in paths]
+    files = [resolve_bundled(path) for path in paths]
     for path in files:
         if not path.exists():
             raise DataError(f"{path}: does not exist; give the paths of files of frames")

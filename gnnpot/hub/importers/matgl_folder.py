@@ -119,7 +119,7 @@ def _structures(potential: Potential) -> list[Atoms]:
 
 def _readme(folder: Path) -> str:
     try:
-        return (folder / "README.md").read_text(errors="replace")
+        return (folder / "README.md").read_text(encoding="utf-8", errors="replace")
     except OSError:
         return ""
 

@@ -350,7 +350,7 @@ def _rows(path: Path) -> Iterator[tuple[int, list[str]]]:
 
 def _read(path: Path) -> str:
     try:
-        return path.read_text()
+        return path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "it is no text"
         raise CheckpointError(f"{path}: can't be read ({reason}); give the folder of a whole potential") from None

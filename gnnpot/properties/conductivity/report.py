@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
+from gnnpot.errors import DataError
 from gnnpot.properties.conductivity.displacements import Displacements
 from gnnpot.properties.conductivity.maps import density
 from gnnpot.properties.conductivity.msd import Estimate
@@ -26,7 +27,10 @@ def shown(estimate: Estimate | None, digits: str = ".3g") -> str:
 def write_report(study: Study, folder: Path, title: str) -> Path:
     """Write `NAMES` into `folder`, and return the path of the HTML. Raises `DataError`."""
     result = study.result
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DataError(f"{folder}: can't be made ({error.strerror}); name another folder (--output)") from None
     result.save(folder / "conductivity.json")
     hottest = study.displacements[-1]
     pictures = {

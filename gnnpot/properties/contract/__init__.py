@@ -9,7 +9,7 @@ of a gnnpot potential is also asked whether a batch gives what its structures gi
 
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Literal
 
@@ -19,9 +19,10 @@ from ase.calculators.calculator import BaseCalculator as AseCalculator
 from ase.calculators.calculator import PropertyNotImplementedError
 from torch_geometric.data import Batch
 
-from gnnpot.data.structures import StructureLike, as_atoms
+from gnnpot.data.structures import StructureLike, as_checked_atoms
 from gnnpot.engines.calculator import Calculator
 from gnnpot.errors import ConfigError
+from gnnpot.hub.card import KnownDeviation
 from gnnpot.properties.contract import probes
 from gnnpot.properties.contract.structures import default_structures
 
@@ -87,8 +88,8 @@ class Check:
     measured: float
     bound: float
     unit: str
-    status: Literal["passed", "failed", "skipped"]
-    detail: str = ""  #: why it was skipped, or what the calculator raised
+    status: Literal["passed", "known", "failed", "skipped"]
+    detail: str = ""  #: why it was skipped or is known to deviate, or what the calculator raised
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,8 +103,13 @@ class ContractReport:
         return tuple(c for c in self.checks if c.status == "failed")
 
     @property
+    def known(self) -> tuple[Check, ...]:
+        """Deviations that the potential is known for."""
+        return tuple(c for c in self.checks if c.status == "known")
+
+    @property
     def passed(self) -> bool:
-        """Whether nothing failed, and something was checked."""
+        """Whether nothing failed but what is known, and something was checked."""
         return not self.failures and any(c.status == "passed" for c in self.checks)
 
 
@@ -113,12 +119,14 @@ def check_contract(
     *,
     elements: Sequence[str] | None = None,
     tolerances: Tolerances | None = None,
+    known: Sequence[KnownDeviation] = (),
 ) -> ContractReport:
     """Ask `calculator` everything, about `structures` or, without any, about small ones of the first two `elements`.
 
     `elements` default to those that a gnnpot calculator knows; other calculators don't say. `tolerances` default to
     those of the calculator's `dtype`, float64 where it has none. What a calculator does not implement is skipped; what
-    it raises is a failed check. Raises `ConfigError` with neither structures nor elements.
+    it raises is a failed check. Deviations that are `known`, and not larger, do not count as failed. Raises
+    `ConfigError` with neither structures nor elements.
     """
     if tolerances is None:
         tolerances = FLOAT32 if getattr(calculator, "dtype", torch.float64) == torch.float32 else Tolerances()
@@ -129,14 +137,14 @@ def check_contract(
             raise ConfigError("the contract needs structures to look at: give structures or elements")
         named = default_structures(elements)
     elif isinstance(structures, Mapping):
-        named = {name: as_atoms(structure) for name, structure in structures.items()}
+        named = {name: as_checked_atoms(structure) for name, structure in structures.items()}
     else:
-        converted = [as_atoms(structure) for structure in structures]
+        converted = [as_checked_atoms(structure) for structure in structures]
         named = {f"{k}: {atoms.get_chemical_formula()}": atoms for k, atoms in enumerate(converted)}
     probe = probes.Probe(calculator, tolerances.step, tolerances.interval, *reach(calculator))
     checks: list[Check] = []
     for name, structure, question in _questions(calculator, probe, named):
-        checks += _ask(name, structure, question, tolerances)
+        checks += (_or_known(check, known) for check in _ask(name, structure, question, tolerances))
         logger.debug("contract: %s, %s", name, structure)
     return ContractReport(tuple(checks))
 
@@ -202,6 +210,18 @@ def _ask(
         bound = tolerances.bound(quantity)
         holds = measured <= bound
         yield Check(name, structure, quantity, measured, bound, _UNITS[quantity], "passed" if holds else "failed")
+
+
+def _or_known(check: Check, known: Sequence[KnownDeviation]) -> Check:
+    """The check, with the reason if its failure is a deviation that is known."""
+    for deviation in known:
+        if (
+            check.status == "failed"
+            and (check.name, check.quantity) == (deviation.check, deviation.quantity)
+            and check.measured <= deviation.largest
+        ):
+            return replace(check, status="known", detail=deviation.reason)
+    return check
 
 
 def _batch(calculator: Calculator, structures: Sequence[Atoms]) -> probes.Deviations:

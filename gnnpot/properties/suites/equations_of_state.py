@@ -50,7 +50,7 @@ class EquationsOfState(Suite):
 
     def all_items(self) -> Sequence[Item]:
         """The crystals by name, each at the middle of its volumes."""
-        expected = json.loads(data_file(REFERENCE, self.options.data).read_text())["BM_fit_data"]
+        expected = json.loads(data_file(REFERENCE, self.options.data).read_text(encoding="utf-8"))["BM_fit_data"]
         # as text: ASE seeks in a file, and each time a compressed one is read from its beginning
         text = gzip.decompress(data_file(FRAMES, self.options.data).read_bytes()).decode()
         crystals: dict[str, list[Atoms]] = {}

@@ -136,7 +136,7 @@ def alternate(steps: Sequence[Callable], seconds: float, processor_time: bool = 
 def cpu_name() -> str:
     """What Linux calls the processor, else what Python does."""
     try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:
         lines = []
     named = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]

@@ -71,11 +71,11 @@ def _part(force: float, first: float, last: float) -> float:
 
 def _steps_before(folder: Path) -> int:
     path = folder / "steps"
-    return int(path.read_text()) if path.is_file() else 0
+    return int(path.read_text(encoding="utf-8")) if path.is_file() else 0
 
 
 def _write_steps(folder: Path, steps: int) -> None:
-    (folder / "steps").write_text(str(steps))
+    (folder / "steps").write_text(str(steps), encoding="utf-8")
 
 
 def dynamics(atoms: Atoms, report: Report, folder: Path, options: dict[str, Any], resume: bool) -> dict[str, Any]:
@@ -125,14 +125,14 @@ def equation_of_state(
     volumes = atoms.get_volume() * np.linspace(1 - width, 1 + width, count)
     report.columns(["volume", "energy"], count)
     kept = folder / "points.json"
-    energies: list[float] = json.loads(kept.read_text()) if resume and kept.is_file() else []
+    energies: list[float] = json.loads(kept.read_text(encoding="utf-8")) if resume and kept.is_file() else []
     begun, before = time.monotonic(), len(energies)
     for number, volume in enumerate(volumes):
         scaled = scaled_to(atoms, volume)
         if number >= len(energies):
             scaled.calc = report.calculator
             energies.append(float(scaled.get_potential_energy()))
-            kept.write_text(json.dumps(energies))
+            kept.write_text(json.dumps(energies), encoding="utf-8")
         fresh = number + 1 - before
         left = (time.monotonic() - begun) / fresh * (count - number - 1) if fresh > 0 else None
         report.row([volume, energies[number]], scaled, (number + 1) / count, left)

@@ -10,10 +10,11 @@ Example::
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from gnnpot.config import from_mapping, read_yaml, to_mapping
 from gnnpot.data.readers import RecordOptions
+from gnnpot.domains import INNER_SHARE, POSITIVE, SHARE, WHOLE_FROM_0, WHOLE_FROM_1, WHOLE_FROM_2, check_fields
 from gnnpot.errors import ConfigError, suggest
 from gnnpot.models import CHGNetConfig, HDNNPConfig, M3GNetConfig, ModelConfig, SevenNetConfig
 from gnnpot.models.symmetry_sets import ChosenSet
@@ -45,12 +46,11 @@ class StartConfig:
     """The frames of round 0, from which the first students learn: the given structures, undistorted and distorted."""
 
     #: structures that are used at most, evenly spread over the given ones
-    structures: int = 300
+    structures: Annotated[int, WHOLE_FROM_1] = 300
     distortions: tuple[AnyDistortion, ...] = (Original(), Rattled(rattle=0.05), Strained(strain=0.04, rattle=0.05))
 
     def __post_init__(self) -> None:
-        if self.structures < 1:
-            raise ValueError(f"structures: {self.structures} is not positive")
+        check_fields(self)
         if not self.distortions:
             raise ValueError("distortions: there are none; name at least {kind: original}")
 
@@ -68,32 +68,28 @@ class LearnConfig:
     #: of the final training, as a GPU takes dozens of frames in the time of one; empty: as `batch`
     final_batch: BatchConfig | None = None
     #: steps of each student's first training, of each further round, and of the final training
-    first_steps: int = 3000
-    round_steps: int = 1500
-    final_steps: int = 30000
+    first_steps: Annotated[int, WHOLE_FROM_1] = 3000
+    round_steps: Annotated[int, WHOLE_FROM_1] = 1500
+    final_steps: Annotated[int, WHOLE_FROM_1] = 30000
     #: share of the labelled frames that choose the best weights
-    validation: float = 0.1
+    validation: Annotated[float, INNER_SHARE] = 0.1
     #: decay of the moving average of weights
-    ema: float = 0.995
+    ema: Annotated[float, SHARE] = 0.995
     #: steps between validations
-    validate_every: int = 250
+    validate_every: Annotated[int, WHOLE_FROM_1] = 250
     #: add Ziegler, Biersack & Littmark's repulsion of nuclei, which holds atoms apart where there are no frames
     zbl: bool = True
     precision: Literal["float32", "float64"] = "float32"
 
     def __post_init__(self) -> None:
-        for name in ("first_steps", "round_steps", "final_steps", "validate_every"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name}: {getattr(self, name)} is below 1")
-        if not 0 < self.validation < 1:
-            raise ValueError(f"validation: {self.validation} is no fraction between 0 and 1")
-        if not 0 <= self.ema < 1:
-            raise ValueError(f"ema: {self.ema} does not lie from 0 to 1")
+        check_fields(self)
 
 
 @dataclass(frozen=True, kw_only=True)
 class DistilConfig:
     """All of a distillation."""
+
+    RENAMED: ClassVar[dict[str, str]] = {"pick": "select"}
 
     #: what labels: a name or path of a potential, or an ASE calculator as module:Class
     teacher: str
@@ -104,26 +100,26 @@ class DistilConfig:
     #: architecture and sizes; `elements` may be left out: those of the structures
     student: ModelConfig
     #: students that learn side by side; where they disagree, something is to be learnt
-    committee: int = 3
+    committee: Annotated[int, WHOLE_FROM_2] = 3
     start: StartConfig = field(default_factory=StartConfig)
     explore: TrajectoryConfig = field(default_factory=TrajectoryConfig)
-    pick: SelectionConfig = field(default_factory=SelectionConfig)
+    select: SelectionConfig = field(default_factory=SelectionConfig)
     learn: LearnConfig = field(default_factory=LearnConfig)
     #: rounds at most
-    rounds: int = 8
+    rounds: Annotated[int, WHOLE_FROM_1] = 8
     #: a round counts as better if the force error fell by this share of the best one before
-    tolerance: float = 0.05
+    tolerance: Annotated[float, SHARE] = 0.05
     #: rounds without a better one after which to stop
-    patience: int = 2
+    patience: Annotated[int, WHOLE_FROM_1] = 2
     #: wall time of the whole, resumed runs included, in place of the steps in `learn`: three tenths, and what the
     #: rounds leave, are for the final training
-    max_minutes: float | None = None
+    max_minutes: Annotated[float | None, POSITIVE] = None
     #: labelled frames, as of the code that the teacher stands for: the teacher's and the student's errors on them are
     #: measured at the end
     test: Path | tuple[Path, ...] = ()
     #: names of the labels in `test`, stress convention
     reader: RecordOptions = field(default_factory=RecordOptions)
-    seed: int = 0
+    seed: Annotated[int, WHOLE_FROM_0] = 0
     #: for the card; empty: the name of the run's folder, and what the teacher's card says
     name: str = ""
     description: str = ""
@@ -131,18 +127,9 @@ class DistilConfig:
     functional: str = ""
 
     def __post_init__(self) -> None:
+        check_fields(self)
         if self.structures == ():
             raise ValueError("structures: there is no path; give a file or a store")
-        if self.committee < 2:
-            raise ValueError(f"committee: {self.committee} can't disagree; give at least 2")
-        if self.rounds < 1 or self.patience < 1:
-            raise ValueError(f"rounds and patience are {self.rounds} and {self.patience}; give positive numbers")
-        if not 0 <= self.tolerance < 1:
-            raise ValueError(f"tolerance: {self.tolerance} does not lie from 0 to below 1")
-        if self.max_minutes is not None and self.max_minutes <= 0:
-            raise ValueError(f"max_minutes: {self.max_minutes} is not positive")
-        if self.seed < 0:
-            raise ValueError(f"seed: {self.seed} is negative")
 
     def paths(self, name: Literal["structures", "test"]) -> tuple[Path, ...]:
         """The paths of an option, as a tuple."""

@@ -5,13 +5,13 @@ that must not change when a run resumes.
 """
 
 import json
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from gnnpot.compiler.events import working_time
 from gnnpot.config import from_mapping, to_mapping
 from gnnpot.errors import ConfigError, DataError
 from gnnpot.runs.files import write_text
@@ -51,7 +51,7 @@ class DistilResults:
         content = _Content()
         if path.is_file():
             try:
-                content = from_mapping(_Content, json.loads(path.read_text()), where=str(path))
+                content = from_mapping(_Content, json.loads(path.read_text(encoding="utf-8")), where=str(path))
             except (ValueError, ConfigError) as error:
                 raise DataError(f"{path}: is damaged ({error}); begin anew with --fresh") from None
         self.rounds = list(content.rounds)
@@ -71,12 +71,12 @@ class DistilResults:
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
-        """Time what is done within; the times of a resumed stage add up."""
-        begin = time.monotonic()
+        """Time what is done within, but for compiling kernels; the times of a resumed stage add up."""
+        begin = working_time()
         try:
             yield
         finally:
-            self._seconds[name] = self._seconds.get(name, 0.0) + time.monotonic() - begin
+            self._seconds[name] = self._seconds.get(name, 0.0) + working_time() - begin
             self._write()
 
     @property

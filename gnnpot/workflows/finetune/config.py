@@ -13,11 +13,12 @@ import copy
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from gnnpot.config import from_mapping, read_yaml
 from gnnpot.data.readers import RecordOptions
 from gnnpot.data.store import FrameStore
+from gnnpot.domains import INNER_SHARE, NOT_NEGATIVE, SHARE, WHOLE_FROM_2, check_fields
 from gnnpot.errors import ConfigError, DataError, suggest
 from gnnpot.training.config import DataConfig, RunConfig, apply_overrides
 from gnnpot.training.stores import read_labelled, resolve_path
@@ -45,11 +46,10 @@ class RefitConfig:
     #: False: they are unchanged
     enabled: bool = True
     #: pull towards no change, in units of the number of frames; decides only what the frames leave open
-    ridge: float = 1e-6
+    ridge: Annotated[float, NOT_NEGATIVE] = 1e-6
 
     def __post_init__(self) -> None:
-        if self.ridge < 0:
-            raise ValueError(f"ridge: {self.ridge} is negative")
+        check_fields(self)
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class ReplayConfig:
     """Earlier frames: those that are replayed, and those that only tell at the end what was forgotten."""
 
     #: of each batch; 0: none is replayed
-    share: float = 0.0
+    share: Annotated[float, SHARE] = 0.0
     #: labelled frames that the starting model was trained on, or like them: files or stores
     frames: Path | tuple[Path, ...] = ()
     #: structures that the starting model labels, where `frames` is empty; `bundled:NAME` as in `data.train`
@@ -66,19 +66,14 @@ class ReplayConfig:
     #: to them, or those of the starting model
     references: Literal["refit", "start"] = "refit"
     #: fraction that is kept aside to tell what was forgotten
-    held_out: float = 0.2
+    held_out: Annotated[float, INNER_SHARE] = 0.2
     #: at most so many frames are used, evenly spread
-    max_frames: int = 1000
+    max_frames: Annotated[int, WHOLE_FROM_2] = 1000
     #: names of the labels in `frames`, stress convention
     reader: RecordOptions = field(default_factory=RecordOptions)
 
     def __post_init__(self) -> None:
-        if not 0 <= self.share < 1:
-            raise ValueError(f"share: {self.share} is no share from 0 to below 1")
-        if not 0 < self.held_out < 1:
-            raise ValueError(f"held_out: {self.held_out} is no fraction between 0 and 1")
-        if self.max_frames < 2:
-            raise ValueError(f"max_frames: {self.max_frames} can't be replayed and held out; give at least 2")
+        check_fields(self)
 
     def paths(self) -> tuple[Path, ...]:
         """Those of `frames`, or else of `structures`."""

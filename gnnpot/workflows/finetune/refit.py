@@ -144,7 +144,7 @@ class FirstStep:
         if not path.exists():
             return None
         try:
-            mapping = json.loads(path.read_text())
+            mapping = json.loads(path.read_text(encoding="utf-8"))
         except (OSError, ValueError):
             raise DataError(f"{path}: can't be read; begin the run afresh") from None
         return from_mapping(cls, mapping, where=str(path))

@@ -143,7 +143,7 @@ def test_bad_input_is_one_sentence(whole, structures, tmp_path):
         configure(student="hdnp")
     with pytest.raises(ConfigError, match="unknown option 'temperature'; did you mean 'temperatures'"):
         configure(overrides=["explore.temperature=300"])
-    with pytest.raises(ConfigError, match="committee: 1 can't disagree"):
+    with pytest.raises(ConfigError, match="committee: 1 is not a whole number from 2 on"):
         configure(overrides=["committee=1"])
     with pytest.raises(CheckpointError, match="no-such-teacher"):
         distil(configure("no-such-teacher"))

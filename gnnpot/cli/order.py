@@ -1,0 +1,61 @@
+"""`gnnpot data order`: whole atoms for sites that are occupied in part."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.box import SIMPLE_HEAD
+from rich.table import Table
+
+from gnnpot.cli.results import JsonOption, show
+
+if TYPE_CHECKING:
+    from gnnpot.data.ordering import Ordered
+
+
+def order(
+    structure: Annotated[Path, typer.Argument(help="A CIF with partial occupancies.")],
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Default: STRUCTURE-ordered.cif.")] = None,
+    cells: Annotated[
+        tuple[int, int, int] | None,
+        typer.Option(help="Supercell along each lattice vector; default: the smallest with whole numbers of atoms."),
+    ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an output that exists.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Put whole atoms on sites that are occupied in part or by several elements.
+
+    Example: gnnpot data order Li7La3Zr2O12.cif -o ordered.cif
+
+    Of all orderings in the supercell, the one with the lowest Ewald sum of guessed charges is taken (pymatgen). It is
+    one of many: where atoms are mixed at random, several supercells are needed.
+    """
+    from ase.io import write
+
+    from gnnpot.data.ordering import order_structure
+    from gnnpot.engines.files import refuse_overwrite, refuse_same, structure_format, write_atomically
+
+    output = output or structure.with_name(f"{structure.stem}-ordered.cif")
+    refuse_same({"output": output}, inputs=[structure])
+    refuse_overwrite(output, overwrite)
+    ordered = order_structure(structure, cells)
+    format = structure_format(output, ordered.atoms)
+    write_atomically(output, lambda path: write(path, ordered.atoms, format=format), overwrite=overwrite)
+    show(as_json, _plain(ordered, output), lambda: _table(ordered, output))
+
+
+def _plain(ordered: "Ordered", output: Path) -> dict[str, Any]:
+    found = {name: getattr(ordered, name) for name in ("cells", "charges", "words")}
+    return {"formula": ordered.atoms.get_chemical_formula(), "atoms": len(ordered.atoms), **found, "output": output}
+
+
+def _table(ordered: "Ordered", output: Path) -> Table:
+    table = Table("", "", show_header=False, box=SIMPLE_HEAD, title=ordered.atoms.get_chemical_formula())
+    table.add_row("supercell", " x ".join(map(str, ordered.cells)))
+    for words in ordered.words:
+        table.add_row("ordered", words)
+    charges = ", ".join(f"{element} {charge:+.3g}" for element, charge in ordered.charges.items())
+    chosen = f"lowest Ewald sum of the charges {charges}" if charges else "no charges balance: any ordering was as good"
+    table.add_row("chosen", chosen)
+    table.add_row("written", str(output))
+    return table

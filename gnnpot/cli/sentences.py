@@ -1,0 +1,49 @@
+"""Messages of errors in the words of the command line: `--temperature-end` in place of `temperature_end`.
+
+in_command_line_words("md: temperature_end: 'nve' has no thermostat", app, ["md", "cu.cif"])
+"""
+
+import re
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import typer
+
+
+def in_command_line_words(message: str, app: typer.Typer, arguments: Sequence[str]) -> str:
+    """The message with options named as the user writes them.
+
+    Args:
+        message: of an error; it may name options as Python does.
+        app: the application.
+        arguments: of the command line.
+    """
+    names = _option_names(app, arguments)
+    # "overwrite=True (--overwrite)" has both
+    message = re.sub(r"\b\w+=(?:True|False) \((--[\w-]+)\)", r"\1", message)
+    for python, written in names.items():
+        message = re.sub(rf"(?<![\w.-]){python}=(?![\w'\"(\[])", written, message)
+        if "_" in python:
+            message = re.sub(rf"(?<![\w.'\"/-]){python}(?![\w.'\"/=])", written, message)
+        message = re.sub(rf"^((?:[\w ]+: )?){python}: ", rf"\1{written}: ", message)
+    return message
+
+
+def _option_names(app: typer.Typer, arguments: Sequence[str]) -> dict[str, str]:
+    """Python's name -> the long name of the options of the command that `arguments` call."""
+    command: Any = typer.main.get_command(app)
+    for word in arguments:
+        if word.startswith("-"):
+            continue
+        found = getattr(command, "commands", {}).get(word)
+        if found is None:
+            break
+        command = found
+    return dict(_named(command.params))
+
+
+def _named(parameters: Iterable[Any]) -> Iterable[tuple[str, str]]:
+    for parameter in parameters:
+        long = [name for name in parameter.opts if name.startswith("--")]
+        if parameter.param_type_name == "option" and long and parameter.name:
+            yield parameter.name, long[0]

@@ -1,0 +1,34 @@
+"""Where published potentials are known to break what physics asks, and why; `gnnpot check` shows these as known.
+
+    for known in known_deviations(card, potential):
+        print(known.check, known.quantity, known.largest, known.reason)
+
+What follows from an architecture, or from the form in which its weights were published, stands here; what only one
+potential does, in the `known_deviations` of its card.
+"""
+
+from gnnpot.hub.card import Card, KnownDeviation
+from gnnpot.models import M3GNetConfig, SevenNetConfig
+from gnnpot.potential import Potential
+
+_EVEN = (
+    "in SevenNet's published form, which this potential has, all features count as even under inversion, so that a "
+    "structure and its mirror image differ"
+)
+_MATGL = (
+    "matgl's weights were trained with a radial basis that does not vanish at the cutoff, so that forces jump where an "
+    "atom passes it"
+)
+
+
+def known_deviations(card: Card | None, potential: Potential) -> tuple[KnownDeviation, ...]:
+    """Those of a potential: of its architecture, then of its card."""
+    config = getattr(potential.model, "config", None)
+    found: tuple[KnownDeviation, ...] = ()
+    if isinstance(config, SevenNetConfig):
+        bounds = {"energy": 5e-4, "forces": 1e-2, "stress": 1e-4}
+        found = tuple(KnownDeviation("reflection", name, largest, _EVEN) for name, largest in bounds.items())
+    elif isinstance(config, M3GNetConfig) and config.radial_basis == "spherical_bessel":
+        checks = ("smooth dimer", "smooth cluster")
+        found = tuple(KnownDeviation(check, "force jump", 0.1, _MATGL) for check in checks)
+    return (*found, *(card.known_deviations if card is not None else ()))

@@ -1,0 +1,93 @@
+"""PyTorch's modes and defaults, which a user may have set, have no part in what gnnpot calculates.
+
+with usual_modes():
+    ...                              # as in a fresh process: no inference mode, no autocast, tensors on the CPU
+
+as_device("cuda"), as_dtype("float64")           # or a sentence
+"""
+
+import contextlib
+import copy
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+
+from gnnpot.errors import ConfigError
+from gnnpot.graphs import Graph
+
+#: precisions that models calculate in
+DTYPES = {"float32": torch.float32, "float64": torch.float64}
+
+
+@contextlib.contextmanager
+def usual_modes() -> Iterator[None]:
+    """A block without inference mode and autocast, in which new tensors are on the CPU.
+
+    Within inference mode PyTorch has no derivatives at all, not even where they are asked for.
+    """
+    with contextlib.ExitStack() as stack:
+        if torch.is_inference_mode_enabled():
+            stack.enter_context(torch.inference_mode(mode=False))
+        if torch.get_default_device().type != "cpu":
+            stack.enter_context(torch.device("cpu"))
+        for device in ("cpu", "cuda"):
+            if torch.is_autocast_enabled(device):
+                stack.enter_context(torch.autocast(device, enabled=False))
+        yield
+
+
+def are_usual() -> bool:
+    """Whether `usual_modes` would change nothing."""
+    return not (
+        torch.is_inference_mode_enabled()
+        or torch.get_default_device().type != "cpu"
+        or torch.is_autocast_enabled("cpu")
+        or torch.is_autocast_enabled("cuda")
+    )
+
+
+def differentiable(graph: Graph) -> Graph:
+    """The graph, with copies of tensors that were made in inference mode."""
+    made_there = {
+        name: value.clone() for name, value in graph.items() if isinstance(value, torch.Tensor) and value.is_inference()
+    }
+    if not made_there:
+        return graph
+    graph = copy.copy(graph)
+    for name, value in made_there.items():
+        graph[name] = value
+    return graph
+
+
+def as_device(device: Any) -> torch.device | None:
+    """The device that PyTorch means by a name, a number or a device; `None` stays.
+
+    Raises:
+        ConfigError: if there is no such device, or it can't be used here.
+    """
+    if device is None:
+        return None
+    try:
+        chosen = torch.device(device)
+        if chosen.type == "meta":
+            raise RuntimeError("it has no numbers")
+        torch.zeros(1, device=chosen)
+    except (RuntimeError, AssertionError, TypeError) as error:
+        reason = str(error).splitlines()[0]
+        raise ConfigError(f"device {device}: can't be used here ({reason}); leave it out to use the CPU") from None
+    return chosen
+
+
+def as_dtype(dtype: Any) -> torch.dtype | None:
+    """The precision of a name or a type of PyTorch; `None` stays.
+
+    Raises:
+        ConfigError: if models don't calculate in it.
+    """
+    if dtype is None or dtype in DTYPES.values():
+        return dtype
+    name = str(dtype).removeprefix("torch.") if isinstance(dtype, str | torch.dtype) else None
+    if name not in DTYPES:
+        raise ConfigError(f"dtype {dtype!r}: models calculate in float32 or float64; give one of them, or its name")
+    return DTYPES[name]

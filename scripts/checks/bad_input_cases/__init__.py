@@ -1,0 +1,23 @@
+"""What `scripts/checks/bad_input.py` tries: tables of command lines, with what is expected of each.
+
+    for attempt in all_tries(): ...
+
+Each file has the tries of one kind. What a try may do is written beside it: its exit status, the words of its message,
+and the files that it may change.
+"""
+
+from bad_input_cases.attempt import Try
+
+__all__ = ["Try", "all_tries"]
+
+
+def all_tries() -> list[Try]:
+    """Every try, in the order of the tables."""
+    from bad_input_cases import calls, configs, hub, labels, options, outputs, resume, structures, terminals
+
+    groups = (structures, options, configs, outputs, labels, hub, resume, terminals, calls)
+    tries = [attempt for group in groups for attempt in group.tries()]
+    names = [f"{attempt.group}: {attempt.name}" for attempt in tries]
+    twice = {name for name in names if names.count(name) > 1}
+    assert not twice, f"two tries are called {sorted(twice)[:3]}"
+    return tries

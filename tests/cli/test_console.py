@@ -1,0 +1,65 @@
+"""What is shown: names of files do nothing to the terminal, and messages speak of the options that users write."""
+
+import io
+import sys
+
+import pytest
+from rich._emoji_codes import EMOJI
+from rich.table import Table
+
+from gnnpot import cli
+from gnnpot.cli.console import Console, on_one_line, printable, styled
+from gnnpot.cli.sentences import in_command_line_words
+from tests.test_docs import commands
+
+
+def shown(*parts, **options):
+    out = io.StringIO()
+    Console(file=out, width=100, highlight=False, **options).print(*parts)
+    return out.getvalue()
+
+
+def test_markup_and_control_characters_are_text():
+    name = "[/x][bold]a\x1b[31m\x07:smile:\x9b"
+    table = Table("head", title=name)
+    table.add_row(name)
+    for output in (shown(name), shown(table), shown(styled(name, (name, "green"))), shown(name, force_terminal=True)):
+        assert "[/x][bold]a" in output and ":smile:" in output and r"\x1b[31m" in output
+        assert "\x1b[31m" not in output and "\x07" not in output and "\x9b" not in output
+    assert printable("Å 銅\n") == "Å 銅\n" and on_one_line("a\nb\u202e") == r"a\nb\u202e"
+
+
+def test_help_has_no_pictures():
+    for name, command in commands():
+        texts = [command.help or "", *(getattr(p, "help", None) or "" for p in command.params)]
+        words = {word for text in texts for word in text.replace("\n", " ").split(":")[1:-1]}
+        assert not words & set(EMOJI), name
+
+
+@pytest.mark.parametrize(
+    ("message", "line", "expected"),
+    [
+        ("md: temperature_end: 'nve' has none", "md cu.cif", "md: --temperature-end: 'nve' has none"),
+        ("x: exists already; give another name, or overwrite=True (--overwrite)", "md x", None),
+        ("raise max_temperature or keep_velocities", "md x", "raise max_temperature or --keep-velocities"),
+        ("seed: -1 is wrong", "label x", "--seed: -1 is wrong"),
+        ("run.yaml: data.bad_frames: no", "data convert x", "run.yaml: data.bad_frames: no"),
+        ("my_index_file: stress_max is", "relax -q x", "my_index_file: --stress-max is"),
+    ],
+)
+def test_options_are_named_as_users_write_them(message, line, expected):
+    expected = expected or "x: exists already; give another name, or --overwrite"
+    assert in_command_line_words(message, cli.app, line.split()) == expected
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "euc-jp", "gbk"])
+def test_characters_that_an_encoding_lacks_are_replaced(monkeypatch, encoding):
+    streams = {name: io.TextIOWrapper(io.BytesIO(), encoding=encoding) for name in ("stdout", "stderr")}
+    for name, stream in streams.items():
+        monkeypatch.setattr(sys, name, stream)
+    monkeypatch.setattr(sys, "argv", ["gnnpot", "relax", "銅Å🗜é.cif"])
+    with pytest.raises(SystemExit) as end:
+        cli.main()
+    streams["stderr"].flush()
+    said = streams["stderr"].buffer.getvalue().decode(encoding)
+    assert end.value.code == 1 and "there is no such file" in said
