@@ -15,7 +15,7 @@ import dataclasses
 import functools
 import math
 import types
-from collections.abc import Callable, Hashable
+from collections.abc import Callable
 from numbers import Integral, Real
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
@@ -64,8 +64,8 @@ def check_fields(config: Any) -> None:
     Raises:
         ValueError: "name: value is not a number above 0".
     """
-    cls: Hashable = type(config)
-    for name, check in _checks(cls):
+    kind: Any = type(config)
+    for name, check in _checks(kind):
         if problem := check(getattr(config, name)):
             raise ValueError(f"{name}: {problem}")
 

@@ -2,7 +2,7 @@
 
 import functools
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.box import SIMPLE_HEAD
@@ -113,7 +113,8 @@ def _frames(
     report, format, named = how
     if report is not None:
         check_report_folder(report, REPORT_NAMES, "--report")
-    reader = RecordOptions(**named)
+    options: dict[str, Any] = {**named}
+    reader = RecordOptions(**options)
     frames = read_labelled(data, DataConfig(train=tuple(data), format=format, reader=reader))
     calculator = open_calculator(model, device)
     console = Console()

@@ -12,7 +12,7 @@ import itertools
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from ase import Atoms
@@ -110,7 +110,8 @@ def _smallest_supercell(
             f"{path}: the numbers of atoms of its mixed sites ({'; '.join(kinds)}) are whole in no supercell of up to "
             f"{most} cells; give one with --cells, or occupancies that are simple fractions"
         )
-    ways = [c for c in itertools.product(range(1, count + 1), repeat=3) if np.prod(c) == count]
+    every = range(1, count + 1)
+    ways = [c for c in itertools.product(every, every, every) if np.prod(c) == count]
     lengths = np.array(structure.lattice.abc)
     return min(ways, key=lambda c: (float((lengths * c).max()), c))
 
@@ -136,7 +137,7 @@ def _guess_charges(structure: "Structure", cells: int) -> dict[str, float]:
     from pymatgen.core import Composition
 
     amounts = {str(element): round(amount * cells) for element, amount in structure.composition.items()}
-    guesses = Composition(amounts).oxi_state_guesses(max_sites=-1) or [{}]
+    guesses: Any = Composition(amounts).oxi_state_guesses(max_sites=-1) or [{}]
     charges = {element: float(charge) for element, charge in guesses[0].items()}
     return charges if any(charges.values()) else {}
 
@@ -148,7 +149,8 @@ def _lowest(structure: "Structure", path: Path) -> Atoms:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            found = OrderDisorderedStructureTransformation(occ_tol=2 * TOLERANCE).apply_transformation(structure)
+            ordering = OrderDisorderedStructureTransformation(occ_tol=2 * TOLERANCE)
+            found: Any = ordering.apply_transformation(structure)
     except ValueError as error:
         raise DataError(f"{path}: pymatgen can't order it ({error}); take other cells") from None
     found.remove_oxidation_states()

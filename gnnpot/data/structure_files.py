@@ -10,6 +10,7 @@ whole atoms of them where it is asked to.
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from ase import Atoms
 
@@ -102,7 +103,7 @@ def _read(path: Path, index: int | slice) -> Sequence[Atoms]:
     try:
         # ASE takes the first where there are fewer
         wanted = slice(index, None) if isinstance(index, int) and index < -1 else index
-        found = read(path, index=wanted)
+        found: Any = read(path, index=wanted)
         if isinstance(index, int) and index < -1:
             found = found[len(found) + index] if len(found) >= -index else []
     except IndexError as error:

@@ -73,8 +73,9 @@ class _Function:
         check_ranges(
             self, **{name: ends for name, ends in (ranges | {"order": (0, 500)}).items() if hasattr(self, name)}
         )
-        if getattr(self, "zeta", 1.0) < 1:
-            raise ValueError(f"zeta: {self.zeta} is below 1, where the forces of straight triplets diverge")
+        zeta = getattr(self, "zeta", 1.0)
+        if zeta < 1:
+            raise ValueError(f"zeta: {zeta} is below 1, where the forces of straight triplets diverge")
 
     def fc(self, r: Tensor) -> Tensor:
         """f_c(r)."""
