@@ -131,8 +131,14 @@ def _foreign_calculator(module: str, name: str) -> "BaseCalculator":
     from ase.calculators.calculator import BaseCalculator
 
     try:
-        calculator = getattr(importlib.import_module(module), name)()
-    except (ImportError, AttributeError, TypeError) as error:
+        found = getattr(importlib.import_module(module), name, None)
+    except ImportError as error:
+        raise ConfigError(f"{module}:{name}: can't be imported ({error}); give module:Class") from None
+    if not callable(found) or (isinstance(found, type) and not issubclass(found, BaseCalculator)):
+        raise ConfigError(f"{module}:{name}: is no ASE calculator; give one as module:Class")
+    try:
+        calculator = found()
+    except (TypeError, ValueError, RuntimeError, OSError) as error:
         raise ConfigError(f"{module}:{name}: can't be made without arguments ({error}); give module:Class") from None
     if not isinstance(calculator, BaseCalculator):
         raise ConfigError(f"{module}:{name}: is no ASE calculator; give one as module:Class")

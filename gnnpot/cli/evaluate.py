@@ -22,6 +22,20 @@ if TYPE_CHECKING:
 
 _SUITES = "diatomics, equations-of-state, elasticity, phonons, frames, relaxations, dynamics, speed"
 
+CountOption = Annotated[
+    int | None,
+    WHOLE_FROM_1,
+    typer.Option(help="With --suite: at most so many crystals, pairs or frames; default: all."),
+]
+ProcessesOption = Annotated[
+    int, WHOLE_FROM_1, typer.Option("--processes", "-p", help="With --suite: side by side, one thread each.")
+]
+DataOption = Annotated[Path | None, typer.Option(help="With --suite: the file of its data, or a folder that has it.")]
+OthersArgument = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="[DATA]...", help="Labelled frames: files or stores. With --suite: further models."),
+]
+
 
 def register(app: typer.Typer) -> None:
     """Add the command to `app`."""
@@ -30,27 +44,16 @@ def register(app: typer.Typer) -> None:
 
 def evaluate_command(
     model: Annotated[str, typer.Argument(help="Name or path of a gnnpot model, or an ASE calculator as module:Class.")],
-    others: Annotated[
-        list[str] | None,
-        typer.Argument(metavar="[DATA]...", help="Labelled frames: files or stores. With --suite: further models."),
-    ] = None,
+    others: OthersArgument = None,
     suite: Annotated[list[str] | None, typer.Option(help=f"A published benchmark: {_SUITES}. May be repeated.")] = None,
-    data: Annotated[
-        Path | None, typer.Option(help="With --suite: the file of its data, or a folder that has it.")
-    ] = None,
+    data: DataOption = None,
     output: Annotated[
         Path, typer.Option("--output", "-o", help="With --suite: folder of results, table and pictures.")
     ] = Path("evaluation"),
-    count: Annotated[
-        int | None,
-        WHOLE_FROM_1,
-        typer.Option(help="With --suite: at most so many crystals, pairs or frames; default: all."),
-    ] = None,
+    count: CountOption = None,
     seed: Annotated[int, WHOLE_FROM_0, typer.Option(help="With --suite: of what is chosen at random.")] = 0,
     picoseconds: Annotated[float, POSITIVE, typer.Option(help="With --suite dynamics: how long.")] = 10.0,
-    processes: Annotated[
-        int, WHOLE_FROM_1, typer.Option("--processes", "-p", help="With --suite: side by side, one thread each.")
-    ] = 1,
+    processes: ProcessesOption = 1,
     fresh: Annotated[bool, typer.Option("--fresh", help="With --suite: forget earlier results.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar.")] = False,
     report: Annotated[Path | None, typer.Option(help="Folder for a report with parity plots.")] = None,

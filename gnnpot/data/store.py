@@ -26,7 +26,7 @@ from gnnpot.data.frame import Frame
 from gnnpot.data.index import StoreIndex, read_index
 from gnnpot.data.manifest import FORMAT, MANIFEST, Manifest, Shard, Tally, read_manifest
 from gnnpot.data.schema import REPEATED, double_columns, required_columns, schema, to_frames, to_table
-from gnnpot.errors import DataError, suggest
+from gnnpot.errors import DataError, counted, suggest
 from gnnpot.runs.files import new_folder, write_durably
 from gnnpot.runs.guard import FolderKind
 
@@ -70,7 +70,7 @@ def write_store(
         if not shards:
             raise DataError(f"{folder}: there are no frames to write; check the input and its filters")
         manifest = tally.manifest(shards, ROW_GROUP, source, filters or {}, stress_check() if stress_check else None)
-        with telling(folder):
+        with disk_errors(folder):
             write_durably(partial / MANIFEST, manifest.to_text().encode())
     return FrameStore(folder)
 
@@ -82,20 +82,20 @@ def _write_shards(frames: Iterable[Frame], into: Path, shard_size: int, tally: T
     while block := list(islice(stream, min(ROW_GROUP, shard_size - (writer.frames if writer else 0)))):
         for frame in block:
             tally.add(frame)
-        with telling(folder):
+        with disk_errors(folder):
             writer = writer or ShardWriter(into / f"shard-{len(shards):05d}.parquet")
             writer.write(to_table(block))
             if writer.frames == shard_size:
                 shards.append(writer.close())
                 writer = None
     if writer:
-        with telling(folder):
+        with disk_errors(folder):
             shards.append(writer.close())
     return shards
 
 
 @contextmanager
-def telling(folder: Path, kept: str = "nothing was kept") -> Iterator[None]:
+def disk_errors(folder: Path, kept: str = "nothing was kept") -> Iterator[None]:
     """Failures of the disk as one sentence, which says what was `kept`."""
     try:
         yield
@@ -297,7 +297,9 @@ class FrameSelection(Sequence[Frame]):
         self.store = store
         self.indices = np.fromiter(indices, dtype=np.int64)
         if len(self.indices) and not 0 <= self.indices.min() <= self.indices.max() < len(store):
-            raise DataError(f"{store.folder}: has {len(store)} frames, but indices outside of that were selected")
+            raise DataError(
+                f"{store.folder}: has {counted(len(store), 'frame')}, but indices outside of that were selected"
+            )
 
     def __len__(self) -> int:
         return len(self.indices)

@@ -82,6 +82,10 @@ def _iterate(path: Path) -> Iterator[Atoms]:
         raise DataError(f"{path}: holds no structures; give a file with at least one")
 
 
+def _no_such_index(path: Path, index: int) -> DataError:
+    return DataError(f"{path}: has no structure of index {index}; give one that it has (--index)")
+
+
 def _unreadable(path: Path, error: Exception) -> DataError:
     """The sentence for an exception of ASE's readers, whose words are often a key or a number alone."""
     words = " ".join(str(error).split())
@@ -96,14 +100,20 @@ def _read(path: Path, index: int | slice) -> Sequence[Atoms]:
 
     check_readable(path)
     try:
-        found = read(path, index=index)
+        # ASE takes the first where there are fewer
+        wanted = slice(index, None) if isinstance(index, int) and index < -1 else index
+        found = read(path, index=wanted)
+        if isinstance(index, int) and index < -1:
+            found = found[len(found) + index] if len(found) >= -index else []
     except IndexError as error:
         if isinstance(index, int) and index not in (0, -1):
-            raise DataError(f"{path}: has no structure of index {index}; give one that it has (--index)") from None
+            raise _no_such_index(path, index) from None
         raise _unreadable(path, error) from None
     except Exception as error:  # noqa: BLE001 - ASE's readers raise anything that a broken file leads them to
         raise _unreadable(path, error) from None
     structures = [found] if isinstance(found, Atoms) else found
+    if not structures and isinstance(index, int):
+        raise _no_such_index(path, index)
     for atoms in structures:
         check_whole(atoms, str(path))
     return structures

@@ -61,8 +61,8 @@ class Calculator(ase_calculator.Calculator):
     would need more memory than there is, `DataError` for structures that can't be (what `gnnpot.data.structure`
     refuses: two atoms at one place, a flat cell), `SimulationError` for results that are not finite, and ASE's
     `PropertyNotImplementedError` for the stress of a structure without a volume; when it is made, `ConfigError` for a
-    device that can't be used here and for a `dtype` that is neither float32 nor float64. Structures are checked each time
-    that neighbours are searched anew.
+    device that can't be used here and for a `dtype` that is neither float32 nor float64. Structures are checked each
+    time that neighbours are searched anew.
     """
 
     implemented_properties: list[str] = [
@@ -85,7 +85,7 @@ class Calculator(ase_calculator.Calculator):
         with usual_modes():
             potential, self.card, sha256 = _opened(model)
             self.potential = _frozen_copy(potential, where, precision)
-            self.parameters.update(_identity(self.potential, self.card, sha256))
+        self.parameters.update(_identity(self.potential, self.card, sha256))
         self.neighbors = SkinList(self.potential.cutoff, skin)
         self._numbers = np.array([atomic_numbers[symbol] for symbol in self.potential.elements])
         self._known: np.ndarray | None = None
@@ -205,7 +205,7 @@ class Calculator(ase_calculator.Calculator):
             self._warned_of = self.extrapolating
             log.warning(
                 "%s: %d of %d atoms are in surroundings that the training data do not have (%d descriptors out of "
-                "range at the worst); what the potential says of them is extrapolated",
+                "range at the worst); what the potential predicts for them is extrapolated",
                 self._where, self.extrapolating, len(outside), int(outside.max()),
             )  # fmt: skip
 

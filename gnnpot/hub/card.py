@@ -67,6 +67,15 @@ class Card:
 
 
 @dataclass(frozen=True)
+class PluginPart:
+    """Which package the architecture is of, if not gnnpot's own."""
+
+    package: str
+    version: str
+    architecture_version: int
+
+
+@dataclass(frozen=True)
 class CardFile:
     """All that `card.json` holds; of `model` and `terms` the architectures know the options."""
 
@@ -81,6 +90,7 @@ class CardFile:
     energy_scale: float  #: eV
     references: dict[str, Any]
     card: Card
+    plugin: PluginPart | None = None
 
 
 def starting_potential(name: str, card: Card) -> dict[str, str]:

@@ -104,7 +104,7 @@ def load_checkpoint(folder: Path | str) -> tuple[Potential, Card]:
             potential = _potential(content, tensors, where)
         _check_summary(content, potential)
         card = from_mapping(Card, content["card"], where=f"{where}: card")
-    except (ConfigError, DataError, SafetensorError, KeyError, TypeError, ValueError, RuntimeError) as error:
+    except (ConfigError, DataError, SafetensorError) as error:
         reason = " ".join(str(error).split())
         raise CheckpointError(f"{folder}: does not fit this version of gnnpot ({reason})") from error
     return potential.eval(), card
@@ -146,7 +146,7 @@ def _check_summary(content: dict[str, Any], potential: Potential) -> None:
 
 def _potential(content: dict[str, Any], tensors: dict[str, Tensor], where: str) -> Potential:
     """The potential of a card's content and its tensors."""
-    if "plugin" in content:
+    if content.get("plugin") is not None:
         content, tensors = _upgraded_by_its_package(content, tensors, where)
     part = from_mapping(_ModelPart, {"model": content["model"], "terms": content["terms"]}, where=where)
     references = ElementReferences.from_mapping(content["references"], f"{where}: references")
@@ -163,7 +163,7 @@ def _upgraded_by_its_package(
     content: dict[str, Any], tensors: dict[str, Tensor], where: str
 ) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """Options and tensors of a model that another package adds, as its installed version reads them."""
-    name, plugin = content["model"]["architecture"], content["plugin"]
+    name, plugin = content["model"].get("architecture"), content["plugin"]
     if name not in architecture_names():
         raise CheckpointError(
             f"{where}: its architecture '{name}' is of the package {plugin['package']} ({plugin['version']}), which is "
@@ -178,7 +178,11 @@ def _upgraded_by_its_package(
     if version == architecture.version or architecture.upgrade is None:
         return content, tensors
     inner = {key.removeprefix("model."): t for key, t in tensors.items() if key.startswith("model.")}
-    options, inner = architecture.upgrade(version, dict(content["model"]), inner)
+    try:
+        options, inner = architecture.upgrade(version, dict(content["model"]), inner)
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        # of the other package's own code
+        raise ConfigError(f"{where}: {plugin['package']} can't upgrade it ({error})") from error
     rest = {key: t for key, t in tensors.items() if not key.startswith("model.")}
     return {**content, "model": options}, {**rest, **{f"model.{key}": t for key, t in inner.items()}}
 

@@ -14,6 +14,7 @@ from typing import Any
 
 from torch import Tensor
 
+from gnnpot.errors import ConfigError
 from gnnpot.hub.card import FORMAT_VERSION
 from gnnpot.models.architectures import current_options
 
@@ -23,7 +24,10 @@ Tensors = dict[str, Tensor]
 
 def _with_matgl_rows(content: Content, tensors: Tensors) -> tuple[Content, Tensors]:
     """2 -> 3: matgl's rows were an option of M3GNet, and are an architecture."""
-    return {**content, "model": dict(current_options(content["model"]))}, tensors
+    try:
+        return {**content, "model": dict(current_options(content["model"]))}, tensors
+    except ValueError as error:
+        raise ConfigError(str(error)) from None
 
 
 #: format -> what turns a checkpoint of it into one of the next; cards of format 1 are as those of format 2
@@ -39,6 +43,9 @@ def upgrade(content: Content, tensors: Tensors) -> tuple[Content, Tensors]:
 
     Returns:
         Both in the format `FORMAT_VERSION`.
+
+    Raises:
+        ConfigError: For options that no model had.
     """
     for version in range(content["format_version"], FORMAT_VERSION):
         if version in STEPS:

@@ -110,8 +110,8 @@ def current_options(options: Mapping[str, Any]) -> Mapping[str, Any]:
     if layout == "paper":
         return rest
     variants = {"matgl": "2.2", "matgl-3": "4.0"}
-    if layout not in variants:
-        raise ValueError(f"layout: '{layout}' is not a choice; leave it out")
+    if not isinstance(layout, str) or layout not in variants:
+        raise ValueError(f"layout: {layout!r:.60} is not a choice; leave it out")
     return {**rest, "architecture": "m3gnet-matgl-rows", "matgl": variants[layout]}
 
 

@@ -46,6 +46,7 @@ LINES = (
     ((f"data convert frames.extxyz --format extxyz {KEYS} --stress ase --material-key formula --code EMT "
      "--functional EMT --source mine --option total_charge=ignore --bad-frames skip --shard-size 5 --no-check-stress "
      "--overwrite --json -o c.store"), 0),
+    ("data order cu.cif --cells 1 1 1 --overwrite --json -o ordered.cif", 1),
     (f"data info frames.extxyz --format extxyz {KEYS} --stress ase --option total_charge=ignore --no-ranges --json", 0),
     ("data split c.store --by source --part train=frames --validation 0.2 --seed 1 --overwrite --json -o s.json", 0),
     ("data split c.store --by frame --fractions a=0.5,b=0.5 --overwrite -o s.json", 0),
@@ -57,7 +58,7 @@ LINES = (
     ("train run.yaml --preset m3gnet --fresh --set epochs=1 -q --json", 1),
     (f"evaluate tiny frames.extxyz --report errors --format extxyz --stress ase {KEYS} --device cpu --json", 0),
     ("evaluate tiny --suite frames --data nowhere --count 1 --seed 1 --picoseconds 1 -p 1 --fresh -q -o suites", 1),
-    ((f"finetune tiny nowhere.extxyz --strategy head --for general --config tune.yaml {KEYS} --stress ase --set epochs=1 "
+    ((f"finetune tiny nowhere.extxyz --strategy head --for general --config t.yaml {KEYS} --stress ase --set epochs=1 "
      "--fresh -q --compare --only head --frames 5 --json -o tuned"), 1),
     (("distil tiny frames.extxyz --student gpt --test frames.extxyz --temperature 300 --minutes 1 --config tune.yaml "
      "--set rounds=1 -p 1 --device cpu --dtype float32 --fresh -q --json -o student"), 1),

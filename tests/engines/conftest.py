@@ -42,6 +42,7 @@ def potential(request, potentials) -> Potential:
 def crystal() -> Atoms:
     """Eight atoms of rock salt, rattled, in a cell that is not quite a cube."""
     atoms = bulk("NaCl", "rocksalt", a=5.6, cubic=True)
-    atoms.set_cell(atoms.cell @ ([*np.eye(3), [0.02, 0.03, 0], [0, -0.01, 0.02], [0, 0, 0.01]]), scale_atoms=True)
+    strain = np.array([[0.02, 0.03, 0], [0, -0.01, 0.02], [0, 0, 0.01]])
+    atoms.set_cell(atoms.cell @ (np.eye(3) + strain), scale_atoms=True)
     atoms.rattle(0.08, seed=1)
     return atoms

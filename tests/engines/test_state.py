@@ -26,7 +26,7 @@ def remove(atoms: Atoms) -> None:
 
 def add(atoms: Atoms) -> None:
     atoms.append("Cl")
-    atoms.positions[-1] = atoms.positions[:-1].mean(axis=0) + [0.4, 0.3, 0.2]
+    atoms.positions[-1] = atoms.positions[:-1].mean(axis=0) + np.array([0.4, 0.3, 0.2])
 
 
 def repeat(atoms: Atoms) -> None:

@@ -125,7 +125,8 @@ def check_contract(
 
     `elements` default to those that a gnnpot calculator knows; other calculators don't say. `tolerances` default to
     those of the calculator's `dtype`, float64 where it has none. What a calculator does not implement is skipped; what
-    it raises is a failed check. Deviations that are `known`, and not larger, do not count as failed. Raises `ConfigError` with neither structures nor elements.
+    it raises is a failed check. Deviations that are `known`, and not larger, do not count as failed. Raises
+    `ConfigError` with neither structures nor elements.
     """
     if tolerances is None:
         tolerances = FLOAT32 if getattr(calculator, "dtype", torch.float64) == torch.float32 else Tolerances()

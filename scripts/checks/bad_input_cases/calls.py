@@ -48,14 +48,14 @@ CODE = (
     ("a wrong device", f"{_COPPER}Calculator('gnnpot-1', device='tpu9')", "tpu9"),
     ("a model of no name", f"{_COPPER}Calculator('nowhere')", "nowhere"),
     ("a model of None", f"{_COPPER}Calculator(None)", "None"),
-    ("positions of NaN, later", f"{_COPPER}a.calc = Calculator('gnnpot-1')\na.get_potential_energy()\na.positions[0] = float('nan')\na.get_potential_energy()", "positions"),  # noqa: E501
-    ("a cell of nothing, later", f"{_COPPER}a.calc = Calculator('gnnpot-1')\na.get_potential_energy()\na.set_cell([1e-3]*3)\na.get_potential_energy()", "atoms per"),  # noqa: E501
-    ("another element, later", f"{_COPPER}a.calc = Calculator('tiny')\na.get_potential_energy()\na.symbols[0] = 'Ni'\na.get_potential_energy()", "Ni"),  # noqa: E501
-    ("two atoms at one place, later", f"{_COPPER}a = a * 2\na.calc = Calculator('gnnpot-1')\na.get_potential_energy()\na.positions[0] = a.positions[1]\na.get_potential_energy()", "one place"),  # noqa: E501
-    ("relax nothing", "from gnnpot import relax, Calculator\nfrom ase import Atoms\nrelax(Atoms(), Calculator('gnnpot-1'))", "no atoms"),  # noqa: E501
+    ("positions of NaN, later", f"{_COPPER}a.calc = Calculator('gnnpot-1')\na.get_potential_energy()\na.positions[0] = float('nan')\na.get_potential_energy()", "positions"),
+    ("a cell of nothing, later", f"{_COPPER}a.calc = Calculator('gnnpot-1')\na.get_potential_energy()\na.set_cell([1e-3]*3)\na.get_potential_energy()", "atoms per"),
+    ("another element, later", f"{_COPPER}a.calc = Calculator('tiny')\na.get_potential_energy()\na.symbols[0] = 'Ni'\na.get_potential_energy()", "Ni"),
+    ("two atoms at one place, later", f"{_COPPER}a = a * 2\na.calc = Calculator('gnnpot-1')\na.get_potential_energy()\na.positions[0] = a.positions[1]\na.get_potential_energy()", "one place"),
+    ("relax nothing", "from gnnpot import relax, Calculator\nfrom ase import Atoms\nrelax(Atoms(), Calculator('gnnpot-1'))", "no atoms"),
     ("predict nothing", "import gnnpot\nlist(gnnpot.predict([], gnnpot.load('gnnpot-1')))\nraise SystemExit(1)", ""),
-    ("inference mode", f"{_COPPER}import torch\na.calc = Calculator('gnnpot-1')\nwith torch.inference_mode(): print('energy', a.get_potential_energy())", "energy"),  # noqa: E501
-    ("another default dtype", f"{_COPPER}import torch\ntorch.set_default_dtype(torch.float64)\na.calc = Calculator('gnnpot-1')\nprint('energy', a.get_potential_energy())", "energy"),  # noqa: E501
+    ("inference mode", f"{_COPPER}import torch\na.calc = Calculator('gnnpot-1')\nwith torch.inference_mode(): print('energy', a.get_potential_energy())", "energy"),
+    ("another default dtype", f"{_COPPER}import torch\ntorch.set_default_dtype(torch.float64)\na.calc = Calculator('gnnpot-1')\nprint('energy', a.get_potential_energy())", "energy"),
 )  # fmt: skip
 #: of the tries that are repeated in processes of their own, every so many
 SAMPLE = 60

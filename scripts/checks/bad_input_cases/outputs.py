@@ -138,7 +138,7 @@ def tries() -> list[Try]:
             output = name.replace("{long}", _LONG)
             for more in ([], [again]) if again else ([],):
                 arguments = tuple(w.replace("OUT", output) if w.endswith("OUT") else w for w in words_of(line))
-                if not output and command in ("functional data",):
+                if not output and command == "functional data":
                     arguments = tuple("" if w == "OUT" else w for w in words_of(line))
                 title = f"{command}{f' {again}' if more else ''} into {name or 'nothing'}"
                 found.append(Try("outputs", title, (*arguments, *more), words=(words,), files=_FILES, setup=_SETUP))

@@ -10,7 +10,7 @@ _OTHER = "import shutil; shutil.copy('other.extxyz', 'frames.extxyz')\n"
 
 
 def _begun(line: str) -> str:
-    return f"{_RUN}r = CliRunner().invoke(app, {list(words_of(line))!r})\nassert r.exit_code in (0, 3), (r.output, r.exception)\n"  # noqa: E501
+    return f"{_RUN}r = CliRunner().invoke(app, {list(words_of(line))!r})\nassert r.exit_code in (0, 3), (r.output, r.exception)\n"
 
 
 _MD = f"md cu.cif -m {EMT} --steps 4 --interval 2 -q"
@@ -33,7 +33,7 @@ CHANGED = (
     ("md with another timestep", _MD, "", f"{_MD} --resume --steps 8 --timestep 2", "timestep"),
     ("md with another potential", _MD, "", "md cu.cif -m tiny --steps 8 --interval 2 -q --resume", "potential"),
     ("md again", _MD, "", _MD, "exists"),
-    ("md with an edited trajectory", _MD, "d = bytearray(open('cu-md.traj','rb').read()); open('cu-md.traj','wb').write(d[:len(d)//2])\n", f"{_MD} --resume --steps 8", "cu-md.traj"),  # noqa: E501
+    ("md with an edited trajectory", _MD, "d = bytearray(open('cu-md.traj','rb').read()); open('cu-md.traj','wb').write(d[:len(d)//2])\n", f"{_MD} --resume --steps 8", "cu-md.traj"),
     ("md with an empty trajectory", _MD, "open('cu-md.traj','w')\n", f"{_MD} --resume --steps 8", "cu-md.traj"),
     ("relax again", f"relax cu.cif -m {EMT} -q", "", f"relax cu.cif -m {EMT} -q", "exists"),
     ("relax of another trajectory", f"relax cu.cif -m {EMT} -q --trajectory x.traj --steps 2", "",
