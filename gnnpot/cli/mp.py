@@ -11,7 +11,7 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 
 from gnnpot.cli.console import Console
 from gnnpot.cli.data import manifest_table
-from gnnpot.cli.results import JsonOption
+from gnnpot.cli.results import JsonOption, show
 from gnnpot.config import to_mapping
 from gnnpot.domains import WHOLE_FROM_0, WHOLE_FROM_1
 from gnnpot.errors import ConfigError, DataError
@@ -88,10 +88,10 @@ def mp(
         raise DataError(f"{output}: exists already; give another name, or --overwrite")
     asking = (with_ids or with_magmoms, with_magmoms, endpoint)
     source = _source(output, curation, table, table_version, mptrj, matpes, asking)
-    with _bar("reading") as show:
+    with _bar("reading") as bar:
         store = curate(
             source, curation, output, shard_size=shard_size, limit=limit, check_stress=check, overwrite=overwrite,
-            progress=lambda p: show(p.done, p.read, f"{p.kept} kept"),
+            progress=lambda p: bar(p.done, p.read, f"{p.kept} kept"),
         )  # fmt: skip
     show(as_json, to_mapping(store.manifest), lambda: manifest_table(store.manifest, str(output)))
 
