@@ -74,7 +74,7 @@ Check = Callable[[Any], str | None]
 
 
 @functools.cache
-def _checks(cls: Any) -> tuple[tuple[str, Check], ...]:
+def _checks(cls: type) -> tuple[tuple[str, Check], ...]:
     hints = get_type_hints(cls, include_extras=True)
     domains: dict[str, Domain] = {}
     # a field that a subclass declares anew, for another default, keeps its domain

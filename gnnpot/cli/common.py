@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterator
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich.progress import (
     BarColumn,
@@ -148,14 +148,16 @@ def _foreign_calculator(module: str, name: str) -> "BaseCalculator":
 
 def _with_sentences(calculator: "BaseCalculator", name: str) -> None:
     """Let the exceptions of another package's calculator be `DataError`s, which say what could not be computed."""
-    calculate = getattr(calculator, "calculate", None)
-    if calculate is None:
+    from ase.calculators.calculator import PropertyNotImplementedError
+
+    kind: Any = type(calculator)
+    if not hasattr(kind, "calculate"):
         return
 
-    def saying(atoms: "Atoms | None" = None, *args: object, **options: object) -> None:
+    def calculate(self: Any, atoms: "Atoms | None" = None, *args: object, **options: object) -> None:
         try:
-            calculate(atoms, *args, **options)
-        except GnnpotError:
+            kind.calculate(self, atoms, *args, **options)
+        except (GnnpotError, PropertyNotImplementedError):
             raise
         except Exception as error:  # noqa: BLE001 - other packages raise anything for what they can't compute
             formula = "the structure" if atoms is None else atoms.get_chemical_formula()
@@ -164,7 +166,8 @@ def _with_sentences(calculator: "BaseCalculator", name: str) -> None:
                 f"{name}: can't compute {formula} ({reason}); give a structure that it knows, or another calculator"
             ) from None
 
-    vars(calculator)["calculate"] = saying
+    # of the class, so that copies of the calculator calculate into their own results
+    calculator.__class__ = type(kind.__name__, (kind,), {"calculate": calculate, "__module__": kind.__module__})
 
 
 def chosen_device(device: str | None) -> "torch.device | None":

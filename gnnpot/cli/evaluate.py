@@ -80,7 +80,7 @@ def evaluate_command(
     come into one table (table.md, table.json) and one picture for each suite.
     """
     keys = {"energy_key": energy_key, "forces_key": forces_key, "stress_key": stress_key, "magmoms_key": magmoms_key}
-    named = {name: key for name, key in keys.items() if key is not None}
+    named: dict[str, Any] = {name: key for name, key in keys.items() if key is not None}
     if suite:
         if report or format or stress or named:
             raise ConfigError(
@@ -98,7 +98,7 @@ def evaluate_command(
 def _frames(
     model: str,
     data: list[Path],
-    how: tuple[Path | None, str | None, dict[str, str]],
+    how: tuple[Path | None, str | None, dict[str, Any]],
     device: str | None,
     as_json: bool,
 ) -> None:
