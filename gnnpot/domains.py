@@ -15,7 +15,7 @@ import dataclasses
 import functools
 import math
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from numbers import Integral, Real
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
@@ -64,7 +64,8 @@ def check_fields(config: Any) -> None:
     Raises:
         ValueError: "name: value is not a number above 0".
     """
-    for name, check in _checks(type(config)):
+    cls: Hashable = type(config)
+    for name, check in _checks(cls):
         if problem := check(getattr(config, name)):
             raise ValueError(f"{name}: {problem}")
 
@@ -73,7 +74,7 @@ Check = Callable[[Any], str | None]
 
 
 @functools.cache
-def _checks(cls: type) -> tuple[tuple[str, Check], ...]:
+def _checks(cls: Any) -> tuple[tuple[str, Check], ...]:
     hints = get_type_hints(cls, include_extras=True)
     domains: dict[str, Domain] = {}
     # a field that a subclass declares anew, for another default, keeps its domain

@@ -139,7 +139,8 @@ def _underline(sentence: str, reading: "Reading") -> None:
     """The sentence with what was not understood underlined."""
     if not reading.spans:
         return
-    parts, place = [], 0
+    parts: list[str | tuple[str, str]] = []
+    place = 0
     for span in sorted(reading.spans, key=lambda s: s.start):
         parts.append(sentence[place : span.start])
         parts.append((sentence[span.start : span.end], "bold red underline"))

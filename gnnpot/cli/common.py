@@ -164,7 +164,7 @@ def _with_sentences(calculator: "BaseCalculator", name: str) -> None:
                 f"{name}: can't compute {formula} ({reason}); give a structure that it knows, or another calculator"
             ) from None
 
-    calculator.calculate = saying  # type: ignore[attr-defined]
+    calculator.calculate = saying  # type: ignore[method-assign]
 
 
 def chosen_device(device: str | None) -> "torch.device | None":

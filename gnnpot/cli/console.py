@@ -8,10 +8,10 @@ Control characters in names of files and in messages are shown as escapes. Where
 character, it is replaced.
 """
 
-import contextlib
+import io
 import sys
 import unicodedata
-from typing import Any, TextIO
+from typing import Any
 
 import rich.console
 from rich.text import Text
@@ -55,13 +55,9 @@ def on_one_line(text: str) -> str:
 def replace_what_is_not_encoded() -> None:
     """Let the standard streams replace characters that their encoding lacks."""
     for stream in (sys.stdout, sys.stderr):
-        _replace(stream)
-
-
-def _replace(stream: TextIO) -> None:
-    # what stands in for a stream, as in tests, may have no encoding
-    with contextlib.suppress(AttributeError, ValueError):
-        stream.reconfigure(errors="replace")  # type: ignore[union-attr]
+        # what stands in for a stream, as in tests, may have no encoding
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
 
 
 def _shown(character: str) -> str:

@@ -18,7 +18,7 @@ from gnnpot.cli.order import order
 from gnnpot.cli.results import JsonOption, show, to_json
 from gnnpot.config import to_mapping
 from gnnpot.domains import SHARE, WHOLE_FROM_0, WHOLE_FROM_1
-from gnnpot.errors import ConfigError
+from gnnpot.errors import ConfigError, counted
 
 if TYPE_CHECKING:
     from gnnpot.data.frame import Frame
@@ -286,7 +286,7 @@ def manifest_table(manifest: "Manifest", name: str) -> Table:
     elements = sorted(manifest.elements.items(), key=lambda item: -item[1])
     table.add_row(f"elements ({len(elements)})", " ".join(f"{symbol}:{count}" for symbol, count in elements))
     for label, count in manifest.labels.items():
-        table.add_row(label, f"{count} of {manifest.frames} frames ({count / max(manifest.frames, 1):.0%})")
+        table.add_row(label, f"{count} of {counted(manifest.frames, 'frame')} ({count / max(manifest.frames, 1):.0%})")
     for title, counts in (("source", manifest.sources), ("code", manifest.codes), ("left out", manifest.filters)):
         for word, count in counts.items():
             table.add_row(title, f"{word}: {count}")

@@ -2,7 +2,7 @@
 
 import functools
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.box import SIMPLE_HEAD
@@ -21,6 +21,15 @@ if TYPE_CHECKING:
     from gnnpot.training.evaluate import Evaluation
 
 _SUITES = "diatomics, equations-of-state, elasticity, phonons, frames, relaxations, dynamics, speed"
+
+CountOption = Annotated[
+    int | None,
+    WHOLE_FROM_1,
+    typer.Option(help="With --suite: at most so many crystals, pairs or frames; default: all."),
+]
+ProcessesOption = Annotated[
+    int, WHOLE_FROM_1, typer.Option("--processes", "-p", help="With --suite: side by side, one thread each.")
+]
 
 
 def register(app: typer.Typer) -> None:
@@ -41,16 +50,10 @@ def evaluate_command(
     output: Annotated[
         Path, typer.Option("--output", "-o", help="With --suite: folder of results, table and pictures.")
     ] = Path("evaluation"),
-    count: Annotated[
-        int | None,
-        WHOLE_FROM_1,
-        typer.Option(help="With --suite: at most so many crystals, pairs or frames; default: all."),
-    ] = None,
+    count: CountOption = None,
     seed: Annotated[int, WHOLE_FROM_0, typer.Option(help="With --suite: of what is chosen at random.")] = 0,
     picoseconds: Annotated[float, POSITIVE, typer.Option(help="With --suite dynamics: how long.")] = 10.0,
-    processes: Annotated[
-        int, WHOLE_FROM_1, typer.Option("--processes", "-p", help="With --suite: side by side, one thread each.")
-    ] = 1,
+    processes: ProcessesOption = 1,
     fresh: Annotated[bool, typer.Option("--fresh", help="With --suite: forget earlier results.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar.")] = False,
     report: Annotated[Path | None, typer.Option(help="Folder for a report with parity plots.")] = None,
@@ -77,7 +80,7 @@ def evaluate_command(
     come into one table (table.md, table.json) and one picture for each suite.
     """
     keys = {"energy_key": energy_key, "forces_key": forces_key, "stress_key": stress_key, "magmoms_key": magmoms_key}
-    named = {name: key for name, key in keys.items() if key is not None}
+    named: dict[str, Any] = {name: key for name, key in keys.items() if key is not None}
     if suite:
         if report or format or stress or named:
             raise ConfigError(
@@ -95,7 +98,7 @@ def evaluate_command(
 def _frames(
     model: str,
     data: list[Path],
-    how: tuple[Path | None, str | None, dict[str, str]],
+    how: tuple[Path | None, str | None, dict[str, Any]],
     device: str | None,
     as_json: bool,
 ) -> None:

@@ -23,6 +23,25 @@ if TYPE_CHECKING:
     from gnnpot.workflows.finetune.config import FineTuneConfig
     from gnnpot.workflows.finetune.refit import Refit
 
+AimOption = Annotated[
+    str | None,
+    typer.Option(
+        "--for",
+        help="this-system: wins most of it, forgets most of others; general: keeps what was known, wins less. "
+        "Default: this-system, with --compare general.",
+    ),
+]
+OnlyOption = Annotated[list[str] | None, typer.Option(help="With --compare: one of what is compared. May be repeated.")]
+FramesOption = Annotated[
+    list[int] | None,
+    WHOLE_FROM_2,
+    typer.Option(help="With --compare: a number of frames to train on; default: all. May be repeated."),
+]
+SettingsOption = Annotated[
+    list[str] | None,
+    typer.Option("--set", help="Replace an option: key.key=value. May be repeated; config.yaml of a run has all."),
+]
+
 
 def register(app: typer.Typer) -> None:
     """Add the command to `app`."""
@@ -35,14 +54,7 @@ def finetune_command(
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Folder of the run; default: runs/MODEL-DATA.")
     ] = None,
-    aim: Annotated[
-        str | None,
-        typer.Option(
-            "--for",
-            help="this-system: wins most of it, forgets most of others; general: keeps what was known, wins less. "
-            "Default: this-system, with --compare general.",
-        ),
-    ] = None,
+    aim: AimOption = None,
     strategy: Annotated[str | None, typer.Option(help="all, head, frozen, lora or replay; default: all.")] = None,
     config: Annotated[Path | None, typer.Option(help="YAML file with options.")] = None,
     energy_key: EnergyKey = None,
@@ -50,10 +62,7 @@ def finetune_command(
     stress_key: StressKey = None,
     magmoms_key: MagmomsKey = None,
     stress: StressOption = None,
-    settings: Annotated[
-        list[str] | None,
-        typer.Option("--set", help="Replace an option: key.key=value. May be repeated; config.yaml of a run has all."),
-    ] = None,
+    settings: SettingsOption = None,
     resume: Annotated[
         bool, typer.Option("--resume/--fresh", help="Resume a run that was stopped, or begin it again.")
     ] = True,
@@ -61,14 +70,8 @@ def finetune_command(
     compare: Annotated[
         bool, typer.Option("--compare", help="Run several strategies, and from scratch, on the same frames.")
     ] = False,
-    only: Annotated[
-        list[str] | None, typer.Option(help="With --compare: one of what is compared. May be repeated.")
-    ] = None,
-    frames: Annotated[
-        list[int] | None,
-        WHOLE_FROM_2,
-        typer.Option(help="With --compare: a number of frames to train on; default: all. May be repeated."),
-    ] = None,
+    only: OnlyOption = None,
+    frames: FramesOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Fine-tune a potential on frames of one system: refit the element references, train, say what was won and lost.

@@ -13,6 +13,7 @@ from gnnpot.cli.progress import Bars
 from gnnpot.cli.results import JsonOption, show
 from gnnpot.config import to_mapping
 from gnnpot.domains import WHOLE_FROM_0, WHOLE_FROM_1
+from gnnpot.errors import counted
 
 if TYPE_CHECKING:
     from gnnpot.data.store import FrameStore
@@ -92,9 +93,10 @@ def _labeller(model: str, melt_model: str | None, device: str | None, dtype: Pre
 def _table(store: "FrameStore") -> Table:
     manifest = store.manifest
     table = Table("", str(store.folder), box=SIMPLE_HEAD)
-    table.add_row("frames", f"{manifest.frames} ({manifest.atoms} atoms, {len(manifest.elements)} elements)")
+    contents = f"{counted(manifest.atoms, 'atom')}, {counted(len(manifest.elements), 'element')}"
+    table.add_row("frames", f"{manifest.frames} ({contents})")
     for label, count in manifest.labels.items():
-        table.add_row(label, f"{count} of {manifest.frames} frames")
+        table.add_row(label, f"{count} of {counted(manifest.frames, 'frame')}")
     for word, count in manifest.codes.items():
         table.add_row("labelled by", f"{word}: {count}")
     for reason, count in manifest.filters.items():

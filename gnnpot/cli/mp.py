@@ -11,7 +11,7 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 
 from gnnpot.cli.console import Console
 from gnnpot.cli.data import manifest_table
-from gnnpot.cli.results import JsonOption
+from gnnpot.cli.results import JsonOption, show
 from gnnpot.config import to_mapping
 from gnnpot.domains import WHOLE_FROM_0, WHOLE_FROM_1
 from gnnpot.errors import ConfigError, DataError
@@ -22,6 +22,14 @@ if TYPE_CHECKING:
 
 KEY = "MP_API_KEY"
 
+IdsOption = Annotated[bool, typer.Option("--with-ids", help=f"Ask for material ids and deprecation; needs {KEY}.")]
+MagmomsOption = Annotated[
+    bool, typer.Option("--with-magmoms", help=f"Ask for the last frames' magnetic moments; needs {KEY}.")
+]
+TableOption = Annotated[
+    str | None, typer.Option(help="URI of a Delta table; default: the Materials Project's own, on open S3.")
+]
+
 
 def register(app: typer.Typer) -> None:
     """Add the commands of this file."""
@@ -31,9 +39,7 @@ def register(app: typer.Typer) -> None:
 
 def mp(
     output: Annotated[Path, typer.Option("--output", "-o", help="The store's folder.")],
-    table: Annotated[
-        str | None, typer.Option(help="URI of a Delta table; default: the Materials Project's own, on open S3.")
-    ] = None,
+    table: TableOption = None,
     table_version: Annotated[
         int | None, WHOLE_FROM_0, typer.Option(help="Of the Delta table; default: the newest.")
     ] = None,
@@ -45,12 +51,8 @@ def mp(
     elements: Annotated[str | None, typer.Option(help="Only frames of no other elements, as Li,Fe,P,O.")] = None,
     energy: Annotated[str | None, typer.Option(help="free (e_fr_energy) or zero (sigma -> 0).")] = None,
     corrections: Annotated[str | None, typer.Option(help="none or mp2020, added to the energies.")] = None,
-    with_ids: Annotated[
-        bool, typer.Option("--with-ids", help=f"Ask for material ids and deprecation; needs {KEY}.")
-    ] = False,
-    with_magmoms: Annotated[
-        bool, typer.Option("--with-magmoms", help=f"Ask for the last frames' magnetic moments; needs {KEY}.")
-    ] = False,
+    with_ids: IdsOption = False,
+    with_magmoms: MagmomsOption = False,
     endpoint: Annotated[str | None, typer.Option(help="Address of the interface; default: the real one.")] = None,
     limit: Annotated[int | None, WHOLE_FROM_1, typer.Option(help="Stop after so many frames; for a trial.")] = None,
     shard_size: Annotated[int, WHOLE_FROM_1, typer.Option(help="Frames per file of the store.")] = 16384,
@@ -86,10 +88,10 @@ def mp(
         raise DataError(f"{output}: exists already; give another name, or --overwrite")
     asking = (with_ids or with_magmoms, with_magmoms, endpoint)
     source = _source(output, curation, table, table_version, mptrj, matpes, asking)
-    with _bar("reading") as show:
+    with _bar("reading") as bar:
         store = curate(
             source, curation, output, shard_size=shard_size, limit=limit, check_stress=check, overwrite=overwrite,
-            progress=lambda p: show(p.done, p.read, f"{p.kept} kept"),
+            progress=lambda p: bar(p.done, p.read, f"{p.kept} kept"),
         )  # fmt: skip
     show(as_json, to_mapping(store.manifest), lambda: manifest_table(store.manifest, str(output)))
 

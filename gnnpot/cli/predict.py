@@ -11,7 +11,7 @@ from gnnpot.cli.common import Precision, chosen_device, count_bar, open_model
 from gnnpot.cli.console import Console
 from gnnpot.cli.results import JsonOption, to_json
 from gnnpot.domains import WHOLE_FROM_1
-from gnnpot.errors import DataError, UnknownElementError
+from gnnpot.errors import DataError, UnknownElementError, counted
 from gnnpot.hub.shipped import DEFAULT
 
 #: structures between two writes; what a run that is stopped loses at most
@@ -47,15 +47,11 @@ def predict_command(
 
     from gnnpot.data.bundled import resolve_bundled
     from gnnpot.data.structure_files import iterate_structures
-    from gnnpot.engines.files import refuse_overwrite, refuse_same
     from gnnpot.engines.predict import predict
     from gnnpot.hub.checkpoint import weights_sha256
 
-    if output.suffix not in (".extxyz", ".xyz"):
-        raise DataError(f"{output}: predictions are written as extended XYZ; give a name that ends in .extxyz or .xyz")
     found_structures = iterate_structures(structures)
-    refuse_same({"output": output}, inputs=[structures])
-    refuse_overwrite(output, overwrite)
+    _check_output(output, structures, overwrite)
     opened = open_model(model)
     where = chosen_device(device)
     partial, note = output.with_name(f"{output.name}.partial"), output.with_name(f"{output.name}.partial.json")
@@ -84,8 +80,17 @@ def predict_command(
     if as_json:
         typer.echo(to_json({"output": output, "structures": total, "resumed_from": done, "model": model}))
     else:
-        text = f"{total} structure{'' if total == 1 else 's'}: {output}"
+        text = f"{counted(total, 'structure')}: {output}"
         Console(soft_wrap=True).print(text, highlight=False)
+
+
+def _check_output(output: Path, structures: Path, overwrite: bool) -> None:
+    from gnnpot.engines.files import refuse_overwrite, refuse_same
+
+    if output.suffix not in (".extxyz", ".xyz"):
+        raise DataError(f"{output}: predictions are written as extended XYZ; give a name that ends in .extxyz or .xyz")
+    refuse_same({"output": output}, inputs=[structures])
+    refuse_overwrite(output, overwrite)
 
 
 def _resumed(partial: Path, note: Path, identity: str) -> int:

@@ -76,6 +76,13 @@ FixOption = Annotated[
 OverwriteOption = Annotated[bool, typer.Option("--overwrite", help="Replace output files that exist.")]
 QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="No live line.")]
 
+TrajectoryOption = Annotated[
+    Path | None, typer.Option(help="By its ending: .traj, .extxyz, or .zarr (compact); default: STRUCTURE-md.traj.")
+]
+ElementsOption = Annotated[
+    str | None, typer.Option(help="Elements whose positions a .zarr trajectory holds, as Li,Na; default: all.")
+]
+
 
 def register(app: typer.Typer) -> None:
     """Add the commands to `app`."""
@@ -164,12 +171,8 @@ def md(
     equilibration: Annotated[int, WHOLE_FROM_0, typer.Option(help="Steps at the start that the means leave out.")] = 0,
     interval: Annotated[int, WHOLE_FROM_1, typer.Option(help="Steps between frames and log lines.")] = 10,
     fix: FixOption = None,
-    trajectory: Annotated[
-        Path | None, typer.Option(help="By its ending: .traj, .extxyz, or .zarr (compact); default: STRUCTURE-md.traj.")
-    ] = None,
-    elements: Annotated[
-        str | None, typer.Option(help="Elements whose positions a .zarr trajectory holds, as Li,Na; default: all.")
-    ] = None,
+    trajectory: TrajectoryOption = None,
+    elements: ElementsOption = None,
     log: Annotated[Path | None, typer.Option(help="Table of energies; default: STRUCTURE-md.log.")] = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Continue from the last state of the trajectory, if there is one.")

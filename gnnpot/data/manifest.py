@@ -18,7 +18,7 @@ from ase.data import chemical_symbols
 from gnnpot.config import from_mapping, to_mapping
 from gnnpot.data.frame import Frame
 from gnnpot.data.quantities import QUANTITIES
-from gnnpot.errors import ConfigError, DataError
+from gnnpot.errors import ConfigError, DataError, counted
 
 MANIFEST = "manifest.json"
 FORMAT = "gnnpot-store"
@@ -173,7 +173,7 @@ def _contradiction(manifest: Manifest) -> str:
     if any(name != Path(name).name or name in ("", ".", "..") for name in names) or len(set(names)) < len(names):
         return "names of shards that are no names of files, or are there twice"
     if sum(shard.frames for shard in shards) != manifest.frames:
-        return f"its shards have {sum(shard.frames for shard in shards)} of {manifest.frames} frames"
+        return f"its shards have {sum(shard.frames for shard in shards)} of {counted(manifest.frames, 'frame')}"
     unknown = sorted(set(manifest.elements) - set(chemical_symbols[1:]))
     if unknown:
         return f"{', '.join(unknown)[:60]} among the elements"

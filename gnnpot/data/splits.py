@@ -20,7 +20,7 @@ import numpy as np
 
 from gnnpot.data.index import StoreIndex
 from gnnpot.data.store import FrameStore
-from gnnpot.errors import DataError, suggest
+from gnnpot.errors import DataError, counted, suggest
 from gnnpot.runs.files import write_text
 from gnnpot.runs.guard import check_file
 
@@ -99,8 +99,8 @@ def split_by_material(store: FrameStore, fractions: Mapping[str, float] = FRACTI
     for name, indices in parts.items():
         if len(indices) == 0:
             raise DataError(
-                f"{store.folder}: part '{name}' would be empty, there {'is' if n == 1 else 'are'} only {n} "
-                f"material{'' if n == 1 else 's'}; give it a larger fraction, try another seed, split by source file, "
+                f"{store.folder}: part '{name}' would be empty, there {'is' if n == 1 else 'are'} only "
+                f"{counted(n, 'material')}; give it a larger fraction, try another seed, split by source file, "
                 "or split by frame (--by frame; in a training --set data.split.by=frame), which lets frames of one "
                 "material into several parts"
             )
@@ -136,7 +136,9 @@ def split_by_count(store: FrameStore, fractions: Mapping[str, float] = FRACTIONS
     index = store.index()
     total = len(index)
     if total < len(fractions):
-        raise DataError(f"{store.folder}: {total} frames can't make {len(fractions)} parts; give more frames")
+        raise DataError(
+            f"{store.folder}: {counted(total, 'frame')} can't make {len(fractions)} parts; give more frames"
+        )
     drawn = np.random.default_rng(seed).permutation(total)
     parts, left = {}, total
     for waiting, (name, fraction) in zip(range(len(fractions) - 1, -1, -1), reversed(fractions.items()), strict=True):
@@ -207,7 +209,7 @@ def _described(
     parts = {name: np.sort(np.asarray(indices, dtype=np.int64)) for name, indices in parts.items()}
     every = np.concatenate([*parts.values(), np.empty(0, dtype=np.int64)])
     if len(every) and not 0 <= every.min() <= every.max() < len(index):
-        raise DataError(f"{store.folder}: has {len(index)} frames, but a part names frames outside of that")
+        raise DataError(f"{store.folder}: has {counted(len(index), 'frame')}, but a part names frames outside of that")
     if len(np.unique(every)) < len(every):
         raise DataError(f"{store.folder}: a frame is in two parts or twice in one; give each frame once")
     materials, structures, energies = (

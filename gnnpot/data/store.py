@@ -26,7 +26,7 @@ from gnnpot.data.frame import Frame
 from gnnpot.data.index import StoreIndex, read_index
 from gnnpot.data.manifest import FORMAT, MANIFEST, Manifest, Shard, Tally, read_manifest
 from gnnpot.data.schema import REPEATED, double_columns, required_columns, schema, to_frames, to_table
-from gnnpot.errors import DataError, suggest
+from gnnpot.errors import DataError, counted, suggest
 from gnnpot.runs.files import new_folder, write_durably
 from gnnpot.runs.guard import FolderKind
 
@@ -297,7 +297,9 @@ class FrameSelection(Sequence[Frame]):
         self.store = store
         self.indices = np.fromiter(indices, dtype=np.int64)
         if len(self.indices) and not 0 <= self.indices.min() <= self.indices.max() < len(store):
-            raise DataError(f"{store.folder}: has {len(store)} frames, but indices outside of that were selected")
+            raise DataError(
+                f"{store.folder}: has {counted(len(store), 'frame')}, but indices outside of that were selected"
+            )
 
     def __len__(self) -> int:
         return len(self.indices)

@@ -104,7 +104,7 @@ def _read(path: Path, index: int | slice) -> Sequence[Atoms]:
         wanted = slice(index, None) if isinstance(index, int) and index < -1 else index
         found = read(path, index=wanted)
         if isinstance(index, int) and index < -1:
-            found = found[len(found) + index] if len(found) >= -index else []
+            found = found[:1] if len(found) >= -index else []
     except IndexError as error:
         if isinstance(index, int) and index not in (0, -1):
             raise _no_such_index(path, index) from None

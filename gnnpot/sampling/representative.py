@@ -22,7 +22,7 @@ import torch
 from ase.data import atomic_numbers, chemical_symbols
 
 from gnnpot.data.frame import Frame
-from gnnpot.errors import ConfigError
+from gnnpot.errors import ConfigError, counted
 from gnnpot.graphs import build_graph
 from gnnpot.models.symmetry import SymmetryDescriptor
 from gnnpot.models.symmetry_sets import WeightedSet
@@ -48,6 +48,10 @@ class Choice:
     distances: list[float]
 
 
+def _up_to(number: int) -> str:
+    return "1" if number == 1 else f"1 to {number}"
+
+
 def choose_frames(frames: Sequence[Frame], count: int, *, progress: Callable[[int, int], None] | None = None) -> Choice:
     """`count` of the frames; see the module.
 
@@ -56,7 +60,9 @@ def choose_frames(frames: Sequence[Frame], count: int, *, progress: Callable[[in
     `count` is not positive, or the frames have more than `MOST_ATOMS` atoms.
     """
     if not 1 <= count <= len(frames):
-        raise ConfigError(f"{count} of {len(frames)} frames can't be chosen; ask for 1 to {len(frames)}")
+        raise ConfigError(
+            f"count: {count} can't be chosen of {counted(len(frames), 'frame')}; ask for {_up_to(len(frames))}"
+        )
     described = _describe(frames, progress)
     total = sum(len(x) for _, x in described.values())
     share = min(1.0, min(MOST_TARGETS, MOST_DISTANCES // len(frames)) / total)

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from gnnpot.errors import ConfigError
+from gnnpot.errors import ConfigError, counted
 
 #: blocks of frames that are mixed at a time
 WINDOW = 32
@@ -98,7 +98,7 @@ class BatchPlan:
         frames = round(sum(len(s) * s.weight for s in given)) if given else len(self.sizes)
         if frames < self.ranks:
             raise ConfigError(
-                f"{frames} frames can't be shared by {self.ranks} devices; give more frames or fewer devices"
+                f"{counted(frames, 'frame')} can't be shared by {self.ranks} devices; give more frames or fewer devices"
             )
 
     def is_even(self) -> bool:

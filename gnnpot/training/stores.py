@@ -19,7 +19,7 @@ from gnnpot.data.frame import Frame
 from gnnpot.data.readers import read_files
 from gnnpot.data.store import FrameStore, write_store
 from gnnpot.data.stress_check import StressSample, check_stress
-from gnnpot.errors import DataError
+from gnnpot.errors import DataError, counted
 from gnnpot.training.config import SUBSETS, DataConfig, SubsetName
 
 log = logging.getLogger(__name__)
@@ -87,7 +87,9 @@ def _store(config: DataConfig, name: SubsetName, target: Path, write: bool) -> F
         source = ", ".join(str(p) for p in config.paths(name))
         write_store(frames, target, source=source, filters=skipped, stress_check=lambda: sample.result().to_mapping())
         if skipped:
-            log.warning("%s: left out %s", source, ", ".join(f"{n} frames ({why})" for why, n in skipped.items()))
+            log.warning(
+                "%s: left out %s", source, ", ".join(f"{counted(n, 'frame')} ({why})" for why, n in skipped.items())
+            )
     return FrameStore(target)
 
 

@@ -18,7 +18,7 @@ from ase.data import chemical_symbols
 from gnnpot.data.frame import Frame
 from gnnpot.data.splits import split_by_count, split_by_frame, split_by_material
 from gnnpot.data.store import FrameStore
-from gnnpot.errors import ConfigError, DataError
+from gnnpot.errors import ConfigError, DataError, counted
 from gnnpot.runs.files import write_text
 from gnnpot.sampling.representative import choose_frames
 from gnnpot.training.config import SUBSETS, DataConfig
@@ -101,7 +101,7 @@ def split_stores(stores: dict[str, FrameStore], data: DataConfig, chosen: Path, 
     if data.frames is not None:
         names = [name for name in ("train", "validation") if name == "train" or name in split]
         subsets |= _reduced({name: subsets[name] for name in names}, data, data.frames, chosen, write)
-    log.info("data: %s", ", ".join(f"{len(subset)} {name} frames" for name, subset in subsets.items()))
+    log.info("data: %s", ", ".join(counted(len(subset), f"{name} frame") for name, subset in subsets.items()))
     return subsets
 
 

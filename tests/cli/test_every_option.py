@@ -55,6 +55,7 @@ LINES = (
      "--run-types GGA --task-types Static --elements Cu --energy free --corrections none --with-ids --with-magmoms "
      "--endpoint none --limit 1 --shard-size 5 --no-check-stress --overwrite --json -o mp.store"), 1),
     ("data report c.store -o report", 1),
+    ("data order nowhere.cif --cells 1 1 1 --overwrite --json -o ordered.extxyz", 1),
     ("train run.yaml --preset m3gnet --fresh --set epochs=1 -q --json", 1),
     (f"evaluate tiny frames.extxyz --report errors --format extxyz --stress ase {KEYS} --device cpu --json", 0),
     ("evaluate tiny --suite frames --data nowhere --count 1 --seed 1 --picoseconds 1 -p 1 --fresh -q -o suites", 1),

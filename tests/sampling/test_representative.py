@@ -73,5 +73,5 @@ def test_all_frames_of_all_can_be_chosen_and_no_more():
     # the second half tells nothing new
     assert {k % 3 for k in choice.indices[:3]} == {0, 1, 2} and choice.distances[2] < 0.01
     for count in (0, 7):
-        with pytest.raises(ConfigError, match="of 6 frames can't be chosen"):
+        with pytest.raises(ConfigError, match="can't be chosen of 6 frames; ask for 1 to 6"):
             choose_frames(frames, count)

@@ -18,7 +18,7 @@ from ase import Atoms
 from ase.data import atomic_numbers, chemical_symbols
 
 from gnnpot.engines.trajectories import read_trajectory
-from gnnpot.errors import DataError
+from gnnpot.errors import DataError, counted
 
 log = logging.getLogger(__name__)
 
@@ -176,7 +176,9 @@ def _time_of(atoms: Atoms) -> float | None:
 def _frame_time(path: Path, times: list[float | None], given: float | None) -> float:
     """ps between frames. Raises `DataError` if they are not equally far apart, or nothing says how far."""
     if len(times) < _FEWEST_FRAMES:
-        raise DataError(f"{path}: has {len(times)} frames, too few to see diffusion; give at least {_FEWEST_FRAMES}")
+        raise DataError(
+            f"{path}: has {counted(len(times), 'frame')}, too few to see diffusion; give at least {_FEWEST_FRAMES}"
+        )
     if given is not None:
         if not 0 < given < np.inf:
             raise DataError(f"frame time: {given} fs is not a positive number")

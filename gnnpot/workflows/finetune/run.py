@@ -16,7 +16,7 @@ import torch
 from ase.data import chemical_symbols
 
 from gnnpot.data.references import ElementReferences
-from gnnpot.errors import DataError, UnknownElementError
+from gnnpot.errors import DataError, UnknownElementError, counted
 from gnnpot.hub.card import starting_potential
 from gnnpot.hub.checkpoint import Card, weights_sha256
 from gnnpot.hub.opening import OpenedPotential, open_potential
@@ -115,7 +115,7 @@ class FineTune(TrainingTask):
         self._rates = self.config.strategy.begin(potential)
         trained, total = (sum(p.numel() for p in potential.parameters() if p.requires_grad in which)
                           for which in ((True,), (True, False)))  # fmt: skip
-        self._on_event(f"2 of 3: training {trained:,} of {total:,} weights on {len(prepared.train)} frames")
+        self._on_event(f"2 of 3: training {trained:,} of {total:,} weights on {counted(len(prepared.train), 'frame')}")
         return potential
 
     def rates(self, potential: Potential) -> Mapping[str, float]:
