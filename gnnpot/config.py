@@ -4,7 +4,8 @@
     to_mapping(config)
 
 An unknown key, a wrong type or a missing value is a `ConfigError` that names the place (`train.yaml: model.cutof`) and
-suggests the nearest known key. Nothing is guessed: "1" is not 1, and 1.5 is not an int.
+suggests the nearest known key. Nothing is guessed: "1" is not 1, and 1.5 is not an int. A dataclass whose options have
+been renamed has a table `RENAMED: ClassVar = {"old name": "new name"}`, by which files of before are read.
 
 YAML is read with limits: a file of 10 MB at most, 100,000 values once its aliases are written out (a few lines can
 name each other a billion times), 100 levels, and no key twice. Dates are text.
@@ -58,6 +59,10 @@ class ChosenBy:
     current: Callable[[Mapping[str, Any]], Mapping[str, Any]] = lambda options: options
 
 
+#: options that tell apart what a mapping describes
+TAGS = ("architecture", "kind")
+
+
 class _Loader(yaml.SafeLoader):
     """Plain values only; dates stay text, which no option is."""
 
@@ -103,7 +108,8 @@ def presets() -> dict[str, Path]:
 def _extended(content: dict[str, Any], path: Path, below: tuple[Path, ...]) -> dict[str, Any]:
     """The options of the file that `extends` names, relative to this one, with this file's options applied over them.
 
-    Mappings are merged key by key; every other value replaces the one below it.
+    Mappings are merged key by key; every other value replaces the one below it, and so does a mapping of another
+    `architecture` or `kind`, whose options have other meanings.
     """
     name = content["extends"]
     if not isinstance(name, str):
@@ -119,6 +125,8 @@ def _extended(content: dict[str, Any], path: Path, below: tuple[Path, ...]) -> d
 
 def _merged(base: dict[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
     both = {k: _merged(base[k], v) for k, v in over.items() if isinstance(base.get(k), dict) and isinstance(v, Mapping)}
+    if any(tag in over and tag in base and over[tag] != base[tag] for tag in TAGS):
+        return dict(over)
     return {**base, **over, **both}
 
 
@@ -173,6 +181,7 @@ def from_mapping(cls: type[T], mapping: Any, where: str = "config") -> T:
     if not isinstance(mapping, Mapping):
         raise ConfigError(f"{where}: expected a mapping of options, got {_kind(mapping)}")
     fields = {f.name: f for f in dataclasses.fields(cls) if f.init}
+    mapping = _with_new_names(mapping, getattr(cls, "RENAMED", {}), where)
     for key in mapping:
         if key not in fields:
             raise ConfigError(f"{where}: unknown option {_shortened(key)}; {suggest(str(key)[:60], fields)}")
@@ -185,6 +194,14 @@ def from_mapping(cls: type[T], mapping: Any, where: str = "config") -> T:
         return cls(**values)
     except ValueError as error:
         raise ConfigError(f"{where}: {error}") from None
+
+
+def _with_new_names(mapping: Mapping[str, Any], renamed: Mapping[str, str], where: str) -> dict[str, Any]:
+    """Options under the names of today; `renamed` maps the names of before to them."""
+    for old, new in renamed.items():
+        if old in mapping and new in mapping:
+            raise ConfigError(f"{where}: '{old}' and '{new}' are one option, which has the second name now; give one")
+    return {renamed.get(key, key): value for key, value in mapping.items()}
 
 
 def check_ranges(options: Any, **ranges: tuple[float, float]) -> None:

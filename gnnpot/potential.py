@@ -50,7 +50,7 @@ from gnnpot.units import VOIGT
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
-    """What a potential says of B structures with N atoms in all. `None`: not asked for, or not known to the model."""
+    """What a potential predicts for B structures with N atoms in all. `None`: not asked for, or unknown to it."""
 
     energy: Tensor  #: [B] float64, eV
     energies: Tensor  #: [N] float64, eV, of each atom; they sum to `energy`
@@ -71,7 +71,7 @@ class Prediction:
 class Potential(nn.Module):
     """Equation (1): `energy_scale` times a model, plus further terms, plus element references.
 
-    `references` must hold an energy for every element of the model. The energies are summed in float64 whatever the
+    `references` must hold an energy for every element of the model. The energies are summed in float64 for any
     model's dtype. `terms` are models whose energies are in eV already.
     """
 
@@ -209,7 +209,7 @@ class Potential(nn.Module):
         return self._prediction(graph, output, gradient, forces, stress, virials)
 
     def _energies(self, graph: Graph) -> AtomicOutput:
-        """What the model says of the atoms, with energies by eq. (1), eV."""
+        """What the model predicts for the atoms, with energies by eq. (1), eV."""
         output = self.model(graph)
         energies = self.energy_scale * output.energies.double() + self.reference_energies[graph.numbers]
         for term in self.terms:

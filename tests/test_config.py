@@ -1,7 +1,7 @@
 """Configurations are strict, and say what is wrong with them."""
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import ClassVar, Literal
 
 import pytest
 
@@ -58,3 +58,30 @@ def test_yaml(tmp_path):
         read_yaml(path)
     with pytest.raises(ConfigError, match="can't be read"):
         read_yaml(tmp_path / "none.yaml")
+
+
+@dataclass(frozen=True)
+class Renamed:
+    RENAMED: ClassVar[dict[str, str]] = {"drawn": "random"}
+
+    random: int = 1
+
+
+def test_options_under_their_names_of_before_are_read():
+    assert from_mapping(Renamed, {"drawn": 3}) == from_mapping(Renamed, {"random": 3}) == Renamed(3)
+    assert to_mapping(Renamed(3)) == {"random": 3}
+    with pytest.raises(ConfigError, match="'drawn' and 'random' are one option"):
+        from_mapping(Renamed, {"drawn": 3, "random": 3})
+
+
+def test_a_distillation_of_version_0_1_is_read(tmp_path):
+    from pathlib import Path
+
+    from gnnpot.workflows.distil.config import read_distil_config
+
+    old = read_yaml(Path(__file__).parent / "frozen" / "options" / "distil.yaml")
+    assert {"drawn", "picked"} <= set(old["pick"])
+    path = tmp_path / "distil.yaml"
+    path.write_text("pick: {drawn: 3, picked: 4}\n")
+    options = read_distil_config("7net-0", ["x.extxyz"], run=tmp_path, path=path, overrides=["pick.apart=2"])
+    assert (options.select.random, options.select.uncertain, options.select.apart) == (3, 4, 2)

@@ -30,6 +30,11 @@ CountOption = Annotated[
 ProcessesOption = Annotated[
     int, WHOLE_FROM_1, typer.Option("--processes", "-p", help="With --suite: side by side, one thread each.")
 ]
+DataOption = Annotated[Path | None, typer.Option(help="With --suite: the file of its data, or a folder that has it.")]
+OthersArgument = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="[DATA]...", help="Labelled frames: files or stores. With --suite: further models."),
+]
 
 
 def register(app: typer.Typer) -> None:
@@ -39,14 +44,9 @@ def register(app: typer.Typer) -> None:
 
 def evaluate_command(
     model: Annotated[str, typer.Argument(help="Name or path of a gnnpot model, or an ASE calculator as module:Class.")],
-    others: Annotated[
-        list[str] | None,
-        typer.Argument(metavar="[DATA]...", help="Labelled frames: files or stores. With --suite: further models."),
-    ] = None,
+    others: OthersArgument = None,
     suite: Annotated[list[str] | None, typer.Option(help=f"A published benchmark: {_SUITES}. May be repeated.")] = None,
-    data: Annotated[
-        Path | None, typer.Option(help="With --suite: the file of its data, or a folder that has it.")
-    ] = None,
+    data: DataOption = None,
     output: Annotated[
         Path, typer.Option("--output", "-o", help="With --suite: folder of results, table and pictures.")
     ] = Path("evaluation"),

@@ -31,15 +31,22 @@ AimOption = Annotated[
         "Default: this-system, with --compare general.",
     ),
 ]
+
+SettingsOption = Annotated[
+    list[str] | None,
+    typer.Option("--set", help="Replace an option: key.key=value. May be repeated; config.yaml of a run has all."),
+]
+
 OnlyOption = Annotated[list[str] | None, typer.Option(help="With --compare: one of what is compared. May be repeated.")]
+
 FramesOption = Annotated[
     list[int] | None,
     WHOLE_FROM_2,
     typer.Option(help="With --compare: a number of frames to train on; default: all. May be repeated."),
 ]
-SettingsOption = Annotated[
-    list[str] | None,
-    typer.Option("--set", help="Replace an option: key.key=value. May be repeated; config.yaml of a run has all."),
+
+OutputOption = Annotated[
+    Path | None, typer.Option("--output", "-o", help="Folder of the run; default: runs/MODEL-DATA.")
 ]
 
 
@@ -51,9 +58,7 @@ def register(app: typer.Typer) -> None:
 def finetune_command(
     model: Annotated[str, typer.Argument(help="Where to start: name or path of a potential.")],
     data: Annotated[list[Path], typer.Argument(help="Labelled frames of the new system: files or stores.")],
-    output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="Folder of the run; default: runs/MODEL-DATA.")
-    ] = None,
+    output: OutputOption = None,
     aim: AimOption = None,
     strategy: Annotated[str | None, typer.Option(help="all, head, frozen, lora or replay; default: all.")] = None,
     config: Annotated[Path | None, typer.Option(help="YAML file with options.")] = None,

@@ -130,7 +130,7 @@ def import_command(
     What can't be imported is said at the end, once all others are; the exit status is 1 then.
 
     Without internet, set GNNPOT_MIRROR to a folder or URL with NAME/FILE for each, or with the wheel. A download that
-    was cut off goes on with the same command. GNNPOT_CACHE is where everything is kept.
+    was cut off resumes with the same command. GNNPOT_CACHE is where everything is kept.
 
     A folder in which matgl saved an M3GNet potential (model.json, state.pt) is converted too, and opened by its name
     from then on: gnnpot import downloads/M3GNet-MatPES-PBE-v2025.1-PES

@@ -62,7 +62,7 @@ def mp(
 ) -> None:
     """Read relaxation trajectories in bulk, leave out what a potential should not learn, and write a store.
 
-    Killed or interrupted at any moment, the same command goes on where the last complete file of the store ended.
+    Killed or interrupted at any moment, the same command resumes where the last complete file of the store ended.
     A few dozen trajectories are in memory at a time, whatever the size of the table; with --with-ids a line for each
     trajectory besides. 'gnnpot data report' draws what was left out.
 

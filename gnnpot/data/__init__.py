@@ -2,7 +2,7 @@
 
 Example::
 
-    frames = read_frames("train.extxyz.gz")                 # a stream, whatever the file's size
+    frames = read_frames("train.extxyz.gz")                 # a stream, for files of any size
     store = write_store(frames, "train.store")              # Parquet on disk, with a manifest
     split = split_by_material(store)
     references = ElementReferences.fit(store)

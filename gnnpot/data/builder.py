@@ -23,7 +23,7 @@ import pyarrow as pa
 
 from gnnpot.config import from_mapping, to_mapping
 from gnnpot.data.manifest import MANIFEST, Manifest, Shard
-from gnnpot.data.store import ROW_GROUP, STORE, FrameStore, ShardWriter, telling
+from gnnpot.data.store import ROW_GROUP, STORE, FrameStore, ShardWriter, disk_errors
 from gnnpot.errors import DataError
 from gnnpot.runs.files import move_folder, recover, write_durably, write_text
 from gnnpot.runs.guard import check_folder
@@ -63,7 +63,7 @@ class StoreBuilder:
         check_folder(self.folder, overwrite=overwrite, kind=STORE)
 
     def __enter__(self) -> Self:
-        with telling(self.folder):
+        with disk_errors(self.folder):
             self.unfinished.mkdir(parents=True, exist_ok=True)
         self._lock = RunLock(self.unfinished, "a store", LOCK)
         self._lock.acquire()
@@ -105,7 +105,7 @@ class StoreBuilder:
         Raises `DataError` if the disk is full; what is complete by then is kept.
         """
         self._pending.append(table)
-        with telling(self.unfinished, kept="complete shards are kept"):
+        with disk_errors(self.unfinished, kept="complete shards are kept"):
             self._write(ROW_GROUP)
             if self.pending >= self.shard_size:
                 self._end_shard()
@@ -116,7 +116,7 @@ class StoreBuilder:
 
         Raises `DataError` if there are no frames; the unfinished store stays then.
         """
-        with telling(self.unfinished, kept="complete shards are kept"):
+        with disk_errors(self.unfinished, kept="complete shards are kept"):
             if self.pending:
                 self._end_shard()
             if not self.shards:
@@ -138,7 +138,7 @@ class StoreBuilder:
             elif path.name not in own and path.name not in (STATE, LOCK):
                 path.unlink()
         (self.unfinished / STATE).unlink(missing_ok=True)
-        with telling(self.folder):
+        with disk_errors(self.folder):
             # Windows removes no file that is open, and renames no folder with one in it
             self._lock.release()
             (self.unfinished / LOCK).unlink(missing_ok=True)
@@ -151,7 +151,7 @@ class StoreBuilder:
             self.shards = FrameStore(self.unfinished).manifest.shards
             return
         if not path.exists():
-            with telling(self.folder):
+            with disk_errors(self.folder):
                 self._save(None, {})
             return
         state = _read_state(path)
@@ -163,7 +163,7 @@ class StoreBuilder:
             raise DataError(f"{path}: is damaged (no {error}); remove {self.unfinished} and start again") from None
         if not self.shards and identity != self.identity:
             # without a shard nothing is lost
-            with telling(self.folder):
+            with disk_errors(self.folder):
                 self._save(None, {})
             return
         require_same(identity, self.identity, where=self.unfinished, what="a store")

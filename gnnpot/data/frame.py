@@ -1,4 +1,4 @@
-"""A labelled frame: one crystal or molecule, what a calculation says of it, and where that comes from.
+"""A labelled frame: one crystal or molecule, what a calculation gives for it, and where that comes from.
 
     frame = Frame.from_atoms(atoms, provenance=Provenance(source="my.extxyz", material_id="NaCl"))
     frame.energy, frame.forces, frame.stress      # eV, eV/Å, eV/Å³ (Voigt); None where there is no label

@@ -1,4 +1,4 @@
-"""What a store says of itself: `manifest.json`.
+"""The content of a store in numbers: `manifest.json`.
 
 It holds counts, sha256 of every shard, what was left out and why, and the result of the stress check. It has no date
 and no path, so that the same frames make the same manifest; its sha256 names the data, and splits refer to it.

@@ -71,7 +71,7 @@ def _is_list(quantity: Quantity) -> bool:
 def fingerprint(frame: Frame) -> int:
     """A 64-bit hash of the structure: numbers, and positions and cell to 1e-5 Å, in the order of the atoms.
 
-    Two frames of one structure share it, whatever their labels; structures differ in it but by accident (2^-64).
+    Two frames of one structure share it, with any labels; structures differ in it but by accident (2^-64).
     """
     digest = hashlib.blake2b(frame.numbers.astype("<i2").tobytes(), digest_size=8)
     for array in (frame.positions, frame.cell):
@@ -116,9 +116,9 @@ def to_frames(table: pa.Table) -> list[Frame]:
     n = table.num_rows
     words = {name: table[name].to_pylist() for name in (*_WORDS, "hubbard_u")}
     columns: dict[str, Any] = {
-        "numbers": [x.astype(np.int64) for x in _lists(table["numbers"]) if x is not None],
-        "positions": [x.reshape(-1, 3) for x in _lists(table["positions"]) if x is not None],
-        "cell": [x.reshape(3, 3) for x in _lists(table["cell"]) if x is not None],
+        "numbers": [x.astype(np.int64) for x in _known_lists(table["numbers"])],
+        "positions": [x.reshape(-1, 3) for x in _known_lists(table["positions"])],
+        "cell": [x.reshape(3, 3) for x in _known_lists(table["cell"])],
         "pbc": _lists(table["pbc"]),
     }
     labels = {name: _labels(table[name], q) for name, q in QUANTITIES.items() if name in table.schema.names}
@@ -140,6 +140,14 @@ def _labels(column: pa.ChunkedArray, quantity: Quantity) -> list:
         return column.to_pylist()
     shape = quantity.shape if quantity.per == "structure" else (-1, *quantity.shape)
     return [None if values is None else values.reshape(shape) for values in _lists(column)]
+
+
+def _known_lists(column: pa.ChunkedArray) -> list[np.ndarray]:
+    """`_lists` of a column without nulls. Raises `ValueError` if there is one."""
+    found = [x for x in _lists(column) if x is not None]
+    if len(found) != len(column):
+        raise ValueError("a row has no value where all have one")
+    return found
 
 
 def _lists(column: pa.ChunkedArray) -> list[np.ndarray | None]:

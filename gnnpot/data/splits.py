@@ -4,7 +4,7 @@
     split.save("split.json");  split = Split.load("split.json", store)
     store.select(split["train"])
 
-A material's part follows from its name and the seed alone: the same in every store, whatever else it holds, so that
+A material's part follows from its name and the seed alone: the same in every store, with any other content, so that
 adding data moves no frame from one part to another. Fractions hold for the number of materials, on average.
 """
 

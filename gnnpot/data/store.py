@@ -70,7 +70,7 @@ def write_store(
         if not shards:
             raise DataError(f"{folder}: there are no frames to write; check the input and its filters")
         manifest = tally.manifest(shards, ROW_GROUP, source, filters or {}, stress_check() if stress_check else None)
-        with telling(folder):
+        with disk_errors(folder):
             write_durably(partial / MANIFEST, manifest.to_text().encode())
     return FrameStore(folder)
 
@@ -82,20 +82,20 @@ def _write_shards(frames: Iterable[Frame], into: Path, shard_size: int, tally: T
     while block := list(islice(stream, min(ROW_GROUP, shard_size - (writer.frames if writer else 0)))):
         for frame in block:
             tally.add(frame)
-        with telling(folder):
+        with disk_errors(folder):
             writer = writer or ShardWriter(into / f"shard-{len(shards):05d}.parquet")
             writer.write(to_table(block))
             if writer.frames == shard_size:
                 shards.append(writer.close())
                 writer = None
     if writer:
-        with telling(folder):
+        with disk_errors(folder):
             shards.append(writer.close())
     return shards
 
 
 @contextmanager
-def telling(folder: Path, kept: str = "nothing was kept") -> Iterator[None]:
+def disk_errors(folder: Path, kept: str = "nothing was kept") -> Iterator[None]:
     """Failures of the disk as one sentence, which says what was `kept`."""
     try:
         yield

@@ -161,6 +161,7 @@ def _judge(ratios: np.ndarray, materials: int) -> StressCheck:
 
 def _votes(group: list[Frame]) -> list[float]:
     """Ratios O/P of equation (1) of the pairs of a group that may vote, those of the most work first."""
+    group = [frame for frame in group if frame.stress is not None]
     if len(group) < 2:
         return []
     cells = np.stack([f.cell for f in group])

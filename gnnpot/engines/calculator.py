@@ -205,7 +205,7 @@ class Calculator(ase_calculator.Calculator):
             self._warned_of = self.extrapolating
             log.warning(
                 "%s: %d of %d atoms are in surroundings that the training data do not have (%d descriptors out of "
-                "range at the worst); what the potential says of them is extrapolated",
+                "range at the worst); what the potential predicts for them is extrapolated",
                 self._where, self.extrapolating, len(outside), int(outside.max()),
             )  # fmt: skip
 

@@ -36,7 +36,7 @@ def checkpoint_folder(full_name: str) -> Path:
 
 
 def source_path(name: str, file: str) -> Path:
-    """A published file of a potential, as it came."""
+    """A published file of a potential, unchanged."""
     return cache_folder() / "sources" / name / file
 
 

@@ -3,7 +3,7 @@
     download("https://…/state.pt", Path(".state.pt.part"), size=1228529, report=LogProgress())
 
 A connection that breaks is taken up again with a Range request as long as each one brings something; what has come
-stays in the file, so a later call goes on with it.
+stays in the file, so a later call resumes from it.
 """
 
 import http.client
@@ -70,7 +70,7 @@ def download(url: str, partial: Path, size: int, report: Report) -> None:
         except _BrokenError as broken:
             if _size(partial) <= before:
                 raise DownloadError(
-                    f"{url}: can't be had ({broken}); {before} of {size} bytes are there, and the same command goes on"
+                    f"{url}: can't be had ({broken}); {before} of {size} bytes are there, and the same command resumes"
                 ) from None
             logger.info("%s: the connection ended (%s); going on", what, broken)
     report(what, size, size)

@@ -10,6 +10,7 @@ Example::
 | `config.json`        | architecture and sizes, elements, cutoff (Å), energy scale (eV)         |
 | `card.json`          | the card, as gnnpot reads it                                            |
 | `model.safetensors`  | the weights                                                             |
+| `LICENSE…`           | where the checkpoint has them                                           |
 
 Nothing is uploaded. A potential that was made of another (fine-tuned, distilled) is published under a licence that the
 other's allows, and says what its functional and its energies were.
@@ -38,7 +39,9 @@ from gnnpot.runs.guard import FolderKind
 
 README, CONFIG = "README.md", "config.json"
 #: what the folder contains
-_REPOSITORY = FolderKind("a repository to upload", CARD, None, (WEIGHTS, README, CONFIG), key="weights_sha256")
+_REPOSITORY = FolderKind(
+    "a repository to upload", CARD, None, (WEIGHTS, README, CONFIG, "LICENSE*"), key="weights_sha256"
+)
 #: what is shown of measured errors: key, heading, factor, unit
 _ERRORS = tuple(
     (f"{quantity.name}_{kind}", f"{quantity.title}, {kind.upper()}", quantity.error_unit[1], quantity.error_unit[0])
@@ -94,6 +97,8 @@ def publish(name_or_path: Path | str, out: Path | str, *, licence: str = "", per
         for file in (CARD, WEIGHTS):
             shutil.move(saved / file, partial / file)
         saved.rmdir()
+        for path in folder.glob("LICENSE*"):
+            shutil.copy(path, partial / path.name)
         write_text(partial / CONFIG, json.dumps(_config(potential), indent=2) + "\n")
         write_text(partial / README, _readme(potential, card, chosen, origin, permission))
     return out

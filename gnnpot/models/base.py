@@ -21,7 +21,7 @@ E = TypeVar("E", bound="EnergyModel")
 
 @dataclass(frozen=True, slots=True)
 class AtomicOutput:
-    """What a model says of each atom."""
+    """What a model predicts for each atom."""
 
     energies: Tensor  #: [N]
     magmoms: Tensor | None = None  #: [N] µB
@@ -221,7 +221,7 @@ class KeptForm(Generic[E, F]):
 def with_gradient(
     atoms: Callable[[Graph], AtomicOutput], graph: Graph, *, create_graph: bool = False
 ) -> tuple[AtomicOutput, Tensor]:
-    """What `atoms` says of a graph, and Σ_i dE_i/dr_e, [E, 3]."""
+    """What `atoms` predicts for a graph, and Σ_i dE_i/dr_e, [E, 3]."""
     vectors = graph.edge_vectors.detach().requires_grad_()
     with torch.enable_grad():
         output = atoms(graph.clone_with_edge_vectors(vectors))

@@ -58,7 +58,7 @@ class M3GNetConfig:
     #: matgl's published weights were trained with: their forces jump where an edge leaves the cutoff
     radial_basis: Literal["smooth", "spherical_bessel"] = "smooth"
     #: R_ln of the three-body step: "spherical_bessel" is the paper's; with "smooth" it is h of number l max_n + n,
-    #: whatever l, as in matgl's `use_smooth`
+    #: for any l, as in matgl's `use_smooth`
     three_body_basis: Literal["spherical_bessel", "smooth"] = "spherical_bessel"
 
     def __post_init__(self) -> None:

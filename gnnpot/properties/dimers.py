@@ -9,7 +9,7 @@
 
 Distances are r_k = x_k (R_A + R_B) with covalent radii R and x from 0.3 to 1.2. Coming closer, two atoms may first fall
 into their one well, where they are bound, and must then meet a wall that rises to the shortest distance. A hole is
-whatever falls after it has risen, and any fall on the wall, x <= 0.56, where no pair is bound (V2, the shortest bond
+any fall after a rise, and any fall on the wall, x <= 0.56, where no pair is bound (V2, the shortest bond
 for its size, is at 0.58: 1.77 Å, Langridge-Smith et al., J. Chem. Phys. 80, 593 (1984)). With the energy V_j at
 distance j, its depth is
 

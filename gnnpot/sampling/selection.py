@@ -8,7 +8,7 @@ Example::
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import numpy as np
 
@@ -22,10 +22,12 @@ from gnnpot.sampling.trajectories import SampledTrajectory
 class SelectionConfig:
     """Which states of trajectories are labelled: a random sample, and a high-uncertainty sample."""
 
+    RENAMED: ClassVar[dict[str, str]] = {"drawn": "random", "picked": "uncertain"}
+
     #: size of the random sample; errors on it, before it is trained on, are those of the dynamics as a whole
-    drawn: Annotated[int, WHOLE_FROM_1] = 20
+    random: Annotated[int, WHOLE_FROM_1] = 20
     #: size of the high-uncertainty sample, where the disagreement is largest
-    picked: Annotated[int, WHOLE_FROM_0] = 40
+    uncertain: Annotated[int, WHOLE_FROM_0] = 40
     #: eV/Å, states of less disagreement are not in the high-uncertainty sample
     level: Annotated[float, NOT_NEGATIVE] = 0.0
     #: states of one trajectory between two of the high-uncertainty sample, at least
@@ -61,7 +63,7 @@ def select(
     """
     states = [(t, s) for t, trajectory in enumerate(trajectories) for s in range(len(trajectory))]
     within = [(t, s) for t, s in states if trajectories[t].disagreements[s] <= limit] or states
-    sample = sorted(within[int(i)] for i in rng.permutation(len(within))[: options.drawn])
+    sample = sorted(within[int(i)] for i in rng.permutation(len(within))[: options.random])
     taken: dict[int, list[int]] = {}
     uncertain: list[tuple[int, int]] = []
 
@@ -69,7 +71,7 @@ def select(
         return -trajectories[state[0]].disagreements[state[1]], state
 
     for t, s in sorted(set(states) - set(sample), key=largest_first):
-        if len(uncertain) == options.picked or trajectories[t].disagreements[s] <= options.level:
+        if len(uncertain) == options.uncertain or trajectories[t].disagreements[s] <= options.level:
             break
         if all(abs(s - other) >= options.apart for other in taken.get(t, ())):
             taken.setdefault(t, []).append(s)

@@ -4,10 +4,13 @@ import asyncio
 import contextlib
 import logging
 import secrets
+import signal
 import socket
 import tempfile
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import FrameType
 from typing import TYPE_CHECKING
 
 from gnnpot.errors import ConfigError
@@ -41,7 +44,7 @@ def serve(config: StudioConfig | None = None, *, opened: Callable[[str], None] |
     from gnnpot.studio.app import make_app
 
     token = secrets.token_urlsafe(24)
-    with _listening(config) as listener, _folder(config.keep) as folder:
+    with _ended_by_sigterm(), _listening(config) as listener, _folder(config.keep) as folder:
         port = listener.getsockname()[1]
         settings = uvicorn.Config(
             make_app(config, folder, token), log_level="warning", access_log=False, ws="websockets-sansio",
@@ -60,6 +63,23 @@ async def _serve(server: "uvicorn.Server", listener: socket.socket, opened: Call
         opened()
     with contextlib.suppress(KeyboardInterrupt):
         await task
+
+
+@contextlib.contextmanager
+def _ended_by_sigterm() -> Iterator[None]:
+    """SIGTERM ends as an exception, so that what has to go goes; uvicorn stops and then sends the signal on."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def leave(number: int, frame: FrameType | None) -> None:
+        raise SystemExit(128 + number)
+
+    before = signal.signal(signal.SIGTERM, leave)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _address(config: StudioConfig, port: int, token: str) -> str:

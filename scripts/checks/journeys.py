@@ -189,7 +189,7 @@ def teacher_to_student(folder: Path) -> Trace:
         f"student.{SMALL}", "student.hidden=[8]", "committee=2", "rounds=1", "patience=1", "learn.first_steps=10",
         "learn.round_steps=5", "learn.final_steps=10", "learn.validate_every=5", "learn.loss.stress=1",
         "start.distortions=[{kind: original}, {kind: rattled, rattle: 0.1}]", "explore.trajectories=2",
-        "explore.steps=8", "explore.interval=4", "explore.temperatures=[300]", "pick.drawn=2", "pick.picked=2",
+        "explore.steps=8", "explore.interval=4", "explore.temperatures=[300]", "select.random=2", "select.uncertain=2",
     ]  # fmt: skip
     settings = [word for option in options for word in ("--set", option)]
     run = ["-o", str(folder / "student"), "--student", "hdnnp", "--quiet"]

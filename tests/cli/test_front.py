@@ -88,6 +88,10 @@ def test_configurations_extend_one_another(tmp_path):
     base.write_text("model: {architecture: m3gnet, units: 64}\nepochs: 3\n")
     mine.write_text("extends: base.yaml\nmodel: {units: 8}\n")
     assert read_yaml(mine) == {"model": {"architecture": "m3gnet", "units": 8}, "epochs": 3}
+    # another architecture, or kind, has other options: nothing of the mapping below is kept
+    base.write_text("model: {architecture: hdnnp, hidden: [8]}\nexplore: {kind: a, size: 1}\nrun: x\n")
+    mine.write_text("extends: base.yaml\nmodel: {architecture: m3gnet, units: 8}\nexplore: {kind: b}\n")
+    assert read_yaml(mine) == {"model": {"architecture": "m3gnet", "units": 8}, "explore": {"kind": "b"}, "run": "x"}
     base.write_text("extends: mine.yaml\n")
     with pytest.raises(ConfigError, match="extends it in turn"):
         read_yaml(mine)

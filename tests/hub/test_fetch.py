@@ -35,7 +35,7 @@ def test_a_download_goes_on_after_each_cut(entries, server):
 
 def test_what_came_before_a_failure_is_gone_on_with(entries, server, cache):
     server.cuts = [1000, 0]
-    with pytest.raises(DownloadError, match="1000 of 10240 bytes are there, and the same command goes on"):
+    with pytest.raises(DownloadError, match="1000 of 10240 bytes are there, and the same command resumes"):
         fetch(entries["web"])
     assert not source_path("web", "web.pt").exists()
     fetch(entries["web"])

@@ -47,8 +47,10 @@ def finetuned(**start: str) -> gnnpot.Card:
 
 def test_what_is_written(tmp_path):
     made = make(tmp_path / "run" / "model")
+    (made / "LICENSE").write_text("as it is")
     out = publish(tmp_path / "run", tmp_path / "out")
-    assert {path.name for path in out.iterdir()} == {"README.md", "config.json", "card.json", "model.safetensors"}
+    written = {"README.md", "config.json", "card.json", "model.safetensors", "LICENSE"}
+    assert {path.name for path in out.iterdir()} == written
     text = (out / "README.md").read_text()
     header = yaml.safe_load(text.split("---")[1])
     assert header["license"] == "mit" and header["library_name"] == "gnnpot" and "m3gnet" in header["tags"]

@@ -27,6 +27,8 @@ SHAPES = {
 #: where the energies are not in the library
 USUAL = {"fcc": {"111": 1.0, "100": 1.15, "110": 1.2}, "bcc": {"110": 1.0, "100": 1.1, "211": 1.12}}
 HEXAGONAL = {"0001": 1.0, "10-10": 1.1, "10-11": 1.12}
+#: atoms up to which a particle without a given shape has exactly the number that is asked for
+SMALL = 20
 CENTRES = {
     "fcc": ((0, 0, 0), (0.5, 0.5, 0.5), (0.25, 0.25, 0.25), (0.25, 0.25, 0)),
     "bcc": ((0, 0, 0), (0.5, 0.5, 0), (0.5, 0.25, 0)),
@@ -141,7 +143,11 @@ def _positions(
     for centre in CENTRES[structure]:
         points = _points(cell, centre, radius)
         ranks = np.linalg.norm(points, axis=1) if normals is None else np.max(points @ normals.T, axis=1)
-        chosen, misfit = _cut(points, np.round(ranks, 4), wanted, step.diameter)
+        if wanted is not None and wanted <= SMALL and step.shape is None:
+            # clusters of so few atoms have no facets: the number is what counts
+            chosen, misfit = points[np.lexsort((np.linalg.norm(points, axis=1), np.round(ranks, 4)))[:wanted]], 0.0
+        else:
+            chosen, misfit = _cut(points, np.round(ranks, 4), wanted, step.diameter)
         rank = (round(misfit, 4), -_roundness(chosen))
         if best is None or rank < best[0]:
             best = (rank, chosen)

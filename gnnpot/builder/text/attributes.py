@@ -306,7 +306,7 @@ def _layers(reader: Reader) -> None:
             reader.set("layers_of", own)
     for match in _each(
         reader, "EACH? x:LAYERS OF? EACH?", "x:NUM MAT MAT MAT LAYERW", "x:NUM LAYERW", "LAYERW _ x:NUM|COUNT",
-        "EACH? x:BILAYERS OF? EACH?", "x:NUM m:MAT LAYERW", "x:MONO",
+        "EACH? x:BILAYERS OF? EACH?", "x:NUM b:BILAYERW", "x:NUM m:MAT LAYERW", "x:MONO",
     ):  # fmt: skip
         if "m" in match:
             # `4 Cu layers`: the substance is said elsewhere too, or it is the crystal
@@ -315,7 +315,7 @@ def _layers(reader: Reader) -> None:
                 t.kind == "MAT" and i != match["m"] and own_name in str(t.value) for i, t in enumerate(reader.items)
             ):
                 reader.taken.difference_update([match["m"]])
-        if reader.token(match["x"]).kind == "BILAYERS":
+        if reader.token(match["x"]).kind == "BILAYERS" or "b" in match:
             layers.append(_whole(reader, match["x"]) * (2 if _is_elemental(reader) else 1))
         elif reader.token(match["x"]).kind == "MONO":
             reader.set("sheet_layers", reader.value(match["x"]))

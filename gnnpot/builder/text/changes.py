@@ -57,7 +57,7 @@ def _defects(reader: Reader, roles: Roles) -> list[dict[str, Any]]:
     for entry in roles.vacancies:
         step = {
             "do": "vacancy",
-            **{k: v for k, v in entry.items() if k in ("element", "number", "fraction", "where") and v},
+            **{k: v for k, v in entry.items() if k in ("element", "number", "fraction", "where", "per") and v},
         }
         if entry.get("near_dopant") and roles.substitutions:
             step["where"] = "dopant"

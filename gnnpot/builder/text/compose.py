@@ -8,7 +8,7 @@ from gnnpot.builder.messages import error, say
 from gnnpot.builder.state import Message
 from gnnpot.builder.text.changes import particle_step, rest, seed_of, solvent_step
 from gnnpot.builder.text.reader import Reader
-from gnnpot.builder.text.sizes import fit_number_of_atoms
+from gnnpot.builder.text.sizes import fit_number_of_atoms, vacancies_per_dopant
 from gnnpot.builder.text.words import BY_STRUCTURE, Roles, is_element
 
 #: the plane that is taken where a surface is asked for without one, by prototype
@@ -51,7 +51,7 @@ def compose(reader: Reader, roles: Roles) -> list[dict[str, Any]]:
     steps = fit_number_of_atoms(reader, steps)
     following = rest(reader, roles)
     _lone_length(reader, steps)
-    return [*steps, *following]
+    return vacancies_per_dopant(reader, [*steps, *following])
 
 
 def _lone_length(reader: Reader, steps: list[dict[str, Any]]) -> None:

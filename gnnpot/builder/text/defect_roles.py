@@ -182,6 +182,15 @@ def vacancy(reader: Reader, roles: Roles, known: set[str]) -> None:
         "n:NUM|COUNT? ATOMW WO? n2:COUNT? v:REMOVE", "v:REMOVE n:NUM|COUNT|ATOMS ATOMW?", "n:ATOMS|COUNT WO? v:REMOVE",
     )  # fmt: skip
     _schottky(reader, roles)
+    for pattern in (
+        "n:NUM|COUNT? m:MAT ATOMW? VACANCY PER EACH? k:NUM? d:MAT ATOMW?",
+        "d:MAT ATOMW? WO? k:COUNT|ATOMS? PER m:MAT ATOMW? VACANCY WO? n:COUNT?",
+    ):  # fmt: skip
+        for match in reader.find(pattern):
+            every = [int(reader.value(match[key])) if key in match else 1 for key in ("n", "k")]
+            per = (every[0], every[1], formula(reader, match["d"]))
+            roles.vacancies.append({"element": formula(reader, match["m"]), "per": per})
+            reader.take(match["all"])
     for pattern in ("x:MAT AND y:MAT WO n:COUNT? EACH? REMOVE", "n:NUM x:MAT AND? k:NUM y:MAT REMOVE"):
         for match in reader.find(pattern):
             names = [formula(reader, match[k]) for k in ("x", "y")]
@@ -227,7 +236,11 @@ def vacancy(reader: Reader, roles: Roles, known: set[str]) -> None:
                 if number < 4 and reader.left("MAT", "MOL") and reader.has("ADSORB", "MOL"):
                     reader.facts.placed.append(("near", "vacancy", indices[0]))
                 continue
-            if not duplicate or "number" in entry:
+            open_one = next((v for v in duplicate if not {"number", "fraction", "per"} & set(v)), None)
+            if open_one is not None:
+                # `O を1個除いて酸素空孔をつくる`: one vacancy that is named twice
+                open_one.update(entry)
+            elif not duplicate or "number" in entry:
                 roles.vacancies.append(entry)
             if number >= 4:
                 _further(reader, roles, max(indices))
@@ -238,7 +251,8 @@ def _schottky(reader: Reader, roles: Roles) -> None:
     words = reader.left("SCHOTTKY")
     if not words:
         return
-    reader.take(widened(reader, words, right=True))
+    before = [i for i in reader.rest() if i < words[0]][-1:]
+    reader.take([*words, *(i for i in before if reader.token(i).kind in ("NUM", "COUNT"))])
     if reader.has("REMOVE", "VACANCY"):
         return
     from pymatgen.core import Composition

@@ -172,7 +172,8 @@ def _said_before(reader: Reader, roles: Roles, index: int) -> bool:
                 entry["number"] = number
                 reader.take(index)
                 return True
-    if any(host["formula"] == name for host in roles.hosts):
+    again = any(entry["by"] == name for entry in roles.substitutions) and not reader.has("ADSORB")
+    if again or any(host["formula"] == name for host in roles.hosts):
         reader.take(index)
         return True
     return False

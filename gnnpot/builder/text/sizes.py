@@ -56,6 +56,24 @@ def fit_number_of_atoms(reader: Reader, steps: list[dict[str, Any]]) -> list[dic
     return [steps[0], {"do": "supercell", "repeat": best}, *steps[1:]]
 
 
+def vacancies_per_dopant(reader: Reader, steps: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """`one O vacancy per two Gd` as a number, of what the steps before have made."""
+    from gnnpot.builder.execution import execute
+    from gnnpot.builder.recipe import Recipe
+
+    made: list[dict[str, Any]] = []
+    # the dopants have to be there before they can be counted
+    for step in sorted(steps, key=lambda s: "per" in s):
+        if "per" in step:
+            number, every, dopant = step.pop("per")
+            there = execute(Recipe.model_validate({"steps": made})).structure.get_chemical_symbols().count(dopant)
+            if not there or there * number % every:
+                raise error("not_whole", reader.language, number=number, every=every, dopant=dopant, there=there)
+            step = {**step, "number": there * number // every}
+        made.append(step)
+    return made
+
+
 def _primitive(bulk: dict[str, Any]) -> int:
     from gnnpot.builder.execution import execute
     from gnnpot.builder.recipe import Recipe

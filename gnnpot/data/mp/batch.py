@@ -74,7 +74,7 @@ class FrameBatch:
         values = getattr(self, label, None)
         if values is None:
             return np.zeros(len(self), dtype=bool)
-        missing = np.isnan(values).reshape(len(values), -1).any(axis=1)
+        missing = np.isnan(values).any(axis=tuple(range(1, values.ndim)))
         return ~(self.any_atom(missing) if QUANTITIES[label].per == "atom" else missing)
 
     @property

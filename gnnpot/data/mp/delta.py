@@ -7,7 +7,7 @@
 
 Files are pruned by the log of the table (partitions and statistics), row groups by their statistics, both with the run
 and task types asked for; then the few narrow columns that decide are read, and of a row group that has a wanted row the
-columns asked for. A reader holds one stretch of `ROWS` trajectories and the buffers that decode it, whatever the size
+columns asked for. A reader holds one chunk of `ROWS` trajectories and the buffers that decode it, whatever the size
 of the files and of their row groups. A version of a Delta table never changes: reading it again gives the same rows.
 """
 
@@ -26,7 +26,7 @@ import pyarrow.parquet as pq
 from ase.data import atomic_numbers
 
 from gnnpot.data.mp.filters import Curation, ElectronicConvergence, Filter
-from gnnpot.data.mp.pipeline import Stretch
+from gnnpot.data.mp.pipeline import Chunk
 from gnnpot.data.mp.trajectories import ENERGY_COLUMN, SOURCE, STRESS, Task, as_columns, to_batch
 from gnnpot.errors import DataError
 
@@ -39,16 +39,16 @@ ROWS = 32
 #: bytes that are fetched at a time of each column of a row group
 BUFFER = 8 << 20
 OTHER_TYPES = "trajectories (not frames) of other run types, task types or elements, in files that were read"
-#: (file, row group in it, stretch in that), counted from 0
+#: (file, row group in it, chunk in that), counted from 0
 Position = tuple[int, int, int]
 
 
 @dataclass(frozen=True)
 class Rows:
-    """A stretch of the table."""
+    """A chunk of the table."""
 
     columns: dict[str, pa.Array]  #: of the wanted trajectories; may be none
-    read: int  #: trajectories of the stretch, wanted or not
+    read: int  #: trajectories of the chunk, wanted or not
     after: Position  #: where to read on
     done: float  #: share of the bytes of all files to read that lie before `after`
 
@@ -89,32 +89,32 @@ class TrajectoryTable:
         files = self._files(curation)
         sizes = np.array([file.filesystem.get_file_info(file.path).size or 0 for file in files], dtype=float)
         shares = sizes / max(sizes.sum(), 1.0)
-        first, group, stretch = start or (0, 0, 0)
+        first, group, chunk = start or (0, 0, 0)
         for number in range(first, len(files)):
             with _reading(files[number].path):
-                for arrays, read, (k, s), part in self._file(files[number], curation, columns, group, stretch):
+                for arrays, read, (k, s), part in self._file(files[number], curation, columns, group, chunk):
                     yield Rows(arrays, read, (number, k, s), float(shares[:number].sum() + part * shares[number]))
-            group = stretch = 0
+            group = chunk = 0
 
     def _file(
-        self, file: ds.ParquetFileFragment, curation: Curation, columns: Sequence[str], group: int, stretch: int
+        self, file: ds.ParquetFileFragment, curation: Curation, columns: Sequence[str], group: int, chunk: int
     ) -> Iterator[tuple[dict[str, pa.Array], int, tuple[int, int], float]]:
-        """Wanted rows, rows read, (row group, stretch) to read on at, and the share of the file before that."""
+        """Wanted rows, rows read, (row group, chunk) to read on at, and the share of the file before that."""
         constant = ds.get_partition_keys(file.partition_expression)
         groups = [g.id for g in file.subset(self._predicate(curation), schema=self.dataset.schema).row_groups]
         with pq.ParquetFile(file.path, filesystem=file.filesystem, buffer_size=BUFFER, pre_buffer=False) as parquet:
             for k in range(group, len(groups)):
                 mask = self._wanted(parquet, groups[k], constant, curation)
                 batches = _batches(parquet, groups[k], columns, constant) if mask.any() else repeat(None)
-                for s, (batch, here) in enumerate(zip(batches, _stretches(mask), strict=False)):
-                    if s < stretch:
+                for s, (batch, here) in enumerate(zip(batches, _chunks(mask), strict=False)):
+                    if s < chunk:
                         continue
                     arrays = {}
                     if here.any():
                         arrays = as_columns(batch.filter(pa.array(here)), columns, constant)
                     part = (k + min(1.0, (s + 1) * ROWS / len(mask))) / len(groups)
                     yield arrays, len(here), (k, s + 1), part
-                stretch = 0
+                chunk = 0
 
     def _predicate(self, curation: Curation) -> ds.Expression:
         return ds.field("run_type").isin(curation.run_types) & ds.field("task_type").isin(curation.task_types)
@@ -175,7 +175,7 @@ class DeltaSource:
             "stress": f"{STRESS} in the table, eV/Å³ positive under tension in the store",
         }
 
-    def stretches(self, curation: Curation, filters: tuple[Filter, ...], start: Any) -> Iterator[Stretch]:
+    def chunks(self, curation: Curation, filters: tuple[Filter, ...], start: Any) -> Iterator[Chunk]:
         change = any(isinstance(f, ElectronicConvergence) and f.max_change is not None for f in filters)
         columns = needed_columns(curation, change)
         for rows in self.table.rows(curation, columns, tuple(start) if start else None):
@@ -185,15 +185,15 @@ class DeltaSource:
             if wanted:
                 batch, unread = to_batch(rows.columns, curation.energy or "free", self.tasks)
                 left_out |= unread
-            yield Stretch(batch, left_out, list(rows.after), rows.done)
+            yield Chunk(batch, left_out, list(rows.after), rows.done)
 
 
-def _stretches(mask: np.ndarray) -> Iterator[np.ndarray]:
+def _chunks(mask: np.ndarray) -> Iterator[np.ndarray]:
     return (mask[k : k + ROWS] for k in range(0, len(mask), ROWS))
 
 
 def _batches(parquet: pq.ParquetFile, group: int, columns: Sequence[str], constant: dict) -> Iterator[pa.RecordBatch]:
-    """A row group in stretches of `ROWS` rows, the leaves of `columns` alone."""
+    """A row group in chunks of `ROWS` rows, the leaves of `columns` alone."""
     leaves = []
     for k in range(len(parquet.schema)):
         path = parquet.schema.column(k).path

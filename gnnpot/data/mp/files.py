@@ -35,7 +35,7 @@ from ase.data import atomic_numbers
 
 from gnnpot.data.mp.batch import FrameBatch
 from gnnpot.data.mp.filters import Curation, Filter, functional
-from gnnpot.data.mp.pipeline import Stretch
+from gnnpot.data.mp.pipeline import Chunk
 from gnnpot.data.readers import reduced_formula
 from gnnpot.data.stress import StressConvention
 from gnnpot.errors import DataError
@@ -87,9 +87,9 @@ class _JsonFile:
             raise DataError(f"{path}: there is no such file; give the path of the JSON file")
         return {"file": path.name, "bytes": path.stat().st_size}
 
-    def _stretches(
+    def _chunks(
         self, groups: Iterator[tuple[list[_Entry], dict[str, int]]], start: int, place: "_Place", source: str
-    ) -> Iterator[Stretch]:
+    ) -> Iterator[Chunk]:
         """`groups` (of a material, or one frame each) joined to batches; position: how many groups are done."""
         entries: list[_Entry] = []
         left_out: dict[str, int] = {}
@@ -101,12 +101,12 @@ class _JsonFile:
             for reason, count in reasons.items():
                 left_out[reason] = left_out.get(reason, 0) + count
             if len(entries) >= FRAMES:
-                yield Stretch(_batch(entries, source), left_out, number, place.done)
+                yield Chunk(_batch(entries, source), left_out, number, place.done)
                 entries, left_out = [], {}
         if number == 0:
             raise DataError(f"{self.path}: holds no frames; check that it is the right file")
         if entries or left_out:
-            yield Stretch(_batch(entries, source) if entries else None, left_out, number, 1.0)
+            yield Chunk(_batch(entries, source) if entries else None, left_out, number, 1.0)
 
 
 @dataclass(frozen=True)
@@ -125,7 +125,7 @@ class MPtrjFile(_JsonFile):
             "stress": f"{MPTRJ_STRESS} in the file, eV/Å³ positive under tension in the store",
         }
 
-    def stretches(self, curation: Curation, filters: tuple[Filter, ...], start: Any) -> Iterator[Stretch]:
+    def chunks(self, curation: Curation, filters: tuple[Filter, ...], start: Any) -> Iterator[Chunk]:
         _require(curation, self.path)
         if set(curation.run_types) != {"GGA", "GGA+U"}:
             raise DataError(f"{self.path}: MPtrj is of GGA and GGA+U and does not tell which; leave run_types out")
@@ -135,7 +135,7 @@ class MPtrjFile(_JsonFile):
         with _open(Path(self.path)) as (file, place):
             items = ijson.kvitems(file, "", use_float=True)
             groups = (self._material(name, frames, corrected, curation) for name, frames in items)
-            yield from self._stretches(groups, start or 0, place, self.conventions["name"])
+            yield from self._chunks(groups, start or 0, place, self.conventions["name"])
 
     def _material(
         self, name: str, frames: dict[str, dict], corrected: bool, curation: Curation
@@ -183,7 +183,7 @@ class MatPESFile(_JsonFile):
             "stress": f"{MATPES_STRESS} in the file, eV/Å³ positive under tension in the store",
         }
 
-    def stretches(self, curation: Curation, filters: tuple[Filter, ...], start: Any) -> Iterator[Stretch]:
+    def chunks(self, curation: Curation, filters: tuple[Filter, ...], start: Any) -> Iterator[Chunk]:
         _require(curation, self.path)
         if curation.corrections != "none":
             raise DataError(f"{self.path}: MatPES has no entries of the Materials Project to correct; use none")
@@ -193,7 +193,7 @@ class MatPESFile(_JsonFile):
         with _open(Path(self.path)) as (file, place):
             frames = ijson.items(file, "item", use_float=True)
             groups = (self._frame(k, frame, wanted, curation) for k, frame in enumerate(frames))
-            yield from self._stretches(groups, start or 0, place, self.conventions["name"])
+            yield from self._chunks(groups, start or 0, place, self.conventions["name"])
 
     @cached_property
     def _named(self) -> str:

@@ -4,8 +4,8 @@
     store = curate(source, Curation(run_types=("GGA", "GGA+U")), "mp.store", progress=lambda p: ...)
     store.manifest.filters, store.manifest.curation
 
-Each stretch of the source becomes a `FrameBatch`, is checked, filtered, corrected, and appended to a `StoreBuilder`.
-What is remembered between two shards is where the source goes on and what was counted. Memory: one stretch, one row
+Each chunk of the source becomes a `FrameBatch`, is checked, filtered, corrected, and appended to a `StoreBuilder`.
+What is remembered between two shards is where the source resumes and what was counted. Memory: one chunk, one row
 group of the store, and what the source itself holds.
 """
 
@@ -38,7 +38,7 @@ CHECKED_GROUPS = 96
 
 
 @dataclass(frozen=True)
-class Stretch:
+class Chunk:
     """A part of a source."""
 
     batch: FrameBatch | None  #: the wanted frames; `None` if there are none
@@ -66,7 +66,7 @@ class Source(Protocol):
     def brings_corrections(self) -> bool:
         """Whether its energies have the corrections of `curation` already, as its authors calculated them."""
 
-    def stretches(self, curation: Curation, filters: tuple[Filter, ...], start: Any) -> Iterator[Stretch]:
+    def chunks(self, curation: Curation, filters: tuple[Filter, ...], start: Any) -> Iterator[Chunk]:
         """Its parts, in order, from `start` (`None`: the beginning) on."""
 
 
@@ -120,10 +120,10 @@ def curate(
     overwrite: bool = False,
     progress: Callable[[Progress], None] | None = None,
 ) -> FrameStore:
-    """Read a source, filter its frames and write them as a store; goes on with an unfinished store of that name.
+    """Read a source, filter its frames and write them as a store; resumes an unfinished store of that name.
 
-    - `shard_size`: frames per file about; a shard ends with the stretch that fills it.
-    - `limit`: stop after the stretch in which so many frames are kept (for a trial: they are the source's first).
+    - `shard_size`: frames per file about; a shard ends with the chunk that fills it.
+    - `limit`: stop after the chunk in which so many frames are kept (for a trial: they are the source's first).
     - `check_stress`: compare the stresses with the energies in the end (`gnnpot.data.stress_check`).
 
     Raises `DataError` if the source can't be read, if nothing is left, if the stresses are wrong, and `ConfigError` for
@@ -136,10 +136,10 @@ def curate(
             return builder.put_in_place()
         counts = _Counts(builder.notes, [one.reason for one in filters])
         full = limit is not None and builder.frames >= limit
-        for stretch in () if full else source.stretches(curation, filters, builder.position):
-            _pass(stretch, curation.corrections == "mp2020" and not source.brings_corrections, filters, counts, builder)
+        for chunk in () if full else source.chunks(curation, filters, builder.position):
+            _pass(chunk, curation.corrections == "mp2020" and not source.brings_corrections, filters, counts, builder)
             if progress:
-                progress(Progress(stretch.done, counts.before.frames, counts.after.frames))
+                progress(Progress(chunk.done, counts.before.frames, counts.after.frames))
             if limit is not None and counts.after.frames >= limit:
                 break
 
@@ -152,12 +152,12 @@ def curate(
         return builder.finish(manifest)
 
 
-def _pass(stretch: Stretch, correct: bool, filters: tuple[Filter, ...], counts: _Counts, builder: StoreBuilder) -> None:
-    """One stretch through checks, filters and corrections into the store."""
-    counts.left_out.update(stretch.left_out)
-    if stretch.batch is None or len(stretch.batch) == 0:
+def _pass(chunk: Chunk, correct: bool, filters: tuple[Filter, ...], counts: _Counts, builder: StoreBuilder) -> None:
+    """One chunk through checks, filters and corrections into the store."""
+    counts.left_out.update(chunk.left_out)
+    if chunk.batch is None or len(chunk.batch) == 0:
         return
-    batch, unusable = drop_unusable(stretch.batch)
+    batch, unusable = drop_unusable(chunk.batch)
     counts.left_out.update(unusable)
     counts.before.add(batch)
     batch, filtered = apply_filters(batch, filters)
@@ -170,7 +170,7 @@ def _pass(stretch: Stretch, correct: bool, filters: tuple[Filter, ...], counts: 
     if len(batch) == 0:
         return
     counts.keep(batch)
-    builder.add(batch.to_table(), stretch.after, counts.to_mapping)
+    builder.add(batch.to_table(), chunk.after, counts.to_mapping)
 
 
 def _check(folder: Path, shards: list[Shard], where: dict) -> dict:

@@ -129,15 +129,15 @@ def _survey(table: TrajectoryTable, curation: Curation, folder: Path, progress: 
     tables = [pq.read_table(path) for path in parts]
     rows: list[pa.Table] = []
     number = len(parts)
-    for stretch in table.rows(curation, columns, (number, 0, 0)):
-        if stretch.after[0] != number:
+    for chunk in table.rows(curation, columns, (number, 0, 0)):
+        if chunk.after[0] != number:
             tables.append(_store(rows, _SURVEY, folder / f"survey-{number:05d}.parquet"))
-            rows, number = [], stretch.after[0]
-        if stretch.columns:
-            last = last_energies(stretch.columns["elements"], stretch.columns[columns[-1]])
-            arrays = [stretch.columns["identifier"], stretch.columns["run_type"], pa.array(last)]
+            rows, number = [], chunk.after[0]
+        if chunk.columns:
+            last = last_energies(chunk.columns["elements"], chunk.columns[columns[-1]])
+            arrays = [chunk.columns["identifier"], chunk.columns["run_type"], pa.array(last)]
             rows.append(pa.table(arrays, schema=_SURVEY))
-        progress(0.1 * stretch.done, sum(len(t) for t in (*tables, *rows)), "trajectories found")
+        progress(0.1 * chunk.done, sum(len(t) for t in (*tables, *rows)), "trajectories found")
     tables.append(_store(rows, _SURVEY, folder / f"survey-{number:05d}.parquet") if rows else _SURVEY.empty_table())
     return pa.concat_tables(tables)
 

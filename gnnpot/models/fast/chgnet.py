@@ -71,7 +71,7 @@ class FastCHGNet:
 
     @torch.no_grad()
     def energies_and_gradient(self, graph: Graph) -> tuple[AtomicOutput, Tensor]:
-        """What the model says of the atoms, and the edge gradient, [E, 3]."""
+        """What the model predicts for the atoms, and the edge gradient, [E, 3]."""
         model, vectors = self._model, graph.edge_vectors
         distances = torch.linalg.vector_norm(vectors, dim=-1)
         index = FastBonds.of(model.bonds(graph, distances), len(graph.numbers))

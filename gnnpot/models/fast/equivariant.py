@@ -48,7 +48,7 @@ class FastEquivariant:
         self._slopes = self._layers[-1].out.columns[0].pad(slopes).numpy()
 
     def energies_and_gradient(self, graph: Graph) -> tuple[AtomicOutput, Tensor]:
-        """What the model says of the atoms, and the edge gradient, [E, 3]."""
+        """What the model predicts for the atoms, and the edge gradient, [E, 3]."""
         vectors, edge_index = graph.edge_vectors.detach().contiguous().numpy(), graph.edge_index.numpy()
         distances, harmonics = self._harmonics(vectors)
         starts, species, parts, features = kernels.first_features(

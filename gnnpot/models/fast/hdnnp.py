@@ -1,6 +1,6 @@
 """The fast form of an HDNNP: descriptor, networks and their derivative in one pass over the atoms.
 
-It calculates in float64 whatever the model's dtype.
+It calculates in float64 for any dtype of the model.
 """
 
 from typing import TYPE_CHECKING

@@ -47,7 +47,7 @@ class FastM3GNet:
 
     @torch.no_grad()
     def energies_and_gradient(self, graph: Graph) -> tuple[AtomicOutput, Tensor]:
-        """What the model says of the atoms, and the edge gradient, [E, 3]."""
+        """What the model predicts for the atoms, and the edge gradient, [E, 3]."""
         model, vectors, embedding = self._model, graph.edge_vectors, self._model.edge_embedding
         nodes = model.node_embedding(model.species(graph.numbers))
         if not len(vectors):

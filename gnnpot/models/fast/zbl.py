@@ -5,7 +5,7 @@ With the symbols of `models.zbl`, x = p r and u = r/r_ij, p = (Z_i^0.23 + Z_j^0.
 
     d(½ V)/dr  =  s/r [p φ'(x) f_c + φ f_c'(u)/r_ij - φ f_c/r],    f_c'(u) = -½ q(q+1)(q+2) u^(q-1) (1 - u)²
 
-for the power q of the cutoff. It calculates in float64 whatever the dtype of the edge vectors.
+for the power q of the cutoff. It calculates in float64 for any dtype of the edge vectors.
 """
 
 import math

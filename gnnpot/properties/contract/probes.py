@@ -34,7 +34,7 @@ _STENCIL = ((-2, 1 / 12), (-1, -8 / 12), (1, 8 / 12), (2, -1 / 12))
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a calculator says of one structure."""
+    """What a calculator predicts for one structure."""
 
     energy: float  #: eV
     forces: np.ndarray  #: [N, 3] eV/Å

@@ -39,7 +39,7 @@ HOLE = 0.05
 #: eV above the lowest energy of DFT: the well, and the wall above it
 WELL, TOP = 5.0, 50.0
 #: pairs of elements that are drawn
-_DRAWN = ("H", "N", "Na", "Cl", "Cu", "Mo")
+_DRAWN = ("H", "N", "Na", "Al", "Cl", "Cu")
 
 
 class Diatomics(Suite):

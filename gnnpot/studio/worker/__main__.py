@@ -35,10 +35,12 @@ def _own_output() -> TextIO:
 
 
 def _build(send: Any) -> None:
-    from gnnpot.studio.worker.building import ANSWERS, prepare
+    from gnnpot.studio.worker.building import ANSWERS, prepare, prepare_uploads
 
     prepare()
     send({"event": "ready"})
+    # sentences come first; what uploads need takes as long again
+    threading.Thread(target=prepare_uploads, daemon=True).start()
     for line in sys.stdin:
         message = json.loads(line)
         try:

@@ -31,6 +31,21 @@ CHANGE = re.compile(
     r"|\s*(さらに|次に|つぎに|それに|そこに|これに|今度は|追加|変更)|.*(に変更|を追加|に変えて|に変える|にして)\s*[。.]?\s*$",
     re.IGNORECASE,
 )
+#: a crystal of one atom
+EXAMPLE = """data_x
+_cell_length_a 3
+_cell_length_b 3
+_cell_length_c 3
+_cell_angle_alpha 90
+_cell_angle_beta 90
+_cell_angle_gamma 90
+loop_
+_atom_site_label
+_atom_site_fract_x
+_atom_site_fract_y
+_atom_site_fract_z
+Cu 0 0 0
+"""
 #: frames of a trajectory that the page plays
 MAX_FRAMES = 200
 
@@ -39,6 +54,11 @@ def prepare() -> None:
     """Import what builds, and read the library."""
     execute(load_recipe({"steps": [{"do": "bulk", "formula": "Cu"}, {"do": "slab", "miller": [1, 1, 1]}]}))
     read("rutile TiO2")
+
+
+def prepare_uploads() -> None:
+    """Import what reads files, by reading one."""
+    upload("x.cif", base64.b64encode(EXAMPLE.encode()).decode(), "en", 1)
 
 
 def build(text: str, language: str, base: dict[str, Any] | None, mode: str, max_atoms: int) -> dict[str, Any]:

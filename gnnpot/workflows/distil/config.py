@@ -10,7 +10,7 @@ Example::
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from gnnpot.config import from_mapping, read_yaml, to_mapping
 from gnnpot.data.readers import RecordOptions
@@ -89,6 +89,8 @@ class LearnConfig:
 class DistilConfig:
     """All of a distillation."""
 
+    RENAMED: ClassVar[dict[str, str]] = {"pick": "select"}
+
     #: what labels: a name or path of a potential, or an ASE calculator as module:Class
     teacher: str
     #: files of structures, or stores; labels that they have are not used
@@ -101,7 +103,7 @@ class DistilConfig:
     committee: Annotated[int, WHOLE_FROM_2] = 3
     start: StartConfig = field(default_factory=StartConfig)
     explore: TrajectoryConfig = field(default_factory=TrajectoryConfig)
-    pick: SelectionConfig = field(default_factory=SelectionConfig)
+    select: SelectionConfig = field(default_factory=SelectionConfig)
     learn: LearnConfig = field(default_factory=LearnConfig)
     #: rounds at most
     rounds: Annotated[int, WHOLE_FROM_1] = 8

@@ -57,11 +57,11 @@ def measure(
         structures, alone.driver, alone.disagreement, options, no_limit, (config.seed, config.rounds + 1),
         folder / "walks", of_one(progress, "the student's dynamics"),
     )  # fmt: skip
-    sample = select(trajectories, config.pick, no_limit, np.random.default_rng([config.seed, 4])).random
+    sample = select(trajectories, config.select, no_limit, np.random.default_rng([config.seed, 4])).random
     if not sample:
         raise DataError(f"{folder}: the student's dynamics explode at once; give it more steps (learn.final_steps)")
     store = teacher.undistorted(
-        sample, folder / "drawn.store", config.pick.limits, processes, of_one(progress, "labelling")
+        sample, folder / "drawn.store", config.select.limits, processes, of_one(progress, "labelling")
     )
     atoms = repeated(structures[0].to_atoms(), options.min_atoms)
     return Measured(

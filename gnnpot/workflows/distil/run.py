@@ -182,7 +182,7 @@ class Rounds:
             self._on_event(
                 f"labelling {len(self.structures)} structures, undistorted and distorted, with {config.teacher}"
             )
-            options = LabelConfig(config.start.distortions, config.seed, config.pick.limits)
+            options = LabelConfig(config.start.distortions, config.seed, config.select.limits)
             store = self.teacher.label(
                 self.structures,
                 folder / "labelled.store",
@@ -230,7 +230,7 @@ class Rounds:
                 self.structures, lambda k: committee.driver(k // turns), committee.disagreement, config.explore, limit,
                 (config.seed, number), folder / "walks", of_one(self._progress, f"round {number}: dynamics"),
             )  # fmt: skip
-            selection = select(trajectories, config.pick, limit, np.random.default_rng([config.seed, number, 3]))
+            selection = select(trajectories, config.select, limit, np.random.default_rng([config.seed, number, 3]))
             if not selection.random:
                 raise DataError(
                     f"{folder}: all trajectories exploded at once; train the students longer (learn.first_steps) or "
@@ -254,7 +254,7 @@ class Rounds:
         if not frames:
             return None
         shown = of_one(self._progress, f"round {number}: labelling")
-        return self.teacher.undistorted(frames, store, self.config.pick.limits, self._processes, shown)
+        return self.teacher.undistorted(frames, store, self.config.select.limits, self._processes, shown)
 
 
 def _result(

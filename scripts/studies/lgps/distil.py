@@ -173,7 +173,7 @@ def student(
     """The distillation."""
     options = [f"explore.temperatures={TEMPERATURES}", f"max_minutes={minutes or 'null'}", f"test={tests}"]
     # the teacher labels a frame in the time of a few steps of a student
-    options += ["pick.drawn=30", "pick.picked=100"]
+    options += ["select.random=30", "select.uncertain=100"]
     # each frame with a distorted copy: the frames are thermal already
     options += ["start.distortions=[{kind: original}, {kind: strained, strain: 0.04, rattle: 0.05}]", *settings]
     config = read_distil_config(

@@ -22,7 +22,7 @@ from .conftest import row, same_files, write_table
 
 CURATION = Curation(run_types=("GGA", "GGA+U"), filters=(Labels(), FarFromFinal(), Forces(3.0), NearDuplicates()))
 
-#: curates a table, and kills itself at the moment that is named: a stretch, or the n-th call of a function
+#: curates a table, and kills itself at the moment that is named: a chunk, or the n-th call of a function
 KILLED = """
 import os, signal, sys
 import gnnpot.data.builder as builder
@@ -45,14 +45,14 @@ if moment in ("write_text", "write_durably", "move_folder"):
     setattr(builder, moment, dying(getattr(builder, moment)))
 if moment == "shard":
     builder.ShardWriter.close = dying(builder.ShardWriter.close)
-progress = die_at_count if moment == "stretch" else None
+progress = die_at_count if moment == "chunk" else None
 source = DeltaSource(TrajectoryTable.open(table))
 curate(source, Curation(), store, shard_size=40, progress=progress)
 """
 
 
 @pytest.fixture
-def small_stretches(monkeypatch):
+def small_chunks(monkeypatch):
     monkeypatch.setattr("gnnpot.data.mp.delta.ROWS", 3)
 
 
@@ -66,13 +66,13 @@ def killed(table: str, store: Path, moment: str, count: int) -> int:
     return subprocess.run(command, env=environment, check=False).returncode
 
 
-def test_killed_and_resumed_makes_the_same_bytes(table, tmp_path, small_stretches):
+def test_killed_and_resumed_makes_the_same_bytes(table, tmp_path, small_chunks):
     whole = curate(source(table), Curation(), tmp_path / "whole", shard_size=40)
     assert len(whole.manifest.shards) > 3
     resumed = tmp_path / "resumed"
     unfinished = tmp_path / "resumed.unfinished"
-    # in a stretch; a shard written but not ended; a shard ended but not noted; all written but not named
-    moments = [("stretch", 4), ("shard", 2), ("write_text", 2), ("move_folder", 1)]
+    # in a chunk; a shard written but not ended; a shard ended but not noted; all written but not named
+    moments = [("chunk", 4), ("shard", 2), ("write_text", 2), ("move_folder", 1)]
     for moment, count in moments:
         assert killed(table, resumed, moment, count) == -signal.SIGKILL, moment
         assert not resumed.exists() and unfinished.exists()
@@ -86,7 +86,7 @@ class Stop(Exception):
     pass
 
 
-def test_stopped_at_every_stretch(table, tmp_path, small_stretches):
+def test_stopped_at_every_chunk(table, tmp_path, small_chunks):
     curate(source(table), CURATION, tmp_path / "whole", shard_size=30)
     steps, rng = [], np.random.default_rng(0)
 
@@ -123,7 +123,7 @@ def test_what_is_counted_adds_up(table, tmp_path, trajectories):
     assert len(split_by_material(store, {"train": 0.6, "test": 0.4})["test"]) > 0
 
 
-def test_a_store_is_read_at_random_across_shards(table, tmp_path, small_stretches):
+def test_a_store_is_read_at_random_across_shards(table, tmp_path, small_chunks):
     store = curate(source(table), CURATION, tmp_path / "s", shard_size=30)
     assert len(store.manifest.shards) > 3 and len({s.frames for s in store.manifest.shards}) > 1
     ids = [f.provenance.source_id for f in store]
@@ -134,7 +134,7 @@ def test_a_store_is_read_at_random_across_shards(table, tmp_path, small_stretche
     assert groups.num_rows == store.manifest.shards[0].frames
 
 
-def test_the_version_of_the_table_is_pinned(rows, tmp_path, small_stretches, trajectories):
+def test_the_version_of_the_table_is_pinned(rows, tmp_path, small_chunks, trajectories):
     uri = write_table(tmp_path / "t", rows)
     whole = curate(source(uri), CURATION, tmp_path / "whole", shard_size=40)
 
@@ -151,7 +151,7 @@ def test_the_version_of_the_table_is_pinned(rows, tmp_path, small_stretches, tra
     assert same_files(tmp_path / "whole", tmp_path / "s") and whole.manifest.curation["source"]["version"] == 0
 
 
-def test_other_options_are_refused(table, tmp_path, small_stretches):
+def test_other_options_are_refused(table, tmp_path, small_chunks):
     def stop(progress):
         if progress.kept > 60:
             raise Stop
@@ -164,7 +164,7 @@ def test_other_options_are_refused(table, tmp_path, small_stretches):
         curate(source(table), CURATION, tmp_path / "s", shard_size=7)
 
 
-def test_other_options_are_taken_where_no_shard_is_complete(table, tmp_path, small_stretches):
+def test_other_options_are_taken_where_no_shard_is_complete(table, tmp_path, small_chunks):
     def stop(progress):
         raise Stop
 
@@ -184,7 +184,7 @@ def test_two_writers_and_a_damaged_state(table, tmp_path):
         curate(source(table), CURATION, tmp_path / "s")
 
 
-def test_a_limit_stops_early(table, tmp_path, small_stretches):
+def test_a_limit_stops_early(table, tmp_path, small_chunks):
     store = curate(source(table), CURATION, tmp_path / "s", limit=50)
     assert 50 <= len(store) < 100
     whole = curate(source(table), CURATION, tmp_path / "whole")
@@ -205,7 +205,7 @@ def test_nothing_left_and_a_store_that_exists(table, tmp_path):
         curate(source(table), replace(CURATION, filters=(Deprecated(),)), tmp_path / "u")
 
 
-def test_a_full_disk_keeps_the_complete_shards(table, tmp_path, small_stretches, monkeypatch):
+def test_a_full_disk_keeps_the_complete_shards(table, tmp_path, small_chunks, monkeypatch):
     curate(source(table), CURATION, tmp_path / "whole", shard_size=40)
     from gnnpot.data import builder
 

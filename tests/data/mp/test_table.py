@@ -28,8 +28,8 @@ LOOSE = Curation(filters=(Labels(),))
 
 def batches(uri: str, curation: Curation = LOOSE, energy: str = "free", start=None) -> list[FrameBatch]:
     curation = replace(curation, energy=energy)
-    stretches = TrajectoryTable.open(uri).rows(curation, needed_columns(curation, True), start)
-    return [to_batch(s.columns, energy, {})[0] for s in stretches if s.columns]
+    chunks = TrajectoryTable.open(uri).rows(curation, needed_columns(curation, True), start)
+    return [to_batch(s.columns, energy, {})[0] for s in chunks if s.columns]
 
 
 def ids(found: list[FrameBatch]) -> list[str]:
@@ -130,12 +130,12 @@ def test_reading_from_any_place_on_gives_the_rest(rows, tmp_path, monkeypatch):
     uri = write_table(tmp_path / "t", rows[:20], group=8)
     write_table(tmp_path / "t", rows[20:], group=8, mode="append")
     columns = needed_columns(LOOSE, False)
-    stretches = list(TrajectoryTable.open(uri).rows(LOOSE, columns))
-    assert len(stretches) > 8 and stretches[-1].done == pytest.approx(1)
-    assert sum(s.read for s in stretches) == len(rows)
-    whole = [s.columns["identifier"].to_pylist() if s.columns else [] for s in stretches]
-    for k, stretch in enumerate(stretches):
-        rest = TrajectoryTable.open(uri).rows(LOOSE, columns, stretch.after)
+    chunks = list(TrajectoryTable.open(uri).rows(LOOSE, columns))
+    assert len(chunks) > 8 and chunks[-1].done == pytest.approx(1)
+    assert sum(s.read for s in chunks) == len(rows)
+    whole = [s.columns["identifier"].to_pylist() if s.columns else [] for s in chunks]
+    for k, chunk in enumerate(chunks):
+        rest = TrajectoryTable.open(uri).rows(LOOSE, columns, chunk.after)
         assert [s.columns["identifier"].to_pylist() if s.columns else [] for s in rest] == whole[k + 1 :]
 
 
@@ -159,8 +159,8 @@ def test_what_does_not_fit_is_left_out_and_counted(trajectories, tmp_path):
         row(frames, 5, cart_coords=[[], *coordinates[1:]]),
     ]
     uri = write_table(tmp_path / "t", bad)
-    (stretch,) = TrajectoryTable.open(uri).rows(LOOSE, needed_columns(LOOSE, False))
-    batch, counts = to_batch(stretch.columns, "free", {})
+    (chunk,) = TrajectoryTable.open(uri).rows(LOOSE, needed_columns(LOOSE, False))
+    batch, counts = to_batch(chunk.columns, "free", {})
     assert counts == {
         "no coordinates of all atoms": 2,
         "no lattice of its step": n,

@@ -15,8 +15,8 @@ SMALL = [
     "student.hidden=[8]", "committee=2", "rounds=2", "patience=2", "learn.first_steps=40", "learn.round_steps=15",
     "learn.final_steps=50", "learn.precision=float64", "learn.loss.stress=1", "learn.validate_every=20",
     "start.distortions=[{kind: original}, {kind: rattled, rattle: 0.1, count: 2}]", "explore.trajectories=4",
-    "explore.steps=20", "explore.interval=4", "explore.temperatures=[300, 800]", "pick.drawn=4", "pick.picked=5",
-    "pick.apart=2",
+    "explore.steps=20", "explore.interval=4", "explore.temperatures=[300, 800]", "select.random=4",
+    "select.uncertain=5", "select.apart=2",
 ]  # fmt: skip
 
 

@@ -52,7 +52,7 @@ def test_the_random_sample_is_within_the_limit_and_the_other_one_where_the_commi
     rng = np.random.default_rng(3)
     trajectories = [trajectory([*rng.uniform(0, 1, 30), 9.0], k, "limit") for k in range(3)]
     trajectories.append(trajectory([], 3, "exploded"))
-    pick = SelectionConfig(drawn=10, picked=12, apart=4, level=0.3)
+    pick = SelectionConfig(random=10, uncertain=12, apart=4, level=0.3)
     chosen = select(trajectories, pick, 1.0, np.random.default_rng(1))
 
     def places(frames):
@@ -73,7 +73,7 @@ def test_the_random_sample_is_within_the_limit_and_the_other_one_where_the_commi
         for s, d in enumerate(trajectories[w].disagreements):
             if d > least and (w, s) not in drawn + picked:
                 assert any(v == w and abs(s - t) < 4 for v, t in picked)
-    assert select(trajectories, replace(pick, picked=0), 1.0, rng).uncertain == ()
+    assert select(trajectories, replace(pick, uncertain=0), 1.0, rng).uncertain == ()
     # where nothing is within the limit, something is drawn all the same
     assert len(select(trajectories, pick, 1e-9, rng).random) == 10
 
