@@ -24,7 +24,7 @@ import pyarrow as pa
 from gnnpot.config import from_mapping, to_mapping
 from gnnpot.data.manifest import MANIFEST, Manifest, Shard
 from gnnpot.data.store import ROW_GROUP, STORE, FrameStore, ShardWriter, disk_errors
-from gnnpot.errors import DataError
+from gnnpot.errors import DataError, GnnpotError
 from gnnpot.runs.files import move_folder, recover, write_durably, write_text
 from gnnpot.runs.guard import check_folder
 from gnnpot.runs.identity import require_same
@@ -79,7 +79,8 @@ class StoreBuilder:
         if self._writer is not None:
             self._writer.discard()
         self._lock.release()
-        if error is not None and not self.shards:
+        # what was refused leaves nothing; what the disk or a signal stopped resumes as it was begun
+        if isinstance(error, GnnpotError) and not isinstance(error.__context__, OSError) and not self.shards:
             self._remove_nothing()
 
     def _remove_nothing(self) -> None:

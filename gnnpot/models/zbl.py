@@ -51,7 +51,7 @@ class ZBLConfig:
 
     def __post_init__(self) -> None:
         # below a power of 3, the energy would not be smooth
-        check_ranges(self, cutoff=LENGTHS, power=(3, 50))
+        check_ranges(self, cutoff=LENGTHS, power=(3, 100))
 
 
 class ZBL(EnergyModel):

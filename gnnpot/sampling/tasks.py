@@ -198,7 +198,8 @@ def _reason(error: BaseException) -> str:
         return "element that the labeller does not know"
     if isinstance(error, SimulationError):
         return "exploded, or not finite"
-    return f"labeller failed: {type(error).__name__}"
+    # the exception of another package's calculator stands behind the sentence that was made of it
+    return f"labeller failed: {type(error.__context__ or error).__name__}"
 
 
 def serve(connection: Connection, labeller: Labeller, config: LabelConfig) -> None:

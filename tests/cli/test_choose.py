@@ -33,7 +33,7 @@ def test_the_chosen_are_written_with_their_places(run, name):
 def test_what_is_wrong_is_said_before_any_work(run, tmp_path):
     (tmp_path / "old.extxyz").write_text("kept")
     for arguments, error, problem in [
-        (("md.traj", "-n", "9", "-o", "a.extxyz"), ConfigError, "9 of 8 frames"),
+        (("md.traj", "-n", "9", "-o", "a.extxyz"), ConfigError, "9 can't be chosen of 8 frames"),
         (("md.traj", "-n", "2", "-o", "old.extxyz"), DataError, "exists already"),
         (("md.traj", "-n", "2", "-o", "a.vasp"), DataError, "no file of many structures"),
         (("md.traj", "-n", "2", "-o", "a.nonsense"), DataError, "no file of many structures"),

@@ -37,7 +37,7 @@ def test_structures_of_any_format_become_a_store(run):
 
 def test_what_is_wrong_is_said_before_any_work(run, tmp_path):
     for arguments, error, problem in [
-        (("cu.cif", "-m", "no.such:EMT"), ConfigError, "can't be made"),
+        (("cu.cif", "-m", "no.such:EMT"), ConfigError, "can't be imported"),
         (("none.cif", "-m", EMT), DataError, "none.cif: there is no such file"),
         (("cu.cif", "-m", EMT, "--distort", "boiled"), ConfigError, "kind 'boiled' is not known"),
         (("cu.cif", "-m", EMT, "--config", "none.yaml"), ConfigError, "none.yaml: can't be read"),

@@ -111,7 +111,7 @@ def test_official_parts(tmp_path):
         (("--fractions", "train=much"), "is no number"),
     ]:
         with pytest.raises(ConfigError, match=problem):
-            run("split", tmp_path / "a", "-o", tmp_path / "s.json", *arguments)
+            run("split", tmp_path / "a", "-o", tmp_path / "other.json", *arguments)
 
 
 def test_what_users_bring_of_their_own(tmp_path):

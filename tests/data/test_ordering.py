@@ -85,7 +85,7 @@ def test_what_can_not_be_ordered(tmp_path):
     whole = cif(tmp_path / "whole.cif", 3.6, [("Cu", p, 1) for p in CORNERS])
     with pytest.raises(DataError, match="nothing to order"):
         order_structure(whole)
-    odd = cif(tmp_path / "odd.cif", 3.6, [("Cu", p, 0.7317) for p in CORNERS[:1]])
+    odd = cif(tmp_path / "odd.cif", 3.6, [("Cu", p, 0.735) for p in CORNERS[:1]])
     with pytest.raises(DataError, match="whole in no supercell of up to"):
         order_structure(odd)
     (tmp_path / "broken.cif").write_text("data_\nloop_\n")

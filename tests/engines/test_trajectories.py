@@ -104,7 +104,7 @@ def test_a_resume_refuses_another_potential_structure_or_seed(alloy, tmp_path):
     run_md(alloy, EMT(), config, trajectory=path)
     with pytest.raises(ConfigError, match="another potential"):
         run_md(alloy, LennardJones(sigma=2.3), MDConfig(steps=20), trajectory=path, resume=True)
-    with pytest.raises(ConfigError, match="seed = 0, not 1"):
+    with pytest.raises(ConfigError, match="seed: was 0, is now 1"):
         run_md(alloy, EMT(), MDConfig(steps=20, seed=1), trajectory=path, resume=True)
     moved = alloy.copy()
     moved.positions[0, 0] += 1e-6

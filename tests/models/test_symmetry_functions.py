@@ -298,11 +298,11 @@ def test_configuration_reads_back():
     ("function", "words"),
     [
         ({"kind": "weighted_radiol", "eta": 0.1, "cutoff": 5}, "weighted_radial"),
-        ({"kind": "weighted_radial", "eta": 0.1, "cutoff": -5}, "not a positive distance"),
+        ({"kind": "weighted_radial", "eta": 0.1, "cutoff": -5}, "cutoff: must lie between"),
         ({"kind": "weighted_radial", "eta": 0.1, "cutoff": 5, "inner_cutoff": 1.0}, "fraction of the cutoff"),
         ({"kind": "weighted_angular", "eta": 0.1, "cutoff": 5, "zeta": 0.5, "lambda_": 1}, "zeta"),
         ({"kind": "weighted_angular", "eta": 0.1, "cutoff": 5, "zeta": 1, "lambda_": 2}, "lambda_"),
-        ({"kind": "chebyshev_radial", "order": -1, "cutoff": 5}, "negative"),
+        ({"kind": "chebyshev_radial", "order": -1, "cutoff": 5}, "order: must lie between"),
         ({"kind": "chebyshev_radial", "ordre": 1, "cutoff": 5}, "did you mean 'order'"),
     ],
 )

@@ -159,7 +159,7 @@ def test_configurations(tmp_path):
     for text, problem in [
         ("rattle", "kind 'rattle' is not known; did you mean 'rattled'"),
         ("rattled ratle=1", "unknown option 'ratle'; did you mean 'rattle'"),
-        ("rattled rattle=-1", "negative"),
+        ("rattled rattle=-1", "not a number from 0 on"),
         ("rattled rattle", "not of the form name=value"),
         ("strained strain=2", "not between"),
         ("substituted elements=[Qq]", "no chemical element"),
