@@ -8,6 +8,7 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from gnnpot.cli.results import JsonOption, show
+from gnnpot.domains import WHOLE_FROM_1
 
 if TYPE_CHECKING:
     from gnnpot.data.ordering import Ordered
@@ -18,6 +19,7 @@ def order(
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Default: STRUCTURE-ordered.cif.")] = None,
     cells: Annotated[
         tuple[int, int, int] | None,
+        WHOLE_FROM_1,
         typer.Option(help="Supercell along each lattice vector; default: the smallest with whole numbers of atoms."),
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an output that exists.")] = False,

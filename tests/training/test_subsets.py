@@ -38,7 +38,7 @@ from gnnpot.training.soap import KeepingSOAP
         ({"optimizer": {"name": "soap", "amsgrad": True}}, "amsgrad: is not a part of SOAP"),
         ({"model": {"architecture": "m4gnet"}}, "'m4gnet' is not known; did you mean 'm3gnet'"),
         ({"loss": {"kind": "hubert"}}, "'hubert' is not a choice; did you mean 'huber'"),
-        ({"loss": {"energy": 0, "forces": 0, "stress": 0}}, "nor all 0"),
+        ({"loss": {"energy": 0, "forces": 0, "stress": 0}}, "not all 0"),
         ({"batch": {"frames": 4, "max_atoms": 100}}, "exactly one of frames, max_atoms and max_edges"),
         ({"epochs": 1.5}, "epochs: expected int, got 1.5"),
         ({"data": {"split": {}}}, "option 'train' is missing"),
@@ -163,7 +163,7 @@ def test_report(frames, tmp_path):
         energy=None, forces=None, stress=None)])})  # fmt: skip
     assert "data:image" not in bare.read_text()
     (tmp_path / "file").write_text("")
-    with pytest.raises(DataError, match="can't be written"):
+    with pytest.raises(DataError, match="is not a folder"):
         write_report(tmp_path / "file" / "x", "t", {})
 
 

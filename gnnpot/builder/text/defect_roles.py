@@ -182,23 +182,8 @@ def vacancy(reader: Reader, roles: Roles, known: set[str]) -> None:
         "n:NUM|COUNT? ATOMW WO? n2:COUNT? v:REMOVE", "v:REMOVE n:NUM|COUNT|ATOMS ATOMW?", "n:ATOMS|COUNT WO? v:REMOVE",
     )  # fmt: skip
     _schottky(reader, roles)
-    for pattern in (
-        "n:NUM|COUNT? m:MAT ATOMW? VACANCY PER EACH? k:NUM? d:MAT ATOMW?",
-        "d:MAT ATOMW? WO? k:COUNT|ATOMS? PER m:MAT ATOMW? VACANCY WO? n:COUNT?",
-    ):  # fmt: skip
-        for match in reader.find(pattern):
-            every = [int(reader.value(match[key])) if key in match else 1 for key in ("n", "k")]
-            per = (every[0], every[1], formula(reader, match["d"]))
-            roles.vacancies.append({"element": formula(reader, match["m"]), "per": per})
-            reader.take(match["all"])
-    for pattern in ("x:MAT AND y:MAT WO n:COUNT? EACH? REMOVE", "n:NUM x:MAT AND? k:NUM y:MAT REMOVE"):
-        for match in reader.find(pattern):
-            names = [formula(reader, match[k]) for k in ("x", "y")]
-            if all(map(is_element, names)):
-                for element, key in zip(names, ("n", "k"), strict=True):
-                    own = [match[key]] if "k" in match else match["all"]
-                    roles.vacancies.append({"element": element, **amount_of(reader, own)})
-                reader.take(match["all"])
+    _vacancies_per_atom(reader, roles)
+    _vacancies_of_two(reader, roles)
     for number, pattern in enumerate(patterns):
         for match in reader.find(pattern):
             name = formula(reader, match["m"]) if "m" in match else None
@@ -244,6 +229,31 @@ def vacancy(reader: Reader, roles: Roles, known: set[str]) -> None:
                 roles.vacancies.append(entry)
             if number >= 4:
                 _further(reader, roles, max(indices))
+
+
+def _vacancies_per_atom(reader: Reader, roles: Roles) -> None:
+    """`two O vacancies per Y`."""
+    for pattern in (
+        "n:NUM|COUNT? m:MAT ATOMW? VACANCY PER EACH? k:NUM? d:MAT ATOMW?",
+        "d:MAT ATOMW? WO? k:COUNT|ATOMS? PER m:MAT ATOMW? VACANCY WO? n:COUNT?",
+    ):  # fmt: skip
+        for match in reader.find(pattern):
+            every = [int(reader.value(match[key])) if key in match else 1 for key in ("n", "k")]
+            per = (every[0], every[1], formula(reader, match["d"]))
+            roles.vacancies.append({"element": formula(reader, match["m"]), "per": per})
+            reader.take(match["all"])
+
+
+def _vacancies_of_two(reader: Reader, roles: Roles) -> None:
+    """`one Na and one Cl removed`."""
+    for pattern in ("x:MAT AND y:MAT WO n:COUNT? EACH? REMOVE", "n:NUM x:MAT AND? k:NUM y:MAT REMOVE"):
+        for match in reader.find(pattern):
+            names = [formula(reader, match[k]) for k in ("x", "y")]
+            if all(map(is_element, names)):
+                for element, key in zip(names, ("n", "k"), strict=True):
+                    own = [match[key]] if "k" in match else match["all"]
+                    roles.vacancies.append({"element": element, **amount_of(reader, own)})
+                reader.take(match["all"])
 
 
 def _schottky(reader: Reader, roles: Roles) -> None:
