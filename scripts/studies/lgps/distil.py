@@ -231,7 +231,7 @@ def report(
 
     first, *others = names
     rows = [
-        Row(f"{start} as it came, best constant shift", "as it came", zero_shot),
+        Row(f"{start} unchanged, best constant shift", "unchanged", zero_shot),
         Row(f"the teacher: {start}, fine-tuned on {frames} frames", "teacher", measured["teacher"]),
         Row(f"the student: {NAMES[first]}, distilled from it", f"{NAMES[first]},\nstudent", measured["student"]),
         *(
@@ -250,7 +250,7 @@ def report(
     results = DistilResults(out / "student" / RESULTS)
     # measured: where steps are counted, no minutes were asked for
     taken = minutes | {"distillation": results.minutes}
-    times = ", ".join(f"{n:.3g} min of {what}" for what, n in taken.items())
+    times = ", ".join(f"{n:.3g} min of {what}" for what, n in taken.items() if n)
     times += "".join(f", `{setting}`" for setting in settings)
     text = [
         "# Li10GeP2S12: a universal potential, fine-tuned, distilled into fast ones",
