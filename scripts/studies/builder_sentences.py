@@ -2,6 +2,7 @@
 
     python scripts/studies/builder_sentences.py known
     python scripts/studies/builder_sentences.py unseen
+    python scripts/studies/builder_sentences.py later
 
 Reads tests/builder/sentences/KIND-*.yaml (format: README.md there). Writes what is wrong, then a table.
 """
@@ -19,7 +20,7 @@ from gnnpot.errors import GnnpotError
 sys.path.insert(0, str(Path(__file__).parents[2] / "tests" / "builder"))
 
 
-def main(kind: str = typer.Argument(help="known or unseen.")) -> None:
+def main(kind: str = typer.Argument(help="known, unseen or later.")) -> None:
     """Build every sentence and check the result."""
     from checks import built, failures, sentences
 
