@@ -62,6 +62,16 @@ def check_readable(path: Path) -> None:
         raise DataError(f"{path}: {problem}; give the path of a file of structures")
     if path.stat().st_size == 0:
         raise DataError(f"{path}: is empty; give a file of structures")
+    if path.suffix.lower() in (".xyz", ".extxyz"):
+        _check_count(path)
+
+
+def _check_count(path: Path) -> None:
+    """Raise `DataError` if an XYZ file begins with more atoms than it can hold: ASE would look for all of them."""
+    with path.open("rb") as file:
+        first = file.readline(64).strip()
+    if first.isdigit() and int(first) > path.stat().st_size // 2:
+        raise DataError(f"{path}: can't be read: {int(first)} atoms are announced, and the file is too small for them")
 
 
 def _iterate(path: Path) -> Iterator[Atoms]:

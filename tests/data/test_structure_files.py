@@ -94,3 +94,10 @@ def test_bundled_frames_are_structures():
     assert len(read_structure("bundled:gpaw-pbe")) > 0
     with pytest.raises(DataError, match="bundled:gpaw-pbe"):
         read_structure("bundled:nothing")
+
+
+def test_more_atoms_announced_than_a_file_can_hold(tmp_path):
+    path = tmp_path / "huge.extxyz"
+    path.write_text("999999999999\ncomment\nCu 0 0 0\n")
+    with pytest.raises(DataError, match="too small for them"):
+        read_structure(path)

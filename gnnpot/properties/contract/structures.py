@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from ase import Atoms
 from ase.build import bulk
-from ase.data import atomic_numbers, covalent_radii
+from ase.data import atomic_numbers, chemical_symbols, covalent_radii
 
 from gnnpot.errors import ConfigError
 
@@ -17,6 +17,9 @@ def default_structures(elements: Sequence[str], seed: int = 0) -> dict[str, Atom
     """
     if not elements:
         raise ConfigError("the contract needs structures to look at: give structures or elements")
+    for element in elements:
+        if element not in chemical_symbols[1:]:
+            raise ConfigError(f"'{element}' is no chemical element; give symbols, as Na,Cl")
     a, b = elements[0], elements[min(1, len(elements) - 1)]
     rng = np.random.default_rng(seed)
     crystal = bulk(f"{a}{b}", "rocksalt", a=2 * bond(a, b), cubic=True)
