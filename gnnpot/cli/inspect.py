@@ -81,6 +81,7 @@ def check(
     known = known_deviations(card, calculator.potential) if isinstance(calculator, Calculator) else ()
     with Console(stderr=True).status(styled(f"asking {model}")):
         report = check_contract(calculator, atoms, elements=symbols, known=known)
+    _require_results(report, model)
     console.print(_table(report, model, every))
     _say_how_many_hold(report, console)
     hold = True
@@ -90,6 +91,13 @@ def check(
         typer.echo(to_json({"passed": hold and report.passed, "references_hold": hold, "checks": report.checks}))
     if not hold or not report.passed:
         raise typer.Exit(3)
+
+
+def _require_results(report: "ContractReport", model: str) -> None:
+    """Raise `DataError` if the calculator raised at every question: the elements are wrong, not its physics."""
+    if report.checks and not any(check.quantity for check in report.checks):
+        reason = next((check.detail for check in report.checks if check.status == "failed"), report.checks[0].detail)
+        raise DataError(f"{model}: none of the structures can be computed ({reason}); give --elements that it knows")
 
 
 def _say_how_many_hold(report: "ContractReport", console: Console) -> None:

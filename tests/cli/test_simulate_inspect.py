@@ -107,3 +107,9 @@ def test_errors_are_sentences(run, line, error, words):
 @pytest.mark.parametrize("command", ["relax", "md", "check", "card"])
 def test_help_has_an_example(run, command):
     assert f"Example: gnnpot {command}" in run(f"{command} --help").output
+
+
+def test_a_calculator_that_computes_nothing_is_no_table_of_failures(run):
+    result = run(f"check {EMT} --elements Na")
+    assert isinstance(result.exception, DataError) and "No EMT-potential for Na" in str(result.exception)
+    assert "FAILED" not in result.output
