@@ -1,5 +1,6 @@
 """LAMMPS over ranks against ASE's calculator; parts of a structure against the whole."""
 
+import ctypes
 import json
 import os
 import shutil
@@ -13,6 +14,7 @@ import torch
 from typer.testing import CliRunner
 
 from gnnpot.engines.lammps.local import LocalEnergies
+from gnnpot.engines.lammps.session import _Callbacks
 from gnnpot.errors import ConfigError
 from gnnpot.graphs.neighbors import neighbor_list
 from tests.engines.lammps_ranks import ELEMENTS, potentials, triclinic
@@ -93,6 +95,20 @@ def test_command_prints_the_lines_of_the_input(tmp_path):
     found = CliRunner().invoke(app, ["lammps", "-m", "7net-0", "--elements", "Na,Cl"])
     assert found.exit_code == 0
     assert found.stdout.splitlines()[-2:] == ["pair_style gnnpot", "pair_coeff * * 7net-0 Na Cl"]
+
+
+def test_every_exception_reaches_lammps_as_a_message():
+    """ctypes drops an exception that leaves a callback, and LAMMPS would run on."""
+
+    def broken(name):
+        raise RuntimeError(f"{name} is broken")
+
+    callbacks = _Callbacks(broken)
+    message = ctypes.create_string_buffer(100)
+    symbols = (ctypes.c_char_p * 1)(b"Cu")
+    numbers = [ctypes.pointer(ctypes.c_int()), ctypes.pointer(ctypes.c_double()), ctypes.pointer(ctypes.c_int())]
+    assert callbacks.open(b"mine", 1, symbols, *numbers, ctypes.addressof(message), 100) == 1
+    assert message.value == b"RuntimeError: mine is broken"
 
 
 def test_errors_pass_through_lammps():

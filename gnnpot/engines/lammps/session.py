@@ -55,7 +55,7 @@ class _Callbacks:
         try:
             names = [symbols[k].decode() for k in range(types)]
             found = LocalEnergies(self._open_potential(model.decode()), names)
-        except GnnpotError as error:
+        except Exception as error:  # noqa: BLE001 - ctypes would drop it, and LAMMPS would run on with old forces
             return _said(error, message, size)
         number[0], cutoff[0], layers[0] = len(self._opened), found.cutoff, found.layers
         self._opened.append(found)
@@ -76,7 +76,7 @@ class _Callbacks:
                 index,
                 _array(vectors, 3 * edges, np.float64).reshape(-1, 3),
             )
-        except GnnpotError as error:
+        except Exception as error:  # noqa: BLE001 - ctypes would drop it, and LAMMPS would run on with old forces
             return _said(error, message, size)
         np.ctypeslib.as_array(energies, (local,))[:] = found
         if edges:
@@ -88,8 +88,9 @@ def _array(pointer: Any, count: int, dtype: type) -> np.ndarray:
     return np.ctypeslib.as_array(pointer, (count,)) if count else np.empty(0, dtype)
 
 
-def _said(error: GnnpotError, message: int, size: int) -> int:
-    text = str(error).encode()[: size - 1]
+def _said(error: Exception, message: int, size: int) -> int:
+    sentence = str(error) if isinstance(error, GnnpotError) else f"{type(error).__name__}: {error}"
+    text = sentence.encode()[: size - 1]
     ctypes.memmove(message, text + b"\0", len(text) + 1)
     return 1
 
