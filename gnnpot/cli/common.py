@@ -5,8 +5,9 @@ What takes long to import is imported where it is needed, so that `--help` answe
 
 import contextlib
 import importlib
+import inspect
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -74,10 +75,21 @@ def open_model(model: str) -> "OpenedPotential":
         return open_potential(model, report)
 
 
+def beside(source: Path, ending: str) -> Path:
+    """The default name of an output: that of the source with another ending, in the source's folder.
+
+    Raises `DataError` if the source has no name, as `.` and the empty string.
+    """
+    if source.name in ("", ".."):
+        raise DataError(f"'{source}': is no ordinary file; give the path of a file")
+    return source.with_name(f"{source.stem}{ending}")
+
+
 def written_at(model: Path) -> int | None:
     """When a checkpoint was written, ns; `None` if it is not there."""
-    card = model / "card.json"
-    return card.stat().st_mtime_ns if card.exists() else None
+    with contextlib.suppress(OSError):
+        return (model / "card.json").stat().st_mtime_ns
+    return None
 
 
 def count_bar(quiet: bool) -> Progress:
@@ -136,6 +148,8 @@ def _foreign_calculator(module: str, name: str) -> "BaseCalculator":
         raise ConfigError(f"{module}:{name}: can't be imported ({error}); give module:Class") from None
     if not callable(found) or (isinstance(found, type) and not issubclass(found, BaseCalculator)):
         raise ConfigError(f"{module}:{name}: is no ASE calculator; give one as module:Class")
+    if missing := _required(found):
+        raise ConfigError(f"{module}:{name}: can't be made without arguments ({missing}); give module:Class")
     try:
         calculator = found()
     except (TypeError, ValueError, RuntimeError, OSError) as error:
@@ -144,6 +158,17 @@ def _foreign_calculator(module: str, name: str) -> "BaseCalculator":
         raise ConfigError(f"{module}:{name}: is no ASE calculator; give one as module:Class")
     _with_sentences(calculator, f"{module}:{name}")
     return calculator
+
+
+def _required(found: Callable[..., object]) -> str:
+    """The arguments without which a class or function can't be called, with commas."""
+    try:
+        parameters = inspect.signature(found).parameters.values()
+    except ValueError:
+        # of some that are written in C
+        return ""
+    variadic = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    return ", ".join(p.name for p in parameters if p.default is p.empty and p.kind not in variadic)
 
 
 def _with_sentences(calculator: "BaseCalculator", name: str) -> None:

@@ -8,7 +8,7 @@ import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
-from gnnpot.cli.common import Precision, chosen_device, open_calculator, open_model, read_structure
+from gnnpot.cli.common import Precision, beside, chosen_device, open_calculator, open_model, read_structure
 from gnnpot.cli.console import Console, styled
 from gnnpot.cli.results import JsonOption, to_json
 from gnnpot.config import from_mapping
@@ -118,11 +118,11 @@ def _conduct(given: dict[str, Any]) -> None:
     if (structure is None) == (trajectory is None):
         raise ConfigError("conductivity: give either a structure to simulate, or --trajectory to analyse")
     if trajectory is not None:
-        place = output or trajectory[0].with_name(f"{trajectory[0].stem}-conductivity")
+        place = output or beside(trajectory[0], "-conductivity")
         _claim_report(place)
         study = _analysed(trajectory, config, given["frame_time"])
     else:
-        place = output or structure.with_name(f"{structure.stem}-conductivity")
+        place = output or beside(structure, "-conductivity")
         atoms = read_structure(structure, given["index"])
         make = MakeCalculator(given["model"], given["device"], given["dtype"])
         _try_model(make, atoms)

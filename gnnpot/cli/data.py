@@ -1,6 +1,7 @@
 """`gnnpot data`: convert files to stores, look at them, split them."""
 
 import math
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -240,12 +241,16 @@ def _reader_options(more: list[str] | None, **options: str | None) -> dict[str, 
     return given | _pairs(more or [], "--option")
 
 
+#: names of the parts of a split
+_PART = re.compile(r"[\w-]+")
+
+
 def _pairs(texts: Iterable[str], option: str) -> dict[str, str]:
     pairs = {}
     for text in texts:
         name, equals, value = text.partition("=")
-        if not equals or not name.strip() or not value.strip():
-            raise ConfigError(f"{option} {text}: expected name=value")
+        if not equals or not value.strip() or not _PART.fullmatch(name.strip()):
+            raise ConfigError(f"{option} {text}: expected name=value, with a name of letters, digits, '-' and '_'")
         pairs[name.strip()] = value.strip()
     return pairs
 

@@ -14,7 +14,7 @@ from gnnpot.cli.data import EnergyKey, ForcesKey, MagmomsKey, StressKey
 from gnnpot.cli.progress import Bars
 from gnnpot.cli.results import JsonOption, to_json
 from gnnpot.domains import POSITIVE, WHOLE_FROM_0, WHOLE_FROM_1
-from gnnpot.errors import ConfigError
+from gnnpot.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
     from gnnpot.properties.suites import Subject
@@ -89,7 +89,7 @@ def evaluate_command(
         options = {"count": count, "seed": seed, "picoseconds": picoseconds}
         _suites([model, *(others or ())], suite, data, output, options, (processes, fresh, quiet), device)
     elif not others:
-        raise ConfigError(f"give labelled frames, or a benchmark with --suite ({_SUITES})")
+        raise ConfigError(f"give data (labelled frames), or a benchmark with --suite ({_SUITES})")
     else:
         named |= {"stress_key": ""} if stress == "none" else {"stress": stress} if stress else {}
         _frames(model, [Path(path) for path in others], (report, format, named), device, as_json)
@@ -102,6 +102,7 @@ def _frames(
     device: str | None,
     as_json: bool,
 ) -> None:
+    from gnnpot.data.quantities import QUANTITIES
     from gnnpot.data.readers import RecordOptions
     from gnnpot.engines.calculator import Calculator
     from gnnpot.runs.guard import check_report_folder
@@ -123,8 +124,12 @@ def _frames(
             evaluation = evaluate(calculator.potential, frames)
         else:
             evaluation = evaluate_calculator(calculator, frames)
+    metrics = evaluation.metrics()
+    if not any(metrics[f"{label}_count"] for label in QUANTITIES):
+        names = ", ".join(map(str, data))
+        raise DataError(f"{names}: no frame has a label; give labelled frames, or name the labels (--energy-key, …)")
     if as_json:
-        typer.echo(to_json(evaluation.metrics()))
+        typer.echo(to_json(metrics))
     else:
         console.print(errors_table(evaluation))
     if report is not None:

@@ -98,9 +98,10 @@ def train(
     """
     from gnnpot.config import read_yaml
     from gnnpot.functional.store import save
-    from gnnpot.functional.train import read_train_config
+    from gnnpot.functional.train import check_training_folder, read_train_config
     from gnnpot.functional.train import train as run
 
+    check_training_folder(output)
     mapping = read_yaml(config) if config else {}
     if seed is not None:
         mapping["network"] = {**mapping.get("network", {}), "seed": seed}

@@ -7,6 +7,7 @@ import typer
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
+from gnnpot.cli.common import beside
 from gnnpot.cli.results import JsonOption, show
 from gnnpot.domains import WHOLE_FROM_1
 
@@ -37,7 +38,7 @@ def order(
     from gnnpot.data.ordering import order_structure
     from gnnpot.engines.files import refuse_overwrite, refuse_same, structure_format, write_atomically
 
-    output = output or structure.with_name(f"{structure.stem}-ordered.cif")
+    output = output or beside(structure, "-ordered.cif")
     refuse_same({"output": output}, inputs=[structure])
     refuse_overwrite(output, overwrite)
     ordered = order_structure(structure, cells)

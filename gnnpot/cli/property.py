@@ -11,7 +11,7 @@ import typer
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
-from gnnpot.cli.common import ENDED, Precision, open_calculator, read_structure
+from gnnpot.cli.common import ENDED, Precision, beside, open_calculator, read_structure
 from gnnpot.cli.console import Console
 from gnnpot.cli.progress import Bars
 from gnnpot.cli.results import JsonOption, to_json
@@ -73,7 +73,7 @@ def property_command(
         return
     given: dict[str, Any] = {}
     apply_overrides(given, settings or ())
-    folder = output or structure.with_name(f"{structure.stem}-{name}")
+    folder = output or beside(structure, f"-{name}")
     content = _calculated(name, found, structure, given, folder, locals())
     if as_json:
         typer.echo(to_json(content))

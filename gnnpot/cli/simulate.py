@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.table import Table
 
-from gnnpot.cli.common import Precision, open_calculator, read_structure
+from gnnpot.cli.common import Precision, beside, open_calculator, read_structure
 from gnnpot.cli.console import styled
 from gnnpot.cli.live import md_line, relax_line
 from gnnpot.cli.results import JsonOption, show
@@ -126,7 +126,7 @@ def relax(
     from gnnpot.engines.relax import relax as run_relaxation
     from gnnpot.units import GPA
 
-    output = output or structure.with_name(f"{structure.stem}-relaxed.extxyz")
+    output = output or beside(structure, "-relaxed.extxyz")
     options: Any = {"fmax": fmax, "stress_max": stress_max * GPA, "pressure": pressure * GPA, "cell": cell.value}
     options |= {"symmetry": symmetry, "steps": steps, "optimizer": optimizer.value}
     config = from_mapping(RelaxConfig, options, where="relax")
@@ -198,8 +198,8 @@ def md(
     given = locals()
     options = {name: given[name] for name in MDConfig.__dataclass_fields__ if name in given}
     config = from_mapping(MDConfig, options | {"ensemble": ensemble.value}, where="md")
-    trajectory = trajectory or structure.with_name(f"{structure.stem}-md.traj")
-    log = log or structure.with_name(f"{structure.stem}-md.log")
+    trajectory = trajectory or beside(structure, "-md.traj")
+    log = log or beside(structure, "-md.log")
     refuse_same({"trajectory": trajectory, "log": log}, inputs=[structure])
     atoms = _structure(structure, index, fix)
     chosen = tuple(filter(None, (elements or "").replace(" ", "").split(",")))

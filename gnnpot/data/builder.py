@@ -26,7 +26,7 @@ from gnnpot.data.manifest import MANIFEST, Manifest, Shard
 from gnnpot.data.store import ROW_GROUP, STORE, FrameStore, ShardWriter, disk_errors
 from gnnpot.errors import DataError, GnnpotError
 from gnnpot.runs.files import move_folder, recover, write_durably, write_text
-from gnnpot.runs.guard import check_folder
+from gnnpot.runs.guard import check_folder, check_name
 from gnnpot.runs.identity import require_same
 from gnnpot.runs.lock import RunLock
 
@@ -50,7 +50,7 @@ class StoreBuilder:
     def __init__(
         self, folder: Path | str, identity: Mapping[str, Any], *, shard_size: int = 16384, overwrite: bool = False
     ) -> None:
-        self.folder = Path(folder)
+        self.folder = check_name(folder)
         self.unfinished = unfinished_folder(self.folder)
         self.shard_size, self.overwrite = shard_size, overwrite
         self.identity = json.loads(json.dumps({**identity, "shard_size": shard_size, "row_group": ROW_GROUP}))

@@ -180,8 +180,11 @@ def split_given(store: FrameStore, parts: Mapping[str, np.ndarray]) -> Split:
 
 def _checked(fractions: Mapping[str, float]) -> dict[str, float]:
     total = sum(fractions.values())
-    if not fractions or min(fractions.values()) <= 0 or abs(total - 1) > 1e-9:
-        raise DataError(f"the fractions {dict(fractions)} of a split must be positive and sum to 1, not {total:g}")
+    # not (a NaN > 0)
+    if not fractions or not all(f > 0 for f in fractions.values()) or not abs(total - 1) <= 1e-9:
+        raise DataError(
+            f"fractions: the sizes {dict(fractions)} of a split must be positive and sum to 1, not {total:g}"
+        )
     return dict(fractions)
 
 

@@ -97,6 +97,16 @@ def _no_such_index(path: Path, index: int) -> DataError:
     return DataError(f"{path}: has no structure of index {index}; give one that it has (--index)")
 
 
+def _holds_one(path: Path) -> bool:
+    """Whether a file can be read without an index: some readers of ASE stop at any other than the last."""
+    from ase.io import read
+
+    try:
+        return isinstance(read(path), Atoms)
+    except Exception:  # noqa: BLE001 - as of any broken file
+        return False
+
+
 def _unreadable(path: Path, error: Exception) -> DataError:
     """The sentence for an exception of ASE's readers, whose words are often a key or a number alone."""
     words = " ".join(str(error).split())
@@ -121,6 +131,8 @@ def _read(path: Path, index: int | slice) -> Sequence[Atoms]:
             raise _no_such_index(path, index) from None
         raise _unreadable(path, error) from None
     except Exception as error:  # noqa: BLE001 - ASE's readers raise anything that a broken file leads them to
+        if isinstance(index, int) and index not in (0, -1) and _holds_one(path):
+            raise _no_such_index(path, index) from None
         raise _unreadable(path, error) from None
     structures = [found] if isinstance(found, Atoms) else found
     if not structures and isinstance(index, int):

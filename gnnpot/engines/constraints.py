@@ -37,6 +37,10 @@ def hold(atoms: Atoms, selection: str) -> int:
 def _atoms_of(atoms: Atoms, part: str) -> np.ndarray:
     if match := _RANGE.fullmatch(part):
         first, last = int(match[1]), int(match[2] or match[1])
+        if last >= len(atoms) or first > last:
+            raise DataError(
+                f"fixed atoms: '{part}' is no range of the {len(atoms)} atoms; give indices from 0 to {len(atoms) - 1}"
+            )
         index = np.arange(len(atoms))
         return (index >= first) & (index <= last)
     if match := _HEIGHT.fullmatch(part):

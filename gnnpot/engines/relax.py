@@ -23,7 +23,7 @@ from ase import Atoms
 from ase.calculators.calculator import BaseCalculator as AseCalculator
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.constraints import FixSymmetry
-from ase.io.trajectory import Trajectory
+from ase.io.trajectory import Trajectory, TrajectoryWriter
 from ase.optimize import BFGS, FIRE, LBFGS
 
 from gnnpot.data.quantities import QUANTITIES
@@ -31,7 +31,7 @@ from gnnpot.data.structures import StructureLike, as_checked_atoms
 from gnnpot.domains import NOT_NEGATIVE, POSITIVE, WHOLE_FROM_0, check_fields
 from gnnpot.engines.cell_filters import CellChoice, CellFreedom, StrainFilter, choose_cell, keep_symmetry, stress_left
 from gnnpot.engines.files import last_frame, refuse_overwrite
-from gnnpot.errors import ConfigError, GnnpotError, SimulationError
+from gnnpot.errors import ConfigError, DataError, GnnpotError, SimulationError
 from gnnpot.units import GPA
 
 logger = logging.getLogger(__name__)
@@ -130,7 +130,7 @@ def relax(
     with ExitStack() as stack:
         engine = stack.enter_context(_OPTIMIZERS[config.optimizer](target, logfile=None))
         if trajectory is not None:
-            frames = stack.enter_context(Trajectory(str(trajectory), "a" if resume else "w"))
+            frames = stack.enter_context(_opened(trajectory, "a" if resume else "w"))
             engine.attach(lambda: frames.write(_bare(atoms, before)))
         last_step, converged, interrupted = _run(engine, atoms, choice, config, progress or (lambda _: None))
     logger.info("relaxation %s after %d steps", "converged" if converged else "stopped", engine.nsteps)
@@ -182,6 +182,13 @@ def _run(
         return RelaxStep(engine.nsteps, atoms.get_potential_energy(), force, stress), False, True
     assert last is not None
     return last, converged, False
+
+
+def _opened(path: Path | str, mode: Literal["a", "w"]) -> TrajectoryWriter:
+    try:
+        return Trajectory(str(path), mode)
+    except OSError as error:
+        raise DataError(f"{path}: can't be written ({error.strerror}); give another name") from None
 
 
 def _moved(atoms: Atoms, last: Atoms) -> Atoms:

@@ -29,7 +29,7 @@ from gnnpot.functional.data import Sample
 from gnnpot.functional.network import LearnedFunctional, NetworkConfig, build
 from gnnpot.functional.training_set import Batch, LossWeights, batch_loss, make_batches
 from gnnpot.runs.files import write_bytes
-from gnnpot.runs.guard import check_new_run
+from gnnpot.runs.guard import check_name, check_new_run
 
 #: evaluations between two writes of the state
 SAVE_EVERY = 10
@@ -93,6 +93,12 @@ def train(
     return functional
 
 
+def check_training_folder(folder: Path) -> None:
+    """Check that a training may begin or resume in a folder. Raises as `gnnpot.runs.guard.check_new_run`."""
+    if not (check_name(folder) / STATE).exists():
+        check_new_run(folder, "--output")
+
+
 class _Run:
     """State of a training: weights, how many steps each stage has done."""
 
@@ -114,8 +120,8 @@ class _Run:
 
     def resume(self) -> None:
         path = self.folder / STATE
+        check_training_folder(self.folder)
         if not path.exists():
-            check_new_run(self.folder, "--output")
             self.folder.mkdir(parents=True, exist_ok=True)
             return
         try:

@@ -91,6 +91,8 @@ def load_checkpoint(folder: Path | str) -> tuple[Potential, Card]:
     folder = Path(folder)
     content = read_card(folder)
     path = folder / WEIGHTS
+    if path.exists() and not path.is_file():
+        raise CheckpointError(f"{path}: is no ordinary file; get the checkpoint again")
     try:
         weights = path.read_bytes()
     except OSError as error:

@@ -74,12 +74,19 @@ def open_potential(name_or_path: Path | str | None = None, report: Report | None
     folder = locate(name_or_path, report)
     if (folder / _N2P2).is_file() and not (folder / CARD).is_file():
         return OpenedPotential(_load_n2p2(folder), Card(name=folder.name), folder)
+    cached = folder == checkpoint_folder(folder.name)
     try:
-        return OpenedPotential(*load_checkpoint(folder), folder)
+        potential, card = load_checkpoint(folder)
     except CheckpointError as error:
-        if folder != checkpoint_folder(folder.name):
+        if not cached:
             raise
         raise CheckpointError(f"{error}: gnnpot import {folder.name} --force") from None
+    if cached and is_known(folder.name) and card.name != folder.name:
+        raise CheckpointError(
+            f"{folder}: holds '{card.name}' under the name of a published potential; import that again: gnnpot import "
+            f"{folder.name} --force"
+        )
+    return OpenedPotential(potential, card, folder)
 
 
 def locate(name_or_path: Path | str | None = None, report: Report | None = None) -> Path:

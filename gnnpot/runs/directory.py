@@ -19,7 +19,7 @@ import yaml
 from gnnpot.config import from_mapping, read_yaml, to_mapping
 from gnnpot.errors import ConfigError, DataError
 from gnnpot.runs.files import write_text
-from gnnpot.runs.guard import check_run_folder
+from gnnpot.runs.guard import check_name, check_not_input, check_run_folder
 from gnnpot.runs.identity import differences, fingerprints, other_run, require_inputs
 from gnnpot.runs.lock import RunLock
 
@@ -57,7 +57,9 @@ class RunDirectory:
                 writes, or a run with other options or inputs.
             DataError: if another process is in it.
         """
+        inputs = [Path(path) for path in inputs]
         run = config.run
+        self._check_inputs(run, inputs, resume)
         made = self._made(run, type(config))
         try:
             check_run_folder(run, made, "run, --output")
@@ -76,6 +78,25 @@ class RunDirectory:
                 self._empty(run)
             self._identify(config, inputs)
             yield
+
+    def _check_inputs(self, run: Path, inputs: Iterable[Path], resume: bool) -> None:
+        """Raise `ConfigError` if an input is the folder of the run, or among what a run that begins anew removes."""
+        try:
+            check_name(run, "run, --output")
+        except DataError as error:
+            raise ConfigError(str(error)) from None
+        check_not_input({"run": run}, inputs)
+        removed = [] if resume else [path.resolve() for name in self._names for path in run.glob(name)]
+        for path in inputs:
+            place = path.resolve()
+            if any(place == one or one in place.parents for one in removed):
+                raise ConfigError(
+                    f"{path}: is of the run in {run}, which would begin anew; name another folder for the run"
+                )
+
+    @property
+    def _names(self) -> tuple[str, ...]:
+        return (self.config, *self.names, *self.kept)
 
     def _identify(self, config: HasRun, inputs: Iterable[Path | str]) -> None:
         run, wanted = config.run, to_mapping(config)
@@ -111,10 +132,10 @@ class RunDirectory:
         return True
 
     def _present(self, run: Path) -> list[str]:
-        return sorted({path.name for name in (self.config, *self.names, *self.kept) for path in run.glob(name)})
+        return sorted({path.name for name in self._names for path in run.glob(name)})
 
     def _empty(self, run: Path) -> None:
-        for name in (self.config, MARKER, *self.names, *self.kept):
+        for name in (MARKER, *self._names):
             for path in run.glob(name):
                 if path.is_dir() and not path.is_symlink():
                     shutil.rmtree(path, ignore_errors=True)

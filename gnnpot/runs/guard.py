@@ -68,7 +68,7 @@ def check_file(path: Path | str, *, overwrite: bool = False, option: str = "--ou
         DataError: for a name that can't be one, a missing or read-only folder, a file that exists, and for all that is
             no ordinary file (folder, FIFO, device, link).
     """
-    path = _check_name(path, option)
+    path = check_name(path, option)
     mode = _mode(path)
     if mode is not None and stat.S_ISDIR(mode):
         raise DataError(f"{path}: is a folder; give the name of a file ({option})")
@@ -97,7 +97,7 @@ def check_folder(
     Raises:
         DataError: for a name that can't be one, a read-only place, and for all that exists and may not be replaced.
     """
-    path = _check_name(path, option)
+    path = check_name(path, option)
     if _mode(path) is not None:
         if not overwrite:
             raise DataError(f"{path}: exists already; give another name, or overwrite=True (--overwrite)")
@@ -158,7 +158,7 @@ def check_report_folder(path: Path | str, names: tuple[str, ...], option: str = 
     Raises:
         DataError: for a name that can't be one, a read-only place, and a folder with files of others.
     """
-    path = _check_name(path, option)
+    path = check_name(path, option)
     mode = _mode(path)
     if mode is not None and not stat.S_ISDIR(mode):
         raise DataError(f"{path}: is {_what(mode)}; give the name of a folder ({option})")
@@ -197,7 +197,7 @@ def check_not_input(outputs: Mapping[str, Path | str | None], inputs: Iterable[P
 
 def check_run_folder(path: Path, made: bool, option: str) -> None:
     """Check that a run may have this folder: as `check_folder`, but it may exist, and `made` says it is gnnpot's."""
-    _check_name(path, option)
+    check_name(path, option)
     mode = _mode(path)
     if mode is not None and not path.is_dir():
         raise ConfigError(f"{path}: is {_what(mode)}; name another folder for the run")
@@ -214,7 +214,12 @@ def check_new_run(path: Path, option: str) -> None:
         raise ConfigError(f"{path}: contains files that gnnpot did not make; name a folder of its own ({option})")
 
 
-def _check_name(path: Path | str, option: str) -> Path:
+def check_name(path: Path | str, option: str = "--output") -> Path:
+    """Check that a name can be one of an output: not empty, no `.` or `..`, no longer than file systems allow.
+
+    Raises:
+        DataError: for any other name.
+    """
     text = os.fspath(path)
     if not text or Path(text).name in ("", "..") or "\0" in text:
         raise DataError(f"'{text}': can't be the name of an output; give one ({option})")

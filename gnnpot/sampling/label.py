@@ -18,7 +18,7 @@ from gnnpot.data.store import STORE, FrameStore, write_store
 from gnnpot.data.stress_check import StressSample
 from gnnpot.errors import ConfigError, DataError, GnnpotError
 from gnnpot.runs.files import recover
-from gnnpot.runs.guard import check_folder
+from gnnpot.runs.guard import check_folder, check_name
 from gnnpot.runs.results_log import ResultsLog, read_plan
 from gnnpot.sampling.config import LabelConfig
 from gnnpot.sampling.tasks import Labeller, Task, Worker, one_thread, serve, unpack
@@ -64,7 +64,7 @@ def label(
         ConfigError: if the folder contains the results of other settings.
     """
     config = config or LabelConfig()
-    output = Path(output)
+    output = check_name(output)
     if processes < 1:
         raise ConfigError(f"processes: {processes} is not positive")
     if len(structures) == 0:

@@ -128,7 +128,7 @@ def _usable_devices() -> Iterator[None]:
     """Lightning's error for devices that are not there as a `ConfigError`."""
     try:
         yield
-    except (MisconfigurationException, ValueError) as error:
+    except (MisconfigurationException, TypeError, ValueError) as error:
         reason = " ".join(str(error).split()).partition(". ")[0]
         raise ConfigError(
             f"lightning: accelerator and devices can't be used here ({reason}); set lightning.accelerator=cpu"

@@ -64,8 +64,9 @@ def resolve_path(path: Path) -> Path:
 
 
 def read_labelled(paths: Sequence[Path], config: DataConfig, skipped: Counter[str] | None = None) -> Iterator[Frame]:
-    """The frames of files and stores, one after the other."""
+    """The frames of files and stores, one after the other; `skipped` counts by reason what is left out of them."""
     options: dict[str, Any] = {f.name: getattr(config.reader, f.name) for f in fields(config.reader)}
+    skipped = Counter() if skipped is None else skipped
     resolved = [resolve_path(path) for path in paths]
     for store, group in groupby(resolved, key=Path.is_dir):
         if store:

@@ -37,10 +37,10 @@ def write_curation_report(manifest: Manifest, folder: Path | str) -> Path:
 
     Raises `DataError` if the store was not made by `gnnpot data mp`, or the folder can't be written.
     """
+    folder = check_report_folder(folder, REPORT_NAMES)
     curation = manifest.curation
     if curation is None:
         raise DataError("the store was not curated, so there is nothing to report; 'gnnpot data mp' makes one that is")
-    folder = check_report_folder(folder, REPORT_NAMES)
     title = f"{manifest.source}: {manifest.frames:,} frames"
     try:
         folder.mkdir(parents=True, exist_ok=True)

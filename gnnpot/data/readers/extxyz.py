@@ -103,6 +103,9 @@ def parse_comment(line: str) -> dict[str, str]:
 def _pairs(line: str) -> Iterator[tuple[str, str | None]]:
     for match in _PAIR.finditer(line.strip()):
         key, value = _unquote(match["key"]), match["value"]
+        if value and value[0] in _CLOSING and (len(value) == 1 or value[-1] != _CLOSING[value[0]]):
+            problem = f"the comment line has {key}= with a {value[0]} that is not closed; mend or remove this frame"
+            raise FrameError("file", "a value that is not closed", problem)
         yield _OWN_KEYS.get(key.lower(), key), None if value is None else _unquote(value)
 
 

@@ -80,11 +80,14 @@ def _content(folder: Path, file: str) -> bytes:
 def _version(folder: Path, description: bytes) -> str:
     """The version of matgl, if the options leave no doubt."""
     try:
-        arguments: dict[str, Any] = json.loads(description)["kwargs"]["model"]["init_args"]
-        later = any(name in arguments for name in _LATER)
-    except (ValueError, KeyError, TypeError):
-        raise CheckpointError(f"{folder / DESCRIPTION}: does not describe a potential of matgl; get it again") from None
-    if later:
+        found: Any = json.loads(description)
+    except ValueError:
+        found = None
+    for key in ("kwargs", "model", "init_args"):
+        found = found.get(key) if isinstance(found, dict) else None
+    if not isinstance(found, dict):
+        raise CheckpointError(f"{folder / DESCRIPTION}: does not describe a potential of matgl; get it again")
+    if any(name in found for name in _LATER):
         raise CheckpointError(
             f"{folder}: does not tell which version of matgl trained it, on which its energies depend; say it with "
             "--trained-with, e.g. --trained-with 4.1.2"

@@ -28,7 +28,7 @@ from gnnpot.properties.conductivity.result import Study, conclude
 from gnnpot.properties.conductivity.runs import RUN, simulate, stages, supercell, temperature_folders
 from gnnpot.properties.conductivity.transport import analyse
 from gnnpot.runs.files import write_text
-from gnnpot.runs.guard import check_run_folder
+from gnnpot.runs.guard import check_name, check_run_folder
 from gnnpot.runs.processes import end_with_parent
 
 PLAN = "plan.json"
@@ -99,7 +99,7 @@ def _agree(folder: Path, cell: Atoms, config: ConductivityConfig) -> None:
     for name in ("analysis", "production"):
         plan.pop(name)
     plan = json.loads(json.dumps(plan))
-    path = folder / PLAN
+    path = check_name(folder) / PLAN
     check_run_folder(folder, path.is_file(), "--output")
     try:
         folder.mkdir(parents=True, exist_ok=True)

@@ -8,7 +8,7 @@ from bad_input_cases.attempt import Try
 
 _MD = "from gnnpot.engines.md import MDConfig\nMDConfig({})"
 _RELAX = "from gnnpot.engines.relax import RelaxConfig\nRelaxConfig({})"
-_CONDUCT = "from gnnpot.properties.conductivity import ConductivityConfig\nConductivityConfig({})"
+_CONDUCT = "from gnnpot.properties.conductivity import ConductivityConfig\nConductivityConfig(ion='Cu', {})"
 _NAN, _INF = "float('nan')", "float('inf')"
 
 #: call -> option -> values
@@ -47,7 +47,7 @@ CODE = (
     ("a GPU where there is none", f"{_COPPER}Calculator('gnnpot-1', device='cuda')", "cuda"),
     ("a wrong device", f"{_COPPER}Calculator('gnnpot-1', device='tpu9')", "tpu9"),
     ("a model of no name", f"{_COPPER}Calculator('nowhere')", "nowhere"),
-    ("a model of None", f"{_COPPER}Calculator(None)", "None"),
+    ("a model that is a number", f"{_COPPER}Calculator(3)", "3"),
     ("positions of NaN, later", f"{_COPPER}a.calc = Calculator('gnnpot-1')\na.get_potential_energy()\na.positions[0] = float('nan')\na.get_potential_energy()", "positions"),
     ("a cell of nothing, later", f"{_COPPER}a.calc = Calculator('gnnpot-1')\na.get_potential_energy()\na.set_cell([1e-3]*3)\na.get_potential_energy()", "atoms per"),
     ("another element, later", f"{_COPPER}a.calc = Calculator('tiny')\na.get_potential_energy()\na.symbols[0] = 'Ni'\na.get_potential_energy()", "Ni"),

@@ -32,7 +32,7 @@ CARDS = {
     "a term of no kind": "c['terms'] = [{'architecture': 'none'}]",
     "a term that is a number": "c['terms'] = [3]",
     "a card that is a list": "c['card'] = []",
-    "a card without a name": "del c['card']['name']",
+    "a card without a name": "c['card']['name'] = None",
     "metrics of text": "c['card']['metrics'] = 'good'",
     "training of a number": "c['card']['training'] = 7",
     "reference structures of text": "c['card']['reference_structures'] = 'many'",
@@ -79,21 +79,21 @@ FILES = {
 }  # fmt: skip
 _WHEEL = """
 import os, zipfile
-os.makedirs("mirror/chgnet-0.3.0")
+os.makedirs("mirror")
 from gnnpot.hub.registry import resolve
 source = resolve("chgnet-0.3.0")[0].sources[0]
-path = "mirror/chgnet-0.3.0/" + source.wheel.file
+path = "mirror/" + source.wheel.file
 {make}
 """
 WHEELS = {
     "no wheel": ("pass", "mirror|chgnet"),
     "wheel of prose": ("open(path, 'w').write('hello')", "zip|wheel|archive|damaged|sha256"),
     "empty wheel": ("open(path, 'w')", "zip|wheel|archive|damaged|sha256"),
-    "wheel without the file": ("zipfile.ZipFile(path, 'w').writestr('a', 'b')", "wheel|sha256|contain|lacks|damaged"),
-    "wheel with another file": ("zipfile.ZipFile(path, 'w').writestr(source.file, b'0' * 100)", "sha256|wheel|damaged"),
-    "wheel is a bomb": ("z = zipfile.ZipFile(path, 'w', zipfile.ZIP_DEFLATED); z.writestr(source.file, b'0' * 10**9); z.close()", "wheel|bytes|larger|sha256|damaged"),
-    "wheel is encrypted": ("z = zipfile.ZipFile(path, 'w'); z.writestr(source.file, b'abc'); z.close(); d = bytearray(open(path, 'rb').read()); d[6] |= 1; k = d.index(b'PK\\x01\\x02'); d[k + 8] |= 1; open(path, 'wb').write(d)", "wheel|encrypt|read|damaged|sha256"),
-    "wheel of unknown compression": ("z = zipfile.ZipFile(path, 'w'); z.writestr(source.file, b'abc'); z.close(); d = bytearray(open(path, 'rb').read()); d[8] = 99; k = d.index(b'PK\\x01\\x02'); d[k + 10] = 99; open(path, 'wb').write(d)", "wheel|compression|read|damaged|sha256"),
+    "wheel without the file": ("zipfile.ZipFile(path, 'w').writestr('a', 'b')", "wheel|sha256|contain|lacks|damaged|holds no"),
+    "wheel with another file": ("zipfile.ZipFile(path, 'w').writestr(source.member, b'0' * 100)", "sha256|wheel|damaged"),
+    "wheel is a bomb": ("z = zipfile.ZipFile(path, 'w', zipfile.ZIP_DEFLATED); z.writestr(source.member, b'0' * 10**9); z.close()", "wheel|bytes|larger|sha256|damaged"),
+    "wheel is encrypted": ("z = zipfile.ZipFile(path, 'w'); z.writestr(source.member, b'abc'); z.close(); d = bytearray(open(path, 'rb').read()); d[6] |= 1; k = d.index(b'PK\\x01\\x02'); d[k + 8] |= 1; open(path, 'wb').write(d)", "wheel|encrypt|read|damaged|sha256"),
+    "wheel of unknown compression": ("z = zipfile.ZipFile(path, 'w'); z.writestr(source.member, b'abc'); z.close(); d = bytearray(open(path, 'rb').read()); d[8] = 99; k = d.index(b'PK\\x01\\x02'); d[k + 10] = 99; open(path, 'wb').write(d)", "wheel|compression|read|damaged|sha256"),
     "mirror is a file": ("import shutil; shutil.rmtree('mirror'); open('mirror', 'w').write('x')", "mirror"),
 }  # fmt: skip
 _FOLDER = """
@@ -168,7 +168,7 @@ def tries() -> list[Try]:
             Try(
                 "downloads",
                 f"matgl: {name}",
-                ("import", "downloads"),
+                ("import", "downloads", "--name", "mine"),
                 words=(words,),
                 setup=_FOLDER.format(make=make),
                 environment={"GNNPOT_CACHE": "cache"},

@@ -40,8 +40,8 @@ BAD = {
     "unclosed.extxyz": "quot|comment|closed|read",
     "unknown_pair.extxyz": "Qq|element",
     "empty.extxyz": "empty|frame",
-    "bytes.extxyz": "read|UTF-8|encoded|number",
-    "latin.extxyz": "read|UTF-8|encoded|energy|label|column",
+    "bytes.extxyz": "read|UTF-8|encoded|number|not a text file",
+    "latin.extxyz": "read|UTF-8|encoded|energy|label|column|not a text file",
     "cut.extxyz.gz": "end|cut|damaged|read",
     "nan.extxyz": "positions",
     "far300.extxyz": "positions|beyond",
@@ -58,7 +58,7 @@ BAD = {
     "bytes.traj": "read",
     "fifo.cif as fifo.extxyz": "ordinary|FIFO",
     "folder.cif as folder": "folder|store|DeepMD",
-    "flipped.store": "damaged|sha256|digest|checksum",
+    "flipped.store": "damaged|sha256|digest|checksum|is a folder",
     "manifest.store": "manifest|damaged|digest|frames",
 }
 COMMANDS = {

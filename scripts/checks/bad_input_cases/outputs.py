@@ -7,8 +7,9 @@ from bad_input_cases.structures import EMT, words_of
 
 #: name of the output -> words of the message; `{}` in a name is the ending
 FILES = {
-    "mine": "folder",
-    ".": "name of an output|folder",
+    # where the ending is asked first, it decides
+    "mine": "folder|ending|name it|as extended XYZ",
+    ".": "name of an output|folder|ending|name it|as extended XYZ",
     "": "name of an output|--output|folder",
     "{long}": "bytes",
     "nowhere/out{}": "does not exist",
@@ -28,7 +29,7 @@ WRITE_FILES = {
     "md zarr": (f"md cu.cif -m {EMT} --steps 1 -q --log fine.log --trajectory OUT", ".zarr"),
     "predict": ("predict cu.cif -m tiny -q -o OUT", ".extxyz"),
     "choose": ("data choose frames.extxyz -n 2 -q -o OUT", ".extxyz"),
-    "split": ("data split cu.store -o OUT", ".json"),
+    "split": ("data split cu.store -o OUT --by frame --fractions a=0.5,b=0.5", ".json"),
     "build": ("build 'copper 2x2x2' -o OUT", ".extxyz"),
     "build --save-recipe": ("build 'copper 2x2x2' --save-recipe OUT", ".json"),
     "solve": ("functional solve mg.cif -f tf -o OUT", ".cube"),
@@ -40,10 +41,10 @@ FOLDERS = {
     ".": "name of an output|folder that you are in|name of|not",
     "": "name|--output|folder",
     "{long}": "bytes|name",
-    "mine": "exists|did not make|not made|not a|is no folder|not empty",
+    "mine": "exists|did not make|not made|not a|is no folder|not empty|no part of|no sample",
     "there": "file|exists",
     "link": "link|exists",
-    "/proc/out": "can't be made|read-only|can't be written",
+    "/proc/out": "can't be made|read-only|can't be written|not curated",
     "there/out": "not a folder|can't be|Not a directory",
 }
 #: command -> (line, whether it takes --overwrite or --fresh)
@@ -79,7 +80,7 @@ ODD = (
     ("trajectory and log", f"md cu.cif -m {EMT} -q --trajectory x --log x", "both|ending"),
     ("trajectory and log, by another name", f"md cu.cif -m {EMT} -q --trajectory x.traj --log ./x.traj", "both"),
     ("output and trajectory", f"relax cu.cif -m {EMT} -q -o x.traj --trajectory mine/../x.traj", "both"),
-    ("output is the structure", f"relax cu.cif -m {EMT} -q -o cu.cif", "exists"),
+    ("output is the structure", f"relax cu.cif -m {EMT} -q -o cu.cif", "exists|input"),
     ("output is the structure, overwritten", f"relax cu.cif -m {EMT} -q --steps 1 -o cu.cif --overwrite", "input|both"),
     ("log is the structure", f"md cu.cif -m {EMT} -q --log cu.cif --overwrite", "input|both"),
     ("predictions replace their input", "predict frames.extxyz -m tiny -q -o frames.extxyz --overwrite", "input|both"),
@@ -106,12 +107,12 @@ ODD = (
     ("relax onto a device", f"relax cu.cif -m {EMT} -q -o /dev/null --overwrite", "ending|device"),
     ("plot as text", "functional plot mg.cif -f tf -o out.txt", "ending|png"),
     ("plot in a folder", "functional plot mg.cif -f tf -o mine --overwrite", "folder"),
-    ("train here", "train good.yaml -q --set run=.", "folder"),
-    ("train here, again", "train good.yaml -q --set run=. --fresh", "folder"),
+    ("train here", "train good.yaml -q --set run=.", "name|folder"),
+    ("train here, again", "train good.yaml -q --set run=. --fresh", "name|folder"),
     ("train above", "train good.yaml -q --set run=.. --fresh", "name|folder"),
-    ("finetune here, again", "finetune tiny frames.extxyz -q -o . --fresh", "folder"),
-    ("distil here, again", "distil tiny frames.extxyz -q -o . --fresh", "folder"),
-    ("train into the model", "finetune tiny frames.extxyz -q -o tiny --fresh", "did not make|not|card"),
+    ("finetune here, again", "finetune tiny frames.extxyz -q -o . --fresh", "name|folder"),
+    ("distil here, again", "distil tiny frames.extxyz -q -o . --fresh", "name|folder"),
+    ("train into the model", "finetune tiny frames.extxyz -q -o tiny --fresh", "input|did not make"),
 )  # fmt: skip
 
 

@@ -22,7 +22,7 @@ GOOD = {
     "relax": f"relax NAME.cif -m {EMT} -q --steps 2",
     "md": f"md NAME.cif -m {EMT} -q --steps 2",
     "predict": "predict NAME.cif -m tiny -o NAME.extxyz -q",
-    "convert": "data convert frames.extxyz -o NAME.store",
+    "convert": "data convert frames.extxyz -o NAME3.store",
     "info": "data info NAME.store",
     "split": "data split NAME.store -o NAME.json --by frame --fractions a=0.5,b=0.5",
     "choose": "data choose frames.extxyz -n 2 -o NAME.extxyz -q",
@@ -31,7 +31,7 @@ GOOD = {
     "evaluate": "evaluate tiny frames.extxyz --report NAME",
     "card": "card NAME.model",
     "build": "build 'copper 2x2x2' -o NAME.extxyz",
-    "conductivity": f"conductivity NAME.cif -m {EMT} --ion Cu --production 0.4 --equilibration 0.2 -T 300 -q",
+    "conductivity": f"conductivity NAME.cif -m {EMT} --ion Cu --production 3 --equilibration 0.2 -T 300 -q",
 }
 BAD = {
     "relax": f"relax NAME.none -m {EMT}",
@@ -70,7 +70,7 @@ _FILES = ("frames.extxyz", "tiny", "good.yaml", "cu.store", "cu.cif", "tinycell.
 
 def _named(name: str) -> str:
     return (
-        f"import shutil; n = {name!r}\nshutil.copy('cu.cif', n + '.cif'); shutil.copytree('cu.store', n + '.store');"
+        f"import os, shutil; n = {name!r}\nos.makedirs(os.path.dirname(n) or '.', exist_ok=True)\nshutil.copy('cu.cif', n + '.cif'); shutil.copytree('cu.store', n + '.store');"
         "shutil.copytree('tiny', n + '.model')\n"
     )
 
