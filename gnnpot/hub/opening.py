@@ -14,6 +14,7 @@ A published potential is fetched, converted, compared with what its authors' pac
 checkpoint the first time; from then on it works offline (`gnnpot.hub.importing`).
 """
 
+import os
 from pathlib import Path
 from typing import NamedTuple
 
@@ -97,6 +98,8 @@ def locate(name_or_path: Path | str | None = None, report: Report | None = None)
     """
     if name_or_path is None:
         return default_folder()
+    if not isinstance(name_or_path, (str, os.PathLike)):
+        raise CheckpointError(f"{name_or_path!r}: is neither the name of a potential nor a path; give one of them")
     path, name = Path(name_or_path), str(name_or_path)
     if name.startswith(PREFIX):
         return hub_folder(name, report)
