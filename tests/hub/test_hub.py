@@ -89,6 +89,14 @@ def test_a_checkpoint_wins_over_a_name_and_another_folder_does_not(entries, tmp_
     assert opening.locate("web") == Path("web")
 
 
+@pytest.mark.parametrize("name", ["mine", "web@LOW"])
+def test_another_folder_under_a_published_name(entries, name):
+    """It is not opened as that potential, also if its card has the name."""
+    save_checkpoint(checkpoint_folder("web@LOW"), convert("", {})[0], Card(name=name))
+    with pytest.raises(CheckpointError, match="under the name of a published potential.*gnnpot import web@LOW --force"):
+        gnnpot.load("web@LOW")
+
+
 def test_damage_in_the_cache_is_said_and_mended(entries):
     weights = importing.import_published("web") / WEIGHTS
     weights.write_bytes(weights.read_bytes()[:-1] + b"x")
