@@ -30,6 +30,14 @@ def read_number_of_atoms(reader: Reader) -> None:
             return
 
 
+def read_lone_number_of_atoms(reader: Reader) -> None:
+    """`GaAs with 5% In, 64 atoms`: the number that no other rule has taken is that of the crystal."""
+    lone = reader.left("ATOMS")
+    if len(lone) == 1 and reader.facts.get("repeat") is None and reader.facts.get("number_of_atoms") is None:
+        reader.facts.values["number_of_atoms"] = int(reader.value(lone[0]))
+        reader.take(lone[0])
+
+
 def fit_number_of_atoms(reader: Reader, steps: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """The crystal's steps with a supercell of the given number of atoms; another number is a contradiction."""
     wanted = reader.facts.get("number_of_atoms")
