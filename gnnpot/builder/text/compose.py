@@ -8,7 +8,12 @@ from gnnpot.builder.messages import error, say
 from gnnpot.builder.state import Message
 from gnnpot.builder.text.changes import particle_step, rest, seed_of, solvent_step
 from gnnpot.builder.text.reader import Reader
-from gnnpot.builder.text.sizes import fit_number_of_atoms, read_lone_number_of_atoms, vacancies_per_dopant
+from gnnpot.builder.text.sizes import (
+    fit_number_of_atoms,
+    read_lone_number_of_atoms,
+    room_for_fractions,
+    vacancies_per_dopant,
+)
 from gnnpot.builder.text.words import BY_STRUCTURE, Roles, is_element
 
 #: the plane that is taken where a surface is asked for without one, by prototype
@@ -52,6 +57,8 @@ def compose(reader: Reader, roles: Roles) -> list[dict[str, Any]]:
     steps += _cell_steps(reader, roles)
     steps = fit_number_of_atoms(reader, steps)
     following = rest(reader, roles)
+    if files is None:
+        steps = room_for_fractions(reader, steps, following)
     _lone_length(reader, steps)
     return vacancies_per_dopant(reader, [*steps, *following])
 
@@ -111,6 +118,8 @@ def _bulk(reader: Reader, roles: Roles) -> dict[str, Any]:
         formula = majority(roles.alloy)
     else:
         formula = _alloy_host(reader, roles, roles.hosts[0]["formula"])
+    if roles.hosts and roles.hosts[0]["kind"] == "MOL" and formula not in library().substances:
+        raise error("no_substance", reader.language, name=formula, hint="")
     step: dict[str, Any] = {"do": "bulk", "formula": formula}
     polymorph = _structure(reader, roles, formula)
     if polymorph is not None:

@@ -3,6 +3,7 @@
 import re
 from typing import Any
 
+from gnnpot.builder.steps.solvent import DENSITIES
 from gnnpot.builder.text.reader import Reader
 from gnnpot.builder.text.words import Roles, count_near, formula, is_element, is_molecule
 
@@ -217,7 +218,10 @@ def liquid(reader: Reader, roles: Roles) -> None:
         bool(words) or reader.facts.get("liquid_thickness") or reader.facts.get("density") or reader.facts.get("box")
     )
     surface = reader.has("MILLER", "SLAB")
-    if not is_liquid or (
+    if surface and reader.has("INTERFACE") and any(reader.value(i) in DENSITIES for i in reader.left("MOL")):
+        # `Au(111)/water interface`
+        reader.take(reader.left("INTERFACE", "SLASH", "AND"))
+    elif not is_liquid or (
         surface and not reader.left("WATERFILM", "FILL", "LIQUIDW") and not reader.facts.get("liquid_thickness")
     ):
         return
