@@ -40,11 +40,11 @@ from gnnpot.data.quantities import ATTRIBUTES
 from gnnpot.data.references import ElementReferences
 from gnnpot.data.structures import StructureLike, as_atoms
 from gnnpot.graphs import Graph, build_graph
+from gnnpot.graphs.size import GraphSize, check_memory, graph_size
 from gnnpot.models.base import AtomicOutput, EnergyModel, check_elements
 from gnnpot.models.fast.edge_sums import forces_and_stress, scaled
 from gnnpot.models.layers import ModuleList
-from gnnpot.models.memory import GraphSize, check_memory, graph_size
-from gnnpot.models.surroundings import are_usual, differentiable, usual_modes
+from gnnpot.torch_modes import are_usual, usual_modes
 from gnnpot.units import VOIGT
 
 
@@ -193,7 +193,7 @@ class Potential(nn.Module):
         if not are_usual():
             with usual_modes():
                 return self.forward(
-                    differentiable(graph), forces=forces, stress=stress, virials=virials, training=training
+                    graph.differentiable(), forces=forces, stress=stress, virials=virials, training=training
                 )
         with_gradient = forces or stress or virials
         vectors, dtype = graph.edge_vectors, None

@@ -11,10 +11,10 @@ FILES = sorted(ROOT.rglob("*.py"))
 
 #: A room may import what stands on a lower step than itself; rooms on one step don't know each other.
 STEPS = {
-    "errors": 0, "domains": 1, "extras": 1, "plugins": 1, "units": 1, "config": 2, "runs": 3, "compiler": 3, "data": 4,
-    "graphs": 5, "ops": 6, "models": 7, "potential": 8, "hub": 9, "engines": 10, "properties": 11, "sampling": 12,
-    "testing": 12,
-    "training": 13, "workflows": 14, "builder": 15, "functional": 15, "studio": 16, "cli": 17,
+    "errors": 0, "domains": 1, "extras": 1, "plugins": 1, "units": 1, "config": 2, "torch_modes": 2, "runs": 3,
+    "compiler": 3, "data": 4, "graphs": 5, "ops": 6, "models": 7, "potential": 8, "hub": 9, "engines": 10,
+    "properties": 11, "sampling": 12, "testing": 12, "training": 13, "workflows": 14, "builder": 15, "functional": 15,
+    "studio": 16, "cli": 17,
 }  # fmt: skip
 #: The package itself and `python -m` only hand on.
 FRONT_DOORS = {"__init__", "__main__"}

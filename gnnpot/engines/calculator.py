@@ -24,16 +24,16 @@ from torch import Tensor
 import gnnpot
 from gnnpot.data.quantities import QUANTITIES
 from gnnpot.data.structure import check_elements
-from gnnpot.engines.skin import SkinList
 from gnnpot.errors import DataError, SimulationError
 from gnnpot.graphs import Graph
 from gnnpot.graphs.graph import graph_from_neighbors
+from gnnpot.graphs.skin import SkinList
 from gnnpot.hub.card import CARD, read_card
 from gnnpot.hub.checkpoint import Card, weights_sha256
 from gnnpot.hub.opening import OpenedPotential, open_potential
 from gnnpot.models.base import check_elements as check_known_elements
-from gnnpot.models.surroundings import as_device, as_dtype, usual_modes
 from gnnpot.potential import Potential, Prediction
+from gnnpot.torch_modes import as_device, as_dtype, usual_modes
 from gnnpot.units import stress_to_voigt
 
 log = logging.getLogger(__name__)
@@ -126,11 +126,10 @@ class Calculator(ase_calculator.Calculator):
         cell, pbc = atoms.cell.array, atoms.pbc
         numbers = atoms.numbers
         if self._known is None or not np.array_equal(self._known, numbers):
-            check_elements(numbers, "structure")
-            where = atoms.get_chemical_formula()
             if not np.isin(numbers, self._numbers).all():
-                check_known_elements(numbers, self.potential.elements, where)
-            self._where, self._known, self._warned_of = where, numbers.copy(), 0
+                check_elements(numbers, "structure")
+                check_known_elements(numbers, self.potential.elements, atoms.get_chemical_formula())
+            self._where, self._known, self._warned_of = atoms.get_chemical_formula(), numbers.copy(), 0
         neighbors = self.neighbors.update(
             positions, cell, pbc, self._where,
             check=lambda: self.potential.check(numbers, positions, cell, pbc, self._where, self.neighbors.skin),

@@ -73,6 +73,16 @@ class Graph(Data):
         graph.edge_vectors = edge_vectors
         return graph
 
+    def differentiable(self) -> "Graph":
+        """The graph, with copies of tensors that were made in inference mode."""
+        copies = {name: x.clone() for name, x in self.items() if isinstance(x, Tensor) and x.is_inference()}
+        if not copies:
+            return self
+        graph = copy.copy(self)
+        for name, value in copies.items():
+            graph[name] = value
+        return graph
+
 
 @njit(cache=True)
 def _all_within(vectors: np.ndarray, cutoff: float) -> bool:  # pragma: no cover - compiled

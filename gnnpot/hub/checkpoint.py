@@ -28,10 +28,10 @@ from gnnpot.hub.card import CARD, FORMAT_VERSION, WEIGHTS, Card, card_digest, re
 from gnnpot.hub.upgrades import upgrade
 from gnnpot.models import ModelConfig, ZBLConfig, architecture_names, build_model, find_architecture
 from gnnpot.models.architectures import find_package
-from gnnpot.models.surroundings import usual_modes
 from gnnpot.potential import Potential
 from gnnpot.runs.files import new_folder, write_durably
 from gnnpot.runs.guard import FolderKind
+from gnnpot.torch_modes import usual_modes
 
 logger = logging.getLogger(__name__)
 

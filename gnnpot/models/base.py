@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 from gnnpot.errors import UnknownElementError
 from gnnpot.graphs import Graph
+from gnnpot.graphs.size import GraphSize
 from gnnpot.models.fast.training import TrainingForm, TwoPasses
-from gnnpot.models.memory import GraphSize
 from gnnpot.ops.simd.threads import follow_torch
 
 F = TypeVar("F")

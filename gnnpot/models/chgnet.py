@@ -22,12 +22,12 @@ from torch import Tensor, nn
 
 from gnnpot.config import check_ranges
 from gnnpot.graphs import Graph, undirected
+from gnnpot.graphs.size import GraphSize
 from gnnpot.models.base import AtomicOutput, EnergyModel
 from gnnpot.models.basis import bond_angles, polynomial_cutoff
 from gnnpot.models.fast.chgnet import FastCHGNet
 from gnnpot.models.fast.chgnet_training import CHGNetTraining
 from gnnpot.models.layers import GatedMLP, GatherLinear, ModuleList, scatter_sum
-from gnnpot.models.memory import GraphSize
 from gnnpot.models.ranges import LENGTHS, MAX_DEPTH, MAX_WIDTH
 from gnnpot.ops.simd.lanes import LANES
 

@@ -17,11 +17,11 @@ import torch
 from torch import Tensor, nn
 
 from gnnpot.graphs import Graph
+from gnnpot.graphs.size import GraphSize
 from gnnpot.models.base import AtomicOutput, EnergyModel
 from gnnpot.models.fast.convolution import BondConvolutions, bonds
 from gnnpot.models.fast.equivariant import FastEquivariant
 from gnnpot.models.layers import ModuleList
-from gnnpot.models.memory import GraphSize
 from gnnpot.ops.activations import SILU_SCALE, silu
 from gnnpot.ops.gate import gated_features
 from gnnpot.ops.rms_norm import rms_norm

@@ -23,12 +23,12 @@ from torch import Tensor, nn
 
 from gnnpot.config import check_ranges
 from gnnpot.graphs import Graph
+from gnnpot.graphs.size import GraphSize
 from gnnpot.models.base import AtomicOutput, EnergyModel
 from gnnpot.models.basis import SmoothBesselBasis, SphericalBesselBasis, polynomial_cutoff, zonal_harmonics
 from gnnpot.models.fast.m3gnet import FastM3GNet
 from gnnpot.models.fast.m3gnet_training import M3GNetTraining
 from gnnpot.models.layers import GatedMLP, GatherLinear, ModuleList, scatter_sum
-from gnnpot.models.memory import GraphSize
 from gnnpot.models.ranges import LENGTHS, MAX_DEPTH, MAX_WIDTH
 from gnnpot.ops.simd.lanes import LANES
 

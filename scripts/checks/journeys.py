@@ -1,7 +1,7 @@
 """Five journeys through the package, as the functions that they pass, and how often they return to a room.
 
     python scripts/checks/journeys.py --output journeys.json            # this checkout
-    PYTHONPATH=other/checkout python scripts/checks/journeys.py         # another one, beside it
+    PYTHONPATH=other/checkout python scripts/checks/journeys.py         # another one, from version 0.1.0 on
 
 1. atoms to forces, 2. a frame to a batch, 3. a table's row to a shard, 4. a name to weights, 5. a teacher's name to a
 student. Each is run on a tiny example through entry points that users have. A room is a folder or file at the top of
@@ -33,8 +33,10 @@ from ase.io import write
 import gnnpot
 from gnnpot.cli import app
 
-#: rooms below all others, which hold no step of a journey
-FOUNDATIONS = {"__init__", "compiler", "config", "errors", "extras", "runs", "units"}
+#: below all others: tools that hold no step of a journey
+FOUNDATIONS = {
+    "__init__", "compiler", "config", "domains", "errors", "extras", "plugins", "runs", "torch_modes", "units"
+}  # fmt: skip
 PACKAGE = Path(gnnpot.__file__).parent
 SMALL = "symmetry_set={kind: weighted, radial_cutoff: 4.5, angular_cutoff: 3.5, radial: 6, angular: 1}"
 
@@ -162,7 +164,7 @@ def row_to_shard(folder: Path) -> Trace:
     """Journey 3: from a row of a table of trajectories to a shard of a store."""
     from deltalake import write_deltalake
 
-    sys.path.insert(0, str(Path(__file__).parents[2]))
+    sys.path.insert(0, str(PACKAGE.parent))
     import pyarrow as pa
 
     from gnnpot.data import bundled_path, read_frames
@@ -189,7 +191,9 @@ def teacher_to_student(folder: Path) -> Trace:
         f"student.{SMALL}", "student.hidden=[8]", "committee=2", "rounds=1", "patience=1", "learn.first_steps=10",
         "learn.round_steps=5", "learn.final_steps=10", "learn.validate_every=5", "learn.loss.stress=1",
         "start.distortions=[{kind: original}, {kind: rattled, rattle: 0.1}]", "explore.trajectories=2",
-        "explore.steps=8", "explore.interval=4", "explore.temperatures=[300]", "select.random=2", "select.uncertain=2",
+        "explore.steps=8", "explore.interval=4", "explore.temperatures=[300]",
+        # names of version 0.1.0, which later ones read too
+        "pick.drawn=2", "pick.picked=2",
     ]  # fmt: skip
     settings = [word for option in options for word in ("--set", option)]
     run = ["-o", str(folder / "student"), "--student", "hdnnp", "--quiet"]
