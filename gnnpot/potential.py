@@ -58,7 +58,7 @@ class Prediction:
     stress: Tensor | None = None  #: [B, 6] eV/Å³, Voigt; NaN where the cell has no volume
     virials: Tensor | None = None  #: [N, 3, 3] eV
     magmoms: Tensor | None = None  #: [N] µB
-    outside: Tensor | None = None  #: [N] see `AtomicOutput`; of forces, stress or virials only
+    extrapolation_count: Tensor | None = None  #: [N] see `AtomicOutput`; of forces, stress or virials only
     others: Mapping[str, Tensor] = field(default_factory=dict)  #: further quantities of `data.quantities`, by name
 
     @property
@@ -218,7 +218,7 @@ class Potential(nn.Module):
 
     def _energies_and_gradient(self, graph: Graph, training: bool) -> tuple[AtomicOutput, Tensor]:
         """The same and g_e, [E, 3]."""
-        output, gradient = self.model.trainable(graph) if training else self.model.energies_and_gradient(graph)
+        output, gradient = self.model.energies_and_gradient(graph, create_graph=training)
         scale, references = self.energy_scale, self.reference_energies
         if training or gradient.device.type != "cpu":
             energies = scale * output.energies.double() + references[graph.numbers]
@@ -226,7 +226,7 @@ class Potential(nn.Module):
         else:
             energies, gradient = scaled(output.energies, gradient, scale, references, graph.numbers)
         for term in self.terms:
-            more, more_gradient = term.trainable(graph) if training else term.energies_and_gradient(graph)
+            more, more_gradient = term.energies_and_gradient(graph, create_graph=training)
             energies, gradient = energies + more.energies.double(), gradient + more_gradient
         return replace(output, energies=energies), gradient
 
@@ -257,7 +257,7 @@ class Potential(nn.Module):
             stress=s if stress else None,
             virials=v,
             magmoms=output.magmoms,
-            outside=output.outside,
+            extrapolation_count=output.extrapolation_count,
             others=output.others,
         )
 

@@ -54,8 +54,8 @@ class Calculator(ase_calculator.Calculator):
     `skin` (Å) is how far beyond the cutoff neighbours are remembered; the results don't depend on it.
 
     Of models that remember the range of their training data (HDNNP), `extrapolating` is the number of atoms that are
-    outside of it, and `outside` how many descriptors of each atom are, [N] (`None` of other models). With `warn`, it is
-    logged when there are any, and when they have become twice as many.
+    outside of it, and `extrapolation_count` how many descriptors of each atom are, [N] (`None` of other models). With
+    `warn`, it is logged when there are any, and when they have become twice as many.
 
     Raises `UnknownElementError` for elements that the potential has not seen, `MemoryNeedError` for structures that
     would need more memory than there is, `DataError` for structures that can't be (what `gnnpot.data.structure`
@@ -92,7 +92,7 @@ class Calculator(ase_calculator.Calculator):
         self._cell: tuple[np.ndarray, bool] | None = None
         self._where = ""
         self.extrapolating, self.warn = 0, warn
-        self.outside: np.ndarray | None = None
+        self.extrapolation_count: np.ndarray | None = None
         self._warned_of = 0
         self._lock = threading.RLock()
 
@@ -179,8 +179,8 @@ class Calculator(ase_calculator.Calculator):
             )
         graph = self.graph(atoms)
         prediction = self.potential(graph, stress=has_volume, virials="stresses" in asked)
-        if prediction.outside is not None:
-            self._look_for_extrapolation(prediction.outside)
+        if prediction.extrapolation_count is not None:
+            self._look_for_extrapolation(prediction.extrapolation_count)
         self.results = _results(prediction, atoms.cell)
         for name in ("energy", "forces", "stress"):
             if name in self.results and not np.isfinite(self.results[name]).all():
@@ -198,7 +198,7 @@ class Calculator(ase_calculator.Calculator):
 
     def _look_for_extrapolation(self, outside: Tensor) -> None:
         """Set `extrapolating`, and warn if it is worse than when it was last warned of."""
-        self.outside = outside.numpy(force=True)
+        self.extrapolation_count = outside.numpy(force=True)
         self.extrapolating = int((outside > 0).sum())
         if self.warn and self.extrapolating > 2 * self._warned_of:
             self._warned_of = self.extrapolating

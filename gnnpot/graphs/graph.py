@@ -40,7 +40,7 @@ class Graph(Data):
     | shells          | [L + 1]   | int64   | only of a part of a structure: the energies of the first shells[0]  |
     |                 |           |         | atoms are asked for; the first shells[k] are within k edges of them |
 
-    What else a graph holds was put there by the `prepared` of a model, for its own training.
+    Anything else that a graph holds was put there by a model's `precompute`, for its training.
     """
 
     def __inc__(self, key: str, value: Any, *args: Any, **kwargs: Any) -> Any:
