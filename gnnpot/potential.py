@@ -1,4 +1,4 @@
-"""A potential: what models say of the atoms, plus element references; one derivative gives everything else.
+"""A potential: models' energies of the atoms, plus element references; one derivative gives everything else.
 
     potential = Potential(model, references, energy_scale=1.5, terms=[ZBL(ZBLConfig(elements))])
     prediction = potential(potential.graph(frame))

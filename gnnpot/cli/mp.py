@@ -63,7 +63,7 @@ def mp(
     """Read relaxation trajectories in bulk, leave out what a potential should not learn, and write a store.
 
     Killed or interrupted at any moment, the same command resumes where the last complete file of the store ended.
-    A few dozen trajectories are in memory at a time, whatever the size of the table; with --with-ids a line for each
+    A few dozen trajectories are in memory at a time, for a table of any size; with --with-ids a line for each
     trajectory besides. 'gnnpot data report' draws what was left out.
 
     Example: gnnpot data mp -o mp.store --run-types GGA,GGA+U --corrections mp2020

@@ -138,7 +138,7 @@ def _check_tensors(part: _ModelPart, tensors: dict[str, Tensor]) -> None:
 
 
 def _check_summary(content: dict[str, Any], potential: Potential) -> None:
-    """Raise `ConfigError` if what the card says of the potential is not so."""
+    """Raise `ConfigError` if the card's description of the potential is wrong."""
     for name in ("elements", "cutoff", "three_body_cutoff", "energy_scale"):
         found = getattr(potential, name)
         found = float(found) if name == "energy_scale" else list(found) if name == "elements" else found
