@@ -41,6 +41,10 @@ STUDENTS: dict[str, ModelConfig] = {
 }
 
 
+#: options that say how long a distillation lasts, beside `learn.final_steps`; it can be extended
+LIMITS = ("rounds", "tolerance", "patience", "max_minutes")
+
+
 @dataclass(frozen=True)
 class StartConfig:
     """The frames of round 0, from which the first students learn: the given structures, undistorted and distorted."""
