@@ -30,7 +30,7 @@ from gnnpot.hub.shipped import DEFAULT, default_folder, name_of, shipped
 from gnnpot.potential import Potential
 
 _N2P2 = "input.nn"
-#: where runs (`gnnpot.training`, `gnnpot.workflows`), which stand above this room, put their potential
+#: where runs (`gnnpot.training`, `gnnpot.workflows`), which stand above this subpackage, put their potential
 RUN_MODEL = "model"
 
 

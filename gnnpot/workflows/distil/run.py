@@ -40,7 +40,7 @@ from gnnpot.sampling.selection import select
 from gnnpot.sampling.trajectories import SampledTrajectory, run_trajectories
 from gnnpot.training.config import TrainConfig
 from gnnpot.training.run import MODEL, ended_run, fit
-from gnnpot.training.stores import read_labelled, resolve_path
+from gnnpot.training.stores import read_labelled
 from gnnpot.training.task import FromScratch
 from gnnpot.workflows.committee import Committee
 from gnnpot.workflows.distil.config import LIMITS, DistilConfig
@@ -358,7 +358,7 @@ def _sentence(result: RoundResult) -> str:
 
 def _structures(config: DistilConfig, teacher: Teacher) -> list[Frame]:
     """Those that are used, evenly spread over all that are given."""
-    given = read_structures([resolve_path(path) for path in config.paths("structures")])
+    given = read_structures(config.paths("structures"))
     if len(given) == 0:
         where = ", ".join(map(str, config.paths("structures")))
         raise DataError(f"{where}: there are no structures to start from; give a file that holds some")
