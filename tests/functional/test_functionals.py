@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from gnnpot.functional import fixed
 from gnnpot.functional.functionals import C_TF, kinetic, thomas_fermi
 from gnnpot.functional.grid import Grid
 from gnnpot.functional.lindhard import lindhard, pauli_response
@@ -142,16 +143,28 @@ def test_reference_density_does_not_know_the_vacuum():
     assert float(first) == pytest.approx(float(reference_fermi(padded.reshape(1, -1), FourierSpace(large))))
 
 
-def test_points_in_parts_give_the_same(crystal):
+@pytest.mark.parametrize("name", ["field", "deep", "semi-local"])
+def test_derivatives_by_hand_are_those_of_a_graph(name, crystal, monkeypatch):
     grid, density = crystal
-    functional, space = make("field"), FourierSpace(grid)
-    whole = kinetic(functional, density, space)
-    for part in (functional.first, functional.last, *functional.mixing):
-        part.chunk = 1000
-    functional.frugal = True
-    parts = kinetic(functional, density, space)
-    assert float(whole[0]) == pytest.approx(float(parts[0]), rel=1e-13)
-    assert float((whole[1] - parts[1]).abs().max()) < 1e-12
+    config = NetworkConfig(layers=3, channels=3, hidden=5, seed=4) if name == "deep" else LEARNED[name]
+    functional = build(config)
+    strain = 0.01 * torch.eye(3, dtype=torch.float64)
+
+    def energies():
+        tensor = strain.clone().requires_grad_()
+        energy = kinetic(functional, density, FourierSpace(grid))
+        strained = functional.energy(density, FourierSpace(grid, tensor))
+        return *energy, torch.autograd.grad(strained.sum(), tensor)[0]
+
+    graph = energies()
+    functional.requires_grad_(False)
+    by_hand = energies()
+    for limit, small in (("POINTS", 1000), ("MODES", 700)):
+        monkeypatch.setattr(fixed, limit, small)
+    for value in (by_hand, energies()):
+        assert float(value[0]) == pytest.approx(float(graph[0]), rel=1e-13)
+        assert float((value[1] - graph[1]).abs().max()) < 1e-12
+        assert float((value[2] - graph[2]).abs().max()) < 1e-12
 
 
 def test_thomas_fermi_of_negative_values_is_nothing():
