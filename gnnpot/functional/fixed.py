@@ -161,7 +161,7 @@ class _Sweep:
         for some in _channels(fields):
             modes = self.space.modes(fields[some])
             kept[some] = torch.view_as_real(modes)
-            torch.view_as_real(modes).mul_(values[some][..., None])
+            modes.mul_(values[some])
             result[some] = self.space.fields(modes)
 
     def _convolve_back(self, name: str, kernels: Kernels, slopes: Tensor, result: Tensor) -> None:
@@ -172,7 +172,7 @@ class _Sweep:
             pull = space.modes(slopes[some])
             first, second = kept[some], torch.view_as_real(pull)
             product = (first[..., 0] * second[..., 0]).addcmul_(first[..., 1], second[..., 1])
-            second.mul_(values[some][..., None])
+            pull.mul_(values[some])
             result[some] += space.fields(pull)
             # the kernels' place is not needed any more
             values[some] = product

@@ -9,6 +9,7 @@ from gnnpot.functional.functionals import C_TF, kinetic, thomas_fermi
 from gnnpot.functional.grid import Grid
 from gnnpot.functional.lindhard import lindhard, pauli_response
 from gnnpot.functional.network import NetworkConfig, build, reference_fermi
+from gnnpot.functional.radial import GaussianKernels, ResponseKernel
 from gnnpot.functional.reduced import ReducedBasis, ReducedSpace
 from gnnpot.functional.space import FourierSpace, integral
 from gnnpot.functional.store import CLASSIC, open_functional
@@ -94,6 +95,23 @@ def test_lindhard_function_is_smooth_where_its_forms_meet():
         assert float(below - above) == pytest.approx(0, abs=1e-7)
     assert float(pauli_response(torch.tensor(1e3, dtype=torch.float64))) == pytest.approx(-0.6, abs=1e-6)
     assert float(lindhard(torch.tensor(1.0, dtype=torch.float64))) == pytest.approx(0.5)
+
+
+def test_kernels_and_their_slopes_by_hand_are_those_of_a_graph():
+    generator = torch.Generator().manual_seed(0)
+    ends = torch.tensor([0.0, 1e-3, 0.05, 1.0, 2.0, 40.0], dtype=torch.float64)
+    eta = torch.cat([ends, 6 * torch.rand(200, dtype=torch.float64, generator=generator)])
+    table = torch.rand(100, dtype=torch.float64, generator=generator)
+    coefficients = torch.randn(4, 10, dtype=torch.float64, generator=generator)
+    for kernels in (GaussianKernels(coefficients, 0.24), ResponseKernel(table, 0.03, 0.7)):
+        argument = eta.clone().requires_grad_()
+        values = kernels(argument[None])[0]
+        slopes = torch.rand(values.shape, dtype=torch.float64, generator=generator)
+        (graph,) = torch.autograd.grad((values * slopes).sum(), argument)
+        # the response has an infinite slope at n = 1
+        finite = (eta - 1).abs() > 1e-6
+        assert torch.allclose(kernels.evaluate(eta), values.detach(), rtol=1e-11, atol=1e-12)
+        assert torch.allclose(kernels.pull(eta, slopes)[finite], graph[finite], rtol=1e-8, atol=1e-9)
 
 
 @pytest.mark.parametrize("name", ALL)
