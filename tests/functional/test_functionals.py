@@ -19,11 +19,12 @@ from gnnpot.units import BOHR
 LEARNED = {
     "field": NetworkConfig(channels=4, hidden=8, seed=1),
     "kernel": NetworkConfig(kind="kernel", hidden=8, seed=2),
+    "smooth": NetworkConfig(channels=4, hidden=8, filter=1.3, smooth_floor=0.1, seed=5),
     "semi-local": NetworkConfig(layers=0, response=False, channels=4, hidden=8, seed=3),
     "shipped": None,
 }
 ALL = [*CLASSIC, *LEARNED]
-NONLOCAL = ["wt", "hc", "field", "kernel", "shipped"]
+NONLOCAL = ["wt", "hc", "field", "kernel", "smooth", "shipped"]
 
 
 def make(name):
