@@ -59,11 +59,11 @@ class GraphDataset(Dataset):
 
         The limit is an option, not a share of the free memory, so that a run resumes to the same bits.
         """
-        if not self.cached or not model.prepared_bytes(1, 1):
+        if not self.cached or not model.precomputed_bytes(1, 1):
             return
-        need = model.prepared_bytes(int(self.frames.n_atoms.sum()), int(self.edge_counts().sum()))
+        need = model.precomputed_bytes(int(self.frames.n_atoms.sum()), int(self.edge_counts().sum()))
         if need <= limit:
-            self._prepare = model.prepared
+            self._prepare = model.precompute
 
     def forget(self) -> None:
         """Drop what is kept."""

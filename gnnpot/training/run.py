@@ -104,7 +104,7 @@ def fit(task: TrainingTask, resume: bool = True, *, progress: Progress = no_prog
         with _first_before_others(trainer) as is_first:
             if is_first:
                 until_written.enter_context(DIRECTORY.open(config, resume, task.inputs()))
-            if resume and (ended := _ended(config)) is not None:
+            if resume and (ended := ended_run(config)) is not None:
                 return ended
             if is_first and resume and (config.run / RECORD).exists() and not (config.run / STATE).exists():
                 log.warning("%s: was stopped before its first checkpoint; begins at step 0", config.run)
@@ -123,7 +123,7 @@ def fit(task: TrainingTask, resume: bool = True, *, progress: Progress = no_prog
     return potential
 
 
-def _ended(config: RunConfig) -> Potential | None:
+def ended_run(config: RunConfig) -> Potential | None:
     """The potential of a run that has ended with these limits, or where there is nothing to extend it from."""
     if not (config.run / MODEL).exists():
         return None

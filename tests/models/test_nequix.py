@@ -44,7 +44,7 @@ def energy(potential: Potential, atoms: Atoms) -> float:
 
 @pytest.mark.parametrize("training", [False, True])
 def test_forces_and_stress_are_numeric_derivatives(potential, training):
-    """Of the fast form and of the one that is trained."""
+    """Of the compiled backend and of the reference."""
     atoms = salt()
     graph = potential.graph(atoms)
     prediction = potential(graph, training=training)
