@@ -25,6 +25,8 @@ EXTRA_OF = {
     "matplotlib": "train",
     "mlflow": "mlflow",
     "mp_api": "data",
+    "openmm": "openmm",
+    "openmmml": "openmm",
     "phonopy": "properties",
     "plotly": "properties",
     "pyarrow": "train",
