@@ -10,7 +10,8 @@ no step. A subpackage is left when the last of its functions that runs has ended
 left its subpackage. A return is where the list comes to another subpackage, which was left before. The tools that every
 subpackage uses (`FOUNDATIONS`) are listed, but are no stops on the way.
 
-The plain count, in which every change in the list to a subpackage that came before is a return, is printed beside it.
+Beside them are printed the returns by functions that are imported, without methods of objects at hand, and the plain
+count, in which every change in the list to a subpackage that came before is a return.
 """
 
 import argparse
@@ -85,12 +86,13 @@ class Trace:
         subpackages = self.subpackages()
         return sum(subpackage in subpackages[:k] for k, subpackage in enumerate(subpackages))
 
-    def returns(self) -> list[str]:
-        """The functions with which the journey comes back to a subpackage that it has left."""
+    def returns(self, *, methods: bool = True) -> list[str]:
+        """The functions with which the journey comes back to a subpackage that it has left; without `methods`, of those
+        that are imported by their names."""
         found, known, before = [], set(), ""
         for function, was_running in self.functions.items():
             subpackage = _subpackage(function)
-            if subpackage in FOUNDATIONS:
+            if subpackage in FOUNDATIONS or not (methods or "." not in function.partition(":")[2]):
                 continue
             if subpackage != before and subpackage in known and not was_running:
                 found.append(function)
@@ -105,6 +107,7 @@ class Trace:
             "subpackages": self.subpackages(),
             "changes": self.changes(),
             "returns": self.returns(),
+            "returns_without_methods": self.returns(methods=False),
         }
 
 
@@ -223,7 +226,8 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as folder:
             found[name] = JOURNEYS[name](Path(folder)).to_mapping()
         print(
-            f"{name}: {len(found[name]['functions'])} functions, {len(found[name]['returns'])} returns, "
+            f"{name}: {len(found[name]['functions'])} functions, {len(found[name]['returns'])} returns "
+            f"({len(found[name]['returns_without_methods'])} without methods), "
             f"{found[name]['changes']} changes to a subpackage that came before",
             flush=True,
         )
