@@ -35,10 +35,10 @@ from ase import Atoms, units
 from gnnpot.engines.calculator import Calculator
 from gnnpot.errors import ConfigError
 from gnnpot.graphs import Graph
+from gnnpot.graphs.size import GraphSize, check_memory
 from gnnpot.graphs.unfolded import Unfolded, unfold
-from gnnpot.models.memory import GraphSize, check_memory
-from gnnpot.models.surroundings import usual_modes
 from gnnpot.potential import Potential, forces_from_edges
+from gnnpot.torch_modes import usual_modes
 
 #: derivatives that are kept at once, in units of what a prediction takes
 _PASSES = 4

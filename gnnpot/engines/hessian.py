@@ -21,9 +21,9 @@ from torch import Tensor
 
 from gnnpot.engines.calculator import Calculator
 from gnnpot.errors import ConfigError
-from gnnpot.models.surroundings import usual_modes
 from gnnpot.potential import Potential
 from gnnpot.runs.progress import Progress, no_progress
+from gnnpot.torch_modes import usual_modes
 
 
 def hessian(atoms: Atoms, calculator: Calculator, *, progress: Progress = no_progress) -> np.ndarray:

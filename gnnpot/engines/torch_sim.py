@@ -9,7 +9,7 @@
 
 By torch-sim (Cohen et al., AI Sci. 1, 025003 (2025)), an extra: pip install "gnnpot[torch-sim]".
 
-Each system of a batch keeps its own list of neighbours on the processor (`engines.skin`), which is made anew when its
+Each system of a batch keeps its own list of neighbours on the processor (`graphs.skin`), which is made anew when its
 atoms have moved by half of the skin. Energies and derivatives of the whole batch are calculated together.
 """
 
@@ -23,15 +23,15 @@ from torch_geometric.data import Batch
 
 from gnnpot.data.structure import check_elements
 from gnnpot.engines.calculator import Calculator
-from gnnpot.engines.skin import SkinList
 from gnnpot.errors import DataError
 from gnnpot.extras import needs_extra
 from gnnpot.graphs import Graph
 from gnnpot.graphs.graph import graph_from_neighbors
+from gnnpot.graphs.skin import SkinList
 from gnnpot.hub.opening import OpenedPotential
 from gnnpot.models.base import check_elements as check_known_elements
-from gnnpot.models.surroundings import usual_modes
 from gnnpot.potential import Potential
+from gnnpot.torch_modes import usual_modes
 
 with needs_extra("gnnpot.engines.torch_sim"):
     from torch_sim.models.interface import ModelInterface
