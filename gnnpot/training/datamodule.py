@@ -144,7 +144,7 @@ class GraphData(L.LightningDataModule):
         ranks = self._of_trainer.world_size
         if state["ranks"] != ranks:
             raise ConfigError(
-                f"{self.config.run}: the run began on {state['ranks']} devices and can't go on with "
+                f"{self.config.run}: the run began on {state['ranks']} devices and can't be resumed with "
                 f"{ranks}; give it as many, or begin afresh"
             )
 

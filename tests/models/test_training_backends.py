@@ -12,7 +12,6 @@ from gnnpot.data.frame import Frame
 from gnnpot.graphs import Graph, build_graph
 from gnnpot.models import build_model
 from gnnpot.models.base import EnergyModel
-from gnnpot.workflows.finetune.strategies import LowRank
 from tests.models.test_fast import CONFIGS as FAST_CONFIGS
 from tests.models.test_fast import structures
 
@@ -85,6 +84,9 @@ def test_follows_the_parameters(name):
 @pytest.mark.parametrize("name", CONFIGS)
 def test_low_rank_changes_and_fixed_parameters(name):
     """What fine-tuning strategies do: weights made of others, and parameters that are not trained."""
+    pytest.importorskip("pyarrow", reason="needs gnnpot[data]")
+    from gnnpot.workflows.finetune.strategies import LowRank
+
     torch.manual_seed(0)
     model = build_model(CONFIGS[name]).double()
     model.requires_grad_(False)

@@ -214,7 +214,7 @@ def _reading(path: str) -> Iterator[None]:
         yield
     except (OSError, pa.ArrowException) as error:
         problem = _plain(error)
-        raise DataError(f"{path}: can't be read ({problem}); run the same command again to go on") from None
+        raise DataError(f"{path}: can't be read ({problem}); run the same command again to resume") from None
 
 
 def needed_columns(curation: Curation, electronic_change: bool) -> list[str]:
