@@ -15,6 +15,7 @@ from gnnpot.errors import GnnpotError
 EXTRA_OF = {
     "deltalake": "data",
     "dftd3": "dispersion",
+    "distributed": "dask",
     "huggingface_hub": "hub",
     "ijson": "data",
     "kinisi": "properties",
@@ -22,6 +23,7 @@ EXTRA_OF = {
     "lightning": "train",
     "matplotlib": "train",
     "mp_api": "data",
+    "mpi4py": "mpi",
     "phonopy": "properties",
     "plotly": "properties",
     "pyarrow": "train",
