@@ -24,6 +24,7 @@ EXTRA_OF = {
     "matplotlib": "train",
     "mp_api": "data",
     "mpi4py": "mpi",
+    "phono3py": "properties",
     "phonopy": "properties",
     "plotly": "properties",
     "pyarrow": "train",

@@ -28,6 +28,7 @@ OWN: dict[str, str] = {
     "quasi-harmonic": "gnnpot.properties.quasi_harmonic",
     "rdf": "gnnpot.properties.rdf",
     "surface": "gnnpot.properties.surface",
+    "thermal-conductivity": "gnnpot.properties.thermal_conductivity",
     "vacancy": "gnnpot.properties.vacancy",
     "voltage": "gnnpot.properties.voltage",
 }
