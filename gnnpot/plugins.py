@@ -4,8 +4,9 @@
     [project.entry-points."gnnpot.models"]
     schnet = "gnnpot_schnet:ARCHITECTURE"
 
-    found = find_plugin(MODELS, "schnet", own=("m3gnet", "chgnet"))
-    found.load()                              # imports gnnpot_schnet
+    models = Registry(MODELS, "architecture", own=lambda: OWN, load=OWN.__getitem__, check=check)
+    models.names()                            # gnnpot's own and "schnet"; nothing is imported
+    models.find("schnet")                     # imports gnnpot_schnet
 
 | group                | name of the entry point | what it gives                                                       |
 |----------------------|-------------------------|---------------------------------------------------------------------|
@@ -20,13 +21,13 @@ nowhere else.
 
 import logging
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
-from typing import Any
+from typing import Any, Generic, TypeVar
 
-from gnnpot.errors import PluginError
+from gnnpot.errors import ConfigError, GnnpotError, PluginError, suggest
 
 log = logging.getLogger(__name__)
 
@@ -83,31 +84,66 @@ def _declared(group: str, _path: tuple[str, ...]) -> dict[str, tuple[Plugin, ...
     return {name: tuple(found[name]) for name in sorted(found)}
 
 
-def plugin_names(group: str, own: Iterable[str]) -> list[str]:
-    """Names that plug-ins add to gnnpot's `own`; those that they may not have are logged and left out."""
-    own, found = set(own), plugins(group)
-    for name in own & found.keys():
-        _log_refusal(found[name])
-    return [name for name in found if name not in own]
+T = TypeVar("T")
 
 
-def find_plugin(group: str, name: str, own: Iterable[str]) -> Plugin | None:
-    """The plug-in of a name; `None` if there is none, or if the name is among gnnpot's `own`.
+@dataclass(frozen=True)
+class Registry(Generic[T]):
+    """What gnnpot has of one kind, and what plug-ins add to it, by name."""
 
-    Raises:
-        PluginError: Several packages declare the name.
-    """
-    found = plugins(group).get(name, ())
-    if name in own:
-        _log_refusal(found)
-        return None
-    if len(found) > 1:
-        packages = " and ".join(f"{plugin.package} {plugin.version}" for plugin in found)
-        raise PluginError(
-            f"'{name}' of {group} is declared by {packages}, so it is not clear which is meant; remove one of them: "
-            f"pip uninstall {found[-1].package}"
-        )
-    return found[0] if found else None
+    group: str  #: one of `GROUPS`
+    what: str  #: one of them is called in messages: "property"
+    own: Callable[[], Collection[str]]  #: gnnpot's own names
+    load: Callable[[str], T]  #: gnnpot's own of a name
+    #: what a plug-in gives, if it is of the kind; raises `Plugin.refused` otherwise
+    check: Callable[[Plugin, Any], T]
+    error: type[GnnpotError] = ConfigError  #: of a name that is not known
+
+    def names(self) -> list[str]:
+        """All names, gnnpot's own first."""
+        return [*self.own(), *self.added()]
+
+    def added(self) -> list[str]:
+        """Names that plug-ins add; gnnpot's own, which they may not have, are logged and left out."""
+        own, found = set(self.own()), plugins(self.group)
+        for name in own & found.keys():
+            _log_refusal(found[name])
+        return [name for name in found if name not in own]
+
+    def plugin(self, name: str) -> Plugin | None:
+        """The plug-in of a name; `None` if there is none, or if the name is gnnpot's own.
+
+        Raises:
+            PluginError: Several packages declare the name.
+        """
+        found = plugins(self.group).get(name, ())
+        if name in self.own():
+            _log_refusal(found)
+            return None
+        if len(found) > 1:
+            packages = " and ".join(f"{plugin.package} {plugin.version}" for plugin in found)
+            raise PluginError(
+                f"'{name}' of {self.group} is declared by {packages}, so it is not clear which is meant; remove one of "
+                f"them: pip uninstall {found[-1].package}"
+            )
+        return found[0] if found else None
+
+    def find(self, name: str) -> T:
+        """What has a name.
+
+        Args:
+            name: One of `names()`.
+
+        Raises:
+            GnnpotError: The name is not known, as `error`; the message has the nearest one.
+            PluginError: The package that adds it can't be used, or several packages declare the name.
+        """
+        plugin = self.plugin(name)
+        if name in self.own():
+            return self.load(name)
+        if plugin is None:
+            raise self.error(f"{self.what} '{name}' is not known; {suggest(name, self.names())}")
+        return self.check(plugin, plugin.load())
 
 
 @cache

@@ -5,8 +5,8 @@ import logging
 import pytest
 
 from gnnpot.errors import ConfigError, PluginError
-from gnnpot.plugins import PROPERTIES, find_plugin, plugin_names
-from gnnpot.properties.registry import find_property, property_names
+from gnnpot.plugins import PROPERTIES, Registry
+from gnnpot.properties.registry import REGISTRY, find_property, property_names
 
 VOLUME = """
 class volume:
@@ -48,7 +48,7 @@ def test_nothing_is_imported_until_it_is_used(declare_plugin, tmp_path):
     mark = tmp_path / "imported"
     declare_plugin("gnnpot-lazy", {PROPERTIES: {"lazy": "lazy"}}, f"open({str(mark)!r}, 'w')\nlazy = 1")
     property_names()
-    assert find_plugin(PROPERTIES, "lazy", ()) is not None and not mark.exists()
+    assert REGISTRY.plugin("lazy") is not None and not mark.exists()
 
 
 def test_a_name_of_two_packages_is_refused_where_it_is_used(declare_plugin):
@@ -61,7 +61,9 @@ def test_a_name_of_two_packages_is_refused_where_it_is_used(declare_plugin):
 
 def test_a_name_of_gnnpot_keeps_its_meaning(declare_plugin, caplog):
     declare_plugin("gnnpot-first", {PROPERTIES: {"volume": "volume"}}, VOLUME)
+    own = {"volume": 3}
+    registry = Registry(PROPERTIES, "property", own=lambda: own, load=own.__getitem__, check=lambda plugin, found: 4)
     with caplog.at_level(logging.WARNING):
-        assert find_plugin(PROPERTIES, "volume", own=("volume",)) is None
-        assert plugin_names(PROPERTIES, own=("volume",)) == []
+        assert registry.plugin("volume") is None and registry.find("volume") == 3
+        assert registry.names() == ["volume"]
     assert "gnnpot-first 1.2: its 'volume' of gnnpot.properties is not used" in caplog.text

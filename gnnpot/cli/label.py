@@ -1,5 +1,6 @@
 """`gnnpot label`: structures, distorted and labelled by a potential."""
 
+import contextlib
 import functools
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -9,13 +10,17 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from gnnpot.cli.common import Precision, open_calculator
+from gnnpot.cli.many import ExecutorOption, ProcessesOption
 from gnnpot.cli.progress import Bars
 from gnnpot.cli.results import JsonOption, show
 from gnnpot.config import to_mapping
-from gnnpot.domains import WHOLE_FROM_0, WHOLE_FROM_1
+from gnnpot.domains import WHOLE_FROM_0
 from gnnpot.errors import counted
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from concurrent.futures import Executor
+
     from gnnpot.data.store import FrameStore
     from gnnpot.sampling import Labeller
 
@@ -40,7 +45,8 @@ def label_command(
     distort: Annotated[list[str] | None, typer.Option(help=_DISTORT)] = None,
     seed: Annotated[int | None, WHOLE_FROM_0, typer.Option(help="Another seed draws other distortions.")] = None,
     melt_model: Annotated[str | None, typer.Option(help="Moves the atoms of 'melted' in place of --model.")] = None,
-    processes: Annotated[int, WHOLE_FROM_1, typer.Option("--processes", "-p", help="Each uses one thread.")] = 1,
+    processes: ProcessesOption = None,
+    executor: ExecutorOption = "processes",
     device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, …; default: the model's.")] = None,
     dtype: Annotated[Precision | None, typer.Option(help="Precision of the model; default: its own.")] = None,
     fresh: Annotated[bool, typer.Option("--fresh", help="Forget what an earlier call has done.")] = False,
@@ -56,25 +62,41 @@ def label_command(
 
     The same command resumes labelling that was stopped or killed, to the same store, byte for byte.
     """
-    from gnnpot.runs.guard import check_not_input
-    from gnnpot.runs.progress import of_one
-    from gnnpot.sampling import label, read_label_config, read_structures
+    with _executor(executor, processes) as opened:
+        from gnnpot.runs.guard import check_not_input
+        from gnnpot.runs.progress import of_one
+        from gnnpot.sampling import label, read_label_config, read_structures
 
-    check_not_input({"output": output}, structures)
-    options = read_label_config(config, distort or (), seed)
-    labeller = _labeller(model, melt_model, device, dtype)
-    with Bars(quiet) as bars:
-        store = label(
-            read_structures(structures),
-            labeller,
-            output,
-            options,
-            processes=processes,
-            fresh=fresh,
-            overwrite=overwrite,
-            progress=of_one(bars, "labelling"),
-        )
+        check_not_input({"output": output}, structures)
+        options = read_label_config(config, distort or (), seed)
+        labeller = _labeller(model, melt_model, device, dtype)
+        with Bars(quiet) as bars:
+            store = label(
+                read_structures(structures),
+                labeller,
+                output,
+                options,
+                executor=opened,
+                fresh=fresh,
+                overwrite=overwrite,
+                progress=of_one(bars, "labelling"),
+            )
     show(as_json, to_mapping(store.manifest), lambda: _table(store))
+
+
+@contextlib.contextmanager
+def _executor(name: str, processes: int | None) -> "Iterator[Executor | None]":
+    """The executor that labels; `None`: this process does.
+
+    Ranks of MPI other than the first work in it and end, so it stands before all else.
+    """
+    if name == "processes" and (processes or 1) == 1:
+        yield None
+        return
+    from gnnpot.runs.executors import open_executor
+
+    with open_executor(name, processes) as executor:
+        yield executor
 
 
 def _labeller(model: str, melt_model: str | None, device: str | None, dtype: Precision | None) -> "Labeller":

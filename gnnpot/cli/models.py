@@ -2,7 +2,7 @@
 publish`, which makes a repository of one; `gnnpot plugins`, what other packages add."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.box import SIMPLE_HEAD
@@ -225,28 +225,22 @@ def plugins_command(
 
 
 def _plugin_rows() -> list[dict[str, str]]:
-    from gnnpot.data.readers.base import find_reader, own_readers
-    from gnnpot.models.architectures import OWN as architectures
-    from gnnpot.models.architectures import find_architecture
-    from gnnpot.plugins import MODELS, PROPERTIES, READERS, plugins
-    from gnnpot.properties.registry import OWN as properties
-    from gnnpot.properties.registry import find_property
+    from gnnpot.data.readers.base import REGISTRY as READERS
+    from gnnpot.models.architectures import REGISTRY as MODELS
+    from gnnpot.plugins import Registry, plugins
+    from gnnpot.properties.registry import REGISTRY as PROPERTIES
 
     rows = []
-    for group, own, find in (
-        (MODELS, architectures, find_architecture),
-        (READERS, own_readers(), find_reader),
-        (PROPERTIES, properties, find_property),
-    ):
-        for name, declared in plugins(group).items():
+    registries: tuple[Registry[Any], ...] = (MODELS, READERS, PROPERTIES)
+    for registry in registries:
+        for name, declared in plugins(registry.group).items():
             state = "works"
             try:
-                find(name)
+                registry.find(name)
             except GnnpotError as error:
                 state = str(error)
-            if name in own:
+            if name in registry.own():
                 state = "is not used, because gnnpot has one of this name"
-            rows += [
-                {"group": group, "name": name, "package": f"{p.package} {p.version}", "state": state} for p in declared
-            ]
+            about = {"group": registry.group, "name": name}
+            rows += [{**about, "package": f"{p.package} {p.version}", "state": state} for p in declared]
     return rows

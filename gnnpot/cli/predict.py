@@ -3,16 +3,20 @@
 import itertools
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from gnnpot.cli.common import Precision, chosen_device, count_bar, open_model
 from gnnpot.cli.console import Console
+from gnnpot.cli.many import ExecutorOption, ManyOption, ProcessesOption, compute_many, refuse
 from gnnpot.cli.results import JsonOption, to_json
 from gnnpot.domains import WHOLE_FROM_1
 from gnnpot.errors import DataError, UnknownElementError, counted
 from gnnpot.hub.shipped import DEFAULT
+
+if TYPE_CHECKING:
+    from gnnpot.workflows.many import Predicting
 
 #: structures between two writes; what a run that is stopped loses at most
 CHUNK = 200
@@ -25,10 +29,18 @@ def register(app: typer.Typer) -> None:
 
 def predict_command(
     structures: Annotated[Path, typer.Argument(help="File of structures, in any format that ASE reads.")],
-    output: Annotated[Path, typer.Option("--output", "-o", help="Extended XYZ file that is written (.extxyz, .xyz).")],
-    model: Annotated[str, typer.Option("--model", "-m", help="Name or path of a gnnpot model.")] = DEFAULT,
+    output: Annotated[
+        Path,
+        typer.Option("--output", "-o", help="Extended XYZ file that is written (.extxyz, .xyz); with --many a folder."),
+    ],
+    model: Annotated[
+        str, typer.Option("--model", "-m", help="Name or path of a gnnpot model; with --many any calculator.")
+    ] = DEFAULT,
     stress: Annotated[bool, typer.Option("--stress/--no-stress", help="Predict stresses too.")] = True,
     max_atoms: Annotated[int, WHOLE_FROM_1, typer.Option(help="Largest number of atoms in a batch.")] = 512,
+    many: ManyOption = False,
+    processes: ProcessesOption = None,
+    executor: ExecutorOption = "processes",
     device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, …; default: the model's.")] = None,
     dtype: Annotated[Precision | None, typer.Option(help="Precision of the model; default: its own.")] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the output if it exists.")] = False,
@@ -39,9 +51,27 @@ def predict_command(
 
     Example: gnnpot predict trajectory.traj -o predicted.extxyz --model 7net-0
 
+    Example: gnnpot predict pool.store --many -o predicted --processes 4
+
     If it is stopped, the same command resumes: finished structures stay in OUTPUT.partial, which becomes OUTPUT at the
     end.
     """
+    given = locals()
+    refuse(many, {}, executor, processes)
+    if many:
+        chosen, flags = (model, device, dtype), (overwrite, quiet, as_json)
+        compute_many(structures, lambda: _predicting(given), output, chosen, (executor, processes), flags)
+    else:
+        _predict_file(given)
+
+
+def _predicting(given: dict[str, Any]) -> "Predicting":
+    from gnnpot.workflows.many import Predicting
+
+    return Predicting(given["stress"], given["max_atoms"])
+
+
+def _predict_file(given: dict[str, Any]) -> None:
     import torch
     from ase.io import write
 
@@ -50,10 +80,12 @@ def predict_command(
     from gnnpot.engines.predict import predict
     from gnnpot.hub.checkpoint import weights_sha256
 
+    structures, output, model, dtype = (given[name] for name in ("structures", "output", "model", "dtype"))
+    stress = given["stress"]
     found_structures = iterate_structures(structures)
-    _check_output(output, structures, overwrite)
+    _check_output(output, structures, given["overwrite"])
     opened = open_model(model)
-    where = chosen_device(device)
+    where = chosen_device(given["device"])
     partial, note = output.with_name(f"{output.name}.partial"), output.with_name(f"{output.name}.partial.json")
     structures = resolve_bundled(structures)
     file, name = structures.stat(), None if dtype is None else dtype.value
@@ -61,10 +93,11 @@ def predict_command(
     done = _resumed(partial, note, json.dumps([*origin, weights_sha256(opened.potential), stress, name]))
     precision = None if dtype is None else getattr(torch, dtype.value)
     total = done
-    with count_bar(quiet) as bar:
+    with count_bar(given["quiet"]) as bar:
         task = bar.add_task("predicting", total=None, completed=done)
         source = itertools.islice(found_structures, done, None)
-        found = predict(source, opened.potential, stress=stress, max_atoms=max_atoms, device=where, dtype=precision)
+        options: Any = {"stress": stress, "max_atoms": given["max_atoms"], "device": where, "dtype": precision}
+        found = predict(source, opened.potential, **options)
         try:
             while chunk := list(itertools.islice(found, CHUNK)):
                 write(str(partial), chunk, format="extxyz", append=True)
@@ -77,7 +110,7 @@ def predict_command(
             raise
     partial.replace(output)
     note.unlink(missing_ok=True)
-    if as_json:
+    if given["as_json"]:
         typer.echo(to_json({"output": output, "structures": total, "resumed_from": done, "model": model}))
     else:
         text = f"{counted(total, 'structure')}: {output}"

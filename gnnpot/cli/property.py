@@ -13,6 +13,7 @@ from rich.table import Table
 
 from gnnpot.cli.common import ENDED, Precision, beside, open_calculator, read_structure
 from gnnpot.cli.console import Console
+from gnnpot.cli.many import ExecutorOption, ManyOption, ProcessesOption, compute_many, refuse
 from gnnpot.cli.progress import Bars
 from gnnpot.cli.results import JsonOption, to_json
 from gnnpot.errors import ConfigError, PluginError
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from ase.calculators.calculator import BaseCalculator
 
     from gnnpot.properties.registry import Property
+    from gnnpot.workflows.many import PropertyOf
 
 FORMAT = "gnnpot-property"
 
@@ -44,6 +46,9 @@ def property_command(
         list[str] | None, typer.Option("--set", help="An option of the property as name=value. May be repeated.")
     ] = None,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Folder; default: STRUCTURE-NAME.")] = None,
+    many: ManyOption = False,
+    processes: ProcessesOption = None,
+    executor: ExecutorOption = "processes",
     index: Annotated[int, typer.Option(help="Which structure of the file; -1 is the last.")] = -1,
     device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, …; default: the model's.")] = None,
     dtype: Annotated[Precision | None, typer.Option(help="Precision of the model; default: its own.")] = None,
@@ -59,6 +64,8 @@ def property_command(
 
     Example: gnnpot property elastic POSCAR -m ase.calculators.emt:EMT
 
+    Example: gnnpot property elastic pool.extxyz --many --processes 4
+
     Stopped at any time, the same command resumes: finished calculations stay in the folder until the result is there.
     """
     from gnnpot.config import apply_overrides
@@ -67,6 +74,7 @@ def property_command(
     if name is None:
         _list_properties()
         return
+    refuse(many, {"--index": index != -1}, executor, processes)
     found = find_property(name)
     if structure is None:
         _list_options(name, found)
@@ -74,11 +82,21 @@ def property_command(
     given: dict[str, Any] = {}
     apply_overrides(given, settings or ())
     folder = output or beside(structure, f"-{name}")
+    if many:
+        flags, chosen = (fresh, quiet, as_json), (model, device, dtype)
+        compute_many(structure, lambda: _property_of(name, given), folder, chosen, (executor, processes), flags)
+        return
     content = _calculated(name, found, structure, given, folder, locals())
     if as_json:
         typer.echo(to_json(content))
     else:
         _show(content, folder)
+
+
+def _property_of(name: str, given: dict[str, Any]) -> "PropertyOf":
+    from gnnpot.workflows.many import PropertyOf
+
+    return PropertyOf(name, given)
 
 
 def _calculated(

@@ -19,6 +19,9 @@ def in_command_line_words(message: str, app: typer.Typer, arguments: Sequence[st
         arguments: of the command line.
     """
     names = _option_names(app, arguments)
+    # what begins a run anew has this name where outputs are files
+    if "--overwrite" in names.values() and "--fresh" not in names.values():
+        message = message.replace("--fresh", "--overwrite")
     # "overwrite=True (--overwrite)" has both
     message = re.sub(r"\b\w+=(?:True|False) \((--[\w-]+)\)", r"\1", message)
     for python, written in names.items():

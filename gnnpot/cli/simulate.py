@@ -11,6 +11,7 @@ from rich.table import Table
 from gnnpot.cli.common import Precision, beside, open_calculator, read_structure
 from gnnpot.cli.console import styled
 from gnnpot.cli.live import md_line, relax_line
+from gnnpot.cli.many import ExecutorOption, ManyOption, ProcessesOption, compute_many, refuse
 from gnnpot.cli.results import JsonOption, show
 from gnnpot.config import from_mapping
 from gnnpot.domains import FINITE, NOT_NEGATIVE, POSITIVE, WHOLE_FROM_0, WHOLE_FROM_1
@@ -21,7 +22,8 @@ if TYPE_CHECKING:
     from ase import Atoms
 
     from gnnpot.engines.md import MDConfig, MDResult
-    from gnnpot.engines.relax import Relaxation
+    from gnnpot.engines.relax import Relaxation, RelaxConfig
+    from gnnpot.workflows.many import Relaxing
 
 
 class Optimizer(StrEnum):
@@ -93,7 +95,9 @@ def register(app: typer.Typer) -> None:
 def relax(
     structure: StructureArgument,
     model: ModelOption = DEFAULT,
-    output: Annotated[Path | None, typer.Option("--output", "-o", help="Default: STRUCTURE-relaxed.extxyz.")] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Default: STRUCTURE-relaxed.extxyz; with --many a folder.")
+    ] = None,
     fmax: Annotated[float, NOT_NEGATIVE, typer.Option(help="eV/Å, the largest force that may be left.")] = 0.01,
     stress_max: Annotated[float, NOT_NEGATIVE, typer.Option(help="GPa, the largest stress that may be left.")] = 0.05,
     pressure: Annotated[float, FINITE, typer.Option(help="GPa.")] = 0.0,
@@ -106,6 +110,9 @@ def relax(
     optimizer: Annotated[Optimizer, typer.Option(help="How to go downhill.")] = Optimizer.fire,
     trajectory: Annotated[Path | None, typer.Option(help="Write every step (ASE .traj).")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Start from the last frame of the trajectory.")] = False,
+    many: ManyOption = False,
+    processes: ProcessesOption = None,
+    executor: ExecutorOption = "processes",
     index: IndexOption = -1,
     device: DeviceOption = None,
     dtype: DtypeOption = None,
@@ -119,29 +126,55 @@ def relax(
 
     Example: gnnpot relax slab.cif --model path/to/checkpoint --fix "z<5" --output relaxed.cif
 
+    Example: gnnpot relax pool.extxyz --many --processes 4
+
     Ends with status 3 if it has not converged; the structure is written all the same. Ctrl-C ends it with the last one.
     """
-    from gnnpot.engines.files import refuse_overwrite, refuse_same, structure_format
+    given = locals()
+    one = {"--trajectory": trajectory is not None, "--resume": resume, "--index": index != -1}
+    refuse(many, one, executor, processes)
+    if many:
+        chosen, flags = (model, device, dtype), (overwrite, quiet, as_json)
+        folder = output or beside(structure, "-relaxed")
+        compute_many(structure, lambda: _relaxing(given), folder, chosen, (executor, processes), flags)
+    else:
+        _relax_one(given)
+
+
+def _relax_config(given: dict[str, Any]) -> "RelaxConfig":
     from gnnpot.engines.relax import RelaxConfig
-    from gnnpot.engines.relax import relax as run_relaxation
     from gnnpot.units import GPA
 
-    output = output or beside(structure, "-relaxed.extxyz")
-    options: Any = {"fmax": fmax, "stress_max": stress_max * GPA, "pressure": pressure * GPA, "cell": cell.value}
-    options |= {"symmetry": symmetry, "steps": steps, "optimizer": optimizer.value}
-    config = from_mapping(RelaxConfig, options, where="relax")
+    options = {name: given[name] for name in ("fmax", "symmetry", "steps")}
+    options |= {name: given[name] * GPA for name in ("stress_max", "pressure")}
+    options |= {name: given[name].value for name in ("cell", "optimizer")}
+    return from_mapping(RelaxConfig, options, where="relax")
+
+
+def _relaxing(given: dict[str, Any]) -> "Relaxing":
+    from gnnpot.workflows.many import Relaxing
+
+    return Relaxing(_relax_config(given), given["fix"])
+
+
+def _relax_one(given: dict[str, Any]) -> None:
+    from gnnpot.engines.files import refuse_overwrite, refuse_same, structure_format
+    from gnnpot.engines.relax import relax as run_relaxation
+
+    structure, trajectory, overwrite = given["structure"], given["trajectory"], given["overwrite"]
+    output = given["output"] or beside(structure, "-relaxed.extxyz")
+    config = _relax_config(given)
     refuse_same({"output": output, "trajectory": trajectory}, inputs=[structure])
     _check_relaxation_trajectory(trajectory)
     refuse_overwrite(output, overwrite)
-    atoms = _structure(structure, index, fix)
+    atoms = _structure(structure, given["index"], given["fix"])
     format = structure_format(output, atoms)
-    calculator = open_calculator(model, device, dtype)
-    with relax_line(steps, len(atoms), not quiet) as progress:
-        relaxation = run_relaxation(
-            atoms, calculator, config, trajectory=trajectory, resume=resume, overwrite=overwrite, progress=progress
-        )
+    calculator = open_calculator(given["model"], given["device"], given["dtype"])
+    outputs: Any = {"trajectory": trajectory, "resume": given["resume"], "overwrite": overwrite}
+    with relax_line(config.steps, len(atoms), not given["quiet"]) as progress:
+        relaxation = run_relaxation(atoms, calculator, config, **outputs, progress=progress)
     _write(output, relaxation.atoms, format, overwrite)
-    show(as_json, _relaxation_json(relaxation, output), lambda: _relaxation_table(relaxation, output))
+    show(given["as_json"], _relaxation_json(relaxation, output), lambda: _relaxation_table(relaxation, output))
     if relaxation.interrupted:
         raise typer.Exit(130)
     if not relaxation.converged:

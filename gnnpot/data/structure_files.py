@@ -8,6 +8,7 @@ what is then computed is another material. Such files are refused, and so are ch
 whole atoms of them where it is asked to.
 """
 
+import io
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,11 +17,13 @@ from ase import Atoms
 
 from gnnpot.data.bundled import resolve_bundled
 from gnnpot.data.frame import Frame, Provenance
+from gnnpot.data.readers.base import open_binary
 from gnnpot.data.readers.names import total_charge
 from gnnpot.data.readers.records import reduced_formula
 from gnnpot.data.structure import check_lattice, check_structure
 from gnnpot.errors import DataError
 
+_PACKED_XYZ = tuple(f"xyz.{ending}" for ending in ("gz", "xz", "bz2"))
 #: occupancies within this of 1 are whole
 WHOLE = 1e-3
 
@@ -45,14 +48,21 @@ def read_all_structures(path: Path | str) -> list[Frame]:
     ]
 
 
-def iterate_structures(path: Path | str) -> Iterator[Atoms]:
+def iterate_structures(path: Path | str, check: bool = True) -> Iterator[Atoms]:
     """All structures of a file, one in memory at a time where ASE's reader of the format allows it.
 
-    Raises `DataError`, for a file that is none before the first is asked for.
+    Without `check`, structures that gnnpot can't compute are given too; `check_computable` tells which they are. Raises
+    `DataError`, for a file that is none before the first is asked for.
     """
     path = resolve_bundled(path)
     check_readable(path)
-    return _iterate(path)
+    return _iterate(path, check)
+
+
+def check_computable(atoms: Atoms, where: str) -> None:
+    """Raise `DataError` if ASE's `atoms` are not whole, or their numbers, positions and cell can't be."""
+    check_whole(atoms, where)
+    check_lattice(atoms.numbers, atoms.positions, atoms.cell.array, atoms.pbc, where)
 
 
 def check_readable(path: Path) -> None:
@@ -74,15 +84,15 @@ def _check_count(path: Path) -> None:
         raise DataError(f"{path}: can't be read: {int(first)} atoms are announced, and the file is too small for them")
 
 
-def _iterate(path: Path) -> Iterator[Atoms]:
+def _iterate(path: Path, check: bool) -> Iterator[Atoms]:
     from ase.io import iread
 
     found = False
+    source, format = _source(path)
     try:
-        for number, atoms in enumerate(iread(path, index=":")):
-            where = f"{path}, frame {number}"
-            check_whole(atoms, where)
-            check_lattice(atoms.numbers, atoms.positions, atoms.cell.array, atoms.pbc, where)
+        for number, atoms in enumerate(iread(source, index=":", format=format)):
+            if check:
+                check_computable(atoms, f"{path}, frame {number}")
             found = True
             yield atoms
     except DataError:
@@ -91,6 +101,17 @@ def _iterate(path: Path) -> Iterator[Atoms]:
         raise _unreadable(path, error) from None
     if not found:
         raise DataError(f"{path}: holds no structures; give a file with at least one")
+
+
+def _source(path: Path) -> tuple[Any, str | None]:
+    """(what ASE reads, its format if that tells none).
+
+    A compressed XYZ file is unpacked first: ASE's reader goes back and forth in it, each time from its beginning.
+    """
+    if not path.name.lower().endswith(_PACKED_XYZ):
+        return path, None
+    with open_binary(path) as file:
+        return io.StringIO(file.read().decode()), "extxyz"
 
 
 def _no_such_index(path: Path, index: int) -> DataError:
@@ -120,10 +141,11 @@ def _read(path: Path, index: int | slice) -> Sequence[Atoms]:
     from ase.io import read
 
     check_readable(path)
+    source, format = _source(path)
     try:
         # ASE takes the first where there are fewer
         wanted = slice(index, None) if isinstance(index, int) and index < -1 else index
-        found: Any = read(path, index=wanted)
+        found: Any = read(source, index=wanted, format=format)
         if isinstance(index, int) and index < -1:
             found = found[:1] if len(found) >= -index else []
     except IndexError as error:

@@ -109,7 +109,7 @@ def energies_of(structures: Iterable[Atoms], calculator: AseCalculator, *, max_a
 
 def _predictions(potential: Potential, structures: Iterable[Atoms], stress: bool, max_atoms: int) -> Iterator[Atoms]:
     for batch in batches_of(structures, max_atoms):
-        yield from _batch(potential, batch, stress)
+        yield from predict_batch(potential, batch, stress)
 
 
 def _prediction(potential: Potential, structures: list[Atoms], stress: bool) -> Prediction:
@@ -118,7 +118,8 @@ def _prediction(potential: Potential, structures: list[Atoms], stress: bool) -> 
         return potential(Batch.from_data_list(graphs).to(potential.device), stress=stress)
 
 
-def _batch(potential: Potential, structures: list[Atoms], stress: bool) -> Iterator[Atoms]:
+def predict_batch(potential: Potential, structures: list[Atoms], stress: bool) -> Iterator[Atoms]:
+    """As `predict`, for one batch; the potential is used as it is."""
     prediction = _prediction(potential, structures, stress)
     found = {name: value.double().numpy(force=True) for name, value in prediction.quantities.items()}
     energies = prediction.energies.double().numpy(force=True)

@@ -136,7 +136,7 @@ def relax(
     logger.info("relaxation %s after %d steps", "converged" if converged else "stopped", engine.nsteps)
     atoms.set_constraint(before)
     return Relaxation(
-        atoms=_with_results(atoms),
+        atoms=with_results(atoms),
         initial_atoms=initial,
         converged=converged,
         interrupted=interrupted,
@@ -209,7 +209,7 @@ def _bare(atoms: Atoms, constraints: list) -> Atoms:
     copy = atoms.copy()
     copy.set_constraint(constraints)
     copy.calc = atoms.calc
-    return _with_results(copy)
+    return with_results(copy)
 
 
 def _steps(engine: FIRE | LBFGS | BFGS, steps: int) -> Iterator[None]:
@@ -246,8 +246,8 @@ def _volume(atoms: Atoms) -> float | None:
     return float(abs(atoms.get_volume())) if atoms.cell.rank == 3 else None
 
 
-def _with_results(atoms: Atoms) -> Atoms:
-    """`atoms` with the results stored, free of the calculator."""
+def with_results(atoms: Atoms) -> Atoms:
+    """`atoms` with energy, forces and what else its calculator has, stored and free of the calculator."""
     results = {"energy": atoms.get_potential_energy(), "forces": atoms.get_forces(apply_constraint=False)}
     if atoms.cell.rank == 3 and "stress" in atoms.calc.implemented_properties:
         results["stress"] = atoms.get_stress(apply_constraint=False)

@@ -16,7 +16,6 @@ from typing import Annotated, Any, ClassVar, Protocol
 from torch import Tensor
 
 from gnnpot.config import ChosenBy
-from gnnpot.errors import ConfigError, suggest
 from gnnpot.models.base import EnergyModel
 from gnnpot.models.chgnet import CHGNet, CHGNetConfig
 from gnnpot.models.hdnnp import HDNNP, HDNNPConfig
@@ -25,7 +24,7 @@ from gnnpot.models.m3gnet_matgl_rows import M3GNetMatglRows, M3GNetMatglRowsConf
 from gnnpot.models.nequix import Nequix, NequixConfig
 from gnnpot.models.sevennet import SevenNet, SevenNetConfig
 from gnnpot.models.zbl import ZBL, ZBLConfig
-from gnnpot.plugins import MODELS, Plugin, find_plugin, plugin_names
+from gnnpot.plugins import MODELS, Plugin, Registry
 
 
 class AnyModelConfig(Protocol):
@@ -65,9 +64,25 @@ OWN: Mapping[str, Architecture] = {
 }
 
 
+def _checked(plugin: Plugin, found: Any) -> Architecture:
+    if not isinstance(found, Architecture):
+        raise plugin.refused("is no gnnpot.models.Architecture")
+    if not dataclasses.is_dataclass(found.config):
+        raise plugin.refused("has a config that is no dataclass")
+    fields = {field.name: field for field in dataclasses.fields(found.config)}
+    if "elements" not in fields or "architecture" not in fields or fields["architecture"].default != plugin.name:
+        raise plugin.refused(
+            f"has a config without the fields 'elements' and 'architecture', with '{plugin.name}' as its default"
+        )
+    return found
+
+
+REGISTRY = Registry(MODELS, "architecture", own=lambda: OWN, load=OWN.__getitem__, check=_checked)
+
+
 def architecture_names() -> list[str]:
     """Names of all architectures, gnnpot's own first; nothing is imported."""
-    return [*OWN, *plugin_names(MODELS, OWN)]
+    return REGISTRY.names()
 
 
 def find_architecture(name: str) -> Architecture:
@@ -80,17 +95,12 @@ def find_architecture(name: str) -> Architecture:
         ConfigError: There is no such architecture; the message has the nearest name.
         PluginError: The package that adds it can't be used, or several packages declare the name.
     """
-    plugin = find_plugin(MODELS, name, OWN)
-    if name in OWN:
-        return OWN[name]
-    if plugin is None:
-        raise ConfigError(f"architecture '{name}' is not known; {suggest(name, architecture_names())}")
-    return _checked(plugin)
+    return REGISTRY.find(name)
 
 
 def find_package(name: str) -> Plugin | None:
     """The package that adds an architecture; `None` for gnnpot's own."""
-    return None if name in OWN else find_plugin(MODELS, name, OWN)
+    return REGISTRY.plugin(name)
 
 
 def config_class(name: str) -> type[AnyModelConfig]:
@@ -129,18 +139,3 @@ def build_model(config: AnyModelConfig | ZBLConfig) -> EnergyModel:
     if package is not None and getattr(model, "config", None) != config:
         raise package.refused("does not keep its options as the attribute 'config'")
     return model
-
-
-def _checked(plugin: Plugin) -> Architecture:
-    """The architecture of a plug-in. Raises `PluginError` if it is none."""
-    found = plugin.load()
-    if not isinstance(found, Architecture):
-        raise plugin.refused("is no gnnpot.models.Architecture")
-    if not dataclasses.is_dataclass(found.config):
-        raise plugin.refused("has a config that is no dataclass")
-    fields = {field.name: field for field in dataclasses.fields(found.config)}
-    if "elements" not in fields or "architecture" not in fields or fields["architecture"].default != plugin.name:
-        raise plugin.refused(
-            f"has a config without the fields 'elements' and 'architecture', with '{plugin.name}' as its default"
-        )
-    return found

@@ -54,7 +54,8 @@ class EnergyModel(nn.Module):
     Attributes: `elements`, the symbols that the model knows; `cutoff` and `three_body_cutoff` (Å; `None`: it needs no
     triplets); `fast_dtype`, in which `energies_and_gradient` calculates on the processor, if not in the parameters':
     edge vectors in it need no conversion; `message_layers`, how many edges away the atoms are on which an atom's energy
-    depends, for models that calculate the atoms of one rank of many (`Graph.shells`), and `None` for others.
+    depends, for models that calculate the atoms of one rank of many (`Graph.shells`), and `None` for others; `hops`,
+    the same number of any model, `None` if it is not known.
     """
 
     config: Any  #: the options that it was built from, of its own class
@@ -88,9 +89,17 @@ class EnergyModel(nn.Module):
     def fast_dtype(self) -> torch.dtype | None:
         return None
 
+    @property
+    def hops(self) -> int | None:
+        return self.message_layers
+
     def forward(self, graph: Graph) -> AtomicOutput:
         """Energies of the atoms, in units of the potential's `energy_scale`."""
         raise NotImplementedError
+
+    def twice_differentiable(self) -> Self:
+        """The model, or a copy of it, whose `forward` has second derivatives with respect to the edge vectors."""
+        return self
 
     def energies_and_gradient(self, graph: Graph, *, create_graph: bool = False) -> tuple[AtomicOutput, Tensor]:
         """`forward` and the edge gradient Σ_i dE_i/dr_e, [E, 3].

@@ -200,6 +200,11 @@ class CHGNet(EnergyModel):
             layers += [nn.Linear(units, units), nn.SiLU()]
         self.readout = nn.Sequential(*layers, nn.Linear(units, 1))
 
+    @property
+    def hops(self) -> int | None:
+        # the bonds of an atom know of the angles at their other end, as far away as that end's own messages
+        return self.config.convolutions
+
     def forward(self, graph: Graph) -> AtomicOutput:
         vectors = graph.edge_vectors
         distances = torch.linalg.vector_norm(vectors, dim=-1)

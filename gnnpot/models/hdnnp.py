@@ -17,7 +17,7 @@ for S elements, whose networks are evaluated at once: atoms are sorted into [S, 
 import copy
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, Self
 
 import torch
 from torch import Tensor, nn
@@ -143,6 +143,11 @@ class HDNNP(EnergyModel):
                 nn.init.normal_(weight.data[s], std=0.1 * std if last else std)
         for bias in self.biases:
             nn.init.zeros_(bias)
+
+    def twice_differentiable(self) -> Self:
+        model = copy.deepcopy(self)
+        model.backend = "reference"
+        return model
 
     def forward(self, graph: Graph) -> AtomicOutput:
         species = self.species(graph.numbers)

@@ -182,6 +182,10 @@ class M3GNet(EnergyModel):
         self.convolutions = ModuleList(GraphConvolution(units, width, radial) for _ in range(config.blocks))
         self.readout = GatedMLP([units, units, width, width, 1], activate_last=False)
 
+    @property
+    def hops(self) -> int | None:
+        return self.config.blocks
+
     def forward(self, graph: Graph) -> AtomicOutput:
         distances = torch.linalg.vector_norm(graph.edge_vectors, dim=-1)
         radial = self.radial_basis(distances)

@@ -15,7 +15,7 @@ from ase import Atoms
 
 from gnnpot.errors import ConfigError
 from gnnpot.graphs.neighbors import neighbor_list
-from gnnpot.properties.vacancy import SYMPREC
+from gnnpot.properties.defects import SYMPREC
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,18 +3,13 @@
     result = calc(atoms, calculator, element="H", chemical_potentials={"H": -3.4})
     result.sites[0].energy, result.sites[0].position
 
-With an atom of element X put into a supercell of N atoms,
-
-    E_f = E(N + 1) - E(N) - µ_X,                                                                                (1)
-
-with µ_X as in `gnnpot.properties.vacancy`. Starts are the vertices of the Voronoi cells of the atoms, which are the
-points that are farthest from all atoms around, one of each set that the crystal's symmetry maps onto each other. Atoms
-then relax; what began in different voids may end in one.
+By equation (1) of `gnnpot.properties.defects`, which says what the chemical potential is. Starts are the vertices of
+the Voronoi cells of the atoms, which are the points that are farthest from all atoms around, one of each set that the
+crystal's symmetry maps onto each other. Atoms then relax; what began in different voids may end in one.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -27,8 +22,8 @@ from scipy.spatial import Voronoi
 
 from gnnpot.data.structures import StructureLike
 from gnnpot.errors import ConfigError, DataError
-from gnnpot.properties.relaxed import crystal_of, energy_of, relaxed, repeats
-from gnnpot.properties.vacancy import SYMPREC, draw_energies, found_potentials, required_potentials
+from gnnpot.properties.defects import SYMPREC, Defects, chemical_potential_sources, host_of
+from gnnpot.properties.relaxed import crystal_of
 from gnnpot.runs.progress import Progress, no_progress
 
 #: Å, vertices nearer to each other are one void
@@ -46,47 +41,27 @@ class Interstitial:
     unrelaxed_energy: float  #: eV, before atoms relax
     position: tuple[float, float, float]  #: Å, of the atom in the supercell, relaxed
 
+    @property
+    def label(self) -> str:
+        """Its name in the picture."""
+        return ", ".join(f"{x:.2f}" for x in self.start)
+
 
 @dataclass(frozen=True, eq=False)
-class Interstitials:
+class Interstitials(Defects[Interstitial]):
     """Interstitial atoms of an element in a crystal."""
 
-    formula: str
     element: str
-    atoms: int  #: in the supercell without the interstitial
-    supercell: tuple[int, int, int]
     chemical_potential: float  #: eV
-    sites: tuple[Interstitial, ...]  #: by energy
+
+    @property
+    def title(self) -> str:
+        """Of the picture."""
+        return f"{self.element} in {self.formula}"
 
     def to_json(self) -> dict[str, Any]:
         """All of it, with units in the names."""
-        return {
-            "formula": self.formula,
-            "element": self.element,
-            "formation_energy_eV": self.sites[0].energy,
-            "atoms": self.atoms,
-            "supercell": list(self.supercell),
-            "chemical_potential_eV": self.chemical_potential,
-            "sites": [
-                {
-                    "start": list(s.start),
-                    "radius_A": s.radius,
-                    "multiplicity": s.multiplicity,
-                    "energy_eV": s.energy,
-                    "unrelaxed_energy_eV": s.unrelaxed_energy,
-                    "position_A": list(s.position),
-                }
-                for s in self.sites
-            ],
-        }
-
-    def plot(self, path: Path) -> None:
-        """The energies of the voids, as PNG."""
-        title = f"{self.element} in {self.formula}, {self.atoms} atoms"
-        draw_energies(
-            path, title, [f"{', '.join(f'{x:.2f}' for x in s.start)}" for s in self.sites],
-            [s.energy for s in self.sites], [s.unrelaxed_energy for s in self.sites],
-        )  # fmt: skip
+        return {**super().to_json(), "element": self.element, "chemical_potential_eV": self.chemical_potential}
 
 
 def calc(
@@ -125,27 +100,24 @@ def calc(
     """
     crystal = crystal_of(atoms, "interstitial")
     element = _element(crystal, element)
-    given = _potential(crystal, element, chemical_potentials, references)
-    if relax:
-        crystal = relaxed(crystal, calculator, cell="full", what="interstitial: crystal", progress=progress)
-    potential = found_potentials(crystal, calculator, given, [element], progress)[element]
-    repeated = supercell or repeats(crystal.cell, length)
-    whole = crystal.repeat(repeated)
-    perfect = energy_of(whole, calculator)
-    found, starts = [], voids(crystal)[:most]
+    sources = chemical_potential_sources(crystal, [element], chemical_potentials, references)
+    host = host_of(
+        crystal, calculator, sources,
+        supercell=supercell, length=length, relax=relax, what="interstitial", progress=progress,
+    )  # fmt: skip
+    found, starts = [], voids(host.crystal)[:most]
     for k, (place, radius, multiplicity) in enumerate(starts):
         progress("interstitial: voids", k, len(starts))
-        defect = whole + Atoms(element, [place @ crystal.cell.array])
-        unrelaxed = energy_of(defect, calculator)
-        final = relaxed(defect, calculator, fmax=fmax, what="interstitial: atoms around") if relax else defect
-        after, before = (e - perfect - potential for e in (energy_of(final, calculator), unrelaxed))
+        defect = host.supercell + Atoms(element, [place @ host.crystal.cell.array])
+        final, after, before = host.formation_energies(defect, added=element, relax=relax, fmax=fmax)
         a, b, c = (float(x) for x in np.round(place, 6))
         x, y, z = (float(x) for x in final.positions[-1])
         found.append(Interstitial((a, b, c), radius, multiplicity, after, before, (x, y, z)))
     progress("interstitial: voids", len(starts), len(starts))
     name = crystal.get_chemical_formula(empirical=True)
     ordered = tuple(sorted(found, key=lambda v: v.energy))
-    return Interstitials(name, element, len(whole), repeated, potential, ordered)
+    potential = host.potentials[element]
+    return Interstitials(name, len(host.supercell), host.repeats, ordered, element, potential)
 
 
 def _element(crystal: Atoms, element: str | None) -> str:
@@ -155,20 +127,6 @@ def _element(crystal: Atoms, element: str | None) -> str:
     if (element or symbols[0]) not in atomic_numbers:
         raise ConfigError(f"element: '{element}' is no element; give a symbol like Li")
     return element or symbols[0]
-
-
-def _potential(
-    crystal: Atoms,
-    element: str,
-    numbers: Mapping[str, float] | None,
-    references: Mapping[str, StructureLike] | None,
-) -> dict[str, float | StructureLike | None]:
-    if element not in crystal.symbols and element not in {**(references or {}), **(numbers or {})}:
-        raise ConfigError(
-            f"chemical_potentials: that of {element} is missing, and {crystal.get_chemical_formula()} has none; give "
-            "the energy of an atom where it comes from (eV), or the element's structure in references"
-        )
-    return required_potentials(crystal, [element], numbers, references)
 
 
 def voids(crystal: Atoms) -> list[tuple[np.ndarray, float, int]]:

@@ -12,8 +12,7 @@ from typing import Any, Protocol, cast
 from ase import Atoms
 from ase.calculators.calculator import BaseCalculator
 
-from gnnpot.errors import ConfigError, suggest
-from gnnpot.plugins import PROPERTIES, find_plugin, plugin_names
+from gnnpot.plugins import PROPERTIES, Plugin, Registry
 
 #: name -> module with `calc`, which is imported when it is asked for
 OWN: dict[str, str] = {
@@ -29,6 +28,7 @@ OWN: dict[str, str] = {
     "quasi-harmonic": "gnnpot.properties.quasi_harmonic",
     "rdf": "gnnpot.properties.rdf",
     "surface": "gnnpot.properties.surface",
+    "thermal-conductivity": "gnnpot.properties.thermal_conductivity",
     "vacancy": "gnnpot.properties.vacancy",
     "voltage": "gnnpot.properties.voltage",
 }
@@ -44,9 +44,22 @@ class Property(Protocol):
         """
 
 
+def _load(name: str) -> Property:
+    return cast("Property", importlib.import_module(OWN[name]))
+
+
+def _check(plugin: Plugin, found: Any) -> Property:
+    if not callable(getattr(found, "calc", None)):
+        raise plugin.refused("has no function 'calc(atoms, calculator)'")
+    return cast("Property", found)
+
+
+REGISTRY = Registry(PROPERTIES, "property", own=lambda: OWN, load=_load, check=_check)
+
+
 def property_names() -> list[str]:
     """Names that `find_property` takes, gnnpot's own first."""
-    return [*sorted(OWN), *plugin_names(PROPERTIES, OWN)]
+    return REGISTRY.names()
 
 
 def find_property(name: str) -> Property:
@@ -59,12 +72,4 @@ def find_property(name: str) -> Property:
         ConfigError: There is no such property; the message has the nearest name.
         PluginError: The package that adds it can't be used, or several packages declare the name.
     """
-    plugin = find_plugin(PROPERTIES, name, OWN)
-    if name in OWN:
-        return cast("Property", importlib.import_module(OWN[name]))
-    if plugin is None:
-        raise ConfigError(f"there is no property '{name}'; {suggest(name, property_names())}")
-    found = plugin.load()
-    if not callable(getattr(found, "calc", None)):
-        raise plugin.refused("has no function 'calc(atoms, calculator)'")
-    return cast("Property", found)
+    return REGISTRY.find(name)

@@ -1,18 +1,37 @@
-"""Worker processes that do not outlive the process that started them.
+"""Worker processes: they end with the process that started them, use one thread each, and are replaced when they die.
+
+    with Processes(4) as executor:                   # a `concurrent.futures.Executor`
+        executor.submit(work, 7).result()
+
+    context.Process(target=serve, ...)               # of one's own: serve() calls end_with_parent() first
+    with one_thread(): ...
 
 A worker that waits for its next task sees a closed connection. One in the middle of a long task sees nothing, and would
 go on after the parent was killed, writing to files that a resumed run writes to as well.
-
-Example::
-
-    context.Process(target=serve, ...)               # serve() calls end_with_parent() first
-    ProcessPoolExecutor(4, initializer=end_with_parent)
 """
 
 import multiprocessing
 import os
+import queue
+import signal
+import sys
 import threading
-from multiprocessing.connection import wait
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor, Future
+from contextlib import contextmanager, suppress
+from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
+from types import TracebackType
+from typing import Any
+
+from gnnpot.errors import ConfigError
+
+#: a function and its arguments
+_Call = tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]
+
+
+class WorkerDiedError(Exception):
+    """The process that did a task has ended before the task was done: it was killed, or crashed."""
 
 
 def end_with_parent() -> None:
@@ -30,3 +49,154 @@ def end_with_parent() -> None:
         os._exit(1)
 
     threading.Thread(target=watch, name="end-with-parent", daemon=True).start()
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Within it this process calculates with one thread: sums depend on their number in the last digits."""
+    libraries = [sys.modules[name] for name in ("torch", "numba") if name in sys.modules]
+    before = [library.get_num_threads() for library in libraries]
+    try:
+        for library in libraries:
+            library.set_num_threads(1)
+        yield
+    finally:
+        for library, threads in zip(libraries, before, strict=True):
+            library.set_num_threads(threads)
+
+
+class Processes(Executor):
+    """An executor of processes that survives their deaths.
+
+    A task whose process dies raises `WorkerDiedError`; the other tasks go on, and a new process takes the place of the
+    dead one. (`concurrent.futures.ProcessPoolExecutor` ends all tasks when one process dies.) Processes are started
+    when there are tasks for them, by `spawn`; functions and arguments must be importable there. A `with` block that is
+    left by an exception ends them at once.
+
+    Args:
+        count: of processes.
+
+    Raises:
+        ConfigError: `count` is not positive.
+    """
+
+    def __init__(self, count: int) -> None:
+        if count < 1:
+            raise ConfigError(f"processes: {count} is not positive")
+        self.count = count
+        self._context = multiprocessing.get_context("spawn")
+        self._waiting: queue.SimpleQueue[tuple[Future, _Call] | None] = queue.SimpleQueue()
+        self._threads: list[threading.Thread] = []
+        self._processes: set[BaseProcess] = set()
+        self._lock = threading.Lock()
+        self._closed = self._stopped = False
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future:
+        """As of every executor."""
+        with self._lock:
+            if self._closed:
+                raise RuntimeError("this executor has been shut down")
+            future: Future = Future()
+            self._waiting.put((future, (fn, args, kwargs)))
+            if len(self._threads) < self.count:
+                self._threads.append(threading.Thread(target=self._hand_on, name="processes", daemon=True))
+                self._threads[-1].start()
+        return future
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        """End the processes once their tasks are done; with `cancel_futures` at once, whatever they do."""
+        with self._lock:
+            self._closed = True
+            self._stopped = self._stopped or cancel_futures
+            if self._stopped:
+                for process in self._processes:
+                    process.terminate()
+            for _ in self._threads:
+                self._waiting.put(None)
+        if wait:
+            for thread in self._threads:
+                thread.join()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.shutdown(cancel_futures=kind is not None)
+
+    def _hand_on(self) -> None:
+        """One thread of this process: hands tasks to its worker process, and their results to the futures."""
+        worker: tuple[BaseProcess, Connection] | None = None
+        while (item := self._waiting.get()) is not None:
+            future, call = item
+            if self._stopped:
+                future.cancel()
+            if not future.set_running_or_notify_cancel():
+                continue
+            try:
+                worker = worker or self._started()
+                done, value = _called(worker[1], call)
+            except (EOFError, BrokenPipeError, ConnectionResetError):
+                status = None if worker is None else self._ended(*worker)
+                worker = None
+                future.set_exception(WorkerDiedError(f"its process died, exit status {status}"))
+            except Exception as error:  # noqa: BLE001 - what can't be sent, or can't be read; no task must be lost
+                future.set_exception(error)
+            else:
+                if done:
+                    future.set_result(value)
+                else:
+                    future.set_exception(value)
+        if worker is not None:
+            self._ended(*worker)
+
+    def _started(self) -> tuple[BaseProcess, Connection]:
+        ours, theirs = self._context.Pipe()
+        process = self._context.Process(target=_serve, args=(theirs,), daemon=True)
+        with self._lock:
+            if self._stopped:
+                raise BrokenPipeError
+            process.start()
+            self._processes.add(process)
+        theirs.close()
+        return process, ours
+
+    def _ended(self, process: BaseProcess, connection: Connection) -> int | None:
+        connection.close()
+        process.join()
+        with self._lock:
+            self._processes.discard(process)
+        return process.exitcode
+
+
+def _called(connection: Connection, call: _Call) -> tuple[bool, Any]:
+    connection.send(call)
+    return connection.recv()
+
+
+def _serve(connection: Connection) -> None:
+    """Do the calls that come in through `connection`, until it closes: also if its other end was killed."""
+    end_with_parent()
+    # Ctrl-C is the parent's business, which then ends this process
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    with suppress(EOFError, BrokenPipeError, ConnectionResetError):
+        while True:
+            answer = _answer(connection)
+            try:
+                connection.send(answer)
+            except OSError:
+                raise
+            except Exception as error:  # noqa: BLE001 - of whatever kind a result can't be pickled
+                connection.send((False, RuntimeError(f"{answer[1]!r:.200} can't be sent ({error})")))
+
+
+def _answer(connection: Connection) -> tuple[bool, Any]:
+    """(whether it was done, result or exception) of the next call."""
+    try:
+        function, args, kwargs = connection.recv()
+    except (EOFError, OSError):
+        raise
+    except Exception as error:  # noqa: BLE001 - a function or argument that can't be imported here
+        return False, error
+    try:
+        return True, function(*args, **kwargs)
+    except Exception as error:  # noqa: BLE001 - it is the caller's
+        return False, error

@@ -1,14 +1,13 @@
-"""`label`: tasks to processes, what comes of them to the results, and at the end to a store."""
+"""`label`: tasks to processes or an executor, what comes of them to the results, and at the end to a store."""
 
-import contextlib
+import functools
 import hashlib
 import json
 import logging
-import multiprocessing
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from multiprocessing.connection import Connection, wait
-from multiprocessing.process import BaseProcess
+from concurrent.futures import Executor
+from contextlib import nullcontext
 from pathlib import Path
 
 from gnnpot.config import to_mapping
@@ -16,12 +15,14 @@ from gnnpot.data.frame import Frame
 from gnnpot.data.schema import fingerprint
 from gnnpot.data.store import STORE, FrameStore, write_store
 from gnnpot.data.stress_check import StressSample
-from gnnpot.errors import ConfigError, DataError, GnnpotError
+from gnnpot.errors import ConfigError, DataError
 from gnnpot.runs.files import recover
 from gnnpot.runs.guard import check_folder, check_name
+from gnnpot.runs.processes import Processes
 from gnnpot.runs.results_log import ResultsLog, read_plan
+from gnnpot.runs.tasks import Job, run_tasks
 from gnnpot.sampling.config import LabelConfig
-from gnnpot.sampling.tasks import Labeller, Task, Worker, one_thread, serve, unpack
+from gnnpot.sampling.tasks import Labeller, Task, Worker, unpack
 
 log = logging.getLogger(__name__)
 
@@ -36,6 +37,7 @@ def label(
     config: LabelConfig | None = None,
     *,
     processes: int = 1,
+    executor: Executor | None = None,
     fresh: bool = False,
     overwrite: bool = False,
     progress: Progress = lambda done, total: None,
@@ -51,6 +53,7 @@ def label(
         output: the store's folder.
         config: distortions and limits.
         processes: that label side by side.
+        executor: labels in place of processes, as `gnnpot.runs.executors` opens it.
         fresh: begin anew.
         overwrite: replace a store of that name.
         progress: called with finished tasks and all tasks.
@@ -60,7 +63,8 @@ def label(
         counted by reason in its manifest.
 
     Raises:
-        DataError: if `output` exists, if nothing could be labelled, or if a process died or another one is labelling.
+        DataError: if `output` exists, if nothing could be labelled, if the processes of a task died each time, or
+            another call is labelling.
         ConfigError: if the folder contains the results of other settings.
     """
     config = config or LabelConfig()
@@ -76,10 +80,8 @@ def label(
         return finished
     check_folder(output, overwrite=overwrite, kind=STORE)
     with ResultsLog(folder, plan, "labelling", fresh) as results:
-        total = len(structures) * config.runs
-        if len(results):
-            log.info("%s: resumes at %d of %d tasks", folder, len(results), total)
-        _do_all(_tasks(structures, config, results), labeller, config, results, processes, total, progress)
+        with Processes(processes) if executor is None and processes > 1 else nullcontext(executor) as chosen:
+            _do_all(structures, labeller, config, results, chosen, progress)
         store = _assemble(results, output, plan, overwrite)
         results.remove()
     return store
@@ -129,80 +131,26 @@ def _tasks(structures: Sequence[Frame], config: LabelConfig, results: ResultsLog
 
 
 def _do_all(
-    tasks: Iterator[Task], labeller: Labeller, config: LabelConfig, results: ResultsLog, processes: int, total: int,
-    progress: Progress,
+    structures: Sequence[Frame], labeller: Labeller, config: LabelConfig, results: ResultsLog,
+    executor: Executor | None, progress: Progress,
 ) -> None:  # fmt: skip
+    """The tasks that are not in the results."""
+    total = len(structures) * config.runs
+    if len(results):
+        log.info("%s: resumes at %d of %d tasks", results.folder, len(results), total)
     progress(len(results), total)
-    processes = min(processes, total - len(results))
-    if processes == 0:
-        return
-    if processes == 1:
-        worker = Worker(labeller, config)
-        with one_thread():
-            for task in tasks:
-                results.add(task.number, worker.do(task))
-                progress(len(results), total)
-        return
-    with _workers(labeller, config, processes) as workers:
-        # There are at least as many tasks as processes.
-        for connection in workers:
-            _send(connection, next(tasks), workers)
-        busy = set(workers)
-        while busy:
-            ready = set(wait(list(busy)))
-            for connection in [one for one in workers if one in ready]:
-                results.add(*_receive(connection, workers))
-                progress(len(results), total)
-                following = next(tasks, None)
-                if following is None:
-                    busy.discard(connection)
-                else:
-                    _send(connection, following, workers)
+    if len(results) < total:
+        job = Job(functools.partial(Worker, labeller, config))
+        batches = ([(task.number, task)] for task in _tasks(structures, config, results))
+        run_tasks(job, batches, results, executor, lost=_lost, done=lambda _: progress(len(results), total))
 
 
-@contextlib.contextmanager
-def _workers(labeller: Labeller, config: LabelConfig, count: int) -> Iterator[dict[Connection, BaseProcess]]:
-    """Processes that do tasks, by the connection to each. They end when their connections close."""
-    context = multiprocessing.get_context("spawn")
-    workers: dict[Connection, BaseProcess] = {}
-    try:
-        for _ in range(count):
-            ours, theirs = context.Pipe()
-            process = context.Process(target=serve, args=(theirs, labeller, config), daemon=True)
-            process.start()
-            theirs.close()
-            workers[ours] = process
-        yield workers
-    finally:
-        for connection, worker in workers.items():
-            connection.close()
-            worker.terminate()
-            worker.join()
-
-
-def _send(connection: Connection, task: Task, workers: dict[Connection, BaseProcess]) -> None:
-    with contextlib.suppress(BrokenPipeError, ConnectionResetError):
-        connection.send(task)
-        return
-    _receive(connection, workers)
-
-
-def _receive(connection: Connection, workers: dict[Connection, BaseProcess]) -> tuple[int, bytes]:
-    """What a process sends. Raises what it raised, or `DataError` if it died."""
-    try:
-        said = connection.recv()
-    except (EOFError, ConnectionResetError):
-        process = workers[connection]
-        process.join()
-        raise DataError(
-            f"a labelling process died (exit status {process.exitcode}), perhaps for lack of memory; what was labelled "
-            "is kept: run the same command again, with fewer processes or a smaller max_atoms"
-        ) from None
-    if isinstance(said, GnnpotError):
-        raise said
-    if isinstance(said, Exception):
-        raise RuntimeError(f"a labelling process failed: {type(said).__name__}: {said}") from said
-    return said
+def _lost(task: Task, reason: str) -> bytes:
+    where = task.structure.provenance.source_id or task.structure.provenance.source
+    raise DataError(
+        f"labelling of structure {where}: {reason}, perhaps for lack of memory; what was labelled is kept: run the "
+        "same command again, with fewer processes or a smaller max_atoms"
+    )
 
 
 def _assemble(results: ResultsLog, output: Path, plan: dict[str, object], overwrite: bool) -> FrameStore:

@@ -6,8 +6,6 @@ from pathlib import Path
 
 from ase.calculators.calculator import BaseCalculator
 
-from gnnpot.hub.checkpoint import Card, weights_sha256
-
 
 def describe(model: str, calculator: BaseCalculator) -> tuple[str, str]:
     """(name, functional) of the calculator that `model` opens.
@@ -18,6 +16,9 @@ def describe(model: str, calculator: BaseCalculator) -> tuple[str, str]:
     potential = getattr(calculator, "potential", None)
     if potential is None:
         return f"{model} ({_package(type(calculator).__module__)})", ""
+    # imports PyTorch, which other calculators do without
+    from gnnpot.hub.checkpoint import Card, weights_sha256
+
     card = getattr(calculator, "card", None) or Card()
     return f"{card.name or Path(model).name} (sha256 {weights_sha256(potential)})", card.functional
 

@@ -1,15 +1,10 @@
-"""One task: distort a structure, calculate, judge. And the processes that do it."""
+"""One task: distort a structure, calculate, judge."""
 
-import copy
 import json
-import signal
 import struct
-import sys
 import zlib
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from multiprocessing.connection import Connection
 
 import numpy as np
 import pyarrow as pa
@@ -21,8 +16,8 @@ from gnnpot.config import to_mapping
 from gnnpot.data.frame import Frame, FrameError, Provenance
 from gnnpot.data.readers import reduced_formula
 from gnnpot.data.schema import fingerprint, schema, to_frames, to_table
+from gnnpot.engines.fresh import fresh
 from gnnpot.errors import DataError, GnnpotError, SimulationError, UnknownElementError
-from gnnpot.runs.processes import end_with_parent
 from gnnpot.sampling.config import LabelConfig, Limits
 from gnnpot.sampling.distortions import AnyDistortion, NotPossible
 
@@ -59,6 +54,10 @@ class Worker:
         self._calculator = labeller.make()
         self._mover = self._calculator if labeller.make_mover is None else labeller.make_mover()
 
+    def __call__(self, tasks: Sequence[Task]) -> list[bytes]:
+        """What `do` gives for each."""
+        return [self.do(task) for task in tasks]
+
     def do(self, task: Task) -> bytes:
         """Frames and reasons of those left out, packed."""
         frames: list[Frame] = []
@@ -74,7 +73,7 @@ class Worker:
         """Labelled frames, and a reason in place of each that is left out."""
         distortion = task.distortion
         rng = task_rng(self.config.seed, task)
-        mover = _fresh(self._mover) if distortion.needs_calculator else None
+        mover = fresh(self._mover) if distortion.needs_calculator else None
         made = 0
         try:
             for k, atoms in enumerate(distortion.make(task.structure.to_atoms(), rng, mover)):
@@ -92,7 +91,7 @@ class Worker:
             frame = Frame.from_atoms(atoms, provenance, labels=False)
             if (reason := _too_close_or_large(frame, self.config.limits)) is not None:
                 return reason
-            atoms.calc = _fresh(self._calculator)
+            atoms.calc = fresh(self._calculator)
             atoms.get_forces()
             _try_stress(atoms)
             labelled = Frame.from_atoms(atoms, provenance)
@@ -137,18 +136,6 @@ def unpack(content: bytes) -> tuple[list[Frame], list[str]]:
     if not rest:
         return [], reasons
     return to_frames(pa.Table.from_batches([pa.ipc.read_record_batch(pa.py_buffer(rest), schema())])), reasons
-
-
-def _fresh(calculator: BaseCalculator) -> BaseCalculator:
-    """A copy that remembers nothing of structures before; a potential in it is shared, calculators of others' may not
-    let themselves be copied and forget by `reset`."""
-    potential = getattr(calculator, "potential", None)
-    shared = {} if potential is None else {id(potential): potential}
-    try:
-        return copy.deepcopy(calculator, shared)
-    except (TypeError, AttributeError, RuntimeError):
-        getattr(calculator, "reset", lambda: None)()
-        return calculator
 
 
 def _try_stress(atoms: Atoms) -> None:
@@ -200,41 +187,3 @@ def _reason(error: BaseException) -> str:
         return "exploded, or not finite"
     # the exception of another package's calculator stands behind the sentence that was made of it
     return f"labeller failed: {type(error.__context__ or error).__name__}"
-
-
-def serve(connection: Connection, labeller: Labeller, config: LabelConfig) -> None:
-    """Do the tasks that come in through `connection`, until it closes: also if its other end was killed.
-
-    What comes out is (number, packed outcomes) of each, or the error that ended the work.
-    """
-    end_with_parent()
-    # Ctrl-C is the parent's business, which then closes the connection.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    with suppress(EOFError, BrokenPipeError, ConnectionResetError):
-        try:
-            worker = Worker(labeller, config)
-            with one_thread():
-                while True:
-                    task = connection.recv()
-                    connection.send((task.number, worker.do(task)))
-        except GnnpotError as error:
-            connection.send(error)
-        except (EOFError, OSError):
-            raise
-        except Exception as error:
-            connection.send(error)
-            raise
-
-
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """Within it this process calculates with one thread: sums depend on their number in the last digits."""
-    libraries = [sys.modules[name] for name in ("torch", "numba") if name in sys.modules]
-    before = [library.get_num_threads() for library in libraries]
-    try:
-        for library in libraries:
-            library.set_num_threads(1)
-        yield
-    finally:
-        for library, threads in zip(libraries, before, strict=True):
-            library.set_num_threads(threads)

@@ -313,6 +313,9 @@ class RunConfig:
     licence: str = ""
     #: for its card; empty: what frames of `data.train` say, if they agree
     functional: str = ""
+    #: where the numbers of metrics.csv go besides: to tensorboard/ in the folder of the run, nowhere ("csv"), or to
+    #: Weights & Biases or MLflow, which are extras
+    logger: Literal["tensorboard", "csv", "wandb", "mlflow"] = "tensorboard"
     lightning: LightningConfig = field(default_factory=LightningConfig)
 
     def __post_init__(self) -> None:

@@ -44,6 +44,8 @@ def test_help_has_no_pictures():
         ("raise max_temperature or keep_velocities", "md x", "raise max_temperature or --keep-velocities"),
         ("seed: -1 is wrong", "label x", "--seed: -1 is wrong"),
         ("run.yaml: data.bad_frames: no", "data convert x", "run.yaml: data.bad_frames: no"),
+        ("or begin anew with --fresh", "relax x --many", "or begin anew with --overwrite"),
+        ("or begin anew with --fresh", "property elastic x --many", "or begin anew with --fresh"),
         ("my_index_file: stress_max is", "relax -q x", "my_index_file: --stress-max is"),
     ],
 )

@@ -31,6 +31,9 @@ LINES = (
      "--taut 100 --taup 1000 --friction 0.01 --seed 1 --keep-velocities --equilibration 1 --interval 1 --fix 0 "
      "--trajectory m.zarr --elements Cu --log m.log --index -1 --device cpu --dtype float32 --overwrite -q --json"), 0),
     (f"md cu.cif -m {EMT} --steps 2 -q --resume", 0),
+    (f"relax cu.cif -m {EMT} --many -p 1 --executor nowhere", 1),
+    (f"predict frames.extxyz -m {EMT} --many -p 1 --executor dask:tcp://127.0.0.1:9 -o many", 1),
+    (f"property elastic cu.cif -m {EMT} --many -p 1 --executor mpi", 1),
     (("predict frames.extxyz -m tiny --stress --max-atoms 64 --device cpu --dtype float64 --overwrite -q --json "
      "-o p.extxyz"), 0),
     (f"check {EMT} cu.cif --elements Cu --dtype float32 --device cpu --all --json", 0),
@@ -42,7 +45,7 @@ LINES = (
     ("lammps nowhere.in -m tiny --elements Cu --threads 1 --log lammps.log --json", 1),
     ("import nowhere --name mine --trained-with 2 --force --json", 1),
     ((f"label frames.extxyz -m {EMT} --config label.yaml --distort 'rattled rattle=0.01' --seed 1 --melt-model {EMT} "
-     "-p 1 --device cpu --dtype float64 --fresh --overwrite -q --json -o l.store"), 0),
+     "-p 1 --executor processes --device cpu --dtype float64 --fresh --overwrite -q --json -o l.store"), 0),
     ((f"data convert frames.extxyz --format extxyz {KEYS} --stress ase --material-key formula --code EMT "
      "--functional EMT --source mine --option total_charge=ignore --bad-frames skip --shard-size 5 --no-check-stress "
      "--overwrite --json -o c.store"), 0),

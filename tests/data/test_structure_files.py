@@ -101,3 +101,16 @@ def test_more_atoms_announced_than_a_file_can_hold(tmp_path):
     path.write_text("999999999999\ncomment\nCu 0 0 0\n")
     with pytest.raises(DataError, match="too small for them"):
         read_structure(path)
+
+
+@pytest.mark.parametrize("ending", ["gz", "xz", "bz2"])
+def test_a_compressed_file_of_frames_is_read_as_the_plain_one(tmp_path, ending):
+    frames = [bulk(symbol) for symbol in ("Cu", "Al", "Ag")]
+    write(tmp_path / "a.extxyz", frames)
+    write(tmp_path / f"a.extxyz.{ending}", frames)
+    plain, packed = (list(iterate_structures(tmp_path / name)) for name in ("a.extxyz", f"a.extxyz.{ending}"))
+    assert plain == packed and read_structure(tmp_path / f"a.extxyz.{ending}", -2) == plain[1]
+    whole = (tmp_path / f"a.extxyz.{ending}").read_bytes()
+    (tmp_path / f"cut.extxyz.{ending}").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(DataError, match="truncated or damaged|can't be read"):
+        list(iterate_structures(tmp_path / f"cut.extxyz.{ending}"))

@@ -29,7 +29,7 @@ from gnnpot.data.frame import Frame, FrameError
 from gnnpot.data.readers.records import FrameBuilder, Record, RecordOptions
 from gnnpot.data.stress import StressConvention
 from gnnpot.errors import DataError, PluginError, suggest
-from gnnpot.plugins import READERS, find_plugin, plugin_names
+from gnnpot.plugins import READERS, Plugin, Registry
 
 log = logging.getLogger(__name__)
 
@@ -221,30 +221,28 @@ def own_readers() -> dict[str, type[Reader]]:
     return found
 
 
-def _plugin_reader(format: str) -> type[Reader] | None:
-    """The reader that another package adds for a format. Raises `PluginError` if it can't be used."""
-    plugin = find_plugin(READERS, format, own_readers())
-    if plugin is None:
-        return None
-    found = plugin.load()
+def _check(plugin: Plugin, found: Any) -> type[Reader]:
     if not (isinstance(found, type) and issubclass(found, Reader)) or inspect.isabstract(found):
         raise plugin.refused("is no subclass of gnnpot.data.readers.Reader with all of its methods")
-    if getattr(found, "format", None) != format or not hasattr(found, "stress_convention"):
-        raise plugin.refused(f"needs the class attributes format = '{format}' and stress_convention")
+    if getattr(found, "format", None) != plugin.name or not hasattr(found, "stress_convention"):
+        raise plugin.refused(f"needs the class attributes format = '{plugin.name}' and stress_convention")
     return found
+
+
+REGISTRY = Registry(
+    READERS, "format", own=own_readers, load=lambda name: own_readers()[name], check=_check, error=DataError
+)
 
 
 @cache
 def _plugin_readers(_path: tuple[str, ...]) -> tuple[type[Reader], ...]:
     """The readers of packages on a path; those that can't be used are logged, once, and left out."""
     found: list[type[Reader]] = []
-    for format in plugin_names(READERS, own_readers()):
+    for format in REGISTRY.added():
         try:
-            reader = _plugin_reader(format)
+            found.append(REGISTRY.find(format))
         except PluginError as error:
             log.warning("left out: %s", error)
-        else:
-            found += [] if reader is None else [reader]
     return tuple(found)
 
 
@@ -270,7 +268,7 @@ def _holds_safely(holds: Callable[[type[Reader]], bool], cls: type[Reader]) -> b
 
 def formats() -> tuple[str, ...]:
     """Names of the formats that can be read."""
-    return tuple(sorted([*own_readers(), *plugin_names(READERS, own_readers())]))
+    return tuple(sorted(REGISTRY.names()))
 
 
 def reader_options(format: str) -> tuple[str, ...]:
@@ -280,10 +278,7 @@ def reader_options(format: str) -> tuple[str, ...]:
 
 def find_reader(format: str) -> type[Reader]:
     """The reader of a format. Raises `DataError` if there is none."""
-    reader = own_readers().get(format) or _plugin_reader(format)
-    if reader is None:
-        raise DataError(f"format '{format}' is not known; {suggest(format, formats())}")
-    return reader
+    return REGISTRY.find(format)
 
 
 def has_reader(path: Path) -> bool:

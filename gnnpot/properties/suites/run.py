@@ -6,16 +6,12 @@ writes `evaluation/results/phonons/7net-0.json`; an interrupted run resumes from
 """
 
 import contextlib
+import functools
 import json
 import logging
-import multiprocessing
 import shutil
-import signal
-import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from multiprocessing.connection import Connection, wait
-from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
@@ -27,9 +23,10 @@ from gnnpot.errors import ConfigError, DataError, GnnpotError, UnknownElementErr
 from gnnpot.properties.suites.base import FAILED, Item, Result, Suite
 from gnnpot.runs.files import write_text
 from gnnpot.runs.identity import differences, other_run
-from gnnpot.runs.processes import end_with_parent
+from gnnpot.runs.processes import Processes
 from gnnpot.runs.progress import Progress, no_progress
 from gnnpot.runs.results_log import ResultsLog
+from gnnpot.runs.tasks import Job, run_tasks
 
 log = logging.getLogger(__name__)
 
@@ -72,7 +69,7 @@ def evaluate_suite(
 
     Raises:
         ConfigError: if there are results of other options, data or weights under this name.
-        DataError: if the data can't be read, or a process died.
+        DataError: if the data can't be read, or the processes that measure an item died each time.
     """
     if processes < 1:
         raise ConfigError(f"processes: {processes} is not positive")
@@ -89,8 +86,7 @@ def evaluate_suite(
     with ResultsLog(path.with_suffix(".log"), plan, "an evaluation", fresh) as done:
         if fresh:
             shutil.rmtree(work, ignore_errors=True)
-        for number, result in _results(suite, subject, calculator, items, done, processes, work, progress):
-            done.add(number, json.dumps(result).encode())
+        _measure_all(suite, subject, calculator, items, done, processes, work, progress)
         results = {item.key: json.loads(content) for item, content in zip(items, done.contents(), strict=True)}
         about = {"training": subject.training, "overlap": suite.overlap(subject.training), "left_out": left_out}
         write_text(path, json.dumps({"key": plan, "about": about, "results": results}) + "\n")
@@ -129,85 +125,40 @@ def _known(items: Sequence[Item], calculator: BaseCalculator) -> tuple[list[Item
     return kept, left_out
 
 
-def _results(
-    suite: Suite, subject: Subject, calculator: BaseCalculator, items: Sequence[Item], done: ResultsLog,
-    processes: int, work: Path, progress: Progress,
-) -> Iterator[tuple[int, Result]]:  # fmt: skip
-    """(number, result) of each item that is not in the results log."""
-    left = [k for k in range(len(items)) if k not in done]
-    words, finished = f"{suite.label}, {subject.name}", len(items) - len(left)
-    progress(words, finished, len(items))
-    for number, result in _measure_all(suite, subject, calculator, [(k, items[k]) for k in left], processes, work):
-        finished += 1
-        yield number, result
-        progress(words, finished, len(items))
+class _Worker:
+    """Measures items, by a calculator of its own if none is given."""
+
+    def __init__(self, suite: Suite, subject: Subject, work: Path, calculator: BaseCalculator | None = None) -> None:
+        self.suite, self.work = suite, work
+        self._calculator = subject.make() if calculator is None else calculator
+
+    def __call__(self, items: Sequence[Item]) -> list[bytes]:
+        return [json.dumps(_measured(self.suite, item, self._calculator, self.work)).encode() for item in items]
 
 
 def _measure_all(
-    suite: Suite, subject: Subject, calculator: BaseCalculator, items: Sequence[tuple[int, Item]], processes: int,
-    work: Path,
-) -> Iterator[tuple[int, Result]]:  # fmt: skip
-    if processes == 1 or len(items) < 2:
-        for number, item in items:
-            yield number, _measured(suite, item, calculator, work)
-        return
-    with _workers(suite, subject, work, min(processes, len(items))) as connections:
-        waiting, busy = iter(items), set(connections)
-        for connection in connections:
-            connection.send(next(waiting))
-        while busy:
-            ready = set(wait(list(busy)))
-            for connection in [one for one in connections if one in ready]:
-                yield _received(connection, suite)
-                if (following := next(waiting, None)) is None:
-                    busy.discard(connection)
-                else:
-                    connection.send(following)
+    suite: Suite, subject: Subject, calculator: BaseCalculator, items: Sequence[Item], done: ResultsLog,
+    processes: int, work: Path, progress: Progress,
+) -> None:  # fmt: skip
+    """Measure the items that are not in the results log."""
+    left = [(k, item) for k, item in enumerate(items) if k not in done]
+    words = f"{suite.label}, {subject.name}"
+    progress(words, len(done), len(items))
+    with contextlib.ExitStack() as stack:
+        several = processes > 1 and len(left) > 1
+        executor = stack.enter_context(Processes(min(processes, len(left)))) if several else None
+        job = Job(functools.partial(_Worker, suite, subject, work, None if several else calculator))
+        run_tasks(
+            job, ([one] for one in left), done, executor,
+            lost=functools.partial(_lost, suite), done=lambda _: progress(words, len(done), len(items)),
+        )  # fmt: skip
 
 
-@contextlib.contextmanager
-def _workers(suite: Suite, subject: Subject, work: Path, count: int) -> Iterator[list[Connection]]:
-    """Connections to processes that measure; they end when their connections close."""
-    context = multiprocessing.get_context("spawn")
-    workers: list[tuple[Connection, BaseProcess]] = []
-    try:
-        for _ in range(count):
-            ours, theirs = context.Pipe()
-            process = context.Process(target=_serve, args=(theirs, suite, subject, work), daemon=True)
-            process.start()
-            theirs.close()
-            workers.append((ours, process))
-        yield [connection for connection, _ in workers]
-    finally:
-        for connection, worker in workers:
-            connection.close()
-            worker.terminate()
-            worker.join()
-
-
-def _received(connection: Connection, suite: Suite) -> tuple[int, Result]:
-    try:
-        return connection.recv()
-    except (EOFError, ConnectionResetError):
-        raise DataError(
-            f"{suite.name}: a process died, perhaps for lack of memory; what was measured is kept: run the same "
-            "command again, with fewer processes"
-        ) from None
-
-
-def _serve(connection: Connection, suite: Suite, subject: Subject, work: Path) -> None:
-    """Measure the items that come through the connection, until it closes: also if its other end was killed."""
-    end_with_parent()
-    # Ctrl-C is the parent's business, which then closes the connection
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    calculator = subject.make()
-    for name in ("torch", "numba"):
-        if name in sys.modules:
-            sys.modules[name].set_num_threads(1)
-    with contextlib.suppress(EOFError, BrokenPipeError, ConnectionResetError):
-        while True:
-            number, item = connection.recv()
-            connection.send((number, _measured(suite, item, calculator, work)))
+def _lost(suite: Suite, item: Item, reason: str) -> bytes:
+    raise DataError(
+        f"{suite.name}, {item.key}: {reason}, perhaps for lack of memory; what was measured is kept: run the same "
+        "command again, with fewer processes"
+    )
 
 
 def _measured(suite: Suite, item: Item, calculator: BaseCalculator, work: Path) -> Result:

@@ -10,8 +10,8 @@ from ase import Atoms
 from ase.calculators.calculator import BaseCalculator
 
 from gnnpot.engines.md import MDConfig, run_md
+from gnnpot.runs.processes import one_thread
 from gnnpot.sampling.distortions import repeated
-from gnnpot.sampling.tasks import one_thread
 
 #: turns at most, and seconds after which no further one begins
 TURNS, SECONDS = 9, 60.0

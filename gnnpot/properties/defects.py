@@ -1,0 +1,209 @@
+"""What point defects share: the crystal, its supercell, what an atom costs where it goes, energies, the result.
+
+    host = host_of(crystal, calculator, given, supercell=None, length=10.0, relax=True, what="vacancy")
+    final, energy, unrelaxed = host.formation_energies(defect, removed="Al", relax=True, fmax=0.01)
+
+With an atom of element X taken out of a supercell of N atoms, or put in,
+
+    E_f = E(N - 1) - E(N) + µ_X,    E_f = E(N + 1) - E(N) - µ_X.                                                (1)
+
+µ_X is the energy of an atom of X where it goes, or comes from: that of the crystal for an element; for a compound it
+must be given, as a number or by the crystal (or gas) of the element, and E_f depends on it. Neutral defects; the cell
+keeps its size.
+"""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Generic, Protocol, TypeVar
+
+import numpy as np
+from ase import Atoms
+from ase.calculators.calculator import BaseCalculator
+
+from gnnpot.data.structures import StructureLike, as_atoms
+from gnnpot.engines.cell_filters import CellFreedom
+from gnnpot.errors import ConfigError
+from gnnpot.properties.relaxed import energy_of, relaxed, repeats
+from gnnpot.runs.progress import Progress, no_progress
+
+#: Å, within which positions are equivalent by symmetry
+SYMPREC = 0.01
+
+#: what gives the chemical potential of each element; `None`: the crystal itself
+Sources = Mapping[str, float | StructureLike | None]
+
+_UNITS = {"energy": "_eV", "unrelaxed_energy": "_eV", "displacement": "_A", "radius": "_A", "position": "_A"}
+
+
+class Defect(Protocol):
+    """A defect on one of a set of equivalent places: a dataclass with these fields and others."""
+
+    __dataclass_fields__: ClassVar[dict[str, Any]]
+
+    @property
+    def energy(self) -> float:
+        """eV, formation energy, relaxed."""
+
+    @property
+    def unrelaxed_energy(self) -> float:
+        """eV, before atoms relax."""
+
+    @property
+    def label(self) -> str:
+        """Its name in the picture."""
+
+
+AnyDefect = TypeVar("AnyDefect", bound=Defect)
+
+
+@dataclass(frozen=True, eq=False)
+class Defects(Generic[AnyDefect]):
+    """Defects of one kind in a crystal."""
+
+    formula: str
+    atoms: int  #: in the supercell without a defect
+    supercell: tuple[int, int, int]
+    sites: tuple[AnyDefect, ...]  #: by energy
+
+    @property
+    def title(self) -> str:
+        """Of the picture."""
+        raise NotImplementedError
+
+    def to_json(self) -> dict[str, Any]:
+        """All of it, with units in the names."""
+        return {
+            "formula": self.formula,
+            "formation_energy_eV": self.sites[0].energy,
+            "atoms": self.atoms,
+            "supercell": list(self.supercell),
+            "sites": [_plain(site) for site in self.sites],
+        }
+
+    def plot(self, path: Path) -> None:
+        """The energies of the sites, relaxed and not, as PNG."""
+        from gnnpot.runs.pages import COLORS, GREY, new_figure, tidy
+
+        names = [site.label for site in self.sites]
+        figure = new_figure(width=max(4.6, 1.6 + 0.7 * len(names)))
+        axes = figure.add_subplot()
+        place = np.arange(len(names))
+        axes.bar(place - 0.2, [site.unrelaxed_energy for site in self.sites], 0.38, color=GREY, label="unrelaxed")
+        axes.bar(place + 0.2, [site.energy for site in self.sites], 0.38, color=COLORS[0], label="relaxed")
+        for x, site in zip(place, self.sites, strict=True):
+            axes.text(x + 0.2, site.energy, f"{site.energy:.2f}", ha="center", va="bottom", fontsize=8)
+        axes.set_xticks(place, names)
+        axes.set(
+            ylabel="formation energy, eV", title=f"{self.title}, {self.atoms} atoms", xlim=(-0.8, len(names) - 0.2)
+        )
+        axes.margins(y=0.12)
+        axes.legend(frameon=False, fontsize=8)
+        tidy(axes)
+        figure.savefig(path)
+
+
+def _plain(site: Defect) -> dict[str, Any]:
+    values = {field.name: getattr(site, field.name) for field in dataclasses.fields(site)}
+    return {f"{name}{_UNITS.get(name, '')}": list(v) if isinstance(v, tuple) else v for name, v in values.items()}
+
+
+@dataclass(frozen=True, eq=False)
+class Host:
+    """A crystal without a defect."""
+
+    crystal: Atoms
+    supercell: Atoms  #: the crystal comes first in it
+    repeats: tuple[int, int, int]
+    energy: float  #: eV, of the supercell
+    potentials: Mapping[str, float]  #: chemical potentials, eV/atom
+    calculator: BaseCalculator
+    what: str  #: defect is calculated, for messages
+
+    def formation_energies(
+        self, defect: Atoms, *, relax: bool, fmax: float, removed: str | None = None, added: str | None = None
+    ) -> tuple[Atoms, float, float]:
+        """Equation (1).
+
+        Args:
+            defect: The supercell with it.
+            relax: Whether atoms move.
+            fmax: eV/Å, the largest force that may be left.
+            removed: Element of the atom that was taken out.
+            added: Element of the atom that was put in.
+
+        Returns:
+            (the relaxed defect, its formation energy, that before it relaxes), eV.
+        """
+        exchanged = 0.0 if removed is None else self.potentials[removed]
+        exchanged -= 0.0 if added is None else self.potentials[added]
+        unrelaxed = energy_of(defect, self.calculator)
+        final = relaxed(defect, self.calculator, fmax=fmax, what=f"{self.what}: atoms around") if relax else defect
+        after = energy_of(final, self.calculator)
+        return final, after - self.energy + exchanged, unrelaxed - self.energy + exchanged
+
+
+def host_of(
+    crystal: Atoms,
+    calculator: BaseCalculator,
+    sources: Sources,
+    *,
+    supercell: tuple[int, int, int] | None,
+    length: float,
+    relax: bool,
+    what: str,
+    progress: Progress = no_progress,
+) -> Host:
+    """The crystal and its supercell, relaxed, with chemical potentials.
+
+    Args:
+        crystal: As it is given.
+        calculator: Any ASE calculator.
+        sources: As `chemical_potential_sources` gives them; structures of elements are relaxed.
+        supercell: Repeats of the cell; by default as many as `length` needs.
+        length: Å, the least height of the supercell.
+        relax: Relax the crystal, cell too.
+        what: Defect is calculated, for messages.
+        progress: Takes relaxations.
+
+    Raises:
+        SimulationError: A relaxation fails.
+    """
+    if relax:
+        crystal = relaxed(crystal, calculator, cell="full", what=f"{what}: crystal", progress=progress)
+    potentials = {}
+    for element, source in sources.items():
+        if isinstance(source, (int, float)):
+            potentials[element] = float(source)
+            continue
+        reference = crystal
+        if source is not None:
+            start = as_atoms(source)
+            cell: CellFreedom = "full" if start.pbc.all() else "none"
+            reference = relaxed(start, calculator, cell=cell, what=f"reference of {element}", progress=progress)
+        potentials[element] = energy_of(reference, calculator) / len(reference)
+    repeated = supercell or repeats(crystal.cell, length)
+    whole = crystal.repeat(repeated)
+    return Host(crystal, whole, repeated, energy_of(whole, calculator), potentials, calculator, what)
+
+
+def chemical_potential_sources(
+    crystal: Atoms,
+    elements: Sequence[str],
+    numbers: Mapping[str, float] | None,
+    references: Mapping[str, StructureLike] | None,
+) -> dict[str, float | StructureLike | None]:
+    """What gives each element's chemical potential; `None`: the crystal itself.
+
+    Raises:
+        ConfigError: An element has neither a number nor a reference, and the crystal is not of it alone.
+    """
+    given: dict[str, float | StructureLike | None] = {**(references or {}), **(numbers or {})}
+    missing = [e for e in elements if e not in given and set(crystal.symbols) != {e}]
+    if missing:
+        raise ConfigError(
+            f"chemical_potentials: that of {missing[0]} is missing, and {crystal.get_chemical_formula()} is not of it "
+            "alone; give the energy of an atom where it goes or comes from (eV), or its structure in references"
+        )
+    return {e: given.get(e) for e in elements}
