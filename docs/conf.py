@@ -19,6 +19,8 @@ extensions = [
 ]
 source_suffix = {".md": "markdown"}
 exclude_patterns = ["_build"]
+# blocks that name no language are commands
+highlight_language = "none"
 html_theme = "furo"
 html_title = "gnnpot"
 html_static_path = ["_static"]

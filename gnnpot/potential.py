@@ -26,6 +26,7 @@ once by reverse differentiation,
 | W_i    | virials              | [N, 3, 3]    | eV     |
 """
 
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Self
@@ -66,6 +67,12 @@ class Prediction:
         """What is predicted of `data.quantities`, by name."""
         found = {name: getattr(self, name) for name in ATTRIBUTES} | dict(self.others)
         return {name: value for name, value in found.items() if value is not None}
+
+    @property
+    def outside(self) -> Tensor | None:
+        """Deprecated; use `extrapolation_count`."""
+        warnings.warn("Prediction.outside is deprecated; use extrapolation_count", DeprecationWarning, stacklevel=2)
+        return self.extrapolation_count
 
 
 class Potential(nn.Module):

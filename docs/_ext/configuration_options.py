@@ -17,21 +17,23 @@ from pathlib import Path
 from typing import Any
 
 from docutils import nodes
-from docutils.parsers.rst import Directive
 from sphinx.application import Sphinx
 from sphinx.pycode import ModuleAnalyzer
+from sphinx.util.docutils import SphinxDirective
 
 from gnnpot.config import ChosenBy
 from gnnpot.domains import Domain
 
 
-class ConfigurationOptions(Directive):
+class ConfigurationOptions(SphinxDirective):
     """See the module's docstring."""
 
     required_arguments = 2
     has_content = False
 
     def run(self) -> list[nodes.Node]:
+        # the classes may have changed where the page has not
+        self.env.note_reread()
         module, name = self.arguments
         root = getattr(importlib.import_module(module), name)
         result: list[nodes.Node] = []
