@@ -36,6 +36,8 @@ from gnnpot.torch_modes import usual_modes
 with needs_extra("gnnpot.engines.torch_sim"):
     from torch_sim.models.interface import ModelInterface
 
+#: what is read of a state
+_READ = ("positions", "cell", "pbc", "atomic_numbers", "system_idx")
 #: Voigt component of each element of the tensor
 _FULL = torch.tensor([[0, 5, 4], [5, 1, 3], [4, 3, 2]])
 
@@ -104,7 +106,7 @@ class TorchSimModel(ModelInterface):
         Returns:
             energy [B] eV, forces [N, 3] eV/Å, stress [B, 3, 3] eV/Å³, positive under tension.
         """
-        values = state if isinstance(state, dict) else vars(state)
+        values = state if isinstance(state, dict) else {name: getattr(state, name) for name in _READ}
         with usual_modes():
             graph = self._batch(values).to(self._device)
             prediction = self.potential(graph, forces=self.compute_forces, stress=self.compute_stress)
