@@ -124,7 +124,7 @@ def measure(
             turns.append({"loop_s": looped, "many_s": own, "many_with_start_s": whole})
             print(name, turns[-1], flush=True)
         medians = {key: statistics.median(turn[key] for turn in turns) for key in turns[0]}
-        rates = {key.replace("_s", "_per_minute"): 60 * len(some) / value for key, value in medians.items()}
+        rates = {f"{key.removesuffix('_s')}_per_minute": 60 * len(some) / value for key, value in medians.items()}
         ratio = statistics.median(turn["loop_s"] / turn["many_s"] for turn in turns)
         sizes = {"structures": len(some), "atoms": sum(map(len, some))}
         found["cases"][name] = {**sizes, "turns": turns, **rates, "many_over_loop": ratio}
