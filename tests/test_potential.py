@@ -10,7 +10,7 @@ from torch_geometric.data import Batch
 from gnnpot.data.references import ElementReferences
 from gnnpot.errors import UnknownElementError
 from gnnpot.models import M3GNet, M3GNetConfig
-from gnnpot.potential import Potential
+from gnnpot.potential import Potential, Prediction
 from gnnpot.units import VOIGT, stress_from_voigt
 
 
@@ -104,3 +104,9 @@ def test_molecules_beside_crystals_do_not_spoil_the_derivative_of_a_stress():
     batch = Batch.from_data_list([potential.graph(salt()), potential.graph(molecule("H2O"))])
     potential(batch, training=True).stress[0].square().sum().backward()
     assert all(p.grad is None or torch.isfinite(p.grad).all() for p in potential.parameters())
+
+
+def test_the_old_name_of_the_extrapolation_count_warns():
+    prediction = Prediction(torch.zeros(1), torch.zeros(2), extrapolation_count=torch.tensor([0, 3]))
+    with pytest.warns(DeprecationWarning, match="use extrapolation_count"):
+        assert prediction.outside is prediction.extrapolation_count

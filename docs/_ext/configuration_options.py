@@ -12,23 +12,28 @@ import importlib
 import re
 import types
 import typing
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from docutils import nodes
-from docutils.parsers.rst import Directive
 from sphinx.application import Sphinx
 from sphinx.pycode import ModuleAnalyzer
+from sphinx.util.docutils import SphinxDirective
 
 from gnnpot.config import ChosenBy
+from gnnpot.domains import Domain
 
 
-class ConfigurationOptions(Directive):
+class ConfigurationOptions(SphinxDirective):
     """See the module's docstring."""
 
     required_arguments = 2
     has_content = False
 
     def run(self) -> list[nodes.Node]:
+        # the classes may have changed where the page has not
+        self.env.note_reread()
         module, name = self.arguments
         root = getattr(importlib.import_module(module), name)
         result: list[nodes.Node] = []
@@ -97,23 +102,34 @@ def _default(field: dataclasses.Field) -> str:
     else:
         return "required"
     if dataclasses.is_dataclass(value):
-        return type(value).__name__
+        return "its defaults"
     return "" if value is None or value in ((), "") else str(value)
 
 
-def _type(hint: Any) -> str:
+#: what a value is, in a YAML file
+_WORDS = {float: "number", int: "whole number", str: "text", bool: "true or false", Path: "path"}
+
+
+def _type(hint: Any, domain: Domain | None = None) -> str:
+    """The type in words, with the domain of a number where there is one."""
     if (chosen_by := _chosen_by(hint)) is not None:
         return " or ".join(chosen_by.find(name).__name__ for name in chosen_by.names())
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if origin is typing.Annotated:
+        found = next((extra for extra in hint.__metadata__ if isinstance(extra, Domain)), domain)
+        return _type(arguments[0], found)
     if origin is typing.Literal:
         return " or ".join(map(str, arguments))
     if origin in (typing.Union, types.UnionType):
-        return " or ".join(dict.fromkeys(_type(argument) for argument in arguments if argument is not type(None)))
+        kinds = [argument for argument in arguments if argument is not type(None)]
+        return " or ".join(dict.fromkeys(_type(kind, domain) for kind in kinds))
     if origin in (tuple, list):
-        return "list of " + _type(arguments[0]) if arguments else "list"
-    if origin is dict:
+        return f"list of {_type(arguments[0], domain)}" if arguments else "list"
+    if origin in (dict, Mapping):
         return "mapping"
-    return getattr(hint, "__name__", str(hint))
+    if domain is not None and hint in (int, float):
+        return domain.words
+    return _WORDS.get(hint) or getattr(hint, "__name__", str(hint))
 
 
 def _table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> nodes.table:

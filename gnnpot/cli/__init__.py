@@ -54,8 +54,8 @@ mp.register(data.app)
 app.add_typer(data.app, name="data")
 _simulate = (simulate, predict, property, conductivity, lammps)
 _other = (inspect, models, presets, build, studio, warm)
-for room in (label, train, evaluate, finetune, distil, functional, *_simulate, *_other):
-    room.register(app)
+for commands in (label, train, evaluate, finetune, distil, functional, *_simulate, *_other):
+    commands.register(app)
 check_domains(app)
 
 

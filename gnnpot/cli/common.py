@@ -197,7 +197,7 @@ def _with_sentences(calculator: "BaseCalculator", name: str) -> None:
 
 def chosen_device(device: str | None) -> "torch.device | None":
     """The device of `--device`; raises `ConfigError` if it can't be used here."""
-    from gnnpot.models.surroundings import as_device
+    from gnnpot.torch_modes import as_device
 
     try:
         return as_device(device)

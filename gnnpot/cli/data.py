@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from gnnpot.data.store import FrameStore
 
 #: what readers and stores know, written out so that `--help` needs none of them; a test compares
-FORMATS = ("ase-db", "ase-traj", "deepmd", "espresso", "extxyz", "gpaw", "n2p2", "outcar", "vasprun")
+FORMATS = ("ase-db", "ase-lmdb", "ase-traj", "deepmd", "espresso", "extxyz", "gpaw", "n2p2", "outcar", "vasprun")
 CONVENTIONS = ("ase", "vasp-kbar", "gpa", "virial", "lammps", "espresso")
 FRACTIONS = {"train": 0.9, "validation": 0.05, "test": 0.05}
 

@@ -53,6 +53,9 @@ def data(
     structures: Annotated[
         Path | None, typer.Option(help="Crystals of a file instead, of elements with pseudopotentials.")
     ] = None,
+    others: Annotated[
+        bool, typer.Option("--others", help="Also vacancies, random displacements and cells, other structures.")
+    ] = False,
     processes: ProcessesOption = 1,
     quiet: QuietOption = False,
     as_json: JsonOption = False,
@@ -63,15 +66,17 @@ def data(
 
     An interrupted command resumes where it was.
     """
-    from gnnpot.functional.data import DataConfig, generate, plan, structure_tasks
+    from gnnpot.functional.data import generate
+    from gnnpot.functional.plans import DataConfig, plan, structure_tasks
 
-    if structures is not None and crystal:
-        raise ConfigError("--crystal and --structures exclude each other; give one of them")
+    if structures is not None and (crystal or others):
+        option = "--crystal" if crystal else "--others"
+        raise ConfigError(f"{option} and --structures exclude each other; give one of them")
     if structures is not None:
         tasks = structure_tasks(_read_all(structures), triples)
     else:
         chosen: dict[str, Any] = {"crystals": tuple(crystal)} if crystal else {}
-        tasks = plan(DataConfig(triples=triples, **chosen))
+        tasks = plan(DataConfig(triples=triples, others=others, **chosen))
     with count_bar(quiet) as bar:
         task = bar.add_task("Kohn-Sham", total=len(tasks))
         generate(tasks, folder, processes, lambda done, _: bar.update(task, completed=done))
@@ -161,6 +166,9 @@ def solve(
     functional: FunctionalOption = DEFAULT_FUNCTIONAL,
     cutoff: CutoffOption = 6.5,
     start: Annotated[Path | None, typer.Option(help="Cube file of a density to start from.")] = None,
+    single: Annotated[
+        bool, typer.Option("--single", help="Networks in single precision: faster, less memory.")
+    ] = False,
     index: IndexOption = -1,
     overwrite: OverwriteOption = False,
     as_json: JsonOption = False,
@@ -177,7 +185,7 @@ def solve(
     refuse_overwrite(output, overwrite)
     _check_ending(output, (".cube", ".cub"))
     atoms = read_structure(structure, index)
-    settings = solver.SolverSettings(cutoff=cutoff, tolerance=1e-9)
+    settings = solver.SolverSettings(cutoff=cutoff, tolerance=1e-9, single=single)
     beginning = None if start is None else read_cube(start)[1]
     with Console(stderr=True).status("…") as status:
         result = solver.solve(
@@ -213,8 +221,8 @@ def plot(
     Example: gnnpot functional plot POSCAR -f gnnpot-kedf-1 -f wt --kohn-sham -o density.png
     """
     from gnnpot.engines.files import refuse_overwrite
-    from gnnpot.functional.data import structure_tasks
     from gnnpot.functional.kohn_sham import solve as solve_kohn_sham
+    from gnnpot.functional.plans import structure_tasks
     from gnnpot.functional.plots import draw_densities
     from gnnpot.functional.solver import solve as solve_orbital_free
     from gnnpot.functional.store import open_functional

@@ -1,4 +1,4 @@
-"""`gnnpot check`, the model contract of any calculator, and `gnnpot card`, what a potential says of itself."""
+"""`gnnpot check`, the model contract of any calculator, and `gnnpot card`, the description of a potential."""
 
 import math
 from importlib.metadata import version
@@ -160,7 +160,7 @@ def card(
     every: Annotated[bool, typer.Option("--all", help="Show the training configuration too.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Show what a potential says of itself: model, elements, data, measured errors, licence.
+    """Show the card of a potential: model, elements, data, measured errors, licence.
 
     Example: gnnpot card chgnet-0.3.0
     """

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from gnnpot.cli.console import Console
+from gnnpot.cli.results import JsonOption, to_json
 from gnnpot.domains import WHOLE_FROM_1
 from gnnpot.errors import DataError
 from gnnpot.hub.shipped import DEFAULT
@@ -26,6 +27,7 @@ def lammps(
     ] = None,
     threads: Annotated[int, WHOLE_FROM_1, typer.Option(help="Of each rank.")] = 1,
     log: Annotated[Path | None, typer.Option(help="LAMMPS's log; default: log.lammps.")] = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Run LAMMPS with `pair_style gnnpot`, which is compiled at first use.
 
@@ -42,10 +44,13 @@ def lammps(
 
     installed = check_versions()
     if script is None:
-        console = Console(stderr=True, soft_wrap=True)
-        console.print(f"LAMMPS {installed.version}, pair style: {plugin_path()}", highlight=False)
         names = [e.strip() for e in (elements or "El1,El2").split(",") if e.strip()]
-        typer.echo(input_lines(model, names), nl=False)
+        style, lines = plugin_path(), input_lines(model, names)
+        if as_json:
+            typer.echo(to_json({"lammps": installed.version, "pair_style": style, "input": lines.splitlines()}))
+            return
+        Console(stderr=True, soft_wrap=True).print(f"LAMMPS {installed.version}, pair style: {style}", highlight=False)
+        typer.echo(lines, nl=False)
         return
     if not script.is_file():
         raise DataError(f"{script}: there is no such file; give LAMMPS's input")

@@ -37,8 +37,9 @@ def models(
 
     Errors are mean absolute errors of the energy (meV/atom) and mean lengths of the error of a force (eV/Å), near
     equilibrium and on frames of high stress. Times are those of a step of molecular dynamics of 64 atoms on two
-    threads. Any of the names can be given as --model. The first is the default; 'fast' stands for gnnpot-1, 'accurate'
-    for the most accurate published one. Published ones are downloaded at the first use, or by `gnnpot import`.
+    threads. MB is the size of the download, at the first use or by `gnnpot import`, or "here" where there is nothing to
+    download. Any of the names can be given as --model. The first is the default; 'fast' stands for gnnpot-1, 'accurate'
+    for the most accurate published one.
 
     With --physics: the largest deviations in float64, in eV/Å, of forces from derivatives of the energy, of forces of a
     rotated and of a mirrored structure, and of energy (eV) and forces where neighbours come and go. No potential here
@@ -60,7 +61,6 @@ def models(
     for name in ("functional", "licence"):
         table.add_column(name, overflow="fold", min_width=10)
     table.add_column("MB", justify="right", no_wrap=True)
-    table.add_column("here", no_wrap=True)
     for model in found:
         measured = model.measured
         errors = [_errors(measured.near_equilibrium), _errors(measured.hot), _number(measured.milliseconds.get(64))]
@@ -69,8 +69,7 @@ def models(
             *errors,
             model.functional,
             model.licence,
-            f"{model.bytes / 1e6:.1f}",
-            "yes" if model.cached else "",
+            "here" if model.cached else f"{model.bytes / 1e6:.1f}",
         )
     console = Console()
     console.print(table)

@@ -11,7 +11,7 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 
 from gnnpot.cli.console import Console
 from gnnpot.cli.data import manifest_table
-from gnnpot.cli.results import JsonOption, show
+from gnnpot.cli.results import JsonOption, show, to_json
 from gnnpot.config import to_mapping
 from gnnpot.domains import WHOLE_FROM_0, WHOLE_FROM_1
 from gnnpot.errors import ConfigError, DataError
@@ -63,7 +63,7 @@ def mp(
     """Read relaxation trajectories in bulk, leave out what a potential should not learn, and write a store.
 
     Killed or interrupted at any moment, the same command resumes where the last complete file of the store ended.
-    A few dozen trajectories are in memory at a time, whatever the size of the table; with --with-ids a line for each
+    A few dozen trajectories are in memory at a time, for a table of any size; with --with-ids a line for each
     trajectory besides. 'gnnpot data report' draws what was left out.
 
     Example: gnnpot data mp -o mp.store --run-types GGA,GGA+U --corrections mp2020
@@ -99,6 +99,7 @@ def mp(
 def report(
     store: Annotated[Path, typer.Argument(help="A store that 'gnnpot data mp' made.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="The folder to write the report into.")],
+    as_json: JsonOption = False,
 ) -> None:
     """What was left out of a store and why: counts, elements, energies and forces before and after, as HTML and PNG.
 
@@ -107,7 +108,11 @@ def report(
     from gnnpot.data.mp.report import write_curation_report
     from gnnpot.data.store import FrameStore
 
-    Console().print(str(write_curation_report(FrameStore(store, verify="size").manifest, output)))
+    made = write_curation_report(FrameStore(store, verify="size").manifest, output)
+    if as_json:
+        typer.echo(to_json({"report": made}))
+    else:
+        Console(soft_wrap=True).print(str(made), markup=False, highlight=False)
 
 
 def _curation(config: Path | None, options: dict[str, Any]) -> "Curation":

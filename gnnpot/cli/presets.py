@@ -4,6 +4,7 @@ from typing import Annotated
 
 import typer
 
+from gnnpot.cli.results import JsonOption, to_json
 from gnnpot.errors import ConfigError, suggest
 
 
@@ -14,6 +15,7 @@ def register(app: typer.Typer) -> None:
 
 def config_command(
     name: Annotated[str | None, typer.Argument(help="Name of a configuration; default: list the names.")] = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Print a configuration that comes with gnnpot, with what it extends written out; without a name, list them.
 
@@ -25,10 +27,13 @@ def config_command(
 
     known = presets()
     if name is None:
-        typer.echo("\n".join(known))
+        typer.echo(to_json(list(known)) if as_json else "\n".join(known))
         return
     if name not in known:
         raise ConfigError(f"{name}: is no configuration of gnnpot; {suggest(name, known)}")
+    if as_json:
+        typer.echo(to_json(read_yaml(known[name])))
+        return
     text = known[name].read_text(encoding="utf-8")
     if not any(line.startswith("extends:") for line in text.splitlines()):
         # with its comments

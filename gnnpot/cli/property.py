@@ -68,8 +68,8 @@ def property_command(
 
     Stopped at any time, the same command resumes: finished calculations stay in the folder until the result is there.
     """
+    from gnnpot.config import apply_overrides
     from gnnpot.properties.registry import find_property
-    from gnnpot.training.config import apply_overrides
 
     if name is None:
         _list_properties()

@@ -230,13 +230,13 @@ def md(
 
     given = locals()
     options = {name: given[name] for name in MDConfig.__dataclass_fields__ if name in given}
-    config = from_mapping(MDConfig, options | {"ensemble": ensemble.value}, where="md")
+    chosen = tuple(filter(None, (elements or "").replace(" ", "").split(",")))
+    config = from_mapping(MDConfig, options | {"ensemble": ensemble.value, "elements": chosen}, where="md")
     trajectory = trajectory or beside(structure, "-md.traj")
     log = log or beside(structure, "-md.log")
     refuse_same({"trajectory": trajectory, "log": log}, inputs=[structure])
     atoms = _structure(structure, index, fix)
-    chosen = tuple(filter(None, (elements or "").replace(" ", "").split(",")))
-    outputs: Any = {"trajectory": trajectory, "log": log, "resume": resume, "overwrite": overwrite, "elements": chosen}
+    outputs: Any = {"trajectory": trajectory, "log": log, "resume": resume, "overwrite": overwrite}
     calculator = open_calculator(model, device, dtype)
     with md_line(steps, len(atoms), timestep, not quiet) as progress:
         result = run_md(atoms, calculator, config, **outputs, progress=progress)

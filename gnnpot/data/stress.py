@@ -11,7 +11,7 @@
 | `lammps`    | bar      | compression         | xx yy zz xy xz yz    | LAMMPS `pxx pyy pzz pxy pxz pyz`, units metal  |
 | `espresso`  | Ry/Bohr³ | compression         | xx yy zz yz xz xy    | Quantum ESPRESSO's `pw.x`                      |
 
-Nine numbers are a 3x3 tensor whatever the order says; its off-diagonal pairs are averaged.
+Nine numbers are a 3x3 tensor for any order; its off-diagonal pairs are averaged.
 """
 
 from collections.abc import Sequence

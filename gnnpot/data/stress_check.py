@@ -56,7 +56,7 @@ _UNITS = {
 
 @dataclass(frozen=True, slots=True)
 class StressCheck:
-    """What the energies say of the stresses."""
+    """Whether the energies agree with the stresses."""
 
     verdict: Literal["agrees", "disagrees", "undecided"]
     votes: int  #: pairs of frames that could vote

@@ -24,16 +24,16 @@ from torch import Tensor
 import gnnpot
 from gnnpot.data.quantities import QUANTITIES
 from gnnpot.data.structure import check_elements
-from gnnpot.engines.skin import SkinList
 from gnnpot.errors import DataError, SimulationError
 from gnnpot.graphs import Graph
 from gnnpot.graphs.graph import graph_from_neighbors
+from gnnpot.graphs.skin import SkinList
 from gnnpot.hub.card import CARD, read_card
 from gnnpot.hub.checkpoint import Card, weights_sha256
 from gnnpot.hub.opening import OpenedPotential, open_potential
 from gnnpot.models.base import check_elements as check_known_elements
-from gnnpot.models.surroundings import as_device, as_dtype, usual_modes
 from gnnpot.potential import Potential, Prediction
+from gnnpot.torch_modes import as_device, as_dtype, usual_modes
 from gnnpot.units import stress_to_voigt
 
 log = logging.getLogger(__name__)
@@ -54,8 +54,8 @@ class Calculator(ase_calculator.Calculator):
     `skin` (Å) is how far beyond the cutoff neighbours are remembered; the results don't depend on it.
 
     Of models that remember the range of their training data (HDNNP), `extrapolating` is the number of atoms that are
-    outside of it, and `outside` how many descriptors of each atom are, [N] (`None` of other models). With `warn`, it is
-    logged when there are any, and when they have become twice as many.
+    outside of it, and `extrapolation_count` how many descriptors of each atom are, [N] (`None` of other models). With
+    `warn`, it is logged when there are any, and when they have become twice as many.
 
     Raises `UnknownElementError` for elements that the potential has not seen, `MemoryNeedError` for structures that
     would need more memory than there is, `DataError` for structures that can't be (what `gnnpot.data.structure`
@@ -92,7 +92,7 @@ class Calculator(ase_calculator.Calculator):
         self._cell: tuple[np.ndarray, bool] | None = None
         self._where = ""
         self.extrapolating, self.warn = 0, warn
-        self.outside: np.ndarray | None = None
+        self.extrapolation_count: np.ndarray | None = None
         self._warned_of = 0
         self._lock = threading.RLock()
 
@@ -126,11 +126,10 @@ class Calculator(ase_calculator.Calculator):
         cell, pbc = atoms.cell.array, atoms.pbc
         numbers = atoms.numbers
         if self._known is None or not np.array_equal(self._known, numbers):
-            check_elements(numbers, "structure")
-            where = atoms.get_chemical_formula()
             if not np.isin(numbers, self._numbers).all():
-                check_known_elements(numbers, self.potential.elements, where)
-            self._where, self._known, self._warned_of = where, numbers.copy(), 0
+                check_elements(numbers, "structure")
+                check_known_elements(numbers, self.potential.elements, atoms.get_chemical_formula())
+            self._where, self._known, self._warned_of = atoms.get_chemical_formula(), numbers.copy(), 0
         neighbors = self.neighbors.update(
             positions, cell, pbc, self._where,
             check=lambda: self.potential.check(numbers, positions, cell, pbc, self._where, self.neighbors.skin),
@@ -180,8 +179,8 @@ class Calculator(ase_calculator.Calculator):
             )
         graph = self.graph(atoms)
         prediction = self.potential(graph, stress=has_volume, virials="stresses" in asked)
-        if prediction.outside is not None:
-            self._look_for_extrapolation(prediction.outside)
+        if prediction.extrapolation_count is not None:
+            self._look_for_extrapolation(prediction.extrapolation_count)
         self.results = _results(prediction, atoms.cell)
         for name in ("energy", "forces", "stress"):
             if name in self.results and not np.isfinite(self.results[name]).all():
@@ -199,7 +198,7 @@ class Calculator(ase_calculator.Calculator):
 
     def _look_for_extrapolation(self, outside: Tensor) -> None:
         """Set `extrapolating`, and warn if it is worse than when it was last warned of."""
-        self.outside = outside.numpy(force=True)
+        self.extrapolation_count = outside.numpy(force=True)
         self.extrapolating = int((outside > 0).sum())
         if self.warn and self.extrapolating > 2 * self._warned_of:
             self._warned_of = self.extrapolating

@@ -61,5 +61,5 @@ def last_frame(trajectory: Path | str | None) -> Atoms:
     try:
         with Trajectory(str(trajectory)) as frames:
             return frames[-1]
-    except Exception as error:  # noqa: BLE001 - ASE's reader raises whatever a broken file leads it to
+    except Exception as error:  # noqa: BLE001 - ASE's reader raises any exception for a broken file
         raise DataError(f"{trajectory}: can't be read as a trajectory ({error}); start without resuming") from None

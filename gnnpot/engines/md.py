@@ -111,7 +111,6 @@ def run_md(
     log: Path | str | None = None,
     resume: bool = False,
     overwrite: bool = False,
-    elements: tuple[str, ...] = (),
     progress: Callable[[Sample], None] | None = None,
 ) -> MDResult:
     """Run to step `config.steps`, from a copy of `atoms` or, with `resume`, from the last state of `trajectory`.
@@ -124,7 +123,6 @@ def run_md(
         resume: continue both files; steps after the last state are done again. The same as a new run if there is no
             trajectory yet.
         overwrite: replace files that exist, once the new ones have their first frame.
-        elements: whose positions a `.zarr` trajectory holds; empty: all.
         progress: called with each step's sample.
 
     Returns:
@@ -137,7 +135,7 @@ def run_md(
     """
     atoms, config = as_checked_atoms(atoms), config or MDConfig()
     trajectory, log = (None if path is None else Path(path) for path in (trajectory, log))
-    begun = _check_outputs(trajectory, log, elements, resume, overwrite)
+    begun = _check_outputs(trajectory, log, config.elements, resume, overwrite)
     with ExitStack() as stack:
         frames: TrajectoryWriter | None = None
         if begun and trajectory is not None:
@@ -146,7 +144,7 @@ def run_md(
             run = _started(atoms, calculator, config)
         first = run.sample(with_pressure=True)
         if not begun and trajectory is not None:
-            frames = create_trajectory(trajectory, run.atoms, run.state(), elements)
+            frames = create_trajectory(trajectory, run.atoms, run.state(), config.elements)
         if frames is not None:
             stack.enter_context(frames)
         lines = None

@@ -54,6 +54,7 @@ class MDConfig:
     keep_velocities: bool = False  #: start with the velocities that the atoms have
     equilibration: Annotated[int, WHOLE_FROM_0] = 0  #: steps at the start that the means leave out
     interval: Annotated[int, WHOLE_FROM_1] = 10  #: steps between frames and log lines
+    elements: tuple[str, ...] = ()  #: whose positions a `.zarr` trajectory holds; empty: all
     max_temperature: Annotated[float, POSITIVE] = 20000.0  #: K; a run that gets hotter is stopped
 
     def __post_init__(self) -> None:

@@ -23,8 +23,8 @@ from gnnpot.data.structures import StructureLike, as_atoms
 from gnnpot.engines.calculator import Calculator
 from gnnpot.errors import ConfigError
 from gnnpot.hub.opening import OpenedPotential, load
-from gnnpot.models.surroundings import as_device, as_dtype, usual_modes
 from gnnpot.potential import Potential, Prediction
+from gnnpot.torch_modes import as_device, as_dtype, usual_modes
 
 Structure = TypeVar("Structure", bound=Sized)
 

@@ -95,6 +95,6 @@ def small_structure(potential: Potential) -> Atoms:
 
 def _train_once(potential: Potential, atoms: Atoms) -> None:
     potential.train().requires_grad_(True)
-    graph = potential.model.prepared(potential.graph(atoms))
+    graph = potential.model.precompute(potential.graph(atoms))
     prediction = potential(graph, training=True)
     (prediction.energy.sum() + prediction.forces.square().sum()).backward()

@@ -6,6 +6,8 @@ Example::
     strained(atoms, tetragonal(0.04)), displaced(atoms, 0.02)
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 from ase import Atoms
 from ase.build import bulk
@@ -53,6 +55,72 @@ def simple_cubic(a: float = 2.53) -> Atoms:
 def face_centred_cubic(a: float = 3.885) -> Atoms:
     """Face-centred cubic silicon; `a` in Å."""
     return bulk("Si", "fcc", a=a)
+
+
+def body_centred_cubic(scale: float = 1.0) -> Atoms:
+    """Body-centred cubic silicon at about its equilibrium volume."""
+    return bulk("Si", "bcc", a=3.09 * scale)
+
+
+def simple_hexagonal(scale: float = 1.0) -> Atoms:
+    """Simple hexagonal silicon, one atom, at about its equilibrium volume."""
+    a = 2.64 * scale
+    return Atoms("Si", cell=_hexagonal(a, 0.94 * a), pbc=True)
+
+
+def rocksalt(name: str, scale: float = 1.0) -> Atoms:
+    """One of the nine III-V crystals in the structure of NaCl, at 0.8 of its own volume."""
+    return bulk(name, "rocksalt", a=0.8 ** (1 / 3) * scale * LATTICE_CONSTANTS[name])
+
+
+def caesium_chloride(name: str, scale: float = 1.0) -> Atoms:
+    """One of the nine III-V crystals in the structure of CsCl, at 0.76 of its own volume."""
+    return bulk(name, "cesiumchloride", a=(0.76 / 4) ** (1 / 3) * scale * LATTICE_CONSTANTS[name])
+
+
+def cubic(name: str, scale: float = 1.0) -> Atoms:
+    """The cubic cell of eight atoms of one of the ten."""
+    kind = "diamond" if name == "Si" else "zincblende"
+    return bulk(name, kind, a=scale * LATTICE_CONSTANTS[name], cubic=True)
+
+
+def vacancy(name: str, element: str, scale: float = 1.0) -> Atoms:
+    """The cubic cell of one of the ten without an atom of `element`, whose place is the origin."""
+    atoms = cubic(name, scale)
+    missing = atoms.get_chemical_symbols().index(element)
+    atoms.positions -= atoms.positions[missing]
+    atoms.wrap()
+    del atoms[missing]
+    return atoms
+
+
+def random_strain(size: float, seed: int) -> np.ndarray:
+    """Symmetric strain `[3, 3]` with components of standard deviation `size`."""
+    strain = size * np.random.default_rng([3, seed]).normal(size=(3, 3))
+    return 0.5 * (strain + strain.T)
+
+
+def random_cell(elements: Sequence[str], seed: int) -> Atoms:
+    """Four atoms at random in a cell of random shape, at 0.75 to 1.1 of the volume of the elements' own crystal.
+
+    No two atoms are closer than 0.85 of the crystal's nearest neighbours.
+    """
+    random = np.random.default_rng([4, seed])
+    symbols = [elements[number % len(elements)] for number in range(4)]
+    name = next(name for name in TEN if sorted(set(zincblende(name).get_chemical_symbols())) == sorted(set(elements)))
+    constant = LATTICE_CONSTANTS[name]
+    volume, least = 0.5 * constant**3 * random.uniform(0.75, 1.1), 0.85 * constant * 3**0.5 / 4
+    while True:
+        cell = np.eye(3) + 0.25 * random.normal(size=(3, 3))
+        if np.linalg.det(cell) < 0.5:
+            continue
+        cell *= (volume / np.linalg.det(cell)) ** (1 / 3)
+        atoms = Atoms(symbols, scaled_positions=random.uniform(size=(4, 3)), cell=cell, pbc=True)
+        # images of the same atom count, too
+        repeated = atoms * (2, 2, 2)
+        distances = repeated.get_all_distances(mic=True)
+        if distances[~np.eye(len(distances), dtype=bool)].min() > least:
+            return atoms
 
 
 def wurtzite(name: str, scale: float = 1.0) -> Atoms:

@@ -1,6 +1,6 @@
 """Training data: densities, kinetic energies and kinetic potentials of Kohn-Sham and non-interacting calculations.
 
-    tasks = plan(DataConfig())
+    tasks = plan(DataConfig())                  # plans.py
     generate(tasks, folder, processes=2)        # what is there already is not calculated again
     samples = [read_sample(path) for path in sorted(folder.glob("*.npz"))]
 
@@ -16,22 +16,18 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated
 
 import numpy as np
 from ase import Atoms
 
-from gnnpot.domains import POSITIVE, WHOLE_FROM_0, check_fields
 from gnnpot.errors import DataError
-from gnnpot.functional import crystals, kohn_sham
+from gnnpot.functional import kohn_sham
 from gnnpot.functional.grid import resample
 from gnnpot.functional.kohn_sham import Settings, without_constant
-from gnnpot.functional.pseudopotentials import for_numbers
-from gnnpot.functional.symmetry import centre, grid_for
+from gnnpot.functional.symmetry import grid_for
 from gnnpot.runs.files import write_bytes
 from gnnpot.runs.guard import check_run_folder
 from gnnpot.runs.processes import end_with_parent
-from gnnpot.units import BOHR
 
 #: 1/bohr, of the orbital-free grid; the pseudopotentials end near 6
 CUTOFF = 6.5
@@ -69,50 +65,6 @@ class Task:
     atoms: Atoms
     settings: Settings = field(default_factory=Settings)
     seed: int | None = None
-
-
-@dataclass(frozen=True)
-class DataConfig:
-    """Which crystals, at which scales of the lattice constant, strains, displacements, and how many triples each.
-
-    Strains are tetragonal and trigonal, of alternating sign from crystal to crystal.
-    `displacements` are of primitive vectors (`crystals.displaced`) and not made of crystals in `undisplaced`.
-    """
-
-    crystals: tuple[str, ...] = crystals.TEN
-    scales: Annotated[tuple[float, ...], POSITIVE] = (0.94, 0.97, 1.0, 1.03, 1.06)
-    strains: tuple[float, ...] = (0.05,)
-    displacements: tuple[float, ...] = (-0.02, 0.02)
-    undisplaced: tuple[str, ...] = ("Si",)
-    triples: Annotated[int, WHOLE_FROM_0] = 12
-
-    def __post_init__(self) -> None:
-        check_fields(self)
-
-
-def plan(config: DataConfig) -> list[Task]:
-    """All tasks of a configuration, the most useful first. Raises `DataError` for an unknown crystal."""
-    unknown = [name for name in config.crystals if name not in crystals.TEN]
-    if unknown:
-        raise DataError(f"{unknown[0]}: is not one of the crystals that data is made of: {', '.join(crystals.TEN)}")
-    tasks = []
-    for name in config.crystals:
-        for scale in config.scales:
-            tasks.append(Task(f"{name}-scale-{scale:g}", name, crystals.zincblende(name, scale)))
-    for index, name in enumerate(config.crystals):
-        atoms, sign = crystals.zincblende(name), (-1) ** index
-        for size in config.strains:
-            for kind, strain in (("tetragonal", sign * size), ("trigonal", -sign * size)):
-                changed = crystals.strained(atoms, getattr(crystals, kind)(strain))
-                tasks.append(Task(f"{name}-{kind}-{strain:g}", name, changed))
-        for size in config.displacements if name not in config.undisplaced else ():
-            tasks.append(Task(f"{name}-displaced-{size:g}", name, crystals.displaced(atoms, size)))
-    for number in range(config.triples):
-        for name in config.crystals:
-            seed = zlib.crc32(f"{name} {number}".encode())
-            scale = np.random.default_rng([1, seed]).uniform(0.88, 1.08)
-            tasks.append(Task(f"{name}-triple-{number:02d}", name, crystals.zincblende(name, scale), seed=seed))
-    return tasks
 
 
 def generate(
@@ -251,25 +203,3 @@ def _random_potential(result: kohn_sham.KohnShamResult, seed: int) -> tuple[np.n
     if random.uniform() < 0.25:
         electrons += random.integers(-2, 3)
     return part * (result.potential - result.potential.mean()) + field_, electrons
-
-
-def structure_tasks(structures: Sequence[tuple[str, Atoms]], triples: int = 0, spacing: float = 0.17) -> list[Task]:
-    """Tasks of any crystals of elements with pseudopotentials (Materials Project, a pool), and triples of each.
-
-    `spacing` (1/bohr) is the largest distance of k-points. Raises `UnknownElementError` before any work is done.
-    """
-    tasks = []
-    for name, atoms in structures:
-        for_numbers(atoms.numbers)
-        lengths = np.linalg.norm(2 * np.pi * np.linalg.inv(atoms.cell.array / BOHR), axis=0)
-        a, b, c = (int(n) for n in np.maximum(1, np.ceil(lengths / spacing)))
-        settings = Settings(mesh=(a, b, c), shift=(False, False, False))
-        moved = centre(atoms)
-        tasks.append(Task(name, name, moved, settings))
-        for number in range(triples):
-            seed = zlib.crc32(f"{name} {number}".encode())
-            changed = moved.copy()
-            scale = np.random.default_rng([1, seed]).uniform(0.92, 1.06)
-            changed.set_cell(moved.cell.array * scale, scale_atoms=True)
-            tasks.append(Task(f"{name}-triple-{number:02d}", name, changed, settings, seed))
-    return tasks

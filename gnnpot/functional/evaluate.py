@@ -19,7 +19,7 @@ from gnnpot.functional.functionals import Functional
 from gnnpot.functional.grid import Grid
 from gnnpot.functional.reduced import ReducedBasis
 from gnnpot.functional.solver import OrbitalFreeResult, SolverSettings, solve
-from gnnpot.functional.space import FourierSpace, integral
+from gnnpot.functional.space import FourierSpace
 from gnnpot.functional.symmetry import Symmetry
 from gnnpot.units import BOHR, HARTREE
 
@@ -98,7 +98,7 @@ def kinetic_energy(functional: Functional, sample: Sample) -> float:
     space = FourierSpace(Grid(sample.atoms.cell.array / BOHR, sample.density.shape))
     with torch.no_grad():
         density = torch.from_numpy(sample.density).reshape(1, -1)
-        return float(integral(space, functional.energy_density(density, space)))
+        return float(functional.energy(density, space))
 
 
 def plane_average_error(density: np.ndarray, reference: np.ndarray, axis: int = 2) -> float:

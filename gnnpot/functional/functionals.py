@@ -35,11 +35,15 @@ class Functional(nn.Module):
         """Ha/bohr³ `[B, n]` of densities `[B, n]` (1/bohr³, positive)."""
         raise NotImplementedError
 
+    def energy(self, density: Tensor, space: Space) -> Tensor:
+        """Ha `[B]`."""
+        return integral(space, self.energy_density(density, space))
+
 
 def kinetic(functional: Functional, density: Tensor, space: Space, create_graph: bool = False) -> tuple[Tensor, Tensor]:
     """Kinetic energy `[B]` (Ha) and its derivative `[B, n]` (Ha) with respect to the density."""
     rho = density if density.requires_grad else density.detach().requires_grad_()
-    energy = integral(space, functional.energy_density(rho, space))
+    energy = functional.energy(rho, space)
     (slope,) = torch.autograd.grad(energy.sum(), rho, create_graph=create_graph)
     return (energy if create_graph else energy.detach()), slope / space.weights
 

@@ -29,3 +29,15 @@ def interpolate_table(table: Tensor, argument: Tensor, step: float) -> Tensor:
     position = (argument / step + 1).clamp(max=float(len(padded) - 3))
     weights, index = interpolation_weights(position, len(padded))
     return reduce(operator.add, (w * padded[index + k - 1] for k, w in enumerate(weights)))
+
+
+def table_slope(table: Tensor, argument: Tensor, step: float) -> Tensor:
+    """The derivative of `interpolate_table` with respect to its argument, without a graph."""
+    padded = torch.cat([table[1:2], table])
+    position = argument / step + 1
+    end = float(len(padded) - 3)
+    index = position.floor().clamp(1, len(padded) - 3).long()
+    t = position.clamp(max=end) - index
+    weights = (-1 + t * (4 - 3 * t), t * (9 * t - 10), 1 + t * (8 - 9 * t), t * (3 * t - 2))
+    total = reduce(operator.add, (w * padded[index + k - 1] for k, w in enumerate(weights)))
+    return torch.where(position < end, total * (0.5 / step), 0.0)

@@ -15,6 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 import numpy as np
+import torch
 from ase import Atoms
 
 from gnnpot.errors import DataError, SimulationError
@@ -115,7 +116,7 @@ def solve(
     mixing = Pulay(grid)
     change, residual = np.inf, 1e-2
     for iteration in range(1, settings.steps + 1):
-        potential = ions.potential + hartree_potential(grid, density) + xc.energy_and_potential(density)[1]
+        potential = ions.potential + hartree_potential(grid, density) + _exchange_correlation(density)[1]
         occupation = bands.solve(potential, residual)
         new = symmetry.symmetrise(bands.density(occupation))
         change = _hartree(grid, new - density)
@@ -135,7 +136,7 @@ def solve(
         "kinetic": result.kinetic,
         "external": grid.integral(ions.potential * new),
         "hartree": _hartree(grid, new),
-        "xc": grid.integral(xc.energy_and_potential(new)[0]),
+        "xc": grid.integral(_exchange_correlation(new)[0]),
         "ewald": ions.ewald.energy,
     }
     return replace(result, energies=energies, forces=ions.forces(new), iterations=iteration)
@@ -176,6 +177,11 @@ def without_constant(potential: np.ndarray, density: np.ndarray) -> np.ndarray:
 
 def _hartree(grid: Grid, density: np.ndarray) -> float:
     return 0.5 * grid.integral(density * hartree_potential(grid, density))
+
+
+def _exchange_correlation(density: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    energy, potential = xc.energy_and_potential(torch.from_numpy(np.ascontiguousarray(density)))
+    return energy.numpy(), potential.numpy()
 
 
 def _bands(grid: Grid, symmetry: Symmetry, settings: Settings, electrons: float) -> Bands:

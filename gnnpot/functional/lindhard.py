@@ -19,6 +19,30 @@ def pauli_response(eta: Tensor) -> Tensor:
     return torch.where(eta > LARGE, _large(eta.clamp(min=LARGE)), 1 / _moderate(eta.clamp(max=LARGE)) - 3 * eta**2)
 
 
+def pauli_response_and_slope(eta: Tensor) -> tuple[Tensor, Tensor]:
+    """`pauli_response` and its derivative, without a graph; each n is treated by one of the forms only."""
+    value, slope = torch.empty_like(eta), torch.empty_like(eta)
+    large, small = eta > LARGE, eta <= SMALL
+    n = eta[large]
+    y = n**-2
+    rest, bend = torch.zeros_like(y), torch.zeros_like(y)
+    for k in range(TERMS, 0, -1):
+        bend.mul_(y).add_(rest)
+        rest.mul_(y).add_(3 / ((2 * k + 1) * (2 * k + 3)))
+    series = 1 + y * rest
+    value[large] = -3 * rest / series
+    slope[large] = 6 * y / n * (bend - rest**2) / series**2
+    n = eta[~large]
+    response = _moderate(n)
+    safe = n.clamp(min=SMALL)
+    logarithm = ((1 + safe) / (1 - safe).abs().clamp(min=NEAR_ONE)).log()
+    change = 0.5 / safe - (1 + safe**2) / (4 * safe**2) * logarithm
+    change = torch.where(small[~large], -n * (2 / 3 + n**2 * (4 / 15 + n**2 * 6 / 35)), change)
+    value[~large] = 1 / response - 3 * n**2
+    slope[~large] = -change / response**2 - 6 * n
+    return value, slope
+
+
 def lindhard(eta: Tensor) -> Tensor:
     """L(n)."""
     safe = eta.clamp(min=LARGE)

@@ -127,7 +127,7 @@ def _line_search(
 ) -> _Point | None:
     """A point that lowers the energy enough, from the full step down; near the minimum the slope decides."""
     length = 1.0
-    noise = 1e-11 * max(1.0, abs(point.energy))
+    noise = energy.noise * max(1.0, abs(point.energy))
     while length > SHORTEST:
         new = _evaluate(energy, point.phi + length * direction, electrons)
         change = new.energy - point.energy

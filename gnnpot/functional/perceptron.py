@@ -10,11 +10,9 @@ f maps it to (f, f' a_1, f' a_2 + f'' a_1²/4). So the response is exact and dif
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import overload
 
 import torch
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
 
 @dataclass(frozen=True)
@@ -29,11 +27,7 @@ class Response:
         return Response(self.zero + other.zero, self.first + other.first, self.second + other.second)
 
 
-@overload
-def concatenate(parts: Sequence[Tensor]) -> Tensor: ...
-@overload
-def concatenate(parts: Sequence[Response]) -> Response: ...
-def concatenate(parts: Sequence[Tensor] | Sequence[Response]) -> Tensor | Response:
+def concatenate(parts: Sequence[Tensor | Response]) -> Tensor | Response:
     """Fields `[B, C, n]` joined along their channels, or responses."""
     responses = [part for part in parts if isinstance(part, Response)]
     if not responses:
@@ -48,32 +42,31 @@ def concatenate(parts: Sequence[Tensor] | Sequence[Response]) -> Tensor | Respon
 class Perceptron(nn.Module):
     """Linear layers of `widths` with SiLU between them, at each point of `[B, C, n]` fields.
 
-    With `chunk`, points are taken in parts of that many, whose inner fields are computed again in the backward pass.
+    `perceptron(h, x)` takes the channels of h and x together.
     """
 
     def __init__(self, widths: Sequence[int], generator: torch.Generator, last: float = 1.0) -> None:
         super().__init__()
         self.weights, self.biases = nn.ParameterList(), nn.ParameterList()
-        self.chunk: int | None = None
         for number, (inner, outer) in enumerate(zip(widths[:-1], widths[1:], strict=True)):
             scale = (last if number == len(widths) - 2 else 1.5) / inner**0.5
             weight = scale * torch.randn(outer, inner, generator=generator, dtype=torch.float64)
             self.weights.append(nn.Parameter(weight))
             self.biases.append(nn.Parameter(torch.zeros(outer, dtype=torch.float64)))
 
-    def forward(self, x: Tensor | Response) -> Tensor | Response:
-        if isinstance(x, Response):
-            return self._respond(x)
-        if self.chunk is None or x.shape[-1] <= self.chunk:
-            return self._at_points(x)
-        parts = [checkpoint(self._at_points, part, use_reentrant=False) for part in x.split(self.chunk, dim=-1)]
-        return torch.cat(parts, dim=-1)
+    def forward(self, *parts: Tensor | Response) -> Tensor | Response:
+        x = concatenate(parts)
+        return self._respond(x) if isinstance(x, Response) else self._at_points(x)
 
     def _at_points(self, x: Tensor) -> Tensor:
         if len(x) == 1:
             # one matrix product is several times faster than a batch of one
             return self._layers(x[0], lambda weight, bias, y: torch.addmm(bias[:, None], weight, y))[None]
         return self._layers(x, lambda weight, bias, y: torch.matmul(weight, y) + bias[:, None])
+
+    def layers(self, dtype: torch.dtype) -> list[tuple[Tensor, Tensor]]:
+        """Weight `[outer, inner]` and bias `[outer]` of each layer."""
+        return [(weight.to(dtype), bias.to(dtype)) for weight, bias in zip(self.weights, self.biases, strict=True)]
 
     def _layers(self, x: Tensor, linear: Callable[[Tensor, Tensor, Tensor], Tensor]) -> Tensor:
         last = len(self.weights) - 1

@@ -70,6 +70,7 @@ class ReducedSpace:
         sizes = torch.from_numpy(basis.sizes.astype(float))
         self.weights = sizes / sizes.sum() * lengths[:, None] ** 3
         self._root = sizes.sqrt()
+        self.inner = torch.float64
 
     def reduce(self, field: np.ndarray) -> Tensor:
         """Values `[n]` at the irreducible points of a symmetric field on the grid."""

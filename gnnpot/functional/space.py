@@ -25,10 +25,14 @@ from gnnpot.functional.grid import Grid
 
 
 class Space(Protocol):
-    """`g` `[B, m]`: length of each mode's wave vector (1/bohr); `weights` `[B, n]`: volume of each point (bohr³)."""
+    """`g` `[B, m]`: length of each mode's wave vector (1/bohr); `weights` `[B, n]`: volume of each point (bohr³).
+
+    `inner` is the precision of what lies inside networks with fixed weights.
+    """
 
     g: Tensor
     weights: Tensor
+    inner: torch.dtype
 
     def modes(self, fields: Tensor) -> Tensor:
         """Coefficients `[B, C, m]` of fields `[B, C, n]`."""
@@ -62,10 +66,17 @@ class FourierSpace:
     Fields of a strained cell are those at the same fractional coordinates.
     """
 
-    def __init__(self, grid: Grid, strain: Tensor | None = None, device: torch.device | str = "cpu") -> None:
+    def __init__(
+        self,
+        grid: Grid,
+        strain: Tensor | None = None,
+        device: torch.device | str = "cpu",
+        inner: torch.dtype = torch.float64,
+    ) -> None:
         self.shape = grid.shape
         self.grid = grid
         self.strain = strain
+        self.inner = inner
         if strain is None:
             self.g = torch.from_numpy(np.sqrt(grid.squares)).reshape(1, -1).to(device)
             cell_volume = torch.tensor(grid.cell_volume, dtype=torch.float64, device=device)
@@ -81,8 +92,9 @@ class FourierSpace:
             positive = squares > 1e-12
             self.g = torch.where(positive, squares.where(positive, 1.0).sqrt(), 0.0)
             cell_volume = torch.linalg.det(cell).abs() / grid.size
-        self._cell_volume = cell_volume
+        self.multiplicity = torch.from_numpy(grid.multiplicity).reshape(1, -1).to(device)
         self.weights = cell_volume.expand(1, grid.size)
+        self._buffers: dict[str, Tensor] = {}
 
     def modes(self, fields: Tensor) -> Tensor:
         """Fourier coefficients `[B, C, m]` of fields `[B, C, n]`."""
@@ -103,5 +115,18 @@ class FourierSpace:
         return self.fields(1j * vectors * self.modes(fields[:, None]))
 
     def power(self, fields: Tensor) -> Tensor:
-        multiplicity = torch.from_numpy(self.grid.multiplicity).reshape(1, -1).to(fields.device)
-        return multiplicity * self.modes(fields[:, None])[:, 0].abs().square() * volume(self)[:, None]
+        return self.multiplicity * self.modes(fields[:, None])[:, 0].abs().square() * volume(self)[:, None]
+
+    def buffer(self, name: str, channels: int, dtype: torch.dtype) -> Tensor:
+        """Memory `[C, n]` that is kept from call to call, of any contents; allocating it each time costs more."""
+        return self._buffer(name, (channels, self.grid.size), dtype)
+
+    def mode_buffer(self, name: str, channels: int, dtype: torch.dtype) -> Tensor:
+        """The same for modes, `[C, m]`."""
+        return self._buffer(name, (channels, self.g.shape[-1]), dtype)
+
+    def _buffer(self, name: str, shape: tuple[int, int], dtype: torch.dtype) -> Tensor:
+        found = self._buffers.get(name)
+        if found is None or found.shape != shape or found.dtype != dtype:
+            found = self._buffers[name] = torch.empty(shape, dtype=dtype, device=self.g.device)
+        return found

@@ -3,7 +3,6 @@
 Slater exchange, correlation of J. P. Perdew and A. Zunger, Phys. Rev. B 23, 5048 (1981), table XII (unpolarised).
 """
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -24,9 +23,9 @@ def energy_density(density: Tensor) -> Tensor:
     return torch.where(density > SMALLEST, rho * (exchange + torch.where(radius < 1, high, low)), 0.0)
 
 
-def energy_and_potential(density: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """rho eps_xc (Ha/bohr³) and its derivative v_xc (Ha) on NumPy arrays."""
-    rho = torch.from_numpy(np.ascontiguousarray(density)).requires_grad_()
+def energy_and_potential(density: Tensor) -> tuple[Tensor, Tensor]:
+    """rho eps_xc (Ha/bohr³) and its derivative v_xc (Ha)."""
+    rho = density.detach().requires_grad_()
     energy = energy_density(rho)
     (potential,) = torch.autograd.grad(energy.sum(), rho)
-    return energy.detach().numpy(), potential.numpy()
+    return energy.detach(), potential

@@ -40,7 +40,7 @@ class Graph(Data):
     | shells          | [L + 1]   | int64   | only of a part of a structure: the energies of the first shells[0]  |
     |                 |           |         | atoms are asked for; the first shells[k] are within k edges of them |
 
-    What else a graph holds was put there by the `prepared` of a model, for its own training.
+    Anything else that a graph holds was put there by a model's `precompute`, for its training.
     """
 
     def __inc__(self, key: str, value: Any, *args: Any, **kwargs: Any) -> Any:
@@ -71,6 +71,16 @@ class Graph(Data):
         """A shallow copy that shares everything but the edge vectors."""
         graph = copy.copy(self)
         graph.edge_vectors = edge_vectors
+        return graph
+
+    def differentiable(self) -> "Graph":
+        """The graph, with copies of tensors that were made in inference mode."""
+        copies = {name: x.clone() for name, x in self.items() if isinstance(x, Tensor) and x.is_inference()}
+        if not copies:
+            return self
+        graph = copy.copy(self)
+        for name, value in copies.items():
+            graph[name] = value
         return graph
 
 

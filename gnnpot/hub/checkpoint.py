@@ -28,10 +28,10 @@ from gnnpot.hub.card import CARD, FORMAT_VERSION, WEIGHTS, Card, card_digest, re
 from gnnpot.hub.upgrades import upgrade
 from gnnpot.models import ModelConfig, ZBLConfig, architecture_names, build_model, find_architecture
 from gnnpot.models.architectures import find_package
-from gnnpot.models.surroundings import usual_modes
 from gnnpot.potential import Potential
 from gnnpot.runs.files import new_folder, write_durably
 from gnnpot.runs.guard import FolderKind
+from gnnpot.torch_modes import usual_modes
 
 logger = logging.getLogger(__name__)
 
@@ -138,7 +138,7 @@ def _check_tensors(part: _ModelPart, tensors: dict[str, Tensor]) -> None:
 
 
 def _check_summary(content: dict[str, Any], potential: Potential) -> None:
-    """Raise `ConfigError` if what the card says of the potential is not so."""
+    """Raise `ConfigError` if the card's description of the potential is wrong."""
     for name in ("elements", "cutoff", "three_body_cutoff", "energy_scale"):
         found = getattr(potential, name)
         found = float(found) if name == "energy_scale" else list(found) if name == "elements" else found

@@ -1,4 +1,4 @@
-"""Files over HTTP that go on where they stopped.
+"""Files over HTTP; a download that was cut off is resumed.
 
     download("https://…/state.pt", Path(".state.pt.part"), size=1228529, report=LogProgress())
 

@@ -21,8 +21,8 @@ from gnnpot.hub.wheel import download_wheel, read_member
 def fetch(entry: Published, report: Report | None = None) -> dict[str, Path]:
     """Where each file of a potential lies in the cache, once it is there and checked.
 
-    `report` is told of progress, which otherwise goes to the log. Raises `DownloadError` if a file can't be had,
-    `CheckpointError` if one is not what was published or the cache can't be written.
+    `report` is called with the progress, which otherwise goes to the log. Raises `DownloadError` if a file can't be
+    had, `CheckpointError` if one is not what was published or the cache can't be written.
     """
     report = report or LogProgress()
     return {source.file: _fetch(entry, source, report) for source in entry.sources}
@@ -89,7 +89,7 @@ def _from_index(entry: Published, source: Source, of: Wheel, report: Report) -> 
 
 
 def _from_folder(mirror: Path, entry: Published, source: Source) -> None:
-    """Out of a folder: NAME/FILE, or the wheel, whatever platform it is for."""
+    """Out of a folder: NAME/FILE, or the wheel, for any platform."""
     plain = mirror / entry.name / source.file
     wheels = sorted(mirror.glob(f"{source.wheel.release}-*.whl")) if source.wheel else []
     if plain.is_file():

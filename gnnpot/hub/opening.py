@@ -14,6 +14,7 @@ A published potential is fetched, converted, compared with what its authors' pac
 checkpoint the first time; from then on it works offline (`gnnpot.hub.importing`).
 """
 
+import os
 from pathlib import Path
 from typing import NamedTuple
 
@@ -24,12 +25,12 @@ from gnnpot.hub.checkpoint import CARD, Card, load_checkpoint
 from gnnpot.hub.download import Report
 from gnnpot.hub.hugging_face import PREFIX, hub_folder
 from gnnpot.hub.importing import import_published, is_matgl_folder
-from gnnpot.hub.registry import is_known
+from gnnpot.hub.registry import is_known, resolve
 from gnnpot.hub.shipped import DEFAULT, default_folder, name_of, shipped
 from gnnpot.potential import Potential
 
 _N2P2 = "input.nn"
-#: where runs (`gnnpot.training`, `gnnpot.workflows`), which stand above this room, put their potential
+#: where runs (`gnnpot.training`, `gnnpot.workflows`), which stand above this subpackage, put their potential
 RUN_MODEL = "model"
 
 
@@ -81,12 +82,19 @@ def open_potential(name_or_path: Path | str | None = None, report: Report | None
         if not cached:
             raise
         raise CheckpointError(f"{error}: gnnpot import {folder.name} --force") from None
-    if cached and is_known(folder.name) and card.name != folder.name:
+    if cached and is_known(folder.name) and not _is_published(card, folder.name):
         raise CheckpointError(
             f"{folder}: holds '{card.name}' under the name of a published potential; import that again: gnnpot import "
             f"{folder.name} --force"
         )
     return OpenedPotential(potential, card, folder)
+
+
+def _is_published(card: Card, name: str) -> bool:
+    """Whether a card is that of a published potential: its name, and the energies of the authors' package."""
+    entry, fidelity = resolve(name)
+    energies = [structure.energy for structure in card.reference_structures]
+    return card.name == name and energies == list(entry.reference_energies[entry.full_name(fidelity)])
 
 
 def locate(name_or_path: Path | str | None = None, report: Report | None = None) -> Path:
@@ -97,6 +105,8 @@ def locate(name_or_path: Path | str | None = None, report: Report | None = None)
     """
     if name_or_path is None:
         return default_folder()
+    if not isinstance(name_or_path, (str, os.PathLike)):
+        raise CheckpointError(f"{name_or_path!r}: is neither the name of a potential nor a path; give one of them")
     path, name = Path(name_or_path), str(name_or_path)
     if name.startswith(PREFIX):
         return hub_folder(name, report)

@@ -25,7 +25,7 @@ SPEED = "fast"
 _PACKAGE = Path(__file__).parents[1]
 #: in a wheel, in a checkout; the first that exists is it
 FOLDERS = (_PACKAGE / "checkpoints", _PACKAGE.parent / "checkpoints")
-#: of `gnnpot.hub.checkpoint`, which stands after this room
+#: of `gnnpot.hub.checkpoint`, which is imported after this module
 _CARD = "card.json"
 
 

@@ -3,7 +3,7 @@
     path = download_wheel(wheel, Path("scratch"), report)
     data = read_member(path, "chgnet/pretrained/0.3.0/….pth.tar", 4863221)
 
-pip is asked for one wheel of those that a release has, whatever interpreter and platform this is: the weights are the
+pip is asked for one wheel of those that a release has, for any interpreter and platform: the weights are the
 same in each. The user's settings of pip (index, certificates, proxies, constraints) apply.
 """
 

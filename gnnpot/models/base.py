@@ -3,7 +3,7 @@
 import copy
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Generic, Self, TypeVar
+from typing import Any, Generic, Protocol, Self, TypeVar
 
 import torch
 from ase.data import atomic_numbers, chemical_symbols
@@ -11,12 +11,19 @@ from torch import Tensor, nn
 
 from gnnpot.errors import UnknownElementError
 from gnnpot.graphs import Graph
-from gnnpot.models.fast.training import TrainingForm, TwoPasses
-from gnnpot.models.memory import GraphSize
+from gnnpot.graphs.size import GraphSize
+from gnnpot.models.fast.training import TrainingBackend, TwoPasses
 from gnnpot.ops.simd.threads import follow_torch
 
-F = TypeVar("F")
+B = TypeVar("B")
 E = TypeVar("E", bound="EnergyModel")
+
+
+class Backend(Protocol):
+    """A model's energies and edge gradient by compiled kernels, with fixed parameters."""
+
+    def energies_and_gradient(self, graph: Graph) -> "tuple[AtomicOutput, Tensor]":
+        """What the model predicts for the atoms, and the edge gradient, [E, 3]."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,12 +34,12 @@ class AtomicOutput:
     magmoms: Tensor | None = None  #: [N] µB
     #: [N] how many of the numbers that describe an atom lie outside of what they were in training; `None` if the model
     #: does not remember what they were, or was not asked (`forward`)
-    outside: Tensor | None = None
+    extrapolation_count: Tensor | None = None
     others: Mapping[str, Tensor] = field(default_factory=dict)  #: further quantities of `data.quantities`, by name
 
     def detach(self) -> "AtomicOutput":
         """The same without history."""
-        magmoms, outside = (None if t is None else t.detach() for t in (self.magmoms, self.outside))
+        magmoms, outside = (None if t is None else t.detach() for t in (self.magmoms, self.extrapolation_count))
         others = {name: value.detach() for name, value in self.others.items()}
         return AtomicOutput(self.energies.detach(), magmoms, outside, others)
 
@@ -47,7 +54,8 @@ class EnergyModel(nn.Module):
     Attributes: `elements`, the symbols that the model knows; `cutoff` and `three_body_cutoff` (Å; `None`: it needs no
     triplets); `fast_dtype`, in which `energies_and_gradient` calculates on the processor, if not in the parameters':
     edge vectors in it need no conversion; `message_layers`, how many edges away the atoms are on which an atom's energy
-    depends, for models that calculate the atoms of one rank of many (`Graph.shells`), and `None` for others.
+    depends, for models that calculate the atoms of one rank of many (`Graph.shells`), and `None` for others; `hops`,
+    the same number of any model, `None` if it is not known.
     """
 
     config: Any  #: the options that it was built from, of its own class
@@ -70,87 +78,90 @@ class EnergyModel(nn.Module):
         for k, symbol in enumerate(self.elements):
             index[atomic_numbers[symbol]] = k
         self.register_buffer("element_index", index, persistent=False)
-        self._fast: KeptForm[Any, Any] | None = None
-        self._training: _Kept | None = None
+        self._compiled: CompiledCopy[Any, Any] | None = None
+        self._training: _KeptBackend | None = None
 
     def __getstate__(self) -> dict[str, Any]:
         """Without what is made of the parameters again, which takes ten times their memory."""
-        return {**self.__dict__, "_fast": None, "_training": None}
+        return {**self.__dict__, "_compiled": None, "_training": None}
 
     @property
     def fast_dtype(self) -> torch.dtype | None:
         return None
 
+    @property
+    def hops(self) -> int | None:
+        return self.message_layers
+
     def forward(self, graph: Graph) -> AtomicOutput:
         """Energies of the atoms, in units of the potential's `energy_scale`."""
         raise NotImplementedError
 
-    def energies_and_gradient(self, graph: Graph) -> tuple[AtomicOutput, Tensor]:
-        """`forward` and the edge gradient Σ_i dE_i/dr_e, [E, 3], without anything that a loss could differentiate.
+    def twice_differentiable(self) -> Self:
+        """The model, or a copy of it, whose `forward` has second derivatives with respect to the edge vectors."""
+        return self
 
-        Models with a fast form override this; it agrees with the derivative of `forward`, taken here, but for which of
-        a bond's two edges has its gradient.
+    def energies_and_gradient(self, graph: Graph, *, create_graph: bool = False) -> tuple[AtomicOutput, Tensor]:
+        """`forward` and the edge gradient Σ_i dE_i/dr_e, [E, 3].
+
+        Models with compiled kernels override this; it agrees with the derivative of `forward`, taken here, but for
+        which of a bond's two edges has its gradient.
+
+        Args:
+            graph: a graph or a batch of graphs.
+            create_graph: whether a loss can differentiate both with respect to the parameters; as in PyTorch.
         """
-        output, gradient = with_gradient(self, graph)
-        return output.detach(), gradient
+        output, gradient = with_gradient(self, graph, create_graph=create_graph)
+        return output if create_graph else output.detach(), gradient
 
-    def trainable(self, graph: Graph) -> tuple[AtomicOutput, Tensor]:
-        """`energies_and_gradient` for a loss to differentiate with respect to the parameters.
-
-        Models with a form for training override this; it agrees with the derivative of the derivative, taken here.
-        """
-        return with_gradient(self, graph, create_graph=True)
-
-    def prepared(self, graph: Graph) -> Graph:
-        """A graph for `trainable` to be called many times: with what does not depend on the parameters.
+    def precompute(self, graph: Graph) -> Graph:
+        """A graph with what does not depend on the parameters, for a training that uses it many times.
 
         Most models have nothing of the kind, and return the graph itself.
         """
         return graph
 
-    def prepared_bytes(self, atoms: int, edges: int) -> int:
-        """What `prepared` adds to graphs; 0 if it adds nothing."""
+    def precomputed_bytes(self, atoms: int, edges: int) -> int:
+        """What `precompute` adds to graphs; 0 if it adds nothing."""
         return 0
 
-    def by_training_form(self, graph: Graph, form: Callable[[Self], TrainingForm]) -> tuple[AtomicOutput, Tensor]:
-        """`trainable` in two passes by `form(model)`, which is kept; without a processor, as it is defined above."""
+    def by_training_backend(self, graph: Graph, make: Callable[[Self], TrainingBackend]) -> tuple[AtomicOutput, Tensor]:
+        """`energies_and_gradient` for a loss, in two passes by the backend `make(model)`, which is kept; on other
+        devices than the processor by PyTorch's derivatives."""
         if graph.edge_vectors.device.type != "cpu":
             return with_gradient(self, graph, create_graph=True)
         if self._training is None:
-            self._training = _Kept(form(self))
+            self._training = _KeptBackend(make(self))
         follow_torch()
         near, inside = graph.within(self.cutoff)
         parameters = [p for p in self.parameters() if p.requires_grad]
-        energies, magmoms, gradient = TwoPasses.apply(self._training.form, near, *parameters)
+        energies, magmoms, gradient = TwoPasses.apply(self._training.backend, near, *parameters)
         if inside is not None:
             gradient = torch.zeros_like(graph.edge_vectors).index_copy(0, inside, gradient)
         return AtomicOutput(energies, magmoms), gradient
 
-    def by_kept_form(
-        self, graph: Graph, form: Callable[[Self], F], run: Callable[[Self, Graph, F], tuple[AtomicOutput, Tensor]]
-    ) -> tuple[AtomicOutput, Tensor]:
-        """`energies_and_gradient` by `run(model, graph, form(model))`, with a copy of this model whose parameters are
-        fixed. Copy and form are kept while the parameters are what they were. Fast forms are for the processor;
-        elsewhere the reference form is used.
-        """
+    def by_compiled_copy(self, graph: Graph, make: Callable[[Self], Backend]) -> tuple[AtomicOutput, Tensor]:
+        """`energies_and_gradient` by the backend `make(copy of this model)`, without anything that a loss could
+        differentiate. It is kept while the parameters don't change. On other devices than the processor, PyTorch
+        differentiates `forward`."""
         if graph.edge_vectors.device.type != "cpu":
             output, gradient = with_gradient(self, graph)
             return output.detach(), gradient
-        kept = self.kept_form(form)
+        backend = self.compiled_copy(make).backend
         follow_torch()
         # what lies beyond the cutoff costs as much as what lies within
         near, inside = graph.within(self.cutoff)
-        output, gradient = run(kept.copy, near, kept.form)
+        output, gradient = backend.energies_and_gradient(near)
         if inside is not None:
             gradient = torch.zeros_like(graph.edge_vectors).index_copy_(0, inside, gradient)
         return output.detach(), gradient
 
-    def kept_form(self, form: Callable[[Self], F]) -> "KeptForm[Self, F]":
-        """`form` of a copy of this model with fixed parameters, kept while the parameters are what they were."""
-        if self._fast is None or not self._fast.is_of(self):
-            self._fast = None
-            self._fast = KeptForm(self, form)
-        return self._fast
+    def compiled_copy(self, make: Callable[[Self], B]) -> "CompiledCopy[Self, B]":
+        """A copy of this model with fixed parameters and its backend, kept while the parameters don't change."""
+        if self._compiled is None or not self._compiled.is_of(self):
+            self._compiled = None
+            self._compiled = CompiledCopy(self, make)
+        return self._compiled
 
     def memory(self, size: GraphSize) -> int:
         """About how many bytes `energies_and_gradient` takes at its peak on the processor, beyond the graph; models
@@ -185,22 +196,22 @@ class EnergyModel(nn.Module):
         return self.element_index[numbers]
 
 
-class _Kept:
-    """A form for training; a copied model makes its own."""
+class _KeptBackend:
+    """A backend for training; a copied model makes its own."""
 
-    def __init__(self, form: TrainingForm) -> None:
-        self.form = form
+    def __init__(self, backend: TrainingBackend) -> None:
+        self.backend = backend
 
     def __deepcopy__(self, memo: dict) -> None:
         """A copied model makes its own."""
 
 
-class KeptForm(Generic[E, F]):
-    """A copy of a model with its fast form, and what the model's numbers were when they were made."""
+class CompiledCopy(Generic[E, B]):
+    """A copy of a model with its compiled backend, and the state of the model's tensors when they were made."""
 
-    def __init__(self, model: E, form: Callable[[E], F]) -> None:
+    def __init__(self, model: E, make: Callable[[E], B]) -> None:
         self.copy = copy.deepcopy(model).requires_grad_(False)
-        self.form = form(self.copy)
+        self.backend = make(self.copy)
         # going through all modules at each step would take as long as a small structure
         self._tables = [t for m in model.modules() for t in (m._parameters, m._buffers) if t]
         self._model, self._state = model, self._now()
@@ -214,7 +225,7 @@ class KeptForm(Generic[E, F]):
         return [(t.data_ptr(), 0 if t.is_inference() else t._version, t.dtype) for t in tensors]
 
     def is_of(self, model: EnergyModel) -> bool:
-        """Whether the form is that of `model` as it is now."""
+        """Whether the backend is that of `model` with its present parameters."""
         return self._model is model and self._state == self._now()
 
 

@@ -22,14 +22,14 @@ from torch import Tensor, nn
 
 from gnnpot.config import check_ranges
 from gnnpot.graphs import Graph, undirected
+from gnnpot.graphs.size import GraphSize
 from gnnpot.models.base import AtomicOutput, EnergyModel
 from gnnpot.models.basis import bond_angles, polynomial_cutoff
 from gnnpot.models.fast.chgnet import FastCHGNet
 from gnnpot.models.fast.chgnet_training import CHGNetTraining
 from gnnpot.models.layers import GatedMLP, GatherLinear, ModuleList, scatter_sum
-from gnnpot.models.memory import GraphSize
 from gnnpot.models.ranges import LENGTHS, MAX_DEPTH, MAX_WIDTH
-from gnnpot.ops.simd.lanes import LANES
+from gnnpot.ops.simd.vectors import SIMD_WIDTH
 
 
 @dataclass(frozen=True)
@@ -200,6 +200,11 @@ class CHGNet(EnergyModel):
             layers += [nn.Linear(units, units), nn.SiLU()]
         self.readout = nn.Sequential(*layers, nn.Linear(units, 1))
 
+    @property
+    def hops(self) -> int | None:
+        # the bonds of an atom know of the angles at their other end, as far away as that end's own messages
+        return self.config.convolutions
+
     def forward(self, graph: Graph) -> AtomicOutput:
         vectors = graph.edge_vectors
         distances = torch.linalg.vector_norm(vectors, dim=-1)
@@ -219,15 +224,12 @@ class CHGNet(EnergyModel):
         atoms = self.atom_convolutions[-1](atoms, bonds, weights, index)
         return AtomicOutput(self.readout(atoms).squeeze(-1), magmoms)
 
-    def energies_and_gradient(self, graph: Graph) -> tuple[AtomicOutput, Tensor]:
-        if self.config.units % LANES:
-            return super().energies_and_gradient(graph)
-        return self.by_kept_form(graph, FastCHGNet, lambda model, graph, form: form.energies_and_gradient(graph))
-
-    def trainable(self, graph: Graph) -> tuple[AtomicOutput, Tensor]:
-        if self.config.units % LANES:
-            return super().trainable(graph)
-        return self.by_training_form(graph, CHGNetTraining)
+    def energies_and_gradient(self, graph: Graph, *, create_graph: bool = False) -> tuple[AtomicOutput, Tensor]:
+        if self.config.units % SIMD_WIDTH:
+            return super().energies_and_gradient(graph, create_graph=create_graph)
+        if create_graph:
+            return self.by_training_backend(graph, CHGNetTraining)
+        return self.by_compiled_copy(graph, FastCHGNet)
 
     def memory(self, size: GraphSize) -> int:
         # features, sums and their gradients: rows that all convolutions share, and those that each keeps

@@ -17,17 +17,17 @@ import torch
 from torch import Tensor, nn
 
 from gnnpot.graphs import Graph
+from gnnpot.graphs.size import GraphSize
 from gnnpot.models.base import AtomicOutput, EnergyModel
 from gnnpot.models.fast.convolution import BondConvolutions, bonds
 from gnnpot.models.fast.equivariant import FastEquivariant
 from gnnpot.models.layers import ModuleList
-from gnnpot.models.memory import GraphSize
 from gnnpot.ops.activations import SILU_SCALE, silu
 from gnnpot.ops.gate import gated_features
 from gnnpot.ops.rms_norm import rms_norm
 from gnnpot.ops.rows import Rows
 from gnnpot.ops.spherical_harmonics import spherical_harmonics
-from gnnpot.ops.tensor_product import Layout, coupling, coupling_paths, tensor_product
+from gnnpot.ops.tensor_product import ProductLayout, coupling, coupling_paths, tensor_product
 
 #: one array [N, 2l+1, channels] for each l
 Features = list[Tensor]
@@ -99,7 +99,7 @@ class Convolution(nn.Module):
         #: d; a function of the number of neighbours of an average atom
         self.register_buffer("denominator", torch.tensor(1.0))
 
-    def layout(self, dtype: torch.dtype) -> Layout:
+    def layout(self, dtype: torch.dtype) -> ProductLayout:
         """How kernels see it."""
         return _layout(self.inputs, tuple(self.paths), dtype)
 
@@ -110,8 +110,8 @@ class Convolution(nn.Module):
 
 
 @cache
-def _layout(inputs: tuple[int, ...], paths: tuple[tuple[int, int, int], ...], dtype: torch.dtype) -> Layout:
-    return Layout(inputs, paths, [coupling(*path) for path in paths], dtype)
+def _layout(inputs: tuple[int, ...], paths: tuple[tuple[int, int, int], ...], dtype: torch.dtype) -> ProductLayout:
+    return ProductLayout(inputs, paths, [coupling(*path) for path in paths], dtype)
 
 
 class ElementScales(nn.Module):
@@ -174,7 +174,7 @@ class Layer(nn.Module):
 
     def forward(self, features: Features, species: Tensor, convolve: Callable[[Features], Features]) -> Features:
         """`species` [N] index of each atom's element; `convolve` is the layer's convolution over the edges of a graph,
-        in whatever form."""
+        by either implementation."""
         total = self.linear_out(convolve(self.linear_in(features)))
         if self.scales is not None:
             total = self.scales(total, species)
@@ -219,8 +219,10 @@ class EquivariantModel(EnergyModel):
             return self._atoms(bonds(graph, self.cutoff), BondConvolutions(self))
         return self._atoms(graph, self)
 
-    def energies_and_gradient(self, graph: Graph) -> tuple[AtomicOutput, Tensor]:
-        return self.by_kept_form(graph, FastEquivariant, lambda model, graph, form: form.energies_and_gradient(graph))
+    def energies_and_gradient(self, graph: Graph, *, create_graph: bool = False) -> tuple[AtomicOutput, Tensor]:
+        if create_graph:
+            return super().energies_and_gradient(graph, create_graph=True)
+        return self.by_compiled_copy(graph, FastEquivariant)
 
     def memory(self, size: GraphSize) -> int:
         dtype = self.layers[0].convolution.denominator.dtype
@@ -236,14 +238,14 @@ class EquivariantModel(EnergyModel):
         of_an_edge = 2 * (self.lmax + 1) ** 2 + 8
         return (numbers * size.atoms + of_an_edge * size.edges) * dtype.itemsize
 
-    def _atoms(self, graph: Graph, form: "EquivariantModel | BondConvolutions") -> AtomicOutput:
-        """Energies of the atoms; the convolutions are those of `form`."""
+    def _atoms(self, graph: Graph, operators: "EquivariantModel | BondConvolutions") -> AtomicOutput:
+        """Energies of the atoms; the convolutions are those of `operators`."""
         vectors = graph.edge_vectors
         harmonics = spherical_harmonics(vectors, self.lmax)
         distances = torch.linalg.vector_norm(vectors, dim=-1)
         species = self.species(graph.numbers)
         features = [self.first_features()[species][:, None, :]]
-        for layer, convolve in zip(self.layers, form.convolutions(graph, distances, harmonics), strict=True):
+        for layer, convolve in zip(self.layers, operators.convolutions(graph, distances, harmonics), strict=True):
             features = layer(features, species, convolve)
         for readout in self.readouts():
             features = readout(features)

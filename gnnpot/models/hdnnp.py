@@ -17,7 +17,7 @@ for S elements, whose networks are evaluated at once: atoms are sorted into [S, 
 import copy
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, Self
 
 import torch
 from torch import Tensor, nn
@@ -84,7 +84,7 @@ class HDNNPConfig:
 
 
 class HDNNP(EnergyModel):
-    """Behler's potential. `backend` chooses between compiled and reference forms; see `symmetry`."""
+    """Behler's potential. `backend` chooses between compiled and reference implementations; see `symmetry`."""
 
     factor: Tensor
     constant: Tensor
@@ -144,6 +144,11 @@ class HDNNP(EnergyModel):
         for bias in self.biases:
             nn.init.zeros_(bias)
 
+    def twice_differentiable(self) -> Self:
+        model = copy.deepcopy(self)
+        model.backend = "reference"
+        return model
+
     def forward(self, graph: Graph) -> AtomicOutput:
         species = self.species(graph.numbers)
         return AtomicOutput(energies=self._energies(self.descriptor(graph, species), species))
@@ -158,36 +163,39 @@ class HDNNP(EnergyModel):
         energies = torch.baddbmm(self.biases[-1], x, self.weights[-1]).reshape(-1)
         return energies if index is None else energies.index_select(0, index)
 
-    def energies_and_gradient(self, graph: Graph) -> tuple[AtomicOutput, Tensor]:
-        """By the fast form, on the processor."""
+    def energies_and_gradient(self, graph: Graph, *, create_graph: bool = False) -> tuple[AtomicOutput, Tensor]:
+        """By compiled kernels, on the processor; for a loss, without calculating a symmetry function of a graph for
+        which `precompute` has done so."""
+        if create_graph:
+            return self._differentiable(graph)
         if self.backend == "reference" or graph.edge_vectors.device.type != "cpu":
-            output, gradient = with_gradient(self._with_outside, graph)
+            output, gradient = with_gradient(self._with_extrapolation_count, graph)
             return output.detach(), gradient
-        energies, gradient, outside = self.kept_form(FastHDNNP).form(graph, self.species(graph.numbers))
-        return AtomicOutput(energies=energies, outside=outside), gradient
+        energies, gradient, outside = self.compiled_copy(FastHDNNP).backend(graph, self.species(graph.numbers))
+        return AtomicOutput(energies=energies, extrapolation_count=outside), gradient
 
-    def prepared(self, graph: Graph) -> Graph:
+    def precompute(self, graph: Graph) -> Graph:
         """With the symmetry functions and their derivatives, `descriptors` [N, D] and `jacobian` [E, 3, D].
 
-        As it is for the reference form, which is to be differentiated as it stands.
+        Unchanged for the reference implementation, which PyTorch differentiates.
         """
         if self.backend == "reference":
             return graph
         graph = copy.copy(graph)
-        # graphs are prepared on the processor, wherever the model is by then
+        # the processor does this, wherever the model is by then
         species = self.element_index.cpu()[graph.numbers]
         graph.descriptors, graph.jacobian = self.descriptor.with_jacobian(graph, species, self.weights[0].dtype)
         return graph
 
-    def prepared_bytes(self, atoms: int, edges: int) -> int:
+    def precomputed_bytes(self, atoms: int, edges: int) -> int:
         if self.backend == "reference":
             return 0
         return self.descriptor.width * (8 * atoms + 3 * self.weights[0].element_size() * edges)
 
-    def trainable(self, graph: Graph) -> tuple[AtomicOutput, Tensor]:
-        """Without calculating a symmetry function if the graph is `prepared`."""
+    def _differentiable(self, graph: Graph) -> tuple[AtomicOutput, Tensor]:
+        """`energies_and_gradient` for a loss."""
         if graph.get("jacobian") is None:
-            return super().trainable(graph)
+            return super().energies_and_gradient(graph, create_graph=True)
         descriptors = graph.descriptors.detach().requires_grad_()
         with torch.enable_grad():
             energies = self._energies(descriptors, self.species(graph.numbers))
@@ -204,17 +212,17 @@ class HDNNP(EnergyModel):
     def extrapolation(self, graph: Graph) -> Tensor:
         """How many symmetry functions of each atom are outside the range of the training data, [N]."""
         species = self.species(graph.numbers)
-        return self._outside(self.descriptor(graph, species), species)
+        return self._count_outside(self.descriptor(graph, species), species)
 
-    def _outside(self, g: Tensor, species: Tensor) -> Tensor:
+    def _count_outside(self, g: Tensor, species: Tensor) -> Tensor:
         low, high = self.bounds()
         return ((g < low[species]) | (g > high[species])).sum(dim=1)
 
-    def _with_outside(self, graph: Graph) -> AtomicOutput:
+    def _with_extrapolation_count(self, graph: Graph) -> AtomicOutput:
         """`forward`, and what `extrapolation` says."""
         species = self.species(graph.numbers)
         g = self.descriptor(graph, species)
-        return AtomicOutput(energies=self._energies(g, species), outside=self._outside(g, species))
+        return AtomicOutput(energies=self._energies(g, species), extrapolation_count=self._count_outside(g, species))
 
     def bounds(self) -> tuple[Tensor, Tensor]:
         """Ends of the range of the training data, [S, D] float64; it may have been rounded to single precision."""

@@ -23,14 +23,14 @@ from torch import Tensor, nn
 
 from gnnpot.config import check_ranges
 from gnnpot.graphs import Graph
+from gnnpot.graphs.size import GraphSize
 from gnnpot.models.base import AtomicOutput, EnergyModel
 from gnnpot.models.basis import SmoothBesselBasis, SphericalBesselBasis, polynomial_cutoff, zonal_harmonics
 from gnnpot.models.fast.m3gnet import FastM3GNet
 from gnnpot.models.fast.m3gnet_training import M3GNetTraining
 from gnnpot.models.layers import GatedMLP, GatherLinear, ModuleList, scatter_sum
-from gnnpot.models.memory import GraphSize
 from gnnpot.models.ranges import LENGTHS, MAX_DEPTH, MAX_WIDTH
-from gnnpot.ops.simd.lanes import LANES
+from gnnpot.ops.simd.vectors import SIMD_WIDTH
 
 
 @dataclass(frozen=True)
@@ -182,6 +182,10 @@ class M3GNet(EnergyModel):
         self.convolutions = ModuleList(GraphConvolution(units, width, radial) for _ in range(config.blocks))
         self.readout = GatedMLP([units, units, width, width, 1], activate_last=False)
 
+    @property
+    def hops(self) -> int | None:
+        return self.config.blocks
+
     def forward(self, graph: Graph) -> AtomicOutput:
         distances = torch.linalg.vector_norm(graph.edge_vectors, dim=-1)
         radial = self.radial_basis(distances)
@@ -193,20 +197,17 @@ class M3GNet(EnergyModel):
             nodes, edges = convolution(nodes, edges, radial, graph.edge_index)
         return AtomicOutput(self.readout(nodes).squeeze(-1))
 
-    def energies_and_gradient(self, graph: Graph) -> tuple[AtomicOutput, Tensor]:
-        if not self._has_fast_form:
-            return super().energies_and_gradient(graph)
-        return self.by_kept_form(graph, FastM3GNet, lambda model, graph, form: form.energies_and_gradient(graph))
-
-    def trainable(self, graph: Graph) -> tuple[AtomicOutput, Tensor]:
-        if not self._has_fast_form:
-            return super().trainable(graph)
-        return self.by_training_form(graph, M3GNetTraining)
+    def energies_and_gradient(self, graph: Graph, *, create_graph: bool = False) -> tuple[AtomicOutput, Tensor]:
+        if not self._has_backend:
+            return super().energies_and_gradient(graph, create_graph=create_graph)
+        if create_graph:
+            return self.by_training_backend(graph, M3GNetTraining)
+        return self.by_compiled_copy(graph, FastM3GNet)
 
     @property
-    def _has_fast_form(self) -> bool:
+    def _has_backend(self) -> bool:
         units, width = self.config.units, self.config.width
-        return units % LANES == 0 and width % LANES == 0 and width >= units
+        return units % SIMD_WIDTH == 0 and width % SIMD_WIDTH == 0 and width >= units
 
     def memory(self, size: GraphSize) -> int:
         # each block keeps what its two updates read; the rest are features and gradients of the moment

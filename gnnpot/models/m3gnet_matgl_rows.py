@@ -51,6 +51,11 @@ class M3GNetMatglRows(M3GNet):
 
     config: M3GNetMatglRowsConfig
 
+    @property
+    def hops(self) -> None:
+        # an edge's three-body term is that of another edge, anywhere
+        return None
+
     def close_rows(self, graph: Graph, distances: Tensor) -> tuple[Tensor, Tensor, int, Tensor, Tensor]:
         """As `M3GNet.close_rows`, in matgl's order; where it sums at the far end of an edge, that is its centre."""
         centre, neighbor = graph.edge_index

@@ -12,6 +12,7 @@ from torch.autograd.function import once_differentiable
 
 from gnnpot.graphs import Graph
 from gnnpot.models.layers import scatter_sum
+from gnnpot.models.symmetry_batches import Group
 from gnnpot.models.symmetry_functions import (
     CUTOFF_FUNCTIONS,
     ChebyshevAngular,
@@ -25,7 +26,6 @@ from gnnpot.models.symmetry_functions import (
 )
 from gnnpot.models.symmetry_jacobian import angular_jacobian, radial_jacobian
 from gnnpot.models.symmetry_kernels import JVP, VALUE, VJP, angular_kernel, radial_kernel
-from gnnpot.models.symmetry_lanes import Group
 
 #: atoms that are worth the start of a thread
 _ATOMS_PER_THREAD = 64
@@ -260,11 +260,11 @@ def _group(members: list[SymmetryFunction], elements: tuple[str, ...], own: list
         names = (f.neighbor,) if hasattr(f, "neighbor") else getattr(f, "neighbors", ())
         p = pairs.index(tuple(sorted(elements.index(e) for e in names))) if resolved else 0
         m, a = radial.index(_radial_key(f)), angular.index(_angular_key(f))
-        for s, places in enumerate(own):
-            if f in places:
+        for s, positions in enumerate(own):
+            if f in positions:
                 if columns[s, p, m, a] >= 0:
                     raise ValueError(f"symmetry_functions: {f} is listed twice")
-                columns[s, p, m, a] = places[f]
+                columns[s, p, m, a] = positions[f]
     z = np.array([float(atomic_numbers[e]) for e in elements])
     weighted = "weighted" in head.kind or getattr(head, "weighted", False)
     weight = (z if is_radial(head) else np.sqrt(z)) if weighted else np.ones_like(z)

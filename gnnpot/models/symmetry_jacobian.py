@@ -1,16 +1,16 @@
 """J = dG/dr of symmetry functions, kept in memory: training then needs no symmetry function a second time.
 
-    graph = model.prepared(graph)                                    # once for each frame of a training set
+    graph = model.precompute(graph)                                  # once for each frame of a training set
     gradient = edge_gradient_of(rows, graph.jacobian, graph.edge_index[0])     # at each step, for dE/dG = rows
 
 The symmetry functions G [N, D] have no parameters. Where frames are seen again and again, they and their derivatives
 are calculated once, and a step is left with the network and two products,
 
-    g_e = Σ_d (dE/dG)_{i(e) d} J_{e · d}   and, on the way back,   (J u)_{i d} = Σ_{e: centre i} J_{e · d} · u_e
+    g_e = Σ_d (dE/dG)_{i(e) d} J_{e · d}   and, in the backward pass,   (J u)_{i d} = Σ_{e: centre i} J_{e · d} · u_e
 
 with J [E, 3, D], of the precision of the network: 12 D bytes an edge in single precision. The kernels here fill J by
 the same steps as those of `symmetry_kernels`, a function at a time; what is inlined from there is not seen by Numba's
-cache, see `symmetry_lanes`.
+cache, see `symmetry_batches`.
 """
 
 import numpy as np
@@ -19,14 +19,14 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from gnnpot.compiler.decorator import njit
-from gnnpot.models.symmetry_kernels import VALUE, factors, gradients, radial_gradients, radial_lanes
-from gnnpot.models.symmetry_lanes import BATCH, FAST, PA, PB, Q1, Q2, T0, Q, V
+from gnnpot.models.symmetry_batches import BATCH, FAST, PA, PB, Q1, Q2, T0, Q, V
+from gnnpot.models.symmetry_kernels import VALUE, factors, gradients, radial_batch, radial_gradients
 from gnnpot.models.symmetry_neighbors import factor_rows, fill, lists, load
 
 
 @njit(forceinline=True, error_model="numpy", fastmath=FAST)
 def _of_function(group, work, radial, angular, slope, m, a, lo, hi):
-    """Rows T0, Q1, Q2 and V of `symmetry_lanes.contract` for the function (m, a) alone, lanes lo <= i < hi."""
+    """Rows T0, Q1, Q2 and V of `symmetry_batches.contract` for the function (m, a) alone, elements lo <= i < hi."""
     eta, shift = group.eta[m], group.shift[m]
     for i in range(lo, hi):
         value = radial[m * BATCH + i] * angular[a * BATCH + i]
@@ -52,7 +52,7 @@ def radial_jacobian(group, first, centres, species, vectors, lo, hi, jacobian):
                 continue
             for begin in range(bounds[p], bounds[p + 1], BATCH):
                 n = min(BATCH, bounds[p + 1] - begin)
-                radial_lanes(group, VALUE, near, work, radial, angular, slope, begin, n)
+                radial_batch(group, VALUE, near, work, radial, angular, slope, begin, n)
                 for m in range(len(group.eta)):
                     for a in range(len(group.zeta)):
                         column = group.columns[centre, p, m, a]
@@ -72,7 +72,7 @@ def angular_jacobian(group, first, centres, species, vectors, lo, hi, jacobian):
     nothing, classes = np.empty((0, 3)), len(bounds) - 1
     work, radial, angular, slope = factor_rows(group)
     one, two = np.empty(BATCH, np.int64), np.empty(BATCH, np.int64)
-    lanes = (work, radial, angular, slope, one, two)
+    batch = (work, radial, angular, slope, one, two)
     for atom in range(lo, hi):
         centre = centres[atom]
         if not group.active[centre].any():
@@ -88,13 +88,13 @@ def angular_jacobian(group, first, centres, species, vectors, lo, hi, jacobian):
                 k = k_start if k_start >= 0 else j + 1
                 while j < bounds[c1 + 1]:
                     n, j, k = fill(group, near, work, one, two, 0, j, k, bounds[c1 + 1], k_start, bounds[c2 + 1])
-                    _add_functions(group, centre, p, near, edges, lanes, n, jacobian)
+                    _add_functions(group, centre, p, near, edges, batch, n, jacobian)
 
 
 @njit(forceinline=True, error_model="numpy", fastmath=FAST)
-def _add_functions(group, centre, p, near, edges, lanes, n, jacobian):
+def _add_functions(group, centre, p, near, edges, batch, n, jacobian):
     """The functions of the pair of classes p, for the n pairs of neighbours of a batch."""
-    work, radial, angular, slope, one, two = lanes
+    work, radial, angular, slope, one, two = batch
     factors(group, work, radial, angular, slope, n)
     for m in range(len(group.eta)):
         for a in range(len(group.zeta)):

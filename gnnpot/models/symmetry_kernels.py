@@ -21,7 +21,7 @@ so that threads can share them: an atom's results touch only its own rows and ed
 import numpy as np
 
 from gnnpot.compiler.decorator import njit
-from gnnpot.models.symmetry_lanes import (
+from gnnpot.models.symmetry_batches import (
     BATCH,
     DA,
     DB,
@@ -106,7 +106,7 @@ def radial_kernel(group, mode, first, centres, species, vectors, lo, hi, rows, e
                 grid[:] = 0.0
             for begin in range(bounds[p], bounds[p + 1], BATCH):
                 n = min(BATCH, bounds[p + 1] - begin)
-                radial_lanes(group, mode, near, work, radial, angular, slope, begin, n)
+                radial_batch(group, mode, near, work, radial, angular, slope, begin, n)
                 if mode == VJP:
                     contract(group, grid, work, radial, angular, slope, 0, n)
                     radial_gradients(work, n)
@@ -121,7 +121,7 @@ def radial_kernel(group, mode, first, centres, species, vectors, lo, hi, rows, e
 
 
 @njit(forceinline=True, error_model="numpy", fastmath=FAST)
-def radial_lanes(group, mode, near, work, radial, angular, slope, begin, n):
+def radial_batch(group, mode, near, work, radial, angular, slope, begin, n):
     """The rows of the work array, and the factors, of n neighbours from `begin` on."""
     for i in range(n):
         work[RA * BATCH + i] = near[R, begin + i]
@@ -147,7 +147,7 @@ def radial_gradients(work, n):
 
 @njit(forceinline=True, error_model="numpy", fastmath=FAST)
 def _add_radial(group, mode, total, work, radial, angular, slope, n):
-    """total[m, a] += Σ_lanes of the function (VALUE) or of its change along u (JVP)."""
+    """total[m, a] += Σ of the function (VALUE) or of its change along u (JVP)."""
     if mode == VALUE:
         for m in range(total.shape[0]):
             for i in range(n):
@@ -171,7 +171,7 @@ def angular_kernel(group, mode, first, centres, species, vectors, lo, hi, rows, 
     n_radial, n_angular = len(group.eta), len(group.zeta)
     work, radial, angular, slope = factor_rows(group)
     one, two = np.empty(BATCH, np.int64), np.empty(BATCH, np.int64)
-    lanes = (work, radial, angular, slope, one, two)
+    batch = (work, radial, angular, slope, one, two)
     grids, ends = np.empty((pairs, n_radial, n_angular)), np.empty(pairs, np.int64)
     for atom in range(lo, hi):
         centre = centres[atom]
@@ -184,7 +184,7 @@ def angular_kernel(group, mode, first, centres, species, vectors, lo, hi, rows, 
                 _gather(group, rows[atom], centre, p, grids[p])
             else:
                 grids[p] = 0.0
-        # a batch holds lanes of several pairs of classes one after the other: pair p ends at lane ends[p]
+        # a batch holds elements of several pairs of classes one after the other: pair p ends at element ends[p]
         p, n, ends[:] = -1, 0, 0
         for c1 in range(classes):
             for c2 in range(c1, classes):
@@ -199,9 +199,9 @@ def angular_kernel(group, mode, first, centres, species, vectors, lo, hi, rows, 
                     ends[p] = n
                     if j >= bounds[c1 + 1]:
                         break
-                    _process(group, mode, near, edges, edge_rows, lanes, grids, ends, pull)
+                    _process(group, mode, near, edges, edge_rows, batch, grids, ends, pull)
                     n, ends[:] = 0, 0
-        _process(group, mode, near, edges, edge_rows, lanes, grids, ends, pull)
+        _process(group, mode, near, edges, edge_rows, batch, grids, ends, pull)
         if mode != VJP:
             for p in range(pairs):
                 _scatter(group, grids[p], centre, p, rows[atom])
@@ -212,12 +212,12 @@ def angular_kernel(group, mode, first, centres, species, vectors, lo, hi, rows, 
 
 
 @njit(forceinline=True, error_model="numpy", fastmath=FAST)
-def _process(group, mode, near, edges, u, lanes, grids, ends, pull):
+def _process(group, mode, near, edges, u, batch, grids, ends, pull):
     """Work off a batch: add to `grids` [P, M, A] (VALUE, JVP), or to `pull` [n, 3] what follows from them (VJP)."""
     n = ends.max()
     if n == 0:
         return
-    work, radial, angular, slope, one, two = lanes
+    work, radial, angular, slope, one, two = batch
     factors(group, work, radial, angular, slope, n)
     if mode == VALUE:
         _weigh(work, radial, len(group.eta), n)
@@ -268,7 +268,7 @@ def _weigh(work, radial, count, n):
 
 @njit(forceinline=True, error_model="numpy", fastmath=FAST)
 def gradients(group, work, lo, hi):
-    """Rows PA, PB and Q of the module's equations, for the lanes lo <= i < hi."""
+    """Rows PA, PB and Q of the module's equations, for the elements lo <= i < hi."""
     for i in range(lo, hi):
         a, b, j = work[RA * BATCH + i], work[RB * BATCH + i], work[RJ * BATCH + i]
         fa, fb, fj = work[FA * BATCH + i], work[FB * BATCH + i], work[FJ * BATCH + i]
@@ -317,7 +317,7 @@ def _changes(near, edges, u, work, one, two, n):
 
 @njit(forceinline=True, error_model="numpy", fastmath=FAST)
 def _add_changes(group, total, work, radial, angular, slope, lo, hi):
-    """total[m, a] += Σof the change of w f R_m A_a along the rows DA, DB, DJ, DC, lanes lo <= i < hi."""
+    """total[m, a] += Σof the change of w f R_m A_a along the rows DA, DB, DJ, DC, elements lo <= i < hi."""
     for m in range(total.shape[0]):
         eta, shift = group.eta[m], group.shift[m]
         for i in range(lo, hi):

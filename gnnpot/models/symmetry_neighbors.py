@@ -1,6 +1,6 @@
 """An atom's neighbours, and pairs of them, as the kernels of the symmetry functions go through them.
 
-Both are inlined, so Numba's cache does not see changes here: see `symmetry_lanes`.
+Both are inlined, so Numba's cache does not see changes here: see `symmetry_batches`.
 """
 
 import math
@@ -8,7 +8,7 @@ import math
 import numpy as np
 
 from gnnpot.compiler.decorator import njit
-from gnnpot.models.symmetry_lanes import BATCH, DFA, DFB, FA, FAST, FB, RA, RB, RJ, ROWS, C, cutoff_value
+from gnnpot.models.symmetry_batches import BATCH, DFA, DFB, FA, FAST, FB, RA, RB, RJ, ROWS, C, cutoff_value
 
 #: rows of an atom's list of neighbours: vector, distance, weight times cutoff function, its derivative, 1/distance,
 #: and the derivative of the distance along u
@@ -71,7 +71,7 @@ def load(group, vectors, species, start, end, along, u, near, edges, bounds):
 
 @njit(forceinline=True, error_model="numpy", fastmath=FAST)
 def fill(group, near, work, first, second, n, j, k, j_end, k_start, k_end):
-    """Fill a batch of n lanes further with pairs of neighbours from (j, k) on: (lanes, next j, next k).
+    """Fill a batch of n elements further with pairs of neighbours from (j, k) on: (elements, next j, next k).
 
     j runs to `j_end`, k from `k_start`, or from j + 1 where both are of one class (k_start < 0), to `k_end`. The batch
     is full if j has not come to its end.

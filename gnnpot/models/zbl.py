@@ -82,16 +82,13 @@ class ZBL(EnergyModel):
         half = strength / distances * screening * envelope
         return AtomicOutput(energies=scatter_sum(half, centre, graph.numbers.shape[0]))
 
-    def energies_and_gradient(self, graph: Graph) -> tuple[AtomicOutput, Tensor]:
-        """By the fast form, on the processor."""
+    def energies_and_gradient(self, graph: Graph, *, create_graph: bool = False) -> tuple[AtomicOutput, Tensor]:
+        """By compiled kernels on the processor; there are no parameters that a loss could differentiate with respect
+        to."""
         if graph.edge_vectors.device.type != "cpu":
             return super().energies_and_gradient(graph)
-        energies, gradient = self.kept_form(FastZBL).form(graph)
+        energies, gradient = self.compiled_copy(FastZBL).backend(graph)
         return AtomicOutput(energies=energies), gradient
-
-    def trainable(self, graph: Graph) -> tuple[AtomicOutput, Tensor]:
-        """The same: there are no parameters that a loss could differentiate with respect to."""
-        return self.energies_and_gradient(graph)
 
     def pairs(self, z_i: Tensor, z_j: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor]:
         """½ k_e Z_i Z_j (eV Å), 1/a (1/Å) and r_ij (Å) of pairs of elements."""

@@ -15,7 +15,7 @@ and for the gated product y = a(v) b(g) w, with the gradient h of y and the grad
     its backward:  v: h (c_v a'' b w + c_g a' b' w + c_w a' b)      g: h (c_v a' b' w + c_g a b'' w + c_w a b')
                    w: h (c_v a' b + c_g a b')                       h: c_v a' b w + c_g a b' w + c_w a b          (3)
 
-On other devices than the processor, and for arrays that are not whole lanes, PyTorch's own operations are used.
+On other devices than the processor, and for arrays that are not whole SIMD vectors, PyTorch's own operations are used.
 """
 
 from typing import Any
@@ -26,9 +26,9 @@ from torch import Tensor
 
 from gnnpot.compiler.decorator import njit, prange
 from gnnpot.ops.simd.kernels import FAST, sigmoid
-from gnnpot.ops.simd.lane_math import gate, gate_duals, silu_curvature, silu_slope
-from gnnpot.ops.simd.lanes import LANES, load, store
 from gnnpot.ops.simd.threads import follow_torch
+from gnnpot.ops.simd.vector_math import gate, gate_jvp, silu_curvature, silu_slope
+from gnnpot.ops.simd.vectors import SIMD_WIDTH, load, store
 
 #: makes the mean square of silu(z), z normally distributed, 1; as e3nn draws it from a million numbers
 SILU_SCALE = 1.6791767923989418
@@ -36,14 +36,14 @@ SILU_SCALE = 1.6791767923989418
 
 def silu(x: Tensor) -> Tensor:
     """x σ(x)."""
-    if x.device.type != "cpu" or x.numel() % LANES:
+    if x.device.type != "cpu" or x.numel() % SIMD_WIDTH:
         return torch.nn.functional.silu(x)
     return _Silu.apply(x.contiguous())
 
 
 def gated(value: Tensor, gate: Tensor, weights: Tensor | None = None) -> Tensor:
     """silu(value) ⊙ σ(gate), and ⊙ weights if there are any; all [M, u]."""
-    if value.device.type == "cpu" and value.numel() % LANES == 0:
+    if value.device.type == "cpu" and value.numel() % SIMD_WIDTH == 0:
         arguments = (value, gate) if weights is None else (value, gate, weights)
         return _Gated.apply(*(a.contiguous() for a in arguments))
     product = torch.nn.functional.silu(value) * torch.sigmoid(gate)
@@ -68,9 +68,9 @@ class _Silu(torch.autograd.Function):
         return y
 
     @staticmethod
-    def jvp(ctx: Any, rate: Tensor) -> Tensor:
+    def jvp(ctx: Any, tangent: Tensor) -> Tensor:
         """silu'(x) ẋ."""
-        return _SiluBackward.apply(*ctx.saved_tensors, rate.contiguous())
+        return _SiluBackward.apply(*ctx.saved_tensors, tangent.contiguous())
 
     @staticmethod
     def backward(ctx: Any, h: Tensor) -> Tensor:
@@ -133,23 +133,23 @@ def _with_weights(tensors: Any) -> tuple[Tensor | None, ...]:
 
 @njit(parallel=True, fastmath=FAST, cache=True)
 def _silu(x, y):
-    for block in prange(len(x) // LANES):
-        k = block * LANES
+    for block in prange(len(x) // SIMD_WIDTH):
+        k = block * SIMD_WIDTH
         store(y, k, load(x, k) * sigmoid(load(x, k)))
 
 
 @njit(parallel=True, fastmath=FAST, cache=True)
 def _silu_backward(x, h, g):
-    for block in prange(len(x) // LANES):
-        k = block * LANES
+    for block in prange(len(x) // SIMD_WIDTH):
+        k = block * SIMD_WIDTH
         v = load(x, k)
         store(g, k, load(h, k) * silu_slope(v, sigmoid(v)))
 
 
 @njit(parallel=True, fastmath=FAST, cache=True)
 def _silu_twice(x, h, c, g_x, g_h):
-    for block in prange(len(x) // LANES):
-        k = block * LANES
+    for block in prange(len(x) // SIMD_WIDTH):
+        k = block * SIMD_WIDTH
         v = load(x, k)
         s = sigmoid(v)
         store(g_h, k, load(c, k) * silu_slope(v, s))
@@ -158,8 +158,8 @@ def _silu_twice(x, h, c, g_x, g_h):
 
 @njit(parallel=True, fastmath=FAST, cache=True)
 def _gated(v, g, w, y):
-    for block in prange(len(v) // LANES):
-        k = block * LANES
+    for block in prange(len(v) // SIMD_WIDTH):
+        k = block * SIMD_WIDTH
         product, _, _ = gate(load(v, k), load(g, k))
         if len(w):
             product = product * load(w, k)
@@ -168,8 +168,8 @@ def _gated(v, g, w, y):
 
 @njit(parallel=True, fastmath=FAST, cache=True)
 def _gated_backward(h, v, g, w, g_v, g_g, g_w):
-    for block in prange(len(v) // LANES):
-        k = block * LANES
+    for block in prange(len(v) // SIMD_WIDTH):
+        k = block * SIMD_WIDTH
         (y, along_v, along_g), along = gate(load(v, k), load(g, k)), load(h, k)
         if len(w):
             store(g_w, k, along * y)
@@ -180,11 +180,11 @@ def _gated_backward(h, v, g, w, g_v, g_g, g_w):
 
 @njit(parallel=True, fastmath=FAST, cache=True)
 def _gated_twice(h, v, g, w, c_v, c_g, c_w, g_h, g_v, g_g, g_w):
-    """Equation (3): v and g change at the rates c_v and c_g."""
-    for block in prange(len(v) // LANES):
-        k = block * LANES
+    """Equation (3): v and g change at the tangents c_v and c_g."""
+    for block in prange(len(v) // SIMD_WIDTH):
+        k = block * SIMD_WIDTH
         along = load(h, k)
-        y, to_h, y_v, y_g, on_v, on_g = gate_duals(load(v, k), load(g, k), load(c_v, k), load(c_g, k))
+        y, to_h, y_v, y_g, on_v, on_g = gate_jvp(load(v, k), load(g, k), load(c_v, k), load(c_g, k))
         if len(w):
             weight, to_w = load(w, k), load(c_w, k)
             store(g_w, k, along * to_h)

@@ -3,7 +3,7 @@
     y_0 = a(s),      y_l = x_l a(s_l),      a(s) = κ silu(s) = κ s σ(s)                                            (1)
 
 where the scalars are s and the gates s_l, side by side as channels, and κ makes the mean square of a(z) 1 for normally
-distributed z. With the gradient g of y, and for features that change at the rates ẋ and ṡ,
+distributed z. With the gradient g of y, and for features that change at the tangents ẋ and ṡ,
 
     pullback:   dE/ds = g_0 a'(s),   dE/ds_l = a'(s_l) Σ_m g_l ⊙ x_l,   dE/dx_l = g_l a(s_l)                       (2)
     tangent:    ẏ_0 = a'(s) ṡ,       ẏ_l = ẋ_l a(s_l) + x_l a'(s_l) ṡ_l                                             (3)
@@ -20,8 +20,8 @@ from gnnpot.compiler.decorator import njit
 from gnnpot.ops.activations import SILU_SCALE, silu
 from gnnpot.ops.rows import begin
 from gnnpot.ops.simd.kernels import FAST, sigmoid
-from gnnpot.ops.simd.lane_math import silu_slope
-from gnnpot.ops.simd.lanes import LANES, load, store
+from gnnpot.ops.simd.vector_math import silu_slope
+from gnnpot.ops.simd.vectors import SIMD_WIDTH, load, store
 
 
 def gated_features(features: Sequence[Tensor], channels: Sequence[int]) -> list[Tensor]:
@@ -45,7 +45,7 @@ def gate(gates, totals, given, out, result, count):
         size, width, scalars = result[0][l, 1], result[0][l, 2], given[0][0, 2]
         first, from_, at = begin(given, 0) + gates[l], begin(given, l), begin(result, l)
         for i in range(count):
-            for c in range(0, width, LANES):
+            for c in range(0, width, SIMD_WIDTH):
                 v = load(totals, first + i * scalars + c)
                 active = v * sigmoid(v) * SILU_SCALE
                 if l == 0:
@@ -63,7 +63,7 @@ def gate_backward(gates, totals, given, g, result, to_totals, to, count):
         first, from_, at = begin(given, 0) + gates[l], begin(given, l), begin(result, l)
         to_first, to_rows = begin(to, 0) + gates[l], begin(to, l)
         for i in range(count):
-            for c in range(0, width, LANES):
+            for c in range(0, width, SIMD_WIDTH):
                 v = load(totals, first + i * scalars + c)
                 s, row, end = sigmoid(v), i * size + c, (i + 1) * size
                 along = load(g, at + row)

@@ -33,17 +33,17 @@ class Table:
         values = distances.new_empty(len(distances), rows.shape[2])
         _interpolate(distances.numpy(), per_step, rows, values.numpy())
 
-        def back(gradient: Tensor) -> Tensor:
+        def pullback(gradient: Tensor) -> Tensor:
             out = torch.empty_like(distances)
             _slope(distances.numpy(), per_step, rows, gradient.contiguous().numpy(), out.numpy())
             return out
 
-        return values, back
+        return values, pullback
 
-    def duals(self, distances: Tensor) -> Tensor:
-        """Of distances and their rates [2, E], values and their rates [2, E, F]; not differentiable."""
+    def jvp(self, distances: Tensor) -> Tensor:
+        """Of distances and their tangents [2, E], values and their tangents [2, E, F]; not differentiable."""
         values = distances.new_empty(2, distances.shape[1], self.rows.shape[2])
-        _interpolate_duals(distances.contiguous().numpy(), 1 / self.step, self.rows.numpy(), values.numpy())
+        _interpolate_jvp(distances.contiguous().numpy(), 1 / self.step, self.rows.numpy(), values.numpy())
         return values
 
 
@@ -79,7 +79,7 @@ def hermite(rows, x, per_step, out):
 
 
 @njit(parallel=True, fastmath=FAST, cache=True)
-def _interpolate_duals(distances, per_step, rows, values):
+def _interpolate_jvp(distances, per_step, rows, values):
     for e in prange(distances.shape[1]):
         found = np.empty((2, rows.shape[2]))
         hermite(rows, np.float64(distances[0, e]) * per_step, per_step, found)

@@ -2,7 +2,7 @@
 
     y_l = γ_l ⊙ x_l s,      s = 1/sqrt(ε + q),      q = Σ_l w_l |x_l|²,      w_l = 1/(L (2l+1)²)                 (1)
 
-where L is the number of l. With h = γ ⊙ g from the gradient g of y, and for x that changes at the rate ẋ,
+where L is the number of l. With h = γ ⊙ g from the gradient g of y, and for x that changes at the tangent ẋ,
 
     pullback:   dE/dx_l = s h_l - s³ w_l x_l Σ h · x,        dE/dγ_l = Σ_m g_l ⊙ x_l s                            (2)
     tangent:    ẏ_l = γ_l ⊙ (s ẋ_l - s³ x_l Σ_l w_l x_l · ẋ_l)                                                     (3)
@@ -25,7 +25,7 @@ from torch import Tensor
 from gnnpot.compiler.decorator import njit
 from gnnpot.ops.rows import begin
 from gnnpot.ops.simd.kernels import FAST
-from gnnpot.ops.simd.lanes import LANES, fma, load, mul, splat, store, total
+from gnnpot.ops.simd.vectors import SIMD_WIDTH, broadcast, fma, load, mul, store, total
 
 
 def degree_weights(count: int) -> list[float]:
@@ -61,13 +61,13 @@ class Norm(NamedTuple):
 @njit(fastmath=FAST, forceinline=True)
 def _scale(norm, x, where, i):
     """s of atom i."""
-    squares = splat(x, 0.0)
+    squares = broadcast(x, 0.0)
     for l in range(len(where[0])):
         at, size = begin(where, l), where[0][l, 1]
-        sum_l = splat(x, 0.0)
-        for k in range(at + i * size, at + (i + 1) * size, LANES):
+        sum_l = broadcast(x, 0.0)
+        for k in range(at + i * size, at + (i + 1) * size, SIMD_WIDTH):
             sum_l = fma(load(x, k), load(x, k), sum_l)
-        squares = fma(splat(x, norm.weights[l]), sum_l, squares)
+        squares = fma(broadcast(x, norm.weights[l]), sum_l, squares)
     return x.dtype.type(1 / math.sqrt(total(squares) + norm.epsilon))
 
 
@@ -75,10 +75,10 @@ def _scale(norm, x, where, i):
 def normalize(norm, x, given, y, to, count):
     """Equation (1), of `count` atoms."""
     for i in range(count):
-        scale, column = splat(x, _scale(norm, x, given, i)), 0
+        scale, column = broadcast(x, _scale(norm, x, given, i)), 0
         for l in range(len(given[0])):
             from_, at, size, width = begin(given, l), begin(to, l), given[0][l, 1], given[0][l, 2]
-            for c in range(0, width, LANES):
+            for c in range(0, width, SIMD_WIDTH):
                 factor = mul(scale, load(norm.factors, column + c))
                 for k in range(i * size + c, (i + 1) * size, width):
                     store(y, at + k, mul(factor, load(x, from_ + k)))
@@ -89,10 +89,10 @@ def normalize(norm, x, given, y, to, count):
 def normalize_backward(norm, x, given, g, where, count):
     """g <- equation (2), of `count` atoms."""
     for i in range(count):
-        scale, along, column = _scale(norm, x, given, i), splat(x, 0.0), 0
+        scale, along, column = _scale(norm, x, given, i), broadcast(x, 0.0), 0
         for l in range(len(given[0])):
             from_, at, size, width = begin(given, l), begin(where, l), given[0][l, 1], given[0][l, 2]
-            for c in range(0, width, LANES):
+            for c in range(0, width, SIMD_WIDTH):
                 factor = load(norm.factors, column + c)
                 for k in range(i * size + c, (i + 1) * size, width):
                     h = mul(factor, load(g, at + k))
@@ -102,6 +102,6 @@ def normalize_backward(norm, x, given, g, where, count):
         turn = -scale * scale * scale * total(along)
         for l in range(len(given[0])):
             from_, at, size = begin(given, l), begin(where, l), given[0][l, 1]
-            by_x, by_h = splat(x, turn * norm.weights[l]), splat(x, scale)
-            for k in range(i * size, (i + 1) * size, LANES):
+            by_x, by_h = broadcast(x, turn * norm.weights[l]), broadcast(x, scale)
+            for k in range(i * size, (i + 1) * size, SIMD_WIDTH):
                 store(g, at + k, fma(by_h, load(g, at + k), mul(by_x, load(x, from_ + k))))

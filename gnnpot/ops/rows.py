@@ -1,11 +1,11 @@
 """Features of atoms in one flat array, as kernels read them.
 
-    rows = Rows([[128, 64], [64]])          # channels for l = 0, from two places, and l = 1
+    rows = Rows([[128, 64], [64]])          # channels for l = 0, of two arrays, and l = 1
     flat = rows.join([scalars, vectors])    # of [N, 1, 192] and [N, 3, 64]
 
 Features are lists over l of [N, 2l+1, channels]. Kernels read each as one array: for each l the same, with channels
-padded to whole `LANES`, one l after the other. Padding is zero throughout. In kernels, `where(places, first, atoms)`
-are the rows from those of atom `first` on, of an array for so many `atoms`.
+padded to multiples of `SIMD_WIDTH`, one l after the other. Padding is zero throughout. In kernels,
+`where(offsets, first, atoms)` are the rows from those of atom `first` on, of an array for so many `atoms`.
 """
 
 from collections.abc import Sequence
@@ -15,11 +15,11 @@ from torch import Tensor
 
 from gnnpot.compiler.decorator import njit
 from gnnpot.ops.simd.kernels import FAST
-from gnnpot.ops.simd.lanes import LANES
+from gnnpot.ops.simd.vectors import SIMD_WIDTH
 
 
 class Columns:
-    """Channels from several places side by side, each padded to whole lanes."""
+    """Channels of several arrays side by side, each padded to whole SIMD vectors."""
 
     def __init__(self, widths: list[int]) -> None:
         self.starts = starts([_padded(width) for width in widths])
@@ -44,7 +44,7 @@ class Rows:
         self.columns = [Columns(row) for row in widths]
         sizes = [(2 * l + 1) * columns.width for l, columns in enumerate(self.columns)]
         #: for each l, where it begins (in units of atoms), an atom's size and a row's
-        self.places = list(zip(starts(sizes), sizes, (columns.width for columns in self.columns), strict=True))
+        self.offsets = list(zip(starts(sizes), sizes, (columns.width for columns in self.columns), strict=True))
         #: numbers of an atom
         self.size = sum(sizes)
 
@@ -55,7 +55,7 @@ class Rows:
     def split(self, flat: Tensor) -> list[Tensor]:
         """The reverse."""
         atoms = len(flat) // self.size
-        parts = flat.split([atoms * size for _, size, _ in self.places])
+        parts = flat.split([atoms * size for _, size, _ in self.offsets])
         return [
             columns.strip(part.view(atoms, 2 * l + 1, -1))
             for l, (columns, part) in enumerate(zip(self.columns, parts, strict=True))
@@ -64,11 +64,11 @@ class Rows:
     def blocks(self, flat: Tensor) -> list[Tensor]:
         """For each l a view of a flat array, [N (2l+1), width], padding and all."""
         atoms = len(flat) // self.size
-        return [flat[atoms * start : atoms * (start + size)].view(-1, width) for start, size, width in self.places]
+        return [flat[atoms * start : atoms * (start + size)].view(-1, width) for start, size, width in self.offsets]
 
 
 def _padded(channels: int) -> int:
-    return channels + -channels % LANES
+    return channels + -channels % SIMD_WIDTH
 
 
 def starts(sizes: list[int]) -> list[int]:
@@ -77,22 +77,22 @@ def starts(sizes: list[int]) -> list[int]:
 
 
 @njit(fastmath=FAST, forceinline=True)
-def where(places, first, atoms):
-    """Rows from those of atom `first` on, of an array for so many `atoms`; `places` are those of `Rows`, [l, 3]."""
-    return places, first, atoms
+def where(offsets, first, atoms):
+    """Rows from those of atom `first` on, of an array for so many `atoms`; `offsets` are those of `Rows`, [l, 3]."""
+    return offsets, first, atoms
 
 
 @njit(fastmath=FAST, forceinline=True)
 def begin(where, l):
     """Where the rows of l begin."""
-    places, first, atoms = where
-    return places[l, 0] * atoms + first * places[l, 1]
+    offsets, first, atoms = where
+    return offsets[l, 0] * atoms + first * offsets[l, 1]
 
 
 @njit(fastmath=FAST, forceinline=True)
-def size(places):
+def size(offsets):
     """Numbers of an atom."""
     numbers = 0
-    for l in range(len(places)):
-        numbers += places[l, 1]
+    for l in range(len(offsets)):
+        numbers += offsets[l, 1]
     return numbers

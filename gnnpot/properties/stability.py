@@ -108,7 +108,7 @@ def relaxation_outcome(
     """
     try:
         with warnings.catch_warnings():
-            # SciPy says of the cell's logarithm that it is good to 1e-12 only
+            # SciPy's logarithm of the cell is good to 1e-12 only
             warnings.filterwarnings("ignore", "logm result may be inaccurate", RuntimeWarning)
             result = relax(atoms, calculator, RelaxConfig(fmax=fmax, stress_max=stress_max, steps=steps))
         if result.volume is None or result.initial_volume is None:

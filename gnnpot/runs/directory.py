@@ -57,9 +57,9 @@ class RunDirectory:
                 writes, or a run with other options or inputs.
             DataError: if another process is in it.
         """
-        inputs = [Path(path) for path in inputs]
+        paths = [Path(path) for path in inputs]
         run = config.run
-        self._check_inputs(run, inputs, resume)
+        self._check_inputs(run, paths, resume)
         made = self._made(run, type(config))
         try:
             check_run_folder(run, made, "run, --output")
@@ -76,7 +76,7 @@ class RunDirectory:
         with RunLock(run, self.what):
             if not resume:
                 self._empty(run)
-            self._identify(config, inputs)
+            self._identify(config, paths)
             yield
 
     def _check_inputs(self, run: Path, inputs: Iterable[Path], resume: bool) -> None:

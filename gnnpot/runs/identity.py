@@ -11,7 +11,7 @@ made, the file that names all others stands for it.
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -82,13 +82,11 @@ def differences(begun: Mapping[str, Any], asked: Mapping[str, Any], free: Iterab
     Args:
         begun: the options with which a run began.
         asked: those that are asked for now.
-        free: names at the top that may differ.
+        free: dotted names that may differ.
     """
-    skipped = set(free)
     found: dict[str, str] = {}
     for name in dict.fromkeys((*asked, *begun)):
-        if name not in skipped:
-            _compare(name, begun.get(name), asked.get(name), found)
+        _compare(name, begun.get(name), asked.get(name), set(free), found)
     return found
 
 
@@ -132,12 +130,12 @@ def _standing_for(path: Path) -> Path | None:
     return path if path.is_file() else None
 
 
-def _compare(name: str, begun: Any, asked: Any, found: dict[str, str]) -> None:
-    if begun == asked:
+def _compare(name: str, begun: Any, asked: Any, free: Container[str], found: dict[str, str]) -> None:
+    if begun == asked or name in free:
         return
     if isinstance(begun, Mapping) and isinstance(asked, Mapping):
         for key in dict.fromkeys((*asked, *begun)):
-            _compare(f"{name}.{key}", begun.get(key), asked.get(key), found)
+            _compare(f"{name}.{key}", begun.get(key), asked.get(key), free, found)
     else:
         found[name] = f"was {_short(begun)}, is now {_short(asked)}"
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from itertools import chain
 from pathlib import Path
 
-from gnnpot.data.bundled import resolve_bundled
+from gnnpot.data.bundled import resolve_path
 from gnnpot.data.frame import Frame
 from gnnpot.data.manifest import MANIFEST
 from gnnpot.data.readers import has_reader, read_frames
@@ -17,9 +17,10 @@ from gnnpot.errors import DataError
 def read_structures(paths: Sequence[Path | str]) -> Sequence[Frame]:
     """The structures of `paths`, in order; labels that the files have are not read.
 
-    A single store is read as it is needed, all else is held. Raises `DataError` for what can't be read.
+    A single store is read as it is needed, all else is held. Raises `DataError` for paths that don't exist or
+    can't be read.
     """
-    files = [resolve_bundled(path) for path in paths]
+    files = [resolve_path(path) for path in paths]
     if not files:
         raise DataError("there are no files of structures; name at least one")
     if len(files) == 1 and (files[0] / MANIFEST).is_file():

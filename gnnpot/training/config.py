@@ -11,13 +11,13 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from gnnpot.config import from_mapping, parse_yaml, read_yaml
+from gnnpot.config import apply_overrides, from_mapping, read_yaml
 from gnnpot.data.quantities import ATTRIBUTES, QUANTITIES
 from gnnpot.data.readers import RecordOptions
 from gnnpot.domains import NOT_NEGATIVE, POSITIVE, SHARE, WHOLE_FROM_0, WHOLE_FROM_1, WHOLE_FROM_2, check_fields
-from gnnpot.errors import ConfigError, suggest
+from gnnpot.errors import suggest
 from gnnpot.models import ModelConfig
 
 
@@ -313,6 +313,9 @@ class RunConfig:
     licence: str = ""
     #: for its card; empty: what frames of `data.train` say, if they agree
     functional: str = ""
+    #: where the numbers of metrics.csv go besides: to tensorboard/ in the folder of the run, nowhere ("csv"), or to
+    #: Weights & Biases or MLflow, which are extras
+    logger: Literal["tensorboard", "csv", "wandb", "mlflow"] = "tensorboard"
     lightning: LightningConfig = field(default_factory=LightningConfig)
 
     def __post_init__(self) -> None:
@@ -354,23 +357,3 @@ def read_config(path: Path | str, overrides: Iterable[str] = ()) -> TrainConfig:
     mapping = read_yaml(path)
     apply_overrides(mapping, overrides)
     return from_mapping(TrainConfig, mapping, where=str(path))
-
-
-def apply_overrides(mapping: Any, overrides: Iterable[str]) -> None:
-    """Set `key.key=value` in a mapping of options, each after the other. Raises `ConfigError`."""
-    for override in overrides:
-        _apply_override(mapping, override)
-
-
-def _apply_override(mapping: Any, override: str) -> None:
-    key, equals, text = override.partition("=")
-    if not equals or not key:
-        raise ConfigError(f"--set {override}: is not of the form key=value, as optimizer.lr=0.001")
-    *folders, last = key.strip().split(".")
-    for name in folders:
-        if not isinstance(mapping, dict) or not isinstance(mapping.setdefault(name, {}), dict):
-            raise ConfigError(f"--set {override}: '{name}' holds no further options")
-        mapping = mapping[name]
-    if not isinstance(mapping, dict):
-        raise ConfigError(f"--set {override}: there are no options to set in")
-    mapping[last] = parse_yaml(text, f"--set {override}")

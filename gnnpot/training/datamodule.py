@@ -59,11 +59,11 @@ class GraphDataset(Dataset):
 
         The limit is an option, not a share of the free memory, so that a run resumes to the same bits.
         """
-        if not self.cached or not model.prepared_bytes(1, 1):
+        if not self.cached or not model.precomputed_bytes(1, 1):
             return
-        need = model.prepared_bytes(int(self.frames.n_atoms.sum()), int(self.edge_counts().sum()))
+        need = model.precomputed_bytes(int(self.frames.n_atoms.sum()), int(self.edge_counts().sum()))
         if need <= limit:
-            self._prepare = model.prepared
+            self._prepare = model.precompute
 
     def forget(self) -> None:
         """Drop what is kept."""
@@ -144,7 +144,7 @@ class GraphData(L.LightningDataModule):
         ranks = self._of_trainer.world_size
         if state["ranks"] != ranks:
             raise ConfigError(
-                f"{self.config.run}: the run began on {state['ranks']} devices and can't go on with "
+                f"{self.config.run}: the run began on {state['ranks']} devices and can't be resumed with "
                 f"{ranks}; give it as many, or begin afresh"
             )
 

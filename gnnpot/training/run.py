@@ -14,7 +14,7 @@ The run's folder holds
 | functions.json | of an HDNNP with chosen symmetry functions: the model with them                      |
 | refit.json     | of a fine-tuning: how its element references were refitted                           |
 | last.ckpt      | what a resumed run needs: weights, average, best weights, optimiser, place in the data    |
-| metrics.csv    | the log; the same numbers for TensorBoard in tensorboard/                            |
+| metrics.csv    | the log; what `logger` chooses gets the same numbers (`training.loggers`)            |
 | model/         | the trained potential (`gnnpot.load`): averaged weights, best or last, as `keep` says  |
 | report/        | report.html and its pictures                                                         |
 """
@@ -28,7 +28,6 @@ from pathlib import Path
 import lightning as L
 import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
-from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.plugins.environments import LightningEnvironment
 
 from gnnpot.config import to_mapping
@@ -41,6 +40,7 @@ from gnnpot.runs.progress import Progress, no_progress
 from gnnpot.training.callbacks import DurableIO, MetricsLog, ReportProgress, RunKeeper
 from gnnpot.training.config import RunConfig, TrainConfig
 from gnnpot.training.datamodule import GraphData
+from gnnpot.training.loggers import NAMES, check_logger, run_logger
 from gnnpot.training.module import TrainModule, learning_rate
 from gnnpot.training.prepare import CHOSEN, FUNCTIONS, RECORD
 from gnnpot.training.report import write_report
@@ -54,9 +54,19 @@ LIMITS = ("epochs", "max_steps", "max_minutes", "patience")
 DIRECTORY = RunDirectory(
     what="a training",
     config="config.yaml",
-    names=(RECORD, CHOSEN, FUNCTIONS, REFIT, "metrics.csv", "data", "report", "tensorboard"),
+    names=(RECORD, CHOSEN, FUNCTIONS, REFIT, "metrics.csv", "data", "report", *NAMES),
     kept=(STATE, MODEL),
-    free=(*LIMITS, "lightning", "log_every", "checkpoint_every", "name", "description", "licence", "functional"),
+    free=(
+        *LIMITS,
+        "lightning",
+        "logger",
+        "log_every",
+        "checkpoint_every",
+        "name",
+        "description",
+        "licence",
+        "functional",
+    ),
 )
 
 
@@ -94,7 +104,7 @@ def fit(task: TrainingTask, resume: bool = True, *, progress: Progress = no_prog
         with _first_before_others(trainer) as is_first:
             if is_first:
                 until_written.enter_context(DIRECTORY.open(config, resume, task.inputs()))
-            if resume and (ended := _ended(config)) is not None:
+            if resume and (ended := ended_run(config)) is not None:
                 return ended
             if is_first and resume and (config.run / RECORD).exists() and not (config.run / STATE).exists():
                 log.warning("%s: was stopped before its first checkpoint; begins at step 0", config.run)
@@ -113,7 +123,7 @@ def fit(task: TrainingTask, resume: bool = True, *, progress: Progress = no_prog
     return potential
 
 
-def _ended(config: RunConfig) -> Potential | None:
+def ended_run(config: RunConfig) -> Potential | None:
     """The potential of a run that has ended with these limits, or where there is nothing to extend it from."""
     if not (config.run / MODEL).exists():
         return None
@@ -136,6 +146,7 @@ def _usable_devices() -> Iterator[None]:
 
 
 def _trainer(config: RunConfig, keeper: RunKeeper, progress: Progress) -> L.Trainer:
+    check_logger(config)
     options = config.lightning
     callbacks = [MetricsLog(config.run / "metrics.csv", config), keeper]
     with _quiet_lightning(), _usable_devices():
@@ -154,7 +165,7 @@ def _trainer(config: RunConfig, keeper: RunKeeper, progress: Progress) -> L.Trai
             inference_mode=False,
             use_distributed_sampler=False,
             plugins=[DurableIO()],
-            logger=TensorBoardLogger(config.run, "tensorboard", version=""),
+            logger=False,
             callbacks=[*callbacks, ReportProgress(config, progress)],
             enable_checkpointing=False,
             enable_progress_bar=False,
@@ -203,7 +214,8 @@ def _fit_weights(
         if _has_finished(previous, keeper, module):
             keeper.load_state_dict(previous["callbacks"][keeper.state_key])
             return
-    with _quiet_lightning():
+    with run_logger(config, is_first=trainer.is_global_zero) as logger, _quiet_lightning():
+        trainer.loggers = [] if logger is None else [logger]
         trainer.fit(module, datamodule=data, ckpt_path=state if previous is not None else None, weights_only=True)
 
 

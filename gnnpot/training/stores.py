@@ -14,7 +14,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from gnnpot.data.bundled import resolve_bundled
+from gnnpot.data.bundled import resolve_path
 from gnnpot.data.frame import Frame
 from gnnpot.data.readers import read_files
 from gnnpot.data.store import FrameStore, write_store
@@ -51,16 +51,6 @@ def open_stores(data: DataConfig, folder: Path, *, write: bool, stress: bool = F
         if stress and "stress" in options.labels:
             require_stress(stores[name], f"data.sources.{name}.reader.stress")
     return stores
-
-
-def resolve_path(path: Path) -> Path:
-    """A path, or the file of `bundled:NAME`. Raises `DataError` if it does not exist."""
-    path = resolve_bundled(path)
-    if not path.exists():
-        raise DataError(
-            f"{path}: there is no such file or store; give a path that exists (it is relative to where you are)"
-        )
-    return path
 
 
 def read_labelled(paths: Sequence[Path], config: DataConfig, skipped: Counter[str] | None = None) -> Iterator[Frame]:

@@ -1,4 +1,4 @@
-"""Workflows: fine-tuning, distillation, comparison, committee, many structures; steps of the rooms below, in sequence.
+"""Workflows: fine-tuning, distillation, comparison, committee, many structures; steps of the subpackages below.
 
 New machinery does not belong here: dynamics and selection are in `sampling`, fitting is in `training`.
 

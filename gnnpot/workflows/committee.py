@@ -15,7 +15,7 @@ from ase import Atoms
 
 from gnnpot.data.frame import Frame
 from gnnpot.engines.calculator import Calculator
-from gnnpot.engines.skin import SkinList
+from gnnpot.graphs.skin import SkinList
 from gnnpot.potential import Potential
 from gnnpot.training.evaluate import evaluate
 

@@ -25,7 +25,7 @@ from rich.progress import track
 
 import gnnpot
 from gnnpot.engines.warm import small_structure
-from gnnpot.models.memory import graph_size
+from gnnpot.graphs.size import graph_size
 from gnnpot.potential import Potential
 
 

@@ -9,7 +9,7 @@ does has no part in it.
 - a step: loss of energies, forces, stresses (and moments) of batches of the given frames, its derivative with respect
   to the weights, and a step of the optimiser, at the sizes of each configuration. Graphs are built beforehand; their
   building, which worker processes do meanwhile, has its own line.
-- plain: the same with PyTorch's derivative of the derivative, as on GPUs; the processor has forms of its own.
+- plain: the same with PyTorch's derivative of the derivative, as on GPUs; the processor has kernels of its own.
 - the estimate, from the latter: time for the configuration's epochs over `--frames` frames on `--gpus` devices. It
   assumes that a GPU is faster than one core here by the ratio of their peaks in single precision (`--gpu-tflops`, the
   maker's figure, over a large matrix product measured here), times `--efficiency`. Nothing was measured on a GPU.
@@ -99,16 +99,16 @@ def potential_of(config: TrainConfig, store: FrameStore, settled: Path) -> Poten
 
 
 def plain(model: EnergyModel) -> Callable[[Graph], tuple[AtomicOutput, Tensor]]:
-    """`model.trainable` as it is where no form for the processor takes its place; an HDNNP's has but two products."""
+    """`model.energies_and_gradient` without kernels for the processor; an HDNNP's has but two products."""
     if isinstance(model, HDNNP):
-        return model.trainable
-    atoms = partial(model._atoms, form=model) if isinstance(model, EquivariantModel) else model
-    return partial(with_gradient, atoms, create_graph=True)
+        return model.energies_and_gradient
+    atoms = partial(model._atoms, operators=model) if isinstance(model, EquivariantModel) else model
+    return partial(with_gradient, atoms)
 
 
 def kept_graph(potential: Potential, frame: Frame) -> Graph:
     """As training keeps graphs in memory."""
-    return potential.model.prepared(potential.graph(frame, labels=True))
+    return potential.model.precompute(potential.graph(frame, labels=True))
 
 
 def batches_of(frames: list[Frame], budget: int) -> Iterator[list[Frame]]:
@@ -177,7 +177,7 @@ def main(
             graphs = graph_rate(potential, known, seconds / 2)
             batches = [Batch.from_data_list([kept_graph(potential, f) for f in group]) for group in ahead]
             found = training_rate(potential, config, batches, seconds)
-            potential.model.trainable = plain(potential.model)
+            potential.model.energies_and_gradient = plain(potential.model)
             found_plain = training_rate(potential, config, batches, seconds)
             per_batch = sum(len(f) for group in ahead for f in group) / sum(map(len, ahead))
             on_gpu = found_plain * ratio * efficiency

@@ -1,16 +1,17 @@
-"""Five journeys through the package, as the functions that they pass, and how often they return to a room.
+"""Five journeys through the package, as the functions that they pass, and how often they return to a subpackage.
 
     python scripts/checks/journeys.py --output journeys.json            # this checkout
-    PYTHONPATH=other/checkout python scripts/checks/journeys.py         # another one, beside it
+    PYTHONPATH=other/checkout python scripts/checks/journeys.py         # another one, from version 0.1.0 on
 
 1. atoms to forces, 2. a frame to a batch, 3. a table's row to a shard, 4. a name to weights, 5. a teacher's name to a
-student. Each is run on a tiny example through entry points that users have. A room is a folder or file at the top of
-the package. Functions stand in the order in which they are first called; what runs because a module is imported is no
-step. A room is left when the last of its functions that runs has ended: a function that calls others has not left its
-room. A return is where the list comes to another room, which was left before. The tools that every room uses
-(`FOUNDATIONS`) are listed, but are no stops on the way.
+student. Each is run on a tiny example through entry points that users have. A subpackage is a folder or file at the top
+of the package. Functions stand in the order in which they are first called; what runs because a module is imported is
+no step. A subpackage is left when the last of its functions that runs has ended: a function that calls others has not
+left its subpackage. A return is where the list comes to another subpackage, which was left before. The tools that every
+subpackage uses (`FOUNDATIONS`) are listed, but are no stops on the way.
 
-The plain count, in which every change of rooms in the list to one that came before is a return, is printed beside it.
+Beside them are printed the returns by functions that are imported, without methods of objects at hand, and the plain
+count, in which every change in the list to a subpackage that came before is a return.
 """
 
 import argparse
@@ -33,8 +34,10 @@ from ase.io import write
 import gnnpot
 from gnnpot.cli import app
 
-#: rooms below all others, which hold no step of a journey
-FOUNDATIONS = {"__init__", "compiler", "config", "errors", "extras", "runs", "units"}
+#: below all others: tools that hold no step of a journey
+FOUNDATIONS = {
+    "__init__", "compiler", "config", "domains", "errors", "extras", "plugins", "runs", "torch_modes", "units"
+}  # fmt: skip
 PACKAGE = Path(gnnpot.__file__).parent
 SMALL = "symmetry_set={kind: weighted, radial_cutoff: 4.5, angular_cutoff: 3.5, radial: 6, angular: 1}"
 
@@ -44,7 +47,7 @@ class Trace:
 
     def __init__(self, last: str | None = None) -> None:
         self.last = last  #: name of the function at which the journey has arrived
-        #: by name: whether its room had a function running when it was first called
+        #: by name: whether its subpackage had a function running when it was first called
         self.functions: dict[str, bool] = {}
         self._running: Counter[str] = Counter()
         self._imports = 0
@@ -64,45 +67,47 @@ class Trace:
             return
         if self._imports or (callee := _name(frame)) is None:
             return
-        room = _room(callee)
+        subpackage = _subpackage(callee)
         if event == "return":
-            self._running[room] -= 1
+            self._running[subpackage] -= 1
             return
-        self.functions.setdefault(callee, self._running[room] > 0)
-        self._running[room] += 1
+        self.functions.setdefault(callee, self._running[subpackage] > 0)
+        self._running[subpackage] += 1
         if self.last is not None and callee.endswith(self.last):
             sys.setprofile(None)
 
-    def rooms(self) -> list[str]:
-        """The rooms in the order in which functions are first called, without repetitions in a row."""
-        rooms = [_room(function) for function in self.functions]
-        return [room for k, room in enumerate(rooms) if k == 0 or rooms[k - 1] != room]
+    def subpackages(self) -> list[str]:
+        """The subpackages in the order in which functions are first called, without repetitions in a row."""
+        subpackages = [_subpackage(function) for function in self.functions]
+        return [subpackage for k, subpackage in enumerate(subpackages) if k == 0 or subpackages[k - 1] != subpackage]
 
     def changes(self) -> int:
-        """How often the list changes to a room that came before."""
-        rooms = self.rooms()
-        return sum(room in rooms[:k] for k, room in enumerate(rooms))
+        """How often the list changes to a subpackage that came before."""
+        subpackages = self.subpackages()
+        return sum(subpackage in subpackages[:k] for k, subpackage in enumerate(subpackages))
 
-    def returns(self) -> list[str]:
-        """The functions with which the journey comes back to a room that it has left."""
+    def returns(self, *, methods: bool = True) -> list[str]:
+        """The functions with which the journey comes back to a subpackage that it has left; without `methods`, of those
+        that are imported by their names."""
         found, known, before = [], set(), ""
         for function, was_running in self.functions.items():
-            room = _room(function)
-            if room in FOUNDATIONS:
+            subpackage = _subpackage(function)
+            if subpackage in FOUNDATIONS or not (methods or "." not in function.partition(":")[2]):
                 continue
-            if room != before and room in known and not was_running:
+            if subpackage != before and subpackage in known and not was_running:
                 found.append(function)
-            known.add(room)
-            before = room
+            known.add(subpackage)
+            before = subpackage
         return found
 
     def to_mapping(self) -> dict[str, Any]:
         """Plain values."""
         return {
             "functions": list(self.functions),
-            "rooms": self.rooms(),
+            "subpackages": self.subpackages(),
             "changes": self.changes(),
             "returns": self.returns(),
+            "returns_without_methods": self.returns(methods=False),
         }
 
 
@@ -114,7 +119,7 @@ def _name(frame: FrameType) -> str | None:
     return f"{Path(file).relative_to(PACKAGE).with_suffix('')}:{name}"
 
 
-def _room(function: str) -> str:
+def _subpackage(function: str) -> str:
     return function.partition(":")[0].partition("/")[0]
 
 
@@ -162,7 +167,7 @@ def row_to_shard(folder: Path) -> Trace:
     """Journey 3: from a row of a table of trajectories to a shard of a store."""
     from deltalake import write_deltalake
 
-    sys.path.insert(0, str(Path(__file__).parents[2]))
+    sys.path.insert(0, str(PACKAGE.parent))
     import pyarrow as pa
 
     from gnnpot.data import bundled_path, read_frames
@@ -189,7 +194,9 @@ def teacher_to_student(folder: Path) -> Trace:
         f"student.{SMALL}", "student.hidden=[8]", "committee=2", "rounds=1", "patience=1", "learn.first_steps=10",
         "learn.round_steps=5", "learn.final_steps=10", "learn.validate_every=5", "learn.loss.stress=1",
         "start.distortions=[{kind: original}, {kind: rattled, rattle: 0.1}]", "explore.trajectories=2",
-        "explore.steps=8", "explore.interval=4", "explore.temperatures=[300]", "select.random=2", "select.uncertain=2",
+        "explore.steps=8", "explore.interval=4", "explore.temperatures=[300]",
+        # names of version 0.1.0, which later ones read too
+        "pick.drawn=2", "pick.picked=2",
     ]  # fmt: skip
     settings = [word for option in options for word in ("--set", option)]
     run = ["-o", str(folder / "student"), "--student", "hdnnp", "--quiet"]
@@ -219,8 +226,9 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as folder:
             found[name] = JOURNEYS[name](Path(folder)).to_mapping()
         print(
-            f"{name}: {len(found[name]['functions'])} functions, {len(found[name]['returns'])} returns, "
-            f"{found[name]['changes']} changes to a room that came before",
+            f"{name}: {len(found[name]['functions'])} functions, {len(found[name]['returns'])} returns "
+            f"({len(found[name]['returns_without_methods'])} without methods), "
+            f"{found[name]['changes']} changes to a subpackage that came before",
             flush=True,
         )
     if arguments.output:

@@ -54,3 +54,68 @@ def test_a_misspelt_word_is_read_and_said():
 def test_a_number_without_unit_is_said():
     reading = read("Pt(111), vacuum 12")
     assert reading.recipe.steps[1].vacuum == 12 and any(n.kind == "unit_angstrom" for n in reading.notes)
+
+
+@pytest.mark.parametrize(
+    ("text", "formula"),
+    [
+        ("LiFePO4, remove all Li", "FeO4P"),
+        ("LiCoO2からLiをすべて抜く", "CoO2"),
+        ("replace all O by S in ZnO 2x2x2", "SZn"),
+        ("ZnOのOをすべてSに置換", "SZn"),
+    ],
+)
+def test_all_means_all(text, formula):
+    assert built(text).structure.get_chemical_formula(empirical=True) == formula
+
+
+@pytest.mark.parametrize(
+    "text", ["benzene molecule in a 15 Å box", "ベンゼン分子1個を15Åの箱に", "孤立分子のベンゼン、15Åの箱"]
+)
+def test_one_molecule_in_a_box_is_one(text):
+    atoms = built(text).structure
+    assert atoms.get_chemical_formula() == "C6H6" and atoms.cell.lengths() == pytest.approx([15, 15, 15])
+
+
+@pytest.mark.parametrize(
+    ("text", "formula"),
+    [
+        ("GaAs with 5% In on Ga sites, 64 atoms", "As32Ga30In2"),
+        ("Si 216 atoms with one vacancy", "Si215"),
+        ("bcc Fe 128原子にCrを5個ドープ", "Cr5Fe123"),
+        ("MgOとNiOの固溶体 75:25 2x2x2", "Mg24Ni8O32"),
+        ("solid solution of MgO and CaO, 64 atoms", "Ca16Mg16O32"),
+    ],
+)
+def test_crystals_of_a_number_of_atoms_and_solid_solutions(text, formula):
+    assert built(text).structure.get_chemical_formula() == formula
+
+
+@pytest.mark.parametrize(
+    ("text", "formula"),
+    [
+        ("Fe-10at%Cr", "Cr5Fe49"),
+        ("HfO2にAl 3%ドープ", "AlHf31O64"),
+        ("rutile TiO2 with 3% O vacancies", "O31Ti16"),
+        ("LiCoO2からLiを半分抜く", "Co6Li3O12"),
+    ],
+)
+def test_a_fraction_makes_the_cell_that_it_needs(text, formula):
+    result = built(text)
+    assert result.structure.get_chemical_formula() == formula
+    assert any(note.kind == "cells_for_fraction" for note in result.notes)
+
+
+def test_words_that_are_two_things():
+    """co is carbon monoxide on a surface and cobalt else; fullerene is no crystal of diamond."""
+    assert "CO" in built("pt(111) 3x3x4 co fcc").structure.get_chemical_formula()
+    assert set(built("co(0001) 4 layers").structure.get_chemical_symbols()) == {"Co"}
+    with pytest.raises(GnnpotError, match="no crystal of C60"):
+        built("fullerene crystal")
+
+
+@pytest.mark.parametrize("text", ["Pt(111)上に水3層", "Au(111)電極と水の界面", "interface of Cu(100) and water"])
+def test_liquids_on_surfaces(text):
+    result = built(text)
+    assert [step.do for step in result.recipe.steps] == ["bulk", "slab", "solvent"]
+    assert result.structure.get_chemical_symbols().count("O") > 10

@@ -1,4 +1,4 @@
-"""Commands of one room, called as a user types them."""
+"""Commands of one module, called as a user types them."""
 
 from collections.abc import Callable
 from types import ModuleType
@@ -7,10 +7,10 @@ import typer
 from typer.testing import CliRunner
 
 
-def typed(room: ModuleType) -> Callable[..., str]:
-    """What calls the command of a room of `gnnpot.cli`: gives what it says, raises what it raises."""
+def typed(module: ModuleType) -> Callable[..., str]:
+    """What calls the command of a module of `gnnpot.cli`: gives what it says, raises what it raises."""
     app = typer.Typer()
-    room.register(app)
+    module.register(app)
 
     def invoke(*arguments: str) -> str:
         result = CliRunner().invoke(app, list(arguments), env={"COLUMNS": "160"})

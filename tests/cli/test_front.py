@@ -77,6 +77,8 @@ def test_presets_are_printed_and_can_be_read(tmp_path):
     path = tmp_path / "mine.yaml"
     path.write_text(run("config m3gnet").stdout)
     assert read_yaml(path) == read_yaml(presets()["m3gnet"])
+    assert json.loads(run("config m3gnet --json").stdout) == read_yaml(path)
+    assert json.loads(run("config --json").stdout) == list(presets())
     with pytest.raises(ConfigError, match="did you mean 'm3gnet'"):
         CliRunner().invoke(app, ["config", "m3gne"], catch_exceptions=False)
     with pytest.raises(ConfigError, match="either a YAML file or --preset"):

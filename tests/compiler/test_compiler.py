@@ -98,7 +98,7 @@ def test_a_kernel_is_compiled_anew_when_what_is_compiled_into_it_changes(modules
 def test_every_source_of_a_kernel_is_in_its_digest(monkeypatch):
     from gnnpot.compiler import sources
     from gnnpot.models.fast import equivariant_layer
-    from gnnpot.ops.simd import lanes
+    from gnnpot.ops.simd import vectors
 
     parts, pending = set(), [equivariant_layer.__name__]
     while pending:
@@ -106,12 +106,12 @@ def test_every_source_of_a_kernel_is_in_its_digest(monkeypatch):
         if name not in parts:
             parts.add(name)
             pending += sources.remember(name).parts
-    expected = {"gate", "simd.lanes", "simd.lane_math", "tensor_product.edges"}
+    expected = {"gate", "simd.vectors", "simd.vector_math", "tensor_product.edges"}
     assert {f"gnnpot.ops.{name}" for name in expected} <= parts
     # no module without kernels, which would make it compile anew too often
     assert not {"gnnpot.graphs.graph", "gnnpot.models.base", "gnnpot.errors"} & parts
     before = source_digest(equivariant_layer.__name__)
-    monkeypatch.setattr(lanes, "SOME_CONSTANT", 3, raising=False)
+    monkeypatch.setattr(vectors, "SOME_CONSTANT", 3, raising=False)
     assert source_digest(equivariant_layer.__name__) != before
 
 

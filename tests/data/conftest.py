@@ -1,4 +1,4 @@
-"""Small frames and files that the tests of the data room share."""
+"""Small frames and files that the tests of `gnnpot.data` share."""
 
 import numpy as np
 import pytest

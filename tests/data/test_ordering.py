@@ -6,30 +6,13 @@ from ase.io import read
 from gnnpot.data.ordering import order_structure
 from gnnpot.data.structure_files import read_structure
 from gnnpot.errors import DataError
+from tests.data.cif import cif_text
 
-CIF = """data_test
-_cell_length_a {a}
-_cell_length_b {a}
-_cell_length_c {a}
-_cell_angle_alpha 90
-_cell_angle_beta 90
-_cell_angle_gamma 90
-_symmetry_space_group_name_H-M 'P 1'
-loop_
-_atom_site_label
-_atom_site_type_symbol
-_atom_site_fract_x
-_atom_site_fract_y
-_atom_site_fract_z
-_atom_site_occupancy
-{sites}
-"""
 CORNERS = ((0, 0, 0), (0.5, 0.5, 0), (0.5, 0, 0.5), (0, 0.5, 0.5))
 
 
 def cif(path, a, sites):
-    lines = "\n".join(f"{symbol}{k} {symbol} {x} {y} {z} {share}" for k, (symbol, (x, y, z), share) in enumerate(sites))
-    path.write_text(CIF.format(a=a, sites=lines))
+    path.write_text(cif_text(a, sites))
     return path
 
 

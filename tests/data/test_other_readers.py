@@ -29,7 +29,18 @@ end
 
 
 def test_every_format_states_its_stress_convention():
-    assert formats() == ("ase-db", "ase-traj", "deepmd", "espresso", "extxyz", "gpaw", "n2p2", "outcar", "vasprun")
+    assert formats() == (
+        "ase-db",
+        "ase-lmdb",
+        "ase-traj",
+        "deepmd",
+        "espresso",
+        "extxyz",
+        "gpaw",
+        "n2p2",
+        "outcar",
+        "vasprun",
+    )
     for cls in own_readers().values():
         assert "stress" in (__import__(cls.__module__, fromlist=["_"]).__doc__).lower()
         assert hasattr(cls, "stress_convention")

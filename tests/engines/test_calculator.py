@@ -119,7 +119,7 @@ def test_warns_of_surroundings_that_training_did_not_have(potentials, crystal, c
     crystal.set_cell(crystal.cell * 0.9, scale_atoms=True)
     crystal.get_forces()
     assert crystal.calc.extrapolating == 8
-    assert (crystal.calc.outside > 0).sum() == 8 and len(crystal.calc.outside) == len(crystal)
+    assert (crystal.calc.extrapolation_count > 0).sum() == 8 and len(crystal.calc.extrapolation_count) == len(crystal)
     crystal.rattle(0.4, seed=3)
     crystal.get_forces()
     # said once: it has not become twice as bad

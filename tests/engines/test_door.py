@@ -5,11 +5,10 @@ import pytest
 from ase import Atoms
 from ase.build import bulk
 
-from gnnpot.engines import skin
 from gnnpot.engines.calculator import Calculator
 from gnnpot.errors import DataError, MemoryNeedError, SimulationError
-from gnnpot.models import memory
-from gnnpot.models.free_memory import FreeMemory
+from gnnpot.graphs import size, skin
+from gnnpot.graphs.free_memory import FreeMemory
 
 REFUSED = {
     "positions has a value of": Atoms("Na2", [[0, 0, 0], [1e18, 0, 0]]),
@@ -57,7 +56,7 @@ def test_the_memory_is_asked_for_whenever_the_neighbours_are_searched(potential,
     atoms = bulk("NaCl", "rocksalt", 5.6)
     atoms.calc = Calculator(potential)
     atoms.get_forces()
-    monkeypatch.setattr(memory, "free_memory", lambda: FreeMemory(1000, ""))
+    monkeypatch.setattr(size, "free_memory", lambda: FreeMemory(1000, ""))
     with pytest.raises(MemoryNeedError):
         # the same elements in a denser cell
         atoms.set_cell(atoms.cell * 0.7, scale_atoms=True)

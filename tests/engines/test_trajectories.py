@@ -75,16 +75,16 @@ def test_zarr_with_some_elements(alloy, tmp_path):
     from gnnpot.engines.zarr_trajectory import ZarrFrames
 
     path = tmp_path / "run.zarr"
-    result = run_md(alloy, EMT(), MDConfig(steps=20, interval=5), trajectory=path, elements=("Au",))
+    result = run_md(alloy, EMT(), MDConfig(steps=20, interval=5, elements=("Au",)), trajectory=path)
     frames = ZarrFrames(path)
     assert len(frames) == 5 and frames.index.tolist() == [0] and not frames.complete
     np.testing.assert_allclose(frames.positions(4, 5)[0], result.atoms.positions[:1], atol=1e-5)
     np.testing.assert_allclose(frames.framework(4, 5)[0], result.atoms.positions[1:].mean(axis=0), atol=1e-9)
     assert frames.times().tolist() == [0, 5, 10, 15, 20] and np.isfinite(frames.energies()).all()
     with pytest.raises(ConfigError, match="zarr"):
-        run_md(alloy, EMT(), MDConfig(), trajectory=tmp_path / "x.traj", elements=("Au",))
+        run_md(alloy, EMT(), MDConfig(elements=("Au",)), trajectory=tmp_path / "x.traj")
     with pytest.raises(DataError, match="has no Li"):
-        run_md(alloy, EMT(), MDConfig(), trajectory=tmp_path / "y.zarr", elements=("Li",))
+        run_md(alloy, EMT(), MDConfig(elements=("Li",)), trajectory=tmp_path / "y.zarr")
     assert not (tmp_path / "y.zarr").exists()
     with pytest.raises(DataError, match="exists already"):
         run_md(alloy, EMT(), MDConfig(steps=5), trajectory=path)

@@ -4,10 +4,12 @@ import numpy as np
 import pytest
 import torch
 
+from gnnpot.functional import fixed
 from gnnpot.functional.functionals import C_TF, kinetic, thomas_fermi
 from gnnpot.functional.grid import Grid
 from gnnpot.functional.lindhard import lindhard, pauli_response
 from gnnpot.functional.network import NetworkConfig, build, reference_fermi
+from gnnpot.functional.radial import GaussianKernels, ResponseKernel
 from gnnpot.functional.reduced import ReducedBasis, ReducedSpace
 from gnnpot.functional.space import FourierSpace, integral
 from gnnpot.functional.store import CLASSIC, open_functional
@@ -17,11 +19,12 @@ from gnnpot.units import BOHR
 LEARNED = {
     "field": NetworkConfig(channels=4, hidden=8, seed=1),
     "kernel": NetworkConfig(kind="kernel", hidden=8, seed=2),
+    "smooth": NetworkConfig(channels=4, hidden=8, filter=1.3, smooth_floor=0.1, seed=5),
     "semi-local": NetworkConfig(layers=0, response=False, channels=4, hidden=8, seed=3),
     "shipped": None,
 }
 ALL = [*CLASSIC, *LEARNED]
-NONLOCAL = ["wt", "hc", "field", "kernel", "shipped"]
+NONLOCAL = ["wt", "hc", "field", "kernel", "smooth", "shipped"]
 
 
 def make(name):
@@ -95,6 +98,23 @@ def test_lindhard_function_is_smooth_where_its_forms_meet():
     assert float(lindhard(torch.tensor(1.0, dtype=torch.float64))) == pytest.approx(0.5)
 
 
+def test_kernels_and_their_slopes_by_hand_are_those_of_a_graph():
+    generator = torch.Generator().manual_seed(0)
+    ends = torch.tensor([0.0, 1e-3, 0.05, 1.0, 2.0, 40.0], dtype=torch.float64)
+    eta = torch.cat([ends, 6 * torch.rand(200, dtype=torch.float64, generator=generator)])
+    table = torch.rand(100, dtype=torch.float64, generator=generator)
+    coefficients = torch.randn(4, 10, dtype=torch.float64, generator=generator)
+    for kernels in (GaussianKernels(coefficients, 0.24), ResponseKernel(table, 0.03, 0.7)):
+        argument = eta.clone().requires_grad_()
+        values = kernels(argument[None])[0]
+        slopes = torch.rand(values.shape, dtype=torch.float64, generator=generator)
+        (graph,) = torch.autograd.grad((values * slopes).sum(), argument)
+        # the response has an infinite slope at n = 1
+        finite = (eta - 1).abs() > 1e-6
+        assert torch.allclose(kernels.evaluate(eta), values.detach(), rtol=1e-11, atol=1e-12)
+        assert torch.allclose(kernels.pull(eta, slopes)[finite], graph[finite], rtol=1e-8, atol=1e-9)
+
+
 @pytest.mark.parametrize("name", ALL)
 def test_reduced_form_is_the_fourier_form(name, crystal, sample):
     grid, density = crystal
@@ -142,16 +162,28 @@ def test_reference_density_does_not_know_the_vacuum():
     assert float(first) == pytest.approx(float(reference_fermi(padded.reshape(1, -1), FourierSpace(large))))
 
 
-def test_points_in_parts_give_the_same(crystal):
+@pytest.mark.parametrize("name", ["field", "deep", "semi-local"])
+def test_derivatives_by_hand_are_those_of_a_graph(name, crystal, monkeypatch):
     grid, density = crystal
-    functional, space = make("field"), FourierSpace(grid)
-    whole = kinetic(functional, density, space)
-    for part in (functional.first, functional.last, *functional.mixing):
-        part.chunk = 1000
-    functional.frugal = True
-    parts = kinetic(functional, density, space)
-    assert float(whole[0]) == pytest.approx(float(parts[0]), rel=1e-13)
-    assert float((whole[1] - parts[1]).abs().max()) < 1e-12
+    config = NetworkConfig(layers=3, channels=3, hidden=5, seed=4) if name == "deep" else LEARNED[name]
+    functional = build(config)
+    strain = 0.01 * torch.eye(3, dtype=torch.float64)
+
+    def energies():
+        tensor = strain.clone().requires_grad_()
+        energy = kinetic(functional, density, FourierSpace(grid))
+        strained = functional.energy(density, FourierSpace(grid, tensor))
+        return *energy, torch.autograd.grad(strained.sum(), tensor)[0]
+
+    graph = energies()
+    functional.requires_grad_(False)
+    by_hand = energies()
+    for limit, small in (("POINTS", 1000), ("MODES", 700)):
+        monkeypatch.setattr(fixed, limit, small)
+    for value in (by_hand, energies()):
+        assert float(value[0]) == pytest.approx(float(graph[0]), rel=1e-13)
+        assert float((value[1] - graph[1]).abs().max()) < 1e-12
+        assert float((value[2] - graph[2]).abs().max()) < 1e-12
 
 
 def test_thomas_fermi_of_negative_values_is_nothing():

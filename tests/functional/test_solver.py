@@ -27,6 +27,14 @@ def moved() -> Atoms:
     return crystals.rattled(crystals.strained(crystals.zincblende("GaAs"), crystals.tetragonal(0.02)), 0.06, seed=1)
 
 
+def test_single_precision_gives_the_same_density(functional, moved):
+    double, single = (solve(moved, functional, SolverSettings(single=value)) for value in (False, True))
+    assert single.energy == pytest.approx(double.energy, abs=1e-6)
+    assert single.energy != double.energy and single.steps <= double.steps + 3
+    assert np.abs(single.density - double.density).max() < 1e-4 * double.density.max()
+    assert np.abs(single.forces - double.forces).max() < 1e-4
+
+
 def test_starts_lead_to_one_density(functional, moved):
     grid = orbital_free_grid(moved, 6.5)
     random = np.random.default_rng(0).uniform(0.3, 1.7, grid.shape)

@@ -7,10 +7,11 @@ import torch
 from gnnpot.errors import CheckpointError, ConfigError, DataError
 from gnnpot.functional import crystals
 from gnnpot.functional import data as data_module
-from gnnpot.functional.data import DataConfig, Task, generate, plan, read_sample, structure_tasks, write_sample
+from gnnpot.functional.data import Task, generate, read_sample, write_sample
 from gnnpot.functional.functionals import kinetic
 from gnnpot.functional.kohn_sham import Settings
 from gnnpot.functional.network import NetworkConfig
+from gnnpot.functional.plans import DataConfig, plan, structure_tasks
 from gnnpot.functional.space import integral
 from gnnpot.functional.store import load, open_functional, save
 from gnnpot.functional.train import Stage, TrainConfig, train
@@ -45,6 +46,25 @@ def test_the_plan_of_the_ten():
     assert not any(name.startswith("Si-displaced") for name in names)
     with pytest.raises(DataError, match="GaN: is not one of the crystals"):
         plan(DataConfig(crystals=("GaN",)))
+
+
+def test_other_samples_keep_the_tests_unseen():
+    tasks = plan(DataConfig(triples=0, others=True))
+    names = [task.name for task in tasks]
+    assert len(set(names)) == len(names) > 150
+    others = tasks[len(plan(DataConfig(triples=0))) :]
+    for task in others:
+        images = task.atoms.repeat(2 if len(task.atoms) > 1 else 3)
+        distances = images.get_all_distances(mic=True)
+        assert distances[~np.eye(len(images), dtype=bool)].min() > 1.9
+        symbols = set(task.atoms.get_chemical_symbols())
+        # only the crystal itself is in its name's samples, so that leaving a crystal out leaves all of them out
+        assert symbols <= set(crystals.zincblende(task.crystal).get_chemical_symbols())
+        if "rattled" in task.name or "large" in task.name:
+            assert task.crystal not in ("Si", "GaAs", "InP", "AlSb", "GaSb")
+    silicon = [task.name for task in others if task.crystal == "Si"]
+    assert sum("vacancy" in name for name in silicon) == 2 and sum("hexagonal" in name for name in silicon) == 3
+    assert len(crystals.vacancy("GaAs", "As")) == 7
 
 
 def test_samples_are_exact_triples(samples):

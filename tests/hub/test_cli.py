@@ -38,7 +38,7 @@ def test_models_before_and_after_an_import(run, cache):
     row = after[0]
     assert row["bytes"] == 10240 and row["licence"] == "MIT" and row["energy_reference"] == "raw PBE"
     shown = run("models").stdout
-    assert all(row["name"] in shown for row in after) and "yes" in shown
+    assert all(row["name"] in shown for row in after) and "here" in shown
 
 
 def test_the_table_fits_a_narrow_terminal():

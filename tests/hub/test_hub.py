@@ -68,6 +68,7 @@ def test_an_import_that_is_interrupted_leaves_nothing(entries, monkeypatch):
     ("name", "words"),
     [
         ("wheel_a", "did you mean 'wheel-a'"),
+        (3, "^3: is neither the name of a potential nor a path"),
         ("web@high", "no fidelity 'high'; .*HIGH"),
         ("wheel-a@PBE", "one fidelity only; leave '@PBE' out"),
         ("web@", "no fidelity ''"),
@@ -86,6 +87,14 @@ def test_a_checkpoint_wins_over_a_name_and_another_folder_does_not(entries, tmp_
     assert opening.locate("web") == checkpoint_folder("web@LOW")
     save_checkpoint(tmp_path / "web", convert("", {})[0], Card(name="mine"), overwrite=True)
     assert opening.locate("web") == Path("web")
+
+
+@pytest.mark.parametrize("name", ["mine", "web@LOW"])
+def test_another_folder_under_a_published_name(entries, name):
+    """It is not opened as that potential, also if its card has the name."""
+    save_checkpoint(checkpoint_folder("web@LOW"), convert("", {})[0], Card(name=name))
+    with pytest.raises(CheckpointError, match="under the name of a published potential.*gnnpot import web@LOW --force"):
+        gnnpot.load("web@LOW")
 
 
 def test_damage_in_the_cache_is_said_and_mended(entries):

@@ -52,7 +52,7 @@ def test_no_rows():
     assert gated(*empty).shape == (0, 16) == gradient.shape
 
 
-def test_no_whole_lanes():
+def test_no_whole_vectors():
     factors = [x[:1, :3].clone().requires_grad_() for x in inputs(3)]
     assert torch.autograd.gradgradcheck(gated, factors)
     assert torch.autograd.gradgradcheck(silu, factors[0])

@@ -1,5 +1,7 @@
 """CHGNet with random weights: symmetries, derivatives, continuity, training."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
@@ -11,6 +13,7 @@ from gnnpot.data.references import ElementReferences
 from gnnpot.graphs import undirected
 from gnnpot.models import CHGNet, CHGNetConfig
 from gnnpot.potential import Potential
+from tests.models.checks import assert_numeric_derivatives, assert_training_reaches_every_weight, energy, salt
 
 ELEMENTS = ("H", "O", "Na", "Cl")
 
@@ -23,41 +26,11 @@ def make(seed: int = 0, **sizes) -> Potential:
     return Potential(model, references, energy_scale=2.0)
 
 
-def salt(seed: int = 0) -> Atoms:
-    atoms = bulk("NaCl", "rocksalt", a=5.2, cubic=True)
-    atoms.rattle(0.15, seed=seed)
-    atoms.set_cell(atoms.cell.array @ (np.eye(3) + 0.05 * np.random.default_rng(1).standard_normal((3, 3))), True)
-    return atoms
-
-
-def energy(potential: Potential, atoms: Atoms) -> float:
-    return float(potential(potential.graph(atoms), forces=False, stress=False).energy.detach())
-
-
 @pytest.mark.parametrize("options", [{}, {"norm": False, "message_bias": True}])
 def test_forces_and_stress_are_numeric_derivatives(options):
     potential, atoms = make(**options), salt()
     prediction = potential(potential.graph(atoms))
-    rng, step = np.random.default_rng(0), 1e-4
-    direction = rng.standard_normal((len(atoms), 3))
-    strain = 0.5 * (lambda a: a + a.T)(rng.standard_normal((3, 3)))
-
-    def moved(h):
-        copy = atoms.copy()
-        copy.positions += h * direction
-        return energy(potential, copy)
-
-    def strained(h):
-        copy = atoms.copy()
-        copy.set_cell(atoms.cell.array @ (np.eye(3) + h * strain), scale_atoms=True)
-        return energy(potential, copy)
-
-    slope = (moved(step) - moved(-step)) / (2 * step)
-    assert slope == pytest.approx(-float((prediction.forces.numpy() * direction).sum()), rel=1e-6)
-    s = prediction.stress[0].numpy()
-    full = np.array([[s[0], s[5], s[4]], [s[5], s[1], s[3]], [s[4], s[3], s[2]]])
-    slope = (strained(step) - strained(-step)) / (2 * step)
-    assert slope == pytest.approx(atoms.get_volume() * (full * strain).sum(), rel=1e-6)
+    assert_numeric_derivatives(prediction, partial(energy, potential), atoms, rel=1e-6)
 
 
 def test_rotation_translation_order_and_supercell():
@@ -136,21 +109,8 @@ def test_atoms_in_line_have_finite_forces():
 
 def test_training_reaches_every_weight():
     potential = make()
-    batch = Batch.from_data_list([potential.graph(salt(k)) for k in range(2)])
-    optimizer = torch.optim.Adam(potential.parameters(), lr=3e-3)
-    losses = []
-    for _ in range(8):
-        optimizer.zero_grad()
-        p = potential(batch, training=True)
-        loss = (p.energy / 8 + 3).square().mean() + p.forces.square().mean() + p.stress.square().mean()
-        loss = loss + (p.magmoms - 1).square().mean()
-        loss.backward()
-        optimizer.step()
-        losses.append(float(loss.detach()))
-    assert losses[-1] < losses[0]
-    assert all(torch.isfinite(p.grad).all() for p in potential.parameters() if p.grad is not None)
-    missing = [name for name, p in potential.named_parameters() if p.grad is None]
-    assert missing == []
+    graphs = [potential.graph(salt(k)) for k in range(2)]
+    assert_training_reaches_every_weight(potential, graphs, lr=3e-3)
 
 
 @pytest.mark.parametrize(("field", "value"), [("angular", 4), ("units", 0), ("bond_cutoff", 7.0), ("convolutions", 0)])

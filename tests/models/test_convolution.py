@@ -1,4 +1,4 @@
-"""The equivariant convolution by bonds, which training uses on the processor, is that of the reference form."""
+"""The equivariant convolution by bonds, which training uses on the processor, is that of the reference."""
 
 import numpy as np
 import pytest
@@ -19,7 +19,7 @@ from gnnpot.potential import Potential
 
 ELEMENTS = ("H", "O", "Na", "Cl", "Cu")
 SIZES = {
-    "whole lanes": {"channels": (32, 16), "layers": 3},
+    "whole SIMD vectors": {"channels": (32, 16), "layers": 3},
     "padded": {"channels": (20, 3, 5), "layers": 3, "bias": True},
     "l = 3": {"channels": (16, 4, 3, 2), "layers": 3, "cutoff_function": "polynomial"},
     "scalars": {"channels": (5,), "layers": 2, "radial_hidden": ()},

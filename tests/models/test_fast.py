@@ -1,4 +1,4 @@
-"""Fast forms agree with the reference forms that PyTorch differentiates."""
+"""Compiled backends agree with the reference implementations that PyTorch differentiates."""
 
 import copy
 

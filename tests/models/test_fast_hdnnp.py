@@ -1,4 +1,4 @@
-"""The HDNNP's fast form agrees with the reference form that PyTorch differentiates."""
+"""The HDNNP's compiled backend agrees with the reference implementation that PyTorch differentiates."""
 
 import copy
 
@@ -143,9 +143,9 @@ def test_counts_what_is_out_of_range(name):
     for structure in ("crystal", "straight", "atom"):
         graph = graph_of(structures()[structure], model)
         output, _ = model.energies_and_gradient(graph)
-        assert torch.equal(output.outside, model.extrapolation(graph))
-        outside[structure] = int(output.outside.sum())
+        assert torch.equal(output.extrapolation_count, model.extrapolation(graph))
+        outside[structure] = int(output.extrapolation_count.sum())
         model.backend = "reference"
-        assert torch.equal(model.energies_and_gradient(graph)[0].outside, output.outside)
+        assert torch.equal(model.energies_and_gradient(graph)[0].extrapolation_count, output.extrapolation_count)
         model.backend = "fast"
     assert outside["crystal"] == 0 < outside["straight"]

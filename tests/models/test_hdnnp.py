@@ -126,10 +126,10 @@ def test_training_with_kept_derivatives_is_training(kind):
         graphs = [graph_of(crystal(seed)) for seed in (7, 8)] + [graph_of(Atoms("SiO", [[0, 0, 0], [0, 0, 8.0]]))]
         sizes = [(len(g.numbers), len(g.edge_vectors)) for g in graphs]
         if prepared:
-            graphs = [model.prepared(g) for g in graphs]
+            graphs = [model.precompute(g) for g in graphs]
             added = sum(t.nbytes for g in graphs for t in (g.descriptors, g.jacobian))
-            assert added == sum(model.prepared_bytes(*size) for size in sizes)
-        output, gradient = model.trainable(Batch.from_data_list(graphs))
+            assert added == sum(model.precomputed_bytes(*size) for size in sizes)
+        output, gradient = model.energies_and_gradient(Batch.from_data_list(graphs), create_graph=True)
         (output.energies.sum() ** 2 + (gradient - 0.1).square().sum()).backward()
         results.append([output.energies, gradient, *(p.grad for p in model.parameters())])
     for kept, anew in zip(*results, strict=True):

@@ -15,6 +15,7 @@ from gnnpot.models.equivariant import RMSNorm
 from gnnpot.ops.spherical_harmonics import spherical_harmonics
 from gnnpot.ops.tensor_product import coupling_paths
 from gnnpot.potential import Potential
+from tests.models.checks import assert_numeric_derivatives, assert_training_reaches_every_weight, energy, salt
 
 ELEMENTS = ("H", "O", "Na", "Cl")
 
@@ -31,47 +32,18 @@ def potential() -> Potential:
     return Potential(model, ElementReferences.from_mapping({"energies": dict.fromkeys(ELEMENTS, -1.0)}), 2.0)
 
 
-def salt(seed: int = 0) -> Atoms:
-    atoms = bulk("NaCl", "rocksalt", a=5.2, cubic=True)
-    atoms.rattle(0.15, seed=seed)
-    atoms.set_cell(atoms.cell.array @ (np.eye(3) + 0.05 * np.random.default_rng(1).standard_normal((3, 3))), True)
-    return atoms
-
-
-def energy(potential: Potential, atoms: Atoms) -> float:
-    return float(potential(potential.graph(atoms), forces=False, stress=False).energy.detach())
-
-
 @pytest.mark.parametrize("training", [False, True])
 def test_forces_and_stress_are_numeric_derivatives(potential, training):
-    """Of the fast form and of the one that is trained."""
+    """Of the compiled backend and of the reference."""
     atoms = salt()
     graph = potential.graph(atoms)
     prediction = potential(graph, training=training)
-    rng, step = np.random.default_rng(0), 1e-4
-    direction = rng.standard_normal((len(atoms), 3))
-    strain = 0.5 * (lambda a: a + a.T)(rng.standard_normal((3, 3)))
 
     def reference(copy: Atoms) -> float:
         moved = potential.graph(copy)
         return float(2.0 * potential.model._atoms(moved, potential.model).energies.sum().detach())
 
-    def moved(h: float) -> float:
-        copy = atoms.copy()
-        copy.positions += h * direction
-        return reference(copy)
-
-    def strained(h: float) -> float:
-        copy = atoms.copy()
-        copy.set_cell(atoms.cell.array @ (np.eye(3) + h * strain), scale_atoms=True)
-        return reference(copy)
-
-    slope = (moved(step) - moved(-step)) / (2 * step)
-    assert slope == pytest.approx(-float((prediction.forces.detach().numpy() * direction).sum()), rel=3e-6)
-    s = prediction.stress[0].detach().numpy()
-    full = np.array([[s[0], s[5], s[4]], [s[5], s[1], s[3]], [s[4], s[3], s[2]]])
-    slope = (strained(step) - strained(-step)) / (2 * step)
-    assert slope == pytest.approx(atoms.get_volume() * (full * strain).sum(), rel=3e-6)
+    assert_numeric_derivatives(prediction, reference, atoms, rel=3e-6)
 
 
 def test_rotation_mirror_order_and_supercell(potential):
@@ -148,18 +120,7 @@ def test_training_reaches_every_weight(potential):
     potential.model.fit_statistics(graphs)
     neighbors = sum(g.edge_index.shape[1] for g in graphs) / sum(len(g.numbers) for g in graphs)
     assert float(potential.model.layers[0].convolution.denominator) == pytest.approx(neighbors**0.5, rel=1e-6)
-    batch = Batch.from_data_list(graphs)
-    optimizer = torch.optim.Adam(potential.parameters(), lr=1e-2)
-    losses = []
-    for _ in range(8):
-        optimizer.zero_grad()
-        p = potential(batch, training=True)
-        loss = (p.energy / 8 + 3).square().mean() + p.forces.square().mean() + p.stress.square().mean()
-        loss.backward()
-        optimizer.step()
-        losses.append(float(loss.detach()))
-    assert losses[-1] < losses[0]
-    assert all(p.grad is not None and torch.isfinite(p.grad).all() for p in potential.parameters())
+    assert_training_reaches_every_weight(potential, graphs)
 
 
 def test_saves_and_opens(potential, tmp_path):

@@ -1,5 +1,7 @@
 """SevenNet with random weights: symmetries, derivatives, continuity, training."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
@@ -19,6 +21,7 @@ from gnnpot.ops.gate import gated_features
 from gnnpot.ops.spherical_harmonics import spherical_harmonics
 from gnnpot.ops.tensor_product import coupling
 from gnnpot.potential import Potential
+from tests.models.checks import assert_numeric_derivatives, assert_training_reaches_every_weight, energy, salt
 
 ELEMENTS = ("H", "O", "Na", "Cl")
 
@@ -37,17 +40,6 @@ def make(seed: int = 0, **sizes) -> Potential:
     return Potential(model, references, energy_scale=2.0)
 
 
-def salt(seed: int = 0) -> Atoms:
-    atoms = bulk("NaCl", "rocksalt", a=5.2, cubic=True)
-    atoms.rattle(0.15, seed=seed)
-    atoms.set_cell(atoms.cell.array @ (np.eye(3) + 0.05 * np.random.default_rng(1).standard_normal((3, 3))), True)
-    return atoms
-
-
-def energy(potential: Potential, atoms: Atoms) -> float:
-    return float(potential(potential.graph(atoms), forces=False, stress=False).energy.detach())
-
-
 @pytest.mark.parametrize(
     "options",
     [{}, {"cutoff_function": "polynomial", "bias": True, "channels": (6, 5, 3, 2)}, {"element_scales": True}],
@@ -55,27 +47,8 @@ def energy(potential: Potential, atoms: Atoms) -> float:
 def test_forces_and_stress_are_numeric_derivatives(options):
     potential, atoms = make(**options), salt()
     prediction = potential(potential.graph(atoms))
-    rng, step = np.random.default_rng(0), 1e-4
-    direction = rng.standard_normal((len(atoms), 3))
-    strain = 0.5 * (lambda a: a + a.T)(rng.standard_normal((3, 3)))
-
-    def moved(h):
-        copy = atoms.copy()
-        copy.positions += h * direction
-        return energy(potential, copy)
-
-    def strained(h):
-        copy = atoms.copy()
-        copy.set_cell(atoms.cell.array @ (np.eye(3) + h * strain), scale_atoms=True)
-        return energy(potential, copy)
-
     # the curvature of the XPLOR function jumps at `cutoff_on`
-    slope = (moved(step) - moved(-step)) / (2 * step)
-    assert slope == pytest.approx(-float((prediction.forces.numpy() * direction).sum()), rel=3e-5)
-    s = prediction.stress[0].numpy()
-    full = np.array([[s[0], s[5], s[4]], [s[5], s[1], s[3]], [s[4], s[3], s[2]]])
-    slope = (strained(step) - strained(-step)) / (2 * step)
-    assert slope == pytest.approx(atoms.get_volume() * (full * strain).sum(), rel=3e-5)
+    assert_numeric_derivatives(prediction, partial(energy, potential), atoms, rel=3e-5)
 
 
 @pytest.mark.parametrize("scales", [False, True])
@@ -192,18 +165,7 @@ def test_training_reaches_every_weight(scales):
     potential.model.fit_statistics(graphs)
     neighbors = sum(g.edge_index.shape[1] for g in graphs) / sum(len(g.numbers) for g in graphs)
     assert float(potential.model.layers[0].convolution.denominator) == pytest.approx(neighbors, rel=1e-6)
-    batch = Batch.from_data_list(graphs)
-    optimizer = torch.optim.Adam(potential.parameters(), lr=1e-2)
-    losses = []
-    for _ in range(8):
-        optimizer.zero_grad()
-        p = potential(batch, training=True)
-        loss = (p.energy / 8 + 3).square().mean() + p.forces.square().mean() + p.stress.square().mean()
-        loss.backward()
-        optimizer.step()
-        losses.append(float(loss.detach()))
-    assert losses[-1] < losses[0]
-    assert all(p.grad is not None and torch.isfinite(p.grad).all() for p in potential.parameters())
+    assert_training_reaches_every_weight(potential, graphs)
 
 
 @pytest.mark.parametrize(("field", "value"), [("channels", ()), ("layers", 0), ("cutoff_on", 6.0)])

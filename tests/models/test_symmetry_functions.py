@@ -1,4 +1,4 @@
-"""Symmetry functions: formulas against hand-written ones, derivatives, and the fast form against the reference."""
+"""Symmetry functions: formulas against hand-written ones, derivatives, and compiled against the reference."""
 
 import math
 import os

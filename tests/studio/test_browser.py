@@ -157,6 +157,20 @@ def test_uploads_measuring_and_the_keyboard(page):
     assert page.evaluate("() => document.documentElement.dataset.theme") != theme
 
 
+def test_a_view_that_moves_is_drawn_coarser_and_at_rest_finely(page):
+    say(page, "Cu 2x2x2", 32)
+    width = "() => document.querySelector('#view canvas').width"
+    fine = page.evaluate(width)
+    # as after frames that took too long
+    page.evaluate("() => { const { viewer } = window.studio; viewer.slowness = 2; viewer.turn(5, 'y'); }")
+    until(page, f"() => ({width})() === {fine}")
+    for _ in range(3):
+        coarse = page.evaluate(f"() => {{ window.studio.viewer.turn(5, 'y'); return ({width})(); }}")
+        assert coarse < 0.5 * fine
+    assert page.evaluate("() => window.devicePixelRatio") == 1
+    until(page, f"() => ({width})() === {fine}")
+
+
 def test_without_the_token_there_is_no_page(browser, address):
     context = browser.new_context()
     opened = context.new_page()

@@ -12,6 +12,7 @@ from gnnpot.studio.jobs import MAX_ROWS, Job
 from gnnpot.studio.process import Pool, WorkerError
 from gnnpot.studio.sessions import Sessions
 from gnnpot.studio.worker.structures import to_payload
+from tests.data.cif import cif_text
 from tests.studio.conftest import ORIGIN, SOCKETS, PageOf, serving
 
 
@@ -71,25 +72,6 @@ def test_upload_and_download(client, format):
         assert client.get(f"/sessions/{page.name}/structure/77.cif").status_code == 404
 
 
-PARTIAL = """data_x
-_cell_length_a 4
-_cell_length_b 4
-_cell_length_c 4
-_cell_angle_alpha 90
-_cell_angle_beta 90
-_cell_angle_gamma 90
-_symmetry_space_group_name_H-M 'P 1'
-loop_
-_atom_site_label
-_atom_site_type_symbol
-_atom_site_fract_x
-_atom_site_fract_y
-_atom_site_fract_z
-_atom_site_occupancy
-A Cu 0 0 0 0.5
-"""
-
-
 @pytest.mark.parametrize(
     ("name", "data"),
     [
@@ -97,7 +79,7 @@ A Cu 0 0 0 0.5
         ("rubbish.extxyz", b"\x00\xff" * 500),
         ("POSCAR", b"not a structure\n" * 20),
         ("empty.cif", b""),
-        ("partial.cif", PARTIAL.encode()),
+        ("partial.cif", cif_text(4, [("Cu", (0, 0, 0), 0.5)]).encode()),
         ("page.html", b"<script>alert(1)</script>"),
         ("x.pckl", b"cos\nsystem\n(S'true'\ntR."),
         ("huge.xyz", b"999999999\n\nH 0 0 0\n"),

@@ -119,7 +119,7 @@ def test_an_equation_of_state_without_a_minimum_says_so(tmp_path):
 def test_atoms_outside_of_the_training_range_are_marked(copper):
     run = Run()
     assert "outside" not in run.report.frame(copper)
-    run.report.calculator.outside = np.array([0, 3] + [0] * 6)
+    run.report.calculator.extrapolation_count = np.array([0, 3] + [0] * 6)
     assert run.report.frame(copper)["outside"] == [1]
 
 

@@ -1,5 +1,7 @@
 """Substitution, vacancies, interstitials: which atoms, how many, where."""
 
+from collections.abc import Iterable
+
 import numpy as np
 from ase import Atoms
 from ase.geometry import find_mic
@@ -31,22 +33,27 @@ def substitute(step: Substitute, state: State) -> None:
     state.atoms.set_chemical_symbols(symbols)
 
 
+def host_of(dopant: str, elements: Iterable[str]) -> str | None:
+    """The element that a dopant replaces where nothing says which: the only one, or the only one that is a metal, or
+    none, as the dopant is; `None` if there are several."""
+    there = sorted(set(elements) - {dopant})
+    alike = [symbol for symbol in there if is_metal(symbol) == is_metal(dopant)]
+    for choice in (there, alike):
+        if len(choice) == 1:
+            return choice[0]
+    return None
+
+
 def _only_host(by: str, state: State) -> str:
-    """The element that a dopant replaces where the sentence does not say: the only one, or the only metal."""
     if not state.elements:
         state.elements = frozenset(np.array(state.atoms.get_chemical_symbols())[~state.adsorbed])
     there = sorted(state.elements - {by})
-    if len(there) == 1:
-        return there[0]
-    metals = [s for s in there if is_metal(s)]
-    if len(metals) == 1 and is_metal(by):
-        state.note("host_element", by=by, element=metals[0])
-        return metals[0]
-    others = [s for s in there if not is_metal(s)]
-    if len(others) == 1 and not is_metal(by):
-        state.note("host_element", by=by, element=others[0])
-        return others[0]
-    raise state.error("which_element", by=by, known=", ".join(there))
+    host = host_of(by, there)
+    if host is None:
+        raise state.error("which_element", by=by, known=", ".join(there))
+    if len(there) > 1:
+        state.note("host_element", by=by, element=host)
+    return host
 
 
 def vacancy(step: Vacancy, state: State) -> None:

@@ -25,6 +25,7 @@ DENSITIES = {
     "isopropanol": 0.785, "propanol": 0.803, "hexane": 0.661, "octane": 0.703, "cyclohexane": 0.779,
     "diethyl ether": 0.713,
     "phenol": 1.07, "aniline": 1.02, "C5H5N": 0.982,
+    "N2": 0.807, "O2": 1.141, "CH4": 0.423,
 }  # fmt: skip
 #: amu/Å³ in g/cm³
 AMU = 1.66053907

@@ -8,6 +8,7 @@ from typing import Any
 
 from gnnpot.builder.messages import error, say
 from gnnpot.builder.state import Message
+from gnnpot.builder.steps.solvent import DENSITIES
 from gnnpot.builder.text.reader import Reader
 from gnnpot.builder.text.strain import read_strain
 
@@ -93,6 +94,11 @@ def _liquid(reader: Reader) -> None:
     )  # fmt: skip
     for match in reader.find("x:LAYERS OF y:MOL"):
         if reader.has("MILLER", "SLAB"):
+            reader.set("liquid_thickness", WATER_LAYER * _whole(reader, match["x"]))
+            reader.take(match["x"])
+    for match in reader.find("y:MOL MOLW? WO? x:LAYERS"):
+        # 水3層; of what is no liquid the layers are those of the slab
+        if reader.value(match["y"]) in DENSITIES and reader.has("MILLER", "SLAB"):
             reader.set("liquid_thickness", WATER_LAYER * _whole(reader, match["x"]))
             reader.take(match["x"])
     for pattern in patterns:

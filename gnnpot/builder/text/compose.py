@@ -8,7 +8,12 @@ from gnnpot.builder.messages import error, say
 from gnnpot.builder.state import Message
 from gnnpot.builder.text.changes import particle_step, rest, seed_of, solvent_step
 from gnnpot.builder.text.reader import Reader
-from gnnpot.builder.text.sizes import fit_number_of_atoms, vacancies_per_dopant
+from gnnpot.builder.text.sizes import (
+    fit_number_of_atoms,
+    read_lone_number_of_atoms,
+    room_for_fractions,
+    vacancies_per_dopant,
+)
 from gnnpot.builder.text.words import BY_STRUCTURE, Roles, is_element
 
 #: the plane that is taken where a surface is asked for without one, by prototype
@@ -47,9 +52,13 @@ def compose(reader: Reader, roles: Roles) -> list[dict[str, Any]]:
     if files is None and roles.alloy is None and _molecule_wanted(reader, roles):
         return _molecule(reader, roles)
     steps = [files or _bulk(reader, roles)]
+    if files is None and not reader.has("MILLER", "SLAB"):
+        read_lone_number_of_atoms(reader)
     steps += _cell_steps(reader, roles)
     steps = fit_number_of_atoms(reader, steps)
     following = rest(reader, roles)
+    if files is None:
+        steps = room_for_fractions(reader, steps, following)
     _lone_length(reader, steps)
     return vacancies_per_dopant(reader, [*steps, *following])
 
@@ -109,6 +118,8 @@ def _bulk(reader: Reader, roles: Roles) -> dict[str, Any]:
         formula = majority(roles.alloy)
     else:
         formula = _alloy_host(reader, roles, roles.hosts[0]["formula"])
+    if roles.hosts and roles.hosts[0]["kind"] == "MOL" and formula not in library().substances:
+        raise error("no_substance", reader.language, name=formula, hint="")
     step: dict[str, Any] = {"do": "bulk", "formula": formula}
     polymorph = _structure(reader, roles, formula)
     if polymorph is not None:
@@ -182,7 +193,7 @@ def _cell_steps(reader: Reader, roles: Roles) -> list[dict[str, Any]]:
         steps.append({"do": "supercell", "repeat": repeat if len(repeat) == 3 else (*repeat, 1)})
     elif facts.get("min_length") is not None:
         steps.append({"do": "supercell", "min_length": facts.get("min_length")})
-    elif roles.alloy is not None:
+    elif roles.alloy is not None and reader.facts.get("number_of_atoms") is None:
         steps.append({"do": "supercell", "repeat": ALLOY_REPEAT})
         text = say("alloy_cells", reader.language, repeat="×".join(map(str, ALLOY_REPEAT)))
         reader.notes.append(Message("alloy_cells", text))

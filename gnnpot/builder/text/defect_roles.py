@@ -67,6 +67,8 @@ def replace(reader: Reader, roles: Roles, known: set[str]) -> None:
                 x, y = y, x
             indices = widened(reader, match["all"])
             entry = {"element": x, "by": y, **amount_of(reader, indices)}
+            if not {"number", "fraction"} & set(entry) and any(_all_of(reader, match[k]) for k in ("x", "y")):
+                entry["fraction"] = 1.0
             after = [i for i in reader.rest() if i > max(indices)][:3]
             if after and reader.token(after[0]).kind == "NEAR":
                 entry["near"] = True
@@ -195,6 +197,8 @@ def vacancy(reader: Reader, roles: Roles, known: set[str]) -> None:
                 match["all"].remove(match["m"])
             indices = widened(reader, match["all"])
             entry = {"element": name, **amount_of(reader, indices)}
+            if "m" in match and number >= 4 and _all_of(reader, match["m"]):
+                entry = {"element": name, "fraction": 1.0}
             if number < 4:
                 before = [i for i in reader.rest() if i < min(indices)]
                 if before and reader.token(before[-1]).kind in ("SUPERPOSE", "TOPSITE", "NEAR"):
@@ -229,6 +233,14 @@ def vacancy(reader: Reader, roles: Roles, known: set[str]) -> None:
                 roles.vacancies.append(entry)
             if number >= 4:
                 _further(reader, roles, max(indices))
+
+
+def _all_of(reader: Reader, index: int) -> bool:
+    """`remove all Li`, `Liをすべて取り除く`: a word for all of a substance, which is a filler elsewhere."""
+    word = re.escape(reader.token(index).text)
+    english = rf"\b(?:all|every)\b(?:\s+(?:of|the))*\s+{word}"
+    japanese = rf"(?:すべて|全て|全部|全)の?{word}|{word}(?:原子|イオン)?を?(?:すべて|全て|全部|完全に)"
+    return re.search(f"{english}|{japanese}", reader.tokens.normal.plain, re.IGNORECASE) is not None
 
 
 def _vacancies_per_atom(reader: Reader, roles: Roles) -> None:

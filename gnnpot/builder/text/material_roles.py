@@ -3,6 +3,7 @@
 import re
 from typing import Any
 
+from gnnpot.builder.steps.solvent import DENSITIES
 from gnnpot.builder.text.reader import Reader
 from gnnpot.builder.text.words import Roles, count_near, formula, is_element, is_molecule
 
@@ -121,6 +122,8 @@ def alloy(reader: Reader, roles: Roles) -> None:
             i for i in reader.left("MAT") if set(re.findall(r"[A-Z][a-z]?", formula(reader, i))) <= set(roles.alloy)
         ]
         reader.take([i for i in named if i + 1 >= len(reader.items) or reader.token(i + 1).kind != "MILLER"])
+    if roles.alloy is None and reader.left("ALLOY"):
+        _solid_solution(reader)
     if roles.alloy is None and reader.left("ALLOY", "RANDOM"):
         shares = [m for pattern in ("y:MAT p:PCT", "p:PCT OF? y:MAT") for m in reader.find(pattern)]
         given: dict[str, float] = {formula(reader, m["y"]): reader.value(m["p"]) for m in shares}
@@ -168,6 +171,36 @@ def alloy(reader: Reader, roles: Roles) -> None:
         reader.take(ratios[0])
 
 
+def _solid_solution(reader: Reader) -> None:
+    """`solid solution of NaCl and KCl`: two compounds that differ in one element become one of a mixed sublattice."""
+    from pymatgen.core import Composition
+
+    for match in reader.find("x:MAT AND|SLASH|OF? y:MAT"):
+        names = [formula(reader, match[k]) for k in ("x", "y")]
+        if any(is_element(name) or not re.fullmatch(r"(?:[A-Z][a-z]?\d*)+", name) for name in names):
+            continue
+        first, second = (Composition(name).as_dict() for name in names)
+        own, other = sorted(set(first) - set(second)), sorted(set(second) - set(first))
+        same = all(first[s] == second[s] for s in set(first) & set(second))
+        if len(own) != 1 or len(other) != 1 or not same or first[own[0]] != second[other[0]]:
+            continue
+        ratios, percents = reader.left("RATIO"), reader.left("PCT")
+        shares = [0.5, 0.5]
+        if ratios:
+            shares = list(reader.value(ratios[0]))
+            reader.take(ratios[0])
+        elif len(percents) == 1:
+            share = reader.value(percents[0])
+            shares = [share, 1 - share] if percents[0] < match["y"] else [1 - share, share]
+            reader.take(percents[0])
+        total, count = sum(shares), first[own[0]]
+        mixed = {own[0]: count * shares[0] / total, other[0]: count * shares[1] / total}
+        counts = {**mixed, **{s: first[s] for s in set(first) & set(second)}}
+        reader.rename(match["x"], "".join(f"{s}{counts[s]:.6g}" for s in sorted(counts)))
+        reader.take(match["all"][1:])
+        return
+
+
 def _take_repeated_elements(reader: Reader) -> None:
     """`In0.25Ga0.75As, In and Ga at random` names elements of the formula again."""
     mixed = [i for i in reader.left("MAT") if "." in formula(reader, i)]
@@ -178,12 +211,17 @@ def _take_repeated_elements(reader: Reader) -> None:
 
 def liquid(reader: Reader, roles: Roles) -> None:
     """Molecules of a liquid: a box, or a layer on a surface."""
+    if _one_molecule(reader):
+        return
     words = reader.left("WATERFILM", "LIQUIDW", "BOX", "DISSOLVE", "FILL")
     is_liquid = (
         bool(words) or reader.facts.get("liquid_thickness") or reader.facts.get("density") or reader.facts.get("box")
     )
     surface = reader.has("MILLER", "SLAB")
-    if not is_liquid or (
+    if surface and reader.has("INTERFACE") and any(reader.value(i) in DENSITIES for i in reader.left("MOL")):
+        # `Au(111)/water interface`
+        reader.take(reader.left("INTERFACE", "SLASH", "AND"))
+    elif not is_liquid or (
         surface and not reader.left("WATERFILM", "FILL", "LIQUIDW") and not reader.facts.get("liquid_thickness")
     ):
         return
@@ -214,6 +252,14 @@ def liquid(reader: Reader, roles: Roles) -> None:
     if len(numbered) == 1 and reader.has("EACH"):
         for entry in roles.liquid:
             entry["number"] = numbered[0]
+
+
+def _one_molecule(reader: Reader) -> bool:
+    """`benzene molecule in a 15 Å box`: one molecule, where a liquid is not asked for by a word or a number."""
+    words = {reader.word(i) for i in reader.left("MOLW")}
+    many = reader.left("WATERFILM", "LIQUIDW", "DISSOLVE", "FILL", "MOLECULES", "COUNT", "NUM", "MILLER", "SLAB")
+    one = words & {"molecule", "孤立分子", "単分子"}
+    return bool(one and reader.has("BOX") and not many and reader.facts.get("density") is None)
 
 
 def _is_host(reader: Reader, index: int) -> bool:

@@ -6,7 +6,7 @@ small words (`_`) between them. What a rule takes is no longer there for the nex
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any
 
@@ -137,6 +137,10 @@ class Reader:
     def token(self, index: int) -> Token:
         """A token."""
         return self.items[index]
+
+    def rename(self, index: int, value: Any) -> None:
+        """Give a token another value."""
+        self.items[index] = replace(self.items[index], value=value)
 
     def set(self, name: str, value: Any, what: str | None = None) -> None:
         """Record a fact; a second, different one is a contradiction."""

@@ -5,11 +5,15 @@ from typing import Any
 
 import numpy as np
 
-from gnnpot.builder.messages import error
+from gnnpot.builder.messages import error, say
+from gnnpot.builder.state import Message
+from gnnpot.builder.steps.defects import host_of
 from gnnpot.builder.text.reader import Reader
 
 #: repetitions along an axis that are tried
 MAX_REPEAT = 12
+#: Å, of a supercell that is made for a fraction, and how far that may be from what was asked for, as a share of it
+MAX_EDGE, FRACTION_ERROR = 30.0, 0.1
 
 
 def read_number_of_atoms(reader: Reader) -> None:
@@ -28,6 +32,14 @@ def read_number_of_atoms(reader: Reader) -> None:
             reader.facts.used.add("number_of_atoms")
             reader.take(match["x"])
             return
+
+
+def read_lone_number_of_atoms(reader: Reader) -> None:
+    """`GaAs with 5% In, 64 atoms`: the number that no other rule has taken is that of the crystal."""
+    lone = reader.left("ATOMS")
+    if len(lone) == 1 and reader.facts.get("repeat") is None and reader.facts.get("number_of_atoms") is None:
+        reader.facts.values["number_of_atoms"] = int(reader.value(lone[0]))
+        reader.take(lone[0])
 
 
 def fit_number_of_atoms(reader: Reader, steps: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -54,6 +66,42 @@ def fit_number_of_atoms(reader: Reader, steps: list[dict[str, Any]]) -> list[dic
         raise _contradiction(reader, len(unit), wanted)
     best = min(choices, key=lambda c: float(np.ptp(lengths * c)))
     return [steps[0], {"do": "supercell", "repeat": best}, *steps[1:]]
+
+
+def room_for_fractions(
+    reader: Reader, steps: list[dict[str, Any]], following: list[dict[str, Any]]
+) -> list[dict[str, Any]]:
+    """A crystal without a size, repeated until the fractions of its atoms that are changed are whole atoms."""
+    shares = [s for s in following if s["do"] in ("vacancy", "substitute") and s.get("fraction")]
+    if [step["do"] for step in steps] != ["bulk"] or not shares:
+        return steps
+    from gnnpot.builder.execution import execute
+    from gnnpot.builder.recipe import Recipe
+
+    unit = execute(Recipe.model_validate({"steps": steps})).structure
+    symbols, lengths = unit.get_chemical_symbols(), unit.cell.lengths()
+    hosts = [s.get("element") or host_of(s.get("by", ""), symbols) for s in shares]
+    wanted = np.array([s["fraction"] * symbols.count(host) for s, host in zip(shares, hosts, strict=True)])
+    if wanted.min() == 0:
+        return steps
+    sizes = sorted(
+        (float((lengths * repeat).max()), int(np.prod(repeat)), repeat)
+        for repeat in itertools.product(range(1, MAX_REPEAT + 1), repeat=3)
+        if (lengths * repeat).max() <= MAX_EDGE
+    )
+    fitting = (size for size in sizes if _is_whole(wanted * size[1]))
+    _, cells, repeat = next(fitting, (0.0, 1, (1, 1, 1)))
+    if cells == 1:
+        return steps
+    text = say("cells_for_fraction", reader.language, repeat="×".join(map(str, repeat)))
+    reader.notes.append(Message("cells_for_fraction", text))
+    return [*steps, {"do": "supercell", "repeat": repeat}]
+
+
+def _is_whole(numbers: np.ndarray) -> bool:
+    """Whether numbers of atoms are near whole ones from 1 on."""
+    whole = np.round(numbers)
+    return bool(whole.min() >= 1 and np.abs(whole / numbers - 1).max() <= FRACTION_ERROR)
 
 
 def vacancies_per_dopant(reader: Reader, steps: list[dict[str, Any]]) -> list[dict[str, Any]]:

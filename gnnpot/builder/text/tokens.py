@@ -297,6 +297,11 @@ def _word(plain: str, position: int) -> Token | None:
     return Token(kind, value, position, position + length, plain[position : position + length])
 
 
+#: `co` beside a surface is carbon monoxide, unless it is the surface or a particle itself
+_SURFACE = re.compile(r"\(\s*-?\d[\d\s,-]*\)|\b[a-z]{1,2}\d{3}\b|slab|surface|adsor|表面|スラブ|吸着", re.IGNORECASE)
+_COBALT = re.compile(r"co\s*(?:\(|\d|nano|cluster|part|atom|ナノ|粒子|原子|クラスタ)", re.IGNORECASE)
+
+
 def _misspelt(plain: str, position: int, tokens: Tokens) -> Token | None:
     """A run of katakana that is no sequence of words, but near to one."""
     found = misspelt_run(plain, position)
@@ -308,6 +313,9 @@ def _unknown(plain: str, position: int, tokens: Tokens) -> Token:
     text, near = unknown_word(plain, position)
     if near is not None:
         return _corrected(text, near, position, tokens)
+    if text == "co" and _SURFACE.search(plain) and not _COBALT.match(plain, position):
+        tokens.corrections.append((text, "CO"))
+        return Token("MOL", "CO", position, position + 2, "CO")
     symbol = text[:1].upper() + text[1:]
     if symbol in SYMBOLS and len(text) == 2 and text not in ("in", "as", "at", "no", "be", "he", "am"):
         tokens.corrections.append((text, symbol))

@@ -24,3 +24,13 @@ def resolve_bundled(path: Path | str) -> Path:
     if name != known:
         raise DataError(f"{path}: there is no such bundled data set; known is bundled:{known}")
     return found
+
+
+def resolve_path(path: Path | str) -> Path:
+    """A path, or the file of `bundled:NAME`. Raises `DataError` if it does not exist."""
+    path = resolve_bundled(path)
+    if not path.exists():
+        raise DataError(
+            f"{path}: there is no such file or store; give a path that exists (it is relative to where you are)"
+        )
+    return path

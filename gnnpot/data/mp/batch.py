@@ -120,7 +120,7 @@ class FrameBatch:
         return replace(self, energy=energy)
 
     def fingerprints(self) -> np.ndarray:
-        """[F] int64, what `gnnpot.data.schema.fingerprint` says of each frame."""
+        """[F] int64, `gnnpot.data.schema.fingerprint` of each frame."""
         numbers = self.numbers.astype("<i2").tobytes()
         positions = np.rint(self.positions * 1e5).astype("<i8").tobytes()
         cells = np.rint(self.cell * 1e5).astype("<i8").tobytes()

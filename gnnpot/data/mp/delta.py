@@ -7,7 +7,7 @@
 
 Files are pruned by the log of the table (partitions and statistics), row groups by their statistics, both with the run
 and task types asked for; then the few narrow columns that decide are read, and of a row group that has a wanted row the
-columns asked for. A reader holds one chunk of `ROWS` trajectories and the buffers that decode it, whatever the size
+columns asked for. A reader holds one chunk of `ROWS` trajectories and the buffers that decode it, for any size
 of the files and of their row groups. A version of a Delta table never changes: reading it again gives the same rows.
 """
 
@@ -148,7 +148,7 @@ class TrajectoryTable:
 class DeltaSource:
     """The table as a source of `gnnpot.data.mp.pipeline.curate`.
 
-    `tasks`: what the Materials Project's interface says of each (identifier, run type), see `gnnpot.data.mp.rest`;
+    `tasks`: the answer of the Materials Project's interface for each (identifier, run type), see `gnnpot.data.mp.rest`;
     `{}`: nothing, then a frame's material is its reduced formula.
     """
 
@@ -214,7 +214,7 @@ def _reading(path: str) -> Iterator[None]:
         yield
     except (OSError, pa.ArrowException) as error:
         problem = _plain(error)
-        raise DataError(f"{path}: can't be read ({problem}); run the same command again to go on") from None
+        raise DataError(f"{path}: can't be read ({problem}); run the same command again to resume") from None
 
 
 def needed_columns(curation: Curation, electronic_change: bool) -> list[str]:

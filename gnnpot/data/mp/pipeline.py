@@ -127,7 +127,7 @@ def curate(
     - `check_stress`: compare the stresses with the energies in the end (`gnnpot.data.stress_check`).
 
     Raises `DataError` if the source can't be read, if nothing is left, if the stresses are wrong, and `ConfigError` for
-    filters that the source makes impossible. Whatever stops it, complete shards are kept.
+    filters that the source makes impossible. If it is stopped, complete shards are kept.
     """
     filters = curation.resolved(source.has_ids)
     identity = {"source": source.identity, "curation": to_mapping(curation), "limit": limit}
@@ -189,7 +189,7 @@ def _check(folder: Path, shards: list[Shard], where: dict) -> dict:
 def _described(
     source: Source, curation: Curation, filters: tuple[Filter, ...], counts: _Counts, limit: int | None
 ) -> dict[str, Any]:
-    """What the manifest says of the choice of frames; `gnnpot.data.mp.report` draws it."""
+    """The manifest's record of the choice of frames; `gnnpot.data.mp.report` draws it."""
     conventions = dict(source.conventions)
     corrections = {
         "none": "none: energies are as calculated",

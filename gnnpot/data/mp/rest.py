@@ -63,7 +63,7 @@ class TaskInterface:
         except (MPRestError, requests.RequestException, KeyError, ValueError) as error:
             # what mp-api makes of an answer that is not of its interface is a KeyError or a ValueError
             said = re.sub(r"on URL \S+ ", "", " ".join(str(error).split()))[:200]
-            remedy = "check the key" if "401" in said or "API key" in said else "run the same command again to go on"
+            remedy = "check the key" if "401" in said or "API key" in said else "run the same command again to resume"
             problem = f"{type(error).__name__}: {said}"
             raise DataError(f"the Materials Project's interface did not answer ({problem}); {remedy}") from None
 

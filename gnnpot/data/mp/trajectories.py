@@ -37,7 +37,7 @@ ENERGY_COLUMN = {"free": "e_fr_energy", "zero": "energy"}
 SOURCE, CODE = "Materials Project", "VASP"
 _VECTORS = pa.list_(pa.list_(pa.list_(pa.float64())))
 _NUMBERS = pa.list_(pa.float64())
-#: types that the columns are read as, whatever variant of a list the files hold
+#: types that the columns are read as, for any variant of a list in the files
 TYPES: dict[str, pa.DataType] = {
     "identifier": pa.string(),
     "run_type": pa.string(),
@@ -56,7 +56,7 @@ TYPES: dict[str, pa.DataType] = {
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """What the Materials Project says of a task beside its trajectory."""
+    """The Materials Project's description of a task, beside its trajectory."""
 
     material_id: str = ""
     deprecated: bool = False

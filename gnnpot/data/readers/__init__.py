@@ -14,12 +14,13 @@ whose name tells nothing is known by how it begins. `.gz` below stands for `.xz`
 |------------|------------------------------------------|-------------------------------------------------------------|
 | `extxyz`   | `.extxyz`, `.xyz`, also `.gz`            | `stress`: eV/Å³, tension positive; `virial`: eV, -dE/dε     |
 | `ase-db`   | `.db`                                    | eV/Å³, tension positive, xx yy zz yz xz xy (or 3x3)         |
+| `ase-lmdb` | `.aselmdb`                               | eV/Å³, tension positive, xx yy zz yz xz xy (or 3x3)         |
 | `ase-traj` | `.traj`                                  | eV/Å³, tension positive, xx yy zz yz xz xy                  |
 | `vasprun`  | `vasprun….xml`, also `.gz`               | kbar, compression positive, 3x3                             |
 | `outcar`   | `OUTCAR…`, also `.gz`                    | kbar, compression positive, xx yy zz xy yz zx               |
 | `espresso` | `.pwo`, output of `pw.x`, also `.gz`     | Ry/Bohr³, compression positive, 3x3                         |
 | `gpaw`     | `.gpw`; text output, also `.gz`          | eV/Å³, tension positive                                     |
-| `deepmd`   | a folder with `type.raw` and `set.000`   | `virial`: eV, -dE/dε                                        |
+| `deepmd`   | a folder with `type.raw`, or of such     | `virial`: eV, -dE/dε                                        |
 | `n2p2`     | `input.data…`, `.data`, also `.gz`       | the format has none                                         |
 """
 

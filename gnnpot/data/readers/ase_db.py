@@ -46,7 +46,7 @@ class AseDbReader(Reader):
                 rows = list(database.select(query, limit=BLOCK))
                 if not rows:
                     return
-                yield from map(_record, rows)
+                yield from map(record_of, rows)
                 last = rows[-1].id
         except (sqlite3.Error, OSError, *DAMAGE) as error:
             raise DataError(
@@ -54,7 +54,8 @@ class AseDbReader(Reader):
             ) from None
 
 
-def _record(row: "AtomsRow") -> Record:
+def record_of(row: "AtomsRow") -> Record:
+    """Structure, labels and whatever else the row of a database has, under the names that they have there."""
     atoms = row.toatoms()
     extra = {**row.data, **row.key_value_pairs}
     results = dict(atoms.calc.results) if atoms.calc is not None else {}

@@ -1,8 +1,8 @@
 """ASE's trajectories (`.traj`), as GPAW, ASE's optimisers and `gnnpot md` write them.
 
 Units and signs are ASE's: eV, Å, stress in eV/Å³, positive under tension, xx yy zz yz xz xy. Labels are the stored
-results, the free energy before the energy; forces are those of the calculator, whatever the constraints. The code is
-the calculator's name.
+results, the free energy before the energy; forces are those of the calculator, also where constraints hold atoms. The
+code is the calculator's name.
 """
 
 from collections.abc import Iterator

@@ -1,6 +1,7 @@
-"""DeepMD-kit's folders of NumPy files: one system, frames of the same atoms.
+"""DeepMD-kit's folders of NumPy files: systems, each of frames of the same atoms.
 
-    read_frames("systems/Li20")
+    read_frames("systems/Li20")          # one system
+    read_frames("systems")               # all systems in a folder, as dpdata's MultiSystems writes them
 
     type.raw                    one number per atom, counted from 0; with `type_map.raw` the elements of the numbers
     set.000/coord.npy           [F, 3N] Å
@@ -12,13 +13,14 @@
 
 Stress: `virial`, eV, -dE/dε = -V σ, positive under compression; it is divided by the volume. All but the coordinates
 may be absent. Files without `type_map.raw` need `type_map="Li,Ge,P,S"`. By custom the files are in single precision,
-which keeps 1e-7 of an energy. https://docs.deepmodeling.com/projects/deepmd/en/stable/data/system.html
+which keeps 1e-7 of an energy. Of a folder of systems, those one or two levels below it are read, in the order of their
+names; its frames are counted through, and the name of the system is their `source`. https://docs.deepmodeling.com/projects/deepmd/en/stable/data/system.html
 
 No more of the arrays is read than a frame needs.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar
 
@@ -49,9 +51,21 @@ class DeepmdReader(Reader):
 
     @classmethod
     def holds(cls, folder: Path) -> bool:
-        return (folder / "type.raw").is_file() and any(folder.glob("set.*"))
+        return any(any(system.glob("set.*")) for system in _systems(folder))
 
     def records(self) -> Iterator[Record | FrameError]:
+        for system in _systems(self.path) or [self.path]:
+            if system == self.path:
+                yield from self._system()
+                continue
+            source = f"{self.path.name}/{system.relative_to(self.path)}"
+            for record in replace(self, path=system)._system():
+                if isinstance(record, Record):
+                    record = replace(record, info={"source": source, **record.info})
+                yield record
+
+    def _system(self) -> Iterator[Record | FrameError]:
+        """The frames of one system."""
         types = self._types()
         elements = self._elements(int(types.max(initial=-1)))
         periodic = not (self.path / "nopbc").exists()
@@ -117,6 +131,13 @@ class DeepmdReader(Reader):
                 values["forces"] = values["forces"].reshape(-1, 3)[atoms]
             points = np.array(positions[k], dtype=float).reshape(-1, 3)[atoms]
             yield Record(elements[kinds[atoms]], points, cell, np.full(3, periodic), values, values)
+
+
+def _systems(folder: Path) -> list[Path]:
+    """The folder itself if it is a system, or else the systems one or two levels below it."""
+    if (folder / "type.raw").is_file():
+        return [folder]
+    return sorted(path.parent for pattern in ("*/type.raw", "*/*/type.raw") for path in folder.glob(pattern))
 
 
 def _load(path: Path, width: int, frames: int | None = None) -> np.ndarray:

@@ -110,7 +110,7 @@ class EspressoReader(DftReader):
 
 @dataclass
 class _Run:
-    """What one start of `pw.x` says of itself, and where its atoms are now."""
+    """The settings of one start of `pw.x`, and where its atoms are now."""
 
     version: str
     alat: float = 0.0  #: Å

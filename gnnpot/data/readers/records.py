@@ -62,7 +62,7 @@ class Record:
 
 @dataclass(frozen=True)
 class RecordOptions:
-    """What a user says of a file. Of the keys, `None` means the usual names (`data.quantities`), "" no label."""
+    """How a user describes a file. Of the keys, `None` means the usual names (`data.quantities`), "" no label."""
 
     energy_key: str | None = None  #: eV, total energy
     forces_key: str | None = None  #: eV/Å

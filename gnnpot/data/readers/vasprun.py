@@ -33,7 +33,7 @@ from gnnpot.data.stress import PRESETS, StressConvention
 from gnnpot.errors import DataError
 from gnnpot.units import KBAR
 
-#: what expat says of a document that is well so far but ends too early
+#: expat's errors for a document that ends too early
 _CUT_OFF = {
     errors.codes[message]
     for message in (errors.XML_ERROR_NO_ELEMENTS, errors.XML_ERROR_UNCLOSED_TOKEN, errors.XML_ERROR_PARTIAL_CHAR)

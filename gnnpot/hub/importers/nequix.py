@@ -34,7 +34,7 @@ _SILU_ROOT = 0.5964577198028564
 #: features of e3nn-jax after a gate in units of ours
 _GATED = 1 / (_SILU_ROOT * SILU_SCALE)
 
-#: what a file must say of itself
+#: what a file must declare
 _EXPECTED = {"index_weights": False, "layer_norm": True}
 
 _PAPERS = [

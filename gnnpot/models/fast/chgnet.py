@@ -1,7 +1,7 @@
-"""Fast form of CHGNet: bases from tables, messages by one pass each.
+"""Compiled backend of CHGNet: bases from tables, messages by one pass each.
 
-There and back again without PyTorch's record of operations, as in `m3gnet`: each step returns what it says, and a
-function that takes the gradients back.
+Forward and backward without PyTorch's record of operations, as in `m3gnet`: each step returns its result and its
+pullback.
 
 Features of bonds beyond the bond cutoff are never updated, so that they don't exist here. All there is of a bond ij are
 its radial functions h_ij and, within the bond cutoff, what the updates have added to B h_ij,
@@ -24,7 +24,7 @@ from gnnpot.graphs import Graph
 from gnnpot.models.base import AtomicOutput
 from gnnpot.models.basis import STRAIGHT, bond_angles
 from gnnpot.models.fast import readouts
-from gnnpot.models.fast.gated import Gate, Layout, Places, Scratch
+from gnnpot.models.fast.gated import Gate, GatherIndex, GatherPlan, Scratch
 from gnnpot.models.layers import GatedMLP
 from gnnpot.ops.radial_table import Table
 
@@ -80,18 +80,18 @@ class FastCHGNet:
         angles, to_vectors = _angles(vectors, distances, index.angle_edges)
         embedded, to_angles = self._layer_of("angular", angles, self._embeddings[3])
         features, to_lengths = self._features(lengths, atoms, embedded, index)
-        backs: list[Back] = []
+        pullbacks: list[Pullback] = []
         magmoms = None
         for k, step in enumerate(self._atoms):
             if k == len(self._atoms) - 1:
                 magmoms = model.magmom(features.atoms).squeeze(-1).abs()
-            backs.append(step(features, index))
-            steps: tuple[Sequence[Callable[[_Features, FastBonds], Back]], ...] = self._bonds, self._angles
-            backs += [of_kind[k](features, index) for of_kind in steps if k < len(of_kind)]
+            pullbacks.append(step(features, index))
+            steps: tuple[Sequence[Callable[[_Features, FastBonds], Pullback]], ...] = self._bonds, self._angles
+            pullbacks += [of_kind[k](features, index) for of_kind in steps if k < len(of_kind)]
         energies, g_atoms = readouts.sequence(model.readout, features.atoms)
         g = features.no_gradients(g_atoms)
-        for back in reversed(backs):
-            back(g)
+        for pullback in reversed(pullbacks):
+            pullback(g)
         g_distances = torch.zeros_like(distances).index_copy_(0, index.edge, to_lengths(g))
         gradient = to_vectors(to_angles(g.angles))
         return AtomicOutput(energies, magmoms), gradient.addcmul_(vectors, (g_distances / distances)[:, None])
@@ -169,7 +169,7 @@ class _Features:
 
 _ToLengths = Callable[[_Features], Tensor]
 #: from the gradients of what there is after a step to those of what there was before it, which take their place
-Back = Callable[[_Features], None]
+Pullback = Callable[[_Features], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,22 +177,22 @@ class FastBonds:
     """`Bonds`, and where the rows of the messages draw from."""
 
     plain: "Bonds"
-    edges: Layout  #: messages to atoms
-    angles: Layout  #: messages to bonds, summed over the angles of each directed bond
-    updates: Layout  #: of angles, not summed
+    edges: GatherPlan  #: messages to atoms
+    angles: GatherPlan  #: messages to bonds, summed over the angles of each directed bond
+    updates: GatherPlan  #: of angles, not summed
     ends: Tensor  #: [groups of `angles`] the close bond of each
 
     @classmethod
     def of(cls, index: "Bonds", atoms: int) -> "FastBonds":
-        centre, neighbor = (Places(end, atoms) for end in index.edge_index)
-        bond = Places(index.bond, len(index.edge))
-        edges = Layout(len(index.bond), (centre, bond, neighbor), bond, group=centre.index, groups=atoms)
-        ij, ik = (Places(end, len(index.close)) for end in index.angle_bonds)
-        sources, rows = (ij, ik, Places(index.angle_centre, atoms)), len(index.angle_centre)
+        centre, neighbor = (GatherIndex(end, atoms) for end in index.edge_index)
+        bond = GatherIndex(index.bond, len(index.edge))
+        edges = GatherPlan(len(index.bond), (centre, bond, neighbor), bond, group=centre.index, groups=atoms)
+        ij, ik = (GatherIndex(end, len(index.close)) for end in index.angle_bonds)
+        sources, rows = (ij, ik, GatherIndex(index.angle_centre, atoms)), len(index.angle_centre)
         edge, group = torch.unique_consecutive(index.angle_edges[0], return_inverse=True)
         ends = torch.empty_like(edge).index_copy_(0, group, index.angle_bonds[0])
-        angles = Layout(rows, sources, ik, group=group.numpy(), groups=len(edge))
-        return cls(index, edges, angles, Layout(rows, sources), ends)
+        angles = GatherPlan(rows, sources, ik, group=group.numpy(), groups=len(edge))
+        return cls(index, edges, angles, GatherPlan(rows, sources), ends)
 
     @property
     def edge(self) -> Tensor:
@@ -226,20 +226,20 @@ class _AtomConvolution(_Step):
         self.bias = self.bias + self.weights[1] @ shift
         self.radial = self.weights[1] @ embedding
 
-    def __call__(self, features: _Features, index: "FastBonds") -> Back:
+    def __call__(self, features: _Features, index: "FastBonds") -> Pullback:
         f, (centre, bond, neighbor) = features, self.weights
         bonds = torch.addmm(self.bias, f.radial, self.radial.T).index_add_(0, index.close, f.change @ bond.T)
         sources = f.atoms @ centre.T, bonds, f.atoms @ neighbor.T
-        messages, back_messages = self.gate(index.edges, None, f.weights, *sources)
+        messages, pullback_messages = self.gate(index.edges, None, f.weights, *sources)
         f.atoms = f.atoms + self.out(messages)
 
-        def back(g: _Features) -> None:
-            g_centre, g_bond, g_neighbor = back_messages(g.atoms @ self.out.weight, None, g.weights)
+        def pullback(g: _Features) -> None:
+            g_centre, g_bond, g_neighbor = pullback_messages(g.atoms @ self.out.weight, None, g.weights)
             g.radial.addmm_(g_bond, self.radial)
             g.change.addmm_(g_bond.index_select(0, index.close), bond)
             g.atoms = torch.addmm(torch.addmm(g.atoms, g_centre, centre), g_neighbor, neighbor)
 
-        return back
+        return pullback
 
 
 class _AngleStep(_Step):
@@ -250,24 +250,24 @@ class _AngleStep(_Step):
         self.bias = self.bias + (self.weights[0] + self.weights[1]) @ shift
 
     def at_angles(
-        self, f: _Features, weights: Tensor | None, layout: Layout
+        self, f: _Features, weights: Tensor | None, plan: GatherPlan
     ) -> tuple[Tensor, Callable[[Tensor, _Features], None]]:
-        """φ, weighted and summed as the layout has it, or added to the angles, and a function that adds what its
+        """φ, weighted and summed as the plan has it, or added to the angles, and a function that adds what its
         gradient makes."""
         ij, ik, _, centre = self.weights
         bonds = f.start + f.change
         sources = torch.addmm(self.bias, bonds, ij.T), bonds @ ik.T, f.atoms @ centre.T
-        messages, back_messages = self.gate(layout, f.angles, weights, *sources)
+        messages, pullback_messages = self.gate(plan, f.angles, weights, *sources)
 
-        def back(gradient: Tensor, g: _Features) -> None:
+        def pullback(gradient: Tensor, g: _Features) -> None:
             g_weights = None if weights is None else g.close_weights
-            g_ij, g_ik, g_centre = back_messages(gradient, g.angles, g_weights)
+            g_ij, g_ik, g_centre = pullback_messages(gradient, g.angles, g_weights)
             g_bonds = torch.addmm(g_ij @ ij, g_ik, ik)
             g.start += g_bonds
             g.change += g_bonds
             g.atoms = torch.addmm(g.atoms, g_centre, centre)
 
-        return messages, back
+        return messages, pullback
 
 
 class _BondConvolution(_AngleStep):
@@ -277,18 +277,18 @@ class _BondConvolution(_AngleStep):
         super().__init__(step.message, shift, scratch)
         self.out = step.out
 
-    def __call__(self, features: _Features, index: "FastBonds") -> Back:
+    def __call__(self, features: _Features, index: "FastBonds") -> Pullback:
         weights, out = features.close_weights, self.out.weight
-        messages, back_messages = self.at_angles(features, weights, index.angles)
+        messages, pullback_messages = self.at_angles(features, weights, index.angles)
         total = torch.zeros_like(weights).index_add_(0, index.ends, messages)
         features.change = torch.addmm(features.change, total * weights, out.T)
 
-        def back(g: _Features) -> None:
+        def pullback(g: _Features) -> None:
             along = g.change @ out
             g.close_weights.addcmul_(along, total)
-            back_messages((along * weights).index_select(0, index.ends), g)
+            pullback_messages((along * weights).index_select(0, index.ends), g)
 
-        return back
+        return pullback
 
 
 class _AngleUpdate(_AngleStep):
@@ -297,6 +297,6 @@ class _AngleUpdate(_AngleStep):
     def __init__(self, step: "AngleUpdate", shift: Tensor, scratch: Scratch) -> None:
         super().__init__(step.update, shift, scratch)
 
-    def __call__(self, features: _Features, index: "FastBonds") -> Back:
-        features.angles, back = self.at_angles(features, None, index.updates)
-        return lambda g: back(g.angles, g)
+    def __call__(self, features: _Features, index: "FastBonds") -> Pullback:
+        features.angles, pullback = self.at_angles(features, None, index.updates)
+        return lambda g: pullback(g.angles, g)

@@ -8,10 +8,10 @@ from torch import Tensor
 
 from gnnpot.graphs import Graph
 from gnnpot.models.basis import bond_angles
-from gnnpot.models.fast import dual
+from gnnpot.models.fast import jvp
 from gnnpot.models.fast.chgnet import FastBonds, FastCHGNet
-from gnnpot.models.fast.dual_gate import DualGate
-from gnnpot.models.fast.gated import Gate, Layout, Scratch
+from gnnpot.models.fast.gated import Gate, GatherPlan, Scratch
+from gnnpot.models.fast.gated_jvp import GateJVP
 from gnnpot.models.layers import GatedMLP
 
 if TYPE_CHECKING:
@@ -26,21 +26,21 @@ class CHGNetTraining:
 
     def energies_and_gradient(self, graph: Graph) -> tuple[Tensor, Tensor | None, Tensor]:
         """m, magnetic moments and g."""
-        form = FastCHGNet(self._model, tables=False, scratch=self._scratch)
-        output, gradient = form.energies_and_gradient(graph)
+        backend = FastCHGNet(self._model, tables=False, scratch=self._scratch)
+        output, gradient = backend.energies_and_gradient(graph)
         return output.energies, output.magmoms, gradient
 
-    def duals(self, graph: Graph, rates: Tensor) -> tuple[Tensor, Tensor]:
-        """(m, ṁ) and magnetic moments: the equations of the model's steps, for duals."""
+    def jvp(self, graph: Graph, tangents: Tensor) -> tuple[Tensor, Tensor]:
+        """(m, ṁ) and magnetic moments: the equations of the model's steps, for values and tangents."""
         model = self._model
-        distances = dual.distances(graph.edge_vectors, rates)
+        distances = jvp.distances(graph.edge_vectors, tangents)
         index = FastBonds.of(model.bonds(graph, distances[0]), len(graph.numbers))
         lengths = distances.index_select(1, index.edge)
         radial = bessel(lengths, model.radial_basis)
-        bonds, weights = dual.layer(radial, model.bond_embedding), dual.layer(radial, model.atom_weights)
-        close_weights = dual.layer(bessel(lengths.index_select(1, index.close), model.bond_basis), model.bond_weights)
-        angles = _angles(graph.edge_vectors, rates, index.angle_edges)
-        angles = dual.layer(fourier(angles, model.angular_basis), model.angle_embedding)
+        bonds, weights = jvp.layer(radial, model.bond_embedding), jvp.layer(radial, model.atom_weights)
+        close_weights = jvp.layer(bessel(lengths.index_select(1, index.close), model.bond_basis), model.bond_weights)
+        angles = _angles(graph.edge_vectors, tangents, index.angle_edges)
+        angles = jvp.layer(fourier(angles, model.angular_basis), model.angle_embedding)
         species = model.atom_embedding(model.species(graph.numbers))
         atoms = torch.stack([species, torch.zeros_like(species)])
         for k, step in enumerate(model.bond_convolutions):
@@ -51,7 +51,7 @@ class CHGNetTraining:
                 angles = self._at_angles(update, atoms, bonds, None, angles, index, index.updates)
         magmoms = model.magmom(atoms[0]).squeeze(-1).abs()
         atoms = self._atom_convolution(model.atom_convolutions[-1], atoms, bonds, weights, index)
-        return dual.sequence(atoms, model.readout).squeeze(-1), magmoms
+        return jvp.sequence(atoms, model.readout).squeeze(-1), magmoms
 
     def _atom_convolution(
         self, step: "AtomConvolution", atoms: Tensor, bonds: Tensor, weights: Tensor, index: FastBonds
@@ -59,18 +59,18 @@ class CHGNetTraining:
         first = step.message.first_linear
         centre, bond, neighbor = step.message.first_weights()
         gate = Gate(step.message, self._scratch)
-        sources = dual.linear(atoms, centre), dual.linear(bonds, bond, first.bias), dual.linear(atoms, neighbor)
-        messages = DualGate.apply(None, weights, gate, index.edges, *gate.parameters(), *sources)
-        return atoms + dual.layer(messages, step.out)
+        sources = jvp.linear(atoms, centre), jvp.linear(bonds, bond, first.bias), jvp.linear(atoms, neighbor)
+        messages = GateJVP.apply(None, weights, gate, index.edges, *gate.parameters(), *sources)
+        return atoms + jvp.layer(messages, step.out)
 
     def _bond_convolution(
         self, step: "BondConvolution", atoms: Tensor, bonds: Tensor, weights: Tensor, angles: Tensor, index: FastBonds
     ) -> Tensor:
         messages = self._at_angles(step.message, atoms, bonds, weights, angles, index, index.angles)
-        total = dual.product(torch.zeros_like(weights).index_add(1, index.ends, messages), weights)
+        total = jvp.product(torch.zeros_like(weights).index_add(1, index.ends, messages), weights)
         if step.out.bias is None:
-            return bonds.index_add(1, index.close, dual.layer(total, step.out))
-        return bonds + dual.layer(torch.zeros_like(bonds).index_add(1, index.close, total), step.out)
+            return bonds.index_add(1, index.close, jvp.layer(total, step.out))
+        return bonds + jvp.layer(torch.zeros_like(bonds).index_add(1, index.close, total), step.out)
 
     def _at_angles(
         self,
@@ -80,29 +80,29 @@ class CHGNetTraining:
         weights: Tensor | None,
         angles: Tensor,
         index: FastBonds,
-        layout: Layout,
+        plan: GatherPlan,
     ) -> Tensor:
         first = mlp.first_linear
         ij, ik, own, centre = mlp.first_weights()
         close, gate = bonds.index_select(1, index.close), Gate(mlp, self._scratch, own)
-        sources = dual.linear(close, ij, first.bias), dual.linear(close, ik), dual.linear(atoms, centre)
-        return DualGate.apply(angles, weights, gate, layout, *gate.parameters(), *sources)
+        sources = jvp.linear(close, ij, first.bias), jvp.linear(close, ik), jvp.linear(atoms, centre)
+        return GateJVP.apply(angles, weights, gate, plan, *gate.parameters(), *sources)
 
 
 def bessel(lengths: Tensor, basis: "BesselBasis") -> Tensor:
     """A sin(f x), (A' sin(f x) + A f/r_c cos(f x)) ṙ with x = r/r_c and the amplitude A; [2, U] -> [2, U, radial]."""
-    r, rates = lengths.unsqueeze(-1)
+    r, tangents = lengths.unsqueeze(-1)
     amplitude, slope = torch.func.jvp(basis.amplitude, (r,), (torch.ones_like(r),))
     x = basis.frequencies * (r / basis.cutoff)
     sines = torch.sin(x)
-    rise = (slope * rates) * sines + (amplitude * rates / basis.cutoff) * basis.frequencies * torch.cos(x)
+    rise = (slope * tangents) * sines + (amplitude * tangents / basis.cutoff) * basis.frequencies * torch.cos(x)
     return torch.stack([amplitude * sines, rise])
 
 
 def fourier(angles: Tensor, basis: "FourierBasis") -> Tensor:
     """(1/√2, sin(f θ), cos(f θ))/√π and (0, cos(f θ), -sin(f θ)) f θ̇/√π; [2, T] -> [2, T, angular]."""
-    theta, rates = angles.unsqueeze(-1)
-    x, rise = theta * basis.frequencies, rates * basis.frequencies
+    theta, tangents = angles.unsqueeze(-1)
+    x, rise = theta * basis.frequencies, tangents * basis.frequencies
     sines, cosines = torch.sin(x), torch.cos(x)
     constant = torch.full_like(theta, math.sqrt(0.5))
     values = torch.cat([constant, sines, cosines], dim=1)
@@ -110,10 +110,10 @@ def fourier(angles: Tensor, basis: "FourierBasis") -> Tensor:
     return torch.stack([values, changes]) / math.sqrt(math.pi)
 
 
-def _angles(vectors: Tensor, rates: Tensor, angle_edges: tuple[Tensor, Tensor]) -> Tensor:
-    """θ_jik and its rate, [2, T]."""
+def _angles(vectors: Tensor, tangents: Tensor, angle_edges: tuple[Tensor, Tensor]) -> Tensor:
+    """θ_jik and its tangent, [2, T]."""
 
     def angles(vectors: Tensor) -> Tensor:
         return bond_angles(vectors, torch.linalg.vector_norm(vectors, dim=-1), angle_edges)
 
-    return torch.stack(torch.func.jvp(angles, (vectors,), (rates,)))
+    return torch.stack(torch.func.jvp(angles, (vectors,), (tangents,)))

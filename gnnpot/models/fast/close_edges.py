@@ -1,6 +1,6 @@
 """What M3GNet's three-body steps need of the edges within the three-body cutoff, in one pass, with its derivative.
 
-For a close edge c with unit vector d, of length r, standing for an edge of length r' (itself, but in matgl's layout),
+For a close edge c with unit vector d, of length r, standing for an edge of length r' (itself, but in matgl's variants),
 
     envelope f = f_c(r'),      radial R_ln(r) f,      harmonics Y_lm(d).
 
@@ -23,7 +23,7 @@ from torch import Tensor
 
 from gnnpot.compiler.decorator import njit, prange
 from gnnpot.graphs import Graph
-from gnnpot.models.fast.gated import Places
+from gnnpot.models.fast.gated import GatherIndex
 from gnnpot.ops.radial_table import Table, hermite
 from gnnpot.ops.simd.kernels import FAST
 from gnnpot.ops.simd.threads import follow_torch
@@ -34,13 +34,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class FastCloseEdges:
-    """The C close edges of N atoms. What depends on distances and angles is a dual [2, …] in training's second pass."""
+    """The C close edges of N atoms. What depends on distances and angles is [2, …], with tangents, in training."""
 
     edges: np.ndarray  #: [C] the edges that they stand for
     starts: np.ndarray  #: [N + 1] those of atom i are starts[i], …, starts[i + 1] - 1
     most: int  #: the most of an atom
     parts: np.ndarray  #: where atoms are shared out to threads
-    neighbor: Places  #: [C] places of atoms
+    neighbor: GatherIndex  #: [C] atoms
     radial: np.ndarray  #: [C, L n]
     envelope: np.ndarray  #: [C]
     harmonics: np.ndarray  #: [C, L²]
@@ -50,9 +50,9 @@ class FastCloseEdges:
 
     @classmethod
     def of(
-        cls, model: "M3GNet", table: Table, graph: Graph, distances: Tensor, rates: Tensor | None = None
+        cls, model: "M3GNet", table: Table, graph: Graph, distances: Tensor, tangents: Tensor | None = None
     ) -> "FastCloseEdges":
-        """Of a graph, with R_ln in a table; duals if the edge vectors change at `rates` [E, 3]."""
+        """Of a graph, with R_ln in a table; with those of edge vectors with `tangents` [E, 3]."""
         follow_torch()
         close, rows, sign, centre, neighbor = model.close_rows(graph, distances)
         vectors, atoms = graph.edge_vectors.detach().contiguous().numpy(), len(graph.numbers)
@@ -60,22 +60,22 @@ class FastCloseEdges:
             vectors, table.rows.numpy(), 1 / table.step, close.numpy(), rows.numpy(), sign,
             model.config.three_body_cutoff, _norms(model.config.max_l),
         )  # fmt: skip
-        moving = np.empty((0, 3), vectors.dtype) if rates is None else rates.contiguous().numpy()
+        moving = np.empty((0, 3), vectors.dtype) if tangents is None else tangents.contiguous().numpy()
         columns = table.rows.shape[2], 1, model.config.max_l**2
-        out = [np.empty((1 if rates is None else 2, len(rows), n), vectors.dtype) for n in columns]
+        out = [np.empty((1 if tangents is None else 2, len(rows), n), vectors.dtype) for n in columns]
         _values(*arguments, moving, *out)
-        radial, envelope, harmonics = out if rates is not None else (x[0] for x in out)
+        radial, envelope, harmonics = out if tangents is not None else (x[0] for x in out)
         starts, count = np.searchsorted(centre.numpy(), np.arange(atoms + 1)), min(atoms, 4 * torch.get_num_threads())
         return cls(
             rows.numpy(), starts, int(np.diff(starts).max()), np.arange(count + 1) * atoms // count,
-            Places(neighbor, atoms), radial, envelope[..., 0], harmonics, arguments,
+            GatherIndex(neighbor, atoms), radial, envelope[..., 0], harmonics, arguments,
         )  # fmt: skip
 
     def no_gradients(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Room for the sums of the gradients of `radial`, `envelope` and `harmonics`, nothing yet."""
         return np.zeros_like(self.radial), np.zeros_like(self.envelope), np.zeros_like(self.harmonics)
 
-    def back(self, gradients: tuple[np.ndarray, np.ndarray, np.ndarray]) -> Tensor:
+    def pullback(self, gradients: tuple[np.ndarray, np.ndarray, np.ndarray]) -> Tensor:
         """From these sums to the gradient of the edge vectors, [E, 3]."""
         out = np.zeros_like(self.arguments[0])
         _backward(*self.arguments, *gradients, out)
@@ -149,14 +149,14 @@ def _values(vectors, table, per_step, close, rows, sign, cutoff, norms, moving, 
         for lm in range(lms):
             harmonics[0, c, lm] = y[lm]
         if len(moving):
-            rate, rate_f = _along(vectors, moving, e) / r, slope * _along(vectors, moving, of) / r_of
-            envelope[1, c, 0] = rate_f
+            tangent, tangent_f = _along(vectors, moving, e) / r, slope * _along(vectors, moving, of) / r_of
+            envelope[1, c, 0] = tangent_f
             for k in range(columns):
-                radial[1, c, k] = values[1, k] * rate * f + values[0, k] * rate_f
+                radial[1, c, k] = values[1, k] * tangent * f + values[0, k] * tangent_f
             for lm in range(lms):
                 total = 0.0
                 for x in range(3):
-                    total += slopes[lm, x] * scale * (moving[e, x] - vectors[e, x] * rate / r)
+                    total += slopes[lm, x] * scale * (moving[e, x] - vectors[e, x] * tangent / r)
                 harmonics[1, c, lm] = total
 
 

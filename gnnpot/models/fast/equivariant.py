@@ -1,9 +1,9 @@
-"""Fast form of SevenNet and Nequix: harmonics in one pass over the edges, each layer in one there and one back
-(`equivariant_layer.py`), with weights from a table of distances.
+"""Compiled backend of SevenNet and Nequix: harmonics in one pass over the edges, each layer in one pass forward and one
+backward (`equivariant_layer.py`), with weights from a table of distances.
 
 Without PyTorch's record of operations, and without its operations: for some tens of atoms, each takes as long to be
 called as to be done. Features lie in flat arrays, as the kernels read them (`layout.py`); what pads their channels to
-whole lanes is zero throughout.
+whole SIMD vectors is zero throughout.
 """
 
 import copy
@@ -57,22 +57,22 @@ class FastEquivariant:
         if species.min(initial=0) < 0:
             check_elements(graph.numbers.tolist(), self._elements, "the graph")
         edges = Edges(starts, edge_index[1], distances, harmonics, species, parts)
-        backs: list[Callable] = []
+        pullbacks: list[Callable] = []
         shells = graph.get("shells")
         for k, layer in enumerate(self._layers):
             near = edges if shells is None else _inner(edges, *shells.tolist()[-k - 2 :][:2])
-            features, back = layer(features, near, deeper=bool(backs), whole=shells is None)
-            backs.append(back)
+            features, pullback = layer(features, near, deeper=bool(pullbacks), whole=shells is None)
+            pullbacks.append(pullback)
         energies, gradient = np.empty(len(graph.numbers), features.dtype), np.empty_like(features)
         kernels.readout(features, self._slopes, self._constant, energies, gradient)
         if shells is not None:
             # the energies of ghost atoms belong to other ranks
             gradient[int(shells[0]) * len(self._slopes) :] = 0
         to_harmonics, to_distances = np.zeros_like(harmonics), np.zeros_like(distances)
-        while backs:
+        while pullbacks:
             # what a layer has kept is gone after its turn
-            gradient = backs.pop()(gradient, to_harmonics, to_distances)
-        to_vectors = self._harmonics.back(vectors, to_distances, to_harmonics)
+            gradient = pullbacks.pop()(gradient, to_harmonics, to_distances)
+        to_vectors = self._harmonics.pullback(vectors, to_distances, to_harmonics)
         return AtomicOutput(torch.from_numpy(energies)), torch.from_numpy(to_vectors)
 
 
@@ -133,7 +133,7 @@ class _Layer:
             weights.add(layer.linear_out, layout.messages.columns, totals),
             weights.add(layer.self_connection, inputs, totals),
         ]
-        places = [np.array(rows.places) for rows in (self.features, layout.messages, self.totals, self.out)]
+        offsets = [np.array(rows.offsets) for rows in (self.features, layout.messages, self.totals, self.out)]
         self.constants = layout.constants
         self.plan = Plan(
             paths=layout.paths,
@@ -147,10 +147,10 @@ class _Layer:
             norm_factors=norm.factors,
             norm_weights=norm.weights,
             epsilon=norm.epsilon,
-            features=places[0],
-            messages=places[1],
-            totals=places[2],
-            out=places[3],
+            features=offsets[0],
+            messages=offsets[1],
+            totals=offsets[2],
+            out=offsets[3],
             gates=np.array(totals[0].starts),
         )
 
@@ -166,7 +166,7 @@ class _Layer:
         out = new(atoms * self.out.size, dtype)
         kernels.forward(self.plan, self.constants, edges, features, sent, totals, out)
 
-        def back(g: np.ndarray, to_harmonics: np.ndarray, to_distances: np.ndarray) -> np.ndarray:
+        def pullback(g: np.ndarray, to_harmonics: np.ndarray, to_distances: np.ndarray) -> np.ndarray:
             size = len(sent) if deeper else 0
             to_features, to_sent = new(size, dtype), np.zeros((len(edges.parts) - 1, size), dtype)
             kernels.backward(
@@ -174,7 +174,7 @@ class _Layer:
             )
             return to_features
 
-        return out, back
+        return out, pullback
 
 
 def _norm(norm: "RMSNorm", columns: list[Columns]) -> Norm:
@@ -191,15 +191,15 @@ class _Weights:
 
     def add(self, linear: "ChannelLinear", inputs: list[Columns], outputs: list[Columns]) -> np.ndarray:
         """Where those from rows of padded channels to others stand; the list over l may be shorter than theirs."""
-        places = np.zeros((2, max(len(inputs), len(outputs)), 4), np.int64)
-        places[..., 3] = -1
+        found = np.zeros((2, max(len(inputs), len(outputs)), 4), np.int64)
+        found[..., 3] = -1
         for l, (a, b, w) in enumerate(zip(inputs, outputs, linear.matrices, strict=False)):
             padded = a.pad(b.pad(w).T).T
             for way, matrix in enumerate((padded, padded.T)):
-                places[way, l, :3] = self._append(matrix), *matrix.shape
+                found[way, l, :3] = self._append(matrix), *matrix.shape
         if linear.bias is not None:
-            places[0, 0, 3] = self._append(outputs[0].pad(linear.bias))
-        return places
+            found[0, 0, 3] = self._append(outputs[0].pad(linear.bias))
+        return found
 
     def _append(self, numbers: Tensor) -> int:
         self.all.append(numbers.flatten())

@@ -1,4 +1,4 @@
-"""An equivariant layer in one compiled call there and one back: linear mixing, convolution, scales, norm and gate.
+"""An equivariant layer in a compiled call forward and one backward: linear mixing, convolution, scales, norm, gate.
 
     y = L_1 x,   t = s_Z ⊙ L_2 conv(y) + L_0 x,   x' = gate(norm(t))                                             (1)
 
@@ -9,7 +9,7 @@ gradient of x' to that of t, and with L^T for the mixing of gradients,
 
 While some tens of atoms are calculated, each call costs as much as what it calculates, and the messages of many atoms
 don't stay in the cache: so a tile of atoms goes from its edges to its features, and its messages are nowhere else.
-`layout.py` says how arrays are laid out, `tensor_product.py` what a convolution is.
+`layout.py` says how arrays are laid out, `tensor_product` what a convolution is.
 
 Matrix products take rows by fours, so atoms are filled up to a multiple of `GRAIN` with some that have no edges.
 """
@@ -23,8 +23,8 @@ from gnnpot.ops.gate import gate, gate_backward
 from gnnpot.ops.rms_norm import Norm, normalize, normalize_backward
 from gnnpot.ops.rows import begin, size, where
 from gnnpot.ops.simd.kernels import FAST
-from gnnpot.ops.simd.lanes import LANES, aligned, load, store
 from gnnpot.ops.simd.tiles import TILE, product_from
+from gnnpot.ops.simd.vectors import SIMD_WIDTH, aligned, load, store
 from gnnpot.ops.tensor_product.edges import convolve, convolve_backward, largest
 
 #: the atoms of a layer, and of each thread, are a multiple of this
@@ -32,13 +32,13 @@ GRAIN = 4
 
 
 class Plan(NamedTuple):
-    """A layer. Places are those of `Rows`, for each l: where it begins in units of atoms, an atom's size, a row's.
+    """A layer. Offsets are those of `Rows`, for each l: where it begins in units of atoms, an atom's size, a row's.
 
     Of L_0 to L_2 and their transposes: for each l, where in `weights` the matrix begins, its rows and columns (0: there
-    is none), where its bias begins (-1: none), [there and back, l, 4].
+    is none), where its bias begins (-1: none), [forward and backward, l, 4].
     """
 
-    paths: np.ndarray  #: see `Layout`
+    paths: np.ndarray  #: see `ProductLayout`
     table: np.ndarray  #: [points, 3, weights] of the convolution, by distance
     per_step: float  #: points per Å
     weights: np.ndarray  #: of what follows
@@ -49,7 +49,7 @@ class Plan(NamedTuple):
     norm_factors: np.ndarray  #: [columns of all l of t] of its norm; [0]: none
     norm_weights: np.ndarray  #: [l]
     epsilon: float  #: of the norm
-    features: np.ndarray  #: [l, 3] places of x and y
+    features: np.ndarray  #: [l, 3] offsets of x and y
     messages: np.ndarray  #: of conv(y)
     totals: np.ndarray  #: of t
     out: np.ndarray  #: of x'
@@ -144,8 +144,8 @@ def backward(plan, constants, edges, y, totals, g, to_x, to_y, to_harmonics, to_
     parts, atoms = edges.parts, len(edges.species)
     for part in prange(len(parts) - 1):
         weights, slopes = aligned(plan.table.shape[2], y), aligned(plan.table.shape[2], y)
-        rotation, products = aligned(largest(plan.paths), y), aligned(largest(plan.paths) * LANES, y)
-        sums, to_sent = aligned(edges.harmonics.shape[1] * LANES, y), to_y[part]
+        rotation, products = aligned(largest(plan.paths), y), aligned(largest(plan.paths) * SIMD_WIDTH, y)
+        sums, to_sent = aligned(edges.harmonics.shape[1] * SIMD_WIDTH, y), to_y[part]
         to_totals, to_messages = aligned(size(plan.totals) * TILE, y), aligned(size(plan.messages) * TILE, y)
         normal, at, received = aligned(len(to_totals), y), where(plan.totals, 0, TILE), where(plan.messages, 0, TILE)
         norm = Norm(plan.norm_factors, plan.norm_weights, plan.epsilon)
@@ -196,7 +196,7 @@ def _add_rows(x, y, rows, count):
     """y += x."""
     for l in range(len(rows[0])):
         at = begin(rows, l)
-        for k in range(at, at + count * rows[0][l, 1], LANES):
+        for k in range(at, at + count * rows[0][l, 1], SIMD_WIDTH):
             store(y, k, load(y, k) + load(x, k))
 
 
@@ -211,7 +211,7 @@ def _scale(plan, species, first, totals, rows, count):
         for i in range(count):
             factors = species[first + i] * plan.scales.shape[1] + column
             for _ in range(2 * l + 1):
-                for c in range(0, width, LANES):
+                for c in range(0, width, SIMD_WIDTH):
                     store(totals, at + c, load(totals, at + c) * load(plan.scales, factors + c))
                 at += width
         column += width

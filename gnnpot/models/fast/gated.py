@@ -1,4 +1,4 @@
-"""Fast form of gated perceptrons on gathered rows, as messages and updates are, with their derivative by hand.
+"""Compiled backend of gated perceptrons on gathered rows, as messages and updates are, with their derivative by hand.
 
 For rows r (edges or angles) that draw on sources x_k at index_k(r), and may have features d_r of their own,
 
@@ -24,16 +24,16 @@ from gnnpot.compiler.decorator import njit, prange
 from gnnpot.models.layers import GatedMLP
 from gnnpot.ops.simd import kernels, tiles
 from gnnpot.ops.simd.kernels import FAST
-from gnnpot.ops.simd.lane_math import gate
-from gnnpot.ops.simd.lanes import LANES, load, store
 from gnnpot.ops.simd.tiles import TILE
+from gnnpot.ops.simd.vector_math import gate
+from gnnpot.ops.simd.vectors import SIMD_WIDTH, load, store
 
 _NOWHERE = np.zeros(0, dtype=np.int64)
 
 
-class Places:
-    """Where rows draw from a source of `size` rows: `index` [M]. And back: rows `order[starts[k]:starts[k + 1]]` draw
-    on row k of the source."""
+class GatherIndex:
+    """The rows of a source of `size` rows that M rows draw from: `index` [M]. The reverse: rows
+    `order[starts[k]:starts[k + 1]]` draw from row k of the source."""
 
     def __init__(self, index: Tensor, size: int) -> None:
         self.index = index.contiguous().numpy()
@@ -60,8 +60,8 @@ def _grouped(index, size):
     return starts, order
 
 
-class Layout:
-    """M rows: where they draw from, and how they are summed.
+class GatherPlan:
+    """M rows: what they are gathered from, and how they are summed.
 
     `sources` are two or three; `weights` is where the f of the rows' weights are, `None` if each row has its own, or
     none; `group` [M] the group of each row, in order, `None` if rows are not summed.
@@ -70,15 +70,15 @@ class Layout:
     def __init__(
         self,
         rows: int,
-        sources: tuple[Places, ...],
-        weights: Places | None = None,
+        sources: tuple[GatherIndex, ...],
+        weights: GatherIndex | None = None,
         group: np.ndarray | None = None,
         groups: int = 0,
     ) -> None:
         self.rows, self.sources, self.weights, self.group, self.groups = rows, sources, weights, group, groups
-        places = [p.index for p in sources] + [_NOWHERE] * (3 - len(sources))
+        indices = [p.index for p in sources] + [_NOWHERE] * (3 - len(sources))
         #: of the sources, the weights and the groups, for the kernels
-        self.indices = *places, *(_NOWHERE if x is None else x for x in (weights and weights.index, group))
+        self.indices = *indices, *(_NOWHERE if x is None else x for x in (weights and weights.index, group))
         count = min(4 * torch.get_num_threads(), 1 + rows // TILE)
         #: where rows are shared out to threads; no group is torn apart
         self.parts = np.arange(count + 1) * rows // count
@@ -105,7 +105,7 @@ class Scratch:
 
 #: (gradient of out, of d, of f) -> those of the sources. To what is given for d and f, `None` where they are absent,
 #: theirs is added; without groups, that of d is that of out at first, and the same array
-GateBack = Callable[[Tensor, Tensor | None, Tensor | None], list[Tensor]]
+GatePullback = Callable[[Tensor, Tensor | None, Tensor | None], list[Tensor]]
 
 
 class Gate:
@@ -120,9 +120,9 @@ class Gate:
         pairs = [pair for layer in zip(mlp.layers, mlp.gates, strict=True) for pair in layer]
         forward = [m for layer in pairs for m in (layer.weight.T.flatten(), layer.bias)]
         backward = [layer.weight.detach().flatten() for layer in pairs]
-        self.own, self.own_back = both_ways(own, first)
-        self.mix, self.mix_back = both_ways(mix, first)
-        self.layers, self.back = (torch.cat(ts) if pairs else first.new_empty(0) for ts in (forward, backward))
+        self.own, self.own_transposed = both_ways(own, first)
+        self.mix, self.mix_transposed = both_ways(mix, first)
+        self.layers, self.transposed = (torch.cat(ts) if pairs else first.new_empty(0) for ts in (forward, backward))
         self.count = len(pairs) // 2
         self.outs = pairs[-1].out_features if pairs else len(first) // 2  #: v
         norms = [] if mlp.norms is None else list(mlp.norms)
@@ -137,7 +137,7 @@ class Gate:
         #: for the kernels
         self.arguments = own_array, mix_array, layers, self.count, scales, self.epsilon
         #: for those of the backward pass
-        self.back_arguments = self.own_back.numpy(), self.mix_back.numpy(), self.back.numpy()
+        self.backward_arguments = self.own_transposed.numpy(), self.mix_transposed.numpy(), self.transposed.numpy()
         self._absent = np.empty((0, 0), own_array.dtype)
 
     def parameters(self) -> tuple[Tensor, ...]:
@@ -145,27 +145,27 @@ class Gate:
         return self.own, self.mix, self.layers, self.norms
 
     def __call__(
-        self, layout: Layout, features: Tensor | None, weights: Tensor | None, *sources: Tensor
-    ) -> tuple[Tensor, GateBack]:
-        """`out` of d [M, K] or `None`, f [·, F] or `None`, and two or three sources [·, 2u]; and the way back."""
+        self, plan: GatherPlan, features: Tensor | None, weights: Tensor | None, *sources: Tensor
+    ) -> tuple[Tensor, GatePullback]:
+        """`out` of d [M, K] or `None`, f [·, F] or `None`, and two or three sources [·, 2u]; and the pullback."""
         given = (features, weights, *sources, *(None,) * (3 - len(sources)))
-        arguments = *map(self._array, given), *layout.indices, *self.arguments, layout.parts
+        arguments = *map(self._array, given), *plan.indices, *self.arguments, plan.parts
         like = sources[0]
-        grouped = layout.group is not None
-        out = like.new_zeros(layout.groups, self.outs) if grouped else like.new_empty(layout.rows, self.outs)
+        grouped = plan.group is not None
+        out = like.new_zeros(plan.groups, self.outs) if grouped else like.new_empty(plan.rows, self.outs)
         _forward(*arguments, out.numpy())
 
-        def back(g_out: Tensor, g_features: Tensor | None, g_weights: Tensor | None) -> list[Tensor]:
-            to_rows = self.scratch.array("rows", layout.rows, like.shape[1], like)
-            shared = self.scratch.array("weights", layout.rows if layout.weights else 0, self.outs, like)
-            to_weights = g_weights if layout.weights is None else shared
+        def pullback(g_out: Tensor, g_features: Tensor | None, g_weights: Tensor | None) -> list[Tensor]:
+            to_rows = self.scratch.array("rows", plan.rows, like.shape[1], like)
+            shared = self.scratch.array("weights", plan.rows if plan.weights else 0, self.outs, like)
+            to_weights = g_weights if plan.weights is None else shared
             gradients = map(self._array, (g_out, g_features, to_weights, to_rows))
-            _backward(*arguments, *self.back_arguments, *gradients)
-            if layout.weights is not None and g_weights is not None:
-                g_weights += layout.weights.sum(shared)
-            return [places.sum(to_rows) for places in layout.sources]
+            _backward(*arguments, *self.backward_arguments, *gradients)
+            if plan.weights is not None and g_weights is not None:
+                g_weights += plan.weights.sum(shared)
+            return [index.sum(to_rows) for index in plan.sources]
 
-        return out, back
+        return out, pullback
 
     def _array(self, rows: Tensor | None) -> np.ndarray:
         """For the kernels; an empty one stands for what is absent."""
@@ -173,10 +173,10 @@ class Gate:
 
 
 def both_ways(weight: Tensor | None, like: Tensor) -> tuple[Tensor, Tensor]:
-    """A weight [out, in], flat, for products [·, in] -> [·, out] and, padded to whole lanes, for their derivative."""
+    """A weight [out, in], flat, for products [·, in] -> [·, out] and, padded to SIMD vectors, for their derivative."""
     if weight is None:
         return like.new_empty(0), like.new_empty(0)
-    return weight.T.flatten(), nn.functional.pad(weight.detach(), (0, -weight.shape[1] % LANES)).flatten()
+    return weight.T.flatten(), nn.functional.pad(weight.detach(), (0, -weight.shape[1] % SIMD_WIDTH)).flatten()
 
 
 @njit(fastmath=FAST, forceinline=True)
@@ -191,7 +191,7 @@ def first_layer(t, first, count, features, own, a, i, b, j, c, k, zs, at_z, scra
         at, at_a = at_z + row * width, t * size + i[first + row] * width
         at_b = t * b.shape[-2] * width + j[first + row] * width
         at_c = t * c.shape[-2] * width + k[first + row] * width if len(c) else 0
-        for u in range(0, width, LANES):
+        for u in range(0, width, SIMD_WIDTH):
             z = load(a, at_a + u) + load(b, at_b + u)
             if len(c):
                 z = z + load(c, at_c + u)
@@ -224,7 +224,7 @@ def row_weights(t, first, count, f, index, mix, ws, at_w, scratch):
         tiles.product(scratch, 0, depth, mix, 0, depth, outs, -1, ws, at_w, outs, count)
     else:
         for row in range(count):
-            for u in range(0, outs, LANES):
+            for u in range(0, outs, SIMD_WIDTH):
                 store(ws, at_w + row * outs + u, load(f, (t * rows + index[first + row]) * outs + u))
 
 
@@ -246,7 +246,7 @@ def _forward(features, f, a, b, c, i, j, k, index, group, own, mix, layers, numb
                 at = last + row * width
                 m, s, n, t = tiles.norms_of_halves(zs, at, units, norms, epsilon)
                 to = (group[first + row] if len(group) else first + row) * outs
-                for u in range(0, outs, LANES):
+                for u in range(0, outs, SIMD_WIDTH):
                     value, other = tiles.halves(zs, at, units, u, norms, m, s, n, t)
                     y, _, _ = gate(value, other)
                     y = y * load(ws, row * outs + u)
@@ -256,7 +256,7 @@ def _forward(features, f, a, b, c, i, j, k, index, group, own, mix, layers, numb
 @njit(parallel=True, fastmath=FAST, cache=True)
 def _backward(
     features, f, a, b, c, i, j, k, index, group, own, mix, layers, number, norms, epsilon, parts,
-    own_back, mix_back, back, g_out, g_features, g_f, g_rows,
+    own_transposed, mix_transposed, transposed, g_out, g_features, g_f, g_rows,
 ):  # fmt: skip
     width = a.shape[1]
     units, last, outs = width // 2, number * TILE * width, g_out.shape[1]
@@ -274,7 +274,7 @@ def _backward(
                 at, to, at_w = last + row * width, row * width, row * outs
                 m, s, n, t = tiles.norms_of_halves(zs, at, units, norms, epsilon)
                 of = (group[first + row] if len(group) else first + row) * outs
-                for u in range(0, outs, LANES):
+                for u in range(0, outs, SIMD_WIDTH):
                     value, other = tiles.halves(zs, at, units, u, norms, m, s, n, t)
                     (y, along_value, along_other), g_y = gate(value, other), load(g_out, of + u)
                     store(g_w, at_w + u, y * g_y)
@@ -283,31 +283,31 @@ def _backward(
                     store(g, to + units + u, g_y * along_other)
                 tiles.halves_backward(zs, at, units, norms, m, s, n, t, g, to)
             if len(f):
-                _weights_backward(first, count, g_w, mix_back, g_f, h)
-            _layers_backward(count, back, number, outs, zs, h, g)
-            for at in range(0, count * width, LANES):
+                _weights_backward(first, count, g_w, mix_transposed, g_f, h)
+            _layers_backward(count, transposed, number, outs, zs, h, g)
+            for at in range(0, count * width, SIMD_WIDTH):
                 store(g_rows, first * width + at, load(g, at))
             if len(own):
-                _to_features(g, own_back, g_features, first, count, h)
+                _to_features(g, own_transposed, g_features, first, count, h)
 
 
 @njit(fastmath=FAST, forceinline=True)
-def _weights_backward(first, count, g_w, mix_back, g_f, scratch):
+def _weights_backward(first, count, g_w, mix_transposed, g_f, scratch):
     """The gradient of each row's f, from that of w: added to the row's own, but where rows share f."""
     outs, depth = g_w.shape[1], g_f.shape[1]
-    if len(mix_back):
-        padded = len(mix_back) // outs
-        tiles.product(g_w, 0, outs, mix_back, 0, outs, padded, -1, scratch, 0, padded, count)
+    if len(mix_transposed):
+        padded = len(mix_transposed) // outs
+        tiles.product(g_w, 0, outs, mix_transposed, 0, outs, padded, -1, scratch, 0, padded, count)
         for row in range(count):
             for u in range(depth):
                 g_f[first + row, u] += scratch.flat[row * padded + u]
     else:
-        for at in range(0, count * outs, LANES):
+        for at in range(0, count * outs, SIMD_WIDTH):
             store(g_f, first * outs + at, load(g_w, at))
 
 
 @njit(fastmath=FAST, forceinline=True)
-def _layers_backward(count, back, number, outs, zs, h, g):
+def _layers_backward(count, transposed, number, outs, zs, h, g):
     """g <- the gradient of z, from that of the last z'."""
     width = zs.shape[1]
     units = width // 2
@@ -315,15 +315,15 @@ def _layers_backward(count, back, number, outs, zs, h, g):
         depth = outs if layer == number - 1 else units
         for half in range(2):
             at = (2 * layer * units + half * depth) * units
-            tiles.product(g, half * units, width, back, at, depth, units, -1, h, half * units, width, count)
+            tiles.product(g, half * units, width, transposed, at, depth, units, -1, h, half * units, width, count)
         tiles.multiply(zs, layer * TILE * width, count * width, h, g)
 
 
 @njit(fastmath=FAST, forceinline=True)
-def _to_features(g, own_back, g_features, first, count, scratch):
+def _to_features(g, own_transposed, g_features, first, count, scratch):
     """Add to the gradient of the rows' own features; whole fours of rows go through `scratch`, so as not to write too
     far."""
     width, depth = g.shape[1], g_features.shape[1]
-    tiles.product(g, 0, width, own_back, 0, width, depth, -1, scratch, 0, depth, count)
-    for at in range(0, count * depth, LANES):
+    tiles.product(g, 0, width, own_transposed, 0, width, depth, -1, scratch, 0, depth, count)
+    for at in range(0, count * depth, SIMD_WIDTH):
         store(g_features, first * depth + at, load(g_features, first * depth + at) + load(scratch, at))

@@ -1,4 +1,4 @@
-"""The fast form of an HDNNP: descriptor, networks and their derivative in one pass over the atoms.
+"""Compiled backend of an HDNNP: descriptor, networks and their derivative in one pass over the atoms.
 
 It calculates in float64 for any dtype of the model.
 """
@@ -13,7 +13,7 @@ from gnnpot.graphs import Graph
 from gnnpot.models.fast.hdnnp_blocks import FACTORS, Plan
 from gnnpot.models.fast.hdnnp_kernel import energies_and_gradient
 from gnnpot.models.fast.hdnnp_network import network_of
-from gnnpot.models.symmetry_lanes import Group
+from gnnpot.models.symmetry_batches import Group
 from gnnpot.ops.simd.threads import follow_torch
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ def plan_of(groups: list[tuple[bool, Group]], species: int) -> Plan:
                 parts[g, s, p] = begin[0], len(functions), begin[1], len(radial), begin[2], len(angular)
     widest = (parts[..., 3] - parts[..., 2]).max(), (parts[..., 5] - parts[..., 4]).max()
     rows = np.cumsum([FACTORS, widest[0], widest[0], widest[1], widest[1]])
-    places, pairs, angles = (np.array(x, dtype=float).reshape(-1, n) for x, n in
+    columns, pairs, angles = (np.array(x, dtype=float).reshape(-1, n) for x, n in
                              ((functions, 3), (radial, 2), (angular, 2)))  # fmt: skip
 
     def every(name: str, kind: type) -> np.ndarray:
@@ -94,8 +94,8 @@ def plan_of(groups: list[tuple[bool, Group]], species: int) -> Plan:
         shift=pairs[:, 1].copy(),
         lambda_=angles[:, 0].copy(),
         zeta=angles[:, 1].copy(),
-        radial=places[:, 0].astype(np.int64),
-        angular=places[:, 1].astype(np.int64),
-        column=places[:, 2].astype(np.int64),
+        radial=columns[:, 0].astype(np.int64),
+        angular=columns[:, 1].astype(np.int64),
+        column=columns[:, 2].astype(np.int64),
         rows=rows,
     )

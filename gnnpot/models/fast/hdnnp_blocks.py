@@ -1,8 +1,8 @@
-"""What the fast form of an HDNNP does with sixteen pairs of atoms, or of neighbours of one atom, at once.
+"""What the compiled backend of an HDNNP does with sixteen pairs of atoms, or of neighbours of one atom, at once.
 
 A block is a stretch of `slab` (float64): row k of the block that begins at `at` is `slab[at + 16 k : at + 16 k + 16]`.
-Lanes that stand for no pair have weight zero. With the symbols of `symmetry_lanes`, a symmetry function is Σ over
-lanes of w f R_m A_a.
+Elements that stand for no pair have weight zero. With the symbols of `symmetry_batches`, a symmetry function is Σ over
+elements of w f R_m A_a.
 """
 
 from typing import NamedTuple
@@ -10,10 +10,10 @@ from typing import NamedTuple
 import numpy as np
 
 from gnnpot.compiler.decorator import njit
-from gnnpot.models.symmetry_lanes import COSINE, STRAIGHT, cutoff_value
+from gnnpot.models.symmetry_batches import COSINE, STRAIGHT, cutoff_value
 from gnnpot.ops.simd.kernels import FAST
-from gnnpot.ops.simd.lane_functions import arccosine, at_least, decay, half_cosine, square_root
-from gnnpot.ops.simd.lanes import LANES, load, splat, spread, store, total
+from gnnpot.ops.simd.vector_functions import arccosine, at_least, decay, half_cosine, square_root
+from gnnpot.ops.simd.vectors import SIMD_WIDTH, broadcast, broadcast_at, load, store, total
 
 #: Rows of a block: cos θ, R_ij, R_ik, R_jk; w f_c(R_ij) f_c(R_ik) and its derivatives with respect to R_ij and R_ik;
 #: 1/R_ij and 1/R_ik; f_c(R_jk) and its derivative. Of radial functions: R_ij, w f_c, its derivative and 1/R_ij only.
@@ -61,7 +61,7 @@ def cutoff_block(plan, g, array, at_r, at_f, at_df):
         store(array, at_f, f)
         store(array, at_df, df * scale)
         return
-    for i in range(LANES):
+    for i in range(SIMD_WIDTH):
         f, df = cutoff_value(kind, array[at_r + i], cutoff, inner)
         array[at_f + i], array[at_df + i] = f, df
 
@@ -69,31 +69,31 @@ def cutoff_block(plan, g, array, at_r, at_f, at_df):
 @njit(forceinline=True, error_model="numpy", fastmath=FAST)
 def angle_block(plan, g, slab, at):
     """cos θ from the scalar product; R_jk from its square, and its cutoff function."""
-    c = load(slab, at + LANES * C) * load(slab, at + LANES * IA) * load(slab, at + LANES * IB)
-    store(slab, at + LANES * C, c)
+    c = load(slab, at + SIMD_WIDTH * C) * load(slab, at + SIMD_WIDTH * IA) * load(slab, at + SIMD_WIDTH * IB)
+    store(slab, at + SIMD_WIDTH * C, c)
     if plan.distances[g] == 3:
-        store(slab, at + LANES * RJ, square_root(load(slab, at + LANES * RJ)))
-        cutoff_block(plan, g, slab, at + LANES * RJ, at + LANES * FJ, at + LANES * DFJ)
+        store(slab, at + SIMD_WIDTH * RJ, square_root(load(slab, at + SIMD_WIDTH * RJ)))
+        cutoff_block(plan, g, slab, at + SIMD_WIDTH * RJ, at + SIMD_WIDTH * FJ, at + SIMD_WIDTH * DFJ)
 
 
 @njit(forceinline=True, error_model="numpy", fastmath=FAST)
 def radial_block(plan, g, part, slab, at):
     """Rows R_m = exp(-η Σ (R - R_s)²) and w f R_m."""
     distances = plan.distances[g]
-    a, weight = load(slab, at + LANES * RA), load(slab, at + LANES * FF)
+    a, weight = load(slab, at + SIMD_WIDTH * RA), load(slab, at + SIMD_WIDTH * FF)
     one, square = a, a * a
     if distances > 1:
-        b = load(slab, at + LANES * RB)
+        b = load(slab, at + SIMD_WIDTH * RB)
         one, square = one + b, square + b * b
     if distances > 2:
-        j = load(slab, at + LANES * RJ)
+        j = load(slab, at + SIMD_WIDTH * RJ)
         one, square = one + j, square + j * j
-        weight = weight * load(slab, at + LANES * FJ)
-    at_r, at_wr = at + LANES * plan.rows[0], at + LANES * plan.rows[1]
+        weight = weight * load(slab, at + SIMD_WIDTH * FJ)
+    at_r, at_wr = at + SIMD_WIDTH * plan.rows[0], at + SIMD_WIDTH * plan.rows[1]
     for m in range(part[2], part[3]):
         eta, shift = plan.eta[m], plan.shift[m]
         if eta == 0.0:
-            store(slab, at_r, splat(slab, 1.0))
+            store(slab, at_r, broadcast(slab, 1.0))
             store(slab, at_wr, weight)
         else:
             exponent = square * (-eta)
@@ -102,25 +102,25 @@ def radial_block(plan, g, part, slab, at):
             r = decay(exponent)
             store(slab, at_r, r)
             store(slab, at_wr, r * weight)
-        at_r += LANES
-        at_wr += LANES
+        at_r += SIMD_WIDTH
+        at_wr += SIMD_WIDTH
 
 
 @njit(forceinline=True, error_model="numpy", fastmath=FAST)
 def angular_block(plan, g, part, slab, at):
     """Rows A_a and dA_a/dcos θ: 2 [½ (1 + λ cos θ)]^ζ, or 1 of radial Gaussians, or Chebyshev polynomials."""
-    at_a, at_d = at + LANES * plan.rows[2], at + LANES * plan.rows[3]
+    at_a, at_d = at + SIMD_WIDTH * plan.rows[2], at + SIMD_WIDTH * plan.rows[3]
     if plan.chebyshev[g]:
         _chebyshev(plan, g, part, slab, at, at_a, at_d)
         return
     for a in range(part[4], part[5]):
         lambda_, zeta = plan.lambda_[a], plan.zeta[a]
         if lambda_ == 0.0:
-            store(slab, at_a, splat(slab, 2.0 * 0.5**zeta))
-            store(slab, at_d, splat(slab, 0.0))
+            store(slab, at_a, broadcast(slab, 2.0 * 0.5**zeta))
+            store(slab, at_d, broadcast(slab, 0.0))
         else:
-            x = at_least(load(slab, at + LANES * C) * (0.5 * lambda_) + 0.5, 0.0)
-            power = splat(slab, 1.0)
+            x = at_least(load(slab, at + SIMD_WIDTH * C) * (0.5 * lambda_) + 0.5, 0.0)
+            power = broadcast(slab, 1.0)
             e = int(zeta - 1.0)
             if e == zeta - 1.0:
                 factor = x
@@ -131,37 +131,37 @@ def angular_block(plan, g, part, slab, at):
                     e >>= 1
             else:
                 store(slab, at_d, x)
-                for i in range(LANES):
+                for i in range(SIMD_WIDTH):
                     slab[at_d + i] = slab[at_d + i] ** (zeta - 1.0)
                 power = load(slab, at_d)
             store(slab, at_a, power * x * 2.0)
             store(slab, at_d, power * (zeta * lambda_))
-        at_a += LANES
-        at_d += LANES
+        at_a += SIMD_WIDTH
+        at_d += SIMD_WIDTH
 
 
 @njit(forceinline=True, error_model="numpy", fastmath=FAST)
 def _chebyshev(plan, g, part, slab, at, at_a, at_d):
     """T_k(X) and dX T_k'(X): X = 2R/R_c - 1 and dX = 2/R_c, or X = 2θ/π - 1 and dX = dX/dcos θ."""
     if plan.distances[g] == 1:
-        x = load(slab, at + LANES * RA) * (2.0 / plan.cutoff[g]) - 1.0
-        dx = splat(slab, 2.0 / plan.cutoff[g])
+        x = load(slab, at + SIMD_WIDTH * RA) * (2.0 / plan.cutoff[g]) - 1.0
+        dx = broadcast(slab, 2.0 / plan.cutoff[g])
     else:
-        c = load(slab, at + LANES * C) * (1.0 - STRAIGHT)
+        c = load(slab, at + SIMD_WIDTH * C) * (1.0 - STRAIGHT)
         c = 0.0 - at_least(0.0 - at_least(c, STRAIGHT - 1.0), STRAIGHT - 1.0)
         x = arccosine(c) * (2.0 / np.pi) - 1.0
         # (1 - c)(1 + c): 1 - c² would lose the digits that count here
         dx = (-2.0 / np.pi * (1.0 - STRAIGHT)) / square_root((1.0 - c) * (1.0 + c))
-    t_last, t = x, splat(slab, 1.0)
-    d_last, d = dx, splat(slab, 0.0)
+    t_last, t = x, broadcast(slab, 1.0)
+    d_last, d = dx, broadcast(slab, 0.0)
     a = part[4]
     for k in range(int(plan.zeta[part[5] - 1]) + 1):
         if k == plan.zeta[a]:
             store(slab, at_a, t)
             store(slab, at_d, d)
             a += 1
-            at_a += LANES
-            at_d += LANES
+            at_a += SIMD_WIDTH
+            at_d += SIMD_WIDTH
         d_last, d = d, (dx * t + x * d) * 2.0 - d_last
         t_last, t = t, x * t * 2.0 - t_last
 
@@ -169,11 +169,11 @@ def _chebyshev(plan, g, part, slab, at, at_a, at_d):
 @njit(forceinline=True, error_model="numpy", fastmath=FAST)
 def add_functions(plan, part, slab, begin, end, row):
     """row[column] += Σ w f R_m A_a over the blocks that begin at `begin` up to `end`, for the functions of a part."""
-    stride = LANES * plan.rows[4]
+    stride = SIMD_WIDTH * plan.rows[4]
     for f in range(part[0], part[1]):
-        at_r = LANES * (plan.rows[1] + plan.radial[f])
-        at_a = LANES * (plan.rows[2] + plan.angular[f])
-        s = splat(slab, 0.0)
+        at_r = SIMD_WIDTH * (plan.rows[1] + plan.radial[f])
+        at_a = SIMD_WIDTH * (plan.rows[2] + plan.angular[f])
+        s = broadcast(slab, 0.0)
         for at in range(begin, end, stride):
             s = load(slab, at + at_r) * load(slab, at + at_a) + s
         row[plan.column[f]] += total(s)
@@ -182,17 +182,17 @@ def add_functions(plan, part, slab, begin, end, row):
 @njit(forceinline=True, error_model="numpy", fastmath=FAST)
 def contract_block(plan, g, part, slab, at, c):
     """(T0, V, Q1, Q2): Σ c R_m A_a, Σ c R_m dA_a, Σ c η_m R_m A_a, Σ c η_m R_s,m R_m A_a; c of the part's functions."""
-    zero = splat(slab, 0.0)
+    zero = broadcast(slab, 0.0)
     t0, v, q1, q2 = zero, zero, zero, zero
     f = part[0]
     for m in range(part[3] - part[2]):
         u, w = zero, zero
         while f < part[1] and plan.radial[f] == m:
-            factor, a = spread(c, f - part[0]), LANES * plan.angular[f]
-            u = factor * load(slab, at + LANES * plan.rows[2] + a) + u
-            w = factor * load(slab, at + LANES * plan.rows[3] + a) + w
+            factor, a = broadcast_at(c, f - part[0]), SIMD_WIDTH * plan.angular[f]
+            u = factor * load(slab, at + SIMD_WIDTH * plan.rows[2] + a) + u
+            w = factor * load(slab, at + SIMD_WIDTH * plan.rows[3] + a) + w
             f += 1
-        r = load(slab, at + LANES * (plan.rows[0] + m))
+        r = load(slab, at + SIMD_WIDTH * (plan.rows[0] + m))
         u = u * r
         eta = plan.eta[part[2] + m]
         t0 = t0 + u
@@ -206,20 +206,20 @@ def contract_block(plan, g, part, slab, at, c):
 def gradient_block(plan, g, part, slab, at, c):
     """Rows PA, PB and Q of the equations in `symmetry_kernels`; of radial functions PA only."""
     t0, v, q1, q2 = contract_block(plan, g, part, slab, at, c)
-    ff, a, ia = load(slab, at + LANES * FF), load(slab, at + LANES * RA), load(slab, at + LANES * IA)
+    ff, a, ia = load(slab, at + SIMD_WIDTH * FF), load(slab, at + SIMD_WIDTH * RA), load(slab, at + SIMD_WIDTH * IA)
     if plan.distances[g] == 1:
-        change = ff * (v - (a * q1 - q2) * 2.0) + load(slab, at + LANES * DFA) * t0
-        store(slab, at + LANES * PA, change * ia)
+        change = ff * (v - (a * q1 - q2) * 2.0) + load(slab, at + SIMD_WIDTH * DFA) * t0
+        store(slab, at + SIMD_WIDTH * PA, change * ia)
         return
-    b, ib = load(slab, at + LANES * RB), load(slab, at + LANES * IB)
-    f, fj, s_j = ff, splat(slab, 1.0), splat(slab, 0.0)
+    b, ib = load(slab, at + SIMD_WIDTH * RB), load(slab, at + SIMD_WIDTH * IB)
+    f, fj, s_j = ff, broadcast(slab, 1.0), broadcast(slab, 0.0)
     if plan.distances[g] == 3:
-        j, fj = load(slab, at + LANES * RJ), load(slab, at + LANES * FJ)
+        j, fj = load(slab, at + SIMD_WIDTH * RJ), load(slab, at + SIMD_WIDTH * FJ)
         f = ff * fj
-        s_j = (load(slab, at + LANES * DFJ) * ff * t0 - f * (j * q1 - q2) * 2.0) / j
-    s_a = load(slab, at + LANES * DFA) * fj * t0 - f * (a * q1 - q2) * 2.0
-    s_b = load(slab, at + LANES * DFB) * fj * t0 - f * (b * q1 - q2) * 2.0
-    s_c, cosine = f * v, load(slab, at + LANES * C)
-    store(slab, at + LANES * PA, (s_a - cosine * s_c * ia) * ia + s_j)
-    store(slab, at + LANES * PB, (s_b - cosine * s_c * ib) * ib + s_j)
-    store(slab, at + LANES * Q, s_c * ia * ib - s_j)
+        s_j = (load(slab, at + SIMD_WIDTH * DFJ) * ff * t0 - f * (j * q1 - q2) * 2.0) / j
+    s_a = load(slab, at + SIMD_WIDTH * DFA) * fj * t0 - f * (a * q1 - q2) * 2.0
+    s_b = load(slab, at + SIMD_WIDTH * DFB) * fj * t0 - f * (b * q1 - q2) * 2.0
+    s_c, cosine = f * v, load(slab, at + SIMD_WIDTH * C)
+    store(slab, at + SIMD_WIDTH * PA, (s_a - cosine * s_c * ia) * ia + s_j)
+    store(slab, at + SIMD_WIDTH * PB, (s_b - cosine * s_c * ib) * ib + s_j)
+    store(slab, at + SIMD_WIDTH * Q, s_c * ia * ib - s_j)

@@ -1,6 +1,6 @@
 """Energy of an HDNNP's atoms and its derivative with respect to the edge vectors, atom by atom.
 
-For each atom: its pairs of neighbours in blocks of sixteen lanes, what the symmetry functions need of them, the
+For each atom: its pairs of neighbours in blocks of sixteen, what the symmetry functions need of them, the
 functions, the network forward and backward, and from the blocks, which are still in the cache, the gradient. Nothing
 is calculated twice, and nothing but energies and gradient leaves the cache.
 """
@@ -33,7 +33,7 @@ from gnnpot.models.fast.hdnnp_blocks import (
 )
 from gnnpot.models.fast.hdnnp_network import count_outside, energy_and_slopes
 from gnnpot.ops.simd.kernels import FAST
-from gnnpot.ops.simd.lanes import LANES, load, store
+from gnnpot.ops.simd.vectors import SIMD_WIDTH, load, store
 
 #: rows of a list of neighbours
 _X, _Y, _Z, _R, _F, _DF, _INVERSE, _WEIGHT = range(8)
@@ -42,14 +42,14 @@ _X, _Y, _Z, _R, _F, _DF, _INVERSE, _WEIGHT = range(8)
 class Scratch(NamedTuple):
     """What a thread writes while it works on an atom."""
 
-    width: int  #: longest list of neighbours, padded to whole lanes
+    width: int  #: longest list of neighbours, padded to whole SIMD vectors
     near: np.ndarray  #: [G * 8 * width] rows of the neighbours within a group's cutoff, sorted by class
     edges: np.ndarray  #: [G, width] which edges they are
     bounds: np.ndarray  #: [G, classes + 1] where a class begins
     slab: np.ndarray  #: blocks, see `hdnnp_blocks`
-    one: np.ndarray  #: [blocks * 16] the first neighbour of a lane
+    one: np.ndarray  #: [blocks * 16] the first neighbour of each element
     two: np.ndarray  #: [blocks * 16] the second
-    parts: np.ndarray  #: [parts of all groups, 5] group, class or pair of classes, first block, last + 1, lanes
+    parts: np.ndarray  #: [parts of all groups, 5] group, class or pair of classes, first block, last + 1, elements
     pull: np.ndarray  #: [G, width, 3] derivative with respect to a neighbour's vector
 
 
@@ -79,8 +79,8 @@ def _range(plan, net, first, species, neighbors, vectors, lo, hi, energies, grad
             _load(plan, g, vectors, species, neighbors, first[atom], first[atom + 1], scratch)
             n, classes = scratch.bounds[g, plan.classes[g]], plan.classes[g]
             pairs = classes * (classes + 1) // 2
-            need += n // LANES + classes if plan.distances[g] == 1 else n * (n - 1) // 2 // LANES + pairs
-        if need * LANES > len(scratch.one):
+            need += n // SIMD_WIDTH + classes if plan.distances[g] == 1 else n * (n - 1) // 2 // SIMD_WIDTH + pairs
+        if need * SIMD_WIDTH > len(scratch.one):
             scratch = _enlarged(plan, scratch, need + need // 4)
         row[:] = 0.0
         count = _functions(plan, s, scratch, row)
@@ -95,15 +95,15 @@ def _range(plan, net, first, species, neighbors, vectors, lo, hi, energies, grad
 
 @njit(forceinline=True)
 def _scratch(plan, degree, blocks):
-    groups, width = len(plan.cutoff), (degree + 2 * LANES - 1) // LANES * LANES
+    groups, width = len(plan.cutoff), (degree + 2 * SIMD_WIDTH - 1) // SIMD_WIDTH * SIMD_WIDTH
     return Scratch(
         width,
         np.zeros(groups * 8 * width),
         np.zeros((groups, width), np.int64),
         np.zeros((groups, plan.classes.max() + 1), np.int64),
-        np.zeros(blocks * LANES * plan.rows[4]),
-        np.zeros(blocks * LANES, np.int64),
-        np.zeros(blocks * LANES, np.int64),
+        np.zeros(blocks * SIMD_WIDTH * plan.rows[4]),
+        np.zeros(blocks * SIMD_WIDTH, np.int64),
+        np.zeros(blocks * SIMD_WIDTH, np.int64),
         np.zeros((groups * plan.parts.shape[2], 5), np.int64),
         np.zeros((groups, width, 3)),
     )
@@ -112,8 +112,8 @@ def _scratch(plan, degree, blocks):
 @njit(forceinline=True)
 def _enlarged(plan, old, blocks):
     """The same with room for more blocks."""
-    slab = np.zeros(blocks * LANES * plan.rows[4])
-    one, two = np.zeros(blocks * LANES, np.int64), np.zeros(blocks * LANES, np.int64)
+    slab = np.zeros(blocks * SIMD_WIDTH * plan.rows[4])
+    one, two = np.zeros(blocks * SIMD_WIDTH, np.int64), np.zeros(blocks * SIMD_WIDTH, np.int64)
     return Scratch(old.width, old.near, old.edges, old.bounds, slab, one, two, old.parts, old.pull)
 
 
@@ -143,10 +143,10 @@ def _load(plan, g, vectors, species, neighbors, start, end, scratch):
     for k in range(classes, 0, -1):
         bounds[k] = bounds[k - 1]
     bounds[0] = 0
-    # what follows the last neighbour shares its lanes, and must be a distance
-    for i in range(bounds[classes], min(bounds[classes] + LANES, width)):
+    # what follows the last neighbour shares its vector, and must be a distance
+    for i in range(bounds[classes], min(bounds[classes] + SIMD_WIDTH, width)):
         near[at + _R * width + i] = 0.5 * plan.cutoff[g]
-    for i in range(0, bounds[classes], LANES):
+    for i in range(0, bounds[classes], SIMD_WIDTH):
         at_f, at_df, at_w = at + _F * width + i, at + _DF * width + i, at + _WEIGHT * width + i
         cutoff_block(plan, g, near, at + _R * width + i, at_f, at_df)
         store(near, at_f, load(near, at_f) * load(near, at_w))
@@ -157,7 +157,7 @@ def _load(plan, g, vectors, species, neighbors, start, end, scratch):
 @njit(forceinline=True, error_model="numpy", fastmath=FAST)
 def _functions(plan, s, scratch, row):
     """Fill the blocks of all parts of an atom of species s, and `row` with its symmetry functions; number of parts."""
-    stride, parts, block = LANES * plan.rows[4], 0, 0
+    stride, parts, block = SIMD_WIDTH * plan.rows[4], 0, 0
     for g in range(len(plan.cutoff)):
         classes, p = plan.classes[g], -1
         for c1 in range(classes):
@@ -174,7 +174,7 @@ def _functions(plan, s, scratch, row):
                     n = _triplets(plan, g, c1, c2, scratch, block, stride)
                 if n == 0:
                     continue
-                end = block + (n + LANES - 1) // LANES
+                end = block + (n + SIMD_WIDTH - 1) // SIMD_WIDTH
                 for at in range(block * stride, end * stride, stride):
                     if plan.distances[g] > 1:
                         angle_block(plan, g, scratch.slab, at)
@@ -190,28 +190,28 @@ def _functions(plan, s, scratch, row):
 
 @njit(forceinline=True, error_model="numpy", fastmath=FAST)
 def _pairs(g, c, scratch, block, stride):
-    """Lanes of a radial group: the neighbours of a class."""
+    """Vector of a radial group: the neighbours of a class."""
     near, slab, width = scratch.near, scratch.slab, scratch.width
     begin, end = scratch.bounds[g, c], scratch.bounds[g, c + 1]
     source = g * 8 * width + begin
-    for n in range((end - begin + LANES - 1) // LANES * LANES):
-        at = (block + n // LANES) * stride + n % LANES
+    for n in range((end - begin + SIMD_WIDTH - 1) // SIMD_WIDTH * SIMD_WIDTH):
+        at = (block + n // SIMD_WIDTH) * stride + n % SIMD_WIDTH
         inside = 1.0 if n < end - begin else 0.0
         k = source + n if n < end - begin else source
-        slab[at + LANES * RA] = near[k + _R * width]
-        slab[at + LANES * FF] = inside * near[k + _F * width]
-        slab[at + LANES * DFA] = inside * near[k + _DF * width]
-        slab[at + LANES * IA] = near[k + _INVERSE * width]
-        slab[at + LANES * C] = 0.0
-        scratch.one[block * LANES + n] = begin + n
+        slab[at + SIMD_WIDTH * RA] = near[k + _R * width]
+        slab[at + SIMD_WIDTH * FF] = inside * near[k + _F * width]
+        slab[at + SIMD_WIDTH * DFA] = inside * near[k + _DF * width]
+        slab[at + SIMD_WIDTH * IA] = near[k + _INVERSE * width]
+        slab[at + SIMD_WIDTH * C] = 0.0
+        scratch.one[block * SIMD_WIDTH + n] = begin + n
     return end - begin
 
 
 @njit(forceinline=True, error_model="numpy", fastmath=FAST)
 def _triplets(plan, g, c1, c2, scratch, block, stride):
-    """Lanes of an angular group: pairs of neighbours of classes c1 and c2, as close to each other as the group asks."""
+    """Elements of an angular group: pairs of neighbours of classes c1 and c2, near each other if the group wants it."""
     near, slab, width = scratch.near, scratch.slab, scratch.width
-    one, two, first = scratch.one, scratch.two, block * LANES
+    one, two, first = scratch.one, scratch.two, block * SIMD_WIDTH
     base, bounds = g * 8 * width, scratch.bounds[g]
     square = plan.cutoff[g] ** 2 if plan.distances[g] == 3 else np.inf
     n = 0
@@ -225,28 +225,28 @@ def _triplets(plan, g, c1, c2, scratch, block, stride):
             r_k = near[at_k + _R * width]
             jk2 = r * r + r_k * r_k - 2.0 * dot
             # written in any case, and kept or overwritten by the next: a branch would be guessed wrong every other time
-            at = (block + n // LANES) * stride + n % LANES
-            slab[at + LANES * C], slab[at + LANES * RJ] = dot, jk2
-            slab[at + LANES * RA], slab[at + LANES * RB] = r, r_k
-            slab[at + LANES * FF] = f * near[at_k + _F * width]
-            slab[at + LANES * DFA] = df * near[at_k + _F * width]
-            slab[at + LANES * DFB] = f * near[at_k + _DF * width]
-            slab[at + LANES * IA], slab[at + LANES * IB] = inverse, near[at_k + _INVERSE * width]
+            at = (block + n // SIMD_WIDTH) * stride + n % SIMD_WIDTH
+            slab[at + SIMD_WIDTH * C], slab[at + SIMD_WIDTH * RJ] = dot, jk2
+            slab[at + SIMD_WIDTH * RA], slab[at + SIMD_WIDTH * RB] = r, r_k
+            slab[at + SIMD_WIDTH * FF] = f * near[at_k + _F * width]
+            slab[at + SIMD_WIDTH * DFA] = df * near[at_k + _F * width]
+            slab[at + SIMD_WIDTH * DFB] = f * near[at_k + _DF * width]
+            slab[at + SIMD_WIDTH * IA], slab[at + SIMD_WIDTH * IB] = inverse, near[at_k + _INVERSE * width]
             one[first + n], two[first + n] = j, k
             n += int(jk2 < square)
-    for i in range(n, (n + LANES - 1) // LANES * LANES):
-        at = (block + i // LANES) * stride + i % LANES
-        slab[at + LANES * C], slab[at + LANES * FF] = 0.0, 0.0
-        slab[at + LANES * DFA], slab[at + LANES * DFB] = 0.0, 0.0
+    for i in range(n, (n + SIMD_WIDTH - 1) // SIMD_WIDTH * SIMD_WIDTH):
+        at = (block + i // SIMD_WIDTH) * stride + i % SIMD_WIDTH
+        slab[at + SIMD_WIDTH * C], slab[at + SIMD_WIDTH * FF] = 0.0, 0.0
+        slab[at + SIMD_WIDTH * DFA], slab[at + SIMD_WIDTH * DFB] = 0.0, 0.0
         for row in (RA, RB, IA, IB, RJ):
-            slab[at + LANES * row] = 1.0
+            slab[at + SIMD_WIDTH * row] = 1.0
     return n
 
 
 @njit(forceinline=True, error_model="numpy", fastmath=FAST)
 def _gradients(plan, s, scratch, parts, row, coefficients):
     """From `row`, dE/dG of an atom, the derivative with respect to the vectors of its neighbours."""
-    stride, slab, one, two, width = LANES * plan.rows[4], scratch.slab, scratch.one, scratch.two, scratch.width
+    stride, slab, one, two, width = SIMD_WIDTH * plan.rows[4], scratch.slab, scratch.one, scratch.two, scratch.width
     for g in range(len(plan.cutoff)):
         scratch.pull[g, : scratch.bounds[g, plan.classes[g]]] = 0.0
     for k in range(parts):
@@ -258,13 +258,13 @@ def _gradients(plan, s, scratch, parts, row, coefficients):
         for at in range(begin * stride, end * stride, stride):
             gradient_block(plan, g, part, slab, at, coefficients)
         for n in range(entry[4]):
-            at = (begin + n // LANES) * stride + n % LANES
-            i, pa = one[begin * LANES + n], slab[at + LANES * PA]
+            at = (begin + n // SIMD_WIDTH) * stride + n % SIMD_WIDTH
+            i, pa = one[begin * SIMD_WIDTH + n], slab[at + SIMD_WIDTH * PA]
             if plan.distances[g] == 1:
                 for axis in range(3):
                     pull[i, axis] += pa * near[axis * width + i]
             else:
-                j, pb, q = two[begin * LANES + n], slab[at + LANES * PB], slab[at + LANES * Q]
+                j, pb, q = two[begin * SIMD_WIDTH + n], slab[at + SIMD_WIDTH * PB], slab[at + SIMD_WIDTH * Q]
                 for axis in range(3):
                     a, b = near[axis * width + i], near[axis * width + j]
                     pull[i, axis] += pa * a + q * b

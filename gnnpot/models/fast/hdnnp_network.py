@@ -1,6 +1,6 @@
-"""The network of one atom, forward and backward, in lanes of nodes: h^l = f(W^l h^(l-1) + b^l), see `models.hdnnp`.
+"""The network of one atom, forward and backward, in vectors of nodes: h^l = f(W^l h^(l-1) + b^l), see `models.hdnnp`.
 
-Numbers of nodes are padded to whole lanes; what is padded has weights zero.
+Numbers of nodes are padded to whole SIMD vectors; what is padded has weights zero.
 """
 
 import math
@@ -12,7 +12,7 @@ from torch import Tensor
 
 from gnnpot.compiler.decorator import njit
 from gnnpot.ops.simd.kernels import FAST, sigmoid
-from gnnpot.ops.simd.lanes import LANES, fma, load, spread, store
+from gnnpot.ops.simd.vectors import SIMD_WIDTH, broadcast_at, fma, load, store
 
 #: Names of activations; the position is what the kernel knows them by.
 ACTIVATIONS = (
@@ -62,7 +62,7 @@ def network_of(
 
 
 def _whole(nodes: int) -> int:
-    return -(-nodes // LANES) * LANES
+    return -(-nodes // SIMD_WIDTH) * SIMD_WIDTH
 
 
 def _padded(tensor: Tensor, rows: int, columns: int) -> np.ndarray:
@@ -84,7 +84,7 @@ def count_outside(net, s, g):
 def energy_and_slopes(net, s, g, nodes, slopes):
     """The energy of an atom of species s; `g` [sizes[0]], its symmetry functions, become dE/dg.
 
-    `nodes` and `slopes` [all sizes together] are scratch: what the nodes are, and f' there and then dE/dnode.
+    `nodes` and `slopes` [all sizes together] are scratch: what the nodes are, and f' of them and then dE/dnode.
     """
     first = net.sizes[0]
     for d in range(first):
@@ -120,16 +120,16 @@ def _multiply(matrix, start, x, at_x, n, constant, at_constant, y, at_y, m):
 
     No constant where `at_constant` is negative. Four sums at once: one alone would wait for itself.
     """
-    for o in range(0, m, LANES):
+    for o in range(0, m, SIMD_WIDTH):
         zero = load(matrix, start + o) * 0.0
         a = load(constant, at_constant + o) if at_constant >= 0 else zero
         b, c, d = zero, zero, zero
         at = start + o
         for k in range(at_x, at_x + n, _UNROLLED):
-            a = fma(spread(x, k), load(matrix, at), a)
-            b = fma(spread(x, k + 1), load(matrix, at + m), b)
-            c = fma(spread(x, k + 2), load(matrix, at + 2 * m), c)
-            d = fma(spread(x, k + 3), load(matrix, at + 3 * m), d)
+            a = fma(broadcast_at(x, k), load(matrix, at), a)
+            b = fma(broadcast_at(x, k + 1), load(matrix, at + m), b)
+            c = fma(broadcast_at(x, k + 2), load(matrix, at + 2 * m), c)
+            d = fma(broadcast_at(x, k + 3), load(matrix, at + 3 * m), d)
             at += _UNROLLED * m
         store(y, at_y + o, (a + b) + (c + d))
 

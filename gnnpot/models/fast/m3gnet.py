@@ -1,7 +1,7 @@
-"""Fast form of M3GNet: bases from tables, both gated updates of a convolution by one pass each.
+"""Compiled backend of M3GNet: bases from tables, both gated updates of a convolution by one pass each.
 
-There and back again without PyTorch's record of operations, which takes as long as the operations do for some tens of
-atoms: each step returns what it says, and a function that takes the gradients back.
+Forward and backward without PyTorch's record of operations, which takes as long as the operations do for some tens of
+atoms: each step returns its result and its pullback.
 """
 
 from collections.abc import Callable
@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from gnnpot.graphs import Graph
 from gnnpot.models.base import AtomicOutput
 from gnnpot.models.fast.close_edges import FastCloseEdges
-from gnnpot.models.fast.gated import Gate, Layout, Places, Scratch
+from gnnpot.models.fast.gated import Gate, GatherIndex, GatherPlan, Scratch
 from gnnpot.models.fast.readouts import GatedReadout
 from gnnpot.models.fast.three_body import FastThreeBody
 from gnnpot.ops.radial_table import Table
@@ -58,16 +58,16 @@ class FastM3GNet:
         before = torch.addmm(embedding.bias, radial, embedding.weight.T)
         edges = nn.functional.silu(before)
         steps = _Steps(radial, close, graph.edge_index, len(nodes))
-        backs = []
+        pullbacks = []
         for block in self._blocks:
-            nodes, edges, back = block(nodes, edges, steps)
-            backs.append(back)
+            nodes, edges, pullback = block(nodes, edges, steps)
+            pullbacks.append(pullback)
         energies, g_nodes = self._readout(nodes)
         g = _Gradients(g_nodes, torch.zeros_like(edges), torch.zeros_like(radial), close.no_gradients())
-        for back in reversed(backs):
-            back(g)
+        for pullback in reversed(pullbacks):
+            pullback(g)
         g.radial.addmm_(torch.ops.aten.silu_backward(g.edges, before), embedding.weight)
-        gradient = close.back(g.close).addcmul_(vectors, (radial_slope(g.radial) / distances)[:, None])
+        gradient = close.pullback(g.close).addcmul_(vectors, (radial_slope(g.radial) / distances)[:, None])
         return AtomicOutput(energies), gradient
 
 
@@ -76,9 +76,9 @@ class _Steps:
 
     def __init__(self, radial: Tensor, close: FastCloseEdges, edge_index: Tensor, atoms: int) -> None:
         self.radial, self.close = radial, close
-        ends = centre, _ = tuple(Places(end, atoms) for end in edge_index)
-        self.by_edge = Layout(len(centre.index), ends)
-        self.by_node = Layout(len(centre.index), ends, group=centre.index, groups=atoms)
+        ends = centre, _ = tuple(GatherIndex(end, atoms) for end in edge_index)
+        self.by_edge = GatherPlan(len(centre.index), ends)
+        self.by_node = GatherPlan(len(centre.index), ends, group=centre.index, groups=atoms)
 
 
 @dataclass(slots=True)
@@ -92,7 +92,7 @@ class _Gradients:
 
 
 #: from the gradients of what there is after a block to those of what there was before it, which take their place
-Back = Callable[[_Gradients], None]
+Pullback = Callable[[_Gradients], None]
 
 
 class _Block:
@@ -109,16 +109,16 @@ class _Block:
         biases = [mlp.first_linear.bias for mlp in (edge, node)]
         self.bias = torch.stack([b for bias in biases for b in (bias, torch.zeros_like(bias))])[:, None]
 
-    def __call__(self, nodes: Tensor, edges: Tensor, steps: _Steps) -> tuple[Tensor, Tensor, Back]:
-        edges, back_three_body = self.three_body(nodes, edges, steps.close)
+    def __call__(self, nodes: Tensor, edges: Tensor, steps: _Steps) -> tuple[Tensor, Tensor, Pullback]:
+        edges, pullback_three_body = self.three_body(nodes, edges, steps.close)
         sources = torch.baddbmm(self.bias, nodes.expand(4, -1, -1), self.weight.mT)
-        edges, back_edges = self.edge_update(steps.by_edge, edges, steps.radial, *sources[:2])
-        change, back_nodes = self.node_update(steps.by_node, edges, steps.radial, *sources[2:])
+        edges, pullback_edges = self.edge_update(steps.by_edge, edges, steps.radial, *sources[:2])
+        change, pullback_nodes = self.node_update(steps.by_node, edges, steps.radial, *sources[2:])
 
-        def back(g: _Gradients) -> None:
-            to_node_update = back_nodes(g.nodes, g.edges, g.radial)
-            to_edge_update = back_edges(g.edges, g.edges, g.radial)
+        def pullback(g: _Gradients) -> None:
+            to_node_update = pullback_nodes(g.nodes, g.edges, g.radial)
+            to_edge_update = pullback_edges(g.edges, g.edges, g.radial)
             g_nodes = torch.addbmm(g.nodes, torch.stack(to_edge_update + to_node_update), self.weight)
-            g.nodes = g_nodes.add_(back_three_body(g.edges, g.close))
+            g.nodes = g_nodes.add_(pullback_three_body(g.edges, g.close))
 
-        return nodes + change, edges, back
+        return nodes + change, edges, pullback

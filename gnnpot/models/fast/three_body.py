@@ -1,18 +1,18 @@
-"""Fast form of M3GNet's three-body step: one pass over each atom's close edges, there and back.
+"""Compiled backend of M3GNet's three-body step: one pass over each atom's close edges, forward and backward.
 
 Of a close edge k, w(k) [L n] are the weights a_ln of the atom at its end times the radial functions R_ln, Y_lm its
-harmonics, f its envelope. With Y_l = Y_l0(0), spread over the columns (l, n) as y = Y_l and, for each lm, as
+harmonics, f its envelope. With Y_l = Y_l0(0), broadcast over the columns (l, n) as y = Y_l and, for each lm, as
 s_lm = 1/Y_l in those of its l and 0 in the others, an edge j of an atom gets
 
     M_lm = s_lm ⊙ Σ_k Y_lm(k) w(k),     T(j) = Σ_lm Y_lm(j) M_lm - y ⊙ w(j)                                      (1)
     (v | g) = f W T,                    e'_j = e_j + silu(v) ⊙ σ(g)                                             (2)
 
-and back, with the gradient t of T,
+and backward, with the gradient t of T,
 
     D_lm = s_lm ⊙ Σ_j Y_lm(j) t(j)
     w: Σ_lm Y_lm(k) D_lm - y ⊙ t(k)     Y_lm: t(k) · M_lm + w(k) · D_lm                                          (3)
 
-Rows of L n numbers are padded to whole lanes.
+Rows of L n numbers are padded to whole SIMD vectors.
 """
 
 import math
@@ -28,16 +28,16 @@ from gnnpot.models.fast.close_edges import FastCloseEdges
 from gnnpot.models.fast.gated import both_ways
 from gnnpot.ops.simd import tiles
 from gnnpot.ops.simd.kernels import FAST
-from gnnpot.ops.simd.lane_math import gate
-from gnnpot.ops.simd.lanes import LANES, load, store, total
 from gnnpot.ops.simd.tiles import TILE
+from gnnpot.ops.simd.vector_math import gate
+from gnnpot.ops.simd.vectors import SIMD_WIDTH, load, store, total
 
 if TYPE_CHECKING:
     from gnnpot.models.m3gnet import ThreeBody
 
 #: from the gradient of the edges after the step, which is that of those before it too, to that of the atoms; adds to
 #: those of what the close edges have
-Back = Callable[[Tensor, tuple[np.ndarray, ...]], Tensor]
+Pullback = Callable[[Tensor, tuple[np.ndarray, ...]], Tensor]
 
 
 class FastThreeBody:
@@ -45,34 +45,34 @@ class FastThreeBody:
 
     def __init__(self, step: "ThreeBody") -> None:
         self.atom, bond = step.atom, step.bond.first_linear.weight
-        self._weight, self._weight_back = (w.numpy() for w in both_ways(bond.detach(), bond))
-        self._spread = _spread(step.max_l, step.max_n, self._weight.dtype)
+        self._weight, self._weight_transposed = (w.numpy() for w in both_ways(bond.detach(), bond))
+        self._broadcast = _broadcast(step.max_l, step.max_n, self._weight.dtype)
 
-    def __call__(self, nodes: Tensor, edges: Tensor, close: FastCloseEdges) -> tuple[Tensor, Back]:
-        """The edges after the step, and the way back."""
+    def __call__(self, nodes: Tensor, edges: Tensor, close: FastCloseEdges) -> tuple[Tensor, Pullback]:
+        """The edges after the step, and the pullback."""
         atoms = torch.sigmoid(torch.addmm(self.atom.bias, nodes, self.atom.weight.T))
         arguments = (
             atoms.numpy(), close.radial, close.envelope, close.harmonics, close.neighbor.index, close.starts,
-            close.edges, *self._spread, self._weight, close.parts,
+            close.edges, *self._broadcast, self._weight, close.parts,
         )  # fmt: skip
         out = edges.clone()
         _forward(*arguments, out.numpy())
 
-        def back(g_edges: Tensor, g_close: tuple[np.ndarray, ...]) -> Tensor:
+        def pullback(g_edges: Tensor, g_close: tuple[np.ndarray, ...]) -> Tensor:
             g_ends = np.empty_like(close.radial)
-            _backward(*arguments, self._weight_back, g_edges.numpy(), close.most, g_ends, *g_close)
+            _backward(*arguments, self._weight_transposed, g_edges.numpy(), close.most, g_ends, *g_close)
             g_atoms = close.neighbor.sum(torch.from_numpy(g_ends))
             return torch.ops.aten.sigmoid_backward(g_atoms, atoms) @ self.atom.weight
 
-        return out, back
+        return out, pullback
 
 
-def _spread(max_l: int, max_n: int, dtype: np.dtype) -> tuple[np.ndarray, np.ndarray]:
+def _broadcast(max_l: int, max_n: int, dtype: np.dtype) -> tuple[np.ndarray, np.ndarray]:
     """y [L n] and s [L², L n], padded."""
     y = np.repeat([math.sqrt((2 * l + 1) / (4 * math.pi)) for l in range(max_l)], max_n)
     l_of_rows = np.repeat(range(max_l), [2 * l + 1 for l in range(max_l)])
     s = (l_of_rows[:, None] == np.repeat(range(max_l), max_n)) / y
-    padding = -len(y) % LANES
+    padding = -len(y) % SIMD_WIDTH
     return np.pad(y, (0, padding)).astype(dtype), np.pad(s, ((0, 0), (0, padding))).astype(dtype)
 
 
@@ -90,14 +90,14 @@ def _forward(atoms, radial, envelope, harmonics, neighbor, starts, edges, y, s, 
                 _tile(first, count, atoms, radial, harmonics, neighbor, moments, y, weight, w, x, z)
                 for row in range(count):
                     f, at, to = envelope[first + row], 2 * row * units, edges[first + row] * units
-                    for u in range(0, units, LANES):
+                    for u in range(0, units, SIMD_WIDTH):
                         change, _, _ = gate(load(z, at + u) * f, load(z, at + units + u) * f)
                         store(out, to + u, load(out, to + u) + change)
 
 
 @njit(parallel=True, fastmath=FAST, cache=True)
 def _backward(
-    atoms, radial, envelope, harmonics, neighbor, starts, edges, y, s, weight, parts, weight_back, g_edges, most,
+    atoms, radial, envelope, harmonics, neighbor, starts, edges, y, s, weight, parts, weight_transposed, g_edges, most,
     g_ends, g_radial, g_envelope, g_harmonics,
 ):  # fmt: skip
     """Sets the gradients of the atoms' weights at the ends of close edges, adds to the others. `most`: the most edges
@@ -115,15 +115,15 @@ def _backward(
                 _tile(first, count, atoms, radial, harmonics, neighbor, moments, y, weight, w, x, z)
                 for row in range(count):
                     f, of, at = envelope[first + row], edges[first + row] * units, 2 * row * units
-                    for u in range(0, units, LANES):
+                    for u in range(0, units, SIMD_WIDTH):
                         _, along_v, along_g = gate(load(z, at + u) * f, load(z, at + units + u) * f)
                         store(z, at + u, load(g_edges, of + u) * along_v)
                         store(z, at + units + u, load(g_edges, of + u) * along_g)
-                tiles.product(z, 0, 2 * units, weight_back, 0, 2 * units, columns, -1, t, at_t, columns, count)
+                tiles.product(z, 0, 2 * units, weight_transposed, 0, 2 * units, columns, -1, t, at_t, columns, count)
                 for row in range(count):
                     f, at = envelope[first + row], at_t + row * columns
                     g_envelope[first + row] += _dot(t, at, x, row * columns, columns)
-                    for n in range(0, columns, LANES):
+                    for n in range(0, columns, SIMD_WIDTH):
                         store(t, at + n, load(t, at + n) * f)
                     _add_outer(harmonics, first + row, t, at, slopes)
             _multiply(slopes, s)
@@ -161,14 +161,14 @@ def _add_outer(harmonics, k, x, at, sums):
     """sums_lm += Y_lm(k) x."""
     columns = sums.shape[1]
     for lm in range(len(sums)):
-        for n in range(0, columns, LANES):
+        for n in range(0, columns, SIMD_WIDTH):
             place = lm * columns + n
             store(sums, place, load(sums, place) + load(x, at + n) * harmonics[k, lm])
 
 
 @njit(fastmath=FAST, forceinline=True)
 def _multiply(sums, s):
-    for at in range(0, sums.size, LANES):
+    for at in range(0, sums.size, SIMD_WIDTH):
         store(sums, at, load(sums, at) * load(s, at))
 
 
@@ -176,7 +176,7 @@ def _multiply(sums, s):
 def _project(harmonics, k, sums, y, x, at, out, to):
     """out = Σ_lm Y_lm(k) sums_lm - y ⊙ x."""
     columns = sums.shape[1]
-    for n in range(0, columns, LANES):
+    for n in range(0, columns, SIMD_WIDTH):
         projected = load(x, at + n) * load(y, n) * -1
         for lm in range(len(sums)):
             projected = projected + load(sums, lm * columns + n) * harmonics[k, lm]
@@ -186,7 +186,7 @@ def _project(harmonics, k, sums, y, x, at, out, to):
 @njit(fastmath=FAST, forceinline=True)
 def _dot(a, at_a, b, at_b, columns):
     dot = load(a, at_a) * load(b, at_b)
-    for n in range(LANES, columns, LANES):
+    for n in range(SIMD_WIDTH, columns, SIMD_WIDTH):
         dot = dot + load(a, at_a + n) * load(b, at_b + n)
     return total(dot)
 

@@ -1,4 +1,4 @@
-"""The fast form of ZBL: energies and their derivative in one pass over the edges, most of which are beyond its reach.
+"""Compiled backend of ZBL: energies and their derivative in one pass over the edges, most of which are out of reach.
 
 With the symbols of `models.zbl`, x = p r and u = r/r_ij, p = (Z_i^0.23 + Z_j^0.23)/0.46850 Å, an edge has the energy
 ½ V = s/r φ(x) f_c(u), s = ½ k_e Z_i Z_j, and

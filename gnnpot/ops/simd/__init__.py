@@ -1,4 +1,4 @@
-"""The language of kernels: sixteen numbers at a time (`lanes`), functions of them, small matrix products (`tiles`).
+"""The language of kernels: sixteen numbers at a time (`vectors`), functions of them, small matrix products (`tiles`).
 
 Functions take whole arrays and positions in them, and are compiled into the kernels that call them.
 """

@@ -1,7 +1,7 @@
 """Matrix products of a few rows, and what stands between them, for kernels that keep such a tile in the first cache.
 
 A tile is `TILE` rows. In products, `at` and `stride` count numbers of contiguous arrays, and widths are
-multiples of `LANES`.
+multiples of `SIMD_WIDTH`.
 Functions take whole arrays and positions in them, and are compiled into their callers: to hand on a view of an array
 costs more than some of them do.
 """
@@ -10,12 +10,12 @@ import math
 
 from gnnpot.compiler.decorator import njit
 from gnnpot.ops.simd.kernels import FAST, sigmoid
-from gnnpot.ops.simd.lane_math import silu_slope
-from gnnpot.ops.simd.lanes import LANES, aligned, fma, load, splat, spread, store, total
+from gnnpot.ops.simd.vector_math import silu_slope
+from gnnpot.ops.simd.vectors import SIMD_WIDTH, aligned, broadcast, broadcast_at, fma, load, store, total
 
 #: rows of a tile, a multiple of 4
 TILE = 16
-_WIDE = 4 * LANES
+_WIDE = 4 * SIMD_WIDTH
 
 
 @njit(fastmath=FAST, forceinline=True)
@@ -64,14 +64,14 @@ def product_from(
                 x, x_row, x_stride, w, w_at + column, columns, depth, start, first, start_stride,
                 out, out_row + column, out_stride,
             )  # fmt: skip
-            first = first + LANES if first >= 0 else -1
-            column += LANES
+            first = first + SIMD_WIDTH if first >= 0 else -1
+            column += SIMD_WIDTH
 
 
 @njit(fastmath=FAST, forceinline=True)
 def _wide(x, x_at, x_stride, w, w_at, w_stride, depth, start, start_at, start_stride, out, at, stride):
     """4 rows of 4 vectors: sixteen sums in registers."""
-    zero = splat(w, 0.0)
+    zero = broadcast(w, 0.0)
     a0, a1, a2, a3 = zero, zero, zero, zero
     b0, b1, b2, b3 = zero, zero, zero, zero
     c0, c1, c2, c3 = zero, zero, zero, zero
@@ -84,8 +84,8 @@ def _wide(x, x_at, x_stride, w, w_at, w_stride, depth, start, start_at, start_st
     for k in range(depth):
         place = w_at + k * w_stride
         w0, w1, w2, w3 = _load4(w, place)
-        xa, xb = spread(x, x_at + k), spread(x, x_at + x_stride + k)
-        xc, xd = spread(x, x_at + 2 * x_stride + k), spread(x, x_at + 3 * x_stride + k)
+        xa, xb = broadcast_at(x, x_at + k), broadcast_at(x, x_at + x_stride + k)
+        xc, xd = broadcast_at(x, x_at + 2 * x_stride + k), broadcast_at(x, x_at + 3 * x_stride + k)
         a0, a1, a2, a3 = fma(xa, w0, a0), fma(xa, w1, a1), fma(xa, w2, a2), fma(xa, w3, a3)
         b0, b1, b2, b3 = fma(xb, w0, b0), fma(xb, w1, b1), fma(xb, w2, b2), fma(xb, w3, b3)
         c0, c1, c2, c3 = fma(xc, w0, c0), fma(xc, w1, c1), fma(xc, w2, c2), fma(xc, w3, c3)
@@ -99,24 +99,24 @@ def _wide(x, x_at, x_stride, w, w_at, w_stride, depth, start, start_at, start_st
 @njit(fastmath=FAST, forceinline=True)
 def _store4(out, at, x0, x1, x2, x3):
     store(out, at, x0)
-    store(out, at + LANES, x1)
-    store(out, at + 2 * LANES, x2)
-    store(out, at + 3 * LANES, x3)
+    store(out, at + SIMD_WIDTH, x1)
+    store(out, at + 2 * SIMD_WIDTH, x2)
+    store(out, at + 3 * SIMD_WIDTH, x3)
 
 
 @njit(fastmath=FAST, forceinline=True)
 def _narrow(x, x_at, x_stride, w, w_at, w_stride, depth, start, start_at, start_stride, out, at, stride):
     """4 rows of one vector."""
-    zero = splat(w, 0.0)
+    zero = broadcast(w, 0.0)
     a, b, c, d = zero, zero, zero, zero
     if start_at >= 0:
         a, b = load(start, start_at), load(start, start_at + start_stride)
         c, d = load(start, start_at + 2 * start_stride), load(start, start_at + 3 * start_stride)
     for k in range(depth):
         vector = load(w, w_at + k * w_stride)
-        a, b = fma(spread(x, x_at + k), vector, a), fma(spread(x, x_at + x_stride + k), vector, b)
-        c = fma(spread(x, x_at + 2 * x_stride + k), vector, c)
-        d = fma(spread(x, x_at + 3 * x_stride + k), vector, d)
+        a, b = fma(broadcast_at(x, x_at + k), vector, a), fma(broadcast_at(x, x_at + x_stride + k), vector, b)
+        c = fma(broadcast_at(x, x_at + 2 * x_stride + k), vector, c)
+        d = fma(broadcast_at(x, x_at + 3 * x_stride + k), vector, d)
     store(out, at, a)
     store(out, at + stride, b)
     store(out, at + 2 * stride, c)
@@ -137,9 +137,9 @@ def accumulate(x, x_at, x_stride, depth, g, g_at, g_stride, columns, out, out_at
                 _narrow_sum(
                     x, x_at + k + n, x_stride, g, g_at + column, g_stride, out, place + n * columns + column, rows
                 )
-            column += LANES
+            column += SIMD_WIDTH
     for k in range(fours, depth):
-        for column in range(0, columns, LANES):
+        for column in range(0, columns, SIMD_WIDTH):
             at = out_at + k * columns + column
             _narrow_sum(x, x_at + k, x_stride, g, g_at + column, g_stride, out, at, rows)
 
@@ -154,7 +154,12 @@ def _wide_sum(x, x_at, x_stride, g, g_at, g_stride, out, at, stride, rows):
     for row in range(rows):
         g0, g1, g2, g3 = _load4(g, g_at + row * g_stride)
         place = x_at + row * x_stride
-        xa, xb, xc, xd = spread(x, place), spread(x, place + 1), spread(x, place + 2), spread(x, place + 3)
+        xa, xb, xc, xd = (
+            broadcast_at(x, place),
+            broadcast_at(x, place + 1),
+            broadcast_at(x, place + 2),
+            broadcast_at(x, place + 3),
+        )
         a0, a1, a2, a3 = fma(xa, g0, a0), fma(xa, g1, a1), fma(xa, g2, a2), fma(xa, g3, a3)
         b0, b1, b2, b3 = fma(xb, g0, b0), fma(xb, g1, b1), fma(xb, g2, b2), fma(xb, g3, b3)
         c0, c1, c2, c3 = fma(xc, g0, c0), fma(xc, g1, c1), fma(xc, g2, c2), fma(xc, g3, c3)
@@ -170,19 +175,19 @@ def _narrow_sum(x, x_at, x_stride, g, g_at, g_stride, out, at, rows):
     """One vector of `out`."""
     a = load(out, at)
     for row in range(rows):
-        a = fma(spread(x, x_at + row * x_stride), load(g, g_at + row * g_stride), a)
+        a = fma(broadcast_at(x, x_at + row * x_stride), load(g, g_at + row * g_stride), a)
     store(out, at, a)
 
 
 @njit(fastmath=FAST, forceinline=True)
 def _load4(x, at):
-    return load(x, at), load(x, at + LANES), load(x, at + 2 * LANES), load(x, at + 3 * LANES)
+    return load(x, at), load(x, at + SIMD_WIDTH), load(x, at + 2 * SIMD_WIDTH), load(x, at + 3 * SIMD_WIDTH)
 
 
 @njit(fastmath=FAST, forceinline=True)
 def silu(x, at, count, h):
     """h = silu(x), and x <- silu'(x); `count` numbers of x from `at` on."""
-    for k in range(0, count, LANES):
+    for k in range(0, count, SIMD_WIDTH):
         v = load(x, at + k)
         s = sigmoid(v)
         store(h, k, v * s)
@@ -192,7 +197,7 @@ def silu(x, at, count, h):
 @njit(fastmath=FAST, forceinline=True)
 def multiply(x, at, count, h, g):
     """g = h x, `count` numbers of x from `at` on."""
-    for k in range(0, count, LANES):
+    for k in range(0, count, SIMD_WIDTH):
         store(g, k, load(h, k) * load(x, at + k))
 
 
@@ -209,12 +214,12 @@ def norms_of_halves(x, at, units, norms, epsilon):
 
 @njit(fastmath=FAST, forceinline=True)
 def _mean_and_scale(x, at, units, epsilon):
-    sums = splat(x, 0.0)
-    for u in range(0, units, LANES):
+    sums = broadcast(x, 0.0)
+    for u in range(0, units, SIMD_WIDTH):
         sums = sums + load(x, at + u)
     mean = total(sums) / x.dtype.type(units)
-    squares = splat(x, 0.0)
-    for u in range(0, units, LANES):
+    squares = broadcast(x, 0.0)
+    for u in range(0, units, SIMD_WIDTH):
         d = load(x, at + u) - mean
         squares = squares + d * d
     return mean, x.dtype.type(1 / math.sqrt(total(squares) / units + epsilon))
@@ -244,12 +249,12 @@ def halves_backward(x, at, units, norms, m, s, n, t, g, g_at):
 @njit(fastmath=FAST, forceinline=True)
 def _norm_backward(x, at, units, norms, scales, mean, scale, g, g_at):
     """Of n = (x - mean) scale, with d the gradient of n: scale (d - mean(d) - n mean(d n))."""
-    sums, along = splat(x, 0.0), splat(x, 0.0)
-    for u in range(0, units, LANES):
+    sums, along = broadcast(x, 0.0), broadcast(x, 0.0)
+    for u in range(0, units, SIMD_WIDTH):
         d = load(g, g_at + u) * load(norms, scales + u)
         store(g, g_at + u, d)
         sums = sums + d
         along = along + d * (load(x, at + u) - mean)
     shift, slope = total(sums) / x.dtype.type(units), total(along) * scale * scale / x.dtype.type(units)
-    for u in range(0, units, LANES):
+    for u in range(0, units, SIMD_WIDTH):
         store(g, g_at + u, (load(g, g_at + u) - shift - (load(x, at + u) - mean) * slope) * scale)

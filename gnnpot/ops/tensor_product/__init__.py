@@ -9,13 +9,13 @@ Batzner et al., Nat. Commun. 13, 2453 (2022), eq. 8.
     sums = product_over_bonds(layout, ends, features, harmonics, weights)      # by kernels; pullback twice, tangent
 
 The reference is in `reference.py`. `edges.py` has the kernels of predictions, with weights from a table of distances
-and one pass over the edges there and one back; `bonds.py` and `over_bonds.py` those of training. `coupling.py` says
-which paths there are and what C is, `layout.py` how the kernels see them.
+and one pass over the edges forward and one backward; `bonds.py` and `over_bonds.py` those of training.
+`coupling.py` says which paths there are and what C is, `layout.py` how the kernels see them.
 """
 
 from gnnpot.ops.tensor_product.coupling import coupling, coupling_paths
-from gnnpot.ops.tensor_product.layout import Layout
+from gnnpot.ops.tensor_product.layout import ProductLayout
 from gnnpot.ops.tensor_product.over_bonds import product_over_bonds
 from gnnpot.ops.tensor_product.reference import tensor_product
 
-__all__ = ["Layout", "coupling", "coupling_paths", "product_over_bonds", "tensor_product"]
+__all__ = ["ProductLayout", "coupling", "coupling_paths", "product_over_bonds", "tensor_product"]

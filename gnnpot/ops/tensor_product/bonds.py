@@ -26,7 +26,7 @@ array for each part, since bonds of two parts may meet at an atom.
 
 from gnnpot.compiler.decorator import njit, prange
 from gnnpot.ops.simd.kernels import FAST
-from gnnpot.ops.simd.lanes import LANES, aligned, fma, load, mul, splat, spread, store, total
+from gnnpot.ops.simd.vectors import SIMD_WIDTH, aligned, broadcast, broadcast_at, fma, load, mul, store, total
 from gnnpot.ops.tensor_product.edges import add_contracted, largest, set_rotation
 from gnnpot.ops.tensor_product.layout import (
     COLUMN,
@@ -61,9 +61,9 @@ def convolve(x, harmonics, weights, ends, parts, paths, constants, atoms, out):
 def convolve_backward(g, x, harmonics, weights, ends, parts, paths, constants, atoms, to_x, to_harmonics, to_weights):
     """Equation (2): adds to `to_x` [parts, features]; the others are set."""
     for part in prange(len(parts) - 1):
-        rotation, products = aligned(largest(paths), x), aligned(largest(paths) * LANES, x)
+        rotation, products = aligned(largest(paths), x), aligned(largest(paths) * SIMD_WIDTH, x)
         from_i, from_j = aligned(_rows(paths), x), aligned(_rows(paths), x)
-        sums, to = aligned(harmonics.shape[1] * LANES, x), to_x[part]
+        sums, to = aligned(harmonics.shape[1] * SIMD_WIDTH, x), to_x[part]
         for b in range(parts[part], parts[part + 1]):
             sums[:] = 0
             for p in range(len(paths)):
@@ -74,7 +74,7 @@ def convolve_backward(g, x, harmonics, weights, ends, parts, paths, constants, a
                 add_contracted(products, constants, paths, p, sums)
                 _backward(g, g_i, g_j, rotation, x, x_i, x_j, weights, w, paths, p, to, to_weights)
             for m in range(harmonics.shape[1]):
-                to_harmonics[b, m] = total(load(sums, m * LANES))
+                to_harmonics[b, m] = total(load(sums, m * SIMD_WIDTH))
 
 
 @njit(parallel=True, fastmath=FAST, cache=True)
@@ -85,7 +85,7 @@ def convolve_twice(
     """Equation (4): adds to `to_g` [parts, messages] and `to_x` [parts, features]; the others are set."""
     for part in prange(len(parts) - 1):
         rotation, turning = aligned(largest(paths), x), aligned(largest(paths), x)
-        products, sums = aligned(largest(paths) * LANES, x), aligned(harmonics.shape[1] * LANES, x)
+        products, sums = aligned(largest(paths) * SIMD_WIDTH, x), aligned(harmonics.shape[1] * SIMD_WIDTH, x)
         from_i, from_j = aligned(_rows(paths), x), aligned(_rows(paths), x)
         on_g, on_x = to_g[part], to_x[part]
         for b in range(parts[part], parts[part + 1]):
@@ -105,7 +105,7 @@ def convolve_twice(
                     g, g_i, g_j, rotation, turning, x, h_x, x_i, x_j, weights, h_weights, w, paths, p, on_x, to_weights
                 )
             for m in range(harmonics.shape[1]):
-                to_harmonics[b, m] = total(load(sums, m * LANES))
+                to_harmonics[b, m] = total(load(sums, m * SIMD_WIDTH))
 
 
 @njit(fastmath=FAST, forceinline=True)
@@ -134,8 +134,8 @@ def _rows(paths):
 @njit(fastmath=FAST, forceinline=True)
 def _weighted(x, feature, weights, w, paths, p, sign, rows):
     """sign w ⊙ x, [m1, channels]."""
-    width, factor = paths[p, WIDTH], splat(x, sign)
-    for c in range(0, width, LANES):
+    width, factor = paths[p, WIDTH], broadcast(x, sign)
+    for c in range(0, width, SIMD_WIDTH):
         weight = mul(factor, load(weights, w + c))
         for m1 in range(paths[p, N1]):
             store(rows, m1 * width + c, mul(weight, load(x, feature + m1 * width + c)))
@@ -144,8 +144,8 @@ def _weighted(x, feature, weights, w, paths, p, sign, rows):
 @njit(fastmath=FAST, forceinline=True)
 def _weighted_twice(x, h_x, feature, weights, h_weights, w, paths, p, sign, rows):
     """sign u, [m1, channels]."""
-    width, factor = paths[p, WIDTH], splat(x, sign)
-    for c in range(0, width, LANES):
+    width, factor = paths[p, WIDTH], broadcast(x, sign)
+    for c in range(0, width, SIMD_WIDTH):
         weight, h_weight = mul(factor, load(weights, w + c)), mul(factor, load(h_weights, w + c))
         for m1 in range(paths[p, N1]):
             place = feature + m1 * width + c
@@ -156,11 +156,11 @@ def _weighted_twice(x, h_x, feature, weights, h_weights, w, paths, p, sign, rows
 def _add_messages(rotation, from_i, from_j, paths, p, out, at_i, at_j):
     """R times what comes from j, at i, and the reverse."""
     n1, n3, row, width = paths[p, N1], paths[p, N3], paths[p, OUT_ROW], paths[p, WIDTH]
-    for c in range(0, width, LANES):
+    for c in range(0, width, SIMD_WIDTH):
         for m3 in range(n3):
-            to_i, to_j = splat(out, 0.0), splat(out, 0.0)
+            to_i, to_j = broadcast(out, 0.0), broadcast(out, 0.0)
             for m1 in range(n1):
-                r = spread(rotation, m3 * n1 + m1)
+                r = broadcast_at(rotation, m3 * n1 + m1)
                 to_i = fma(r, load(from_j, m1 * width + c), to_i)
                 to_j = fma(r, load(from_i, m1 * width + c), to_j)
             # one after the other: both ends may be one atom
@@ -169,33 +169,33 @@ def _add_messages(rotation, from_i, from_j, paths, p, out, at_i, at_j):
 
 
 @njit(fastmath=FAST, forceinline=True)
-def _add(array, place, lanes):
-    store(array, place, fma(splat(array, 1.0), lanes, load(array, place)))
+def _add(array, position, vector):
+    store(array, position, fma(broadcast(array, 1.0), vector, load(array, position)))
 
 
 @njit(fastmath=FAST, forceinline=True)
 def _multiply(g, g_i, g_j, from_i, from_j, paths, p, products):
-    """∂S/∂R or ∂L/∂R, [(m3, m1), LANES]: sums over the lanes are left for later, since they are slow."""
+    """∂S/∂R or ∂L/∂R, [(m3, m1), SIMD_WIDTH]: sums over vectors are left for later, since they are slow."""
     n1, row, width = paths[p, N1], paths[p, OUT_ROW], paths[p, WIDTH]
     for m3 in range(paths[p, N3]):
         for m1 in range(n1):
-            t, s = splat(g, 0.0), splat(g, 0.0)
-            for c in range(0, width, LANES):
+            t, s = broadcast(g, 0.0), broadcast(g, 0.0)
+            for c in range(0, width, SIMD_WIDTH):
                 t = fma(load(g, g_i + m3 * row + c), load(from_j, m1 * width + c), t)
                 s = fma(load(g, g_j + m3 * row + c), load(from_i, m1 * width + c), s)
-            store(products, (m3 * n1 + m1) * LANES, fma(splat(g, 1.0), s, t))
+            store(products, (m3 * n1 + m1) * SIMD_WIDTH, fma(broadcast(g, 1.0), s, t))
 
 
 @njit(fastmath=FAST, forceinline=True)
 def _backward(g, g_i, g_j, rotation, x, x_i, x_j, weights, w, paths, p, to_x, to_weights):
     """∂S/∂x and ∂S/∂w of equation (2)."""
-    n1, row, width, sign = paths[p, N1], paths[p, OUT_ROW], paths[p, WIDTH], splat(x, paths[p, SIGN])
-    for c in range(0, width, LANES):
-        weight, dot = load(weights, w + c), splat(x, 0.0)
+    n1, row, width, sign = paths[p, N1], paths[p, OUT_ROW], paths[p, WIDTH], broadcast(x, paths[p, SIGN])
+    for c in range(0, width, SIMD_WIDTH):
+        weight, dot = load(weights, w + c), broadcast(x, 0.0)
         for m1 in range(n1):
-            at_i, at_j = splat(x, 0.0), splat(x, 0.0)
+            at_i, at_j = broadcast(x, 0.0), broadcast(x, 0.0)
             for m3 in range(paths[p, N3]):
-                r = spread(rotation, m3 * n1 + m1)
+                r = broadcast_at(rotation, m3 * n1 + m1)
                 at_j = fma(r, load(g, g_i + m3 * row + c), at_j)
                 at_i = fma(r, load(g, g_j + m3 * row + c), at_i)
             at_i, place = mul(sign, at_i), m1 * width + c
@@ -208,13 +208,13 @@ def _backward(g, g_i, g_j, rotation, x, x_i, x_j, weights, w, paths, p, to_x, to
 @njit(fastmath=FAST, forceinline=True)
 def _twice(g, g_i, g_j, rotation, turning, x, h_x, x_i, x_j, weights, h_weights, w, paths, p, to_x, to_weights):
     """∂L/∂x and ∂L/∂w of equation (4)."""
-    n1, row, width, sign = paths[p, N1], paths[p, OUT_ROW], paths[p, WIDTH], splat(x, paths[p, SIGN])
-    for c in range(0, width, LANES):
-        weight, h_weight, dot = load(weights, w + c), load(h_weights, w + c), splat(x, 0.0)
+    n1, row, width, sign = paths[p, N1], paths[p, OUT_ROW], paths[p, WIDTH], broadcast(x, paths[p, SIGN])
+    for c in range(0, width, SIMD_WIDTH):
+        weight, h_weight, dot = load(weights, w + c), load(h_weights, w + c), broadcast(x, 0.0)
         for m1 in range(n1):
-            at_i, at_j, turned_i, turned_j = splat(x, 0.0), splat(x, 0.0), splat(x, 0.0), splat(x, 0.0)
+            at_i, at_j, turned_i, turned_j = broadcast(x, 0.0), broadcast(x, 0.0), broadcast(x, 0.0), broadcast(x, 0.0)
             for m3 in range(paths[p, N3]):
-                r, q = spread(rotation, m3 * n1 + m1), spread(turning, m3 * n1 + m1)
+                r, q = broadcast_at(rotation, m3 * n1 + m1), broadcast_at(turning, m3 * n1 + m1)
                 on_i, on_j = load(g, g_i + m3 * row + c), load(g, g_j + m3 * row + c)
                 at_j, turned_j = fma(r, on_i, at_j), fma(q, on_i, turned_j)
                 at_i, turned_i = fma(r, on_j, at_i), fma(q, on_j, turned_i)

@@ -1,4 +1,4 @@
-"""The tensor product as one pass over the edges, there and back; nothing of an edge but its gradient is stored.
+"""The tensor product as one pass over the edges, forward and backward; nothing of an edge but its gradient is stored.
 
 For an edge i-j and a path p = (l1, l2, l3), with the weights w_p(r) of a table and the harmonics Y,
 
@@ -21,12 +21,12 @@ of a first and a last layer, need neither R nor products of its size:
 since edges of two parts may meet at one atom.
 
 Small functions take whole arrays and positions in them, and are compiled into their callers: handing on a view of an
-array costs more than a few lanes do.
+array costs more than a few elements do.
 """
 
 from gnnpot.compiler.decorator import njit
 from gnnpot.ops.simd.kernels import FAST
-from gnnpot.ops.simd.lanes import LANES, fma, load, mul, splat, spread, store, total
+from gnnpot.ops.simd.vectors import SIMD_WIDTH, broadcast, broadcast_at, fma, load, mul, store, total
 from gnnpot.ops.tensor_product.layout import (
     COLUMN,
     COUPLING,
@@ -47,8 +47,8 @@ from gnnpot.ops.tensor_product.layout import (
 
 
 @njit(fastmath=FAST, forceinline=True)
-def convolve(plan, constants, edges, i, x, weights, rotation, out, place, places):
-    """Equations (2), (6) and (7) for the edges of atom i, added to `out`, in which it is atom `place` of `places`.
+def convolve(plan, constants, edges, i, x, weights, rotation, out, target, targets):
+    """Equations (2), (6) and (7) for the edges of atom i, added to `out`, in which it is atom `target` of `targets`.
 
     `weights` and `rotation` are scratch.
     """
@@ -57,7 +57,7 @@ def convolve(plan, constants, edges, i, x, weights, rotation, out, place, places
         _interpolate(plan.table, edges.distances[e] * plan.per_step, weights)
         first = e * harmonics.shape[1]
         for p in range(len(paths)):
-            at = paths[p, OUT] * places + place * paths[p, OUT_SIZE] + paths[p, COLUMN]
+            at = paths[p, OUT] * targets + target * paths[p, OUT_SIZE] + paths[p, COLUMN]
             feature = paths[p, FEATURE] * atoms + edges.neighbor[e] * paths[p, FEATURE_SIZE]
             if paths[p, N1] == 1:
                 _message_of_scalars(x, feature, weights, harmonics, first, paths, p, out, at)
@@ -70,10 +70,10 @@ def convolve(plan, constants, edges, i, x, weights, rotation, out, place, places
 
 @njit(fastmath=FAST, forceinline=True)
 def convolve_backward(
-    plan, constants, edges, i, x, g, place, places, weights, slopes, rotation, products, sums,
+    plan, constants, edges, i, x, g, target, targets, weights, slopes, rotation, products, sums,
     to_x, to_harmonics, to_distances,
 ):  # fmt: skip
-    """Equations (3) to (7) for the edges of atom i, which is atom `place` of `places` in `g`.
+    """Equations (3) to (7) for the edges of atom i, which is atom `target` of `targets` in `g`.
 
     Adds to `to_x` (unless it is empty), `to_harmonics` and `to_distances`. `weights` to `sums` are scratch.
     """
@@ -86,17 +86,19 @@ def convolve_backward(
         slope = x.dtype.type(0)
         # two loops over the paths: in a common one, both steps take longer than alone
         for p in range(len(paths)):
-            at = paths[p, OUT] * places + place * paths[p, OUT_SIZE] + paths[p, COLUMN]
+            at = paths[p, OUT] * targets + target * paths[p, OUT_SIZE] + paths[p, COLUMN]
             feature = paths[p, FEATURE] * atoms + edges.neighbor[e] * paths[p, FEATURE_SIZE]
             if paths[p, N1] > 1 and paths[p, N3] > 1:
                 _to_harmonics(x, feature, weights, constants, paths, p, g, at, products, sums)
         for p in range(len(paths)):
-            at = paths[p, OUT] * places + place * paths[p, OUT_SIZE] + paths[p, COLUMN]
+            at = paths[p, OUT] * targets + target * paths[p, OUT_SIZE] + paths[p, COLUMN]
             feature = paths[p, FEATURE] * atoms + edges.neighbor[e] * paths[p, FEATURE_SIZE]
             if paths[p, N1] == 1:
-                slope += _back_to_scalars(x, feature, weights, slopes, harmonics, first, paths, p, g, at, sums, to_x)
+                slope += _pullback_to_scalars(
+                    x, feature, weights, slopes, harmonics, first, paths, p, g, at, sums, to_x
+                )
             elif paths[p, N3] == 1:
-                slope += _back_from_scalars(
+                slope += _pullback_from_scalars(
                     x, feature, weights, slopes, harmonics, first, constants.all, paths, p, g, at, sums, to_x
                 )
             else:
@@ -104,7 +106,7 @@ def convolve_backward(
                 slope += _to_features(x, feature, weights, slopes, rotation, paths, p, g, at, to_x)
         to_distances[e] += slope * plan.per_step
         for m in range(harmonics.shape[1]):
-            to_harmonics[e, m] += total(load(sums, m * LANES))
+            to_harmonics[e, m] += total(load(sums, m * SIMD_WIDTH))
 
 
 @njit(fastmath=FAST, forceinline=True)
@@ -126,9 +128,9 @@ def _interpolate(table, position, weights):
     k = min(int(position), table.shape[0] - 2)
     t, width = position - k, table.shape[2]
     b, c, d = t * (1 - t) * (1 - t), t * t * (3 - 2 * t), t * t * (t - 1)
-    by_slope, by_rise, by_next = splat(weights, b), splat(weights, c), splat(weights, d)
+    by_slope, by_rise, by_next = broadcast(weights, b), broadcast(weights, c), broadcast(weights, d)
     first = 3 * k * width
-    for f in range(first, first + width, LANES):
+    for f in range(first, first + width, SIMD_WIDTH):
         value = fma(by_slope, load(table, f), load(table, f + width))
         value = fma(by_rise, load(table, f + 2 * width), fma(by_next, load(table, f + 3 * width), value))
         store(weights, f - first, value)
@@ -140,9 +142,9 @@ def _interpolate_slope(table, position, slopes):
     k = min(int(position), table.shape[0] - 2)
     t, width = position - k, table.shape[2]
     b, c, d = (1 - t) * (1 - 3 * t), 6 * t * (1 - t), t * (3 * t - 2)
-    by_slope, by_rise, by_next = splat(slopes, b), splat(slopes, c), splat(slopes, d)
+    by_slope, by_rise, by_next = broadcast(slopes, b), broadcast(slopes, c), broadcast(slopes, d)
     first = 3 * k * width
-    for f in range(first, first + width, LANES):
+    for f in range(first, first + width, SIMD_WIDTH):
         slope = mul(by_slope, load(table, f))
         slope = fma(by_rise, load(table, f + 2 * width), fma(by_next, load(table, f + 3 * width), slope))
         store(slopes, f - first, slope)
@@ -152,10 +154,10 @@ def _interpolate_slope(table, position, slopes):
 def set_rotation(harmonics, first, coupling, paths, p, rotation):
     """R of equation (1)."""
     harmonic, start, stride = first + paths[p, HARMONIC], paths[p, COUPLING], paths[p, STRIDE]
-    for k in range(0, stride, LANES):
-        t = splat(coupling, 0.0)
+    for k in range(0, stride, SIMD_WIDTH):
+        t = broadcast(coupling, 0.0)
         for m2 in range(paths[p, N2]):
-            t = fma(spread(harmonics, harmonic + m2), load(coupling, start + m2 * stride + k), t)
+            t = fma(broadcast_at(harmonics, harmonic + m2), load(coupling, start + m2 * stride + k), t)
         store(rotation, k, t)
 
 
@@ -163,12 +165,12 @@ def set_rotation(harmonics, first, coupling, paths, p, rotation):
 def _message(x, feature, weights, rotation, paths, p, out, at):
     """Equation (2)."""
     n1, n3, weight, row, width = paths[p, N1], paths[p, N3], paths[p, WEIGHT], paths[p, OUT_ROW], paths[p, WIDTH]
-    for b in range(0, width, LANES):
+    for b in range(0, width, SIMD_WIDTH):
         w = load(weights, weight + b)
         for m3 in range(n3):
-            t = splat(x, 0.0)
+            t = broadcast(x, 0.0)
             for m1 in range(n1):
-                t = fma(spread(rotation, m3 * n1 + m1), load(x, feature + m1 * width + b), t)
+                t = fma(broadcast_at(rotation, m3 * n1 + m1), load(x, feature + m1 * width + b), t)
             place = at + m3 * row + b
             store(out, place, fma(w, t, load(out, place)))
 
@@ -177,13 +179,13 @@ def _message(x, feature, weights, rotation, paths, p, out, at):
 def _to_features(x, feature, weights, slopes, rotation, paths, p, g, at, g_x):
     """Equation (3); returns (4)."""
     n1, n3, weight, row, width = paths[p, N1], paths[p, N3], paths[p, WEIGHT], paths[p, OUT_ROW], paths[p, WIDTH]
-    slope = splat(x, 0.0)
-    for b in range(0, width, LANES):
-        w, dot = load(weights, weight + b), splat(x, 0.0)
+    slope = broadcast(x, 0.0)
+    for b in range(0, width, SIMD_WIDTH):
+        w, dot = load(weights, weight + b), broadcast(x, 0.0)
         for m1 in range(n1):
-            s = splat(x, 0.0)
+            s = broadcast(x, 0.0)
             for m3 in range(n3):
-                s = fma(spread(rotation, m3 * n1 + m1), load(g, at + m3 * row + b), s)
+                s = fma(broadcast_at(rotation, m3 * n1 + m1), load(g, at + m3 * row + b), s)
             place = feature + m1 * width + b
             dot = fma(s, load(x, place), dot)
             if len(g_x):
@@ -194,15 +196,15 @@ def _to_features(x, feature, weights, slopes, rotation, paths, p, g, at, g_x):
 
 @njit(fastmath=FAST, forceinline=True)
 def _to_harmonics(x, feature, weights, constants, paths, p, g, at, scratch, g_harmonics):
-    """Equation (5); sums over lanes come last, since they are slow. `g_harmonics` [harmonics, LANES]."""
+    """Equation (5); sums over a vector come last, since they are slow. `g_harmonics` [harmonics, SIMD_WIDTH]."""
     n1, n3, weight, row, width = paths[p, N1], paths[p, N3], paths[p, WEIGHT], paths[p, OUT_ROW], paths[p, WIDTH]
     for m3 in range(n3):
         for m1 in range(n1):
-            t = splat(x, 0.0)
-            for b in range(0, width, LANES):
+            t = broadcast(x, 0.0)
+            for b in range(0, width, SIMD_WIDTH):
                 wx = mul(load(weights, weight + b), load(x, feature + m1 * width + b))
                 t = fma(wx, load(g, at + m3 * row + b), t)
-            store(scratch, (m3 * n1 + m1) * LANES, t)
+            store(scratch, (m3 * n1 + m1) * SIMD_WIDTH, t)
     add_contracted(scratch, constants, paths, p, g_harmonics)
 
 
@@ -211,38 +213,38 @@ def _message_of_scalars(x, feature, weights, harmonics, first, paths, p, out, at
     """Equation (6)."""
     n3, weight, row, width = paths[p, N3], paths[p, WEIGHT], paths[p, OUT_ROW], paths[p, WIDTH]
     harmonic = first + paths[p, HARMONIC]
-    for b in range(0, width, LANES):
+    for b in range(0, width, SIMD_WIDTH):
         wx = mul(load(weights, weight + b), load(x, feature + b))
         for m in range(n3):
             place = at + m * row + b
-            store(out, place, fma(spread(harmonics, harmonic + m), wx, load(out, place)))
+            store(out, place, fma(broadcast_at(harmonics, harmonic + m), wx, load(out, place)))
 
 
 @njit(fastmath=FAST, forceinline=True)
 def _message_to_scalars(x, feature, weights, harmonics, first, coupling, paths, p, out, at):
     """Equation (7)."""
     n1, weight, width, harmonic = paths[p, N1], paths[p, WEIGHT], paths[p, WIDTH], first + paths[p, HARMONIC]
-    constant = spread(coupling, paths[p, COUPLING])
-    for b in range(0, width, LANES):
-        t = splat(x, 0.0)
+    constant = broadcast_at(coupling, paths[p, COUPLING])
+    for b in range(0, width, SIMD_WIDTH):
+        t = broadcast(x, 0.0)
         for m in range(n1):
-            t = fma(spread(harmonics, harmonic + m), load(x, feature + m * width + b), t)
+            t = fma(broadcast_at(harmonics, harmonic + m), load(x, feature + m * width + b), t)
         store(out, at + b, fma(mul(constant, load(weights, weight + b)), t, load(out, at + b)))
 
 
 @njit(fastmath=FAST, forceinline=True)
-def _back_to_scalars(x, feature, weights, slopes, harmonics, first, paths, p, g, at, sums, g_x):
+def _pullback_to_scalars(x, feature, weights, slopes, harmonics, first, paths, p, g, at, sums, g_x):
     """Equations (3) and (6); returns (4)."""
     n3, weight, row, width = paths[p, N3], paths[p, WEIGHT], paths[p, OUT_ROW], paths[p, WIDTH]
-    harmonic, slope = first + paths[p, HARMONIC], splat(x, 0.0)
-    to = paths[p, HARMONIC] * LANES
-    for b in range(0, width, LANES):
-        w, at_neighbor, s = load(weights, weight + b), load(x, feature + b), splat(x, 0.0)
+    harmonic, slope = first + paths[p, HARMONIC], broadcast(x, 0.0)
+    to = paths[p, HARMONIC] * SIMD_WIDTH
+    for b in range(0, width, SIMD_WIDTH):
+        w, at_neighbor, s = load(weights, weight + b), load(x, feature + b), broadcast(x, 0.0)
         wx = mul(w, at_neighbor)
         for m in range(n3):
             t = load(g, at + m * row + b)
-            s = fma(spread(harmonics, harmonic + m), t, s)
-            store(sums, to + m * LANES, fma(wx, t, load(sums, to + m * LANES)))
+            s = fma(broadcast_at(harmonics, harmonic + m), t, s)
+            store(sums, to + m * SIMD_WIDTH, fma(wx, t, load(sums, to + m * SIMD_WIDTH)))
         slope = fma(load(slopes, weight + b), mul(s, at_neighbor), slope)
         if len(g_x):
             store(g_x, feature + b, fma(w, s, load(g_x, feature + b)))
@@ -250,19 +252,19 @@ def _back_to_scalars(x, feature, weights, slopes, harmonics, first, paths, p, g,
 
 
 @njit(fastmath=FAST, forceinline=True)
-def _back_from_scalars(x, feature, weights, slopes, harmonics, first, coupling, paths, p, g, at, sums, g_x):
+def _pullback_from_scalars(x, feature, weights, slopes, harmonics, first, coupling, paths, p, g, at, sums, g_x):
     """Equations (3) and (7); returns (4)."""
     n1, weight, width, harmonic = paths[p, N1], paths[p, WEIGHT], paths[p, WIDTH], first + paths[p, HARMONIC]
-    constant, slope = spread(coupling, paths[p, COUPLING]), splat(x, 0.0)
-    to = paths[p, HARMONIC] * LANES
-    for b in range(0, width, LANES):
-        t, s = mul(constant, load(g, at + b)), splat(x, 0.0)
+    constant, slope = broadcast_at(coupling, paths[p, COUPLING]), broadcast(x, 0.0)
+    to = paths[p, HARMONIC] * SIMD_WIDTH
+    for b in range(0, width, SIMD_WIDTH):
+        t, s = mul(constant, load(g, at + b)), broadcast(x, 0.0)
         wt = mul(load(weights, weight + b), t)
         for m in range(n1):
-            place, y = feature + m * width + b, spread(harmonics, harmonic + m)
+            place, y = feature + m * width + b, broadcast_at(harmonics, harmonic + m)
             at_neighbor = load(x, place)
             s = fma(y, at_neighbor, s)
-            store(sums, to + m * LANES, fma(wt, at_neighbor, load(sums, to + m * LANES)))
+            store(sums, to + m * SIMD_WIDTH, fma(wt, at_neighbor, load(sums, to + m * SIMD_WIDTH)))
             if len(g_x):
                 store(g_x, place, fma(wt, y, load(g_x, place)))
         slope = fma(load(slopes, weight + b), mul(t, s), slope)
@@ -271,11 +273,11 @@ def _back_from_scalars(x, feature, weights, slopes, harmonics, first, coupling, 
 
 @njit(fastmath=FAST, forceinline=True)
 def add_contracted(products, constants, paths, p, g_harmonics):
-    """Σ C_p[m2, m3, m1] times `products` [(m3, m1), LANES], added to `g_harmonics` [harmonics, LANES]."""
+    """Σ C_p[m2, m3, m1] times `products` [(m3, m1), SIMD_WIDTH], added to `g_harmonics` [harmonics, SIMD_WIDTH]."""
     first, ends = paths[p, ENDS], constants.ends
     for m2 in range(paths[p, N2]):
-        place = (paths[p, HARMONIC] + m2) * LANES
+        place = (paths[p, HARMONIC] + m2) * SIMD_WIDTH
         t = load(g_harmonics, place)
         for k in range(ends[first + m2], ends[first + m2 + 1]):
-            t = fma(spread(constants.nonzero, k), load(products, constants.places[k] * LANES), t)
+            t = fma(broadcast_at(constants.nonzero, k), load(products, constants.indices[k] * SIMD_WIDTH), t)
         store(g_harmonics, place, t)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from gnnpot.ops.rows import Columns, Rows, starts
-from gnnpot.ops.simd.lanes import LANES
+from gnnpot.ops.simd.vectors import SIMD_WIDTH
 
 #: columns of the table of paths: 2 l1 + 1, 2 l2 + 1, 2 l3 + 1, (-1)^l2; first harmonic; where the coupling constants
 #: begin, how many there are for each m2, and where the ends of the nonzero ones are; first weight; where the features
@@ -28,11 +28,11 @@ class Constants(NamedTuple):
 
     all: np.ndarray  #: for each path C [m2, (m3, m1)], padded
     nonzero: np.ndarray  #: those that are not zero
-    places: np.ndarray  #: (m3, m1) of each of these
+    indices: np.ndarray  #: (m3, m1) of each of these
     ends: np.ndarray  #: where the nonzero ones of each m2 of each path begin, and where the last end
 
 
-class Layout:
+class ProductLayout:
     """That of a convolution of features with `inputs` channels for each l, and the constants C of each of its `paths`
     (l1, l2, l3)."""
 
@@ -51,7 +51,7 @@ class Layout:
         self.paths = np.array([
             [
                 2 * l1 + 1, 2 * l2 + 1, 2 * l3 + 1, (-1) ** l2, l2 * l2, couplings[k], blocks[k].shape[1], ends[k],
-                self.weights.starts[k], *self.features.places[l1], *self.messages.places[l3], next(columns[l3]),
+                self.weights.starts[k], *self.features.offsets[l1], *self.messages.offsets[l3], next(columns[l3]),
             ]
             for k, (l1, l2, l3) in enumerate(paths)
         ])  # fmt: skip
@@ -60,15 +60,15 @@ class Layout:
 def _by_harmonic(constants: Tensor) -> Tensor:
     """C [m1, m2, m3] -> [m2, (m3, m1)], padded."""
     rows = constants.permute(1, 2, 0).flatten(1)
-    return nn.functional.pad(rows, (0, -rows.shape[1] % LANES))
+    return nn.functional.pad(rows, (0, -rows.shape[1] % SIMD_WIDTH))
 
 
 def _constants(blocks: list[Tensor], dtype: torch.dtype) -> Constants:
     rows = [row for block in blocks for row in block]
-    places = [torch.nonzero(row).flatten() for row in rows]
+    indices = [torch.nonzero(row).flatten() for row in rows]
     return Constants(
         torch.cat(rows).to(dtype).numpy(),
-        torch.cat([row[at] for row, at in zip(rows, places, strict=True)]).to(dtype).numpy(),
-        torch.cat(places).numpy(),
-        np.cumsum([0, *(len(at) for at in places)]),
+        torch.cat([row[at] for row, at in zip(rows, indices, strict=True)]).to(dtype).numpy(),
+        torch.cat(indices).numpy(),
+        np.cumsum([0, *(len(at) for at in indices)]),
     )

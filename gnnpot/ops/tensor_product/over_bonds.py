@@ -11,11 +11,11 @@ from torch import Tensor
 
 from gnnpot.ops.simd.threads import follow_torch, summed
 from gnnpot.ops.tensor_product import bonds as kernels
-from gnnpot.ops.tensor_product.layout import Layout
+from gnnpot.ops.tensor_product.layout import ProductLayout
 
 
 def product_over_bonds(
-    layout: Layout, ends: np.ndarray, features: Sequence[Tensor], harmonics: Tensor, weights: Tensor
+    layout: ProductLayout, ends: np.ndarray, features: Sequence[Tensor], harmonics: Tensor, weights: Tensor
 ) -> list[Tensor]:
     """Messages of both edges of each bond, by one pass over the bonds, on the processor.
 
@@ -37,7 +37,7 @@ def product_over_bonds(
 class _Run:
     """The arguments of the kernels that have no derivatives."""
 
-    def __init__(self, layout: Layout, ends: np.ndarray, atoms: int) -> None:
+    def __init__(self, layout: ProductLayout, ends: np.ndarray, atoms: int) -> None:
         self.parts = np.linspace(0, len(ends), torch.get_num_threads() + 1).astype(np.int64)
         self.sizes = {"features": atoms * layout.features.size, "messages": atoms * layout.messages.size}
         self.fixed = (ends, self.parts, layout.paths, layout.constants, atoms)
@@ -67,11 +67,11 @@ class _Product(torch.autograd.Function):
         return _product(run, factors)
 
     @staticmethod
-    def jvp(ctx: Any, _: None, *rates: Tensor | None) -> Tensor:
+    def jvp(ctx: Any, _: None, *tangents: Tensor | None) -> Tensor:
         """The tangent: linear in each factor, so one product for each that changes."""
         factors = ctx.saved_tensors
-        changes = [(k, rate.contiguous()) for k, rate in enumerate(rates) if rate is not None]
-        products = (_product(ctx.run, (*factors[:k], rate, *factors[k + 1 :])) for k, rate in changes)
+        changes = [(k, tangent.contiguous()) for k, tangent in enumerate(tangents) if tangent is not None]
+        products = (_product(ctx.run, (*factors[:k], tangent, *factors[k + 1 :])) for k, tangent in changes)
         return reduce(operator.add, products)
 
     @staticmethod

@@ -5,7 +5,7 @@
 
     ln D = ln D_0 - E_a / (k T),      ln(σ T) = ln(σ_0) - E_a / (k T)                                          (1)
 
-Straight lines by weighted least squares, one for each draw of ln D (or ln σT) from what the runs say of it; the spread
+Straight lines by weighted least squares, one for each draw of ln D (or ln σT) from the runs' estimates; the spread
 of the lines is the interval. Where the points scatter about the line by more than their errors (χ² per degree of
 freedom above 1), the deviations from the mean line are widened by its root.
 """

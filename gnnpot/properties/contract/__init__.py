@@ -1,4 +1,4 @@
-"""The model contract: what every potential must keep, whatever it is made of, measured on any ASE calculator.
+"""The model contract: what every potential must keep, measured on any ASE calculator.
 
     report = check_contract(Calculator("path/to/checkpoint", dtype=torch.float64))
     report.passed, report.failures

@@ -125,7 +125,7 @@ def permutation(probe: Probe, atoms: Atoms) -> Deviations:
 
 
 def repetition(probe: Probe, atoms: Atoms) -> Deviations:
-    """The same question has the same answer, whatever was asked in between."""
+    """The same question has the same answer, with any others in between."""
     before = probe(atoms)
     other = atoms.copy()
     other.positions[0] += 0.3

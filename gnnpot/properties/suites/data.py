@@ -27,7 +27,7 @@ class DataFile:
 def data_file(file: DataFile, given: Path | None, report: Report | None = None) -> Path:
     """Where a file is: at the path that was given, in the cache, or fetched from its address.
 
-    A file that the user names is taken unchanged, whatever its name and content: its sha256 is part of the results.
+    A file that the user names is taken unchanged, with any name and content: its sha256 is part of the results.
 
     Raises:
         DataError: it is nowhere, or what was fetched is not what it should be.

@@ -6,6 +6,10 @@ import { angle, borderImages, cellEdges, dihedral, distance, findBonds } from ".
 const MAX_BORDER = 600;
 /** atoms beyond which moving frames are drawn without sticks */
 const MAX_STICKS_MOVING = 1500;
+/** pixels drawn for each of the screen's: at rest, and while the view moves, one after another until it is fast enough */
+const RESOLUTIONS = [2, 1, 0.6, 0.4];
+/** ms a frame may take while the view moves, and after which a view that moves no more is drawn at the first of these */
+const FRAME_TIME = 60, REST = 300;
 const MARK = "#e11d8f";
 const METALS = new Set("Li Be Na Mg Al K Ca Sc Ti V Cr Mn Fe Co Ni Cu Zn Ga Rb Sr Y Zr Nb Mo Tc Ru Rh Pd Ag Cd In Sn Cs Ba La Ce Pr Nd Pm Sm Eu Gd Tb Dy Ho Er Tm Yb Lu Hf Ta W Re Os Ir Pt Au Hg Tl Pb Bi Th U".split(" "));
 
@@ -15,11 +19,49 @@ export class Viewer {
   constructor(element, elements) {
     this.element = element;
     this.elements = elements;
-    this.viewer = $3Dmol.createViewer(element, { backgroundColor: "white", antialias: true, disableFog: false });
+    // it is smoothed by RESOLUTIONS; 3Dmol's antialiasing would draw twice as many pixels at any time
+    this.viewer = $3Dmol.createViewer(element, { backgroundColor: "white", antialias: false, disableFog: false });
+    this.slowness = 0;
+    this.setResolution(RESOLUTIONS[0]);
     this.options = { style: "balls", cell: true, bonds: true, repeat: false };
     this.picked = [];
     this.onPick = () => {};
-    new ResizeObserver(() => { this.viewer.resize(); this.viewer.render(); }).observe(element);
+    new ResizeObserver(() => { this.setResolution(this.resolution); this.viewer.render(); }).observe(element);
+    element.addEventListener("pointermove", (event) => { if (event.buttons) this.beginMotion(); }, { capture: true });
+    element.addEventListener("wheel", () => this.beginMotion(), { capture: true, passive: true });
+  }
+
+  /** Draw so many pixels for each of the screen's; 3Dmol asks the window for the number when it resizes. */
+  setResolution(resolution) {
+    const own = Object.getOwnPropertyDescriptor(window, "devicePixelRatio");
+    Object.defineProperty(window, "devicePixelRatio", { value: resolution, configurable: true });
+    try {
+      this.viewer.resize();
+    } finally {
+      Object.defineProperty(window, "devicePixelRatio", own);
+    }
+    this.resolution = resolution;
+  }
+
+  /** To be called before each frame of a view that moves: coarse where frames take long, fine again at rest. */
+  beginMotion() {
+    if (this.slowness && this.resolution !== RESOLUTIONS[this.slowness]) this.setResolution(RESOLUTIONS[this.slowness]);
+    clearTimeout(this.resting);
+    this.resting = setTimeout(() => this.endMotion(), REST);
+    if (this.timing) return;
+    this.timing = true;
+    const begun = performance.now();
+    requestAnimationFrame(() => requestAnimationFrame(() => {
+      this.timing = false;
+      const slow = performance.now() - begun > 2 * FRAME_TIME;
+      if (slow && this.slowness < RESOLUTIONS.length - 1) this.slowness += 1;
+    }));
+  }
+
+  endMotion() {
+    if (this.resolution === RESOLUTIONS[0]) return;
+    this.setResolution(RESOLUTIONS[0]);
+    this.viewer.render();
   }
 
   /** Colours of the page. */
@@ -33,6 +75,7 @@ export class Viewer {
   /** Show a structure; `keep` leaves the camera where it is. */
   show(structure, keep = false) {
     this.structure = structure;
+    this.slowness = 0;
     this.next = undefined;
     this.positions = Float64Array.from(structure.positions);
     this.cell = structure.cell;
@@ -72,6 +115,7 @@ export class Viewer {
     this.placeAtoms();
     this.restyle(true);
     if (cellMoved || marked || this.picked.length) this.drawShapes();
+    this.beginMotion();
     this.viewer.render();
     if (this.picked.length) this.onPick(this.measured());
   }
@@ -250,16 +294,19 @@ export class Viewer {
   }
 
   turn(angle, axis) {
+    this.beginMotion();
     this.viewer.rotate(angle, axis);
     this.viewer.render();
   }
 
   scale(factor) {
+    this.beginMotion();
     this.viewer.zoom(factor);
     this.viewer.render();
   }
 
   picture() {
+    this.endMotion();
     return this.viewer.pngURI();
   }
 }

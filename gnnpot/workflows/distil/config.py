@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
-from gnnpot.config import from_mapping, read_yaml, to_mapping
+from gnnpot.config import apply_overrides, from_mapping, read_yaml, to_mapping
 from gnnpot.data.readers import RecordOptions
 from gnnpot.domains import INNER_SHARE, POSITIVE, SHARE, WHOLE_FROM_0, WHOLE_FROM_1, WHOLE_FROM_2, check_fields
 from gnnpot.errors import ConfigError, suggest
@@ -22,7 +22,7 @@ from gnnpot.sampling import Original, Rattled, Strained
 from gnnpot.sampling.distortions import AnyDistortion
 from gnnpot.sampling.selection import SelectionConfig
 from gnnpot.sampling.trajectories import TrajectoryConfig
-from gnnpot.training.config import BatchConfig, LossConfig, OptimizerConfig, apply_overrides, fresh_rate
+from gnnpot.training.config import BatchConfig, LossConfig, OptimizerConfig, fresh_rate
 
 #: what `--student` names: small members of each architecture; any size can be given as the option `student`
 STUDENTS: dict[str, ModelConfig] = {
@@ -39,6 +39,10 @@ STUDENTS: dict[str, ModelConfig] = {
         element_scales=True,
     ),
 }
+
+
+#: options that say how long a distillation lasts, beside `learn.final_steps`; it can be extended
+LIMITS = ("rounds", "tolerance", "patience", "max_minutes")
 
 
 @dataclass(frozen=True)

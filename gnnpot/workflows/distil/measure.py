@@ -21,6 +21,9 @@ from gnnpot.workflows.distil.config import DistilConfig
 from gnnpot.workflows.distil.speed import Speed, speeds
 from gnnpot.workflows.distil.teacher import Teacher, left_out
 
+#: dynamics of the final student, in the folder of its training
+CHECK = "check"
+
 
 @dataclass(frozen=True)
 class Measured:
@@ -49,7 +52,7 @@ def measure(
 ) -> Measured:
     """All figures; `tests` are frames with labels from elsewhere. Raises `DataError` if the student's dynamics explode
     at once."""
-    folder, options = config.run / "final" / "check", config.explore
+    folder, options = config.run / "final" / CHECK, config.explore
     folder.mkdir(parents=True, exist_ok=True)
     # alone it never disagrees: only explosions end a trajectory
     alone, no_limit = Committee([student]), float("inf")

@@ -17,7 +17,7 @@ from gnnpot.training.run import MODEL
 from gnnpot.units import GPA
 from gnnpot.workflows.distil.config import DistilConfig
 from gnnpot.workflows.distil.measure import Measured
-from gnnpot.workflows.distil.results import DistilResults
+from gnnpot.workflows.distil.results import DistilResults, end_name
 from gnnpot.workflows.distil.students import TRAIN, frames_in
 from gnnpot.workflows.distil.teacher import Teacher
 
@@ -46,7 +46,7 @@ def student_card(
             "distil": {
                 "frames": frames_in(frames),
                 "rounds": [to_mapping(result) for result in results.rounds],
-                "end": results.once(f"end {len(results.rounds)}", str),
+                "end": results.once(end_name(config, len(results.rounds)), str),
                 "minutes": results.minutes,
                 "measured": to_mapping(measured),
                 "ratios": [speed.ratio for speed in measured.speeds],

@@ -16,6 +16,7 @@ from gnnpot.config import from_mapping, to_mapping
 from gnnpot.errors import ConfigError, DataError
 from gnnpot.runs.files import write_text
 from gnnpot.workflows.committee import Errors
+from gnnpot.workflows.distil.config import LIMITS, DistilConfig
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,12 @@ class _Content:
     #: by stage
     seconds: dict[str, float] = field(default_factory=dict)
     values: dict[str, Any] = field(default_factory=dict)
+
+
+def end_name(config: DistilConfig, number: int) -> str:
+    """The name under which the reason to end after a round is kept: with other limits, there may be another."""
+    limits = ", ".join(f"{name}={getattr(config, name)}" for name in LIMITS)
+    return f"end {number} ({limits})"
 
 
 class DistilResults:

@@ -6,7 +6,7 @@ The run's folder holds
 
 | name              | what                                                                                       |
 |-------------------|--------------------------------------------------------------------------------------------|
-| distil.yaml       | the configuration; a run resumes only with the same                                        |
+| distil.yaml       | the configuration; a run resumes only with the same, less the limits of time and steps     |
 | journal.json      | what the rounds found, and the time they took (`results.py`)                               |
 | round-00/         | the labelled structures, and the first students, each a training run (`training/run.py`)   |
 | round-NN/         | `walks/`: the students' dynamics; `drawn.store`: the labelled random sample of its states, |
@@ -17,6 +17,7 @@ The run's folder holds
 """
 
 import logging
+import shutil
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -25,24 +26,27 @@ from pathlib import Path
 import numpy as np
 from ase.calculators.calculator import BaseCalculator
 
+from gnnpot.config import read_yaml, to_mapping
 from gnnpot.data.frame import Frame
 from gnnpot.data.store import FrameStore
 from gnnpot.errors import DataError
 from gnnpot.hub.checkpoint import load_checkpoint, save_checkpoint
 from gnnpot.potential import Potential
 from gnnpot.runs.directory import RunDirectory
+from gnnpot.runs.identity import differences
 from gnnpot.runs.progress import Progress, no_progress, of_one
 from gnnpot.sampling import LabelConfig, read_structures
 from gnnpot.sampling.selection import select
 from gnnpot.sampling.trajectories import SampledTrajectory, run_trajectories
-from gnnpot.training.run import MODEL, fit
-from gnnpot.training.stores import read_labelled, resolve_path
+from gnnpot.training.config import TrainConfig
+from gnnpot.training.run import MODEL, ended_run, fit
+from gnnpot.training.stores import read_labelled
 from gnnpot.training.task import FromScratch
 from gnnpot.workflows.committee import Committee
-from gnnpot.workflows.distil.config import DistilConfig
-from gnnpot.workflows.distil.measure import measure
+from gnnpot.workflows.distil.config import LIMITS, DistilConfig
+from gnnpot.workflows.distil.measure import CHECK, measure
 from gnnpot.workflows.distil.report import student_card, write_distil_report
-from gnnpot.workflows.distil.results import DistilResults, RoundResult
+from gnnpot.workflows.distil.results import DistilResults, RoundResult, end_name
 from gnnpot.workflows.distil.students import (
     VALIDATION,
     Budget,
@@ -58,12 +62,14 @@ log = logging.getLogger(__name__)
 
 RESULTS, CONFIG, ROUND, FINAL = "journal.json", "distil.yaml", "round-{:02d}", "final"
 RANDOM, UNCERTAIN = "drawn.store", "picked.store"
+#: how the names of the stages of rounds begin
+ROUNDS = "round "
 DIRECTORY = RunDirectory(
     what="a distillation",
     config=CONFIG,
     names=(RESULTS, "report"),
     kept=("round-*", FINAL, MODEL),
-    free=("name", "description", "licence", "functional"),
+    free=(*LIMITS, "learn.final_steps", "name", "description", "licence", "functional"),
 )
 #: of `max_minutes`: what the rounds may take, and the share of that which trains students
 ROUNDS_SHARE, TRAINING_SHARE = 0.7, 0.75
@@ -82,6 +88,9 @@ def distil(
     progress: Progress = no_progress,
 ) -> Potential:
     """Let students learn from the teacher until that brings nothing more; write model and report.
+
+    With other limits (rounds, patience, minutes, steps of the final training) a run is extended, also if it has ended:
+    by further rounds, after which the final student begins anew on all frames; else the final training continues.
 
     Args:
         config: of the distillation.
@@ -109,8 +118,8 @@ def distil(
     tests = _tests(config, structures)
     inputs = (*config.paths("structures"), *config.paths("test"), Path(config.teacher))
     with DIRECTORY.open(config, resume, inputs):
-        if (config.run / MODEL).exists():
-            return load_checkpoint(config.run / MODEL)[0]
+        if (ended := _ended(config)) is not None:
+            return ended
         rounds = Rounds(config, teacher, structures, processes, on_event, progress)
         rounds.do()
         potential = rounds.final()
@@ -121,6 +130,21 @@ def distil(
         write_distil_report(config.run / "report", card)
         save_checkpoint(config.run / MODEL, potential, card, overwrite=True)
     return potential
+
+
+def _ended(config: DistilConfig) -> Potential | None:
+    """The student of a distillation that has ended with these limits."""
+    if not (config.run / MODEL).exists():
+        return None
+    potential, card = load_checkpoint(config.run / MODEL)
+    free = {"run", "name", "description", "licence", "functional"}
+    return None if differences(card.training["distillation"], to_mapping(config), free) else potential
+
+
+def _has_other_frames(run: TrainConfig) -> bool:
+    """Whether the folder of the final training has one on the frames of another round."""
+    path = run.run / "config.yaml"
+    return path.exists() and read_yaml(path).get("data", {}).get("train") != to_mapping(run)["data"]["train"]
 
 
 class Rounds:
@@ -154,7 +178,9 @@ class Rounds:
                 self.results.add(self._explore(number))
             result = self.results.rounds[number - 1]
             self._on_event(f"{_sentence(result)}; {self._time()}")
-            if reason := self.results.once(f"end {number}", lambda: reason_to_end(self.config, self.results)):
+            if number < len(self.results.rounds):
+                continue
+            if reason := self.results.once(end_name(self.config, number), self._reason_to_end):
                 self._on_event(f"the rounds end: {reason}")
                 return
 
@@ -162,14 +188,20 @@ class Rounds:
         """The last student, trained longest, on everything."""
         config = self.config
         folder = self.folder(len(self.results.rounds))
-        if (config.run / FINAL / MODEL).exists():
-            return load_checkpoint(config.run / FINAL / MODEL)[0]
-        minutes = self.results.once("final minutes", lambda: final_minutes(config, self.results.minutes))
-        self._on_event(f"training the final student on {frames_in(folder)} frames")
+        name = f"final minutes of {config.max_minutes} and {len(self.results.rounds)} rounds"
+        minutes = self.results.once(name, lambda: final_minutes(config, self.results.minutes_of(ROUNDS)))
         budget = Budget(config.learn.final_steps, minutes, config.learn.final_batch)
         run = student_run(config, folder, config.run / FINAL, budget, self.elements.tolist(), config.seed)
+        if (ended := ended_run(run)) is not None and not _has_other_frames(run):
+            return ended
+        self._on_event(f"training the final student on {frames_in(folder)} frames")
+        # dynamics of the student before
+        shutil.rmtree(config.run / FINAL / CHECK, ignore_errors=True)
         with self.results.stage("final"):
-            return fit(FromScratch(run), progress=self._progress)
+            return fit(FromScratch(run), resume=not _has_other_frames(run), progress=self._progress)
+
+    def _reason_to_end(self) -> str:
+        return reason_to_end(self.config, self.results)
 
     def _time(self) -> str:
         most = self.config.max_minutes
@@ -296,7 +328,7 @@ def reason_to_end(config: DistilConfig, results: DistilResults) -> str:
     if len(errors) >= config.rounds:
         return f"{config.rounds} were asked for"
     last = results.minutes_of(f"round {len(errors)}: ") + (student_minutes(config, len(errors)) or 0) * config.committee
-    if config.max_minutes is not None and results.minutes + last > ROUNDS_SHARE * config.max_minutes:
+    if config.max_minutes is not None and results.minutes_of(ROUNDS) + last > ROUNDS_SHARE * config.max_minutes:
         return "the time for them is over"
     return ""
 
@@ -326,7 +358,7 @@ def _sentence(result: RoundResult) -> str:
 
 def _structures(config: DistilConfig, teacher: Teacher) -> list[Frame]:
     """Those that are used, evenly spread over all that are given."""
-    given = read_structures([resolve_path(path) for path in config.paths("structures")])
+    given = read_structures(config.paths("structures"))
     if len(given) == 0:
         where = ", ".join(map(str, config.paths("structures")))
         raise DataError(f"{where}: there are no structures to start from; give a file that holds some")

@@ -15,13 +15,14 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from gnnpot.config import from_mapping, read_yaml
+from gnnpot.config import apply_overrides, from_mapping, read_yaml
+from gnnpot.data.bundled import resolve_path
 from gnnpot.data.readers import RecordOptions
 from gnnpot.data.store import FrameStore
 from gnnpot.domains import INNER_SHARE, NOT_NEGATIVE, SHARE, WHOLE_FROM_2, check_fields
 from gnnpot.errors import ConfigError, DataError, suggest
-from gnnpot.training.config import DataConfig, RunConfig, apply_overrides
-from gnnpot.training.stores import read_labelled, resolve_path
+from gnnpot.training.config import DataConfig, RunConfig
+from gnnpot.training.stores import read_labelled
 from gnnpot.workflows.finetune.aims import Aim, aim_options, architecture_of, choose_aim
 from gnnpot.workflows.finetune.strategies import AllWeights, Strategy
 
@@ -181,7 +182,7 @@ def default_options(dataset_size: DatasetSize, data: DataConfig, budget: Sequenc
     20 frames are seen 100 times in batches of 2, 200 frames 40 times in batches of 4, 2000 frames 15 times in batches
     of 8; with a `budget` ("max_minutes" or "max_steps") as often as it allows. A tenth of the steps, or 200, warm up.
     Without a test file, a part is kept aside for the comparison at the end. Of a few frames only one to three validate:
-    what so few say of weights is chance, and the last ones are kept.
+    so few can't tell good weights from better ones, and the last ones are kept.
     """
     few, some = dataset_size.used < 60, dataset_size.used < 600
     epochs, batch, ema = (100, 2, 0.99) if few else (40, 4, 0.995) if some else (15, 8, 0.999)

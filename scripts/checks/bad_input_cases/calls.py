@@ -8,7 +8,9 @@ from bad_input_cases.attempt import Try
 
 _MD = "from gnnpot.engines.md import MDConfig\nMDConfig({})"
 _RELAX = "from gnnpot.engines.relax import RelaxConfig\nRelaxConfig({})"
-_CONDUCT = "from gnnpot.properties.conductivity import ConductivityConfig\nConductivityConfig(ion='Cu', {})"
+_CONDUCT = (
+    "from gnnpot.properties.conductivity import ConductivityConfig\nConductivityConfig(**({{'ion': 'Cu'}} | dict({})))"
+)
 _NAN, _INF = "float('nan')", "float('inf')"
 
 #: call -> option -> values

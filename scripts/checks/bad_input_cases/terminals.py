@@ -54,7 +54,7 @@ LINES = {
     "card": ("card gnnpot-1", "elements"),
     "card of one's own": ("card tiny", "m3gnet"),
     "help": ("relax --help", "fmax"),
-    "convert help": ("data convert --help", "compression"),
+    "convert help": ("data convert --help", "gpa:tension"),
     "relax": (f"relax cu.cif -m {EMT} -q", "energy"),
     "md": (f"md cu.cif -m {EMT} -q --steps 2", "temperature"),
     "error with Å": (f"relax tinycell.extxyz -m {EMT} -q", "atoms per"),

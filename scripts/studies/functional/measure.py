@@ -29,6 +29,7 @@ from gnnpot.functional.evaluate import (
     solve_sample,
 )
 from gnnpot.functional.functionals import Functional
+from gnnpot.functional.kernels import HuangCarter
 from gnnpot.functional.solver import SolverSettings, orbital_free_grid, solve, uniform_density
 from gnnpot.functional.store import load, open_functional
 from gnnpot.units import BOHR, HARTREE
@@ -36,13 +37,18 @@ from gnnpot.units import BOHR, HARTREE
 CLASSIC = ("tfvw", "wt", "lkt", "pgsl", "hc")
 SCALES = ("0.95", "0.975", "1", "1.025", "1.05")
 PHASES = ("diamond", "hexagonal", "beta-tin", "sc", "fcc")
+RESULTS = Path(__file__).parents[3] / "docs/functional"
 log = logging.getLogger(__name__)
 
 
 def functionals(runs: Path) -> dict[str, Functional]:
     """The seeds and the classic functionals."""
     learned = {path.parent.name: load(path) for path in sorted(runs.glob("seed-*/model"))}
-    return {**learned, **{name: open_functional(name) for name in CLASSIC}}
+    classic = {name: open_functional(name) for name in CLASSIC}
+    tuned = RESULTS / "huang-carter.json"
+    if tuned.exists():
+        classic["hc tuned"] = HuangCarter(**json.loads(tuned.read_text())["best"])
+    return {**learned, **classic}
 
 
 def samples(folder: Path, pattern: str = "*") -> list[Sample]:
@@ -144,6 +150,13 @@ def leave_one_out(runs: Path) -> dict[str, dict]:
     return result
 
 
+def measure_curve(runs: Path) -> dict[str, dict]:
+    """Errors on the validation set of functionals that are trained on more and more crystals."""
+    chosen = samples(runs / "validation")
+    paths = sorted(runs.glob("curve-*/model"), key=lambda path: int(path.parent.name.removeprefix("curve-")))
+    return {path.parent.name.removeprefix("curve-"): errors(load(path), chosen) for path in paths}
+
+
 def measure_validation(runs: Path) -> dict:
     """What designs are chosen by."""
     chosen = samples(runs / "validation")
@@ -165,7 +178,7 @@ def measure_test(runs: Path, before: dict | None = None) -> dict:
             "phonon": phonon(functional, folder),
             "phases": errors(functional, samples(folder, "*-1")),
             "thermal": errors(functional, samples(folder, "thermal-*")),
-            "vacancy": vacancy(functional, folder) if name != "hc" else None,
+            "vacancy": vacancy(functional, folder) if not name.startswith("hc") else None,
         }
         if name.startswith("seed"):
             result[name]["self_consistency"] = self_consistency(functional, reference)

@@ -2,35 +2,43 @@
 
     python scripts/studies/functional/study.py runs/functional
     python scripts/studies/functional/study.py runs/functional --stage train
+    python scripts/studies/functional/study.py runs/functional --structures pool.extxyz --stage curve
 
-Stages: `data` (training samples), `references` (Kohn-Sham, for validation and for the end), `train` (three seeds; the
-first is shipped), `leave-one-out`, `validation` (errors that designs may be chosen by), `test` (hexagonal silicon and
-the rest, to be looked at once). Results go to docs/functional/.
+Stages: `data` (training samples), `references` (Kohn-Sham, for validation and for the end), `tune` (Huang-Carter's
+parameters), `train` (three seeds; the first is shipped), `leave-one-out`, `curve` (functionals of 3, 10, 30 and all
+crystals of a file; needs `--structures`, else it is left out), `validation` (errors that designs may be chosen by),
+`test` (hexagonal silicon and the rest, to be looked at once). Results go to docs/functional/.
 """
 
 import argparse
 import json
 import logging
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
+import curve
+import huang_carter
 import measure
 import references
 
 from gnnpot.functional import crystals
-from gnnpot.functional.data import DataConfig, Sample, generate, plan, read_sample
+from gnnpot.functional.data import Sample, generate, read_sample
 from gnnpot.functional.network import NetworkConfig
+from gnnpot.functional.plans import DataConfig, plan
 from gnnpot.functional.store import save
 from gnnpot.functional.train import Stage, TrainConfig, train
 from gnnpot.runs.files import write_text
 
-STAGES = ("data", "references", "train", "leave-one-out", "validation", "test")
+STAGES = ("data", "references", "tune", "train", "leave-one-out", "curve", "validation", "test")
 SEEDS = (0, 1, 2)
 #: non-interacting samples of each crystal
 TRIPLES = {"Si": 4, "AlP": 4, "AlAs": 4, "AlSb": 4, "InSb": 1}
 FEWER_TRIPLES = 2
 #: steps of a whole training, and of one without a crystal
-STEPS, SHORT_STEPS = 900, 250
-LOSS = Stage(0, 0.03, 300.0)
+STEPS, SHORT_STEPS = 2500, 600
+LOSS = Stage(0, 0.03, 1000.0)
+NETWORK = NetworkConfig(filter=1.3, smooth_floor=0.1)
 RESULTS = Path(__file__).parents[3] / "docs/functional"
 log = logging.getLogger("study")
 
@@ -38,7 +46,7 @@ log = logging.getLogger("study")
 def tasks() -> list:
     """All training samples."""
     chosen = []
-    for task in plan(DataConfig()):
+    for task in plan(DataConfig(others=True)):
         number = int(task.name[-2:]) if task.seed is not None else -1
         if number < TRIPLES.get(task.crystal, FEWER_TRIPLES):
             chosen.append(task)
@@ -47,7 +55,7 @@ def tasks() -> list:
 
 def fit(samples: list[Sample], seed: int, steps: int, folder: Path) -> None:
     """Train into `folder`, the functional into its `model`."""
-    config = TrainConfig(NetworkConfig(seed=seed), soap_steps=steps, stages=(LOSS,))
+    config = TrainConfig(replace(NETWORK, seed=seed), soap_steps=steps, stages=(LOSS,))
 
     def report(stage: str, step: int, total: int, loss: float) -> None:
         if step % 50 == 0:
@@ -58,7 +66,7 @@ def fit(samples: list[Sample], seed: int, steps: int, folder: Path) -> None:
     save(functional, folder / "model", about, overwrite=True)
 
 
-def run(stage: str, runs: Path, processes: int) -> None:
+def run(stage: str, runs: Path, processes: int, structures: Path | None) -> None:
     """One stage."""
 
     def progress(done: int, total: int) -> None:
@@ -69,6 +77,11 @@ def run(stage: str, runs: Path, processes: int) -> None:
     elif stage == "references":
         generate(references.validation(), runs / "validation", processes, progress)
         generate(references.test(), runs / "test", processes, progress)
+    elif stage == "tune":
+        huang_carter.tune(runs / "data", RESULTS / "huang-carter.json")
+    elif stage == "curve":
+        if structures is not None:
+            run_curve(runs, structures, processes, progress)
     elif stage in ("train", "leave-one-out"):
         samples = [read_sample(runs / "data" / f"{task.name}.npz") for task in tasks()]
         for seed in SEEDS if stage == "train" else ():
@@ -82,15 +95,26 @@ def run(stage: str, runs: Path, processes: int) -> None:
         write_text(path, measure.as_json(result))
 
 
+def run_curve(runs: Path, structures: Path, processes: int, progress: Callable[[int, int], None]) -> None:
+    """Functionals of ever more crystals, and their errors on the validation set."""
+    order = curve.crystal_tasks(structures)
+    generate([task for group in order for task in group], runs / "crystals", processes, progress)
+    groups = [[read_sample(runs / "crystals" / f"{task.name}.npz") for task in group] for group in order]
+    for count in curve.counts(len(groups)):
+        fit([sample for group in groups[:count] for sample in group], 0, SHORT_STEPS, runs / f"curve-{count}")
+    write_text(RESULTS / "curve.json", measure.as_json(measure.measure_curve(runs)))
+
+
 def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("runs", type=Path)
     parser.add_argument("--stage", choices=STAGES)
     parser.add_argument("--processes", type=int, default=1)
+    parser.add_argument("--structures", type=Path, help="crystals of the learning curve")
     arguments = parser.parse_args()
     for stage in STAGES if arguments.stage is None else [arguments.stage]:
-        run(stage, arguments.runs, arguments.processes)
+        run(stage, arguments.runs, arguments.processes, arguments.structures)
 
 
 if __name__ == "__main__":

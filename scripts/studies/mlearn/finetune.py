@@ -8,7 +8,7 @@ the candidates of `gnnpot finetune --compare` run on the same frames, loss and t
 at the end only. With `--set data.choose=representative` the frames are chosen by their structures, not at random
 (`gnnpot.sampling.representative`); such runs need an `--out` of their own. Energies and forces: of the stresses in
 these files just the diagonal can be trusted. The learning rate falls with the clock, so a run ends well annealed on any
-machine. Stopped by whatever, the same command goes on. docs/mlearn has all that has ended, of this and earlier calls,
+machine. If it is stopped, the same command resumes it. docs/mlearn has all that has ended, of this and earlier calls,
 which may have had other times, beside the published errors: results.json as numbers, which a later run of the same kind
 replaces, results.md and curves.png for the eye.
 """

@@ -231,3 +231,23 @@ def test_command_line(small, structures, labelled, tmp_path):
     failed = runner.invoke(app, ["distil", "no.such:EMT", str(structures), "-o", str(tmp_path / "x")])
     assert isinstance(failed.exception, GnnpotError)
     assert "Example" in runner.invoke(app, ["distil", "--help"]).output
+
+
+def test_an_ended_run_is_extended(config, tmp_path):
+    """By a longer final training, then by a further round: to the numbers of a run that was asked for all at once."""
+    short = replace(config, rounds=1)
+    first, told = distil(short, make_teacher=EMT), []
+    longer = replace(short, learn=replace(config.learn, final_steps=config.learn.final_steps + 5))
+    second = distil(longer, make_teacher=EMT, on_event=told.append)
+    card = load_checkpoint(config.run / "model")[1]
+    assert card.training["max_steps"] == card.training["distillation"]["learn"]["final_steps"]
+    assert card.training["max_steps"] == longer.learn.final_steps and not any("training student" in t for t in told)
+    assert any(not torch.equal(a, b) for a, b in zip(first.parameters(), second.parameters(), strict=True))
+    same(distil(longer, make_teacher=EMT), second)
+    further = replace(longer, rounds=2)
+    distil(further, make_teacher=EMT)
+    distil(replace(further, run=tmp_path / "at once"), make_teacher=EMT)
+    runs = [load_checkpoint(run / "model") for run in (config.run, tmp_path / "at once")]
+    same(runs[0][0], runs[1][0])
+    assert runs[0][1].metrics["fresh"] == runs[1][1].metrics["fresh"]
+    assert [len(card.metrics["distil"]["rounds"]) for _, card in runs] == [2, 2]

@@ -12,7 +12,7 @@ from gnnpot.engines.calculator import Calculator
 from gnnpot.engines.predict import predict
 from gnnpot.errors import ConfigError
 from gnnpot.hub.checkpoint import Card, load_checkpoint, save_checkpoint
-from gnnpot.models.surroundings import are_usual, usual_modes
+from gnnpot.torch_modes import are_usual, usual_modes
 
 
 @contextlib.contextmanager

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from gnnpot.models.free_memory import free_memory
+from gnnpot.graphs.free_memory import free_memory
 
 MIB = 2**20
 
@@ -71,7 +71,7 @@ def test_what_can_not_be_read_limits_nothing(tmp_path, text):
 LIMITED = """
 import resource, sys
 import psutil
-from gnnpot.models.free_memory import free_memory
+from gnnpot.graphs.free_memory import free_memory
 limit = psutil.Process().memory_info().vms + 2**27
 resource.setrlimit(getattr(resource, sys.argv[1]), (limit, limit))
 free = free_memory()

@@ -16,7 +16,7 @@ import numpy as np
 from gnnpot.compiler.decorator import njit
 from gnnpot.data.neighbor_search import compact_cell, complete_cell
 from gnnpot.errors import MemoryNeedError
-from gnnpot.models.free_memory import free_memory
+from gnnpot.graphs.free_memory import free_memory
 
 #: bytes of a pair of the list with its skin: ends, shift, vector and distance there and in the graph, as much while
 #: they are searched, which the process keeps
@@ -123,7 +123,7 @@ def _count(  # pragma: no cover - compiled
 
 
 def check_memory(need: int, where: str, size: GraphSize) -> None:
-    """Raise `MemoryNeedError` if `need` bytes are more than the process may still take (`models.free_memory`)."""
+    """Raise `MemoryNeedError` if `need` bytes are more than the process may still take (`graphs.free_memory`)."""
     free = free_memory()
     if need > free.bytes:
         by = f" ({free.limit})" if free.limit else ""

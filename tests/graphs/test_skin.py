@@ -5,9 +5,9 @@ import pytest
 from ase import Atoms
 from ase.build import bulk, molecule
 
-from gnnpot.engines.skin import SkinList
 from gnnpot.errors import DataError, SimulationError
 from gnnpot.graphs import neighbor_list
+from gnnpot.graphs.skin import SkinList
 
 CUTOFF = 4.0
 

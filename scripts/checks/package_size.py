@@ -1,7 +1,7 @@
-"""Files and lines of each room of the package, and of what reading one architecture takes.
+"""Files and lines of each subpackage, and of what reading one architecture takes.
 
-    python scripts/checks/rooms.py                       # this checkout
-    python scripts/checks/rooms.py --root other/checkout
+    python scripts/checks/package_size.py                 # this checkout
+    python scripts/checks/package_size.py --root other/checkout
 
 Lines are counted as `wc -l` counts them. An architecture is read in the files that its page imports from
 `gnnpot/graphs` and `gnnpot/models`, without the compiled copies in `gnnpot/models/fast`, and in `gnnpot/potential.py`.
@@ -19,13 +19,13 @@ def lines(path: Path) -> int:
     return path.read_text().count("\n")
 
 
-def rooms(package: Path) -> dict[str, tuple[int, int]]:
-    """(files, lines) by room."""
+def sizes(package: Path) -> dict[str, tuple[int, int]]:
+    """(files, lines) by subpackage."""
     found: dict[str, tuple[int, int]] = {}
     for path in sorted(package.rglob("*.py")):
-        room = path.relative_to(package).parts[0]
-        files, total = found.get(room, (0, 0))
-        found[room] = files + 1, total + lines(path)
+        name = path.relative_to(package).parts[0]
+        files, total = found.get(name, (0, 0))
+        found[name] = files + 1, total + lines(path)
     return found
 
 
@@ -49,9 +49,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--root", type=Path, default=ROOT, help="folder that holds gnnpot/")
     package = parser.parse_args().root / "gnnpot"
-    found = rooms(package)
-    for room, (files, total) in found.items():
-        print(f"{room:28} {files:4d} {total:7d}")
+    found = sizes(package)
+    for name, (files, total) in found.items():
+        print(f"{name:28} {files:4d} {total:7d}")
     print(f"{'all':28} {sum(f for f, _ in found.values()):4d} {sum(n for _, n in found.values()):7d}")
     for name in ARCHITECTURES:
         paths = page(package, name)

@@ -1,6 +1,6 @@
-"""Gated perceptrons on gathered rows, as in `gated`, of rows that move: what training differentiates.
+"""Gated perceptrons on gathered rows, as in `gated`, with tangents: what training differentiates.
 
-Every array is a dual: [2, rows, …], values x and their rates ẋ along a direction of the edge vectors (see `training`).
+Every array is [2, rows, …]: values x and their tangents ẋ along a direction of the edge vectors (see `training`).
 Layers act on both, biases on the values only; with a = silu, b = σ and the gate's halves v, g,
 
     h = a(z)                  ḣ = a' ż
@@ -17,8 +17,8 @@ and with d, e those of n, ṅ, q = mean(n ẋ), p = ẋ - mean ẋ - n q,
 
     ẋ: s P e      x: s (P d - s q P e - s mean(e n) p - s n mean(e p)),   P y = y - mean y - n mean(n y)       (3)
 
-As there, all is one pass over tiles of rows, calculated anew on the way back; each part of the rows sums the gradients
-of the parameters on its own.
+As there, all is one pass over tiles of rows, calculated anew in the backward pass; each part of the rows sums the
+gradients of the parameters on its own.
 """
 
 from typing import Any
@@ -28,17 +28,17 @@ import torch
 from torch import Tensor
 
 from gnnpot.compiler.decorator import njit, prange
-from gnnpot.models.fast.gated import Gate, Layout, Places, first_layer, row_weights
+from gnnpot.models.fast.gated import Gate, GatherIndex, GatherPlan, first_layer, row_weights
 from gnnpot.ops.simd import tiles
 from gnnpot.ops.simd.kernels import FAST, sigmoid
-from gnnpot.ops.simd.lane_math import gate_duals, silu_curvature, silu_slope
-from gnnpot.ops.simd.lanes import LANES, load, splat, store
 from gnnpot.ops.simd.threads import follow_torch
 from gnnpot.ops.simd.tiles import TILE
+from gnnpot.ops.simd.vector_math import gate_jvp, silu_curvature, silu_slope
+from gnnpot.ops.simd.vectors import SIMD_WIDTH, broadcast, load, store
 
 
-class DualGate(torch.autograd.Function):
-    """Equation (1) with the sums of `gated`, for duals; its derivative can't be taken twice.
+class GateJVP(torch.autograd.Function):
+    """Equation (1) with the sums of `gated`, for values and tangents; its derivative can't be taken twice.
 
     Inputs: d [2, M, K] or `None`, f [2, ·, F] or `None`, the parameters of `gate` and two or three sources
     [2, ·, 2u]. An f that goes through W_f gets no gradient: it comes from distances.
@@ -46,7 +46,7 @@ class DualGate(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, features: Tensor | None, weights: Tensor | None, gate: Gate, layout: Layout, *tensors: Tensor
+        ctx: Any, features: Tensor | None, weights: Tensor | None, gate: Gate, plan: GatherPlan, *tensors: Tensor
     ) -> Tensor:
         follow_torch()
         parameters, sources = tensors[: len(gate.parameters())], tensors[len(gate.parameters()) :]
@@ -54,42 +54,42 @@ class DualGate(torch.autograd.Function):
         absent = like.new_empty(0, 0, 0)
         arrays = [absent if t is None else t.detach().contiguous() for t in (features, weights)]
         arrays += [s.detach().contiguous() for s in sources] + [absent] * (3 - len(sources))
-        grouped = layout.group is not None
-        out = like.new_zeros(2, layout.groups, gate.outs) if grouped else like.new_empty(2, layout.rows, gate.outs)
+        grouped = plan.group is not None
+        out = like.new_zeros(2, plan.groups, gate.outs) if grouped else like.new_empty(2, plan.rows, gate.outs)
         ctx.arguments = (
-            *(a.numpy() for a in arrays), *layout.indices, *gate.arguments, layout.parts,
+            *(a.numpy() for a in arrays), *plan.indices, *gate.arguments, plan.parts,
         )  # fmt: skip
         _forward(*ctx.arguments, out.numpy())
-        ctx.arrays, ctx.gate, ctx.layout = arrays, gate, layout
+        ctx.arrays, ctx.gate, ctx.plan = arrays, gate, plan
         ctx.shapes = [p.shape for p in parameters]
         return out
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, g_out: Tensor) -> tuple[Tensor | None, ...]:
-        gate, layout, (features, _, source, *_) = ctx.gate, ctx.layout, ctx.arrays
+        gate, plan, (features, _, source, *_) = ctx.gate, ctx.plan, ctx.arrays
         g_out = g_out.contiguous()
-        g_features = torch.zeros_like(features) if layout.group is not None else g_out.clone()
-        array, rows, width = gate.scratch.array, layout.rows, source.shape[2]
+        g_features = torch.zeros_like(features) if plan.group is not None else g_out.clone()
+        array, rows, width = gate.scratch.array, plan.rows, source.shape[2]
         g_rows = array("rows", 2 * rows, width, g_out).view(2, rows, width)
-        shared = layout.weights is not None
+        shared = plan.weights is not None
         g_weights = array("weights", 2 * rows if shared else 0, gate.outs, g_out).view(2, -1, gate.outs)
         sizes = [t.numel() for t in gate.parameters()]
-        sums = g_out.new_zeros(len(layout.parts) - 1, sum(sizes))
+        sums = g_out.new_zeros(len(plan.parts) - 1, sum(sizes))
         _backward(
-            *ctx.arguments, gate.own_back.numpy(), gate.back.numpy(), np.cumsum([0, *sizes]),
+            *ctx.arguments, gate.own_transposed.numpy(), gate.transposed.numpy(), np.cumsum([0, *sizes]),
             g_out.numpy(), g_features.numpy(), g_weights.numpy(), g_rows.numpy(), sums.numpy(),
         )  # fmt: skip
         ctx.arguments = None
         g_parameters = [g.view(shape) for g, shape in zip(sums.sum(0).split(sizes), ctx.shapes, strict=True)]
-        g_sources = [_sum(g_rows, places) for places in layout.sources]
-        g_weights = _sum(g_weights, layout.weights) if shared else None
+        g_sources = [_sum(g_rows, index) for index in plan.sources]
+        g_weights = _sum(g_weights, plan.weights) if shared else None
         return g_features if len(features) else None, g_weights, None, None, *g_parameters, *g_sources
 
 
-def _sum(rows: Tensor, places: Places) -> Tensor:
-    """`Places.sum` of values and rates."""
-    return torch.stack([places.sum(rows[0]), places.sum(rows[1])])
+def _sum(rows: Tensor, index: GatherIndex) -> Tensor:
+    """`GatherIndex.sum` of values and tangents."""
+    return torch.stack([index.sum(rows[0]), index.sum(rows[1])])
 
 
 @njit(fastmath=FAST, forceinline=True)
@@ -102,7 +102,7 @@ def _layers(first, count, features, own, a, i, b, j, c, k, layers, number, outs,
         first_layer(t, first, count, features, own, a, i, b, j, c, k, zs, t * tile, scratch)
     for layer in range(number):
         place, columns = 2 * layer * tile, outs if layer == number - 1 else units
-        for u in range(place, place + count * width, LANES):
+        for u in range(place, place + count * width, SIMD_WIDTH):
             z = load(zs, u)
             s = sigmoid(z)
             store(hs, u, z * s)
@@ -115,27 +115,27 @@ def _layers(first, count, features, own, a, i, b, j, c, k, layers, number, outs,
 
 
 @njit(fastmath=FAST, forceinline=True)
-def _rates(x, at, rate_at, units, norms, mean, scale):
+def _rates(x, at, tangent_at, units, norms, mean, scale):
     """(mean ẋ, mean(n ẋ)) of half a row, 0 if there are no norms."""
     zero = x.dtype.type(0)
     if not len(norms):
         return zero, zero
-    sums, along = splat(x, 0.0), splat(x, 0.0)
-    for u in range(0, units, LANES):
-        rate = load(x, rate_at + u)
-        sums = sums + rate
-        along = along + rate * (load(x, at + u) - mean)
+    sums, along = broadcast(x, 0.0), broadcast(x, 0.0)
+    for u in range(0, units, SIMD_WIDTH):
+        tangent = load(x, tangent_at + u)
+        sums = sums + tangent
+        along = along + tangent * (load(x, at + u) - mean)
     size = x.dtype.type(units)
     return tiles.total(sums) / size, tiles.total(along) * scale / size
 
 
 @njit(fastmath=FAST, forceinline=True)
-def _rate(x, at, rate_at, norms, scales, mean, scale, rate_mean, along):
-    """Sixteen of the rate of half a row after its layer norm, if there is any."""
-    rate = load(x, rate_at)
+def _rate(x, at, tangent_at, norms, scales, mean, scale, tangent_mean, along):
+    """Sixteen of the tangent of half a row after its layer norm, if there is any."""
+    tangent = load(x, tangent_at)
     if len(norms):
-        rate = (rate - rate_mean - (load(x, at) - mean) * scale * along) * scale * load(norms, scales)
-    return rate
+        tangent = (tangent - tangent_mean - (load(x, at) - mean) * scale * along) * scale * load(norms, scales)
+    return tangent
 
 
 @njit(parallel=True, fastmath=FAST, cache=True)
@@ -160,25 +160,25 @@ def _forward(features, f, a, b, c, i, j, k, index, group, own, mix, layers, numb
                 dm, dq = _rates(zs, at, at + tile, units, norms, m, s)
                 dn, dp = _rates(zs, at + units, at + tile + units, units, norms, n, t)
                 to = (group[first + row] if len(group) else first + row) * outs
-                for u in range(0, outs, LANES):
+                for u in range(0, outs, SIMD_WIDTH):
                     v, g = tiles.halves(zs, at, units, u, norms, m, s, n, t)
                     dv = _rate(zs, at + u, at + tile + u, norms, u, m, s, dm, dq)
                     dg = _rate(zs, at + units + u, at + tile + units + u, norms, units + u, n, t, dn, dp)
-                    y, rate, _, _, _, _ = gate_duals(v, g, dv, dg)
+                    y, tangent, _, _, _, _ = gate_jvp(v, g, dv, dg)
                     w, dw = load(ws, row * outs + u), load(ws, (TILE + row) * outs + u)
                     before = out if len(group) else features
-                    store(out, size + to + u, rate * w + y * dw + load(before, size + to + u))
+                    store(out, size + to + u, tangent * w + y * dw + load(before, size + to + u))
                     store(out, to + u, y * w + load(before, to + u))
 
 
 @njit(parallel=True, fastmath=FAST, cache=True)
 def _backward(
     features, f, a, b, c, i, j, k, index, group, own, mix, layers, number, norms, epsilon, parts,
-    own_back, back, places, g_out, g_features, g_f, g_rows, sums,
+    own_transposed, transposed, offsets, g_out, g_features, g_f, g_rows, sums,
 ):  # fmt: skip
     width = a.shape[2]
     tile, rows, outs = TILE * width, g_rows.shape[1], g_out.shape[2]
-    at_own, at_mix, at_layers, at_norms = places[0], places[1], places[2], places[3]
+    at_own, at_mix, at_layers, at_norms = offsets[0], offsets[1], offsets[2], offsets[3]
     for part in prange(len(parts) - 1):
         zs = np.zeros(((number + 1) * 2 * TILE, width), a.dtype)
         hs, g, h = np.zeros_like(zs), np.zeros((2 * TILE, width), a.dtype), np.zeros((2 * TILE, width), a.dtype)
@@ -196,12 +196,12 @@ def _backward(
             g[count:TILE], g[TILE + count :] = 0, 0
             if len(f):
                 _weights_backward(first, count, f, len(mix), g_w, g_f, h, total, at_mix)
-            _layers_backward(count, back, number, outs, zs, hs, g, h, total, at_layers)
+            _layers_backward(count, transposed, number, outs, zs, hs, g, h, total, at_layers)
             for t in range(2):
-                for at in range(0, count * width, LANES):
+                for at in range(0, count * width, SIMD_WIDTH):
                     store(g_rows, (t * rows + first) * width + at, load(g, t * tile + at))
             if len(own):
-                _own_backward(first, count, features, own_back, g, g_features, h, total, at_own)
+                _own_backward(first, count, features, own_transposed, g, g_features, h, total, at_own)
 
 
 @njit(fastmath=FAST, forceinline=True)
@@ -215,33 +215,39 @@ def _gate_backward(first, count, group, number, norms, epsilon, zs, ws, g_out, g
         dm, dq = _rates(zs, at, at + tile, units, norms, m, s)
         dn, dp = _rates(zs, at + units, at + tile + units, units, norms, n, t)
         of = (group[first + row] if len(group) else first + row) * outs
-        for u in range(0, outs, LANES):
+        for u in range(0, outs, SIMD_WIDTH):
             v, x = tiles.halves(zs, at, units, u, norms, m, s, n, t)
             dv = _rate(zs, at + u, at + tile + u, norms, u, m, s, dm, dq)
             dx = _rate(zs, at + units + u, at + tile + units + u, norms, units + u, n, t, dn, dp)
-            y, dy, y_v, y_x, dy_v, dy_x = gate_duals(v, x, dv, dx)
-            on, rate = load(g_out, of + u), load(g_out, size + of + u)
-            store(g_w, at_w + u, on * y + rate * dy)
-            store(g_w, TILE * outs + at_w + u, rate * y)
+            y, dy, y_v, y_x, dy_v, dy_x = gate_jvp(v, x, dv, dx)
+            on, tangent = load(g_out, of + u), load(g_out, size + of + u)
+            store(g_w, at_w + u, on * y + tangent * dy)
+            store(g_w, TILE * outs + at_w + u, tangent * y)
             w = load(ws, at_w + u)
-            on, rate = on * w + rate * load(ws, TILE * outs + at_w + u), rate * w
-            store(g, to + u, on * y_v + rate * dy_v)
-            store(g, tile + to + u, rate * y_v)
-            store(g, to + units + u, on * y_x + rate * dy_x)
-            store(g, tile + to + units + u, rate * y_x)
+            on, tangent = on * w + tangent * load(ws, TILE * outs + at_w + u), tangent * w
+            store(g, to + u, on * y_v + tangent * dy_v)
+            store(g, tile + to + u, tangent * y_v)
+            store(g, to + units + u, on * y_x + tangent * dy_x)
+            store(g, tile + to + units + u, tangent * y_x)
         if len(norms):
             _norm_backward(zs, at, units, norms, 0, m, s, dm, dq, g, to, total, at_norms)
             _norm_backward(zs, at + units, units, norms, units, n, t, dn, dp, g, to + units, total, at_norms)
 
 
 @njit(fastmath=FAST, forceinline=True)
-def _norm_backward(x, at, units, norms, scales, mean, scale, rate_mean, along, g, g_at, total, at_norms):
+def _norm_backward(x, at, units, norms, scales, mean, scale, tangent_mean, along, g, g_at, total, at_norms):
     """Equation (3), and the gradients of scale and shift."""
     tile, size = TILE * x.shape[1], x.dtype.type(units)
-    d_sum, d_n, e_sum, e_n, e_p = splat(x, 0.0), splat(x, 0.0), splat(x, 0.0), splat(x, 0.0), splat(x, 0.0)
-    for u in range(0, units, LANES):
+    d_sum, d_n, e_sum, e_n, e_p = (
+        broadcast(x, 0.0),
+        broadcast(x, 0.0),
+        broadcast(x, 0.0),
+        broadcast(x, 0.0),
+        broadcast(x, 0.0),
+    )
+    for u in range(0, units, SIMD_WIDTH):
         n = (load(x, at + u) - mean) * scale
-        p = load(x, at + tile + u) - rate_mean - n * along
+        p = load(x, at + tile + u) - tangent_mean - n * along
         d, e = load(g, g_at + u), load(g, g_at + tile + u)
         to_scale, to_shift = at_norms + scales + u, at_norms + 2 * units + scales + u
         store(total, to_scale, load(total, to_scale) + d * n + e * p * scale)
@@ -252,14 +258,14 @@ def _norm_backward(x, at, units, norms, scales, mean, scale, rate_mean, along, g
         d_sum, d_n = d_sum + d, d_n + d * n
         e_sum, e_n, e_p = e_sum + e, e_n + e * n, e_p + e * p
     d_mean, d_along = tiles.total(d_sum) / size, tiles.total(d_n) / size
-    e_mean, e_along, e_rate = tiles.total(e_sum) / size, tiles.total(e_n) / size, tiles.total(e_p) / size
-    for u in range(0, units, LANES):
+    e_mean, e_along, e_tangent = tiles.total(e_sum) / size, tiles.total(e_n) / size, tiles.total(e_p) / size
+    for u in range(0, units, SIMD_WIDTH):
         n = (load(x, at + u) - mean) * scale
-        p = load(x, at + tile + u) - rate_mean - n * along
-        rate = (load(g, g_at + tile + u) - e_mean - n * e_along) * scale
-        value = load(g, g_at + u) - d_mean - n * d_along - rate * along - (p * e_along + n * e_rate) * scale
+        p = load(x, at + tile + u) - tangent_mean - n * along
+        tangent = (load(g, g_at + tile + u) - e_mean - n * e_along) * scale
+        value = load(g, g_at + u) - d_mean - n * d_along - tangent * along - (p * e_along + n * e_tangent) * scale
         store(g, g_at + u, value * scale)
-        store(g, g_at + tile + u, rate)
+        store(g, g_at + tile + u, tangent)
 
 
 @njit(fastmath=FAST, forceinline=True)
@@ -271,12 +277,12 @@ def _weights_backward(first, count, f, mixed, g_w, g_f, scratch, total, at_mix):
             tiles.copy(f, (t * f.shape[1] + first) * depth, count * depth, scratch)
             tiles.accumulate(scratch, 0, depth, depth, g_w, t * TILE * outs, outs, outs, total, at_mix, count)
         else:
-            for at in range(0, count * outs, LANES):
+            for at in range(0, count * outs, SIMD_WIDTH):
                 store(g_f, (t * rows + first) * outs + at, load(g_w, t * TILE * outs + at))
 
 
 @njit(fastmath=FAST, forceinline=True)
-def _layers_backward(count, back, number, outs, zs, hs, g, h, total, at_layers):
+def _layers_backward(count, transposed, number, outs, zs, hs, g, h, total, at_layers):
     """g <- the gradients of z and ż, from those of the last z' and ż'; those of the layers' parameters."""
     width = zs.shape[1]
     units, tile = width // 2, TILE * width
@@ -286,24 +292,24 @@ def _layers_backward(count, back, number, outs, zs, hs, g, h, total, at_layers):
             at, column = (2 * layer * units + half * depth) * units, half * units
             to = at_layers + at + 2 * layer * units + half * depth
             tiles.accumulate(hs, place + column, width, units, g, column, width, depth, total, to, 2 * TILE)
-            for u in range(0, depth, LANES):
+            for u in range(0, depth, SIMD_WIDTH):
                 shift = load(total, to + units * depth + u)
                 for row in range(count):
                     shift = shift + load(g, row * width + column + u)
                 store(total, to + units * depth + u, shift)
             for t in range(2):
                 x = t * tile + column
-                tiles.product(g, x, width, back, at, depth, units, -1, h, x, width, count)
-        for u in range(0, count * width, LANES):
+                tiles.product(g, x, width, transposed, at, depth, units, -1, h, x, width, count)
+        for u in range(0, count * width, SIMD_WIDTH):
             z = load(zs, place + u)
             s = sigmoid(z)
-            on, rate, slope = load(h, u), load(h, tile + u), silu_slope(z, s)
-            store(g, u, on * slope + rate * silu_curvature(z, s) * load(zs, place + tile + u))
-            store(g, tile + u, rate * slope)
+            on, tangent, slope = load(h, u), load(h, tile + u), silu_slope(z, s)
+            store(g, u, on * slope + tangent * silu_curvature(z, s) * load(zs, place + tile + u))
+            store(g, tile + u, tangent * slope)
 
 
 @njit(fastmath=FAST, forceinline=True)
-def _own_backward(first, count, features, own_back, g, g_features, scratch, total, at_own):
+def _own_backward(first, count, features, own_transposed, g, g_features, scratch, total, at_own):
     """Add to the gradients of the rows' own features and of W_d."""
     width, rows, depth = g.shape[1], features.shape[1], features.shape[2]
     for t in range(2):
@@ -311,6 +317,6 @@ def _own_backward(first, count, features, own_back, g, g_features, scratch, tota
         # whole fours of rows go through `scratch`, so as not to read or write too far
         tiles.copy(features, place, count * depth, scratch)
         tiles.accumulate(scratch, 0, depth, depth, g, of, width, width, total, at_own, count)
-        tiles.product(g, of, width, own_back, 0, width, depth, -1, scratch, 0, depth, count)
-        for at in range(0, count * depth, LANES):
+        tiles.product(g, of, width, own_transposed, 0, width, depth, -1, scratch, 0, depth, count)
+        for at in range(0, count * depth, SIMD_WIDTH):
             store(g_features, place + at, load(g_features, place + at) + load(scratch, at))

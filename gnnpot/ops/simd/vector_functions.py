@@ -1,4 +1,4 @@
-"""Functions of lanes: decay, square root, arccosine, choice. They calculate in the dtype of their argument.
+"""Functions of SIMD vectors: decay, square root, arccosine, choice. They calculate in the dtype of their argument.
 
 arccos follows from arcsin y = y + y y² R(y²), |y| <= ½, with the rational function R of fdlibm's
 e_acos.c.
@@ -13,8 +13,8 @@ from numba.extending import overload
 
 from gnnpot.compiler.decorator import intrinsic, njit
 from gnnpot.ops.simd.kernels import FAST
-from gnnpot.ops.simd.lane_math import exponential
-from gnnpot.ops.simd.lanes import LANES, Lanes, repeated
+from gnnpot.ops.simd.vector_math import exponential
+from gnnpot.ops.simd.vectors import SIMD_WIDTH, Vector, repeated
 
 
 def _of_one(name: str) -> Any:
@@ -24,7 +24,7 @@ def _of_one(name: str) -> Any:
     def function(typing_context, x):
         def generate(context, builder, signature, arguments):
             kind = ir.FunctionType(arguments[0].type, [arguments[0].type])
-            full = f"llvm.{name}.v{LANES}f{x.dtype.bitwidth}"
+            full = f"llvm.{name}.v{SIMD_WIDTH}f{x.dtype.bitwidth}"
             return builder.call(builder.module.declare_intrinsic(full, (), kind), arguments)
 
         return x(x), generate
@@ -37,7 +37,7 @@ square_root, size = _of_one("sqrt"), _of_one("fabs")
 
 @intrinsic
 def at_least(typing_context, x, bound):
-    """max(x, bound) of lanes and a number."""
+    """max(x, bound) of a vector and a number."""
 
     def generate(context, builder, signature, arguments):
         number = repeated(builder, x.dtype, context.cast(builder, arguments[1], signature.args[1], x.dtype))
@@ -63,8 +63,8 @@ def decay(x):
 
 
 @overload(decay, jit_options={"forceinline": True})
-def _decay_of_lanes(x):
-    if not isinstance(x, Lanes):
+def _decay_of_vector(x):
+    if not isinstance(x, Vector):
         return None
     lowest = -87.0 if x.dtype == types.float32 else -700.0
     return lambda x: exponential(at_least(x, lowest))
@@ -72,7 +72,7 @@ def _decay_of_lanes(x):
 
 @njit(fastmath=FAST, forceinline=True)
 def arccosine(c):
-    """arccos of lanes: π/2 - arcsin c where |c| < ½, else 2 arcsin sqrt(½ (1 - |c|)) or its supplement."""
+    """arccos of a vector: π/2 - arcsin c where |c| < ½, else 2 arcsin sqrt(½ (1 - |c|)) or its supplement."""
     z = where_less(size(c), 0.5, c * c, 0.5 - 0.5 * size(c))
     p = 0.0400555345006794114027 - z * (7.91534994289814532176e-04 + z * 3.47933107596021167570e-05)
     p = 1.66666666666666657415e-01 - z * (3.25565818622400915405e-01 - z * (2.01212532134862925881e-01 - z * p))
@@ -86,7 +86,7 @@ def arccosine(c):
 
 @njit(fastmath=FAST, forceinline=True)
 def half_cosine(x):
-    """f = cos²(πx/2) and df/dx of lanes, 0 <= x <= 1, by Taylor series of sin and cos."""
+    """f = cos²(πx/2) and df/dx of a vector, 0 <= x <= 1, by Taylor series of sin and cos."""
     t = x * (0.5 * math.pi)
     y = t * t
     c, s = 1.0 - y * (1.0 / 462.0), 1.0 - y * (1.0 / 420.0)

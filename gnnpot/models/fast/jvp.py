@@ -1,5 +1,5 @@
-"""Operations on duals: arrays [2, …] of values x and their rates ẋ along a direction, see `training`. PyTorch
-differentiates them once."""
+"""Operations on arrays [2, …]: values x and their tangents ẋ along a direction, see `training`. PyTorch differentiates
+them once."""
 
 from collections.abc import Iterable
 
@@ -9,10 +9,10 @@ from torch import Tensor, nn
 from gnnpot.models.layers import GatedMLP
 
 
-def distances(vectors: Tensor, rates: Tensor) -> Tensor:
+def distances(vectors: Tensor, tangents: Tensor) -> Tensor:
     """r = |v| and v · v̇ / r of vectors [E, 3], [2, E]."""
     r = torch.linalg.vector_norm(vectors, dim=-1)
-    return torch.stack([r, (vectors * rates).sum(-1) / r])
+    return torch.stack([r, (vectors * tangents).sum(-1) / r])
 
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
@@ -48,9 +48,9 @@ def layer_norm(x: Tensor, norm: nn.LayerNorm) -> Tensor:
     """n = (x - mean x) s, s (ẋ - mean ẋ - n mean(n ẋ)), s = 1/sqrt(variance x + ε), each times scale, n plus shift."""
     centred = x - x.mean(-1, keepdim=True)
     s = torch.rsqrt(centred[0].square().mean(-1, keepdim=True) + norm.eps)
-    n, rate = centred[0] * s, centred[1] * s
-    rate = rate - n * (n * rate).mean(-1, keepdim=True)
-    return torch.stack([n * norm.weight + norm.bias, rate * norm.weight])
+    n, tangent = centred[0] * s, centred[1] * s
+    tangent = tangent - n * (n * tangent).mean(-1, keepdim=True)
+    return torch.stack([n * norm.weight + norm.bias, tangent * norm.weight])
 
 
 def gated_mlp(x: Tensor, mlp: GatedMLP) -> Tensor:

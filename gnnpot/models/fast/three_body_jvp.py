@@ -1,4 +1,5 @@
-"""M3GNet's three-body step for duals (see `training`), as one pass over each atom's close edges, there and back.
+"""M3GNet's three-body step for values and tangents (see `training`): one pass over each atom's close edges, forward and
+backward.
 
 With weights w_ln(k) = R_ln(k) a_ln(neighbour of k), moments M_lmn = Σ_k Y_lm(k) w_ln(k) of each atom, Y_l = Y_l0(0) and
 T_ln(j) = Σ_m Y_lm(j) M_lmn / Y_l - Y_l w_ln(j),
@@ -23,12 +24,12 @@ from torch import Tensor
 from gnnpot.compiler.decorator import njit, prange
 from gnnpot.models.fast.close_edges import FastCloseEdges
 from gnnpot.ops.simd.kernels import FAST
-from gnnpot.ops.simd.lane_math import gate_duals
-from gnnpot.ops.simd.lanes import LANES, load, store
 from gnnpot.ops.simd.threads import follow_torch
+from gnnpot.ops.simd.vector_math import gate_jvp
+from gnnpot.ops.simd.vectors import SIMD_WIDTH, load, store
 
 
-class DualThreeBody(torch.autograd.Function):
+class ThreeBodyJVP(torch.autograd.Function):
     """`ThreeBody`. Inputs: a [2, N, L n], features of the edges [2, E, u], and the weight of the gate [2u, L n]."""
 
     @staticmethod
@@ -70,25 +71,25 @@ def _mix(atoms, radial, envelope, harmonics, neighbor, starts, mixed):
         for k in range(starts[i], starts[i + 1]):
             for lm in range(lms):
                 at = int(math.sqrt(lm)) * count
-                y, rate = harmonics[0, k, lm], harmonics[1, k, lm]
+                y, tangent = harmonics[0, k, lm], harmonics[1, k, lm]
                 _weights(atoms, radial, neighbor, k, at, w)
                 for n in range(count):
                     m[0, lm, n] += y * w[0, n]
-                    m[1, lm, n] += rate * w[0, n] + y * w[1, n]
+                    m[1, lm, n] += tangent * w[0, n] + y * w[1, n]
         for j in range(starts[i], starts[i + 1]):
-            f, rate_f = envelope[0, j], envelope[1, j]
+            f, tangent_f = envelope[0, j], envelope[1, j]
             for at in range(0, mixed.shape[2], count):
                 l = at // count
                 scale = math.sqrt((2 * l + 1) / (4 * math.pi))
                 _weights(atoms, radial, neighbor, j, at, w)
                 for n in range(count):
-                    value, rate = 0.0, 0.0
+                    value, tangent = 0.0, 0.0
                     for lm in range(l * l, (l + 1) * (l + 1)):
                         value += harmonics[0, j, lm] * m[0, lm, n]
-                        rate += harmonics[1, j, lm] * m[0, lm, n] + harmonics[0, j, lm] * m[1, lm, n]
-                    value, rate = value / scale - scale * w[0, n], rate / scale - scale * w[1, n]
+                        tangent += harmonics[1, j, lm] * m[0, lm, n] + harmonics[0, j, lm] * m[1, lm, n]
+                    value, tangent = value / scale - scale * w[0, n], tangent / scale - scale * w[1, n]
                     mixed[0, j, at + n] = f * value
-                    mixed[1, j, at + n] = rate_f * value + f * rate
+                    mixed[1, j, at + n] = tangent_f * value + f * tangent
 
 
 @njit(fastmath=FAST, forceinline=True)
@@ -108,56 +109,56 @@ def _mix_backward(atoms, radial, envelope, harmonics, neighbor, starts, gradient
     for i in prange(len(starts) - 1):
         d = np.zeros((2, lms, count))
         for j in range(starts[i], starts[i + 1]):
-            f, rate_f = envelope[0, j], envelope[1, j]
+            f, tangent_f = envelope[0, j], envelope[1, j]
             for lm in range(lms):
                 l = int(math.sqrt(lm))
                 scale = math.sqrt((2 * l + 1) / (4 * math.pi))
-                y, rate = harmonics[0, j, lm] / scale, harmonics[1, j, lm] / scale
+                y, tangent = harmonics[0, j, lm] / scale, harmonics[1, j, lm] / scale
                 for n in range(count):
                     c, dc = gradient[0, j, l * count + n], gradient[1, j, l * count + n]
-                    d[0, lm, n] += y * f * c + (rate * f + y * rate_f) * dc
+                    d[0, lm, n] += y * f * c + (tangent * f + y * tangent_f) * dc
                     d[1, lm, n] += y * f * dc
         for k in range(starts[i], starts[i + 1]):
-            f, rate_f = envelope[0, k], envelope[1, k]
+            f, tangent_f = envelope[0, k], envelope[1, k]
             for at in range(radial.shape[2]):
                 l, n = at // count, at % count
                 scale = math.sqrt((2 * l + 1) / (4 * math.pi))
                 c, dc = gradient[0, k, at], gradient[1, k, at]
-                value, rate = -scale * (f * c + rate_f * dc), -scale * f * dc
+                value, tangent = -scale * (f * c + tangent_f * dc), -scale * f * dc
                 for lm in range(l * l, (l + 1) * (l + 1)):
                     value += harmonics[0, k, lm] * d[0, lm, n] + harmonics[1, k, lm] * d[1, lm, n]
-                    rate += harmonics[0, k, lm] * d[1, lm, n]
-                g_ends[0, k, at] = radial[0, k, at] * value + radial[1, k, at] * rate
-                g_ends[1, k, at] = radial[0, k, at] * rate
+                    tangent += harmonics[0, k, lm] * d[1, lm, n]
+                g_ends[0, k, at] = radial[0, k, at] * value + radial[1, k, at] * tangent
+                g_ends[1, k, at] = radial[0, k, at] * tangent
 
 
 @njit(parallel=True, fastmath=FAST, cache=True)
 def _gate(gates, index, out):
-    """out[index] += silu(v) σ(g), and its rates, for (v | g) in the rows of `gates`. No index twice."""
+    """out[index] += silu(v) σ(g), and its tangents, for (v | g) in the rows of `gates`. No index twice."""
     rows, width = gates.shape[1], gates.shape[2]
     units, size, out_size = width // 2, rows * width, out.shape[1] * out.shape[2]
     for row in prange(rows):
         at, to = row * width, index[row] * units
-        for u in range(0, units, LANES):
+        for u in range(0, units, SIMD_WIDTH):
             v, g = load(gates, at + u), load(gates, at + units + u)
-            y, rate, _, _, _, _ = gate_duals(v, g, load(gates, size + at + u), load(gates, size + at + units + u))
+            y, tangent, _, _, _, _ = gate_jvp(v, g, load(gates, size + at + u), load(gates, size + at + units + u))
             store(out, to + u, load(out, to + u) + y)
-            store(out, out_size + to + u, load(out, out_size + to + u) + rate)
+            store(out, out_size + to + u, load(out, out_size + to + u) + tangent)
 
 
 @njit(parallel=True, fastmath=FAST, cache=True)
 def _gate_backward(gradient, index, gates):
-    """gates <- their gradients; equation (2) of `dual_gate` without weights."""
+    """gates <- their gradients; equation (2) of `gated_jvp` without weights."""
     rows, width = gates.shape[1], gates.shape[2]
     units, size, out_size = width // 2, rows * width, gradient.shape[1] * gradient.shape[2]
     for row in prange(rows):
         at, of = row * width, index[row] * units
-        for u in range(0, units, LANES):
+        for u in range(0, units, SIMD_WIDTH):
             at_v, at_g = at + u, at + units + u
             dv, dg = load(gates, size + at_v), load(gates, size + at_g)
-            on, rate = load(gradient, of + u), load(gradient, out_size + of + u)
-            _, _, y_v, y_g, dy_v, dy_g = gate_duals(load(gates, at_v), load(gates, at_g), dv, dg)
-            store(gates, at_v, on * y_v + rate * dy_v)
-            store(gates, size + at_v, rate * y_v)
-            store(gates, at_g, on * y_g + rate * dy_g)
-            store(gates, size + at_g, rate * y_g)
+            on, tangent = load(gradient, of + u), load(gradient, out_size + of + u)
+            _, _, y_v, y_g, dy_v, dy_g = gate_jvp(load(gates, at_v), load(gates, at_g), dv, dg)
+            store(gates, at_v, on * y_v + tangent * dy_v)
+            store(gates, size + at_v, tangent * y_v)
+            store(gates, at_g, on * y_g + tangent * dy_g)
+            store(gates, size + at_g, tangent * y_g)

@@ -1,4 +1,4 @@
-"""PyTorch's modes and defaults, which a user may have set, have no part in what gnnpot calculates.
+"""PyTorch's modes and defaults, which a user may have set, don't change what gnnpot calculates; devices and precisions.
 
 with usual_modes():
     ...                              # as in a fresh process: no inference mode, no autocast, tensors on the CPU
@@ -7,14 +7,12 @@ as_device("cuda"), as_dtype("float64")           # or a sentence
 """
 
 import contextlib
-import copy
 from collections.abc import Iterator
 from typing import Any
 
 import torch
 
 from gnnpot.errors import ConfigError
-from gnnpot.graphs import Graph
 
 #: precisions that models calculate in
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
@@ -45,19 +43,6 @@ def are_usual() -> bool:
         or torch.is_autocast_enabled("cpu")
         or torch.is_autocast_enabled("cuda")
     )
-
-
-def differentiable(graph: Graph) -> Graph:
-    """The graph, with copies of tensors that were made in inference mode."""
-    made_there = {
-        name: value.clone() for name, value in graph.items() if isinstance(value, torch.Tensor) and value.is_inference()
-    }
-    if not made_there:
-        return graph
-    graph = copy.copy(graph)
-    for name, value in made_there.items():
-        graph[name] = value
-    return graph
 
 
 def as_device(device: Any) -> torch.device | None:

@@ -15,8 +15,8 @@ from gnnpot.data.references import ElementReferences
 from gnnpot.engines.calculator import Calculator
 from gnnpot.errors import MemoryNeedError
 from gnnpot.graphs import neighbor_list, triplets
+from gnnpot.graphs.size import graph_size
 from gnnpot.models import CHGNetConfig, M3GNetConfig, NequixConfig, SevenNetConfig, build_model
-from gnnpot.models.memory import graph_size
 from gnnpot.potential import Potential
 
 CONFIGS = {
@@ -57,7 +57,7 @@ import sys
 import psutil, torch, numba
 from ase.build import bulk
 from gnnpot.engines.calculator import Calculator
-from tests.models.test_memory import potential
+from tests.graphs.test_size import potential
 
 torch.set_num_threads(1), numba.set_num_threads(1)
 calculator = Calculator(potential(sys.argv[1]))

@@ -1,8 +1,8 @@
 """Sixteen numbers at a time, in Numba kernels: what a loop over channels is to become, said outright.
 
-    t = splat(x, 0.0)
+    t = broadcast(x, 0.0)
     for m in range(3):
-        t = fma(spread(r, m), load(x, 16 * m), t)      # r[m] x[16 m : 16 m + 16] + t
+        t = fma(broadcast_at(r, m), load(x, 16 * m), t)      # r[m] x[16 m : 16 m + 16] + t
     store(out, 0, t)
 
 Whether a compiler turns a loop into the processor's vector instructions hangs on what it can prove of the arrays; these
@@ -19,19 +19,19 @@ from numba.extending import register_model
 
 from gnnpot.compiler.decorator import intrinsic, njit
 
-LANES = 16
+SIMD_WIDTH = 16
 
 
-class Lanes(types.Type):
+class Vector(types.Type):
     """The type of sixteen numbers of one dtype."""
 
     def __init__(self, dtype: types.Float) -> None:
         self.dtype = dtype
-        super().__init__(name=f"Lanes({dtype})")
+        super().__init__(name=f"Vector({dtype})")
 
 
-@register_model(Lanes)
-class LanesModel(models.PrimitiveModel):
+@register_model(Vector)
+class VectorModel(models.PrimitiveModel):
     """A vector of LLVM's."""
 
     def __init__(self, manager: Any, kind: Any) -> None:
@@ -39,12 +39,12 @@ class LanesModel(models.PrimitiveModel):
 
 
 def _vector(dtype: types.Float) -> ir.VectorType:
-    return ir.VectorType(ir.FloatType() if dtype == types.float32 else ir.DoubleType(), LANES)
+    return ir.VectorType(ir.FloatType() if dtype == types.float32 else ir.DoubleType(), SIMD_WIDTH)
 
 
 def _suffix(dtype: types.Float) -> str:
     """What LLVM appends to the names of functions of such vectors."""
-    return f"v{LANES}f{dtype.bitwidth}"
+    return f"v{SIMD_WIDTH}f{dtype.bitwidth}"
 
 
 def _place(context, builder, kind, array, position):
@@ -56,7 +56,7 @@ def repeated(builder, dtype, number):
     """A number of LLVM's sixteen times."""
     vector = _vector(dtype)
     first = builder.insert_element(ir.Constant(vector, ir.Undefined), number, ir.Constant(ir.IntType(32), 0))
-    mask = ir.Constant(ir.VectorType(ir.IntType(32), LANES), [0] * LANES)
+    mask = ir.Constant(ir.VectorType(ir.IntType(32), SIMD_WIDTH), [0] * SIMD_WIDTH)
     return builder.shuffle_vector(first, ir.Constant(vector, ir.Undefined), mask)
 
 
@@ -68,12 +68,12 @@ def load(typing_context, array, position):
         place = _place(context, builder, signature.args[0], *arguments)
         return builder.load(builder.bitcast(place, _vector(array.dtype).as_pointer()), align=array.dtype.bitwidth // 8)
 
-    return Lanes(array.dtype)(array, types.intp), generate
+    return Vector(array.dtype)(array, types.intp), generate
 
 
 @intrinsic
-def store(typing_context, array, position, lanes):
-    """array[position : position + 16] = lanes."""
+def store(typing_context, array, position, vector):
+    """array[position : position + 16] = vector."""
 
     def generate(context, builder, signature, arguments):
         place = _place(context, builder, signature.args[0], *arguments[:2])
@@ -81,28 +81,28 @@ def store(typing_context, array, position, lanes):
         builder.store(arguments[2], place, align=array.dtype.bitwidth // 8)
         return context.get_dummy_value()
 
-    return types.none(array, types.intp, lanes), generate
+    return types.none(array, types.intp, vector), generate
 
 
 @intrinsic
-def splat(typing_context, array, number):
+def broadcast(typing_context, array, number):
     """A number sixteen times, in the dtype of `array`."""
 
     def generate(context, builder, signature, arguments):
         return repeated(builder, array.dtype, arguments[1])
 
-    return Lanes(array.dtype)(array, array.dtype), generate
+    return Vector(array.dtype)(array, array.dtype), generate
 
 
 @intrinsic
-def spread(typing_context, array, position):
+def broadcast_at(typing_context, array, position):
     """array[position] sixteen times."""
 
     def generate(context, builder, signature, arguments):
         number = builder.load(_place(context, builder, signature.args[0], *arguments))
         return repeated(builder, array.dtype, number)
 
-    return Lanes(array.dtype)(array, types.intp), generate
+    return Vector(array.dtype)(array, types.intp), generate
 
 
 @intrinsic
@@ -144,8 +144,8 @@ def total(typing_context, a):
 
 @njit(forceinline=True)
 def aligned(size, like):
-    """A flat array of anything whose lanes don't lie across two lines of the cache, which would make each of them two
-    accesses."""
-    room = np.empty(size + LANES, like.dtype)
+    """A flat array with anything in it, whose SIMD vectors don't lie across two lines of the cache, which would make
+    each of them two accesses."""
+    room = np.empty(size + SIMD_WIDTH, like.dtype)
     past = (room.ctypes.data % 64) // room.itemsize
-    return room[LANES - past : LANES - past + size]
+    return room[SIMD_WIDTH - past : SIMD_WIDTH - past + size]

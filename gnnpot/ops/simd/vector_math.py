@@ -1,4 +1,4 @@
-"""Arithmetic with lanes, written as with numbers: `x * s + 1`, their exponential and logistic function, and gates."""
+"""Arithmetic with SIMD vectors, written as with numbers: `x * s + 1`; exponential and logistic function, and gates."""
 
 import math
 import operator
@@ -12,29 +12,29 @@ from numba.extending import overload
 
 from gnnpot.compiler.decorator import intrinsic, njit
 from gnnpot.ops.simd.kernels import FAST, SATURATED, sigmoid
-from gnnpot.ops.simd.lanes import LANES, Lanes, repeated
+from gnnpot.ops.simd.vectors import SIMD_WIDTH, Vector, repeated
 
 #: products and sums may become one instruction; signs of zeros and reciprocals are free. Not "reassoc", see `sigmoid`
 _FLAGS = ("contract", "nsz", "arcp")
 
 
 def _operation(name: str) -> Any:
-    """An operation of LLVM's on two lanes, or on lanes and a number."""
+    """An operation of LLVM's on two vectors, or on a vector and a number."""
 
     @intrinsic
     def operation(typing_context, a, b):
-        lanes = a if isinstance(a, Lanes) else b
+        vector = a if isinstance(a, Vector) else b
 
         def generate(context, builder, signature, arguments):
             values = [
                 value
-                if isinstance(kind, Lanes)
-                else repeated(builder, lanes.dtype, context.cast(builder, value, kind, lanes.dtype))
+                if isinstance(kind, Vector)
+                else repeated(builder, vector.dtype, context.cast(builder, value, kind, vector.dtype))
                 for kind, value in zip(signature.args, arguments, strict=True)
             ]
             return getattr(builder, name)(*values, flags=_FLAGS)
 
-        return lanes(a, b), generate
+        return vector(a, b), generate
 
     return operation
 
@@ -43,9 +43,9 @@ def _register(function: Callable[..., Any], name: str) -> None:
     operation = _operation(name)
 
     @overload(function)
-    def of_lanes(a, b):
+    def of_vector(a, b):
         kinds = (a, b)
-        if any(isinstance(k, Lanes) for k in kinds) and all(isinstance(k, (Lanes, types.Number)) for k in kinds):
+        if any(isinstance(k, Vector) for k in kinds) and all(isinstance(k, (Vector, types.Number)) for k in kinds):
             return lambda a, b: operation(a, b)
         return None
 
@@ -77,10 +77,10 @@ def _two_to(typing_context, t):
     one = int(np.array(1, f"float{bits}").view(f"int{bits}"))
 
     def generate(context, builder, signature, arguments):
-        integers = ir.VectorType(ir.IntType(bits), LANES)
+        integers = ir.VectorType(ir.IntType(bits), SIMD_WIDTH)
         pattern = builder.bitcast(arguments[0], integers)
-        pattern = builder.shl(pattern, ir.Constant(integers, [fraction] * LANES))
-        pattern = builder.add(pattern, ir.Constant(integers, [one] * LANES))
+        pattern = builder.shl(pattern, ir.Constant(integers, [fraction] * SIMD_WIDTH))
+        pattern = builder.add(pattern, ir.Constant(integers, [one] * SIMD_WIDTH))
         return builder.bitcast(pattern, arguments[0].type)
 
     return t(t), generate
@@ -92,10 +92,10 @@ def exponential(x):
 
 
 @overload(exponential, jit_options={"forceinline": True})
-def _exponential_of_lanes(x):
+def _exponential_of_vector(x):
     """2^k exp(r), |r| <= ½ ln 2, by Taylor series; x/ln 2 is rounded to k by adding a number so large that k stands in
     the lowest bits."""
-    if not isinstance(x, Lanes):
+    if not isinstance(x, Vector):
         return None
     single = x.dtype == types.float32
     f = np.float32 if single else np.float64
@@ -103,7 +103,7 @@ def _exponential_of_lanes(x):
     ln2, ln2_rest = f(0.693359375), f(-2.121944400546905827679e-4)
     terms = tuple(f(1 / math.factorial(n)) for n in range(6 if single else 13, -1, -1))
 
-    def of_lanes(x):
+    def of_vector(x):
         t = x * per_ln2 + rounder
         k = t - rounder
         r = x - k * ln2 - k * ln2_rest
@@ -112,13 +112,13 @@ def _exponential_of_lanes(x):
             p = p * r + terms[n]
         return p * _two_to(t)
 
-    return of_lanes
+    return of_vector
 
 
 @overload(sigmoid, jit_options={"forceinline": True})
-def _sigmoid_of_lanes(x):
+def _sigmoid_of_vector(x):
     """As for a number."""
-    if not isinstance(x, Lanes):
+    if not isinstance(x, Vector):
         return None
     f = np.float32 if x.dtype == types.float32 else np.float64
     limit = f(SATURATED[x.dtype == types.float32])
@@ -146,8 +146,8 @@ def gate(v, x):
 
 
 @njit(fastmath=FAST, forceinline=True)
-def gate_duals(v, x, dv, dx):
-    """y = silu(v) σ(x), its rate ẏ if v and x have the rates dv and dx, and ∂y/∂v, ∂y/∂x, ∂ẏ/∂v, ∂ẏ/∂x."""
+def gate_jvp(v, x, dv, dx):
+    """y = silu(v) σ(x), its tangent ẏ if v and x have the tangents dv and dx, and ∂y/∂v, ∂y/∂x, ∂ẏ/∂v, ∂ẏ/∂x."""
     s, b = sigmoid(v), sigmoid(x)
     a, a1, b1 = v * s, silu_slope(v, s), b * (1 - b)
     to_v, to_x = a1 * b, a * b1

@@ -1,17 +1,17 @@
-"""Numba building blocks of the symmetry functions: operations on lanes, small enough to be vectorised.
+"""Numba building blocks of the symmetry functions: operations on batches, small enough to be vectorised.
 
-A batch is up to `BATCH` pairs of atoms (radial) or of neighbours of one atom (angular), a lane each. What the batch
-holds of each lane stands in one row of a flat work array: row `k` is `work[k * BATCH : k * BATCH + n]`. One array with
-constant offsets, and a loop for each step, let the compiler see that nothing overlaps, so that it uses the processor's
-vector instructions; exp, cos and powers are written out for the same reason.
+A batch is up to `BATCH` pairs of atoms (radial) or of neighbours of one atom (angular), an element each. A flat work
+array has a row for each quantity of the elements: row `k` is `work[k * BATCH : k * BATCH + n]`. One array with constant
+offsets, and a loop for each step, let the compiler see that nothing overlaps, so that it uses the processor's vector
+instructions; exp, cos and powers are written out for the same reason.
 
-A symmetry function is Σ over lanes of w f R_m A_a: the weight and cutoff functions, one of M radial factors R_m =
+A symmetry function is Σ over elements of w f R_m A_a: the weight and cutoff functions, one of M radial factors R_m =
 exp(-η_m Σ (R - R_s,m)²) and one of A angular factors A_a (a power or a Chebyshev polynomial). Sets of functions are
-grids of M x A, so that their cost is M exponentials, A polynomials and M A multiplications a lane.
+grids of M x A, so that their cost is M exponentials, A polynomials and M A multiplications an element.
 
 What a kernel calls is inlined into it (`forceinline`): a function compiled by itself would be there in several copies,
 and which of them runs, and so the last bit, would differ between the process that compiles and those that load from the
-cache. That cache looks at the file of a kernel only, not at this one: after a change here, delete the `.nbi` files.
+cache.
 """
 
 import math
@@ -23,7 +23,7 @@ from numba import types
 
 from gnnpot.compiler.decorator import intrinsic, njit
 
-#: lanes of a batch; the work arrays stay in the fastest caches
+#: elements of a batch; the work arrays stay in the fastest caches
 BATCH = 128
 COSINE = 1  #: position of "cosine" in `symmetry_functions.CUTOFF_FUNCTIONS`
 STRAIGHT = 1e-14  #: see `symmetry_functions`
@@ -37,7 +37,7 @@ S1, S2, U, W, X, DX = range(10, 16)
 T0, Q1, Q2, V = range(16, 20)
 #: Changes of R_ij, R_ik, R_jk and cos θ along a direction.
 DA, DB, DJ, DC = range(20, 24)
-#: What a lane adds to the gradients: PA r_a + Q r_b to a's, PB r_b + Q r_a to b's.
+#: What an element adds to the gradients: PA r_a + Q r_b to a's, PB r_b + Q r_a to b's.
 PA, PB, Q = DA, DB, DC
 ROWS = 24
 
@@ -170,7 +170,7 @@ def cutoff_value(kind, r, cutoff, inner):
 
 @njit(inline="always")
 def _part(array, k, lo, hi):
-    """Lanes lo to hi of row k."""
+    """Elements lo to hi of row k."""
     return array[k * BATCH + lo : k * BATCH + hi]
 
 
@@ -293,7 +293,7 @@ def angle_argument(work, n):
 
 @njit(forceinline=True, error_model="numpy", fastmath=FAST)
 def add_products(total, radial, angular, lo, hi):
-    """total[m, a] += Σ radial[m] angular[a] over the lanes lo <= i < hi."""
+    """total[m, a] += Σ radial[m] angular[a] over the elements lo <= i < hi."""
     for m in range(total.shape[0]):
         left = _part(radial, m, lo, hi)
         for a in range(total.shape[1]):
@@ -308,7 +308,7 @@ def add_products(total, radial, angular, lo, hi):
 def contract(group, coefficients, work, radial, angular, slope, lo, hi):
     """T0 = Σ c R_m A_a, Q1 = Σ c η_m R_m A_a, Q2 = Σ c η_m R_s,m R_m A_a, V = Σ c R_m dA_a; c = coefficients[m, a].
 
-    For the lanes lo <= i < hi.
+    For the elements lo <= i < hi.
     """
     t0, q1, q2, v = _part(work, T0, lo, hi), _part(work, Q1, lo, hi), _part(work, Q2, lo, hi), _part(work, V, lo, hi)
     u, w = _part(work, U, lo, hi), _part(work, W, lo, hi)

@@ -1,0 +1,137 @@
+"""Which samples a functional is trained on.
+
+    tasks = plan(DataConfig())                  # the ten semiconductors
+    tasks = plan(DataConfig(others=True))       # and more: vacancies, random displacements and cells, other structures
+    tasks = structure_tasks([("name", atoms)])  # any crystals
+
+Hexagonal, β-tin, fcc and simple cubic silicon, wurtzite, and displaced diamond silicon are what functionals are tested
+on; none of them is in a plan.
+"""
+
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated
+
+import numpy as np
+from ase import Atoms
+
+from gnnpot.domains import POSITIVE, WHOLE_FROM_0, check_fields
+from gnnpot.errors import DataError
+from gnnpot.functional import crystals
+from gnnpot.functional.data import Task
+from gnnpot.functional.kohn_sham import Settings
+from gnnpot.functional.pseudopotentials import for_numbers
+from gnnpot.functional.symmetry import centre
+from gnnpot.units import BOHR
+
+#: III-V crystals that are displaced at random; the study validates on the other four
+DISPLACED = ("AlP", "GaP", "AlAs", "InAs", "InSb")
+#: of metallic and of large cells
+METAL, LARGE = Settings(mesh=(8, 8, 8), smearing=0.01), Settings(mesh=(3, 3, 3), smearing=0.01)
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """Which crystals, at which scales of the lattice constant, strains, displacements, and how many triples each.
+
+    Strains are tetragonal and trigonal, of alternating sign from crystal to crystal.
+    `others` adds `other_tasks`. `displacements` are of primitive vectors (`crystals.displaced`), of no crystal in
+    `undisplaced`.
+    """
+
+    crystals: tuple[str, ...] = crystals.TEN
+    scales: Annotated[tuple[float, ...], POSITIVE] = (0.94, 0.97, 1.0, 1.03, 1.06)
+    strains: tuple[float, ...] = (0.05,)
+    displacements: tuple[float, ...] = (-0.02, 0.02)
+    undisplaced: tuple[str, ...] = ("Si",)
+    triples: Annotated[int, WHOLE_FROM_0] = 12
+    others: bool = False
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+
+
+def plan(config: DataConfig) -> list[Task]:
+    """All tasks of a configuration, the most useful first. Raises `DataError` for an unknown crystal."""
+    unknown = [name for name in config.crystals if name not in crystals.TEN]
+    if unknown:
+        raise DataError(f"{unknown[0]}: is not one of the crystals that data is made of: {', '.join(crystals.TEN)}")
+    tasks = []
+    for name in config.crystals:
+        for scale in config.scales:
+            tasks.append(Task(f"{name}-scale-{scale:g}", name, crystals.zincblende(name, scale)))
+    for index, name in enumerate(config.crystals):
+        atoms, sign = crystals.zincblende(name), (-1) ** index
+        for size in config.strains:
+            for kind, strain in (("tetragonal", sign * size), ("trigonal", -sign * size)):
+                changed = crystals.strained(atoms, getattr(crystals, kind)(strain))
+                tasks.append(Task(f"{name}-{kind}-{strain:g}", name, changed))
+        for size in config.displacements if name not in config.undisplaced else ():
+            tasks.append(Task(f"{name}-displaced-{size:g}", name, crystals.displaced(atoms, size)))
+    for number in range(config.triples):
+        for name in config.crystals:
+            seed = zlib.crc32(f"{name} {number}".encode())
+            scale = np.random.default_rng([1, seed]).uniform(0.88, 1.08)
+            tasks.append(Task(f"{name}-triple-{number:02d}", name, crystals.zincblende(name, scale), seed=seed))
+    return tasks + (other_tasks(config.crystals) if config.others else [])
+
+
+def other_tasks(names: Sequence[str]) -> list[Task]:
+    """What is far from the ten crystals at rest, by the crystals in `names` only.
+
+    Vacancies in 8 atoms; crystals of two atoms with random strains and displacements, and 8 atoms with such; random
+    cells of four atoms; III-V crystals in the structures of NaCl and CsCl, silicon in bcc and simple hexagonal ones.
+    """
+    tasks = []
+    for name in names:
+        elements = sorted(set(crystals.zincblende(name).get_chemical_symbols()))
+        for element in elements:
+            for scale in (0.97, 1.03) if name == "Si" else (1.0,):
+                atoms = crystals.vacancy(name, element, scale)
+                tasks.append(Task(f"{name}-vacancy-{element}-{scale:g}", name, atoms, LARGE))
+        if name == "Si":
+            for kind in ("body_centred_cubic", "simple_hexagonal"):
+                for scale in (0.95, 1.0, 1.05):
+                    tasks.append(Task(f"Si-{kind}-{scale:g}", "Si", getattr(crystals, kind)(scale), METAL))
+        else:
+            for kind in ("rocksalt", "caesium_chloride"):
+                tasks.append(Task(f"{name}-{kind}", name, getattr(crystals, kind)(name), METAL))
+        for number in range(2):
+            seed = zlib.crc32(f"{name} cell {number}".encode())
+            tasks.append(Task(f"{name}-cell-{number}", name, crystals.random_cell(elements, seed), _small()))
+    for name in (name for name in names if name in DISPLACED):
+        for number in range(4):
+            seed = zlib.crc32(f"{name} rattled {number}".encode())
+            strained = crystals.strained(crystals.zincblende(name), crystals.random_strain(0.03, seed))
+            tasks.append(Task(f"{name}-rattled-{number}", name, crystals.rattled(strained, 0.12, seed), _small()))
+        seed = zlib.crc32(f"{name} large".encode())
+        atoms = crystals.rattled(crystals.cubic(name), 0.1, seed)
+        tasks.append(Task(f"{name}-large", name, atoms, LARGE))
+    return tasks
+
+
+def _small() -> Settings:
+    return Settings(mesh=(4, 4, 4), smearing=0.01)
+
+
+def structure_tasks(structures: Sequence[tuple[str, Atoms]], triples: int = 0, spacing: float = 0.17) -> list[Task]:
+    """Tasks of any crystals of elements with pseudopotentials (Materials Project, a pool), and triples of each.
+
+    `spacing` (1/bohr) is the largest distance of k-points. Raises `UnknownElementError` before any work is done.
+    """
+    tasks = []
+    for name, atoms in structures:
+        for_numbers(atoms.numbers)
+        lengths = np.linalg.norm(2 * np.pi * np.linalg.inv(atoms.cell.array / BOHR), axis=0)
+        a, b, c = (int(n) for n in np.maximum(1, np.ceil(lengths / spacing)))
+        settings = Settings(mesh=(a, b, c), shift=(False, False, False))
+        moved = centre(atoms)
+        tasks.append(Task(name, name, moved, settings))
+        for number in range(triples):
+            seed = zlib.crc32(f"{name} {number}".encode())
+            changed = moved.copy()
+            scale = np.random.default_rng([1, seed]).uniform(0.92, 1.06)
+            changed.set_cell(moved.cell.array * scale, scale_atoms=True)
+            tasks.append(Task(f"{name}-triple-{number:02d}", name, changed, settings, seed))
+    return tasks
