@@ -50,7 +50,7 @@ class Blocks:
 
 def pauli_sum(blocks: Blocks, space: FourierSpace, x: Tensor, eta: Tensor, tau: Tensor) -> Tensor:
     """Σ tau F `[1]` of inputs `[1, 3, n]`, n of each mode `[1, m]` and `tau` `[1, n]`."""
-    return _PauliSum.apply(blocks, space, x, eta, tau)  # type: ignore[no-untyped-call]
+    return _PauliSum.apply(blocks, space, x, eta, tau)
 
 
 class _PauliSum(torch.autograd.Function):

@@ -99,7 +99,7 @@ class LearnedFunctional(Functional):
 
     def enhancement(self, density: Tensor, space: Space) -> Tensor:
         """F `[B, n]`."""
-        x, eta = self._inputs(density, space)
+        x, eta = self.inputs(density, space)
 
         def convolve(h: Tensor, kernels: Callable[[Tensor], Tensor]) -> Tensor:
             return space.convolve(h, kernels(eta))
@@ -146,7 +146,7 @@ class LearnedFunctional(Functional):
     def _filter(self, eta: Tensor) -> Tensor:
         return torch.exp(-((eta / self.config.filter) ** 4))
 
-    def _inputs(self, density: Tensor, space: Space) -> tuple[Tensor, Tensor]:
+    def inputs(self, density: Tensor, space: Space) -> tuple[Tensor, Tensor]:
         """x `[B, 3, n]`, and n of each mode `[B, m]`."""
         f = self.config.floor
         fermi = reference_fermi(density, space)
@@ -185,7 +185,7 @@ class FieldNetwork(LearnedFunctional):
     def energy(self, density: Tensor, space: Space) -> Tensor:
         if not isinstance(space, FourierSpace) or any(parameter.requires_grad for parameter in self.parameters()):
             return super().energy(density, space)
-        x, eta = self._inputs(density, space)
+        x, eta = self.inputs(density, space)
         pauli = pauli_sum(self._blocks(space.inner), space, x, eta, thomas_fermi(density))
         return integral(space, von_weizsacker(density, space)) + space.weights[:, 0] * pauli
 
@@ -197,7 +197,7 @@ class FieldNetwork(LearnedFunctional):
         uniform, table = self.uniform_response()
         blocks = Blocks(
             first=self.first.layers(dtype),
-            mixing=[mixing.layers(dtype) for mixing in self.mixing],
+            mixing=[mixing.layers(dtype) for mixing in self.mixing if isinstance(mixing, Perceptron)],
             kernels=[self._kernels(weights) for weights in self.kernels],
             last=self.last.layers(dtype),
             response=self._correction(table) if self.config.response else None,

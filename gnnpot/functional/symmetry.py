@@ -19,6 +19,8 @@ from gnnpot.functional.grid import Grid
 from gnnpot.units import BOHR
 
 TOLERANCE = 1e-5
+#: spglib's time grows with the third power of the number of atoms, some minutes for 4,000
+MANY_ATOMS = 400
 
 
 @dataclass(frozen=True)
@@ -118,9 +120,13 @@ def _transitive(first: np.ndarray) -> np.ndarray:
 
 
 def grid_for(atoms: Atoms, cutoff: float) -> Grid:
-    """The grid that holds all |G| <= `cutoff` (1/bohr) and has equal numbers along vectors that a rotation mixes."""
+    """The grid that holds all |G| <= `cutoff` (1/bohr) and has equal numbers along vectors that a rotation mixes.
+
+    For more than `MANY_ATOMS` the rotations are those of the lattice, among which the crystal's are.
+    """
     grid = Grid.for_cutoff(atoms.cell.array / BOHR, cutoff)
-    mixed = np.abs(operations(atoms)[0]).sum(axis=0) > 0
+    symmetric = atoms if len(atoms) <= MANY_ATOMS else Atoms("H", cell=atoms.cell, pbc=True)
+    mixed = np.abs(operations(symmetric)[0]).sum(axis=0) > 0
     mixed = np.linalg.matrix_power((mixed | mixed.T).astype(int), 3) > 0
     a, b, c = (max(n for n, together in zip(grid.shape, row, strict=True) if together) for row in mixed)
     return Grid(grid.cell, (a, b, c))

@@ -22,7 +22,7 @@ from gnnpot.runs.files import write_text
 from gnnpot.units import HARTREE
 
 LAMBDAS = (0.0, 0.003, 0.006, 0.01, 0.015, 0.02, 0.03)
-BETAS = (0.51, 0.58, 0.65, 0.72, 0.8)
+BETAS = (0.51, 0.58, 0.65, 0.72, 0.8, 0.9, 1.0)
 SCALES = ("0.97", "1", "1.03")
 log = logging.getLogger("huang-carter")
 
