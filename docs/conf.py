@@ -29,6 +29,8 @@ myst_enable_extensions = ["colon_fence", "dollarmath"]
 myst_heading_anchors = 3
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
+# of an extra that is not needed to build the documentation
+autodoc_mock_imports = ["torch_sim"]
 # module names in signatures make them unreadable
 add_module_names = False
 python_use_unqualified_type_names = True
