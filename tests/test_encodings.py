@@ -8,7 +8,7 @@ import gnnpot
 
 ROOT = Path(gnnpot.__file__).parent
 #: whose `open` is of bytes, or of no file
-BINARY = ("archive", "gzip", "ulm", "webbrowser")
+BINARY = ("archive", "gzip", "lmdb", "model", "ulm", "webbrowser")
 #: methods that open text, and at which position they take an encoding
 TEXT = {"read_text": 0, "write_text": 1}
 

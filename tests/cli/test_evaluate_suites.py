@@ -41,7 +41,7 @@ def test_a_suite_with_a_foreign_calculator(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (("gnnpot-1",), "give labelled frames, or a benchmark with --suite"),
+        (("gnnpot-1",), "or a benchmark with --suite"),
         (("gnnpot-1", "--suite", "fonons"), "is no suite; did you mean 'phonons'"),
         (("gnnpot-1", "--suite", "phonons", "--stress", "none"), "leave them out with --suite"),
         (("gnnpot-1", "gnnpot-1", "--suite", "diatomics"), "two models have one name"),
