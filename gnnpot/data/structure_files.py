@@ -123,7 +123,8 @@ def _holds_one(path: Path) -> bool:
     from ase.io import read
 
     try:
-        return isinstance(read(path), Atoms)
+        source, format = _source(path)
+        return isinstance(read(source, format=format), Atoms)
     except Exception:  # noqa: BLE001 - as of any broken file
         return False
 

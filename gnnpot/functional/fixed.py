@@ -4,7 +4,7 @@
 
 What PyTorch's automatic differentiation gives, in less time and memory: points and wave vectors are taken in parts that
 stay in the cache, fields that convolutions need lie in memory that the space keeps for the next call, and the
-last perceptrons go forward and back in one sweep. Perceptrons before them are calculated again on the way back. What
+last perceptrons go forward and back in one sweep. Perceptrons before them are calculated again in the pullback. What
 lies between x and z has the precision of the perceptrons' weights.
 """
 
@@ -154,7 +154,7 @@ class _Sweep:
             y[:, part] = back[len(h) :]
 
     def _convolve(self, name: str, kernels: Kernels, fields: Tensor, result: Tensor) -> None:
-        """Keeps modes and kernels under `name` for the way back."""
+        """Keeps modes and kernels under `name` for the pullback."""
         values, kept = self._kept(name, fields)
         for part in _parts(self.eta, MODES):
             values[:, part] = kernels.evaluate(self.eta[part])

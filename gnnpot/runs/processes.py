@@ -104,7 +104,7 @@ class Processes(Executor):
         return future
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
-        """End the processes once their tasks are done; with `cancel_futures` at once, whatever they do."""
+        """End the processes once their tasks are done; with `cancel_futures` at once, also in the middle of one."""
         with self._lock:
             self._closed = True
             self._stopped = self._stopped or cancel_futures
@@ -184,7 +184,7 @@ def _serve(connection: Connection) -> None:
                 connection.send(answer)
             except OSError:
                 raise
-            except Exception as error:  # noqa: BLE001 - of whatever kind a result can't be pickled
+            except Exception as error:  # noqa: BLE001 - pickle raises any kind
                 connection.send((False, RuntimeError(f"{answer[1]!r:.200} can't be sent ({error})")))
 
 

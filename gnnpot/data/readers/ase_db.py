@@ -55,7 +55,7 @@ class AseDbReader(Reader):
 
 
 def record_of(row: "AtomsRow") -> Record:
-    """Structure, labels and whatever else the row of a database has, under the names that they have there."""
+    """Structure, labels and everything else that the row of a database has, under the names that they have there."""
     atoms = row.toatoms()
     extra = {**row.data, **row.key_value_pairs}
     results = dict(atoms.calc.results) if atoms.calc is not None else {}

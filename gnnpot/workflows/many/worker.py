@@ -4,6 +4,7 @@ worker = ManyWorker(Relaxing(RelaxConfig()), Model(make, "fast"))
 worker([(0, atoms), (1, atoms)])
 """
 
+import contextlib
 import io
 import json
 import struct
@@ -63,10 +64,9 @@ class ManyWorker:
     def __call__(self, contents: Sequence[Content]) -> list[bytes]:
         """A record of each, see `unpack`."""
         if len(contents) > 1:
-            try:
+            # of a batch that fails, each structure is tried by itself: the failure is that of one row
+            with contextlib.suppress(Exception):
                 return self._records(contents)
-            except Exception:  # noqa: BLE001, S110 - which one it is, they tell one by one
-                pass
         return [self._record(content) for content in contents]
 
     def _record(self, content: Content) -> bytes:
@@ -108,7 +108,7 @@ def _pack(about: dict[str, Any], row: dict[str, Any], atoms: Atoms) -> bytes:
 
 
 def _about(number: int, atoms: Atoms) -> dict[str, Any]:
-    """The columns that every row has, and what the file says of the structure."""
+    """The columns that every row has, and the information on the structure in the file."""
     plain = {k: v.item() if isinstance(v, np.generic) else v for k, v in atoms.info.items()}
     given = {f"info_{k}": v for k, v in plain.items() if isinstance(v, (bool, int, float, str))}
     return {

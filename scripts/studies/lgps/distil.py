@@ -197,7 +197,7 @@ def compare(
     last = replace(last, schedule=schedule, max_minutes=minutes, max_steps=None)
     alone = DataConfig(train=structures, test=tests, split=SplitConfig(validation=0.1, by="count"), check_stress=False)
     taught = replace(last.data, test=tests)
-    # the student has whatever size its settings say
+    # the size of the student is that of its settings
     models = {name: replace(STUDENTS[name], elements=last.model.elements) for name in names} | {names[0]: last.model}
     # so has the optimiser of the student, and each of the others its own rate
     given = last.optimizer
