@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from gnnpot.compiler.decorator import njit
-from gnnpot.data.neighbor_search import compact_cell, complete_cell
+from gnnpot.data.neighbor_search import are_independent, compact_cell, complete_cell
 from gnnpot.errors import MemoryNeedError
 from gnnpot.graphs.free_memory import free_memory
 
@@ -61,7 +61,7 @@ def graph_size(
         skin: Å, how far beyond the cutoff the list of pairs reaches.
     """
     atoms = len(positions)
-    if not (atoms and np.isfinite(positions).all() and np.linalg.matrix_rank(cell[pbc]) == pbc.sum()):
+    if not (atoms and np.isfinite(positions).all() and are_independent(cell, pbc)):
         # refused for what it is, not for its size
         return GraphSize(atoms, 0)
     chosen = np.random.default_rng(0).choice(atoms, min(SAMPLE, atoms), replace=False)
