@@ -86,12 +86,6 @@ def complete_cell(cell: np.ndarray, pbc: np.ndarray) -> np.ndarray:
     return completed
 
 
-def are_independent(cell: np.ndarray, pbc: np.ndarray) -> bool:
-    """Whether the periodic lattice vectors are linearly independent; there may be none."""
-    # matrix_rank takes no empty matrix before NumPy 2
-    return not pbc.any() or bool(np.linalg.matrix_rank(cell[pbc]) == pbc.sum())
-
-
 def compact_cell(complete: np.ndarray, pbc: np.ndarray, cutoff: float) -> tuple[np.ndarray, np.ndarray | None]:
     """The cell, or where too many of its images reach within the cutoff that of the shortest lattice vectors.
 

@@ -14,9 +14,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from gnnpot.compiler.decorator import njit
-from gnnpot.data.neighbor_search import are_independent, compact_cell, complete_cell
+from gnnpot.data.neighbor_search import compact_cell, complete_cell
 from gnnpot.errors import MemoryNeedError
 from gnnpot.graphs.free_memory import free_memory
+from gnnpot.graphs.neighbors import are_independent
 
 #: bytes of a pair of the list with its skin: ends, shift, vector and distance there and in the graph, as much while
 #: they are searched, which the process keeps

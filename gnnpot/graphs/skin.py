@@ -29,10 +29,9 @@ from typing import Any
 import numpy as np
 
 from gnnpot.compiler.decorator import njit
-from gnnpot.data.neighbor_search import are_independent, complete_cell
 from gnnpot.data.structure import MAX_COORDINATE, MIN_DISTANCE, check_cell, check_density, check_extent
 from gnnpot.errors import DataError, SimulationError
-from gnnpot.graphs.neighbors import Neighbors, neighbor_list
+from gnnpot.graphs.neighbors import Neighbors, are_independent, complete_cell, neighbor_list
 
 
 class SkinList:
