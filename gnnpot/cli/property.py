@@ -218,16 +218,22 @@ def _list_properties() -> None:
     Console().print(table)
 
 
-def _list_options(name: str, found: "Property") -> None:
-    from gnnpot.properties.options import arguments_of
+def _list_options(property_name: str, found: "Property") -> None:
+    from gnnpot.properties.options import REQUIRED, arguments_of
 
-    described = _described(found.calc)
+    arguments = arguments_of(found.calc)
+    described = _described(arguments.config or found.calc)
     table = Table(
-        "--set", "default", "what", box=SIMPLE_HEAD, title=f"{name}: {_first_line(found)}", title_justify="left"
+        "--set",
+        "default",
+        "what",
+        box=SIMPLE_HEAD,
+        title=f"{property_name}: {_first_line(found)}",
+        title_justify="left",
     )
-    for option, parameter in arguments_of(found.calc).options.items():
-        default = "required" if parameter.default is parameter.empty else _short(parameter.default)
-        table.add_row(option, default, described.get(option, ""))
+    for name, option in arguments.options.items():
+        default = "required" if option.default is REQUIRED else _short(option.default)
+        table.add_row(name, default, described.get(name, ""))
     Console().print(table)
 
 
@@ -240,9 +246,9 @@ def _first_line(found: "Property") -> str:
     return (inspect.getdoc(found) or "").partition("\n")[0]
 
 
-def _described(calc: Any) -> dict[str, str]:
-    """The text of each argument in the section `Args` of a docstring."""
-    _, _, rest = (inspect.getdoc(calc) or "").partition("Args:\n")
+def _described(documented: Any) -> dict[str, str]:
+    """The text of each argument or field in the section `Args` of a docstring."""
+    _, _, rest = (inspect.getdoc(documented) or "").partition("Args:\n")
     words: dict[str, str] = {}
     current = ""
     for line in rest.splitlines():
