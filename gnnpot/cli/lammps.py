@@ -40,7 +40,7 @@ def lammps(
     """
     import torch
 
-    from gnnpot.engines.lammps import check_versions, input_lines, open_lammps, plugin_path
+    from gnnpot.engines.lammps import check_versions, input_lines, plugin_path, run_input
 
     installed = check_versions()
     if script is None:
@@ -55,5 +55,4 @@ def lammps(
     if not script.is_file():
         raise DataError(f"{script}: there is no such file; give LAMMPS's input")
     torch.set_num_threads(threads)
-    with open_lammps(("-log", str(log or "log.lammps"))) as engine:
-        engine.file(str(script))
+    run_input(script, log or Path("log.lammps"))
