@@ -6,12 +6,12 @@
     $run lgps-1 Li10GeP2S12.vasp --label "SevenNet, Li10GeP2S12" --atoms 4000
     python scripts/benchmarks/lammps_ranks.py table lammps.jsonl -o docs/benchmarks/lammps.md
 
-The structure is repeated to about so many atoms in a cell that is nearly a cube, disturbed by 0.05 Å, and moves at
-300 K with steps of 1 fs, neighbours being kept within 0.5 Å beyond the cutoff by all. ASE, LAMMPS on the first rank alone and
-LAMMPS on all ranks take turns of some steps. A step's time is that of the processor, of the rank that takes longest: it
-is the time of the clock where each rank has a core for itself, and changes little where other programs run too. So that
-waiting for another rank is left out, ranks of MPICH must sleep while they wait, by the variable above. The differences
-are those of LAMMPS to ASE's calculator before the first step.
+The structure is repeated to about so many atoms in a cell that is nearly a cube, disturbed by 0.05 Å, and moves at 300
+K with steps of 1 fs, neighbours being kept within 0.5 Å beyond the cutoff by all. ASE, LAMMPS on the first rank alone
+and LAMMPS on all ranks take turns of some steps. A step's time is that of the processor, of the rank that takes
+longest: it is the time of the clock where each rank has a core for itself, and changes little where other programs run
+too. So that waiting for another rank is left out, ranks of MPICH must sleep while they wait, by the variable above.
+The differences are those of LAMMPS to ASE's calculator before the first step.
 """
 
 import contextlib
