@@ -130,7 +130,9 @@ def _calculated(
             if arguments.takes_progress:
                 values["progress"] = bars
             result = _call(found, atoms, calculator, log, values)
-        content = {"format": FORMAT, "version": 1, **identity, "result": result.to_json()}
+        # paths are shown, but no part of the identity: files may be moved
+        shown = {"structure": str(structure)} | ({} if calculator is None else {"model": options["model"]})
+        content = {"format": FORMAT, "version": 1, **shown, **identity, "result": result.to_json()}
         write_atomically(picture, result.plot, overwrite=True)
         write_text(file, json.dumps(content, indent=1, allow_nan=True) + "\n")
         log.remove()
@@ -160,7 +162,6 @@ def _identity(
 
     identity: dict[str, Any] = {
         "property": name,
-        "structure": str(structure),
         "structure_sha256": _sha256(structure),
         "index": options["index"],
         "options": given,
@@ -168,9 +169,11 @@ def _identity(
     }
     if calculator is not None:
         dtype = options["dtype"]
-        identity |= {"model": options["model"], "dtype": None if dtype is None else dtype.value}
+        identity["dtype"] = None if dtype is None else dtype.value
         potential = getattr(calculator, "potential", None)
-        if potential is not None:
+        if potential is None:
+            identity["model"] = options["model"]
+        else:
             from gnnpot.hub.checkpoint import weights_sha256
 
             identity["weights_sha256"] = weights_sha256(potential)
