@@ -4,7 +4,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.progress import TaskID
 from rich.table import Table
 
 from gnnpot.cli.common import count_bar, read_structure
@@ -17,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from ase import Atoms
+    from rich.progress import TaskID
 
     from gnnpot.functional.data import Sample
     from gnnpot.functional.evaluate import Evaluation
@@ -166,9 +166,6 @@ def solve(
     functional: FunctionalOption = DEFAULT_FUNCTIONAL,
     cutoff: CutoffOption = 6.5,
     start: Annotated[Path | None, typer.Option(help="Cube file of a density to start from.")] = None,
-    single: Annotated[
-        bool, typer.Option("--single", help="Networks in single precision: faster, less memory.")
-    ] = False,
     index: IndexOption = -1,
     overwrite: OverwriteOption = False,
     as_json: JsonOption = False,
@@ -185,7 +182,7 @@ def solve(
     refuse_overwrite(output, overwrite)
     _check_ending(output, (".cube", ".cub"))
     atoms = read_structure(structure, index)
-    settings = solver.SolverSettings(cutoff=cutoff, tolerance=1e-9, single=single)
+    settings = solver.SolverSettings(cutoff=cutoff, tolerance=1e-9)
     beginning = None if start is None else read_cube(start)[1]
     with Console(stderr=True).status("…") as status:
         result = solver.solve(

@@ -25,8 +25,7 @@ class Calculator(ase_calculator.Calculator):
     """Energy (eV), forces (eV/Å) and stress (eV/Å³, Voigt) of periodic structures of elements with a BLPS.
 
     `functional` is a `Functional`, or what `open_functional` takes. Each density starts from the last one, moved with
-    the atoms, where the grid has stayed the same; the result does not depend on it. `single` is faster and less exact
-    (`SolverSettings`).
+    the atoms, where the grid has stayed the same; the result does not depend on it.
 
     Raises `UnknownElementError` for elements without a local pseudopotential, `DataError` for structures that aren't
     periodic or grids that are too coarse, `SimulationError` where the density does not converge.
@@ -41,11 +40,10 @@ class Calculator(ase_calculator.Calculator):
         cutoff: float = SolverSettings.cutoff,
         tolerance: float = 1e-9,
         steps: int = SolverSettings.steps,
-        single: bool = False,
     ) -> None:
         super().__init__()
         self.functional = functional if isinstance(functional, Functional) else open_functional(functional)
-        self.settings = SolverSettings(cutoff, tolerance, steps, single)
+        self.settings = SolverSettings(cutoff, tolerance, steps)
         self.result: OrbitalFreeResult | None = None
 
     def calculate(

@@ -33,22 +33,17 @@ from gnnpot.functional.symmetry import Symmetry, grid_for
 
 #: 1/bohr; below it the pseudopotentials are cut where they are not small
 LEAST_CUTOFF = 5.0
-#: Ha/atom, of the density that a learned functional starts from
-START_TOLERANCE = 1e-5
+#: Ha/atom, of the density that a learned functional starts from, and of the one found in single precision
+START_TOLERANCE, SINGLE_TOLERANCE = 1e-5, 1e-8
 
 
 @dataclass(frozen=True)
 class SolverSettings:
-    """`cutoff` (1/bohr) of the grid; converged when the energy will fall by less than `tolerance` (Ha/atom).
-
-    With `single`, learned functionals work inside in single precision, in less time and memory, which changes energies
-    by about 1e-6 eV/atom; symmetric crystals on irreducible points are always treated in double precision.
-    """
+    """`cutoff` (1/bohr) of the grid; converged when the energy will fall by less than `tolerance` (Ha/atom)."""
 
     cutoff: Annotated[float, POSITIVE] = 6.5
     tolerance: Annotated[float, POSITIVE] = 1e-8
     steps: Annotated[int, WHOLE_FROM_1] = 200
-    single: bool = False
 
     def __post_init__(self) -> None:
         check_fields(self)
@@ -98,6 +93,9 @@ def solve(
 ) -> OrbitalFreeResult:
     """The density of lowest energy.
 
+    By FFT, learned functionals work inside in single precision until the density has converged; the last steps, often
+    one, are in double precision, and so is the result.
+
     Args:
         start: density on the grid to start from; without it, Gaussian charges at the atoms, and for learned
             functionals, whose steps cost more, the density of Wang-Teter from there.
@@ -112,17 +110,26 @@ def solve(
     grid = orbital_free_grid(atoms, settings.cutoff)
     ions = Ions(atoms, grid)
     density = ions.starting_density() if start is None else check_density(start, grid, ions.electrons)
-    space, pack, unpack = _space(grid, basis, torch.float32 if settings.single else torch.float64)
-    energy = TotalEnergy(functional, space, pack(ions.potential))
-    expected = settings.tolerance * len(atoms)
-    first = pack(density)
-    if start is None and isinstance(functional, LearnedFunctional):
-        cheap = TotalEnergy(WangTeter(), space, energy.external)
-        first = minimise(cheap, first, ions.electrons, START_TOLERANCE * len(atoms), settings.steps).density
-    outcome = minimise(energy, first, ions.electrons, expected, settings.steps, _scaled(report, len(atoms)))
+    space, pack, unpack = _space(grid, basis)
+    external, first = pack(ions.potential), pack(density)
+    progress = _scaled(report, len(atoms))
+    expected, before, evaluations = settings.tolerance * len(atoms), 0, 0
+    if isinstance(functional, LearnedFunctional):
+        if start is None:
+            cheap = TotalEnergy(WangTeter(), space, external)
+            first = minimise(cheap, first, ions.electrons, START_TOLERANCE * len(atoms), settings.steps).density
+        if basis is None:
+            single = TotalEnergy(functional, FourierSpace(grid, inner=torch.float32), external)
+            rough = max(expected, SINGLE_TOLERANCE * len(atoms))
+            outcome = minimise(single, first, ions.electrons, rough, settings.steps, progress)
+            first, before, evaluations = outcome.density, outcome.steps, single.evaluations
+            del single
+    energy = TotalEnergy(functional, space, external)
+    outcome = minimise(energy, first, ions.electrons, expected, settings.steps - before, progress)
+    steps = before + outcome.steps
     if not outcome.converged:
         raise SimulationError(
-            f"{atoms.get_chemical_formula()}: the density has not converged in {outcome.steps} steps (the energy is "
+            f"{atoms.get_chemical_formula()}: the density has not converged in {steps} steps (the energy is "
             f"expected to fall by {outcome.expected / len(atoms):.1e} Ha/atom); raise steps or take another start"
         )
     return OrbitalFreeResult(
@@ -130,8 +137,8 @@ def solve(
         density=unpack(outcome.density),
         energies={**outcome.parts, "ewald": ions.ewald.energy},
         chemical_potential=outcome.level,
-        steps=outcome.steps,
-        evaluations=energy.evaluations,
+        steps=steps,
+        evaluations=evaluations + energy.evaluations,
         functional=functional,
         ions=ions,
     )
@@ -170,10 +177,10 @@ def symmetric_basis(atoms: Atoms, cutoff: float = SolverSettings.cutoff) -> Redu
     return ReducedBasis.of(grid, Symmetry.of(atoms, grid.shape))
 
 
-def _space(grid: Grid, basis: ReducedBasis | None, inner: torch.dtype) -> tuple[Space, Callable, Callable]:
+def _space(grid: Grid, basis: ReducedBasis | None) -> tuple[Space, Callable, Callable]:
     if basis is None:
         return (
-            FourierSpace(grid, inner=inner),
+            FourierSpace(grid),
             lambda field_: torch.from_numpy(np.ascontiguousarray(field_)).reshape(1, -1),
             lambda values: values.reshape(grid.shape).numpy(),
         )

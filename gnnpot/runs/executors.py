@@ -23,7 +23,6 @@ from typing import TYPE_CHECKING, Any
 
 from gnnpot.errors import ConfigError
 from gnnpot.extras import needs_extra
-from gnnpot.runs.processes import Processes
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -52,9 +51,16 @@ def open_executor(name: str, processes: int | None = None) -> Iterator[Executor]
         raise ConfigError(f"executor: '{name}' is not known; give {EXECUTORS}")
     if kind != "processes" and processes is not None:
         raise ConfigError(f"processes: {processes} is of this machine, and {name} has workers of its own; give one")
-    opened = _dask(address) if kind == "dask" else _mpi() if kind == "mpi" else Processes(processes or 1)
+    opened = _dask(address) if kind == "dask" else _mpi() if kind == "mpi" else _processes(processes or 1)
     with opened as executor:
         yield executor
+
+
+def _processes(count: int) -> contextlib.AbstractContextManager[Executor]:
+    # multiprocessing, which commands that only need the names above don't
+    from gnnpot.runs.processes import Processes
+
+    return Processes(count)
 
 
 @contextlib.contextmanager

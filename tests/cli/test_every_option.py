@@ -79,7 +79,7 @@ LINES = (
     ("functional data nowhere --crystal Nothing --others --triples 0 --structures cu.cif -p 1 -q --json", 1),
     ("functional train nowhere --config tune.yaml --without Si --seed 1 -q --json -o functional", 1),
     ("functional evaluate wt nowhere -q --overwrite --json -o errors.json", 1),
-    ("functional solve cu.cif -f wt --single --cutoff 3 --start cu.cube --index 0 --overwrite --json -o cu.cube", 1),
+    ("functional solve cu.cif -f wt --cutoff 3 --start cu.cube --index 0 --overwrite --json -o cu.cube", 1),
     ("functional plot cu.cif -f wt --kohn-sham --axis 1 --index 0 --overwrite --json -o cu.png", 1),
     ("config m3gnet", 0),
     ("warm nowhere --training --dtype float32 -p 1 -q --json", 1),

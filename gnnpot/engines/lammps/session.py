@@ -14,7 +14,7 @@ import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -44,6 +44,25 @@ def input_lines(model: str, elements: Sequence[str]) -> str:
     )
 
 
+class _Compute(NamedTuple):
+    """What the pair style passes for a step: numbers, and pointers to its arrays."""
+
+    number: int  #: of the potential
+    nodes: int  #: N, atoms and ghosts that count
+    local: int  #: those of this rank, the first
+    layers: int  #: L
+    types: Any  #: [N], LAMMPS's types of atoms
+    shells: Any  #: [L + 1], see `engines.lammps.local`
+    edges: int  #: E
+    centre: Any  #: [E]
+    neighbor: Any  #: [E]
+    vectors: Any  #: [E, 3] Å
+    energies: Any  #: [local] eV, is filled
+    gradient: Any  #: [E, 3] eV/Å, is filled
+    message: int  #: address of the text of an error
+    size: int  #: bytes there
+
+
 class _Callbacks:
     """What the pair style calls; errors become messages, since no exception passes through LAMMPS."""
 
@@ -64,26 +83,25 @@ class _Callbacks:
         self._opened.append(found)
         return 0
 
-    def _compute(
-        self, number: int, nodes: int, local: int, layers: int, types: Any, shells: Any, edges: int, centre: Any,
-        neighbor: Any, vectors: Any, energies: Any, gradient: Any, message: int, size: int,
-    ) -> int:  # fmt: skip
-        if not local:
-            np.ctypeslib.as_array(gradient, (max(edges, 1), 3))[:] = 0
+    def _compute(self, *arguments: Any) -> int:
+        step = _Compute(*arguments)
+        edges = step.edges
+        if not step.local:
+            np.ctypeslib.as_array(step.gradient, (max(edges, 1), 3))[:] = 0
             return 0
         try:
-            index = np.stack([_array(centre, edges, np.int64), _array(neighbor, edges, np.int64)])
-            found, slopes = self._opened[number](
-                np.ctypeslib.as_array(types, (nodes,)),
-                np.ctypeslib.as_array(shells, (layers + 1,)).copy(),
+            index = np.stack([_array(step.centre, edges, np.int64), _array(step.neighbor, edges, np.int64)])
+            found, slopes = self._opened[step.number](
+                np.ctypeslib.as_array(step.types, (step.nodes,)),
+                np.ctypeslib.as_array(step.shells, (step.layers + 1,)).copy(),
                 index,
-                _array(vectors, 3 * edges, np.float64).reshape(-1, 3),
+                _array(step.vectors, 3 * edges, np.float64).reshape(-1, 3),
             )
         except Exception as error:  # noqa: BLE001 - ctypes would drop it, and LAMMPS would run on with old forces
-            return _said(error, message, size)
-        np.ctypeslib.as_array(energies, (local,))[:] = found
+            return _said(error, step.message, step.size)
+        np.ctypeslib.as_array(step.energies, (step.local,))[:] = found
         if edges:
-            np.ctypeslib.as_array(gradient, (edges, 3))[:] = slopes
+            np.ctypeslib.as_array(step.gradient, (edges, 3))[:] = slopes
         return 0
 
 
@@ -135,22 +153,34 @@ def open_lammps(
         engine.close()
 
 
-def run_input(script: Path, log: Path) -> None:
+def run_input(script: Path, log: Path, quiet: bool = False) -> dict[str, Any] | None:
     """Run LAMMPS's input, on all ranks of the call.
 
     Args:
         script: The input.
         log: LAMMPS's log, which is replaced.
+        quiet: Whether LAMMPS prints nothing beside its log.
+
+    Returns:
+        Where the run has ended, on the first rank; `thermo` is the last line of LAMMPS's own table, in its units.
 
     Raises:
         SimulationError: LAMMPS stopped; what it said is in the sentence.
         ConfigError, MissingExtraError: As `open_lammps`.
     """
-    with open_lammps(("-log", str(log))) as engine:
+    with open_lammps(("-log", str(log), *(("-screen", "none") if quiet else ()))) as engine:
         try:
             engine.file(str(script))
         except Exception as error:
             raise SimulationError(f"{script}: {_in_a_sentence(str(error))}") from error
+        if engine.extract_setting("world_rank") != 0:
+            return None
+        return {
+            "log": log,
+            "atoms": engine.get_natoms(),
+            "step": engine.extract_global("ntimestep"),
+            "thermo": engine.last_thermo() or {},
+        }
 
 
 def _in_a_sentence(message: str) -> str:

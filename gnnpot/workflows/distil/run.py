@@ -137,14 +137,19 @@ def _ended(config: DistilConfig) -> Potential | None:
     if not (config.run / MODEL).exists():
         return None
     potential, card = load_checkpoint(config.run / MODEL)
-    free = {"run", "name", "description", "licence", "functional"}
+    # the folder and the inputs may have been moved: they have been compared by their content
+    free = {"run", "teacher", "structures", "test", "name", "description", "licence", "functional"}
     return None if differences(card.training["distillation"], to_mapping(config), free) else potential
 
 
 def _has_other_frames(run: TrainConfig) -> bool:
     """Whether the folder of the final training has one on the frames of another round."""
     path = run.run / "config.yaml"
-    return path.exists() and read_yaml(path).get("data", {}).get("train") != to_mapping(run)["data"]["train"]
+    if not path.exists():
+        return False
+    before, now = read_yaml(path).get("data", {}).get("train"), to_mapping(run)["data"]["train"]
+    # the folder of all rounds may have been moved
+    return Path(str(before)).parts[-2:] != Path(str(now)).parts[-2:]
 
 
 class Rounds:

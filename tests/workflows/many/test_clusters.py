@@ -63,7 +63,7 @@ def test_dask_workers_that_are_killed_are_replaced(cluster, flag, file, whole, t
     from gnnpot.runs.executors import open_executor
 
     with open_executor(where) as executor:
-        two = label(frames, labeller, tmp_path / "dask.store", config, executor=executor)
+        two = label(frames, labeller, tmp_path / "dask.store", config, processes=executor)
     one = label(frames, Labeller(functools.partial(open_calculator, EMT), "EMT"), tmp_path / "one.store", config)
     assert not flag.exists() and [f.energy for f in two] == [f.energy for f in one]
     assert one.manifest.to_text() == two.manifest.to_text()
