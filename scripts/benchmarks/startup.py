@@ -11,7 +11,7 @@ import os
 import subprocess
 import sys
 
-COMMANDS = ("--version", "--help", "relax --help", "models")
+COMMANDS = ("--version", "--help", "relax --help", "models", "card")
 
 
 def processor_seconds(command: str) -> float:
