@@ -32,6 +32,7 @@ from gnnpot.functional.functionals import Functional
 from gnnpot.functional.kernels import HuangCarter
 from gnnpot.functional.solver import SolverSettings, orbital_free_grid, solve, uniform_density
 from gnnpot.functional.store import load, open_functional
+from gnnpot.runs.files import write_text
 from gnnpot.units import BOHR, HARTREE
 
 CLASSIC = ("tfvw", "wt", "lkt", "pgsl", "hc")
@@ -164,9 +165,11 @@ def measure_validation(runs: Path) -> dict:
     return {"validation": result, "leave_one_out": leave_one_out(runs)}
 
 
-def measure_test(runs: Path, before: dict | None = None) -> dict:
-    """What is looked at once; functionals whose results are in `before` are not measured again."""
-    folder, result = runs / "test", dict((before or {}).get("functionals", {}))
+def measure_test(runs: Path, output: Path) -> None:
+    """What is looked at once, written after each functional; those that are in `output` are not measured again."""
+    folder, result = runs / "test", {}
+    if output.exists():
+        result = json.loads(output.read_text())["functionals"]
     reference = read_sample(folder / "hexagonal-1.npz")
     for name, functional in functionals(runs).items():
         if name in result:
@@ -182,7 +185,8 @@ def measure_test(runs: Path, before: dict | None = None) -> dict:
         }
         if name.startswith("seed"):
             result[name]["self_consistency"] = self_consistency(functional, reference)
-    return {"lattice_constants": crystals.LATTICE_CONSTANTS, "bohr": BOHR, "functionals": result}
+        about = {"lattice_constants": crystals.LATTICE_CONSTANTS, "bohr": BOHR}
+        write_text(output, as_json({**about, "functionals": result}))
 
 
 def as_json(result: dict) -> str:
@@ -200,11 +204,10 @@ def main() -> None:
     parser.add_argument("runs", type=Path)
     parser.add_argument("-o", "--output", type=Path, required=True)
     arguments = parser.parse_args()
-    before = json.loads(arguments.output.read_text()) if arguments.output.exists() else None
-    validating = arguments.which == "validation"
-    result = measure_validation(arguments.runs) if validating else measure_test(arguments.runs, before)
-    arguments.output.parent.mkdir(parents=True, exist_ok=True)
-    arguments.output.write_text(as_json(result))
+    if arguments.which == "test":
+        measure_test(arguments.runs, arguments.output)
+    else:
+        write_text(arguments.output, as_json(measure_validation(arguments.runs)))
 
 
 if __name__ == "__main__":
