@@ -75,15 +75,20 @@ Check = Callable[[Any], str | None]
 
 @functools.cache
 def _checks(cls: type) -> tuple[tuple[str, Check], ...]:
-    hints = get_type_hints(cls, include_extras=True)
+    hints = _hints(cls)
     domains: dict[str, Domain] = {}
     # a field that a subclass declares anew, for another default, keeps its domain
     for base in reversed(cls.__mro__):
-        for name, hint in get_type_hints(base, include_extras=True).items() if base is not object else ():
+        for name, hint in _hints(base).items() if base is not object else ():
             found = next((part for part in getattr(hint, "__metadata__", ()) if isinstance(part, Domain)), None)
             domains |= {name: found} if found is not None else {}
     names = [field.name for field in dataclasses.fields(cls) if field.init]
     return tuple((name, _check_of(hints[name], domains.get(name))) for name in names)
+
+
+def _hints(cls: type) -> dict[str, Any]:
+    # pymatgen's classes, which `StructureLike` names for type checkers only; fields of them are not looked at
+    return get_type_hints(cls, localns={"Structure": object, "Molecule": object}, include_extras=True)
 
 
 def _check_of(hint: Any, domain: Domain | None) -> Check:

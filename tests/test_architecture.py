@@ -1,4 +1,4 @@
-"""Imports run one way; files and functions are short."""
+"""Imports run one way; files and functions are short, and take few arguments."""
 
 import ast
 from collections.abc import Iterator
@@ -19,7 +19,16 @@ STEPS = {
 #: The package itself and `python -m` only hand on.
 FRONT_DOORS = {"__init__", "__main__"}
 
-MAX_FILE_LINES, MAX_FUNCTION_LINES = 400, 60
+MAX_FILE_LINES, MAX_FUNCTION_LINES, MAX_ARGUMENTS = 400, 60, 8
+#: kernels take their arrays one by one, commands their options
+COMPILED = ("njit", "intrinsic", "overload")
+
+
+def _arguments(node: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
+    """How many a function takes, besides self; 0 for kernels."""
+    names = [a.arg for a in (*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs)]
+    compiled = any(name in ast.unparse(d) for d in node.decorator_list for name in COMPILED)
+    return 0 if compiled else len(names) - (names[:1] in (["self"], ["cls"]))
 
 
 def _subpackage(path: Path) -> str:
@@ -66,6 +75,9 @@ def test_habits(path):
         if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
             length = node.end_lineno - node.lineno + 1
             assert length <= MAX_FUNCTION_LINES, f"{where}: {node.name} has {length} lines; split it"
+            if _subpackage(path) != "cli":
+                number = _arguments(node)
+                assert number <= MAX_ARGUMENTS, f"{where}: {node.name} takes {number} arguments; group them"
         if isinstance(node, ast.Call):
             called = ast.unparse(node.func)
             assert called != "print", f"{where}: print; use logging or Rich"

@@ -22,7 +22,7 @@ from gnnpot.workflows.finetune import config as finetune_config
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 #: packages that examples show and that a development environment may lack
-OPTIONAL = {"dftd3", "jobflow", "torch_sim"}
+OPTIONAL = {"atomate2", "dftd3", "jobflow", "torch_sim"}
 #: the least that `gnnpot train` takes, where a page speaks of a file of the user's own
 OWN = "model: {architecture: m3gnet}\ndata: {train: my.store}\nrun: runs/mine\n"
 

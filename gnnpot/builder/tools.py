@@ -119,9 +119,9 @@ class Workplace:
 
     def equation_of_state(self, file: str, model: str = "gnnpot-1") -> dict[str, Any]:
         """Equilibrium volume and bulk modulus of the crystal of a file, scaled as a whole."""
-        from gnnpot.properties.equation_of_state import calc
+        from gnnpot.properties.equation_of_state import EquationOfStateConfig, calc
 
-        found = calc(self._read(file), self._open(model), max_shifts=0).to_json()
+        found = calc(self._read(file), self._open(model), EquationOfStateConfig(max_shifts=0)).to_json()
         return {name: found[name] for name in ("volume_A3", "bulk_modulus_GPa")}
 
     def list_models(self) -> list[str]:

@@ -10,7 +10,6 @@ import logging
 import sys
 
 import typer
-from rich.logging import RichHandler
 
 from gnnpot.cli import (
     build,
@@ -88,6 +87,8 @@ class _Formatter(logging.Formatter):
 
 
 def _log_handler() -> logging.Handler:
+    from rich.logging import RichHandler
+
     handler = RichHandler(console=Console(stderr=True), show_path=False)
     handler.setFormatter(_Formatter("%(message)s"))
     return handler

@@ -12,17 +12,6 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rich.progress import (
-    BarColumn,
-    DownloadColumn,
-    MofNCompleteColumn,
-    Progress,
-    TaskID,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
-
 from gnnpot.cli.console import Console
 from gnnpot.errors import ConfigError, DataError, GnnpotError
 
@@ -30,6 +19,7 @@ if TYPE_CHECKING:
     import torch
     from ase import Atoms
     from ase.calculators.calculator import BaseCalculator
+    from rich.progress import Progress, TaskID
 
     from gnnpot.hub.download import Report
     from gnnpot.hub.opening import OpenedPotential
@@ -92,10 +82,22 @@ def written_at(model: Path) -> int | None:
     return None
 
 
-def count_bar(quiet: bool) -> Progress:
-    """A bar of what is done of how many, with the time that is left."""
+def count_bar(quiet: bool, speed_estimate_period: float = 30.0) -> "Progress":
+    """A bar of what is done of how many, with the time that is left, by the speed of the last seconds."""
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
     columns = (TextColumn("{task.description}"), BarColumn(30), MofNCompleteColumn(), TimeElapsedColumn())
-    return Progress(*columns, TextColumn("left"), TimeRemainingColumn(), console=Console(stderr=True), disable=quiet)
+    return Progress(
+        *columns, TextColumn("left"), TimeRemainingColumn(),
+        console=Console(stderr=True), disable=quiet, speed_estimate_period=speed_estimate_period,
+    )  # fmt: skip
 
 
 @contextlib.contextmanager
@@ -124,6 +126,8 @@ def compilation_progress() -> Iterator[None]:
 @contextlib.contextmanager
 def download_progress() -> "Iterator[Report]":
     """A bar for each file that is reported, with the time that is left."""
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
+
     columns = TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TextColumn("left"), TimeRemainingColumn()
     progress = Progress(*columns, console=Console(stderr=True), transient=True)
     tasks: dict[str, TaskID] = {}

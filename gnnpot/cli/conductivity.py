@@ -5,13 +5,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
-from gnnpot.cli.common import Precision, beside, chosen_device, open_calculator, open_model, read_structure
+from gnnpot.cli.common import Precision, beside, chosen_device, count_bar, open_calculator, open_model, read_structure
 from gnnpot.cli.console import Console, styled
 from gnnpot.cli.results import JsonOption, to_json
-from gnnpot.config import from_mapping
 from gnnpot.domains import NOT_NEGATIVE, NOT_ZERO, POSITIVE, WHOLE_FROM_0, WHOLE_FROM_1
 from gnnpot.errors import ConfigError
 from gnnpot.hub.shipped import DEFAULT
@@ -111,6 +109,7 @@ def _conduct(given: dict[str, Any]) -> None:
         name: given[name] for name in ("ion", "volume", "timestep", "equilibration", "production", "interval", "seed")
     }
     options |= {"temperatures": list(kelvin), "supercell": _repeats(given["supercell"]), "analysis": analysis}
+    from gnnpot.config import from_mapping
     from gnnpot.properties.conductivity import ConductivityConfig
     from gnnpot.properties.conductivity.report import write_report
 
@@ -184,9 +183,7 @@ def _simulated(
 
     from gnnpot.properties.conductivity.calc import calc
 
-    columns = (TextColumn("{task.description}"), BarColumn(30), MofNCompleteColumn(), TimeElapsedColumn())
-    left = (TextColumn("left"), TimeRemainingColumn())
-    with Progress(*columns, *left, console=Console(stderr=True), disable=quiet, speed_estimate_period=600) as bars:
+    with count_bar(quiet, speed_estimate_period=600) as bars:
         tasks = {t: bars.add_task(f"{t:g} K: waiting", total=None) for t in config.temperatures}
 
         def report(p: "RunProgress") -> None:

@@ -11,13 +11,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.box import SIMPLE_HEAD
-from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from gnnpot.cli.console import Console
 from gnnpot.cli.order import order
 from gnnpot.cli.results import JsonOption, show, to_json
-from gnnpot.config import to_mapping
 from gnnpot.domains import SHARE, WHOLE_FROM_0, WHOLE_FROM_1
 from gnnpot.errors import ConfigError, counted
 
@@ -99,6 +97,7 @@ def convert(
 
     Example: gnnpot data convert */vasprun.xml.gz -o vasp.store --bad-frames skip
     """
+    from gnnpot.config import to_mapping
     from gnnpot.data.readers import read_files
     from gnnpot.data.store import STORE, write_store
     from gnnpot.data.stress_check import StressSample
@@ -148,6 +147,7 @@ def info(
 
     Example: gnnpot data info Cu_train.extxyz.gz
     """
+    from gnnpot.config import to_mapping
     from gnnpot.data.bundled import resolve_bundled
     from gnnpot.data.manifest import MANIFEST, Tally
     from gnnpot.data.readers import is_frame_folder, read_frames
@@ -265,6 +265,8 @@ def _number(text: str, option: str) -> float:
 @contextmanager
 def _counted(frames: "Iterable[Frame]", verb: str) -> "Iterator[Iterator[Frame]]":
     """The frames, with a count and a rate on the terminal while they pass."""
+    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
     columns = (
         SpinnerColumn(),
         TextColumn("{task.description} {task.completed} frames"),

@@ -4,7 +4,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.progress import TaskID
 from rich.table import Table
 
 from gnnpot.cli.common import count_bar, read_structure
@@ -17,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from ase import Atoms
+    from rich.progress import TaskID
 
     from gnnpot.functional.data import Sample
     from gnnpot.functional.evaluate import Evaluation

@@ -1,7 +1,6 @@
 """`gnnpot check`, the model contract of any calculator, and `gnnpot card`, the description of a potential."""
 
 import math
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -9,7 +8,7 @@ import typer
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
-from gnnpot.cli.common import Precision, open_calculator, open_model, read_structure
+from gnnpot.cli.common import Precision, download_progress, open_calculator, read_structure
 from gnnpot.cli.console import Console, styled
 from gnnpot.cli.models import physics_rows
 from gnnpot.cli.results import JsonOption, to_json
@@ -113,6 +112,8 @@ def _references_hold(
     calculator: "Calculator", references: "tuple[ReferenceStructure, ...]", reference_from: str, console: Console
 ) -> bool:
     """Calculate their energies, and show them beside what they are to be."""
+    from importlib.metadata import version
+
     from gnnpot.hub.reference_structures import TOLERANCE, energy_deviations
 
     deviations = energy_deviations(calculator.potential, references)
@@ -163,11 +164,14 @@ def card(
     """Show the card of a potential: model, elements, data, measured errors, licence.
 
     Example: gnnpot card chgnet-0.3.0
+
+    The card is compared with its own sha256; the weights are not read. `gnnpot check` opens the potential.
     """
     from gnnpot.hub.catalogue import measured_of
-    from gnnpot.hub.checkpoint import read_card
+    from gnnpot.hub.locating import open_card
 
-    content = read_card(open_model(model).folder)
+    with download_progress() as report:
+        content, _ = open_card(model, report)
     if as_json:
         typer.echo(to_json(content))
         return

@@ -13,7 +13,6 @@ from gnnpot.cli.common import Precision, open_calculator
 from gnnpot.cli.many import ExecutorOption, ProcessesOption
 from gnnpot.cli.progress import Bars
 from gnnpot.cli.results import JsonOption, show
-from gnnpot.config import to_mapping
 from gnnpot.domains import WHOLE_FROM_0
 from gnnpot.errors import counted
 
@@ -63,6 +62,7 @@ def label_command(
     The same command resumes labelling that was stopped or killed, to the same store, byte for byte.
     """
     with _executor(executor, processes) as opened:
+        from gnnpot.config import to_mapping
         from gnnpot.runs.guard import check_not_input
         from gnnpot.runs.progress import of_one
         from gnnpot.sampling import label, read_label_config, read_structures
@@ -76,7 +76,7 @@ def label_command(
                 labeller,
                 output,
                 options,
-                executor=opened,
+                processes=opened,
                 fresh=fresh,
                 overwrite=overwrite,
                 progress=of_one(bars, "labelling"),
@@ -85,13 +85,13 @@ def label_command(
 
 
 @contextlib.contextmanager
-def _executor(name: str, processes: int | None) -> "Iterator[Executor | None]":
-    """The executor that labels; `None`: this process does.
+def _executor(name: str, processes: int | None) -> "Iterator[Executor | int]":
+    """What labels: an executor, or this process (1).
 
     Ranks of MPI other than the first work in it and end, so it stands before all else.
     """
     if name == "processes" and (processes or 1) == 1:
-        yield None
+        yield 1
         return
     from gnnpot.runs.executors import open_executor
 

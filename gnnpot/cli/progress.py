@@ -6,21 +6,12 @@ Example::
         train(config, progress=bars)
 """
 
-from typing import Self
-
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TaskID,
-    TaskProgressColumn,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
-from rich.table import Column
+from typing import TYPE_CHECKING, Self
 
 from gnnpot.cli.console import Console
+
+if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
 
 
 class Bars:
@@ -34,7 +25,8 @@ class Bars:
         self._quiet = quiet
         self._console = Console(stderr=True)
         self._bar: Progress | None = None
-        self._what, self._task = "", TaskID(0)
+        self._task: TaskID | None = None
+        self._what = ""
 
     def __call__(self, what: str, done: float, total: float, note: str = "") -> None:
         """Draw a step, see `Progress`; the bar vanishes when all is done."""
@@ -43,7 +35,7 @@ class Bars:
         if done >= total:
             self.pause()
             return
-        if self._bar is None or what != self._what:
+        if self._bar is None or self._task is None or what != self._what:
             self.pause()
             self._bar, self._what = self._new(counts=isinstance(total, int)), what
             self._task = self._bar.add_task(what, total=total, note=note)
@@ -56,7 +48,18 @@ class Bars:
             self._bar.stop()
             self._bar = None
 
-    def _new(self, counts: bool) -> Progress:
+    def _new(self, counts: bool) -> "Progress":
+        from rich.progress import (
+            BarColumn,
+            MofNCompleteColumn,
+            Progress,
+            TaskProgressColumn,
+            TextColumn,
+            TimeElapsedColumn,
+            TimeRemainingColumn,
+        )
+        from rich.table import Column
+
         # it fits into 80 columns; in fewer the note gives way, not the time that is left
         fixed = Column(no_wrap=True)
         return Progress(

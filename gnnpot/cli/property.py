@@ -130,7 +130,9 @@ def _calculated(
             if arguments.takes_progress:
                 values["progress"] = bars
             result = _call(found, atoms, calculator, log, values)
-        content = {"format": FORMAT, "version": 1, **identity, "result": result.to_json()}
+        # paths are shown, but no part of the identity: files may be moved
+        shown = {"structure": str(structure)} | ({} if calculator is None else {"model": options["model"]})
+        content = {"format": FORMAT, "version": 1, **shown, **identity, "result": result.to_json()}
         write_atomically(picture, result.plot, overwrite=True)
         write_text(file, json.dumps(content, indent=1, allow_nan=True) + "\n")
         log.remove()
@@ -160,7 +162,6 @@ def _identity(
 
     identity: dict[str, Any] = {
         "property": name,
-        "structure": str(structure),
         "structure_sha256": _sha256(structure),
         "index": options["index"],
         "options": given,
@@ -168,9 +169,11 @@ def _identity(
     }
     if calculator is not None:
         dtype = options["dtype"]
-        identity |= {"model": options["model"], "dtype": None if dtype is None else dtype.value}
+        identity["dtype"] = None if dtype is None else dtype.value
         potential = getattr(calculator, "potential", None)
-        if potential is not None:
+        if potential is None:
+            identity["model"] = options["model"]
+        else:
             from gnnpot.hub.checkpoint import weights_sha256
 
             identity["weights_sha256"] = weights_sha256(potential)
@@ -218,16 +221,22 @@ def _list_properties() -> None:
     Console().print(table)
 
 
-def _list_options(name: str, found: "Property") -> None:
-    from gnnpot.properties.options import arguments_of
+def _list_options(property_name: str, found: "Property") -> None:
+    from gnnpot.properties.options import REQUIRED, arguments_of
 
-    described = _described(found.calc)
+    arguments = arguments_of(found.calc)
+    described = _described(arguments.config or found.calc)
     table = Table(
-        "--set", "default", "what", box=SIMPLE_HEAD, title=f"{name}: {_first_line(found)}", title_justify="left"
+        "--set",
+        "default",
+        "what",
+        box=SIMPLE_HEAD,
+        title=f"{property_name}: {_first_line(found)}",
+        title_justify="left",
     )
-    for option, parameter in arguments_of(found.calc).options.items():
-        default = "required" if parameter.default is parameter.empty else _short(parameter.default)
-        table.add_row(option, default, described.get(option, ""))
+    for name, option in arguments.options.items():
+        default = "required" if option.default is REQUIRED else _short(option.default)
+        table.add_row(name, default, described.get(name, ""))
     Console().print(table)
 
 
@@ -240,9 +249,9 @@ def _first_line(found: "Property") -> str:
     return (inspect.getdoc(found) or "").partition("\n")[0]
 
 
-def _described(calc: Any) -> dict[str, str]:
-    """The text of each argument in the section `Args` of a docstring."""
-    _, _, rest = (inspect.getdoc(calc) or "").partition("Args:\n")
+def _described(documented: Any) -> dict[str, str]:
+    """The text of each argument or field in the section `Args` of a docstring."""
+    _, _, rest = (inspect.getdoc(documented) or "").partition("Args:\n")
     words: dict[str, str] = {}
     current = ""
     for line in rest.splitlines():

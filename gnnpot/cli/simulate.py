@@ -10,10 +10,8 @@ from rich.table import Table
 
 from gnnpot.cli.common import Precision, beside, open_calculator, read_structure
 from gnnpot.cli.console import styled
-from gnnpot.cli.live import md_line, relax_line
 from gnnpot.cli.many import ExecutorOption, ManyOption, ProcessesOption, compute_many, refuse
 from gnnpot.cli.results import JsonOption, show
-from gnnpot.config import from_mapping
 from gnnpot.domains import FINITE, NOT_NEGATIVE, POSITIVE, WHOLE_FROM_0, WHOLE_FROM_1
 from gnnpot.errors import DataError, counted
 from gnnpot.hub.shipped import DEFAULT
@@ -142,6 +140,7 @@ def relax(
 
 
 def _relax_config(given: dict[str, Any]) -> "RelaxConfig":
+    from gnnpot.config import from_mapping
     from gnnpot.engines.relax import RelaxConfig
     from gnnpot.units import GPA
 
@@ -158,6 +157,7 @@ def _relaxing(given: dict[str, Any]) -> "Relaxing":
 
 
 def _relax_one(given: dict[str, Any]) -> None:
+    from gnnpot.cli.live import relax_line
     from gnnpot.engines.files import refuse_overwrite, refuse_same, structure_format
     from gnnpot.engines.relax import relax as run_relaxation
 
@@ -225,13 +225,11 @@ def md(
 
     A run that was interrupted continues, to the same numbers, with the same command and --resume.
     """
+    config = _md_config(locals())
+    from gnnpot.cli.live import md_line
     from gnnpot.engines.files import refuse_same
-    from gnnpot.engines.md import MDConfig, run_md
+    from gnnpot.engines.md import run_md
 
-    given = locals()
-    options = {name: given[name] for name in MDConfig.__dataclass_fields__ if name in given}
-    chosen = tuple(filter(None, (elements or "").replace(" ", "").split(",")))
-    config = from_mapping(MDConfig, options | {"ensemble": ensemble.value, "elements": chosen}, where="md")
     trajectory = trajectory or beside(structure, "-md.traj")
     log = log or beside(structure, "-md.log")
     refuse_same({"trajectory": trajectory, "log": log}, inputs=[structure])
@@ -241,6 +239,15 @@ def md(
     with md_line(steps, len(atoms), timestep, not quiet) as progress:
         result = run_md(atoms, calculator, config, **outputs, progress=progress)
     show(as_json, _md_json(result, trajectory, log), lambda: _md_table(result, config, trajectory, log))
+
+
+def _md_config(given: dict[str, Any]) -> "MDConfig":
+    from gnnpot.config import from_mapping
+    from gnnpot.engines.md import MDConfig
+
+    options = {name: given[name] for name in MDConfig.__dataclass_fields__ if name in given}
+    chosen = tuple(filter(None, (given["elements"] or "").replace(" ", "").split(",")))
+    return from_mapping(MDConfig, options | {"ensemble": given["ensemble"].value, "elements": chosen}, where="md")
 
 
 def _structure(path: Path, index: int, fix: str | None) -> "Atoms":

@@ -7,14 +7,17 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numba
 import numba.extending
 from numba import prange
+from numba.core import config
 from numba.core.caching import CompileResultCacheImpl, FunctionCache, NullCache, _CacheLocator
 from numba.core.dispatcher import Dispatcher
+from numba.core.registry import CPUDispatcher
+from numba.core.sigutils import normalize_signature
 
 from gnnpot.compiler.events import COMPILATIONS
 from gnnpot.compiler.folder import kernel_folder, remove_older
+from gnnpot.compiler.libraries import executable, lazy_libraries, within_another
 from gnnpot.compiler.processes import one_at_a_time
 from gnnpot.compiler.sources import remember, source_digest
 
@@ -22,6 +25,8 @@ __all__ = ["intrinsic", "njit", "prange"]
 
 log = logging.getLogger(__name__)
 
+#: settings of Numba, which it reads from the environment
+numba_config: Any = config
 #: `numba.extending.intrinsic`; what it makes is called without its first argument, which Numba's types don't say
 intrinsic: Any = numba.extending.intrinsic
 
@@ -39,15 +44,46 @@ def njit(function: Callable[..., Any] | None = None, /, **options: Any) -> Any:
     if function is None:
         return functools.partial(njit, **options)
     kept = options.pop("cache", False)
-    dispatcher = numba.njit(**options)(function)
-    if not isinstance(dispatcher, Dispatcher):
-        # NUMBA_DISABLE_JIT
-        return dispatcher
+    if numba_config.DISABLE_JIT:
+        return function
+    dispatcher: Any = KernelDispatcher(function, targetoptions={"nopython": True, "boundscheck": None, **options})
     if kept:
         remember(function.__module__)
-        kernel: Any = dispatcher
-        kernel._cache = _KernelCache(function)
+        dispatcher._cache, dispatcher.is_kept = _KernelCache(function), True
     return ParallelKernel(dispatcher) if options.get("parallel") else dispatcher
+
+
+class KernelDispatcher(CPUDispatcher):
+    """Numba's dispatcher, whose overloads are made executable once they are called from Python (`libraries`)."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        #: whether overloads are kept in files
+        self.is_kept = False
+        #: signatures of overloads that are not executable yet
+        self._lazy: set[tuple[Any, ...]] = set()
+
+    def compile(self, sig: Any) -> Any:
+        """Compile the kernel for a signature; within a kernel that calls it, as a part of that."""
+        with lazy_libraries(self.targetctx, self.py_func):
+            super().compile(sig)
+            signature = tuple(normalize_signature(sig)[0])
+            if signature in self._lazy and not within_another():
+                self._lazy.remove(signature)
+                super().add_overload(executable(self.overloads[signature]))
+            found: Any = self.overloads[signature]
+            return found.entry_point
+
+    def add_overload(self, cres: Any) -> None:
+        """Called when it has been compiled, or loaded."""
+        signature = tuple(cres.signature.args)
+        if cres.library.is_executable:
+            super().add_overload(cres)
+        elif within_another() and not self.is_kept:
+            self._lazy.add(signature)
+            self.overloads[signature] = cres
+        else:
+            super().add_overload(executable(cres))
 
 
 class ParallelKernel:

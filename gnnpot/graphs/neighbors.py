@@ -16,7 +16,7 @@ import numpy as np
 from gnnpot.compiler.decorator import njit
 from gnnpot.data.neighbor_search import complete_cell, find_pairs
 
-__all__ = ["Neighbors", "complete_cell", "neighbor_list", "triplets"]
+__all__ = ["Neighbors", "are_independent", "complete_cell", "neighbor_list", "triplets"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +38,12 @@ def neighbor_list(positions: np.ndarray, cell: np.ndarray, pbc: np.ndarray, cuto
     i, j, shifts, vectors, distances = find_pairs(positions, cell, np.asarray(pbc, dtype=bool), cutoff)
     edge_index = np.stack([i, j]).astype(np.int64)
     return Neighbors(edge_index, shifts.astype(np.int64), vectors, distances)
+
+
+def are_independent(cell: np.ndarray, pbc: np.ndarray) -> bool:
+    """Whether the periodic lattice vectors are linearly independent; there may be none."""
+    # matrix_rank takes no empty matrix before NumPy 2
+    return not pbc.any() or bool(np.linalg.matrix_rank(cell[pbc]) == pbc.sum())
 
 
 def triplets(centres: np.ndarray, distances: np.ndarray, cutoff: float) -> np.ndarray:

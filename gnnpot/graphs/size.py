@@ -9,6 +9,7 @@ Example::
 """
 
 import itertools
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,6 +18,7 @@ from gnnpot.compiler.decorator import njit
 from gnnpot.data.neighbor_search import compact_cell, complete_cell
 from gnnpot.errors import MemoryNeedError
 from gnnpot.graphs.free_memory import free_memory
+from gnnpot.graphs.neighbors import are_independent
 
 #: bytes of a pair of the list with its skin: ends, shift, vector and distance there and in the graph, as much while
 #: they are searched, which the process keeps
@@ -61,7 +63,7 @@ def graph_size(
         skin: Å, how far beyond the cutoff the list of pairs reaches.
     """
     atoms = len(positions)
-    if not (atoms and np.isfinite(positions).all() and np.linalg.matrix_rank(cell[pbc]) == pbc.sum()):
+    if not (atoms and np.isfinite(positions).all() and are_independent(cell, pbc)):
         # refused for what it is, not for its size
         return GraphSize(atoms, 0)
     chosen = np.random.default_rng(0).choice(atoms, min(SAMPLE, atoms), replace=False)
@@ -69,8 +71,8 @@ def graph_size(
     complete, _ = compact_cell(complete_cell(cell, pbc), pbc, reach)
     radii = np.array([reach, cutoff, three_body_cutoff or 0.0])
     counts = _count(positions, complete, np.linalg.inv(complete), pbc, _images(complete, pbc, reach), chosen, radii)
-    pairs, edges, triplets = counts * atoms / len(chosen)
-    return GraphSize(atoms, round(edges), round(triplets), round(pairs))
+    pairs, edges, triplets = (round(count * atoms / len(chosen)) for count in counts)
+    return GraphSize(atoms, edges, triplets, pairs)
 
 
 def _images(cell: np.ndarray, pbc: np.ndarray, cutoff: float) -> np.ndarray:
@@ -92,34 +94,37 @@ def _count(  # pragma: no cover - compiled
     images: np.ndarray,
     chosen: np.ndarray,
     radii: np.ndarray,
-) -> np.ndarray:
+) -> tuple[int, int, int]:
     """Pairs, edges and triplets of the chosen atoms, within the three radii."""
     pairs = edges = triplets = 0
-    squares = radii**2
-    vector = np.empty(3)
+    shift = np.empty(3)
     for i in chosen:
         listed = near = close = 0
         for j in range(len(positions)):
-            vector[:] = positions[j] - positions[i]
+            x, y, z = (
+                positions[j, 0] - positions[i, 0],
+                positions[j, 1] - positions[i, 1],
+                positions[j, 2] - positions[i, 2],
+            )
             for k in range(3):
-                if pbc[k]:
-                    cells = np.round(
-                        (positions[j, 0] - positions[i, 0]) * inverse[0, k]
-                        + (positions[j, 1] - positions[i, 1]) * inverse[1, k]
-                        + (positions[j, 2] - positions[i, 2]) * inverse[2, k]
-                    )
-                    vector -= cells * cell[k]
-            for image in images:
-                square = ((vector + image) ** 2).sum()
-                listed += square < squares[0]
-                near += square < squares[1]
-                close += square < squares[2]
+                # by whole cells
+                shift[k] = (
+                    math.floor(x * inverse[0, k] + y * inverse[1, k] + z * inverse[2, k] + 0.5) if pbc[k] else 0.0
+                )
+            x -= shift[0] * cell[0, 0] + shift[1] * cell[1, 0] + shift[2] * cell[2, 0]
+            y -= shift[0] * cell[0, 1] + shift[1] * cell[1, 1] + shift[2] * cell[2, 1]
+            z -= shift[0] * cell[0, 2] + shift[1] * cell[1, 2] + shift[2] * cell[2, 2]
+            for n in range(len(images)):
+                square = (x + images[n, 0]) ** 2 + (y + images[n, 1]) ** 2 + (z + images[n, 2]) ** 2
+                listed += square < radii[0] ** 2
+                near += square < radii[1] ** 2
+                close += square < radii[2] ** 2
         # the atom itself was counted
         pairs += listed - 1
         edges += near - 1
         if close:
             triplets += (close - 1) * (close - 2)
-    return np.array([pairs, edges, triplets])
+    return pairs, edges, triplets
 
 
 def check_memory(need: int, where: str, size: GraphSize) -> None:

@@ -31,7 +31,7 @@ import numpy as np
 from gnnpot.compiler.decorator import njit
 from gnnpot.data.structure import MAX_COORDINATE, MIN_DISTANCE, check_cell, check_density, check_extent
 from gnnpot.errors import DataError, SimulationError
-from gnnpot.graphs.neighbors import Neighbors, complete_cell, neighbor_list
+from gnnpot.graphs.neighbors import Neighbors, are_independent, complete_cell, neighbor_list
 
 
 class SkinList:
@@ -105,7 +105,7 @@ class SkinList:
         if np.array_equal(cell[pbc], self._cell[pbc]):
             smallest, before = 1.0, self._positions
         else:
-            if np.linalg.matrix_rank(cell[pbc]) < pbc.sum():
+            if not are_independent(cell, pbc):
                 return False
             deformation = np.linalg.solve(complete_cell(self._cell, pbc), complete_cell(cell, pbc))
             smallest = np.linalg.svd(deformation, compute_uv=False)[-1]

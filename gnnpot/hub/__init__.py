@@ -1,6 +1,7 @@
 """Opening potentials: names, published files and their cache, checkpoints and cards, importers of published weights.
 
-    potential, card, folder = open_potential("7net-0")    # opening.py: the one place where a name is looked up
+    folder = locate("7net-0")                             # locating.py: the one place where a name is looked up
+    potential, card, folder = open_potential("7net-0")    # opening.py
     folder = import_published("7net-mf-0@R2SCAN")          # importing.py: files -> potential -> checkpoint in the cache
     save_checkpoint("nacl", potential, Card(...))          # checkpoint.py
     published()                                            # registry.py, potentials.yaml: names, files, sha256

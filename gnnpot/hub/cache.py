@@ -13,8 +13,6 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from filelock import FileLock, Timeout
-
 from gnnpot.errors import CheckpointError
 from gnnpot.runs.files import write_durably
 
@@ -76,6 +74,8 @@ def writing() -> Iterator[None]:
 @contextlib.contextmanager
 def locked(what: str) -> Iterator[None]:
     """One process at a time; the others wait. A process that dies lets go. Raises `CheckpointError` as `store`."""
+    from filelock import FileLock, Timeout
+
     lock = FileLock(cache_folder() / "locks" / f"{what}.lock")
     with writing():
         Path(lock.lock_file).parent.mkdir(parents=True, exist_ok=True)

@@ -18,17 +18,18 @@ from typing import TYPE_CHECKING, Any
 from gnnpot.errors import CheckpointError, DownloadError
 from gnnpot.extras import needs_extra
 from gnnpot.hub.card import CARD, WEIGHTS
-from gnnpot.hub.download import Report
 
 if TYPE_CHECKING:
     from tqdm import tqdm
+
+    from gnnpot.hub.download import Report
 
 #: how a name of this kind begins
 PREFIX = "hf:"
 _NAME = re.compile(r"hf:([\w.-]+/[\w.-]+)(?:@(\S+))?", re.ASCII)
 
 
-def hub_folder(name: str, report: Report | None = None) -> Path:
+def hub_folder(name: str, report: "Report | None" = None) -> Path:
     """The folder of a checkpoint that is in a repository of the Hub; it is fetched unless the cache has it.
 
     Args:
@@ -54,7 +55,7 @@ def hub_folder(name: str, report: Report | None = None) -> Path:
     return card.parent
 
 
-def _fetch(name: str, repository: str, file: str, revision: str | None, report: Report | None) -> Path:
+def _fetch(name: str, repository: str, file: str, revision: str | None, report: "Report | None") -> Path:
     from huggingface_hub import errors, hf_hub_download
 
     try:
@@ -96,7 +97,7 @@ def _fetch(name: str, repository: str, file: str, revision: str | None, report: 
         ) from None
 
 
-def _bar(file: str, report: Report | None) -> "type[tqdm]":
+def _bar(file: str, report: "Report | None") -> "type[tqdm]":
     """A progress bar for the client that shows nothing and calls `report`."""
     from huggingface_hub.utils import tqdm as client_bar
 

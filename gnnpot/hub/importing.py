@@ -77,13 +77,6 @@ def import_folder(
     return target
 
 
-def is_matgl_folder(folder: Path) -> bool:
-    """Whether matgl has saved a potential there."""
-    from gnnpot.hub.importers.matgl_folder import DESCRIPTION, STATE
-
-    return all((folder / file).is_file() for file in (DESCRIPTION, STATE))
-
-
 def _import(entry: Published, fidelity: str | None, folder: Path, report: Report | None) -> None:
     from gnnpot.hub.importers import CONVERTERS
 

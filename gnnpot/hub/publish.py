@@ -30,7 +30,7 @@ from gnnpot.data.quantities import QUANTITIES
 from gnnpot.errors import CheckpointError
 from gnnpot.hub.checkpoint import CARD, WEIGHTS, Card, load_checkpoint, save_checkpoint
 from gnnpot.hub.licences import Licence, known_licences, licence_of
-from gnnpot.hub.opening import locate
+from gnnpot.hub.locating import locate
 from gnnpot.hub.registry import is_known, resolve
 from gnnpot.hub.shipped import shipped
 from gnnpot.potential import Potential

@@ -10,9 +10,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ase import Atoms
-
 if TYPE_CHECKING:
+    from ase import Atoms
+
     from gnnpot.potential import Potential
 
 #: eV/atom; what two packages that calculate in float32 may differ by
@@ -29,12 +29,14 @@ class ReferenceStructure:
     energy: float  #: eV
 
     @classmethod
-    def from_atoms(cls, atoms: Atoms, energy: float) -> "ReferenceStructure":
+    def from_atoms(cls, atoms: "Atoms", energy: float) -> "ReferenceStructure":
         """Positions and cell as they are."""
         positions, cell = (tuple(map(tuple, x.tolist())) for x in (atoms.positions, atoms.cell.array))
         return cls(tuple(atoms.numbers.tolist()), positions, cell, energy)
 
-    def to_atoms(self) -> Atoms:
+    def to_atoms(self) -> "Atoms":
+        from ase import Atoms
+
         return Atoms(self.numbers, positions=self.positions, cell=self.cell, pbc=True)
 
 

@@ -152,7 +152,7 @@ def resolve(name: str) -> tuple[Published, str | None]:
     plain, _, fidelity = name.partition("@")
     entries = {entry.name: entry for entry in published()}
     if plain not in entries:
-        known = [*entries, *shipped()]
+        known = {*entries, *shipped()}
         raise CheckpointError(
             f"'{name}' is neither the folder of a checkpoint (or n2p2 potential) nor the name of a published "
             f"potential; {suggest(plain, known)}"

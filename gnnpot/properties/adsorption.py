@@ -1,6 +1,6 @@
 """Adsorption energy of a molecule on a slab, on its inequivalent sites.
 
-    result = calc(slab, calculator, molecule="CO")
+    result = calc(slab, calculator, AdsorptionConfig(molecule="CO"))
     result.sites[0].energy, result.sites[0].kind
 
     E_ads = E(slab + molecule) - E(slab) - E(molecule)                                                          (1)
@@ -12,7 +12,7 @@ on top of atoms, on bridges and in hollows (pymatgen's `AdsorbateSiteFinder`: Mo
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 from ase import Atoms
@@ -25,6 +25,7 @@ from pymatgen.core.adsorption import AdsorbateSiteFinder
 from pymatgen.io.ase import AseAtomsAdaptor
 
 from gnnpot.data.structures import StructureLike, as_atoms
+from gnnpot.domains import POSITIVE, WHOLE_FROM_0, check_fields
 from gnnpot.errors import ConfigError, DataError
 from gnnpot.properties.relaxed import energy_of, relaxed
 from gnnpot.runs.progress import Progress, no_progress
@@ -109,25 +110,11 @@ class Adsorption:
         figure.savefig(path)
 
 
-def calc(
-    atoms: StructureLike,
-    calculator: BaseCalculator,
-    *,
-    molecule: str | None = None,
-    adsorbate: StructureLike | None = None,
-    binding_atom: int = 0,
-    distance: float = 2.0,
-    held: float = 0.5,
-    reference: float | None = None,
-    relax: bool = True,
-    fmax: float = 0.02,
-    progress: Progress = no_progress,
-) -> Adsorption:
-    """Adsorption energies of a molecule on a slab by a calculator.
+@dataclass(frozen=True, slots=True)
+class AdsorptionConfig:
+    """What is adsorbed, and how it relaxes.
 
     Args:
-        atoms: The slab, with a vacuum along the third vector of its cell.
-        calculator: Any ASE calculator.
         molecule: Its name in ASE's database, as CO or H2O, or an element for a single atom.
         adsorbate: The molecule as a structure, instead of a name.
         binding_atom: Index of the molecule's atom that is put down.
@@ -136,23 +123,52 @@ def calc(
         reference: eV, the energy of the molecule in (1), as half of H2 for H; default: that of the molecule alone.
         relax: Relax slab, molecule and both together; otherwise nothing moves.
         fmax: eV/Å, the largest force that may be left.
+    """
+
+    molecule: str | None = None
+    adsorbate: StructureLike | None = None
+    binding_atom: Annotated[int, WHOLE_FROM_0] = 0
+    distance: Annotated[float, POSITIVE] = 2.0
+    held: float = 0.5
+    reference: float | None = None
+    relax: bool = True
+    fmax: Annotated[float, POSITIVE] = 0.02
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+        if (self.molecule is None) == (self.adsorbate is None):
+            raise ValueError("give either molecule, a name as CO, or adsorbate, a structure")
+
+
+def calc(
+    atoms: StructureLike,
+    calculator: BaseCalculator,
+    config: AdsorptionConfig,
+    *,
+    progress: Progress = no_progress,
+) -> Adsorption:
+    """Adsorption energies of a molecule on a slab by a calculator.
+
+    Args:
+        atoms: The slab, with a vacuum along the third vector of its cell.
+        calculator: Any ASE calculator.
+        config: The molecule, and options.
         progress: Takes sites and relaxations.
 
     Raises:
-        ConfigError: Not one of `molecule` and `adsorbate`, or a name that ASE does not know.
+        ConfigError: The molecule has a name that ASE does not know, or fewer atoms than `binding_atom`.
         DataError: The structure has no cell.
         SimulationError: A relaxation fails.
     """
-    slab, alone = _slab(as_atoms(atoms).copy(), held), _molecule(molecule, adsorbate, binding_atom)
-    if relax:
-        slab = relaxed(slab, calculator, fmax=fmax, what="adsorption: slab", progress=progress)
+    slab, alone = _slab(as_atoms(atoms).copy(), config.held), _molecule(config)
+    if config.relax:
+        slab = relaxed(slab, calculator, fmax=config.fmax, what="adsorption: slab", progress=progress)
     slab_energy = energy_of(slab, calculator)
-    if reference is None:
-        if relax and len(alone) > 1:
-            alone = relaxed(alone, calculator, fmax=fmax, what="adsorption: molecule", progress=progress)
-        reference = energy_of(alone, calculator)
-    upright = _upright(alone, binding_atom)
-    starts = _starts(slab, distance)
+    if config.reference is None and config.relax and len(alone) > 1:
+        alone = relaxed(alone, calculator, fmax=config.fmax, what="adsorption: molecule", progress=progress)
+    reference = energy_of(alone, calculator) if config.reference is None else config.reference
+    upright = _upright(alone, config.binding_atom)
+    starts = _starts(slab, config.distance)
     found = []
     for k, (kind, start) in enumerate(starts):
         progress("adsorption: sites", k, len(starts))
@@ -160,9 +176,9 @@ def calc(
         placed = upright.copy()
         placed.positions += start
         both += placed
-        final = relaxed(both, calculator, fmax=fmax, what=f"adsorption: {kind}") if relax else both
+        final = relaxed(both, calculator, fmax=config.fmax, what=f"adsorption: {kind}") if config.relax else both
         energy = energy_of(final, calculator) - slab_energy - reference
-        found.append(_site(kind, start, energy, final, len(slab), binding_atom))
+        found.append(_site(kind, start, energy, final, len(slab), config.binding_atom))
     progress("adsorption: sites", len(starts), len(starts))
     names = slab.get_chemical_formula(), alone.get_chemical_formula()
     return Adsorption(*names, slab_energy, reference, tuple(sorted(found, key=lambda s: s.energy)))
@@ -186,18 +202,18 @@ def _normal(slab: Atoms) -> np.ndarray:
     return normal / np.linalg.norm(normal)
 
 
-def _molecule(name: str | None, structure: StructureLike | None, binding_atom: int) -> Atoms:
-    if (name is None) == (structure is None):
-        raise ConfigError("adsorption: give either molecule, a name as CO, or adsorbate, a structure")
-    if structure is not None:
-        alone = as_atoms(structure).copy()
+def _molecule(config: AdsorptionConfig) -> Atoms:
+    """The molecule alone, in a box without periodicity."""
+    if config.adsorbate is not None:
+        alone = as_atoms(config.adsorbate).copy()
     else:
+        name = str(config.molecule)
         try:
             alone = Atoms(name) if name in atomic_numbers else molecule_of(name)
         except (KeyError, NotImplementedError, ValueError):
             raise ConfigError(f"molecule: ASE's database has no '{name}'; give a structure as adsorbate") from None
-    if not 0 <= binding_atom < len(alone):
-        raise ConfigError(f"binding_atom: {binding_atom} is no index of {len(alone)} atoms")
+    if config.binding_atom >= len(alone):
+        raise ConfigError(f"binding_atom: {config.binding_atom} is no index of {len(alone)} atoms")
     alone.set_constraint()
     alone.pbc = False
     alone.center(vacuum=_EMPTY)

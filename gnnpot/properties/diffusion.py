@@ -1,6 +1,6 @@
 """Mean-square displacement and diffusion coefficient of an element in a trajectory.
 
-    result = calc(Path("run.traj"), ion="Li", temperature=600)
+    result = calc(Path("run.traj"), DiffusionConfig(ion="Li", temperature=600))
     result.tracer.value, result.tracer.low, result.tracer.high         # cm²/s, with its interval of 95 %
     result.plot(Path("diffusion.png"))
 
@@ -8,29 +8,20 @@ It is the analysis of `gnnpot.properties.conductivity` for one trajectory (Bayes
 collective diffusion, Haven ratio, conductivity, jumps, and a verdict whether the sampling is long enough.
 """
 
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
-from gnnpot.config import from_mapping
+from gnnpot.domains import POSITIVE
 from gnnpot.extras import needs_extra
 from gnnpot.properties.conductivity import AnalysisConfig, Transport, analyse, read_displacements
 
 
-def calc(
-    trajectory: Path,
-    *,
-    ion: str,
-    temperature: float,
-    frame_time: float | None = None,
-    charge: float = 1.0,
-    jump_length: float = 3.0,
-    fit_from: float | None = None,
-    discard: float = 0.0,
-    seed: int = 0,
-) -> Transport:
-    """Diffusion in a trajectory.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DiffusionConfig(AnalysisConfig):
+    """Which ion is followed, and how its displacements are analysed.
 
     Args:
-        trajectory: A file that gnnpot or ASE reads.
         ion: The element.
         temperature: K, of the trajectory.
         frame_time: fs between frames; default: as the frames say, which those of gnnpot do.
@@ -38,15 +29,26 @@ def calc(
         jump_length: Å, about the distance between neighbouring sites.
         fit_from: ps, the shortest time of the fits; default: where atoms have left their sites.
         discard: ps at the start that are left out.
+        blocks: Parts of the run whose scatter gives the errors of block averages.
         seed: Of the sampling of kinisi.
+    """
+
+    ion: str
+    temperature: Annotated[float, POSITIVE]
+    frame_time: Annotated[float | None, POSITIVE] = None
+
+
+def calc(trajectory: Path, config: DiffusionConfig) -> Transport:
+    """Diffusion in a trajectory.
+
+    Args:
+        trajectory: A file that gnnpot or ASE reads.
+        config: The ion, the temperature, and options.
 
     Raises:
-        ConfigError: An option out of its range.
         DataError: The trajectory is too short, or its displacements can't be followed.
         MissingExtraError: kinisi is not installed.
     """
-    options = {"charge": charge, "jump_length": jump_length, "fit_from": fit_from, "discard": discard, "seed": seed}
-    config = from_mapping(AnalysisConfig, options, where="diffusion")
-    moved = read_displacements(trajectory, ion, frame_time)
+    moved = read_displacements(trajectory, config.ion, config.frame_time)
     with needs_extra("diffusion"):
-        return analyse(moved, temperature, config)
+        return analyse(moved, config.temperature, config)

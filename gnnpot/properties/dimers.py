@@ -35,6 +35,7 @@ from ase.calculators.calculator import BaseCalculator as AseCalculator
 from ase.data import atomic_numbers, chemical_symbols, covalent_radii
 
 from gnnpot.data.structures import StructureLike, as_atoms
+from gnnpot.domains import check_fields
 from gnnpot.engines.calculator import Calculator
 from gnnpot.engines.predict import energies_of
 from gnnpot.graphs import Graph
@@ -127,11 +128,25 @@ def all_pairs(elements: Iterable[str]) -> np.ndarray:
     return np.array(list(combinations_with_replacement(numbers, 2)))
 
 
+@dataclass(frozen=True, slots=True)
+class DimersConfig:
+    """Which distances are calculated.
+
+    Args:
+        ratios: Distances over the sum of the covalent radii, [D], ascending; by default 46 from 0.3 to 1.2.
+    """
+
+    ratios: Sequence[float] | None = None
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+
+
 def calc(
     atoms: StructureLike,
     calculator: AseCalculator,
+    config: DimersConfig | None = None,
     *,
-    ratios: Sequence[float] | None = None,
     progress: Progress = no_progress,
 ) -> Dimers:
     """Curves of all pairs of the elements of a structure.
@@ -139,13 +154,14 @@ def calc(
     Args:
         atoms: A structure; only its elements matter.
         calculator: Any ASE calculator; gnnpot's calculates thousands of dimers at a time.
-        ratios: Distances over the sum of the covalent radii, [D], ascending; by default 46 from 0.3 to 1.2.
+        config: Options; by default `DimersConfig()`.
         progress: Takes the dimers that are done.
 
     Raises:
         UnknownElementError: The potential has not seen an element.
     """
-    chosen = RATIOS if ratios is None else np.asarray(ratios, dtype=float)
+    config = config or DimersConfig()
+    chosen = RATIOS if config.ratios is None else np.asarray(config.ratios, dtype=float)
     return scan_dimers(all_pairs(set(as_atoms(atoms).symbols)), calculator, chosen, of_one(progress, "dimers"))
 
 

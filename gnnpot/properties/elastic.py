@@ -21,7 +21,7 @@ Tensor, averages and symmetry by pymatgen (`pymatgen.analysis.elasticity`): de J
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 from ase import Atoms
@@ -31,7 +31,7 @@ from pymatgen.core.tensors import Tensor
 from pymatgen.io.ase import AseAtomsAdaptor
 
 from gnnpot.data.structures import StructureLike
-from gnnpot.errors import ConfigError
+from gnnpot.domains import POSITIVE, check_fields
 from gnnpot.properties.relaxed import crystal_of, relaxed, stress_of
 from gnnpot.runs.progress import Progress, no_progress
 from gnnpot.units import GPA, VOIGT
@@ -154,13 +154,33 @@ class Elasticity:
         figure.savefig(path)
 
 
+@dataclass(frozen=True, slots=True)
+class ElasticConfig:
+    """How a crystal is strained.
+
+    Args:
+        strains: ε of equation (1), at least three values; shears are ε_yz = ε, so γ = 2 ε.
+        relax: Relax cell and atoms first; otherwise the crystal is taken as it is, and the tensor at its stress.
+        fmax: eV/Å, the largest force that may be left when atoms relax.
+    """
+
+    strains: tuple[float, ...] = (-0.01, -0.005, 0.005, 0.01)
+    relax: bool = True
+    fmax: Annotated[float, POSITIVE] = 1e-3
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+        if len(set(self.strains)) < 3 or 0 in self.strains or max(abs(s) for s in self.strains) > 0.1:
+            raise ValueError(
+                f"strains: {self.strains} are not three or more different values, not 0 and at most 0.1 in size"
+            )
+
+
 def calc(
     atoms: StructureLike,
     calculator: BaseCalculator,
+    config: ElasticConfig | None = None,
     *,
-    strains: tuple[float, ...] = (-0.01, -0.005, 0.005, 0.01),
-    relax: bool = True,
-    fmax: float = 1e-3,
     progress: Progress = no_progress,
 ) -> Elasticity:
     """The elastic tensor of a crystal by a calculator.
@@ -168,24 +188,22 @@ def calc(
     Args:
         atoms: The crystal.
         calculator: Any ASE calculator with stress.
-        strains: ε of equation (1), at least three values; shears are ε_yz = ε, so γ = 2 ε.
-        relax: Relax cell and atoms first; otherwise the crystal is taken as it is, and the tensor at its stress.
-        fmax: eV/Å, the largest force that may be left when atoms relax.
+        config: Options; by default `ElasticConfig()`.
         progress: Takes the strained cells that are done, and the relaxation before.
 
     Returns:
         The tensor along the axes of the given cell, and averages.
 
     Raises:
-        ConfigError: Fewer than three different strains, or strains beyond 0.1.
         DataError: The structure is no crystal.
         SimulationError: A relaxation fails.
     """
+    config = config or ElasticConfig()
+    strains = config.strains
     crystal = crystal_of(atoms, "elastic")
-    if len(set(strains)) < 3 or 0 in strains or max(abs(s) for s in strains) > 0.1:
-        raise ConfigError(f"strains: {strains} are not three or more different values, not 0 and at most 0.1 in size")
-    if relax:
-        crystal = relaxed(crystal, calculator, cell="full", fmax=fmax, what="elastic: relaxation", progress=progress)
+    if config.relax:
+        what = "elastic: relaxation"
+        crystal = relaxed(crystal, calculator, cell="full", fmax=config.fmax, what=what, progress=progress)
     unstrained = stress_of(crystal, calculator)
     stresses = np.empty((6, len(strains), 6))
     for b in range(6):
@@ -194,7 +212,7 @@ def calc(
             progress("elastic: strained cells", done, 6 * len(strains))
             bent = strained(crystal, b, strain)
             if len(bent) > 1:
-                bent = relaxed(bent, calculator, fmax=fmax, what="elastic: strained cell")
+                bent = relaxed(bent, calculator, fmax=config.fmax, what="elastic: strained cell")
             stresses[b, k] = stress_of(bent, calculator)
     progress("elastic: strained cells", 6 * len(strains), 6 * len(strains))
     return _result(crystal, np.asarray(strains), stresses, unstrained)

@@ -24,13 +24,14 @@ Source: Birch, Phys. Rev. 71, 809 (1947); fitted as by Lejaeghere et al., Crit. 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 from ase import Atoms
 from ase.calculators.calculator import BaseCalculator as AseCalculator
 
 from gnnpot.data.structures import StructureLike, as_atoms
+from gnnpot.domains import WHOLE_FROM_0, check_fields
 from gnnpot.engines.predict import energies_of
 from gnnpot.errors import SimulationError
 from gnnpot.units import GPA
@@ -136,8 +137,26 @@ def scaled_energies(atoms: Atoms, calculator: AseCalculator, volumes: Sequence[f
     return energies_of((scaled_to(atoms, float(volume)) for volume in volumes), calculator)
 
 
+@dataclass(frozen=True, slots=True)
+class EquationOfStateConfig:
+    """Which volumes are calculated.
+
+    Args:
+        volumes: Å³, of the cell, at least four; by default seven from 0.94 to 1.06 of the crystal's.
+        max_shifts: How often the volumes may be scaled.
+    """
+
+    volumes: Sequence[float] | None = None
+    max_shifts: Annotated[int, WHOLE_FROM_0] = 8
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+
+
 def calc(
-    atoms: StructureLike, calculator: AseCalculator, *, volumes: Sequence[float] | None = None, max_shifts: int = 8
+    atoms: StructureLike,
+    calculator: AseCalculator,
+    config: EquationOfStateConfig | None = None,
 ) -> EquationOfState:
     """The equation of state of a crystal by a calculator.
 
@@ -146,17 +165,17 @@ def calc(
     Args:
         atoms: The crystal; it is scaled with its shape and fractional coordinates kept.
         calculator: Any ASE calculator.
-        volumes: Å³, of the cell, at least four; by default seven from 0.94 to 1.06 of the crystal's.
-        max_shifts: How often the volumes may be scaled.
+        config: Options; by default `EquationOfStateConfig()`.
 
     Raises:
         SimulationError: There is no minimum near, or an energy is not finite.
         UnknownElementError: The potential has not seen an element.
     """
+    config = config or EquationOfStateConfig()
     atoms = as_atoms(atoms)
-    asked = atoms.get_volume() * RATIOS if volumes is None else np.asarray(volumes, dtype=float)
+    asked = atoms.get_volume() * RATIOS if config.volumes is None else np.asarray(config.volumes, dtype=float)
     tried, formula = asked, atoms.get_chemical_formula()
-    for shifts in range(max_shifts + 1):
+    for shifts in range(config.max_shifts + 1):
         energies = scaled_energies(atoms, calculator, tried)
         if not np.isfinite(energies).all():
             raise SimulationError(

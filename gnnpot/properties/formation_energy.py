@@ -1,7 +1,8 @@
 """Formation energy of a crystal, and its energy above the convex hull of all competing phases.
 
-    result = calc(atoms, calculator, entries=Path("entries.json"))             # ComputedEntry of pymatgen
-    result = calc(atoms, calculator, references=(metal, oxygen))               # everything by the calculator
+    # ComputedEntry of pymatgen, or everything by the calculator
+    result = calc(atoms, calculator, FormationEnergyConfig(entries=Path("entries.json")))
+    result = calc(atoms, calculator, FormationEnergyConfig(references=(metal, oxygen)))
     result.formation_energy, result.energy_above_hull, result.decomposition
 
 With entries, the energy of the calculator is compared with theirs, so that it must mean the same: a potential of raw
@@ -20,7 +21,7 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from ase import Atoms
 from ase.calculators.calculator import BaseCalculator
@@ -31,6 +32,7 @@ from pymatgen.entries.computed_entries import ComputedEntry
 
 from gnnpot.data.mp.corrections import mp2020
 from gnnpot.data.structures import StructureLike, as_atoms
+from gnnpot.domains import POSITIVE, check_fields
 from gnnpot.engines.cell_filters import CellFreedom
 from gnnpot.errors import ConfigError, DataError
 from gnnpot.extras import needs_extra
@@ -117,16 +119,37 @@ class FormationEnergy:
         figure.savefig(path)
 
 
+@dataclass(frozen=True, slots=True)
+class FormationEnergyConfig:
+    """What a crystal is compared with; give one of the three sources of competing phases.
+
+    Args:
+        entries: A JSON file with a list of pymatgen's ComputedEntry or ComputedStructureEntry, of the elements too.
+        references: Competing phases, of the elements too, whose energies the calculator gives.
+        from_materials_project: Entries by mp-api; needs the network, and the key in MP_API_KEY.
+        corrections: With entries: that of MP2020 is added to the calculator's energy, or nothing.
+        relax: Relax cells and atoms; otherwise nothing moves.
+        fmax: eV/Å, the largest force that may be left.
+    """
+
+    entries: Path | None = None
+    references: Sequence[StructureLike] = ()
+    from_materials_project: bool = False
+    corrections: Corrections = "MP2020"
+    relax: bool = True
+    fmax: Annotated[float, POSITIVE] = 0.01
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+        if (self.entries is not None) + bool(self.references) + self.from_materials_project != 1:
+            raise ValueError("give one of entries, references and from_materials_project")
+
+
 def calc(
     atoms: StructureLike,
     calculator: BaseCalculator,
+    config: FormationEnergyConfig,
     *,
-    entries: Path | None = None,
-    references: Sequence[StructureLike] = (),
-    from_materials_project: bool = False,
-    corrections: Corrections = "MP2020",
-    relax: bool = True,
-    fmax: float = 0.01,
     progress: Progress = no_progress,
 ) -> FormationEnergy:
     """Formation energy and energy above the hull by a calculator. Give one of the three sources of competing phases.
@@ -134,48 +157,39 @@ def calc(
     Args:
         atoms: The crystal.
         calculator: Any ASE calculator.
-        entries: A JSON file with a list of pymatgen's ComputedEntry or ComputedStructureEntry, of the elements too.
-        references: Competing phases, of the elements too, whose energies the calculator gives.
-        from_materials_project: Entries by mp-api; needs the network, and the key in MP_API_KEY.
-        corrections: With entries: that of MP2020 is added to the calculator's energy, or nothing.
-        relax: Relax cells and atoms; otherwise nothing moves.
-        fmax: eV/Å, the largest force that may be left.
+        config: The source of competing phases, and options.
         progress: Takes structures and relaxations.
 
     Raises:
-        ConfigError: Not exactly one source of competing phases.
+        ConfigError: The key of the Materials Project is missing.
         DataError: The file has no entries, an element has no entry, or MP2020 does not know the composition.
         SimulationError: A relaxation fails.
     """
     crystal = crystal_of(atoms, "formation energy")
-    if (entries is not None) + bool(references) + from_materials_project != 1:
-        raise ConfigError("formation energy: give one of entries, references and from_materials_project")
-    if relax:
-        crystal = relaxed(
-            crystal, calculator, cell="full", fmax=fmax, what="formation energy: crystal", progress=progress
-        )
+    if config.relax:
+        what = "formation energy: crystal"
+        crystal = relaxed(crystal, calculator, cell="full", fmax=config.fmax, what=what, progress=progress)
     energy, correction = energy_of(crystal, calculator), 0.0
-    if references:
-        known = _calculated(references, calculator, relax, fmax, progress)
+    if config.references:
+        known = _calculated(config, calculator, progress)
     else:
-        known = _read(entries) if entries is not None else _fetched(sorted(set(crystal.symbols)))
-        if corrections == "MP2020":
+        known = _read(config.entries) if config.entries is not None else _fetched(sorted(set(crystal.symbols)))
+        if config.corrections == "MP2020":
             correction = _correction(crystal)
     own = ComputedEntry(crystal.get_chemical_formula(), energy, correction=correction)
     return _result(own, known)
 
 
-def _calculated(
-    references: Sequence[StructureLike], calculator: BaseCalculator, relax: bool, fmax: float, progress: Progress
-) -> list[ComputedEntry]:
-    found = []
+def _calculated(config: FormationEnergyConfig, calculator: BaseCalculator, progress: Progress) -> list[ComputedEntry]:
+    """Entries of the competing phases that are given as structures."""
+    found, references = [], config.references
     for k, structure in enumerate(references):
         progress("formation energy: references", k, len(references))
         reference = as_atoms(structure).copy()
-        if relax:
+        if config.relax:
             cell: CellFreedom = "full" if reference.pbc.all() else "none"
             what = f"formation energy: {reference.symbols}"
-            reference = relaxed(reference, calculator, cell=cell, fmax=fmax, what=what)
+            reference = relaxed(reference, calculator, cell=cell, fmax=config.fmax, what=what)
         found.append(ComputedEntry(reference.get_chemical_formula(), energy_of(reference, calculator)))
     progress("formation energy: references", len(references), len(references))
     return found

@@ -1,6 +1,6 @@
 """Formation energy of interstitial atoms, in the inequivalent voids of a crystal.
 
-    result = calc(atoms, calculator, element="H", chemical_potentials={"H": -3.4})
+    result = calc(atoms, calculator, InterstitialConfig(element="H", chemical_potentials={"H": -3.4}))
     result.sites[0].energy, result.sites[0].position
 
 By equation (1) of `gnnpot.properties.defects`, which says what the chemical potential is. Starts are the vertices of
@@ -10,7 +10,7 @@ crystal's symmetry maps onto each other. Atoms then relax; what began in differe
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import spglib
@@ -21,6 +21,7 @@ from ase.geometry import get_distances
 from scipy.spatial import Voronoi
 
 from gnnpot.data.structures import StructureLike
+from gnnpot.domains import POSITIVE, WHOLE_FROM_1, check_fields
 from gnnpot.errors import ConfigError, DataError
 from gnnpot.properties.defects import SYMPREC, Defects, chemical_potential_sources, host_of
 from gnnpot.properties.relaxed import crystal_of
@@ -64,25 +65,11 @@ class Interstitials(Defects[Interstitial]):
         return {**super().to_json(), "element": self.element, "chemical_potential_eV": self.chemical_potential}
 
 
-def calc(
-    atoms: StructureLike,
-    calculator: BaseCalculator,
-    *,
-    element: str | None = None,
-    chemical_potentials: Mapping[str, float] | None = None,
-    references: Mapping[str, StructureLike] | None = None,
-    most: int = 4,
-    supercell: tuple[int, int, int] | None = None,
-    length: float = 10.0,
-    relax: bool = True,
-    fmax: float = 0.01,
-    progress: Progress = no_progress,
-) -> Interstitials:
-    """Formation energies of interstitial atoms by a calculator.
+@dataclass(frozen=True, slots=True)
+class InterstitialConfig:
+    """Which interstitial atoms are calculated, and in which supercell.
 
     Args:
-        atoms: The crystal.
-        calculator: Any ASE calculator.
         element: Of the interstitial; default: the crystal's, if it has one element.
         chemical_potentials: eV, energy of an atom of the element where it comes from.
         references: The structure of the element whose relaxed energy per atom is its chemical potential.
@@ -91,6 +78,34 @@ def calc(
         length: Å, the least height of the supercell.
         relax: Relax the crystal (cell too) first, and the atoms around the interstitial; otherwise nothing moves.
         fmax: eV/Å, the largest force that may be left.
+    """
+
+    element: str | None = None
+    chemical_potentials: Mapping[str, float] | None = None
+    references: Mapping[str, StructureLike] | None = None
+    most: Annotated[int, WHOLE_FROM_1] = 4
+    supercell: Annotated[tuple[int, int, int] | None, WHOLE_FROM_1] = None
+    length: Annotated[float, POSITIVE] = 10.0
+    relax: bool = True
+    fmax: Annotated[float, POSITIVE] = 0.01
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+
+
+def calc(
+    atoms: StructureLike,
+    calculator: BaseCalculator,
+    config: InterstitialConfig | None = None,
+    *,
+    progress: Progress = no_progress,
+) -> Interstitials:
+    """Formation energies of interstitial atoms by a calculator.
+
+    Args:
+        atoms: The crystal.
+        calculator: Any ASE calculator.
+        config: Options; by default `InterstitialConfig()`.
         progress: Takes voids and relaxations.
 
     Raises:
@@ -98,18 +113,19 @@ def calc(
         DataError: The structure is no crystal.
         SimulationError: A relaxation fails.
     """
+    config = config or InterstitialConfig()
     crystal = crystal_of(atoms, "interstitial")
-    element = _element(crystal, element)
-    sources = chemical_potential_sources(crystal, [element], chemical_potentials, references)
+    element = _element(crystal, config.element)
+    sources = chemical_potential_sources(crystal, [element], config.chemical_potentials, config.references)
     host = host_of(
         crystal, calculator, sources,
-        supercell=supercell, length=length, relax=relax, what="interstitial", progress=progress,
+        supercell=config.supercell, length=config.length, relax=config.relax, what="interstitial", progress=progress,
     )  # fmt: skip
-    found, starts = [], voids(host.crystal)[:most]
+    found, starts = [], voids(host.crystal)[: config.most]
     for k, (place, radius, multiplicity) in enumerate(starts):
         progress("interstitial: voids", k, len(starts))
         defect = host.supercell + Atoms(element, [place @ host.crystal.cell.array])
-        final, after, before = host.formation_energies(defect, added=element, relax=relax, fmax=fmax)
+        final, after, before = host.formation_energies(defect, added=element, relax=config.relax, fmax=config.fmax)
         a, b, c = (float(x) for x in np.round(place, 6))
         x, y, z = (float(x) for x in final.positions[-1])
         found.append(Interstitial((a, b, c), radius, multiplicity, after, before, (x, y, z)))

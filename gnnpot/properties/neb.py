@@ -1,7 +1,7 @@
 """Path of lowest energy between two minima, and its barrier: the nudged elastic band.
 
-    result = calc(start, calculator, final=end)
-    result = calc(crystal, calculator, ion="Li")              # the shortest hop of a lithium ion onto a vacancy
+    result = calc(start, calculator, NebConfig(final=end))
+    result = calc(crystal, calculator, NebConfig(ion="Li"))   # the shortest hop of a lithium ion onto a vacancy
     result.barrier, result.reverse_barrier
 
 Images between the two ends are relaxed perpendicularly to the path, springs keep their distances along it, and the
@@ -15,7 +15,7 @@ With `ion`, the crystal is relaxed, and the inequivalent hops of its ions onto a
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 from ase import Atoms
@@ -27,6 +27,7 @@ from ase.optimize import FIRE
 from ase.utils.forcecurve import fit_images
 
 from gnnpot.data.structures import StructureLike, as_atoms
+from gnnpot.domains import POSITIVE, WHOLE_FROM_0, WHOLE_FROM_1, check_fields
 from gnnpot.errors import ConfigError, DataError, SimulationError
 from gnnpot.properties.hops import Hop, end_structures, find_hops
 from gnnpot.properties.relaxed import crystal_of, relaxed, repeats
@@ -100,28 +101,11 @@ class MinimumEnergyPath:
         figure.savefig(path)
 
 
-def calc(
-    atoms: StructureLike,
-    calculator: BaseCalculator,
-    *,
-    final: StructureLike | None = None,
-    ion: str | None = None,
-    hop: int = 0,
-    longest: float = 5.0,
-    supercell: tuple[int, int, int] | None = None,
-    length: float = 10.0,
-    images: int = 5,
-    climb: bool = True,
-    relax: bool = True,
-    fmax: float = 0.03,
-    steps: int = 500,
-    progress: Progress = no_progress,
-) -> MinimumEnergyPath:
-    """The path of lowest energy between two structures, or of an ion's hop onto a vacancy, by a calculator.
+@dataclass(frozen=True, slots=True)
+class NebConfig:
+    """Between which structures the path is found, and how.
 
     Args:
-        atoms: The start, or the crystal if `ion` is given.
-        calculator: Any ASE calculator.
         final: The end, with the same atoms in the same order and the same cell.
         ion: The element that hops, instead of `final`.
         hop: Which of the inequivalent hops, 0 the shortest.
@@ -133,32 +117,63 @@ def calc(
         relax: Relax the ends (and the crystal) first.
         fmax: eV/Å, the largest force perpendicular to the path that may be left.
         steps: Of the optimiser, at most.
+    """
+
+    final: StructureLike | None = None
+    ion: str | None = None
+    hop: Annotated[int, WHOLE_FROM_0] = 0
+    longest: Annotated[float, POSITIVE] = 5.0
+    supercell: Annotated[tuple[int, int, int] | None, WHOLE_FROM_1] = None
+    length: Annotated[float, POSITIVE] = 10.0
+    images: Annotated[int, WHOLE_FROM_1] = 5
+    climb: bool = True
+    relax: bool = True
+    fmax: Annotated[float, POSITIVE] = 0.03
+    steps: Annotated[int, WHOLE_FROM_1] = 500
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+        if (self.final is None) == (self.ion is None):
+            raise ValueError("give either final, the end, or ion, the element that hops")
+
+
+def calc(
+    atoms: StructureLike,
+    calculator: BaseCalculator,
+    config: NebConfig,
+    *,
+    progress: Progress = no_progress,
+) -> MinimumEnergyPath:
+    """The path of lowest energy between two structures, or of an ion's hop onto a vacancy, by a calculator.
+
+    Args:
+        atoms: The start, or the crystal if `ion` is given.
+        calculator: Any ASE calculator.
+        config: The end, or the ion that hops, and options.
         progress: Takes steps and relaxations.
 
     Raises:
-        ConfigError: Not one of `final` and `ion`, or no such hop.
+        ConfigError: There is no such hop.
         DataError: The two ends are not the same atoms.
         SimulationError: A relaxation or the path has not converged.
     """
-    if (final is None) == (ion is None) or images < 1:
-        raise ConfigError("neb: give at least 1 image, and either final, the end, or ion, the element that hops")
-    if final is not None:
-        start, end, name = as_atoms(atoms).copy(), as_atoms(final).copy(), ""
+    if config.final is not None:
+        start, end, name = as_atoms(atoms).copy(), as_atoms(config.final).copy(), ""
         _check_ends(start, end)
     else:
         crystal = crystal_of(atoms, "neb")
-        if relax:
+        if config.relax:
             crystal = relaxed(crystal, calculator, cell="full", what="neb: crystal", progress=progress)
-        found = _chosen_hop(crystal, str(ion), hop, longest)
-        start, end = end_structures(crystal, supercell or repeats(crystal.cell, length), found)
-        name = f"{ion} {found.start} to {found.end}, {found.length:.2f} Å"
-    if relax:
+        found = _chosen_hop(crystal, str(config.ion), config.hop, config.longest)
+        start, end = end_structures(crystal, config.supercell or repeats(crystal.cell, config.length), found)
+        name = f"{config.ion} {found.start} to {found.end}, {found.length:.2f} Å"
+    if config.relax:
         start, end = (
-            relaxed(a, calculator, fmax=min(fmax, 0.01), what=f"neb: {what}", progress=progress)
+            relaxed(a, calculator, fmax=min(config.fmax, 0.01), what=f"neb: {what}", progress=progress)
             for a, what in ((start, "start"), (end, "end"))
         )
-    band = _band(start, end, images, calculator)
-    left = _optimise(band, climb, fmax, steps, progress)
+    band = _band(start, end, config.images, calculator)
+    left = _optimise(band, config, progress)
     return _result(band, left, name)
 
 
@@ -185,10 +200,11 @@ def _band(start: Atoms, end: Atoms, count: int, calculator: BaseCalculator) -> N
     return band
 
 
-def _optimise(band: NEB, climb: bool, fmax: float, steps: int, progress: Progress) -> float:
+def _optimise(band: NEB, config: NebConfig, progress: Progress) -> float:
     """The largest force that is left. Raises `SimulationError` if it is larger than `fmax`."""
+    fmax, steps = config.fmax, config.steps
     left, done = np.inf, 0
-    for climbing, limit in ((False, 3 * fmax), (True, fmax)) if climb else ((False, fmax),):
+    for climbing, limit in ((False, 3 * fmax), (True, fmax)) if config.climb else ((False, fmax),):
         band.climb = climbing
         with FIRE(band, logfile=None) as optimiser:
             for _ in optimiser.irun(fmax=limit, steps=steps - done):

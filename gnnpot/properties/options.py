@@ -1,12 +1,13 @@
-"""Options of a property, checked against the signature of its `calc`.
+"""Options of a property, checked against what its `calc` takes.
 
     takes = arguments_of(calc)
     takes.options["strains"].default, takes.needs_calculator
     values = read_options(calc, {"strains": [0.01, -0.01, 0.02]}, where="elastic")
     calc(atoms, calculator, **values)
 
-Options are the arguments that can be given by name only, without the progress; their types and documentation are those
-of the signature, so that properties of other packages have options too. Structures are given as paths.
+Options are the fields of the dataclass that `calc` takes as `config`, or else the arguments that can be given by name
+only, without the progress. Their types, defaults and descriptions are those of the code, so that properties of other
+packages have options too. Structures are given as paths.
 """
 
 import dataclasses
@@ -15,17 +16,28 @@ import types
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import UnionType
-from typing import Any, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
 
 from ase import Atoms
 
 from gnnpot.config import from_mapping
 from gnnpot.data.structure_files import read_structure
 from gnnpot.data.structures import StructureLike
+from gnnpot.errors import ConfigError
 
 #: in an option's type: a structure, whose path is given
 _STRUCTURE = frozenset(get_args(StructureLike))
-_NO_OPTIONS = frozenset({"progress", "calculator"})
+_NO_OPTIONS = frozenset({"progress", "calculator", "config"})
+#: default of an option that must be given
+REQUIRED = dataclasses.MISSING
+
+
+@dataclasses.dataclass(frozen=True)
+class Option:
+    """An option of a property."""
+
+    hint: Any
+    default: Any  #: `REQUIRED`: there is none
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,26 +48,34 @@ class Arguments:
     takes_trajectory: bool  #: a sequence of structures as its first argument
     takes_path: bool  #: the path of a file as its first argument
     takes_progress: bool
-    options: Mapping[str, inspect.Parameter]  #: by name
+    config: type | None  #: the dataclass of its options; `None`: they are arguments
+    options: Mapping[str, Option]  #: by name
 
 
 def arguments_of(calc: Callable[..., Any]) -> Arguments:
     """What a `calc` takes, found from its signature."""
     parameters = inspect.signature(calc).parameters
-    names = list(parameters)
-    first = _hints(calc).get(names[0])
+    names, hints = list(parameters), _hints(calc)
+    first, config = hints.get(names[0]), _dataclass_of(hints.get("config"))
     by_name = {name: p for name, p in parameters.items() if p.kind is p.KEYWORD_ONLY}
     return Arguments(
         needs_calculator="calculator" in names[1:2],
         takes_trajectory=get_origin(first) is Sequence,
         takes_path=first is Path,
         takes_progress="progress" in by_name,
-        options={name: p for name, p in by_name.items() if name not in _NO_OPTIONS},
+        config=config,
+        options={
+            name: Option(hints.get(name, Any), REQUIRED if p.default is p.empty else p.default)
+            for name, p in by_name.items()
+            if name not in _NO_OPTIONS
+        }
+        if config is None
+        else _fields_of(config),
     )
 
 
 def read_options(calc: Callable[..., Any], given: Mapping[str, Any], where: str) -> dict[str, Any]:
-    """Values of options as `calc` takes them.
+    """Arguments for `calc` with the values of options.
 
     Args:
         calc: Of the property.
@@ -63,30 +83,47 @@ def read_options(calc: Callable[..., Any], given: Mapping[str, Any], where: str)
         where: What to call them in messages.
 
     Raises:
-        ConfigError: An unknown option or a value of another type; the message has the nearest name.
+        ConfigError: An unknown option, a value of another type or out of its domain; the message has the nearest name.
         DataError: A structure can't be read.
     """
-    options = arguments_of(calc).options
-    hints = _hints(calc)
-    structures = {name for name in options if _takes_structure(hints[name])}
+    arguments = arguments_of(calc)
+    structures = {name for name, option in arguments.options.items() if _takes_structure(option.hint)}
     fields = []
-    for name, parameter in options.items():
-        hint = _with_paths(hints[name]) if name in structures else hints[name]
-        required = parameter.default is parameter.empty
-        fields.append((name, hint) if required else (name, hint, dataclasses.field(default=parameter.default)))
-    # fields without a default come first in a dataclass
-    fields.sort(key=len)
-    checked: Any = from_mapping(dataclasses.make_dataclass("Options", fields), given, where)
+    for name, option in arguments.options.items():
+        hint = _with_paths(option.hint) if name in structures else option.hint
+        fields.append((name, hint, dataclasses.field(default=option.default)))
+    checked: Any = from_mapping(dataclasses.make_dataclass("Options", fields, kw_only=True), given, where)
     values = {name: getattr(checked, name) for name in given}
-    return {name: _read(value) if name in structures else value for name, value in values.items()}
+    values = {name: _read(value) if name in structures else value for name, value in values.items()}
+    if arguments.config is None:
+        return values
+    try:
+        return {"config": arguments.config(**values)}
+    except ValueError as error:
+        raise ConfigError(f"{where}: {error}") from None
 
 
-def _hints(calc: Callable[..., Any]) -> dict[str, Any]:
-    """Types of the arguments; pymatgen's classes, which are imported for type checkers only, are read as `Atoms`."""
-    return get_type_hints(calc, localns={"Structure": Atoms, "Molecule": Atoms})
+def _dataclass_of(hint: Any) -> type | None:
+    """The dataclass of a type, which may be a union with `None`."""
+    parts = get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
+    return next((part for part in parts if isinstance(part, type) and dataclasses.is_dataclass(part)), None)
+
+
+def _fields_of(config: type) -> dict[str, Option]:
+    hints = _hints(config, include_extras=True)
+    # those that must be given come first
+    fields = sorted(dataclasses.fields(config), key=lambda field: field.default is not REQUIRED)
+    return {field.name: Option(hints[field.name], field.default) for field in fields}
+
+
+def _hints(calc: Callable[..., Any], include_extras: bool = False) -> dict[str, Any]:
+    """Types of arguments or fields; pymatgen's classes, which are imported for type checkers only, read as `Atoms`."""
+    return get_type_hints(calc, localns={"Structure": Atoms, "Molecule": Atoms}, include_extras=include_extras)
 
 
 def _takes_structure(hint: Any) -> bool:
+    if get_origin(hint) is Annotated:
+        return _takes_structure(get_args(hint)[0])
     if get_origin(hint) in (Union, UnionType, Sequence, tuple, Mapping, dict):
         return any(_takes_structure(part) for part in get_args(hint))
     return hint is Atoms or hint in _STRUCTURE

@@ -20,14 +20,14 @@ By phonopy: Togo, Chaput, Tadano and Tanaka, J. Phys. Condens. Matter 35, 353001
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 from ase import Atoms
 from ase.calculators.calculator import BaseCalculator
 
 from gnnpot.data.structures import StructureLike
-from gnnpot.errors import ConfigError
+from gnnpot.domains import NOT_NEGATIVE, POSITIVE, WHOLE_FROM_1, Domain, check_fields
 from gnnpot.extras import needs_extra
 from gnnpot.properties.relaxed import crystal_of, forces_of, relaxed, repeats
 from gnnpot.runs.progress import Progress, no_progress
@@ -36,6 +36,8 @@ from gnnpot.runs.progress import Progress, no_progress
 TOLERANCE = 0.1
 #: J/K/mol per mode at high temperature
 GAS_CONSTANT = 8.31446261815324
+#: Å, of an atom
+DISPLACEMENT = Domain("a distance above 0 and below 0.5 Å", lambda x: 0 < x < 0.5)
 
 
 @dataclass(frozen=True, eq=False)
@@ -145,24 +147,11 @@ class Phonons:
         axes.set(ylabel="frequency, THz (imaginary: below 0)", xlim=(min(ticks), max(ticks)))
 
 
-def calc(
-    atoms: StructureLike,
-    calculator: BaseCalculator,
-    *,
-    supercell: tuple[int, int, int] | None = None,
-    length: float = 10.0,
-    displacement: float = 0.01,
-    mesh_length: float = 100.0,
-    temperatures: tuple[float, ...] = tuple(range(0, 1001, 10)),
-    relax: bool = True,
-    fmax: float = 1e-3,
-    progress: Progress = no_progress,
-) -> Phonons:
-    """Phonons of a crystal by a calculator.
+@dataclass(frozen=True, slots=True)
+class PhononsConfig:
+    """How atoms are displaced, and what is calculated of the force constants.
 
     Args:
-        atoms: The crystal.
-        calculator: Any ASE calculator.
         supercell: Repeats of the cell whose atoms are displaced; by default as many as `length` needs.
         length: Å, the least height of the supercell.
         displacement: Å, of an atom.
@@ -170,27 +159,48 @@ def calc(
         temperatures: K, of heat capacity, entropy and free energy.
         relax: Relax cell and atoms first.
         fmax: eV/Å, the largest force that may be left by that.
+    """
+
+    supercell: Annotated[tuple[int, int, int] | None, WHOLE_FROM_1] = None
+    length: Annotated[float, POSITIVE] = 10.0
+    displacement: Annotated[float, DISPLACEMENT] = 0.01
+    mesh_length: Annotated[float, POSITIVE] = 100.0
+    temperatures: Annotated[tuple[float, ...], NOT_NEGATIVE] = tuple(range(0, 1001, 10))
+    relax: bool = True
+    fmax: Annotated[float, POSITIVE] = 1e-3
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+
+
+def calc(
+    atoms: StructureLike,
+    calculator: BaseCalculator,
+    config: PhononsConfig | None = None,
+    *,
+    progress: Progress = no_progress,
+) -> Phonons:
+    """Phonons of a crystal by a calculator.
+
+    Args:
+        atoms: The crystal.
+        calculator: Any ASE calculator.
+        config: Options; by default `PhononsConfig()`.
         progress: Takes the displacements that are done, and the relaxation before.
 
     Raises:
-        ConfigError: An option out of its range.
         DataError: The structure is no crystal.
         MissingExtraError: phonopy or seekpath is not installed.
         SimulationError: The relaxation fails.
     """
+    config = config or PhononsConfig()
     crystal = crystal_of(atoms, "phonons")
-    repeated = supercell or repeats(crystal.cell, length)
-    if not 0 < displacement < 0.5 or min(repeated) < 1 or not 0 < mesh_length < np.inf:
-        raise ConfigError(
-            f"phonons: displacement {displacement}, supercell {repeated} or mesh_length {mesh_length} is out of range; "
-            "give a displacement below 0.5 Å and positive numbers"
-        )
-    if min(temperatures) < 0:
-        raise ConfigError(f"phonons: temperature {min(temperatures)} is below 0 K")
-    if relax:
-        crystal = relaxed(crystal, calculator, cell="full", fmax=fmax, what="phonons: relaxation", progress=progress)
-    phonopy = with_force_constants(crystal, calculator, repeated, displacement=displacement, progress=progress)
-    return _result(phonopy, repeated, mesh_length, np.asarray(temperatures, dtype=float))
+    repeated = config.supercell or repeats(crystal.cell, config.length)
+    if config.relax:
+        what = "phonons: relaxation"
+        crystal = relaxed(crystal, calculator, cell="full", fmax=config.fmax, what=what, progress=progress)
+    phonopy = with_force_constants(crystal, calculator, repeated, displacement=config.displacement, progress=progress)
+    return _result(phonopy, repeated, config.mesh_length, np.asarray(config.temperatures, dtype=float))
 
 
 def with_force_constants(
@@ -223,18 +233,33 @@ def with_force_constants(
     # what it has not calculated yet is None in its types
     phonopy: Any = Phonopy(cell, np.diag(supercell), guess_primitive_matrix(cell))
     phonopy.generate_displacements(distance=displacement)
-    moved = phonopy.supercells_with_displacements
-    forces = []
-    for k, displaced in enumerate(moved):
-        progress(f"{what}: displacements", k, len(moved))
-        forces.append(forces_of(ase_atoms(displaced), calculator))
-    progress(f"{what}: displacements", len(moved), len(moved))
-    # what is left at the undisplaced supercell belongs to no displacement
-    at_rest = forces_of(ase_atoms(phonopy.supercell), calculator)
-    phonopy.forces = np.stack(forces) - at_rest
+    phonopy.forces = displacement_forces(phonopy, calculator, what, progress)
     phonopy.produce_force_constants()
     phonopy.symmetrize_force_constants()
     return phonopy
+
+
+def displacement_forces(phonopy: Any, calculator: BaseCalculator, what: str, progress: Progress) -> np.ndarray:
+    """Forces of the displaced supercells.
+
+    Args:
+        phonopy: phonopy's object, or phono3py's, with displacements.
+        calculator: Any ASE calculator.
+        what: Is done, for the progress.
+        progress: Takes the displacements that are done.
+
+    Returns:
+        [D, N, 3] eV/Å, less the forces at rest, which belong to no displacement; 0 where phono3py leaves a pair out.
+    """
+    moved = phonopy.supercells_with_displacements
+    at_rest = forces_of(ase_atoms(phonopy.supercell), calculator)
+    forces = np.zeros((len(moved), *at_rest.shape))
+    for k, displaced in enumerate(moved):
+        progress(f"{what}: displacements", k, len(moved))
+        if displaced is not None:
+            forces[k] = forces_of(ase_atoms(displaced), calculator) - at_rest
+    progress(f"{what}: displacements", len(moved), len(moved))
+    return forces
 
 
 def ase_atoms(atoms: Any) -> Atoms:

@@ -18,17 +18,18 @@ By phonopy: Togo, Chaput, Tanaka and Hug, Phys. Rev. B 81, 174301 (2010).
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 from ase import Atoms
 from ase.calculators.calculator import BaseCalculator
 
 from gnnpot.data.structures import StructureLike
-from gnnpot.errors import ConfigError, SimulationError
+from gnnpot.domains import POSITIVE, WHOLE_FROM_1, check_fields
+from gnnpot.errors import SimulationError
 from gnnpot.extras import needs_extra
 from gnnpot.properties.equation_of_state import scaled_to
-from gnnpot.properties.phonons import TOLERANCE, ase_atoms, with_force_constants
+from gnnpot.properties.phonons import DISPLACEMENT, TOLERANCE, ase_atoms, with_force_constants
 from gnnpot.properties.relaxed import crystal_of, energy_of, relaxed, repeats
 from gnnpot.runs.progress import Progress, no_progress
 
@@ -106,25 +107,11 @@ class QuasiHarmonic:
         figure.savefig(path)
 
 
-def calc(
-    atoms: StructureLike,
-    calculator: BaseCalculator,
-    *,
-    ratios: tuple[float, ...] = (0.97, 0.985, 1.0, 1.015, 1.03, 1.045, 1.06),
-    supercell: tuple[int, int, int] | None = None,
-    length: float = 10.0,
-    displacement: float = 0.01,
-    mesh_length: float = 60.0,
-    highest: float = 1000.0,
-    step: float = 10.0,
-    fmax: float = 1e-3,
-    progress: Progress = no_progress,
-) -> QuasiHarmonic:
-    """Thermal expansion of a crystal by a calculator.
+@dataclass(frozen=True, slots=True)
+class QuasiHarmonicConfig:
+    """Which volumes and temperatures are calculated.
 
     Args:
-        atoms: The crystal.
-        calculator: Any ASE calculator with stress.
         ratios: Volumes over that of the relaxed crystal, at least five.
         supercell: Repeats of the cell whose atoms are displaced; by default as many as `length` needs.
         length: Å, the least height of the supercell.
@@ -133,33 +120,62 @@ def calc(
         highest: K, the highest temperature; the result ends before it where the volume leaves `ratios`.
         step: K, between temperatures.
         fmax: eV/Å, the largest force that may be left by relaxations.
+    """
+
+    ratios: tuple[float, ...] = (0.97, 0.985, 1.0, 1.015, 1.03, 1.045, 1.06)
+    supercell: Annotated[tuple[int, int, int] | None, WHOLE_FROM_1] = None
+    length: Annotated[float, POSITIVE] = 10.0
+    displacement: Annotated[float, DISPLACEMENT] = 0.01
+    mesh_length: Annotated[float, POSITIVE] = 60.0
+    highest: Annotated[float, POSITIVE] = 1000.0
+    step: Annotated[float, POSITIVE] = 10.0
+    fmax: Annotated[float, POSITIVE] = 1e-3
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+        if len(set(self.ratios)) < 5 or min(self.ratios) <= 0.5 or max(self.ratios) >= 2:
+            raise ValueError(f"ratios: {self.ratios} are not five or more different ratios of volumes near 1")
+        if self.step >= self.highest:
+            raise ValueError(f"step: {self.step} K up to {self.highest} K gives no temperatures")
+
+
+def calc(
+    atoms: StructureLike,
+    calculator: BaseCalculator,
+    config: QuasiHarmonicConfig | None = None,
+    *,
+    progress: Progress = no_progress,
+) -> QuasiHarmonic:
+    """Thermal expansion of a crystal by a calculator.
+
+    Args:
+        atoms: The crystal.
+        calculator: Any ASE calculator with stress.
+        config: Options; by default `QuasiHarmonicConfig()`.
         progress: Takes volumes, displacements and relaxations.
 
     Raises:
-        ConfigError: Fewer than five volumes, or temperatures out of range.
         DataError: The structure is no crystal.
         MissingExtraError: phonopy is not installed.
         SimulationError: A relaxation fails, a mode is imaginary at a volume, or the free energy has no minimum between
             the volumes even at 0 K.
     """
-    if len(set(ratios)) < 5 or min(ratios) <= 0.5 or max(ratios) >= 2:
-        raise ConfigError(f"ratios: {ratios} are not five or more different ratios of volumes near 1")
-    if not 0 < step < highest < np.inf:
-        raise ConfigError(f"highest, step: {highest} and {step} K give no temperatures")
-    crystal = crystal_of(atoms, "quasi-harmonic")
-    crystal = relaxed(crystal, calculator, cell="full", fmax=fmax, what="quasi-harmonic: relaxation", progress=progress)
+    config = config or QuasiHarmonicConfig()
+    crystal, what = crystal_of(atoms, "quasi-harmonic"), "quasi-harmonic: relaxation"
+    crystal = relaxed(crystal, calculator, cell="full", fmax=config.fmax, what=what, progress=progress)
     # one more temperature on both sides, for derivatives
-    temperatures = np.arange(0, highest + 2.5 * step, step)
-    repeated = supercell or repeats(crystal.cell, length)
+    temperatures = np.arange(0, config.highest + 2.5 * config.step, config.step)
+    repeated = config.supercell or repeats(crystal.cell, config.length)
     rows = []
-    for k, ratio in enumerate(sorted(ratios)):
-        progress("quasi-harmonic: volumes", k, len(ratios))
+    for k, ratio in enumerate(sorted(config.ratios)):
+        progress("quasi-harmonic: volumes", k, len(config.ratios))
         scaled = scaled_to(crystal, ratio * crystal.get_volume())
         if len(scaled) > 1 or not _is_cubic(scaled):
-            scaled = relaxed(scaled, calculator, cell="shape", fmax=fmax, what="quasi-harmonic: cell")
-        rows.append(_at_volume(scaled, calculator, repeated, displacement, mesh_length, temperatures))
-    progress("quasi-harmonic: volumes", len(ratios), len(ratios))
-    return _result(rows, temperatures, highest)
+            scaled = relaxed(scaled, calculator, cell="shape", fmax=config.fmax, what="quasi-harmonic: cell")
+        phonopy = with_force_constants(scaled, calculator, repeated, displacement=config.displacement)
+        rows.append(_at_volume(phonopy, scaled, energy_of(scaled, calculator), config.mesh_length, temperatures))
+    progress("quasi-harmonic: volumes", len(config.ratios), len(config.ratios))
+    return _result(rows, temperatures, config.highest)
 
 
 @dataclass(frozen=True, eq=False)
@@ -177,15 +193,8 @@ def _is_cubic(atoms: Atoms) -> bool:
     return bool(np.ptp(lengths) < 1e-6 and np.ptp(angles) < 1e-6)
 
 
-def _at_volume(
-    crystal: Atoms,
-    calculator: BaseCalculator,
-    supercell: tuple[int, int, int],
-    displacement: float,
-    mesh_length: float,
-    temperatures: np.ndarray,
-) -> _AtVolume:
-    phonopy = with_force_constants(crystal, calculator, supercell, displacement=displacement)
+def _at_volume(phonopy: Any, crystal: Atoms, energy: float, mesh_length: float, temperatures: np.ndarray) -> _AtVolume:
+    """Free energies of a crystal (its energy in eV) by its force constants."""
     phonopy.run_mesh(mesh_length)
     lowest = float(phonopy.mesh.frequencies.min())
     if lowest < -TOLERANCE:
@@ -199,7 +208,7 @@ def _at_volume(
     return _AtVolume(
         formula=primitive.get_chemical_formula(),
         volume=float(primitive.get_volume()),
-        energy=share * energy_of(crystal, calculator),
+        energy=share * energy,
         free_energy=found.free_energy,
         entropy=found.entropy,
         heat_capacity=found.heat_capacity,

@@ -1,6 +1,6 @@
 """Radial distribution functions and coordination numbers of a trajectory.
 
-    result = calc(frames, cutoff=8.0)
+    result = calc(frames, RdfConfig(cutoff=8.0))
     result.pairs["Na", "Cl"].g, result.pairs["Na", "Cl"].coordination
 
 For N_a atoms of element a and N_b of b in a volume V, counted in shells from r to r + Δr around the atoms of a,
@@ -15,13 +15,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations_with_replacement
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 from ase.data import atomic_numbers
 
 from gnnpot.data.structures import StructureLike, as_atoms
-from gnnpot.errors import ConfigError, DataError
+from gnnpot.domains import POSITIVE, WHOLE_FROM_0, check_fields
+from gnnpot.errors import DataError
 from gnnpot.graphs.neighbors import neighbor_list
 from gnnpot.runs.progress import Progress, no_progress
 
@@ -92,35 +93,50 @@ class RadialDistribution:
         figure.savefig(path)
 
 
+@dataclass(frozen=True, slots=True)
+class RdfConfig:
+    """Which distances are counted.
+
+    Args:
+        cutoff: Å, the largest distance; images of atoms count, so that it may exceed half of the cell.
+        width: Å, of a shell.
+        discard: Frames at the start that are left out.
+    """
+
+    cutoff: Annotated[float, POSITIVE] = 8.0
+    width: Annotated[float, POSITIVE] = 0.05
+    discard: Annotated[int, WHOLE_FROM_0] = 0
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+        if self.width >= self.cutoff:
+            raise ValueError(f"width: {self.width} Å is not below the cutoff, {self.cutoff} Å; give a smaller one")
+
+
 def calc(
     frames: Sequence[StructureLike],
+    config: RdfConfig | None = None,
     *,
-    cutoff: float = 8.0,
-    width: float = 0.05,
-    discard: int = 0,
     progress: Progress = no_progress,
 ) -> RadialDistribution:
     """Radial distribution functions of a trajectory.
 
     Args:
         frames: With the same atoms, periodic.
-        cutoff: Å, the largest distance; images of atoms count, so that it may exceed half of the cell.
-        width: Å, of a shell.
-        discard: Frames at the start that are left out.
+        config: Options; by default `RdfConfig()`.
         progress: Takes frames.
 
     Raises:
-        ConfigError: An option out of its range.
         DataError: No frames are left, or they are not periodic, or not of the same atoms.
     """
-    if not 0 < width < cutoff < np.inf or discard < 0:
-        raise ConfigError(f"rdf: cutoff {cutoff}, width {width} and discard {discard} can't be used together")
+    config = config or RdfConfig()
+    discard, width = config.discard, config.width
     kept = [as_atoms(frame) for frame in frames[discard:]]
     if not kept:
         raise DataError(f"rdf: {len(frames)} frames without the first {discard} are none; discard fewer")
     numbers = kept[0].numbers
     symbols = sorted(set(kept[0].symbols), key=lambda s: atomic_numbers[s])
-    edges = np.arange(0, cutoff + width / 2, width)
+    edges = np.arange(0, config.cutoff + width / 2, width)
     pairs = list(combinations_with_replacement(symbols, 2))
     counts = np.zeros((len(kept), len(pairs), len(edges) - 1))
     densities = np.zeros(len(kept))

@@ -1,6 +1,6 @@
 """Surface energies of a crystal, and the shape of lowest surface energy (Wulff's construction).
 
-    result = calc(atoms, calculator, max_index=1)
+    result = calc(atoms, calculator, SurfaceConfig(max_index=1))
     result.surfaces[0].miller, result.surfaces[0].energy
     result.area_fractions[1, 1, 1]
 
@@ -18,7 +18,7 @@ Source: Tran et al., Sci. Data 3, 160080 (2016).
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import numpy as np
 from ase.calculators.calculator import BaseCalculator
@@ -29,6 +29,7 @@ from pymatgen.io.ase import AseAtomsAdaptor
 from pymatgen.symmetry.analyzer import SpacegroupAnalyzer
 
 from gnnpot.data.structures import StructureLike, as_atoms
+from gnnpot.domains import POSITIVE, WHOLE_FROM_1, check_fields
 from gnnpot.errors import ConfigError, DataError
 from gnnpot.properties.relaxed import crystal_of, energy_of, relaxed
 from gnnpot.runs.progress import Progress, no_progress
@@ -135,15 +136,33 @@ class Surfaces:
         axes.set_title(f"Wulff shape: {', '.join(fractions)}", fontsize=9)
 
 
+@dataclass(frozen=True, slots=True)
+class SurfaceConfig:
+    """Which slabs are cut.
+
+    Args:
+        max_index: The largest Miller index, of the conventional cell.
+        thickness: Å, of a slab at least.
+        vacuum: Å, between slabs at least; more than the reach of the potential.
+        relax: Relax the crystal (cell too) first, and the atoms of the slabs.
+        fmax: eV/Å, the largest force that may be left.
+    """
+
+    max_index: Annotated[int, WHOLE_FROM_1] = 1
+    thickness: Annotated[float, POSITIVE] = 12.0
+    vacuum: Annotated[float, POSITIVE] = 12.0
+    relax: bool = True
+    fmax: Annotated[float, POSITIVE] = 0.01
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+
+
 def calc(
     atoms: StructureLike,
     calculator: BaseCalculator,
+    config: SurfaceConfig | None = None,
     *,
-    max_index: int = 1,
-    thickness: float = 12.0,
-    vacuum: float = 12.0,
-    relax: bool = True,
-    fmax: float = 0.01,
     progress: Progress = no_progress,
 ) -> Surfaces:
     """Surface energies of a crystal by a calculator.
@@ -151,27 +170,21 @@ def calc(
     Args:
         atoms: The crystal.
         calculator: Any ASE calculator.
-        max_index: The largest Miller index, of the conventional cell.
-        thickness: Å, of a slab at least.
-        vacuum: Å, between slabs at least; more than the reach of the potential.
-        relax: Relax the crystal (cell too) first, and the atoms of the slabs.
-        fmax: eV/Å, the largest force that may be left.
+        config: Options; by default `SurfaceConfig()`.
         progress: Takes slabs and relaxations.
 
     Raises:
-        ConfigError: An option out of its range.
         DataError: The structure is no crystal, or no slab has two equal faces.
         SimulationError: A relaxation fails.
     """
-    if max_index < 1 or not thickness > 0 or not vacuum > 0:
-        raise ConfigError("surface: max_index, thickness and vacuum are positive numbers")
+    config = config or SurfaceConfig()
     crystal = crystal_of(atoms, "surface")
-    if relax:
+    if config.relax:
         crystal = relaxed(crystal, calculator, cell="full", what="surface: crystal", progress=progress)
     structure = SpacegroupAnalyzer(
         AseAtomsAdaptor.get_structure(crystal), symprec=0.01
     ).get_conventional_standard_structure()
-    slabs = generate_all_slabs(structure, max_index, thickness, vacuum, center_slab=True)
+    slabs = generate_all_slabs(structure, config.max_index, config.thickness, config.vacuum, center_slab=True)
     found, skipped = [], []
     for k, slab in enumerate(slabs):
         progress("surface: slabs", k, len(slabs))
@@ -179,12 +192,12 @@ def calc(
         if reason:
             skipped.append((_miller(slab), reason))
         else:
-            found.append(_surface(slab, calculator, relax, fmax))
+            found.append(_surface(slab, calculator, config.relax, config.fmax))
     progress("surface: slabs", len(slabs), len(slabs))
     if not found:
         raise DataError(
-            f"{structure.composition.reduced_formula}: none of its slabs up to index {max_index} has two equal faces "
-            "and the crystal's composition; a higher max_index may have one"
+            f"{structure.composition.reduced_formula}: none of its slabs up to index {config.max_index} has two equal "
+            "faces and the crystal's composition; a higher max_index may have one"
         )
     return _result(structure, found, skipped)
 

@@ -19,18 +19,20 @@ By phono3py: Togo, Chaput and Tanaka, Phys. Rev. B 91, 094306 (2015).
 """
 
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 from ase import Atoms
 from ase.calculators.calculator import BaseCalculator
 
 from gnnpot.data.structures import StructureLike
-from gnnpot.errors import ConfigError, SimulationError
+from gnnpot.domains import POSITIVE, WHOLE_FROM_1, check_fields
+from gnnpot.errors import SimulationError
 from gnnpot.extras import needs_extra
-from gnnpot.properties.phonons import TOLERANCE, ase_atoms
-from gnnpot.properties.relaxed import crystal_of, forces_of, relaxed, repeats
+from gnnpot.properties.phonons import DISPLACEMENT, TOLERANCE, ase_atoms, displacement_forces
+from gnnpot.properties.relaxed import crystal_of, relaxed, repeats
 from gnnpot.runs.progress import Progress, no_progress
 
 #: places of phono3py's xx, yy, zz, yz, xz, xy in a tensor
@@ -110,27 +112,11 @@ class ThermalConductivity:
         figure.savefig(path)
 
 
-def calc(
-    atoms: StructureLike,
-    calculator: BaseCalculator,
-    *,
-    supercell: tuple[int, int, int] | None = None,
-    length: float = 10.0,
-    cutoff: float | None = None,
-    displacement: float = 0.03,
-    mesh: tuple[int, int, int] | None = None,
-    mesh_length: float = 50.0,
-    temperatures: tuple[float, ...] = tuple(range(100, 1001, 50)),
-    isotopes: bool = False,
-    relax: bool = True,
-    fmax: float = 1e-3,
-    progress: Progress = no_progress,
-) -> ThermalConductivity:
-    """Lattice thermal conductivity of a crystal by a calculator.
+@dataclass(frozen=True, slots=True)
+class ThermalConductivityConfig:
+    """How atoms are displaced, and what is calculated of the force constants.
 
     Args:
-        atoms: The crystal; its masses count.
-        calculator: Any ASE calculator; of a potential in float64, as third derivatives are small differences.
         supercell: Repeats of the cell whose atoms are displaced; by default as many as `length` needs.
         length: Å, the least height of the supercell.
         cutoff: Å, pairs of atoms farther apart are not displaced together; default: all are.
@@ -141,50 +127,64 @@ def calc(
         isotopes: Scattering by the elements' natural mixtures of isotopes too.
         relax: Relax cell and atoms first.
         fmax: eV/Å, the largest force that may be left by that.
+    """
+
+    supercell: Annotated[tuple[int, int, int] | None, WHOLE_FROM_1] = None
+    length: Annotated[float, POSITIVE] = 10.0
+    cutoff: Annotated[float | None, POSITIVE] = None
+    displacement: Annotated[float, DISPLACEMENT] = 0.03
+    mesh: Annotated[tuple[int, int, int] | None, WHOLE_FROM_1] = None
+    mesh_length: Annotated[float, POSITIVE] = 50.0
+    temperatures: Annotated[tuple[float, ...], POSITIVE] = tuple(range(100, 1001, 50))
+    isotopes: bool = False
+    relax: bool = True
+    fmax: Annotated[float, POSITIVE] = 1e-3
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+        if not self.temperatures or any(b <= a for a, b in pairwise(self.temperatures)):
+            raise ValueError(f"temperatures: {list(self.temperatures)} are none, or do not rise; give rising ones")
+
+
+def calc(
+    atoms: StructureLike,
+    calculator: BaseCalculator,
+    config: ThermalConductivityConfig | None = None,
+    *,
+    progress: Progress = no_progress,
+) -> ThermalConductivity:
+    """Lattice thermal conductivity of a crystal by a calculator.
+
+    Args:
+        atoms: The crystal; its masses count.
+        calculator: Any ASE calculator; of a potential in float64, as third derivatives are small differences.
+        config: Options; by default `ThermalConductivityConfig()`.
         progress: Takes the displacements that are done, and the relaxation before.
 
     Raises:
-        ConfigError: An option out of its range.
         DataError: The structure is no crystal.
         MissingExtraError: phono3py is not installed.
         SimulationError: The relaxation fails, or a mode is imaginary.
     """
+    config = config or ThermalConductivityConfig()
     crystal = crystal_of(atoms, "thermal-conductivity")
-    repeated = supercell or repeats(crystal.cell, length)
-    wanted = np.asarray(temperatures, dtype=float)
-    _check(repeated, mesh, mesh_length, displacement, cutoff)
-    if wanted.size == 0 or wanted.min() <= 0 or (np.diff(wanted) <= 0).any():
-        raise ConfigError(f"temperatures: {list(temperatures)} are not numbers above 0 K that rise; give such")
-    if relax:
-        crystal = relaxed(
-            crystal, calculator, cell="full", fmax=fmax, what="thermal-conductivity: relaxation", progress=progress
-        )
-    phono3py = _with_force_constants(crystal, calculator, repeated, cutoff, displacement, progress)
-    phono3py.mesh_numbers = mesh_length if mesh is None else mesh
+    repeated = config.supercell or repeats(crystal.cell, config.length)
+    temperatures = np.asarray(config.temperatures, dtype=float)
+    if config.relax:
+        what = "thermal-conductivity: relaxation"
+        crystal = relaxed(crystal, calculator, cell="full", fmax=config.fmax, what=what, progress=progress)
+    phono3py = _with_force_constants(crystal, calculator, repeated, config, progress)
+    phono3py.mesh_numbers = config.mesh_length if config.mesh is None else config.mesh
     phono3py.init_phph_interaction()
-    phono3py.run_thermal_conductivity(temperatures=wanted, is_isotope=isotopes)
-    return _result(phono3py, repeated, wanted, isotopes)
-
-
-def _check(
-    supercell: tuple[int, int, int], mesh: tuple[int, int, int] | None, mesh_length: float, displacement: float,
-    cutoff: float | None,
-) -> None:  # fmt: skip
-    if not 0 < displacement < 0.5 or min(*supercell, *(mesh or ())) < 1 or not 0 < mesh_length < np.inf:
-        raise ConfigError(
-            f"thermal-conductivity: displacement {displacement}, supercell {supercell}, mesh {mesh} or mesh_length "
-            f"{mesh_length} is out of range; give a displacement below 0.5 Å and positive numbers"
-        )
-    if cutoff is not None and not 0 < cutoff < np.inf:
-        raise ConfigError(f"cutoff: {cutoff} is no distance in Å; give a number above 0")
+    phono3py.run_thermal_conductivity(temperatures=temperatures, is_isotope=config.isotopes)
+    return _result(phono3py, repeated, temperatures, config.isotopes)
 
 
 def _with_force_constants(
     crystal: Atoms,
     calculator: BaseCalculator,
     supercell: tuple[int, int, int],
-    cutoff: float | None,
-    displacement: float,
+    config: ThermalConductivityConfig,
     progress: Progress,
 ) -> Any:
     """phono3py's object with the force constants of second and third order."""
@@ -200,18 +200,8 @@ def _with_force_constants(
         masses=crystal.get_masses(),
     )
     phono3py: Any = Phono3py(cell, np.diag(supercell), guess_primitive_matrix(cell))
-    phono3py.generate_displacements(distance=displacement, cutoff_pair_distance=cutoff)
-    moved = phono3py.supercells_with_displacements
-    # what is left at the undisplaced supercell belongs to no displacement
-    at_rest = forces_of(ase_atoms(phono3py.supercell), calculator)
-    forces = np.zeros((len(moved), *at_rest.shape))
-    for k, displaced in enumerate(moved):
-        progress("thermal-conductivity: displacements", k, len(moved))
-        # pairs beyond the cutoff are none
-        if displaced is not None:
-            forces[k] = forces_of(ase_atoms(displaced), calculator) - at_rest
-    progress("thermal-conductivity: displacements", len(moved), len(moved))
-    phono3py.forces = forces
+    phono3py.generate_displacements(distance=config.displacement, cutoff_pair_distance=config.cutoff)
+    phono3py.forces = displacement_forces(phono3py, calculator, "thermal-conductivity", progress)
     phono3py.produce_fc3()
     return phono3py
 

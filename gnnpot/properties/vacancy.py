@@ -1,7 +1,7 @@
 """Formation energy of vacancies, of each inequivalent site of a crystal.
 
-    result = calc(atoms, calculator)                                              # an element
-    result = calc(atoms, calculator, references={"Li": metal, "O": oxygen})       # a compound
+    result = calc(atoms, calculator)                                                                 # an element
+    result = calc(atoms, calculator, VacancyConfig(references={"Li": metal, "O": oxygen}))           # a compound
     result.sites[0].energy
 
 By equation (1) of `gnnpot.properties.defects`, which says what the chemical potentials are. The energy of a supercell
@@ -10,7 +10,7 @@ converges with its size; the difference to a smaller one is an estimate of what 
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import spglib
@@ -18,6 +18,7 @@ from ase import Atoms
 from ase.calculators.calculator import BaseCalculator
 
 from gnnpot.data.structures import StructureLike
+from gnnpot.domains import POSITIVE, WHOLE_FROM_1, check_fields
 from gnnpot.errors import ConfigError
 from gnnpot.properties.defects import SYMPREC, Defects, chemical_potential_sources, host_of
 from gnnpot.properties.relaxed import crystal_of
@@ -57,24 +58,11 @@ class Vacancies(Defects[Vacancy]):
         return {**super().to_json(), "chemical_potentials_eV": dict(self.chemical_potentials)}
 
 
-def calc(
-    atoms: StructureLike,
-    calculator: BaseCalculator,
-    *,
-    element: str | None = None,
-    chemical_potentials: Mapping[str, float] | None = None,
-    references: Mapping[str, StructureLike] | None = None,
-    supercell: tuple[int, int, int] | None = None,
-    length: float = 10.0,
-    relax: bool = True,
-    fmax: float = 0.01,
-    progress: Progress = no_progress,
-) -> Vacancies:
-    """Formation energies of the vacancies of a crystal by a calculator.
+@dataclass(frozen=True, slots=True)
+class VacancyConfig:
+    """Which vacancies are calculated, and in which supercell.
 
     Args:
-        atoms: The crystal.
-        calculator: Any ASE calculator.
         element: Only vacancies of this element; default: of all.
         chemical_potentials: eV, energy of an atom of each element where it goes.
         references: Of each element, the structure whose relaxed energy per atom is its chemical potential.
@@ -82,6 +70,33 @@ def calc(
         length: Å, the least height of the supercell.
         relax: Relax the crystal (cell too) first, and the atoms around the vacancy; otherwise nothing moves.
         fmax: eV/Å, the largest force that may be left.
+    """
+
+    element: str | None = None
+    chemical_potentials: Mapping[str, float] | None = None
+    references: Mapping[str, StructureLike] | None = None
+    supercell: Annotated[tuple[int, int, int] | None, WHOLE_FROM_1] = None
+    length: Annotated[float, POSITIVE] = 10.0
+    relax: bool = True
+    fmax: Annotated[float, POSITIVE] = 0.01
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+
+
+def calc(
+    atoms: StructureLike,
+    calculator: BaseCalculator,
+    config: VacancyConfig | None = None,
+    *,
+    progress: Progress = no_progress,
+) -> Vacancies:
+    """Formation energies of the vacancies of a crystal by a calculator.
+
+    Args:
+        atoms: The crystal.
+        calculator: Any ASE calculator.
+        config: Options; by default `VacancyConfig()`.
         progress: Takes sites and relaxations.
 
     Raises:
@@ -89,14 +104,17 @@ def calc(
         DataError: The structure is no crystal.
         SimulationError: A relaxation fails.
     """
+    config = config or VacancyConfig()
     crystal = crystal_of(atoms, "vacancy")
-    if element is not None and element not in crystal.symbols:
-        raise ConfigError(f"element: {crystal.get_chemical_formula()} has no {element}; name one of its elements")
-    wanted = [element] if element is not None else sorted(set(crystal.symbols))
-    sources = chemical_potential_sources(crystal, wanted, chemical_potentials, references)
+    if config.element is not None and config.element not in crystal.symbols:
+        raise ConfigError(
+            f"element: {crystal.get_chemical_formula()} has no {config.element}; name one of its elements"
+        )
+    wanted = [config.element] if config.element is not None else sorted(set(crystal.symbols))
+    sources = chemical_potential_sources(crystal, wanted, config.chemical_potentials, config.references)
     host = host_of(
         crystal, calculator, sources,
-        supercell=supercell, length=length, relax=relax, what="vacancy", progress=progress,
+        supercell=config.supercell, length=config.length, relax=config.relax, what="vacancy", progress=progress,
     )  # fmt: skip
     sites = [(s, m) for s, m in inequivalent_sites(host.crystal) if host.crystal.symbols[s] in wanted]
     found = []
@@ -106,7 +124,7 @@ def calc(
         defect = host.supercell.copy()
         # the first cell of the supercell has the indices of the crystal
         del defect[site]
-        final, after, before = host.formation_energies(defect, removed=symbol, relax=relax, fmax=fmax)
+        final, after, before = host.formation_energies(defect, removed=symbol, relax=config.relax, fmax=config.fmax)
         shift = np.linalg.norm(final.positions - defect.positions, axis=1).max()
         found.append(Vacancy(symbol, site, multiplicity, after, before, float(shift)))
     progress("vacancy: sites", len(sites), len(sites))

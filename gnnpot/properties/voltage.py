@@ -1,6 +1,6 @@
 """Voltage of an intercalation electrode against the metal of its ion.
 
-    result = calc(lithiated, calculator, ion="Li")
+    result = calc(lithiated, calculator, VoltageConfig(ion="Li"))
     result.voltage, result.capacity
 
 Between a host with n ions and the same host with m < n of them in the cell,
@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 from ase import Atoms
@@ -26,6 +26,7 @@ from ase.build import bulk
 from ase.calculators.calculator import BaseCalculator
 
 from gnnpot.data.structures import StructureLike
+from gnnpot.domains import POSITIVE, check_fields
 from gnnpot.errors import ConfigError, DataError
 from gnnpot.properties.relaxed import crystal_of, energy_of, relaxed
 from gnnpot.runs.progress import Progress, no_progress
@@ -109,16 +110,35 @@ class Voltage:
         figure.savefig(path)
 
 
+@dataclass(frozen=True, slots=True)
+class VoltageConfig:
+    """Which ion moves, and between which electrodes.
+
+    Args:
+        ion: The element that goes in and out.
+        charge: Of the ion, e; default: that of its usual ion.
+        metal: The metal of the ion; default: ASE's crystal of the element.
+        others: Partly charged electrodes, and the charged one; default: the discharged one without ions.
+        relax: Relax cells and atoms; otherwise nothing moves.
+        fmax: eV/Å, the largest force that may be left.
+    """
+
+    ion: str = "Li"
+    charge: int | None = None
+    metal: StructureLike | None = None
+    others: Sequence[StructureLike] = ()
+    relax: bool = True
+    fmax: Annotated[float, POSITIVE] = 0.02
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+
+
 def calc(
     atoms: StructureLike,
     calculator: BaseCalculator,
+    config: VoltageConfig | None = None,
     *,
-    ion: str = "Li",
-    charge: int | None = None,
-    metal: StructureLike | None = None,
-    others: Sequence[StructureLike] = (),
-    relax: bool = True,
-    fmax: float = 0.02,
     progress: Progress = no_progress,
 ) -> Voltage:
     """The voltage of an electrode by a calculator.
@@ -126,12 +146,7 @@ def calc(
     Args:
         atoms: The discharged electrode, with its ions.
         calculator: Any ASE calculator.
-        ion: The element that goes in and out.
-        charge: Of the ion, e; default: that of its usual ion.
-        metal: The metal of the ion; default: ASE's crystal of the element.
-        others: Partly charged electrodes, and the charged one; default: the discharged one without ions.
-        relax: Relax cells and atoms; otherwise nothing moves.
-        fmax: eV/Å, the largest force that may be left.
+        config: Options; by default `VoltageConfig()`.
         progress: Takes structures and relaxations.
 
     Raises:
@@ -139,10 +154,12 @@ def calc(
         DataError: A structure is of another host, or no crystal.
         SimulationError: A relaxation fails.
     """
+    config = config or VoltageConfig()
+    ion, metal, others = config.ion, config.metal, config.others
     discharged = crystal_of(atoms, "voltage")
     if ion not in discharged.symbols or (discharged.symbols == ion).all():
         raise ConfigError(f"ion: {discharged.get_chemical_formula()} is no host with {ion}; name the ion")
-    if charge is None and ion not in CHARGES:
+    if config.charge is None and ion not in CHARGES:
         raise ConfigError(f"charge: that of {ion} is not known; give it")
     bare = discharged[[a.index for a in discharged if a.symbol != ion]]
     electrodes = [discharged, *(crystal_of(o, "voltage") for o in others)] if others else [discharged, bare]
@@ -152,14 +169,14 @@ def calc(
     energies, volumes = [], []
     for k, crystal in enumerate(crystals):
         progress("voltage: structures", k, len(crystals))
-        if relax:
-            crystal = relaxed(crystal, calculator, cell="full", fmax=fmax, what=f"voltage: {crystal.symbols}")
+        if config.relax:
+            crystal = relaxed(crystal, calculator, cell="full", fmax=config.fmax, what=f"voltage: {crystal.symbols}")
         energies.append(energy_of(crystal, calculator))
         volumes.append(crystal.get_volume())
     progress("voltage: structures", len(crystals), len(crystals))
     units = np.array([_units(electrode, ion, per_host) for electrode in electrodes])
     return _result(
-        name, ion, charge or CHARGES[ion], energies[-1] / len(crystals[-1]),
+        name, ion, config.charge or CHARGES[ion], energies[-1] / len(crystals[-1]),
         np.array(contents), np.array(energies[:-1]) / units, np.array(volumes[:-1]) / units,
         float(discharged.get_masses().sum() / units[0]),
     )  # fmt: skip

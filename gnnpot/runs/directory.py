@@ -20,7 +20,7 @@ from gnnpot.config import from_mapping, read_yaml, to_mapping
 from gnnpot.errors import ConfigError, DataError
 from gnnpot.runs.files import write_text
 from gnnpot.runs.guard import check_name, check_not_input, check_run_folder
-from gnnpot.runs.identity import differences, fingerprints, other_run, require_inputs
+from gnnpot.runs.identity import SameInputs, differences, fingerprints, other_run, require_inputs
 from gnnpot.runs.lock import RunLock
 
 MARKER, FORMAT = "run.json", "gnnpot-run"
@@ -104,12 +104,14 @@ class RunDirectory:
         now = fingerprints(inputs, record.get("inputs"))
         if path.exists():
             before = _read(path, type(config))
-            different = differences(before, wanted, self.free)
+            inputs_begun = record.get("inputs", {})
+            # the folder may have been moved, and its inputs
+            different = differences(before, wanted, (*self.free, "run"), SameInputs(inputs_begun, now))
             has_something = any(True for name in self.kept for _ in run.glob(name))
             if different and has_something:
                 raise other_run(run, self.what, different)
             if has_something:
-                require_inputs(record.get("inputs", {}), now, where=run, what=self.what)
+                require_inputs(inputs_begun, now, where=run, what=self.what)
             elif different or record.get("inputs", now) != now:
                 # it ended before its first step
                 self._empty(run)

@@ -11,16 +11,21 @@ Each is a `concurrent.futures.Executor`; what runs tasks (`runs.tasks`) takes an
 | `processes`    | processes of this machine | a new one takes its place                                    |
 | `dask:ADDRESS` | those of the scheduler    | Dask hands its tasks to others; workers may join at any time |
 | `mpi`          | all ranks but the first   | MPI ends the whole run; the same command resumes it          |
+
+Where the scheduler of Dask dies, the run ends with an error; the same command, with another scheduler, resumes it.
 """
 
 import contextlib
+import logging
 from collections.abc import Iterator
 from concurrent.futures import Executor
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gnnpot.errors import ConfigError
 from gnnpot.extras import needs_extra
-from gnnpot.runs.processes import Processes
+
+if TYPE_CHECKING:
+    from distributed import Client
 
 #: what `open_executor` takes, for help texts
 EXECUTORS = "processes, dask:ADDRESS or mpi"
@@ -46,40 +51,69 @@ def open_executor(name: str, processes: int | None = None) -> Iterator[Executor]
         raise ConfigError(f"executor: '{name}' is not known; give {EXECUTORS}")
     if kind != "processes" and processes is not None:
         raise ConfigError(f"processes: {processes} is of this machine, and {name} has workers of its own; give one")
-    opened = _dask(address) if kind == "dask" else _mpi() if kind == "mpi" else Processes(processes or 1)
+    opened = _dask(address) if kind == "dask" else _mpi() if kind == "mpi" else _processes(processes or 1)
     with opened as executor:
         yield executor
+
+
+def _processes(count: int) -> contextlib.AbstractContextManager[Executor]:
+    # multiprocessing, which commands that only need the names above don't
+    from gnnpot.runs.processes import Processes
+
+    return Processes(count)
+
+
+@contextlib.contextmanager
+def _only_critical(*packages: str) -> Iterator[None]:
+    """Packages that log nothing else within the block."""
+    known = {*packages, *(n for n in logging.root.manager.loggerDict if n.partition(".")[0] in packages)}
+    before = {name: logging.getLogger(name).level for name in known}
+    for name in known:
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        for name, level in before.items():
+            logging.getLogger(name).setLevel(level)
 
 
 @contextlib.contextmanager
 def _dask(address: str) -> Iterator[Executor]:
     with needs_extra(f"dask:{address}"):
         from distributed import Client
+    # a connection that is lost is raised by the tasks; what is logged of it are tracebacks
+    with _only_critical("distributed", "tornado"), _client(Client, address) as client:
+        yield from _tasks_of(client, address)
+
+
+def _client(kind: type["Client"], address: str) -> "Client":
     try:
-        client = Client(address, timeout=_ANSWER, set_as_default=False)
+        return kind(address, timeout=_ANSWER, set_as_default=False)
     except (OSError, ValueError) as error:
         reason = " ".join(str(error).split()) or "no answer"
         raise ConfigError(
             f"executor: no Dask scheduler answers at {address} ({reason[:200]}); start one (dask scheduler), and give "
             "the address that it prints"
         ) from None
-    with client:
-        threads = client.nthreads()
-        start = f"dask worker {address} --nworkers 4 --nthreads 1"
-        if not threads:
-            raise ConfigError(f"executor: the Dask scheduler at {address} has no workers; start some: {start}")
-        if (most := max(threads.values())) > 1:
-            raise ConfigError(
-                f"executor: a Dask worker at {address} has {most} threads, and gnnpot's tasks need a process each; "
-                f"start workers of one thread: {start}"
-            )
-        _same_version(client.run(_version), address)
-        executor = client.get_executor(pure=False)
-        try:
-            yield executor
-        finally:
-            # which cancels what is running
-            executor.shutdown(wait=False)
+
+
+def _tasks_of(client: "Client", address: str) -> Iterator[Executor]:
+    threads = client.nthreads()
+    start = f"dask worker {address} --nworkers 4 --nthreads 1"
+    if not threads:
+        raise ConfigError(f"executor: the Dask scheduler at {address} has no workers; start some: {start}")
+    if (most := max(threads.values())) > 1:
+        raise ConfigError(
+            f"executor: a Dask worker at {address} has {most} threads, and gnnpot's tasks need a process each; "
+            f"start workers of one thread: {start}"
+        )
+    _same_version(client.run(_version), address)
+    executor = client.get_executor(pure=False)
+    try:
+        yield executor
+    finally:
+        # which cancels what is running
+        executor.shutdown(wait=False)
 
 
 def _version() -> str:

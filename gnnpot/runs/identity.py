@@ -6,12 +6,14 @@
 
 Options that limit time and steps are no part of the identity, so that a run can be extended; each kind of run says
 which these are. An input is compared by size and time, and by its SHA-256 where these differ; of a folder that gnnpot
-made, the file that names all others stands for it.
+made, the file that names all others stands for it. A file with the same SHA-256 under another path is the same input,
+so that runs and inputs may be moved.
 """
 
 import hashlib
 import json
-from collections.abc import Container, Iterable, Mapping
+import operator
+from collections.abc import Callable, Container, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -76,17 +78,38 @@ def changed_inputs(begun: Mapping[str, Any], now: Mapping[str, Any]) -> list[str
     return [path for path in now if path in begun and begun[path]["sha256"] != now[path]["sha256"]]
 
 
-def differences(begun: Mapping[str, Any], asked: Mapping[str, Any], free: Iterable[str] = ()) -> dict[str, str]:
+@dataclass(frozen=True)
+class SameInputs:
+    """Paths that name the same inputs: those with which a run began, and those that it is given now."""
+
+    begun: Mapping[str, Any]  #: what `fingerprints` gave when the run began
+    now: Mapping[str, Any]  #: and gives now
+
+    def __call__(self, begun: Any, now: Any) -> bool:
+        """Whether an option, which was `begun`, names an input with the same content."""
+        if not (isinstance(begun, str) and isinstance(now, str) and begun in self.begun and now in self.now):
+            return False
+        return bool(self.begun[begun]["sha256"] == self.now[now]["sha256"])
+
+
+def differences(
+    begun: Mapping[str, Any],
+    asked: Mapping[str, Any],
+    free: Iterable[str] = (),
+    same: Callable[[Any, Any], bool] = operator.eq,
+) -> dict[str, str]:
     """What differs between two mappings of JSON values, by dotted name: "was 1, is now 2".
 
     Args:
         begun: the options with which a run began.
         asked: those that are asked for now.
         free: dotted names that may differ.
+        same: says of two values that are not equal whether they mean the same.
     """
     found: dict[str, str] = {}
+    meaning = _Meaning(set(free), same)
     for name in dict.fromkeys((*asked, *begun)):
-        _compare(name, begun.get(name), asked.get(name), set(free), found)
+        _compare(name, begun.get(name), asked.get(name), meaning, found)
     return found
 
 
@@ -130,16 +153,30 @@ def _standing_for(path: Path) -> Path | None:
     return path if path.is_file() else None
 
 
-def _compare(name: str, begun: Any, asked: Any, free: Container[str], found: dict[str, str]) -> None:
-    if begun == asked or name in free:
+@dataclass(frozen=True)
+class _Meaning:
+    """Which options mean the same."""
+
+    free: Container[str]
+    same: Callable[[Any, Any], bool]
+
+    def __call__(self, begun: Any, asked: Any) -> bool:
+        if isinstance(begun, list) and isinstance(asked, list) and len(begun) == len(asked):
+            return all(map(self, begun, asked))
+        return begun == asked or self.same(begun, asked)
+
+
+def _compare(name: str, begun: Any, asked: Any, meaning: _Meaning, found: dict[str, str]) -> None:
+    if name in meaning.free or meaning(begun, asked):
         return
     if isinstance(begun, Mapping) and isinstance(asked, Mapping):
         for key in dict.fromkeys((*asked, *begun)):
-            _compare(f"{name}.{key}", begun.get(key), asked.get(key), free, found)
+            _compare(f"{name}.{key}", begun.get(key), asked.get(key), meaning, found)
     else:
         found[name] = f"was {_short(begun)}, is now {_short(asked)}"
 
 
 def _short(value: Any) -> str:
     text = json.dumps(value, ensure_ascii=False)
-    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
+    # paths differ at their ends
+    return text if len(text) <= _SHOWN else f"{text[: _SHOWN // 3]}…{text[-2 * _SHOWN // 3 :]}"

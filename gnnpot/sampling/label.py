@@ -7,7 +7,7 @@ import logging
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 from gnnpot.config import to_mapping
@@ -36,8 +36,7 @@ def label(
     output: Path | str,
     config: LabelConfig | None = None,
     *,
-    processes: int = 1,
-    executor: Executor | None = None,
+    processes: int | Executor = 1,
     fresh: bool = False,
     overwrite: bool = False,
     progress: Progress = lambda done, total: None,
@@ -52,8 +51,7 @@ def label(
         labeller: calculates energies, forces and stresses.
         output: the store's folder.
         config: distortions and limits.
-        processes: that label side by side.
-        executor: labels in place of processes, as `gnnpot.runs.executors` opens it.
+        processes: that label side by side, or an executor that does, as `gnnpot.runs.executors` opens it.
         fresh: begin anew.
         overwrite: replace a store of that name.
         progress: called with finished tasks and all tasks.
@@ -69,7 +67,7 @@ def label(
     """
     config = config or LabelConfig()
     output = check_name(output)
-    if processes < 1:
+    if isinstance(processes, int) and processes < 1:
         raise ConfigError(f"processes: {processes} is not positive")
     if len(structures) == 0:
         raise DataError(f"{output}: there are no structures to label")
@@ -80,11 +78,18 @@ def label(
         return finished
     check_folder(output, overwrite=overwrite, kind=STORE)
     with ResultsLog(folder, plan, "labelling", fresh) as results:
-        with Processes(processes) if executor is None and processes > 1 else nullcontext(executor) as chosen:
-            _do_all(structures, labeller, config, results, chosen, progress)
+        with _executor(processes) as executor:
+            _do_all(structures, labeller, config, results, executor, progress)
         store = _assemble(results, output, plan, overwrite)
         results.remove()
     return store
+
+
+def _executor(processes: int | Executor) -> AbstractContextManager[Executor | None]:
+    """What labels; `None`: this process does."""
+    if isinstance(processes, int):
+        return Processes(processes) if processes > 1 else nullcontext()
+    return nullcontext(processes)
 
 
 def _plan(structures: Sequence[Frame], labeller: Labeller, config: LabelConfig) -> dict[str, object]:

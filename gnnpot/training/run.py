@@ -33,7 +33,7 @@ from lightning.pytorch.plugins.environments import LightningEnvironment
 from gnnpot.config import to_mapping
 from gnnpot.errors import CheckpointError, ConfigError
 from gnnpot.hub.checkpoint import load_checkpoint, save_checkpoint
-from gnnpot.hub.opening import RUN_MODEL as MODEL
+from gnnpot.hub.locating import RUN_MODEL as MODEL
 from gnnpot.potential import Potential
 from gnnpot.runs.directory import RunDirectory
 from gnnpot.runs.progress import Progress, no_progress

@@ -1,122 +1,176 @@
-"""A step of molecular dynamics in LAMMPS on one and several ranks, beside ASE's on one thread.
+"""A step of molecular dynamics in LAMMPS on one rank and on all, beside ASE's on one thread.
 
-    python scripts/benchmarks/lammps_ranks.py run -o lammps.jsonl              # one rank, and ASE
-    mpiexec -n 2 python scripts/benchmarks/lammps_ranks.py run -o lammps.jsonl
+    export MPIR_CVAR_ENABLE_HEAVY_YIELD=1
+    run="mpiexec -n 2 python scripts/benchmarks/lammps_ranks.py run -o lammps.jsonl"
+    $run n2p2-silicon Si.vasp --label "HDNNP, silicon"
+    $run lgps-1 Li10GeP2S12.vasp --label "SevenNet, Li10GeP2S12" --atoms 4000
     python scripts/benchmarks/lammps_ranks.py table lammps.jsonl -o docs/benchmarks/lammps.md
 
-Rock salt with untrained potentials in float32 (HDNNP in float64): the weights don't change the time. Time is that of
-the processor, of the rank that takes longest, for a step: it counts the work of each rank also where ranks share
-cores with other programs, as wall time does not. Waiting for other ranks is part of it, since MPICH waits actively.
+The structure is repeated to about so many atoms in a cell that is nearly a cube, disturbed by 0.05 Å, and moves at 300
+K with steps of 1 fs, neighbours being kept within 0.5 Å beyond the cutoff by all. ASE, LAMMPS on the first rank alone
+and LAMMPS on all ranks take turns of some steps. A step's time is that of the processor, of the rank that takes
+longest: it is the time of the clock where each rank has a core for itself, and changes little where other programs run
+too. So that waiting for another rank is left out, ranks of MPICH must sleep while they wait, by the variable above.
+The differences are those of LAMMPS to ASE's calculator before the first step.
 """
 
+import contextlib
 import json
+import statistics
 import time
+from collections.abc import Iterator
+from itertools import product
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 import torch
 import typer
-from ase.build import bulk
+from ase import Atoms, units
+from ase.io import read
 from ase.io.lammpsdata import write_lammps_data
+from ase.md.velocitydistribution import thermalize_momenta
 from ase.md.verlet import VelocityVerlet
-from ase.units import fs
 
-from gnnpot.data.references import ElementReferences
 from gnnpot.engines.calculator import Calculator
 from gnnpot.engines.lammps import open_lammps
-from gnnpot.models import HDNNP, HDNNPConfig, SevenNet, SevenNetConfig
-from gnnpot.models.symmetry_sets import BehlerSet
+from gnnpot.hub.opening import load
 from gnnpot.potential import Potential
 from gnnpot.runs.files import write_text
 
-ELEMENTS = ("Na", "Cl")
+SKIN = 0.5
+#: components of LAMMPS's pressure in ASE's order
+STRESSES = (1, 2, 3, 6, 5, 4)
 app = typer.Typer()
-
-
-def potentials() -> dict[str, Potential]:
-    torch.manual_seed(0)
-    references = ElementReferences.from_mapping({"energies": dict.fromkeys(ELEMENTS, -1.0)})
-    sevennet = SevenNetConfig(elements=ELEMENTS, channels=(32, 16), layers=2, cutoff=5.0)
-    hdnnp = HDNNPConfig(elements=ELEMENTS, symmetry_set=BehlerSet(), hidden=(16, 16))
-    models = {"HDNNP, 6 Å": HDNNP(hdnnp), "SevenNet, 2 layers of 5 Å": SevenNet(sevennet)}
-    return {name: Potential(model, references).eval() for name, model in models.items()}
 
 
 @app.command()
 def run(
+    model: Annotated[str, typer.Argument(help="Name or path of a potential.")],
+    structure: Annotated[Path, typer.Argument(help="In a format of ASE, with a rectangular cell.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="Lines of JSON, appended.")],
-    atoms: Annotated[str, typer.Option(help="Numbers of atoms, with commas.")] = "512,4096",
-    steps: Annotated[int, typer.Option(help="That are timed.")] = 5,
+    label: Annotated[str | None, typer.Option(help="Of the row; default: the potential's name.")] = None,
+    atoms: Annotated[int, typer.Option(help="About how many.")] = 4096,
+    steps: Annotated[int, typer.Option(help="Of a turn.")] = 10,
+    turns: Annotated[int, typer.Option()] = 7,
 ) -> None:
     """Measure on the ranks of this call."""
     from mpi4py import MPI
 
-    world = MPI.COMM_WORLD
+    world, alone = MPI.COMM_WORLD, MPI.COMM_SELF
     torch.set_num_threads(1)
-    for count in (int(n) for n in atoms.split(",")):
-        side = round((count / 8) ** (1 / 3))
-        crystal = bulk("NaCl", "rocksalt", a=5.64, cubic=True).repeat((side,) * 3)
-        crystal.rattle(0.05, seed=1)
-        data = output.with_name(f"{output.stem}-{world.size}.data")
-        if world.rank == 0:
-            write_lammps_data(data, crystal, specorder=list(ELEMENTS), masses=True, units="metal")
-        world.barrier()
-        for name, potential in potentials().items():
-            row = {"model": name, "atoms": len(crystal), "ranks": world.size}
-            row |= in_lammps(potential, data, steps, world)
-            if world.size == 1:
-                row["ase_s"], row["ase_wall_s"], row["ase_energy"] = in_ase(potential, crystal, steps)
-            if world.rank == 0:
-                with output.open("a") as lines:
-                    lines.write(json.dumps(row) + "\n")
-        if world.rank == 0:
-            data.unlink()
+    potential, crystal = load(model), supercell(read(structure), atoms)
+    elements = list(dict.fromkeys(crystal.symbols))
+    data = output.with_suffix(".data")
+    if world.rank == 0:
+        write_lammps_data(data, crystal, specorder=elements, masses=True, units="metal", velocities=True)
+    world.barrier()
+    row: dict[str, Any] = {
+        "label": label or model, "model": model, "atoms": len(crystal), "ranks": world.size, "steps": steps
+    }  # fmt: skip
+    with in_lammps(potential, data, elements, world) as on_all, in_lammps(potential, data, elements, alone) as on_one:
+        moving = crystal.copy()
+        moving.calc = Calculator(potential, skin=SKIN)
+        # every rank takes part in what LAMMPS on all ranks gives
+        found = {"all": results(on_all), "one": results(on_one)}
+        row["differences"] = {key: differences(value, moving) for key, value in found.items()}
+        dynamics = VelocityVerlet(moving, 1.0 * units.fs)
+        runs = {
+            "ase": lambda: dynamics.run(steps),
+            "one": lambda: on_one.command(f"run {steps} pre no post no"),
+            "all": lambda: on_all.command(f"run {steps} pre no post no"),
+        }
+        times: dict[str, list[float]] = {name: [] for name in runs}
+        clock: dict[str, list[float]] = {name: [] for name in runs}
+        for turn, (name, go) in product(range(turns + 1), runs.items()):
+            wait(world)
+            start, used = time.monotonic(), time.process_time()
+            if name == "all" or world.rank == 0:
+                go()
+            used = max(world.allgather(time.process_time() - used))
+            if turn:
+                times[name].append(used / steps)
+                clock[name].append((time.monotonic() - start) / steps)
+    if world.rank == 0:
+        data.unlink()
+        with output.open("a") as lines:
+            lines.write(json.dumps({**row, "s": times, "clock_s": clock}) + "\n")
 
 
-def in_lammps(potential: Potential, data: Path, steps: int, world) -> dict:
-    with open_lammps(open_potential=lambda _: potential) as engine:
+def supercell(cell: Atoms, count: int) -> Atoms:
+    """About `count` atoms, disturbed and moving, in the most cubic of the cells that have nearly as many."""
+    lengths, each = cell.cell.lengths(), len(cell)
+    many = [n for n in product(range(1, 25), repeat=3) if abs(each * np.prod(n) / count - 1) <= 0.03]
+    repeats = min(many, key=lambda n: float(np.ptp(np.log(n * lengths))))
+    crystal = cell.repeat(repeats)
+    crystal.rattle(0.05, seed=1)
+    thermalize_momenta(crystal, 300, rng=np.random.default_rng(1))
+    crystal.wrap()
+    return crystal
+
+
+@contextlib.contextmanager
+def in_lammps(potential: Potential, data: Path, elements: list[str], comm: Any) -> Iterator[Any]:
+    """A LAMMPS on the ranks of `comm`, after the first forces."""
+    with open_lammps(open_potential=lambda _: potential, comm=comm) as engine:
         engine.commands_string(
             f"units metal\natom_style atomic\nnewton on\nread_data {data}\npair_style gnnpot\n"
-            f"pair_coeff * * model {' '.join(ELEMENTS)}\nneighbor 0.5 bin\nfix 1 all nve\ntimestep 0.001\nrun 0"
+            f"pair_coeff * * model {' '.join(elements)}\nneighbor {SKIN} bin\nfix 1 all nve\ntimestep 0.001\n"
+            "compute virial all pressure NULL virial\n"
+            f"thermo_style custom step pe {' '.join(f'c_virial[{k}]' for k in STRESSES)}\nrun 0 post no"
         )
-        energy = engine.get_thermo("pe")
-        engine.command("run 2 post no")
-        start, wall = time.process_time(), time.monotonic()
-        engine.command(f"run {steps} post no")
-        seconds = np.array([time.process_time() - start, time.monotonic() - wall]) / steps
-    longest = np.max(world.allgather(seconds), axis=0)
-    return {"s": float(longest[0]), "wall_s": float(longest[1]), "energy": energy}
+        yield engine
 
 
-def in_ase(potential: Potential, crystal, steps: int) -> tuple[float, float, float]:
-    moving = crystal.copy()
-    moving.calc = Calculator(potential)
-    energy = moving.get_potential_energy()
-    dynamics = VelocityVerlet(moving, 1.0 * fs)
-    dynamics.run(2)
-    start, wall = time.process_time(), time.monotonic()
-    dynamics.run(steps)
-    return (time.process_time() - start) / steps, (time.monotonic() - wall) / steps, energy
+def results(engine: Any) -> dict[str, Any]:
+    pressure = engine.numpy.extract_compute("virial", 0, 1)
+    return {
+        "energy": engine.get_thermo("pe"),
+        "forces": np.array(engine.gather_atoms("f", 1, 3)).reshape(-1, 3),
+        "stress": np.array([-pressure[k - 1] * 1e5 * units.Pascal for k in STRESSES]),
+    }
+
+
+def differences(found: dict[str, Any], atoms: Atoms) -> dict[str, float]:
+    """The largest; of the energy for an atom, eV, eV/Å, eV/Å³."""
+    return {
+        "energy": abs(found["energy"] - atoms.get_potential_energy()) / len(atoms),
+        "forces": float(np.abs(found["forces"] - atoms.get_forces()).max()),
+        "stress": float(np.abs(found["stress"] - atoms.get_stress()).max()),
+    }
+
+
+def wait(world: Any) -> None:
+    """For the other ranks, without taking their cores' time: MPI's own barrier waits actively."""
+    request = world.Ibarrier()
+    while not request.Test():
+        time.sleep(0.001)
 
 
 @app.command()
 def table(lines: Annotated[Path, typer.Argument()], output: Annotated[Path, typer.Option("--output", "-o")]) -> None:
     """Write the table."""
-    rows = [json.loads(line) for line in lines.read_text().splitlines()]
     text = [
         "# A step in LAMMPS", "",
-        "`scripts/benchmarks/lammps_ranks.py`: rock salt, one thread for each rank, time of the processor for a step,",
-        "of the rank that takes longest. ΔE is the difference of the energy to that of ASE's calculator.", "",
-        "| potential | atoms | ranks | ms | over ASE on one thread | faster than one rank | ΔE, eV/atom |",
-        "|---|---|---|---|---|---|---|",
+        "`scripts/benchmarks/lammps_ranks.py`: one thread for each rank, a step's time of the processor (of the rank",
+        "that takes longest, without waiting), medians of turns. Differences are the largest to ASE's calculator:",
+        "energy for an atom, forces, stress; one number each for one rank and for all.", "",
+        "| potential | atoms | ASE, ms | 1 rank | over ASE | ranks | ms | faster | ΔE, eV | ΔF, eV/Å | Δσ, eV/Å³ |",
+        "|---|---|---|---|---|---|---|---|---|---|---|",
     ]  # fmt: skip
-    for row in sorted(rows, key=lambda r: (r["model"], r["atoms"], r["ranks"])):
-        one = next(r for r in rows if (r["model"], r["atoms"], r["ranks"]) == (row["model"], row["atoms"], 1))
-        difference = abs(row["energy"] - one["ase_energy"]) / row["atoms"]
+    for row in map(json.loads, lines.read_text().splitlines()):
+        s = {name: statistics.median(times) for name, times in row["s"].items()}
+        over, faster = (
+            statistics.median(a / b for a, b in zip(row["s"][x], row["s"][y], strict=True))
+            for x, y in (("one", "ase"), ("one", "all"))
+        )
+        worst = [
+            ", ".join(f"{row['differences'][ranks][name]:.0e}" for ranks in ("one", "all"))
+            for name in ("energy", "forces", "stress")
+        ]
         text.append(
-            f"| {row['model']} | {row['atoms']:,} | {row['ranks']} | {1000 * row['s']:.0f} | "
-            f"{row['s'] / one['ase_s']:.2f} | {one['s'] / row['s']:.2f} | {difference:.0e} |"
+            f"| {row['label']} | {row['atoms']:,} | {1000 * s['ase']:.0f} | {1000 * s['one']:.0f} | {over:.2f} | "
+            f"{row['ranks']} | {1000 * s['all']:.0f} | {faster:.2f} | {' | '.join(worst)} |"
         )
     write_text(output, "\n".join([*text, ""]))
 

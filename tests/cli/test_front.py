@@ -24,17 +24,25 @@ def run(line):
     return CliRunner().invoke(app, line.split())
 
 
-def imported(code):
-    code = f"import sys\n{code}\nprint('@', *({HEAVY!r} and [m for m in {HEAVY!r} if m in sys.modules]))"
+#: what takes some milliseconds each, which `--help` need not spend
+NOT_FOR_HELP = ("yaml", "importlib.metadata", "multiprocessing", "rich.progress", "rich.logging", "filelock", "psutil")
+
+
+def imported(code, among=HEAVY):
+    code = f"import sys\n{code}\nprint('@', *[m for m in {among!r} if m in sys.modules])"
     shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     return set(shown.rpartition("@")[2].split())
 
 
-def test_help_and_models_import_little():
+def test_help_models_and_card_import_little():
     call = "from typer.testing import CliRunner\nfrom gnnpot.cli import app\n"
     call += "assert CliRunner().invoke(app, {}).exit_code == 0"
-    assert imported(call.format(["--help"])) == set()
-    assert imported(call.format(["models", "--json"])) <= {"numpy", "ase"}
+    assert imported(call.format(["--help"]), (*HEAVY, *NOT_FOR_HELP)) == set()
+    assert imported(call.format(["models", "--json"])) == set()
+    assert imported(call.format(["card", "--json"])) == set()
+    missing = "import gnnpot.cli, sys\nsys.argv = ['gnnpot', 'card', 'gnnpot-11']\ntry:\n    gnnpot.cli.main()\n"
+    missing += "except SystemExit as ended:\n    assert ended.code == 1"
+    assert imported(missing) == set()
 
 
 def test_prediction_needs_no_extra():

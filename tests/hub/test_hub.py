@@ -12,7 +12,7 @@ from ase.build import bulk
 
 import gnnpot
 from gnnpot.errors import CheckpointError, DownloadError, UnknownElementError
-from gnnpot.hub import importers, importing, opening, registry
+from gnnpot.hub import importers, importing, locating, registry
 from gnnpot.hub.cache import checkpoint_folder, source_path
 from gnnpot.hub.checkpoint import WEIGHTS, Card, load_checkpoint, save_checkpoint
 from gnnpot.hub.reference_structures import TOLERANCE, energy_deviations
@@ -34,7 +34,7 @@ def test_the_second_time_nothing_is_asked(entries, server):
 
 
 def test_the_card_holds_what_must_come_out(entries):
-    card = load_checkpoint(opening.locate("web@HIGH"))[1]
+    card = load_checkpoint(locating.locate("web@HIGH"))[1]
     assert card.name == "web@HIGH" and card.functional == "HIGH" and card.reference_energies_from == "made-up 1.0"
     assert tuple(s.energy for s in card.reference_structures) == energies("HIGH") != energies("LOW")
     assert [len(s.to_atoms()) for s in card.reference_structures] == [2, 5]
@@ -84,9 +84,9 @@ def test_names_that_are_not_known(entries, cache, name, words):
 def test_a_checkpoint_wins_over_a_name_and_another_folder_does_not(entries, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "web").mkdir()
-    assert opening.locate("web") == checkpoint_folder("web@LOW")
+    assert locating.locate("web") == checkpoint_folder("web@LOW")
     save_checkpoint(tmp_path / "web", convert("", {})[0], Card(name="mine"), overwrite=True)
-    assert opening.locate("web") == Path("web")
+    assert locating.locate("web") == Path("web")
 
 
 @pytest.mark.parametrize("name", ["mine", "web@LOW"])
@@ -139,7 +139,7 @@ def test_published_m3gnet_out_of_a_mirror(shared, cache, monkeypatch):
 @pytest.mark.parametrize("name", [e.full_name(f) for e in registry.published() for f in e.fidelities or (None,)])
 def test_every_card_says_what_a_user_must_know(name, published):
     published(name)
-    potential, card = load_checkpoint(opening.locate(name))
+    potential, card = load_checkpoint(locating.locate(name))
     entry, _ = registry.resolve(name)
     assert len(potential.elements) == entry.elements and entry.licence in card.licence
     for word in (card.description, card.training_data, card.functional, card.energy_reference, card.metrics):

@@ -8,16 +8,19 @@ from ase.calculators.emt import EMT
 
 from gnnpot.errors import ConfigError, DataError
 from gnnpot.properties import adsorption, interstitial, surface, vacancy
-from gnnpot.properties.surface import JOULE_PER_SQUARE_METRE
+from gnnpot.properties.adsorption import AdsorptionConfig
+from gnnpot.properties.interstitial import InterstitialConfig
+from gnnpot.properties.surface import JOULE_PER_SQUARE_METRE, SurfaceConfig
+from gnnpot.properties.vacancy import VacancyConfig
 from tests.properties.pair_potential import DEPTH, DISTANCE, fcc, first_neighbours
 
 
 def test_a_vacancy_of_a_pair_potential_costs_the_cohesive_energy(tmp_path):
-    result = vacancy.calc(fcc(), first_neighbours(), supercell=(3, 3, 3), relax=False)
+    result = vacancy.calc(fcc(), first_neighbours(), VacancyConfig(supercell=(3, 3, 3), relax=False))
     (site,) = result.sites
     # 12 bonds are cut, 6 are made where the atom goes
     assert site.energy == pytest.approx(6 * DEPTH, abs=1e-9) and site.multiplicity == 1 and result.atoms == 27
-    relaxed = vacancy.calc(fcc(), EMT(), supercell=(3, 3, 3))
+    relaxed = vacancy.calc(fcc(), EMT(), VacancyConfig(supercell=(3, 3, 3)))
     assert 0 < relaxed.sites[0].energy < relaxed.sites[0].unrelaxed_energy
     relaxed.plot(tmp_path / "vacancy.png")
     assert relaxed.to_json()["formation_energy_eV"] == relaxed.sites[0].energy
@@ -29,12 +32,14 @@ def test_vacancies_of_a_compound_need_chemical_potentials():
     with pytest.raises(ConfigError, match="that of Au is missing"):
         vacancy.calc(ordered, EMT())
     result = vacancy.calc(
-        ordered, EMT(), chemical_potentials={"Au": 0.0}, references={"Cu": bulk("Cu")}, supercell=(2, 2, 2), relax=False
+        ordered,
+        EMT(),
+        VacancyConfig(chemical_potentials={"Au": 0.0}, references={"Cu": bulk("Cu")}, supercell=(2, 2, 2), relax=False),
     )
     assert {(s.element, s.multiplicity) for s in result.sites} == {("Au", 1), ("Cu", 3)}
     assert result.chemical_potentials["Cu"] == pytest.approx(-0.007, abs=2e-3)
     with pytest.raises(ConfigError, match="has no Zn"):
-        vacancy.calc(ordered, EMT(), element="Zn")
+        vacancy.calc(ordered, EMT(), VacancyConfig(element="Zn"))
 
 
 def test_voids_of_fcc_are_the_octahedral_and_the_tetrahedral_ones():
@@ -47,16 +52,18 @@ def test_voids_of_fcc_are_the_octahedral_and_the_tetrahedral_ones():
 def test_an_interstitial_atom_that_nothing_holds_costs_its_chemical_potential():
     far = bulk("Cu", a=9.0)
     result = interstitial.calc(
-        far, first_neighbours(), element="Cu", chemical_potentials={"Cu": -1.25}, supercell=(1, 1, 1), relax=False
+        far,
+        first_neighbours(),
+        InterstitialConfig(element="Cu", chemical_potentials={"Cu": -1.25}, supercell=(1, 1, 1), relax=False),
     )
     assert result.sites[0].energy == pytest.approx(1.25, abs=1e-9)
     with pytest.raises(ConfigError, match="that of H is missing"):
-        interstitial.calc(far, EMT(), element="H")
+        interstitial.calc(far, EMT(), InterstitialConfig(element="H"))
 
 
 @pytest.fixture(scope="module")
 def faces():
-    return surface.calc(fcc(), first_neighbours(), thickness=8.0, vacuum=8.0, relax=False)
+    return surface.calc(fcc(), first_neighbours(), SurfaceConfig(thickness=8.0, vacuum=8.0, relax=False))
 
 
 def test_surface_energies_are_the_broken_bonds(faces, tmp_path):
@@ -79,14 +86,14 @@ def test_surface_energies_are_the_broken_bonds(faces, tmp_path):
 def test_slabs_with_different_faces_have_no_energy():
     # zincblende's (111) has one element on each side
     zincblende = bulk("CuAu", "zincblende", a=5.0)
-    result = surface.calc(zincblende, EMT(), thickness=8.0, vacuum=8.0, relax=False)
+    result = surface.calc(zincblende, EMT(), SurfaceConfig(thickness=8.0, vacuum=8.0, relax=False))
     assert {s.miller for s in result.surfaces} == {(1, 1, 0)}
     assert ((1, 1, 1), "its faces are different") in result.skipped
 
 
 def test_an_adsorbed_atom_has_the_bonds_of_its_site(tmp_path):
     slab = fcc111("Cu", (2, 2, 3), a=DISTANCE * 2**0.5, vacuum=8.0)
-    result = adsorption.calc(slab, first_neighbours(), molecule="Cu", distance=2.1, fmax=1e-3)
+    result = adsorption.calc(slab, first_neighbours(), AdsorptionConfig(molecule="Cu", distance=2.1, fmax=1e-3))
     # the two hollows, of fcc and of hcp, hold it by 3 bonds of full depth
     assert result.sites[0].kind == "hollow"
     assert [s.energy for s in result.sites[:2]] == pytest.approx([-3 * DEPTH] * 2, abs=2e-3)
@@ -101,11 +108,11 @@ def test_an_adsorbed_atom_has_the_bonds_of_its_site(tmp_path):
 
 def test_bad_input():
     slab = fcc111("Cu", (1, 1, 3), vacuum=8.0)
-    with pytest.raises(ConfigError, match="either molecule"):
-        adsorption.calc(slab, EMT())
+    with pytest.raises(ValueError, match="either molecule"):
+        AdsorptionConfig()
     with pytest.raises(ConfigError, match="has no 'Xx9'"):
-        adsorption.calc(slab, EMT(), molecule="Xx9")
+        adsorption.calc(slab, EMT(), AdsorptionConfig(molecule="Xx9"))
     with pytest.raises(DataError, match="no slab"):
-        adsorption.calc(Atoms("Cu2", np.eye(3)[:2] * 3), EMT(), molecule="CO")
-    with pytest.raises(ConfigError, match="positive"):
-        surface.calc(bulk("Cu"), EMT(), max_index=0)
+        adsorption.calc(Atoms("Cu2", np.eye(3)[:2] * 3), EMT(), AdsorptionConfig(molecule="CO"))
+    with pytest.raises(ValueError, match="max_index: 0 is not a whole number from 1 on"):
+        SurfaceConfig(max_index=0)

@@ -10,8 +10,8 @@ from ase.calculators.emt import EMT
 from ase.calculators.lj import LennardJones
 from pymatgen.io.ase import AseAtomsAdaptor
 
-from gnnpot.errors import ConfigError, DataError
-from gnnpot.properties.elastic import calc
+from gnnpot.errors import DataError
+from gnnpot.properties.elastic import ElasticConfig, calc
 from gnnpot.units import GPA, VOIGT
 
 CUTOFF = 6.0
@@ -46,7 +46,7 @@ def pair_energy(calculator: LennardJones, distance: float) -> float:
 
 def test_a_pair_potential_has_the_tensor_of_its_lattice_sum():
     calculator = pair_calculator()
-    result = calc(bulk("Cu", a=3.6), calculator, fmax=1e-6)
+    result = calc(bulk("Cu", a=3.6), calculator, ElasticConfig(fmax=1e-6))
     from gnnpot.properties.relaxed import relaxed
 
     crystal = relaxed(bulk("Cu", a=3.6), calculator, cell="full", fmax=1e-6, stress_max=1e-4 * GPA)
@@ -63,8 +63,8 @@ def test_a_pair_potential_has_the_tensor_of_its_lattice_sum():
 
 def test_atoms_relax_in_strained_cells_and_the_result_is_saved(tmp_path):
     # published for this potential's hcp form nowhere; a supercell of fcc must have the tensor of its primitive cell
-    cubic = calc(bulk("Cu", cubic=True), EMT(), fmax=1e-4)
-    primitive = calc(AseAtomsAdaptor.get_structure(bulk("Cu")), EMT(), fmax=1e-4)
+    cubic = calc(bulk("Cu", cubic=True), EMT(), ElasticConfig(fmax=1e-4))
+    primitive = calc(AseAtomsAdaptor.get_structure(bulk("Cu")), EMT(), ElasticConfig(fmax=1e-4))
     assert cubic.stiffness == pytest.approx(primitive.stiffness, abs=0.5)
     content = cubic.to_json()
     assert content["bulk_modulus_GPa"] == pytest.approx(cubic.bulk_modulus) and content["stable"] is True
@@ -74,12 +74,14 @@ def test_atoms_relax_in_strained_cells_and_the_result_is_saved(tmp_path):
 
 def test_a_crystal_that_is_no_minimum_is_not_stable():
     # simple cubic of a pair potential of nearest neighbours has no resistance to shear
-    result = calc(bulk("Cu", "sc", a=2.5), pair_calculator(), relax=False, strains=(-0.002, 0.002, 0.004))
+    result = calc(
+        bulk("Cu", "sc", a=2.5), pair_calculator(), ElasticConfig(relax=False, strains=(-0.002, 0.002, 0.004))
+    )
     assert not result.stable and result.eigenvalues[0] < 0
 
 
 def test_bad_input():
-    with pytest.raises(ConfigError, match="three or more"):
-        calc(bulk("Cu"), EMT(), strains=(0.01, -0.01))
+    with pytest.raises(ValueError, match="three or more"):
+        ElasticConfig(strains=(0.01, -0.01))
     with pytest.raises(DataError, match="no crystal"):
         calc(Atoms("Cu2", [[0, 0, 0], [0, 0, 2.5]]), EMT())

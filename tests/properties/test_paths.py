@@ -13,7 +13,12 @@ from pymatgen.entries.computed_entries import ComputedEntry
 
 from gnnpot.errors import ConfigError, DataError
 from gnnpot.properties import diffusion, formation_energy, neb, rdf, voltage
+from gnnpot.properties.diffusion import DiffusionConfig
+from gnnpot.properties.formation_energy import FormationEnergyConfig
 from gnnpot.properties.hops import end_structures, find_hops
+from gnnpot.properties.neb import NebConfig
+from gnnpot.properties.rdf import RdfConfig
+from gnnpot.properties.voltage import VoltageConfig
 from tests.properties.pair_potential import DEPTH, fcc, first_neighbours
 
 
@@ -38,7 +43,7 @@ class MullerBrown(Calculator):
 
 def test_the_barrier_of_muller_and_brown(tmp_path):
     start, end = Atoms("H", [[0.623, 0.028, 0]]), Atoms("H", [[-0.05, 0.467, 0]])
-    result = neb.calc(start, MullerBrown(), final=end, images=5, fmax=0.005)
+    result = neb.calc(start, MullerBrown(), NebConfig(final=end, images=5, fmax=0.005))
     # published: minima of -108.167 and -80.768, the saddle between them of -72.249
     assert result.barrier == pytest.approx(1.08167 - 0.72249, abs=2e-4)
     assert result.reverse_barrier == pytest.approx(0.80768 - 0.72249, abs=2e-4)
@@ -65,7 +70,9 @@ def test_hops_by_symmetry():
 
 
 def test_a_hop_of_a_pair_potential_costs_what_its_saddle_point_says():
-    result = neb.calc(fcc(), first_neighbours(), ion="Cu", supercell=(3, 3, 3), images=3, relax=False, fmax=0.02)
+    result = neb.calc(
+        fcc(), first_neighbours(), NebConfig(ion="Cu", supercell=(3, 3, 3), images=3, relax=False, fmax=0.02)
+    )
     assert result.barrier == pytest.approx(result.reverse_barrier, abs=1e-3)
     assert 0 < result.barrier < 12 * DEPTH and result.hop.startswith("Cu 0 to 0")
     # by symmetry the middle image is the saddle point, half way
@@ -73,10 +80,10 @@ def test_a_hop_of_a_pair_potential_costs_what_its_saddle_point_says():
 
 
 def test_neb_refuses_what_it_can_not_connect():
-    with pytest.raises(ConfigError, match="either final, the end"):
-        neb.calc(fcc(), EMT())
+    with pytest.raises(ValueError, match="either final, the end"):
+        NebConfig()
     with pytest.raises(DataError, match="same atoms"):
-        neb.calc(fcc(), EMT(), final=bulk("Ni"))
+        neb.calc(fcc(), EMT(), NebConfig(final=bulk("Ni")))
 
 
 def test_voltage_is_that_of_pymatgen(tmp_path):
@@ -87,7 +94,9 @@ def test_voltage_is_that_of_pymatgen(tmp_path):
     full = bulk("Cu", cubic=True)
     full.symbols[:] = ["Al", "Al", "Cu", "Cu"]
     half = full[[1, 2, 3]]
-    result = voltage.calc(full, EMT(), ion="Al", metal=bulk("Al"), others=(half, full[[2, 3]]), relax=False)
+    result = voltage.calc(
+        full, EMT(), VoltageConfig(ion="Al", metal=bulk("Al"), others=(half, full[[2, 3]]), relax=False)
+    )
 
     def energy(atoms):
         atoms = atoms.copy()
@@ -107,7 +116,7 @@ def test_formation_energy_by_the_calculator_and_by_entries(tmp_path):
     ordered = bulk("Cu", a=3.75, cubic=True)
     ordered.symbols[0] = "Au"
     crystals = bulk("Cu"), bulk("Au")
-    own = formation_energy.calc(ordered, EMT(), references=crystals, fmax=0.02)
+    own = formation_energy.calc(ordered, EMT(), FormationEnergyConfig(references=crystals, fmax=0.02))
     # EMT's ordered Cu3Au, by its own energies
     assert own.formula == "Cu3Au" and own.stable == (own.formation_energy < 0)
     assert own.energy_above_hull == pytest.approx(own.formation_energy, abs=1e-9)
@@ -115,18 +124,18 @@ def test_formation_energy_by_the_calculator_and_by_entries(tmp_path):
     entries = [ComputedEntry("Cu", 0.0), ComputedEntry("Au", 0.0), ComputedEntry("CuAu", -2.0)]
     path = tmp_path / "entries.json"
     path.write_text(json.dumps(entries, cls=MontyEncoder))
-    found = formation_energy.calc(ordered, EMT(), entries=path, corrections="none", fmax=0.02)
+    found = formation_energy.calc(ordered, EMT(), FormationEnergyConfig(entries=path, corrections="none", fmax=0.02))
     # half of the atoms are in CuAu, whose entry has -1 eV/atom
     assert found.energy_above_hull == pytest.approx(found.formation_energy + 0.5, abs=1e-9)
     assert found.formation_energy == pytest.approx(found.energy, abs=1e-9)
     found.plot(tmp_path / "hull.png")
     path.write_text(json.dumps([{"@class": "Popen", "@module": "subprocess", "args": ["ls"]}]))
     with pytest.raises(DataError, match="no list of pymatgen's entries"):
-        formation_energy.calc(ordered, EMT(), entries=path, relax=False)
+        formation_energy.calc(ordered, EMT(), FormationEnergyConfig(entries=path, relax=False))
     with pytest.raises(DataError, match="no entry of the element Au"):
-        formation_energy.calc(ordered, EMT(), references=crystals[:1], relax=False)
-    with pytest.raises(ConfigError, match="one of entries"):
-        formation_energy.calc(ordered, EMT())
+        formation_energy.calc(ordered, EMT(), FormationEnergyConfig(references=crystals[:1], relax=False))
+    with pytest.raises(ValueError, match="one of entries"):
+        FormationEnergyConfig()
 
 
 def test_corrections_are_those_of_pymatgen(tmp_path):
@@ -141,20 +150,20 @@ def test_corrections_are_those_of_pymatgen(tmp_path):
     oxide = bulk("MgO", "rocksalt", a=4.2)
     path = tmp_path / "entries.json"
     path.write_text(json.dumps([ComputedEntry("Mg", 0.0), ComputedEntry("O2", 0.0)], cls=MontyEncoder))
-    result = formation_energy.calc(oxide, Zero(), entries=path)
+    result = formation_energy.calc(oxide, Zero(), FormationEnergyConfig(entries=path))
     # MP2020: -0.687 eV for each oxygen of an oxide
     assert 2 * result.correction == pytest.approx(-0.687, abs=1e-6)
 
 
 def test_distribution_function_of_a_crystal_and_of_a_gas(tmp_path):
-    crystal = rdf.calc([bulk("Cu", cubic=True).repeat(2)] * 5, cutoff=4.0)
+    crystal = rdf.calc([bulk("Cu", cubic=True).repeat(2)] * 5, RdfConfig(cutoff=4.0))
     pair = crystal.pairs["Cu", "Cu"]
     at = lambda r: float(np.interp(r, crystal.distances + crystal.width / 2, pair.coordination))  # noqa: E731
     assert (at(2.0), at(3.0), at(3.8)) == (0, 12, 18)
     rng = np.random.default_rng(0)
     side = 12.0
     gas = [Atoms("Ar40Ne40", rng.uniform(0, side, (80, 3)), cell=[side] * 3, pbc=True) for _ in range(60)]
-    found = rdf.calc(gas, cutoff=8.0, width=0.5)
+    found = rdf.calc(gas, RdfConfig(cutoff=8.0, width=0.5))
     for one in found.pairs.values():
         far = found.distances > 2
         assert np.abs(one.g[far] - 1).max() < 0.1
@@ -163,7 +172,7 @@ def test_distribution_function_of_a_crystal_and_of_a_gas(tmp_path):
     found.plot(tmp_path / "rdf.png")
     assert found.to_json()["pairs"]["Ne-Ar"]["peak_A"] > 0
     with pytest.raises(DataError, match="are none"):
-        rdf.calc(gas, discard=60)
+        rdf.calc(gas, RdfConfig(discard=60))
 
 
 def test_diffusion_of_a_random_walk(tmp_path):
@@ -176,6 +185,8 @@ def test_diffusion_of_a_random_walk(tmp_path):
     fixed = np.array([[0.0, 0, 0], [7.5, 7.5, 7.5]])
     trajectory = [Atoms(f"Li{ions}O2", np.concatenate([p, fixed]), cell=[15] * 3, pbc=True) for p in places]
     write(tmp_path / "walk.extxyz", trajectory)
-    result = diffusion.calc(tmp_path / "walk.extxyz", ion="Li", temperature=500, frame_time=100.0, fit_from=1.0)
+    result = diffusion.calc(
+        tmp_path / "walk.extxyz", DiffusionConfig(ion="Li", temperature=500, frame_time=100.0, fit_from=1.0)
+    )
     # <dr²> = 6 D t
     assert result.tracer.holds(3 * step**2 / (6 * 0.1) * 1e-4)

@@ -9,8 +9,7 @@ from ase.build import bulk
 from ase.calculators.lj import LennardJones
 from ase.data import atomic_masses
 
-from gnnpot.errors import ConfigError
-from gnnpot.properties.phonons import GAS_CONSTANT, calc
+from gnnpot.properties.phonons import GAS_CONSTANT, PhononsConfig, calc
 from gnnpot.properties.relaxed import relaxed
 from gnnpot.units import GPA
 
@@ -46,7 +45,7 @@ def lattice_frequencies(atoms: Atoms, calculator: LennardJones, q: np.ndarray) -
 
 @pytest.fixture(scope="module")
 def result():
-    return calc(bulk("Cu", a=3.6), pair_calculator(), supercell=(3, 3, 3), mesh_length=60, fmax=1e-6)
+    return calc(bulk("Cu", a=3.6), pair_calculator(), PhononsConfig(supercell=(3, 3, 3), mesh_length=60, fmax=1e-6))
 
 
 def test_bands_are_those_of_the_lattice_sum(result):
@@ -78,12 +77,14 @@ def test_heat_capacity_of_the_modes(result, tmp_path):
 
 def test_imaginary_modes_are_named_and_have_no_free_energy(tmp_path):
     # simple cubic: shears cost nothing or gain energy
-    found = calc(bulk("Cu", "sc", a=2.55), pair_calculator(), supercell=(3, 3, 3), mesh_length=30, relax=False)
+    found = calc(
+        bulk("Cu", "sc", a=2.55), pair_calculator(), PhononsConfig(supercell=(3, 3, 3), mesh_length=30, relax=False)
+    )
     assert not found.stable and found.imaginary[0][1] < -0.5
     assert np.isnan(found.heat_capacity).all()
     found.plot(tmp_path / "phonons.png")
 
 
 def test_bad_input():
-    with pytest.raises(ConfigError, match="out of range"):
-        calc(bulk("Cu"), pair_calculator(), displacement=0.0)
+    with pytest.raises(ValueError, match=r"displacement: 0.0 is not a distance above 0 and below 0.5 Å"):
+        PhononsConfig(displacement=0.0)

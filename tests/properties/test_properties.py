@@ -20,8 +20,8 @@ from gnnpot.errors import SimulationError, UnknownElementError
 from gnnpot.models import M3GNet, M3GNetConfig, ZBLConfig, build_model
 from gnnpot.potential import Potential
 from gnnpot.properties import dimers, equation_of_state
-from gnnpot.properties.dimers import RATIOS, Dimers, all_pairs, dimer_energies, hole_depths, scan_dimers
-from gnnpot.properties.equation_of_state import fit_birch_murnaghan, scaled_energies, scaled_to
+from gnnpot.properties.dimers import RATIOS, Dimers, DimersConfig, all_pairs, dimer_energies, hole_depths, scan_dimers
+from gnnpot.properties.equation_of_state import EquationOfStateConfig, fit_birch_murnaghan, scaled_energies, scaled_to
 from gnnpot.properties.stability import (
     closest_approach,
     dynamics_outcome,
@@ -68,7 +68,7 @@ def test_dimers_are_what_the_calculator_gives_for_molecules(potential, tmp_path)
 
 
 def test_any_calculator_gives_dimers():
-    copper = dimers.calc(bulk("Cu"), EMT(), ratios=np.array([0.8, 0.9, 1.0]))
+    copper = dimers.calc(bulk("Cu"), EMT(), DimersConfig(ratios=np.array([0.8, 0.9, 1.0])))
     atoms = Atoms("Cu2", [[0, 0, 0], [0, 0, 0.9 * 2 * covalent_radii[29]]], calculator=EMT())
     alone = Atoms("Cu", calculator=EMT()).get_potential_energy()
     assert copper.energies[0, 1] == pytest.approx(atoms.get_potential_energy() - 2 * alone)
@@ -148,13 +148,16 @@ def test_volumes_are_scaled_to_the_minimum(potential, monkeypatch):
         return birch_murnaghan(np.asarray(volumes), 0.0, 30.0, 0.3, 4.0)
 
     monkeypatch.setattr(equation_of_state, "scaled_energies", curve)
-    state = equation_of_state.calc(salt, calculator, volumes=40 * np.linspace(0.94, 1.06, 7))
+    state = equation_of_state.calc(salt, calculator, EquationOfStateConfig(volumes=40 * np.linspace(0.94, 1.06, 7)))
     assert state.volume == pytest.approx(30.0, rel=1e-6) and state.bulk_modulus == pytest.approx(0.3, rel=1e-4)
     assert state.shifts > 2
-    assert equation_of_state.calc(salt, calculator, volumes=30 * np.linspace(0.94, 1.06, 7)).shifts == 0
+    assert (
+        equation_of_state.calc(salt, calculator, EquationOfStateConfig(volumes=30 * np.linspace(0.94, 1.06, 7))).shifts
+        == 0
+    )
     monkeypatch.setattr(equation_of_state, "scaled_energies", lambda _a, _c, v: np.asarray(v))
     with pytest.raises(SimulationError, match=r"no minimum near 20\.00 to 22\.00"):
-        equation_of_state.calc(salt, calculator, volumes=np.linspace(20, 22, 5), max_shifts=3)
+        equation_of_state.calc(salt, calculator, EquationOfStateConfig(volumes=np.linspace(20, 22, 5), max_shifts=3))
     monkeypatch.setattr(equation_of_state, "scaled_energies", lambda _a, _c, v: np.asarray(v) * np.nan)
     with pytest.raises(SimulationError, match="not finite"):
         equation_of_state.calc(salt, calculator)

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from gnnpot.cli import app
 from gnnpot.engines.recorded import RecordedCalculator
 from gnnpot.errors import ConfigError, DataError
-from gnnpot.properties import elastic, formation_energy, neb, rdf, vacancy
+from gnnpot.properties import diffusion, elastic, formation_energy, neb, rdf, vacancy
 from gnnpot.properties.options import arguments_of, read_options
 from gnnpot.properties.registry import find_property, property_names
 from gnnpot.runs.results_log import ResultsLog
@@ -58,16 +58,23 @@ def test_options_are_checked_against_the_signature(tmp_path):
     bulk("Au").write(tmp_path / "au.cif")
     path = str(tmp_path / "au.cif")
     values = read_options(vacancy.calc, {"references": {"Au": path}, "supercell": [2, 2, 2]}, where="vacancy")
-    assert values["references"]["Au"].symbols[0] == "Au" and values["supercell"] == (2, 2, 2)
-    assert read_options(neb.calc, {"final": path}, where="neb")["final"].symbols[0] == "Au"
-    structures = read_options(formation_energy.calc, {"references": [path, path]}, where="x")["references"]
-    assert len(structures) == 2
-    assert read_options(formation_energy.calc, {"entries": "a.json"}, where="x")["entries"].name == "a.json"
+    assert values["config"].references["Au"].symbols[0] == "Au" and values["config"].supercell == (2, 2, 2)
+    assert read_options(neb.calc, {"final": path}, where="neb")["config"].final.symbols[0] == "Au"
+    assert len(read_options(formation_energy.calc, {"references": [path, path]}, where="x")["config"].references) == 2
+    assert read_options(formation_energy.calc, {"entries": "a.json"}, where="x")["config"].entries.name == "a.json"
+    # of another package, options may be arguments
+    assert read_options(lambda atoms, calculator, *, size=2: size, {}, where="x") == {}
     assert arguments_of(rdf.calc).takes_trajectory and not arguments_of(rdf.calc).needs_calculator
     with pytest.raises(ConfigError, match="unknown option 'strain'; did you mean 'strains'"):
         read_options(elastic.calc, {"strain": 1}, where="elastic")
     with pytest.raises(ConfigError, match="expected a list"):
         read_options(elastic.calc, {"strains": 0.1}, where="elastic")
+    with pytest.raises(ConfigError, match="vacancy: length: -1.0 is not a number above 0"):
+        read_options(vacancy.calc, {"length": -1.0}, where="vacancy")
+    with pytest.raises(ConfigError, match="neb: give either final, the end, or ion"):
+        read_options(neb.calc, {}, where="neb")
+    with pytest.raises(ConfigError, match="diffusion: option 'ion' is missing"):
+        read_options(diffusion.calc, {"temperature": 300}, where="diffusion")
     with pytest.raises(DataError, match="no such file"):
         read_options(neb.calc, {"final": "nothing.cif"}, where="neb")
 

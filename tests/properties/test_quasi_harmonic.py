@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 from ase import units
 
-from gnnpot.errors import ConfigError, SimulationError
+from gnnpot.errors import SimulationError
 from gnnpot.properties import quasi_harmonic
 from gnnpot.properties.equation_of_state import scaled_to
 from gnnpot.properties.phonons import with_force_constants
+from gnnpot.properties.quasi_harmonic import QuasiHarmonicConfig
 from gnnpot.units import GPA
 from tests.properties.pair_potential import fcc, first_neighbours
 
@@ -25,7 +26,9 @@ def mode_sum(volume_ratio: float) -> tuple[np.ndarray, np.ndarray]:
 
 def test_gruneisen_relation_with_the_modes(tmp_path):
     result = quasi_harmonic.calc(
-        fcc(), first_neighbours(), ratios=RATIOS, supercell=(3, 3, 3), mesh_length=30.0, highest=320, fmax=1e-6
+        fcc(),
+        first_neighbours(),
+        QuasiHarmonicConfig(ratios=RATIOS, supercell=(3, 3, 3), mesh_length=30.0, highest=320, fmax=1e-6),
     )
     for temperature in (60.0, 300.0):
         state = result.at(temperature)
@@ -45,8 +48,12 @@ def test_gruneisen_relation_with_the_modes(tmp_path):
 
 
 def test_bad_input():
-    with pytest.raises(ConfigError, match="five or more"):
-        quasi_harmonic.calc(fcc(), first_neighbours(), ratios=(0.99, 1.0, 1.01))
+    with pytest.raises(ValueError, match="five or more"):
+        QuasiHarmonicConfig(ratios=(0.99, 1.0, 1.01))
     with pytest.raises(SimulationError, match="no minimum between"):
         ratios = (0.95, 0.955, 0.96, 0.965, 0.97)
-        quasi_harmonic.calc(fcc(), first_neighbours(), ratios=ratios, supercell=(2, 2, 2), mesh_length=10, highest=50)
+        quasi_harmonic.calc(
+            fcc(),
+            first_neighbours(),
+            QuasiHarmonicConfig(ratios=ratios, supercell=(2, 2, 2), mesh_length=10, highest=50),
+        )

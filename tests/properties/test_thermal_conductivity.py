@@ -5,12 +5,16 @@ import pytest
 from ase.build import bulk
 from ase.calculators.emt import EMT
 
-from gnnpot.errors import ConfigError, SimulationError
-from gnnpot.properties import thermal_conductivity
+from gnnpot.errors import SimulationError
+from gnnpot.properties.thermal_conductivity import ThermalConductivityConfig, calc
 
 pytest.importorskip("phono3py", reason="needs phono3py: pip install gnnpot[properties]")
 
 OPTIONS = {"supercell": (2, 2, 2), "mesh": (5, 5, 5)}
+
+
+def conductivity(atoms, progress=lambda *_: None, **options):
+    return calc(atoms, EMT(), ThermalConductivityConfig(**{**OPTIONS, **options}), progress=progress)
 
 
 def copper(mass: float = 1.0):
@@ -21,7 +25,7 @@ def copper(mass: float = 1.0):
 
 @pytest.fixture(scope="module")
 def found():
-    return thermal_conductivity.calc(copper(), EMT(), temperatures=(100.0, 300.0, 5000.0, 10000.0), **OPTIONS)
+    return conductivity(copper(), temperatures=(100.0, 300.0, 5000.0, 10000.0))
 
 
 def test_a_cubic_crystal_conducts_alike_in_all_directions(found):
@@ -37,20 +41,20 @@ def test_the_classical_limit_goes_as_one_over_temperature_and_the_root_of_the_ma
     assert abs(kappa[0] * 100 / (kappa[3] * 10000) - 1) > 0.05
     # lifetimes of each mode too
     assert found.lifetimes[2, 5:] == pytest.approx(2 * found.lifetimes[3, 5:], rel=1e-2)
-    heavy = thermal_conductivity.calc(copper(4.0), EMT(), temperatures=(5000.0,), **OPTIONS)
+    heavy = conductivity(copper(4.0), temperatures=(5000.0,))
     assert heavy.conductivity[0] == pytest.approx(kappa[2] / 2, rel=1e-3)
     assert heavy.frequencies == pytest.approx(found.frequencies / 2, rel=1e-3, abs=1e-3)
 
 
 def test_isotopes_scatter_and_a_cutoff_leaves_pairs_out(found):
     said = []
-    some = thermal_conductivity.calc(
-        copper(), EMT(), temperatures=(300.0,), isotopes=True, cutoff=2.6,
-        progress=lambda what, done, total, note="": said.append((what, done, total)), **OPTIONS,
+    some = conductivity(
+        copper(), lambda what, done, total, note="": said.append((what, done, total)),
+        temperatures=(300.0,), isotopes=True, cutoff=2.6,
     )  # fmt: skip
     # neighbours within 2.6 Å have most of copper's third derivatives
     assert 0.5 * found.at(300) < some.at(300) < found.at(300) * 1.5
-    whole = thermal_conductivity.calc(copper(), EMT(), temperatures=(300.0,), isotopes=True, **OPTIONS)
+    whole = conductivity(copper(), temperatures=(300.0,), isotopes=True)
     assert whole.at(300) < found.at(300) and np.nanmax(whole.lifetimes) < np.nanmax(found.lifetimes[1])
     assert said[-1][0] == "thermal-conductivity: displacements" and said[-1][1] == said[-1][2]
 
@@ -66,15 +70,13 @@ def test_results_are_written_and_drawn(found, tmp_path):
 def test_what_has_no_phonons_is_refused():
     with pytest.raises(SimulationError, match=r"Cu has imaginary modes, to \d.\d\di THz"):
         # a simple cubic crystal is no minimum
-        thermal_conductivity.calc(
-            bulk("Cu", "sc", a=2.4), EMT(), supercell=(3, 3, 3), mesh=(3, 3, 3), temperatures=(300.0,), relax=False
-        )
+        conductivity(bulk("Cu", "sc", a=2.4), supercell=(3, 3, 3), mesh=(3, 3, 3), temperatures=(300.0,), relax=False)
     for options, problem in [
-        ({"temperatures": (300.0, 200.0)}, "that rise"),
-        ({"temperatures": (0.0,)}, "above 0 K"),
-        ({"mesh": (0, 3, 3)}, "mesh"),
-        ({"cutoff": -1.0}, "cutoff: -1.0 is no distance"),
-        ({"displacement": 0.7}, "displacement 0.7"),
+        ({"temperatures": (300.0, 200.0)}, "do not rise"),
+        ({"temperatures": (0.0,)}, "temperatures: 0.0 is not a number above 0"),
+        ({"mesh": (0, 3, 3)}, "mesh: 0 is not"),
+        ({"cutoff": -1.0}, "cutoff: -1.0 is not"),
+        ({"displacement": 0.7}, "displacement: 0.7 is not a distance above 0 and below 0.5 Å"),
     ]:
-        with pytest.raises(ConfigError, match=problem):
-            thermal_conductivity.calc(copper(), EMT(), **{**OPTIONS, **options})
+        with pytest.raises(ValueError, match=problem):
+            ThermalConductivityConfig(**options)

@@ -18,6 +18,13 @@ class Config:
     title: str = ""
 
 
+@dataclass(frozen=True)
+class Inputs:
+    run: Path
+    train: Path
+    more: tuple[Path, ...]
+
+
 RUN = RunDirectory(what="a test", config="test.yaml", names=("log.txt", "pages"), kept=("state-*",), free=("title",))
 
 
@@ -88,6 +95,38 @@ def test_changed_inputs_are_refused_touched_ones_are_not(config, tmp_path):
     with pytest.raises(ConfigError, match=rf"{store}: the content has changed since"):
         begin(config, inputs=(data, store))
     begin(config, resume=False, inputs=(data, store))
+
+
+def test_a_run_and_its_inputs_may_be_moved_and_renamed(tmp_path):
+    """Absolute paths, in an option and in a list of them; what is at the new place must be the same."""
+    project = tmp_path / "project"
+    (project / "data").mkdir(parents=True)
+    for name in ("one", "two"):
+        (project / "data" / f"{name}.xyz").write_text(name)
+
+    def paths(folder):
+        return [folder / "data" / f"{name}.xyz" for name in ("one", "two")]
+
+    def resume(folder, **changed):
+        inputs = paths(folder)
+        options = {"run": folder / "run", "train": inputs[0], "more": tuple(inputs), **changed}
+        begin(Inputs(**options), inputs=inputs)
+
+    resume(project)
+    (project / "run" / "state-1").touch()
+    moved = project.rename(tmp_path / "moved")
+    resume(moved)
+    assert (moved / "run" / "state-1").exists() and str(moved) in (moved / "run" / "test.yaml").read_text()
+    (moved / "run").rename(moved / "renamed")
+    resume(moved.rename(project), run=project / "renamed")
+    with pytest.raises(ConfigError, match=r'train: was ".*/data/one.xyz", is now ".*/data/two.xyz"'):
+        resume(project, run=project / "renamed", train=paths(project)[1])
+    with pytest.raises(ConfigError, match=r"more: was"):
+        resume(project, run=project / "renamed", more=tuple(paths(project)[::-1]))
+    project.rename(moved)
+    paths(moved)[1].write_text("another")
+    with pytest.raises(ConfigError, match=r"\(more: was"):
+        resume(moved, run=moved / "renamed")
 
 
 def test_files_of_others_are_never_deleted(tmp_path, monkeypatch):

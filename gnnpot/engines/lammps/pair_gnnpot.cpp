@@ -7,6 +7,10 @@
 // the potential, sorted by the number of edges between them and the nearest local atom, with the edges whose centre is
 // fewer than `layers` edges away. It gets the energies of its local atoms and their derivative with respect to the edge
 // vectors. Forces on ghost atoms go to their owners by LAMMPS's reverse communication, so that `newton` must be on.
+//
+// An atom and its periodic images have the same features: they are one node, the local atom where the rank owns it, and
+// for the others the image that is found first, whose neighbours are within the ghost atoms. Edges keep the images that
+// they join, which receive the forces, so that the virial is right.
 
 #include "atom.h"
 #include "comm.h"
@@ -23,6 +27,7 @@
 #include <cstdint>
 #include <cstring>
 #include <string>
+#include <utility>
 #include <vector>
 
 extern "C" {
@@ -112,7 +117,7 @@ class PairGNNPot : public Pair {
       error->one(FLERR, "{}", message);
     double **f = atom->f;
     for (std::int64_t e = 0; e < edges; e++) {
-      double *on_centre = f[node_atom[centre[e]]], *on_neighbor = f[node_atom[neighbors[e]]];
+      double *on_centre = f[node_atom[centre[e]]], *on_neighbor = f[neighbor_atom[e]];
       for (int k = 0; k < 3; k++) {
         on_centre[k] += gradient[3 * e + k];
         on_neighbor[k] -= gradient[3 * e + k];
@@ -128,9 +133,23 @@ class PairGNNPot : public Pair {
  private:
   double cutoff = 0;
   int number = -1, layers = 1;
-  std::vector<int> node_of, node_atom, types;
+  std::vector<int> same, node_of, node_atom, neighbor_atom, types;
   std::vector<std::int64_t> shells, centre, neighbors;
   std::vector<double> vectors, energies, gradient;
+
+  // Of each atom the first of those with its ID; local atoms come before ghost atoms.
+  void find_images()
+  {
+    const int all = atom->nlocal + atom->nghost;
+    std::vector<std::pair<tagint, int>> sorted(all);
+    for (int i = 0; i < all; i++) sorted[i] = {atom->tag[i], i};
+    std::sort(sorted.begin(), sorted.end());
+    same.resize(all);
+    for (int k = 0, first = 0; k < all; k++) {
+      if (sorted[k].first != sorted[first].first) first = k;
+      same[sorted[k].second] = sorted[first].second;
+    }
+  }
 
   // Nodes by the number of edges to the nearest local atom, and the edges, sorted by their centre.
   void collect()
@@ -138,12 +157,15 @@ class PairGNNPot : public Pair {
     const int local = atom->nlocal, all = local + atom->nghost;
     const double reach = cutoff * cutoff;
     double **x = atom->x;
+    // ghost atoms change only when neighbours are listed anew
+    if (neighbor->ago == 0 || (int) same.size() != all) find_images();
     node_of.assign(all, -1);
     node_atom.resize(local);
     for (int i = 0; i < local; i++) node_of[i] = node_atom[i] = i;
     shells.assign(1, local);
     centre.clear();
     neighbors.clear();
+    neighbor_atom.clear();
     vectors.clear();
     int first = 0;
     for (int layer = 0; layer < layers; layer++) {
@@ -155,12 +177,14 @@ class PairGNNPot : public Pair {
           const int j = near[n] & NEIGHMASK;
           const double d[3] = {x[j][0] - x[i][0], x[j][1] - x[i][1], x[j][2] - x[i][2]};
           if (d[0] * d[0] + d[1] * d[1] + d[2] * d[2] >= reach) continue;
-          if (node_of[j] < 0) {
-            node_of[j] = node_atom.size();
+          int &node_of_j = node_of[same[j]];
+          if (node_of_j < 0) {
+            node_of_j = node_atom.size();
             node_atom.push_back(j);
           }
           centre.push_back(node);
-          neighbors.push_back(node_of[j]);
+          neighbors.push_back(node_of_j);
+          neighbor_atom.push_back(j);
           vectors.insert(vectors.end(), d, d + 3);
         }
       }

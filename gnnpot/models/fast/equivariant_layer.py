@@ -100,10 +100,12 @@ def readout(scalars, slopes, constant, energies, gradient):
         energy = constant
         for c in range(width):
             energy += scalars[i * width + c] * slopes[c]
+            # not as slices, whose check of lengths takes a second to compile
+            gradient[i * width + c] = slopes[c]
         energies[i] = energy
-        gradient[i * width : (i + 1) * width] = slopes
     # atoms that fill up the last rows are none
-    gradient[len(energies) * width :] = 0
+    for k in range(len(energies) * width, len(gradient)):
+        gradient[k] = 0
 
 
 @njit(parallel=True, fastmath=FAST, cache=True)

@@ -15,7 +15,7 @@ import numpy as np
 from ase.calculators.calculator import BaseCalculator
 
 from gnnpot.errors import SimulationError
-from gnnpot.properties.elastic import calc
+from gnnpot.properties.elastic import ElasticConfig, calc
 from gnnpot.properties.suites.base import (
     Figure,
     Item,
@@ -75,7 +75,7 @@ class Elasticity(Suite):
     def measure(self, item: Item, calculator: BaseCalculator, folder: Path) -> Result:
         """Moduli in GPa, beside the reference's."""
         atoms, row = item.content
-        found = calc(atoms, calculator, fmax=FMAX)
+        found = calc(atoms, calculator, ElasticConfig(fmax=FMAX))
         if not found.stable:
             raise SimulationError(f"{item.key}: the crystal is unstable against strain")
         return {

@@ -17,7 +17,7 @@ from ase import Atoms
 from ase.calculators.calculator import BaseCalculator
 from ase.io import read
 
-from gnnpot.properties.equation_of_state import calc
+from gnnpot.properties.equation_of_state import EquationOfStateConfig, calc
 from gnnpot.properties.suites.base import Figure, Item, Overlap, Result, Results, Suite, measured, numbers_of
 from gnnpot.properties.suites.data import DataFile, data_file, sha256_of
 from gnnpot.properties.suites.pictures import shares
@@ -67,7 +67,7 @@ class EquationsOfState(Suite):
         frames, expected = item.content
         volumes = np.sort([atoms.get_volume() for atoms in frames])
         atoms = frames[len(frames) // 2].copy()
-        state = calc(atoms, calculator, volumes=volumes.tolist())
+        state = calc(atoms, calculator, EquationOfStateConfig(volumes=volumes.tolist()))
         return {
             "volume": state.volume / len(atoms),
             "volume_expected": expected["min_volume"] / len(atoms),

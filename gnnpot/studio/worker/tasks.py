@@ -173,12 +173,12 @@ class _PropertyProgress:
 
 def elastic(atoms: Atoms, report: Report, folder: Path, options: dict[str, Any], resume: bool) -> dict[str, Any]:
     """The elastic tensor; it has no files to continue from and begins again."""
-    from gnnpot.properties.elastic import calc
+    from gnnpot.properties.elastic import ElasticConfig, calc
 
     report.columns([], None)
     largest = options["max_strain"]
-    strains = (-largest, -largest / 2, largest / 2, largest)
-    found = calc(atoms, report.calculator, strains=strains, fmax=options["fmax"], progress=_PropertyProgress(report))
+    config = ElasticConfig(strains=(-largest, -largest / 2, largest / 2, largest), fmax=options["fmax"])
+    found = calc(atoms, report.calculator, config, progress=_PropertyProgress(report))
     names = ("bulk_modulus", "shear_modulus", "young_modulus", "poisson_ratio", "universal_anisotropy")
     values = {name: float(getattr(found, name)) for name in names}
     return {
@@ -189,13 +189,11 @@ def elastic(atoms: Atoms, report: Report, folder: Path, options: dict[str, Any],
 
 def phonons(atoms: Atoms, report: Report, folder: Path, options: dict[str, Any], resume: bool) -> dict[str, Any]:
     """Bands and density of states; it has no files to continue from and begins again."""
-    from gnnpot.properties.phonons import calc
+    from gnnpot.properties.phonons import PhononsConfig, calc
 
     report.columns([], None)
-    found = calc(
-        atoms, report.calculator, length=options["min_length"], displacement=options["displacement"],
-        fmax=options["fmax"], progress=_PropertyProgress(report),
-    )  # fmt: skip
+    config = PhononsConfig(length=options["min_length"], displacement=options["displacement"], fmax=options["fmax"])
+    found = calc(atoms, report.calculator, config, progress=_PropertyProgress(report))
     values: dict[str, Any] = {"lowest": float(found.lowest), "stable": found.stable}
     if found.stable:
         values["heat_capacity"] = found.heat_capacity_at(300.0)

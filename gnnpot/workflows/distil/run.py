@@ -16,11 +16,9 @@ The run's folder holds
 | report/           | report.md and its picture                                                                  |
 """
 
-import logging
+import itertools
 import shutil
-from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -29,24 +27,23 @@ from ase.calculators.calculator import BaseCalculator
 from gnnpot.config import read_yaml, to_mapping
 from gnnpot.data.frame import Frame
 from gnnpot.data.store import FrameStore
-from gnnpot.errors import DataError
 from gnnpot.hub.checkpoint import load_checkpoint, save_checkpoint
 from gnnpot.potential import Potential
 from gnnpot.runs.directory import RunDirectory
 from gnnpot.runs.identity import differences
 from gnnpot.runs.progress import Progress, no_progress, of_one
-from gnnpot.sampling import LabelConfig, read_structures
-from gnnpot.sampling.selection import select
-from gnnpot.sampling.trajectories import SampledTrajectory, run_trajectories
+from gnnpot.sampling import LabelConfig
 from gnnpot.training.config import TrainConfig
 from gnnpot.training.run import MODEL, ended_run, fit
-from gnnpot.training.stores import read_labelled
 from gnnpot.training.task import FromScratch
 from gnnpot.workflows.committee import Committee
 from gnnpot.workflows.distil.config import LIMITS, DistilConfig
+from gnnpot.workflows.distil.inputs import start_structures, test_frames
+from gnnpot.workflows.distil.limits import ROUNDS, final_minutes, reason_to_end, student_minutes
 from gnnpot.workflows.distil.measure import CHECK, measure
 from gnnpot.workflows.distil.report import student_card, write_distil_report
 from gnnpot.workflows.distil.results import DistilResults, RoundResult, end_name
+from gnnpot.workflows.distil.rounds import explore, label_states, new_frames, round_result
 from gnnpot.workflows.distil.students import (
     VALIDATION,
     Budget,
@@ -56,14 +53,9 @@ from gnnpot.workflows.distil.students import (
     student_run,
     students_of,
 )
-from gnnpot.workflows.distil.teacher import Teacher, left_out, open_teacher, require_stress
-
-log = logging.getLogger(__name__)
+from gnnpot.workflows.distil.teacher import Teacher, open_teacher, require_stress
 
 RESULTS, CONFIG, ROUND, FINAL = "journal.json", "distil.yaml", "round-{:02d}", "final"
-RANDOM, UNCERTAIN = "drawn.store", "picked.store"
-#: how the names of the stages of rounds begin
-ROUNDS = "round "
 DIRECTORY = RunDirectory(
     what="a distillation",
     config=CONFIG,
@@ -71,8 +63,6 @@ DIRECTORY = RunDirectory(
     kept=("round-*", FINAL, MODEL),
     free=(*LIMITS, "learn.final_steps", "name", "description", "licence", "functional"),
 )
-#: of `max_minutes`: what the rounds may take, and the share of that which trains students
-ROUNDS_SHARE, TRAINING_SHARE = 0.7, 0.75
 
 #: called with a sentence about what comes next, or what was found
 OnEvent = Callable[[str], None]
@@ -114,8 +104,8 @@ def distil(
     """
     # before the folder is touched: a wrong teacher or structure leaves nothing behind
     teacher = open_teacher(config.teacher, make_teacher)
-    structures = _structures(config, teacher)
-    tests = _tests(config, structures)
+    structures = start_structures(config, teacher)
+    tests = test_frames(config, structures)
     inputs = (*config.paths("structures"), *config.paths("test"), Path(config.teacher))
     with DIRECTORY.open(config, resume, inputs):
         if (ended := _ended(config)) is not None:
@@ -137,14 +127,19 @@ def _ended(config: DistilConfig) -> Potential | None:
     if not (config.run / MODEL).exists():
         return None
     potential, card = load_checkpoint(config.run / MODEL)
-    free = {"run", "name", "description", "licence", "functional"}
+    # the folder and the inputs may have been moved: they have been compared by their content
+    free = {"run", "teacher", "structures", "test", "name", "description", "licence", "functional"}
     return None if differences(card.training["distillation"], to_mapping(config), free) else potential
 
 
 def _has_other_frames(run: TrainConfig) -> bool:
     """Whether the folder of the final training has one on the frames of another round."""
     path = run.run / "config.yaml"
-    return path.exists() and read_yaml(path).get("data", {}).get("train") != to_mapping(run)["data"]["train"]
+    if not path.exists():
+        return False
+    before, now = read_yaml(path).get("data", {}).get("train"), to_mapping(run)["data"]["train"]
+    # the folder of all rounds may have been moved
+    return Path(str(before)).parts[-2:] != Path(str(now)).parts[-2:]
 
 
 class Rounds:
@@ -170,17 +165,12 @@ class Rounds:
     def do(self) -> None:
         """All rounds, until one of the reasons to end holds; the reason is kept in the results."""
         self._begin()
-        number = 0
-        while True:
-            self._train(number)
-            number += 1
+        for number in itertools.count(1):
+            self._train(number - 1)
             if number > len(self.results.rounds):
                 self.results.add(self._explore(number))
-            result = self.results.rounds[number - 1]
-            self._on_event(f"{_sentence(result)}; {self._time()}")
-            if number < len(self.results.rounds):
-                continue
-            if reason := self.results.once(end_name(self.config, number), self._reason_to_end):
+            self._on_event(f"{_sentence(self.results.rounds[number - 1])}; {self._time()}")
+            if number == len(self.results.rounds) and (reason := self._reason_to_end()):
                 self._on_event(f"the rounds end: {reason}")
                 return
 
@@ -201,7 +191,9 @@ class Rounds:
             return fit(FromScratch(run), resume=not _has_other_frames(run), progress=self._progress)
 
     def _reason_to_end(self) -> str:
-        return reason_to_end(self.config, self.results)
+        """Why the last round is the last, as it was found first; empty: it is not."""
+        name = end_name(self.config, len(self.results.rounds))
+        return self.results.once(name, lambda: reason_to_end(self.config, self.results))
 
     def _time(self) -> str:
         most = self.config.max_minutes
@@ -255,97 +247,14 @@ class Rounds:
             median = self.results.once(
                 f"usual {number}", lambda: committee.median_disagreement(list(FrameStore(before / VALIDATION)))
             )
-            limit = config.explore.limit * median
-            # so that every student meets every temperature
-            turns = len(config.explore.temperatures)
-            trajectories = run_trajectories(
-                self.structures, lambda k: committee.driver(k // turns), committee.disagreement, config.explore, limit,
-                (config.seed, number), folder / "walks", of_one(self._progress, f"round {number}: dynamics"),
-            )  # fmt: skip
-            selection = select(trajectories, config.select, limit, np.random.default_rng([config.seed, number, 3]))
-            if not selection.random:
-                raise DataError(
-                    f"{folder}: all trajectories exploded at once; train the students longer (learn.first_steps) or "
-                    "take a shorter explore.timestep"
-                )
+            limit, shown = config.explore.limit * median, of_one(self._progress, f"round {number}: dynamics")
+            dynamics = explore(committee, self.structures, config, limit, number, folder, shown)
         with self.results.stage(f"round {number}: labelling"):
-            sample = self._label(selection.random, folder / RANDOM, number)
-            assert sample is not None, "the random sample is not empty"
-            uncertain = self._label(selection.uncertain, folder / UNCERTAIN, number)
-        result = _result(number, frames_in(before), committee, (sample, uncertain), limit, trajectories, config)
-        new = [
-            frame.with_(provenance=replace(frame.provenance, config_type=kind))
-            for kind, store in (("drawn", sample), ("picked", uncertain or ()))
-            for frame in store
-        ]
-        add_frames(new, config.learn.validation, config.seed + number, folder, before)
+            shown, limits = of_one(self._progress, f"round {number}: labelling"), config.select.limits
+            labelled = label_states(self.teacher, dynamics.selection, limits, folder, self._processes, shown)
+        result = round_result(number, frames_in(before), committee, labelled, dynamics)
+        add_frames(new_frames(labelled), config.learn.validation, config.seed + number, folder, before)
         return result
-
-    def _label(self, frames: Sequence[Frame], store: Path, number: int) -> FrameStore | None:
-        """Labelled frames, `None` if there were none to label."""
-        if not frames:
-            return None
-        shown = of_one(self._progress, f"round {number}: labelling")
-        return self.teacher.undistorted(frames, store, self.config.select.limits, self._processes, shown)
-
-
-def _result(
-    number: int,
-    trained_on: int,
-    committee: Committee,
-    labelled: tuple[FrameStore, FrameStore | None],
-    limit: float,
-    trajectories: Sequence[SampledTrajectory],
-    config: DistilConfig,
-) -> RoundResult:
-    sample, uncertain = labelled
-    lost = left_out(sample) + (Counter() if uncertain is None else left_out(uncertain))
-    lengths = [len(t) * config.explore.interval * config.explore.timestep / 1000 for t in trajectories]
-    return RoundResult(
-        number=number,
-        trained_on=trained_on,
-        drawn=len(sample),
-        picked=0 if uncertain is None else len(uncertain),
-        left_out=dict(lost),
-        errors=committee.errors(sample),
-        picked_errors=None if uncertain is None else committee.errors(uncertain),
-        limit=limit,
-        disagreement=float(np.median([d for t in trajectories for d in t.disagreements])),
-        ends=dict(Counter(t.end for t in trajectories)),
-        picoseconds=float(np.mean(lengths)),
-    )
-
-
-def reason_to_end(config: DistilConfig, results: DistilResults) -> str:
-    """Why no further round is made after those in the results; empty: there is to be one."""
-    errors = [result.errors.forces_mae for result in results.rounds]
-    best, waited = errors[0], 0
-    for error in errors[1:]:
-        waited = 0 if error < (1 - config.tolerance) * best else waited + 1
-        best = min(best, error)
-    if waited >= config.patience:
-        return "the error on fresh frames falls no longer"
-    if len(errors) >= config.rounds:
-        return f"{config.rounds} were asked for"
-    last = results.minutes_of(f"round {len(errors)}: ") + (student_minutes(config, len(errors)) or 0) * config.committee
-    if config.max_minutes is not None and results.minutes_of(ROUNDS) + last > ROUNDS_SHARE * config.max_minutes:
-        return "the time for them is over"
-    return ""
-
-
-def student_minutes(config: DistilConfig, number: int) -> float | None:
-    """What a student's training in a round may take; `None`: its steps count. First trainings take twice as long."""
-    if config.max_minutes is None:
-        return None
-    trainings = config.committee * (config.rounds + 2)
-    return ROUNDS_SHARE * TRAINING_SHARE * config.max_minutes * (2 if number == 0 else 1) / trainings
-
-
-def final_minutes(config: DistilConfig, spent: float) -> float | None:
-    """What the final training may take: what the rounds have left, at least three tenths of all."""
-    if config.max_minutes is None:
-        return None
-    return max((1 - ROUNDS_SHARE) * config.max_minutes, config.max_minutes - spent)
 
 
 def _sentence(result: RoundResult) -> str:
@@ -354,33 +263,3 @@ def _sentence(result: RoundResult) -> str:
         f"round {result.number}: on {result.drawn} fresh frames the students err by {errors.forces_mae:.3g} eV/Å and "
         f"{1e3 * errors.energy_mae:.3g} meV/atom (MAE); {result.picked} more have a high uncertainty"
     )
-
-
-def _structures(config: DistilConfig, teacher: Teacher) -> list[Frame]:
-    """Those that are used, evenly spread over all that are given."""
-    given = read_structures(config.paths("structures"))
-    if len(given) == 0:
-        where = ", ".join(map(str, config.paths("structures")))
-        raise DataError(f"{where}: there are no structures to start from; give a file that holds some")
-    count = min(config.start.structures, len(given))
-    chosen = [given[int(k)] for k in np.unique(np.linspace(0, len(given) - 1, count).astype(int))]
-    teacher.check(chosen)
-    return chosen
-
-
-def _tests(config: DistilConfig, structures: Sequence[Frame]) -> list[Frame]:
-    """Frames with labels from elsewhere, to measure with at the end."""
-    from gnnpot.training.config import DataConfig
-
-    paths = config.paths("test")
-    if not paths:
-        return []
-    frames = list(read_labelled(paths, DataConfig(train=paths, reader=config.reader)))
-    known = {int(z) for frame in structures for z in frame.numbers}
-    for frame in frames:
-        if unseen := sorted({s for z, s in zip(frame.numbers, frame.symbols, strict=True) if z not in known}):
-            raise DataError(
-                f"{frame.where}: the student will not know {', '.join(unseen)}, which no structure has; take it out of "
-                "the test, or give structures with it"
-            )
-    return frames

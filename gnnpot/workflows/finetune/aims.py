@@ -18,7 +18,7 @@ from typing import Any, Literal
 
 from gnnpot.errors import CheckpointError, ConfigError, suggest
 from gnnpot.hub.card import read_card
-from gnnpot.hub.opening import RUN_MODEL
+from gnnpot.hub.locating import RUN_MODEL
 from gnnpot.hub.registry import is_known, resolve
 from gnnpot.hub.shipped import name_of, shipped
 from gnnpot.workflows.finetune.strategies import AllWeights

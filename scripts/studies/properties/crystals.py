@@ -21,6 +21,7 @@ from pymatgen.symmetry.analyzer import SpacegroupAnalyzer
 import gnnpot
 from gnnpot.errors import GnnpotError
 from gnnpot.properties import elastic, equation_of_state, phonons
+from gnnpot.properties.phonons import PhononsConfig
 from gnnpot.runs.files import write_text
 from gnnpot.runs.pages import COLORS, new_figure, tidy
 from gnnpot.units import GPA
@@ -87,7 +88,7 @@ def moduli(structure: Structure, entry: dict[str, Any], calculator: gnnpot.Calcu
 
 
 def heat_capacity(structure: Structure, entry: dict[str, Any], calculator: gnnpot.Calculator) -> dict[str, Any]:
-    found = phonons.calc(structure, calculator, mesh_length=50.0)
+    found = phonons.calc(structure, calculator, PhononsConfig(mesh_length=50.0))
     per_atom = found.heat_capacity_at(300.0) / found.bands[0].shape[1] * 3
     return {
         "C_J_K_mol_atom": per_atom if np.isfinite(per_atom) else None,

@@ -18,6 +18,7 @@ from gnnpot.engines.calculator import Calculator
 from gnnpot.hub.opening import open_potential
 from gnnpot.hub.shipped import name_of
 from gnnpot.properties import thermal_conductivity
+from gnnpot.properties.thermal_conductivity import ThermalConductivityConfig
 
 #: W/m/K at 300 K, phono3py 4, test_kappa_RTA_si
 REFERENCE = 107.7
@@ -30,7 +31,7 @@ def main(path: Path, models: list[str]) -> None:
             continue
         result = thermal_conductivity.calc(
             bulk("Si", cubic=True), Calculator(open_potential(model), dtype=torch.float64),
-            supercell=(2, 2, 2), mesh=(9, 9, 9), temperatures=(300.0,),
+            ThermalConductivityConfig(supercell=(2, 2, 2), mesh=(9, 9, 9), temperatures=(300.0,)),
         )  # fmt: skip
         value = result.at(300.0)
         found["models"][model] = {"conductivity_300K_W_mK": value, "over_dft": value / REFERENCE}

@@ -14,8 +14,8 @@ from gnnpot.hub.checkpoint import load_checkpoint
 from gnnpot.sampling.selection import SelectionConfig, select
 from gnnpot.sampling.trajectories import SampledTrajectory, run_trajectories
 from gnnpot.workflows.committee import Committee, Errors, disagreement
+from gnnpot.workflows.distil.limits import final_minutes, reason_to_end, student_minutes
 from gnnpot.workflows.distil.results import DistilResults, RoundResult
-from gnnpot.workflows.distil.run import final_minutes, reason_to_end, student_minutes
 from gnnpot.workflows.distil.speed import speeds
 from gnnpot.workflows.distil.students import TRAIN, VALIDATION, add_frames, students_of
 

@@ -36,6 +36,17 @@ class KillsParent(EMT):
         super().calculate(atoms, *args, **options)
 
 
+class KillsAnother(EMT):
+    """The process whose number is in the file."""
+
+    def calculate(self, atoms=None, *args, **options):
+        flag = Path(os.environ.get("KILL", os.devnull))
+        process = flag.read_text() if flag.is_file() else ""
+        if _armed(atoms):
+            os.kill(int(process), signal.SIGKILL)
+        super().calculate(atoms, *args, **options)
+
+
 class Deadly(EMT):
     """Its process, for every structure of gold."""
 

@@ -1,9 +1,12 @@
-"""A two-worker Dask cluster and a two-rank MPI run, with a worker killed in the middle of each."""
+"""A two-worker Dask cluster and a two-rank MPI run, with a worker killed in the middle of each, and a scheduler."""
 
 import functools
 import json
+import os
 import shutil
+import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -15,7 +18,7 @@ from gnnpot.data import Frame, Provenance
 from gnnpot.engines.relax import RelaxConfig
 from gnnpot.sampling import LabelConfig, Labeller, Original, Rattled, label
 from gnnpot.workflows.many import Model, Relaxing, open_structures, run_many
-from tests.workflows.many.conftest import EMT, OPTIONS, digests, gnnpot
+from tests.workflows.many.conftest import EMT, OPTIONS, ROOT, digests, gnnpot
 
 KILLS_ITSELF = "tests.workflows.many.calculators:KillsItself"
 
@@ -60,10 +63,51 @@ def test_dask_workers_that_are_killed_are_replaced(cluster, flag, file, whole, t
     from gnnpot.runs.executors import open_executor
 
     with open_executor(where) as executor:
-        two = label(frames, labeller, tmp_path / "dask.store", config, executor=executor)
+        two = label(frames, labeller, tmp_path / "dask.store", config, processes=executor)
     one = label(frames, Labeller(functools.partial(open_calculator, EMT), "EMT"), tmp_path / "one.store", config)
     assert not flag.exists() and [f.energy for f in two] == [f.energy for f in one]
     assert one.manifest.to_text() == two.manifest.to_text()
+
+
+@pytest.fixture
+def scheduler(flag, tmp_path):
+    """A scheduler with one worker, as processes; it is the one to be killed."""
+    pytest.importorskip("distributed", reason="needs Dask: pip install gnnpot[dask]")
+    place = tmp_path / "scheduler.json"
+    dask = (sys.executable, "-m", "dask")
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "env": environment, "cwd": tmp_path}
+    words = (*dask, "scheduler", "--host", "127.0.0.1", "--port", "0", "--no-dashboard", "--scheduler-file", place)
+    with subprocess.Popen(words, **quiet) as opened:
+        flag.write_text(str(opened.pid))
+        while not place.is_file():
+            assert opened.poll() is None
+            time.sleep(0.1)
+        words = (*dask, "worker", "--scheduler-file", place, "--nthreads", "1", "--no-nanny", "--no-dashboard")
+        with subprocess.Popen((*words, "--death-timeout", "5"), **quiet) as worker:
+            address = json.loads(place.read_text())["address"]
+            from distributed import Client
+
+            with Client(address, set_as_default=False) as client:
+                client.wait_for_workers(1)
+            yield address
+            worker.kill()
+        opened.kill()
+
+
+def test_a_dask_scheduler_that_dies_ends_the_run_which_resumes(scheduler, flag, file, whole, tmp_path):
+    killing = "tests.workflows.many.calculators:KillsAnother"
+    words = ("relax", file, "--many", *OPTIONS, "-q", "-m", killing, "-o", tmp_path / "relaxed")
+    done = gnnpot(*words, "--executor", f"dask:{scheduler}")
+    assert done.returncode == 1, done.stderr
+    assert not flag.exists() and not (tmp_path / "relaxed").exists()
+    assert done.stderr.count("\n") == 1, done.stderr
+    sentence = done.stderr.strip()
+    assert sentence.startswith("error: the executor has ended (")
+    assert sentence.endswith("what was done is kept, run the same command again")
+    again = gnnpot(*words, "--json")
+    assert again.returncode == 3, again.stderr
+    assert digests(tmp_path / "relaxed") == digests(whole.folder)
 
 
 def mpiexec() -> tuple[str, ...]:

@@ -17,6 +17,7 @@ from gnnpot.data import Frame, Provenance, write_store
 from gnnpot.engines.relax import RelaxConfig, relax
 from gnnpot.errors import ConfigError, DataError
 from gnnpot.properties import elastic
+from gnnpot.properties.elastic import ElasticConfig
 from gnnpot.runs.results_log import ResultsLog
 from gnnpot.workflows.many import Model, Predicting, PropertyOf, Relaxing, Structures, open_structures, run_many
 from gnnpot.workflows.many.run import _batches
@@ -102,7 +103,7 @@ def test_a_property_of_each_structure(tmp_path):
     crystals = [bulk("Cu"), bulk("Si"), bulk("Al")]
     found = run_many(Structures(crystals), PropertyOf("elastic", {"fmax": 0.02}), MODEL, tmp_path / "elastic")
     rows = pq.read_table(found.table).to_pylist()
-    single = elastic.calc(bulk("Al"), Emt(), fmax=0.02).to_json()
+    single = elastic.calc(bulk("Al"), Emt(), ElasticConfig(fmax=0.02)).to_json()
     assert json.loads(rows[2]["result_json"]) == json.loads(json.dumps(single)) and rows[1]["result_json"] is None
     scalars = {name: value for name, value in single.items() if isinstance(value, float)}
     assert scalars and all(rows[2][name] == value for name, value in scalars.items())

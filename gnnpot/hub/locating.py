@@ -1,0 +1,142 @@
+"""Where a potential lies, and its card, by name or folder. It imports no torch unless a potential is to be imported.
+
+    folder = locate("7net-0")
+    content, folder = open_card("7net-0")        # all that card.json holds; the weights are not read
+
+`gnnpot.hub.opening` says what a name may be.
+"""
+
+import contextlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from gnnpot.config import from_mapping
+from gnnpot.errors import CheckpointError
+from gnnpot.hub.cache import checkpoint_folder
+from gnnpot.hub.card import CARD, Card, read_card
+from gnnpot.hub.hugging_face import PREFIX, hub_folder
+from gnnpot.hub.registry import is_known, resolve
+from gnnpot.hub.shipped import DEFAULT, default_folder, name_of, shipped
+
+if TYPE_CHECKING:
+    from gnnpot.hub.download import Report
+
+_N2P2 = "input.nn"
+#: what matgl writes of a potential
+MATGL_DESCRIPTION, MATGL_STATE = "model.json", "state.pt"
+#: where runs (`gnnpot.training`, `gnnpot.workflows`), which stand above this subpackage, put their potential
+RUN_MODEL = "model"
+
+
+def locate(name_or_path: Path | str | None = None, report: "Report | None" = None) -> Path:
+    """The folder of a potential; a published potential is imported if it is not in the cache yet.
+
+    Args:
+        name_or_path: As in `gnnpot.load`.
+        report: Called with the progress of downloads.
+
+    Raises:
+        CheckpointError, DownloadError: As in `gnnpot.load`.
+    """
+    if name_or_path is None:
+        return default_folder()
+    if not isinstance(name_or_path, (str, os.PathLike)):
+        raise CheckpointError(f"{name_or_path!r}: is neither the name of a potential nor a path; give one of them")
+    path, name = Path(name_or_path), str(name_or_path)
+    if name.startswith(PREFIX):
+        return hub_folder(name, report)
+    for folder in (path, path / RUN_MODEL):
+        if (folder / CARD).is_file() or (folder / _N2P2).is_file():
+            return folder
+    name = name_of(name)
+    if name == DEFAULT:
+        return default_folder()
+    if name in shipped():
+        return shipped()[name]
+    if not is_known(name):
+        if (checkpoint_folder(name) / CARD).is_file():
+            return checkpoint_folder(name)
+        _refuse_folder(path, name)
+    # raises, with the nearest name, if it is not known
+    return _published(name, report)
+
+
+def is_matgl_folder(folder: Path) -> bool:
+    """Whether matgl has saved a potential there."""
+    return all((folder / file).is_file() for file in (MATGL_DESCRIPTION, MATGL_STATE))
+
+
+def is_n2p2(folder: Path) -> bool:
+    """Whether a folder holds an n2p2/RuNNer potential, which has no card."""
+    return (folder / _N2P2).is_file() and not (folder / CARD).is_file()
+
+
+def open_card(name_or_path: Path | str | None = None, report: "Report | None" = None) -> tuple[dict[str, Any], Path]:
+    """What `card.json` of a potential holds, checked against its own sha256, and the folder; the weights are not read.
+
+    Args:
+        name_or_path: As in `gnnpot.load`.
+        report: Called with the progress of downloads.
+
+    Raises:
+        CheckpointError: The card is damaged, or there is none; and as in `gnnpot.load`.
+        DownloadError: As in `gnnpot.load`.
+    """
+    folder = locate(name_or_path, report)
+    if is_n2p2(folder):
+        raise CheckpointError(f"{folder}: is an n2p2 potential, which has no card; gnnpot check asks what it predicts")
+    with advice_to_import(folder):
+        content = read_card(folder)
+    check_name(folder, from_mapping(Card, content["card"], where=f"{folder / CARD}: card"))
+    return content, folder
+
+
+@contextlib.contextmanager
+def advice_to_import(folder: Path) -> Iterator[None]:
+    """Add to a `CheckpointError` of a potential in the cache the command that imports it again."""
+    try:
+        yield
+    except CheckpointError as error:
+        if folder != checkpoint_folder(folder.name):
+            raise
+        raise CheckpointError(f"{error}: gnnpot import {folder.name} --force") from None
+
+
+def check_name(folder: Path, card: Card) -> None:
+    """Raise `CheckpointError` if the cache holds another potential under the name of a published one."""
+    if folder == checkpoint_folder(folder.name) and is_known(folder.name) and not _is_published(card, folder.name):
+        raise CheckpointError(
+            f"{folder}: holds '{card.name}' under the name of a published potential; import that again: gnnpot import "
+            f"{folder.name} --force"
+        )
+
+
+def _is_published(card: Card, name: str) -> bool:
+    """Whether a card is that of a published potential: its name, and the energies of the authors' package."""
+    entry, fidelity = resolve(name)
+    energies = [structure.energy for structure in card.reference_structures]
+    return card.name == name and energies == list(entry.reference_energies[entry.full_name(fidelity)])
+
+
+def _published(name: str, report: "Report | None") -> Path:
+    """The folder of a published potential, imported if it is not there yet."""
+    entry, fidelity = resolve(name)
+    folder = checkpoint_folder(entry.full_name(fidelity))
+    if folder.exists():
+        return folder
+    from gnnpot.hub.importing import import_published
+
+    return import_published(name, report)
+
+
+def _refuse_folder(path: Path, name: str) -> None:
+    """Raise `CheckpointError` for a folder that holds no potential, or one that is to be imported first."""
+    if is_matgl_folder(path):
+        raise CheckpointError(f"{name}: is a potential of matgl; import it first: gnnpot import {name} --name NAME")
+    if path.exists():
+        raise CheckpointError(
+            f"{name}: holds neither {CARD} (a checkpoint, in the folder or in its '{RUN_MODEL}') nor {_N2P2} (an n2p2 "
+            "potential)"
+        )
