@@ -141,14 +141,11 @@ def self_consistency(functional: Functional, sample: Sample) -> dict:
     return result
 
 
-def leave_one_out(runs: Path) -> dict[str, dict]:
-    """Errors of each crystal by the functional that was trained without it."""
-    result = {}
-    for path in sorted(runs.glob("loo-*/model")):
-        crystal = path.parent.name.removeprefix("loo-")
-        chosen = [s for s in samples(runs / "data", f"{crystal}-scale-*") if re.search(r"scale-(0.97|1|1.03)$", s.name)]
-        result[crystal] = errors(load(path), chosen)
-    return result
+def left_out(path: Path, data: Path) -> dict[str, dict]:
+    """Errors of the crystal without which the functional `path` was trained."""
+    crystal = path.parent.name.removeprefix("loo-")
+    chosen = [s for s in samples(data, f"{crystal}-scale-*") if re.search(r"scale-(0.97|1|1.03)$", s.name)]
+    return errors(load(path), chosen)
 
 
 def measure_curve(runs: Path) -> dict[str, dict]:
@@ -158,11 +155,21 @@ def measure_curve(runs: Path) -> dict[str, dict]:
     return {path.parent.name.removeprefix("curve-"): errors(load(path), chosen) for path in paths}
 
 
-def measure_validation(runs: Path) -> dict:
-    """What designs are chosen by."""
+def measure_validation(runs: Path, output: Path) -> None:
+    """What designs are chosen by, written after each functional; those that are in `output` are not measured again."""
+    result: dict[str, dict] = {"validation": {}, "leave_one_out": {}}
+    if output.exists():
+        result = json.loads(output.read_text())
     chosen = samples(runs / "validation")
-    result = {name: errors(functional, chosen) for name, functional in functionals(runs).items()}
-    return {"validation": result, "leave_one_out": leave_one_out(runs)}
+    for name, functional in functionals(runs).items():
+        if name not in result["validation"]:
+            result["validation"][name] = errors(functional, chosen)
+            write_text(output, as_json(result))
+    for path in sorted(runs.glob("loo-*/model")):
+        crystal = path.parent.name.removeprefix("loo-")
+        if crystal not in result["leave_one_out"]:
+            result["leave_one_out"][crystal] = left_out(path, runs / "data")
+            write_text(output, as_json(result))
 
 
 def measure_test(runs: Path, output: Path) -> None:
@@ -204,10 +211,8 @@ def main() -> None:
     parser.add_argument("runs", type=Path)
     parser.add_argument("-o", "--output", type=Path, required=True)
     arguments = parser.parse_args()
-    if arguments.which == "test":
-        measure_test(arguments.runs, arguments.output)
-    else:
-        write_text(arguments.output, as_json(measure_validation(arguments.runs)))
+    measure = measure_test if arguments.which == "test" else measure_validation
+    measure(arguments.runs, arguments.output)
 
 
 if __name__ == "__main__":

@@ -88,7 +88,7 @@ def run(stage: str, runs: Path, processes: int, structures: Path | None) -> None
         for name in crystals.TEN if stage == "leave-one-out" else ():
             fit([s for s in samples if s.crystal != name], 0, SHORT_STEPS, runs / f"loo-{name}")
     elif stage == "validation":
-        write_text(RESULTS / "validation.json", measure.as_json(measure.measure_validation(runs)))
+        measure.measure_validation(runs, RESULTS / "validation.json")
     else:
         measure.measure_test(runs, RESULTS / "test.json")
 
