@@ -77,7 +77,8 @@ class KernelDispatcher(CPUDispatcher):
     def add_overload(self, cres: Any) -> None:
         """Called when it has been compiled, or loaded."""
         signature = tuple(cres.signature.args)
-        if cres.library.is_executable:
+        # libraries of Numba's own are executable
+        if getattr(cres.library, "is_executable", True):
             super().add_overload(cres)
         elif within_another() and not self.is_kept:
             self._lazy.add(signature)

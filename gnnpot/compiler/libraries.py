@@ -10,6 +10,9 @@ afterwards is made executable then.
         ...                                  # compile
         if not within_another():
             result = executable(result)      # optimised, with an entry point for Python
+
+This relies on how Numba works inside. With a version that it has not been tried with (`TRIED`), kernels are compiled as
+Numba does it, which takes longer and gives the same numbers.
 """
 
 import contextlib
@@ -20,11 +23,16 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
+import numba
 from numba.core.codegen import JITCodeLibrary
 from numba.core.compiler_lock import global_compiler_lock
 from numba.core.cpu import CPUContext
 
-_dynfunc: Any = importlib.import_module("numba._dynfunc")
+#: versions of Numba, major and minor
+TRIED = [(0, minor) for minor in range(60, 69)]
+IS_TRIED = tuple(numba.version_info.short) in TRIED
+
+_dynfunc: Any = importlib.import_module("numba._dynfunc") if IS_TRIED else None
 
 
 class LazyLibrary(JITCodeLibrary):
@@ -43,8 +51,10 @@ class LazyLibrary(JITCodeLibrary):
     def finalize(self) -> None:
         """Called when all code has been added."""
         self._raise_if_finalized()
-        for library in self._parts():
-            self._reload_init.update(library._reload_init)
+        # what is to be done when it is loaded from the cache; before version 0.62, Numba keeps that elsewhere
+        if hasattr(self, "_reload_init"):
+            for library in self._parts():
+                self._reload_init.update(library._reload_init)
         self._finalized = True
 
     def make_executable(self) -> None:
@@ -173,6 +183,9 @@ def lazy_libraries(target: Any, kernel: Callable[..., Any]) -> Iterator[None]:
         target: of the dispatcher.
         kernel: the Python function.
     """
+    if not IS_TRIED:
+        yield
+        return
     with global_compiler_lock, _no_garbage_collection():
         _SCOPE.kernels.append((kernel.__module__, kernel.__qualname__))
         codegen = target.codegen()

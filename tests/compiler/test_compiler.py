@@ -95,6 +95,11 @@ def test_a_kernel_is_compiled_anew_when_what_is_compiled_into_it_changes(modules
     assert not list(modules.rglob("*.nb[ic]"))
 
 
+def test_an_unknown_numba_compiles_in_its_own_way(modules):
+    script = "import gnnpot.compiler.libraries as libraries\nassert libraries.IS_TRIED\nlibraries.IS_TRIED = False\n"
+    assert outcome(run(script + MAIN, modules))[:2] == (6.0, 1)
+
+
 def test_every_source_of_a_kernel_is_in_its_digest(monkeypatch):
     from gnnpot.compiler import sources
     from gnnpot.models.fast import equivariant_layer

@@ -2,9 +2,11 @@
 
 import numpy as np
 import pytest
+import torch
 from ase.build import bulk
 from ase.calculators.emt import EMT
 
+from gnnpot.engines.calculator import Calculator
 from gnnpot.errors import SimulationError
 from gnnpot.properties.thermal_conductivity import ThermalConductivityConfig, calc
 
@@ -57,6 +59,15 @@ def test_isotopes_scatter_and_a_cutoff_leaves_pairs_out(found):
     whole = conductivity(copper(), temperatures=(300.0,), isotopes=True)
     assert whole.at(300) < found.at(300) and np.nanmax(whole.lifetimes) < np.nanmax(found.lifetimes[1])
     assert said[-1][0] == "thermal-conductivity: displacements" and said[-1][1] == said[-1][2]
+
+
+def test_silicon_conducts_as_by_density_functional_theory(published):
+    """Phono3py's example with forces of PBEsol, the same supercell and mesh: 107.7 W/m/K."""
+    calculator = Calculator(published("nequix-oam-1-pft"), dtype=torch.float64)
+    config = ThermalConductivityConfig(supercell=(2, 2, 2), mesh=(9, 9, 9), temperatures=(300.0,))
+    found = calc(bulk("Si", cubic=True), calculator, config)
+    assert found.at(300.0) == pytest.approx(107.7, rel=0.15)
+    assert found.at(300.0) == pytest.approx(119.2, rel=0.01)
 
 
 def test_results_are_written_and_drawn(found, tmp_path):

@@ -32,6 +32,7 @@ from gnnpot.functional.functionals import Functional
 from gnnpot.functional.kernels import HuangCarter
 from gnnpot.functional.solver import SolverSettings, orbital_free_grid, solve, uniform_density
 from gnnpot.functional.store import load, open_functional
+from gnnpot.runs.files import write_text
 from gnnpot.units import BOHR, HARTREE
 
 CLASSIC = ("tfvw", "wt", "lkt", "pgsl", "hc")
@@ -140,14 +141,11 @@ def self_consistency(functional: Functional, sample: Sample) -> dict:
     return result
 
 
-def leave_one_out(runs: Path) -> dict[str, dict]:
-    """Errors of each crystal by the functional that was trained without it."""
-    result = {}
-    for path in sorted(runs.glob("loo-*/model")):
-        crystal = path.parent.name.removeprefix("loo-")
-        chosen = [s for s in samples(runs / "data", f"{crystal}-scale-*") if re.search(r"scale-(0.97|1|1.03)$", s.name)]
-        result[crystal] = errors(load(path), chosen)
-    return result
+def left_out(path: Path, data: Path) -> dict[str, dict]:
+    """Errors of the crystal without which the functional `path` was trained."""
+    crystal = path.parent.name.removeprefix("loo-")
+    chosen = [s for s in samples(data, f"{crystal}-scale-*") if re.search(r"scale-(0.97|1|1.03)$", s.name)]
+    return errors(load(path), chosen)
 
 
 def measure_curve(runs: Path) -> dict[str, dict]:
@@ -157,16 +155,28 @@ def measure_curve(runs: Path) -> dict[str, dict]:
     return {path.parent.name.removeprefix("curve-"): errors(load(path), chosen) for path in paths}
 
 
-def measure_validation(runs: Path) -> dict:
-    """What designs are chosen by."""
+def measure_validation(runs: Path, output: Path) -> None:
+    """What designs are chosen by, written after each functional; those that are in `output` are not measured again."""
+    result: dict[str, dict] = {"validation": {}, "leave_one_out": {}}
+    if output.exists():
+        result = json.loads(output.read_text())
     chosen = samples(runs / "validation")
-    result = {name: errors(functional, chosen) for name, functional in functionals(runs).items()}
-    return {"validation": result, "leave_one_out": leave_one_out(runs)}
+    for name, functional in functionals(runs).items():
+        if name not in result["validation"]:
+            result["validation"][name] = errors(functional, chosen)
+            write_text(output, as_json(result))
+    for path in sorted(runs.glob("loo-*/model")):
+        crystal = path.parent.name.removeprefix("loo-")
+        if crystal not in result["leave_one_out"]:
+            result["leave_one_out"][crystal] = left_out(path, runs / "data")
+            write_text(output, as_json(result))
 
 
-def measure_test(runs: Path, before: dict | None = None) -> dict:
-    """What is looked at once; functionals whose results are in `before` are not measured again."""
-    folder, result = runs / "test", dict((before or {}).get("functionals", {}))
+def measure_test(runs: Path, output: Path) -> None:
+    """What is looked at once, written after each functional; those that are in `output` are not measured again."""
+    folder, result = runs / "test", {}
+    if output.exists():
+        result = json.loads(output.read_text())["functionals"]
     reference = read_sample(folder / "hexagonal-1.npz")
     for name, functional in functionals(runs).items():
         if name in result:
@@ -182,7 +192,8 @@ def measure_test(runs: Path, before: dict | None = None) -> dict:
         }
         if name.startswith("seed"):
             result[name]["self_consistency"] = self_consistency(functional, reference)
-    return {"lattice_constants": crystals.LATTICE_CONSTANTS, "bohr": BOHR, "functionals": result}
+        about = {"lattice_constants": crystals.LATTICE_CONSTANTS, "bohr": BOHR}
+        write_text(output, as_json({**about, "functionals": result}))
 
 
 def as_json(result: dict) -> str:
@@ -200,11 +211,8 @@ def main() -> None:
     parser.add_argument("runs", type=Path)
     parser.add_argument("-o", "--output", type=Path, required=True)
     arguments = parser.parse_args()
-    before = json.loads(arguments.output.read_text()) if arguments.output.exists() else None
-    validating = arguments.which == "validation"
-    result = measure_validation(arguments.runs) if validating else measure_test(arguments.runs, before)
-    arguments.output.parent.mkdir(parents=True, exist_ok=True)
-    arguments.output.write_text(as_json(result))
+    measure = measure_test if arguments.which == "test" else measure_validation
+    measure(arguments.runs, arguments.output)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,6 @@ crystals of a file; needs `--structures`, else it is left out), `validation` (er
 """
 
 import argparse
-import json
 import logging
 from collections.abc import Callable
 from dataclasses import replace
@@ -88,11 +87,10 @@ def run(stage: str, runs: Path, processes: int, structures: Path | None) -> None
             fit(samples, seed, STEPS, runs / f"seed-{seed}")
         for name in crystals.TEN if stage == "leave-one-out" else ():
             fit([s for s in samples if s.crystal != name], 0, SHORT_STEPS, runs / f"loo-{name}")
+    elif stage == "validation":
+        measure.measure_validation(runs, RESULTS / "validation.json")
     else:
-        path = RESULTS / f"{stage}.json"
-        before = json.loads(path.read_text()) if path.exists() else None
-        result = measure.measure_validation(runs) if stage == "validation" else measure.measure_test(runs, before)
-        write_text(path, measure.as_json(result))
+        measure.measure_test(runs, RESULTS / "test.json")
 
 
 def run_curve(runs: Path, structures: Path, processes: int, progress: Callable[[int, int], None]) -> None:
