@@ -211,8 +211,8 @@ class M3GNet(EnergyModel):
 
     def memory(self, size: GraphSize) -> int:
         blocks, units = self.config.blocks, max(self.config.units, self.config.width)
-        # of edges, each block keeps what its two updates read; the embedding and its gradient, the gradients of
-        # gathered rows (twice as wide), and what close edges have
+        # of edges, each block keeps what its two updates read; the embedding, its gradient, the gradients of gathered
+        # rows (twice as wide), and what close edges have
         edges = 2 * blocks + 6
         # of atoms, each block keeps the four sources of its updates, twice as wide, and two of their features; their
         # gradients and the readout
