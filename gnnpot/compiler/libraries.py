@@ -51,8 +51,10 @@ class LazyLibrary(JITCodeLibrary):
     def finalize(self) -> None:
         """Called when all code has been added."""
         self._raise_if_finalized()
-        for library in self._parts():
-            self._reload_init.update(library._reload_init)
+        # what is to be done when it is loaded from the cache; before version 0.62, Numba keeps that elsewhere
+        if hasattr(self, "_reload_init"):
+            for library in self._parts():
+                self._reload_init.update(library._reload_init)
         self._finalized = True
 
     def make_executable(self) -> None:

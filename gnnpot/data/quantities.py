@@ -61,7 +61,7 @@ QUANTITIES: dict[str, Quantity] = {
         ),
         Quantity(
             name="forces", unit="eV/Å", per="atom", shape=(3,), largest=1e9,
-            keys=("forces",), words=frozenset({"force", "forces", "frc", "for"}),
+            keys=("forces",), words=frozenset({"force", "forces", "frc", "for", "grad", "gradient", "gradients"}),
             title="Force components", short="force", derivative=True,
         ),
         Quantity(

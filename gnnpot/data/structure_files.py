@@ -9,6 +9,7 @@ whole atoms of them where it is asked to.
 """
 
 import io
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,12 +19,19 @@ from ase import Atoms
 from gnnpot.data.bundled import resolve_bundled
 from gnnpot.data.frame import Frame, Provenance
 from gnnpot.data.readers.base import open_binary
-from gnnpot.data.readers.names import total_charge
+from gnnpot.data.readers.names import charge_words, total_charge
 from gnnpot.data.readers.records import reduced_formula
 from gnnpot.data.structure import check_lattice, check_structure
 from gnnpot.errors import DataError
 
 _PACKED_XYZ = tuple(f"xyz.{ending}" for ending in ("gz", "xz", "bz2"))
+#: bytes of a line of an XYZ file
+LONGEST_LINE = 10_000_000
+#: of comment lines of extended XYZ
+_OWN_KEY = re.compile(rb"(?i)\b(lattice|pbc)=")
+_PERIODIC = re.compile(rb"\bpbc=(\"[^\"]*\"|'[^']*'|\{[^}]*\}|\[[^\]]*\]|\([^)]*\)|\S+)")
+_FLAG = rb"(t|f|true|false|0|1)"
+_FLAGS = re.compile(rb"\s*%b([\s,]+%b){0,2}\s*" % (_FLAG, _FLAG))
 #: occupancies within this of 1 are whole
 WHOLE = 1e-3
 
@@ -74,6 +82,18 @@ def check_readable(path: Path) -> None:
         raise DataError(f"{path}: is empty; give a file of structures")
     if path.suffix.lower() in (".xyz", ".extxyz"):
         _check_count(path)
+        _check_comments(path)
+    if path.name.startswith(("POSCAR", "CONTCAR")) or path.suffix.lower() in (".poscar", ".vasp"):
+        _check_counts(path)
+
+
+def _check_counts(path: Path) -> None:
+    """Raise `DataError` for a POSCAR with fewer than no atoms of an element, which ASE reads as other structures."""
+    with path.open("rb") as file:
+        lines = [file.readline(1000).split() for _ in range(7)]
+    for words in lines[5:]:
+        if words and all(word.lstrip(b"+-").isdigit() for word in words) and any(int(word) < 0 for word in words):
+            raise DataError(f"{path}: can't be read: a number of atoms is negative; mend line 6 or 7")
 
 
 def _check_count(path: Path) -> None:
@@ -82,6 +102,23 @@ def _check_count(path: Path) -> None:
         first = file.readline(64).strip()
     if first.isdigit() and int(first) > path.stat().st_size // 2:
         raise DataError(f"{path}: can't be read: {int(first)} atoms are announced, and the file is too small for them")
+
+
+def _check_comments(path: Path) -> None:
+    """Raise `DataError` for comment lines that ASE reads as something: with two lattices, or with other than flags of
+    periodicity; and for lines so long that it would take minutes."""
+    with path.open("rb") as file:
+        for number, line in enumerate(file, start=1):
+            if len(line) > LONGEST_LINE:
+                raise DataError(
+                    f"{path}: can't be read: line {number} has {len(line) / 1e6:.0f} MB; remove what is no structure"
+                )
+            words = line.lower() if _OWN_KEY.search(line) else b""
+            if words.count(b"lattice=") > 1:
+                raise DataError(f"{path}: line {number} has Lattice= twice; remove the one that is wrong")
+            flags = _PERIODIC.search(words)
+            if flags and not _FLAGS.fullmatch(flags[1].strip(b"\"'{}[]()")):
+                raise DataError(f'{path}: pbc in line {number} is not three flags; write it as pbc="T T F"')
 
 
 def _iterate(path: Path, check: bool) -> Iterator[Atoms]:
@@ -176,7 +213,7 @@ def check_whole(atoms: Atoms, where: str) -> None:
             )
     charge = total_charge(atoms.info)
     if charge:
-        raise DataError(f"{where}: has a total charge of {charge}; gnnpot knows no charges, give a neutral structure")
+        raise DataError(f"{where}: {charge_words(charge)}; gnnpot knows no charges, give a neutral structure")
 
 
 def _occupancies(atoms: Atoms) -> list[tuple[str, Mapping[str, float]]]:

@@ -232,9 +232,12 @@ class CHGNet(EnergyModel):
         return self.by_compiled_copy(graph, FastCHGNet)
 
     def memory(self, size: GraphSize) -> int:
-        # features, sums and their gradients: rows that all convolutions share, and those that each keeps
-        rows = (10 + 1.5 * self.config.convolutions) * size.edges + (6 + 0.5 * self.config.convolutions) * size.triplets
-        return round(rows * self.config.units * self.magmom.weight.itemsize)
+        # each convolution keeps what it reads of bonds, of angles and (five sources, twice as wide) of atoms; besides
+        # these, embeddings, gradients, and the gradients of gathered rows; factors fitted to 2, 4 and 6 convolutions
+        convolutions, units = self.config.convolutions, self.config.units
+        rows = (4.9 + 1.3 * convolutions) * size.edges + 1.3 * (1 + convolutions) * size.triplets
+        rows += (18 + 10 * convolutions) * size.atoms
+        return round(rows * units * self.magmom.weight.itemsize)
 
     def bonds(self, graph: Graph, distances: Tensor) -> Bonds:
         """Bonds and angles of a graph that has triplets."""

@@ -24,6 +24,7 @@ from torch import Tensor, nn
 
 from gnnpot.config import check_ranges
 from gnnpot.graphs import Graph
+from gnnpot.graphs.size import GraphSize
 from gnnpot.models.base import AtomicOutput, EnergyModel, with_gradient
 from gnnpot.models.fast.hdnnp import FastHDNNP
 from gnnpot.models.ranges import MAX_DEPTH, MAX_FUNCTIONS, MAX_WIDTH
@@ -162,6 +163,10 @@ class HDNNP(EnergyModel):
             x = _ACTIVATIONS[activation](torch.baddbmm(bias, x, weight))
         energies = torch.baddbmm(self.biases[-1], x, self.weights[-1]).reshape(-1)
         return energies if index is None else energies.index_select(0, index)
+
+    def memory(self, size: GraphSize) -> int:
+        # vectors and gradients go where pairs were searched, and are no larger; what a thread needs besides
+        return 250_000
 
     def energies_and_gradient(self, graph: Graph, *, create_graph: bool = False) -> tuple[AtomicOutput, Tensor]:
         """By compiled kernels, on the processor; for a loss, without calculating a symmetry function of a graph for

@@ -210,9 +210,14 @@ class M3GNet(EnergyModel):
         return units % SIMD_WIDTH == 0 and width % SIMD_WIDTH == 0 and width >= units
 
     def memory(self, size: GraphSize) -> int:
-        # each block keeps what its two updates read; the rest are features and gradients of the moment
-        rows = (8 + 4 * self.config.blocks) * size.edges
-        return rows * max(self.config.units, self.config.width) * self.edge_embedding.weight.itemsize
+        blocks, units = self.config.blocks, max(self.config.units, self.config.width)
+        # of edges, each block keeps what its two updates read; the embedding, its gradient, the gradients of gathered
+        # rows (twice as wide), and what close edges have
+        edges = 2 * blocks + 6
+        # of atoms, each block keeps the four sources of its updates, twice as wide, and two of their features; their
+        # gradients and the readout
+        atoms = 10 * blocks + 28
+        return (edges * size.edges + atoms * size.atoms) * units * self.edge_embedding.weight.itemsize
 
     def close_edges(self, graph: Graph, distances: Tensor) -> CloseEdges:
         """What the three-body steps need of the edges within the three-body cutoff."""

@@ -120,3 +120,27 @@ def test_broken_files_of_vasp(sample, tmp_path):
             refused += 1
             assert "OUTCAR" in str(error)
     assert refused
+
+
+@pytest.mark.parametrize(
+    ("header", "column", "words"),
+    [
+        ("energy=-1", ":gradient:R:3", "opposite sign by its name"),
+        ("energy=-1 charge=plus", ":forces:R:3", "a total charge that is no number"),
+        ('energy=-1 stress="1 0 0 0 1 0 0 0 1" virial="1 0 0 0 1 0 0 0 1"', ":forces:R:3", "which differ"),
+    ],
+)
+def test_labels_that_contradict_themselves_are_refused(tmp_path, header, column, words):
+    path = tmp_path / "odd.extxyz"
+    path.write_text(f'1\nLattice="5 0 0 0 5 0 0 0 5" {header} Properties=species:S:1:pos:R:3{column}\nCu 0 0 0 0 0 0\n')
+    with pytest.raises(DataError, match=words):
+        list(read_files([path]))
+
+
+def test_a_stress_and_a_virial_that_agree_are_one(tmp_path):
+    path = tmp_path / "both.extxyz"
+    # -V σ, with V = 125 Å³
+    both = 'energy=-1 stress="0.01 0 0 0 0.02 0 0 0 0.03" virial="-1.25 0 0 0 -2.5 0 0 0 -3.75"'
+    path.write_text(f'1\nLattice="5 0 0 0 5 0 0 0 5" {both} Properties=species:S:1:pos:R:3\nCu 0 0 0\n')
+    (frame,) = read_files([path])
+    assert frame.stress == pytest.approx([0.01, 0.02, 0.03, 0, 0, 0])

@@ -103,3 +103,29 @@ def test_a_compressed_file_of_frames_is_read_as_the_plain_one(tmp_path, ending):
     (tmp_path / f"cut.extxyz.{ending}").write_bytes(whole[: len(whole) // 2])
     with pytest.raises(DataError, match="truncated or damaged|can't be read"):
         list(iterate_structures(tmp_path / f"cut.extxyz.{ending}"))
+
+
+def test_comment_lines_that_say_two_things_are_refused(tmp_path):
+    path = tmp_path / "odd.extxyz"
+    second = "1\n{}\nCu 0 0 0\n"
+    cell = 'Lattice="5 0 0 0 5 0 0 0 5"'
+    for comment, words in (
+        (f"{cell} {cell.lower()}", "line 5 has Lattice= twice"),
+        (f'{cell} pbc="T T maybe"', "pbc in line 5 is not three flags"),
+        (f"{cell} pbc=5", "pbc in line 5 is not three flags"),
+    ):
+        path.write_text(second.format(cell) + second.format(comment))
+        with pytest.raises(DataError, match=words):
+            read_structure(path)
+    for flags in ('"T F T"', "[T,F,T]", "(true false true)", "T", '"1 0 1"', "{T F T}"):
+        path.write_text(second.format(f"{cell} pbc={flags}"))
+        try:
+            read_structure(path)
+        except DataError as error:
+            # of ASE's reader, which knows fewer spellings
+            assert "pbc in line" not in str(error)
+    path.write_text(second.format(f"{cell} charge=plus"))
+    with pytest.raises(DataError, match="a total charge that is no number"):
+        read_structure(path)
+    path.write_text(second.format(f"{cell} charge=none"))
+    assert len(read_structure(path)) == 1

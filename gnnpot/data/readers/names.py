@@ -12,6 +12,7 @@ Units are stated by names with the word "unit" (`energy-unit`, `forces_units`, `
 gnnpot's own unit, or for stress that of the convention that is used.
 """
 
+import math
 import re
 from collections.abc import Callable, Collection, Mapping
 
@@ -35,6 +36,8 @@ _OTHER_WORDS = {
 }  # fmt: skip
 #: units in a name, of another kind than gnnpot's
 _FOREIGN_UNITS = {"ha", "hartree", "ry", "rydberg", "kcal", "kj", "mev", "bohr", "au", "gpa", "kbar", "bar"}
+#: words of what is the negative of forces
+_GRADIENTS = {"grad", "gradient", "gradients"}
 #: words of a name that states a unit -> what is measured in it
 _QUANTITIES = {
     "energy": "energy", "energies": "energy", "force": "forces", "forces": "forces", "stress": "stress",
@@ -46,12 +49,18 @@ _ANGSTROM = {"a", "å", "ang", "angs", "angstrom", "angstroms", "ångström", "�
 _EV = {"ev", "electronvolt", "electronvolts"}
 #: e; what is printed as the charge of a neutral cell may differ from 0 by as much
 NEUTRAL = 1e-3
+_NO_CHARGE = {"none", "neutral", "unknown"}
 _CHARGE_NAMES = {"charge", "totalcharge", "totcharge", "systemcharge", "netcharge", "molecularcharge"}
 
 
 def words_of(name: str) -> list[str]:
     """The words of a name, in lower case: "REF_TotEnergy" -> ["ref", "tot", "energy"]."""
     return [word.lower() for word in _WORD.findall(name)]
+
+
+def charge_words(charge: float) -> str:
+    """What a message says of a total charge."""
+    return "has a total charge that is no number" if math.isnan(charge) else f"has a total charge of {charge}"
 
 
 def may_be(label: str, name: str) -> bool:
@@ -83,6 +92,11 @@ def naming_problem(
         usual = next((key for key in keys[label] if key in present), None)
         foreign = next((w for w in words_of(similar[0]) if w in _FOREIGN_UNITS), "") if label != "stress" else ""
         has = f"has '{usual}' and '" if usual else f"has no '{label}' but '"
+        if _GRADIENTS & set(words_of(similar[0])):
+            return (
+                f"{has}{', '.join(similar)}', of the opposite sign by its name; change its sign and name it "
+                f"{label}, or give {label}_key='{usual or ''}' for {usual or 'none'}"
+            )
         if foreign:
             return (
                 f"{has}{', '.join(similar)}', in {foreign} by its name; convert it to gnnpot's units and say which is "
@@ -154,12 +168,14 @@ _RIGHT_UNIT: dict[str, Callable[[str], bool]] = {
 
 
 def total_charge(info: Mapping[str, object]) -> float | None:
-    """The total charge, e, that a header states; `None` if it states none."""
+    """The total charge, e, that a header states; `None` if it states none, NaN for words that are no number."""
     for name, value in info.items():
         if "".join(words_of(name)) in _CHARGE_NAMES and "unit" not in name.lower():
             try:
-                charge = np.asarray(value, dtype=float)
+                charge = np.asarray(value.split() if isinstance(value, str) else value, dtype=float)
             except (ValueError, TypeError):
+                if isinstance(value, str) and value.lower() not in _NO_CHARGE:
+                    return math.nan
                 continue
             if charge.size == 1 and np.isfinite(charge).all():
                 return float(charge.reshape(())) if abs(charge.reshape(())) > NEUTRAL else 0.0

@@ -24,7 +24,7 @@ from ase.formula import Formula
 
 from gnnpot.data.frame import Frame, FrameError, Provenance
 from gnnpot.data.quantities import ATTRIBUTES, QUANTITIES, Quantity, fields_of
-from gnnpot.data.readers.names import may_be, naming_problem, total_charge, unit_problem
+from gnnpot.data.readers.names import charge_words, may_be, naming_problem, total_charge, unit_problem
 from gnnpot.data.stress import PRESETS, StressConvention
 from gnnpot.data.structure import check_elements
 from gnnpot.errors import DataError, suggest
@@ -175,7 +175,7 @@ class FrameBuilder:
     def _check_charge(self, record: Record) -> None:
         charge = total_charge(record.info) if self.options.total_charge == "raise" else None
         if charge:
-            problem = f"has a total charge of {charge}; gnnpot knows no charges: remove it or give total_charge=ignore"
+            problem = f"{charge_words(charge)}; gnnpot knows no charges: remove it or give total_charge=ignore"
             raise FrameError(str(self.path), "charged", problem)
 
     def _label(self, record: Record, quantity: Quantity) -> np.ndarray | None:
@@ -195,7 +195,20 @@ class FrameBuilder:
         if key is None:
             return None
         self.unmet.discard("stress")
-        convention = self.stress or (PRESETS["virial"] if key == "virial" else self.usual_stress)
+        found = self._converted(record, key, self.stress or self._usual(key))
+        other = next((k for k in self.keys["stress"] if k in record.info and k != key), None)
+        if other is not None and "stress" not in self.named:
+            # both are read by their names: "stress" and "virial"
+            second = self._converted(record, other, self._usual(other))
+            if np.abs(found - second).max() > MAX_ASYMMETRY * max(np.abs(found).max(), np.abs(second).max()):
+                problem = f"has '{key}' and '{other}', which differ; say which is right with stress_key='{key}'"
+                raise FrameError(str(self.path), "two stresses that differ", problem)
+        return found
+
+    def _usual(self, key: str) -> StressConvention:
+        return PRESETS["virial"] if key == "virial" else self.usual_stress
+
+    def _converted(self, record: Record, key: str, convention: StressConvention) -> np.ndarray:
         values = floats(record.info[key], key)
         if values.size == 9:
             tensor = values.reshape(3, 3)

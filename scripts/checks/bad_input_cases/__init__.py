@@ -13,9 +13,9 @@ __all__ = ["Try", "all_tries"]
 
 def all_tries() -> list[Try]:
     """Every try, in the order of the tables."""
-    from bad_input_cases import calls, configs, hub, labels, options, outputs, resume, structures, terminals
+    from bad_input_cases import calls, configs, hub, labels, options, outputs, resume, second, structures, terminals
 
-    groups = (structures, options, configs, outputs, labels, hub, resume, terminals, calls)
+    groups = (structures, options, configs, outputs, labels, hub, resume, terminals, calls, second)
     tries = [attempt for group in groups for attempt in group.tries()]
     names = [f"{attempt.group}: {attempt.name}" for attempt in tries]
     twice = {name for name in names if names.count(name) > 1}
