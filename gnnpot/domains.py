@@ -51,6 +51,10 @@ INNER_SHARE = Domain("a number between 0 and 1", lambda x: 0 < x < 1)
 WHOLE = Domain("a whole number", lambda _: True, whole=True)
 WHOLE_FROM_0 = Domain("a whole number from 0 on", lambda n: n >= 0, whole=True)
 WHOLE_FROM_1 = Domain("a whole number from 1 on", lambda n: n >= 1, whole=True)
+#: more would not end within a lifetime
+STEPS = Domain("a whole number from 0 to 1e12", lambda n: 0 <= n <= 10**12, whole=True)
+#: fs; with less, positions in double precision don't change within a step
+TIMESTEP = Domain("a number above 0, of at least 1e-6 fs", lambda x: 1e-6 <= x < math.inf)
 WHOLE_FROM_2 = Domain("a whole number from 2 on", lambda n: n >= 2, whole=True)
 
 

@@ -12,7 +12,7 @@ from gnnpot.cli.common import Precision, beside, open_calculator, read_structure
 from gnnpot.cli.console import styled
 from gnnpot.cli.many import ExecutorOption, ManyOption, ProcessesOption, compute_many, refuse
 from gnnpot.cli.results import JsonOption, show
-from gnnpot.domains import FINITE, NOT_NEGATIVE, POSITIVE, WHOLE_FROM_0, WHOLE_FROM_1
+from gnnpot.domains import FINITE, NOT_NEGATIVE, POSITIVE, STEPS, TIMESTEP, WHOLE_FROM_0, WHOLE_FROM_1
 from gnnpot.errors import DataError, counted
 from gnnpot.hub.shipped import DEFAULT
 
@@ -104,7 +104,7 @@ def relax(
         float | None, POSITIVE, typer.Option(help="Keep the symmetry that the structure has within this tolerance, Å.")
     ] = None,
     fix: FixOption = None,
-    steps: Annotated[int, WHOLE_FROM_0, typer.Option(help="The most steps to take.")] = 500,
+    steps: Annotated[int, STEPS, typer.Option(help="The most steps to take.")] = 500,
     optimizer: Annotated[Optimizer, typer.Option(help="How to go downhill.")] = Optimizer.fire,
     trajectory: Annotated[Path | None, typer.Option(help="Write every step (ASE .traj).")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Start from the last frame of the trajectory.")] = False,
@@ -192,8 +192,8 @@ def md(
         float | None, NOT_NEGATIVE, typer.Option(help="K; the thermostat changes linearly to it over the steps.")
     ] = None,
     pressure: Annotated[float, FINITE, typer.Option(help="GPa, of the ensembles npt-….")] = 0.0,
-    timestep: Annotated[float, POSITIVE, typer.Option(help="fs.")] = 1.0,
-    steps: Annotated[int, WHOLE_FROM_0, typer.Option(help="In all, those before a resume included.")] = 1000,
+    timestep: Annotated[float, TIMESTEP, typer.Option(help="fs.")] = 1.0,
+    steps: Annotated[int, STEPS, typer.Option(help="In all, those before a resume included.")] = 1000,
     taut: Annotated[
         float, POSITIVE, typer.Option(help="fs, time constant of bussi and of Nosé-Hoover chains.")
     ] = 100.0,

@@ -5,7 +5,7 @@ from typing import Annotated, Literal, get_args
 
 from ase import Atoms
 
-from gnnpot.domains import NOT_NEGATIVE, POSITIVE, WHOLE_FROM_0, WHOLE_FROM_1, check_fields
+from gnnpot.domains import NOT_NEGATIVE, POSITIVE, STEPS, TIMESTEP, WHOLE_FROM_0, WHOLE_FROM_1, check_fields
 
 Ensemble = Literal[
     "nve",
@@ -45,8 +45,8 @@ class MDConfig:
     #: K; the thermostat changes linearly to it over `steps`; empty: it is constant
     temperature_end: Annotated[float | None, NOT_NEGATIVE] = None
     pressure: float = 0.0  #: GPa, of the ensembles `npt-…`
-    timestep: Annotated[float, POSITIVE] = 1.0  #: fs
-    steps: Annotated[int, WHOLE_FROM_0] = 1000  #: in all, those before a resume included
+    timestep: Annotated[float, TIMESTEP] = 1.0  #: fs
+    steps: Annotated[int, STEPS] = 1000  #: in all, those before a resume included
     taut: Annotated[float, POSITIVE] = 100.0  #: fs, time constant of the thermostats `bussi` and of Nosé-Hoover chains
     taup: Annotated[float, POSITIVE] = 1000.0  #: fs, time constant of the barostats
     friction: Annotated[float, POSITIVE] = 0.01  #: 1/fs, of `langevin` and `npt-langevin…`
@@ -61,6 +61,10 @@ class MDConfig:
         check_fields(self)
         for name in ("temperature", "temperature_end"):
             value = getattr(self, name)
+            if value is not None and value > self.max_temperature:
+                raise ValueError(
+                    f"{name}: {value:g} K is above max_temperature, {self.max_temperature:g} K, where a run is stopped"
+                )
             if value == 0 and self.ensemble != "nve" and self.ensemble not in LANGEVIN:
                 raise ValueError(f"{name}: 0 K can't be reached by '{self.ensemble}', which only scales what moves")
         if self.temperature_end is not None and self.ensemble == "nve":

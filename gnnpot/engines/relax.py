@@ -28,7 +28,7 @@ from ase.optimize import BFGS, FIRE, LBFGS
 
 from gnnpot.data.quantities import QUANTITIES
 from gnnpot.data.structures import StructureLike, as_checked_atoms
-from gnnpot.domains import NOT_NEGATIVE, POSITIVE, WHOLE_FROM_0, check_fields
+from gnnpot.domains import NOT_NEGATIVE, POSITIVE, STEPS, check_fields
 from gnnpot.engines.cell_filters import CellChoice, CellFreedom, StrainFilter, choose_cell, keep_symmetry, stress_left
 from gnnpot.engines.files import last_frame, refuse_overwrite
 from gnnpot.errors import ConfigError, DataError, GnnpotError, SimulationError
@@ -54,7 +54,7 @@ class RelaxConfig:
     cell: CellFreedom = "full"  #: what of the cell may relax
     #: Å, tolerance within which the symmetry of the start is found and kept; None: not kept
     symmetry: Annotated[float | None, POSITIVE] = None
-    steps: Annotated[int, WHOLE_FROM_0] = 500  #: at most
+    steps: Annotated[int, STEPS] = 500  #: at most
     optimizer: OptimizerName = "fire"
 
     def __post_init__(self) -> None:

@@ -148,8 +148,13 @@ def test_a_gnnpot_run_resumes_to_the_same_numbers(potential, crystal, tmp_path):
 
 
 def test_explosions_are_stopped(copper, tmp_path):
+    hot = copper.copy()
+    random_velocities(hot, 3000, np.random.default_rng(0), degrees_of_freedom(hot, "nve"))
+    config = MDConfig(temperature=1000, steps=200, max_temperature=2000, keep_velocities=True)
     with pytest.raises(SimulationError, match="temperature is"):
-        run_md(copper, EMT(), MDConfig(temperature=3000, steps=200, max_temperature=2000), log=tmp_path / "x.log")
+        run_md(hot, EMT(), config, log=tmp_path / "x.log")
+    with pytest.raises(ValueError, match="temperature: 3000 K is above max_temperature, 2000 K"):
+        MDConfig(temperature=3000, max_temperature=2000)
     assert (tmp_path / "x.log").read_text().count("\n") >= 2
     with pytest.raises(SimulationError, match="shorter timestep"):
         run_md(copper, EMT(), MDConfig(ensemble="nve", temperature=1000, timestep=60, steps=200))
