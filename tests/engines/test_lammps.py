@@ -16,6 +16,7 @@ from typer.testing import CliRunner
 
 from gnnpot.engines.calculator import Calculator
 from gnnpot.engines.lammps.local import LocalEnergies
+from gnnpot.engines.lammps.mliap import UnifiedModel
 from gnnpot.engines.lammps.session import _Callbacks
 from gnnpot.errors import ConfigError, SimulationError
 from gnnpot.graphs.neighbors import neighbor_list
@@ -82,6 +83,51 @@ def test_parts_of_a_structure_sum_to_the_whole(name):
         np.add.at(forces, np.array(order)[index[1]], -gradient)
     assert energies == pytest.approx(whole.energies.detach().numpy(), abs=1e-10)
     assert forces == pytest.approx(whole.forces.detach().numpy(), abs=1e-10)
+
+
+class UnifiedData:
+    """What LAMMPS's mliap_unified_couple passes, for a structure whose images are ghosts, and what it does with it."""
+
+    def __init__(self, atoms, cutoff):
+        found = neighbor_list(atoms.positions, atoms.cell.array, atoms.pbc, cutoff)
+        order = np.argsort(found.edge_index[0], kind="stable")
+        self.pair_i, neighbor = found.edge_index[:, order]
+        self.rij = found.edge_vectors[order]
+        places = atoms.positions[self.pair_i] + self.rij
+        images = np.abs(places - atoms.positions[neighbor]).max(axis=1) > 1e-6
+        self.pair_j = np.where(images, len(atoms) + np.cumsum(images) - 1, neighbor)
+        self.owners = np.concatenate([np.arange(len(atoms)), neighbor[images]])
+        self.elems = np.array([ELEMENTS.index(s) for s in atoms.symbols])[self.owners]
+        self.iatoms = np.arange(len(atoms))
+        self.f = np.zeros((len(self.elems), 3))
+        self.energy = self.eatoms = None
+
+    def update_pair_forces(self, fij):
+        np.add.at(self.f, self.pair_i, fij)
+        np.subtract.at(self.f, self.pair_j, fij)
+
+    @property
+    def forces(self):
+        """With those on ghosts, which LAMMPS sends to their owners."""
+        total = np.zeros((len(self.iatoms), 3))
+        np.add.at(total, self.owners, self.f)
+        return total
+
+
+def test_models_of_mliap_give_what_the_calculator_gives():
+    potential, atoms = potentials()["hdnnp"], triclinic()
+    model = UnifiedModel(potential, ELEMENTS)
+    data = UnifiedData(atoms, 2 * model.rcutfac)
+    model.compute_forces(data)
+    atoms.calc = Calculator(potential)
+    assert len(data.elems) > len(atoms) and data.energy == pytest.approx(atoms.get_potential_energy(), abs=1e-9)
+    assert data.eatoms == pytest.approx(atoms.calc.results["energies"], abs=1e-9)
+    assert data.forces == pytest.approx(atoms.get_forces(), abs=1e-9)
+
+
+def test_models_of_mliap_have_one_layer():
+    with pytest.raises(ConfigError, match=r"has [23] layers.*use pair_style gnnpot"):
+        UnifiedModel(potentials()["sevennet"], ELEMENTS)
 
 
 def test_models_that_can_not_leave_out_ghosts_are_refused():

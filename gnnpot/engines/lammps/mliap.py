@@ -1,0 +1,82 @@
+"""Potentials for builds of LAMMPS that have ML-IAP with Python, in place of a compiled pair style.
+
+    import lammps, lammps.mliap
+    from gnnpot.engines.lammps.mliap import UnifiedModel
+
+    engine = lammps.lammps()
+    lammps.mliap.activate_mliappy(engine)
+    engine.command("pair_style mliap unified EXISTS")
+    engine.command("pair_coeff * * Si")
+    lammps.mliap.load_unified(UnifiedModel(gnnpot.load("my-hdnnp"), ["Si"]))
+    engine.command("run 100")
+
+LAMMPS passes the neighbours of a rank's own atoms only, so that potentials of one layer run this way: HDNNP, with or
+without short-range repulsion. Those of more layers need the neighbours of ghost atoms: `pair_style gnnpot`.
+"""
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import numpy as np
+
+from gnnpot.engines.lammps.local import LocalEnergies
+from gnnpot.errors import ConfigError
+from gnnpot.potential import Potential
+
+
+class UnifiedData(Protocol):
+    """What LAMMPS's `mliap_unified_couple` passes: E pairs, n of the rank's own atoms, N with ghosts."""
+
+    iatoms: Any  #: [n] the rank's own atoms, the first of all
+    elems: Any  #: [N] places in `element_types`
+    pair_i: Any  #: [E] ascending
+    pair_j: Any  #: [E]
+    rij: Any  #: [E, 3] Å, from i to j
+    eatoms: Any  #: [n] eV, is set
+    energy: Any  #: eV, is set
+
+    def update_pair_forces(self, fij: np.ndarray) -> None:
+        """Add `fij` [E, 3] eV/Å to the forces on i, subtract it from those on j, and sum the virial."""
+
+
+class UnifiedModel:
+    """A model of LAMMPS's interface `MLIAPUnified`.
+
+    Args:
+        potential: On the processor.
+        elements: The element of each atom type of LAMMPS, in their order, as in `pair_coeff`.
+
+    Raises:
+        ConfigError: The potential has several layers or has not seen an element.
+    """
+
+    def __init__(self, potential: Potential, elements: Sequence[str]) -> None:
+        self._energies = LocalEnergies(potential, list(elements))
+        if self._energies.layers > 1:
+            raise ConfigError(
+                f"pair_style mliap: the potential has {self._energies.layers} layers, for which ghosts need neighbours "
+                "that LAMMPS does not pass; use pair_style gnnpot (gnnpot lammps)"
+            )
+        # read by LAMMPS, which doubles the cutoff
+        self.interface: Any = None
+        self.element_types = list(elements)
+        self.ndescriptors = self.nparams = 1
+        self.rcutfac = 0.5 * self._energies.cutoff
+
+    def compute_forces(self, data: UnifiedData) -> None:
+        """Set the energies of the rank's own atoms, and add what they do to all forces."""
+        own, elements = len(data.iatoms), np.asarray(data.elems)
+        vectors = np.ascontiguousarray(data.rij, dtype=np.float64).reshape(-1, 3)
+        index = np.stack([np.asarray(pair, dtype=np.int64) for pair in (data.pair_i, data.pair_j)])
+        # LAMMPS counts elements from 0 here, types from 1
+        energies, gradient = self._energies(elements + 1, np.array([own, len(elements)]), index, vectors)
+        data.eatoms = energies
+        data.energy = float(energies.sum())
+        if len(gradient) > 0:
+            data.update_pair_forces(gradient)
+
+    def compute_gradients(self, data: UnifiedData) -> None:
+        """Not used by LAMMPS for forces."""
+
+    def compute_descriptors(self, data: UnifiedData) -> None:
+        """Not used by LAMMPS for forces."""
