@@ -66,7 +66,7 @@ def run(
         write_lammps_data(data, crystal, specorder=elements, masses=True, units="metal", velocities=True)
     world.barrier()
     row: dict[str, Any] = {
-        "label": label or model, "model": model, "atoms": len(crystal), "ranks": world.size, "steps": steps
+        "label": label or model, "model": Path(model).name, "atoms": len(crystal), "ranks": world.size, "steps": steps
     }  # fmt: skip
     with in_lammps(potential, data, elements, world) as on_all, in_lammps(potential, data, elements, alone) as on_one:
         moving = crystal.copy()
