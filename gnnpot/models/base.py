@@ -13,6 +13,7 @@ from gnnpot.errors import UnknownElementError
 from gnnpot.graphs import Graph
 from gnnpot.graphs.size import GraphSize
 from gnnpot.models.fast.training import TrainingBackend, TwoPasses
+from gnnpot.ops.simd.memory import keep_freed_memory
 from gnnpot.ops.simd.threads import follow_torch
 
 B = TypeVar("B")
@@ -148,6 +149,7 @@ class EnergyModel(nn.Module):
             output, gradient = with_gradient(self, graph)
             return output.detach(), gradient
         backend = self.compiled_copy(make).backend
+        keep_freed_memory()
         follow_torch()
         # what lies beyond the cutoff costs as much as what lies within
         near, inside = graph.within(self.cutoff)

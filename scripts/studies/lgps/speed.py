@@ -1,0 +1,59 @@
+"""Steps a second of 1,600 atoms of Li10GeP2S12 at the volume of experiment.
+
+    python scripts/studies/lgps/speed.py lgps-1 --data lgps50_train.extxyz.gz --threads 2 -o docs/lgps/speed.json
+
+Dynamics by `run_md` at 500 K with Bussi's thermostat and steps of 2 fs, as in the study of the conductivity; the median
+of the turns after a first one, which finds neighbours and loads kernels.
+"""
+
+import json
+import os
+import statistics
+import time
+from pathlib import Path
+from typing import Annotated
+
+import torch
+import typer
+from conductivity import crystal
+
+import gnnpot
+from gnnpot.engines.md import MDConfig, run_md
+from gnnpot.runs.files import write_text
+
+
+def main(
+    model: Annotated[str, typer.Argument(help="Name or path of a potential.")],
+    data: Annotated[Path, typer.Option(help="The frames; the first is the structure.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="JSON.")],
+    threads: Annotated[int, typer.Option(help="Of the calculator.")] = 1,
+    steps: Annotated[int, typer.Option(help="Of a turn.")] = 200,
+    turns: Annotated[int, typer.Option(help="How many are measured.")] = 5,
+) -> None:
+    """Measure, and add a row to OUT."""
+    torch.set_num_threads(threads)
+    atoms = crystal(data, None) * (4, 4, 2)
+    calculator = gnnpot.Calculator(model)
+    config = MDConfig(temperature=500.0, timestep=2.0, steps=steps, taut=1000.0, interval=50)
+    rates = []
+    for turn in range(turns + 1):
+        start = time.perf_counter()
+        run_md(atoms, calculator, config)
+        if turn:
+            rates.append(steps / (time.perf_counter() - start))
+    row = {
+        "potential": Path(model).name,
+        "atoms": len(atoms),
+        "threads": threads,
+        "steps_per_s": statistics.median(rates),
+        "us_per_atom_and_step": 1e6 / statistics.median(rates) / len(atoms),
+        "load_before": os.getloadavg()[0],
+    }
+    rows = json.loads(output.read_text()) if output.exists() else []
+    rows = [r for r in rows if (r["potential"], r["threads"]) != (row["potential"], row["threads"])] + [row]
+    write_text(output, json.dumps(rows, indent=1) + "\n")
+    typer.echo(json.dumps(row))
+
+
+if __name__ == "__main__":
+    typer.run(main)
