@@ -20,7 +20,11 @@ ROOT = Path(__file__).parents[2]
 def test_it_answers_and_leaves_nothing(tmp_path, number, status):
     command = [sys.executable, "-m", "gnnpot", "studio", "--no-browser"]
     environment = {**os.environ, "TMPDIR": str(tmp_path), "COLUMNS": "200"}
-    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, env=environment)
+    process = subprocess.Popen(
+        command, cwd=ROOT, stdout=subprocess.PIPE, text=True, env=environment,
+        # a shell's background jobs, and what they start, ignore interrupts
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509
+    )  # fmt: skip
     try:
         lines = iter(process.stdout.readline, "")
         address = next(found.group(0) for line in lines if (found := re.search(r"http://\S+", line)))
