@@ -104,7 +104,7 @@ def differences(
         begun: the options with which a run began.
         asked: those that are asked for now.
         free: dotted names that may differ.
-        same: says of two values that are not equal whether they mean the same.
+        same: whether two values that are not equal mean the same.
     """
     found: dict[str, str] = {}
     meaning = _Meaning(set(free), same)

@@ -59,7 +59,7 @@ def words_of(name: str) -> list[str]:
 
 
 def charge_words(charge: float) -> str:
-    """What a message says of a total charge."""
+    """The part of a message about a total charge."""
     return "has a total charge that is no number" if math.isnan(charge) else f"has a total charge of {charge}"
 
 

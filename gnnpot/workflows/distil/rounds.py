@@ -129,7 +129,7 @@ def round_result(
 
 
 def new_frames(labelled: Labelled) -> list[Frame]:
-    """The labelled frames of both samples; their provenance says of which each is."""
+    """The labelled frames of both samples; which of them each is, stands in its provenance."""
     return [
         frame.with_(provenance=replace(frame.provenance, config_type=kind))
         for kind, store in (("drawn", labelled.random), ("picked", labelled.uncertain or ()))

@@ -23,7 +23,7 @@ LIMITS = "bulk crystals; energies to some 30 meV/atom; surfaces are not learnt"
 
 
 def errors() -> dict:
-    """What the card says of the shipped functional's errors."""
+    """Errors of the shipped functional, for its card."""
     test = json.loads((RESULTS / "test.json").read_text())["functionals"][SEED]
     left_out = json.loads((RESULTS / "validation.json").read_text())["leave_one_out"]
     densities = [error["density_error"] for crystal in left_out.values() for error in crystal.values()]
