@@ -78,6 +78,29 @@ def caesium_chloride(name: str, scale: float = 1.0) -> Atoms:
     return bulk(name, "cesiumchloride", a=(0.76 / 4) ** (1 / 3) * scale * LATTICE_CONSTANTS[name])
 
 
+def nickel_arsenide(name: str, scale: float = 1.0) -> Atoms:
+    """One of the nine III-V crystals in the structure of NiAs, c/a = 1.6, at 0.8 of its own volume."""
+    a, c = _hexagonal_constants(0.8 * (scale * LATTICE_CONSTANTS[name]) ** 3 / 2, 1.6)
+    return _four(name, [[0, 0, 0], [0, 0, 0.5], [1 / 3, 2 / 3, 0.25], [2 / 3, 1 / 3, 0.75]], a, c)
+
+
+def flat_hexagonal(name: str, scale: float = 1.0) -> Atoms:
+    """One of the nine III-V crystals in flat hexagonal layers, an atom above one of the other kind, c/a = 1.25.
+
+    The structure of hexagonal BN with layers so close that each atom has five neighbours, at 0.92 of its own volume.
+    """
+    a, c = _hexagonal_constants(0.92 * (scale * LATTICE_CONSTANTS[name]) ** 3 / 2, 1.25)
+    return _four(name, [[1 / 3, 2 / 3, 0.25], [2 / 3, 1 / 3, 0.75], [1 / 3, 2 / 3, 0.75], [2 / 3, 1 / 3, 0.25]], a, c)
+
+
+def body_centred_tetragonal(scale: float = 1.0) -> Atoms:
+    """Silicon as bct-C4: four tetrahedral atoms in squares that are bonded along the diagonals (I4/mmm)."""
+    a, c, x = 6.59 * scale, 3.78 * scale, 0.1804
+    cell = 0.5 * np.array([[-a, a, c], [a, -a, c], [a, a, -c]])
+    places = a * np.array([[x, x, 0], [-x, -x, 0], [-x, x, 0], [x, -x, 0]])
+    return Atoms("Si4", positions=places, cell=cell, pbc=True)
+
+
 def cubic(name: str, scale: float = 1.0) -> Atoms:
     """The cubic cell of eight atoms of one of the ten."""
     kind = "diamond" if name == "Si" else "zincblende"
@@ -92,6 +115,14 @@ def vacancy(name: str, element: str, scale: float = 1.0) -> Atoms:
     atoms.wrap()
     del atoms[missing]
     return atoms
+
+
+def dilute_vacancy(name: str) -> Atoms:
+    """Eight primitive cells of one of the ten without an atom of the first element, whose place is the origin."""
+    atoms = zincblende(name) * (2, 2, 2)
+    atoms.positions -= atoms.positions[0]
+    atoms.wrap()
+    return atoms[1:]
 
 
 def random_strain(size: float, seed: int) -> np.ndarray:
@@ -164,6 +195,18 @@ def rattled(atoms: Atoms, size: float, seed: int) -> Atoms:
     result = atoms.copy()
     result.positions += size * np.random.default_rng(seed).normal(size=atoms.positions.shape)
     return result
+
+
+def _four(name: str, places: list[list[float]], a: float, c: float) -> Atoms:
+    """Two atoms of each element of a III-V crystal in a hexagonal cell."""
+    first, second = zincblende(name).get_chemical_symbols()
+    return Atoms([first] * 2 + [second] * 2, scaled_positions=places, cell=_hexagonal(a, c), pbc=True)
+
+
+def _hexagonal_constants(volume: float, ratio: float) -> tuple[float, float]:
+    """a and c = `ratio` a of a hexagonal cell of this volume."""
+    a = (volume / (ratio * np.sqrt(3) / 2)) ** (1 / 3)
+    return a, ratio * a
 
 
 def _hexagonal(a: float, c: float) -> np.ndarray:

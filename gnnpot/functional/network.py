@@ -98,13 +98,13 @@ class LearnedFunctional(Functional):
         return von_weizsacker(density, space) + thomas_fermi(density) * self.enhancement(density, space)
 
     def enhancement(self, density: Tensor, space: Space) -> Tensor:
-        """F `[B, n]`."""
+        """F `[B, n]`; the network itself is evaluated in the precision `space.inner`."""
         x, eta = self.inputs(density, space)
 
         def convolve(h: Tensor, kernels: Callable[[Tensor], Tensor]) -> Tensor:
-            return space.convolve(h, kernels(eta))
+            return space.convolve(h, kernels(eta).to(h.dtype))
 
-        z = self.network(x, convolve)[:, 0]
+        z = self.network(x.to(space.inner), convolve)[:, 0].to(x.dtype)
         uniform, table = self.uniform_response()
         z = z - uniform
         if self.config.response:

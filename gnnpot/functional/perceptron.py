@@ -40,7 +40,7 @@ def concatenate(parts: Sequence[Tensor | Response]) -> Tensor | Response:
 
 
 class Perceptron(nn.Module):
-    """Linear layers of `widths` with SiLU between them, at each point of `[B, C, n]` fields.
+    """Linear layers of `widths` with SiLU between them, at each point of `[B, C, n]` fields, in the fields' precision.
 
     `perceptron(h, x)` takes the channels of h and x together.
     """
@@ -70,7 +70,7 @@ class Perceptron(nn.Module):
 
     def _layers(self, x: Tensor, linear: Callable[[Tensor, Tensor, Tensor], Tensor]) -> Tensor:
         last = len(self.weights) - 1
-        for number, (weight, bias) in enumerate(zip(self.weights, self.biases, strict=True)):
+        for number, (weight, bias) in enumerate(self.layers(x.dtype)):
             x = linear(weight, bias, x)
             if number < last:
                 x = nn.functional.silu(x)

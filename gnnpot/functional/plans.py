@@ -29,6 +29,8 @@ from gnnpot.units import BOHR
 DISPLACED = ("AlP", "GaP", "AlAs", "InAs", "InSb")
 #: of metallic and of large cells
 METAL, LARGE = Settings(mesh=(8, 8, 8), smearing=0.01), Settings(mesh=(3, 3, 3), smearing=0.01)
+BODY_CENTRED = Settings(mesh=(6, 6, 6), shift=(False, False, False), smearing=0.01)
+HEXAGONAL = Settings(mesh=(8, 8, 6), shift=(False, False, True), smearing=0.01)
 
 
 @dataclass(frozen=True)
@@ -80,8 +82,9 @@ def plan(config: DataConfig) -> list[Task]:
 def other_tasks(names: Sequence[str]) -> list[Task]:
     """What is far from the ten crystals at rest, by the crystals in `names` only.
 
-    Vacancies in 8 atoms; crystals of two atoms with random strains and displacements, and 8 atoms with such; random
-    cells of four atoms; III-V crystals in the structures of NaCl and CsCl, silicon in bcc and simple hexagonal ones.
+    Vacancies in 8 atoms, and in 16 of silicon; crystals of two atoms with random strains and displacements, and 8 atoms with such; random
+    cells of four atoms; III-V crystals in the structures of NaCl, CsCl, NiAs and in flat hexagonal layers, silicon in
+    bcc, simple hexagonal and bct-C4 ones.
     """
     tasks = []
     for name in names:
@@ -91,12 +94,20 @@ def other_tasks(names: Sequence[str]) -> list[Task]:
                 atoms = crystals.vacancy(name, element, scale)
                 tasks.append(Task(f"{name}-vacancy-{element}-{scale:g}", name, atoms, LARGE))
         if name == "Si":
+            tasks.append(Task("Si-vacancy-15", "Si", crystals.dilute_vacancy("Si"), LARGE))
             for kind in ("body_centred_cubic", "simple_hexagonal"):
                 for scale in (0.95, 1.0, 1.05):
                     tasks.append(Task(f"Si-{kind}-{scale:g}", "Si", getattr(crystals, kind)(scale), METAL))
+            for scale in (0.97, 1.0, 1.03):
+                atoms = crystals.body_centred_tetragonal(scale)
+                tasks.append(Task(f"Si-body_centred_tetragonal-{scale:g}", "Si", atoms, BODY_CENTRED))
         else:
             for kind in ("rocksalt", "caesium_chloride"):
                 tasks.append(Task(f"{name}-{kind}", name, getattr(crystals, kind)(name), METAL))
+            tasks.append(Task(f"{name}-nickel_arsenide", name, crystals.nickel_arsenide(name), HEXAGONAL))
+            for scale in (0.97, 1.03):
+                atoms = crystals.flat_hexagonal(name, scale)
+                tasks.append(Task(f"{name}-flat_hexagonal-{scale:g}", name, atoms, HEXAGONAL))
         for number in range(2):
             seed = zlib.crc32(f"{name} cell {number}".encode())
             tasks.append(Task(f"{name}-cell-{number}", name, crystals.random_cell(elements, seed), _small()))

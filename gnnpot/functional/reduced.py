@@ -60,17 +60,21 @@ class ReducedBasis:
 
 
 class ReducedSpace:
-    """Crystals of one `basis`, each with its volume (bohr³)."""
+    """Crystals of one `basis`, each with its volume (bohr³); fields of precision `inner` are taken, too."""
 
-    def __init__(self, basis: ReducedBasis, volumes: list[float] | np.ndarray) -> None:
+    def __init__(
+        self, basis: ReducedBasis, volumes: list[float] | np.ndarray, inner: torch.dtype = torch.float64
+    ) -> None:
         self.basis = basis
         lengths = torch.as_tensor(np.asarray(volumes, dtype=float)) ** (1 / 3)
         self._lengths = lengths
         self.g = basis.g / lengths[:, None]
         sizes = torch.from_numpy(basis.sizes.astype(float))
         self.weights = sizes / sizes.sum() * lengths[:, None] ** 3
-        self._root = sizes.sqrt()
-        self.inner = torch.float64
+        self.inner = inner
+        precisions = {torch.float64, inner}
+        self._roots = {dtype: sizes.sqrt().to(dtype) for dtype in precisions}
+        self._eigenvectors = {dtype: basis.eigenvectors.to(dtype) for dtype in precisions}
 
     def reduce(self, field: np.ndarray) -> Tensor:
         """Values `[n]` at the irreducible points of a symmetric field on the grid."""
@@ -82,11 +86,11 @@ class ReducedSpace:
 
     def modes(self, fields: Tensor) -> Tensor:
         """Coefficients `[B, C, m]` in the eigenvectors of the Laplacian."""
-        return (fields * self._root) @ self.basis.eigenvectors
+        return (fields * self._roots[fields.dtype]) @ self._eigenvectors[fields.dtype]
 
     def fields(self, modes: Tensor) -> Tensor:
         """The inverse of `modes`."""
-        return (modes @ self.basis.eigenvectors.T) / self._root
+        return (modes @ self._eigenvectors[modes.dtype].T) / self._roots[modes.dtype]
 
     def convolve(self, fields: Tensor, kernels: Tensor) -> Tensor:
         return self.fields(self.modes(fields) * kernels)

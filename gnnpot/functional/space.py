@@ -27,7 +27,7 @@ from gnnpot.functional.grid import Grid
 class Space(Protocol):
     """`g` `[B, m]`: length of each mode's wave vector (1/bohr); `weights` `[B, n]`: volume of each point (bohr³).
 
-    `inner` is the precision of what lies inside networks with fixed weights.
+    `inner` is the precision of what lies inside networks.
     """
 
     g: Tensor

@@ -23,7 +23,7 @@ from gnnpot.functional.symmetry import Symmetry
 from gnnpot.units import BOHR
 
 #: irreducible points above which a crystal is treated by FFT
-LARGEST_BASIS = 1300
+LARGEST_BASIS = 1700
 #: samples in a batch
 LARGEST_BATCH = 16
 
@@ -51,8 +51,14 @@ class LossWeights:
     softness: float = 0.8
 
 
-def make_batches(samples: Sequence[Sample], triple_weight: float = 0.3) -> list[Batch]:
-    """Batches of samples; non-interacting ones have `triple_weight`. Raises `DataError` if there are none."""
+def make_batches(
+    samples: Sequence[Sample], triple_weight: float = 0.3, inner: torch.dtype = torch.float64
+) -> list[Batch]:
+    """Batches of samples, networks in precision `inner`; non-interacting samples have `triple_weight`.
+
+    Raises:
+        DataError: if there are no samples.
+    """
     if not samples:
         raise DataError("there are no samples to learn from; run gnnpot functional data first")
     bases: dict[tuple, ReducedBasis | None] = {}
@@ -69,7 +75,7 @@ def make_batches(samples: Sequence[Sample], triple_weight: float = 0.3) -> list[
     batches = []
     for key, members in groups.items():
         for start in range(0, len(members), LARGEST_BATCH):
-            batches.append(_batch(members[start : start + LARGEST_BATCH], bases[key[:3]], triple_weight))
+            batches.append(_batch(members[start : start + LARGEST_BATCH], bases[key[:3]], triple_weight, inner))
     return batches
 
 
@@ -92,14 +98,14 @@ def batch_loss(functional: Functional, batch: Batch, weights: LossWeights) -> tu
     return (batch.weights * loss).sum(), {name: value.detach() for name, value in parts.items()}
 
 
-def _batch(members: list[Sample], basis: ReducedBasis | None, triple_weight: float) -> Batch:
+def _batch(members: list[Sample], basis: ReducedBasis | None, triple_weight: float, inner: torch.dtype) -> Batch:
     grids = [Grid(s.atoms.cell.array / BOHR, s.density.shape) for s in members]
     space: Space
     points: slice | np.ndarray = slice(None)
     if basis is None:
-        space = FourierSpace(grids[0])
+        space = FourierSpace(grids[0], inner=inner)
     else:
-        space, points = ReducedSpace(basis, [grid.volume for grid in grids]), basis.points
+        space, points = ReducedSpace(basis, [grid.volume for grid in grids], inner), basis.points
 
     def gather(fields: list[np.ndarray]) -> Tensor:
         return torch.from_numpy(np.stack([field.reshape(-1)[points] for field in fields]))
