@@ -29,6 +29,7 @@ from gnnpot.errors import ConfigError, DataError
 from gnnpot.functional.data import Sample
 from gnnpot.functional.network import LearnedFunctional, NetworkConfig, build
 from gnnpot.functional.training_set import Batch, LossWeights, batch_loss, make_batches
+from gnnpot.ops.simd.memory import keep_freed_memory
 from gnnpot.runs.files import write_bytes
 from gnnpot.runs.guard import check_name, check_new_run
 
@@ -84,6 +85,7 @@ def train(
         ConfigError: if `folder` holds a run of another configuration or other samples.
         DataError: if there are no samples.
     """
+    keep_freed_memory()
     functional = build(config.network)
     run = _Run(functional, config, folder, sorted(s.name for s in samples), progress)
     run.resume()
