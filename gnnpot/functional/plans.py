@@ -82,9 +82,9 @@ def plan(config: DataConfig) -> list[Task]:
 def other_tasks(names: Sequence[str]) -> list[Task]:
     """What is far from the ten crystals at rest, by the crystals in `names` only.
 
-    Vacancies in 8 atoms, and in 16 of silicon; crystals of two atoms with random strains and displacements, and 8 atoms with such; random
-    cells of four atoms; III-V crystals in the structures of NaCl, CsCl, NiAs and in flat hexagonal layers, silicon in
-    bcc, simple hexagonal and bct-C4 ones.
+    Vacancies in 8 atoms, and in 16 of silicon; crystals of two atoms with random strains and displacements, and 8 atoms
+    with such; random cells of four atoms; III-V crystals in the structures of NaCl, CsCl, NiAs and in flat hexagonal
+    layers, silicon in bcc, simple hexagonal and bct-C4 ones.
     """
     tasks = []
     for name in names:
