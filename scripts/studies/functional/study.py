@@ -35,7 +35,7 @@ SEEDS = (0, 1, 2)
 TRIPLES = {"Si": 4, "AlP": 4, "AlAs": 4, "AlSb": 4, "InSb": 1}
 FEWER_TRIPLES = 2
 #: steps of a whole training, and of one without a crystal
-STEPS, SHORT_STEPS = 20000, 1500
+STEPS, SHORT_STEPS = 12000, 1500
 LOSS = Stage(0, 0.03, 10000.0)
 NETWORK = NetworkConfig(filter=1.3, smooth_floor=0.1)
 RESULTS = Path(__file__).parents[3] / "docs/functional"
