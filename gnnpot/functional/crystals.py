@@ -93,6 +93,20 @@ def flat_hexagonal(name: str, scale: float = 1.0) -> Atoms:
     return _four(name, [[1 / 3, 2 / 3, 0.25], [2 / 3, 1 / 3, 0.75], [1 / 3, 2 / 3, 0.75], [2 / 3, 1 / 3, 0.25]], a, c)
 
 
+def polytype_4h(name: str, scale: float = 1.0) -> Atoms:
+    """One of the nine III-V crystals in the ideal 4H structure, layers ABCB, of its zincblende's nearest neighbours.
+
+    Layers A and C are stacked as in zincblende, the two B as in wurtzite. The screw axis passes through the origin.
+    """
+    a = scale * LATTICE_CONSTANTS[name] / np.sqrt(2)
+    first, second = zincblende(name).get_chemical_symbols()
+    lateral = {"A": (1 / 3, 2 / 3), "B": (0.0, 0.0), "C": (2 / 3, 1 / 3)}
+    layers = [(*lateral[layer], number / 4) for number, layer in enumerate("ABCB")]
+    places = layers + [(x, y, z + 3 / 16) for x, y, z in layers]
+    cell = _hexagonal(a, 4 * np.sqrt(2 / 3) * a)
+    return Atoms([first] * 4 + [second] * 4, scaled_positions=places, cell=cell, pbc=True)
+
+
 def body_centred_tetragonal(scale: float = 1.0) -> Atoms:
     """Silicon as bct-C4: four tetrahedral atoms in squares that are bonded along the diagonals (I4/mmm)."""
     a, c, x = 6.59 * scale, 3.78 * scale, 0.1804

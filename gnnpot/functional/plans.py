@@ -30,6 +30,7 @@ DISPLACED = ("AlP", "GaP", "AlAs", "InAs", "InSb")
 #: of metallic and of large cells
 METAL, LARGE = Settings(mesh=(8, 8, 8), smearing=0.01), Settings(mesh=(3, 3, 3), smearing=0.01)
 BODY_CENTRED = Settings(mesh=(6, 6, 6), shift=(False, False, False), smearing=0.01)
+POLYTYPE = Settings(mesh=(7, 7, 2), shift=(False, False, True))
 HEXAGONAL = Settings(mesh=(8, 8, 6), shift=(False, False, True), smearing=0.01)
 
 
@@ -83,8 +84,8 @@ def other_tasks(names: Sequence[str]) -> list[Task]:
     """What is far from the ten crystals at rest, by the crystals in `names` only.
 
     Vacancies in 8 atoms, and in 16 of silicon; crystals of two atoms with random strains and displacements, and 8 atoms
-    with such; random cells of four atoms; III-V crystals in the structures of NaCl, CsCl, NiAs and in flat hexagonal
-    layers, silicon in bcc, simple hexagonal and bct-C4 ones.
+    with such; random cells of four atoms; III-V crystals in the structures of NaCl, CsCl, NiAs, 4H (not GaAs, whose
+    wurtzite the study validates on) and in flat hexagonal layers, silicon in bcc, simple hexagonal and bct-C4 ones.
     """
     tasks = []
     for name in names:
@@ -105,6 +106,8 @@ def other_tasks(names: Sequence[str]) -> list[Task]:
             for kind in ("rocksalt", "caesium_chloride"):
                 tasks.append(Task(f"{name}-{kind}", name, getattr(crystals, kind)(name), METAL))
             tasks.append(Task(f"{name}-nickel_arsenide", name, crystals.nickel_arsenide(name), HEXAGONAL))
+            if name != "GaAs":
+                tasks.append(Task(f"{name}-4h", name, crystals.polytype_4h(name), POLYTYPE))
             for scale in (0.97, 1.03):
                 atoms = crystals.flat_hexagonal(name, scale)
                 tasks.append(Task(f"{name}-flat_hexagonal-{scale:g}", name, atoms, HEXAGONAL))

@@ -86,6 +86,11 @@ def test_structures_of_other_samples():
     for group, atoms in groups.items():
         found = spglib.get_symmetry_dataset((atoms.cell.array, atoms.get_scaled_positions(), atoms.numbers))
         assert found.international == group.strip() and len(atoms) == 4
+    stacked = crystals.polytype_4h("AlP")
+    distances = np.sort(stacked.repeat((3, 3, 1)).get_all_distances(mic=True), axis=1)[:, 1:5]
+    assert np.allclose(distances, 5.46 * 3**0.5 / 4)
+    found = spglib.get_symmetry_dataset((stacked.cell.array, stacked.get_scaled_positions(), stacked.numbers))
+    assert found.international == "P6_3mc" and len(stacked) == 8
     own = crystals.zincblende("GaAs").get_volume() / 2
     assert crystals.nickel_arsenide("GaAs").get_volume() / 4 == pytest.approx(0.8 * own)
     assert crystals.flat_hexagonal("GaAs", 1.1).get_volume() / 4 == pytest.approx(0.92 * 1.331 * own)
