@@ -38,7 +38,10 @@ class Kernels(Protocol):
 
 @dataclass(frozen=True)
 class Blocks:
-    """h = P_0(x); h += P_l(h, w_l * h); F = softplus(P(h, x) + x_1 (c * x_1) + shift), c = `response` or nothing."""
+    """h = P_0(x); h += P_l(h, w_l * h); F = softplus(P(h, x) + x_0 (c * x_0) + shift), c = `response` or nothing.
+
+    x_0 is the first of the inputs, x the others.
+    """
 
     first: Layers
     mixing: Sequence[Layers]
@@ -49,7 +52,7 @@ class Blocks:
 
 
 def pauli_sum(blocks: Blocks, space: FourierSpace, x: Tensor, eta: Tensor, tau: Tensor) -> Tensor:
-    """Σ tau F `[1]` of inputs `[1, 3, n]`, n of each mode `[1, m]` and `tau` `[1, n]`."""
+    """Σ tau F `[1]` of inputs `[1, 4, n]`, n of each mode `[1, m]` and `tau` `[1, n]`."""
     return _PauliSum.apply(blocks, space, x, eta, tau)
 
 
@@ -87,7 +90,7 @@ class _Sweep:
         """The sum; with the last perceptrons' derivatives if wanted."""
         blocks = self.blocks
         for part in _parts(self.x):
-            _perceptron(blocks.first, self.x[:, part].to(self.dtype), self.h[0][:, part])
+            _perceptron(blocks.first, self.x[1:, part].to(self.dtype), self.h[0][:, part])
         for number, kernels in enumerate(blocks.kernels):
             self._convolve(str(number), kernels, self.h[number], self.y[number])
             for part in _parts(self.x) if number + 1 < len(blocks.kernels) else ():
@@ -110,7 +113,7 @@ class _Sweep:
             both = torch.cat([h, self.y[-1][:, part]])
             mixed = _inner(blocks.mixing[-1], both)
             h = h + _outer(blocks.mixing[-1], mixed)
-        inner = _inner(blocks.last, torch.cat([h, x.to(self.dtype)]))
+        inner = _inner(blocks.last, torch.cat([h, x[1:].to(self.dtype)]))
         z = _outer(blocks.last, inner)[0].to(torch.float64) + blocks.shift
         if correction is not None:
             z = z + x[0] * correction
@@ -120,7 +123,7 @@ class _Sweep:
             slope = tau * torch.sigmoid(z)
             self.slope_z[part] = slope
             back = _back(blocks.last, inner, slope[None].to(self.dtype))
-            self.slope_x[:, part] = back[len(h) :]
+            self.slope_x[1:, part] = back[len(h) :]
             if correction is not None:
                 self.slope_x[0, part].addcmul_(slope, correction)
             slope_h = back[: len(h)]
@@ -142,8 +145,8 @@ class _Sweep:
                 self._mix_back(number)
             self._convolve_back(str(number), blocks.kernels[number], self.y[number], self.slope_h)
         for part in _parts(self.x):
-            inner = _inner(blocks.first, self.x[:, part].to(self.dtype))
-            self.slope_x[:, part] += _back(blocks.first, inner, self.slope_h[:, part])
+            inner = _inner(blocks.first, self.x[1:, part].to(self.dtype))
+            self.slope_x[1:, part] += _back(blocks.first, inner, self.slope_h[:, part])
 
     def _mix_back(self, number: int) -> None:
         layers, h, y = self.blocks.mixing[number], self.h[number], self.y[number]

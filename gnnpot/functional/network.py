@@ -10,18 +10,22 @@ gas:
 - lengths are measured by k_F0 = ∫ rho k_F(rho) / N, the local Fermi wave vector averaged over the electrons, so that
   T[rho_s] = s² T[rho] for rho_s(r) = s³ rho(s r). It does not change with the number of cells or with added vacuum,
   as N/V would;
-- r = x_1 (c * x_1) gives the uniform gas's linear response: c(n) = (K_Lindhard(n) - K_z(n)) / (9/5 (1 - 1/e) a²) with
-  K_z the network's own response, known exactly (`perceptron.Response`), and a that of x_1.
+- r = x_0 (c * x_0) gives the uniform gas's linear response: c(n) = (K_Lindhard(n) - K_z(n)) / (9/5 (1 - 1/e) a²) with
+  K_z the network's own response, known exactly (`perceptron.Response`), and a that of x_0 = u^(1/3) - 1.
 
 Inputs at each point, with rho_0 = k_F0³/(3 pi²), u = (rho/rho_0 + f)/(1 + f), rho~ the density filtered with
 exp(-(n/n_c)^4), n = |G|/(2 k_F0):
 
-    x_1 = u^(1/3) - 1,   x_2 = p/(1 + p),   x_3 = q/√(1 + q²),
+    x_1 = u_1^(1/3) - 1,   x_2 = p/(1 + p),   x_3 = q/√(1 + q²),
     p = |∇rho~|²/(4 k_F0² rho_0² u^(8/3)),   q = ∇²rho~/(4 k_F0² rho_0 u^(5/3))
 
 With `smooth_floor` f~ above 0, p and q have u~ = (rho~/rho_0 + f~)/(1 + f~) in place of u. Ratios of a filtered and an
 unfiltered density change fast where the density is low: 5 to 10 % of them lie beyond 6/bohr, and energies depend on the
 grid and on where its points lie by some meV/atom; with n_c = 1.3 and f~ = 0.1 it is 1 to 3 %.
+
+u_1 is u, or with `first_filter` n_1 above 0 u of the density filtered with exp(-(n/n_1)^4). Without it the network is
+free to answer to waves of any length, and training sees few short ones: one of four long trainings ended with minima of
+the energy that have waves of 5 to 9/bohr. With it von Weizsäcker's part and r alone answer beyond n_1.
 
 The small f keeps inputs and potential finite where there is no density. Kernels are sums of Gaussians in n up to n_k;
 they are even, as the slope of an odd part at n = 0 would reach far beyond the atoms. Beyond n_k von Weizsäcker's part
@@ -60,7 +64,7 @@ SLOPE = 1 - 1 / math.e
 class NetworkConfig:
     """`channels` fields, `hidden` width of the perceptrons, `layers` with kernels of `gaussians` each up to `reach`.
 
-    `filter` is n_c, `floor` f, `smooth_floor` f~. `response` is whether the linear response is made exact. `scales` are
+    `filter` is n_c, `first_filter` n_1 (0: none), `floor` f, `smooth_floor` f~. `response` is whether the linear response is made exact. `scales` are
     those of the fixed kernels of a `KernelNetwork`. `seed` is that of the initial weights.
     """
 
@@ -71,6 +75,7 @@ class NetworkConfig:
     gaussians: Annotated[int, WHOLE_FROM_1] = 10
     reach: Annotated[float, POSITIVE] = 2.2
     filter: Annotated[float, POSITIVE] = 1.7
+    first_filter: Annotated[float, NOT_NEGATIVE] = 0.0
     floor: Annotated[float, INNER_SHARE] = 0.02
     smooth_floor: Annotated[float, NOT_NEGATIVE] = 0.0
     response: bool = True
@@ -104,7 +109,7 @@ class LearnedFunctional(Functional):
         def convolve(h: Tensor, kernels: Callable[[Tensor], Tensor]) -> Tensor:
             return space.convolve(h, kernels(eta).to(h.dtype))
 
-        z = self.network(x.to(space.inner), convolve)[:, 0].to(x.dtype)
+        z = self.network(x[:, 1:].to(space.inner), convolve)[:, 0].to(x.dtype)
         uniform, table = self.uniform_response()
         z = z - uniform
         if self.config.response:
@@ -116,14 +121,15 @@ class LearnedFunctional(Functional):
         """z_0, and K_z on steps of `RESPONSE_STEP`: the response of ∫ tau_TF F without the correction r."""
         f = self.config.floor
         eta = torch.arange(0.0, RESPONSE_END, RESPONSE_STEP, dtype=torch.float64)
-        smooth = self._filter(eta)
+        smooth = _low_pass(eta, self.config.filter)
         zero, a = torch.zeros_like(eta), 1 / (3 * (1 + f))
-        first = torch.stack([torch.full_like(eta, a), zero, -smooth * eta**2], dim=1)
-        mean = -a / 3 - a**2 / 2
+        one = _low_pass(eta, self.config.first_filter) if self.config.first_filter else torch.ones_like(eta)
+        first = torch.stack([a * one, zero, -smooth * eta**2], dim=1)
+        mean = -a / 3 - (a * one) ** 2 / 2
         # how u in q follows the density
         follows = smooth / (1 + self.config.smooth_floor) if self.config.smooth_floor else 1 / (1 + f)
         bend = (5 / 6) * follows * smooth * eta**2
-        second = torch.stack([torch.full_like(eta, mean), 0.5 * (smooth * eta) ** 2, bend], dim=1)
+        second = torch.stack([mean, 0.5 * (smooth * eta) ** 2, bend], dim=1)
         x = Response(torch.zeros(3, dtype=torch.float64), first, second)
 
         def convolve(h: Response, kernels: Callable[[Tensor], Tensor]) -> Response:
@@ -143,27 +149,28 @@ class LearnedFunctional(Functional):
     def _correction(self, table: Tensor) -> ResponseKernel:
         return ResponseKernel(table, RESPONSE_STEP, 1.8 * SLOPE / (3 * (1 + self.config.floor)) ** 2)
 
-    def _filter(self, eta: Tensor) -> Tensor:
-        return torch.exp(-((eta / self.config.filter) ** 4))
-
     def inputs(self, density: Tensor, space: Space) -> tuple[Tensor, Tensor]:
-        """x `[B, 3, n]`, and n of each mode `[B, m]`."""
+        """x_0, x_1, x_2, x_3 `[B, 4, n]`, and n of each mode `[B, m]`."""
         f = self.config.floor
         fermi = reference_fermi(density, space)
         eta = space.g / (2 * fermi[:, None])
         reference = (fermi**3 / (3 * torch.pi**2))[:, None]
         relative = density / reference
         u = (relative.clamp(min=0) + f) / (1 + f)
-        kernel = self._filter(eta)
-        kernels = torch.stack([kernel, -4 * eta**2 * kernel], dim=1)
-        smooth, laplacian = space.convolve(relative[:, None], kernels).unbind(dim=1)
+        kernel = _low_pass(eta, self.config.filter)
+        kernels = [kernel, -4 * eta**2 * kernel]
+        if self.config.first_filter:
+            kernels.append(_low_pass(eta, self.config.first_filter))
+        smooth, laplacian, *less = space.convolve(relative[:, None], torch.stack(kernels, dim=1)).unbind(dim=1)
         length = 2 * fermi[:, None]
         square = space.gradient(smooth).square().sum(dim=1) / length**2
         scale = u
         if self.config.smooth_floor:
             scale = (smooth.clamp(min=0) + self.config.smooth_floor) / (1 + self.config.smooth_floor)
         p_scale, q = scale ** (8 / 3), 0.25 * laplacian / scale ** (5 / 3)
-        return torch.stack([u ** (1 / 3) - 1, square / (p_scale + square), q / (1 + q**2).sqrt()], dim=1), eta
+        x_0 = u ** (1 / 3) - 1
+        x_1 = ((less[0].clamp(min=0) + f) / (1 + f)) ** (1 / 3) - 1 if less else x_0
+        return torch.stack([x_0, x_1, square / (p_scale + square), q / (1 + q**2).sqrt()], dim=1), eta
 
 
 class FieldNetwork(LearnedFunctional):
@@ -238,6 +245,10 @@ def reference_fermi(density: Tensor, space: Space) -> Tensor:
     """k_F0 `[B]`: (3 pi²)^(1/3) ∫ rho^(4/3) / ∫ rho."""
     positive = density.clamp(min=0)
     return (3 * torch.pi**2) ** (1 / 3) * integral(space, positive ** (4 / 3)) / integral(space, positive)
+
+
+def _low_pass(eta: Tensor, end: float) -> Tensor:
+    return torch.exp(-((eta / end) ** 4))
 
 
 def build(config: NetworkConfig) -> LearnedFunctional:

@@ -20,6 +20,7 @@ LEARNED = {
     "field": NetworkConfig(channels=4, hidden=8, seed=1),
     "kernel": NetworkConfig(kind="kernel", hidden=8, seed=2),
     "smooth": NetworkConfig(channels=4, hidden=8, filter=1.3, smooth_floor=0.1, seed=5),
+    "band-limited": NetworkConfig(channels=4, hidden=8, filter=1.3, first_filter=1.4, smooth_floor=0.1, seed=5),
     "semi-local": NetworkConfig(layers=0, response=False, channels=4, hidden=8, seed=3),
     "shipped": None,
 }
