@@ -13,7 +13,7 @@ from gnnpot.functional.pseudopotentials import ELEMENTS
 
 COUNTS = (3, 10, 30)
 LARGEST = 8
-TRIPLES = 2
+TRIPLES = 0
 
 
 def crystal_tasks(structures: Path) -> list[list[Task]]:
