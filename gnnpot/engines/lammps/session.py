@@ -47,6 +47,10 @@ def input_lines(model: str, elements: Sequence[str]) -> str:
     )
 
 
+class RankError(SimulationError):
+    """LAMMPS stopped on this rank alone: the others wait for it, until MPI ends them (`MPI_Abort`)."""
+
+
 class _Compute(NamedTuple):
     """What the pair style passes for a step: numbers, and pointers to its arrays."""
 
@@ -193,14 +197,16 @@ def run_input(script: Path, log: Path, quiet: bool = False) -> dict[str, Any] | 
         Where the run has ended, on the first rank; `thermo` is the last line of LAMMPS's own table, in its units.
 
     Raises:
-        SimulationError: LAMMPS stopped; what it said is in the sentence.
+        SimulationError: LAMMPS stopped; what it said is in the sentence. `RankError`: on this rank of several.
         ConfigError, MissingExtraError: As `open_lammps`.
     """
     with open_lammps(("-log", str(log), *(("-screen", "none") if quiet else ()))) as engine:
         try:
             engine.file(str(script))
         except Exception as error:
-            raise SimulationError(f"{script}: {_in_a_sentence(str(error))}") from error
+            # what LAMMPS raises where it would call MPI_Abort itself
+            kind = RankError if type(error).__name__ == "MPIAbortException" else SimulationError
+            raise kind(f"{script}: {_in_a_sentence(str(error))}") from error
         if engine.extract_setting("world_rank") != 0:
             return None
         return {
