@@ -4,6 +4,7 @@ Writes one JSON: of each case, or of those that are named after OUT, how what LA
 calculator gives for the same positions.
 """
 
+import copy
 import json
 import sys
 from dataclasses import dataclass, field
@@ -40,7 +41,7 @@ STRESSES = (1, 2, 3, 6, 5, 4)
 
 
 def potentials() -> dict[str, Potential]:
-    """Untrained ones, in float64."""
+    """Untrained ones, in float64 but for "single"."""
     torch.manual_seed(0)
     references = ElementReferences.from_mapping({"energies": dict(zip(ELEMENTS, (-1.0, -2.0, -3.0), strict=True))})
     sevennet = SevenNetConfig(elements=ELEMENTS, channels=(16, 8), layers=2, cutoff=4.0, cutoff_on=3.5)
@@ -57,7 +58,8 @@ def potentials() -> dict[str, Potential]:
         "hdnnp": Potential(HDNNP(hdnnp), references, terms=[repulsion]),
         "m3gnet": Potential(M3GNet(M3GNetConfig(elements=ELEMENTS, units=8, blocks=1, max_n=2, max_l=2)), references),
     }
-    return {name: potential.double().eval() for name, potential in found.items()}
+    found = {name: potential.double().eval() for name, potential in found.items()}
+    return {**found, "single": copy.deepcopy(found["nequix"]).float()}
 
 
 def triclinic() -> Atoms:
@@ -107,6 +109,7 @@ def cases() -> dict[str, Case]:
     return {
         "two layers": Case("sevennet"),
         "three layers": Case("nequix"),
+        "three layers, float32": Case("single"),
         "four layers of scalars": Case("scalars"),
         "five layers": Case("deep"),
         "hdnnp": Case("hdnnp"),

@@ -40,6 +40,8 @@ def on_ranks(ranks: int, *words: str) -> subprocess.CompletedProcess:
     if shutil.which("g++") is None or mpiexec() is None:
         pytest.skip("needs g++ and mpiexec")
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "NUMBA_NUM_THREADS": "1"}
+    # ranks that wait leave a core to the others
+    environment["MPIR_CVAR_ENABLE_HEAVY_YIELD"] = "1"
     launched = [*((mpiexec(), "-n", str(ranks)) if ranks > 1 else ()), sys.executable, *words]
     return subprocess.run(launched, env=environment, capture_output=True, text=True, check=False, timeout=900)
 
@@ -56,7 +58,8 @@ def test_lammps_gives_what_the_calculator_gives(ranks, tmp_path):
         differences = case["differences"]
         for quantity in ("energy", "energies", "forces", "stress"):
             assert differences[quantity] < 1e-5, (name, quantity, differences)
-        assert differences["forces"] < 1e-8 * max(1, case["largest_force"]), name
+        rounding = 1e-6 if "float32" in name else 1e-8
+        assert differences["forces"] < rounding * max(1, case["largest_force"]), name
         # the barostat has changed the cell
         if "npt" in name:
             assert abs(case["volume"] / found["volume"] - 1) > 1e-6
