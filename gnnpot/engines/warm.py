@@ -106,7 +106,8 @@ def call_once(potential: Potential, what: str = PREDICTION) -> None:
 def small_structure(potential: Potential) -> Atoms:
     """Eight atoms of the first two elements of a potential, in a rock-salt cell of touching atoms, distorted."""
     elements = (potential.elements * 2)[:2]
-    distance = 1.1 * sum(covalent_radii[atomic_numbers[symbol]] for symbol in elements)
+    # helium hydride would have thousands of neighbours, and take longer to calculate than to compile for
+    distance = max(2.2, 1.1 * sum(covalent_radii[atomic_numbers[symbol]] for symbol in elements))
     corners = np.array(list(itertools.product((0, 1), repeat=3)))
     symbols = [elements[sum(corner) % 2] for corner in corners]
     atoms = Atoms(symbols, positions=distance * corners, cell=[2 * distance] * 3, pbc=True)
