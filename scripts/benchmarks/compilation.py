@@ -95,7 +95,7 @@ def table(rows: list[dict]) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("models", nargs="+", help="names or paths of potentials")
+    parser.add_argument("models", nargs="*", help="names or paths of potentials; none: the table anew")
     parser.add_argument("--before", type=Path, help="folder with another version of the package")
     parser.add_argument(
         "-o", "--output", type=Path, help="JSON, with rows of other potentials if it is there; a table (.md) beside it"
@@ -113,7 +113,8 @@ def main() -> None:
         rows.append(row)
         if options.output is not None:
             options.output.write_text(json.dumps(rows, indent=1) + "\n")
-            options.output.with_suffix(".md").write_text(table(rows))
+    if options.output is not None:
+        options.output.with_suffix(".md").write_text(table(rows))
     Console().print(table(rows), markup=False)
 
 
