@@ -306,6 +306,40 @@ def test_every_listed_overload_is_one_of_this_version():
             assert [_plain(_type(value)) for value in row["types"]] == row["types"]
 
 
+#: stops where processes would be started, before anything is compiled
+ASKED = """
+from ase.build import bulk
+import gnnpot
+from gnnpot.compiler import together
+from gnnpot.models.fast.first_call import first_call
+class Asked(Exception):
+    pass
+def compile_overloads(overloads, processes=None):
+    raise Asked(overloads)
+together.compile_overloads = compile_overloads
+potential = gnnpot.load()
+atoms = bulk("Cu")
+atoms.calc = gnnpot.Calculator(potential)
+graph = gnnpot.graphs.build_graph(gnnpot.Frame.from_atoms(atoms, labels=False), potential.cutoff)
+calls = {"prediction": atoms.get_forces, "training": lambda: potential(graph, training=True)}
+for use, call in calls.items():
+    try:
+        call()
+    except Asked as asked:
+        (overloads,) = asked.args
+        assert overloads and overloads == first_call(potential.model, use)
+        print(use)
+"""
+
+
+def test_a_first_use_asks_for_what_it_needs(tmp_path):
+    settings = {**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p), "GNNPOT_KERNELS": str(tmp_path)}
+    result = subprocess.run(
+        [sys.executable, "-c", ASKED], capture_output=True, text=True, timeout=300, check=False, env=settings
+    )
+    assert result.stdout.split() == ["prediction", "training"], result.stderr[-2000:]
+
+
 @pytest.mark.parametrize(
     "value",
     ["int64", "bool", "float32", None, "float64 2C", "bool 1A", "int64 1C readonly", ["int64", None], ["float64"] * 3],
