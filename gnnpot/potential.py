@@ -36,6 +36,7 @@ import torch
 from ase.data import chemical_symbols
 from torch import Tensor, nn
 
+from gnnpot.compiler.together import compiled_together
 from gnnpot.data.frame import Frame
 from gnnpot.data.quantities import ATTRIBUTES
 from gnnpot.data.references import ElementReferences
@@ -44,6 +45,7 @@ from gnnpot.graphs import Graph, build_graph
 from gnnpot.graphs.size import GraphSize, check_memory, graph_size
 from gnnpot.models.base import AtomicOutput, EnergyModel, check_elements
 from gnnpot.models.fast.edge_sums import forces_and_stress, scaled
+from gnnpot.models.fast.first_call import PREDICTION, TRAINING, first_call
 from gnnpot.models.layers import ModuleList
 from gnnpot.torch_modes import are_usual, usual_modes
 from gnnpot.units import VOIGT
@@ -212,7 +214,8 @@ class Potential(nn.Module):
             graph = graph.clone_with_edge_vectors(vectors.to(dtype))
         if not with_gradient:
             return self._prediction(graph, self._energies(graph))
-        output, gradient = self._energies_and_gradient(graph, training)
+        with compiled_together(lambda: first_call(self.model, TRAINING if training else PREDICTION)):
+            output, gradient = self._energies_and_gradient(graph, training)
         return self._prediction(graph, output, gradient, forces, stress, virials)
 
     def _energies(self, graph: Graph) -> AtomicOutput:

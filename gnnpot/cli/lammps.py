@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from gnnpot.cli.console import Console
+from gnnpot.cli.console import Console, styled
 from gnnpot.cli.results import JsonOption, to_json
 from gnnpot.domains import WHOLE_FROM_1
 from gnnpot.errors import DataError
@@ -41,7 +41,7 @@ def lammps(
     """
     import torch
 
-    from gnnpot.engines.lammps import check_versions, input_lines, plugin_path, run_input
+    from gnnpot.engines.lammps import RankError, check_versions, input_lines, plugin_path, run_input
 
     installed = check_versions()
     if script is None:
@@ -57,6 +57,13 @@ def lammps(
         raise DataError(f"{script}: there is no such file; give LAMMPS's input")
     torch.set_num_threads(threads)
     # what LAMMPS prints beside its log is no JSON
-    state = run_input(script, log or Path("log.lammps"), quiet=as_json)
+    try:
+        state = run_input(script, log or Path("log.lammps"), quiet=as_json)
+    except RankError as error:
+        from mpi4py import MPI
+
+        Console(stderr=True, soft_wrap=True).print(styled(("error:", "bold red"), f" {error}"), highlight=False)
+        MPI.COMM_WORLD.Abort(1)
+        raise
     if as_json and state is not None:
         typer.echo(to_json({"lammps": installed.version, **state}))

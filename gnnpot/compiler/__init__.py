@@ -8,6 +8,11 @@ here. `events` does not import Numba, so that commands which compile nothing sta
     @njit(parallel=True, cache=True)
     def scale(x, factor, out): ...
 
+    from gnnpot.compiler.together import compiled_together
+
+    with compiled_together(lambda: overloads):              # in several processes, if they are not in the cache
+        ...
+
     from gnnpot.compiler.events import compilation_events
 
     with compilation_events(lambda name, running: ...):     # called when a compilation begins and ends

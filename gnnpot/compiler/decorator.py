@@ -1,6 +1,7 @@
 """`njit` with a cache of its own; see `folder`, `sources` and `processes` for what it keeps where, and why."""
 
 import functools
+import hashlib
 import logging
 import pickle
 from collections.abc import Callable
@@ -10,7 +11,7 @@ from typing import Any
 import numba.extending
 from numba import prange
 from numba.core import config
-from numba.core.caching import CompileResultCacheImpl, FunctionCache, NullCache, _CacheLocator
+from numba.core.caching import CompileResultCacheImpl, FunctionCache, IndexDataCacheFile, NullCache, _CacheLocator
 from numba.core.dispatcher import Dispatcher
 from numba.core.registry import CPUDispatcher
 from numba.core.sigutils import normalize_signature
@@ -20,6 +21,7 @@ from gnnpot.compiler.folder import kernel_folder, remove_older
 from gnnpot.compiler.libraries import executable, lazy_libraries, within_another
 from gnnpot.compiler.processes import one_at_a_time
 from gnnpot.compiler.sources import remember, source_digest
+from gnnpot.compiler.together import compile_expected
 
 __all__ = ["intrinsic", "njit", "prange"]
 
@@ -56,6 +58,9 @@ def njit(function: Callable[..., Any] | None = None, /, **options: Any) -> Any:
 class KernelDispatcher(CPUDispatcher):
     """Numba's dispatcher, whose overloads are made executable once they are called from Python (`libraries`)."""
 
+    #: of overloads in files; Numba's own where there is none
+    _cache: Any
+
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
         #: whether overloads are kept in files
@@ -65,6 +70,8 @@ class KernelDispatcher(CPUDispatcher):
 
     def compile(self, sig: Any) -> Any:
         """Compile the kernel for a signature; within a kernel that calls it, as a part of that."""
+        if self.is_kept and not self.is_available(sig):
+            compile_expected()
         with lazy_libraries(self.targetctx, self.py_func):
             super().compile(sig)
             signature = tuple(normalize_signature(sig)[0])
@@ -73,6 +80,11 @@ class KernelDispatcher(CPUDispatcher):
                 super().add_overload(executable(self.overloads[signature]))
             found: Any = self.overloads[signature]
             return found.entry_point
+
+    def is_available(self, sig: Any) -> bool:
+        """Whether it is compiled for a signature, in this process or in the cache."""
+        arguments = normalize_signature(sig)[0]
+        return tuple(arguments) in self.overloads or self._cache.is_kept(sig, self.targetctx)
 
     def add_overload(self, cres: Any) -> None:
         """Called when it has been compiled, or loaded."""
@@ -133,7 +145,26 @@ class _Result(CompileResultCacheImpl):
 
 
 class _Files(FunctionCache):
+    """The cache of Numba, with an index for each signature: of two processes that keep overloads of one kernel at once,
+    the later would replace the other's index, and maybe the code that it names."""
+
     _impl_class = _Result
+
+    def is_kept(self, sig: Any, context: Any) -> bool:
+        """Whether there is a file for it."""
+        return Path(self._file(self._index_key(sig, context.codegen()))._index_path).is_file()
+
+    def _load_overload(self, sig: Any, target_context: Any) -> Any:
+        self._cache_file = self._file(self._index_key(sig, target_context.codegen()))
+        return super()._load_overload(sig, target_context)
+
+    def _save_overload(self, sig: Any, data: Any) -> None:
+        self._cache_file = self._file(self._index_key(sig, data.codegen))
+        super()._save_overload(sig, data)
+
+    def _file(self, key: Any) -> IndexDataCacheFile:
+        name = f"{self._impl.filename_base}.{hashlib.sha256(repr(key).encode()).hexdigest()[:16]}"
+        return IndexDataCacheFile(self._cache_path, name, self._impl.locator.get_source_stamp())
 
 
 class _KernelCache:
@@ -150,6 +181,10 @@ class _KernelCache:
     @property
     def cache_path(self) -> str | None:
         return self._files.cache_path
+
+    def is_kept(self, sig: Any, target_context: Any) -> bool:
+        files = self._files
+        return isinstance(files, _Files) and files.is_kept(sig, target_context)
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:
         try:

@@ -18,7 +18,8 @@ class _Compilations:
     def __init__(self) -> None:
         self.listeners: list[Event] = []
         self.count = 0
-        self._lock = threading.Lock()
+        # listeners too are called by one thread at a time
+        self._lock = threading.RLock()
         self._seconds, self._running, self._since = 0.0, 0, 0.0
 
     @property
@@ -33,19 +34,21 @@ class _Compilations:
             if self._running == 0:
                 self._since = time.monotonic()
             self._running += 1
-        if first and not self.listeners:
-            log.warning("compiling kernels for this processor, once; it takes minutes ('gnnpot warm' does it ahead)")
-        log.debug("compiling %s", name)
-        for listener in self.listeners:
-            listener(name, True)
+            if first and not self.listeners:
+                log.warning(
+                    "compiling kernels for this processor, once; it takes minutes ('gnnpot warm' does it ahead)"
+                )
+            log.debug("compiling %s", name)
+            for listener in self.listeners:
+                listener(name, True)
 
     def end(self, name: str) -> None:
         with self._lock:
             self._running -= 1
             if self._running == 0:
                 self._seconds += time.monotonic() - self._since
-        for listener in self.listeners:
-            listener(name, False)
+            for listener in self.listeners:
+                listener(name, False)
 
 
 COMPILATIONS = _Compilations()

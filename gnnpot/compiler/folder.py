@@ -42,10 +42,10 @@ def kernel_folder() -> Path | None:
             )
         return path
     for path in _usual():
-        if _make(path) and _is_private(path) and _can_be_written(path):
+        if _make(path) and _is_private(path) and can_be_written(path):
             return path
     path = Path(tempfile.gettempdir()) / f"gnnpot-kernels-{_user()}"
-    if _make(path) and _is_private(path) and _can_be_written(path):
+    if _make(path) and _is_private(path) and can_be_written(path):
         log.warning("compiled kernels are kept in %s: no other folder can be written (see GNNPOT_KERNELS)", path)
         return path
     log.warning("kernels are compiled in each process: no folder can be written to keep them (see GNNPOT_KERNELS)")
@@ -62,6 +62,15 @@ def remove_older(folder: Path) -> None:
     except OSError:
         # another process removes them
         return
+
+
+def can_be_written(path: Path) -> bool:
+    """Whether files can be made in it."""
+    try:
+        tempfile.TemporaryFile(dir=path).close()
+    except OSError:
+        return False
+    return True
 
 
 def _usual() -> list[Path]:
@@ -96,14 +105,6 @@ def _is_private(path: Path) -> bool:
         # folders of a user's profile are the user's
         return True
     return status.st_uid in (os.geteuid(), 0) and not status.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
-
-
-def _can_be_written(path: Path) -> bool:
-    try:
-        tempfile.TemporaryFile(dir=path).close()
-    except OSError:
-        return False
-    return True
 
 
 def _user() -> str:

@@ -23,6 +23,7 @@ from ase.data import atomic_numbers
 from torch import Tensor
 
 import gnnpot
+from gnnpot.compiler.together import compiled_together
 from gnnpot.data.quantities import QUANTITIES
 from gnnpot.data.structure import check_elements
 from gnnpot.errors import DataError, SimulationError
@@ -33,6 +34,7 @@ from gnnpot.hub.card import CARD, read_card
 from gnnpot.hub.checkpoint import Card, weights_sha256
 from gnnpot.hub.opening import OpenedPotential, open_potential
 from gnnpot.models.base import check_elements as check_known_elements
+from gnnpot.models.fast.first_call import first_call
 from gnnpot.potential import Potential, Prediction
 from gnnpot.torch_modes import as_device, as_dtype, usual_modes
 from gnnpot.units import stress_to_voigt
@@ -164,7 +166,7 @@ class Calculator(ase_calculator.Calculator):
         system_changes: list[str] = ase_calculator.all_changes,
     ) -> None:
         """ASE's entry: everything at once, since one differentiation gives it all."""
-        with self._lock, usual_modes():
+        with self._lock, usual_modes(), compiled_together(lambda: first_call(self.potential.model)):
             self._calculate(atoms, properties)
 
     def _calculate(self, atoms: Atoms | None, properties: list[str] | None) -> None:

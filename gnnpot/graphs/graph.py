@@ -37,8 +37,8 @@ class Graph(Data):
     | forces          | [N, 3]    | float64 | label, eV/Å, or NaN                                                 |
     | stress          | [B, 6]    | float64 | label, eV/Å³, Voigt, or NaN                                         |
     | magmoms         | [N]       | float64 | label, µB, or NaN; and so on, every quantity of `data.quantities`   |
-    | shells          | [L + 1]   | int64   | only of a part of a structure: the energies of the first shells[0]  |
-    |                 |           |         | atoms are asked for; the first shells[k] are within k edges of them |
+    | part            |           | Part    | only of a part of a structure: which atoms are its own, and how it  |
+    |                 |           |         | knows the features of the others, see `ops.exchange`                |
 
     Anything else that a graph holds was put there by a model's `precompute`, for its training.
     """

@@ -20,9 +20,15 @@ from gnnpot.errors import MemoryNeedError
 from gnnpot.graphs.free_memory import free_memory
 from gnnpot.graphs.neighbors import are_independent
 
-#: bytes of a pair of the list with its skin: ends, shift, vector and distance there and in the graph, as much while
-#: they are searched, which the process keeps
-PAIR_BYTES = 250
+#: bytes of a pair of the list with its skin. Where it is found it has ends, shift (three integers of 32 bits), vector
+#: and distance, 60 in all, which are copied; sorting takes an index and a copy of the vectors, 32. Later arrays of
+#: pairs (the list, 72, and what `skin` calculates of it, 40) go where these were
+PAIR_BYTES = 2 * 60 + 32
+#: bytes of an edge of the graph: ends, shift (integers of 64 bits), vector and distance
+EDGE_BYTES = 16 + 24 + 24 + 8
+#: bytes of an atom: positions and numbers of the structure, of the copies that calculator and list keep and of the
+#: graph, cells of the search, energy and forces with what is made of them
+ATOM_BYTES = 250
 #: bytes of a triplet: its two edges, where it is read from, and while sorting
 TRIPLET_BYTES = 100
 #: the neighbours of so many atoms stand for those of all
@@ -41,7 +47,9 @@ class GraphSize:
     @property
     def bytes(self) -> int:
         """Of the graph and its list of pairs."""
-        return PAIR_BYTES * max(self.pairs, self.edges) + TRIPLET_BYTES * self.triplets
+        pairs = max(self.pairs, self.edges)
+        graph = EDGE_BYTES * self.edges + ATOM_BYTES * self.atoms
+        return PAIR_BYTES * pairs + graph + TRIPLET_BYTES * self.triplets
 
 
 def graph_size(
@@ -66,7 +74,9 @@ def graph_size(
     if not (atoms and np.isfinite(positions).all() and are_independent(cell, pbc)):
         # refused for what it is, not for its size
         return GraphSize(atoms, 0)
-    chosen = np.random.default_rng(0).choice(atoms, min(SAMPLE, atoms), replace=False)
+    # from each of as many parts of the structure: layers and blocks of one kind have their share
+    count = min(SAMPLE, atoms)
+    chosen = ((np.arange(count) + np.random.default_rng(0).random(count)) * atoms / count).astype(np.int64)
     reach = cutoff + skin
     complete, _ = compact_cell(complete_cell(cell, pbc), pbc, reach)
     radii = np.array([reach, cutoff, three_body_cutoff or 0.0])

@@ -53,10 +53,13 @@ class EnergyModel(nn.Module):
     without edges.
 
     Attributes: `elements`, the symbols that the model knows; `cutoff` and `three_body_cutoff` (Å; `None`: it needs no
-    triplets); `fast_dtype`, in which `energies_and_gradient` calculates on the processor, if not in the parameters':
+    triplets); `has_kernels`, whether `energies_and_gradient` is compiled on the processor, of gnnpot's own models (of
+    some only with sizes that are multiples of sixteen); `fast_dtype`, in which it calculates there, if not in the
+    parameters':
     edge vectors in it need no conversion; `message_layers`, how many edges away the atoms are on which an atom's energy
-    depends, for models that calculate the atoms of one rank of many (`Graph.shells`), and `None` for others; `hops`,
-    the same number of any model, `None` if it is not known.
+    depends, for models that calculate the atoms of one rank of many (`Graph.part`), and `None` for others;
+    `exchanged_bytes`, the most that such a model sends of an atom between two layers; `hops`, how many edges away, of
+    any model, `None` if it is not known.
     """
 
     config: Any  #: the options that it was built from, of its own class
@@ -87,8 +90,16 @@ class EnergyModel(nn.Module):
         return {**self.__dict__, "_compiled": None, "_training": None}
 
     @property
+    def has_kernels(self) -> bool:
+        return True
+
+    @property
     def fast_dtype(self) -> torch.dtype | None:
         return None
+
+    @property
+    def exchanged_bytes(self) -> int:
+        return 0
 
     @property
     def hops(self) -> int | None:

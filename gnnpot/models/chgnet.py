@@ -225,11 +225,15 @@ class CHGNet(EnergyModel):
         return AtomicOutput(self.readout(atoms).squeeze(-1), magmoms)
 
     def energies_and_gradient(self, graph: Graph, *, create_graph: bool = False) -> tuple[AtomicOutput, Tensor]:
-        if self.config.units % SIMD_WIDTH:
+        if not self.has_kernels:
             return super().energies_and_gradient(graph, create_graph=create_graph)
         if create_graph:
             return self.by_training_backend(graph, CHGNetTraining)
         return self.by_compiled_copy(graph, FastCHGNet)
+
+    @property
+    def has_kernels(self) -> bool:
+        return self.config.units % SIMD_WIDTH == 0
 
     def memory(self, size: GraphSize) -> int:
         # each convolution keeps what it reads of bonds, of angles and (five sources, twice as wide) of atoms; besides

@@ -202,6 +202,12 @@ class EquivariantModel(EnergyModel):
     def message_layers(self) -> int:  # type: ignore[override]
         return len(self.layers)
 
+    @property
+    def exchanged_bytes(self) -> int:
+        dtype = self.layers[0].convolution.denominator.dtype
+        sizes = [layer.convolution.layout(dtype).features.size for layer in list(self.layers)[1:]]
+        return max(sizes, default=0) * dtype.itemsize
+
     def first_features(self) -> Tensor:
         """[elements, channels]."""
         raise NotImplementedError

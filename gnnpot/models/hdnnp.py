@@ -128,8 +128,12 @@ class HDNNP(EnergyModel):
         self.descriptor.backend = value
 
     @property
+    def has_kernels(self) -> bool:
+        return self.backend == "fast"
+
+    @property
     def fast_dtype(self) -> torch.dtype | None:
-        return torch.float64 if self.backend == "fast" else None
+        return torch.float64 if self.has_kernels else None
 
     def reset_parameters(self) -> None:
         """Weights of variance 2/(in + out), biases 0 (Glorot & Bengio 2010).

@@ -198,14 +198,14 @@ class M3GNet(EnergyModel):
         return AtomicOutput(self.readout(nodes).squeeze(-1))
 
     def energies_and_gradient(self, graph: Graph, *, create_graph: bool = False) -> tuple[AtomicOutput, Tensor]:
-        if not self._has_backend:
+        if not self.has_kernels:
             return super().energies_and_gradient(graph, create_graph=create_graph)
         if create_graph:
             return self.by_training_backend(graph, M3GNetTraining)
         return self.by_compiled_copy(graph, FastM3GNet)
 
     @property
-    def _has_backend(self) -> bool:
+    def has_kernels(self) -> bool:
         units, width = self.config.units, self.config.width
         return units % SIMD_WIDTH == 0 and width % SIMD_WIDTH == 0 and width >= units
 

@@ -6,6 +6,10 @@
 Processor time (user and system, on one thread) without that of imports, which `startup.py` measures. Other processes of
 the machine matter little to it; on a quiet machine it is the time that one waits. A second process with the same folder
 says what is left once kernels are kept. With `--before`, the same for the package in another folder, in turns.
+
+`gnnpot warm` with two processes follows, also from an empty folder: the processor time of the process that was started
+(again without imports) and of its worker (with them). On two free cores one waits at least for the larger of both. They
+share what there is to compile as they run: each takes the next kernel when it has finished one.
 """
 
 import argparse
@@ -33,55 +37,84 @@ with compilation_events(lambda name, running: compiled.append(name) if running e
 print(json.dumps({"seconds": time.process_time() - start, "kernels": len(compiled)}))
 """
 
+WARM = """
+import json, resource, sys, time
+from gnnpot.engines.warm import warm
+start = time.process_time()
+(done,) = warm([sys.argv[1]], processes=2)
+workers = resource.getrusage(resource.RUSAGE_CHILDREN)
+seconds = {"here": time.process_time() - start, "worker": workers.ru_utime + workers.ru_stime}
+print(json.dumps({**seconds, "kernels": done.kernels}))
+"""
+
+
+def run(script: str, model: str, package: Path, folder: str) -> dict:
+    """What a process prints that compiles into a folder."""
+    settings = {
+        **os.environ, "GNNPOT_KERNELS": folder, "PYTHONPATH": str(package), "OMP_NUM_THREADS": "1",
+        "NUMBA_NUM_THREADS": "1",
+    }  # fmt: skip
+    # -P: not what is in the folder where it runs
+    command = [sys.executable, "-P", "-c", script, model]
+    return json.loads(subprocess.run(command, check=True, capture_output=True, text=True, env=settings).stdout)
+
 
 def measure(model: str, package: Path) -> dict:
     """Processor seconds with an empty folder and with the kept kernels, and the number of kernels."""
     with tempfile.TemporaryDirectory() as folder:
-        settings = {
-            **os.environ, "GNNPOT_KERNELS": folder, "PYTHONPATH": str(package), "OMP_NUM_THREADS": "1",
-            "NUMBA_NUM_THREADS": "1",
-        }  # fmt: skip
-        # -P: not what is in the folder where it runs
-        command = [sys.executable, "-P", "-c", CHILD, model]
-        first, second = (
-            json.loads(subprocess.run(command, check=True, capture_output=True, text=True, env=settings).stdout)
-            for _ in range(2)
-        )
+        first, second = (run(CHILD, model, package, folder) for _ in range(2))
     return {"kernels": first["kernels"], "empty": first["seconds"], "kept": second["seconds"]}
+
+
+def measure_two(model: str, package: Path) -> dict:
+    """Processor seconds of `warm` and of its worker."""
+    with tempfile.TemporaryDirectory() as folder:
+        return run(WARM, model, package, folder)
 
 
 def table(rows: list[dict]) -> str:
     """Markdown, a line for each potential."""
-    before = any("before" in row for row in rows)
-    lines = [
-        "| potential | kernels | first use, s | later processes, s |" + (" first use before, s | ratio |" * before)
-    ]
-    lines.append("|---|---|---|---|" + "---|---|" * before)
+    before, two = (any(name in row for row in rows) for name in ("before", "two"))
+    titles = ["potential", "kernels", "first use, s", "later processes, s"]
+    titles += ["two processes, s and s"] * two + ["first use before, s", "ratio", "ratio, two processes"] * before
+    lines = [f"| {' | '.join(titles)} |", "|---" * len(titles) + "|"]
     for row in rows:
-        now, line = row["now"], f"| {Path(row['model']).name} | {row['now']['kernels']} | {row['now']['empty']:.1f} | "
-        line += f"{now['kept']:.1f} |"
-        if "before" in row:
+        now, shared = row["now"], row.get("two")
+        cells = [Path(row["model"]).name, str(now["kernels"]), f"{now['empty']:.1f}", f"{now['kept']:.1f}"]
+        if two:
+            cells.append("" if shared is None else f"{shared['here']:.1f} and {shared['worker']:.1f}")
+        if before and "before" in row:
             earlier = row["before"]["empty"]
-            line += f" {earlier:.1f} | {now['empty'] / earlier:.2f} |"
-        lines.append(line)
+            cells += [f"{earlier:.1f}", f"{now['empty'] / earlier:.2f}"]
+            cells.append("" if shared is None else f"{max(shared['here'], shared['worker']) / earlier:.2f}")
+        elif before:
+            cells += ["", "", ""]
+        lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("models", nargs="+", help="names or paths of potentials")
+    parser.add_argument("models", nargs="*", help="names or paths of potentials; none: the table anew")
     parser.add_argument("--before", type=Path, help="folder with another version of the package")
-    parser.add_argument("-o", "--output", type=Path, help="JSON with all rows; a table of them stands beside it (.md)")
+    parser.add_argument(
+        "-o", "--output", type=Path, help="JSON, with rows of other potentials if it is there; a table (.md) beside it"
+    )
     options = parser.parse_args()
-    rows = []
+    rows = json.loads(options.output.read_text()) if options.output is not None and options.output.is_file() else []
+    here = Path(__file__).resolve().parents[2]
     for model in track(options.models, console=Console(stderr=True)):
-        row = {"model": model, "now": measure(model, Path(__file__).resolve().parents[2])}
+        # a row that is measured again keeps what is not
+        known = next((row for row in rows if row["model"] == model), {})
+        rows = [row for row in rows if row is not known]
+        row = {**known, "model": model, "now": measure(model, here), "two": measure_two(model, here)}
         if options.before is not None:
             row["before"] = measure(model, options.before.resolve())
         rows.append(row)
         if options.output is not None:
             options.output.write_text(json.dumps(rows, indent=1) + "\n")
-            options.output.with_suffix(".md").write_text(table(rows))
+    if options.output is not None:
+        options.output.with_suffix(".md").write_text(table(rows))
     Console().print(table(rows), markup=False)
 
 

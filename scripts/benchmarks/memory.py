@@ -5,6 +5,10 @@
 Each potential and precision is measured in a process of its own: first a step of eight atoms, which loads all kernels,
 then one of each structure with a new calculator. Memory is the largest resident size during the step (the kernel's
 own count, which is set back before), less what the process held before it. Linux only.
+
+    python scripts/benchmarks/memory.py --estimate -o docs/benchmarks/memory.json
+
+After a change of the estimates: those of all rows of the file anew, beside what was measured.
 """
 
 import argparse
@@ -117,29 +121,49 @@ def _measured(potential: Potential, name: str, atoms: Atoms) -> dict:
     }  # fmt: skip
 
 
+def estimated(rows: list[dict], counts: list[int]) -> list[dict]:
+    """The rows with estimates of today; `counts` of atoms were asked for when they were measured."""
+    found = []
+    for model, dtype in sorted({(row["model"], row["dtype"]) for row in rows}):
+        potential = gnnpot.load(model).to(getattr(torch, dtype))
+        same = {(name, len(a)): a for count in counts for name, a in structures(potential.elements, count).items()}
+        for row in (row for row in rows if (row["model"], row["dtype"]) == (model, dtype)):
+            atoms = same[row["structure"], row["atoms"]]
+            size = graph_size(
+                atoms.positions, atoms.cell.array, atoms.pbc, potential.cutoff, potential.three_body_cutoff, skin=0.5
+            )
+            sizes = {"edges": size.edges, "triplets": size.triplets, "estimate": potential.memory(size)}
+            found.append({**row, **sizes})
+    return found
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("models", nargs="+", help="names or paths of potentials")
+    parser.add_argument("models", nargs="*", help="names or paths of potentials")
     parser.add_argument("--atoms", type=int, nargs="+", default=[500, 4000], help="of a structure, about")
     parser.add_argument("--dtypes", nargs="+", default=["float32", "float64"])
-    parser.add_argument("-o", "--output", type=Path, help="JSON with all rows; a table of them stands beside it (.md)")
+    parser.add_argument("-o", "--output", type=Path, help="JSON, with rows of other potentials if it is there")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--estimate", action="store_true", help="only estimates, of the rows of the output")
     parser.add_argument("--one", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     if options.one:
         sys.stdout.write(json.dumps(measure(options.models[0], options.dtypes[0], options.atoms)))
         return
-    rows = []
+    rows = json.loads(options.output.read_text()) if options.output is not None and options.output.is_file() else []
+    if options.estimate:
+        rows = estimated(rows, options.atoms)
     for model, dtype in track([(m, d) for m in options.models for d in options.dtypes], console=Console(stderr=True)):
         command = [sys.executable, __file__, model, "--dtypes", dtype, "--one", "--threads", str(options.threads)]
         command += ["--atoms", *map(str, options.atoms)]
-        rows += json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+        found = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+        rows = [row for row in rows if (row["model"], row["dtype"]) != (model, dtype)] + found
         if options.output is not None:
             options.output.write_text(json.dumps(rows, indent=1) + "\n")
-    Console().print(table(rows), markup=False)
     if options.output is not None:
-        options.output.with_suffix(".md").write_text(table(rows))
+        options.output.write_text(json.dumps(rows, indent=1) + "\n")
+    Console().print(table(rows), markup=False)
 
 
 def table(rows: list[dict]) -> str:

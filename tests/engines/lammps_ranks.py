@@ -1,10 +1,13 @@
 """Run by each rank: structures in LAMMPS and by ASE's calculator. `python lammps_ranks.py OUT` or under mpiexec.
 
-Writes one JSON: of each case, what LAMMPS and the calculator give for the same positions.
+Writes one JSON: of each case, or of those that are named after OUT, how what LAMMPS gives differs from what the
+calculator gives for the same positions.
 """
 
+import copy
 import json
 import sys
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -38,20 +41,25 @@ STRESSES = (1, 2, 3, 6, 5, 4)
 
 
 def potentials() -> dict[str, Potential]:
-    """Untrained ones, in float64."""
+    """Untrained ones, in float64 but for "single"."""
     torch.manual_seed(0)
     references = ElementReferences.from_mapping({"energies": dict(zip(ELEMENTS, (-1.0, -2.0, -3.0), strict=True))})
     sevennet = SevenNetConfig(elements=ELEMENTS, channels=(16, 8), layers=2, cutoff=4.0, cutoff_on=3.5)
     nequix = NequixConfig(elements=ELEMENTS, channels=(16, 8, 8), layers=3, cutoff=3.6)
+    scalars = SevenNetConfig(elements=ELEMENTS, channels=(8,), layers=4, cutoff=4.0, cutoff_on=3.5, element_scales=True)
+    deep = SevenNetConfig(elements=ELEMENTS, channels=(8, 4), layers=5, cutoff=4.5, cutoff_function="polynomial")
     hdnnp = HDNNPConfig(elements=ELEMENTS, symmetry_set=BehlerSet(), hidden=(8,))
     repulsion = ZBL(ZBLConfig(elements=ELEMENTS, cutoff=4.5))
     found = {
         "sevennet": Potential(SevenNet(sevennet), references, 0.7),
         "nequix": Potential(Nequix(nequix), references, terms=[repulsion]),
+        "scalars": Potential(SevenNet(scalars), references),
+        "deep": Potential(SevenNet(deep), references, terms=[repulsion]),
         "hdnnp": Potential(HDNNP(hdnnp), references, terms=[repulsion]),
         "m3gnet": Potential(M3GNet(M3GNetConfig(elements=ELEMENTS, units=8, blocks=1, max_n=2, max_l=2)), references),
     }
-    return {name: potential.double().eval() for name, potential in found.items()}
+    found = {name: potential.double().eval() for name, potential in found.items()}
+    return {**found, "single": copy.deepcopy(found["nequix"]).float()}
 
 
 def triclinic() -> Atoms:
@@ -62,6 +70,58 @@ def triclinic() -> Atoms:
     atoms.rattle(0.1, seed=1)
     atoms.wrap()
     return atoms
+
+
+def thin() -> Atoms:
+    """24 atoms in a cell of 4 Å, less than cutoffs, in two directions."""
+    atoms = bulk("NaCl", "rocksalt", a=5.7, orthorhombic=True).repeat((1, 1, 6))
+    atoms.symbols[[3]] = "K"
+    atoms.rattle(0.1, seed=2)
+    atoms.wrap()
+    return atoms
+
+
+def lopsided(most: float = 10.0) -> Atoms:
+    """Atoms at one end of a long cell, so that another rank has few or none of them."""
+    atoms = bulk("NaCl", "rocksalt", a=5.7, cubic=True).repeat((2, 1, 1))
+    atoms.rattle(0.1, seed=3)
+    atoms.set_cell([6.0, 6.0, 40.0])
+    atoms.positions = atoms.positions[:, [1, 2, 0]] + 0.2
+    atoms.positions[0, 2] = most
+    return atoms
+
+
+@dataclass
+class Case:
+    """What is run in LAMMPS: a potential, a structure and LAMMPS's commands."""
+
+    potential: str
+    structure: Atoms = field(default_factory=triclinic)
+    commands: str = "run 0"
+    before: str = ""  #: the structure is read
+
+
+def cases() -> dict[str, Case]:
+    """By what is tested."""
+    moved = "velocity all create 900 1\nfix 1 all npt temp 900 900 0.05 tri 0 0 0.3\ntimestep 0.001\nthermo 15\nrun 15"
+    # atoms that change ranks, and neighbours that are listed anew
+    hot = "velocity all create 4000 1\nfix 1 all nve\ntimestep 0.001\nneigh_modify every 5 delay 0 check no\nrun 30"
+    return {
+        "two layers": Case("sevennet"),
+        "three layers": Case("nequix"),
+        "three layers, float32": Case("single"),
+        "four layers of scalars": Case("scalars"),
+        "five layers": Case("deep"),
+        "hdnnp": Case("hdnnp"),
+        "two layers, npt": Case("sevennet", commands=moved),
+        "three layers, hot": Case("nequix", commands=hot),
+        "hdnnp, npt": Case("hdnnp", commands=moved),
+        "a cell smaller than the cutoff": Case("deep", thin()),
+        "ranks smaller than the cutoff": Case("deep", thin(), before="processors * 1 1"),
+        "few atoms": Case("nequix", lopsided(23.0)),
+        "no atoms": Case("nequix", lopsided()),
+        "tiled": Case("deep", commands="balance 0.9 rcb\nrun 0", before="comm_style tiled"),
+    }
 
 
 def gathered(engine) -> dict:
@@ -78,19 +138,21 @@ def gathered(engine) -> dict:
     }
 
 
-def run(potential: Potential, name: str, data: Path, atoms: Atoms, commands: str) -> tuple[dict, dict]:
+def run(potential: Potential, case: Case, data: Path) -> tuple[dict, dict]:
     """What LAMMPS gives, and the calculator for LAMMPS's final positions; the latter of rank 0 only."""
+    atoms = case.structure
     with open_lammps(open_potential=lambda _: potential) as engine:
         engine.commands_string(
-            f"units metal\natom_style atomic\nnewton on\nread_data {data}\npair_style gnnpot\n"
-            f"pair_coeff * * {name} {' '.join(ELEMENTS)}\nneighbor 1.0 bin\n"
+            f"units metal\natom_style atomic\nnewton on\n{case.before}\nread_data {data}\npair_style gnnpot\n"
+            f"pair_coeff * * {case.potential} {' '.join(ELEMENTS)}\nneighbor 1.0 bin\n"
             "compute each all pe/atom\ncompute sum all reduce sum c_each\nvariable total equal c_sum\n"
             "compute virial all pressure NULL virial\n"
             + "".join(f"variable p{k} equal c_virial[{k}]\n" for k in STRESSES)
-            + f"thermo_style custom step pe c_sum {' '.join(f'c_virial[{k}]' for k in STRESSES)}\n{commands}\n"
+            + f"thermo_style custom step pe c_sum {' '.join(f'c_virial[{k}]' for k in STRESSES)}\n{case.commands}\n"
         )
         found = gathered(engine)
         found["energies"] = engine.extract_variable("total")
+        found["own"] = engine.extract_global("nlocal")
     frame = Atoms(atoms.numbers, found["positions"], cell=found["cell"], pbc=True, calculator=Calculator(potential))
     expected = {
         "energy": frame.get_potential_energy(), "stress": frame.get_stress(), "forces": frame.get_forces(),
@@ -99,31 +161,29 @@ def run(potential: Potential, name: str, data: Path, atoms: Atoms, commands: str
     return found, expected
 
 
-def main(output: Path) -> None:
+def main(output: Path, chosen: set[str]) -> None:
     from mpi4py import MPI
 
-    world, atoms, result = MPI.COMM_WORLD, triclinic(), {}
+    world, result, every = MPI.COMM_WORLD, {}, potentials()
     data = output.with_suffix(".data")
-    if world.rank == 0:
-        write_lammps_data(data, atoms, specorder=list(ELEMENTS), masses=True, units="metal", atom_style="atomic")
-    world.barrier()
-    every = potentials()
-    moved = "velocity all create 900 1\nfix 1 all npt temp 900 900 0.05 tri 0 0 0.3\ntimestep 0.001\nthermo 15\nrun 15"
-    cases = [("sevennet", "run 0"), ("nequix", "run 0"), ("hdnnp", "run 0"), ("sevennet", moved), ("hdnnp", moved)]
-    for name, commands in cases:
-        found, expected = run(every[name], name, data, atoms, commands)
-        key = f"{name}, {'npt' if 'npt' in commands else 'static'}"
-        result[key] = {
+    for name, case in cases().items():
+        if chosen and name not in chosen:
+            continue
+        if world.rank == 0:
+            write_lammps_data(data, case.structure, specorder=list(ELEMENTS), masses=True, units="metal")
+        world.barrier()
+        found, expected = run(every[case.potential], case, data)
+        result[name] = {
             "differences": {k: float(np.abs(np.asarray(found[k]) - np.asarray(expected[k])).max()) for k in expected},
             "energy": found["energy"], "largest_force": float(np.abs(found["forces"]).max()),
-            "volume": float(np.linalg.det(found["cell"])),
+            "volume": float(np.linalg.det(found["cell"])), "own": world.allgather(found["own"]),
         }  # fmt: skip
     if world.rank == 0:
-        assert Prism(atoms.cell.array).is_skewed()
-        content = {"ranks": world.size, "volume": atoms.get_volume(), "cases": result}
+        assert Prism(triclinic().cell.array).is_skewed()
+        content = {"ranks": world.size, "volume": triclinic().get_volume(), "cases": result}
         output.write_text(json.dumps(content, indent=1))
 
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    main(Path(sys.argv[1]))
+    main(Path(sys.argv[1]), set(sys.argv[2:]))

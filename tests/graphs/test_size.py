@@ -16,7 +16,8 @@ from gnnpot.engines.calculator import Calculator
 from gnnpot.errors import MemoryNeedError
 from gnnpot.graphs import neighbor_list, triplets
 from gnnpot.graphs.size import graph_size
-from gnnpot.models import CHGNetConfig, M3GNetConfig, NequixConfig, SevenNetConfig, build_model
+from gnnpot.models import CHGNetConfig, HDNNPConfig, M3GNetConfig, NequixConfig, SevenNetConfig, build_model
+from gnnpot.models.symmetry_sets import BehlerSet
 from gnnpot.potential import Potential
 
 CONFIGS = {
@@ -24,6 +25,8 @@ CONFIGS = {
     "chgnet": CHGNetConfig(elements=("Si",)),
     "sevennet": SevenNetConfig(elements=("Si",)),
     "nequix": NequixConfig(elements=("Si",)),
+    # of which nearly all is the search of neighbours
+    "hdnnp": HDNNPConfig(elements=("Si",), symmetry_set=BehlerSet(), hidden=(8,)),
 }
 
 
@@ -50,6 +53,13 @@ def test_size_of_the_graph(atoms):
     assert size.atoms == len(atoms)
     assert size.edges == pytest.approx(len(found.distances), rel=0.25)
     assert size.triplets == pytest.approx(triplets(found.edge_index[0], found.distances, 3.0).shape[1], rel=0.4)
+
+
+def test_each_layer_of_a_slab_has_its_share():
+    # sixteen layers, of which those at the surface have half as many neighbours
+    slab = fcc111("Pt", (8, 8, 16), vacuum=8.0)
+    size = graph_size(slab.positions, slab.cell.array, slab.pbc, 5.0)
+    assert size.edges == len(neighbor_list(slab.positions, slab.cell.array, slab.pbc, 5.0).distances)
 
 
 MEASURE = """
@@ -86,7 +96,7 @@ def peak_memory(name: str) -> int:
 @pytest.mark.parametrize("name", CONFIGS)
 def test_estimate(name):
     atoms, model = bulk("Si", cubic=True) * (10, 10, 10), potential(name)
-    size = graph_size(atoms.positions, atoms.cell.array, atoms.pbc, model.cutoff, model.three_body_cutoff)
+    size = graph_size(atoms.positions, atoms.cell.array, atoms.pbc, model.cutoff, model.three_body_cutoff, skin=0.5)
     estimate = size.bytes + model.model.memory(size)
     assert 0.5 < peak_memory(name) / estimate < 1.2
 

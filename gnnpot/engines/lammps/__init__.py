@@ -9,6 +9,6 @@ Here belong the pair style, its compilation and what it calls; not LAMMPS's own 
 """
 
 from gnnpot.engines.lammps.build import check_versions, plugin_path
-from gnnpot.engines.lammps.session import input_lines, open_lammps, run_input
+from gnnpot.engines.lammps.session import RankError, input_lines, open_lammps, run_input
 
-__all__ = ["check_versions", "input_lines", "open_lammps", "plugin_path", "run_input"]
+__all__ = ["RankError", "check_versions", "input_lines", "open_lammps", "plugin_path", "run_input"]

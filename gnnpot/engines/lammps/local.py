@@ -1,10 +1,10 @@
-"""Energies of the atoms that a rank owns, and their derivative, from the atoms and edges that reach them.
+"""Energies of the atoms that a rank owns, and the gradient of the energies of all ranks, from its atoms and ghosts.
 
-    local = LocalEnergies(potential, numbers_of_types=[11, 17])
-    energies, gradient = local(types, shells, edge_index, vectors)
+    local = LocalEnergies(potential, symbols=["Na", "Cl"])
+    energies, gradient = local(types, Part(own=120, exchange=exchange), edge_index, vectors)
 
-The first `shells[0]` atoms are the rank's own, the first `shells[k]` at most k edges away from one of them. Energies of
-L message-passing layers depend on atoms L edges away; edges are those whose centre is at most L - 1 edges away.
+Edges are those whose centre is one of the rank's own atoms. Potentials of several message-passing layers exchange the
+features of ghosts with the ranks that own them, as `ops/exchange.py` says.
 """
 
 import numpy as np
@@ -13,6 +13,7 @@ import torch
 from gnnpot.errors import ConfigError
 from gnnpot.graphs import Graph
 from gnnpot.models.base import EnergyModel
+from gnnpot.ops.exchange import Part
 from gnnpot.potential import Potential
 
 
@@ -43,35 +44,37 @@ class LocalEnergies:
         self.potential = potential
         self.layers = max(int(m.message_layers or 1) for m in models)
         self.cutoff = max(m.cutoff for m in models)
+        #: the most that is sent of an atom between two layers; 0: nothing is
+        self.exchanged_bytes = max(m.exchanged_bytes for m in models)
         #: by type of LAMMPS, which counts from 1
         self._numbers = np.array([0, *(atomic_numbers[s] for s in symbols)])
         self._dtype = potential.model.fast_dtype or potential.dtype
 
     @torch.no_grad()
     def __call__(
-        self, types: np.ndarray, shells: np.ndarray, edge_index: np.ndarray, vectors: np.ndarray
+        self, types: np.ndarray, part: Part, edge_index: np.ndarray, vectors: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Energies of the rank's own atoms, with references, [shells[0]] eV, and the gradient, [E, 3] eV/Å.
+        """Energies of the rank's own atoms, with references, [part.own] eV, and the gradient, [E, 3] eV/Å.
 
         Args:
-            types: [N] of LAMMPS.
-            shells: [L + 1] numbers of atoms, ascending; the last is N.
+            types: [N] of LAMMPS, of the rank's own atoms and ghosts.
+            part: How many are its own, and how features are exchanged.
             edge_index: [2, E] centre and neighbour, sorted by centre.
             vectors: [E, 3] Å, from centre to neighbour.
         """
-        potential, local = self.potential, int(shells[0])
-        numbers = self._numbers[types]
-        graph = self._graph(numbers, shells, edge_index, vectors)
-        output, edge_gradient = self._model(potential.model, graph, shells)
+        potential, numbers = self.potential, self._numbers[types]
+        graph = self._graph(numbers, part, edge_index, vectors)
+        energies, gradient = _own(potential.model, graph, part)
         scale = float(potential.energy_scale)
-        energies = scale * output[:local] + potential.reference_energies[graph.numbers[:local]].numpy()
-        gradient = scale * edge_gradient
+        energies = scale * energies + potential.reference_energies[graph.numbers[: part.own]].numpy()
+        gradient = np.multiply(gradient, scale, dtype=np.float64)
         for term in potential.terms:
-            more, more_gradient = self._model(term, graph, shells)
-            energies, gradient = energies + more[:local], gradient + more_gradient
+            more, more_gradient = _own(term, graph, part)
+            energies += more
+            gradient += more_gradient
         return energies, gradient
 
-    def _graph(self, numbers: np.ndarray, shells: np.ndarray, edge_index: np.ndarray, vectors: np.ndarray) -> Graph:
+    def _graph(self, numbers: np.ndarray, part: Part, edge_index: np.ndarray, vectors: np.ndarray) -> Graph:
         edges = edge_index.shape[1]
         return Graph(
             numbers=torch.from_numpy(numbers),
@@ -81,22 +84,12 @@ class LocalEnergies:
             edge_index=torch.from_numpy(edge_index),
             edge_shifts=torch.zeros(edges, 3, dtype=torch.int64),
             edge_vectors=torch.from_numpy(vectors).to(self._dtype),
-            shells=torch.from_numpy(shells),
+            part=part,
             num_nodes=len(numbers),
         )
 
-    def _model(self, model: EnergyModel, graph: Graph, shells: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Energies of at least the rank's own atoms, and the gradient of their sum."""
-        layers = int(model.message_layers or 1)
-        if layers == self.layers:
-            part, count = graph, graph.edge_vectors.shape[0]
-        else:
-            # with fewer layers than another model of the potential, it sees fewer shells
-            count = int(np.searchsorted(graph.edge_index[0].numpy(), shells[layers - 1]))
-            part = graph.clone_with_edge_vectors(graph.edge_vectors[:count])
-            part.edge_index, part.edge_shifts = graph.edge_index[:, :count], graph.edge_shifts[:count]
-            part.shells = graph.shells[: layers + 1]
-        output, found = model.energies_and_gradient(part)
-        gradient = np.zeros((graph.edge_vectors.shape[0], 3))
-        gradient[:count] = found.numpy()
-        return output.energies.numpy().astype(np.float64), gradient
+
+def _own(model: EnergyModel, graph: Graph, part: Part) -> tuple[np.ndarray, np.ndarray]:
+    """Energies of the rank's own atoms, in float64, and the gradient of all ranks' energies."""
+    output, gradient = model.energies_and_gradient(graph)
+    return output.energies[: part.own].double().numpy(), gradient.numpy()

@@ -21,6 +21,7 @@ import numpy as np
 
 from gnnpot.engines.lammps.local import LocalEnergies
 from gnnpot.errors import ConfigError
+from gnnpot.ops.exchange import Part
 from gnnpot.potential import Potential
 
 
@@ -69,7 +70,7 @@ class UnifiedModel:
         vectors = np.ascontiguousarray(data.rij, dtype=np.float64).reshape(-1, 3)
         index = np.stack([np.asarray(pair, dtype=np.int64) for pair in (data.pair_i, data.pair_j)])
         # LAMMPS counts elements from 0 here, types from 1
-        energies, gradient = self._energies(elements + 1, np.array([own, len(elements)]), index, vectors)
+        energies, gradient = self._energies(elements + 1, Part(own), index, vectors)
         data.eatoms = energies
         data.energy = float(energies.sum())
         if len(gradient) > 0:

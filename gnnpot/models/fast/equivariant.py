@@ -18,6 +18,7 @@ from gnnpot.graphs import Graph
 from gnnpot.models.base import AtomicOutput, check_elements
 from gnnpot.models.fast import equivariant_layer as kernels
 from gnnpot.models.fast.equivariant_layer import Edges, Plan
+from gnnpot.ops.exchange import Part
 from gnnpot.ops.radial_table import hermite_rows
 from gnnpot.ops.rms_norm import Norm, degree_weights
 from gnnpot.ops.rows import Columns, Rows
@@ -51,37 +52,29 @@ class FastEquivariant:
         """What the model predicts for the atoms, and the edge gradient, [E, 3]."""
         vectors, edge_index = graph.edge_vectors.detach().contiguous().numpy(), graph.edge_index.numpy()
         distances, harmonics = self._harmonics(vectors)
+        part = graph.get("part") or Part(len(graph.numbers))
         starts, species, parts, features = kernels.first_features(
-            edge_index, graph.numbers.numpy(), self._species_of, self._embedding, torch.get_num_threads()
+            edge_index, graph.numbers.numpy(), self._species_of, self._embedding, torch.get_num_threads(), part.own
         )
         if species.min(initial=0) < 0:
             check_elements(graph.numbers.tolist(), self._elements, "the graph")
         edges = Edges(starts, edge_index[1], distances, harmonics, species, parts)
         pullbacks: list[Callable] = []
-        shells = graph.get("shells")
         for k, layer in enumerate(self._layers):
-            near = edges if shells is None else _inner(edges, *shells.tolist()[-k - 2 :][:2])
-            features, pullback = layer(features, near, deeper=bool(pullbacks), whole=shells is None)
+            if k > 0:
+                part.exchange.forward(features, layer.plan.features)
+            features, pullback = layer(features, edges, deeper=k > 0)
             pullbacks.append(pullback)
-        energies, gradient = np.empty(len(graph.numbers), features.dtype), np.empty_like(features)
+        energies, gradient = np.empty(part.own, features.dtype), np.empty_like(features)
         kernels.readout(features, self._slopes, self._constant, energies, gradient)
-        if shells is not None:
-            # the energies of ghost atoms belong to other ranks
-            gradient[int(shells[0]) * len(self._slopes) :] = 0
         to_harmonics, to_distances = np.zeros_like(harmonics), np.zeros_like(distances)
         while pullbacks:
             # what a layer has kept is gone after its turn
             gradient = pullbacks.pop()(gradient, to_harmonics, to_distances)
+            if pullbacks:
+                part.exchange.backward(gradient, self._layers[len(pullbacks)].plan.features)
         to_vectors = self._harmonics.pullback(vectors, to_distances, to_harmonics)
         return AtomicOutput(torch.from_numpy(energies)), torch.from_numpy(to_vectors)
-
-
-def _inner(edges: Edges, receiving: int, sending: int) -> Edges:
-    """Edges of a layer in which the first `receiving` atoms get messages from the first `sending` ones."""
-    last = min(-(-sending // kernels.GRAIN) * kernels.GRAIN, len(edges.species))
-    # an atom that gets no messages has no edges
-    starts = np.minimum(edges.starts, edges.starts[receiving])
-    return edges._replace(starts=starts, parts=np.minimum(edges.parts, last))
 
 
 def _linear_readout(readouts: "Sequence[ChannelLinear]") -> tuple[Tensor, float]:
@@ -154,21 +147,18 @@ class _Layer:
             gates=np.array(totals[0].starts),
         )
 
-    def __call__(
-        self, features: np.ndarray, edges: Edges, *, deeper: bool, whole: bool = True
-    ) -> tuple[np.ndarray, Callable]:
+    def __call__(self, features: np.ndarray, edges: Edges, *, deeper: bool) -> tuple[np.ndarray, Callable]:
         """Features, and a function from their gradient to that of what was given, which adds to those of harmonics and
         distances. If there is no layer before this one (not `deeper`), nobody needs the gradient of what was given.
-        If `edges` leave out atoms (not `whole`), their features and gradients are zero."""
+        Features of ghosts are not set."""
         atoms, dtype = len(edges.species), features.dtype
-        new = np.empty if whole else np.zeros
         sent, totals = np.empty_like(features), np.empty(atoms * self.totals.size, dtype)
-        out = new(atoms * self.out.size, dtype)
+        out = np.empty(atoms * self.out.size, dtype)
         kernels.forward(self.plan, self.constants, edges, features, sent, totals, out)
 
         def pullback(g: np.ndarray, to_harmonics: np.ndarray, to_distances: np.ndarray) -> np.ndarray:
             size = len(sent) if deeper else 0
-            to_features, to_sent = new(size, dtype), np.zeros((len(edges.parts) - 1, size), dtype)
+            to_features, to_sent = np.empty(size, dtype), np.zeros((edges.parts.shape[1] - 1, size), dtype)
             kernels.backward(
                 self.plan, self.constants, edges, sent, totals, g, to_features, to_sent, to_harmonics, to_distances
             )

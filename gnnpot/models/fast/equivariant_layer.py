@@ -11,7 +11,8 @@ While some tens of atoms are calculated, each call costs as much as what it calc
 don't stay in the cache: so a tile of atoms goes from its edges to its features, and its messages are nowhere else.
 `layout.py` says how arrays are laid out, `tensor_product` what a convolution is.
 
-Matrix products take rows by fours, so atoms are filled up to a multiple of `GRAIN` with some that have no edges.
+Matrix products take rows by fours, so atoms are filled up to a multiple of `GRAIN` with some that have no edges. Ghosts
+of a part of a structure (`ops/exchange.py`) send, so that y and its gradient are theirs too, but receive nothing.
 """
 
 from typing import NamedTuple
@@ -64,14 +65,17 @@ class Edges(NamedTuple):
     distances: np.ndarray  #: [E] Å
     harmonics: np.ndarray  #: [E, (lmax + 1)²]
     species: np.ndarray  #: [atoms]
-    parts: np.ndarray  #: [threads + 1] the first atom of each thread, and where the last ends
+    #: [own atoms and ghosts, threads + 1] the first atom of each thread, and where the last ends; own atoms are filled
+    #: up with ghosts
+    parts: np.ndarray
 
 
 @njit(cache=True)
-def first_features(edge_index, numbers, species_of, embedding, threads):
+def first_features(edge_index, numbers, species_of, embedding, threads, own):
     """Starts, species and parts of `Edges`, with work shared out evenly, and the flat features of the first layer.
 
-    `species_of` [119] by atomic number, -1: an element that the model does not know; `embedding` [elements, channels].
+    `species_of` [119] by atomic number, -1: an element that the model does not know; `embedding` [elements, channels];
+    the first `own` atoms are no ghosts.
     """
     edges, given = edge_index.shape[1], len(numbers)
     atoms = -(-given // GRAIN) * GRAIN
@@ -84,11 +88,13 @@ def first_features(edge_index, numbers, species_of, embedding, threads):
         starts[i] = e
         while e < edges and edge_index[0, e] == i:
             e += 1
-    parts, i = np.full(threads + 1, atoms), 0
+    receiving = -(-own // GRAIN) * GRAIN
+    parts, i = np.full((2, threads + 1), receiving), 0
     for part in range(threads):
-        while i < atoms and starts[i] * threads < edges * part:
+        while i < receiving and starts[i] * threads < edges * part:
             i += GRAIN
-        parts[part] = i
+        parts[0, part] = i
+        parts[1, part + 1] = receiving + (atoms - receiving) // GRAIN * (part + 1) // threads * GRAIN
     return starts, species, parts, features.reshape(-1)
 
 
@@ -103,7 +109,7 @@ def readout(scalars, slopes, constant, energies, gradient):
             # not as slices, whose check of lengths takes a second to compile
             gradient[i * width + c] = slopes[c]
         energies[i] = energy
-    # atoms that fill up the last rows are none
+    # ghosts' energies belong to other parts, and atoms that fill up the last rows are none
     for k in range(len(energies) * width, len(gradient)):
         gradient[k] = 0
 
@@ -111,10 +117,12 @@ def readout(scalars, slopes, constant, energies, gradient):
 @njit(parallel=True, fastmath=FAST, cache=True)
 def forward(plan, constants, edges, x, y, totals, out):
     """Equation (1): fills y, t and x', all flat, from x."""
-    parts, atoms = edges.parts, len(edges.species)
+    parts, atoms = edges.parts[0], len(edges.species)
     for part in prange(len(parts) - 1):
-        features = where(plan.features, parts[part], atoms)
-        _mix(plan.weights, plan.linear_in[0], x, features, y, features, parts[part + 1] - parts[part], False)
+        for k in range(2):
+            first, count = edges.parts[k, part], edges.parts[k, part + 1] - edges.parts[k, part]
+            features = where(plan.features, first, atoms)
+            _mix(plan.weights, plan.linear_in[0], x, features, y, features, count, False)
     for part in prange(len(parts) - 1):
         weights, rotation = aligned(plan.table.shape[2], x), aligned(largest(plan.paths), x)
         messages, received = aligned(size(plan.messages) * TILE, x), where(plan.messages, 0, TILE)
@@ -143,7 +151,7 @@ def backward(plan, constants, edges, y, totals, g, to_x, to_y, to_harmonics, to_
 
     `to_y` [threads, numbers of y] must be zero. If it and `to_x` are empty, their part is left out.
     """
-    parts, atoms = edges.parts, len(edges.species)
+    parts, atoms = edges.parts[0], len(edges.species)
     for part in prange(len(parts) - 1):
         weights, slopes = aligned(plan.table.shape[2], y), aligned(plan.table.shape[2], y)
         rotation, products = aligned(largest(plan.paths), y), aligned(largest(plan.paths) * SIMD_WIDTH, y)
@@ -172,10 +180,13 @@ def backward(plan, constants, edges, y, totals, g, to_x, to_y, to_harmonics, to_
                 )  # fmt: skip
     if len(to_x):
         for part in prange(len(parts) - 1):
-            features, count = where(plan.features, parts[part], atoms), parts[part + 1] - parts[part]
-            for other in range(1, len(parts) - 1):
-                _add_rows(to_y[other], to_y[0], features, count)
-            _mix(plan.weights, plan.linear_in[1], to_y[0], features, to_x, features, count, True)
+            for k in range(2):
+                first, count = edges.parts[k, part], edges.parts[k, part + 1] - edges.parts[k, part]
+                features = where(plan.features, first, atoms)
+                for other in range(1, len(parts) - 1):
+                    _add_rows(to_y[other], to_y[0], features, count)
+                # ghosts have received nothing that could have reached L_0
+                _mix(plan.weights, plan.linear_in[1], to_y[0], features, to_x, features, count, k == 0)
 
 
 @njit(fastmath=FAST)

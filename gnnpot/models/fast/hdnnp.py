@@ -14,6 +14,7 @@ from gnnpot.models.fast.hdnnp_blocks import FACTORS, Plan
 from gnnpot.models.fast.hdnnp_kernel import energies_and_gradient
 from gnnpot.models.fast.hdnnp_network import network_of
 from gnnpot.models.symmetry_batches import Group
+from gnnpot.ops.exchange import Part
 from gnnpot.ops.simd.threads import follow_torch
 
 if TYPE_CHECKING:
@@ -34,20 +35,21 @@ class FastHDNNP:
 
     def __call__(self, graph: Graph, species: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """(energies [N] float64, gradient [E, 3] in the edge vectors' dtype, how many symmetry functions of each atom
-        are outside of the range of the training data [N]); `species` [N]."""
+        are outside of the range of the training data [N]); `species` [N]. Of a part of a structure, energies and
+        numbers are of its own atoms."""
         follow_torch()
-        vectors, centres = graph.edge_vectors.detach(), species.numpy()
-        index = graph.edge_index.numpy()
-        energies, outside, gradient = np.empty(len(centres)), np.empty(len(centres), np.int64), np.zeros(vectors.shape)
-        threads = max(min(torch.get_num_threads(), len(centres) // _ATOMS_PER_THREAD), 1)
+        vectors, index = graph.edge_vectors.detach(), graph.edge_index.numpy()
+        own = (graph.get("part") or Part(len(species))).own
+        energies, outside, gradient = np.empty(own), np.empty(own, np.int64), np.zeros(vectors.shape)
+        threads = max(min(torch.get_num_threads(), own // _ATOMS_PER_THREAD), 1)
         energies_and_gradient(
             self.plan,
             self.network,
-            np.searchsorted(index[0], np.arange(len(centres) + 1)),
-            centres,
+            np.searchsorted(index[0], np.arange(own + 1)),
+            species.numpy(),
             index[1],
             vectors.double().contiguous().numpy(),
-            np.arange(threads + 1) * len(centres) // threads,
+            np.arange(threads + 1) * own // threads,
             energies,
             gradient,
             outside,
