@@ -37,7 +37,7 @@ FEWER_TRIPLES = 2
 #: steps of a whole training, and of one without a crystal
 STEPS, SHORT_STEPS = 12000, 1500
 LOSS = Stage(0, 0.03, 10000.0)
-NETWORK = NetworkConfig(filter=1.3, first_filter=2.0, smooth_floor=0.1)
+NETWORK = NetworkConfig(filter=1.3, first_filter=2.5, smooth_floor=0.1)
 RESULTS = Path(__file__).parents[3] / "docs/functional"
 log = logging.getLogger("study")
 
