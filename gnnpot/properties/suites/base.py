@@ -156,5 +156,8 @@ def mean(values: Sequence[float], unit: str = "") -> Figure:
 
 
 def median(values: Sequence[float], unit: str = "") -> Figure:
-    """The median, or nothing of nothing."""
-    return Figure(float(np.median(values)) if len(values) else None, unit)
+    """The median; no value of nothing, nor where half of the values or more are infinite, as failures are."""
+    if not len(values):
+        return Figure(None, unit)
+    value = float(np.median(values))
+    return Figure(value, unit) if np.isfinite(value) else Figure(None, unit, "(half or more failed)")

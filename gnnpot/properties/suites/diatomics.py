@@ -21,7 +21,8 @@ from ase.data import atomic_numbers, chemical_symbols
 from gnnpot.properties.dimers import WALL, dimer_energies, scan_dimers
 from gnnpot.properties.suites.base import Figure, Item, Overlap, Result, Results, Suite, mean, measured, median
 from gnnpot.properties.suites.data import DataFile, data_file, sha256_of
-from gnnpot.runs.pages import COLORS, new_figure, tidy
+from gnnpot.properties.suites.pictures import line_of
+from gnnpot.runs.pages import new_figure, tidy
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as Picture
@@ -107,18 +108,18 @@ class Diatomics(Suite):
 
     def picture(self, results: Mapping[str, Results]) -> "Picture":
         """Six curves, DFT's in black."""
-        figure = new_figure(width=9.6, height=5.4)
+        figure = new_figure(width=11.0, height=5.4)
         axes = figure.subplots(2, 3).ravel()
         for ax, element in zip(axes, _DRAWN, strict=True):
             for k, (name, found) in enumerate(results.items()):
                 curve = measured(found).get(f"{element}-{element}", {})
                 if "curve" in curve:
                     if k == 0:
-                        ax.plot(curve["distances"], curve["curve_dft"], "k--", linewidth=1.4, label="DFT")
-                    ax.plot(curve["distances"], curve["curve"], color=COLORS[k % len(COLORS)], linewidth=1, label=name)
+                        ax.plot(curve["distances"], curve["curve_dft"], "k", linewidth=1.8, label="DFT")
+                    ax.plot(curve["distances"], curve["curve"], **line_of(k), linewidth=1, label=name)
             ax.set(title=f"{element}2", ylim=(-0.5, 12), xlabel="distance, Å", ylabel="E - E(min), eV")
             tidy(ax)
-        axes[0].legend(frameon=False, fontsize=6)
+        axes[2].legend(frameon=False, fontsize=7, loc="center left", bbox_to_anchor=(1.0, 0.5))
         return figure
 
     def _curves(self) -> dict[str, Any]:

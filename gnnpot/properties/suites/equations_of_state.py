@@ -18,7 +18,7 @@ from ase.calculators.calculator import BaseCalculator
 from ase.io import read
 
 from gnnpot.properties.equation_of_state import EquationOfStateConfig, calc
-from gnnpot.properties.suites.base import Figure, Item, Overlap, Result, Results, Suite, measured, numbers_of
+from gnnpot.properties.suites.base import Figure, Item, Overlap, Result, Results, Suite, measured, median, numbers_of
 from gnnpot.properties.suites.data import DataFile, data_file, sha256_of
 from gnnpot.properties.suites.pictures import shares
 from gnnpot.units import GPA
@@ -82,8 +82,7 @@ class EquationsOfState(Suite):
         figures = {"with a minimum": Figure(len(found), note=f"of {len(results)}")}
         for key, what in (("volume", "volume"), ("modulus", "bulk modulus")):
             errors = [100 * e for e in _errors(found, key)]
-            value = float(np.median([*errors, *failed])) if results else None
-            figures[f"{what}, median relative error"] = Figure(value, "%")
+            figures[f"{what}, median relative error"] = median([*errors, *failed], "%")
         return figures
 
     def picture(self, results: Mapping[str, Results]) -> "Picture":

@@ -14,7 +14,13 @@ from gnnpot.runs.pages import COLORS, new_figure, tidy
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as Picture
 
-_STYLES = ("-", "--", ":", "-.")
+#: of the potentials that share a color
+_STYLES, _MARKERS = ("-", "--", ":", "-."), ("o", "^", "s", "x")
+
+
+def line_of(number: int) -> dict[str, str]:
+    """Color and style of a potential's lines."""
+    return {"color": COLORS[number % len(COLORS)], "linestyle": _STYLES[number // len(COLORS) % len(_STYLES)]}
 
 
 def shares(panels: Mapping[str, Mapping[str, tuple[Sequence[float], int]]]) -> "Picture":
@@ -29,8 +35,7 @@ def shares(panels: Mapping[str, Mapping[str, tuple[Sequence[float], int]]]) -> "
         for k, (name, (errors, count)) in enumerate(potentials.items()):
             places = np.sort(np.maximum(errors, 1e-3))
             share = np.arange(1, len(places) + 1) / max(count, 1)
-            style = _STYLES[k // len(COLORS) % len(_STYLES)]
-            ax.step(places, share, style, where="post", color=COLORS[k % len(COLORS)], linewidth=1.4, label=name)
+            ax.step(places, share, where="post", **line_of(k), linewidth=1.4, label=name)
         ax.set(xlabel=label, ylabel="share of the items", xscale="log", ylim=(0, 1))
         tidy(ax)
     axes[-1].legend(frameon=False, fontsize=7, loc="center left", bbox_to_anchor=(1.0, 0.5))
@@ -45,7 +50,8 @@ def parity(panels: Mapping[str, Mapping[str, tuple[Sequence[float], Sequence[flo
         every: list[float] = [0.0]
         for k, (name, (expected, found)) in enumerate(potentials.items()):
             every += [*expected, *found]
-            ax.plot(expected, found, "o", color=COLORS[k % len(COLORS)], markersize=3, alpha=0.7, label=name)
+            marker = _MARKERS[k // len(COLORS) % len(_MARKERS)]
+            ax.plot(expected, found, marker, color=COLORS[k % len(COLORS)], markersize=4, alpha=0.7, label=name)
         ends = min(every), max(every)
         ax.plot(ends, ends, color="#555555", linewidth=0.8)
         ax.set(xlabel=f"DFT: {label}", ylabel=f"potential: {label}")

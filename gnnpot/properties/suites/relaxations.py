@@ -26,7 +26,8 @@ from gnnpot.properties.stability import (
 )
 from gnnpot.properties.suites.base import Figure, Item, Result, Results, Suite, counted, measured, median, numbers_of
 from gnnpot.properties.suites.data import sha256_of
-from gnnpot.runs.pages import COLORS, new_figure, tidy
+from gnnpot.properties.suites.pictures import line_of
+from gnnpot.runs.pages import new_figure, tidy
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as Picture
@@ -99,7 +100,7 @@ class Relaxations(Suite):
         for k, (name, found) in enumerate(results.items()):
             ratios = [100 * (r["volume_ratio"] - 1) for r in measured(found).values() if r["volume_ratio"] is not None]
             share = np.arange(1, len(ratios) + 1) / max(len(ratios), 1)
-            ax.step(np.sort(ratios), share, where="post", color=COLORS[k % len(COLORS)], linewidth=1.4, label=name)
+            ax.step(np.sort(ratios), share, where="post", **line_of(k), linewidth=1.4, label=name)
         ax.set(xlabel="change of volume, %", ylabel="share of the crystals", xlim=(-30, 30))
         ax.legend(frameon=False, fontsize=7)
         tidy(ax)
@@ -151,7 +152,7 @@ class Dynamics(Relaxations):
         ax = figure.subplots()
         for k, (name, found) in enumerate(results.items()):
             closest = np.sort([r["closest"] for r in measured(found).values() if r["closest"] is not None])
-            ax.plot(closest, "o-", color=COLORS[k % len(COLORS)], markersize=3, linewidth=1, label=name)
+            ax.plot(closest, marker="o", **line_of(k), markersize=3, linewidth=1, label=name)
         ax.axhline(CLOSEST, color="#555555", linewidth=0.8, linestyle="--")
         ax.set(xlabel="crystal, by closest approach", ylabel="closest approach, of the sum of radii")
         ax.legend(frameon=False, fontsize=7)

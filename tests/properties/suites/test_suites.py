@@ -16,6 +16,7 @@ from pymatgen.io.ase import AseAtomsAdaptor
 from gnnpot.errors import ConfigError, DataError
 from gnnpot.properties.phonons import with_force_constants
 from gnnpot.properties.suites import Subject, evaluate_suite, open_suite, write_report
+from gnnpot.properties.suites.base import median
 from gnnpot.properties.suites.data import DataFile, data_file
 from gnnpot.properties.suites.diatomics import compare
 from gnnpot.properties.suites.harmonic import commensurate_frequencies
@@ -55,6 +56,13 @@ def test_equations_of_state_are_compared_and_failures_counted(acwf, tmp_path):
     errors = sorted(100 * abs(results[k]["volume"] / results[k]["volume_expected"] - 1) for k in list(results)[:2])
     # the failed one is an error without bound, so the median is the larger of the two
     assert merits["volume, median relative error"].value == pytest.approx(errors[1])
+
+
+def test_where_half_failed_there_is_no_median():
+    assert median([1.0, 3.0, np.inf]).value == 3.0
+    half = median([1.0, np.inf], "GPa")
+    assert (half.value, half.text(), half.note) == (None, "", "(half or more failed)")
+    assert median([]).value is None and median([]).note == ""
 
 
 def test_an_interrupted_run_resumes_with_what_is_missing(acwf, tmp_path):
