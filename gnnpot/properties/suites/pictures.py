@@ -5,7 +5,7 @@ parity({"bulk modulus, GPa": {"7net-0": (expected, found), ...}})
 """
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 _STYLES, _MARKERS = ("-", "--", ":", "-."), ("o", "^", "s", "x")
 
 
-def line_of(number: int) -> dict[str, str]:
+def line_of(number: int) -> dict[str, Any]:
     """Color and style of a potential's lines."""
     return {"color": COLORS[number % len(COLORS)], "linestyle": _STYLES[number // len(COLORS) % len(_STYLES)]}
 
