@@ -64,7 +64,7 @@ SLOPE = 1 - 1 / math.e
 class NetworkConfig:
     """`channels` fields, `hidden` width of the perceptrons, `layers` with kernels of `gaussians` each up to `reach`.
 
-    `filter` is n_c, `first_filter` n_1 (0: none), `floor` f, `smooth_floor` f~. `response` is whether the linear response
+    `filter` is n_c, `first_filter` n_1 (0: none), `floor` f, `smooth_floor` f~. `response`: the linear response
     is made exact. `scales` are those of the fixed kernels of a `KernelNetwork`. `seed` is that of the initial weights.
     """
 
