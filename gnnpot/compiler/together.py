@@ -146,7 +146,7 @@ def _is_python(executable: str | None) -> bool:
 def _quota() -> int:
     """Cores that Linux grants the processes of a container, rounded down."""
     with contextlib.suppress(OSError, ValueError):
-        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
+        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text(encoding="utf-8").split()
         return int(quota) // int(period)
     return sys.maxsize
 
