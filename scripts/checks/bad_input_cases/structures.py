@@ -19,7 +19,7 @@ BAD = {
     "bytes.cif": "can't be read",
     "bytes.extxyz": "can't be read|not a text file",
     "bytes.traj": "can't be read",
-    "cut.extxyz.gz": "can't be read",
+    "cut.extxyz.gz": "truncated or damaged",
     "nan.extxyz": "nan or infinite",
     "inf.extxyz": "nan or infinite",
     "far18.extxyz": "beyond 1e+08",
