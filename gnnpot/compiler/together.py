@@ -6,7 +6,7 @@
     compile_overloads(overloads, processes=4)       # now
 
 This process compiles, the longest first, and so do worker processes (`worker`), which keep what they have compiled in
-the cache, from where this one loads it. Whatever a worker does not do, as it was killed or can't be started, is
+the cache, from where this one loads it. What a worker does not do, as it was killed or can't be started, is
 compiled here when it is called.
 
 No processes are started where everything is in the cache, where that is one processor's work in any case (`WORTH`),

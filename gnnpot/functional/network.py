@@ -24,7 +24,7 @@ unfiltered density change fast where the density is low: 5 to 10 % of them lie b
 grid and on where its points lie by some meV/atom; with n_c = 1.3 and f~ = 0.1 it is 1 to 3 %.
 
 u_1 is u, or with `first_filter` n_1 above 0 u of the density filtered with exp(-(n/n_1)^4). Without it the network is
-free to answer to waves of any length, and training sees few short ones: one of four long trainings ended with minima of
+free to answer to waves of any length, and training sees few short ones: one of two long trainings ended with minima of
 the energy that have waves of 5 to 9/bohr. With it von Weizsäcker's part and r alone answer beyond n_1.
 
 The small f keeps inputs and potential finite where there is no density. Kernels are sums of Gaussians in n up to n_k;

@@ -27,7 +27,7 @@ from gnnpot.units import BOHR
 
 #: III-V crystals that are displaced at random; the study validates on the other four
 DISPLACED = ("AlP", "GaP", "AlAs", "InAs", "InSb")
-#: of metallic and of large cells
+#: of metallic and of large cells, bct-C4, 4H, hexagonal cells of four atoms
 METAL, LARGE = Settings(mesh=(8, 8, 8), smearing=0.01), Settings(mesh=(3, 3, 3), smearing=0.01)
 BODY_CENTRED = Settings(mesh=(6, 6, 6), shift=(False, False, False), smearing=0.01)
 POLYTYPE = Settings(mesh=(7, 7, 2), shift=(False, False, True))
