@@ -20,8 +20,7 @@ def crystal_tasks(structures: Path) -> list[list[Task]]:
     chosen = [atoms for atoms in ase.io.read(structures, ":") if _is_chosen(atoms)]
     order = np.random.default_rng(0).permutation(len(chosen))
     return [
-        structure_tasks([(f"{rank:03d}-{chosen[n].get_chemical_formula()}", chosen[n])])
-        for rank, n in enumerate(order)
+        structure_tasks([(f"{rank:03d}-{chosen[n].get_chemical_formula()}", chosen[n])]) for rank, n in enumerate(order)
     ]
 
 
