@@ -58,13 +58,18 @@ class Sample:
 
 @dataclass(frozen=True)
 class Task:
-    """What makes a sample: self-consistent without `seed`, else non-interacting in a random potential."""
+    """What makes a sample: self-consistent without `seed`, else non-interacting in a random potential.
+
+    `cutoff` (1/bohr) is that of the orbital-free grid. One calculation on several grids teaches a functional that T does
+    not depend on them.
+    """
 
     name: str
     crystal: str
     atoms: Atoms
     settings: Settings = field(default_factory=Settings)
     seed: int | None = None
+    cutoff: float = CUTOFF
 
 
 def generate(
@@ -107,12 +112,12 @@ def calculate(task: Task) -> Sample:
     if task.seed is not None:
         potential, electrons = _random_potential(result, task.seed)
         result = kohn_sham.solve_fixed(atoms, potential, task.settings, electrons)
-    return to_sample(result, task.name, task.crystal)
+    return to_sample(result, task.name, task.crystal, task.cutoff)
 
 
-def to_sample(result: kohn_sham.KohnShamResult, name: str, crystal: str = "") -> Sample:
-    """A Kohn-Sham result on the orbital-free grid."""
-    grid = grid_for(result.atoms, CUTOFF)
+def to_sample(result: kohn_sham.KohnShamResult, name: str, crystal: str = "", cutoff: float = CUTOFF) -> Sample:
+    """A Kohn-Sham result on the orbital-free grid of a cut-off (1/bohr)."""
+    grid = grid_for(result.atoms, cutoff)
     density = resample(result.density, grid)
     potential = without_constant(resample(result.kinetic_potential, grid), density)
     return Sample(
