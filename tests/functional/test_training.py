@@ -8,8 +8,9 @@ import torch
 from gnnpot.errors import CheckpointError, ConfigError, DataError
 from gnnpot.functional import crystals
 from gnnpot.functional import data as data_module
-from gnnpot.functional.data import Task, generate, read_sample, write_sample
+from gnnpot.functional.data import Task, generate, read_sample, to_sample, write_sample
 from gnnpot.functional.functionals import kinetic
+from gnnpot.functional.grid import Grid, resample
 from gnnpot.functional.kohn_sham import Settings
 from gnnpot.functional.network import NetworkConfig
 from gnnpot.functional.plans import DataConfig, plan, structure_tasks
@@ -17,6 +18,7 @@ from gnnpot.functional.space import integral
 from gnnpot.functional.store import load, open_functional, save
 from gnnpot.functional.train import Stage, TrainConfig, train
 from gnnpot.functional.training_set import LossWeights, batch_loss, floor_of_batch, make_batches
+from gnnpot.units import BOHR
 
 SETTINGS = Settings(cutoff=7.0, mesh=(2, 2, 2))
 SMALL = TrainConfig(NetworkConfig(channels=3, hidden=8, gaussians=4), soap_steps=12, stages=(Stage(6),))
@@ -64,8 +66,18 @@ def test_other_samples_keep_the_tests_unseen():
         if "rattled" in task.name or "large" in task.name:
             assert task.crystal not in ("Si", "GaAs", "InP", "AlSb", "GaSb")
     silicon = [task.name for task in others if task.crystal == "Si"]
-    assert sum("vacancy" in name for name in silicon) == 3 and sum("hexagonal" in name for name in silicon) == 3
+    assert sum("vacancy" in name for name in silicon) == 5 and sum("hexagonal" in name for name in silicon) == 3
     assert len(crystals.vacancy("GaAs", "As")) == 7
+
+
+def test_sample_on_another_grid_is_the_same_density(gallium_arsenide):
+    usual, fine = to_sample(gallium_arsenide, "usual"), to_sample(gallium_arsenide, "fine", cutoff=9.0)
+    assert fine.density.size > 2 * usual.density.size and fine.kinetic == usual.kinetic
+    grid = Grid(fine.atoms.cell.array / BOHR, usual.density.shape)
+    assert np.abs(resample(fine.density, grid) - usual.density).max() < 1e-12
+    # the constant of the potential is a mean over the electrons of each grid
+    difference = resample(fine.potential, grid) - usual.potential
+    assert np.ptp(difference) < 1e-10
 
 
 def test_samples_are_exact_triples(samples):
