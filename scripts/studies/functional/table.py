@@ -1,60 +1,54 @@
-"""Print the results of the study (docs/functional/*.json) as the tables of docs/functional.md.
+"""Write the results of the study (JSON beside the page) into the tables of a page.
 
-python scripts/studies/functional/table.py docs/functional
+    python scripts/studies/functional/table.py docs/functional.md docs/functional
+
+A table stands between `<!-- table: NAME -->` and `<!-- end -->`, where NAME is one of `TABLES`.
 """
 
+import argparse
 import json
-import sys
-from collections.abc import Iterable
+import re
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import numpy as np
 
+from gnnpot.runs.files import write_text
+
 PHASES = ("hexagonal", "beta-tin", "sc", "fcc")
 CRYSTALS = ("diamond", *PHASES, "GaAs", "InP")
 NAMES = {"seed-0": "gnnpot-kedf-1 (seed 0)", "seed-1": "seed 1", "seed-2": "seed 2"}
+BLOCK = re.compile(r"(<!-- table: (\S+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
 def table(head: Iterable[object], rows: Iterable[Iterable[object]]) -> str:
     """A table in Markdown."""
     lines = [list(head), *map(list, rows)]
     lines.insert(1, ["---"] * len(lines[0]))
-    return "".join("| " + " | ".join(map(str, line)) + " |\n" for line in lines) + "\n"
+    return "".join("| " + " | ".join(map(str, line)) + " |\n" for line in lines)
 
 
-def hexagonal(functionals: dict) -> str:
+def hexagonal(results: dict) -> str:
     """Hexagonal silicon."""
-    rows = []
+    functionals, rows = results["test"], []
     for name, value in functionals.items():
         one = value["hexagonal"]
         numbers = f"{one['density_error']:.4f}", f"{one['plane_average_error']:.1e}", f"{one['energy_error_mev']:.0f}"
         rows.append((NAMES.get(name, name), *numbers, f"{one['kinetic_error_mev']:.0f}", one["steps"]))
     seeds = [value["hexagonal"] for name, value in functionals.items() if name in NAMES]
     middle = {key: np.median([seed[key] for seed in seeds]) for key in seeds[0]}
-    rows.append(
-        (
-            "median of the seeds",
-            f"{middle['density_error']:.4f}",
-            f"{middle['plane_average_error']:.1e}",
-            f"{middle['energy_error_mev']:.0f}",
-            "",
-            "",
-        )
-    )
+    numbers = f"{middle['density_error']:.4f}", f"{middle['plane_average_error']:.1e}"
+    rows.append(("median of the seeds", *numbers, f"{middle['energy_error_mev']:.0f}", "", ""))
     head = ("functional", "density", "plane average, e/bohr³", "energy, meV/atom", "T[rho_KS], meV/atom", "steps")
     return table(head, rows)
 
 
-def equations(functionals: dict) -> str:
-    """V0 and B0 against Kohn-Sham, then energies above diamond."""
-    fits, energies = [], []
-    for name, value in functionals.items():
-        found = value["equations_of_state"]
-        fits.append((NAMES.get(name, name), *(_fit(found[crystal]) for crystal in CRYSTALS)))
-        energies.append((NAMES.get(name, name), *_above(found, "functional")))
-    reference = ("Kohn-Sham", *_above(next(iter(functionals.values()))["equations_of_state"], "kohn_sham"))
-    minima = [row for row in energies if "nan" not in row]
-    return table(("V0 / B0, %", *CRYSTALS), fits) + table(("meV/atom", *PHASES), [reference, *minima])
+def equations(results: dict) -> str:
+    """V0 and B0 against Kohn-Sham."""
+    rows = []
+    for name, value in results["test"].items():
+        rows.append((NAMES.get(name, name), *(_fit(value["equations_of_state"][crystal]) for crystal in CRYSTALS)))
+    return table(("V0 / B0, %", *CRYSTALS), rows)
 
 
 def _fit(found: dict) -> str:
@@ -65,13 +59,25 @@ def _fit(found: dict) -> str:
     return f"{volume:+.1f} / {modulus:+.0f}"
 
 
+def phases(results: dict) -> str:
+    """Energies of silicon's phases above diamond, of functionals that have a minimum for each."""
+    functionals = results["test"]
+    rows = [("Kohn-Sham", *_above(next(iter(functionals.values()))["equations_of_state"], "kohn_sham"))]
+    for name, value in functionals.items():
+        energies = _above(value["equations_of_state"], "functional")
+        if "nan" not in energies:
+            rows.append((NAMES.get(name, name), *energies))
+    return table(("meV/atom", *PHASES), rows)
+
+
 def _above(found: dict, which: str) -> list[str]:
     energies = {crystal: found[crystal].get(which, {}).get("energy", np.nan) for crystal in ("diamond", *PHASES)}
     return [f"{1000 * (energies[phase] - energies['diamond']):.0f}" for phase in PHASES]
 
 
-def others(functionals: dict) -> str:
-    """The TO phonon, the vacancy, forces; self-consistency of the seeds."""
+def others(results: dict) -> str:
+    """The TO phonon, the vacancy, forces."""
+    functionals = results["test"]
     first = next(iter(functionals.values()))
     exact = ", ".join(f"{first['phonon'][f'{size} kohn_sham']:.0f}" for size in ("0.01", "0.02"))
     rows = [("Kohn-Sham", exact, f"{first['vacancy']['kohn_sham']:.2f}", "", "")]
@@ -83,53 +89,82 @@ def others(functionals: dict) -> str:
             for crystal in ("Si", "GaAs")
         ]
         rows.append((NAMES.get(name, name), phonon, vacancy, *forces))
-    text = table(("", "phonon, meV a cell", "vacancy, eV", "forces Si, eV/Å", "forces GaAs, eV/Å"), rows)
-    for name in (name for name in functionals if name in NAMES):
-        found = functionals[name]["self_consistency"]
-        steps = ", ".join(f"{start} {value['steps']}" for start, value in found["starts"].items())
+    return table(("", "phonon, meV a cell", "vacancy, eV", "forces Si, eV/Å", "forces GaAs, eV/Å"), rows)
+
+
+def self_consistency(results: dict) -> str:
+    """Steps from each start, the spread of their energies, energies on each grid against the finest."""
+    rows = []
+    functionals = {name: value["self_consistency"] for name, value in results["test"].items() if name in NAMES}
+    first = next(iter(functionals.values()))
+    starts, grids = list(first["starts"]), sorted(first["grids"], key=float)
+    for name, found in functionals.items():
         spread = np.ptp([value["energy"] for value in found["starts"].values()])
-        last = found["grids"]["9.0"]
-        grids = ", ".join(f"{cutoff} {energy - last:+.1f}" for cutoff, energy in found["grids"].items())
-        text += f"{NAMES[name]}: steps {steps}; energies within {spread:.2f} meV/atom; grids {grids}\n"
-    return text + "\n"
+        steps = (found["starts"][start]["steps"] for start in starts)
+        drift = (f"{found['grids'][cutoff] - found['grids'][grids[-1]]:+.1f}" for cutoff in grids[:-1])
+        rows.append((NAMES[name], *steps, f"{spread:.2f}", *drift))
+    return table(("", *(f"steps, {s}" for s in starts), "spread", *(f"{float(g):g}/bohr" for g in grids[:-1])), rows)
 
 
-def validation(result: dict) -> str:
-    """Density errors of what designs are chosen by, then those of the crystals that were left out."""
-    names = sorted(next(iter(result["validation"].values())))
+def validation(results: dict) -> str:
+    """Density errors of what designs are chosen by."""
+    found = results["validation"]["validation"]
+    names = sorted(next(iter(found.values())))
     rows = [
-        (NAMES.get(name, name), *(f"{value[sample]['density_error']:.4f}" for sample in names))
-        for name, value in result["validation"].items()
+        (NAMES.get(key, key), *(f"{errors[name]['density_error']:.4f}" for name in names))
+        for key, errors in found.items()
     ]
-    energies = [
-        (NAMES[name], *(f"{1000 * value[sample]['energy_error']:.0f}" for sample in names))
-        for name, value in result["validation"].items()
-        if name in NAMES
-    ]
-    left_out = [
+    return table(("density", *names), rows)
+
+
+def validation_energies(results: dict) -> str:
+    """Energy errors of what designs are chosen by, of the seeds."""
+    found = {key: value for key, value in results["validation"]["validation"].items() if key in NAMES}
+    names = sorted(next(iter(found.values())))
+    rows = [(NAMES[key], *(f"{1000 * one[name]['energy_error']:.0f}" for name in names)) for key, one in found.items()]
+    return table(("energy, meV/atom", *names), rows)
+
+
+def left_out(results: dict) -> str:
+    """Errors of each crystal by the functional that was trained without it."""
+    rows = [
         (
             crystal,
             ", ".join(f"{one['density_error']:.4f}" for one in found.values()),
             ", ".join(f"{1000 * one['energy_error']:.0f}" for one in found.values()),
         )
-        for crystal, found in sorted(result["leave_one_out"].items())
+        for crystal, found in sorted(results["validation"]["leave_one_out"].items())
     ]
-    head = ("crystal", "density", "energy, meV/atom")
-    return table(("density", *names), rows) + table(("energy, meV/atom", *names), energies) + table(head, left_out)
+    return table(("crystal", "density", "energy, meV/atom"), rows)
 
 
-def ordered(functionals: dict) -> dict:
-    """Seeds first, then the classic functionals by the density's error."""
-    return dict(
-        sorted(functionals.items(), key=lambda item: (item[0] not in NAMES, item[1]["hexagonal"]["density_error"]))
-    )
+TABLES: dict[str, Callable[[dict], str]] = {
+    "hexagonal": hexagonal,
+    "equations": equations,
+    "phases": phases,
+    "others": others,
+    "self-consistency": self_consistency,
+    "left-out": left_out,
+    "validation": validation,
+    "validation-energies": validation_energies,
+}
+
+
+def read(folder: Path) -> dict:
+    """Results; functionals in the order seeds first, then the classic ones by the density's error."""
+    functionals = json.loads((folder / "test.json").read_text())["functionals"]
+    ranked = sorted(functionals.items(), key=lambda item: (item[0] not in NAMES, item[1]["hexagonal"]["density_error"]))
+    return {"test": dict(ranked), "validation": json.loads((folder / "validation.json").read_text())}
 
 
 def main() -> None:
-    folder = Path(sys.argv[1])
-    functionals = ordered(json.loads((folder / "test.json").read_text())["functionals"])
-    sys.stdout.write(hexagonal(functionals) + equations(functionals) + others(functionals))
-    sys.stdout.write(validation(json.loads((folder / "validation.json").read_text())))
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("page", type=Path)
+    parser.add_argument("results", type=Path)
+    arguments = parser.parse_args()
+    results = read(arguments.results)
+    text = arguments.page.read_text()
+    write_text(arguments.page, BLOCK.sub(lambda m: m[1] + TABLES[m[2]](results) + m[3], text))
 
 
 if __name__ == "__main__":
