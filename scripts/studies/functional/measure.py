@@ -149,8 +149,8 @@ def left_out(path: Path, data: Path) -> dict[str, dict]:
 
 
 def measure_curve(runs: Path) -> dict[str, dict]:
-    """Errors on the validation set of functionals that are trained on more and more crystals."""
-    chosen = samples(runs / "validation")
+    """Errors of functionals of ever more crystals, on the validation set and on silicon's phases."""
+    chosen = samples(runs / "validation") + [read_sample(runs / "test" / f"{phase}-1.npz") for phase in PHASES]
     paths = sorted(runs.glob("curve-*/model"), key=lambda path: int(path.parent.name.removeprefix("curve-")))
     return {path.parent.name.removeprefix("curve-"): errors(load(path), chosen) for path in paths}
 

@@ -6,7 +6,8 @@
 
 Stages: `data` (training samples), `references` (Kohn-Sham, for validation and for the end), `tune` (Huang-Carter's
 parameters), `train` (three seeds; the first is shipped), `leave-one-out`, `curve` (functionals of 3, 10, 30 and all
-crystals of a file; needs `--structures`, else it is left out), `validation` (errors that designs may be chosen by),
+crystals of a file; needs `--structures`, else it is left out; not a choice of designs, so that it is measured on the
+test set as well), `validation` (errors that designs may be chosen by),
 `test` (hexagonal silicon and the rest, to be looked at once). Results go to docs/functional/.
 """
 
@@ -94,13 +95,15 @@ def run(stage: str, runs: Path, processes: int, structures: Path | None) -> None
 
 
 def run_curve(runs: Path, structures: Path, processes: int, progress: Callable[[int, int], None]) -> None:
-    """Functionals of ever more crystals, and their errors on the validation set."""
+    """Functionals of ever more crystals, and their errors; the references have to be there."""
     order = curve.crystal_tasks(structures)
     generate([task for group in order for task in group], runs / "crystals", processes, progress)
     groups = [[read_sample(runs / "crystals" / f"{task.name}.npz") for task in group] for group in order]
     for count in curve.counts(len(groups)):
         fit([sample for group in groups[:count] for sample in group], 0, SHORT_STEPS, runs / f"curve-{count}")
-    write_text(RESULTS / "curve.json", measure.as_json(measure.measure_curve(runs)))
+    result = measure.measure_curve(runs)
+    write_text(RESULTS / "curve.json", measure.as_json(result))
+    curve.draw(result, RESULTS / "curve.png")
 
 
 def main() -> None:

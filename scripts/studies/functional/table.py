@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
+import curve
 import numpy as np
 
 from gnnpot.runs.files import write_text
@@ -138,6 +139,13 @@ def left_out(results: dict) -> str:
     return table(("crystal", "density", "energy, meV/atom"), rows)
 
 
+def learning_curve(results: dict) -> str:
+    """Density errors against the number of crystals."""
+    found = {count: curve.densities(errors) for count, errors in results["curve"].items()}
+    rows = [(count, *(f"{error:.4f}" for error in errors.values())) for count, errors in found.items()]
+    return table(("crystals", *curve.GROUPS), rows)
+
+
 TABLES: dict[str, Callable[[dict], str]] = {
     "hexagonal": hexagonal,
     "equations": equations,
@@ -147,14 +155,16 @@ TABLES: dict[str, Callable[[dict], str]] = {
     "left-out": left_out,
     "validation": validation,
     "validation-energies": validation_energies,
+    "curve": learning_curve,
 }
 
 
 def read(folder: Path) -> dict:
     """Results; functionals in the order seeds first, then the classic ones by the density's error."""
-    functionals = json.loads((folder / "test.json").read_text())["functionals"]
+    results = {path.stem: json.loads(path.read_text()) for path in folder.glob("*.json")}
+    functionals = results["test"]["functionals"]
     ranked = sorted(functionals.items(), key=lambda item: (item[0] not in NAMES, item[1]["hexagonal"]["density_error"]))
-    return {"test": dict(ranked), "validation": json.loads((folder / "validation.json").read_text())}
+    return results | {"test": dict(ranked)}
 
 
 def main() -> None:
