@@ -1,7 +1,8 @@
 """The command line: `gnnpot …`.
 
 Exit status, of every command: 0, done; 1, a `GnnpotError`, printed as one sentence; 2, the command line is wrong (an
-unknown option, a value out of range); 3, `gnnpot check` found something that does not hold; 130, interrupted by Ctrl-C;
+unknown option, a value out of range); 3, the work was done and something in it does not hold (`check`,
+relaxations that did not converge); 130, interrupted by Ctrl-C;
 143, by SIGTERM. Results go to the standard output, everything else to the standard error; `--json` prints one JSON
 value. Tab completion: `gnnpot --install-completion`.
 """

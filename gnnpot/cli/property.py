@@ -174,9 +174,8 @@ def _identity(
         if potential is None:
             identity["model"] = options["model"]
         else:
-            from gnnpot.hub.checkpoint import weights_sha256
-
-            identity["weights_sha256"] = weights_sha256(potential)
+            # of the file, whatever precision is calculated in
+            identity["weights_sha256"] = calculator.parameters["weights_sha256"]
     return identity
 
 

@@ -12,6 +12,8 @@ from typer.testing import CliRunner
 from gnnpot.cli import app
 from gnnpot.engines.recorded import RecordedCalculator
 from gnnpot.errors import ConfigError, DataError
+from gnnpot.hub.card import read_card
+from gnnpot.hub.locating import locate
 from gnnpot.properties import diffusion, elastic, formation_energy, neb, rdf, vacancy
 from gnnpot.properties.options import arguments_of, read_options
 from gnnpot.properties.registry import find_property, property_names
@@ -128,3 +130,11 @@ def test_a_recorded_calculator_gives_the_same_to_the_last_bit(tmp_path):
         atoms.positions[0, 0] += 1e-12
         atoms.get_potential_energy()
         assert atoms.calc.calculated == 1
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_a_result_names_the_weights_of_the_file_in_any_precision(copper, tmp_path, dtype):
+    code, _ = run("equation-of-state", copper, "-m", "fast", "--dtype", dtype, "-o", tmp_path / "out")
+    assert code == 0
+    result = json.loads((tmp_path / "out/equation-of-state.json").read_text())
+    assert result["weights_sha256"] == read_card(locate("gnnpot-1"))["weights_sha256"]
