@@ -228,15 +228,15 @@ def plot(
     _check_ending(output, (".png", ".pdf", ".svg"))
     atoms = read_structure(structure, index)
     task = structure_tasks([(structure.stem, atoms)])[0]
-    opened = [open_functional(name) for name in functional or [DEFAULT_FUNCTIONAL]]
+    opened = {name: open_functional(name) for name in functional or [DEFAULT_FUNCTIONAL]}
     densities = {}
     with Console(stderr=True).status("…") as status:
         if kohn_sham:
             status.update("Kohn-Sham")
             densities["Kohn-Sham"] = solve_kohn_sham(task.atoms, task.settings).density
-        for one in opened:
-            status.update(one.name)
-            densities[one.name] = solve_orbital_free(task.atoms, one).density
+        for name, one in opened.items():
+            status.update(name)
+            densities[name] = solve_orbital_free(task.atoms, one).density
     draw_densities(output, task.atoms, densities, axis - 1)
     _say(as_json, {"output": output, "densities": list(densities)}, f"{output}: {', '.join(densities)}")
 

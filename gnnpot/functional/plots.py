@@ -18,6 +18,7 @@ from matplotlib.image import AxesImage
 from scipy.ndimage import map_coordinates
 
 from gnnpot.runs.files import write_atomically
+from gnnpot.runs.pages import COLORS
 
 #: points along a line and along each side of a plane
 LINE, PLANE = 400, 160
@@ -58,15 +59,17 @@ def draw_densities(path: Path, atoms: Atoms, densities: Mapping[str, np.ndarray]
     start, end = bond(atoms)
     length = np.linalg.norm((end - start) @ atoms.cell.array)
     for number, name in enumerate(names):
-        style = {"color": "black", "lw": 2.2} if number == 0 else {"lw": 1.4, "ls": "--" if number > 1 else "-"}
+        style = {"color": "black", "lw": 2.2}
+        if number > 0:
+            style = {"color": COLORS[(number - 1) % len(COLORS)], "lw": 1.4, "ls": "--" if number > 1 else "-"}
         values = plane_average(densities[name], axis)
         places = np.linspace(0, len(values), LINE)
         smooth = map_coordinates(values, places[None], order=3, mode="grid-wrap")
         average.plot(np.linspace(0, height, LINE), smooth, label=name, **style)
         line.plot(np.linspace(0, length, LINE), along_line(densities[name], start, end), **style)
-    average.set(xlabel=f"along cell vector {axis + 1} / Å", ylabel="plane average / bohr$^{-3}$")
+    average.set(xlabel=f"along cell vector {axis + 1}, Å", ylabel="plane average, bohr$^{-3}$")
     average.legend(frameon=False)
-    line.set(xlabel="along a bond / Å", ylabel="density / bohr$^{-3}$")
+    line.set(xlabel="along a bond, Å", ylabel="density, bohr$^{-3}$")
     for place in (0.25, 0.75):
         line.axvline(float(place * length), color="0.8", lw=0.8, zorder=0)
     _maps(figure, grids, atoms, densities, axis)
@@ -95,7 +98,7 @@ def _maps(figure: Figure, grids: GridSpec, atoms: Atoms, densities: Mapping[str,
         _atoms_in_plane(panel, atoms, origin @ atoms.cell.array, first, second, size)
         panel.set(title=name, xlabel="Å")
     if shown is not None:
-        figure.colorbar(shown, ax=figure.axes[2:], shrink=0.8, label="density / bohr$^{-3}$")
+        figure.colorbar(shown, ax=figure.axes[2:], shrink=0.8, label="density, bohr$^{-3}$")
 
 
 def _atoms_in_plane(
