@@ -3,17 +3,24 @@
     python scripts/studies/lgps/conductivity.py --data lgps50_train.extxyz.gz --student my-student --hdnnp my-hdnnp
     python scripts/studies/lgps/conductivity.py --data lgps50_train.extxyz.gz --student my-student --only main
 
-Stopped at any time, the same command continues. What has ended is analysed, and written to OUT (JSON), with an
-Arrhenius plot beside it; a set that has not ended is not in there. `--scale 0.001` shortens all times, to try the
-script: such numbers are no results, and are refused in docs/.
+Stopped at any time, the same command continues. A temperature that has ended is analysed at once, and written to OUT
+(JSON), with an Arrhenius plot beside it; what is in OUT is not run again, with or without its folder. Fits are made of
+the rows: each has quantiles of its conductivities. `--scale 0.001` shortens all times, to try the script: such numbers
+are no results, and are refused in docs/.
 """
 
 import json
+import multiprocessing
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
 
+import arrhenius_picture
+import numba
 import numpy as np
+import torch
 import typer
 from ase import Atoms
 from rich.console import Console
@@ -21,25 +28,24 @@ from rich.console import Console
 from gnnpot.cli.conductivity import MakeCalculator
 from gnnpot.data import read_frames
 from gnnpot.properties.conductivity import AnalysisConfig, ConductivityConfig, Displacements, analyse
+from gnnpot.properties.conductivity.arrhenius import fit_arrhenius
 from gnnpot.properties.conductivity.calc import calc
 from gnnpot.properties.conductivity.msd import Estimate
-from gnnpot.properties.conductivity.pictures import draw_arrhenius
-from gnnpot.properties.conductivity.result import ROOM, Study, conclude
+from gnnpot.properties.conductivity.result import ROOM, Study
+from gnnpot.properties.conductivity.transport import Transport, conductivity_factor
+from gnnpot.runs.files import write_text
+from gnnpot.runs.processes import end_with_parent
 
 #: Å, Kamaya et al. 2011
 A, C = 8.71771, 12.63452
 FIVE, THREE = (350.0, 400.0, 500.0, 650.0, 800.0), (500.0, 650.0, 800.0)
-#: (label, K, mS/cm): Kamaya et al., Nat. Mater. 10, 682 (2011); Mo, Ong & Ceder, Chem. Mater. 24, 15 (2012) and Ong et
-#: al., Energy Environ. Sci. 6, 148 (2013), ab initio dynamics (PBE) at 600 K and above, extrapolated
-PUBLISHED = [
-    ("experiment, Kamaya 2011", 300.15, 12.0),
-    ("ab initio, Mo 2012", 300.0, 9.0),
-    ("ab initio, Ong 2013", 300.0, 13.0),
-]
 #: rules of docs/lgps/conductivity.md
 BROKEN, SULPHUR = 0.01, 0.02
 #: ps, of the mean positions whose neighbours are compared
 MEAN_TIME = 5.0
+#: of the quantiles that a row keeps of its conductivities
+QUANTILES = (np.arange(39) + 0.5) / 39
+CHARGE = 1.0
 
 
 @dataclass(frozen=True)
@@ -100,17 +106,15 @@ def broken(moved: Displacements) -> float:
     return float((nearest(slice(0, frames)) != nearest(slice(-frames, None))).any(axis=1).mean())
 
 
-def excluded(study: Study) -> dict[float, str]:
-    """Temperatures that rule 2 (a) and (b) leaves out, with the reason."""
-    found = {}
-    for transport, moved in zip(study.result.transports, study.displacements, strict=True):
-        share = broken(moved)
-        sulphur = transport.framework_diffusion["S"] / transport.tracer.value
-        if share > BROKEN:
-            found[transport.temperature] = f"{100 * share:.1f} % of PS4 and GeS4 have other S than at the start"
-        elif sulphur > SULPHUR:
-            found[transport.temperature] = f"S diffuses, at {100 * sulphur:.1f} % of Li"
-    return found
+def excluded(transport: Transport, moved: Displacements) -> str:
+    """Why rule 2 leaves the temperature out; empty if it does not."""
+    share = broken(moved)
+    sulphur = transport.framework_diffusion["S"] / transport.tracer.value
+    if share > BROKEN:
+        return f"{100 * share:.1f} % of PS4 and GeS4 have other S than at the start"
+    if sulphur > SULPHUR:
+        return f"S diffuses, at {100 * sulphur:.1f} % of Li"
+    return "; ".join(transport.verdict)
 
 
 def interval(estimate: Estimate) -> list[float]:
@@ -118,31 +122,42 @@ def interval(estimate: Estimate) -> list[float]:
     return [estimate.value, estimate.low, estimate.high]
 
 
-def rows(chosen: RunSet, study: Study, potential: str, left_out: dict[float, str]) -> list[dict[str, Any]]:
-    """Rows of `runs`; those of 0.1 and 0.3 ns are parts of longer ones."""
-    found = []
-    for whole, moved in zip(study.result.transports, study.displacements, strict=True):
-        parts = [t for t in (100.0, 300.0) if t < 0.9 * moved.time and chosen.name in ("main", "size-50", "size-400")]
-        for time in (*parts, None):
-            t = whole if time is None else analyse(_first(moved, time), whole.temperature, _analysis(1.0))
-            found.append(
-                {
-                    "set": chosen.name,
-                    "potential": potential,
-                    "atoms": t.atoms,
-                    "temperature_K": t.temperature,
-                    "time_ps": t.time,
-                    "timestep_fs": chosen.timestep,
-                    "volume_A3_per_atom": t.volume / t.atoms,
-                    "D_cm2_s": interval(t.tracer),
-                    "D_collective_cm2_s": interval(t.collective),
-                    "sigma_mS_cm": interval(t.nernst_einstein),
-                    "sigma_collective_mS_cm": interval(t.conductivity),
-                    "haven_ratio": interval(t.haven_ratio),
-                    "left_out": left_out.get(t.temperature, "; ".join(t.verdict)),
-                }
-            )
+def rows(chosen: RunSet, study: Study, potential: str) -> list[dict[str, Any]]:
+    """Rows of `runs` of one temperature; those of 0.1 and 0.3 ns are parts of longer ones."""
+    (whole,), (moved,) = study.result.transports, study.displacements
+    left_out = excluded(whole, moved)
+    parts = [t for t in (100.0, 300.0) if t < 0.9 * moved.time and chosen.name in ("main", "size-50", "size-400")]
+    found = [_row(chosen, whole, potential, left_out)]
+    for time in parts:
+        part = analyse(_first(moved, time), whole.temperature, _analysis(1.0))
+        found.append(_row(chosen, part, potential, f"a part of {whole.time:.0f} ps"))
     return found
+
+
+def _row(chosen: RunSet, t: Transport, potential: str, left_out: str) -> dict[str, Any]:
+    factor = conductivity_factor(t.ions, t.volume, t.temperature, CHARGE)
+    return {
+        "set": chosen.name,
+        "potential": potential,
+        "atoms": t.atoms,
+        "temperature_K": t.temperature,
+        "time_ps": t.time,
+        "timestep_fs": chosen.timestep,
+        "volume_A3_per_atom": t.volume / t.atoms,
+        "D_cm2_s": interval(t.tracer),
+        "D_collective_cm2_s": interval(t.collective),
+        "sigma_mS_cm": interval(t.nernst_einstein),
+        "sigma_collective_mS_cm": interval(t.conductivity),
+        "haven_ratio": interval(t.haven_ratio),
+        "D_sulphur_cm2_s": t.framework_diffusion["S"],
+        "left_out": left_out,
+        "sigma_quantiles_mS_cm": _rounded(factor * np.quantile(t.tracer_samples, QUANTILES)),
+        "sigma_collective_quantiles_mS_cm": _rounded(factor * np.quantile(t.collective_samples, QUANTILES)),
+    }
+
+
+def _rounded(values: np.ndarray) -> list[float]:
+    return [float(f"{value:.5g}") for value in values]
 
 
 def _first(moved: Displacements, time: float) -> Displacements:
@@ -156,33 +171,46 @@ def _analysis(scale: float) -> AnalysisConfig:
     return AnalysisConfig(discard=20.0 * scale)
 
 
-def fits(chosen: RunSet, study: Study, potential: str, left_out: dict[float, str]) -> list[dict[str, Any]]:
-    """The row of `fits`, if there are two temperatures to fit."""
-    result = conclude(list(study.result.transports), 1.0, skip=tuple(left_out))
-    first = result.transports[0]
-    if result.nernst_einstein is None or result.collective is None:
-        return []
+def fits(found: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """A row for each set and potential with two temperatures or more that are not left out."""
+    groups: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    for row in found:
+        if not row["left_out"]:
+            groups.setdefault((row["set"], row["potential"]), []).append(row)
     return [
-        {
-            "set": chosen.name,
-            "potential": potential,
-            "atoms": first.atoms,
-            "volume_A3_per_atom": first.volume / first.atoms,
-            "temperatures_K": list(result.nernst_einstein.temperatures),
-            "Ea_eV": interval(result.nernst_einstein.activation_energy),
-            "sigma_300K_mS_cm": interval(result.nernst_einstein.at(ROOM)),
-            "Ea_collective_eV": interval(result.collective.activation_energy),
-            "sigma_collective_300K_mS_cm": interval(result.collective.at(ROOM)),
-            "headline": chosen.name == "main",
-        }
+        _fit(name, potential, sorted(group, key=lambda row: row["temperature_K"]))
+        for (name, potential), group in groups.items()
+        if len(group) > 1
     ]
 
 
-def one_set(chosen: RunSet, model: str, data: Path, place: Path, processes: int, scale: float) -> Study:
-    """Run, or continue, and analyse a set."""
+def _fit(name: str, potential: str, group: list[dict[str, Any]]) -> dict[str, Any]:
+    temperatures = [row["temperature_K"] for row in group]
+    single, collective = (
+        fit_arrhenius(temperatures, [np.array(row[key]) for row in group], of_product=True)
+        for key in ("sigma_quantiles_mS_cm", "sigma_collective_quantiles_mS_cm")
+    )
+    return {
+        "set": name,
+        "potential": potential,
+        "atoms": group[0]["atoms"],
+        "volume_A3_per_atom": float(np.mean([row["volume_A3_per_atom"] for row in group])),
+        "temperatures_K": temperatures,
+        "Ea_eV": interval(single.activation_energy),
+        "sigma_300K_mS_cm": interval(single.at(ROOM)),
+        "Ea_collective_eV": interval(collective.activation_energy),
+        "sigma_collective_300K_mS_cm": interval(collective.at(ROOM)),
+        "headline": name == "main",
+    }
+
+
+def one_temperature(
+    chosen: RunSet, temperature: float, model: str, data: Path, place: Path, scale: float
+) -> list[dict[str, Any]]:
+    """Run, or continue, and analyse."""
     config = ConductivityConfig(
         ion="Li",
-        temperatures=chosen.temperatures,
+        temperatures=(temperature,),
         supercell=chosen.repeats,
         volume=chosen.volume,
         timestep=chosen.timestep,
@@ -190,20 +218,29 @@ def one_set(chosen: RunSet, model: str, data: Path, place: Path, processes: int,
         production=(chosen.production + 20.0) * scale,
         interval=100.0 if scale == 1 else 10.0,
         thermostat_time=chosen.thermostat_time,
-        seed=chosen.seed,
+        seed=chosen.seed + chosen.temperatures.index(temperature),
         analysis=_analysis(scale),
     )
-    last: dict[float, int] = {}
+    last = -1
     console = Console(stderr=True)
 
-    def tell(progress) -> None:
+    def report(progress) -> None:
+        nonlocal last
         percent = 100 * progress.done // max(progress.total, 1)
-        if percent > last.get(progress.temperature, -1):
-            last[progress.temperature] = percent
-            console.print(f"{chosen.name}, {progress.temperature:g} K, {progress.stage}: {percent} %", highlight=False)
+        if percent > last:
+            last = percent
+            console.print(f"{chosen.name}, {temperature:g} K, {progress.stage}: {percent} %", highlight=False)
 
     atoms = crystal(data, chosen.ordering)
-    return calc(atoms, MakeCalculator(model), config, place / chosen.name, processes=processes, progress=tell)
+    folder = place / chosen.name / f"{temperature:g}-K"
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    return rows(chosen, calc(atoms, MakeCalculator(model), config, folder, progress=report), Path(model).name)
+
+
+def _one_thread() -> None:
+    end_with_parent()
+    torch.set_num_threads(1)
+    numba.set_num_threads(1)
 
 
 def main(
@@ -226,29 +263,41 @@ def main(
     if scale != 1 and "docs" in out.parts:
         raise typer.BadParameter("--scale: shortened runs are no results; write them elsewhere")
     runs.mkdir(parents=True, exist_ok=True)
-    models = {"student": student, "hdnnp": hdnnp}
-    for chosen in SETS:
+    work = list(_waiting([s for s in SETS if s.name in names], {"student": student, "hdnnp": hdnnp}, _read(out)))
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(processes, mp_context=context, initializer=_one_thread) as pool:
+        futures = [pool.submit(one_temperature, *item, data, runs, scale) for item in work]
+        try:
+            for future in as_completed(futures):
+                _add(out, future.result())
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _waiting(
+    sets: list[RunSet], models: dict[str, str | None], found: list[dict[str, Any]]
+) -> Iterator[tuple[RunSet, float, str]]:
+    """What is not in OUT yet."""
+    done = {(row["set"], row["potential"], row["temperature_K"]) for row in found}
+    for chosen in sets:
         model = models[chosen.potential]
-        if chosen.name not in names or model is None:
-            continue
-        study = one_set(chosen, model, data, runs, processes, scale)
-        left_out = excluded(study)
-        potential = Path(model).name
-        _write(out, chosen.name, rows(chosen, study, potential, left_out), fits(chosen, study, potential, left_out))
-        result = conclude(list(study.result.transports), 1.0, skip=tuple(left_out))
-        draw_arrhenius(result, PUBLISHED).savefig(out.with_name(f"conductivity-{chosen.name}.png"))
+        for temperature in chosen.temperatures if model is not None else ():
+            if (chosen.name, Path(model).name, temperature) not in done:
+                yield chosen, temperature, model
 
 
-def _write(out: Path, name: str, found: list[dict[str, Any]], fitted: list[dict[str, Any]]) -> None:
-    """Replace the rows of a set in OUT."""
-    before = json.loads(out.read_text()) if out.is_file() else {"runs": [], "fits": []}
-    after = {
-        key: [row for row in before[key] if row["set"] != name] + new
-        for key, new in (("runs", found), ("fits", fitted))
-    }
-    partial = out.with_suffix(".partial")
-    partial.write_text(json.dumps(after, indent=1) + "\n")
-    partial.replace(out)
+def _read(out: Path) -> list[dict[str, Any]]:
+    return json.loads(out.read_text())["runs"] if out.is_file() else []
+
+
+def _add(out: Path, new: list[dict[str, Any]]) -> None:
+    """Rows of a temperature into OUT, in the order of the sets; all fits and the picture are made anew."""
+    order = {chosen.name: number for number, chosen in enumerate(SETS)}
+    found = sorted(_read(out) + new, key=lambda r: (order[r["set"]], r["temperature_K"], -r["time_ps"]))
+    result = {"runs": found, "fits": fits(found)}
+    lists = (f' "{key}": [\n  ' + ",\n  ".join(map(json.dumps, value)) + "\n ]" for key, value in result.items())
+    write_text(out, "{\n" + ",\n".join(lists) + "\n}\n")
+    arrhenius_picture.draw(result).savefig(out.with_suffix(".png"), dpi=150)
 
 
 if __name__ == "__main__":

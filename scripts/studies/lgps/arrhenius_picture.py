@@ -1,0 +1,65 @@
+"""The Arrhenius plot of docs/lgps/conductivity.json, beside published values.
+
+python scripts/studies/lgps/arrhenius_picture.py docs/lgps/conductivity.json
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import typer
+from matplotlib.figure import Figure
+
+from gnnpot.properties.conductivity.result import ROOM
+from gnnpot.runs.pages import COLORS, GREY, new_figure, tidy
+from gnnpot.units import BOLTZMANN
+
+#: (label, K, mS/cm): Kamaya et al., Nat. Mater. 10, 682 (2011); Mo, Ong & Ceder, Chem. Mater. 24, 15 (2012) and Ong et
+#: al., Energy Environ. Sci. 6, 148 (2013), ab initio dynamics (PBE) at 600 K and above, extrapolated
+PUBLISHED = (
+    ("experiment, Kamaya 2011", 300.15, 12.0),
+    ("ab initio, Mo 2012", 300.0, 9.0),
+    ("ab initio, Ong 2013", 300.0, 13.0),
+)
+
+
+def draw(result: dict[str, Any]) -> Figure:
+    """σT over 1000/T: Nernst-Einstein conductivities of whole runs, a colour a set, and the fits to 300 K."""
+    figure = new_figure(1, width=7.0, height=5.2)
+    axes = figure.add_subplot()
+    names = list(dict.fromkeys(row["set"] for row in result["runs"]))
+    for number, name in enumerate(names):
+        color = COLORS[number % len(COLORS)]
+        whole = [r for r in result["runs"] if r["set"] == name and not r["left_out"].startswith("a part")]
+        label = f"{name}, {whole[0]['potential']}, {whole[0]['atoms']} atoms"
+        for row in whole:
+            value, low, high = (x * row["temperature_K"] for x in row["sigma_mS_cm"])
+            axes.errorbar(
+                1000 / row["temperature_K"], value, yerr=[[value - low], [high - value]], fmt="o", capsize=3,
+                color=color, markerfacecolor="white" if row["left_out"] else color, label=label,
+            )  # fmt: skip
+            label = None
+        for fit in (f for f in result["fits"] if f["set"] == name):
+            ends = np.array([1 / max(fit["temperatures_K"]), 1 / ROOM])
+            line = np.log(fit["sigma_300K_mS_cm"][0] * ROOM) - fit["Ea_eV"][0] / BOLTZMANN * (ends - 1 / ROOM)
+            energy = f"$E_a$ = {fit['Ea_eV'][0]:.3f} eV ({fit['Ea_eV'][1]:.3f} to {fit['Ea_eV'][2]:.3f})"
+            axes.plot(1000 * ends, np.exp(line), color=color, linewidth=1.2, label=energy)
+            value, low, high = (x * ROOM for x in fit["sigma_300K_mS_cm"])
+            axes.errorbar(1000 / ROOM, value, yerr=[[value - low], [high - value]], color=color, capsize=3, fmt="none")
+    for number, (label, temperature, sigma) in enumerate(PUBLISHED):
+        axes.plot(1000 / temperature, sigma * temperature, "*", color=COLORS[-1 - number], markersize=10, label=label)
+    axes.axvline(1000 / ROOM, color=GREY, linewidth=0.8, linestyle="--")
+    axes.set(yscale="log", xlabel="1000 K / T", ylabel="σT, mS K/cm")
+    axes.legend(frameon=False, fontsize=8)
+    tidy(axes)
+    return figure
+
+
+def main(results: Path) -> None:
+    """Draw what is in RESULTS, a PNG beside it."""
+    draw(json.loads(results.read_text())).savefig(results.with_suffix(".png"), dpi=150)
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -1,0 +1,58 @@
+"""The study of Li10GeP2S12: rows of temperatures that end at different times, and the fits that are made of them."""
+
+import importlib
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from gnnpot.units import BOLTZMANN
+
+FOLDER = Path(__file__).parents[2] / "scripts/studies/lgps"
+
+
+@pytest.fixture
+def script(monkeypatch):
+    monkeypatch.syspath_prepend(FOLDER)
+    return importlib.import_module("conductivity")
+
+
+def row(script, temperature: float, left_out: str = "", name: str = "order-0") -> dict:
+    """As of a run with an activation energy of 0.2 eV, 10 mS/cm at 300 K, and an error of 3 %."""
+    middle = 10 * 300 / temperature * np.exp(-0.2 / BOLTZMANN * (1 / temperature - 1 / 300))
+    samples = middle * np.exp(0.03 * np.random.default_rng(int(temperature)).normal(size=4000))
+    quantiles = np.quantile(samples, script.QUANTILES).tolist()
+    found = {"set": name, "potential": "student", "atoms": 400, "temperature_K": temperature, "time_ps": 300.0}
+    found |= {"volume_A3_per_atom": 19.2, "left_out": left_out, "sigma_mS_cm": [middle, 0.9 * middle, 1.1 * middle]}
+    return found | {"sigma_quantiles_mS_cm": quantiles, "sigma_collective_quantiles_mS_cm": quantiles}
+
+
+def test_fits_are_made_of_the_rows_that_are_there(script, tmp_path):
+    out = tmp_path / "conductivity.json"
+    for temperature in (650.0, 500.0, 800.0):
+        script._add(out, [row(script, temperature), row(script, temperature, "a part of 300 ps") | {"time_ps": 100.0}])
+        content = json.loads(out.read_text())
+        assert out.with_suffix(".png").stat().st_size > 1000
+        assert len(content["fits"]) == (len(content["runs"]) > 2)
+    assert [r["temperature_K"] for r in content["runs"]] == [500.0, 500.0, 650.0, 650.0, 800.0, 800.0]
+    (fit,) = content["fits"]
+    value, low, high = fit["Ea_eV"]
+    assert low < 0.2 < high and high - low < 0.03 and value == pytest.approx(0.2, abs=0.01)
+    assert fit["sigma_300K_mS_cm"][1] < 10 < fit["sigma_300K_mS_cm"][2] and fit["temperatures_K"] == [500, 650, 800]
+
+
+def test_what_has_a_row_is_not_run_again(script):
+    sets = [s for s in script.SETS if s.name in ("order-0", "hdnnp")]
+    models = {"student": "models/student", "hdnnp": None}
+    waiting = list(script._waiting(sets, models, [row(script, 650.0)]))
+    assert [(s.name, t, m) for s, t, m in waiting] == [
+        ("order-0", 500.0, "models/student"),
+        ("order-0", 800.0, "models/student"),
+    ]
+
+
+def test_temperatures_left_out_are_not_fitted(script):
+    found = [row(script, 500.0), row(script, 650.0), row(script, 800.0, "S diffuses, at 3.0 % of Li")]
+    assert script.fits(found)[0]["temperatures_K"] == [500, 650]
+    assert script.fits(found[:1]) == []
