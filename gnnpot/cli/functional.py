@@ -31,7 +31,7 @@ StructureArgument = Annotated[Path, typer.Argument(help="A structure in any form
 FunctionalOption = Annotated[
     str, typer.Option("--functional", "-f", help="gnnpot-kedf-1, a folder, or tf, vw, tfvw, tf+vw, wt, hc, lkt, pgsl.")
 ]
-CutoffOption = Annotated[float, POSITIVE, typer.Option(help="1/bohr, of the grid.")]
+CutoffOption = Annotated[float, POSITIVE, typer.Option(help="1/bohr, of the grid; 6.5 or more.")]
 IndexOption = Annotated[int, typer.Option(help="Which structure of the file; -1 is the last.")]
 OverwriteOption = Annotated[bool, typer.Option("--overwrite", help="Replace output files that exist.")]
 QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar.")]

@@ -2,9 +2,9 @@
 
     python scripts/studies/functional/grid_drift.py runs/functional/data -o docs/functional/grid-drift.json
 
-Densities are those of crystals of the training data at rest, band-limited on the grid of 6.5/bohr. Each is also put on
-a grid three times as fine; `drift` is what T of the shipped functional changes by (meV/atom), `tails` are the parts of
-x_2 and x_3 (root mean square) beyond 6 and 9/bohr.
+Densities are those of crystals of the training data at rest, on the grid of 9/bohr, cut off on coarser ones. `drift` is
+T minus that on a grid twice as fine (meV/atom), of von Weizsäcker's part and of the whole shipped functional, by the
+cut-off of the grid; `tails` are the parts of x_2 and x_3 (root mean square) beyond 6 and 9/bohr.
 """
 
 import argparse
@@ -16,36 +16,47 @@ import torch
 from torch import Tensor
 
 from gnnpot.functional.data import Sample, read_sample
+from gnnpot.functional.functionals import von_weizsacker
 from gnnpot.functional.grid import Grid, resample
 from gnnpot.functional.network import LearnedFunctional
-from gnnpot.functional.space import FourierSpace
+from gnnpot.functional.space import FourierSpace, integral
 from gnnpot.functional.store import load, locate
+from gnnpot.functional.symmetry import grid_for
 from gnnpot.runs.files import write_text
 from gnnpot.units import BOHR, HARTREE
 
-CRYSTALS = ("Si", "AlP", "AlAs", "AlSb")
+CRYSTALS = ("Si", "AlP", "AlAs", "GaAs", "InP")
+CUTOFFS = (6.0, 6.5, 7.5, 9.0)
 
 
-def fields(sample: Sample, factor: int) -> tuple[Tensor, FourierSpace]:
-    """The density on a grid that is `factor` times as fine as the sample's."""
-    grid = Grid(sample.atoms.cell.array / BOHR, sample.density.shape)
-    a, b, c = (factor * n for n in grid.shape)
-    space = FourierSpace(Grid(grid.cell, (a, b, c)))
-    band_limited = resample(resample(sample.density, space.grid), grid)
-    density = resample(band_limited, space.grid)
-    return torch.from_numpy(np.ascontiguousarray(density)).reshape(1, -1), space
+def on_grid(sample: Sample, shape: tuple[int, int, int]) -> tuple[Tensor, FourierSpace]:
+    """The density on a grid of the sample's cell."""
+    space = FourierSpace(Grid(sample.atoms.cell.array / BOHR, shape))
+    return torch.from_numpy(np.ascontiguousarray(resample(sample.density, space.grid))).reshape(1, -1), space
 
 
-def drift(functional: LearnedFunctional, sample: Sample) -> float:
-    """T on the usual grid minus that on the fine one, meV/atom."""
-    with torch.no_grad():
-        coarse, fine = (float(functional.energy(*fields(sample, factor))) for factor in (1, 3))
-    return 1000 * HARTREE * (coarse - fine) / len(sample.atoms)
+def fine_shape(sample: Sample) -> tuple[int, int, int]:
+    a, b, c = (2 * n for n in sample.density.shape)
+    return a, b, c
+
+
+def drift(functional: LearnedFunctional, sample: Sample) -> dict[str, dict[str, float]]:
+    """By cut-off: T on its grid minus that on the fine one, meV/atom."""
+
+    def energies(shape: tuple[int, int, int]) -> np.ndarray:
+        density, space = on_grid(sample, shape)
+        with torch.no_grad():
+            parts = float(integral(space, von_weizsacker(density, space))), float(functional.energy(density, space))
+        return 1000 * HARTREE * np.array(parts) / len(sample.atoms)
+
+    fine = energies(fine_shape(sample))
+    differences = {cutoff: energies(grid_for(sample.atoms, cutoff).shape) - fine for cutoff in CUTOFFS}
+    return {f"{c:g}": {"von_weizsacker": float(d[0]), "whole": float(d[1])} for c, d in differences.items()}
 
 
 def tails(functional: LearnedFunctional, sample: Sample) -> list[float]:
     """Of x_2 beyond 6 and 9/bohr, then of x_3."""
-    density, space = fields(sample, 3)
+    density, space = on_grid(sample, fine_shape(sample))
     with torch.no_grad():
         x = functional.inputs(density, space)[0]
     result = []
@@ -61,7 +72,7 @@ def main() -> None:
     parser.add_argument("samples", type=Path)
     parser.add_argument("-o", "--output", type=Path, required=True)
     arguments = parser.parse_args()
-    samples = {name: read_sample(arguments.samples / f"{name}-scale-1.npz") for name in CRYSTALS}
+    samples = {name: read_sample(arguments.samples / f"{name}-grid-9.npz") for name in CRYSTALS}
     shipped = load(locate("gnnpot-kedf-1"))
     result = {
         name: {"drift": drift(shipped, sample), "tails": tails(shipped, sample)} for name, sample in samples.items()

@@ -135,7 +135,7 @@ def self_consistency(functional: Functional, sample: Sample) -> dict:
     for name, start in starts.items():
         solved = solve(atoms, functional, start=start)
         result["starts"][name] = {"energy": 1000 * HARTREE * solved.energy / count, "steps": solved.steps}
-    for cutoff in (6.0, 6.5, 7.5, 9.0):
+    for cutoff in (6.5, 7.5, 9.0):
         energy = solve(atoms, functional, SolverSettings(cutoff=cutoff)).energy
         result["grids"][str(cutoff)] = 1000 * HARTREE * energy / count
     return result
