@@ -60,8 +60,7 @@ class Sample:
 class Task:
     """What makes a sample: self-consistent without `seed`, else non-interacting in a random potential.
 
-    `cutoff` (1/bohr) is that of the orbital-free grid. One calculation on several grids teaches a functional that T
-    does not depend on them.
+    `cutoff` (1/bohr) is that of the orbital-free grid.
     """
 
     name: str

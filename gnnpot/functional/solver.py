@@ -31,7 +31,7 @@ from gnnpot.functional.reduced import ReducedBasis, ReducedSpace
 from gnnpot.functional.space import FourierSpace, Space
 from gnnpot.functional.symmetry import Symmetry, grid_for
 
-#: 1/bohr; at 6, von Weizsäcker's energy of a III-V crystal is up to 190 meV/atom off (docs/functional/grid-drift.json)
+#: 1/bohr; at 6, von Weizsäcker's energy of AlP is 92 meV/atom off (docs/functional/grid-drift.json)
 LEAST_CUTOFF = 6.5
 #: Ha/atom, of the density that a learned functional starts from, and of the one found in single precision
 START_TOLERANCE, SINGLE_TOLERANCE = 1e-5, 1e-8

@@ -1,10 +1,10 @@
 """How far the kinetic energy of a fixed density depends on the grid, and how much of the inputs a grid can't hold.
 
-    python scripts/studies/functional/grid_drift.py runs/functional/data -o docs/functional/grid-drift.json
+    python scripts/studies/functional/grid_drift.py runs/functional/grids -o docs/functional/grid-drift.json
 
-Densities are those of crystals of the training data at rest, on the grid of 9/bohr, cut off on coarser ones. `drift` is
-T minus that on a grid twice as fine (meV/atom), of von Weizsäcker's part and of the whole shipped functional, by the
-cut-off of the grid; `tails` are the parts of x_2 and x_3 (root mean square) beyond 6 and 9/bohr.
+Kohn-Sham densities of crystals at rest, calculated into the folder on a grid of 9/bohr, are cut off on coarser ones.
+`drift` is T minus that on a grid twice as fine (meV/atom), of von Weizsäcker's part and of the whole functional,
+by the cut-off of the grid; `tails` are the parts of x_2 and x_3 (root mean square) beyond 6 and 9/bohr.
 """
 
 import argparse
@@ -15,7 +15,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gnnpot.functional.data import Sample, read_sample
+from gnnpot.functional import crystals
+from gnnpot.functional.data import Sample, Task, generate, read_sample
 from gnnpot.functional.functionals import von_weizsacker
 from gnnpot.functional.grid import Grid, resample
 from gnnpot.functional.network import LearnedFunctional
@@ -72,7 +73,8 @@ def main() -> None:
     parser.add_argument("samples", type=Path)
     parser.add_argument("-o", "--output", type=Path, required=True)
     arguments = parser.parse_args()
-    samples = {name: read_sample(arguments.samples / f"{name}-grid-9.npz") for name in CRYSTALS}
+    tasks = [Task(name, name, crystals.zincblende(name), cutoff=CUTOFFS[-1]) for name in CRYSTALS]
+    samples = {path.stem: read_sample(path) for path in generate(tasks, arguments.samples)}
     shipped = load(locate("gnnpot-kedf-1"))
     result = {
         name: {"drift": drift(shipped, sample), "tails": tails(shipped, sample)} for name, sample in samples.items()
