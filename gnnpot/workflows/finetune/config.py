@@ -88,6 +88,7 @@ class FineTuneConfig(RunConfig):
 
     #: the potential to start from: a name or a path, as `gnnpot.load` takes it
     start: str
+    #: which parameters are trained, and how fast
     strategy: Strategy = field(default_factory=AllWeights)
     refit: RefitConfig = field(default_factory=RefitConfig)
     replay: ReplayConfig = field(default_factory=ReplayConfig)
