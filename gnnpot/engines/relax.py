@@ -105,14 +105,18 @@ def relax(
     Args:
         atoms: the start.
         calculator: of energy, forces and, for the cell, stress.
+        config: options; by default `RelaxConfig()`.
         trajectory: where every step is written (ASE's format, readable at any time).
         resume: start from the last structure of `trajectory` and continue it.
         overwrite: replace a trajectory that exists.
         progress: called with each step.
 
-    Returns the last structure also where it has not converged, and where Ctrl-C ended it.
-    Raises `SimulationError` if the structure explodes, `DataError` for a cell that can't be relaxed, or a trajectory
-    that exists or can't be read.
+    Returns:
+        The last structure, also where it has not converged, and where Ctrl-C ended it.
+
+    Raises:
+        SimulationError: if the structure explodes.
+        DataError: for a cell that can't be relaxed, or a trajectory that exists or can't be read.
     """
     atoms, config = as_checked_atoms(atoms), config or RelaxConfig()
     if not resume:

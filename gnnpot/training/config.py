@@ -360,7 +360,18 @@ class TrainConfig(RunConfig):
 
 
 def read_config(path: Path | str, overrides: Iterable[str] = ()) -> TrainConfig:
-    """The configuration of a YAML file, with overrides `key.key=value`; values are read as YAML."""
+    """The configuration of a training run.
+
+    Args:
+        path: A YAML file.
+        overrides: `key.key=value`, each; values are read as YAML, and win over the file's.
+
+    Returns:
+        The options; those that are given nowhere have their defaults.
+
+    Raises:
+        ConfigError: The file can't be read, an option is unknown, or a value is of the wrong type or impossible.
+    """
     mapping = read_yaml(path)
     apply_overrides(mapping, overrides)
     return from_mapping(TrainConfig, mapping, where=str(path))

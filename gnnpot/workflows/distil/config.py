@@ -160,8 +160,21 @@ def read_distil_config(
 ) -> DistilConfig:
     """The configuration of a distillation.
 
-    Later ones win: defaults, the YAML file `path`, the short name of a `student` (of `STUDENTS`; sizes that the file
-    gives for the same architecture stay), `overrides` (key.key=value). Raises `ConfigError` for what is not known.
+    Later ones win: defaults, the YAML file `path`, the short name of a `student`, `overrides`.
+
+    Args:
+        teacher: Name or path of a potential, or an ASE calculator as module:Class.
+        structures: Files of structures, or stores.
+        run: Folder of the run.
+        student: Short name of a student, of `STUDENTS`; sizes that the file gives for the same architecture stay.
+        path: YAML file of options.
+        overrides: `key.key=value`, each.
+
+    Returns:
+        The options; those that are given nowhere have their defaults.
+
+    Raises:
+        ConfigError: A name or an option is not known, or a value is of the wrong type or impossible.
     """
     if student is not None and student not in STUDENTS:
         raise ConfigError(f"--student: '{student}' is not known; {suggest(student, STUDENTS)}")

@@ -134,6 +134,9 @@ def read_finetune_config(
         short: short name of a strategy.
         aim: what the potential is for; by default this system, unless the strategy is one that keeps what was known.
 
+    Returns:
+        The options, each of which is set.
+
     Raises:
         ConfigError: for what is not known, or an aim and a strategy that contradict each other.
         DataError: for frames that can't be read.
