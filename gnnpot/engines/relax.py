@@ -55,7 +55,7 @@ class RelaxConfig:
     #: Å, tolerance within which the symmetry of the start is found and kept; None: not kept
     symmetry: Annotated[float | None, POSITIVE] = None
     steps: Annotated[int, STEPS] = 500  #: at most
-    optimizer: OptimizerName = "fire"
+    optimizer: OptimizerName = "fire"  #: FIRE, LBFGS or BFGS of ASE
 
     def __post_init__(self) -> None:
         check_fields(self)
