@@ -1,5 +1,6 @@
 """Sphinx: Markdown pages by MyST, the API by autodoc, options of the configurations from their classes."""
 
+import re
 import sys
 from importlib.metadata import version as installed_version
 from pathlib import Path
@@ -35,3 +36,14 @@ autodoc_mock_imports = ["torch_sim"]
 add_module_names = False
 python_use_unqualified_type_names = True
 nitpicky = False
+
+
+def _without_domains(app, what, name, obj, options, signature, returns):
+    """Signatures with the types of numbers alone; the domains of options (`gnnpot.domains`) make them unreadable."""
+    domain = r"(?:~?\w+\.)?Annotated\[((?:(?!Annotated).)+?), ~?gnnpot\.domains\.Domain\(.*?whole=\w+\)\]"
+    return signature and re.sub(domain, r"\1", signature), returns
+
+
+def setup(app):
+    """Connect to Sphinx's events."""
+    app.connect("autodoc-process-signature", _without_domains)

@@ -80,8 +80,13 @@ class Prediction:
 class Potential(nn.Module):
     """Equation (1): `energy_scale` times a model, plus further terms, plus element references.
 
-    `references` must hold an energy for every element of the model. The energies are summed in float64 for any
-    model's dtype. `terms` are models whose energies are in eV already.
+    The energies are summed in float64 for any model's dtype.
+
+    Args:
+        model: The model.
+        references: Energies of the elements, eV; the potential knows the elements of the model that have one.
+        energy_scale: eV, unit of the model's energies.
+        terms: Further models, whose energies are in eV already.
     """
 
     reference_energies: Tensor

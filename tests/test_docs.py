@@ -1,5 +1,6 @@
 """README.md, docs/, --help and configs/ say what is so: examples run as they stand, commands and options exist."""
 
+import importlib
 import re
 import shlex
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ from gnnpot.cli import app
 from gnnpot.config import from_mapping, read_yaml
 from gnnpot.data.mp.filters import Curation
 from gnnpot.errors import ConfigError
+from gnnpot.functional.train import read_train_config
 from gnnpot.hub.registry import is_known
 from gnnpot.sampling import read_label_config
 from gnnpot.training.config import read_config
@@ -161,7 +163,26 @@ def test_files_and_configurations(path, tmp_path):
         assert any(ROOT.glob(name.rstrip("/"))), f"{path.name}: there is no {name}"
     for text in blocks(path, "yaml"):
         (tmp_path / "train.yaml").write_text(text)
-        read_config(tmp_path / "train.yaml")
+        if path.name == "functional.md":
+            read_train_config(read_yaml(tmp_path / "train.yaml"))
+        else:
+            read_config(tmp_path / "train.yaml")
+
+
+def test_every_option_has_a_meaning(monkeypatch):
+    pytest.importorskip("sphinx")
+    monkeypatch.syspath_prepend(ROOT / "docs" / "_ext")
+    import configuration_options
+
+    pages = "".join((ROOT / "docs" / name).read_text() for name in ("configuration.md", "api.md"))
+    directives = re.findall(r"^```\{configuration-options\} (\S+) (\S+)$", pages, flags=re.MULTILINE)
+    assert len(directives) >= 9
+    empty = set()
+    for module, name in directives:
+        for kind in configuration_options.classes(getattr(importlib.import_module(module), name)):
+            rows = configuration_options.rows(kind)
+            empty |= {f"{kind.__name__}.{option}" for option, *_, meaning in rows if not meaning}
+    assert not empty, f"options without a comment (`#:`): {', '.join(sorted(empty))}"
 
 
 @pytest.mark.parametrize(

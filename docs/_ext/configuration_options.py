@@ -4,7 +4,8 @@
     ```
 
 Each field of the dataclass becomes a row: its key in YAML, type, default, and the comment (`#:`) above or beside it.
-Fields that are dataclasses themselves are followed into tables of their own.
+Fields that are dataclasses themselves are followed into tables of their own; without a comment they have the first
+sentence of the class's docstring. A field of one possible value tells classes apart, and needs no comment either.
 """
 
 import dataclasses
@@ -37,21 +38,21 @@ class ConfigurationOptions(SphinxDirective):
         module, name = self.arguments
         root = getattr(importlib.import_module(module), name)
         result: list[nodes.Node] = []
-        for path, kind in _classes(root, "", set()):
+        for kind, path in classes(root).items():
             result += _section(path, kind)
         return result
 
 
-def _classes(kind: type, path: str, seen: set[type]) -> typing.Iterator[tuple[str, type]]:
+def classes(kind: type, path: str = "", found: dict[type, str] | None = None) -> dict[type, str]:
     """The class, and those of its fields, each once, with the path of keys that leads there."""
-    if kind in seen:
-        return
-    seen.add(kind)
-    yield path, kind
-    hints = typing.get_type_hints(kind, include_extras=True)
-    for field in dataclasses.fields(kind):
-        for inner in _dataclasses_in(hints[field.name]):
-            yield from _classes(inner, f"{path}.{field.name}" if path else field.name, seen)
+    found = {} if found is None else found
+    if kind not in found:
+        found[kind] = path
+        hints = typing.get_type_hints(kind, include_extras=True)
+        for field in dataclasses.fields(kind):
+            for inner in _dataclasses_in(hints[field.name]):
+                classes(inner, f"{path}.{field.name}" if path else field.name, found)
+    return found
 
 
 def _dataclasses_in(hint: Any) -> list[type]:
@@ -69,10 +70,14 @@ def _chosen_by(hint: Any) -> ChosenBy | None:
 def _section(path: str, kind: type) -> list[nodes.Node]:
     title = f"{path}: {kind.__name__}" if path else kind.__name__
     summary = re.split(r"\n\s*\n", (kind.__doc__ or "").strip())[0]
-    rows = [_row(kind, field) for field in dataclasses.fields(kind)]
     head = nodes.rubric(text=title)
-    paragraph = nodes.paragraph(text=" ".join(summary.replace("`", "").split()))
-    return [head, paragraph, _table(("option", "type", "default", "meaning"), rows)]
+    paragraph = nodes.paragraph(text=_plain(summary))
+    return [head, paragraph, _table(("option", "type", "default", "meaning"), rows(kind))]
+
+
+def rows(kind: type) -> list[tuple[str, str, str, str]]:
+    """Option, type, default and meaning of each field."""
+    return [_row(kind, field) for field in dataclasses.fields(kind)]
 
 
 def _row(kind: type, field: dataclasses.Field) -> tuple[str, str, str, str]:
@@ -90,8 +95,17 @@ def _comment(kind: type, name: str) -> str:
             continue
         comments = ModuleAnalyzer.for_module(base.__module__).find_attr_docs()
         if (base.__name__, name) in comments:
-            return " ".join(" ".join(comments[base.__name__, name]).replace("`", "").split())
+            return _plain(" ".join(comments[base.__name__, name]))
+    hint = typing.get_type_hints(kind)[name]
+    if typing.get_origin(hint) is typing.Literal and len(typing.get_args(hint)) == 1:
+        return "selects the options of this table"
+    if dataclasses.is_dataclass(hint):
+        return re.split(r"(?<=\.)\s+(?=[A-Z])", _plain(hint.__doc__ or ""))[0].removesuffix(".")
     return ""
+
+
+def _plain(text: str) -> str:
+    return " ".join(text.replace("`", "").split())
 
 
 def _default(field: dataclasses.Field) -> str:
@@ -132,14 +146,14 @@ def _type(hint: Any, domain: Domain | None = None) -> str:
     return _WORDS.get(hint) or getattr(hint, "__name__", str(hint))
 
 
-def _table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> nodes.table:
+def _table(head: tuple[str, ...], lines: typing.Sequence[tuple[str, ...]]) -> nodes.table:
     table = nodes.table()
     group = nodes.tgroup(cols=len(head))
     table += group
     group += [nodes.colspec(colwidth=width) for width in (18, 22, 16, 44)]
-    for parent, lines in ((nodes.thead(), [head]), (nodes.tbody(), rows)):
+    for parent, part in ((nodes.thead(), [head]), (nodes.tbody(), lines)):
         group += parent
-        for line in lines:
+        for line in part:
             row = nodes.row()
             parent += row
             for k, cell in enumerate(line):

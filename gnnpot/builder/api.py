@@ -53,7 +53,18 @@ def build(
 
 
 def load_recipe(data: str | bytes | dict[str, Any], language: str = "en") -> Recipe:
-    """A recipe from JSON; a wrong one gives one sentence (`BuilderError`)."""
+    """A recipe from JSON.
+
+    Args:
+        data: The JSON, or what it holds.
+        language: Of the error, `en` or `ja`.
+
+    Returns:
+        The recipe, checked.
+
+    Raises:
+        BuilderError: One sentence that says what is wrong with it.
+    """
     try:
         return Recipe.model_validate(data) if isinstance(data, dict) else Recipe.model_validate_json(data)
     except ValidationError as found:

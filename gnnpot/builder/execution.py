@@ -107,7 +107,15 @@ def _check_distances(state: State) -> None:
 
 
 def summary(result: BuildResult) -> dict[str, Any]:
-    """Formula, number of atoms, cell and closest distance of a result, as plain data."""
+    """A result in a few numbers.
+
+    Args:
+        result: Of `build` or `execute`.
+
+    Returns:
+        Formula, number of atoms, cell (Å and degrees), closest distance (Å), number of fixed atoms, notes and warnings,
+        as plain data.
+    """
     atoms = result.structure
     lengths = neighbor_list("d", atoms, 4.0) if len(atoms) > 1 else np.zeros(0)
     return {

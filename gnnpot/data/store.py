@@ -52,14 +52,23 @@ def write_store(
 ) -> "FrameStore":
     """Write a stream of frames as a store, and open it.
 
-    - `shard_size`: frames per file; a row group (`ROW_GROUP` frames) is the most that is held in memory.
-    - `source`: where the data come from, in your words.
-    - `filters`: how many frames were left out, by reason; read after the last frame, so a counter that is filled
-      while `frames` is being read will do.
-    - `stress_check`: called after the last frame, for the manifest; if it raises, there is no store.
+    After an error, and if the writing is interrupted, nothing half-written stands under the store's name.
 
-    Raises `DataError` if `folder` exists and `overwrite` is false, if there are no frames, or if the disk is full;
-    then, and if the writing is interrupted, nothing half-written stands under the store's name.
+    Args:
+        frames: The frames; a row group (`ROW_GROUP` frames) is the most that is held in memory.
+        folder: The folder to make.
+        shard_size: Frames per file.
+        source: Where the data come from, in your words.
+        filters: How many frames were left out, by reason; read after the last frame, so a counter that is filled
+            while `frames` is being read will do.
+        stress_check: Called after the last frame, for the manifest; if it raises, there is no store.
+        overwrite: Replace a store that exists.
+
+    Returns:
+        The store, opened.
+
+    Raises:
+        DataError: `folder` exists and `overwrite` is false, there are no frames, or the disk is full.
     """
     folder = Path(folder)
     if shard_size < 1:
@@ -131,15 +140,19 @@ class FrameStore(Sequence[Frame]):
     pickled and used after a fork: every process opens the files anew, when it first reads.
 
     The bytes of a shard are compared with the manifest's sha256 when the shard is first read, and its counts with the
-    manifest's; what is not as the manifest says raises `DataError`.
+    manifest's.
+
+    Args:
+        folder: The store's folder.
+        verify: Compare the shards' sizes, or all of their bytes, with the manifest now; "none" compares nothing, now or
+            later.
+
+    Raises:
+        DataError: The folder is no store, or a shard, which the message names, is missing or has changed; also when
+            frames are read.
     """
 
     def __init__(self, folder: Path | str, verify: Literal["size", "sha256", "none"] = "size") -> None:
-        """Open a store. `verify`: compare the shards' sizes, or all of their bytes, with the manifest now; "none"
-        compares nothing, now or later.
-
-        Raises `DataError` naming the shard that is missing or has changed.
-        """
         self.folder = Path(folder)
         if verify not in ("size", "sha256", "none"):
             raise DataError(f"verify='{verify}' is not a choice; {suggest(verify, ['size', 'sha256', 'none'])}")

@@ -39,6 +39,9 @@ def as_atoms(structure: StructureLike) -> Atoms:
         structure: ASE `Atoms`, which are returned unchanged; a `Frame`; a pymatgen `Structure` or `Molecule`, whose
             site properties are kept (initial magnetic moments, selective dynamics as constraints).
 
+    Returns:
+        The same structure as ASE `Atoms`, without a copy if it is one already.
+
     Raises:
         DataError: The object is no structure, or has sites that are occupied in part.
     """

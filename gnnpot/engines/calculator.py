@@ -49,23 +49,30 @@ class Calculator(ase_calculator.Calculator):
     atoms, half of each edge's part to each of its two atoms. `name` and `parameters` say which potential it is, and are
     written into databases and trajectories with the results.
 
-    `model` is a `Potential`, what `open_potential` returns, or a name or path that `gnnpot.load` takes; without it, the
-    default potential. `card` is what is known of it (`None` for a bare `Potential`). The
-    calculator holds a copy of it, in `dtype` on `device` (names or PyTorch's objects; default: the potential's own):
-    training the potential further changes nothing here. PyTorch's inference mode, autocast and default device have no
-    part in the results.
-    `skin` (Å) is how far beyond the cutoff neighbours are remembered; the results don't depend on it.
+    The calculator holds a copy of the potential: training it further changes nothing here. `card` is what is known of
+    it (`None` for a bare `Potential`). PyTorch's inference mode, autocast and default device have no part in the
+    results.
 
     Of models that remember the range of their training data (HDNNP), `extrapolating` is the number of atoms that are
-    outside of it, and `extrapolation_count` how many descriptors of each atom are, [N] (`None` of other models). With
-    `warn`, it is logged when there are any, and when they have become twice as many.
+    outside of it, and `extrapolation_count` how many descriptors of each atom are, [N] (`None` of other models).
 
-    Raises `UnknownElementError` for elements that the potential has not seen, `MemoryNeedError` for structures that
-    would need more memory than there is, `DataError` for structures that can't be (what `gnnpot.data.structure`
-    refuses: two atoms at one place, a flat cell), `SimulationError` for results that are not finite, and ASE's
-    `PropertyNotImplementedError` for the stress of a structure without a volume; when it is made, `ConfigError` for a
-    device that can't be used here and for a `dtype` that is neither float32 nor float64. Structures are checked each
-    time that neighbours are searched anew.
+    Args:
+        model: A `Potential`, what `open_potential` returns, or a name or path that `gnnpot.load` takes; without it, the
+            default potential.
+        device: Name or PyTorch's object; default: the potential's own.
+        dtype: float32 or float64, as name or PyTorch's object; default: the potential's own.
+        skin: Å, how far beyond the cutoff neighbours are remembered; the results don't depend on it.
+        warn: Log when atoms are outside of the range of the training data, and when they have become twice as many.
+
+    Raises:
+        ConfigError: When it is made: the device can't be used here, or `dtype` is neither float32 nor float64.
+        CheckpointError, DownloadError: When it is made: as `gnnpot.load` raises them.
+        UnknownElementError: The potential has not seen an element.
+        MemoryNeedError: The structure would need more memory than there is.
+        DataError: The structure can't be (what `gnnpot.data.structure` refuses: two atoms at one place, a flat cell).
+            Structures are checked each time that neighbours are searched anew.
+        SimulationError: A result is not finite.
+        PropertyNotImplementedError: ASE's; the stress of a structure without a volume is asked for.
     """
 
     implemented_properties: list[str] = [

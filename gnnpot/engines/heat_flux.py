@@ -64,6 +64,9 @@ def heat_flux(atoms: Atoms, calculator: Calculator) -> HeatFlux:
         atoms: With momenta; their centre of mass should be at rest.
         calculator: In float64 for more than five digits.
 
+    Returns:
+        Its two parts and their sum, [3] eV Å/fs each.
+
     Raises:
         ConfigError, MemoryNeedError: As `flux_virials`.
     """
@@ -81,6 +84,9 @@ def flux_virials(atoms: Atoms, calculator: Calculator) -> np.ndarray:
     Args:
         atoms: A molecule, or periodic along any directions.
         calculator: Of a potential of gnnpot.
+
+    Returns:
+        W_j, [N, 3, 3] eV.
 
     Raises:
         ConfigError: The calculator is not gnnpot's, or its model doesn't say how far atoms depend on each other.

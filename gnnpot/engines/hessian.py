@@ -34,6 +34,9 @@ def hessian(atoms: Atoms, calculator: Calculator, *, progress: Progress = no_pro
         calculator: Of a potential of gnnpot; in float64 for more than five digits.
         progress: Takes the rows that are done.
 
+    Returns:
+        H, [N, 3, N, 3] eV/Å².
+
     Raises:
         ConfigError: The calculator is not gnnpot's.
         DataError, MemoryNeedError, UnknownElementError: As the calculator raises them.
@@ -54,6 +57,9 @@ def hessian_vector_products(atoms: Atoms, calculator: Calculator, directions: np
         atoms: A molecule or a crystal; constraints are not looked at.
         calculator: Of a potential of gnnpot; in float64 for more than five digits.
         directions: [K, N, 3] or [N, 3], of any unit, which the product has besides.
+
+    Returns:
+        H d, of the shape of `directions`; eV/Å² times their unit.
 
     Raises:
         ConfigError: The calculator is not gnnpot's, or the directions have another shape.

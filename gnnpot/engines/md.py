@@ -118,6 +118,7 @@ def run_md(
     Args:
         atoms: where the run begins; its constraints hold.
         calculator: of the energy, the forces and, for a constant pressure, the stress.
+        config: options; by default `MDConfig()`.
         trajectory: where frames are written, every `config.interval` steps and at the last; the ending is the format.
         log: where the same samples are written as a table.
         resume: continue both files; steps after the last state are done again. The same as a new run if there is no

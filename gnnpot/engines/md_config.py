@@ -40,7 +40,7 @@ _DECISIVE: dict[str, tuple[str, ...]] = {
 class MDConfig:
     """Options of `run_md`."""
 
-    ensemble: Ensemble = "bussi"
+    ensemble: Ensemble = "bussi"  #: `nve` has no thermostat; `npt-…` are of constant pressure, `…-full` of any shape
     temperature: Annotated[float, NOT_NEGATIVE] = 300.0  #: K, of the thermostat and of the starting velocities
     #: K; the thermostat changes linearly to it over `steps`; empty: it is constant
     temperature_end: Annotated[float | None, NOT_NEGATIVE] = None

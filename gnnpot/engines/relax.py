@@ -55,7 +55,7 @@ class RelaxConfig:
     #: Å, tolerance within which the symmetry of the start is found and kept; None: not kept
     symmetry: Annotated[float | None, POSITIVE] = None
     steps: Annotated[int, STEPS] = 500  #: at most
-    optimizer: OptimizerName = "fire"
+    optimizer: OptimizerName = "fire"  #: FIRE, LBFGS or BFGS of ASE
 
     def __post_init__(self) -> None:
         check_fields(self)
@@ -105,20 +105,20 @@ def relax(
     Args:
         atoms: the start.
         calculator: of energy, forces and, for the cell, stress.
+        config: options; by default `RelaxConfig()`.
         trajectory: where every step is written (ASE's format, readable at any time).
         resume: start from the last structure of `trajectory` and continue it.
         overwrite: replace a trajectory that exists.
         progress: called with each step.
 
-    Returns the last structure also where it has not converged, and where Ctrl-C ended it.
-    Raises `SimulationError` if the structure explodes, `DataError` for a cell that can't be relaxed, or a trajectory
-    that exists or can't be read.
+    Returns:
+        The last structure, also where it has not converged, and where Ctrl-C ended it.
+
+    Raises:
+        SimulationError: if the structure explodes.
+        DataError: for a cell that can't be relaxed, or a trajectory that exists or can't be read.
     """
-    atoms, config = as_checked_atoms(atoms), config or RelaxConfig()
-    if not resume:
-        refuse_overwrite(trajectory, overwrite)
-    # of the frames, which know no symmetry, only positions and cell are taken
-    atoms = _moved(atoms, last_frame(trajectory)) if resume else atoms.copy()
+    atoms, config = _start(as_checked_atoms(atoms), trajectory, resume, overwrite), config or RelaxConfig()
     choice = choose_cell(atoms, config.cell)
     before = [constraint for constraint in atoms.constraints if not isinstance(constraint, FixSymmetry)]
     symmetry = "" if config.symmetry is None else keep_symmetry(atoms, config.symmetry)
@@ -189,6 +189,15 @@ def _opened(path: Path | str, mode: Literal["a", "w"]) -> TrajectoryWriter:
         return Trajectory(str(path), mode)
     except OSError as error:
         raise DataError(f"{path}: can't be written ({error.strerror}); give another name") from None
+
+
+def _start(atoms: Atoms, trajectory: Path | str | None, resume: bool, overwrite: bool) -> Atoms:
+    """A copy of `atoms`, to `resume` as in the last frame of the trajectory, which must not exist otherwise."""
+    if not resume:
+        refuse_overwrite(trajectory, overwrite)
+        return atoms.copy()
+    # of the frames, which know no symmetry, only positions and cell are taken
+    return _moved(atoms, last_frame(trajectory))
 
 
 def _moved(atoms: Atoms, last: Atoms) -> Atoms:

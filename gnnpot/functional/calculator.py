@@ -24,11 +24,19 @@ from gnnpot.units import BOHR, HARTREE, stress_to_voigt
 class Calculator(ase_calculator.Calculator):
     """Energy (eV), forces (eV/Å) and stress (eV/Å³, Voigt) of periodic structures of elements with a BLPS.
 
-    `functional` is a `Functional`, or what `open_functional` takes. Each density starts from the last one, moved with
-    the atoms, where the grid has stayed the same; the result does not depend on it.
+    Each density starts from the last one, moved with the atoms, where the grid has stayed the same; the result does not
+    depend on it.
 
-    Raises `UnknownElementError` for elements without a local pseudopotential, `DataError` for structures that aren't
-    periodic or grids that are too coarse, `SimulationError` where the density does not converge.
+    Args:
+        functional: A `Functional`, or what `open_functional` takes; by default the one that comes with gnnpot.
+        cutoff: 1/bohr, of the grid on which the density is calculated.
+        tolerance: Ha/atom; the density has converged when the energy will fall by less.
+        steps: Steps of the minimisation, at most.
+
+    Raises:
+        UnknownElementError: An element has no local pseudopotential.
+        DataError: The structure isn't periodic, or the grid is too coarse.
+        SimulationError: The density does not converge.
     """
 
     implemented_properties: list[str] = ["energy", "free_energy", "forces", "stress"]

@@ -68,18 +68,31 @@ class NetworkConfig:
     is made exact. `scales` are those of the fixed kernels of a `KernelNetwork`. `seed` is that of the initial weights.
     """
 
+    #: "field": learned kernels between perceptrons (`FieldNetwork`); "kernel": fixed kernels (`KernelNetwork`)
     kind: str = "field"
+    #: fields at each grid point between the layers; of kind "field"
     channels: Annotated[int, WHOLE_FROM_1] = 12
+    #: width of the hidden layers of the perceptrons
     hidden: Annotated[int, WHOLE_FROM_1] = 32
+    #: convolutions with learned kernels, each followed by a perceptron; 0: a semi-local functional; of kind "field"
     layers: Annotated[int, WHOLE_FROM_0] = 2
+    #: Gaussians of each learned kernel, evenly spaced from n = 0 to `reach`; 2 or more
     gaussians: Annotated[int, WHOLE_FROM_1] = 10
+    #: n_k, centre of the last Gaussian of a learned kernel, in n = |G|/(2 k_F0)
     reach: Annotated[float, POSITIVE] = 2.2
+    #: n_c, in n = |G|/(2 k_F0): the density is filtered with exp(-(n/n_c)^4) before it is differentiated
     filter: Annotated[float, POSITIVE] = 1.7
+    #: n_1, in n: the same filter for the density in the first input; 0: it is not filtered
     first_filter: Annotated[float, NOT_NEGATIVE] = 0.0
+    #: f, a share of the reference density: added to the density, so that inputs are finite where there is none
     floor: Annotated[float, INNER_SHARE] = 0.02
+    #: f~, the same for the filtered density that the derivatives are divided by; 0: the one with f is taken
     smooth_floor: Annotated[float, NOT_NEGATIVE] = 0.0
+    #: make the linear response of the uniform gas exact
     response: bool = True
+    #: scales s of the fixed kernels w(s n); of kind "kernel"
     scales: Annotated[tuple[float, ...], POSITIVE] = (0.5, 0.7, 1.0, 1.4, 2.0)
+    #: of the initial weights, and of the order of batches
     seed: Annotated[int, WHOLE_FROM_0] = 0
 
     def __post_init__(self) -> None:

@@ -49,7 +49,18 @@ CLASSIC: dict[str, Callable[[], Functional]] = {
 
 
 def open_functional(name: str | Path) -> Functional:
-    """A functional by name or folder. Raises `ConfigError` for an unknown name, `CheckpointError` for damage."""
+    """A functional by name or folder.
+
+    Args:
+        name: `gnnpot-kedf-1`, the name of a classic functional, or a folder of one that was trained.
+
+    Returns:
+        The functional; its energies are in Ha, its densities in 1/bohr³.
+
+    Raises:
+        ConfigError: There is neither such a name nor such a folder.
+        CheckpointError: A file in the folder can't be read or is damaged.
+    """
     if str(name) in CLASSIC:
         return CLASSIC[str(name)]()
     return load(locate(name))

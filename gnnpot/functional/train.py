@@ -44,8 +44,11 @@ WARM_UP = 20
 class Stage:
     """`evaluations` of the loss by L-BFGS with these weights of its parts."""
 
+    #: of the loss, at most
     evaluations: Annotated[int, WHOLE_FROM_0] = 150
+    #: weight of the squared error of the potential; that of the density has 1
     potential: Annotated[float, NOT_NEGATIVE] = 0.03
+    #: weight of the squared error of the kinetic energy per electron
     energy: Annotated[float, NOT_NEGATIVE] = 200.0
 
     def __post_init__(self) -> None:
@@ -59,12 +62,19 @@ class TrainConfig:
     The weights of the loss's parts change geometrically from `first` to those of the first stage while SOAP runs.
     """
 
+    #: kind and sizes of the network
     network: NetworkConfig = dataclasses.field(default_factory=NetworkConfig)
+    #: steps of SOAP, of one batch each; 0: L-BFGS alone
     soap_steps: Annotated[int, WHOLE_FROM_0] = 1500
+    #: highest learning rate of SOAP; it falls by half a cosine to a fiftieth
     rate: Annotated[float, POSITIVE] = 1e-2
+    #: weights of the loss at the first step of SOAP; its `evaluations` are not used
     first: Stage = dataclasses.field(default_factory=lambda: Stage(0, 0.1, 20.0))
+    #: of L-BFGS, one after the other
     stages: tuple[Stage, ...] = (Stage(60, 0.03, 300.0),)
+    #: weight of a sample of non-interacting electrons; any other has 1
     triple_weight: Annotated[float, NOT_NEGATIVE] = 0.3
+    #: pairs of steps and gradients that L-BFGS keeps
     history: Annotated[int, WHOLE_FROM_1] = 40
 
     def __post_init__(self) -> None:

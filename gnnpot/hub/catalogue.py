@@ -84,9 +84,11 @@ class ListedModel:
 
 
 def list_models() -> list[ListedModel]:
-    """The potentials that come with gnnpot (the default first), published ones, and those imported by the user.
+    """The potentials that have a name.
 
-    A folder in the cache whose card is damaged is left out, and logged with the reason.
+    Returns:
+        Those that come with gnnpot (the default first), published ones, and those imported by the user. A folder in
+        the cache whose card is damaged is left out, and logged with the reason.
     """
     measured, here = _measured(), shipped()
     models = [_of_folder(name, folder, measured) for name, folder in (*here.items(), *imported().items())]

@@ -63,8 +63,18 @@ class _ModelPart:
 def save_checkpoint(folder: Path | str, potential: Potential, card: Card, *, overwrite: bool = False) -> Path:
     """Write a checkpoint; the folder appears whole or not at all.
 
-    Raises `CheckpointError` if the folder exists (without `overwrite`) or can't be written (disk full), `DataError`
-    if it can't be made there.
+    Args:
+        folder: The folder to make.
+        potential: The potential.
+        card: What is known of it.
+        overwrite: Replace a checkpoint that exists.
+
+    Returns:
+        The folder.
+
+    Raises:
+        CheckpointError: The folder exists (without `overwrite`) or can't be written (disk full).
+        DataError: It can't be made there.
     """
     folder = Path(folder)
     if folder.exists() and not overwrite:
@@ -87,7 +97,17 @@ def weights_sha256(potential: Potential) -> str:
 
 
 def load_checkpoint(folder: Path | str) -> tuple[Potential, Card]:
-    """The potential and card of a checkpoint folder; raises `CheckpointError` if anything in it is not as written."""
+    """The potential and card of a checkpoint folder.
+
+    Args:
+        folder: A folder that `save_checkpoint` wrote, with this version of gnnpot or an earlier one.
+
+    Returns:
+        The potential, in evaluation mode, and its card.
+
+    Raises:
+        CheckpointError: Anything in the folder is not as written.
+    """
     folder = Path(folder)
     content = read_card(folder)
     path = folder / WEIGHTS

@@ -60,6 +60,9 @@ def open_potential(name_or_path: Path | str | None = None, report: Report | None
         name_or_path: As in `load`.
         report: Called with the progress of downloads, which is logged without it.
 
+    Returns:
+        Potential, card and folder.
+
     Raises:
         CheckpointError, DownloadError: As in `load`.
     """

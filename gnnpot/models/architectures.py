@@ -81,7 +81,11 @@ REGISTRY = Registry(MODELS, "architecture", own=lambda: OWN, load=OWN.__getitem_
 
 
 def architecture_names() -> list[str]:
-    """Names of all architectures, gnnpot's own first; nothing is imported."""
+    """Names of all architectures; nothing is imported.
+
+    Returns:
+        gnnpot's own first, then those of plug-ins.
+    """
     return REGISTRY.names()
 
 
@@ -90,6 +94,9 @@ def find_architecture(name: str) -> Architecture:
 
     Args:
         name: One of `architecture_names()`.
+
+    Returns:
+        Class of its options, class of its model, and version.
 
     Raises:
         ConfigError: There is no such architecture; the message has the nearest name.

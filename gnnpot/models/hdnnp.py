@@ -62,15 +62,16 @@ class HDNNPConfig:
     """Options of `HDNNP`."""
 
     architecture: Literal["hdnnp"] = "hdnnp"
-    elements: tuple[str, ...] = ()
+    elements: tuple[str, ...] = ()  #: symbols of the elements; left empty in training, they are those of the data
     symmetry_functions: tuple[SymmetryFunction, ...] = ()  #: each function by itself; empty: `symmetry_set` is taken
+    #: the functions by a rule, for the elements that there are
     symmetry_set: SymmetrySet = field(default_factory=ChosenSet)
     hidden: tuple[int, ...] = (30, 30)  #: nodes of the hidden layers
     activation: Activation | tuple[Activation, ...] = "tanh"  #: of all hidden layers, or of each
     #: x = G; minmax (G - min)/(max - min); center G - mean; minmax_center (G - mean)/(max - min); sigma (G - mean)/σ
     scaling: Scaling = "sigma"
     scale_min: float = 0.0  #: x becomes scale_min + (scale_max - scale_min) x where it is divided by something
-    scale_max: float = 1.0
+    scale_max: float = 1.0  #: see `scale_min`; above it
 
     def __post_init__(self) -> None:
         if not 1 <= len(self.hidden) <= MAX_DEPTH:

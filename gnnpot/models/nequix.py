@@ -37,6 +37,7 @@ class NequixConfig:
     elements: tuple[str, ...] = ()
     #: number of features of each angular momentum l = 0, 1, …
     channels: tuple[int, ...] = (128, 64, 32, 32)
+    #: number of message passing layers
     layers: int = 4
     #: Å, reach of an edge
     cutoff: float = 6.0

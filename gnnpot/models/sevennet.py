@@ -32,12 +32,15 @@ class SevenNetConfig:
     elements: tuple[str, ...] = ()
     #: number of features of each angular momentum l = 0, 1, …
     channels: tuple[int, ...] = (128, 64, 32)
+    #: number of message passing layers
     layers: int = 5
     #: Å, reach of an edge
     cutoff: float = 5.0
     #: "xplor" is 1 up to `cutoff_on` (Å), "polynomial" has the exponent `cutoff_power`
     cutoff_function: Literal["xplor", "polynomial"] = "xplor"
+    #: Å, where the cutoff function "xplor" begins to fall
     cutoff_on: float = 4.5
+    #: exponent of the cutoff function "polynomial"
     cutoff_power: int = 6
     #: radial functions
     radial: int = 8

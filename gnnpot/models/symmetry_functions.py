@@ -62,7 +62,7 @@ class _Function:
     """What all functions have."""
 
     cutoff: float  #: R_c, Å
-    cutoff_function: CutoffFunction = "cosine"
+    cutoff_function: CutoffFunction = "cosine"  #: f_c; see `symmetry_functions.cutoff_function` for the equations
     inner_cutoff: float = 0.0  #: f_c = 1 below this fraction of R_c (not for the tanh functions)
 
     def __post_init__(self) -> None:
@@ -87,8 +87,8 @@ class WeightedRadial(_Function):
     """G_i = Σ_j Z_j exp(-η (R_ij - R_s)²) f_c(R_ij). Gastegger et al. 2018 (wACSF)."""
 
     kind: Literal["weighted_radial"] = "weighted_radial"
-    eta: float
-    shift: float = 0.0
+    eta: float  #: η, Å^-2
+    shift: float = 0.0  #: R_s, Å
 
     def terms(self, r: Tensor, z: Tensor) -> Tensor:
         return z * torch.exp(-self.eta * (r - self.shift) ** 2) * self.fc(r)
@@ -102,10 +102,10 @@ class WeightedAngular(_Function):
     """
 
     kind: Literal["weighted_angular"] = "weighted_angular"
-    eta: float
-    zeta: float
-    lambda_: float
-    shift: float = 0.0
+    eta: float  #: η, Å^-2
+    zeta: float  #: ζ, at least 1; larger ones are narrower in the angle
+    lambda_: float  #: λ: 1 is largest at 0°, -1 at 180°
+    shift: float = 0.0  #: R_s, Å
 
     def terms(self, t: Triplets) -> Tensor:
         weight = torch.sqrt(t.z_j * t.z_k)
@@ -117,8 +117,8 @@ class ChebyshevRadial(_Function):
     """c_α = Σ_j w_j T_α(2 R_ij/R_c - 1) f_c(R_ij), w_j = Z_j, or 1 without `weighted`. Artrith et al. 2017."""
 
     kind: Literal["chebyshev_radial"] = "chebyshev_radial"
-    order: int
-    weighted: bool = True
+    order: int  #: α, of the polynomial
+    weighted: bool = True  #: weights w_j = Z_j; otherwise 1
 
     def terms(self, r: Tensor, z: Tensor) -> Tensor:
         weight = z if self.weighted else 1.0
@@ -133,8 +133,8 @@ class ChebyshevAngular(_Function):
     """
 
     kind: Literal["chebyshev_angular"] = "chebyshev_angular"
-    order: int
-    weighted: bool = True
+    order: int  #: α, of the polynomial
+    weighted: bool = True  #: weights w_jk = sqrt(Z_j Z_k); otherwise 1
 
     def terms(self, t: Triplets) -> Tensor:
         weight = torch.sqrt(t.z_j * t.z_k) if self.weighted else 1.0
@@ -150,10 +150,10 @@ class BehlerRadial(_Function):
     """
 
     kind: Literal["behler_radial"] = "behler_radial"
-    centre: str
-    neighbor: str
-    eta: float
-    shift: float = 0.0
+    centre: str  #: element of the centre i
+    neighbor: str  #: element of the neighbours j
+    eta: float  #: η, Å^-2
+    shift: float = 0.0  #: R_s, Å
 
     def terms(self, r: Tensor, z: Tensor) -> Tensor:
         return torch.exp(-self.eta * (r - self.shift) ** 2) * self.fc(r)
@@ -168,12 +168,12 @@ class BehlerNarrow(_Function):
     """
 
     kind: Literal["behler_narrow"] = "behler_narrow"
-    centre: str
-    neighbors: tuple[str, str]
-    eta: float
-    zeta: float
-    lambda_: float
-    shift: float = 0.0
+    centre: str  #: element of the centre i
+    neighbors: tuple[str, str]  #: elements of j and k, in any order
+    eta: float  #: η, Å^-2
+    zeta: float  #: ζ, at least 1; larger ones are narrower in the angle
+    lambda_: float  #: λ: 1 is largest at 0°, -1 at 180°
+    shift: float = 0.0  #: R_s, Å
 
     def terms(self, t: Triplets) -> Tensor:
         return _behler_angle(self, t) * _gauss(self, t.r_ij, t.r_ik, t.r_jk)
@@ -187,12 +187,12 @@ class BehlerWide(_Function):
     """
 
     kind: Literal["behler_wide"] = "behler_wide"
-    centre: str
-    neighbors: tuple[str, str]
-    eta: float
-    zeta: float
-    lambda_: float
-    shift: float = 0.0
+    centre: str  #: element of the centre i
+    neighbors: tuple[str, str]  #: elements of j and k, in any order
+    eta: float  #: η, Å^-2
+    zeta: float  #: ζ, at least 1; larger ones are narrower in the angle
+    lambda_: float  #: λ: 1 is largest at 0°, -1 at 180°
+    shift: float = 0.0  #: R_s, Å
 
     def terms(self, t: Triplets) -> Tensor:
         return _behler_angle(self, t) * _gauss(self, t.r_ij, t.r_ik)

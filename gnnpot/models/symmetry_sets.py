@@ -29,6 +29,7 @@ class WeightedSet:
     angular_cutoff: float = 4.5  #: Å
     radial: int = 16  #: number of Gaussians in the distance
     angular: int = 3  #: number of Gaussians in the distances of a triplet
+    #: exponents ζ of the angular functions, at least 1; each with λ = 1 and -1
     zeta: tuple[float, ...] = (1.0, 2.0, 4.0, 16.0)
 
     def __post_init__(self) -> None:
@@ -45,8 +46,8 @@ class ChebyshevSet:
     kind: Literal["chebyshev"] = "chebyshev"
     radial_cutoff: float = 6.0  #: Å
     angular_cutoff: float = 4.5  #: Å
-    radial_order: int = 14
-    angular_order: int = 8
+    radial_order: int = 14  #: highest order of the polynomials in the distance
+    angular_order: int = 8  #: highest order of the polynomials in the angle
 
     def __post_init__(self) -> None:
         check_ranges(self, radial_cutoff=LENGTHS, angular_cutoff=LENGTHS)
@@ -67,6 +68,7 @@ class BehlerSet:
     angular_cutoff: float = 5.0  #: Å
     radial: int = 10  #: number of Gaussians in the distance
     angular: int = 3  #: number of Gaussians in the distances of a triplet
+    #: exponents ζ of the angular functions, at least 1; each with λ = 1 and -1
     zeta: tuple[float, ...] = (1.0, 2.0, 4.0, 16.0)
     wide: bool = False  #: angular functions without the distance between the neighbours
 
@@ -98,6 +100,7 @@ class ChosenSet:
     radial_cutoff: float = 6.0  #: Å
     angular_cutoff: float = 5.0  #: Å
     count: int = 64  #: functions of each element, at most
+    #: "farthest" point sampling, or "cur" decomposition; see `symmetry_choice`
     method: Literal["cur", "farthest"] = "farthest"
     frames: int = 500  #: training frames that are looked at, evenly spread
 

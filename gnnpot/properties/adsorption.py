@@ -155,6 +155,9 @@ def calc(
         config: The molecule, and options.
         progress: Takes sites and relaxations.
 
+    Returns:
+        The adsorption energy on each inequivalent site, with the relaxed structure; the sites by energy.
+
     Raises:
         ConfigError: The molecule has a name that ASE does not know, or fewer atoms than `binding_atom`.
         DataError: The structure has no cell.

@@ -45,6 +45,9 @@ def calc(trajectory: Path, config: DiffusionConfig) -> Transport:
         trajectory: A file that gnnpot or ASE reads.
         config: The ion, the temperature, and options.
 
+    Returns:
+        Coefficients of diffusion (cm²/s) and the ionic conductivity (mS/cm), with intervals of 95 %.
+
     Raises:
         DataError: The trajectory is too short, or its displacements can't be followed.
         MissingExtraError: kinisi is not installed.

@@ -157,6 +157,9 @@ def calc(
         config: Options; by default `DimersConfig()`.
         progress: Takes the dimers that are done.
 
+    Returns:
+        The energy of each pair (eV) at each distance, less those of the two atoms alone.
+
     Raises:
         UnknownElementError: The potential has not seen an element.
     """

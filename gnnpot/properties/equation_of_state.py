@@ -167,6 +167,9 @@ def calc(
         calculator: Any ASE calculator.
         config: Options; by default `EquationOfStateConfig()`.
 
+    Returns:
+        Energy, volume and bulk modulus at the minimum, and the curve that was fitted.
+
     Raises:
         SimulationError: There is no minimum near, or an energy is not finite.
         UnknownElementError: The potential has not seen an element.

@@ -160,6 +160,9 @@ def calc(
         config: The source of competing phases, and options.
         progress: Takes structures and relaxations.
 
+    Returns:
+        Formation energy and energy above the hull (eV/atom), and the phases that the crystal decomposes into.
+
     Raises:
         ConfigError: The key of the Materials Project is missing.
         DataError: The file has no entries, an element has no entry, or MP2020 does not know the composition.

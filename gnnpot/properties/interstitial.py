@@ -108,6 +108,9 @@ def calc(
         config: Options; by default `InterstitialConfig()`.
         progress: Takes voids and relaxations.
 
+    Returns:
+        The formation energy of an atom in each inequivalent void; the voids by energy.
+
     Raises:
         ConfigError: The element or its chemical potential is missing.
         DataError: The structure is no crystal.

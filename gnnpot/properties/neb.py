@@ -152,6 +152,9 @@ def calc(
         config: The end, or the ion that hops, and options.
         progress: Takes steps and relaxations.
 
+    Returns:
+        The images from the start to the end, with their energies (eV) and the barrier.
+
     Raises:
         ConfigError: There is no such hop.
         DataError: The two ends are not the same atoms.

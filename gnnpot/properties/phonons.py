@@ -188,6 +188,9 @@ def calc(
         config: Options; by default `PhononsConfig()`.
         progress: Takes the displacements that are done, and the relaxation before.
 
+    Returns:
+        Bands and density of states (THz), and thermodynamic functions against temperature.
+
     Raises:
         DataError: The structure is no crystal.
         MissingExtraError: phonopy or seekpath is not installed.

@@ -154,6 +154,9 @@ def calc(
         config: Options; by default `QuasiHarmonicConfig()`.
         progress: Takes volumes, displacements and relaxations.
 
+    Returns:
+        Volume, thermal expansion, bulk modulus and heat capacity against temperature.
+
     Raises:
         DataError: The structure is no crystal.
         MissingExtraError: phonopy is not installed.

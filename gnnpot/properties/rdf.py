@@ -124,6 +124,9 @@ def calc(
         config: Options; by default `RdfConfig()`.
         progress: Takes frames.
 
+    Returns:
+        The radial distribution function of each pair of elements.
+
     Raises:
         DataError: No frames are left, or they are not periodic, or not of the same atoms.
     """

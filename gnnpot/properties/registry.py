@@ -58,7 +58,11 @@ REGISTRY = Registry(PROPERTIES, "property", own=lambda: OWN, load=_load, check=_
 
 
 def property_names() -> list[str]:
-    """Names that `find_property` takes, gnnpot's own first."""
+    """Names that `find_property` takes.
+
+    Returns:
+        gnnpot's own first, then those of plug-ins.
+    """
     return REGISTRY.names()
 
 
@@ -67,6 +71,9 @@ def find_property(name: str) -> Property:
 
     Args:
         name: One of `property_names()`.
+
+    Returns:
+        The module or object whose `calc` calculates it.
 
     Raises:
         ConfigError: There is no such property; the message has the nearest name.

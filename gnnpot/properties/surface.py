@@ -173,6 +173,9 @@ def calc(
         config: Options; by default `SurfaceConfig()`.
         progress: Takes slabs and relaxations.
 
+    Returns:
+        The energy of each termination (J/m²), and the Wulff shape.
+
     Raises:
         DataError: The structure is no crystal, or no slab has two equal faces.
         SimulationError: A relaxation fails.

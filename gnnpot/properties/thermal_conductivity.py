@@ -161,6 +161,9 @@ def calc(
         config: Options; by default `ThermalConductivityConfig()`.
         progress: Takes the displacements that are done, and the relaxation before.
 
+    Returns:
+        The conductivity tensor (W/m/K) against temperature, and the part of each mode.
+
     Raises:
         DataError: The structure is no crystal.
         MissingExtraError: phono3py is not installed.

@@ -99,6 +99,9 @@ def calc(
         config: Options; by default `VacancyConfig()`.
         progress: Takes sites and relaxations.
 
+    Returns:
+        The formation energy of a vacancy on each inequivalent site; the sites by energy.
+
     Raises:
         ConfigError: An element that the crystal lacks, or a compound's chemical potentials are missing.
         DataError: The structure is no crystal.

@@ -149,6 +149,9 @@ def calc(
         config: Options; by default `VoltageConfig()`.
         progress: Takes structures and relaxations.
 
+    Returns:
+        The contents on the convex hull, the voltage (V) of each step between them, and the capacity.
+
     Raises:
         ConfigError: The electrode has no such ion, or its charge is not known.
         DataError: A structure is of another host, or no crystal.

@@ -41,6 +41,9 @@ def open_executor(name: str, processes: int | None = None) -> Iterator[Executor]
         name: `processes`, `dask:ADDRESS` with the address of a Dask scheduler, or `mpi`.
         processes: how many of this machine, 1 if it is left out; the other executors have workers of their own.
 
+    Returns:
+        A context manager that gives the executor, and shuts it down at its end.
+
     Raises:
         ConfigError: The name or number can't be, a cluster can't be reached or has no workers, or there is one rank.
         MissingExtraError: dask.distributed or mpi4py is not installed.

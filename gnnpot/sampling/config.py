@@ -32,7 +32,7 @@ class Limits:
     min_distance: Annotated[float, POSITIVE] = 0.6  #: Å, between atoms; looked at before anything is calculated
     max_force: Annotated[float, POSITIVE] = 100.0  #: eV/Å, on an atom
     max_stress: Annotated[float, POSITIVE] = 3.0  #: eV/Å³, of a component; 1 eV/Å³ is 160 GPa
-    max_atoms: Annotated[int, WHOLE_FROM_1] = 1000
+    max_atoms: Annotated[int, WHOLE_FROM_1] = 1000  #: atoms of a frame
     #: two atoms alone that are closer than this many sums of their covalent radii, and attract each other, are left
     #: out: the labeller has a hole there
     wall: Annotated[float, NOT_NEGATIVE] = 0.0
@@ -49,9 +49,11 @@ class Limits:
 class LabelConfig:
     """Options of `label`."""
 
+    #: what is made of each structure and labelled
     distortions: tuple[AnyDistortion, ...] = (
         Original(), Rattled(rattle=0.05), Rattled(rattle=0.2), Strained(strain=0.05), Scaled(volume=(0.8, 1.25))
     )  # fmt: skip
+    #: of the random numbers of all distortions
     seed: Annotated[int, WHOLE_FROM_0] = 0
     limits: Limits = field(default_factory=Limits)
 

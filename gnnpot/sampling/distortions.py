@@ -100,7 +100,7 @@ class Strained(Distortion):
     """A random symmetric strain of cell and atoms: h' = h (1 + ε), each ε_ij uniform within ±`strain`."""
 
     kind: Literal["strained"] = "strained"
-    strain: float = 0.05
+    strain: float = 0.05  #: largest size of a component ε_ij, below 0.3
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -120,7 +120,7 @@ class Scaled(Distortion):
     """Compressed or expanded alike in all directions; the logarithm of V'/V is uniform within `volume`."""
 
     kind: Literal["scaled"] = "scaled"
-    volume: tuple[float, float] = (0.7, 1.3)
+    volume: tuple[float, float] = (0.7, 1.3)  #: range of V'/V, the smaller first
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -154,7 +154,7 @@ class Swapped(Distortion):
     """Pairs of atoms of different elements have changed places."""
 
     kind: Literal["swapped"] = "swapped"
-    pairs: int = 1
+    pairs: int = 1  #: pairs of atoms that change places, one after the other
     min_atoms: int = 8
 
     def change(self, atoms: Atoms, rng: np.random.Generator, calculator: BaseCalculator | None) -> Iterator[Atoms]:
@@ -177,9 +177,10 @@ class Substituted(Distortion):
     """
 
     kind: Literal["substituted"] = "substituted"
+    #: what the new element is drawn from; empty: the group of the periodic table of the old one
     elements: tuple[str, ...] = ()
-    share: float = 1.0
-    rescale: bool = True
+    share: float = 1.0  #: of the sites of the old element, above 0 and at most 1
+    rescale: bool = True  #: scale the volume with the cubes of the covalent radii
 
     other_material: ClassVar[bool] = True
 
@@ -216,8 +217,9 @@ class Pairs(Distortion):
     """
 
     kind: Literal["pairs"] = "pairs"
+    #: range of the distance in sums of the two covalent radii, the smaller first
     distance: tuple[float, float] = (0.5, 1.5)
-    distinct: bool = False
+    distinct: bool = False  #: two different elements, where the structure has as many
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -32,6 +32,7 @@ class SplitConfig:
     #: "material" keeps the frames of a material together; "frame" draws frame by frame, and test errors look too small;
     #: "count" does so too, but cuts off whole numbers of frames, at least one: for sets of a few
     by: Literal["material", "frame", "count"] = "material"
+    #: of the random numbers that draw the parts
     seed: Annotated[int, WHOLE_FROM_0] = 0
 
     def __post_init__(self) -> None:
@@ -197,6 +198,7 @@ class OptimizerConfig:
     needed. The first one only begins the averages. See `training.soap` for what it leaves alone.
     """
 
+    #: the algorithm, as above
     name: Literal["adamw", "adam", "soap"] = "adamw"
     #: the highest learning rate of the schedule
     lr: Annotated[float, POSITIVE] = 1e-3
@@ -263,8 +265,11 @@ class BatchConfig:
 class LightningConfig:
     """Passed to Lightning's `Trainer` unchanged."""
 
+    #: "cpu", "gpu" or another that Lightning knows; "auto": what there is
     accelerator: str = "auto"
+    #: how many devices of a node, or which, as Lightning takes them
     devices: int | str = 1
+    #: number of nodes
     num_nodes: Annotated[int, WHOLE_FROM_1] = 1
     #: "ddp" for several devices; "ddp_find_unused_parameters_true" where a part of the model has no label to learn
     #: from, as CHGNet's moments with `loss.magmoms` 0
@@ -309,7 +314,9 @@ class RunConfig:
     precision: Literal["float32", "float64"] = "float32"
     #: name of the potential, for its card; empty: that of the run folder
     name: str = ""
+    #: of the potential in words, for its card
     description: str = ""
+    #: under which the potential may be passed on, for its card
     licence: str = ""
     #: for its card; empty: what frames of `data.train` say, if they agree
     functional: str = ""
@@ -353,7 +360,18 @@ class TrainConfig(RunConfig):
 
 
 def read_config(path: Path | str, overrides: Iterable[str] = ()) -> TrainConfig:
-    """The configuration of a YAML file, with overrides `key.key=value`; values are read as YAML."""
+    """The configuration of a training run.
+
+    Args:
+        path: A YAML file.
+        overrides: `key.key=value`, each; values are read as YAML, and win over the file's.
+
+    Returns:
+        The options; those that are given nowhere have their defaults.
+
+    Raises:
+        ConfigError: The file can't be read, an option is unknown, or a value is of the wrong type or impossible.
+    """
     mapping = read_yaml(path)
     apply_overrides(mapping, overrides)
     return from_mapping(TrainConfig, mapping, where=str(path))

@@ -106,9 +106,20 @@ class Evaluation:
 
 
 def evaluate(potential: Potential, frames: Iterable[Frame], *, stress: bool = True, max_atoms: int = 512) -> Evaluation:
-    """Errors of a potential, calculated in batches of at most `max_atoms` atoms (or one frame).
+    """Errors of a potential on labelled frames.
 
-    Raises `UnknownElementError` for a frame with an element that it has not seen, `DataError` if there are no frames.
+    Args:
+        potential: The potential; a copy of it is used.
+        frames: Frames with labels; a stream is read batch by batch.
+        stress: Compare stresses too, of frames whose cell has a volume.
+        max_atoms: Largest number of atoms in a batch; a larger frame is a batch by itself.
+
+    Returns:
+        Labels and predictions side by side, and their errors.
+
+    Raises:
+        UnknownElementError: A frame has an element that the potential has not seen.
+        DataError: There are no frames.
     """
     return _collect(predictions(potential, frames, stress=stress, max_atoms=max_atoms))
 

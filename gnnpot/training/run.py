@@ -71,7 +71,26 @@ DIRECTORY = RunDirectory(
 
 
 def train(config: TrainConfig, resume: bool = True, *, progress: Progress = no_progress) -> Potential:
-    """Train fresh weights, or those of `config.start`; see `fit`."""
+    """Train fresh weights, or those of `config.start`; write model and report.
+
+    A run that was stopped resumes from its last state, to the same numbers as one that was not. With higher limits
+    (epochs, steps, minutes, patience) it is extended, also if it has ended.
+
+    Args:
+        config: The options; `read_config` reads them.
+        resume: Continue the run in the folder; an ended one is returned unchanged. Otherwise it begins again.
+        progress: Of the training.
+
+    Returns:
+        The potential: averaged weights, at the best validation or the last.
+
+    Raises:
+        CheckpointError, DownloadError: As `gnnpot.load`, for `config.start`.
+        ConfigError: The folder contains a run with other options or inputs, or of more steps than are asked for.
+        DataError: Data can't be used, or another process trains in the folder.
+        TrainingError: The loss is no longer finite.
+        TrainingStopped: After Ctrl-C or SIGTERM, once the state is saved.
+    """
     task = FromWeights(config) if config.start else FromScratch(config)
     return fit(task, resume, progress=progress)
 

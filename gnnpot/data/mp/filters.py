@@ -178,7 +178,7 @@ class NearDuplicates:
 
     filter: Literal["near-duplicates"] = field(default="near-duplicates", kw_only=True)
     displacement: float = 0.005  #: Å, of any atom
-    strain: float = 0.0005
+    strain: float = 0.0005  #: of the cell, its largest component
     energy: float = 0.001  #: eV per atom
 
     @property
@@ -218,6 +218,7 @@ class Curation:
     """
 
     run_types: tuple[str, ...] = ("GGA", "GGA+U")  #: of one functional, with and without U
+    #: the Materials Project's names of calculations whose frames are taken
     task_types: tuple[str, ...] = ("Structure Optimization", "Static")
     elements: tuple[str, ...] = ()  #: only frames of no other elements; () for all
     #: e_fr_energy, which the forces belong to, or VASP's for sigma -> 0; `None`: free if the source has it

@@ -99,14 +99,22 @@ def read_frames(
 ) -> Iterator[Frame]:
     """A stream of the frames of a file, in its order; no more than one of them is held.
 
-    - `format`: one of `formats()`; by default found from the file's name, or else from how it begins.
-    - `bad_frames`: "raise" stops at the first frame that can't be used; "skip" leaves such frames out and counts them
-      by reason in `skipped`, which is then required: nothing is left out in silence.
-    - `options`: fields of `RecordOptions` (which keys hold the labels, stress convention, material, provenance) and
-      of the format's reader.
+    A file that is damaged, as opposed to a frame that makes no sense, stops the reading with any `bad_frames`.
 
-    Raises `DataError` naming the file and the frame, counted from 0. A file that is damaged, as opposed to a frame
-    that makes no sense, stops the reading in either case.
+    Args:
+        path: The file, or `bundled:NAME`.
+        format: One of `formats()`; by default found from the file's name, or else from how it begins.
+        bad_frames: "raise" stops at the first frame that can't be used; "skip" leaves such frames out and counts them
+            by reason in `skipped`, which is then required: nothing is left out in silence.
+        skipped: How many frames were left out, by reason; it is filled while frames are read.
+        options: Fields of `RecordOptions` (which keys hold the labels, stress convention, material, provenance) and
+            of the format's reader.
+
+    Returns:
+        An iterator of frames: Å, eV, eV/Å, eV/Å³ (Voigt xx yy zz yz xz xy, positive under tension), µB.
+
+    Raises:
+        DataError: A file or frame can't be used; the message names the file and the frame, counted from 0.
     """
     _check_bad_frames(bad_frames, skipped)
     path = resolve_bundled(path)

@@ -66,15 +66,15 @@ class RecordOptions:
 
     energy_key: str | None = None  #: eV, total energy
     forces_key: str | None = None  #: eV/Å
-    stress_key: str | None = None
+    stress_key: str | None = None  #: in the unit, sign and order that `stress` says
     magmoms_key: str | None = None  #: µB
     label_keys: dict[str, str] = field(default_factory=dict)  #: of further labels of `data.quantities`, by their name
     stress: StressConvention | str | None = None  #: the file's convention; `None`: the usual one of the format and key
     material_key: str | None = None  #: or "formula", or "frame"
     source: str = ""  #: this and the following stand in where the file does not say
-    code: str = ""
-    functional: str = ""
-    pseudopotentials: str = ""
+    code: str = ""  #: program that calculated the labels
+    functional: str = ""  #: exchange-correlation functional, as PBE
+    pseudopotentials: str = ""  #: pseudopotentials or PAW data sets of the calculation
     total_charge: Literal["raise", "ignore"] = "raise"  #: of frames that are not neutral; models take no charge yet
 
     def __post_init__(self) -> None:

@@ -65,6 +65,9 @@ def calc(
         processes: temperatures that run side by side, each on one thread.
         progress: called now and then with how far a temperature is.
 
+    Returns:
+        The conductivity at each temperature, its fit, and the displacements.
+
     Raises:
         ConfigError: for a folder that holds another study.
         SimulationError: if a run explodes; the others continue first.

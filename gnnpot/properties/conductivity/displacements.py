@@ -67,6 +67,9 @@ def read_displacements(path: Path, ion: str, frame_time: float | None = None) ->
         ion: the element that diffuses.
         frame_time: fs between frames; None: as the frames say, which those of gnnpot do.
 
+    Returns:
+        The displacements of the ions and of the other atoms.
+
     Raises:
         DataError: for a trajectory that can't be followed.
     """

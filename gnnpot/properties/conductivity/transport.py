@@ -141,6 +141,9 @@ def analyse(moved: Displacements, temperature: float, config: AnalysisConfig | N
         temperature: K.
         config: the options.
 
+    Returns:
+        The coefficients, with intervals of 95 %.
+
     Raises:
         DataError: for a run that is too short for any fit, or an impossible temperature.
     """

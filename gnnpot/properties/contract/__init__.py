@@ -123,10 +123,21 @@ def check_contract(
 ) -> ContractReport:
     """Ask `calculator` everything, about `structures` or, without any, about small ones of the first two `elements`.
 
-    `elements` default to those that a gnnpot calculator knows; other calculators don't say. `tolerances` default to
-    those of the calculator's `dtype`, float64 where it has none. What a calculator does not implement is skipped; what
-    it raises is a failed check. Deviations that are `known`, and not larger, do not count as failed. Raises
-    `ConfigError` with neither structures nor elements.
+    What a calculator does not implement is skipped; what it raises is a failed check.
+
+    Args:
+        calculator: Any ASE calculator.
+        structures: By name, or a list; by default small ones of the first two `elements`.
+        elements: Symbols; by default those that a gnnpot calculator knows. Other calculators don't say.
+        tolerances: By default those of the calculator's `dtype`, float64 where it has none.
+        known: Deviations that do not count as failed where they are not larger.
+
+    Returns:
+        All checks, in the order in which they were made.
+
+    Raises:
+        ConfigError: There are neither structures nor elements.
+        DataError: An object is no structure.
     """
     if tolerances is None:
         tolerances = FLOAT32 if getattr(calculator, "dtype", torch.float64) == torch.float32 else Tolerances()

@@ -37,6 +37,9 @@ def open_suite(
         seed: of what it chooses at random.
         picoseconds: of molecular dynamics.
 
+    Returns:
+        The suite, for `evaluate_suite`.
+
     Raises:
         ConfigError: for an unknown name, with the nearest one, or an option out of range.
     """

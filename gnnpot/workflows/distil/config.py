@@ -51,6 +51,7 @@ class StartConfig:
 
     #: structures that are used at most, evenly spread over the given ones
     structures: Annotated[int, WHOLE_FROM_1] = 300
+    #: what is made of each of them and labelled
     distortions: tuple[AnyDistortion, ...] = (Original(), Rattled(rattle=0.05), Strained(strain=0.04, rattle=0.05))
 
     def __post_init__(self) -> None:
@@ -71,9 +72,11 @@ class LearnConfig:
     batch: BatchConfig = field(default_factory=lambda: BatchConfig(frames=4))
     #: of the final training, as a GPU takes dozens of frames in the time of one; empty: as `batch`
     final_batch: BatchConfig | None = None
-    #: steps of each student's first training, of each further round, and of the final training
+    #: steps of each student's first training
     first_steps: Annotated[int, WHOLE_FROM_1] = 3000
+    #: steps of each student in each further round
     round_steps: Annotated[int, WHOLE_FROM_1] = 1500
+    #: steps of the final training
     final_steps: Annotated[int, WHOLE_FROM_1] = 30000
     #: share of the labelled frames that choose the best weights
     validation: Annotated[float, INNER_SHARE] = 0.1
@@ -83,6 +86,7 @@ class LearnConfig:
     validate_every: Annotated[int, WHOLE_FROM_1] = 250
     #: add Ziegler, Biersack & Littmark's repulsion of nuclei, which holds atoms apart where there are no frames
     zbl: bool = True
+    #: in which students calculate; energies are summed in float64 in any case
     precision: Literal["float32", "float64"] = "float32"
 
     def __post_init__(self) -> None:
@@ -123,11 +127,15 @@ class DistilConfig:
     test: Path | tuple[Path, ...] = ()
     #: names of the labels in `test`, stress convention
     reader: RecordOptions = field(default_factory=RecordOptions)
+    #: of distortions, trajectories, random samples and the students' initial weights
     seed: Annotated[int, WHOLE_FROM_0] = 0
     #: for the card; empty: the name of the run's folder, and what the teacher's card says
     name: str = ""
+    #: of the student in words, for its card
     description: str = ""
+    #: under which the student may be passed on, for its card
     licence: str = ""
+    #: functional of the labels, for its card; empty: what the teacher's card says
     functional: str = ""
 
     def __post_init__(self) -> None:
@@ -152,8 +160,21 @@ def read_distil_config(
 ) -> DistilConfig:
     """The configuration of a distillation.
 
-    Later ones win: defaults, the YAML file `path`, the short name of a `student` (of `STUDENTS`; sizes that the file
-    gives for the same architecture stay), `overrides` (key.key=value). Raises `ConfigError` for what is not known.
+    Later ones win: defaults, the YAML file `path`, the short name of a `student`, `overrides`.
+
+    Args:
+        teacher: Name or path of a potential, or an ASE calculator as module:Class.
+        structures: Files of structures, or stores.
+        run: Folder of the run.
+        student: Short name of a student, of `STUDENTS`; sizes that the file gives for the same architecture stay.
+        path: YAML file of options.
+        overrides: `key.key=value`, each.
+
+    Returns:
+        The options; those that are given nowhere have their defaults.
+
+    Raises:
+        ConfigError: A name or an option is not known, or a value is of the wrong type or impossible.
     """
     if student is not None and student not in STUDENTS:
         raise ConfigError(f"--student: '{student}' is not known; {suggest(student, STUDENTS)}")

@@ -88,6 +88,7 @@ class FineTuneConfig(RunConfig):
 
     #: the potential to start from: a name or a path, as `gnnpot.load` takes it
     start: str
+    #: which parameters are trained, and how fast
     strategy: Strategy = field(default_factory=AllWeights)
     refit: RefitConfig = field(default_factory=RefitConfig)
     replay: ReplayConfig = field(default_factory=ReplayConfig)
@@ -132,6 +133,9 @@ def read_finetune_config(
         overrides: `key.key=value`, each.
         short: short name of a strategy.
         aim: what the potential is for; by default this system, unless the strategy is one that keeps what was known.
+
+    Returns:
+        The options, each of which is set.
 
     Raises:
         ConfigError: for what is not known, or an aim and a strategy that contradict each other.

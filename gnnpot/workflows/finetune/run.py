@@ -45,9 +45,24 @@ def finetune(
 ) -> Potential:
     """Refit the references, move the weights, measure what was won and lost; write model and report.
 
-    `on_event` gets a sentence before each of the three steps, and the refit before the weights move. Raises what
-    `fit` raises, `CheckpointError` for a start that is no potential, `UnknownElementError` for frames with
-    elements that it does not know.
+    A run that was stopped resumes, and one with higher limits is extended, as in `train`.
+
+    Args:
+        config: The options; `read_finetune_config` makes them.
+        resume: Continue the run in the folder; an ended one is returned unchanged. Otherwise it begins again.
+        progress: Of the training.
+        on_event: Gets a sentence before each of the three steps, and the refit before the weights move.
+
+    Returns:
+        The fine-tuned potential: averaged weights, at the best validation or the last.
+
+    Raises:
+        CheckpointError, DownloadError: As `gnnpot.load`, for the start.
+        UnknownElementError: A frame has an element that the start does not know.
+        ConfigError: The folder contains a run with other options or inputs, or of more steps than are asked for.
+        DataError: Data can't be used, or another process trains in the folder.
+        TrainingError: The loss is no longer finite.
+        TrainingStopped: After Ctrl-C or SIGTERM, once the state is saved.
     """
     # before the folder is touched: a misspelt name leaves nothing behind
     start = open_potential(config.start)

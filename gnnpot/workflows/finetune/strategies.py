@@ -110,6 +110,7 @@ class LoRA:
     kind: Literal["lora"] = "lora"
     #: r; matrices with a smaller side get that side's
     rank: int = 8
+    #: factor of the changes, which are scaled by alpha/r
     alpha: float = 8.0
     #: of A
     seed: int = 0

@@ -67,6 +67,12 @@ def open_structures(path: Path | str) -> Structures:
 
     Structures that gnnpot can't compute, as those with a site that is occupied in part, are among them.
 
+    Args:
+        path: A store's folder, a file, or `bundled:NAME`.
+
+    Returns:
+        The structures, in order, by index.
+
     Raises:
         DataError: The file or store can't be read.
     """
