@@ -196,14 +196,14 @@ def one_set(chosen: RunSet, model: str, data: Path, place: Path, processes: int,
     last: dict[float, int] = {}
     console = Console(stderr=True)
 
-    def tell(progress) -> None:
+    def report(progress) -> None:
         percent = 100 * progress.done // max(progress.total, 1)
         if percent > last.get(progress.temperature, -1):
             last[progress.temperature] = percent
             console.print(f"{chosen.name}, {progress.temperature:g} K, {progress.stage}: {percent} %", highlight=False)
 
     atoms = crystal(data, chosen.ordering)
-    return calc(atoms, MakeCalculator(model), config, place / chosen.name, processes=processes, progress=tell)
+    return calc(atoms, MakeCalculator(model), config, place / chosen.name, processes=processes, progress=report)
 
 
 def main(
