@@ -137,7 +137,7 @@ def test_command_lines(tmp_path, monkeypatch):
             if words is not None:
                 check_options(*parse(words), tmp_path, monkeypatch)
                 read += 1
-        except Exception as error:  # noqa: BLE001 - whatever is wrong with one line, the others are read too
+        except Exception as error:  # noqa: BLE001 - with any error in one line, the others are read too
             wrong.append(f"{where}: {line.strip()}\n    {error}")
     assert not wrong, "\n".join(wrong)
     assert read > 40

@@ -1,4 +1,4 @@
-"""Files are UTF-8 whatever the locale: no text file is opened in the encoding of the machine."""
+"""Files are UTF-8 in any locale: no text file is opened in the encoding of the machine."""
 
 import ast
 import re

@@ -51,7 +51,7 @@ app = typer.Typer(
 )
 choose.register(data.app)
 mp.register(data.app)
-app.add_typer(data.app, name="data")
+app.add_typer(data.app, name="data", rich_help_panel="Data")
 _simulate = (simulate, predict, property, conductivity, lammps)
 _other = (inspect, models, presets, build, studio, warm)
 for commands in (label, train, evaluate, finetune, distil, functional, *_simulate, *_other):

@@ -118,7 +118,7 @@ def _conduct(given: dict[str, Any]) -> None:
         raise ConfigError("conductivity: give either a structure to simulate, or --trajectory to analyse")
     if trajectory is not None:
         place = output or beside(trajectory[0], "-conductivity")
-        _claim_report(place)
+        _check_report(place)
         study = _analysed(trajectory, config, given["frame_time"])
     else:
         place = output or beside(structure, "-conductivity")
@@ -149,7 +149,7 @@ def _try_model(make: MakeCalculator, atoms: "Atoms") -> None:
         calculator.get_potential_energy(atoms.copy())
 
 
-def _claim_report(folder: Path) -> None:
+def _check_report(folder: Path) -> None:
     """Refuse a folder with files that are none of a report's."""
     from gnnpot.properties.conductivity.report import NAMES
     from gnnpot.runs.guard import check_report_folder

@@ -18,10 +18,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from ase.calculators.calculator import BaseCalculator
+    from rich.table import Table
 
     from gnnpot.workflows.distil.config import DistilConfig
 
-_ONLY_IN_THE_REPORT = ("force RMSE, eV/Å", "picked: force MAE", "dynamics, ps")
+_ONLY_IN_THE_REPORT = ("force RMSE, eV/Å", "high-uncertainty sample: force MAE", "dynamics, ps")
 
 
 def register(app: typer.Typer) -> None:
@@ -112,14 +113,19 @@ def _distil(
     if has_ended:
         console.print(ENDED, highlight=False)
     card = load_checkpoint(options.run / MODEL)[1]
-    console.print(to_table(_narrow(rounds_rows(card)), "Rounds"))
+    console.print(_rounds_table(rounds_rows(card)))
     console.print(to_table(errors_rows(card), "Errors of the final student"))
     console.print(to_table(speed_rows(card), "Dynamics, µs per atom and step, one thread"))
     console.print(f"model:  {options.run / MODEL}", highlight=False)
     console.print(f"report: {options.run / 'report' / 'report.md'}", highlight=False)
 
 
-def _narrow(rows: "Sequence[tuple[str, ...]]") -> list[tuple[str, ...]]:
+def _rounds_table(rows: "Sequence[tuple[str, ...]]") -> "Table":
     """The columns that a terminal of 80 has room for; the report has all."""
     kept = [k for k, head in enumerate(rows[0]) if head not in _ONLY_IN_THE_REPORT]
-    return [tuple(row[k] for k in kept) for row in rows]
+    head, *rest = [tuple(row[k] for k in kept) for row in rows]
+    # one word a line: left to itself, the table breaks lines within words
+    table = to_table([tuple(text.replace("-", "- ").replace(" ", "\n") for text in head), *rest], "Rounds")
+    table.show_edge = table.pad_edge = False
+    table.collapse_padding = True
+    return table

@@ -167,6 +167,7 @@ def card(
 
     The card is compared with its own sha256; the weights are not read. `gnnpot check` opens the potential.
     """
+    from gnnpot.hub.card import functional_name
     from gnnpot.hub.catalogue import measured_of
     from gnnpot.hub.locating import open_card
 
@@ -181,7 +182,9 @@ def card(
     for name in ("description", "licence", "functional", "energy_reference", "training_data"):
         # cards of format 1 lack some
         if words.get(name):
-            table.add_row(name.replace("_", " "), str(words[name]))
+            text = str(words[name])
+            shown = functional_name(text) if name in ("functional", "energy_reference") else text
+            table.add_row(name.replace("_", " "), shown)
     for name, value in _flat({key: content[key] for key in ("model", "terms") if content[key]}):
         # those of the whole stand below
         if not name.endswith(".elements"):

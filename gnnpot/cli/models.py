@@ -38,8 +38,8 @@ def models(
     Errors are mean absolute errors of the energy (meV/atom) and mean lengths of the error of a force (eV/Å), near
     equilibrium and on frames of high stress. Times are those of a step of molecular dynamics of 64 atoms on two
     threads. MB is the size of the download, at the first use or by `gnnpot import`, or "here" where there is nothing to
-    download. Any of the names can be given as --model. The first is the default; 'fast' stands for gnnpot-1, 'accurate'
-    for the most accurate published one.
+    download. Any of the names can be given as --model, and so can 'fast' and 'accurate', which stand under the names
+    that they mean. The default is what is taken where none is named.
 
     With --physics: the largest deviations in float64, in eV/Å, of forces from derivatives of the energy, of forces of a
     rotated and of a mirrored structure, and of energy (eV) and forces where neighbours come and go. No potential here
@@ -58,22 +58,27 @@ def models(
     table.add_column("name", no_wrap=True)
     for name in ("near eq.", "hot", "ms"):
         table.add_column(name, justify="right", no_wrap=True)
-    for name in ("functional", "licence"):
-        table.add_column(name, overflow="fold", min_width=10)
+    table.add_column("functional", overflow="fold", min_width=10)
+    # the width of "Modified": a terminal of 80 has room for "PBE and PBE+U" then
+    table.add_column("licence", overflow="fold", width=8)
     table.add_column("MB", justify="right", no_wrap=True)
     for model in found:
         measured = model.measured
         errors = [_errors(measured.near_equilibrium), _errors(measured.hot), _number(measured.milliseconds.get(64))]
         table.add_row(
-            model.name,
+            "\n  ".join((model.name, *filter(None, (_marks(model),)))),
             *errors,
             model.functional,
-            model.licence,
+            model.licence.replace("-Clause", "-\nClause"),
             "here" if model.cached else f"{model.bytes / 1e6:.1f}",
         )
     console = Console()
     console.print(table)
     console.print("errors: meV/atom; eV/Å. Details: gnnpot models --help, gnnpot card NAME", highlight=False)
+
+
+def _marks(model: "ListedModel") -> str:
+    return ", ".join((*(["default"] if model.default else []), *model.words))
 
 
 def _physics_table(models: "list[ListedModel]") -> Table:

@@ -1,4 +1,4 @@
-"""Progress on the terminal: one bar for the work that is going on, with the time that is left.
+"""Progress on the terminal: one bar for the work in progress, with the time that is left.
 
 Example::
 

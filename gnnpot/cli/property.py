@@ -174,7 +174,7 @@ def _identity(
         if potential is None:
             identity["model"] = options["model"]
         else:
-            # of the file, whatever precision is calculated in
+            # of the file, for any precision that is calculated in
             identity["weights_sha256"] = calculator.parameters["weights_sha256"]
     return identity
 

@@ -6,6 +6,10 @@ Example::
     store = write_store(frames, "train.store")              # Parquet on disk, with a manifest
     split = split_by_material(store)
     references = ElementReferences.fit(store)
+
+Here belong structures and labels, their files and stores, and their checks. Graphs of them do not (`gnnpot.graphs`),
+nor what a training takes from a store (`gnnpot.training`), nor what makes new structures and labels
+(`gnnpot.sampling`).
 """
 
 import importlib

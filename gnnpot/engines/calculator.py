@@ -207,16 +207,16 @@ class Calculator(ase_calculator.Calculator):
             self._cell = cell.array.copy(), cell.rank == 3
         return self._cell[1]
 
-    def _look_for_extrapolation(self, outside: Tensor) -> None:
+    def _look_for_extrapolation(self, count: Tensor) -> None:
         """Set `extrapolating`, and warn if it is worse than when it was last warned of."""
-        self.extrapolation_count = outside.numpy(force=True)
-        self.extrapolating = int((outside > 0).sum())
+        self.extrapolation_count = count.numpy(force=True)
+        self.extrapolating = int((count > 0).sum())
         if self.warn and self.extrapolating > 2 * self._warned_of:
             self._warned_of = self.extrapolating
             log.warning(
                 "%s: %d of %d atoms are in surroundings that the training data do not have (%d descriptors out of "
                 "range at the worst); what the potential predicts for them is extrapolated",
-                self._where, self.extrapolating, len(outside), int(outside.max()),
+                self._where, self.extrapolating, len(count), int(count.max()),
             )  # fmt: skip
 
 

@@ -6,6 +6,7 @@ from typing import Self
 
 from gnnpot.engines.md_config import Sample
 from gnnpot.errors import DataError
+from gnnpot.runs.files import replaced_file
 
 _COLUMNS = "# step  time/fs  temperature/K  potential/eV  kinetic/eV  conserved/eV"
 _CELL_COLUMNS = "  volume/A^3  pressure/GPa"
@@ -29,13 +30,11 @@ class LogFile:
                 if not line.startswith("#") and _step(line, path) <= resume_from.step:
                     lines.append(line)
                     last = _step(line, path)
-        temporary = path.with_name(f".{path.name}.partial")
         try:
-            temporary.write_text("\n".join(lines) + "\n", encoding="utf-8")
-            temporary.replace(path)
+            with replaced_file(path, durable=False) as file:
+                file.write(("\n".join(lines) + "\n").encode())
             self._file = path.open("a", encoding="utf-8")
         except OSError as error:
-            temporary.unlink(missing_ok=True)
             raise DataError(f"{path}: can't be written ({error.strerror}); choose another name") from None
         if resume_from is not None and last < resume_from.step:
             self.write(resume_from)

@@ -8,7 +8,6 @@ as a whole, so that a killed process leaves the last one or the one before.
 import hashlib
 import io
 import json
-import os
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ import numpy as np
 from ase import Atoms
 
 from gnnpot.errors import ConfigError, DataError
+from gnnpot.runs.files import replaced_file
 
 #: eV per atom and eV/Å by which energy and forces of one potential may differ between processes (single precision)
 _ENERGY_NOISE, _FORCE_NOISE = 2e-5, 2e-3
@@ -32,12 +32,11 @@ def write_restart(path: Path, atoms: Atoms, state: dict[str, Any]) -> None:
     buffer = io.BytesIO()
     arrays = {"positions": atoms.positions, "momenta": atoms.get_momenta(), "cell": atoms.cell.array}
     np.savez(buffer, state=np.frombuffer(json.dumps(state).encode(), dtype=np.uint8), **arrays)
-    partial = path.with_name(f".{path.name}.partial")
     try:
-        partial.write_bytes(buffer.getvalue())
-        os.replace(partial, path)
+        # written often: a state that a crash of the machine takes is not worth a wait for the disk
+        with replaced_file(path, durable=False) as file:
+            file.write(buffer.getbuffer())
     except OSError as error:
-        partial.unlink(missing_ok=True)
         raise DataError(f"{path}: can't be written ({error.strerror}); free some space and resume") from None
 
 

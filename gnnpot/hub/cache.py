@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from gnnpot.errors import CheckpointError
-from gnnpot.runs.files import write_durably
+from gnnpot.runs.files import replaced_file
 
 logger = logging.getLogger(__name__)
 
@@ -49,14 +49,10 @@ def has_sha256(path: Path, sha256: str) -> bool:
 
 def store(data: bytes, path: Path) -> None:
     """Put a file into the cache; it appears whole or not at all. Raises `CheckpointError` if it can't be written."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     with writing():
         path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            write_durably(partial, data)
-            os.replace(partial, path)
-        finally:
-            partial.unlink(missing_ok=True)
+        with replaced_file(path) as file:
+            file.write(data)
 
 
 @contextlib.contextmanager

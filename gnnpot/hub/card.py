@@ -93,6 +93,14 @@ class CardFile:
     plugin: PluginPart | None = None
 
 
+def functional_name(text: str) -> str:
+    """A functional, or what energies mean, as tables and cards show it.
+
+    Cards of earlier versions, which keep their sha256, spell the mixture of PBE and PBE+U otherwise.
+    """
+    return text.replace("PBE, PBE+U", "PBE and PBE+U").removesuffix(", as the Materials Project mixes them")
+
+
 def starting_potential(name: str, card: Card) -> dict[str, str]:
     """What the card of a potential that starts from another's weights keeps of that one, under `training`.
 

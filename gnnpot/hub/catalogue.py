@@ -19,9 +19,9 @@ import yaml
 from gnnpot.config import from_mapping
 from gnnpot.errors import CheckpointError
 from gnnpot.hub.cache import checkpoint_folder
-from gnnpot.hub.card import CARD, read_card
+from gnnpot.hub.card import CARD, functional_name, read_card
 from gnnpot.hub.registry import Published, is_known, published
-from gnnpot.hub.shipped import shipped
+from gnnpot.hub.shipped import DEFAULT, WORDS, shipped
 
 log = logging.getLogger(__name__)
 
@@ -81,6 +81,8 @@ class ListedModel:
     cached: bool  #: whether it is on this machine, ready for use
     path: Path  #: where it lies, or will
     measured: Measured = Measured()
+    default: bool = False  #: whether it is opened where none is named
+    words: tuple[str, ...] = ()  #: that stand for it as --model: "fast", "accurate"
 
 
 def list_models() -> list[ListedModel]:
@@ -119,12 +121,14 @@ def _of_folder(name: str, folder: Path, measured: Mapping[str, Measured]) -> Lis
         name=name,
         elements=len(content["elements"]),
         licence=_short(card["licence"], " ("),
-        functional=_short(card["energy_reference"], ",") if not card["functional"] else card["functional"],
-        energy_reference=card["energy_reference"],
+        functional=functional_name(card["functional"] or _short(card["energy_reference"], ",")),
+        energy_reference=functional_name(card["energy_reference"]),
         bytes=sum(path.stat().st_size for path in folder.iterdir() if path.is_file()),
         cached=True,
         path=folder,
         measured=measured.get(name, Measured()),
+        default=name == DEFAULT,
+        words=_words(name),
     )
 
 
@@ -141,7 +145,13 @@ def _of_entry(entry: Published, fidelity: str | None, measured: Mapping[str, Mea
         cached=folder.exists(),
         path=folder,
         measured=measured.get(name, Measured()),
+        default=name == DEFAULT,
+        words=_words(name),
     )
+
+
+def _words(name: str) -> tuple[str, ...]:
+    return tuple(word for word, meant in WORDS.items() if meant == name)
 
 
 def _short(text: str, end: str) -> str:

@@ -72,7 +72,7 @@ def download(url: str, partial: Path, size: int, report: Report) -> None:
                 raise DownloadError(
                     f"{url}: can't be had ({broken}); {before} of {size} bytes are there, and the same command resumes"
                 ) from None
-            logger.info("%s: the connection ended (%s); going on", what, broken)
+            logger.info("%s: the connection ended (%s); resuming", what, broken)
     report(what, size, size)
 
 

@@ -28,6 +28,7 @@ import yaml
 from gnnpot.config import to_mapping
 from gnnpot.data.quantities import QUANTITIES
 from gnnpot.errors import CheckpointError
+from gnnpot.hub.card import functional_name
 from gnnpot.hub.checkpoint import CARD, WEIGHTS, Card, load_checkpoint, save_checkpoint
 from gnnpot.hub.licences import Licence, known_licences, licence_of
 from gnnpot.hub.locating import locate
@@ -181,8 +182,8 @@ def _readme(potential: Potential, card: Card, licence: Licence | None, origin: O
     }
     facts = [
         ("licence", card.licence),
-        ("functional of the training data", card.functional),
-        ("what energies mean", card.energy_reference),
+        ("functional of the training data", functional_name(card.functional)),
+        ("what energies mean", functional_name(card.energy_reference)),
         ("training data", card.training_data),
         ("elements", f"{len(potential.elements)}: {' '.join(potential.elements)}"),
         ("architecture", str(potential.model.config.architecture)),
@@ -192,8 +193,8 @@ def _readme(potential: Potential, card: Card, licence: Licence | None, origin: O
     if origin is not None:
         facts += [
             (origin.how, origin.name),
-            (f"functional of {origin.name}", origin.functional),
-            (f"energies of {origin.name}", origin.energy_reference),
+            (f"functional of {origin.name}", functional_name(origin.functional)),
+            (f"energies of {origin.name}", functional_name(origin.energy_reference)),
             (f"licence of {origin.name}", f"{origin.licence}{'; ' + permission if permission else ''}"),
         ]
     parts = [

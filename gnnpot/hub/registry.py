@@ -38,6 +38,10 @@ class Wheel:
         return "-".join(self.file.split("-")[:2])
 
 
+#: of fidelities whose names are not those of their functionals
+_FUNCTIONALS = {"PBE": "PBE and PBE+U", "R2SCAN": "r2SCAN"}
+
+
 @dataclass(frozen=True)
 class Source:
     """One published file: at a URL, or a member of a wheel."""
@@ -74,7 +78,7 @@ class Published:
 
     def functional_of(self, fidelity: str | None) -> str:
         """What the energies are: functional, and corrections if there are any."""
-        return fidelity if fidelity is not None else self.energy_reference
+        return self.energy_reference if fidelity is None else _FUNCTIONALS.get(fidelity, fidelity)
 
     @property
     def size(self) -> int:

@@ -3,6 +3,10 @@
     model = build_model(M3GNetConfig(elements=("Na", "Cl")))
 
 A new architecture is a file here and a line in `architectures.py`, or an entry point of another package.
+
+Here belongs what turns a graph into energies of atoms and their gradient with respect to the edge vectors; the compiled
+copies are in `fast/`. Forces, stress and element references do not (`gnnpot.potential`), nor operators that several
+models call (`gnnpot.ops`), nor weights and cards (`gnnpot.hub`), nor losses (`gnnpot.training`).
 """
 
 from gnnpot.models.architectures import (

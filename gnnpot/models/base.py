@@ -40,9 +40,9 @@ class AtomicOutput:
 
     def detach(self) -> "AtomicOutput":
         """The same without history."""
-        magmoms, outside = (None if t is None else t.detach() for t in (self.magmoms, self.extrapolation_count))
+        magmoms, count = (None if t is None else t.detach() for t in (self.magmoms, self.extrapolation_count))
         others = {name: value.detach() for name, value in self.others.items()}
-        return AtomicOutput(self.energies.detach(), magmoms, outside, others)
+        return AtomicOutput(self.energies.detach(), magmoms, count, others)
 
 
 class EnergyModel(nn.Module):

@@ -181,8 +181,8 @@ class HDNNP(EnergyModel):
         if self.backend == "reference" or graph.edge_vectors.device.type != "cpu":
             output, gradient = with_gradient(self._with_extrapolation_count, graph)
             return output.detach(), gradient
-        energies, gradient, outside = self.compiled_copy(FastHDNNP).backend(graph, self.species(graph.numbers))
-        return AtomicOutput(energies=energies, extrapolation_count=outside), gradient
+        energies, gradient, count = self.compiled_copy(FastHDNNP).backend(graph, self.species(graph.numbers))
+        return AtomicOutput(energies=energies, extrapolation_count=count), gradient
 
     def precompute(self, graph: Graph) -> Graph:
         """With the symmetry functions and their derivatives, `descriptors` [N, D] and `jacobian` [E, 3, D].

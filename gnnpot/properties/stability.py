@@ -137,7 +137,7 @@ def dynamics_outcome(
     timestep: float = 1.0,
     seed: int = 0,
 ) -> DynamicsOutcome:
-    """Run NVT (Bussi's thermostat) in `folder`, going on with what is there, and see whether it explodes.
+    """Run NVT (Bussi's thermostat) in `folder`, resuming what is there, and see whether it explodes.
 
     `temperature` K, `timestep` fs. Raises what is wrong with the crystal itself, as `DataError`.
     """

@@ -14,6 +14,7 @@ import shutil
 import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 import psutil
 
@@ -36,13 +37,36 @@ def write_text(path: Path, text: str) -> None:
 
 def write_bytes(path: Path, data: bytes) -> None:
     """As `write_text`, for bytes."""
+    try:
+        with replaced_file(path) as file:
+            file.write(data)
+    except OSError as error:
+        raise DataError(f"{path}: can't be written ({error.strerror or error}); nothing was changed") from None
+
+
+@contextlib.contextmanager
+def replaced_file(path: Path, *, durable: bool = True) -> Iterator[BinaryIO]:
+    """A file to fill; it gets the name `path` when the block ends, and vanishes if the block raises.
+
+    For what is too large to be held as bytes, and for callers with an error of their own; others call `write_bytes`.
+
+    Args:
+        path: the name that it gets; an old file of that name is replaced.
+        durable: wait until it is on the disk before the old file goes.
+
+    Raises:
+        OSError: if the disk refuses; the old file is unchanged.
+    """
     partial = path.with_name(f".{path.name[:100]}.{os.getpid()}.partial")
     try:
-        write_durably(partial, data)
+        with partial.open("wb") as file:
+            yield file
+            if durable:
+                file.flush()
+                os.fsync(file.fileno())
         os.replace(partial, path)
-    except OSError as error:
+    finally:
         partial.unlink(missing_ok=True)
-        raise DataError(f"{path}: can't be written ({error.strerror or error}); nothing was changed") from None
 
 
 def write_durably(path: Path, data: bytes) -> None:

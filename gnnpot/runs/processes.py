@@ -7,7 +7,7 @@
     with one_thread(): ...
 
 A worker that waits for its next task sees a closed connection. One in the middle of a long task sees nothing, and would
-go on after the parent was killed, writing to files that a resumed run writes to as well.
+continue after the parent was killed, writing to files that a resumed run writes to as well.
 """
 
 import multiprocessing
@@ -68,10 +68,10 @@ def one_thread() -> Iterator[None]:
 class Processes(Executor):
     """An executor of processes that survives their deaths.
 
-    A task whose process dies raises `WorkerDiedError`; the other tasks go on, and a new process takes the place of the
-    dead one. (`concurrent.futures.ProcessPoolExecutor` ends all tasks when one process dies.) Processes are started
-    when there are tasks for them, by `spawn`; functions and arguments must be importable there. A `with` block that is
-    left by an exception ends them at once.
+    A task whose process dies raises `WorkerDiedError`; the other tasks continue, and a new process replaces the dead
+    one. (`concurrent.futures.ProcessPoolExecutor` ends all tasks when one process dies.) Processes are started when
+    there are tasks for them, by `spawn`; functions and arguments must be importable there. A `with` block that is left
+    by an exception ends them at once.
 
     Args:
         count: of processes.

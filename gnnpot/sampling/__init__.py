@@ -6,6 +6,9 @@
 `teacher` makes the calculator, in each process anew, and says what it is (`Labeller`). The frames of a call depend on
 the structures, the configuration and the labeller alone, to the last bit: not on the number of processes, nor on where
 a run was killed and resumed.
+
+Here belong distortions, sampled trajectories, the choice of frames, and labelling in processes. What trains does not
+(`gnnpot.training`), nor the rounds of a distillation (`gnnpot.workflows`). Readers and stores are in `gnnpot.data`.
 """
 
 from gnnpot.sampling.config import LabelConfig, Limits, read_label_config

@@ -122,15 +122,15 @@ async def _socket(socket: WebSocket) -> None:
         return
     behind: asyncio.Queue[dict[str, Any]] = asyncio.Queue(MAX_BEHIND)
 
-    def tell(message: dict[str, Any]) -> None:
+    def enqueue(message: dict[str, Any]) -> None:
         try:
             behind.put_nowait(message)
         except asyncio.QueueFull:
-            session.subscribers.discard(tell)
+            session.subscribers.discard(enqueue)
 
-    tell(session.snapshot())
-    session.subscribers.add(tell)
-    sending = asyncio.create_task(_send(socket, behind, session, tell))
+    enqueue(session.snapshot())
+    session.subscribers.add(enqueue)
+    sending = asyncio.create_task(_send(socket, behind, session, enqueue))
     answering: set[asyncio.Task[None]] = set()
 
     async def answer(text: str) -> None:
@@ -138,7 +138,7 @@ async def _socket(socket: WebSocket) -> None:
             message = json.loads(text)
         except ValueError:
             message = None
-        tell(await _studio(socket).answer(session, message))
+        enqueue(await _studio(socket).answer(session, message))
 
     try:
         while True:
@@ -153,13 +153,13 @@ async def _socket(socket: WebSocket) -> None:
         # KeyError: a binary message, which the page never sends
         pass
     finally:
-        session.subscribers.discard(tell)
+        session.subscribers.discard(enqueue)
         sending.cancel()
 
 
-async def _send(socket: WebSocket, behind: asyncio.Queue[dict[str, Any]], session: Session, tell: Any) -> None:
+async def _send(socket: WebSocket, behind: asyncio.Queue[dict[str, Any]], session: Session, enqueue: Any) -> None:
     with contextlib.suppress(WebSocketDisconnect, RuntimeError):
-        while tell in session.subscribers or not behind.empty():
+        while enqueue in session.subscribers or not behind.empty():
             await socket.send_text(json.dumps(await behind.get()))
         await socket.close(1013)
 

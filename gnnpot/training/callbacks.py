@@ -5,7 +5,6 @@ moments save the state: after a step (unless a validation follows), and after a 
 """
 
 import csv
-import os
 import signal
 import threading
 from pathlib import Path
@@ -17,6 +16,7 @@ from lightning.fabric.plugins import CheckpointIO
 from lightning.pytorch.callbacks import Callback
 
 from gnnpot.data.quantities import QUANTITIES
+from gnnpot.runs.files import replaced_file
 from gnnpot.runs.progress import Progress
 from gnnpot.training.config import RunConfig
 from gnnpot.training.module import TrainingStopped, TrainModule
@@ -26,16 +26,8 @@ class DurableIO(CheckpointIO):
     """Checkpoints that appear whole or not at all, and hold nothing but tensors and plain values."""
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Path | str, storage_options: Any = None) -> None:
-        path = Path(path)
-        partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-        try:
-            with partial.open("wb") as file:
-                torch.save(checkpoint, file)
-                file.flush()
-                os.fsync(file.fileno())
-            partial.replace(path)
-        finally:
-            partial.unlink(missing_ok=True)
+        with replaced_file(Path(path)) as file:
+            torch.save(checkpoint, file)
 
     def load_checkpoint(self, path: Path | str, map_location: Any = "cpu", weights_only: bool | None = True) -> dict:
         checkpoint = torch.load(path, map_location=map_location, weights_only=True)

@@ -14,6 +14,7 @@ from gnnpot.errors import ConfigError
 from gnnpot.graphs import Graph, build_graph, neighbor_list
 from gnnpot.models.base import EnergyModel, check_elements
 from gnnpot.potential import Potential
+from gnnpot.runs.files import replaced_file
 from gnnpot.training.config import RunConfig
 from gnnpot.training.datasets import Concatenation, TrainingDataset
 from gnnpot.training.prepare import PreparedData
@@ -186,8 +187,7 @@ def _remembered_edges(dataset: GraphDataset, run: Path) -> np.ndarray:
     if path.is_file():
         return np.load(path, allow_pickle=False)
     counts = dataset.edge_counts()
-    partial = path.with_suffix(".partial.npy")
     path.parent.mkdir(parents=True, exist_ok=True)
-    np.save(partial, counts, allow_pickle=False)
-    partial.replace(path)
+    with replaced_file(path) as file:
+        np.save(file, counts, allow_pickle=False)
     return counts

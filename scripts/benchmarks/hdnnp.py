@@ -60,7 +60,7 @@ def grown(atoms: Atoms, size: int) -> Atoms:
 
 
 def best(function: Callable[[], object], seconds: float, clock: Callable[[], float]) -> float:
-    """Shortest time of a call, in s; calls go on for `seconds`."""
+    """Shortest time of a call, in s; calls are repeated for `seconds`."""
     function()
     times, end = [], time.perf_counter() + seconds
     while not times or time.perf_counter() < end:

@@ -5,7 +5,7 @@
     python scripts/benchmarks/peers.py --only chgnet --structures Si --sizes 64,512 --seconds 5   # a few minutes
 
 Both sides run the same weights in float32 on the same structures and threads, and take turns in one process, so that
-whatever else the machine does meets both. The ratio is taken in each turn; its median is given with the quartiles.
+any other load of the machine meets both. The ratio is taken in each turn; its median is given with the quartiles.
 
 - a step: energy, forces and stress through the ASE calculators as users have them, neighbours included. The atoms swing
   as in molecular dynamics, so that nothing is answered from the last step, and remembered neighbours last no longer
@@ -15,7 +15,7 @@ whatever else the machine does meets both. The ratio is taken in each turn; its 
 - memory: what one step adds, at its peak, to a fresh process that holds the loaded potential; from 512 atoms on. A size
   that would not fit, by that of the next smaller one and the number of atoms, is left out, and the table says so.
 
-With `--output`, all numbers, a table and a plot are written there as they come, and a run with the same folder goes on
+With `--output`, all numbers, a table and a plot are written there as they come, and a run with the same folder resumes
 with what is missing.
 """
 

@@ -1,8 +1,8 @@
-"""What `benchmark_peers.py` has measured: kept in a folder, and shown as tables and as a plot.
+"""What `peers.py` has measured: kept in a folder, and shown as tables and as a plot.
 
 Example::
 
-    results = Results(Path("peers"), threads=2, peers=PEERS)      # goes on with what is there
+    results = Results(Path("peers"), threads=2, peers=PEERS)      # resumes what is there
     results.steps["7net-0/Si/64"] = {...}
     results.write()                                               # peers.json, peers.md, peers.png
 """
@@ -110,7 +110,7 @@ def _version(package: str) -> str | None:
 
 
 def _sorted_steps(results: Results) -> list[tuple[Peer, str, int, dict]]:
-    """Rows in the order of `PEERS`, structures as they came, sizes ascending."""
+    """Rows in the order of `PEERS`, structures in the order of their results, sizes ascending."""
     rows = []
     for peer in PEERS:
         keys = [key.split("/") for key in results.steps if key.startswith(f"{peer.name}/")]

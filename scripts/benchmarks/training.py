@@ -2,8 +2,8 @@
 
     python scripts/benchmarks/training.py mptrj.extxyz.gz configs/pretrain-*.yaml
 
-Everything is timed on one thread, in seconds of this process's own processor time, so that whatever else the machine
-does has no part in it.
+Everything is timed on one thread, in seconds of this process's own processor time, so that any other load of the
+machine has no part in it.
 
 - reading: a store of the given frames, repeated to more than the readers keep, in the order in which training takes it.
 - a step: loss of energies, forces, stresses (and moments) of batches of the given frames, its derivative with respect
@@ -88,13 +88,13 @@ def graph_rate(potential: Potential, frames: list[Frame], seconds: float) -> flo
     return rate(lambda: len([potential.graph(frame, labels=True) for frame in islice(turn, 16)]), seconds)
 
 
-def potential_of(config: TrainConfig, store: FrameStore, settled: Path) -> Potential:
-    """With fresh weights; symmetry functions that the configuration leaves to the frames are written to `settled`."""
+def potential_of(config: TrainConfig, store: FrameStore, resolved: Path) -> Potential:
+    """With fresh weights; symmetry functions that the configuration leaves to the frames are written to `resolved`."""
     part = Subset(store, np.arange(len(store)))
     source = TrainingDataset("train", part)
     elements = tuple(store.manifest.elements)
     references = ElementReferences.fit(store)
-    model = resolve_model(config.model, elements, Concatenation([source]).spread, settled)
+    model = resolve_model(config.model, elements, Concatenation([source]).spread, resolved)
     return build_potential(config, PreparedData(part, part, None, elements, references, 1.0, (source,), model))
 
 

@@ -3,7 +3,7 @@
     python scripts/gnnpot-1/fill_holes.py runs/gnnpot-1/train-last/model filled.store
 
 The curve of two atoms is to have one well and to rise from it on both sides. On each side of its lowest point beyond
-the wall, whatever lies below what it has risen to already is lifted to that, and to a slope of `SLOPE` at least:
+the wall, any part below what it has risen to already is lifted to that, and to a slope of `SLOPE` at least:
 
     W(r_j) = max(V(r_j), W(r_j+1) + s (r_j+1 - r_j))  towards short distances,  and with s = 0 towards long ones.
 

@@ -12,8 +12,8 @@
 | libavogadro-data, Debian | crystals of the Crystallography Open Database, zeolites | BSD-3; data COD      |
 
 Packages are fetched as files, checked against their sha256, kept in `--cache`, and read as archives: nothing of them is
-installed or executed. A download that was cut off goes on with the same command. Where Debian can't be reached, the
-script says that its part is left out and goes on; put the file into the cache to have it.
+installed or executed. The same command resumes a download that was cut off. Where Debian can't be reached, the
+script says that its part is left out and continues; put the file into the cache to have it.
 
 Kept is what is ordered, has at most 100 atoms in the primitive cell (spglib, symprec 0.1), no two atoms closer than
 half the sum of their covalent radii, and 2 to 150 Å³ per atom. Two crystals are one if their primitive cells hold the
@@ -238,7 +238,7 @@ class Pool:
         name, make = found
         try:
             atoms = make()
-        except Exception:  # noqa: BLE001 - readers raise whatever a broken or disordered entry leads them to
+        except Exception:  # noqa: BLE001 - readers raise any exception for a broken or disordered entry
             self.reasons["can't be read, or disordered"] += 1
             return
         cell, reason = primitive(atoms)

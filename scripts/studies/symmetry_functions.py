@@ -4,7 +4,7 @@
 
 The configurations of `train_mlearn.py` with three sets of the same size and cutoffs, the same seed, split and number of
 optimiser steps: Behler's regular grid, and those chosen by CUR and by farthest point. Test frames are read once, at the
-end. Runs that were stopped go on; the table holds all that ended.
+end. Runs that were stopped resume; the table holds all that ended.
 """
 
 import logging

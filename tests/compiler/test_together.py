@@ -31,7 +31,7 @@ def {name}(x):
 """
 NAMES = ("first", "second", "third", "fourth")
 
-#: no main guard, as in users' scripts. This process takes `first`, and does not go on before a worker has `second`
+#: no main guard, as in users' scripts. This process takes `first`, and does not continue before a worker has `second`
 SCRIPT = """
 import logging, sys, threading
 import numpy as np, psutil

@@ -108,7 +108,7 @@ def test_resume_asks_for_the_same_settings(copper, tmp_path):
 
 
 def test_a_killed_run_leaves_a_readable_file_and_resumes(copper, tmp_path):
-    """SIGKILL in the middle: the file reads, and the run goes on to the numbers of one that was left alone."""
+    """SIGKILL in the middle: the file reads, and the run resumes to the numbers of one that was left alone."""
     path = tmp_path / "run.traj"
     copper.write(tmp_path / "start.traj")
     script = f"""

@@ -66,7 +66,7 @@ def test_batches_have_the_numbers_of_ase(potential, structures):
         np.testing.assert_allclose(results["forces"][begin:end], calculator.get_forces(atoms), atol=1e-10)
         np.testing.assert_allclose(results["stress"][k], stress_from_voigt(calculator.get_stress(atoms)), atol=1e-12)
         begin = end
-    # neighbours are remembered for places in the batch, whatever stands there
+    # neighbours are remembered for places in the batch, with any structure there
     again = model(state_of(structures[::-1], model))
     np.testing.assert_allclose(again["energy"].flip(0), results["energy"], atol=1e-10)
     assert model.parameters_of_potential["weights_sha256"] == calculator.parameters["weights_sha256"]

@@ -1,4 +1,4 @@
-"""A remembered neighbour list is the fresh one, whatever moves."""
+"""A remembered neighbour list is the fresh one, for any movement."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Checkpoints survive a round trip; whatever was changed in them is noticed, and nothing is half-written."""
+"""Checkpoints survive a round trip; any change in them is noticed, and nothing is half-written."""
 
 import json
 import os

@@ -247,7 +247,7 @@ def test_a_process_that_dies_is_said_and_what_was_done_is_kept(tmp_path):
     with pytest.raises(DataError, match=r"labelling of structure \d: its process died, exit status -9"):
         label(structures(), Labeller(Dying, "EMT"), tmp_path / "a", config, processes=2)
     assert (tmp_path / "a.labelling").is_dir() and not (tmp_path / "a").exists()
-    # The labeller's name is what tells one from another: a cure goes on where the illness stopped it.
+    # The labeller's name is what tells one from another: a cured run resumes where the illness stopped it.
     assert len(label(structures(), TEACHER, tmp_path / "a", config)) == 3
 
 

@@ -1,4 +1,4 @@
-"""Every architecture trains by the one module, and goes on where it was; magnetic moments are learnt and measured."""
+"""Every architecture trains by the one module, and resumes; magnetic moments are learnt and measured."""
 
 from dataclasses import replace
 from pathlib import Path

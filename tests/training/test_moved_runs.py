@@ -96,6 +96,6 @@ def test_a_killed_training_that_was_moved_ends_at_the_same_weights(project, tmp_
     assert found.keys() == expected.keys()
     for name in expected:
         assert torch.equal(found[name], expected[name]), name
-    # it went on from its last state, and the log has no step twice
+    # it resumed from its last state, and the log has no step twice
     assert log(config) == log(replace(config, run=tmp_path / "uninterrupted"))
     assert str(folder) not in (config.run / "config.yaml").read_text()

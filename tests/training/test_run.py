@@ -124,7 +124,7 @@ def test_a_killed_run_ends_at_the_same_weights(config, uninterrupted, tmp_path, 
 @pytest.mark.parametrize("every", [1, 5])
 @pytest.mark.parametrize(("place", "optimizer"), [("validation", "adamw"), ("step", "adamw"), ("step", "soap")])
 def test_every_state_resumes_to_the_same_weights(config, tmp_path, monkeypatch, every, place, optimizer):
-    """Stopped in a validation, and in a step, whatever the rhythm of validations."""
+    """Stopped in a validation, and in a step, at any interval of validations."""
     from gnnpot.training import module
 
     config = replace(config, validate_every=every, epochs=2, checkpoint_every=3, ema=0.0)
@@ -425,7 +425,7 @@ def test_two_processes_are_as_good_as_one(config, tmp_path, uninterrupted):
 
 
 def test_symmetry_functions_are_chosen_once_and_kept(mapping, tmp_path):
-    """The trained potential holds them, and a run that goes on takes those that it began with."""
+    """The trained potential holds them, and a resumed run takes those that it began with."""
     functions = {"kind": "chosen", "radial_cutoff": 4.5, "angular_cutoff": 3.5, "count": 9}
     config = from_mapping(TrainConfig, {**mapping, "model": {**mapping["model"], "symmetry_set": functions}})
     potential = train(config)
@@ -435,7 +435,7 @@ def test_symmetry_functions_are_chosen_once_and_kept(mapping, tmp_path):
     assert loaded.model.config.symmetry_functions == chosen
     second = replace(config, start=str(config.run / "model"), run=tmp_path / "second", epochs=1)
     assert train(second).model.config.symmetry_functions == chosen
-    # what was chosen stays, whatever a choice now would be
+    # what was chosen stays, also where a choice now would be another
     path = config.run / "functions.json"
     shorter = json.loads(path.read_text())
     del shorter["symmetry_functions"][0]

@@ -59,9 +59,9 @@ def unknown_word(plain: str, position: int) -> tuple[str, str | None]:
     return text, _near(text, _SAME_WORD) if len(text) >= 4 else None
 
 
-def _near(word: str, cutoff: float, telling: bool = False) -> str | None:
-    """The word of the lexicon that a misspelt one is nearest to; `telling`: one that carries something."""
-    words = {w: found for w, found in lexicon().items() if not telling or found[0] != "STOP"}
+def _near(word: str, cutoff: float, content: bool = False) -> str | None:
+    """The word of the lexicon that a misspelt one is nearest to; `content`: only words with a meaning."""
+    words = {w: found for w, found in lexicon().items() if not content or found[0] != "STOP"}
     for k in range(len(word) - 1):
         swapped = word[:k] + word[k + 1] + word[k] + word[k + 2 :]
         if swapped in words and swapped != word:
@@ -73,4 +73,4 @@ def _near(word: str, cutoff: float, telling: bool = False) -> str | None:
 
 def nearest_word(word: str) -> str | None:
     """A suggestion for a word that is not understood."""
-    return _near(word.lower(), 0.72, telling=True)
+    return _near(word.lower(), 0.72, content=True)

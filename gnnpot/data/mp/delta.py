@@ -85,7 +85,7 @@ class TrajectoryTable:
         return {"table": self.uri, "version": self.version}
 
     def rows(self, curation: Curation, columns: Sequence[str], start: Position | None = None) -> Iterator[Rows]:
-        """Stretches of the trajectories that `curation` wants by type and elements, from `start` on."""
+        """Chunks of the trajectories that `curation` wants by type and elements, from `start` on."""
         files = self._files(curation)
         sizes = np.array([file.filesystem.get_file_info(file.path).size or 0 for file in files], dtype=float)
         shares = sizes / max(sizes.sum(), 1.0)

@@ -1,7 +1,7 @@
 """What a reader is, the list of them, and `read_frames`, the one way in.
 
 A reader turns a file into `Record`s: structure and labels under the file's own names. What the names mean, in which
-units, and what a frame's material is, is settled once for all formats in `records.py`.
+units, and what a frame's material is, is decided once for all formats in `records.py`.
 """
 
 import bz2

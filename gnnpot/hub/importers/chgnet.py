@@ -52,7 +52,7 @@ def _card(name: str) -> Card:
         **common,
         description="CHGNet, the authors' universal potential with magnetic moments",
         training_data="MPtrj, 8:1:1 split by material",
-        functional="PBE and PBE+U, as the Materials Project mixes them",
+        functional="PBE and PBE+U",
         energy_reference="MP2020-corrected (GGA/GGA+U mixing, anion corrections)",
         metrics={unit: errors[name]},
         references=[PAPER],

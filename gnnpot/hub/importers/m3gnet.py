@@ -29,7 +29,7 @@ _CARD = Card(
     description="M3GNet, the authors' universal potential, retrained by them in PyTorch",
     licence="BSD-3-Clause (as the package matgl)",
     training_data="MP-2021.2.8: relaxations of the Materials Project, without forces above 100 eV/Å",
-    functional="PBE and PBE+U, as the Materials Project mixes them",
+    functional="PBE and PBE+U",
     energy_reference="energies of the Materials Project's relaxations, without corrections",
     metrics={
         "authors' errors: meV/atom, eV/Å, GPa": {

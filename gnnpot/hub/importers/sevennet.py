@@ -46,7 +46,7 @@ _MULTI_FIDELITY = (
 
 def _card(name: str, fidelity: str | None) -> Card:
     if fidelity is not None:
-        functional = "r2SCAN" if fidelity == "R2SCAN" else "PBE and PBE+U, as the Materials Project mixes them"
+        functional = "r2SCAN" if fidelity == "R2SCAN" else "PBE and PBE+U"
         return Card(
             name=name,
             description=f"SevenNet-MF-0, multi-fidelity; this is its fidelity {fidelity}",
@@ -67,7 +67,7 @@ def _card(name: str, fidelity: str | None) -> Card:
         description=f"{'SevenNet-l3i5' if name == '7net-l3i5' else 'SevenNet-0 (11 July 2024)'}, {size}, five layers",
         licence=_LICENCE,
         training_data=_MPTRJ,
-        functional="PBE and PBE+U, as the Materials Project mixes them",
+        functional="PBE and PBE+U",
         energy_reference=_RAW,
         metrics={"authors' scores on Matbench Discovery": scores[name]},
         references=_PAPERS,

@@ -40,7 +40,7 @@ class FastHDNNP:
         follow_torch()
         vectors, index = graph.edge_vectors.detach(), graph.edge_index.numpy()
         own = (graph.get("part") or Part(len(species))).own
-        energies, outside, gradient = np.empty(own), np.empty(own, np.int64), np.zeros(vectors.shape)
+        energies, counts, gradient = np.empty(own), np.empty(own, np.int64), np.zeros(vectors.shape)
         threads = max(min(torch.get_num_threads(), own // _ATOMS_PER_THREAD), 1)
         energies_and_gradient(
             self.plan,
@@ -52,9 +52,9 @@ class FastHDNNP:
             np.arange(threads + 1) * own // threads,
             energies,
             gradient,
-            outside,
+            counts,
         )
-        return torch.from_numpy(energies), torch.from_numpy(gradient).to(vectors.dtype), torch.from_numpy(outside)
+        return torch.from_numpy(energies), torch.from_numpy(gradient).to(vectors.dtype), torch.from_numpy(counts)
 
 
 def plan_of(groups: list[tuple[bool, Group]], species: int) -> Plan:

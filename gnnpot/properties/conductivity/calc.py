@@ -134,14 +134,14 @@ def _reporter(
         before[stage.name], total = total, total + stage.steps
     last = 0.0
 
-    def tell(name: str, sample: Sample) -> None:
+    def report_sample(name: str, sample: Sample) -> None:
         nonlocal last
         done = before[name] + sample.step
         if time.monotonic() - last >= _REPORT_SECONDS or done == total:
             last = time.monotonic()
             report(Progress(temperature, name, done, total))
 
-    return tell
+    return report_sample
 
 
 def _work(
@@ -156,7 +156,7 @@ def _work(
     import torch
 
     end_with_parent()
-    begun, told = shared
+    begun, events = shared
     torch.set_num_threads(1)
     numba.set_num_threads(1)
     try:
@@ -168,15 +168,15 @@ def _work(
                 break
             temperature, place = work[mine]
             try:
-                simulate(cell, calculator, config, temperature, place, _reporter(config, temperature, told.put))
+                simulate(cell, calculator, config, temperature, place, _reporter(config, temperature, events.put))
             except SimulationError as error:
                 # the other temperatures are none the worse for it
-                told.put(f"{temperature:g} K: {error}")
+                events.put(f"{temperature:g} K: {error}")
     except GnnpotError as error:
-        told.put(str(error))
+        events.put(str(error))
     except KeyboardInterrupt:
         return
-    told.put(None)
+    events.put(None)
 
 
 def _side_by_side(
@@ -188,9 +188,9 @@ def _side_by_side(
     report: Callable[[Progress], None],
 ) -> None:
     context = multiprocessing.get_context("spawn")
-    begun, told = context.Value("i", 0), context.Queue()
+    begun, events = context.Value("i", 0), context.Queue()
     work = list(temperature_folders(folder, config))
-    arguments = (cell, make_calculator, config, work, (begun, told))
+    arguments = (cell, make_calculator, config, work, (begun, events))
     workers = [context.Process(target=_work, args=arguments) for _ in range(min(processes, len(work)))]
     for worker in workers:
         worker.start()
@@ -198,9 +198,9 @@ def _side_by_side(
     try:
         while ended < len(workers):
             try:
-                message = told.get(timeout=1.0)
+                message = events.get(timeout=1.0)
             except queue.Empty:
-                if not any(worker.is_alive() for worker in workers) and told.empty():
+                if not any(worker.is_alive() for worker in workers) and events.empty():
                     raise SimulationError(
                         "a process was ended from outside, perhaps for want of memory; the same command continues"
                     ) from None

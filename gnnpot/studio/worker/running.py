@@ -66,9 +66,9 @@ class Report:
     def frame(self, atoms: Atoms) -> dict[str, Any]:
         """Positions and cell; where the potential knows its training range, the atoms outside of it."""
         frame: dict[str, Any] = {"positions": encode(atoms.positions, "float32"), "cell": cell_of(atoms)}
-        outside = getattr(self.calculator, "extrapolation_count", None)
-        if outside is not None and len(outside) == len(atoms):
-            frame["outside"] = [int(i) for i in np.flatnonzero(outside > 0)]
+        count = getattr(self.calculator, "extrapolation_count", None)
+        if count is not None and len(count) == len(atoms):
+            frame["outside"] = [int(i) for i in np.flatnonzero(count > 0)]
         return frame
 
 

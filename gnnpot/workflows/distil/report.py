@@ -22,6 +22,9 @@ from gnnpot.workflows.distil.students import TRAIN, frames_in
 from gnnpot.workflows.distil.teacher import Teacher
 
 PICTURE = "distil.png"
+#: samples of the students' dynamics, as tables and pictures name them
+RANDOM, UNCERTAIN = "random sample", "high-uncertainty sample"
+UNCERTAIN_ERROR = f"{UNCERTAIN}: force MAE"
 
 
 def student_card(
@@ -68,17 +71,17 @@ def student_card(
 def rounds_rows(card: Card) -> list[tuple[str, ...]]:
     """The table of the rounds; the first row is the head."""
     head = (
-        "round", "trained on", "drawn", "picked", "force MAE, eV/Å", "force RMSE, eV/Å", "energy MAE, meV/atom",
-        "picked: force MAE", "disagreement, eV/Å", "dynamics, ps", "ended early",
+        "round", "trained on", RANDOM, UNCERTAIN, "force MAE, eV/Å", "force RMSE, eV/Å", "energy MAE, meV/atom",
+        UNCERTAIN_ERROR, "disagreement, eV/Å", "dynamics, ps", "ended early",
     )  # fmt: skip
     rows = []
     for r in card.metrics["distil"]["rounds"]:
-        errors, picked = r["errors"], r["picked_errors"]
+        errors, uncertain = r["errors"], r["picked_errors"]
         early = sum(n for end, n in r["ends"].items() if end != "complete")
         rows.append((
             str(r["number"]), str(r["trained_on"]), str(r["drawn"]), str(r["picked"]), f"{errors['forces_mae']:.4f}",
             f"{errors['forces_rmse']:.4f}", f"{1e3 * errors['energy_mae']:.2f}",
-            "" if picked is None else f"{picked['forces_mae']:.4f}", f"{r['disagreement']:.3f}",
+            "" if uncertain is None else f"{uncertain['forces_mae']:.4f}", f"{r['disagreement']:.3f}",
             f"{r['picoseconds']:.2f}", f"{early} of {sum(r['ends'].values())}",
         ))  # fmt: skip
     return [head, *rows]
@@ -131,9 +134,9 @@ def write_distil_report(folder: Path, card: Card) -> Path:
         markdown(speed_rows(card)),
         "## Rounds",
         (
-            "Errors of the students of the round before on frames that were drawn at random from their own dynamics, "
-            "before they were trained on them, means over the committee; picked frames are those where it disagreed "
-            "most."
+            "Errors of the students of the round before on a random sample of the frames of their own dynamics, "
+            "before they were trained on them, means over the committee; the high-uncertainty sample holds the frames "
+            "where it disagreed most."
         ),
         markdown(rounds_rows(card)),
         f"![Errors, frames and speed]({PICTURE})",
@@ -153,21 +156,21 @@ def markdown(rows: Sequence[tuple[str, ...]]) -> str:
 def figure(card: Card) -> Figure:
     """Errors by round, frames by round, time per atom and step."""
     distil = card.metrics["distil"]
-    drawn = new_figure(3, height=4.0)
-    draw_errors(drawn.add_subplot(1, 3, 1), card)
-    axes = drawn.add_subplot(1, 3, 2)
+    picture = new_figure(3, height=4.0)
+    draw_errors(picture.add_subplot(1, 3, 1), card)
+    axes = picture.add_subplot(1, 3, 2)
     rounds = distil["rounds"]
     numbers = [r["number"] for r in rounds]
     axes.bar(numbers, [r["trained_on"] for r in rounds], color=GREY, label="before the round")
     bottom = [r["trained_on"] for r in rounds]
-    for key, color in (("drawn", COLORS[0]), ("picked", COLORS[1])):
-        axes.bar(numbers, [r[key] for r in rounds], bottom=bottom, color=color, label=key)
+    for label, key, color in ((RANDOM, "drawn", COLORS[0]), (UNCERTAIN, "picked", COLORS[1])):
+        axes.bar(numbers, [r[key] for r in rounds], bottom=bottom, color=color, label=label)
         bottom = [b + r[key] for b, r in zip(bottom, rounds, strict=True)]
     axes.set(xlabel="round", ylabel="labelled frames", xticks=numbers)
     axes.legend(frameon=False, fontsize=8)
     tidy(axes)
-    draw_speeds(drawn.add_subplot(1, 3, 3), card)
-    return drawn
+    draw_speeds(picture.add_subplot(1, 3, 3), card)
+    return picture
 
 
 def draw_speeds(axes: Axes, card: Card) -> None:
@@ -187,12 +190,12 @@ def draw_speeds(axes: Axes, card: Card) -> None:
 def draw_errors(axes: Axes, card: Card) -> None:
     """Force errors of the students over the rounds."""
     rounds: list[dict[str, Any]] = card.metrics["distil"]["rounds"]
-    for label, key, color in (("drawn", "errors", COLORS[0]), ("picked", "picked_errors", COLORS[1])):
+    for label, key, color in ((RANDOM, "errors", COLORS[0]), (UNCERTAIN, "picked_errors", COLORS[1])):
         points = [(r["number"], r[key]["forces_mae"]) for r in rounds if r[key] is not None]
         if points:
-            axes.plot(*zip(*points, strict=True), marker="o", color=color, label=f"students, {label} frames")
+            axes.plot(*zip(*points, strict=True), marker="o", color=color, label=f"students, {label}")
     final = card.metrics["fresh"]["forces_mae"]
-    axes.axhline(final, color=COLORS[2], linestyle="--", label="final student, drawn frames")
+    axes.axhline(final, color=COLORS[2], linestyle="--", label=f"final student, {RANDOM}")
     numbers = [r["number"] for r in rounds]
     axes.set(xlabel="round", ylabel="force MAE against the teacher, eV/Å", xticks=numbers)
     axes.set_ylim(bottom=0)

@@ -25,6 +25,7 @@ class RoundResult:
 
     number: int  #: from 1
     trained_on: int  #: frames that the students had been trained on
+    # `drawn` and `picked` are keys of the results logs of existing runs, and of cards, which must load
     drawn: int  #: labelled frames of the random sample
     picked: int  #: labelled frames of the high-uncertainty sample
     left_out: dict[str, int]  #: frames that could not be labelled, by reason

@@ -24,7 +24,7 @@ from gnnpot.workflows.distil.config import DistilConfig
 from gnnpot.workflows.distil.results import RoundResult
 from gnnpot.workflows.distil.teacher import Teacher, left_out
 
-#: stores of the labelled states, and what frames of them are called
+#: stores of the labelled states, by the names that existing runs resume with
 RANDOM, UNCERTAIN = "drawn.store", "picked.store"
 
 Count = Callable[[int, int], None]

@@ -1,4 +1,4 @@
-"""Students: their data, their training, and going on from weights that they have."""
+"""Students: their data, their training, and training from weights that they have."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace

@@ -124,7 +124,7 @@ def predicted_energies(potential: Potential, frames: Iterable[Frame], max_atoms:
 
 @dataclass(frozen=True)
 class FirstStep:
-    """What a run's `refit.json` holds: the first step is taken once, and found again by those that go on."""
+    """What a run's `refit.json` holds: the first step is taken once, and read by resumed runs."""
 
     start: str
     start_sha256: str

@@ -159,7 +159,7 @@ def _row(name: str, start: str, choose: str | None) -> str:
 
 
 def _place(row: str) -> tuple[bool, bool, str]:
-    """As it came, fine-tuned, from scratch."""
+    """Unchanged, fine-tuned, from scratch."""
     return "scratch" in row, "fine-tuned" in row, row
 
 

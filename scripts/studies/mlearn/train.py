@@ -5,7 +5,7 @@
 
 The official training frames train, but for a seeded part that chooses the best weights; the test frames are read once,
 at the end. Energies and forces only: of the stresses in these files just the diagonal can be trusted. A run that was
-stopped goes on.
+stopped resumes.
 """
 
 import json

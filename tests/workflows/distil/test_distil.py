@@ -1,4 +1,4 @@
-"""A distillation as a whole: it ends with a student that says who taught it; and it goes on where it was killed."""
+"""A distillation as a whole: it ends with a student that says who taught it; and it resumes where it was killed."""
 
 import json
 import os
@@ -222,7 +222,7 @@ def test_command_line(small, structures, labelled, tmp_path):
         assert text in result.output
     assert yaml.safe_load((run / "distil.yaml").read_text())["explore"]["temperatures"] == [200.0]
     # the terminal has fewer columns than the report
-    head = "picked: force MAE"
+    head = "high-uncertainty sample: force MAE"
     assert head not in result.output and head in (run / "report" / "report.md").read_text()
     assert "has ended before" not in result.output and "training data do not have" not in result.output
     # again: only the tables

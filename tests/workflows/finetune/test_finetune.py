@@ -216,7 +216,7 @@ def test_refit_changes_nothing_that_the_frames_leave_open():
     assert shift[11] + shift[17] == pytest.approx(10.0) and shift[11] == pytest.approx(shift[17])
     assert shift[29] == 0
     assert len(after.undetermined) == 1 and {"Na", "Cl"} <= set(after.undetermined[0].split())
-    # nearly undetermined: a ridge holds the difference back, whatever one frame says
+    # nearly undetermined: a ridge holds the difference back, against any single frame
     odd = [*salt, *[f for f in read_frames(bundled_path()) if set(f.symbols) == {"Na"}][:1]]
     noisy = np.array([5.0 * len(f) for f in salt] + [9.0 * len(odd[-1])])
     free, held = (before.refit(odd, noisy, ridge=r).energies_by_number()[11] + 1.3 for r in (0.0, 1.0))
