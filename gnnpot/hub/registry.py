@@ -39,7 +39,7 @@ class Wheel:
 
 
 @dataclass(frozen=True)
-class Source:
+class PublishedFile:
     """One published file: at a URL, or a member of a wheel."""
 
     file: str
@@ -56,7 +56,7 @@ class Published:
 
     name: str
     family: str  #: of `gnnpot.hub.importers`
-    sources: tuple[Source, ...]
+    sources: tuple[PublishedFile, ...]
     elements: int
     licence: str
     energy_reference: str
