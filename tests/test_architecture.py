@@ -1,7 +1,7 @@
-"""Imports run one way; files and functions are short, and take few arguments."""
+"""Imports run one way; files and functions are short, and take few arguments; a class name has one meaning."""
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
@@ -22,6 +22,13 @@ FRONT_DOORS = {"__init__", "__main__"}
 MAX_FILE_LINES, MAX_FUNCTION_LINES, MAX_ARGUMENTS = 400, 60, 8
 #: kernels take their arrays one by one, commands their options
 COMPILED = ("njit", "intrinsic", "overload")
+
+#: Class names that two modules share, and why: `gnnpot.functional` is a package of its own within the package.
+SHARED_NAMES = {
+    "Calculator": "each package's ASE calculator, of `gnnpot` and of `gnnpot.functional`; both are public",
+    "DataConfig": "each package's options of the training data, of a potential and of a functional",
+    "TrainConfig": "each package's options of a training, of a potential and of a functional",
+}
 
 
 def _arguments(node: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
@@ -87,6 +94,29 @@ def test_habits(path):
             assert not unsafe, f"{where}: {called} executes what it reads"
     for number, line in enumerate(text.splitlines(), 1):
         assert "TODO" not in line and "FIXME" not in line, f"{path}:{number}: do it or leave it"
+
+
+def _twice(trees: Iterable[tuple[str, ast.Module]]) -> dict[str, list[str]]:
+    """Modules of each top-level class name that more than one of them defines, private names included."""
+    found: dict[str, list[str]] = {}
+    for module, tree in trees:
+        for node in tree.body:
+            if isinstance(node, ast.ClassDef):
+                found.setdefault(node.name, []).append(module)
+    return {name: modules for name, modules in found.items() if len(modules) > 1}
+
+
+def test_a_class_name_has_one_meaning():
+    twice = _twice((str(path.relative_to(ROOT)), ast.parse(path.read_text())) for path in FILES)
+    for name, modules in twice.items():
+        # a third definition is no part of the reasons
+        assert name in SHARED_NAMES and len(modules) == 2, f"class {name} is defined in {', '.join(modules)}; rename"
+    assert set(SHARED_NAMES) == set(twice), f"no longer shared: {set(SHARED_NAMES) - set(twice)}"
+
+
+def test_it_finds_classes_of_one_name():
+    first, second = ast.parse("class A: ...\nclass _B: ..."), ast.parse("class _B: ...\nclass C: ...")
+    assert _twice([("one.py", first), ("two.py", second)]) == {"_B": ["one.py", "two.py"]}
 
 
 def test_it_finds_what_it_looks_for(tmp_path):

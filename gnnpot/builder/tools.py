@@ -2,9 +2,8 @@
 
     gnnpot mcp --folder structures
 
-The server (official Python SDK `mcp`, stdio) writes into one folder only, builds at most `Limits.atoms` atoms,
-and stops
-relaxations and runs after `Limits.seconds`. The arguments of `build_recipe` have the recipe's JSON schema.
+The server (official Python SDK `mcp`, stdio) writes into one folder only, builds at most `ToolLimits.atoms` atoms, and
+stops relaxations and runs after `ToolLimits.seconds`. The arguments of `build_recipe` have the recipe's JSON schema.
 """
 
 import re
@@ -31,7 +30,7 @@ CHUNK = 20
 
 
 @dataclass(frozen=True)
-class Limits:
+class ToolLimits:
     """What a tool may use."""
 
     atoms: int = 5000
@@ -42,10 +41,10 @@ class Limits:
 class Workplace:
     """The tools, on the files of one folder."""
 
-    def __init__(self, folder: Path, limits: Limits | None = None, calculator: Any = None) -> None:
+    def __init__(self, folder: Path, limits: ToolLimits | None = None, calculator: Any = None) -> None:
         self.folder = folder.resolve()
         self.folder.mkdir(parents=True, exist_ok=True)
-        self.limits = limits or Limits()
+        self.limits = limits or ToolLimits()
         self._calculator = calculator
 
     def build_structure(self, text: str, file: str = "structure.extxyz") -> dict[str, Any]:

@@ -185,6 +185,6 @@ def mcp(
 
     Example: gnnpot mcp --folder structures
     """
-    from gnnpot.builder.tools import Limits, Workplace, make_server
+    from gnnpot.builder.tools import ToolLimits, Workplace, make_server
 
-    make_server(Workplace(folder, Limits(atoms=atoms, seconds=seconds))).run("stdio")
+    make_server(Workplace(folder, ToolLimits(atoms=atoms, seconds=seconds))).run("stdio")

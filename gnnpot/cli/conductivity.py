@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from ase import Atoms
     from ase.calculators.calculator import BaseCalculator
 
-    from gnnpot.properties.conductivity.calc import Progress as RunProgress
+    from gnnpot.properties.conductivity.calc import ConductivityProgress
     from gnnpot.properties.conductivity.config import ConductivityConfig
     from gnnpot.properties.conductivity.result import Study
 
@@ -186,7 +186,7 @@ def _simulated(
     with count_bar(quiet, speed_estimate_period=600) as bars:
         tasks = {t: bars.add_task(f"{t:g} K: waiting", total=None) for t in config.temperatures}
 
-        def report(p: "RunProgress") -> None:
+        def report(p: "ConductivityProgress") -> None:
             name = {"pressure": "constant pressure", "volume": "equilibration", "run": "production"}[p.stage]
             bars.update(
                 tasks[p.temperature], description=f"{p.temperature:g} K: {name}", completed=p.done, total=p.total

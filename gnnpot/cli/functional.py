@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from rich.progress import TaskID
 
     from gnnpot.functional.data import Sample
-    from gnnpot.functional.evaluate import Evaluation
+    from gnnpot.functional.evaluate import SampleErrors
     from gnnpot.functional.solver import OrbitalFreeResult
 
 app = typer.Typer(
@@ -273,7 +273,7 @@ def _without(samples: "list[Sample]", crystals: list[str]) -> "list[Sample]":
     return [sample for sample in samples if sample.crystal not in crystals]
 
 
-def _evaluation_table(results: "Sequence[Evaluation]") -> Table:
+def _evaluation_table(results: "Sequence[SampleErrors]") -> Table:
     table = Table("structure", box=None)
     for heading in ("density", "energy", "T at KS density", "forces", "steps"):
         table.add_column(heading, justify="right")

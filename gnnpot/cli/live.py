@@ -18,12 +18,12 @@ from rich.progress import (
 from gnnpot.cli.console import Console
 
 if TYPE_CHECKING:
-    from gnnpot.engines.md_config import Sample
+    from gnnpot.engines.md_config import MDSample
     from gnnpot.engines.relax import RelaxStep
 
 
 @contextmanager
-def md_line(total: int, atoms: int, timestep: float, show: bool) -> Iterator["Callable[[Sample], None] | None"]:
+def md_line(total: int, atoms: int, timestep: float, show: bool) -> Iterator["Callable[[MDSample], None] | None"]:
     """A function that keeps a line of temperature, energy, rate and time left; None if not `show`."""
     if not show:
         yield None
@@ -34,7 +34,7 @@ def md_line(total: int, atoms: int, timestep: float, show: bool) -> Iterator["Ca
         task = bar.add_task("md", total=total, temperature="", energy="", rate="")
         start, first, shown = time.perf_counter(), None, 0.0
 
-        def report(s: "Sample") -> None:
+        def report(s: "MDSample") -> None:
             nonlocal first, shown
             now = time.perf_counter()
             if first is None:

@@ -14,7 +14,7 @@ from gnnpot.cli.results import JsonOption, to_json
 from gnnpot.errors import CheckpointError, ConfigError, GnnpotError
 
 if TYPE_CHECKING:
-    from gnnpot.hub.catalogue import Errors, ListedModel, Measured
+    from gnnpot.hub.catalogue import FrameErrors, ListedModel, Measured
 
 
 def register(app: typer.Typer) -> None:
@@ -108,7 +108,7 @@ def physics_rows(measured: "Measured") -> list[tuple[str, str]]:
     return rows
 
 
-def _errors(errors: "Errors | None") -> str:
+def _errors(errors: "FrameErrors | None") -> str:
     return "" if errors is None else f"{1000 * errors.energy_error:.0f}; {errors.force_error:.2f}"
 
 

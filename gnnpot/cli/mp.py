@@ -16,7 +16,7 @@ from gnnpot.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
     from gnnpot.data.mp.filters import Curation
-    from gnnpot.data.mp.pipeline import Source
+    from gnnpot.data.mp.pipeline import FrameSource
 
 KEY = "MP_API_KEY"
 
@@ -127,7 +127,7 @@ def _curation(config: Path | None, options: dict[str, Any]) -> "Curation":
 def _source(
     output: Path, curation: "Curation", table: str | None, version: int | None, mptrj: Path | None,
     matpes: Path | None, asking: tuple[bool, bool, str | None],
-) -> "Source":  # fmt: skip
+) -> "FrameSource":  # fmt: skip
     if mptrj is not None:
         from gnnpot.data.mp.files import MPtrjFile
 

@@ -5,13 +5,13 @@
     overload.compile()          # or load it
     used_overloads()            # what this process has called so far
 
-| type of an argument                      | plain value                                               |
-|------------------------------------------|-----------------------------------------------------------|
-| a number or truth value                  | `int64`                                                   |
-| an array                                 | `float32 2C`: dimensions and layout; `… readonly`         |
-| `None`                                   | `null`                                                    |
-| a tuple                                  | a list                                                    |
-| a named tuple                            | `{"gnnpot.ops.tensor_product.edges.Plan": [...]}`         |
+| type of an argument                      | plain value                                                 |
+|------------------------------------------|-------------------------------------------------------------|
+| a number or truth value                  | `int64`                                                     |
+| an array                                 | `float32 2C`: dimensions and layout; `… readonly`           |
+| `None`                                   | `null`                                                      |
+| a tuple                                  | a list                                                      |
+| a named tuple                            | `{"gnnpot.models.fast.equivariant_layer.LayerPlan": [...]}` |
 """
 
 import importlib

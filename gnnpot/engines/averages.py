@@ -3,7 +3,7 @@
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from gnnpot.engines.md_config import Sample
+from gnnpot.engines.md_config import MDSample
 
 
 @dataclass(slots=True)
@@ -24,7 +24,7 @@ class Averages:
     time_conserved: float = 0.0
     reference: float = 0.0  #: eV, the first conserved energy, which keeps the sums small
 
-    def add(self, sample: Sample) -> None:
+    def add(self, sample: MDSample) -> None:
         """Take one more sample into account."""
         if self.count == 0:
             self.reference = sample.conserved

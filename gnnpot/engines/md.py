@@ -33,7 +33,7 @@ from gnnpot.data.structures import StructureLike, as_checked_atoms
 from gnnpot.engines.averages import Averages
 from gnnpot.engines.files import refuse_overwrite, refuse_same
 from gnnpot.engines.integrators import Integrator, check_ensemble, degrees_of_freedom, make_integrator
-from gnnpot.engines.md_config import LANGEVIN, MDConfig, MDResult, Sample
+from gnnpot.engines.md_config import LANGEVIN, MDConfig, MDResult, MDSample
 from gnnpot.engines.md_log import LogFile, is_log
 from gnnpot.engines.restart import check_fingerprint, fingerprint, structure_identity
 from gnnpot.engines.trajectories import (
@@ -47,7 +47,7 @@ from gnnpot.errors import ConfigError, DataError, GnnpotError, SimulationError
 from gnnpot.runs.identity import differences
 from gnnpot.units import BOLTZMANN, GPA
 
-__all__ = ["MDConfig", "MDResult", "Sample", "degrees_of_freedom", "random_velocities", "run_md"]
+__all__ = ["MDConfig", "MDResult", "MDSample", "degrees_of_freedom", "random_velocities", "run_md"]
 
 logger = logging.getLogger(__name__)
 
@@ -58,7 +58,7 @@ _VERSION = 2
 
 
 @dataclass(slots=True)
-class _Run:
+class _MDRun:
     """A run under way: what its parts share."""
 
     atoms: Atoms
@@ -68,7 +68,7 @@ class _Run:
     averages: Averages = field(default_factory=Averages)
     step: int = 0
 
-    def sample(self, with_pressure: bool = False) -> Sample:
+    def sample(self, with_pressure: bool = False) -> MDSample:
         """Now in numbers. Where the cell changes, the pressure costs a stress."""
         kinetic, potential = self.atoms.get_kinetic_energy(), self.atoms.get_potential_energy()
         volume = pressure = None
@@ -76,7 +76,7 @@ class _Run:
             volume = self.atoms.get_volume()
             if with_pressure:
                 pressure = -float(self.atoms.get_stress(include_ideal_gas=True)[:3].mean()) / GPA
-        return Sample(
+        return MDSample(
             step=self.step,
             time=self.step * self.config.timestep,
             temperature=2 * kinetic / (self.integrator.freedom * BOLTZMANN),
@@ -111,7 +111,7 @@ def run_md(
     log: Path | str | None = None,
     resume: bool = False,
     overwrite: bool = False,
-    progress: Callable[[Sample], None] | None = None,
+    progress: Callable[[MDSample], None] | None = None,
 ) -> MDResult:
     """Run to step `config.steps`, from a copy of `atoms` or, with `resume`, from the last state of `trajectory`.
 
@@ -154,7 +154,7 @@ def run_md(
             if not begun:
                 lines.write(first)
 
-        def record(sample: Sample) -> None:
+        def record(sample: MDSample) -> None:
             if frames is not None:
                 frames.write(run.atoms, run.state())
             if lines is not None:
@@ -181,7 +181,7 @@ def _check_outputs(
     return begun
 
 
-def _advance(run: _Run, record: Callable[[Sample], None], report: Callable[[Sample], None]) -> MDResult:
+def _advance(run: _MDRun, record: Callable[[MDSample], None], report: Callable[[MDSample], None]) -> MDResult:
     start, config = time.perf_counter(), run.config
     first = run.step
     reference = run.sample()
@@ -210,7 +210,7 @@ def _advance(run: _Run, record: Callable[[Sample], None], report: Callable[[Samp
     return _result(run, seconds, done)
 
 
-def _result(run: _Run, seconds: float, done: int) -> MDResult:
+def _result(run: _MDRun, seconds: float, done: int) -> MDResult:
     config, means = run.config, run.averages
     drifts = config.ensemble not in LANGEVIN and config.temperature_end is None
     nothing = float("nan")
@@ -228,7 +228,7 @@ def _result(run: _Run, seconds: float, done: int) -> MDResult:
     )
 
 
-def _started(atoms: Atoms, calculator: AseCalculator, config: MDConfig) -> _Run:
+def _started(atoms: Atoms, calculator: AseCalculator, config: MDConfig) -> _MDRun:
     structure = structure_identity(atoms, config.keep_velocities)
     atoms = atoms.copy()
     atoms.calc = calculator
@@ -244,7 +244,7 @@ def _started(atoms: Atoms, calculator: AseCalculator, config: MDConfig) -> _Run:
         random_velocities(atoms, config.temperature, rng, freedom)
     elif config.ensemble not in LANGEVIN:
         _without_drift(atoms, config)
-    return _Run(atoms, config, make_integrator(atoms, config, rng, freedom), structure)
+    return _MDRun(atoms, config, make_integrator(atoms, config, rng, freedom), structure)
 
 
 def _without_drift(atoms: Atoms, config: MDConfig) -> None:
@@ -261,7 +261,7 @@ def _without_drift(atoms: Atoms, config: MDConfig) -> None:
 
 def _resumed(
     trajectory: Path, start: Atoms, calculator: AseCalculator, config: MDConfig
-) -> tuple[_Run, TrajectoryWriter]:
+) -> tuple[_MDRun, TrajectoryWriter]:
     atoms, state, frames = open_trajectory(trajectory, start)
     try:
         if "version" not in state:
@@ -278,13 +278,13 @@ def _resumed(
         frames.close()
         raise
     averages = Averages(**state["averages"])
-    return _Run(atoms, config, integrator, state["structure"], averages, step=state["step"]), frames
+    return _MDRun(atoms, config, integrator, state["structure"], averages, step=state["step"]), frames
 
 
 def _from_first_version(
     trajectory: Path, start: Atoms, last: Atoms, state: dict[str, Any], config: MDConfig
 ) -> dict[str, Any]:
-    """The state that `_Run.state` would have returned, of a run of gnnpot 0.1.0, whose `last` frame is given.
+    """The state that `_MDRun.state` would have returned, of a run of gnnpot 0.1.0, whose `last` frame is given.
 
     Its frames hold energies and forces, and the first one the structure that it began with. Settings that were not kept
     are those of `config`; the means begin anew.
@@ -336,7 +336,7 @@ def _stop_drift(atoms: Atoms) -> None:
             ZeroRotation(atoms, preserve_temperature=False)
 
 
-def _check(sample: Sample, reference: Sample, run: _Run) -> None:
+def _check(sample: MDSample, reference: MDSample, run: _MDRun) -> None:
     if not math.isfinite(sample.temperature) or not math.isfinite(sample.potential):
         problem = "exploded, energies are not finite; take a shorter timestep"
     elif sample.temperature > run.config.max_temperature:

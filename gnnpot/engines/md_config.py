@@ -90,7 +90,7 @@ class MDConfig:
 
 
 @dataclass(frozen=True, slots=True)
-class Sample:
+class MDSample:
     """One step in numbers."""
 
     step: int

@@ -4,7 +4,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from gnnpot.engines.md_config import Sample
+from gnnpot.engines.md_config import MDSample
 from gnnpot.errors import DataError
 from gnnpot.runs.files import replaced_file
 
@@ -19,7 +19,7 @@ class LogFile:
     sample's own line is written if the run ended before it was.
     """
 
-    def __init__(self, path: Path, resume_from: Sample | None = None, cell: bool = False) -> None:
+    def __init__(self, path: Path, resume_from: MDSample | None = None, cell: bool = False) -> None:
         self.path = path
         header = _COLUMNS + (_CELL_COLUMNS if cell else "")
         lines, last = [header], -1
@@ -39,7 +39,7 @@ class LogFile:
         if resume_from is not None and last < resume_from.step:
             self.write(resume_from)
 
-    def write(self, s: Sample) -> None:
+    def write(self, s: MDSample) -> None:
         """Append a line."""
         line = f"{s.step:8d} {s.time:12.3f} {s.temperature:10.3f} {s.potential:18.8f} {s.kinetic:14.8f}"
         line += f" {s.conserved:18.8f}"

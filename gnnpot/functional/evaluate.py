@@ -28,7 +28,7 @@ REDUCED_UP_TO = 800
 
 
 @dataclass(frozen=True)
-class Evaluation:
+class SampleErrors:
     """Errors of one structure; energies in eV/atom, forces in eV/Å."""
 
     name: str
@@ -45,7 +45,7 @@ def evaluate(
     functional: Functional,
     samples: Sequence[Sample],
     progress: Callable[[int, int], None] | None = None,
-) -> list[Evaluation]:
+) -> list[SampleErrors]:
     """Solve every self-consistent sample and compare. `kinetic_error` is that of T at the Kohn-Sham density."""
     chosen = [sample for sample in samples if sample.energies]
     if not chosen:
@@ -68,14 +68,14 @@ def solve_sample(functional: Functional, sample: Sample, settings: SolverSetting
     return solve(sample.atoms, functional, settings or SolverSettings(cutoff=CUTOFF), basis=basis)
 
 
-def compare(functional: Functional, sample: Sample) -> Evaluation:
+def compare(functional: Functional, sample: Sample) -> SampleErrors:
     """One sample's errors."""
     result = solve_sample(functional, sample)
     count = len(sample.atoms)
     forces = 0.0
     if sample.forces is not None:
         forces = float(np.sqrt(np.mean((result.forces - sample.forces) ** 2))) * HARTREE / BOHR
-    return Evaluation(
+    return SampleErrors(
         name=sample.name,
         density_error=density_error(result.density, sample),
         energy_error=(result.energy - sample.energy) * HARTREE / count,
@@ -108,7 +108,7 @@ def plane_average_error(density: np.ndarray, reference: np.ndarray, axis: int = 
 
 
 @dataclass(frozen=True)
-class EquationOfState:
+class EquationOfStateMinimum:
     """Volume (Å³/atom), bulk modulus (GPa) and energy (eV/atom) at the minimum; NaN where it lies outside the range."""
 
     volume: float
@@ -116,7 +116,7 @@ class EquationOfState:
     energy: float
 
 
-def equation_of_state(volumes: Sequence[float], energies: Sequence[float]) -> EquationOfState:
+def equation_of_state(volumes: Sequence[float], energies: Sequence[float]) -> EquationOfStateMinimum:
     """Of energies (eV/atom) at volumes (Å³/atom): a cubic polynomial in V^(-2/3) (F. Birch, 1947)."""
     volumes_, x = np.asarray(volumes), np.asarray(volumes) ** (-2 / 3)
     centre, width = x.mean(), np.ptp(x)
@@ -129,7 +129,7 @@ def equation_of_state(volumes: Sequence[float], energies: Sequence[float]) -> Eq
     found = minimize_scalar(energy, bounds=(low, high), method="bounded", options={"xatol": 1e-6})
     volume = float(found.x)
     if min(volume - low, high - volume) < 1e-3 * (high - low):
-        return EquationOfState(np.nan, np.nan, np.nan)
+        return EquationOfStateMinimum(np.nan, np.nan, np.nan)
     h = 1e-3 * volume
     second = (energy(volume + h) - 2 * energy(volume) + energy(volume - h)) / h**2
-    return EquationOfState(volume, volume * second * 160.21766208, energy(volume))
+    return EquationOfStateMinimum(volume, volume * second * 160.21766208, energy(volume))

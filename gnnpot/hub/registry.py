@@ -43,7 +43,7 @@ _FUNCTIONALS = {"PBE": "PBE and PBE+U", "R2SCAN": "r2SCAN"}
 
 
 @dataclass(frozen=True)
-class Source:
+class PublishedFile:
     """One published file: at a URL, or a member of a wheel."""
 
     file: str
@@ -60,7 +60,7 @@ class Published:
 
     name: str
     family: str  #: of `gnnpot.hub.importers`
-    sources: tuple[Source, ...]
+    sources: tuple[PublishedFile, ...]
     elements: int
     licence: str
     energy_reference: str

@@ -43,7 +43,7 @@ Corrections = Literal["MP2020", "none"]
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class DecompositionPhase:
     """A phase that a crystal decomposes into."""
 
     formula: str
@@ -59,7 +59,7 @@ class FormationEnergy:
     correction: float  #: eV/atom, that was added to the calculator's energy
     formation_energy: float  #: eV/atom, from the elements
     energy_above_hull: float  #: eV/atom; negative if it is below the hull of the competing phases
-    decomposition: tuple[Part, ...]  #: the competing phases of lowest energy at its composition
+    decomposition: tuple[DecompositionPhase, ...]  #: the competing phases of lowest energy at its composition
     phases: tuple[tuple[str, float, float], ...]  #: (formula, eV/atom from the elements, eV/atom above the hull)
 
     @property
@@ -260,7 +260,9 @@ def _result(own: ComputedEntry, known: list[ComputedEntry]) -> FormationEnergy:
         (e.composition.reduced_formula, float(diagram.get_form_energy_per_atom(e)), _above_hull(diagram, e))
         for e in diagram.all_entries
     ]
-    parts = [Part(e.composition.reduced_formula, float(share)) for e, share in (decomposition or {}).items()]
+    parts = [
+        DecompositionPhase(e.composition.reduced_formula, float(share)) for e, share in (decomposition or {}).items()
+    ]
     return FormationEnergy(
         formula=own.composition.reduced_formula,
         energy=float(own.energy_per_atom),

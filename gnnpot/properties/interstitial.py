@@ -32,7 +32,7 @@ _SAME = 0.3
 
 
 @dataclass(frozen=True, slots=True)
-class Interstitial:
+class InterstitialSite:
     """An atom in one inequivalent void."""
 
     start: tuple[float, float, float]  #: fractional coordinates in the crystal
@@ -49,8 +49,8 @@ class Interstitial:
 
 
 @dataclass(frozen=True, eq=False)
-class Interstitials(Defects[Interstitial]):
-    """Interstitial atoms of an element in a crystal."""
+class InterstitialEnergies(Defects[InterstitialSite]):
+    """Formation energies of interstitial atoms of an element in a crystal."""
 
     element: str
     chemical_potential: float  #: eV
@@ -99,7 +99,7 @@ def calc(
     config: InterstitialConfig | None = None,
     *,
     progress: Progress = no_progress,
-) -> Interstitials:
+) -> InterstitialEnergies:
     """Formation energies of interstitial atoms by a calculator.
 
     Args:
@@ -131,12 +131,12 @@ def calc(
         final, after, before = host.formation_energies(defect, added=element, relax=config.relax, fmax=config.fmax)
         a, b, c = (float(x) for x in np.round(place, 6))
         x, y, z = (float(x) for x in final.positions[-1])
-        found.append(Interstitial((a, b, c), radius, multiplicity, after, before, (x, y, z)))
+        found.append(InterstitialSite((a, b, c), radius, multiplicity, after, before, (x, y, z)))
     progress("interstitial: voids", len(starts), len(starts))
     name = crystal.get_chemical_formula(empirical=True)
     ordered = tuple(sorted(found, key=lambda v: v.energy))
     potential = host.potentials[element]
-    return Interstitials(name, len(host.supercell), host.repeats, ordered, element, potential)
+    return InterstitialEnergies(name, len(host.supercell), host.repeats, ordered, element, potential)
 
 
 def _element(crystal: Atoms, element: str | None) -> str:

@@ -26,7 +26,7 @@ from gnnpot.runs.progress import Progress, no_progress
 
 
 @dataclass(frozen=True, slots=True)
-class Vacancy:
+class VacancySite:
     """A vacancy on one inequivalent site."""
 
     element: str
@@ -43,8 +43,8 @@ class Vacancy:
 
 
 @dataclass(frozen=True, eq=False)
-class Vacancies(Defects[Vacancy]):
-    """Vacancies of a crystal."""
+class VacancyEnergies(Defects[VacancySite]):
+    """Formation energies of the vacancies of a crystal."""
 
     chemical_potentials: Mapping[str, float]  #: eV/atom
 
@@ -90,7 +90,7 @@ def calc(
     config: VacancyConfig | None = None,
     *,
     progress: Progress = no_progress,
-) -> Vacancies:
+) -> VacancyEnergies:
     """Formation energies of the vacancies of a crystal by a calculator.
 
     Args:
@@ -129,11 +129,11 @@ def calc(
         del defect[site]
         final, after, before = host.formation_energies(defect, removed=symbol, relax=config.relax, fmax=config.fmax)
         shift = np.linalg.norm(final.positions - defect.positions, axis=1).max()
-        found.append(Vacancy(symbol, site, multiplicity, after, before, float(shift)))
+        found.append(VacancySite(symbol, site, multiplicity, after, before, float(shift)))
     progress("vacancy: sites", len(sites), len(sites))
     name = crystal.get_chemical_formula(empirical=True)
     ordered = tuple(sorted(found, key=lambda v: v.energy))
-    return Vacancies(name, len(host.supercell), host.repeats, ordered, host.potentials)
+    return VacancyEnergies(name, len(host.supercell), host.repeats, ordered, host.potentials)
 
 
 def inequivalent_sites(crystal: Atoms) -> list[tuple[int, int]]:

@@ -38,7 +38,7 @@ CHARGES = {"Li": 1, "Na": 1, "K": 1, "Rb": 1, "Cs": 1, "Mg": 2, "Ca": 2, "Zn": 2
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class VoltageStep:
     """Between two contents of the ion."""
 
     low: float  #: ions per formula unit of the host, charged
@@ -58,7 +58,7 @@ class Voltage:
     energies: np.ndarray  #: [C] eV per formula unit of the host
     volumes: np.ndarray  #: [C] Å³ per formula unit of the host
     unstable: tuple[float, ...]  #: contents above the convex hull of the others, which make no step
-    steps: tuple[Step, ...]  #: by content
+    steps: tuple[VoltageStep, ...]  #: by content
     capacity: float  #: mAh/g of the discharged electrode
 
     @property
@@ -225,7 +225,7 @@ def _result(
             hull.pop()
         hull.append(int(k))
     steps = tuple(
-        Step(float(contents[a]), float(contents[b]), float((metal - _slope(contents, energies, a, b)) / charge))
+        VoltageStep(float(contents[a]), float(contents[b]), float((metal - _slope(contents, energies, a, b)) / charge))
         for a, b in pairwise(hull)
     )
     moved = contents[hull[-1]] - contents[hull[0]]

@@ -1,8 +1,8 @@
 """Tasks through any `concurrent.futures.Executor`, what comes of them to a results log.
 
-    job = Job(make_worker)                   # makes what does the tasks, once in each process
+    factory = WorkerFactory(make_worker)     # makes what does the tasks, once in each process
     with ResultsLog(folder, plan) as results, open_executor("processes", 4) as executor:
-        run_tasks(job, tasks, results, executor)
+        run_tasks(factory, tasks, results, executor)
 
 A batch is a few tasks that a worker does in one call, as (number, content) each; of each task comes a record of bytes,
 which depends on nothing else. What is in the results log is not done again: a run that was killed, or whose workers
@@ -39,15 +39,15 @@ _ONE_AT_A_TIME = threading.Lock()
 
 
 @dataclass(frozen=True)
-class Job:
-    """What does the tasks of a run."""
+class WorkerFactory:
+    """Makes the worker that does the tasks of a run."""
 
     make: Callable[[], Worker] = field(compare=False)  #: importable in each process, where it is called once
     key: str = field(default_factory=lambda: uuid.uuid4().hex)  #: by which processes know it again
 
 
 def run_tasks(
-    job: Job,
+    factory: WorkerFactory,
     batches: Iterable[Batch],
     results: ResultsLog,
     executor: Executor | None = None,
@@ -58,10 +58,10 @@ def run_tasks(
     """Do the tasks, and add their records to the results log.
 
     Args:
-        job: makes the worker.
+        factory: makes the worker.
         batches: of tasks that are not in the results; read as they are needed.
         results: open.
-        executor: any; without one, this process does them. Its workers have gnnpot and what `job` opens.
+        executor: any; without one, this process does them. Its workers have gnnpot and what `factory` opens.
         lost: called with a task's content and the reason where its worker dies each time; gives the record, or raises.
         done: called with the records of each batch, once they are in the results.
 
@@ -71,22 +71,22 @@ def run_tasks(
         DataError: the executor has ended.
     """
     if executor is not None:
-        _Run(job, executor, results, lost, done).do(iter(batches))
+        _SubmittedBatches(factory, executor, results, lost, done).do(iter(batches))
         return
-    worker = job.make()
+    worker = factory.make()
     with one_thread():
         for batch in batches:
             done(_kept(results, batch, worker([content for _, content in batch])))
 
 
-class _Run:
+class _SubmittedBatches:
     """Batches that are with an executor."""
 
     def __init__(
-        self, job: Job, executor: Executor, results: ResultsLog, lost: Callable[[Any, str], bytes],
+        self, factory: WorkerFactory, executor: Executor, results: ResultsLog, lost: Callable[[Any, str], bytes],
         done: Callable[[Sequence[bytes]], None],
     ) -> None:  # fmt: skip
-        self.job, self.executor, self.results, self.lost, self.done = job, executor, results, lost, done
+        self.factory, self.executor, self.results, self.lost, self.done = factory, executor, results, lost, done
         self._running: dict[Future, tuple[Batch, int]] = {}
         self._ended: queue.SimpleQueue[Future] = queue.SimpleQueue()
 
@@ -109,7 +109,7 @@ class _Run:
 
     def _submit(self, batch: Batch, attempt: int = 1) -> None:
         try:
-            future = self.executor.submit(do_batch, self.job, [content for _, content in batch])
+            future = self.executor.submit(do_batch, self.factory, [content for _, content in batch])
         except (BrokenExecutor, RuntimeError) as error:
             raise _no_executor(error) from None
         self._running[future] = batch, attempt
@@ -126,17 +126,17 @@ class _Run:
             self.done(_kept(self.results, batch, [self.lost(content, death)]))
 
 
-def do_batch(job: Job, contents: Sequence[Any]) -> Sequence[bytes]:
+def do_batch(factory: WorkerFactory, contents: Sequence[Any]) -> Sequence[bytes]:
     """What a worker process runs: the records of some tasks."""
     with _ONE_AT_A_TIME:
-        worker = _worker(job)
+        worker = _worker(factory)
         with one_thread():
             return worker(contents)
 
 
 @functools.lru_cache(maxsize=1)
-def _worker(job: Job) -> Worker:
-    return job.make()
+def _worker(factory: WorkerFactory) -> Worker:
+    return factory.make()
 
 
 def _kept(results: ResultsLog, batch: Batch, records: Sequence[bytes]) -> list[bytes]:

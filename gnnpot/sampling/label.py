@@ -20,9 +20,9 @@ from gnnpot.runs.files import recover
 from gnnpot.runs.guard import check_folder, check_name
 from gnnpot.runs.processes import Processes
 from gnnpot.runs.results_log import ResultsLog, read_plan
-from gnnpot.runs.tasks import Job, run_tasks
+from gnnpot.runs.tasks import WorkerFactory, run_tasks
 from gnnpot.sampling.config import LabelConfig
-from gnnpot.sampling.tasks import Labeller, Task, Worker, unpack
+from gnnpot.sampling.tasks import Labeller, LabelTask, LabelWorker, unpack
 
 log = logging.getLogger(__name__)
 
@@ -122,7 +122,7 @@ def _source(plan: dict[str, object]) -> str:
     return f"gnnpot label: {json.dumps(plan, ensure_ascii=False)}"
 
 
-def _tasks(structures: Sequence[Frame], config: LabelConfig, results: ResultsLog) -> Iterator[Task]:
+def _tasks(structures: Sequence[Frame], config: LabelConfig, results: ResultsLog) -> Iterator[LabelTask]:
     """Those that are not in the results."""
     number = 0
     for k in range(len(structures)):
@@ -131,7 +131,7 @@ def _tasks(structures: Sequence[Frame], config: LabelConfig, results: ResultsLog
         for distortion in config.distortions:
             for run in range(distortion.runs):
                 if structure is not None and number not in results:
-                    yield Task(number, structure, distortion, run)
+                    yield LabelTask(number, structure, distortion, run)
                 number += 1
 
 
@@ -145,12 +145,12 @@ def _do_all(
         log.info("%s: resumes at %d of %d tasks", results.folder, len(results), total)
     progress(len(results), total)
     if len(results) < total:
-        job = Job(functools.partial(Worker, labeller, config))
+        factory = WorkerFactory(functools.partial(LabelWorker, labeller, config))
         batches = ([(task.number, task)] for task in _tasks(structures, config, results))
-        run_tasks(job, batches, results, executor, lost=_lost, done=lambda _: progress(len(results), total))
+        run_tasks(factory, batches, results, executor, lost=_lost, done=lambda _: progress(len(results), total))
 
 
-def _lost(task: Task, reason: str) -> bytes:
+def _lost(task: LabelTask, reason: str) -> bytes:
     where = task.structure.provenance.source_id or task.structure.provenance.source
     raise DataError(
         f"labelling of structure {where}: {reason}, perhaps for lack of memory; what was labelled is kept: run the "

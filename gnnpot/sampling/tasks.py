@@ -37,7 +37,7 @@ class Labeller:
 
 
 @dataclass(frozen=True)
-class Task:
+class LabelTask:
     """A call of a distortion for a structure."""
 
     number: int
@@ -46,7 +46,7 @@ class Task:
     run: int  #: of `distortion.runs`
 
 
-class Worker:
+class LabelWorker:
     """Does tasks, one after the other; what came of one does not depend on those before."""
 
     def __init__(self, labeller: Labeller, config: LabelConfig) -> None:
@@ -54,11 +54,11 @@ class Worker:
         self._calculator = labeller.make()
         self._mover = self._calculator if labeller.make_mover is None else labeller.make_mover()
 
-    def __call__(self, tasks: Sequence[Task]) -> list[bytes]:
+    def __call__(self, tasks: Sequence[LabelTask]) -> list[bytes]:
         """What `do` gives for each."""
         return [self.do(task) for task in tasks]
 
-    def do(self, task: Task) -> bytes:
+    def do(self, task: LabelTask) -> bytes:
         """Frames and reasons of those left out, packed."""
         frames: list[Frame] = []
         reasons: list[str] = []
@@ -69,7 +69,7 @@ class Worker:
                 reasons.append(outcome)
         return pack(frames, reasons)
 
-    def outcomes(self, task: Task) -> Iterator[Frame | str]:
+    def outcomes(self, task: LabelTask) -> Iterator[Frame | str]:
         """Labelled frames, and a reason in place of each that is left out."""
         distortion = task.distortion
         rng = task_rng(self.config.seed, task)
@@ -101,7 +101,7 @@ class Worker:
             labelled = labelled.with_(stress=None)
         return _beyond(labelled, self.config.limits) or labelled
 
-    def _provenance(self, task: Task, k: int, atoms: Atoms) -> Provenance:
+    def _provenance(self, task: LabelTask, k: int, atoms: Atoms) -> Provenance:
         p = task.structure.provenance
         material = reduced_formula(atoms.numbers) if task.distortion.other_material else p.material_id
         return Provenance(
@@ -114,7 +114,7 @@ class Worker:
         )
 
 
-def task_rng(seed: int, task: Task) -> np.random.Generator:
+def task_rng(seed: int, task: LabelTask) -> np.random.Generator:
     """The random numbers of a task: of the seed, the structure, the distortion and which run of it, of nothing else."""
     words = json.dumps(to_mapping(task.distortion), sort_keys=True)
     structure = fingerprint(task.structure) & (2**64 - 1)

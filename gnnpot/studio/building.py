@@ -3,7 +3,7 @@
 import asyncio
 from typing import Any
 
-from gnnpot.studio.process import Pool, Worker, WorkerError
+from gnnpot.studio.process import Pool, WorkerError, WorkerProcess
 
 
 class Builder:
@@ -11,7 +11,7 @@ class Builder:
 
     def __init__(self, pool: Pool, seconds: float) -> None:
         self._pool, self._seconds = pool, seconds
-        self._worker: Worker | None = None
+        self._worker: WorkerProcess | None = None
         self._lock = asyncio.Lock()
 
     async def ask(self, message: dict[str, Any]) -> dict[str, Any]:

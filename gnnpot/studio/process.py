@@ -2,7 +2,7 @@
 
 Example::
 
-    worker = await Worker.start("engine")
+    worker = await WorkerProcess.start("engine")
     await worker.send({"do": "relax", ...})
     async for message in worker.messages(): ...
 """
@@ -33,7 +33,7 @@ class WorkerError(GnnpotError):
         self.reason, self.detail = reason, detail
 
 
-class Worker:
+class WorkerProcess:
     """A process of `gnnpot.studio.worker`."""
 
     def __init__(self, process: asyncio.subprocess.Process) -> None:
@@ -104,8 +104,8 @@ class Pool:
 
     def __init__(self, max_memory: float) -> None:
         self.max_bytes = int(max_memory * 2**30)
-        self._spare: dict[Role, asyncio.Task[Worker]] = {}
-        self._all: set[Worker] = set()
+        self._spare: dict[Role, asyncio.Task[WorkerProcess]] = {}
+        self._all: set[WorkerProcess] = set()
         self._watch = asyncio.create_task(self._watch_memory())
 
     def prepare(self, role: Role) -> None:
@@ -113,13 +113,13 @@ class Pool:
         if role not in self._spare:
             self._spare[role] = asyncio.create_task(self._start(role))
 
-    async def take(self, role: Role) -> Worker:
+    async def take(self, role: Role) -> WorkerProcess:
         """A process of one's own."""
         spare = self._spare.pop(role, None)
         worker = await spare if spare is not None else None
         return worker if worker is not None and worker.running else await self._start(role)
 
-    async def give_back(self, worker: Worker) -> None:
+    async def give_back(self, worker: WorkerProcess) -> None:
         self._all.discard(worker)
         await worker.close()
 
@@ -129,8 +129,8 @@ class Pool:
             await task
         await asyncio.gather(*(worker.close() for worker in self._all))
 
-    async def _start(self, role: Role) -> Worker:
-        worker = await Worker.start(role)
+    async def _start(self, role: Role) -> WorkerProcess:
+        worker = await WorkerProcess.start(role)
         self._all.add(worker)
         return worker
 

@@ -8,7 +8,7 @@ from typing import Any
 from gnnpot.studio.config import StudioConfig
 from gnnpot.studio.jobs import Job
 from gnnpot.studio.messages import say
-from gnnpot.studio.process import Pool, Worker, WorkerError
+from gnnpot.studio.process import Pool, WorkerError, WorkerProcess
 from gnnpot.studio.sessions import Session
 
 log = logging.getLogger(__name__)
@@ -27,7 +27,7 @@ class Runner:
         self._pool, self._config = pool, config
         self._slots = asyncio.Semaphore(config.max_jobs)
         self._tasks: dict[tuple[str, int], asyncio.Task[None]] = {}
-        self._workers: dict[tuple[str, int], Worker] = {}
+        self._workers: dict[tuple[str, int], WorkerProcess] = {}
 
     @property
     def waiting(self) -> int:
@@ -103,7 +103,7 @@ class Runner:
                 await self._pool.give_back(worker)
             self._pool.prepare("engine")
 
-    async def _converse(self, session: Session, job: Job, worker: Worker, resume: bool) -> None:
+    async def _converse(self, session: Session, job: Job, worker: WorkerProcess, resume: bool) -> None:
         job.folder.mkdir(parents=True, exist_ok=True)
         message = {"kind": job.kind, "model": job.opens, "options": job.options, "structure": job.structure}
         await worker.send({"do": "run", **message, "folder": str(job.folder), "resume": resume})

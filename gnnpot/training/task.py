@@ -25,7 +25,7 @@ from gnnpot.training.resolve_model import is_open
 
 
 @dataclass(frozen=True, eq=False)
-class Outcome:
+class TrainingOutcome:
     """What is said of a trained potential."""
 
     card: Card
@@ -60,12 +60,12 @@ class TrainingTask:
         """The potential without what only training needs."""
         return potential
 
-    def outcome(self, prepared: PreparedData, potential: Potential, best_step: int) -> Outcome:
+    def outcome(self, prepared: PreparedData, potential: Potential, best_step: int) -> TrainingOutcome:
         """Errors on the subsets that were not trained on, and the card."""
         stress = self.config.loss.stress > 0
         subsets = {name: subset for name, subset in prepared.subsets.items() if name != "train"}
         evaluations = {name: evaluate(potential, subset.frames, stress=stress) for name, subset in subsets.items()}
-        return Outcome(run_card(self.config, prepared, evaluations, best_step), evaluations)
+        return TrainingOutcome(run_card(self.config, prepared, evaluations, best_step), evaluations)
 
 
 class FromScratch(TrainingTask):
@@ -100,7 +100,7 @@ class FromWeights(FromScratch):
         potential.load_state_dict(self.start.state_dict())
         return potential
 
-    def outcome(self, prepared: PreparedData, potential: Potential, best_step: int) -> Outcome:
+    def outcome(self, prepared: PreparedData, potential: Potential, best_step: int) -> TrainingOutcome:
         found = super().outcome(prepared, potential, best_step)
         start = starting_potential(self._start_name, self._start_card)
         return replace(found, card=replace(found.card, training={**found.card.training, "starting_potential": start}))

@@ -54,15 +54,15 @@ class Committee:
         """Median of the disagreement on `frames`, eV/Å."""
         return float(np.median([self.disagreement(frame.to_atoms()) for frame in frames]))
 
-    def errors(self, frames: Sequence[Frame]) -> "Errors":
+    def errors(self, frames: Sequence[Frame]) -> "StudentErrors":
         """Errors on labelled frames, means over the students."""
         found = [evaluate(student, frames, stress=False).metrics() for student in self.students]
         names = ("energy_mae", "forces_mae", "forces_rmse")
-        return Errors(**{name: float(np.mean([metrics[name] for metrics in found])) for name in names})
+        return StudentErrors(**{name: float(np.mean([metrics[name] for metrics in found])) for name in names})
 
 
 @dataclass(frozen=True)
-class Errors:
+class StudentErrors:
     """Errors of students against the teacher."""
 
     energy_mae: float  #: eV per atom

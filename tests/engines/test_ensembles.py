@@ -10,7 +10,7 @@ from ase.neighborlist import neighbor_list
 
 from gnnpot.engines.integrators import degrees_of_freedom
 from gnnpot.engines.md import MDConfig, run_md
-from gnnpot.engines.md_config import ENSEMBLES, Sample
+from gnnpot.engines.md_config import ENSEMBLES, MDSample
 from gnnpot.errors import ConfigError
 from gnnpot.units import BOLTZMANN, GPA
 
@@ -56,10 +56,10 @@ def crystal(scale: float = 1.0) -> Atoms:
     return bulk("Cu", cubic=True, a=LATTICE * scale).repeat(2)
 
 
-def sampled(config: MDConfig, atoms: Atoms | None = None, after: int = 700) -> list[Sample]:
+def sampled(config: MDConfig, atoms: Atoms | None = None, after: int = 700) -> list[MDSample]:
     """The samples of a run after its first steps."""
     atoms = atoms or crystal()
-    samples: list[Sample] = []
+    samples: list[MDSample] = []
     run_md(atoms, Bonds(crystal()), config, progress=samples.append)
     return samples[after:]
 
@@ -76,7 +76,7 @@ def block_error(values: np.ndarray, blocks: int = 20) -> float:
 
 
 @pytest.fixture(scope="module")
-def runs() -> dict[str, list[Sample]]:
+def runs() -> dict[str, list[MDSample]]:
     return {name: sampled(options(name, 5_000)) for name in THERMOSTATS}
 
 
@@ -114,7 +114,7 @@ def equation_of_state() -> tuple[float, float]:
         found: list[float] = []
         calculator, atoms = Bonds(crystal()), crystal(scale)
 
-        def keep(sample: Sample, calculator=calculator, atoms=atoms, found=found) -> None:
+        def keep(sample: MDSample, calculator=calculator, atoms=atoms, found=found) -> None:
             virial = -calculator.results["stress"][:3].mean()
             found.append(virial + 2 * sample.kinetic / (3 * atoms.get_volume()))
 
@@ -155,7 +155,7 @@ def test_conserved_quantity(ensemble):
     wandering = []
     for timestep in (4.0, 2.0):
         config = options(ensemble, int(2000 / timestep), timestep=timestep)
-        samples: list[Sample] = []
+        samples: list[MDSample] = []
         result = run_md(crystal(), Bonds(crystal()), config, progress=samples.append)
         conserved = np.array([s.conserved for s in samples])
         wandering.append(conserved.std())
@@ -208,7 +208,7 @@ def test_resume_is_exact(ensemble, tmp_path):
 
         for end_step in (17, 18, 60):
 
-            def stop(sample: Sample, end_step=end_step) -> None:
+            def stop(sample: MDSample, end_step=end_step) -> None:
                 if sample.step > end_step:
                     raise Stop
 

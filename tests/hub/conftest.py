@@ -16,7 +16,7 @@ import torch
 from gnnpot.data.references import ElementReferences
 from gnnpot.hub import importers, registry
 from gnnpot.hub.checkpoint import Card
-from gnnpot.hub.registry import Published, Source, Wheel, reference_structures
+from gnnpot.hub.registry import Published, PublishedFile, Wheel, reference_structures
 from gnnpot.models import M3GNet, M3GNetConfig
 from gnnpot.potential import Potential
 
@@ -63,7 +63,7 @@ def energies(fidelity=None):
 
 
 def source(file, data, **where):
-    return Source(file, hashlib.sha256(data).hexdigest(), len(data), **where)
+    return PublishedFile(file, hashlib.sha256(data).hexdigest(), len(data), **where)
 
 
 @dataclass

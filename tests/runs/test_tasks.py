@@ -9,7 +9,7 @@ from gnnpot.errors import ConfigError, DataError
 from gnnpot.runs.executors import open_executor
 from gnnpot.runs.processes import Processes, WorkerDiedError
 from gnnpot.runs.results_log import ResultsLog
-from gnnpot.runs.tasks import ATTEMPTS, Job, run_tasks
+from gnnpot.runs.tasks import ATTEMPTS, WorkerFactory, run_tasks
 from tests.runs.workers import die, fail, lambda_of, square, squares
 
 
@@ -28,7 +28,7 @@ def run(folder, executor, numbers=range(8), size=1, **options) -> dict:
 
     with ResultsLog(folder, {}) as results:
         waiting = batches((n for n in numbers if n not in results), size)
-        run_tasks(Job(squares(**options)), waiting, results, executor, lost=give_up)
+        run_tasks(WorkerFactory(squares(**options)), waiting, results, executor, lost=give_up)
         records = dict(zip(sorted(results._places), results.contents(), strict=True))
     assert all("exit status -9" in reason for _, reason in lost)
     return records

@@ -30,7 +30,7 @@ from gnnpot.sampling import (
     Vacancies,
     label,
 )
-from gnnpot.sampling.tasks import Task, Worker, pack, unpack
+from gnnpot.sampling.tasks import LabelTask, LabelWorker, pack, unpack
 
 TEACHER = Labeller(EMT, "EMT")
 CONFIG = LabelConfig(
@@ -78,8 +78,8 @@ def test_provenance_says_by_what_from_what_and_how(store):
     assert p.source_id == "0; rattled; 0; seed 3" and len({f.provenance.source_id for f in store}) == 24
     assert "rattled" in store.manifest.source and '"seed": 3' in store.manifest.source
     # A frame can be made again from what its provenance says.
-    task = Task(0, structures()[0], CONFIG.distortions[1], 0)
-    (again,) = Worker(TEACHER, CONFIG).outcomes(task)
+    task = LabelTask(0, structures()[0], CONFIG.distortions[1], 0)
+    (again,) = LabelWorker(TEACHER, CONFIG).outcomes(task)
     assert np.array_equal(again.positions, store[1].positions) and again.energy == store[1].energy
 
 
@@ -89,12 +89,12 @@ def test_two_processes_make_the_same_store_as_one(store, tmp_path):
 
 
 def test_frames_don_t_depend_on_the_structures_beside_them():
-    task = Task(5, structures(["Au"])[0], Scaled(volume=(0.6, 1.4)), 0)
-    (frame,) = Worker(TEACHER, CONFIG).outcomes(task)
-    worker = Worker(TEACHER, CONFIG)
+    task = LabelTask(5, structures(["Au"])[0], Scaled(volume=(0.6, 1.4)), 0)
+    (frame,) = LabelWorker(TEACHER, CONFIG).outcomes(task)
+    worker = LabelWorker(TEACHER, CONFIG)
     for other in structures(["Cu", "Al"]):
-        list(worker.outcomes(Task(0, other, Rattled(), 0)))
-    (again,) = worker.outcomes(Task(2, structures(["Au"])[0], Scaled(volume=(0.6, 1.4)), 0))
+        list(worker.outcomes(LabelTask(0, other, Rattled(), 0)))
+    (again,) = worker.outcomes(LabelTask(2, structures(["Au"])[0], Scaled(volume=(0.6, 1.4)), 0))
     assert np.array_equal(frame.positions, again.positions) and np.array_equal(frame.forces, again.forces)
 
 
@@ -208,38 +208,38 @@ class Sticky(Calculator):
 
 @pytest.mark.parametrize(("distance", "kept"), [((0.3, 0.5), False), ((0.7, 0.9), True)])
 def test_pairs_that_attract_within_their_wall_are_left_out(distance, kept):
-    worker = Worker(Labeller(Sticky, "sticky"), LabelConfig(limits=Limits(min_distance=0.1, wall=0.6)))
-    outcome = next(worker.outcomes(Task(0, structures()[0], Pairs(distance=distance), 0)))
+    worker = LabelWorker(Labeller(Sticky, "sticky"), LabelConfig(limits=Limits(min_distance=0.1, wall=0.6)))
+    outcome = next(worker.outcomes(LabelTask(0, structures()[0], Pairs(distance=distance), 0)))
     assert isinstance(outcome, Frame) if kept else outcome == "pair that attracts within its wall"
 
 
 def test_elements_that_are_not_wanted_are_left_out():
-    worker = Worker(TEACHER, LabelConfig(limits=Limits(without=("Cu", "Po"))))
-    found = [next(worker.outcomes(Task(k, frame, Original(), 0))) for k, frame in enumerate(structures())]
+    worker = LabelWorker(TEACHER, LabelConfig(limits=Limits(without=("Cu", "Po"))))
+    found = [next(worker.outcomes(LabelTask(k, frame, Original(), 0))) for k, frame in enumerate(structures())]
     assert found[0] == "with Cu" and all(isinstance(outcome, Frame) for outcome in found[1:])
     with pytest.raises(ValueError, match="'Cv' is no chemical element"):
         Limits(without=("Cv",))
 
 
 def test_another_composition_is_another_material():
-    worker = Worker(TEACHER, LabelConfig())
+    worker = LabelWorker(TEACHER, LabelConfig())
     copper = structures()[0]
-    frame = next(worker.outcomes(Task(0, copper, Substituted(elements=("Au",), share=0.25), 0)))
+    frame = next(worker.outcomes(LabelTask(0, copper, Substituted(elements=("Au",), share=0.25), 0)))
     assert sorted(frame.symbols) == ["Au", "Cu", "Cu", "Cu"] and frame.provenance.material_id == "AuCu3"
-    assert next(worker.outcomes(Task(0, copper, Vacancies(), 0))).provenance.material_id == "mat-Cu"
+    assert next(worker.outcomes(LabelTask(0, copper, Vacancies(), 0))).provenance.material_id == "mat-Cu"
 
 
 def test_nonsense_is_counted_and_magnetic_moments_are_kept():
-    worker = Worker(Labeller(Broken, "broken"), LabelConfig(limits=Limits(max_force=10)))
-    (frame,) = worker.outcomes(Task(0, structures()[0], Original(), 0))
+    worker = LabelWorker(Labeller(Broken, "broken"), LabelConfig(limits=Limits(max_force=10)))
+    (frame,) = worker.outcomes(LabelTask(0, structures()[0], Original(), 0))
     assert frame.magmoms.tolist() == [2.0] * 4 and frame.stress is None
-    found = {next(worker.outcomes(Task(0, structures()[0], Rattled(rattle=s), 0))) for s in (0.01, 1.0)}
+    found = {next(worker.outcomes(LabelTask(0, structures()[0], Rattled(rattle=s), 0))) for s in (0.01, 1.0)}
     assert "force above 10 eV/Å" in found and found & {"forces not finite", "atoms closer than 0.6 Å"}
 
 
 def test_a_labeller_that_fails_for_a_structure_is_counted():
-    worker = Worker(Labeller(Picky, "picky"), LabelConfig())
-    assert list(worker.outcomes(Task(0, structures()[0], Original(), 0))) == ["labeller failed: RuntimeError"]
+    worker = LabelWorker(Labeller(Picky, "picky"), LabelConfig())
+    assert list(worker.outcomes(LabelTask(0, structures()[0], Original(), 0))) == ["labeller failed: RuntimeError"]
 
 
 def test_a_process_that_dies_is_said_and_what_was_done_is_kept(tmp_path):
@@ -268,8 +268,8 @@ def test_other_settings_are_refused(tmp_path):
 
 
 def test_packed_outcomes_come_back_to_the_last_bit():
-    task = Task(0, structures()[0], Rattled(count=1), 0)
-    (frame,) = Worker(TEACHER, CONFIG).outcomes(task)
+    task = LabelTask(0, structures()[0], Rattled(count=1), 0)
+    (frame,) = LabelWorker(TEACHER, CONFIG).outcomes(task)
     (found,), reasons = unpack(pack([frame], ["a", "b"]))
     assert reasons == ["a", "b"] and np.array_equal(found.forces, frame.forces) and found.provenance == frame.provenance
     assert unpack(pack([], ["a"])) == ([], ["a"])
@@ -284,9 +284,9 @@ def test_a_mover_of_its_own_moves_but_does_not_label():
             self.results["forces"] = np.zeros_like(self.results["forces"])
 
     melted = Melted(count=2, steps=10)
-    worker = Worker(Labeller(EMT, "EMT", make_mover=Still), LabelConfig((melted,)))
-    frames = list(worker.outcomes(Task(0, structures()[0], melted, 0)))
-    usual = list(Worker(TEACHER, LabelConfig((melted,))).outcomes(Task(0, structures()[0], melted, 0)))
+    worker = LabelWorker(Labeller(EMT, "EMT", make_mover=Still), LabelConfig((melted,)))
+    frames = list(worker.outcomes(LabelTask(0, structures()[0], melted, 0)))
+    usual = list(LabelWorker(TEACHER, LabelConfig((melted,))).outcomes(LabelTask(0, structures()[0], melted, 0)))
     assert not np.allclose(frames[1].positions, usual[1].positions) and np.abs(frames[1].forces).max() > 0.1
 
 

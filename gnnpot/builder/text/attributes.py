@@ -9,7 +9,7 @@ from typing import Any
 from gnnpot.builder.messages import error, say
 from gnnpot.builder.state import Message
 from gnnpot.builder.steps.solvent import DENSITIES
-from gnnpot.builder.text.reader import Reader
+from gnnpot.builder.text.reader import SentenceReader
 from gnnpot.builder.text.strain import read_strain
 
 __all__ = ["read_attributes"]
@@ -18,7 +18,7 @@ __all__ = ["read_attributes"]
 WATER_LAYER = 3.1
 
 
-def read_attributes(reader: Reader) -> None:
+def read_attributes(reader: SentenceReader) -> None:
     """Apply all rules."""
     for rule in (
         _bad_numbers, _seed, _interface, _vacuum, _liquid, _fixed, _lattice, read_strain, _thickness, _coverage,
@@ -28,7 +28,7 @@ def read_attributes(reader: Reader) -> None:
         rule(reader)
 
 
-def _bad_numbers(reader: Reader) -> None:
+def _bad_numbers(reader: SentenceReader) -> None:
     """Negative quantities and brackets that are no lattice plane."""
     for index in reader.left("BADMILLER"):
         raise error("bad_miller", reader.language, text=reader.token(index).text)
@@ -47,7 +47,7 @@ def _bad_numbers(reader: Reader) -> None:
             raise error("bad_number", reader.language, what=token.text, value="0")
 
 
-def _length(reader: Reader, index: int) -> float:
+def _length(reader: SentenceReader, index: int) -> float:
     """A length in Å; a number without a unit is one in Å, with a note."""
     token = reader.token(index)
     if token.kind == "NUM":
@@ -58,7 +58,7 @@ def _length(reader: Reader, index: int) -> float:
     return float(token.value)
 
 
-def _each(reader: Reader, *patterns: str) -> Any:
+def _each(reader: SentenceReader, *patterns: str) -> Any:
     """Matches of the patterns, in their order, each taken."""
     for pattern in patterns:
         for match in reader.find(pattern):
@@ -66,13 +66,13 @@ def _each(reader: Reader, *patterns: str) -> Any:
             reader.take(match["all"])
 
 
-def _seed(reader: Reader) -> None:
+def _seed(reader: SentenceReader) -> None:
     for index in reader.left("SEED"):
         reader.set("seed", int(reader.value(index)))
         reader.take(index)
 
 
-def _interface(reader: Reader) -> None:
+def _interface(reader: SentenceReader) -> None:
     limits = "MISMATCH|STRAIN" if reader.has("INTERFACE") else "MISMATCH"
     for match in _each(reader, f"{limits} _ x:PCT ATMOST?", f"ATMOST? x:PCT ATMOST? _ {limits}"):
         reader.set("max_strain", reader.value(match["x"]))
@@ -82,7 +82,7 @@ def _interface(reader: Reader) -> None:
         reader.set("gap", _length(reader, match["x"]))
 
 
-def _liquid(reader: Reader) -> None:
+def _liquid(reader: SentenceReader) -> None:
     """Thickness of a layer of liquid."""
     liquid = "WATERFILM|LIQUIDW"
     patterns = (
@@ -109,7 +109,7 @@ def _liquid(reader: Reader) -> None:
             reader.take([i for i in match["all"] if i != match["y"]])
 
 
-def _vacuum(reader: Reader) -> None:
+def _vacuum(reader: SentenceReader) -> None:
     for match in _each(
         reader, "x:LEN _ VAC _ BOTH", "VAC _ x:LEN _ BOTH", "BOTH _ x:LEN _ VAC", "BOTH _ VAC _ x:LEN", "x:LEN _ BOTH"
     ):
@@ -128,7 +128,7 @@ def _vacuum(reader: Reader) -> None:
         reader.set("margin", _length(reader, match["x"]))
 
 
-def _fixed(reader: Reader) -> None:
+def _fixed(reader: SentenceReader) -> None:
     """Which layers are held: `bottom two layers fixed`, `下2層を固定`, `fix the lower half`."""
     position = "p:BOTTOM|TOPPOS|MIDDLE|OUTERMOST|TOPSITE"
     noun = "SUPPORT|SUPPORTED|SLAB|EQ|OF|COMMA"
@@ -164,14 +164,14 @@ def _fixed(reader: Reader) -> None:
         reader.facts.fixes.append(fix)
 
 
-def _whole(reader: Reader, index: int) -> int:
+def _whole(reader: SentenceReader, index: int) -> int:
     value = float(reader.value(index))
     if value != int(value) or value < 1:
         raise error("bad_number", reader.language, what=reader.token(index).text, value=f"{value:g}")
     return int(value)
 
 
-def _lattice(reader: Reader) -> None:
+def _lattice(reader: SentenceReader) -> None:
     lattice: dict[str, float] = {}
     for match in _each(reader, "LATTICE? _ c:CONSTANT"):
         axis, value = reader.value(match["c"])
@@ -182,12 +182,12 @@ def _lattice(reader: Reader) -> None:
         reader.set("lattice", lattice)
 
 
-def _thickness(reader: Reader) -> None:
+def _thickness(reader: SentenceReader) -> None:
     for match in _each(reader, "THICK _ x:LEN ATLEAST?", "ATLEAST? x:LEN _ ATLEAST? THICK", "THICK _ x:NUM"):
         reader.set("thickness", _length(reader, match["x"]), "thickness")
 
 
-def _coverage(reader: Reader) -> None:
+def _coverage(reader: SentenceReader) -> None:
     for match in _each(
         reader, "COVERAGE _ x:ML|PCT|NUM", "x:ML|PCT _ COVERAGE", "x:NUM COVERAGE", "x:ML", "x:NUM m:MONO"
     ):
@@ -201,7 +201,7 @@ def _coverage(reader: Reader) -> None:
         reader.facts.placed.append(("coverage", 1.0, match["m"]))
 
 
-def _sites(reader: Reader) -> None:
+def _sites(reader: SentenceReader) -> None:
     """fcc and hcp are sites where a word for a site follows; bridge, hollow, top always are."""
     for match in reader.find("b:BRIDGE m:MAT ATOMW? VACANCY"):
         # the bridging atom is missing; it is no site
@@ -223,7 +223,7 @@ def _sites(reader: Reader) -> None:
         reader.take(reader.left("BOTH"))
 
 
-def _pose(reader: Reader) -> None:
+def _pose(reader: SentenceReader) -> None:
     for match in _each(reader, "m:MAT ATOMW? _ DOWN", "VIA m:MAT ATOMW? DOWN?"):
         reader.facts.placed.append(("binding", reader.value(match["m"]), match["m"]))
     for kind, pose in (("UPRIGHT", "upright"), ("FLAT", "flat")):
@@ -232,7 +232,7 @@ def _pose(reader: Reader) -> None:
             reader.take(index)
 
 
-def _particle(reader: Reader) -> None:
+def _particle(reader: SentenceReader) -> None:
     """Diameter, number of atoms and shape of a particle."""
     if not reader.has("PARTICLE", "CORESHELL", "CORESHELLW"):
         return
@@ -259,7 +259,7 @@ def _particle(reader: Reader) -> None:
         reader.take(index)
 
 
-def _density(reader: Reader) -> None:
+def _density(reader: SentenceReader) -> None:
     for match in _each(reader, "DENSITY _ x:DENS|NUM", "x:DENS _ DENSITY", "IN? x:DENS"):
         reader.set("density", float(reader.value(match["x"])), "density")
     for index in reader.left("BOXSIZE"):
@@ -272,7 +272,7 @@ def _density(reader: Reader) -> None:
             reader.set("edge", float(reader.value(match["x"])))
 
 
-def _cells(reader: Reader) -> None:
+def _cells(reader: SentenceReader) -> None:
     if not reader.has("NANOTUBE"):
         return
     for index in reader.left("CELLS"):
@@ -283,7 +283,7 @@ def _cells(reader: Reader) -> None:
         reader.take(index)
 
 
-def _height(reader: Reader) -> None:
+def _height(reader: SentenceReader) -> None:
     patterns = (
         "HEIGHT _ x:LEN|NUM",
         "x:LEN _ HEIGHT",
@@ -300,7 +300,7 @@ def _height(reader: Reader) -> None:
             break
 
 
-def _layers(reader: Reader) -> None:
+def _layers(reader: SentenceReader) -> None:
     """Layers of a slab: all that are left."""
     layers = []
     if reader.has("INTERFACE") or len(reader.left("MILLER")) > 1:
@@ -334,14 +334,14 @@ def _layers(reader: Reader) -> None:
         reader.set("layers", layers)
 
 
-def _is_elemental(reader: Reader) -> bool:
+def _is_elemental(reader: SentenceReader) -> bool:
     """Whether the substance at the lattice plane is an element, whose bilayer is two layers of atoms."""
     places = [i for i, token in enumerate(reader.items) if token.kind == "MILLER"]
     before = [reader.token(i - 1) for i in places if i]
     return bool(before) and all(t.kind == "MAT" and re.fullmatch(r"[A-Z][a-z]?", str(t.value)) for t in before)
 
 
-def _turns(reader: Reader) -> None:
+def _turns(reader: SentenceReader) -> None:
     for match in _each(reader, "ROTATE _ AXIS? _ x:ANGLE AXIS?", "AXIS? _ x:ANGLE _ AXIS? _ ROTATE"):
         axis = next((reader.value(i) for i in match["all"] if reader.token(i).kind == "AXIS"), "c")
         reader.set("rotate", {"angle": reader.value(match["x"]), "axis": {"a": "x", "b": "y", "c": "z"}[axis]})
@@ -356,7 +356,7 @@ def _turns(reader: Reader) -> None:
         reader.take(index)
 
 
-def _repeat(reader: Reader) -> None:
+def _repeat(reader: SentenceReader) -> None:
     for index in reader.left("SIZE2", "SIZE3"):
         prefix, numbers = reader.value(index)
         if prefix == "c":

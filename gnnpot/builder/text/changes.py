@@ -4,17 +4,17 @@ from typing import Any
 
 from gnnpot.builder.messages import error
 from gnnpot.builder.steps.solvent import DENSITIES
-from gnnpot.builder.text.reader import Reader
+from gnnpot.builder.text.reader import SentenceReader
 from gnnpot.builder.text.words import Roles
 
 
-def seed_of(reader: Reader) -> dict[str, int]:
+def seed_of(reader: SentenceReader) -> dict[str, int]:
     """The seed that a sentence names, as an option of a step; nothing if it names none."""
     seed = reader.facts.get("seed")
     return {} if seed is None else {"seed": seed}
 
 
-def rest(reader: Reader, roles: Roles) -> list[dict[str, Any]]:
+def rest(reader: SentenceReader, roles: Roles) -> list[dict[str, Any]]:
     """Steps that change what is there, in the order in which they need each other."""
     facts = reader.facts
     steps = _defects(reader, roles)
@@ -50,7 +50,7 @@ def rest(reader: Reader, roles: Roles) -> list[dict[str, Any]]:
     return steps
 
 
-def _defects(reader: Reader, roles: Roles) -> list[dict[str, Any]]:
+def _defects(reader: SentenceReader, roles: Roles) -> list[dict[str, Any]]:
     """Vacancies and substitutions; what is next to another one comes after it."""
     early: list[dict[str, Any]] = []
     late: list[dict[str, Any]] = []
@@ -77,7 +77,7 @@ def _defects(reader: Reader, roles: Roles) -> list[dict[str, Any]]:
     return [*middle, *early, *late] if late else [*middle, *early]
 
 
-def _adsorb(reader: Reader, roles: Roles, entry: dict[str, Any]) -> dict[str, Any]:
+def _adsorb(reader: SentenceReader, roles: Roles, entry: dict[str, Any]) -> dict[str, Any]:
     step: dict[str, Any] = {"do": "adsorb", "species": entry["species"]}
     if "number" in entry:
         step["number"] = entry["number"]
@@ -109,7 +109,7 @@ def _adsorb(reader: Reader, roles: Roles, entry: dict[str, Any]) -> dict[str, An
     return step
 
 
-def particle_step(reader: Reader, roles: Roles) -> dict[str, Any]:
+def particle_step(reader: SentenceReader, roles: Roles) -> dict[str, Any]:
     """The step that makes the particle of a sentence."""
     facts = reader.facts
     entry = {
@@ -127,7 +127,7 @@ def particle_step(reader: Reader, roles: Roles) -> dict[str, Any]:
     return {"do": "nanoparticle", **entry, **seed_of(reader)}
 
 
-def solvent_step(reader: Reader, roles: Roles) -> dict[str, Any]:
+def solvent_step(reader: SentenceReader, roles: Roles) -> dict[str, Any]:
     """The step that adds the liquid of a sentence."""
     facts = reader.facts
     step: dict[str, Any] = {"do": "solvent", "molecules": roles.liquid, **seed_of(reader)}

@@ -7,7 +7,7 @@ from gnnpot.builder.library import library
 from gnnpot.builder.messages import error, say
 from gnnpot.builder.state import Message
 from gnnpot.builder.text.changes import particle_step, rest, seed_of, solvent_step
-from gnnpot.builder.text.reader import Reader
+from gnnpot.builder.text.reader import SentenceReader
 from gnnpot.builder.text.sizes import (
     fit_number_of_atoms,
     read_lone_number_of_atoms,
@@ -29,7 +29,7 @@ HEXAGONAL = ("hcp", "corundum", "wurtzite", "molybdenite", "cadmium iodide", "te
 ALLOY_REPEAT = (3, 3, 3)
 
 
-def compose(reader: Reader, roles: Roles) -> list[dict[str, Any]]:
+def compose(reader: SentenceReader, roles: Roles) -> list[dict[str, Any]]:
     """The steps of a new structure."""
     if roles.nanotube is not None:
         return [_tube(reader, roles), *rest(reader, roles)]
@@ -63,7 +63,7 @@ def compose(reader: Reader, roles: Roles) -> list[dict[str, Any]]:
     return vacancies_per_dopant(reader, [*steps, *following])
 
 
-def _lone_length(reader: Reader, steps: list[dict[str, Any]]) -> None:
+def _lone_length(reader: SentenceReader, steps: list[dict[str, Any]]) -> None:
     """`Pd(100) 5L 3x3 15A`: the only length of a slab that has no word is its vacuum; a note says so."""
     slab = next((step for step in steps if step["do"] == "slab"), None)
     lone = reader.left("LEN")
@@ -75,7 +75,7 @@ def _lone_length(reader: Reader, steps: list[dict[str, Any]]) -> None:
     reader.take(lone[0])
 
 
-def _host_by_structure(reader: Reader, roles: Roles) -> None:
+def _host_by_structure(reader: SentenceReader, roles: Roles) -> None:
     """`anatase(101)`: a structure's name that stands for a substance."""
     if roles.hosts or not roles.structures or roles.alloy is not None:
         return
@@ -89,7 +89,7 @@ def _host_by_structure(reader: Reader, roles: Roles) -> None:
             return
 
 
-def _file_or_identifier(reader: Reader) -> dict[str, Any] | None:
+def _file_or_identifier(reader: SentenceReader) -> dict[str, Any] | None:
     for index in reader.left("MPID"):
         reader.take(index)
         return {"do": "bulk", "mp_id": reader.value(index).lower()}
@@ -99,7 +99,7 @@ def _file_or_identifier(reader: Reader) -> dict[str, Any] | None:
     return None
 
 
-def _structure(reader: Reader, roles: Roles, formula: str) -> str | None:
+def _structure(reader: SentenceReader, roles: Roles, formula: str) -> str | None:
     """The polymorph that a sentence names for a formula."""
     host = roles.hosts[0] if roles.hosts else {}
     if "polymorph" in host:
@@ -112,7 +112,7 @@ def _structure(reader: Reader, roles: Roles, formula: str) -> str | None:
     return next(iter([*known, *roles.structures]), None)
 
 
-def _bulk(reader: Reader, roles: Roles) -> dict[str, Any]:
+def _bulk(reader: SentenceReader, roles: Roles) -> dict[str, Any]:
     facts = reader.facts
     if roles.alloy is not None:
         formula = majority(roles.alloy)
@@ -131,7 +131,7 @@ def _bulk(reader: Reader, roles: Roles) -> dict[str, Any]:
     return step
 
 
-def _alloy_host(reader: Reader, roles: Roles, formula: str) -> str:
+def _alloy_host(reader: SentenceReader, roles: Roles, formula: str) -> str:
     """The majority element of an alloy: a formula that is said to be one, or of metals without a crystal here."""
     from pymatgen.core import Composition
 
@@ -175,7 +175,7 @@ def _mixed(counts: dict[str, float]) -> tuple[str, dict[str, float], str] | None
     return None
 
 
-def _cell_steps(reader: Reader, roles: Roles) -> list[dict[str, Any]]:
+def _cell_steps(reader: SentenceReader, roles: Roles) -> list[dict[str, Any]]:
     """Slab or supercell, and the alloy on it."""
     facts = reader.facts
     host = roles.hosts[0] if roles.hosts else {}
@@ -203,7 +203,7 @@ def _cell_steps(reader: Reader, roles: Roles) -> list[dict[str, Any]]:
     return steps
 
 
-def _usual_plane(reader: Reader, roles: Roles) -> tuple[int, ...]:
+def _usual_plane(reader: SentenceReader, roles: Roles) -> tuple[int, ...]:
     formula = majority(roles.alloy) if roles.alloy else roles.hosts[0]["formula"]
     entry = library().find(formula, _structure(reader, roles, formula))
     plane = USUAL_PLANE.get(entry.get("prototype", ""), (0, 0, 1)) if entry else (0, 0, 1)
@@ -212,7 +212,7 @@ def _usual_plane(reader: Reader, roles: Roles) -> tuple[int, ...]:
     return plane
 
 
-def _slab(reader: Reader, roles: Roles, miller: tuple[int, ...]) -> dict[str, Any]:
+def _slab(reader: SentenceReader, roles: Roles, miller: tuple[int, ...]) -> dict[str, Any]:
     facts = reader.facts
     step: dict[str, Any] = {"do": "slab", "miller": miller}
     repeat, layers = facts.get("repeat"), facts.get("layers")
@@ -235,7 +235,7 @@ def _slab(reader: Reader, roles: Roles, miller: tuple[int, ...]) -> dict[str, An
     return step
 
 
-def _free_particle(reader: Reader, roles: Roles) -> dict[str, Any]:
+def _free_particle(reader: SentenceReader, roles: Roles) -> dict[str, Any]:
     step = particle_step(reader, roles)
     margin = reader.facts.get("margin") or reader.facts.get("vacuum")
     if margin is not None:
@@ -245,7 +245,7 @@ def _free_particle(reader: Reader, roles: Roles) -> dict[str, Any]:
     return step
 
 
-def _tube(reader: Reader, roles: Roles) -> dict[str, Any]:
+def _tube(reader: SentenceReader, roles: Roles) -> dict[str, Any]:
     facts = reader.facts
     tube = dict(roles.nanotube or {})
     if "n" not in tube:
@@ -264,7 +264,7 @@ def _tube(reader: Reader, roles: Roles) -> dict[str, Any]:
     return step
 
 
-def _sheet_wanted(reader: Reader, roles: Roles) -> bool:
+def _sheet_wanted(reader: SentenceReader, roles: Roles) -> bool:
     host = roles.hosts[0] if roles.hosts else {}
     if host.get("kind") == "SHEETMAT":
         return True
@@ -273,7 +273,7 @@ def _sheet_wanted(reader: Reader, roles: Roles) -> bool:
     )
 
 
-def _sheet(reader: Reader, roles: Roles) -> dict[str, Any]:
+def _sheet(reader: SentenceReader, roles: Roles) -> dict[str, Any]:
     facts, host = reader.facts, roles.hosts[0]
     step: dict[str, Any] = {"do": "sheet", "formula": host["formula"]}
     repeat = facts.get("repeat")
@@ -294,7 +294,7 @@ def _sheet(reader: Reader, roles: Roles) -> dict[str, Any]:
     return step
 
 
-def _molecule_wanted(reader: Reader, roles: Roles) -> bool:
+def _molecule_wanted(reader: SentenceReader, roles: Roles) -> bool:
     host = roles.hosts[0]
     if "miller" in host or reader.has("SLAB", "BULKW", "SIZE3", "STRUCTURE", "LATTICE"):
         return False
@@ -308,7 +308,7 @@ def _molecule_wanted(reader: Reader, roles: Roles) -> bool:
     )
 
 
-def _molecule(reader: Reader, roles: Roles) -> list[dict[str, Any]]:
+def _molecule(reader: SentenceReader, roles: Roles) -> list[dict[str, Any]]:
     name = roles.hosts[0]["formula"]
     if reader.has("ADSORB"):
         raise error("adsorb_on_what", reader.language, species=name)
@@ -328,7 +328,7 @@ def _molecule(reader: Reader, roles: Roles) -> list[dict[str, Any]]:
     return steps
 
 
-def _interface(reader: Reader, roles: Roles) -> list[dict[str, Any]]:
+def _interface(reader: SentenceReader, roles: Roles) -> list[dict[str, Any]]:
     """Film and substrate: `A on B` and `A/B` put A on B; without such a word the first is the substrate."""
     facts = reader.facts
     first, second = roles.hosts

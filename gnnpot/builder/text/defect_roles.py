@@ -3,11 +3,11 @@
 import re
 from typing import Any
 
-from gnnpot.builder.text.reader import Reader
+from gnnpot.builder.text.reader import SentenceReader
 from gnnpot.builder.text.words import AMOUNT, Roles, amount_of, formula, is_element, widened
 
 
-def interstitial(reader: Reader, roles: Roles) -> None:
+def interstitial(reader: SentenceReader, roles: Roles) -> None:
     """Read what is put between the sites of a crystal, and where."""
     site = next((name for kind, name in (("OCTA", "octahedral"), ("TETRA", "tetrahedral")) if reader.left(kind)), None)
     for index in reader.left("SHAPE") if reader.left("INTERSTITIAL") else ():
@@ -43,7 +43,7 @@ def interstitial(reader: Reader, roles: Roles) -> None:
         reader.take([*last["all"], *numbers[:1], *reader.left("OCTA", "TETRA", "INTERSTITIAL")])
 
 
-def replace(reader: Reader, roles: Roles, known: set[str]) -> None:
+def replace(reader: SentenceReader, roles: Roles, known: set[str]) -> None:
     """Host and dopant of each word for replacing."""
     glue = f"{AMOUNT}|NI|IN"
     patterns = (
@@ -82,7 +82,7 @@ def replace(reader: Reader, roles: Roles, known: set[str]) -> None:
             reader.take([i for i in indices if i not in keep])
 
 
-def _reversed(reader: Reader, match: dict[str, Any]) -> bool:
+def _reversed(reader: SentenceReader, match: dict[str, Any]) -> bool:
     """`Al substituted for Mg`, `Al substituting Mg`: the dopant stands first."""
     verb = reader.word(match["v"])
     return (
@@ -92,7 +92,7 @@ def _reversed(reader: Reader, match: dict[str, Any]) -> bool:
     )
 
 
-def dope(reader: Reader, roles: Roles) -> None:
+def dope(reader: SentenceReader, roles: Roles) -> None:
     """Read which elements a crystal is doped with, and how much."""
     amount = "PCT|COUNT|NUM|ATOMS|ATOMW|OF|WO|APPROX"
     for match in reader.find("x:MAT AND|COMMA y:MAT DOPE"):
@@ -138,7 +138,7 @@ def dope(reader: Reader, roles: Roles) -> None:
             reader.take(reader.left("PCT"))
 
 
-def _whole_layer(reader: Reader, roles: Roles) -> None:
+def _whole_layer(reader: SentenceReader, roles: Roles) -> None:
     """`with the topmost layer replaced by Pt`, `最表面層をPtに置換`."""
     layer = "OUTERMOST|TOPPOS LAYERW?"
     for pattern in (
@@ -154,7 +154,7 @@ def _whole_layer(reader: Reader, roles: Roles) -> None:
                 reader.take(match["all"])
 
 
-def _percent_of(reader: Reader, roles: Roles) -> None:
+def _percent_of(reader: SentenceReader, roles: Roles) -> None:
     """`Cu with 1 % Zn`: a fraction of another element than the crystal's own."""
     if reader.has("PARTICLE", "CORESHELLW", "ALLOY"):
         return
@@ -175,7 +175,7 @@ def _percent_of(reader: Reader, roles: Roles) -> None:
             reader.take(match["all"])
 
 
-def vacancy(reader: Reader, roles: Roles, known: set[str]) -> None:
+def vacancy(reader: SentenceReader, roles: Roles, known: set[str]) -> None:
     """Read which atoms are taken out, and how many."""
     amount = f"{AMOUNT}|IN|FROM"
     patterns = (
@@ -235,7 +235,7 @@ def vacancy(reader: Reader, roles: Roles, known: set[str]) -> None:
                 _further(reader, roles, max(indices))
 
 
-def _all_of(reader: Reader, index: int) -> bool:
+def _all_of(reader: SentenceReader, index: int) -> bool:
     """`remove all Li`, `Liをすべて取り除く`: a word for all of a substance, which is a filler elsewhere."""
     word = re.escape(reader.token(index).text)
     english = rf"\b(?:all|every)\b(?:\s+(?:of|the))*\s+{word}"
@@ -243,7 +243,7 @@ def _all_of(reader: Reader, index: int) -> bool:
     return re.search(f"{english}|{japanese}", reader.tokens.normal.plain, re.IGNORECASE) is not None
 
 
-def _vacancies_per_atom(reader: Reader, roles: Roles) -> None:
+def _vacancies_per_atom(reader: SentenceReader, roles: Roles) -> None:
     """`two O vacancies per Y`."""
     for pattern in (
         "n:NUM|COUNT? m:MAT ATOMW? VACANCY PER EACH? k:NUM? d:MAT ATOMW?",
@@ -256,7 +256,7 @@ def _vacancies_per_atom(reader: Reader, roles: Roles) -> None:
             reader.take(match["all"])
 
 
-def _vacancies_of_two(reader: Reader, roles: Roles) -> None:
+def _vacancies_of_two(reader: SentenceReader, roles: Roles) -> None:
     """`one Na and one Cl removed`."""
     for pattern in ("x:MAT AND y:MAT WO n:COUNT? EACH? REMOVE", "n:NUM x:MAT AND? k:NUM y:MAT REMOVE"):
         for match in reader.find(pattern):
@@ -268,7 +268,7 @@ def _vacancies_of_two(reader: Reader, roles: Roles) -> None:
                 reader.take(match["all"])
 
 
-def _schottky(reader: Reader, roles: Roles) -> None:
+def _schottky(reader: SentenceReader, roles: Roles) -> None:
     """A Schottky defect takes out one formula unit of the crystal, unless the atoms are named."""
     words = reader.left("SCHOTTKY")
     if not words:
@@ -287,7 +287,7 @@ def _schottky(reader: Reader, roles: Roles) -> None:
         roles.vacancies += [{"element": name, "number": int(n)} for name, n in counts.items()]
 
 
-def _further(reader: Reader, roles: Roles, last: int) -> None:
+def _further(reader: SentenceReader, roles: Roles, last: int) -> None:
     """`remove one Na and one Cl`: further atoms after the first."""
     for match in reader.find("AND n:NUM|COUNT? m:MAT ATOMW?"):
         if match["all"][0] == last + 1 and is_element(formula(reader, match["m"])):

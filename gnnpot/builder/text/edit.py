@@ -5,7 +5,7 @@ from typing import Any
 from gnnpot.builder.messages import error
 from gnnpot.builder.recipe import Recipe
 from gnnpot.builder.text.changes import rest
-from gnnpot.builder.text.reader import Reader
+from gnnpot.builder.text.reader import SentenceReader
 from gnnpot.builder.text.words import Roles
 
 #: facts that replace a field of an earlier step: (fact, step, field)
@@ -24,7 +24,7 @@ def elements_of(recipe: Recipe) -> set[str]:
     return {recipe.steps[0].do}
 
 
-def edited(reader: Reader, roles: Roles, base: Recipe) -> list[dict[str, Any]]:
+def edited(reader: SentenceReader, roles: Roles, base: Recipe) -> list[dict[str, Any]]:
     """The steps of the recipe with the sentence's changes."""
     steps = [step.model_dump(exclude_none=True, exclude_defaults=False) for step in base.steps]
     if roles.hosts:
@@ -58,7 +58,7 @@ def edited(reader: Reader, roles: Roles, base: Recipe) -> list[dict[str, Any]]:
     return [*others, *(s for s in added if s["do"] != "fix"), *fixes, *(s for s in added if s["do"] == "fix")]
 
 
-def _sizes(reader: Reader, roles: Roles, steps: list[dict[str, Any]]) -> bool:
+def _sizes(reader: SentenceReader, roles: Roles, steps: list[dict[str, Any]]) -> bool:
     """Layers and repeats of the step that has them."""
     changed = False
     slab = next((s for s in steps if s["do"] in ("slab", "sheet")), None)
@@ -84,7 +84,7 @@ def _sizes(reader: Reader, roles: Roles, steps: list[dict[str, Any]]) -> bool:
     return changed
 
 
-def _surface(reader: Reader, steps: list[dict[str, Any]]) -> bool:
+def _surface(reader: SentenceReader, steps: list[dict[str, Any]]) -> bool:
     """`now cut the (110) surface`: a slab of a crystal, or another plane of the slab."""
     planes = reader.left("MILLER")
     if not planes:

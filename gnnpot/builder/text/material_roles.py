@@ -4,7 +4,7 @@ import re
 from typing import Any
 
 from gnnpot.builder.steps.solvent import DENSITIES
-from gnnpot.builder.text.reader import Reader
+from gnnpot.builder.text.reader import SentenceReader
 from gnnpot.builder.text.words import Roles, count_near, formula, is_element, is_molecule
 
 _PARTICLE_LEFT = {
@@ -16,7 +16,7 @@ _PARTICLE_LEFT = {
 _PARTICLE_RIGHT = _PARTICLE_LEFT | {"COMMA", "BY", "ATOMW"}
 
 
-def particle(reader: Reader, roles: Roles) -> None:
+def particle(reader: SentenceReader, roles: Roles) -> None:
     """Elements of a particle: those that stand before the word, or after it."""
     if not reader.has("PARTICLE", "CORESHELL", "CORESHELLW"):
         return
@@ -66,13 +66,13 @@ def particle(reader: Reader, roles: Roles) -> None:
     reader.take(reader.left("PARTICLE", "CORE", "SHELL", "CORESHELLW"))
 
 
-def _belongs(reader: Reader, right: list[int]) -> bool:
+def _belongs(reader: SentenceReader, right: list[int]) -> bool:
     """Whether what follows the word says more of the particle (a composition, core and shell)."""
     kinds = {reader.token(i).kind for i in right}
     return bool(kinds & {"COMPOSITION", "RATIO", "CORE", "SHELL", "CORESHELL"})
 
 
-def _elements(reader: Reader, group: list[int], roles: Roles) -> dict[str, Any]:
+def _elements(reader: SentenceReader, group: list[int], roles: Roles) -> dict[str, Any]:
     """Composition, core and shell of the tokens of a particle."""
     from pymatgen.core import Composition
 
@@ -110,7 +110,7 @@ def _elements(reader: Reader, group: list[int], roles: Roles) -> dict[str, Any]:
     return found
 
 
-def alloy(reader: Reader, roles: Roles) -> None:
+def alloy(reader: SentenceReader, roles: Roles) -> None:
     """A random alloy: `Pt/Rh alloy`, `Ni-20%Cr`, `CuとAuの3:1合金`."""
     if roles.particle is not None:
         return
@@ -171,7 +171,7 @@ def alloy(reader: Reader, roles: Roles) -> None:
         reader.take(ratios[0])
 
 
-def _solid_solution(reader: Reader) -> None:
+def _solid_solution(reader: SentenceReader) -> None:
     """`solid solution of NaCl and KCl`: two compounds that differ in one element become one of a mixed sublattice."""
     from pymatgen.core import Composition
 
@@ -201,7 +201,7 @@ def _solid_solution(reader: Reader) -> None:
         return
 
 
-def _take_repeated_elements(reader: Reader) -> None:
+def _take_repeated_elements(reader: SentenceReader) -> None:
     """`In0.25Ga0.75As, In and Ga at random` names elements of the formula again."""
     mixed = [i for i in reader.left("MAT") if "." in formula(reader, i)]
     if len(mixed) == 1:
@@ -209,7 +209,7 @@ def _take_repeated_elements(reader: Reader) -> None:
         reader.take([i for i in reader.left("MAT") if formula(reader, i) in names])
 
 
-def liquid(reader: Reader, roles: Roles) -> None:
+def liquid(reader: SentenceReader, roles: Roles) -> None:
     """Molecules of a liquid: a box, or a layer on a surface."""
     if _one_molecule(reader):
         return
@@ -254,7 +254,7 @@ def liquid(reader: Reader, roles: Roles) -> None:
             entry["number"] = numbered[0]
 
 
-def _one_molecule(reader: Reader) -> bool:
+def _one_molecule(reader: SentenceReader) -> bool:
     """`benzene molecule in a 15 Å box`: one molecule, where a liquid is not asked for by a word or a number."""
     words = {reader.word(i) for i in reader.left("MOLW")}
     many = reader.left("WATERFILM", "LIQUIDW", "DISSOLVE", "FILL", "MOLECULES", "COUNT", "NUM", "MILLER", "SLAB")
@@ -262,7 +262,7 @@ def _one_molecule(reader: Reader) -> bool:
     return bool(one and reader.has("BOX") and not many and reader.facts.get("density") is None)
 
 
-def _is_host(reader: Reader, index: int) -> bool:
+def _is_host(reader: SentenceReader, index: int) -> bool:
     following = [reader.token(i).kind for i in range(index + 1, min(index + 3, len(reader.items)))]
     return "MILLER" in following or "SLAB" in following[:1] or not is_molecule(formula(reader, index))
 

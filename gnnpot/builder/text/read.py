@@ -18,7 +18,7 @@ from gnnpot.builder.state import Message
 from gnnpot.builder.text.attributes import read_attributes
 from gnnpot.builder.text.compose import compose
 from gnnpot.builder.text.edit import edited, elements_of
-from gnnpot.builder.text.reader import Reader
+from gnnpot.builder.text.reader import SentenceReader
 from gnnpot.builder.text.roles import read_roles
 from gnnpot.builder.text.sizes import read_number_of_atoms
 from gnnpot.builder.text.spelling import nearest_word
@@ -81,7 +81,7 @@ def read(text: str, language: str | None = None, base: Recipe | None = None) -> 
         return Reading(language, problem=error("empty", language))
     if len(text) > MAX_LENGTH:
         return Reading(language, problem=error("too_long", language, length=len(text), limit=MAX_LENGTH))
-    reader = Reader(tokenize(text), language)
+    reader = SentenceReader(tokenize(text), language)
     for word, chosen in reader.tokens.corrections:
         reader.notes.append(Message("corrected", say("corrected", language, word=word, chosen=chosen)))
     if reader.has("SMILES"):
@@ -104,7 +104,7 @@ def read(text: str, language: str | None = None, base: Recipe | None = None) -> 
     return Reading(language, recipe, notes=reader.notes)
 
 
-def _steps(reader: Reader, base: Recipe | None) -> list[Any]:
+def _steps(reader: SentenceReader, base: Recipe | None) -> list[Any]:
     if base is None:
         read_number_of_atoms(reader)
     read_attributes(reader)
@@ -122,7 +122,7 @@ def _steps(reader: Reader, base: Recipe | None) -> list[Any]:
     return compose(reader, roles)
 
 
-def _refuse_unused(reader: Reader, kinds: set[str]) -> None:
+def _refuse_unused(reader: SentenceReader, kinds: set[str]) -> None:
     """Refuse values that no step of the recipe has a place for."""
     facts = reader.facts
     unused = sorted(set(facts.values) - facts.used - {"seed"})
@@ -133,7 +133,7 @@ def _refuse_unused(reader: Reader, kinds: set[str]) -> None:
         raise error("no_place_for", reader.language, what=names, steps=", ".join(sorted(kinds)))
 
 
-def _is_said(reader: Reader, index: int) -> bool:
+def _is_said(reader: SentenceReader, index: int) -> bool:
     """Whether an unknown word says something: one or two hiragana after a kanji are the ending of a word."""
     token = reader.token(index)
     if token.kind != "UNKNOWN":
@@ -152,7 +152,7 @@ def _is_said(reader: Reader, index: int) -> bool:
     return bool(re.search(r"\w", token.text) and not ending)
 
 
-def _matters(reader: Reader, index: int) -> bool:
+def _matters(reader: SentenceReader, index: int) -> bool:
     token = reader.token(index)
     if token.kind == "REDUCED":
         return not reader.has("VACANCY", "REMOVE")
@@ -161,14 +161,14 @@ def _matters(reader: Reader, index: int) -> bool:
     return token.kind not in HARMLESS and not (token.kind == "UNKNOWN" and not _is_said(reader, index))
 
 
-def _span(reader: Reader, index: int) -> Span:
+def _span(reader: SentenceReader, index: int) -> Span:
     token = reader.token(index)
     start, end = reader.tokens.normal.span(token.start, token.end)
     text = reader.tokens.normal.original[start:end]
     return Span(start, end, text, nearest_word(token.text) if token.kind == "UNKNOWN" else None)
 
 
-def _not_understood(reader: Reader, indices: list[int]) -> BuilderError:
+def _not_understood(reader: SentenceReader, indices: list[int]) -> BuilderError:
     spans = [_span(reader, i) for i in indices]
     words = ", ".join(f"'{span.text}'" for span in spans[:5])
     near = next((span.suggestion for span in spans if span.suggestion), None)

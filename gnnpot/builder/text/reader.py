@@ -78,7 +78,7 @@ def _with_particles(items: list[Token]) -> list[Token]:
     return items
 
 
-class Reader:
+class SentenceReader:
     """The tokens of a sentence that no rule has taken yet."""
 
     def __init__(self, tokens: Tokens, language: str) -> None:

@@ -11,13 +11,13 @@ from typing import Any
 from gnnpot.builder.steps.crystal import is_metal
 from gnnpot.builder.text.defect_roles import dope, interstitial, replace, vacancy
 from gnnpot.builder.text.material_roles import alloy, liquid, particle
-from gnnpot.builder.text.reader import Reader
+from gnnpot.builder.text.reader import SentenceReader
 from gnnpot.builder.text.words import BY_STRUCTURE, Roles, count_near, formula, is_element, is_molecule
 
 MATERIAL = "MAT|POLYMORPH|MOL|SHEETMAT"
 
 
-def read_roles(reader: Reader, known: set[str]) -> Roles:
+def read_roles(reader: SentenceReader, known: set[str]) -> Roles:
     """Apply the rules; `known` are the elements that an edited structure has."""
     roles = Roles()
     for index in reader.left("NVCENTER"):
@@ -36,7 +36,7 @@ def read_roles(reader: Reader, known: set[str]) -> Roles:
     return roles
 
 
-def _tube(reader: Reader, roles: Roles) -> None:
+def _tube(reader: SentenceReader, roles: Roles) -> None:
     if not reader.has("NANOTUBE"):
         return
     chirals = reader.left("CHIRAL", "MILLER", "SIZE2")
@@ -53,7 +53,7 @@ def _tube(reader: Reader, roles: Roles) -> None:
     roles.nanotube = tube
 
 
-def _termination(reader: Reader, roles: Roles) -> None:
+def _termination(reader: SentenceReader, roles: Roles) -> None:
     for pattern in ("m:MAT OF? TERM", "TERM _ m:MAT", "m:MAT _ TERM"):
         match = reader.first(pattern)
         if match:
@@ -62,7 +62,7 @@ def _termination(reader: Reader, roles: Roles) -> None:
             return
 
 
-def _binding_target(reader: Reader, roles: Roles) -> None:
+def _binding_target(reader: SentenceReader, roles: Roles) -> None:
     """`on the Ti`, `Tiの直上`: the element of the surface that an adsorbate binds to."""
     if reader.has("PARTICLE", "DOPE") or (reader.left("PCT") and not reader.has("ADSORB")):
         return
@@ -91,7 +91,7 @@ def _binding_target(reader: Reader, roles: Roles) -> None:
                     return
 
 
-def _is_in_host(reader: Reader, name: str, index: int) -> bool:
+def _is_in_host(reader: SentenceReader, name: str, index: int) -> bool:
     """Whether another substance of the sentence has the element, or puts it there."""
     for i, token in enumerate(reader.items):
         if i != index and token.kind in ("MAT", "POLYMORPH"):
@@ -103,7 +103,7 @@ def _is_in_host(reader: Reader, name: str, index: int) -> bool:
     return False
 
 
-def _adsorbates_and_hosts(reader: Reader, roles: Roles, known: set[str]) -> None:
+def _adsorbates_and_hosts(reader: SentenceReader, roles: Roles, known: set[str]) -> None:
     """What is left: the host (at a lattice plane, a word for surface, a size) and what lies on it."""
     _merge_polymorphs(reader, roles)
     left = reader.left("MAT", "POLYMORPH", "MOL", "SHEETMAT")
@@ -143,7 +143,7 @@ def _adsorbates_and_hosts(reader: Reader, roles: Roles, known: set[str]) -> None
         reader.take(index)
 
 
-def _merge_polymorphs(reader: Reader, roles: Roles) -> None:
+def _merge_polymorphs(reader: SentenceReader, roles: Roles) -> None:
     """`SiC 4H`: a polymorph's name beside its formula."""
     for index in reader.left("POLYMORPH"):
         name, label = reader.value(index)
@@ -152,7 +152,7 @@ def _merge_polymorphs(reader: Reader, roles: Roles) -> None:
             reader.take(index)
 
 
-def _small_particle(reader: Reader, roles: Roles, index: int) -> bool:
+def _small_particle(reader: SentenceReader, roles: Roles, index: int) -> bool:
     """`Pt13 on CeO2(111)`: a metal with a number of atoms."""
     match = re.fullmatch(r"([A-Z][a-z]?)(\d+)", formula(reader, index))
     if match is None or is_molecule(match.group(0)) or int(match.group(2)) < 2 or not is_metal(match.group(1)):
@@ -162,7 +162,7 @@ def _small_particle(reader: Reader, roles: Roles, index: int) -> bool:
     return True
 
 
-def _said_before(reader: Reader, roles: Roles, index: int) -> bool:
+def _said_before(reader: SentenceReader, roles: Roles, index: int) -> bool:
     """A substance that was named before: a dopant with its number, a host again."""
     name = formula(reader, index)
     for entry in roles.substitutions:
@@ -179,7 +179,7 @@ def _said_before(reader: Reader, roles: Roles, index: int) -> bool:
     return False
 
 
-def _host_score(reader: Reader, index: int) -> float:
+def _host_score(reader: SentenceReader, index: int) -> float:
     """How much a substance's place looks like that of the crystal."""
     token = reader.token(index)
     score = {"MAT": 0.0, "POLYMORPH": 2.0, "SHEETMAT": 2.0, "MOL": -4.0}[token.kind]
@@ -206,7 +206,7 @@ def _host_score(reader: Reader, index: int) -> float:
     return score
 
 
-def _host(reader: Reader, index: int) -> dict[str, Any]:
+def _host(reader: SentenceReader, index: int) -> dict[str, Any]:
     value = reader.value(index)
     found: dict[str, Any] = {"formula": formula(reader, index), "index": index, "kind": reader.token(index).kind}
     if isinstance(value, tuple):
@@ -239,7 +239,7 @@ def _add_adsorbate(roles: Roles, found: dict[str, Any]) -> None:
         before["number"] = found["number"]
 
 
-def _adsorbate(reader: Reader, index: int) -> dict[str, Any]:
+def _adsorbate(reader: SentenceReader, index: int) -> dict[str, Any]:
     name = formula(reader, index)
     kinds = [reader.token(i).kind for i in range(index + 1, min(index + 3, len(reader.items)))]
     if name in ("H", "O", "N", "F", "Cl") and kinds[:1] == ["MOLW"]:

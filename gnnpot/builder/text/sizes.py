@@ -8,7 +8,7 @@ import numpy as np
 from gnnpot.builder.messages import error, say
 from gnnpot.builder.state import Message
 from gnnpot.builder.steps.defects import host_of
-from gnnpot.builder.text.reader import Reader
+from gnnpot.builder.text.reader import SentenceReader
 
 #: repetitions along an axis that are tried
 MAX_REPEAT = 12
@@ -16,7 +16,7 @@ MAX_REPEAT = 12
 MAX_EDGE, FRACTION_ERROR = 30.0, 0.1
 
 
-def read_number_of_atoms(reader: Reader) -> None:
+def read_number_of_atoms(reader: SentenceReader) -> None:
     """Take the number of atoms of a supercell: `2x2x2 (96 atoms)`, `64原子のスーパーセル`."""
     if reader.has("PARTICLE", "CORESHELL", "CORESHELLW", "MOL", "NANOTUBE", "MILLER"):
         return
@@ -34,7 +34,7 @@ def read_number_of_atoms(reader: Reader) -> None:
             return
 
 
-def read_lone_number_of_atoms(reader: Reader) -> None:
+def read_lone_number_of_atoms(reader: SentenceReader) -> None:
     """`GaAs with 5% In, 64 atoms`: the number that no other rule has taken is that of the crystal."""
     lone = reader.left("ATOMS")
     if len(lone) == 1 and reader.facts.get("repeat") is None and reader.facts.get("number_of_atoms") is None:
@@ -42,7 +42,7 @@ def read_lone_number_of_atoms(reader: Reader) -> None:
         reader.take(lone[0])
 
 
-def fit_number_of_atoms(reader: Reader, steps: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def fit_number_of_atoms(reader: SentenceReader, steps: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """The crystal's steps with a supercell of the given number of atoms; another number is a contradiction."""
     wanted = reader.facts.get("number_of_atoms")
     if wanted is None or steps[0]["do"] != "bulk" or "formula" not in steps[0]:
@@ -69,7 +69,7 @@ def fit_number_of_atoms(reader: Reader, steps: list[dict[str, Any]]) -> list[dic
 
 
 def room_for_fractions(
-    reader: Reader, steps: list[dict[str, Any]], following: list[dict[str, Any]]
+    reader: SentenceReader, steps: list[dict[str, Any]], following: list[dict[str, Any]]
 ) -> list[dict[str, Any]]:
     """A crystal without a size, repeated until the fractions of its atoms that are changed are whole atoms."""
     shares = [s for s in following if s["do"] in ("vacancy", "substitute") and s.get("fraction")]
@@ -104,7 +104,7 @@ def _is_whole(numbers: np.ndarray) -> bool:
     return bool(whole.min() >= 1 and np.abs(whole / numbers - 1).max() <= FRACTION_ERROR)
 
 
-def vacancies_per_dopant(reader: Reader, steps: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def vacancies_per_dopant(reader: SentenceReader, steps: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """`one O vacancy per two Gd` as a number, of what the steps before have made."""
     from gnnpot.builder.execution import execute
     from gnnpot.builder.recipe import Recipe
@@ -129,6 +129,6 @@ def _primitive(bulk: dict[str, Any]) -> int:
     return len(execute(Recipe.model_validate({"steps": [{**bulk, "cell": "primitive"}]})).structure)
 
 
-def _contradiction(reader: Reader, first: int, second: int) -> Exception:
+def _contradiction(reader: SentenceReader, first: int, second: int) -> Exception:
     what = {"en": "the number of atoms", "ja": "原子数"}[reader.language]
     return error("contradiction", reader.language, what=what, first=first, second=second)

@@ -3,10 +3,10 @@
 Example: `2 % biaxial tensile strain`, `c軸方向に3%引っ張る`.
 """
 
-from gnnpot.builder.text.reader import Reader
+from gnnpot.builder.text.reader import SentenceReader
 
 
-def read_strain(reader: Reader) -> None:
+def read_strain(reader: SentenceReader) -> None:
     """Percent with a word for strain, and along which axes."""
     words = reader.left("STRAIN", "TENSION", "COMPRESS")
     if not words or not reader.left("PCT"):
@@ -41,7 +41,7 @@ def read_strain(reader: Reader) -> None:
         reader.take(reader.left("STRAIN", "TENSION", "COMPRESS", "BIAXIAL", "UNIAXIAL", "HYDRO", "AXIS"))
 
 
-def _strain_apart(reader: Reader, strain: dict[str, float]) -> bool:
+def _strain_apart(reader: SentenceReader, strain: dict[str, float]) -> bool:
     """`strain graphene by 5 % along x`: the parts do not stand together."""
     percents = reader.left("PCT")
     if len(percents) != 1:

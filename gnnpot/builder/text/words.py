@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from gnnpot.builder.messages import error
-from gnnpot.builder.text.reader import Reader
+from gnnpot.builder.text.reader import SentenceReader
 
 AMOUNT = "ATOMW|OF|PCT|HALF|COUNT|NUM|ATOMS|WO|OUTERMOST|EQ|RANDOM|NEAR|SITEW|MOLW|VACANCY|EACH|SLAB|CELLS|APPROX"
 
@@ -39,7 +39,7 @@ class Roles:
     sublattice: str | None = None
 
 
-def formula(reader: Reader, index: int) -> str:
+def formula(reader: SentenceReader, index: int) -> str:
     """The formula of a substance's token."""
     value = reader.value(index)
     return value[0] if isinstance(value, tuple) else str(value)
@@ -50,7 +50,7 @@ def is_element(text: str) -> bool:
     return re.fullmatch(r"[A-Z][a-z]?", text) is not None
 
 
-def amount_of(reader: Reader, indices: list[int]) -> dict[str, Any]:
+def amount_of(reader: SentenceReader, indices: list[int]) -> dict[str, Any]:
     """Number or fraction among tokens, and where."""
     found: dict[str, Any] = {}
     for index in indices:
@@ -72,7 +72,7 @@ def amount_of(reader: Reader, indices: list[int]) -> dict[str, Any]:
     return found
 
 
-def widened(reader: Reader, indices: list[int], right: bool = True) -> list[int]:
+def widened(reader: SentenceReader, indices: list[int], right: bool = True) -> list[int]:
     """A match with the amounts that stand directly before and after it."""
     rest = reader.rest()
     kinds = set(AMOUNT.split("|")) - {"EQ", "WO", "VACANCY"}
@@ -85,7 +85,7 @@ def widened(reader: Reader, indices: list[int], right: bool = True) -> list[int]
     return rest[first : last + 1]
 
 
-def count_near(reader: Reader, index: int) -> int | None:
+def count_near(reader: SentenceReader, index: int) -> int | None:
     """The number directly before or after a molecule, taken."""
     rest = reader.rest()
     place = rest.index(index)

@@ -13,19 +13,19 @@ from gnnpot.data.mp.batch import FrameBatch
 from gnnpot.data.mp.delta import MP_TABLE, DeltaSource, TrajectoryTable
 from gnnpot.data.mp.files import MatPESFile, MPtrjFile
 from gnnpot.data.mp.filters import Curation, Filter, default_filters
-from gnnpot.data.mp.pipeline import Progress, curate
+from gnnpot.data.mp.pipeline import CurationProgress, curate
 from gnnpot.data.mp.report import write_curation_report
 from gnnpot.data.mp.rest import TaskInterface, ask_about_tasks
 
 __all__ = [
     "MP_TABLE",
     "Curation",
+    "CurationProgress",
     "DeltaSource",
     "Filter",
     "FrameBatch",
     "MPtrjFile",
     "MatPESFile",
-    "Progress",
     "TaskInterface",
     "TrajectoryTable",
     "ask_about_tasks",

@@ -27,7 +27,7 @@ from ase.data import atomic_numbers
 
 from gnnpot.data.mp.filters import Curation, ElectronicConvergence, Filter
 from gnnpot.data.mp.pipeline import Chunk
-from gnnpot.data.mp.trajectories import ENERGY_COLUMN, SOURCE, STRESS, Task, as_columns, to_batch
+from gnnpot.data.mp.trajectories import ENERGY_COLUMN, SOURCE, STRESS, MPTask, as_columns, to_batch
 from gnnpot.errors import DataError
 
 #: where the Materials Project publishes its trajectories
@@ -44,7 +44,7 @@ Position = tuple[int, int, int]
 
 
 @dataclass(frozen=True)
-class Rows:
+class TableChunk:
     """A chunk of the table."""
 
     columns: dict[str, pa.Array]  #: of the wanted trajectories; may be none
@@ -84,7 +84,7 @@ class TrajectoryTable:
         """What names the data."""
         return {"table": self.uri, "version": self.version}
 
-    def rows(self, curation: Curation, columns: Sequence[str], start: Position | None = None) -> Iterator[Rows]:
+    def rows(self, curation: Curation, columns: Sequence[str], start: Position | None = None) -> Iterator[TableChunk]:
         """Chunks of the trajectories that `curation` wants by type and elements, from `start` on."""
         files = self._files(curation)
         sizes = np.array([file.filesystem.get_file_info(file.path).size or 0 for file in files], dtype=float)
@@ -93,7 +93,7 @@ class TrajectoryTable:
         for number in range(first, len(files)):
             with _reading(files[number].path):
                 for arrays, read, (k, s), part in self._file(files[number], curation, columns, group, chunk):
-                    yield Rows(arrays, read, (number, k, s), float(shares[:number].sum() + part * shares[number]))
+                    yield TableChunk(arrays, read, (number, k, s), float(shares[:number].sum() + part * shares[number]))
             group = chunk = 0
 
     def _file(
@@ -153,7 +153,7 @@ class DeltaSource:
     """
 
     table: TrajectoryTable
-    tasks: Mapping[tuple[str, str], Task] = field(default_factory=dict)
+    tasks: Mapping[tuple[str, str], MPTask] = field(default_factory=dict)
 
     @property
     def identity(self) -> dict[str, Any]:

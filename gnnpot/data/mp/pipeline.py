@@ -47,7 +47,7 @@ class Chunk:
     done: float  #: share of the source that lies before `after`
 
 
-class Source(Protocol):
+class FrameSource(Protocol):
     """What frames come from. The same source, asked from the same position, must tell the same frames."""
 
     @property
@@ -71,7 +71,7 @@ class Source(Protocol):
 
 
 @dataclass(frozen=True)
-class Progress:
+class CurationProgress:
     """How far it is."""
 
     done: float  #: share of the source
@@ -110,7 +110,7 @@ class _Counts:
 
 
 def curate(
-    source: Source,
+    source: FrameSource,
     curation: Curation,
     output: Path | str,
     *,
@@ -118,7 +118,7 @@ def curate(
     limit: int | None = None,
     check_stress: bool = True,
     overwrite: bool = False,
-    progress: Callable[[Progress], None] | None = None,
+    progress: Callable[[CurationProgress], None] | None = None,
 ) -> FrameStore:
     """Read a source, filter its frames and write them as a store; resumes an unfinished store of that name.
 
@@ -139,7 +139,7 @@ def curate(
         for chunk in () if full else source.chunks(curation, filters, builder.position):
             _pass(chunk, curation.corrections == "mp2020" and not source.brings_corrections, filters, counts, builder)
             if progress:
-                progress(Progress(chunk.done, counts.before.frames, counts.after.frames))
+                progress(CurationProgress(chunk.done, counts.before.frames, counts.after.frames))
             if limit is not None and counts.after.frames >= limit:
                 break
 
@@ -187,7 +187,7 @@ def _check(folder: Path, shards: list[Shard], where: dict) -> dict:
 
 
 def _described(
-    source: Source, curation: Curation, filters: tuple[Filter, ...], counts: _Counts, limit: int | None
+    source: FrameSource, curation: Curation, filters: tuple[Filter, ...], counts: _Counts, limit: int | None
 ) -> dict[str, Any]:
     """The manifest's record of the choice of frames; `gnnpot.data.mp.report` draws it."""
     conventions = dict(source.conventions)

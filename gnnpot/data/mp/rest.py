@@ -6,7 +6,7 @@
 
 A first pass over the table's narrow columns finds the tasks that are wanted and their last energies; then the interface
 is asked for `PAGE` tasks at a time. Each file of the table and each page leaves one small file in `folder` when it is
-done, so that asking is resumed where it ended. In memory: one `Task` for each trajectory.
+done, so that asking is resumed where it ended. In memory: one `MPTask` for each trajectory.
 """
 
 import hashlib
@@ -25,7 +25,7 @@ import pyarrow.parquet as pq
 
 from gnnpot.data.mp.delta import TrajectoryTable
 from gnnpot.data.mp.filters import Curation
-from gnnpot.data.mp.trajectories import ENERGY_COLUMN, Task, last_energies
+from gnnpot.data.mp.trajectories import ENERGY_COLUMN, MPTask, last_energies
 from gnnpot.errors import DataError
 from gnnpot.runs.files import write_bytes
 
@@ -102,7 +102,7 @@ def canonical(identifier: str) -> int:
 
 def ask_about_tasks(
     table: TrajectoryTable, curation: Curation, interface: TaskInterface, folder: Path, progress: Show
-) -> dict[tuple[str, str], Task]:
+) -> dict[tuple[str, str], MPTask]:
     """What is known of every wanted trajectory, by (identifier, run type).
 
     `folder`: where answers are kept until the store is finished. A task that the interface does not know has no
@@ -156,8 +156,8 @@ def _answers(interface: TaskInterface, identifiers: list[str], folder: Path, pro
     return pa.concat_tables(tables)
 
 
-def _joined(survey: pa.Table, answers: pa.Table) -> dict[tuple[str, str], Task]:
-    """A `Task` of each trajectory; the final energy is the lowest last one of its material's tasks of one run type."""
+def _joined(survey: pa.Table, answers: pa.Table) -> dict[tuple[str, str], MPTask]:
+    """An `MPTask` of each trajectory; the final energy is the lowest last one of its material's tasks of a run type."""
     known = {row["identifier"]: row for row in answers.to_pylist()}
     keys = list(zip(survey["identifier"].to_pylist(), survey["run_type"].to_pylist(), strict=True))
     last = dict(zip(keys, survey["last_energy"].to_pylist(), strict=True))
@@ -175,7 +175,7 @@ def _joined(survey: pa.Table, answers: pa.Table) -> dict[tuple[str, str], Task]:
         row = known.get(identifier, {"material_id": "", "deprecated": False, "magmoms": None})
         final = lowest.get((row["material_id"], run_type), energy)
         moments = tuple(row["magmoms"] or ())
-        tasks[identifier, run_type] = Task(row["material_id"], row["deprecated"], final, moments)
+        tasks[identifier, run_type] = MPTask(row["material_id"], row["deprecated"], final, moments)
     return tasks
 
 

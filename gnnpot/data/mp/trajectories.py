@@ -55,7 +55,7 @@ TYPES: dict[str, pa.DataType] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Task:
+class MPTask:
     """The Materials Project's description of a task, beside its trajectory."""
 
     material_id: str = ""
@@ -65,7 +65,7 @@ class Task:
 
 
 def to_batch(
-    rows: Mapping[str, pa.Array], energy: str, tasks: Mapping[tuple[str, str], Task]
+    rows: Mapping[str, pa.Array], energy: str, tasks: Mapping[tuple[str, str], MPTask]
 ) -> tuple[FrameBatch, dict[str, int]]:
     """The frames of trajectories, and how many can't be read, by reason.
 
@@ -204,14 +204,14 @@ def _readable(rows: Mapping[str, pa.Array], shape: _Shape) -> tuple[np.ndarray, 
 
 
 def _words(
-    rows: Mapping[str, pa.Array], tasks: Mapping[tuple[str, str], Task]
-) -> tuple[dict[str, np.ndarray], list[Task]]:
+    rows: Mapping[str, pa.Array], tasks: Mapping[tuple[str, str], MPTask]
+) -> tuple[dict[str, np.ndarray], list[MPTask]]:
     """Provenance of each trajectory, and what is known of its task."""
     names = rows["identifier"].to_pylist()
     runs = rows["run_type"].to_pylist()
     offsets = np.concatenate([[0], np.cumsum(_lengths(rows["elements"]))])
     elements = _flat(rows["elements"])
-    looked_up = [tasks.get(key, Task()) for key in zip(names, runs, strict=True)]
+    looked_up = [tasks.get(key, MPTask()) for key in zip(names, runs, strict=True)]
     material = [
         task.material_id or reduced_formula(elements[a:b])
         for task, a, b in zip(looked_up, offsets[:-1], offsets[1:], strict=True)
@@ -229,7 +229,7 @@ def _words(
     return {name: np.array(values, dtype=object) for name, values in words.items()}, looked_up
 
 
-def _magmoms(shape: _Shape, tasks: list[Task]) -> np.ndarray:
+def _magmoms(shape: _Shape, tasks: list[MPTask]) -> np.ndarray:
     """[A] of the last step of each trajectory whose task has them; NaN elsewhere."""
     out = np.full(int((shape.sizes * shape.steps).sum()), np.nan)
     ends = np.cumsum(shape.sizes * shape.steps)

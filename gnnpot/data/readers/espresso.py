@@ -73,21 +73,21 @@ class EspressoReader(DftReader):
         return b"Program PWSCF v." in head
 
     def records(self) -> Iterator[Record | FrameError]:
-        run, step, done = None, _Step(), True
+        run, step, done = None, _PwStep(), True
         labels: frozenset[str] = frozenset()
         with open_text(self.path, errors="replace") as file:
             for line in file:
                 if (version := _VERSION.search(line)) is not None:
                     if run is not None and step.begun:
                         yield self._finished(run, step) if done else incomplete_step()
-                    run, step, labels, done = _Run(version[1]), _Step(), frozenset(), False
+                    run, step, labels, done = _PwRun(version[1]), _PwStep(), frozenset(), False
                 if run is None:
                     continue
                 # A new cell or new positions mean that all is said of those before.
                 if run.structure_follows(line) and step.begun:
                     labels = step.labels
                     yield self._finished(run, step)
-                    step = _Step()
+                    step = _PwStep()
                 try:
                     if not run.note(line, file):
                         step.note(line, file, len(run.labels))
@@ -100,7 +100,7 @@ class EspressoReader(DftReader):
             whole = done or (step.labels and step.labels == labels) or step.stopped
             yield self._finished(run, step) if whole else incomplete_step()
 
-    def _finished(self, run: "_Run", step: "_Step") -> Record | FrameError:
+    def _finished(self, run: "_PwRun", step: "_PwStep") -> Record | FrameError:
         try:
             record = step.record(run)
         except FrameError as error:
@@ -109,7 +109,7 @@ class EspressoReader(DftReader):
 
 
 @dataclass
-class _Run:
+class _PwRun:
     """The settings of one start of `pw.x`, and where its atoms are now."""
 
     version: str
@@ -209,7 +209,7 @@ class _Run:
 
 
 @dataclass
-class _Step:
+class _PwStep:
     """The labels of one structure."""
 
     begun: bool = False  #: its electrons have begun to move
@@ -248,7 +248,7 @@ class _Step:
             if len(moments) == len(rows):
                 self.magmoms = np.array([number_in(moment.rstrip(","), "magn") for moment in moments])
 
-    def record(self, run: _Run) -> Record:
+    def record(self, run: _PwRun) -> Record:
         """Its record. Raises `FrameError`."""
         if self.broken is not None:
             raise self.broken

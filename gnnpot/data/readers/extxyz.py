@@ -120,7 +120,7 @@ def _record(comment: str, lines: list[str]) -> Record:
     # Words of a title are no labels: "lowest energy found".
     labels = {key for quantity in QUANTITIES.values() for key in quantity.keys}
     info = {key: info[key] for key, value in _pairs(comment) if value is not None or key not in labels}
-    columns = Columns(info.pop("Properties", "species:S:1:pos:R:3"), lines)
+    columns = AtomColumns(info.pop("Properties", "species:S:1:pos:R:3"), lines)
     cell, periodic = np.zeros((3, 3)), "F F F"
     if "Lattice" in info:
         lattice = floats(info.pop("Lattice"), "Lattice")
@@ -137,7 +137,7 @@ def _record(comment: str, lines: list[str]) -> Record:
     return Record(_numbers(columns), columns["pos"], cell, np.array(flags), info, columns)
 
 
-def _numbers(columns: "Columns") -> np.ndarray:
+def _numbers(columns: "AtomColumns") -> np.ndarray:
     if "species" in columns:
         words = columns.words("species")
         known = {w: _element(w) for w in set(words)}
@@ -154,7 +154,7 @@ def _element(word: str) -> int:
     return atomic_number(word[:40].capitalize(), "species")
 
 
-class Columns(Mapping):
+class AtomColumns(Mapping):
     """The per-atom columns of a frame, by the names in `Properties`; numbers are read when they are asked for."""
 
     def __init__(self, properties: str, lines: list[str]) -> None:

@@ -84,7 +84,7 @@ class GpawReader(DftReader):
                     if step is not None:
                         labels = step.labels
                         yield self._finished(step, words)
-                    step = _Step(limit)
+                    step = _GpawStep(limit)
                     step.note_atoms(file)
                 elif (found := _VERSION.search(line)) is not None and "code" not in words:
                     words |= {"code": f"GPAW {found[1]}"}
@@ -100,7 +100,7 @@ class GpawReader(DftReader):
             raise DataError(f"{self.path}: ends before its first structure; let GPAW run")
         yield self._finished(step, words) if step.is_over and labels <= step.labels else incomplete_step()
 
-    def _finished(self, step: "_Step", words: dict[str, str]) -> Record | FrameError:
+    def _finished(self, step: "_GpawStep", words: dict[str, str]) -> Record | FrameError:
         if not step.is_over:
             return incomplete_step()
         try:
@@ -124,7 +124,7 @@ def _words(version: str, functional: str) -> dict[str, str]:
 
 
 @dataclass
-class _Step:
+class _GpawStep:
     """One structure of the text, and its labels."""
 
     max_iterations: int = 0

@@ -63,7 +63,7 @@ class OutcarReader(DftReader):
         return head.lstrip().startswith(b"vasp.")
 
     def records(self) -> Iterator[Record | FrameError]:
-        header, step, begun, ended = _Header(), _Step(), False, False
+        header, step, begun, ended = _Header(), _OutcarStep(), False, False
         whole = 0
         with open_text(self.path, errors="replace") as file:
             for line in file:
@@ -73,7 +73,7 @@ class OutcarReader(DftReader):
                         whole += 1
                         yield self._finished(step, header)
                     # A force field's steps name no electronic ones; the electrons' own follow under the same number.
-                    step, begun = _Step(cell=step.cell), True
+                    step, begun = _OutcarStep(cell=step.cell), True
                 if iteration:
                     step.iterations = int(iteration[3] or 0)
                     continue
@@ -91,7 +91,7 @@ class OutcarReader(DftReader):
             return
         yield self._finished(step, header) if ended or step.is_whole else incomplete_step()
 
-    def _finished(self, step: "_Step", header: "_Header") -> Record | FrameError:
+    def _finished(self, step: "_OutcarStep", header: "_Header") -> Record | FrameError:
         try:
             record = step.record(header)
         except FrameError as error:
@@ -162,7 +162,7 @@ class _Header:
 
 
 @dataclass
-class _Step:
+class _OutcarStep:
     """One ionic step."""
 
     cell: list[str] = field(default_factory=list)  #: three lines

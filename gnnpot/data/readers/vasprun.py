@@ -62,7 +62,7 @@ class VasprunReader(DftReader):
         return head.lstrip().startswith(b"<") and b"<modeling>" in head
 
     def records(self) -> Iterator[Record | FrameError]:
-        run, steps, within = _Run(), 0, False
+        run, steps, within = _VasprunHeader(), 0, False
         with open_binary(self.path) as file:
             try:
                 for event, element in _top_elements(file):
@@ -82,7 +82,7 @@ class VasprunReader(DftReader):
                 elif not steps:
                     raise DataError(f"{self.path}: ends before its first ionic step; let VASP run") from None
 
-    def _step(self, run: "_Run", step: ElementTree.Element) -> Record | FrameError:
+    def _step(self, run: "_VasprunHeader", step: ElementTree.Element) -> Record | FrameError:
         try:
             electronic = step.findall("scstep")
             last, converged = run.ground_state(electronic)
@@ -108,7 +108,7 @@ def _top_elements(file: BinaryIO) -> Iterator[tuple[str, ElementTree.Element]]:
 
 
 @dataclass
-class _Run:
+class _VasprunHeader:
     """What stands before the first step."""
 
     version: str = ""

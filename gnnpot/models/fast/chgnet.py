@@ -207,7 +207,7 @@ class FastBonds:
         return self.plain.angle_edges
 
 
-class _Step:
+class _GatedStep:
     """A step of the model, with a gated perceptron on gathered rows."""
 
     def __init__(self, mlp: GatedMLP, scratch: Scratch) -> None:
@@ -217,7 +217,7 @@ class _Step:
         self.gate = Gate(mlp, scratch, own=self.weights[2] if len(self.weights) == 4 else None)
 
 
-class _AtomConvolution(_Step):
+class _AtomConvolution(_GatedStep):
     """v'_i = v_i + L Σ_j ẽ^a_ij ⊙ φ(v_i ⊕ e_ij ⊕ v_j), with equation (1)."""
 
     def __init__(self, step: "AtomConvolution", embedding: Tensor, shift: Tensor, scratch: Scratch) -> None:
@@ -242,7 +242,7 @@ class _AtomConvolution(_Step):
         return pullback
 
 
-class _AngleStep(_Step):
+class _AngleStep(_GatedStep):
     """φ(e_ij ⊕ e_ik ⊕ a_ijk ⊕ v_i)."""
 
     def __init__(self, mlp: GatedMLP, shift: Tensor, scratch: Scratch) -> None:

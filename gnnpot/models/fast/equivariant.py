@@ -17,7 +17,7 @@ from torch import Tensor
 from gnnpot.graphs import Graph
 from gnnpot.models.base import AtomicOutput, check_elements
 from gnnpot.models.fast import equivariant_layer as kernels
-from gnnpot.models.fast.equivariant_layer import Edges, Plan
+from gnnpot.models.fast.equivariant_layer import Edges, LayerPlan
 from gnnpot.ops.exchange import Part
 from gnnpot.ops.radial_table import hermite_rows
 from gnnpot.ops.rms_norm import Norm, degree_weights
@@ -128,7 +128,7 @@ class _Layer:
         ]
         offsets = [np.array(rows.offsets) for rows in (self.features, layout.messages, self.totals, self.out)]
         self.constants = layout.constants
-        self.plan = Plan(
+        self.plan = LayerPlan(
             paths=layout.paths,
             table=table,
             per_step=per_step,
@@ -174,7 +174,7 @@ def _norm(norm: "RMSNorm", columns: list[Columns]) -> Norm:
 
 
 class _Weights:
-    """Matrices, their transposes and biases one after the other, as `Plan` has them."""
+    """Matrices, their transposes and biases one after the other, as `LayerPlan` has them."""
 
     def __init__(self) -> None:
         self.all: list[Tensor] = []

@@ -32,7 +32,7 @@ from gnnpot.ops.tensor_product.edges import convolve, convolve_backward, largest
 GRAIN = 4
 
 
-class Plan(NamedTuple):
+class LayerPlan(NamedTuple):
     """A layer. Offsets are those of `Rows`, for each l: where it begins in units of atoms, an atom's size, a row's.
 
     Of L_0 to L_2 and their transposes: for each l, where in `weights` the matrix begins, its rows and columns (0: there

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from gnnpot.graphs import Graph
-from gnnpot.models.fast.hdnnp_blocks import FACTORS, Plan
+from gnnpot.models.fast.hdnnp_blocks import FACTORS, SymmetryFunctionPlan
 from gnnpot.models.fast.hdnnp_kernel import energies_and_gradient
 from gnnpot.models.fast.hdnnp_network import network_of
 from gnnpot.models.symmetry_batches import Group
@@ -57,7 +57,7 @@ class FastHDNNP:
         return torch.from_numpy(energies), torch.from_numpy(gradient).to(vectors.dtype), torch.from_numpy(counts)
 
 
-def plan_of(groups: list[tuple[bool, Group]], species: int) -> Plan:
+def plan_of(groups: list[tuple[bool, Group]], species: int) -> SymmetryFunctionPlan:
     """The functions of all groups as the kernels read them: for each centre and class only what it has."""
     most = max((group.columns.shape[1] for _, group in groups), default=0)
     parts = np.zeros((len(groups), species, most, 6), np.int64)
@@ -82,7 +82,7 @@ def plan_of(groups: list[tuple[bool, Group]], species: int) -> Plan:
     def every(name: str, kind: type) -> np.ndarray:
         return np.array([getattr(group, name) for _, group in groups], dtype=kind)
 
-    return Plan(
+    return SymmetryFunctionPlan(
         cutoff=every("cutoff", float),
         cutoff_kind=every("cutoff_kind", np.int64),
         inner=every("inner", float),

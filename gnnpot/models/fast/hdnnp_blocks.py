@@ -20,11 +20,11 @@ from gnnpot.ops.simd.vectors import SIMD_WIDTH, broadcast, broadcast_at, load, s
 C, RA, RB, RJ, FF, DFA, DFB, IA, IB, FJ, DFJ = range(11)
 #: Rows that the gradient of the pair overwrites: PA r_a + Q r_b to a's, PB r_b + Q r_a to b's.
 PA, PB, Q = RA, RB, C
-#: The first of the rows R_m, w f R_m, A_a and dA_a/dcos θ, see `Plan.rows`.
+#: The first of the rows R_m, w f R_m, A_a and dA_a/dcos θ, see `SymmetryFunctionPlan.rows`.
 FACTORS = 11
 
 
-class Plan(NamedTuple):
+class SymmetryFunctionPlan(NamedTuple):
     """G groups of symmetry functions that share cutoff, cutoff function and weights, for S species.
 
     What a centre of species s has for the class (radial) or pair of classes (angular) p of group g is

@@ -39,7 +39,7 @@ from gnnpot.ops.simd.vectors import SIMD_WIDTH, load, store
 _X, _Y, _Z, _R, _F, _DF, _INVERSE, _WEIGHT = range(8)
 
 
-class Scratch(NamedTuple):
+class ThreadScratch(NamedTuple):
     """What a thread writes while it works on an atom."""
 
     width: int  #: longest list of neighbours, padded to whole SIMD vectors
@@ -96,7 +96,7 @@ def _range(plan, net, first, species, neighbors, vectors, lo, hi, energies, grad
 @njit(forceinline=True)
 def _scratch(plan, degree, blocks):
     groups, width = len(plan.cutoff), (degree + 2 * SIMD_WIDTH - 1) // SIMD_WIDTH * SIMD_WIDTH
-    return Scratch(
+    return ThreadScratch(
         width,
         np.zeros(groups * 8 * width),
         np.zeros((groups, width), np.int64),
@@ -114,7 +114,7 @@ def _enlarged(plan, old, blocks):
     """The same with room for more blocks."""
     slab = np.zeros(blocks * SIMD_WIDTH * plan.rows[4])
     one, two = np.zeros(blocks * SIMD_WIDTH, np.int64), np.zeros(blocks * SIMD_WIDTH, np.int64)
-    return Scratch(old.width, old.near, old.edges, old.bounds, slab, one, two, old.parts, old.pull)
+    return ThreadScratch(old.width, old.near, old.edges, old.bounds, slab, one, two, old.parts, old.pull)
 
 
 @njit(forceinline=True, error_model="numpy", fastmath=FAST)

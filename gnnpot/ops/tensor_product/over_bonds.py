@@ -29,12 +29,12 @@ def product_over_bonds(
     Returns:
         Messages, for each l [N, 2l+1, channels of all paths that end in l].
     """
-    run = _Run(layout, ends, len(features[0]))
+    run = _KernelArguments(layout, ends, len(features[0]))
     out = _Product.apply(run, layout.features.join(features), harmonics.contiguous(), layout.weights.pad(weights))
     return layout.messages.split(out)
 
 
-class _Run:
+class _KernelArguments:
     """The arguments of the kernels that have no derivatives."""
 
     def __init__(self, layout: ProductLayout, ends: np.ndarray, atoms: int) -> None:
@@ -51,7 +51,7 @@ class _Run:
         kernel(*(t.detach().numpy() for t in given), *self.fixed, *(t.numpy() for t in results))
 
 
-def _product(run: _Run, factors: tuple[Tensor, ...]) -> Tensor:
+def _product(run: _KernelArguments, factors: tuple[Tensor, ...]) -> Tensor:
     out = run.sums("messages", factors[0])
     run(kernels.convolve, factors, out)
     return summed(out)
@@ -59,7 +59,7 @@ def _product(run: _Run, factors: tuple[Tensor, ...]) -> Tensor:
 
 class _Product(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, run: _Run, *factors: Tensor) -> Tensor:
+    def forward(ctx: Any, run: _KernelArguments, *factors: Tensor) -> Tensor:
         """`factors`: flat features x, harmonics Y [U, harmonics] and weights w [U, weights], contiguous."""
         ctx.run = run
         ctx.save_for_backward(*factors)
@@ -81,7 +81,7 @@ class _Product(torch.autograd.Function):
 
 class _Pullback(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, run: _Run, *factors: Tensor) -> tuple[Tensor, ...]:
+    def forward(ctx: Any, run: _KernelArguments, *factors: Tensor) -> tuple[Tensor, ...]:
         """The derivatives of g · `_Product`, for the factors g, x, Y, w."""
         ctx.run = run
         ctx.save_for_backward(*factors)

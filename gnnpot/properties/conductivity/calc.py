@@ -19,7 +19,7 @@ from typing import Any
 from ase import Atoms
 from ase.calculators.calculator import BaseCalculator as AseCalculator
 
-from gnnpot.engines.md import Sample
+from gnnpot.engines.md import MDSample
 from gnnpot.engines.restart import structure_identity
 from gnnpot.errors import ConfigError, DataError, GnnpotError, SimulationError
 from gnnpot.properties.conductivity.config import ConductivityConfig
@@ -37,7 +37,7 @@ _REPORT_SECONDS = 0.5
 
 
 @dataclass(frozen=True, slots=True)
-class Progress:
+class ConductivityProgress:
     """How far a temperature's simulations are."""
 
     temperature: float  #: K
@@ -53,7 +53,7 @@ def calc(
     folder: Path,
     *,
     processes: int = 1,
-    progress: Callable[[Progress], None] | None = None,
+    progress: Callable[[ConductivityProgress], None] | None = None,
 ) -> Study:
     """Simulate what has not been simulated, and analyse.
 
@@ -127,19 +127,19 @@ def _agree(folder: Path, cell: Atoms, config: ConductivityConfig) -> None:
 
 
 def _reporter(
-    config: ConductivityConfig, temperature: float, report: Callable[[Progress], None]
-) -> Callable[[str, Sample], None]:
+    config: ConductivityConfig, temperature: float, report: Callable[[ConductivityProgress], None]
+) -> Callable[[str, MDSample], None]:
     before, total = {}, 0
     for stage in stages(config):
         before[stage.name], total = total, total + stage.steps
     last = 0.0
 
-    def report_sample(name: str, sample: Sample) -> None:
+    def report_sample(name: str, sample: MDSample) -> None:
         nonlocal last
         done = before[name] + sample.step
         if time.monotonic() - last >= _REPORT_SECONDS or done == total:
             last = time.monotonic()
-            report(Progress(temperature, name, done, total))
+            report(ConductivityProgress(temperature, name, done, total))
 
     return report_sample
 
@@ -185,7 +185,7 @@ def _side_by_side(
     config: ConductivityConfig,
     folder: Path,
     processes: int,
-    report: Callable[[Progress], None],
+    report: Callable[[ConductivityProgress], None],
 ) -> None:
     context = multiprocessing.get_context("spawn")
     begun, events = context.Value("i", 0), context.Queue()
@@ -207,7 +207,7 @@ def _side_by_side(
                 continue
             if message is None:
                 ended += 1
-            elif isinstance(message, Progress):
+            elif isinstance(message, ConductivityProgress):
                 report(message)
             else:
                 failed.append(message)

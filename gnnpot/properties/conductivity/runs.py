@@ -13,7 +13,7 @@ import numpy as np
 from ase import Atoms
 from ase.calculators.calculator import BaseCalculator as AseCalculator
 
-from gnnpot.engines.md import MDConfig, Sample, run_md
+from gnnpot.engines.md import MDConfig, MDSample, run_md
 from gnnpot.engines.trajectories import read_trajectory
 from gnnpot.errors import DataError
 from gnnpot.properties.conductivity.config import ConductivityConfig
@@ -28,21 +28,21 @@ _SETTLING = 0.3
 
 
 @dataclass(frozen=True, slots=True)
-class Stage:
+class SimulationStage:
     """A part of the simulations of one temperature."""
 
     name: str
     steps: int
 
 
-def stages(config: ConductivityConfig) -> list[Stage]:
+def stages(config: ConductivityConfig) -> list[SimulationStage]:
     """What is run at each temperature, in order."""
     waiting = config.steps(config.equilibration)
-    found = [Stage("pressure", waiting)] if config.volume == "npt" and waiting else []
-    found += [Stage("volume", waiting)] if waiting else []
+    found = [SimulationStage("pressure", waiting)] if config.volume == "npt" and waiting else []
+    found += [SimulationStage("volume", waiting)] if waiting else []
     # whole intervals, so that a run that is made longer has frames at equal distances
     every = frame_steps(config)
-    return [*found, Stage("run", every * max(1, round(config.steps(config.production) / every)))]
+    return [*found, SimulationStage("run", every * max(1, round(config.steps(config.production) / every)))]
 
 
 def frame_steps(config: ConductivityConfig) -> int:
@@ -76,7 +76,7 @@ def simulate(
     config: ConductivityConfig,
     temperature: float,
     folder: Path,
-    progress: Callable[[str, Sample], None] | None = None,
+    progress: Callable[[str, MDSample], None] | None = None,
 ) -> Path:
     """Run, or continue, all stages of a temperature, and return the path of the production's trajectory.
 
@@ -93,7 +93,7 @@ def simulate(
     atoms = atoms.copy()
     for stage in stages(config):
 
-        def report(sample: Sample, name: str = stage.name) -> None:
+        def report(sample: MDSample, name: str = stage.name) -> None:
             if progress is not None:
                 progress(name, sample)
 

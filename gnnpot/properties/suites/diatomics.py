@@ -43,7 +43,7 @@ WELL, TOP = 5.0, 50.0
 _DRAWN = ("H", "N", "Na", "Al", "Cl", "Cu")
 
 
-class Diatomics(Suite):
+class DiatomicsSuite(Suite):
     """Holes and walls of all pairs, and 46 curves of DFT."""
 
     name = "diatomics"

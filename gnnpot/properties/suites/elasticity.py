@@ -47,7 +47,7 @@ FMAX = 0.005
 LARGEST = 600.0
 
 
-class Elasticity(Suite):
+class ElasticitySuite(Suite):
     """Moduli of 495 crystals."""
 
     name = "elasticity"

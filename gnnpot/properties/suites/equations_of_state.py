@@ -40,7 +40,7 @@ REFERENCE = DataFile(
 )
 
 
-class EquationsOfState(Suite):
+class EquationsOfStateSuite(Suite):
     """Volume and bulk modulus of 356 crystals of 89 elements."""
 
     name = "equations-of-state"

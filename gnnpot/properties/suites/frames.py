@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure as Picture
 
 
-class Frames(Suite):
+class FramesSuite(Suite):
     """Errors of energies, forces and stresses on labelled frames."""
 
     name = "frames"

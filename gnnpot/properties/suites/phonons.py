@@ -48,7 +48,7 @@ FMAX = 2e-3
 _DFT = "DFT, "
 
 
-class Phonons(Suite):
+class PhononsSuite(Suite):
     """Frequencies of ten crystals; with --data, 293 heat capacities too."""
 
     name = "phonons"

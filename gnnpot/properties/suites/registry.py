@@ -7,16 +7,25 @@ from pathlib import Path
 
 from gnnpot.errors import ConfigError, suggest
 from gnnpot.properties.suites.base import Suite, SuiteOptions
-from gnnpot.properties.suites.diatomics import Diatomics
-from gnnpot.properties.suites.elasticity import Elasticity
-from gnnpot.properties.suites.equations_of_state import EquationsOfState
-from gnnpot.properties.suites.frames import Frames
-from gnnpot.properties.suites.phonons import Phonons
-from gnnpot.properties.suites.relaxations import Dynamics, Relaxations
+from gnnpot.properties.suites.diatomics import DiatomicsSuite
+from gnnpot.properties.suites.elasticity import ElasticitySuite
+from gnnpot.properties.suites.equations_of_state import EquationsOfStateSuite
+from gnnpot.properties.suites.frames import FramesSuite
+from gnnpot.properties.suites.phonons import PhononsSuite
+from gnnpot.properties.suites.relaxations import DynamicsSuite, RelaxationsSuite
 
 #: by name; the speed of a step is measured by `gnnpot.properties.suites.speed`, all potentials in turns
 SUITES: dict[str, type[Suite]] = {
-    suite.name: suite for suite in (Diatomics, EquationsOfState, Elasticity, Phonons, Frames, Relaxations, Dynamics)
+    suite.name: suite
+    for suite in (
+        DiatomicsSuite,
+        EquationsOfStateSuite,
+        ElasticitySuite,
+        PhononsSuite,
+        FramesSuite,
+        RelaxationsSuite,
+        DynamicsSuite,
+    )
 }
 
 

@@ -41,7 +41,7 @@ TEMPERATURE = 1000.0
 CRITERIA = [CLOSEST, HOTTEST, *VOLUME_RATIOS, MOST_EXPANDED, EXPANSION_STEP]
 
 
-class Relaxations(Suite):
+class RelaxationsSuite(Suite):
     """Positions and cells of crystals, relaxed."""
 
     name = "relaxations"
@@ -107,7 +107,7 @@ class Relaxations(Suite):
         return figure
 
 
-class Dynamics(Relaxations):
+class DynamicsSuite(RelaxationsSuite):
     """Crystals of at most 60 atoms, relaxed, made larger, and kept at 1000 K."""
 
     name = "dynamics"

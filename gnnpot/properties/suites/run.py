@@ -26,7 +26,7 @@ from gnnpot.runs.identity import differences, other_run
 from gnnpot.runs.processes import Processes
 from gnnpot.runs.progress import Progress, no_progress
 from gnnpot.runs.results_log import ResultsLog
-from gnnpot.runs.tasks import Job, run_tasks
+from gnnpot.runs.tasks import WorkerFactory, run_tasks
 
 log = logging.getLogger(__name__)
 
@@ -147,9 +147,9 @@ def _measure_all(
     with contextlib.ExitStack() as stack:
         several = processes > 1 and len(left) > 1
         executor = stack.enter_context(Processes(min(processes, len(left)))) if several else None
-        job = Job(functools.partial(_Worker, suite, subject, work, None if several else calculator))
+        factory = WorkerFactory(functools.partial(_Worker, suite, subject, work, None if several else calculator))
         run_tasks(
-            job, ([one] for one in left), done, executor,
+            factory, ([one] for one in left), done, executor,
             lost=functools.partial(_lost, suite), done=lambda _: progress(words, len(done), len(items)),
         )  # fmt: skip
 

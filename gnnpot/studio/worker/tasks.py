@@ -80,7 +80,7 @@ def _write_steps(folder: Path, steps: int) -> None:
 
 def dynamics(atoms: Atoms, report: Report, folder: Path, options: dict[str, Any], resume: bool) -> dict[str, Any]:
     """Molecular dynamics."""
-    from gnnpot.engines.md import MDConfig, Sample, run_md
+    from gnnpot.engines.md import MDConfig, MDSample, run_md
 
     config = MDConfig(
         ensemble=options["ensemble"], temperature=options["temperature"], pressure=options["pressure"],
@@ -89,7 +89,7 @@ def dynamics(atoms: Atoms, report: Report, folder: Path, options: dict[str, Any]
     report.columns(["step", "energy", "temperature", "fmax", "time"], config.steps)
     moving, begun = atoms.copy(), {"step": -1, "time": 0.0}
 
-    def progress(sample: Sample) -> None:
+    def progress(sample: MDSample) -> None:
         if begun["step"] < 0:
             begun.update(step=sample.step - 1, time=time.monotonic())
         here = report.calculator.atoms

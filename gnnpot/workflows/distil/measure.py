@@ -26,7 +26,7 @@ CHECK = "check"
 
 
 @dataclass(frozen=True)
-class Measured:
+class StudentMeasurements:
     """Figures of the final student; errors as `Evaluation.metrics` has them."""
 
     #: against the teacher, on a random sample of states from dynamics of its own, none of which it was trained on
@@ -49,7 +49,7 @@ def measure(
     tests: Sequence[Frame],
     processes: int,
     progress: Progress,
-) -> Measured:
+) -> StudentMeasurements:
     """All figures; `tests` are frames with labels from elsewhere. Raises `DataError` if the student's dynamics explode
     at once."""
     folder, options = config.run / "final" / CHECK, config.explore
@@ -67,7 +67,7 @@ def measure(
         sample, folder / "drawn.store", config.select.limits, processes, of_one(progress, "labelling")
     )
     atoms = repeated(structures[0].to_atoms(), options.min_atoms)
-    return Measured(
+    return StudentMeasurements(
         fresh=evaluate(student, store, stress=_has_stress(store)).metrics(),
         left_out=dict(left_out(store)),
         ends=dict(Counter(trajectory.end for trajectory in trajectories)),

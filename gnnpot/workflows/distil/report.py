@@ -16,7 +16,7 @@ from gnnpot.runs.pages import COLORS, GREY, new_figure, tidy
 from gnnpot.training.run import MODEL
 from gnnpot.units import GPA
 from gnnpot.workflows.distil.config import DistilConfig
-from gnnpot.workflows.distil.measure import Measured
+from gnnpot.workflows.distil.measure import StudentMeasurements
 from gnnpot.workflows.distil.results import DistilResults, end_name
 from gnnpot.workflows.distil.students import TRAIN, frames_in
 from gnnpot.workflows.distil.teacher import Teacher
@@ -28,7 +28,7 @@ UNCERTAIN_ERROR = f"{UNCERTAIN}: force MAE"
 
 
 def student_card(
-    config: DistilConfig, teacher: Teacher, measured: Measured, results: DistilResults, frames: Path
+    config: DistilConfig, teacher: Teacher, measured: StudentMeasurements, results: DistilResults, frames: Path
 ) -> Card:
     """The card of the final student; `frames`: the folder of all that it was trained on."""
     _, trained = load_checkpoint(config.run / "final" / MODEL)

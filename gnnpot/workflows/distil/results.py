@@ -15,7 +15,7 @@ from gnnpot.compiler.events import working_time
 from gnnpot.config import from_mapping, to_mapping
 from gnnpot.errors import ConfigError, DataError
 from gnnpot.runs.files import write_text
-from gnnpot.workflows.committee import Errors
+from gnnpot.workflows.committee import StudentErrors
 from gnnpot.workflows.distil.config import LIMITS, DistilConfig
 
 
@@ -29,8 +29,8 @@ class RoundResult:
     drawn: int  #: labelled frames of the random sample
     picked: int  #: labelled frames of the high-uncertainty sample
     left_out: dict[str, int]  #: frames that could not be labelled, by reason
-    errors: Errors  #: on the random sample, against the teacher
-    picked_errors: Errors | None
+    errors: StudentErrors  #: on the random sample, against the teacher
+    picked_errors: StudentErrors | None
     limit: float  #: eV/Å, disagreement at which trajectories ended
     disagreement: float  #: eV/Å, median over the states of the dynamics
     ends: dict[str, int]  #: trajectories by how they ended: complete, limit, exploded

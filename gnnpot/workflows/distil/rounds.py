@@ -31,7 +31,7 @@ Count = Callable[[int, int], None]
 
 
 @dataclass(frozen=True, eq=False)
-class Dynamics:
+class StudentDynamics:
     """Where the students' dynamics led to."""
 
     trajectories: list[SampledTrajectory]
@@ -56,7 +56,7 @@ def explore(
     number: int,
     folder: Path,
     progress: Count,
-) -> Dynamics:
+) -> StudentDynamics:
     """Molecular dynamics by the students in turns, and the states of it that are to be labelled.
 
     Args:
@@ -85,7 +85,7 @@ def explore(
             "shorter explore.timestep"
         )
     lengths = [len(t) * options.interval * options.timestep / 1000 for t in trajectories]
-    return Dynamics(trajectories, selection, limit, float(np.mean(lengths)))
+    return StudentDynamics(trajectories, selection, limit, float(np.mean(lengths)))
 
 
 def label_states(
@@ -100,7 +100,7 @@ def label_states(
 
 
 def round_result(
-    number: int, trained_on: int, committee: Committee, labelled: Labelled, dynamics: Dynamics
+    number: int, trained_on: int, committee: Committee, labelled: Labelled, dynamics: StudentDynamics
 ) -> RoundResult:
     """What a round found: the students' errors where their dynamics led to, before they are trained on it.
 

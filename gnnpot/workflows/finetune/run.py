@@ -28,7 +28,7 @@ from gnnpot.training.prepare import PreparedData, open_subsets, record
 from gnnpot.training.report import Section
 from gnnpot.training.run import REFIT, fit
 from gnnpot.training.subsets import Subset
-from gnnpot.training.task import Outcome, TrainingTask
+from gnnpot.training.task import TrainingOutcome, TrainingTask
 from gnnpot.workflows.finetune.config import FineTuneConfig
 from gnnpot.workflows.finetune.refit import FirstStep, Refit, refit_references
 from gnnpot.workflows.finetune.replay import Earlier, earlier_frames
@@ -140,7 +140,7 @@ class FineTune(TrainingTask):
         self.config.strategy.end(potential)
         return potential
 
-    def outcome(self, prepared: PreparedData, potential: Potential, best_step: int) -> Outcome:
+    def outcome(self, prepared: PreparedData, potential: Potential, best_step: int) -> TrainingOutcome:
         self._on_event("3 of 3: measuring what was won and what was lost")
         plain = super().outcome(prepared, potential, best_step)
         config, start = self.config, self._start
@@ -162,7 +162,7 @@ class FineTune(TrainingTask):
         if self._step.refit is not None:
             refit = self._step.refit
             sections.append(Section("Element references", tuple(refit.rows()), note=refit.sentence()))
-        return Outcome(self._card(plain.card, measured), plain.evaluations, sections)
+        return TrainingOutcome(self._card(plain.card, measured), plain.evaluations, sections)
 
     def _forgotten(self, potential: Potential, earlier: Earlier, stress: bool) -> dict[str, Any]:
         """Errors on the earlier frames that were held out, with the references that belong to them."""

@@ -15,7 +15,7 @@ from gnnpot.runs.guard import check_folder, check_name, replaceable
 from gnnpot.runs.identity import require_same
 from gnnpot.runs.progress import Progress, no_progress
 from gnnpot.runs.results_log import ResultsLog, read_plan
-from gnnpot.runs.tasks import Batch, Job, run_tasks
+from gnnpot.runs.tasks import Batch, WorkerFactory, run_tasks
 from gnnpot.workflows.many.calculations import Calculation
 from gnnpot.workflows.many.structures import Structures
 from gnnpot.workflows.many.tables import MANY, Many, read_many, write_many
@@ -93,9 +93,9 @@ def _compute(
 
     report(results.contents())
     if len(results) < total:
-        job = Job(functools.partial(ManyWorker, calculation, model))
+        factory = WorkerFactory(functools.partial(ManyWorker, calculation, model))
         batches = _batches(structures, calculation.max_atoms, results)
-        run_tasks(job, batches, results, executor, lost=failure, done=report)
+        run_tasks(factory, batches, results, executor, lost=failure, done=report)
 
 
 def _identity(structures: Structures, calculation: Calculation, model: Model) -> dict[str, Any]:

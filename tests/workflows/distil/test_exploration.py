@@ -13,7 +13,7 @@ from gnnpot.errors import DataError
 from gnnpot.hub.checkpoint import load_checkpoint
 from gnnpot.sampling.selection import SelectionConfig, select
 from gnnpot.sampling.trajectories import SampledTrajectory, run_trajectories
-from gnnpot.workflows.committee import Committee, Errors, disagreement
+from gnnpot.workflows.committee import Committee, StudentErrors, disagreement
 from gnnpot.workflows.distil.limits import final_minutes, reason_to_end, student_minutes
 from gnnpot.workflows.distil.results import DistilResults, RoundResult
 from gnnpot.workflows.distil.speed import speeds
@@ -134,7 +134,9 @@ def results_of(errors, tmp_path, minutes=0.0):
     path.write_text(json.dumps({"seconds": {"round 0: labelling": 60 * minutes}}))
     results = DistilResults(path)
     for n, error in enumerate(errors, 1):
-        results.add(RoundResult(n, 10 * n, 5, 5, {}, Errors(0.01, error, error), None, 1.0, 0.1, {"complete": 4}, 0.1))
+        results.add(
+            RoundResult(n, 10 * n, 5, 5, {}, StudentErrors(0.01, error, error), None, 1.0, 0.1, {"complete": 4}, 0.1)
+        )
     return results
 
 
