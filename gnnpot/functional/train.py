@@ -32,6 +32,8 @@ from gnnpot.functional.training_set import Batch, LossWeights, batch_loss, make_
 from gnnpot.ops.simd.memory import keep_freed_memory
 from gnnpot.runs.files import write_bytes
 from gnnpot.runs.guard import check_name, check_new_run
+from gnnpot.runs.identity import differences
+from gnnpot.runs.lock import RunLock
 
 #: evaluations between two writes of the state
 SAVE_EVERY = 10
@@ -93,18 +95,21 @@ def train(
 
     Raises:
         ConfigError: if `folder` holds a run of another configuration or other samples.
-        DataError: if there are no samples.
+        DataError: if there are no samples, or another process trains in the folder.
     """
     keep_freed_memory()
+    check_training_folder(folder)
+    folder.mkdir(parents=True, exist_ok=True)
     functional = build(config.network)
     run = _Run(functional, config, folder, sorted(s.name for s in samples), progress)
-    run.resume()
-    if run.done[0] < config.soap_steps:
-        run.soap(make_batches(samples, config.triple_weight, torch.float32))
-    if any(stage.evaluations for stage in config.stages):
-        batches = make_batches(samples, config.triple_weight)
-        for number, stage in enumerate(config.stages):
-            run.minimise(number, stage, batches)
+    with RunLock(folder, "a training"):
+        run.resume()
+        if run.done[0] < config.soap_steps:
+            run.soap(make_batches(samples, config.triple_weight, torch.float32))
+        if any(stage.evaluations for stage in config.stages):
+            batches = make_batches(samples, config.triple_weight)
+            for number, stage in enumerate(config.stages):
+                run.minimise(number, stage, batches)
     return functional
 
 
@@ -133,19 +138,18 @@ class _Run:
 
     def resume(self) -> None:
         path = self.folder / STATE
-        check_training_folder(self.folder)
         if not path.exists():
-            self.folder.mkdir(parents=True, exist_ok=True)
+            # what makes the folder one of a training
+            self.save()
             return
         try:
             with np.load(path, allow_pickle=False) as state:
-                identity, vector, done = str(state["identity"]), state["parameters"], state["done"].tolist()
+                begun, vector, done = json.loads(str(state["identity"])), state["parameters"], state["done"].tolist()
         except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile) as error:
             raise DataError(f"{path}: can't be read ({error}); delete it to begin the training again") from None
-        if identity != self.identity:
-            raise ConfigError(
-                f"{self.folder}: holds a training with another configuration or other samples; choose another folder"
-            )
+        if different := differences(begun, json.loads(self.identity)):
+            named = "; ".join(f"{name}: {how}" for name, how in different.items())
+            raise ConfigError(f"{self.folder}: contains a training with another {named}; name another folder")
         self._set(vector)
         self.done = done
 

@@ -1,5 +1,7 @@
 """Data and training: resumable, whole or absent, and they learn."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import spglib
@@ -184,8 +186,28 @@ def test_training_learns_resumes_and_refuses_another_run(samples, tmp_path):
     assert "SOAP" not in stages
     for a, b in zip(whole.parameters(), resumed.parameters(), strict=True):
         assert torch.allclose(a, b)
-    with pytest.raises(ConfigError, match="holds a training with another configuration or other samples"):
+    with pytest.raises(ConfigError, match=r"whole: contains a training with another samples: was .*; name another"):
         train(samples[:2], SMALL, tmp_path / "whole")
+    with pytest.raises(ConfigError, match=r"another config.soap_steps: was 12, is now 13; name another"):
+        train(samples, replace(SMALL, soap_steps=13), tmp_path / "whole")
+
+
+def test_one_process_trains_in_a_folder(samples, tmp_path):
+    with pytest.raises(DataError, match="another process is writing it"):
+        train(samples, SMALL, tmp_path / "run", lambda *_: train(samples, SMALL, tmp_path / "run"))
+    # the state of the first is whole, and the lock is free again
+    train(samples, SMALL, tmp_path / "run")
+
+
+def test_a_training_that_was_killed_before_its_first_state_resumes(samples, tmp_path):
+    def kill(*_):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(samples, SMALL, tmp_path / "run", kill)
+    stages = []
+    train(samples, SMALL, tmp_path / "run", lambda stage, step, *_: stages.append((stage, step)))
+    assert stages[0] == ("SOAP", 1)
 
 
 def test_the_loss_of_the_shipped_functional_is_small(samples):
