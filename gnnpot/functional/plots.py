@@ -7,6 +7,7 @@ Example::
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from ase import Atoms
@@ -59,7 +60,7 @@ def draw_densities(path: Path, atoms: Atoms, densities: Mapping[str, np.ndarray]
     start, end = bond(atoms)
     length = np.linalg.norm((end - start) @ atoms.cell.array)
     for number, name in enumerate(names):
-        style = {"color": "black", "lw": 2.2}
+        style: dict[str, Any] = {"color": "black", "lw": 2.2}
         if number > 0:
             style = {"color": COLORS[(number - 1) % len(COLORS)], "lw": 1.4, "ls": "--" if number > 1 else "-"}
         values = plane_average(densities[name], axis)
