@@ -295,9 +295,14 @@ def _add(out: Path, new: list[dict[str, Any]]) -> None:
     order = {chosen.name: number for number, chosen in enumerate(SETS)}
     found = sorted(_read(out) + new, key=lambda r: (order[r["set"]], r["temperature_K"], -r["time_ps"]))
     result = {"runs": found, "fits": fits(found)}
-    lists = (f' "{key}": [\n  ' + ",\n  ".join(map(json.dumps, value)) + "\n ]" for key, value in result.items())
-    write_text(out, "{\n" + ",\n".join(lists) + "\n}\n")
+    parts = (f' "{key}": [{_lines(value)}]' for key, value in result.items())
+    write_text(out, "{\n" + ",\n".join(parts) + "\n}\n")
     arrhenius_picture.draw(result).savefig(out.with_suffix(".png"), dpi=150)
+
+
+def _lines(rows: list[dict[str, Any]]) -> str:
+    """Rows as JSON, one a line."""
+    return "\n  " + ",\n  ".join(map(json.dumps, rows)) + "\n " if rows else ""
 
 
 if __name__ == "__main__":
