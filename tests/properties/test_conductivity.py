@@ -1,6 +1,7 @@
 """Transport coefficients: random walks of known truth, trajectories of others, runs that are interrupted."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -196,3 +197,9 @@ def test_short_runs_are_left_out_of_fits():
     ]
     result = conclude(transports, 1.0)
     assert result.left_out == (300.0,) and result.nernst_einstein.temperatures == (500.0, 600.0)
+    # what is wrong with the collective coefficient alone keeps a temperature out of its fit only
+    uncertain = replace(result.transports[1], collective_verdict=("uncertain",))
+    again = conclude([result.transports[0], uncertain, result.transports[2]], 1.0)
+    assert again.nernst_einstein.temperatures == (500.0, 600.0) and again.left_out == (300.0,)
+    assert again.collective is None and again.collective_left_out == (300.0, 500.0)
+    assert again.verdict[-1] == "500 K: uncertain" and uncertain.sufficient and not uncertain.collective_sufficient

@@ -24,7 +24,8 @@ def row(script, temperature: float, left_out: str = "", name: str = "order-0") -
     samples = middle * np.exp(0.03 * np.random.default_rng(int(temperature)).normal(size=4000))
     quantiles = np.quantile(samples, script.QUANTILES).tolist()
     found = {"set": name, "potential": "student", "atoms": 400, "temperature_K": temperature, "time_ps": 300.0}
-    found |= {"volume_A3_per_atom": 19.2, "left_out": left_out, "sigma_mS_cm": [middle, 0.9 * middle, 1.1 * middle]}
+    found |= {"left_out": left_out, "left_out_of_collective": left_out, "volume_A3_per_atom": 19.2}
+    found["sigma_mS_cm"] = [middle, 0.9 * middle, 1.1 * middle]
     return found | {"sigma_quantiles_mS_cm": quantiles, "sigma_collective_quantiles_mS_cm": quantiles}
 
 
@@ -55,4 +56,7 @@ def test_what_has_a_row_is_not_run_again(script):
 def test_temperatures_left_out_are_not_fitted(script):
     found = [row(script, 500.0), row(script, 650.0), row(script, 800.0, "S diffuses, at 3.0 % of Li")]
     assert script.fits(found)[0]["temperatures_K"] == [500, 650]
+    found[1]["left_out_of_collective"] = "the collective diffusion coefficient is uncertain by 88 %; run longer"
+    (fit,) = script.fits(found)
+    assert fit["temperatures_K"] == [500, 650] and fit["Ea_collective_eV"] is None and fit["Ea_eV"][1] < 0.2
     assert script.fits(found[:1]) == []

@@ -47,7 +47,7 @@ def draw_arrhenius(result: Conductivity, extra: Sequence[tuple[str, float, float
     kinds = (("nernst_einstein", "Nernst–Einstein", "o", 0), ("conductivity", "collective", "s", 1))
     for attribute, label, marker, k in kinds:
         for n, t in enumerate(result.transports):
-            left = t.temperature in result.left_out
+            left = t.temperature in (result.left_out if k == 0 else result.collective_left_out)
             e = getattr(t, attribute)
             place, scale = 1000 / t.temperature, t.temperature
             spread = [[max(0.0, (e.value - e.low) * scale)], [max(0.0, (e.high - e.value) * scale)]]

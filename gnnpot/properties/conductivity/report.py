@@ -11,6 +11,7 @@ from gnnpot.properties.conductivity.maps import density
 from gnnpot.properties.conductivity.msd import Estimate
 from gnnpot.properties.conductivity.pictures import draw_arrhenius, draw_jumps, draw_maps, draw_msd
 from gnnpot.properties.conductivity.result import ROOM, Conductivity, Study
+from gnnpot.properties.conductivity.transport import Transport
 from gnnpot.runs.files import write_text
 from gnnpot.runs.pages import page, save, table
 
@@ -65,7 +66,10 @@ def _verdict(result: Conductivity) -> str:
     if not result.verdict:
         return "<p>The sampling is long enough at all temperatures, by the report's own criteria.</p>"
     reasons = "".join(f"<li>{html.escape(reason)}</li>" for reason in result.verdict)
-    lead = "<b>The sampling is too short</b> for some of it; these temperatures are left out of the fits:"
+    lead = (
+        "<b>The sampling is too short</b> for some of it; these temperatures are left out of the fits (where it is the "
+        "collective coefficient, of its fit only):"
+    )
     return f"<p>{lead}</p><ul>{reasons}</ul>"
 
 
@@ -76,8 +80,14 @@ def transport_rows(result: Conductivity) -> tuple[tuple[str, ...], list[tuple[st
     for t in result.transports:
         values = (t.tracer, t.collective, t.haven_ratio, t.nernst_einstein, t.conductivity)
         cells = (shown(value) for value in values)
-        rows.append((f"{t.temperature:g}", f"{t.time:.4g}", *cells, "yes" if t.sufficient else "no"))
+        rows.append((f"{t.temperature:g}", f"{t.time:.4g}", *cells, _enough(t)))
     return head, rows
+
+
+def _enough(t: Transport) -> str:
+    if t.collective_sufficient:
+        return "yes"
+    return "tracer only" if t.sufficient else "no"
 
 
 def fit_rows(result: Conductivity) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:

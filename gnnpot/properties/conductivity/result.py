@@ -20,20 +20,24 @@ class Conductivity:
     """Transport at several temperatures, and the Arrhenius fits of those that were sampled long enough."""
 
     transports: tuple[Transport, ...]  #: by temperature
-    left_out: tuple[float, ...]  #: K, temperatures that the fits leave out, as their sampling is too short
+    left_out: tuple[float, ...]  #: K, temperatures that both fits leave out, as their sampling is too short
+    collective_left_out: tuple[float, ...]  #: K, those that the fit of σ leaves out
     nernst_einstein: ArrheniusFit | None  #: of σ_NE T, mS/cm K; None below two temperatures
     collective: ArrheniusFit | None  #: of σ T, mS/cm K
 
     @property
     def verdict(self) -> tuple[str, ...]:
         """Why the sampling is too short, with the temperature."""
-        return tuple(f"{t.temperature:g} K: {reason}" for t in self.transports for reason in t.verdict)
+        return tuple(
+            f"{t.temperature:g} K: {reason}" for t in self.transports for reason in (*t.verdict, *t.collective_verdict)
+        )
 
     def to_json(self) -> dict[str, Any]:
         """All of it, with units in the names."""
         return {
             "runs": [t.to_json() for t in self.transports],
             "left_out_K": list(self.left_out),
+            "left_out_of_collective_K": list(self.collective_left_out),
             "fits": {
                 name: None if fit is None else fit_to_json(fit)
                 for name, fit in (("nernst_einstein", self.nernst_einstein), ("collective", self.collective))
@@ -67,7 +71,7 @@ def fit_to_json(fit: ArrheniusFit) -> dict[str, Any]:
 
 
 def conclude(transports: list[Transport], charge: float, *, skip: tuple[float, ...] = ()) -> Conductivity:
-    """Fit what was sampled long enough.
+    """Fit what was sampled long enough; the collective coefficient needs more than the tracer's.
 
     Args:
         transports: of the temperatures.
@@ -75,17 +79,22 @@ def conclude(transports: list[Transport], charge: float, *, skip: tuple[float, .
         skip: temperatures (K) that the fits leave out for another reason.
     """
     ordered = sorted(transports, key=lambda t: t.temperature)
-    fitted = [t for t in ordered if t.sufficient and t.temperature not in skip]
-    fits: dict[str, ArrheniusFit | None] = {"tracer": None, "collective": None}
-    if len(fitted) >= 2:
-        temperatures = [t.temperature for t in fitted]
-        factors = [conductivity_factor(t.ions, t.volume, t.temperature, charge) for t in fitted]
-        for name in fits:
-            samples = [f * getattr(t, f"{name}_samples") for f, t in zip(factors, fitted, strict=True)]
-            fits[name] = fit_arrhenius(temperatures, samples, of_product=True)
-    kept = {t.temperature for t in fitted}
+    wanted = [t for t in ordered if t.temperature not in skip]
+    single, kept = _fit([t for t in wanted if t.sufficient], "tracer", charge)
+    collective, kept_of_collective = _fit([t for t in wanted if t.collective_sufficient], "collective", charge)
     left_out = tuple(t.temperature for t in ordered if t.temperature not in kept)
-    return Conductivity(tuple(ordered), left_out, fits["tracer"], fits["collective"])
+    of_collective = tuple(t.temperature for t in ordered if t.temperature not in kept_of_collective)
+    return Conductivity(tuple(ordered), left_out, of_collective, single, collective)
+
+
+def _fit(fitted: list[Transport], name: str, charge: float) -> tuple[ArrheniusFit | None, set[float]]:
+    """The line through one of the two coefficients, and its temperatures; none below two."""
+    temperatures = [t.temperature for t in fitted]
+    if len(fitted) < 2:
+        return None, set(temperatures)
+    factors = [conductivity_factor(t.ions, t.volume, t.temperature, charge) for t in fitted]
+    samples = [f * getattr(t, f"{name}_samples") for f, t in zip(factors, fitted, strict=True)]
+    return fit_arrhenius(temperatures, samples, of_product=True), set(temperatures)
 
 
 @dataclass(frozen=True, slots=True)

@@ -73,6 +73,7 @@ class Transport:
     framework_diffusion: dict[str, float]  #: cm²/s, slope of the MSD of each other element over 6
     jumps: Jumps
     verdict: tuple[str, ...]  #: why the sampling is too short; empty if it is not
+    collective_verdict: tuple[str, ...]  #: why it is too short for the collective coefficient alone
     tracer_samples: np.ndarray = field(repr=False)  #: cm²/s, samples of D_tracer given the run
     collective_samples: np.ndarray = field(repr=False)  #: cm²/s
     lags: np.ndarray = field(repr=False)  #: ps
@@ -81,8 +82,13 @@ class Transport:
 
     @property
     def sufficient(self) -> bool:
-        """Whether the sampling was long enough."""
+        """Whether the sampling was long enough, but perhaps for the collective coefficient."""
         return not self.verdict
+
+    @property
+    def collective_sufficient(self) -> bool:
+        """Whether the sampling was long enough for the collective coefficient too."""
+        return self.sufficient and not self.collective_verdict
 
     def to_json(self) -> dict[str, Any]:
         """All of it but the samples, with units in the names."""
@@ -114,6 +120,8 @@ class Transport:
             "jumps": self.jumps.to_json(),
             "sufficient": self.sufficient,
             "verdict": list(self.verdict),
+            "sufficient_collective": self.collective_sufficient,
+            "verdict_collective": list(self.collective_verdict),
             "msd": {
                 "lag_ps": self.lags.tolist(),
                 "tracer_A2": self.tracer_msd.tolist(),
@@ -182,13 +190,15 @@ def analyse(moved: Displacements, temperature: float, config: AnalysisConfig | N
         framework_diffusion={e: _slope(positions, moved.frame_time) for e, positions in moved.framework.items()},
         jumps=count_jumps(moved, config.jump_length, found["tracer"].value),
         verdict=(),
+        collective_verdict=(),
         tracer_samples=samples["tracer"],
         collective_samples=samples["collective"],
         lags=lags * moved.frame_time,
         tracer_msd=tracer.values,
         collective_msd=collective.values,
     )
-    return replace(transport, verdict=_verdict(transport, config))
+    collective = _uncertain("collective", transport.collective, "longer")
+    return replace(transport, verdict=_verdict(transport, config), collective_verdict=collective)
 
 
 def _first_lag(msd: MeanSquare, moved: Displacements, config: AnalysisConfig) -> int:
@@ -250,10 +260,10 @@ def _verdict(t: Transport, config: AnalysisConfig) -> tuple[str, ...]:
             f"the mean-square displacement grows as the time to the power {t.log_slope:.2f}, which is no diffusion; "
             "run longer, or begin the fit later"
         )
-    for name, estimate in (("tracer", t.tracer), ("collective", t.collective)):
-        if estimate.relative > _WIDEST:
-            found.append(
-                f"the {name} diffusion coefficient is uncertain by {100 * estimate.relative:.0f} %; run "
-                + ("longer" if name == "collective" else "longer, or more ions")
-            )
-    return tuple(found)
+    return (*found, *_uncertain("tracer", t.tracer, "longer, or more ions"))
+
+
+def _uncertain(name: str, estimate: Estimate, what: str) -> tuple[str, ...]:
+    if estimate.relative <= _WIDEST:
+        return ()
+    return (f"the {name} diffusion coefficient is uncertain by {100 * estimate.relative:.0f} %; run {what}",)

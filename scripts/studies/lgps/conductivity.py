@@ -28,7 +28,7 @@ from rich.console import Console
 from gnnpot.cli.conductivity import MakeCalculator
 from gnnpot.data import read_frames
 from gnnpot.properties.conductivity import AnalysisConfig, ConductivityConfig, Displacements, analyse
-from gnnpot.properties.conductivity.arrhenius import fit_arrhenius
+from gnnpot.properties.conductivity.arrhenius import ArrheniusFit, fit_arrhenius
 from gnnpot.properties.conductivity.calc import calc
 from gnnpot.properties.conductivity.msd import Estimate
 from gnnpot.properties.conductivity.result import ROOM, Study
@@ -107,7 +107,7 @@ def broken(moved: Displacements) -> float:
 
 
 def excluded(transport: Transport, moved: Displacements) -> str:
-    """Why rule 2 leaves the temperature out; empty if it does not."""
+    """Why rule 2 leaves the temperature out of the fits; empty if it does not."""
     share = broken(moved)
     sulphur = transport.framework_diffusion["S"] / transport.tracer.value
     if share > BROKEN:
@@ -151,6 +151,7 @@ def _row(chosen: RunSet, t: Transport, potential: str, left_out: str) -> dict[st
         "haven_ratio": interval(t.haven_ratio),
         "D_sulphur_cm2_s": t.framework_diffusion["S"],
         "left_out": left_out,
+        "left_out_of_collective": left_out or "; ".join(t.collective_verdict),
         "sigma_quantiles_mS_cm": _rounded(factor * np.quantile(t.tracer_samples, QUANTILES)),
         "sigma_collective_quantiles_mS_cm": _rounded(factor * np.quantile(t.collective_samples, QUANTILES)),
     }
@@ -174,34 +175,34 @@ def _analysis(scale: float) -> AnalysisConfig:
 def fits(found: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """A row for each set and potential with two temperatures or more that are not left out."""
     groups: dict[tuple[str, str], list[dict[str, Any]]] = {}
-    for row in found:
+    for row in sorted(found, key=lambda row: row["temperature_K"]):
         if not row["left_out"]:
             groups.setdefault((row["set"], row["potential"]), []).append(row)
-    return [
-        _fit(name, potential, sorted(group, key=lambda row: row["temperature_K"]))
-        for (name, potential), group in groups.items()
-        if len(group) > 1
-    ]
+    return [_fit(name, potential, group) for (name, potential), group in groups.items() if len(group) > 1]
 
 
 def _fit(name: str, potential: str, group: list[dict[str, Any]]) -> dict[str, Any]:
-    temperatures = [row["temperature_K"] for row in group]
-    single, collective = (
-        fit_arrhenius(temperatures, [np.array(row[key]) for row in group], of_product=True)
-        for key in ("sigma_quantiles_mS_cm", "sigma_collective_quantiles_mS_cm")
-    )
+    single = _line(group, "sigma_quantiles_mS_cm")
+    collective = _line([row for row in group if not row["left_out_of_collective"]], "sigma_collective_quantiles_mS_cm")
     return {
         "set": name,
         "potential": potential,
         "atoms": group[0]["atoms"],
         "volume_A3_per_atom": float(np.mean([row["volume_A3_per_atom"] for row in group])),
-        "temperatures_K": temperatures,
-        "Ea_eV": interval(single.activation_energy),
-        "sigma_300K_mS_cm": interval(single.at(ROOM)),
-        "Ea_collective_eV": interval(collective.activation_energy),
-        "sigma_collective_300K_mS_cm": interval(collective.at(ROOM)),
+        "temperatures_K": [row["temperature_K"] for row in group],
+        "Ea_eV": single and interval(single.activation_energy),
+        "sigma_300K_mS_cm": single and interval(single.at(ROOM)),
+        "Ea_collective_eV": collective and interval(collective.activation_energy),
+        "sigma_collective_300K_mS_cm": collective and interval(collective.at(ROOM)),
         "headline": name == "main",
     }
+
+
+def _line(group: list[dict[str, Any]], key: str) -> ArrheniusFit | None:
+    if len(group) < 2:
+        return None
+    temperatures = [row["temperature_K"] for row in group]
+    return fit_arrhenius(temperatures, [np.array(row[key]) for row in group], of_product=True)
 
 
 def one_temperature(
