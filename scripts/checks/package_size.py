@@ -2,13 +2,16 @@
 
     python scripts/checks/package_size.py                 # this checkout
     python scripts/checks/package_size.py --root other/checkout
+    python scripts/checks/package_size.py --page docs/architecture.md     # into the last column of its tables
 
 Lines are counted as `wc -l` counts them. An architecture is read in the files that its page imports from
-`gnnpot/graphs` and `gnnpot/models`, without the compiled copies in `gnnpot/models/fast`, and in `gnnpot/potential.py`.
+`gnnpot/graphs` and `gnnpot/models`, without what all architectures share (`base.py`, `memory.py`) and the compiled
+copies in `gnnpot/models/fast`, and in `gnnpot/potential.py`.
 """
 
 import argparse
 import ast
+import re
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
@@ -45,18 +48,34 @@ def page(package: Path, name: str) -> list[Path]:
     return [*seen, package / "graphs" / "graph.py", package / "potential.py"]
 
 
+def write_page(path: Path, counted: dict[str, tuple[int, int]]) -> None:
+    """Put the numbers into the last column of the rows that have these names, below the heading "Size"."""
+    before, heading, text = path.read_text().partition("\n## Size\n")
+    for name, (files, total) in counted.items():
+        row = re.compile(rf"^(\| `?{re.escape(name)}`? \|.*\|)[^|\n]*\|$", re.MULTILINE)
+        text, changed = row.subn(rf"\g<1> {files}, {total:,} |", text)
+        if changed != 1:
+            raise SystemExit(f"{path}: has {changed} rows for {name}; give it one")
+    path.write_text(before + heading + text)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--root", type=Path, default=ROOT, help="folder that holds gnnpot/")
-    package = parser.parse_args().root / "gnnpot"
-    found = sizes(package)
-    for name, (files, total) in found.items():
-        print(f"{name:28} {files:4d} {total:7d}")
-    print(f"{'all':28} {sum(f for f, _ in found.values()):4d} {sum(n for _, n in found.values()):7d}")
-    for name in ARCHITECTURES:
-        paths = page(package, name)
-        if paths[0].is_file() and paths[0].parent.name == "models":
-            print(f"{name:28} {len(paths):4d} {sum(map(lines, paths)):7d}   {' '.join(p.name for p in paths)}")
+    parser.add_argument("--page", type=Path, help="page with tables of these sizes, to be brought up to date")
+    arguments = parser.parse_args()
+    package = arguments.root / "gnnpot"
+    counted = sizes(package)
+    counted["all"] = sum(f for f, _ in counted.values()), sum(n for _, n in counted.values())
+    read = {name: page(package, name) for name in ARCHITECTURES}
+    counted |= {
+        name: (len(paths), sum(map(lines, paths))) for name, paths in read.items() if paths[0].parent.name == "models"
+    }
+    for name, (files, total) in counted.items():
+        print(f"{name:28} {files:4d} {total:7d}   {' '.join(p.name for p in read.get(name, ()))}".rstrip())
+    if arguments.page is not None:
+        small = ("__init__.py", "__main__.py")
+        write_page(arguments.page, {name: size for name, size in counted.items() if name not in small})
 
 
 if __name__ == "__main__":
