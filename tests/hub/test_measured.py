@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 
 from gnnpot.cli import app
 from gnnpot.hub.card import functional_name
-from gnnpot.hub.catalogue import Errors, list_models, measured_of
+from gnnpot.hub.catalogue import FrameErrors, list_models, measured_of
 from gnnpot.hub.shipped import DEFAULT, WORDS
 
 ROOT = Path(__file__).parents[2]
@@ -21,7 +21,7 @@ SUITES = {"near_equilibrium": "frames.held-out-random", "hot": "frames.held-out-
 def test_errors_are_those_of_the_published_table(field, suite):
     for name, row in TABLE[suite].items():
         errors = getattr(measured_of(name), field)
-        assert isinstance(errors, Errors), name
+        assert isinstance(errors, FrameErrors), name
         energy, force = row["energy, MAE"]["value"] / 1000, row["force, mean length of the error"]["value"]
         assert (errors.energy_error, errors.force_error) == (float(f"{energy:.5g}"), float(f"{force:.5g}")), name
         # not rounded twice

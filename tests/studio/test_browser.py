@@ -108,7 +108,7 @@ def test_what_is_not_understood_is_underlined_and_markup_stays_text(page):
 def test_a_broken_connection_in_mid_job_and_two_tabs(page, browser, address):
     say(page, "Cu 2x1x1", 8)
     page.click(".tabs button:nth-child(2)")
-    page.fill("input[name=steps]", "30000")
+    page.fill("input[name=steps]", "1000000")
     page.click("#start")
     page.wait_for_selector(".job[data-state=running]")
     before = until(page, ROWS)
