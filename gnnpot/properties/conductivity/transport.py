@@ -197,8 +197,8 @@ def analyse(moved: Displacements, temperature: float, config: AnalysisConfig | N
         tracer_msd=tracer.values,
         collective_msd=collective.values,
     )
-    collective = _uncertain("collective", transport.collective, "longer")
-    return replace(transport, verdict=_verdict(transport, config), collective_verdict=collective)
+    uncertain = _uncertain("collective", transport.collective, "longer")
+    return replace(transport, verdict=_verdict(transport, config), collective_verdict=uncertain)
 
 
 def _first_lag(msd: MeanSquare, moved: Displacements, config: AnalysisConfig) -> int:
