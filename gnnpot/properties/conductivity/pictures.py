@@ -40,8 +40,8 @@ def draw_msd(transports: Sequence[Transport]) -> Figure:
     return figure
 
 
-def draw_arrhenius(result: Conductivity, extra: Sequence[tuple[str, float, float]] = ()) -> Figure:
-    """σT over 1000/T with fits and their bands to 300 K; `extra`: (label, K, mS/cm) of other sources."""
+def draw_arrhenius(result: Conductivity) -> Figure:
+    """σT over 1000/T with fits and their bands to 300 K."""
     figure = new_figure(1, width=7.0, height=5.2)
     axes = figure.add_subplot()
     kinds = (("nernst_einstein", "Nernst–Einstein", "o", 0), ("conductivity", "collective", "s", 1))
@@ -58,8 +58,6 @@ def draw_arrhenius(result: Conductivity, extra: Sequence[tuple[str, float, float
     for fit, k in ((result.nernst_einstein, 0), (result.collective, 1)):
         if fit is not None:
             _draw_line(axes, fit, _color(k))
-    for n, (label, temperature, sigma) in enumerate(extra):
-        axes.plot(1000 / temperature, sigma * temperature, "*", color=_color(n + 2), markersize=10, label=label)
     axes.axvline(1000 / ROOM, color=GREY, linewidth=0.8, linestyle="--")
     axes.set(yscale="log", xlabel="1000 K / T", ylabel="σT, mS K/cm")
     axes.legend(frameon=False, fontsize=8)

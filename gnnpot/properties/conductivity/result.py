@@ -70,31 +70,31 @@ def fit_to_json(fit: ArrheniusFit) -> dict[str, Any]:
     }
 
 
-def conclude(transports: list[Transport], charge: float, *, skip: tuple[float, ...] = ()) -> Conductivity:
+def conclude(transports: list[Transport], charge: float) -> Conductivity:
     """Fit what was sampled long enough; the collective coefficient needs more than the tracer's.
 
     Args:
         transports: of the temperatures.
         charge: of the ion.
-        skip: temperatures (K) that the fits leave out for another reason.
     """
     ordered = sorted(transports, key=lambda t: t.temperature)
-    wanted = [t for t in ordered if t.temperature not in skip]
-    single, kept = _fit([t for t in wanted if t.sufficient], "tracer", charge)
-    collective, kept_of_collective = _fit([t for t in wanted if t.collective_sufficient], "collective", charge)
-    left_out = tuple(t.temperature for t in ordered if t.temperature not in kept)
-    of_collective = tuple(t.temperature for t in ordered if t.temperature not in kept_of_collective)
-    return Conductivity(tuple(ordered), left_out, of_collective, single, collective)
+    return Conductivity(
+        transports=tuple(ordered),
+        left_out=tuple(t.temperature for t in ordered if not t.sufficient),
+        collective_left_out=tuple(t.temperature for t in ordered if not t.collective_sufficient),
+        nernst_einstein=_fit([t for t in ordered if t.sufficient], "tracer", charge),
+        collective=_fit([t for t in ordered if t.collective_sufficient], "collective", charge),
+    )
 
 
-def _fit(fitted: list[Transport], name: str, charge: float) -> tuple[ArrheniusFit | None, set[float]]:
-    """The line through one of the two coefficients, and its temperatures; none below two."""
-    temperatures = [t.temperature for t in fitted]
+def _fit(fitted: list[Transport], name: str, charge: float) -> ArrheniusFit | None:
+    """The line through one of the two coefficients; None below two temperatures."""
     if len(fitted) < 2:
-        return None, set(temperatures)
+        return None
+    temperatures = [t.temperature for t in fitted]
     factors = [conductivity_factor(t.ions, t.volume, t.temperature, charge) for t in fitted]
     samples = [f * getattr(t, f"{name}_samples") for f, t in zip(factors, fitted, strict=True)]
-    return fit_arrhenius(temperatures, samples, of_product=True), set(temperatures)
+    return fit_arrhenius(temperatures, samples, of_product=True)
 
 
 @dataclass(frozen=True, slots=True)

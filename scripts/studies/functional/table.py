@@ -146,6 +146,17 @@ def learning_curve(results: dict) -> str:
     return table(("crystals", *curve.GROUPS), rows)
 
 
+def grid_drift(results: dict) -> str:
+    """Drift of T with the grid, in brackets that of von Weizsäcker's part."""
+    found = results["grid-drift"]
+    cutoffs = list(next(iter(found.values()))["drift"])
+    rows = [
+        (crystal, *(f"{one['drift'][c]['whole']:.1f} ({one['drift'][c]['von_weizsacker']:.1f})" for c in cutoffs))
+        for crystal, one in found.items()
+    ]
+    return table(("", *(f"{cutoff}/bohr" for cutoff in cutoffs)), rows)
+
+
 TABLES: dict[str, Callable[[dict], str]] = {
     "hexagonal": hexagonal,
     "equations": equations,
@@ -156,6 +167,7 @@ TABLES: dict[str, Callable[[dict], str]] = {
     "validation": validation,
     "validation-energies": validation_energies,
     "curve": learning_curve,
+    "grid-drift": grid_drift,
 }
 
 

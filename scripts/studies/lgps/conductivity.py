@@ -183,24 +183,23 @@ def fits(found: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 def _fit(name: str, potential: str, group: list[dict[str, Any]]) -> dict[str, Any]:
     single = _line(group, "sigma_quantiles_mS_cm")
-    collective = _line([row for row in group if not row["left_out_of_collective"]], "sigma_collective_quantiles_mS_cm")
+    certain = [row for row in group if not row["left_out_of_collective"]]
+    collective = _line(certain, "sigma_collective_quantiles_mS_cm") if len(certain) > 1 else None
     return {
         "set": name,
         "potential": potential,
         "atoms": group[0]["atoms"],
         "volume_A3_per_atom": float(np.mean([row["volume_A3_per_atom"] for row in group])),
         "temperatures_K": [row["temperature_K"] for row in group],
-        "Ea_eV": single and interval(single.activation_energy),
-        "sigma_300K_mS_cm": single and interval(single.at(ROOM)),
+        "Ea_eV": interval(single.activation_energy),
+        "sigma_300K_mS_cm": interval(single.at(ROOM)),
         "Ea_collective_eV": collective and interval(collective.activation_energy),
         "sigma_collective_300K_mS_cm": collective and interval(collective.at(ROOM)),
         "headline": name == "main",
     }
 
 
-def _line(group: list[dict[str, Any]], key: str) -> ArrheniusFit | None:
-    if len(group) < 2:
-        return None
+def _line(group: list[dict[str, Any]], key: str) -> ArrheniusFit:
     temperatures = [row["temperature_K"] for row in group]
     return fit_arrhenius(temperatures, [np.array(row[key]) for row in group], of_product=True)
 
