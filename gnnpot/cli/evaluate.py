@@ -182,6 +182,7 @@ def _suites(
 def _subject(model: str, device: str | None) -> "Subject":
     """A potential by its card's name, a calculator of another package by the name that the user gives."""
     from gnnpot.engines.calculator import Calculator
+    from gnnpot.hub.card import functional_name
     from gnnpot.hub.checkpoint import weights_sha256
     from gnnpot.properties.suites import Subject
 
@@ -191,5 +192,5 @@ def _subject(model: str, device: str | None) -> "Subject":
         return Subject(model, make)
     card = calculator.card
     name = model if card is None or not card.name else card.name
-    training = "" if card is None else card.training_data
-    return Subject(name, make, weights_sha256(calculator.potential), training)
+    training, functional = ("", "") if card is None else (card.training_data, functional_name(card.functional))
+    return Subject(name, make, weights_sha256(calculator.potential), training, functional)

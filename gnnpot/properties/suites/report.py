@@ -107,13 +107,22 @@ def _section(label: str, measured: Measured, merits: Mapping[str, Mapping[str, F
         cells = [f"{figures[w].text()} {figures[w].note}".strip() if w in figures else "" for w in columns]
         lines.append(f"| {name}{mark} | {' | '.join(cells)} |")
     lines.append("")
-    overlaps: dict[str, list[str]] = {}
-    for name, content in measured.items():
-        if words := content["about"]["overlap"]:
-            overlaps.setdefault(words, []).append(name)
-    for words, names in overlaps.items():
+    for words, names in _names_by(measured, "overlap").items():
         lines += [f"{MARK} {', '.join(names)}: {words}.", ""]
+    # the references are of PBE, or close to it
+    for functional, names in _names_by(measured, "functional").items():
+        if not functional.startswith("PBE"):
+            lines += [f"The functional of {', '.join(names)} is {functional}.", ""]
     return lines
+
+
+def _names_by(measured: Measured, key: str) -> dict[str, list[str]]:
+    """Potentials by what is said about them; results of before version 0.2 have no functional."""
+    found: dict[str, list[str]] = {}
+    for name, content in measured.items():
+        if words := content["about"].get(key, ""):
+            found.setdefault(words, []).append(name)
+    return found
 
 
 def _speed_section(content: Mapping[str, Any]) -> list[str]:

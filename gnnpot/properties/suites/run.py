@@ -43,6 +43,7 @@ class Subject:
     make: Callable[[], BaseCalculator]  #: makes its calculator; importable, where there are several processes
     sha256: str = ""  #: of its weights, or what else tells it from others of the name
     training: str = ""  #: what it was trained on, as its card says
+    functional: str = ""  #: of its energies, as its card says
 
 
 def evaluate_suite(
@@ -65,7 +66,8 @@ def evaluate_suite(
         progress: called with items done and in all.
 
     Returns:
-        The JSON file of the results: `key` (what they depend on), `about` (training data, overlap), `results` by item.
+        The JSON file of the results: `key` (what they depend on), `about` (training data, functional, overlap),
+        `results` by item.
 
     Raises:
         ConfigError: if there are results of other options, data or weights under this name.
@@ -88,7 +90,12 @@ def evaluate_suite(
             shutil.rmtree(work, ignore_errors=True)
         _measure_all(suite, subject, calculator, items, done, processes, work, progress)
         results = {item.key: json.loads(content) for item, content in zip(items, done.contents(), strict=True)}
-        about = {"training": subject.training, "overlap": suite.overlap(subject.training), "left_out": left_out}
+        about = {
+            "training": subject.training,
+            "functional": subject.functional,
+            "overlap": suite.overlap(subject.training),
+            "left_out": left_out,
+        }
         write_text(path, json.dumps({"key": plan, "about": about, "results": results}) + "\n")
         done.remove()
     shutil.rmtree(work, ignore_errors=True)

@@ -241,6 +241,14 @@ def test_overlap_with_training_data_is_marked(acwf, tmp_path):
     assert plain["emt"]["overlap"] == "" and "with a minimum" in plain["emt"]
 
 
+def test_another_functional_than_the_references_is_named(acwf, tmp_path):
+    suite = open_suite("equations-of-state", acwf, count=1)
+    for name, functional in (("a", "r2SCAN"), ("b", "PBE and PBE+U"), ("c", "")):
+        evaluate_suite(suite, Subject(name, EMT, functional=functional), tmp_path)
+    assert write_report(tmp_path).read_text().count("The functional of") == 1
+    assert "The functional of a is r2SCAN." in write_report(tmp_path).read_text()
+
+
 def test_speed_of_two_in_turns(tmp_path):
     measure_speed(
         {"a": EMT(), "b": EMT()}, tmp_path, sizes=(4,), seconds=0.01, structure=lambda _: bulk("Cu", cubic=True)
