@@ -63,7 +63,7 @@ def measure(
     sample = select(trajectories, config.select, no_limit, np.random.default_rng([config.seed, 4])).random
     if not sample:
         raise DataError(f"{folder}: the student's dynamics explode at once; give it more steps (learn.final_steps)")
-    store = teacher.undistorted(
+    store = teacher.label(
         sample, folder / "drawn.store", config.select.limits, processes, of_one(progress, "labelling")
     )
     atoms = repeated(structures[0].to_atoms(), options.min_atoms)

@@ -32,7 +32,6 @@ from gnnpot.potential import Potential
 from gnnpot.runs.directory import RunDirectory
 from gnnpot.runs.identity import differences
 from gnnpot.runs.progress import Progress, no_progress, of_one
-from gnnpot.sampling import LabelConfig
 from gnnpot.training.config import TrainConfig
 from gnnpot.training.run import MODEL, ended_run, fit
 from gnnpot.training.task import FromScratch
@@ -206,14 +205,10 @@ class Rounds:
             self._on_event(
                 f"labelling {len(self.structures)} structures, undistorted and distorted, with {config.teacher}"
             )
-            options = LabelConfig(config.start.distortions, config.seed, config.select.limits)
             store = self.teacher.label(
-                self.structures,
-                folder / "labelled.store",
-                options,
-                self._processes,
-                of_one(self._progress, "labelling"),
-            )
+                self.structures, folder / "labelled.store", config.select.limits, self._processes,
+                of_one(self._progress, "labelling"), config.start.distortions, config.seed,
+            )  # fmt: skip
             if config.learn.loss.stress > 0:
                 require_stress(store)
             add_frames(store, config.learn.validation, config.seed, folder)
