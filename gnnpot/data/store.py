@@ -26,7 +26,6 @@ from gnnpot.data.frame import Frame
 from gnnpot.data.index import StoreIndex, read_index
 from gnnpot.data.manifest import FORMAT, MANIFEST, Manifest, Shard, Tally, read_manifest
 from gnnpot.data.schema import REPEATED, double_columns, required_columns, schema, to_frames, to_table
-from gnnpot.data.stress_check import StressSample
 from gnnpot.errors import DataError, counted, suggest
 from gnnpot.runs.files import new_folder, write_durably
 from gnnpot.runs.guard import FolderKind
@@ -83,26 +82,6 @@ def write_store(
         with disk_errors(folder):
             write_durably(partial / MANIFEST, manifest.to_text().encode())
     return FrameStore(folder)
-
-
-def write_checked_store(
-    frames: Iterable[Frame],
-    folder: Path | str,
-    *,
-    source: str = "",
-    filters: Mapping[str, int] | None = None,
-    overwrite: bool = False,
-) -> "FrameStore":
-    """As `write_store`, with the verdict of the energies on the stresses in the manifest (`data.stress_check`)."""
-    sample = StressSample()
-    return write_store(
-        sample.watch(frames),
-        folder,
-        source=source,
-        filters=filters,
-        stress_check=lambda: sample.result().to_mapping(),
-        overwrite=overwrite,
-    )
 
 
 def _write_shards(frames: Iterable[Frame], into: Path, shard_size: int, tally: Tally, folder: Path) -> list[Shard]:

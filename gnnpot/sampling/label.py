@@ -13,7 +13,8 @@ from pathlib import Path
 from gnnpot.config import to_mapping
 from gnnpot.data.frame import Frame
 from gnnpot.data.schema import fingerprint
-from gnnpot.data.store import STORE, FrameStore, write_checked_store
+from gnnpot.data.store import STORE, FrameStore
+from gnnpot.data.stress_check import write_checked_store
 from gnnpot.errors import ConfigError, DataError
 from gnnpot.runs.files import recover
 from gnnpot.runs.guard import check_folder, check_name

@@ -17,8 +17,8 @@ from typing import Any
 from gnnpot.data.bundled import resolve_path
 from gnnpot.data.frame import Frame
 from gnnpot.data.readers import read_files
-from gnnpot.data.store import FrameStore, write_checked_store
-from gnnpot.data.stress_check import check_stress
+from gnnpot.data.store import FrameStore
+from gnnpot.data.stress_check import check_stress, write_checked_store
 from gnnpot.errors import DataError, counted
 from gnnpot.training.config import SUBSETS, DataConfig, SubsetName
 
