@@ -166,9 +166,10 @@ class Potential(nn.Module):
 
     def memory(self, size: GraphSize) -> int:
         """About how many bytes a prediction on the processor takes at its peak, with its graph."""
+        model = self.model.memory(size)
         # terms come after the model, when its gradient is left
         terms = [term.memory(size) + 24 * size.edges for term in self.terms]
-        return size.bytes + max(self.model.memory(size), *terms, 0)
+        return max(model, *terms, 0) + size.bytes
 
     def check(
         self,

@@ -40,8 +40,8 @@ def choose(
     """
     from ase.io import write
 
+    from gnnpot.data import read_structures
     from gnnpot.engines.files import refuse_overwrite, refuse_same, write_atomically
-    from gnnpot.sampling import read_structures
     from gnnpot.sampling.representative import choose_frames
 
     refuse_same({"output": output}, inputs=structures)

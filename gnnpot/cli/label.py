@@ -63,9 +63,10 @@ def label_command(
     """
     with _executor(executor, processes) as opened:
         from gnnpot.config import to_mapping
+        from gnnpot.data import read_structures
         from gnnpot.runs.guard import check_not_input
         from gnnpot.runs.progress import of_one
-        from gnnpot.sampling import label, read_label_config, read_structures
+        from gnnpot.sampling import label, read_label_config
 
         check_not_input({"output": output}, structures)
         options = read_label_config(config, distort or (), seed)

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from gnnpot.data.store import FrameSelection, FrameStore, write_store
     from gnnpot.data.stress import StressConvention
     from gnnpot.data.stress_check import StressCheck, StressSample, check_stress
+    from gnnpot.data.unlabelled import read_structures
 
 __all__ = [
     "ElementReferences",
@@ -64,6 +65,7 @@ __all__ = [
     "formats",
     "read_files",
     "read_frames",
+    "read_structures",
     "reduced_formula",
     "split_by_count",
     "split_by_frame",
@@ -96,6 +98,7 @@ _MODULES = {
     "formats": "gnnpot.data.readers",
     "read_files": "gnnpot.data.readers",
     "read_frames": "gnnpot.data.readers",
+    "read_structures": "gnnpot.data.unlabelled",
     "reduced_formula": "gnnpot.data.readers",
     "split_by_count": "gnnpot.data.splits",
     "split_by_frame": "gnnpot.data.splits",

@@ -2,6 +2,7 @@
 
     check = check_stress(frames)        # raises DataError if they do not
     check.verdict, check.factor         # "agrees", 1.00
+    store = write_checked_store(frames, "train.store")          # the verdict is in its manifest
 
 Two frames a, b of one material with the same atoms, whose cells differ by a small strain ε and whose atoms differ by
 small displacements Δr besides, differ in energy by the work of stress and forces. To third order in ε and Δr:
@@ -17,13 +18,15 @@ Only the diagonal is judged: pairs that differ by shear are left out.
 """
 
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
 
 from gnnpot.data.frame import Frame
+from gnnpot.data.store import FrameStore, write_store
 from gnnpot.errors import DataError
 from gnnpot.units import BOHR, GPA, HARTREE, KBAR, stress_from_voigt
 
@@ -133,6 +136,26 @@ def check_stress(frames: Iterable[Frame]) -> StressCheck:
     for frame in frames:
         sample.add(frame)
     return sample.result().require()
+
+
+def write_checked_store(
+    frames: Iterable[Frame],
+    folder: Path | str,
+    *,
+    source: str = "",
+    filters: Mapping[str, int] | None = None,
+    overwrite: bool = False,
+) -> FrameStore:
+    """As `data.store.write_store`, with the verdict on the stresses of a sample of the frames in the manifest."""
+    sample = StressSample()
+    return write_store(
+        sample.watch(frames),
+        folder,
+        source=source,
+        filters=filters,
+        stress_check=lambda: sample.result().to_mapping(),
+        overwrite=overwrite,
+    )
 
 
 def _judge(ratios: np.ndarray, materials: int) -> StressCheck:

@@ -1,11 +1,12 @@
-"""Structures of other packages, as ASE atoms.
+"""Structures of any package: as ASE atoms, and in batches.
 
     atoms = as_atoms(structure)          # ASE Atoms, pymatgen Structure or Molecule, Frame
 
 Each function of gnnpot that takes a structure calls it first.
 """
 
-from typing import TYPE_CHECKING, Any, TypeAlias, Union
+from collections.abc import Iterable, Iterator, Sized
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, Union
 
 from ase import Atoms
 
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 
 #: what functions that take a structure take
 StructureLike: TypeAlias = Union[Atoms, Frame, "Structure", "Molecule"]
+
+Counted = TypeVar("Counted", bound=Sized)
 
 
 def as_checked_atoms(structure: StructureLike) -> Atoms:
@@ -71,3 +74,15 @@ def _is_pymatgen(structure: Any) -> bool:
     """Whether it is a structure of pymatgen, found without importing pymatgen."""
     names = {f"{cls.__module__}.{cls.__qualname__}" for cls in type(structure).__mro__}
     return not names.isdisjoint({"pymatgen.core.structure.SiteCollection"})
+
+
+def batches_of(structures: Iterable[Counted], max_atoms: int) -> Iterator[list[Counted]]:
+    """Structures in order, in lists of at most `max_atoms` atoms, or of one structure that has more."""
+    waiting: list[Counted] = []
+    for structure in structures:
+        if waiting and sum(map(len, waiting)) + len(structure) > max_atoms:
+            yield waiting
+            waiting = []
+        waiting.append(structure)
+    if waiting:
+        yield waiting

@@ -7,9 +7,9 @@ Example::
 """
 
 import copy
-from collections.abc import Iterable, Iterator, Sized
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,14 +19,12 @@ from ase.calculators.singlepoint import SinglePointCalculator
 from torch_geometric.data import Batch
 
 from gnnpot.data.quantities import QUANTITIES
-from gnnpot.data.structures import StructureLike, as_atoms
+from gnnpot.data.structures import StructureLike, as_atoms, batches_of
 from gnnpot.engines.calculator import Calculator
 from gnnpot.errors import ConfigError
 from gnnpot.hub.opening import OpenedPotential, load
 from gnnpot.potential import Potential, Prediction
 from gnnpot.torch_modes import as_device, as_dtype, usual_modes
-
-Structure = TypeVar("Structure", bound=Sized)
 
 
 def predict(
@@ -69,18 +67,6 @@ def predict(
     with usual_modes():
         potential = copy.deepcopy(potential).eval().requires_grad_(False).to(device=where, dtype=precision)
     return _predictions(potential, map(as_atoms, structures), stress, max_atoms)
-
-
-def batches_of(structures: Iterable[Structure], max_atoms: int) -> Iterator[list[Structure]]:
-    """Structures in order, in lists of at most `max_atoms` atoms, or of one structure that has more."""
-    waiting: list[Structure] = []
-    for structure in structures:
-        if waiting and sum(map(len, waiting)) + len(structure) > max_atoms:
-            yield waiting
-            waiting = []
-        waiting.append(structure)
-    if waiting:
-        yield waiting
 
 
 def energies_of(structures: Iterable[Atoms], calculator: AseCalculator, *, max_atoms: int = 512) -> np.ndarray:

@@ -25,7 +25,6 @@ from gnnpot.sampling.distortions import (
     Vacancies,
 )
 from gnnpot.sampling.label import label
-from gnnpot.sampling.structures import read_structures
 from gnnpot.sampling.tasks import Labeller
 
 __all__ = [
@@ -44,5 +43,4 @@ __all__ = [
     "Vacancies",
     "label",
     "read_label_config",
-    "read_structures",
 ]

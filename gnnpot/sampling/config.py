@@ -73,6 +73,21 @@ class LabelConfig:
 
 
 @dataclass(frozen=True)
+class StartConfig:
+    """Options of the frames that a distillation starts from: the given structures, undistorted and distorted."""
+
+    #: structures that are used at most, evenly spread over the given ones
+    structures: Annotated[int, WHOLE_FROM_1] = 300
+    #: what is made of each of them and labelled
+    distortions: tuple[AnyDistortion, ...] = (Original(), Rattled(rattle=0.05), Strained(strain=0.04, rattle=0.05))
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+        if not self.distortions:
+            raise ValueError("distortions: there are none; name at least {kind: original}")
+
+
+@dataclass(frozen=True)
 class _One:
     distortion: AnyDistortion
 

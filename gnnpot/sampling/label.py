@@ -13,8 +13,8 @@ from pathlib import Path
 from gnnpot.config import to_mapping
 from gnnpot.data.frame import Frame
 from gnnpot.data.schema import fingerprint
-from gnnpot.data.store import STORE, FrameStore, write_store
-from gnnpot.data.stress_check import StressSample
+from gnnpot.data.store import STORE, FrameStore
+from gnnpot.data.stress_check import write_checked_store
 from gnnpot.errors import ConfigError, DataError
 from gnnpot.runs.files import recover
 from gnnpot.runs.guard import check_folder, check_name
@@ -160,7 +160,6 @@ def _lost(task: LabelTask, reason: str) -> bytes:
 
 def _assemble(results: ResultsLog, output: Path, plan: dict[str, object], overwrite: bool) -> FrameStore:
     reasons: Counter[str] = Counter()
-    sample = StressSample()
 
     def frames() -> Iterator[Frame]:
         some = False
@@ -173,11 +172,4 @@ def _assemble(results: ResultsLog, output: Path, plan: dict[str, object], overwr
             counts = ", ".join(f"{reason}: {count}" for reason, count in sorted(reasons.items()))
             raise DataError(f"{output}: no frame could be labelled ({counts}); look at the structures and the limits")
 
-    return write_store(
-        sample.watch(frames()),
-        output,
-        source=_source(plan),
-        filters=reasons,
-        stress_check=lambda: sample.result().to_mapping(),
-        overwrite=overwrite,
-    )
+    return write_checked_store(frames(), output, source=_source(plan), filters=reasons, overwrite=overwrite)

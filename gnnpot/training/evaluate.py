@@ -19,7 +19,7 @@ from torch_geometric.data import Batch
 
 from gnnpot.data.frame import Frame
 from gnnpot.data.quantities import QUANTITIES
-from gnnpot.engines.predict import batches_of
+from gnnpot.data.structures import batches_of
 from gnnpot.errors import DataError
 from gnnpot.potential import Potential
 from gnnpot.units import stress_to_voigt

@@ -172,16 +172,14 @@ def build_potential(config: TrainConfig, prepared: PreparedData) -> Potential:
     missing = sorted(set(prepared.elements) - set(model_config.elements))
     if missing:
         raise ConfigError(f"model.elements: {', '.join(missing)} is missing, which the training frames have")
+    frames = prepared.concatenation.spread(config.statistics_frames)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
         try:
             model = build_model(model_config)
         except ValueError as error:
             raise ConfigError(f"model: {error}") from None
-    model.fit_statistics(
-        build_graph(frame, model.cutoff, model.three_body_cutoff, labels=False)
-        for frame in prepared.concatenation.spread(config.statistics_frames)
-    )
+    model.fit_statistics(build_graph(frame, model.cutoff, model.three_body_cutoff, labels=False) for frame in frames)
     terms = [build_model(ZBLConfig(elements=model_config.elements))] if config.zbl else []
     potential = Potential(model, prepared.references, energy_scale=prepared.energy_scale, terms=terms)
     return potential.to(getattr(torch, config.precision))

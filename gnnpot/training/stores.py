@@ -17,8 +17,8 @@ from typing import Any
 from gnnpot.data.bundled import resolve_path
 from gnnpot.data.frame import Frame
 from gnnpot.data.readers import read_files
-from gnnpot.data.store import FrameStore, write_store
-from gnnpot.data.stress_check import StressSample, check_stress
+from gnnpot.data.store import FrameStore
+from gnnpot.data.stress_check import check_stress, write_checked_store
 from gnnpot.errors import DataError, counted
 from gnnpot.training.config import SUBSETS, DataConfig, SubsetName
 
@@ -73,10 +73,8 @@ def _store(config: DataConfig, name: SubsetName, target: Path, write: bool) -> F
         return FrameStore(paths[0])
     if write and not target.exists():
         skipped: Counter[str] = Counter()
-        sample = StressSample()
-        frames = sample.watch(read_labelled(paths, config, skipped))
         source = ", ".join(str(p) for p in config.paths(name))
-        write_store(frames, target, source=source, filters=skipped, stress_check=lambda: sample.result().to_mapping())
+        write_checked_store(read_labelled(paths, config, skipped), target, source=source, filters=skipped)
         if skipped:
             log.warning(
                 "%s: left out %s", source, ", ".join(f"{counted(n, 'frame')} ({why})" for why, n in skipped.items())

@@ -16,6 +16,7 @@ from ase import Atoms
 from gnnpot.data.frame import Frame
 from gnnpot.engines.calculator import Calculator
 from gnnpot.graphs.skin import SkinList
+from gnnpot.hub.opening import OpenedPotential
 from gnnpot.potential import Potential
 from gnnpot.training.evaluate import evaluate
 
@@ -27,10 +28,10 @@ class Committee:
         students: of one system; of one student alone the disagreement is 0.
     """
 
-    def __init__(self, students: Sequence[Potential]) -> None:
-        self.students = tuple(students)
+    def __init__(self, students: Sequence[OpenedPotential | Potential]) -> None:
         # dynamics lead students beyond their training; the disagreement shows it
         self.calculators = tuple(Calculator(student, warn=False) for student in students)
+        self.students = tuple(calculator.potential for calculator in self.calculators)
 
     def __len__(self) -> int:
         return len(self.students)

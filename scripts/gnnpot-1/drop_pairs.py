@@ -13,10 +13,10 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from gnnpot.data import read_structures
 from gnnpot.data.frame import Frame
 from gnnpot.data.store import FrameStore, write_store
 from gnnpot.errors import GnnpotError
-from gnnpot.sampling import read_structures
 
 
 def main(

@@ -10,6 +10,7 @@ import typer
 from ase.data import covalent_radii
 from ase.io import read, write
 
+from gnnpot.data import read_structures
 from gnnpot.data.references import ElementReferences
 from gnnpot.data.store import FrameStore
 from gnnpot.engines.calculator import Calculator
@@ -17,7 +18,7 @@ from gnnpot.hub.checkpoint import Card, load_checkpoint, save_checkpoint
 from gnnpot.models import M3GNet, M3GNetConfig, ZBLConfig, build_model
 from gnnpot.potential import Potential
 from gnnpot.properties.dimers import all_pairs, hole_depths, scan_dimers
-from gnnpot.sampling import Labeller, label, read_label_config, read_structures
+from gnnpot.sampling import Labeller, label, read_label_config
 
 ROOT = Path(__file__).parents[2]
 ELEMENTS = ("Na", "Cl", "Cs")

@@ -18,8 +18,7 @@ from gnnpot.domains import INNER_SHARE, POSITIVE, SHARE, WHOLE_FROM_0, WHOLE_FRO
 from gnnpot.errors import ConfigError, suggest
 from gnnpot.models import CHGNetConfig, HDNNPConfig, M3GNetConfig, ModelConfig, SevenNetConfig
 from gnnpot.models.symmetry_sets import ChosenSet
-from gnnpot.sampling import Original, Rattled, Strained
-from gnnpot.sampling.distortions import AnyDistortion
+from gnnpot.sampling.config import StartConfig
 from gnnpot.sampling.selection import SelectionConfig
 from gnnpot.sampling.trajectories import TrajectoryConfig
 from gnnpot.training.config import BatchConfig, LossConfig, OptimizerConfig, fresh_rate
@@ -43,21 +42,6 @@ STUDENTS: dict[str, ModelConfig] = {
 
 #: options that say how long a distillation lasts, beside `learn.final_steps`; it can be extended
 LIMITS = ("rounds", "tolerance", "patience", "max_minutes")
-
-
-@dataclass(frozen=True)
-class StartConfig:
-    """The frames of round 0, from which the first students learn: the given structures, undistorted and distorted."""
-
-    #: structures that are used at most, evenly spread over the given ones
-    structures: Annotated[int, WHOLE_FROM_1] = 300
-    #: what is made of each of them and labelled
-    distortions: tuple[AnyDistortion, ...] = (Original(), Rattled(rattle=0.05), Strained(strain=0.04, rattle=0.05))
-
-    def __post_init__(self) -> None:
-        check_fields(self)
-        if not self.distortions:
-            raise ValueError("distortions: there are none; name at least {kind: original}")
 
 
 @dataclass(frozen=True)

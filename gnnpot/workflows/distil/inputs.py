@@ -4,9 +4,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from gnnpot.data import read_structures
 from gnnpot.data.frame import Frame
 from gnnpot.errors import DataError
-from gnnpot.sampling import read_structures
 from gnnpot.training.config import DataConfig
 from gnnpot.training.stores import read_labelled
 from gnnpot.workflows.distil.config import DistilConfig

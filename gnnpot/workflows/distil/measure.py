@@ -10,6 +10,7 @@ from gnnpot.data.frame import Frame
 from gnnpot.data.store import FrameStore
 from gnnpot.engines.calculator import Calculator
 from gnnpot.errors import DataError
+from gnnpot.hub.opening import OpenedPotential
 from gnnpot.potential import Potential
 from gnnpot.runs.progress import Progress, of_one
 from gnnpot.sampling.distortions import repeated
@@ -44,7 +45,7 @@ class StudentMeasurements:
 def measure(
     config: DistilConfig,
     teacher: Teacher,
-    student: Potential,
+    student: OpenedPotential,
     structures: Sequence[Frame],
     tests: Sequence[Frame],
     processes: int,
@@ -63,12 +64,12 @@ def measure(
     sample = select(trajectories, config.select, no_limit, np.random.default_rng([config.seed, 4])).random
     if not sample:
         raise DataError(f"{folder}: the student's dynamics explode at once; give it more steps (learn.final_steps)")
-    store = teacher.undistorted(
+    store = teacher.label(
         sample, folder / "drawn.store", config.select.limits, processes, of_one(progress, "labelling")
     )
     atoms = repeated(structures[0].to_atoms(), options.min_atoms)
     return StudentMeasurements(
-        fresh=evaluate(student, store, stress=_has_stress(store)).metrics(),
+        fresh=evaluate(student.potential, store, stress=_has_stress(store)).metrics(),
         left_out=dict(left_out(store)),
         ends=dict(Counter(trajectory.end for trajectory in trajectories)),
         picoseconds=float(np.mean([len(trajectory) for trajectory in trajectories]))
@@ -78,7 +79,7 @@ def measure(
         speeds=speeds(
             teacher.labeller.make(), Calculator(student, warn=False), atoms, options.temperatures[0], options.timestep
         ),
-        test=_test(teacher, student, tests),
+        test=_test(teacher, student.potential, tests),
     )
 
 

@@ -10,10 +10,9 @@ from matplotlib.figure import Figure
 
 from gnnpot.config import to_mapping
 from gnnpot.data.store import FrameStore
-from gnnpot.hub.checkpoint import Card, load_checkpoint
+from gnnpot.hub.card import Card
 from gnnpot.runs.files import write_text
 from gnnpot.runs.pages import COLORS, GREY, new_figure, tidy
-from gnnpot.training.run import MODEL
 from gnnpot.units import GPA
 from gnnpot.workflows.distil.config import DistilConfig
 from gnnpot.workflows.distil.measure import StudentMeasurements
@@ -28,10 +27,23 @@ UNCERTAIN_ERROR = f"{UNCERTAIN}: force MAE"
 
 
 def student_card(
-    config: DistilConfig, teacher: Teacher, measured: StudentMeasurements, results: DistilResults, frames: Path
+    config: DistilConfig,
+    teacher: Teacher,
+    trained: Card,
+    measured: StudentMeasurements,
+    results: DistilResults,
+    frames: Path,
 ) -> Card:
-    """The card of the final student; `frames`: the folder of all that it was trained on."""
-    _, trained = load_checkpoint(config.run / "final" / MODEL)
+    """The card of the final student.
+
+    Args:
+        config: of the distillation.
+        teacher: that labelled the frames.
+        trained: the card that the student's training wrote.
+        measured: figures of the student.
+        results: of the rounds.
+        frames: the folder of all that it was trained on.
+    """
     called = teacher.card.name or teacher.name
     return replace(
         trained,

@@ -92,10 +92,10 @@ def label_states(
     teacher: Teacher, selection: Selection, limits: Limits, folder: Path, processes: int, progress: Count
 ) -> Labelled:
     """The teacher's labels of both samples; those that are in the folder are not calculated again."""
-    sample = teacher.undistorted(selection.random, folder / RANDOM, limits, processes, progress)
+    sample = teacher.label(selection.random, folder / RANDOM, limits, processes, progress)
     uncertain = None
     if selection.uncertain:
-        uncertain = teacher.undistorted(selection.uncertain, folder / UNCERTAIN, limits, processes, progress)
+        uncertain = teacher.label(selection.uncertain, folder / UNCERTAIN, limits, processes, progress)
     return Labelled(sample, uncertain)
 
 

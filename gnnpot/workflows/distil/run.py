@@ -28,11 +28,11 @@ from gnnpot.config import read_yaml, to_mapping
 from gnnpot.data.frame import Frame
 from gnnpot.data.store import FrameStore
 from gnnpot.hub.checkpoint import load_checkpoint, save_checkpoint
+from gnnpot.hub.opening import OpenedPotential, open_potential
 from gnnpot.potential import Potential
 from gnnpot.runs.directory import RunDirectory
 from gnnpot.runs.identity import differences
 from gnnpot.runs.progress import Progress, no_progress, of_one
-from gnnpot.sampling import LabelConfig
 from gnnpot.training.config import TrainConfig
 from gnnpot.training.run import MODEL, ended_run, fit
 from gnnpot.training.task import FromScratch
@@ -50,6 +50,7 @@ from gnnpot.workflows.distil.students import (
     Continued,
     add_frames,
     frames_in,
+    student_folder,
     student_run,
     students_of,
 )
@@ -112,14 +113,15 @@ def distil(
             return ended
         rounds = Rounds(config, teacher, structures, processes, on_event, progress)
         rounds.do()
-        potential = rounds.final()
+        student = rounds.final()
         with rounds.results.stage("measurements"):
             on_event("measuring the student")
-            measured = measure(config, teacher, potential, structures, tests, processes, progress)
-        card = student_card(config, teacher, measured, rounds.results, rounds.folder(len(rounds.results.rounds)))
+            measured = measure(config, teacher, student, structures, tests, processes, progress)
+        frames = rounds.folder(len(rounds.results.rounds))
+        card = student_card(config, teacher, student.card, measured, rounds.results, frames)
         write_distil_report(config.run / "report", card)
-        save_checkpoint(config.run / MODEL, potential, card, overwrite=True)
-    return potential
+        save_checkpoint(config.run / MODEL, student.potential, card, overwrite=True)
+    return student.potential
 
 
 def _ended(config: DistilConfig) -> Potential | None:
@@ -174,7 +176,7 @@ class Rounds:
                 self._on_event(f"the rounds end: {reason}")
                 return
 
-    def final(self) -> Potential:
+    def final(self) -> OpenedPotential:
         """The last student, trained longest, on everything."""
         config = self.config
         folder = self.folder(len(self.results.rounds))
@@ -182,13 +184,14 @@ class Rounds:
         minutes = self.results.once(name, lambda: final_minutes(config, self.results.minutes_of(ROUNDS)))
         budget = Budget(config.learn.final_steps, minutes, config.learn.final_batch)
         run = student_run(config, folder, config.run / FINAL, budget, self.elements.tolist(), config.seed)
-        if (ended := ended_run(run)) is not None and not _has_other_frames(run):
-            return ended
-        self._on_event(f"training the final student on {frames_in(folder)} frames")
-        # dynamics of the student before
-        shutil.rmtree(config.run / FINAL / CHECK, ignore_errors=True)
-        with self.results.stage("final"):
-            return fit(FromScratch(run), resume=not _has_other_frames(run), progress=self._progress)
+        is_new = _has_other_frames(run)
+        if is_new or ended_run(run) is None:
+            self._on_event(f"training the final student on {frames_in(folder)} frames")
+            # dynamics of the student before
+            shutil.rmtree(run.run / CHECK, ignore_errors=True)
+            with self.results.stage("final"):
+                fit(FromScratch(run), resume=not is_new, progress=self._progress)
+        return open_potential(run.run)
 
     def _reason_to_end(self) -> str:
         """Why the last round is the last, as it was found first; empty: it is not."""
@@ -206,14 +209,10 @@ class Rounds:
             self._on_event(
                 f"labelling {len(self.structures)} structures, undistorted and distorted, with {config.teacher}"
             )
-            options = LabelConfig(config.start.distortions, config.seed, config.select.limits)
             store = self.teacher.label(
-                self.structures,
-                folder / "labelled.store",
-                options,
-                self._processes,
-                of_one(self._progress, "labelling"),
-            )
+                self.structures, folder / "labelled.store", config.select.limits, self._processes,
+                of_one(self._progress, "labelling"), config.start.distortions, config.seed,
+            )  # fmt: skip
             if config.learn.loss.stress > 0:
                 require_stress(store)
             add_frames(store, config.learn.validation, config.seed, folder)
@@ -225,16 +224,17 @@ class Rounds:
         budget = Budget(steps, student_minutes(config, number))
         frames = frames_in(folder)
         for k in range(config.committee):
-            if (folder / f"student-{k}" / MODEL).exists():
+            student = student_folder(folder, k)
+            if (student / MODEL).exists():
                 continue
             self._on_event(
                 f"round {number} of at most {config.rounds}: training student {k + 1} of {config.committee} on "
                 f"{frames} frames"
             )
-            run = student_run(config, folder, folder / f"student-{k}", budget, self.elements.tolist(), config.seed + k)
+            run = student_run(config, folder, student, budget, self.elements.tolist(), config.seed + k)
             task = FromScratch(run)
             if number > 0:
-                task = Continued(run, self.folder(number - 1) / f"student-{k}" / MODEL)
+                task = Continued(run, student_folder(self.folder(number - 1), k))
             with self.results.stage(f"round {number}: training"):
                 fit(task, progress=self._progress)
 

@@ -12,11 +12,10 @@ from ase.data import chemical_symbols
 from gnnpot.data.frame import Frame
 from gnnpot.data.store import FrameStore, write_store
 from gnnpot.errors import DataError
-from gnnpot.hub.checkpoint import load_checkpoint
+from gnnpot.hub.opening import OpenedPotential, open_potential
 from gnnpot.potential import Potential
 from gnnpot.training.config import BatchConfig, DataConfig, ScheduleConfig, TrainConfig
 from gnnpot.training.prepare import PreparedData
-from gnnpot.training.run import MODEL
 from gnnpot.training.task import FromScratch
 from gnnpot.workflows.distil.config import DistilConfig
 
@@ -39,7 +38,7 @@ class Continued(FromScratch):
     """On from the weights, element references and scales of a trained student, and its symmetry functions."""
 
     def __init__(self, config: TrainConfig, start: Path) -> None:
-        self._start = load_checkpoint(start)[0]
+        self._start = open_potential(start).potential
         super().__init__(replace(config, model=self._start.model.config))
 
     def build(self, prepared: PreparedData) -> Potential:
@@ -117,9 +116,14 @@ def _held_out(frames: Sequence[Frame], share: float, seed: int, first: bool) -> 
     return chosen
 
 
-def students_of(folder: Path, count: int) -> list[Potential]:
+def student_folder(folder: Path, k: int) -> Path:
+    """The training of student `k` of the round in `folder`."""
+    return folder / f"student-{k}"
+
+
+def students_of(folder: Path, count: int) -> list[OpenedPotential]:
     """The trained students of a round."""
-    return [load_checkpoint(folder / f"student-{k}" / MODEL)[0] for k in range(count)]
+    return [open_potential(student_folder(folder, k)) for k in range(count)]
 
 
 def frames_in(folder: Path) -> int:

@@ -15,6 +15,7 @@ from gnnpot.errors import DataError, UnknownElementError
 from gnnpot.hub.checkpoint import Card
 from gnnpot.models.base import check_elements
 from gnnpot.sampling import LabelConfig, Labeller, Limits, Original, label
+from gnnpot.sampling.distortions import AnyDistortion
 from gnnpot.sampling.labeller_names import describe
 
 
@@ -42,28 +43,30 @@ class Teacher:
         self,
         structures: Sequence[Frame],
         store: Path,
-        config: LabelConfig,
-        processes: int = 1,
-        progress: Callable[[int, int], None] = lambda done, total: None,
-    ) -> FrameStore:
-        """The store of labelled frames, or the one that this run has made before.
-
-        Raises `DataError` if nothing could be labelled, or if energies and stresses contradict each other.
-        """
-        if store.exists():
-            return FrameStore(store)
-        return label(structures, self.labeller, store, config, processes=processes, progress=progress)
-
-    def undistorted(
-        self,
-        structures: Sequence[Frame],
-        store: Path,
         limits: Limits,
         processes: int = 1,
         progress: Callable[[int, int], None] = lambda done, total: None,
+        distortions: tuple[AnyDistortion, ...] = (Original(),),
+        seed: int = 0,
     ) -> FrameStore:
-        """`label` without distortions."""
-        return self.label(structures, store, LabelConfig((Original(),), limits=limits), processes, progress)
+        """The store of labelled frames, or the one that this run has made before.
+
+        Args:
+            structures: to label.
+            store: folder of the store.
+            limits: frames beyond these are left out.
+            processes: that label side by side.
+            progress: called with finished structures and their number.
+            distortions: what is made of each structure and labelled; without them, the structure as it is.
+            seed: of the random numbers of the distortions.
+
+        Raises:
+            DataError: if nothing could be labelled.
+        """
+        if store.exists():
+            return FrameStore(store)
+        config = LabelConfig(distortions, seed, limits)
+        return label(structures, self.labeller, store, config, processes=processes, progress=progress)
 
 
 def open_teacher(name: str, make: Callable[[], BaseCalculator] | None = None) -> Teacher:

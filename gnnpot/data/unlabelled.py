@@ -1,4 +1,7 @@
-"""Structures to be labelled, from any file that has some: stores, files of frames, and every format that ASE reads."""
+"""Structures without their labels, from stores, files of frames and every format that ASE reads.
+
+frames = read_structures(["pool.extxyz.gz", "more.store", "NaCl.cif"])
+"""
 
 from collections.abc import Sequence
 from itertools import chain
