@@ -1,4 +1,5 @@
-"""Compiled kernels: how they are decorated, where they are kept, and what makes them safe in threads and forks.
+"""Compiled kernels: how they are decorated, where they are kept, what makes them safe in threads and forks, and how
+freed memory is kept for their arrays.
 
 Each module with kernels imports `njit` and `prange` from here, not from Numba; what a kernel calculates does not belong
 here. `events` does not import Numba, so that commands which compile nothing start at once.

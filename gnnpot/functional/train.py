@@ -23,13 +23,13 @@ from pytorch_optimizer import SOAP
 from scipy.optimize import minimize
 from torch import Tensor, nn
 
+from gnnpot.compiler.memory import keep_freed_memory
 from gnnpot.config import from_mapping, to_mapping
 from gnnpot.domains import NOT_NEGATIVE, POSITIVE, WHOLE_FROM_0, WHOLE_FROM_1, check_fields
 from gnnpot.errors import ConfigError, DataError
 from gnnpot.functional.data import Sample
 from gnnpot.functional.network import LearnedFunctional, NetworkConfig, build
 from gnnpot.functional.training_set import Batch, LossWeights, batch_loss, make_batches
-from gnnpot.ops.simd.memory import keep_freed_memory
 from gnnpot.runs.files import write_bytes
 from gnnpot.runs.guard import check_name, check_new_run
 from gnnpot.runs.identity import differences

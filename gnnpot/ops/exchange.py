@@ -30,18 +30,8 @@ class Exchange(Protocol):
         """Add the rows of ghosts to those of their owners, and set them to zero."""
 
 
-class NoExchange:
-    """That of a structure in one part, and of models whose layers see nothing but elements and edges."""
-
-    def forward(self, features: np.ndarray, offsets: np.ndarray) -> None:
-        """There are no ghosts."""
-
-    def backward(self, gradient: np.ndarray, offsets: np.ndarray) -> None:
-        """There are no ghosts."""
-
-
 class Part(NamedTuple):
     """Which atoms of a graph are calculated, and how the others' features are known."""
 
     own: int  #: the first atoms, whose energies are asked for; those that follow are ghosts
-    exchange: Exchange = NoExchange()
+    exchange: Exchange | None = None  #: of a structure in one part, and of models without message passing, none

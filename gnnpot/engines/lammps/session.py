@@ -23,7 +23,7 @@ from gnnpot.engines.lammps.local import LocalEnergies
 from gnnpot.errors import ConfigError, GnnpotError, SimulationError
 from gnnpot.extras import needs_extra
 from gnnpot.hub.opening import load
-from gnnpot.ops.exchange import NoExchange, Part
+from gnnpot.ops.exchange import Part
 from gnnpot.potential import Potential
 
 _MPI = "libmpi.so.12"
@@ -119,7 +119,7 @@ class _Callbacks:
 
     def _compute(self, *arguments: Any) -> int:
         step = _Compute(*arguments)
-        edges, exchange = step.edges, NoExchange() if step.pair is None else RankExchange(self._exchange, step.pair)
+        edges, exchange = step.edges, None if step.pair is None else RankExchange(self._exchange, step.pair)
         try:
             # a rank without atoms takes part in exchanges
             if step.own or step.pair is not None:

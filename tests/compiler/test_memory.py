@@ -8,7 +8,7 @@ import pytest
 
 SCRIPT = """
 import resource, numpy as np
-from gnnpot.ops.simd.memory import keep_freed_memory
+from gnnpot.compiler.memory import keep_freed_memory
 kept = keep_freed_memory()
 def faults():
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
