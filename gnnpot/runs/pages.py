@@ -89,7 +89,9 @@ def tidy(axes: "Axes") -> None:
 
 
 def plain_log_ticks(axis: "Axis") -> None:
-    """Ticks of a logarithmic axis at 1, 2 and 5 times powers of ten (powers alone over three decades), as decimals.
+    """Ticks of a logarithmic axis at 1, 2 and 5 times powers of ten, as decimals.
+
+    Over three decades at powers alone; within one at more of them.
 
     Args:
         axis: with its data drawn, `axes.xaxis` or `axes.yaxis`.
@@ -97,9 +99,10 @@ def plain_log_ticks(axis: "Axis") -> None:
     from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
     low, high = sorted(axis.get_view_interval())
-    steps = (1.0, 2.0, 5.0) if high < 1000 * low else (1.0,)
+    ratio = high / low
+    steps = (1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0) if ratio < 8 else (1.0, 2.0, 5.0) if ratio < 1000 else (1.0,)
     axis.set_major_locator(LogLocator(subs=steps))
-    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.10g}"))
     axis.set_minor_formatter(NullFormatter())
 
 
@@ -120,7 +123,7 @@ def styles_of(names: Iterable[str]) -> dict[str, Style]:
 
     def style(k: int) -> Style:
         turn = k // len(free)
-        return Style(free[k % len(free)], _LINES[turn % len(_LINES)], _MARKERS[turn % len(_MARKERS)])
+        return Style(free[k % len(free)], _LINES[turn % len(_LINES)], _MARKERS[k % len(_MARKERS)])
 
     return {name: _POTENTIALS[name] if name in _POTENTIALS else style(places[name]) for name in ordered}
 

@@ -40,8 +40,9 @@ def draw_holes(results: dict[str, Any]) -> Figure:
     tolerance = max(result["tolerance"] for result in results.values())
     for name, style in styles_of(results).items():
         holes = np.sort([depth for depth in results[name]["holes"] if depth > tolerance])
+        places, counts = [tolerance, *holes, DEEPEST], [*range(len(holes), -1, -1), 0]
         axes.step(
-            [tolerance, *holes, DEEPEST], [*range(len(holes), -1, -1), 0], where="post", color=style.color, linestyle=style.line, linewidth=1.8,
+            places, counts, where="post", color=style.color, linestyle=style.line, linewidth=1.8,
             label=f"{name}: {len(holes) or 'none'}",
         )  # fmt: skip
     axes.set(xscale="log", xlabel="depth of the hole, eV", xlim=(tolerance, DEEPEST), ylim=(0, None))
