@@ -118,7 +118,8 @@ class Surfaces:
                 surface.energy / 2, x, f"{surface.energy:.2f}", ha="center", va="center", color="white", fontsize=10
             )
         axes.set_yticks(place, names)
-        axes.invert_yaxis()
+        # room for the legend above the first bar
+        axes.set_ylim(len(names) - 0.5, -0.9)
         axes.set(xlabel="surface energy, J/m²", title=self.formula)
         axes.legend(frameon=False, fontsize=8)
         tidy(axes)

@@ -104,7 +104,6 @@ class VacancyEnergies(Defects[VacancySite]):
         elements = sorted({shell.element for site in self.sites for shell in site.shells})
         for k, site in enumerate(self.sites):
             color = COLORS[k % len(COLORS)]
-            axes.plot([s.distance for s in site.shells], [s.outward for s in site.shells], color=color, linewidth=0.8)
             for element, marker in zip(elements, _MARKERS * len(elements), strict=False):
                 near = [shell for shell in site.shells if shell.element == element]
                 axes.plot(
