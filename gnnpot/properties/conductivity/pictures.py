@@ -34,12 +34,15 @@ def draw_msd(transports: Sequence[Transport]) -> Figure:
         axes = figure.add_subplot(1, 2, k + 1)
         for n, t in enumerate(transports):
             values = getattr(t, f"{name}_msd")
-            style = "-" if t.sufficient else ":"
-            shown = f"{t.temperature:g} K" + ("" if t.sufficient else ", too short")
+            sufficient = t.sufficient if name == "tracer" else t.collective_sufficient
+            style = "-" if sufficient else ":"
+            shown = f"{t.temperature:g} K" + ("" if sufficient else ", too uncertain")
             axes.plot(t.lags, values, style, color=_color(n), linewidth=1.6, label=shown)
             fitted = t.lags >= t.fit_from
             slope = 6 * getattr(t, name).value * 1e4
-            line = slope * (t.lags[fitted] - t.lags[fitted][-1]) + np.interp(t.lags[fitted][-1], t.lags, values)
+            # the intercept by relative deviations, as the fits weigh short times most
+            over = values[fitted] - slope * t.lags[fitted]
+            line = slope * t.lags[fitted] + np.average(over, weights=np.maximum(values[fitted], 1e-12) ** -2.0)
             axes.plot(
                 t.lags[fitted], np.where(line > 0, line, np.nan), color="black", linewidth=1.0, alpha=0.7,
                 label="fit" if n == len(transports) - 1 else None,
@@ -51,8 +54,7 @@ def draw_msd(transports: Sequence[Transport]) -> Figure:
             plain_log_ticks(axes.yaxis)
         else:
             axes.set(xlim=(0, None), ylim=(0, None))
-        if name == "tracer":
-            axes.legend(frameon=False, fontsize=8)
+        axes.legend(frameon=False, fontsize=8)
         tidy(axes)
     return figure
 
