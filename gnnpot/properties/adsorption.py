@@ -95,9 +95,20 @@ class Adsorption:
         place = np.arange(len(self.sites))
         axes.bar(place, [s.energy for s in self.sites], color=COLORS[0], width=0.7)
         axes.axhline(0, color="black", linewidth=0.7)
-        axes.set_xticks(place, [s.kind for s in self.sites], rotation=30)
-        axes.set(ylabel="adsorption energy, eV", title=f"{self.molecule} on {self.slab}")
+        for x, site in zip(place, self.sites, strict=True):
+            axes.annotate(
+                f"{site.energy:.2f}", (x, site.energy), xytext=(0, -2 if site.energy < 0 else 2),
+                textcoords="offset points", ha="center", va="top" if site.energy < 0 else "bottom", fontsize=8,
+            )  # fmt: skip
+        kinds = [s.kind for s in self.sites]
+        names = [
+            f"{kind} {kinds[: k + 1].count(kind)}" if kinds.count(kind) > 1 else kind for k, kind in enumerate(kinds)
+        ]
+        axes.set_xticks(place, names)
+        axes.margins(y=0.1)
+        axes.set(xlabel="site", ylabel="adsorption energy, eV", title=f"{self.molecule} on {self.slab}")
         tidy(axes)
+        axes.grid(False, axis="x")
         # the molecule may stand at the edge of the cell
         shown = self.sites[0].atoms.copy()
         shown.set_constraint()
@@ -106,7 +117,7 @@ class Adsorption:
             view = figure.add_subplot(1, 3, k + 2)
             plot_atoms(shown, view, rotation=rotation, show_unit_cell=0)
             view.set_axis_off()
-            view.set_title(f"{self.sites[0].kind}, from {'the side' if k == 0 else 'above'}", fontsize=9)
+            view.set_title(f"{names[0]}, from {'the side' if k == 0 else 'above'}", fontsize=9)
         figure.savefig(path)
 
 

@@ -16,7 +16,7 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, TypeVar
 
 import numpy as np
 from ase import Atoms
@@ -28,13 +28,19 @@ from gnnpot.errors import ConfigError
 from gnnpot.properties.relaxed import energy_of, relaxed, repeats
 from gnnpot.runs.progress import Progress, no_progress
 
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
 #: Å, within which positions are equivalent by symmetry
 SYMPREC = 0.01
 
 #: what gives the chemical potential of each element; `None`: the crystal itself
 Sources = Mapping[str, float | StructureLike | None]
 
-_UNITS = {"energy": "_eV", "unrelaxed_energy": "_eV", "displacement": "_A", "radius": "_A", "position": "_A"}
+_UNITS = {
+    "energy": "_eV", "unrelaxed_energy": "_eV", "displacement": "_A", "radius": "_A", "position": "_A",
+    "distance": "_A", "outward": "_A",
+}  # fmt: skip
 
 
 class Defect(Protocol):
@@ -72,6 +78,11 @@ class Defects(Generic[AnyDefect]):
         """Of the picture."""
         raise NotImplementedError
 
+    @property
+    def places(self) -> str:
+        """What the names below the bars are."""
+        raise NotImplementedError
+
     def to_json(self) -> dict[str, Any]:
         """All of it, with units in the names."""
         return {
@@ -84,29 +95,45 @@ class Defects(Generic[AnyDefect]):
 
     def plot(self, path: Path) -> None:
         """The energies of the sites, relaxed and not, as PNG."""
-        from gnnpot.runs.pages import COLORS, GREY, new_figure, tidy
+        from gnnpot.runs.pages import new_figure
+
+        figure = new_figure(width=max(4.6, 1.6 + 0.7 * len(self.sites)))
+        self.draw_energies(figure.add_subplot())
+        figure.savefig(path)
+
+    def draw_energies(self, axes: "Axes") -> None:
+        """The energies of the sites, relaxed and not, as bars."""
+        from gnnpot.runs.pages import COLORS, GREY, tidy
 
         names = [site.label for site in self.sites]
-        figure = new_figure(width=max(4.6, 1.6 + 0.7 * len(names)))
-        axes = figure.add_subplot()
         place = np.arange(len(names))
         axes.bar(place - 0.2, [site.unrelaxed_energy for site in self.sites], 0.38, color=GREY, label="unrelaxed")
         axes.bar(place + 0.2, [site.energy for site in self.sites], 0.38, color=COLORS[0], label="relaxed")
         for x, site in zip(place, self.sites, strict=True):
-            axes.text(x + 0.2, site.energy, f"{site.energy:.2f}", ha="center", va="bottom", fontsize=8)
+            for side, energy in ((-0.2, site.unrelaxed_energy), (0.2, site.energy)):
+                axes.annotate(
+                    f"{energy:.2f}", (x + side, energy), xytext=(0, 2 if energy >= 0 else -2),
+                    textcoords="offset points", ha="center", va="bottom" if energy >= 0 else "top", fontsize=8,
+                )  # fmt: skip
+        axes.axhline(0, color="black", linewidth=0.7)
         axes.set_xticks(place, names)
         axes.set(
-            ylabel="formation energy, eV", title=f"{self.title}, {self.atoms} atoms", xlim=(-0.8, len(names) - 0.2)
-        )
-        axes.margins(y=0.12)
+            xlabel=self.places, ylabel="formation energy, eV", title=f"{self.title}, {self.atoms} atoms",
+            xlim=(-0.8, len(names) - 0.2),
+        )  # fmt: skip
+        axes.margins(y=0.14)
         axes.legend(frameon=False, fontsize=8)
         tidy(axes)
-        figure.savefig(path)
+        axes.grid(False, axis="x")
 
 
-def _plain(site: Defect) -> dict[str, Any]:
+def _plain(site: Any) -> dict[str, Any]:
+    """A dataclass, and those in its fields, with units in the names."""
     values = {field.name: getattr(site, field.name) for field in dataclasses.fields(site)}
-    return {f"{name}{_UNITS.get(name, '')}": list(v) if isinstance(v, tuple) else v for name, v in values.items()}
+    for name, value in values.items():
+        if isinstance(value, tuple):
+            values[name] = [_plain(v) if dataclasses.is_dataclass(v) else v for v in value]
+    return {f"{name}{_UNITS.get(name, '')}": value for name, value in values.items()}
 
 
 @dataclass(frozen=True, eq=False)

@@ -99,7 +99,7 @@ class Dimers:
             name = "-".join(chemical_symbols[z] for z in self.pairs[k])
             label = name if self.holes[k] < 1e-3 else f"{name}, hole {self.holes[k]:.2f} eV"
             axes.plot(self.ratios, self.energies[k], color=COLORS[n], linewidth=1.6, label=label)
-        axes.set(xlabel="distance over the sum of the covalent radii", ylabel="energy, eV")
+        axes.set(xlabel="distance over the sum of the covalent radii", ylabel="energy, eV, above the separated atoms")
         # walls of a thousand eV and wells of one: linear near zero, logarithmic far from it
         axes.set_yscale("asinh", linear_width=1.0)
         axes.set_yticks([-10, -1, 0, 1, 10, 100, 1000], ["-10", "-1", "0", "1", "10", "100", "1000"])

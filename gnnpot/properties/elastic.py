@@ -141,7 +141,14 @@ class Elasticity:
             for k, (name, components) in enumerate(planes.items()):
                 modulus = self.young_modulus_along(np.stack(components, axis=-1))
                 polar.plot(angle, modulus, color=COLORS[k], linewidth=1.6, linestyle=("-", "--", ":")[k], label=name)
-            polar.legend(frameon=False, fontsize=8, loc="upper right", bbox_to_anchor=(1.18, 1.1))
+            polar.legend(
+                frameon=False,
+                fontsize=8,
+                loc="upper right",
+                bbox_to_anchor=(1.18, 1.1),
+                title="plane",
+                title_fontsize=8,
+            )
             polar.set_title("Young's modulus along a direction, GPa", fontsize=10)
         else:
             polar.set_title("not stable: no Young's modulus", fontsize=10)

@@ -79,10 +79,18 @@ class EquationOfState:
         figure = new_figure()
         axes = figure.add_subplot()
         span = np.linspace(min(self.volumes), max(self.volumes), 200)
-        axes.plot(span, self.energies_at(span) - self.energy, color=COLORS[0], linewidth=1.6)
-        axes.plot(self.volumes, np.asarray(self.energies) - self.energy, "o", color=COLORS[0], markersize=4)
+        axes.plot(span, self.energies_at(span) - self.energy, color=COLORS[0], linewidth=1.6, label="Birch-Murnaghan")
+        axes.plot(
+            self.volumes,
+            np.asarray(self.energies) - self.energy,
+            "o",
+            color=COLORS[0],
+            markersize=4,
+            label="calculated",
+        )
         modulus = f"V = {self.volume:.2f} Å³, B = {self.bulk_modulus / GPA:.0f} GPa"
         axes.set(xlabel="volume, Å³", ylabel="energy above the minimum, eV", title=modulus)
+        axes.legend(frameon=False, fontsize=8)
         tidy(axes)
         figure.savefig(path)
 

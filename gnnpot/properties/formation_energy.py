@@ -94,14 +94,27 @@ class FormationEnergy:
                 f: Composition(f).get_atomic_fraction(elements[1]) for f in (self.formula, *(p[0] for p in self.phases))
             }
             hull = sorted((share[f], e) for f, e, h in self.phases if h < 1e-8)
-            axes.plot([x for x, _ in hull], [e for _, e in hull], "o-", color=COLORS[0], markersize=5, label="hull")
+            axes.plot(
+                [x for x, _ in hull],
+                [e for _, e in hull],
+                "o-",
+                color=COLORS[0],
+                markersize=5,
+                label="hull of the other phases",
+            )
             above = [(share[f], e) for f, e, h in self.phases if 1e-8 <= h < 0.5]
             if above:
                 axes.plot([x for x, _ in above], [e for _, e in above], ".", color=GREY, label="above it")
             axes.plot(
                 [share[self.formula]], [self.formation_energy], "*", color=COLORS[4], markersize=14, label=self.formula
             )
-            axes.set(xlabel=f"share of {elements[1]}", ylabel="formation energy, eV/atom")
+            for f, energy, height in self.phases:
+                if height < 1e-8 and len(Composition(f)) > 1:
+                    axes.annotate(
+                        Composition(f).reduced_formula, (share[f], energy), xytext=(8, -3), textcoords="offset points",
+                        fontsize=8,
+                    )  # fmt: skip
+            axes.set(xlabel=f"atomic fraction of {elements[1]}", ylabel="formation energy, eV/atom")
         else:
             shown = sorted(self.phases, key=lambda p: p[2])[:12]
             names, heights = [p[0] for p in shown] + [self.formula], [p[2] for p in shown] + [self.energy_above_hull]
@@ -111,7 +124,8 @@ class FormationEnergy:
             axes.set(xlabel="energy above the hull, meV/atom")
         side = "above" if self.energy_above_hull >= 0 else "below"
         axes.set_title(
-            f"{self.formula}: {abs(1000 * self.energy_above_hull):.0f} meV/atom {side} the hull", fontsize=10
+            f"{self.formula}: {abs(1000 * self.energy_above_hull):.0f} meV/atom {side} the hull of the other phases",
+            fontsize=10,
         )
         if len(elements) == 2:
             axes.legend(frameon=False, fontsize=8)

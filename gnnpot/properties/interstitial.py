@@ -60,6 +60,11 @@ class InterstitialEnergies(Defects[InterstitialSite]):
         """Of the picture."""
         return f"{self.element} in {self.formula}"
 
+    @property
+    def places(self) -> str:
+        """What the names below the bars are."""
+        return "start, in fractional coordinates"
+
     def to_json(self) -> dict[str, Any]:
         """All of it, with units in the names."""
         return {**super().to_json(), "element": self.element, "chemical_potential_eV": self.chemical_potential}

@@ -89,13 +89,15 @@ class MinimumEnergyPath:
         figure = new_figure(width=5.6)
         axes = figure.add_subplot()
         axes.plot(self.fine_distances, self.fine_energies, color=COLORS[0], linewidth=1.6)
-        axes.plot(self.distances, self.energies, "o", color=COLORS[0], markersize=5)
+        axes.plot(self.distances, self.energies, "o", color=COLORS[0], markersize=5, label="images")
         top = int(self.energies.argmax())
         axes.annotate(
-            f"{self.barrier:.3f} eV", (self.distances[top], self.energies[top]), xytext=(0, 6),
+            f"barrier {self.barrier:.3f} eV", (self.distances[top], self.energies[top]), xytext=(0, 6),
             textcoords="offset points", ha="center",
         )  # fmt: skip
-        axes.set(xlabel="along the path, Å", ylabel="energy, eV", title=self.hop or self.formula)
+        axes.set(xlabel="distance along the path, Å", ylabel="energy above the start, eV")
+        axes.set_title(f"{self.formula}, hop of {self.hop}" if self.hop else self.formula)
+        axes.legend(frameon=False, fontsize=8)
         axes.margins(y=0.14)
         tidy(axes)
         figure.savefig(path)

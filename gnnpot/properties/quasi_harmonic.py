@@ -33,6 +33,9 @@ from gnnpot.properties.phonons import DISPLACEMENT, TOLERANCE, ase_atoms, with_f
 from gnnpot.properties.relaxed import crystal_of, energy_of, relaxed, repeats
 from gnnpot.runs.progress import Progress, no_progress
 
+#: temperatures whose free energies are drawn
+_CURVES = 6
+
 
 @dataclass(frozen=True, slots=True)
 class ThermalState:
@@ -86,22 +89,29 @@ class QuasiHarmonic:
         }
 
     def plot(self, path: Path) -> None:
-        """Free energies with their minima, volume and expansion, bulk modulus, as PNG."""
+        """Free energies with their minima, thermal expansion and bulk modulus, as PNG."""
+        from matplotlib import colormaps
+
         from gnnpot.runs.pages import COLORS, new_figure, tidy
 
         figure = new_figure(3)
         free, volume, modulus = (figure.add_subplot(1, 3, k + 1) for k in range(3))
-        lowest = self.free_energies.min()
-        rows = self.free_energies
-        for row in rows[:: max(1, len(rows) // 8)]:
-            free.plot(self.volumes, row - lowest, "o-", color=COLORS[0], markersize=3, linewidth=0.8, alpha=0.7)
-        at_minimum = [np.interp(v, self.volumes, row) for v, row in zip(self.volume, rows, strict=False)]
-        free.plot(self.volume, np.array(at_minimum) - lowest, color=COLORS[4], linewidth=1.4)
-        free.set(xlabel="volume, Å³", ylabel="free energy, eV", title="red: lowest, by temperature")
+        fine = np.linspace(self.volumes.min(), self.volumes.max(), 200)
+        # evenly over the temperatures that have a volume
+        chosen = np.unique(np.linspace(0, len(self.temperatures) - 1, _CURVES).astype(int))
+        for number, k in enumerate(chosen):
+            color, row = colormaps["plasma"](0.85 * number / max(1, len(chosen) - 1)), self.free_energies[k]
+            curve = np.poly1d(np.polyfit(self.volumes, row, 3))
+            lowest = curve(self.volume[k])
+            free.plot(fine, curve(fine) - lowest, color=color, linewidth=1.2, label=f"{self.temperatures[k]:g} K")
+            free.plot(self.volumes, row - lowest, "o", color=color, markersize=3)
+            free.plot(self.volume[k], 0, "v", color=color, markersize=8)
+        free.set(xlabel="volume, Å³", ylabel="free energy above the minimum, eV", title="minima: triangles")
+        free.legend(frameon=False, fontsize=8)
         volume.plot(self.temperatures, 1e6 * self.thermal_expansion, color=COLORS[1], linewidth=1.8)
-        volume.set(xlabel="temperature, K", ylabel="expansion of the volume, 10⁻⁶/K", title=self.formula)
+        volume.set(xlabel="temperature, K", ylabel="volumetric thermal expansion, 10⁻⁶/K", title=self.formula)
         modulus.plot(self.temperatures, self.bulk_modulus, color=COLORS[2], linewidth=1.8)
-        modulus.set(xlabel="temperature, K", ylabel="bulk modulus, GPa", title="isothermal")
+        modulus.set(xlabel="temperature, K", ylabel="isothermal bulk modulus, GPa")
         for axes in (free, volume, modulus):
             tidy(axes)
         figure.savefig(path)

@@ -77,15 +77,15 @@ class RadialDistribution:
         figure = new_figure(2)
         radial, counts = figure.add_subplot(1, 2, 1), figure.add_subplot(1, 2, 2)
         for k, ((a, b), pair) in enumerate(self.pairs.items()):
-            color, style = COLORS[k % len(COLORS)], ("-", "--", ":", "-.")[k // len(COLORS) % 4]
+            color, style = COLORS[k % len(COLORS)], ("-", "--", ":", "-.")[(k + k // len(COLORS)) % 4]
             radial.plot(self.distances, pair.g, style, color=color, linewidth=1.5, label=f"{a}–{b}")
             low, high = pair.g - 2 * pair.uncertainty, pair.g + 2 * pair.uncertainty
             radial.fill_between(self.distances, low, high, color=color, alpha=0.2, linewidth=0)
             counts.plot(self.distances + self.width / 2, pair.coordination, style, color=color, linewidth=1.5)
         radial.axhline(1, color="black", linewidth=0.7, linestyle=":")
-        radial.set(xlabel="distance, Å", ylabel="g(r)", title=f"{self.frames} frames", ylim=(0, None))
-        counts.set(xlabel="distance, Å", ylabel="neighbours within", ylim=(0, 16))
-        radial.legend(frameon=False, fontsize=8)
+        radial.set(xlabel="distance, Å", ylabel="g(r)", title=f"{self.frames:,} frames", ylim=(0, None))
+        counts.set(xlabel="distance, Å", ylabel="B around an A within the distance", ylim=(0, 16))
+        radial.legend(frameon=False, fontsize=8, title="A–B", title_fontsize=8)
         for axes in (radial, counts):
             tidy(axes)
         figure.savefig(path)

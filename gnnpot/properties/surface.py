@@ -104,9 +104,22 @@ class Surfaces:
         millers = sorted({s.miller for s in self.surfaces}, key=self.energy_of)
         colors = {m: COLORS[k % len(COLORS)] for k, m in enumerate(millers)}
         axes.barh(place, [s.energy for s in self.surfaces], color=[colors[s.miller] for s in self.surfaces])
-        axes.plot([s.unrelaxed_energy for s in self.surfaces], place, "|", color="black", markersize=12, label="as cut")
+        axes.plot(
+            [s.unrelaxed_energy for s in self.surfaces],
+            place,
+            "|",
+            color="black",
+            markersize=18,
+            markeredgewidth=1.5,
+            label="before relaxation",
+        )
+        for x, surface in zip(place, self.surfaces, strict=True):
+            axes.text(
+                surface.energy / 2, x, f"{surface.energy:.2f}", ha="center", va="center", color="white", fontsize=10
+            )
         axes.set_yticks(place, names)
-        axes.invert_yaxis()
+        # room for the legend above the first bar
+        axes.set_ylim(len(names) - 0.5, -0.9)
         axes.set(xlabel="surface energy, J/m²", title=self.formula)
         axes.legend(frameon=False, fontsize=8)
         tidy(axes)

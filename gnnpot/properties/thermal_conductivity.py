@@ -26,6 +26,7 @@ from typing import Annotated, Any
 import numpy as np
 from ase import Atoms
 from ase.calculators.calculator import BaseCalculator
+from ase.formula import Formula
 
 from gnnpot.data.structures import StructureLike
 from gnnpot.domains import POSITIVE, WHOLE_FROM_1, check_fields
@@ -81,32 +82,30 @@ class ThermalConductivity:
 
     def plot(self, path: Path) -> None:
         """Conductivity against temperature, lifetimes and accumulation against frequency, as PNG."""
-        from matplotlib.ticker import LogFormatter
-
-        from gnnpot.runs.pages import COLORS, GREY, new_figure, tidy
+        from gnnpot.runs.pages import COLORS, GREY, new_figure, plain_log_ticks, tidy
 
         figure = new_figure(3)
         kappa, lifetimes, summed = (figure.add_subplot(1, 3, k + 1) for k in range(3))
         kappa.loglog(self.temperatures, self.conductivity, "o-", color=COLORS[0], markersize=4, linewidth=1.4)
         classical = self.conductivity[-1] * self.temperatures[-1] / self.temperatures
         kappa.loglog(self.temperatures, classical, ":", color="black", linewidth=0.8, label="1/T")
-        kappa.set(xlabel="temperature, K", ylabel="thermal conductivity, W/m/K", title=self.formula)
-        for axis in (kappa.xaxis, kappa.yaxis):
-            axis.set_major_formatter(LogFormatter())
-            axis.set_minor_formatter(LogFormatter())
+        kappa.set(xlabel="temperature, K", ylabel="thermal conductivity, W/m/K")
+        kappa.set_title(str(Formula(self.formula).reduce()[0]))
         kappa.legend(frameon=False, fontsize=8)
         k = int(np.abs(self.temperatures - 300.0).argmin())
         shown = np.isfinite(self.lifetimes[k])
         lifetimes.semilogy(self.frequencies[shown], self.lifetimes[k][shown], ".", color=COLORS[1], markersize=4)
         period = np.linspace(max(0.3, self.frequencies.max() / 50), self.frequencies.max(), 100)
-        lifetimes.semilogy(period, 1 / period, color=GREY, linewidth=1.0, label="one period")
-        lifetimes.set(xlabel="frequency, THz", ylabel="lifetime, ps", title=f"{self.temperatures[k]:g} K")
+        lifetimes.semilogy(period, 1 / period, color=GREY, linewidth=1.0, label="one period of the mode")
+        lifetimes.set(xlabel="frequency, THz", ylabel="lifetime, ps", title=f"modes at {self.temperatures[k]:g} K")
         lifetimes.legend(frameon=False, fontsize=8)
         order = np.argsort(self.frequencies)
         total = np.cumsum(self.contributions[k][order])
         summed.plot(self.frequencies[order], total, color=COLORS[2], linewidth=1.8)
-        summed.set(xlabel="frequency, THz", ylabel="conductivity of modes below it, W/m/K", ylim=(0, None))
-        summed.set_title(f"{total[-1]:.3g} W/m/K, mesh {'x'.join(map(str, self.mesh))}")
+        summed.set(xlabel="frequency, THz", ylabel="conductivity of modes below, W/m/K", ylim=(0, None))
+        summed.set_title(f"{total[-1]:.3g} W/m/K at {self.temperatures[k]:g} K, mesh {'x'.join(map(str, self.mesh))}")
+        for axis in (kappa.xaxis, kappa.yaxis, lifetimes.yaxis):
+            plain_log_ticks(axis)
         for axes in (kappa, lifetimes, summed):
             tidy(axes)
         figure.savefig(path)

@@ -10,12 +10,14 @@ converges with its size; the difference to a smaller one is an estimate of what 
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 import spglib
 from ase import Atoms
 from ase.calculators.calculator import BaseCalculator
+from ase.geometry import get_distances
 
 from gnnpot.data.structures import StructureLike
 from gnnpot.domains import POSITIVE, WHOLE_FROM_1, check_fields
@@ -23,6 +25,23 @@ from gnnpot.errors import ConfigError
 from gnnpot.properties.defects import SYMPREC, Defects, chemical_potential_sources, host_of
 from gnnpot.properties.relaxed import crystal_of
 from gnnpot.runs.progress import Progress, no_progress
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+#: around a vacancy that a result has
+SHELLS = 10
+_MARKERS = ("o", "s", "^", "D", "v")
+
+
+@dataclass(frozen=True, slots=True)
+class Shell:
+    """Atoms of one element at one distance from a vacancy."""
+
+    element: str
+    distance: float  #: Å, before atoms relax
+    count: int
+    outward: float  #: Å, mean displacement away from the vacancy; negative: towards it
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,11 +54,12 @@ class VacancySite:
     energy: float  #: eV, formation energy, relaxed
     unrelaxed_energy: float  #: eV, before atoms relax
     displacement: float  #: Å, the largest of an atom
+    shells: tuple[Shell, ...] = ()  #: the nearest `SHELLS`, by distance
 
     @property
     def label(self) -> str:
         """Its name in the picture."""
-        return f"{self.element} {self.site}"
+        return f"{self.element} (atom {self.site})"
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,9 +73,52 @@ class VacancyEnergies(Defects[VacancySite]):
         """Of the picture."""
         return f"Vacancies of {self.formula}"
 
+    @property
+    def places(self) -> str:
+        """What the names below the bars are."""
+        return "site"
+
     def to_json(self) -> dict[str, Any]:
         """All of it, with units in the names."""
         return {**super().to_json(), "chemical_potentials_eV": dict(self.chemical_potentials)}
+
+    def plot(self, path: Path) -> None:
+        """The energies of the sites, where there are several, and how the atoms around each move, as PNG."""
+        from gnnpot.runs.pages import new_figure
+
+        moved = any(shell.outward for site in self.sites for shell in site.shells)
+        if not moved:
+            super().plot(path)
+            return
+        panels = 2 if len(self.sites) > 1 else 1
+        figure = new_figure(width=5.4 if panels == 1 else 5.6 + max(4.6, 1.6 + 0.9 * len(self.sites)))
+        if panels == 2:
+            self.draw_energies(figure.add_subplot(1, 2, 1))
+        self._draw_shells(figure.add_subplot(1, panels, panels))
+        figure.savefig(path)
+
+    def _draw_shells(self, axes: "Axes") -> None:
+        """Displacement against distance: a color for each site, a marker for each element around it."""
+        from gnnpot.runs.pages import COLORS, tidy
+
+        elements = sorted({shell.element for site in self.sites for shell in site.shells})
+        for k, site in enumerate(self.sites):
+            color = COLORS[k % len(COLORS)]
+            for element, marker in zip(elements, _MARKERS * len(elements), strict=False):
+                near = [shell for shell in site.shells if shell.element == element]
+                axes.plot(
+                    [s.distance for s in near], [s.outward for s in near], marker, color=color, markersize=6,
+                    markerfacecolor=color if k % 2 == 0 else "white", label=f"{element} around {site.label}",
+                )  # fmt: skip
+        axes.axhline(0, color="black", linewidth=0.7)
+        title = "Atoms around the vacancy"
+        if len(self.sites) == 1:
+            (site,) = self.sites
+            title = f"{self.title}, {self.atoms} atoms: {site.energy:.2f} eV ({site.unrelaxed_energy:.2f} unrelaxed)"
+        axes.set(xlabel="distance from the vacancy, Å", ylabel="mean displacement outwards, Å")
+        axes.set_title(title, fontsize=10 if len(self.sites) == 1 else None)
+        axes.legend(frameon=False, fontsize=8)
+        tidy(axes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,11 +192,37 @@ def calc(
         del defect[site]
         final, after, before = host.formation_energies(defect, removed=symbol, relax=config.relax, fmax=config.fmax)
         shift = np.linalg.norm(final.positions - defect.positions, axis=1).max()
-        found.append(VacancySite(symbol, site, multiplicity, after, before, float(shift)))
+        shells = shells_of(defect, host.supercell.positions[site], final.positions - defect.positions)
+        found.append(VacancySite(symbol, site, multiplicity, after, before, float(shift), shells))
     progress("vacancy: sites", len(sites), len(sites))
     name = crystal.get_chemical_formula(empirical=True)
     ordered = tuple(sorted(found, key=lambda v: v.energy))
     return VacancyEnergies(name, len(host.supercell), host.repeats, ordered, host.potentials)
+
+
+def shells_of(around: Atoms, place: np.ndarray, displacements: np.ndarray) -> tuple[Shell, ...]:
+    """The nearest shells around a point.
+
+    Args:
+        around: Atoms before they relax.
+        place: [3] Å.
+        displacements: [N, 3] Å, of the atoms.
+
+    Returns:
+        The `SHELLS` nearest ones, by distance; atoms of one element within `SYMPREC` of each other are of one shell.
+    """
+    vectors, distances = get_distances(place[None], around.positions, cell=around.cell, pbc=around.pbc)
+    vectors, distances = vectors[0], distances[0]
+    outward = (displacements * vectors).sum(axis=1) / distances
+    symbols = np.array(around.get_chemical_symbols())
+    shells: list[Shell] = []
+    for element in sorted(set(symbols)):
+        own = np.flatnonzero(symbols == element)
+        own = own[np.argsort(distances[own], kind="stable")]
+        for members in np.split(own, np.flatnonzero(np.diff(distances[own]) > SYMPREC) + 1):
+            middle, mean = float(distances[members].mean()), float(outward[members].mean())
+            shells.append(Shell(element, middle, len(members), mean))
+    return tuple(sorted(shells, key=lambda shell: shell.distance)[:SHELLS])
 
 
 def inequivalent_sites(crystal: Atoms) -> list[tuple[int, int]]:

@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 from ase import Atoms
@@ -30,6 +30,9 @@ from gnnpot.domains import POSITIVE, check_fields
 from gnnpot.errors import ConfigError, DataError
 from gnnpot.properties.relaxed import crystal_of, energy_of, relaxed
 from gnnpot.runs.progress import Progress, no_progress
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 #: mAh in a mole of elementary charges
 MAH_PER_MOLE = 26801.4814
@@ -58,6 +61,7 @@ class Voltage:
     energies: np.ndarray  #: [C] eV per formula unit of the host
     volumes: np.ndarray  #: [C] Å³ per formula unit of the host
     unstable: tuple[float, ...]  #: contents above the convex hull of the others, which make no step
+    unstable_energies: tuple[float, ...]  #: eV per formula unit of the host
     steps: tuple[VoltageStep, ...]  #: by content
     capacity: float  #: mAh/g of the discharged electrode
 
@@ -87,27 +91,52 @@ class Voltage:
             "energies_eV": self.energies.tolist(),
             "volumes_A3": self.volumes.tolist(),
             "unstable_contents": list(self.unstable),
+            "unstable_energies_eV": list(self.unstable_energies),
             "steps": [{"low": s.low, "high": s.high, "voltage_V": s.voltage} for s in self.steps],
         }
 
     def plot(self, path: Path) -> None:
-        """Voltage against content, as PNG."""
+        """Voltage against content, and with more than two electrodes their formation energies, as PNG."""
         from gnnpot.runs.pages import COLORS, new_figure, tidy
 
-        figure = new_figure(width=5.6)
-        axes = figure.add_subplot()
+        several = len(self.contents) + len(self.unstable) > 2
+        figure = new_figure(2 if several else 1)
+        axes = figure.add_subplot(1, 2 if several else 1, 1)
         x = [edge for s in self.steps for edge in (s.low, s.high)]
         y = [v for s in self.steps for v in (s.voltage, s.voltage)]
-        axes.plot(x, y, color=COLORS[0], linewidth=2)
-        axes.axhline(self.voltage, color="black", linewidth=0.8, linestyle=":")
-        axes.text(x[0], self.voltage, f" mean {self.voltage:.2f} V", va="bottom", fontsize=9)
+        axes.plot(x, y, color=COLORS[0], linewidth=2, label="by steps")
+        axes.axhline(self.voltage, color="black", linewidth=0.8, linestyle=":", label=f"mean, {self.voltage:.2f} V")
         axes.set(
             xlabel=f"x in {self.ion}$_x${self.host}", ylabel=f"voltage against {self.ion}, V",
             title=f"{self.ion}–{self.host}, {self.capacity:.0f} mAh/g",
         )  # fmt: skip
         axes.margins(y=0.2)
+        axes.legend(frameon=False, fontsize=8)
         tidy(axes)
+        if several:
+            self._draw_hull(figure.add_subplot(1, 2, 2))
         figure.savefig(path)
+
+    def _draw_hull(self, axes: "Axes") -> None:
+        """Energies of the electrodes, less the line between the charged and the discharged one."""
+        from gnnpot.runs.pages import COLORS, tidy
+
+        def formation(contents: Sequence[float], energies: Sequence[float]) -> np.ndarray:
+            ends = np.interp(contents, self.contents[[0, -1]], self.energies[[0, -1]])
+            return 1000 * (np.asarray(energies) - ends)
+
+        values = formation(list(self.contents), list(self.energies))
+        axes.plot(self.contents, values, "o-", color=COLORS[0], markersize=5, label="convex hull")
+        if self.unstable:
+            above = formation(self.unstable, self.unstable_energies)
+            axes.plot(self.unstable, above, "s", color=COLORS[4], markerfacecolor="white", label="above it")
+        axes.axhline(0, color="black", linewidth=0.7)
+        axes.set(
+            xlabel=f"x in {self.ion}$_x${self.host}", ylabel=f"formation energy, meV per {self.host}",
+            title="Electrodes",
+        )  # fmt: skip
+        axes.legend(frameon=False, fontsize=8)
+        tidy(axes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,6 +267,7 @@ def _result(
         energies=energies[hull],
         volumes=volumes[hull],
         unstable=tuple(float(contents[k]) for k in order if k not in hull),
+        unstable_energies=tuple(float(energies[k]) for k in order if k not in hull),
         steps=steps,
         capacity=float(moved * charge * MAH_PER_MOLE / mass),
     )

@@ -1,18 +1,46 @@
-"""Pages and figures of reports, in one style: an HTML file that needs nothing beside it, and its pictures as PNG."""
+"""Pages and figures of reports, in one style: an HTML file that needs nothing beside it, and its pictures as PNG.
+
+styles = styles_of(["7net-0", "my-potential"])
+axes.plot(x, y, color=styles["7net-0"].color, linestyle=styles["7net-0"].line)
+"""
 
 import base64
 import html
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.axis import Axis
     from matplotlib.figure import Figure
 
-COLORS = ("#2563a8", "#d9822b", "#3a8f5c", "#8b4a9c", "#b33a3a")
+#: blue, orange, green, pink, vermilion, sky, violet, brown: the first six by Okabe and Ito (2008), for colour-blind
+#: readers too
+COLORS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#d55e00", "#56b4e9", "#5b3a8e", "#7a5c3e")
 GREY = "#9fb0c0"
+
+
+class Style(NamedTuple):
+    """How a potential is drawn."""
+
+    color: str
+    line: str
+    marker: str
+
+
+#: of potentials that are drawn together, the same in every picture; a family has one marker
+_POTENTIALS = {
+    "gnnpot-1": Style(COLORS[2], "-", "D"),
+    "nequix-oam-1-pft": Style(COLORS[0], "-", "o"),
+    "nequix-oam-1": Style(COLORS[5], "--", "o"),
+    "nequix-omat-1": Style(COLORS[6], "-.", "o"),
+    "7net-l3i5": Style(COLORS[1], "-", "s"),
+    "7net-0": Style(COLORS[4], "--", "s"),
+    "chgnet-0.3.0": Style(COLORS[3], "-", "^"),
+    "m3gnet-mp-2021.2.8": Style(COLORS[7], ":", "v"),
+}
+_LINES, _MARKERS = ("-", "--", ":", "-."), ("P", "X", "<", ">")
 
 _STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 1080px; margin: 2rem auto; padding: 0 1rem; color: #1c2733; }
@@ -61,7 +89,9 @@ def tidy(axes: "Axes") -> None:
 
 
 def plain_log_ticks(axis: "Axis") -> None:
-    """Ticks of a logarithmic axis at 1, 2 and 5 times powers of ten (powers alone over three decades), as decimals.
+    """Ticks of a logarithmic axis at 1, 2 and 5 times powers of ten, as decimals.
+
+    Over three decades at powers alone; within one at more of them.
 
     Args:
         axis: with its data drawn, `axes.xaxis` or `axes.yaxis`.
@@ -69,10 +99,33 @@ def plain_log_ticks(axis: "Axis") -> None:
     from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
     low, high = sorted(axis.get_view_interval())
-    steps = (1.0, 2.0, 5.0) if high < 1000 * low else (1.0,)
+    ratio = high / low
+    steps = (1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0) if ratio < 8 else (1.0, 2.0, 5.0) if ratio < 1000 else (1.0,)
     axis.set_major_locator(LogLocator(subs=steps))
-    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.10g}"))
     axis.set_minor_formatter(NullFormatter())
+
+
+def styles_of(names: Iterable[str]) -> dict[str, Style]:
+    """Styles of potentials by name: potentials with a style of their own keep it, others get a color that is free.
+
+    Args:
+        names: of potentials that are drawn together.
+
+    Returns:
+        A style for each name, in the order of the names.
+    """
+    ordered = list(dict.fromkeys(names))
+    used = {_POTENTIALS[name].color for name in ordered if name in _POTENTIALS}
+    free = [color for color in COLORS if color not in used] or list(COLORS)
+    others = [name for name in ordered if name not in _POTENTIALS]
+    places = {name: k for k, name in enumerate(others)}
+
+    def style(k: int) -> Style:
+        turn = k // len(free)
+        return Style(free[k % len(free)], _LINES[turn % len(_LINES)], _MARKERS[k % len(_MARKERS)])
+
+    return {name: _POTENTIALS[name] if name in _POTENTIALS else style(places[name]) for name in ordered}
 
 
 def save(figure: "Figure", path: Path) -> str:

@@ -19,13 +19,14 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FuncFormatter, NullLocator
+from matplotlib.ticker import NullLocator
 from peer_potentials import PEERS, Peer
 from rich.table import Table
 
 from gnnpot.errors import ConfigError, DataError
 from gnnpot.properties.suites.speed import cpu_name
 from gnnpot.runs.files import write_text
+from gnnpot.runs.pages import COLORS, plain_log_ticks
 
 OURS = "gnnpot"
 #: eV/atom and eV/Å; what is further apart is marked
@@ -37,7 +38,7 @@ STEP_COLUMNS = (
     "ΔE, eV/atom", "ΔF, eV/Å",
 )  # fmt: skip
 TRAINING_COLUMNS = ("potential", "package", "gnnpot, ms", "theirs, ms", "ratio (quartiles)", "first losses")
-COLOURS = {True: "#1f6f8b", False: "#c8553d"}
+COLOURS = {True: COLORS[0], False: COLORS[4]}
 MARKERS = {"Si": "o", "NaCl": "s", "SrTiO3": "^"}
 
 
@@ -218,12 +219,24 @@ def plot(results: Results) -> Figure:
         for side in (peer.package, OURS):
             for name in dict.fromkeys(name for name, *_ in of_peer):
                 _line(ax, [row for n, _, row in of_peer if n == name], side, name)
-        lines = [Line2D([], [], color=COLOURS[side == OURS], label=side) for side in (peer.package, OURS)]
-        ax.legend(handles=lines, fontsize=8, frameon=False, handlelength=1.2)
+        lines = [
+            Line2D([], [], color=COLOURS[side == OURS], linestyle="-" if side == OURS else "--", label=side)
+            for side in (peer.package, OURS)
+        ]
+        ax.legend(handles=lines, fontsize=8, frameon=False, handlelength=1.8)
         sizes = sorted({size for *_, size, _ in rows})
-        ax.set(xscale="log", yscale="log", title=peer.name, xlabel="atoms", xticks=sizes, xticklabels=map(str, sizes))
+        ax.set(
+            xscale="log",
+            yscale="log",
+            title=peer.name,
+            xlabel="atoms",
+            xticks=sizes,
+            xticklabels=[f"{size:,}" for size in sizes],
+        )
         ax.xaxis.set_minor_locator(NullLocator())
-        ax.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{y:g}"))
+        # room for the legend
+        ax.margins(y=0.15)
+        plain_log_ticks(ax.yaxis)
         ax.grid(which="major", color="0.9")
         ax.spines[["top", "right"]].set_visible(False)
     axes[0].set_ylabel("ms per atom and step")
@@ -238,4 +251,5 @@ def _line(ax: Axes, rows: Sequence[dict], side: str, name: str) -> None:
     timed = [row for row in rows if side in row["seconds"]]
     atoms = [row["atoms"] for row in timed]
     times = [1e3 * float(np.median(row["seconds"][side])) / row["atoms"] for row in timed]
-    ax.plot(atoms, times, marker=MARKERS[name], ms=4.5, lw=1.2, color=COLOURS[side == OURS])
+    style = "-" if side == OURS else "--"
+    ax.plot(atoms, times, style, marker=MARKERS[name], ms=4.5, lw=1.2, color=COLOURS[side == OURS])

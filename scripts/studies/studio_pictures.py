@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import yaml
-from PIL import Image
+from PIL import Image, ImageOps
 from playwright.sync_api import Page, sync_playwright
 
 ROOT = Path(__file__).parents[2]
@@ -93,30 +93,36 @@ def gallery(address: str, folder: Path) -> None:
             print(example["id"])
 
 
+def shoot(page: Page, path: Path) -> None:
+    """A screenshot with 6 bits of each color, which looks the same and has fewer bytes."""
+    image = Image.open(io.BytesIO(page.screenshot())).convert("RGB")
+    ImageOps.posterize(image, 6).save(path, optimize=True)
+
+
 def pages(address: str, folder: Path) -> None:
     """The start, a structure, a running job, dark, Japanese."""
     folder.mkdir(parents=True, exist_ok=True)
     with browser(address) as page:
         page.wait_for_timeout(800)
-        page.screenshot(path=folder / "start.png")
+        shoot(page, folder / "start.png")
         say(page, RUTILE)
-        page.screenshot(path=folder / "light.png")
+        shoot(page, folder / "light.png")
         page.click("#start")
         page.wait_for_selector(".job[data-state=running]")
         page.wait_for_timeout(5000)
-        page.screenshot(path=folder / "running.png")
+        shoot(page, folder / "running.png")
     with browser(address, dark=True, language="ja-JP") as page:
         say(page, CATALYST)
         page.click("#start")
         page.wait_for_selector(".job[data-state=done], .job[data-state=failed]")
         page.wait_for_timeout(1500)
-        page.screenshot(path=folder / "japanese-dark.png")
+        shoot(page, folder / "japanese-dark.png")
         page.click("#home")
         page.wait_for_timeout(500)
-        page.screenshot(path=folder / "start-japanese.png")
+        shoot(page, folder / "start-japanese.png")
     with browser(address) as page:
         say(page, "graphene sheet 4x4 with one florble")
-        page.screenshot(path=folder / "not-understood.png")
+        shoot(page, folder / "not-understood.png")
 
 
 def main() -> None:

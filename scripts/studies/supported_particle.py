@@ -25,7 +25,7 @@ from gnnpot.engines.relax import RelaxConfig, relax
 matplotlib.use("Agg")
 
 SENTENCE = "立方晶ジルコニア(111)表面、2層にPt/Rh合金ナノ粒子（Pt:Rh=1:1、約50原子）を担持、下1層を固定、真空層15Å"
-COLOURS = {"Pt": "#c8ccd4", "Rh": "#2f6f9f", "Zr": "#7fc4a6", "O": "#d9534f"}
+COLOURS = {"Pt": "#c8ccd4", "Rh": "#2f6f9f", "Zr": "#f0d58c", "O": "#d9534f"}
 
 
 def main(
@@ -68,7 +68,7 @@ def _draw(path: Path, before: Atoms, after: Atoms, report: dict) -> None:
     """Two views of both structures."""
     from matplotlib import pyplot
 
-    figure, axes = pyplot.subplots(1, 3, figsize=(13, 5.2), gridspec_kw={"width_ratios": [1, 1, 1.1]})
+    figure, axes = pyplot.subplots(1, 3, figsize=(13, 4.9), layout="constrained")
     views = ((before, "-90x", "as built"), (after, "-90x", "relaxed"), (after, "", "relaxed, from above"))
     for axis, (atoms, rotation, title) in zip(axes, views, strict=True):
         shown = atoms.copy()
@@ -77,19 +77,16 @@ def _draw(path: Path, before: Atoms, after: Atoms, report: dict) -> None:
         colours = [COLOURS[s] for s in shown.get_chemical_symbols()]
         radii = np.array([0.75 if s == "O" else 1.25 for s in shown.get_chemical_symbols()])
         plot_atoms(shown, axis, rotation=rotation, radii=radii, colors=colours, show_unit_cell=0)
-        axis.set_title(title)
-        axis.set_xlim(-1, 22)
-        axis.set_ylim(-1, 22)
+        axis.set(title=title, xlim=(-1, 20), ylim=(-1, 18) if rotation else (-1, 21), anchor="N")
         axis.set_axis_off()
     for symbol, colour in COLOURS.items():
         axes[0].scatter([], [], color=colour, edgecolor="black", s=90, label=symbol)
-    axes[0].legend(loc="upper left", frameon=False, ncols=4, bbox_to_anchor=(0, -0.02))
+    axes[0].legend(loc="upper left", frameon=False, ncols=4, bbox_to_anchor=(0, 0))
     seconds = report["seconds_to_build"] + report["seconds_to_relax"]
     figure.suptitle(
-        f"{report['formula']}, {report['atoms']} atoms, from the sentence to "
-        f"{report['largest_force_eV_per_A']:.3f} eV/Å in {seconds:.0f} s ({report['steps']} steps)"
+        f"{report['formula']}, {report['atoms']} atoms, built and relaxed in {seconds:.0f} s "
+        f"({report['steps']} steps, largest force {report['largest_force_eV_per_A']:.3f} eV/Å)"
     )
-    figure.tight_layout()
     figure.savefig(path, dpi=110)
 
 

@@ -23,6 +23,9 @@ def test_a_vacancy_of_a_pair_potential_costs_the_cohesive_energy(tmp_path):
     relaxed = vacancy.calc(fcc(), EMT(), VacancyConfig(supercell=(3, 3, 3)))
     assert 0 < relaxed.sites[0].energy < relaxed.sites[0].unrelaxed_energy
     relaxed.plot(tmp_path / "vacancy.png")
+    # the twelve neighbours of fcc move in
+    nearest = relaxed.sites[0].shells[0]
+    assert nearest.count == 12 and nearest.outward < 0 and abs(nearest.outward) <= relaxed.sites[0].displacement + 1e-9
     assert relaxed.to_json()["formation_energy_eV"] == relaxed.sites[0].energy
 
 

@@ -11,7 +11,10 @@ from gnnpot.properties.conductivity.displacements import Displacements
 from gnnpot.properties.conductivity.maps import density, van_hove
 from gnnpot.properties.conductivity.result import ROOM, Conductivity
 from gnnpot.properties.conductivity.transport import Transport
-from gnnpot.runs.pages import COLORS, GREY, new_figure, tidy
+from gnnpot.runs.pages import COLORS, GREY, new_figure, plain_log_ticks, tidy
+
+#: largest over smallest of the displacements at the end, above which axes are logarithmic
+_LOGARITHMIC = 20.0
 
 
 def _color(k: int) -> str:
@@ -19,23 +22,39 @@ def _color(k: int) -> str:
 
 
 def draw_msd(transports: Sequence[Transport]) -> Figure:
-    """Mean-square displacements over time, of the tracer and collective, with slope one and where the fits begin."""
+    """Mean-square displacements over time, of the tracer and collective, with the fits from where they begin.
+
+    Axes are linear, as the fits are, unless the displacements are of several orders of magnitude.
+    """
     figure = new_figure(2)
     parts = (("tracer", "tracer: $\\langle|\\Delta r_i|^2\\rangle$, Å²"), ("collective", "collective, Å²"))
+    ends = [t.tracer_msd[-1] for t in transports]
+    spread = max(ends) / max(min(ends), 1e-12)
     for k, (name, label) in enumerate(parts):
         axes = figure.add_subplot(1, 2, k + 1)
         for n, t in enumerate(transports):
             values = getattr(t, f"{name}_msd")
-            style = "-" if t.sufficient else ":"
-            shown = f"{t.temperature:g} K" + ("" if t.sufficient else ", too short")
+            sufficient = t.sufficient if name == "tracer" else t.collective_sufficient
+            style = "-" if sufficient else ":"
+            shown = f"{t.temperature:g} K" + ("" if sufficient else ", too uncertain")
             axes.plot(t.lags, values, style, color=_color(n), linewidth=1.6, label=shown)
             fitted = t.lags >= t.fit_from
             slope = 6 * getattr(t, name).value * 1e4
-            line = slope * (t.lags[fitted] - t.lags[fitted][-1]) + np.interp(t.lags[fitted][-1], t.lags, values)
-            axes.plot(t.lags[fitted], np.where(line > 0, line, np.nan), color="black", linewidth=0.7, alpha=0.6)
-        axes.set(xscale="log", yscale="log", xlabel="time, ps", ylabel=label)
-        if name == "tracer":
-            axes.legend(frameon=False, fontsize=8, title="black: fit", title_fontsize=8)
+            # the intercept by relative deviations, as the fits weigh short times most
+            over = values[fitted] - slope * t.lags[fitted]
+            line = slope * t.lags[fitted] + np.average(over, weights=np.maximum(values[fitted], 1e-12) ** -2.0)
+            axes.plot(
+                t.lags[fitted], np.where(line > 0, line, np.nan), color="black", linewidth=1.0, alpha=0.7,
+                label="fit" if n == len(transports) - 1 else None,
+            )  # fmt: skip
+        axes.set(xlabel="time, ps", ylabel=label)
+        if spread > _LOGARITHMIC:
+            axes.set(xscale="log", yscale="log")
+            plain_log_ticks(axes.xaxis)
+            plain_log_ticks(axes.yaxis)
+        else:
+            axes.set(xlim=(0, None), ylim=(0, None))
+        axes.legend(frameon=False, fontsize=8)
         tidy(axes)
     return figure
 

@@ -21,8 +21,7 @@ from ase.data import atomic_numbers, chemical_symbols
 from gnnpot.properties.dimers import WALL, dimer_energies, scan_dimers
 from gnnpot.properties.suites.base import Figure, Item, Overlap, Result, Results, Suite, mean, measured, median
 from gnnpot.properties.suites.data import DataFile, data_file, sha256_of
-from gnnpot.properties.suites.pictures import line_of
-from gnnpot.runs.pages import new_figure, tidy
+from gnnpot.runs.pages import new_figure, styles_of, tidy
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as Picture
@@ -41,6 +40,8 @@ HOLE = 0.05
 WELL, TOP = 5.0, 50.0
 #: pairs of elements that are drawn
 _DRAWN = ("H", "N", "Na", "Al", "Cl", "Cu")
+#: what is drawn of each: energies to this multiple of DFT's at the largest distance, and at least to so many eV
+_SHOWN, _LEAST = 2.0, 1.5
 
 
 class DiatomicsSuite(Suite):
@@ -107,19 +108,25 @@ class DiatomicsSuite(Suite):
         }
 
     def picture(self, results: Mapping[str, Results]) -> "Picture":
-        """Six curves, DFT's in black."""
+        """Wells of six molecules, DFT's in black."""
         figure = new_figure(width=11.0, height=5.4)
         axes = figure.subplots(2, 3).ravel()
-        for ax, element in zip(axes, _DRAWN, strict=True):
-            for k, (name, found) in enumerate(results.items()):
-                curve = measured(found).get(f"{element}-{element}", {})
-                if "curve" in curve:
-                    if k == 0:
-                        ax.plot(curve["distances"], curve["curve_dft"], "k", linewidth=1.8, label="DFT")
-                    ax.plot(curve["distances"], curve["curve"], **line_of(k), linewidth=1, label=name)
-            ax.set(title=f"{element}2", ylim=(-0.5, 12), xlabel="distance, Å", ylabel="E - E(min), eV")
+        styles = styles_of(results)
+        for number, (ax, element) in enumerate(zip(axes, _DRAWN, strict=True)):
+            curves = {name: measured(found).get(f"{element}-{element}", {}) for name, found in results.items()}
+            curves = {name: curve for name, curve in curves.items() if "curve" in curve}
+            for curve in list(curves.values())[:1]:
+                ax.plot(curve["distances"], curve["curve_dft"], "k", linewidth=2.4, alpha=0.7, label="DFT")
+                # the well; the wall goes on beyond the picture
+                top = max(_SHOWN * curve["curve_dft"][-1], _LEAST)
+                ax.set_ylim(-0.05 * top, top)
+            for name, curve in curves.items():
+                style = styles[name]
+                ax.plot(curve["distances"], curve["curve"], style.line, color=style.color, linewidth=1.2, label=name)
+            ax.set(title=f"{element}$_2$", xlabel="distance, Å")
+            ax.set_ylabel("$E - E_{\\mathrm{min}}$, eV" if number % 3 == 0 else "")
             tidy(ax)
-        axes[2].legend(frameon=False, fontsize=7, loc="center left", bbox_to_anchor=(1.0, 0.5))
+        axes[2].legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1.0, 0.5))
         return figure
 
     def _curves(self) -> dict[str, Any]:

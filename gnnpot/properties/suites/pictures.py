@@ -5,26 +5,21 @@ parity({"bulk modulus, GPa": {"7net-0": (expected, found), ...}})
 """
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from gnnpot.runs.pages import COLORS, new_figure, tidy
+from gnnpot.runs.pages import new_figure, plain_log_ticks, styles_of, tidy
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as Picture
 
-#: of the potentials that share a color
-_STYLES, _MARKERS = ("-", "--", ":", "-."), ("o", "^", "s", "x")
-
-
-def line_of(number: int) -> dict[str, Any]:
-    """Color and style of a potential's lines."""
-    return {"color": COLORS[number % len(COLORS)], "linestyle": _STYLES[number // len(COLORS) % len(_STYLES)]}
+#: an axis of errors begins at this share of their median at the latest, and has this room at its ends
+_SMALLEST, _MARGIN = 1e-3, 0.7
 
 
 def shares(panels: Mapping[str, Mapping[str, tuple[Sequence[float], int]]]) -> "Picture":
-    """Share of the items whose error is below x, a panel for each quantity.
+    """Share of the items (%) whose error is below x, a panel for each quantity.
 
     Args:
         panels: label of the axis -> potential -> errors, and of how many items, failed ones included.
@@ -32,13 +27,23 @@ def shares(panels: Mapping[str, Mapping[str, tuple[Sequence[float], int]]]) -> "
     figure = new_figure(width=4.6 * len(panels) + 2.0, height=3.6)
     axes = figure.subplots(1, len(panels), squeeze=False)[0]
     for ax, (label, potentials) in zip(axes, panels.items(), strict=True):
-        for k, (name, (errors, count)) in enumerate(potentials.items()):
-            places = np.sort(np.maximum(errors, 1e-3))
-            share = np.arange(1, len(places) + 1) / max(count, 1)
-            ax.step(places, share, where="post", **line_of(k), linewidth=1.4, label=name)
-        ax.set(xlabel=label, ylabel="share of the items", xscale="log", ylim=(0, 1))
+        styles = styles_of(potentials)
+        every = np.concatenate([np.asarray(errors, dtype=float) for errors, _ in potentials.values()] or [[]])
+        every = every[every > 0]
+        # a few errors that are almost zero would take decades of the axis; the curves enter at their share
+        low, high = 0.1, 1.0
+        if len(every):
+            low, high = max(np.percentile(every, 1), _SMALLEST * np.median(every)), every.max()
+        for name, (errors, count) in potentials.items():
+            places = np.sort(np.maximum(errors, 0.1 * low))
+            share = 100 * np.arange(1, len(places) + 1) / max(count, 1)
+            style = styles[name]
+            ax.step(places, share, where="post", color=style.color, linestyle=style.line, linewidth=1.4, label=name)
+        ax.set(xlabel=label, ylabel="items with a smaller error, %", xscale="log")
+        ax.set(xlim=(_MARGIN * low, high / _MARGIN), ylim=(0, 100))
+        plain_log_ticks(ax.xaxis)
         tidy(ax)
-    axes[-1].legend(frameon=False, fontsize=7, loc="center left", bbox_to_anchor=(1.0, 0.5))
+    axes[-1].legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1.0, 0.5))
     return figure
 
 
@@ -48,13 +53,13 @@ def parity(panels: Mapping[str, Mapping[str, tuple[Sequence[float], Sequence[flo
     axes = figure.subplots(1, len(panels), squeeze=False)[0]
     for ax, (label, potentials) in zip(axes, panels.items(), strict=True):
         every: list[float] = [0.0]
-        for k, (name, (expected, found)) in enumerate(potentials.items()):
+        for name, style in styles_of(potentials).items():
+            expected, found = potentials[name]
             every += [*expected, *found]
-            marker = _MARKERS[k // len(COLORS) % len(_MARKERS)]
-            ax.plot(expected, found, marker, color=COLORS[k % len(COLORS)], markersize=4, alpha=0.7, label=name)
+            ax.plot(expected, found, style.marker, color=style.color, markersize=4.5, alpha=0.8, label=name)
         ends = min(every), max(every)
-        ax.plot(ends, ends, color="#555555", linewidth=0.8)
+        ax.plot(ends, ends, color="#555555", linewidth=0.8, label="equal")
         ax.set(xlabel=f"DFT: {label}", ylabel=f"potential: {label}")
         tidy(ax)
-    axes[-1].legend(frameon=False, fontsize=7, loc="center left", bbox_to_anchor=(1.0, 0.5))
+    axes[-1].legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1.0, 0.5))
     return figure

@@ -26,8 +26,7 @@ from gnnpot.properties.stability import (
 )
 from gnnpot.properties.suites.base import Figure, Item, Result, Results, Suite, counted, measured, median, numbers_of
 from gnnpot.properties.suites.data import sha256_of
-from gnnpot.properties.suites.pictures import line_of
-from gnnpot.runs.pages import new_figure, tidy
+from gnnpot.runs.pages import new_figure, styles_of, tidy
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as Picture
@@ -97,11 +96,13 @@ class RelaxationsSuite(Suite):
         """Distribution of the change of volume."""
         figure = new_figure(width=6.4, height=3.6)
         ax = figure.subplots()
-        for k, (name, found) in enumerate(results.items()):
+        for name, style in styles_of(results).items():
+            found = results[name]
             ratios = [100 * (r["volume_ratio"] - 1) for r in measured(found).values() if r["volume_ratio"] is not None]
             share = np.arange(1, len(ratios) + 1) / max(len(ratios), 1)
-            ax.step(np.sort(ratios), share, where="post", **line_of(k), linewidth=1.4, label=name)
-        ax.set(xlabel="change of volume, %", ylabel="share of the crystals", xlim=(-30, 30))
+            line = {"color": style.color, "linestyle": style.line}
+            ax.step(np.sort(ratios), 100 * share, where="post", **line, linewidth=1.4, label=name)
+        ax.set(xlabel="change of volume, %", ylabel="crystals below it, %", xlim=(-30, 30))
         ax.legend(frameon=False, fontsize=7)
         tidy(ax)
         return figure
@@ -150,11 +151,11 @@ class DynamicsSuite(RelaxationsSuite):
         """Closest approach of each crystal, ascending."""
         figure = new_figure(width=6.4, height=3.6)
         ax = figure.subplots()
-        for k, (name, found) in enumerate(results.items()):
-            closest = np.sort([r["closest"] for r in measured(found).values() if r["closest"] is not None])
-            ax.plot(closest, marker="o", **line_of(k), markersize=3, linewidth=1, label=name)
+        for name, style in styles_of(results).items():
+            closest = np.sort([r["closest"] for r in measured(results[name]).values() if r["closest"] is not None])
+            ax.plot(closest, style.line, marker=style.marker, color=style.color, markersize=3, linewidth=1, label=name)
         ax.axhline(CLOSEST, color="#555555", linewidth=0.8, linestyle="--")
-        ax.set(xlabel="crystal, by closest approach", ylabel="closest approach, of the sum of radii")
+        ax.set(xlabel="crystals, by closest approach", ylabel="closest approach over the sum of radii")
         ax.legend(frameon=False, fontsize=7)
         tidy(ax)
         return figure

@@ -9,7 +9,7 @@ potential whose training data share something with the suite; the note under the
 
 import io
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -75,7 +75,7 @@ def write_report(output: Path, order: Sequence[str] = ()) -> Path:
     speed = output / RESULTS / f"{SPEED}.json"
     if speed.is_file():
         content = json.loads(speed.read_text("utf-8"))
-        sections += _speed_section(content)
+        sections += _speed_section(content, {name for measured in results.values() for name in measured})
         plain[SPEED] = content
         _save(speed_picture(content), output / f"{SPEED}.png")
         sections += [f"![Time of a step]({SPEED}.png)", ""]
@@ -125,7 +125,8 @@ def _names_by(measured: Measured, key: str) -> dict[str, list[str]]:
     return found
 
 
-def _speed_section(content: Mapping[str, Any]) -> list[str]:
+def _speed_section(content: Mapping[str, Any], known: Collection[str]) -> list[str]:
+    """Times; `known`: the potentials of the other suites, of which some may not have been timed."""
     rows, about = content["rows"], content["about"]
     sizes = list(dict.fromkeys(row["atoms"] for row in rows))
     times = {(row["potential"], row["atoms"]): row for row in rows}
@@ -142,7 +143,10 @@ def _speed_section(content: Mapping[str, Any]) -> list[str]:
         cells = [t for n in sizes for t in _times(times.get((name, n)))]
         lines.append(f"| {name} | {' | '.join(cells)} |")
     threads = f"{about['threads']} thread{'s' * (about['threads'] != 1)}"
-    return [*lines, "", f"Medians, {threads}, {about['clock']}; {about['cpu']}.", ""]
+    lines += ["", f"Medians, {threads}, {about['clock']}; {about['cpu']}."]
+    if missing := sorted(set(known) - set(names)):
+        lines[-1] += f" Not timed in this run: {', '.join(missing)}."
+    return [*lines, ""]
 
 
 def _times(row: Mapping[str, Any] | None) -> tuple[str, str]:

@@ -22,7 +22,7 @@ from ase.build import bulk
 from ase.calculators.calculator import BaseCalculator
 
 from gnnpot.runs.files import write_text
-from gnnpot.runs.pages import COLORS, new_figure, plain_log_ticks, tidy
+from gnnpot.runs.pages import new_figure, plain_log_ticks, styles_of, tidy
 from gnnpot.runs.progress import Progress, no_progress
 
 if TYPE_CHECKING:
@@ -144,19 +144,26 @@ def cpu_name() -> str:
 
 
 def speed_picture(measured: Mapping[str, Any]) -> "Picture":
-    """Bars: ms of a step, a group for each potential."""
-    rows = measured["rows"]
-    names, sizes = (list(dict.fromkeys(row[key] for row in rows)) for key in ("potential", "atoms"))
-    figure = new_figure(width=7.5, height=0.9 + 0.34 * len(names))
+    """Time of a step against the number of atoms: a line for each potential."""
+    rows, about = measured["rows"], measured["about"]
+    styles = styles_of(row["potential"] for row in rows)
+    figure = new_figure(width=7.0, height=3.8)
     ax = figure.subplots()
-    for k, size in enumerate(sizes):
-        found = {row["potential"]: row["ms"] for row in rows if row["atoms"] == size}
-        places = np.arange(len(names)) + (k - (len(sizes) - 1) / 2) * 0.8 / len(sizes)
-        times = [found.get(name, np.nan) for name in names]
-        ax.plot(times, places, "o", color=COLORS[k % len(COLORS)], label=f"{size} atoms")
-    ax.set(yticks=range(len(names)), yticklabels=names, xscale="log", xlabel="ms for a step of Si")
-    plain_log_ticks(ax.xaxis)
-    ax.invert_yaxis()
-    ax.legend(frameon=False, fontsize=8)
+    for name, style in styles.items():
+        points = sorted((row["atoms"], row["ms"]) for row in rows if row["potential"] == name)
+        ax.plot(*zip(*points, strict=True), style.line, marker=style.marker, color=style.color, label=name)
+    sizes = sorted({row["atoms"] for row in rows})
+    ax.set(xscale="log", yscale="log", xlabel="atoms of Si")
+    ax.set_ylabel(f"time of a step, ms, {about['threads']} thread{'s' * (about['threads'] != 1)}")
+    plain_log_ticks(ax.yaxis)
+    ax.set_xticks(sizes, [str(size) for size in sizes])
+    ax.minorticks_off()
+    # in the order of the lines at their right ends
+    slowest_first = sorted(styles, key=lambda name: -max(row["ms"] for row in rows if row["potential"] == name))
+    handles = dict(zip(*reversed(ax.get_legend_handles_labels()), strict=True))
+    ax.legend(
+        [handles[name] for name in slowest_first], slowest_first,
+        frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1.0, 0.5),
+    )  # fmt: skip
     tidy(ax)
     return figure

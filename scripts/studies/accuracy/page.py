@@ -21,10 +21,11 @@ from typing import Annotated, Any
 
 import numpy as np
 import typer
-from matplotlib.ticker import FuncFormatter
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
 
 from gnnpot.runs.files import write_bytes, write_text
-from gnnpot.runs.pages import COLORS, GREY, new_figure, tidy
+from gnnpot.runs.pages import GREY, new_figure, plain_log_ticks, styles_of, tidy
 
 SETS = ("Si", "Mo", "Cu", "Ni")
 ATOMS = 512
@@ -143,31 +144,43 @@ def _milliseconds(value: float | list[float]) -> str:
 
 def picture(rows: list[dict[str, Any]]) -> bytes:
     """Errors against ms at 512 atoms: energies left, forces right; lines join the packages of one potential."""
-    plain = FuncFormatter(lambda value, _: f"{value:g}")
     figure = new_figure(width=11.5, height=5.0)
+    drawn = [row for row in rows if "energy" in row]
+    styles = styles_of(row["potential"] for row in drawn)
     panels = zip(
-        figure.subplots(1, 2), (("energy", "energy, MAE, meV/atom"), ("forces", "forces, MAE, eV/Å")), strict=True
+        figure.subplots(1, 2), (("energy", "energy MAE, meV/atom"), ("forces", "force MAE, eV/Å")), strict=True
     )
     for ax, (key, label) in panels:
         for row in rows:
             if row["package"] == "symmetrix-xl":
-                ax.axvspan(*row["ms_512"], color=GREY, alpha=0.25, linewidth=0)
-                place = (np.sqrt(np.prod(row["ms_512"])), 0.98)
-                ax.annotate("symmetrix-xl", place, xycoords=("data", "axes fraction"), rotation=90, fontsize=7,
-                            ha="center", va="top", color="#555555")  # fmt: skip
-            elif key in row:
-                ours = row["package"] == "gnnpot"
-                ax.plot(row["ms_512"], row[key], "o" if ours else "s", color=COLORS[0 if ours else 1], markersize=5)
-                text = row["potential"] if ours else row["package"]
-                ax.annotate(text, (row["ms_512"], row[key]), xytext=(4, 3), textcoords="offset points", fontsize=6.5)
-                if not ours:
-                    own = next(r for r in rows if r["potential"] == row["potential"] and r["package"] == "gnnpot")
-                    ax.plot([own["ms_512"], row["ms_512"]], [row[key]] * 2, color=GREY, linewidth=0.8, zorder=0)
-        ax.set(xscale="log", yscale="log", xlabel="ms for a step of 512 atoms of Si, one thread", ylabel=label)
-        ax.yaxis.set_major_formatter(plain)
-        ax.yaxis.set_minor_formatter(plain)
-        ax.xaxis.set_major_formatter(plain)
+                ax.axvspan(*row["ms_512"], color=GREY, alpha=0.3, linewidth=0)
+        for row in drawn:
+            style, ours = styles[row["potential"]], row["package"] == "gnnpot"
+            ax.plot(
+                row["ms_512"], row[key], style.marker, color=style.color, markersize=7,
+                markerfacecolor=style.color if ours else "white",
+            )  # fmt: skip
+            place = (row["ms_512"], row[key])
+            if ours:
+                where = {"xytext": (-7, 0), "ha": "right", "va": "center"}
+                ax.annotate(row["potential"], place, textcoords="offset points", fontsize=8, **where)
+            else:
+                ax.annotate(row["package"], place, xytext=(0, 6), textcoords="offset points", fontsize=8, ha="center")
+                own = next(r for r in drawn if r["potential"] == row["potential"] and r["package"] == "gnnpot")
+                ends = [own["ms_512"], row["ms_512"]]
+                ax.plot(ends, [row[key]] * 2, ":", color=style.color, linewidth=1.2, zorder=0)
+        ax.set(xscale="log", yscale="log", xlabel=f"ms for a step of {ATOMS} atoms of Si, one thread", ylabel=label)
+        ax.set_xlim(left=0.4 * min(row["ms_512"] for row in drawn))
+        ax.margins(y=0.08)
+        for axis in (ax.xaxis, ax.yaxis):
+            plain_log_ticks(axis)
         tidy(ax)
+    handles = [
+        Line2D([], [], linestyle="", marker="o", color="0.3", label="in gnnpot"),
+        Line2D([], [], linestyle="", marker="o", color="0.3", markerfacecolor="white", label="in the authors' package"),
+        Patch(color=GREY, alpha=0.3, label="symmetrix-xl, time alone"),
+    ]
+    figure.legend(handles=handles, loc="outside lower center", ncols=3, frameon=False, fontsize=9)
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png")
     return buffer.getvalue()

@@ -12,46 +12,53 @@ import typer
 from matplotlib.figure import Figure
 
 from gnnpot.properties.conductivity.result import ROOM
-from gnnpot.runs.pages import COLORS, GREY, new_figure, tidy
+from gnnpot.runs.pages import COLORS, GREY, new_figure, plain_log_ticks, tidy
 from gnnpot.units import BOLTZMANN
 
-#: (label, K, mS/cm): Kamaya et al., Nat. Mater. 10, 682 (2011); Mo, Ong & Ceder, Chem. Mater. 24, 15 (2012) and Ong et
-#: al., Energy Environ. Sci. 6, 148 (2013), ab initio dynamics (PBE) at 600 K and above, extrapolated
+#: (label, K, mS/cm, marker): Kamaya et al., Nat. Mater. 10, 682 (2011); Mo, Ong & Ceder, Chem. Mater. 24, 15 (2012)
+#: and Ong et al., Energy Environ. Sci. 6, 148 (2013), ab initio dynamics (PBE) at 600 K and above, extrapolated
 PUBLISHED = (
-    ("experiment, Kamaya 2011", 300.15, 12.0),
-    ("ab initio, Mo 2012", 300.0, 9.0),
-    ("ab initio, Ong 2013", 300.0, 13.0),
+    ("experiment, Kamaya 2011", 300.15, 12.0, "*"),
+    ("ab initio, Mo 2012", 300.0, 9.0, "v"),
+    ("ab initio, Ong 2013", 300.0, 13.0, "^"),
 )
 
 
 def draw(result: dict[str, Any]) -> Figure:
-    """σT over 1000/T: Nernst-Einstein conductivities of whole runs, a colour a set, and the fits to 300 K."""
+    """σT (S K/cm) over 1000/T: Nernst-Einstein conductivities of whole runs, a colour a set, and the fits to 300 K."""
     figure = new_figure(1, width=7.0, height=5.2)
     axes = figure.add_subplot()
     names = list(dict.fromkeys(row["set"] for row in result["runs"]))
     for number, name in enumerate(names):
         color = COLORS[number % len(COLORS)]
         whole = [r for r in result["runs"] if r["set"] == name and not r["left_out"].startswith("a part")]
-        label = f"{name}, {whole[0]['potential']}, {whole[0]['atoms']} atoms"
+        called = f"{whole[0]['potential']}, {whole[0]['atoms']} atoms ({name})"
         for row in whole:
-            value, low, high = (x * row["temperature_K"] for x in row["sigma_mS_cm"])
+            label = f"{called}, left out of fits" if row["left_out"] else called
+            value, low, high = (1e-3 * x * row["temperature_K"] for x in row["sigma_mS_cm"])
             axes.errorbar(
                 1000 / row["temperature_K"], value, yerr=[[value - low], [high - value]], fmt="o", capsize=3,
                 color=color, markerfacecolor="white" if row["left_out"] else color, label=label,
             )  # fmt: skip
-            label = None
         for fit in (f for f in result["fits"] if f["set"] == name):
             ends = np.array([1 / max(fit["temperatures_K"]), 1 / ROOM])
             line = np.log(fit["sigma_300K_mS_cm"][0] * ROOM) - fit["Ea_eV"][0] / BOLTZMANN * (ends - 1 / ROOM)
-            energy = f"$E_a$ = {fit['Ea_eV'][0]:.3f} eV ({fit['Ea_eV'][1]:.3f} to {fit['Ea_eV'][2]:.3f})"
-            axes.plot(1000 * ends, np.exp(line), color=color, linewidth=1.2, label=energy)
-            value, low, high = (x * ROOM for x in fit["sigma_300K_mS_cm"])
+            energy = f"fit, $E_a$ = {fit['Ea_eV'][0]:.3f} eV ({fit['Ea_eV'][1]:.3f} to {fit['Ea_eV'][2]:.3f})"
+            axes.plot(1000 * ends, 1e-3 * np.exp(line), color=color, linewidth=1.2, label=energy)
+            value, low, high = (1e-3 * x * ROOM for x in fit["sigma_300K_mS_cm"])
             axes.errorbar(1000 / ROOM, value, yerr=[[value - low], [high - value]], color=color, capsize=3, fmt="none")
-    for number, (label, temperature, sigma) in enumerate(PUBLISHED):
-        axes.plot(1000 / temperature, sigma * temperature, "*", color=COLORS[-1 - number], markersize=10, label=label)
+    for label, temperature, sigma, marker in PUBLISHED:
+        fill = {"markerfacecolor": "black" if marker == "*" else "white", "markeredgecolor": "black"}
+        axes.plot(1000 / temperature, 1e-3 * sigma * temperature, marker, markersize=8, label=label, zorder=5, **fill)
     axes.axvline(1000 / ROOM, color=GREY, linewidth=0.8, linestyle="--")
-    axes.set(yscale="log", xlabel="1000 K / T", ylabel="σT, mS K/cm")
-    axes.legend(frameon=False, fontsize=8)
+    axes.annotate(
+        "300 K", (1000 / ROOM, 1.0), xycoords=("data", "axes fraction"), xytext=(-4, -4), textcoords="offset points",
+        ha="right", va="top", fontsize=8, color="#555555",
+    )  # fmt: skip
+    axes.set(yscale="log", xlabel="1000 K / T", ylabel="σT, S K/cm (95 % intervals)")
+    plain_log_ticks(axes.yaxis)
+    handles = dict(zip(*reversed(axes.get_legend_handles_labels()), strict=True))
+    axes.legend(handles.values(), handles.keys(), frameon=False, fontsize=8)
     tidy(axes)
     return figure
 

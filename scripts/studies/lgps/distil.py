@@ -17,6 +17,7 @@ force error is at most 1.3 times the teacher's, at 50 times the speed.
 """
 
 import contextlib
+import json
 import logging
 import sys
 from dataclasses import dataclass, replace
@@ -30,7 +31,7 @@ import torch
 import typer
 from ase import Atoms
 from ase.calculators.calculator import BaseCalculator
-from matplotlib.figure import Figure
+from distil_picture import FRAMES, TAUGHT, TEACHER, UNCHANGED, draw
 from rich.console import Console
 
 from gnnpot.cli.progress import Bars
@@ -38,9 +39,8 @@ from gnnpot.config import from_mapping, read_yaml
 from gnnpot.data import FrameStore, read_frames, write_store
 from gnnpot.engines.calculator import Calculator
 from gnnpot.errors import ConfigError, GnnpotError, suggest
-from gnnpot.hub.checkpoint import Card, load_checkpoint
+from gnnpot.hub.checkpoint import load_checkpoint
 from gnnpot.runs.files import write_text
-from gnnpot.runs.pages import COLORS, GREY, new_figure, plain_log_ticks, tidy
 from gnnpot.sampling.distortions import repeated
 from gnnpot.training.config import DataConfig, SplitConfig, TrainConfig, fresh_rate
 from gnnpot.training.run import MODEL, train
@@ -51,7 +51,7 @@ from gnnpot.workflows.distil.results import DistilResults
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "benchmarks"))
 from peer_potentials import PEERS
 
-from gnnpot.workflows.distil.report import draw_errors, markdown, rounds_rows
+from gnnpot.workflows.distil.report import markdown, rounds_rows
 from gnnpot.workflows.distil.run import FINAL, RESULTS
 from gnnpot.workflows.distil.speed import LARGE, time_steps
 from gnnpot.workflows.finetune import finetune, read_finetune_config
@@ -60,8 +60,6 @@ from gnnpot.workflows.finetune import finetune, read_finetune_config
 ERROR_GOAL, SPEED_GOAL = 1.3, 50
 #: the teacher is for one system alone: as in `finetune_mlearn.py`
 TEACHING = ("optimizer.name=soap", "optimizer.lr=0.005", "strategy.kind=all", "strategy.decay=1.0")
-#: how the teacher is called beside its students
-TEACHER = "the teacher"
 #: what architectures are called
 NAMES = {"hdnnp": "HDNNP", "m3gnet": "M3GNet", "chgnet": "CHGNet", "sevennet": "SevenNet"}
 #: K; LGPS conducts at all of them
@@ -73,7 +71,8 @@ class Row:
     """Errors on the test frames."""
 
     name: str
-    short: str  #: below its bar
+    model: str
+    source: str  #: of the labels that it learnt
     metrics: dict[str, float]
 
 
@@ -100,7 +99,7 @@ def main(
     threads: Annotated[int, typer.Option(help="Threads.")] = 1,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress bars.")] = False,
 ) -> None:
-    """Do what has not been done, write OUT/lgps.md and OUT/lgps.png."""
+    """Do what has not been done, write OUT/lgps.md, OUT/lgps.json and OUT/lgps.png."""
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(message)s")
     torch.set_num_threads(threads)
     numba.set_num_threads(threads)
@@ -219,7 +218,7 @@ def compare(
 def report(
     out: Path, start: str, names: list[str], frames: int, tests: Path, minutes: dict[str, float], settings: list[str]
 ) -> None:
-    """Write lgps.md and lgps.png; `names`: the student, and those beside it."""
+    """Write lgps.md, lgps.json and lgps.png; `names`: the student, and those beside it."""
     teacher, card = (load_checkpoint(out / folder / MODEL)[1] for folder in ("teacher", "student"))
     measured = card.metrics["distil"]["measured"]["test"]
     zero_shot = teacher.metrics["finetune"]["new"]["start"]
@@ -231,15 +230,15 @@ def report(
 
     first, *others = names
     rows = [
-        Row(f"{start} unchanged, best constant shift", "unchanged", zero_shot),
-        Row(f"the teacher: {start}, fine-tuned on {frames} frames", "teacher", measured["teacher"]),
-        Row(f"the student: {NAMES[first]}, distilled from it", f"{NAMES[first]},\nstudent", measured["student"]),
+        Row(f"{start} unchanged, best constant shift", TEACHER, UNCHANGED, zero_shot),
+        Row(f"the teacher: {start}, fine-tuned on {frames} frames", TEACHER, FRAMES, measured["teacher"]),
+        Row(f"the student: {NAMES[first]}, distilled from it", NAMES[first], TAUGHT, measured["student"]),
         *(
-            Row(f"{NAMES[n]}, trained on what the teacher labelled", f"{NAMES[n]},\ntaught", tested(folders(names)[n]))
+            Row(f"{NAMES[n]}, trained on what the teacher labelled", NAMES[n], TAUGHT, tested(folders(names)[n]))
             for n in others
         ),
         *(
-            Row(f"{NAMES[n]}, trained on the {frames} frames alone", f"{NAMES[n]},\nalone", tested(f"alone-{n}"))
+            Row(f"{NAMES[n]}, trained on the {frames} frames alone", NAMES[n], FRAMES, tested(f"alone-{n}"))
             for n in names
         ),
     ]
@@ -272,9 +271,18 @@ def report(
             f"because {card.metrics['distil']['end']}. Errors of the students on fresh frames, against the teacher:"
         ),
         markdown(rounds_rows(card)),
-        "![Errors on the test frames, by round, and speed](lgps.png)",
+        "![Errors on the test frames, and time of a step](lgps.png)",
     ]
-    picture(rows, card, speeds).savefig(out / "lgps.png")
+    drawn = {
+        "goal": ERROR_GOAL * rows[1].metrics["forces_mae"] * 1e3,
+        "errors": [
+            {"model": row.model, "learnt_from": row.source, "forces_mae_meV_A": 1e3 * row.metrics["forces_mae"]}
+            for row in rows
+        ],
+        "us_per_atom_and_step": speeds,
+    }
+    write_text(out / "lgps.json", json.dumps(drawn, indent=1) + "\n")
+    draw(json.loads((out / "lgps.json").read_text())).savefig(out / "lgps.png")
     write_text(out / "lgps.md", "\n\n".join(text) + "\n")
 
 
@@ -314,33 +322,6 @@ def _cells(row: Row) -> tuple[str, ...]:
     metrics = row.metrics
     forces = (f"{1e3 * metrics[f'forces_{kind}']:.1f}" for kind in ("mae", "rmse"))
     return (row.name, *forces, f"{1e3 * metrics['energy_mae']:.2f}")
-
-
-def picture(rows: list[Row], card: Card, speeds: dict[int, dict[str, float]]) -> Figure:
-    """Errors on the test frames, of the students over the rounds, and speeds."""
-    # one round is no curve
-    panels = 3 if len(card.metrics["distil"]["rounds"]) > 1 else 2
-    figure = new_figure(panels, height=4.2)
-    axes = figure.add_subplot(1, panels, 1)
-    values = [1e3 * row.metrics["forces_mae"] for row in rows]
-    colors = [GREY, COLORS[0], COLORS[2], *[COLORS[1]] * len(rows)][: len(rows)]
-    axes.bar([row.short for row in rows], values, color=colors, width=0.65)
-    axes.tick_params(axis="x", labelsize=7)
-    axes.axhline(ERROR_GOAL * values[1], color=COLORS[4], linestyle="--", linewidth=1, label="goal for the student")
-    axes.set(ylabel="force MAE on the test frames, meV/Å")
-    axes.legend(frameon=False, fontsize=8)
-    tidy(axes)
-    if panels == 3:
-        draw_errors(figure.add_subplot(1, panels, 2), card)
-    axes = figure.add_subplot(1, panels, panels)
-    for k, name in enumerate(next(iter(speeds.values()))):
-        color = {TEACHER: COLORS[0]}.get(name, COLORS[(2, 1, 3, 4)[(k - 1) % 4]])
-        axes.plot([str(n) for n in speeds], [t[name] for t in speeds.values()], marker="o", color=color, label=name)
-    axes.set(yscale="log", xlabel="atoms", ylabel="µs per atom and step, one thread")
-    plain_log_ticks(axes.yaxis)
-    axes.legend(frameon=False, fontsize=8)
-    tidy(axes)
-    return figure
 
 
 if __name__ == "__main__":

@@ -31,7 +31,7 @@ from gnnpot.errors import GnnpotError
 from gnnpot.hub.checkpoint import load_checkpoint
 from gnnpot.potential import Potential
 from gnnpot.runs.files import write_text
-from gnnpot.runs.pages import COLORS, new_figure, plain_log_ticks, tidy
+from gnnpot.runs.pages import Style, new_figure, plain_log_ticks, styles_of, tidy
 from gnnpot.training.run import MODEL
 from gnnpot.workflows.compare import ZERO_SHOT, Result, compare, milliseconds, read_results
 from gnnpot.workflows.finetune.config import FineTuneConfig, read_finetune_config
@@ -199,15 +199,15 @@ def picture(entries: list[Entry]) -> Figure:
     grouped = _grouped(entries)
     columns = max(len(grouped), 1)
     figure = new_figure(width=3.3 * max(columns, 2), height=6.2)
-    # what starts from the same weights has one colour
-    kinds = sorted({e.row.split()[0] for e in entries})
+    # what starts from the same weights has one style
+    styles = styles_of(sorted({e.row.split()[0] for e in entries}, reverse=True))
     panels = (("energy_mae", "energy MAE, meV/atom", 1e3), ("forces_mae", "force MAE, eV/Å", 1.0))
     for row, (key, label, factor) in enumerate(panels):
         for k, (symbol, rows) in enumerate(grouped.items()):
             axes = figure.add_subplot(2, columns, row * columns + k + 1)
             for name, found in rows.items():
                 points = [(e.frames, factor * getattr(e, key)) for e in found]
-                draw(axes, points, COLORS[kinds.index(name.split()[0]) % len(COLORS)], name)
+                draw(axes, points, styles[name.split()[0]], name)
             best = min(errors[row] for errors in PUBLISHED[symbol].values())
             axes.axhline(best, color="black", linestyle=":", linewidth=1, label="better of GAP and MTP")
             axes.set(xscale="log", yscale="log", xlabel="frames", title=symbol if row == 0 else "")
@@ -219,17 +219,23 @@ def picture(entries: list[Entry]) -> Figure:
     for axes in figure.axes:
         handles, labels = axes.get_legend_handles_labels()
         every |= dict(zip(labels, handles, strict=True))
-    figure.legend(every.values(), every.keys(), loc="outside lower center", ncols=4, frameon=False, fontsize=7)
+    ordered = sorted(every)
+    figure.legend(
+        [every[name] for name in ordered], ordered, loc="outside lower center", ncols=3, frameon=False, fontsize=8
+    )
     return figure
 
 
-def draw(axes: Axes, points: list[tuple[int, float]], color: str, label: str) -> None:
+def draw(axes: Axes, points: list[tuple[int, float]], style: Style, label: str) -> None:
     """A curve over the numbers of frames, or a line for what has seen none."""
     if points and points[0][0] == 0:
-        axes.axhline(points[0][1], color=color, linestyle="--", linewidth=1, label=label)
+        axes.axhline(points[0][1], color=style.color, linestyle="--", linewidth=1, label=label)
     elif points:
-        mark, line = ("s", ":") if label.endswith(CHOSEN) else ("o", "-")
-        axes.plot(*zip(*points, strict=True), mark, linestyle=line, ms=4, color=color, linewidth=1.3, label=label)
+        representative = label.endswith(CHOSEN)
+        axes.plot(
+            *zip(*points, strict=True), marker="*" if representative else style.marker, color=style.color,
+            linestyle="" if representative else "-", markersize=9 if representative else 4, linewidth=1.3, label=label,
+        )  # fmt: skip
 
 
 if __name__ == "__main__":

@@ -23,10 +23,12 @@ from gnnpot.errors import GnnpotError
 from gnnpot.properties import elastic, equation_of_state, phonons
 from gnnpot.properties.phonons import PhononsConfig
 from gnnpot.runs.files import write_text
-from gnnpot.runs.pages import COLORS, new_figure, tidy
+from gnnpot.runs.pages import new_figure, styles_of, tidy
 from gnnpot.units import GPA
 
 COUNT, MOST_ATOMS = 10, 4
+#: crystals that are off by more than this share of the range are named in the picture
+_NAMED = 0.05
 ELASTIC, HEAT = "mp-binary-pbe-elasticity-half.json.gz", "alexandria-binary-pbe-phonon-half.json.gz"
 
 
@@ -140,6 +142,8 @@ def _errors(rows: list[dict[str, Any]]) -> str:
 def draw(rows: list[dict[str, Any]], path: Path) -> None:
     """Each against DFT."""
     figure = new_figure(3)
+    model = rows[0]["model"]
+    style = styles_of([model])[model]
     panels = (
         ("K_GPa", "K_dft_GPa", "bulk modulus, GPa"), ("G_GPa", "G_dft_GPa", "shear modulus, GPa"),
         ("C_J_K_mol_atom", "C_dft_J_K_mol_atom", "heat capacity at 300 K, J/K/mol"),
@@ -147,13 +151,21 @@ def draw(rows: list[dict[str, Any]], path: Path) -> None:
     for k, (own, dft, label) in enumerate(panels):
         axes = figure.add_subplot(1, 3, k + 1)
         points = [(row[dft], row[own], row["formula"]) for row in rows if row.get(own) is not None]
-        for x, y, name in points:
-            axes.plot(x, y, "o", color=COLORS[k], markersize=5)
-            axes.annotate(name, (x, y), xytext=(4, -8), textcoords="offset points", fontsize=7)
+        axes.plot([x for x, _, _ in points], [y for _, y, _ in points], style.marker, color=style.color, markersize=5)
         ends = axes.get_xlim()
-        axes.plot(ends, ends, color="black", linewidth=0.7)
-        axes.set(xlabel=f"{label}: DFT", ylabel="potential")
+        axes.plot(ends, ends, color="#555555", linewidth=0.8, label="equal")
+        quantity, unit = label.rsplit(", ", 1)
+        axes.set(title=quantity, xlabel=f"DFT, {unit}", ylabel=f"{model}, {unit}")
+        # what agrees needs no name
+        spread = np.ptp([x for x, _, _ in points])
+        for x, y, name in points:
+            if abs(y - x) > _NAMED * spread:
+                crowded = any(0 < a - x < 0.1 * spread and abs(b - y) < 0.1 * spread for a, b, _ in points)
+                where = {"xytext": (-6, -3), "ha": "right"} if crowded else {"xytext": (6, -3)}
+                axes.annotate(name, (x, y), textcoords="offset points", fontsize=8, **where)
+        axes.margins(x=0.08)
         tidy(axes)
+    figure.axes[0].legend(frameon=False, fontsize=8)
     figure.savefig(path)
 
 

@@ -1,0 +1,13 @@
+"""Potentials look the same in every picture."""
+
+from gnnpot.runs.pages import COLORS, styles_of
+
+
+def test_a_potential_keeps_its_style_in_any_company():
+    assert styles_of(["7net-0"])["7net-0"] == styles_of(["gnnpot-1", "mine", "7net-0"])["7net-0"]
+
+
+def test_no_two_potentials_of_a_picture_look_alike():
+    names = ["gnnpot-1", "7net-0", *(f"mine-{k}" for k in range(2 * len(COLORS)))]
+    styles = styles_of(names)
+    assert list(styles) == names and len(set(styles.values())) == len(names)
