@@ -114,9 +114,8 @@ class Surfaces:
             label="before relaxation",
         )
         for x, surface in zip(place, self.surfaces, strict=True):
-            axes.text(
-                surface.energy / 2, x, f"{surface.energy:.2f}", ha="center", va="center", color="white", fontsize=10
-            )
+            middle, text = surface.energy / 2, f"{surface.energy:.2f}"
+            axes.text(middle, float(x), text, ha="center", va="center", color="white", fontsize=10)
         axes.set_yticks(place, names)
         # room for the legend above the first bar
         axes.set_ylim(len(names) - 0.5, -0.9)

@@ -28,7 +28,7 @@ def shares(panels: Mapping[str, Mapping[str, tuple[Sequence[float], int]]]) -> "
     axes = figure.subplots(1, len(panels), squeeze=False)[0]
     for ax, (label, potentials) in zip(axes, panels.items(), strict=True):
         styles = styles_of(potentials)
-        every = np.concatenate([np.asarray(errors, dtype=float) for errors, _ in potentials.values()] or [[]])
+        every = np.array([error for errors, _ in potentials.values() for error in errors], dtype=float)
         every = every[every > 0]
         # a few errors that are almost zero would take decades of the axis; the curves enter at their share
         low, high = 0.1, 1.0

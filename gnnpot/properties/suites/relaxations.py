@@ -100,8 +100,8 @@ class RelaxationsSuite(Suite):
             found = results[name]
             ratios = [100 * (r["volume_ratio"] - 1) for r in measured(found).values() if r["volume_ratio"] is not None]
             share = np.arange(1, len(ratios) + 1) / max(len(ratios), 1)
-            line = {"color": style.color, "linestyle": style.line}
-            ax.step(np.sort(ratios), 100 * share, where="post", **line, linewidth=1.4, label=name)
+            (line,) = ax.step(np.sort(ratios), 100 * share, where="post", linewidth=1.4, label=name)
+            line.set(color=style.color, linestyle=style.line)
         ax.set(xlabel="change of volume, %", ylabel="crystals below it, %", xlim=(-30, 30))
         ax.legend(frameon=False, fontsize=7)
         tidy(ax)
