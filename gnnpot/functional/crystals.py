@@ -131,9 +131,9 @@ def vacancy(name: str, element: str, scale: float = 1.0) -> Atoms:
     return atoms
 
 
-def dilute_vacancy(name: str) -> Atoms:
+def dilute_vacancy(name: str, scale: float = 1.0) -> Atoms:
     """Eight primitive cells of one of the ten without an atom of the first element, whose place is the origin."""
-    atoms = zincblende(name) * (2, 2, 2)
+    atoms = zincblende(name, scale) * (2, 2, 2)
     atoms.positions -= atoms.positions[0]
     atoms.wrap()
     return atoms[1:]

@@ -13,8 +13,7 @@ import numpy as np
 from ase import Atoms
 from ase.data.colors import jmol_colors
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.gridspec import GridSpec
+from matplotlib.figure import Figure, SubFigure
 from matplotlib.image import AxesImage
 from scipy.ndimage import map_coordinates
 
@@ -53,9 +52,8 @@ def draw_densities(path: Path, atoms: Atoms, densities: Mapping[str, np.ndarray]
     """Plane averages along a cell vector, the density along a bond, and maps of a plane through the bond."""
     names = list(densities)
     figure = Figure(figsize=(4.2 * max(2, len(names)), 7.2), layout="constrained")
-    grids = figure.add_gridspec(2, 2 * len(names) if len(names) > 1 else 2)
-    half = grids.ncols // 2
-    average, line = figure.add_subplot(grids[0, :half]), figure.add_subplot(grids[0, half:])
+    above, below = figure.subfigures(2, 1)
+    average, line = above.subplots(1, 2)
     height = np.linalg.norm(atoms.cell.array[axis])
     start, end = bond(atoms)
     length = np.linalg.norm((end - start) @ atoms.cell.array)
@@ -73,11 +71,11 @@ def draw_densities(path: Path, atoms: Atoms, densities: Mapping[str, np.ndarray]
     line.set(xlabel="along a bond, Å", ylabel="density, bohr$^{-3}$")
     for place in (0.25, 0.75):
         line.axvline(float(place * length), color="0.8", lw=0.8, zorder=0)
-    _maps(figure, grids, atoms, densities, axis)
+    _maps(below, atoms, densities, axis)
     write_atomically(path, lambda partial: figure.savefig(partial, dpi=90), overwrite=True)
 
 
-def _maps(figure: Figure, grids: GridSpec, atoms: Atoms, densities: Mapping[str, np.ndarray], axis: int) -> None:
+def _maps(figure: SubFigure, atoms: Atoms, densities: Mapping[str, np.ndarray], axis: int) -> None:
     start, end = bond(atoms)
     origin = 0.5 * (start + end)
     first = (end - start) @ atoms.cell.array
@@ -90,16 +88,15 @@ def _maps(figure: Figure, grids: GridSpec, atoms: Atoms, densities: Mapping[str,
     places = origin + (steps[:, None, None] * second + steps[None, :, None] * first) @ inverse
     highest = max(float(density.max()) for density in densities.values())
     shown: AxesImage | None = None
-    width = grids.ncols // len(densities)
-    for number, (name, density) in enumerate(densities.items()):
-        panel = figure.add_subplot(grids[1, number * width : (number + 1) * width])
+    panels = figure.subplots(1, len(densities), squeeze=False)[0]
+    for panel, (name, density) in zip(panels, densities.items(), strict=True):
         values = map_coordinates(density, np.moveaxis(places * density.shape, -1, 0), order=3, mode="grid-wrap")
         extent = (-size / 2, size / 2, -size / 2, size / 2)
         shown = panel.imshow(values, origin="lower", extent=extent, vmin=0, vmax=highest, cmap="viridis")
         _atoms_in_plane(panel, atoms, origin @ atoms.cell.array, first, second, size)
         panel.set(title=name, xlabel="Å")
     if shown is not None:
-        figure.colorbar(shown, ax=figure.axes[2:], shrink=0.8, label="density, bohr$^{-3}$")
+        figure.colorbar(shown, ax=list(panels), pad=0.01, label="density, bohr$^{-3}$")
 
 
 def _atoms_in_plane(
