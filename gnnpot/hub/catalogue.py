@@ -30,7 +30,8 @@ log = logging.getLogger(__name__)
 class FrameErrors:
     """Errors on one set of frames."""
 
-    energy_error: float  #: eV/atom, mean absolute error
+    #: eV/atom, mean absolute error; None where the potential has another functional than the labels
+    energy_error: float | None
     force_error: float  #: eV/Å, mean length of the error of a force
 
 

@@ -14,6 +14,7 @@ from gnnpot.hub.shipped import DEFAULT, WORDS
 
 ROOT = Path(__file__).parents[2]
 TABLE = json.loads((ROOT / "docs/accuracy/suites/table.json").read_text(encoding="utf-8"))
+FUNCTIONALS = {model.name: model.functional for model in list_models()}
 SUITES = {"near_equilibrium": "frames.held-out-random", "hot": "frames.held-out-highest-stress"}
 
 
@@ -23,7 +24,12 @@ def test_errors_are_those_of_the_published_table(field, suite):
         errors = getattr(measured_of(name), field)
         assert isinstance(errors, FrameErrors), name
         energy, force = row["energy, MAE"]["value"] / 1000, row["force, mean length of the error"]["value"]
-        assert (errors.energy_error, errors.force_error) == (float(f"{energy:.5g}"), float(f"{force:.5g}")), name
+        assert errors.force_error == float(f"{force:.5g}"), name
+        # the frames are of PBE and PBE+U
+        if not FUNCTIONALS[name].startswith("PBE and PBE+U"):
+            assert errors.energy_error is None, name
+            continue
+        assert errors.energy_error == float(f"{energy:.5g}"), name
         # not rounded twice
         assert f"{1000 * errors.energy_error:.0f}; {errors.force_error:.2f}" == f"{1000 * energy:.0f}; {force:.2f}"
 

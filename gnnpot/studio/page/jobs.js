@@ -68,7 +68,7 @@ export class JobForm {
   /** The table of `gnnpot models` to choose from. */
   compare(box, entry) {
     const dialog = $("dialog");
-    const errors = (e) => (e ? `${(1000 * e.energy_error).toFixed(0)}; ${e.force_error.toFixed(2)}` : "");
+    const errors = (e) => (e ? `${e.energy_error == null ? "–" : (1000 * e.energy_error).toFixed(0)}; ${e.force_error.toFixed(2)}` : "");
     const choose = (name) => { this.model = name; dialog.close(); this.draw(box, entry); };
     const row = (m) => h("tr", { class: m.name === this.model ? "on" : "" },
       h("td", {}, h("button", { class: "link-button", onclick: () => choose(m.name) }, m.name)),
