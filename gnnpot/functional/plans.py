@@ -162,7 +162,7 @@ def _rattled(name: str, number: int) -> Task:
 def _on_finer_grids(name: str) -> list[Task]:
     """The crystal at rest, displaced, and 4H, on finer grids.
 
-    On a coarser one, of 6/bohr, von Weizsäcker's part of a density that is cut off there is 20 to 190 meV/atom off.
+    On a coarser one, of 6/bohr, von Weizsäcker's part alone is off by up to 92 meV/atom (`docs/functional.md`).
     """
     tasks = [Task(f"{name}-grid-{cutoff:g}", name, crystals.zincblende(name), cutoff=cutoff) for cutoff in (7.5, 9.0)]
     if name in DISPLACED:

@@ -34,4 +34,4 @@ class Part(NamedTuple):
     """Which atoms of a graph are calculated, and how the others' features are known."""
 
     own: int  #: the first atoms, whose energies are asked for; those that follow are ghosts
-    exchange: Exchange | None = None  #: of a structure in one part, and of models without message passing, none
+    exchange: Exchange | None = None  #: `None`: one part is all, or nothing is passed between atoms

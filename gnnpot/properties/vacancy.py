@@ -29,7 +29,7 @@ from gnnpot.runs.progress import Progress, no_progress
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-#: around a vacancy that a result has
+#: how many shells of atoms around a vacancy a result has, the nearest ones
 SHELLS = 10
 _MARKERS = ("o", "s", "^", "D", "v")
 

@@ -116,16 +116,15 @@ def styles_of(names: Iterable[str]) -> dict[str, Style]:
         A style for each name, in the order of the names.
     """
     ordered = list(dict.fromkeys(names))
-    used = {_POTENTIALS[name].color for name in ordered if name in _POTENTIALS}
-    free = [color for color in COLORS if color not in used] or list(COLORS)
-    others = [name for name in ordered if name not in _POTENTIALS]
-    places = {name: k for k, name in enumerate(others)}
-
-    def style(k: int) -> Style:
-        turn = k // len(free)
-        return Style(free[k % len(free)], _LINES[turn % len(_LINES)], _MARKERS[k % len(_MARKERS)])
-
-    return {name: _POTENTIALS[name] if name in _POTENTIALS else style(places[name]) for name in ordered}
+    known = {name: _POTENTIALS[name] for name in ordered if name in _POTENTIALS}
+    colors = {style.color for style in known.values()}
+    taken = {(style.color, style.line) for style in known.values()}
+    free = [(color, line) for line in _LINES for color in COLORS if (color, line) not in taken]
+    # colors of no other potential first; a color that is shared comes with another line
+    free.sort(key=lambda pair: pair[0] in colors)
+    others = [name for name in ordered if name not in known]
+    styles = {name: Style(*free[k % len(free)], _MARKERS[k % len(_MARKERS)]) for k, name in enumerate(others)}
+    return {name: known[name] if name in known else styles[name] for name in ordered}
 
 
 def save(figure: "Figure", path: Path) -> str:

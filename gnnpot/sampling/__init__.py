@@ -1,7 +1,8 @@
 """Structures, distorted and labelled by a potential or any other ASE calculator: how a student learns from a teacher.
 
     config = LabelConfig(distortions=(Rattled(rattle=0.1, count=4), Strained(strain=0.05)), seed=7)
-    store = label(read_structures(["pool.extxyz.gz"]), teacher, "pool.store", config, processes=2)
+    structures = gnnpot.data.read_structures(["pool.extxyz.gz"])
+    store = label(structures, teacher, "pool.store", config, processes=2)
 
 `teacher` makes the calculator, in each process anew, and says what it is (`Labeller`). The frames of a call depend on
 the structures, the configuration and the labeller alone, to the last bit: not on the number of processes, nor on where

@@ -61,7 +61,7 @@ class FastEquivariant:
         edges = Edges(starts, edge_index[1], distances, harmonics, species, parts)
         pullbacks: list[Callable] = []
         for k, layer in enumerate(self._layers):
-            if k > 0 and part.exchange:
+            if k > 0 and part.exchange is not None:
                 part.exchange.forward(features, layer.plan.features)
             features, pullback = layer(features, edges, deeper=k > 0)
             pullbacks.append(pullback)
@@ -71,7 +71,7 @@ class FastEquivariant:
         while pullbacks:
             # what a layer has kept is gone after its turn
             gradient = pullbacks.pop()(gradient, to_harmonics, to_distances)
-            if pullbacks and part.exchange:
+            if pullbacks and part.exchange is not None:
                 part.exchange.backward(gradient, self._layers[len(pullbacks)].plan.features)
         to_vectors = self._harmonics.pullback(vectors, to_distances, to_harmonics)
         return AtomicOutput(torch.from_numpy(energies)), torch.from_numpy(to_vectors)

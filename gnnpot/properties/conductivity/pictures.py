@@ -13,7 +13,7 @@ from gnnpot.properties.conductivity.result import ROOM, Conductivity
 from gnnpot.properties.conductivity.transport import Transport
 from gnnpot.runs.pages import COLORS, GREY, new_figure, plain_log_ticks, tidy
 
-#: largest over smallest of the displacements at the end, above which axes are logarithmic
+#: ratio of the largest to the smallest displacement at the end, above which axes are logarithmic
 _LOGARITHMIC = 20.0
 
 
@@ -24,7 +24,7 @@ def _color(k: int) -> str:
 def draw_msd(transports: Sequence[Transport]) -> Figure:
     """Mean-square displacements over time, of the tracer and collective, with the fits from where they begin.
 
-    Axes are linear, as the fits are, unless the displacements are of several orders of magnitude.
+    Axes are linear, as the fits are, unless the tracer's displacements at the end differ by a factor above 20.
     """
     figure = new_figure(2)
     parts = (("tracer", "tracer: $\\langle|\\Delta r_i|^2\\rangle$, Å²"), ("collective", "collective, Å²"))

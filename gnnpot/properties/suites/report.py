@@ -9,6 +9,7 @@ potential whose training data share something with the suite; the note under the
 
 import io
 import json
+import re
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -109,15 +110,15 @@ def _section(label: str, measured: Measured, merits: Mapping[str, Mapping[str, F
     lines.append("")
     for words, names in _names_by(measured, "overlap").items():
         lines += [f"{MARK} {', '.join(names)}: {words}.", ""]
-    # the references are of PBE, or close to it
+    # the references are of PBE, or close to it; PBEsol and PBE0 are other functionals
     for functional, names in _names_by(measured, "functional").items():
-        if not functional.startswith("PBE"):
+        if not re.match(r"PBE\b", functional):
             lines += [f"The functional of {', '.join(names)} is {functional}.", ""]
     return lines
 
 
 def _names_by(measured: Measured, key: str) -> dict[str, list[str]]:
-    """Potentials by what is said about them; results of before version 0.2 have no functional."""
+    """Potentials by what is said about them; older results have no functional."""
     found: dict[str, list[str]] = {}
     for name, content in measured.items():
         if words := content["about"].get(key, ""):

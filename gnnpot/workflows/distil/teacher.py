@@ -56,7 +56,7 @@ class Teacher:
             store: folder of the store.
             limits: frames beyond these are left out.
             processes: that label side by side.
-            progress: called with finished structures and their number.
+            progress: called with the number of finished structures, and of all.
             distortions: what is made of each structure and labelled; without them, the structure as it is.
             seed: of the random numbers of the distortions.
 

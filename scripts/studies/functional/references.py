@@ -36,7 +36,7 @@ def validation() -> list[Task]:
 
 
 def test() -> list[Task]:
-    """What is measured once, at the end."""
+    """What is measured at the end."""
     tasks = []
     for scale in SCALES:
         tasks += [

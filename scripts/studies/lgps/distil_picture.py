@@ -41,12 +41,11 @@ def draw(result: dict[str, Any]) -> Figure:
     middles = [np.mean([p for p, row in zip(places, rows, strict=True) if row["model"] == m]) for m in models]
     errors.set_xticks(middles, models)
     errors.set(ylabel="force MAE on the test frames, meV/Å")
-    errors.axhline(result["goal"], color="black", linestyle="--", linewidth=1)
     patches = [
         Patch(facecolor=face or "0.45", edgecolor="white" if face is None else "0.45", hatch=hatch, label=source)
         for source, (face, hatch) in _SHADES.items()
     ]
-    goal = errors.axhline(np.nan, color="black", linestyle="--", linewidth=1, label="goal of the student")
+    goal = errors.axhline(result["goal"], color="black", linestyle="--", linewidth=1, label="goal of the student")
     errors.legend(handles=[*patches, goal], frameon=False, fontsize=8, loc="upper left")
     tidy(errors)
     errors.grid(False, axis="x")

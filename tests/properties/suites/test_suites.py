@@ -243,10 +243,11 @@ def test_overlap_with_training_data_is_marked(acwf, tmp_path):
 
 def test_another_functional_than_the_references_is_named(acwf, tmp_path):
     suite = open_suite("equations-of-state", acwf, count=1)
-    for name, functional in (("a", "r2SCAN"), ("b", "PBE and PBE+U"), ("c", "")):
+    for name, functional in (("a", "r2SCAN"), ("b", "PBE and PBE+U"), ("c", ""), ("d", "PBEsol")):
         evaluate_suite(suite, Subject(name, EMT, functional=functional), tmp_path)
-    assert write_report(tmp_path).read_text().count("The functional of") == 1
+    assert write_report(tmp_path).read_text().count("The functional of") == 2
     assert "The functional of a is r2SCAN." in write_report(tmp_path).read_text()
+    assert "The functional of d is PBEsol." in write_report(tmp_path).read_text()
 
 
 def test_speed_of_two_in_turns(tmp_path):
