@@ -5,8 +5,7 @@
     python scripts/studies/accuracy/page.py                                   # this page
 
 Errors: geometric means over mlearn's Si, Mo, Cu and Ni, of `docs/accuracy/published.jsonl`. Times: processor time of a
-step of 512 atoms of Si on one thread, of `docs/accuracy/suites/results/speed.json`; of M3GNet and CHGNet that of 7net-0
-times their ratio in `docs/checkpoint/results/speed.json` (two threads, one run); all Nequix have one size and one time.
+step of 512 atoms of Si on one thread, all potentials in turns in one run, of `docs/accuracy/suites/results/speed.json`.
 A package of the authors runs the same weights: its error is the same, its time is gnnpot's times the ratio that
 `docs/benchmarks/peers.json` has of one run (of Nequix, `PEER_RATIOS`). `symmetrix-xl` is drawn by its time alone:
 random weights, so that it has no error here.
@@ -32,16 +31,11 @@ ATOMS = 512
 #: time of the authors' package over gnnpot's, where peers.json does not have it, and where it was measured
 PEER_RATIOS = {"nequix-oam-1": ("nequix", 7588 / 289, "one thread, in turns; docs/published-potentials.md")}
 PACKAGES = {"chgnet-0.3.0": "chgnet", "7net-0": "sevenn", "7net-l3i5": "sevenn", "m3gnet-mp-2021.2.8": "matgl"}
-#: potentials of one architecture and size, timed once
-NEQUIX = ("nequix-oam-1", "nequix-omat-1", "nequix-mp-1", "nequix-mp-1-pft")
 #: µs per atom at 512 atoms of Si on two threads, in one run: symmetrix-xl (lowest, highest) and gnnpot's 7net-0
 SYMMETRIX, SYMMETRIX_7NET = (230.0, 300.0), 156.0
 
 
 NOTES = """\
-All Nequix have one size, and were timed once; M3GNet and CHGNet were timed beside 7net-0 in another run
-(`checkpoint/table.md`, two threads) and are scaled by it.
-
 The authors' packages run the same weights, so that their errors are the same. Their times are gnnpot's in this run
 times a ratio that was measured in turns: `chgnet` 0.4.2, `sevenn` 0.13.0 and `matgl` 4.1.2 on two threads
 (`benchmarks/peers.md`), `nequix` 0.4.5 on one ([published potentials](../published-potentials.md)). `symmetrix-xl`
@@ -59,15 +53,14 @@ def main(
     """Write the page."""
     folder = docs / "accuracy"
     peers = json.loads((docs / "benchmarks" / "peers.json").read_text())
-    earlier = json.loads((docs / "checkpoint" / "results" / "speed.json").read_text())["result"]["rows"]
-    rows = points(folder, peers, earlier)
+    rows = points(folder, peers)
     write_text(folder / "accuracy-and-time.json", json.dumps(rows, indent=1, ensure_ascii=False) + "\n")
     about = json.loads((folder / "suites" / "results" / "speed.json").read_text())["about"]
     write_text(folder / "accuracy-and-time.md", page(rows, about))
     write_bytes(folder / "accuracy-and-time.png", picture(rows))
 
 
-def points(folder: Path, peers: dict[str, Any], earlier: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def points(folder: Path, peers: dict[str, Any]) -> list[dict[str, Any]]:
     """A row for each potential and package: errors and ms."""
     errors: dict[str, dict[str, dict[str, float]]] = {}
     for line in (folder / "published.jsonl").read_text().splitlines():
@@ -76,10 +69,6 @@ def points(folder: Path, peers: dict[str, Any], earlier: list[dict[str, Any]]) -
     times: dict[str, dict[int, float]] = {}
     for row in json.loads((folder / "suites" / "results" / "speed.json").read_text())["rows"]:
         times.setdefault(row["potential"], {})[row["atoms"]] = row["ms"]
-    times |= dict.fromkeys(NEQUIX, times["nequix-oam-1-pft"])
-    known = {(row["model"], row["atoms"]): row["ms"] for row in earlier if row["package"] == "gnnpot"}
-    for name in ("chgnet-0.3.0", "m3gnet-mp-2021.2.8"):
-        times[name] = {n: known[name, n] / known["7net-0", n] * times["7net-0"][n] for n in (64, ATOMS)}
     rows = []
     for name, ms in times.items():
         found = errors.get(name, {})
@@ -161,10 +150,7 @@ def picture(rows: list[dict[str, Any]]) -> bytes:
                 markerfacecolor=style.color if ours else "white",
             )  # fmt: skip
             place = (row["ms_512"], row[key])
-            if ours:
-                where = {"xytext": (-7, 0), "ha": "right", "va": "center"}
-                ax.annotate(row["potential"], place, textcoords="offset points", fontsize=8, **where)
-            else:
+            if not ours:
                 ax.annotate(row["package"], place, xytext=(0, 6), textcoords="offset points", fontsize=8, ha="center")
                 own = next(r for r in drawn if r["potential"] == row["potential"] and r["package"] == "gnnpot")
                 ends = [own["ms_512"], row["ms_512"]]
@@ -175,12 +161,17 @@ def picture(rows: list[dict[str, Any]]) -> bytes:
         for axis in (ax.xaxis, ax.yaxis):
             plain_log_ticks(axis)
         tidy(ax)
+    names = {
+        name: Line2D([], [], linestyle="", marker=style.marker, color=style.color, label=name)
+        for name, style in styles.items()
+    }
     handles = [
+        *names.values(),
         Line2D([], [], linestyle="", marker="o", color="0.3", label="in gnnpot"),
         Line2D([], [], linestyle="", marker="o", color="0.3", markerfacecolor="white", label="in the authors' package"),
         Patch(color=GREY, alpha=0.3, label="symmetrix-xl, time alone"),
     ]
-    figure.legend(handles=handles, loc="outside lower center", ncols=3, frameon=False, fontsize=9)
+    figure.legend(handles=handles, loc="outside lower center", ncols=5, frameon=False, fontsize=9)
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png")
     return buffer.getvalue()
