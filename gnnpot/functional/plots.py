@@ -52,7 +52,7 @@ def draw_densities(path: Path, atoms: Atoms, densities: Mapping[str, np.ndarray]
     """Plane averages along a cell vector, the density along a bond, and maps of a plane through the bond."""
     names = list(densities)
     figure = Figure(figsize=(4.2 * max(2, len(names)), 7.2), layout="constrained")
-    above, below = figure.subfigures(2, 1)
+    above, below = figure.subfigures(2, 1, squeeze=False)[:, 0]
     average, line = above.subplots(1, 2)
     height = np.linalg.norm(atoms.cell.array[axis])
     start, end = bond(atoms)
