@@ -36,6 +36,8 @@ SYMMETRIX, SYMMETRIX_7NET = (230.0, 300.0), 156.0
 
 
 NOTES = """\
+The labels are of PBE: potentials of r2SCAN (by their names) are of another functional.
+
 The authors' packages run the same weights, so that their errors are the same. Their times are gnnpot's in this run
 times a ratio that was measured in turns: `chgnet` 0.4.2, `sevenn` 0.13.0 and `matgl` 4.1.2 on two threads
 (`benchmarks/peers.md`), `nequix` 0.4.5 on one ([published potentials](../published-potentials.md)). `symmetrix-xl`
