@@ -1,6 +1,8 @@
 """Structures without their labels, from stores, files of frames and every format that ASE reads.
 
-frames = read_structures(["pool.extxyz.gz", "more.store", "NaCl.cif"])
+    frames = read_structures(["pool.extxyz.gz", "more.store", "NaCl.cif"])
+
+Labelled frames are read by `gnnpot.data.readers`.
 """
 
 from collections.abc import Sequence

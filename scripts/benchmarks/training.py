@@ -18,7 +18,7 @@ machine has no part in it.
 import resource
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 from itertools import chain, islice, repeat
 from pathlib import Path
@@ -33,6 +33,7 @@ from torch import Tensor
 from torch_geometric.data import Batch
 
 from gnnpot.data import ElementReferences, Frame, FrameStore, write_store
+from gnnpot.data.structures import batches_of
 from gnnpot.graphs import Graph
 from gnnpot.models import HDNNP
 from gnnpot.models.base import AtomicOutput, EnergyModel, with_gradient
@@ -111,16 +112,6 @@ def kept_graph(potential: Potential, frame: Frame) -> Graph:
     return potential.model.precompute(potential.graph(frame, labels=True))
 
 
-def batches_of(frames: list[Frame], budget: int) -> Iterator[list[Frame]]:
-    """Frames in turn, without end, in batches of at most `budget` atoms."""
-    batch: list[Frame] = []
-    for frame in chain.from_iterable(repeat(frames)):
-        if batch and sum(map(len, batch)) + len(frame) > budget:
-            yield batch
-            batch = []
-        batch.append(frame)
-
-
 def training_rate(potential: Potential, config: TrainConfig, batches: list[Batch], seconds: float) -> float:
     """Frames per second of whole optimiser steps."""
     optimizer = TrainModule(potential, config, 1).configure_optimizers()
@@ -173,7 +164,7 @@ def main(
         for number, path in enumerate(configs):
             config = read_config(path)
             potential = potential_of(config, single, Path(folder) / f"{number}.json")
-            ahead = list(islice(batches_of(known, atoms), 24))
+            ahead = list(islice(batches_of(chain.from_iterable(repeat(known)), atoms), 24))
             graphs = graph_rate(potential, known, seconds / 2)
             batches = [Batch.from_data_list([kept_graph(potential, f) for f in group]) for group in ahead]
             found = training_rate(potential, config, batches, seconds)

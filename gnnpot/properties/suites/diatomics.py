@@ -117,7 +117,7 @@ class DiatomicsSuite(Suite):
             curves = {name: curve for name, curve in curves.items() if "curve" in curve}
             for curve in list(curves.values())[:1]:
                 ax.plot(curve["distances"], curve["curve_dft"], "k", linewidth=2.4, alpha=0.7, label="DFT")
-                # the well; the wall goes on beyond the picture
+                # the well; the wall continues beyond the picture
                 top = max(_SHOWN * curve["curve_dft"][-1], _LEAST)
                 ax.set_ylim(-0.05 * top, top)
             for name, curve in curves.items():

@@ -163,12 +163,11 @@ def picture(rows: list[dict[str, Any]]) -> bytes:
         for axis in (ax.xaxis, ax.yaxis):
             plain_log_ticks(axis)
         tidy(ax)
-    names = {
-        name: Line2D([], [], linestyle="", marker=style.marker, color=style.color, label=name)
-        for name, style in styles.items()
-    }
     handles = [
-        *names.values(),
+        *(
+            Line2D([], [], linestyle="", marker=style.marker, color=style.color, label=name)
+            for name, style in styles.items()
+        ),
         Line2D([], [], linestyle="", marker="o", color="0.3", label="in gnnpot"),
         Line2D([], [], linestyle="", marker="o", color="0.3", markerfacecolor="white", label="in the authors' package"),
         Patch(color=GREY, alpha=0.3, label="symmetrix-xl, time alone"),

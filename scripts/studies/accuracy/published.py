@@ -9,11 +9,10 @@ that makes their mean absolute error least; forces are by component.
 
 Each potential and set is a line of OUT/published.jsonl, appended when it is done; the same command resumes. The table
 is OUT/published.md, of all potentials that are there. `--every 10` takes each tenth frame of Li10GeP2S12 only, as a set
-of its own: 294 frames tell the errors of the whole within some per cent at a tenth of the time.
+of its own: 294 frames tell the errors of the whole within some per cent at a tenth of the time. `--every 0` takes none.
 """
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
@@ -26,6 +25,7 @@ from rich.console import Console
 from torch_geometric.data import Batch
 
 import gnnpot
+from gnnpot.data.structures import batches_of
 from gnnpot.potential import Potential
 from gnnpot.runs.files import write_text
 
@@ -39,7 +39,7 @@ BATCH = 400
 def main(
     data: Annotated[Path, typer.Argument(help="Folder with mlearn/ and lgps/.")],
     potentials: Annotated[list[str], typer.Option(help="Names or paths; may be repeated.")],
-    every: Annotated[int, typer.Option(min=1, help="Take each n-th frame of Li10GeP2S12 only.")] = 1,
+    every: Annotated[int, typer.Option(min=0, help="Take each n-th frame of Li10GeP2S12 only; 0: none.")] = 1,
     out: Annotated[Path, typer.Option("-o", "--output", help="Folder of the results.")] = Path("docs/accuracy"),
 ) -> None:
     """Evaluate what is missing, write the table."""
@@ -48,7 +48,7 @@ def main(
     done = rows(results)
     for name in potentials:
         missing = [s for s in MLEARN if (name, s) not in done]
-        with_lgps = (name, sets_of_lgps(every)[0]) not in done
+        with_lgps = every > 0 and (name, sets_of_lgps(every)[0]) not in done
         potential = gnnpot.load(name) if missing or with_lgps else None
         for which in missing:
             append(
@@ -96,20 +96,10 @@ def _key(atoms: Atoms) -> bytes:
     return np.round(np.concatenate([atoms.cell.array, atoms.positions]), 5).tobytes()
 
 
-def batches(frames: list[Atoms]) -> Iterator[list[Atoms]]:
-    chosen: list[Atoms] = []
-    for atoms in frames:
-        if chosen and sum(map(len, chosen)) + len(atoms) > BATCH:
-            yield chosen
-            chosen = []
-        chosen.append(atoms)
-    yield chosen
-
-
 def predicted(potential: Potential, frames: list[Atoms]) -> tuple[np.ndarray, np.ndarray]:
     """Differences of energies (eV/atom), [frames], and of forces (eV/Å), a list of [atoms, 3]."""
     energies, forces = [], []
-    for part in batches(frames):
+    for part in batches_of(frames, BATCH):
         found = potential(Batch.from_data_list([potential.graph(atoms) for atoms in part]), stress=False)
         by_frame = torch.split(found.forces, [len(atoms) for atoms in part])
         for atoms, energy, force in zip(part, found.energy.tolist(), by_frame, strict=True):
