@@ -23,6 +23,7 @@ from gnnpot.models.fast.convolution import BondConvolutions, bonds
 from gnnpot.models.fast.equivariant import FastEquivariant
 from gnnpot.models.layers import ModuleList
 from gnnpot.ops.activations import SILU_SCALE, silu
+from gnnpot.ops.feature_products import feature_products, terms, triples
 from gnnpot.ops.gate import gated_features
 from gnnpot.ops.rms_norm import rms_norm
 from gnnpot.ops.rows import Rows
@@ -138,6 +139,33 @@ class RMSNorm(nn.Module):
         return rms_norm(features, list(self.factors), self.epsilon)
 
 
+class FeatureProducts(nn.Module):
+    """y_l = x_l + (L_3 P(x))_l: adds products of an atom's own features to them; see `ops/feature_products.py`.
+
+    Products are of the first channels of each l ≥ 1, as many as all of these l have; those of l = 0 are added to the
+    first `scalars` channels.
+    """
+
+    def __init__(self, channels: tuple[int, ...], scalars: int) -> None:
+        super().__init__()
+        lmax = len(channels) - 1
+        #: channels that products are made of
+        self.width = min(channels[1:])
+        self.factors = nn.ParameterList(
+            nn.Parameter(torch.randn(len(found), self.width) / math.sqrt(len(found))) for found in terms(lmax)[1:] if found
+        )
+        invariants = self.width * (lmax + len(triples(lmax)))
+        self.products = (invariants, *(self.width for _ in self.factors))
+        self.linear = ChannelLinear(self.products, (scalars, *channels[1:]))
+
+    def forward(self, features: Features) -> Features:
+        products = feature_products([x[..., : self.width] for x in features], list(self.factors))
+        total = list(features)
+        for l, x in enumerate(self.linear(products)):
+            total[l] = total[l] + nn.functional.pad(x, (0, total[l].shape[-1] - x.shape[-1]))
+        return total
+
+
 @dataclass(frozen=True)
 class LayerOptions:
     """What the layers of one architecture have in common."""
@@ -152,12 +180,15 @@ class LayerOptions:
     scaled_elements: int = 0
     #: whether features are normalised before they are gated
     norm: bool = False
+    #: whether products of an atom's own features are added to them before they are gated, where there are any of l > 0
+    products: bool = False
 
 
 class Layer(nn.Module):
-    """Interaction block: x' = gate(n(s_Z ⊙ L_2 conv(L_1 x) + L_0 x)).
+    """Interaction block: x' = gate(n(p(s_Z ⊙ L_2 conv(L_1 x) + L_0 x))).
 
-    s_Z, factors of each element, and n, the norm of all features of an atom, are 1 unless they are asked for.
+    s_Z, factors of each element, n, the norm of all features of an atom, and p, products of them, are 1 unless they are
+    asked for.
     """
 
     def __init__(self, inputs: tuple[int, ...], outputs: tuple[int, ...], lmax: int, options: LayerOptions) -> None:
@@ -170,6 +201,7 @@ class Layer(nn.Module):
         self.convolution = Convolution(inputs, lmax, len(outputs) - 1, options.radial, parity=options.parity)
         self.linear_out = ChannelLinear(self.convolution.outputs, ungated, bias=bias)
         self.scales = ElementScales(options.scaled_elements, ungated) if options.scaled_elements else None
+        self.products = FeatureProducts(ungated, outputs[0]) if options.products and len(outputs) > 1 else None
         self.norm = RMSNorm(ungated) if options.norm else None
 
     def forward(self, features: Features, species: Tensor, convolve: Callable[[Features], Features]) -> Features:
@@ -180,6 +212,8 @@ class Layer(nn.Module):
             total = self.scales(total, species)
         for l, x in enumerate(self.self_connection(features)):
             total[l] = total[l] + x
+        if self.products is not None:
+            total = self.products(total)
         if self.norm is not None:
             total = self.norm(total)
         return gated_features(total, self.outputs)

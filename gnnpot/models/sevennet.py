@@ -50,11 +50,16 @@ class SevenNetConfig:
     bias: bool = False
     #: whether each element weighs what its atoms receive; costs nothing, and lets one network tell 90 elements apart
     element_scales: bool = False
+    #: whether products of up to three of an atom's own features are added to them: a higher order in the atoms around it,
+    #: at a cost for each atom, not for each edge
+    products: bool = False
 
     def __post_init__(self) -> None:
         check_equivariant_sizes(self)
         if self.cutoff_function == "xplor" and not 0 < self.cutoff_on < self.cutoff:
             raise ValueError(f"cutoff_on: must lie between 0 and the cutoff of {self.cutoff} Å")
+        if self.products and len(self.channels) == 1:
+            raise ValueError("products: need channels of l = 1 at least; give channels two numbers or more")
 
 
 #: sizes of the published models
@@ -81,6 +86,7 @@ class SevenNet(EquivariantModel):
             radial=(config.radial, *config.radial_hidden),
             bias=config.bias,
             scaled_elements=len(config.elements) if config.element_scales else 0,
+            products=config.products,
         )
         widths = [channels[:1], *[channels] * (config.layers - 1), channels[:1]]
         self.layers = ModuleList(Layer(a, b, self.lmax, options) for a, b in zip(widths, widths[1:], strict=False))

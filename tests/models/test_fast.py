@@ -35,6 +35,16 @@ CONFIGS = {
         cutoff_function="polynomial",
     ),
     "sevennet, l = 1": SevenNetConfig(elements=("H", "O", "Si", "Cu"), channels=(32, 16), layers=2, radial_hidden=(8,)),
+    "sevennet, products": SevenNetConfig(
+        elements=("H", "O", "Si", "Cu"), channels=(20, 16, 3), layers=3, radial_hidden=(8,), element_scales=True,
+        products=True,
+    ),
+    "sevennet, products, l = 3": SevenNetConfig(
+        elements=("H", "O", "Si", "Cu"), channels=(16, 7, 5, 2), layers=2, radial_hidden=(8,), products=True
+    ),
+    "sevennet, products, l = 1": SevenNetConfig(
+        elements=("H", "O", "Si", "Cu"), channels=(8, 40), layers=2, radial_hidden=(8,), products=True
+    ),
     "sevennet, scalars": SevenNetConfig(
         elements=("H", "O", "Si", "Cu"), channels=(4,), layers=2, radial=3, radial_hidden=(), cutoff_on=4.37
     ),

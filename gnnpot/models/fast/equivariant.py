@@ -19,13 +19,14 @@ from gnnpot.models.base import AtomicOutput, check_elements
 from gnnpot.models.fast import equivariant_layer as kernels
 from gnnpot.models.fast.equivariant_layer import Edges, LayerPlan
 from gnnpot.ops.exchange import Part
+from gnnpot.ops.feature_products import Products, products_for_kernels
 from gnnpot.ops.radial_table import hermite_rows
 from gnnpot.ops.rms_norm import Norm, degree_weights
 from gnnpot.ops.rows import Columns, Rows
 from gnnpot.ops.spherical_harmonics import Harmonics
 
 if TYPE_CHECKING:
-    from gnnpot.models.equivariant import ChannelLinear, Convolution, EquivariantModel, Layer, RMSNorm
+    from gnnpot.models.equivariant import ChannelLinear, Convolution, EquivariantModel, FeatureProducts, Layer, RMSNorm
 
 #: least number of intervals of a table
 INTERVALS = {torch.float32: 800, torch.float64: 1600}
@@ -126,8 +127,12 @@ class _Layer:
             weights.add(layer.linear_out, layout.messages.columns, totals),
             weights.add(layer.self_connection, inputs, totals),
         ]
+        products, made = layer.products, None
+        if products is not None:
+            made = Rows([[products.width] * (c // products.width) for c in products.products])
+            linear.append(weights.add(products.linear, made.columns, [Columns([layer.outputs[0]]), *totals[1:]]))
         offsets = [np.array(rows.offsets) for rows in (self.features, layout.messages, self.totals, self.out)]
-        self.constants = layout.constants
+        self.constants, self.products = layout.constants, _products(products, table.dtype)
         self.plan = LayerPlan(
             paths=layout.paths,
             table=table,
@@ -137,12 +142,14 @@ class _Layer:
             linear_out=linear[1],
             self_connection=linear[2],
             scales=torch.cat(scales, 1).numpy() if scales else np.empty((0, 0), table.dtype),
+            products_linear=linear[3] if made else np.zeros((2, 0, 4), np.int64),
             norm_factors=norm.factors,
             norm_weights=norm.weights,
             epsilon=norm.epsilon,
             features=offsets[0],
             messages=offsets[1],
             totals=offsets[2],
+            made=np.array(made.offsets) if made else np.zeros((0, 3), np.int64),
             out=offsets[3],
             gates=np.array(totals[0].starts),
         )
@@ -153,15 +160,16 @@ class _Layer:
         Features of ghosts are not set."""
         atoms, dtype = len(edges.species), features.dtype
         sent, totals = np.empty_like(features), np.empty(atoms * self.totals.size, dtype)
-        out = np.empty(atoms * self.out.size, dtype)
-        kernels.forward(self.plan, self.constants, edges, features, sent, totals, out)
+        mixed, out = np.empty_like(totals) if len(self.plan.made) else totals, np.empty(atoms * self.out.size, dtype)
+        kernels.forward(self.plan, self.constants, self.products, edges, features, sent, totals, mixed, out)
 
         def pullback(g: np.ndarray, to_harmonics: np.ndarray, to_distances: np.ndarray) -> np.ndarray:
             size = len(sent) if deeper else 0
             to_features, to_sent = np.empty(size, dtype), np.zeros((edges.parts.shape[1] - 1, size), dtype)
             kernels.backward(
-                self.plan, self.constants, edges, sent, totals, g, to_features, to_sent, to_harmonics, to_distances
-            )
+                self.plan, self.constants, self.products, edges, sent, totals, mixed, g, to_features, to_sent,
+                to_harmonics, to_distances,
+            )  # fmt: skip
             return to_features
 
         return out, pullback
@@ -171,6 +179,13 @@ def _norm(norm: "RMSNorm", columns: list[Columns]) -> Norm:
     """The norm of rows of padded channels."""
     factors = torch.cat([c.pad(f) for c, f in zip(columns, norm.factors, strict=True)])
     return Norm(factors.numpy(), np.array(degree_weights(len(columns)), factors.numpy().dtype), norm.epsilon)
+
+
+def _products(products: "FeatureProducts | None", dtype: np.dtype) -> Products:
+    """What kernels need of a layer's products; of none, arrays of the same types."""
+    if products is None:
+        return products_for_kernels([], 0, 1, dtype)
+    return products_for_kernels(list(products.factors), len(products.linear.weights) - 1, products.width, dtype)
 
 
 class _Weights:

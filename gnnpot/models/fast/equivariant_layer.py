@@ -1,9 +1,10 @@
 """An equivariant layer in a compiled call forward and one backward: linear mixing, convolution, scales, norm, gate.
 
-    y = L_1 x,   t = s_Z ⊙ L_2 conv(y) + L_0 x,   x' = gate(norm(t))                                             (1)
+    y = L_1 x,   t = s_Z ⊙ L_2 conv(y) + L_0 x,   t' = t + L_3 P(t),   x' = gate(norm(t'))                        (1)
 
-without factors s_Z of the elements, and without a norm, if a layer has none (`rms_norm.py`). Backwards, from the
-gradient of x' to that of t, and with L^T for the mixing of gradients,
+without factors s_Z of the elements, products P of an atom's own features (`feature_products.py`) and a norm
+(`rms_norm.py`), if a layer has none. Backwards, from the gradient of x' to that of t, and with L^T for the mixing of
+gradients,
 
     dE/dx = L_0^T dE/dt + L_1^T conv^T(L_2^T (s_Z ⊙ dE/dt))                                                      (2)
 
@@ -20,6 +21,7 @@ from typing import NamedTuple
 import numpy as np
 
 from gnnpot.compiler.decorator import njit, prange
+from gnnpot.ops.feature_products import multiply, multiply_backward
 from gnnpot.ops.gate import gate, gate_backward
 from gnnpot.ops.rms_norm import Norm, normalize, normalize_backward
 from gnnpot.ops.rows import begin, size, where
@@ -35,7 +37,7 @@ GRAIN = 4
 class LayerPlan(NamedTuple):
     """A layer. Offsets are those of `Rows`, for each l: where it begins in units of atoms, an atom's size, a row's.
 
-    Of L_0 to L_2 and their transposes: for each l, where in `weights` the matrix begins, its rows and columns (0: there
+    Of L_0 to L_3 and their transposes: for each l, where in `weights` the matrix begins, its rows and columns (0: there
     is none), where its bias begins (-1: none), [forward and backward, l, 4].
     """
 
@@ -47,12 +49,14 @@ class LayerPlan(NamedTuple):
     linear_out: np.ndarray  #: L_2
     self_connection: np.ndarray  #: L_0
     scales: np.ndarray  #: [elements, columns of all l of t]; [0, 0]: none
+    products_linear: np.ndarray  #: L_3
     norm_factors: np.ndarray  #: [columns of all l of t] of its norm; [0]: none
     norm_weights: np.ndarray  #: [l]
     epsilon: float  #: of the norm
     features: np.ndarray  #: [l, 3] offsets of x and y
     messages: np.ndarray  #: of conv(y)
-    totals: np.ndarray  #: of t
+    totals: np.ndarray  #: of t and t'
+    made: np.ndarray  #: of P(t); [0, 3]: there are no products
     out: np.ndarray  #: of x'
     gates: np.ndarray  #: [l] where the gates of l begin in the scalars of t
 
@@ -115,8 +119,8 @@ def readout(scalars, slopes, constant, energies, gradient):
 
 
 @njit(parallel=True, fastmath=FAST, cache=True)
-def forward(plan, constants, edges, x, y, totals, out):
-    """Equation (1): fills y, t and x', all flat, from x."""
+def forward(plan, constants, feature_products, edges, x, y, totals, mixed, out):
+    """Equation (1): fills y, t, t' (`mixed`, the array of t if there are no products) and x', all flat, from x."""
     parts, atoms = edges.parts[0], len(edges.species)
     for part in prange(len(parts) - 1):
         for k in range(2):
@@ -128,6 +132,7 @@ def forward(plan, constants, edges, x, y, totals, out):
         messages, received = aligned(size(plan.messages) * TILE, x), where(plan.messages, 0, TILE)
         normal, in_tile = aligned(size(plan.totals) * TILE, x), where(plan.totals, 0, TILE)
         norm = Norm(plan.norm_factors, plan.norm_weights, plan.epsilon)
+        made, y_made = where(plan.made, 0, TILE), aligned(size(plan.made) * TILE, x)
         for first in range(parts[part], parts[part + 1], TILE):
             count = min(TILE, parts[part + 1] - first)
             messages[:] = 0
@@ -137,16 +142,22 @@ def forward(plan, constants, edges, x, y, totals, out):
             _mix(plan.weights, plan.linear_out[0], messages, received, totals, at, count, False)
             _scale(plan, edges.species, first, totals, at, count)
             _mix(plan.weights, plan.self_connection[0], x, given, totals, at, count, True)
+            if len(plan.made):
+                multiply(feature_products, totals, at, y_made, made, count)
+                _copy_rows(totals, mixed, at, count)
+                _mix(plan.weights, plan.products_linear[0], y_made, made, mixed, at, count, True)
             result = where(plan.out, first, atoms)
             if len(norm.factors):
-                normalize(norm, totals, at, normal, in_tile, count)
+                normalize(norm, mixed, at, normal, in_tile, count)
                 gate(plan.gates, normal, in_tile, out, result, count)
             else:
-                gate(plan.gates, totals, at, out, result, count)
+                gate(plan.gates, mixed, at, out, result, count)
 
 
 @njit(parallel=True, fastmath=FAST, cache=True)
-def backward(plan, constants, edges, y, totals, g, to_x, to_y, to_harmonics, to_distances):
+def backward(
+    plan, constants, feature_products, edges, y, totals, mixed, g, to_x, to_y, to_harmonics, to_distances
+):  # fmt: skip
     """Equation (2): fills `to_x` from the gradient g of x'; adds to those of harmonics and distances.
 
     `to_y` [threads, numbers of y] must be zero. If it and `to_x` are empty, their part is left out.
@@ -159,15 +170,19 @@ def backward(plan, constants, edges, y, totals, g, to_x, to_y, to_harmonics, to_
         to_totals, to_messages = aligned(size(plan.totals) * TILE, y), aligned(size(plan.messages) * TILE, y)
         normal, at, received = aligned(len(to_totals), y), where(plan.totals, 0, TILE), where(plan.messages, 0, TILE)
         norm = Norm(plan.norm_factors, plan.norm_weights, plan.epsilon)
+        made, to_made = where(plan.made, 0, TILE), aligned(size(plan.made) * TILE, y)
         for first in range(parts[part], parts[part + 1], TILE):
             count = min(TILE, parts[part + 1] - first)
             given, result = where(plan.totals, first, atoms), where(plan.out, first, atoms)
             if len(norm.factors):
-                normalize(norm, totals, given, normal, at, count)
+                normalize(norm, mixed, given, normal, at, count)
                 gate_backward(plan.gates, normal, at, g, result, to_totals, at, count)
-                normalize_backward(norm, totals, given, to_totals, at, count)
+                normalize_backward(norm, mixed, given, to_totals, at, count)
             else:
-                gate_backward(plan.gates, totals, given, g, result, to_totals, at, count)
+                gate_backward(plan.gates, mixed, given, g, result, to_totals, at, count)
+            if len(plan.made):
+                _mix(plan.weights, plan.products_linear[1], to_totals, at, to_made, made, count, False)
+                multiply_backward(feature_products, totals, given, to_made, made, to_totals, at, count)
             if len(to_x):
                 features = where(plan.features, first, atoms)
                 _mix(plan.weights, plan.self_connection[1], to_totals, at, to_x, features, count, False)
@@ -196,10 +211,10 @@ def _mix(weights, matrices, x, x_where, y, y_where, count, add):
         at, rows = begin(y_where, l), count * (2 * l + 1)
         w, depth, columns, bias = matrices[l]
         if columns:
+            x_at, x_stride, y_stride = begin(x_where, l), x_where[0][l, 2], y_where[0][l, 2]
             # one product for both: two would take twice as long to compile
-            start, start_at, stride = (y, at, columns) if add else (weights, bias, 0)
-            x_at = begin(x_where, l)
-            product_from(x, x_at, depth, weights, w, depth, columns, start, start_at, stride, y, at, columns, rows)
+            start, start_at, stride = (y, at, y_stride) if add else (weights, bias, 0)
+            product_from(x, x_at, x_stride, weights, w, depth, columns, start, start_at, stride, y, at, y_stride, rows)
         elif not add:
             y[at : at + count * y_where[0][l, 1]] = 0
 
@@ -211,6 +226,15 @@ def _add_rows(x, y, rows, count):
         at = begin(rows, l)
         for k in range(at, at + count * rows[0][l, 1], SIMD_WIDTH):
             store(y, k, load(y, k) + load(x, k))
+
+
+@njit(fastmath=FAST)
+def _copy_rows(x, y, rows, count):
+    """y = x."""
+    for l in range(len(rows[0])):
+        at = begin(rows, l)
+        for k in range(at, at + count * rows[0][l, 1], SIMD_WIDTH):
+            store(y, k, load(x, k))
 
 
 @njit(fastmath=FAST)

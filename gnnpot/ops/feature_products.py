@@ -1,0 +1,248 @@
+"""Products of an atom's own features, channel by channel: invariants of second and third order, and their gradients.
+
+With the features x_l of l ≥ 1, bounded so that no product outgrows them, and coupling constants C,
+
+    u_l = x_l / s_l,      s_l = sqrt(1 + |x_l|²),      n_l = s_l - 1                                              (1)
+    Φ_T = Σ C_T[m_a, m_b, m_c] u_a[m_a] u_b[m_b] u_c[m_c],      for each triple T = (a, b, c)                      (2)
+    y_0 = (n_1, n_2, …, Φ_T, …),      y_l = Σ_T f_T,l ⊙ ∂Φ_T/∂u_l                                                 (3)
+
+where |x_l|² is a sum over m alone, y_0 has all of these side by side as channels, and f are factors of each channel.
+A triple has 1 ≤ a ≤ b ≤ c ≤ a + b and an even a + b + c, so that nothing changes under a mirror. With the gradients
+g of y, v_l,T = f_T,l ⊙ g_l, and
+
+    S = Σ_l g_n,l n_l + Σ_T (g_T Φ_T + Σ_l v_l,T · ∂Φ_T/∂u_l),
+
+    pullback:   dE/dx_l = g_n,l u_l + (h_l - u_l (u_l · h_l)) / s_l,      h_l = ∂S/∂u_l at constant n              (4)
+    tangent:    that of (1) to (3): ẏ for ẋ is linear in ẋ
+
+`feature_products` is the reference, which PyTorch differentiates both ways as often as is asked for; `multiply` and
+`multiply_backward` are for kernels, on the flat arrays of `rows.py`.
+
+Sums over neighbours of features that depend on one neighbour each are of second order; invariants of three such sums
+are of fourth (Drautz, Phys. Rev. B 99, 014104 (2019); Batatia et al., NeurIPS 2022, MACE), at a cost for each atom, not
+for each edge.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from gnnpot.compiler.decorator import njit
+from gnnpot.ops.rows import Columns, begin
+from gnnpot.ops.simd.kernels import FAST
+from gnnpot.ops.simd.vector_functions import square_root
+from gnnpot.ops.simd.vectors import SIMD_WIDTH, aligned, broadcast, broadcast_at, fma, load, mul, store
+from gnnpot.ops.tensor_product.coupling import coupling
+
+
+def triples(lmax: int) -> list[tuple[int, int, int]]:
+    """(a, b, c) of the invariants of third order."""
+    return [
+        (a, b, c)
+        for a in range(1, lmax + 1)
+        for b in range(a, lmax + 1)
+        for c in range(b, min(a + b, lmax) + 1)
+        if (a + b + c) % 2 == 0
+    ]
+
+
+def terms(lmax: int) -> list[list[int]]:
+    """For each l, which triples have it, by their number in `triples`; none has l = 0."""
+    return [[k for k, triple in enumerate(triples(lmax)) if l in triple] for l in range(lmax + 1)]
+
+
+def feature_products(features: Sequence[Tensor], factors: Sequence[Tensor]) -> list[Tensor]:
+    """Equation (3).
+
+    Args:
+        features: x_l, for each l from 0 on [N, 2l+1, channels], the same number of channels for each l ≥ 1; x_0 is not
+            used.
+        factors: f, for each l ≥ 1 [triples that have l, channels].
+
+    Returns:
+        y_l: for l = 0 [N, 1, channels (lmax + number of triples)], for each l ≥ 1 [N, 2l+1, channels]; without triples,
+        y_0 alone.
+    """
+    lmax = len(features) - 1
+    scales = [torch.sqrt(1 + x.square().sum(1, keepdim=True)) for x in features[1:]]
+    u = [features[0], *(x / s for x, s in zip(features[1:], scales, strict=True))]
+    invariants, sums = [s - 1 for s in scales], [torch.zeros_like(x) for x in features]
+    counts = [0] * (lmax + 1)
+    for triple in triples(lmax):
+        for l in sorted(set(triple)):
+            gradient = _gradient(u, triple, l)
+            sums[l] = sums[l] + factors[l - 1][counts[l]] * gradient
+            counts[l] += 1
+        # the last one's: Φ has degree 1, 2 or 3 in u_c
+        invariants.append((gradient * u[triple[2]]).sum(1, keepdim=True) / triple.count(triple[2]))
+    return [torch.cat(invariants, -1), *(sums[1:] if any(counts) else [])]
+
+
+def _gradient(u: Sequence[Tensor], triple: tuple[int, int, int], l: int) -> Tensor:
+    """∂Φ_T/∂u_l."""
+    place = triple.index(l)
+    a, b = (triple[k] for k in range(3) if k != place)
+    constants = coupling(*triple).to(u[0]).movedim(place, 0).flatten(1)
+    pairs = (u[a][:, :, None] * u[b][:, None]).flatten(1, 2)
+    return triple.count(l) * (constants @ pairs)
+
+
+class Products(NamedTuple):
+    """What equations (1) to (3) need in kernels, Φ as a sum of monomials; positions are those of (l, m), l² - 1 + m."""
+
+    ends: np.ndarray  #: [triples + 1] where the monomials of each triple begin, and where the last end
+    positions: np.ndarray  #: [monomials, 3] of their three factors
+    constants: np.ndarray  #: [monomials]
+    factors: np.ndarray  #: [triples, l from 1 on, width] f; 0 where a triple has no such l
+
+
+def products_for_kernels(factors: Sequence[Tensor], lmax: int, width: int, dtype: np.dtype) -> Products:
+    """Of `factors` as `feature_products` has them, features up to `lmax`, `width` channels."""
+    columns, found = Columns([width]), triples(lmax)
+    padded = np.zeros((len(found), lmax, columns.width), dtype)
+    for l, having in enumerate(terms(lmax)):
+        for row, triple in enumerate(having):
+            padded[triple, l - 1] = columns.pad(factors[l - 1][row].detach()).numpy()
+    monomials = [_monomials(triple) for triple in found]
+    everything = [item for triple in monomials for item in triple.items()]
+    return Products(
+        ends=np.cumsum([0, *map(len, monomials)]),
+        positions=np.array([places for places, _ in everything], np.int64).reshape(-1, 3),
+        constants=np.array([constant for _, constant in everything], dtype),
+        factors=padded,
+    )
+
+
+def _monomials(triple: tuple[int, int, int]) -> Counter[tuple[int, ...]]:
+    """Φ_T: positions of three factors, in order -> constant."""
+    constants, found = coupling(*triple), Counter[tuple[int, ...]]()
+    for entry in torch.nonzero(constants.abs() > 1e-10).tolist():
+        places = sorted(l * l - 1 + m for l, m in zip(triple, entry, strict=True))
+        found[tuple(places)] += float(constants[tuple(entry)])
+    return found
+
+
+@njit(fastmath=FAST, forceinline=True)
+def _bounded(x, where, i, c, u, scales):
+    """u [positions, SIMD_WIDTH] and s [l from 1 on, SIMD_WIDTH] of equation (1): 16 channels of atom i, from c on."""
+    for l in range(1, len(where[0])):
+        at, width, squares = begin(where, l) + i * where[0][l, 1] + c, where[0][l, 2], broadcast(x, 1.0)
+        for m in range(2 * l + 1):
+            squares = fma(load(x, at + m * width), load(x, at + m * width), squares)
+        scale = square_root(squares)
+        store(scales, (l - 1) * SIMD_WIDTH, scale)
+        inverse = broadcast(x, 1.0) / scale
+        for m in range(2 * l + 1):
+            store(u, (l * l - 1 + m) * SIMD_WIDTH, mul(inverse, load(x, at + m * width)))
+
+
+@njit(fastmath=FAST, forceinline=True)
+def _scratch(where, x):
+    """Three arrays [positions, SIMD_WIDTH], and the scales."""
+    lmax = len(where[0]) - 1
+    positions = (lmax + 1) * (lmax + 1) - 1
+    return (
+        aligned(positions * SIMD_WIDTH, x), aligned(positions * SIMD_WIDTH, x), aligned(positions * SIMD_WIDTH, x),
+        aligned(lmax * SIMD_WIDTH, x),
+    )  # fmt: skip
+
+
+@njit(fastmath=FAST)
+def multiply(products, x, given, y, made, count):
+    """Equation (3), of `count` atoms; `given` and `made`: where their rows are."""
+    lmax, width, triples = len(given[0]) - 1, products.factors.shape[2], len(products.ends) - 1
+    u, gradient, sums, scales = _scratch(given, x)
+    for i in range(count):
+        for c in range(0, width, SIMD_WIDTH):
+            _bounded(x, given, i, c, u, scales)
+            invariants = begin(made, 0) + i * made[0][0, 1] + c
+            for l in range(lmax):
+                store(y, invariants + l * width, load(scales, l * SIMD_WIDTH) - broadcast(x, 1.0))
+            sums[:] = 0
+            for triple in range(triples):
+                gradient[:] = 0
+                invariant = broadcast(x, 0.0)
+                for k in range(products.ends[triple], products.ends[triple + 1]):
+                    at_a, at_b, at_d = _places(products, k)
+                    constant = broadcast_at(products.constants, k)
+                    u_a, u_b, u_d = load(u, at_a), load(u, at_b), load(u, at_d)
+                    ab = constant * u_a * u_b
+                    invariant = fma(ab, u_d, invariant)
+                    # one after the other: positions may be the same
+                    store(gradient, at_a, fma(constant * u_b, u_d, load(gradient, at_a)))
+                    store(gradient, at_b, fma(constant * u_a, u_d, load(gradient, at_b)))
+                    store(gradient, at_d, load(gradient, at_d) + ab)
+                store(y, invariants + (lmax + triple) * width, invariant)
+                _add_with_factors(products, triple, c, gradient, sums)
+            for l in range(1, len(made[0])):
+                at = begin(made, l) + i * made[0][l, 1] + c
+                for m in range(2 * l + 1):
+                    store(y, at + m * width, load(sums, (l * l - 1 + m) * SIMD_WIDTH))
+
+
+@njit(fastmath=FAST)
+def multiply_backward(products, x, given, g, made, to_x, to, count):
+    """Equation (4), added to `to_x`, of `count` atoms; `to`: where its rows are."""
+    lmax, width, triples = len(given[0]) - 1, products.factors.shape[2], len(products.ends) - 1
+    u, v, h, scales = _scratch(given, x)
+    for i in range(count):
+        for c in range(0, width, SIMD_WIDTH):
+            _bounded(x, given, i, c, u, scales)
+            invariants = begin(made, 0) + i * made[0][0, 1] + c
+            h[:] = 0
+            for triple in range(triples):
+                along = load(g, invariants + (lmax + triple) * width)
+                _gradients(products, triple, c, u, along, g, made, i, v)
+                for k in range(products.ends[triple], products.ends[triple + 1]):
+                    at_a, at_b, at_d = _places(products, k)
+                    constant = broadcast_at(products.constants, k)
+                    u_a, u_b, u_d = constant * load(u, at_a), constant * load(u, at_b), constant * load(u, at_d)
+                    v_a, v_b, v_d = load(v, at_a), load(v, at_b), load(v, at_d)
+                    store(h, at_a, fma(v_b, u_d, fma(u_b, v_d, load(h, at_a))))
+                    store(h, at_b, fma(v_a, u_d, fma(u_a, v_d, load(h, at_b))))
+                    store(h, at_d, fma(v_a, u_b, fma(u_a, v_b, load(h, at_d))))
+            for l in range(1, lmax + 1):
+                at, row = begin(to, l) + i * to[0][l, 1] + c, to[0][l, 2]
+                first, along = (l * l - 1) * SIMD_WIDTH, broadcast(x, 0.0)
+                for m in range(0, (2 * l + 1) * SIMD_WIDTH, SIMD_WIDTH):
+                    along = fma(load(u, first + m), load(h, first + m), along)
+                inverse = broadcast(x, 1.0) / load(scales, (l - 1) * SIMD_WIDTH)
+                by_u = load(g, invariants + (l - 1) * width) - inverse * along
+                for m in range(2 * l + 1):
+                    k, place = first + m * SIMD_WIDTH, at + m * row
+                    store(to_x, place, fma(by_u, load(u, k), fma(inverse, load(h, k), load(to_x, place))))
+
+
+@njit(fastmath=FAST, forceinline=True)
+def _places(products, k):
+    """Where the three factors of a monomial stand in arrays [positions, SIMD_WIDTH]."""
+    positions = products.positions
+    return positions[k, 0] * SIMD_WIDTH, positions[k, 1] * SIMD_WIDTH, positions[k, 2] * SIMD_WIDTH
+
+
+@njit(fastmath=FAST, forceinline=True)
+def _add_with_factors(products, triple, c, gradient, sums):
+    """sums_l += f_l ⊙ ∂Φ/∂u_l."""
+    degrees, width = products.factors.shape[1:]
+    for l in range(1, degrees + 1):
+        factor = load(products.factors, (triple * degrees + l - 1) * width + c)
+        for m in range(2 * l + 1):
+            k = (l * l - 1 + m) * SIMD_WIDTH
+            store(sums, k, fma(factor, load(gradient, k), load(sums, k)))
+
+
+@njit(fastmath=FAST, forceinline=True)
+def _gradients(products, triple, c, u, along, g, made, i, v):
+    """v = f ⊙ g + ½ g_T u: with it in the place of v, the gradient of v · ∂Φ/∂u holds that of g_T Φ too."""
+    degrees, width = products.factors.shape[1:]
+    half = along * 0.5
+    for l in range(1, degrees + 1):
+        at = begin(made, l) + i * made[0][l, 1] + c
+        factor = load(products.factors, (triple * degrees + l - 1) * width + c)
+        for m in range(2 * l + 1):
+            k = (l * l - 1 + m) * SIMD_WIDTH
+            store(v, k, fma(factor, load(g, at + m * width), mul(half, load(u, k))))
