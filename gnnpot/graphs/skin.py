@@ -24,14 +24,29 @@ that a drift of all atoms costs nothing.
 """
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
+import torch
 
-from gnnpot.compiler.decorator import njit
+from gnnpot.compiler.decorator import njit, prange
 from gnnpot.data.structure import MAX_COORDINATE, MIN_DISTANCE, check_cell, check_density, check_extent
 from gnnpot.errors import DataError, SimulationError
 from gnnpot.graphs.neighbors import Neighbors, are_independent, complete_cell, neighbor_list
+from gnnpot.ops.simd.threads import follow_torch
+
+
+#: a list may be longer by this factor than the one that was checked
+GROWTH = 1.25
+
+
+class _Granted(NamedTuple):
+    """The structure for which `check` was called last."""
+
+    atoms: int
+    pbc: np.ndarray
+    volume: float  #: Å³
+    pairs: int
 
 
 class SkinList:
@@ -44,10 +59,11 @@ class SkinList:
         self.cutoff, self.skin = cutoff, skin
         self.rebuilds = 0
         self._pairs: Neighbors | None = None
+        self._granted: _Granted | None = None
 
     def __getstate__(self) -> dict[str, Any]:
         """Without the list, which the next call makes again."""
-        return {"cutoff": self.cutoff, "skin": self.skin, "rebuilds": self.rebuilds, "_pairs": None}
+        return {"cutoff": self.cutoff, "skin": self.skin, "rebuilds": self.rebuilds, "_pairs": None, "_granted": None}
 
     def update(
         self,
@@ -59,7 +75,8 @@ class SkinList:
     ) -> Neighbors:
         """The edges now: the same set as `neighbor_list(positions, cell, pbc, cutoff)` gives, sorted by centre.
 
-        `check` is called before a list is made, and may raise; nothing large is allocated before it.
+        `check` is called before a list is made that may be longer than those that it was called for, and may raise;
+        nothing large is allocated before it.
 
         Raises `SimulationError` for positions that are not finite, or that atoms have left for more than
         `MAX_COORDINATE`; `DataError` for two atoms at one place, a cell without volume, and what else
@@ -76,7 +93,7 @@ class SkinList:
         else:
             pairs = self._pairs
         index, shifts, vectors, distances, k = _edges_within(
-            positions, np.ascontiguousarray(cell), pairs.edge_index, pairs.edge_shifts, self.cutoff
+            positions, np.ascontiguousarray(cell), pairs.edge_index, pairs.edge_shifts, self.cutoff, _threads()
         )
         if len(distances) and distances[k] < MIN_DISTANCE:
             raise DataError(
@@ -91,12 +108,24 @@ class SkinList:
         check_extent(positions, cell, where)
         check_cell(cell, pbc, where)
         check_density(positions, cell, pbc, where)
-        if check is not None:
+        granted = self._is_granted(positions, cell, pbc)
+        if check is not None and not granted:
             check()
         self._pairs = neighbor_list(positions, cell, pbc, self.cutoff + self.skin)
+        if not granted:
+            self._granted = _Granted(len(positions), pbc.copy(), _volume(cell, pbc), len(self._pairs.distances))
         self._positions, self._cell, self._pbc = positions.copy(), cell.copy(), pbc.copy()
         self.rebuilds += 1
         return self._pairs
+
+    def _is_granted(self, positions: np.ndarray, cell: np.ndarray, pbc: np.ndarray) -> bool:
+        """Whether a list will hardly be longer than the one before which `check` was called: to ask how much memory is
+        free takes as long as to make a short list."""
+        granted, pairs = self._granted, self._pairs
+        if granted is None or pairs is None or granted.atoms != len(positions) or not np.array_equal(granted.pbc, pbc):
+            return False
+        denser = _volume(cell, pbc) * GROWTH < granted.volume
+        return not denser and len(pairs.distances) <= GROWTH * granted.pairs
 
     def _covers(self, positions: np.ndarray, cell: np.ndarray, pbc: np.ndarray) -> bool:
         """Whether (4) holds."""
@@ -111,6 +140,15 @@ class SkinList:
             smallest = np.linalg.svd(deformation, compute_uv=False)[-1]
             before = self._positions @ deformation
         return bool(self.cutoff + 2 * _farthest(positions, before) <= smallest * (self.cutoff + self.skin))
+
+
+def _volume(cell: np.ndarray, pbc: np.ndarray) -> float:
+    return abs(float(np.linalg.det(complete_cell(cell, pbc))))
+
+
+def _threads() -> int:
+    follow_torch()
+    return torch.get_num_threads()
 
 
 def _has_left(positions: np.ndarray, cell: np.ndarray) -> bool:
@@ -142,37 +180,49 @@ def _farthest(positions: np.ndarray, before: np.ndarray) -> float:  # pragma: no
     return np.sqrt(farthest)
 
 
-@njit(cache=True)
+@njit(parallel=True, cache=True)
 def _edges_within(  # pragma: no cover - compiled
-    positions: np.ndarray, cell: np.ndarray, edge_index: np.ndarray, edge_shifts: np.ndarray, cutoff: float
+    positions: np.ndarray, cell: np.ndarray, edge_index: np.ndarray, edge_shifts: np.ndarray, cutoff: float, parts: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, int]:
     """(index [2, E], shifts [E, 3], vectors [E, 3], distances [E]) of the pairs that are at most `cutoff` apart now,
-    and which of them is the shortest."""
+    and which of them is the shortest. Pairs are shared out in `parts`, which changes nothing."""
     n = edge_index.shape[1]
-    vectors = np.empty((n, 3))
-    distances = np.empty(n)
-    kept = np.empty(n, dtype=np.int64)
-    count, shortest = 0, 0
-    for e in range(n):
-        i, j = edge_index[0, e], edge_index[1, e]
-        square = 0.0
-        for k in range(3):
-            shift = edge_shifts[e, 0] * cell[0, k] + edge_shifts[e, 1] * cell[1, k] + edge_shifts[e, 2] * cell[2, k]
-            vectors[count, k] = positions[j, k] - positions[i, k] + shift
-            square += vectors[count, k] ** 2
-        distance = np.sqrt(square)
-        if distance <= cutoff:
-            distances[count] = distance
-            kept[count] = e
-            if distance < distances[shortest]:
-                shortest = count
-            count += 1
-    kept = kept[:count]
-    index = np.empty((2, count), dtype=np.int64)
-    shifts = np.empty((count, 3), dtype=np.int64)
-    for k in range(count):
-        index[0, k] = edge_index[0, kept[k]]
-        index[1, k] = edge_index[1, kept[k]]
-        for c in range(3):
-            shifts[k, c] = edge_shifts[kept[k], c]
-    return index, shifts, vectors[:count].copy(), distances[:count].copy(), shortest
+    all_vectors, all_distances, kept = np.empty((n, 3)), np.empty(n), np.empty(n, dtype=np.int64)
+    counts = np.zeros(parts, dtype=np.int64)
+    for part in prange(parts):
+        first = count = n * part // parts
+        for e in range(first, n * (part + 1) // parts):
+            i, j = edge_index[0, e], edge_index[1, e]
+            square = 0.0
+            for k in range(3):
+                shift = edge_shifts[e, 0] * cell[0, k] + edge_shifts[e, 1] * cell[1, k] + edge_shifts[e, 2] * cell[2, k]
+                all_vectors[count, k] = positions[j, k] - positions[i, k] + shift
+                square += all_vectors[count, k] ** 2
+            distance = np.sqrt(square)
+            if distance <= cutoff:
+                all_distances[count] = distance
+                kept[count] = e
+                count += 1
+        counts[part] = count - first
+    total = counts.sum()
+    index, shifts = np.empty((2, total), dtype=np.int64), np.empty((total, 3), dtype=np.int64)
+    vectors, distances = np.empty((total, 3)), np.empty(total)
+    shortest = np.empty(parts, dtype=np.int64)
+    for part in prange(parts):
+        first, to = n * part // parts, counts[:part].sum()
+        shortest[part] = to
+        for k in range(first, first + counts[part]):
+            e = kept[k]
+            index[0, to], index[1, to] = edge_index[0, e], edge_index[1, e]
+            for c in range(3):
+                shifts[to, c] = edge_shifts[e, c]
+                vectors[to, c] = all_vectors[k, c]
+            distances[to] = all_distances[k]
+            if distances[to] < distances[shortest[part]]:
+                shortest[part] = to
+            to += 1
+    nearest = 0
+    for part in range(parts):
+        if counts[part] and distances[shortest[part]] < distances[nearest]:
+            nearest = shortest[part]
+    return index, shifts, vectors, distances, nearest
