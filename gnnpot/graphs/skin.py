@@ -35,7 +35,6 @@ from gnnpot.errors import DataError, SimulationError
 from gnnpot.graphs.neighbors import Neighbors, are_independent, complete_cell, neighbor_list
 from gnnpot.ops.simd.threads import follow_torch
 
-
 #: a list may be longer by this factor than the one that was checked
 GROWTH = 1.25
 

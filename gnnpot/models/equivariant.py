@@ -152,7 +152,9 @@ class FeatureProducts(nn.Module):
         #: channels that products are made of
         self.width = min(channels[1:])
         self.factors = nn.ParameterList(
-            nn.Parameter(torch.randn(len(found), self.width) / math.sqrt(len(found))) for found in terms(lmax)[1:] if found
+            nn.Parameter(torch.randn(len(found), self.width) / math.sqrt(len(found)))
+            for found in terms(lmax)[1:]
+            if found
         )
         invariants = self.width * (lmax + len(triples(lmax)))
         self.products = (invariants, *(self.width for _ in self.factors))

@@ -50,7 +50,7 @@ class SevenNetConfig:
     bias: bool = False
     #: whether each element weighs what its atoms receive; costs nothing, and lets one network tell 90 elements apart
     element_scales: bool = False
-    #: whether products of up to three of an atom's own features are added to them: a higher order in the atoms around it,
+    #: whether products of up to three of an atom's own features are added to them: a higher order in the atoms around,
     #: at a cost for each atom, not for each edge
     products: bool = False
 

@@ -34,6 +34,9 @@ CONFIGS = {
         elements=("H", "O", "Si", "Cu"), channels=(16, 7, 5, 2), layers=3, radial_hidden=(8,), bias=True,
         cutoff_function="polynomial",
     ),
+    "sevennet, l = 4": SevenNetConfig(
+        elements=("H", "O", "Si", "Cu"), channels=(5, 4, 3, 2, 2), layers=2, radial_hidden=(8,)
+    ),
     "sevennet, l = 1": SevenNetConfig(elements=("H", "O", "Si", "Cu"), channels=(32, 16), layers=2, radial_hidden=(8,)),
     "sevennet, products": SevenNetConfig(
         elements=("H", "O", "Si", "Cu"), channels=(20, 16, 3), layers=3, radial_hidden=(8,), element_scales=True,

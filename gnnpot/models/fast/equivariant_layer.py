@@ -29,6 +29,7 @@ from gnnpot.ops.simd.kernels import FAST
 from gnnpot.ops.simd.tiles import TILE, product_from
 from gnnpot.ops.simd.vectors import SIMD_WIDTH, aligned, load, store
 from gnnpot.ops.tensor_product.edges import convolve, convolve_backward, largest
+from gnnpot.ops.tensor_product.table import new_places
 
 #: the atoms of a layer, and of each thread, are a multiple of this
 GRAIN = 4
@@ -129,6 +130,7 @@ def forward(plan, constants, feature_products, edges, x, y, totals, mixed, out):
             _mix(plan.weights, plan.linear_in[0], x, features, y, features, count, False)
     for part in prange(len(parts) - 1):
         weights, rotation = aligned(plan.table.shape[2], x), aligned(largest(plan.paths), x)
+        near = new_places(edges, parts[part], parts[part + 1], x)
         messages, received = aligned(size(plan.messages) * TILE, x), where(plan.messages, 0, TILE)
         normal, in_tile = aligned(size(plan.totals) * TILE, x), where(plan.totals, 0, TILE)
         norm = Norm(plan.norm_factors, plan.norm_weights, plan.epsilon)
@@ -137,7 +139,7 @@ def forward(plan, constants, feature_products, edges, x, y, totals, mixed, out):
             count = min(TILE, parts[part + 1] - first)
             messages[:] = 0
             for k in range(count):
-                convolve(plan, constants, edges, first + k, y, weights, rotation, messages, k, TILE)
+                convolve(plan, constants, edges, first + k, y, near, weights, rotation, messages, k, TILE)
             at, given = where(plan.totals, first, atoms), where(plan.features, first, atoms)
             _mix(plan.weights, plan.linear_out[0], messages, received, totals, at, count, False)
             _scale(plan, edges.species, first, totals, at, count)
@@ -165,6 +167,7 @@ def backward(
     parts, atoms = edges.parts[0], len(edges.species)
     for part in prange(len(parts) - 1):
         weights, slopes = aligned(plan.table.shape[2], y), aligned(plan.table.shape[2], y)
+        near = new_places(edges, parts[part], parts[part + 1], y)
         rotation, products = aligned(largest(plan.paths), y), aligned(largest(plan.paths) * SIMD_WIDTH, y)
         sums, to_sent = aligned(edges.harmonics.shape[1] * SIMD_WIDTH, y), to_y[part]
         to_totals, to_messages = aligned(size(plan.totals) * TILE, y), aligned(size(plan.messages) * TILE, y)
@@ -190,8 +193,8 @@ def backward(
             _mix(plan.weights, plan.linear_out[1], to_totals, at, to_messages, received, count, False)
             for k in range(count):
                 convolve_backward(
-                    plan, constants, edges, first + k, y, to_messages, k, TILE, weights, slopes, rotation, products,
-                    sums, to_sent, to_harmonics, to_distances,
+                    plan, constants, edges, first + k, y, to_messages, k, TILE, near, weights, slopes, rotation,
+                    products, sums, to_sent, to_harmonics, to_distances,
                 )  # fmt: skip
     if len(to_x):
         for part in prange(len(parts) - 1):

@@ -12,7 +12,7 @@ R is small and the same for all channels c. Backwards, with the gradient g_i of 
     dE/dR_p[m3, m1] = Σ_c w_p[c] g_i[m3, c] x_j[m1, c],      dE/dY[m2] += Σ C_p[m2, m3, m1] dE/dR_p[m3, m1]       (5)
 
 Where l1 = 0 or l3 = 0, R is a row or column κ Y, with one constant κ: 1, or 1/sqrt(2 l1 + 1). Such paths, which are all
-of a first and a last layer, need neither R nor products of its size:
+of a first and a last layer, need neither R nor products of its size, and have kernels of their own (`scalar_paths.py`):
 
     l1 = 0:  out_i[m] += w x_j Y[m],           s = Σ_m Y[m] g_i[m],    dE/dY[m] += Σ_c w x_j g_i[m]              (6)
     l3 = 0:  out_i    += w κ Σ_m Y[m] x_j[m],  s[m] = κ Y[m] g_i,      dE/dY[m] += Σ_c w κ x_j[m] g_i             (7)
@@ -44,68 +44,86 @@ from gnnpot.ops.tensor_product.layout import (
     WEIGHT,
     WIDTH,
 )  # fmt: skip
+from gnnpot.ops.tensor_product.scalar_paths import (
+    is_scalar,
+    message_of_scalars,
+    message_to_scalars,
+    pullback_from_scalars,
+    pullback_to_scalars,
+)
+from gnnpot.ops.tensor_product.table import interpolate, interpolate_both, set_places
 
 
 @njit(fastmath=FAST, forceinline=True)
-def convolve(plan, constants, edges, i, x, weights, rotation, out, target, targets):
+def convolve(plan, constants, edges, i, x, near, weights, rotation, out, target, targets):
     """Equations (2), (6) and (7) for the edges of atom i, added to `out`, in which it is atom `target` of `targets`.
 
-    `weights` and `rotation` are scratch.
+    `near` (`table.new_places`), `weights` and `rotation` are scratch.
     """
-    paths, harmonics, atoms = plan.paths, edges.harmonics, len(edges.starts) - 1
-    for e in range(edges.starts[i], edges.starts[i + 1]):
-        _interpolate(plan.table, edges.distances[e] * plan.per_step, weights)
-        first = e * harmonics.shape[1]
+    paths, atoms, general = plan.paths, len(edges.starts) - 1, False
+    set_places(plan, edges, i, near)
+    for p in range(len(paths)):
+        at = paths[p, OUT] * targets + target * paths[p, OUT_SIZE] + paths[p, COLUMN]
+        if not is_scalar(paths, p):
+            general = True
+        elif paths[p, N1] == 1:
+            message_of_scalars(plan, edges, i, x, near, p, out, at)
+        else:
+            message_to_scalars(plan, constants, edges, i, x, near, p, out, at)
+    if not general:
+        return
+    for k in range(edges.starts[i + 1] - edges.starts[i]):
+        e = edges.starts[i] + k
         for p in range(len(paths)):
-            at = paths[p, OUT] * targets + target * paths[p, OUT_SIZE] + paths[p, COLUMN]
-            feature = paths[p, FEATURE] * atoms + edges.neighbor[e] * paths[p, FEATURE_SIZE]
-            if paths[p, N1] == 1:
-                _message_of_scalars(x, feature, weights, harmonics, first, paths, p, out, at)
-            elif paths[p, N3] == 1:
-                _message_to_scalars(x, feature, weights, harmonics, first, constants.all, paths, p, out, at)
-            else:
-                set_rotation(harmonics, first, constants.all, paths, p, rotation)
+            if not is_scalar(paths, p):
+                at = paths[p, OUT] * targets + target * paths[p, OUT_SIZE] + paths[p, COLUMN]
+                feature = paths[p, FEATURE] * atoms + edges.neighbor[e] * paths[p, FEATURE_SIZE]
+                interpolate(plan.table, near, k, paths[p, WEIGHT], paths[p, WIDTH], weights)
+                set_rotation(edges.harmonics, e * edges.harmonics.shape[1], constants.all, paths, p, rotation)
                 _message(x, feature, weights, rotation, paths, p, out, at)
 
 
 @njit(fastmath=FAST, forceinline=True)
 def convolve_backward(
-    plan, constants, edges, i, x, g, target, targets, weights, slopes, rotation, products, sums,
+    plan, constants, edges, i, x, g, target, targets, near, weights, slopes, rotation, products, sums,
     to_x, to_harmonics, to_distances,
 ):  # fmt: skip
     """Equations (3) to (7) for the edges of atom i, which is atom `target` of `targets` in `g`.
 
-    Adds to `to_x` (unless it is empty), `to_harmonics` and `to_distances`. `weights` to `sums` are scratch.
+    Adds to `to_x` (unless it is empty), `to_harmonics` and `to_distances`. `near` to `sums` are scratch.
     """
-    paths, harmonics, atoms = plan.paths, edges.harmonics, len(edges.starts) - 1
-    for e in range(edges.starts[i], edges.starts[i + 1]):
-        position, first = edges.distances[e] * plan.per_step, e * harmonics.shape[1]
-        _interpolate(plan.table, position, weights)
-        _interpolate_slope(plan.table, position, slopes)
+    paths, atoms, general = plan.paths, len(edges.starts) - 1, False
+    set_places(plan, edges, i, near)
+    for p in range(len(paths)):
+        at = paths[p, OUT] * targets + target * paths[p, OUT_SIZE] + paths[p, COLUMN]
+        if not is_scalar(paths, p):
+            general = True
+        elif paths[p, N1] == 1:
+            pullback_to_scalars(plan, edges, i, x, near, p, g, at, to_x, to_harmonics, to_distances)
+        else:
+            pullback_from_scalars(plan, constants, edges, i, x, near, p, g, at, to_x, to_harmonics, to_distances)
+    if not general:
+        return
+    for k in range(edges.starts[i + 1] - edges.starts[i]):
+        e = edges.starts[i] + k
         sums[:] = 0
         slope = x.dtype.type(0)
         # two loops over the paths: in a common one, both steps take longer than alone
         for p in range(len(paths)):
-            at = paths[p, OUT] * targets + target * paths[p, OUT_SIZE] + paths[p, COLUMN]
-            feature = paths[p, FEATURE] * atoms + edges.neighbor[e] * paths[p, FEATURE_SIZE]
-            if paths[p, N1] > 1 and paths[p, N3] > 1:
+            if not is_scalar(paths, p):
+                at = paths[p, OUT] * targets + target * paths[p, OUT_SIZE] + paths[p, COLUMN]
+                feature = paths[p, FEATURE] * atoms + edges.neighbor[e] * paths[p, FEATURE_SIZE]
+                interpolate(plan.table, near, k, paths[p, WEIGHT], paths[p, WIDTH], weights)
                 _to_harmonics(x, feature, weights, constants, paths, p, g, at, products, sums)
         for p in range(len(paths)):
-            at = paths[p, OUT] * targets + target * paths[p, OUT_SIZE] + paths[p, COLUMN]
-            feature = paths[p, FEATURE] * atoms + edges.neighbor[e] * paths[p, FEATURE_SIZE]
-            if paths[p, N1] == 1:
-                slope += _pullback_to_scalars(
-                    x, feature, weights, slopes, harmonics, first, paths, p, g, at, sums, to_x
-                )
-            elif paths[p, N3] == 1:
-                slope += _pullback_from_scalars(
-                    x, feature, weights, slopes, harmonics, first, constants.all, paths, p, g, at, sums, to_x
-                )
-            else:
-                set_rotation(harmonics, first, constants.all, paths, p, rotation)
+            if not is_scalar(paths, p):
+                at = paths[p, OUT] * targets + target * paths[p, OUT_SIZE] + paths[p, COLUMN]
+                feature = paths[p, FEATURE] * atoms + edges.neighbor[e] * paths[p, FEATURE_SIZE]
+                interpolate_both(plan.table, near, k, paths[p, WEIGHT], paths[p, WIDTH], weights, slopes)
+                set_rotation(edges.harmonics, e * edges.harmonics.shape[1], constants.all, paths, p, rotation)
                 slope += _to_features(x, feature, weights, slopes, rotation, paths, p, g, at, to_x)
         to_distances[e] += slope * plan.per_step
-        for m in range(harmonics.shape[1]):
+        for m in range(edges.harmonics.shape[1]):
             to_harmonics[e, m] += total(load(sums, m * SIMD_WIDTH))
 
 
@@ -116,38 +134,6 @@ def largest(paths):
     for p in range(len(paths)):
         size = max(size, paths[p, STRIDE])
     return size
-
-
-@njit(fastmath=FAST, forceinline=True)
-def _interpolate(table, position, weights):
-    """Cubic Hermite interpolation: f = f_0 + c (f_1 - f_0) + b f_0' + d f_1' between points 0 and 1, t past 0.
-
-    The rows of a point are its slope, its value and the rise to the next point, [points, 3, W]: a difference of values
-    rounded to single precision would be too coarse for slopes.
-    """
-    k = min(int(position), table.shape[0] - 2)
-    t, width = position - k, table.shape[2]
-    b, c, d = t * (1 - t) * (1 - t), t * t * (3 - 2 * t), t * t * (t - 1)
-    by_slope, by_rise, by_next = broadcast(weights, b), broadcast(weights, c), broadcast(weights, d)
-    first = 3 * k * width
-    for f in range(first, first + width, SIMD_WIDTH):
-        value = fma(by_slope, load(table, f), load(table, f + width))
-        value = fma(by_rise, load(table, f + 2 * width), fma(by_next, load(table, f + 3 * width), value))
-        store(weights, f - first, value)
-
-
-@njit(fastmath=FAST, forceinline=True)
-def _interpolate_slope(table, position, slopes):
-    """The derivative of `_interpolate` with respect to the position."""
-    k = min(int(position), table.shape[0] - 2)
-    t, width = position - k, table.shape[2]
-    b, c, d = (1 - t) * (1 - 3 * t), 6 * t * (1 - t), t * (3 * t - 2)
-    by_slope, by_rise, by_next = broadcast(slopes, b), broadcast(slopes, c), broadcast(slopes, d)
-    first = 3 * k * width
-    for f in range(first, first + width, SIMD_WIDTH):
-        slope = mul(by_slope, load(table, f))
-        slope = fma(by_rise, load(table, f + 2 * width), fma(by_next, load(table, f + 3 * width), slope))
-        store(slopes, f - first, slope)
 
 
 @njit(fastmath=FAST, forceinline=True)
@@ -164,9 +150,9 @@ def set_rotation(harmonics, first, coupling, paths, p, rotation):
 @njit(fastmath=FAST, forceinline=True)
 def _message(x, feature, weights, rotation, paths, p, out, at):
     """Equation (2)."""
-    n1, n3, weight, row, width = paths[p, N1], paths[p, N3], paths[p, WEIGHT], paths[p, OUT_ROW], paths[p, WIDTH]
+    n1, n3, row, width = paths[p, N1], paths[p, N3], paths[p, OUT_ROW], paths[p, WIDTH]
     for b in range(0, width, SIMD_WIDTH):
-        w = load(weights, weight + b)
+        w = load(weights, b)
         for m3 in range(n3):
             t = broadcast(x, 0.0)
             for m1 in range(n1):
@@ -178,10 +164,10 @@ def _message(x, feature, weights, rotation, paths, p, out, at):
 @njit(fastmath=FAST, forceinline=True)
 def _to_features(x, feature, weights, slopes, rotation, paths, p, g, at, g_x):
     """Equation (3); returns (4)."""
-    n1, n3, weight, row, width = paths[p, N1], paths[p, N3], paths[p, WEIGHT], paths[p, OUT_ROW], paths[p, WIDTH]
+    n1, n3, row, width = paths[p, N1], paths[p, N3], paths[p, OUT_ROW], paths[p, WIDTH]
     slope = broadcast(x, 0.0)
     for b in range(0, width, SIMD_WIDTH):
-        w, dot = load(weights, weight + b), broadcast(x, 0.0)
+        w, dot = load(weights, b), broadcast(x, 0.0)
         for m1 in range(n1):
             s = broadcast(x, 0.0)
             for m3 in range(n3):
@@ -190,85 +176,22 @@ def _to_features(x, feature, weights, slopes, rotation, paths, p, g, at, g_x):
             dot = fma(s, load(x, place), dot)
             if len(g_x):
                 store(g_x, place, fma(w, s, load(g_x, place)))
-        slope = fma(load(slopes, weight + b), dot, slope)
+        slope = fma(load(slopes, b), dot, slope)
     return total(slope)
 
 
 @njit(fastmath=FAST, forceinline=True)
 def _to_harmonics(x, feature, weights, constants, paths, p, g, at, scratch, g_harmonics):
     """Equation (5); sums over a vector come last, since they are slow. `g_harmonics` [harmonics, SIMD_WIDTH]."""
-    n1, n3, weight, row, width = paths[p, N1], paths[p, N3], paths[p, WEIGHT], paths[p, OUT_ROW], paths[p, WIDTH]
+    n1, n3, row, width = paths[p, N1], paths[p, N3], paths[p, OUT_ROW], paths[p, WIDTH]
     for m3 in range(n3):
         for m1 in range(n1):
             t = broadcast(x, 0.0)
             for b in range(0, width, SIMD_WIDTH):
-                wx = mul(load(weights, weight + b), load(x, feature + m1 * width + b))
+                wx = mul(load(weights, b), load(x, feature + m1 * width + b))
                 t = fma(wx, load(g, at + m3 * row + b), t)
             store(scratch, (m3 * n1 + m1) * SIMD_WIDTH, t)
     add_contracted(scratch, constants, paths, p, g_harmonics)
-
-
-@njit(fastmath=FAST, forceinline=True)
-def _message_of_scalars(x, feature, weights, harmonics, first, paths, p, out, at):
-    """Equation (6)."""
-    n3, weight, row, width = paths[p, N3], paths[p, WEIGHT], paths[p, OUT_ROW], paths[p, WIDTH]
-    harmonic = first + paths[p, HARMONIC]
-    for b in range(0, width, SIMD_WIDTH):
-        wx = mul(load(weights, weight + b), load(x, feature + b))
-        for m in range(n3):
-            place = at + m * row + b
-            store(out, place, fma(broadcast_at(harmonics, harmonic + m), wx, load(out, place)))
-
-
-@njit(fastmath=FAST, forceinline=True)
-def _message_to_scalars(x, feature, weights, harmonics, first, coupling, paths, p, out, at):
-    """Equation (7)."""
-    n1, weight, width, harmonic = paths[p, N1], paths[p, WEIGHT], paths[p, WIDTH], first + paths[p, HARMONIC]
-    constant = broadcast_at(coupling, paths[p, COUPLING])
-    for b in range(0, width, SIMD_WIDTH):
-        t = broadcast(x, 0.0)
-        for m in range(n1):
-            t = fma(broadcast_at(harmonics, harmonic + m), load(x, feature + m * width + b), t)
-        store(out, at + b, fma(mul(constant, load(weights, weight + b)), t, load(out, at + b)))
-
-
-@njit(fastmath=FAST, forceinline=True)
-def _pullback_to_scalars(x, feature, weights, slopes, harmonics, first, paths, p, g, at, sums, g_x):
-    """Equations (3) and (6); returns (4)."""
-    n3, weight, row, width = paths[p, N3], paths[p, WEIGHT], paths[p, OUT_ROW], paths[p, WIDTH]
-    harmonic, slope = first + paths[p, HARMONIC], broadcast(x, 0.0)
-    to = paths[p, HARMONIC] * SIMD_WIDTH
-    for b in range(0, width, SIMD_WIDTH):
-        w, at_neighbor, s = load(weights, weight + b), load(x, feature + b), broadcast(x, 0.0)
-        wx = mul(w, at_neighbor)
-        for m in range(n3):
-            t = load(g, at + m * row + b)
-            s = fma(broadcast_at(harmonics, harmonic + m), t, s)
-            store(sums, to + m * SIMD_WIDTH, fma(wx, t, load(sums, to + m * SIMD_WIDTH)))
-        slope = fma(load(slopes, weight + b), mul(s, at_neighbor), slope)
-        if len(g_x):
-            store(g_x, feature + b, fma(w, s, load(g_x, feature + b)))
-    return total(slope)
-
-
-@njit(fastmath=FAST, forceinline=True)
-def _pullback_from_scalars(x, feature, weights, slopes, harmonics, first, coupling, paths, p, g, at, sums, g_x):
-    """Equations (3) and (7); returns (4)."""
-    n1, weight, width, harmonic = paths[p, N1], paths[p, WEIGHT], paths[p, WIDTH], first + paths[p, HARMONIC]
-    constant, slope = broadcast_at(coupling, paths[p, COUPLING]), broadcast(x, 0.0)
-    to = paths[p, HARMONIC] * SIMD_WIDTH
-    for b in range(0, width, SIMD_WIDTH):
-        t, s = mul(constant, load(g, at + b)), broadcast(x, 0.0)
-        wt = mul(load(weights, weight + b), t)
-        for m in range(n1):
-            place, y = feature + m * width + b, broadcast_at(harmonics, harmonic + m)
-            at_neighbor = load(x, place)
-            s = fma(y, at_neighbor, s)
-            store(sums, to + m * SIMD_WIDTH, fma(wt, at_neighbor, load(sums, to + m * SIMD_WIDTH)))
-            if len(g_x):
-                store(g_x, place, fma(wt, y, load(g_x, place)))
-        slope = fma(load(slopes, weight + b), mul(t, s), slope)
-    return total(slope)
 
 
 @njit(fastmath=FAST, forceinline=True)

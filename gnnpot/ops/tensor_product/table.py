@@ -1,0 +1,88 @@
+"""Weights of a convolution from a table of distances, by cubic Hermite interpolation.
+
+Between the points 0 and 1 of the table, t past 0,
+
+    f  = f_0 + b f_0' + c (f_1 - f_0) + d f_1',     b = t (1 - t)²,  c = t² (3 - 2 t),  d = t² (t - 1)             (1)
+    f' = b' f_0' + c' (f_1 - f_0) + d' f_1'                                                                      (2)
+
+The rows of a point are its slope, its value and the rise to the next point, [points, 3, weights]: a difference of
+values rounded to single precision would be too coarse for slopes.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from gnnpot.compiler.decorator import njit
+from gnnpot.ops.simd.kernels import FAST
+from gnnpot.ops.simd.vectors import SIMD_WIDTH, aligned, broadcast_at, fma, load, mul, store
+
+#: factors of a place: b, c, d and their slopes b', c', d'
+FACTORS = 6
+
+
+class Places(NamedTuple):
+    """Where the distances of an atom's edges are in the table: scratch for as many as any atom has."""
+
+    rows: np.ndarray  #: [edges] where the rows of the point before each begin
+    factors: np.ndarray  #: [edges, FACTORS]
+
+
+@njit(fastmath=FAST, forceinline=True)
+def new_places(edges, first, last, like):
+    """`Places` for the edges of any of the atoms from `first` on, before `last`."""
+    most = 0
+    for i in range(first, last):
+        most = max(most, edges.starts[i + 1] - edges.starts[i])
+    return Places(np.empty(most, np.int64), aligned(FACTORS * most, like))
+
+
+@njit(fastmath=FAST, forceinline=True)
+def set_places(plan, edges, i, places):
+    """Those of the edges of atom i."""
+    first = edges.starts[i]
+    for k in range(edges.starts[i + 1] - first):
+        position = edges.distances[first + k] * plan.per_step
+        point = min(int(position), plan.table.shape[0] - 2)
+        t = position - point
+        places.rows[k] = 3 * point * plan.table.shape[2]
+        at = FACTORS * k
+        places.factors[at] = t * (1 - t) * (1 - t)
+        places.factors[at + 1] = t * t * (3 - 2 * t)
+        places.factors[at + 2] = t * t * (t - 1)
+        places.factors[at + 3] = (1 - t) * (1 - 3 * t)
+        places.factors[at + 4] = 6 * t * (1 - t)
+        places.factors[at + 5] = t * (3 * t - 2)
+
+
+@njit(fastmath=FAST, forceinline=True)
+def weight_at(table, places, k, column):
+    """Equation (1) for 16 weights of the k-th edge, from `column` on."""
+    row, width, at = places.rows[k] + column, table.shape[2], FACTORS * k
+    value = fma(broadcast_at(places.factors, at), load(table, row), load(table, row + width))
+    value = fma(broadcast_at(places.factors, at + 2), load(table, row + 3 * width), value)
+    return fma(broadcast_at(places.factors, at + 1), load(table, row + 2 * width), value)
+
+
+@njit(fastmath=FAST, forceinline=True)
+def slope_at(table, places, k, column):
+    """Equation (2) likewise, by the distance between points."""
+    row, width, at = places.rows[k] + column, table.shape[2], FACTORS * k
+    slope = mul(broadcast_at(places.factors, at + 3), load(table, row))
+    slope = fma(broadcast_at(places.factors, at + 5), load(table, row + 3 * width), slope)
+    return fma(broadcast_at(places.factors, at + 4), load(table, row + 2 * width), slope)
+
+
+@njit(fastmath=FAST, forceinline=True)
+def interpolate(table, places, k, first, count, weights):
+    """`count` weights of the k-th edge, from column `first` on."""
+    for c in range(0, count, SIMD_WIDTH):
+        store(weights, c, weight_at(table, places, k, first + c))
+
+
+@njit(fastmath=FAST, forceinline=True)
+def interpolate_both(table, places, k, first, count, weights, slopes):
+    """As `interpolate`, with their slopes."""
+    for c in range(0, count, SIMD_WIDTH):
+        store(weights, c, weight_at(table, places, k, first + c))
+        store(slopes, c, slope_at(table, places, k, first + c))
