@@ -25,6 +25,8 @@ for each edge.
 
 from collections import Counter
 from collections.abc import Sequence
+from functools import cache
+from itertools import combinations
 from typing import NamedTuple
 
 import numpy as np
@@ -69,26 +71,48 @@ def feature_products(features: Sequence[Tensor], factors: Sequence[Tensor]) -> l
     """
     lmax = len(features) - 1
     scales = [torch.sqrt(1 + x.square().sum(1, keepdim=True)) for x in features[1:]]
-    u = [features[0], *(x / s for x, s in zip(features[1:], scales, strict=True))]
-    invariants, sums = [s - 1 for s in scales], [torch.zeros_like(x) for x in features]
-    counts = [0] * (lmax + 1)
-    for triple in triples(lmax):
-        for l in sorted(set(triple)):
-            gradient = _gradient(u, triple, l)
-            sums[l] = sums[l] + factors[l - 1][counts[l]] * gradient
-            counts[l] += 1
-        # the last one's: Φ has degree 1, 2 or 3 in u_c
-        invariants.append((gradient * u[triple[2]]).sum(1, keepdim=True) / triple.count(triple[2]))
-    return [torch.cat(invariants, -1), *(sums[1:] if any(counts) else [])]
+    invariants = [s - 1 for s in scales]
+    if not factors:
+        return [torch.cat(invariants, -1)]
+    form = _cubic_form(lmax)
+    u = torch.cat([x / s for x, s in zip(features[1:], scales, strict=True)], 1)
+    pairs = u.index_select(1, form.first.to(u.device)) * u.index_select(1, form.second.to(u.device))
+    gradients = (form.matrix.to(u) @ pairs).unflatten(1, (-1, u.shape[1]))
+    # of degree 3, so that u · ∂Φ/∂u = 3 Φ
+    invariants += ((gradients * u[:, None]).sum(2) / 3).split(1, 1)
+    f = torch.cat(list(factors)).index_select(0, form.factor.to(u.device)).unflatten(0, gradients.shape[1:3])
+    sums = (f * gradients).sum(1)
+    return [torch.cat(invariants, -1), *sums.split([2 * l + 1 for l in range(1, lmax + 1)], 1)]
 
 
-def _gradient(u: Sequence[Tensor], triple: tuple[int, int, int], l: int) -> Tensor:
-    """∂Φ_T/∂u_l."""
-    place = triple.index(l)
-    a, b = (triple[k] for k in range(3) if k != place)
-    constants = coupling(*triple).to(u[0]).movedim(place, 0).flatten(1)
-    pairs = (u[a][:, :, None] * u[b][:, None]).flatten(1, 2)
-    return triple.count(l) * (constants @ pairs)
+class _CubicForm(NamedTuple):
+    """∂Φ_T/∂u as a matrix times products of two; positions are those of (l, m), l² - 1 + m."""
+
+    first: Tensor  #: [pairs] positions
+    second: Tensor  #: [pairs]
+    matrix: Tensor  #: [triples positions, pairs]
+    factor: Tensor  #: [triples positions] which of all factors, side by side by l, belongs to a gradient
+
+
+@cache
+def _cubic_form(lmax: int) -> _CubicForm:
+    monomials, size, having = [_monomials(triple) for triple in triples(lmax)], (lmax + 1) ** 2 - 1, terms(lmax)
+    pairs = sorted({pair for found in monomials for places in found for pair in combinations(places, 2)})
+    matrix = torch.zeros(len(monomials), size, len(pairs), dtype=torch.float64)
+    for triple, found in enumerate(monomials):
+        for places, constant in found.items():
+            for k, place in enumerate(places):
+                matrix[triple, place, pairs.index((*places[:k], *places[k + 1 :]))] += constant
+    before = [sum(len(found) for found in having[:l]) for l in range(lmax + 1)]
+    # where a triple has no such l its gradient is zero, and any factor will do
+    factor = [
+        before[l] + having[l].index(triple) if triple in having[l] else 0
+        for triple in range(len(monomials))
+        for l in range(1, lmax + 1)
+        for _ in range(2 * l + 1)
+    ]
+    first, second = torch.tensor(pairs).T.contiguous()
+    return _CubicForm(first, second, matrix.flatten(0, 1), torch.tensor(factor))
 
 
 class Products(NamedTuple):
