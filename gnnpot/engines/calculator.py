@@ -29,7 +29,7 @@ from gnnpot.data.structure import check_elements
 from gnnpot.errors import DataError, SimulationError
 from gnnpot.graphs import Graph
 from gnnpot.graphs.graph import graph_from_neighbors
-from gnnpot.graphs.skin import SkinList
+from gnnpot.graphs.skin import SKIN, SkinList
 from gnnpot.hub.card import CARD, read_card
 from gnnpot.hub.checkpoint import Card, weights_sha256
 from gnnpot.hub.opening import OpenedPotential, open_potential
@@ -85,7 +85,7 @@ class Calculator(ase_calculator.Calculator):
         *,
         device: str | torch.device | None = None,
         dtype: str | torch.dtype | None = None,
-        skin: float = 0.5,
+        skin: float = SKIN,
         warn: bool = True,
     ) -> None:
         super().__init__()

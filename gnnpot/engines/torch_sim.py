@@ -27,7 +27,7 @@ from gnnpot.errors import DataError
 from gnnpot.extras import needs_extra
 from gnnpot.graphs import Graph
 from gnnpot.graphs.graph import graph_from_neighbors
-from gnnpot.graphs.skin import SkinList
+from gnnpot.graphs.skin import SKIN, SkinList
 from gnnpot.hub.opening import OpenedPotential
 from gnnpot.models.base import check_elements as check_known_elements
 from gnnpot.potential import Potential
@@ -64,7 +64,7 @@ class TorchSimModel(ModelInterface):
         *,
         device: str | torch.device | None = None,
         dtype: str | torch.dtype | None = None,
-        skin: float = 0.5,
+        skin: float = SKIN,
         compute_forces: bool = True,
         compute_stress: bool = True,
     ) -> None:

@@ -27,14 +27,15 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
-import torch
 
 from gnnpot.compiler.decorator import njit, prange
+from gnnpot.compiler.threads import follow_torch
 from gnnpot.data.structure import MAX_COORDINATE, MIN_DISTANCE, check_cell, check_density, check_extent
 from gnnpot.errors import DataError, SimulationError
 from gnnpot.graphs.neighbors import Neighbors, are_independent, complete_cell, neighbor_list
-from gnnpot.ops.simd.threads import follow_torch
 
+#: Å: a longer list takes longer to be looked through, a shorter one is made more often
+SKIN = 0.8
 #: a list may be longer by this factor than the one that was checked
 GROWTH = 1.25
 
@@ -92,7 +93,7 @@ class SkinList:
         else:
             pairs = self._pairs
         index, shifts, vectors, distances, k = _edges_within(
-            positions, np.ascontiguousarray(cell), pairs.edge_index, pairs.edge_shifts, self.cutoff, _threads()
+            positions, np.ascontiguousarray(cell), pairs.edge_index, pairs.edge_shifts, self.cutoff, follow_torch()
         )
         if len(distances) and distances[k] < MIN_DISTANCE:
             raise DataError(
@@ -143,11 +144,6 @@ class SkinList:
 
 def _volume(cell: np.ndarray, pbc: np.ndarray) -> float:
     return abs(float(np.linalg.det(complete_cell(cell, pbc))))
-
-
-def _threads() -> int:
-    follow_torch()
-    return torch.get_num_threads()
 
 
 def _has_left(positions: np.ndarray, cell: np.ndarray) -> bool:

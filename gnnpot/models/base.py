@@ -10,11 +10,11 @@ from ase.data import atomic_numbers, chemical_symbols
 from torch import Tensor, nn
 
 from gnnpot.compiler.memory import keep_freed_memory
+from gnnpot.compiler.threads import follow_torch
 from gnnpot.errors import UnknownElementError
 from gnnpot.graphs import Graph
 from gnnpot.graphs.size import GraphSize
 from gnnpot.models.fast.training import TrainingBackend, TwoPasses
-from gnnpot.ops.simd.threads import follow_torch
 
 B = TypeVar("B")
 E = TypeVar("E", bound="EnergyModel")

@@ -270,9 +270,10 @@ class EquivariantModel(EnergyModel):
         dtype = self.layers[0].convolution.denominator.dtype
         kept, widest = 0, 0
         for layer in self.layers:
-            # of each layer what it was given, what its atoms send, and what is gated
+            # of each layer what it was given, what its atoms send, and what is gated, without and with products of it
             given = layer.convolution.layout(dtype).features.size
-            kept += 2 * given + Rows([list(layer.outputs), *([c] for c in layer.outputs[1:])]).size
+            totals = Rows([list(layer.outputs), *([c] for c in layer.outputs[1:])]).size
+            kept += 2 * given + totals * (1 if layer.products is None else 2)
             widest = max(widest, given)
         # gradients of what was given and, in each thread, of what was sent
         numbers = kept + (1 + torch.get_num_threads()) * widest

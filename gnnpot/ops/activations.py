@@ -25,8 +25,8 @@ import torch
 from torch import Tensor
 
 from gnnpot.compiler.decorator import njit, prange
+from gnnpot.compiler.threads import follow_torch
 from gnnpot.ops.simd.kernels import FAST, sigmoid
-from gnnpot.ops.simd.threads import follow_torch
 from gnnpot.ops.simd.vector_math import gate, gate_jvp, silu_curvature, silu_slope
 from gnnpot.ops.simd.vectors import SIMD_WIDTH, load, store
 

@@ -30,6 +30,7 @@ from rich.progress import track
 import gnnpot
 from gnnpot.engines.warm import small_structure
 from gnnpot.graphs.size import graph_size
+from gnnpot.graphs.skin import SKIN
 from gnnpot.potential import Potential
 
 
@@ -130,7 +131,7 @@ def estimated(rows: list[dict], counts: list[int]) -> list[dict]:
         for row in (row for row in rows if (row["model"], row["dtype"]) == (model, dtype)):
             atoms = same[row["structure"], row["atoms"]]
             size = graph_size(
-                atoms.positions, atoms.cell.array, atoms.pbc, potential.cutoff, potential.three_body_cutoff, skin=0.5
+                atoms.positions, atoms.cell.array, atoms.pbc, potential.cutoff, potential.three_body_cutoff, skin=SKIN
             )
             sizes = {"edges": size.edges, "triplets": size.triplets, "estimate": potential.memory(size)}
             found.append({**row, **sizes})

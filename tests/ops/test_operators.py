@@ -3,12 +3,15 @@
 import numpy as np
 import pytest
 import torch
+from e3nn import o3
 from scipy.special import eval_legendre
 from torch.autograd import forward_ad
 
+from gnnpot.ops import feature_products as products
 from gnnpot.ops import gate as gates
 from gnnpot.ops import rms_norm as norms
 from gnnpot.ops.activations import SILU_SCALE
+from gnnpot.ops.feature_products import feature_products, products_for_kernels, terms
 from gnnpot.ops.gate import gated_features
 from gnnpot.ops.rms_norm import Norm, degree_weights, rms_norm
 from gnnpot.ops.rows import Rows
@@ -191,3 +194,75 @@ def test_product_over_bonds_both_ways(product):
     rates = [torch.randn(t.shape, generator=generator, dtype=torch.float64) for t in given]
     gradients = [torch.randn(t.shape, generator=generator, dtype=torch.float64) for t in expected]
     both_ways(function, given, rates, gradients)
+
+
+# products of an atom's own features
+
+
+def products_by_numpy(x: list[np.ndarray], f: list[np.ndarray]) -> list[np.ndarray]:
+    """Equation (3) for l up to 2: Φ of (1, 1, 2) and of (2, 2, 2)."""
+    s = [np.sqrt(1 + (a**2).sum(1, keepdims=True)) for a in x[1:]]
+    u, v = x[1] / s[0], x[2] / s[1]
+    c, d = coupling(1, 1, 2).numpy(), coupling(2, 2, 2).numpy()
+    along = np.einsum("abc,iax,ibx->icx", c, u, u), np.einsum("abc,iax,ibx->icx", d, v, v)
+    invariants = [s[0] - 1, s[1] - 1, *((a * v).sum(1, keepdims=True) for a in along)]
+    first = 2 * f[0][0] * np.einsum("abc,ibx,icx->iax", c, u, v)
+    return [np.concatenate(invariants, -1), first, f[1][0] * along[0] + 3 * f[1][1] * along[1]]
+
+
+def products_case(seed: int, channels: int = 5) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
+    factors = [torch.randn(n, channels, generator=torch.Generator().manual_seed(seed + n)).double() for n in (1, 2)]
+    return features(seed, (channels,) * 3), factors
+
+
+def test_products_are_those_of_numpy():
+    x, f = products_case(0)
+    expected = products_by_numpy([a.numpy() for a in x], [a.numpy() for a in f])
+    for a, b in zip(feature_products(x, f), expected, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-7, atol=1e-12)
+
+
+def test_products_both_ways():
+    x, f = products_case(0)
+    gradients = [torch.randn_like(y) for y in feature_products(x, f)]
+    both_ways(lambda higher: feature_products([x[0], *higher], f), x[1:], features(1, (5,) * 3)[1:], gradients)
+
+
+@pytest.mark.parametrize("lmax", [1, 2, 3])
+def test_products_turn_with_the_structure_and_with_its_mirror_image(lmax):
+    x = features(3, (4,) * (lmax + 1))
+    f = [torch.randn(len(found), 4).double() for found in terms(lmax)[1:] if found]
+    turn = -o3.rand_matrix(dtype=torch.float64)
+    matrices = [o3.Irrep(l, (-1) ** l).D_from_matrix(turn) for l in range(lmax + 1)]
+    turned = feature_products([d @ a for d, a in zip(matrices, x, strict=True)], f)
+    # for l = 1 there are no products but scalars
+    for d, a, b in zip(matrices, feature_products(x, f), turned, strict=lmax > 1):
+        torch.testing.assert_close(d @ a, b, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("channels", [5, 20])
+@pytest.mark.parametrize("lmax", [1, 2, 3])
+def test_kernels_of_the_products(lmax, channels):
+    x = features(4, (channels,) * (lmax + 1))
+    f = [torch.randn(len(found), channels).double() for found in terms(lmax)[1:] if found]
+    inputs = [a.requires_grad_() for a in x]
+    reference = feature_products(inputs, f)
+    g = [torch.randn_like(y) for y in reference]
+    expected = torch.autograd.grad(reference, inputs[1:], g)
+    given, made = Rows([[channels]] * (lmax + 1)), Rows([[channels] * (y.shape[-1] // channels) for y in reference])
+    kernel = products_for_kernels(f, lmax, channels, np.dtype(np.float64))
+    flat = given.join([a.detach() for a in x]).numpy()
+    found, slopes = np.empty(ATOMS * made.size), given.join(features(5, (channels,) * (lmax + 1))).numpy()
+    before, places = given.split(torch.from_numpy(slopes.copy())), [rows_at(given), rows_at(made)]
+    products.multiply(kernel, flat, places[0], found, places[1], ATOMS)
+    products.multiply_backward(kernel, flat, places[0], made.join(g).numpy(), places[1], slopes, places[0], ATOMS)
+    for a, b in zip(made.split(torch.from_numpy(found)), reference, strict=True):
+        torch.testing.assert_close(a, b.detach())
+    after = given.split(torch.from_numpy(slopes))
+    for a, b, c in zip(before[1:], after[1:], expected, strict=True):
+        torch.testing.assert_close(b - a, c)
+
+
+def rows_at(rows: Rows) -> tuple[np.ndarray, int, int]:
+    """Where kernels find rows of all atoms."""
+    return np.array(rows.offsets), 0, ATOMS

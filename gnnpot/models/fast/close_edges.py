@@ -22,11 +22,11 @@ import torch
 from torch import Tensor
 
 from gnnpot.compiler.decorator import njit, prange
+from gnnpot.compiler.threads import follow_torch
 from gnnpot.graphs import Graph
 from gnnpot.models.fast.gated import GatherIndex
 from gnnpot.ops.radial_table import Table, hermite
 from gnnpot.ops.simd.kernels import FAST
-from gnnpot.ops.simd.threads import follow_torch
 
 if TYPE_CHECKING:
     from gnnpot.models.m3gnet import M3GNet

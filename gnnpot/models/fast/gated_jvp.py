@@ -28,10 +28,10 @@ import torch
 from torch import Tensor
 
 from gnnpot.compiler.decorator import njit, prange
+from gnnpot.compiler.threads import follow_torch
 from gnnpot.models.fast.gated import Gate, GatherIndex, GatherPlan, first_layer, row_weights
 from gnnpot.ops.simd import tiles
 from gnnpot.ops.simd.kernels import FAST, sigmoid
-from gnnpot.ops.simd.threads import follow_torch
 from gnnpot.ops.simd.tiles import TILE
 from gnnpot.ops.simd.vector_math import gate_jvp, silu_curvature, silu_slope
 from gnnpot.ops.simd.vectors import SIMD_WIDTH, broadcast, load, store

@@ -9,13 +9,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from gnnpot.compiler.threads import follow_torch
 from gnnpot.graphs import Graph
 from gnnpot.models.fast.hdnnp_blocks import FACTORS, SymmetryFunctionPlan
 from gnnpot.models.fast.hdnnp_kernel import energies_and_gradient
 from gnnpot.models.fast.hdnnp_network import network_of
 from gnnpot.models.symmetry_batches import Group
 from gnnpot.ops.exchange import Part
-from gnnpot.ops.simd.threads import follow_torch
 
 if TYPE_CHECKING:
     from gnnpot.models.hdnnp import HDNNP

@@ -22,9 +22,9 @@ import torch
 from torch import Tensor
 
 from gnnpot.compiler.decorator import njit, prange
+from gnnpot.compiler.threads import follow_torch
 from gnnpot.models.fast.close_edges import FastCloseEdges
 from gnnpot.ops.simd.kernels import FAST
-from gnnpot.ops.simd.threads import follow_torch
 from gnnpot.ops.simd.vector_math import gate_jvp
 from gnnpot.ops.simd.vectors import SIMD_WIDTH, load, store
 

@@ -62,14 +62,15 @@ def convolve(plan, constants, edges, i, x, near, weights, rotation, out, target,
     """
     paths, atoms, general = plan.paths, len(edges.starts) - 1, False
     set_places(plan, edges, i, near)
+    given = plan, constants, edges, x, near
     for p in range(len(paths)):
         at = paths[p, OUT] * targets + target * paths[p, OUT_SIZE] + paths[p, COLUMN]
         if not is_scalar(paths, p):
             general = True
         elif paths[p, N1] == 1:
-            message_of_scalars(plan, edges, i, x, near, p, out, at)
+            message_of_scalars(given, i, p, out, at)
         else:
-            message_to_scalars(plan, constants, edges, i, x, near, p, out, at)
+            message_to_scalars(given, i, p, out, at)
     if not general:
         return
     for k in range(edges.starts[i + 1] - edges.starts[i]):
@@ -94,14 +95,15 @@ def convolve_backward(
     """
     paths, atoms, general = plan.paths, len(edges.starts) - 1, False
     set_places(plan, edges, i, near)
+    given, results = (plan, constants, edges, x, near), (to_x, to_harmonics, to_distances)
     for p in range(len(paths)):
         at = paths[p, OUT] * targets + target * paths[p, OUT_SIZE] + paths[p, COLUMN]
         if not is_scalar(paths, p):
             general = True
         elif paths[p, N1] == 1:
-            pullback_to_scalars(plan, edges, i, x, near, p, g, at, to_x, to_harmonics, to_distances)
+            pullback_to_scalars(given, i, p, g, at, results)
         else:
-            pullback_from_scalars(plan, constants, edges, i, x, near, p, g, at, to_x, to_harmonics, to_distances)
+            pullback_from_scalars(given, i, p, g, at, results)
     if not general:
         return
     for k in range(edges.starts[i + 1] - edges.starts[i]):

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gnnpot.ops.simd.threads import follow_torch, summed
+from gnnpot.compiler.threads import follow_torch
 from gnnpot.ops.tensor_product import bonds as kernels
 from gnnpot.ops.tensor_product.layout import ProductLayout
 
@@ -51,10 +51,15 @@ class _KernelArguments:
         kernel(*(t.detach().numpy() for t in given), *self.fixed, *(t.numpy() for t in results))
 
 
+def _summed(parts: Tensor) -> Tensor:
+    """The sum of what the threads have, [parts, …]; a view of the only part."""
+    return parts[0] if len(parts) == 1 else parts.sum(0)
+
+
 def _product(run: _KernelArguments, factors: tuple[Tensor, ...]) -> Tensor:
     out = run.sums("messages", factors[0])
     run(kernels.convolve, factors, out)
-    return summed(out)
+    return _summed(out)
 
 
 class _Product(torch.autograd.Function):
@@ -88,7 +93,7 @@ class _Pullback(torch.autograd.Function):
         _, x, harmonics, weights = factors
         to_x, to_harmonics, to_weights = run.sums("features", x), torch.empty_like(harmonics), torch.empty_like(weights)
         run(kernels.convolve_backward, factors, to_x, to_harmonics, to_weights)
-        return summed(to_x), to_harmonics, to_weights
+        return _summed(to_x), to_harmonics, to_weights
 
     @staticmethod
     @torch.autograd.function.once_differentiable
@@ -98,4 +103,4 @@ class _Pullback(torch.autograd.Function):
         to_harmonics, to_weights = torch.empty_like(harmonics), torch.empty_like(weights)
         given = (*ctx.saved_tensors, *(t.contiguous() for t in h))
         run(kernels.convolve_twice, given, to_g, to_x, to_harmonics, to_weights)
-        return None, summed(to_g), summed(to_x), to_harmonics, to_weights
+        return None, _summed(to_g), _summed(to_x), to_harmonics, to_weights

@@ -37,7 +37,8 @@ def _of_size(make: Callable[[int], Any]) -> tuple[Any, Any, Any, Any]:
 
 
 def _from_scalars(n):
-    def add(plan, edges, i, x, near, p, out, at):
+    def add(given, i, p, out, at):
+        plan, _, edges, x, near = given
         paths, first, columns = plan.paths, edges.starts[i], edges.harmonics.shape[1]
         feature = paths[p, FEATURE] * (len(edges.starts) - 1)
         for b in range(0, paths[p, WIDTH], SIMD_WIDTH):
@@ -53,7 +54,8 @@ def _from_scalars(n):
 
 
 def _to_scalars(n):
-    def add(plan, constants, edges, i, x, near, p, out, at):
+    def add(given, i, p, out, at):
+        plan, constants, edges, x, near = given
         paths, first, columns = plan.paths, edges.starts[i], edges.harmonics.shape[1]
         feature, constant = paths[p, FEATURE] * (len(edges.starts) - 1), broadcast_at(constants.all, paths[p, COUPLING])
         for b in range(0, paths[p, WIDTH], SIMD_WIDTH):
@@ -70,7 +72,9 @@ def _to_scalars(n):
 
 
 def _back_to_scalars(n):
-    def add(plan, edges, i, x, near, p, g, at, to_x, to_harmonics, to_distances):
+    def add(given, i, p, g, at, results):
+        plan, _, edges, x, near = given
+        to_x, to_harmonics, to_distances = results
         paths, first, columns = plan.paths, edges.starts[i], edges.harmonics.shape[1]
         feature = paths[p, FEATURE] * (len(edges.starts) - 1)
         for k in range(edges.starts[i + 1] - first):
@@ -94,7 +98,9 @@ def _back_to_scalars(n):
 
 
 def _back_from_scalars(n):
-    def add(plan, constants, edges, i, x, near, p, g, at, to_x, to_harmonics, to_distances):
+    def add(given, i, p, g, at, results):
+        plan, constants, edges, x, near = given
+        to_x, to_harmonics, to_distances = results
         paths, first, columns = plan.paths, edges.starts[i], edges.harmonics.shape[1]
         feature, constant = paths[p, FEATURE] * (len(edges.starts) - 1), broadcast_at(constants.all, paths[p, COUPLING])
         for k in range(edges.starts[i + 1] - first):
@@ -125,52 +131,56 @@ _, _back_from_3, _back_from_5, _back_from_7 = _of_size(_back_from_scalars)
 
 
 @njit(fastmath=FAST, forceinline=True)
-def message_of_scalars(plan, edges, i, x, near, p, out, at):
-    """Equation (6): adds the messages of path p to atom i, at `at` in `out`."""
-    n = plan.paths[p, N3]
+def message_of_scalars(given, i, p, out, at):
+    """Equation (6): adds the messages of path p to atom i, at `at` in `out`.
+
+    `given`: the layer's plan, coupling constants, edges, features x, and the places of the atom's edges in the table.
+    """
+    n = given[0].paths[p, N3]
     if n == 1:
-        _from_1(plan, edges, i, x, near, p, out, at)
+        _from_1(given, i, p, out, at)
     elif n == 3:
-        _from_3(plan, edges, i, x, near, p, out, at)
+        _from_3(given, i, p, out, at)
     elif n == 5:
-        _from_5(plan, edges, i, x, near, p, out, at)
+        _from_5(given, i, p, out, at)
     else:
-        _from_7(plan, edges, i, x, near, p, out, at)
+        _from_7(given, i, p, out, at)
 
 
 @njit(fastmath=FAST, forceinline=True)
-def message_to_scalars(plan, constants, edges, i, x, near, p, out, at):
+def message_to_scalars(given, i, p, out, at):
     """Equation (7) likewise."""
-    n = plan.paths[p, N1]
+    n = given[0].paths[p, N1]
     if n == 3:
-        _to_3(plan, constants, edges, i, x, near, p, out, at)
+        _to_3(given, i, p, out, at)
     elif n == 5:
-        _to_5(plan, constants, edges, i, x, near, p, out, at)
+        _to_5(given, i, p, out, at)
     else:
-        _to_7(plan, constants, edges, i, x, near, p, out, at)
+        _to_7(given, i, p, out, at)
 
 
 @njit(fastmath=FAST, forceinline=True)
-def pullback_to_scalars(plan, edges, i, x, near, p, g, at, to_x, to_harmonics, to_distances):
-    """Equations (3), (4) and (6), from the gradient of messages, at `at` in g; adds to the last three."""
-    n = plan.paths[p, N3]
+def pullback_to_scalars(given, i, p, g, at, results):
+    """Equations (3), (4) and (6), from the gradient of messages, at `at` in g; adds to `results`: the
+    gradients of features (unless it is empty), harmonics and distances."""
+    n = given[0].paths[p, N3]
     if n == 1:
-        _back_to_1(plan, edges, i, x, near, p, g, at, to_x, to_harmonics, to_distances)
+        _back_to_1(given, i, p, g, at, results)
     elif n == 3:
-        _back_to_3(plan, edges, i, x, near, p, g, at, to_x, to_harmonics, to_distances)
+        _back_to_3(given, i, p, g, at, results)
     elif n == 5:
-        _back_to_5(plan, edges, i, x, near, p, g, at, to_x, to_harmonics, to_distances)
+        _back_to_5(given, i, p, g, at, results)
     else:
-        _back_to_7(plan, edges, i, x, near, p, g, at, to_x, to_harmonics, to_distances)
+        _back_to_7(given, i, p, g, at, results)
 
 
 @njit(fastmath=FAST, forceinline=True)
-def pullback_from_scalars(plan, constants, edges, i, x, near, p, g, at, to_x, to_harmonics, to_distances):
+def pullback_from_scalars(given, i, p, g, at, results):
     """Equations (3), (4) and (7) likewise."""
-    n = plan.paths[p, N1]
+    n = given[0].paths[p, N1]
     if n == 3:
-        _back_from_3(plan, constants, edges, i, x, near, p, g, at, to_x, to_harmonics, to_distances)
+        _back_from_3(given, i, p, g, at, results)
     elif n == 5:
-        _back_from_5(plan, constants, edges, i, x, near, p, g, at, to_x, to_harmonics, to_distances)
+        _back_from_5(given, i, p, g, at, results)
     else:
-        _back_from_7(plan, constants, edges, i, x, near, p, g, at, to_x, to_harmonics, to_distances)
+        _back_from_7(given, i, p, g, at, results)

@@ -28,7 +28,8 @@ STUDENTS: dict[str, ModelConfig] = {
     "hdnnp": HDNNPConfig(symmetry_set=ChosenSet(radial_cutoff=6.0, angular_cutoff=4.5), hidden=(40, 40)),
     "m3gnet": M3GNetConfig(units=32, blocks=2),
     "chgnet": CHGNetConfig(units=32, convolutions=2, radial=15, angular=15),
-    # a high power lets far neighbours count for more; it costs nothing, nor do wide radial networks: both run as tables
+    # a high power lets far neighbours count for more; it costs nothing, nor do wide radial networks: both run as
+    # tables; products cost a tenth of the time, and are worth a fifth of the force error
     "sevennet": SevenNetConfig(
         channels=(32, 32, 32),
         layers=2,
@@ -36,6 +37,7 @@ STUDENTS: dict[str, ModelConfig] = {
         cutoff_power=10,
         radial_hidden=(64, 64),
         element_scales=True,
+        products=True,
     ),
 }
 

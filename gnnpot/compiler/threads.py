@@ -1,8 +1,7 @@
-"""How many threads the kernels use, as many as PyTorch, and what they have found put together."""
+"""How many threads the kernels use: as many as PyTorch."""
 
 import numba
 import torch
-from torch import Tensor
 
 from gnnpot.compiler.processes import is_forked
 
@@ -10,8 +9,8 @@ from gnnpot.compiler.processes import is_forked
 _MOST_THREADS: int = vars(numba.config)["NUMBA_NUM_THREADS"]
 
 
-def follow_torch() -> None:
-    """Let Numba's kernels that this thread calls use as many threads as PyTorch's operations.
+def follow_torch() -> int:
+    """Let Numba's kernels that this thread calls use as many threads as PyTorch's operations; returns how many.
 
     Both share OpenMP's threads, and Numba sets their number to that of the processors when it starts its own. A forked
     process does not have them (`gnnpot.compiler.processes`).
@@ -20,8 +19,4 @@ def follow_torch() -> None:
     numba.set_num_threads(min(count, _MOST_THREADS))
     if torch.get_num_threads() != count:
         torch.set_num_threads(count)
-
-
-def summed(parts: Tensor) -> Tensor:
-    """The sum of what the threads have, [parts, …]; a view of the only part."""
-    return parts[0] if len(parts) == 1 else parts.sum(0)
+    return count
