@@ -115,13 +115,12 @@ def convolve_backward(
             if not is_scalar(paths, p):
                 at = paths[p, OUT] * targets + target * paths[p, OUT_SIZE] + paths[p, COLUMN]
                 feature = paths[p, FEATURE] * atoms + edges.neighbor[e] * paths[p, FEATURE_SIZE]
-                interpolate(plan.table, near, k, paths[p, WEIGHT], paths[p, WIDTH], weights)
+                interpolate_both(plan.table, near, k, paths[p, WEIGHT], paths[p, WIDTH], weights, slopes)
                 _to_harmonics(x, feature, weights, constants, paths, p, g, at, products, sums)
         for p in range(len(paths)):
             if not is_scalar(paths, p):
                 at = paths[p, OUT] * targets + target * paths[p, OUT_SIZE] + paths[p, COLUMN]
                 feature = paths[p, FEATURE] * atoms + edges.neighbor[e] * paths[p, FEATURE_SIZE]
-                interpolate_both(plan.table, near, k, paths[p, WEIGHT], paths[p, WIDTH], weights, slopes)
                 set_rotation(edges.harmonics, e * edges.harmonics.shape[1], constants.all, paths, p, rotation)
                 slope += _to_features(x, feature, weights, slopes, rotation, paths, p, g, at, to_x)
         to_distances[e] += slope * plan.per_step
@@ -152,9 +151,9 @@ def set_rotation(harmonics, first, coupling, paths, p, rotation):
 @njit(fastmath=FAST, forceinline=True)
 def _message(x, feature, weights, rotation, paths, p, out, at):
     """Equation (2)."""
-    n1, n3, row, width = paths[p, N1], paths[p, N3], paths[p, OUT_ROW], paths[p, WIDTH]
+    n1, n3, weight, row, width = paths[p, N1], paths[p, N3], paths[p, WEIGHT], paths[p, OUT_ROW], paths[p, WIDTH]
     for b in range(0, width, SIMD_WIDTH):
-        w = load(weights, b)
+        w = load(weights, weight + b)
         for m3 in range(n3):
             t = broadcast(x, 0.0)
             for m1 in range(n1):
@@ -166,10 +165,10 @@ def _message(x, feature, weights, rotation, paths, p, out, at):
 @njit(fastmath=FAST, forceinline=True)
 def _to_features(x, feature, weights, slopes, rotation, paths, p, g, at, g_x):
     """Equation (3); returns (4)."""
-    n1, n3, row, width = paths[p, N1], paths[p, N3], paths[p, OUT_ROW], paths[p, WIDTH]
+    n1, n3, weight, row, width = paths[p, N1], paths[p, N3], paths[p, WEIGHT], paths[p, OUT_ROW], paths[p, WIDTH]
     slope = broadcast(x, 0.0)
     for b in range(0, width, SIMD_WIDTH):
-        w, dot = load(weights, b), broadcast(x, 0.0)
+        w, dot = load(weights, weight + b), broadcast(x, 0.0)
         for m1 in range(n1):
             s = broadcast(x, 0.0)
             for m3 in range(n3):
@@ -178,19 +177,19 @@ def _to_features(x, feature, weights, slopes, rotation, paths, p, g, at, g_x):
             dot = fma(s, load(x, place), dot)
             if len(g_x):
                 store(g_x, place, fma(w, s, load(g_x, place)))
-        slope = fma(load(slopes, b), dot, slope)
+        slope = fma(load(slopes, weight + b), dot, slope)
     return total(slope)
 
 
 @njit(fastmath=FAST, forceinline=True)
 def _to_harmonics(x, feature, weights, constants, paths, p, g, at, scratch, g_harmonics):
     """Equation (5); sums over a vector come last, since they are slow. `g_harmonics` [harmonics, SIMD_WIDTH]."""
-    n1, n3, row, width = paths[p, N1], paths[p, N3], paths[p, OUT_ROW], paths[p, WIDTH]
+    n1, n3, weight, row, width = paths[p, N1], paths[p, N3], paths[p, WEIGHT], paths[p, OUT_ROW], paths[p, WIDTH]
     for m3 in range(n3):
         for m1 in range(n1):
             t = broadcast(x, 0.0)
             for b in range(0, width, SIMD_WIDTH):
-                wx = mul(load(weights, b), load(x, feature + m1 * width + b))
+                wx = mul(load(weights, weight + b), load(x, feature + m1 * width + b))
                 t = fma(wx, load(g, at + m3 * row + b), t)
             store(scratch, (m3 * n1 + m1) * SIMD_WIDTH, t)
     add_contracted(scratch, constants, paths, p, g_harmonics)

@@ -75,14 +75,14 @@ def slope_at(table, places, k, column):
 
 @njit(fastmath=FAST, forceinline=True)
 def interpolate(table, places, k, first, count, weights):
-    """`count` weights of the k-th edge, from column `first` on."""
-    for c in range(0, count, SIMD_WIDTH):
-        store(weights, c, weight_at(table, places, k, first + c))
+    """`count` weights of the k-th edge, from column `first` on; `weights` has a place for each column."""
+    for c in range(first, first + count, SIMD_WIDTH):
+        store(weights, c, weight_at(table, places, k, c))
 
 
 @njit(fastmath=FAST, forceinline=True)
 def interpolate_both(table, places, k, first, count, weights, slopes):
     """As `interpolate`, with their slopes."""
-    for c in range(0, count, SIMD_WIDTH):
-        store(weights, c, weight_at(table, places, k, first + c))
-        store(slopes, c, slope_at(table, places, k, first + c))
+    for c in range(first, first + count, SIMD_WIDTH):
+        store(weights, c, weight_at(table, places, k, c))
+        store(slopes, c, slope_at(table, places, k, c))
