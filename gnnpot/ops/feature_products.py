@@ -23,7 +23,7 @@ are of fourth (Drautz, Phys. Rev. B 99, 014104 (2019); Batatia et al., NeurIPS 2
 for each edge.
 """
 
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Sequence
 from functools import cache
 from itertools import combinations
@@ -97,7 +97,9 @@ class _CubicForm(NamedTuple):
 @cache
 def _cubic_form(lmax: int) -> _CubicForm:
     monomials, size, having = [_monomials(triple) for triple in triples(lmax)], (lmax + 1) ** 2 - 1, terms(lmax)
-    pairs = sorted({pair for found in monomials for places in found for pair in combinations(places, 2)})
+    pairs: list[tuple[int, ...]] = sorted(
+        {pair for found in monomials for places in found for pair in combinations(places, 2)}
+    )
     matrix = torch.zeros(len(monomials), size, len(pairs), dtype=torch.float64)
     for triple, found in enumerate(monomials):
         for places, constant in found.items():
@@ -141,9 +143,9 @@ def products_for_kernels(factors: Sequence[Tensor], lmax: int, width: int, dtype
     )
 
 
-def _monomials(triple: tuple[int, int, int]) -> Counter[tuple[int, ...]]:
+def _monomials(triple: tuple[int, int, int]) -> dict[tuple[int, ...], float]:
     """Φ_T: positions of three factors, in order -> constant."""
-    constants, found = coupling(*triple), Counter[tuple[int, ...]]()
+    constants, found = coupling(*triple), defaultdict[tuple[int, ...], float](float)
     for entry in torch.nonzero(constants.abs() > 1e-10).tolist():
         places = sorted(l * l - 1 + m for l, m in zip(triple, entry, strict=True))
         found[tuple(places)] += float(constants[tuple(entry)])
