@@ -2,7 +2,7 @@
 
 Example::
 
-    size = graph_size(positions, cell, pbc, model.cutoff, model.three_body_cutoff, skin=0.5)
+    size = graph_size(positions, cell, pbc, model.cutoff, model.three_body_cutoff, skin=0.8)
     check_memory(size.bytes + model.memory(size), "Si4096", size)
 
 `docs/benchmarks/memory.md` compares the estimates with what predictions take.

@@ -34,18 +34,18 @@ from gnnpot.data.structure import MAX_COORDINATE, MIN_DISTANCE, check_cell, chec
 from gnnpot.errors import DataError, SimulationError
 from gnnpot.graphs.neighbors import Neighbors, are_independent, complete_cell, neighbor_list
 
-#: Å: a longer list takes longer to be looked through, a shorter one is made more often
+#: Å; with a larger skin more pairs are looked through at each call, with a smaller one lists are made more often
 SKIN = 0.8
-#: a list may be longer by this factor than the one that was checked
+#: a list may be longer by this factor than the one that was checked last
 GROWTH = 1.25
+#: in units of the skin: atoms that went farther since the last list was made belong to another structure
+JUMP = 2.0
 
 
-class _Granted(NamedTuple):
-    """The structure for which `check` was called last."""
+class _Checked(NamedTuple):
+    """The list for which `check` was called last."""
 
-    atoms: int
-    pbc: np.ndarray
-    volume: float  #: Å³
+    volume: float  #: Å³, of the cell
     pairs: int
 
 
@@ -59,11 +59,11 @@ class SkinList:
         self.cutoff, self.skin = cutoff, skin
         self.rebuilds = 0
         self._pairs: Neighbors | None = None
-        self._granted: _Granted | None = None
+        self._checked: _Checked | None = None
 
     def __getstate__(self) -> dict[str, Any]:
         """Without the list, which the next call makes again."""
-        return {"cutoff": self.cutoff, "skin": self.skin, "rebuilds": self.rebuilds, "_pairs": None, "_granted": None}
+        return {"cutoff": self.cutoff, "skin": self.skin, "rebuilds": self.rebuilds, "_pairs": None, "_checked": None}
 
     def update(
         self,
@@ -75,8 +75,9 @@ class SkinList:
     ) -> Neighbors:
         """The edges now: the same set as `neighbor_list(positions, cell, pbc, cutoff)` gives, sorted by centre.
 
-        `check` is called before a list is made that may be longer than those that it was called for, and may raise;
-        nothing large is allocated before it.
+        `check` is called before a list is made, and may raise; nothing large is allocated before it. It is not called
+        again while the same atoms move on from list to list, as in dynamics, and their lists have at most `GROWTH`
+        times the pairs that it was called for.
 
         Raises `SimulationError` for positions that are not finite, or that atoms have left for more than
         `MAX_COORDINATE`; `DataError` for two atoms at one place, a cell without volume, and what else
@@ -108,24 +109,25 @@ class SkinList:
         check_extent(positions, cell, where)
         check_cell(cell, pbc, where)
         check_density(positions, cell, pbc, where)
-        granted = self._is_granted(positions, cell, pbc)
-        if check is not None and not granted:
+        is_checked = check is None or self._is_checked(positions, cell, pbc)
+        if check is not None and not is_checked:
             check()
         self._pairs = neighbor_list(positions, cell, pbc, self.cutoff + self.skin)
-        if not granted:
-            self._granted = _Granted(len(positions), pbc.copy(), _volume(cell, pbc), len(self._pairs.distances))
+        if not is_checked:
+            self._checked = _Checked(_volume(cell, pbc), len(self._pairs.distances))
         self._positions, self._cell, self._pbc = positions.copy(), cell.copy(), pbc.copy()
         self.rebuilds += 1
         return self._pairs
 
-    def _is_granted(self, positions: np.ndarray, cell: np.ndarray, pbc: np.ndarray) -> bool:
-        """Whether a list will hardly be longer than the one before which `check` was called: to ask how much memory is
+    def _is_checked(self, positions: np.ndarray, cell: np.ndarray, pbc: np.ndarray) -> bool:
+        """Whether the list will hardly be longer than that for which `check` was called last: to ask how much memory is
         free takes as long as to make a short list."""
-        granted, pairs = self._granted, self._pairs
-        if granted is None or pairs is None or granted.atoms != len(positions) or not np.array_equal(granted.pbc, pbc):
+        checked, pairs = self._checked, self._pairs
+        if checked is None or pairs is None or len(positions) != len(self._positions):
             return False
-        denser = _volume(cell, pbc) * GROWTH < granted.volume
-        return not denser and len(pairs.distances) <= GROWTH * granted.pairs
+        if not np.array_equal(pbc, self._pbc) or _farthest(positions, self._positions) > JUMP * self.skin:
+            return False
+        return _volume(cell, pbc) * GROWTH >= checked.volume and len(pairs.distances) <= GROWTH * checked.pairs
 
     def _covers(self, positions: np.ndarray, cell: np.ndarray, pbc: np.ndarray) -> bool:
         """Whether (4) holds."""

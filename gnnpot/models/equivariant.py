@@ -157,8 +157,9 @@ class FeatureProducts(nn.Module):
             if found
         )
         invariants = self.width * (lmax + len(triples(lmax)))
-        self.products = (invariants, *(self.width for _ in self.factors))
-        self.linear = ChannelLinear(self.products, (scalars, *channels[1:]))
+        #: channels of the products of each l
+        self.outputs = (invariants, *(self.width for _ in self.factors))
+        self.linear = ChannelLinear(self.outputs, (scalars, *channels[1:]))
 
     def forward(self, features: Features) -> Features:
         products = feature_products([x[..., : self.width] for x in features], list(self.factors))
@@ -189,8 +190,8 @@ class LayerOptions:
 class Layer(nn.Module):
     """Interaction block: x' = gate(n(p(s_Z ⊙ L_2 conv(L_1 x) + L_0 x))).
 
-    s_Z, factors of each element, n, the norm of all features of an atom, and p, products of them, are 1 unless they are
-    asked for.
+    without s_Z, factors of each element, n, the norm of all features of an atom, and p, which adds products of them,
+    where they are not asked for.
     """
 
     def __init__(self, inputs: tuple[int, ...], outputs: tuple[int, ...], lmax: int, options: LayerOptions) -> None:

@@ -50,16 +50,18 @@ class SevenNetConfig:
     bias: bool = False
     #: whether each element weighs what its atoms receive; costs nothing, and lets one network tell 90 elements apart
     element_scales: bool = False
-    #: whether products of up to three of an atom's own features are added to them: a higher order in the atoms around,
-    #: at a cost for each atom, not for each edge
+    #: whether products of up to three of an atom's own features are added to them, in all layers but the last: a higher
+    #: order in the atoms around, at a cost for each atom, not for each edge
     products: bool = False
 
     def __post_init__(self) -> None:
         check_equivariant_sizes(self)
         if self.cutoff_function == "xplor" and not 0 < self.cutoff_on < self.cutoff:
             raise ValueError(f"cutoff_on: must lie between 0 and the cutoff of {self.cutoff} Å")
-        if self.products and len(self.channels) == 1:
-            raise ValueError("products: need channels of l = 1 at least; give channels two numbers or more")
+        if self.products and (len(self.channels) == 1 or self.layers == 1):
+            raise ValueError(
+                "products: need features of l = 1 between layers; give channels two numbers or more, and two layers"
+            )
 
 
 #: sizes of the published models

@@ -7,16 +7,16 @@ With the features x_l of l ≥ 1, bounded so that no product outgrows them, and 
     y_0 = (n_1, n_2, …, Φ_T, …),      y_l = Σ_T f_T,l ⊙ ∂Φ_T/∂u_l                                                 (3)
 
 where |x_l|² is a sum over m alone, y_0 has all of these side by side as channels, and f are factors of each channel.
-A triple has 1 ≤ a ≤ b ≤ c ≤ a + b and an even a + b + c, so that nothing changes under a mirror. With the gradients
-g of y, v_l,T = f_T,l ⊙ g_l, and
+A triple has 1 ≤ a ≤ b ≤ c ≤ a + b and an even a + b + c, so that products have the parity (-1)^l if features have it.
+With the gradients g of y, g_n, g_Φ and g_l, and with the tangents ẋ,
 
-    S = Σ_l g_n,l n_l + Σ_T (g_T Φ_T + Σ_l v_l,T · ∂Φ_T/∂u_l),
+    S = Σ_T (g_Φ,T Φ_T + Σ_l (f_T,l ⊙ g_l) · ∂Φ_T/∂u_l),      h_l = ∂S/∂u_l                                       (4)
+    pullback:   dE/dx_l = g_n,l u_l + (h_l - u_l (u_l · h_l)) / s_l                                               (5)
+    tangent:    u̇_l = (ẋ_l - u_l (u_l · ẋ_l)) / s_l,   ṅ_l = u_l · ẋ_l,   Φ̇_T = Σ_l u̇_l · ∂Φ_T/∂u_l,
+                ẏ_l = Σ_T f_T,l ⊙ Σ_k ∂²Φ_T/∂u_l∂u_k u̇_k                                                          (6)
 
-    pullback:   dE/dx_l = g_n,l u_l + (h_l - u_l (u_l · h_l)) / s_l,      h_l = ∂S/∂u_l at constant n              (4)
-    tangent:    that of (1) to (3): ẏ for ẋ is linear in ẋ
-
-`feature_products` is the reference, which PyTorch differentiates both ways as often as is asked for; `multiply` and
-`multiply_backward` are for kernels, on the flat arrays of `rows.py`.
+`feature_products` is the reference, which PyTorch differentiates both ways as often as is asked for; `form_products`
+and `form_products_backward` are for kernels, on the flat arrays of `rows.py`.
 
 Sums over neighbours of features that depend on one neighbour each are of second order; invariants of three such sums
 are of fourth (Drautz, Phys. Rev. B 99, 014104 (2019); Batatia et al., NeurIPS 2022, MACE), at a cost for each atom, not
@@ -97,14 +97,13 @@ class _CubicForm(NamedTuple):
 @cache
 def _cubic_form(lmax: int) -> _CubicForm:
     monomials, size, having = [_monomials(triple) for triple in triples(lmax)], (lmax + 1) ** 2 - 1, terms(lmax)
-    pairs: list[tuple[int, ...]] = sorted(
-        {pair for found in monomials for places in found for pair in combinations(places, 2)}
-    )
+    pairs = sorted({pair for found in monomials for places in found for pair in combinations(places, 2)})
+    number: dict[tuple[int, ...], int] = {pair: k for k, pair in enumerate(pairs)}
     matrix = torch.zeros(len(monomials), size, len(pairs), dtype=torch.float64)
     for triple, found in enumerate(monomials):
         for places, constant in found.items():
             for k, place in enumerate(places):
-                matrix[triple, place, pairs.index((*places[:k], *places[k + 1 :]))] += constant
+                matrix[triple, place, number[*places[:k], *places[k + 1 :]]] += constant
     before = [sum(len(found) for found in having[:l]) for l in range(lmax + 1)]
     # where a triple has no such l its gradient is zero, and any factor will do
     factor = [
@@ -143,6 +142,7 @@ def products_for_kernels(factors: Sequence[Tensor], lmax: int, width: int, dtype
     )
 
 
+@cache
 def _monomials(triple: tuple[int, int, int]) -> dict[tuple[int, ...], float]:
     """Φ_T: positions of three factors, in order -> constant."""
     constants, found = coupling(*triple), defaultdict[tuple[int, ...], float](float)
@@ -178,7 +178,7 @@ def _scratch(where, x):
 
 
 @njit(fastmath=FAST)
-def multiply(products, x, given, y, made, count):
+def form_products(products, x, given, y, made, count):
     """Equation (3), of `count` atoms; `given` and `made`: where their rows are."""
     lmax, width, triples = len(given[0]) - 1, products.factors.shape[2], len(products.ends) - 1
     u, gradient, sums, scales = _scratch(given, x)
@@ -211,8 +211,8 @@ def multiply(products, x, given, y, made, count):
 
 
 @njit(fastmath=FAST)
-def multiply_backward(products, x, given, g, made, to_x, to, count):
-    """Equation (4), added to `to_x`, of `count` atoms; `to`: where its rows are."""
+def form_products_backward(products, x, given, g, made, to_x, to, count):
+    """Equation (5), added to `to_x`, of `count` atoms; `to`: where its rows are."""
     lmax, width, triples = len(given[0]) - 1, products.factors.shape[2], len(products.ends) - 1
     u, v, h, scales = _scratch(given, x)
     for i in range(count):

@@ -44,7 +44,9 @@ def potentials() -> dict[str, Potential]:
     """Untrained ones, in float64 but for "single"."""
     torch.manual_seed(0)
     references = ElementReferences.from_mapping({"energies": dict(zip(ELEMENTS, (-1.0, -2.0, -3.0), strict=True))})
-    sevennet = SevenNetConfig(elements=ELEMENTS, channels=(16, 8), layers=2, cutoff=4.0, cutoff_on=3.5)
+    sevennet = SevenNetConfig(
+        elements=ELEMENTS, channels=(16, 8, 8), layers=2, cutoff=4.0, cutoff_on=3.5, products=True
+    )
     nequix = NequixConfig(elements=ELEMENTS, channels=(16, 8, 8), layers=3, cutoff=3.6)
     scalars = SevenNetConfig(elements=ELEMENTS, channels=(8,), layers=4, cutoff=4.0, cutoff_on=3.5, element_scales=True)
     deep = SevenNetConfig(elements=ELEMENTS, channels=(8, 4), layers=5, cutoff=4.5, cutoff_function="polynomial")

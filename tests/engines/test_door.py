@@ -52,7 +52,7 @@ def test_atoms_that_leave_while_they_move_are_an_explosion(potential):
         atoms.get_forces()
 
 
-def test_the_memory_is_asked_for_whenever_the_neighbours_are_searched(potential, monkeypatch):
+def test_the_memory_is_asked_for_when_a_structure_becomes_denser(potential, monkeypatch):
     atoms = bulk("NaCl", "rocksalt", 5.6)
     atoms.calc = Calculator(potential)
     atoms.get_forces()

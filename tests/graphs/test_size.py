@@ -16,6 +16,7 @@ from gnnpot.engines.calculator import Calculator
 from gnnpot.errors import MemoryNeedError
 from gnnpot.graphs import neighbor_list, triplets
 from gnnpot.graphs.size import graph_size
+from gnnpot.graphs.skin import SKIN
 from gnnpot.models import CHGNetConfig, HDNNPConfig, M3GNetConfig, NequixConfig, SevenNetConfig, build_model
 from gnnpot.models.symmetry_sets import BehlerSet
 from gnnpot.potential import Potential
@@ -96,7 +97,7 @@ def peak_memory(name: str) -> int:
 @pytest.mark.parametrize("name", CONFIGS)
 def test_estimate(name):
     atoms, model = bulk("Si", cubic=True) * (10, 10, 10), potential(name)
-    size = graph_size(atoms.positions, atoms.cell.array, atoms.pbc, model.cutoff, model.three_body_cutoff, skin=0.5)
+    size = graph_size(atoms.positions, atoms.cell.array, atoms.pbc, model.cutoff, model.three_body_cutoff, skin=SKIN)
     estimate = size.bytes + model.model.memory(size)
     assert 0.5 < peak_memory(name) / estimate < 1.2
 

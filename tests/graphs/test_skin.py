@@ -7,7 +7,7 @@ from ase.build import bulk, molecule
 
 from gnnpot.errors import DataError, SimulationError
 from gnnpot.graphs import neighbor_list
-from gnnpot.graphs.skin import SkinList
+from gnnpot.graphs.skin import SkinList, _edges_within
 
 CUTOFF = 4.0
 
@@ -98,3 +98,58 @@ def test_errors():
         kept.update(atoms.positions, atoms.cell.array, atoms.pbc)
     with pytest.raises(DataError, match="no volume"):
         kept.update(atoms.positions[1:], np.diag([3.6, 3.6, 0]), atoms.pbc)
+
+
+def checks_of(structures: list[Atoms]) -> list[int]:
+    """How often `check` had been called after each structure."""
+    kept, calls, found = SkinList(CUTOFF, 0.5), [], []
+    for atoms in structures:
+        kept.update(atoms.positions, atoms.cell.array, atoms.pbc, check=lambda: calls.append(None))
+        found.append(len(calls))
+    assert kept.rebuilds > 1
+    return found
+
+
+def test_a_walk_is_checked_once():
+    atoms, rng = bulk("NaCl", "rocksalt", a=5.6, cubic=True), np.random.default_rng(0)
+    walk = [atoms.copy()]
+    for _ in range(60):
+        atoms.positions += 0.05 * rng.standard_normal(atoms.positions.shape)
+        walk.append(atoms.copy())
+    assert checks_of(walk) == [1] * len(walk)
+
+
+def test_other_structures_are_checked_again():
+    crystal = bulk("NaCl", "rocksalt", a=5.6, cubic=True)
+    dense = crystal.copy()
+    dense.set_cell(0.8 * crystal.cell, scale_atoms=True)
+    gas = Atoms("Na8", [[50.0 * k, 0, 0] for k in range(8)])
+    cluster = Atoms("Na8", [[2.0 * (k % 2), 2.0 * (k // 2 % 2), 2.0 * (k // 4)] for k in range(8)])
+    for structures in ([crystal, dense], [gas, cluster], [crystal, crystal * (1, 1, 2)], [cluster, gas, cluster]):
+        assert checks_of(structures) == list(range(1, len(structures) + 1))
+
+
+def test_a_list_that_grows_slowly_is_checked_again():
+    """A gas that condenses, in steps of less than the skin."""
+    directions = np.random.default_rng(0).standard_normal((40, 3))
+    directions /= np.linalg.norm(directions, axis=1, keepdims=True)
+    gas = [Atoms("Na40", directions * radius) for radius in np.arange(20.0, 5.0, -0.4)]
+    assert 2 <= checks_of(gas)[-1] <= 20
+
+
+def test_a_list_without_a_check_leaves_the_next_one_unchecked():
+    atoms, kept, calls = bulk("Cu", cubic=True), SkinList(CUTOFF, 0.5), []
+    kept.update(atoms.positions, atoms.cell.array, atoms.pbc)
+    atoms.positions[0] += 0.4
+    kept.update(atoms.positions, atoms.cell.array, atoms.pbc, check=lambda: calls.append(None))
+    assert len(calls) == 1
+
+
+@pytest.mark.parametrize("parts", [1, 3, 5000])
+def test_pairs_are_shared_out_without_a_trace(parts):
+    for atoms in (bulk("NaCl", "rocksalt", a=5.6, cubic=True), Atoms("Cu")):
+        pairs = neighbor_list(atoms.positions, atoms.cell.array, atoms.pbc, CUTOFF + 0.8)
+        arrays = atoms.positions, atoms.cell.array, pairs.edge_index, pairs.edge_shifts
+        one, several = (_edges_within(*arrays, CUTOFF, n) for n in (1, parts))
+        for a, b in zip(one, several, strict=True):
+            np.testing.assert_array_equal(a, b)

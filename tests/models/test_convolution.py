@@ -22,6 +22,7 @@ SIZES = {
     "whole SIMD vectors": {"channels": (32, 16), "layers": 3},
     "padded": {"channels": (20, 3, 5), "layers": 3, "bias": True},
     "l = 3": {"channels": (16, 4, 3, 2), "layers": 3, "cutoff_function": "polynomial"},
+    "products": {"channels": (20, 3, 5), "layers": 2, "products": True},
     "scalars": {"channels": (5,), "layers": 2, "radial_hidden": ()},
     "nequix": {"channels": (16, 4, 3, 2), "layers": 3, "cutoff": 5.0},
 }

@@ -42,6 +42,9 @@ CONFIGS = {
         elements=("H", "O", "Si", "Cu"), channels=(20, 16, 3), layers=3, radial_hidden=(8,), element_scales=True,
         products=True,
     ),
+    "sevennet, products of several vectors": SevenNetConfig(
+        elements=("H", "O", "Si", "Cu"), channels=(40, 40, 24), layers=2, radial_hidden=(8,), products=True
+    ),
     "sevennet, products, l = 3": SevenNetConfig(
         elements=("H", "O", "Si", "Cu"), channels=(16, 7, 5, 2), layers=2, radial_hidden=(8,), products=True
     ),

@@ -42,7 +42,13 @@ def make(seed: int = 0, **sizes) -> Potential:
 
 @pytest.mark.parametrize(
     "options",
-    [{}, {"cutoff_function": "polynomial", "bias": True, "channels": (6, 5, 3, 2)}, {"element_scales": True}],
+    [
+        {},
+        {"cutoff_function": "polynomial", "bias": True, "channels": (6, 5, 3, 2)},
+        {"element_scales": True},
+        {"products": True},
+        {"products": True, "channels": (6, 5, 3, 2)},
+    ],
 )
 def test_forces_and_stress_are_numeric_derivatives(options):
     potential, atoms = make(**options), salt()
@@ -51,9 +57,9 @@ def test_forces_and_stress_are_numeric_derivatives(options):
     assert_numeric_derivatives(prediction, partial(energy, potential), atoms, rel=3e-5)
 
 
-@pytest.mark.parametrize("scales", [False, True])
-def test_rotation_translation_order_and_supercell(scales):
-    potential, atoms = make(element_scales=scales), salt()
+@pytest.mark.parametrize("options", [{}, {"element_scales": True}, {"products": True}])
+def test_rotation_translation_order_and_supercell(options):
+    potential, atoms = make(**options), salt()
     base = potential(potential.graph(atoms))
     changed = atoms.copy()
     changed.rotate(37, (1, 2, 3), rotate_cell=True)
@@ -63,6 +69,12 @@ def test_rotation_translation_order_and_supercell(scales):
     assert energy(potential, changed) == pytest.approx(float(base.energy), abs=1e-9)
     double = potential(potential.graph(atoms.repeat((2, 1, 1))))
     assert float(double.energy) == pytest.approx(2 * float(base.energy), abs=1e-9)
+
+
+@pytest.mark.parametrize("sizes", [{"channels": (8,)}, {"layers": 1}])
+def test_products_need_features_of_higher_l_between_layers(sizes):
+    with pytest.raises(ValueError, match="products"):
+        SevenNetConfig(elements=ELEMENTS, products=True, **sizes)
 
 
 def test_features_turn_with_the_structure():

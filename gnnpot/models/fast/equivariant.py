@@ -129,7 +129,7 @@ class _Layer:
         ]
         products, made = layer.products, None
         if products is not None:
-            made = Rows([[products.width] * (c // products.width) for c in products.products])
+            made = Rows([[products.width] * (c // products.width) for c in products.outputs])
             linear.append(weights.add(products.linear, made.columns, [Columns([layer.outputs[0]]), *totals[1:]]))
         offsets = [np.array(rows.offsets) for rows in (self.features, layout.messages, self.totals, self.out)]
         self.constants, self.products = layout.constants, _products(products, table.dtype)

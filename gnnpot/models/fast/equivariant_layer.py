@@ -1,12 +1,13 @@
-"""An equivariant layer in a compiled call forward and one backward: linear mixing, convolution, scales, norm, gate.
+"""An equivariant layer in a compiled call forward and one backward: linear mixing, convolution, scales, products, norm,
+gate.
 
     y = L_1 x,   t = s_Z ⊙ L_2 conv(y) + L_0 x,   t' = t + L_3 P(t),   x' = gate(norm(t'))                        (1)
 
 without factors s_Z of the elements, products P of an atom's own features (`feature_products.py`) and a norm
-(`rms_norm.py`), if a layer has none. Backwards, from the gradient of x' to that of t, and with L^T for the mixing of
+(`rms_norm.py`), if a layer has none. Backwards, from the gradient of x' to that of t', and with L^T for the mixing of
 gradients,
 
-    dE/dx = L_0^T dE/dt + L_1^T conv^T(L_2^T (s_Z ⊙ dE/dt))                                                      (2)
+    dE/dt = dE/dt' + (L_3 P)^T dE/dt',     dE/dx = L_0^T dE/dt + L_1^T conv^T(L_2^T (s_Z ⊙ dE/dt))                (2)
 
 While some tens of atoms are calculated, each call costs as much as what it calculates, and the messages of many atoms
 don't stay in the cache: so a tile of atoms goes from its edges to its features, and its messages are nowhere else.
@@ -21,7 +22,7 @@ from typing import NamedTuple
 import numpy as np
 
 from gnnpot.compiler.decorator import njit, prange
-from gnnpot.ops.feature_products import multiply, multiply_backward
+from gnnpot.ops.feature_products import form_products, form_products_backward
 from gnnpot.ops.gate import gate, gate_backward
 from gnnpot.ops.rms_norm import Norm, normalize, normalize_backward
 from gnnpot.ops.rows import begin, size, where
@@ -145,7 +146,7 @@ def forward(plan, constants, feature_products, edges, x, y, totals, mixed, out):
             _scale(plan, edges.species, first, totals, at, count)
             _mix(plan.weights, plan.self_connection[0], x, given, totals, at, count, True)
             if len(plan.made):
-                multiply(feature_products, totals, at, y_made, made, count)
+                form_products(feature_products, totals, at, y_made, made, count)
                 _copy_rows(totals, mixed, at, count)
                 _mix(plan.weights, plan.products_linear[0], y_made, made, mixed, at, count, True)
             result = where(plan.out, first, atoms)
@@ -185,7 +186,7 @@ def backward(
                 gate_backward(plan.gates, mixed, given, g, result, to_totals, at, count)
             if len(plan.made):
                 _mix(plan.weights, plan.products_linear[1], to_totals, at, to_made, made, count, False)
-                multiply_backward(feature_products, totals, given, to_made, made, to_totals, at, count)
+                form_products_backward(feature_products, totals, given, to_made, made, to_totals, at, count)
             if len(to_x):
                 features = where(plan.features, first, atoms)
                 _mix(plan.weights, plan.self_connection[1], to_totals, at, to_x, features, count, False)

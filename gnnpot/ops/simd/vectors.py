@@ -35,29 +35,63 @@ class VectorModel(models.PrimitiveModel):
     """A vector of LLVM's."""
 
     def __init__(self, manager: Any, kind: Any) -> None:
-        super().__init__(manager, kind, _vector(kind.dtype))
+        super().__init__(manager, kind, vector_type(kind.dtype))
 
 
-def _vector(dtype: types.Float) -> ir.VectorType:
+def vector_type(dtype: types.Float) -> ir.VectorType:
+    """LLVM's type of sixteen numbers."""
     return ir.VectorType(ir.FloatType() if dtype == types.float32 else ir.DoubleType(), SIMD_WIDTH)
-
-
-def _suffix(dtype: types.Float) -> str:
-    """What LLVM appends to the names of functions of such vectors."""
-    return f"v{SIMD_WIDTH}f{dtype.bitwidth}"
-
-
-def _place(context, builder, kind, array, position):
-    """Where a number of an array is in memory."""
-    return builder.gep(context.make_array(kind)(context, builder, array).data, [position])
 
 
 def repeated(builder, dtype, number):
     """A number of LLVM's sixteen times."""
-    vector = _vector(dtype)
+    vector = vector_type(dtype)
     first = builder.insert_element(ir.Constant(vector, ir.Undefined), number, ir.Constant(ir.IntType(32), 0))
     mask = ir.Constant(ir.VectorType(ir.IntType(32), SIMD_WIDTH), [0] * SIMD_WIDTH)
     return builder.shuffle_vector(first, ir.Constant(vector, ir.Undefined), mask)
+
+
+class Instructions:
+    """LLVM's instructions on vectors of one dtype, for intrinsics; arrays with their Numba types, positions as LLVM's
+    integers."""
+
+    def __init__(self, context: Any, builder: Any, dtype: types.Float) -> None:
+        self.context, self.builder, self.dtype = context, builder, dtype
+        self.vector = vector_type(dtype)
+
+    def place(self, kind: Any, array: Any, position: Any) -> Any:
+        """Where a number of an array is in memory."""
+        return self.builder.gep(self.context.make_array(kind)(self.context, self.builder, array).data, [position])
+
+    def load(self, kind: Any, array: Any, position: Any) -> Any:
+        """array[position : position + 16]."""
+        place = self.builder.bitcast(self.place(kind, array, position), self.vector.as_pointer())
+        return self.builder.load(place, align=self.dtype.bitwidth // 8)
+
+    def store(self, vector: Any, kind: Any, array: Any, position: Any) -> None:
+        """array[position : position + 16] = vector."""
+        place = self.builder.bitcast(self.place(kind, array, position), self.vector.as_pointer())
+        self.builder.store(vector, place, align=self.dtype.bitwidth // 8)
+
+    def broadcast_at(self, kind: Any, array: Any, position: Any) -> Any:
+        """array[position] sixteen times."""
+        return repeated(self.builder, self.dtype, self.builder.load(self.place(kind, array, position)))
+
+    def fma(self, a: Any, b: Any, c: Any) -> Any:
+        """a b + c."""
+        kind = ir.FunctionType(self.vector, [self.vector] * 3)
+        return self.builder.call(self._function("llvm.fma", kind), [a, b, c])
+
+    def total(self, a: Any) -> Any:
+        """The sum of the sixteen."""
+        kind = ir.FunctionType(self.vector.element, [self.vector.element, self.vector])
+        function = self._function("llvm.vector.reduce.fadd", kind)
+        # "reassoc": by halves, not one after the other
+        return self.builder.call(function, [ir.Constant(self.vector.element, 0.0), a], fastmath=("reassoc",))
+
+    def _function(self, name: str, kind: ir.FunctionType) -> Any:
+        full = f"{name}.v{SIMD_WIDTH}f{self.dtype.bitwidth}"
+        return self.builder.module.declare_intrinsic(full, (), kind)
 
 
 @intrinsic
@@ -65,8 +99,7 @@ def load(typing_context, array, position):
     """array[position : position + 16]."""
 
     def generate(context, builder, signature, arguments):
-        place = _place(context, builder, signature.args[0], *arguments)
-        return builder.load(builder.bitcast(place, _vector(array.dtype).as_pointer()), align=array.dtype.bitwidth // 8)
+        return Instructions(context, builder, array.dtype).load(signature.args[0], *arguments)
 
     return Vector(array.dtype)(array, types.intp), generate
 
@@ -76,9 +109,7 @@ def store(typing_context, array, position, vector):
     """array[position : position + 16] = vector."""
 
     def generate(context, builder, signature, arguments):
-        place = _place(context, builder, signature.args[0], *arguments[:2])
-        place = builder.bitcast(place, _vector(array.dtype).as_pointer())
-        builder.store(arguments[2], place, align=array.dtype.bitwidth // 8)
+        Instructions(context, builder, array.dtype).store(arguments[2], signature.args[0], *arguments[:2])
         return context.get_dummy_value()
 
     return types.none(array, types.intp, vector), generate
@@ -99,8 +130,7 @@ def broadcast_at(typing_context, array, position):
     """array[position] sixteen times."""
 
     def generate(context, builder, signature, arguments):
-        number = builder.load(_place(context, builder, signature.args[0], *arguments))
-        return repeated(builder, array.dtype, number)
+        return Instructions(context, builder, array.dtype).broadcast_at(signature.args[0], *arguments)
 
     return Vector(array.dtype)(array, types.intp), generate
 
@@ -110,10 +140,7 @@ def fma(typing_context, a, b, c):
     """a b + c."""
 
     def generate(context, builder, signature, arguments):
-        vector = _vector(a.dtype)
-        kind = ir.FunctionType(vector, [vector] * 3)
-        function = builder.module.declare_intrinsic(f"llvm.fma.{_suffix(a.dtype)}", (), kind)
-        return builder.call(function, arguments)
+        return Instructions(context, builder, a.dtype).fma(*arguments)
 
     return a(a, b, c), generate
 
@@ -133,11 +160,7 @@ def total(typing_context, a):
     """The sum of the sixteen."""
 
     def generate(context, builder, signature, arguments):
-        vector = _vector(a.dtype)
-        kind = ir.FunctionType(vector.element, [vector.element, vector])
-        function = builder.module.declare_intrinsic(f"llvm.vector.reduce.fadd.{_suffix(a.dtype)}", (), kind)
-        # "reassoc": by halves, not one after the other
-        return builder.call(function, [ir.Constant(vector.element, 0.0), arguments[0]], fastmath=("reassoc",))
+        return Instructions(context, builder, a.dtype).total(*arguments)
 
     return a.dtype(a), generate
 

@@ -45,11 +45,11 @@ from gnnpot.ops.tensor_product.layout import (
     WIDTH,
 )  # fmt: skip
 from gnnpot.ops.tensor_product.scalar_paths import (
+    from_scalars,
+    from_scalars_backward,
     is_scalar,
-    message_of_scalars,
-    message_to_scalars,
-    pullback_from_scalars,
-    pullback_to_scalars,
+    to_scalars,
+    to_scalars_backward,
 )
 from gnnpot.ops.tensor_product.table import interpolate, interpolate_both, set_places
 
@@ -68,9 +68,9 @@ def convolve(plan, constants, edges, i, x, near, weights, rotation, out, target,
         if not is_scalar(paths, p):
             general = True
         elif paths[p, N1] == 1:
-            message_of_scalars(given, i, p, out, at)
+            from_scalars(given, i, p, out, at)
         else:
-            message_to_scalars(given, i, p, out, at)
+            to_scalars(given, i, p, out, at)
     if not general:
         return
     for k in range(edges.starts[i + 1] - edges.starts[i]):
@@ -101,9 +101,9 @@ def convolve_backward(
         if not is_scalar(paths, p):
             general = True
         elif paths[p, N1] == 1:
-            pullback_to_scalars(given, i, p, g, at, results)
+            from_scalars_backward(given, i, p, g, at, results)
         else:
-            pullback_from_scalars(given, i, p, g, at, results)
+            to_scalars_backward(given, i, p, g, at, results)
     if not general:
         return
     for k in range(edges.starts[i + 1] - edges.starts[i]):

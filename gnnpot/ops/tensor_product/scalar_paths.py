@@ -17,7 +17,7 @@ from gnnpot.ops.simd.vector_rows import (
     add_totals,
     contracted,
     load_rows,
-    no_rows,
+    zero_rows,
 )
 from gnnpot.ops.simd.vectors import SIMD_WIDTH, broadcast, broadcast_at, fma, load, mul, store, total
 from gnnpot.ops.tensor_product.layout import COUPLING, FEATURE, FEATURE_SIZE, HARMONIC, N1, N3, OUT_ROW, WEIGHT, WIDTH
@@ -42,7 +42,7 @@ def _from_scalars(n):
         paths, first, columns = plan.paths, edges.starts[i], edges.harmonics.shape[1]
         feature = paths[p, FEATURE] * (len(edges.starts) - 1)
         for b in range(0, paths[p, WIDTH], SIMD_WIDTH):
-            sums = no_rows(x, n)
+            sums = zero_rows(x, n)
             for k in range(edges.starts[i + 1] - first):
                 e = first + k
                 weight = weight_at(plan.table, near, k, paths[p, WEIGHT] + b)
@@ -71,7 +71,7 @@ def _to_scalars(n):
     return add
 
 
-def _back_to_scalars(n):
+def _from_scalars_backward(n):
     def add(given, i, p, g, at, results):
         plan, _, edges, x, near = given
         to_x, to_harmonics, to_distances = results
@@ -80,7 +80,7 @@ def _back_to_scalars(n):
         for k in range(edges.starts[i + 1] - first):
             e = first + k
             harmonic = e * columns + paths[p, HARMONIC]
-            sums, slope = no_rows(x, n), broadcast(x, 0.0)
+            sums, slope = zero_rows(x, n), broadcast(x, 0.0)
             for b in range(0, paths[p, WIDTH], SIMD_WIDTH):
                 place = feature + edges.neighbor[e] * paths[p, FEATURE_SIZE] + b
                 column = paths[p, WEIGHT] + b
@@ -97,7 +97,7 @@ def _back_to_scalars(n):
     return add
 
 
-def _back_from_scalars(n):
+def _to_scalars_backward(n):
     def add(given, i, p, g, at, results):
         plan, constants, edges, x, near = given
         to_x, to_harmonics, to_distances = results
@@ -106,7 +106,7 @@ def _back_from_scalars(n):
         for k in range(edges.starts[i + 1] - first):
             e = first + k
             harmonic = e * columns + paths[p, HARMONIC]
-            sums, slope = no_rows(x, n), broadcast(x, 0.0)
+            sums, slope = zero_rows(x, n), broadcast(x, 0.0)
             for b in range(0, paths[p, WIDTH], SIMD_WIDTH):
                 place = feature + edges.neighbor[e] * paths[p, FEATURE_SIZE] + b
                 column = paths[p, WEIGHT] + b
@@ -116,7 +116,7 @@ def _back_from_scalars(n):
                 sums = add_multiple(weighted, rows, sums)
                 slope = fma(steepness, mul(gradient, contracted(edges.harmonics, harmonic, rows)), slope)
                 if len(to_x):
-                    turned = add_outer(edges.harmonics, harmonic, weighted, no_rows(x, n))
+                    turned = add_outer(edges.harmonics, harmonic, weighted, zero_rows(x, n))
                     add_rows(to_x, place, paths[p, WIDTH], turned)
             add_totals(to_harmonics, harmonic, sums)
             to_distances[e] += total(slope) * plan.per_step
@@ -126,12 +126,12 @@ def _back_from_scalars(n):
 
 _from_1, _from_3, _from_5, _from_7 = _of_size(_from_scalars)
 _, _to_3, _to_5, _to_7 = _of_size(_to_scalars)
-_back_to_1, _back_to_3, _back_to_5, _back_to_7 = _of_size(_back_to_scalars)
-_, _back_from_3, _back_from_5, _back_from_7 = _of_size(_back_from_scalars)
+_from_1_backward, _from_3_backward, _from_5_backward, _from_7_backward = _of_size(_from_scalars_backward)
+_, _to_3_backward, _to_5_backward, _to_7_backward = _of_size(_to_scalars_backward)
 
 
 @njit(fastmath=FAST, forceinline=True)
-def message_of_scalars(given, i, p, out, at):
+def from_scalars(given, i, p, out, at):
     """Equation (6): adds the messages of path p to atom i, at `at` in `out`.
 
     `given`: the layer's plan, coupling constants, edges, features x, and the places of the atom's edges in the table.
@@ -148,7 +148,7 @@ def message_of_scalars(given, i, p, out, at):
 
 
 @njit(fastmath=FAST, forceinline=True)
-def message_to_scalars(given, i, p, out, at):
+def to_scalars(given, i, p, out, at):
     """Equation (7) likewise."""
     n = given[0].paths[p, N1]
     if n == 3:
@@ -160,27 +160,29 @@ def message_to_scalars(given, i, p, out, at):
 
 
 @njit(fastmath=FAST, forceinline=True)
-def pullback_to_scalars(given, i, p, g, at, results):
-    """Equations (3), (4) and (6), from the gradient of messages, at `at` in g; adds to `results`: the
-    gradients of features (unless it is empty), harmonics and distances."""
+def from_scalars_backward(given, i, p, g, at, results):
+    """Equations (3), (4) and (6), from the gradient of messages, at `at` in g.
+
+    Adds to `results`: the gradients of features (unless it is empty), harmonics and distances.
+    """
     n = given[0].paths[p, N3]
     if n == 1:
-        _back_to_1(given, i, p, g, at, results)
+        _from_1_backward(given, i, p, g, at, results)
     elif n == 3:
-        _back_to_3(given, i, p, g, at, results)
+        _from_3_backward(given, i, p, g, at, results)
     elif n == 5:
-        _back_to_5(given, i, p, g, at, results)
+        _from_5_backward(given, i, p, g, at, results)
     else:
-        _back_to_7(given, i, p, g, at, results)
+        _from_7_backward(given, i, p, g, at, results)
 
 
 @njit(fastmath=FAST, forceinline=True)
-def pullback_from_scalars(given, i, p, g, at, results):
+def to_scalars_backward(given, i, p, g, at, results):
     """Equations (3), (4) and (7) likewise."""
     n = given[0].paths[p, N1]
     if n == 3:
-        _back_from_3(given, i, p, g, at, results)
+        _to_3_backward(given, i, p, g, at, results)
     elif n == 5:
-        _back_from_5(given, i, p, g, at, results)
+        _to_5_backward(given, i, p, g, at, results)
     else:
-        _back_from_7(given, i, p, g, at, results)
+        _to_7_backward(given, i, p, g, at, results)

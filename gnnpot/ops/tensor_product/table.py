@@ -15,17 +15,17 @@ import numpy as np
 
 from gnnpot.compiler.decorator import njit
 from gnnpot.ops.simd.kernels import FAST
-from gnnpot.ops.simd.vectors import SIMD_WIDTH, aligned, broadcast_at, fma, load, mul, store
+from gnnpot.ops.simd.vectors import SIMD_WIDTH, broadcast_at, fma, load, mul, store
 
 #: factors of a place: b, c, d and their slopes b', c', d'
-FACTORS = 6
+_FACTORS = 6
 
 
 class Places(NamedTuple):
     """Where the distances of an atom's edges are in the table: scratch for as many as any atom has."""
 
     rows: np.ndarray  #: [edges] where the rows of the point before each begin
-    factors: np.ndarray  #: [edges, FACTORS]
+    factors: np.ndarray  #: [edges, _FACTORS]
 
 
 @njit(fastmath=FAST, forceinline=True)
@@ -34,7 +34,7 @@ def new_places(edges, first, last, like):
     most = 0
     for i in range(first, last):
         most = max(most, edges.starts[i + 1] - edges.starts[i])
-    return Places(np.empty(most, np.int64), aligned(FACTORS * most, like))
+    return Places(np.empty(most, np.int64), np.empty(_FACTORS * most, like.dtype))
 
 
 @njit(fastmath=FAST, forceinline=True)
@@ -46,7 +46,7 @@ def set_places(plan, edges, i, places):
         point = min(int(position), plan.table.shape[0] - 2)
         t = position - point
         places.rows[k] = 3 * point * plan.table.shape[2]
-        at = FACTORS * k
+        at = _FACTORS * k
         places.factors[at] = t * (1 - t) * (1 - t)
         places.factors[at + 1] = t * t * (3 - 2 * t)
         places.factors[at + 2] = t * t * (t - 1)
@@ -58,7 +58,7 @@ def set_places(plan, edges, i, places):
 @njit(fastmath=FAST, forceinline=True)
 def weight_at(table, places, k, column):
     """Equation (1) for 16 weights of the k-th edge, from `column` on."""
-    row, width, at = places.rows[k] + column, table.shape[2], FACTORS * k
+    row, width, at = places.rows[k] + column, table.shape[2], _FACTORS * k
     value = fma(broadcast_at(places.factors, at), load(table, row), load(table, row + width))
     value = fma(broadcast_at(places.factors, at + 2), load(table, row + 3 * width), value)
     return fma(broadcast_at(places.factors, at + 1), load(table, row + 2 * width), value)
@@ -66,8 +66,8 @@ def weight_at(table, places, k, column):
 
 @njit(fastmath=FAST, forceinline=True)
 def slope_at(table, places, k, column):
-    """Equation (2) likewise, by the distance between points."""
-    row, width, at = places.rows[k] + column, table.shape[2], FACTORS * k
+    """Equation (2) likewise, per interval of the table: times `per_step` it is the derivative in 1/Å."""
+    row, width, at = places.rows[k] + column, table.shape[2], _FACTORS * k
     slope = mul(broadcast_at(places.factors, at + 3), load(table, row))
     slope = fma(broadcast_at(places.factors, at + 5), load(table, row + 3 * width), slope)
     return fma(broadcast_at(places.factors, at + 4), load(table, row + 2 * width), slope)
