@@ -1,4 +1,4 @@
-"""The tensor product as one pass over the edges, forward and backward; nothing of an edge but its gradient is stored.
+"""The tensor product over the edges of an atom, forward and backward; nothing of an edge but its gradient is stored.
 
 For an edge i-j and a path p = (l1, l2, l3), with the weights w_p(r) of a table and the harmonics Y,
 
