@@ -29,7 +29,7 @@ STUDENTS: dict[str, ModelConfig] = {
     "m3gnet": M3GNetConfig(units=32, blocks=2),
     "chgnet": CHGNetConfig(units=32, convolutions=2, radial=15, angular=15),
     # a high power lets far neighbours count for more; it costs nothing, nor do wide radial networks: both run as
-    # tables; products cost a tenth of the time, and are worth a fifth of the force error
+    # tables. Products cost an atom's time, not an edge's (docs/distillation.md has the errors with and without them)
     "sevennet": SevenNetConfig(
         channels=(32, 32, 32),
         layers=2,
