@@ -43,6 +43,8 @@ FIVE, THREE = (350.0, 400.0, 500.0, 650.0, 800.0), (500.0, 650.0, 800.0)
 BROKEN, SULPHUR = 0.01, 0.02
 #: ps, of the mean positions whose neighbours are compared
 MEAN_TIME = 5.0
+#: fs between frames, a multiple of all time steps
+INTERVAL = 99.0
 #: of the quantiles that a row keeps of its conductivities
 QUANTILES = (np.arange(39) + 0.5) / 39
 CHARGE = 1.0
@@ -58,7 +60,7 @@ class RunSet:
     volume: str = "given"
     temperatures: tuple[float, ...] = FIVE
     production: float = 1000.0  #: ps
-    timestep: float = 2.0  #: fs
+    timestep: float = 3.0  #: fs
     thermostat_time: float = 1000.0  #: fs
     seed: int = 0
     ordering: int | None = None  #: of Ge and P; None: that of the frame
@@ -216,7 +218,7 @@ def one_temperature(
         timestep=chosen.timestep,
         equilibration=20.0 * scale,
         production=(chosen.production + 20.0) * scale,
-        interval=100.0 if scale == 1 else 10.0,
+        interval=INTERVAL if scale == 1 else 10.0,
         thermostat_time=chosen.thermostat_time,
         seed=chosen.seed + chosen.temperatures.index(temperature),
         analysis=_analysis(scale),
@@ -252,6 +254,9 @@ def main(
     runs: Annotated[Path, typer.Option(help="Folder of the runs.")] = Path("runs/lgps-conductivity"),
     out: Annotated[Path | None, typer.Option(help="JSON; default: in the folder of the runs.")] = None,
     only: Annotated[str | None, typer.Option(help="Names of sets, with commas; default: all, in order.")] = None,
+    temperatures: Annotated[
+        str | None, typer.Option(help="K, with commas: those of the sets to run now; default: all.")
+    ] = None,
     processes: Annotated[int, typer.Option(help="Temperatures side by side.")] = 2,
     scale: Annotated[float, typer.Option(help="Factor of all times, to try the script.")] = 1.0,
 ) -> None:
@@ -263,7 +268,9 @@ def main(
     if scale != 1 and "docs" in out.parts:
         raise typer.BadParameter("--scale: shortened runs are no results; write them elsewhere")
     runs.mkdir(parents=True, exist_ok=True)
-    work = list(_waiting([s for s in SETS if s.name in names], {"student": student, "hdnnp": hdnnp}, _read(out)))
+    chosen = None if temperatures is None else [float(number) for number in temperatures.split(",")]
+    waiting = _waiting([s for s in SETS if s.name in names], {"student": student, "hdnnp": hdnnp}, _read(out))
+    work = [item for item in waiting if chosen is None or item[1] in chosen]
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(processes, mp_context=context, initializer=_one_thread) as pool:
         futures = [pool.submit(one_temperature, *item, data, runs, scale) for item in work]
