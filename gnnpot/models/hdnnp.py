@@ -134,7 +134,8 @@ class HDNNP(EnergyModel):
 
     @property
     def fast_dtype(self) -> torch.dtype | None:
-        return torch.float64 if self.has_kernels else None
+        chebyshev = any(group.chebyshev for _, group in self.descriptor.groups)
+        return torch.float64 if self.has_kernels and chebyshev else None
 
     def reset_parameters(self) -> None:
         """Weights of variance 2/(in + out), biases 0 (Glorot & Bengio 2010).

@@ -1,9 +1,10 @@
 """Compiled backend of an HDNNP: descriptor, networks and their derivative in one pass over the atoms.
 
-It calculates in float64 for any dtype of the model.
+It calculates in the dtype of the model, but in float64 if there are Chebyshev polynomials of angles: the derivative of
+an angle with respect to its cosine grows without limit towards straight angles.
 """
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -13,9 +14,10 @@ from gnnpot.compiler.threads import follow_torch
 from gnnpot.graphs import Graph
 from gnnpot.models.fast.hdnnp_blocks import FACTORS, SymmetryFunctionPlan
 from gnnpot.models.fast.hdnnp_kernel import energies_and_gradient
-from gnnpot.models.fast.hdnnp_network import network_of
+from gnnpot.models.fast.hdnnp_network import network_of, whole_vectors
 from gnnpot.models.symmetry_batches import Group
 from gnnpot.ops.exchange import Part
+from gnnpot.ops.simd.vectors import SIMD_WIDTH
 
 if TYPE_CHECKING:
     from gnnpot.models.hdnnp import HDNNP
@@ -28,10 +30,11 @@ class FastHDNNP:
     """Energies and edge gradient of `models.hdnnp.HDNNP` as it is now."""
 
     def __init__(self, model: "HDNNP") -> None:
-        self.plan = plan_of(model.descriptor.groups, len(model.elements))
+        self.dtype = torch.empty(0, dtype=model.fast_dtype or model.weights[0].dtype).numpy().dtype
+        self.plan = plan_of(model.descriptor.groups, len(model.elements), self.dtype)
         weights, biases = list(model.weights), list(model.biases)
         inputs = model.factor, model.constant, *model.bounds()
-        self.network = network_of(inputs, weights, biases, model.activations)
+        self.network = network_of(inputs, weights, biases, model.activations, self.dtype)
 
     def __call__(self, graph: Graph, species: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """(energies [N] float64, gradient [E, 3] in the edge vectors' dtype, how many symmetry functions of each atom
@@ -40,7 +43,7 @@ class FastHDNNP:
         follow_torch()
         vectors, index = graph.edge_vectors.detach(), graph.edge_index.numpy()
         own = (graph.get("part") or Part(len(species))).own
-        energies, counts, gradient = np.empty(own), np.empty(own, np.int64), np.zeros(vectors.shape)
+        energies, counts, gradient = np.empty(own), np.empty(own, np.int64), np.zeros(vectors.shape, self.dtype)
         threads = max(min(torch.get_num_threads(), own // _ATOMS_PER_THREAD), 1)
         energies_and_gradient(
             self.plan,
@@ -48,7 +51,7 @@ class FastHDNNP:
             np.searchsorted(index[0], np.arange(own + 1)),
             species.numpy(),
             index[1],
-            vectors.double().contiguous().numpy(),
+            np.ascontiguousarray(vectors.numpy(), self.dtype).reshape(-1),
             np.arange(threads + 1) * own // threads,
             energies,
             gradient,
@@ -57,7 +60,7 @@ class FastHDNNP:
         return torch.from_numpy(energies), torch.from_numpy(gradient).to(vectors.dtype), torch.from_numpy(counts)
 
 
-def plan_of(groups: list[tuple[bool, Group]], species: int) -> SymmetryFunctionPlan:
+def plan_of(groups: list[tuple[bool, Group]], species: int, dtype: np.dtype) -> SymmetryFunctionPlan:
     """The functions of all groups as the kernels read them: for each centre and class only what it has."""
     most = max((group.columns.shape[1] for _, group in groups), default=0)
     parts = np.zeros((len(groups), species, most, 6), np.int64)
@@ -74,30 +77,34 @@ def plan_of(groups: list[tuple[bool, Group]], species: int) -> SymmetryFunctionP
                 radial += [(group.eta[i], group.shift[i]) for i in m]
                 angular += [(group.lambda_[k], group.zeta[k]) for k in a]
                 parts[g, s, p] = begin[0], len(functions), begin[1], len(radial), begin[2], len(angular)
-    widest = (parts[..., 3] - parts[..., 2]).max(), (parts[..., 5] - parts[..., 4]).max()
+    gaussian = np.array([is_radial and not group.chebyshev for is_radial, group in groups], dtype=bool)
+    of_radial, in_blocks = parts[gaussian], parts[~gaussian]
+    widest = [(in_blocks[..., k + 1] - in_blocks[..., k]).max(initial=0) for k in (2, 4)]
     rows = np.cumsum([FACTORS, widest[0], widest[0], widest[1], widest[1]])
-    columns, pairs, angles = (np.array(x, dtype=float).reshape(-1, n) for x, n in
-                             ((functions, 3), (radial, 2), (angular, 2)))  # fmt: skip
+    columns = np.array(functions, dtype=np.int64).reshape(-1, 3)
+    pairs, angles = (np.array(factors, dtype).reshape(-1, 2) for factors in (radial, angular))
 
-    def every(name: str, kind: type) -> np.ndarray:
+    def every(name: str, kind: Any) -> np.ndarray:
         return np.array([getattr(group, name) for _, group in groups], dtype=kind)
 
     return SymmetryFunctionPlan(
-        cutoff=every("cutoff", float),
+        cutoff=every("cutoff", dtype),
         cutoff_kind=every("cutoff_kind", np.int64),
-        inner=every("inner", float),
+        inner=every("inner", dtype),
         distances=np.array([1 if is_radial else 2 + group.narrow for is_radial, group in groups]),
         chebyshev=every("chebyshev", np.int64),
-        weight=every("weight", float),
+        weight=every("weight", dtype),
         species_class=every("species_class", np.int64),
         classes=every("species_class", np.int64).max(axis=1) + 1,
         parts=parts,
-        eta=pairs[:, 0].copy(),
-        shift=pairs[:, 1].copy(),
+        # sixteen are read from any of them on
+        eta=np.pad(pairs[:, 0], (0, SIMD_WIDTH)),
+        shift=np.pad(pairs[:, 1], (0, SIMD_WIDTH)),
         lambda_=angles[:, 0].copy(),
         zeta=angles[:, 1].copy(),
-        radial=columns[:, 0].astype(np.int64),
-        angular=columns[:, 1].astype(np.int64),
-        column=columns[:, 2].astype(np.int64),
+        radial=columns[:, 0].copy(),
+        angular=columns[:, 1].copy(),
+        column=columns[:, 2].copy(),
         rows=rows,
+        radial_width=whole_vectors((of_radial[..., 1] - of_radial[..., 0]).max(initial=0)),
     )

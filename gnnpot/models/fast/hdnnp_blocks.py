@@ -1,6 +1,6 @@
 """What the compiled backend of an HDNNP does with sixteen pairs of atoms, or of neighbours of one atom, at once.
 
-A block is a stretch of `slab` (float64): row k of the block that begins at `at` is `slab[at + 16 k : at + 16 k + 16]`.
+A block is a stretch of `slab`: row k of the block that begins at `at` is `slab[at + 16 k : at + 16 k + 16]`.
 Elements that stand for no pair have weight zero. With the symbols of `symmetry_batches`, a symmetry function is Σ over
 elements of w f R_m A_a.
 """
@@ -48,6 +48,13 @@ class SymmetryFunctionPlan(NamedTuple):
     angular: np.ndarray  #: which of its part's angular factors
     column: np.ndarray  #: place in the descriptor
     rows: np.ndarray  #: [4] where rows R_m, w f R_m, A_a and dA_a begin; [4]: how many rows a block has
+    radial_width: int  #: most functions of a part of radial Gaussians, in whole SIMD vectors
+
+
+@njit(forceinline=True)
+def in_blocks(plan, g):
+    """Whether the functions of a group are calculated in blocks; otherwise by `hdnnp_radial`."""
+    return plan.distances[g] > 1 or plan.chebyshev[g] == 1
 
 
 @njit(forceinline=True, error_model="numpy", fastmath=FAST)

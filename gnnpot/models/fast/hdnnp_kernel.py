@@ -5,7 +5,6 @@ functions, the network forward and backward, and from the blocks, which are stil
 is calculated twice, and nothing but energies and gradient leaves the cache.
 """
 
-import math
 from typing import NamedTuple
 
 import numpy as np
@@ -29,11 +28,14 @@ from gnnpot.models.fast.hdnnp_blocks import (
     angular_block,
     cutoff_block,
     gradient_block,
+    in_blocks,
     radial_block,
 )
 from gnnpot.models.fast.hdnnp_network import count_outside, energy_and_slopes
+from gnnpot.models.fast.hdnnp_radial import add_radial, radial_slope
 from gnnpot.ops.simd.kernels import FAST
-from gnnpot.ops.simd.vectors import SIMD_WIDTH, load, store
+from gnnpot.ops.simd.vector_functions import square_root
+from gnnpot.ops.simd.vectors import SIMD_WIDTH, broadcast, get, lanes_less, load, lowest_bit, put, store
 
 #: rows of a list of neighbours
 _X, _Y, _Z, _R, _F, _DF, _INVERSE, _WEIGHT = range(8)
@@ -44,6 +46,7 @@ class ThreadScratch(NamedTuple):
 
     width: int  #: longest list of neighbours, padded to whole SIMD vectors
     near: np.ndarray  #: [G * 8 * width] rows of the neighbours within a group's cutoff, sorted by class
+    found: np.ndarray  #: [width] edges within a group's cutoff
     edges: np.ndarray  #: [G, width] which edges they are
     bounds: np.ndarray  #: [G, classes + 1] where a class begins
     slab: np.ndarray  #: blocks, see `hdnnp_blocks`
@@ -51,11 +54,13 @@ class ThreadScratch(NamedTuple):
     two: np.ndarray  #: [blocks * 16] the second
     parts: np.ndarray  #: [parts of all groups, 5] group, class or pair of classes, first block, last + 1, elements
     pull: np.ndarray  #: [G, width, 3] derivative with respect to a neighbour's vector
+    gaussians: np.ndarray  #: [G * width * radial_width] see `hdnnp_radial`
+    some: np.ndarray  #: numbers of functions of a part, or of sixteen pairs
 
 
 @njit(cache=True, error_model="numpy", parallel=True)
 def energies_and_gradient(plan, net, first, species, neighbors, vectors, ranges, energies, gradient, outside):
-    """Energies [N] of the atoms, and their sum's derivative with respect to the edge `vectors` [E, 3].
+    """Energies [N] of the atoms, and their sum's derivative with respect to the edge `vectors` [3 E].
 
     `first` [N + 1] edges of each atom, `species` [N], `neighbors` [E] atoms; thread t works on the atoms from
     `ranges[t]` to `ranges[t + 1]`. `outside` [N]: see `count_outside`.
@@ -72,14 +77,18 @@ def _range(plan, net, first, species, neighbors, vectors, lo, hi, energies, grad
         degree = max(degree, first[atom + 1] - first[atom])
     scratch = _scratch(plan, degree, 64)
     row, total_nodes = np.empty(net.sizes[0]), net.sizes.sum()
-    nodes, slopes, coefficients = np.empty(total_nodes), np.empty(total_nodes), np.empty(net.sizes[0])
+    dtype = plan.eta.dtype
+    nodes, slopes = np.empty(total_nodes, dtype), np.empty(total_nodes, dtype)
+    coefficients = np.zeros(net.sizes[0] + SIMD_WIDTH, dtype)
     for atom in range(lo, hi):
         s, need = species[atom], 0
         for g in range(groups):
             _load(plan, g, vectors, species, neighbors, first[atom], first[atom + 1], scratch)
             n, classes = scratch.bounds[g, plan.classes[g]], plan.classes[g]
             pairs = classes * (classes + 1) // 2
-            need += n // SIMD_WIDTH + classes if plan.distances[g] == 1 else n * (n - 1) // 2 // SIMD_WIDTH + pairs
+            if in_blocks(plan, g):
+                several = n if plan.distances[g] == 1 else n * (n - 1) // 2
+                need += several // SIMD_WIDTH + pairs
         if need * SIMD_WIDTH > len(scratch.one):
             scratch = _enlarged(plan, scratch, need + need // 4)
         row[:] = 0.0
@@ -98,23 +107,29 @@ def _scratch(plan, degree, blocks):
     groups, width = len(plan.cutoff), (degree + 2 * SIMD_WIDTH - 1) // SIMD_WIDTH * SIMD_WIDTH
     return ThreadScratch(
         width,
-        np.zeros(groups * 8 * width),
+        np.zeros(groups * 8 * width, plan.eta.dtype),
+        np.zeros(width, np.int64),
         np.zeros((groups, width), np.int64),
         np.zeros((groups, plan.classes.max() + 1), np.int64),
-        np.zeros(blocks * SIMD_WIDTH * plan.rows[4]),
+        np.zeros(blocks * SIMD_WIDTH * plan.rows[4], plan.eta.dtype),
         np.zeros(blocks * SIMD_WIDTH, np.int64),
         np.zeros(blocks * SIMD_WIDTH, np.int64),
         np.zeros((groups * plan.parts.shape[2], 5), np.int64),
-        np.zeros((groups, width, 3)),
+        np.zeros((groups, width, 3), plan.eta.dtype),
+        np.zeros(groups * width * plan.radial_width, plan.eta.dtype),
+        np.zeros(max(plan.radial_width, 2 * SIMD_WIDTH), plan.eta.dtype),
     )
 
 
 @njit(forceinline=True)
 def _enlarged(plan, old, blocks):
     """The same with room for more blocks."""
-    slab = np.zeros(blocks * SIMD_WIDTH * plan.rows[4])
+    slab = np.zeros(blocks * SIMD_WIDTH * plan.rows[4], plan.eta.dtype)
     one, two = np.zeros(blocks * SIMD_WIDTH, np.int64), np.zeros(blocks * SIMD_WIDTH, np.int64)
-    return ThreadScratch(old.width, old.near, old.edges, old.bounds, slab, one, two, old.parts, old.pull)
+    o = old
+    return ThreadScratch(
+        o.width, o.near, o.found, o.edges, o.bounds, slab, one, two, o.parts, o.pull, o.gaussians, o.some
+    )
 
 
 @njit(forceinline=True, error_model="numpy", fastmath=FAST)
@@ -122,31 +137,38 @@ def _load(plan, g, vectors, species, neighbors, start, end, scratch):
     """The neighbours within a group's cutoff, sorted by class."""
     near, width, bounds, edges = scratch.near, scratch.width, scratch.bounds[g], scratch.edges[g]
     at, square, classes = g * 8 * width, plan.cutoff[g] ** 2, plan.classes[g]
-    bounds[:] = 0
+    found, count = scratch.found, 0
     for e in range(start, end):
-        x, y, z = vectors[e, 0], vectors[e, 1], vectors[e, 2]
-        bounds[plan.species_class[g, species[neighbors[e]]] + 1] += int(x * x + y * y + z * z < square)
+        x, y, z = get(vectors, 3 * e), get(vectors, 3 * e + 1), get(vectors, 3 * e + 2)
+        # written in any case, and kept or overwritten by the next: a branch would be guessed wrong every other time
+        put(found, count, e)
+        count += int(x * x + y * y + z * z < square)
+    bounds[:] = 0
+    for i in range(count):
+        bounds[plan.species_class[g, species[neighbors[found[i]]]] + 1] += 1
     for k in range(1, classes + 1):
         bounds[k] += bounds[k - 1]
-    for e in range(start, end):
-        x, y, z = vectors[e, 0], vectors[e, 1], vectors[e, 2]
-        r2 = x * x + y * y + z * z
-        if r2 < square:
-            s = species[neighbors[e]]
-            k = plan.species_class[g, s]
-            i = bounds[k]
-            bounds[k] += 1
-            near[at + i], near[at + width + i], near[at + 2 * width + i] = x, y, z
-            near[at + _R * width + i] = math.sqrt(r2)
-            near[at + _WEIGHT * width + i] = plan.weight[g, s]
-            edges[i] = e
+    for n in range(count):
+        e = found[n]
+        s = species[neighbors[e]]
+        k = plan.species_class[g, s]
+        i = bounds[k]
+        bounds[k] += 1
+        x, y, z = get(vectors, 3 * e), get(vectors, 3 * e + 1), get(vectors, 3 * e + 2)
+        put(near, at + i, x)
+        put(near, at + width + i, y)
+        put(near, at + 2 * width + i, z)
+        put(near, at + _R * width + i, x * x + y * y + z * z)
+        put(near, at + _WEIGHT * width + i, plan.weight[g, s])
+        edges[i] = e
     for k in range(classes, 0, -1):
         bounds[k] = bounds[k - 1]
     bounds[0] = 0
     # what follows the last neighbour shares its vector, and must be a distance
     for i in range(bounds[classes], min(bounds[classes] + SIMD_WIDTH, width)):
-        near[at + _R * width + i] = 0.5 * plan.cutoff[g]
+        near[at + _R * width + i] = 0.25 * square
     for i in range(0, bounds[classes], SIMD_WIDTH):
+        store(near, at + _R * width + i, square_root(load(near, at + _R * width + i)))
         at_f, at_df, at_w = at + _F * width + i, at + _DF * width + i, at + _WEIGHT * width + i
         cutoff_block(plan, g, near, at + _R * width + i, at_f, at_df)
         store(near, at_f, load(near, at_f) * load(near, at_w))
@@ -160,6 +182,9 @@ def _functions(plan, s, scratch, row):
     stride, parts, block = SIMD_WIDTH * plan.rows[4], 0, 0
     for g in range(len(plan.cutoff)):
         classes, p = plan.classes[g], -1
+        if not in_blocks(plan, g):
+            _radial_functions(plan, g, s, scratch, row)
+            continue
         for c1 in range(classes):
             for c2 in range(classes if plan.distances[g] > 1 else c1 + 1):
                 if c2 < c1:
@@ -188,6 +213,39 @@ def _functions(plan, s, scratch, row):
     return parts
 
 
+@njit(forceinline=True)
+def _radial_rows(plan, g, scratch):
+    """The neighbours of a group of radial Gaussians, its Gaussians, and where the rows of r, f and f' are."""
+    width = scratch.width
+    near, gaussians = scratch.near[g * 8 * width :], scratch.gaussians[g * width * plan.radial_width :]
+    return near, gaussians, (_R * width, _F * width, _DF * width)
+
+
+@njit(forceinline=True, error_model="numpy", fastmath=FAST)
+def _radial_functions(plan, g, s, scratch, row):
+    """Radial Gaussians of an atom of species s."""
+    near, gaussians, places = _radial_rows(plan, g, scratch)
+    for c in range(plan.classes[g]):
+        lo, hi = scratch.bounds[g, c], scratch.bounds[g, c + 1]
+        add_radial(plan, plan.parts[g, s, c], near, places, lo, hi, gaussians, scratch.some, row)
+
+
+@njit(forceinline=True, error_model="numpy", fastmath=FAST)
+def _radial_gradients(plan, g, s, scratch, row):
+    """What `row`, dE/dG, gives through radial Gaussians to the gradients of the neighbours' vectors."""
+    near, gaussians, places = _radial_rows(plan, g, scratch)
+    width, coefficients = scratch.width, scratch.some
+    for c in range(plan.classes[g]):
+        part = plan.parts[g, s, c]
+        coefficients[:] = 0.0
+        for f in range(part[0], part[1]):
+            coefficients[f - part[0]] = row[plan.column[f]]
+        for j in range(scratch.bounds[g, c], scratch.bounds[g, c + 1]):
+            slope = radial_slope(plan, part, near, places, j, gaussians, coefficients) * near[_INVERSE * width + j]
+            for axis in range(3):
+                scratch.pull[g, j, axis] = slope * near[axis * width + j]
+
+
 @njit(forceinline=True, error_model="numpy", fastmath=FAST)
 def _pairs(g, c, scratch, block, stride):
     """Vector of a radial group: the neighbours of a class."""
@@ -210,7 +268,7 @@ def _pairs(g, c, scratch, block, stride):
 @njit(forceinline=True, error_model="numpy", fastmath=FAST)
 def _triplets(plan, g, c1, c2, scratch, block, stride):
     """Elements of an angular group: pairs of neighbours of classes c1 and c2, near each other if the group wants it."""
-    near, slab, width = scratch.near, scratch.slab, scratch.width
+    near, slab, width, dots = scratch.near, scratch.slab, scratch.width, scratch.some
     one, two, first = scratch.one, scratch.two, block * SIMD_WIDTH
     base, bounds = g * 8 * width, scratch.bounds[g]
     square = plan.cutoff[g] ** 2 if plan.distances[g] == 3 else np.inf
@@ -219,21 +277,35 @@ def _triplets(plan, g, c1, c2, scratch, block, stride):
         at_j = base + j
         x, y, z, r = near[at_j], near[at_j + width], near[at_j + 2 * width], near[at_j + _R * width]
         f, df, inverse = near[at_j + _F * width], near[at_j + _DF * width], near[at_j + _INVERSE * width]
-        for k in range(bounds[c2] if c2 > c1 else j + 1, bounds[c2 + 1]):
-            at_k = base + k
-            dot = x * near[at_k] + y * near[at_k + width] + z * near[at_k + 2 * width]
-            r_k = near[at_k + _R * width]
-            jk2 = r * r + r_k * r_k - 2.0 * dot
-            # written in any case, and kept or overwritten by the next: a branch would be guessed wrong every other time
-            at = (block + n // SIMD_WIDTH) * stride + n % SIMD_WIDTH
-            slab[at + SIMD_WIDTH * C], slab[at + SIMD_WIDTH * RJ] = dot, jk2
-            slab[at + SIMD_WIDTH * RA], slab[at + SIMD_WIDTH * RB] = r, r_k
-            slab[at + SIMD_WIDTH * FF] = f * near[at_k + _F * width]
-            slab[at + SIMD_WIDTH * DFA] = df * near[at_k + _F * width]
-            slab[at + SIMD_WIDTH * DFB] = f * near[at_k + _DF * width]
-            slab[at + SIMD_WIDTH * IA], slab[at + SIMD_WIDTH * IB] = inverse, near[at_k + _INVERSE * width]
-            one[first + n], two[first + n] = j, k
-            n += int(jk2 < square)
+        end = bounds[c2 + 1]
+        for begin in range(bounds[c2] if c2 > c1 else j + 1, end, SIMD_WIDTH):
+            at_k = base + begin
+            x_k, y_k, z_k = load(near, at_k), load(near, at_k + width), load(near, at_k + 2 * width)
+            dx, dy, dz = x_k - x, y_k - y, z_k - z
+            jk2 = dx * dx + dy * dy + dz * dz
+            store(dots, 0, x_k * x + y_k * y + z_k * z)
+            store(dots, SIMD_WIDTH, jk2)
+            kept = lanes_less(jk2, broadcast(near, square))
+            if end - begin < SIMD_WIDTH:
+                kept &= (1 << (end - begin)) - 1
+            while kept:
+                lane = lowest_bit(kept)
+                kept &= kept - 1
+                k, at_k = begin + lane, base + begin + lane
+                at = (block + n // SIMD_WIDTH) * stride + n % SIMD_WIDTH
+                f_k = get(near, at_k + _F * width)
+                put(slab, at + SIMD_WIDTH * C, get(dots, lane))
+                put(slab, at + SIMD_WIDTH * RJ, get(dots, SIMD_WIDTH + lane))
+                put(slab, at + SIMD_WIDTH * RA, r)
+                put(slab, at + SIMD_WIDTH * RB, get(near, at_k + _R * width))
+                put(slab, at + SIMD_WIDTH * FF, f * f_k)
+                put(slab, at + SIMD_WIDTH * DFA, df * f_k)
+                put(slab, at + SIMD_WIDTH * DFB, f * get(near, at_k + _DF * width))
+                put(slab, at + SIMD_WIDTH * IA, inverse)
+                put(slab, at + SIMD_WIDTH * IB, get(near, at_k + _INVERSE * width))
+                put(one, first + n, j)
+                put(two, first + n, k)
+                n += 1
     for i in range(n, (n + SIMD_WIDTH - 1) // SIMD_WIDTH * SIMD_WIDTH):
         at = (block + i // SIMD_WIDTH) * stride + i % SIMD_WIDTH
         slab[at + SIMD_WIDTH * C], slab[at + SIMD_WIDTH * FF] = 0.0, 0.0
@@ -246,9 +318,12 @@ def _triplets(plan, g, c1, c2, scratch, block, stride):
 @njit(forceinline=True, error_model="numpy", fastmath=FAST)
 def _gradients(plan, s, scratch, parts, row, coefficients):
     """From `row`, dE/dG of an atom, the derivative with respect to the vectors of its neighbours."""
-    stride, slab, one, two, width = SIMD_WIDTH * plan.rows[4], scratch.slab, scratch.one, scratch.two, scratch.width
+    stride, slab, one, width = SIMD_WIDTH * plan.rows[4], scratch.slab, scratch.one, scratch.width
     for g in range(len(plan.cutoff)):
-        scratch.pull[g, : scratch.bounds[g, plan.classes[g]]] = 0.0
+        if in_blocks(plan, g):
+            scratch.pull[g, : scratch.bounds[g, plan.classes[g]]] = 0.0
+        else:
+            _radial_gradients(plan, g, s, scratch, row)
     for k in range(parts):
         entry = scratch.parts[k]
         g, begin, end = entry[0], entry[2], entry[3]
@@ -257,15 +332,33 @@ def _gradients(plan, s, scratch, parts, row, coefficients):
             coefficients[f - part[0]] = row[plan.column[f]]
         for at in range(begin * stride, end * stride, stride):
             gradient_block(plan, g, part, slab, at, coefficients)
-        for n in range(entry[4]):
-            at = (begin + n // SIMD_WIDTH) * stride + n % SIMD_WIDTH
-            i, pa = one[begin * SIMD_WIDTH + n], slab[at + SIMD_WIDTH * PA]
-            if plan.distances[g] == 1:
+        if plan.distances[g] == 1:
+            for n in range(entry[4]):
+                i = one[begin * SIMD_WIDTH + n]
+                pa = slab[(begin + n // SIMD_WIDTH) * stride + n % SIMD_WIDTH + SIMD_WIDTH * PA]
                 for axis in range(3):
                     pull[i, axis] += pa * near[axis * width + i]
-            else:
-                j, pb, q = two[begin * SIMD_WIDTH + n], slab[at + SIMD_WIDTH * PB], slab[at + SIMD_WIDTH * Q]
-                for axis in range(3):
-                    a, b = near[axis * width + i], near[axis * width + j]
-                    pull[i, axis] += pa * a + q * b
-                    pull[j, axis] += pb * b + q * a
+        else:
+            _pull_triplets(scratch, entry, near, pull, stride)
+
+
+@njit(forceinline=True, error_model="numpy", fastmath=FAST)
+def _pull_triplets(scratch, entry, near, pull, stride):
+    """Add the rows PA, PB and Q of a part's blocks to the gradients of the neighbours' vectors."""
+    slab, one, two, width, first = scratch.slab, scratch.one, scratch.two, scratch.width, entry[2] * SIMD_WIDTH
+    n, count = 0, entry[4]
+    while n < count:
+        # triplets with the same first neighbour follow each other
+        i = one[first + n]
+        x, y, z = near[i], near[width + i], near[2 * width + i]
+        px, py, pz = pull[i, 0], pull[i, 1], pull[i, 2]
+        while n < count and get(one, first + n) == i:
+            at, j = (entry[2] + n // SIMD_WIDTH) * stride + n % SIMD_WIDTH, get(two, first + n)
+            pa, pb, q = get(slab, at + SIMD_WIDTH * PA), get(slab, at + SIMD_WIDTH * PB), get(slab, at + SIMD_WIDTH * Q)
+            x_j, y_j, z_j = get(near, j), get(near, width + j), get(near, 2 * width + j)
+            px, py, pz = px + pa * x + q * x_j, py + pa * y + q * y_j, pz + pa * z + q * z_j
+            pull[j, 0] += pb * x_j + q * x
+            pull[j, 1] += pb * y_j + q * y
+            pull[j, 2] += pb * z_j + q * z
+            n += 1
+        pull[i, 0], pull[i, 1], pull[i, 2] = px, py, pz

@@ -36,12 +36,16 @@ class Network(NamedTuple):
 
 
 def network_of(
-    inputs: tuple[Tensor, ...], weights: list[Tensor], biases: list[Tensor], activations: tuple[str, ...]
+    inputs: tuple[Tensor, ...],
+    weights: list[Tensor],
+    biases: list[Tensor],
+    activations: tuple[str, ...],
+    dtype: np.dtype,
 ) -> Network:
     """`inputs` factor, constant, low and high [S, D]; `weights` [S, before, after] and `biases` [S, 1, after] of all
-    layers; the last layer is linear."""
+    layers; the last layer is linear. Weights and biases are taken in `dtype`."""
     species = len(weights[0])
-    sizes = [_whole(weights[0].shape[1]), *(_whole(w.shape[2]) for w in weights)]
+    sizes = [whole_vectors(weights[0].shape[1]), *(whole_vectors(w.shape[2]) for w in weights)]
     padded = [_padded(w, before, after) for w, before, after in zip(weights, sizes[:-1], sizes[1:], strict=True)]
     flat = [np.concatenate([w.reshape(species, -1) for w in rows], axis=1) for rows in (
         padded, [np.ascontiguousarray(w.transpose(0, 2, 1)) for w in padded],
@@ -55,14 +59,15 @@ def network_of(
         high=high,
         sizes=np.array(sizes),
         activations=np.array([ACTIVATIONS.index(name) for name in (*activations, "linear")]),
-        weights=flat[0],
-        transposed=flat[1],
-        biases=np.concatenate(rows, axis=1),
+        weights=flat[0].astype(dtype),
+        transposed=flat[1].astype(dtype),
+        biases=np.concatenate(rows, axis=1).astype(dtype),
     )
 
 
-def _whole(nodes: int) -> int:
-    return -(-nodes // SIMD_WIDTH) * SIMD_WIDTH
+def whole_vectors(count: int) -> int:
+    """The next multiple of the SIMD width."""
+    return -(-count // SIMD_WIDTH) * SIMD_WIDTH
 
 
 def _padded(tensor: Tensor, rows: int, columns: int) -> np.ndarray:
@@ -82,7 +87,7 @@ def count_outside(net, s, g):
 
 @njit(forceinline=True, error_model="numpy", fastmath=FAST)
 def energy_and_slopes(net, s, g, nodes, slopes):
-    """The energy of an atom of species s; `g` [sizes[0]], its symmetry functions, become dE/dg.
+    """The energy of an atom of species s; `g` [sizes[0]] float64, its symmetry functions, become dE/dg.
 
     `nodes` and `slopes` [all sizes together] are scratch: what the nodes are, and f' of them and then dE/dnode.
     """
@@ -138,14 +143,16 @@ def _multiply(matrix, start, x, at_x, n, constant, at_constant, y, at_y, m):
 def _activate(kind, values, slopes, at, count):
     """Values v become f(v), slopes f'(v)."""
     if kind == 0:
-        for i in range(at, at + count):
-            t = 2.0 * sigmoid(2.0 * values[i]) - 1.0
-            values[i], slopes[i] = t, 1.0 - t * t
+        for i in range(at, at + count, SIMD_WIDTH):
+            t = sigmoid(load(values, i) * 2.0) * 2.0 - 1.0
+            store(values, i, t)
+            store(slopes, i, 1.0 - t * t)
     elif kind == 2:
-        for i in range(at, at + count):
-            s = sigmoid(values[i])
-            slopes[i] = s + values[i] * s * (1.0 - s)
-            values[i] *= s
+        for i in range(at, at + count, SIMD_WIDTH):
+            x = load(values, i)
+            s = sigmoid(x)
+            store(values, i, x * s)
+            store(slopes, i, s + x * s * (1.0 - s))
     elif kind == 10:
         slopes[at : at + count] = 1.0
     else:

@@ -136,6 +136,28 @@ def broadcast_at(typing_context, array, position):
 
 
 @intrinsic
+def get(typing_context, array, position):
+    """array[position]; unlike Numba's, it takes no step to count negative positions from the end."""
+
+    def generate(context, builder, signature, arguments):
+        return builder.load(Instructions(context, builder, array.dtype).place(signature.args[0], *arguments))
+
+    return array.dtype(array, types.intp), generate
+
+
+@intrinsic
+def put(typing_context, array, position, number):
+    """array[position] = number, as `get` counts."""
+
+    def generate(context, builder, signature, arguments):
+        place = Instructions(context, builder, array.dtype).place(signature.args[0], *arguments[:2])
+        builder.store(arguments[2], place)
+        return context.get_dummy_value()
+
+    return types.none(array, types.intp, array.dtype), generate
+
+
+@intrinsic
 def fma(typing_context, a, b, c):
     """a b + c."""
 
@@ -163,6 +185,27 @@ def total(typing_context, a):
         return Instructions(context, builder, a.dtype).total(*arguments)
 
     return a.dtype(a), generate
+
+
+@intrinsic
+def lanes_less(typing_context, a, b):
+    """Bits of an integer: lane k's is set if a < b there."""
+
+    def generate(context, builder, signature, arguments):
+        bits = builder.bitcast(builder.fcmp_ordered("<", *arguments), ir.IntType(SIMD_WIDTH))
+        return builder.zext(bits, ir.IntType(64))
+
+    return types.int64(a, a), generate
+
+
+@intrinsic
+def lowest_bit(typing_context, bits):
+    """Position of the lowest bit that is set; 64 if there is none."""
+
+    def generate(context, builder, signature, arguments):
+        return builder.cttz(arguments[0], ir.Constant(ir.IntType(1), 0))
+
+    return types.int64(types.int64), generate
 
 
 @njit(forceinline=True)
