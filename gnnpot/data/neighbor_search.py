@@ -2,13 +2,15 @@
 
     i, j, shifts, vectors, distances = find_pairs(positions, cell, pbc, cutoff=5.0)
 
-vesin's grid of cells is the fast way where atoms fill the space that they span. Where they don't (fragments far apart,
-a long wire, few atoms in a huge cell) a k-d tree of the atoms and of their images near the cell is searched, whose cost
-depends on the atoms alone. Skewed cells with many images within the cutoff are reduced to the shortest lattice vectors
-first (Minkowski's reduction).
+A grid of bins is the fast way where atoms fill the space that they span: `neighbor_grid`, or vesin's where only the
+closest pair is wanted, as when a file is read, which is to load no kernels. Where atoms don't fill it (fragments far
+apart, a long wire, few atoms in a huge cell) a k-d tree of the atoms and of their images near the cell is searched,
+whose cost depends on the atoms alone. Skewed cells with many images within the cutoff are reduced to the shortest
+lattice vectors first (Minkowski's reduction).
 """
 
 import itertools
+from typing import NamedTuple
 
 import numpy as np
 from scipy.spatial import cKDTree
@@ -18,11 +20,18 @@ MAX_IMAGES = 2000
 #: vesin makes no more cells than this; a larger grid it makes coarser, which fails for long and thin ones
 MAX_GRID_CELLS = 100_000
 
-Pairs = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]
+
+class PairRows(NamedTuple):
+    """What is known of E pairs."""
+
+    edge_index: np.ndarray  #: [2, E] int64: centre, neighbour
+    shifts: np.ndarray  #: [E, 3] int64, whole cells between the neighbour's image and its atom
+    vectors: np.ndarray  #: [E, 3] Å, from centre to neighbour
+    distances: np.ndarray  #: [E] Å
 
 
-def find_pairs(positions: np.ndarray, cell: np.ndarray, pbc: np.ndarray, cutoff: float) -> Pairs:
-    """All ordered pairs i, j with |positions[j] + shift @ cell - positions[i]| < cutoff, sorted by i.
+def find_pairs(positions: np.ndarray, cell: np.ndarray, pbc: np.ndarray, cutoff: float) -> PairRows:
+    """All ordered pairs i, j with |positions[j] + shift @ cell - positions[i]| < cutoff, sorted by i, then by j.
 
     Args:
         positions: [N, 3] Å.
@@ -31,23 +40,21 @@ def find_pairs(positions: np.ndarray, cell: np.ndarray, pbc: np.ndarray, cutoff:
         cutoff: Å.
 
     Returns:
-        i [E], j [E], shifts [E, 3] (whole cells), vectors [E, 3] from i to j (Å), distances [E] (Å). An atom's own
-        images count, the atom itself does not.
+        Pairs, shifts (whole cells), vectors from i to j and distances. An atom's own images count, the atom itself does
+        not.
     """
     pbc = np.asarray(pbc, dtype=bool)
     complete = complete_cell(cell, pbc)
     reduced, integers = compact_cell(complete, pbc, cutoff)
     if integers is not None:
-        i, j, shifts, vectors, distances = _find_by_tree(positions, reduced, pbc, cutoff)
-        return i, j, shifts @ integers, vectors, distances
+        found = find_by_tree(positions, reduced, pbc, cutoff)
+        return found._replace(shifts=found.shifts @ integers)
     if not fits_grid(positions, complete, pbc, cutoff):
-        return _find_by_tree(positions, complete, pbc, cutoff)
-    from vesin import NeighborList
+        return find_by_tree(positions, complete, pbc, cutoff)
+    from gnnpot.compiler.threads import follow_torch
+    from gnnpot.data.neighbor_grid import grid_of, pairs_by_grid
 
-    i, j, shifts, vectors, distances = NeighborList(cutoff=cutoff, full_list=True, sorted=True).compute(
-        points=positions, box=complete, periodic=pbc.tolist(), quantities="ijSDd"
-    )
-    return i, j, shifts, vectors, distances
+    return pairs_by_grid(grid_of(positions, complete, pbc, cutoff), follow_torch())
 
 
 def closest_pair(
@@ -57,7 +64,7 @@ def closest_pair(
     complete = complete_cell(cell, pbc)
     reduced, integers = compact_cell(complete, pbc, cutoff)
     if integers is not None:
-        i, j, _, _, distances = _find_by_tree(positions, reduced, pbc, cutoff)
+        (i, j), _, _, distances = find_by_tree(positions, reduced, pbc, cutoff)
     elif fits_grid(positions, complete, pbc, cutoff):
         from vesin import NeighborList
 
@@ -65,7 +72,7 @@ def closest_pair(
             points=positions, box=complete, periodic=pbc.tolist(), quantities="ijd"
         )
     else:
-        i, j, _, _, distances = _find_by_tree(positions, complete, pbc, cutoff)
+        (i, j), _, _, distances = find_by_tree(positions, complete, pbc, cutoff)
     if len(distances) == 0:
         return None
     k = int(distances.argmin())
@@ -121,7 +128,8 @@ def wrapped(positions: np.ndarray, complete: np.ndarray, pbc: np.ndarray) -> tup
     return fractional - cells, cells
 
 
-def _find_by_tree(positions: np.ndarray, complete: np.ndarray, pbc: np.ndarray, cutoff: float) -> Pairs:
+def find_by_tree(positions: np.ndarray, complete: np.ndarray, pbc: np.ndarray, cutoff: float) -> PairRows:
+    """As `find_pairs`, of a complete cell, by a k-d tree."""
     fractional, cells = wrapped(positions, complete, pbc)
     images, atoms, shifts = _images(fractional, complete, pbc, cutoff)
     found = cKDTree(fractional @ complete).sparse_distance_matrix(cKDTree(images), cutoff, output_type="ndarray")
@@ -135,7 +143,7 @@ def _find_by_tree(positions: np.ndarray, complete: np.ndarray, pbc: np.ndarray, 
     vectors = positions[j] - positions[i] + shift @ complete
     distances = np.linalg.norm(vectors, axis=1)
     near = np.flatnonzero(distances < cutoff)
-    return i[near], j[near], shift[near].astype(np.int64), vectors[near], distances[near]
+    return PairRows(np.stack([i[near], j[near]]), shift[near].astype(np.int64), vectors[near], distances[near])
 
 
 def _images(

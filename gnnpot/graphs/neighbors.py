@@ -5,8 +5,9 @@ The convention, said once: an edge e = (i, j) has its centre i in `edge_index[0]
 
     edge_vectors[e] = positions[j] + edge_shifts[e] @ cell - positions[i].
 
-Edges are sorted by centre, so that the edges of one atom are a contiguous segment. Every edge has its reverse. A
-triplet is an ordered pair of different edges (i, j), (i, k) with one centre; triplets are sorted by their first edge.
+Edges are sorted by centre, so that the edges of one atom are a contiguous segment, and within it by neighbour. Every
+edge has its reverse. A triplet is an ordered pair of different edges (i, j), (i, k) with one centre; triplets are
+sorted by their first edge.
 """
 
 from dataclasses import dataclass
@@ -35,9 +36,7 @@ def neighbor_list(positions: np.ndarray, cell: np.ndarray, pbc: np.ndarray, cuto
     Any cell will do: smaller than the cutoff, triclinic, left-handed, periodic along some directions only, or no
     cell at all. An atom's own images count, the atom itself does not.
     """
-    i, j, shifts, vectors, distances = find_pairs(positions, cell, np.asarray(pbc, dtype=bool), cutoff)
-    edge_index = np.stack([i, j]).astype(np.int64)
-    return Neighbors(edge_index, shifts.astype(np.int64), vectors, distances)
+    return Neighbors(*find_pairs(positions, cell, pbc, cutoff))
 
 
 def are_independent(cell: np.ndarray, pbc: np.ndarray) -> bool:

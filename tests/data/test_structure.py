@@ -5,9 +5,8 @@ import pytest
 from ase import Atoms
 from ase.build import bulk, molecule
 
-from gnnpot.data import neighbor_search
 from gnnpot.data.frame import Frame, FrameError
-from gnnpot.data.neighbor_search import compact_cell, complete_cell, find_pairs, fits_grid
+from gnnpot.data.neighbor_search import compact_cell, complete_cell, find_by_tree, find_pairs, fits_grid
 from gnnpot.graphs import neighbor_list
 
 from .conftest import make_frame
@@ -89,10 +88,11 @@ def test_the_tree_finds_what_the_grid_finds():
         sets = []
         for found in (
             find_pairs(positions, cell, pbc, cutoff),
-            neighbor_search._find_by_tree(positions, complete, pbc, cutoff),
+            find_by_tree(positions, complete, pbc, cutoff),
         ):
-            sets.append(sorted(tuple(row) for row in np.column_stack(found[:3]).astype(int).tolist()))
-            assert (np.diff(found[0]) >= 0).all()
+            sets.append(sorted(tuple(row) for row in np.column_stack([*found.edge_index, found.shifts]).tolist()))
+            i, j = found.edge_index
+            assert (np.lexsort((j, i)) == np.arange(len(i))).all()
         assert sets[0] == sets[1]
 
 

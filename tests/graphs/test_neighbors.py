@@ -10,6 +10,7 @@ from ase.build import bulk, fcc111, molecule
 from torch_geometric.data import Batch
 
 from gnnpot.data.frame import Frame
+from gnnpot.data.neighbor_grid import grid_of, pairs_by_grid
 from gnnpot.graphs import build_graph, neighbor_list, triplets
 
 
@@ -62,6 +63,26 @@ def test_neighbors_are_those_of_brute_force(name, cutoff):
     np.testing.assert_allclose(found.edge_vectors, vectors, atol=1e-12)
     np.testing.assert_allclose(found.distances, np.linalg.norm(vectors, axis=1), atol=1e-12)
     assert np.all(np.diff(found.edge_index[0]) >= 0)
+
+
+@pytest.mark.parametrize("shell", [1, 2, 3, 5])
+def test_pairs_at_the_cutoff_have_their_reverse(shell):
+    atoms = bulk("Cu", cubic=True) * (3, 4, 5)
+    atoms.positions += 31.7
+    # distances of a shell differ by rounding, and so does which of them are below the cutoff
+    cutoff = 3.61 * np.sqrt(shell / 2)
+    found = neighbor_list(atoms.positions, atoms.cell.array, atoms.pbc, cutoff)
+    edges = set(map(tuple, np.column_stack([found.edge_index.T, found.edge_shifts]).tolist()))
+    assert edges == {(j, i, -a, -b, -c) for i, j, a, b, c in edges}
+
+
+def test_threads_change_nothing():
+    atoms = bulk("NaCl", "rocksalt", 5.6, cubic=True) * (3, 3, 3)
+    atoms.rattle(0.2, seed=1)
+    grid = grid_of(atoms.positions, atoms.cell.array, atoms.pbc, 5.0)
+    one, five = (pairs_by_grid(grid, parts) for parts in (1, 5))
+    for a, b in zip(one, five, strict=True):
+        assert np.array_equal(a, b)
 
 
 def test_triplets_are_all_pairs_of_edges_at_an_atom():

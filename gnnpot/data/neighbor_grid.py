@@ -1,0 +1,160 @@
+"""Pairs within a cutoff by a grid of bins over a cell, in threads; `neighbor_search` calls it.
+
+Neighbours j are taken in order, each with its images that lie within the cutoff of the cell, and written to the lists
+of the centres i near them: so the list of each centre is sorted by neighbour without being sorted. Threads share out
+the neighbours, and count first, so that each knows where to write.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from gnnpot.compiler.decorator import njit, prange
+from gnnpot.data.neighbor_search import PairRows, heights, wrapped
+
+#: of the cutoff: pairs that are hardly farther by their wrapped positions are tried by their own, so that a pair and
+#: its reverse are both found or both not
+_ROUNDING = 1e-6
+
+
+class Grid(NamedTuple):
+    """N atoms in bins of a cell, or of what they span where it is not periodic."""
+
+    positions: np.ndarray  #: [N, 3] Å, as they are
+    cell: np.ndarray  #: [3, 3] Å, complete
+    cutoff: float  #: Å
+    fractional: np.ndarray  #: [N, 3] within 0 to 1 along periodic directions
+    cells: np.ndarray  #: [N, 3] int64, whole cells that were taken off
+    pbc: np.ndarray  #: [3] bool
+    margin: np.ndarray  #: [3] the cutoff in fractional coordinates
+    low: np.ndarray  #: [3] where the bins begin
+    scale: np.ndarray  #: [3] bins per unit of the fractional coordinates
+    bins: np.ndarray  #: [3] int64
+    order: np.ndarray  #: [N] the atoms, bin after bin
+    starts: np.ndarray  #: [bins + 1] where a bin begins in `order`
+    places: np.ndarray  #: [N, 3] Å, wrapped, in this order
+
+
+def grid_of(positions: np.ndarray, cell: np.ndarray, pbc: np.ndarray, cutoff: float) -> Grid:
+    """Atoms in bins of half the cutoff, or of the cutoff if there are too few atoms for so many.
+
+    Args:
+        positions: [N, 3] Å.
+        cell: [3, 3] Å, complete.
+        pbc: [3] bool.
+        cutoff: Å.
+    """
+    positions, cell = np.ascontiguousarray(positions), np.ascontiguousarray(cell)
+    margin = cutoff / heights(cell) * (1 + _ROUNDING)
+    fractional, cells = wrapped(positions, cell, pbc)
+    low = np.where(pbc, 0.0, fractional.min(axis=0))
+    span = np.where(pbc, 1.0, np.ptp(fractional, axis=0))
+    bins = np.maximum(1, np.floor(2 * span / margin)).astype(np.int64)
+    if bins.prod() > 4 * len(fractional):
+        bins = np.maximum(1, np.floor(span / margin)).astype(np.int64)
+    scale = np.divide(bins, span, out=np.zeros(3), where=span > 0)
+    each = np.clip(np.floor((fractional - low) * scale), 0, bins - 1).astype(np.int64)
+    number = (each[:, 0] * bins[1] + each[:, 1]) * bins[2] + each[:, 2]
+    order = np.argsort(number, kind="stable")
+    starts = np.searchsorted(number[order], np.arange(bins.prod() + 1))
+    return Grid(
+        positions, cell, cutoff, fractional, cells.astype(np.int64), pbc, margin, low, scale, bins, order, starts,
+        places=(fractional @ cell)[order],
+    )  # fmt: skip
+
+
+@njit(cache=True, parallel=True)
+def pairs_by_grid(grid: Grid, parts: int) -> PairRows:  # pragma: no cover - compiled
+    """All pairs closer than the cutoff, sorted by centre and neighbour; `parts` is the number of threads, which changes
+    nothing."""
+    n = len(grid.positions)
+    counts = np.zeros((parts, n), np.int64)
+    nothing = PairRows(np.empty((2, 0), np.int64), np.empty((0, 3), np.int64), np.empty((0, 3)), np.empty(0))
+    for part in prange(parts):
+        for j in range(n * part // parts, n * (part + 1) // parts):
+            _add_neighbor(grid, j, counts[part], nothing, False)
+    total = 0
+    for i in range(n):
+        for part in range(parts):
+            count = counts[part, i]
+            counts[part, i] = total
+            total += count
+    found = PairRows(
+        np.empty((2, total), np.int64), np.empty((total, 3), np.int64), np.empty((total, 3)), np.empty(total)
+    )
+    for part in prange(parts):
+        for j in range(n * part // parts, n * (part + 1) // parts):
+            _add_neighbor(grid, j, counts[part], found, True)
+    return found
+
+
+@njit(forceinline=True)
+def _add_neighbor(  # pragma: no cover - compiled
+    grid: Grid, j: int, at: np.ndarray, found: PairRows, is_written: bool
+) -> None:
+    """at[i] += 1 for each centre i that atom j or an image of it is a neighbour of; first, if wanted, the pair is
+    written there."""
+    f0, f1, f2 = grid.fractional[j, 0], grid.fractional[j, 1], grid.fractional[j, 2]
+    (lo0, hi0), (lo1, hi1), (lo2, hi2) = _images(grid, f0, 0), _images(grid, f1, 1), _images(grid, f2, 2)
+    for s0 in range(lo0, hi0 + 1):
+        first0, last0 = _bins(grid, f0 + s0, 0)
+        for s1 in range(lo1, hi1 + 1):
+            first1, last1 = _bins(grid, f1 + s1, 1)
+            for s2 in range(lo2, hi2 + 1):
+                first2, last2 = _bins(grid, f2 + s2, 2)
+                for b0 in range(first0, last0 + 1):
+                    for b1 in range(first1, last1 + 1):
+                        row = (b0 * grid.bins[1] + b1) * grid.bins[2]
+                        lo, hi = grid.starts[row + first2], grid.starts[row + last2 + 1]
+                        _add_run(grid, j, (s0, s1, s2), (lo, hi), at, found, is_written)
+
+
+@njit(forceinline=True)
+def _add_run(  # pragma: no cover - compiled
+    grid: Grid, j: int, s: tuple[int, int, int], run: tuple[int, int], at: np.ndarray, found: PairRows, is_written: bool
+) -> None:
+    """The same for the image of j in cell s, and centres in bins that follow each other: `grid.order` from run[0] to
+    run[1]."""
+    positions, cell = grid.positions, grid.cell
+    limit = (grid.cutoff * (1 + _ROUNDING)) ** 2
+    f0, f1, f2 = grid.fractional[j, 0] + s[0], grid.fractional[j, 1] + s[1], grid.fractional[j, 2] + s[2]
+    x = f0 * cell[0, 0] + f1 * cell[1, 0] + f2 * cell[2, 0]
+    y = f0 * cell[0, 1] + f1 * cell[1, 1] + f2 * cell[2, 1]
+    z = f0 * cell[0, 2] + f1 * cell[1, 2] + f2 * cell[2, 2]
+    for a in range(run[0], run[1]):
+        dx, dy, dz = grid.places[a, 0] - x, grid.places[a, 1] - y, grid.places[a, 2] - z
+        if dx * dx + dy * dy + dz * dz > limit:
+            continue
+        i = grid.order[a]
+        shift0 = s[0] - grid.cells[j, 0] + grid.cells[i, 0]
+        shift1 = s[1] - grid.cells[j, 1] + grid.cells[i, 1]
+        shift2 = s[2] - grid.cells[j, 2] + grid.cells[i, 2]
+        # in this order, so that the vector of the reverse pair is the same but for its sign
+        x_ij = positions[j, 0] - positions[i, 0] + (shift0 * cell[0, 0] + shift1 * cell[1, 0] + shift2 * cell[2, 0])
+        y_ij = positions[j, 1] - positions[i, 1] + (shift0 * cell[0, 1] + shift1 * cell[1, 1] + shift2 * cell[2, 1])
+        z_ij = positions[j, 2] - positions[i, 2] + (shift0 * cell[0, 2] + shift1 * cell[1, 2] + shift2 * cell[2, 2])
+        distance = np.sqrt(x_ij * x_ij + y_ij * y_ij + z_ij * z_ij)
+        if distance >= grid.cutoff or (i == j and shift0 == 0 and shift1 == 0 and shift2 == 0):
+            continue
+        to = at[i]
+        at[i] += 1
+        if is_written:
+            found.edge_index[0, to], found.edge_index[1, to], found.distances[to] = i, j, distance
+            found.shifts[to, 0], found.shifts[to, 1], found.shifts[to, 2] = shift0, shift1, shift2
+            found.vectors[to, 0], found.vectors[to, 1], found.vectors[to, 2] = x_ij, y_ij, z_ij
+
+
+@njit(forceinline=True)
+def _images(grid: Grid, fraction: float, k: int) -> tuple[int, int]:  # pragma: no cover - compiled
+    """First and last cell along direction k in which an image lies within the cutoff of the cell."""
+    if not grid.pbc[k]:
+        return 0, 0
+    return int(np.ceil(-grid.margin[k] - fraction)), int(np.floor(1 + grid.margin[k] - fraction))
+
+
+@njit(forceinline=True)
+def _bins(grid: Grid, fraction: float, k: int) -> tuple[int, int]:  # pragma: no cover - compiled
+    """First and last bin along direction k within the cutoff; what lies outside of the grid is in the outermost one."""
+    low, high = fraction - grid.margin[k] - grid.low[k], fraction + grid.margin[k] - grid.low[k]
+    last = grid.bins[k] - 1
+    return min(max(int(np.floor(low * grid.scale[k])), 0), last), min(max(int(np.floor(high * grid.scale[k])), 0), last)
