@@ -17,7 +17,7 @@ from gnnpot.data.neighbor_search import PairRows, heights, wrapped
 _ROUNDING = 1e-6
 
 
-class Grid(NamedTuple):
+class NeighborGrid(NamedTuple):
     """N atoms in bins of a cell, or of what they span where it is not periodic."""
 
     positions: np.ndarray  #: [N, 3] Å, as they are
@@ -35,7 +35,7 @@ class Grid(NamedTuple):
     places: np.ndarray  #: [N, 3] Å, wrapped, in this order
 
 
-def grid_of(positions: np.ndarray, cell: np.ndarray, pbc: np.ndarray, cutoff: float) -> Grid:
+def grid_of(positions: np.ndarray, cell: np.ndarray, pbc: np.ndarray, cutoff: float) -> NeighborGrid:
     """Atoms in bins of half the cutoff, or of the cutoff if there are too few atoms for so many.
 
     Args:
@@ -57,14 +57,14 @@ def grid_of(positions: np.ndarray, cell: np.ndarray, pbc: np.ndarray, cutoff: fl
     number = (each[:, 0] * bins[1] + each[:, 1]) * bins[2] + each[:, 2]
     order = np.argsort(number, kind="stable")
     starts = np.searchsorted(number[order], np.arange(bins.prod() + 1))
-    return Grid(
+    return NeighborGrid(
         positions, cell, cutoff, fractional, cells.astype(np.int64), pbc, margin, low, scale, bins, order, starts,
         places=(fractional @ cell)[order],
     )  # fmt: skip
 
 
 @njit(cache=True, parallel=True)
-def pairs_by_grid(grid: Grid, parts: int) -> PairRows:  # pragma: no cover - compiled
+def pairs_by_grid(grid: NeighborGrid, parts: int) -> PairRows:  # pragma: no cover - compiled
     """All pairs closer than the cutoff, sorted by centre and neighbour; `parts` is the number of threads, which changes
     nothing."""
     n = len(grid.positions)
@@ -90,7 +90,7 @@ def pairs_by_grid(grid: Grid, parts: int) -> PairRows:  # pragma: no cover - com
 
 @njit(forceinline=True)
 def _add_neighbor(  # pragma: no cover - compiled
-    grid: Grid, j: int, at: np.ndarray, found: PairRows, is_written: bool
+    grid: NeighborGrid, j: int, at: np.ndarray, found: PairRows, is_written: bool
 ) -> None:
     """at[i] += 1 for each centre i that atom j or an image of it is a neighbour of; first, if wanted, the pair is
     written there."""
@@ -111,7 +111,13 @@ def _add_neighbor(  # pragma: no cover - compiled
 
 @njit(forceinline=True)
 def _add_run(  # pragma: no cover - compiled
-    grid: Grid, j: int, s: tuple[int, int, int], run: tuple[int, int], at: np.ndarray, found: PairRows, is_written: bool
+    grid: NeighborGrid,
+    j: int,
+    s: tuple[int, int, int],
+    run: tuple[int, int],
+    at: np.ndarray,
+    found: PairRows,
+    is_written: bool,
 ) -> None:
     """The same for the image of j in cell s, and centres in bins that follow each other: `grid.order` from run[0] to
     run[1]."""
@@ -145,7 +151,7 @@ def _add_run(  # pragma: no cover - compiled
 
 
 @njit(forceinline=True)
-def _images(grid: Grid, fraction: float, k: int) -> tuple[int, int]:  # pragma: no cover - compiled
+def _images(grid: NeighborGrid, fraction: float, k: int) -> tuple[int, int]:  # pragma: no cover - compiled
     """First and last cell along direction k in which an image lies within the cutoff of the cell."""
     if not grid.pbc[k]:
         return 0, 0
@@ -153,7 +159,7 @@ def _images(grid: Grid, fraction: float, k: int) -> tuple[int, int]:  # pragma: 
 
 
 @njit(forceinline=True)
-def _bins(grid: Grid, fraction: float, k: int) -> tuple[int, int]:  # pragma: no cover - compiled
+def _bins(grid: NeighborGrid, fraction: float, k: int) -> tuple[int, int]:  # pragma: no cover - compiled
     """First and last bin along direction k within the cutoff; what lies outside of the grid is in the outermost one."""
     low, high = fraction - grid.margin[k] - grid.low[k], fraction + grid.margin[k] - grid.low[k]
     last = grid.bins[k] - 1
