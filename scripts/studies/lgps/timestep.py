@@ -1,0 +1,86 @@
+"""What a time step does to the dynamics of Li10GeP2S12: conservation of energy, and how far temperatures are off.
+
+    python scripts/studies/lgps/timestep.py lgps-3 --data lgps50_train.extxyz.gz --out docs/lgps/timestep.json
+
+400 atoms at the volume of experiment, without thermostat (velocity Verlet), all from one state at 800 K. Of harmonic
+vibrations of frequency ω, velocity Verlet samples displacements at a temperature above that of the velocities, by the
+factor 1/(1 - (ω Δt)²/4), and a thermostat holds that of the velocities. The mean of ω² over all vibrations is
+Σ F²/m/(3 N k T).
+"""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import torch
+import typer
+from ase import Atoms, units
+from ase.md.bussi import Bussi
+from ase.md.velocitydistribution import MaxwellBoltzmannDistribution
+from ase.md.verlet import VelocityVerlet
+from conductivity import crystal
+
+import gnnpot
+from gnnpot.runs.files import write_text
+
+TEMPERATURE, STEPS = 800.0, (1.0, 2.0, 3.0, 4.0)
+#: ps
+EQUILIBRATION, TIME = 5.0, 20.0
+
+
+def start(data: Path, model: str) -> Atoms:
+    """400 atoms, equilibrated."""
+    atoms, rng = crystal(data, None) * (2, 2, 2), np.random.default_rng(0)
+    MaxwellBoltzmannDistribution(atoms, temperature_K=2 * TEMPERATURE, rng=rng)
+    atoms.calc = gnnpot.Calculator(model)
+    step = 2.0 * units.fs
+    Bussi(atoms, step, temperature_K=TEMPERATURE, taut=100 * units.fs, rng=rng).run(round(1000 * EQUILIBRATION / 2.0))
+    return atoms
+
+
+def measured(first: Atoms, model: str, timestep: float) -> dict[str, float]:
+    """A row: fluctuation of the total energy, its drift, and the excess temperature of the displacements."""
+    atoms = first.copy()
+    atoms.calc = gnnpot.Calculator(model)
+    dynamics = VelocityVerlet(atoms, timestep * units.fs)
+    energies, squares, temperatures = [], [], []
+
+    def sample() -> None:
+        energies.append(atoms.get_total_energy() / len(atoms))
+        temperatures.append(atoms.get_temperature())
+        squares.append((atoms.get_forces() ** 2 / atoms.get_masses()[:, None]).sum())
+
+    dynamics.attach(sample, interval=1)
+    dynamics.run(round(1000 * TIME / timestep))
+    times = np.arange(len(energies)) * timestep / 1000
+    line = np.polyfit(times, energies, 1)
+    temperature = float(np.mean(temperatures))
+    # eV/(Å² u), as ASE's units of time make it
+    square_frequency = np.mean(squares) / (3 * len(atoms) * units.kB * temperature)
+    return {
+        "timestep_fs": timestep,
+        "temperature_K": temperature,
+        "fluctuation_ueV_atom": float(1e6 * np.std(energies - np.polyval(line, times))),
+        "drift_ueV_atom_ps": float(1e6 * line[0]),
+        "excess_temperature_percent": float(100 * square_frequency * (timestep * units.fs) ** 2 / 4),
+    }
+
+
+def main(
+    model: Annotated[str, typer.Argument(help="Name or path of a potential.")],
+    data: Annotated[Path, typer.Option(help="The frames; the first is the structure.")],
+    out: Annotated[Path, typer.Option(help="JSON.")],
+) -> None:
+    """Measure and write."""
+    torch.set_num_threads(1)
+    first = start(data, model)
+    rows = []
+    for timestep in STEPS:
+        rows.append(measured(first, model, timestep))
+        typer.echo(json.dumps(rows[-1]))
+    write_text(out, json.dumps({"potential": Path(model).name, "atoms": len(first), "rows": rows}, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    typer.run(main)
