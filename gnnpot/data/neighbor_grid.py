@@ -1,8 +1,8 @@
 """Pairs within a cutoff by a grid of bins over a cell, in threads; `neighbor_search` calls it.
 
 Neighbours j are taken in order, each with its images that lie within the cutoff of the cell, and written to the lists
-of the centres i near them: so the list of each centre is sorted by neighbour without being sorted. Threads share out
-the neighbours, and count first, so that each knows where to write.
+of the centres i near them: so the list of each centre is in the order of its neighbours, and needs no sorting. Threads
+share out the neighbours, and count first, so that each knows where to write.
 """
 
 from typing import NamedTuple
@@ -10,11 +10,13 @@ from typing import NamedTuple
 import numpy as np
 
 from gnnpot.compiler.decorator import njit, prange
-from gnnpot.data.neighbor_search import PairRows, heights, wrapped
+from gnnpot.data.neighbor_search import Neighbors, heights, wrapped
 
 #: of the cutoff: pairs that are hardly farther by their wrapped positions are tried by their own, so that a pair and
 #: its reverse are both found or both not
 _ROUNDING = 1e-6
+#: atoms that are worth another thread
+ATOMS_PER_THREAD = 64
 
 
 class NeighborGrid(NamedTuple):
@@ -43,8 +45,12 @@ def grid_of(positions: np.ndarray, cell: np.ndarray, pbc: np.ndarray, cutoff: fl
         cell: [3, 3] Å, complete.
         pbc: [3] bool.
         cutoff: Å.
+
+    Returns:
+        The grid, with the atoms in the order of its bins.
     """
-    positions, cell = np.ascontiguousarray(positions), np.ascontiguousarray(cell)
+    positions, cell = (np.array(x, dtype=float, order="C") for x in (positions, cell))
+    pbc, cutoff = np.array(pbc, dtype=bool), float(cutoff)
     margin = cutoff / heights(cell) * (1 + _ROUNDING)
     fractional, cells = wrapped(positions, cell, pbc)
     low = np.where(pbc, 0.0, fractional.min(axis=0))
@@ -52,7 +58,7 @@ def grid_of(positions: np.ndarray, cell: np.ndarray, pbc: np.ndarray, cutoff: fl
     bins = np.maximum(1, np.floor(2 * span / margin)).astype(np.int64)
     if bins.prod() > 4 * len(fractional):
         bins = np.maximum(1, np.floor(span / margin)).astype(np.int64)
-    scale = np.divide(bins, span, out=np.zeros(3), where=span > 0)
+    scale = np.divide(bins, span, out=np.zeros(3), where=bins > 1)
     each = np.clip(np.floor((fractional - low) * scale), 0, bins - 1).astype(np.int64)
     number = (each[:, 0] * bins[1] + each[:, 1]) * bins[2] + each[:, 2]
     order = np.argsort(number, kind="stable")
@@ -64,12 +70,19 @@ def grid_of(positions: np.ndarray, cell: np.ndarray, pbc: np.ndarray, cutoff: fl
 
 
 @njit(cache=True, parallel=True)
-def pairs_by_grid(grid: NeighborGrid, parts: int) -> PairRows:  # pragma: no cover - compiled
-    """All pairs closer than the cutoff, sorted by centre and neighbour; `parts` is the number of threads, which changes
-    nothing."""
+def pairs_by_grid(grid: NeighborGrid, parts: int) -> Neighbors:  # pragma: no cover - compiled
+    """All pairs closer than the cutoff.
+
+    Args:
+        grid: the atoms in their bins.
+        parts: how many threads share the work; it changes nothing.
+
+    Returns:
+        The pairs, sorted by centre, then by neighbour.
+    """
     n = len(grid.positions)
     counts = np.zeros((parts, n), np.int64)
-    nothing = PairRows(np.empty((2, 0), np.int64), np.empty((0, 3), np.int64), np.empty((0, 3)), np.empty(0))
+    nothing = Neighbors(np.empty((2, 0), np.int64), np.empty((0, 3), np.int64), np.empty((0, 3)), np.empty(0))
     for part in prange(parts):
         for j in range(n * part // parts, n * (part + 1) // parts):
             _add_neighbor(grid, j, counts[part], nothing, False)
@@ -79,7 +92,7 @@ def pairs_by_grid(grid: NeighborGrid, parts: int) -> PairRows:  # pragma: no cov
             count = counts[part, i]
             counts[part, i] = total
             total += count
-    found = PairRows(
+    found = Neighbors(
         np.empty((2, total), np.int64), np.empty((total, 3), np.int64), np.empty((total, 3)), np.empty(total)
     )
     for part in prange(parts):
@@ -90,7 +103,7 @@ def pairs_by_grid(grid: NeighborGrid, parts: int) -> PairRows:  # pragma: no cov
 
 @njit(forceinline=True)
 def _add_neighbor(  # pragma: no cover - compiled
-    grid: NeighborGrid, j: int, at: np.ndarray, found: PairRows, is_written: bool
+    grid: NeighborGrid, j: int, at: np.ndarray, found: Neighbors, is_written: bool
 ) -> None:
     """at[i] += 1 for each centre i that atom j or an image of it is a neighbour of; first, if wanted, the pair is
     written there."""
@@ -116,7 +129,7 @@ def _add_run(  # pragma: no cover - compiled
     s: tuple[int, int, int],
     run: tuple[int, int],
     at: np.ndarray,
-    found: PairRows,
+    found: Neighbors,
     is_written: bool,
 ) -> None:
     """The same for the image of j in cell s, and centres in bins that follow each other: `grid.order` from run[0] to
@@ -146,8 +159,8 @@ def _add_run(  # pragma: no cover - compiled
         at[i] += 1
         if is_written:
             found.edge_index[0, to], found.edge_index[1, to], found.distances[to] = i, j, distance
-            found.shifts[to, 0], found.shifts[to, 1], found.shifts[to, 2] = shift0, shift1, shift2
-            found.vectors[to, 0], found.vectors[to, 1], found.vectors[to, 2] = x_ij, y_ij, z_ij
+            found.edge_shifts[to, 0], found.edge_shifts[to, 1], found.edge_shifts[to, 2] = shift0, shift1, shift2
+            found.edge_vectors[to, 0], found.edge_vectors[to, 1], found.edge_vectors[to, 2] = x_ij, y_ij, z_ij
 
 
 @njit(forceinline=True)

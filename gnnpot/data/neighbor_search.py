@@ -1,6 +1,6 @@
 """Pairs of atoms and images within a cutoff, for structures of any size and shape.
 
-    i, j, shifts, vectors, distances = find_pairs(positions, cell, pbc, cutoff=5.0)
+    (i, j), shifts, vectors, distances = neighbor_list(positions, cell, pbc, cutoff=5.0)
 
 A grid of bins is the fast way where atoms fill the space that they span: `neighbor_grid`, or vesin's where only the
 closest pair is wanted, as when a file is read, which is to load no kernels. Where atoms don't fill it (fragments far
@@ -17,21 +17,24 @@ from scipy.spatial import cKDTree
 
 #: cells with more images than this within the cutoff are reduced first
 MAX_IMAGES = 2000
-#: vesin makes no more cells than this; a larger grid it makes coarser, which fails for long and thin ones
+#: in a grid for few atoms; vesin makes no more, but coarser ones, which fails for long and thin ones
 MAX_GRID_CELLS = 100_000
 
 
-class PairRows(NamedTuple):
-    """What is known of E pairs."""
+class Neighbors(NamedTuple):
+    """The edges of one structure, E of them."""
 
     edge_index: np.ndarray  #: [2, E] int64: centre, neighbour
-    shifts: np.ndarray  #: [E, 3] int64, whole cells between the neighbour's image and its atom
-    vectors: np.ndarray  #: [E, 3] Å, from centre to neighbour
-    distances: np.ndarray  #: [E] Å
+    edge_shifts: np.ndarray  #: [E, 3] int64: cells between the neighbour's image and its atom
+    edge_vectors: np.ndarray  #: [E, 3] float64, Å, from centre to neighbour
+    distances: np.ndarray  #: [E] float64, Å
 
 
-def find_pairs(positions: np.ndarray, cell: np.ndarray, pbc: np.ndarray, cutoff: float) -> PairRows:
+def neighbor_list(positions: np.ndarray, cell: np.ndarray, pbc: np.ndarray, cutoff: float) -> Neighbors:
     """All ordered pairs i, j with |positions[j] + shift @ cell - positions[i]| < cutoff, sorted by i, then by j.
+
+    Any cell will do: smaller than the cutoff, triclinic, left-handed, periodic along some directions only, or no
+    cell at all. An atom's own images count, the atom itself does not.
 
     Args:
         positions: [N, 3] Å.
@@ -40,21 +43,21 @@ def find_pairs(positions: np.ndarray, cell: np.ndarray, pbc: np.ndarray, cutoff:
         cutoff: Å.
 
     Returns:
-        Pairs, shifts (whole cells), vectors from i to j and distances. An atom's own images count, the atom itself does
-        not.
+        The pairs.
     """
     pbc = np.asarray(pbc, dtype=bool)
     complete = complete_cell(cell, pbc)
     reduced, integers = compact_cell(complete, pbc, cutoff)
     if integers is not None:
         found = find_by_tree(positions, reduced, pbc, cutoff)
-        return found._replace(shifts=found.shifts @ integers)
-    if not fits_grid(positions, complete, pbc, cutoff):
+        return found._replace(edge_shifts=found.edge_shifts @ integers)
+    if not fits_grid(positions, complete, pbc, cutoff, max(MAX_GRID_CELLS, len(positions))):
         return find_by_tree(positions, complete, pbc, cutoff)
     from gnnpot.compiler.threads import follow_torch
-    from gnnpot.data.neighbor_grid import grid_of, pairs_by_grid
+    from gnnpot.data.neighbor_grid import ATOMS_PER_THREAD, grid_of, pairs_by_grid
 
-    return pairs_by_grid(grid_of(positions, complete, pbc, cutoff), follow_torch())
+    threads = max(min(follow_torch(), len(positions) // ATOMS_PER_THREAD), 1)
+    return pairs_by_grid(grid_of(positions, complete, pbc, cutoff), threads)
 
 
 def closest_pair(
@@ -65,7 +68,7 @@ def closest_pair(
     reduced, integers = compact_cell(complete, pbc, cutoff)
     if integers is not None:
         (i, j), _, _, distances = find_by_tree(positions, reduced, pbc, cutoff)
-    elif fits_grid(positions, complete, pbc, cutoff):
+    elif fits_grid(positions, complete, pbc, cutoff, MAX_GRID_CELLS):
         from vesin import NeighborList
 
         i, j, distances = NeighborList(cutoff=cutoff, full_list=False).compute(
@@ -111,14 +114,14 @@ def heights(complete: np.ndarray) -> np.ndarray:
     return 1 / np.linalg.norm(np.linalg.inv(complete), axis=0)
 
 
-def fits_grid(positions: np.ndarray, complete: np.ndarray, pbc: np.ndarray, cutoff: float) -> bool:
-    """Whether a grid of the cutoff's size over cell and atoms has few enough cells for vesin."""
+def fits_grid(positions: np.ndarray, complete: np.ndarray, pbc: np.ndarray, cutoff: float, most: int) -> bool:
+    """Whether a grid of the cutoff's size over cell and atoms has at most so many cells."""
     span = positions.max(axis=0) - positions.min(axis=0)
     longest = np.sqrt(max(float((complete**2).sum(axis=1).max()), float(span @ span)))
-    if (longest / cutoff + 1) ** 3 <= MAX_GRID_CELLS:
+    if (longest / cutoff + 1) ** 3 <= most:
         return True
     spans = np.where(pbc, heights(complete), np.ptp(positions @ np.linalg.inv(complete), axis=0))
-    return bool(np.prod(np.maximum(spans / cutoff, 1.0)) <= MAX_GRID_CELLS)
+    return bool(np.prod(np.maximum(spans / cutoff, 1.0)) <= most)
 
 
 def wrapped(positions: np.ndarray, complete: np.ndarray, pbc: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -128,8 +131,8 @@ def wrapped(positions: np.ndarray, complete: np.ndarray, pbc: np.ndarray) -> tup
     return fractional - cells, cells
 
 
-def find_by_tree(positions: np.ndarray, complete: np.ndarray, pbc: np.ndarray, cutoff: float) -> PairRows:
-    """As `find_pairs`, of a complete cell, by a k-d tree."""
+def find_by_tree(positions: np.ndarray, complete: np.ndarray, pbc: np.ndarray, cutoff: float) -> Neighbors:
+    """As `neighbor_list`, of a complete cell, by a k-d tree."""
     fractional, cells = wrapped(positions, complete, pbc)
     images, atoms, shifts = _images(fractional, complete, pbc, cutoff)
     found = cKDTree(fractional @ complete).sparse_distance_matrix(cKDTree(images), cutoff, output_type="ndarray")
@@ -143,7 +146,7 @@ def find_by_tree(positions: np.ndarray, complete: np.ndarray, pbc: np.ndarray, c
     vectors = positions[j] - positions[i] + shift @ complete
     distances = np.linalg.norm(vectors, axis=1)
     near = np.flatnonzero(distances < cutoff)
-    return PairRows(np.stack([i[near], j[near]]), shift[near].astype(np.int64), vectors[near], distances[near])
+    return Neighbors(np.stack([i[near], j[near]]), shift[near].astype(np.int64), vectors[near], distances[near])
 
 
 def _images(

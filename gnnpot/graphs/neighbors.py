@@ -10,33 +10,12 @@ edge has its reverse. A triplet is an ordered pair of different edges (i, j), (i
 sorted by their first edge.
 """
 
-from dataclasses import dataclass
-
 import numpy as np
 
 from gnnpot.compiler.decorator import njit
-from gnnpot.data.neighbor_search import complete_cell, find_pairs
+from gnnpot.data.neighbor_search import Neighbors, complete_cell, neighbor_list
 
 __all__ = ["Neighbors", "are_independent", "complete_cell", "neighbor_list", "triplets"]
-
-
-@dataclass(frozen=True, slots=True)
-class Neighbors:
-    """The edges of one structure, E of them."""
-
-    edge_index: np.ndarray  #: [2, E] int64: centre, neighbour
-    edge_shifts: np.ndarray  #: [E, 3] int64: cells between the neighbour's image and its atom
-    edge_vectors: np.ndarray  #: [E, 3] float64, Å, from centre to neighbour
-    distances: np.ndarray  #: [E] float64, Å
-
-
-def neighbor_list(positions: np.ndarray, cell: np.ndarray, pbc: np.ndarray, cutoff: float) -> Neighbors:
-    """All pairs of atoms and images closer than `cutoff` (Å).
-
-    Any cell will do: smaller than the cutoff, triclinic, left-handed, periodic along some directions only, or no
-    cell at all. An atom's own images count, the atom itself does not.
-    """
-    return Neighbors(*find_pairs(positions, cell, pbc, cutoff))
 
 
 def are_independent(cell: np.ndarray, pbc: np.ndarray) -> bool:

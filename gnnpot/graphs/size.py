@@ -20,15 +20,13 @@ from gnnpot.errors import MemoryNeedError
 from gnnpot.graphs.free_memory import free_memory
 from gnnpot.graphs.neighbors import are_independent
 
-#: bytes of a pair of the list with its skin. Where it is found it has ends, shift (three integers of 32 bits), vector
-#: and distance, 60 in all, which are copied; sorting takes an index and a copy of the vectors, 32. Later arrays of
-#: pairs (the list, 72, and what `skin` calculates of it, 40) go where these were
-PAIR_BYTES = 2 * 60 + 32
+#: bytes of a pair of the list with its skin: ends, shift, vector and distance, and what `skin` calculates of it
+PAIR_BYTES = 72 + 40
 #: bytes of an edge of the graph: ends, shift (integers of 64 bits), vector and distance
 EDGE_BYTES = 16 + 24 + 24 + 8
 #: bytes of an atom: positions and numbers of the structure, of the copies that calculator and list keep and of the
-#: graph, cells of the search, energy and forces with what is made of them
-ATOM_BYTES = 250
+#: graph, places and bins of the search, energy and forces with what is made of them
+ATOM_BYTES = 350
 #: bytes of a triplet: its two edges, where it is read from, and while sorting
 TRIPLET_BYTES = 100
 #: the neighbours of so many atoms stand for those of all

@@ -112,6 +112,8 @@ class SkinList:
         is_checked = check is None or self._is_checked(positions, cell, pbc)
         if check is not None and not is_checked:
             check()
+        # two lists at once would take twice the memory
+        self._pairs = None
         self._pairs = neighbor_list(positions, cell, pbc, self.cutoff + self.skin)
         if not is_checked:
             self._checked = _Checked(_volume(cell, pbc), len(self._pairs.distances))

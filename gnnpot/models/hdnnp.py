@@ -134,8 +134,9 @@ class HDNNP(EnergyModel):
 
     @property
     def fast_dtype(self) -> torch.dtype | None:
-        chebyshev = any(group.chebyshev for _, group in self.descriptor.groups)
-        return torch.float64 if self.has_kernels and chebyshev else None
+        of_angles = any(group.chebyshev and not is_radial for is_radial, group in self.descriptor.groups)
+        known = self.weights[0].dtype in (torch.float32, torch.float64)
+        return torch.float64 if self.has_kernels and (of_angles or not known) else None
 
     def reset_parameters(self) -> None:
         """Weights of variance 2/(in + out), biases 0 (Glorot & Bengio 2010).
@@ -236,9 +237,13 @@ class HDNNP(EnergyModel):
         return AtomicOutput(energies=self._energies(g, species), extrapolation_count=self._count_outside(g, species))
 
     def bounds(self) -> tuple[Tensor, Tensor]:
-        """Ends of the range of the training data, [S, D] float64; it may have been rounded to single precision."""
+        """Ends of the range of the training data, [S, D] float64, with room for rounding: of themselves to single
+        precision, and of functions that are calculated in it."""
         low, high = self.minimum.double(), self.maximum.double()
         slack = 1e-6 * torch.maximum(low.abs(), high.abs())
+        if self.weights[0].dtype != torch.float64:
+            # tails of Gaussians, which are as good as zero, have no digits that are right
+            slack = 20 * slack + 1e-4 * (high - low) + 1e-12
         return low - slack, high + slack
 
     @torch.no_grad()

@@ -141,7 +141,8 @@ def _acos(c):
 
 @njit(forceinline=True, error_model="numpy")
 def cutoff_value(kind, r, cutoff, inner):
-    """(f_c, df_c/dr) of r < cutoff; the formulas stand in `symmetry_functions.cutoff_function`."""
+    """(f_c, df_c/dr) of r <= cutoff, which a distance below it may be rounded to; the formulas stand in
+    `symmetry_functions.cutoff_function`."""
     if kind == 2 or kind == 3:
         t = math.tanh(1.0 - r / cutoff)
         norm = math.tanh(1.0) ** 3 if kind == 3 else 1.0
@@ -150,6 +151,8 @@ def cutoff_value(kind, r, cutoff, inner):
     x = (r - inner * cutoff) / width
     if x <= 0.0 or kind == 0:
         return 1.0, 0.0
+    if x >= 1.0:
+        return 0.0, 0.0
     if kind == COSINE:
         f, df = _cosine_cutoff(x)
     elif kind == 4:

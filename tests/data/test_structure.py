@@ -6,7 +6,7 @@ from ase import Atoms
 from ase.build import bulk, molecule
 
 from gnnpot.data.frame import Frame, FrameError
-from gnnpot.data.neighbor_search import compact_cell, complete_cell, find_by_tree, find_pairs, fits_grid
+from gnnpot.data.neighbor_search import compact_cell, complete_cell, find_by_tree, fits_grid
 from gnnpot.graphs import neighbor_list
 
 from .conftest import make_frame
@@ -87,10 +87,10 @@ def test_the_tree_finds_what_the_grid_finds():
         complete = complete_cell(cell, pbc)
         sets = []
         for found in (
-            find_pairs(positions, cell, pbc, cutoff),
+            neighbor_list(positions, cell, pbc, cutoff),
             find_by_tree(positions, complete, pbc, cutoff),
         ):
-            sets.append(sorted(tuple(row) for row in np.column_stack([*found.edge_index, found.shifts]).tolist()))
+            sets.append(sorted(tuple(row) for row in np.column_stack([*found.edge_index, found.edge_shifts]).tolist()))
             i, j = found.edge_index
             assert (np.lexsort((j, i)) == np.arange(len(i))).all()
         assert sets[0] == sets[1]
@@ -111,7 +111,7 @@ def test_skewed_cells_are_reduced_and_their_shifts_are_those_of_the_cell():
 
 def test_usual_structures_go_the_fast_way():
     for atoms in (bulk("Cu", cubic=True) * (10, 10, 10), molecule("C60"), bulk("NaCl", "rocksalt", 5.6)):
-        assert fits_grid(atoms.positions, complete_cell(atoms.cell.array, atoms.pbc), atoms.pbc, 5.0)
+        assert fits_grid(atoms.positions, complete_cell(atoms.cell.array, atoms.pbc), atoms.pbc, 5.0, 100_000)
 
 
 @pytest.mark.parametrize(

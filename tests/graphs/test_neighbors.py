@@ -76,6 +76,16 @@ def test_pairs_at_the_cutoff_have_their_reverse(shell):
     assert edges == {(j, i, -a, -b, -c) for i, j, a, b, c in edges}
 
 
+@pytest.mark.parametrize("noise", [1e-18, 5e-324])
+def test_molecules_that_are_flat_but_for_rounding(noise):
+    atoms = molecule("C6H6")
+    atoms.positions[:, 2] = 0.0
+    expected = neighbor_list(atoms.positions, atoms.cell.array, atoms.pbc, 2.0)
+    atoms.positions[3, 2] = noise
+    found = neighbor_list(atoms.positions, atoms.cell.array, atoms.pbc, 2.0)
+    assert np.array_equal(found.edge_index, expected.edge_index) and len(expected.distances)
+
+
 def test_threads_change_nothing():
     atoms = bulk("NaCl", "rocksalt", 5.6, cubic=True) * (3, 3, 3)
     atoms.rattle(0.2, seed=1)

@@ -12,6 +12,7 @@ from torch_geometric.data import Batch
 from gnnpot.data.frame import Frame
 from gnnpot.graphs import Graph, build_graph
 from gnnpot.models.base import EnergyModel
+from gnnpot.models.fast.hdnnp import FastHDNNP
 from gnnpot.models.fast.hdnnp_network import ACTIVATIONS
 from gnnpot.models.hdnnp import HDNNP, HDNNPConfig
 from gnnpot.models.symmetry_functions import (
@@ -48,6 +49,8 @@ CONFIGS = {
     "weighted": {"symmetry_set": WeightedSet(radial_cutoff=5.0, angular_cutoff=4.0, radial=5)},
     "chebyshev": {"symmetry_set": ChebyshevSet(radial_cutoff=5.0, angular_cutoff=4.0)},
     "behler": {"symmetry_set": BehlerSet(radial_cutoff=5.0, angular_cutoff=4.0, radial=3, zeta=(1.0, 3.0))},
+    # more than sixteen radial functions of a class
+    "many": {"symmetry_set": BehlerSet(radial_cutoff=5.0, angular_cutoff=4.0, radial=20, zeta=(1.0,))},
     "wide": {"symmetry_set": BehlerSet(radial_cutoff=5.0, angular_cutoff=4.0, radial=3, wide=True)},
     "uneven": {"symmetry_functions": UNEVEN, "hidden": (17, 5, 3)},
     "cutoffs": {"symmetry_functions": CUTOFFS},
@@ -103,7 +106,51 @@ def test_agrees_with_the_reference(name, structure):
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 def test_activations(activation):
     model = make("uneven", activation=activation)
-    compare(model, graph_of(structures()["crystal"], model), 1e-11)
+    graph = graph_of(structures()["crystal"], model)
+    compare(model, graph, 1e-11)
+    graph.edge_vectors = graph.edge_vectors.float()
+    compare(model.float(), graph, 1e-4)
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_precision_is_that_of_the_model_but_for_polynomials_of_angles(name):
+    model = make(name).float()
+    expected = torch.float64 if name == "chebyshev" else None
+    assert model.fast_dtype == expected
+    graph = graph_of(structures()["crystal"], model)
+    graph.edge_vectors = graph.edge_vectors.to(expected or torch.float32)
+    model.energies_and_gradient(graph)
+    assert FastHDNNP(model).dtype == (np.float64 if expected else np.float32)
+
+
+def test_distances_that_are_rounded_to_the_cutoff():
+    for kind in CUTOFF_FUNCTIONS:
+        cutoff = 4.5
+        functions = (
+            WeightedRadial(eta=0.1, cutoff=cutoff, cutoff_function=kind),
+            WeightedAngular(eta=0.05, zeta=2.0, lambda_=1.0, cutoff=cutoff, cutoff_function=kind),
+        )
+        model = HDNNP(HDNNPConfig(elements=ELEMENTS, symmetry_functions=functions, hidden=(5,)))
+        rng = np.random.default_rng(0)
+        directions = rng.normal(size=(400, 3))
+        vectors = cutoff * directions / np.linalg.norm(directions, axis=1)[:, None] * (1 - 1e-7 * rng.random((400, 1)))
+        atoms = Atoms("Si401", np.concatenate([np.zeros((1, 3)), vectors]))
+        frame = Frame.from_atoms(Atoms("Si2", [[0, 0, 0], [0, 0, 2]]))
+        graph = build_graph(frame, cutoff)
+        graph = graph.clone_with_edge_vectors(torch.as_tensor(atoms.positions[1:]).float())
+        graph.edge_index = torch.stack([torch.zeros(400, dtype=torch.int64), torch.ones(400, dtype=torch.int64)])
+        output, gradient = model.energies_and_gradient(graph)
+        assert torch.isfinite(output.energies).all() and torch.isfinite(gradient).all(), kind
+
+
+@pytest.mark.parametrize("name", ["behler", "weighted", "many"])
+def test_training_structures_are_not_out_of_range_in_single_precision(name):
+    model = make(name).float()
+    for structure in ("crystal", "molecule", "dense"):
+        graph = graph_of(structures()[structure], model)
+        graph.edge_vectors = graph.edge_vectors.float()
+        output, _ = model.energies_and_gradient(graph)
+        assert not output.extrapolation_count.any()
 
 
 def test_batches_threads_and_copies_change_nothing(monkeypatch):

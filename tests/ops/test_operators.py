@@ -7,6 +7,7 @@ from e3nn import o3
 from scipy.special import eval_legendre
 from torch.autograd import forward_ad
 
+from gnnpot.compiler.decorator import njit
 from gnnpot.ops import feature_products as products
 from gnnpot.ops import gate as gates
 from gnnpot.ops import rms_norm as norms
@@ -15,6 +16,7 @@ from gnnpot.ops.feature_products import feature_products, products_for_kernels, 
 from gnnpot.ops.gate import gated_features
 from gnnpot.ops.rms_norm import Norm, degree_weights, rms_norm
 from gnnpot.ops.rows import Rows
+from gnnpot.ops.simd.vectors import broadcast, get, lanes_less, load, lowest_bit, put
 from gnnpot.ops.spherical_harmonics import Harmonics, spherical_harmonics
 from gnnpot.ops.tensor_product import ProductLayout, coupling, coupling_paths, product_over_bonds, tensor_product
 
@@ -268,3 +270,18 @@ def test_kernels_of_the_products(lmax, channels):
 def rows_at(rows: Rows) -> tuple[np.ndarray, int, int]:
     """Where kernels find rows of all atoms."""
     return np.array(rows.offsets), 0, ATOMS
+
+
+def test_lanes_and_numbers_at_positions():
+    @njit
+    def kernel(array, numbers, found):
+        found[0] = lanes_less(load(array, 0), broadcast(array, 3.5))
+        found[1] = lowest_bit(found[0] & ~np.int64(1))
+        found[2] = lowest_bit(np.int64(0))
+        put(numbers, 1, get(numbers, 0) + 5)
+
+    for dtype in (np.float32, np.float64):
+        array = np.array([0, 9, 1, 9, 2, 9, 3, 9, 4, *[9] * 7], dtype)
+        numbers, found = np.array([7, 0]), np.zeros(3, np.int64)
+        kernel(array, numbers, found)
+        assert found.tolist() == [0b1010101, 2, 64] and numbers.tolist() == [7, 12]

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import typer
 
 from gnnpot.units import BOLTZMANN
 
@@ -24,7 +25,12 @@ def row(script, temperature: float, left_out: str = "", name: str = "order-0") -
     samples = middle * np.exp(0.03 * np.random.default_rng(int(temperature)).normal(size=4000))
     quantiles = np.quantile(samples, script.QUANTILES).tolist()
     found = {"set": name, "potential": "student", "atoms": 400, "temperature_K": temperature, "time_ps": 300.0}
-    found |= {"left_out": left_out, "left_out_of_collective": left_out, "volume_A3_per_atom": 19.2}
+    found |= {
+        "timestep_fs": script.RunSet(name).timestep,
+        "left_out": left_out,
+        "left_out_of_collective": left_out,
+        "volume_A3_per_atom": 19.2,
+    }
     found["sigma_mS_cm"] = [middle, 0.9 * middle, 1.1 * middle]
     return found | {"sigma_quantiles_mS_cm": quantiles, "sigma_collective_quantiles_mS_cm": quantiles}
 
@@ -60,3 +66,20 @@ def test_temperatures_left_out_are_not_fitted(script):
     (fit,) = script.fits(found)
     assert fit["temperatures_K"] == [500, 650] and fit["Ea_collective_eV"] is None and fit["Ea_eV"][1] < 0.2
     assert script.fits(found[:1]) == []
+
+
+def test_temperatures_to_run_now_are_those_of_the_sets(script):
+    sets = [s for s in script.SETS if s.name in ("volume", "repeat-1")]
+    assert script._chosen(None, sets) == {500.0, 650.0, 800.0}
+    assert script._chosen("800,500", sets) == {500.0, 800.0}
+    for wrong in ("700", "hot", ""):
+        with pytest.raises(typer.BadParameter, match="no temperature of these sets; they have 500, 650, 800"):
+            script._chosen(wrong, sets)
+
+
+def test_rows_of_another_time_step_are_no_rows_of_the_set(script):
+    sets = [s for s in script.SETS if s.name == "order-0"]
+    found = [row(script, t) | {"timestep_fs": 2.0} for t in (500.0, 650.0)]
+    assert len(list(script._waiting(sets, {"student": "student"}, found))) == 3
+    mixed = [*found, row(script, 800.0)]
+    assert [fit["temperatures_K"] for fit in script.fits(mixed)] == [[500.0, 650.0]]

@@ -27,13 +27,14 @@ def first_call(model: torch.nn.Module, use: str = PREDICTION, dtype: torch.dtype
     Args:
         model: of `gnnpot.models`.
         use: `PREDICTION` or `TRAINING`.
-        dtype: precision; `None`: the model's own.
+        dtype: precision; `None`: the one in which the model calculates.
     """
     parameter = next(model.parameters(), None)
     if parameter is None or parameter.device.type != "cpu" or not getattr(model, "has_kernels", False):
         return []
     architecture = getattr(getattr(model, "config", None), "architecture", "")
-    wanted = use_name(dtype or parameter.dtype, use)
+    fast_dtype = getattr(model, "fast_dtype", None) if use == PREDICTION else None
+    wanted = use_name(dtype or fast_dtype or parameter.dtype, use)
     rows = _rows().get(architecture, ())
     return [Overload(row["kernel"], row["types"], row["seconds"]) for row in rows if wanted in row["uses"]]
 

@@ -16,7 +16,7 @@ from gnnpot.ops.simd.vector_functions import arccosine, at_least, decay, half_co
 from gnnpot.ops.simd.vectors import SIMD_WIDTH, broadcast, broadcast_at, load, store, total
 
 #: Rows of a block: cos θ, R_ij, R_ik, R_jk; w f_c(R_ij) f_c(R_ik) and its derivatives with respect to R_ij and R_ik;
-#: 1/R_ij and 1/R_ik; f_c(R_jk) and its derivative. Of radial functions: R_ij, w f_c, its derivative and 1/R_ij only.
+#: 1/R_ij and 1/R_ik; f_c(R_jk) and its derivative. Of radial polynomials: R_ij, w f_c, its derivative and 1/R_ij only.
 C, RA, RB, RJ, FF, DFA, DFB, IA, IB, FJ, DFJ = range(11)
 #: Rows that the gradient of the pair overwrites: PA r_a + Q r_b to a's, PB r_b + Q r_a to b's.
 PA, PB, Q = RA, RB, C
@@ -40,8 +40,8 @@ class SymmetryFunctionPlan(NamedTuple):
     species_class: np.ndarray  #: [G, S]
     classes: np.ndarray  #: [G]
     parts: np.ndarray  #: [G, S, P, 6]
-    eta: np.ndarray  #: Å^-2, of all radial factors
-    shift: np.ndarray  #: Å
+    eta: np.ndarray  #: Å^-2, of all radial factors, and sixteen zeros
+    shift: np.ndarray  #: Å, and sixteen zeros
     lambda_: np.ndarray  #: of all angular factors
     zeta: np.ndarray
     radial: np.ndarray  #: of each function: which of its part's radial factors
@@ -88,13 +88,11 @@ def radial_block(plan, g, part, slab, at):
     """Rows R_m = exp(-η Σ (R - R_s)²) and w f R_m."""
     distances = plan.distances[g]
     a, weight = load(slab, at + SIMD_WIDTH * RA), load(slab, at + SIMD_WIDTH * FF)
-    one, square = a, a * a
+    b, j = a, a
     if distances > 1:
         b = load(slab, at + SIMD_WIDTH * RB)
-        one, square = one + b, square + b * b
     if distances > 2:
         j = load(slab, at + SIMD_WIDTH * RJ)
-        one, square = one + j, square + j * j
         weight = weight * load(slab, at + SIMD_WIDTH * FJ)
     at_r, at_wr = at + SIMD_WIDTH * plan.rows[0], at + SIMD_WIDTH * plan.rows[1]
     for m in range(part[2], part[3]):
@@ -103,10 +101,12 @@ def radial_block(plan, g, part, slab, at):
             store(slab, at_r, broadcast(slab, 1.0))
             store(slab, at_wr, weight)
         else:
-            exponent = square * (-eta)
-            if shift != 0.0:
-                exponent = exponent + one * (2.0 * eta * shift) - distances * eta * shift * shift
-            r = decay(exponent)
+            square = (a - shift) * (a - shift)
+            if distances > 1:
+                square = square + (b - shift) * (b - shift)
+            if distances > 2:
+                square = square + (j - shift) * (j - shift)
+            r = decay(square * -eta)
             store(slab, at_r, r)
             store(slab, at_wr, r * weight)
         at_r += SIMD_WIDTH
@@ -115,7 +115,7 @@ def radial_block(plan, g, part, slab, at):
 
 @njit(forceinline=True, error_model="numpy", fastmath=FAST)
 def angular_block(plan, g, part, slab, at):
-    """Rows A_a and dA_a/dcos θ: 2 [½ (1 + λ cos θ)]^ζ, or 1 of radial Gaussians, or Chebyshev polynomials."""
+    """Rows A_a and dA_a/dcos θ: 2 [½ (1 + λ cos θ)]^ζ, or Chebyshev polynomials."""
     at_a, at_d = at + SIMD_WIDTH * plan.rows[2], at + SIMD_WIDTH * plan.rows[3]
     if plan.chebyshev[g]:
         _chebyshev(plan, g, part, slab, at, at_a, at_d)

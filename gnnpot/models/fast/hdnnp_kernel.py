@@ -1,8 +1,8 @@
 """Energy of an HDNNP's atoms and its derivative with respect to the edge vectors, atom by atom.
 
-For each atom: its pairs of neighbours in blocks of sixteen, what the symmetry functions need of them, the
-functions, the network forward and backward, and from the blocks, which are still in the cache, the gradient. Nothing
-is calculated twice, and nothing but energies and gradient leaves the cache.
+For each atom: its neighbours, the radial Gaussians of them, its pairs of neighbours in blocks of sixteen with what the
+other symmetry functions need of them, the functions, the network forward and backward, and from Gaussians and blocks,
+which are still in the cache, the gradient. Nothing but energies and gradient leaves the cache.
 """
 
 from typing import NamedTuple
@@ -44,7 +44,7 @@ _X, _Y, _Z, _R, _F, _DF, _INVERSE, _WEIGHT = range(8)
 class ThreadScratch(NamedTuple):
     """What a thread writes while it works on an atom."""
 
-    width: int  #: longest list of neighbours, padded to whole SIMD vectors
+    width: int  #: whole SIMD vectors, with room for sixteen more than the longest list of neighbours
     near: np.ndarray  #: [G * 8 * width] rows of the neighbours within a group's cutoff, sorted by class
     found: np.ndarray  #: [width] edges within a group's cutoff
     edges: np.ndarray  #: [G, width] which edges they are
@@ -55,7 +55,7 @@ class ThreadScratch(NamedTuple):
     parts: np.ndarray  #: [parts of all groups, 5] group, class or pair of classes, first block, last + 1, elements
     pull: np.ndarray  #: [G, width, 3] derivative with respect to a neighbour's vector
     gaussians: np.ndarray  #: [G * width * radial_width] see `hdnnp_radial`
-    some: np.ndarray  #: numbers of functions of a part, or of sixteen pairs
+    buffer: np.ndarray  #: a number for each function of a part, or two for each of sixteen pairs
 
 
 @njit(cache=True, error_model="numpy", parallel=True)
@@ -79,7 +79,7 @@ def _range(plan, net, first, species, neighbors, vectors, lo, hi, energies, grad
     row, total_nodes = np.empty(net.sizes[0]), net.sizes.sum()
     dtype = plan.eta.dtype
     nodes, slopes = np.empty(total_nodes, dtype), np.empty(total_nodes, dtype)
-    coefficients = np.zeros(net.sizes[0] + SIMD_WIDTH, dtype)
+    coefficients = np.empty(net.sizes[0], dtype)
     for atom in range(lo, hi):
         s, need = species[atom], 0
         for g in range(groups):
@@ -128,7 +128,7 @@ def _enlarged(plan, old, blocks):
     one, two = np.zeros(blocks * SIMD_WIDTH, np.int64), np.zeros(blocks * SIMD_WIDTH, np.int64)
     o = old
     return ThreadScratch(
-        o.width, o.near, o.found, o.edges, o.bounds, slab, one, two, o.parts, o.pull, o.gaussians, o.some
+        o.width, o.near, o.found, o.edges, o.bounds, slab, one, two, o.parts, o.pull, o.gaussians, o.buffer
     )
 
 
@@ -140,7 +140,7 @@ def _load(plan, g, vectors, species, neighbors, start, end, scratch):
     found, count = scratch.found, 0
     for e in range(start, end):
         x, y, z = get(vectors, 3 * e), get(vectors, 3 * e + 1), get(vectors, 3 * e + 2)
-        # written in any case, and kept or overwritten by the next: a branch would be guessed wrong every other time
+        # written in any case, and kept or overwritten by the next: a branch would often be mispredicted
         put(found, count, e)
         count += int(x * x + y * y + z * z < square)
     bounds[:] = 0
@@ -227,14 +227,14 @@ def _radial_functions(plan, g, s, scratch, row):
     near, gaussians, places = _radial_rows(plan, g, scratch)
     for c in range(plan.classes[g]):
         lo, hi = scratch.bounds[g, c], scratch.bounds[g, c + 1]
-        add_radial(plan, plan.parts[g, s, c], near, places, lo, hi, gaussians, scratch.some, row)
+        add_radial(plan, plan.parts[g, s, c], near, places, lo, hi, gaussians, scratch.buffer, row)
 
 
 @njit(forceinline=True, error_model="numpy", fastmath=FAST)
 def _radial_gradients(plan, g, s, scratch, row):
     """What `row`, dE/dG, gives through radial Gaussians to the gradients of the neighbours' vectors."""
     near, gaussians, places = _radial_rows(plan, g, scratch)
-    width, coefficients = scratch.width, scratch.some
+    width, coefficients = scratch.width, scratch.buffer
     for c in range(plan.classes[g]):
         part = plan.parts[g, s, c]
         coefficients[:] = 0.0
@@ -248,7 +248,7 @@ def _radial_gradients(plan, g, s, scratch, row):
 
 @njit(forceinline=True, error_model="numpy", fastmath=FAST)
 def _pairs(g, c, scratch, block, stride):
-    """Vector of a radial group: the neighbours of a class."""
+    """Elements of a radial group of Chebyshev polynomials: the neighbours of a class."""
     near, slab, width = scratch.near, scratch.slab, scratch.width
     begin, end = scratch.bounds[g, c], scratch.bounds[g, c + 1]
     source = g * 8 * width + begin
@@ -268,7 +268,7 @@ def _pairs(g, c, scratch, block, stride):
 @njit(forceinline=True, error_model="numpy", fastmath=FAST)
 def _triplets(plan, g, c1, c2, scratch, block, stride):
     """Elements of an angular group: pairs of neighbours of classes c1 and c2, near each other if the group wants it."""
-    near, slab, width, dots = scratch.near, scratch.slab, scratch.width, scratch.some
+    near, slab, width, dots = scratch.near, scratch.slab, scratch.width, scratch.buffer
     one, two, first = scratch.one, scratch.two, block * SIMD_WIDTH
     base, bounds = g * 8 * width, scratch.bounds[g]
     square = plan.cutoff[g] ** 2 if plan.distances[g] == 3 else np.inf

@@ -3,8 +3,8 @@
     G_m = Σ_j f_j exp(-η_m (r_j - s_m)²)
     dE/dr_j = Σ_m dE/dG_m exp(-η_m (r_j - s_m)²) (f'_j - 2 η_m (r_j - s_m) f_j)
 
-f_j is the cutoff function times the neighbour's weight. An atom has more functions than neighbours of a class, and
-those of a class are summed without adding up lanes.
+f_j is the cutoff function times the neighbour's weight. Lanes are functions and not neighbours, so that the sum over
+neighbours needs no sum over lanes.
 """
 
 from gnnpot.compiler.decorator import njit

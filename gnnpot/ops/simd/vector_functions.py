@@ -66,7 +66,8 @@ def decay(x):
 def _decay_of_vector(x):
     if not isinstance(x, Vector):
         return None
-    lowest = -87.0 if x.dtype == types.float32 else -700.0
+    # products with it are to stay above the smallest normal number, as with `SATURATED`
+    lowest = -60.0 if x.dtype == types.float32 else -650.0
     return lambda x: exponential(at_least(x, lowest))
 
 

@@ -6,7 +6,8 @@
     store(out, 0, t)
 
 Whether a compiler turns a loop into the processor's vector instructions hangs on what it can prove of the arrays; these
-functions are such instructions. Arrays are flat or contiguous, of float32 or float64; positions count numbers.
+functions are such instructions. Arrays are flat or contiguous, of float32 or float64 (with `get` and `put` of any
+dtype); positions count numbers.
 """
 
 from typing import Any
@@ -51,6 +52,11 @@ def repeated(builder, dtype, number):
     return builder.shuffle_vector(first, ir.Constant(vector, ir.Undefined), mask)
 
 
+def _place(context: Any, builder: Any, kind: Any, array: Any, position: Any) -> Any:
+    """Where a number of an array is in memory."""
+    return builder.gep(context.make_array(kind)(context, builder, array).data, [position])
+
+
 class Instructions:
     """LLVM's instructions on vectors of one dtype, for intrinsics; arrays with their Numba types, positions as LLVM's
     integers."""
@@ -61,7 +67,7 @@ class Instructions:
 
     def place(self, kind: Any, array: Any, position: Any) -> Any:
         """Where a number of an array is in memory."""
-        return self.builder.gep(self.context.make_array(kind)(self.context, self.builder, array).data, [position])
+        return _place(self.context, self.builder, kind, array, position)
 
     def load(self, kind: Any, array: Any, position: Any) -> Any:
         """array[position : position + 16]."""
@@ -140,7 +146,7 @@ def get(typing_context, array, position):
     """array[position]; unlike Numba's, it takes no step to count negative positions from the end."""
 
     def generate(context, builder, signature, arguments):
-        return builder.load(Instructions(context, builder, array.dtype).place(signature.args[0], *arguments))
+        return builder.load(_place(context, builder, signature.args[0], *arguments))
 
     return array.dtype(array, types.intp), generate
 
@@ -150,8 +156,7 @@ def put(typing_context, array, position, number):
     """array[position] = number, as `get` counts."""
 
     def generate(context, builder, signature, arguments):
-        place = Instructions(context, builder, array.dtype).place(signature.args[0], *arguments[:2])
-        builder.store(arguments[2], place)
+        builder.store(arguments[2], _place(context, builder, signature.args[0], *arguments[:2]))
         return context.get_dummy_value()
 
     return types.none(array, types.intp, array.dtype), generate

@@ -175,12 +175,12 @@ def _analysis(scale: float) -> AnalysisConfig:
 
 
 def fits(found: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """A row for each set and potential with two temperatures or more that are not left out."""
-    groups: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    """A row for each set, potential and time step with two temperatures or more that are not left out."""
+    groups: dict[tuple[str, str, float], list[dict[str, Any]]] = {}
     for row in sorted(found, key=lambda row: row["temperature_K"]):
         if not row["left_out"]:
-            groups.setdefault((row["set"], row["potential"]), []).append(row)
-    return [_fit(name, potential, group) for (name, potential), group in groups.items() if len(group) > 1]
+            groups.setdefault((row["set"], row["potential"], row["timestep_fs"]), []).append(row)
+    return [_fit(name, potential, group) for (name, potential, _), group in groups.items() if len(group) > 1]
 
 
 def _fit(name: str, potential: str, group: list[dict[str, Any]]) -> dict[str, Any]:
@@ -268,9 +268,10 @@ def main(
     if scale != 1 and "docs" in out.parts:
         raise typer.BadParameter("--scale: shortened runs are no results; write them elsewhere")
     runs.mkdir(parents=True, exist_ok=True)
-    chosen = None if temperatures is None else [float(number) for number in temperatures.split(",")]
-    waiting = _waiting([s for s in SETS if s.name in names], {"student": student, "hdnnp": hdnnp}, _read(out))
-    work = [item for item in waiting if chosen is None or item[1] in chosen]
+    sets = [s for s in SETS if s.name in names]
+    chosen = _chosen(temperatures, sets)
+    waiting = _waiting(sets, {"student": student, "hdnnp": hdnnp}, _read(out))
+    work = [item for item in waiting if item[1] in chosen]
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(processes, mp_context=context, initializer=_one_thread) as pool:
         futures = [pool.submit(one_temperature, *item, data, runs, scale) for item in work]
@@ -281,15 +282,24 @@ def main(
             pool.shutdown(wait=False, cancel_futures=True)
 
 
+def _chosen(temperatures: str | None, sets: list[RunSet]) -> set[float]:
+    """The temperatures to run now."""
+    known = {f"{t:g}": t for s in sets for t in s.temperatures}
+    names = list(known) if temperatures is None else temperatures.split(",")
+    if unknown := sorted(set(names) - set(known)):
+        raise typer.BadParameter(f"{', '.join(unknown)}: no temperature of these sets; they have {', '.join(known)}")
+    return {known[name] for name in names}
+
+
 def _waiting(
     sets: list[RunSet], models: dict[str, str | None], found: list[dict[str, Any]]
 ) -> Iterator[tuple[RunSet, float, str]]:
     """What is not in OUT yet."""
-    done = {(row["set"], row["potential"], row["temperature_K"]) for row in found}
+    done = {(row["set"], row["potential"], row["timestep_fs"], row["temperature_K"]) for row in found}
     for chosen in sets:
         model = models[chosen.potential]
         for temperature in chosen.temperatures if model is not None else ():
-            if (chosen.name, Path(model).name, temperature) not in done:
+            if (chosen.name, Path(model).name, chosen.timestep, temperature) not in done:
                 yield chosen, temperature, model
 
 

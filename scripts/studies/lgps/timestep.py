@@ -4,7 +4,7 @@
 
 400 atoms at the volume of experiment, without thermostat (velocity Verlet), all from one state at 800 K. Of harmonic
 vibrations of frequency ω, velocity Verlet samples displacements at a temperature above that of the velocities, by the
-factor 1/(1 - (ω Δt)²/4), and a thermostat holds that of the velocities. The mean of ω² over all vibrations is
+share (ω Δt)²/4 to first order, and a thermostat holds that of the velocities. The mean of ω² over all vibrations is
 Σ F²/m/(3 N k T).
 """
 
@@ -25,8 +25,8 @@ import gnnpot
 from gnnpot.runs.files import write_text
 
 TEMPERATURE, STEPS = 800.0, (1.0, 2.0, 3.0, 4.0)
-#: ps
-EQUILIBRATION, TIME = 5.0, 20.0
+#: ps, and the time step of the equilibration, fs
+EQUILIBRATION, TIME, FIRST_STEP = 5.0, 20.0, 2.0
 
 
 def start(data: Path, model: str) -> Atoms:
@@ -34,8 +34,8 @@ def start(data: Path, model: str) -> Atoms:
     atoms, rng = crystal(data, None) * (2, 2, 2), np.random.default_rng(0)
     MaxwellBoltzmannDistribution(atoms, temperature_K=2 * TEMPERATURE, rng=rng)
     atoms.calc = gnnpot.Calculator(model)
-    step = 2.0 * units.fs
-    Bussi(atoms, step, temperature_K=TEMPERATURE, taut=100 * units.fs, rng=rng).run(round(1000 * EQUILIBRATION / 2.0))
+    dynamics = Bussi(atoms, FIRST_STEP * units.fs, temperature_K=TEMPERATURE, taut=100 * units.fs, rng=rng)
+    dynamics.run(round(1000 * EQUILIBRATION / FIRST_STEP))
     return atoms
 
 
