@@ -31,7 +31,7 @@ from gnnpot.models.fast.hdnnp_blocks import (
     in_blocks,
     radial_block,
 )
-from gnnpot.models.fast.hdnnp_network import count_outside, energy_and_slopes
+from gnnpot.models.fast.hdnnp_network import count_outside, energies_and_slopes, nodes_of
 from gnnpot.models.fast.hdnnp_radial import add_radial, radial_slope
 from gnnpot.ops.simd.kernels import FAST
 from gnnpot.ops.simd.vector_functions import square_root
@@ -39,12 +39,15 @@ from gnnpot.ops.simd.vectors import SIMD_WIDTH, broadcast, get, lanes_less, load
 
 #: rows of a list of neighbours
 _X, _Y, _Z, _R, _F, _DF, _INVERSE, _WEIGHT = range(8)
+#: atoms that are calculated together, so that their networks read weights once; fewer where their blocks have more
+#: numbers than this, which would not stay in the cache
+TOGETHER, SLAB_NUMBERS = 8, 1 << 20
 
 
-class ThreadScratch(NamedTuple):
-    """What a thread writes while it works on an atom."""
+class AtomScratch(NamedTuple):
+    """What is written while an atom is calculated; of a thread, all arrays have a first axis of atoms that are
+    calculated together. `width` is a multiple of sixteen, and exceeds the longest list of neighbours by sixteen."""
 
-    width: int  #: whole SIMD vectors, with room for sixteen more than the longest list of neighbours
     near: np.ndarray  #: [G * 8 * width] rows of the neighbours within a group's cutoff, sorted by class
     found: np.ndarray  #: [width] edges within a group's cutoff
     edges: np.ndarray  #: [G, width] which edges they are
@@ -71,71 +74,73 @@ def energies_and_gradient(plan, net, first, species, neighbors, vectors, ranges,
 
 @njit(forceinline=True, error_model="numpy", fastmath=FAST)
 def _range(plan, net, first, species, neighbors, vectors, lo, hi, energies, gradient, outside):
-    groups = len(plan.cutoff)
     degree = 1
     for atom in range(lo, hi):
         degree = max(degree, first[atom + 1] - first[atom])
-    scratch = _scratch(plan, degree, 64)
-    row, total_nodes = np.empty(net.sizes[0]), net.sizes.sum()
-    dtype = plan.eta.dtype
-    nodes, slopes = np.empty(total_nodes, dtype), np.empty(total_nodes, dtype)
-    coefficients = np.empty(net.sizes[0], dtype)
-    for atom in range(lo, hi):
-        s, need = species[atom], 0
-        for g in range(groups):
-            _load(plan, g, vectors, species, neighbors, first[atom], first[atom + 1], scratch)
-            n, classes = scratch.bounds[g, plan.classes[g]], plan.classes[g]
-            pairs = classes * (classes + 1) // 2
-            if in_blocks(plan, g):
-                several = n if plan.distances[g] == 1 else n * (n - 1) // 2
-                need += several // SIMD_WIDTH + pairs
-        if need * SIMD_WIDTH > len(scratch.one):
-            scratch = _enlarged(plan, scratch, need + need // 4)
-        row[:] = 0.0
-        count = _functions(plan, s, scratch, row)
-        outside[atom] = count_outside(net, s, row)
-        energies[atom] = energy_and_slopes(net, s, row, nodes, slopes)
-        _gradients(plan, s, scratch, count, row, coefficients)
-        for g in range(groups):
-            for i in range(scratch.bounds[g, plan.classes[g]]):
-                for k in range(3):
-                    gradient[scratch.edges[g, i], k] += scratch.pull[g, i, k]
+    scratch = _scratch(plan, degree)
+    together = len(scratch.near)
+    rows, counts = np.empty((together, net.sizes[0])), np.empty(together, np.int64)
+    nodes, coefficients = nodes_of(net, plan.eta), np.empty(net.sizes[0], plan.eta.dtype)
+    for begin in range(lo, hi, together):
+        end = min(begin + together, hi)
+        for atom in range(begin, end):
+            of_atom, row = _of_atom(scratch, atom - begin), rows[atom - begin]
+            for g in range(len(plan.cutoff)):
+                _load(plan, g, vectors, species, neighbors, first[atom], first[atom + 1], of_atom)
+            row[:] = 0.0
+            counts[atom - begin] = _functions(plan, species[atom], of_atom, row)
+            outside[atom] = count_outside(net, species[atom], row)
+        energies_and_slopes(net, species[begin:end], rows, nodes, energies[begin:end])
+        for atom in range(begin, end):
+            of_atom, row = _of_atom(scratch, atom - begin), rows[atom - begin]
+            _gradients(plan, species[atom], of_atom, counts[atom - begin], row, coefficients)
+            for g in range(len(plan.cutoff)):
+                for i in range(of_atom.bounds[g, plan.classes[g]]):
+                    for k in range(3):
+                        gradient[of_atom.edges[g, i], k] += of_atom.pull[g, i, k]
 
 
 @njit(forceinline=True)
-def _scratch(plan, degree, blocks):
+def _scratch(plan, degree):
+    """Of a thread whose atoms have at most so many neighbours."""
     groups, width = len(plan.cutoff), (degree + 2 * SIMD_WIDTH - 1) // SIMD_WIDTH * SIMD_WIDTH
-    return ThreadScratch(
-        width,
-        np.zeros(groups * 8 * width, plan.eta.dtype),
-        np.zeros(width, np.int64),
-        np.zeros((groups, width), np.int64),
-        np.zeros((groups, plan.classes.max() + 1), np.int64),
-        np.zeros(blocks * SIMD_WIDTH * plan.rows[4], plan.eta.dtype),
-        np.zeros(blocks * SIMD_WIDTH, np.int64),
-        np.zeros(blocks * SIMD_WIDTH, np.int64),
-        np.zeros((groups * plan.parts.shape[2], 5), np.int64),
-        np.zeros((groups, width, 3), plan.eta.dtype),
-        np.zeros(groups * width * plan.radial_width, plan.eta.dtype),
-        np.zeros(max(plan.radial_width, 2 * SIMD_WIDTH), plan.eta.dtype),
+    blocks = 0
+    for g in range(groups):
+        if in_blocks(plan, g):
+            elements = degree if plan.distances[g] == 1 else degree * (degree - 1) // 2
+            # that of each part may not be full
+            blocks += elements // SIMD_WIDTH + plan.parts.shape[2]
+    slab, dtype = blocks * SIMD_WIDTH * plan.rows[4], plan.eta.dtype
+    n = max(min(TOGETHER, SLAB_NUMBERS // max(slab, 1)), 1)
+    return AtomScratch(
+        np.zeros((n, groups * 8 * width), dtype),
+        np.zeros((n, width), np.int64),
+        np.zeros((n, groups, width), np.int64),
+        np.zeros((n, groups, plan.classes.max() + 1), np.int64),
+        # most of it is never touched, as `degree` counts neighbours beyond a group's cutoff
+        np.empty((n, slab), dtype),
+        np.empty((n, blocks * SIMD_WIDTH), np.int64),
+        np.empty((n, blocks * SIMD_WIDTH), np.int64),
+        np.zeros((n, groups * plan.parts.shape[2], 5), np.int64),
+        np.zeros((n, groups, width, 3), dtype),
+        np.zeros((n, groups * width * plan.radial_width), dtype),
+        np.zeros((n, max(plan.radial_width, 2 * SIMD_WIDTH)), dtype),
     )
 
 
 @njit(forceinline=True)
-def _enlarged(plan, old, blocks):
-    """The same with room for more blocks."""
-    slab = np.zeros(blocks * SIMD_WIDTH * plan.rows[4], plan.eta.dtype)
-    one, two = np.zeros(blocks * SIMD_WIDTH, np.int64), np.zeros(blocks * SIMD_WIDTH, np.int64)
-    o = old
-    return ThreadScratch(
-        o.width, o.near, o.found, o.edges, o.bounds, slab, one, two, o.parts, o.pull, o.gaussians, o.buffer
-    )
+def _of_atom(s, k):
+    """The scratch of the k-th of the atoms that are calculated together."""
+    return AtomScratch(
+        s.near[k], s.found[k], s.edges[k], s.bounds[k], s.slab[k], s.one[k], s.two[k], s.parts[k], s.pull[k],
+        s.gaussians[k], s.buffer[k],
+    )  # fmt: skip
 
 
 @njit(forceinline=True, error_model="numpy", fastmath=FAST)
 def _load(plan, g, vectors, species, neighbors, start, end, scratch):
     """The neighbours within a group's cutoff, sorted by class."""
-    near, width, bounds, edges = scratch.near, scratch.width, scratch.bounds[g], scratch.edges[g]
+    near, width, bounds, edges = scratch.near, len(scratch.found), scratch.bounds[g], scratch.edges[g]
     at, square, classes = g * 8 * width, plan.cutoff[g] ** 2, plan.classes[g]
     found, count = scratch.found, 0
     for e in range(start, end):
@@ -216,7 +221,7 @@ def _functions(plan, s, scratch, row):
 @njit(forceinline=True)
 def _radial_rows(plan, g, scratch):
     """The neighbours of a group of radial Gaussians, its Gaussians, and where the rows of r, f and f' are."""
-    width = scratch.width
+    width = len(scratch.found)
     near, gaussians = scratch.near[g * 8 * width :], scratch.gaussians[g * width * plan.radial_width :]
     return near, gaussians, (_R * width, _F * width, _DF * width)
 
@@ -234,7 +239,7 @@ def _radial_functions(plan, g, s, scratch, row):
 def _radial_gradients(plan, g, s, scratch, row):
     """What `row`, dE/dG, gives through radial Gaussians to the gradients of the neighbours' vectors."""
     near, gaussians, places = _radial_rows(plan, g, scratch)
-    width, coefficients = scratch.width, scratch.buffer
+    width, coefficients = len(scratch.found), scratch.buffer
     for c in range(plan.classes[g]):
         part = plan.parts[g, s, c]
         coefficients[:] = 0.0
@@ -249,7 +254,7 @@ def _radial_gradients(plan, g, s, scratch, row):
 @njit(forceinline=True, error_model="numpy", fastmath=FAST)
 def _pairs(g, c, scratch, block, stride):
     """Elements of a radial group of Chebyshev polynomials: the neighbours of a class."""
-    near, slab, width = scratch.near, scratch.slab, scratch.width
+    near, slab, width = scratch.near, scratch.slab, len(scratch.found)
     begin, end = scratch.bounds[g, c], scratch.bounds[g, c + 1]
     source = g * 8 * width + begin
     for n in range((end - begin + SIMD_WIDTH - 1) // SIMD_WIDTH * SIMD_WIDTH):
@@ -268,7 +273,7 @@ def _pairs(g, c, scratch, block, stride):
 @njit(forceinline=True, error_model="numpy", fastmath=FAST)
 def _triplets(plan, g, c1, c2, scratch, block, stride):
     """Elements of an angular group: pairs of neighbours of classes c1 and c2, near each other if the group wants it."""
-    near, slab, width, dots = scratch.near, scratch.slab, scratch.width, scratch.buffer
+    near, slab, width, dots = scratch.near, scratch.slab, len(scratch.found), scratch.buffer
     one, two, first = scratch.one, scratch.two, block * SIMD_WIDTH
     base, bounds = g * 8 * width, scratch.bounds[g]
     square = plan.cutoff[g] ** 2 if plan.distances[g] == 3 else np.inf
@@ -318,7 +323,7 @@ def _triplets(plan, g, c1, c2, scratch, block, stride):
 @njit(forceinline=True, error_model="numpy", fastmath=FAST)
 def _gradients(plan, s, scratch, parts, row, coefficients):
     """From `row`, dE/dG of an atom, the derivative with respect to the vectors of its neighbours."""
-    stride, slab, one, width = SIMD_WIDTH * plan.rows[4], scratch.slab, scratch.one, scratch.width
+    stride, slab, one, width = SIMD_WIDTH * plan.rows[4], scratch.slab, scratch.one, len(scratch.found)
     for g in range(len(plan.cutoff)):
         if in_blocks(plan, g):
             scratch.pull[g, : scratch.bounds[g, plan.classes[g]]] = 0.0
@@ -345,7 +350,7 @@ def _gradients(plan, s, scratch, parts, row, coefficients):
 @njit(forceinline=True, error_model="numpy", fastmath=FAST)
 def _pull_triplets(scratch, entry, near, pull, stride):
     """Add the rows PA, PB and Q of a part's blocks to the gradients of the neighbours' vectors."""
-    slab, one, two, width, first = scratch.slab, scratch.one, scratch.two, scratch.width, entry[2] * SIMD_WIDTH
+    slab, one, two, width, first = scratch.slab, scratch.one, scratch.two, len(scratch.found), entry[2] * SIMD_WIDTH
     n, count = 0, entry[4]
     while n < count:
         # triplets with the same first neighbour follow each other

@@ -1,4 +1,4 @@
-"""The network of one atom, forward and backward, in vectors of nodes: h^l = f(W^l h^(l-1) + b^l), see `models.hdnnp`.
+"""Networks of atoms, forward and backward, in vectors of nodes: h^l = f(W^l h^(l-1) + b^l), see `models.hdnnp`.
 
 Numbers of nodes are padded to whole SIMD vectors; what is padded has weights zero.
 """
@@ -18,7 +18,8 @@ from gnnpot.ops.simd.vectors import SIMD_WIDTH, broadcast_at, fma, load, store
 ACTIVATIONS = (
     "tanh", "softplus", "silu", "logistic", "relu", "gaussian", "cos", "reverse_logistic", "exp", "harmonic", "linear",
 )  # fmt: skip
-_UNROLLED = 4
+#: atoms whose networks are calculated at once, as `_multiply` does
+LANES = 4
 
 
 class Network(NamedTuple):
@@ -85,58 +86,98 @@ def count_outside(net, s, g):
     return count
 
 
-@njit(forceinline=True, error_model="numpy", fastmath=FAST)
-def energy_and_slopes(net, s, g, nodes, slopes):
-    """The energy of an atom of species s; `g` [sizes[0]] float64, its symmetry functions, become dE/dg.
+class Nodes(NamedTuple):
+    """What a thread writes while it calculates the networks of `LANES` atoms of one species."""
 
-    `nodes` and `slopes` [all sizes together] are scratch: what the nodes are, and f' of them and then dE/dnode.
-    """
-    first = net.sizes[0]
-    for d in range(first):
-        nodes[d] = net.factor[s, d] * g[d] + net.constant[s, d]
+    which: np.ndarray  #: [LANES] the atoms
+    values: np.ndarray  #: [LANES * nodes] of all layers
+    slopes: np.ndarray  #: [LANES * nodes] f' of them, and then dE/dnode
+
+
+@njit(forceinline=True)
+def nodes_of(net, like):
+    """`Nodes` for a network, in the dtype of `like`."""
+    size = LANES * net.sizes.sum()
+    return Nodes(np.zeros(LANES, np.int64), np.zeros(size, like.dtype), np.zeros(size, like.dtype))
+
+
+@njit(forceinline=True, error_model="numpy", fastmath=FAST)
+def energies_and_slopes(net, species, rows, nodes, energies):
+    """The energies of atoms; `rows` [atoms, sizes[0]] float64, their symmetry functions, become dE/dg."""
+    for s in range(len(net.factor)):
+        count = 0
+        for atom in range(len(species)):
+            if species[atom] == s:
+                nodes.which[count] = atom
+                count += 1
+                if count == LANES:
+                    _of_species(net, s, count, rows, nodes, energies)
+                    count = 0
+        if count:
+            _of_species(net, s, count, rows, nodes, energies)
+
+
+@njit(error_model="numpy", fastmath=FAST)
+def _of_species(net, s, count, rows, nodes, energies):
+    """The same for the first `count` atoms of `nodes.which`, of species s; what other lanes have is not read."""
+    first, all_nodes, values, slopes = net.sizes[0], net.sizes.sum(), nodes.values, nodes.slopes
+    for lane in range(count):
+        for d in range(first):
+            values[lane * all_nodes + d] = net.factor[s, d] * rows[nodes.which[lane], d] + net.constant[s, d]
     before, weight, bias = 0, 0, 0
     for layer in range(len(net.activations)):
         n, m = net.sizes[layer], net.sizes[layer + 1]
-        _multiply(net.weights[s], weight, nodes, before, n, net.biases[s], bias, nodes, before + n, m)
-        _activate(net.activations[layer], nodes, slopes, before + n, m)
+        _multiply((net.weights[s], weight), (values, before, n), (values, before + n, m), all_nodes)
+        for lane in range(count):
+            at = lane * all_nodes + before + n
+            for i in range(0, m, SIMD_WIDTH):
+                store(values, at + i, load(values, at + i) + load(net.biases[s], bias + i))
+            _activate(net.activations[layer], values, slopes, at, m)
         before += n
         weight += n * m
         bias += m
-    energy = nodes[before]
-    # what is padded has slope zero, but for the output's
-    slopes[before + 1 : before + net.sizes[-1]] = 0.0
+    for lane in range(count):
+        at = lane * all_nodes + before
+        energies[nodes.which[lane]] = values[at]
+        # what is padded has slope zero, but for the output's
+        slopes[at + 1 : at + net.sizes[-1]] = 0.0
     for layer in range(len(net.activations) - 1, -1, -1):
         n, m = net.sizes[layer], net.sizes[layer + 1]
         weight -= n * m
         # nodes of the layer before have been used: their place takes the derivative
-        _multiply(net.transposed[s], weight, slopes, before, m, net.biases[s], -1, nodes, before - n, n)
+        _multiply((net.transposed[s], weight), (slopes, before, m), (values, before - n, n), all_nodes)
         before -= n
         if layer:
-            for i in range(before, before + n):
-                slopes[i] *= nodes[i]
-    for d in range(first):
-        g[d] = net.factor[s, d] * nodes[d]
-    return energy
+            for lane in range(count):
+                for i in range(lane * all_nodes + before, lane * all_nodes + before + n, SIMD_WIDTH):
+                    store(slopes, i, load(slopes, i) * load(values, i))
+    for lane in range(count):
+        for d in range(first):
+            rows[nodes.which[lane], d] = net.factor[s, d] * values[lane * all_nodes + d]
 
 
 @njit(forceinline=True, error_model="numpy", fastmath=FAST)
-def _multiply(matrix, start, x, at_x, n, constant, at_constant, y, at_y, m):
-    """y[at_y + o] = constant[at_constant + o] + Σ_d x[at_x + d] matrix[start + d m + o], for o < m, d < n.
+def _multiply(weights, inputs, outputs, stride):
+    """y[at + o] = Σ_d x[at + d] matrix[start + d m + o], for o < m, d < n, of `LANES` atoms, `stride` nodes apart.
 
-    No constant where `at_constant` is negative. Four sums at once: one alone would wait for itself.
+    Four atoms at once read the weights once, and no sum waits for itself.
     """
+    (matrix, start), (x, at_x, n), (y, at_y, m) = weights, inputs, outputs
     for o in range(0, m, SIMD_WIDTH):
-        zero = load(matrix, start + o) * 0.0
-        a = load(constant, at_constant + o) if at_constant >= 0 else zero
-        b, c, d = zero, zero, zero
+        a = load(matrix, start + o) * 0.0
+        b, c, d = a, a, a
         at = start + o
-        for k in range(at_x, at_x + n, _UNROLLED):
-            a = fma(broadcast_at(x, k), load(matrix, at), a)
-            b = fma(broadcast_at(x, k + 1), load(matrix, at + m), b)
-            c = fma(broadcast_at(x, k + 2), load(matrix, at + 2 * m), c)
-            d = fma(broadcast_at(x, k + 3), load(matrix, at + 3 * m), d)
-            at += _UNROLLED * m
-        store(y, at_y + o, (a + b) + (c + d))
+        for k in range(at_x, at_x + n):
+            w = load(matrix, at)
+            a = fma(broadcast_at(x, k), w, a)
+            b = fma(broadcast_at(x, k + stride), w, b)
+            c = fma(broadcast_at(x, k + 2 * stride), w, c)
+            d = fma(broadcast_at(x, k + 3 * stride), w, d)
+            at += m
+        store(y, at_y + o, a)
+        store(y, at_y + o + stride, b)
+        store(y, at_y + o + 2 * stride, c)
+        store(y, at_y + o + 3 * stride, d)
 
 
 @njit(forceinline=True, error_model="numpy", fastmath=FAST)
