@@ -102,8 +102,8 @@ class LoRA:
 
         W' = W + alpha/r B A,   B [.., a, r] = 0 at the start, A [.., r, b] drawn with the spread of W's elements.
 
-    W itself, and everything that is no weight matrix (embeddings, biases, norms), is fixed. At the end W' takes W's
-    place. It holds for every weight matrix of any model: those of linear layers and of lists of matrices, also if they
+    W itself, and everything that is no weight matrix (embeddings, biases, factors of channels), is fixed. At the end W'
+    takes W's place. It holds for every weight matrix of any model: those of linear layers and of lists of matrices, also if they
     are stacked by element.
     """
 
@@ -143,6 +143,10 @@ class LoRA:
 Strategy = AllWeights | Head | FrozenBlocks | LoRA
 
 
+#: in the names of lists of parameters that are not multiplied as matrices
+_NO_MATRICES = ("bias", "factors")
+
+
 class LowRank(nn.Module):
     """W -> W + alpha/r B A."""
 
@@ -173,7 +177,7 @@ def _weight_matrices(model: nn.Module) -> Iterator[tuple[nn.Module, str]]:
     for path, module in model.named_modules():
         if isinstance(module, nn.Linear):
             yield module, "weight"
-        elif isinstance(module, nn.ParameterList) and "bias" not in path.rpartition(".")[2]:
+        elif isinstance(module, nn.ParameterList) and not any(word in path.rpartition(".")[2] for word in _NO_MATRICES):
             for name, parameter in module.named_parameters(recurse=False):
                 if parameter.ndim >= 2:
                     yield module, name
