@@ -43,6 +43,8 @@ FIVE, THREE = (350.0, 400.0, 500.0, 650.0, 800.0), (500.0, 650.0, 800.0)
 BROKEN, SULPHUR = 0.01, 0.02
 #: ps, of the mean positions whose neighbours are compared
 MEAN_TIME = 5.0
+#: ps at the start of each production that are left out
+DISCARD = 20.0
 #: fs between frames, a multiple of all time steps
 INTERVAL = 99.0
 #: of the quantiles that a row keeps of its conductivities
@@ -131,7 +133,7 @@ def rows(chosen: RunSet, study: Study, potential: str) -> list[dict[str, Any]]:
     parts = [t for t in (100.0, 300.0) if t < 0.9 * moved.time and chosen.name in ("main", "size-50", "size-400")]
     found = [_row(chosen, whole, potential, left_out)]
     for time in parts:
-        part = analyse(_first(moved, time), whole.temperature, _analysis(1.0))
+        part = analyse(_first(moved, DISCARD + time), whole.temperature, _analysis(1.0))
         found.append(_row(chosen, part, potential, f"a part of {whole.time:.0f} ps"))
     return found
 
@@ -171,7 +173,7 @@ def _first(moved: Displacements, time: float) -> Displacements:
 
 
 def _analysis(scale: float) -> AnalysisConfig:
-    return AnalysisConfig(discard=20.0 * scale)
+    return AnalysisConfig(discard=DISCARD * scale)
 
 
 def fits(found: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -217,7 +219,7 @@ def one_temperature(
         volume=chosen.volume,
         timestep=chosen.timestep,
         equilibration=20.0 * scale,
-        production=(chosen.production + 20.0) * scale,
+        production=(chosen.production + DISCARD) * scale,
         interval=INTERVAL if scale == 1 else 10.0,
         thermostat_time=chosen.thermostat_time,
         seed=chosen.seed + chosen.temperatures.index(temperature),
