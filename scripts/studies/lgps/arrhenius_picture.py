@@ -25,14 +25,15 @@ PUBLISHED = (
 
 
 def draw(result: dict[str, Any]) -> Figure:
-    """σT (S K/cm) over 1000/T: Nernst-Einstein conductivities of whole runs, a colour a set, and the fits to 300 K."""
+    """σT (S K/cm) over 1000/T: Nernst-Einstein conductivities of whole runs, a colour for each set and
+    potential, and the fits to 300 K."""
     figure = new_figure(1, width=7.0, height=5.2)
     axes = figure.add_subplot()
-    names = list(dict.fromkeys(row["set"] for row in result["runs"]))
-    for number, name in enumerate(names):
+    series = list(dict.fromkeys(_series(row) for row in result["runs"]))
+    for number, of in enumerate(series):
         color = COLORS[number % len(COLORS)]
-        whole = [r for r in result["runs"] if r["set"] == name and not r["left_out"].startswith("a part")]
-        called = f"{whole[0]['potential']}, {whole[0]['atoms']} atoms ({name})"
+        whole = [r for r in result["runs"] if _series(r) == of and not r["left_out"].startswith("a part")]
+        called = f"{whole[0]['potential']}, {whole[0]['atoms']} atoms ({whole[0]['set']})"
         for row in whole:
             label = f"{called}, left out of fits" if row["left_out"] else called
             value, low, high = (1e-3 * x * row["temperature_K"] for x in row["sigma_mS_cm"])
@@ -40,7 +41,7 @@ def draw(result: dict[str, Any]) -> Figure:
                 1000 / row["temperature_K"], value, yerr=[[value - low], [high - value]], fmt="o", capsize=3,
                 color=color, markerfacecolor="white" if row["left_out"] else color, label=label,
             )  # fmt: skip
-        for fit in (f for f in result["fits"] if f["set"] == name):
+        for fit in (f for f in result["fits"] if _series(f) == of):
             ends = np.array([1 / max(fit["temperatures_K"]), 1 / ROOM])
             line = np.log(fit["sigma_300K_mS_cm"][0] * ROOM) - fit["Ea_eV"][0] / BOLTZMANN * (ends - 1 / ROOM)
             energy = f"fit, $E_a$ = {fit['Ea_eV'][0]:.3f} eV ({fit['Ea_eV'][1]:.3f} to {fit['Ea_eV'][2]:.3f})"
@@ -61,6 +62,11 @@ def draw(result: dict[str, Any]) -> Figure:
     axes.legend(handles.values(), handles.keys(), frameon=False, fontsize=8)
     tidy(axes)
     return figure
+
+
+def _series(row: dict[str, Any]) -> tuple[str, str]:
+    """What has one colour."""
+    return row["set"], row["potential"]
 
 
 def main(results: Path) -> None:
