@@ -172,7 +172,7 @@ class HDNNP(EnergyModel):
         return energies if index is None else energies.index_select(0, index)
 
     def memory(self, size: GraphSize) -> int:
-        # vectors and gradients go where pairs were searched, and are no larger; what a thread needs besides
+        # vectors and gradients go where the pairs within the skin were compared; what a thread needs besides
         return 250_000
 
     def energies_and_gradient(self, graph: Graph, *, create_graph: bool = False) -> tuple[AtomicOutput, Tensor]:
