@@ -12,6 +12,7 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -34,25 +35,63 @@ from gnnpot.ops.tensor_product import ProductLayout, coupling, coupling_paths, t
 Features = list[Tensor]
 
 
-class ChannelLinear(nn.Module):
-    """y_l = x_l W_l / sqrt(inputs): mixes the channels of each l; with a bias for l = 0."""
+class AtomsByElement(NamedTuple):
+    """Which atoms of a graph are of which element."""
 
-    def __init__(self, inputs: tuple[int, ...], outputs: tuple[int, ...], *, bias: bool = False) -> None:
+    species: Tensor  #: [N] index of each atom's element
+    order: Tensor  #: [N] atoms, those of one element side by side
+    places: Tensor  #: [N] where each atom stands in `order`
+    counts: list[int]  #: [elements] atoms of each
+
+
+def by_element(species: Tensor, elements: int) -> AtomsByElement:
+    """Sort atoms by their elements, `species` [N]."""
+    order = torch.argsort(species, stable=True)
+    return AtomsByElement(
+        species, order, torch.argsort(order), torch.bincount(species, minlength=elements).tolist()
+    )
+
+
+class ChannelLinear(nn.Module):
+    """y_l = x_l W_l / sqrt(inputs): mixes the channels of each l; with a bias for l = 0.
+
+    With `elements`, an atom's weights are W_l + D_Z,l; the deviations D of its element are 0 to begin with.
+    """
+
+    def __init__(
+        self, inputs: tuple[int, ...], outputs: tuple[int, ...], *, bias: bool = False, elements: int = 0
+    ) -> None:
         super().__init__()
-        pairs = zip(inputs, outputs, strict=False)
+        pairs = list(zip(inputs, outputs, strict=False))
         self.weights = nn.ParameterList(nn.Parameter(torch.randn(a, b)) for a, b in pairs)
+        deviations = (nn.Parameter(torch.zeros(elements, a, b)) for a, b in pairs)
+        self.deviations = nn.ParameterList(deviations) if elements else None
         self.bias = nn.Parameter(torch.zeros(outputs[0])) if bias else None
 
     @property
     def matrices(self) -> list[Tensor]:
-        """W_l / sqrt(inputs)."""
-        return [w / math.sqrt(len(w)) for w in self.weights]
+        """W_l / sqrt(inputs), or, if elements have their own, [elements, inputs, outputs]."""
+        weights: Iterable[Tensor] = self.weights
+        if self.deviations is not None:
+            weights = (w + d for w, d in zip(self.weights, self.deviations, strict=True))
+        return [w / math.sqrt(w.shape[-2]) for w in weights]
 
-    def forward(self, features: Features) -> Features:
-        mixed = [x @ w for x, w in zip(features, self.matrices, strict=False)]
+    def forward(self, features: Features, atoms: AtomsByElement | None = None) -> Features:
+        """`atoms` are needed if elements have matrices of their own."""
+        pairs = zip(features, self.matrices, strict=False)
+        mixed = [x @ w if w.ndim == 2 else _mixed_by_element(x, w, atoms) for x, w in pairs]
         if self.bias is not None:
             mixed[0] = mixed[0] + self.bias
         return mixed
+
+
+def _mixed_by_element(x: Tensor, matrices: Tensor, atoms: AtomsByElement | None) -> Tensor:
+    """x_i W_Z(i), x [N, m, inputs], `matrices` [elements, inputs, outputs]."""
+    if atoms is None:
+        raise TypeError("each element has its own matrix: say which atoms are of which")
+    parts = x.index_select(0, atoms.order).split(atoms.counts)
+    mixed = [part @ matrix for part, matrix in zip(parts, matrices.unbind(), strict=True)]
+    return torch.cat(mixed).index_select(0, atoms.places)
 
 
 class RadialNetwork(nn.Sequential):
@@ -146,7 +185,8 @@ class FeatureProducts(nn.Module):
     first `scalars` channels.
     """
 
-    def __init__(self, channels: tuple[int, ...], scalars: int) -> None:
+    def __init__(self, channels: tuple[int, ...], scalars: int, elements: int = 0) -> None:
+        """`elements`: of how many elements each has a matrix L_3 of its own; 0: one for all."""
         super().__init__()
         lmax = len(channels) - 1
         #: channels that products are made of
@@ -159,12 +199,12 @@ class FeatureProducts(nn.Module):
         invariants = self.width * (lmax + len(triples(lmax)))
         #: channels of the products of each l
         self.outputs = (invariants, *(self.width for _ in self.factors))
-        self.linear = ChannelLinear(self.outputs, (scalars, *channels[1:]))
+        self.linear = ChannelLinear(self.outputs, (scalars, *channels[1:]), elements=elements)
 
-    def forward(self, features: Features) -> Features:
+    def forward(self, features: Features, atoms: AtomsByElement) -> Features:
         products = feature_products([x[..., : self.width] for x in features], list(self.factors))
         total = list(features)
-        for l, x in enumerate(self.linear(products)):
+        for l, x in enumerate(self.linear(products, atoms)):
             total[l] = total[l] + nn.functional.pad(x, (0, total[l].shape[-1] - x.shape[-1]))
         return total
 
@@ -181,6 +221,8 @@ class LayerOptions:
     parity: bool = False
     #: of how many elements each has factors of its own for what its atoms receive
     scaled_elements: int = 0
+    #: of how many elements each has matrices of its own, in all that mixes channels
+    mixed_elements: int = 0
     #: whether features are normalised before they are gated
     norm: bool = False
     #: whether products of an atom's own features are added to them before they are gated, where there are any of l > 0
@@ -191,7 +233,7 @@ class Layer(nn.Module):
     """Interaction block: x' = gate(n(p(s_Z ⊙ L_2 conv(L_1 x) + L_0 x))).
 
     without s_Z, factors of each element, n, the norm of all features of an atom, and p, which adds products of them,
-    where they are not asked for.
+    where they are not asked for. The matrices L are of all elements, or each has its own.
     """
 
     def __init__(self, inputs: tuple[int, ...], outputs: tuple[int, ...], lmax: int, options: LayerOptions) -> None:
@@ -199,24 +241,27 @@ class Layer(nn.Module):
         self.outputs = outputs
         # each feature with l > 0 gets a scalar, its gate
         ungated, bias = (sum(outputs), *outputs[1:]), options.bias
-        self.self_connection = ChannelLinear(inputs, ungated)
-        self.linear_in = ChannelLinear(inputs, inputs, bias=bias)
+        elements = options.mixed_elements
+        self.self_connection = ChannelLinear(inputs, ungated, elements=elements)
+        self.linear_in = ChannelLinear(inputs, inputs, bias=bias, elements=elements)
         self.convolution = Convolution(inputs, lmax, len(outputs) - 1, options.radial, parity=options.parity)
-        self.linear_out = ChannelLinear(self.convolution.outputs, ungated, bias=bias)
+        self.linear_out = ChannelLinear(self.convolution.outputs, ungated, bias=bias, elements=elements)
         self.scales = ElementScales(options.scaled_elements, ungated) if options.scaled_elements else None
-        self.products = FeatureProducts(ungated, outputs[0]) if options.products and len(outputs) > 1 else None
+        made = options.products and len(outputs) > 1
+        self.products = FeatureProducts(ungated, outputs[0], elements) if made else None
         self.norm = RMSNorm(ungated) if options.norm else None
 
-    def forward(self, features: Features, species: Tensor, convolve: Callable[[Features], Features]) -> Features:
-        """`species` [N] index of each atom's element; `convolve` is the layer's convolution over the edges of a graph,
-        by either implementation."""
-        total = self.linear_out(convolve(self.linear_in(features)))
+    def forward(
+        self, features: Features, atoms: AtomsByElement, convolve: Callable[[Features], Features]
+    ) -> Features:
+        """`convolve` is the layer's convolution over the edges of a graph, by either implementation."""
+        total = self.linear_out(convolve(self.linear_in(features, atoms)), atoms)
         if self.scales is not None:
-            total = self.scales(total, species)
-        for l, x in enumerate(self.self_connection(features)):
+            total = self.scales(total, atoms.species)
+        for l, x in enumerate(self.self_connection(features, atoms)):
             total[l] = total[l] + x
         if self.products is not None:
-            total = self.products(total)
+            total = self.products(total, atoms)
         if self.norm is not None:
             total = self.norm(total)
         return gated_features(total, self.outputs)
@@ -287,10 +332,10 @@ class EquivariantModel(EnergyModel):
         vectors = graph.edge_vectors
         harmonics = spherical_harmonics(vectors, self.lmax)
         distances = torch.linalg.vector_norm(vectors, dim=-1)
-        species = self.species(graph.numbers)
-        features = [self.first_features()[species][:, None, :]]
+        atoms = by_element(self.species(graph.numbers), len(self.elements))
+        features = [self.first_features()[atoms.species][:, None, :]]
         for layer, convolve in zip(self.layers, operators.convolutions(graph, distances, harmonics), strict=True):
-            features = layer(features, species, convolve)
+            features = layer(features, atoms, convolve)
         for readout in self.readouts():
             features = readout(features)
         return AtomicOutput(features[0].flatten())

@@ -51,6 +51,10 @@ CONFIGS = {
     "sevennet, products, l = 1": SevenNetConfig(
         elements=("H", "O", "Si", "Cu"), channels=(8, 40), layers=2, radial_hidden=(8,), products=True
     ),
+    "sevennet, matrices of elements": SevenNetConfig(
+        elements=("H", "O", "Si", "Cu"), channels=(40, 16, 24), layers=2, radial_hidden=(8,), element_linear=True,
+        bias=True, products=True,
+    ),
     "sevennet, scalars": SevenNetConfig(
         elements=("H", "O", "Si", "Cu"), channels=(4,), layers=2, radial=3, radial_hidden=(), cutoff_on=4.37
     ),
@@ -69,6 +73,16 @@ def fine_tables(monkeypatch):
     monkeypatch.setitem(equivariant.INTERVALS, torch.float64, 10_000)
 
 
+def make(name: str) -> EnergyModel:
+    torch.manual_seed(0)
+    model = build_model(CONFIGS[name]).double()
+    for path, parameter in model.named_parameters():
+        if "deviations" in path:
+            # fresh ones do nothing
+            torch.nn.init.normal_(parameter)
+    return model
+
+
 def structures() -> dict[str, Atoms]:
     crystal = bulk("Si", cubic=True).repeat((2, 1, 1))
     crystal.rattle(0.1, seed=1)
@@ -81,8 +95,7 @@ def structures() -> dict[str, Atoms]:
 @pytest.mark.parametrize("structure", structures())
 @pytest.mark.parametrize("name", CONFIGS)
 def test_agrees_with_the_reference(name, structure):
-    torch.manual_seed(0)
-    model = build_model(CONFIGS[name]).double()
+    model = make(name)
     # a graph that reaches further than the model
     graph = build_graph(Frame.from_atoms(structures()[structure]), model.cutoff + 0.7, model.three_body_cutoff)
     compare(model, graph, 3e-9)
@@ -109,8 +122,7 @@ def by_bond(gradient: torch.Tensor, graph: Graph) -> torch.Tensor:
 
 @pytest.mark.parametrize("name", CONFIGS)
 def test_batches_threads_and_copies_change_nothing(name, monkeypatch):
-    torch.manual_seed(0)
-    model = build_model(CONFIGS[name]).double()
+    model = make(name)
     graphs = [build_graph(Frame.from_atoms(s), model.cutoff, model.three_body_cutoff) for s in structures().values()]
     batch = Batch.from_data_list(graphs)
     whole, gradient = model.energies_and_gradient(batch)
@@ -123,8 +135,7 @@ def test_batches_threads_and_copies_change_nothing(name, monkeypatch):
 
 @pytest.mark.parametrize("name", CONFIGS)
 def test_follows_the_parameters(name):
-    torch.manual_seed(0)
-    model = build_model(CONFIGS[name]).double()
+    model = make(name)
     graph = build_graph(Frame.from_atoms(structures()["crystal"]), model.cutoff, model.three_body_cutoff)
     model.energies_and_gradient(graph)
     with torch.no_grad():

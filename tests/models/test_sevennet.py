@@ -36,6 +36,9 @@ def make(seed: int = 0, **sizes) -> Potential:
             # fresh ones do nothing
             for factors in layer.scales.factors:
                 nn.init.uniform_(factors, 0.5, 1.5)
+    for name, parameter in model.named_parameters():
+        if "deviations" in name:
+            nn.init.normal_(parameter, std=0.3)
     references = ElementReferences.from_mapping({"energies": dict.fromkeys(ELEMENTS, -1.0)})
     return Potential(model, references, energy_scale=2.0)
 
@@ -46,7 +49,7 @@ def make(seed: int = 0, **sizes) -> Potential:
         {},
         {"cutoff_function": "polynomial", "bias": True, "channels": (6, 5, 3, 2)},
         {"element_scales": True},
-        {"products": True},
+        {"element_linear": True, "products": True},
         {"products": True, "channels": (6, 5, 3, 2)},
     ],
 )
@@ -57,7 +60,7 @@ def test_forces_and_stress_are_numeric_derivatives(options):
     assert_numeric_derivatives(prediction, partial(energy, potential), atoms, rel=3e-5)
 
 
-@pytest.mark.parametrize("options", [{}, {"element_scales": True}, {"products": True}])
+@pytest.mark.parametrize("options", [{}, {"element_scales": True}, {"products": True}, {"element_linear": True, "products": True}])
 def test_rotation_translation_order_and_supercell(options):
     potential, atoms = make(**options), salt()
     base = potential(potential.graph(atoms))
@@ -170,9 +173,23 @@ def test_element_scales_are_of_the_atom_that_receives():
         assert (energy(potential, atoms) == before) is same
 
 
-@pytest.mark.parametrize("scales", [False, True])
-def test_training_reaches_every_weight(scales):
-    potential = make(element_scales=scales)
+def test_matrices_are_those_of_an_atoms_element():
+    """Of one element, they are those of all with its deviations added; those of one that is not there do nothing."""
+    atoms = bulk("Cl", "fcc", a=4.4, cubic=True)
+    atoms.rattle(0.1, seed=0)
+    own, plain = make(element_linear=True, products=True), make(products=True)
+    with torch.no_grad():
+        for name, linear in own.model.named_modules():
+            if isinstance(linear, ChannelLinear) and linear.deviations is not None:
+                of_all = plain.model.get_submodule(name).weights
+                for weights, deviations in zip(of_all, linear.deviations, strict=True):
+                    weights += deviations[ELEMENTS.index("Cl")]
+    assert energy(own, atoms) == pytest.approx(energy(plain, atoms), abs=1e-12)
+
+
+@pytest.mark.parametrize("options", [{}, {"element_scales": True}, {"element_linear": True, "products": True}])
+def test_training_reaches_every_weight(options):
+    potential = make(**options)
     graphs = [potential.graph(salt(k)) for k in range(2)]
     potential.model.fit_statistics(graphs)
     neighbors = sum(g.edge_index.shape[1] for g in graphs) / sum(len(g.numbers) for g in graphs)

@@ -142,7 +142,7 @@ class _Layer:
             linear_out=linear[1],
             self_connection=linear[2],
             scales=torch.cat(scales, 1).numpy() if scales else np.empty((0, 0), table.dtype),
-            products_linear=linear[3] if made else np.zeros((2, 0, 4), np.int64),
+            products_linear=linear[3] if made else np.zeros((2, 0, 5), np.int64),
             norm_factors=norm.factors,
             norm_weights=norm.weights,
             epsilon=norm.epsilon,
@@ -196,12 +196,13 @@ class _Weights:
 
     def add(self, linear: "ChannelLinear", inputs: list[Columns], outputs: list[Columns]) -> np.ndarray:
         """Where those from rows of padded channels to others stand; the list over l may be shorter than theirs."""
-        found = np.zeros((2, max(len(inputs), len(outputs)), 4), np.int64)
+        found = np.zeros((2, max(len(inputs), len(outputs)), 5), np.int64)
         found[..., 3] = -1
         for l, (a, b, w) in enumerate(zip(inputs, outputs, linear.matrices, strict=False)):
-            padded = a.pad(b.pad(w).T).T
-            for way, matrix in enumerate((padded, padded.T)):
-                found[way, l, :3] = self._append(matrix), *matrix.shape
+            padded = a.pad(b.pad(w).mT).mT
+            for way, matrix in enumerate((padded, padded.mT)):
+                found[way, l, :3] = self._append(matrix), *matrix.shape[-2:]
+                found[way, l, 4] = matrix[0].numel() if matrix.ndim == 3 else 0
         if linear.bias is not None:
             found[0, 0, 3] = self._append(outputs[0].pad(linear.bias))
         return found

@@ -13,7 +13,8 @@ While some tens of atoms are calculated, each call costs as much as what it calc
 don't stay in the cache: so a tile of atoms goes from its edges to its features, and its messages are nowhere else.
 `layout.py` says how arrays are laid out, `tensor_product` what a convolution is.
 
-Matrix products take rows by fours, so atoms are filled up to a multiple of `GRAIN` with some that have no edges. Ghosts
+If elements have matrices of their own, atoms of one element that follow one another are multiplied at once.
+Matrix products are fastest by fours of rows, so atoms are filled up to a multiple of `GRAIN` with some that have no edges. Ghosts
 of a part of a structure (`ops/exchange.py`) send, so that y and its gradient are theirs too, but receive nothing.
 """
 
@@ -27,7 +28,7 @@ from gnnpot.ops.gate import gate, gate_backward
 from gnnpot.ops.rms_norm import Norm, normalize, normalize_backward
 from gnnpot.ops.rows import begin, size, where
 from gnnpot.ops.simd.kernels import FAST
-from gnnpot.ops.simd.tiles import TILE, product_from
+from gnnpot.ops.simd.tiles import TILE, product_of_rows
 from gnnpot.ops.simd.vectors import SIMD_WIDTH, aligned, load, store
 from gnnpot.ops.tensor_product.edges import convolve, convolve_backward, largest
 from gnnpot.ops.tensor_product.table import new_places
@@ -40,7 +41,8 @@ class LayerPlan(NamedTuple):
     """A layer. Offsets are those of `Rows`, for each l: where it begins in units of atoms, an atom's size, a row's.
 
     Of L_0 to L_3 and their transposes: for each l, where in `weights` the matrix begins, its rows and columns (0: there
-    is none), where its bias begins (-1: none), [forward and backward, l, 4].
+    is none), where its bias begins (-1: none), how far it is to the next element's matrix (0: all have the same),
+    [forward and backward, l, 5].
     """
 
     paths: np.ndarray  #: see `ProductLayout`
@@ -128,7 +130,7 @@ def forward(plan, constants, feature_products, edges, x, y, totals, mixed, out):
         for k in range(2):
             first, count = edges.parts[k, part], edges.parts[k, part + 1] - edges.parts[k, part]
             features = where(plan.features, first, atoms)
-            _mix(plan.weights, plan.linear_in[0], x, features, y, features, count, False)
+            _mix(plan.weights, plan.linear_in[0], edges.species, first, x, features, y, features, count, False)
     for part in prange(len(parts) - 1):
         weights, rotation = aligned(plan.table.shape[2], x), aligned(largest(plan.paths), x)
         near = new_places(edges, parts[part], parts[part + 1], x)
@@ -142,13 +144,13 @@ def forward(plan, constants, feature_products, edges, x, y, totals, mixed, out):
             for k in range(count):
                 convolve(plan, constants, edges, first + k, y, near, weights, rotation, messages, k, TILE)
             at, given = where(plan.totals, first, atoms), where(plan.features, first, atoms)
-            _mix(plan.weights, plan.linear_out[0], messages, received, totals, at, count, False)
+            _mix(plan.weights, plan.linear_out[0], edges.species, first, messages, received, totals, at, count, False)
             _scale(plan, edges.species, first, totals, at, count)
-            _mix(plan.weights, plan.self_connection[0], x, given, totals, at, count, True)
+            _mix(plan.weights, plan.self_connection[0], edges.species, first, x, given, totals, at, count, True)
             if len(plan.made):
                 form_products(feature_products, totals, at, y_made, made, count)
                 _copy_rows(totals, mixed, at, count)
-                _mix(plan.weights, plan.products_linear[0], y_made, made, mixed, at, count, True)
+                _mix(plan.weights, plan.products_linear[0], edges.species, first, y_made, made, mixed, at, count, True)
             result = where(plan.out, first, atoms)
             if len(norm.factors):
                 normalize(norm, mixed, at, normal, in_tile, count)
@@ -185,13 +187,13 @@ def backward(
             else:
                 gate_backward(plan.gates, mixed, given, g, result, to_totals, at, count)
             if len(plan.made):
-                _mix(plan.weights, plan.products_linear[1], to_totals, at, to_made, made, count, False)
+                _mix(plan.weights, plan.products_linear[1], edges.species, first, to_totals, at, to_made, made, count, False)
                 form_products_backward(feature_products, totals, given, to_made, made, to_totals, at, count)
             if len(to_x):
                 features = where(plan.features, first, atoms)
-                _mix(plan.weights, plan.self_connection[1], to_totals, at, to_x, features, count, False)
+                _mix(plan.weights, plan.self_connection[1], edges.species, first, to_totals, at, to_x, features, count, False)
             _scale(plan, edges.species, first, to_totals, at, count)
-            _mix(plan.weights, plan.linear_out[1], to_totals, at, to_messages, received, count, False)
+            _mix(plan.weights, plan.linear_out[1], edges.species, first, to_totals, at, to_messages, received, count, False)
             for k in range(count):
                 convolve_backward(
                     plan, constants, edges, first + k, y, to_messages, k, TILE, near, weights, slopes, rotation,
@@ -205,22 +207,43 @@ def backward(
                 for other in range(1, len(parts) - 1):
                     _add_rows(to_y[other], to_y[0], features, count)
                 # ghosts have received nothing that could have reached L_0
-                _mix(plan.weights, plan.linear_in[1], to_y[0], features, to_x, features, count, k == 0)
+                _mix(plan.weights, plan.linear_in[1], edges.species, first, to_y[0], features, to_x, features, count, k == 0)
 
 
 @njit(fastmath=FAST)
-def _mix(weights, matrices, x, x_where, y, y_where, count, add):
-    """y = L x, or y += L x, of `count` atoms; without `add`, what has no matrix is zero."""
+def _mix(weights, matrices, species, first, x, x_where, y, y_where, count, add):
+    """y = L x, or y += L x, of `count` atoms, of which `first` is the first; without `add`, what has no matrix is
+    zero."""
     for l in range(len(y_where[0])):
-        at, rows = begin(y_where, l), count * (2 * l + 1)
-        w, depth, columns, bias = matrices[l]
-        if columns:
-            x_at, x_stride, y_stride = begin(x_where, l), x_where[0][l, 2], y_where[0][l, 2]
-            # one product for both: two would take twice as long to compile
-            start, start_at, stride = (y, at, y_stride) if add else (weights, bias, 0)
-            product_from(x, x_at, x_stride, weights, w, depth, columns, start, start_at, stride, y, at, y_stride, rows)
+        x_at, y_at = begin(x_where, l), begin(y_where, l)
+        if matrices[l, 2]:
+            x_stride, y_stride = x_where[0][l, 2], y_where[0][l, 2]
+            done = 0
+            while done < count:
+                end = _same_matrix(species, first, done, count, matrices[l, 4])
+                rows, row = (end - done) * (2 * l + 1), done * (2 * l + 1)
+                w = matrices[l, 0] + species[first + done] * matrices[l, 4]
+                place = y_at + row * y_stride
+                # one product for both: two would take twice as long to compile
+                start, start_at, stride = (y, place, y_stride) if add else (weights, matrices[l, 3], 0)
+                product_of_rows(
+                    x, x_at + row * x_stride, x_stride, weights, w, matrices[l, 1], matrices[l, 2],
+                    start, start_at, stride, y, place, y_stride, rows,
+                )  # fmt: skip
+                done = end
         elif not add:
-            y[at : at + count * y_where[0][l, 1]] = 0
+            y[y_at : y_at + count * y_where[0][l, 1]] = 0
+
+
+@njit(fastmath=FAST)
+def _same_matrix(species, first, done, count, apart):
+    """The end of the atoms from number `done` on that have the same matrix."""
+    if apart == 0:
+        return count
+    end = done + 1
+    while end < count and species[first + end] == species[first + done]:
+        end += 1
+    return end
 
 
 @njit(fastmath=FAST)

@@ -69,6 +69,37 @@ def product_from(
 
 
 @njit(fastmath=FAST, forceinline=True)
+def product_of_rows(
+    x, x_at, x_stride, w, w_at, depth, columns, start, start_at, start_stride, out, out_at, out_stride, rows
+):  # fmt: skip
+    """As `product_from`, but of exactly `rows` rows."""
+    fours = rows - rows % 4
+    product_from(
+        x, x_at, x_stride, w, w_at, depth, columns, start, start_at, start_stride, out, out_at, out_stride, fours
+    )
+    for row in range(fours, rows):
+        x_row, out_row, first = x_at + row * x_stride, out_at + row * out_stride, start_at + row * start_stride
+        for column in range(0, columns, SIMD_WIDTH):
+            # four sums, as one would wait for each of its terms
+            a, b, c, d = _zeros(w), _zeros(w), _zeros(w), _zeros(w)
+            if start_at >= 0:
+                a = load(start, first + column)
+            place, step = w_at + column, columns
+            for k in range(0, depth - 3, 4):
+                a = fma(broadcast_at(x, x_row + k), load(w, place), a)
+                b = fma(broadcast_at(x, x_row + k + 1), load(w, place + step), b)
+                c = fma(broadcast_at(x, x_row + k + 2), load(w, place + 2 * step), c)
+                d = fma(broadcast_at(x, x_row + k + 3), load(w, place + 3 * step), d)
+                place += 4 * step
+            store(out, out_row + column, (a + b) + (c + d))
+
+
+@njit(fastmath=FAST, forceinline=True)
+def _zeros(like):
+    return broadcast(like, 0.0)
+
+
+@njit(fastmath=FAST, forceinline=True)
 def _wide(x, x_at, x_stride, w, w_at, w_stride, depth, start, start_at, start_stride, out, at, stride):
     """4 rows of 4 vectors: sixteen sums in registers."""
     zero = broadcast(w, 0.0)

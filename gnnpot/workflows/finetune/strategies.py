@@ -143,8 +143,8 @@ class LoRA:
 Strategy = AllWeights | Head | FrozenBlocks | LoRA
 
 
-#: in the names of lists of parameters that are not multiplied as matrices
-_NO_MATRICES = ("bias", "factors")
+#: in the names of lists of parameters that are not multiplied as matrices, or only as a part of others
+_NO_MATRICES = ("bias", "factors", "deviations")
 
 
 class LowRank(nn.Module):
