@@ -47,9 +47,7 @@ class AtomsByElement(NamedTuple):
 def by_element(species: Tensor, elements: int) -> AtomsByElement:
     """Sort atoms by their elements, `species` [N]."""
     order = torch.argsort(species, stable=True)
-    return AtomsByElement(
-        species, order, torch.argsort(order), torch.bincount(species, minlength=elements).tolist()
-    )
+    return AtomsByElement(species, order, torch.argsort(order), torch.bincount(species, minlength=elements).tolist())
 
 
 class ChannelLinear(nn.Module):
@@ -251,9 +249,7 @@ class Layer(nn.Module):
         self.products = FeatureProducts(ungated, outputs[0], elements) if made else None
         self.norm = RMSNorm(ungated) if options.norm else None
 
-    def forward(
-        self, features: Features, atoms: AtomsByElement, convolve: Callable[[Features], Features]
-    ) -> Features:
+    def forward(self, features: Features, atoms: AtomsByElement, convolve: Callable[[Features], Features]) -> Features:
         """`convolve` is the layer's convolution over the edges of a graph, by either implementation."""
         total = self.linear_out(convolve(self.linear_in(features, atoms)), atoms)
         if self.scales is not None:

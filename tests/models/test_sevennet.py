@@ -60,7 +60,9 @@ def test_forces_and_stress_are_numeric_derivatives(options):
     assert_numeric_derivatives(prediction, partial(energy, potential), atoms, rel=3e-5)
 
 
-@pytest.mark.parametrize("options", [{}, {"element_scales": True}, {"products": True}, {"element_linear": True, "products": True}])
+@pytest.mark.parametrize(
+    "options", [{}, {"element_scales": True}, {"products": True}, {"element_linear": True, "products": True}]
+)
 def test_rotation_translation_order_and_supercell(options):
     potential, atoms = make(**options), salt()
     base = potential(potential.graph(atoms))

@@ -187,13 +187,46 @@ def backward(
             else:
                 gate_backward(plan.gates, mixed, given, g, result, to_totals, at, count)
             if len(plan.made):
-                _mix(plan.weights, plan.products_linear[1], edges.species, first, to_totals, at, to_made, made, count, False)
+                _mix(
+                    plan.weights,
+                    plan.products_linear[1],
+                    edges.species,
+                    first,
+                    to_totals,
+                    at,
+                    to_made,
+                    made,
+                    count,
+                    False,
+                )
                 form_products_backward(feature_products, totals, given, to_made, made, to_totals, at, count)
             if len(to_x):
                 features = where(plan.features, first, atoms)
-                _mix(plan.weights, plan.self_connection[1], edges.species, first, to_totals, at, to_x, features, count, False)
+                _mix(
+                    plan.weights,
+                    plan.self_connection[1],
+                    edges.species,
+                    first,
+                    to_totals,
+                    at,
+                    to_x,
+                    features,
+                    count,
+                    False,
+                )
             _scale(plan, edges.species, first, to_totals, at, count)
-            _mix(plan.weights, plan.linear_out[1], edges.species, first, to_totals, at, to_messages, received, count, False)
+            _mix(
+                plan.weights,
+                plan.linear_out[1],
+                edges.species,
+                first,
+                to_totals,
+                at,
+                to_messages,
+                received,
+                count,
+                False,
+            )
             for k in range(count):
                 convolve_backward(
                     plan, constants, edges, first + k, y, to_messages, k, TILE, near, weights, slopes, rotation,
@@ -207,7 +240,18 @@ def backward(
                 for other in range(1, len(parts) - 1):
                     _add_rows(to_y[other], to_y[0], features, count)
                 # ghosts have received nothing that could have reached L_0
-                _mix(plan.weights, plan.linear_in[1], edges.species, first, to_y[0], features, to_x, features, count, k == 0)
+                _mix(
+                    plan.weights,
+                    plan.linear_in[1],
+                    edges.species,
+                    first,
+                    to_y[0],
+                    features,
+                    to_x,
+                    features,
+                    count,
+                    k == 0,
+                )
 
 
 @njit(fastmath=FAST)

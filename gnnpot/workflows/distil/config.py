@@ -29,14 +29,15 @@ STUDENTS: dict[str, ModelConfig] = {
     "m3gnet": M3GNetConfig(units=32, blocks=2),
     "chgnet": CHGNetConfig(units=32, convolutions=2, radial=15, angular=15),
     # a high power lets far neighbours count for more; it costs nothing, nor do wide radial networks: both run as
-    # tables. Products cost an atom's time, not an edge's (docs/distillation.md has the errors with and without them)
+    # tables. Matrices of each element cost nothing either, products an atom's time, not an edge's (docs/distillation.md
+    # has the errors with and without them)
     "sevennet": SevenNetConfig(
         channels=(32, 32, 32),
         layers=2,
         cutoff_function="polynomial",
         cutoff_power=10,
         radial_hidden=(64, 64),
-        element_scales=True,
+        element_linear=True,
         products=True,
     ),
 }

@@ -1,0 +1,88 @@
+"""What the options of a small SevenNet are worth: errors after the same few steps, and the time of a step of dynamics.
+
+    python scripts/studies/lgps/student_options.py OUT/student/round-01 --data lgps50_train.extxyz.gz \
+        --out docs/lgps/student-options.json
+
+Each is trained on the labels of one round of a distillation (`train.store`; errors are of `validation.store`) as
+`student.yaml` says, but for `--steps` and the learning rate that falls with them. The shipped student has all options
+of the last row and fifty times as many steps, so this says which option is worth having, not how far it goes. Times
+are of dynamics of 400 atoms on one thread, in turns in one process. A stopped run resumes with the same command.
+"""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated, Any
+
+import numba
+import torch
+import typer
+from conductivity import crystal
+
+import gnnpot
+from gnnpot.config import from_mapping, read_yaml
+from gnnpot.runs.files import write_text
+from gnnpot.training.config import TrainConfig
+from gnnpot.training.run import MODEL, train
+from gnnpot.workflows.distil.speed import time_steps
+
+PLAIN: dict[str, Any] = {"products": False, "element_linear": False}
+OPTIONS: dict[str, dict[str, Any]] = {
+    "none": PLAIN,
+    "element_scales": PLAIN | {"element_scales": True},
+    "element_linear": PLAIN | {"element_linear": True},
+    "products, element_scales": PLAIN | {"products": True, "element_scales": True},
+    "products, element_linear": {},
+}
+
+
+def trained(name: str, labels: Path, runs: Path, steps: int) -> TrainConfig:
+    """Train one, unless it was."""
+    given = read_yaml(Path(__file__).with_name("student.yaml"))
+    given["model"] |= OPTIONS[name]
+    given["data"] |= {"train": str(labels / "train.store"), "validation": str(labels / "validation.store"), "test": []}
+    config: TrainConfig = from_mapping(TrainConfig, given)
+    config = replace(
+        config,
+        run=runs / name.replace(", ", "-"),
+        schedule=replace(config.schedule, horizon="epochs", lr_min=3e-4),
+        max_minutes=None,
+        max_steps=steps,
+    )
+    train(config)
+    return config
+
+
+def row(name: str, config: TrainConfig) -> dict[str, Any]:
+    """Errors of the last validation, relative to the teacher."""
+    model = gnnpot.load(config.run / MODEL)
+    metrics = json.loads((config.run / MODEL / "card.json").read_text())["card"]["metrics"]["validation"]
+    return {
+        "options": name,
+        "parameters": sum(parameter.numel() for parameter in model.model.parameters()),
+        "steps": config.max_steps,
+        "force_mae_meV_A": 1000 * metrics["forces_mae"],
+        "energy_mae_meV_atom": 1000 * metrics["energy_mae"],
+    }
+
+
+def main(
+    labels: Annotated[Path, typer.Argument(help="Folder of a round, with its stores.")],
+    data: Annotated[Path, typer.Option(help="The DFT frames; the first is the structure of the dynamics.")],
+    out: Annotated[Path, typer.Option(help="JSON.")],
+    steps: Annotated[int, typer.Option(help="Of each training.")] = 2000,
+    runs: Annotated[Path, typer.Option(help="Folder of the trainings.")] = Path("runs/student-options"),
+) -> None:
+    """Train them one after the other, measure, write OUT."""
+    torch.set_num_threads(1)
+    numba.set_num_threads(1)
+    configs = {name: trained(name, labels, runs, steps) for name in OPTIONS}
+    atoms = crystal(data, None) * (2, 2, 2)
+    calculators = {name: gnnpot.Calculator(config.run / MODEL) for name, config in configs.items()}
+    times = time_steps(calculators, atoms, temperature=500.0, timestep=2.0)
+    rows = [row(name, config) | {"us_per_atom_and_step": times[name]} for name, config in configs.items()]
+    write_text(out, json.dumps(rows, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    typer.run(main)
