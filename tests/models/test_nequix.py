@@ -11,7 +11,7 @@ from torch_geometric.data import Batch
 from gnnpot.data.references import ElementReferences
 from gnnpot.hub.checkpoint import Card, load_checkpoint, save_checkpoint
 from gnnpot.models import Nequix, NequixConfig
-from gnnpot.models.equivariant import by_element, RMSNorm
+from gnnpot.models.equivariant import RMSNorm, by_element
 from gnnpot.ops.spherical_harmonics import spherical_harmonics
 from gnnpot.ops.tensor_product import coupling_paths
 from gnnpot.potential import Potential

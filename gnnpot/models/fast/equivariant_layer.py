@@ -14,8 +14,9 @@ don't stay in the cache: so a tile of atoms goes from its edges to its features,
 `layout.py` says how arrays are laid out, `tensor_product` what a convolution is.
 
 If elements have matrices of their own, atoms of one element that follow one another are multiplied at once.
-Matrix products are fastest by fours of rows, so atoms are filled up to a multiple of `GRAIN` with some that have no edges. Ghosts
-of a part of a structure (`ops/exchange.py`) send, so that y and its gradient are theirs too, but receive nothing.
+Matrix products are fastest by fours of rows, so atoms are filled up to a multiple of `GRAIN` with some that have no
+edges. Ghosts of a part of a structure (`ops/exchange.py`) send, so that y and its gradient are theirs too, but receive
+nothing.
 """
 
 from typing import NamedTuple
@@ -129,8 +130,8 @@ def forward(plan, constants, feature_products, edges, x, y, totals, mixed, out):
     for part in prange(len(parts) - 1):
         for k in range(2):
             first, count = edges.parts[k, part], edges.parts[k, part + 1] - edges.parts[k, part]
-            features = where(plan.features, first, atoms)
-            _mix(plan.weights, plan.linear_in[0], edges.species, first, x, features, y, features, count, False)
+            features, elements = where(plan.features, first, atoms), (edges.species, first)
+            _mix(plan.weights, plan.linear_in[0], elements, x, features, y, features, count, False)
     for part in prange(len(parts) - 1):
         weights, rotation = aligned(plan.table.shape[2], x), aligned(largest(plan.paths), x)
         near = new_places(edges, parts[part], parts[part + 1], x)
@@ -139,18 +140,18 @@ def forward(plan, constants, feature_products, edges, x, y, totals, mixed, out):
         norm = Norm(plan.norm_factors, plan.norm_weights, plan.epsilon)
         made, y_made = where(plan.made, 0, TILE), aligned(size(plan.made) * TILE, x)
         for first in range(parts[part], parts[part + 1], TILE):
-            count = min(TILE, parts[part + 1] - first)
+            count, elements = min(TILE, parts[part + 1] - first), (edges.species, first)
             messages[:] = 0
             for k in range(count):
                 convolve(plan, constants, edges, first + k, y, near, weights, rotation, messages, k, TILE)
             at, given = where(plan.totals, first, atoms), where(plan.features, first, atoms)
-            _mix(plan.weights, plan.linear_out[0], edges.species, first, messages, received, totals, at, count, False)
+            _mix(plan.weights, plan.linear_out[0], elements, messages, received, totals, at, count, False)
             _scale(plan, edges.species, first, totals, at, count)
-            _mix(plan.weights, plan.self_connection[0], edges.species, first, x, given, totals, at, count, True)
+            _mix(plan.weights, plan.self_connection[0], elements, x, given, totals, at, count, True)
             if len(plan.made):
                 form_products(feature_products, totals, at, y_made, made, count)
                 _copy_rows(totals, mixed, at, count)
-                _mix(plan.weights, plan.products_linear[0], edges.species, first, y_made, made, mixed, at, count, True)
+                _mix(plan.weights, plan.products_linear[0], elements, y_made, made, mixed, at, count, True)
             result = where(plan.out, first, atoms)
             if len(norm.factors):
                 normalize(norm, mixed, at, normal, in_tile, count)
@@ -178,7 +179,7 @@ def backward(
         norm = Norm(plan.norm_factors, plan.norm_weights, plan.epsilon)
         made, to_made = where(plan.made, 0, TILE), aligned(size(plan.made) * TILE, y)
         for first in range(parts[part], parts[part + 1], TILE):
-            count = min(TILE, parts[part + 1] - first)
+            count, elements = min(TILE, parts[part + 1] - first), (edges.species, first)
             given, result = where(plan.totals, first, atoms), where(plan.out, first, atoms)
             if len(norm.factors):
                 normalize(norm, mixed, given, normal, at, count)
@@ -187,46 +188,13 @@ def backward(
             else:
                 gate_backward(plan.gates, mixed, given, g, result, to_totals, at, count)
             if len(plan.made):
-                _mix(
-                    plan.weights,
-                    plan.products_linear[1],
-                    edges.species,
-                    first,
-                    to_totals,
-                    at,
-                    to_made,
-                    made,
-                    count,
-                    False,
-                )
+                _mix(plan.weights, plan.products_linear[1], elements, to_totals, at, to_made, made, count, False)
                 form_products_backward(feature_products, totals, given, to_made, made, to_totals, at, count)
             if len(to_x):
                 features = where(plan.features, first, atoms)
-                _mix(
-                    plan.weights,
-                    plan.self_connection[1],
-                    edges.species,
-                    first,
-                    to_totals,
-                    at,
-                    to_x,
-                    features,
-                    count,
-                    False,
-                )
+                _mix(plan.weights, plan.self_connection[1], elements, to_totals, at, to_x, features, count, False)
             _scale(plan, edges.species, first, to_totals, at, count)
-            _mix(
-                plan.weights,
-                plan.linear_out[1],
-                edges.species,
-                first,
-                to_totals,
-                at,
-                to_messages,
-                received,
-                count,
-                False,
-            )
+            _mix(plan.weights, plan.linear_out[1], elements, to_totals, at, to_messages, received, count, False)
             for k in range(count):
                 convolve_backward(
                     plan, constants, edges, first + k, y, to_messages, k, TILE, near, weights, slopes, rotation,
@@ -236,28 +204,20 @@ def backward(
         for part in prange(len(parts) - 1):
             for k in range(2):
                 first, count = edges.parts[k, part], edges.parts[k, part + 1] - edges.parts[k, part]
-                features = where(plan.features, first, atoms)
+                features, elements = where(plan.features, first, atoms), (edges.species, first)
                 for other in range(1, len(parts) - 1):
                     _add_rows(to_y[other], to_y[0], features, count)
                 # ghosts have received nothing that could have reached L_0
-                _mix(
-                    plan.weights,
-                    plan.linear_in[1],
-                    edges.species,
-                    first,
-                    to_y[0],
-                    features,
-                    to_x,
-                    features,
-                    count,
-                    k == 0,
-                )
+                _mix(plan.weights, plan.linear_in[1], elements, to_y[0], features, to_x, features, count, k == 0)
 
 
 @njit(fastmath=FAST)
-def _mix(weights, matrices, species, first, x, x_where, y, y_where, count, add):
-    """y = L x, or y += L x, of `count` atoms, of which `first` is the first; without `add`, what has no matrix is
-    zero."""
+def _mix(weights, matrices, elements, x, x_where, y, y_where, count, add):
+    """y = L x, or y += L x, of `count` atoms; without `add`, what has no matrix is zero.
+
+    `elements` are those of all atoms, and which atom is the first.
+    """
+    species, first = elements
     for l in range(len(y_where[0])):
         x_at, y_at = begin(x_where, l), begin(y_where, l)
         if matrices[l, 2]:
