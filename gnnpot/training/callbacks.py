@@ -165,7 +165,7 @@ class MetricsLog(Callback):
         if not trainer.is_global_zero:
             return
         step = trainer.global_step
-        epoch = self.config.epochs * step / max(module.total_steps, 1)
+        epoch = step / max(module.steps_per_epoch, 1.0)
         row = {"step": step, "epoch": f"{epoch:.3f}", "minutes": f"{module.seconds / 60:.3f}", "lr": module.rate}
         row |= {f"{part}_{name}": value for name, value in metrics.items()}
         with self.path.open("a", encoding="utf-8", newline="") as file:

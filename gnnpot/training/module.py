@@ -44,11 +44,16 @@ class TrainModule(L.LightningModule):
     """
 
     def __init__(
-        self, potential: Potential, config: RunConfig, total_steps: int, rates: Mapping[str, float] | None = None
+        self,
+        potential: Potential,
+        config: RunConfig,
+        total_steps: int,
+        steps_per_epoch: float,
+        rates: Mapping[str, float] | None = None,
     ) -> None:
         super().__init__()
         self.potential = potential
-        self.config, self.total_steps = config, total_steps
+        self.config, self.total_steps, self.steps_per_epoch = config, total_steps, steps_per_epoch
         self._rates = dict(rates or {})
         self._factors: list[float] = []
         self.ema = EMA(potential, config.ema)

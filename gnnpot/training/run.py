@@ -222,11 +222,12 @@ def _fit_weights(
     """Train to the end, from the beginning or from the state in the folder."""
     config, state = data.config, data.config.run / STATE
     total = data.stream(trainer.world_size).total_steps()
-    every = config.validate_every or max(round(total / config.epochs), 1)
+    epoch = total / config.epochs
+    every = config.validate_every or max(round(epoch), 1)
     if config.max_steps is not None:
         total = min(total, config.max_steps)
     keeper.validate_every = trainer.val_check_interval = every
-    module = TrainModule(potential, config, total, task.rates(potential))
+    module = TrainModule(potential, config, total, epoch, task.rates(potential))
     previous = _previous(state)
     if previous is not None:
         _plan_extension(previous, module)

@@ -10,6 +10,8 @@ const MAX_STICKS_MOVING = 1500;
 const RESOLUTIONS = [2, 1, 0.6, 0.4];
 /** ms a frame may take while the view moves, and after which a view that moves no more is drawn at the first of these */
 const FRAME_TIME = 60, REST = 300;
+/** ms that two frames of the screen take, and that the next structure waits for at most */
+const TWO_FRAMES = 34, LONGEST_PAUSE = 1500;
 const MARK = "#e11d8f";
 const METALS = new Set("Li Be Na Mg Al K Ca Sc Ti V Cr Mn Fe Co Ni Cu Zn Ga Rb Sr Y Zr Nb Mo Tc Ru Rh Pd Ag Cd In Sn Cs Ba La Ce Pr Nd Pm Sm Eu Gd Tb Dy Ho Er Tm Yb Lu Hf Ta W Re Os Ir Pt Au Hg Tl Pb Bi Th U".split(" "));
 
@@ -89,18 +91,24 @@ export class Viewer {
 
   /** Move the atoms of the structure that is shown; where frames come faster than they are drawn, the last one counts. */
   moveSoon(positions, cell, outside) {
-    const waiting = this.next !== undefined;
     this.next = [positions, cell, outside];
-    if (waiting) return;
-    const draw = () => {
-      const frame = this.next;
-      this.next = undefined;
-      const begun = performance.now();
-      if (frame) this.move(...frame);
-      this.pause = Math.min(performance.now() - begun, 400);
-    };
-    // as long as the last one took is left to everything else
-    setTimeout(() => requestAnimationFrame(draw), this.pause ?? 0);
+    if (this.moving) return;
+    this.moving = true;
+    requestAnimationFrame(() => this.moveNext());
+  }
+
+  moveNext() {
+    const frame = this.next, begun = performance.now();
+    this.next = undefined;
+    if (frame) this.move(...frame);
+    // what draws in software is not done when `render` returns; the second frame from here on comes after it
+    requestAnimationFrame(() => requestAnimationFrame(() => {
+      this.moving = this.next !== undefined;
+      if (!this.moving) return;
+      // as long as this one took is left to everything else
+      const pause = Math.min(performance.now() - begun - TWO_FRAMES, LONGEST_PAUSE);
+      if (pause > 0) setTimeout(() => requestAnimationFrame(() => this.moveNext()), pause); else this.moveNext();
+    }));
   }
 
   /** Move the atoms of the structure that is shown. */

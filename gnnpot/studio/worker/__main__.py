@@ -10,6 +10,10 @@ from typing import Any, TextIO
 
 from gnnpot.errors import GnnpotError
 
+#: added to the niceness of a process that runs jobs: browsers let pages that are not seen wait for all others, and on
+#: one core a new tab would not open while a job runs
+NICENESS = 10
+
 
 def main(role: str) -> None:
     """Serve until the input ends."""
@@ -52,6 +56,8 @@ def _build(send: Any) -> None:
 def _run(send: Any) -> None:
     from gnnpot.studio.worker.running import prepare, run
 
+    if hasattr(os, "nice"):  # not on Windows
+        os.nice(NICENESS)
     messages: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
     stop = threading.Event()
 
