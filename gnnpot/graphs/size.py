@@ -20,8 +20,8 @@ from gnnpot.errors import MemoryNeedError
 from gnnpot.graphs.free_memory import free_memory
 from gnnpot.graphs.neighbors import are_independent
 
-#: bytes of a pair of the list with its skin: ends, shift, vector and distance, and what `skin` calculates of it
-PAIR_BYTES = 72 + 40
+#: bytes of a pair of the list with its skin: ends, shift, vector and distance, and which are within the cutoff
+PAIR_BYTES = 72 + 8
 #: bytes of an edge of the graph: ends, shift (integers of 64 bits), vector and distance
 EDGE_BYTES = 16 + 24 + 24 + 8
 #: bytes of an atom: positions and numbers of the structure, of the copies that calculator and list keep and of the

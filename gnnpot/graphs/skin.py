@@ -33,6 +33,7 @@ from gnnpot.compiler.threads import follow_torch
 from gnnpot.data.structure import MAX_COORDINATE, MIN_DISTANCE, check_cell, check_density, check_extent
 from gnnpot.errors import DataError, SimulationError
 from gnnpot.graphs.neighbors import Neighbors, are_independent, complete_cell, neighbor_list
+from gnnpot.ops.simd.vectors import get, put
 
 #: Å; with a larger skin more pairs are looked through at each call, with a smaller one lists are made more often
 SKIN = 0.8
@@ -49,6 +50,16 @@ class _Checked(NamedTuple):
     pairs: int
 
 
+class _Pairs(NamedTuple):
+    """All pairs of a list, and room for what is calculated of them, which is kept: to get new memory takes as long."""
+
+    edge_index: np.ndarray  #: [2, pairs]
+    edge_shifts: np.ndarray  #: [pairs, 3]
+    vectors: np.ndarray  #: [pairs, 3]
+    squares: np.ndarray  #: [pairs] of distances
+    near: np.ndarray  #: [pairs] which are within the cutoff
+
+
 class SkinList:
     """Neighbours within `cutoff` (Å) of a structure that changes from call to call, rebuilt only when (4) demands it.
 
@@ -58,7 +69,7 @@ class SkinList:
     def __init__(self, cutoff: float, skin: float) -> None:
         self.cutoff, self.skin = cutoff, skin
         self.rebuilds = 0
-        self._pairs: Neighbors | None = None
+        self._pairs: _Pairs | None = None
         self._checked: _Checked | None = None
 
     def __getstate__(self) -> dict[str, Any]:
@@ -94,7 +105,11 @@ class SkinList:
         else:
             pairs = self._pairs
         index, shifts, vectors, distances, k = _edges_within(
-            positions, np.ascontiguousarray(cell), pairs.edge_index, pairs.edge_shifts, self.cutoff, follow_torch()
+            np.ascontiguousarray(positions),
+            np.ascontiguousarray(cell),
+            pairs,
+            self.cutoff,
+            follow_torch(),
         )
         if len(distances) and distances[k] < MIN_DISTANCE:
             raise DataError(
@@ -105,7 +120,7 @@ class SkinList:
 
     def _rebuild(
         self, positions: np.ndarray, cell: np.ndarray, pbc: np.ndarray, where: str, check: Callable[[], None] | None
-    ) -> Neighbors:
+    ) -> _Pairs:
         check_extent(positions, cell, where)
         check_cell(cell, pbc, where)
         check_density(positions, cell, pbc, where)
@@ -114,9 +129,10 @@ class SkinList:
             check()
         # two lists at once would take twice the memory
         self._pairs = None
-        self._pairs = neighbor_list(positions, cell, pbc, self.cutoff + self.skin)
+        found = neighbor_list(positions, cell, pbc, self.cutoff + self.skin)
+        self._pairs = _Pairs(*found, np.empty(len(found.distances), dtype=np.int64))
         if not is_checked:
-            self._checked = _Checked(_volume(cell, pbc), len(self._pairs.distances))
+            self._checked = _Checked(_volume(cell, pbc), len(self._pairs.near))
         self._positions, self._cell, self._pbc = positions.copy(), cell.copy(), pbc.copy()
         self.rebuilds += 1
         return self._pairs
@@ -129,7 +145,7 @@ class SkinList:
             return False
         if not np.array_equal(pbc, self._pbc) or _farthest(positions, self._positions) > JUMP * self.skin:
             return False
-        return _volume(cell, pbc) * GROWTH >= checked.volume and len(pairs.distances) <= GROWTH * checked.pairs
+        return _volume(cell, pbc) * GROWTH >= checked.volume and len(pairs.near) <= GROWTH * checked.pairs
 
     def _covers(self, positions: np.ndarray, cell: np.ndarray, pbc: np.ndarray) -> bool:
         """Whether (4) holds."""
@@ -181,27 +197,28 @@ def _farthest(positions: np.ndarray, before: np.ndarray) -> float:  # pragma: no
 
 @njit(parallel=True, cache=True)
 def _edges_within(  # pragma: no cover - compiled
-    positions: np.ndarray, cell: np.ndarray, edge_index: np.ndarray, edge_shifts: np.ndarray, cutoff: float, parts: int
+    positions: np.ndarray, cell: np.ndarray, pairs: _Pairs, cutoff: float, parts: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, int]:
     """(index [2, E], shifts [E, 3], vectors [E, 3], distances [E]) of the pairs that are at most `cutoff` apart now,
     and which of them is the shortest. Pairs are shared out in `parts`, which changes nothing."""
-    n = edge_index.shape[1]
-    all_vectors, all_distances, kept = np.empty((n, 3)), np.empty(n), np.empty(n, dtype=np.int64)
+    edge_index, edge_shifts, all_vectors, squares, near = pairs
+    n, limit = edge_index.shape[1], cutoff * cutoff
     counts = np.zeros(parts, dtype=np.int64)
     for part in prange(parts):
         first = count = n * part // parts
         for e in range(first, n * (part + 1) // parts):
-            i, j = edge_index[0, e], edge_index[1, e]
+            i, j = get(edge_index, e), get(edge_index, n + e)
+            a, b, c = get(edge_shifts, 3 * e), get(edge_shifts, 3 * e + 1), get(edge_shifts, 3 * e + 2)
             square = 0.0
             for k in range(3):
-                shift = edge_shifts[e, 0] * cell[0, k] + edge_shifts[e, 1] * cell[1, k] + edge_shifts[e, 2] * cell[2, k]
-                all_vectors[count, k] = positions[j, k] - positions[i, k] + shift
-                square += all_vectors[count, k] ** 2
-            distance = np.sqrt(square)
-            if distance <= cutoff:
-                all_distances[count] = distance
-                kept[count] = e
-                count += 1
+                shift = a * get(cell, k) + b * get(cell, 3 + k) + c * get(cell, 6 + k)
+                x = get(positions, 3 * j + k) - get(positions, 3 * i + k) + shift
+                put(all_vectors, 3 * count + k, x)
+                square += x * x
+            put(squares, count, square)
+            put(near, count, e)
+            # without a branch, which would be guessed wrong for every third pair
+            count += square <= limit
         counts[part] = count - first
     total = counts.sum()
     index, shifts = np.empty((2, total), dtype=np.int64), np.empty((total, 3), dtype=np.int64)
@@ -209,16 +226,17 @@ def _edges_within(  # pragma: no cover - compiled
     shortest = np.empty(parts, dtype=np.int64)
     for part in prange(parts):
         first, to = n * part // parts, counts[:part].sum()
-        shortest[part] = to
+        shortest[part], least = to, np.inf
         for k in range(first, first + counts[part]):
-            e = kept[k]
-            index[0, to], index[1, to] = edge_index[0, e], edge_index[1, e]
+            e, square = get(near, k), get(squares, k)
+            put(index, to, get(edge_index, e))
+            put(index, total + to, get(edge_index, n + e))
             for c in range(3):
-                shifts[to, c] = edge_shifts[e, c]
-                vectors[to, c] = all_vectors[k, c]
-            distances[to] = all_distances[k]
-            if distances[to] < distances[shortest[part]]:
-                shortest[part] = to
+                put(shifts, 3 * to + c, get(edge_shifts, 3 * e + c))
+                put(vectors, 3 * to + c, get(all_vectors, 3 * k + c))
+            put(distances, to, np.sqrt(square))
+            if square < least:
+                shortest[part], least = to, square
             to += 1
     nearest = 0
     for part in range(parts):

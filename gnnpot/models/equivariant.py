@@ -11,8 +11,7 @@ summed over neighbours, mixed again and gated. They turn with the structure. Bat
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cache, partial
-from typing import NamedTuple
+from functools import cache, cached_property, partial
 
 import torch
 from torch import Tensor, nn
@@ -35,19 +34,27 @@ from gnnpot.ops.tensor_product import ProductLayout, coupling, coupling_paths, t
 Features = list[Tensor]
 
 
-class AtomsByElement(NamedTuple):
-    """Which atoms of a graph are of which element."""
+class AtomsByElement:
+    """Which atoms of a graph are of which element; sorted when it is asked for, since counting waits for a GPU."""
 
-    species: Tensor  #: [N] index of each atom's element
-    order: Tensor  #: [N] atoms, those of one element side by side
-    places: Tensor  #: [N] where each atom stands in `order`
-    counts: list[int]  #: [elements] atoms of each
+    def __init__(self, species: Tensor, elements: int) -> None:
+        """`species` [N], index of each atom's element."""
+        self.species, self.elements = species, elements
 
+    @cached_property
+    def order(self) -> Tensor:
+        """[N] atoms, those of one element side by side."""
+        return torch.argsort(self.species, stable=True)
 
-def by_element(species: Tensor, elements: int) -> AtomsByElement:
-    """Sort atoms by their elements, `species` [N]."""
-    order = torch.argsort(species, stable=True)
-    return AtomsByElement(species, order, torch.argsort(order), torch.bincount(species, minlength=elements).tolist())
+    @cached_property
+    def places(self) -> Tensor:
+        """[N] where each atom stands in `order`."""
+        return torch.argsort(self.order)
+
+    @cached_property
+    def counts(self) -> list[int]:
+        """[elements] atoms of each."""
+        return torch.bincount(self.species, minlength=self.elements).tolist()
 
 
 class ChannelLinear(nn.Module):
@@ -328,7 +335,7 @@ class EquivariantModel(EnergyModel):
         vectors = graph.edge_vectors
         harmonics = spherical_harmonics(vectors, self.lmax)
         distances = torch.linalg.vector_norm(vectors, dim=-1)
-        atoms = by_element(self.species(graph.numbers), len(self.elements))
+        atoms = AtomsByElement(self.species(graph.numbers), len(self.elements))
         features = [self.first_features()[atoms.species][:, None, :]]
         for layer, convolve in zip(self.layers, operators.convolutions(graph, distances, harmonics), strict=True):
             features = layer(features, atoms, convolve)

@@ -11,7 +11,7 @@ from torch_geometric.data import Batch
 from gnnpot.data.references import ElementReferences
 from gnnpot.hub.checkpoint import Card, load_checkpoint, save_checkpoint
 from gnnpot.models import Nequix, NequixConfig
-from gnnpot.models.equivariant import RMSNorm, by_element
+from gnnpot.models.equivariant import AtomsByElement, RMSNorm
 from gnnpot.ops.spherical_harmonics import spherical_harmonics
 from gnnpot.ops.tensor_product import coupling_paths
 from gnnpot.potential import Potential
@@ -70,7 +70,7 @@ def test_features_of_odd_l_change_sign_under_inversion(potential):
         turned = graph.clone_with_edge_vectors(vectors)
         harmonics, distances = spherical_harmonics(vectors, 3), vectors.norm(dim=1)
         first, second, _ = model.convolutions(turned, distances, harmonics)
-        atoms = by_element(model.species(graph.numbers), len(model.elements))
+        atoms = AtomsByElement(model.species(graph.numbers), len(model.elements))
         found = model.layers[0]([model.first_features()[atoms.species][:, None, :]], atoms, first)
         return layer(found, atoms, second)
 
