@@ -33,7 +33,6 @@ from gnnpot.compiler.threads import follow_torch
 from gnnpot.data.structure import MAX_COORDINATE, MIN_DISTANCE, check_cell, check_density, check_extent
 from gnnpot.errors import DataError, SimulationError
 from gnnpot.graphs.neighbors import Neighbors, are_independent, complete_cell, neighbor_list
-from gnnpot.ops.simd.vectors import get, put
 
 #: Å; with a larger skin more pairs are looked through at each call, with a smaller one lists are made more often
 SKIN = 0.8
@@ -207,16 +206,16 @@ def _edges_within(  # pragma: no cover - compiled
     for part in prange(parts):
         first = count = n * part // parts
         for e in range(first, n * (part + 1) // parts):
-            i, j = get(edge_index, e), get(edge_index, n + e)
-            a, b, c = get(edge_shifts, 3 * e), get(edge_shifts, 3 * e + 1), get(edge_shifts, 3 * e + 2)
+            i, j = edge_index[0, e], edge_index[1, e]
+            a, b, c = edge_shifts[e]
             square = 0.0
             for k in range(3):
-                shift = a * get(cell, k) + b * get(cell, 3 + k) + c * get(cell, 6 + k)
-                x = get(positions, 3 * j + k) - get(positions, 3 * i + k) + shift
-                put(all_vectors, 3 * count + k, x)
+                shift = a * cell[0, k] + b * cell[1, k] + c * cell[2, k]
+                x = positions[j, k] - positions[i, k] + shift
+                all_vectors[count, k] = x
                 square += x * x
-            put(squares, count, square)
-            put(near, count, e)
+            squares[count] = square
+            near[count] = e
             # without a branch, which would be guessed wrong for every third pair
             count += square <= limit
         counts[part] = count - first
@@ -228,13 +227,12 @@ def _edges_within(  # pragma: no cover - compiled
         first, to = n * part // parts, counts[:part].sum()
         shortest[part], least = to, np.inf
         for k in range(first, first + counts[part]):
-            e, square = get(near, k), get(squares, k)
-            put(index, to, get(edge_index, e))
-            put(index, total + to, get(edge_index, n + e))
+            e, square = near[k], squares[k]
+            index[0, to], index[1, to] = edge_index[0, e], edge_index[1, e]
             for c in range(3):
-                put(shifts, 3 * to + c, get(edge_shifts, 3 * e + c))
-                put(vectors, 3 * to + c, get(all_vectors, 3 * k + c))
-            put(distances, to, np.sqrt(square))
+                shifts[to, c] = edge_shifts[e, c]
+                vectors[to, c] = all_vectors[k, c]
+            distances[to] = np.sqrt(square)
             if square < least:
                 shortest[part], least = to, square
             to += 1
