@@ -55,8 +55,8 @@ class _Pairs(NamedTuple):
     edge_index: np.ndarray  #: [2, pairs]
     edge_shifts: np.ndarray  #: [pairs, 3]
     vectors: np.ndarray  #: [pairs, 3]
-    squares: np.ndarray  #: [pairs] of distances
-    near: np.ndarray  #: [pairs] which are within the cutoff
+    squares: np.ndarray  #: [pairs] of the distances of those within the cutoff, once they are calculated
+    near: np.ndarray  #: [pairs] numbers of the pairs within the cutoff, those of each part from its first place on
 
 
 class SkinList:

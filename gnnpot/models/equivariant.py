@@ -252,8 +252,8 @@ class Layer(nn.Module):
         self.convolution = Convolution(inputs, lmax, len(outputs) - 1, options.radial, parity=options.parity)
         self.linear_out = ChannelLinear(self.convolution.outputs, ungated, bias=bias, elements=elements)
         self.scales = ElementScales(options.scaled_elements, ungated) if options.scaled_elements else None
-        made = options.products and len(outputs) > 1
-        self.products = FeatureProducts(ungated, outputs[0], elements) if made else None
+        has_products = options.products and len(outputs) > 1
+        self.products = FeatureProducts(ungated, outputs[0], elements) if has_products else None
         self.norm = RMSNorm(ungated) if options.norm else None
 
     def forward(self, features: Features, atoms: AtomsByElement, convolve: Callable[[Features], Features]) -> Features:

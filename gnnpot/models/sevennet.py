@@ -50,8 +50,9 @@ class SevenNetConfig:
     bias: bool = False
     #: whether each element weighs what its atoms receive; costs nothing, and lets one network tell 90 elements apart
     element_scales: bool = False
-    #: whether each element mixes the channels of its atoms by matrices of its own: more weights at next to no cost, for
-    #: few elements; their factors are part of them, so without `element_scales`
+    #: whether each element mixes the channels of its atoms by matrices of its own, which include the factors of
+    #: `element_scales`; for few elements. Costs up to a tenth, where atoms of one element seldom
+    #: follow one another
     element_linear: bool = False
     #: whether products of up to three of an atom's own features are added to them, in all layers but the last: a higher
     #: order in the atoms around, at a cost for each atom, not for each edge
@@ -62,7 +63,7 @@ class SevenNetConfig:
         if self.cutoff_function == "xplor" and not 0 < self.cutoff_on < self.cutoff:
             raise ValueError(f"cutoff_on: must lie between 0 and the cutoff of {self.cutoff} Å")
         if self.element_scales and self.element_linear:
-            raise ValueError("element_linear: has an element's factors in its matrices; set element_scales to false")
+            raise ValueError("element_scales, element_linear: choose one; an element's matrices include its factors")
         if self.products and (len(self.channels) == 1 or self.layers == 1):
             raise ValueError(
                 "products: need features of l = 1 between layers; give channels two numbers or more, and two layers"

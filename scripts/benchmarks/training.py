@@ -114,7 +114,7 @@ def kept_graph(potential: Potential, frame: Frame) -> Graph:
 
 def training_rate(potential: Potential, config: TrainConfig, batches: list[Batch], seconds: float) -> float:
     """Frames per second of whole optimiser steps."""
-    optimizer = TrainModule(potential, config, 1).configure_optimizers()
+    optimizer = TrainModule(potential, config, 1, 1.0).configure_optimizers()
     turn = chain.from_iterable(repeat(batches))
 
     def work() -> int:

@@ -45,7 +45,7 @@ def potentials() -> dict[str, Potential]:
     torch.manual_seed(0)
     references = ElementReferences.from_mapping({"energies": dict(zip(ELEMENTS, (-1.0, -2.0, -3.0), strict=True))})
     sevennet = SevenNetConfig(
-        elements=ELEMENTS, channels=(16, 8, 8), layers=2, cutoff=4.0, cutoff_on=3.5, products=True
+        elements=ELEMENTS, channels=(16, 8, 8), layers=2, cutoff=4.0, cutoff_on=3.5, element_linear=True, products=True
     )
     nequix = NequixConfig(elements=ELEMENTS, channels=(16, 8, 8), layers=3, cutoff=3.6)
     scalars = SevenNetConfig(elements=ELEMENTS, channels=(8,), layers=4, cutoff=4.0, cutoff_on=3.5, element_scales=True)

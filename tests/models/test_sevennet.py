@@ -49,6 +49,7 @@ def make(seed: int = 0, **sizes) -> Potential:
         {},
         {"cutoff_function": "polynomial", "bias": True, "channels": (6, 5, 3, 2)},
         {"element_scales": True},
+        {"products": True},
         {"element_linear": True, "products": True},
         {"products": True, "channels": (6, 5, 3, 2)},
     ],
@@ -203,6 +204,11 @@ def test_training_reaches_every_weight(options):
 def test_sizes_are_checked(field, value):
     with pytest.raises(ValueError, match=field):
         SevenNetConfig(elements=("H",), **{field: value})
+
+
+def test_an_element_has_factors_or_matrices():
+    with pytest.raises(ValueError, match="choose one"):
+        SevenNetConfig(elements=("H",), element_scales=True, element_linear=True)
 
 
 def test_an_unknown_element_is_refused_in_a_graph_of_ones_own():

@@ -72,7 +72,7 @@ def product_from(
 def product_of_rows(
     x, x_at, x_stride, w, w_at, depth, columns, start, start_at, start_stride, out, out_at, out_stride, rows
 ):  # fmt: skip
-    """As `product_from`, but of exactly `rows` rows."""
+    """As `product_from`, but of exactly `rows` rows; `depth` is a multiple of 4."""
     fours = rows - rows % 4
     product_from(
         x, x_at, x_stride, w, w_at, depth, columns, start, start_at, start_stride, out, out_at, out_stride, fours

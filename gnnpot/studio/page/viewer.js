@@ -97,10 +97,10 @@ export class Viewer {
     requestAnimationFrame(() => this.moveNext());
   }
 
+  /** Draw what came last, and go on once it is on the screen. */
   moveNext() {
     const frame = this.next, begun = performance.now();
     this.next = undefined;
-    if (frame) this.move(...frame);
     // what draws in software is not done when `render` returns; the second frame from here on comes after it
     requestAnimationFrame(() => requestAnimationFrame(() => {
       this.moving = this.next !== undefined;
@@ -109,6 +109,7 @@ export class Viewer {
       const pause = Math.min(performance.now() - begun - TWO_FRAMES, LONGEST_PAUSE);
       if (pause > 0) setTimeout(() => requestAnimationFrame(() => this.moveNext()), pause); else this.moveNext();
     }));
+    if (frame) this.move(...frame);
   }
 
   /** Move the atoms of the structure that is shown. */

@@ -29,8 +29,8 @@ STUDENTS: dict[str, ModelConfig] = {
     "m3gnet": M3GNetConfig(units=32, blocks=2),
     "chgnet": CHGNetConfig(units=32, convolutions=2, radial=15, angular=15),
     # a high power lets far neighbours count for more; it costs nothing, nor do wide radial networks: both run as
-    # tables. Matrices of each element cost nothing either, products an atom's time, not an edge's (docs/distillation.md
-    # has the errors with and without them)
+    # tables. Matrices of each element cost little, products an atom's time, not an edge's (docs/distillation.md has the
+    # errors with and without them)
     "sevennet": SevenNetConfig(
         channels=(32, 32, 32),
         layers=2,

@@ -102,9 +102,9 @@ class LoRA:
 
         W' = W + alpha/r B A,   B [.., a, r] = 0 at the start, A [.., r, b] drawn with the spread of W's elements.
 
-    W itself, and everything that is no weight matrix (embeddings, biases, factors of channels), is fixed. At the end
-    W' takes W's place. It holds for every weight matrix of any model: those of linear layers and of lists of matrices,
-    also if they are stacked by element.
+    W itself, and everything that is no weight matrix (embeddings, biases, factors of channels) or only an element's
+    deviation from one, is fixed. At the end W' takes W's place. It holds for every weight matrix of any model: those of
+    linear layers and of lists of matrices, also if they are stacked by element.
     """
 
     kind: Literal["lora"] = "lora"

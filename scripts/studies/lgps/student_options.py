@@ -4,9 +4,9 @@
         --out docs/lgps/student-options.json
 
 Each is trained on the labels of one round of a distillation (`train.store`; errors are of `validation.store`) as
-`student.yaml` says, but for `--steps` and the learning rate that falls with them. The shipped student has all options
-of the last row and fifty times as many steps, so this says which option is worth having, not how far it goes. Times
-are of dynamics of 400 atoms on one thread, in turns in one process. A stopped run resumes with the same command.
+`student.yaml` says, but for `--steps` and the learning rate that falls with them. `student.yaml` has the
+options of the last row and trains forty times as long, so this says which option is worth having, not how far it goes.
+Times are of dynamics of 400 atoms on one thread, in turns in one process. A stopped run resumes with the same command.
 """
 
 import json
@@ -54,7 +54,7 @@ def trained(name: str, labels: Path, runs: Path, steps: int) -> TrainConfig:
 
 
 def row(name: str, config: TrainConfig) -> dict[str, Any]:
-    """Errors of the last validation, relative to the teacher."""
+    """Errors of the best validation, relative to the teacher."""
     model = gnnpot.load(config.run / MODEL)
     metrics = json.loads((config.run / MODEL / "card.json").read_text())["card"]["metrics"]["validation"]
     return {

@@ -115,13 +115,14 @@ def test_lora_begins_where_the_model_is_and_ends_as_plain_weights(potential, ato
     assert torch.equal(energy_and_forces(loaded, atoms)[1], energy_and_forces(potential, atoms)[1])
 
 
-def test_lora_leaves_factors_of_channels_alone():
-    config = SevenNetConfig(elements=ELEMENTS, channels=(8, 8), layers=2, element_scales=True, products=True)
+@pytest.mark.parametrize(("option", "fixed"), [("element_scales", "factors"), ("element_linear", "deviations")])
+def test_lora_leaves_factors_and_deviations_alone(option, fixed):
+    config = SevenNetConfig(elements=ELEMENTS, channels=(8, 8), layers=2, products=True, **{option: True})
     potential = Potential(build_model(config), ElementReferences((28, 29), (-1.0, -2.0)))
-    assert any("factors" in name for name, _ in potential.named_parameters())
+    assert any(fixed in name for name, _ in potential.named_parameters())
     LoRA(rank=2).begin(potential)
     trained = [name for name, p in potential.named_parameters() if p.requires_grad]
-    assert any("products.linear" in name for name in trained) and not any("factors" in name for name in trained)
+    assert any("products.linear" in name for name in trained) and not any(fixed in name for name in trained)
 
 
 def test_lora_is_the_same_each_time(potential):
