@@ -23,7 +23,8 @@ from gnnpot.models.fast.convolution import BondConvolutions, bonds
 from gnnpot.models.fast.equivariant import FastEquivariant
 from gnnpot.models.layers import ModuleList
 from gnnpot.ops.activations import SILU_SCALE, silu
-from gnnpot.ops.feature_products import feature_products, terms, triples
+from gnnpot.ops.cubic_forms import triples
+from gnnpot.ops.feature_products import feature_products, terms
 from gnnpot.ops.gate import gated_features
 from gnnpot.ops.rms_norm import rms_norm
 from gnnpot.ops.rows import Rows

@@ -23,7 +23,6 @@ are of fourth (Drautz, Phys. Rev. B 99, 014104 (2019); Batatia et al., NeurIPS 2
 for each edge.
 """
 
-from collections import defaultdict
 from collections.abc import Sequence
 from functools import cache
 from itertools import combinations
@@ -34,22 +33,11 @@ import torch
 from torch import Tensor
 
 from gnnpot.compiler.decorator import njit
+from gnnpot.ops.cubic_forms import UNROLLED, add_second_derivative, monomials, triples
 from gnnpot.ops.rows import Columns, begin
 from gnnpot.ops.simd.kernels import FAST
 from gnnpot.ops.simd.vector_functions import square_root
 from gnnpot.ops.simd.vectors import SIMD_WIDTH, aligned, broadcast, broadcast_at, fma, load, mul, store
-from gnnpot.ops.tensor_product.coupling import coupling
-
-
-def triples(lmax: int) -> list[tuple[int, int, int]]:
-    """(a, b, c) of the invariants of third order."""
-    return [
-        (a, b, c)
-        for a in range(1, lmax + 1)
-        for b in range(a, lmax + 1)
-        for c in range(b, min(a + b, lmax) + 1)
-        if (a + b + c) % 2 == 0
-    ]
 
 
 def terms(lmax: int) -> list[list[int]]:
@@ -96,11 +84,11 @@ class _CubicForm(NamedTuple):
 
 @cache
 def _cubic_form(lmax: int) -> _CubicForm:
-    monomials, size, having = [_monomials(triple) for triple in triples(lmax)], (lmax + 1) ** 2 - 1, terms(lmax)
-    pairs = sorted({pair for found in monomials for places in found for pair in combinations(places, 2)})
+    forms, size, having = [monomials(triple) for triple in triples(lmax)], (lmax + 1) ** 2 - 1, terms(lmax)
+    pairs = sorted({pair for found in forms for places in found for pair in combinations(places, 2)})
     number: dict[tuple[int, ...], int] = {pair: k for k, pair in enumerate(pairs)}
-    matrix = torch.zeros(len(monomials), size, len(pairs), dtype=torch.float64)
-    for triple, found in enumerate(monomials):
+    matrix = torch.zeros(len(forms), size, len(pairs), dtype=torch.float64)
+    for triple, found in enumerate(forms):
         for places, constant in found.items():
             for k, place in enumerate(places):
                 matrix[triple, place, number[*places[:k], *places[k + 1 :]]] += constant
@@ -108,7 +96,7 @@ def _cubic_form(lmax: int) -> _CubicForm:
     # where a triple has no such l its gradient is zero, and any factor will do
     factor = [
         before[l] + having[l].index(triple) if triple in having[l] else 0
-        for triple in range(len(monomials))
+        for triple in range(len(forms))
         for l in range(1, lmax + 1)
         for _ in range(2 * l + 1)
     ]
@@ -119,6 +107,7 @@ def _cubic_form(lmax: int) -> _CubicForm:
 class Products(NamedTuple):
     """What equations (1) to (3) need in kernels, Φ as a sum of monomials; positions are those of (l, m), l² - 1 + m."""
 
+    kinds: np.ndarray  #: [triples] their numbers in `UNROLLED`, -1: not there
     ends: np.ndarray  #: [triples + 1] where the monomials of each triple begin, and where the last end
     positions: np.ndarray  #: [monomials, 3] of their three factors
     constants: np.ndarray  #: [monomials]
@@ -132,24 +121,15 @@ def products_for_kernels(factors: Sequence[Tensor], lmax: int, width: int, dtype
     for l, having in enumerate(terms(lmax)):
         for row, triple in enumerate(having):
             padded[triple, l - 1] = columns.pad(factors[l - 1][row].detach()).numpy()
-    monomials = [_monomials(triple) for triple in found]
-    everything = [item for triple in monomials for item in triple.items()]
+    forms = [monomials(triple) for triple in found]
+    everything = [item for form in forms for item in form.items()]
     return Products(
-        ends=np.cumsum([0, *map(len, monomials)]),
+        kinds=np.array([UNROLLED.index(triple) if triple in UNROLLED else -1 for triple in found], np.int64),
+        ends=np.cumsum([0, *map(len, forms)]),
         positions=np.array([places for places, _ in everything], np.int64).reshape(-1, 3),
         constants=np.array([constant for _, constant in everything], dtype),
         factors=padded,
     )
-
-
-@cache
-def _monomials(triple: tuple[int, int, int]) -> dict[tuple[int, ...], float]:
-    """Φ_T: positions of three factors, in order -> constant."""
-    constants, found = coupling(*triple), defaultdict[tuple[int, ...], float](float)
-    for entry in torch.nonzero(constants.abs() > 1e-10).tolist():
-        places = sorted(l * l - 1 + m for l, m in zip(triple, entry, strict=True))
-        found[tuple(places)] += float(constants[tuple(entry)])
-    return found
 
 
 @njit(fastmath=FAST, forceinline=True)
@@ -182,6 +162,7 @@ def form_products(products, x, given, y, made, count):
     """Equation (3), of `count` atoms; `given` and `made`: where their rows are."""
     lmax, width, triples = len(given[0]) - 1, products.factors.shape[2], len(products.ends) - 1
     u, gradient, sums, scales = _scratch(given, x)
+    half = aligned(len(u), x)
     for i in range(count):
         for c in range(0, width, SIMD_WIDTH):
             _bounded(x, given, i, c, u, scales)
@@ -189,20 +170,15 @@ def form_products(products, x, given, y, made, count):
             for l in range(lmax):
                 store(y, invariants + l * width, load(scales, l * SIMD_WIDTH) - broadcast(x, 1.0))
             sums[:] = 0
+            for k in range(0, len(u), SIMD_WIDTH):
+                store(half, k, load(u, k) * 0.5)
             for triple in range(triples):
                 gradient[:] = 0
+                _add_second_derivative(products, triple, u, half, gradient)
                 invariant = broadcast(x, 0.0)
-                for k in range(products.ends[triple], products.ends[triple + 1]):
-                    at_a, at_b, at_d = _places(products, k)
-                    constant = broadcast_at(products.constants, k)
-                    u_a, u_b, u_d = load(u, at_a), load(u, at_b), load(u, at_d)
-                    ab = constant * u_a * u_b
-                    invariant = fma(ab, u_d, invariant)
-                    # one after the other: positions may be the same
-                    store(gradient, at_a, fma(constant * u_b, u_d, load(gradient, at_a)))
-                    store(gradient, at_b, fma(constant * u_a, u_d, load(gradient, at_b)))
-                    store(gradient, at_d, load(gradient, at_d) + ab)
-                store(y, invariants + (lmax + triple) * width, invariant)
+                for k in range(0, len(u), SIMD_WIDTH):
+                    invariant = fma(load(u, k), load(gradient, k), invariant)
+                store(y, invariants + (lmax + triple) * width, invariant * (1 / 3))
                 _add_with_factors(products, triple, c, gradient, sums)
             for l in range(1, len(made[0])):
                 at = begin(made, l) + i * made[0][l, 1] + c
@@ -223,14 +199,7 @@ def form_products_backward(products, x, given, g, made, to_x, to, count):
             for triple in range(triples):
                 along = load(g, invariants + (lmax + triple) * width)
                 _gradients(products, triple, c, u, along, g, made, i, v)
-                for k in range(products.ends[triple], products.ends[triple + 1]):
-                    at_a, at_b, at_d = _places(products, k)
-                    constant = broadcast_at(products.constants, k)
-                    u_a, u_b, u_d = constant * load(u, at_a), constant * load(u, at_b), constant * load(u, at_d)
-                    v_a, v_b, v_d = load(v, at_a), load(v, at_b), load(v, at_d)
-                    store(h, at_a, fma(v_b, u_d, fma(u_b, v_d, load(h, at_a))))
-                    store(h, at_b, fma(v_a, u_d, fma(u_a, v_d, load(h, at_b))))
-                    store(h, at_d, fma(v_a, u_b, fma(u_a, v_b, load(h, at_d))))
+                _add_second_derivative(products, triple, u, v, h)
             for l in range(1, lmax + 1):
                 at, row = begin(to, l) + i * to[0][l, 1] + c, to[0][l, 2]
                 first, along = (l * l - 1) * SIMD_WIDTH, broadcast(x, 0.0)
@@ -244,10 +213,21 @@ def form_products_backward(products, x, given, g, made, to_x, to, count):
 
 
 @njit(fastmath=FAST, forceinline=True)
-def _places(products, k):
-    """Where the three factors of a monomial stand in arrays [positions, SIMD_WIDTH]."""
+def _add_second_derivative(products, triple, u, v, h):
+    """h += B_T(u, v), equation (1) of `cubic_forms.py`."""
+    if products.kinds[triple] >= 0:
+        add_second_derivative(products.kinds[triple], u, v, h)
+        return
     positions = products.positions
-    return positions[k, 0] * SIMD_WIDTH, positions[k, 1] * SIMD_WIDTH, positions[k, 2] * SIMD_WIDTH
+    for k in range(products.ends[triple], products.ends[triple + 1]):
+        at_a, at_b, at_d = positions[k, 0] * SIMD_WIDTH, positions[k, 1] * SIMD_WIDTH, positions[k, 2] * SIMD_WIDTH
+        constant = broadcast_at(products.constants, k)
+        u_a, u_b, u_d = constant * load(u, at_a), constant * load(u, at_b), constant * load(u, at_d)
+        v_a, v_b, v_d = load(v, at_a), load(v, at_b), load(v, at_d)
+        # one after the other: positions may be the same
+        store(h, at_a, fma(v_b, u_d, fma(u_b, v_d, load(h, at_a))))
+        store(h, at_b, fma(v_a, u_d, fma(u_a, v_d, load(h, at_b))))
+        store(h, at_d, fma(v_a, u_b, fma(u_a, v_b, load(h, at_d))))
 
 
 @njit(fastmath=FAST, forceinline=True)

@@ -1,0 +1,87 @@
+"""Invariants of third order in an atom's features, Φ_T of `feature_products.py`, and their second derivatives.
+
+    B_T(u, v)[p] = Σ_q ∂²Φ_T/∂u_p∂u_q v_q = Σ κ (v_q u_r + u_q v_r)                                              (1)
+
+where the last sum is over the monomials κ u_p u_q u_r of Φ, and each of their factors as p. Φ is of degree 3, so that
+∂Φ/∂u = B(u, u/2) and Φ = u · ∂Φ/∂u / 3. Positions p are those of (l, m), l² - 1 + m. For the triples up to l = 3, (1) is
+code without loops in kernels, in which all stays in registers.
+"""
+
+from collections import defaultdict
+from collections.abc import Callable
+from functools import cache
+from itertools import combinations
+from typing import Any
+
+import torch
+from llvmlite import ir
+from numba import types
+
+from gnnpot.compiler.decorator import intrinsic, njit
+from gnnpot.ops.simd.kernels import FAST
+from gnnpot.ops.simd.vectors import SIMD_WIDTH, Instructions
+from gnnpot.ops.tensor_product.coupling import coupling
+
+#: those with code of their own; their numbers here are what `add_second_derivative` takes
+UNROLLED = ((1, 1, 2), (1, 2, 3), (2, 2, 2), (2, 3, 3))
+
+
+def triples(lmax: int) -> list[tuple[int, int, int]]:
+    """(a, b, c) of the invariants of third order."""
+    return [
+        (a, b, c)
+        for a in range(1, lmax + 1)
+        for b in range(a, lmax + 1)
+        for c in range(b, min(a + b, lmax) + 1)
+        if (a + b + c) % 2 == 0
+    ]
+
+
+@cache
+def monomials(triple: tuple[int, int, int]) -> dict[tuple[int, ...], float]:
+    """Φ_T: positions of three factors, in order -> constant κ."""
+    constants, found = coupling(*triple), defaultdict[tuple[int, ...], float](float)
+    for entry in torch.nonzero(constants.abs() > 1e-10).tolist():
+        places = sorted(l * l - 1 + m for l, m in zip(triple, entry, strict=True))
+        found[tuple(places)] += float(constants[tuple(entry)])
+    return found
+
+
+def _code(triple: tuple[int, int, int]) -> Callable[..., Any]:
+    """An intrinsic of equation (1) for one triple: h += B(u, v), of 16 channels."""
+
+    def add(typing_context, u, v, h):
+        def generate(context, builder, signature, arguments):
+            emit, (kind, *_) = Instructions(context, builder, u.dtype), signature.args
+            at = {p: ir.Constant(ir.IntType(64), p * SIMD_WIDTH) for places in monomials(triple) for p in places}
+            first, second, sums = ({p: emit.load(kind, x, k) for p, k in at.items()} for x in arguments)
+            products: dict[tuple[int, int], Any] = {}
+            for places, constant in monomials(triple).items():
+                factor = ir.Constant(emit.vector, [constant] * SIMD_WIDTH)
+                for k, (q, r) in enumerate(reversed(list(combinations(places, 2)))):
+                    if (q, r) not in products:
+                        products[q, r] = emit.fma(second[q], first[r], builder.fmul(first[q], second[r]))
+                    sums[places[k]] = emit.fma(factor, products[q, r], sums[places[k]])
+            for p, k in at.items():
+                emit.store(sums[p], kind, arguments[2], k)
+            return context.get_dummy_value()
+
+        return types.none(u, v, h), generate
+
+    return intrinsic(add)
+
+
+_add_112, _add_123, _add_222, _add_233 = map(_code, UNROLLED)
+
+
+@njit(fastmath=FAST)
+def add_second_derivative(kind, u, v, h):
+    """h += B_T(u, v) for triple number `kind` of `UNROLLED`; arrays [positions, SIMD_WIDTH], flat."""
+    if kind == 0:
+        _add_112(u, v, h)
+    elif kind == 1:
+        _add_123(u, v, h)
+    elif kind == 2:
+        _add_222(u, v, h)
+    else:
+        _add_233(u, v, h)
