@@ -3,8 +3,8 @@
     B_T(u, v)[p] = Σ_q ∂²Φ_T/∂u_p∂u_q v_q = Σ κ (v_q u_r + u_q v_r)                                              (1)
 
 where the last sum is over the monomials κ u_p u_q u_r of Φ, and each of their factors as p. Φ is of degree 3, so that
-∂Φ/∂u = B(u, u/2) and Φ = u · ∂Φ/∂u / 3. Positions p are those of (l, m), l² - 1 + m. For the triples up to l = 3, (1) is
-code without loops in kernels, in which all stays in registers.
+∂Φ/∂u = B(u, u/2) and Φ = u · ∂Φ/∂u / 3. Positions p are those of (l, m), l² - 1 + m. For the triples up to l = 3, (1)
+is code without loops in kernels, in which all stays in registers.
 """
 
 from collections import defaultdict
