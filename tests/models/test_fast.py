@@ -51,6 +51,10 @@ CONFIGS = {
     "sevennet, products, l = 1": SevenNetConfig(
         elements=("H", "O", "Si", "Cu"), channels=(8, 40), layers=2, radial_hidden=(8,), products=True
     ),
+    # beyond the triples that have code of their own
+    "sevennet, products, l = 4": SevenNetConfig(
+        elements=("H", "O", "Si", "Cu"), channels=(8, 5, 4, 3, 2), layers=2, radial_hidden=(8,), products=True
+    ),
     "sevennet, matrices of elements": SevenNetConfig(
         elements=("H", "O", "Si", "Cu"), channels=(40, 16, 24), layers=2, radial_hidden=(8,), element_linear=True,
         bias=True, products=True,

@@ -81,7 +81,7 @@ def product_of_rows(
         x_row, out_row, first = x_at + row * x_stride, out_at + row * out_stride, start_at + row * start_stride
         for column in range(0, columns, SIMD_WIDTH):
             # four sums, as one would wait for each of its terms
-            a, b, c, d = _zeros(w), _zeros(w), _zeros(w), _zeros(w)
+            a = b = c = d = broadcast(w, 0.0)
             if start_at >= 0:
                 a = load(start, first + column)
             place, step = w_at + column, columns
@@ -92,11 +92,6 @@ def product_of_rows(
                 d = fma(broadcast_at(x, x_row + k + 3), load(w, place + 3 * step), d)
                 place += 4 * step
             store(out, out_row + column, (a + b) + (c + d))
-
-
-@njit(fastmath=FAST, forceinline=True)
-def _zeros(like):
-    return broadcast(like, 0.0)
 
 
 @njit(fastmath=FAST, forceinline=True)
