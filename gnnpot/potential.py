@@ -169,7 +169,7 @@ class Potential(nn.Module):
         model = self.model.memory(size)
         # terms come after the model, when its gradient is left
         terms = [term.memory(size) + 24 * size.edges for term in self.terms]
-        return max(model, *terms, 0) + size.bytes
+        return size.peak(max(model, *terms, 0))
 
     def check(
         self,

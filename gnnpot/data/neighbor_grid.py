@@ -84,8 +84,9 @@ def pairs_by_grid(grid: NeighborGrid, parts: int) -> Neighbors:  # pragma: no co
     counts = np.zeros((parts, n), np.int64)
     nothing = Neighbors(np.empty((2, 0), np.int64), np.empty((0, 3), np.int64), np.empty((0, 3)), np.empty(0))
     for part in prange(parts):
+        near = np.empty(n, np.uint32)
         for j in range(n * part // parts, n * (part + 1) // parts):
-            _add_neighbor(grid, j, counts[part], nothing, False)
+            _add_neighbor(grid, j, counts[part], near, nothing, False)
     total = 0
     for i in range(n):
         for part in range(parts):
@@ -96,54 +97,64 @@ def pairs_by_grid(grid: NeighborGrid, parts: int) -> Neighbors:  # pragma: no co
         np.empty((2, total), np.int64), np.empty((total, 3), np.int64), np.empty((total, 3)), np.empty(total)
     )
     for part in prange(parts):
+        near = np.empty(n, np.uint32)
         for j in range(n * part // parts, n * (part + 1) // parts):
-            _add_neighbor(grid, j, counts[part], found, True)
+            _add_neighbor(grid, j, counts[part], near, found, True)
     return found
 
 
 @njit(forceinline=True)
 def _add_neighbor(  # pragma: no cover - compiled
-    grid: NeighborGrid, j: int, at: np.ndarray, found: Neighbors, is_written: bool
+    grid: NeighborGrid, j: int, at: np.ndarray, near: np.ndarray, found: Neighbors, is_written: bool
 ) -> None:
     """at[i] += 1 for each centre i that atom j or an image of it is a neighbour of; first, if wanted, the pair is
-    written there."""
+    written there. `near` [N] is overwritten."""
     f0, f1, f2 = grid.fractional[j, 0], grid.fractional[j, 1], grid.fractional[j, 2]
     (lo0, hi0), (lo1, hi1), (lo2, hi2) = _images(grid, f0, 0), _images(grid, f1, 1), _images(grid, f2, 2)
     for s0 in range(lo0, hi0 + 1):
-        first0, last0 = _bins(grid, f0 + s0, 0)
         for s1 in range(lo1, hi1 + 1):
-            first1, last1 = _bins(grid, f1 + s1, 1)
             for s2 in range(lo2, hi2 + 1):
-                first2, last2 = _bins(grid, f2 + s2, 2)
-                for b0 in range(first0, last0 + 1):
-                    for b1 in range(first1, last1 + 1):
-                        row = (b0 * grid.bins[1] + b1) * grid.bins[2]
-                        lo, hi = grid.starts[row + first2], grid.starts[row + last2 + 1]
-                        _add_run(grid, j, (s0, s1, s2), (lo, hi), at, found, is_written)
+                count = _find_centres(grid, (f0 + s0, f1 + s1, f2 + s2), near)
+                _add_image(grid, j, (s0, s1, s2), near[:count], at, found, is_written)
 
 
 @njit(forceinline=True)
-def _add_run(  # pragma: no cover - compiled
+def _find_centres(  # pragma: no cover - compiled
+    grid: NeighborGrid, f: tuple[float, float, float], near: np.ndarray
+) -> int:
+    """Write to `near` which atoms of `grid.order` are within the cutoff, or just outside by rounding, of the place with
+    fractional coordinates f; how many."""
+    cell, places = grid.cell, grid.places
+    limit = (grid.cutoff * (1 + _ROUNDING)) ** 2
+    x = f[0] * cell[0, 0] + f[1] * cell[1, 0] + f[2] * cell[2, 0]
+    y = f[0] * cell[0, 1] + f[1] * cell[1, 1] + f[2] * cell[2, 1]
+    z = f[0] * cell[0, 2] + f[1] * cell[1, 2] + f[2] * cell[2, 2]
+    (first0, last0), (first1, last1), (first2, last2) = _bins(grid, f[0], 0), _bins(grid, f[1], 1), _bins(grid, f[2], 2)
+    count = 0
+    for b0 in range(first0, last0 + 1):
+        for b1 in range(first1, last1 + 1):
+            row = (b0 * grid.bins[1] + b1) * grid.bins[2]
+            for a in range(grid.starts[row + first2], grid.starts[row + last2 + 1]):
+                dx, dy, dz = places[a, 0] - x, places[a, 1] - y, places[a, 2] - z
+                # without a branch, which would be guessed wrong for every fourth atom
+                near[count] = a
+                count += dx * dx + dy * dy + dz * dz <= limit
+    return count
+
+
+@njit(forceinline=True)
+def _add_image(  # pragma: no cover - compiled
     grid: NeighborGrid,
     j: int,
     s: tuple[int, int, int],
-    run: tuple[int, int],
+    near: np.ndarray,
     at: np.ndarray,
     found: Neighbors,
     is_written: bool,
 ) -> None:
-    """The same for the image of j in cell s, and centres in bins that follow each other: `grid.order` from run[0] to
-    run[1]."""
+    """The same for the image of j in cell s and the centres grid.order[near]."""
     positions, cell = grid.positions, grid.cell
-    limit = (grid.cutoff * (1 + _ROUNDING)) ** 2
-    f0, f1, f2 = grid.fractional[j, 0] + s[0], grid.fractional[j, 1] + s[1], grid.fractional[j, 2] + s[2]
-    x = f0 * cell[0, 0] + f1 * cell[1, 0] + f2 * cell[2, 0]
-    y = f0 * cell[0, 1] + f1 * cell[1, 1] + f2 * cell[2, 1]
-    z = f0 * cell[0, 2] + f1 * cell[1, 2] + f2 * cell[2, 2]
-    for a in range(run[0], run[1]):
-        dx, dy, dz = grid.places[a, 0] - x, grid.places[a, 1] - y, grid.places[a, 2] - z
-        if dx * dx + dy * dy + dz * dz > limit:
-            continue
+    for a in near:
         i = grid.order[a]
         shift0 = s[0] - grid.cells[j, 0] + grid.cells[i, 0]
         shift1 = s[1] - grid.cells[j, 1] + grid.cells[i, 1]

@@ -3,7 +3,7 @@
 Example::
 
     size = graph_size(positions, cell, pbc, model.cutoff, model.three_body_cutoff, skin=0.8)
-    check_memory(size.bytes + model.memory(size), "Si4096", size)
+    check_memory(potential.memory(size), "Si4096", size)
 
 `docs/benchmarks/memory.md` compares the estimates with what predictions take.
 """
@@ -20,8 +20,10 @@ from gnnpot.errors import MemoryNeedError
 from gnnpot.graphs.free_memory import free_memory
 from gnnpot.graphs.neighbors import are_independent
 
-#: bytes of a pair of the list with its skin: ends, shift, vector and distance, and which are within the cutoff
-PAIR_BYTES = 72 + 8
+#: bytes of a pair of the list with its skin: its image, and which are within the cutoff
+PAIR_BYTES = 4 + 4
+#: the same while it is made: ends, shift, vector and distance, and what its image is found by
+NEW_PAIR_BYTES = PAIR_BYTES + 16 + 24 + 24 + 8 + 4
 #: bytes of an edge of the graph: ends, shift (integers of 64 bits), vector and distance
 EDGE_BYTES = 16 + 24 + 24 + 8
 #: bytes of an atom: positions and numbers of the structure, of the copies that calculator and list keep and of the
@@ -42,12 +44,11 @@ class GraphSize:
     triplets: int = 0
     pairs: int = 0  #: of the list with its skin
 
-    @property
-    def bytes(self) -> int:
-        """Of the graph and its list of pairs."""
-        pairs = max(self.pairs, self.edges)
-        graph = EDGE_BYTES * self.edges + ATOM_BYTES * self.atoms
-        return PAIR_BYTES * pairs + graph + TRIPLET_BYTES * self.triplets
+    def peak(self, prediction: int) -> int:
+        """Bytes of its list of pairs while that is made, or of list, graph and `prediction`, whichever is more."""
+        made = NEW_PAIR_BYTES * max(self.pairs, self.edges)
+        kept = PAIR_BYTES * self.pairs + EDGE_BYTES * self.edges + TRIPLET_BYTES * self.triplets + prediction
+        return max(made, kept) + ATOM_BYTES * self.atoms
 
 
 def graph_size(

@@ -50,13 +50,14 @@ class _Checked(NamedTuple):
 
 
 class _Pairs(NamedTuple):
-    """All pairs of a list, and room for what is calculated of them, which is kept: to get new memory takes as long."""
+    """All pairs of a list. An image is an atom in one of the cells; there are far fewer images than pairs, so that
+    their positions stay in the cache, and a pair takes eight bytes."""
 
-    edge_index: np.ndarray  #: [2, pairs]
-    edge_shifts: np.ndarray  #: [pairs, 3]
-    vectors: np.ndarray  #: [pairs, 3]
-    squares: np.ndarray  #: [pairs] of the distances of those within the cutoff, once they are calculated
-    near: np.ndarray  #: [pairs] numbers of the pairs within the cutoff, those of each part from its first place on
+    first: np.ndarray  #: [N + 1] where the pairs of each atom begin
+    image: np.ndarray  #: [pairs] uint32: the neighbour
+    near: np.ndarray  #: [pairs] uint32: the pairs within the cutoff, those of each part from its first place on
+    owner: np.ndarray  #: [images] int64: the atom that each is an image of
+    shift: np.ndarray  #: [images, 3] int64: its cell
 
 
 class SkinList:
@@ -129,7 +130,7 @@ class SkinList:
         # two lists at once would take twice the memory
         self._pairs = None
         found = neighbor_list(positions, cell, pbc, self.cutoff + self.skin)
-        self._pairs = _Pairs(*found, np.empty(len(found.distances), dtype=np.int64))
+        self._pairs = _pairs_of(found, len(positions))
         if not is_checked:
             self._checked = _Checked(_volume(cell, pbc), len(self._pairs.near))
         self._positions, self._cell, self._pbc = positions.copy(), cell.copy(), pbc.copy()
@@ -194,44 +195,88 @@ def _farthest(positions: np.ndarray, before: np.ndarray) -> float:  # pragma: no
     return np.sqrt(farthest)
 
 
+def _pairs_of(found: Neighbors, atoms: int) -> _Pairs:
+    """The same pairs by images."""
+    first = np.searchsorted(found.edge_index[0], np.arange(atoms + 1))
+    image, near = (np.empty(len(found.distances), dtype=np.uint32) for _ in range(2))
+    # there is no use of `near` yet
+    count = _find_images(found.edge_index[1], found.edge_shifts, np.full(atoms, -1), image, near)
+    return _Pairs(first, image, near, found.edge_index[1][near[:count]], found.edge_shifts[near[:count]])
+
+
+@njit(cache=True)
+def _find_images(  # pragma: no cover - compiled
+    neighbor: np.ndarray, shifts: np.ndarray, latest: np.ndarray, image: np.ndarray, pair: np.ndarray
+) -> int:
+    """Number the images, write that of each pair to `image` and one pair of each image to `pair`; how many there are.
+
+    `latest` [N] is -1.
+    """
+    count, before = 0, np.empty(len(neighbor), dtype=np.int32)
+    for e in range(len(neighbor)):
+        j, a, b, c = neighbor[e], shifts[e, 0], shifts[e, 1], shifts[e, 2]
+        m = latest[j]
+        while m >= 0:
+            other = pair[m]
+            if shifts[other, 0] == a and shifts[other, 1] == b and shifts[other, 2] == c:
+                break
+            m = before[m]
+        if m < 0:
+            m = count
+            pair[m], before[m], latest[j] = e, latest[j], m
+            count += 1
+        image[e] = m
+    return count
+
+
 @njit(parallel=True, cache=True)
 def _edges_within(  # pragma: no cover - compiled
     positions: np.ndarray, cell: np.ndarray, pairs: _Pairs, cutoff: float, parts: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, int]:
     """(index [2, E], shifts [E, 3], vectors [E, 3], distances [E]) of the pairs that are at most `cutoff` apart now,
     and which of them is the shortest. Pairs are shared out in `parts`, which changes nothing."""
-    edge_index, edge_shifts, all_vectors, squares, near = pairs
-    n, limit = edge_index.shape[1], cutoff * cutoff
+    first, image, near, owner, shift = pairs
+    n, limit = len(image), cutoff * cutoff
+    places = np.empty((len(owner), 3))
+    for m in range(len(owner)):
+        a, b, c = shift[m]
+        for k in range(3):
+            places[m, k] = positions[owner[m], k] + (a * cell[0, k] + b * cell[1, k] + c * cell[2, k])
     counts = np.zeros(parts, dtype=np.int64)
     for part in prange(parts):
-        first = count = n * part // parts
-        for e in range(first, n * (part + 1) // parts):
-            i, j = edge_index[0, e], edge_index[1, e]
-            a, b, c = edge_shifts[e]
-            square = 0.0
-            for k in range(3):
-                shift = a * cell[0, k] + b * cell[1, k] + c * cell[2, k]
-                x = positions[j, k] - positions[i, k] + shift
-                all_vectors[count, k] = x
-                square += x * x
-            squares[count] = square
-            near[count] = e
-            # without a branch, which would be guessed wrong for every third pair
-            count += square <= limit
-        counts[part] = count - first
+        begin = count = n * part // parts
+        end, e = n * (part + 1) // parts, begin
+        i = np.searchsorted(first, begin, side="right") - 1
+        while e < end:
+            x, y, z = positions[i]
+            for pair in range(e, min(first[i + 1], end)):
+                m = image[pair]
+                dx, dy, dz = places[m, 0] - x, places[m, 1] - y, places[m, 2] - z
+                near[count] = pair
+                # without a branch, which would be guessed wrong for every third pair
+                count += dx * dx + dy * dy + dz * dz <= limit
+            e = first[i + 1]
+            i += 1
+        counts[part] = count - begin
     total = counts.sum()
     index, shifts = np.empty((2, total), dtype=np.int64), np.empty((total, 3), dtype=np.int64)
     vectors, distances = np.empty((total, 3)), np.empty(total)
     shortest = np.empty(parts, dtype=np.int64)
     for part in prange(parts):
-        first, to = n * part // parts, counts[:part].sum()
+        begin, to = n * part // parts, counts[:part].sum()
         shortest[part], least = to, np.inf
-        for k in range(first, first + counts[part]):
-            e, square = near[k], squares[k]
-            index[0, to], index[1, to] = edge_index[0, e], edge_index[1, e]
+        i = np.searchsorted(first, begin, side="right") - 1
+        for k in range(begin, begin + counts[part]):
+            e = near[k]
+            while first[i + 1] <= e:
+                i += 1
+            m = image[e]
+            index[0, to], index[1, to] = i, owner[m]
+            square = 0.0
             for c in range(3):
-                shifts[to, c] = edge_shifts[e, c]
-                vectors[to, c] = all_vectors[k, c]
+                x = places[m, c] - positions[i, c]
+                shifts[to, c], vectors[to, c] = shift[m, c], x
+                square += x * x
             distances[to] = np.sqrt(square)
             if square < least:
                 shortest[part], least = to, square

@@ -172,8 +172,8 @@ class HDNNP(EnergyModel):
         return energies if index is None else energies.index_select(0, index)
 
     def memory(self, size: GraphSize) -> int:
-        # vectors and gradients go where the pairs within the skin were compared; what a thread needs besides
-        return 250_000
+        # the vectors, their gradient and that times the scale; what a thread needs besides
+        return 9 * size.edges * self.weights[0].element_size() + 250_000
 
     def energies_and_gradient(self, graph: Graph, *, create_graph: bool = False) -> tuple[AtomicOutput, Tensor]:
         """By compiled kernels, on the processor; for a loss, without calculating a symmetry function of a graph for

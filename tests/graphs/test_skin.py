@@ -7,7 +7,7 @@ from ase.build import bulk, molecule
 
 from gnnpot.errors import DataError, SimulationError
 from gnnpot.graphs import neighbor_list
-from gnnpot.graphs.skin import SkinList, _edges_within, _Pairs
+from gnnpot.graphs.skin import SkinList, _edges_within, _pairs_of
 
 CUTOFF = 4.0
 
@@ -148,8 +148,7 @@ def test_a_list_without_a_check_leaves_the_next_one_unchecked():
 @pytest.mark.parametrize("parts", [1, 3, 5000])
 def test_pairs_are_shared_out_without_a_trace(parts):
     for atoms in (bulk("NaCl", "rocksalt", a=5.6, cubic=True), Atoms("Cu")):
-        pairs = neighbor_list(atoms.positions, atoms.cell.array, atoms.pbc, CUTOFF + 0.8)
-        room = _Pairs(*pairs, np.empty(len(pairs.distances), np.int64))
-        one, several = (_edges_within(atoms.positions, atoms.cell.array, room, CUTOFF, n) for n in (1, parts))
+        pairs = _pairs_of(neighbor_list(atoms.positions, atoms.cell.array, atoms.pbc, CUTOFF + 0.8), len(atoms))
+        one, several = (_edges_within(atoms.positions, atoms.cell.array, pairs, CUTOFF, n) for n in (1, parts))
         for a, b in zip(one, several, strict=True):
             np.testing.assert_array_equal(a, b)

@@ -48,23 +48,35 @@ def _scale(energies, gradient, scale, references, numbers, found, along):
 @njit(cache=True, error_model="numpy", fastmath=FAST)
 def _sums(edge_index, vectors, gradient, cells, batch, forces, stress):
     """Add to `forces` and `stress`, which are zero; without a `batch`, all atoms are of structure 0."""
-    for e in range(len(vectors)):
-        i, j = edge_index[0, e], edge_index[1, e]
-        x, y, z = float(vectors[e, 0]), float(vectors[e, 1]), float(vectors[e, 2])
-        gx, gy, gz = float(gradient[e, 0]), float(gradient[e, 1]), float(gradient[e, 2])
-        forces[i, 0] += gx
-        forces[i, 1] += gy
-        forces[i, 2] += gz
-        forces[j, 0] -= gx
-        forces[j, 1] -= gy
-        forces[j, 2] -= gz
+    begin, count = 0, len(vectors)
+    while begin < count:
+        # edges of one centre mostly follow each other, so their sums stay in registers
+        i = edge_index[0, begin]
+        fx, fy, fz = 0.0, 0.0, 0.0
+        xx, yy, zz, yz, xz, xy = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
+        e = begin
+        while e < count and edge_index[0, e] == i:
+            j = edge_index[1, e]
+            x, y, z = float(vectors[e, 0]), float(vectors[e, 1]), float(vectors[e, 2])
+            gx, gy, gz = float(gradient[e, 0]), float(gradient[e, 1]), float(gradient[e, 2])
+            fx, fy, fz = fx + gx, fy + gy, fz + gz
+            forces[j, 0] -= gx
+            forces[j, 1] -= gy
+            forces[j, 2] -= gz
+            xx, yy, zz = xx + x * gx, yy + y * gy, zz + z * gz
+            yz, xz, xy = yz + (y * gz + z * gy), xz + (x * gz + z * gx), xy + (x * gy + y * gx)
+            e += 1
+        forces[i, 0] += fx
+        forces[i, 1] += fy
+        forces[i, 2] += fz
         row = stress[batch[i] if len(batch) else 0]
-        row[0] += x * gx
-        row[1] += y * gy
-        row[2] += z * gz
-        row[3] += 0.5 * (y * gz + z * gy)
-        row[4] += 0.5 * (x * gz + z * gx)
-        row[5] += 0.5 * (x * gy + y * gx)
+        row[0] += xx
+        row[1] += yy
+        row[2] += zz
+        row[3] += 0.5 * yz
+        row[4] += 0.5 * xz
+        row[5] += 0.5 * xy
+        begin = e
     for b in range(len(cells)):
         c = cells[b]
         volume = abs(

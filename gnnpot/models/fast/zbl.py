@@ -58,9 +58,10 @@ def _repulsion(
             continue
         i = edge_index[0, e]
         a, b = species_of[numbers[i]], species_of[numbers[edge_index[1, e]]]
-        r, reach = math.sqrt(square), reaches[a, b]
-        if r >= reach:
+        reach = reaches[a, b]
+        if square >= reach * reach:
             continue
+        r = math.sqrt(square)
         phi, slope, rate = 0.0, 0.0, rates[a, b]
         for k in range(len(screening)):
             term = screening[k, 0] * math.exp(-screening[k, 1] * rate * r)
