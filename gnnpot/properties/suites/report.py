@@ -101,7 +101,8 @@ def _section(label: str, measured: Measured, merits: Mapping[str, Mapping[str, F
     columns = list(dict.fromkeys(what for figures in merits.values() for what in figures))
     units = {what: next((f[what].unit for f in merits.values() if what in f), "") for what in columns}
     heads = [f"{what}, {units[what]}" if units[what] else what for what in columns]
-    lines = [f"## {label}", "", f"{suite.title[0].upper()}{suite.title[1:]}. Source: {suite.source}.", ""]
+    stop = "" if suite.title.endswith("?") else "."
+    lines = [f"## {label}", "", f"{suite.title[0].upper()}{suite.title[1:]}{stop} Source: {suite.source}.", ""]
     lines += [f"| | {' | '.join(heads)} |", "|---|" + "---|" * len(columns)]
     for name, figures in merits.items():
         mark = f" {MARK}" if measured[name]["about"]["overlap"] else ""
