@@ -23,7 +23,7 @@ from gnnpot.graphs.neighbors import are_independent
 #: bytes of a pair of the list with its skin: its image, and which are within the cutoff
 PAIR_BYTES = 4 + 4
 #: the same while it is made: ends, shift, vector and distance, and what its image is found by
-NEW_PAIR_BYTES = PAIR_BYTES + 16 + 24 + 24 + 8 + 4
+NEW_PAIR_BYTES = PAIR_BYTES + 16 + 24 + 24 + 8 + 8
 #: bytes of an edge of the graph: ends, shift (integers of 64 bits), vector and distance
 EDGE_BYTES = 16 + 24 + 24 + 8
 #: bytes of an atom: positions and numbers of the structure, of the copies that calculator and list keep and of the

@@ -54,8 +54,8 @@ class _Pairs(NamedTuple):
     their positions stay in the cache, and a pair takes eight bytes."""
 
     first: np.ndarray  #: [N + 1] where the pairs of each atom begin
-    image: np.ndarray  #: [pairs] uint32: the neighbour
-    near: np.ndarray  #: [pairs] uint32: the pairs within the cutoff, those of each part from its first place on
+    image: np.ndarray  #: [pairs] uint32, int64 if there are very many: the neighbour
+    near: np.ndarray  #: [pairs] the same: the pairs within the cutoff, those of each part from its first place on
     owner: np.ndarray  #: [images] int64: the atom that each is an image of
     shift: np.ndarray  #: [images, 3] int64: its cell
 
@@ -198,10 +198,11 @@ def _farthest(positions: np.ndarray, before: np.ndarray) -> float:  # pragma: no
 def _pairs_of(found: Neighbors, atoms: int) -> _Pairs:
     """The same pairs by images."""
     first = np.searchsorted(found.edge_index[0], np.arange(atoms + 1))
-    image, near = (np.empty(len(found.distances), dtype=np.uint32) for _ in range(2))
+    count = len(found.distances)
+    image, near = (np.empty(count, dtype=np.uint32 if count < 2**31 else np.int64) for _ in range(2))
     # there is no use of `near` yet
-    count = _find_images(found.edge_index[1], found.edge_shifts, np.full(atoms, -1), image, near)
-    return _Pairs(first, image, near, found.edge_index[1][near[:count]], found.edge_shifts[near[:count]])
+    images = _find_images(found.edge_index[1], found.edge_shifts, np.full(atoms, -1), image, near)
+    return _Pairs(first, image, near, found.edge_index[1][near[:images]], found.edge_shifts[near[:images]])
 
 
 @njit(cache=True)
@@ -212,7 +213,7 @@ def _find_images(  # pragma: no cover - compiled
 
     `latest` [N] is -1.
     """
-    count, before = 0, np.empty(len(neighbor), dtype=np.int32)
+    count, before = 0, np.empty(len(neighbor), dtype=np.int64)
     for e in range(len(neighbor)):
         j, a, b, c = neighbor[e], shifts[e, 0], shifts[e, 1], shifts[e, 2]
         m = latest[j]
