@@ -239,7 +239,7 @@ class CHGNet(EnergyModel):
         # each convolution keeps what it reads of bonds, of angles and (five sources, twice as wide) of atoms; besides
         # these, embeddings, gradients, and the gradients of gathered rows; factors fitted to 2, 4 and 6 convolutions
         convolutions, units = self.config.convolutions, self.config.units
-        rows = (4.9 + 1.3 * convolutions) * size.edges + 1.3 * (1 + convolutions) * size.triplets
+        rows = (6.4 + 1.3 * convolutions) * size.edges + 1.3 * (1 + convolutions) * size.triplets
         rows += (18 + 10 * convolutions) * size.atoms
         return round(rows * units * self.magmom.weight.itemsize)
 

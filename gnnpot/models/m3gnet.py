@@ -213,10 +213,10 @@ class M3GNet(EnergyModel):
         blocks, units = self.config.blocks, max(self.config.units, self.config.width)
         # of edges, each block keeps what its two updates read; the embedding, its gradient, the gradients of gathered
         # rows (twice as wide), and what close edges have
-        edges = 2 * blocks + 6
+        edges = 2 * blocks + 7
         # of atoms, each block keeps the four sources of its updates, twice as wide, and two of their features; their
         # gradients and the readout
-        atoms = 10 * blocks + 28
+        atoms = 10 * blocks + 34
         return (edges * size.edges + atoms * size.atoms) * units * self.edge_embedding.weight.itemsize
 
     def close_edges(self, graph: Graph, distances: Tensor) -> CloseEdges:
