@@ -3,7 +3,7 @@
     export MPIR_CVAR_ENABLE_HEAVY_YIELD=1
     run="mpiexec -n 2 python scripts/benchmarks/lammps_ranks.py run -o docs/benchmarks/lammps.jsonl"
     $run n2p2-silicon Si.vasp --label "HDNNP, silicon"
-    $run lgps-1 Li10GeP2S12.vasp --label "SevenNet, Li10GeP2S12" --atoms 4000
+    $run lgps-4 Li10GeP2S12.vasp --label "SevenNet, Li10GeP2S12" --atoms 4000
     python scripts/benchmarks/lammps_ranks.py table docs/benchmarks/lammps.jsonl -o docs/benchmarks/lammps.md
 
 The structure is repeated to about so many atoms in a cell that is nearly a cube, disturbed by 0.05 Å, and moves at 300

@@ -261,7 +261,7 @@ MODELS = {
     "chgnet": "chgnet",
     str(CHECKPOINTS / "sevennet-format-3"): "sevennet",
     "gnnpot-1": "sevennet",
-    "lgps-3": "sevennet",
+    "lgps-4": "sevennet",
     str(CHECKPOINTS / "nequix-format-3"): "nequix",
     DEFAULT: "nequix",
     str(CHECKPOINTS / "hdnnp-format-3"): "hdnnp",

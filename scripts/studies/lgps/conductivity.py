@@ -23,6 +23,7 @@ import numpy as np
 import torch
 import typer
 from ase import Atoms
+from filelock import FileLock
 from rich.console import Console
 
 from gnnpot.cli.conductivity import MakeCalculator
@@ -279,7 +280,9 @@ def main(
         futures = [pool.submit(one_temperature, *item, data, runs, scale) for item in work]
         try:
             for future in as_completed(futures):
-                _add(out, future.result())
+                # another call may end a temperature in the same second
+                with FileLock(runs / "results.lock"):
+                    _add(out, future.result())
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
 

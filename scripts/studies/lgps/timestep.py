@@ -1,6 +1,6 @@
 """What a time step does to the dynamics of Li10GeP2S12: conservation of energy, and how far temperatures are off.
 
-    python scripts/studies/lgps/timestep.py lgps-3 --data lgps50_train.extxyz.gz --out docs/lgps/timestep.json
+    python scripts/studies/lgps/timestep.py lgps-4 --data lgps50_train.extxyz.gz --out docs/lgps/timestep.json
 
 400 atoms at the volume of experiment, without thermostat (velocity Verlet), all from one state at 800 K. Of harmonic
 vibrations of frequency ω, velocity Verlet samples displacements at a temperature above that of the velocities, by the
