@@ -238,24 +238,23 @@ def _edges_within(  # pragma: no cover - compiled
     and which of them is the shortest. Pairs are shared out in `parts`, which changes nothing."""
     first, image, near, owner, shift = pairs
     n, limit = len(image), cutoff * cutoff
-    places = np.empty((len(owner), 3))
+    offsets = np.empty((len(owner), 3))
     for m in range(len(owner)):
         a, b, c = shift[m]
         for k in range(3):
-            places[m, k] = positions[owner[m], k] + (a * cell[0, k] + b * cell[1, k] + c * cell[2, k])
+            offsets[m, k] = a * cell[0, k] + b * cell[1, k] + c * cell[2, k]
     counts = np.zeros(parts, dtype=np.int64)
     for part in prange(parts):
         begin = count = n * part // parts
         end, e = n * (part + 1) // parts, begin
         i = np.searchsorted(first, begin, side="right") - 1
         while e < end:
-            x, y, z = positions[i]
+            here = positions[i, 0], positions[i, 1], positions[i, 2]
             for pair in range(e, min(first[i + 1], end)):
-                m = image[pair]
-                dx, dy, dz = places[m, 0] - x, places[m, 1] - y, places[m, 2] - z
+                x, y, z = _vector(here, positions, owner, offsets, image[pair])
                 near[count] = pair
                 # without a branch, which would be guessed wrong for every third pair
-                count += dx * dx + dy * dy + dz * dz <= limit
+                count += x * x + y * y + z * z <= limit
             e = first[i + 1]
             i += 1
         counts[part] = count - begin
@@ -272,13 +271,11 @@ def _edges_within(  # pragma: no cover - compiled
             while first[i + 1] <= e:
                 i += 1
             m = image[e]
-            index[0, to], index[1, to] = i, owner[m]
-            square = 0.0
-            for c in range(3):
-                x = places[m, c] - positions[i, c]
-                shifts[to, c], vectors[to, c] = shift[m, c], x
-                square += x * x
-            distances[to] = np.sqrt(square)
+            x, y, z = _vector((positions[i, 0], positions[i, 1], positions[i, 2]), positions, owner, offsets, m)
+            square = x * x + y * y + z * z
+            index[0, to], index[1, to], distances[to] = i, owner[m], np.sqrt(square)
+            shifts[to, 0], shifts[to, 1], shifts[to, 2] = shift[m, 0], shift[m, 1], shift[m, 2]
+            vectors[to, 0], vectors[to, 1], vectors[to, 2] = x, y, z
             if square < least:
                 shortest[part], least = to, square
             to += 1
@@ -287,3 +284,17 @@ def _edges_within(  # pragma: no cover - compiled
         if counts[part] and distances[shortest[part]] < distances[nearest]:
             nearest = shortest[part]
     return index, shifts, vectors, distances, nearest
+
+
+@njit(forceinline=True)
+def _vector(  # pragma: no cover - compiled
+    here: tuple[float, float, float], positions: np.ndarray, owner: np.ndarray, offsets: np.ndarray, m: int
+) -> tuple[float, float, float]:
+    """From a place to image m; added up so that the vector of the reverse pair is the same but for its sign, and both
+    pairs are within the cutoff or neither is."""
+    j = owner[m]
+    return (
+        positions[j, 0] - here[0] + offsets[m, 0],
+        positions[j, 1] - here[1] + offsets[m, 1],
+        positions[j, 2] - here[2] + offsets[m, 2],
+    )

@@ -152,3 +152,19 @@ def test_pairs_are_shared_out_without_a_trace(parts):
         one, several = (_edges_within(atoms.positions, atoms.cell.array, pairs, CUTOFF, n) for n in (1, parts))
         for a, b in zip(one, several, strict=True):
             np.testing.assert_array_equal(a, b)
+
+
+def test_a_pair_and_its_reverse_are_exactly_opposite():
+    """So that both are edges or neither is, for distances of the cutoff itself."""
+    atoms = bulk("NaCl", "rocksalt", a=5.6, cubic=True)
+    atoms.rattle(0.1, seed=0)
+    args, kept = (atoms.cell.array, atoms.pbc), SkinList(CUTOFF, 0.8)
+    kept.update(atoms.positions, *args)
+    found = kept.update(atoms.positions + 0.01 * np.random.default_rng(1).standard_normal((8, 3)), *args)
+    edges = {
+        (i, j, *shift): tuple(v)
+        for (i, j), shift, v in zip(found.edge_index.T, found.edge_shifts, found.edge_vectors, strict=True)
+    }
+    assert kept.rebuilds == 1 and len(edges) > 100
+    for (i, j, *shift), vector in edges.items():
+        assert edges[(j, i, *(-k for k in shift))] == tuple(-x for x in vector)
