@@ -152,7 +152,7 @@ def _add_image(  # pragma: no cover - compiled
     found: Neighbors,
     is_written: bool,
 ) -> None:
-    """The same for the image of j in cell s and the centres grid.order[near]."""
+    """What `_add_neighbor` does, for the image of j in cell s and the centres grid.order[near]."""
     positions, cell = grid.positions, grid.cell
     for a in near:
         i = grid.order[a]

@@ -51,7 +51,7 @@ def neighbor_list(positions: np.ndarray, cell: np.ndarray, pbc: np.ndarray, cuto
     if integers is not None:
         found = find_by_tree(positions, reduced, pbc, cutoff)
         return found._replace(edge_shifts=found.edge_shifts @ integers)
-    if not fits_grid(positions, complete, pbc, cutoff, max(MAX_GRID_CELLS, len(positions))):
+    if not has_grid(positions, complete, pbc, cutoff):
         return find_by_tree(positions, complete, pbc, cutoff)
     from gnnpot.compiler.threads import follow_torch
     from gnnpot.data.neighbor_grid import ATOMS_PER_THREAD, grid_of, pairs_by_grid
@@ -124,6 +124,11 @@ def fits_grid(positions: np.ndarray, complete: np.ndarray, pbc: np.ndarray, cuto
     return bool(np.prod(np.maximum(spans / cutoff, 1.0)) <= most)
 
 
+def has_grid(positions: np.ndarray, complete: np.ndarray, pbc: np.ndarray, cutoff: float) -> bool:
+    """Whether neighbours are searched in a grid; otherwise in a k-d tree, which takes more time and memory."""
+    return fits_grid(positions, complete, pbc, cutoff, max(MAX_GRID_CELLS, len(positions)))
+
+
 def wrapped(positions: np.ndarray, complete: np.ndarray, pbc: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """([N, 3] fractional coordinates, within 0 to 1 along periodic directions; [N, 3] the whole cells taken off)."""
     fractional = positions @ np.linalg.inv(complete)
@@ -136,17 +141,23 @@ def find_by_tree(positions: np.ndarray, complete: np.ndarray, pbc: np.ndarray, c
     fractional, cells = wrapped(positions, complete, pbc)
     images, atoms, shifts = _images(fractional, complete, pbc, cutoff)
     found = cKDTree(fractional @ complete).sparse_distance_matrix(cKDTree(images), cutoff, output_type="ndarray")
-    i, image = found["i"].astype(np.int64), found["j"].astype(np.int64)
-    j = atoms[image]
-    itself = (i == j) & ~shifts[image].any(axis=1)
-    i, j, image = i[~itself], j[~itself], image[~itself]
-    order = np.lexsort((j, i))
-    i, j, image = i[order], j[order], image[order]
-    shift = shifts[image] - cells[j] + cells[i]
-    vectors = positions[j] - positions[i] + shift @ complete
+    order = np.lexsort((atoms[found["j"]], found["i"]))
+    i, image = found["i"][order].astype(np.int64, copy=False), found["j"][order]
+    # what is no longer needed goes at once: these arrays are as large as the result
+    del found, order
+    j, shift = atoms[image], shifts[image]
+    del image
+    shift += cells[i]
+    shift -= cells[j]
+    vectors = positions[j]
+    vectors -= positions[i]
+    vectors += shift @ complete
     distances = np.linalg.norm(vectors, axis=1)
-    near = np.flatnonzero(distances < cutoff)
-    return Neighbors(np.stack([i[near], j[near]]), shift[near].astype(np.int64), vectors[near], distances[near])
+    near = np.flatnonzero((distances < cutoff) & ((i != j) | shift.any(axis=1)))
+    edge_index = np.stack([i[near], j[near]])
+    del i, j
+    shift, vectors, distances = shift[near].astype(np.int64), vectors[near], distances[near]
+    return Neighbors(edge_index, shift, vectors, distances)
 
 
 def _images(

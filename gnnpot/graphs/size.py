@@ -15,15 +15,17 @@ from dataclasses import dataclass
 import numpy as np
 
 from gnnpot.compiler.decorator import njit
-from gnnpot.data.neighbor_search import compact_cell, complete_cell
+from gnnpot.data.neighbor_search import compact_cell, complete_cell, has_grid
 from gnnpot.errors import MemoryNeedError
 from gnnpot.graphs.free_memory import free_memory
 from gnnpot.graphs.neighbors import are_independent
 
 #: bytes of a pair of the list with its skin: its image, and which are within the cutoff
 PAIR_BYTES = 4 + 4
-#: the same while it is made: ends, shift, vector and distance, and what its image is found by
+#: the same while it is made: ends, shift, vector and distance, and a place in a chain of images
 NEW_PAIR_BYTES = PAIR_BYTES + 16 + 24 + 24 + 8 + 8
+#: the same where a k-d tree finds it
+TREE_PAIR_BYTES = 144
 #: bytes of an edge of the graph: ends, shift (integers of 64 bits), vector and distance
 EDGE_BYTES = 16 + 24 + 24 + 8
 #: bytes of an atom: positions and numbers of the structure, of the copies that calculator and list keep and of the
@@ -43,10 +45,11 @@ class GraphSize:
     edges: int
     triplets: int = 0
     pairs: int = 0  #: of the list with its skin
+    tree: bool = False  #: whether a k-d tree finds them
 
     def peak(self, prediction: int) -> int:
         """Bytes of its list of pairs while that is made, or of list, graph and `prediction`, whichever is more."""
-        made = NEW_PAIR_BYTES * max(self.pairs, self.edges)
+        made = (TREE_PAIR_BYTES if self.tree else NEW_PAIR_BYTES) * max(self.pairs, self.edges)
         kept = PAIR_BYTES * self.pairs + EDGE_BYTES * self.edges + TRIPLET_BYTES * self.triplets + prediction
         return max(made, kept) + ATOM_BYTES * self.atoms
 
@@ -77,11 +80,12 @@ def graph_size(
     count = min(SAMPLE, atoms)
     chosen = ((np.arange(count) + np.random.default_rng(0).random(count)) * atoms / count).astype(np.int64)
     reach = cutoff + skin
-    complete, _ = compact_cell(complete_cell(cell, pbc), pbc, reach)
+    complete, integers = compact_cell(complete_cell(cell, pbc), pbc, reach)
+    tree = integers is not None or not has_grid(positions, complete, pbc, reach)
     radii = np.array([reach, cutoff, three_body_cutoff or 0.0])
     counts = _count(positions, complete, np.linalg.inv(complete), pbc, _images(complete, pbc, reach), chosen, radii)
     pairs, edges, triplets = (round(count * atoms / len(chosen)) for count in counts)
-    return GraphSize(atoms, edges, triplets, pairs)
+    return GraphSize(atoms, edges, triplets, pairs, tree)
 
 
 def _images(cell: np.ndarray, pbc: np.ndarray, cutoff: float) -> np.ndarray:

@@ -50,8 +50,8 @@ class _Checked(NamedTuple):
 
 
 class _Pairs(NamedTuple):
-    """All pairs of a list. An image is an atom in one of the cells; there are far fewer images than pairs, so that
-    their positions stay in the cache, and a pair takes eight bytes."""
+    """All pairs of a list. An image is an atom in one of the cells. There are usually far fewer images than pairs, so
+    that what is known of them stays in the cache, and a pair takes eight bytes."""
 
     first: np.ndarray  #: [N + 1] where the pairs of each atom begin
     image: np.ndarray  #: [pairs] uint32, int64 if there are very many: the neighbour
@@ -200,7 +200,7 @@ def _pairs_of(found: Neighbors, atoms: int) -> _Pairs:
     first = np.searchsorted(found.edge_index[0], np.arange(atoms + 1))
     count = len(found.distances)
     image, near = (np.empty(count, dtype=np.uint32 if count < 2**31 else np.int64) for _ in range(2))
-    # there is no use of `near` yet
+    # `near` is scratch here
     images = _find_images(found.edge_index[1], found.edge_shifts, np.full(atoms, -1), image, near)
     return _Pairs(first, image, near, found.edge_index[1][near[:images]], found.edge_shifts[near[:images]])
 
@@ -209,10 +209,8 @@ def _pairs_of(found: Neighbors, atoms: int) -> _Pairs:
 def _find_images(  # pragma: no cover - compiled
     neighbor: np.ndarray, shifts: np.ndarray, latest: np.ndarray, image: np.ndarray, pair: np.ndarray
 ) -> int:
-    """Number the images, write that of each pair to `image` and one pair of each image to `pair`; how many there are.
-
-    `latest` [N] is -1.
-    """
+    """Number the images, write that of each pair to `image` and one pair of each image to `pair`; return how many
+    images there are. `latest` [N] must be -1."""
     count, before = 0, np.empty(len(neighbor), dtype=np.int64)
     for e in range(len(neighbor)):
         j, a, b, c = neighbor[e], shifts[e, 0], shifts[e, 1], shifts[e, 2]
@@ -234,15 +232,16 @@ def _find_images(  # pragma: no cover - compiled
 def _edges_within(  # pragma: no cover - compiled
     positions: np.ndarray, cell: np.ndarray, pairs: _Pairs, cutoff: float, parts: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, int]:
-    """(index [2, E], shifts [E, 3], vectors [E, 3], distances [E]) of the pairs that are at most `cutoff` apart now,
+    """(index [2, E], shifts [E, 3], vectors [E, 3], distances [E]) of the pairs that are less than `cutoff` apart now,
     and which of them is the shortest. Pairs are shared out in `parts`, which changes nothing."""
     first, image, near, owner, shift = pairs
     n, limit = len(image), cutoff * cutoff
     offsets = np.empty((len(owner), 3))
-    for m in range(len(owner)):
-        a, b, c = shift[m]
-        for k in range(3):
-            offsets[m, k] = a * cell[0, k] + b * cell[1, k] + c * cell[2, k]
+    for part in prange(parts):
+        for m in range(len(owner) * part // parts, len(owner) * (part + 1) // parts):
+            a, b, c = shift[m]
+            for k in range(3):
+                offsets[m, k] = a * cell[0, k] + b * cell[1, k] + c * cell[2, k]
     counts = np.zeros(parts, dtype=np.int64)
     for part in prange(parts):
         begin = count = n * part // parts
@@ -254,7 +253,7 @@ def _edges_within(  # pragma: no cover - compiled
                 x, y, z = _vector(here, positions, owner, offsets, image[pair])
                 near[count] = pair
                 # without a branch, which would be guessed wrong for every third pair
-                count += x * x + y * y + z * z <= limit
+                count += x * x + y * y + z * z < limit
             e = first[i + 1]
             i += 1
         counts[part] = count - begin

@@ -67,13 +67,12 @@ def test_each_layer_of_a_slab_has_its_share():
 MEASURE = """
 import sys
 import psutil, torch, numba
-from ase.build import bulk
 from gnnpot.engines.calculator import Calculator
-from tests.graphs.test_size import potential
+from tests.graphs.test_size import potential, silicon
 
 torch.set_num_threads(1), numba.set_num_threads(1)
 calculator = Calculator(potential(sys.argv[1]))
-small, large = (bulk("Si", cubic=True) * (n, n, n) for n in (2, 10))
+small, large = (silicon(n, sys.argv[2]) for n in (2, 10))
 for atoms in (small, large):
     atoms.rattle(0.02, seed=1)
     atoms.calc = calculator
@@ -83,9 +82,21 @@ large.get_forces()
 """
 
 
-def peak_memory(name: str) -> int:
+def silicon(n: int, kind: str) -> Atoms:
+    """8 n³ atoms of a crystal, or two clusters of half as many that lie so far apart that a tree finds neighbours."""
+    if kind == "crystal":
+        return bulk("Si", cubic=True) * (n, n, n)
+    near = bulk("Si", cubic=True) * (n, n, n // 2)
+    near.set_cell(None)
+    near.pbc = False
+    far = near.copy()
+    far.positions += 3e4, 2e4, 1e4
+    return near + far
+
+
+def peak_memory(name: str, kind: str) -> int:
     """Bytes that a prediction takes, seen from another process: compiled steps let no other thread of theirs look."""
-    with subprocess.Popen([sys.executable, "-c", MEASURE, name], stdout=subprocess.PIPE, text=True) as running:
+    with subprocess.Popen([sys.executable, "-c", MEASURE, name, kind], stdout=subprocess.PIPE, text=True) as running:
         before, peak, process = int(running.stdout.readline()), 0, psutil.Process(running.pid)
         with contextlib.suppress(psutil.NoSuchProcess):
             while running.poll() is None:
@@ -95,11 +106,12 @@ def peak_memory(name: str) -> int:
     return peak - before
 
 
-@pytest.mark.parametrize("name", CONFIGS)
-def test_estimate(name):
-    atoms, model = bulk("Si", cubic=True) * (10, 10, 10), potential(name)
+@pytest.mark.parametrize(("name", "kind"), [*((name, "crystal") for name in CONFIGS), ("hdnnp", "clusters")])
+def test_estimate(name, kind):
+    atoms, model = silicon(10, kind), potential(name)
     size = graph_size(atoms.positions, atoms.cell.array, atoms.pbc, model.cutoff, model.three_body_cutoff, skin=SKIN)
-    assert 0.5 < peak_memory(name) / model.memory(size) < 1.2
+    assert size.tree == (kind == "clusters")
+    assert 0.5 < peak_memory(name, kind) / model.memory(size) < 1.2
 
 
 @pytest.mark.parametrize("name", CONFIGS)

@@ -154,8 +154,18 @@ def test_pairs_are_shared_out_without_a_trace(parts):
             np.testing.assert_array_equal(a, b)
 
 
+@pytest.mark.parametrize("shell", [1, 2, 3, 5])
+def test_pairs_at_the_cutoff_have_their_reverse(shell):
+    atoms = bulk("Cu", cubic=True) * (3, 4, 5)
+    # distances of a shell differ by rounding, and so does which of them are below the cutoff
+    kept, args = SkinList(3.61 * np.sqrt(shell / 2), 0.8), (atoms.cell.array, atoms.pbc)
+    for shift in ([0.0, 0.0, 0.0], [0.1, 0.2, 0.3], [31.7, 0.0, 0.0]):
+        found = kept.update(atoms.positions + shift, *args)
+        edges = set(map(tuple, np.column_stack([found.edge_index.T, found.edge_shifts]).tolist()))
+        assert edges == {(j, i, -a, -b, -c) for i, j, a, b, c in edges}
+
+
 def test_a_pair_and_its_reverse_are_exactly_opposite():
-    """So that both are edges or neither is, for distances of the cutoff itself."""
     atoms = bulk("NaCl", "rocksalt", a=5.6, cubic=True)
     atoms.rattle(0.1, seed=0)
     args, kept = (atoms.cell.array, atoms.pbc), SkinList(CUTOFF, 0.8)

@@ -22,11 +22,16 @@ CRYSTAL.rattle(0.2, seed=0)
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
 @pytest.mark.parametrize(
-    "structures", [[CRYSTAL], [molecule("H2O")], [Atoms("O")], [CRYSTAL, molecule("H2O"), CRYSTAL]]
+    "structures",
+    [[CRYSTAL], [molecule("H2O")], [Atoms("O")], [CRYSTAL, molecule("H2O"), CRYSTAL], [molecule("H2O"), CRYSTAL]],
 )
-def test_agrees(structures, dtype):
+@pytest.mark.parametrize("in_order", [True, False])
+def test_agrees(structures, in_order, dtype):
     graphs = [graph_of(atoms) for atoms in structures]
     graph = graphs[0] if len(graphs) == 1 else Batch.from_data_list(graphs)
+    if not in_order:
+        order = torch.randperm(graph.num_edges, generator=torch.Generator().manual_seed(1))
+        graph.edge_index, graph.edge_vectors = graph.edge_index[:, order], graph.edge_vectors[order]
     graph.edge_vectors = graph.edge_vectors.to(dtype)
     gradient = torch.randn(graph.edge_vectors.shape, generator=torch.Generator().manual_seed(0)).to(dtype)
     forces, stress = forces_and_stress(gradient, graph)

@@ -38,7 +38,7 @@ def forces_and_stress(gradient: Tensor, graph: Graph) -> tuple[Tensor, Tensor]:
 @njit(cache=True, fastmath=FAST)
 def _scale(energies, gradient, scale, references, numbers, found, along):
     for i in range(len(energies)):
-        found[i] = scale * float(energies[i]) + references[numbers[i]]
+        found[i] = scale * energies[i] + references[numbers[i]]
     factor = gradient.dtype.type(scale)
     for e in range(len(gradient)):
         for k in range(3):
@@ -57,8 +57,8 @@ def _sums(edge_index, vectors, gradient, cells, batch, forces, stress):
         e = begin
         while e < count and edge_index[0, e] == i:
             j = edge_index[1, e]
-            x, y, z = float(vectors[e, 0]), float(vectors[e, 1]), float(vectors[e, 2])
-            gx, gy, gz = float(gradient[e, 0]), float(gradient[e, 1]), float(gradient[e, 2])
+            x, y, z = np.float64(vectors[e, 0]), np.float64(vectors[e, 1]), np.float64(vectors[e, 2])
+            gx, gy, gz = np.float64(gradient[e, 0]), np.float64(gradient[e, 1]), np.float64(gradient[e, 2])
             fx, fy, fz = fx + gx, fy + gy, fz + gz
             forces[j, 0] -= gx
             forces[j, 1] -= gy

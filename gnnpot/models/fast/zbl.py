@@ -52,7 +52,7 @@ def _repulsion(
     """Fill `energies` [N] and `gradient` [E, 3], which are zero; power q, and s, p and r_ij [S, S]."""
     height = 0.5 * (power + 1) * (power + 2)
     for e in range(len(vectors)):
-        x, y, z = float(vectors[e, 0]), float(vectors[e, 1]), float(vectors[e, 2])
+        x, y, z = np.float64(vectors[e, 0]), np.float64(vectors[e, 1]), np.float64(vectors[e, 2])
         square = x * x + y * y + z * z
         if square >= cutoff * cutoff:
             continue
