@@ -31,7 +31,8 @@ def row(script, temperature: float, left_out: str = "", name: str = "order-0") -
         "left_out_of_collective": left_out,
         "volume_A3_per_atom": 19.2,
     }
-    found["sigma_mS_cm"] = [middle, 0.9 * middle, 1.1 * middle]
+    found["sigma_mS_cm"] = found["sigma_collective_mS_cm"] = [middle, 0.9 * middle, 1.1 * middle]
+    found |= {"D_cm2_s": [1e-6, 0.9e-6, 1.1e-6], "haven_ratio": [1.0, 0.9, 1.1]}
     return found | {"sigma_quantiles_mS_cm": quantiles, "sigma_collective_quantiles_mS_cm": quantiles}
 
 
@@ -47,6 +48,9 @@ def test_fits_are_made_of_the_rows_that_are_there(script, tmp_path):
     value, low, high = fit["Ea_eV"]
     assert low < 0.2 < high and high - low < 0.03 and value == pytest.approx(0.2, abs=0.01)
     assert fit["sigma_300K_mS_cm"][1] < 10 < fit["sigma_300K_mS_cm"][2] and fit["temperatures_K"] == [500, 650, 800]
+    tables = (tmp_path / "conductivity-results.md").read_text()
+    assert tables.count("| `order-0` | `student` |") == 7 and "left out: a part of 300 ps" in tables
+    assert f"{value:.3f} ({low:.3f} to {high:.3f})" in tables
 
 
 def test_what_has_a_row_is_not_run_again(script):

@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
 
-import arrhenius_picture
+import conductivity_report
 import numba
 import numpy as np
 import torch
@@ -319,7 +319,7 @@ def _add(out: Path, new: list[dict[str, Any]]) -> None:
     result = {"runs": found, "fits": fits(found)}
     parts = (f' "{key}": [{_lines(value)}]' for key, value in result.items())
     write_text(out, "{\n" + ",\n".join(parts) + "\n}\n")
-    arrhenius_picture.draw(result).savefig(out.with_suffix(".png"), dpi=150)
+    conductivity_report.write(result, out)
 
 
 def _lines(rows: list[dict[str, Any]]) -> str:

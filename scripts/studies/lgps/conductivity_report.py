@@ -1,6 +1,6 @@
-"""The Arrhenius plot of docs/lgps/conductivity.json, beside published values.
+"""Tables of docs/lgps/conductivity.json, and its Arrhenius plot beside published values.
 
-python scripts/studies/lgps/arrhenius_picture.py docs/lgps/conductivity.json
+python scripts/studies/lgps/conductivity_report.py docs/lgps/conductivity.json
 """
 
 import json
@@ -12,6 +12,7 @@ import typer
 from matplotlib.figure import Figure
 
 from gnnpot.properties.conductivity.result import ROOM
+from gnnpot.runs.files import write_text
 from gnnpot.runs.pages import COLORS, GREY, new_figure, plain_log_ticks, tidy
 from gnnpot.units import BOLTZMANN
 
@@ -22,6 +23,9 @@ PUBLISHED = (
     ("ab initio, Mo 2012", 300.0, 9.0, "v"),
     ("ab initio, Ong 2013", 300.0, 13.0, "^"),
 )
+
+#: of the page of tables
+TITLE = "# Conductivity of Li10GeP2S12: runs and fits"
 
 
 def draw(result: dict[str, Any]) -> Figure:
@@ -69,9 +73,53 @@ def _series(row: dict[str, Any]) -> tuple[str, str]:
     return row["set"], row["potential"]
 
 
+def tables(result: dict[str, Any]) -> str:
+    """Markdown: rows of the runs and of the fits, with intervals of 95 %."""
+    lines = [
+        "| set | potential | atoms | K | time, ps | D, 1e-6 cm²/s | σ, mS/cm | collective σ, mS/cm | Haven ratio | |"
+    ]
+    lines.append("| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |")
+    for r in result["runs"]:
+        cells = [f"`{r['set']}`", f"`{r['potential']}`", f"{r['atoms']:,}", f"{r['temperature_K']:g}"]
+        cells += [f"{r['time_ps']:,.0f}", _interval([1e6 * x for x in r["D_cm2_s"]]), _interval(r["sigma_mS_cm"])]
+        cells += [_interval(r["sigma_collective_mS_cm"]), _interval(r["haven_ratio"]), _left_out(r)]
+        lines.append(f"| {' | '.join(cells)} |")
+    if result["fits"]:
+        lines += ["", "| fit of | potential | K | Ea, eV | σ at 300 K, mS/cm | collective σ at 300 K, mS/cm |"]
+        lines.append("| --- | --- | --- | --- | --- | --- |")
+    for f in result["fits"]:
+        cells = [f"`{f['set']}`{', the headline' if f['headline'] else ''}", f"`{f['potential']}`"]
+        cells += [", ".join(f"{t:g}" for t in f["temperatures_K"]), _interval(f["Ea_eV"], digits=3)]
+        cells += [_interval(f["sigma_300K_mS_cm"]), _interval(f["sigma_collective_300K_mS_cm"])]
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
+
+
+def _interval(value: list[float] | None, digits: int = 2) -> str:
+    """Value (low to high), to so many digits of the value."""
+    if value is None or not np.isfinite(value).all():
+        return ""
+    places = max(digits - 1 - int(np.floor(np.log10(abs(value[0])))), 0) if value[0] else digits
+    middle, low, high = (f"{x:,.{places}f}" for x in value)
+    return f"{middle} ({low} to {high})"
+
+
+def _left_out(row: dict[str, Any]) -> str:
+    """Of which fit a row is left out, and why."""
+    if row["left_out"]:
+        return f"left out: {row['left_out']}"
+    return f"collective left out: {row['left_out_of_collective']}" if row["left_out_of_collective"] else ""
+
+
+def write(result: dict[str, Any], out: Path) -> None:
+    """Picture and tables beside OUT, the JSON."""
+    draw(result).savefig(out.with_suffix(".png"), dpi=150)
+    write_text(out.with_name(f"{out.stem}-results.md"), f"{TITLE}\n\n<!-- tables -->\n\n{tables(result)}")
+
+
 def main(results: Path) -> None:
-    """Draw what is in RESULTS, a PNG beside it."""
-    draw(json.loads(results.read_text())).savefig(results.with_suffix(".png"), dpi=150)
+    """Draw what is in RESULTS, a PNG beside it, and write its tables."""
+    write(json.loads(results.read_text()), results)
 
 
 if __name__ == "__main__":
