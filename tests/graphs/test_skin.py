@@ -149,9 +149,15 @@ def test_a_list_without_a_check_leaves_the_next_one_unchecked():
 def test_pairs_are_shared_out_without_a_trace(parts):
     for atoms in (bulk("NaCl", "rocksalt", a=5.6, cubic=True), Atoms("Cu")):
         pairs = _pairs_of(neighbor_list(atoms.positions, atoms.cell.array, atoms.pbc, CUTOFF + 0.8), len(atoms))
-        one, several = (_edges_within(atoms.positions, atoms.cell.array, pairs, CUTOFF, n) for n in (1, parts))
-        for a, b in zip(one, several, strict=True):
+        # as there are in a list that 32 bits can't number
+        wide = pairs._replace(image=pairs.image.astype(np.int64), near=pairs.near.astype(np.int64))
+        one, several, other = (
+            _edges_within(atoms.positions, atoms.cell.array, p, CUTOFF, n)
+            for p, n in ((pairs, 1), (pairs, parts), (wide, parts))
+        )
+        for a, b, c in zip(one, several, other, strict=True):
             np.testing.assert_array_equal(a, b)
+            np.testing.assert_array_equal(a, c)
 
 
 @pytest.mark.parametrize("shell", [1, 2, 3, 5])
