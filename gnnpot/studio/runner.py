@@ -42,7 +42,7 @@ class Runner:
         key = session.name, job.number
         task = asyncio.create_task(self._run(session, job, language, resume))
         self._tasks[key] = task
-        task.add_done_callback(lambda _: self._tasks.pop(key, None))
+        task.add_done_callback(lambda _: self._forget(key, task))
 
     async def stop(self, session: Session, job: Job) -> None:
         """Ask a job to stop; what it has done stays in its folder."""
@@ -77,6 +77,11 @@ class Runner:
             task.cancel()
         if tasks:
             await asyncio.wait(tasks)
+
+    def _forget(self, key: tuple[str, int], task: asyncio.Task[None]) -> None:
+        """Drop a task that has ended; the job may have been resumed by another one since its state was published."""
+        if self._tasks.get(key) is task:
+            del self._tasks[key]
 
     async def _run(self, session: Session, job: Job, language: str, resume: bool) -> None:
         key, worker = (session.name, job.number), None
