@@ -27,7 +27,7 @@ from gnnpot.ops.cubic_forms import triples
 from gnnpot.ops.feature_products import feature_products, terms
 from gnnpot.ops.gate import gated_features
 from gnnpot.ops.rms_norm import rms_norm
-from gnnpot.ops.rows import Rows
+from gnnpot.ops.rows import Rows, padded
 from gnnpot.ops.spherical_harmonics import spherical_harmonics
 from gnnpot.ops.tensor_product import ProductLayout, coupling, coupling_paths, tensor_product
 
@@ -327,8 +327,8 @@ class EquivariantModel(EnergyModel):
             widest = max(widest, given)
         # gradients of what was given and, in each thread, of what was sent
         numbers = kept + (1 + torch.get_num_threads()) * widest
-        # harmonics, distance and vector of an edge, with their gradients
-        of_an_edge = 2 * (self.lmax + 1) ** 2 + 8
+        # vector, distance and harmonics of an edge; gradients of the harmonics, which hold the distance's, and vector
+        of_an_edge = 2 * padded((self.lmax + 1) ** 2) + 7
         return (numbers * size.atoms + of_an_edge * size.edges) * dtype.itemsize
 
     def _atoms(self, graph: Graph, operators: "EquivariantModel | BondConvolutions") -> AtomicOutput:

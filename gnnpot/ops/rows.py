@@ -22,8 +22,8 @@ class Columns:
     """Channels of several arrays side by side, each padded to whole SIMD vectors."""
 
     def __init__(self, widths: list[int]) -> None:
-        self.starts = starts([_padded(width) for width in widths])
-        self.width = sum(_padded(width) for width in widths)
+        self.starts = starts([padded(width) for width in widths])
+        self.width = sum(padded(width) for width in widths)
         ours = [start + torch.arange(width) for start, width in zip(self.starts, widths, strict=True)]
         #: those that are not padding; `None`: all
         self.ours = torch.cat(ours) if sum(widths) < self.width else None
@@ -67,8 +67,9 @@ class Rows:
         return [flat[atoms * start : atoms * (start + size)].view(-1, width) for start, size, width in self.offsets]
 
 
-def _padded(channels: int) -> int:
-    return channels + -channels % SIMD_WIDTH
+def padded(count: int) -> int:
+    """The multiple of `SIMD_WIDTH` from `count` on."""
+    return count + -count % SIMD_WIDTH
 
 
 def starts(sizes: list[int]) -> list[int]:

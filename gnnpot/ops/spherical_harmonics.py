@@ -22,13 +22,15 @@ from e3nn import o3
 from torch import Tensor
 
 from gnnpot.compiler.decorator import njit, prange
+from gnnpot.ops.rows import padded
 from gnnpot.ops.simd.kernels import FAST
 from gnnpot.ops.simd.vector_functions import square_root
+from gnnpot.ops.simd.vector_rows import load_rows, store_rows, transposed
 from gnnpot.ops.simd.vectors import SIMD_WIDTH, aligned, broadcast, fma, load, mul, store
 
 _SQRT3 = math.sqrt(3)
 #: edges that a thread takes at a time
-_BLOCK = 16 * SIMD_WIDTH
+_BLOCK = 32 * SIMD_WIDTH
 
 
 def spherical_harmonics(vectors: Tensor, lmax: int) -> list[Tensor]:
@@ -57,10 +59,15 @@ def _raising(l: int) -> Tensor:
 
 
 class Harmonics:
-    """`spherical_harmonics` for l = 0 to `lmax` and the pullback by hand."""
+    """`spherical_harmonics` for l = 0 to `lmax` and the pullback by hand.
+
+    Kernels read and write sixteen edges at once. So arrays of harmonics, and of gradients with respect to them, have
+    rows for a multiple of sixteen edges and sixteen columns; what is beyond E edges and (lmax + 1)² harmonics may be
+    any number.
+    """
 
     def __init__(self, lmax: int) -> None:
-        self.size = (lmax + 1) ** 2
+        self.columns = padded((lmax + 1) ** 2)
         terms, constants = [], []
         for l, matrix in enumerate([_raising(l) for l in range(1, lmax)], start=1):
             for k, c in torch.nonzero(matrix).tolist():
@@ -70,56 +77,53 @@ class Harmonics:
         self._constants = {np.dtype(dtype): np.array(constants, dtype) for dtype in (np.float32, np.float64)}
 
     def __call__(self, vectors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Distances [E] and harmonics [E, (lmax + 1)²] of edge vectors [E, 3]."""
-        distances, harmonics = np.empty(len(vectors), vectors.dtype), np.empty((len(vectors), self.size), vectors.dtype)
+        """Distances [E] and harmonics [at least E, columns] of edge vectors [E, 3]."""
+        distances = np.empty(len(vectors), vectors.dtype)
+        harmonics = np.empty((padded(len(vectors)), self.columns), vectors.dtype)
         _forward(vectors, self._terms, self._constants[vectors.dtype], distances, harmonics)
         return distances, harmonics
 
-    def pullback(self, vectors: np.ndarray, to_distances: np.ndarray, to_harmonics: np.ndarray) -> np.ndarray:
-        """Equation (2), [E, 3]."""
+    def pullback(self, vectors: np.ndarray, to_edges: np.ndarray) -> np.ndarray:
+        """Equation (2), [E, 3].
+
+        Args:
+            vectors: of the edges, [E, 3].
+            to_edges: gradients of the distances, in the column of Y_0, which is constant, and of the harmonics, [at
+                least E, columns].
+        """
         gradient = np.empty_like(vectors)
-        _backward(vectors, self._terms, self._constants[vectors.dtype], to_distances, to_harmonics, gradient)
+        _backward(vectors, self._terms, self._constants[vectors.dtype], to_edges, gradient)
         return gradient
 
 
 @njit(parallel=True, fastmath=FAST, cache=True)
 def _forward(vectors, terms, constants, distances, harmonics):
-    edges, size = harmonics.shape
+    edges, columns = len(vectors), harmonics.shape[1]
     for block in prange(-(-edges // _BLOCK)):
-        rows = (
-            aligned(3 * SIMD_WIDTH, vectors),
-            aligned(SIMD_WIDTH, vectors),
-            aligned(max(size, 4) * SIMD_WIDTH, vectors),
-        )
-        for first in range(block * _BLOCK, min((block + 1) * _BLOCK, edges), SIMD_WIDTH):
-            count = min(SIMD_WIDTH, edges - first)
-            _begin(vectors, first, count, terms, constants, *rows)
-            _, r, y = rows
-            for k in range(count):
-                distances[first + k] = r[k]
-                for c in range(size):
-                    harmonics[first + k, c] = y[c * SIMD_WIDTH + k]
-
-
-@njit(parallel=True, fastmath=FAST, cache=True)
-def _backward(vectors, terms, constants, to_distances, to_harmonics, gradient):
-    edges, size = to_harmonics.shape
-    for block in prange(-(-edges // _BLOCK)):
-        u, r, y = (
-            aligned(3 * SIMD_WIDTH, vectors),
-            aligned(SIMD_WIDTH, vectors),
-            aligned(max(size, 4) * SIMD_WIDTH, vectors),
-        )
-        g, along = aligned(max(size, 4) * SIMD_WIDTH, vectors), aligned(SIMD_WIDTH, vectors)
-        along[:] = 0
+        u, r, y = aligned(3 * SIMD_WIDTH, vectors), aligned(SIMD_WIDTH, vectors), aligned(columns * SIMD_WIDTH, vectors)
         for first in range(block * _BLOCK, min((block + 1) * _BLOCK, edges), SIMD_WIDTH):
             count = min(SIMD_WIDTH, edges - first)
             _begin(vectors, first, count, terms, constants, u, r, y)
-            g[:] = 0
             for k in range(count):
-                along[k] = to_distances[first + k]
-                for c in range(size):
-                    g[c * SIMD_WIDTH + k] = to_harmonics[first + k, c]
+                distances[first + k] = r[k]
+            for c in range(0, columns, SIMD_WIDTH):
+                rows = transposed(load_rows(y, c * SIMD_WIDTH, SIMD_WIDTH, SIMD_WIDTH))
+                store_rows(harmonics, first * columns + c, columns, rows)
+
+
+@njit(parallel=True, fastmath=FAST, cache=True)
+def _backward(vectors, terms, constants, to_edges, gradient):
+    edges, columns = len(vectors), to_edges.shape[1]
+    for block in prange(-(-edges // _BLOCK)):
+        u, r, y = aligned(3 * SIMD_WIDTH, vectors), aligned(SIMD_WIDTH, vectors), aligned(columns * SIMD_WIDTH, vectors)
+        g, along = aligned(columns * SIMD_WIDTH, vectors), aligned(SIMD_WIDTH, vectors)
+        for first in range(block * _BLOCK, min((block + 1) * _BLOCK, edges), SIMD_WIDTH):
+            count = min(SIMD_WIDTH, edges - first)
+            _begin(vectors, first, count, terms, constants, u, r, y)
+            for c in range(0, columns, SIMD_WIDTH):
+                rows = transposed(load_rows(to_edges, first * columns + c, columns, SIMD_WIDTH))
+                store_rows(g, c * SIMD_WIDTH, SIMD_WIDTH, rows)
+            store(along, 0, load(g, 0))
             for k in range(len(terms) - 1, -1, -1):
                 a, b, c = terms[k, 0] * SIMD_WIDTH, terms[k, 1] * SIMD_WIDTH, terms[k, 2] * SIMD_WIDTH
                 t = mul(broadcast(g, constants[k]), load(g, c))
@@ -134,7 +138,7 @@ def _backward(vectors, terms, constants, to_distances, to_harmonics, gradient):
 
 @njit(fastmath=FAST, forceinline=True)
 def _begin(vectors, first, count, terms, constants, u, r, y):
-    """Fill directions [3, SIMD_WIDTH], distances [SIMD_WIDTH] and harmonics [at least 4, SIMD_WIDTH] of some edges."""
+    """Fill directions [3, SIMD_WIDTH], distances [SIMD_WIDTH] and harmonics [columns, SIMD_WIDTH] of some edges."""
     # what is beyond the last edge is some direction, too
     u[:] = 1
     for k in range(count):

@@ -16,7 +16,8 @@ from gnnpot.ops.feature_products import feature_products, products_for_kernels, 
 from gnnpot.ops.gate import gated_features
 from gnnpot.ops.rms_norm import Norm, degree_weights, rms_norm
 from gnnpot.ops.rows import Rows
-from gnnpot.ops.simd.vectors import broadcast, get, lanes_less, load, lowest_bit, put
+from gnnpot.ops.simd.vector_rows import load_rows, store_rows, totals, transposed
+from gnnpot.ops.simd.vectors import SIMD_WIDTH, broadcast, get, lanes_less, load, lowest_bit, put, store
 from gnnpot.ops.spherical_harmonics import Harmonics, spherical_harmonics
 from gnnpot.ops.tensor_product import ProductLayout, coupling, coupling_paths, product_over_bonds, tensor_product
 
@@ -143,8 +144,10 @@ def test_harmonics_both_ways():
     kernel = Harmonics(3)
     r, y = kernel(given.numpy())
     np.testing.assert_allclose(r, distances.detach(), rtol=1e-12)
-    np.testing.assert_allclose(y, torch.cat(made, 1).detach(), atol=1e-12)
-    found = kernel.pullback(given.numpy(), along.numpy(), torch.cat(gradients, 1).numpy())
+    np.testing.assert_allclose(y[:5], torch.cat(made, 1).detach(), atol=1e-12)
+    to_edges = np.full_like(y, np.nan)
+    to_edges[:5] = torch.cat([along[:, None], *gradients[1:]], 1)
+    found = kernel.pullback(given.numpy(), to_edges)
     np.testing.assert_allclose(found, expected, rtol=1e-10)
 
 
@@ -285,3 +288,17 @@ def test_lanes_and_numbers_at_positions():
         numbers, found = np.array([7, 0]), np.zeros(3, np.int64)
         kernel(array, numbers, found)
         assert found.tolist() == [0b1010101, 2, 64] and numbers.tolist() == [7, 12]
+
+
+def test_totals_and_the_transpose_of_vectors():
+    @njit
+    def kernel(array, sums, turned):
+        store(sums, 0, totals(load_rows(array, 0, SIMD_WIDTH, 9)))
+        store_rows(turned, 0, SIMD_WIDTH, transposed(load_rows(array, 0, SIMD_WIDTH, SIMD_WIDTH)))
+
+    for dtype in (np.float32, np.float64):
+        rows = np.random.default_rng(0).standard_normal((SIMD_WIDTH, SIMD_WIDTH)).astype(dtype)
+        sums, turned = np.ones(SIMD_WIDTH, dtype), np.zeros(rows.size, dtype)
+        kernel(rows.ravel(), sums, turned)
+        np.testing.assert_allclose(sums, [*rows[:9].sum(1), *[0] * 7], atol=1e-6)
+        assert np.array_equal(turned.reshape(rows.shape), rows.T)

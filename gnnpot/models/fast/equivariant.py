@@ -68,13 +68,13 @@ class FastEquivariant:
             pullbacks.append(pullback)
         energies, gradient = np.empty(part.own, features.dtype), np.empty_like(features)
         kernels.readout(features, self._slopes, self._constant, energies, gradient)
-        to_harmonics, to_distances = np.zeros_like(harmonics), np.zeros_like(distances)
+        to_edges = np.zeros_like(harmonics)
         while pullbacks:
             # what a layer has kept is gone after its turn
-            gradient = pullbacks.pop()(gradient, to_harmonics, to_distances)
+            gradient = pullbacks.pop()(gradient, to_edges)
             if pullbacks and part.exchange is not None:
                 part.exchange.backward(gradient, self._layers[len(pullbacks)].plan.features)
-        to_vectors = self._harmonics.pullback(vectors, to_distances, to_harmonics)
+        to_vectors = self._harmonics.pullback(vectors, to_edges)
         return AtomicOutput(torch.from_numpy(energies)), torch.from_numpy(to_vectors)
 
 
@@ -155,20 +155,19 @@ class _Layer:
         )
 
     def __call__(self, features: np.ndarray, edges: Edges, *, deeper: bool) -> tuple[np.ndarray, Callable]:
-        """Features, and a function from their gradient to that of what was given, which adds to those of harmonics and
-        distances. If there is no layer before this one (not `deeper`), nobody needs the gradient of what was given.
+        """Features, and a function from their gradient to that of what was given, which adds to those of distances and
+        harmonics. If there is no layer before this one (not `deeper`), nobody needs the gradient of what was given.
         Features of ghosts are not set."""
         atoms, dtype = len(edges.species), features.dtype
         sent, totals = np.empty_like(features), np.empty(atoms * self.totals.size, dtype)
         mixed, out = np.empty_like(totals) if len(self.plan.made) else totals, np.empty(atoms * self.out.size, dtype)
         kernels.forward(self.plan, self.constants, self.products, edges, features, sent, totals, mixed, out)
 
-        def pullback(g: np.ndarray, to_harmonics: np.ndarray, to_distances: np.ndarray) -> np.ndarray:
+        def pullback(g: np.ndarray, to_edges: np.ndarray) -> np.ndarray:
             size = len(sent) if deeper else 0
             to_features, to_sent = np.empty(size, dtype), np.zeros((edges.parts.shape[1] - 1, size), dtype)
             kernels.backward(
-                self.plan, self.constants, self.products, edges, sent, totals, mixed, g, to_features, to_sent,
-                to_harmonics, to_distances,
+                self.plan, self.constants, self.products, edges, sent, totals, mixed, g, to_features, to_sent, to_edges
             )  # fmt: skip
             return to_features
 

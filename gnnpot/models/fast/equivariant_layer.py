@@ -72,7 +72,7 @@ class Edges(NamedTuple):
     starts: np.ndarray  #: [atoms + 1] where the edges of each atom begin, and where the last end
     neighbor: np.ndarray  #: [E]
     distances: np.ndarray  #: [E] Å
-    harmonics: np.ndarray  #: [E, (lmax + 1)²]
+    harmonics: np.ndarray  #: [at least E, columns] of `ops/spherical_harmonics.py`
     species: np.ndarray  #: [atoms]
     #: [own atoms and ghosts, threads + 1] the first atom of each thread, and where the last ends; own atoms are filled
     #: up with ghosts
@@ -162,9 +162,9 @@ def forward(plan, constants, feature_products, edges, x, y, totals, mixed, out):
 
 @njit(parallel=True, fastmath=FAST, cache=True)
 def backward(
-    plan, constants, feature_products, edges, y, totals, mixed, g, to_x, to_y, to_harmonics, to_distances
+    plan, constants, feature_products, edges, y, totals, mixed, g, to_x, to_y, to_edges
 ):  # fmt: skip
-    """Equation (2): fills `to_x` from the gradient g of x'; adds to those of harmonics and distances.
+    """Equation (2): fills `to_x` from the gradient g of x'; adds to those of distances and harmonics, `to_edges`.
 
     `to_y` [threads, numbers of y] must be zero. If it and `to_x` are empty, their part is left out.
     """
@@ -198,7 +198,7 @@ def backward(
             for k in range(count):
                 convolve_backward(
                     plan, constants, edges, first + k, y, to_messages, k, TILE, near, weights, slopes, rotation,
-                    products, sums, to_sent, to_harmonics, to_distances,
+                    products, sums, to_sent, to_edges,
                 )  # fmt: skip
     if len(to_x):
         for part in prange(len(parts) - 1):

@@ -28,6 +28,11 @@ class _RowInstructions(Instructions):
     def each(self, rows: Any, count: int) -> list[Any]:
         return [self.builder.extract_value(rows, m) for m in range(count)]
 
+    def shuffled(self, a: Any, b: Any, places: list[int]) -> Any:
+        """The numbers at some places of a, and from 16 on of b."""
+        mask = ir.Constant(ir.VectorType(ir.IntType(32), SIMD_WIDTH), places)
+        return self.builder.shuffle_vector(a, b, mask)
+
     def past(self, position: Any, stride: Any, count: int) -> list[Any]:
         """position + stride m, for each m < `count`; a stride of Python's or LLVM's."""
         if isinstance(stride, int):
@@ -119,14 +124,81 @@ def add_multiple(typing_context, vector, rows, sums):
 
 
 @intrinsic
-def add_totals(typing_context, numbers, position, rows):
-    """numbers[position + m] += the sum of rows[m]."""
+def dotted(typing_context, a, b):
+    """Σ_m a[m] b[m]."""
 
     def generate(context, builder, signature, arguments):
-        emit, (values, at, given) = _RowInstructions(context, builder, numbers.dtype), arguments
-        for row, k in zip(emit.each(given, rows.count), emit.past(at, 1, rows.count), strict=True):
-            place = emit.place(signature.args[0], values, k)
-            builder.store(builder.fadd(builder.load(place), emit.total(row)), place)
+        emit, (first, second) = _RowInstructions(context, builder, a.dtype.dtype), arguments
+        (x, y), *others = zip(emit.each(first, a.count), emit.each(second, b.count), strict=True)
+        result = builder.fmul(x, y)
+        for x, y in others:
+            result = emit.fma(x, y, result)
+        return result
+
+    return a.dtype(a, b), generate
+
+
+@intrinsic
+def store_rows(typing_context, array, position, stride, rows):
+    """array[position + stride m : … + 16] = rows[m]."""
+
+    def generate(context, builder, signature, arguments):
+        emit, (values, at, step, given) = _RowInstructions(context, builder, array.dtype), arguments
+        for row, k in zip(emit.each(given, rows.count), emit.past(at, step, rows.count), strict=True):
+            emit.store(row, signature.args[0], values, k)
         return context.get_dummy_value()
 
-    return types.none(numbers, types.intp, rows), generate
+    return types.none(array, types.intp, types.intp, rows), generate
+
+
+@intrinsic
+def totals(typing_context, rows):
+    """The sums of up to sixteen vectors, as one vector; where there is no vector, zero."""
+
+    def generate(context, builder, signature, arguments):
+        emit = _RowInstructions(context, builder, rows.dtype.dtype)
+        given = emit.each(arguments[0], rows.count)
+        vectors: list[Any] = [given[k] if k < len(given) else None for k in map(_reversed_bits, range(SIMD_WIDTH))]
+        size = SIMD_WIDTH // 2
+        while size:
+            pairs = zip(vectors[::2], vectors[1::2], strict=True)
+            vectors = [None if a is None else _sum_of_halves(emit, a, b, size) for a, b in pairs]
+            size //= 2
+        return vectors[0]
+
+    return rows.dtype(rows), generate
+
+
+def _reversed_bits(k: int) -> int:
+    return sum(1 << (3 - bit) for bit in range(4) if k >> bit & 1)
+
+
+def _sum_of_halves(emit: _RowInstructions, a: Any, b: Any, size: int) -> Any:
+    """The sums of both halves of each part of 2 `size` numbers; those of a and b alternate. b may be None: zeros."""
+    b = ir.Constant(emit.vector, [0.0] * SIMD_WIDTH) if b is None else b
+    starts = range(0, SIMD_WIDTH, 2 * size)
+    low = [start + k + other for start in starts for other in (0, SIMD_WIDTH) for k in range(size)]
+    halves = (emit.shuffled(a, b, [k + shift for k in low]) for shift in (0, size))
+    return emit.builder.fadd(*halves)
+
+
+@intrinsic
+def transposed(typing_context, rows):
+    """Of sixteen vectors, the first numbers of all as a vector, the second numbers, and so on."""
+
+    def generate(context, builder, signature, arguments):
+        emit = _RowInstructions(context, builder, rows.dtype.dtype)
+        vectors, size = emit.each(arguments[0], rows.count), SIMD_WIDTH // 2
+        while size:
+            starts = range(0, SIMD_WIDTH, 2 * size)
+            first = [start + k + other for start in starts for other in (0, SIMD_WIDTH) for k in range(size)]
+            exchanged = list(vectors)
+            for m in range(SIMD_WIDTH):
+                if not m & size:
+                    pair = vectors[m], vectors[m + size]
+                    exchanged[m] = emit.shuffled(*pair, first)
+                    exchanged[m + size] = emit.shuffled(*pair, [k + size for k in first])
+            vectors, size = exchanged, size // 2
+        return emit.rows(vectors)
+
+    return rows(rows), generate

@@ -11,11 +11,16 @@ R is small and the same for all channels c. Backwards, with the gradient g_i of 
     dE/dr     += Σ_c w_p'(r)[c] Σ_m1 s_p[m1, c] x_j[m1, c]                                                     (4)
     dE/dR_p[m3, m1] = Σ_c w_p[c] g_i[m3, c] x_j[m1, c],      dE/dY[m2] += Σ C_p[m2, m3, m1] dE/dR_p[m3, m1]       (5)
 
-Where l1 = 0 or l3 = 0, R is a row or column κ Y, with one constant κ: 1, or 1/sqrt(2 l1 + 1). Such paths, which are all
-of a first and a last layer, need neither R nor products of its size, and have kernels of their own (`scalar_paths.py`):
+Where one of the three l is 0, R is a row or column κ Y, with one constant κ: 1, or 1/sqrt(2 l1 + 1), or the identity.
+Such paths, which are all of a first and a last layer, need neither R nor products of its size, and have kernels of
+their own (`scalar_paths.py`):
 
     l1 = 0:  out_i[m] += w x_j Y[m],           s = Σ_m Y[m] g_i[m],    dE/dY[m] += Σ_c w x_j g_i[m]              (6)
     l3 = 0:  out_i    += w κ Σ_m Y[m] x_j[m],  s[m] = κ Y[m] g_i,      dE/dY[m] += Σ_c w κ x_j[m] g_i             (7)
+    l2 = 0:  out_i[m] += w x_j[m],             s[m] = g_i[m],          and Y is constant                         (8)
+
+The gradients of an edge, of r in the place of Y_0 and of the other Y, are summed over paths and channels as vectors,
+which are summed up together at the end (`totals`).
 
 `layout.py` says how arrays are laid out. Atoms are shared out to threads in parts, each of which has a g_x of its own,
 since edges of two parts may meet at one atom.
@@ -26,7 +31,8 @@ array costs more than a few elements do.
 
 from gnnpot.compiler.decorator import njit
 from gnnpot.ops.simd.kernels import FAST
-from gnnpot.ops.simd.vectors import SIMD_WIDTH, broadcast, broadcast_at, fma, load, mul, store, total
+from gnnpot.ops.simd.vector_rows import load_rows, totals
+from gnnpot.ops.simd.vectors import SIMD_WIDTH, broadcast, broadcast_at, fma, load, mul, store
 from gnnpot.ops.tensor_product.layout import (
     COLUMN,
     COUPLING,
@@ -44,19 +50,14 @@ from gnnpot.ops.tensor_product.layout import (
     WEIGHT,
     WIDTH,
 )  # fmt: skip
-from gnnpot.ops.tensor_product.scalar_paths import (
-    from_scalars,
-    from_scalars_backward,
-    is_scalar,
-    to_scalars,
-    to_scalars_backward,
-)
-from gnnpot.ops.tensor_product.table import interpolate, interpolate_both, set_places
+from gnnpot.ops.tensor_product.scalar_paths import from_scalars, is_scalar, to_scalars, unrotated
+from gnnpot.ops.tensor_product.scalar_paths_backward import layer_backward, lmax_of_layer, path_backward
+from gnnpot.ops.tensor_product.table import interpolate, interpolate_both, place_of, set_places
 
 
 @njit(fastmath=FAST, forceinline=True)
 def convolve(plan, constants, edges, i, x, near, weights, rotation, out, target, targets):
-    """Equations (2), (6) and (7) for the edges of atom i, added to `out`, in which it is atom `target` of `targets`.
+    """Equations (2) and (6) to (8) for the edges of atom i, added to `out`, in which it is atom `target` of `targets`.
 
     `near` (`table.new_places`), `weights` and `rotation` are scratch.
     """
@@ -67,6 +68,8 @@ def convolve(plan, constants, edges, i, x, near, weights, rotation, out, target,
         at = paths[p, OUT] * targets + target * paths[p, OUT_SIZE] + paths[p, COLUMN]
         if not is_scalar(paths, p):
             general = True
+        elif paths[p, N2] == 1:
+            unrotated(given, i, p, out, at)
         elif paths[p, N1] == 1:
             from_scalars(given, i, p, out, at)
         else:
@@ -79,53 +82,57 @@ def convolve(plan, constants, edges, i, x, near, weights, rotation, out, target,
             if not is_scalar(paths, p):
                 at = paths[p, OUT] * targets + target * paths[p, OUT_SIZE] + paths[p, COLUMN]
                 feature = paths[p, FEATURE] * atoms + edges.neighbor[e] * paths[p, FEATURE_SIZE]
-                interpolate(plan.table, near, k, paths[p, WEIGHT], paths[p, WIDTH], weights)
+                interpolate(plan.table, place_of(near, k), paths[p, WEIGHT], paths[p, WIDTH], weights)
                 set_rotation(edges.harmonics, e * edges.harmonics.shape[1], constants.all, paths, p, rotation)
                 _message(x, feature, weights, rotation, paths, p, out, at)
 
 
 @njit(fastmath=FAST, forceinline=True)
 def convolve_backward(
-    plan, constants, edges, i, x, g, target, targets, near, weights, slopes, rotation, products, sums,
-    to_x, to_harmonics, to_distances,
+    plan, constants, edges, i, x, g, target, targets, near, weights, slopes, rotation, products, sums, to_x, to_edges,
 ):  # fmt: skip
-    """Equations (3) to (7) for the edges of atom i, which is atom `target` of `targets` in `g`.
+    """Equations (3) to (8) for the edges of atom i, which is atom `target` of `targets` in `g`.
 
-    Adds to `to_x` (unless it is empty), `to_harmonics` and `to_distances`. `near` to `sums` are scratch.
+    Adds to `to_x` (unless it is empty) and to `to_edges`, of the shape of the harmonics. `near` to `sums` are scratch.
     """
-    paths, atoms, general = plan.paths, len(edges.starts) - 1, False
+    paths, atoms = plan.paths, len(edges.starts) - 1
     set_places(plan, edges, i, near)
-    given, results = (plan, constants, edges, x, near), (to_x, to_harmonics, to_distances)
-    for p in range(len(paths)):
-        at = paths[p, OUT] * targets + target * paths[p, OUT_SIZE] + paths[p, COLUMN]
-        if not is_scalar(paths, p):
-            general = True
-        elif paths[p, N1] == 1:
-            from_scalars_backward(given, i, p, g, at, results)
-        else:
-            to_scalars_backward(given, i, p, g, at, results)
-    if not general:
+    given, lmax = (plan, constants, edges, x), lmax_of_layer(paths)
+    if lmax:
+        layer_backward(given, near, lmax, i, target, targets, g, to_x, to_edges)
         return
     for k in range(edges.starts[i + 1] - edges.starts[i]):
-        e = edges.starts[i] + k
+        e, place, general = edges.starts[i] + k, place_of(near, k), False
         sums[:] = 0
-        slope = x.dtype.type(0)
-        # two loops over the paths: in a common one, both steps take longer than alone
         for p in range(len(paths)):
+            at = paths[p, OUT] * targets + target * paths[p, OUT_SIZE] + paths[p, COLUMN]
             if not is_scalar(paths, p):
-                at = paths[p, OUT] * targets + target * paths[p, OUT_SIZE] + paths[p, COLUMN]
+                general = True
                 feature = paths[p, FEATURE] * atoms + edges.neighbor[e] * paths[p, FEATURE_SIZE]
-                interpolate_both(plan.table, near, k, paths[p, WEIGHT], paths[p, WIDTH], weights, slopes)
+                interpolate_both(plan.table, place, paths[p, WEIGHT], paths[p, WIDTH], weights, slopes)
                 _to_harmonics(x, feature, weights, constants, paths, p, g, at, products, sums)
-        for p in range(len(paths)):
-            if not is_scalar(paths, p):
-                at = paths[p, OUT] * targets + target * paths[p, OUT_SIZE] + paths[p, COLUMN]
-                feature = paths[p, FEATURE] * atoms + edges.neighbor[e] * paths[p, FEATURE_SIZE]
-                set_rotation(edges.harmonics, e * edges.harmonics.shape[1], constants.all, paths, p, rotation)
-                slope += _to_features(x, feature, weights, slopes, rotation, paths, p, g, at, to_x)
-        to_distances[e] += slope * plan.per_step
-        for m in range(edges.harmonics.shape[1]):
-            to_harmonics[e, m] += total(load(sums, m * SIMD_WIDTH))
+            else:
+                path_backward(given, e, place, p, target, targets, g, to_x, sums)
+        if general:
+            # two loops over these paths: in a common one, both steps take longer than alone
+            for p in range(len(paths)):
+                if not is_scalar(paths, p):
+                    at = paths[p, OUT] * targets + target * paths[p, OUT_SIZE] + paths[p, COLUMN]
+                    feature = paths[p, FEATURE] * atoms + edges.neighbor[e] * paths[p, FEATURE_SIZE]
+                    set_rotation(edges.harmonics, e * edges.harmonics.shape[1], constants.all, paths, p, rotation)
+                    _to_features(x, feature, weights, slopes, rotation, paths, p, g, at, to_x, sums)
+        _add_gradients(sums, plan.per_step, to_edges, e)
+
+
+@njit(fastmath=FAST, forceinline=True)
+def _add_gradients(sums, per_step, to_edges, e):
+    """What `sums` [columns, SIMD_WIDTH] has, with the slope by steps of the table first, added to those of edge e."""
+    columns = to_edges.shape[1]
+    store(sums, 0, mul(broadcast(sums, per_step), load(sums, 0)))
+    for c in range(0, columns, SIMD_WIDTH):
+        place = e * columns + c
+        found = totals(load_rows(sums, c * SIMD_WIDTH, SIMD_WIDTH, SIMD_WIDTH))
+        store(to_edges, place, found + load(to_edges, place))
 
 
 @njit(fastmath=FAST, forceinline=True)
@@ -163,10 +170,10 @@ def _message(x, feature, weights, rotation, paths, p, out, at):
 
 
 @njit(fastmath=FAST, forceinline=True)
-def _to_features(x, feature, weights, slopes, rotation, paths, p, g, at, g_x):
-    """Equation (3); returns (4)."""
+def _to_features(x, feature, weights, slopes, rotation, paths, p, g, at, g_x, sums):
+    """Equation (3), and (4) added to the first row of `sums`."""
     n1, n3, weight, row, width = paths[p, N1], paths[p, N3], paths[p, WEIGHT], paths[p, OUT_ROW], paths[p, WIDTH]
-    slope = broadcast(x, 0.0)
+    slope = load(sums, 0)
     for b in range(0, width, SIMD_WIDTH):
         w, dot = load(weights, weight + b), broadcast(x, 0.0)
         for m1 in range(n1):
@@ -178,12 +185,14 @@ def _to_features(x, feature, weights, slopes, rotation, paths, p, g, at, g_x):
             if len(g_x):
                 store(g_x, place, fma(w, s, load(g_x, place)))
         slope = fma(load(slopes, weight + b), dot, slope)
-    return total(slope)
+    store(sums, 0, slope)
 
 
 @njit(fastmath=FAST, forceinline=True)
 def _to_harmonics(x, feature, weights, constants, paths, p, g, at, scratch, g_harmonics):
-    """Equation (5); sums over a vector come last, since they are slow. `g_harmonics` [harmonics, SIMD_WIDTH]."""
+    """Equation (5), without the sums over vectors. `g_harmonics` [harmonics, SIMD_WIDTH]."""
+    if paths[p, N2] == 1:
+        return
     n1, n3, weight, row, width = paths[p, N1], paths[p, N3], paths[p, WEIGHT], paths[p, OUT_ROW], paths[p, WIDTH]
     for m3 in range(n3):
         for m1 in range(n1):

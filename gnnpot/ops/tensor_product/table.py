@@ -56,33 +56,46 @@ def set_places(plan, edges, i, places):
 
 
 @njit(fastmath=FAST, forceinline=True)
-def weight_at(table, places, k, column):
-    """Equation (1) for 16 weights of the k-th edge, from `column` on."""
-    row, width, at = places.rows[k] + column, table.shape[2], _FACTORS * k
-    value = fma(broadcast_at(places.factors, at), load(table, row), load(table, row + width))
-    value = fma(broadcast_at(places.factors, at + 2), load(table, row + 3 * width), value)
-    return fma(broadcast_at(places.factors, at + 1), load(table, row + 2 * width), value)
+def place_of(places, k):
+    """Place of the k-th edge: where its rows begin, and its factors as vectors, which then stay in registers."""
+    at, factors = _FACTORS * k, places.factors
+    values = broadcast_at(factors, at), broadcast_at(factors, at + 1), broadcast_at(factors, at + 2)
+    return (
+        places.rows[k],
+        values,
+        (broadcast_at(factors, at + 3), broadcast_at(factors, at + 4), broadcast_at(factors, at + 5)),
+    )
 
 
 @njit(fastmath=FAST, forceinline=True)
-def slope_at(table, places, k, column):
+def weight_at(table, place, column):
+    """Equation (1) for 16 weights at a place, from `column` on."""
+    row, (b, c, d), _ = place
+    row, width = row + column, table.shape[2]
+    value = fma(b, load(table, row), load(table, row + width))
+    value = fma(d, load(table, row + 3 * width), value)
+    return fma(c, load(table, row + 2 * width), value)
+
+
+@njit(fastmath=FAST, forceinline=True)
+def slope_at(table, place, column):
     """Equation (2) likewise, per interval of the table: times `per_step` it is the derivative in 1/Å."""
-    row, width, at = places.rows[k] + column, table.shape[2], _FACTORS * k
-    slope = mul(broadcast_at(places.factors, at + 3), load(table, row))
-    slope = fma(broadcast_at(places.factors, at + 5), load(table, row + 3 * width), slope)
-    return fma(broadcast_at(places.factors, at + 4), load(table, row + 2 * width), slope)
+    row, _, (b, c, d) = place
+    row, width = row + column, table.shape[2]
+    slope = fma(d, load(table, row + 3 * width), mul(b, load(table, row)))
+    return fma(c, load(table, row + 2 * width), slope)
 
 
 @njit(fastmath=FAST, forceinline=True)
-def interpolate(table, places, k, first, count, weights):
-    """`count` weights of the k-th edge, from column `first` on; `weights` has a place for each column."""
+def interpolate(table, place, first, count, weights):
+    """`count` weights at a place, from column `first` on; `weights` has a place for each column."""
     for c in range(first, first + count, SIMD_WIDTH):
-        store(weights, c, weight_at(table, places, k, c))
+        store(weights, c, weight_at(table, place, c))
 
 
 @njit(fastmath=FAST, forceinline=True)
-def interpolate_both(table, places, k, first, count, weights, slopes):
+def interpolate_both(table, place, first, count, weights, slopes):
     """As `interpolate`, with their slopes."""
     for c in range(first, first + count, SIMD_WIDTH):
-        store(weights, c, weight_at(table, places, k, c))
-        store(slopes, c, slope_at(table, places, k, c))
+        store(weights, c, weight_at(table, place, c))
+        store(slopes, c, slope_at(table, place, c))
