@@ -25,9 +25,7 @@ class Builder:
         """
         async with self._lock:
             if self._worker is None or not self._worker.running:
-                self._worker = await self._pool.take("builder")
-                # imports of a cold machine are no part of the limit
-                await self._worker.receive()
+                self._worker = await self._start()
             worker = self._worker
             try:
                 async with asyncio.timeout(self._seconds):
@@ -45,3 +43,14 @@ class Builder:
                     await self._pool.give_back(worker)
                     self._worker = None
                     self._pool.prepare("builder")
+
+    async def _start(self) -> WorkerProcess:
+        """A process that is ready."""
+        worker = await self._pool.take("builder")
+        try:
+            # imports of a cold machine are no part of the limit
+            await worker.receive()
+        except (WorkerError, asyncio.CancelledError):
+            await self._pool.give_back(worker)
+            raise
+        return worker

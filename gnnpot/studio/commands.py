@@ -123,7 +123,7 @@ async def _start(studio: Studio, session: Session, message: dict[str, Any], lang
     if kind in NEED_CELL and not all(entry.structure["pbc"]):
         raise RequestError(say("needs_cell", language))
     _refuse_more(studio, language)
-    number = max(session.jobs, default=0) + 1
+    number = session.new_job_number()
     folder = session.job_folder(number)
     job = Job(number, kind, model, studio.models[model], entry.number, entry.title, options, entry.structure, folder)
     studio.runner.start(session, job, language)

@@ -104,20 +104,29 @@ class Pool:
 
     def __init__(self, max_memory: float) -> None:
         self.max_bytes = int(max_memory * 2**30)
-        self._spare: dict[Role, asyncio.Task[WorkerProcess]] = {}
+        self._spare: dict[Role, list[asyncio.Task[WorkerProcess]]] = {"builder": [], "engine": []}
         self._all: set[WorkerProcess] = set()
         self._watch = asyncio.create_task(self._watch_memory())
 
     def prepare(self, role: Role) -> None:
         """Start a process ahead of its use, if none is."""
-        if role not in self._spare:
-            self._spare[role] = asyncio.create_task(self._start(role))
+        if not self._spare[role]:
+            self._spare[role].append(asyncio.create_task(self._start(role)))
 
     async def take(self, role: Role) -> WorkerProcess:
         """A process of one's own."""
-        spare = self._spare.pop(role, None)
-        worker = await spare if spare is not None else None
-        return worker if worker is not None and worker.running else await self._start(role)
+        self.prepare(role)
+        spare = self._spare[role].pop()
+        try:
+            # a taker that is cancelled leaves the process to the next one
+            worker = await asyncio.shield(spare)
+        except asyncio.CancelledError:
+            self._spare[role].append(spare)
+            raise
+        if worker.running:
+            return worker
+        await self.give_back(worker)
+        return await self._start(role)
 
     async def give_back(self, worker: WorkerProcess) -> None:
         self._all.discard(worker)
@@ -125,8 +134,7 @@ class Pool:
 
     async def close(self) -> None:
         self._watch.cancel()
-        for task in self._spare.values():
-            await task
+        await asyncio.gather(*self._spare["builder"], *self._spare["engine"], return_exceptions=True)
         await asyncio.gather(*(worker.close() for worker in self._all))
 
     async def _start(self, role: Role) -> WorkerProcess:

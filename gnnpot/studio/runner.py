@@ -3,10 +3,11 @@
 import asyncio
 import logging
 import time
+from dataclasses import dataclass
 from typing import Any
 
 from gnnpot.studio.config import StudioConfig
-from gnnpot.studio.jobs import Job
+from gnnpot.studio.jobs import ENDED, Job
 from gnnpot.studio.messages import say
 from gnnpot.studio.process import Pool, WorkerError, WorkerProcess
 from gnnpot.studio.sessions import Session
@@ -20,18 +21,34 @@ STOP_SECONDS = 15.0
 SAVE_SECONDS = 5.0
 
 
+@dataclass
+class _Run:
+    """A job on its way, from its start until its process has ended."""
+
+    session: Session
+    job: Job
+    language: str
+    resume: bool
+    worker: WorkerProcess | None = None
+
+    @property
+    def key(self) -> tuple[str, int]:
+        return self.session.name, self.job.number
+
+
 class Runner:
     """The jobs of a server."""
 
     def __init__(self, pool: Pool, config: StudioConfig) -> None:
         self._pool, self._config = pool, config
         self._slots = asyncio.Semaphore(config.max_jobs)
-        self._tasks: dict[tuple[str, int], asyncio.Task[None]] = {}
-        self._workers: dict[tuple[str, int], WorkerProcess] = {}
+        #: the last run of each job, and its task
+        self._runs: dict[tuple[str, int], tuple[_Run, asyncio.Task[None]]] = {}
 
     @property
     def waiting(self) -> int:
-        return len(self._tasks) - len(self._workers)
+        """How many jobs wait for a place."""
+        return sum(run.job.state == "waiting" for run, _ in self._runs.values())
 
     def start(self, session: Session, job: Job, language: str, resume: bool = False) -> None:
         """Run a job as soon as there is a place for it."""
@@ -39,59 +56,66 @@ class Runner:
         session.jobs[job.number] = job
         job.save()
         session.publish({"event": "job", "job": job.full()})
-        key = session.name, job.number
-        task = asyncio.create_task(self._run(session, job, language, resume))
-        self._tasks[key] = task
-        task.add_done_callback(lambda _: self._forget(key, task))
+        run = _Run(session, job, language, resume)
+        task = asyncio.create_task(self._run(run))
+        self._runs[run.key] = run, task
+        task.add_done_callback(lambda _: self._forget(run, task))
 
     async def stop(self, session: Session, job: Job) -> None:
         """Ask a job to stop; what it has done stays in its folder."""
-        key = session.name, job.number
-        worker, task = self._workers.get(key), self._tasks.get(key)
-        if task is None:
+        run, task = self._runs.get((session.name, job.number), (None, None))
+        if run is None or task is None or job.state in ENDED:
             return
-        if worker is None or job.state in ("waiting", "starting"):
+        if run.worker is None or job.state in ("waiting", "starting"):
             # nothing is lost: it has not begun
             task.cancel()
             return
         job.state = "stopping"
         session.publish({"event": "job_state", "job": job.brief()})
         try:
-            await worker.send({"do": "stop"})
+            await run.worker.send({"do": "stop"})
         except WorkerError:
             return
         await asyncio.wait([task], timeout=STOP_SECONDS)
-        worker.end("stopped")
+        if run.worker is not None:
+            run.worker.end("stopped")
 
     async def end(self, session: Session, job: Job) -> None:
         """Stop a job at once, for its removal."""
-        task = self._tasks.get((session.name, job.number))
+        _, task = self._runs.get((session.name, job.number), (None, None))
         if task is not None:
             task.cancel()
             await asyncio.wait([task])
 
     async def close(self) -> None:
         """Stop all jobs; their folders hold what they have done."""
-        tasks = list(self._tasks.values())
+        tasks = [task for _, task in self._runs.values()]
         for task in tasks:
             task.cancel()
         if tasks:
             await asyncio.wait(tasks)
 
-    def _forget(self, key: tuple[str, int], task: asyncio.Task[None]) -> None:
-        """Drop a task that has ended; the job may have been resumed by another one since its state was published."""
-        if self._tasks.get(key) is task:
-            del self._tasks[key]
+    def _forget(self, run: _Run, task: asyncio.Task[None]) -> None:
+        """Drop a run whose task has ended, unless the job has been resumed since its end was published."""
+        if self._runs[run.key][1] is not task:
+            return
+        del self._runs[run.key]
+        error = None if task.cancelled() else task.exception()
+        if error is not None:
+            log.error("job %s ended", run.job.number, exc_info=error)
+        if run.job.state not in ENDED:
+            # an error that nobody foresaw, or a task that was cancelled before its first step
+            problem = say("process_ended", run.language) if error is not None else ""
+            self._ended(run.session, run.job, "failed" if error is not None else "stopped", problem)
 
-    async def _run(self, session: Session, job: Job, language: str, resume: bool) -> None:
-        key, worker = (session.name, job.number), None
+    async def _run(self, run: _Run) -> None:
+        session, job, language = run.session, run.job, run.language
         try:
             async with self._slots:
                 self._enter(session, job, "starting")
-                worker = await self._pool.take("engine")
-                self._workers[key] = worker
+                run.worker = await self._pool.take("engine")
                 async with asyncio.timeout(self._config.max_hours * 3600):
-                    await self._converse(session, job, worker, resume)
+                    await self._converse(session, job, run.worker, run.resume)
         except TimeoutError:
             self._ended(session, job, "stopped", say("time_limit", language, hours=self._config.max_hours))
         except WorkerError as error:
@@ -103,7 +127,7 @@ class Runner:
             self._ended(session, job, "stopped", "")
             # the server closes, or the user has stopped it: nobody waits for more
         finally:
-            self._workers.pop(key, None)
+            worker, run.worker = run.worker, None
             if worker is not None:
                 await self._pool.give_back(worker)
             self._pool.prepare("engine")

@@ -61,6 +61,7 @@ class Session:
     entries: dict[int, Entry] = field(default_factory=dict)
     jobs: dict[int, Job] = field(default_factory=dict)
     current: int | None = None
+    last_job: int = 0  #: number of the last job that was started, which may be gone
     subscribers: set[Subscriber] = field(default_factory=set)
     used: float = field(default_factory=time.time)
 
@@ -97,6 +98,11 @@ class Session:
         """Recipe and chips of a structure, for one that is made of it."""
         entry = self.entries.get(number)
         return {} if entry is None else {"recipe": entry.recipe, "chips": entry.chips}
+
+    def new_job_number(self) -> int:
+        """A number that no job of this server has had: one that is removed may still be ending."""
+        self.last_job = max(self.last_job, *self.jobs, 0) + 1
+        return self.last_job
 
     def job_folder(self, number: int) -> Path:
         return self.folder / "jobs" / str(number)
