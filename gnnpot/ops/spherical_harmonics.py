@@ -62,8 +62,8 @@ class Harmonics:
     """`spherical_harmonics` for l = 0 to `lmax` and the pullback by hand.
 
     Kernels read and write sixteen edges at once. So arrays of harmonics, and of gradients with respect to them, have
-    rows for a multiple of sixteen edges and sixteen columns; what is beyond E edges and (lmax + 1)² harmonics may be
-    any number.
+    rows and columns padded to multiples of sixteen; what is beyond E edges and (lmax + 1)² harmonics may be any number,
+    but zero in columns 1 to 3.
     """
 
     def __init__(self, lmax: int) -> None:

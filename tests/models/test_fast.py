@@ -35,7 +35,7 @@ CONFIGS = {
         cutoff_function="polynomial",
     ),
     "sevennet, l = 4": SevenNetConfig(
-        elements=("H", "O", "Si", "Cu"), channels=(5, 4, 3, 2, 2), layers=2, radial_hidden=(8,)
+        elements=("H", "O", "Si", "Cu"), channels=(5, 4, 3, 2, 2), layers=3, radial_hidden=(8,)
     ),
     "sevennet, l = 1": SevenNetConfig(elements=("H", "O", "Si", "Cu"), channels=(32, 16), layers=2, radial_hidden=(8,)),
     "sevennet, products": SevenNetConfig(

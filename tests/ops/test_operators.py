@@ -130,23 +130,25 @@ def test_harmonics_obey_the_addition_theorem():
         np.testing.assert_allclose(found @ found.T, (2 * l + 1) * eval_legendre(l, units @ units.T), atol=1e-6)
 
 
-def test_harmonics_both_ways():
+@pytest.mark.parametrize("lmax", [1, 2, 3, 4])
+def test_harmonics_both_ways(lmax):
     generator = torch.Generator().manual_seed(0)
     given, rates = (torch.randn(5, 3, generator=generator, dtype=torch.float64) for _ in range(2))
-    gradients = [torch.randn(5, 2 * l + 1, generator=generator, dtype=torch.float64) for l in range(4)]
+    gradients = [torch.randn(5, 2 * l + 1, generator=generator, dtype=torch.float64) for l in range(1, lmax + 1)]
     # Y_0 is constant
-    both_ways(lambda x: spherical_harmonics(x[0], 3)[1:], [given], [rates], gradients[1:])
+    both_ways(lambda x: spherical_harmonics(x[0], lmax)[1:], [given], [rates], gradients)
     vectors = given.clone().requires_grad_()
     distances = vectors.norm(dim=1)
-    made = spherical_harmonics(vectors, 3)
+    made = spherical_harmonics(vectors, lmax)
     along = torch.linspace(1, 2, 5, dtype=torch.float64)
-    (expected,) = torch.autograd.grad([distances, *made[1:]], vectors, [along, *gradients[1:]])
-    kernel = Harmonics(3)
+    (expected,) = torch.autograd.grad([distances, *made[1:]], vectors, [along, *gradients])
+    kernel = Harmonics(lmax)
     r, y = kernel(given.numpy())
     np.testing.assert_allclose(r, distances.detach(), rtol=1e-12)
-    np.testing.assert_allclose(y[:5], torch.cat(made, 1).detach(), atol=1e-12)
+    size = (lmax + 1) ** 2
+    np.testing.assert_allclose(y[:5, :size], torch.cat(made, 1).detach(), atol=1e-12)
     to_edges = np.full_like(y, np.nan)
-    to_edges[:5] = torch.cat([along[:, None], *gradients[1:]], 1)
+    to_edges[:5, :size] = torch.cat([along[:, None], *gradients], 1)
     found = kernel.pullback(given.numpy(), to_edges)
     np.testing.assert_allclose(found, expected, rtol=1e-10)
 
@@ -294,11 +296,12 @@ def test_totals_and_the_transpose_of_vectors():
     @njit
     def kernel(array, sums, turned):
         store(sums, 0, totals(load_rows(array, 0, SIMD_WIDTH, 9)))
+        store(sums, SIMD_WIDTH, totals(load_rows(array, 0, SIMD_WIDTH, SIMD_WIDTH)))
         store_rows(turned, 0, SIMD_WIDTH, transposed(load_rows(array, 0, SIMD_WIDTH, SIMD_WIDTH)))
 
     for dtype in (np.float32, np.float64):
         rows = np.random.default_rng(0).standard_normal((SIMD_WIDTH, SIMD_WIDTH)).astype(dtype)
-        sums, turned = np.ones(SIMD_WIDTH, dtype), np.zeros(rows.size, dtype)
+        sums, turned = np.ones(2 * SIMD_WIDTH, dtype), np.zeros(rows.size, dtype)
         kernel(rows.ravel(), sums, turned)
-        np.testing.assert_allclose(sums, [*rows[:9].sum(1), *[0] * 7], atol=1e-6)
+        np.testing.assert_allclose(sums, [*rows[:9].sum(1), *[0] * 7, *rows.sum(1)], atol=1e-5)
         assert np.array_equal(turned.reshape(rows.shape), rows.T)

@@ -161,9 +161,7 @@ def forward(plan, constants, feature_products, edges, x, y, totals, mixed, out):
 
 
 @njit(parallel=True, fastmath=FAST, cache=True)
-def backward(
-    plan, constants, feature_products, edges, y, totals, mixed, g, to_x, to_y, to_edges
-):  # fmt: skip
+def backward(plan, constants, feature_products, edges, y, totals, mixed, g, to_x, to_y, to_edges):
     """Equation (2): fills `to_x` from the gradient g of x'; adds to those of distances and harmonics, `to_edges`.
 
     `to_y` [threads, numbers of y] must be zero. If it and `to_x` are empty, their part is left out.

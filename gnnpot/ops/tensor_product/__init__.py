@@ -9,8 +9,8 @@ Batzner et al., Nat. Commun. 13, 2453 (2022), eq. 8.
     sums = product_over_bonds(layout, ends, features, harmonics, weights)      # by kernels; pullback twice, tangent
 
 The reference is in `reference.py`. `edges.py` has the kernels of predictions, with weights from a table of distances
-(`table.py`); paths from and to scalars have kernels of their own there (`scalar_paths.py`). `bonds.py` and
-`over_bonds.py` have those of training.
+(`table.py`); paths with a scalar have kernels of their own there (`scalar_paths.py`, `scalar_paths_backward.py`).
+`bonds.py` and `over_bonds.py` have those of training.
 `coupling.py` says which paths there are and what C is, `layout.py` how the kernels see them.
 """
 

@@ -12,8 +12,8 @@ R is small and the same for all channels c. Backwards, with the gradient g_i of 
     dE/dR_p[m3, m1] = Σ_c w_p[c] g_i[m3, c] x_j[m1, c],      dE/dY[m2] += Σ C_p[m2, m3, m1] dE/dR_p[m3, m1]       (5)
 
 Where one of the three l is 0, R is a row or column κ Y, with one constant κ: 1, or 1/sqrt(2 l1 + 1), or the identity.
-Such paths, which are all of a first and a last layer, need neither R nor products of its size, and have kernels of
-their own (`scalar_paths.py`):
+Such paths, which up to l = 3 are all of a first and a last layer, need neither R nor products of its size, and have
+kernels of their own (`scalar_paths.py`):
 
     l1 = 0:  out_i[m] += w x_j Y[m],           s = Σ_m Y[m] g_i[m],    dE/dY[m] += Σ_c w x_j g_i[m]              (6)
     l3 = 0:  out_i    += w κ Σ_m Y[m] x_j[m],  s[m] = κ Y[m] g_i,      dE/dY[m] += Σ_c w κ x_j[m] g_i             (7)
@@ -34,7 +34,6 @@ from gnnpot.ops.simd.kernels import FAST
 from gnnpot.ops.simd.vector_rows import load_rows, totals
 from gnnpot.ops.simd.vectors import SIMD_WIDTH, broadcast, broadcast_at, fma, load, mul, store
 from gnnpot.ops.tensor_product.layout import (
-    COLUMN,
     COUPLING,
     ENDS,
     FEATURE,
@@ -43,14 +42,12 @@ from gnnpot.ops.tensor_product.layout import (
     N1,
     N2,
     N3,
-    OUT,
     OUT_ROW,
-    OUT_SIZE,
     STRIDE,
     WEIGHT,
     WIDTH,
 )  # fmt: skip
-from gnnpot.ops.tensor_product.scalar_paths import from_scalars, is_scalar, to_scalars, unrotated
+from gnnpot.ops.tensor_product.scalar_paths import is_scalar, message_at, path_forward
 from gnnpot.ops.tensor_product.scalar_paths_backward import layer_backward, lmax_of_layer, path_backward
 from gnnpot.ops.tensor_product.table import interpolate, interpolate_both, place_of, set_places
 
@@ -65,22 +62,18 @@ def convolve(plan, constants, edges, i, x, near, weights, rotation, out, target,
     set_places(plan, edges, i, near)
     given = plan, constants, edges, x, near
     for p in range(len(paths)):
-        at = paths[p, OUT] * targets + target * paths[p, OUT_SIZE] + paths[p, COLUMN]
-        if not is_scalar(paths, p):
-            general = True
-        elif paths[p, N2] == 1:
-            unrotated(given, i, p, out, at)
-        elif paths[p, N1] == 1:
-            from_scalars(given, i, p, out, at)
+        at = message_at(paths, p, target, targets)
+        if is_scalar(paths, p):
+            path_forward(given, i, p, out, at)
         else:
-            to_scalars(given, i, p, out, at)
+            general = True
     if not general:
         return
     for k in range(edges.starts[i + 1] - edges.starts[i]):
         e = edges.starts[i] + k
         for p in range(len(paths)):
             if not is_scalar(paths, p):
-                at = paths[p, OUT] * targets + target * paths[p, OUT_SIZE] + paths[p, COLUMN]
+                at = message_at(paths, p, target, targets)
                 feature = paths[p, FEATURE] * atoms + edges.neighbor[e] * paths[p, FEATURE_SIZE]
                 interpolate(plan.table, place_of(near, k), paths[p, WEIGHT], paths[p, WIDTH], weights)
                 set_rotation(edges.harmonics, e * edges.harmonics.shape[1], constants.all, paths, p, rotation)
@@ -105,7 +98,7 @@ def convolve_backward(
         e, place, general = edges.starts[i] + k, place_of(near, k), False
         sums[:] = 0
         for p in range(len(paths)):
-            at = paths[p, OUT] * targets + target * paths[p, OUT_SIZE] + paths[p, COLUMN]
+            at = message_at(paths, p, target, targets)
             if not is_scalar(paths, p):
                 general = True
                 feature = paths[p, FEATURE] * atoms + edges.neighbor[e] * paths[p, FEATURE_SIZE]
@@ -117,7 +110,7 @@ def convolve_backward(
             # two loops over these paths: in a common one, both steps take longer than alone
             for p in range(len(paths)):
                 if not is_scalar(paths, p):
-                    at = paths[p, OUT] * targets + target * paths[p, OUT_SIZE] + paths[p, COLUMN]
+                    at = message_at(paths, p, target, targets)
                     feature = paths[p, FEATURE] * atoms + edges.neighbor[e] * paths[p, FEATURE_SIZE]
                     set_rotation(edges.harmonics, e * edges.harmonics.shape[1], constants.all, paths, p, rotation)
                     _to_features(x, feature, weights, slopes, rotation, paths, p, g, at, to_x, sums)

@@ -1,9 +1,9 @@
 """The tensor product's paths that have a scalar among features, harmonics and messages: equations (6) to (8) of
-`edges.py`.
+`edges.py`. `scalar_paths_backward.py` has the way back.
 
-For such a path, the sums over the edges of an atom are as few as a harmonic has
-components. They stay in registers: each kernel is compiled for 1, 3, 5 and 7 components. Paths with more of them go the
-way of all others (`is_scalar`).
+For such a path, there are as few sums over the edges of an atom as the harmonic, or for (8) the feature, has
+components. They stay in registers: each kernel is compiled for so many components, up to 7. Paths with more of them go
+the way of all others (`is_scalar`).
 """
 
 from collections.abc import Callable
@@ -51,7 +51,7 @@ def message_at(paths, p, target, targets):
 
 
 def of_size(make: Callable[[int], Any]) -> tuple[Any, Any, Any, Any]:
-    """A kernel for harmonics of l = 0, 1, 2, 3."""
+    """A kernel for l = 0, 1, 2, 3."""
     one, three, five, seven = (njit(make(2 * l + 1), fastmath=FAST, forceinline=True) for l in range(4))
     return one, three, five, seven
 
@@ -113,41 +113,32 @@ _same_1, _same_3, _same_5, _same_7 = of_size(_unrotated)
 
 
 @njit(fastmath=FAST, forceinline=True)
-def from_scalars(given, i, p, out, at):
-    """Equation (6): adds the messages of path p to atom i, at `at` in `out`.
+def path_forward(given, i, p, out, at):
+    """Adds the messages of path p, which `is_scalar`, to atom i, at `at` in `out`.
 
     `given`: the layer's plan, coupling constants, edges, features x, and the places of the atom's edges in the table.
     """
-    n = given[0].paths[p, N3]
-    if n == 3:
-        _from_3(given, i, p, out, at)
-    elif n == 5:
-        _from_5(given, i, p, out, at)
-    else:
-        _from_7(given, i, p, out, at)
-
-
-@njit(fastmath=FAST, forceinline=True)
-def to_scalars(given, i, p, out, at):
-    """Equation (7) likewise."""
-    n = given[0].paths[p, N1]
-    if n == 3:
+    paths = given[0].paths
+    n = max(paths[p, N1], paths[p, N3])
+    if paths[p, N2] == 1:
+        if n == 1:
+            _same_1(given, i, p, out, at)
+        elif n == 3:
+            _same_3(given, i, p, out, at)
+        elif n == 5:
+            _same_5(given, i, p, out, at)
+        else:
+            _same_7(given, i, p, out, at)
+    elif paths[p, N1] == 1:
+        if n == 3:
+            _from_3(given, i, p, out, at)
+        elif n == 5:
+            _from_5(given, i, p, out, at)
+        else:
+            _from_7(given, i, p, out, at)
+    elif n == 3:
         _to_3(given, i, p, out, at)
     elif n == 5:
         _to_5(given, i, p, out, at)
     else:
         _to_7(given, i, p, out, at)
-
-
-@njit(fastmath=FAST, forceinline=True)
-def unrotated(given, i, p, out, at):
-    """Equation (8) likewise."""
-    n = given[0].paths[p, N1]
-    if n == 1:
-        _same_1(given, i, p, out, at)
-    elif n == 3:
-        _same_3(given, i, p, out, at)
-    elif n == 5:
-        _same_5(given, i, p, out, at)
-    else:
-        _same_7(given, i, p, out, at)

@@ -20,7 +20,6 @@ from gnnpot.ops.simd.vector_rows import (
 )
 from gnnpot.ops.simd.vectors import SIMD_WIDTH, broadcast, broadcast_at, fma, load, mul, store
 from gnnpot.ops.tensor_product.layout import (
-    COLUMN,
     COUPLING,
     FEATURE,
     FEATURE_SIZE,
@@ -28,13 +27,11 @@ from gnnpot.ops.tensor_product.layout import (
     N1,
     N2,
     N3,
-    OUT,
     OUT_ROW,
-    OUT_SIZE,
     WEIGHT,
     WIDTH,
 )
-from gnnpot.ops.tensor_product.scalar_paths import is_scalar, of_size
+from gnnpot.ops.tensor_product.scalar_paths import is_scalar, message_at, of_size
 from gnnpot.ops.tensor_product.table import place_of, slope_at, weight_at
 
 
@@ -54,7 +51,7 @@ class Path(NamedTuple):
 @njit(fastmath=FAST, forceinline=True)
 def read_path(paths, p, atoms, target, targets):
     """Path p, for messages of atom `target` of `targets`."""
-    message = paths[p, OUT] * targets + target * paths[p, OUT_SIZE] + paths[p, COLUMN]
+    message = message_at(paths, p, target, targets)
     return Path(
         paths[p, HARMONIC], paths[p, WEIGHT], paths[p, FEATURE] * atoms, paths[p, FEATURE_SIZE], paths[p, WIDTH],
         paths[p, COUPLING], message, paths[p, OUT_ROW],
