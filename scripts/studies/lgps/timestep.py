@@ -17,7 +17,7 @@ import torch
 import typer
 from ase import Atoms, units
 from ase.md.bussi import Bussi
-from ase.md.velocitydistribution import MaxwellBoltzmannDistribution
+from ase.md.velocitydistribution import thermalize_momenta
 from ase.md.verlet import VelocityVerlet
 from conductivity import crystal
 
@@ -32,7 +32,7 @@ EQUILIBRATION, TIME, FIRST_STEP = 5.0, 20.0, 2.0
 def start(data: Path, model: str) -> Atoms:
     """400 atoms, equilibrated."""
     atoms, rng = crystal(data, None) * (2, 2, 2), np.random.default_rng(0)
-    MaxwellBoltzmannDistribution(atoms, temperature_K=2 * TEMPERATURE, rng=rng)
+    thermalize_momenta(atoms, temperature_K=2 * TEMPERATURE, rng=rng)
     atoms.calc = gnnpot.Calculator(model)
     dynamics = Bussi(atoms, FIRST_STEP * units.fs, temperature_K=TEMPERATURE, taut=100 * units.fs, rng=rng)
     dynamics.run(round(1000 * EQUILIBRATION / FIRST_STEP))
