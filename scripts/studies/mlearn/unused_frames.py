@@ -1,0 +1,70 @@
+"""Errors on the training frames that a run with few frames has not used: what to start from, without the test frames.
+
+    python scripts/studies/mlearn/unused_frames.py runs/finetune-mlearn/*/Ni/all-20 -o docs/mlearn/unused-frames.json
+
+For each run of `finetune.py`: mean absolute errors of the potential that it began with, with the best constant shift,
+and of its result, on all training frames of the element that it neither trained nor validated on.
+"""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import typer
+from rich.console import Console
+from rich.progress import track
+
+import gnnpot
+from gnnpot.config import from_mapping, read_yaml
+from gnnpot.data.frame import Frame
+from gnnpot.hub.checkpoint import load_checkpoint
+from gnnpot.potential import Potential
+from gnnpot.runs.files import write_text
+from gnnpot.training.evaluate import evaluate
+from gnnpot.training.prepare import open_subsets
+from gnnpot.training.run import MODEL
+from gnnpot.workflows.finetune.config import FineTuneConfig
+
+
+def main(
+    runs: Annotated[list[Path], typer.Argument(help="Folders of runs.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="JSON.")],
+) -> None:
+    """Measure, and write OUT."""
+    rows = []
+    for run in track(runs, "runs", console=Console(stderr=True)):
+        config = from_mapping(FineTuneConfig, read_yaml(run / "config.yaml"), str(run))
+        frames = unused(config)
+        unchanged = errors(gnnpot.load(config.start), frames)
+        tuned = errors(load_checkpoint(run / MODEL)[0], frames)
+        row = {
+            "element": run.parent.name,
+            "start": config.start,
+            "frames": config.data.frames,
+            "minutes": config.max_minutes,
+            "unused_frames": len(frames),
+            "unchanged_energy_meV": unchanged["energy_shifted_mae"] * 1e3,
+            "unchanged_forces_eV_A": unchanged["forces_mae"],
+            "energy_meV": tuned["energy_mae"] * 1e3,
+            "forces_eV_A": tuned["forces_mae"],
+        }
+        rows.append(row)
+        typer.echo(json.dumps(row))
+    write_text(output, json.dumps(rows, indent=1) + "\n")
+
+
+def unused(config: FineTuneConfig) -> list[Frame]:
+    """The frames of a run's store that are in none of its subsets."""
+    _, subsets = open_subsets(config, write=False)
+    train = subsets["train"]
+    used = np.concatenate([train.indices, subsets["validation"].indices])
+    return list(train.store.select(np.setdiff1d(np.arange(len(train.store)), used)))
+
+
+def errors(potential: Potential, frames: list[Frame]) -> dict[str, float]:
+    return evaluate(potential, frames, stress=False).metrics()
+
+
+if __name__ == "__main__":
+    typer.run(main)
