@@ -36,7 +36,7 @@ def distil_command(
     ],
     structures: Annotated[list[Path], typer.Argument(help="Where to start: files of structures, or stores.")],
     student: Annotated[
-        str | None, typer.Option(help="hdnnp, m3gnet, chgnet or sevennet; default: hdnnp, or that of --config.")
+        str | None, typer.Option(help="hdnnp, m3gnet, chgnet, sevennet or nequix; default: hdnnp, or that of --config.")
     ] = None,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Folder of the run; default: runs/TEACHER-STUDENT.")

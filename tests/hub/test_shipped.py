@@ -125,6 +125,7 @@ def wheel(tmp_path_factory) -> Path:
     shutil.copytree(ROOT / "gnnpot", source / "gnnpot", ignore=shutil.ignore_patterns("__pycache__"))
     (source / "checkpoints").mkdir()
     save_checkpoint(source / "checkpoints" / DEFAULT, convert("", {})[0], Card(name=DEFAULT))
+    shutil.copy(ROOT / "checkpoints" / DEFAULT / "LICENSE", source / "checkpoints" / DEFAULT)
     command = [sys.executable, "-m", "pip", "wheel", "--no-deps", "--no-build-isolation", "--no-index", "--quiet"]
     done = subprocess.run([*command, "--wheel-dir", folder, source], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
@@ -136,7 +137,7 @@ def test_a_wheel_holds_it(wheel, tmp_path):
         names = archive.namelist()
         archive.extractall(tmp_path / "site")
     held = sorted(name for name in names if name.startswith("gnnpot/checkpoints/"))
-    assert held == [f"gnnpot/checkpoints/{DEFAULT}/{name}" for name in (CARD, WEIGHTS)]
+    assert held == [f"gnnpot/checkpoints/{DEFAULT}/{name}" for name in ("LICENSE", CARD, WEIGHTS)]
     assert not any(name.startswith("checkpoints/") for name in names)
     code = (
         "import gnnpot; from gnnpot.hub.registry import reference_structures; from gnnpot.hub.shipped import shipped\n"

@@ -60,6 +60,7 @@ class PhononsSuite(Suite):
             "fine-tuned on the training part of the MDR phonon benchmark, whose crystals its file does not list: "
             "crystals of this suite may be among them",
         ),
+        Overlap("sAlex", "crystals of the heat capacities (with --data) may be in its training set"),
     )
 
     def all_items(self) -> Sequence[Item]:

@@ -16,7 +16,7 @@ from gnnpot.config import apply_overrides, from_mapping, read_yaml, to_mapping
 from gnnpot.data.readers import RecordOptions
 from gnnpot.domains import INNER_SHARE, POSITIVE, SHARE, WHOLE_FROM_0, WHOLE_FROM_1, WHOLE_FROM_2, check_fields
 from gnnpot.errors import ConfigError, suggest
-from gnnpot.models import CHGNetConfig, HDNNPConfig, M3GNetConfig, ModelConfig, SevenNetConfig
+from gnnpot.models import CHGNetConfig, HDNNPConfig, M3GNetConfig, ModelConfig, NequixConfig, SevenNetConfig
 from gnnpot.models.symmetry_sets import ChosenSet
 from gnnpot.sampling.config import StartConfig
 from gnnpot.sampling.selection import SelectionConfig
@@ -40,6 +40,7 @@ STUDENTS: dict[str, ModelConfig] = {
         element_linear=True,
         products=True,
     ),
+    "nequix": NequixConfig(channels=(32, 32, 32), layers=2, cutoff=5.0),
 }
 
 

@@ -116,21 +116,26 @@ def test_killed_again_and_again_it_ends_at_the_same_weights(config, whole, tmp_p
     assert first["distil"]["rounds"] == second["distil"]["rounds"] and first["fresh"] == second["fresh"]
 
 
-def test_a_student_teaches_another_architecture(whole, small, structures, tmp_path):
+@pytest.mark.parametrize(
+    ("architecture", "sizes"),
+    [("m3gnet", "units=8 blocks=1 cutoff=3.5 three_body_cutoff=3.0"), ("nequix", "channels=[4,4] cutoff=3.5 radial=4")],
+)
+def test_a_student_teaches_another_architecture(whole, small, structures, tmp_path, architecture, sizes):
     """A gnnpot potential as the teacher: its licence and functional are handed on."""
     potential, card = load_checkpoint(whole[0].run / "model")
     card = replace(card, name="tiny", licence="CC0-1.0", functional="EMT", references=["a paper"])
     teacher = save_checkpoint(tmp_path / "teacher", potential, card)
     options = [o for o in small if not o.startswith(("student.", "rounds=", "learn.first", "learn.final"))]
-    options += ["student.units=8", "student.blocks=1", "student.cutoff=3.5", "student.three_body_cutoff=3.0"]
+    options += [f"student.{size}" for size in sizes.split()]
     options += ["rounds=1", "learn.first_steps=5", "learn.final_steps=5", "explore.trajectories=2"]
     options += ["start.structures=3", "learn.final_batch={frames: 2}"]
-    config = read_distil_config(str(teacher), [structures], student="m3gnet", run=tmp_path / "run", overrides=options)
+    run = tmp_path / "run"
+    config = read_distil_config(str(teacher), [structures], student=architecture, run=run, overrides=options)
     student = distil(config)
     runs = [yaml.safe_load((config.run / run / "config.yaml").read_text()) for run in ("round-00/student-0", "final")]
     assert [run["batch"]["frames"] for run in runs] == [4, 2]
     card = load_checkpoint(config.run / "model")[1]
-    assert student.model.config.architecture == "m3gnet" and card.licence == "CC0-1.0" and card.functional == "EMT"
+    assert student.model.config.architecture == architecture and card.licence == "CC0-1.0" and card.functional == "EMT"
     assert card.references == ["a paper"] and card.training["teacher"]["labels"].startswith("tiny (sha256 ")
     assert card.metrics["fresh"]["stress_count"] == 4 * 6 and card.metrics["distil"]["measured"]["test"] == {}
 
