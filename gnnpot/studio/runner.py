@@ -22,7 +22,7 @@ SAVE_SECONDS = 5.0
 
 
 @dataclass
-class _Run:
+class _JobRun:
     """A job on its way, from its start until its process has ended."""
 
     session: Session
@@ -43,7 +43,7 @@ class Runner:
         self._pool, self._config = pool, config
         self._slots = asyncio.Semaphore(config.max_jobs)
         #: the last run of each job, and its task
-        self._runs: dict[tuple[str, int], tuple[_Run, asyncio.Task[None]]] = {}
+        self._runs: dict[tuple[str, int], tuple[_JobRun, asyncio.Task[None]]] = {}
 
     @property
     def waiting(self) -> int:
@@ -56,7 +56,7 @@ class Runner:
         session.jobs[job.number] = job
         job.save()
         session.publish({"event": "job", "job": job.full()})
-        run = _Run(session, job, language, resume)
+        run = _JobRun(session, job, language, resume)
         task = asyncio.create_task(self._run(run))
         self._runs[run.key] = run, task
         task.add_done_callback(lambda _: self._forget(run, task))
@@ -95,7 +95,7 @@ class Runner:
         if tasks:
             await asyncio.wait(tasks)
 
-    def _forget(self, run: _Run, task: asyncio.Task[None]) -> None:
+    def _forget(self, run: _JobRun, task: asyncio.Task[None]) -> None:
         """Drop a run whose task has ended, unless the job has been resumed since its end was published."""
         if self._runs[run.key][1] is not task:
             return
@@ -108,7 +108,7 @@ class Runner:
             problem = say("process_ended", run.language) if error is not None else ""
             self._ended(run.session, run.job, "failed" if error is not None else "stopped", problem)
 
-    async def _run(self, run: _Run) -> None:
+    async def _run(self, run: _JobRun) -> None:
         session, job, language = run.session, run.job, run.language
         try:
             async with self._slots:

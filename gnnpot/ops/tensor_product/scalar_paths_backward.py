@@ -35,7 +35,7 @@ from gnnpot.ops.tensor_product.scalar_paths import is_scalar, message_at, of_siz
 from gnnpot.ops.tensor_product.table import place_of, slope_at, weight_at
 
 
-class Path(NamedTuple):
+class ScalarPath(NamedTuple):
     """A row of the table of paths, read before a loop: no compiler can know that the loop does not write to it."""
 
     harmonic: int  #: the first
@@ -52,7 +52,7 @@ class Path(NamedTuple):
 def read_path(paths, p, atoms, target, targets):
     """Path p, for messages of atom `target` of `targets`."""
     message = message_at(paths, p, target, targets)
-    return Path(
+    return ScalarPath(
         paths[p, HARMONIC], paths[p, WEIGHT], paths[p, FEATURE] * atoms, paths[p, FEATURE_SIZE], paths[p, WIDTH],
         paths[p, COUPLING], message, paths[p, OUT_ROW],
     )  # fmt: skip
