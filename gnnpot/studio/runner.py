@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from gnnpot.studio.config import StudioConfig
@@ -30,6 +30,7 @@ class _JobRun:
     language: str
     resume: bool
     worker: WorkerProcess | None = None
+    task: asyncio.Task[None] = field(init=False)
 
     @property
     def key(self) -> tuple[str, int]:
@@ -42,13 +43,13 @@ class Runner:
     def __init__(self, pool: Pool, config: StudioConfig) -> None:
         self._pool, self._config = pool, config
         self._slots = asyncio.Semaphore(config.max_jobs)
-        #: the last run of each job, and its task
-        self._runs: dict[tuple[str, int], tuple[_JobRun, asyncio.Task[None]]] = {}
+        #: the last run of each job
+        self._runs: dict[tuple[str, int], _JobRun] = {}
 
     @property
     def waiting(self) -> int:
         """How many jobs wait for a place."""
-        return sum(run.job.state == "waiting" for run, _ in self._runs.values())
+        return sum(run.job.state == "waiting" for run in self._runs.values())
 
     def start(self, session: Session, job: Job, language: str, resume: bool = False) -> None:
         """Run a job as soon as there is a place for it."""
@@ -57,18 +58,18 @@ class Runner:
         job.save()
         session.publish({"event": "job", "job": job.full()})
         run = _JobRun(session, job, language, resume)
-        task = asyncio.create_task(self._run(run))
-        self._runs[run.key] = run, task
-        task.add_done_callback(lambda _: self._forget(run, task))
+        run.task = asyncio.create_task(self._run(run))
+        self._runs[run.key] = run
+        run.task.add_done_callback(lambda _: self._forget(run))
 
     async def stop(self, session: Session, job: Job) -> None:
         """Ask a job to stop; what it has done stays in its folder."""
-        run, task = self._runs.get((session.name, job.number), (None, None))
-        if run is None or task is None or job.state in ENDED:
+        run = self._runs.get((session.name, job.number))
+        if run is None or job.state in ENDED:
             return
         if run.worker is None or job.state in ("waiting", "starting"):
             # nothing is lost: it has not begun
-            task.cancel()
+            run.task.cancel()
             return
         job.state = "stopping"
         session.publish({"event": "job_state", "job": job.brief()})
@@ -76,31 +77,31 @@ class Runner:
             await run.worker.send({"do": "stop"})
         except WorkerError:
             return
-        await asyncio.wait([task], timeout=STOP_SECONDS)
+        await asyncio.wait([run.task], timeout=STOP_SECONDS)
         if run.worker is not None:
             run.worker.end("stopped")
 
     async def end(self, session: Session, job: Job) -> None:
         """Stop a job at once, for its removal."""
-        _, task = self._runs.get((session.name, job.number), (None, None))
-        if task is not None:
-            task.cancel()
-            await asyncio.wait([task])
+        run = self._runs.get((session.name, job.number))
+        if run is not None:
+            run.task.cancel()
+            await asyncio.wait([run.task])
 
     async def close(self) -> None:
         """Stop all jobs; their folders hold what they have done."""
-        tasks = [task for _, task in self._runs.values()]
+        tasks = [run.task for run in self._runs.values()]
         for task in tasks:
             task.cancel()
         if tasks:
             await asyncio.wait(tasks)
 
-    def _forget(self, run: _JobRun, task: asyncio.Task[None]) -> None:
+    def _forget(self, run: _JobRun) -> None:
         """Drop a run whose task has ended, unless the job has been resumed since its end was published."""
-        if self._runs[run.key][1] is not task:
+        if self._runs.get(run.key) is not run:
             return
         del self._runs[run.key]
-        error = None if task.cancelled() else task.exception()
+        error = None if run.task.cancelled() else run.task.exception()
         if error is not None:
             log.error("job %s ended", run.job.number, exc_info=error)
         if run.job.state not in ENDED:

@@ -100,6 +100,29 @@ def test_a_job_that_is_resumed_before_its_process_has_ended_can_be_stopped(tmp_p
     run(stop_resume_and_stop, tmp_path)
 
 
+def test_a_process_that_ends_after_that_of_the_resumed_job(tmp_path, caplog):
+    async def stop_twice(case: Case) -> None:
+        job, ends = case.job(), [asyncio.Event(), asyncio.Event()]
+        waiting = iter(ends)
+
+        async def give_back(worker):
+            await next(waiting).wait()
+
+        case.pool.give_back = give_back
+        stops = []
+        for resume in (False, True):
+            case.runner.start(case.session, job, "en", resume)
+            await case.reach("running")
+            stops.append(asyncio.create_task(case.runner.stop(case.session, job)))
+            await case.reach("stopped")
+        for end, stop in zip(reversed(ends), reversed(stops), strict=True):
+            end.set()
+            await stop
+
+    run(stop_twice, tmp_path)
+    assert not caplog.records
+
+
 def test_a_job_that_is_stopped_before_it_could_begin_is_stopped(tmp_path):
     async def start_and_stop_at_once(case: Case) -> None:
         job = case.job()

@@ -95,25 +95,23 @@ def convolve_backward(
         layer_backward(given, near, lmax, i, target, targets, g, to_x, to_edges)
         return
     for k in range(edges.starts[i + 1] - edges.starts[i]):
-        e, place, general = edges.starts[i] + k, place_of(near, k), False
+        e, place = edges.starts[i] + k, place_of(near, k)
         sums[:] = 0
         for p in range(len(paths)):
-            at = message_at(paths, p, target, targets)
-            if not is_scalar(paths, p):
-                general = True
+            if is_scalar(paths, p):
+                path_backward(given, e, place, p, target, targets, g, to_x, sums)
+            else:
+                at = message_at(paths, p, target, targets)
                 feature = paths[p, FEATURE] * atoms + edges.neighbor[e] * paths[p, FEATURE_SIZE]
                 interpolate_both(plan.table, place, paths[p, WEIGHT], paths[p, WIDTH], weights, slopes)
                 _to_harmonics(x, feature, weights, constants, paths, p, g, at, products, sums)
-            else:
-                path_backward(given, e, place, p, target, targets, g, to_x, sums)
-        if general:
-            # two loops over these paths: in a common one, both steps take longer than alone
-            for p in range(len(paths)):
-                if not is_scalar(paths, p):
-                    at = message_at(paths, p, target, targets)
-                    feature = paths[p, FEATURE] * atoms + edges.neighbor[e] * paths[p, FEATURE_SIZE]
-                    set_rotation(edges.harmonics, e * edges.harmonics.shape[1], constants.all, paths, p, rotation)
-                    _to_features(x, feature, weights, slopes, rotation, paths, p, g, at, to_x, sums)
+        # two loops over these paths: in a common one, both steps take longer than alone
+        for p in range(len(paths)):
+            if not is_scalar(paths, p):
+                at = message_at(paths, p, target, targets)
+                feature = paths[p, FEATURE] * atoms + edges.neighbor[e] * paths[p, FEATURE_SIZE]
+                set_rotation(edges.harmonics, e * edges.harmonics.shape[1], constants.all, paths, p, rotation)
+                _to_features(x, feature, weights, slopes, rotation, paths, p, g, at, to_x, sums)
         _add_gradients(sums, plan.per_step, to_edges, e)
 
 

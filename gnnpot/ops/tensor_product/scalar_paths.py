@@ -1,5 +1,5 @@
 """The tensor product's paths that have a scalar among features, harmonics and messages: equations (6) to (8) of
-`edges.py`. `scalar_paths_backward.py` has the way back.
+`edges.py`. `scalar_paths_backward.py` has the backward pass.
 
 For such a path, there are as few sums over the edges of an atom as the harmonic, or for (8) the feature, has
 components. They stay in registers: each kernel is compiled for so many components, up to 7. Paths with more of them go

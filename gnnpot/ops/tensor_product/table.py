@@ -60,11 +60,8 @@ def place_of(places, k):
     """Place of the k-th edge: where its rows begin, and its factors as vectors, which then stay in registers."""
     at, factors = _FACTORS * k, places.factors
     values = broadcast_at(factors, at), broadcast_at(factors, at + 1), broadcast_at(factors, at + 2)
-    return (
-        places.rows[k],
-        values,
-        (broadcast_at(factors, at + 3), broadcast_at(factors, at + 4), broadcast_at(factors, at + 5)),
-    )
+    slopes = broadcast_at(factors, at + 3), broadcast_at(factors, at + 4), broadcast_at(factors, at + 5)
+    return places.rows[k], values, slopes
 
 
 @njit(fastmath=FAST, forceinline=True)

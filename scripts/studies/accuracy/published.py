@@ -35,6 +35,9 @@ from gnnpot.potential import Potential
 from gnnpot.runs.files import write_text
 
 TITLE = "# Published potentials on labelled frames"
+ABOUT = """\
+mlearn's test frames (Si, Mo, Cu, Ni) are without those whose structure, turned or mirrored, is in the training set.
+Energies are after the best constant for each potential and set. `scripts/studies/accuracy/published.py` says more."""
 MLEARN = ("Si", "Mo", "Cu", "Ni")
 LGPS = ("LGPS", "LGPS, first quarter", "LGPS, last quarter")
 #: atoms of a batch
@@ -74,7 +77,7 @@ def main(
             console.print(name, "LGPS", highlight=False)
     found = rows(results)
     names = list(dict.fromkeys([*potentials, *(name for name, _ in found)]))
-    write_text(out / "published.md", f"{TITLE}\n\n{table(found, names)}")
+    write_text(out / "published.md", f"{TITLE}\n\n{ABOUT}\n\n{table(found, names)}")
 
 
 def sets_of_lgps(every: int) -> tuple[str, ...]:

@@ -8,7 +8,7 @@ and of its result, on all training frames of the element that it neither trained
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 import typer
@@ -18,6 +18,7 @@ from rich.progress import track
 import gnnpot
 from gnnpot.config import from_mapping, read_yaml
 from gnnpot.data.frame import Frame
+from gnnpot.errors import GnnpotError
 from gnnpot.hub.checkpoint import load_checkpoint
 from gnnpot.potential import Potential
 from gnnpot.runs.files import write_text
@@ -32,26 +33,30 @@ def main(
     output: Annotated[Path, typer.Option("--output", "-o", help="JSON.")],
 ) -> None:
     """Measure, and write OUT."""
-    rows = []
-    for run in track(runs, "runs", console=Console(stderr=True)):
-        config = from_mapping(FineTuneConfig, read_yaml(run / "config.yaml"), str(run))
-        frames = unused(config)
-        unchanged = errors(gnnpot.load(config.start), frames)
-        tuned = errors(load_checkpoint(run / MODEL)[0], frames)
-        row = {
-            "element": run.parent.name,
-            "start": config.start,
-            "frames": config.data.frames,
-            "minutes": config.max_minutes,
-            "unused_frames": len(frames),
-            "unchanged_energy_meV": unchanged["energy_shifted_mae"] * 1e3,
-            "unchanged_forces_eV_A": unchanged["forces_mae"],
-            "energy_meV": tuned["energy_mae"] * 1e3,
-            "forces_eV_A": tuned["forces_mae"],
-        }
-        rows.append(row)
-        typer.echo(json.dumps(row))
+    try:
+        rows = [row_of(run) for run in track(runs, "runs", console=Console(stderr=True))]
+    except GnnpotError as error:
+        Console(stderr=True, soft_wrap=True).print(str(error), markup=False)
+        raise typer.Exit(1) from None
     write_text(output, json.dumps(rows, indent=1) + "\n")
+
+
+def row_of(run: Path) -> dict[str, Any]:
+    """Errors of a run's start and result."""
+    config = from_mapping(FineTuneConfig, read_yaml(run / "config.yaml"), str(run))
+    frames = unused(config)
+    unchanged, tuned = errors(gnnpot.load(config.start), frames), errors(load_checkpoint(run / MODEL)[0], frames)
+    return {
+        "element": run.parent.name,
+        "start": config.start,
+        "frames": config.data.frames,
+        "minutes": config.max_minutes,
+        "unused_frames": len(frames),
+        "unchanged_energy_meV": unchanged["energy_shifted_mae"] * 1e3,
+        "unchanged_forces_eV_A": unchanged["forces_mae"],
+        "energy_meV": tuned["energy_mae"] * 1e3,
+        "forces_eV_A": tuned["forces_mae"],
+    }
 
 
 def unused(config: FineTuneConfig) -> list[Frame]:
