@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from gnnpot.hub.catalogue import FrameErrors, ListedModel, Measured
 
 
+#: whether a potential has dispersion in it: in a column, in words
+_DISPERSION = {True: ("yes", "included"), False: ("no", "not included"), None: ("", "not known")}
+
+
 def register(app: typer.Typer) -> None:
     """Add the commands to `app`."""
     app.command("models", rich_help_panel="Published potentials")(models)
@@ -43,8 +47,8 @@ def models(
     where none is named.
 
     With --physics: the largest deviations in float64, in eV/Å, of forces from derivatives of the energy, of forces of a
-    rotated and of a mirrored structure, and of energy (eV) and forces where neighbours come and go. No potential here
-    has dispersion in it unless the last column says so.
+    rotated and of a mirrored structure, and of energy (eV) and forces where neighbours come and go. The last column says
+    whether dispersion was in the labels.
     """
     from gnnpot.hub.catalogue import list_models
 
@@ -91,13 +95,13 @@ def _physics_table(models: "list[ListedModel]") -> Table:
         p = model.measured.physics
         values = () if p is None else (p.force_derivative, p.rotation, p.reflection, p.energy_jump, p.force_jump)
         cells = [f"{value:.0e}" for value in values] or [""] * 5
-        table.add_row(model.name, *cells, "yes" if model.measured.dispersion else "no")
+        table.add_row(model.name, *cells, _DISPERSION[model.measured.dispersion][0])
     return table
 
 
 def physics_rows(measured: "Measured") -> list[tuple[str, str]]:
     """What a potential keeps of physics, for its card."""
-    rows = [("dispersion", "included" if measured.dispersion else "not included")]
+    rows = [("dispersion", _DISPERSION[measured.dispersion][1])]
     if (p := measured.physics) is not None:
         kind = "derivatives of the energy" if p.conservative else "NOT derivatives of the energy"
         rows += [

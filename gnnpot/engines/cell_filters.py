@@ -13,6 +13,7 @@
 | `auto`   | change within the directions that are periodic and not cut by a vacuum   |
 """
 
+import warnings
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
@@ -103,6 +104,12 @@ class StrainFilter(FrechetCellFilter):
         super().__init__(
             atoms, scalar_pressure=pressure, hydrostatic_strain=isotropic, constant_volume=choice.kind == "shape"
         )
+
+    def get_positions(self) -> np.ndarray:
+        # SciPy warns of errors of 5e-13 in the logarithm of the strain, far below what moves a relaxation
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="logm result may be inaccurate")
+            return super().get_positions()
 
     def get_forces(self, **kwargs: Any) -> np.ndarray:
         forces = super().get_forces(**kwargs)

@@ -65,8 +65,8 @@ class Measured:
     hot: FrameErrors | None = None  #: frames of the highest stresses
     milliseconds: Mapping[int, float] = field(default_factory=dict)  #: time of a step by number of atoms
     physics: Physics | None = None
-    #: whether dispersion was in the labels, or is added to the energy
-    dispersion: bool = False
+    #: whether dispersion was in the labels, or is added to the energy; None: not known
+    dispersion: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from ase.constraints import FixAtoms
 from ase.io import read
 
 from gnnpot.engines.calculator import Calculator
+from gnnpot.engines.cell_filters import StrainFilter, choose_cell
 from gnnpot.engines.relax import RelaxConfig, relax
 from gnnpot.errors import DataError, SimulationError
 from gnnpot.units import GPA
@@ -117,3 +118,14 @@ def test_progress_is_reported(squeezed):
     steps = []
     relax(squeezed, EMT(), RelaxConfig(steps=2), progress=steps.append)
     assert [s.step for s in steps] == [0, 1, 2]
+
+
+@pytest.mark.filterwarnings("error")
+def test_rounding_of_a_strain_is_no_warning():
+    # forty times the identity, but for a rounding error, is what SciPy's logarithm warns of
+    atoms = bulk("Cu", cubic=True).repeat((2, 5, 1))
+    strained = StrainFilter(atoms, choose_cell(atoms, "full"), pressure=0.0)
+    cell = atoms.cell.array.copy()
+    cell[1, 0] += 1e-15
+    atoms.set_cell(cell)
+    assert np.isfinite(strained.get_positions()).all()

@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 
 from gnnpot.cli import app
 from gnnpot.hub.card import functional_name
-from gnnpot.hub.catalogue import FrameErrors, list_models, measured_of
+from gnnpot.hub.catalogue import FrameErrors, imported, list_models, measured_of
 from gnnpot.hub.shipped import DEFAULT, WORDS
 
 ROOT = Path(__file__).parents[2]
@@ -65,3 +65,9 @@ def test_the_default_and_the_words_are_marked():
         line = next(k for k, line in enumerate(shown) if line.startswith(f"{name} "))
         marks = shown[line + 1].split("  ")[1].split(", ")
         assert set(marks) == {*(["default"] if name == DEFAULT else []), *models[name].words}
+
+
+def test_dispersion_is_stated_for_each():
+    own = imported()
+    assert all(model.measured.dispersion is False for model in list_models() if model.name not in own)
+    assert measured_of("one of a user").dispersion is None

@@ -3,8 +3,8 @@
     python scripts/studies/accuracy/physics.py                   # all names that are missing
     python scripts/studies/accuracy/physics.py --only 7net-0
 
-By the probes of `gnnpot check`, in float64, on a rattled and strained crystal of NaCl and a molecule of it without a
-cell; for smoothness, on two pairs and a molecule that are pulled through each cutoff. The largest deviations go to
+By the probes of `gnnpot check`, in float64, on a rattled and strained crystal of NaCl (LiS of the potentials of
+Li10GeP2S12) and a molecule of it without a cell; for smoothness, on two pairs and a molecule that are pulled through each cutoff. The largest deviations go to
 `gnnpot/hub/physics.json`, which `gnnpot models --physics` and `gnnpot card` show.
 """
 
@@ -23,7 +23,8 @@ from gnnpot.properties.contract.structures import default_structures
 from gnnpot.runs.files import write_text
 
 TARGET = Path(__file__).parents[3] / "gnnpot" / "hub" / "physics.json"
-ELEMENTS = ("Na", "Cl")
+#: those that a potential knows are taken
+ELEMENTS = (("Na", "Cl"), ("Li", "S"))
 
 
 def main(
@@ -44,9 +45,9 @@ def measure(name: str) -> dict[str, float]:
     """The largest deviation of each quantity."""
     calculator = Calculator(name, dtype=torch.float64)
     probe = probes.Probe(calculator, Tolerances().step, Tolerances().interval, *reach(calculator))
-    structures = default_structures(ELEMENTS)
+    first, second = next(pair for pair in ELEMENTS if {*pair} <= {*calculator.elements})
+    structures = default_structures((first, second))
     asked = [structures["crystal"], structures["molecule"]]
-    first, second = ELEMENTS
     smooth = [
         *probes.smooth_dimer(probe, first, first),
         *probes.smooth_dimer(probe, first, second),

@@ -107,9 +107,16 @@ def append(path: Path, found: list[dict]) -> None:
 @functools.cache
 def test_frames(data: Path, element: str) -> list[Atoms]:
     """mlearn's test frames of an element, without those whose structure is in its training file."""
+    test = read(data / "mlearn" / f"{element}_test.extxyz.gz", ":")
+    return [atoms for atoms, copy in zip(test, copies(data, element), strict=True) if not copy]
+
+
+@functools.cache
+def copies(data: Path, element: str) -> list[bool]:
+    """Of each of mlearn's test frames: is its structure in the training file, turned or mirrored?"""
     train, test = (read(data / "mlearn" / f"{element}_{part}.extxyz.gz", ":") for part in ("train", "test"))
     seen = np.array([moments(atoms) for atoms in train])
-    return [atoms for atoms in test if np.abs(seen / moments(atoms) - 1).max(axis=1).min() > SAME]
+    return [bool(np.abs(seen / moments(atoms) - 1).max(axis=1).min() <= SAME) for atoms in test]
 
 
 def moments(atoms: Atoms) -> np.ndarray:
