@@ -3,9 +3,10 @@
     python scripts/studies/accuracy/physics.py                   # all names that are missing
     python scripts/studies/accuracy/physics.py --only 7net-0
 
-By the probes of `gnnpot check`, in float64, on a rattled and strained crystal of NaCl (LiS of the potentials of
-Li10GeP2S12) and a molecule of it without a cell; for smoothness, on two pairs and a molecule that are pulled through each cutoff. The largest deviations go to
-`gnnpot/hub/physics.json`, which `gnnpot models --physics` and `gnnpot card` show.
+By the probes of `gnnpot check`, in float64, on a rattled and strained crystal of NaCl (LiS, of the potentials of
+Li10GeP2S12) and a molecule of it without a cell; for smoothness, on two pairs and a molecule that are pulled through
+each cutoff. The largest deviations go to `gnnpot/hub/physics.json`, which `gnnpot models --physics` and `gnnpot card`
+show.
 """
 
 import json

@@ -1,0 +1,80 @@
+"""What `gnnpot finetune` does where no option is named, beside the best recipe that is known, in equal time.
+
+    python scripts/studies/mlearn/recipes.py --data mlearn --minutes 20 --element Ni
+
+From `--start`, on all training frames of an element of Zuo et al. 2020 (J. Phys. Chem. A 124, 731), one thread, the
+recipes one after the other. Energies and forces only: of the stresses in these files just the diagonal can be trusted.
+Errors on the validation frames, by which a recipe may be chosen, and on the official test frames. A run that was
+stopped resumes with the same command. Writes docs/mlearn/recipes.json; rows of other elements there are kept.
+"""
+
+import json
+import logging
+from pathlib import Path
+from typing import Annotated, Any
+
+import torch
+import typer
+from rich.console import Console
+
+from gnnpot.cli.progress import Bars
+from gnnpot.errors import GnnpotError
+from gnnpot.hub.checkpoint import load_checkpoint
+from gnnpot.runs.files import write_text
+from gnnpot.training.run import MODEL
+from gnnpot.workflows.finetune import finetune, read_finetune_config
+
+#: options beside those that every run has
+RECIPES = {
+    "default": (),
+    "larger steps, forces weighted more": ("optimizer.lr=0.015", "loss.forces=4", "ema=0.998"),
+}
+
+
+def main(
+    data: Annotated[Path, typer.Option(help="Folder with Ni_train.extxyz.gz and so on.")],
+    element: Annotated[list[str], typer.Option(help="Symbols; may be repeated.")],
+    minutes: Annotated[float, typer.Option(help="Wall time of each run.")] = 20.0,
+    start: Annotated[str, typer.Option(help="The potential to fine-tune: name or path.")] = "7net-l3i5",
+    out: Annotated[Path, typer.Option(help="Folder for the runs.")] = Path("runs/recipes-mlearn"),
+    docs: Annotated[Path, typer.Option(help="Folder for the results.")] = Path("docs/mlearn"),
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar.")] = False,
+) -> None:
+    """Run what has not ended, write the rows."""
+    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(message)s")
+    torch.set_num_threads(1)
+    console, path = Console(soft_wrap=True), docs / "recipes.json"
+    rows = {(row["element"], row["recipe"]): row for row in (json.loads(path.read_text()) if path.exists() else [])}
+    docs.mkdir(parents=True, exist_ok=True)
+    for symbol in element:
+        for number, (recipe, options) in enumerate(RECIPES.items()):
+            run = out / Path(start).name / symbol / str(number)
+            given = [
+                f"data.test={data / f'{symbol}_test.extxyz.gz'}", "data.reader.stress_key=''", "loss.stress=0.0",
+                f"max_minutes={minutes}", *options,
+            ]  # fmt: skip
+            train = data / f"{symbol}_train.extxyz.gz"
+            try:
+                with Bars(quiet) as bars:
+                    finetune(read_finetune_config(start, [train], run=run, overrides=given), progress=bars)
+            except GnnpotError as error:
+                console.print(f"{symbol}, {recipe}: {error}", markup=False)
+                raise typer.Exit(1) from None
+            about = {"element": symbol, "recipe": recipe, "start": start, "minutes": minutes, "options": list(options)}
+            rows[symbol, recipe] = about | errors_of(run)
+            write_text(path, json.dumps(list(rows.values()), indent=1) + "\n")
+            console.print(rows[symbol, recipe], highlight=False)
+
+
+def errors_of(run: Path) -> dict[str, Any]:
+    """Mean absolute errors of what a run has made."""
+    metrics = load_checkpoint(run / MODEL)[1].metrics
+    return {
+        f"{part}_{name}": factor * metrics[part][key]
+        for part in ("validation", "test")
+        for name, key, factor in (("energy_meV", "energy_mae", 1e3), ("forces_eV_A", "forces_mae", 1.0))
+    }
+
+
+if __name__ == "__main__":
+    typer.run(main)
