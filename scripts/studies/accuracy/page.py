@@ -7,7 +7,7 @@
 Errors: geometric means over mlearn's Si, Mo, Cu and Ni, of `docs/accuracy/published.jsonl`. Times: processor time of a
 step of 512 atoms of Si on one thread, all potentials in turns in one run, of `docs/accuracy/suites/results/speed.json`.
 A package of the authors runs the same weights: its error is the same, its time is gnnpot's times the ratio that
-`docs/benchmarks/peers.json` has of one run (of Nequix, `PEER_RATIOS`). `symmetrix-xl` is drawn by its time alone:
+`docs/benchmarks/peers.json` has of one run. `symmetrix-xl` is drawn by its time alone:
 random weights, so that it has no error here.
 
 Writes accuracy-and-time.md, .json and .png into docs/accuracy.
@@ -28,9 +28,10 @@ from gnnpot.runs.pages import GREY, new_figure, plain_log_ticks, styles_of, tidy
 
 SETS = ("Si", "Mo", "Cu", "Ni")
 ATOMS = 512
-#: time of the authors' package over gnnpot's, where peers.json does not have it, and where it was measured
-PEER_RATIOS = {"nequix-oam-1": ("nequix", 7588 / 289, "one thread, in turns; docs/published-potentials.md")}
-PACKAGES = {"chgnet-0.3.0": "chgnet", "7net-0": "sevenn", "7net-l3i5": "sevenn", "m3gnet-mp-2021.2.8": "matgl"}
+PACKAGES = {
+    "chgnet-0.3.0": "chgnet", "7net-0": "sevenn", "7net-l3i5": "sevenn", "nequix-oam-1": "nequix",
+    "m3gnet-mp-2021.2.8": "matgl",
+}  # fmt: skip
 #: µs per atom at 512 atoms of Si on two threads, in one run: symmetrix-xl (lowest, highest) and gnnpot's 7net-0
 SYMMETRIX, SYMMETRIX_7NET = (230.0, 300.0), 156.0
 
@@ -39,12 +40,11 @@ NOTES = """\
 The labels are of PBE: potentials of r2SCAN (by their names) are of another functional.
 
 The authors' packages run the same weights, so that their errors are the same. Their times are gnnpot's in this run
-times a ratio that was measured in turns: `chgnet` 0.4.2, `sevenn` 0.13.0 and `matgl` 4.1.2 on two threads
-(`benchmarks/peers.md`), `nequix` 0.4.5 on one ([published potentials](../published-potentials.md)). `symmetrix-xl`
-runs a MACE with the size of MACE-MPA-0 (9.1 million parameters) with random weights: 230 to 300 µs per atom at 512
-atoms on two threads, where gnnpot's 7net-0 needs 156 and 7net-l3i5 414 (measured once, by no script of this
-repository); scaled by 7net-0 here. The accuracy of MACE-MPA-0 is as published: F1 0.852, κ_SRME 0.41 on
-matbench-discovery.
+times a ratio that was measured in turns on two threads: `chgnet` 0.4.2, `sevenn` 0.13.0, `nequix` 0.4.5 (JAX) and
+`matgl` 4.1.2 ([the table](../benchmarks/peers.md)). `symmetrix-xl` runs a MACE with the size of MACE-MPA-0 (9.1 million
+parameters) with random weights: 230 to 300 µs per atom at 512 atoms on two threads, where gnnpot's 7net-0 needs 156 and
+7net-l3i5 414 (measured once, by no script of this repository); scaled by 7net-0 here. The accuracy of MACE-MPA-0 is as
+published: F1 0.852, κ_SRME 0.41 on matbench-discovery.
 
 `scripts/studies/accuracy/page.py` makes this page, `accuracy-and-time.json` has the numbers.
 """
@@ -80,19 +80,16 @@ def points(folder: Path, peers: dict[str, Any]) -> list[dict[str, Any]]:
             row["energy"] = _geometric([found[s]["energy_mae_mev_per_atom"] for s in SETS])
             row["forces"] = _geometric([found[s]["forces_mae_ev_per_angstrom"] for s in SETS])
         rows.append(row)
-        for package, small, large, where in _peers(name, peers):
-            rows.append(row | {"package": package, "ms_64": small * ms[64], "ms_512": large * ms[ATOMS], "from": where})
+        for package, small, large in _peers(name, peers):
+            rows.append(row | {"package": package, "ms_64": small * ms[64], "ms_512": large * ms[ATOMS]})
     if "7net-0" in times:
         low, high = (bound / SYMMETRIX_7NET * times["7net-0"][ATOMS] for bound in SYMMETRIX)
         rows.append({"potential": "MACE of MACE-MPA-0's size", "package": "symmetrix-xl", "ms_512": [low, high]})
     return rows
 
 
-def _peers(name: str, peers: dict[str, Any]) -> list[tuple[str, float, float, str]]:
-    """(package, ratio at 64 atoms, ratio at 512, where it was measured)."""
-    if name in PEER_RATIOS:
-        package, ratio, where = PEER_RATIOS[name]
-        return [(package, 865 / 39, ratio, where)]
+def _peers(name: str, peers: dict[str, Any]) -> list[tuple[str, float, float]]:
+    """(package, ratio at 64 atoms, ratio at 512)."""
     if name not in PACKAGES:
         return []
     package = PACKAGES[name]
@@ -100,7 +97,7 @@ def _peers(name: str, peers: dict[str, Any]) -> list[tuple[str, float, float, st
     for size in (64, ATOMS):
         seconds = peers["steps"][f"{name}/Si/{size}"]["seconds"]
         ratios.append(float(np.median(np.divide(seconds[package], seconds["gnnpot"]))))
-    return [(package, *ratios, "two threads, in turns; docs/benchmarks/peers.md")]
+    return [(package, *ratios)]
 
 
 def _geometric(values: list[float]) -> float:

@@ -12,6 +12,7 @@
 The numbers are minutes of wall time; learning rates fall with the clock, so each ends well annealed on any machine.
 `--finetune 0` and `--distil 0` count steps or epochs instead (`--teach epochs=6`, `--set learn.final_steps=80000`).
 `--volumes 930 1000` gives the distillation a copy of each structure too, scaled to a random volume in this range.
+`--shipped lgps-4` tests and times a potential with a name beside them, which other trainings have made.
 A stopped run resumes with the same command. Results are in OUT/lgps.md and OUT/lgps.png; the aim is a student whose
 force error is at most 1.3 times the teacher's, at 50 times the speed.
 """
@@ -34,6 +35,7 @@ from ase.calculators.calculator import BaseCalculator
 from distil_picture import FRAMES, TAUGHT, TEACHER, UNCHANGED, draw
 from rich.console import Console
 
+import gnnpot
 from gnnpot.cli.progress import Bars
 from gnnpot.config import from_mapping, read_yaml
 from gnnpot.data import FrameStore, read_frames, write_store
@@ -43,6 +45,7 @@ from gnnpot.hub.checkpoint import load_checkpoint
 from gnnpot.runs.files import write_text
 from gnnpot.sampling.distortions import repeated
 from gnnpot.training.config import DataConfig, SplitConfig, TrainConfig, fresh_rate
+from gnnpot.training.evaluate import evaluate
 from gnnpot.training.run import MODEL, train
 from gnnpot.workflows.distil import STUDENTS, DistilConfig, distil, read_distil_config
 from gnnpot.workflows.distil.results import DistilResults
@@ -90,6 +93,7 @@ def main(
     volumes: Annotated[
         tuple[float, float] | None, typer.Option(help="Volumes of scaled copies of the structures, Å³: from, to.")
     ] = None,
+    shipped: Annotated[str | None, typer.Option(help="A potential to test and to time beside: name or path.")] = None,
     teaching: Annotated[
         list[str] | None, typer.Option("--teach", help="Options of the fine-tuning: key.key=value.")
     ] = None,
@@ -117,7 +121,7 @@ def main(
         structures = [train_store, *([] if volumes is None else [scaled(train_store, out / "data", volumes)])]
         student(out, name, structures, test_store, distil_minutes, settings or [], console, quiet)
         compare(out, names, train_store, test_store, other_minutes, console, quiet)
-        report(out, start, names, frames, test_store, minutes, [*(teaching or []), *(settings or [])])
+        report(out, start, names, frames, test_store, minutes, [*(teaching or []), *(settings or [])], shipped)
     except GnnpotError as error:
         console.print(str(error), markup=False)
         raise typer.Exit(1) from None
@@ -216,8 +220,9 @@ def compare(
 
 
 def report(
-    out: Path, start: str, names: list[str], frames: int, tests: Path, minutes: dict[str, float], settings: list[str]
-) -> None:
+    out: Path, start: str, names: list[str], frames: int, tests: Path, minutes: dict[str, float], settings: list[str],
+    shipped: str | None,
+) -> None:  # fmt: skip
     """Write lgps.md, lgps.json and lgps.png; `names`: the student, and those beside it."""
     teacher, card = (load_checkpoint(out / folder / MODEL)[1] for folder in ("teacher", "student"))
     measured = card.metrics["distil"]["measured"]["test"]
@@ -233,6 +238,7 @@ def report(
         Row(f"{start} unchanged, best constant shift", TEACHER, UNCHANGED, zero_shot),
         Row(f"the teacher: {start}, fine-tuned on {frames} frames", TEACHER, FRAMES, measured["teacher"]),
         Row(f"the student: {NAMES[first]}, distilled from it", NAMES[first], TAUGHT, measured["student"]),
+        *shipped_row(shipped, tests),
         *(
             Row(f"{NAMES[n]}, trained on what the teacher labelled", NAMES[n], TAUGHT, tested(folders(names)[n]))
             for n in others
@@ -245,7 +251,7 @@ def report(
     config = from_mapping(DistilConfig, card.training["distillation"])
     manifest = FrameStore(tests).manifest
     error = measured["student"]["forces_mae"] / measured["teacher"]["forces_mae"]
-    speeds = timed(out, start, names)
+    speeds = timed(out, start, names, shipped)
     results = DistilResults(out / "student" / RESULTS)
     # measured: where steps are counted, no minutes were asked for
     taken = minutes | {"distillation": results.minutes}
@@ -286,19 +292,30 @@ def report(
     write_text(out / "lgps.md", "\n\n".join(text) + "\n")
 
 
+def shipped_row(shipped: str | None, tests: Path) -> list[Row]:
+    """Errors of a potential with a name, if one is given."""
+    if shipped is None:
+        return []
+    potential = gnnpot.load(shipped)
+    name = f"{shipped}, as it comes with gnnpot"
+    return [Row(name, shipped, TAUGHT, evaluate(potential, FrameStore(tests), stress=False).metrics())]
+
+
 def _sizes(folder: Path) -> str:
     model = load_checkpoint(folder / MODEL)[0].model
     numbers = sum(p.numel() for p in model.parameters())
     return f"{numbers:,} parameters, cutoff {model.cutoff:g} Å"
 
 
-def timed(out: Path, start: str, names: list[str]) -> dict[int, dict[str, float]]:
+def timed(out: Path, start: str, names: list[str], shipped: str | None) -> dict[int, dict[str, float]]:
     """µs per atom and step, by number of atoms, of teacher, students, and the package that published `start`, if it is
     installed."""
     places = {TEACHER: "teacher"} | {NAMES[name]: folder for name, folder in folders(names).items()}
     calculators: dict[str, BaseCalculator] = {
         called: Calculator(load_checkpoint(out / folder / MODEL)[0]) for called, folder in places.items()
     }
+    if shipped is not None:
+        calculators[shipped] = Calculator(shipped)
     peer = next((peer for peer in PEERS if peer.name == start), None)
     if peer is not None:
         with contextlib.suppress(ImportError):
