@@ -71,3 +71,13 @@ def test_dispersion_is_stated_for_each():
     own = imported()
     assert all(model.measured.dispersion is False for model in list_models() if model.name not in own)
     assert measured_of("one of a user").dispersion is None
+
+
+def test_milliseconds_are_the_medians_of_one_run():
+    rows = json.loads((ROOT / "docs/accuracy/two-threads.json").read_text(encoding="utf-8"))["rows"]
+    found: dict[str, dict[int, float]] = {}
+    for row in rows:
+        for name in (row["potential"], *row["also"]):
+            found.setdefault(name, {})[row["atoms"]] = float(f"{row['ms']:.3g}")
+    assert {name: dict(measured_of(name).milliseconds) for name in found} == found
+    assert {*found} == {model.name for model in list_models() if model.measured.near_equilibrium is not None}
