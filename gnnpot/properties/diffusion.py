@@ -4,7 +4,7 @@
     result.tracer.value, result.tracer.low, result.tracer.high         # cm²/s, with its interval of 95 %
     result.plot(Path("diffusion.png"))
 
-It is the analysis of `gnnpot.properties.conductivity` for one trajectory (Bayesian regression by kinisi): tracer and
+It is the analysis of `gnnpot.properties.conductivity` for one trajectory (Bayesian regression): tracer and
 collective diffusion, Haven ratio, conductivity, jumps, and a verdict whether the sampling is long enough.
 """
 
@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Annotated
 
 from gnnpot.domains import POSITIVE
-from gnnpot.extras import needs_extra
 from gnnpot.properties.conductivity import AnalysisConfig, Transport, analyse, read_displacements
 
 
@@ -30,7 +29,7 @@ class DiffusionConfig(AnalysisConfig):
         fit_from: ps, the shortest time of the fits; default: where atoms have left their sites.
         discard: ps at the start that are left out.
         blocks: Parts of the run whose scatter gives the errors of block averages.
-        seed: Of the sampling of kinisi.
+        seed: Of the samples of the posteriors.
     """
 
     ion: str
@@ -50,8 +49,6 @@ def calc(trajectory: Path, config: DiffusionConfig) -> Transport:
 
     Raises:
         DataError: The trajectory is too short, or its displacements can't be followed.
-        MissingExtraError: kinisi is not installed.
     """
     moved = read_displacements(trajectory, config.ion, config.frame_time)
-    with needs_extra("diffusion"):
-        return analyse(moved, config.temperature, config)
+    return analyse(moved, config.temperature, config)

@@ -2,9 +2,10 @@
 
     python scripts/checks/diffusion_intervals.py --cases 200 --out docs/checks/diffusion_intervals.json
 
-Each case is a random walk of M ions in a periodic cell with vibrations on top, of D_tracer, Haven ratio H, M and length
-chosen at random from ranges. Of each step of an ion the share ρ = (1/H - 1)/(M - 1) of the variance is common to all,
-so that D_collective = D_tracer / H. A 95 % interval should hold the truth in 90 to 99 % of the cases.
+Each case is a random walk of M ions in a periodic cell with vibrations and slow rattling on top, of D_tracer, Haven
+ratio H, M, length and amplitude of the rattling chosen at random from ranges. Of each step of an ion the share
+ρ = (1/H - 1)/(M - 1) of the variance is common to all, so that D_collective = D_tracer / H. A 95 % interval should hold
+the truth in 90 to 99 % of the cases.
 What has been done is kept in OUT, and the same command continues.
 """
 
@@ -14,23 +15,31 @@ from typing import Annotated, Any
 
 import numpy as np
 import typer
+from scipy.signal import lfilter
 
 from gnnpot.properties.conductivity import Displacements, analyse
 
 #: ps between frames; Å, of the vibrations along each axis
 FRAME_TIME, VIBRATION = 0.2, 0.25
+#: Å, of the rattling along each axis, at most: more (0.3 of the distance of 3 Å between sites, in all) would be a melt
+RATTLING = 0.5
+#: ps, in which rattling forgets
+RATTLING_TIME = 2.0
 ESTIMATES = ("tracer", "tracer_blocks", "collective", "collective_blocks", "haven_ratio")
 
 
 def random_walk(
-    tracer: float, haven: float, ions: int, frames: int, rng: np.random.Generator, side: float = 20.0
+    tracer: float, haven: float, ions: int, frames: int, rattling: float, rng: np.random.Generator, side: float = 20.0
 ) -> Displacements:
-    """Displacements of known D_tracer (cm²/s) and Haven ratio in a cube of `side` Å."""
+    """Displacements of known D_tracer (cm²/s) and Haven ratio in a cube of `side` Å; `rattling`: Å, along each axis."""
     length = np.sqrt(2 * tracer * 1e4 * FRAME_TIME)
     common = (1 / haven - 1) / (ions - 1)
     own, shared = rng.normal(size=(frames, ions, 3)), rng.normal(size=(frames, 1, 3))
     walk = np.cumsum(length * (np.sqrt(1 - common) * own + np.sqrt(common) * shared), axis=0)
-    positions = walk + rng.uniform(0, side, (ions, 3)) + VIBRATION * rng.normal(size=walk.shape)
+    # a process of first order, whose mean square displacement grows to 6 u² within some ps
+    kept = np.exp(-FRAME_TIME / RATTLING_TIME)
+    slow = rattling * lfilter([np.sqrt(1 - kept**2)], [1, -kept], rng.normal(size=walk.shape), axis=0)
+    positions = walk + slow + rng.uniform(0, side, (ions, 3)) + VIBRATION * rng.normal(size=walk.shape)
     return Displacements("Li", positions.astype(np.float32), {}, FRAME_TIME, side * np.eye(3), ions)
 
 
@@ -39,10 +48,11 @@ def one_case(seed: int) -> dict[str, Any]:
     rng = np.random.default_rng(seed)
     tracer = float(10 ** rng.uniform(-5.3, -4.3))
     haven, ions, frames = float(rng.uniform(0.3, 0.9)), int(rng.integers(20, 41)), int(rng.integers(1000, 2000))
-    found = analyse(random_walk(tracer, haven, ions, frames, rng), temperature=600.0)
+    rattling = float(rng.uniform(0.0, RATTLING))
+    found = analyse(random_walk(tracer, haven, ions, frames, rattling, rng), temperature=600.0)
     truth = {"tracer": tracer, "collective": tracer / haven, "haven_ratio": haven}
     case: dict[str, Any] = {"seed": seed, "D_tracer_cm2_s": tracer, "haven_ratio": haven, "ions": ions}
-    case |= {"frames": frames, "sufficient": found.sufficient}
+    case |= {"frames": frames, "rattling_A": rattling, "sufficient": found.sufficient}
     for name in ESTIMATES:
         estimate = getattr(found, name)
         true = truth[name.removesuffix("_blocks")]

@@ -176,7 +176,6 @@ def test_distribution_function_of_a_crystal_and_of_a_gas(tmp_path):
 
 
 def test_diffusion_of_a_random_walk(tmp_path):
-    pytest.importorskip("kinisi")
     from ase.io import write
 
     rng = np.random.default_rng(1)

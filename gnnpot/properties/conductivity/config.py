@@ -18,7 +18,7 @@ class AnalysisConfig:
     fit_from: Annotated[float | None, POSITIVE] = None
     discard: Annotated[float, NOT_NEGATIVE] = 0.0  #: ps at the start that are left out
     blocks: int = 10  #: parts of the run whose scatter gives the block averages' errors
-    seed: Annotated[int, WHOLE_FROM_0] = 0  #: of the sampling of kinisi
+    seed: Annotated[int, WHOLE_FROM_0] = 0  #: of the samples of the posteriors
 
     def __post_init__(self) -> None:
         check_fields(self)

@@ -7,26 +7,34 @@ For M ions in d dimensions, averaged over times t and, for the tracer, over ions
 
 | estimate | what it is                                                                                            |
 |----------|-------------------------------------------------------------------------------------------------------|
-| kinisi   | Bayesian line through the MSD with the covariance of a random walk (McCluskey et al. 2025, kinisi 2)   |
+| Bayesian | line through the MSD with the covariance of a random walk (McCluskey et al. 2025, as in kinisi)        |
 | blocks   | the slope in each of B parts of the run; mean and Student's t interval of B - 1 degrees of freedom     |
 
-The variances that kinisi needs are those of the squared displacements over the number of independent ones, M T/τ. Of
-the collective motion there are so few that these variances would follow the chances of the run, and intervals hold the
-truth in 86 % of cases; it is a sum of many ions and so Gaussian, for which they are 2/d (2 d D τ)²/(T/τ), with the D of
-a first fit.
+The covariance of the MSD at lags τ <= τ' is that of a random walk, v(τ) n(τ)/n(τ'), with the variance v of the MSD and
+the number n of independent displacements. The posterior of slope and intercept is then a Gaussian, that of generalised
+least squares, cut off where D < 0. It is calculated, not sampled: kinisi's chains begin with an intercept of zero in
+all walkers, and some hundred steps do not reach the posterior where ions rattle in their sites, and the line does not
+pass through zero.
+
+The variances v are those of the squared displacements over n = M T/τ. Of the collective motion there are so few that
+these variances would follow the chances of the run, and intervals hold the truth in 86 % of cases; it is a sum of many
+ions and so Gaussian, for which they are 2/d (2 d D τ)²/(T/τ), with the D of a first fit.
+
+McCluskey, Coles, Morgan, J. Chem. Theory Comput. 21, 79 (2025).
 """
 
 from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.stats import t as student_t
-
-from gnnpot.errors import DataError
+from scipy.stats import truncnorm
 
 #: lags of a mean-square displacement
 _LAGS = 40
 #: the longest lag, as a share of the run
 _LONGEST = 0.5
+#: of a posterior
+SAMPLES = 20_000
 #: Å²/ps in cm²/s
 CM2_S = 1e-4
 
@@ -107,35 +115,36 @@ def with_gaussian_variances(msd: MeanSquare, first: int) -> MeanSquare:
     return replace(msd, variances=2 / msd.dimensions * (slope * msd.lags) ** 2 / msd.independent)
 
 
-def kinisi_samples(msd: MeanSquare, frame_time: float, fit_from: float, seed: int) -> np.ndarray:
-    """Samples of the diffusion coefficient (cm²/s) given the MSD from lag `fit_from` (ps) on."""
-    try:
-        import scipp as sc
-        from kinisi.diffusion import Diffusion
-    except ImportError:
-        raise DataError("kinisi is not installed; run pip install 'gnnpot[properties]'") from None
-    lags = msd.lags * frame_time
-    data = sc.DataArray(
-        data=sc.Variable(dims=["time interval"], values=msd.values, variances=msd.variances, unit="angstrom^2"),
-        coords={
-            "time interval": sc.array(dims=["time interval"], values=lags, unit="ps"),
-            "n_samples": sc.array(dims=["time interval"], values=msd.independent),
-        },
-    )
-    fit = Diffusion(sc.DataGroup({"da": data, "dimensionality": sc.scalar(float(msd.dimensions))}))
-    # kinisi seeds NumPy's global generator, which is the caller's
-    before = np.random.get_state()  # noqa: NPY002
-    try:
-        fit.bayesian_regression(
-            sc.scalar(fit_from, unit="ps"),
-            n_samples=400,
-            n_burn=300,
-            progress=False,
-            random_state=np.random.RandomState(seed),
-        )
-    finally:
-        np.random.set_state(before)  # noqa: NPY002
-    return np.asarray(fit.gradient.values) / (2 * msd.dimensions) * CM2_S
+def covariance(msd: MeanSquare) -> np.ndarray:
+    """[L, L], Å⁴, of the values of an MSD, as that of a random walk."""
+    # row: the shorter lag
+    upper = np.triu(msd.variances[:, None] * msd.independent[:, None] / msd.independent[None, :])
+    return upper + np.triu(upper, 1).T
+
+
+def diffusion_samples(msd: MeanSquare, frame_time: float, first: int, seed: int) -> np.ndarray:
+    """Samples of the diffusion coefficient given the MSD.
+
+    Args:
+        msd: the mean-square displacement.
+        frame_time: ps.
+        first: lag in frames at which the line begins.
+        seed: of the samples.
+
+    Returns:
+        [20000], cm²/s, independent samples of the posterior.
+    """
+    used = msd.lags >= first
+    line = np.stack([msd.lags[used] * frame_time, np.ones(used.sum())], axis=1)
+    # a pseudo-inverse: variances of a short run need not make a positive definite matrix
+    weights = np.linalg.pinv(covariance(msd)[np.ix_(used, used)], rcond=1e-12, hermitian=True)
+    spread = np.linalg.pinv(line.T @ weights @ line, hermitian=True)
+    slope, error = (spread @ line.T @ weights @ msd.values[used])[0], np.sqrt(spread[0, 0])
+    if not error > 0:
+        return np.full(SAMPLES, max(slope, 0.0)) / (2 * msd.dimensions) * CM2_S
+    # the slope is not negative
+    samples = truncnorm.rvs(-slope / error, np.inf, slope, error, SAMPLES, random_state=np.random.default_rng(seed))
+    return samples / (2 * msd.dimensions) * CM2_S
 
 
 def block_slopes(positions: np.ndarray, first: int, blocks: int, *, collective: bool) -> np.ndarray:

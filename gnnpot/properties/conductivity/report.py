@@ -114,7 +114,7 @@ def fit_table(result: Conductivity) -> str:
 
 
 def jump_table(result: Conductivity) -> str:
-    """Jumps, and block averages beside kinisi's."""
+    """Jumps, and block averages."""
     head = (
         "T, K",
         "jumps",

@@ -29,7 +29,7 @@ from gnnpot.properties.conductivity.msd import (
     block_slopes,
     chosen_lags,
     collective_msd,
-    kinisi_samples,
+    diffusion_samples,
     log_slope,
     of_blocks,
     of_samples,
@@ -61,11 +61,11 @@ class Transport:
     atoms: int
     volume: float  #: Å³
     fit_from: float  #: ps
-    tracer: Estimate  #: cm²/s, D_tracer by kinisi
+    tracer: Estimate  #: cm²/s, D_tracer
     tracer_blocks: Estimate | None  #: cm²/s, by blocks; None if the parts are too short
-    collective: Estimate  #: cm²/s, D_collective by kinisi
+    collective: Estimate  #: cm²/s, D_collective
     collective_blocks: Estimate | None  #: cm²/s
-    axes: tuple[Estimate | None, ...]  #: cm²/s, D_tracer along the directions of a, b, c, by blocks
+    axes: tuple[Estimate, ...]  #: cm²/s, D_tracer along the directions of a, b, c
     haven_ratio: Estimate  #: D_tracer / D_collective
     nernst_einstein: Estimate  #: mS/cm, of D_tracer
     conductivity: Estimate  #: mS/cm, of D_collective
@@ -165,7 +165,7 @@ def analyse(moved: Displacements, temperature: float, config: AnalysisConfig | N
     first = _first_lag(tracer, moved, config)
     fit_from = first * moved.frame_time
     samples = {
-        name: kinisi_samples(msd, moved.frame_time, fit_from, config.seed)
+        name: diffusion_samples(msd, moved.frame_time, first, config.seed)
         for name, msd in (("tracer", tracer), ("collective", with_gaussian_variances(collective, first)))
     }
     factor = conductivity_factor(moved.ions.shape[1], moved.volume, temperature, config.charge)
@@ -219,13 +219,13 @@ def _blocks(moved: Displacements, first: int, config: AnalysisConfig, *, collect
     return None if found is None else found.scaled(CM2_S / moved.frame_time)
 
 
-def _along_axes(moved: Displacements, first: int, config: AnalysisConfig) -> tuple[Estimate | None, ...]:
+def _along_axes(moved: Displacements, first: int, config: AnalysisConfig) -> tuple[Estimate, ...]:
     directions = moved.cell / np.linalg.norm(moved.cell, axis=1, keepdims=True)
+    lags = chosen_lags(len(moved.ions))
     found = []
     for direction in directions:
         along = (moved.ions @ direction.astype(np.float32))[..., None]
-        estimate = of_blocks(block_slopes(along, first, config.blocks, collective=False))
-        found.append(None if estimate is None else estimate.scaled(CM2_S / moved.frame_time))
+        found.append(of_samples(diffusion_samples(tracer_msd(along, lags), moved.frame_time, first, config.seed)))
     return tuple(found)
 
 
