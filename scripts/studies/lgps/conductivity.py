@@ -23,6 +23,7 @@ import numpy as np
 import torch
 import typer
 from ase import Atoms
+from conductivity_controls import aim, controls, is_part, repeated
 from filelock import FileLock
 from rich.console import Console
 
@@ -66,33 +67,37 @@ class RunSet:
     timestep: float = 3.0  #: fs
     thermostat_time: float = 1000.0  #: fs
     seed: int = 0
-    ordering: int | None = None  #: of Ge and P; None: that of the frame
+    germanium: tuple[int, int] | None = None  #: atoms that are Ge, of `SHARED`; None: those of the frame
+    reference: str = ""  #: the set that a control is compared with
 
 
+#: atoms of the frame on the sites that Ge and P share (4d of P4_2/nmc); the two other P (2b) are P alone in experiment
+SHARED = (20, 21, 48, 49)
 SETS = (
     RunSet("main", repeats=(4, 4, 2)),
     RunSet("hdnnp", potential="hdnnp", repeats=(4, 4, 2)),
-    RunSet("size-50", repeats=(1, 1, 1)),
-    RunSet("size-400"),
-    RunSet("volume", volume="npt", temperatures=THREE),
-    *(RunSet(f"repeat-{k}", temperatures=(500.0, 800.0), seed=100 * k) for k in range(1, 5)),
-    RunSet("step", temperatures=(650.0,), production=300.0, timestep=1.0),
+    RunSet("size-50", repeats=(1, 1, 1), reference="main"),
+    RunSet("size-400", reference="main"),
+    RunSet("volume", volume="npt", temperatures=THREE, reference="size-400"),
+    *(RunSet(f"repeat-{k}", temperatures=(500.0, 800.0), seed=100 * k, reference="size-400") for k in range(1, 5)),
+    RunSet("step", temperatures=(650.0,), production=300.0, timestep=1.0, reference="size-400"),
     # a thermostat this slow takes no part in 300 ps
-    RunSet("nve", temperatures=(650.0,), production=300.0, thermostat_time=1e9),
-    *(RunSet(f"order-{k}", temperatures=THREE, production=300.0, ordering=k) for k in range(3)),
+    RunSet("nve", temperatures=(650.0,), production=300.0, thermostat_time=1e9, reference="size-400"),
+    # of the frame, both Ge are in one column along c; the two other choices that symmetry does not make equal:
+    # neighbouring columns, at heights that differ by 0.12 c, and by 0.38 c
+    RunSet("order-1", temperatures=THREE, production=300.0, germanium=(20, 48), reference="size-400"),
+    RunSet("order-2", temperatures=THREE, production=300.0, germanium=(20, 49), reference="size-400"),
 )
 
 
-def crystal(data: Path, ordering: int | None) -> Atoms:
-    """50 atoms in experiment's cell; `ordering` places Ge and P anew on their sites."""
+def crystal(data: Path, germanium: tuple[int, int] | None) -> Atoms:
+    """50 atoms in experiment's cell; `germanium` are the atoms that are Ge, in the place of the frame's."""
     # ASE's reader looks through a compressed file for every frame's place first, for minutes
     atoms = next(iter(read_frames(data))).to_atoms()
     plain = Atoms(atoms.symbols, scaled_positions=atoms.get_scaled_positions(), cell=np.diag([A, A, C]), pbc=True)
-    if ordering is not None:
-        sites = np.flatnonzero(np.isin(plain.get_chemical_symbols(), ("Ge", "P")))
-        symbols = np.array(plain.get_chemical_symbols())
-        symbols[sites] = np.random.default_rng(ordering).permutation(symbols[sites])
-        plain.set_chemical_symbols(symbols.tolist())
+    if germanium is not None:
+        plain.symbols[list(SHARED)] = "P"
+        plain.symbols[list(germanium)] = "Ge"
     return plain
 
 
@@ -132,14 +137,16 @@ def rows(chosen: RunSet, study: Study, potential: str) -> list[dict[str, Any]]:
     (whole,), (moved,) = study.result.transports, study.displacements
     left_out = excluded(whole, moved)
     parts = [t for t in (100.0, 300.0) if t < 0.9 * moved.time and chosen.name in ("main", "size-50", "size-400")]
-    found = [_row(chosen, whole, potential, left_out)]
+    found = [_row(chosen, whole, potential, left_out, broken(moved))]
     for time in parts:
-        part = analyse(_first(moved, DISCARD + time), whole.temperature, _analysis(1.0))
-        found.append(_row(chosen, part, potential, f"a part of {whole.time:.0f} ps"))
+        shorter = _first(moved, DISCARD + time)
+        part = analyse(shorter, whole.temperature, _analysis(1.0))
+        why = "; ".join((f"a part of {whole.time:.0f} ps", *part.verdict))
+        found.append(_row(chosen, part, potential, why, broken(shorter)))
     return found
 
 
-def _row(chosen: RunSet, t: Transport, potential: str, left_out: str) -> dict[str, Any]:
+def _row(chosen: RunSet, t: Transport, potential: str, left_out: str, broken_share: float) -> dict[str, Any]:
     factor = conductivity_factor(t.ions, t.volume, t.temperature, CHARGE)
     return {
         "set": chosen.name,
@@ -154,7 +161,13 @@ def _row(chosen: RunSet, t: Transport, potential: str, left_out: str) -> dict[st
         "sigma_mS_cm": interval(t.nernst_einstein),
         "sigma_collective_mS_cm": interval(t.conductivity),
         "haven_ratio": interval(t.haven_ratio),
+        "D_blocks_cm2_s": t.tracer_blocks and interval(t.tracer_blocks),
+        "D_collective_blocks_cm2_s": t.collective_blocks and interval(t.collective_blocks),
+        "D_axes_cm2_s": [interval(axis) for axis in t.axes],
         "D_sulphur_cm2_s": t.framework_diffusion["S"],
+        "broken_share": broken_share,
+        "log_slope": t.log_slope,
+        "jumps": t.jumps.to_json(),
         "left_out": left_out,
         "left_out_of_collective": left_out or "; ".join(t.collective_verdict),
         "sigma_quantiles_mS_cm": _rounded(factor * np.quantile(t.tracer_samples, QUANTILES)),
@@ -178,12 +191,16 @@ def _analysis(scale: float) -> AnalysisConfig:
 
 
 def fits(found: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """A row for each set, potential and time step with two temperatures or more that are not left out."""
-    groups: dict[tuple[str, str, float], list[dict[str, Any]]] = {}
-    for row in sorted(found, key=lambda row: row["temperature_K"]):
-        if not row["left_out"]:
-            groups.setdefault((row["set"], row["potential"], row["timestep_fs"]), []).append(row)
-    return [_fit(name, potential, group) for (name, potential, _), group in groups.items() if len(group) > 1]
+    """A row for each set of three temperatures or more that have all ended, of those that are not left out."""
+    fitted = []
+    for chosen in SETS:
+        whole = [row for row in found if row["set"] == chosen.name and not is_part(row)]
+        for potential in dict.fromkeys(row["potential"] for row in whole):
+            ended = [row for row in whole if row["potential"] == potential]
+            group = sorted((row for row in ended if not row["left_out"]), key=lambda row: row["temperature_K"])
+            if len(ended) == len(chosen.temperatures) >= 3 and len(group) > 1:
+                fitted.append(_fit(chosen.name, potential, group))
+    return fitted
 
 
 def _fit(name: str, potential: str, group: list[dict[str, Any]]) -> dict[str, Any]:
@@ -201,6 +218,7 @@ def _fit(name: str, potential: str, group: list[dict[str, Any]]) -> dict[str, An
         "Ea_collective_eV": collective and interval(collective.activation_energy),
         "sigma_collective_300K_mS_cm": collective and interval(collective.at(ROOM)),
         "headline": name == "main",
+        "band": [[t, *interval(single.at(t))] for t in np.linspace(ROOM, group[-1]["temperature_K"], 26).tolist()],
     }
 
 
@@ -236,7 +254,7 @@ def one_temperature(
             last = percent
             console.print(f"{chosen.name}, {temperature:g} K, {progress.stage}: {percent} %", highlight=False)
 
-    atoms = crystal(data, chosen.ordering)
+    atoms = crystal(data, chosen.germanium)
     folder = place / chosen.name / f"{temperature:g}-K"
     folder.parent.mkdir(parents=True, exist_ok=True)
     return rows(chosen, calc(atoms, MakeCalculator(model), config, folder, progress=report), Path(model).name)
@@ -316,7 +334,12 @@ def _add(out: Path, new: list[dict[str, Any]]) -> None:
     """Rows of a temperature into OUT, in the order of the sets; all fits and the picture are made anew."""
     order = {chosen.name: number for number, chosen in enumerate(SETS)}
     found = sorted(_read(out) + new, key=lambda r: (order[r["set"]], r["temperature_K"], -r["time_ps"]))
-    result = {"runs": found, "fits": fits(found)}
+    fitted = fits(found)
+    references = {chosen.name: chosen.reference for chosen in SETS if chosen.reference}
+    result = {
+        "runs": found, "fits": fitted, "controls": controls(found, references), "repeated": repeated(found),
+        "aim": [met for met in (aim(fitted),) if met is not None],
+    }  # fmt: skip
     parts = (f' "{key}": [{_lines(value)}]' for key, value in result.items())
     write_text(out, "{\n" + ",\n".join(parts) + "\n}\n")
     conductivity_report.write(result, out)

@@ -1,4 +1,4 @@
-"""Tables of docs/lgps/conductivity.json, and its Arrhenius plot beside published values.
+"""Tables of docs/lgps/conductivity.json, its Arrhenius plot beside published values, and that of the controls.
 
 python scripts/studies/lgps/conductivity_report.py docs/lgps/conductivity.json
 """
@@ -9,12 +9,13 @@ from typing import Any
 
 import numpy as np
 import typer
+from conductivity_controls import is_part
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from gnnpot.properties.conductivity.result import ROOM
 from gnnpot.runs.files import write_text
 from gnnpot.runs.pages import COLORS, GREY, new_figure, plain_log_ticks, tidy
-from gnnpot.units import BOLTZMANN
 
 #: (label, K, mS/cm, marker): Kamaya et al., Nat. Mater. 10, 682 (2011); Mo, Ong & Ceder, Chem. Mater. 24, 15 (2012)
 #: and Ong et al., Energy Environ. Sci. 6, 148 (2013), ab initio dynamics (PBE) at 600 K and above, extrapolated
@@ -23,43 +24,37 @@ PUBLISHED = (
     ("ab initio, Mo 2012", 300.0, 9.0, "v"),
     ("ab initio, Ong 2013", 300.0, 13.0, "^"),
 )
-
+#: sets of the first picture
+HEADLINE = ("main", "hdnnp")
 #: of the page of tables
 TITLE = "# Conductivity of Li10GeP2S12: runs and fits"
 
 
-def draw(result: dict[str, Any]) -> Figure:
-    """σT (S K/cm) over 1000/T: Nernst-Einstein conductivities of whole runs, a colour for each set and
-    potential, and the fits to 300 K."""
+def draw(result: dict[str, Any], sets: tuple[str, ...], *, published: bool) -> Figure:
+    """σT (S K/cm) over 1000/T of these sets: Nernst-Einstein conductivities of whole runs, the fits with their bands.
+
+    Args:
+        result: what conductivity.json holds.
+        sets: that are drawn, a colour each.
+        published: whether values of others are drawn too.
+    """
     figure = new_figure(1, width=7.0, height=5.2)
     axes = figure.add_subplot()
-    series = list(dict.fromkeys(_series(row) for row in result["runs"]))
-    for number, of in enumerate(series):
-        color = COLORS[number % len(COLORS)]
-        whole = [r for r in result["runs"] if _series(r) == of and not r["left_out"].startswith("a part")]
-        called = f"{whole[0]['potential']}, {whole[0]['atoms']} atoms ({whole[0]['set']})"
-        for row in whole:
-            label = f"{called}, left out of fits" if row["left_out"] else called
-            value, low, high = (1e-3 * x * row["temperature_K"] for x in row["sigma_mS_cm"])
-            axes.errorbar(
-                1000 / row["temperature_K"], value, yerr=[[value - low], [high - value]], fmt="o", capsize=3,
-                color=color, markerfacecolor="white" if row["left_out"] else color, label=label,
-            )  # fmt: skip
-        for fit in (f for f in result["fits"] if _series(f) == of):
-            ends = np.array([1 / max(fit["temperatures_K"]), 1 / ROOM])
-            line = np.log(fit["sigma_300K_mS_cm"][0] * ROOM) - fit["Ea_eV"][0] / BOLTZMANN * (ends - 1 / ROOM)
-            energy = f"fit, $E_a$ = {fit['Ea_eV'][0]:.3f} eV ({fit['Ea_eV'][1]:.3f} to {fit['Ea_eV'][2]:.3f})"
-            axes.plot(1000 * ends, 1e-3 * np.exp(line), color=color, linewidth=1.2, label=energy)
-            value, low, high = (1e-3 * x * ROOM for x in fit["sigma_300K_mS_cm"])
-            axes.errorbar(1000 / ROOM, value, yerr=[[value - low], [high - value]], color=color, capsize=3, fmt="none")
-    for label, temperature, sigma, marker in PUBLISHED:
-        fill = {"markerfacecolor": "black" if marker == "*" else "white", "markeredgecolor": "black"}
-        axes.plot(1000 / temperature, 1e-3 * sigma * temperature, marker, markersize=8, label=label, zorder=5, **fill)
-    axes.axvline(1000 / ROOM, color=GREY, linewidth=0.8, linestyle="--")
-    axes.annotate(
-        "300 K", (1000 / ROOM, 1.0), xycoords=("data", "axes fraction"), xytext=(-4, -4), textcoords="offset points",
-        ha="right", va="top", fontsize=8, color="#555555",
-    )  # fmt: skip
+    for color, name in zip(COLORS, sets, strict=False):
+        whole = [r for r in result["runs"] if r["set"] == name and not is_part(r)]
+        if whole:
+            _draw_set(axes, whole, [f for f in result["fits"] if f["set"] == name], color)
+    if published:
+        for label, temperature, sigma, marker in PUBLISHED:
+            fill = {"markerfacecolor": "black" if marker == "*" else "white", "markeredgecolor": "black"}
+            axes.plot(
+                1000 / temperature, 1e-3 * sigma * temperature, marker, markersize=8, label=label, zorder=5, **fill
+            )
+        axes.axvline(1000 / ROOM, color=GREY, linewidth=0.8, linestyle="--")
+        axes.annotate(
+            "300 K", (1000 / ROOM, 1.0), xycoords=("data", "axes fraction"), xytext=(-4, -4),
+            textcoords="offset points", ha="right", va="top", fontsize=8, color="#555555",
+        )  # fmt: skip
     axes.set(yscale="log", xlabel="1000 K / T", ylabel="σT, S K/cm (95 % intervals)")
     plain_log_ticks(axes.yaxis)
     handles = dict(zip(*reversed(axes.get_legend_handles_labels()), strict=True))
@@ -68,9 +63,21 @@ def draw(result: dict[str, Any]) -> Figure:
     return figure
 
 
-def _series(row: dict[str, Any]) -> tuple[str, str]:
-    """What has one colour."""
-    return row["set"], row["potential"]
+def _draw_set(axes: Axes, whole: list[dict[str, Any]], fits: list[dict[str, Any]], color: str) -> None:
+    called = f"{whole[0]['potential']}, {whole[0]['atoms']:,} atoms ({whole[0]['set']})"
+    for row in whole:
+        label = f"{called}, left out of fits" if row["left_out"] else called
+        value, low, high = (1e-3 * x * row["temperature_K"] for x in row["sigma_mS_cm"])
+        axes.errorbar(
+            1000 / row["temperature_K"], value, yerr=[[value - low], [high - value]], fmt="o", capsize=3,
+            color=color, markerfacecolor="white" if row["left_out"] else color, label=label,
+        )  # fmt: skip
+    for fit in fits:
+        temperatures, *bounds = np.array(fit["band"]).T
+        middle, low, high = (1e-3 * temperatures * bound for bound in bounds)
+        energy = f"fit, $E_a$ = {fit['Ea_eV'][0]:.3f} eV ({fit['Ea_eV'][1]:.3f} to {fit['Ea_eV'][2]:.3f})"
+        axes.plot(1000 / temperatures, middle, color=color, linewidth=1.2, label=energy)
+        axes.fill_between(1000 / temperatures, low, high, color=color, alpha=0.15, linewidth=0)
 
 
 def tables(result: dict[str, Any]) -> str:
@@ -92,6 +99,27 @@ def tables(result: dict[str, Any]) -> str:
         cells += [", ".join(f"{t:g}" for t in f["temperatures_K"]), _interval(f["Ea_eV"], digits=3)]
         cells += [_interval(f["sigma_300K_mS_cm"]), _interval(f["sigma_collective_300K_mS_cm"])]
         lines.append(f"| {' | '.join(cells)} |")
+    if result["controls"]:
+        lines += ["", "| control | compared with | K | ps | D, 1e-6 cm²/s | reference's D | intervals overlap |"]
+        lines.append("| --- | --- | --- | --- | --- | --- | --- |")
+    for c in result["controls"]:
+        cells = [f"`{c['set']}`", f"`{c['reference']}`", f"{c['temperature_K']:g}", f"{c['time_ps']:,.0f}"]
+        cells += [_interval([1e6 * x for x in c[key]]) for key in ("D_cm2_s", "D_reference_cm2_s")]
+        lines.append(f"| {' | '.join([*cells, 'yes' if c['agree'] else 'no'])} |")
+    if result["repeated"]:
+        lines += [
+            "",
+            "| runs | K | D, 1e-6 cm²/s | collective D | Haven ratio | scatter over stated error: D; collective |",
+        ]
+        lines.append("| --- | --- | --- | --- | --- | --- |")
+    for r in result["repeated"]:
+        cells = [f"{r['runs']}", f"{r['temperature_K']:g}"]
+        cells += [_interval([1e6 * x for x in r[key]]) for key in ("D_cm2_s", "D_collective_cm2_s")]
+        cells += [_interval(r["haven_ratio"]), f"{r['scatter_D']:.1f}; {r['scatter_D_collective']:.1f}"]
+        lines.append(f"| {' | '.join(cells)} |")
+    for met in result["aim"]:
+        words = {True: "met", False: "missed"}
+        lines += ["", f"The aim is {words[met['met']['Ea']]} for Ea, {words[met['met']['sigma_300K']]} for σ at 300 K."]
     return "\n".join(lines) + "\n"
 
 
@@ -112,13 +140,17 @@ def _left_out(row: dict[str, Any]) -> str:
 
 
 def write(result: dict[str, Any], out: Path) -> None:
-    """Picture and tables beside OUT, the JSON."""
-    draw(result).savefig(out.with_suffix(".png"), dpi=150)
+    """Pictures and tables beside OUT, the JSON."""
+    draw(result, HEADLINE, published=True).savefig(out.with_suffix(".png"), dpi=150)
+    others = tuple(
+        dict.fromkeys(r["set"] for r in result["runs"] if r["set"] not in HEADLINE and "repeat" not in r["set"])
+    )
+    draw(result, others, published=False).savefig(out.with_name(f"{out.stem}-controls.png"), dpi=150)
     write_text(out.with_name(f"{out.stem}-results.md"), f"{TITLE}\n\n<!-- tables -->\n\n{tables(result)}")
 
 
 def main(results: Path) -> None:
-    """Draw what is in RESULTS, a PNG beside it, and write its tables."""
+    """Draw what is in RESULTS, PNGs beside it, and write its tables."""
     write(json.loads(results.read_text()), results)
 
 
