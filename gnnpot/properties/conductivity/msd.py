@@ -33,6 +33,8 @@ from scipy.stats import truncnorm
 _LAGS = 40
 #: the longest lag, as a share of the run
 _LONGEST = 0.5
+#: smallest eigenvalue of a covariance over the largest
+_CONDITION = 1e-12
 #: of a posterior
 SAMPLES = 20_000
 #: Å²/ps in cm²/s
@@ -136,8 +138,10 @@ def diffusion_samples(msd: MeanSquare, frame_time: float, first: int, seed: int)
     """
     used = msd.lags >= first
     line = np.stack([msd.lags[used] * frame_time, np.ones(used.sum())], axis=1)
-    # a pseudo-inverse: variances of a short run need not make a positive definite matrix
-    weights = np.linalg.pinv(covariance(msd)[np.ix_(used, used)], rcond=1e-12, hermitian=True)
+    # variances of a short run need not make a positive definite matrix: what is not is left out of its inverse
+    values, vectors = np.linalg.eigh(covariance(msd)[np.ix_(used, used)])
+    kept = values > _CONDITION * values[-1]
+    weights = (vectors[:, kept] / values[kept]) @ vectors[:, kept].T
     spread = np.linalg.pinv(line.T @ weights @ line, hermitian=True)
     slope, error = (spread @ line.T @ weights @ msd.values[used])[0], np.sqrt(spread[0, 0])
     if not error > 0:
