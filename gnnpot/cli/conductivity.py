@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.table import Table
+from typer.core import TyperCommand
 
 from gnnpot.cli.common import Precision, beside, chosen_device, count_bar, open_calculator, open_model, read_structure
 from gnnpot.cli.console import Console, styled
@@ -35,9 +36,17 @@ class MakeCalculator:
         return open_calculator(self.model, self.device, self.dtype)
 
 
+class _Command(TyperCommand):
+    """A command whose `--temperatures` takes the numbers that follow it, as many as there are."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """As of every command."""
+        return super().parse_args(ctx, _joined(args, ("--temperatures", "-T")))
+
+
 def register(app: typer.Typer) -> None:
     """Add the command to `app`."""
-    app.command("conductivity", rich_help_panel="Simulate")(conductivity)
+    app.command("conductivity", cls=_Command, rich_help_panel="Simulate")(conductivity)
 
 
 def conductivity(
@@ -48,7 +57,7 @@ def conductivity(
     ion: Annotated[str, typer.Option(help="Element that moves.")] = "Li",
     charge: Annotated[float, NOT_ZERO, typer.Option(help="Of the ion, in elementary charges.")] = 1.0,
     temperatures: Annotated[
-        str, typer.Option("--temperatures", "-T", help="K, with commas or blanks.")
+        str, typer.Option("--temperatures", "-T", help="K, one or more, as 500 650 800.")
     ] = "500,650,800",
     trajectory: Annotated[
         list[Path] | None,
@@ -78,7 +87,7 @@ def conductivity(
     processes: Annotated[
         int | None,
         WHOLE_FROM_1,
-        typer.Option("--processes", "-p", help="Temperatures side by side; default: all cores."),
+        typer.Option("--processes", "-p", help="Temperatures side by side, which share the cores; default: all."),
     ] = None,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Folder; default: STRUCTURE-conductivity.")
@@ -91,7 +100,7 @@ def conductivity(
 ) -> None:
     """Simulate a crystal at several temperatures, and find the conductivity of an ion with honest intervals.
 
-    Example: gnnpot conductivity POSCAR -m my-model --ion Li --temperatures "350 400 500 650 800" --production 1000
+    Example: gnnpot conductivity POSCAR -m my-model --ion Li --temperatures 350 400 500 650 800 --production 1000
 
     Example: gnnpot conductivity --trajectory run.traj --ion Li --temperatures 600
 
@@ -179,8 +188,7 @@ def _simulated(
     processes: int | None,
     quiet: bool,
 ) -> "Study":
-    import os
-
+    from gnnpot.compiler.together import usable_cores
     from gnnpot.properties.conductivity.calc import calc
 
     with count_bar(quiet, speed_estimate_period=600) as bars:
@@ -192,7 +200,7 @@ def _simulated(
                 tasks[p.temperature], description=f"{p.temperature:g} K: {name}", completed=p.done, total=p.total
             )
 
-        side = processes or min(len(config.temperatures), os.cpu_count() or 1)
+        side = processes or min(len(config.temperatures), usable_cores())
         return calc(atoms, make, config, folder, processes=side, progress=report)
 
 
@@ -212,6 +220,32 @@ def _show(study: "Study", path: Path) -> None:
     for reason in study.result.verdict:
         console.print(styled(("too short:", "yellow"), f" {reason}"))
     console.print(f"written to {path}")
+
+
+def _joined(words: list[str], options: tuple[str, ...]) -> list[str]:
+    """The words of a command line, in which the numbers after one of `options` are one word: its value."""
+    end = words.index("--") if "--" in words else len(words)
+    found: list[str] = []
+    # whether the last word of `found` is such an option, and whether it is one's value, all of numbers
+    named = valued = False
+    for word in words[:end]:
+        numbers = _is_numbers(word)
+        if valued and numbers:
+            found[-1] += f" {word}"
+        else:
+            # as --temperatures=350 400
+            attached = word.startswith(tuple(f"{name}=" for name in options if name.startswith("--")))
+            valued = attached or (named and numbers)
+            found.append(word)
+        named = not named and word in options
+    return found + words[end:]
+
+
+def _is_numbers(word: str) -> bool:
+    try:
+        return bool([float(part) for part in word.replace(",", " ").split()])
+    except ValueError:
+        return False
 
 
 def _numbers(text: str, option: str) -> tuple[float, ...]:

@@ -123,6 +123,12 @@ def _worth(seconds: Sequence[float], most: int) -> int:
     return count
 
 
+def usable_cores() -> int:
+    """Cores that this process may use, at least 1."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, min(cores, _quota()))
+
+
 def allowed_processes() -> int:
     """How many processes may compile: the cores that this one may use.
 
@@ -132,9 +138,8 @@ def allowed_processes() -> int:
     """
     if multiprocessing.parent_process() is not None or is_forked() or not _is_python(sys.executable):
         return 1
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     threads = os.environ.get("OMP_NUM_THREADS", "")
-    limits = [cores, numba.get_num_threads(), _quota()]
+    limits = [usable_cores(), numba.get_num_threads()]
     return max(1, min(limits + ([int(threads)] if threads.isdecimal() else [])))
 
 

@@ -9,9 +9,9 @@ Starting velocities are random numbers of Maxwell's and Boltzmann's distribution
 scaled to the temperature exactly. Every random number comes from one generator, seeded by `seed`.
 
 The format of the trajectory goes by its ending (`engines.trajectories`). It holds, or has beside it, the whole state of
-the run as numbers without rounding: `resume` continues from there with the same numbers as a run that was never
-interrupted, and refuses another potential, structure or seed. A run that was killed before its first frame begins
-again. The memory that a run takes does not grow with its length.
+the run as numbers without rounding, which is saved by wall time, between frames too: `resume` continues from there with
+the same numbers as a run that was never interrupted, and refuses another potential, structure or seed. A run that was
+killed before its first frame begins again. The memory that a run takes does not grow with its length.
 """
 
 import logging
@@ -67,6 +67,7 @@ class _MDRun:
     structure: str  #: digest of what it began with
     averages: Averages = field(default_factory=Averages)
     step: int = 0
+    framed: bool = True  #: whether a frame has been written of this step
 
     def sample(self, with_pressure: bool = False) -> MDSample:
         """Now in numbers. Where the cell changes, the pressure costs a stress."""
@@ -92,6 +93,7 @@ class _MDRun:
         return {
             "version": _VERSION,
             "step": self.step,
+            "framed": self.framed,
             "time": self.step * self.config.timestep,
             "rng": self.integrator.rng.bit_generator.state,
             "integrator": self.integrator.state(),
@@ -100,6 +102,29 @@ class _MDRun:
             "structure": self.structure,
             "potential": fingerprint(self.atoms),
         }
+
+
+@dataclass(slots=True)
+class _Outputs:
+    """What a run writes."""
+
+    run: _MDRun
+    frames: TrajectoryWriter | None
+    lines: LogFile | None
+
+    def record(self, sample: MDSample) -> None:
+        """Write a frame, and a line of the log."""
+        self.run.framed = True
+        if self.frames is not None:
+            self.frames.write(self.run.atoms, self.run.state())
+        if self.lines is not None:
+            self.lines.write(sample)
+
+    def pass_over(self) -> None:
+        """Write no frame of this step; its state if that is due."""
+        self.run.framed = False
+        if self.frames is not None and self.frames.state_due:
+            self.frames.save_state(self.run.atoms, self.run.state())
 
 
 def run_md(
@@ -121,8 +146,8 @@ def run_md(
         config: options; by default `MDConfig()`.
         trajectory: where frames are written, every `config.interval` steps and at the last; the ending is the format.
         log: where the same samples are written as a table.
-        resume: continue both files; steps after the last state are done again. The same as a new run if there is no
-            trajectory yet.
+        resume: continue both files; steps after the last state, which is saved every 20 s, are done again. The same
+            as a new run if there is no trajectory yet.
         overwrite: replace files that exist, once the new ones have their first frame.
         progress: called with each step's sample.
 
@@ -150,17 +175,11 @@ def run_md(
             stack.enter_context(frames)
         lines = None
         if log is not None:
-            lines = stack.enter_context(LogFile(log, first if begun else None, cell=config.changes_cell))
+            resume_from = first if begun else None
+            lines = stack.enter_context(LogFile(log, resume_from, framed=run.framed, cell=config.changes_cell))
             if not begun:
                 lines.write(first)
-
-        def record(sample: MDSample) -> None:
-            if frames is not None:
-                frames.write(run.atoms, run.state())
-            if lines is not None:
-                lines.write(sample)
-
-        return _advance(run, record, progress or (lambda _: None))
+        return _advance(run, _Outputs(run, frames, lines), progress or (lambda _: None))
 
 
 def _check_outputs(
@@ -181,10 +200,13 @@ def _check_outputs(
     return begun
 
 
-def _advance(run: _MDRun, record: Callable[[MDSample], None], report: Callable[[MDSample], None]) -> MDResult:
+def _advance(run: _MDRun, outputs: _Outputs, report: Callable[[MDSample], None]) -> MDResult:
     start, config = time.perf_counter(), run.config
     first = run.step
     reference = run.sample()
+    if not run.framed and (run.step % config.interval == 0 or run.step >= config.steps):
+        # a resume with other steps or another interval than before
+        outputs.record(run.sample(with_pressure=True))
     if run.step == 0 and config.equilibration == 0:
         run.averages = Averages()
         run.averages.add(reference)
@@ -203,7 +225,9 @@ def _advance(run: _MDRun, record: Callable[[MDSample], None], report: Callable[[
             run.averages.add(sample)
         report(sample)
         if written:
-            record(sample)
+            outputs.record(sample)
+        else:
+            outputs.pass_over()
     seconds = time.perf_counter() - start
     done = run.step - first
     logger.info("molecular dynamics: %d steps in %.1f s", done, seconds)
@@ -277,8 +301,8 @@ def _resumed(
     except BaseException:
         frames.close()
         raise
-    averages = Averages(**state["averages"])
-    return _MDRun(atoms, config, integrator, state["structure"], averages, step=state["step"]), frames
+    averages, framed = Averages(**state["averages"]), state.get("framed", True)
+    return _MDRun(atoms, config, integrator, state["structure"], averages, state["step"], framed), frames
 
 
 def _from_first_version(

@@ -16,10 +16,12 @@ class LogFile:
     """A table of samples, one a line, complete after every line.
 
     With `resume_from` the table is continued after that sample: lines of later steps, which will be done again, go; the
-    sample's own line is written if the run ended before it was.
+    sample's own line is written if it is one of a frame (`framed`) and the run ended before it was.
     """
 
-    def __init__(self, path: Path, resume_from: MDSample | None = None, cell: bool = False) -> None:
+    def __init__(
+        self, path: Path, resume_from: MDSample | None = None, *, framed: bool = True, cell: bool = False
+    ) -> None:
         self.path = path
         header = _COLUMNS + (_CELL_COLUMNS if cell else "")
         lines, last = [header], -1
@@ -36,7 +38,7 @@ class LogFile:
             self._file = path.open("a", encoding="utf-8")
         except OSError as error:
             raise DataError(f"{path}: can't be written ({error.strerror}); choose another name") from None
-        if resume_from is not None and last < resume_from.step:
+        if resume_from is not None and framed and last < resume_from.step:
             self.write(resume_from)
 
     def write(self, s: MDSample) -> None:

@@ -1,8 +1,8 @@
 """The state of a run of molecular dynamics on disk, from which it resumes to the same numbers.
 
 A state is a dictionary of JSON values; positions, momenta and cell are those of the atoms. ASE's trajectories hold it
-in each frame. Beside other formats it is a file of its own, `run.extxyz.restart`: NumPy's archive of the four, replaced
-as a whole, so that a killed process leaves the last one or the one before.
+in each frame. Between their frames, and beside other formats, it is a file of its own, `run.extxyz.restart`: NumPy's
+archive of the four, replaced as a whole, so that a killed process leaves the last one or the one before.
 """
 
 import hashlib

@@ -5,12 +5,15 @@
     atoms, state, frames = open_trajectory(Path("run.zarr"), atoms)      # to resume
     for atoms in read_trajectory(Path("run.zarr")): ...
 
-| ending           | format                                                | a killed process loses                   |
+| ending           | format                                                | where the state of the run is            |
 |------------------|-------------------------------------------------------|------------------------------------------|
-| `.traj`          | ASE's, float64, with velocities                       | nothing after the last frame             |
-| `.extxyz` `.xyz` | extended XYZ, text of 8 decimals, with momenta        | at most `STATE_SECONDS` of wall time     |
+| `.traj`          | ASE's, float64, with velocities                       | in each frame; between frames beside it  |
+| `.extxyz` `.xyz` | extended XYZ, text of 8 decimals, with momenta        | beside it, in a file (`engines.restart`) |
 | `.zarr`          | H5MD's layout (de Buyl et al. 2014) in a Zarr folder: | the same                                 |
 |                  | float32 positions, compressed in chunks of frames     |                                          |
+
+Whoever runs the dynamics asks after each time step whether a state is due, which it is `STATE_SECONDS` of wall time
+after the last one, however far apart the frames are: a killed process loses at most that time and one time step.
 
 A trajectory appears with its first frame, whole, and is readable after each frame (`.zarr`: at most `FLUSH_SECONDS`
 later). The memory that a writer takes does not grow with the number of frames.
@@ -35,7 +38,7 @@ from gnnpot.errors import ConfigError, DataError
 
 #: where ASE's frames hold the state of the run
 STATE = "gnnpot_md"
-#: seconds of wall time between two states on disk, where a frame does not hold one
+#: seconds of wall time between two states on disk
 STATE_SECONDS = 20.0
 
 ENDINGS = (".traj", ".extxyz", ".xyz", ".zarr")
@@ -64,10 +67,25 @@ class TrajectoryWriter(ABC):
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._last_state = time.monotonic()
 
     @abstractmethod
     def write(self, atoms: Atoms, state: dict[str, Any]) -> None:
         """Append a frame of the run whose state is `state`."""
+
+    @abstractmethod
+    def place(self) -> int:
+        """Write what is in memory, and say where the next frame begins."""
+
+    @property
+    def state_due(self) -> bool:
+        """Whether the last state on disk is `STATE_SECONDS` old."""
+        return time.monotonic() - self._last_state >= STATE_SECONDS
+
+    def save_state(self, atoms: Atoms, state: dict[str, Any]) -> None:
+        """Write the state of the run into the file beside the trajectory; the frames so far belong to it."""
+        write_restart(restart_path(self.path), atoms, {**state, "place": self.place()})
+        self._last_state = time.monotonic()
 
     @abstractmethod
     def close(self) -> None:
@@ -81,7 +99,7 @@ class TrajectoryWriter(ABC):
 
 
 class _AseWriter(TrajectoryWriter):
-    """ASE's own format; each frame holds the state."""
+    """ASE's own format; each frame holds the state, so that the file beside it is of a state between frames only."""
 
     def __init__(self, path: Path, atoms: Atoms) -> None:
         super().__init__(path)
@@ -102,43 +120,42 @@ class _AseWriter(TrajectoryWriter):
             self._file.write(atoms)
         finally:
             del atoms.info[STATE]
+        self._last_state = time.monotonic()
+        restart_path(self.path).unlink(missing_ok=True)
+
+    def place(self) -> int:
+        return len(self._file)
 
     def close(self) -> None:
         self._file.close()
 
 
 class TimedWriter(TrajectoryWriter):
-    """A format whose frames hold no state: it is written beside it, every `STATE_SECONDS` and at the end."""
+    """A format whose frames hold no state: it is written beside it when it is due, and at the end."""
 
     def __init__(self, path: Path) -> None:
         super().__init__(path)
-        self._last_state = time.monotonic()
         self._pending: tuple[Atoms, dict[str, Any]] | None = None
 
     @abstractmethod
     def append(self, atoms: Atoms, state: dict[str, Any]) -> None:
         """Append a frame."""
 
-    @abstractmethod
-    def place(self) -> int:
-        """Write what is in memory, and say where the next frame begins."""
-
     def write(self, atoms: Atoms, state: dict[str, Any]) -> None:
         self.append(atoms, state)
-        # a copy: by the time that it is written the run may have moved the atoms
-        self._pending = (atoms.copy(), state)
-        if time.monotonic() - self._last_state >= STATE_SECONDS:
-            self.save_state()
+        if self.state_due:
+            self.save_state(atoms, state)
+        else:
+            # a copy: by the time that it is written the run may have moved the atoms
+            self._pending = (atoms.copy(), state)
 
-    def save_state(self) -> None:
-        """Write the state of the last frame."""
-        if self._pending is not None:
-            atoms, state = self._pending
-            write_restart(restart_path(self.path), atoms, {**state, "place": self.place()})
-            self._pending, self._last_state = None, time.monotonic()
+    def save_state(self, atoms: Atoms, state: dict[str, Any]) -> None:
+        super().save_state(atoms, state)
+        self._pending = None
 
     def close(self) -> None:
-        self.save_state()
+        if self._pending is not None:
+            self.save_state(*self._pending)
 
 
 class _ExtxyzWriter(TimedWriter):
@@ -227,7 +244,7 @@ def open_trajectory(path: Path, atoms: Atoms) -> tuple[Atoms, dict[str, Any], Tr
         state = last.info.pop(STATE, None)
         if state is None:
             raise DataError(f"{path}: was not written by gnnpot's molecular dynamics; start without resuming")
-        return last, state, _writer(path, last)
+        return last, _state_between(path, last, state) or state, _writer(path, last)
     if not restart_path(path).is_file():
         raise DataError(
             f"{restart_path(path)}: there is no such file, without which {path} can't be continued; start without "
@@ -245,6 +262,27 @@ def open_trajectory(path: Path, atoms: Atoms) -> tuple[Atoms, dict[str, Any], Tr
             raise DataError(f"{path}: is shorter than its state says; start without resuming")
         os.truncate(path, place)
     return atoms, state, _writer(path, atoms)
+
+
+def _state_between(path: Path, last: Atoms, state: dict[str, Any]) -> dict[str, Any] | None:
+    """The state that is on disk after the last frame, `last`, of ASE's format, to which it sets the atoms, if any."""
+    if not restart_path(path).is_file():
+        return None
+    atoms = last.copy()
+    try:
+        between = read_restart(restart_path(path), atoms)
+    except DataError:
+        # a crash of the machine may have emptied it; the frame has a state too
+        return None
+    with Trajectory(str(path)) as frames:
+        count = len(frames)
+    # a process that was killed after a frame leaves the state before it
+    if between.pop("place", None) != count or between["step"] <= state["step"]:
+        return None
+    last.set_cell(atoms.cell)
+    last.positions[:] = atoms.positions
+    last.set_momenta(atoms.get_momenta(), apply_constraint=False)
+    return between
 
 
 def read_trajectory(path: Path) -> Iterator[Atoms]:

@@ -89,7 +89,7 @@ def create_zarr(path: Path, atoms: Atoms, state: dict[str, Any], elements: tuple
     root["particles/all/box"].attrs.update(
         {"dimension": 3, "boundary": ["periodic" if p else "none" for p in atoms.pbc]}
     )
-    with ZarrWriter(path, keep_state=False) as writer:
+    with ZarrWriter(path) as writer:
         writer.append(atoms, state)
         writer.place()
 
@@ -97,7 +97,7 @@ def create_zarr(path: Path, atoms: Atoms, state: dict[str, Any], elements: tuple
 class ZarrWriter(TimedWriter):
     """Appends frames to a folder of `create_zarr`."""
 
-    def __init__(self, path: Path, keep_state: bool = True) -> None:
+    def __init__(self, path: Path) -> None:
         super().__init__(path)
         root = _open(path, "r+")
         self._series = {name: _array(root, place) for name, place in _SERIES.items()}
@@ -105,7 +105,7 @@ class ZarrWriter(TimedWriter):
         self._rest = np.setdiff1d(np.arange(np.size(np.array(root.attrs["numbers"]))), self._index)
         self._count = self._series["position"].shape[0]
         self._frames: list[dict[str, Any]] = []
-        self._last_flush, self._keep_state = time.monotonic(), keep_state
+        self._last_flush = time.monotonic()
 
     def append(self, atoms: Atoms, state: dict[str, Any]) -> None:
         rest = atoms.positions[self._rest].mean(axis=0) if len(self._rest) else np.full(3, np.nan)
@@ -128,10 +128,6 @@ class ZarrWriter(TimedWriter):
             self._count, self._frames = end, []
         self._last_flush = time.monotonic()
         return self._count
-
-    def save_state(self) -> None:
-        if self._keep_state:
-            super().save_state()
 
 
 class ZarrFrames:

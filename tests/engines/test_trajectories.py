@@ -2,6 +2,7 @@
 
 import os
 import shutil
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -52,7 +53,7 @@ def test_a_run_in_parts_has_the_frames_of_the_whole(alloy, ending, tmp_path, mon
         run_md(alloy, EMT(), config, trajectory=parts, resume=True, progress=killed_at(18))
     with monkeypatch.context() as patch:
         # as if the process ended without closing anything
-        patch.setattr(trajectories.TimedWriter, "save_state", lambda self: None)
+        patch.setattr(trajectories.TimedWriter, "save_state", lambda self, atoms, state: None)
         with pytest.raises(Killed):
             run_md(alloy, EMT(), config, trajectory=parts, resume=True, progress=killed_at(30))
     resumed = run_md(alloy, EMT(), config, trajectory=parts, resume=True)
@@ -62,6 +63,102 @@ def test_a_run_in_parts_has_the_frames_of_the_whole(alloy, ending, tmp_path, mon
     for a, b in zip(first, second, strict=True):
         np.testing.assert_allclose(a.positions, b.positions, rtol=0, atol=1e-7)
         np.testing.assert_allclose(a.cell, b.cell, rtol=0, atol=1e-7)
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """The wall time by which states are saved; `clock.now` is set."""
+    clock = SimpleNamespace(now=0.0)
+    # in this module only: others wait by the real time
+    monkeypatch.setattr(trajectories, "time", SimpleNamespace(monotonic=lambda: clock.now))
+    return clock
+
+
+def killed_after(step, clock, due=()):
+    """Ends a run after `step`; states become due at the steps of `due`."""
+
+    def progress(sample):
+        if sample.step > step:
+            raise Killed
+        clock.now += trajectories.STATE_SECONDS * (sample.step in due)
+
+    return progress
+
+
+# a changing cell: otherwise EMT's neighbour list, and with it the order of sums, depends on where it was made
+@pytest.mark.parametrize("ensemble", ["npt-full", "npt-langevin"])
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_a_state_between_distant_frames(alloy, ending, ensemble, tmp_path, monkeypatch, clock):
+    """Runs that end between frames lose what is after the state by wall time, and nothing else."""
+    config = MDConfig(ensemble=ensemble, steps=50, interval=20)
+    whole, parts = tmp_path / f"whole{ending}", tmp_path / f"parts{ending}"
+    result = run_md(alloy, EMT(), config, trajectory=whole, log=tmp_path / "whole.log")
+    done = []
+
+    def run(progress):
+        with monkeypatch.context() as patch, pytest.raises(Killed):
+            # as if the process ended without closing anything
+            patch.setattr(trajectories.TimedWriter, "close", lambda self: None)
+            files = {"trajectory": parts, "log": tmp_path / "parts.log", "resume": True}
+            run_md(alloy, EMT(), config, **files, progress=lambda s: (done.append(s.step), progress(s)))
+
+    # between the first frames; at once again; after the second frame; and the state before it, the frame's being lost
+    for end, due in ((17, (7, 13)), (18, ()), (25, (23,)), (43, (37,))):
+        run(killed_after(end, clock, due))
+    files = {"trajectory": parts, "log": tmp_path / "parts.log", "resume": True}
+    resumed = run_md(alloy, EMT(), config, **files, progress=lambda s: done.append(s.step))
+    # ASE's frame of step 40 holds a state; the others' was not due
+    last = 41 if ending == ".traj" else 38
+    assert done == [*range(1, 19), *range(14, 20), *range(14, 27), *range(24, 45), *range(last, 51)]
+    np.testing.assert_array_equal(resumed.atoms.positions, result.atoms.positions)
+    np.testing.assert_array_equal(resumed.atoms.get_momenta(), result.atoms.get_momenta())
+    assert (resumed.averaged, resumed.temperature) == (result.averaged, result.temperature)
+    assert (tmp_path / "parts.log").read_text() == (tmp_path / "whole.log").read_text()
+    first, second = list(read_trajectory(whole)), list(read_trajectory(parts))
+    assert len(first) == len(second) == 4
+    for a, b in zip(first, second, strict=True):
+        np.testing.assert_array_equal(a.positions, b.positions)
+        np.testing.assert_array_equal(a.cell, b.cell)
+    assert not (tmp_path / "parts.traj.restart").exists()
+
+
+def test_a_state_between_frames_that_is_of_no_use(alloy, tmp_path, clock):
+    """In ASE's format: older than the last frame, of other frames, or damaged."""
+    config, path = MDConfig(steps=40, interval=20), tmp_path / "run.traj"
+    beside = tmp_path / "run.traj.restart"
+    with pytest.raises(Killed):
+        run_md(alloy, EMT(), config, trajectory=path, progress=killed_after(15, clock, (9,)))
+    old = beside.read_bytes()
+    with pytest.raises(Killed):
+        run_md(alloy, EMT(), config, trajectory=path, resume=True, progress=killed_after(30, clock))
+    for useless in (old, old[:200], b""):
+        beside.write_bytes(useless)
+        steps = []
+
+        def stop(sample, steps=steps):
+            steps.append(sample.step)
+            raise Killed
+
+        with pytest.raises(Killed):
+            run_md(alloy, EMT(), config, trajectory=path, resume=True, progress=stop)
+        assert steps == [21]
+    run_md(alloy, EMT(), config, trajectory=path, overwrite=True)
+    assert not beside.exists() and len(read(path, ":")) == 3
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_a_run_that_is_made_shorter_ends_with_a_frame(alloy, ending, tmp_path, clock):
+    path, log = tmp_path / f"run{ending}", tmp_path / "run.log"
+    with pytest.raises(Killed):
+        stop = killed_after(15, clock, (9,))
+        run_md(alloy, EMT(), MDConfig(steps=40, interval=20), trajectory=path, log=log, progress=stop)
+    for _ in range(2):
+        result = run_md(alloy, EMT(), MDConfig(steps=9, interval=20), trajectory=path, log=log, resume=True)
+        assert result.steps == 9 and result.averaged == 10
+        assert np.loadtxt(log)[:, 0].tolist() == [0, 9]
+        frames = list(read_trajectory(path))
+        assert len(frames) == 2
+        np.testing.assert_allclose(frames[1].positions, result.atoms.positions, atol=1e-6)
 
 
 def test_extended_xyz_is_read_by_ase(alloy, tmp_path):

@@ -1,6 +1,7 @@
 """Transport coefficients: random walks of known truth, trajectories of others, runs that are interrupted."""
 
 import json
+import shlex
 from dataclasses import replace
 
 import numpy as np
@@ -230,7 +231,7 @@ def run(tmp_path, monkeypatch):
     app = typer.Typer()
     conductivity.register(app)
     app.command("other")(lambda: None)
-    return lambda line: CliRunner().invoke(app, line.split())
+    return lambda line: CliRunner().invoke(app, shlex.split(line))
 
 
 def test_the_command_simulates_resumes_and_reports(run, tmp_path):
@@ -255,6 +256,78 @@ def test_the_command_simulates_resumes_and_reports(run, tmp_path):
     only = run(f"conductivity --trajectory {folder}/300K/run.zarr --ion Cu -T 300 -o again -q")
     assert only.exit_code == 0, only.exception
     assert isinstance(run("conductivity --ion Cu").exception, ConfigError)
+
+
+@pytest.mark.parametrize(
+    ("line", "kelvin"),
+    [
+        ("crystal.cif -m {} --ion Cu --temperatures 350 400 500 650 800", (350, 400, 500, 650, 800)),
+        ("--temperatures 350 400.5 crystal.cif -m {} --ion Cu", (350, 400.5)),
+        ("-T 350 4e2 --ion Cu crystal.cif -m {}", (350, 400)),
+        ("crystal.cif -m {} --ion Cu -T '350 400' 500", (350, 400, 500)),
+        ("crystal.cif -m {} --ion Cu -T '350 400'", (350, 400)),
+        ("crystal.cif -m {} --ion Cu -T 350,400", (350, 400)),
+        ("crystal.cif -m {} --ion Cu -T 350, 400, 500 -q", (350, 400, 500)),
+        ("crystal.cif -m {} --ion Cu --temperatures=350 400", (350, 400)),
+        ("-m {} --ion Cu -T 350 400 -- crystal.cif", (350, 400)),
+    ],
+)
+def test_temperatures_as_words(run, monkeypatch, line, kelvin):
+    """Quoted or not; nothing is simulated."""
+    from gnnpot.cli import conductivity
+
+    class Asked(Exception):
+        pass
+
+    def simulated(atoms, make, config, *_):
+        raise Asked(*config.temperatures)
+
+    monkeypatch.setattr(conductivity, "_simulated", simulated)
+    Atoms("Cu", cell=[3.0, 3.0, 3.0], pbc=True).write("crystal.cif")
+    found = run(f"conductivity {line.format('ase.calculators.emt:EMT')}").exception
+    assert isinstance(found, Asked) and found.args == kelvin
+
+
+@pytest.mark.parametrize(
+    "words", ["-T 350 400 crystal.cif 500K", "crystal.cif -T 350 400 hot", "crystal.cif 400 -T 350"]
+)
+def test_words_that_are_no_temperatures(run, words):
+    Atoms("Cu", cell=[3.0, 3.0, 3.0], pbc=True).write("crystal.cif")
+    result = run(f"conductivity -m ase.calculators.emt:EMT --ion Cu {words}")
+    assert result.exit_code == 2 and "unexpected extra argument" in result.output
+    for bad in ("350 -5", "350 nan"):
+        found = run(f"conductivity crystal.cif -m ase.calculators.emt:EMT --ion Cu -T {bad}").exception
+        assert isinstance(found, ConfigError) and "temperatures" in str(found)
+
+
+def test_the_processes_share_the_cores():
+    from gnnpot.properties.conductivity.calc import _threads
+
+    cores_and_processes = ((16, 2, 8), (16, 5, 3), (16, 16, 1), (2, 5, 1), (1, 1, 1))
+    for cores, processes, threads in cores_and_processes:
+        assert _threads(cores, processes) == threads
+
+
+def test_a_process_takes_its_threads():
+    """As many as it is given, but no more than PyTorch began with."""
+    import multiprocessing
+    import queue
+
+    import numba
+    import torch
+
+    from gnnpot.properties.conductivity import calc
+
+    before = torch.get_num_threads(), numba.get_num_threads()
+    try:
+        for given, used in ((1, 1), (2, 2), (3, 3), (8, 3)):
+            torch.set_num_threads(3)
+            calc._work(Atoms(), lambda: None, None, [], (multiprocessing.Value("i", 0), queue.Queue(), given))
+            assert torch.get_num_threads() == used
+            assert numba.get_num_threads() == min(used, numba.config.NUMBA_NUM_THREADS)
+    finally:
+        torch.set_num_threads(before[0])
+        numba.set_num_threads(before[1])
 
 
 def test_what_is_asked_for():

@@ -19,6 +19,8 @@ from typing import Any
 from ase import Atoms
 from ase.calculators.calculator import BaseCalculator as AseCalculator
 
+from gnnpot.compiler.threads import follow_torch
+from gnnpot.compiler.together import usable_cores
 from gnnpot.engines.md import MDSample
 from gnnpot.engines.restart import structure_identity
 from gnnpot.errors import ConfigError, DataError, GnnpotError, SimulationError
@@ -62,7 +64,7 @@ def calc(
         make_calculator: makes the potential, in each process; can be pickled where `processes` is above 1.
         config: the options.
         folder: of the study; its temperatures have a folder each.
-        processes: temperatures that run side by side, each on one thread.
+        processes: temperatures that run side by side, which share the cores; with 1, in this process.
         progress: called now and then with how far a temperature is.
 
     Returns:
@@ -149,16 +151,16 @@ def _work(
     make_calculator: Callable[[], AseCalculator],
     config: ConductivityConfig,
     work: list[tuple[float, Path]],
-    shared: tuple[Any, Any],
+    shared: tuple[Any, Any, int],
 ) -> None:
     """A process: one temperature after the other of those that none has begun; what happens goes into a queue."""
-    import numba
     import torch
 
     end_with_parent()
-    begun, events = shared
-    torch.set_num_threads(1)
-    numba.set_num_threads(1)
+    begun, events, threads = shared
+    # no more than PyTorch began with, which a user may have said (OMP_NUM_THREADS)
+    torch.set_num_threads(min(threads, torch.get_num_threads()))
+    follow_torch()
     try:
         calculator = make_calculator()
         while True:
@@ -179,6 +181,11 @@ def _work(
     events.put(None)
 
 
+def _threads(cores: int, processes: int) -> int:
+    """Threads of each of the processes that share the cores."""
+    return max(1, cores // processes)
+
+
 def _side_by_side(
     cell: Atoms,
     make_calculator: Callable[[], AseCalculator],
@@ -190,8 +197,9 @@ def _side_by_side(
     context = multiprocessing.get_context("spawn")
     begun, events = context.Value("i", 0), context.Queue()
     work = list(temperature_folders(folder, config))
-    arguments = (cell, make_calculator, config, work, (begun, events))
-    workers = [context.Process(target=_work, args=arguments) for _ in range(min(processes, len(work)))]
+    count = min(processes, len(work))
+    arguments = (cell, make_calculator, config, work, (begun, events, _threads(usable_cores(), count)))
+    workers = [context.Process(target=_work, args=arguments) for _ in range(count)]
     for worker in workers:
         worker.start()
     failed, ended = [], 0
