@@ -4,10 +4,11 @@
     python scripts/studies/accuracy/published.py data --potentials NAME ...   # errors
     python scripts/studies/accuracy/page.py                                   # this page
 
-Errors: geometric means over mlearn's Si, Mo, Cu and Ni, of `docs/accuracy/published.jsonl`. Times: processor time of a
+Errors: geometric means over mlearn's Si, Mo, Cu and Ni, of `docs/accuracy/published.jsonl`, and frequencies of ten
+crystals, of `docs/accuracy/suites/table.json`. Times: processor time of a
 step of 512 atoms of Si on one thread, all potentials in turns in one run, of `docs/accuracy/suites/results/speed.json`.
 A package of the authors runs the same weights: its error is the same, its time is gnnpot's times the ratio that
-`docs/benchmarks/peers.json` has of one run. `symmetrix-xl` is drawn by its time alone:
+`docs/benchmarks/silicon/peers.json` has of one run. `symmetrix-xl` is drawn by its time alone:
 random weights, so that it has no error here.
 
 Writes accuracy-and-time.md, .json and .png into docs/accuracy.
@@ -41,10 +42,10 @@ The labels are of PBE: potentials of r2SCAN (by their names) are of another func
 
 The authors' packages run the same weights, so that their errors are the same. Their times are gnnpot's in this run
 times a ratio that was measured in turns on two threads: `chgnet` 0.4.2, `sevenn` 0.13.0, `nequix` 0.4.5 (JAX) and
-`matgl` 4.1.2 ([the table](../benchmarks/peers.md)). `symmetrix-xl` runs a MACE with the size of MACE-MPA-0 (9.1 million
-parameters) with random weights: 230 to 300 µs per atom at 512 atoms on two threads, where gnnpot's 7net-0 needs 156 and
-7net-l3i5 414 (measured once, by no script of this repository); scaled by 7net-0 here. The accuracy of MACE-MPA-0 is as
-published: F1 0.852, κ_SRME 0.41 on matbench-discovery.
+`matgl` 4.1.2 ([the table](../benchmarks/silicon/peers.md)). `symmetrix-xl` runs a MACE with the size of MACE-MPA-0 (9.1
+million parameters) with random weights: 230 to 300 µs per atom at 512 atoms on two threads, where gnnpot's 7net-0 needs
+156 and 7net-l3i5 414 (measured once, by no script of this repository); scaled by 7net-0 here. The accuracy of MACE-MPA-0
+is as published: F1 0.852, κ_SRME 0.41 on matbench-discovery.
 
 `scripts/studies/accuracy/page.py` makes this page, `accuracy-and-time.json` has the numbers.
 """
@@ -55,7 +56,7 @@ def main(
 ) -> None:
     """Write the page."""
     folder = docs / "accuracy"
-    peers = json.loads((docs / "benchmarks" / "peers.json").read_text())
+    peers = json.loads((docs / "benchmarks" / "silicon" / "peers.json").read_text())
     rows = points(folder, peers)
     write_text(folder / "accuracy-and-time.json", json.dumps(rows, indent=1, ensure_ascii=False) + "\n")
     about = json.loads((folder / "suites" / "results" / "speed.json").read_text())["about"]
@@ -69,6 +70,7 @@ def points(folder: Path, peers: dict[str, Any]) -> list[dict[str, Any]]:
     for line in (folder / "published.jsonl").read_text().splitlines():
         row = json.loads(line)
         errors.setdefault(row["potential"], {})[row["set"]] = row
+    phonons = json.loads((folder / "suites" / "table.json").read_text())["phonons"]
     times: dict[str, dict[int, float]] = {}
     for row in json.loads((folder / "suites" / "results" / "speed.json").read_text())["rows"]:
         times.setdefault(row["potential"], {})[row["atoms"]] = row["ms"]
@@ -79,6 +81,8 @@ def points(folder: Path, peers: dict[str, Any]) -> list[dict[str, Any]]:
         if all(s in found for s in SETS):
             row["energy"] = _geometric([found[s]["energy_mae_mev_per_atom"] for s in SETS])
             row["forces"] = _geometric([found[s]["forces_mae_ev_per_angstrom"] for s in SETS])
+        if name in phonons:
+            row["frequencies"] = phonons[name]["all frequencies, MAE"]["value"]
         rows.append(row)
         for package, small, large in _peers(name, peers):
             rows.append(row | {"package": package, "ms_64": small * ms[64], "ms_512": large * ms[ATOMS]})
@@ -112,15 +116,17 @@ def page(rows: list[dict[str, Any]], about: dict[str, Any]) -> str:
         "![Errors on four elements against the time of a step](accuracy-and-time.png)",
         "",
         "Errors on labelled frames of Si, Mo, Cu and Ni that no potential was fine-tuned on (mlearn's test frames;",
-        "geometric means of the four; energies after the best constant), and the time of a step of energy, forces and",
-        f"stress of silicon: processor time, {about['threads']} thread, all potentials of gnnpot in turns in one run",
-        f"({about['cpu']}; a busy machine, so that ratios mean more than times).",
+        "geometric means of the four; energies after the best constant), errors of the phonon frequencies of ten",
+        "crystals ([which](suites/table.md)), and the time of a step of energy, forces and stress of silicon:",
+        f"processor time, {about['threads']} thread, all potentials of gnnpot in turns in one run ({about['cpu']}; a busy",
+        "machine, so that ratios mean more than times).",
         "",
-        "| potential | in | energy, meV/atom | forces, eV/Å | ms, 64 atoms | ms, 512 atoms |",
-        "|---|---|---|---|---|---|",
+        "| potential | in | energy, meV/atom | forces, eV/Å | frequencies, THz | ms, 64 atoms | ms, 512 atoms |",
+        "|---|---|---|---|---|---|---|",
     ]
     for row in rows:
         errors = [f"{row['energy']:.2g}", f"{row['forces']:.3f}"] if "energy" in row else ["", ""]
+        errors.append(f"{row['frequencies']:.2g}" if "frequencies" in row else "")
         large = row["ms_512"]
         cells = [f"{row['ms_64']:.0f}" if "ms_64" in row else "", _milliseconds(large)]
         lines.append(f"| {row['potential']} | {row['package']} | {' | '.join([*errors, *cells])} |")
@@ -132,18 +138,16 @@ def _milliseconds(value: float | list[float]) -> str:
 
 
 def picture(rows: list[dict[str, Any]]) -> bytes:
-    """Errors against ms at 512 atoms: energies left, forces right; lines join the packages of one potential."""
-    figure = new_figure(width=11.5, height=5.0)
+    """Errors against ms at 512 atoms: energies, forces, frequencies; lines join the packages of one potential."""
+    figure = new_figure(width=16.0, height=5.0)
     drawn = [row for row in rows if "energy" in row]
     styles = styles_of(row["potential"] for row in drawn)
-    panels = zip(
-        figure.subplots(1, 2), (("energy", "energy MAE, meV/atom"), ("forces", "force MAE, eV/Å")), strict=True
-    )
-    for ax, (key, label) in panels:
+    labels = {"energy": "energy MAE, meV/atom", "forces": "force MAE, eV/Å", "frequencies": "frequencies, MAE, THz"}
+    for ax, (key, label) in zip(figure.subplots(1, 3), labels.items(), strict=True):
         for row in rows:
             if row["package"] == "symmetrix-xl":
                 ax.axvspan(*row["ms_512"], color=GREY, alpha=0.3, linewidth=0)
-        for row in drawn:
+        for row in (row for row in drawn if key in row):
             style, ours = styles[row["potential"]], row["package"] == "gnnpot"
             ax.plot(
                 row["ms_512"], row[key], style.marker, color=style.color, markersize=7,
