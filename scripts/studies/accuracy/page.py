@@ -44,8 +44,8 @@ The authors' packages run the same weights, so that their errors are the same. T
 times a ratio that was measured in turns on two threads: `chgnet` 0.4.2, `sevenn` 0.13.0, `nequix` 0.4.5 (JAX) and
 `matgl` 4.1.2 ([the table](../benchmarks/silicon/peers.md)). `symmetrix-xl` runs a MACE with the size of MACE-MPA-0 (9.1
 million parameters) with random weights: 230 to 300 µs per atom at 512 atoms on two threads, where gnnpot's 7net-0 needs
-156 and 7net-l3i5 414 (measured once, by no script of this repository); scaled by 7net-0 here. MACE-MPA-0's accuracy is as
-published: F1 0.852, κ_SRME 0.41 on matbench-discovery.
+156 and 7net-l3i5 414 (measured once, by no script of this repository); scaled by 7net-0 here. MACE-MPA-0 is published
+with F1 0.852 and κ_SRME 0.41 on matbench-discovery.
 
 `scripts/studies/accuracy/page.py` makes this page, `accuracy-and-time.json` has the numbers.
 """
