@@ -66,7 +66,7 @@ class Overlap:
 class SuiteOptions:
     """Options of a run that its results depend on."""
 
-    #: file or folder of the suite's data; none: shipped, or fetched
+    #: file or folder of the suite's data; none: what is shipped
     data: Path | None = None
     #: at most so many items, evenly spread; none: all
     count: int | None = None
