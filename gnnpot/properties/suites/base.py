@@ -132,7 +132,7 @@ class Suite(ABC):
 
     def overlap(self, training: str) -> str:
         """What a potential with these training data shares with the suite; empty: nothing that is known."""
-        return "; ".join(o.note for o in self.overlaps if o.words.lower() in training.lower())
+        return "; ".join(dict.fromkeys(o.note for o in self.overlaps if o.words.lower() in training.lower()))
 
 
 def measured(results: Results) -> dict[str, Result]:

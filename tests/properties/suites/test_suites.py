@@ -251,6 +251,19 @@ def test_overlap_with_training_data_is_marked(acwf, tmp_path):
     assert plain["emt"]["overlap"] == "" and "with a minimum" in plain["emt"]
 
 
+def test_held_out_frames_are_not_marked(tmp_path):
+    held_out, other = (open_suite("frames", tmp_path / f"{name}.extxyz") for name in ("held-out-random", "random"))
+    card = "frames of MPtrj. A fifth of MPtrj's materials was held out"
+    assert held_out.overlap(card) == "" and "may be in its training set" in other.overlap(card)
+    assert "may be in its training set" in held_out.overlap("MPtrj")
+
+
+def test_one_note_for_two_words_of_a_card(tmp_path):
+    note = open_suite("relaxations", tmp_path).overlap("MPtrj, of the Materials Project")
+    assert note.count("may be in its training set") == 1
+    assert open_suite("dynamics", tmp_path).overlap("OMat24") == ""
+
+
 def test_another_functional_than_the_references_is_named(acwf, tmp_path):
     suite = open_suite("equations-of-state", acwf, count=1)
     for name, functional in (("a", "r2SCAN"), ("b", "PBE and PBE+U"), ("c", ""), ("d", "PBEsol")):
