@@ -20,11 +20,14 @@ from gnnpot.builder.execution import BuildResult, execute, summary
 from gnnpot.builder.explanation import explain
 from gnnpot.builder.recipe import Recipe
 from gnnpot.errors import BuilderError
+from gnnpot.hub.shipped import WORDS
 
 if TYPE_CHECKING:
     from mcp.server.mcpserver import MCPServer
 
 FORMATS = (".extxyz", ".cif", ".vasp")
+#: the potential of tools that are given none: assistants wait for the answer
+MODEL = WORDS["fast"]
 #: steps between looks at the clock
 CHUNK = 20
 
@@ -62,7 +65,7 @@ class Workplace:
         return {"file": path.name, **summary(result), "recipe": recipe, "explanation": explain(result.recipe)}
 
     def relax(
-        self, file: str, output: str = "relaxed.extxyz", model: str = "gnnpot-1", fmax: float = 0.05, cell: bool = False
+        self, file: str, output: str = "relaxed.extxyz", model: str = MODEL, fmax: float = 0.05, cell: bool = False
     ) -> dict[str, Any]:
         """Relax the structure of a file (fmax in eV/Å) with a potential of `list_models` and write the result."""
         from gnnpot.engines.relax import RelaxConfig, relax
@@ -94,7 +97,7 @@ class Workplace:
         temperature: float = 300.0,
         steps: int = 200,
         output: str = "md.extxyz",
-        model: str = "gnnpot-1",
+        model: str = MODEL,
     ) -> dict[str, Any]:
         """Run molecular dynamics at a temperature (K, 1 fs steps, NVT) and write the last structure."""
         from gnnpot.engines.md import MDConfig, run_md
@@ -116,7 +119,7 @@ class Workplace:
             "potential_energy_eV": result.potential_energy,
         }
 
-    def equation_of_state(self, file: str, model: str = "gnnpot-1") -> dict[str, Any]:
+    def equation_of_state(self, file: str, model: str = MODEL) -> dict[str, Any]:
         """Equilibrium volume and bulk modulus of the crystal of a file, scaled as a whole."""
         from gnnpot.properties.equation_of_state import EquationOfStateConfig, calc
 

@@ -160,8 +160,14 @@ def _suites(
 ) -> None:  # fmt: skip
     from gnnpot.properties.suites import evaluate_suite, open_suite, write_report
     from gnnpot.properties.suites.speed import SPEED, measure_speed
+    from gnnpot.runs.processes import one_thread
 
     processes, fresh, quiet = how
+    if SPEED in suites and (processes > 1 or options["count"] is not None):
+        raise ConfigError(
+            "--processes, --count: --suite speed measures in one process and has no items; leave them out, or evaluate "
+            "speed in a command of its own"
+        )
     chosen = [open_suite(name, data, **options) for name in suites if name != SPEED]
     subjects = [_subject(model, device) for model in models]
     names = [subject.name for subject in subjects]
@@ -175,7 +181,8 @@ def _suites(
                 bars.pause()
                 console.print(f"{suite.label}, {subject.name}: done", highlight=False)
         if SPEED in suites:
-            measure_speed({subject.name: subject.make() for subject in subjects}, output, progress=bars)
+            with one_thread():
+                measure_speed({subject.name: subject.make() for subject in subjects}, output, progress=bars)
     console.print(f"table: {write_report(output, names)}", highlight=False)
 
 

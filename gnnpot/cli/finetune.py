@@ -81,9 +81,9 @@ def finetune_command(
 ) -> None:
     """Fine-tune a potential on frames of one system: refit the element references, train, say what was won and lost.
 
-    Example: gnnpot finetune 7net-0 my-frames.extxyz.gz
+    Example: gnnpot finetune nequix-oam-1 my-frames.extxyz.gz
 
-    Example: gnnpot finetune nequix-oam-1-pft my-frames.extxyz.gz --for general
+    Example: gnnpot finetune nequix-oam-1 my-frames.extxyz.gz --for general
 
     Example: gnnpot finetune chgnet-0.3.0 vasprun.extxyz --strategy replay --set epochs=20 -o runs/mine
 

@@ -64,8 +64,6 @@ class Published:
     elements: int
     licence: str
     energy_reference: str
-    #: "fast", "medium" or "slow": time of a step of molecular dynamics, within a factor of a few
-    speed: str
     #: what calculated the reference energies
     reference_from: str
     #: eV of each of `reference_structures()`, by full name

@@ -19,8 +19,6 @@ from gnnpot.errors import CheckpointError
 DEFAULT = "nequix-oam-1-pft"
 #: words for --model and `gnnpot.load`: the fastest that comes with gnnpot, the most accurate published one
 WORDS = {"fast": "gnnpot-1", "accurate": "nequix-oam-1-pft"}
-#: in the words of `Published.speed`
-SPEED = "fast"
 
 _PACKAGE = Path(__file__).parents[1]
 #: in a wheel, in a checkout; the first that exists is it

@@ -1,5 +1,12 @@
 """Functions of a distance from a table: value and slope at evenly spaced points, cubic Hermite interpolation between.
 
+With x = r/h, k = floor(x), t = x - k, and g_k = h f'(r_k), between the points r_k = kh:
+
+    f(r) = (1 - t)²(1 + 2t) f_k + t(1 - t)² g_k + t²(3 - 2t) f_{k+1} + t²(t - 1) g_{k+1}
+
+r and h are in Å, the table of F functions is [POINTS + 1, 2, F] (f_k and g_k, both in the unit of the function), values
+of E distances are [E, F], and slopes in the function's unit per Å.
+
 With f and f' right at the points of spacing h, the error within is at most h⁴/384 max|f''''|: for the radial functions
 of a potential, with periods of 1 Å and more, 4096 points leave less than single precision does.
 """

@@ -44,6 +44,8 @@ def test_a_suite_with_a_foreign_calculator(tmp_path):
         (("gnnpot-1",), "or a benchmark with --suite"),
         (("gnnpot-1", "--suite", "fonons"), "is no suite; did you mean 'phonons'"),
         (("gnnpot-1", "--suite", "phonons", "--stress", "none"), "leave them out with --suite"),
+        (("gnnpot-1", "--suite", "speed", "-p", "2"), "--suite speed measures in one process"),
+        (("gnnpot-1", "--suite", "phonons", "--suite", "speed", "--count", "5"), "and has no items; leave them out"),
         (("gnnpot-1", "gnnpot-1", "--suite", "diatomics"), "two models have one name"),
     ],
 )

@@ -141,7 +141,7 @@ def entries(cache, server, shelf, monkeypatch) -> dict[str, Published]:
     """The registry of the test: `web` from a URL (two fidelities), `wheel-a` and `wheel-b` from one wheel."""
     server.files["/web.pt"] = WEB
     common = {
-        "family": "made-up", "elements": 5, "licence": "MIT", "energy_reference": "raw PBE", "speed": "fast",
+        "family": "made-up", "elements": 5, "licence": "MIT", "energy_reference": "raw PBE",
         "reference_from": "made-up 1.0",
     }  # fmt: skip
     web = Published(

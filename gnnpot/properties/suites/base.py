@@ -66,7 +66,7 @@ class Overlap:
 class SuiteOptions:
     """Options of a run that its results depend on."""
 
-    #: file or folder of the suite's data; none: shipped, or fetched
+    #: file or folder of the suite's data; none: what is shipped
     data: Path | None = None
     #: at most so many items, evenly spread; none: all
     count: int | None = None
@@ -132,7 +132,7 @@ class Suite(ABC):
 
     def overlap(self, training: str) -> str:
         """What a potential with these training data shares with the suite; empty: nothing that is known."""
-        return "; ".join(o.note for o in self.overlaps if o.words.lower() in training.lower())
+        return "; ".join(dict.fromkeys(o.note for o in self.overlaps if o.words.lower() in training.lower()))
 
 
 def measured(results: Results) -> dict[str, Result]:

@@ -35,12 +35,7 @@ from gnnpot.properties.suites.structures import atoms_of
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as Picture
 
-MODULI = DataFile(
-    "mp-binary-pbe-elasticity-half.json.gz",
-    "161606f487d084a56b7d71c9b09b6400ee2d776bba0c3405afd6684d642e4fcd",
-    169737,
-    "matcalc's elastic moduli of the Materials Project",
-)
+MODULI = DataFile("mp-binary-pbe-elasticity-half.json.gz", "matcalc's elastic moduli of the Materials Project")
 #: eV/Å, the largest force that a relaxation leaves
 FMAX = 0.005
 #: GPa; matcalc's set has moduli of calculations that did not converge, beyond what any crystal has
@@ -52,10 +47,12 @@ class ElasticitySuite(Suite):
 
     name = "elasticity"
     title = "bulk and shear moduli (Voigt-Reuss-Hill) of binary crystals, against the Materials Project's"
-    source = "half of matcalc's mp-binary-pbe-elasticity (BSD-3-Clause), --data"
+    source = "a part of matcalc's mp-binary-pbe-elasticity (BSD-3-Clause), --data"
     overlaps = (
-        Overlap("MPtrj", "relaxations of these crystals are in MPtrj, their strained copies are not"),
-        Overlap("Materials Project", "relaxations of these crystals are in its training set"),
+        Overlap(
+            "MPtrj", "relaxations of these crystals may be among its frames of MPtrj, their strained copies are not"
+        ),
+        Overlap("Materials Project", "calculations of these crystals may be in its training set"),
     )
 
     def all_items(self) -> Sequence[Item]:

@@ -26,17 +26,9 @@ from gnnpot.units import GPA
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as Picture
 
-FRAMES = DataFile(
-    "unaries_vasp_pbe_eos.extxyz.gz",
-    "2afc69720e5636c7d73ef9e091485b1351532be11c1c2c802d930fb906c57f8a",
-    118241,
-    "the crystals of the ACWF equations of state",
-)
+FRAMES = DataFile("unaries_vasp_pbe_eos.extxyz.gz", "the crystals of the ACWF equations of state")
 REFERENCE = DataFile(
-    "results-unaries-verification-PBE-v1-AE-average.json",
-    "d7844caa127eae860fe5087ead42f80d1b6b5eb952a686ff4b912ddaed7db48b",
-    80895,
-    "the all-electron average of the ACWF equations of state",
+    "results-unaries-verification-PBE-v1-AE-average.json", "the all-electron average of the ACWF equations of state"
 )
 
 

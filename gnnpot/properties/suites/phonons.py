@@ -31,12 +31,7 @@ from gnnpot.properties.suites.structures import atoms_of
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as Picture
 
-CAPACITIES = DataFile(
-    "alexandria-binary-pbe-phonon-half.json.gz",
-    "c96253c248a788d33cc01be20eebba12811eb1ba7e8ba32c71fbe6a4bb0e4857",
-    198464,
-    "matcalc's heat capacities of Alexandria",
-)
+CAPACITIES = DataFile("alexandria-binary-pbe-phonon-half.json.gz", "matcalc's heat capacities of Alexandria")
 #: THz; a frequency below it is imaginary, above it the zero of an acoustic mode
 IMAGINARY = -0.1
 #: Å, at least, of each lattice vector of a supercell for the heat capacity
@@ -53,7 +48,7 @@ class PhononsSuite(Suite):
 
     name = "phonons"
     title = "highest frequency, all frequencies and imaginary modes of ten crystals, heat capacities at 300 K"
-    source = "phonopy's examples (BSD-3-Clause, shipped); half of matcalc's alexandria-binary-pbe-phonon, --data"
+    source = "phonopy's examples (BSD-3-Clause, shipped); a part of matcalc's alexandria-binary-pbe-phonon, --data"
     overlaps = (
         Overlap(
             "phonon benchmark",

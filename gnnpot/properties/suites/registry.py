@@ -41,7 +41,7 @@ def open_suite(
 
     Args:
         name: of `SUITES`.
-        data: file or folder of its data; none: shipped, or fetched.
+        data: file or folder of its data; none: what is shipped.
         count: at most so many items; none: all, or the suite's own choice.
         seed: of what it chooses at random.
         picoseconds: of molecular dynamics.

@@ -24,7 +24,18 @@ from gnnpot.properties.stability import (
     hot_cell,
     relaxation_outcome,
 )
-from gnnpot.properties.suites.base import Figure, Item, Result, Results, Suite, counted, measured, median, numbers_of
+from gnnpot.properties.suites.base import (
+    Figure,
+    Item,
+    Overlap,
+    Result,
+    Results,
+    Suite,
+    counted,
+    measured,
+    median,
+    numbers_of,
+)
 from gnnpot.properties.suites.data import sha256_of
 from gnnpot.runs.pages import new_figure, styles_of, tidy
 
@@ -38,6 +49,7 @@ MOST_ATOMS_HOT = 60
 TEMPERATURE = 1000.0
 #: what decides whether a crystal has exploded
 CRITERIA = [CLOSEST, HOTTEST, *VOLUME_RATIOS, MOST_EXPANDED, EXPANSION_STEP]
+_SHARED = "crystals of the pool that the Materials Project has too may be in its training set"
 
 
 class RelaxationsSuite(Suite):
@@ -46,6 +58,13 @@ class RelaxationsSuite(Suite):
     name = "relaxations"
     title = "crystals of a pool, positions and cells relaxed: do they hold together?"
     source = "any file of crystals, --data; the published figures are of open packages' crystals"
+    overlaps = (
+        Overlap("MPtrj", _SHARED),
+        Overlap("Materials Project", _SHARED),
+        Overlap(
+            "crystals of open packages", "crystals of the pool may be in its training set, if open packages have them"
+        ),
+    )
     #: crystals, where the user does not say how many
     default_count: ClassVar[int] = 200
     most_atoms: ClassVar[int | None] = None

@@ -17,7 +17,6 @@ from gnnpot.errors import ConfigError, DataError
 from gnnpot.properties.phonons import with_force_constants
 from gnnpot.properties.suites import Subject, evaluate_suite, open_suite, write_report
 from gnnpot.properties.suites.base import median
-from gnnpot.properties.suites.data import DataFile, data_file
 from gnnpot.properties.suites.diatomics import compare
 from gnnpot.properties.suites.harmonic import commensurate_frequencies
 from gnnpot.properties.suites.report import tables
@@ -230,6 +229,17 @@ def test_pairs_with_holes_are_counted(tmp_path):
     assert found["pairs"] == [["Cu", "Cu"]] and found["walls"][0] > 1
 
 
+def test_curves_are_read_as_they_are_published_or_of_pbe_alone(tmp_path):
+    curves = {"H-H": {"distances": [0.7, 1.0], "energies": [0.2, 0.0]}}
+    path = tmp_path / "curves.json.gz"
+    for content in ({"PBE": curves, "r2SCAN": {}}, curves):
+        path.write_bytes(gzip.compress(json.dumps(content).encode()))
+        assert open_suite("diatomics", path).items()[0].content["curve"] == curves["H-H"]
+    path.write_bytes(gzip.compress(b"{}"))
+    with pytest.raises(DataError, match="has no curve of a pair of one element"):
+        open_suite("diatomics", path).items()
+
+
 def test_overlap_with_training_data_is_marked(acwf, tmp_path):
     suite = open_suite("equations-of-state", acwf, count=1)
     evaluate_suite(suite, EMT_SUBJECT, tmp_path)
@@ -239,6 +249,19 @@ def test_overlap_with_training_data_is_marked(acwf, tmp_path):
     assert (tmp_path / "equations-of-state.png").stat().st_size > 1000
     plain = json.loads((tmp_path / "table.json").read_text())["equations-of-state"]
     assert plain["emt"]["overlap"] == "" and "with a minimum" in plain["emt"]
+
+
+def test_held_out_frames_are_not_marked(tmp_path):
+    held_out, other = (open_suite("frames", tmp_path / f"{name}.extxyz") for name in ("held-out-random", "random"))
+    card = "frames of MPtrj. A fifth of MPtrj's materials was held out"
+    assert held_out.overlap(card) == "" and "may be in its training set" in other.overlap(card)
+    assert "may be in its training set" in held_out.overlap("MPtrj")
+
+
+def test_one_note_for_two_words_of_a_card(tmp_path):
+    note = open_suite("relaxations", tmp_path).overlap("MPtrj, of the Materials Project")
+    assert note.count("may be in its training set") == 1
+    assert open_suite("dynamics", tmp_path).overlap("OMat24") == ""
 
 
 def test_another_functional_than_the_references_is_named(acwf, tmp_path):
@@ -267,18 +290,6 @@ def test_data_that_are_not_there_are_named(tmp_path):
         open_suite("phonon")
     with pytest.raises(DataError, match="is not shipped; give the file or its folder with --data"):
         open_suite("elasticity").items()
-
-
-def test_fetched_data_are_checked(tmp_path, monkeypatch):
-    monkeypatch.setenv("GNNPOT_CACHE", str(tmp_path / "cache"))
-    (tmp_path / "there").write_bytes(b"data")
-    digest = "3a6eb0790f39ac87c94f3856b2dd2c5d110e6811602261a9a923d3bb23adc8b7"
-    file = DataFile("set.json", digest, 4, "a set", (tmp_path / "there").as_uri())
-    path = data_file(file, None)
-    assert path.read_bytes() == b"data" and data_file(file, None) == path
-    other = DataFile("other.json", digest[::-1], 4, "a set", (tmp_path / "there").as_uri())
-    with pytest.raises(DataError, match="another sha256"):
-        data_file(other, None)
 
 
 def test_unknown_elements_are_left_out_beforehand(acwf, tmp_path):
