@@ -156,7 +156,8 @@ def read_finetune_config(
     dataset_size = count(data)
     budget = [name for name in ("max_minutes", "max_steps") if given.get(name) is not None]
     chosen = choose_aim(aim, given)
-    defaults = _merged(default_options(dataset_size, data, budget), aim_options(chosen, architecture_of(start), given))
+    of_aim = aim_options(chosen, architecture_of(start), dataset_size.used, given)
+    defaults = _merged(default_options(dataset_size, data, budget), of_aim)
     if aim == "general" and not given.get("strategy"):
         defaults = _merged(defaults, SHORT["replay"])
     return from_mapping(FineTuneConfig, _merged(defaults, given), where=where)

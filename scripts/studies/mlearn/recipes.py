@@ -1,4 +1,4 @@
-"""What `gnnpot finetune` does where no option is named, beside the best recipe that is known, in equal time.
+"""What `gnnpot finetune` does where no option is named, beside another recipe, in equal time.
 
     python scripts/studies/mlearn/recipes.py --data mlearn --minutes 20 --element Ni
 
@@ -27,7 +27,7 @@ from gnnpot.workflows.finetune import finetune, read_finetune_config
 #: options beside those that every run has
 RECIPES = {
     "default": (),
-    "larger steps, forces weighted more": ("optimizer.lr=0.015", "loss.forces=4", "ema=0.998"),
+    "smaller steps, forces weighted less": ("optimizer.lr=0.005", "loss.forces=1", "ema=0.995"),
 }
 
 
