@@ -8,8 +8,8 @@ Errors: geometric means over mlearn's Si, Mo, Cu and Ni, of `docs/accuracy/publi
 crystals, of `docs/accuracy/suites/table.json`. Times: processor time of a
 step of 512 atoms of Si on one thread, all potentials in turns in one run, of `docs/accuracy/suites/results/speed.json`.
 A package of the authors runs the same weights: its error is the same, its time is gnnpot's times the ratio that
-`docs/benchmarks/silicon/peers.json` has of one run. `symmetrix-xl` is drawn by its time alone:
-random weights, so that it has no error here.
+`docs/benchmarks/peers.json` (of Nequix: `docs/benchmarks/nequix/peers.json`) has of one run. `symmetrix-xl` is drawn
+by its time alone: random weights, so that it has no error here.
 
 Writes accuracy-and-time.md, .json and .png into docs/accuracy.
 """
@@ -41,11 +41,11 @@ NOTES = """\
 The labels are of PBE: potentials of r2SCAN (by their names) are of another functional.
 
 The authors' packages run the same weights, so that their errors are the same. Their times are gnnpot's in this run
-times a ratio that was measured in turns on two threads: `chgnet` 0.4.2, `sevenn` 0.13.0, `nequix` 0.4.5 (JAX) and
-`matgl` 4.1.2 ([the table](../benchmarks/silicon/peers.md)). `symmetrix-xl` runs a MACE with the size of MACE-MPA-0 (9.1
-million parameters) with random weights: 230 to 300 µs per atom at 512 atoms on two threads, where gnnpot's 7net-0 needs
-156 and 7net-l3i5 414 (measured once, by no script of this repository); scaled by 7net-0 here. MACE-MPA-0 is published
-with F1 0.852 and κ_SRME 0.41 on matbench-discovery.
+times a ratio that was measured in turns: `chgnet` 0.4.2, `sevenn` 0.13.0 and `matgl` 4.1.2 on two threads
+([the table](../benchmarks/peers.md)), `nequix` 0.4.5 (JAX) on one ([the table](../benchmarks/nequix/peers.md)).
+`symmetrix-xl` runs a MACE with the size of MACE-MPA-0 (9.1 million parameters) with random weights: 230 to 300 µs per
+atom at 512 atoms on two threads, where gnnpot's 7net-0 needs 156 and 7net-l3i5 414 (measured once, by no script of this
+repository); scaled by 7net-0 here. MACE-MPA-0 is published with F1 0.852 and κ_SRME 0.41 on matbench-discovery.
 
 `scripts/studies/accuracy/page.py` makes this page, `accuracy-and-time.json` has the numbers.
 """
@@ -56,15 +56,17 @@ def main(
 ) -> None:
     """Write the page."""
     folder = docs / "accuracy"
-    peers = json.loads((docs / "benchmarks" / "silicon" / "peers.json").read_text())
-    rows = points(folder, peers)
+    steps: dict[str, Any] = {}
+    for place in ("nequix", "."):
+        steps |= json.loads((docs / "benchmarks" / place / "peers.json").read_text())["steps"]
+    rows = points(folder, steps)
     write_text(folder / "accuracy-and-time.json", json.dumps(rows, indent=1, ensure_ascii=False) + "\n")
     about = json.loads((folder / "suites" / "results" / "speed.json").read_text())["about"]
     write_text(folder / "accuracy-and-time.md", page(rows, about))
     write_bytes(folder / "accuracy-and-time.png", picture(rows))
 
 
-def points(folder: Path, peers: dict[str, Any]) -> list[dict[str, Any]]:
+def points(folder: Path, steps: dict[str, Any]) -> list[dict[str, Any]]:
     """A row for each potential and package: errors and ms."""
     errors: dict[str, dict[str, dict[str, float]]] = {}
     for line in (folder / "published.jsonl").read_text().splitlines():
@@ -84,7 +86,7 @@ def points(folder: Path, peers: dict[str, Any]) -> list[dict[str, Any]]:
         if name in phonons:
             row["frequencies"] = phonons[name]["all frequencies, MAE"]["value"]
         rows.append(row)
-        for package, small, large in _peers(name, peers):
+        for package, small, large in _peers(name, steps):
             rows.append(row | {"package": package, "ms_64": small * ms[64], "ms_512": large * ms[ATOMS]})
     if "7net-0" in times:
         low, high = (bound / SYMMETRIX_7NET * times["7net-0"][ATOMS] for bound in SYMMETRIX)
@@ -92,14 +94,14 @@ def points(folder: Path, peers: dict[str, Any]) -> list[dict[str, Any]]:
     return rows
 
 
-def _peers(name: str, peers: dict[str, Any]) -> list[tuple[str, float, float]]:
+def _peers(name: str, steps: dict[str, Any]) -> list[tuple[str, float, float]]:
     """(package, ratio at 64 atoms, ratio at 512)."""
     if name not in PACKAGES:
         return []
     package = PACKAGES[name]
     ratios = []
     for size in (64, ATOMS):
-        seconds = peers["steps"][f"{name}/Si/{size}"]["seconds"]
+        seconds = steps[f"{name}/Si/{size}"]["seconds"]
         ratios.append(float(np.median(np.divide(seconds[package], seconds["gnnpot"]))))
     return [(package, *ratios)]
 
