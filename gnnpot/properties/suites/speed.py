@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure as Picture
 
 SPEED = "speed"
+#: s, of a turn
+TURN = 0.2
 SIZES = (64, 512)
 
 
@@ -110,9 +112,11 @@ def moving(calculator: BaseCalculator, atoms: Atoms) -> Callable[[], tuple[float
 
 
 def alternate(steps: Sequence[Callable], seconds: float, processor_time: bool = False) -> list[list[float]]:
-    """Times (s) of a call of each, in turns of equally many calls; at least 3 turns. The first calls don't count.
+    """Times (s) of a call of each, in turns; at least 3 turns. The first calls don't count.
 
-    `seconds` of wall time are spent; the times are wall times too, unless those of the processor are asked for.
+    `seconds` of wall time are spent; the times are wall times too, unless those of the processor are asked for. A turn of
+    each lasts about `TURN`, or one call. In a turn of several calls one more goes ahead and does not count: another's
+    step has left the caches as they are not in a run.
     """
     clock = time.process_time if processor_time else time.perf_counter
     once = []
@@ -121,15 +125,17 @@ def alternate(steps: Sequence[Callable], seconds: float, processor_time: bool = 
         begin = time.perf_counter()
         step()
         once.append(time.perf_counter() - begin)
-    calls = max(1, min(10, round(0.2 / sum(once))))
+    calls = [max(1, min(10, round(TURN / seconds_once))) for seconds_once in once]
     times: list[list[float]] = [[] for _ in steps]
     end = time.perf_counter() + seconds
     while time.perf_counter() < end or len(times[0]) < 3:
-        for step, found in zip(steps, times, strict=True):
-            begin = clock()
-            for _ in range(calls):
+        for step, found, count in zip(steps, times, calls, strict=True):
+            if count > 1:
                 step()
-            found.append((clock() - begin) / calls)
+            begin = clock()
+            for _ in range(count):
+                step()
+            found.append((clock() - begin) / count)
     return times
 
 
