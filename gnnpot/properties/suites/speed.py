@@ -114,9 +114,9 @@ def moving(calculator: BaseCalculator, atoms: Atoms) -> Callable[[], tuple[float
 def alternate(steps: Sequence[Callable], seconds: float, processor_time: bool = False) -> list[list[float]]:
     """Times (s) of a call of each, in turns; at least 3 turns. The first calls don't count.
 
-    `seconds` of wall time are spent; the times are wall times too, unless those of the processor are asked for. A turn of
-    each lasts about `TURN`, or one call. In a turn of several calls one more goes ahead and does not count: another's
-    step has left the caches as they are not in a run.
+    `seconds` of wall time are spent; the times are wall times too, unless those of the processor are asked for. A turn
+    of each lasts about `TURN`, or one call. In a turn of several calls one more goes ahead and does not count:
+    another's step has left the caches as they are not in a run.
     """
     clock = time.process_time if processor_time else time.perf_counter
     once = []
