@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure as Picture
 
 SPEED = "speed"
-#: s, of a turn
-TURN = 0.2
+#: s, of a turn; of a call that one goes ahead of
+TURN, SHORT = 0.2, 1.0
 SIZES = (64, 512)
 
 
@@ -115,8 +115,8 @@ def alternate(steps: Sequence[Callable], seconds: float, processor_time: bool = 
     """Times (s) of a call of each, in turns; at least 3 turns. The first calls don't count.
 
     `seconds` of wall time are spent; the times are wall times too, unless those of the processor are asked for. A turn
-    of each lasts about `TURN`, or one call. In a turn of several calls one more goes ahead and does not count:
-    another's step has left the caches as they are not in a run.
+    of each lasts about `TURN`, or one call. A call that takes less than `SHORT` goes ahead of each turn and does not
+    count: another's step has left caches and memory as they are not in a run.
     """
     clock = time.process_time if processor_time else time.perf_counter
     once = []
@@ -129,8 +129,8 @@ def alternate(steps: Sequence[Callable], seconds: float, processor_time: bool = 
     times: list[list[float]] = [[] for _ in steps]
     end = time.perf_counter() + seconds
     while time.perf_counter() < end or len(times[0]) < 3:
-        for step, found, count in zip(steps, times, calls, strict=True):
-            if count > 1:
+        for step, found, count, seconds_once in zip(steps, times, calls, once, strict=True):
+            if seconds_once < SHORT:
                 step()
             begin = clock()
             for _ in range(count):
