@@ -129,4 +129,5 @@ def test_what_they_keep_of_physics_is_shown(run):
     shown = run("models --physics").stdout
     assert "mirrored" in shown and "dispersion" in shown and "web@HIGH" in shown
     run("import web")
-    assert "not included" in run("card web").stdout
+    # of a name that nobody has looked at
+    assert "not known" in run("card web").stdout

@@ -194,7 +194,8 @@ def fits(found: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """A row for each set of three temperatures or more that have all ended, of those that are not left out."""
     fitted = []
     for chosen in SETS:
-        whole = [row for row in found if row["set"] == chosen.name and not is_part(row)]
+        of_set = [row for row in found if (row["set"], row["timestep_fs"]) == (chosen.name, chosen.timestep)]
+        whole = [row for row in of_set if not is_part(row)]
         for potential in dict.fromkeys(row["potential"] for row in whole):
             ended = [row for row in whole if row["potential"] == potential]
             group = sorted((row for row in ended if not row["left_out"]), key=lambda row: row["temperature_K"])
