@@ -5,11 +5,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.table import Table
 from typer.core import TyperCommand
 
 from gnnpot.cli.common import Precision, beside, chosen_device, count_bar, open_calculator, open_model, read_structure
 from gnnpot.cli.console import Console, styled
+from gnnpot.cli.finetune import to_table
 from gnnpot.cli.results import JsonOption, to_json
 from gnnpot.domains import NOT_NEGATIVE, NOT_ZERO, POSITIVE, WHOLE_FROM_0, WHOLE_FROM_1
 from gnnpot.errors import ConfigError
@@ -213,10 +213,7 @@ def _show(study: "Study", path: Path) -> None:
         ("Arrhenius fits", fit_rows(study.result)),
     ):
         if rows:
-            table = Table(*head, title=title)
-            for row in rows:
-                table.add_row(*row)
-            console.print(table)
+            console.print(to_table([head, *rows], title))
     for reason in study.result.verdict:
         console.print(styled(("too short:", "yellow"), f" {reason}"))
     console.print(f"written to {path}")

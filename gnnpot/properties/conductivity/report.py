@@ -18,11 +18,16 @@ from gnnpot.runs.pages import page, save, table
 NAMES = ("conductivity.json", "msd.png", "arrhenius.png", "maps.png", "jumps.png", "report.html")
 
 
-def shown(estimate: Estimate | None, digits: str = ".3g") -> str:
+def shown(estimate: Estimate | None) -> str:
     """A value with its interval."""
     if estimate is None:
         return "–"
-    return f"{estimate.value:{digits}} ({estimate.low:{digits}} to {estimate.high:{digits}})"
+    return f"{_number(estimate.value)} ({_number(estimate.low)} to {_number(estimate.high)})"
+
+
+def _number(value: float) -> str:
+    """Three digits, without an exponent from a thousand on."""
+    return f"{value:,.0f}" if 1000 <= abs(value) < 1e6 else f"{value:.3g}"
 
 
 def write_report(study: Study, folder: Path, title: str) -> Path:
@@ -75,10 +80,20 @@ def _verdict(result: Conductivity) -> str:
 
 def transport_rows(result: Conductivity) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
     """Head and rows of the main table; intervals of 95 % in brackets."""
-    head = ("T, K", "ps", "D tracer, cm²/s", "D collective, cm²/s", "Haven ratio", "σ NE, mS/cm", "σ, mS/cm", "enough")
+    head = (
+        "T, K",
+        "ps",
+        "D tracer, 1e-6 cm²/s",
+        "D collective, 1e-6 cm²/s",
+        "Haven ratio",
+        "σ NE, mS/cm",
+        "σ, mS/cm",
+        "enough",
+    )
     rows = []
     for t in result.transports:
-        values = (t.tracer, t.collective, t.haven_ratio, t.nernst_einstein, t.conductivity)
+        diffusion = (t.tracer.scaled(1e6), t.collective.scaled(1e6))
+        values = (*diffusion, t.haven_ratio, t.nernst_einstein, t.conductivity)
         cells = (shown(value) for value in values)
         rows.append((f"{t.temperature:g}", f"{t.time:.4g}", *cells, _enough(t)))
     return head, rows
