@@ -8,8 +8,7 @@ import typer
 from typer.core import TyperCommand
 
 from gnnpot.cli.common import Precision, beside, chosen_device, count_bar, open_calculator, open_model, read_structure
-from gnnpot.cli.console import Console, styled
-from gnnpot.cli.finetune import to_table
+from gnnpot.cli.console import Console, styled, to_table
 from gnnpot.cli.results import JsonOption, to_json
 from gnnpot.domains import NOT_NEGATIVE, NOT_ZERO, POSITIVE, WHOLE_FROM_0, WHOLE_FROM_1
 from gnnpot.errors import ConfigError

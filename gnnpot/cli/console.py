@@ -3,6 +3,7 @@
     console = Console()
     console.print(f"written to {path}")                      # [/x] in a path is no markup, :smile: no picture
     console.print(styled(("converged", "green"), f" in {steps} steps"))
+    console.print(to_table([("K", "mS/cm"), ("300", "12")], "Conductivity"))
 
 Control characters in names of files and in messages are shown as escapes. Where the terminal's encoding lacks a
 character, it is replaced.
@@ -11,9 +12,12 @@ character, it is replaced.
 import io
 import sys
 import unicodedata
+from collections.abc import Sequence
 from typing import Any
 
 import rich.console
+from rich.box import SIMPLE_HEAD
+from rich.table import Table
 from rich.text import Text
 
 #: categories of characters that a terminal obeys, or that hide or turn others
@@ -64,3 +68,13 @@ def _shown(character: str) -> str:
     if character in "\n\t" or unicodedata.category(character) not in _OBEYED:
         return character
     return character.encode("unicode_escape").decode()
+
+
+def to_table(rows: Sequence[tuple[str, ...]], title: str = "") -> Table:
+    """Rows, the first of which is the head, as a table for the terminal."""
+    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD)
+    for k, head in enumerate(rows[0]):
+        table.add_column(head, justify="left" if k == 0 else "right", overflow="fold")
+    for row in rows[1:]:
+        table.add_row(*row)
+    return table

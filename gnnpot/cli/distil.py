@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from gnnpot.cli.common import ENDED, Precision, open_calculator
-from gnnpot.cli.console import Console
-from gnnpot.cli.finetune import to_table
+from gnnpot.cli.console import Console, to_table
 from gnnpot.cli.progress import Bars
 from gnnpot.cli.results import JsonOption, to_json
 from gnnpot.cli.train import run_result

@@ -4,11 +4,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.box import SIMPLE_HEAD
-from rich.table import Table
 
 from gnnpot.cli.common import ENDED, written_at
-from gnnpot.cli.console import Console
+from gnnpot.cli.console import Console, to_table
 from gnnpot.cli.data import EnergyKey, ForcesKey, MagmomsKey, StressKey, StressOption
 from gnnpot.cli.progress import Bars
 from gnnpot.cli.results import JsonOption, to_json
@@ -17,7 +15,7 @@ from gnnpot.domains import WHOLE_FROM_2
 from gnnpot.errors import ConfigError, suggest
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
     from gnnpot.workflows.finetune.aims import Aim
     from gnnpot.workflows.finetune.config import FineTuneConfig
@@ -182,13 +180,3 @@ def _compare(
     console.print(to_table(comparison.rows(), "Errors on the test frames"))
     for name in ("table.md", "comparison.png"):
         console.print(comparison.folder / name, highlight=False)
-
-
-def to_table(rows: "Sequence[tuple[str, ...]]", title: str = "") -> Table:
-    """Rows, the first of which is the head, as a table for the terminal."""
-    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD)
-    for k, head in enumerate(rows[0]):
-        table.add_column(head, justify="left" if k == 0 else "right", overflow="fold")
-    for row in rows[1:]:
-        table.add_row(*row)
-    return table

@@ -77,9 +77,7 @@ def aim_options(aim: Aim, architecture: str | None, frames: int, given: Mapping[
     if aim == "this-system" and rate is not None and named == "soap":
         optimizer: dict[str, Any] = {"name": "soap", "lr": rate, "weight_decay": WEIGHT_DECAY}
         options: dict[str, Any] = {"optimizer": optimizer, "strategy": {"kind": AllWeights.kind, "decay": 1.0}}
-        if frames < MANY_FRAMES or "lr" in _options(given, "optimizer"):
-            return options
-        many = WITH_MANY_FRAMES.get(architecture or "", {})
+        many = WITH_MANY_FRAMES.get(architecture or "", {}) if frames >= MANY_FRAMES else {}
         return options | many | {"optimizer": optimizer | many.get("optimizer", {})}
     return {
         "optimizer": {"lr": CAREFUL_RATE, "weight_decay": WEIGHT_DECAY},

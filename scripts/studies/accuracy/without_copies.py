@@ -28,9 +28,8 @@ from gnnpot.training.run import MODEL
 
 TITLE = "# Fine-tuned on mlearn: test frames that are no copies of training frames"
 ABOUT = """\
-Of the official test frames, 3 of 25 for Si, 13 of 31 for Cu and 13 of 31 for Ni are structures of the training set,
-turned or mirrored; none of 23 for Mo. Energies and forces without them, beside those of all test frames.
-`scripts/studies/accuracy/without_copies.py` makes this page."""
+Of the official test frames, {counts} are structures of the training set, turned or mirrored. Energies and forces
+without them, beside those of all test frames. `scripts/studies/accuracy/without_copies.py` makes this page."""
 
 
 def main(
@@ -50,7 +49,13 @@ def main(
     latest = {(MLEARN.index(row["element"]), row["potential"], row["trained_on"]): row for row in known}
     rows = [latest[key] for key in sorted(latest)]
     write_text(path, json.dumps(rows, indent=1) + "\n")
-    write_text(output / "without-copies.md", f"{TITLE}\n\n{ABOUT}\n\n{table(rows)}")
+    write_text(output / "without-copies.md", f"{TITLE}\n\n{ABOUT.format(counts=counts(data))}\n\n{table(rows)}")
+
+
+def counts(data: Path) -> str:
+    """Copies of all test frames, for each element."""
+    found = {element: copies(data, element) for element in MLEARN}
+    return ", ".join(f"{sum(copied)} of {len(copied)} for {element}" for element, copied in found.items())
 
 
 def row_of(run: Path, data: Path) -> dict[str, Any]:

@@ -116,9 +116,8 @@ def broken(moved: Displacements) -> float:
     return float((nearest(slice(0, frames)) != nearest(slice(-frames, None))).any(axis=1).mean())
 
 
-def excluded(transport: Transport, moved: Displacements) -> str:
-    """Why rule 2 leaves the temperature out of the fits; empty if it does not."""
-    share = broken(moved)
+def excluded(transport: Transport, share: float) -> str:
+    """Why rule 2 leaves the temperature out of the fits; empty if it does not. `share`: of the broken PS4 and GeS4."""
     sulphur = transport.framework_diffusion["S"] / transport.tracer.value
     if share > BROKEN:
         return f"{100 * share:.1f} % of PS4 and GeS4 have other S than at the start"
@@ -135,9 +134,10 @@ def interval(estimate: Estimate) -> list[float]:
 def rows(chosen: RunSet, study: Study, potential: str) -> list[dict[str, Any]]:
     """Rows of `runs` of one temperature; those of 0.1 and 0.3 ns are parts of longer ones."""
     (whole,), (moved,) = study.result.transports, study.displacements
-    left_out = excluded(whole, moved)
+    share = broken(moved)
+    left_out = excluded(whole, share)
     parts = [t for t in (100.0, 300.0) if t < 0.9 * moved.time and chosen.name in ("main", "size-50", "size-400")]
-    found = [_row(chosen, whole, potential, left_out, broken(moved))]
+    found = [_row(chosen, whole, potential, left_out, share)]
     for time in parts:
         shorter = _first(moved, DISCARD + time)
         part = analyse(shorter, whole.temperature, _analysis(1.0))

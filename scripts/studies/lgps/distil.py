@@ -62,7 +62,10 @@ from gnnpot.workflows.finetune import finetune, read_finetune_config
 #: what the student is to reach: force error relative to the teacher's, and speed
 ERROR_GOAL, SPEED_GOAL = 1.3, 50
 #: the teacher is for one system alone: as in `finetune_mlearn.py`
-TEACHING = ("optimizer.name=soap", "optimizer.lr=0.005", "strategy.kind=all", "strategy.decay=1.0")
+TEACHING = (
+    "optimizer.name=soap", "optimizer.lr=0.005", "strategy.kind=all", "strategy.decay=1.0", "loss.forces=1.0",
+    "ema=0.995",
+)  # fmt: skip
 #: what architectures are called
 NAMES = {"hdnnp": "HDNNP", "m3gnet": "M3GNet", "chgnet": "CHGNet", "sevennet": "SevenNet"}
 #: K; LGPS conducts at all of them

@@ -44,9 +44,10 @@ PUBLISHED = {
     "Ni": {"GAP": (0.42, 0.02), "MTP": (0.48, 0.01)},
 }
 COUNTS = (5, 20, 80, 0)
-#: these potentials are for one element alone: SOAP and larger steps than the default, in all layers alike, win more
-#: of it, and forget more of the others
-SETTINGS = ("optimizer.name=soap", "optimizer.lr=0.005", "strategy.kind=all", "strategy.decay=1.0")
+#: of the rows in docs/mlearn: these potentials are for one element alone
+SETTINGS = ("optimizer.name=soap", "optimizer.lr=0.005", "strategy.kind=all", "strategy.decay=1.0", "loss.forces=1.0")
+#: weight of the former average of the weights, below 60 frames and from there on
+AVERAGES = (0.99, 0.995)
 #: of results that several calls have gathered
 TITLE = "# Fine-tuning on mlearn, beside training from scratch"
 TIMES = "Milliseconds are comparable within an element only where the rows were measured in one call."
@@ -80,7 +81,7 @@ def main(
         def configure(count: int | None, symbol: str = symbol) -> FineTuneConfig:
             options = [
                 f"data.test={data / f'{symbol}_test.extxyz.gz'}", "data.reader.stress_key=''", "loss.stress=0.0",
-                f"max_minutes={minutes}", *SETTINGS, *(settings or ()),
+                f"max_minutes={minutes}", *SETTINGS, f"ema={AVERAGES[count is None or count >= 60]}", *(settings or ()),
             ]  # fmt: skip
             if count is not None:
                 options.append(f"data.frames={count}")
