@@ -1,9 +1,15 @@
-"""Freed memory is kept for the next step."""
+"""Arrays of a step: freed memory is kept for the next one, and arrays begin with a line of the cache."""
 
 import ctypes
 import functools
+import math
 import os
 import sys
+
+import numpy as np
+
+#: bytes
+_CACHE_LINE = 64
 
 #: parameters of glibc's mallopt
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
@@ -29,3 +35,15 @@ def keep_freed_memory() -> bool:
     if not hasattr(library, "mallopt"):
         return False
     return bool(library.mallopt(_MMAP_THRESHOLD, _LARGEST) and library.mallopt(_TRIM_THRESHOLD, _KEPT))
+
+
+def empty_lines(shape: tuple[int, ...], dtype: np.typing.DTypeLike) -> np.ndarray:
+    """As `np.empty`, from the beginning of a line of the cache on.
+
+    NumPy's own arrays begin anywhere. A vector of a kernel that lies across two lines takes two accesses.
+    """
+    kind = np.dtype(dtype)
+    size = math.prod(shape) * kind.itemsize
+    room = np.empty(size + _CACHE_LINE, np.uint8)
+    start = -room.ctypes.data % _CACHE_LINE
+    return room[start : start + size].view(kind).reshape(shape)

@@ -11,8 +11,9 @@ ghosts. What a ghost has is calculated once, by the part that owns it, and sent;
     layer 1 ◀─ g own ◀─ exchange.backward(g) ◀─ layer 2 ◀─ … ◀───────────┘
                         g owner += Σ g ghost
 
-so that g is the gradient of the energies of all parts. All parts call the exchange equally often, also those without
-atoms. Features are flat arrays as `rows.py` has them.
+so that g is the gradient of the energies of all parts. A last layer of few messages passes the gradient of these to the
+ghosts instead (`tensor_product/edges.py`, equation 9), by another `exchange.forward`. All parts call the exchange
+equally often, also those without atoms. Features are flat arrays as `rows.py` has them.
 """
 
 from typing import NamedTuple, Protocol

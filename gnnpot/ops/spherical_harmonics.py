@@ -22,6 +22,7 @@ from e3nn import o3
 from torch import Tensor
 
 from gnnpot.compiler.decorator import njit, prange
+from gnnpot.compiler.memory import empty_lines
 from gnnpot.ops.rows import padded
 from gnnpot.ops.simd.kernels import FAST
 from gnnpot.ops.simd.vector_functions import square_root
@@ -79,7 +80,7 @@ class Harmonics:
     def __call__(self, vectors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Distances [E] and harmonics [at least E, columns] of edge vectors [E, 3]."""
         distances = np.empty(len(vectors), vectors.dtype)
-        harmonics = np.empty((padded(len(vectors)), self.columns), vectors.dtype)
+        harmonics = empty_lines((padded(len(vectors)), self.columns), vectors.dtype)
         _forward(vectors, self._terms, self._constants[vectors.dtype], distances, harmonics)
         return distances, harmonics
 

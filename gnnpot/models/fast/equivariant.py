@@ -14,16 +14,18 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from gnnpot.compiler.memory import empty_lines
 from gnnpot.graphs import Graph
 from gnnpot.models.base import AtomicOutput, check_elements
 from gnnpot.models.fast import equivariant_layer as kernels
 from gnnpot.models.fast.equivariant_layer import Edges, LayerPlan
-from gnnpot.ops.exchange import Part
+from gnnpot.ops.exchange import Exchange, Part
 from gnnpot.ops.feature_products import Products, products_for_kernels
 from gnnpot.ops.radial_table import hermite_rows
 from gnnpot.ops.rms_norm import Norm, degree_weights
 from gnnpot.ops.rows import Columns, Rows
 from gnnpot.ops.spherical_harmonics import Harmonics
+from gnnpot.ops.tensor_product.scalar_paths_backward import lmax_of_last_layer
 
 if TYPE_CHECKING:
     from gnnpot.models.equivariant import ChannelLinear, Convolution, EquivariantModel, FeatureProducts, Layer, RMSNorm
@@ -66,14 +68,13 @@ class FastEquivariant:
                 part.exchange.forward(features, layer.plan.features)
             features, pullback = layer(features, edges, deeper=k > 0)
             pullbacks.append(pullback)
-        energies, gradient = np.empty(part.own, features.dtype), np.empty_like(features)
+        energies, gradient = np.empty(part.own, features.dtype), empty_lines(features.shape, features.dtype)
         kernels.readout(features, self._slopes, self._constant, energies, gradient)
-        to_edges = np.zeros_like(harmonics)
+        to_edges = empty_lines(harmonics.shape, harmonics.dtype)
+        to_edges[:] = 0
         while pullbacks:
             # what a layer has kept is gone after its turn
-            gradient = pullbacks.pop()(gradient, to_edges)
-            if pullbacks and part.exchange is not None:
-                part.exchange.backward(gradient, self._layers[len(pullbacks)].plan.features)
+            gradient = pullbacks.pop()(gradient, to_edges, part.exchange)
         to_vectors = self._harmonics.pullback(vectors, to_edges)
         return AtomicOutput(torch.from_numpy(energies)), torch.from_numpy(to_vectors)
 
@@ -114,6 +115,8 @@ class _Layer:
     def __init__(self, layer: "Layer", table: np.ndarray, per_step: float) -> None:
         layout = layer.convolution.layout(layer.convolution.denominator.dtype)
         self.features, self.out = layout.features, Rows([[c] for c in layer.outputs])
+        #: whether gradients are calculated where features were sent, not where they were received
+        self.to_senders, self.messages = lmax_of_last_layer(layout.paths) > 0, layout.messages
         #: what is gated: for l = 0 the scalars, then the gates of each l > 0
         self.totals = Rows([list(layer.outputs), *([c] for c in layer.outputs[1:])])
         inputs, totals = self.features.columns, self.totals.columns
@@ -159,16 +162,30 @@ class _Layer:
         harmonics. If there is no layer before this one (not `deeper`), nobody needs the gradient of what was given.
         Features of ghosts are not set."""
         atoms, dtype = len(edges.species), features.dtype
-        sent, totals = np.empty_like(features), np.empty(atoms * self.totals.size, dtype)
-        mixed, out = np.empty_like(totals) if len(self.plan.made) else totals, np.empty(atoms * self.out.size, dtype)
+        sent = empty_lines(features.shape, dtype)
+        totals, out = empty_lines((atoms * self.totals.size,), dtype), empty_lines((atoms * self.out.size,), dtype)
+        mixed = empty_lines(totals.shape, dtype) if len(self.plan.made) else totals
         kernels.forward(self.plan, self.constants, self.products, edges, features, sent, totals, mixed, out)
 
-        def pullback(g: np.ndarray, to_edges: np.ndarray) -> np.ndarray:
+        def pullback(g: np.ndarray, to_edges: np.ndarray, exchange: Exchange | None) -> np.ndarray:
             size = len(sent) if deeper else 0
-            to_features, to_sent = np.empty(size, dtype), np.zeros((edges.parts.shape[1] - 1, size), dtype)
+            to_features = empty_lines((size,), dtype)
+            if self.to_senders and deeper:
+                to_messages = empty_lines((atoms * self.messages.size,), dtype)
+                kernels.backward_to_messages(
+                    self.plan, self.products, edges, totals, mixed, g, to_features, to_messages
+                )
+                if exchange is not None:
+                    exchange.forward(to_messages, self.plan.messages)
+                kernels.backward_to_senders(self.plan, self.constants, edges, sent, to_messages, to_features, to_edges)
+                return to_features
+            to_sent = empty_lines((edges.parts.shape[1] - 1, size), dtype)
+            to_sent[:] = 0
             kernels.backward(
                 self.plan, self.constants, self.products, edges, sent, totals, mixed, g, to_features, to_sent, to_edges
             )  # fmt: skip
+            if deeper and exchange is not None:
+                exchange.backward(to_features, self.plan.features)
             return to_features
 
         return out, pullback

@@ -13,6 +13,9 @@ While some tens of atoms are calculated, each call costs as much as what it calc
 don't stay in the cache: so a tile of atoms goes from its edges to its features, and its messages are nowhere else.
 `layout.py` says how arrays are laid out, `tensor_product` what a convolution is.
 
+Backwards, a last layer goes in two passes over the atoms: to the gradients of their messages (`backward_to_messages`),
+and from those of an atom's neighbors to what it has sent (`backward_to_senders`).
+
 If elements have matrices of their own, atoms of one element that follow one another are multiplied at once.
 Matrix products are fastest by fours of rows, so atoms are filled up to a multiple of `GRAIN` with some that have no
 edges. Ghosts of a part of a structure (`ops/exchange.py`) send, so that y and its gradient are theirs too, but receive
@@ -31,7 +34,7 @@ from gnnpot.ops.rows import begin, size, where
 from gnnpot.ops.simd.kernels import FAST
 from gnnpot.ops.simd.tiles import TILE, product_of_rows
 from gnnpot.ops.simd.vectors import SIMD_WIDTH, aligned, load, store
-from gnnpot.ops.tensor_product.edges import convolve, convolve_backward, largest
+from gnnpot.ops.tensor_product.edges import convolve, convolve_backward, convolve_backward_to_sender, largest
 from gnnpot.ops.tensor_product.table import new_places
 
 #: the atoms of a layer, and of each thread, are a multiple of this
@@ -172,27 +175,13 @@ def backward(plan, constants, feature_products, edges, y, totals, mixed, g, to_x
         near = new_places(edges, parts[part], parts[part + 1], y)
         rotation, products = aligned(largest(plan.paths), y), aligned(largest(plan.paths) * SIMD_WIDTH, y)
         sums, to_sent = aligned(edges.harmonics.shape[1] * SIMD_WIDTH, y), to_y[part]
-        to_totals, to_messages = aligned(size(plan.totals) * TILE, y), aligned(size(plan.messages) * TILE, y)
-        normal, at, received = aligned(len(to_totals), y), where(plan.totals, 0, TILE), where(plan.messages, 0, TILE)
-        norm = Norm(plan.norm_factors, plan.norm_weights, plan.epsilon)
-        made, to_made = where(plan.made, 0, TILE), aligned(size(plan.made) * TILE, y)
+        to_messages, received = aligned(size(plan.messages) * TILE, y), where(plan.messages, 0, TILE)
+        scratch = _new_scratch(plan, y)
         for first in range(parts[part], parts[part + 1], TILE):
-            count, elements = min(TILE, parts[part + 1] - first), (edges.species, first)
-            given, result = where(plan.totals, first, atoms), where(plan.out, first, atoms)
-            if len(norm.factors):
-                normalize(norm, mixed, given, normal, at, count)
-                gate_backward(plan.gates, normal, at, g, result, to_totals, at, count)
-                normalize_backward(norm, mixed, given, to_totals, at, count)
-            else:
-                gate_backward(plan.gates, mixed, given, g, result, to_totals, at, count)
-            if len(plan.made):
-                _mix(plan.weights, plan.products_linear[1], elements, to_totals, at, to_made, made, count, False)
-                form_products_backward(feature_products, totals, given, to_made, made, to_totals, at, count)
-            if len(to_x):
-                features = where(plan.features, first, atoms)
-                _mix(plan.weights, plan.self_connection[1], elements, to_totals, at, to_x, features, count, False)
-            _scale(plan, edges.species, first, to_totals, at, count)
-            _mix(plan.weights, plan.linear_out[1], elements, to_totals, at, to_messages, received, count, False)
+            count = min(TILE, parts[part + 1] - first)
+            _to_messages(
+                plan, feature_products, edges, totals, mixed, g, to_x, first, count, scratch, to_messages, received
+            )
             for k in range(count):
                 convolve_backward(
                     plan, constants, edges, first + k, y, to_messages, k, TILE, near, weights, slopes, rotation,
@@ -207,6 +196,69 @@ def backward(plan, constants, feature_products, edges, y, totals, mixed, g, to_x
                     _add_rows(to_y[other], to_y[0], features, count)
                 # ghosts have received nothing that could have reached L_0
                 _mix(plan.weights, plan.linear_in[1], elements, to_y[0], features, to_x, features, count, k == 0)
+
+
+@njit(parallel=True, fastmath=FAST, cache=True)
+def backward_to_messages(plan, feature_products, edges, totals, mixed, g, to_x, to_messages):
+    """The first half of equation (2): fills the gradient of conv(y), flat, and `to_x` with L_0^T dE/dt."""
+    parts, atoms = edges.parts[0], len(edges.species)
+    for part in prange(len(parts) - 1):
+        scratch = _new_scratch(plan, g)
+        for first in range(parts[part], parts[part + 1], TILE):
+            count, received = min(TILE, parts[part + 1] - first), where(plan.messages, first, atoms)
+            _to_messages(
+                plan, feature_products, edges, totals, mixed, g, to_x, first, count, scratch, to_messages, received
+            )
+
+
+@njit(parallel=True, fastmath=FAST, cache=True)
+def backward_to_senders(plan, constants, edges, y, to_messages, to_x, to_edges):
+    """The second half, from all atoms' gradient of conv(y): adds to `to_x` of own atoms and to `to_edges`."""
+    parts, atoms = edges.parts[0], len(edges.species)
+    for part in prange(len(parts) - 1):
+        near = new_places(edges, parts[part], parts[part + 1], y)
+        to_y, in_tile = aligned(size(plan.features) * TILE, y), where(plan.features, 0, TILE)
+        for first in range(parts[part], parts[part + 1], TILE):
+            count, elements = min(TILE, parts[part + 1] - first), (edges.species, first)
+            to_y[:] = 0
+            for k in range(count):
+                convolve_backward_to_sender(
+                    plan, constants, edges, first + k, y, to_messages, near, to_y, k, TILE, to_edges
+                )
+            features = where(plan.features, first, atoms)
+            _mix(plan.weights, plan.linear_in[1], elements, to_y, in_tile, to_x, features, count, True)
+
+
+@njit(fastmath=FAST)
+def _new_scratch(plan, like):
+    """Of a thread, for `_to_messages`: gradient of t, normalized t', gradient of P(t)."""
+    columns = size(plan.totals) * TILE
+    return aligned(columns, like), aligned(columns, like), aligned(size(plan.made) * TILE, like)
+
+
+@njit(fastmath=FAST)
+def _to_messages(
+    plan, feature_products, edges, totals, mixed, g, to_x, first, count, scratch, to_messages, received
+):  # fmt: skip
+    """Of a tile of atoms, from the gradient g of x' to that of conv(y), and L_0^T dE/dt unless `to_x` is empty."""
+    (to_totals, normal, to_made), at, made = scratch, where(plan.totals, 0, TILE), where(plan.made, 0, TILE)
+    atoms, elements = len(edges.species), (edges.species, first)
+    given, result = where(plan.totals, first, atoms), where(plan.out, first, atoms)
+    norm = Norm(plan.norm_factors, plan.norm_weights, plan.epsilon)
+    if len(norm.factors):
+        normalize(norm, mixed, given, normal, at, count)
+        gate_backward(plan.gates, normal, at, g, result, to_totals, at, count)
+        normalize_backward(norm, mixed, given, to_totals, at, count)
+    else:
+        gate_backward(plan.gates, mixed, given, g, result, to_totals, at, count)
+    if len(plan.made):
+        _mix(plan.weights, plan.products_linear[1], elements, to_totals, at, to_made, made, count, False)
+        form_products_backward(feature_products, totals, given, to_made, made, to_totals, at, count)
+    if len(to_x):
+        features = where(plan.features, first, atoms)
+        _mix(plan.weights, plan.self_connection[1], elements, to_totals, at, to_x, features, count, False)
+    _scale(plan, edges.species, first, to_totals, at, count)
+    _mix(plan.weights, plan.linear_out[1], elements, to_totals, at, to_messages, received, count, False)
 
 
 @njit(fastmath=FAST)

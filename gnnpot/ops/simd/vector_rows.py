@@ -176,10 +176,11 @@ def _reversed_bits(k: int) -> int:
 def _sum_of_halves(emit: _RowInstructions, a: Any, b: Any, size: int) -> Any:
     """The sums of both halves of each part of 2 `size` numbers; those of a and b alternate. b may be None: zeros."""
     b = ir.Constant(emit.vector, [0.0] * SIMD_WIDTH) if b is None else b
-    starts = range(0, SIMD_WIDTH, 2 * size)
-    low = [start + k + other for start in starts for other in (0, SIMD_WIDTH) for k in range(size)]
-    halves = (emit.shuffled(a, b, [k + shift for k in low]) for shift in (0, size))
-    return emit.builder.fadd(*halves)
+    # the numbers that stay in their places take no shuffle, of which the processor does one at a time
+    of_b = [SIMD_WIDTH if k & size else 0 for k in range(SIMD_WIDTH)]
+    staying = emit.shuffled(a, b, [k + other for k, other in enumerate(of_b)])
+    moving = emit.shuffled(a, b, [(k ^ size) + other for k, other in enumerate(of_b)])
+    return emit.builder.fadd(staying, moving)
 
 
 @intrinsic

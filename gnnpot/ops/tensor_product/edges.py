@@ -19,6 +19,15 @@ kernels of their own (`scalar_paths.py`):
     l3 = 0:  out_i    += w κ Σ_m Y[m] x_j[m],  s[m] = κ Y[m] g_i,      dE/dY[m] += Σ_c w κ x_j[m] g_i             (7)
     l2 = 0:  out_i[m] += w x_j[m],             s[m] = g_i[m],          and Y is constant                         (8)
 
+A last layer, whose paths are all those of (7), has fewer messages than features. So its backward pass goes by what an
+atom sends, which needs no more than the gradient g_j of its neighbors' messages: along the reverse j-i of the edge i-j,
+with Y(-r̂) = (-1)^l Y(r̂),
+
+    g_x_i[m]  += w κ (-1)^l Y[m] g_j,          dE/dY[m] += Σ_c w κ (-1)^l x_i[m] g_j                               (9)
+
+and (4) likewise. This is the gradient of the energy of j along the edge j-i, counted at i-j. Forces, stress and virials
+are sums over both edges of a pair, so they are the same.
+
 The gradients of an edge, of r in the place of Y_0 and of the other Y, are summed over paths and channels as vectors,
 which are summed up together at the end (`totals`).
 
@@ -48,7 +57,13 @@ from gnnpot.ops.tensor_product.layout import (
     WIDTH,
 )  # fmt: skip
 from gnnpot.ops.tensor_product.scalar_paths import is_scalar, message_at, path_forward
-from gnnpot.ops.tensor_product.scalar_paths_backward import layer_backward, lmax_of_layer, path_backward
+from gnnpot.ops.tensor_product.scalar_paths_backward import (
+    first_layer_backward,
+    last_layer_backward,
+    lmax_of_first_layer,
+    lmax_of_last_layer,
+    path_backward,
+)
 from gnnpot.ops.tensor_product.table import interpolate, interpolate_both, place_of, set_places
 
 
@@ -90,9 +105,9 @@ def convolve_backward(
     """
     paths, atoms = plan.paths, len(edges.starts) - 1
     set_places(plan, edges, i, near)
-    given, lmax = (plan, constants, edges, x), lmax_of_layer(paths)
+    given, lmax = (plan, constants, edges, x), lmax_of_first_layer(paths)
     if lmax:
-        layer_backward(given, near, lmax, i, target, targets, g, to_x, to_edges)
+        first_layer_backward(given, near, lmax, i, target, targets, g, to_x, to_edges)
         return
     for k in range(edges.starts[i + 1] - edges.starts[i]):
         e, place = edges.starts[i] + k, place_of(near, k)
@@ -113,6 +128,17 @@ def convolve_backward(
                 set_rotation(edges.harmonics, e * edges.harmonics.shape[1], constants.all, paths, p, rotation)
                 _to_features(x, feature, weights, slopes, rotation, paths, p, g, at, to_x, sums)
         _add_gradients(sums, plan.per_step, to_edges, e)
+
+
+@njit(fastmath=FAST, forceinline=True)
+def convolve_backward_to_sender(plan, constants, edges, i, x, g, near, to_x, target, targets, to_edges):
+    """Equation (9) for the edges of atom i, from the gradient `g` of all atoms' messages.
+
+    Adds to `to_x`, in which it is atom `target` of `targets`, and to `to_edges`.
+    """
+    set_places(plan, edges, i, near)
+    given, lmax = (plan, constants, edges, x), lmax_of_last_layer(plan.paths)
+    last_layer_backward(given, near, lmax, i, target, targets, g, to_x, to_edges)
 
 
 @njit(fastmath=FAST, forceinline=True)
