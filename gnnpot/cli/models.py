@@ -40,11 +40,11 @@ def models(
     Example: gnnpot models --physics
 
     Errors are mean absolute errors of the energy (meV/atom) and mean lengths of the error of a force (eV/Å), near
-    equilibrium and on frames of high stress, both of PBE and PBE+U: energies of another functional are not compared.
-    Times are those of a step of molecular dynamics of 64 atoms on two threads. MB is the size of the download, at the
-    first use or by `gnnpot import`, or "here" where there is nothing to download. Any of the names can be given as
-    --model, and so can 'fast' and 'accurate', which stand under the names that they mean. The default is what is taken
-    where none is named.
+    equilibrium and on frames of high stress (stressed), both of PBE and PBE+U: energies of another functional are not
+    compared. Times are those of a step of molecular dynamics of 64 atoms on two threads. MB is the size of the download,
+    at the first use or by `gnnpot import`, or "here" where there is nothing to download. Any of the names can be given
+    as --model, and so can 'fast' and 'accurate', which stand under the names that they mean. The default is what is
+    taken where none is named.
 
     With --physics: the largest deviations in float64, in eV/Å, of forces from derivatives of the energy, of forces of a
     rotated and of a mirrored structure, and of energy (eV) and forces where neighbours come and go. The last column
@@ -61,7 +61,7 @@ def models(
         return
     table = Table(box=SIMPLE_HEAD, show_edge=False, padding=0)
     table.add_column("name", no_wrap=True)
-    for name in ("near eq.", "hot", "ms"):
+    for name in ("near eq.", "stressed", "ms"):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("functional", overflow="fold", min_width=10)
     # the width of "Modified": a terminal of 80 has room for "PBE and PBE+U" then
@@ -69,7 +69,11 @@ def models(
     table.add_column("MB", justify="right", no_wrap=True)
     for model in found:
         measured = model.measured
-        errors = [_errors(measured.near_equilibrium), _errors(measured.hot), _number(measured.milliseconds.get(64))]
+        errors = [
+            _errors(measured.near_equilibrium),
+            _errors(measured.high_stress),
+            _number(measured.milliseconds.get(64)),
+        ]
         table.add_row(
             "\n  ".join((model.name, *filter(None, (_marks(model),)))),
             *errors,

@@ -62,7 +62,7 @@ class Measured:
     """What was measured of a potential; `measured.yaml` says on which frames and atoms."""
 
     near_equilibrium: FrameErrors | None = None
-    hot: FrameErrors | None = None  #: frames of the highest stresses
+    high_stress: FrameErrors | None = None  #: frames of the highest stresses
     milliseconds: Mapping[int, float] = field(default_factory=dict)  #: time of a step by number of atoms
     physics: Physics | None = None
     #: whether dispersion was in the labels, or is added to the energy; None: not known

@@ -4,8 +4,9 @@
     python scripts/studies/lgps/conductivity.py --data lgps50_train.extxyz.gz --student my-student --only main
 
 Stopped at any time, the same command continues. A temperature that has ended is analysed at once, and written to OUT
-(JSON), with an Arrhenius plot beside it; what is in OUT is not run again, with or without its folder. Fits are made of
-the rows: each has quantiles of its conductivities. `--scale 0.001` shortens all times, to try the script: such numbers
+(JSON), with an Arrhenius plot beside it, and of the headline's sets where lithium was (density, van Hove's functions);
+what is in OUT is not run again, with or without its folder. Fits are made of the rows: each has quantiles of its
+conductivities. `--scale 0.001` shortens all times, to try the script: such numbers
 are no results, and are refused in docs/.
 """
 
@@ -33,6 +34,7 @@ from gnnpot.properties.conductivity import AnalysisConfig, ConductivityConfig, D
 from gnnpot.properties.conductivity.arrhenius import ArrheniusFit, fit_arrhenius
 from gnnpot.properties.conductivity.calc import calc
 from gnnpot.properties.conductivity.msd import Estimate
+from gnnpot.properties.conductivity.pictures import draw_maps
 from gnnpot.properties.conductivity.result import ROOM, Study
 from gnnpot.properties.conductivity.transport import Transport, conductivity_factor
 from gnnpot.runs.files import write_text
@@ -229,9 +231,9 @@ def _line(group: list[dict[str, Any]], key: str) -> ArrheniusFit:
 
 
 def one_temperature(
-    chosen: RunSet, temperature: float, model: str, data: Path, place: Path, scale: float
+    chosen: RunSet, temperature: float, model: str, data: Path, place: Path, out: Path, scale: float
 ) -> list[dict[str, Any]]:
-    """Run, or continue, and analyse."""
+    """Run, or continue, analyse, and draw density and van Hove's functions beside `out`."""
     config = ConductivityConfig(
         ion="Li",
         temperatures=(temperature,),
@@ -258,7 +260,11 @@ def one_temperature(
     atoms = crystal(data, chosen.germanium)
     folder = place / chosen.name / f"{temperature:g}-K"
     folder.parent.mkdir(parents=True, exist_ok=True)
-    return rows(chosen, calc(atoms, MakeCalculator(model), config, folder, progress=report), Path(model).name)
+    study = calc(atoms, MakeCalculator(model), config, folder, progress=report)
+    if chosen.name in conductivity_report.HEADLINE:
+        picture = draw_maps(study.displacements[0], chosen.repeats, temperature)
+        picture.savefig(out.with_name(f"{out.stem}-{chosen.name}-{temperature:g}-K.png"), dpi=100)
+    return rows(chosen, study, Path(model).name)
 
 
 def _one_thread() -> None:
@@ -296,7 +302,7 @@ def main(
     work = [item for item in waiting if item[1] in chosen]
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(processes, mp_context=context, initializer=_one_thread) as pool:
-        futures = [pool.submit(one_temperature, *item, data, runs, scale) for item in work]
+        futures = [pool.submit(one_temperature, *item, data, runs, out, scale) for item in work]
         try:
             for future in as_completed(futures):
                 # another call may end a temperature in the same second
