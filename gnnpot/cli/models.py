@@ -41,10 +41,10 @@ def models(
 
     Errors are mean absolute errors of the energy (meV/atom) and mean lengths of the error of a force (eV/Å), near
     equilibrium and on frames of high stress (stressed), both of PBE and PBE+U: energies of another functional are not
-    compared. Times are those of a step of molecular dynamics of 64 atoms on two threads. MB is the size of the download,
-    at the first use or by `gnnpot import`, or "here" where there is nothing to download. Any of the names can be given
-    as --model, and so can 'fast' and 'accurate', which stand under the names that they mean. The default is what is
-    taken where none is named.
+    compared. Times are those of a step of molecular dynamics of 64 atoms on two threads. MB is the size of the
+    download, at the first use or by `gnnpot import`, or "here" where there is nothing to download. Any of the names can
+    be given as --model, and so can 'fast' and 'accurate', which stand under the names that they mean. The default is
+    what is taken where none is named.
 
     With --physics: the largest deviations in float64, in eV/Å, of forces from derivatives of the energy, of forces of a
     rotated and of a mirrored structure, and of energy (eV) and forces where neighbours come and go. The last column
