@@ -18,7 +18,7 @@ from gnnpot.compiler.memory import empty_lines
 from gnnpot.graphs import Graph
 from gnnpot.models.base import AtomicOutput, check_elements
 from gnnpot.models.fast import equivariant_layer as kernels
-from gnnpot.models.fast.equivariant_layer import Edges, LayerPlan
+from gnnpot.models.fast.equivariant_layer import Edges, Gradients, Kept, LayerPlan
 from gnnpot.ops.exchange import Exchange, Part
 from gnnpot.ops.feature_products import Products, products_for_kernels
 from gnnpot.ops.radial_table import hermite_rows
@@ -162,28 +162,25 @@ class _Layer:
         harmonics. If there is no layer before this one (not `deeper`), nobody needs the gradient of what was given.
         Features of ghosts are not set."""
         atoms, dtype = len(edges.species), features.dtype
-        sent = empty_lines(features.shape, dtype)
         totals, out = empty_lines((atoms * self.totals.size,), dtype), empty_lines((atoms * self.out.size,), dtype)
         mixed = empty_lines(totals.shape, dtype) if len(self.plan.made) else totals
-        kernels.forward(self.plan, self.constants, self.products, edges, features, sent, totals, mixed, out)
+        kept = Kept(empty_lines(features.shape, dtype), totals, mixed)
+        kernels.forward(self.plan, self.constants, self.products, edges, features, kept, out)
 
         def pullback(g: np.ndarray, to_edges: np.ndarray, exchange: Exchange | None) -> np.ndarray:
-            size = len(sent) if deeper else 0
+            size = len(kept.sent) if deeper else 0
             to_features = empty_lines((size,), dtype)
             if self.to_senders and deeper:
                 to_messages = empty_lines((atoms * self.messages.size,), dtype)
-                kernels.backward_to_messages(
-                    self.plan, self.products, edges, totals, mixed, g, to_features, to_messages
-                )
+                kernels.backward_to_messages(self.plan, self.products, edges, kept, g, to_features, to_messages)
                 if exchange is not None:
                     exchange.forward(to_messages, self.plan.messages)
-                kernels.backward_to_senders(self.plan, self.constants, edges, sent, to_messages, to_features, to_edges)
+                kernels.backward_to_senders(self.plan, self.constants, edges, kept, to_messages, to_features, to_edges)
                 return to_features
             to_sent = empty_lines((edges.parts.shape[1] - 1, size), dtype)
             to_sent[:] = 0
-            kernels.backward(
-                self.plan, self.constants, self.products, edges, sent, totals, mixed, g, to_features, to_sent, to_edges
-            )  # fmt: skip
+            to = Gradients(to_features, to_sent, to_edges)
+            kernels.backward(self.plan, self.constants, self.products, edges, kept, g, to)
             if deeper and exchange is not None:
                 exchange.backward(to_features, self.plan.features)
             return to_features

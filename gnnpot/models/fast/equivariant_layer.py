@@ -34,7 +34,7 @@ from gnnpot.ops.rows import begin, size, where
 from gnnpot.ops.simd.kernels import FAST
 from gnnpot.ops.simd.tiles import TILE, product_of_rows
 from gnnpot.ops.simd.vectors import SIMD_WIDTH, aligned, load, store
-from gnnpot.ops.tensor_product.edges import convolve, convolve_backward, convolve_backward_to_sender, largest
+from gnnpot.ops.tensor_product.edges import convolve, convolve_backward, convolve_backward_to_sender, new_scratch
 from gnnpot.ops.tensor_product.table import new_places
 
 #: the atoms of a layer, and of each thread, are a multiple of this
@@ -82,6 +82,22 @@ class Edges(NamedTuple):
     parts: np.ndarray
 
 
+class Kept(NamedTuple):
+    """What a layer keeps for its backward pass, flat."""
+
+    sent: np.ndarray  #: y
+    totals: np.ndarray  #: t
+    mixed: np.ndarray  #: t'; the array of t if there are no products
+
+
+class Gradients(NamedTuple):
+    """Of a layer's backward pass, flat. If those of x and y are empty, their part is left out."""
+
+    features: np.ndarray  #: of x
+    sent: np.ndarray  #: of y, [threads, numbers of y], zero at first
+    edges: np.ndarray  #: of distances and harmonics, see `Harmonics.pullback`
+
+
 @njit(cache=True)
 def first_features(edge_index, numbers, species_of, embedding, threads, own):
     """Starts, species and parts of `Edges`, with work shared out evenly, and the flat features of the first layer.
@@ -127,17 +143,17 @@ def readout(scalars, slopes, constant, energies, gradient):
 
 
 @njit(parallel=True, fastmath=FAST, cache=True)
-def forward(plan, constants, feature_products, edges, x, y, totals, mixed, out):
-    """Equation (1): fills y, t, t' (`mixed`, the array of t if there are no products) and x', all flat, from x."""
+def forward(plan, constants, products, edges, x, kept, out):
+    """Equation (1): fills what is kept, and x', `out`, all flat, from x."""
     parts, atoms = edges.parts[0], len(edges.species)
+    y, totals, mixed = kept
     for part in prange(len(parts) - 1):
         for k in range(2):
             first, count = edges.parts[k, part], edges.parts[k, part + 1] - edges.parts[k, part]
             features, elements = where(plan.features, first, atoms), (edges.species, first)
             _mix(plan.weights, plan.linear_in[0], elements, x, features, y, features, count, False)
     for part in prange(len(parts) - 1):
-        weights, rotation = aligned(plan.table.shape[2], x), aligned(largest(plan.paths), x)
-        near = new_places(edges, parts[part], parts[part + 1], x)
+        scratch = new_scratch(plan, edges, parts[part], parts[part + 1], x)
         messages, received = aligned(size(plan.messages) * TILE, x), where(plan.messages, 0, TILE)
         normal, in_tile = aligned(size(plan.totals) * TILE, x), where(plan.totals, 0, TILE)
         norm = Norm(plan.norm_factors, plan.norm_weights, plan.epsilon)
@@ -146,13 +162,13 @@ def forward(plan, constants, feature_products, edges, x, y, totals, mixed, out):
             count, elements = min(TILE, parts[part + 1] - first), (edges.species, first)
             messages[:] = 0
             for k in range(count):
-                convolve(plan, constants, edges, first + k, y, near, weights, rotation, messages, k, TILE)
+                convolve((plan, constants, edges, y), first + k, scratch, messages, (k, TILE))
             at, given = where(plan.totals, first, atoms), where(plan.features, first, atoms)
             _mix(plan.weights, plan.linear_out[0], elements, messages, received, totals, at, count, False)
             _scale(plan, edges.species, first, totals, at, count)
             _mix(plan.weights, plan.self_connection[0], elements, x, given, totals, at, count, True)
             if len(plan.made):
-                form_products(feature_products, totals, at, y_made, made, count)
+                form_products(products, totals, at, y_made, made, count)
                 _copy_rows(totals, mixed, at, count)
                 _mix(plan.weights, plan.products_linear[0], elements, y_made, made, mixed, at, count, True)
             result = where(plan.out, first, atoms)
@@ -164,29 +180,20 @@ def forward(plan, constants, feature_products, edges, x, y, totals, mixed, out):
 
 
 @njit(parallel=True, fastmath=FAST, cache=True)
-def backward(plan, constants, feature_products, edges, y, totals, mixed, g, to_x, to_y, to_edges):
-    """Equation (2): fills `to_x` from the gradient g of x'; adds to those of distances and harmonics, `to_edges`.
-
-    `to_y` [threads, numbers of y] must be zero. If it and `to_x` are empty, their part is left out.
-    """
-    parts, atoms = edges.parts[0], len(edges.species)
+def backward(plan, constants, products, edges, kept, g, to):
+    """Equation (2), from the gradient g of x': fills those of x and y in `to`, and adds to those of edges."""
+    parts, atoms, y, (to_x, to_y, to_edges) = edges.parts[0], len(edges.species), kept.sent, to
     for part in prange(len(parts) - 1):
-        weights, slopes = aligned(plan.table.shape[2], y), aligned(plan.table.shape[2], y)
-        near = new_places(edges, parts[part], parts[part + 1], y)
-        rotation, products = aligned(largest(plan.paths), y), aligned(largest(plan.paths) * SIMD_WIDTH, y)
-        sums, to_sent = aligned(edges.harmonics.shape[1] * SIMD_WIDTH, y), to_y[part]
+        scratch, of_tile = new_scratch(plan, edges, parts[part], parts[part + 1], y), _new_scratch(plan, y)
         to_messages, received = aligned(size(plan.messages) * TILE, y), where(plan.messages, 0, TILE)
-        scratch = _new_scratch(plan, y)
+        to_sent = to_y[part]
         for first in range(parts[part], parts[part + 1], TILE):
             count = min(TILE, parts[part + 1] - first)
-            _to_messages(
-                plan, feature_products, edges, totals, mixed, g, to_x, first, count, scratch, to_messages, received
-            )
+            _to_messages(plan, products, edges, kept, g, to_x, (first, count), of_tile, (to_messages, received))
             for k in range(count):
                 convolve_backward(
-                    plan, constants, edges, first + k, y, to_messages, k, TILE, near, weights, slopes, rotation,
-                    products, sums, to_sent, to_edges,
-                )  # fmt: skip
+                    (plan, constants, edges, y), first + k, to_messages, (k, TILE), scratch, to_sent, to_edges
+                )
     if len(to_x):
         for part in prange(len(parts) - 1):
             for k in range(2):
@@ -199,22 +206,20 @@ def backward(plan, constants, feature_products, edges, y, totals, mixed, g, to_x
 
 
 @njit(parallel=True, fastmath=FAST, cache=True)
-def backward_to_messages(plan, feature_products, edges, totals, mixed, g, to_x, to_messages):
+def backward_to_messages(plan, products, edges, kept, g, to_x, to_messages):
     """The first half of equation (2): fills the gradient of conv(y), flat, and `to_x` with L_0^T dE/dt."""
     parts, atoms = edges.parts[0], len(edges.species)
     for part in prange(len(parts) - 1):
-        scratch = _new_scratch(plan, g)
+        of_tile = _new_scratch(plan, g)
         for first in range(parts[part], parts[part + 1], TILE):
             count, received = min(TILE, parts[part + 1] - first), where(plan.messages, first, atoms)
-            _to_messages(
-                plan, feature_products, edges, totals, mixed, g, to_x, first, count, scratch, to_messages, received
-            )
+            _to_messages(plan, products, edges, kept, g, to_x, (first, count), of_tile, (to_messages, received))
 
 
 @njit(parallel=True, fastmath=FAST, cache=True)
-def backward_to_senders(plan, constants, edges, y, to_messages, to_x, to_edges):
+def backward_to_senders(plan, constants, edges, kept, to_messages, to_x, to_edges):
     """The second half, from all atoms' gradient of conv(y): adds to `to_x` of own atoms and to `to_edges`."""
-    parts, atoms = edges.parts[0], len(edges.species)
+    parts, atoms, y = edges.parts[0], len(edges.species), kept.sent
     for part in prange(len(parts) - 1):
         near = new_places(edges, parts[part], parts[part + 1], y)
         to_y, in_tile = aligned(size(plan.features) * TILE, y), where(plan.features, 0, TILE)
@@ -223,7 +228,7 @@ def backward_to_senders(plan, constants, edges, y, to_messages, to_x, to_edges):
             to_y[:] = 0
             for k in range(count):
                 convolve_backward_to_sender(
-                    plan, constants, edges, first + k, y, to_messages, near, to_y, k, TILE, to_edges
+                    (plan, constants, edges, y), first + k, to_messages, near, to_y, (k, TILE), to_edges
                 )
             features = where(plan.features, first, atoms)
             _mix(plan.weights, plan.linear_in[1], elements, to_y, in_tile, to_x, features, count, True)
@@ -237,14 +242,16 @@ def _new_scratch(plan, like):
 
 
 @njit(fastmath=FAST)
-def _to_messages(
-    plan, feature_products, edges, totals, mixed, g, to_x, first, count, scratch, to_messages, received
-):  # fmt: skip
-    """Of a tile of atoms, from the gradient g of x' to that of conv(y), and L_0^T dE/dt unless `to_x` is empty."""
-    (to_totals, normal, to_made), at, made = scratch, where(plan.totals, 0, TILE), where(plan.made, 0, TILE)
-    atoms, elements = len(edges.species), (edges.species, first)
-    given, result = where(plan.totals, first, atoms), where(plan.out, first, atoms)
+def _to_messages(plan, products, edges, kept, g, to_x, tile, scratch, to_messages):
+    """Of a tile of atoms, from the gradient g of x' to that of conv(y), and L_0^T dE/dt unless `to_x` is empty.
+
+    `tile`: the first atom, and how many; `to_messages`: an array, and where the atoms' rows are in it.
+    """
+    (first, count), (_, totals, mixed), (to_totals, normal, to_made) = tile, kept, scratch
+    at, made = where(plan.totals, 0, TILE), where(plan.made, 0, TILE)
     norm = Norm(plan.norm_factors, plan.norm_weights, plan.epsilon)
+    atoms, elements, (to_received, received) = len(edges.species), (edges.species, first), to_messages
+    given, result = where(plan.totals, first, atoms), where(plan.out, first, atoms)
     if len(norm.factors):
         normalize(norm, mixed, given, normal, at, count)
         gate_backward(plan.gates, normal, at, g, result, to_totals, at, count)
@@ -253,12 +260,12 @@ def _to_messages(
         gate_backward(plan.gates, mixed, given, g, result, to_totals, at, count)
     if len(plan.made):
         _mix(plan.weights, plan.products_linear[1], elements, to_totals, at, to_made, made, count, False)
-        form_products_backward(feature_products, totals, given, to_made, made, to_totals, at, count)
+        form_products_backward(products, totals, given, to_made, made, to_totals, at, count)
     if len(to_x):
         features = where(plan.features, first, atoms)
         _mix(plan.weights, plan.self_connection[1], elements, to_totals, at, to_x, features, count, False)
     _scale(plan, edges.species, first, to_totals, at, count)
-    _mix(plan.weights, plan.linear_out[1], elements, to_totals, at, to_messages, received, count, False)
+    _mix(plan.weights, plan.linear_out[1], elements, to_totals, at, to_received, received, count, False)
 
 
 @njit(fastmath=FAST)

@@ -38,10 +38,14 @@ Small functions take whole arrays and positions in them, and are compiled into t
 array costs more than a few elements do.
 """
 
+from typing import NamedTuple
+
+import numpy as np
+
 from gnnpot.compiler.decorator import njit
 from gnnpot.ops.simd.kernels import FAST
 from gnnpot.ops.simd.vector_rows import load_rows, totals
-from gnnpot.ops.simd.vectors import SIMD_WIDTH, broadcast, broadcast_at, fma, load, mul, store
+from gnnpot.ops.simd.vectors import SIMD_WIDTH, aligned, broadcast, broadcast_at, fma, load, mul, store
 from gnnpot.ops.tensor_product.layout import (
     COUPLING,
     ENDS,
@@ -64,22 +68,44 @@ from gnnpot.ops.tensor_product.scalar_paths_backward import (
     lmax_of_last_layer,
     path_backward,
 )
-from gnnpot.ops.tensor_product.table import interpolate, interpolate_both, place_of, set_places
+from gnnpot.ops.tensor_product.table import Places, interpolate, interpolate_both, new_places, place_of, set_places
+
+
+class Scratch(NamedTuple):
+    """Of a thread, for one edge or atom at a time."""
+
+    near: Places  #: of the atom's edges in the table
+    weights: np.ndarray  #: [weights]
+    slopes: np.ndarray  #: [weights]
+    rotation: np.ndarray  #: R of a path
+    products: np.ndarray  #: [(m3, m1), SIMD_WIDTH] of a path
+    sums: np.ndarray  #: [columns of the harmonics, SIMD_WIDTH]
 
 
 @njit(fastmath=FAST, forceinline=True)
-def convolve(plan, constants, edges, i, x, near, weights, rotation, out, target, targets):
-    """Equations (2) and (6) to (8) for the edges of atom i, added to `out`, in which it is atom `target` of `targets`.
+def new_scratch(plan, edges, first, last, like):
+    """For the atoms from `first` on, before `last`."""
+    weights, path = plan.table.shape[2], largest(plan.paths)
+    return Scratch(
+        new_places(edges, first, last, like), aligned(weights, like), aligned(weights, like), aligned(path, like),
+        aligned(path * SIMD_WIDTH, like), aligned(edges.harmonics.shape[1] * SIMD_WIDTH, like),
+    )  # fmt: skip
 
-    `near` (`table.new_places`), `weights` and `rotation` are scratch.
+
+@njit(fastmath=FAST, forceinline=True)
+def convolve(given, i, scratch, out, target):
+    """Equations (2) and (6) to (8) for the edges of atom i, added to `out`.
+
+    `given`: the layer's plan, coupling constants, edges, and features x. `target`: which atom i is in `out`, and of how
+    many.
     """
+    plan, constants, edges, x = given
+    near, weights, _, rotation, _, _ = scratch
     paths, atoms, general = plan.paths, len(edges.starts) - 1, False
     set_places(plan, edges, i, near)
-    given = plan, constants, edges, x, near
     for p in range(len(paths)):
-        at = message_at(paths, p, target, targets)
         if is_scalar(paths, p):
-            path_forward(given, i, p, out, at)
+            path_forward(given, near, i, p, out, message_at(paths, p, target))
         else:
             general = True
     if not general:
@@ -88,7 +114,7 @@ def convolve(plan, constants, edges, i, x, near, weights, rotation, out, target,
         e = edges.starts[i] + k
         for p in range(len(paths)):
             if not is_scalar(paths, p):
-                at = message_at(paths, p, target, targets)
+                at = message_at(paths, p, target)
                 feature = paths[p, FEATURE] * atoms + edges.neighbor[e] * paths[p, FEATURE_SIZE]
                 interpolate(plan.table, place_of(near, k), paths[p, WEIGHT], paths[p, WIDTH], weights)
                 set_rotation(edges.harmonics, e * edges.harmonics.shape[1], constants.all, paths, p, rotation)
@@ -96,34 +122,35 @@ def convolve(plan, constants, edges, i, x, near, weights, rotation, out, target,
 
 
 @njit(fastmath=FAST, forceinline=True)
-def convolve_backward(
-    plan, constants, edges, i, x, g, target, targets, near, weights, slopes, rotation, products, sums, to_x, to_edges,
-):  # fmt: skip
-    """Equations (3) to (8) for the edges of atom i, which is atom `target` of `targets` in `g`.
+def convolve_backward(given, i, g, target, scratch, to_x, to_edges):
+    """Equations (3) to (8) for the edges of atom i, from the gradient `g` of messages.
 
-    Adds to `to_x` (unless it is empty) and to `to_edges`, of the shape of the harmonics. `near` to `sums` are scratch.
+    Adds to `to_x` (unless it is empty) and to `to_edges`, of the shape of the harmonics. `given` and `target`: as in
+    `convolve`, of `g`.
     """
+    plan, constants, edges, x = given
+    near, weights, slopes, rotation, products, sums = scratch
     paths, atoms = plan.paths, len(edges.starts) - 1
     set_places(plan, edges, i, near)
-    given, lmax = (plan, constants, edges, x), lmax_of_first_layer(paths)
+    lmax = lmax_of_first_layer(paths)
     if lmax:
-        first_layer_backward(given, near, lmax, i, target, targets, g, to_x, to_edges)
+        first_layer_backward(given, near, lmax, i, target, g, to_x, to_edges)
         return
     for k in range(edges.starts[i + 1] - edges.starts[i]):
         e, place = edges.starts[i] + k, place_of(near, k)
         sums[:] = 0
         for p in range(len(paths)):
             if is_scalar(paths, p):
-                path_backward(given, e, place, p, target, targets, g, to_x, sums)
+                path_backward(given, e, place, p, target, g, to_x, sums)
             else:
-                at = message_at(paths, p, target, targets)
+                at = message_at(paths, p, target)
                 feature = paths[p, FEATURE] * atoms + edges.neighbor[e] * paths[p, FEATURE_SIZE]
                 interpolate_both(plan.table, place, paths[p, WEIGHT], paths[p, WIDTH], weights, slopes)
                 _to_harmonics(x, feature, weights, constants, paths, p, g, at, products, sums)
         # two loops over these paths: in a common one, both steps take longer than alone
         for p in range(len(paths)):
             if not is_scalar(paths, p):
-                at = message_at(paths, p, target, targets)
+                at = message_at(paths, p, target)
                 feature = paths[p, FEATURE] * atoms + edges.neighbor[e] * paths[p, FEATURE_SIZE]
                 set_rotation(edges.harmonics, e * edges.harmonics.shape[1], constants.all, paths, p, rotation)
                 _to_features(x, feature, weights, slopes, rotation, paths, p, g, at, to_x, sums)
@@ -131,14 +158,14 @@ def convolve_backward(
 
 
 @njit(fastmath=FAST, forceinline=True)
-def convolve_backward_to_sender(plan, constants, edges, i, x, g, near, to_x, target, targets, to_edges):
+def convolve_backward_to_sender(given, i, g, near, to_x, target, to_edges):
     """Equation (9) for the edges of atom i, from the gradient `g` of all atoms' messages.
 
-    Adds to `to_x`, in which it is atom `target` of `targets`, and to `to_edges`.
+    Adds to `to_x` and to `to_edges`. `given` and `target`: as in `convolve`, of `to_x`.
     """
+    plan, _, edges, _ = given
     set_places(plan, edges, i, near)
-    given, lmax = (plan, constants, edges, x), lmax_of_last_layer(plan.paths)
-    last_layer_backward(given, near, lmax, i, target, targets, g, to_x, to_edges)
+    last_layer_backward(given, near, lmax_of_last_layer(plan.paths), i, target, g, to_x, to_edges)
 
 
 @njit(fastmath=FAST, forceinline=True)

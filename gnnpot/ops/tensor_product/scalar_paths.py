@@ -45,9 +45,10 @@ def is_scalar(paths, p):
 
 
 @njit(fastmath=FAST, forceinline=True)
-def message_at(paths, p, target, targets):
-    """Where the messages of path p to atom `target` of `targets` begin."""
-    return paths[p, OUT] * targets + target * paths[p, OUT_SIZE] + paths[p, COLUMN]
+def message_at(paths, p, target):
+    """Where the messages of path p begin, to an atom of so many."""
+    atom, atoms = target
+    return paths[p, OUT] * atoms + atom * paths[p, OUT_SIZE] + paths[p, COLUMN]
 
 
 def of_size(make: Callable[[int], Any]) -> tuple[Any, Any, Any, Any]:
@@ -57,8 +58,8 @@ def of_size(make: Callable[[int], Any]) -> tuple[Any, Any, Any, Any]:
 
 
 def _from_scalars(n):
-    def add(given, i, p, out, at):
-        plan, _, edges, x, near = given
+    def add(given, near, i, p, out, at):
+        plan, _, edges, x = given
         paths, first, columns = plan.paths, edges.starts[i], edges.harmonics.shape[1]
         feature = paths[p, FEATURE] * (len(edges.starts) - 1)
         for b in range(0, paths[p, WIDTH], SIMD_WIDTH):
@@ -74,10 +75,13 @@ def _from_scalars(n):
 
 
 def _to_scalars(n):
-    def add(given, i, p, out, at):
-        plan, constants, edges, x, near = given
+    def add(given, near, i, p, out, at):
+        plan, constants, edges, x = given
         paths, first, columns = plan.paths, edges.starts[i], edges.harmonics.shape[1]
-        feature, constant = paths[p, FEATURE] * (len(edges.starts) - 1), broadcast_at(constants.all, paths[p, COUPLING])
+        feature, constant = (
+            paths[p, FEATURE] * (len(edges.starts) - 1),
+            broadcast_at(constants.all, paths[p, COUPLING]),
+        )
         for b in range(0, paths[p, WIDTH], SIMD_WIDTH):
             received = broadcast(x, 0.0)
             for k in range(edges.starts[i + 1] - first):
@@ -92,8 +96,8 @@ def _to_scalars(n):
 
 
 def _unrotated(n):
-    def add(given, i, p, out, at):
-        plan, _, edges, x, near = given
+    def add(given, near, i, p, out, at):
+        plan, _, edges, x = given
         paths, first = plan.paths, edges.starts[i]
         feature = paths[p, FEATURE] * (len(edges.starts) - 1)
         for b in range(0, paths[p, WIDTH], SIMD_WIDTH):
@@ -113,32 +117,33 @@ _same_1, _same_3, _same_5, _same_7 = of_size(_unrotated)
 
 
 @njit(fastmath=FAST, forceinline=True)
-def path_forward(given, i, p, out, at):
+def path_forward(given, near, i, p, out, at):
     """Adds the messages of path p, which `is_scalar`, to atom i, at `at` in `out`.
 
-    `given`: the layer's plan, coupling constants, edges, features x, and the places of the atom's edges in the table.
+    `given`: the layer's plan, coupling constants, edges, and features x; `near`: the places of the atom's edges in the
+    table.
     """
     paths = given[0].paths
     n = max(paths[p, N1], paths[p, N3])
     if paths[p, N2] == 1:
         if n == 1:
-            _same_1(given, i, p, out, at)
+            _same_1(given, near, i, p, out, at)
         elif n == 3:
-            _same_3(given, i, p, out, at)
+            _same_3(given, near, i, p, out, at)
         elif n == 5:
-            _same_5(given, i, p, out, at)
+            _same_5(given, near, i, p, out, at)
         else:
-            _same_7(given, i, p, out, at)
+            _same_7(given, near, i, p, out, at)
     elif paths[p, N1] == 1:
         if n == 3:
-            _from_3(given, i, p, out, at)
+            _from_3(given, near, i, p, out, at)
         elif n == 5:
-            _from_5(given, i, p, out, at)
+            _from_5(given, near, i, p, out, at)
         else:
-            _from_7(given, i, p, out, at)
+            _from_7(given, near, i, p, out, at)
     elif n == 3:
-        _to_3(given, i, p, out, at)
+        _to_3(given, near, i, p, out, at)
     elif n == 5:
-        _to_5(given, i, p, out, at)
+        _to_5(given, near, i, p, out, at)
     else:
-        _to_7(given, i, p, out, at)
+        _to_7(given, near, i, p, out, at)

@@ -58,32 +58,32 @@ class ScalarPath(NamedTuple):
 
 
 @njit(fastmath=FAST, forceinline=True)
-def path_of_receiver(paths, p, constants, atoms, target, targets):
-    """Path p, by which atom `target` of `targets` receives from its neighbors."""
+def path_of_receiver(paths, p, constants, atoms, target):
+    """Path p, by which an atom receives from its neighbors. `target`: which it is in the messages, and of how many."""
     feature, size = paths[p, FEATURE] * atoms, paths[p, FEATURE_SIZE]
     constant = broadcast_at(constants.all, paths[p, COUPLING])
     return ScalarPath(
         paths[p, HARMONIC], paths[p, WEIGHT], paths[p, WIDTH], constant, paths[p, OUT_ROW],
-        feature, size, message_at(paths, p, target, targets), 0, feature, size,
+        feature, size, message_at(paths, p, target), 0, feature, size,
     )  # fmt: skip
 
 
 @njit(fastmath=FAST, forceinline=True)
-def path_of_sender(paths, p, constants, atoms, i, target, targets):
-    """Path p, by which atom i sends to its neighbors; the gradient of its features is that of atom `target` of
-    `targets`. The harmonics of the edge are those of its reverse up to the sign (-1)^l, which κ has here."""
-    size = paths[p, FEATURE_SIZE]
+def path_of_sender(paths, p, constants, atoms, i, target):
+    """Path p, by which atom i sends to its neighbors. `target`: which it is in the gradient of features, and of how
+    many. The harmonics of the edge are those of its reverse up to the sign (-1)^l, which κ has here."""
+    size, (to, targets) = paths[p, FEATURE_SIZE], target
     constant = broadcast(constants.all, paths[p, SIGN] * constants.all[paths[p, COUPLING]])
     return ScalarPath(
         paths[p, HARMONIC], paths[p, WEIGHT], paths[p, WIDTH], constant, paths[p, OUT_ROW],
-        paths[p, FEATURE] * atoms + i * size, 0, message_at(paths, p, 0, atoms), paths[p, OUT_SIZE],
-        paths[p, FEATURE] * targets + target * size, 0,
+        paths[p, FEATURE] * atoms + i * size, 0, message_at(paths, p, (0, atoms)), paths[p, OUT_SIZE],
+        paths[p, FEATURE] * targets + to * size, 0,
     )  # fmt: skip
 
 
 def _from_scalars_backward(n):
     def add(given, e, place, path, g, to_x, slope):
-        plan, edges, x = given
+        plan, _, edges, x = given
         harmonic, j = e * edges.harmonics.shape[1] + path.harmonic, edges.neighbor[e]
         feature, message = path.feature + j * path.feature_step, path.message + j * path.message_step
         to, on_harmonics = path.to + j * path.to_step, zero_rows(x, n)
@@ -103,7 +103,7 @@ def _from_scalars_backward(n):
 
 def _to_scalars_backward(n):
     def add(given, e, place, path, g, to_x, slope):
-        plan, edges, x = given
+        plan, _, edges, x = given
         harmonic, j = e * edges.harmonics.shape[1] + path.harmonic, edges.neighbor[e]
         feature, message = path.feature + j * path.feature_step, path.message + j * path.message_step
         to, on_harmonics = path.to + j * path.to_step, zero_rows(x, n)
@@ -124,7 +124,7 @@ def _to_scalars_backward(n):
 
 def _unrotated_backward(n):
     def add(given, e, place, path, g, to_x, slope):
-        plan, edges, x = given
+        plan, _, edges, x = given
         j = edges.neighbor[e]
         feature, message = path.feature + j * path.feature_step, path.message + j * path.message_step
         to = path.to + j * path.to_step
@@ -147,44 +147,44 @@ _, *_to_scalars = of_size(_to_scalars_backward)
 
 
 @njit(fastmath=FAST, forceinline=True)
-def path_backward(given, e, place, p, target, targets, g, to_x, sums):
+def path_backward(given, e, place, p, target, g, to_x, sums):
     """One edge, at `place` of the table, and path p, which `is_scalar`, from the gradient g of messages.
 
     Adds to the gradients of features (unless `to_x` is empty) and to `sums` [columns, SIMD_WIDTH]: vectors of the slope
     in the first row, and of the gradients of the harmonics. `given`: the layer's plan, coupling constants, edges, and
-    features x.
+    features x; `target`: which atom of `g` it is, and of how many.
     """
-    plan, constants, edges, x = given
-    paths, slope, read = plan.paths, load(sums, 0), (plan, edges, x)
-    path = path_of_receiver(paths, p, constants, len(edges.starts) - 1, target, targets)
+    plan, constants, edges, _ = given
+    paths, slope = plan.paths, load(sums, 0)
+    path = path_of_receiver(paths, p, constants, len(edges.starts) - 1, target)
     n, harmonic = max(paths[p, N1], paths[p, N3]), path.harmonic * SIMD_WIDTH
     if paths[p, N2] == 1:
         if n == 1:
-            slope = _same_1(read, e, place, path, g, to_x, slope)
+            slope = _same_1(given, e, place, path, g, to_x, slope)
         elif n == 3:
-            slope = _same_3(read, e, place, path, g, to_x, slope)
+            slope = _same_3(given, e, place, path, g, to_x, slope)
         elif n == 5:
-            slope = _same_5(read, e, place, path, g, to_x, slope)
+            slope = _same_5(given, e, place, path, g, to_x, slope)
         else:
-            slope = _same_7(read, e, place, path, g, to_x, slope)
+            slope = _same_7(given, e, place, path, g, to_x, slope)
     elif paths[p, N1] == 1:
         if n == 3:
-            slope, three = _from_3(read, e, place, path, g, to_x, slope)
+            slope, three = _from_3(given, e, place, path, g, to_x, slope)
             add_rows(sums, harmonic, SIMD_WIDTH, three)
         elif n == 5:
-            slope, five = _from_5(read, e, place, path, g, to_x, slope)
+            slope, five = _from_5(given, e, place, path, g, to_x, slope)
             add_rows(sums, harmonic, SIMD_WIDTH, five)
         else:
-            slope, seven = _from_7(read, e, place, path, g, to_x, slope)
+            slope, seven = _from_7(given, e, place, path, g, to_x, slope)
             add_rows(sums, harmonic, SIMD_WIDTH, seven)
     elif n == 3:
-        slope, three = _to_3(read, e, place, path, g, to_x, slope)
+        slope, three = _to_3(given, e, place, path, g, to_x, slope)
         add_rows(sums, harmonic, SIMD_WIDTH, three)
     elif n == 5:
-        slope, five = _to_5(read, e, place, path, g, to_x, slope)
+        slope, five = _to_5(given, e, place, path, g, to_x, slope)
         add_rows(sums, harmonic, SIMD_WIDTH, five)
     else:
-        slope, seven = _to_7(read, e, place, path, g, to_x, slope)
+        slope, seven = _to_7(given, e, place, path, g, to_x, slope)
         add_rows(sums, harmonic, SIMD_WIDTH, seven)
     store(sums, 0, slope)
 
@@ -193,7 +193,7 @@ def _all_edges(lmax, three, five, seven):
     """A kernel for all edges of atom i, of layers that have a path for each l up to `lmax`, as harmonics."""
 
     def add(given, near, i, paths, g, to_x, to_edges):
-        plan, edges, _ = given
+        plan, _, edges, _ = given
         first, columns = edges.starts[i], to_edges.shape[1]
         for k in range(edges.starts[i + 1] - first):
             e, place = first + k, place_of(near, k)
@@ -238,37 +238,37 @@ def _lmax(paths, scalar):
 
 
 @njit(fastmath=FAST, forceinline=True)
-def first_layer_backward(given, near, lmax, i, target, targets, g, to_x, to_edges):
+def first_layer_backward(given, near, lmax, i, target, g, to_x, to_edges):
     """All paths of a first layer and all edges of atom i, whose places are `near`; adds to `to_x` and `to_edges`."""
-    plan, constants, edges, x = given
-    atoms, read = len(edges.starts) - 1, (plan, edges, x)
+    plan, constants, edges, _ = given
+    atoms = len(edges.starts) - 1
     paths = (
-        path_of_receiver(plan.paths, 0, constants, atoms, target, targets),
-        path_of_receiver(plan.paths, 1, constants, atoms, target, targets),
-        path_of_receiver(plan.paths, 2, constants, atoms, target, targets),
-        path_of_receiver(plan.paths, lmax, constants, atoms, target, targets),
+        path_of_receiver(plan.paths, 0, constants, atoms, target),
+        path_of_receiver(plan.paths, 1, constants, atoms, target),
+        path_of_receiver(plan.paths, 2, constants, atoms, target),
+        path_of_receiver(plan.paths, lmax, constants, atoms, target),
     )
     if lmax == 2:
-        _first_2(read, near, i, paths, g, to_x, to_edges)
+        _first_2(given, near, i, paths, g, to_x, to_edges)
     else:
-        _first_3(read, near, i, paths, g, to_x, to_edges)
+        _first_3(given, near, i, paths, g, to_x, to_edges)
 
 
 @njit(fastmath=FAST, forceinline=True)
-def last_layer_backward(given, near, lmax, i, target, targets, g, to_x, to_edges):
+def last_layer_backward(given, near, lmax, i, target, g, to_x, to_edges):
     """All paths of a last layer, of the reverse of each edge of atom i, from the gradient g of all atoms' messages.
 
-    Adds to `to_edges`, and to the gradient `to_x` of what atom i has sent, in which it is atom `target` of `targets`.
+    Adds to `to_edges`, and to the gradient `to_x` of what atom i has sent, in which it is `target`: an atom of so many.
     """
-    plan, constants, edges, x = given
-    atoms, read = len(edges.starts) - 1, (plan, edges, x)
+    plan, constants, edges, _ = given
+    atoms = len(edges.starts) - 1
     paths = (
-        path_of_sender(plan.paths, 0, constants, atoms, i, target, targets),
-        path_of_sender(plan.paths, 1, constants, atoms, i, target, targets),
-        path_of_sender(plan.paths, 2, constants, atoms, i, target, targets),
-        path_of_sender(plan.paths, lmax, constants, atoms, i, target, targets),
+        path_of_sender(plan.paths, 0, constants, atoms, i, target),
+        path_of_sender(plan.paths, 1, constants, atoms, i, target),
+        path_of_sender(plan.paths, 2, constants, atoms, i, target),
+        path_of_sender(plan.paths, lmax, constants, atoms, i, target),
     )
     if lmax == 2:
-        _last_2(read, near, i, paths, g, to_x, to_edges)
+        _last_2(given, near, i, paths, g, to_x, to_edges)
     else:
-        _last_3(read, near, i, paths, g, to_x, to_edges)
+        _last_3(given, near, i, paths, g, to_x, to_edges)
