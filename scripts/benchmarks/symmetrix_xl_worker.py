@@ -1,7 +1,7 @@
 """One side of `symmetrix_xl.py`, in a process of its own. Of gnnpot it imports what the name of a potential needs.
 
     python symmetrix_xl_worker.py convert FOLDER                # a MACE with random weights, for symmetrix-xl
-    python symmetrix_xl_worker.py symmetrix-xl FOLDER           # answers each line of its input by a step
+    python symmetrix_xl_worker.py symmetrix-xl:speed FOLDER     # answers each line of its input by a step
     python symmetrix_xl_worker.py 7net-0 FOLDER                 # the same by gnnpot
 
 A line is a number of atoms. `FOLDER/ATOMS.npz` has the structure, and the positions of the steps, one after the other.
@@ -21,8 +21,8 @@ PEER = "symmetrix-xl"
 MODEL = "mace.json"
 #: of MACE-MPA-0; the published model has 9,063,204 parameters (matbench-discovery), as many as these give
 ELEMENTS, CUTOFF, CHANNELS = 89, 6.0, 128
-#: that its calculator is made with: of the two profiles the one that keeps what it needs again
-OPTIONS = {"dtype": "float32", "streamed_edges": "direct", "execution_profile": "speed", "neighbor_skin": 0.5}
+#: that its calculator is made with: its own defaults, and one of its profiles
+OPTIONS = {"dtype": "float32", "streamed_edges": "direct", "neighbor_skin": 0.5}
 
 
 def convert(folder: Path) -> dict[str, Any]:
@@ -55,16 +55,19 @@ def convert(folder: Path) -> dict[str, Any]:
 
 def open_calculator(name: str, folder: Path) -> tuple[Any, dict[str, Any]]:
     """The calculator, and what must be known of it."""
-    if name != PEER:
+    package, _, profile = name.partition(":")
+    if package != PEER:
         from gnnpot.engines.calculator import Calculator
 
         return Calculator(name), {"package": "gnnpot", "versions": versions("gnnpot", "torch", "numba", "numpy")}
     from symmetrix import Symmetrix
 
-    calculator = Symmetrix(folder / MODEL, **OPTIONS)
-    about = {"package": PEER, "versions": versions(PEER, "numpy", "matscipy"), "options": OPTIONS}
-    flags = [line for line in calculator.jit_diagnostics if line.startswith("host JIT flags")]
-    return calculator, {**about, "compiled": bool(calculator.jit_artifact_path), "flags": flags}
+    options = {**OPTIONS, "execution_profile": profile}
+    calculator = Symmetrix(folder / MODEL, **options)
+    found = {"package": PEER, "versions": versions(PEER, "numpy", "matscipy"), "options": options}
+    kernels = [calculator.jit_artifact_id, *(one["artifact_id"] for one in calculator.jit_operator_modules.values())]
+    flags = sorted({line for line in calculator.jit_diagnostics if line.startswith("host JIT flags")})
+    return calculator, {**found, "kernels": kernels, "flags": flags}
 
 
 def versions(*names: str) -> dict[str, str]:
