@@ -8,8 +8,8 @@
 symmetrix-xl runs MACE models. The one here has the structure of MACE-MPA-0 (`symmetrix_xl_worker.py`), so that its
 number of parameters is the published one; the weights are random, which the time does not depend on, and a pair
 repulsion is left out. It runs as its calculator does by default, in float32, with kernels that it compiles for the
-model and the processor (by `c++`), and neighbours that it keeps with a skin of 0.5 Å. Both of its profiles are timed. Its
-threads are bound to cores, as it advises, and its BLAS has one, as in its own benchmark.
+model and the processor (by `c++`), and neighbours that it keeps with a skin of 0.5 Å. Both of its profiles are timed.
+Its threads are bound to cores, as it advises, and its BLAS has one, as in its own benchmark.
 
 Each potential has a process of its own, so that thread pools don't meet. One calculates at a time: they take turns, and
 a step is asked for by a line through a pipe, whose time (less than 0.1 ms) is part of the step's. All swing through the
