@@ -71,7 +71,7 @@ from gnnpot.ops.tensor_product.scalar_paths_backward import (
 from gnnpot.ops.tensor_product.table import Places, interpolate, interpolate_both, new_places, place_of, set_places
 
 
-class Scratch(NamedTuple):
+class EdgeScratch(NamedTuple):
     """Of a thread, for one edge or atom at a time."""
 
     near: Places  #: of the atom's edges in the table
@@ -86,7 +86,7 @@ class Scratch(NamedTuple):
 def new_scratch(plan, edges, first, last, like):
     """For the atoms from `first` on, before `last`."""
     weights, path = plan.table.shape[2], largest(plan.paths)
-    return Scratch(
+    return EdgeScratch(
         new_places(edges, first, last, like), aligned(weights, like), aligned(weights, like), aligned(path, like),
         aligned(path * SIMD_WIDTH, like), aligned(edges.harmonics.shape[1] * SIMD_WIDTH, like),
     )  # fmt: skip
