@@ -29,6 +29,7 @@ from filelock import FileLock
 from rich.console import Console
 
 from gnnpot.cli.conductivity import MakeCalculator
+from gnnpot.compiler.together import usable_cores
 from gnnpot.data import read_frames
 from gnnpot.properties.conductivity import AnalysisConfig, ConductivityConfig, Displacements, analyse
 from gnnpot.properties.conductivity.arrhenius import ArrheniusFit, fit_arrhenius
@@ -267,10 +268,10 @@ def one_temperature(
     return rows(chosen, study, Path(model).name)
 
 
-def _one_thread() -> None:
+def _start_process(threads: int) -> None:
     end_with_parent()
-    torch.set_num_threads(1)
-    numba.set_num_threads(1)
+    torch.set_num_threads(threads)
+    numba.set_num_threads(threads)
 
 
 def main(
@@ -285,7 +286,7 @@ def main(
     temperatures: Annotated[
         str | None, typer.Option(help="K, with commas: those of the sets to run now; default: all.")
     ] = None,
-    processes: Annotated[int, typer.Option(help="Temperatures side by side.")] = 2,
+    processes: Annotated[int, typer.Option(help="Temperatures side by side; they share the cores.")] = 2,
     scale: Annotated[float, typer.Option(help="Factor of all times, to try the script.")] = 1.0,
 ) -> None:
     """Run what has not been run, and write what has."""
@@ -301,7 +302,8 @@ def main(
     waiting = _waiting(sets, {"student": student, "hdnnp": hdnnp}, _read(out))
     work = [item for item in waiting if item[1] in chosen]
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(processes, mp_context=context, initializer=_one_thread) as pool:
+    threads = max(1, usable_cores() // processes)
+    with ProcessPoolExecutor(processes, mp_context=context, initializer=_start_process, initargs=(threads,)) as pool:
         futures = [pool.submit(one_temperature, *item, data, runs, out, scale) for item in work]
         try:
             for future in as_completed(futures):
