@@ -152,16 +152,18 @@ def wait(world: Any) -> None:
 def table(lines: Annotated[Path, typer.Argument()], output: Annotated[Path, typer.Option("--output", "-o")]) -> None:
     """Write the table."""
     rows = [json.loads(line) for line in lines.read_text().splitlines()]
-    head = "| potential | atoms | ASE, one thread | 1 rank | over ASE | ranks | a step | faster than 1 |"
+    head = "| potential | atoms | ASE, one thread | 1 rank | 1 rank / ASE | ranks | all ranks | 1 rank / all ranks |"
     text = [
-        "# A step in LAMMPS", "",
-        "`scripts/benchmarks/lammps_ranks.py`: one thread for each rank, medians of turns. By the clock of a machine",
-        "of two cores that did nothing else:", "", "<!-- clock -->", "", head, "|---|---|---|---|---|---|---|---|",
+        "# Time of a step in LAMMPS", "",
+        "Measured with `scripts/benchmarks/lammps_ranks.py`: one thread for each rank, medians of runs in turns.", "",
+        "Wall time on an otherwise idle machine with two cores:", "", "<!-- clock -->", "",
+        head, "|---|---|---|---|---|---|---|---|",
         *(speeds(row, "clock_s") for row in rows), "", "<!-- processor -->", "",
-        "Time of the processor, of the rank that takes longest, without waiting:", "",
+        "Processor time of the slowest rank, without waiting:", "",
         head, "|---|---|---|---|---|---|---|---|", *(speeds(row, "s") for row in rows), "",
-        "The largest differences to ASE's calculator, of the energy for an atom, forces and stress; one number each",
-        "for one rank and for all:", "", "| potential | ΔE, eV | ΔF, eV/Å | Δσ, eV/Å³ |", "|---|---|---|---|",
+        "Largest differences from ASE's calculator in the energy for an atom, forces and stress. The first number is",
+        "for one rank, the second for all ranks:", "",
+        "| potential | ΔE, eV | ΔF, eV/Å | Δσ, eV/Å³ |", "|---|---|---|---|",
     ]  # fmt: skip
     for row in rows:
         worst = [

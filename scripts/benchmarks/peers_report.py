@@ -199,7 +199,7 @@ def table(results: Results) -> list[Table]:
 
 def markdown(results: Results) -> str:
     """A page with all rows."""
-    lines = ["# Speed and memory beside the authors' packages", ""]
+    lines = ["# Speed and memory compared with the authors' packages", ""]
     for title, columns, rows in _parts(results):
         lines += [f"**{title}**", "", f"| {' | '.join(columns)} |", "|" + "---|" * len(columns)]
         lines += [f"| {' | '.join(row)} |" for row in rows] + [""]

@@ -1,4 +1,4 @@
-"""Accuracy against time: every potential with a name, and the packages of their authors beside gnnpot.
+"""Accuracy and time: every potential with a name, and the packages of their authors beside gnnpot.
 
     gnnpot evaluate NAME NAME ... --suite speed -o docs/accuracy/suites      # times, all in turns in one run
     python scripts/studies/accuracy/published.py data --potentials NAME ...   # errors
@@ -41,21 +41,36 @@ MACE = "MACE of MACE-MPA-0's size"
 
 
 NOTES = """\
-The labels are of PBE: potentials of r2SCAN (by their names) are of another functional.
+- **Errors** are those on labelled frames of Si, Mo, Cu and Ni (mlearn's test frames), on which no potential was
+  fine-tuned. They are geometric means of the four elements; energies are compared after subtracting the best constant.
+  The labels are of PBE; potentials with r2SCAN in their name were trained on another functional.
+- **Frequencies** are the errors of the phonon frequencies of ten crystals ([list](suites/table.md)).
+- **Times** are those of a step of energy, forces and stress of silicon: processor time, {threads_here} thread, all
+  potentials of gnnpot in turns in one run ({cpu_here}). The machine was busy, so ratios are more reliable than times.
+- **Authors' packages** run the same weights, so their errors are the same. Their times are gnnpot's times in this run,
+  multiplied by a ratio that was measured in turns: `chgnet` 0.4.2, `sevenn` 0.13.0 and `matgl` 4.1.2 on two threads
+  ([table](../benchmarks/peers.md)), `nequix` 0.4.5 (JAX) on one thread ([table](../benchmarks/nequix/peers.md)).
 
-The authors' packages run the same weights, so that their errors are the same. Their times are gnnpot's in this run
-times a ratio that was measured in turns: `chgnet` 0.4.2, `sevenn` 0.13.0 and `matgl` 4.1.2 on two threads
-([the table](../benchmarks/peers.md)), `nequix` 0.4.5 (JAX) on one ([the table](../benchmarks/nequix/peers.md)).
+## MACE
 
 `symmetrix-xl` {version} runs a MACE with the structure and size of MACE-MPA-0 ({parameters:.1f} million parameters,
-cutoff {cutoff:g} Å) with random weights, in float32 with kernels compiled for it, in the faster of its profiles (at
-{atoms} atoms `{profile}`). A step of {atoms} atoms of silicon takes it {symmetrix:.0f} µs per atom on {threads}
-threads, where gnnpot's 7net-0 takes {unit:.0f}, 7net-l3i5 {l3i5:.0f} and nequix-oam-1 {nequix:.0f}
-(`scripts/benchmarks/symmetrix_xl.py`, all in turns in one run, {cpu};
-[the numbers](../benchmarks/symmetrix-xl.json)). Here its time is 7net-0's times the ratio of that run, {ratio:.2f}.
+cutoff {cutoff:g} Å). The weights are random, so there are no errors. It uses float32, kernels compiled for this model,
+and the faster of its profiles (`{profile}` at {atoms} atoms).
+
+For {atoms} atoms of silicon on {threads} threads, all in turns in one run on {cpu}
+(`scripts/benchmarks/symmetrix_xl.py`, [numbers](../benchmarks/symmetrix-xl.json)):
+
+| potential | µs per atom and step |
+|---|---|
+| MACE in `symmetrix-xl` | {symmetrix:.0f} |
+| 7net-0 in gnnpot | {unit:.0f} |
+| 7net-l3i5 in gnnpot | {l3i5:.0f} |
+| nequix-oam-1 in gnnpot | {nequix:.0f} |
+
+Its time in the table above is 7net-0's time multiplied by the ratio of that run, {ratio:.2f} at {atoms} atoms.
 MACE-MPA-0 is published with F1 0.852 and κ_SRME 0.41 on matbench-discovery.
 
-`scripts/studies/accuracy/page.py` makes this page, `accuracy-and-time.json` has the numbers.
+`scripts/studies/accuracy/page.py` makes this page; `accuracy-and-time.json` has the numbers.
 """
 
 
@@ -125,12 +140,13 @@ def _geometric(values: list[float]) -> float:
     return float(np.exp(np.mean(np.log(values))))
 
 
-def notes(mace: dict[str, Any]) -> str:
-    """What was measured of symmetrix-xl, in words."""
+def notes(mace: dict[str, Any], here: dict[str, Any]) -> str:
+    """What was measured, here and of symmetrix-xl, in words."""
     about, peer = mace["about"], _fastest(mace["rows"], ATOMS)
     side = about["sides"][peer["potential"]]
     each = {row["potential"]: row["us_per_atom"] for row in mace["rows"] if row["atoms"] == ATOMS}
     return NOTES.format(
+        threads_here=here["threads"], cpu_here=here["cpu"],
         version=side["versions"][SYMMETRIX], parameters=about["model"]["parameters"] / 1e6,
         cutoff=about["model"]["cutoff"], profile=side["options"]["execution_profile"], atoms=ATOMS,
         symmetrix=peer["us_per_atom"], threads=about["threads"], unit=each[UNIT], l3i5=each["7net-l3i5"],
@@ -141,15 +157,9 @@ def notes(mace: dict[str, Any]) -> str:
 def page(rows: list[dict[str, Any]], about: dict[str, Any], mace: dict[str, Any]) -> str:
     """The table and what a reader must know."""
     lines = [
-        "# Accuracy against milliseconds",
+        "# Accuracy and time",
         "",
         "![Errors on four elements against the time of a step](accuracy-and-time.png)",
-        "",
-        "Errors on labelled frames of Si, Mo, Cu and Ni that no potential was fine-tuned on (mlearn's test frames;",
-        "geometric means of the four; energies after the best constant), errors of the phonon frequencies of ten",
-        "crystals ([which](suites/table.md)), and the time of a step of energy, forces and stress of silicon:",
-        f"processor time, {about['threads']} thread, all potentials of gnnpot in turns in one run ({about['cpu']};",
-        "a busy machine, so that ratios mean more than times).",
         "",
         "| potential | in | energy, meV/atom | forces, eV/Å | frequencies, THz | ms, 64 atoms | ms, 512 atoms |",
         "|---|---|---|---|---|---|---|",
@@ -159,7 +169,7 @@ def page(rows: list[dict[str, Any]], about: dict[str, Any], mace: dict[str, Any]
         errors.append(f"{row['frequencies']:.2g}" if "frequencies" in row else "")
         cells = [f"{row[key]:.0f}" for key in ("ms_64", "ms_512")]
         lines.append(f"| {row['potential']} | {row['package']} | {' | '.join([*errors, *cells])} |")
-    return "\n".join(lines) + f"\n\n{notes(mace)}"
+    return "\n".join(lines) + f"\n\n{notes(mace, about)}"
 
 
 def picture(rows: list[dict[str, Any]]) -> bytes:

@@ -36,8 +36,10 @@ from gnnpot.runs.files import write_text
 
 TITLE = "# Published potentials on labelled frames"
 ABOUT = """\
-mlearn's test frames (Si, Mo, Cu, Ni) are without those whose structure, turned or mirrored, is in the training set.
-Energies are after the best constant for each potential and set. `scripts/studies/accuracy/published.py` says more."""
+Errors of published potentials, without fine-tuning. Energy errors are those after subtracting the best constant for
+each potential and set. The number of frames is in brackets. The test frames of mlearn (Si, Mo, Cu, Ni) exclude rotated
+or mirrored structures of the training set. LGPS is Li10GeP2S12. `scripts/studies/accuracy/published.py` describes the
+sets and makes this page."""
 MLEARN = ("Si", "Mo", "Cu", "Ni")
 LGPS = ("LGPS", "LGPS, first quarter", "LGPS, last quarter")
 #: atoms of a batch

@@ -26,10 +26,10 @@ from gnnpot.runs.files import write_text
 from gnnpot.training.evaluate import evaluate
 from gnnpot.training.run import MODEL
 
-TITLE = "# Fine-tuned on mlearn: test frames that are no copies of training frames"
+TITLE = "# Fine-tuning on mlearn, test frames that are not copies of training frames"
 ABOUT = """\
-Of the official test frames, {counts} are structures of the training set, turned or mirrored. Energies and forces
-without them, beside those of all test frames. `scripts/studies/accuracy/without_copies.py` makes this page."""
+Some official test frames are rotated or mirrored structures of the training set: {counts}. The table has the errors
+without these frames and the errors on all test frames. `scripts/studies/accuracy/without_copies.py` makes this page."""
 
 
 def main(

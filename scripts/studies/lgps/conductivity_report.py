@@ -28,6 +28,9 @@ PUBLISHED = (
 HEADLINE = ("main", "hdnnp")
 #: of the page of tables
 TITLE = "# Conductivity of Li10GeP2S12: runs and fits"
+ABOUT = """\
+[The study](conductivity.md) describes the runs. D is the tracer diffusion coefficient and σ the Nernst-Einstein
+conductivity; intervals are 95 %. The last column says from which fits a row is left out, and why."""
 
 
 def draw(result: dict[str, Any], sets: tuple[str, ...], *, published: bool) -> Figure:
@@ -146,7 +149,7 @@ def write(result: dict[str, Any], out: Path) -> None:
         dict.fromkeys(r["set"] for r in result["runs"] if r["set"] not in HEADLINE and "repeat" not in r["set"])
     )
     draw(result, others, published=False).savefig(out.with_name(f"{out.stem}-controls.png"), dpi=150)
-    write_text(out.with_name(f"{out.stem}-results.md"), f"{TITLE}\n\n<!-- tables -->\n\n{tables(result)}")
+    write_text(out.with_name(f"{out.stem}-results.md"), f"{TITLE}\n\n{ABOUT}\n\n<!-- tables -->\n\n{tables(result)}")
 
 
 def main(results: Path) -> None:

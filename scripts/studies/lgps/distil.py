@@ -261,26 +261,35 @@ def report(
     times = ", ".join(f"{n:.3g} min of {what}" for what, n in taken.items() if n)
     times += "".join(f", `{setting}`" for setting in settings)
     text = [
-        "# Li10GeP2S12: a universal potential, fine-tuned, distilled into fast ones",
+        "# Fine-tuning and distillation of Li10GeP2S12",
         (
-            f"By `scripts/studies/lgps/distil.py` ({times}): {manifest.frames} test frames, {manifest.atoms} atoms, "
-            "PBE. "
-            f"The student's last training took {results.minutes_of('final'):.3g} min of the distillation."
+            "`scripts/studies/lgps/distil.py` fine-tunes a universal potential on DFT frames of Li10GeP2S12 (PBE) and "
+            "distils it into fast students."
         ),
+        "## Errors",
+        f"Errors on {manifest.frames} test frames with {manifest.atoms} atoms in total:",
         markdown([("", "force MAE, meV/Å", "force RMSE, meV/Å", "energy MAE, meV/atom"), *map(_cells, rows)]),
         (
-            f"The student's force error is {error:.2f} times the teacher's; the goal is at most {ERROR_GOAL}, at "
-            f"{SPEED_GOAL} times the speed. Molecular dynamics, µs per atom and step, processor time of one thread, in "
-            "turns in one process (in brackets: how much faster than the teacher):"
+            f"The student's force error is {error:.2f} times the teacher's. The goal is at most {ERROR_GOAL}, at "
+            f"{SPEED_GOAL} times the speed."
+        ),
+        "![Errors on the test frames, and time of a step](lgps.png)",
+        "## Speed",
+        (
+            "Molecular dynamics, µs per atom and step: processor time of one thread, all potentials in turns in one "
+            "process. In brackets: the speed relative to the teacher."
         ),
         markdown(speed_rows(speeds)),
         "Students: " + "; ".join(f"{NAMES[n]}, {_sizes(out / f)}" for n, f in folders(names).items()) + ".",
+        "## Rounds",
         (
-            f"Students' dynamics at {', '.join(f'{t:g}' for t in config.explore.temperatures)} K; the rounds ended "
-            f"because {card.metrics['distil']['end']}. Errors of the students on fresh frames, against the teacher:"
+            "Errors of the students on fresh frames of their own dynamics at "
+            f"{', '.join(f'{t:g}' for t in config.explore.temperatures)} K, relative to the teacher. The rounds ended "
+            f"because {card.metrics['distil']['end']}."
         ),
         markdown(rounds_rows(card)),
-        "![Errors on the test frames, and time of a step](lgps.png)",
+        "## Settings",
+        f"{times}. The student's last training took {results.minutes_of('final'):.3g} min of the distillation.",
     ]
     drawn = {
         "goal": ERROR_GOAL * rows[1].metrics["forces_mae"] * 1e3,

@@ -103,13 +103,13 @@ def heat_capacity(structure: Structure, entry: dict[str, Any], calculator: gnnpo
 def table(rows: list[dict[str, Any]], model: str) -> str:
     """Markdown."""
     lines = [
-        f"# Crystals by {model} beside density functional theory",
+        f"# Crystals by {model} compared with density functional theory",
         "",
-        "`scripts/studies/properties/crystals.py` writes this page. K and G are Hill's averages of the elastic tensor;",
-        "K by E(V) is that of the equation of state; GPa. The heat capacity is that of constant volume at 300 K, J/K",
-        "for a mole of atoms; a crystal with imaginary modes has none.",
+        "Bulk and shear moduli K and G, in GPa, are Hill averages of the elastic tensor. K by E(V) is that of the",
+        "equation of state. C is the heat capacity at constant volume and 300 K, in J/K for a mole of atoms; crystals",
+        "with imaginary modes have none. `scripts/studies/properties/crystals.py` writes this page.",
         "",
-        "![Moduli and heat capacities beside DFT](crystals.png)",
+        "![Moduli and heat capacities compared with DFT](crystals.png)",
         "",
         "| crystal | K | K by E(V) | K, DFT | G | G, DFT |",
         "|---|---|---|---|---|---|",
@@ -124,7 +124,7 @@ def table(rows: list[dict[str, Any]], model: str) -> str:
             value = "–" if row["C_J_K_mol_atom"] is None else f"{row['C_J_K_mol_atom']:.2f}"
             lines.append(f"| {row['formula']} | {value} | {row['C_dft_J_K_mol_atom']:.2f} | {row['lowest_THz']:.2f} |")
     failed = [f"{row['formula']} ({row['failed']})" for row in rows if "failed" in row]
-    lines += ["", f"Failed: {'; '.join(failed)}." if failed else "None failed.", "", _errors(rows), ""]
+    lines += ["", f"Failed: {'; '.join(failed)}." if failed else "No calculation failed.", "", _errors(rows), ""]
     return "\n".join(lines)
 
 
@@ -134,7 +134,7 @@ def _errors(rows: list[dict[str, Any]]) -> str:
         return f"{np.mean([abs(x - y) for x, y in pairs]):.2g}" if pairs else "–"
 
     return (
-        f"Mean absolute differences to DFT: K {mean('K_GPa', 'K_dft_GPa')} GPa, G {mean('G_GPa', 'G_dft_GPa')} GPa, "
+        f"Mean absolute differences from DFT: K {mean('K_GPa', 'K_dft_GPa')} GPa, G {mean('G_GPa', 'G_dft_GPa')} GPa, "
         f"heat capacity {mean('C_J_K_mol_atom', 'C_dft_J_K_mol_atom')} J/K/mol."
     )
 
