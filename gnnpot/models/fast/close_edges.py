@@ -15,7 +15,7 @@ sums over m, which are all that is used, do not depend on it.
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
@@ -32,6 +32,19 @@ if TYPE_CHECKING:
     from gnnpot.models.m3gnet import M3GNet
 
 
+class CloseEdgeInputs(NamedTuple):
+    """What the kernels calculate the C close edges from."""
+
+    vectors: np.ndarray  #: [E, 3] of all edges, Å
+    table: np.ndarray  #: [points, 3, L n] of R_ln, by distance
+    per_step: float  #: points per Å
+    close: np.ndarray  #: [C] edges
+    rows: np.ndarray  #: [C] the edges that they stand for
+    sign: int  #: of the directions
+    cutoff: float  #: of f_c, Å
+    norms: np.ndarray  #: N_lm [L, L]
+
+
 @dataclass(frozen=True, slots=True)
 class FastCloseEdges:
     """The C close edges of N atoms. What depends on distances and angles is [2, …], with tangents, in training."""
@@ -44,9 +57,7 @@ class FastCloseEdges:
     radial: np.ndarray  #: [C, L n]
     envelope: np.ndarray  #: [C]
     harmonics: np.ndarray  #: [C, L²]
-    #: of the kernels: edge vectors, table and its points per Å, the close edges, those that they stand for, sign,
-    #: cutoff and norms
-    arguments: tuple[Any, ...]
+    inputs: CloseEdgeInputs
 
     @classmethod
     def of(
@@ -56,19 +67,19 @@ class FastCloseEdges:
         follow_torch()
         close, rows, sign, centre, neighbor = model.close_rows(graph, distances)
         vectors, atoms = graph.edge_vectors.detach().contiguous().numpy(), len(graph.numbers)
-        arguments = (
+        inputs = CloseEdgeInputs(
             vectors, table.rows.numpy(), 1 / table.step, close.numpy(), rows.numpy(), sign,
             model.config.three_body_cutoff, _norms(model.config.max_l),
         )  # fmt: skip
         moving = np.empty((0, 3), vectors.dtype) if tangents is None else tangents.contiguous().numpy()
         columns = table.rows.shape[2], 1, model.config.max_l**2
         out = [np.empty((1 if tangents is None else 2, len(rows), n), vectors.dtype) for n in columns]
-        _values(*arguments, moving, *out)
+        _values(inputs, moving, *out)
         radial, envelope, harmonics = out if tangents is not None else (x[0] for x in out)
         starts, count = np.searchsorted(centre.numpy(), np.arange(atoms + 1)), min(atoms, 4 * torch.get_num_threads())
         return cls(
             rows.numpy(), starts, int(np.diff(starts).max()), np.arange(count + 1) * atoms // count,
-            GatherIndex(neighbor, atoms), radial, envelope[..., 0], harmonics, arguments,
+            GatherIndex(neighbor, atoms), radial, envelope[..., 0], harmonics, inputs,
         )  # fmt: skip
 
     def no_gradients(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -77,8 +88,8 @@ class FastCloseEdges:
 
     def pullback(self, gradients: tuple[np.ndarray, np.ndarray, np.ndarray]) -> Tensor:
         """From these sums to the gradient of the edge vectors, [E, 3]."""
-        out = np.zeros_like(self.arguments[0])
-        _backward(*self.arguments, *gradients, out)
+        out = np.zeros_like(self.inputs.vectors)
+        _backward(self.inputs, *gradients, out)
         return torch.from_numpy(out)
 
 
@@ -132,7 +143,8 @@ def _along(vectors, other, e):
 
 
 @njit(parallel=True, fastmath=FAST, cache=True)
-def _values(vectors, table, per_step, close, rows, sign, cutoff, norms, moving, radial, envelope, harmonics):
+def _values(inputs, moving, radial, envelope, harmonics):
+    vectors, table, per_step, close, rows, sign, cutoff, norms = inputs
     columns, lms = radial.shape[2], harmonics.shape[2]
     for c in prange(len(close)):
         values, slopes = np.empty((2, columns)), np.empty((lms, 3))
@@ -161,9 +173,8 @@ def _values(vectors, table, per_step, close, rows, sign, cutoff, norms, moving, 
 
 
 @njit(parallel=True, fastmath=FAST, cache=True)
-def _backward(
-    vectors, table, per_step, close, rows, sign, cutoff, norms, g_radial, g_envelope, g_harmonics, out
-):  # fmt: skip
+def _backward(inputs, g_radial, g_envelope, g_harmonics, out):
+    vectors, table, per_step, close, rows, sign, cutoff, norms = inputs
     columns, lms = g_radial.shape[1], g_harmonics.shape[1]
     gradients, along_rows = np.empty((len(close), 3)), np.empty(len(close))
     for c in prange(len(close)):

@@ -286,11 +286,10 @@ def _mix(weights, matrices, elements, x, x_where, y, y_where, count, add):
                 w = matrices[l, 0] + species[first + done] * matrices[l, 4]
                 place = y_at + row * y_stride
                 # one product for both: two would take twice as long to compile
-                start, start_at, stride = (y, place, y_stride) if add else (weights, matrices[l, 3], 0)
-                product_of_rows(
-                    x, x_at + row * x_stride, x_stride, weights, w, matrices[l, 1], matrices[l, 2],
-                    start, start_at, stride, y, place, y_stride, rows,
-                )  # fmt: skip
+                start, start_rows = (y, (place, y_stride)) if add else (weights, (matrices[l, 3], 0))
+                matrix = (w, matrices[l, 1], matrices[l, 2])
+                x_rows = (x_at + row * x_stride, x_stride)
+                product_of_rows(x, x_rows, weights, matrix, start, start_rows, y, (place, y_stride), rows)
                 done = end
         elif not add:
             y[y_at : y_at + count * y_where[0][l, 1]] = 0

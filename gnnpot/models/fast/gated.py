@@ -15,6 +15,7 @@ and to read it back, and memory grows with the sources and gradients only.
 """
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -29,6 +30,55 @@ from gnnpot.ops.simd.vector_math import gate
 from gnnpot.ops.simd.vectors import SIMD_WIDTH, load, store
 
 _NOWHERE = np.zeros(0, dtype=np.int64)
+
+
+class RowInputs(NamedTuple):
+    """What the rows are calculated from. In training each is [2, …]: values and tangents. Of no length: absent."""
+
+    features: np.ndarray  #: d [M, K]
+    weights: np.ndarray  #: f [·, F]
+    x_1: np.ndarray  #: [·, 2u], as the other two sources
+    x_2: np.ndarray
+    x_3: np.ndarray
+
+
+class PlanArrays(NamedTuple):
+    """Of a `GatherPlan`. Of no length: absent."""
+
+    index_1: np.ndarray  #: [M] the row of x_1
+    index_2: np.ndarray
+    index_3: np.ndarray
+    index_f: np.ndarray
+    group: np.ndarray
+    parts: np.ndarray  #: where the rows of each thread begin, and where the last end
+
+
+class GateArrays(NamedTuple):
+    """Of a `Gate`, flat."""
+
+    own: np.ndarray  #: W_d
+    mix: np.ndarray  #: W_f
+    layers: np.ndarray  #: of each layer, for value and gate: L, its bias
+    depth: int  #: the number of layers
+    norms: np.ndarray  #: [scale or shift, value or gate, u]; without norms, of length 0
+    epsilon: float  #: of the norms
+
+
+class TransposedArrays(NamedTuple):
+    """Those of `GateArrays` for the backward pass."""
+
+    own: np.ndarray
+    mix: np.ndarray
+    layers: np.ndarray
+
+
+class RowGradients(NamedTuple):
+    """That of `out`, which is given; those that theirs is added to, of d and f; and that of each row's z."""
+
+    out: np.ndarray
+    features: np.ndarray
+    weights: np.ndarray
+    rows: np.ndarray
 
 
 class GatherIndex:
@@ -76,14 +126,15 @@ class GatherPlan:
         groups: int = 0,
     ) -> None:
         self.rows, self.sources, self.weights, self.group, self.groups = rows, sources, weights, group, groups
-        indices = [p.index for p in sources] + [_NOWHERE] * (3 - len(sources))
-        #: of the sources, the weights and the groups, for the kernels
-        self.indices = *indices, *(_NOWHERE if x is None else x for x in (weights and weights.index, group))
+        first, second, third = [p.index for p in sources] + [_NOWHERE] * (3 - len(sources))
         count = min(4 * torch.get_num_threads(), 1 + rows // TILE)
-        #: where rows are shared out to threads; no group is torn apart
-        self.parts = np.arange(count + 1) * rows // count
+        # where rows are shared out to threads; no group is torn apart
+        parts = np.arange(count + 1) * rows // count
         if group is not None:
-            self.parts[1:-1] = np.searchsorted(group, group[self.parts[1:-1]])
+            parts[1:-1] = np.searchsorted(group, group[parts[1:-1]])
+        index_f = _NOWHERE if weights is None else weights.index
+        #: for the kernels
+        self.arrays = PlanArrays(first, second, third, index_f, _NOWHERE if group is None else group, parts)
 
 
 class Scratch:
@@ -123,7 +174,7 @@ class Gate:
         self.own, self.own_transposed = both_ways(own, first)
         self.mix, self.mix_transposed = both_ways(mix, first)
         self.layers, self.transposed = (torch.cat(ts) if pairs else first.new_empty(0) for ts in (forward, backward))
-        self.count = len(pairs) // 2
+        self.depth = len(pairs) // 2
         self.outs = pairs[-1].out_features if pairs else len(first) // 2  #: v
         norms = [] if mlp.norms is None else list(mlp.norms)
         #: [scale or shift, value or gate, u]; without norms, of length 0
@@ -135,9 +186,11 @@ class Gate:
         self.epsilon = norms[0].eps if norms else 0.0
         own_array, mix_array, layers, scales = (p.detach().numpy() for p in self.parameters())
         #: for the kernels
-        self.arguments = own_array, mix_array, layers, self.count, scales, self.epsilon
+        self.arrays = GateArrays(own_array, mix_array, layers, self.depth, scales, self.epsilon)
         #: for those of the backward pass
-        self.backward_arguments = self.own_transposed.numpy(), self.mix_transposed.numpy(), self.transposed.numpy()
+        self.transposed_arrays = TransposedArrays(
+            self.own_transposed.numpy(), self.mix_transposed.numpy(), self.transposed.numpy()
+        )
         self._absent = np.empty((0, 0), own_array.dtype)
 
     def parameters(self) -> tuple[Tensor, ...]:
@@ -148,19 +201,18 @@ class Gate:
         self, plan: GatherPlan, features: Tensor | None, weights: Tensor | None, *sources: Tensor
     ) -> tuple[Tensor, GatePullback]:
         """`out` of d [M, K] or `None`, f [·, F] or `None`, and two or three sources [·, 2u]; and the pullback."""
-        given = (features, weights, *sources, *(None,) * (3 - len(sources)))
-        arguments = *map(self._array, given), *plan.indices, *self.arguments, plan.parts
+        inputs = RowInputs(*map(self._array, (features, weights, *sources, *(None,) * (3 - len(sources)))))
         like = sources[0]
         grouped = plan.group is not None
         out = like.new_zeros(plan.groups, self.outs) if grouped else like.new_empty(plan.rows, self.outs)
-        _forward(*arguments, out.numpy())
+        _forward(inputs, plan.arrays, self.arrays, out.numpy())
 
         def pullback(g_out: Tensor, g_features: Tensor | None, g_weights: Tensor | None) -> list[Tensor]:
             to_rows = self.scratch.array("rows", plan.rows, like.shape[1], like)
             shared = self.scratch.array("weights", plan.rows if plan.weights else 0, self.outs, like)
             to_weights = g_weights if plan.weights is None else shared
-            gradients = map(self._array, (g_out, g_features, to_weights, to_rows))
-            _backward(*arguments, *self.backward_arguments, *gradients)
+            gradients = RowGradients(*map(self._array, (g_out, g_features, to_weights, to_rows)))
+            _backward(inputs, plan.arrays, self.arrays, self.transposed_arrays, gradients)
             if plan.weights is not None and g_weights is not None:
                 g_weights += plan.weights.sum(shared)
             return [index.sum(to_rows) for index in plan.sources]
@@ -180,17 +232,18 @@ def both_ways(weight: Tensor | None, like: Tensor) -> tuple[Tensor, Tensor]:
 
 
 @njit(fastmath=FAST, forceinline=True)
-def first_layer(t, first, count, features, own, a, i, b, j, c, k, zs, at_z, scratch):
-    """z of the rows from `first` on, to `at_z` in zs; of arrays [2, rows, …], those in row t."""
+def first_layer(t, rows, inputs, plan, own, zs, at_z, scratch):
+    """z of `rows`, the first and how many, to `at_z` in zs; of arrays [2, rows, …], those in row t."""
+    (first, count), (features, _, a, b, c) = rows, inputs
     width, size = zs.shape[-1], a.shape[-2] * a.shape[-1]
     if len(own):
-        rows, depth = features.shape[-2], features.shape[-1]
-        tiles.copy(features, (t * rows + first) * depth, count * depth, scratch)
-        tiles.product(scratch, 0, depth, own, 0, depth, width, -1, zs, at_z, width, count)
+        depth = features.shape[-1]
+        tiles.copy(features, (t * features.shape[-2] + first) * depth, count * depth, scratch)
+        tiles.product(scratch, (0, depth), own, (0, depth, width), -1, zs, (at_z, width), count)
     for row in range(count):
-        at, at_a = at_z + row * width, t * size + i[first + row] * width
-        at_b = t * b.shape[-2] * width + j[first + row] * width
-        at_c = t * c.shape[-2] * width + k[first + row] * width if len(c) else 0
+        at, at_a = at_z + row * width, t * size + plan.index_1[first + row] * width
+        at_b = t * b.shape[-2] * width + plan.index_2[first + row] * width
+        at_c = t * c.shape[-2] * width + plan.index_3[first + row] * width if len(c) else 0
         for u in range(0, width, SIMD_WIDTH):
             z = load(a, at_a + u) + load(b, at_b + u)
             if len(c):
@@ -201,94 +254,96 @@ def first_layer(t, first, count, features, own, a, i, b, j, c, k, zs, at_z, scra
 
 
 @njit(fastmath=FAST, forceinline=True)
-def _layers(count, layers, number, outs, zs, h):
+def _layers(count, numbers, outs, zs, h):
     """z' of each layer after the first, `TILE` rows after the one before in `zs`, where silu'(z) is left of the others;
     the last has `outs` columns."""
     width = zs.shape[1]
     units, at = width // 2, 0
-    for layer in range(number):
-        columns = outs if layer == number - 1 else units
+    for layer in range(numbers.depth):
+        columns = outs if layer == numbers.depth - 1 else units
         tiles.silu(zs, layer * TILE * width, count * width, h)
         for half in range(2):
             out, bias = (layer + 1) * TILE * width + half * units, at + units * columns
-            tiles.product(h, half * units, width, layers, at, units, columns, bias, zs, out, width, count)
+            matrix = (at, units, columns)
+            tiles.product(h, (half * units, width), numbers.layers, matrix, bias, zs, (out, width), count)
             at = bias + columns
 
 
 @njit(fastmath=FAST, forceinline=True)
-def row_weights(t, first, count, f, index, mix, ws, at_w, scratch):
-    """w of the rows from `first` on, to `at_w` in ws, if there are any; of arrays [2, rows, F], those in row t."""
-    outs, rows, depth = ws.shape[-1], f.shape[-2], f.shape[-1]
+def row_weights(t, rows, f, index, mix, ws, at_w, scratch):
+    """w of `rows`, the first and how many, to `at_w` in ws; of arrays [2, rows, F], those in row t."""
+    first, count = rows
+    outs, depth = ws.shape[-1], f.shape[-1]
     if len(mix):
-        tiles.copy(f, (t * rows + first) * depth, count * depth, scratch)
-        tiles.product(scratch, 0, depth, mix, 0, depth, outs, -1, ws, at_w, outs, count)
+        tiles.copy(f, (t * f.shape[-2] + first) * depth, count * depth, scratch)
+        tiles.product(scratch, (0, depth), mix, (0, depth, outs), -1, ws, (at_w, outs), count)
     else:
         for row in range(count):
             for u in range(0, outs, SIMD_WIDTH):
-                store(ws, at_w + row * outs + u, load(f, (t * rows + index[first + row]) * outs + u))
+                store(ws, at_w + row * outs + u, load(f, (t * f.shape[-2] + index[first + row]) * outs + u))
 
 
 @njit(parallel=True, fastmath=FAST, cache=True)
-def _forward(features, f, a, b, c, i, j, k, index, group, own, mix, layers, number, norms, epsilon, parts, out):
-    width = a.shape[1]
-    units, last, outs = width // 2, number * TILE * width, out.shape[1]
+def _forward(inputs, plan, numbers, out):
+    """Fills `out`."""
+    f, group, norms, parts, width = inputs.weights, plan.group, numbers.norms, plan.parts, inputs.x_1.shape[1]
+    units, last, outs = width // 2, numbers.depth * TILE * width, out.shape[1]
     for part in prange(len(parts) - 1):
-        zs, h = tiles.zeros((number + 1) * TILE, width, a), tiles.zeros(TILE, width, a)
-        ws = tiles.zeros(TILE, outs, a)
+        zs, h = tiles.zeros((numbers.depth + 1) * TILE, width, out), tiles.zeros(TILE, width, out)
+        ws = tiles.zeros(TILE, outs, out)
         ws[:] = 1
         for first in range(parts[part], parts[part + 1], TILE):
             count = min(TILE, parts[part + 1] - first)
-            first_layer(0, first, count, features, own, a, i, b, j, c, k, zs, 0, h)
-            _layers(count, layers, number, outs, zs, h)
+            first_layer(0, (first, count), inputs, plan, numbers.own, zs, 0, h)
+            _layers(count, numbers, outs, zs, h)
             if len(f):
-                row_weights(0, first, count, f, index, mix, ws, 0, h)
+                row_weights(0, (first, count), f, plan.index_f, numbers.mix, ws, 0, h)
             for row in range(count):
                 at = last + row * width
-                m, s, n, t = tiles.norms_of_halves(zs, at, units, norms, epsilon)
+                statistics = tiles.norms_of_halves(zs, at, units, norms, numbers.epsilon)
                 to = (group[first + row] if len(group) else first + row) * outs
                 for u in range(0, outs, SIMD_WIDTH):
-                    value, other = tiles.halves(zs, at, units, u, norms, m, s, n, t)
+                    value, other = tiles.halves(zs, at, units, u, norms, statistics)
                     y, _, _ = gate(value, other)
                     y = y * load(ws, row * outs + u)
-                    store(out, to + u, y + (load(out, to + u) if len(group) else load(features, to + u)))
+                    store(out, to + u, y + (load(out, to + u) if len(group) else load(inputs.features, to + u)))
 
 
 @njit(parallel=True, fastmath=FAST, cache=True)
-def _backward(
-    features, f, a, b, c, i, j, k, index, group, own, mix, layers, number, norms, epsilon, parts,
-    own_transposed, mix_transposed, transposed, g_out, g_features, g_f, g_rows,
-):  # fmt: skip
-    width = a.shape[1]
-    units, last, outs = width // 2, number * TILE * width, g_out.shape[1]
+def _backward(inputs, plan, numbers, transposed, gradients):
+    """Fills the gradients of rows, and adds to those of d and f."""
+    f, group, norms, parts, width = inputs.weights, plan.group, numbers.norms, plan.parts, inputs.x_1.shape[1]
+    g_out, g_features, g_f, g_rows = gradients
+    units, last, outs = width // 2, numbers.depth * TILE * width, g_out.shape[1]
     for part in prange(len(parts) - 1):
-        zs, h = tiles.zeros((number + 1) * TILE, width, a), tiles.zeros(TILE, width, a)
-        g, ws, g_w = tiles.zeros(TILE, width, a), tiles.zeros(TILE, outs, a), tiles.zeros(TILE, outs, a)
+        zs, h = tiles.zeros((numbers.depth + 1) * TILE, width, g_out), tiles.zeros(TILE, width, g_out)
+        g, ws, g_w = tiles.zeros(TILE, width, g_out), tiles.zeros(TILE, outs, g_out), tiles.zeros(TILE, outs, g_out)
         ws[:] = 1
         for first in range(parts[part], parts[part + 1], TILE):
             count = min(TILE, parts[part + 1] - first)
-            first_layer(0, first, count, features, own, a, i, b, j, c, k, zs, 0, h)
-            _layers(count, layers, number, outs, zs, h)
+            first_layer(0, (first, count), inputs, plan, numbers.own, zs, 0, h)
+            _layers(count, numbers, outs, zs, h)
             if len(f):
-                row_weights(0, first, count, f, index, mix, ws, 0, h)
+                row_weights(0, (first, count), f, plan.index_f, numbers.mix, ws, 0, h)
             for row in range(count):
                 at, to, at_w = last + row * width, row * width, row * outs
-                m, s, n, t = tiles.norms_of_halves(zs, at, units, norms, epsilon)
+                statistics = tiles.norms_of_halves(zs, at, units, norms, numbers.epsilon)
                 of = (group[first + row] if len(group) else first + row) * outs
                 for u in range(0, outs, SIMD_WIDTH):
-                    value, other = tiles.halves(zs, at, units, u, norms, m, s, n, t)
+                    value, other = tiles.halves(zs, at, units, u, norms, statistics)
                     (y, along_value, along_other), g_y = gate(value, other), load(g_out, of + u)
                     store(g_w, at_w + u, y * g_y)
                     g_y = g_y * load(ws, at_w + u)
                     store(g, to + u, g_y * along_value)
                     store(g, to + units + u, g_y * along_other)
-                tiles.halves_backward(zs, at, units, norms, m, s, n, t, g, to)
+                tiles.halves_backward(zs, at, units, norms, statistics, g, to)
             if len(f):
-                _weights_backward(first, count, g_w, mix_transposed, g_f, h)
-            _layers_backward(count, transposed, number, outs, zs, h, g)
+                _weights_backward(first, count, g_w, transposed.mix, g_f, h)
+            _layers_backward(count, transposed.layers, numbers.depth, outs, zs, h, g)
             for at in range(0, count * width, SIMD_WIDTH):
                 store(g_rows, first * width + at, load(g, at))
-            if len(own):
-                _to_features(g, own_transposed, g_features, first, count, h)
+            if len(numbers.own):
+                _to_features(g, transposed.own, g_features, first, count, h)
 
 
 @njit(fastmath=FAST, forceinline=True)
@@ -297,7 +352,7 @@ def _weights_backward(first, count, g_w, mix_transposed, g_f, scratch):
     outs, depth = g_w.shape[1], g_f.shape[1]
     if len(mix_transposed):
         padded = len(mix_transposed) // outs
-        tiles.product(g_w, 0, outs, mix_transposed, 0, outs, padded, -1, scratch, 0, padded, count)
+        tiles.product(g_w, (0, outs), mix_transposed, (0, outs, padded), -1, scratch, (0, padded), count)
         for row in range(count):
             for u in range(depth):
                 g_f[first + row, u] += scratch.flat[row * padded + u]
@@ -314,8 +369,8 @@ def _layers_backward(count, transposed, number, outs, zs, h, g):
     for layer in range(number - 1, -1, -1):
         depth = outs if layer == number - 1 else units
         for half in range(2):
-            at = (2 * layer * units + half * depth) * units
-            tiles.product(g, half * units, width, transposed, at, depth, units, -1, h, half * units, width, count)
+            at, of_half = (2 * layer * units + half * depth) * units, (half * units, width)
+            tiles.product(g, of_half, transposed, (at, depth, units), -1, h, of_half, count)
         tiles.multiply(zs, layer * TILE * width, count * width, h, g)
 
 
@@ -324,6 +379,6 @@ def _to_features(g, own_transposed, g_features, first, count, scratch):
     """Add to the gradient of the rows' own features; whole fours of rows go through `scratch`, so as not to write too
     far."""
     width, depth = g.shape[1], g_features.shape[1]
-    tiles.product(g, 0, width, own_transposed, 0, width, depth, -1, scratch, 0, depth, count)
+    tiles.product(g, (0, width), own_transposed, (0, width, depth), -1, scratch, (0, depth), count)
     for at in range(0, count * depth, SIMD_WIDTH):
         store(g_features, first * depth + at, load(g_features, first * depth + at) + load(scratch, at))

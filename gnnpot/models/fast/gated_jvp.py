@@ -29,7 +29,7 @@ from torch import Tensor
 
 from gnnpot.compiler.decorator import njit, prange
 from gnnpot.compiler.threads import follow_torch
-from gnnpot.models.fast.gated import Gate, GatherIndex, GatherPlan, first_layer, row_weights
+from gnnpot.models.fast.gated import Gate, GatherIndex, GatherPlan, RowGradients, RowInputs, first_layer, row_weights
 from gnnpot.ops.simd import tiles
 from gnnpot.ops.simd.kernels import FAST, sigmoid
 from gnnpot.ops.simd.tiles import TILE
@@ -56,9 +56,7 @@ class GateJVP(torch.autograd.Function):
         arrays += [s.detach().contiguous() for s in sources] + [absent] * (3 - len(sources))
         grouped = plan.group is not None
         out = like.new_zeros(2, plan.groups, gate.outs) if grouped else like.new_empty(2, plan.rows, gate.outs)
-        ctx.arguments = (
-            *(a.numpy() for a in arrays), *plan.indices, *gate.arguments, plan.parts,
-        )  # fmt: skip
+        ctx.arguments = RowInputs(*(a.numpy() for a in arrays)), plan.arrays, gate.arrays
         _forward(*ctx.arguments, out.numpy())
         ctx.arrays, ctx.gate, ctx.plan = arrays, gate, plan
         ctx.shapes = [p.shape for p in parameters]
@@ -75,11 +73,9 @@ class GateJVP(torch.autograd.Function):
         shared = plan.weights is not None
         g_weights = array("weights", 2 * rows if shared else 0, gate.outs, g_out).view(2, -1, gate.outs)
         sizes = [t.numel() for t in gate.parameters()]
-        sums = g_out.new_zeros(len(plan.parts) - 1, sum(sizes))
-        _backward(
-            *ctx.arguments, gate.own_transposed.numpy(), gate.transposed.numpy(), np.cumsum([0, *sizes]),
-            g_out.numpy(), g_features.numpy(), g_weights.numpy(), g_rows.numpy(), sums.numpy(),
-        )  # fmt: skip
+        sums = g_out.new_zeros(len(plan.arrays.parts) - 1, sum(sizes))
+        gradients = RowGradients(*(g.numpy() for g in (g_out, g_features, g_weights, g_rows)))
+        _backward(*ctx.arguments, gate.transposed_arrays, gradients, np.cumsum([0, *sizes]), sums.numpy())
         ctx.arguments = None
         g_parameters = [g.view(shape) for g, shape in zip(sums.sum(0).split(sizes), ctx.shapes, strict=True)]
         g_sources = [_sum(g_rows, index) for index in plan.sources]
@@ -93,15 +89,15 @@ def _sum(rows: Tensor, index: GatherIndex) -> Tensor:
 
 
 @njit(fastmath=FAST, forceinline=True)
-def _layers(first, count, features, own, a, i, b, j, c, k, layers, number, outs, zs, hs, scratch):
+def _layers(rows, inputs, plan, numbers, outs, zs, hs, scratch):
     """z and ż of each layer, 2 `TILE` rows after the one before in `zs`; what goes into the next one, in `hs`. The
     last has `outs` columns."""
-    width = zs.shape[1]
+    width, count = zs.shape[1], rows[1]
     units, tile, at = width // 2, TILE * width, 0
     for t in range(2):
-        first_layer(t, first, count, features, own, a, i, b, j, c, k, zs, t * tile, scratch)
-    for layer in range(number):
-        place, columns = 2 * layer * tile, outs if layer == number - 1 else units
+        first_layer(t, rows, inputs, plan, numbers.own, zs, t * tile, scratch)
+    for layer in range(numbers.depth):
+        place, columns = 2 * layer * tile, outs if layer == numbers.depth - 1 else units
         for u in range(place, place + count * width, SIMD_WIDTH):
             z = load(zs, u)
             s = sigmoid(z)
@@ -110,115 +106,116 @@ def _layers(first, count, features, own, a, i, b, j, c, k, layers, number, outs,
         for half in range(2):
             for t in range(2):
                 x, bias = place + t * tile + half * units, at + units * columns if t == 0 else -1
-                tiles.product(hs, x, width, layers, at, units, columns, bias, zs, x + 2 * tile, width, count)
+                matrix, out_rows = (at, units, columns), (x + 2 * tile, width)
+                tiles.product(hs, (x, width), numbers.layers, matrix, bias, zs, out_rows, count)
             at += units * columns + columns
 
 
 @njit(fastmath=FAST, forceinline=True)
 def _rates(x, at, tangent_at, units, norms, mean, scale):
-    """(mean ẋ, mean(n ẋ)) of half a row, 0 if there are no norms."""
+    """(mean x, s, mean ẋ, mean(n ẋ)) of half a row; the last two are 0 if there are no norms."""
     zero = x.dtype.type(0)
     if not len(norms):
-        return zero, zero
+        return mean, scale, zero, zero
     sums, along = broadcast(x, 0.0), broadcast(x, 0.0)
     for u in range(0, units, SIMD_WIDTH):
         tangent = load(x, tangent_at + u)
         sums = sums + tangent
         along = along + tangent * (load(x, at + u) - mean)
     size = x.dtype.type(units)
-    return tiles.total(sums) / size, tiles.total(along) * scale / size
+    return mean, scale, tiles.total(sums) / size, tiles.total(along) * scale / size
 
 
 @njit(fastmath=FAST, forceinline=True)
-def _rate(x, at, tangent_at, norms, scales, mean, scale, tangent_mean, along):
+def _rate(x, at, tangent_at, norms, scales, rates):
     """Sixteen of the tangent of half a row after its layer norm, if there is any."""
-    tangent = load(x, tangent_at)
+    tangent, (mean, scale, tangent_mean, along) = load(x, tangent_at), rates
     if len(norms):
         tangent = (tangent - tangent_mean - (load(x, at) - mean) * scale * along) * scale * load(norms, scales)
     return tangent
 
 
 @njit(parallel=True, fastmath=FAST, cache=True)
-def _forward(features, f, a, b, c, i, j, k, index, group, own, mix, layers, number, norms, epsilon, parts, out):
-    width = a.shape[2]
+def _forward(inputs, plan, numbers, out):
+    """Fills `out`."""
+    f, group, norms, parts, width = inputs.weights, plan.group, numbers.norms, plan.parts, inputs.x_1.shape[2]
     units, tile, size = width // 2, TILE * width, out.shape[1] * out.shape[2]
-    last, outs = 2 * number * tile, out.shape[2]
+    last, outs = 2 * numbers.depth * tile, out.shape[2]
     for part in prange(len(parts) - 1):
-        zs = np.zeros(((number + 1) * 2 * TILE, width), a.dtype)
-        hs, scratch = np.zeros_like(zs), np.zeros((TILE, width), a.dtype)
-        ws = np.ones((2 * TILE, outs), a.dtype)
+        zs = np.zeros(((numbers.depth + 1) * 2 * TILE, width), out.dtype)
+        hs, scratch = np.zeros_like(zs), np.zeros((TILE, width), out.dtype)
+        ws = np.ones((2 * TILE, outs), out.dtype)
         ws[TILE:] = 0
         for first in range(parts[part], parts[part + 1], TILE):
             count = min(TILE, parts[part + 1] - first)
-            _layers(first, count, features, own, a, i, b, j, c, k, layers, number, outs, zs, hs, scratch)
+            _layers((first, count), inputs, plan, numbers, outs, zs, hs, scratch)
             if len(f):
                 for t in range(2):
-                    row_weights(t, first, count, f, index, mix, ws, t * TILE * outs, scratch)
+                    row_weights(t, (first, count), f, plan.index_f, numbers.mix, ws, t * TILE * outs, scratch)
             for row in range(count):
                 at = last + row * width
-                m, s, n, t = tiles.norms_of_halves(zs, at, units, norms, epsilon)
-                dm, dq = _rates(zs, at, at + tile, units, norms, m, s)
-                dn, dp = _rates(zs, at + units, at + tile + units, units, norms, n, t)
+                statistics = m, s, n, t = tiles.norms_of_halves(zs, at, units, norms, numbers.epsilon)
+                v_rates = _rates(zs, at, at + tile, units, norms, m, s)
+                g_rates = _rates(zs, at + units, at + tile + units, units, norms, n, t)
                 to = (group[first + row] if len(group) else first + row) * outs
                 for u in range(0, outs, SIMD_WIDTH):
-                    v, g = tiles.halves(zs, at, units, u, norms, m, s, n, t)
-                    dv = _rate(zs, at + u, at + tile + u, norms, u, m, s, dm, dq)
-                    dg = _rate(zs, at + units + u, at + tile + units + u, norms, units + u, n, t, dn, dp)
+                    v, g = tiles.halves(zs, at, units, u, norms, statistics)
+                    dv = _rate(zs, at + u, at + tile + u, norms, u, v_rates)
+                    dg = _rate(zs, at + units + u, at + tile + units + u, norms, units + u, g_rates)
                     y, tangent, _, _, _, _ = gate_jvp(v, g, dv, dg)
                     w, dw = load(ws, row * outs + u), load(ws, (TILE + row) * outs + u)
-                    before = out if len(group) else features
+                    before = out if len(group) else inputs.features
                     store(out, size + to + u, tangent * w + y * dw + load(before, size + to + u))
                     store(out, to + u, y * w + load(before, to + u))
 
 
 @njit(parallel=True, fastmath=FAST, cache=True)
-def _backward(
-    features, f, a, b, c, i, j, k, index, group, own, mix, layers, number, norms, epsilon, parts,
-    own_transposed, transposed, offsets, g_out, g_features, g_f, g_rows, sums,
-):  # fmt: skip
-    width = a.shape[2]
+def _backward(inputs, plan, numbers, transposed, gradients, offsets, sums):
+    """Fills or adds to the gradients, and to those of each part's parameters, `sums`, where `offsets` say."""
+    f, parts, width, (g_out, g_features, g_f, g_rows) = inputs.weights, plan.parts, inputs.x_1.shape[2], gradients
     tile, rows, outs = TILE * width, g_rows.shape[1], g_out.shape[2]
     at_own, at_mix, at_layers, at_norms = offsets[0], offsets[1], offsets[2], offsets[3]
     for part in prange(len(parts) - 1):
-        zs = np.zeros(((number + 1) * 2 * TILE, width), a.dtype)
-        hs, g, h = np.zeros_like(zs), np.zeros((2 * TILE, width), a.dtype), np.zeros((2 * TILE, width), a.dtype)
-        ws, g_w = np.ones((2 * TILE, outs), a.dtype), np.zeros((2 * TILE, outs), a.dtype)
+        zs, g = np.zeros(((numbers.depth + 1) * 2 * TILE, width), sums.dtype), np.zeros((2 * TILE, width), sums.dtype)
+        hs, h = np.zeros_like(zs), np.zeros_like(g)
+        ws, g_w = np.ones((2 * TILE, outs), sums.dtype), np.zeros((2 * TILE, outs), sums.dtype)
         ws[TILE:] = 0
         total = sums[part]
         for first in range(parts[part], parts[part + 1], TILE):
             count = min(TILE, parts[part + 1] - first)
-            _layers(first, count, features, own, a, i, b, j, c, k, layers, number, outs, zs, hs, h)
+            tile_rows = (first, count)
+            _layers(tile_rows, inputs, plan, numbers, outs, zs, hs, h)
             if len(f):
                 for t in range(2):
-                    row_weights(t, first, count, f, index, mix, ws, t * TILE * outs, h)
-            _gate_backward(first, count, group, number, norms, epsilon, zs, ws, g_out, g, g_w, total, at_norms)
+                    row_weights(t, tile_rows, f, plan.index_f, numbers.mix, ws, t * TILE * outs, h)
+            _gate_backward(tile_rows, plan.group, numbers, zs, ws, g_out, g, g_w, total, at_norms)
             # rows that are not there have no part in the sums
             g[count:TILE], g[TILE + count :] = 0, 0
             if len(f):
-                _weights_backward(first, count, f, len(mix), g_w, g_f, h, total, at_mix)
-            _layers_backward(count, transposed, number, outs, zs, hs, g, h, total, at_layers)
+                _weights_backward(tile_rows, f, len(numbers.mix), g_w, g_f, h, total, at_mix)
+            _layers_backward(count, transposed.layers, numbers.depth, outs, zs, hs, g, h, total, at_layers)
             for t in range(2):
                 for at in range(0, count * width, SIMD_WIDTH):
                     store(g_rows, (t * rows + first) * width + at, load(g, t * tile + at))
-            if len(own):
-                _own_backward(first, count, features, own_transposed, g, g_features, h, total, at_own)
+            if len(numbers.own):
+                _own_backward(tile_rows, inputs.features, transposed.own, g, g_features, h, total, at_own)
 
 
 @njit(fastmath=FAST, forceinline=True)
-def _gate_backward(first, count, group, number, norms, epsilon, zs, ws, g_out, g, g_w, total, at_norms):
+def _gate_backward(rows, group, numbers, zs, ws, g_out, g, g_w, total, at_norms):
     """The gradients of the last z' and of w; equations (2) and (3)."""
-    width = zs.shape[1]
+    (first, count), width, norms = rows, zs.shape[1], numbers.norms
     units, tile, size, outs = width // 2, TILE * width, g_out.shape[1] * g_out.shape[2], g_out.shape[2]
     for row in range(count):
-        at, to, at_w = 2 * number * tile + row * width, row * width, row * outs
-        m, s, n, t = tiles.norms_of_halves(zs, at, units, norms, epsilon)
-        dm, dq = _rates(zs, at, at + tile, units, norms, m, s)
-        dn, dp = _rates(zs, at + units, at + tile + units, units, norms, n, t)
+        at, to, at_w = 2 * numbers.depth * tile + row * width, row * width, row * outs
+        statistics = m, s, n, t = tiles.norms_of_halves(zs, at, units, norms, numbers.epsilon)
+        v_rates = _rates(zs, at, at + tile, units, norms, m, s)
+        x_rates = _rates(zs, at + units, at + tile + units, units, norms, n, t)
         of = (group[first + row] if len(group) else first + row) * outs
         for u in range(0, outs, SIMD_WIDTH):
-            v, x = tiles.halves(zs, at, units, u, norms, m, s, n, t)
-            dv = _rate(zs, at + u, at + tile + u, norms, u, m, s, dm, dq)
-            dx = _rate(zs, at + units + u, at + tile + units + u, norms, units + u, n, t, dn, dp)
+            v, x = tiles.halves(zs, at, units, u, norms, statistics)
+            dv = _rate(zs, at + u, at + tile + u, norms, u, v_rates)
+            dx = _rate(zs, at + units + u, at + tile + units + u, norms, units + u, x_rates)
             y, dy, y_v, y_x, dy_v, dy_x = gate_jvp(v, x, dv, dx)
             on, tangent = load(g_out, of + u), load(g_out, size + of + u)
             store(g_w, at_w + u, on * y + tangent * dy)
@@ -230,21 +227,16 @@ def _gate_backward(first, count, group, number, norms, epsilon, zs, ws, g_out, g
             store(g, to + units + u, on * y_x + tangent * dy_x)
             store(g, tile + to + units + u, tangent * y_x)
         if len(norms):
-            _norm_backward(zs, at, units, norms, 0, m, s, dm, dq, g, to, total, at_norms)
-            _norm_backward(zs, at + units, units, norms, units, n, t, dn, dp, g, to + units, total, at_norms)
+            _norm_backward(zs, (at, units), norms, 0, v_rates, g, to, total, at_norms)
+            _norm_backward(zs, (at + units, units), norms, units, x_rates, g, to + units, total, at_norms)
 
 
 @njit(fastmath=FAST, forceinline=True)
-def _norm_backward(x, at, units, norms, scales, mean, scale, tangent_mean, along, g, g_at, total, at_norms):
-    """Equation (3), and the gradients of scale and shift."""
-    tile, size = TILE * x.shape[1], x.dtype.type(units)
-    d_sum, d_n, e_sum, e_n, e_p = (
-        broadcast(x, 0.0),
-        broadcast(x, 0.0),
-        broadcast(x, 0.0),
-        broadcast(x, 0.0),
-        broadcast(x, 0.0),
-    )
+def _norm_backward(x, half, norms, scales, rates, g, g_at, total, at_norms):
+    """Equation (3), and the gradients of scale and shift. `half`: where it begins, its length."""
+    (at, units), (mean, scale, tangent_mean, along) = half, rates
+    tile, size, zero = TILE * x.shape[1], x.dtype.type(units), broadcast(x, 0.0)
+    d_sum, d_n, e_sum, e_n, e_p = zero, zero, zero, zero, zero
     for u in range(0, units, SIMD_WIDTH):
         n = (load(x, at + u) - mean) * scale
         p = load(x, at + tile + u) - tangent_mean - n * along
@@ -269,16 +261,17 @@ def _norm_backward(x, at, units, norms, scales, mean, scale, tangent_mean, along
 
 
 @njit(fastmath=FAST, forceinline=True)
-def _weights_backward(first, count, f, mixed, g_w, g_f, scratch, total, at_mix):
+def _weights_backward(rows, f, mixed, g_w, g_f, scratch, total, at_mix):
     """The gradient of each row's f, or of W_f, from that of w."""
-    outs, rows, depth = g_w.shape[1], g_f.shape[1], f.shape[2]
+    (first, count), outs, depth = rows, g_w.shape[1], f.shape[2]
     for t in range(2):
         if mixed:
             tiles.copy(f, (t * f.shape[1] + first) * depth, count * depth, scratch)
-            tiles.accumulate(scratch, 0, depth, depth, g_w, t * TILE * outs, outs, outs, total, at_mix, count)
+            w_rows = (t * TILE * outs, outs)
+            tiles.accumulate(scratch, (0, depth), g_w, w_rows, total, (at_mix, depth, outs), count)
         else:
             for at in range(0, count * outs, SIMD_WIDTH):
-                store(g_f, (t * rows + first) * outs + at, load(g_w, t * TILE * outs + at))
+                store(g_f, (t * g_f.shape[1] + first) * outs + at, load(g_w, t * TILE * outs + at))
 
 
 @njit(fastmath=FAST, forceinline=True)
@@ -291,15 +284,16 @@ def _layers_backward(count, transposed, number, outs, zs, hs, g, h, total, at_la
         for half in range(2):
             at, column = (2 * layer * units + half * depth) * units, half * units
             to = at_layers + at + 2 * layer * units + half * depth
-            tiles.accumulate(hs, place + column, width, units, g, column, width, depth, total, to, 2 * TILE)
+            x_rows, matrix = (place + column, width), (to, units, depth)
+            tiles.accumulate(hs, x_rows, g, (column, width), total, matrix, 2 * TILE)
             for u in range(0, depth, SIMD_WIDTH):
                 shift = load(total, to + units * depth + u)
                 for row in range(count):
                     shift = shift + load(g, row * width + column + u)
                 store(total, to + units * depth + u, shift)
             for t in range(2):
-                x = t * tile + column
-                tiles.product(g, x, width, transposed, at, depth, units, -1, h, x, width, count)
+                of_half = (t * tile + column, width)
+                tiles.product(g, of_half, transposed, (at, depth, units), -1, h, of_half, count)
         for u in range(0, count * width, SIMD_WIDTH):
             z = load(zs, place + u)
             s = sigmoid(z)
@@ -309,14 +303,14 @@ def _layers_backward(count, transposed, number, outs, zs, hs, g, h, total, at_la
 
 
 @njit(fastmath=FAST, forceinline=True)
-def _own_backward(first, count, features, own_transposed, g, g_features, scratch, total, at_own):
+def _own_backward(rows, features, own_transposed, g, g_features, scratch, total, at_own):
     """Add to the gradients of the rows' own features and of W_d."""
-    width, rows, depth = g.shape[1], features.shape[1], features.shape[2]
+    (first, count), width, depth = rows, g.shape[1], features.shape[2]
     for t in range(2):
-        place, of = (t * rows + first) * depth, t * TILE * width
+        place, g_of = (t * features.shape[1] + first) * depth, (t * TILE * width, width)
         # whole fours of rows go through `scratch`, so as not to read or write too far
         tiles.copy(features, place, count * depth, scratch)
-        tiles.accumulate(scratch, 0, depth, depth, g, of, width, width, total, at_own, count)
-        tiles.product(g, of, width, own_transposed, 0, width, depth, -1, scratch, 0, depth, count)
+        tiles.accumulate(scratch, (0, depth), g, g_of, total, (at_own, depth, width), count)
+        tiles.product(g, g_of, own_transposed, (0, width, depth), -1, scratch, (0, depth), count)
         for at in range(0, count * depth, SIMD_WIDTH):
             store(g_features, place + at, load(g_features, place + at) + load(scratch, at))

@@ -17,7 +17,7 @@ Rows of L n numbers are padded to whole SIMD vectors.
 
 import math
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
@@ -40,27 +40,48 @@ if TYPE_CHECKING:
 Pullback = Callable[[Tensor, tuple[np.ndarray, ...]], Tensor]
 
 
+class CloseEdgeArrays(NamedTuple):
+    """Those of `FastCloseEdges` that the kernels need."""
+
+    radial: np.ndarray
+    envelope: np.ndarray
+    harmonics: np.ndarray
+    neighbor: np.ndarray
+    starts: np.ndarray
+    edges: np.ndarray
+    parts: np.ndarray
+
+
+class StepArrays(NamedTuple):
+    """Of the step."""
+
+    y: np.ndarray  #: [L n]
+    s: np.ndarray  #: [L², L n]
+    weight: np.ndarray  #: W, flat
+    weight_transposed: np.ndarray
+
+
 class FastThreeBody:
     """`ThreeBody` with the parameters that it has now."""
 
     def __init__(self, step: "ThreeBody") -> None:
         self.atom, bond = step.atom, step.bond.first_linear.weight
-        self._weight, self._weight_transposed = (w.numpy() for w in both_ways(bond.detach(), bond))
-        self._broadcast = _broadcast(step.max_l, step.max_n, self._weight.dtype)
+        weight, weight_transposed = (w.numpy() for w in both_ways(bond.detach(), bond))
+        y, s = _broadcast(step.max_l, step.max_n, weight.dtype)
+        self._arrays = StepArrays(y, s, weight, weight_transposed)
 
     def __call__(self, nodes: Tensor, edges: Tensor, close: FastCloseEdges) -> tuple[Tensor, Pullback]:
         """The edges after the step, and the pullback."""
         atoms = torch.sigmoid(torch.addmm(self.atom.bias, nodes, self.atom.weight.T))
-        arguments = (
-            atoms.numpy(), close.radial, close.envelope, close.harmonics, close.neighbor.index, close.starts,
-            close.edges, *self._broadcast, self._weight, close.parts,
-        )  # fmt: skip
+        close_arrays = CloseEdgeArrays(
+            close.radial, close.envelope, close.harmonics, close.neighbor.index, close.starts, close.edges, close.parts
+        )
         out = edges.clone()
-        _forward(*arguments, out.numpy())
+        _forward(atoms.numpy(), close_arrays, self._arrays, out.numpy())
 
         def pullback(g_edges: Tensor, g_close: tuple[np.ndarray, ...]) -> Tensor:
             g_ends = np.empty_like(close.radial)
-            _backward(*arguments, self._weight_transposed, g_edges.numpy(), close.most, g_ends, *g_close)
+            _backward(atoms.numpy(), close_arrays, self._arrays, g_edges.numpy(), close.most, g_ends, *g_close)
             g_atoms = close.neighbor.sum(torch.from_numpy(g_ends))
             return torch.ops.aten.sigmoid_backward(g_atoms, atoms) @ self.atom.weight
 
@@ -77,17 +98,18 @@ def _broadcast(max_l: int, max_n: int, dtype: np.dtype) -> tuple[np.ndarray, np.
 
 
 @njit(parallel=True, fastmath=FAST, cache=True)
-def _forward(atoms, radial, envelope, harmonics, neighbor, starts, edges, y, s, weight, parts, out):
+def _forward(atoms, close, step, out):
     """Adds to `out`, the edges."""
+    envelope, starts, edges, parts, y, s = close.envelope, close.starts, close.edges, close.parts, step.y, step.s
     units, columns = out.shape[1], len(y)
     for part in prange(len(parts) - 1):
         w, x, moments = tiles.zeros(TILE, columns, y), tiles.zeros(TILE, columns, y), tiles.zeros(len(s), columns, y)
         z = tiles.zeros(TILE, 2 * units, y)
         for i in range(parts[part], parts[part + 1]):
-            _moments(starts[i], starts[i + 1], atoms, radial, harmonics, neighbor, s, w, moments)
+            _moments(starts[i], starts[i + 1], atoms, close, s, w, moments)
             for first in range(starts[i], starts[i + 1], TILE):
                 count = min(TILE, starts[i + 1] - first)
-                _tile(first, count, atoms, radial, harmonics, neighbor, moments, y, weight, w, x, z)
+                _tile((first, count), atoms, close, moments, step, w, x, z)
                 for row in range(count):
                     f, at, to = envelope[first + row], 2 * row * units, edges[first + row] * units
                     for u in range(0, units, SIMD_WIDTH):
@@ -96,30 +118,30 @@ def _forward(atoms, radial, envelope, harmonics, neighbor, starts, edges, y, s, 
 
 
 @njit(parallel=True, fastmath=FAST, cache=True)
-def _backward(
-    atoms, radial, envelope, harmonics, neighbor, starts, edges, y, s, weight, parts, weight_transposed, g_edges, most,
-    g_ends, g_radial, g_envelope, g_harmonics,
-):  # fmt: skip
+def _backward(atoms, close, step, g_edges, most, g_ends, g_radial, g_envelope, g_harmonics):
     """Sets the gradients of the atoms' weights at the ends of close edges, adds to the others. `most`: the most edges
     of an atom."""
+    radial, envelope, harmonics, neighbor, starts, edges, parts = close
+    y, s, _, weight_transposed = step
     units, columns = g_edges.shape[1], len(y)
     for part in prange(len(parts) - 1):
         w, x, moments = tiles.zeros(TILE, columns, y), tiles.zeros(TILE, columns, y), tiles.zeros(len(s), columns, y)
         z, t, slopes = tiles.zeros(TILE, 2 * units, y), tiles.zeros(most + TILE, columns, y), np.zeros_like(moments)
         for i in range(parts[part], parts[part + 1]):
             begin, end = starts[i], starts[i + 1]
-            _moments(begin, end, atoms, radial, harmonics, neighbor, s, w, moments)
+            _moments(begin, end, atoms, close, s, w, moments)
             slopes[:] = 0
             for first in range(begin, end, TILE):
                 count, at_t = min(TILE, end - first), (first - begin) * columns
-                _tile(first, count, atoms, radial, harmonics, neighbor, moments, y, weight, w, x, z)
+                _tile((first, count), atoms, close, moments, step, w, x, z)
                 for row in range(count):
                     f, of, at = envelope[first + row], edges[first + row] * units, 2 * row * units
                     for u in range(0, units, SIMD_WIDTH):
                         _, along_v, along_g = gate(load(z, at + u) * f, load(z, at + units + u) * f)
                         store(z, at + u, load(g_edges, of + u) * along_v)
                         store(z, at + units + u, load(g_edges, of + u) * along_g)
-                tiles.product(z, 0, 2 * units, weight_transposed, 0, 2 * units, columns, -1, t, at_t, columns, count)
+                matrix = (0, 2 * units, columns)
+                tiles.product(z, (0, 2 * units), weight_transposed, matrix, -1, t, (at_t, columns), count)
                 for row in range(count):
                     f, at = envelope[first + row], at_t + row * columns
                     g_envelope[first + row] += _dot(t, at, x, row * columns, columns)
@@ -129,7 +151,7 @@ def _backward(
             _multiply(slopes, s)
             for k in range(begin, end):
                 at = (k - begin) * columns
-                _weights(atoms, radial, neighbor, k, w, 0)
+                _weights(atoms, close, k, w, 0)
                 for lm in range(len(s)):
                     along = _dot(t, at, moments, lm * columns, columns) + _dot(w, 0, slopes, lm * columns, columns)
                     g_harmonics[k, lm] += along
@@ -140,20 +162,20 @@ def _backward(
 
 
 @njit(fastmath=FAST, forceinline=True)
-def _moments(begin, end, atoms, radial, harmonics, neighbor, s, w, moments):
+def _moments(begin, end, atoms, close, s, w, moments):
     """M of an atom."""
     moments[:] = 0
     for k in range(begin, end):
-        _weights(atoms, radial, neighbor, k, w, 0)
-        _add_outer(harmonics, k, w, 0, moments)
+        _weights(atoms, close, k, w, 0)
+        _add_outer(close.harmonics, k, w, 0, moments)
     _multiply(moments, s)
 
 
 @njit(fastmath=FAST, forceinline=True)
-def _weights(atoms, radial, neighbor, k, w, row):
+def _weights(atoms, close, k, w, row):
     """w(k), to a row of w."""
-    for n in range(radial.shape[1]):
-        w[row, n] = atoms[neighbor[k], n] * radial[k, n]
+    for n in range(close.radial.shape[1]):
+        w[row, n] = atoms[close.neighbor[k], n] * close.radial[k, n]
 
 
 @njit(fastmath=FAST, forceinline=True)
@@ -192,10 +214,10 @@ def _dot(a, at_a, b, at_b, columns):
 
 
 @njit(fastmath=FAST, forceinline=True)
-def _tile(first, count, atoms, radial, harmonics, neighbor, moments, y, weight, w, x, z):
-    """T of some close edges, to x, and W T, to z."""
-    columns = len(y)
+def _tile(rows, atoms, close, moments, step, w, x, z):
+    """T of some close edges, the first and how many, to x, and W T, to z."""
+    (first, count), columns, width = rows, len(step.y), z.shape[1]
     for row in range(count):
-        _weights(atoms, radial, neighbor, first + row, w, row)
-        _project(harmonics, first + row, moments, y, w, row * columns, x, row * columns)
-    tiles.product(x, 0, columns, weight, 0, radial.shape[1], z.shape[1], -1, z, 0, z.shape[1], count)
+        _weights(atoms, close, first + row, w, row)
+        _project(close.harmonics, first + row, moments, step.y, w, row * columns, x, row * columns)
+    tiles.product(x, (0, columns), step.weight, (0, close.radial.shape[1], width), -1, z, (0, width), count)

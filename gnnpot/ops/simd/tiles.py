@@ -1,9 +1,9 @@
 """Matrix products of a few rows, and what stands between them, for kernels that keep such a tile in the first cache.
 
-A tile is `TILE` rows. In products, `at` and `stride` count numbers of contiguous arrays, and widths are
-multiples of `SIMD_WIDTH`.
-Functions take whole arrays and positions in them, and are compiled into their callers: to hand on a view of an array
-costs more than some of them do.
+A tile is `TILE` rows. Arrays are contiguous, and what is meant of them is said in numbers: `x_rows` are where the first
+row of x begins, and how far it is from one row to the next; a `matrix` is where it begins, its rows and its columns,
+which are a multiple of `SIMD_WIDTH`. Functions take whole arrays and positions in them, and are compiled into their
+callers: to hand on a view of an array costs more than some of them do.
 """
 
 import math
@@ -35,68 +35,61 @@ def copy(x, at, count, out):
 
 
 @njit(fastmath=FAST, forceinline=True)
-def product(x, x_at, x_stride, w, w_at, depth, columns, bias, out, out_at, out_stride, rows):
-    """out = x w + bias, x [rows, depth], w [depth, columns] at `w_at`, bias [columns] of w at `bias`, -1: none.
-
-    Rows are rounded up to a multiple of 4.
-    """
-    product_from(x, x_at, x_stride, w, w_at, depth, columns, w, bias, 0, out, out_at, out_stride, rows)
+def product(x, x_rows, w, matrix, bias, out, out_rows, rows):
+    """out = x w + bias, which is [columns] of w at `bias`, -1: none. Rows are rounded up to a multiple of 4."""
+    product_from(x, x_rows, w, matrix, w, (bias, 0), out, out_rows, rows)
 
 
 @njit(fastmath=FAST, forceinline=True)
-def product_from(
-    x, x_at, x_stride, w, w_at, depth, columns, start, start_at, start_stride, out, out_at, out_stride, rows
-):  # fmt: skip
-    """out = x w + what stands in `start` from `start_at` on, -1: nothing; otherwise as `product`."""
+def product_from(x, x_rows, w, matrix, start, start_rows, out, out_rows, rows):
+    """out = x w + start, whose rows begin at -1 if there is none; otherwise as `product`."""
+    (x_at, x_step), (w_at, depth, columns), (start_at, start_step), (out_at, out_step) = (
+        x_rows, matrix, start_rows, out_rows,
+    )  # fmt: skip
     for row in range(0, rows, 4):
-        x_row, out_row = x_at + row * x_stride, out_at + row * out_stride
-        first = start_at + row * start_stride if start_at >= 0 else -1
+        four, to = (x_at + row * x_step, x_step), out_at + row * out_step
+        first = start_at + row * start_step if start_at >= 0 else -1
         column = 0
         while column + _WIDE <= columns:
-            _wide(
-                x, x_row, x_stride, w, w_at + column, columns, depth, start, first, start_stride,
-                out, out_row + column, out_stride,
-            )  # fmt: skip
+            place = (w_at + column, depth, columns)
+            _wide(x, four, w, place, start, (first, start_step), out, (to + column, out_step))
             first = first + _WIDE if first >= 0 else -1
             column += _WIDE
         while column < columns:
-            _narrow(
-                x, x_row, x_stride, w, w_at + column, columns, depth, start, first, start_stride,
-                out, out_row + column, out_stride,
-            )  # fmt: skip
+            place = (w_at + column, depth, columns)
+            _narrow(x, four, w, place, start, (first, start_step), out, (to + column, out_step))
             first = first + SIMD_WIDTH if first >= 0 else -1
             column += SIMD_WIDTH
 
 
 @njit(fastmath=FAST, forceinline=True)
-def product_of_rows(
-    x, x_at, x_stride, w, w_at, depth, columns, start, start_at, start_stride, out, out_at, out_stride, rows
-):  # fmt: skip
-    """As `product_from`, but of exactly `rows` rows; `depth` is a multiple of 4."""
+def product_of_rows(x, x_rows, w, matrix, start, start_rows, out, out_rows, rows):
+    """As `product_from`, but of exactly `rows` rows; those of the matrix are a multiple of 4."""
     fours = rows - rows % 4
-    product_from(
-        x, x_at, x_stride, w, w_at, depth, columns, start, start_at, start_stride, out, out_at, out_stride, fours
-    )
+    product_from(x, x_rows, w, matrix, start, start_rows, out, out_rows, fours)
+    w_at, depth, columns = matrix
     for row in range(fours, rows):
-        x_row, out_row, first = x_at + row * x_stride, out_at + row * out_stride, start_at + row * start_stride
+        x_at, to = x_rows[0] + row * x_rows[1], out_rows[0] + row * out_rows[1]
+        first = start_rows[0] + row * start_rows[1]
         for column in range(0, columns, SIMD_WIDTH):
             # four sums, as one would wait for each of its terms
             a = b = c = d = broadcast(w, 0.0)
-            if start_at >= 0:
+            if start_rows[0] >= 0:
                 a = load(start, first + column)
-            place, step = w_at + column, columns
+            place = w_at + column
             for k in range(0, depth - 3, 4):
-                a = fma(broadcast_at(x, x_row + k), load(w, place), a)
-                b = fma(broadcast_at(x, x_row + k + 1), load(w, place + step), b)
-                c = fma(broadcast_at(x, x_row + k + 2), load(w, place + 2 * step), c)
-                d = fma(broadcast_at(x, x_row + k + 3), load(w, place + 3 * step), d)
-                place += 4 * step
-            store(out, out_row + column, (a + b) + (c + d))
+                a = fma(broadcast_at(x, x_at + k), load(w, place), a)
+                b = fma(broadcast_at(x, x_at + k + 1), load(w, place + columns), b)
+                c = fma(broadcast_at(x, x_at + k + 2), load(w, place + 2 * columns), c)
+                d = fma(broadcast_at(x, x_at + k + 3), load(w, place + 3 * columns), d)
+                place += 4 * columns
+            store(out, to + column, (a + b) + (c + d))
 
 
 @njit(fastmath=FAST, forceinline=True)
-def _wide(x, x_at, x_stride, w, w_at, w_stride, depth, start, start_at, start_stride, out, at, stride):
+def _wide(x, x_rows, w, matrix, start, start_rows, out, out_rows):
     """4 rows of 4 vectors: sixteen sums in registers."""
+    (x_at, x_step), (w_at, depth, columns), (start_at, start_step) = x_rows, matrix, start_rows
     zero = broadcast(w, 0.0)
     a0, a1, a2, a3 = zero, zero, zero, zero
     b0, b1, b2, b3 = zero, zero, zero, zero
@@ -104,22 +97,22 @@ def _wide(x, x_at, x_stride, w, w_at, w_stride, depth, start, start_at, start_st
     d0, d1, d2, d3 = zero, zero, zero, zero
     if start_at >= 0:
         a0, a1, a2, a3 = _load4(start, start_at)
-        b0, b1, b2, b3 = _load4(start, start_at + start_stride)
-        c0, c1, c2, c3 = _load4(start, start_at + 2 * start_stride)
-        d0, d1, d2, d3 = _load4(start, start_at + 3 * start_stride)
+        b0, b1, b2, b3 = _load4(start, start_at + start_step)
+        c0, c1, c2, c3 = _load4(start, start_at + 2 * start_step)
+        d0, d1, d2, d3 = _load4(start, start_at + 3 * start_step)
     for k in range(depth):
-        place = w_at + k * w_stride
-        w0, w1, w2, w3 = _load4(w, place)
-        xa, xb = broadcast_at(x, x_at + k), broadcast_at(x, x_at + x_stride + k)
-        xc, xd = broadcast_at(x, x_at + 2 * x_stride + k), broadcast_at(x, x_at + 3 * x_stride + k)
+        w0, w1, w2, w3 = _load4(w, w_at + k * columns)
+        xa, xb = broadcast_at(x, x_at + k), broadcast_at(x, x_at + x_step + k)
+        xc, xd = broadcast_at(x, x_at + 2 * x_step + k), broadcast_at(x, x_at + 3 * x_step + k)
         a0, a1, a2, a3 = fma(xa, w0, a0), fma(xa, w1, a1), fma(xa, w2, a2), fma(xa, w3, a3)
         b0, b1, b2, b3 = fma(xb, w0, b0), fma(xb, w1, b1), fma(xb, w2, b2), fma(xb, w3, b3)
         c0, c1, c2, c3 = fma(xc, w0, c0), fma(xc, w1, c1), fma(xc, w2, c2), fma(xc, w3, c3)
         d0, d1, d2, d3 = fma(xd, w0, d0), fma(xd, w1, d1), fma(xd, w2, d2), fma(xd, w3, d3)
+    at, step = out_rows
     _store4(out, at, a0, a1, a2, a3)
-    _store4(out, at + stride, b0, b1, b2, b3)
-    _store4(out, at + 2 * stride, c0, c1, c2, c3)
-    _store4(out, at + 3 * stride, d0, d1, d2, d3)
+    _store4(out, at + step, b0, b1, b2, b3)
+    _store4(out, at + 2 * step, c0, c1, c2, c3)
+    _store4(out, at + 3 * step, d0, d1, d2, d3)
 
 
 @njit(fastmath=FAST, forceinline=True)
@@ -131,77 +124,77 @@ def _store4(out, at, x0, x1, x2, x3):
 
 
 @njit(fastmath=FAST, forceinline=True)
-def _narrow(x, x_at, x_stride, w, w_at, w_stride, depth, start, start_at, start_stride, out, at, stride):
+def _narrow(x, x_rows, w, matrix, start, start_rows, out, out_rows):
     """4 rows of one vector."""
+    (x_at, x_step), (w_at, depth, columns), (start_at, start_step) = x_rows, matrix, start_rows
     zero = broadcast(w, 0.0)
     a, b, c, d = zero, zero, zero, zero
     if start_at >= 0:
-        a, b = load(start, start_at), load(start, start_at + start_stride)
-        c, d = load(start, start_at + 2 * start_stride), load(start, start_at + 3 * start_stride)
+        a, b = load(start, start_at), load(start, start_at + start_step)
+        c, d = load(start, start_at + 2 * start_step), load(start, start_at + 3 * start_step)
     for k in range(depth):
-        vector = load(w, w_at + k * w_stride)
-        a, b = fma(broadcast_at(x, x_at + k), vector, a), fma(broadcast_at(x, x_at + x_stride + k), vector, b)
-        c = fma(broadcast_at(x, x_at + 2 * x_stride + k), vector, c)
-        d = fma(broadcast_at(x, x_at + 3 * x_stride + k), vector, d)
+        vector = load(w, w_at + k * columns)
+        a, b = fma(broadcast_at(x, x_at + k), vector, a), fma(broadcast_at(x, x_at + x_step + k), vector, b)
+        c = fma(broadcast_at(x, x_at + 2 * x_step + k), vector, c)
+        d = fma(broadcast_at(x, x_at + 3 * x_step + k), vector, d)
+    at, step = out_rows
     store(out, at, a)
-    store(out, at + stride, b)
-    store(out, at + 2 * stride, c)
-    store(out, at + 3 * stride, d)
+    store(out, at + step, b)
+    store(out, at + 2 * step, c)
+    store(out, at + 3 * step, d)
 
 
 @njit(fastmath=FAST, forceinline=True)
-def accumulate(x, x_at, x_stride, depth, g, g_at, g_stride, columns, out, out_at, rows):
-    """out += xᵀ g, x [rows, depth], g [rows, columns], out [depth, columns] at `out_at`."""
+def accumulate(x, x_rows, g, g_rows, out, matrix, rows):
+    """out += xᵀ g, which is a matrix of `out`, of `rows` rows of x and of g."""
+    (x_at, x_step), (g_at, g_step), (out_at, depth, columns) = x_rows, g_rows, matrix
     fours = depth - depth % 4
     for k in range(0, fours, 4):
         column, place = 0, out_at + k * columns
         while column + _WIDE <= columns:
-            _wide_sum(x, x_at + k, x_stride, g, g_at + column, g_stride, out, place + column, columns, rows)
+            four = (g_at + column, g_step)
+            _wide_sum(x, (x_at + k, x_step), g, four, out, (place + column, columns), rows)
             column += _WIDE
         while column < columns:
             for n in range(4):
-                _narrow_sum(
-                    x, x_at + k + n, x_stride, g, g_at + column, g_stride, out, place + n * columns + column, rows
-                )
+                to = place + n * columns + column
+                _narrow_sum(x, (x_at + k + n, x_step), g, (g_at + column, g_step), out, to, rows)
             column += SIMD_WIDTH
     for k in range(fours, depth):
         for column in range(0, columns, SIMD_WIDTH):
-            at = out_at + k * columns + column
-            _narrow_sum(x, x_at + k, x_stride, g, g_at + column, g_stride, out, at, rows)
+            to = out_at + k * columns + column
+            _narrow_sum(x, (x_at + k, x_step), g, (g_at + column, g_step), out, to, rows)
 
 
 @njit(fastmath=FAST, forceinline=True)
-def _wide_sum(x, x_at, x_stride, g, g_at, g_stride, out, at, stride, rows):
+def _wide_sum(x, x_rows, g, g_rows, out, out_rows, rows):
     """4 rows of 4 vectors of `out`: sixteen sums in registers."""
+    at, step = out_rows
     a0, a1, a2, a3 = _load4(out, at)
-    b0, b1, b2, b3 = _load4(out, at + stride)
-    c0, c1, c2, c3 = _load4(out, at + 2 * stride)
-    d0, d1, d2, d3 = _load4(out, at + 3 * stride)
+    b0, b1, b2, b3 = _load4(out, at + step)
+    c0, c1, c2, c3 = _load4(out, at + 2 * step)
+    d0, d1, d2, d3 = _load4(out, at + 3 * step)
     for row in range(rows):
-        g0, g1, g2, g3 = _load4(g, g_at + row * g_stride)
-        place = x_at + row * x_stride
-        xa, xb, xc, xd = (
-            broadcast_at(x, place),
-            broadcast_at(x, place + 1),
-            broadcast_at(x, place + 2),
-            broadcast_at(x, place + 3),
-        )
+        g0, g1, g2, g3 = _load4(g, g_rows[0] + row * g_rows[1])
+        place = x_rows[0] + row * x_rows[1]
+        xa, xb = broadcast_at(x, place), broadcast_at(x, place + 1)
+        xc, xd = broadcast_at(x, place + 2), broadcast_at(x, place + 3)
         a0, a1, a2, a3 = fma(xa, g0, a0), fma(xa, g1, a1), fma(xa, g2, a2), fma(xa, g3, a3)
         b0, b1, b2, b3 = fma(xb, g0, b0), fma(xb, g1, b1), fma(xb, g2, b2), fma(xb, g3, b3)
         c0, c1, c2, c3 = fma(xc, g0, c0), fma(xc, g1, c1), fma(xc, g2, c2), fma(xc, g3, c3)
         d0, d1, d2, d3 = fma(xd, g0, d0), fma(xd, g1, d1), fma(xd, g2, d2), fma(xd, g3, d3)
     _store4(out, at, a0, a1, a2, a3)
-    _store4(out, at + stride, b0, b1, b2, b3)
-    _store4(out, at + 2 * stride, c0, c1, c2, c3)
-    _store4(out, at + 3 * stride, d0, d1, d2, d3)
+    _store4(out, at + step, b0, b1, b2, b3)
+    _store4(out, at + 2 * step, c0, c1, c2, c3)
+    _store4(out, at + 3 * step, d0, d1, d2, d3)
 
 
 @njit(fastmath=FAST, forceinline=True)
-def _narrow_sum(x, x_at, x_stride, g, g_at, g_stride, out, at, rows):
+def _narrow_sum(x, x_rows, g, g_rows, out, at, rows):
     """One vector of `out`."""
     a = load(out, at)
     for row in range(rows):
-        a = fma(broadcast_at(x, x_at + row * x_stride), load(g, g_at + row * g_stride), a)
+        a = fma(broadcast_at(x, x_rows[0] + row * x_rows[1]), load(g, g_rows[0] + row * g_rows[1]), a)
     store(out, at, a)
 
 
@@ -252,11 +245,12 @@ def _mean_and_scale(x, at, units, epsilon):
 
 
 @njit(fastmath=FAST, forceinline=True)
-def halves(x, at, units, u, norms, m, s, n, t):
+def halves(x, at, units, u, norms, statistics):
     """Sixteen of a and of b in the gate silu(a) σ(b): both halves of a row after their layer norms, if there are any.
 
-    norms [scale and shift, value and gate, u], or of length 0.
+    `statistics` by `norms_of_halves`; norms [scale and shift, value and gate, u], or of length 0.
     """
+    m, s, n, t = statistics
     a, b = load(x, at + u), load(x, at + units + u)
     if len(norms):
         a = (a - m) * s * load(norms, u) + load(norms, 2 * units + u)
@@ -265,16 +259,21 @@ def halves(x, at, units, u, norms, m, s, n, t):
 
 
 @njit(fastmath=FAST, forceinline=True)
-def halves_backward(x, at, units, norms, m, s, n, t, g, g_at):
+def halves_backward(x, at, units, norms, statistics, g, g_at):
     """g <- the gradients of both halves, from those of a and b: through their layer norms, if there are any."""
     if len(norms):
-        _norm_backward(x, at, units, norms, 0, m, s, g, g_at)
-        _norm_backward(x, at + units, units, norms, units, n, t, g, g_at + units)
+        m, s, n, t = statistics
+        _norm_backward(x, (at, units), norms, 0, (m, s), g, g_at)
+        _norm_backward(x, (at + units, units), norms, units, (n, t), g, g_at + units)
 
 
 @njit(fastmath=FAST, forceinline=True)
-def _norm_backward(x, at, units, norms, scales, mean, scale, g, g_at):
-    """Of n = (x - mean) scale, with d the gradient of n: scale (d - mean(d) - n mean(d n))."""
+def _norm_backward(x, half, norms, scales, statistics, g, g_at):
+    """Of n = (x - mean) scale, with d the gradient of n: scale (d - mean(d) - n mean(d n)).
+
+    `half`: where it begins, its length; `statistics`: mean and scale.
+    """
+    (at, units), (mean, scale) = half, statistics
     sums, along = broadcast(x, 0.0), broadcast(x, 0.0)
     for u in range(0, units, SIMD_WIDTH):
         d = load(g, g_at + u) * load(norms, scales + u)

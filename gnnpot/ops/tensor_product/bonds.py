@@ -24,6 +24,10 @@ with Q made of h_Y as R is of Y, and u = w ⊙ h_x + h_w ⊙ x:
 array for each part, since bonds of two parts may meet at an atom.
 """
 
+from typing import NamedTuple
+
+import numpy as np
+
 from gnnpot.compiler.decorator import njit, prange
 from gnnpot.ops.simd.kernels import FAST
 from gnnpot.ops.simd.vectors import SIMD_WIDTH, aligned, broadcast, broadcast_at, fma, load, mul, store, total
@@ -43,46 +47,59 @@ from gnnpot.ops.tensor_product.layout import (
 )  # fmt: skip
 
 
+class Bonds(NamedTuple):
+    """U bonds, and the paths of their products."""
+
+    ends: np.ndarray  #: [U, 2] atoms i and j
+    parts: np.ndarray  #: where the bonds of each thread begin, and where the last end
+    paths: np.ndarray  #: see `ProductLayout`
+    atoms: int
+
+
+class Factors(NamedTuple):
+    """Those of the product but g, and what belongs to them: gradients, and h."""
+
+    x: np.ndarray  #: flat; what is summed up at atoms, [parts, features]
+    harmonics: np.ndarray  #: [U, harmonics]
+    weights: np.ndarray  #: [U, weights]
+
+
 @njit(parallel=True, fastmath=FAST, cache=True)
-def convolve(x, harmonics, weights, ends, parts, paths, constants, atoms, out):
+def convolve(factors, bonds, constants, out):
     """Equation (1), added to `out` [parts, messages]."""
+    paths, parts, x = bonds.paths, bonds.parts, factors.x
     for part in prange(len(parts) - 1):
         rotation, to = aligned(largest(paths), x), out[part]
         from_i, from_j = aligned(_rows(paths), x), aligned(_rows(paths), x)
         for b in range(parts[part], parts[part + 1]):
             for p in range(len(paths)):
-                _, _, _, g_i, g_j = _begin(
-                    x, harmonics, weights, ends, b, paths, p, constants, atoms, rotation, from_i, from_j
-                )
+                _, _, _, g_i, g_j = _begin(factors, bonds, constants, b, p, rotation, from_i, from_j)
                 _add_messages(rotation, from_i, from_j, paths, p, to, g_i, g_j)
 
 
 @njit(parallel=True, fastmath=FAST, cache=True)
-def convolve_backward(g, x, harmonics, weights, ends, parts, paths, constants, atoms, to_x, to_harmonics, to_weights):
-    """Equation (2): adds to `to_x` [parts, features]; the others are set."""
+def convolve_backward(g, factors, bonds, constants, to):
+    """Equation (2): adds to `to.x`; the others are set."""
+    paths, parts, (x, harmonics, _), (to_x, to_harmonics, to_weights) = bonds.paths, bonds.parts, factors, to
     for part in prange(len(parts) - 1):
         rotation, products = aligned(largest(paths), x), aligned(largest(paths) * SIMD_WIDTH, x)
         from_i, from_j = aligned(_rows(paths), x), aligned(_rows(paths), x)
-        sums, to = aligned(harmonics.shape[1] * SIMD_WIDTH, x), to_x[part]
+        sums, on_x = aligned(harmonics.shape[1] * SIMD_WIDTH, x), to_x[part]
         for b in range(parts[part], parts[part + 1]):
             sums[:] = 0
             for p in range(len(paths)):
-                w, x_i, x_j, g_i, g_j = _begin(
-                    x, harmonics, weights, ends, b, paths, p, constants, atoms, rotation, from_i, from_j
-                )
-                _multiply(g, g_i, g_j, from_i, from_j, paths, p, products)
+                places = _begin(factors, bonds, constants, b, p, rotation, from_i, from_j)
+                _multiply(g, places, from_i, from_j, paths, p, products)
                 add_contracted(products, constants, paths, p, sums)
-                _backward(g, g_i, g_j, rotation, x, x_i, x_j, weights, w, paths, p, to, to_weights)
+                _backward(g, places, rotation, factors, paths, p, on_x, to_weights)
             for m in range(harmonics.shape[1]):
                 to_harmonics[b, m] = total(load(sums, m * SIMD_WIDTH))
 
 
 @njit(parallel=True, fastmath=FAST, cache=True)
-def convolve_twice(
-    g, x, harmonics, weights, h_x, h_harmonics, h_weights, ends, parts, paths, constants, atoms,
-    to_g, to_x, to_harmonics, to_weights,
-):  # fmt: skip
-    """Equation (4): adds to `to_g` [parts, messages] and `to_x` [parts, features]; the others are set."""
+def convolve_twice(g, factors, h, bonds, constants, to_g, to):
+    """Equation (4): adds to `to_g` [parts, messages] and `to.x`; the others are set."""
+    paths, parts, (x, harmonics, _), (to_x, to_harmonics, to_weights) = bonds.paths, bonds.parts, factors, to
     for part in prange(len(parts) - 1):
         rotation, turning = aligned(largest(paths), x), aligned(largest(paths), x)
         products, sums = aligned(largest(paths) * SIMD_WIDTH, x), aligned(harmonics.shape[1] * SIMD_WIDTH, x)
@@ -91,28 +108,25 @@ def convolve_twice(
         for b in range(parts[part], parts[part + 1]):
             sums[:] = 0
             for p in range(len(paths)):
-                w, x_i, x_j, g_i, g_j = _begin(
-                    x, harmonics, weights, ends, b, paths, p, constants, atoms, rotation, from_i, from_j
-                )
-                set_rotation(h_harmonics, b * harmonics.shape[1], constants.all, paths, p, turning)
+                places = w, x_i, x_j, g_i, g_j = _begin(factors, bonds, constants, b, p, rotation, from_i, from_j)
+                set_rotation(h.harmonics, b * harmonics.shape[1], constants.all, paths, p, turning)
                 _add_messages(turning, from_i, from_j, paths, p, on_g, g_i, g_j)
-                _weighted_twice(x, h_x, x_j, weights, h_weights, w, paths, p, 1, from_j)
-                _weighted_twice(x, h_x, x_i, weights, h_weights, w, paths, p, paths[p, SIGN], from_i)
+                _weighted_twice(factors, h, x_j, w, paths, p, 1, from_j)
+                _weighted_twice(factors, h, x_i, w, paths, p, paths[p, SIGN], from_i)
                 _add_messages(rotation, from_i, from_j, paths, p, on_g, g_i, g_j)
-                _multiply(g, g_i, g_j, from_i, from_j, paths, p, products)
+                _multiply(g, places, from_i, from_j, paths, p, products)
                 add_contracted(products, constants, paths, p, sums)
-                _twice(
-                    g, g_i, g_j, rotation, turning, x, h_x, x_i, x_j, weights, h_weights, w, paths, p, on_x, to_weights
-                )
+                _twice(g, places, rotation, turning, factors, h, paths, p, on_x, to_weights)
             for m in range(harmonics.shape[1]):
                 to_harmonics[b, m] = total(load(sums, m * SIMD_WIDTH))
 
 
 @njit(fastmath=FAST, forceinline=True)
-def _begin(x, harmonics, weights, ends, b, paths, p, constants, atoms, rotation, from_i, from_j):
+def _begin(factors, bonds, constants, b, p, rotation, from_i, from_j):
     """R and the weighted features of a path at both ends of a bond; where its weights begin, features and messages of i
     and j."""
-    i, j, w = ends[b, 0], ends[b, 1], b * weights.shape[1] + paths[p, WEIGHT]
+    (x, harmonics, weights), paths, atoms = factors, bonds.paths, bonds.atoms
+    i, j, w = bonds.ends[b, 0], bonds.ends[b, 1], b * weights.shape[1] + paths[p, WEIGHT]
     set_rotation(harmonics, b * harmonics.shape[1], constants.all, paths, p, rotation)
     x_i = paths[p, FEATURE] * atoms + i * paths[p, FEATURE_SIZE]
     x_j = paths[p, FEATURE] * atoms + j * paths[p, FEATURE_SIZE]
@@ -142,8 +156,9 @@ def _weighted(x, feature, weights, w, paths, p, sign, rows):
 
 
 @njit(fastmath=FAST, forceinline=True)
-def _weighted_twice(x, h_x, feature, weights, h_weights, w, paths, p, sign, rows):
+def _weighted_twice(factors, h, feature, w, paths, p, sign, rows):
     """sign u, [m1, channels]."""
+    (x, _, weights), (h_x, _, h_weights) = factors, h
     width, factor = paths[p, WIDTH], broadcast(x, sign)
     for c in range(0, width, SIMD_WIDTH):
         weight, h_weight = mul(factor, load(weights, w + c)), mul(factor, load(h_weights, w + c))
@@ -174,8 +189,9 @@ def _add(array, position, vector):
 
 
 @njit(fastmath=FAST, forceinline=True)
-def _multiply(g, g_i, g_j, from_i, from_j, paths, p, products):
+def _multiply(g, places, from_i, from_j, paths, p, products):
     """∂S/∂R or ∂L/∂R, [(m3, m1), SIMD_WIDTH]: sums over vectors are left for later, since they are slow."""
+    _, _, _, g_i, g_j = places
     n1, row, width = paths[p, N1], paths[p, OUT_ROW], paths[p, WIDTH]
     for m3 in range(paths[p, N3]):
         for m1 in range(n1):
@@ -187,8 +203,9 @@ def _multiply(g, g_i, g_j, from_i, from_j, paths, p, products):
 
 
 @njit(fastmath=FAST, forceinline=True)
-def _backward(g, g_i, g_j, rotation, x, x_i, x_j, weights, w, paths, p, to_x, to_weights):
+def _backward(g, places, rotation, factors, paths, p, to_x, to_weights):
     """∂S/∂x and ∂S/∂w of equation (2)."""
+    (w, x_i, x_j, g_i, g_j), (x, _, weights) = places, factors
     n1, row, width, sign = paths[p, N1], paths[p, OUT_ROW], paths[p, WIDTH], broadcast(x, paths[p, SIGN])
     for c in range(0, width, SIMD_WIDTH):
         weight, dot = load(weights, w + c), broadcast(x, 0.0)
@@ -206,8 +223,9 @@ def _backward(g, g_i, g_j, rotation, x, x_i, x_j, weights, w, paths, p, to_x, to
 
 
 @njit(fastmath=FAST, forceinline=True)
-def _twice(g, g_i, g_j, rotation, turning, x, h_x, x_i, x_j, weights, h_weights, w, paths, p, to_x, to_weights):
+def _twice(g, places, rotation, turning, factors, h, paths, p, to_x, to_weights):
     """∂L/∂x and ∂L/∂w of equation (4)."""
+    (w, x_i, x_j, g_i, g_j), (x, _, weights), (h_x, _, h_weights) = places, factors, h
     n1, row, width, sign = paths[p, N1], paths[p, OUT_ROW], paths[p, WIDTH], broadcast(x, paths[p, SIGN])
     for c in range(0, width, SIMD_WIDTH):
         weight, h_weight, dot = load(weights, w + c), load(h_weights, w + c), broadcast(x, 0.0)

@@ -1,7 +1,7 @@
 """The tensor product over bonds, each an edge and its reverse, differentiable twice, and along a direction."""
 
 import operator
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import reduce
 from typing import Any
 
@@ -29,26 +29,55 @@ def product_over_bonds(
     Returns:
         Messages, for each l [N, 2l+1, channels of all paths that end in l].
     """
-    run = _KernelArguments(layout, ends, len(features[0]))
+    run = _Kernels(layout, ends, len(features[0]))
     out = _Product.apply(run, layout.features.join(features), harmonics.contiguous(), layout.weights.pad(weights))
     return layout.messages.split(out)
 
 
-class _KernelArguments:
-    """The arguments of the kernels that have no derivatives."""
+class _Kernels:
+    """The kernels on the bonds of a graph; flat tensors [parts, …] are what each thread has summed up at atoms."""
 
     def __init__(self, layout: ProductLayout, ends: np.ndarray, atoms: int) -> None:
         self.parts = np.linspace(0, len(ends), torch.get_num_threads() + 1).astype(np.int64)
         self.sizes = {"features": atoms * layout.features.size, "messages": atoms * layout.messages.size}
-        self.fixed = (ends, self.parts, layout.paths, layout.constants, atoms)
+        self.bonds = kernels.Bonds(ends, self.parts, layout.paths, atoms)
+        self.constants = layout.constants
 
-    def sums(self, name: str, like: Tensor) -> Tensor:
+    def _sums(self, name: str, like: Tensor) -> Tensor:
         """Zeros for features or messages, for each part."""
         return like.new_zeros(len(self.parts) - 1, self.sizes[name])
 
-    def __call__(self, kernel: Callable, given: tuple[Tensor, ...], *results: Tensor) -> None:
+    def _no_gradients(self, factors: tuple[Tensor, ...]) -> tuple[Tensor, Tensor, Tensor]:
+        """Room for those of x, Y and w."""
+        x, harmonics, weights = factors
+        return self._sums("features", x), torch.empty_like(harmonics), torch.empty_like(weights)
+
+    def product(self, factors: tuple[Tensor, ...]) -> Tensor:
+        """Equation (1) of `bonds`, for x, Y and w."""
         follow_torch()
-        kernel(*(t.detach().numpy() for t in given), *self.fixed, *(t.numpy() for t in results))
+        out = self._sums("messages", factors[0])
+        kernels.convolve(_arrays(factors), self.bonds, self.constants, out.numpy())
+        return _summed(out)
+
+    def backward(self, g: Tensor, factors: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        """Equation (2): the gradients of x, Y and w."""
+        follow_torch()
+        to = self._no_gradients(factors)
+        kernels.convolve_backward(g.detach().numpy(), _arrays(factors), self.bonds, self.constants, _arrays(to))
+        return _summed(to[0]), *to[1:]
+
+    def twice(self, g: Tensor, factors: tuple[Tensor, ...], h: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        """Equation (4): the gradients of g, x, Y and w."""
+        follow_torch()
+        to_g, to = self._sums("messages", g), self._no_gradients(factors)
+        kernels.convolve_twice(
+            g.detach().numpy(), _arrays(factors), _arrays(h), self.bonds, self.constants, to_g.numpy(), _arrays(to)
+        )
+        return _summed(to_g), _summed(to[0]), *to[1:]
+
+
+def _arrays(factors: tuple[Tensor, ...]) -> kernels.Factors:
+    return kernels.Factors(*(t.detach().numpy() for t in factors))
 
 
 def _summed(parts: Tensor) -> Tensor:
@@ -56,27 +85,21 @@ def _summed(parts: Tensor) -> Tensor:
     return parts[0] if len(parts) == 1 else parts.sum(0)
 
 
-def _product(run: _KernelArguments, factors: tuple[Tensor, ...]) -> Tensor:
-    out = run.sums("messages", factors[0])
-    run(kernels.convolve, factors, out)
-    return _summed(out)
-
-
 class _Product(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, run: _KernelArguments, *factors: Tensor) -> Tensor:
+    def forward(ctx: Any, run: _Kernels, *factors: Tensor) -> Tensor:
         """`factors`: flat features x, harmonics Y [U, harmonics] and weights w [U, weights], contiguous."""
         ctx.run = run
         ctx.save_for_backward(*factors)
         ctx.save_for_forward(*factors)
-        return _product(run, factors)
+        return run.product(factors)
 
     @staticmethod
     def jvp(ctx: Any, _: None, *tangents: Tensor | None) -> Tensor:
         """The tangent: linear in each factor, so one product for each that changes."""
         factors = ctx.saved_tensors
         changes = [(k, tangent.contiguous()) for k, tangent in enumerate(tangents) if tangent is not None]
-        products = (_product(ctx.run, (*factors[:k], tangent, *factors[k + 1 :])) for k, tangent in changes)
+        products = (ctx.run.product((*factors[:k], tangent, *factors[k + 1 :])) for k, tangent in changes)
         return reduce(operator.add, products)
 
     @staticmethod
@@ -86,21 +109,15 @@ class _Product(torch.autograd.Function):
 
 class _Pullback(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, run: _KernelArguments, *factors: Tensor) -> tuple[Tensor, ...]:
+    def forward(ctx: Any, run: _Kernels, *factors: Tensor) -> tuple[Tensor, ...]:
         """The derivatives of g · `_Product`, for the factors g, x, Y, w."""
         ctx.run = run
         ctx.save_for_backward(*factors)
-        _, x, harmonics, weights = factors
-        to_x, to_harmonics, to_weights = run.sums("features", x), torch.empty_like(harmonics), torch.empty_like(weights)
-        run(kernels.convolve_backward, factors, to_x, to_harmonics, to_weights)
-        return _summed(to_x), to_harmonics, to_weights
+        g, *others = factors
+        return run.backward(g, tuple(others))
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, *h: Tensor) -> tuple[Tensor | None, ...]:
-        run, (g, x, harmonics, weights) = ctx.run, ctx.saved_tensors
-        to_g, to_x = run.sums("messages", g), run.sums("features", x)
-        to_harmonics, to_weights = torch.empty_like(harmonics), torch.empty_like(weights)
-        given = (*ctx.saved_tensors, *(t.contiguous() for t in h))
-        run(kernels.convolve_twice, given, to_g, to_x, to_harmonics, to_weights)
-        return None, _summed(to_g), _summed(to_x), to_harmonics, to_weights
+        g, *factors = ctx.saved_tensors
+        return None, *ctx.run.twice(g, tuple(factors), tuple(t.contiguous() for t in h))
