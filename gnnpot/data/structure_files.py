@@ -127,7 +127,7 @@ def _iterate(path: Path, check: bool) -> Iterator[Atoms]:
     found = False
     source, format = _source(path)
     try:
-        for number, atoms in enumerate(iread(source, index=":", format=format)):
+        for number, atoms in enumerate(iread(source, index=":", format=format, do_not_split_by_at_sign=True)):
             if check:
                 check_computable(atoms, f"{path}, frame {number}")
             found = True
@@ -137,18 +137,23 @@ def _iterate(path: Path, check: bool) -> Iterator[Atoms]:
     except Exception as error:  # noqa: BLE001 - ASE's readers raise anything that a broken file leads them to
         raise _unreadable(path, error) from None
     if not found:
-        raise DataError(f"{path}: holds no structures; give a file with at least one")
+        raise _no_structures(path)
 
 
 def _source(path: Path) -> tuple[Any, str | None]:
     """(what ASE reads, its format if that tells none).
 
-    A compressed XYZ file is unpacked first: ASE's reader goes back and forth in it, each time from its beginning.
+    A compressed XYZ file is unpacked first: ASE's reader goes back and forth in it, each time from its beginning. A
+    path is to be read with `do_not_split_by_at_sign`: ASE takes "POSCAR@2" for structure 2 of the file "POSCAR".
     """
     if not path.name.lower().endswith(_PACKED_XYZ):
         return path, None
     with open_binary(path) as file:
         return io.StringIO(file.read().decode()), "extxyz"
+
+
+def _no_structures(path: Path) -> DataError:
+    return DataError(f"{path}: holds no structures; give a file with at least one")
 
 
 def _no_such_index(path: Path, index: int) -> DataError:
@@ -161,7 +166,7 @@ def _holds_one(path: Path) -> bool:
 
     try:
         source, format = _source(path)
-        return isinstance(read(source, format=format), Atoms)
+        return isinstance(read(source, format=format, do_not_split_by_at_sign=True), Atoms)
     except Exception:  # noqa: BLE001 - as of any broken file
         return False
 
@@ -183,7 +188,7 @@ def _read(path: Path, index: int | slice) -> Sequence[Atoms]:
     try:
         # ASE takes the first where there are fewer
         wanted = slice(index, None) if isinstance(index, int) and index < -1 else index
-        found: Any = read(source, index=wanted, format=format)
+        found: Any = read(source, index=wanted, format=format, do_not_split_by_at_sign=True)
         if isinstance(index, int) and index < -1:
             found = found[:1] if len(found) >= -index else []
     except IndexError as error:
@@ -195,8 +200,8 @@ def _read(path: Path, index: int | slice) -> Sequence[Atoms]:
             raise _no_such_index(path, index) from None
         raise _unreadable(path, error) from None
     structures = [found] if isinstance(found, Atoms) else found
-    if not structures and isinstance(index, int):
-        raise _no_such_index(path, index)
+    if not structures:
+        raise _no_such_index(path, index) if isinstance(index, int) else _no_structures(path)
     for atoms in structures:
         check_whole(atoms, str(path))
     return structures

@@ -12,7 +12,8 @@ from pathlib import Path
 from gnnpot.data.bundled import resolve_path
 from gnnpot.data.frame import Frame
 from gnnpot.data.manifest import MANIFEST
-from gnnpot.data.readers import has_reader, read_frames
+from gnnpot.data.readers import has_reader, read_frames, reader_of
+from gnnpot.data.readers.dft import DftReader
 from gnnpot.data.readers.records import RecordOptions
 from gnnpot.data.store import FrameStore
 from gnnpot.data.structure_files import read_all_structures
@@ -37,5 +38,9 @@ def _structures(path: Path) -> Sequence[Frame]:
     if (path / MANIFEST).is_file():
         return FrameStore(path)
     if has_reader(path):
-        return list(read_frames(path, **RecordOptions.without_labels()))
+        options = RecordOptions.without_labels()
+        if issubclass(reader_of(path), DftReader):
+            # what did not converge are labels, which are not read
+            options["unconverged"] = "keep"
+        return list(read_frames(path, **options))
     return read_all_structures(path)

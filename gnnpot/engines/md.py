@@ -314,7 +314,7 @@ def _from_first_version(
     are those of `config`; the means begin anew.
     """
     structure = structure_identity(start, config.keep_velocities)
-    first = next(iread(trajectory, index=0))
+    first = next(iread(trajectory, index=0, do_not_split_by_at_sign=True))
     same = len(first) == len(start) and np.array_equal(first.numbers, start.numbers)
     if not same or not np.allclose(first.positions, start.positions, rtol=0, atol=1e-9):
         structure = "another"

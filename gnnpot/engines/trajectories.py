@@ -295,7 +295,7 @@ def read_trajectory(path: Path) -> Iterator[Atoms]:
         yield from read_zarr(path)
         return
     try:
-        yield from iread(path, index=":")
+        yield from iread(path, index=":", do_not_split_by_at_sign=True)
     except Exception as error:  # noqa: BLE001 - ASE's readers raise many kinds for a broken file
         reason = " ".join(str(error).split()) or type(error).__name__
         raise DataError(f"{path}: can't be read as a trajectory ({reason}); give a file that ASE knows") from None

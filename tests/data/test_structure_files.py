@@ -1,12 +1,14 @@
 """Structures of any file that ASE reads: whole atoms, neutral, or a sentence."""
 
 import os
+from pathlib import Path
 
 import pytest
 from ase.build import bulk
 from ase.io import write
 
 from gnnpot.data.structure_files import iterate_structures, read_all_structures, read_structure
+from gnnpot.data.unlabelled import read_structures
 from gnnpot.errors import DataError
 from tests.data.cif import cif_text
 
@@ -129,3 +131,34 @@ def test_comment_lines_that_say_two_things_are_refused(tmp_path):
         read_structure(path)
     path.write_text(second.format(f"{cell} charge=none"))
     assert len(read_structure(path)) == 1
+
+
+def test_an_at_sign_belongs_to_the_name(tmp_path):
+    """For ASE, "POSCAR@2" is structure 2 of the file "POSCAR"."""
+    write(tmp_path / "POSCAR", bulk("Al"), format="vasp")
+    for name in ("POSCAR@2", "Cu@mp-30.cif", "hot@300K.extxyz"):
+        write(tmp_path / name, bulk("Cu"), format="vasp" if name.startswith("POSCAR") else None)
+        found = [
+            read_structure(tmp_path / name),
+            read_structure(tmp_path / name, -1),
+            *iterate_structures(tmp_path / name),
+        ]
+        found += [frame.to_atoms() for frame in read_all_structures(tmp_path / name)]
+        assert [str(atoms.symbols) for atoms in found] == ["Cu"] * 4
+        with pytest.raises(DataError, match="no structure of index 7"):
+            read_structure(tmp_path / name, 7)
+
+
+def test_a_file_without_structures_is_not_passed_over(tmp_path):
+    (tmp_path / "README.md").write_text("# About these files\n\nThey are crystals.\n")
+    for reader in (read_all_structures, lambda path: list(iterate_structures(path))):
+        with pytest.raises(DataError, match="README.md: (holds no structures|can't be read)"):
+            reader(tmp_path / "README.md")
+
+
+@pytest.mark.parametrize("name", ["al_unconverged.pwo.gz", "unconverged_gpaw.txt.gz", "vasp/OUTCAR.nelm-5.4.4.xz"])
+def test_structures_need_no_labels_that_converged(name):
+    """Commands that read no labels have no option that lets such steps pass."""
+    path = Path(__file__).parent / "samples" / name
+    frames = read_structures([path])
+    assert frames and all(not frame.labels for frame in frames)

@@ -166,6 +166,9 @@ def test_extended_xyz_is_read_by_ase(alloy, tmp_path):
     frames = read(tmp_path / "run.extxyz", ":")
     assert [f.info["step"] for f in frames] == [0, 5, 10] and frames[1].info["time_fs"] == 10
     assert np.isfinite(frames[2].get_forces()).all() and frames[2].get_kinetic_energy() > 0
+    # for ASE, what follows an @ is an index
+    (tmp_path / "run.extxyz").rename(tmp_path / "run@300K.extxyz")
+    assert len(list(read_trajectory(tmp_path / "run@300K.extxyz"))) == 3
 
 
 def test_zarr_with_some_elements(alloy, tmp_path):
