@@ -151,9 +151,8 @@ def import_command(
     A folder in which matgl saved an M3GNet potential (model.json, state.pt) is converted too, and opened by its name
     from then on: gnnpot import downloads/M3GNet-MatPES-PBE-v2025.1-PES
     """
-    from gnnpot.hub.importing import import_folder, import_published
+    from gnnpot.hub.importing import full_name_of, import_folder, import_published
     from gnnpot.hub.locating import is_matgl_folder
-    from gnnpot.hub.registry import resolve
 
     folders = [Path(given) for given in names if is_matgl_folder(Path(given))]
     if len(names) > 1 and folders and name is not None:
@@ -163,14 +162,13 @@ def import_command(
         raise ConfigError(f"{option}: is for a folder with model.json and state.pt of matgl, and {names[0]} is none")
 
     # an unknown name is better said before the first download than after it
-    chosen = {given: resolve(given) for given in names if Path(given) not in folders}
+    chosen = {given: full_name_of(given) for given in names if Path(given) not in folders}
 
     def bring(given: str) -> Path:
         if given not in chosen:
             return import_folder(Path(given), name, trained_with, overwrite=force)
-        entry, fidelity = chosen[given]
         with download_progress() as report:
-            return import_published(entry.full_name(fidelity), report, overwrite=force)
+            return import_published(chosen[given], report, overwrite=force)
 
     failed: dict[str, GnnpotError] = {}
     brought: list[Path] = []

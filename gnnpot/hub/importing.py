@@ -19,7 +19,7 @@ from gnnpot.hub.download import Report
 from gnnpot.hub.fetch import fetch
 from gnnpot.hub.reference_structures import TOLERANCE, ReferenceStructure, energy_deviations
 from gnnpot.hub.registry import Published, is_known, matgl_folders, reference_structures, resolve
-from gnnpot.hub.shipped import DEFAULT, shipped
+from gnnpot.hub.shipped import DEFAULT, WORDS, name_of, shipped
 
 logger = logging.getLogger(__name__)
 
@@ -34,10 +34,11 @@ def import_published(name: str, report: Report | None = None, *, overwrite: bool
     Raises `CheckpointError` if its files are not what was published, if the converted weights don't give the
     energies that the authors' package gives, or if the cache can't be written; nothing is changed then.
     """
-    entry, fidelity = resolve(name)
-    full_name = entry.full_name(fidelity)
-    if full_name in shipped() and not overwrite:
+    full_name = full_name_of(name)
+    # some have no published files to import them from
+    if full_name in shipped() and not (overwrite and is_known(full_name)):
         return shipped()[full_name]
+    entry, fidelity = resolve(full_name)
     folder = checkpoint_folder(full_name)
     if folder.exists() and not overwrite:
         return folder
@@ -46,6 +47,18 @@ def import_published(name: str, report: Report | None = None, *, overwrite: bool
         if overwrite or not folder.exists():
             _import(entry, fidelity, folder, report)
     return folder
+
+
+def full_name_of(name: str) -> str:
+    """The name with its fidelity of a published potential, or of one that comes with gnnpot; `name` may be a word.
+
+    Raises `CheckpointError`, with the nearest name, if it is not known.
+    """
+    name = name_of(name)
+    if name in shipped():
+        return name
+    entry, fidelity = resolve(name)
+    return entry.full_name(fidelity)
 
 
 def import_folder(
@@ -65,7 +78,7 @@ def import_folder(
         raise CheckpointError(f"{folder}: needs a name by which to open it; give one with --name")
     if not _NAME.fullmatch(name):
         raise CheckpointError(f"--name {name}: is no name; use letters, digits, '.', '_', '+' and '-'")
-    if name != published and (is_known(name) or name == DEFAULT or name in shipped()):
+    if name != published and (is_known(name) or name == DEFAULT or name in shipped() or name in WORDS):
         raise CheckpointError(f"--name {name}: is the name of another potential; choose another")
     target = checkpoint_folder(name)
     with locked(name):

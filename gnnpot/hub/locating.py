@@ -101,7 +101,9 @@ def advice_to_import(folder: Path) -> Iterator[None]:
     except CheckpointError as error:
         if folder != checkpoint_folder(folder.name):
             raise
-        raise CheckpointError(f"{error}: gnnpot import {folder.name} --force") from None
+        name = folder.name
+        what = f"{name} --force" if is_known(name) else f"FOLDER --name {name} --force, with the folder it is from"
+        raise CheckpointError(f"{error}: gnnpot import {what}") from None
 
 
 def check_name(folder: Path, card: Card) -> None:

@@ -31,6 +31,11 @@ def test_damaged_cards_and_those_of_others_are_refused(entries, tmp_path):
     save_checkpoint(folder, convert("", {})[0], Card(name="mine"), overwrite=True)
     with pytest.raises(CheckpointError, match="holds 'mine' under the name of a published potential"):
         open_card("web")
+    # it was imported from a folder, and has no published files
+    mine = save_checkpoint(checkpoint_folder("mine"), convert("", {})[0], Card(name="mine"))
+    (mine / CARD).write_text("{}")
+    with pytest.raises(CheckpointError, match="gnnpot import FOLDER --name mine --force, with the folder it is from"):
+        open_card("mine")
     (tmp_path / "input.nn").write_text("")
     with pytest.raises(CheckpointError, match="is an n2p2 potential, which has no card"):
         open_card(tmp_path)

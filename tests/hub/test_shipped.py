@@ -18,7 +18,7 @@ from gnnpot.errors import CheckpointError
 from gnnpot.hub import opening
 from gnnpot.hub.checkpoint import CARD, WEIGHTS, Card, load_checkpoint, save_checkpoint
 from gnnpot.hub.registry import reference_structures
-from gnnpot.hub.shipped import DEFAULT, shipped
+from gnnpot.hub.shipped import DEFAULT, WORDS, shipped
 from tests.hub.conftest import convert
 
 ROOT = Path(__file__).parents[2]
@@ -157,3 +157,13 @@ def test_a_wheel_holds_it(wheel, tmp_path):
     assert Path(module).parent == package and Path(checkpoint) == package / "checkpoints" / DEFAULT
     assert float(value) == pytest.approx(energy(convert("", {})[0]), abs=1e-6)
     assert not (tmp_path / "cache").exists()
+
+
+def test_what_comes_with_gnnpot_needs_no_import(folder, monkeypatch):
+    """Also where it has no published files; a word is the name that it stands for."""
+    monkeypatch.setitem(WORDS, "fast", "another")
+    for given, name in (("another", "another"), ("fast", "another"), (DEFAULT, DEFAULT)):
+        for options in ([], ["--force"]):
+            result = CliRunner().invoke(app, ["import", given, "--json", *options])
+            assert result.exit_code == 0, result.output
+            assert json.loads(result.stdout) == [{"name": name, "path": str(folder.parent / name)}]

@@ -155,6 +155,7 @@ def test_nothing_in_the_folder_is_executed(saved, tmp_path):
     ("name", "words"),
     [
         ("7net-0", "is the name of another potential"),
+        ("fast", "is the name of another potential"),
         ("../mine", "is no name"),
         (None, "needs a name"),
     ],
