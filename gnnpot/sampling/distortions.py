@@ -139,7 +139,7 @@ class Vacancies(Distortion):
     """Some atoms less."""
 
     kind: Literal["vacancies"] = "vacancies"
-    removed: int = 1  #: atoms
+    removed: Annotated[int, WHOLE_FROM_1] = 1  #: atoms
     min_atoms: int = 8
 
     def change(self, atoms: Atoms, rng: np.random.Generator, calculator: BaseCalculator | None) -> Iterator[Atoms]:
@@ -154,7 +154,7 @@ class Swapped(Distortion):
     """Pairs of atoms of different elements have changed places."""
 
     kind: Literal["swapped"] = "swapped"
-    pairs: int = 1  #: pairs of atoms that change places, one after the other
+    pairs: Annotated[int, WHOLE_FROM_1] = 1  #: pairs of atoms that change places, one after the other
     min_atoms: int = 8
 
     def change(self, atoms: Atoms, rng: np.random.Generator, calculator: BaseCalculator | None) -> Iterator[Atoms]:

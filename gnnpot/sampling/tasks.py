@@ -17,7 +17,7 @@ from gnnpot.data.frame import Frame, FrameError, Provenance
 from gnnpot.data.readers import reduced_formula
 from gnnpot.data.schema import fingerprint, schema, to_frames, to_table
 from gnnpot.engines.fresh import fresh
-from gnnpot.errors import DataError, GnnpotError, SimulationError, UnknownElementError
+from gnnpot.errors import GnnpotError, SimulationError, UnknownElementError
 from gnnpot.sampling.config import LabelConfig, Limits
 from gnnpot.sampling.distortions import AnyDistortion, NotPossible
 
@@ -93,6 +93,8 @@ class LabelWorker:
                 return reason
             atoms.calc = fresh(self._calculator)
             atoms.get_forces()
+            # some calculators give what they are asked for and nothing else
+            atoms.get_potential_energy()
             _try_stress(atoms)
             labelled = Frame.from_atoms(atoms, provenance)
         except _BEYOND as error:
@@ -161,7 +163,7 @@ def _too_close_or_large(frame: Frame, limits: Limits) -> str | None:
 
 def _beyond(frame: Frame, limits: Limits) -> str | None:
     if frame.energy is None or frame.forces is None:
-        raise DataError(f"{frame.where}: the calculator gives no energy and forces; take another one")
+        return "labeller gives no energy or no forces"
     if np.linalg.norm(frame.forces, axis=1).max() > limits.max_force:
         return f"force above {limits.max_force:g} eV/Å"
     if frame.stress is not None and np.abs(frame.stress).max() > limits.max_stress:

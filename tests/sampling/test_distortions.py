@@ -164,6 +164,8 @@ def test_configurations(tmp_path):
         ("strained strain=2", "not between"),
         ("substituted elements=[Qq]", "no chemical element"),
         ("scaled volume=[2,1]", "not a range"),
+        ("vacancies removed=-1", "removed: -1 is not a whole number from 1 on"),
+        ("swapped pairs=0", "pairs: 0 is not a whole number from 1 on"),
     ]:
         with pytest.raises((ConfigError, DataError), match=problem):
             parse_distortion(text)

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -314,3 +315,22 @@ def test_a_potential_labels_the_same_in_any_number_of_processes(tmp_path):
     assert digests(one.folder) == digests(two.folder)
     assert one[0].provenance.functional == "PBE" and one[0].stress is not None
     assert torch.get_num_threads() == threads
+
+
+class AsItIsAsked(Calculator):
+    """Gives the properties that it is asked for and no others, as ASE allows."""
+
+    implemented_properties: ClassVar = ["energy", "forces", "stress"]
+
+    def calculate(self, atoms=None, properties=("energy",), system_changes=all_changes):
+        super().calculate(atoms, properties, system_changes)
+        self.results |= {name: EMT().get_property(name, self.atoms) for name in properties}
+
+
+def test_a_calculator_that_gives_what_it_is_asked_for(tmp_path):
+    config = LabelConfig((Original(),))
+    found, usual = (
+        label(structures(), Labeller(kind, "EMT"), tmp_path / kind.__name__, config) for kind in (AsItIsAsked, EMT)
+    )
+    assert [frame.labels.keys() for frame in found] == [{"energy", "forces", "stress"}] * 3
+    assert [frame.energy for frame in found] == [frame.energy for frame in usual]
