@@ -143,7 +143,7 @@ class StoreBuilder:
             # Windows removes no file that is open, and renames no folder with one in it
             self._lock.release()
             (self.unfinished / LOCK).unlink(missing_ok=True)
-            move_folder(self.unfinished, self.folder, STORE)
+            move_folder(self.unfinished, self.folder, STORE, overwrite=self.overwrite)
         return FrameStore(self.folder)
 
     def _resume(self) -> None:

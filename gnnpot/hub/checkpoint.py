@@ -82,7 +82,7 @@ def save_checkpoint(folder: Path | str, potential: Potential, card: Card, *, ove
     weights = _dumped(potential)
     content = _card_content(potential, card, hashlib.sha256(weights).hexdigest())
     try:
-        with new_folder(folder, overwrite=True, kind=CHECKPOINT) as partial:
+        with new_folder(folder, overwrite=overwrite, kind=CHECKPOINT) as partial:
             write_durably(partial / WEIGHTS, weights)
             write_durably(partial / CARD, (json.dumps(content, indent=2) + "\n").encode())
     except OSError as error:

@@ -19,7 +19,7 @@ from typing import BinaryIO
 import psutil
 
 from gnnpot.errors import DataError
-from gnnpot.runs.guard import FolderKind, check_file, check_folder, replaceable
+from gnnpot.runs.guard import FolderKind, check_file, check_folder
 
 
 def write_text(path: Path, text: str) -> None:
@@ -123,28 +123,29 @@ def new_folder(folder: Path, overwrite: bool = False, kind: FolderKind | None = 
     try:
         yield partial
         try:
-            move_folder(partial, folder, kind)
+            move_folder(partial, folder, kind, overwrite=overwrite)
         except OSError as error:
             raise DataError(f"{folder}: can't be put in place ({error.strerror}); nothing was changed") from None
     finally:
         shutil.rmtree(partial, ignore_errors=True)
 
 
-def move_folder(partial: Path, folder: Path, kind: FolderKind | None = None) -> None:
+def move_folder(partial: Path, folder: Path, kind: FolderKind | None = None, *, overwrite: bool = True) -> None:
     """Give a folder another name; what has that name is removed, once the new one stands there.
 
     Args:
         partial: the folder, on the same disk.
         folder: its new name.
         kind: as in `new_folder`.
+        overwrite: as in `new_folder`: another process may have made one of that name since it was asked for.
 
     Raises:
-        DataError: if what has the name is not gnnpot's.
+        DataError: if what has the name is not gnnpot's, or is not to be replaced.
         OSError: if the disk refuses; what has the name is unchanged.
     """
     old = _beside(folder, "old")
     if folder.exists():
-        replaceable(folder, kind)
+        check_folder(folder, overwrite=overwrite, kind=kind)
         os.rename(folder, old)
     try:
         os.rename(partial, folder)

@@ -187,3 +187,11 @@ def test_a_new_run_needs_an_empty_folder(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(ConfigError, match="did not make"):
         check_new_run(tmp_path, "--output")
+
+
+def test_what_another_process_made_meanwhile_is_not_replaced(tmp_path):
+    with pytest.raises(DataError, match="exists already"), new_folder(tmp_path / "a.book", kind=KIND) as partial:
+        book(partial / "page-2.txt")
+        book(tmp_path / "a.book", "of another process")
+    assert (tmp_path / "a.book" / "page-1.txt").read_text() == "of another process"
+    assert [path.name for path in tmp_path.iterdir()] == ["a.book"]
