@@ -20,8 +20,8 @@ from typing import Any
 
 from gnnpot.errors import ConfigError, DataError
 
-#: files that contain the digests of all others in their folder
-_CONTENTS = ("manifest.json", "card.json")
+#: files that contain the digests of all others in their folder; the last one is of a run, whose potential is meant
+_CONTENTS = ("manifest.json", "card.json", "model/card.json")
 #: characters of a value that a message shows
 _SHOWN = 60
 

@@ -97,6 +97,19 @@ def test_changed_inputs_are_refused_touched_ones_are_not(config, tmp_path):
     begin(config, resume=False, inputs=(data, store))
 
 
+def test_of_a_run_that_is_an_input_the_potential_counts(config, tmp_path):
+    """A potential may be named by the folder of the run that made it."""
+    card = tmp_path / "teacher" / "model" / "card.json"
+    card.parent.mkdir(parents=True)
+    card.write_text("{}")
+    begin(config, resume=False, inputs=(tmp_path / "teacher",))
+    (config.run / "state-1").touch()
+    begin(config, inputs=(tmp_path / "teacher",))
+    card.write_text("[]")
+    with pytest.raises(ConfigError, match="teacher: the content has changed since"):
+        begin(config, inputs=(tmp_path / "teacher",))
+
+
 def test_a_run_and_its_inputs_may_be_moved_and_renamed(tmp_path):
     """Absolute paths, in an option and in a list of them; what is at the new place must be the same."""
     project = tmp_path / "project"
