@@ -8,8 +8,6 @@ eV in DFT at distances below the bond.
 DFT is VASP with PBE_64 potentials and the lowest spin state at each distance; the curves are matbench-discovery's.
 """
 
-import gzip
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,7 +19,7 @@ from ase.data import atomic_numbers, chemical_symbols
 from gnnpot.errors import DataError
 from gnnpot.properties.dimers import WALL, dimer_energies, scan_dimers
 from gnnpot.properties.suites.base import Figure, Item, Overlap, Result, Results, Suite, mean, measured, median
-from gnnpot.properties.suites.data import DataFile, data_file, sha256_of
+from gnnpot.properties.suites.data import DataFile, data_file, read_json, sha256_of
 from gnnpot.runs.pages import new_figure, styles_of, tidy
 
 if TYPE_CHECKING:
@@ -129,9 +127,9 @@ class DiatomicsSuite(Suite):
         if self.options.data is None:
             return {}
         path = data_file(CURVES, self.options.data)
-        content = json.loads(gzip.decompress(path.read_bytes()))
+        content = read_json(CURVES, self.options.data)
         # as it is published, the file has the curves of PBE beside those of r2SCAN
-        curves = content.get("PBE", content)
+        curves = content.get("PBE", content) if isinstance(content, dict) else {}
         if not any(f"{e}-{e}" in curves for e in ELEMENTS):
             raise DataError(f"{path}: has no curve of a pair of one element, as 'H-H'; give {CURVES.what}")
         return curves

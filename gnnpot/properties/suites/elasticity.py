@@ -5,8 +5,6 @@ The moduli are Hill's averages of `gnnpot.properties.elastic.calc`, after positi
 Source of the reference: de Jong et al., Sci. Data 2, 150009 (2015), in the selection of matcalc.
 """
 
-import gzip
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,7 +26,7 @@ from gnnpot.properties.suites.base import (
     median,
     numbers_of,
 )
-from gnnpot.properties.suites.data import DataFile, data_file, sha256_of
+from gnnpot.properties.suites.data import DataFile, data_file, read_rows, sha256_of
 from gnnpot.properties.suites.pictures import parity
 from gnnpot.properties.suites.structures import atoms_of
 
@@ -57,9 +55,9 @@ class ElasticitySuite(Suite):
 
     def all_items(self) -> Sequence[Item]:
         """The crystals by the Materials Project's number."""
-        rows = json.loads(gzip.decompress(data_file(MODULI, self.options.data).read_bytes()))
+        keys = ("mp_id", "structure", "bulk_modulus_vrh", "shear_modulus_vrh")
         items = []
-        for row in rows:
+        for row in read_rows(MODULI, self.options.data, keys):
             atoms = atoms_of(row["structure"])
             if 0 < row["bulk_modulus_vrh"] < LARGEST and 0 < row["shear_modulus_vrh"] < LARGEST:
                 items.append(Item(row["mp_id"], numbers_of(atoms), (atoms, row)))

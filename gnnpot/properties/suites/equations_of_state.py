@@ -5,9 +5,7 @@ error of a potential that has learnt magnetic ground states is in part that of t
 given, not the mean.
 """
 
-import gzip
 import io
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,9 +15,10 @@ from ase import Atoms
 from ase.calculators.calculator import BaseCalculator
 from ase.io import read
 
+from gnnpot.data.readers.base import open_text
 from gnnpot.properties.equation_of_state import EquationOfStateConfig, calc
 from gnnpot.properties.suites.base import Figure, Item, Overlap, Result, Results, Suite, measured, median, numbers_of
-from gnnpot.properties.suites.data import DataFile, data_file, sha256_of
+from gnnpot.properties.suites.data import DataFile, another, data_file, read_json, sha256_of
 from gnnpot.properties.suites.pictures import shares
 from gnnpot.units import GPA
 
@@ -42,12 +41,19 @@ class EquationsOfStateSuite(Suite):
 
     def all_items(self) -> Sequence[Item]:
         """The crystals by name, each at the middle of its volumes."""
-        expected = json.loads(data_file(REFERENCE, self.options.data).read_text(encoding="utf-8"))["BM_fit_data"]
+        content, path = read_json(REFERENCE, self.options.data), data_file(FRAMES, self.options.data)
+        expected = content.get("BM_fit_data") if isinstance(content, dict) else None
+        if not isinstance(expected, dict):
+            raise another(REFERENCE, data_file(REFERENCE, self.options.data))
         # as text: ASE seeks in a file, and each time a compressed one is read from its beginning
-        text = gzip.decompress(data_file(FRAMES, self.options.data).read_bytes()).decode()
+        with open_text(path) as file:
+            text = file.read()
         crystals: dict[str, list[Atoms]] = {}
         for atoms in read(io.StringIO(text), ":", format="extxyz"):
-            crystals.setdefault(atoms.info["acwf"], []).append(atoms)
+            name = str(atoms.info.get("acwf"))
+            if name not in expected:
+                raise another(FRAMES, path)
+            crystals.setdefault(name, []).append(atoms)
         return [Item(name, numbers_of(frames[0]), (frames, expected[name])) for name, frames in crystals.items()]
 
     def identity(self) -> dict[str, Any]:

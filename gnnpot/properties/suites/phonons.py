@@ -9,7 +9,6 @@ Heat capacities (300 K, Alexandria, PBE) are of crystals that the potential has 
 `LENGTH` Å. They say little of a potential: most modes are excited at 300 K.
 """
 
-import gzip
 import json
 from collections.abc import Mapping, Sequence
 from importlib import resources
@@ -23,7 +22,7 @@ from ase.calculators.calculator import BaseCalculator
 from gnnpot.properties.phonons import with_force_constants
 from gnnpot.properties.relaxed import relaxed, repeats
 from gnnpot.properties.suites.base import Figure, Item, Overlap, Result, Results, Suite, mean, measured, numbers_of
-from gnnpot.properties.suites.data import DataFile, data_file, sha256_of
+from gnnpot.properties.suites.data import DataFile, data_file, read_rows, sha256_of
 from gnnpot.properties.suites.harmonic import commensurate_frequencies, heat_capacity
 from gnnpot.properties.suites.pictures import parity
 from gnnpot.properties.suites.structures import atoms_of
@@ -66,7 +65,7 @@ class PhononsSuite(Suite):
             atoms = Atoms(row["numbers"], cell=row["cell"], scaled_positions=row["scaled_positions"], pbc=True)
             items.append(Item(_DFT + name, numbers_of(atoms), (atoms, row)))
         if self.options.data is not None:
-            for row in json.loads(gzip.decompress(data_file(CAPACITIES, self.options.data).read_bytes())):
+            for row in read_rows(CAPACITIES, self.options.data, ("mp_id", "structure", "heat_capacity")):
                 atoms = atoms_of(row["structure"])
                 items.append(Item(row["mp_id"], numbers_of(atoms), (atoms, row)))
         return items

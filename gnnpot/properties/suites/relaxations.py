@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 from ase.calculators.calculator import BaseCalculator
 
+from gnnpot.data.bundled import resolve_bundled
 from gnnpot.data.readers import read_frames
 from gnnpot.errors import DataError
 from gnnpot.properties.stability import (
@@ -71,7 +72,8 @@ class RelaxationsSuite(Suite):
 
     @property
     def _pool(self) -> Path:
-        path = self.options.data
+        given = self.options.data
+        path = None if given is None else resolve_bundled(given)
         if path is None or not path.is_file():
             raise DataError(f"{self.name}: give a file of crystals with --data" + (f", not {path}" if path else ""))
         return path

@@ -11,6 +11,7 @@ from ase.build import bulk
 from ase.calculators.emt import EMT
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io import write
+from pymatgen.core import Structure
 from pymatgen.io.ase import AseAtomsAdaptor
 
 from gnnpot.errors import ConfigError, DataError
@@ -197,6 +198,22 @@ def test_errors_of_frames(tmp_path):
         assert merits[name].value == pytest.approx(value, rel=1e-4), name
 
 
+class WithoutStress(EMT):
+    implemented_properties = tuple(name for name in EMT.implemented_properties if name != "stress")
+
+
+def test_frames_by_a_calculator_without_stress(tmp_path):
+    evaluate_suite(open_suite("frames", frames_file(tmp_path)), Subject("emt", WithoutStress), tmp_path / "out")
+    merits = tables(tmp_path / "out")["frames.hot"]["emt"]
+    assert merits["energy, MAE"].value == pytest.approx(150) and merits["stress, MAE"].value is None
+
+
+def test_the_bundled_data_may_be_asked_about():
+    suite = open_suite("frames", Path("bundled:gpaw-pbe"))
+    assert suite.label == "frames.gpaw-pbe" and len(suite.items()) == 325 and suite.identity()["data"]
+    assert open_suite("relaxations", Path("bundled:gpaw-pbe"), count=2).items()
+
+
 def test_crystals_that_hold_together(tmp_path):
     with gzip.open(tmp_path / "pool.extxyz.gz", "wt") as file:
         write(file, [bulk("Cu", a=3.7), bulk("Al", a=4.0)], format="extxyz")
@@ -290,6 +307,24 @@ def test_data_that_are_not_there_are_named(tmp_path):
         open_suite("phonon")
     with pytest.raises(DataError, match="is not shipped; give the file or its folder with --data"):
         open_suite("elasticity").items()
+
+
+def test_data_may_be_unpacked_and_other_files_are_refused(tmp_path):
+    """Some browsers unpack what they fetch."""
+    row = {"mp_id": "mp-1", "structure": Structure(np.eye(3) * 3, ["Cu"], [[0, 0, 0]]).as_dict()}
+    row |= {"bulk_modulus_vrh": 140.0, "shear_modulus_vrh": 50.0}
+    (tmp_path / "moduli.json").write_text(json.dumps([row]))
+    assert len(open_suite("elasticity", tmp_path / "moduli.json").items()) == 1
+    (tmp_path / "curves.json").write_text(json.dumps({"H-H": {"distances": [1, 2], "energies": [1, 2]}}))
+    assert open_suite("diatomics", tmp_path / "curves.json").items()[0].content["curve"]["energies"] == [1, 2]
+    write(tmp_path / "frames.xyz", bulk("Cu"), format="extxyz")
+    for suite, file in (
+        ("elasticity", "curves.json"), ("elasticity", "frames.xyz"), ("diatomics", "moduli.json"),
+        ("phonons", "curves.json"), ("phonons", "frames.xyz"),
+        ("equations-of-state", "curves.json"), ("equations-of-state", "frames.xyz"),
+    ):  # fmt: skip
+        with pytest.raises(DataError, match=f"{file}: has (not the content of|no curve)"):
+            open_suite(suite, tmp_path / file).items()
 
 
 def test_unknown_elements_are_left_out_beforehand(acwf, tmp_path):
