@@ -155,19 +155,22 @@ def info(
     from gnnpot.data.stress_check import StressSample
 
     path = resolve_bundled(path)
+    options = _reader_options(
+        energy_key=energy_key, forces_key=forces_key, stress_key=stress_key, magmoms_key=magmoms_key,
+        stress=stress, more=option,
+    )  # fmt: skip
     skipped: Counter[str] = Counter()
     values = _Ranges()
     if (path / MANIFEST).exists() or (path.is_dir() and not is_frame_folder(path)):
+        if (options or format) and (path / MANIFEST).exists():
+            words = "whose labels are known; leave out --format, --stress, --…-key and --option"
+            raise ConfigError(f"{path}: is a store, {words}")
         store = FrameStore(path, verify="sha256")
         if ranges:
             with _counted(store, "reading") as frames:
                 values.add_all(frames)
         manifest = store.manifest
     else:
-        options = _reader_options(
-            energy_key=energy_key, forces_key=forces_key, stress_key=stress_key, magmoms_key=magmoms_key,
-            stress=stress, more=option,
-        )  # fmt: skip
         tally, sample = Tally(), StressSample()
         with _counted(read_frames(path, format, bad_frames="skip", skipped=skipped, **options), "reading") as frames:
             for frame in sample.watch(frames):

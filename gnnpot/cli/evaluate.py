@@ -1,6 +1,7 @@
 """`gnnpot evaluate`: errors on labelled frames, and published benchmarks."""
 
 import functools
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
     from gnnpot.training.evaluate import Evaluation
 
 _SUITES = "diatomics, equations-of-state, elasticity, phonons, frames, relaxations, dynamics, speed"
+
+#: options of suites that are not None where they are not given
+_OUTPUT, _PICOSECONDS = Path("evaluation"), 10.0
 
 CountOption = Annotated[
     int | None,
@@ -49,10 +53,10 @@ def evaluate_command(
     data: DataOption = None,
     output: Annotated[
         Path, typer.Option("--output", "-o", help="With --suite: folder of results, table and pictures.")
-    ] = Path("evaluation"),
+    ] = _OUTPUT,
     count: CountOption = None,
     seed: Annotated[int, WHOLE_FROM_0, typer.Option(help="With --suite: of what is chosen at random.")] = 0,
-    picoseconds: Annotated[float, POSITIVE, typer.Option(help="With --suite dynamics: how long.")] = 10.0,
+    picoseconds: Annotated[float, POSITIVE, typer.Option(help="With --suite dynamics: how long.")] = _PICOSECONDS,
     processes: ProcessesOption = 1,
     fresh: Annotated[bool, typer.Option("--fresh", help="With --suite: forget earlier results.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar.")] = False,
@@ -87,9 +91,14 @@ def evaluate_command(
                 "--report, --format, --stress, --…-key: are for labelled frames; leave them out with --suite"
             )
         options = {"count": count, "seed": seed, "picoseconds": picoseconds}
-        _suites([model, *(others or ())], suite, data, output, options, (processes, fresh, quiet), device)
+        _suites([model, *(others or ())], suite, data, output, options, (processes, fresh, quiet, as_json), device)
     elif not others:
         raise ConfigError(f"give data (labelled frames), or a benchmark with --suite ({_SUITES})")
+    elif data or count or seed or fresh or processes > 1 or (output, picoseconds) != (_OUTPUT, _PICOSECONDS):
+        raise ConfigError(
+            "--data, --output, --count, --seed, --picoseconds, --processes, --fresh: are for benchmarks; add --suite, "
+            "or leave them out (--report FOLDER writes a report on labelled frames)"
+        )
     else:
         named |= {"stress_key": ""} if stress == "none" else {"stress": stress} if stress else {}
         _frames(model, [Path(path) for path in others], (report, format, named), device, as_json)
@@ -155,14 +164,14 @@ def errors_table(evaluation: "Evaluation") -> Table:
 
 
 def _suites(
-    models: list[str], suites: list[str], data: Path | None, output: Path, options: dict, how: tuple[int, bool, bool],
-    device: str | None,
+    models: list[str], suites: list[str], data: Path | None, output: Path, options: dict,
+    how: tuple[int, bool, bool, bool], device: str | None,
 ) -> None:  # fmt: skip
     from gnnpot.properties.suites import evaluate_suite, open_suite, write_report
     from gnnpot.properties.suites.speed import SPEED, measure_speed
     from gnnpot.runs.processes import one_thread
 
-    processes, fresh, quiet = how
+    processes, fresh, quiet, as_json = how
     if SPEED in suites and (processes > 1 or options["count"] is not None):
         raise ConfigError(
             "--processes, --count: --suite speed measures in one process and has no items; leave them out, or evaluate "
@@ -179,11 +188,16 @@ def _suites(
             for subject in subjects:
                 evaluate_suite(suite, subject, output, processes=processes, fresh=fresh, progress=bars)
                 bars.pause()
-                console.print(f"{suite.label}, {subject.name}: done", highlight=False)
+                if not as_json:
+                    console.print(f"{suite.label}, {subject.name}: done", highlight=False)
         if SPEED in suites:
             with one_thread():
                 measure_speed({subject.name: subject.make() for subject in subjects}, output, progress=bars)
-    console.print(f"table: {write_report(output, names)}", highlight=False)
+    path = write_report(output, names)
+    if as_json:
+        typer.echo(to_json(json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))))
+    else:
+        console.print(f"table: {path}", highlight=False)
 
 
 def _subject(model: str, device: str | None) -> "Subject":

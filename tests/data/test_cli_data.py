@@ -140,3 +140,10 @@ def test_nothing_there(tmp_path):
         run("info", tmp_path / "none")
     with pytest.raises(DataError, match="is no store"):
         run("info", tmp_path)
+
+
+def test_options_of_files_are_refused_for_a_store(tmp_path):
+    run("convert", write(tmp_path / "a.xyz", "energy=1"), "-o", tmp_path / "a.store")
+    for option, value in (("--energy-key", "e"), ("--format", "extxyz"), ("--option", "total_charge=ignore")):
+        with pytest.raises(ConfigError, match="is a store, whose labels are known; leave out --format"):
+            run("info", tmp_path / "a.store", option, value)
