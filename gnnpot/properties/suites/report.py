@@ -30,7 +30,8 @@ def read_results(output: Path, order: Sequence[str] = ()) -> dict[str, Measured]
     """The results in a folder, by the label of the suite and the name of the potential."""
     found: dict[str, Measured] = {}
     folder = output / RESULTS
-    for path in sorted(folder.glob("*/*.json")):
+    # copies that users keep under other names are no results of a suite
+    for path in sorted(p for p in folder.glob("*/*.json") if _suite_name(p.parent.name) in SUITES):
         content = json.loads(path.read_text("utf-8"))
         found.setdefault(path.parent.name, {})[content["key"]["potential"]] = content
     places = {name: k for k, name in enumerate(order)}

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -200,6 +201,12 @@ def test_errors_of_frames(tmp_path):
 
 class WithoutStress(EMT):
     implemented_properties = tuple(name for name in EMT.implemented_properties if name != "stress")
+
+
+def test_folders_of_others_among_the_results_are_left_alone(tmp_path):
+    path = evaluate_suite(open_suite("frames", frames_file(tmp_path)), EMT_SUBJECT, tmp_path / "out")
+    shutil.copytree(path.parent, path.parent.with_name("hot-before"))
+    assert list(json.loads(write_report(tmp_path / "out").with_suffix(".json").read_text())) == ["frames.hot"]
 
 
 def test_frames_by_a_calculator_without_stress(tmp_path):
