@@ -28,6 +28,7 @@ from ase.calculators.calculator import BaseCalculator
 
 from gnnpot.data.structures import StructureLike
 from gnnpot.domains import NOT_NEGATIVE, POSITIVE, WHOLE_FROM_1, Domain, check_fields
+from gnnpot.errors import DataError
 from gnnpot.extras import needs_extra
 from gnnpot.properties.relaxed import crystal_of, forces_of, relaxed, repeats
 from gnnpot.runs.progress import Progress, no_progress
@@ -183,7 +184,7 @@ def calc(
     """Phonons of a crystal by a calculator.
 
     Args:
-        atoms: The crystal.
+        atoms: The crystal; its masses count.
         calculator: Any ASE calculator.
         config: Options; by default `PhononsConfig()`.
         progress: Takes the displacements that are done, and the relaxation before.
@@ -192,7 +193,7 @@ def calc(
         Bands and density of states (THz), and thermodynamic functions against temperature.
 
     Raises:
-        DataError: The structure is no crystal.
+        DataError: The structure is no crystal, or atoms of one element have different masses.
         MissingExtraError: phonopy or seekpath is not installed.
         SimulationError: The relaxation fails.
     """
@@ -227,12 +228,9 @@ def with_force_constants(
     """
     with needs_extra("phonons"):
         from phonopy import Phonopy
-        from phonopy.structure.atoms import PhonopyAtoms
         from phonopy.structure.cells import guess_primitive_matrix
 
-    cell = PhonopyAtoms(
-        numbers=crystal.numbers, cell=crystal.cell.array, scaled_positions=crystal.get_scaled_positions()
-    )
+    cell = phonopy_atoms(crystal)
     # what it has not calculated yet is None in its types
     phonopy: Any = Phonopy(cell, np.diag(supercell), guess_primitive_matrix(cell))
     phonopy.generate_displacements(distance=displacement)
@@ -240,6 +238,33 @@ def with_force_constants(
     phonopy.produce_force_constants()
     phonopy.symmetrize_force_constants()
     return phonopy
+
+
+def phonopy_atoms(crystal: Atoms) -> Any:
+    """A crystal as phonopy's atoms, with its masses.
+
+    phonopy makes right-handed cells only: the vectors of a left-handed one are reversed, which leaves the lattice, the
+    positions and the repeats along each vector as they are.
+
+    Raises:
+        DataError: Atoms of one element have different masses, which symmetry does not tell apart.
+    """
+    with needs_extra("phonons"):
+        from phonopy.structure.atoms import PhonopyAtoms
+
+    masses, side = crystal.get_masses(), crystal.cell.handedness
+    for symbol in sorted(set(crystal.symbols)):
+        if np.ptp(masses[crystal.symbols == symbol]) > 0:
+            raise DataError(
+                f"{crystal.get_chemical_formula()}: its atoms of {symbol} have different masses, which phonons by "
+                "symmetry can't have; give all of them one mass"
+            )
+    return PhonopyAtoms(
+        numbers=crystal.numbers,
+        cell=side * crystal.cell.array,
+        scaled_positions=side * crystal.get_scaled_positions(),
+        masses=masses,
+    )
 
 
 def displacement_forces(phonopy: Any, calculator: BaseCalculator, what: str, progress: Progress) -> np.ndarray:
@@ -271,10 +296,7 @@ def ase_atoms(atoms: Any) -> Atoms:
 
 
 def _result(phonopy: Any, supercell: tuple[int, int, int], mesh_length: float, temperatures: np.ndarray) -> Phonons:
-    with needs_extra("phonons"):
-        from phonopy.phonon.band_structure import get_band_qpoints_by_seekpath
-
-    segments, names, connected = get_band_qpoints_by_seekpath(phonopy.primitive, 51, is_const_interval=True)
+    segments, ends = _path(phonopy.primitive)
     phonopy.run_band_structure(segments)
     path = phonopy.band_structure
     phonopy.run_mesh(mesh_length)
@@ -294,7 +316,7 @@ def _result(phonopy: Any, supercell: tuple[int, int, int], mesh_length: float, t
         distances=tuple(np.asarray(d) for d in path.distances),
         qpoints=tuple(np.asarray(q) for q in path.qpoints),
         bands=bands,
-        labels=_ends(names, connected),
+        labels=ends,
         dos_frequencies=np.asarray(dos.frequency_points),
         dos=np.asarray(dos.dos),
         mesh=(int(mesh.mesh_numbers[0]), int(mesh.mesh_numbers[1]), int(mesh.mesh_numbers[2])),
@@ -306,11 +328,25 @@ def _result(phonopy: Any, supercell: tuple[int, int, int], mesh_length: float, t
     )
 
 
-def _ends(names: list[str], connected: list[bool]) -> tuple[tuple[str, str], ...]:
-    """Names of the two ends of each segment, of phonopy's list, in which connected segments share one."""
-    plain = [name.replace("$", "").replace("\\mathrm{", "").replace("}", "").replace("\\Gamma", "Γ") for name in names]
-    ends, k = [], 0
-    for joined in connected:
-        ends.append((plain[k], plain[k + 1]))
-        k += 1 if joined else 2
-    return tuple(ends)
+def _path(primitive: Any) -> tuple[list[np.ndarray], tuple[tuple[str, str], ...]]:
+    """Wave vectors of each segment of seekpath's path, in reciprocal vectors of `primitive`, and names of its ends.
+
+    seekpath's own primitive cell is another one for some lattices (triclinic ones, and with C- or A-centred cells).
+    """
+    with needs_extra("phonons"):
+        from phonopy.phonon.band_structure import get_band_qpoints
+        from seekpath import get_path_orig_cell
+
+    found = get_path_orig_cell(primitive.totuple())
+    # without rounding errors, and without the sign of a zero
+    points = {name: np.round(place, 12) + 0.0 for name, place in found["point_coords"].items()}
+    lines = [[points[start], points[end]] for start, end in found["path"]]
+    segments = get_band_qpoints(lines, npoints=51, rec_lattice=np.linalg.inv(primitive.cell))
+    return segments, tuple((_named(start), _named(end)) for start, end in found["path"])
+
+
+def _named(point: str) -> str:
+    """seekpath's name of a point, with Greek letters: GAMMA, SIGMA_0."""
+    for name, letter in (("GAMMA", "Γ"), ("SIGMA", "Σ"), ("DELTA", "Δ"), ("LAMBDA", "Λ")):
+        point = point.replace(name, letter)
+    return point

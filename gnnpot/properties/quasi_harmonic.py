@@ -159,7 +159,7 @@ def calc(
     """Thermal expansion of a crystal by a calculator.
 
     Args:
-        atoms: The crystal.
+        atoms: The crystal; its masses count.
         calculator: Any ASE calculator with stress.
         config: Options; by default `QuasiHarmonicConfig()`.
         progress: Takes volumes, displacements and relaxations.
@@ -168,7 +168,7 @@ def calc(
         Volume, thermal expansion, bulk modulus and heat capacity against temperature.
 
     Raises:
-        DataError: The structure is no crystal.
+        DataError: The structure is no crystal, or atoms of one element have different masses.
         MissingExtraError: phonopy is not installed.
         SimulationError: A relaxation fails, a mode is imaginary at a volume, or the free energy has no minimum between
             the volumes even at 0 K.
@@ -202,8 +202,11 @@ class _AtVolume:
 
 
 def _is_cubic(atoms: Atoms) -> bool:
+    """Whether the vectors are those of a simple, face-centred or body-centred cubic lattice."""
     lengths, angles = atoms.cell.lengths(), atoms.cell.angles()
-    return bool(np.ptp(lengths) < 1e-6 and np.ptp(angles) < 1e-6)
+    equal = np.ptp(lengths) < 1e-6 and np.ptp(angles) < 1e-6
+    # rhombohedral lattices have equal vectors too
+    return bool(equal and np.isclose(angles[0], (60.0, 90.0, np.degrees(np.arccos(-1 / 3))), atol=1e-6).any())
 
 
 def _at_volume(phonopy: Any, crystal: Atoms, energy: float, mesh_length: float, temperatures: np.ndarray) -> _AtVolume:

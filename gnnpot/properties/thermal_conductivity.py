@@ -32,7 +32,7 @@ from gnnpot.data.structures import StructureLike
 from gnnpot.domains import POSITIVE, WHOLE_FROM_1, check_fields
 from gnnpot.errors import SimulationError
 from gnnpot.extras import needs_extra
-from gnnpot.properties.phonons import DISPLACEMENT, TOLERANCE, ase_atoms, displacement_forces
+from gnnpot.properties.phonons import DISPLACEMENT, TOLERANCE, ase_atoms, displacement_forces, phonopy_atoms
 from gnnpot.properties.relaxed import crystal_of, relaxed, repeats
 from gnnpot.runs.progress import Progress, no_progress
 
@@ -164,7 +164,7 @@ def calc(
         The conductivity tensor (W/m/K) against temperature, and the part of each mode.
 
     Raises:
-        DataError: The structure is no crystal.
+        DataError: The structure is no crystal, or atoms of one element have different masses.
         MissingExtraError: phono3py is not installed.
         SimulationError: The relaxation fails, or a mode is imaginary.
     """
@@ -192,15 +192,9 @@ def _with_force_constants(
     """phono3py's object with the force constants of second and third order."""
     with needs_extra("thermal-conductivity"):
         from phono3py import Phono3py
-        from phonopy.structure.atoms import PhonopyAtoms
         from phonopy.structure.cells import guess_primitive_matrix
 
-    cell = PhonopyAtoms(
-        numbers=crystal.numbers,
-        cell=crystal.cell.array,
-        scaled_positions=crystal.get_scaled_positions(),
-        masses=crystal.get_masses(),
-    )
+    cell = phonopy_atoms(crystal)
     phono3py: Any = Phono3py(cell, np.diag(supercell), guess_primitive_matrix(cell))
     phono3py.generate_displacements(distance=config.displacement, cutoff_pair_distance=config.cutoff)
     phono3py.forces = displacement_forces(phono3py, calculator, "thermal-conductivity", progress)

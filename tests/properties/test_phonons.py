@@ -8,8 +8,10 @@ from ase import Atoms, units
 from ase.build import bulk
 from ase.calculators.lj import LennardJones
 from ase.data import atomic_masses
+from ase.spacegroup import crystal as crystal_by_symmetry
 
-from gnnpot.properties.phonons import GAS_CONSTANT, PhononsConfig, calc
+from gnnpot.errors import DataError
+from gnnpot.properties.phonons import GAS_CONSTANT, PhononsConfig, calc, with_force_constants
 from gnnpot.properties.relaxed import relaxed
 from gnnpot.units import GPA
 
@@ -83,6 +85,54 @@ def test_imaginary_modes_are_named_and_have_no_free_energy(tmp_path):
     assert not found.stable and found.imaginary[0][1] < -0.5
     assert np.isnan(found.heat_capacity).all()
     found.plot(tmp_path / "phonons.png")
+
+
+def test_frequencies_go_with_the_masses_of_the_structure():
+    config = PhononsConfig(supercell=(2, 2, 2), mesh_length=20, relax=False)
+    light, heavy = bulk("Cu", a=3.6), bulk("Cu", a=3.6)
+    heavy.set_masses([4 * atomic_masses[29]])
+    found, slower = (calc(atoms, pair_calculator(), config) for atoms in (light, heavy))
+    assert slower.bands[0][-1] == pytest.approx(found.bands[0][-1] / 2, rel=1e-6)
+    mixed = bulk("Cu", a=3.6, cubic=True)
+    mixed.set_masses([63, 65, 63, 63])
+    with pytest.raises(DataError, match="atoms of Cu have different masses"):
+        calc(mixed, pair_calculator(), config)
+
+
+def test_a_left_handed_cell_has_the_same_phonons():
+    atoms = bulk("CuAu", "rocksalt", a=4.8)
+    left = atoms.copy()
+    left.set_cell(atoms.cell.array[[1, 0, 2]])
+    config = PhononsConfig(supercell=(2, 2, 2), mesh_length=20, relax=False)
+    found, other = (calc(a, pair_calculator(), config) for a in (atoms, left))
+    assert other.labels == found.labels
+    for one, two in zip(found.bands, other.bands, strict=True):
+        assert two == pytest.approx(one, abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("group", "cell"),
+    [
+        (2, (4, 5, 6, 80, 95, 100)),
+        (5, (4, 9, 7, 90, 125, 90)),
+        (38, (5, 9, 7, 90, 90, 90)),
+        (166, (4, 4, 14, 90, 90, 120)),
+    ],
+)
+def test_named_points_lie_on_the_boundary_of_the_brillouin_zone(group, cell):
+    atoms = crystal_by_symmetry(["Cu", "Au"], [(0, 0, 0), (0.1, 0.2, 0.3)], spacegroup=group, cellpar=cell)
+    # nothing moves, but the path is that of the lattice
+    config = PhononsConfig(supercell=(1, 1, 1), mesh_length=5, relax=False)
+    found = calc(atoms, pair_calculator(), config)
+    phonopy = with_force_constants(atoms, pair_calculator(), (1, 1, 1))
+    reciprocal = np.linalg.inv(phonopy.primitive.cell).T
+    lattice = np.array(list(itertools.product(range(-3, 4), repeat=3))) @ reciprocal
+    for qpoints, names in zip(found.qpoints, found.labels, strict=True):
+        for q, name in zip((qpoints[0], qpoints[-1]), names, strict=True):
+            nearest = np.sort(np.linalg.norm(q @ reciprocal - lattice, axis=1))
+            assert (nearest[0] == 0) if name == "Γ" else nearest[1] == pytest.approx(nearest[0], abs=1e-6), name
+            # and none is nearer than the centre of the zone
+            assert np.linalg.norm(q @ reciprocal) == pytest.approx(nearest[0], abs=1e-6), name
 
 
 def test_bad_input():

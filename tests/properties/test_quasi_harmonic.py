@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from ase import units
+from ase import Atoms, units
 
 from gnnpot.errors import SimulationError
 from gnnpot.properties import quasi_harmonic
@@ -45,6 +45,12 @@ def test_gruneisen_relation_with_the_modes(tmp_path):
     assert (np.diff(result.volume) > 0).all() and abs(result.thermal_expansion[0]) < 1e-7
     result.plot(tmp_path / "qha.png")
     assert result.to_json()["thermal_expansion_300K_per_K"] == pytest.approx(result.at(300).thermal_expansion)
+
+
+@pytest.mark.parametrize(("angle", "cubic"), [(60, True), (90, True), (70.5, False)])
+def test_only_cubic_cells_of_one_atom_keep_their_shape(angle, cubic):
+    # mercury's lattice is rhombohedral, with 70.5°
+    assert quasi_harmonic._is_cubic(Atoms("Hg", cell=[3, 3, 3, angle, angle, angle], pbc=True)) is cubic
 
 
 def test_bad_input():
