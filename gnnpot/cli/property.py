@@ -103,7 +103,7 @@ def _calculated(
     name: str, found: "Property", structure: Path, given: dict[str, Any], folder: Path, options: dict[str, Any]
 ) -> dict[str, Any]:
     """The content of the JSON file, of an earlier call if it is there."""
-    from gnnpot.properties.options import arguments_of, read_options
+    from gnnpot.properties.options import arguments_of, digests_of_files, read_options
     from gnnpot.runs.files import write_atomically, write_text
     from gnnpot.runs.results_log import ResultsLog
 
@@ -119,6 +119,8 @@ def _calculated(
     if arguments.needs_calculator:
         calculator = open_calculator(options["model"], options["device"], options["dtype"])
     identity = _identity(name, structure, given, options, calculator)
+    if files := digests_of_files(found.calc, given, where=f"property {name}"):
+        identity["option_files_sha256"] = files
     file, picture = folder / f"{name}.json", folder / f"{name}.png"
     before = _earlier(file, picture, identity, options["fresh"])
     if before is not None:

@@ -13,7 +13,7 @@ packages have options too. Structures are given as paths.
 import dataclasses
 import inspect
 import types
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import UnionType
 from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
@@ -24,6 +24,7 @@ from gnnpot.config import from_mapping
 from gnnpot.data.structure_files import read_structure
 from gnnpot.data.structures import StructureLike
 from gnnpot.errors import ConfigError
+from gnnpot.runs.identity import fingerprints
 
 #: in an option's type: a structure, whose path is given
 _STRUCTURE = frozenset(get_args(StructureLike))
@@ -87,20 +88,53 @@ def read_options(calc: Callable[..., Any], given: Mapping[str, Any], where: str)
         DataError: A structure can't be read.
     """
     arguments = arguments_of(calc)
-    structures = {name for name, option in arguments.options.items() if _takes_structure(option.hint)}
-    fields = []
-    for name, option in arguments.options.items():
-        hint = _with_paths(option.hint) if name in structures else option.hint
-        fields.append((name, hint, dataclasses.field(default=option.default)))
-    checked: Any = from_mapping(dataclasses.make_dataclass("Options", fields, kw_only=True), given, where)
-    values = {name: getattr(checked, name) for name in given}
-    values = {name: _read(value) if name in structures else value for name, value in values.items()}
+    values = {
+        name: _read(value) if _takes_structure(arguments.options[name].hint) else value
+        for name, value in _checked(arguments, given, where).items()
+    }
     if arguments.config is None:
         return values
     try:
         return {"config": arguments.config(**values)}
     except ValueError as error:
         raise ConfigError(f"{where}: {error}") from None
+
+
+def digests_of_files(calc: Callable[..., Any], given: Mapping[str, Any], where: str) -> dict[str, str]:
+    """What is in the files that options name, on which a result depends as on the options.
+
+    Args:
+        calc: Of the property.
+        given: As `read_options` takes them.
+        where: What to call them in messages.
+
+    Returns:
+        SHA-256 of each file, by path.
+
+    Raises:
+        ConfigError: As `read_options`.
+        DataError: A file can't be read.
+    """
+    paths = [path for value in _checked(arguments_of(calc), given, where).values() for path in _paths_in(value)]
+    return {path: found["sha256"] for path, found in fingerprints(paths).items()}
+
+
+def _checked(arguments: Arguments, given: Mapping[str, Any], where: str) -> dict[str, Any]:
+    """The values of the options that are given, of their types; paths in the place of structures."""
+    fields = []
+    for name, option in arguments.options.items():
+        hint = _with_paths(option.hint) if _takes_structure(option.hint) else option.hint
+        fields.append((name, hint, dataclasses.field(default=option.default)))
+    checked: Any = from_mapping(dataclasses.make_dataclass("Options", fields, kw_only=True), given, where)
+    return {name: getattr(checked, name) for name in given}
+
+
+def _paths_in(value: Any) -> Iterator[Path]:
+    if isinstance(value, Path):
+        yield value
+    elif isinstance(value, (tuple, Mapping)):
+        for part in value.values() if isinstance(value, Mapping) else value:
+            yield from _paths_in(part)
 
 
 def _dataclass_of(hint: Any) -> type | None:

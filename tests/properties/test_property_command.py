@@ -18,6 +18,7 @@ from gnnpot.properties import diffusion, elastic, formation_energy, neb, rdf, va
 from gnnpot.properties.options import arguments_of, read_options
 from gnnpot.properties.registry import find_property, property_names
 from gnnpot.runs.results_log import ResultsLog
+from gnnpot.workflows.many import PropertyOf
 
 
 class Interrupted(EMT):
@@ -105,6 +106,24 @@ def test_a_stopped_run_resumes_and_a_finished_one_is_shown(copper, monkeypatch):
     assert code == 0 and json.loads(text) == first
     with pytest.raises(ConfigError, match="fmax"):
         run("elastic", copper, "-m", model, "-q", "--set", "fmax=0.02")
+
+
+def test_another_file_by_the_name_of_an_option_is_another_property(copper):
+    reference = copper.with_name("reference.vasp")
+    bulk("Cu", a=3.7).write(reference)
+    options = {"references": [str(reference)], "relax": False}
+    words = ("formation-energy", copper, "-m", "ase.calculators.emt:EMT", "-q", "--json", "--set", "relax=false")
+    words += ("--set", f"references=[{reference}]")
+    _, first = run(*words)
+    assert json.loads(first)["result"]["formation_energy_eV_atom"] == pytest.approx(0, abs=1e-9)
+    assert run(*words)[1] == first
+    many = PropertyOf("formation-energy", options).identity()
+    bulk("Cu", a=3.6).write(reference)
+    with pytest.raises(ConfigError, match="option_files_sha256"):
+        run(*words)
+    _, second = run(*words, "--fresh")
+    assert json.loads(second)["result"]["formation_energy_eV_atom"] > 1e-3
+    assert PropertyOf("formation-energy", options).identity() != many
 
 
 def test_files_of_others_stay(copper):

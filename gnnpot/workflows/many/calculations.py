@@ -17,7 +17,7 @@ from gnnpot.engines.constraints import hold
 from gnnpot.engines.fresh import fresh
 from gnnpot.engines.relax import RelaxConfig, relax, with_results
 from gnnpot.errors import ConfigError
-from gnnpot.properties.options import arguments_of, read_options
+from gnnpot.properties.options import arguments_of, digests_of_files, read_options
 from gnnpot.properties.registry import find_property
 
 #: (row, structure) of one structure
@@ -146,7 +146,8 @@ class PropertyOf:
 
     def identity(self) -> dict[str, Any]:
         """As of every calculation."""
-        return dict(self.given)
+        files = digests_of_files(find_property(self.name).calc, self.given, where=f"property {self.name}")
+        return dict(self.given) | ({"option_files_sha256": files} if files else {})
 
     def __call__(self, structures: Sequence[Atoms], calculator: BaseCalculator) -> Iterator[Found]:
         calc: Any = find_property(self.name).calc
