@@ -181,7 +181,7 @@ def calc(
     if config.reference is None and config.relax and len(alone) > 1:
         alone = relaxed(alone, calculator, fmax=config.fmax, what="adsorption: molecule", progress=progress)
     reference = energy_of(alone, calculator) if config.reference is None else config.reference
-    upright = _upright(alone, config.binding_atom)
+    upright = _upright(alone, config.binding_atom, _normal(slab))
     starts = _starts(slab, config.distance)
     found = []
     for k, (kind, start) in enumerate(starts):
@@ -234,13 +234,13 @@ def _molecule(config: AdsorptionConfig) -> Atoms:
     return alone
 
 
-def _upright(alone: Atoms, binding_atom: int) -> Atoms:
-    """A copy with the binding atom at the origin, the rest above it along z."""
+def _upright(alone: Atoms, binding_atom: int, normal: np.ndarray) -> Atoms:
+    """A copy with the binding atom at the origin, the rest above it along the slab's normal."""
     upright = alone.copy()
     upright.positions -= upright.positions[binding_atom]
     centre = upright.positions.mean(axis=0)
     if np.linalg.norm(centre) > 1e-6:
-        upright.rotate(centre, (0, 0, 1), center=(0, 0, 0))
+        upright.rotate(centre, normal, center=(0, 0, 0))
     return upright
 
 

@@ -30,10 +30,11 @@ import numpy as np
 from ase import Atoms
 from ase.calculators.calculator import BaseCalculator as AseCalculator
 
-from gnnpot.data.structures import StructureLike, as_atoms
+from gnnpot.data.structures import StructureLike
 from gnnpot.domains import WHOLE_FROM_0, check_fields
 from gnnpot.engines.predict import energies_of
 from gnnpot.errors import SimulationError
+from gnnpot.properties.relaxed import crystal_of
 from gnnpot.units import GPA
 
 #: volumes over that of the given crystal
@@ -159,6 +160,10 @@ class EquationOfStateConfig:
 
     def __post_init__(self) -> None:
         check_fields(self)
+        if self.volumes is not None and (len(set(self.volumes)) < 4 or not min(self.volumes) > 0):
+            raise ValueError(
+                f"volumes: {[*map(float, self.volumes)]} are not four or more different volumes above 0 Å³"
+            )
 
 
 def calc(
@@ -179,11 +184,12 @@ def calc(
         Energy, volume and bulk modulus at the minimum, and the curve that was fitted.
 
     Raises:
+        DataError: The structure is no crystal.
         SimulationError: There is no minimum near, or an energy is not finite.
         UnknownElementError: The potential has not seen an element.
     """
     config = config or EquationOfStateConfig()
-    atoms = as_atoms(atoms)
+    atoms = crystal_of(atoms, "equation of state")
     asked = atoms.get_volume() * RATIOS if config.volumes is None else np.asarray(config.volumes, dtype=float)
     tried, formula = asked, atoms.get_chemical_formula()
     for shifts in range(config.max_shifts + 1):

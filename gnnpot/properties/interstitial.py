@@ -17,7 +17,7 @@ import spglib
 from ase import Atoms
 from ase.calculators.calculator import BaseCalculator
 from ase.data import atomic_numbers
-from ase.geometry import get_distances
+from ase.geometry import get_distances, is_minkowski_reduced, minkowski_reduce
 from scipy.spatial import Voronoi
 
 from gnnpot.data.structures import StructureLike
@@ -156,10 +156,7 @@ def _element(crystal: Atoms, element: str | None) -> str:
 def voids(crystal: Atoms) -> list[tuple[np.ndarray, float, int]]:
     """(fractional coordinates, distance to the nearest atom in Å, number of equivalent ones) of the inequivalent voids,
     the largest first. Raises `DataError` if there are none."""
-    # the Voronoi cells of the atoms in the middle are complete
-    middle = crystal.repeat((3, 3, 3))
-    vertices = Voronoi(middle.positions).vertices @ np.linalg.inv(crystal.cell.array)
-    inside = vertices[((vertices > 1 - 1e-6) & (vertices < 2 - 1e-6)).all(axis=1)] % 1.0
+    inside = _vertices(crystal)
     if not len(inside):
         raise DataError(f"{crystal.get_chemical_formula()}: no voids are found between its atoms")
     distances = get_distances(inside @ crystal.cell.array, crystal.positions, cell=crystal.cell, pbc=True)[1]
@@ -182,6 +179,20 @@ def voids(crystal: Atoms) -> list[tuple[np.ndarray, float, int]]:
         known = np.concatenate([known, images])
         found.append((inside[k], float(radii[k]), len(distinct)))
     return found
+
+
+def _vertices(crystal: Atoms) -> np.ndarray:
+    """[K, 3] fractional coordinates of the corners of the atoms' Voronoi cells, within the crystal's cell."""
+    block = Atoms(crystal.numbers, crystal.positions, cell=crystal.cell, pbc=True)
+    if not is_minkowski_reduced(block.cell):
+        # a skewed cell is so thin that the block of cells below does not surround its middle
+        block.set_cell(minkowski_reduce(block.cell)[0])
+    block.wrap()
+    cell = block.cell.array
+    # the Voronoi cells of the atoms in the middle are complete
+    vertices = Voronoi(block.repeat((3, 3, 3)).positions).vertices @ np.linalg.inv(cell)
+    inside = vertices[((vertices > 1 - 1e-6) & (vertices < 2 - 1e-6)).all(axis=1)]
+    return (inside @ cell @ np.linalg.inv(crystal.cell.array)) % 1.0
 
 
 def _distance(place: np.ndarray, others: np.ndarray, crystal: Atoms) -> np.ndarray:

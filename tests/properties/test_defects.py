@@ -52,6 +52,22 @@ def test_voids_of_fcc_are_the_octahedral_and_the_tetrahedral_ones():
     assert [radius for _, radius, _ in places] == pytest.approx([side / 2, side * 3**0.5 / 4], abs=1e-6)
 
 
+def test_voids_do_not_depend_on_the_choice_of_cell():
+    silicon = bulk("Si")
+    expected = [(radius, multiplicity) for _, radius, multiplicity in interstitial.voids(silicon)]
+    skewed = silicon.copy()
+    skewed.set_cell(np.array([[1, 0, 0], [3, 1, 0], [4, -3, 1]]) @ silicon.cell.array)
+    far = silicon.copy()
+    far.positions[1] += 3 * silicon.cell[0]
+    for other in (skewed, far):
+        found = interstitial.voids(other)
+        assert [multiplicity for _, _, multiplicity in found] == [multiplicity for _, multiplicity in expected]
+        assert [radius for _, radius, _ in found] == pytest.approx([radius for radius, _ in expected], abs=1e-6)
+        for place, radius, _ in found:
+            distances = silicon.copy() + Atoms("H", [place @ other.cell.array])
+            assert distances.get_distances(2, [0, 1], mic=True).min() == pytest.approx(radius, abs=1e-6)
+
+
 def test_an_interstitial_atom_that_nothing_holds_costs_its_chemical_potential():
     far = bulk("Cu", a=9.0)
     result = interstitial.calc(
@@ -107,6 +123,16 @@ def test_an_adsorbed_atom_has_the_bonds_of_its_site(tmp_path):
     result.plot(tmp_path / "adsorption.png")
     result.save_structures(tmp_path / "sites.extxyz")
     assert result.to_json()["adsorption_energy_eV"] == result.sites[0].energy
+
+
+def test_a_molecule_stands_on_a_slab_of_any_orientation():
+    slab = fcc111("Cu", (1, 1, 3), vacuum=6.0)
+    config = AdsorptionConfig(molecule="CO", binding_atom=1, relax=False)
+    expected = [(s.kind, s.energy) for s in adsorption.calc(slab, EMT(), config).sites]
+    slab.rotate(90, "y", rotate_cell=True)
+    found = adsorption.calc(slab, EMT(), config).sites
+    assert [s.kind for s in found] == [kind for kind, _ in expected]
+    assert [s.energy for s in found] == pytest.approx([energy for _, energy in expected], abs=1e-6)
 
 
 def test_bad_input():

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from ase import Atoms
-from ase.build import bulk
+from ase.build import bulk, molecule
 from ase.calculators.calculator import Calculator as AseCalculator
 from ase.calculators.emt import EMT
 from ase.data import covalent_radii
@@ -16,7 +16,7 @@ from ase.io import read
 
 from gnnpot.data.references import ElementReferences
 from gnnpot.engines.calculator import Calculator
-from gnnpot.errors import SimulationError, UnknownElementError
+from gnnpot.errors import DataError, SimulationError, UnknownElementError
 from gnnpot.models import M3GNet, M3GNetConfig, ZBLConfig, build_model
 from gnnpot.potential import Potential
 from gnnpot.properties import dimers, equation_of_state
@@ -171,6 +171,13 @@ def test_the_equation_of_state_of_copper_by_emt(tmp_path):
     json.dumps(state.to_json())
     state.plot(tmp_path / "eos.png")
     assert (tmp_path / "eos.png").stat().st_size > 10_000
+
+
+def test_an_equation_of_state_needs_a_crystal_and_four_volumes():
+    with pytest.raises(DataError, match="equation of state: H2O is no crystal"):
+        equation_of_state.calc(molecule("H2O"), EMT())
+    with pytest.raises(ValueError, match=r"volumes: \[11.0, 12.0, 13.0\] are not four"):
+        EquationOfStateConfig(volumes=[11, 12, 13])
 
 
 def test_closest_approach():
