@@ -76,7 +76,7 @@ def choose_cell(atoms: Atoms, freedom: CellFreedom) -> CellChoice:
         return CellChoice("none")
     if atoms.cell.rank < 3 or not atoms.pbc.any():
         if freedom == "auto":
-            return CellChoice("none", vacuum=(0, 1, 2))
+            return CellChoice("none", vacuum=tuple(int(k) for k in np.flatnonzero(~atoms.pbc)))
         raise DataError(f"{what}: is not periodic in three directions, so its cell can't be relaxed; give cell='none'")
     if freedom == "auto":
         return _without_vacuum(vacuum_directions(atoms))
@@ -141,17 +141,31 @@ def stress_left(atoms: Atoms, choice: CellChoice, pressure: float) -> float:
 
 
 def keep_symmetry(atoms: Atoms, tolerance: float) -> str:
-    """Let `atoms` keep the symmetry that they have within `tolerance` (Å), and return the space group's name."""
-    atoms.set_constraint([*atoms.constraints, FixSymmetry(atoms, symprec=tolerance)])
-    return space_group(atoms, tolerance)
+    """Let `atoms` keep the symmetry that they have within `tolerance` (Å), and return the space group's name.
+
+    It is that of the cell repeated along all of its vectors. Raises `DataError` if there is none to be found.
+    """
+    what = atoms.get_chemical_formula()
+    if atoms.cell.rank < 3:
+        raise DataError(f"{what}: has no cell of three vectors, whose symmetry could be kept; leave out symmetry")
+    try:
+        constraint = FixSymmetry(atoms, symprec=tolerance)
+    except Exception as error:  # noqa: BLE001 - what spglib raises depends on its version
+        raise DataError(
+            f"{what}: no symmetry is found within {tolerance} Å ({error}); give another tolerance"
+        ) from None
+    atoms.set_constraint([*atoms.constraints, constraint])
+    return _space_group(atoms, tolerance)
 
 
 def space_group(atoms: Atoms, tolerance: float = 0.01) -> str:
-    """Name and number of the space group within `tolerance` (Å); empty where there is none."""
+    """Name and number of the space group of a crystal within `tolerance` (Å); empty where there is none."""
+    return _space_group(atoms, tolerance) if atoms.pbc.all() else ""
+
+
+def _space_group(atoms: Atoms, tolerance: float) -> str:
     import spglib
 
-    if not atoms.pbc.all():
-        return ""
     cell = (atoms.cell.array, atoms.get_scaled_positions(), atoms.numbers)
     found = spglib.get_spacegroup(cell, symprec=tolerance)
     return found or ""

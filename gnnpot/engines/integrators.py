@@ -274,6 +274,14 @@ def make_integrator(atoms: Atoms, config: MDConfig, rng: np.random.Generator, fr
 def check_ensemble(atoms: Atoms, config: MDConfig) -> None:
     """Raise `ConfigError` for constraints or a cell that the ensemble can't treat."""
     what = atoms.get_chemical_formula()
+    for constraint in atoms.constraints:
+        try:
+            constraint.get_removed_dof(atoms)
+        except NotImplementedError:
+            raise ConfigError(
+                f"{what}: has a constraint, {type(constraint).__name__}, that leaves an unknown number of degrees of "
+                "freedom; remove it"
+            ) from None
     if config.changes_cell:
         if not (atoms.pbc.all() and atoms.cell.rank == 3):
             raise ConfigError(

@@ -264,16 +264,19 @@ def _started(atoms: Atoms, calculator: AseCalculator, config: MDConfig) -> _MDRu
             f"{atoms.get_chemical_formula()}: nothing is free to move in ensemble '{config.ensemble}'; "
             "give a larger structure or take 'langevin'"
         )
-    if not config.keep_velocities:
+    if config.keep_velocities:
+        _keep_velocities(atoms, config)
+    else:
         random_velocities(atoms, config.temperature, rng, freedom)
-    elif config.ensemble not in LANGEVIN:
-        _without_drift(atoms, config)
     return _MDRun(atoms, config, make_integrator(atoms, config, rng, freedom), structure)
 
 
-def _without_drift(atoms: Atoms, config: MDConfig) -> None:
+def _keep_velocities(atoms: Atoms, config: MDConfig) -> None:
     """Check velocities that are kept; a drift is removed where the thermostat would keep it for ever."""
-    if config.ensemble == "nve":
+    if atoms.constraints:
+        # atoms that were free before and are held now stand still
+        atoms.set_momenta(atoms.get_momenta())
+    if config.ensemble == "nve" or config.ensemble in LANGEVIN:
         return
     if atoms.get_kinetic_energy() == 0:
         raise ConfigError(
@@ -286,7 +289,7 @@ def _without_drift(atoms: Atoms, config: MDConfig) -> None:
 def _resumed(
     trajectory: Path, start: Atoms, calculator: AseCalculator, config: MDConfig
 ) -> tuple[_MDRun, TrajectoryWriter]:
-    atoms, state, frames = open_trajectory(trajectory, start)
+    atoms, state, frames = open_trajectory(trajectory, start, config.elements)
     try:
         if "version" not in state:
             state = _from_first_version(trajectory, start, atoms, state, config)

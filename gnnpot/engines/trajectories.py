@@ -234,10 +234,19 @@ def create_trajectory(
         raise DataError(f"{path}: can't be written ({error.strerror or error}); choose another name") from None
 
 
-def open_trajectory(path: Path, atoms: Atoms) -> tuple[Atoms, dict[str, Any], TrajectoryWriter]:
+def open_trajectory(
+    path: Path, atoms: Atoms, elements: tuple[str, ...] = ()
+) -> tuple[Atoms, dict[str, Any], TrajectoryWriter]:
     """The last state of a run, and the trajectory to continue, in which frames after that state are no more.
 
-    `atoms` is the structure that the run began with. Raises `DataError` if the run can't be continued.
+    Args:
+        path: the name, whose ending is the format.
+        atoms: the structure that the run began with.
+        elements: whose positions are written (`.zarr` only); empty: those that it holds.
+
+    Raises:
+        ConfigError: if it holds other elements.
+        DataError: if the run can't be continued.
     """
     if path.suffix == ".traj":
         last = last_frame(path)
@@ -254,8 +263,9 @@ def open_trajectory(path: Path, atoms: Atoms) -> tuple[Atoms, dict[str, Any], Tr
     state = read_restart(restart_path(path), atoms)
     place = state.pop("place")
     if path.suffix == ".zarr":
-        from gnnpot.engines.zarr_trajectory import shorten_zarr
+        from gnnpot.engines.zarr_trajectory import check_elements, shorten_zarr
 
+        check_elements(path, elements)
         shorten_zarr(path, place)
     else:
         if path.stat().st_size < place:

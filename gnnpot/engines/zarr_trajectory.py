@@ -31,7 +31,7 @@ from zarr.codecs import BloscCodec
 from zarr.errors import BaseZarrError
 
 from gnnpot.engines.trajectories import TimedWriter
-from gnnpot.errors import DataError
+from gnnpot.errors import ConfigError, DataError
 
 #: bytes of positions in a chunk, before compression
 _CHUNK_BYTES = 1 << 20
@@ -200,6 +200,15 @@ def read_zarr(path: Path) -> Iterator[Atoms]:
         for k, positions in enumerate(frames.positions(start, end)):
             info = {"step": int(frames.steps[start + k]), "time_fs": float(times[start + k])}
             yield Atoms(symbols, positions.astype(float), cell=cells[k], pbc=frames.pbc, info=info)
+
+
+def check_elements(path: Path, elements: tuple[str, ...]) -> None:
+    """Raise `ConfigError` if a trajectory holds the atoms of others than `elements`; empty: any."""
+    frames = ZarrFrames(path)
+    wanted = np.flatnonzero(np.isin(np.array(chemical_symbols)[frames.numbers], elements))
+    if elements and not np.array_equal(wanted, frames.index):
+        held = ", ".join(sorted({chemical_symbols[z] for z in frames.numbers[frames.index]}))
+        raise ConfigError(f"{path}: holds the positions of {held}, not of {', '.join(elements)}; resume with the same")
 
 
 def shorten_zarr(path: Path, frames: int) -> None:

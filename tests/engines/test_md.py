@@ -14,13 +14,14 @@ import pytest
 from ase import Atoms
 from ase.build import bulk, molecule
 from ase.calculators.emt import EMT
-from ase.constraints import FixAtoms
+from ase.constraints import FixAtoms, FixSymmetry
 from ase.io import read
 
 from gnnpot.engines.calculator import Calculator
-from gnnpot.engines.md import MDConfig, degrees_of_freedom, random_velocities, run_md
+from gnnpot.engines.md import MDConfig, MDSample, degrees_of_freedom, random_velocities, run_md
 from gnnpot.engines.relax import RelaxConfig, relax
 from gnnpot.errors import ConfigError, DataError, SimulationError
+from gnnpot.units import BOLTZMANN
 
 
 @pytest.fixture
@@ -173,6 +174,26 @@ def test_what_can_not_run(copper):
     for bad in ({"timestep": 0.0}, {"interval": 0}, {"temperature": -1.0}, {"steps": -1}):
         with pytest.raises(ValueError, match=next(iter(bad))):
             MDConfig(**bad)
+
+
+def test_velocities_that_are_kept_are_none_of_atoms_that_are_held(copper):
+    random_velocities(copper, 600.0, np.random.default_rng(0), 3 * len(copper))
+    before = copper.get_momenta()
+    copper.set_constraint(FixAtoms(range(5)))
+    copper.set_momenta(before, apply_constraint=False)
+    first: list[MDSample] = []
+    found = run_md(copper, EMT(), MDConfig(ensemble="bussi", steps=1, keep_velocities=True), progress=first.append)
+    free = 0.5 * (before[5:] ** 2).sum(axis=1) / copper.get_masses()[5:]
+    freedom = degrees_of_freedom(copper, "bussi")
+    start = 2 * free.sum() / (freedom * BOLTZMANN)
+    # the mean of the two steps
+    assert 2 * found.temperature - first[0].temperature == pytest.approx(start, rel=1e-9)
+
+
+def test_constraints_that_nobody_counts_are_refused(copper):
+    copper.set_constraint(FixSymmetry(copper))
+    with pytest.raises(ConfigError, match="a constraint, FixSymmetry, that leaves an unknown number"):
+        run_md(copper, EMT(), MDConfig(steps=1))
 
 
 def test_progress_is_reported(copper):

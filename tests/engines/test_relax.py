@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from ase import Atoms
-from ase.build import bulk, fcc111
+from ase.build import bulk, fcc111, molecule
 from ase.calculators.calculator import Calculator as AseCalculator
 from ase.calculators.emt import EMT
 from ase.calculators.lj import LennardJones
@@ -129,3 +129,18 @@ def test_rounding_of_a_strain_is_no_warning():
     cell[1, 0] += 1e-15
     atoms.set_cell(cell)
     assert np.isfinite(strained.get_positions()).all()
+
+
+def test_symmetry_of_what_is_not_periodic_everywhere():
+    slab = fcc111("Cu", (1, 1, 3), vacuum=6.0)
+    r = relax(slab, EMT(), RelaxConfig(cell="auto", symmetry=0.01))
+    assert r.converged and r.symmetry == "P-3m1 (164)"
+    with pytest.raises(DataError, match="H2O: has no cell of three vectors"):
+        relax(molecule("H2O"), EMT(), RelaxConfig(cell="none", symmetry=0.01))
+    with pytest.raises(DataError, match=r"Cu4: no symmetry is found within 4\.0 Å"):
+        relax(bulk("Cu", cubic=True), EMT(), RelaxConfig(symmetry=4.0))
+
+
+def test_a_slab_without_a_third_vector_has_a_vacuum_along_it_only():
+    assert choose_cell(fcc111("Cu", (1, 1, 3)), "auto").described == "nothing; vacuum along c"
+    assert choose_cell(molecule("H2O"), "auto").vacuum == (0, 1, 2)

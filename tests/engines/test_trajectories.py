@@ -185,6 +185,8 @@ def test_zarr_with_some_elements(alloy, tmp_path):
         run_md(alloy, EMT(), MDConfig(elements=("Au",)), trajectory=tmp_path / "x.traj")
     with pytest.raises(DataError, match="has no Li"):
         run_md(alloy, EMT(), MDConfig(elements=("Li",)), trajectory=tmp_path / "y.zarr")
+    with pytest.raises(ConfigError, match="holds the positions of Au, not of Cu; resume with the same"):
+        run_md(alloy, EMT(), MDConfig(steps=30, elements=("Cu",)), trajectory=path, resume=True)
     assert not (tmp_path / "y.zarr").exists()
     with pytest.raises(DataError, match="exists already"):
         run_md(alloy, EMT(), MDConfig(steps=5), trajectory=path)
