@@ -5,11 +5,13 @@ Example::
     hold(atoms, "Pt, z<4.5")
 """
 
+import copy
 import re
 
 import numpy as np
 from ase import Atoms
-from ase.constraints import FixAtoms
+from ase.constraints import FixAtoms, FixConstraint
+from ase.constraints.constraint import IndexedConstraint
 from ase.data import atomic_numbers
 
 from gnnpot.errors import DataError
@@ -30,8 +32,21 @@ def hold(atoms: Atoms, selection: str) -> int:
         if not found.any():
             raise DataError(f"fixed atoms: '{part}' names none of the {len(atoms)} atoms; give an element, 0-15 or z<5")
         chosen |= found
-    atoms.set_constraint([*atoms.constraints, FixAtoms(np.flatnonzero(chosen))])
+    before = [part for constraint in atoms.constraints if (part := _without(constraint, chosen)) is not None]
+    atoms.set_constraint([*before, FixAtoms(np.flatnonzero(chosen))])
     return int(chosen.sum())
+
+
+def _without(constraint: FixConstraint, chosen: np.ndarray) -> FixConstraint | None:
+    """What a constraint holds besides the chosen atoms [N], bool; `None`: nothing.
+
+    ASE takes the degrees of freedom of an atom away once for each constraint that holds it.
+    """
+    if not isinstance(constraint, IndexedConstraint) or not chosen[constraint.index].any():
+        return constraint
+    rest = copy.deepcopy(constraint)
+    rest.index = constraint.index[~chosen[constraint.index]]
+    return rest if len(rest.index) else None
 
 
 def _atoms_of(atoms: Atoms, part: str) -> np.ndarray:

@@ -9,7 +9,7 @@ import pytest
 from ase.build import bulk, fcc111, graphene
 from ase.calculators.emt import EMT
 from ase.calculators.lj import LennardJones
-from ase.constraints import FixAtoms
+from ase.constraints import FixAtoms, FixCartesian
 from ase.io import read
 
 from gnnpot.engines import trajectories
@@ -327,6 +327,10 @@ def test_held_atoms():
     slab.set_constraint(FixAtoms([0]))
     assert hold(slab, "Au, 1-2, z<8.5") == 5
     assert {i for c in slab.constraints for i in c.index} == {0, 1, 2, 3, 11}
+    # an atom that is held twice has three degrees of freedom less, not six
+    slab.set_constraint([FixAtoms([0, 1]), FixCartesian([1, 2], (True, False, False))])
+    hold(slab, "0-1")
+    assert slab.get_number_of_degrees_of_freedom() == 3 * len(slab) - 7
     for bad in ("Xx", "Li", "99", "z<", ""):
         with pytest.raises(DataError, match="fixed atoms"):
             hold(slab, bad)
