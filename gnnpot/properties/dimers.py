@@ -140,6 +140,10 @@ class DimersConfig:
 
     def __post_init__(self) -> None:
         check_fields(self)
+        if self.ratios is not None and (
+            not len(self.ratios) or self.ratios[0] <= 0 or np.any(np.diff(self.ratios) <= 0)
+        ):
+            raise ValueError(f"ratios: {[*map(float, self.ratios)]} are none, or not above 0 and ascending")
 
 
 def calc(

@@ -182,7 +182,7 @@ def calc(
         The contents on the convex hull, the voltage (V) of each step between them, and the capacity.
 
     Raises:
-        ConfigError: The electrode has no such ion, or its charge is not known.
+        ConfigError: The electrode has no such ion, or its charge or metal is not known.
         DataError: A structure is of another host, or no crystal.
         SimulationError: A relaxation fails.
     """
@@ -197,7 +197,7 @@ def calc(
     electrodes = [discharged, *(crystal_of(o, "voltage") for o in others)] if others else [discharged, bare]
     name, per_host = _host(bare)
     contents = [_content(electrode, ion, per_host) for electrode in electrodes]
-    crystals = [*electrodes, crystal_of(metal, "voltage") if metal is not None else bulk(ion)]
+    crystals = [*electrodes, crystal_of(metal, "voltage") if metal is not None else _metal_of(ion)]
     energies, volumes = [], []
     for k, crystal in enumerate(crystals):
         progress("voltage: structures", k, len(crystals))
@@ -212,6 +212,14 @@ def calc(
         np.array(contents), np.array(energies[:-1]) / units, np.array(volumes[:-1]) / units,
         float(discharged.get_masses().sum() / units[0]),
     )  # fmt: skip
+
+
+def _metal_of(ion: str) -> Atoms:
+    """The crystal of an element that ASE knows."""
+    try:
+        return bulk(ion)
+    except (ValueError, KeyError, NotImplementedError, RuntimeError) as error:
+        raise ConfigError(f"metal: ASE has no crystal of {ion} ({error}); give its structure") from None
 
 
 def _host(bare: Atoms) -> tuple[str, dict[str, int]]:

@@ -110,6 +110,9 @@ def test_voltage_is_that_of_pymatgen(tmp_path):
     assert result.capacity == pytest.approx(reference.get_capacity_grav(use_overall_normalization=False))
     assert result.host == "Cu" and result.contents[-1] == 1
     result.plot(tmp_path / "voltage.png")
+    full.symbols[:] = ["H", "H", "Cu", "Cu"]
+    with pytest.raises(ConfigError, match="metal: ASE has no crystal of H"):
+        voltage.calc(full, EMT(), VoltageConfig(ion="H", charge=1, relax=False))
 
 
 def test_formation_energy_by_the_calculator_and_by_entries(tmp_path):

@@ -72,6 +72,9 @@ def test_any_calculator_gives_dimers():
     atoms = Atoms("Cu2", [[0, 0, 0], [0, 0, 0.9 * 2 * covalent_radii[29]]], calculator=EMT())
     alone = Atoms("Cu", calculator=EMT()).get_potential_energy()
     assert copper.energies[0, 1] == pytest.approx(atoms.get_potential_energy() - 2 * alone)
+    for ratios in ([], [0.0, 1.0], [1.0, 0.8]):
+        with pytest.raises(ValueError, match="are none, or not above 0 and ascending"):
+            DimersConfig(ratios=ratios)
 
 
 def test_holes():
