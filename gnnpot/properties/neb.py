@@ -33,6 +33,9 @@ from gnnpot.properties.hops import Hop, end_structures, find_hops
 from gnnpot.properties.relaxed import crystal_of, relaxed, repeats
 from gnnpot.runs.progress import Progress, no_progress
 
+#: Å, ends whose atoms are all nearer to each other are one structure
+_SAME = 0.01
+
 
 @dataclass(frozen=True, eq=False)
 class MinimumEnergyPath:
@@ -159,7 +162,7 @@ def calc(
 
     Raises:
         ConfigError: There is no such hop.
-        DataError: The two ends are not the same atoms.
+        DataError: The two ends are not the same atoms, or are one structure.
         SimulationError: A relaxation or the path has not converged.
     """
     if config.final is not None:
@@ -194,12 +197,23 @@ def _check_ends(start: Atoms, end: Atoms) -> None:
         raise DataError("neb: start and end are not the same atoms in the same order; order them alike")
     if not np.allclose(start.cell.array, end.cell.array, atol=1e-6):
         raise DataError("neb: start and end have different cells; give both the same cell")
+    if (start.pbc != end.pbc).any():
+        raise DataError("neb: start and end are periodic along different vectors; give both the same pbc")
 
 
 def _band(start: Atoms, end: Atoms, count: int, calculator: BaseCalculator) -> NEB:
+    """The band and its first path. Raises `DataError` for ends that are one structure, or whose held atoms differ."""
+    if find_mic(end.positions - start.positions, start.cell, start.pbc)[1].max() < _SAME:
+        raise DataError("neb: start and end are, or have relaxed to, one structure; give ends that are two minima")
     frames = [start.copy() for _ in range(count + 1)] + [end.copy()]
     band = NEB(frames, allow_shared_calculator=True, method="improvedtangent")
-    band.interpolate("idpp" if len(start) > 1 else "linear", mic=bool(start.pbc.any()))
+    try:
+        band.interpolate("idpp" if len(start) > 1 else "linear", mic=bool(start.pbc.any()))
+    except RuntimeError:
+        # ASE finds that the constraints of an image change its place on the path
+        raise DataError(
+            "neb: atoms that are held stand elsewhere at the end than at the start; give them one place in both"
+        ) from None
     for frame in frames:
         frame.calc = calculator
     return band

@@ -8,6 +8,7 @@ from ase import Atoms
 from ase.build import bulk
 from ase.calculators.calculator import Calculator, all_changes
 from ase.calculators.emt import EMT
+from ase.constraints import FixAtoms
 from monty.json import MontyEncoder
 from pymatgen.entries.computed_entries import ComputedEntry
 
@@ -84,6 +85,15 @@ def test_neb_refuses_what_it_can_not_connect():
         NebConfig()
     with pytest.raises(DataError, match="same atoms"):
         neb.calc(fcc(), EMT(), NebConfig(final=bulk("Ni")))
+    start = Atoms("Cu2", [[0, 0, 0], [2.2, 0, 0]], constraint=FixAtoms([0]))
+    ends = {
+        "are, or have relaxed to, one structure": start,
+        "periodic along different vectors": Atoms("Cu2", start.positions, pbc=[True, False, False]),
+        "that are held stand elsewhere": Atoms("Cu2", [[0, 0.5, 0], [0, 2.2, 0]], constraint=FixAtoms([0])),
+    }
+    for words, end in ends.items():
+        with pytest.raises(DataError, match=words):
+            neb.calc(start, EMT(), NebConfig(final=end, relax=False))
 
 
 def test_voltage_is_that_of_pymatgen(tmp_path):
