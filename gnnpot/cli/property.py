@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from gnnpot.workflows.many import PropertyOf
 
 FORMAT = "gnnpot-property"
+#: folder of what has been calculated, until the result is there
+CALCULATIONS = "calculations"
 
 
 def register(app: typer.Typer) -> None:
@@ -127,7 +129,7 @@ def _calculated(
         if not options["quiet"]:
             Console(stderr=True).print(ENDED, highlight=False)
         return before
-    with ResultsLog(folder / "calculations", identity, f"property {name}", fresh=options["fresh"]) as log:
+    with ResultsLog(folder / CALCULATIONS, identity, f"property {name}", fresh=options["fresh"]) as log:
         with Bars(options["quiet"]) as bars:
             if arguments.takes_progress:
                 values["progress"] = bars
@@ -195,7 +197,8 @@ def _earlier(file: Path, picture: Path, identity: dict[str, Any], fresh: bool) -
     from gnnpot.runs.identity import require_same
 
     if not file.exists():
-        if picture.exists():
+        # a call that was stopped between the two files has left its calculations too
+        if picture.exists() and not (file.parent / CALCULATIONS).exists():
             raise ConfigError(f"{picture}: exists and is not of this property; name another folder with --output")
         return None
     try:

@@ -56,7 +56,9 @@ def structure_format(path: Path, atoms: Atoms) -> str:
 
 def last_frame(trajectory: Path | str | None) -> Atoms:
     """The last structure of an ASE trajectory; raises `DataError` if there is none to be read."""
-    if trajectory is None or not Path(trajectory).is_file():
+    if trajectory is None:
+        raise DataError("resume: there is no trajectory to resume from; name it")
+    if not Path(trajectory).is_file():
         raise DataError(f"{trajectory}: there is no trajectory to resume from; start without resuming")
     try:
         with Trajectory(str(trajectory)) as frames:

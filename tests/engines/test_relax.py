@@ -82,6 +82,8 @@ def test_trajectory_is_continued(squeezed, tmp_path):
 
 
 def test_a_file_that_is_no_trajectory(squeezed, tmp_path):
+    with pytest.raises(DataError, match="resume: there is no trajectory to resume from; name it"):
+        relax(squeezed, EMT(), resume=True)
     path = tmp_path / "relax.traj"
     path.write_text("hello")
     with pytest.raises(DataError, match="can't be read as a trajectory"):

@@ -108,6 +108,21 @@ def test_a_stopped_run_resumes_and_a_finished_one_is_shown(copper, monkeypatch):
         run("elastic", copper, "-m", model, "-q", "--set", "fmax=0.02")
 
 
+def test_a_call_that_is_stopped_between_its_two_files_resumes(copper, monkeypatch):
+    words = ("equation-of-state", copper, "-m", "ase.calculators.emt:EMT", "-q")
+
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr("gnnpot.runs.files.write_text", stop)
+        assert run(*words)[0] != 0
+    folder = copper.with_name("cu-equation-of-state")
+    assert (folder / "equation-of-state.png").exists() and not (folder / "equation-of-state.json").exists()
+    assert run(*words)[0] == 0
+    assert (folder / "equation-of-state.json").exists() and not (folder / "calculations").exists()
+
+
 def test_another_file_by_the_name_of_an_option_is_another_property(copper):
     reference = copper.with_name("reference.vasp")
     bulk("Cu", a=3.7).write(reference)
