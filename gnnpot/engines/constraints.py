@@ -32,7 +32,7 @@ def hold(atoms: Atoms, selection: str) -> int:
         if not found.any():
             raise DataError(f"fixed atoms: '{part}' names none of the {len(atoms)} atoms; give an element, 0-15 or z<5")
         chosen |= found
-    before = [part for constraint in atoms.constraints if (part := _without(constraint, chosen)) is not None]
+    before = [rest for constraint in atoms.constraints if (rest := _without(constraint, chosen)) is not None]
     atoms.set_constraint([*before, FixAtoms(np.flatnonzero(chosen))])
     return int(chosen.sum())
 
