@@ -81,7 +81,8 @@ class BatchPlan:
     """How frames of given sizes are cut into batches.
 
     Frames are taken in the epoch's order until the next one would pass the budget; a frame above the budget makes a
-    batch alone. Then the last of the largest batches are halved until `ranks` divides the number of batches.
+    batch alone. Then the last of the largest batches are halved until `ranks` divides the number of batches; where all
+    are of one frame, the smallest are joined instead, beyond the budget.
 
     Raises `ConfigError` if there are fewer frames than ranks.
     """
@@ -111,11 +112,14 @@ class BatchPlan:
         """The batches of an epoch; step k of rank r takes number k * ranks + r."""
         order = mixed(self.sampling_weights, self.seed, epoch) if self.sampling_weights else np.arange(len(self.sizes))
         batches = _cut(order, self.sizes[order], self.budget)
-        while len(batches) % self.ranks:
+        while (surplus := len(batches) % self.ranks) and max(map(len, batches)) > 1:
             largest = max(range(len(batches)), key=lambda k: (len(batches[k]), k))
             whole = batches[largest]
             half = len(whole) // 2
             batches[largest : largest + 1] = [whole[:half], whole[half:]]
+        for _ in range(surplus):
+            first, second = sorted(sorted(range(len(batches)), key=lambda k: self.sizes[batches[k]].sum())[:2])
+            batches[first] = np.concatenate([batches[first], batches.pop(second)])
         return batches
 
 

@@ -46,6 +46,16 @@ def test_a_frame_above_the_budget_is_alone():
     assert all(len(b) == 1 or 1 not in b for b in batches)
 
 
+@pytest.mark.parametrize(("frames", "ranks"), [(3, 2), (5, 3), (11, 4)])
+def test_no_batch_is_empty_where_batches_of_one_frame_cant_be_shared_evenly(frames, ranks):
+    sizes = np.arange(frames, 0, -1)
+    batches = BatchPlan(sizes, budget=1, ranks=ranks).batches()
+    assert len(batches) % ranks == 0 and all(len(b) for b in batches)
+    assert sorted(np.concatenate(batches)) == list(range(frames))
+    # the largest frame is still alone
+    assert any(b.tolist() == [0] for b in batches)
+
+
 def test_without_shares_the_order_is_kept():
     batches = BatchPlan(np.ones(10, dtype=int), budget=4).batches()
     assert [b.tolist() for b in batches] == [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9]]
