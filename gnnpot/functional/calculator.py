@@ -69,6 +69,8 @@ class Calculator(ase_calculator.Calculator):
             raise ValueError("there is no structure to calculate")
         properties = properties or ["energy"]
         if system_changes or self.result is None:
+            # where this fails, ASE asks again without changes, and must not be answered with the last structure's
+            self.result = None
             result = self.result = solve(
                 self.atoms, self.functional, self.settings, start=self._start(self.atoms, before)
             )

@@ -106,6 +106,22 @@ def test_calculator(functional):
     assert stress.shape == (6,)
 
 
+def test_a_density_that_does_not_converge_leaves_no_result_of_another_structure():
+    atoms = crystals.diamond()
+    atoms.calc = Calculator("wt")
+    atoms.get_potential_energy()
+    atoms.positions[0] += 0.3
+    atoms.calc.settings = SolverSettings(steps=1)
+    for _ in range(2):
+        with pytest.raises(SimulationError, match="has not converged"):
+            atoms.get_potential_energy()
+    atoms.calc.settings = SolverSettings()
+    energy = atoms.get_potential_energy()
+    fresh = atoms.copy()
+    fresh.calc = Calculator("wt")
+    assert energy == pytest.approx(fresh.get_potential_energy(), abs=1e-5)
+
+
 def test_vacuum_is_not_refused(functional):
     atoms = crystals.diamond()
     slab = Atoms("Si2", positions=atoms.positions, cell=atoms.cell, pbc=True)
