@@ -14,7 +14,7 @@ import torch
 from scipy.optimize import minimize_scalar
 
 from gnnpot.errors import DataError
-from gnnpot.functional.data import CUTOFF, Sample
+from gnnpot.functional.data import Sample
 from gnnpot.functional.functionals import Functional
 from gnnpot.functional.grid import Grid
 from gnnpot.functional.reduced import ReducedBasis
@@ -61,11 +61,19 @@ def evaluate(
 
 
 def solve_sample(functional: Functional, sample: Sample, settings: SolverSettings | None = None) -> OrbitalFreeResult:
-    """The orbital-free density of a sample's structure, on irreducible points where it has symmetry."""
+    """The orbital-free density of a sample's structure on its grid, on irreducible points where it has symmetry.
+
+    `settings` have the cut-off of that grid; they may be left out.
+    """
     grid = Grid(sample.atoms.cell.array / BOHR, sample.density.shape)
     symmetry = Symmetry.of(sample.atoms, grid.shape)
     basis = ReducedBasis.of(grid, symmetry) if len(symmetry.orbits[0]) <= REDUCED_UP_TO else None
-    return solve(sample.atoms, functional, settings or SolverSettings(cutoff=CUTOFF), basis=basis)
+    return solve(sample.atoms, functional, settings or SolverSettings(cutoff=_cutoff(grid)), basis=basis)
+
+
+def _cutoff(grid: Grid) -> float:
+    """The largest cut-off (1/bohr) that gives this grid; samples may have a finer one than that of `data.CUTOFF`."""
+    return grid.inscribed_cutoff * (1 - 1e-7)
 
 
 def compare(functional: Functional, sample: Sample) -> SampleErrors:

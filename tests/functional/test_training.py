@@ -10,7 +10,8 @@ import torch
 from gnnpot.errors import CheckpointError, ConfigError, DataError
 from gnnpot.functional import crystals
 from gnnpot.functional import data as data_module
-from gnnpot.functional.data import Task, generate, read_sample, to_sample, write_sample
+from gnnpot.functional.data import CUTOFF, Task, calculate, generate, read_sample, to_sample, write_sample
+from gnnpot.functional.evaluate import evaluate
 from gnnpot.functional.functionals import kinetic
 from gnnpot.functional.grid import Grid, resample
 from gnnpot.functional.kohn_sham import Settings
@@ -96,6 +97,18 @@ def test_samples_are_exact_triples(samples):
         assert abs((sample.potential * sample.density).sum()) < 1e-8
     batch = make_batches(samples)[0]
     assert (floor_of_batch(batch) > 0).all()
+
+
+@pytest.mark.parametrize("moved", [0.0, 0.05])
+def test_samples_on_finer_grids_are_compared_on_these(moved):
+    """Those of `gnnpot functional data --others`, with symmetry and without."""
+    atoms = crystals.rattled(crystals.zincblende("GaAs"), moved, 0)
+    found = {}
+    for cutoff in (CUTOFF, 7.5):
+        sample = calculate(Task(f"GaAs-grid-{cutoff:g}", "GaAs", atoms, SETTINGS, cutoff=cutoff))
+        (found[cutoff],) = evaluate(open_functional("wt"), [sample])
+    assert sample.density.shape == (20, 20, 20)
+    assert found[7.5].density_error == pytest.approx(found[CUTOFF].density_error, rel=0.02)
 
 
 def test_structures_of_other_samples():
