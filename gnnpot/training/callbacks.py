@@ -5,6 +5,7 @@ moments save the state: after a step (unless a validation follows), and after a 
 """
 
 import csv
+import math
 import signal
 import threading
 from pathlib import Path
@@ -91,7 +92,8 @@ class RunKeeper(Callback):
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         module = cast(TrainModule, pl_module)
         score, step = module.validation["loss"], trainer.global_step
-        if not self.best or self.config.keep == "last" or score < self.best["score"]:
+        # a first score that is no number, of weights that were still far off, is worse than any other
+        if self.config.keep == "last" or not self.best or score < self.best["score"] or math.isnan(self.best["score"]):
             with module.ema.applied(module.potential):
                 weights = {name: t.detach().cpu().clone() for name, t in module.potential.state_dict().items()}
             self.best = {"score": score, "step": step, "weights": weights}

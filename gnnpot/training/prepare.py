@@ -109,10 +109,26 @@ def prepare(config: TrainConfig, *, write: bool = True) -> PreparedData:
 
 
 def open_subsets(config: RunConfig, *, write: bool = True) -> tuple[dict[str, FrameStore], dict[str, Subset]]:
-    """The first two steps: stores and subsets of a run, by name; `write` as for `prepare`."""
+    """The first two steps: stores and subsets of a run, by name; `write` as for `prepare`.
+
+    Raises `DataError` as they do, and if the frames that choose the best weights can't.
+    """
     stress = config.loss.stress > 0 and config.data.check_stress
     stores = open_stores(config.data, config.run / "data", write=write, stress=stress)
-    return stores, split_stores(stores, config.data, config.run / CHOSEN, write=write)
+    subsets = split_stores(stores, config.data, config.run / CHOSEN, write=write)
+    if config.keep == "best":
+        _check_validation(subsets["validation"], config)
+    return stores, subsets
+
+
+def _check_validation(subset: Subset, config: RunConfig) -> None:
+    """Raise `DataError` if no frame has a label that the loss weighs: all weights would be equally good."""
+    weighed = {name for name, weight in config.loss.weights.items() if weight > 0}
+    if not any(weighed.intersection(frame.labels) for frame in subset.frames):
+        raise DataError(
+            f"{subset.store.folder}: no validation frame has {' or '.join(sorted(weighed))}, so none can choose the "
+            "best weights; check the names of the labels, give other frames, or set keep=last"
+        )
 
 
 def _further(data: DataConfig, name: str, store: FrameStore, subsets: dict[str, Subset]) -> TrainingDataset:

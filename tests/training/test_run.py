@@ -2,6 +2,7 @@
 
 import csv
 import json
+import math
 import os
 import shutil
 import signal
@@ -24,7 +25,7 @@ from gnnpot.runs.lock import RunLock
 from gnnpot.training.config import BatchConfig, TrainConfig, read_config
 from gnnpot.training.datamodule import GraphData
 from gnnpot.training.evaluate import evaluate
-from gnnpot.training.module import TrainingError, TrainingStopped
+from gnnpot.training.module import TrainingError, TrainingStopped, TrainModule
 from gnnpot.training.prepare import build_potential, prepare
 from gnnpot.training.run import train
 
@@ -314,6 +315,32 @@ def test_frames_with_some_labels_train(config, frames, tmp_path):
         (int(r["train_energy_labels"]), int(r["train_forces_labels"] or 0)) for r in rows(config) if r["train_loss"]
     ]
     assert sum(forces for _, forces in counts) < 12 * sum(energy for energy, _ in counts)
+
+
+def test_frames_that_cant_choose_the_best_weights_are_refused(config, frames, tmp_path):
+    """With validation frames that have no label of the loss, the weights of the first validation were kept."""
+    moments = [frame.with_labels({"magmoms": [1.0] * len(frame)}) for frame in frames[:6]]
+    store = write_store(moments, tmp_path / "moments.store").folder
+    blind = replace(config, data=replace(config.data, validation=store))
+    with pytest.raises(DataError, match="no validation frame has energy or forces or stress"):
+        train(blind)
+    train(replace(blind, keep="last"))
+    assert load_checkpoint(config.run / "model")[1].training["best_step"] == int(rows(config)[-1]["step"]) > 6
+
+
+def test_a_first_validation_that_is_not_finite_is_not_the_best_for_good(config, monkeypatch):
+    original = TrainModule.on_validation_epoch_end
+
+    def overflowing(self):
+        original(self)
+        if self.global_step == 6:
+            self.validation["loss"] = math.nan
+
+    monkeypatch.setattr(TrainModule, "on_validation_epoch_end", overflowing)
+    train(config)
+    scores = {int(row["step"]): float(row["validation_loss"]) for row in rows(config) if row["validation_loss"]}
+    best = load_checkpoint(config.run / "model")[1].training["best_step"]
+    assert math.isnan(scores.pop(6)) and scores[best] == min(scores.values())
 
 
 def test_stress_of_the_wrong_sign_is_refused(config, tmp_path):
