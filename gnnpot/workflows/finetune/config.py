@@ -36,6 +36,8 @@ SHORT: dict[str, dict[str, Any]] = {
 }
 #: epochs of a run that its budget ends
 UNLIMITED = 100_000
+#: fewer are seen often, and the last weights are kept
+FEW_FRAMES = 60
 #: materials from which on parts are split by material
 MANY_MATERIALS = 20
 
@@ -158,7 +160,9 @@ def read_finetune_config(
     chosen = choose_aim(aim, given)
     of_aim = aim_options(chosen, architecture_of(start), dataset_size.used, given)
     defaults = _merged(default_options(dataset_size, data, budget), of_aim)
-    if aim == "general" and not given.get("strategy"):
+    strategy = given.get("strategy")
+    # an option of the default strategy, as its decay, is no other strategy
+    if aim == "general" and not (isinstance(strategy, Mapping) and strategy.get("kind")):
         defaults = _merged(defaults, SHORT["replay"])
     return from_mapping(FineTuneConfig, _merged(defaults, given), where=where)
 
@@ -186,17 +190,17 @@ def default_options(dataset_size: DatasetSize, data: DataConfig, budget: Sequenc
 
     20 frames are seen 100 times in batches of 2, 200 frames 40 times in batches of 4, 2000 frames 15 times in batches
     of 8; with a `budget` ("max_minutes" or "max_steps") as often as it allows. A tenth of the steps, or 200, warm up.
-    Without a test file, a part is kept aside for the comparison at the end. Of a few frames only one to three validate:
+    Without a test file, a part is kept aside for the comparison at the end. Of a few frames only one to seven validate:
     so few can't tell good weights from better ones, and the last ones are kept.
     """
-    few, some = dataset_size.used < 60, dataset_size.used < 600
+    few, some = dataset_size.used < FEW_FRAMES, dataset_size.used < 600
     epochs, batch, ema = (100, 2, 0.99) if few else (40, 4, 0.995) if some else (15, 8, 0.999)
     # of the whole set, so that fewer frames to train on are tested on the same
-    held = 0.15 if dataset_size.frames < 60 else 0.1 if dataset_size.frames < 600 else 0.05
+    held = 0.15 if dataset_size.frames < FEW_FRAMES else 0.1 if dataset_size.frames < 600 else 0.05
+    by = "material" if dataset_size.materials >= MANY_MATERIALS and dataset_size.frames >= FEW_FRAMES else "count"
     test = 0.0 if data.paths("test") else held
-    validation = 0.05 if few else held
     # a twentieth of a few materials, each drawn for itself, is often none
-    by = "material" if dataset_size.materials >= MANY_MATERIALS and not few else "count"
+    validation = 0.05 if few and by == "count" else held
     once = max(1, round(dataset_size.used * (1 - validation) / batch))
     schedule: dict[str, Any] = {"warmup_steps": min(200, max(1, once * epochs // 10)), "lr_min": 1e-6}
     if "max_minutes" in budget:

@@ -22,6 +22,7 @@ from gnnpot.hub.opening import load, open_potential
 from gnnpot.training.config import TrainConfig
 from gnnpot.training.datamodule import GraphData
 from gnnpot.training.evaluate import evaluate
+from gnnpot.training.prepare import open_subsets
 from gnnpot.training.run import DIRECTORY, train
 from gnnpot.training.subsets import Subset
 from gnnpot.workflows.compare import compare
@@ -135,6 +136,10 @@ def test_the_aim_decides_the_optimiser(start, shifted, tmp_path):
     general = read("7net-0", "general")
     assert (general.optimizer.name, general.optimizer.lr, general.replay.share) == ("adamw", 1e-3, 0.25)
     assert general.strategy.decay < 1
+    # an option of the same strategy takes nothing away; another strategy does
+    slower = read("7net-0", "general", overrides=["strategy.decay=0.9"])
+    assert slower.replay.share == 0.25 and slower.strategy == AllWeights(decay=0.9)
+    assert read("7net-0", "general", "all").replay.share == read("7net-0", "general", "lora").replay.share == 0
     # no rate was measured for an M3GNet
     assert read(str(start)).optimizer.name == "adamw"
     for short in ("lora", "head", "replay"):
@@ -179,6 +184,20 @@ def test_the_test_part_does_not_depend_on_the_number_of_frames(config):
     assert np.array_equal(parts[6].test.indices, parts[None].test.indices)
     assert len(parts[6].train) + len(parts[6].validation) == 6
     assert set(parts[6].train.indices) < set(parts[12].train.indices) < set(parts[None].train.indices)
+
+
+def test_nor_does_it_where_there_are_many_materials(frames, start, tmp_path):
+    """A comparison's numbers of frames may lie on both sides of what counts as few."""
+    many = [f.with_(provenance=replace(f.provenance, material_id=f"m{k % 30}")) for k, f in enumerate(frames * 3)]
+    store = write_store(many, tmp_path / "many.store").folder
+    parts = {}
+    for count in (20, 80, None):
+        options = [] if count is None else [f"data.frames={count}"]
+        read = read_finetune_config(str(start), [store], run=tmp_path / str(count), overrides=options)
+        _, parts[count] = open_subsets(read)
+    for count in (20, 80):
+        assert np.array_equal(parts[count]["test"].indices, parts[None]["test"].indices)
+        assert len(parts[count]["train"]) + len(parts[count]["validation"]) == count
 
 
 def test_representative_frames_are_a_part_of_more_and_stay_when_a_run_goes_on(config, monkeypatch):
