@@ -16,7 +16,7 @@ import torch
 from ase.data import chemical_symbols
 
 from gnnpot.data.references import ElementReferences
-from gnnpot.errors import DataError, UnknownElementError, counted
+from gnnpot.errors import ConfigError, DataError, UnknownElementError, counted
 from gnnpot.hub.card import starting_potential
 from gnnpot.hub.checkpoint import Card, weights_sha256
 from gnnpot.hub.opening import OpenedPotential, open_potential
@@ -59,7 +59,8 @@ def finetune(
     Raises:
         CheckpointError, DownloadError: As `gnnpot.load`, for the start.
         UnknownElementError: A frame has an element that the start does not know.
-        ConfigError: The folder contains a run with other options or inputs, or of more steps than are asked for.
+        ConfigError: The folder contains a run with other options or inputs, or of more steps than are asked for; or the
+            start does not know one of the `probe_elements`.
         DataError: Data can't be used, or another process trains in the folder.
         TrainingError: The loss is no longer finite.
         TrainingStopped: After Ctrl-C or SIGTERM, once the state is saved.
@@ -77,6 +78,11 @@ class FineTune(TrainingTask):
         self._start, self._start_card = start.potential.to(getattr(torch, config.precision)), start.card
         self._on_event = on_event or (lambda _: None)
         self._rates: Mapping[str, float] = {}
+        # they are asked for last: without this, after all of the training
+        if unknown := [e for e in config.probe_elements if e not in self._start.elements]:
+            raise ConfigError(
+                f"probe_elements: {config.start} does not know {', '.join(unknown)}; name elements that it knows"
+            )
 
     def inputs(self) -> list[Path]:
         return [*super().inputs(), *self.config.replay.paths(), Path(self.config.start)]

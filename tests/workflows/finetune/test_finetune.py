@@ -367,6 +367,10 @@ def test_bad_input_is_one_sentence(config, start, shifted, frames, tmp_path):
         finetune(replace(config, run=tmp_path / "b", data=replace(config.data, train=bare)))
     with pytest.raises(ConfigError, match="99 are asked for, there are"):
         finetune(replace(config, run=tmp_path / "c", data=replace(config.data, frames=99)))
+    # not when the training has ended
+    with pytest.raises(ConfigError, match="probe_elements: .* does not know Xx, Na; name elements"):
+        finetune(replace(config, run=tmp_path / "d", probe_elements=("Ni", "Xx", "Na")))
+    assert not (tmp_path / "d").exists()
 
 
 def test_another_start_is_refused(config):
