@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from gnnpot.cli.common import ENDED, Precision, open_calculator
+from gnnpot.cli.common import ENDED, Precision, open_calculator, written_at
 from gnnpot.cli.console import Console, to_table
 from gnnpot.cli.progress import Bars
 from gnnpot.cli.results import JsonOption, to_json
@@ -98,7 +98,7 @@ def _distil(
 
     resume, quiet, as_json = how
     console = Console(soft_wrap=True, quiet=as_json)
-    has_ended = resume and (options.run / MODEL).exists()
+    before = written_at(options.run / MODEL) if resume else None
     with Bars(quiet) as bars:
 
         def show(sentence: str) -> None:
@@ -109,7 +109,7 @@ def _distil(
     if as_json:
         typer.echo(to_json(run_result(options.run, "report.md")))
         return
-    if has_ended:
+    if before is not None and written_at(options.run / MODEL) == before:
         console.print(ENDED, highlight=False)
     card = load_checkpoint(options.run / MODEL)[1]
     console.print(_rounds_table(rounds_rows(card)))

@@ -1,5 +1,6 @@
 """What came of a distillation: errors on fresh dynamics and on labels from elsewhere, and the speed."""
 
+import shutil
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -13,6 +14,7 @@ from gnnpot.errors import DataError
 from gnnpot.hub.opening import OpenedPotential
 from gnnpot.potential import Potential
 from gnnpot.runs.progress import Progress, of_one
+from gnnpot.runs.results_log import read_plan
 from gnnpot.sampling.distortions import repeated
 from gnnpot.sampling.selection import select
 from gnnpot.sampling.trajectories import run_trajectories
@@ -22,8 +24,8 @@ from gnnpot.workflows.distil.config import DistilConfig
 from gnnpot.workflows.distil.speed import Speed, speeds
 from gnnpot.workflows.distil.teacher import Teacher, left_out
 
-#: dynamics of the final student, in the folder of its training
-CHECK = "check"
+#: dynamics of the final student, in the folder of its training, and their results log there
+CHECK, WALKS = "check", "walks"
 
 
 @dataclass(frozen=True)
@@ -53,13 +55,16 @@ def measure(
 ) -> StudentMeasurements:
     """All figures; `tests` are frames with labels from elsewhere. Raises `DataError` if the student's dynamics explode
     at once."""
-    folder, options = config.run / "final" / CHECK, config.explore
+    folder, options, number = config.run / "final" / CHECK, config.explore, config.rounds + 1
+    if read_plan(folder / WALKS).get("round", number) != number:
+        # the run was extended, but ended with the same student: its dynamics are those of the other limits
+        shutil.rmtree(folder)
     folder.mkdir(parents=True, exist_ok=True)
     # alone it never disagrees: only explosions end a trajectory
     alone, no_limit = Committee([student]), float("inf")
     trajectories = run_trajectories(
-        structures, alone.driver, alone.disagreement, options, no_limit, (config.seed, config.rounds + 1),
-        folder / "walks", of_one(progress, "the student's dynamics"),
+        structures, alone.driver, alone.disagreement, options, no_limit, (config.seed, number),
+        folder / WALKS, of_one(progress, "the student's dynamics"),
     )  # fmt: skip
     sample = select(trajectories, config.select, no_limit, np.random.default_rng([config.seed, 4])).random
     if not sample:

@@ -19,12 +19,13 @@ The run's folder holds
 import itertools
 import shutil
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 from ase.calculators.calculator import BaseCalculator
 
-from gnnpot.config import read_yaml, to_mapping
+from gnnpot.config import from_mapping, read_yaml, to_mapping
 from gnnpot.data.frame import Frame
 from gnnpot.data.store import FrameStore
 from gnnpot.hub.checkpoint import load_checkpoint, save_checkpoint
@@ -144,6 +145,17 @@ def _has_other_frames(run: TrainConfig) -> bool:
     return Path(str(before)).parts[-2:] != Path(str(now)).parts[-2:]
 
 
+def _as_it_began(run: TrainConfig) -> TrainConfig:
+    """The final training with the warm-up and the validations that it began with, which follow from its steps: with
+    those of more steps it would be another training, not a longer one."""
+    path = run.run / "config.yaml"
+    if not path.exists():
+        return run
+    before = from_mapping(TrainConfig, read_yaml(path), where=str(path))
+    schedule = replace(run.schedule, warmup_steps=before.schedule.warmup_steps)
+    return replace(run, schedule=schedule, validate_every=before.validate_every)
+
+
 class Rounds:
     """Explore, label, train, in rounds. What this run has done before is read from disk."""
 
@@ -185,6 +197,8 @@ class Rounds:
         budget = Budget(config.learn.final_steps, minutes, config.learn.final_batch)
         run = student_run(config, folder, config.run / FINAL, budget, self.elements.tolist(), config.seed)
         is_new = _has_other_frames(run)
+        if not is_new:
+            run = _as_it_began(run)
         if is_new or ended_run(run) is None:
             self._on_event(f"training the final student on {frames_in(folder)} frames")
             # dynamics of the student before

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -233,6 +234,10 @@ def test_command_line(small, structures, labelled, tmp_path):
     # again: only the tables
     again = runner.invoke(app, options, env={"COLUMNS": "200"}).output
     assert "Errors of the final student" in again and "training" not in again and "has ended before" in again
+    # and with more steps
+    longer = runner.invoke(app, [*options, "--set", "learn.final_steps=8"], env={"COLUMNS": "200"})
+    assert longer.exit_code == 0, longer.output
+    assert "training the final student" in longer.output and "has ended before" not in longer.output
     failed = runner.invoke(app, ["distil", "no.such:EMT", str(structures), "-o", str(tmp_path / "x")])
     assert isinstance(failed.exception, GnnpotError)
     assert "Example" in runner.invoke(app, ["distil", "--help"]).output
@@ -242,7 +247,8 @@ def test_an_ended_run_is_extended(config, tmp_path):
     """By a longer final training, then by a further round: to the numbers of a run that was asked for all at once."""
     short = replace(config, rounds=1)
     first, told = distil(short, make_teacher=EMT), []
-    longer = replace(short, learn=replace(config.learn, final_steps=config.learn.final_steps + 5))
+    # so many that a training of as many from the beginning would warm up longer
+    longer = replace(short, learn=replace(config.learn, final_steps=config.learn.final_steps + 40))
     second = distil(longer, make_teacher=EMT, on_event=told.append)
     card = load_checkpoint(config.run / "model")[1]
     assert card.training["max_steps"] == card.training["distillation"]["learn"]["final_steps"]
@@ -256,3 +262,14 @@ def test_an_ended_run_is_extended(config, tmp_path):
     same(runs[0][0], runs[1][0])
     assert runs[0][1].metrics["fresh"] == runs[1][1].metrics["fresh"]
     assert [len(card.metrics["distil"]["rounds"]) for _, card in runs] == [2, 2]
+
+
+def test_a_run_that_is_allowed_more_rounds_but_needs_none_ends_again(whole, tmp_path, monkeypatch):
+    """The final student stays, and is measured once more."""
+    config, told = whole[0], []
+    run = Path(shutil.copytree(config.run, tmp_path / "run"))
+    monkeypatch.setattr("gnnpot.workflows.distil.run.reason_to_end", lambda *_: "the error falls no longer")
+    potential = distil(replace(config, run=run, rounds=config.rounds + 2), make_teacher=EMT, on_event=told.append)
+    same(potential, load(config.run / "model"))
+    assert not any("training" in t for t in told) and told[-1] == "measuring the student"
+    assert load_checkpoint(run / "model")[1].training["distillation"]["rounds"] == config.rounds + 2
