@@ -118,7 +118,7 @@ def align_references(
 
     Raises `ConfigError` if given references lack an element, `DataError` where frames with an element have no energy.
     """
-    sharing = [s for s in others if s.config is None or s.config.references == "shared"]
+    sharing = [s for s in others if _is_on_common_scale(s)]
     common = _fit([main, *sharing]) if given is None else _given(given, [main, *sharing], "references")
     own = {s.name: _own_references(s) for s in others if s not in sharing}
     energies = common.energies_by_number()
@@ -134,6 +134,16 @@ def align_references(
         shift = np.zeros(119) if mine is None else energies - mine.energies_by_number()
         placed.append(TrainingDataset(dataset.name, dataset.subset, dataset.config, mine, np.nan_to_num(shift)))
     return tuple(placed)
+
+
+def _is_on_common_scale(dataset: TrainingDataset) -> bool:
+    """So is a dataset whose energies are not used: there is nothing to fit references of its own to."""
+    config = dataset.config
+    return (
+        config is None
+        or config.references == "shared"
+        or (config.references == "own" and "energy" not in config.labels)
+    )
 
 
 def _own_references(dataset: TrainingDataset) -> ElementReferences:

@@ -72,6 +72,15 @@ def test_energies_of_another_code_are_moved_to_the_main_sources_scale(two, frame
     assert moved_frame.energy == pytest.approx(expected, abs=1e-9)
 
 
+def test_another_scale_is_no_matter_where_energies_are_not_used(two):
+    main = prepare(
+        from_mapping(TrainConfig, {**two, "run": f"{two['run']}-main", "data": {**two["data"], "sources": {}}})
+    )
+    prepared = prepare(with_source(two, labels=["forces", "stress"]))
+    assert prepared.references == main.references and not prepared.datasets[1].shift.any()
+    assert set(prepared.datasets[1].frame(0).labels) == {"forces", "stress"}
+
+
 def test_shared_references_are_fitted_to_both_and_move_nothing(two, frames, tmp_path):
     store = write_store(with_gold(frames[:9]), tmp_path / "gold.store").folder
     config = with_source(two, references="shared", train=str(store), labels=["energy", "forces"])
