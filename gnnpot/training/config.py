@@ -344,7 +344,8 @@ class TrainConfig(RunConfig):
     start: str = ""
     #: add Ziegler, Biersack & Littmark's repulsion of nuclei
     zbl: bool = False
-    #: eV, unit of the model's energies; empty: the root mean square force of the training frames times 1 Å
+    #: eV, unit of the model's energies; empty: the root mean square force of the training frames times 1 Å, or 1 eV
+    #: where that is below 1e-4 eV/Å
     energy_scale: float | None = None
     #: eV per atom by symbol; empty: fitted to the training frames
     references: dict[str, float] | None = None

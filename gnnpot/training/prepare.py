@@ -33,6 +33,8 @@ log = logging.getLogger(__name__)
 FUNCTIONS = "functions.json"
 #: eV/Å; no scale of energies is set by larger ones
 MAX_FORCE = 100.0
+#: eV/Å; nor by smaller ones, which are what is left of forces that are zero by symmetry
+MIN_FORCE = 1e-4
 #: in the run's folder: the frames that were chosen, by their number in the store
 CHOSEN = "chosen.json"
 #: in the run's folder: what was taken from the data
@@ -145,7 +147,7 @@ def _further(data: DataConfig, name: str, store: FrameStore, subsets: dict[str, 
 
 
 def force_scale(frames: Iterable[Frame]) -> float:
-    """Root mean square of the force components, eV/Å, times 1 Å; 1 eV if there are no forces.
+    """Root mean square of the force components, eV/Å, times 1 Å; 1 eV if there are no forces, or only rounding.
 
     Frames whose own is above `MAX_FORCE` and a thousand times the median frame's have no part in it, and are logged.
     """
@@ -159,7 +161,8 @@ def force_scale(frames: Iterable[Frame]) -> float:
     if far.any():
         largest = own.max()
         log.warning("%d of %d frames have forces of up to %.3g eV/Å, which set no scale", far.sum(), len(far), largest)
-    return float(np.sqrt(squares[~far].sum() / sizes[~far].sum()))
+    scale = float(np.sqrt(squares[~far].sum() / sizes[~far].sum()))
+    return scale if scale >= MIN_FORCE else 1.0
 
 
 def record(summary: dict, run: Path) -> None:

@@ -118,3 +118,12 @@ def test_one_force_of_another_unit_sets_no_scale(caplog):
     with caplog.at_level(logging.WARNING):
         assert force_scale(frames) == pytest.approx(scale, rel=0.05)
     assert "1 of 60 frames have forces" in caplog.text
+
+
+def test_what_is_left_of_forces_that_are_zero_sets_no_scale():
+    """As of crystals at several volumes: energies in units of 1e-7 eV can't be learnt."""
+    from gnnpot.training.prepare import force_scale
+
+    noise = np.random.default_rng(0)
+    still = [f.with_(forces=1e-7 * noise.normal(size=(len(f), 3))) for f in compounds()]
+    assert force_scale(still) == force_scale([f.with_(forces=0 * f.forces) for f in still]) == 1.0
