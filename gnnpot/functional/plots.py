@@ -40,8 +40,12 @@ def bond(atoms: Atoms) -> tuple[np.ndarray, np.ndarray]:
     """Fractional ends of the line through the first atom and its nearest neighbour, half a bond beyond both."""
     from ase.neighborlist import neighbor_list
 
-    first, distance, vectors = neighbor_list("idD", atoms, 6.0)
-    of_first = np.flatnonzero(first == 0)
+    reach, of_first = 6.0, np.zeros(0, dtype=int)
+    while not len(of_first):
+        first, distance, vectors = neighbor_list("idD", atoms, reach)
+        of_first = np.flatnonzero(first == 0)
+        # an atom in a large cell has its own images only
+        reach *= 1.5
     nearest = of_first[np.argmin(distance[of_first])]
     inverse = np.linalg.inv(atoms.cell.array)
     origin, step = atoms.positions[0] @ inverse, vectors[nearest] @ inverse

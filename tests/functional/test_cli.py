@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+from ase import Atoms
 from ase.build import bulk
 from ase.io import write
 from typer.testing import CliRunner
@@ -69,6 +70,13 @@ def test_train_and_evaluate(run, folder, tmp_path):
 def test_plot(run, silicon, tmp_path):
     run("plot", silicon, "-f", "gnnpot-kedf-1", "-f", "tfvw", "-o", tmp_path / "density.png")
     assert (tmp_path / "density.png").stat().st_size > 20000
+
+
+def test_plot_of_an_atom_far_from_its_images(run, tmp_path):
+    path = tmp_path / "atom.vasp"
+    write(path, Atoms("Li", cell=[6.5, 6.5, 6.5], pbc=True), format="vasp")
+    run("plot", path, "-f", "tfvw", "-o", tmp_path / "atom.png")
+    assert (tmp_path / "atom.png").stat().st_size > 10_000
 
 
 def test_data_of_a_file_refuses_unknown_elements_before_any_work(run, tmp_path):
