@@ -20,7 +20,7 @@ from gnnpot.data.bundled import resolve_path
 from gnnpot.data.readers import RecordOptions
 from gnnpot.data.store import FrameStore
 from gnnpot.domains import INNER_SHARE, NOT_NEGATIVE, SHARE, WHOLE_FROM_2, check_fields
-from gnnpot.errors import ConfigError, DataError, suggest
+from gnnpot.errors import ConfigError, DataError, counted, suggest
 from gnnpot.training.config import DataConfig, RunConfig
 from gnnpot.training.stores import read_labelled
 from gnnpot.workflows.finetune.aims import Aim, aim_options, architecture_of, choose_aim
@@ -181,7 +181,8 @@ def count(data: DataConfig) -> DatasetSize:
         materials = len(names)
     if frames < 2:
         where = ", ".join(map(str, data.paths("train")))
-        raise DataError(f"{where}: {frames or 'no'} frames can't be trained on and held out; give at least 2")
+        few = counted(frames, "frame") if frames else "no frames"
+        raise DataError(f"{where}: {few} can't be trained on and held out; give at least 2")
     return DatasetSize(frames, materials, frames if data.frames is None else min(frames, data.frames))
 
 
@@ -198,7 +199,8 @@ def default_options(dataset_size: DatasetSize, data: DataConfig, budget: Sequenc
     # of the whole set, so that fewer frames to train on are tested on the same
     held = 0.15 if dataset_size.frames < FEW_FRAMES else 0.1 if dataset_size.frames < 600 else 0.05
     by = "material" if dataset_size.materials >= MANY_MATERIALS and dataset_size.frames >= FEW_FRAMES else "count"
-    test = 0.0 if data.paths("test") else held
+    # two frames train and validate, which is the least that is taken
+    test = 0.0 if data.paths("test") or dataset_size.frames < 3 else held
     # a twentieth of a few materials, each drawn for itself, is often none
     validation = 0.05 if few and by == "count" else held
     once = max(1, round(dataset_size.used * (1 - validation) / batch))

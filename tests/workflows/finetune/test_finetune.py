@@ -153,6 +153,19 @@ def test_the_aim_decides_the_optimiser(start, shifted, tmp_path):
         read("7net-0", "generel")
 
 
+def test_two_frames_are_enough(frames, start, tmp_path):
+    """They are what the message about one frame asks for."""
+    for count in (1, 2):
+        store = write_store([frames[2], frames[5]][:count], tmp_path / f"{count}.store").folder
+        if count == 1:
+            with pytest.raises(DataError, match="1 frame can't be trained on and held out; give at least 2"):
+                read_finetune_config(str(start), [store], run=tmp_path / "run")
+    read = read_finetune_config(str(start), [store], run=tmp_path / "run", overrides=["probe_elements=[Ni]"])
+    finetune(replace(read, max_steps=1))
+    card = load_checkpoint(tmp_path / "run" / "model")[1]
+    assert card.metrics["finetune"]["new"]["finetuned"]["energy_count"] == 1
+
+
 def test_what_became_worse_is_marked():
     def state(volume, modulus):
         return {"volume_start": 16.0, "bulk_modulus_start": 100.0, "volume_finetuned": volume,
