@@ -1,7 +1,8 @@
-"""Crystals and molecules as graphs of atoms (nodes), neighbours (edges) and pairs of neighbours (triplets).
+"""Graphs of crystals and molecules: atoms (nodes), neighbours (edges) and pairs of neighbours (triplets).
 
-Here belong the neighbour list, with and without a skin, triplets, `Graph`, and how much memory a graph needs. Features
-of nodes and edges do not: models make them (`gnnpot.models`, `gnnpot.ops`). Files and labels are read in `gnnpot.data`.
+This package has the neighbour list, with and without a skin, the triplets, `Graph`, and the estimate of the memory that
+a graph needs. Features of nodes and edges are computed by the models (`gnnpot.models`, `gnnpot.ops`). Files and labels
+are read by `gnnpot.data`.
 
     graph = build_graph(frame, cutoff=5.0)
 """

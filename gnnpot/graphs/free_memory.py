@@ -1,14 +1,15 @@
-"""How much memory this process may still take: of the machine, and by the limits that batch systems and containers set.
+"""Memory that this process can still allocate, limited by the machine, batch systems and containers.
 
-| limit                     | set by                       | what is left of it                            |
-|---------------------------|------------------------------|-----------------------------------------------|
-| of the machine            |                              | what the system calls available               |
-| `RLIMIT_AS`               | `ulimit -v`, batch systems   | limit - the process's addresses               |
-| `RLIMIT_DATA`             | `ulimit -d`                  | limit - its data                              |
-| control groups, version 2 | containers, Slurm, systemd   | `memory.max` - `memory.current` + idle pages  |
-| control groups, version 1 | the same, on older systems   | the same, of `memory.limit_in_bytes`          |
+| limit                     | set by                       | memory left                                              |
+|---------------------------|------------------------------|----------------------------------------------------------|
+| physical memory           |                              | available memory according to the operating system       |
+| `RLIMIT_AS`               | `ulimit -v`, batch systems   | limit - address space of the process (`VmSize`)          |
+| `RLIMIT_DATA`             | `ulimit -d`                  | limit - data segment of the process (`VmData`)           |
+| control groups, version 2 | containers, Slurm, systemd   | `memory.max` - `memory.current` + `inactive_file`        |
+| control groups, version 1 | the same, on older systems   | limit - usage (`*_in_bytes`) + `total_inactive_file`     |
 
-A control group is limited by its parents too. What can't be read limits nothing.
+`inactive_file` is file cache, which the kernel can drop. The limits of all parent groups apply as well. Limits that
+cannot be read are ignored.
 """
 
 import os
@@ -21,17 +22,17 @@ import psutil
 
 @dataclass(frozen=True, slots=True)
 class FreeMemory:
-    """The smallest of what the limits leave."""
+    """Memory that can still be allocated under the strictest limit."""
 
     bytes: int
-    limit: str  #: what leaves no more; empty: the machine
+    limit: str  #: name of the strictest limit; empty for the physical memory
 
 
 def free_memory(proc: Path = Path("/proc/self")) -> FreeMemory:
-    """What this process may still take.
+    """Return the memory that this process can still allocate.
 
     Args:
-        proc: the folder with what Linux says about the process.
+        proc: Folder of the process in the proc file system of Linux.
     """
     found = [FreeMemory(psutil.virtual_memory().available, ""), *_process_limits(proc), *_group_limits(proc)]
     smallest = min(found, key=lambda free: free.bytes)
@@ -52,13 +53,13 @@ def _process_limits(proc: Path) -> Iterator[FreeMemory]:
 
 
 def _status(proc: Path, field: str) -> int | None:
-    """A field of `/proc/self/status`, bytes."""
+    """Value of a field of `/proc/self/status` in bytes, `None` if it is absent."""
     rest = (_text(proc / "status") or "").partition(f"\n{field}")[2].split()
     return 1024 * int(rest[0]) if rest else None
 
 
 def _group_limits(proc: Path) -> Iterator[FreeMemory]:
-    """Of the process's control group and all above it, as far as they are mounted."""
+    """Limits of the control group of the process and of all its mounted parents."""
     mounts = {kind: (Path(root), Path(point)) for kind, root, point in _mounts(proc)}
     for line in (_text(proc / "cgroup") or "").splitlines():
         number, _, rest = line.partition(":")
@@ -67,7 +68,7 @@ def _group_limits(proc: Path) -> Iterator[FreeMemory]:
         if kind is None or kind not in mounts:
             continue
         root, point = mounts[kind]
-        # within a container, the mount shows the groups from its own one on
+        # within a container, the mount starts at the container's own group
         inner = Path(group).relative_to(root) if Path(group).is_relative_to(root) else Path(group.lstrip("/"))
         for folder in (point / inner, *(point / inner).parents):
             if not folder.is_relative_to(point):
@@ -78,7 +79,7 @@ def _group_limits(proc: Path) -> Iterator[FreeMemory]:
 
 
 def _mounts(proc: Path) -> Iterator[tuple[str, str, str]]:
-    """(kind, root, mount point) of hierarchies that count memory."""
+    """(kind, root, mount point) of the control group hierarchies with a memory controller."""
     for line in (_text(proc / "mountinfo") or "").splitlines():
         before, _, after = line.partition(" - ")
         fields, (kind, *rest) = before.split(), after.split() or [""]
@@ -91,7 +92,7 @@ def _mounts(proc: Path) -> Iterator[tuple[str, str, str]]:
 
 
 def _left_of(folder: Path, kind: str) -> int | None:
-    """What a group has left, bytes; `None`: it has no limit, or none that can be read."""
+    """Bytes left in a control group; `None` if it has no limit or its files cannot be read."""
     names = {
         "v2": ("memory.max", "memory.current", "inactive_file"),
         "v1": ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),

@@ -1,9 +1,10 @@
-"""The graph that every model reads: a PyTorch Geometric `Data` with fixed names.
+"""The input graph of all models: a PyTorch Geometric `Data` object with fixed field names.
 
     graph = build_graph(frame, cutoff=5.0, three_body_cutoff=4.0)
-    batch = Batch.from_data_list([graph, other])          # torch_geometric's own batching
+    batch = Batch.from_data_list([graph, other])          # batching of torch_geometric
 
-Labels that a frame lacks are NaN, so that frames with different labels share a batch; the loss masks and counts them.
+Missing labels are NaN, so that frames with different labels can be in one batch. The loss masks them and counts the
+others.
 """
 
 import copy
@@ -21,7 +22,7 @@ from gnnpot.graphs.neighbors import Neighbors, neighbor_list, triplets
 
 
 class Graph(Data):
-    """Nodes, edges and triplets of one structure, or of a batch of B structures.
+    """Nodes, edges and triplets of one structure (B = 1) or of a batch of B structures.
 
     | name            | shape     | dtype   | meaning                                                             |
     |-----------------|-----------|---------|---------------------------------------------------------------------|
@@ -30,17 +31,17 @@ class Graph(Data):
     | cell            | [B, 3, 3] | float64 | rows are lattice vectors, Å                                         |
     | pbc             | [B, 3]    | bool    |                                                                     |
     | edge_index      | [2, E]    | int64   | centre i (row 0, sorted), neighbour j (row 1)                       |
-    | edge_shifts     | [E, 3]    | int64   | whole cells                                                         |
+    | edge_shifts     | [E, 3]    | int64   | cell of the neighbour, in lattice vectors                           |
     | edge_vectors    | [E, 3]    | float64 | r_j + shift @ cell - r_i, Å                                         |
-    | triplet_index   | [2, T]    | int64   | edges (i, j) and (i, k); absent if not asked for                    |
+    | triplet_index   | [2, T]    | int64   | edges (i, j) and (i, k); absent without a three-body cutoff         |
     | energy          | [B]       | float64 | label, eV, or NaN                                                   |
     | forces          | [N, 3]    | float64 | label, eV/Å, or NaN                                                 |
     | stress          | [B, 6]    | float64 | label, eV/Å³, Voigt, or NaN                                         |
-    | magmoms         | [N]       | float64 | label, µB, or NaN; and so on, every quantity of `data.quantities`   |
-    | part            |           | Part    | only of a part of a structure: which atoms are its own, and how it  |
-    |                 |           |         | knows the features of the others, see `ops.exchange`                |
+    | magmoms         | [N]       | float64 | label, µB, or NaN; likewise every quantity of `data.quantities`     |
+    | part            |           | Part    | only if the graph is a part of a structure: its own atoms and the   |
+    |                 |           |         | exchange of features with the other parts, see `ops.exchange`       |
 
-    Anything else that a graph holds was put there by a model's `precompute`, for its training.
+    All other fields are added by `EnergyModel.precompute` for training.
     """
 
     def __inc__(self, key: str, value: Any, *args: Any, **kwargs: Any) -> Any:
@@ -49,8 +50,15 @@ class Graph(Data):
         return super().__inc__(key, value, *args, **kwargs)
 
     def within(self, cutoff: float) -> tuple["Graph", Tensor | None]:
-        """A shallow copy with the edges shorter than `cutoff` (Å) and their triplets, or the graph itself if it has no
-        others; and which edges these are, `None`: all."""
+        """Remove the edges that are not shorter than a cutoff, and their triplets.
+
+        Args:
+            cutoff: Å.
+
+        Returns:
+            The graph itself and `None` if all its edges are shorter than the cutoff; otherwise a shallow copy with the
+            remaining edges, and their indices in this graph.
+        """
         vectors = self.edge_vectors.detach()
         if vectors.device.type == "cpu" and _all_within(vectors.contiguous().numpy(), cutoff):
             return self, None
@@ -68,13 +76,13 @@ class Graph(Data):
         return graph, inside
 
     def clone_with_edge_vectors(self, edge_vectors: Tensor) -> "Graph":
-        """A shallow copy that shares everything but the edge vectors."""
+        """Return a shallow copy with other edge vectors; all other tensors are shared."""
         graph = copy.copy(self)
         graph.edge_vectors = edge_vectors
         return graph
 
     def differentiable(self) -> "Graph":
-        """The graph, with copies of tensors that were made in inference mode."""
+        """Return a graph that autograd can use: tensors that were created in inference mode are copied."""
         copies = {name: x.clone() for name, x in self.items() if isinstance(x, Tensor) and x.is_inference()}
         if not copies:
             return self
@@ -86,17 +94,24 @@ class Graph(Data):
 
 @njit(cache=True)
 def _all_within(vectors: np.ndarray, cutoff: float) -> bool:  # pragma: no cover - compiled
-    """Whether all are shorter; one pass, and the usual answer."""
+    """Whether all vectors are shorter than the cutoff; in most calls they are, and one pass is enough."""
     for e in range(len(vectors)):
         x, y, z = float(vectors[e, 0]), float(vectors[e, 1]), float(vectors[e, 2])
-        # a vector that is no number is not within either
+        # "not <" instead of ">=", so that NaN is not within the cutoff
         if not x * x + y * y + z * z < cutoff * cutoff:
             return False
     return True
 
 
 def build_graph(frame: Frame, cutoff: float, three_body_cutoff: float | None = None, *, labels: bool = True) -> Graph:
-    """The graph of a frame: edges up to `cutoff` Å, triplets of edges up to `three_body_cutoff` Å, and its labels."""
+    """Build the graph of a frame.
+
+    Args:
+        frame: Structure and labels.
+        cutoff: Å, cutoff of the edges.
+        three_body_cutoff: Å, cutoff of the edges that form triplets; `None`: no triplets.
+        labels: Whether the graph gets the labels of the frame.
+    """
     neighbors = neighbor_list(frame.positions, frame.cell, frame.pbc, cutoff)
     graph = graph_from_neighbors(frame.numbers, frame.positions, frame.cell, frame.pbc, neighbors, three_body_cutoff)
     if labels:
@@ -116,7 +131,7 @@ def graph_from_neighbors(
     neighbors: Neighbors,
     three_body_cutoff: float | None = None,
 ) -> Graph:
-    """A graph without labels, of edges that are known already."""
+    """Build a graph without labels from a neighbour list."""
     graph = Graph(
         numbers=torch.as_tensor(numbers),
         positions=torch.as_tensor(positions),
@@ -133,7 +148,11 @@ def graph_from_neighbors(
 
 
 def undirected(graph: Graph) -> tuple[Tensor, Tensor]:
-    """([E] the bond of each edge, [U] an edge of each bond): i -> j in cell S and j -> i in cell -S are one bond."""
+    """Assign edges to bonds: the edges i -> j with shift S and j -> i with shift -S form one bond.
+
+    Returns:
+        [E] index of the bond of each edge, and [U] the first edge of each bond.
+    """
     centre, neighbor = graph.edge_index
     shifts = graph.edge_shifts
     if len(shifts) == 0:
@@ -141,7 +160,7 @@ def undirected(graph: Graph) -> tuple[Tensor, Tensor]:
     reach = int(shifts.abs().max())
     base = 2 * reach + 1
     cell = ((shifts[:, 0] * base + shifts[:, 1]) * base) + shifts[:, 2]
-    # of the two directions, the one with the smaller (atom, cell) first gives the key
+    # both edges of a bond get the key of the direction that begins at the smaller (atom, cell)
     backward = (centre > neighbor) | ((centre == neighbor) & (cell < 0))
     first, second = torch.where(backward, neighbor, centre), torch.where(backward, centre, neighbor)
     key = (first * len(graph.numbers) + second) * base**3 + torch.where(backward, -cell, cell) + base**3 // 2

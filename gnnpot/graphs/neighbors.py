@@ -1,13 +1,13 @@
 """Periodic neighbour lists and triplets.
 
-The convention, said once: an edge e = (i, j) has its centre i in `edge_index[0]` and its neighbour j in
-`edge_index[1]`; its vector points from the centre to the neighbour,
+Convention for the whole package: an edge e = (i, j) has its centre i in `edge_index[0]` and its neighbour j in
+`edge_index[1]`. Its vector points from the centre to the neighbour,
 
     edge_vectors[e] = positions[j] + edge_shifts[e] @ cell - positions[i].
 
-Edges are sorted by centre, so that the edges of one atom are a contiguous segment, and within it by neighbour. Every
-edge has its reverse. A triplet is an ordered pair of different edges (i, j), (i, k) with one centre; triplets are
-sorted by their first edge.
+Edges are sorted by centre, so that the edges of an atom are contiguous, and then by neighbour. The reverse of each edge
+is in the list as well. A triplet is an ordered pair of different edges (i, j), (i, k) with the same centre. Triplets
+are sorted by their first edge.
 """
 
 import numpy as np
@@ -19,15 +19,21 @@ __all__ = ["Neighbors", "are_independent", "complete_cell", "neighbor_list", "tr
 
 
 def are_independent(cell: np.ndarray, pbc: np.ndarray) -> bool:
-    """Whether the periodic lattice vectors are linearly independent; there may be none."""
-    # matrix_rank takes no empty matrix before NumPy 2
+    """Whether the periodic lattice vectors are linearly independent; true if there are none."""
+    # before NumPy 2, matrix_rank does not accept an empty matrix
     return not pbc.any() or bool(np.linalg.matrix_rank(cell[pbc]) == pbc.sum())
 
 
 def triplets(centres: np.ndarray, distances: np.ndarray, cutoff: float) -> np.ndarray:
-    """`[2, T]` edge indices of all ordered pairs of different edges with one centre, both at most `cutoff` long.
+    """Return all ordered pairs of different edges with the same centre.
 
-    `centres` [E] must be sorted; the result is sorted by its first row.
+    Args:
+        centres: [E] centre of each edge, sorted.
+        distances: [E] length of each edge, Å.
+        cutoff: Å, largest length of both edges.
+
+    Returns:
+        [2, T] edge indices, sorted by the first row.
     """
     edges = np.flatnonzero(distances <= cutoff)
     return _triplets(edges, centres[edges])

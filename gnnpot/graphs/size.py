@@ -1,11 +1,11 @@
-"""How much memory a prediction takes, said before anything is allocated.
+"""Estimate of the memory of a prediction, before anything is allocated.
 
 Example::
 
     size = graph_size(positions, cell, pbc, model.cutoff, model.three_body_cutoff, skin=0.8)
     check_memory(potential.memory(size), "Si4096", size)
 
-`docs/benchmarks/memory.md` compares the estimates with what predictions take.
+`docs/benchmarks/memory.md` compares the estimates with the memory that predictions take.
 """
 
 import itertools
@@ -20,35 +20,39 @@ from gnnpot.errors import MemoryNeedError
 from gnnpot.graphs.free_memory import free_memory
 from gnnpot.graphs.neighbors import are_independent
 
-#: bytes of a pair of the list with its skin: its image, and which are within the cutoff
+#: bytes per pair of a skin list: `_Pairs.image` and `_Pairs.near`
 PAIR_BYTES = 4 + 4
-#: the same while it is made: ends, shift, vector and distance, and a place in a chain of images
+#: bytes per pair while a skin list is built: in addition atoms, shift, vector, distance, and a chain of images
 NEW_PAIR_BYTES = PAIR_BYTES + 16 + 24 + 24 + 8 + 8
-#: the same where a k-d tree finds it
+#: bytes per pair while a skin list is built with a k-d tree
 TREE_PAIR_BYTES = 144
-#: bytes of an edge of the graph: ends, shift (integers of 64 bits), vector and distance
+#: bytes per edge of a graph: atoms, shift (64-bit integers), vector and distance
 EDGE_BYTES = 16 + 24 + 24 + 8
-#: bytes of an atom: positions and numbers of the structure, of the copies that calculator and list keep and of the
-#: graph, places and bins of the search, energy and forces with what is made of them
+#: bytes per atom: positions and atomic numbers in the structure, the calculator, the list and the graph; bins of the
+#: neighbour search; energies and forces
 ATOM_BYTES = 350
-#: bytes of a triplet: its two edges, where it is read from, and while sorting
+#: bytes per triplet: its two edges, and temporary arrays for building and sorting
 TRIPLET_BYTES = 100
-#: the neighbours of so many atoms stand for those of all
+#: number of atoms whose neighbours are counted for the estimate
 SAMPLE = 16
 
 
 @dataclass(frozen=True, slots=True)
 class GraphSize:
-    """About how large the graph of a structure will be."""
+    """Estimated size of the graph of a structure."""
 
     atoms: int
     edges: int
     triplets: int = 0
-    pairs: int = 0  #: of the list with its skin
-    tree: bool = False  #: whether a k-d tree finds them
+    pairs: int = 0  #: number of pairs in the skin list
+    tree: bool = False  #: whether the neighbour search uses a k-d tree
 
     def peak(self, prediction: int) -> int:
-        """Bytes of its list of pairs while that is made, or of list, graph and `prediction`, whichever is more."""
+        """Peak memory in bytes: the larger of the memory while the skin list is built, and that during the prediction.
+
+        Args:
+            prediction: Bytes that the model needs beyond list and graph, see `EnergyModel.memory`.
+        """
         made = (TREE_PAIR_BYTES if self.tree else NEW_PAIR_BYTES) * max(self.pairs, self.edges)
         kept = PAIR_BYTES * self.pairs + EDGE_BYTES * self.edges + TRIPLET_BYTES * self.triplets + prediction
         return max(made, kept) + ATOM_BYTES * self.atoms
@@ -62,21 +66,21 @@ def graph_size(
     three_body_cutoff: float | None = None,
     skin: float = 0.0,
 ) -> GraphSize:
-    """Edges, triplets and pairs of a structure, from the neighbours of a few of its atoms.
+    """Estimate the numbers of edges, triplets and pairs of a structure from the neighbours of `SAMPLE` of its atoms.
 
     Args:
         positions: [N, 3] Å.
         cell: [3, 3] Å.
         pbc: [3] bool.
-        cutoff: Å.
-        three_body_cutoff: Å, of the edges that make triplets; `None`: there are none.
-        skin: Å, how far beyond the cutoff the list of pairs reaches.
+        cutoff: Å, cutoff of the edges.
+        three_body_cutoff: Å, cutoff of the edges that form triplets; `None`: no triplets.
+        skin: Å, distance by which the cutoff of the skin list exceeds `cutoff`.
     """
     atoms = len(positions)
     if not (atoms and np.isfinite(positions).all() and are_independent(cell, pbc)):
-        # refused for what it is, not for its size
+        # such a structure is rejected by other checks, not for its size
         return GraphSize(atoms, 0)
-    # from each of as many parts of the structure: layers and blocks of one kind have their share
+    # one atom from each of `count` equal ranges: layers and blocks of similar atoms are sampled in proportion
     count = min(SAMPLE, atoms)
     chosen = ((np.arange(count) + np.random.default_rng(0).random(count)) * atoms / count).astype(np.int64)
     reach = cutoff + skin
@@ -89,7 +93,10 @@ def graph_size(
 
 
 def _images(cell: np.ndarray, pbc: np.ndarray, cutoff: float) -> np.ndarray:
-    """Translations, Å, that can bring an image within the cutoff once it is within half a cell; [images, 3]."""
+    """Lattice translations [images, 3] (Å) that can place an image within the cutoff.
+
+    Differences of positions are assumed to be wrapped to within half a cell.
+    """
     reach = [range(1)] * 3
     for k in np.flatnonzero(pbc):
         normal = np.cross(cell[k - 2], cell[k - 1])
@@ -108,7 +115,7 @@ def _count(  # pragma: no cover - compiled
     chosen: np.ndarray,
     radii: np.ndarray,
 ) -> tuple[int, int, int]:
-    """Pairs, edges and triplets of the chosen atoms, within the three radii."""
+    """Count pairs, edges and triplets of the chosen atoms, within the three radii."""
     pairs = edges = triplets = 0
     shift = np.empty(3)
     for i in chosen:
@@ -120,7 +127,7 @@ def _count(  # pragma: no cover - compiled
                 positions[j, 2] - positions[i, 2],
             )
             for k in range(3):
-                # by whole cells
+                # wrap to within half a cell
                 shift[k] = (
                     math.floor(x * inverse[0, k] + y * inverse[1, k] + z * inverse[2, k] + 0.5) if pbc[k] else 0.0
                 )
@@ -132,7 +139,7 @@ def _count(  # pragma: no cover - compiled
                 listed += square < radii[0] ** 2
                 near += square < radii[1] ** 2
                 close += square < radii[2] ** 2
-        # the atom itself was counted
+        # the atom itself was counted too
         pairs += listed - 1
         edges += near - 1
         if close:
@@ -141,7 +148,7 @@ def _count(  # pragma: no cover - compiled
 
 
 def check_memory(need: int, where: str, size: GraphSize) -> None:
-    """Raise `MemoryNeedError` if `need` bytes are more than the process may still take (`graphs.free_memory`)."""
+    """Raise `MemoryNeedError` if `need` bytes exceed the free memory, see `graphs.free_memory`."""
     free = free_memory()
     if need > free.bytes:
         by = f" ({free.limit})" if free.limit else ""

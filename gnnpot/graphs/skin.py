@@ -1,13 +1,13 @@
-"""A neighbour list that is kept while atoms move little.
+"""A neighbour list with a skin (Verlet list), which is reused while atoms move little.
 
-The list holds all pairs up to `cutoff + skin`. When the atoms have moved, the vectors of its pairs are calculated anew
-and those within `cutoff` are the edges. It misses nothing as long as (4) holds, derived as follows.
+The list has all pairs up to `cutoff + skin`. When the atoms have moved, the vectors of its pairs are recalculated, and
+the pairs within `cutoff` are the edges. The list is complete as long as (4) holds.
 
-Let the cell have changed from H_0 to H = H_0 F, and write the positions (rows) as
+Derivation: let the cell change from H_0 to H = H_0 F with the deformation F, and write the positions (rows) as
 
     R_i = R0_i F + u_i                                                                                        (1)
 
-with the deformation F and what is left, u. A pair vector d0 of the list's making is now
+with displacements u. The vector of a pair, d0 when the list was built, is now
 
     d = d0 F + u_j - u_i,                                                                                     (2)
 
@@ -15,12 +15,12 @@ so that, with the smallest singular value s of F,
 
     s |d0|  <=  |d0 F|  <=  |d| + |u_i - c| + |u_j - c|      for any vector c.                                (3)
 
-A pair within the cutoff now, |d| <= r_c, is in the list if |d0| <= r_c + skin, which (3) grants if
+A pair that is within the cutoff now, |d| <= r_c, is in the list if |d0| <= r_c + skin. By (3), this is the case if
 
     r_c + 2 max_i |u_i - c|  <=  s (r_c + skin).                                                              (4)
 
-With a cell at rest, F = 1, it is the usual rule: nobody has moved more than half of the skin. c is the mean of u, so
-that a drift of all atoms costs nothing.
+For a fixed cell, F = 1, this is the usual criterion that no atom has moved by more than half of the skin. With c, the
+mean of u, a common drift of all atoms does not trigger a rebuild.
 """
 
 from collections.abc import Callable
@@ -34,36 +34,39 @@ from gnnpot.data.structure import MAX_COORDINATE, MIN_DISTANCE, check_cell, chec
 from gnnpot.errors import DataError, SimulationError
 from gnnpot.graphs.neighbors import Neighbors, are_independent, complete_cell, neighbor_list
 
-#: Å; with a larger skin more pairs are looked through at each call, with a smaller one lists are made more often
+#: Å; a larger skin means more pairs to test at each call, a smaller one more frequent rebuilds
 SKIN = 0.8
-#: a list may be longer by this factor than the one that was checked last
+#: factor by which a list may exceed the list that was checked last, without another check
 GROWTH = 1.25
-#: in units of the skin: atoms that went farther since the last list was made belong to another structure
+#: displacement since the last rebuild, in units of the skin, beyond which the atoms count as another structure
 JUMP = 2.0
 
 
 class _Checked(NamedTuple):
-    """The list for which `check` was called last."""
+    """Size of the list for which `check` was called last."""
 
-    volume: float  #: Å³, of the cell
+    volume: float  #: volume of the cell, Å³
     pairs: int
 
 
 class _Pairs(NamedTuple):
-    """All pairs of a list. An image is an atom in one of the cells. There are usually far fewer images than pairs, so
-    that what is known of them stays in the cache, and a pair takes eight bytes."""
+    """All pairs of a list, sorted by their first atom.
 
-    first: np.ndarray  #: [N + 1] where the pairs of each atom begin
-    image: np.ndarray  #: [pairs] uint32, int64 if there are very many: the neighbour
-    near: np.ndarray  #: [pairs] the same: the pairs within the cutoff, those of each part from its first place on
-    owner: np.ndarray  #: [images] int64: the atom that each is an image of
-    shift: np.ndarray  #: [images, 3] int64: its cell
+    An image is an atom in one of the cells. There are usually far fewer images than pairs, so that the arrays of images
+    stay in the cache, and a pair needs only eight bytes.
+    """
+
+    first: np.ndarray  #: [N + 1] index of the first pair of each atom
+    image: np.ndarray  #: [pairs] index of the image of the second atom; uint32, or int64 from 2^31 pairs on
+    near: np.ndarray  #: [pairs] buffer of the same dtype for the indices of the pairs within the cutoff
+    owner: np.ndarray  #: [images] int64, atom of each image
+    shift: np.ndarray  #: [images, 3] int64, cell of each image
 
 
 class SkinList:
-    """Neighbours within `cutoff` (Å) of a structure that changes from call to call, rebuilt only when (4) demands it.
+    """Neighbours within `cutoff` (Å) of a structure that changes from call to call; rebuilt when (4) does not hold.
 
-    `rebuilds` counts how often that was. Atomic numbers don't matter to it, only how many atoms there are.
+    `rebuilds` is the number of rebuilds so far. Atomic numbers do not matter, only the number of atoms.
     """
 
     def __init__(self, cutoff: float, skin: float) -> None:
@@ -73,7 +76,7 @@ class SkinList:
         self._checked: _Checked | None = None
 
     def __getstate__(self) -> dict[str, Any]:
-        """Without the list, which the next call makes again."""
+        """Return the state without the list, which the next call rebuilds."""
         return {"cutoff": self.cutoff, "skin": self.skin, "rebuilds": self.rebuilds, "_pairs": None, "_checked": None}
 
     def update(
@@ -84,15 +87,24 @@ class SkinList:
         where: str = "structure",
         check: Callable[[], None] | None = None,
     ) -> Neighbors:
-        """The edges now: the same set as `neighbor_list(positions, cell, pbc, cutoff)` gives, sorted by centre.
+        """Return the current edges.
 
-        `check` is called before a list is made, and may raise; nothing large is allocated before it. It is not called
-        again while the same atoms move on from list to list, as in dynamics, and their lists have at most `GROWTH`
-        times the pairs that it was called for.
+        Args:
+            positions: [N, 3] Å.
+            cell: [3, 3] Å.
+            pbc: [3] bool.
+            where: Name of the structure in error messages.
+            check: Called before a list is built, for example to check memory; may raise. Nothing large is allocated
+                before. It is not called again while the same atoms move from rebuild to rebuild, as in dynamics, and
+                the list has at most `GROWTH` times the pairs of the list for which it was called.
 
-        Raises `SimulationError` for positions that are not finite, or that atoms have left for more than
-        `MAX_COORDINATE`; `DataError` for two atoms at one place, a cell without volume, and what else
-        `gnnpot.data.structure` refuses.
+        Returns:
+            The same edges as `neighbor_list(positions, cell, pbc, cutoff)`, sorted by centre.
+
+        Raises:
+            SimulationError: Positions or cell are not finite, or have grown beyond `MAX_COORDINATE`.
+            DataError: Two atoms are at the same position, the cell has no volume, or another check of
+                `gnnpot.data.structure` fails.
         """
         if not (_all_finite(positions) and _all_finite(cell)):
             raise SimulationError(f"{where}: positions or cell are not finite numbers; the simulation has exploded")
@@ -127,7 +139,7 @@ class SkinList:
         is_checked = check is None or self._is_checked(positions, cell, pbc)
         if check is not None and not is_checked:
             check()
-        # two lists at once would take twice the memory
+        # free the old list first: two lists would take twice the memory
         self._pairs = None
         found = neighbor_list(positions, cell, pbc, self.cutoff + self.skin)
         self._pairs = _pairs_of(found, len(positions))
@@ -138,8 +150,10 @@ class SkinList:
         return self._pairs
 
     def _is_checked(self, positions: np.ndarray, cell: np.ndarray, pbc: np.ndarray) -> bool:
-        """Whether the list will hardly be longer than that for which `check` was called last: to ask how much memory is
-        free takes as long as to make a short list."""
+        """Whether the new list is expected to be about as long as the list for which `check` was called last.
+
+        The check is skipped then, because a query of the free memory takes as long as building a short list.
+        """
         checked, pairs = self._checked, self._pairs
         if checked is None or pairs is None or len(positions) != len(self._positions):
             return False
@@ -148,7 +162,7 @@ class SkinList:
         return _volume(cell, pbc) * GROWTH >= checked.volume and len(pairs.near) <= GROWTH * checked.pairs
 
     def _covers(self, positions: np.ndarray, cell: np.ndarray, pbc: np.ndarray) -> bool:
-        """Whether (4) holds."""
+        """Whether equation (4) holds."""
         if len(positions) != len(self._positions) or not np.array_equal(pbc, self._pbc):
             return False
         if np.array_equal(cell[pbc], self._cell[pbc]):
@@ -181,7 +195,7 @@ def _all_finite(rows: np.ndarray) -> bool:  # pragma: no cover - compiled
 
 @njit(cache=True)
 def _farthest(positions: np.ndarray, before: np.ndarray) -> float:  # pragma: no cover - compiled
-    """How far the atom went that went farthest, but for the drift of all."""
+    """Largest displacement of an atom, relative to the mean displacement."""
     drift = np.zeros(3)
     for i in range(len(positions)):
         for k in range(3):
@@ -196,11 +210,11 @@ def _farthest(positions: np.ndarray, before: np.ndarray) -> float:  # pragma: no
 
 
 def _pairs_of(found: Neighbors, atoms: int) -> _Pairs:
-    """The same pairs by images."""
+    """Convert a neighbour list to `_Pairs`."""
     first = np.searchsorted(found.edge_index[0], np.arange(atoms + 1))
     count = len(found.distances)
     image, near = (np.empty(count, dtype=np.uint32 if count < 2**31 else np.int64) for _ in range(2))
-    # `near` is scratch here
+    # `near` serves as a temporary array here
     images = _find_images(found.edge_index[1], found.edge_shifts, np.full(atoms, -1), image, near)
     return _Pairs(first, image, near, found.edge_index[1][near[:images]], found.edge_shifts[near[:images]])
 
@@ -209,8 +223,10 @@ def _pairs_of(found: Neighbors, atoms: int) -> _Pairs:
 def _find_images(  # pragma: no cover - compiled
     neighbor: np.ndarray, shifts: np.ndarray, latest: np.ndarray, image: np.ndarray, pair: np.ndarray
 ) -> int:
-    """Number the images, write that of each pair to `image` and one pair of each image to `pair`; return how many
-    images there are. `latest` [N] must be -1."""
+    """Number the images and return their count.
+
+    Writes the image of each pair to `image`, and the first pair of each image to `pair`. `latest` [N] must be -1.
+    """
     count, before = 0, np.empty(len(neighbor), dtype=np.int64)
     for e in range(len(neighbor)):
         j, a, b, c = neighbor[e], shifts[e, 0], shifts[e, 1], shifts[e, 2]
@@ -232,8 +248,11 @@ def _find_images(  # pragma: no cover - compiled
 def _edges_within(  # pragma: no cover - compiled
     positions: np.ndarray, cell: np.ndarray, pairs: _Pairs, cutoff: float, parts: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, int]:
-    """(index [2, E], shifts [E, 3], vectors [E, 3], distances [E]) of the pairs that are less than `cutoff` apart now,
-    and which of them is the shortest. Pairs are shared out in `parts`, which changes nothing."""
+    """Select the pairs that are now closer than `cutoff`.
+
+    Returns index [2, E], shifts [E, 3], vectors [E, 3] and distances [E] of the edges, and the index of the shortest
+    edge. The pairs are divided among threads in `parts` ranges; the result does not depend on their number.
+    """
     first, image, near, owner, shift = pairs
     n, limit = len(image), cutoff * cutoff
     offsets = np.empty((len(owner), 3))
@@ -252,7 +271,7 @@ def _edges_within(  # pragma: no cover - compiled
             for pair in range(e, min(first[i + 1], end)):
                 x, y, z = _vector(here, positions, owner, offsets, image[pair])
                 near[count] = pair
-                # without a branch, which would be guessed wrong for every third pair
+                # no branch: about one in three would be mispredicted
                 count += x * x + y * y + z * z < limit
             e = first[i + 1]
             i += 1
@@ -289,8 +308,11 @@ def _edges_within(  # pragma: no cover - compiled
 def _vector(  # pragma: no cover - compiled
     here: tuple[float, float, float], positions: np.ndarray, owner: np.ndarray, offsets: np.ndarray, m: int
 ) -> tuple[float, float, float]:
-    """From a place to image m; added up so that the vector of the reverse pair is the same but for its sign, and both
-    pairs are within the cutoff or neither is."""
+    """Vector from the position `here` to image m.
+
+    The order of the additions makes the vector of the reverse pair exactly its negative, so that either both pairs are
+    within the cutoff or neither is.
+    """
     j = owner[m]
     return (
         positions[j, 0] - here[0] + offsets[m, 0],

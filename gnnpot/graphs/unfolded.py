@@ -1,12 +1,12 @@
-"""A periodic graph with the images that its atoms depend on written out, each as an atom of its own.
+"""Unfolding of a periodic graph: the images that its atoms depend on become separate atoms of a graph without a cell.
 
     cluster = unfold(graph, hops=3)
     cluster.graph                # no cell; the first N atoms are those of the cell, the others images within 3 edges
-    cluster.owner                # [M] the atom of the cell that each of them is an image of
+    cluster.owner                # [M] index of the atom in the cell, for each atom of the cluster
 
-The energy of an atom of the cell, and its derivatives, are the same in both graphs if it depends on atoms at most
-`hops` edges away. In the unfolded one, the derivative with respect to an image is known apart from the derivative with
-respect to its atom. Energies of the images mean nothing: they lack neighbours.
+The energies of the N atoms, and their derivatives, are the same in both graphs if they depend on atoms at most `hops`
+edges away. In the unfolded graph, the derivative with respect to an image is separate from the derivative with respect
+to its atom in the cell. The energies of the images are meaningless, because their neighbours are incomplete.
 """
 
 from dataclasses import dataclass
@@ -20,19 +20,19 @@ from gnnpot.graphs.neighbors import triplets
 
 @dataclass(frozen=True, slots=True)
 class Unfolded:
-    """M atoms: the N of a cell, and images of them."""
+    """A graph of M atoms: the N atoms of a cell, and images of them."""
 
-    graph: Graph  #: of M atoms without a cell
-    owner: np.ndarray  #: [M] int64, the atom of the cell; the first N are the atoms themselves
+    graph: Graph  #: graph of the M atoms, without a cell
+    owner: np.ndarray  #: [M] int64, index of the atom in the cell; 0 to N - 1 for the first N
 
 
 def unfold(graph: Graph, hops: int, three_body_cutoff: float | None = None) -> Unfolded:
-    """The atoms of a graph, and all images up to `hops` edges away from one of them, with all edges among these.
+    """Return the atoms of a graph and all images up to `hops` edges away from them, with all edges among these atoms.
 
     Args:
-        graph: Of one structure, on the processor.
+        graph: Graph of one structure, on the CPU.
         hops: At least 1.
-        three_body_cutoff: Å, of the edges that make triplets; `None`: there are none.
+        three_body_cutoff: Å, cutoff of the edges that form triplets; `None`: no triplets.
     """
     centre, neighbor = graph.edge_index.numpy()
     shifts, cell = graph.edge_shifts.numpy(), graph.cell[0].numpy()
@@ -60,7 +60,7 @@ def unfold(graph: Graph, hops: int, three_body_cutoff: float | None = None) -> U
 
 
 def _edges_of(owner: np.ndarray, first: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """([K] position in `owner`, [K] edge of the periodic graph) of all edges of some atoms, in their order."""
+    """All edges of the atoms `owner`, in their order: ([K] position in `owner`, [K] edge of the periodic graph)."""
     counts = np.diff(first)[owner]
     source = np.repeat(np.arange(len(owner)), counts)
     ends = np.cumsum(counts)
@@ -69,7 +69,7 @@ def _edges_of(owner: np.ndarray, first: np.ndarray) -> tuple[np.ndarray, np.ndar
 
 
 def _keys(owner: np.ndarray, cells: np.ndarray, atoms: int, reach: int) -> np.ndarray:
-    """A number of each pair of atom and cell."""
+    """Unique integer of each (atom, cell)."""
     x, y, z = (cells + reach).T
     side = 2 * reach + 1
     return ((x * side + y) * side + z) * atoms + owner
