@@ -1,12 +1,13 @@
-"""Operators: functions of arrays of which models are made.
+"""Operators: the array functions from which models are built.
 
     from gnnpot.ops.rms_norm import rms_norm
 
-Each is a file (or folder) with its equation, a reference in PyTorch, a kernel for the processor, the pullback (VJP:
-from a gradient of the result to those of the arguments) and the tangent (JVP: from tangents of the arguments to that of
-the result).
-Here belongs what several models call: spherical harmonics, the tensor product, gates, norms, activations, tables of
-radial functions; `rows.py` says how features lie in flat arrays, `simd` is the language of the kernels. A model's own
-algebra stands in `gnnpot.models`, as do kernels that fuse a whole layer (`gnnpot.models.fast`), which compile these
-into themselves.
+Each operator is a file or folder with its equations, a reference implementation in PyTorch, and a kernel for the CPU.
+The equations include the pullback (vector-Jacobian product, VJP: from the gradient of the result to the gradients of
+the arguments) and the tangent (Jacobian-vector product, JVP: from the tangents of the arguments to that of the result).
+
+This package has the operators that several models use: spherical harmonics, the tensor product, gates, norms,
+activations, and tables of radial functions. `rows.py` defines the layout of features in flat arrays; `simd` has the
+vector operations for kernels. Operations of a single model are in `gnnpot.models`, kernels that fuse a whole layer in
+`gnnpot.models.fast`; the latter inline the kernels of this package.
 """

@@ -1,21 +1,23 @@
-"""Activations that are differentiated twice in training, each derivative in one pass over memory.
+"""Activation functions with first and second derivatives, each in one pass over memory.
 
     silu(x)                                  y = x σ(x)
     gated(value, gate, weights)              y = silu(v) ⊙ σ(g) ⊙ w
 
-A loss with forces needs the derivative of a derivative, which PyTorch makes of some dozens of operations for each of
-these. Here the first derivative is a function of its own with a derivative of its own. With s = σ(x),
+A loss of forces needs second derivatives. PyTorch composes each of these from dozens of operations. Here the first
+derivative is a function of its own, with its own derivative. With s = σ(x),
 
     silu' = s + y (1 - s),      silu'' = s (1 - s) (2 + x (1 - 2 s))                                             (1)
     σ'    = s (1 - s),          σ''    = s (1 - s) (1 - 2 s)                                                     (2)
 
-and for the gated product y = a(v) b(g) w, with the gradient h of y and the gradients c of what `backward` returns,
+For the gated product y = a(v) b(g) w with a = silu and b = σ, let h be the gradient with respect to y, and c_v, c_g and
+c_w the gradients with respect to the three results of the backward pass. Then
 
-    backward:         h a' b w,   h a b' w,   h a b
-    its backward:  v: h (c_v a'' b w + c_g a' b' w + c_w a' b)      g: h (c_v a' b' w + c_g a b'' w + c_w a b')
-                   w: h (c_v a' b + c_g a b')                       h: c_v a' b w + c_g a b' w + c_w a b          (3)
+    backward pass:          h a' b w,   h a b' w,   h a b
+    second derivative:   v: h (c_v a'' b w + c_g a' b' w + c_w a' b)      g: h (c_v a' b' w + c_g a b'' w + c_w a b')
+                         w: h (c_v a' b + c_g a b')                       h: c_v a' b w + c_g a b' w + c_w a b    (3)
 
-On other devices than the processor, and for arrays that are not whole SIMD vectors, PyTorch's own operations are used.
+On devices other than the CPU, and for arrays whose size is not a multiple of `SIMD_WIDTH`, the operations of PyTorch
+are used.
 """
 
 from typing import Any
@@ -30,19 +32,20 @@ from gnnpot.ops.simd.kernels import FAST, sigmoid
 from gnnpot.ops.simd.vector_math import gate, gate_jvp, silu_curvature, silu_slope
 from gnnpot.ops.simd.vectors import SIMD_WIDTH, load, store
 
-#: makes the mean square of silu(z), z normally distributed, 1; as e3nn draws it from a million numbers
+#: normalises silu: the mean square of `SILU_SCALE` silu(z) is 1 for normally distributed z. The digits are those of
+#: e3nn, which estimates the factor from a million samples
 SILU_SCALE = 1.6791767923989418
 
 
 def silu(x: Tensor) -> Tensor:
-    """x σ(x)."""
+    """y = x σ(x)."""
     if x.device.type != "cpu" or x.numel() % SIMD_WIDTH:
         return torch.nn.functional.silu(x)
     return _Silu.apply(x.contiguous())
 
 
 def gated(value: Tensor, gate: Tensor, weights: Tensor | None = None) -> Tensor:
-    """silu(value) ⊙ σ(gate), and ⊙ weights if there are any; all [M, u]."""
+    """silu(value) ⊙ σ(gate), multiplied by `weights` if given; all arrays are [M, u]."""
     if value.device.type == "cpu" and value.numel() % SIMD_WIDTH == 0:
         arguments = (value, gate) if weights is None else (value, gate, weights)
         return _Gated.apply(*(a.contiguous() for a in arguments))
@@ -51,7 +54,7 @@ def gated(value: Tensor, gate: Tensor, weights: Tensor | None = None) -> Tensor:
 
 
 def _run(kernel: Any, *arrays: Tensor | None) -> None:
-    """A kernel on flat arrays; an empty one stands for what is absent."""
+    """Call a kernel on flattened arrays; `None` becomes an empty array."""
     follow_torch()
     given = [None if a is None else a.detach().view(-1).numpy() for a in arrays]
     empty = np.empty(0, next(a.dtype for a in given if a is not None))
@@ -69,7 +72,7 @@ class _Silu(torch.autograd.Function):
 
     @staticmethod
     def jvp(ctx: Any, tangent: Tensor) -> Tensor:
-        """silu'(x) ẋ."""
+        """ẏ = silu'(x) ẋ."""
         return _SiluBackward.apply(*ctx.saved_tensors, tangent.contiguous())
 
     @staticmethod
@@ -180,7 +183,7 @@ def _gated_backward(h, v, g, w, g_v, g_g, g_w):
 
 @njit(parallel=True, fastmath=FAST, cache=True)
 def _gated_twice(h, v, g, w, c_v, c_g, c_w, g_h, g_v, g_g, g_w):
-    """Equation (3): v and g change at the tangents c_v and c_g."""
+    """Equation (3); c_v and c_g are the tangents of v and g in `gate_jvp`."""
     for block in prange(len(v) // SIMD_WIDTH):
         k = block * SIMD_WIDTH
         along = load(h, k)

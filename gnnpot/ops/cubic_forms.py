@@ -1,10 +1,10 @@
-"""Invariants of third order in an atom's features, Φ_T of `feature_products.py`, and their second derivatives.
+"""Third-order invariants of the features of an atom, Φ_T of `feature_products.py`, and their second derivatives.
 
     B_T(u, v)[p] = Σ_q ∂²Φ_T/∂u_p∂u_q v_q = Σ κ (v_q u_r + u_q v_r)                                              (1)
 
-where the last sum is over the monomials κ u_p u_q u_r of Φ, and each of their factors as p. Φ is of degree 3, so that
-∂Φ/∂u = B(u, u/2) and Φ = u · ∂Φ/∂u / 3. Positions p are those of (l, m), l² - 1 + m. For the triples up to l = 3, (1)
-is code without loops in kernels, in which all stays in registers.
+The last sum is over the monomials κ u_p u_q u_r of Φ_T, with each of the three factors in turn as p. As Φ is of degree
+3, ∂Φ/∂u = B(u, u/2) and Φ = u · ∂Φ/∂u / 3. The position p of the component (l, m) is l² - 1 + m, m = 0 … 2l. For the
+triples up to l = 3, kernels have (1) as unrolled code, so that all intermediate values stay in registers.
 """
 
 from collections import defaultdict
@@ -22,12 +22,12 @@ from gnnpot.ops.simd.kernels import FAST
 from gnnpot.ops.simd.vectors import SIMD_WIDTH, Instructions
 from gnnpot.ops.tensor_product.coupling import coupling
 
-#: those with code of their own; their numbers here are what `add_second_derivative` takes
+#: triples with unrolled code; `add_second_derivative` takes the index in this tuple
 UNROLLED = ((1, 1, 2), (1, 2, 3), (2, 2, 2), (2, 3, 3))
 
 
 def triples(lmax: int) -> list[tuple[int, int, int]]:
-    """(a, b, c) of the invariants of third order."""
+    """The triples T = (a, b, c) of all third-order invariants of features up to l = `lmax`."""
     return [
         (a, b, c)
         for a in range(1, lmax + 1)
@@ -39,7 +39,7 @@ def triples(lmax: int) -> list[tuple[int, int, int]]:
 
 @cache
 def monomials(triple: tuple[int, int, int]) -> dict[tuple[int, ...], float]:
-    """Φ_T: positions of three factors, in order -> constant κ."""
+    """The monomials of Φ_T: sorted positions (p, q, r) of the three factors -> constant κ."""
     constants, found = coupling(*triple), defaultdict[tuple[int, ...], float](float)
     for entry in torch.nonzero(constants.abs() > 1e-10).tolist():
         places = sorted(l * l - 1 + m for l, m in zip(triple, entry, strict=True))
@@ -48,7 +48,7 @@ def monomials(triple: tuple[int, int, int]) -> dict[tuple[int, ...], float]:
 
 
 def _code(triple: tuple[int, int, int]) -> Callable[..., Any]:
-    """An intrinsic of equation (1) for one triple: h += B(u, v), of 16 channels."""
+    """Make an intrinsic of equation (1) for one triple: h += B(u, v) for 16 channels."""
 
     def add(typing_context, u, v, h):
         def generate(context, builder, signature, arguments):
@@ -76,7 +76,7 @@ _add_112, _add_123, _add_222, _add_233 = map(_code, UNROLLED)
 
 @njit(fastmath=FAST)
 def add_second_derivative(kind, u, v, h):
-    """h += B_T(u, v) for triple number `kind` of `UNROLLED`; arrays [positions, SIMD_WIDTH], flat."""
+    """h += B_T(u, v) for the triple `UNROLLED[kind]`; flat arrays [positions, SIMD_WIDTH]."""
     if kind == 0:
         _add_112(u, v, h)
     elif kind == 1:

@@ -1,26 +1,26 @@
-"""Products of an atom's own features, channel by channel: invariants of second and third order, and their gradients.
+"""Products of the features of one atom, channel by channel: second- and third-order invariants, and their gradients.
 
-With the features x_l of l ≥ 1, bounded so that no product outgrows them, and coupling constants C,
+From the features x_l with l ≥ 1 and the coupling constants C,
 
     u_l = x_l / s_l,      s_l = sqrt(1 + |x_l|²),      n_l = s_l - 1                                              (1)
     Φ_T = Σ C_T[m_a, m_b, m_c] u_a[m_a] u_b[m_b] u_c[m_c],      for each triple T = (a, b, c)                      (2)
     y_0 = (n_1, n_2, …, Φ_T, …),      y_l = Σ_T f_T,l ⊙ ∂Φ_T/∂u_l                                                 (3)
 
-where |x_l|² is a sum over m alone, y_0 has all of these side by side as channels, and f are factors of each channel.
-A triple has 1 ≤ a ≤ b ≤ c ≤ a + b and an even a + b + c, so that products have the parity (-1)^l if features have it.
-With the gradients g of y, g_n, g_Φ and g_l, and with the tangents ẋ,
+where |x_l|² is a sum over m only. (1) bounds the features, so that no product grows faster than they do. y_0 has all
+invariants side by side as channels, and f_T,l has a factor for each channel. A triple has 1 ≤ a ≤ b ≤ c ≤ a + b and an
+even a + b + c, so that the products have parity (-1)^l if the features have it. With the gradients g_n, g_Φ and g_l
+with respect to n, Φ and y_l, and with the tangents ẋ,
 
     S = Σ_T (g_Φ,T Φ_T + Σ_l (f_T,l ⊙ g_l) · ∂Φ_T/∂u_l),      h_l = ∂S/∂u_l                                       (4)
     pullback:   dE/dx_l = g_n,l u_l + (h_l - u_l (u_l · h_l)) / s_l                                               (5)
     tangent:    u̇_l = (ẋ_l - u_l (u_l · ẋ_l)) / s_l,   ṅ_l = u_l · ẋ_l,   Φ̇_T = Σ_l u̇_l · ∂Φ_T/∂u_l,
                 ẏ_l = Σ_T f_T,l ⊙ Σ_k ∂²Φ_T/∂u_l∂u_k u̇_k                                                          (6)
 
-`feature_products` is the reference, which PyTorch differentiates both ways as often as is asked for; `form_products`
-and `form_products_backward` are for kernels, on the flat arrays of `rows.py`.
+`feature_products` is the reference implementation; PyTorch can differentiate it any number of times, in forward and
+reverse mode. `form_products` and `form_products_backward` are for kernels, on flat arrays (`rows.py`).
 
-Sums over neighbours of features that depend on one neighbour each are of second order; invariants of three such sums
-are of fourth (Drautz, Phys. Rev. B 99, 014104 (2019); Batatia et al., NeurIPS 2022, MACE), at a cost for each atom, not
-for each edge.
+Features that are sums over single neighbours have body order two; invariants of three of them have body order four
+(Drautz, Phys. Rev. B 99, 014104 (2019); Batatia et al., NeurIPS 2022, MACE). Their cost is per atom, not per edge.
 """
 
 from collections.abc import Sequence
@@ -41,7 +41,7 @@ from gnnpot.ops.simd.vectors import SIMD_WIDTH, aligned, broadcast, broadcast_at
 
 
 def terms(lmax: int) -> list[list[int]]:
-    """For each l, which triples have it, by their number in `triples`; none has l = 0."""
+    """For each l, the indices in `triples(lmax)` of the triples that contain l; empty for l = 0."""
     return [[k for k, triple in enumerate(triples(lmax)) if l in triple] for l in range(lmax + 1)]
 
 
@@ -49,13 +49,13 @@ def feature_products(features: Sequence[Tensor], factors: Sequence[Tensor]) -> l
     """Equation (3).
 
     Args:
-        features: x_l, for each l from 0 on [N, 2l+1, channels], the same number of channels for each l ≥ 1; x_0 is not
+        features: x_l [N, 2l+1, channels], from l = 0 on, with the same number of channels for each l ≥ 1; x_0 is not
             used.
-        factors: f, for each l ≥ 1 [triples that have l, channels].
+        factors: f [triples that contain l, channels] for each l ≥ 1.
 
     Returns:
-        y_l: for l = 0 [N, 1, channels (lmax + number of triples)], for each l ≥ 1 [N, 2l+1, channels]; without triples,
-        y_0 alone.
+        y_0 [N, 1, channels (lmax + number of triples)], then y_l [N, 2l+1, channels] for each l ≥ 1. If there are no
+        triples, y_0 only.
     """
     lmax = len(features) - 1
     scales = [torch.sqrt(1 + x.square().sum(1, keepdim=True)) for x in features[1:]]
@@ -66,7 +66,7 @@ def feature_products(features: Sequence[Tensor], factors: Sequence[Tensor]) -> l
     u = torch.cat([x / s for x, s in zip(features[1:], scales, strict=True)], 1)
     pairs = u.index_select(1, form.first.to(u.device)) * u.index_select(1, form.second.to(u.device))
     gradients = (form.matrix.to(u) @ pairs).unflatten(1, (-1, u.shape[1]))
-    # of degree 3, so that u · ∂Φ/∂u = 3 Φ
+    # Φ is of degree 3, so that u · ∂Φ/∂u = 3 Φ
     invariants += ((gradients * u[:, None]).sum(2) / 3).split(1, 1)
     f = torch.cat(list(factors)).index_select(0, form.factor.to(u.device)).unflatten(0, gradients.shape[1:3])
     sums = (f * gradients).sum(1)
@@ -74,12 +74,12 @@ def feature_products(features: Sequence[Tensor], factors: Sequence[Tensor]) -> l
 
 
 class _CubicForm(NamedTuple):
-    """∂Φ_T/∂u as a matrix times products of two; positions are those of (l, m), l² - 1 + m."""
+    """∂Φ_T/∂u as a matrix times the products u_p u_q; the position of (l, m) is l² - 1 + m."""
 
-    first: Tensor  #: [pairs] positions
-    second: Tensor  #: [pairs]
+    first: Tensor  #: [pairs] position p of the first factor
+    second: Tensor  #: [pairs] position q of the second factor
     matrix: Tensor  #: [triples positions, pairs]
-    factor: Tensor  #: [triples positions] which of all factors, side by side by l, belongs to a gradient
+    factor: Tensor  #: [triples positions] row of the concatenated factors that multiplies each gradient
 
 
 @cache
@@ -93,7 +93,7 @@ def _cubic_form(lmax: int) -> _CubicForm:
             for k, place in enumerate(places):
                 matrix[triple, place, number[*places[:k], *places[k + 1 :]]] += constant
     before = [sum(len(found) for found in having[:l]) for l in range(lmax + 1)]
-    # where a triple has no such l its gradient is zero, and any factor will do
+    # where a triple does not contain l, its gradient is zero, and any factor will do
     factor = [
         before[l] + having[l].index(triple) if triple in having[l] else 0
         for triple in range(len(forms))
@@ -105,17 +105,17 @@ def _cubic_form(lmax: int) -> _CubicForm:
 
 
 class Products(NamedTuple):
-    """What equations (1) to (3) need in kernels, Φ as a sum of monomials; positions are those of (l, m), l² - 1 + m."""
+    """Constants of equations (1) to (3) for kernels, with Φ as a sum of monomials; (l, m) has position l² - 1 + m."""
 
-    kinds: np.ndarray  #: [triples] their numbers in `UNROLLED`, -1: not there
-    ends: np.ndarray  #: [triples + 1] where the monomials of each triple begin, and where the last end
-    positions: np.ndarray  #: [monomials, 3] of their three factors
-    constants: np.ndarray  #: [monomials]
-    factors: np.ndarray  #: [triples, l from 1 on, width] f; 0 where a triple has no such l
+    kinds: np.ndarray  #: [triples] index in `UNROLLED`; -1 if it is not there
+    ends: np.ndarray  #: [triples + 1] start of the monomials of each triple, and the end of the last
+    positions: np.ndarray  #: [monomials, 3] positions of the three factors
+    constants: np.ndarray  #: [monomials] κ
+    factors: np.ndarray  #: [triples, l from 1 on, width] f; 0 where a triple does not contain l
 
 
 def products_for_kernels(factors: Sequence[Tensor], lmax: int, width: int, dtype: np.dtype) -> Products:
-    """Of `factors` as `feature_products` has them, features up to `lmax`, `width` channels."""
+    """Return the `Products` of features up to l = `lmax` with `width` channels; `factors` as in `feature_products`."""
     columns, found = Columns([width]), triples(lmax)
     padded = np.zeros((len(found), lmax, columns.width), dtype)
     for l, having in enumerate(terms(lmax)):
@@ -134,7 +134,10 @@ def products_for_kernels(factors: Sequence[Tensor], lmax: int, width: int, dtype
 
 @njit(fastmath=FAST, forceinline=True)
 def _bounded(x, where, i, c, u, scales):
-    """u [positions, SIMD_WIDTH] and s [l from 1 on, SIMD_WIDTH] of equation (1): 16 channels of atom i, from c on."""
+    """Equation (1) for 16 channels of atom i, from channel c on.
+
+    Sets u [positions, SIMD_WIDTH] and `scales`, s [l from 1 on, SIMD_WIDTH].
+    """
     for l in range(1, len(where[0])):
         at, width, squares = begin(where, l) + i * where[0][l, 1] + c, where[0][l, 2], broadcast(x, 1.0)
         for m in range(2 * l + 1):
@@ -148,7 +151,7 @@ def _bounded(x, where, i, c, u, scales):
 
 @njit(fastmath=FAST, forceinline=True)
 def _scratch(where, x):
-    """Three arrays [positions, SIMD_WIDTH], and the scales."""
+    """Allocate three arrays [positions, SIMD_WIDTH], and the scales [l from 1 on, SIMD_WIDTH]."""
     lmax = len(where[0]) - 1
     positions = (lmax + 1) * (lmax + 1) - 1
     return (
@@ -159,7 +162,7 @@ def _scratch(where, x):
 
 @njit(fastmath=FAST)
 def form_products(products, x, given, y, made, count):
-    """Equation (3), of `count` atoms; `given` and `made`: where their rows are."""
+    """Equation (3) for `count` atoms; `given` and `made` locate their rows in x and y (`rows.where`)."""
     lmax, width, triples = len(given[0]) - 1, products.factors.shape[2], len(products.ends) - 1
     u, gradient, sums, scales = _scratch(given, x)
     half = aligned(len(u), x)
@@ -188,7 +191,7 @@ def form_products(products, x, given, y, made, count):
 
 @njit(fastmath=FAST)
 def form_products_backward(products, x, given, g, made, to_x, to, count):
-    """Equation (5), added to `to_x`, of `count` atoms; `to`: where its rows are."""
+    """Add equation (5) to `to_x` for `count` atoms; `given`, `made` and `to` locate their rows in x, g and `to_x`."""
     lmax, width, triples = len(given[0]) - 1, products.factors.shape[2], len(products.ends) - 1
     u, v, h, scales = _scratch(given, x)
     for i in range(count):
@@ -224,7 +227,7 @@ def _add_second_derivative(products, triple, u, v, h):
         constant = broadcast_at(products.constants, k)
         u_a, u_b, u_d = constant * load(u, at_a), constant * load(u, at_b), constant * load(u, at_d)
         v_a, v_b, v_d = load(v, at_a), load(v, at_b), load(v, at_d)
-        # one after the other: positions may be the same
+        # one after the other: the positions may be equal
         store(h, at_a, fma(v_b, u_d, fma(u_b, v_d, load(h, at_a))))
         store(h, at_b, fma(v_a, u_d, fma(u_a, v_d, load(h, at_b))))
         store(h, at_d, fma(v_a, u_b, fma(u_a, v_b, load(h, at_d))))
@@ -243,7 +246,7 @@ def _add_with_factors(products, triple, c, gradient, sums):
 
 @njit(fastmath=FAST, forceinline=True)
 def _gradients(products, triple, c, u, along, g, made, i, v):
-    """v = f ⊙ g + ½ g_T u: with it in the place of v, the gradient of v · ∂Φ/∂u holds that of g_T Φ too."""
+    """v = f ⊙ g + ½ g_Φ u, with g_Φ = `along`. The gradient of v · ∂Φ/∂u then includes the gradient of g_Φ Φ."""
     degrees, width = products.factors.shape[1:]
     half = along * 0.5
     for l in range(1, degrees + 1):

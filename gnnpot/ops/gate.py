@@ -1,15 +1,17 @@
-"""The gate: silu on the scalars; features of l > 0 times silu of a scalar of their own.
+"""Gated nonlinearity: silu acts on the scalars; features with l > 0 are multiplied by the silu of a gate scalar.
 
     y_0 = a(s),      y_l = x_l a(s_l),      a(s) = κ silu(s) = κ s σ(s)                                            (1)
 
-where the scalars are s and the gates s_l, side by side as channels, and κ makes the mean square of a(z) 1 for normally
-distributed z. With the gradient g of y, and for features that change at the tangents ẋ and ṡ,
+The scalars s and the gates s_l are side by side as channels of l = 0; each channel of l > 0 has its own gate. κ
+normalises a: the mean square of a(z) is 1 for normally distributed z. With the gradient g with respect to y, and the
+tangents ẋ and ṡ,
 
     pullback:   dE/ds = g_0 a'(s),   dE/ds_l = a'(s_l) Σ_m g_l ⊙ x_l,   dE/dx_l = g_l a(s_l)                       (2)
     tangent:    ẏ_0 = a'(s) ṡ,       ẏ_l = ẋ_l a(s_l) + x_l a'(s_l) ṡ_l                                             (3)
 
-Batzner et al., Nat. Commun. 13, 2453 (2022). `gated_features` is the reference, which PyTorch differentiates both
-ways as often as is asked for; `gate` and `gate_backward` are for kernels, on the flat arrays of `rows.py`.
+Source: Batzner et al., Nat. Commun. 13, 2453 (2022). `gated_features` is the reference implementation; PyTorch can
+differentiate it any number of times, in forward and reverse mode. `gate` and `gate_backward` are for kernels, on flat
+arrays (`rows.py`).
 """
 
 from collections.abc import Sequence
@@ -28,11 +30,11 @@ def gated_features(features: Sequence[Tensor], channels: Sequence[int]) -> list[
     """Equation (1).
 
     Args:
-        features: for l = 0 scalars and gates, [N, 1, sum of `channels`]; for each l > 0 x_l, [N, 2l+1, channels[l]].
-        channels: how many features of each l there are.
+        features: Scalars and gates [N, 1, sum of `channels`] for l = 0, then x_l [N, 2l+1, channels[l]] for each l > 0.
+        channels: Number of channels of y_l for each l.
 
     Returns:
-        y_l, for each l [N, 2l+1, channels[l]].
+        y_l [N, 2l+1, channels[l]] for each l.
     """
     scalars, *gates = (SILU_SCALE * silu(features[0])).split(list(channels), dim=-1)
     return [scalars, *(x * g for x, g in zip(features[1:], gates, strict=True))]
@@ -40,7 +42,11 @@ def gated_features(features: Sequence[Tensor], channels: Sequence[int]) -> list[
 
 @njit(fastmath=FAST)
 def gate(gates, totals, given, out, result, count):
-    """Equation (1) on flat arrays, of `count` atoms; `gates` [l]: where those of each l begin in the scalars."""
+    """Equation (1) on flat arrays for `count` atoms.
+
+    `gates` [l] is the first channel of s (l = 0) and of the gates s_l. `given` and `result` locate the rows of the
+    atoms in `totals` and `out` (`rows.where`).
+    """
     for l in range(len(result[0])):
         size, width, scalars = result[0][l, 1], result[0][l, 2], given[0][0, 2]
         first, from_, at = begin(given, 0) + gates[l], begin(given, l), begin(result, l)
@@ -57,7 +63,7 @@ def gate(gates, totals, given, out, result, count):
 
 @njit(fastmath=FAST)
 def gate_backward(gates, totals, given, g, result, to_totals, to, count):
-    """Equation (2): from the gradient g of what was made to that of what was gated."""
+    """Equation (2): from the gradient g of the result to the gradient `to_totals` of the gated features."""
     for l in range(len(result[0])):
         size, width, scalars = result[0][l, 1], result[0][l, 2], given[0][0, 2]
         first, from_, at = begin(given, 0) + gates[l], begin(given, l), begin(result, l)

@@ -1,14 +1,14 @@
-"""Functions of a distance from a table: value and slope at evenly spaced points, cubic Hermite interpolation between.
+"""Tables of functions of a distance, with cubic Hermite interpolation.
 
-With x = r/h, k = floor(x), t = x - k, and g_k = h f'(r_k), between the points r_k = kh:
+The table has values and slopes at the points r_k = kh. With x = r/h, k = floor(x), t = x - k, and g_k = h f'(r_k),
 
     f(r) = (1 - t)²(1 + 2t) f_k + t(1 - t)² g_k + t²(3 - 2t) f_{k+1} + t²(t - 1) g_{k+1}
 
-r and h are in Å, the table of F functions is [POINTS + 1, 2, F] (f_k and g_k, both in the unit of the function), values
-of E distances are [E, F], and slopes in the function's unit per Å.
+r and h are in Å. The table of F functions is [POINTS + 1, 2, F] with f_k and g_k, both in the unit of the function.
+Values at E distances are [E, F]; slopes are in the unit of the function per Å.
 
-With f and f' right at the points of spacing h, the error within is at most h⁴/384 max|f''''|: for the radial functions
-of a potential, with periods of 1 Å and more, 4096 points leave less than single precision does.
+As f and f' are exact at the points, the interpolation error is at most h⁴/384 max|f''''|. The radial functions of a
+potential have periods of 1 Å or more; with 4096 points, the error is below the rounding errors of single precision.
 """
 
 from collections.abc import Callable
@@ -24,18 +24,18 @@ POINTS = 4096
 
 
 class Table:
-    """F functions of a distance, tabulated from 0 to `stop` (Å); beyond, they are what they are at `stop`.
+    """F functions of a distance, tabulated from 0 to `stop` (Å); beyond `stop`, they are constant.
 
     `functions` maps distances [P] to values [P, F], in double precision.
     """
 
     def __init__(self, functions: Callable[[Tensor], Tensor], stop: float) -> None:
         self.step = stop / POINTS
-        #: in double precision, since slopes between points are differences of values
+        #: [POINTS + 1, 2, F] in double precision, because slopes between the points are differences of values
         self.rows = hermite_rows(functions, stop, POINTS)
 
     def with_slope(self, distances: Tensor) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
-        """Values [E, F], and what turns their gradient into that of the distances, [E]."""
+        """Return the values [E, F] at distances [E], and their pullback: gradient [E, F] -> gradient [E]."""
         distances, per_step, rows = distances.detach(), 1 / self.step, self.rows.numpy()
         values = distances.new_empty(len(distances), rows.shape[2])
         _interpolate(distances.numpy(), per_step, rows, values.numpy())
@@ -48,20 +48,29 @@ class Table:
         return values, pullback
 
     def jvp(self, distances: Tensor) -> Tensor:
-        """Of distances and their tangents [2, E], values and their tangents [2, E, F]; not differentiable."""
+        """Return values and tangents [2, E, F] for distances and their tangents [2, E]; not differentiable."""
         values = distances.new_empty(2, distances.shape[1], self.rows.shape[2])
         _interpolate_jvp(distances.contiguous().numpy(), 1 / self.step, self.rows.numpy(), values.numpy())
         return values
 
 
 def hermite_rows(functions: Callable[[Tensor], Tensor], stop: float, intervals: int) -> Tensor:
-    """Values, and slopes times the spacing, at the ends of even intervals from 0 to `stop`; [intervals + 1, 2, F]."""
+    """Return values, and slopes times the spacing, at the ends of equal intervals from 0 to `stop`.
+
+    Args:
+        functions: Maps distances [P] to values [P, F].
+        stop: Å.
+        intervals: Number of intervals.
+
+    Returns:
+        [intervals + 1, 2, F], float64.
+    """
     step = stop / intervals
-    # the functions may have a pole at 0, where no two atoms are, and a kink at the cutoff
+    # stay away from a possible pole at 0 and a kink at the cutoff
     points = torch.linspace(0, stop, intervals + 1, dtype=torch.float64).clamp(1e-3 * step, stop - 1e-9 * step)
     with torch.enable_grad():
         values = functions(points.requires_grad_())
-        # Σ_pf v_pf f'_f(r_p) has the slopes as its derivative with respect to v
+        # the slopes are the derivative of Σ_pf v_pf f'_f(r_p) with respect to v
         v = torch.zeros_like(values, requires_grad=True)
         (along,) = torch.autograd.grad(values, points, v, create_graph=True)
         (slopes,) = torch.autograd.grad(along.sum(), v)
@@ -70,14 +79,14 @@ def hermite_rows(functions: Callable[[Tensor], Tensor], stop: float, intervals: 
 
 @njit(fastmath=FAST, forceinline=True)
 def hermite(rows, x, per_step, out):
-    """The functions, and their slopes, [2, F], at x steps from 0."""
+    """Set `out` [2, F] to the values and slopes at the distance x / `per_step`."""
     last = rows.shape[0] - 2
     k = min(int(x), last)
     t = min(x - k, 1.0)
     a, b = 1 - t * t * (3 - 2 * t), t * (1 - t) * (1 - t)
     c, d = t * t * (3 - 2 * t), t * t * (t - 1)
     rise, db, dd = 6 * t * (1 - t), (1 - t) * (1 - 3 * t), t * (3 * t - 2)
-    # where x is beyond the table, the functions are constant
+    # beyond the end of the table, the functions are constant
     slope = per_step if x - k <= 1 else 0.0
     for f in range(rows.shape[2]):
         left, right, at_left, at_right = rows[k, 0, f], rows[k + 1, 0, f], rows[k, 1, f], rows[k + 1, 1, f]

@@ -1,15 +1,15 @@
-"""The norm of an atom's features: one scale for all of them, each l with a weight of its own.
+"""Equivariant RMS norm: all features of an atom are divided by one scale, to which each l contributes with a weight.
 
     y_l = γ_l ⊙ x_l s,      s = 1/sqrt(ε + q),      q = Σ_l w_l |x_l|²,      w_l = 1/(L (2l+1)²)                 (1)
 
-where L is the number of l. With h = γ ⊙ g from the gradient g of y, and for x that changes at the tangent ẋ,
+where L is the number of values of l. With the gradient g with respect to y, h = γ ⊙ g, and the tangent ẋ,
 
     pullback:   dE/dx_l = s h_l - s³ w_l x_l Σ h · x,        dE/dγ_l = Σ_m g_l ⊙ x_l s                            (2)
     tangent:    ẏ_l = γ_l ⊙ (s ẋ_l - s³ x_l Σ_l w_l x_l · ẋ_l)                                                     (3)
 
-As in Nequix; eSEN and EquiformerV2 (Liao et al., ICLR 2024) have the mean of squares in place of q. `rms_norm` is the
-reference, which PyTorch differentiates both ways as often as is asked for; `normalize` and `normalize_backward` are for
-kernels, on the flat arrays of `rows.py`.
+This is the norm of Nequix; eSEN and EquiformerV2 (Liao et al., ICLR 2024) use the mean of the squares instead of q.
+`rms_norm` is the reference implementation; PyTorch can differentiate it any number of times, in forward and reverse
+mode. `normalize` and `normalize_backward` are for kernels, on flat arrays (`rows.py`).
 """
 
 import math
@@ -29,7 +29,7 @@ from gnnpot.ops.simd.vectors import SIMD_WIDTH, broadcast, fma, load, mul, store
 
 
 def degree_weights(count: int) -> list[float]:
-    """w_l of equation (1) for so many l."""
+    """w_l of equation (1) for l = 0 to `count` - 1."""
     return [1 / (count * (2 * l + 1) ** 2) for l in range(count)]
 
 
@@ -37,12 +37,12 @@ def rms_norm(features: Sequence[Tensor], factors: Sequence[Tensor], epsilon: flo
     """Equation (1).
 
     Args:
-        features: x_l, for each l [N, 2l+1, channels].
-        factors: γ_l, for each l [channels].
+        features: x_l [N, 2l+1, channels] for each l.
+        factors: γ_l [channels] for each l.
         epsilon: ε.
 
     Returns:
-        y_l, of the shapes of the features.
+        y_l, with the shapes of the features.
     """
     weights = degree_weights(len(features))
     squares = reduce(operator.add, (w * x.square().sum((1, 2)) for w, x in zip(weights, features, strict=True)))
@@ -51,16 +51,16 @@ def rms_norm(features: Sequence[Tensor], factors: Sequence[Tensor], epsilon: flo
 
 
 class Norm(NamedTuple):
-    """What equation (1) needs in kernels; without factors there is no norm."""
+    """Constants of equation (1) for kernels; without factors there is no norm."""
 
-    factors: np.ndarray  #: [columns of all l]
-    weights: np.ndarray  #: [l]
-    epsilon: float
+    factors: np.ndarray  #: [columns of all l] γ
+    weights: np.ndarray  #: [l] w
+    epsilon: float  #: ε
 
 
 @njit(fastmath=FAST, forceinline=True)
 def _scale(norm, x, where, i):
-    """s of atom i."""
+    """The scale s of atom i."""
     squares = broadcast(x, 0.0)
     for l in range(len(where[0])):
         at, size = begin(where, l), where[0][l, 1]
@@ -73,7 +73,7 @@ def _scale(norm, x, where, i):
 
 @njit(fastmath=FAST)
 def normalize(norm, x, given, y, to, count):
-    """Equation (1), of `count` atoms."""
+    """Equation (1) for `count` atoms; `given` and `to` locate their rows in x and y (`rows.where`)."""
     for i in range(count):
         scale, column = broadcast(x, _scale(norm, x, given, i)), 0
         for l in range(len(given[0])):
@@ -87,7 +87,7 @@ def normalize(norm, x, given, y, to, count):
 
 @njit(fastmath=FAST)
 def normalize_backward(norm, x, given, g, where, count):
-    """g <- equation (2), of `count` atoms."""
+    """Replace the gradient g with respect to y by the gradient with respect to x, equation (2), for `count` atoms."""
     for i in range(count):
         scale, along, column = _scale(norm, x, given, i), broadcast(x, 0.0), 0
         for l in range(len(given[0])):

@@ -1,16 +1,16 @@
-"""Real spherical harmonics of edge vectors, and their distances; the pullback from their gradients in one pass.
+"""Real spherical harmonics and lengths of edge vectors, and their pullback in one pass.
 
-With u = r / |r| and Y_1 = sqrt(3) u, each Y_l+1 is the part of Y_l ⊗ Y_1 of angular momentum l + 1,
+With u = r / |r| and Y_1 = sqrt(3) u, Y_l+1 is the part of Y_l ⊗ Y_1 with angular momentum l + 1,
 
-    Y_c = Σ C_k Y_a(k) Y_b(k)   over the terms k of c, of which a(k) has l and b(k) has 1,                           (1)
+    Y_c = Σ_k C_k Y_a(k) Y_b(k)   over the terms k of component c, where a(k) belongs to l and b(k) to 1.            (1)
 
-so that, from the highest l down, a gradient g of the harmonics gives the pullback, and tangents ṙ the tangent
+With the gradients g with respect to the harmonics, processed from the highest l down, and the tangents ṙ,
 
-    g_a += C g_c Y_b,    g_b += C g_c Y_a,    dE/dr = sqrt(3)/|r| (g_1 - u (u · g_1)) + u dE/d|r|                    (2)
-    Ẏ_1 = sqrt(3)/|r| (ṙ - u (u · ṙ)),        Ẏ_c = Σ C_k (Ẏ_a Y_b + Y_a Ẏ_b)                                        (3)
+    pullback:   g_a += C g_c Y_b,    g_b += C g_c Y_a,    dE/dr = sqrt(3)/|r| (g_1 - u (u · g_1)) + u dE/d|r|        (2)
+    tangent:    Ẏ_1 = sqrt(3)/|r| (ṙ - u (u · ṙ)),        Ẏ_c = Σ_k C_k (Ẏ_a Y_b + Y_a Ẏ_b)                          (3)
 
-`spherical_harmonics` is the reference, which PyTorch differentiates both ways; `Harmonics` has kernels for (1) and (2),
-with a row of scratch for each component, `SIMD_WIDTH` edges at once.
+`spherical_harmonics` is the reference implementation; PyTorch differentiates it in forward and reverse mode.
+`Harmonics` has kernels for (1) and (2), which process `SIMD_WIDTH` edges at once, with a row for each component.
 """
 
 import math
@@ -30,14 +30,19 @@ from gnnpot.ops.simd.vector_rows import load_rows, store_rows, transposed
 from gnnpot.ops.simd.vectors import SIMD_WIDTH, aligned, broadcast, fma, load, mul, store
 
 _SQRT3 = math.sqrt(3)
-#: edges that a thread takes at a time
+#: number of edges in the block of work of a thread
 _BLOCK = 32 * SIMD_WIDTH
 
 
 def spherical_harmonics(vectors: Tensor, lmax: int) -> list[Tensor]:
-    """Y_l of the directions r̂, a list over l of [E, 2l+1] in e3nn's order and signs, with |Y_l|² = 2l + 1:
+    """Y_l of the directions r̂: Y_0 = 1, Y_1 = sqrt(3) r̂, and Y_{l+1} is the part of Y_l ⊗ Y_1 with l + 1.
 
-    Y_0 = 1,  Y_1 = sqrt(3) r̂,  and Y_{l+1} is the part of Y_l ⊗ Y_1 that has the angular momentum l + 1.
+    Args:
+        vectors: [E, 3].
+        lmax: Highest l.
+
+    Returns:
+        Y_l [E, 2l+1] for each l, in the order and with the signs of e3nn, and with |Y_l|² = 2l + 1.
     """
     directions = vectors / torch.linalg.vector_norm(vectors, dim=-1, keepdim=True)
     harmonics = [torch.ones_like(directions[:, :1]), math.sqrt(3) * directions][: lmax + 1]
@@ -49,7 +54,10 @@ def spherical_harmonics(vectors: Tensor, lmax: int) -> list[Tensor]:
 
 @cache
 def _raising(l: int) -> Tensor:
-    """Makes Y_{l+1} of Y_l ⊗ Y_1, [(2l+1) 3, 2l+3]; its sign and size are taken from one direction."""
+    """Matrix [(2l+1) 3, 2l+3] from Y_l ⊗ Y_1 to Y_{l+1}.
+
+    Sign and norm follow from comparison with e3nn's harmonics in one direction.
+    """
     constants = o3.wigner_3j(l, 1, l + 1, dtype=torch.float64).flatten(0, 1)
     direction = torch.tensor([0.5, 0.6, 0.7], dtype=torch.float64)
     lower, one, higher = (
@@ -60,11 +68,11 @@ def _raising(l: int) -> Tensor:
 
 
 class Harmonics:
-    """`spherical_harmonics` for l = 0 to `lmax` and the pullback by hand.
+    """`spherical_harmonics` for l = 0 to `lmax`, and its pullback, as kernels.
 
-    Kernels read and write sixteen edges at once. So arrays of harmonics, and of gradients with respect to them, have
-    rows and columns padded to multiples of sixteen; what is beyond E edges and (lmax + 1)² harmonics may be any number,
-    but zero in columns 1 to 3.
+    Kernels read and write sixteen edges at once. Therefore the arrays of harmonics, and of gradients with respect to
+    them, have rows and columns padded to multiples of sixteen. Entries beyond E edges and (lmax + 1)² harmonics may
+    have any value, except in columns 1 to 3, where they must be zero.
     """
 
     def __init__(self, lmax: int) -> None:
@@ -78,19 +86,22 @@ class Harmonics:
         self._constants = {np.dtype(dtype): np.array(constants, dtype) for dtype in (np.float32, np.float64)}
 
     def __call__(self, vectors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Distances [E] and harmonics [at least E, columns] of edge vectors [E, 3]."""
+        """Return distances [E] and harmonics [at least E, columns] of edge vectors [E, 3]."""
         distances = np.empty(len(vectors), vectors.dtype)
         harmonics = empty_lines((padded(len(vectors)), self.columns), vectors.dtype)
         _forward(vectors, self._terms, self._constants[vectors.dtype], distances, harmonics)
         return distances, harmonics
 
     def pullback(self, vectors: np.ndarray, to_edges: np.ndarray) -> np.ndarray:
-        """Equation (2), [E, 3].
+        """Equation (2).
 
         Args:
-            vectors: of the edges, [E, 3].
-            to_edges: gradients of the distances, in the column of Y_0, which is constant, and of the harmonics, [at
-                least E, columns].
+            vectors: Edge vectors, [E, 3].
+            to_edges: Gradients with respect to the harmonics, [at least E, columns]. Column 0 has the gradient with
+                respect to the distance instead, because Y_0 is constant.
+
+        Returns:
+            Gradient with respect to the edge vectors, [E, 3].
         """
         gradient = np.empty_like(vectors)
         _backward(vectors, self._terms, self._constants[vectors.dtype], to_edges, gradient)
@@ -128,7 +139,7 @@ def _backward(vectors, terms, constants, to_edges, gradient):
             for k in range(len(terms) - 1, -1, -1):
                 a, b, c = terms[k, 0] * SIMD_WIDTH, terms[k, 1] * SIMD_WIDTH, terms[k, 2] * SIMD_WIDTH
                 t = mul(broadcast(g, constants[k]), load(g, c))
-                # a and b are the same for squares of Y_1, which these two lines get right
+                # correct also where a = b (squares of Y_1)
                 store(g, a, fma(t, load(y, b), load(g, a)))
                 store(g, b, fma(t, load(y, a), load(g, b)))
             _to_vectors(g, along, u, r)
@@ -139,8 +150,8 @@ def _backward(vectors, terms, constants, to_edges, gradient):
 
 @njit(fastmath=FAST, forceinline=True)
 def _begin(vectors, first, count, terms, constants, u, r, y):
-    """Fill directions [3, SIMD_WIDTH], distances [SIMD_WIDTH] and harmonics [columns, SIMD_WIDTH] of some edges."""
-    # what is beyond the last edge is some direction, too
+    """Set directions [3, SIMD_WIDTH], distances [SIMD_WIDTH] and harmonics [columns, SIMD_WIDTH] of `count` edges."""
+    # lanes beyond the last edge need a nonzero vector too
     u[:] = 1
     for k in range(count):
         for d in range(3):
@@ -164,7 +175,7 @@ def _begin(vectors, first, count, terms, constants, u, r, y):
 
 @njit(fastmath=FAST, forceinline=True)
 def _to_vectors(g, along, u, r):
-    """Equation (2), from the gradient g_1, in whose place it comes, and that of the distances, `along`."""
+    """Equation (2): replace g_1 by the gradient with respect to the vectors; `along` is dE/d|r|."""
     radial, root, distance = load(along, 0), broadcast(g, _SQRT3), load(r, 0)
     tangential = mul(load(g, SIMD_WIDTH), load(u, 0))
     for d in range(1, 3):

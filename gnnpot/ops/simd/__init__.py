@@ -1,4 +1,5 @@
-"""The language of kernels: sixteen numbers at a time (`vectors`), functions of them, small matrix products (`tiles`).
+"""SIMD operations for Numba kernels: vectors of sixteen numbers (`vectors`), functions of them, and small matrix
+products (`tiles`).
 
-Functions take whole arrays and positions in them, and are compiled into the kernels that call them.
+Functions take whole arrays and positions in them, and are inlined into the kernels that call them.
 """

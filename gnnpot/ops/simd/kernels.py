@@ -1,7 +1,4 @@
-"""Passes over rows of features, and the logistic function that all kernels share. Arrays are contiguous.
-
-σ is the logistic function, silu(x) = x σ(x).
-"""
+"""The logistic function σ for kernels, and sums over groups of rows. Arrays are contiguous."""
 
 import math
 
@@ -12,18 +9,18 @@ from numba.extending import overload
 
 from gnnpot.compiler.decorator import intrinsic, njit, prange
 
-#: no "reassoc": it would undo the rounding in `sigmoid`
+#: `fastmath` flags of kernels; not "reassoc", which would optimise away the rounding in `sigmoid`
 FAST = {"contract", "nsz", "arcp"}
 
-#: |x| from which σ(x) is constant, by whether numbers are of single precision: far beyond what its digits show, but
-#: with room to the smallest number, so that products with gradients don't become subnormal, which slows some processors
-#: down by ten times and more
+#: |x| beyond which σ(x) is constant, for single precision (`True`) and double precision (`False`). The limit is far
+#: beyond the precision of σ, but leaves room above the smallest normal number, so that products with gradients do not
+#: become subnormal, which makes some processors ten or more times slower
 SATURATED = {True: 40, False: 80}
 
 
 @intrinsic
 def _bits(typing_context, number):
-    """The bit pattern of a float32 or float64, as an integer of its size."""
+    """The bit pattern of a float32 or float64 as an integer of the same size."""
     size, integer = (32, types.int32) if number == types.float32 else (64, types.int64)
 
     def generate(context, builder, signature, arguments):
@@ -34,7 +31,7 @@ def _bits(typing_context, number):
 
 @intrinsic
 def _float_of_bits(typing_context, bits):
-    """The float32 or float64 with the bit pattern of an integer of its size."""
+    """The float32 or float64 with the bit pattern of an integer of the same size."""
     kind, number = (ir.FloatType(), types.float32) if bits == types.int32 else (ir.DoubleType(), types.float64)
 
     def generate(context, builder, signature, arguments):
@@ -50,11 +47,12 @@ def sigmoid(x):
 
 @overload(sigmoid, inline="always")
 def _sigmoid_of_type(x):
-    """σ(x) = 1/(1 + exp(-x)), exp(y) = 2^k exp(r), |r| <= ½ ln 2, by Taylor series, so that loops over it vectorise.
+    """σ(x) = 1/(1 + exp(-x)) without function calls, so that loops over it are vectorised.
 
-    Adding and taking away 1.5 · 2^(bits of the fraction) rounds y/ln 2 to the integer k, which then stands in the
-    lowest bits; shifted to where the exponent is, it makes 2^k. ln 2 is taken in two parts, the first with so few
-    digits that its product with k is exact. Beyond `SATURATED`, σ is what it is there.
+    exp(y) = 2^k exp(r) with |r| <= ½ ln 2, where exp(r) is a Taylor series. Adding and subtracting
+    1.5 · 2^(bits of the fraction) rounds y/ln 2 to the integer k, which is then in the lowest bits of the sum. Shifted
+    to the position of the exponent, it gives 2^k. ln 2 is split into two parts; the first has so few digits that its
+    product with k is exact. Beyond ± `SATURATED`, σ is constant.
     """
     single = x == types.float32
     f, integer, fraction = (np.float32, np.int32, 23) if single else (np.float64, np.int64, 52)
@@ -90,7 +88,7 @@ def _sigmoid_of_type(x):
 
 @njit(parallel=True, fastmath=FAST, cache=True)
 def sum_groups(rows, starts, order, out):
-    """out[g] = Σ of the rows order[starts[g]], …, order[starts[g + 1] - 1]."""
+    """out[g] = Σ rows[order[k]] for starts[g] <= k < starts[g + 1]."""
     for g in prange(len(starts) - 1):
         total = out[g]
         total[:] = 0

@@ -1,9 +1,9 @@
-"""Matrix products of a few rows, and what stands between them, for kernels that keep such a tile in the first cache.
+"""Matrix products and elementwise functions of tiles, for kernels that keep a tile in the first-level cache.
 
-A tile is `TILE` rows. Arrays are contiguous, and what is meant of them is said in numbers: `x_rows` are where the first
-row of x begins, and how far it is from one row to the next; a `matrix` is where it begins, its rows and its columns,
-which are a multiple of `SIMD_WIDTH`. Functions take whole arrays and positions in them, and are compiled into their
-callers: to hand on a view of an array costs more than some of them do.
+A tile has `TILE` rows. Arrays are contiguous, and parts of them are given by positions: `x_rows` is (position of the
+first row of x, distance between rows); `matrix` is (position, number of rows, number of columns), where the number of
+columns is a multiple of `SIMD_WIDTH`. Functions take whole arrays and positions in them and are inlined, because
+passing a view of an array costs more than some of these functions.
 """
 
 import math
@@ -20,7 +20,7 @@ _WIDE = 4 * SIMD_WIDTH
 
 @njit(fastmath=FAST, forceinline=True)
 def zeros(rows, columns, like):
-    """[rows, columns]; what stands in rows that are not there must be numbers."""
+    """Zeros [rows, columns]. Products also read rows beyond the last one, which must not contain NaN."""
     x = aligned(rows * columns, like).reshape(rows, columns)
     x[:] = 0
     return x
@@ -28,21 +28,26 @@ def zeros(rows, columns, like):
 
 @njit(fastmath=FAST, forceinline=True)
 def copy(x, at, count, out):
-    """`count` numbers of x from `at` on, for products of rows that may be the last: those go by fours of rows, and must
-    not read beyond the last."""
+    """Copy `count` numbers of x from `at` on to the start of `out`.
+
+    Products process four rows at a time and could read beyond the end of x.
+    """
     for k in range(count):
         out.flat[k] = x.flat[at + k]
 
 
 @njit(fastmath=FAST, forceinline=True)
 def product(x, x_rows, w, matrix, bias, out, out_rows, rows):
-    """out = x w + bias, which is [columns] of w at `bias`, -1: none. Rows are rounded up to a multiple of 4."""
+    """out = x w + b, where b [columns] is at position `bias` of w (-1: no bias).
+
+    The number of rows is rounded up to a multiple of 4.
+    """
     product_from(x, x_rows, w, matrix, w, (bias, 0), out, out_rows, rows)
 
 
 @njit(fastmath=FAST, forceinline=True)
 def product_from(x, x_rows, w, matrix, start, start_rows, out, out_rows, rows):
-    """out = x w + start, whose rows begin at -1 if there is none; otherwise as `product`."""
+    """out = x w + start; otherwise as `product`. `start_rows[0]` is -1 without `start`."""
     (x_at, x_step), (w_at, depth, columns), (start_at, start_step), (out_at, out_step) = (
         x_rows, matrix, start_rows, out_rows,
     )  # fmt: skip
@@ -64,7 +69,7 @@ def product_from(x, x_rows, w, matrix, start, start_rows, out, out_rows, rows):
 
 @njit(fastmath=FAST, forceinline=True)
 def product_of_rows(x, x_rows, w, matrix, start, start_rows, out, out_rows, rows):
-    """As `product_from`, but of exactly `rows` rows; those of the matrix are a multiple of 4."""
+    """`product_from` for exactly `rows` rows; the number of rows of the matrix is a multiple of 4."""
     fours = rows - rows % 4
     product_from(x, x_rows, w, matrix, start, start_rows, out, out_rows, fours)
     w_at, depth, columns = matrix
@@ -72,7 +77,7 @@ def product_of_rows(x, x_rows, w, matrix, start, start_rows, out, out_rows, rows
         x_at, to = x_rows[0] + row * x_rows[1], out_rows[0] + row * out_rows[1]
         first = start_rows[0] + row * start_rows[1]
         for column in range(0, columns, SIMD_WIDTH):
-            # four sums, as one would wait for each of its terms
+            # four independent sums: in a single one, each addition would wait for the one before
             a = b = c = d = broadcast(w, 0.0)
             if start_rows[0] >= 0:
                 a = load(start, first + column)
@@ -88,7 +93,7 @@ def product_of_rows(x, x_rows, w, matrix, start, start_rows, out, out_rows, rows
 
 @njit(fastmath=FAST, forceinline=True)
 def _wide(x, x_rows, w, matrix, start, start_rows, out, out_rows):
-    """4 rows of 4 vectors: sixteen sums in registers."""
+    """Product for 4 rows and 4 vectors of columns: sixteen sums in registers."""
     (x_at, x_step), (w_at, depth, columns), (start_at, start_step) = x_rows, matrix, start_rows
     zero = broadcast(w, 0.0)
     a0, a1, a2, a3 = zero, zero, zero, zero
@@ -125,7 +130,7 @@ def _store4(out, at, x0, x1, x2, x3):
 
 @njit(fastmath=FAST, forceinline=True)
 def _narrow(x, x_rows, w, matrix, start, start_rows, out, out_rows):
-    """4 rows of one vector."""
+    """Product for 4 rows and one vector of columns."""
     (x_at, x_step), (w_at, depth, columns), (start_at, start_step) = x_rows, matrix, start_rows
     zero = broadcast(w, 0.0)
     a, b, c, d = zero, zero, zero, zero
@@ -146,7 +151,7 @@ def _narrow(x, x_rows, w, matrix, start, start_rows, out, out_rows):
 
 @njit(fastmath=FAST, forceinline=True)
 def accumulate(x, x_rows, g, g_rows, out, matrix, rows):
-    """out += xᵀ g, which is a matrix of `out`, of `rows` rows of x and of g."""
+    """out += xᵀ g for `rows` rows of x and g; `matrix` is the position and shape of the sum in `out`."""
     (x_at, x_step), (g_at, g_step), (out_at, depth, columns) = x_rows, g_rows, matrix
     fours = depth - depth % 4
     for k in range(0, fours, 4):
@@ -168,7 +173,7 @@ def accumulate(x, x_rows, g, g_rows, out, matrix, rows):
 
 @njit(fastmath=FAST, forceinline=True)
 def _wide_sum(x, x_rows, g, g_rows, out, out_rows, rows):
-    """4 rows of 4 vectors of `out`: sixteen sums in registers."""
+    """`accumulate` for 4 rows and 4 vectors of `out`: sixteen sums in registers."""
     at, step = out_rows
     a0, a1, a2, a3 = _load4(out, at)
     b0, b1, b2, b3 = _load4(out, at + step)
@@ -191,7 +196,7 @@ def _wide_sum(x, x_rows, g, g_rows, out, out_rows, rows):
 
 @njit(fastmath=FAST, forceinline=True)
 def _narrow_sum(x, x_rows, g, g_rows, out, at, rows):
-    """One vector of `out`."""
+    """`accumulate` for one vector of `out`."""
     a = load(out, at)
     for row in range(rows):
         a = fma(broadcast_at(x, x_rows[0] + row * x_rows[1]), load(g, g_rows[0] + row * g_rows[1]), a)
@@ -205,7 +210,7 @@ def _load4(x, at):
 
 @njit(fastmath=FAST, forceinline=True)
 def silu(x, at, count, h):
-    """h = silu(x), and x <- silu'(x); `count` numbers of x from `at` on."""
+    """h = silu(x), and x is replaced by silu'(x), for `count` numbers of x from `at` on."""
     for k in range(0, count, SIMD_WIDTH):
         v = load(x, at + k)
         s = sigmoid(v)
@@ -215,14 +220,14 @@ def silu(x, at, count, h):
 
 @njit(fastmath=FAST, forceinline=True)
 def multiply(x, at, count, h, g):
-    """g = h x, `count` numbers of x from `at` on."""
+    """g = h x for `count` numbers of x from `at` on."""
     for k in range(0, count, SIMD_WIDTH):
         store(g, k, load(h, k) * load(x, at + k))
 
 
 @njit(fastmath=FAST, forceinline=True)
 def norms_of_halves(x, at, units, norms, epsilon):
-    """(mean, 1/sqrt(variance + epsilon)) of both halves of a row, 0 and 1 if there are no norms."""
+    """(mean, 1/sqrt(variance + epsilon)) of the first and of the second half of a row; (0, 1) without norms."""
     zero, one = x.dtype.type(0), x.dtype.type(1)
     if not len(norms):
         return zero, one, zero, one
@@ -246,9 +251,9 @@ def _mean_and_scale(x, at, units, epsilon):
 
 @njit(fastmath=FAST, forceinline=True)
 def halves(x, at, units, u, norms, statistics):
-    """Sixteen of a and of b in the gate silu(a) σ(b): both halves of a row after their layer norms, if there are any.
+    """Return 16 numbers of a and of b in the gate silu(a) σ(b): the halves of a row after their layer norms, if any.
 
-    `statistics` by `norms_of_halves`; norms [scale and shift, value and gate, u], or of length 0.
+    `statistics` is the result of `norms_of_halves`; `norms` is [scale and shift, value and gate, u], or has length 0.
     """
     m, s, n, t = statistics
     a, b = load(x, at + u), load(x, at + units + u)
@@ -260,7 +265,7 @@ def halves(x, at, units, u, norms, statistics):
 
 @njit(fastmath=FAST, forceinline=True)
 def halves_backward(x, at, units, norms, statistics, g, g_at):
-    """g <- the gradients of both halves, from those of a and b: through their layer norms, if there are any."""
+    """Replace g, the gradients with respect to a and b, by those with respect to the halves before the layer norms."""
     if len(norms):
         m, s, n, t = statistics
         _norm_backward(x, (at, units), norms, 0, (m, s), g, g_at)
@@ -269,9 +274,9 @@ def halves_backward(x, at, units, norms, statistics, g, g_at):
 
 @njit(fastmath=FAST, forceinline=True)
 def _norm_backward(x, half, norms, scales, statistics, g, g_at):
-    """Of n = (x - mean) scale, with d the gradient of n: scale (d - mean(d) - n mean(d n)).
+    """Gradient of n = (x - mean) scale: with d the gradient with respect to n, scale (d - mean(d) - n mean(d n)).
 
-    `half`: where it begins, its length; `statistics`: mean and scale.
+    `half` is (position, length), `statistics` (mean, scale).
     """
     (at, units), (mean, scale) = half, statistics
     sums, along = broadcast(x, 0.0), broadcast(x, 0.0)

@@ -1,7 +1,6 @@
-"""Functions of SIMD vectors: decay, square root, arccosine, choice. They calculate in the dtype of their argument.
+"""Functions of SIMD vectors: exponential decay, square root, arccosine, selection. The dtype is that of the argument.
 
-arccos follows from arcsin y = y + y y² R(y²), |y| <= ½, with the rational function R of fdlibm's
-e_acos.c.
+arccos is computed from arcsin y = y + y y² R(y²), |y| <= ½, with the rational function R of fdlibm's e_acos.c.
 """
 
 import math
@@ -18,7 +17,7 @@ from gnnpot.ops.simd.vectors import SIMD_WIDTH, Vector, repeated
 
 
 def _of_one(name: str) -> Any:
-    """A function of LLVM's of one argument."""
+    """Make an intrinsic from an LLVM function of one argument."""
 
     @intrinsic
     def function(typing_context, x):
@@ -37,7 +36,7 @@ square_root, size = _of_one("sqrt"), _of_one("fabs")
 
 @intrinsic
 def at_least(typing_context, x, bound):
-    """max(x, bound) of a vector and a number."""
+    """max(x, bound) for a vector x and a number `bound`."""
 
     def generate(context, builder, signature, arguments):
         number = repeated(builder, x.dtype, context.cast(builder, arguments[1], signature.args[1], x.dtype))
@@ -48,7 +47,7 @@ def at_least(typing_context, x, bound):
 
 @intrinsic
 def where_less(typing_context, x, bound, yes, no):
-    """`yes` where x < bound (a number), otherwise `no`."""
+    """`yes` where x < bound, otherwise `no`; `bound` is a number, the others are vectors."""
 
     def generate(context, builder, signature, arguments):
         number = repeated(builder, x.dtype, context.cast(builder, arguments[1], signature.args[1], x.dtype))
@@ -66,14 +65,14 @@ def decay(x):
 def _decay_of_vector(x):
     if not isinstance(x, Vector):
         return None
-    # products with it are to stay above the smallest normal number, as with `SATURATED`
+    # products with the result should stay above the smallest normal number, see `SATURATED`
     lowest = -60.0 if x.dtype == types.float32 else -650.0
     return lambda x: exponential(at_least(x, lowest))
 
 
 @njit(fastmath=FAST, forceinline=True)
 def arccosine(c):
-    """arccos of a vector: π/2 - arcsin c where |c| < ½, else 2 arcsin sqrt(½ (1 - |c|)) or its supplement."""
+    """arccos of a vector: π/2 - arcsin c for |c| < ½; else θ = 2 arcsin sqrt(½ (1 - |c|)) if c > 0, π - θ if c < 0."""
     z = where_less(size(c), 0.5, c * c, 0.5 - 0.5 * size(c))
     p = 0.0400555345006794114027 - z * (7.91534994289814532176e-04 + z * 3.47933107596021167570e-05)
     p = 1.66666666666666657415e-01 - z * (3.25565818622400915405e-01 - z * (2.01212532134862925881e-01 - z * p))
@@ -87,7 +86,7 @@ def arccosine(c):
 
 @njit(fastmath=FAST, forceinline=True)
 def half_cosine(x):
-    """f = cos²(πx/2) and df/dx of a vector, 0 <= x <= 1, by Taylor series of sin and cos."""
+    """f = cos²(πx/2) and df/dx of a vector, 0 <= x <= 1, from the Taylor series of sin and cos."""
     t = x * (0.5 * math.pi)
     y = t * t
     c, s = 1.0 - y * (1.0 / 462.0), 1.0 - y * (1.0 / 420.0)

@@ -1,4 +1,4 @@
-"""Arithmetic with SIMD vectors, written as with numbers: `x * s + 1`; exponential and logistic function, and gates."""
+"""Arithmetic operators for SIMD vectors (`x * s + 1`), exponential and logistic function, and gates."""
 
 import math
 import operator
@@ -14,12 +14,12 @@ from gnnpot.compiler.decorator import intrinsic, njit
 from gnnpot.ops.simd.kernels import FAST, SATURATED, sigmoid
 from gnnpot.ops.simd.vectors import SIMD_WIDTH, Vector, repeated
 
-#: products and sums may become one instruction; signs of zeros and reciprocals are free. Not "reassoc", see `sigmoid`
+#: allow fused multiply-add, reciprocals in divisions, and any sign of zero; not "reassoc", see `sigmoid`
 _FLAGS = ("contract", "nsz", "arcp")
 
 
 def _operation(name: str) -> Any:
-    """An operation of LLVM's on two vectors, or on a vector and a number."""
+    """Make an intrinsic from an LLVM operation on two vectors, or on a vector and a number."""
 
     @intrinsic
     def operation(typing_context, a, b):
@@ -58,7 +58,7 @@ for _function, _name in (
 
 @intrinsic
 def _clamped(typing_context, x, limit):
-    """x, but not beyond ± limit."""
+    """x clamped to [-limit, limit]."""
 
     def generate(context, builder, signature, arguments):
         value, top = arguments[0], context.cast(builder, arguments[1], signature.args[1], x.dtype)
@@ -72,7 +72,7 @@ def _clamped(typing_context, x, limit):
 
 @intrinsic
 def _two_to(typing_context, t):
-    """2^k of the integer k in the lowest bits of t."""
+    """2^k for the integer k in the lowest bits of t."""
     bits, fraction = t.dtype.bitwidth, 23 if t.dtype == types.float32 else 52
     one = int(np.array(1, f"float{bits}").view(f"int{bits}"))
 
@@ -87,14 +87,13 @@ def _two_to(typing_context, t):
 
 
 def exponential(x):
-    """exp(x), |x| at most 87 in single precision, 700 in double."""
+    """exp(x) for |x| up to 87 in single precision, 700 in double precision."""
     raise NotImplementedError
 
 
 @overload(exponential, jit_options={"forceinline": True})
 def _exponential_of_vector(x):
-    """2^k exp(r), |r| <= ½ ln 2, by Taylor series; x/ln 2 is rounded to k by adding a number so large that k stands in
-    the lowest bits."""
+    """exp(x) = 2^k exp(r) with a Taylor series of exp(r), |r| <= ½ ln 2; k as in `kernels.sigmoid`."""
     if not isinstance(x, Vector):
         return None
     single = x.dtype == types.float32
@@ -117,7 +116,7 @@ def _exponential_of_vector(x):
 
 @overload(sigmoid, jit_options={"forceinline": True})
 def _sigmoid_of_vector(x):
-    """As for a number."""
+    """σ(x) of a vector, as for numbers in `kernels`."""
     if not isinstance(x, Vector):
         return None
     f = np.float32 if x.dtype == types.float32 else np.float64
@@ -127,19 +126,19 @@ def _sigmoid_of_vector(x):
 
 @njit(fastmath=FAST, forceinline=True)
 def silu_slope(x, s):
-    """silu'(x), s = σ(x)."""
+    """silu'(x), with s = σ(x)."""
     return s + x * s * (1 - s)
 
 
 @njit(fastmath=FAST, forceinline=True)
 def silu_curvature(x, s):
-    """silu''(x), s = σ(x)."""
+    """silu''(x), with s = σ(x)."""
     return s * (1 - s) * (2 + x * (1 - 2 * s))
 
 
 @njit(fastmath=FAST, forceinline=True)
 def gate(v, x):
-    """y = silu(v) σ(x), ∂y/∂v and ∂y/∂x."""
+    """Return y = silu(v) σ(x), ∂y/∂v and ∂y/∂x."""
     s, t = sigmoid(v), sigmoid(x)
     y = v * s * t
     return y, silu_slope(v, s) * t, y * (1 - t)
@@ -147,7 +146,7 @@ def gate(v, x):
 
 @njit(fastmath=FAST, forceinline=True)
 def gate_jvp(v, x, dv, dx):
-    """y = silu(v) σ(x), its tangent ẏ if v and x have the tangents dv and dx, and ∂y/∂v, ∂y/∂x, ∂ẏ/∂v, ∂ẏ/∂x."""
+    """Return y = silu(v) σ(x), its tangent ẏ for the tangents dv and dx, and ∂y/∂v, ∂y/∂x, ∂ẏ/∂v, ∂ẏ/∂x."""
     s, b = sigmoid(v), sigmoid(x)
     a, a1, b1 = v * s, silu_slope(v, s), b * (1 - b)
     to_v, to_x = a1 * b, a * b1

@@ -1,5 +1,5 @@
-"""Some vectors at once, as many as a number known to the compiler, so that loops over them are unrolled and all stay in
-registers.
+"""Tuples of SIMD vectors ("rows"). Their number is a compile-time constant, so that loops over them are unrolled and
+all vectors stay in registers.
 
     n = 3                                             # a constant, or a variable of an enclosing function
     sums = zero_rows(x, n)
@@ -7,7 +7,7 @@ registers.
         sums = add_outer(harmonics, 9 * e, load(x, 16 * e), sums)     # sums[m] += harmonics[9 e + m] x
     add_rows(out, 0, 16, sums)                        # out[16 m : 16 m + 16] += sums[m]
 
-Arrays are flat or contiguous; positions count numbers.
+Arrays are flat or contiguous; positions are in units of array elements.
 """
 
 from typing import Any
@@ -20,7 +20,7 @@ from gnnpot.ops.simd.vectors import SIMD_WIDTH, Instructions, Vector
 
 
 class _RowInstructions(Instructions):
-    """And on tuples of vectors."""
+    """LLVM instructions on tuples of vectors, for intrinsics."""
 
     def rows(self, values: list[Any]) -> Any:
         return self.context.make_tuple(self.builder, types.UniTuple(Vector(self.dtype), len(values)), values)
@@ -29,12 +29,12 @@ class _RowInstructions(Instructions):
         return [self.builder.extract_value(rows, m) for m in range(count)]
 
     def shuffled(self, a: Any, b: Any, places: list[int]) -> Any:
-        """The numbers at some places of a, and from 16 on of b."""
+        """Select elements by index: 0 to 15 from a, 16 to 31 from b."""
         mask = ir.Constant(ir.VectorType(ir.IntType(32), SIMD_WIDTH), places)
         return self.builder.shuffle_vector(a, b, mask)
 
     def past(self, position: Any, stride: Any, count: int) -> list[Any]:
-        """position + stride m, for each m < `count`; a stride of Python's or LLVM's."""
+        """position + stride m for each m < `count`; `stride` is a Python integer or an LLVM value."""
         if isinstance(stride, int):
             stride = position.type(stride)
         return [self.builder.add(position, self.builder.mul(stride, stride.type(m))) for m in range(count)]
@@ -42,7 +42,7 @@ class _RowInstructions(Instructions):
 
 @intrinsic
 def zero_rows(typing_context, array, count):
-    """So many vectors of zeros, in the dtype of `array`."""
+    """`count` vectors of zeros, in the dtype of `array`."""
     if not isinstance(count, types.IntegerLiteral):
         return None
     n = count.literal_value
@@ -84,7 +84,7 @@ def add_rows(typing_context, array, position, stride, rows):
 
 @intrinsic
 def add_outer(typing_context, numbers, position, vector, rows):
-    """rows[m] + numbers[position + m] vector."""
+    """rows[m] + numbers[position + m] vector, for each m."""
 
     def generate(context, builder, signature, arguments):
         emit, (values, at, v, given) = _RowInstructions(context, builder, numbers.dtype), arguments
@@ -113,7 +113,7 @@ def contracted(typing_context, numbers, position, rows):
 
 @intrinsic
 def add_multiple(typing_context, vector, rows, sums):
-    """sums[m] + vector rows[m]."""
+    """sums[m] + vector rows[m], for each m."""
 
     def generate(context, builder, signature, arguments):
         emit, (v, a, b) = _RowInstructions(context, builder, vector.dtype), arguments
@@ -153,7 +153,7 @@ def store_rows(typing_context, array, position, stride, rows):
 
 @intrinsic
 def totals(typing_context, rows):
-    """The sums of up to sixteen vectors, as one vector; where there is no vector, zero."""
+    """Vector of the sums of the elements of up to sixteen vectors; zero where there is no vector."""
 
     def generate(context, builder, signature, arguments):
         emit = _RowInstructions(context, builder, rows.dtype.dtype)
@@ -174,9 +174,12 @@ def _reversed_bits(k: int) -> int:
 
 
 def _sum_of_halves(emit: _RowInstructions, a: Any, b: Any, size: int) -> Any:
-    """The sums of both halves of each part of 2 `size` numbers; those of a and b alternate. b may be None: zeros."""
+    """Add the halves of each block of 2 `size` numbers in a and in b; the results of a and b alternate.
+
+    `None` for b means zeros.
+    """
     b = ir.Constant(emit.vector, [0.0] * SIMD_WIDTH) if b is None else b
-    # the numbers that stay in their places take no shuffle, of which the processor does one at a time
+    # `staying` is a blend of lanes in place, cheaper than a shuffle, of which the CPU executes one at a time
     of_b = [SIMD_WIDTH if k & size else 0 for k in range(SIMD_WIDTH)]
     staying = emit.shuffled(a, b, [k + other for k, other in enumerate(of_b)])
     moving = emit.shuffled(a, b, [(k ^ size) + other for k, other in enumerate(of_b)])
@@ -185,7 +188,7 @@ def _sum_of_halves(emit: _RowInstructions, a: Any, b: Any, size: int) -> Any:
 
 @intrinsic
 def transposed(typing_context, rows):
-    """Of sixteen vectors, the first numbers of all as a vector, the second numbers, and so on."""
+    """Transpose sixteen vectors: vector k of the result has element k of each vector."""
 
     def generate(context, builder, signature, arguments):
         emit = _RowInstructions(context, builder, rows.dtype.dtype)

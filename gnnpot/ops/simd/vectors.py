@@ -1,13 +1,13 @@
-"""Sixteen numbers at a time, in Numba kernels: what a loop over channels is to become, said outright.
+"""SIMD vectors of sixteen numbers in Numba kernels.
 
     t = broadcast(x, 0.0)
     for m in range(3):
         t = fma(broadcast_at(r, m), load(x, 16 * m), t)      # r[m] x[16 m : 16 m + 16] + t
     store(out, 0, t)
 
-Whether a compiler turns a loop into the processor's vector instructions hangs on what it can prove of the arrays; these
-functions are such instructions. Arrays are flat or contiguous, of float32 or float64 (with `get` and `put` of any
-dtype); positions count numbers.
+Whether a compiler vectorises a loop depends on what it can prove about the arrays. These functions map to vector
+instructions directly. Arrays are flat or contiguous, float32 or float64 (any dtype for `get` and `put`); positions are
+in units of array elements.
 """
 
 from typing import Any
@@ -24,7 +24,7 @@ SIMD_WIDTH = 16
 
 
 class Vector(types.Type):
-    """The type of sixteen numbers of one dtype."""
+    """Numba type of a vector of sixteen numbers."""
 
     def __init__(self, dtype: types.Float) -> None:
         self.dtype = dtype
@@ -33,19 +33,19 @@ class Vector(types.Type):
 
 @register_model(Vector)
 class VectorModel(models.PrimitiveModel):
-    """A vector of LLVM's."""
+    """Data model of `Vector`: an LLVM vector."""
 
     def __init__(self, manager: Any, kind: Any) -> None:
         super().__init__(manager, kind, vector_type(kind.dtype))
 
 
 def vector_type(dtype: types.Float) -> ir.VectorType:
-    """LLVM's type of sixteen numbers."""
+    """LLVM type of a vector of sixteen numbers."""
     return ir.VectorType(ir.FloatType() if dtype == types.float32 else ir.DoubleType(), SIMD_WIDTH)
 
 
 def repeated(builder, dtype, number):
-    """A number of LLVM's sixteen times."""
+    """LLVM vector with `number`, an LLVM value, in all sixteen elements."""
     vector = vector_type(dtype)
     first = builder.insert_element(ir.Constant(vector, ir.Undefined), number, ir.Constant(ir.IntType(32), 0))
     mask = ir.Constant(ir.VectorType(ir.IntType(32), SIMD_WIDTH), [0] * SIMD_WIDTH)
@@ -53,20 +53,22 @@ def repeated(builder, dtype, number):
 
 
 def _place(context: Any, builder: Any, kind: Any, array: Any, position: Any) -> Any:
-    """Where a number of an array is in memory."""
+    """Pointer to array[position]."""
     return builder.gep(context.make_array(kind)(context, builder, array).data, [position])
 
 
 class Instructions:
-    """LLVM's instructions on vectors of one dtype, for intrinsics; arrays with their Numba types, positions as LLVM's
-    integers."""
+    """LLVM instructions on vectors of one dtype, for intrinsics.
+
+    `kind` is the Numba type of an array; positions are LLVM integers.
+    """
 
     def __init__(self, context: Any, builder: Any, dtype: types.Float) -> None:
         self.context, self.builder, self.dtype = context, builder, dtype
         self.vector = vector_type(dtype)
 
     def place(self, kind: Any, array: Any, position: Any) -> Any:
-        """Where a number of an array is in memory."""
+        """Pointer to array[position]."""
         return _place(self.context, self.builder, kind, array, position)
 
     def load(self, kind: Any, array: Any, position: Any) -> Any:
@@ -80,7 +82,7 @@ class Instructions:
         self.builder.store(vector, place, align=self.dtype.bitwidth // 8)
 
     def broadcast_at(self, kind: Any, array: Any, position: Any) -> Any:
-        """array[position] sixteen times."""
+        """Vector with array[position] in all elements."""
         return repeated(self.builder, self.dtype, self.builder.load(self.place(kind, array, position)))
 
     def fma(self, a: Any, b: Any, c: Any) -> Any:
@@ -89,10 +91,10 @@ class Instructions:
         return self.builder.call(self._function("llvm.fma", kind), [a, b, c])
 
     def total(self, a: Any) -> Any:
-        """The sum of the sixteen."""
+        """Sum of the sixteen elements."""
         kind = ir.FunctionType(self.vector.element, [self.vector.element, self.vector])
         function = self._function("llvm.vector.reduce.fadd", kind)
-        # "reassoc": by halves, not one after the other
+        # "reassoc" allows pairwise summation instead of a sequential sum
         return self.builder.call(function, [ir.Constant(self.vector.element, 0.0), a], fastmath=("reassoc",))
 
     def _function(self, name: str, kind: ir.FunctionType) -> Any:
@@ -123,7 +125,7 @@ def store(typing_context, array, position, vector):
 
 @intrinsic
 def broadcast(typing_context, array, number):
-    """A number sixteen times, in the dtype of `array`."""
+    """Vector with `number` in all elements, in the dtype of `array`."""
 
     def generate(context, builder, signature, arguments):
         return repeated(builder, array.dtype, arguments[1])
@@ -133,7 +135,7 @@ def broadcast(typing_context, array, number):
 
 @intrinsic
 def broadcast_at(typing_context, array, position):
-    """array[position] sixteen times."""
+    """Vector with array[position] in all elements."""
 
     def generate(context, builder, signature, arguments):
         return Instructions(context, builder, array.dtype).broadcast_at(signature.args[0], *arguments)
@@ -143,7 +145,7 @@ def broadcast_at(typing_context, array, position):
 
 @intrinsic
 def get(typing_context, array, position):
-    """array[position]; unlike Numba's, it takes no step to count negative positions from the end."""
+    """array[position], without Numba's check for negative positions."""
 
     def generate(context, builder, signature, arguments):
         return builder.load(_place(context, builder, signature.args[0], *arguments))
@@ -153,7 +155,7 @@ def get(typing_context, array, position):
 
 @intrinsic
 def put(typing_context, array, position, number):
-    """array[position] = number, as `get` counts."""
+    """array[position] = number, without Numba's check for negative positions."""
 
     def generate(context, builder, signature, arguments):
         builder.store(arguments[2], _place(context, builder, signature.args[0], *arguments[:2]))
@@ -184,7 +186,7 @@ def mul(typing_context, a, b):
 
 @intrinsic
 def total(typing_context, a):
-    """The sum of the sixteen."""
+    """Sum of the sixteen elements."""
 
     def generate(context, builder, signature, arguments):
         return Instructions(context, builder, a.dtype).total(*arguments)
@@ -194,7 +196,7 @@ def total(typing_context, a):
 
 @intrinsic
 def lanes_less(typing_context, a, b):
-    """Bits of an integer: lane k's is set if a < b there."""
+    """Integer whose bit k is set if a < b in element k."""
 
     def generate(context, builder, signature, arguments):
         bits = builder.bitcast(builder.fcmp_ordered("<", *arguments), ir.IntType(SIMD_WIDTH))
@@ -205,7 +207,7 @@ def lanes_less(typing_context, a, b):
 
 @intrinsic
 def lowest_bit(typing_context, bits):
-    """Position of the lowest bit that is set; 64 if there is none."""
+    """Index of the lowest set bit; 64 if none is set."""
 
     def generate(context, builder, signature, arguments):
         return builder.cttz(arguments[0], ir.Constant(ir.IntType(1), 0))
@@ -215,8 +217,7 @@ def lowest_bit(typing_context, bits):
 
 @njit(forceinline=True)
 def aligned(size, like):
-    """A flat array with anything in it, whose SIMD vectors don't lie across two lines of the cache, which would make
-    each of them two accesses."""
+    """Uninitialised flat array, aligned to cache lines: a SIMD vector that crosses a line would need two accesses."""
     room = np.empty(size + SIMD_WIDTH, like.dtype)
     past = (room.ctypes.data % 64) // room.itemsize
     return room[SIMD_WIDTH - past : SIMD_WIDTH - past + size]

@@ -1,17 +1,21 @@
-"""The weighted tensor product of features and harmonics, summed over the neighbours of each atom.
+"""Weighted tensor product of features and spherical harmonics, summed over the neighbours of each atom.
 
     m_i^(l3) = Σ_j w_p(r_ij) ⊙ Σ C_p x_j^(l1) Y^(l2)(r̂_ij),     for each path p = (l1, l2, l3)                     (1)
 
-where ⊙ is by channels and C are coupling constants; results of paths with the same l3 stand side by side as channels.
-Batzner et al., Nat. Commun. 13, 2453 (2022), eq. 8.
+where ⊙ multiplies channel by channel and C_p are the coupling constants. The results of paths with the same l3 are side
+by side as channels. Source: Batzner et al., Nat. Commun. 13, 2453 (2022), eq. 8.
 
-    sums = tensor_product(features, harmonics, weights, edge_index, paths)     # the reference, in PyTorch
-    sums = product_over_bonds(layout, ends, features, harmonics, weights)      # by kernels; pullback twice, tangent
+    sums = tensor_product(features, harmonics, weights, edge_index, paths)     # reference, in PyTorch
+    sums = product_over_bonds(layout, ends, features, harmonics, weights)      # kernels: twice differentiable, and JVP
 
-The reference is in `reference.py`. `edges.py` has the kernels of predictions, with weights from a table of distances
-(`table.py`); paths with a scalar have kernels of their own there (`scalar_paths.py`, `scalar_paths_backward.py`).
-`bonds.py` and `over_bonds.py` have those of training.
-`coupling.py` says which paths there are and what C is, `layout.py` how the kernels see them.
+| file                                                | contents                                                     |
+|-----------------------------------------------------|--------------------------------------------------------------|
+| `coupling.py`                                       | paths and coupling constants                                 |
+| `reference.py`                                      | the reference implementation                                 |
+| `layout.py`                                         | layout of features, messages, weights and constants          |
+| `edges.py`, `table.py`                              | kernels for predictions, with weights from a table           |
+| `scalar_paths.py`, `scalar_paths_backward.py`       | the same for paths with a scalar                             |
+| `over_bonds.py`, `bonds.py`                         | autograd function and kernels for training                   |
 """
 
 from gnnpot.ops.tensor_product.coupling import coupling, coupling_paths

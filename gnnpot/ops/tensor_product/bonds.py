@@ -1,27 +1,28 @@
-"""The tensor product for training: one pass over the bonds for the values, the first and the second derivatives.
+"""Kernels of the tensor product for training: values, first and second derivatives, each in one pass over the bonds.
 
-For a bond between atoms i and j and a path p = (l1, l2, l3), with the weights w_p, the harmonics Y of the direction
-from i to j, and s = (-1)^l2, which turns them into those from j to i,
+For a bond between atoms i and j and a path p = (l1, l2, l3), with the weights w_p and the harmonics Y of the direction
+from i to j (those from j to i are s Y with s = (-1)^l2),
 
     R_p[m3, m1] = Σ_m2 C_p[m2, m3, m1] Y[m2],      out_i += R_p (w_p ⊙ x_j),   out_j += s R_p (w_p ⊙ x_i)       (1)
 
-where ⊙ is by channels; R_p, the same for all of them, acts on m. With gradients g of `out` this makes a number
-S = Σ g · out, linear in each of g, x, Y and w, and the backward pass is its derivative. Here and below the second half
-of each sum, which has i and j exchanged and the factor s, is left out:
+where ⊙ multiplies channel by channel, and R_p acts on m, with the same matrix for all channels. With the gradients g
+with respect to `out`, the scalar S = Σ g · out is linear in each of g, x, Y and w. The backward pass is the derivative
+of S. Here and below, the second half of each sum, with i and j exchanged and the factor s, is omitted:
 
     ∂S/∂x_j = w ⊙ R^T g_i,     ∂S/∂w = Σ_m x_j ⊙ R^T g_i,     ∂S/∂R[m3, m1] = Σ_c g_i[m3] w x_j[m1]              (2)
 
-The backward pass of that, given gradients h of these three, is the derivative with respect to all four of
+The second derivative, given the gradients h_x, h_Y and h_w with respect to these three results, is the derivative with
+respect to g, x, Y and w of
 
-    L = S(g, h_x, Y, w) + S(g, x, h_Y, w) + S(g, x, Y, h_w),                                                   (3)
+    L = S(g, h_x, Y, w) + S(g, x, h_Y, w) + S(g, x, Y, h_w).                                                   (3)
 
-with Q made of h_Y as R is of Y, and u = w ⊙ h_x + h_w ⊙ x:
+With Q[m3, m1] = Σ_m2 C_p[m2, m3, m1] h_Y[m2] and u = w ⊙ h_x + h_w ⊙ x:
 
     ∂L/∂g_i = R u_j + Q (w ⊙ x_j),                    ∂L/∂x_j = w ⊙ Q^T g_i + h_w ⊙ R^T g_i,
     ∂L/∂w   = Σ_m h_x,j ⊙ R^T g_i + x_j ⊙ Q^T g_i,    ∂L/∂R[m3, m1] = Σ_c g_i[m3] u_j[m1]                        (4)
 
-`layout.py` says how arrays are laid out. Bonds are shared out to threads in parts; what is summed up at atoms has an
-array for each part, since bonds of two parts may meet at an atom.
+Arrays are laid out as in `layout.py`. Bonds are divided into one part per thread. Sums at atoms have an array for each
+part, because bonds of two parts can share an atom.
 """
 
 from typing import NamedTuple
@@ -51,22 +52,22 @@ class Bonds(NamedTuple):
     """U bonds, and the paths of their products."""
 
     ends: np.ndarray  #: [U, 2] atoms i and j
-    parts: np.ndarray  #: where the bonds of each thread begin, and where the last end
-    paths: np.ndarray  #: see `ProductLayout`
-    atoms: int
+    parts: np.ndarray  #: [threads + 1] first bond of each thread, and the end of the last
+    paths: np.ndarray  #: table of paths, see `ProductLayout`
+    atoms: int  #: number of atoms
 
 
 class Factors(NamedTuple):
-    """Those of the product but g, and what belongs to them: gradients, and h."""
+    """The factors x, Y and w of the product; also used for the gradients with respect to them, and for h."""
 
-    x: np.ndarray  #: flat; what is summed up at atoms, [parts, features]
+    x: np.ndarray  #: features, flat; gradients are [parts, features]
     harmonics: np.ndarray  #: [U, harmonics]
     weights: np.ndarray  #: [U, weights]
 
 
 @njit(parallel=True, fastmath=FAST, cache=True)
 def convolve(factors, bonds, constants, out):
-    """Equation (1), added to `out` [parts, messages]."""
+    """Add equation (1) to `out` [parts, messages]."""
     paths, parts, x = bonds.paths, bonds.parts, factors.x
     for part in prange(len(parts) - 1):
         rotation, to = aligned(largest(paths), x), out[part]
@@ -79,7 +80,7 @@ def convolve(factors, bonds, constants, out):
 
 @njit(parallel=True, fastmath=FAST, cache=True)
 def convolve_backward(g, factors, bonds, constants, to):
-    """Equation (2): adds to `to.x`; the others are set."""
+    """Equation (2): add to `to.x`, and set `to.harmonics` and `to.weights`."""
     paths, parts, (x, harmonics, _), (to_x, to_harmonics, to_weights) = bonds.paths, bonds.parts, factors, to
     for part in prange(len(parts) - 1):
         rotation, products = aligned(largest(paths), x), aligned(largest(paths) * SIMD_WIDTH, x)
@@ -98,7 +99,7 @@ def convolve_backward(g, factors, bonds, constants, to):
 
 @njit(parallel=True, fastmath=FAST, cache=True)
 def convolve_twice(g, factors, h, bonds, constants, to_g, to):
-    """Equation (4): adds to `to_g` [parts, messages] and `to.x`; the others are set."""
+    """Equation (4): add to `to_g` [parts, messages] and `to.x`, and set `to.harmonics` and `to.weights`."""
     paths, parts, (x, harmonics, _), (to_x, to_harmonics, to_weights) = bonds.paths, bonds.parts, factors, to
     for part in prange(len(parts) - 1):
         rotation, turning = aligned(largest(paths), x), aligned(largest(paths), x)
@@ -123,8 +124,10 @@ def convolve_twice(g, factors, h, bonds, constants, to_g, to):
 
 @njit(fastmath=FAST, forceinline=True)
 def _begin(factors, bonds, constants, b, p, rotation, from_i, from_j):
-    """R and the weighted features of a path at both ends of a bond; where its weights begin, features and messages of i
-    and j."""
+    """Set R and the weighted features of path p at both ends of bond b.
+
+    Returns the positions of the weights, of the features of i and j, and of the messages of i and j.
+    """
     (x, harmonics, weights), paths, atoms = factors, bonds.paths, bonds.atoms
     i, j, w = bonds.ends[b, 0], bonds.ends[b, 1], b * weights.shape[1] + paths[p, WEIGHT]
     set_rotation(harmonics, b * harmonics.shape[1], constants.all, paths, p, rotation)
@@ -138,7 +141,7 @@ def _begin(factors, bonds, constants, b, p, rotation, from_i, from_j):
 
 @njit(fastmath=FAST, forceinline=True)
 def _rows(paths):
-    """The most numbers of an atom that a path reads."""
+    """Largest size of an atom's features in any path."""
     size = 0
     for p in range(len(paths)):
         size = max(size, paths[p, N1] * paths[p, WIDTH])
@@ -147,7 +150,7 @@ def _rows(paths):
 
 @njit(fastmath=FAST, forceinline=True)
 def _weighted(x, feature, weights, w, paths, p, sign, rows):
-    """sign w ⊙ x, [m1, channels]."""
+    """rows = sign w ⊙ x, [m1, channels]."""
     width, factor = paths[p, WIDTH], broadcast(x, sign)
     for c in range(0, width, SIMD_WIDTH):
         weight = mul(factor, load(weights, w + c))
@@ -157,7 +160,7 @@ def _weighted(x, feature, weights, w, paths, p, sign, rows):
 
 @njit(fastmath=FAST, forceinline=True)
 def _weighted_twice(factors, h, feature, w, paths, p, sign, rows):
-    """sign u, [m1, channels]."""
+    """rows = sign u of equation (4), [m1, channels]."""
     (x, _, weights), (h_x, _, h_weights) = factors, h
     width, factor = paths[p, WIDTH], broadcast(x, sign)
     for c in range(0, width, SIMD_WIDTH):
@@ -169,7 +172,7 @@ def _weighted_twice(factors, h, feature, w, paths, p, sign, rows):
 
 @njit(fastmath=FAST, forceinline=True)
 def _add_messages(rotation, from_i, from_j, paths, p, out, at_i, at_j):
-    """R times what comes from j, at i, and the reverse."""
+    """Add R times the weighted features of j to the messages of i, and those of i to the messages of j."""
     n1, n3, row, width = paths[p, N1], paths[p, N3], paths[p, OUT_ROW], paths[p, WIDTH]
     for c in range(0, width, SIMD_WIDTH):
         for m3 in range(n3):
@@ -178,7 +181,7 @@ def _add_messages(rotation, from_i, from_j, paths, p, out, at_i, at_j):
                 r = broadcast_at(rotation, m3 * n1 + m1)
                 to_i = fma(r, load(from_j, m1 * width + c), to_i)
                 to_j = fma(r, load(from_i, m1 * width + c), to_j)
-            # one after the other: both ends may be one atom
+            # one after the other: both ends may be the same atom
             _add(out, at_i + m3 * row + c, to_i)
             _add(out, at_j + m3 * row + c, to_j)
 
@@ -190,7 +193,7 @@ def _add(array, position, vector):
 
 @njit(fastmath=FAST, forceinline=True)
 def _multiply(g, places, from_i, from_j, paths, p, products):
-    """∂S/∂R or ∂L/∂R, [(m3, m1), SIMD_WIDTH]: sums over vectors are left for later, since they are slow."""
+    """∂S/∂R or ∂L/∂R, [(m3, m1), SIMD_WIDTH]; the sum over lanes, which is slow, is done later."""
     _, _, _, g_i, g_j = places
     n1, row, width = paths[p, N1], paths[p, OUT_ROW], paths[p, WIDTH]
     for m3 in range(paths[p, N3]):

@@ -1,4 +1,4 @@
-"""Which products of features and harmonics there are, and their coupling constants."""
+"""Paths and coupling constants of products of features and spherical harmonics."""
 
 import math
 from functools import cache
@@ -10,9 +10,9 @@ from torch import Tensor
 
 @cache
 def coupling(l1: int, l2: int, l3: int) -> Tensor:
-    """sqrt(2 l3 + 1) times the Wigner 3j symbols in e3nn's real basis, [2 l1+1, 2 l2+1, 2 l3+1].
+    """Coupling constants: sqrt(2 l3 + 1) times the Wigner 3j symbols in e3nn's real basis, [2 l1+1, 2 l2+1, 2 l3+1].
 
-    Their common sign, which is a matter of choice, makes the first that is not zero positive.
+    Their common sign is arbitrary; it is chosen such that the first nonzero constant is positive.
     """
     symbols = o3.wigner_3j(l1, l2, l3, dtype=torch.float64)
     first = symbols.flatten()[symbols.flatten().abs() > 1e-10][0]
@@ -22,9 +22,13 @@ def coupling(l1: int, l2: int, l3: int) -> Tensor:
 def coupling_paths(
     lmax_in: int, lmax_filter: int, lmax_out: int, *, parity: bool = False
 ) -> list[tuple[int, int, int]]:
-    """(l1, l2, l3) of features, harmonics and product, for all products that keep |l1 - l2| <= l3 <= l1 + l2.
+    """List all paths (l1, l2, l3) of features, harmonics and product with |l1 - l2| <= l3 <= l1 + l2.
 
-    With `parity`, only those with an even l1 + l2 + l3: what has the parity (-1)^l stays so under inversion.
+    Args:
+        lmax_in: Highest l1.
+        lmax_filter: Highest l2.
+        lmax_out: Highest l3.
+        parity: Only paths with an even l1 + l2 + l3, which conserve the parity (-1)^l of the features.
     """
     return [
         (l1, l2, l3)

@@ -1,41 +1,41 @@
-"""The tensor product over the edges of an atom, forward and backward; nothing of an edge but its gradient is stored.
+"""Tensor product over the edges of an atom, forward and backward. Only the gradients of edges are stored.
 
-For an edge i-j and a path p = (l1, l2, l3), with the weights w_p(r) of a table and the harmonics Y,
+For an edge i-j and a path p = (l1, l2, l3), with the weights w_p(r) from a table and the harmonics Y,
 
     R_p[m3, m1] = Σ_m2 C_p[m2, m3, m1] Y[m2],      t_p[m3, c] = Σ_m1 R_p[m3, m1] x_j[m1, c]                      (1)
     out_i[m3, c] += w_p[c] t_p[m3, c]                                                                          (2)
 
-R is small and the same for all channels c. Backwards, with the gradient g_i of out_i,
+R is small and the same for all channels c. Backward pass, with the gradient g_i with respect to out_i:
 
     s_p[m1, c] = Σ_m3 R_p[m3, m1] g_i[m3, c],      g_x_j[m1, c] += w_p[c] s_p[m1, c]                             (3)
     dE/dr     += Σ_c w_p'(r)[c] Σ_m1 s_p[m1, c] x_j[m1, c]                                                     (4)
     dE/dR_p[m3, m1] = Σ_c w_p[c] g_i[m3, c] x_j[m1, c],      dE/dY[m2] += Σ C_p[m2, m3, m1] dE/dR_p[m3, m1]       (5)
 
-Where one of the three l is 0, R is a row or column κ Y, with one constant κ: 1, or 1/sqrt(2 l1 + 1), or the identity.
-Such paths, which up to l = 3 are all of a first and a last layer, need neither R nor products of its size, and have
-kernels of their own (`scalar_paths.py`):
+If one of the three l is 0, R is a column Y (l1 = 0), a row κ Y with κ = 1/sqrt(2 l1 + 1) (l3 = 0), or the identity
+(l2 = 0). All paths of a first or last layer up to l = 3 are of this kind. They need neither R nor products of its size
+and have separate kernels (`scalar_paths.py`):
 
     l1 = 0:  out_i[m] += w x_j Y[m],           s = Σ_m Y[m] g_i[m],    dE/dY[m] += Σ_c w x_j g_i[m]              (6)
     l3 = 0:  out_i    += w κ Σ_m Y[m] x_j[m],  s[m] = κ Y[m] g_i,      dE/dY[m] += Σ_c w κ x_j[m] g_i             (7)
     l2 = 0:  out_i[m] += w x_j[m],             s[m] = g_i[m],          and Y is constant                         (8)
 
-A last layer, whose paths are all those of (7), has fewer messages than features. So its backward pass goes by what an
-atom sends, which needs no more than the gradient g_j of its neighbors' messages: along the reverse j-i of the edge i-j,
-with Y(-r̂) = (-1)^l Y(r̂),
+A last layer, whose paths all have the form (7), has fewer messages than features. Its backward pass therefore runs over
+the messages that an atom sends, and gathers only the gradients g_j with respect to the messages of its neighbors. Along
+the reverse edge j-i, with Y(-r̂) = (-1)^l Y(r̂),
 
     g_x_i[m]  += w κ (-1)^l Y[m] g_j,          dE/dY[m] += Σ_c w κ (-1)^l x_i[m] g_j                               (9)
 
-and (4) likewise. This is the gradient of the energy of j along the edge j-i, counted at i-j. Forces, stress and virials
-are sums over both edges of a pair, so they are the same.
+and (4) likewise. This is the gradient of the energy of atom j through its edge j-i, assigned to the edge i-j. Forces,
+stress and virials are sums over both edges of a pair, so they do not change.
 
-The gradients of an edge, of r in the place of Y_0 and of the other Y, are summed over paths and channels as vectors,
-which are summed up together at the end (`totals`).
+The gradients of an edge are those with respect to r, in the column of Y_0, and to the other Y. They are summed over
+paths and channels as SIMD vectors, and the lanes are summed once at the end (`totals`).
 
-`layout.py` says how arrays are laid out. Atoms are shared out to threads in parts, each of which has a g_x of its own,
-since edges of two parts may meet at one atom.
+Arrays are laid out as in `layout.py`. Atoms are divided into one part per thread. Each thread has its own g_x, because
+edges of two parts can share a neighbor.
 
-Small functions take whole arrays and positions in them, and are compiled into their callers: handing on a view of an
-array costs more than a few elements do.
+Small functions take whole arrays and positions in them and are inlined, because passing a view of an array costs more
+than processing a few elements.
 """
 
 from typing import NamedTuple
@@ -72,19 +72,19 @@ from gnnpot.ops.tensor_product.table import Places, interpolate, interpolate_bot
 
 
 class EdgeScratch(NamedTuple):
-    """Of a thread, for one edge or atom at a time."""
+    """Temporary arrays of a thread, for one edge or atom at a time."""
 
-    near: Places  #: of the atom's edges in the table
-    weights: np.ndarray  #: [weights]
-    slopes: np.ndarray  #: [weights]
+    near: Places  #: places of the atom's edges in the table
+    weights: np.ndarray  #: [weights] w of an edge
+    slopes: np.ndarray  #: [weights] w' of an edge
     rotation: np.ndarray  #: R of a path
-    products: np.ndarray  #: [(m3, m1), SIMD_WIDTH] of a path
-    sums: np.ndarray  #: [columns of the harmonics, SIMD_WIDTH]
+    products: np.ndarray  #: [(m3, m1), SIMD_WIDTH] dE/dR of a path, before the sum over lanes
+    sums: np.ndarray  #: [columns of the harmonics, SIMD_WIDTH] gradients of an edge, before the sum over lanes
 
 
 @njit(fastmath=FAST, forceinline=True)
 def new_scratch(plan, edges, first, last, like):
-    """For the atoms from `first` on, before `last`."""
+    """Allocate `EdgeScratch` for the atoms `first` <= i < `last`."""
     weights, path = plan.table.shape[2], largest(plan.paths)
     return EdgeScratch(
         new_places(edges, first, last, like), aligned(weights, like), aligned(weights, like), aligned(path, like),
@@ -94,10 +94,14 @@ def new_scratch(plan, edges, first, last, like):
 
 @njit(fastmath=FAST, forceinline=True)
 def convolve(given, i, scratch, out, target):
-    """Equations (2) and (6) to (8) for the edges of atom i, added to `out`.
+    """Add equations (2) and (6) to (8) for the edges of atom i to `out`.
 
-    `given`: the layer's plan, coupling constants, edges, and features x. `target`: which atom i is in `out`, and of how
-    many.
+    Args:
+        given: Plan of the layer, coupling constants, edges, and features x.
+        i: Index of the atom.
+        scratch: `EdgeScratch`.
+        out: Messages, flat.
+        target: Locates atom i in `out`: (its index, number of atoms).
     """
     plan, constants, edges, x = given
     near, weights, _, rotation, _, _ = scratch
@@ -123,10 +127,10 @@ def convolve(given, i, scratch, out, target):
 
 @njit(fastmath=FAST, forceinline=True)
 def convolve_backward(given, i, g, target, scratch, to_x, to_edges):
-    """Equations (3) to (8) for the edges of atom i, from the gradient `g` of messages.
+    """Equations (3) to (8) for the edges of atom i, from the gradient `g` with respect to the messages.
 
-    Adds to `to_x` (unless it is empty) and to `to_edges`, of the shape of the harmonics. `given` and `target`: as in
-    `convolve`, of `g`.
+    Adds to `to_x`, unless it is empty, and to `to_edges`, which has the shape of the harmonics. `given` as in
+    `convolve`; `target` locates atom i in `g`.
     """
     plan, constants, edges, x = given
     near, weights, slopes, rotation, products, sums = scratch
@@ -147,7 +151,7 @@ def convolve_backward(given, i, g, target, scratch, to_x, to_edges):
                 feature = paths[p, FEATURE] * atoms + edges.neighbor[e] * paths[p, FEATURE_SIZE]
                 interpolate_both(plan.table, place, paths[p, WEIGHT], paths[p, WIDTH], weights, slopes)
                 _to_harmonics(x, feature, weights, constants, paths, p, g, at, products, sums)
-        # two loops over these paths: in a common one, both steps take longer than alone
+        # two loops over these paths are faster than one
         for p in range(len(paths)):
             if not is_scalar(paths, p):
                 at = message_at(paths, p, target)
@@ -159,9 +163,9 @@ def convolve_backward(given, i, g, target, scratch, to_x, to_edges):
 
 @njit(fastmath=FAST, forceinline=True)
 def convolve_backward_to_sender(given, i, g, near, to_x, target, to_edges):
-    """Equation (9) for the edges of atom i, from the gradient `g` of all atoms' messages.
+    """Equation (9) for the edges of atom i, from the gradient `g` with respect to the messages of all atoms.
 
-    Adds to `to_x` and to `to_edges`. `given` and `target`: as in `convolve`, of `to_x`.
+    Adds to `to_x` and to `to_edges`. `given` as in `convolve`; `target` locates atom i in `to_x`.
     """
     plan, _, edges, _ = given
     set_places(plan, edges, i, near)
@@ -170,7 +174,10 @@ def convolve_backward_to_sender(given, i, g, near, to_x, target, to_edges):
 
 @njit(fastmath=FAST, forceinline=True)
 def _add_gradients(sums, per_step, to_edges, e):
-    """What `sums` [columns, SIMD_WIDTH] has, with the slope by steps of the table first, added to those of edge e."""
+    """Sum the lanes of `sums` [columns, SIMD_WIDTH] and add them to the gradients of edge e.
+
+    The first row of `sums` is the slope per table interval; it is converted to the slope per Å.
+    """
     columns = to_edges.shape[1]
     store(sums, 0, mul(broadcast(sums, per_step), load(sums, 0)))
     for c in range(0, columns, SIMD_WIDTH):
@@ -181,7 +188,7 @@ def _add_gradients(sums, per_step, to_edges, e):
 
 @njit(fastmath=FAST, forceinline=True)
 def largest(paths):
-    """The largest size of a path, in numbers."""
+    """Largest size of R of any path, padded."""
     size = 0
     for p in range(len(paths)):
         size = max(size, paths[p, STRIDE])
@@ -215,7 +222,7 @@ def _message(x, feature, weights, rotation, paths, p, out, at):
 
 @njit(fastmath=FAST, forceinline=True)
 def _to_features(x, feature, weights, slopes, rotation, paths, p, g, at, g_x, sums):
-    """Equation (3), and (4) added to the first row of `sums`."""
+    """Equation (3); equation (4) is added to the first row of `sums`."""
     n1, n3, weight, row, width = paths[p, N1], paths[p, N3], paths[p, WEIGHT], paths[p, OUT_ROW], paths[p, WIDTH]
     slope = load(sums, 0)
     for b in range(0, width, SIMD_WIDTH):
@@ -234,7 +241,7 @@ def _to_features(x, feature, weights, slopes, rotation, paths, p, g, at, g_x, su
 
 @njit(fastmath=FAST, forceinline=True)
 def _to_harmonics(x, feature, weights, constants, paths, p, g, at, scratch, g_harmonics):
-    """Equation (5), without the sums over vectors. `g_harmonics` [harmonics, SIMD_WIDTH]."""
+    """Equation (5) without the sum over lanes; adds to `g_harmonics` [harmonics, SIMD_WIDTH]."""
     if paths[p, N2] == 1:
         return
     n1, n3, weight, row, width = paths[p, N1], paths[p, N3], paths[p, WEIGHT], paths[p, OUT_ROW], paths[p, WIDTH]
@@ -250,7 +257,7 @@ def _to_harmonics(x, feature, weights, constants, paths, p, g, at, scratch, g_ha
 
 @njit(fastmath=FAST, forceinline=True)
 def add_contracted(products, constants, paths, p, g_harmonics):
-    """Σ C_p[m2, m3, m1] times `products` [(m3, m1), SIMD_WIDTH], added to `g_harmonics` [harmonics, SIMD_WIDTH]."""
+    """Add Σ C_p[m2, m3, m1] `products` [(m3, m1), SIMD_WIDTH] to `g_harmonics` [harmonics, SIMD_WIDTH]."""
     first, ends = paths[p, ENDS], constants.ends
     for m2 in range(paths[p, N2]):
         place = (paths[p, HARMONIC] + m2) * SIMD_WIDTH

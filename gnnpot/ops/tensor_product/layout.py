@@ -1,6 +1,6 @@
-"""How the kernels of the tensor product find features, messages, weights and coupling constants in flat arrays.
+"""Layout of features, messages, weights and coupling constants in the flat arrays of the tensor product kernels.
 
-Features and messages are `Rows`; what belongs to a path is a row of one table.
+The layouts of features and messages are `Rows`. Sizes and offsets of each path are a row of the table of paths.
 """
 
 from collections.abc import Sequence
@@ -13,10 +13,11 @@ from torch import Tensor, nn
 from gnnpot.ops.rows import Columns, Rows, starts
 from gnnpot.ops.simd.vectors import SIMD_WIDTH
 
-#: columns of the table of paths: 2 l1 + 1, 2 l2 + 1, 2 l3 + 1, (-1)^l2; first harmonic; where the coupling constants
-#: begin, how many there are for each m2, and where the ends of the nonzero ones are; first weight; where the features
-#: of l1 begin (in units of atoms), an atom's size in them and a row's, which is the path's width; the same of the
-#: messages of l3, and the path's column in a row
+#: Columns of the table of paths. N1, N2, N3: 2l + 1 for l1, l2, l3; SIGN: (-1)^l2; HARMONIC: first harmonic; COUPLING:
+#: start of the coupling constants in `Constants.all`, STRIDE: their number for each m2, ENDS: start of the path in
+#: `Constants.ends`; WEIGHT: first weight; FEATURE, FEATURE_SIZE, WIDTH: `Rows.offsets` of the features of l1 (WIDTH is
+#: also the width of the path); OUT, OUT_SIZE, OUT_ROW: `Rows.offsets` of the messages of l3; COLUMN: first column of
+#: the path in a row of the messages
 (
     N1, N2, N3, SIGN, HARMONIC, COUPLING, STRIDE, ENDS, WEIGHT,
     FEATURE, FEATURE_SIZE, WIDTH, OUT, OUT_SIZE, OUT_ROW, COLUMN,
@@ -24,17 +25,23 @@ from gnnpot.ops.simd.vectors import SIMD_WIDTH
 
 
 class Constants(NamedTuple):
-    """Coupling constants of all paths."""
+    """Coupling constants of all paths, flat."""
 
-    all: np.ndarray  #: for each path C [m2, (m3, m1)], padded
-    nonzero: np.ndarray  #: those that are not zero
-    indices: np.ndarray  #: (m3, m1) of each of these
-    ends: np.ndarray  #: where the nonzero ones of each m2 of each path begin, and where the last end
+    all: np.ndarray  #: C [m2, (m3, m1)] of each path, padded
+    nonzero: np.ndarray  #: the nonzero constants
+    indices: np.ndarray  #: index (m3, m1) of each nonzero constant
+    ends: np.ndarray  #: start of the nonzero constants of each m2 of each path, and the end of the last
 
 
 class ProductLayout:
-    """That of a convolution of features with `inputs` channels for each l, and the constants C of each of its `paths`
-    (l1, l2, l3)."""
+    """Layout of a convolution.
+
+    Args:
+        inputs: Number of channels of the features for each l.
+        paths: (l1, l2, l3) of each path.
+        constants: Coupling constants C [m1, m2, m3] of each path.
+        dtype: Precision of the constants.
+    """
 
     def __init__(
         self, inputs: Sequence[int], paths: Sequence[tuple[int, ...]], constants: Sequence[Tensor], dtype: torch.dtype
@@ -47,7 +54,7 @@ class ProductLayout:
         self.constants = _constants(blocks, dtype)
         couplings, ends = starts([c.numel() for c in blocks]), starts([len(c) for c in blocks])
         columns = [iter(row.starts) for row in self.messages.columns]
-        #: one row a path, with the columns that are named above
+        #: the table of paths: a row for each path, with the columns N1 to COLUMN
         self.paths = np.array([
             [
                 2 * l1 + 1, 2 * l2 + 1, 2 * l3 + 1, (-1) ** l2, l2 * l2, couplings[k], blocks[k].shape[1], ends[k],

@@ -1,4 +1,4 @@
-"""The tensor product over bonds, each an edge and its reverse, differentiable twice, and along a direction."""
+"""Tensor product over bonds (pairs of an edge and its reverse): twice differentiable, with forward-mode derivatives."""
 
 import operator
 from collections.abc import Sequence
@@ -17,17 +17,17 @@ from gnnpot.ops.tensor_product.layout import ProductLayout
 def product_over_bonds(
     layout: ProductLayout, ends: np.ndarray, features: Sequence[Tensor], harmonics: Tensor, weights: Tensor
 ) -> list[Tensor]:
-    """Messages of both edges of each bond, by one pass over the bonds, on the processor.
+    """Compute the messages of both edges of each bond in one pass over the bonds, on the CPU.
 
     Args:
-        layout: that of features, harmonics and paths.
-        ends: atoms i and j of each bond, [U, 2].
-        features: x_l, for each l [N, 2l+1, channels].
-        harmonics: Y of the directions from i to j, [U, (lmax + 1)²]; those from j to i differ by signs.
-        weights: w_p side by side, [U, sum of the paths' widths].
+        layout: Layout of features, harmonics and paths.
+        ends: Atoms i and j of each bond, [U, 2].
+        features: x_l [N, 2l+1, channels] for each l.
+        harmonics: Y of the directions from i to j, [U, (lmax + 1)²]; those from j to i differ in sign for odd l.
+        weights: w_p, side by side for all paths, [U, sum of the paths' widths].
 
     Returns:
-        Messages, for each l [N, 2l+1, channels of all paths that end in l].
+        Messages [N, 2l+1, channels of all paths with l3 = l] for each l.
     """
     run = _Kernels(layout, ends, len(features[0]))
     out = _Product.apply(run, layout.features.join(features), harmonics.contiguous(), layout.weights.pad(weights))
@@ -35,7 +35,7 @@ def product_over_bonds(
 
 
 class _Kernels:
-    """The kernels on the bonds of a graph; flat tensors [parts, …] are what each thread has summed up at atoms."""
+    """Calls of the kernels for the bonds of a graph; flat tensors [parts, …] are the sums of each thread at atoms."""
 
     def __init__(self, layout: ProductLayout, ends: np.ndarray, atoms: int) -> None:
         self.parts = np.linspace(0, len(ends), torch.get_num_threads() + 1).astype(np.int64)
@@ -44,30 +44,30 @@ class _Kernels:
         self.constants = layout.constants
 
     def _sums(self, name: str, like: Tensor) -> Tensor:
-        """Zeros for features or messages, for each part."""
+        """Zeros [parts, size] for sums over features or messages."""
         return like.new_zeros(len(self.parts) - 1, self.sizes[name])
 
     def _no_gradients(self, factors: tuple[Tensor, ...]) -> tuple[Tensor, Tensor, Tensor]:
-        """Room for those of x, Y and w."""
+        """Allocate the gradients with respect to x, Y and w."""
         x, harmonics, weights = factors
         return self._sums("features", x), torch.empty_like(harmonics), torch.empty_like(weights)
 
     def product(self, factors: tuple[Tensor, ...]) -> Tensor:
-        """Equation (1) of `bonds`, for x, Y and w."""
+        """Equation (1) of `bonds` for the factors x, Y and w."""
         follow_torch()
         out = self._sums("messages", factors[0])
         kernels.convolve(_arrays(factors), self.bonds, self.constants, out.numpy())
         return _summed(out)
 
     def backward(self, g: Tensor, factors: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-        """Equation (2): the gradients of x, Y and w."""
+        """Equation (2) of `bonds`: gradients with respect to x, Y and w."""
         follow_torch()
         to = self._no_gradients(factors)
         kernels.convolve_backward(g.detach().numpy(), _arrays(factors), self.bonds, self.constants, _arrays(to))
         return _summed(to[0]), *to[1:]
 
     def twice(self, g: Tensor, factors: tuple[Tensor, ...], h: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-        """Equation (4): the gradients of g, x, Y and w."""
+        """Equation (4) of `bonds`: gradients with respect to g, x, Y and w."""
         follow_torch()
         to_g, to = self._sums("messages", g), self._no_gradients(factors)
         kernels.convolve_twice(
@@ -81,7 +81,7 @@ def _arrays(factors: tuple[Tensor, ...]) -> kernels.Factors:
 
 
 def _summed(parts: Tensor) -> Tensor:
-    """The sum of what the threads have, [parts, …]; a view of the only part."""
+    """Sum over the parts [parts, …]; a view if there is only one part."""
     return parts[0] if len(parts) == 1 else parts.sum(0)
 
 
@@ -96,7 +96,7 @@ class _Product(torch.autograd.Function):
 
     @staticmethod
     def jvp(ctx: Any, _: None, *tangents: Tensor | None) -> Tensor:
-        """The tangent: linear in each factor, so one product for each that changes."""
+        """Tangent: as the product is linear in each factor, the sum of one product for each factor with a tangent."""
         factors = ctx.saved_tensors
         changes = [(k, tangent.contiguous()) for k, tangent in enumerate(tangents) if tangent is not None]
         products = (ctx.run.product((*factors[:k], tangent, *factors[k + 1 :])) for k, tangent in changes)
@@ -110,7 +110,7 @@ class _Product(torch.autograd.Function):
 class _Pullback(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, run: _Kernels, *factors: Tensor) -> tuple[Tensor, ...]:
-        """The derivatives of g · `_Product`, for the factors g, x, Y, w."""
+        """Gradients of g · `_Product` with respect to x, Y and w; `factors` are g, x, Y and w."""
         ctx.run = run
         ctx.save_for_backward(*factors)
         g, *others = factors

@@ -1,4 +1,4 @@
-"""The tensor product in PyTorch, path by path."""
+"""Reference implementation of the tensor product in PyTorch, path by path."""
 
 from collections.abc import Sequence
 
@@ -18,14 +18,15 @@ def tensor_product(
     """Equation (1) of `gnnpot.ops.tensor_product`.
 
     Args:
-        features: x_l of the atoms, for each l [N, 2l+1, channels].
-        harmonics: Y_l of the edges, for each l [E, 2l+1].
-        weights: w_p of the edges side by side, [E, sum of the paths' widths].
-        edge_index: centre and neighbour of each edge, [2, E].
+        features: x_l of the atoms, [N, 2l+1, channels] for each l.
+        harmonics: Y_l of the edges, [E, 2l+1] for each l.
+        weights: w_p of the edges, side by side for all paths, [E, sum of the paths' widths]. The width of a path is the
+            number of channels of x_l1.
+        edge_index: Centre and neighbour of each edge, [2, E].
         paths: (l1, l2, l3) of each product.
 
     Returns:
-        Sums over neighbours, for each l [N, 2l+1, channels of all paths that end in l].
+        Sums over neighbours, [N, 2l+1, channels of all paths with l3 = l] for each l.
     """
     centre, neighbor = edge_index
     parts = weights.split([features[l1].shape[2] for l1, _, _ in paths], dim=1)

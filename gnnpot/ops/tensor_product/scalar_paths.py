@@ -1,9 +1,10 @@
-"""The tensor product's paths that have a scalar among features, harmonics and messages: equations (6) to (8) of
-`edges.py`. `scalar_paths_backward.py` has the backward pass.
+"""Forward pass of the paths with a scalar among features, harmonics and messages: equations (6) to (8) of `edges.py`.
 
-For such a path, there are as few sums over the edges of an atom as the harmonic, or for (8) the feature, has
-components. They stay in registers: each kernel is compiled for so many components, up to 7. Paths with more of them go
-the way of all others (`is_scalar`).
+The backward pass is in `scalar_paths_backward.py`.
+
+For such a path, the number of sums over the edges of an atom is the number of components of the harmonic, or, for (8),
+of the feature. Each kernel is compiled for a fixed number of components, up to 7, so that the sums stay in registers.
+Paths with more components use the general kernels of `edges.py` (`is_scalar`).
 """
 
 from collections.abc import Callable
@@ -40,19 +41,19 @@ from gnnpot.ops.tensor_product.table import place_of, weight_at
 
 @njit(fastmath=FAST, forceinline=True)
 def is_scalar(paths, p):
-    """Whether path p is for these kernels."""
+    """Whether path p is calculated by the kernels of this module."""
     return min(paths[p, N1], paths[p, N2], paths[p, N3]) == 1 and max(paths[p, N1], paths[p, N3]) <= 7
 
 
 @njit(fastmath=FAST, forceinline=True)
 def message_at(paths, p, target):
-    """Where the messages of path p begin, to an atom of so many."""
+    """Position of the messages of path p; `target`: (index of the atom in the array, number of atoms in it)."""
     atom, atoms = target
     return paths[p, OUT] * atoms + atom * paths[p, OUT_SIZE] + paths[p, COLUMN]
 
 
 def of_size(make: Callable[[int], Any]) -> tuple[Any, Any, Any, Any]:
-    """A kernel for l = 0, 1, 2, 3."""
+    """Compile a kernel for l = 0, 1, 2, 3; `make` gets the number of components 2l + 1."""
     one, three, five, seven = (njit(make(2 * l + 1), fastmath=FAST, forceinline=True) for l in range(4))
     return one, three, five, seven
 
@@ -118,10 +119,15 @@ _same_1, _same_3, _same_5, _same_7 = of_size(_unrotated)
 
 @njit(fastmath=FAST, forceinline=True)
 def path_forward(given, near, i, p, out, at):
-    """Adds the messages of path p, which `is_scalar`, to atom i, at `at` in `out`.
+    """Add the messages of path p to atom i, at position `at` of `out`; `is_scalar` must hold for p.
 
-    `given`: the layer's plan, coupling constants, edges, and features x; `near`: the places of the atom's edges in the
-    table.
+    Args:
+        given: Plan of the layer, coupling constants, edges, and features x.
+        near: `Places` of the edges of atom i.
+        i: Index of the atom.
+        p: Index of the path.
+        out: Messages, flat.
+        at: See `message_at`.
     """
     paths = given[0].paths
     n = max(paths[p, N1], paths[p, N3])

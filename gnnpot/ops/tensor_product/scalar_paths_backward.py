@@ -1,7 +1,7 @@
-"""Backward through the tensor product's paths of `scalar_paths.py`: equations (3), (4) and (6) to (8) of `edges.py`.
+"""Backward pass of the paths with a scalar (`scalar_paths.py`): equations (3), (4) and (6) to (9) of `edges.py`.
 
-Sums over the channels of an edge stay in registers. In a first or a last layer, which has no other paths, so do those
-over paths (`layer_backward`).
+Sums over the channels of an edge stay in registers. In a first or last layer, which has no other paths, sums over the
+paths do as well (`first_layer_backward`, `last_layer_backward`).
 """
 
 from typing import Any, NamedTuple
@@ -38,28 +38,28 @@ from gnnpot.ops.tensor_product.table import place_of, slope_at, weight_at
 
 
 class ScalarPath(NamedTuple):
-    """A row of the table of paths, read before a loop: no compiler can know that the loop does not write to it.
+    """A row of the table of paths, read before the loop over edges.
 
-    Of the edge from the atom to its neighbor j, features are at `feature` + j `feature_step`, and so on; a step is 0
-    where they are the atom's own.
+    The compiler cannot know that the loop does not write to the table. For the edge to neighbor j, the features are at
+    `feature` + j `feature_step`, and likewise messages and gradients; a step of 0 means those of the atom itself.
     """
 
-    harmonic: int  #: the first
-    weight: int  #: the first
-    width: int
-    constant: Any  #: κ as a vector
-    row: int  #: of messages
-    feature: int  #: of the sender
+    harmonic: int  #: first harmonic
+    weight: int  #: first weight
+    width: int  #: number of channels
+    constant: Any  #: κ as a SIMD vector
+    row: int  #: size of a row of the messages
+    feature: int  #: position of the features of the sender
     feature_step: int
-    message: int  #: of the receiver
+    message: int  #: position of the messages of the receiver
     message_step: int
-    to: int  #: the gradient of the features
+    to: int  #: position of the gradient with respect to the features
     to_step: int
 
 
 @njit(fastmath=FAST, forceinline=True)
 def path_of_receiver(paths, p, constants, atoms, target):
-    """Path p, by which an atom receives from its neighbors. `target`: which it is in the messages, and of how many."""
+    """Path p for messages from the neighbors to an atom; `target` locates its messages, see `message_at`."""
     feature, size = paths[p, FEATURE] * atoms, paths[p, FEATURE_SIZE]
     constant = broadcast_at(constants.all, paths[p, COUPLING])
     return ScalarPath(
@@ -70,8 +70,11 @@ def path_of_receiver(paths, p, constants, atoms, target):
 
 @njit(fastmath=FAST, forceinline=True)
 def path_of_sender(paths, p, constants, atoms, i, target):
-    """Path p, by which atom i sends to its neighbors. `target`: which it is in the gradient of features, and of how
-    many. The harmonics of the edge are those of its reverse up to the sign (-1)^l, which κ has here."""
+    """Path p for messages from atom i to its neighbors.
+
+    `target`: (index of the atom in the gradient of the features, number of atoms in it). The harmonics of the reverse
+    edge differ by the sign (-1)^l, which is included in κ.
+    """
     size, (to, targets) = paths[p, FEATURE_SIZE], target
     constant = broadcast(constants.all, paths[p, SIGN] * constants.all[paths[p, COUPLING]])
     return ScalarPath(
@@ -148,11 +151,20 @@ _, *_to_scalars = of_size(_to_scalars_backward)
 
 @njit(fastmath=FAST, forceinline=True)
 def path_backward(given, e, place, p, target, g, to_x, sums):
-    """One edge, at `place` of the table, and path p, which `is_scalar`, from the gradient g of messages.
+    """Backward pass of path p for edge e, from the gradient g with respect to the messages; `is_scalar` must hold.
 
-    Adds to the gradients of features (unless `to_x` is empty) and to `sums` [columns, SIMD_WIDTH]: vectors of the slope
-    in the first row, and of the gradients of the harmonics. `given`: the layer's plan, coupling constants, edges, and
-    features x; `target`: which atom of `g` it is, and of how many.
+    Adds to the gradient `to_x` with respect to the features, unless it is empty, and to `sums` [columns, SIMD_WIDTH]:
+    the slope along the distance in the first row, and the gradients with respect to the harmonics in the others.
+
+    Args:
+        given: Plan of the layer, coupling constants, edges, and features x.
+        e: Index of the edge.
+        place: Place of the edge in the table, see `place_of`.
+        p: Index of the path.
+        target: Locates the centre of the edge in `g`, see `message_at`.
+        g: Gradient with respect to the messages.
+        to_x: Gradient with respect to the features.
+        sums: Sums for one edge.
     """
     plan, constants, edges, _ = given
     paths, slope = plan.paths, load(sums, 0)
@@ -190,7 +202,7 @@ def path_backward(given, e, place, p, target, g, to_x, sums):
 
 
 def _all_edges(lmax, three, five, seven):
-    """A kernel for all edges of atom i, of layers that have a path for each l up to `lmax`, as harmonics."""
+    """Make a kernel for all edges of atom i, for layers with one path for each l of the harmonics up to `lmax`."""
 
     def add(given, near, i, paths, g, to_x, to_edges):
         plan, _, edges, _ = given
@@ -216,13 +228,13 @@ _last_2, _last_3 = _all_edges(2, *_to_scalars), _all_edges(3, *_to_scalars)
 
 @njit(fastmath=FAST, forceinline=True)
 def lmax_of_first_layer(paths):
-    """The highest l if the paths are those of a first layer, (0, l, l), for each l up to 2 or 3; otherwise 0."""
+    """Highest l of a first layer, with paths (0, l, l) for each l up to 2 or 3; 0 for any other layer."""
     return _lmax(paths, N1)
 
 
 @njit(fastmath=FAST, forceinline=True)
 def lmax_of_last_layer(paths):
-    """The highest l if the paths are those of a last layer, (l, l, 0), for each l up to 2 or 3; otherwise 0."""
+    """Highest l of a last layer, with paths (l, l, 0) for each l up to 2 or 3; 0 for any other layer."""
     return _lmax(paths, N3)
 
 
@@ -239,7 +251,10 @@ def _lmax(paths, scalar):
 
 @njit(fastmath=FAST, forceinline=True)
 def first_layer_backward(given, near, lmax, i, target, g, to_x, to_edges):
-    """All paths of a first layer and all edges of atom i, whose places are `near`; adds to `to_x` and `to_edges`."""
+    """Backward pass of all paths of a first layer for all edges of atom i; adds to `to_x` and `to_edges`.
+
+    `near` are the `Places` of the edges; other arguments as in `path_backward`.
+    """
     plan, constants, edges, _ = given
     atoms = len(edges.starts) - 1
     paths = (
@@ -256,9 +271,10 @@ def first_layer_backward(given, near, lmax, i, target, g, to_x, to_edges):
 
 @njit(fastmath=FAST, forceinline=True)
 def last_layer_backward(given, near, lmax, i, target, g, to_x, to_edges):
-    """All paths of a last layer, of the reverse of each edge of atom i, from the gradient g of all atoms' messages.
+    """Backward pass of all paths of a last layer along the reverse of each edge of atom i, equation (9) of `edges.py`.
 
-    Adds to `to_edges`, and to the gradient `to_x` of what atom i has sent, in which it is `target`: an atom of so many.
+    `g` is the gradient with respect to the messages of all atoms. Adds to `to_edges` and to the gradient `to_x` with
+    respect to the features of atom i, which `target` locates: (index of the atom in it, number of atoms in it).
     """
     plan, constants, edges, _ = given
     atoms = len(edges.starts) - 1
