@@ -1,12 +1,12 @@
-"""Models: graph -> energy per atom. One file an architecture, its config class beside it.
+"""Models: from a graph to the energies of its atoms. Each architecture is a file with a model and its configuration.
 
     model = build_model(M3GNetConfig(elements=("Na", "Cl")))
 
-A new architecture is a file here and a line in `architectures.py`, or an entry point of another package.
+A new architecture needs a file here and a line in `architectures.py`, or an entry point in another package.
 
-Here belongs what turns a graph into energies of atoms and their gradient with respect to the edge vectors; the compiled
-copies are in `fast/`. Forces, stress and element references do not (`gnnpot.potential`), nor operators that several
-models call (`gnnpot.ops`), nor weights and cards (`gnnpot.hub`), nor losses (`gnnpot.training`).
+Models compute energies of atoms and their gradient with respect to the edge vectors. Compiled backends are in `fast/`.
+Forces, stress and element references are in `gnnpot.potential`, operators of several models in `gnnpot.ops`, weights
+and model cards in `gnnpot.hub`, and losses in `gnnpot.training`.
 """
 
 from gnnpot.models.architectures import (

@@ -1,11 +1,12 @@
-"""Architectures by name: those of gnnpot, and those of other packages (entry points `gnnpot.models`).
+"""Registry of architectures: those of gnnpot, and those of other packages (entry points `gnnpot.models`).
 
 Example::
 
     build_model(M3GNetConfig(elements=("Na", "Cl")))
     config_class("m3gnet")                              # M3GNetConfig
 
-A configuration of any architecture is a field of the type `ModelConfig`; its option `architecture` decides the class.
+Dataclass fields of the type `ModelConfig` accept the configuration of any architecture; its option `architecture`
+selects the class.
 """
 
 import dataclasses
@@ -28,29 +29,29 @@ from gnnpot.plugins import MODELS, Plugin, Registry
 
 
 class AnyModelConfig(Protocol):
-    """A frozen dataclass with the options of an architecture, among them these."""
+    """Protocol of configurations: a frozen dataclass with the options of an architecture, including these two."""
 
     __dataclass_fields__: ClassVar[dict[str, Any]]
 
     @property
     def architecture(self) -> str:
-        """The name, a `Literal` with one value, which is the default."""
+        """Name of the architecture: a field of type `Literal` with a single value, which is its default."""
 
     @property
     def elements(self) -> tuple[str, ...]:
-        """Symbols; `()` in training: those of the data."""
+        """Chemical symbols; `()` in training means the elements of the training data."""
 
 
 @dataclass(frozen=True, slots=True)
 class Architecture:
-    """What the entry point of an architecture gives."""
+    """Description of an architecture, to which entry points refer."""
 
-    config: type[AnyModelConfig]  #: a frozen dataclass
-    model: Callable[[Any], EnergyModel]  #: called with a `config`, which it keeps as its attribute `config`
-    #: raised by the authors when options, names or shapes of the state change; checkpoints contain it
+    config: type[AnyModelConfig]  #: class of the configuration, a frozen dataclass
+    model: Callable[[Any], EnergyModel]  #: called with a configuration; the model keeps it as its attribute `config`
+    #: version of the checkpoints; to be increased when options, or names or shapes in the state dict, change
     version: int = 1
-    #: `upgrade(version, options, tensors) -> (options, tensors)`: what a checkpoint of an earlier version contains, as
-    #: this version reads it; names of tensors are those of the model's state
+    #: `upgrade(version, options, tensors) -> (options, tensors)`: converts the contents of a checkpoint of an earlier
+    #: version to this version; names of tensors are those of the state dict
     upgrade: Callable[[int, dict[str, Any], dict[str, Tensor]], tuple[dict[str, Any], dict[str, Tensor]]] | None = None
 
 
@@ -81,44 +82,42 @@ REGISTRY = Registry(MODELS, "architecture", own=lambda: OWN, load=OWN.__getitem_
 
 
 def architecture_names() -> list[str]:
-    """Names of all architectures; nothing is imported.
+    """Names of all architectures, without importing the packages that define them.
 
     Returns:
-        gnnpot's own first, then those of plug-ins.
+        Names of gnnpot's architectures, then those of other packages.
     """
     return REGISTRY.names()
 
 
 def find_architecture(name: str) -> Architecture:
-    """The architecture of a name.
+    """Return the architecture with a given name.
 
     Args:
         name: One of `architecture_names()`.
 
-    Returns:
-        Class of its options, class of its model, and version.
-
     Raises:
-        ConfigError: There is no such architecture; the message has the nearest name.
-        PluginError: The package that adds it can't be used, or several packages declare the name.
+        ConfigError: There is no such architecture; the message suggests the most similar name.
+        PluginError: The package that defines it cannot be used, or several packages define the name.
     """
     return REGISTRY.find(name)
 
 
 def find_package(name: str) -> Plugin | None:
-    """The package that adds an architecture; `None` for gnnpot's own."""
+    """Return the package that defines an architecture; `None` for gnnpot's own."""
     return REGISTRY.plugin(name)
 
 
 def config_class(name: str) -> type[AnyModelConfig]:
-    """The configuration of an architecture. Raises as `find_architecture`."""
+    """Return the configuration class of an architecture. Raises the same errors as `find_architecture`."""
     return find_architecture(name).config
 
 
 def current_options(options: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Options of a model as earlier versions of gnnpot wrote them, as they are now.
+    """Convert the options of a model, as written by an earlier version of gnnpot, to the current options.
 
-    Until version 0.1, the rows of matgl were an option of M3GNet, `layout`. Raises `ValueError` for an impossible one.
+    Until version 0.1, the edge numbers of matgl were an option of M3GNet, `layout`. Raises `ValueError` if its value is
+    invalid.
     """
     if options.get("architecture") != "m3gnet" or "layout" not in options:
         return options
@@ -132,12 +131,12 @@ def current_options(options: Mapping[str, Any]) -> Mapping[str, Any]:
     return {**rest, "architecture": "m3gnet-matgl-rows", "matgl": variants[layout]}
 
 
-#: of a field of a dataclass: told apart by the option `architecture`
+#: type of dataclass fields that accept the configuration of any architecture, selected by the option `architecture`
 ModelConfig = Annotated[AnyModelConfig, ChosenBy("architecture", architecture_names, config_class, current_options)]
 
 
 def build_model(config: AnyModelConfig | ZBLConfig) -> EnergyModel:
-    """The model that a config describes, with fresh weights."""
+    """Build the model of a configuration, with newly initialised weights."""
     if isinstance(config, ZBLConfig):
         return ZBL(config)
     name = config.architecture

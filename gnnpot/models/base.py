@@ -1,4 +1,4 @@
-"""What every model is: a graph in, an energy per atom out. It knows nothing of forces, labels or training."""
+"""Base class of models, which compute an energy per atom from a graph; independent of forces, labels and training."""
 
 import copy
 from collections.abc import Callable, Iterable, Mapping
@@ -21,48 +21,53 @@ E = TypeVar("E", bound="EnergyModel")
 
 
 class Backend(Protocol):
-    """A model's energies and edge gradient by compiled kernels, with fixed parameters."""
+    """Compiled kernels for the energies and the edge gradient of a model with fixed parameters."""
 
     def energies_and_gradient(self, graph: Graph) -> "tuple[AtomicOutput, Tensor]":
-        """What the model predicts for the atoms, and the edge gradient, [E, 3]."""
+        """Return the predictions for the atoms, and the edge gradient Σ_i dE_i/dr_e [E, 3]."""
 
 
 @dataclass(frozen=True, slots=True)
 class AtomicOutput:
-    """What a model predicts for each atom."""
+    """Predictions of a model for each atom."""
 
     energies: Tensor  #: [N]
-    magmoms: Tensor | None = None  #: [N] µB
-    #: [N] how many of the numbers that describe an atom lie outside of what they were in training; `None` if the model
-    #: does not remember what they were, or was not asked (`forward`)
+    magmoms: Tensor | None = None  #: [N] magnetic moments, µB
+    #: [N] number of descriptors of each atom that are outside the range of the training data; `None` if the model does
+    #: not store the range, and in the result of `forward`
     extrapolation_count: Tensor | None = None
     others: Mapping[str, Tensor] = field(default_factory=dict)  #: further quantities of `data.quantities`, by name
 
     def detach(self) -> "AtomicOutput":
-        """The same without history."""
+        """Return the same predictions, detached from the autograd graph."""
         magmoms, count = (None if t is None else t.detach() for t in (self.magmoms, self.extrapolation_count))
         others = {name: value.detach() for name, value in self.others.items()}
         return AtomicOutput(self.energies.detach(), magmoms, count, others)
 
 
 class EnergyModel(nn.Module):
-    """Base of all models.
+    """Base class of all models.
 
-    A model reads `graph.edge_vectors` (never `positions`), in its own dtype, and must ignore what lies beyond its
-    own cutoffs: the graph may reach further. Its energies are smooth in the edge vectors, and finite for an atom
-    without edges.
+    A model reads `graph.edge_vectors` (never `positions`), in its own dtype. The graph may have edges beyond the
+    cutoffs of the model, which it must ignore. Energies are smooth functions of the edge vectors, and finite for an
+    atom without edges.
 
-    Attributes: `elements`, the symbols that the model knows; `cutoff` and `three_body_cutoff` (Å; `None`: it needs no
-    triplets); `has_kernels`, whether `energies_and_gradient` is compiled on the processor, of gnnpot's own models (of
-    some only with sizes that are multiples of sixteen); `fast_dtype`, in which it calculates there, if not in the
-    parameters':
-    edge vectors in it need no conversion; `message_layers`, how many edges away the atoms are on which an atom's energy
-    depends, for models that calculate the atoms of one rank of many (`Graph.part`), and `None` for others;
-    `exchanged_bytes`, the most that such a model sends of an atom between two layers; `hops`, how many edges away, of
-    any model, `None` if it is not known.
+    Attributes:
+        elements: Chemical symbols that the model knows.
+        cutoff: Å, cutoff of the edges.
+        three_body_cutoff: Å, cutoff of the edges that form triplets; `None` if the model needs no triplets.
+        has_kernels: Whether `energies_and_gradient` uses compiled kernels on the CPU, in gnnpot's own models. Some have
+            kernels only for sizes that are multiples of sixteen.
+        fast_dtype: Precision of these kernels, if it is not that of the parameters. Edge vectors of this dtype need no
+            conversion.
+        message_layers: Largest number of edges between an atom and the atoms on which its energy depends, in models
+            that can calculate a part of a structure (`Graph.part`); `None` in other models.
+        exchanged_bytes: Largest size of the features of an atom that such a model sends between two layers.
+        hops: Largest number of edges between an atom and the atoms on which its energy depends, in any model; `None` if
+            unknown.
     """
 
-    config: Any  #: the options that it was built from, of its own class
+    config: Any  #: the configuration from which the model was built
     element_index: Tensor
     message_layers: int | None = None
 
@@ -86,7 +91,7 @@ class EnergyModel(nn.Module):
         self._training: _KeptBackend | None = None
 
     def __getstate__(self) -> dict[str, Any]:
-        """Without what is made of the parameters again, which takes ten times their memory."""
+        """Leave out compiled copies, which take ten times the memory of the parameters and can be made again."""
         return {**self.__dict__, "_compiled": None, "_training": None}
 
     @property
@@ -106,40 +111,42 @@ class EnergyModel(nn.Module):
         return self.message_layers
 
     def forward(self, graph: Graph) -> AtomicOutput:
-        """Energies of the atoms, in units of the potential's `energy_scale`."""
+        """Return the energies of the atoms, in units of the potential's `energy_scale`."""
         raise NotImplementedError
 
     def twice_differentiable(self) -> Self:
-        """The model, or a copy of it, whose `forward` has second derivatives with respect to the edge vectors."""
+        """Return the model, or a copy, whose `forward` has second derivatives with respect to the edge vectors."""
         return self
 
     def energies_and_gradient(self, graph: Graph, *, create_graph: bool = False) -> tuple[AtomicOutput, Tensor]:
-        """`forward` and the edge gradient Σ_i dE_i/dr_e, [E, 3].
+        """Return the predictions for the atoms, and the edge gradient Σ_i dE_i/dr_e [E, 3].
 
-        Models with compiled kernels override this; it agrees with the derivative of `forward`, taken here, but for
-        which of a bond's two edges has its gradient.
+        Models with compiled kernels override this method. Their gradient agrees with the derivative of `forward`,
+        except that the gradient of a bond may be distributed differently among its two edges.
 
         Args:
-            graph: a graph or a batch of graphs.
-            create_graph: whether a loss can differentiate both with respect to the parameters; as in PyTorch.
+            graph: A graph or a batch of graphs.
+            create_graph: As in PyTorch: whether both results can be differentiated with respect to the parameters.
         """
         output, gradient = with_gradient(self, graph, create_graph=create_graph)
         return output if create_graph else output.detach(), gradient
 
     def precompute(self, graph: Graph) -> Graph:
-        """A graph with what does not depend on the parameters, for a training that uses it many times.
+        """Return a graph with additional fields that do not depend on the parameters, for repeated use in training.
 
-        Most models have nothing of the kind, and return the graph itself.
+        Most models have no such fields and return the graph itself.
         """
         return graph
 
     def precomputed_bytes(self, atoms: int, edges: int) -> int:
-        """What `precompute` adds to graphs; 0 if it adds nothing."""
+        """Bytes that `precompute` adds to a graph of this size."""
         return 0
 
     def by_training_backend(self, graph: Graph, make: Callable[[Self], TrainingBackend]) -> tuple[AtomicOutput, Tensor]:
-        """`energies_and_gradient` for a loss, in two passes by the backend `make(model)`, which is kept; on other
-        devices than the processor by PyTorch's derivatives."""
+        """`energies_and_gradient` with `create_graph`, in the two passes of `models.fast.training`.
+
+        The backend `make(model)` is kept. On devices other than the CPU, PyTorch differentiates `forward`.
+        """
         if graph.edge_vectors.device.type != "cpu":
             return with_gradient(self, graph, create_graph=True)
         if self._training is None:
@@ -153,16 +160,18 @@ class EnergyModel(nn.Module):
         return AtomicOutput(energies, magmoms), gradient
 
     def by_compiled_copy(self, graph: Graph, make: Callable[[Self], Backend]) -> tuple[AtomicOutput, Tensor]:
-        """`energies_and_gradient` by the backend `make(copy of this model)`, without anything that a loss could
-        differentiate. It is kept while the parameters don't change. On other devices than the processor, PyTorch
-        differentiates `forward`."""
+        """`energies_and_gradient` without `create_graph`, by the backend `make(copy of this model)`.
+
+        The backend is kept as long as the parameters do not change. On devices other than the CPU, PyTorch
+        differentiates `forward`.
+        """
         if graph.edge_vectors.device.type != "cpu":
             output, gradient = with_gradient(self, graph)
             return output.detach(), gradient
         backend = self.compiled_copy(make).backend
         keep_freed_memory()
         follow_torch()
-        # what lies beyond the cutoff costs as much as what lies within
+        # edges beyond the cutoff would cost as much as edges within it
         near, inside = graph.within(self.cutoff)
         output, gradient = backend.energies_and_gradient(near)
         if inside is not None:
@@ -170,26 +179,28 @@ class EnergyModel(nn.Module):
         return output.detach(), gradient
 
     def compiled_copy(self, make: Callable[[Self], B]) -> "CompiledCopy[Self, B]":
-        """A copy of this model with fixed parameters and its backend, kept while the parameters don't change."""
+        """Return a copy of this model with fixed parameters and its backend; kept until the parameters change."""
         if self._compiled is None or not self._compiled.is_of(self):
             self._compiled = None
             self._compiled = CompiledCopy(self, make)
         return self._compiled
 
     def memory(self, size: GraphSize) -> int:
-        """About how many bytes `energies_and_gradient` takes at its peak on the processor, beyond the graph; models
-        that keep features of edges override this."""
+        """Estimate the peak memory in bytes of `energies_and_gradient` on the CPU, without the graph.
+
+        Models that store features of edges override this method.
+        """
         return 100 * size.edges
 
     def fit_statistics(self, graphs: Iterable[Graph]) -> None:
-        """Set what the model takes from the training data before training (scalings); most models take nothing."""
+        """Set constants, such as scalings, from the training data before training; most models have none."""
 
     def stages(self) -> list[list[str]]:
-        """Names of all parameters from the graph to the energy: embeddings and bases, each block, the head.
+        """Names of the parameters in the order from graph to energy: embeddings and bases, each block, the head.
 
-        Constructors read as the architecture is drawn, and so does this: the k-th entries of a model's lists
-        (`ModuleList`, `ParameterList`) are block k, what stands before the lists comes first, what stands after them
-        is the head. Without anything after them, the last block is the head.
+        The order follows the constructor. Parameters before the lists (`ModuleList`, `ParameterList`) come first; the
+        k-th entries of all lists form block k; parameters after the lists are the head. If there are none, the last
+        block is the head.
         """
         before = [n for n, _ in self.named_parameters(recurse=False)]
         after: list[str] = []
@@ -210,42 +221,42 @@ class EnergyModel(nn.Module):
 
 
 class _KeptBackend:
-    """A backend for training; a copied model makes its own."""
+    """A backend for training, which is not copied with the model."""
 
     def __init__(self, backend: TrainingBackend) -> None:
         self.backend = backend
 
     def __deepcopy__(self, memo: dict) -> None:
-        """A copied model makes its own."""
+        """Return `None`: a copy of the model makes its own backend."""
 
 
 class CompiledCopy(Generic[E, B]):
-    """A copy of a model with its compiled backend, and the state of the model's tensors when they were made."""
+    """A copy of a model with its compiled backend, and the state of the model's tensors when the copy was made."""
 
     def __init__(self, model: E, make: Callable[[E], B]) -> None:
         self.copy = copy.deepcopy(model).requires_grad_(False)
         self.backend = make(self.copy)
-        # going through all modules at each step would take as long as a small structure
+        # iterating over all modules at each step would take as long as a small structure
         self._tables = [t for m in model.modules() for t in (m._parameters, m._buffers) if t]
         self._model, self._state = model, self._now()
 
     def __deepcopy__(self, memo: dict) -> None:
-        """A copied model makes its own."""
+        """Return `None`: a copy of the model makes its own backend."""
 
     def _now(self) -> list[tuple[int, int, torch.dtype]]:
         tensors = (t for table in self._tables for t in table.values() if t is not None)
-        # tensors that were made in inference mode have no versions
+        # tensors created in inference mode have no version counter
         return [(t.data_ptr(), 0 if t.is_inference() else t._version, t.dtype) for t in tensors]
 
     def is_of(self, model: EnergyModel) -> bool:
-        """Whether the backend is that of `model` with its present parameters."""
+        """Whether the backend belongs to `model` with its current parameters."""
         return self._model is model and self._state == self._now()
 
 
 def with_gradient(
     atoms: Callable[[Graph], AtomicOutput], graph: Graph, *, create_graph: bool = False
 ) -> tuple[AtomicOutput, Tensor]:
-    """What `atoms` predicts for a graph, and Σ_i dE_i/dr_e, [E, 3]."""
+    """Return the predictions of `atoms` for a graph, and the edge gradient Σ_i dE_i/dr_e [E, 3]."""
     vectors = graph.edge_vectors.detach().requires_grad_()
     with torch.enable_grad():
         output = atoms(graph.clone_with_edge_vectors(vectors))
@@ -253,7 +264,7 @@ def with_gradient(
 
 
 def edge_gradient(energy: Tensor, edge_vectors: Tensor, *, create_graph: bool) -> Tensor:
-    """dE/dr_e, [E, 3]; zeros for edges that the energy does not depend on."""
+    """Return dE/dr_e [E, 3]; zero for edges on which the energy does not depend."""
     if edge_vectors.shape[0] == 0 or not energy.requires_grad:
         return torch.zeros_like(edge_vectors)
     (gradient,) = torch.autograd.grad(energy, edge_vectors, create_graph=create_graph, allow_unused=True)

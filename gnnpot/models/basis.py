@@ -1,4 +1,4 @@
-"""Functions of distances and angles. Each is zero at and beyond its cutoff."""
+"""Basis functions of distances and angles. Functions of distances are zero at and beyond their cutoff."""
 
 import math
 
@@ -8,14 +8,14 @@ from scipy.optimize import brentq
 from scipy.special import spherical_jn
 from torch import Tensor, nn
 
-#: cos θ is shrunk by this much, so that the angle has a slope where three atoms are in line (arccos has none there)
+#: cos θ is multiplied by 1 - `STRAIGHT`, because the derivative of arccos diverges where three atoms are in line
 STRAIGHT = 1e-6
 
 
 def polynomial_cutoff(distances: Tensor, cutoff: float, power: int = 3) -> Tensor:
-    """f_c = 1 - (p+1)(p+2)/2 x^p + p(p+2) x^(p+1) - p(p+1)/2 x^(p+2), x = r/r_c; 0 beyond.
+    """f_c = 1 - (p+1)(p+2)/2 x^p + p(p+2) x^(p+1) - p(p+1)/2 x^(p+2), x = r/r_c; 0 beyond r_c.
 
-    f_c, f_c' and f_c'' vanish at r_c. Gasteiger et al. 2020 (DimeNet), eq. 8; with p = 3 it is Chen & Ong 2022, eq. 4.
+    f_c, f_c' and f_c'' vanish at r_c. Source: Gasteiger et al. 2020 (DimeNet), eq. 8; p = 3: Chen & Ong 2022, eq. 4.
     """
     x, p = distances / cutoff, power
     f = 1 - x**p * ((p + 1) * (p + 2) / 2 - x * (p * (p + 2) - x * (p * (p + 1) / 2)))
@@ -25,7 +25,7 @@ def polynomial_cutoff(distances: Tensor, cutoff: float, power: int = 3) -> Tenso
 def bessel_zeros(max_l: int, max_n: int) -> np.ndarray:
     """z_ln, the n-th positive zero of the spherical Bessel function j_l; [max_l, max_n].
 
-    The zeros of j_l interlace those of j_(l-1), which brackets them for bisection; those of j_0 are nπ.
+    The zeros of j_0 are nπ. Between two zeros of j_(l-1) there is one zero of j_l, which Brent's method finds.
     """
     zeros = np.pi * np.arange(1, max_n + max_l)
     rows = [zeros[:max_n]]
@@ -38,10 +38,10 @@ def bessel_zeros(max_l: int, max_n: int) -> np.ndarray:
 
 
 def spherical_bessel(x: Tensor, max_l: int) -> Tensor:
-    """j_l(x_ln) for l < max_l, x [E, max_l, n] -> [E, max_l, n], differentiable, also where x is small.
+    """j_l(x_ln) for l < max_l, x [E, max_l, n] -> [E, max_l, n]; differentiable, also for small x.
 
-    Upward recurrence j_(l+1) = (2l+1)/x j_l - j_(l-1) loses digits as x -> 0; there the first terms of the series
-    j_l = x^l/(2l+1)!! (1 - y/(2l+3) (1 - y/(2 (2l+5)) (1 - …))), y = x²/2, take over.
+    The upward recurrence j_(l+1) = (2l+1)/x j_l - j_(l-1) loses digits as x -> 0. For x < 0.5, the first terms of the
+    series j_l = x^l/(2l+1)!! (1 - y/(2l+3) (1 - y/(2 (2l+5)) (1 - …))), y = x²/2, are used instead.
     """
     small = x < 0.5
     safe = torch.where(small, 1.0, x)
@@ -50,7 +50,7 @@ def spherical_bessel(x: Tensor, max_l: int) -> Tensor:
         j.append((j[0] - torch.cos(safe)) / safe)
     for l in range(1, max_l - 1):
         j.append((2 * l + 1) / safe * j[l] - j[l - 1])
-    # of all orders at all arguments, each argument's own
+    # the recurrence gives all orders at all arguments; select the order l that belongs to each argument
     large = torch.stack([j[l][:, l] for l in range(max_l)], dim=1)
     z = torch.where(small, x, 0.0)
     y, orders = z * z / 2, torch.arange(max_l, dtype=x.dtype, device=x.device)[:, None]
@@ -64,7 +64,8 @@ def spherical_bessel(x: Tensor, max_l: int) -> Tensor:
 class SphericalBesselBasis(nn.Module):
     """R_ln(r) = sqrt(2/r_c³) / |j_(l+1)(z_ln)| j_l(z_ln r/r_c), l < max_l, n < max_n.
 
-    [E] distances -> [E, max_l * max_n], n runs fastest. Zero at r_c, with a slope that is not. Chen & Ong 2022, eq. 3.
+    [E] distances -> [E, max_l * max_n], where n runs fastest. The functions are zero at r_c, but their slopes are not.
+    Source: Chen & Ong 2022, eq. 3.
     """
 
     zeros: Tensor
@@ -79,7 +80,7 @@ class SphericalBesselBasis(nn.Module):
         self.register_buffer("norm", torch.tensor(norm), persistent=False)
 
     def forward(self, distances: Tensor) -> Tensor:
-        # beyond the cutoff the functions oscillate on, so their argument stops at it
+        # the functions oscillate beyond the cutoff; clamp the argument, and set them to zero below
         inside = (distances < self.cutoff)[:, None]
         x = torch.where(inside, distances[:, None] / self.cutoff, 1.0)[:, :, None] * self.zeros.to(distances.dtype)
         columns = self.norm.to(x.dtype) * spherical_bessel(x, self.max_l)
@@ -94,7 +95,7 @@ class SmoothBesselBasis(nn.Module):
 
         h_0 = f_0,   h_n = [f_n + sqrt(e_n/d_(n-1)) h_(n-1)] / sqrt(d_n)
 
-    Kocer, Mason & Erturk 2019, eqs. 10-13; Chen & Ong 2022, eq. 2. [E] distances -> [E, max_n].
+    [E] distances -> [E, max_n]. Source: Kocer, Mason & Erturk 2019, eqs. 10-13; Chen & Ong 2022, eq. 2.
     """
 
     def __init__(self, max_n: int, cutoff: float) -> None:
@@ -117,7 +118,7 @@ class SmoothBesselBasis(nn.Module):
 
 
 def legendre(x: Tensor, max_l: int) -> list[Tensor]:
-    """P_l(x), l < max_l, by Bonnet's recurrence (l+1) P_(l+1) = (2l+1) x P_l - l P_(l-1)."""
+    """P_l(x), l < max_l, from Bonnet's recurrence (l+1) P_(l+1) = (2l+1) x P_l - l P_(l-1)."""
     p = [torch.ones_like(x), x]
     for l in range(1, max_l - 1):
         p.append(((2 * l + 1) * x * p[l] - l * p[l - 1]) / (l + 1))
@@ -132,7 +133,13 @@ def zonal_harmonics(cos_theta: Tensor, max_l: int) -> Tensor:
 
 
 def bond_angles(vectors: Tensor, distances: Tensor, angle_edges: tuple[Tensor, Tensor]) -> Tensor:
-    """θ_jik, [T]."""
+    """Angles θ_jik [T] between pairs of edges, in rad.
+
+    Args:
+        vectors: Edge vectors, [E, 3].
+        distances: Their lengths, [E].
+        angle_edges: Indices of the edges i -> j and i -> k, [T] each.
+    """
     ij, ik = angle_edges
     directions = vectors / distances[:, None]
     cosine = (directions.index_select(0, ij) * directions.index_select(0, ik)).sum(-1)

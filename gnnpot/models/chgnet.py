@@ -1,16 +1,17 @@
 """CHGNet: crystal Hamiltonian graph network, with angles and magnetic moments.
 
-Deng et al., Nat. Mach. Intell. 5, 1031 (2023), Methods.
+Source: Deng et al., Nat. Mach. Intell. 5, 1031 (2023), Methods.
 
     model = CHGNet(CHGNetConfig(elements=("Na", "Cl")))
     output = model(graph)
     output.energies, output.magmoms
 
-Features stand on atoms v_i, on bonds e_ij (one for both directions) and on angles a_ijk between two bonds of an atom
-that are shorter than the bond cutoff. Atoms listen to bonds, bonds to angles, angles to bonds.
+There are features of atoms v_i, of bonds e_ij (one for both directions), and of angles a_ijk between two bonds of an
+atom that are shorter than the bond cutoff. Atom features are updated from bonds, bond features from angles, and angle
+features from bonds.
 
-The energies are continuous everywhere. The authors' package leaves the bond convolution out if a whole batch has no
-angle; with the biases of CHGNet 0.2.0, energies jump there. Here it takes part always.
+The energies are continuous everywhere. The authors' package skips the bond convolution if a whole batch has no angles;
+with the biases of CHGNet 0.2.0, energies are discontinuous there. Here the bond convolution is never skipped.
 """
 
 import math
@@ -34,30 +35,30 @@ from gnnpot.ops.simd.vectors import SIMD_WIDTH
 
 @dataclass(frozen=True)
 class CHGNetConfig:
-    """Sizes of a CHGNet; the defaults are those of CHGNet 0.3.0."""
+    """Options of `CHGNet`; the defaults are those of CHGNet 0.3.0."""
 
     architecture: Literal["chgnet"] = "chgnet"
-    #: symbols of the elements; left empty in training, they are those of the data
+    #: chemical symbols; if empty, training takes the elements of the data
     elements: tuple[str, ...] = ()
     #: width of all features
     units: int = 64
     #: number of atom convolutions; bonds are updated between them, and angles between updates of bonds
     convolutions: int = 4
-    #: Å, reach of an edge
+    #: Å, cutoff of the edges
     cutoff: float = 6.0
-    #: Å, reach of the bonds that make angles
+    #: Å, cutoff of the bonds that form angles
     bond_cutoff: float = 3.0
-    #: radial functions
+    #: number of radial functions
     radial: int = 31
-    #: angular functions, an odd number: a constant, sines and cosines
+    #: number of angular functions; odd, because they are a constant, sines and cosines
     angular: int = 31
-    #: exponent of the envelope of the radial functions
+    #: exponent of the cutoff function of the radial functions
     envelope_power: int = 8
-    #: hidden layers of the last perceptron
+    #: number of hidden layers in the readout
     readout_layers: int = 3
-    #: layer norms in the gated perceptrons and before the readout
+    #: whether there are layer norms in the gated perceptrons and before the readout
     norm: bool = True
-    #: whether sums of messages get a bias
+    #: whether the linear layers for sums of messages have a bias
     message_bias: bool = False
 
     def __post_init__(self) -> None:
@@ -70,8 +71,10 @@ class CHGNetConfig:
 
 
 class BesselBasis(nn.Module):
-    """ẽ_n(r) = sqrt(2/r_c) sin(f_n r/r_c)/r u(r), with f_n = nπ to begin with and trained on; u is the polynomial
-    envelope. [E] -> [E, radial]."""
+    """ẽ_n(r) = sqrt(2/r_c) sin(f_n r/r_c)/r u(r), with trainable frequencies f_n, initially nπ; [E] -> [E, radial].
+
+    u is `polynomial_cutoff` with the exponent `power`.
+    """
 
     def __init__(self, radial: int, cutoff: float, power: int) -> None:
         super().__init__()
@@ -88,7 +91,7 @@ class BesselBasis(nn.Module):
 
 
 class FourierBasis(nn.Module):
-    """(1/√2, sin(f_1 θ), …, cos(f_1 θ), …)/√π, with f_n = n to begin with and trained on. [T] -> [T, angular]."""
+    """(1/√2, sin(f_1 θ), …, cos(f_1 θ), …)/√π, with trainable frequencies f_n, initially n; [T] -> [T, angular]."""
 
     def __init__(self, angular: int) -> None:
         super().__init__()
@@ -102,19 +105,19 @@ class FourierBasis(nn.Module):
 
 @dataclass(frozen=True, slots=True)
 class Bonds:
-    """What CHGNet needs of a graph: U bonds made of E edges, C of them close; T angles between close edges."""
+    """Bonds and angles of a graph with E edges: U bonds, C of them within the bond cutoff; T angles between these."""
 
-    edge_index: Tensor  #: [2, E] centre and neighbour
-    bond: Tensor  #: [E] the bond of each edge
-    edge: Tensor  #: [U] an edge of each bond
-    close: Tensor  #: [C] the bonds within the bond cutoff
-    angle_centre: Tensor  #: [T] atom
-    angle_bonds: tuple[Tensor, Tensor]  #: [T] each, positions in `close` of the bonds ij and ik
-    angle_edges: tuple[Tensor, Tensor]  #: [T] each, the edges i -> j and i -> k
+    edge_index: Tensor  #: [2, E] centre and neighbour of each edge
+    bond: Tensor  #: [E] bond of each edge
+    edge: Tensor  #: [U] one edge of each bond
+    close: Tensor  #: [C] bonds within the bond cutoff
+    angle_centre: Tensor  #: [T] central atom of each angle
+    angle_bonds: tuple[Tensor, Tensor]  #: [T] each, positions of the bonds ij and ik in `close`
+    angle_edges: tuple[Tensor, Tensor]  #: [T] each, edges i -> j and i -> k
 
 
 class AtomConvolution(nn.Module):
-    """v'_i = v_i + L Σ_j ẽ^a_ij ⊙ φ(v_i ⊕ e_ij ⊕ v_j)."""
+    """v'_i = v_i + L Σ_j ẽ^a_ij ⊙ φ(v_i ⊕ e_ij ⊕ v_j), with a gated perceptron φ and weights ẽ^a from distances."""
 
     def __init__(self, config: CHGNetConfig) -> None:
         super().__init__()
@@ -130,12 +133,12 @@ class AtomConvolution(nn.Module):
         return self.apply_messages(atoms, scatter_sum(messages, centre, len(atoms)))
 
     def apply_messages(self, atoms: Tensor, total: Tensor) -> Tensor:
-        """v + L total."""
+        """Return v + L total, with the sums of messages `total` [N, units]."""
         return atoms + self.out(total)
 
 
 class BondConvolution(nn.Module):
-    """e'_ij = e_ij + L Σ_k ẽ^b_ij ⊙ ẽ^b_ik ⊙ φ(e_ij ⊕ e_ik ⊕ a_ijk ⊕ v_i); both ends of a bond are centres i."""
+    """e'_ij = e_ij + L Σ_k ẽ^b_ij ⊙ ẽ^b_ik ⊙ φ(e_ij ⊕ e_ik ⊕ a_ijk ⊕ v_i); the sum includes the angles at both ends."""
 
     def __init__(self, config: CHGNetConfig) -> None:
         super().__init__()
@@ -149,12 +152,12 @@ class BondConvolution(nn.Module):
         close = bonds.index_select(0, index.close)
         inputs = (close, ij), (close, ik), (angles, None), (atoms, index.angle_centre)
         messages = self.message(*inputs, weights=weights.index_select(0, ik))
-        # a bond's own weight is the same in all its messages
+        # the weight of the bond ij is common to all its messages
         total = scatter_sum(messages, ij, len(close)) * weights
         return self.apply_messages(bonds, total, index.close)
 
     def apply_messages(self, bonds: Tensor, total: Tensor, close: Tensor) -> Tensor:
-        """e + L total, where total is that of the close bonds only; a bias goes to all."""
+        """Return e + L total, with the sums of the close bonds [C, units]; a bias is added to all bonds."""
         if self.out.bias is None:
             return bonds.index_add(0, close, self.out(total))
         return bonds + self.out(torch.zeros_like(bonds).index_add(0, close, total))
@@ -175,7 +178,7 @@ class AngleUpdate(nn.Module):
 
 
 class CHGNet(EnergyModel):
-    """E_i = MLP(norm(v_i)); magnetic moments m_i = |w · v_i + b| before the last convolution."""
+    """E_i = MLP(norm(v_i)); magnetic moments m_i = |w · v_i + b|, with v_i before the last atom convolution."""
 
     config: CHGNetConfig
 
@@ -202,7 +205,7 @@ class CHGNet(EnergyModel):
 
     @property
     def hops(self) -> int | None:
-        # the bonds of an atom know of the angles at their other end, as far away as that end's own messages
+        # bond features depend on the angles at both ends, which reach no farther than the messages of the atoms there
         return self.config.convolutions
 
     def forward(self, graph: Graph) -> AtomicOutput:
@@ -236,15 +239,15 @@ class CHGNet(EnergyModel):
         return self.config.units % SIMD_WIDTH == 0
 
     def memory(self, size: GraphSize) -> int:
-        # each convolution keeps what it reads of bonds, of angles and (five sources, twice as wide) of atoms; besides
-        # these, embeddings, gradients, and the gradients of gathered rows; factors fitted to 2, 4 and 6 convolutions
+        # each convolution stores its inputs from bonds, angles and atoms (five inputs of double width); in addition,
+        # there are embeddings, gradients, and gradients of gathered rows; factors fitted for 2, 4 and 6 convolutions
         convolutions, units = self.config.convolutions, self.config.units
         rows = (6.4 + 1.3 * convolutions) * size.edges + 1.3 * (1 + convolutions) * size.triplets
         rows += (18 + 10 * convolutions) * size.atoms
         return round(rows * units * self.magmom.weight.itemsize)
 
     def bonds(self, graph: Graph, distances: Tensor) -> Bonds:
-        """Bonds and angles of a graph that has triplets."""
+        """Return the bonds and angles of a graph with triplets; `distances` [E] are the lengths of its edges."""
         bond, edge = undirected(graph)
         close = torch.nonzero(distances.index_select(0, edge) < self.config.bond_cutoff).squeeze(-1)
         place = torch.full_like(edge, -1).index_copy(0, close, torch.arange(len(close), device=close.device))

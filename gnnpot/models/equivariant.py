@@ -1,11 +1,11 @@
-"""What equivariant message passing of the NequIP kind is made of; SevenNet and Nequix are built of it.
+"""Layers of equivariant message passing in the style of NequIP, from which SevenNet and Nequix are built.
 
     layer = Layer((128,), (128, 64, 32), lmax=2, options=LayerOptions(radial=(8, 64, 64)))
 
-Features of an atom are tensors of angular momentum l = 0, 1, …: a list over l of arrays [N, 2l+1, channels[l]], the
-channels last. In each layer they are mixed among channels, multiplied with the spherical harmonics of the edges,
-summed over neighbours, mixed again and gated. They turn with the structure. Batzner et al., Nat. Commun. 13, 2453
-(2022), NequIP.
+The features of an atom are tensors of angular momentum l = 0, 1, …, which rotate with the structure. They are a list
+over l of arrays [N, 2l+1, channels[l]]. Each layer applies a linear layer to the channels, multiplies the features with
+the spherical harmonics of the edges, sums over neighbours, and applies another linear layer and a gated nonlinearity.
+Source: Batzner et al., Nat. Commun. 13, 2453 (2022), NequIP.
 """
 
 import math
@@ -36,32 +36,32 @@ Features = list[Tensor]
 
 
 class AtomsByElement:
-    """Which atoms of a graph are of which element; sorted when it is asked for, since counting waits for a GPU."""
+    """Atoms of a graph, grouped by element; computed on first use, because counting synchronises a GPU."""
 
     def __init__(self, species: Tensor, elements: int) -> None:
-        """`species` [N], index of each atom's element."""
+        """`species` [N] is the index of the element of each atom, `elements` the number of elements."""
         self.species, self.elements = species, elements
 
     @cached_property
     def order(self) -> Tensor:
-        """[N] atoms, those of one element side by side."""
+        """[N] indices of the atoms, sorted by element."""
         return torch.argsort(self.species, stable=True)
 
     @cached_property
     def places(self) -> Tensor:
-        """[N] where each atom stands in `order`."""
+        """[N] position of each atom in `order`."""
         return torch.argsort(self.order)
 
     @cached_property
     def counts(self) -> list[int]:
-        """[elements] atoms of each."""
+        """[elements] number of atoms of each element."""
         return torch.bincount(self.species, minlength=self.elements).tolist()
 
 
 class ChannelLinear(nn.Module):
-    """y_l = x_l W_l / sqrt(inputs): mixes the channels of each l; with a bias for l = 0.
+    """y_l = x_l W_l / sqrt(inputs): linear layer on the channels of each l, with an optional bias for l = 0.
 
-    With `elements`, an atom's weights are W_l + D_Z,l; the deviations D of its element are 0 to begin with.
+    If `elements` is not 0, the weights of an atom are W_l + D_Z,l with deviations D of its element, initially 0.
     """
 
     def __init__(
@@ -76,14 +76,14 @@ class ChannelLinear(nn.Module):
 
     @property
     def matrices(self) -> list[Tensor]:
-        """W_l / sqrt(inputs), or, if elements have their own, [elements, inputs, outputs]."""
+        """W_l / sqrt(inputs) [inputs, outputs] for each l; [elements, inputs, outputs] if elements have deviations."""
         weights: Iterable[Tensor] = self.weights
         if self.deviations is not None:
             weights = (w + d for w, d in zip(self.weights, self.deviations, strict=True))
         return [w / math.sqrt(w.shape[-2]) for w in weights]
 
     def forward(self, features: Features, atoms: AtomsByElement | None = None) -> Features:
-        """`atoms` are needed if elements have matrices of their own."""
+        """Apply the layer; `atoms` is required if elements have deviations."""
         pairs = zip(features, self.matrices, strict=False)
         mixed = [x @ w if w.ndim == 2 else _mixed_by_element(x, w, atoms) for x, w in pairs]
         if self.bias is not None:
@@ -92,7 +92,7 @@ class ChannelLinear(nn.Module):
 
 
 def _mixed_by_element(x: Tensor, matrices: Tensor, atoms: AtomsByElement | None) -> Tensor:
-    """x_i W_Z(i), x [N, m, inputs], `matrices` [elements, inputs, outputs]."""
+    """x_i W_Z(i) for x [N, m, inputs] and `matrices` [elements, inputs, outputs]."""
     if atoms is None:
         raise TypeError("each element has its own matrix: say which atoms are of which")
     parts = x.index_select(0, atoms.order).split(atoms.counts)
@@ -101,9 +101,9 @@ def _mixed_by_element(x: Tensor, matrices: Tensor, atoms: AtomsByElement | None)
 
 
 class RadialNetwork(nn.Sequential):
-    """Perceptron without biases from radial functions to the weights of the products, [E, radial] -> [E, weights].
+    """Perceptron from radial functions to the weights of the tensor product, [E, radial] -> [E, weights].
 
-    Without radial functions there are no weights: edges beyond the cutoff count for nothing.
+    It has no biases, so that the weights are zero where the radial functions are zero, at and beyond the cutoff.
     """
 
     def __init__(self, widths: list[int]) -> None:
@@ -121,11 +121,12 @@ class RadialNetwork(nn.Sequential):
 
 
 class Convolution(nn.Module):
-    """m_i = 1/d Σ_j x_j ⊗ Y(r_ij) with weights from the distances, NequIP's eq. 8:
+    """Tensor product of features and spherical harmonics, summed over neighbours, eq. 8 of NequIP:
 
         m_i^(l3) = 1/d Σ_j w_p(r_ij) ⊙ Σ C x_j^(l1) Y^(l2)(r̂_ij),   for each path p = (l1, l2, l3),
 
-    where ⊙ is by channels. The results of paths with the same l3 stand side by side as channels.
+    where ⊙ multiplies channel by channel, w_p are weights from the distance, C are coupling constants, and d is the
+    `denominator`. The results of paths with the same l3 are side by side as channels.
     """
 
     denominator: Tensor
@@ -133,7 +134,7 @@ class Convolution(nn.Module):
     def __init__(
         self, inputs: tuple[int, ...], lmax_filter: int, lmax_out: int, radial: Sequence[int], *, parity: bool = False
     ) -> None:
-        """`radial`: how many radial functions there are, and the hidden widths of the perceptron."""
+        """`radial` has the number of radial functions, followed by the hidden widths of the perceptron."""
         super().__init__()
         self.inputs, self.lmax_out = inputs, lmax_out
         self.paths = coupling_paths(len(inputs) - 1, lmax_filter, lmax_out, parity=parity)
@@ -142,11 +143,11 @@ class Convolution(nn.Module):
         self.outputs = tuple(
             sum(w for w, path in zip(self.widths, self.paths, strict=True) if path[2] == l) for l in range(lmax_out + 1)
         )
-        #: d; a function of the number of neighbours of an average atom
+        #: d, a function of the mean number of neighbours
         self.register_buffer("denominator", torch.tensor(1.0))
 
     def layout(self, dtype: torch.dtype) -> ProductLayout:
-        """How kernels see it."""
+        """Return the layout of features, messages and weights for kernels."""
         return _layout(self.inputs, tuple(self.paths), dtype)
 
     def forward(self, harmonics: Features, radial: Tensor, edge_index: Tensor, features: Features) -> Features:
@@ -161,7 +162,7 @@ def _layout(inputs: tuple[int, ...], paths: tuple[tuple[int, int, int], ...], dt
 
 
 class ElementScales(nn.Module):
-    """y_l = s_Zl ⊙ x_l: a factor for each channel and element, 1 to begin with."""
+    """y_l = s_Zl ⊙ x_l, with a trainable factor for each channel and element, initially 1."""
 
     def __init__(self, elements: int, channels: tuple[int, ...]) -> None:
         super().__init__()
@@ -172,7 +173,7 @@ class ElementScales(nn.Module):
 
 
 class RMSNorm(nn.Module):
-    """`rms_norm` with factors that are trained."""
+    """`rms_norm` with trainable factors."""
 
     def __init__(self, channels: tuple[int, ...], epsilon: float = 1e-12) -> None:
         super().__init__()
@@ -180,22 +181,22 @@ class RMSNorm(nn.Module):
         self.epsilon = epsilon
 
     def forward(self, features: Features) -> Features:
-        """Features of N atoms -> the same shapes."""
+        """Normalise features; the shapes do not change."""
         return rms_norm(features, list(self.factors), self.epsilon)
 
 
 class FeatureProducts(nn.Module):
-    """y_l = x_l + (L_3 P(x))_l: adds products of an atom's own features to them; see `ops/feature_products.py`.
+    """y_l = x_l + (L_3 P(x))_l with the products P of the features of an atom, see `ops/feature_products.py`.
 
-    Products are of the first channels of each l ≥ 1, as many as all of these l have; those of l = 0 are added to the
-    first `scalars` channels.
+    The products use the first channels of each l ≥ 1; their number is the smallest number of channels of these l. The
+    products with l = 0 are added to the first `scalars` channels.
     """
 
     def __init__(self, channels: tuple[int, ...], scalars: int, elements: int = 0) -> None:
-        """`elements`: of how many elements each has a matrix L_3 of its own; 0: one for all."""
+        """`elements` is the number of elements with their own matrix L_3; 0: one matrix for all elements."""
         super().__init__()
         lmax = len(channels) - 1
-        #: channels that products are made of
+        #: number of channels of the products
         self.width = min(channels[1:])
         self.factors = nn.ParameterList(
             nn.Parameter(torch.randn(len(found), self.width) / math.sqrt(len(found)))
@@ -203,7 +204,7 @@ class FeatureProducts(nn.Module):
             if found
         )
         invariants = self.width * (lmax + len(triples(lmax)))
-        #: channels of the products of each l
+        #: number of channels of P for each l
         self.outputs = (invariants, *(self.width for _ in self.factors))
         self.linear = ChannelLinear(self.outputs, (scalars, *channels[1:]), elements=elements)
 
@@ -217,35 +218,35 @@ class FeatureProducts(nn.Module):
 
 @dataclass(frozen=True)
 class LayerOptions:
-    """What the layers of one architecture have in common."""
+    """Options that all layers of a model share."""
 
-    #: how many radial functions there are, and the hidden widths of the perceptron that makes weights of them
+    #: number of radial functions, followed by the hidden widths of the perceptron from these to weights
     radial: tuple[int, ...]
-    #: whether mixed scalars get a bias
+    #: whether the linear layers before and after the convolution have a bias for scalars
     bias: bool = False
-    #: whether features of l have the parity (-1)^l under inversion, or all count as even
+    #: whether features have parity (-1)^l under inversion; otherwise, all features are treated as even
     parity: bool = False
-    #: of how many elements each has factors of its own for what its atoms receive
+    #: number of elements with their own factors s_Z for received messages; 0: no factors
     scaled_elements: int = 0
-    #: of how many elements each has matrices of its own, in all that mixes channels
+    #: number of elements with their own matrices in all linear layers; 0: one matrix for all elements
     mixed_elements: int = 0
-    #: whether features are normalised before they are gated
+    #: whether features are normalised before the gate
     norm: bool = False
-    #: whether products of an atom's own features are added to them before they are gated, where there are any of l > 0
+    #: whether products of an atom's features are added before the gate, in layers whose outputs include l > 0
     products: bool = False
 
 
 class Layer(nn.Module):
     """Interaction block: x' = gate(n(p(s_Z ⊙ L_2 conv(L_1 x) + L_0 x))).
 
-    without s_Z, factors of each element, n, the norm of all features of an atom, and p, which adds products of them,
-    where they are not asked for. The matrices L are of all elements, or each has its own.
+    s_Z are factors of each element, p adds products of the features, and n is the norm of all features of an atom; each
+    of these is optional, see `LayerOptions`. The matrices L are common to all elements, or each element has its own.
     """
 
     def __init__(self, inputs: tuple[int, ...], outputs: tuple[int, ...], lmax: int, options: LayerOptions) -> None:
         super().__init__()
         self.outputs = outputs
-        # each feature with l > 0 gets a scalar, its gate
+        # each channel with l > 0 needs an additional scalar, its gate
         ungated, bias = (sum(outputs), *outputs[1:]), options.bias
         elements = options.mixed_elements
         self.self_connection = ChannelLinear(inputs, ungated, elements=elements)
@@ -258,7 +259,7 @@ class Layer(nn.Module):
         self.norm = RMSNorm(ungated) if options.norm else None
 
     def forward(self, features: Features, atoms: AtomsByElement, convolve: Callable[[Features], Features]) -> Features:
-        """`convolve` is the layer's convolution over the edges of a graph, by either implementation."""
+        """Apply the layer; `convolve` is its convolution over the edges of a graph, in either implementation."""
         total = self.linear_out(convolve(self.linear_in(features, atoms)), atoms)
         if self.scales is not None:
             total = self.scales(total, atoms.species)
@@ -272,16 +273,16 @@ class Layer(nn.Module):
 
 
 class EquivariantModel(EnergyModel):
-    """Base of SevenNet and Nequix: layers of features that turn with the structure; energies linear in the last.
+    """Base class of SevenNet and Nequix: equivariant layers, and energies that are linear in the last scalars.
 
-    An architecture fills `layers`, and says what features an atom of each element begins with (`first_features`), how
-    the radial functions look (`radial_basis`), and how energies are read from the last layer's scalars (`readouts`).
+    A subclass sets `layers`, and defines the initial features of each element (`first_features`), the radial functions
+    (`radial_basis`), and the linear layers from the last scalars to the energy (`readouts`).
     """
 
     layers: "ModuleList[Layer]"
-    #: the highest l of harmonics
+    #: highest l of the spherical harmonics
     lmax: int
-    #: Å where the radial functions have a curvature that jumps within the cutoff; 0: nowhere
+    #: Å, distance within the cutoff at which the curvature of the radial functions is discontinuous; 0 if there is none
     kink: float = 0.0
 
     @property
@@ -295,15 +296,15 @@ class EquivariantModel(EnergyModel):
         return max(sizes, default=0) * dtype.itemsize
 
     def first_features(self) -> Tensor:
-        """[elements, channels]."""
+        """Return the initial scalars of each element, [elements, channels]."""
         raise NotImplementedError
 
     def radial_basis(self, distances: Tensor) -> Tensor:
-        """[E] Å -> [E, radial functions]."""
+        """Return the radial functions [E, radial] at distances [E] in Å."""
         raise NotImplementedError
 
     def readouts(self) -> Sequence[ChannelLinear]:
-        """The linear layers, one after the other, from scalars to an energy."""
+        """Return the sequence of linear layers from scalars to an energy."""
         raise NotImplementedError
 
     def forward(self, graph: Graph) -> AtomicOutput:
@@ -320,19 +321,20 @@ class EquivariantModel(EnergyModel):
         dtype = self.layers[0].convolution.denominator.dtype
         kept, widest = 0, 0
         for layer in self.layers:
-            # of each layer what it was given, what its atoms send, and what is gated, without and with products of it
+            # each layer stores its input, the features that atoms send, and the input of the gate; the latter also
+            # without products, if the layer has any
             given = layer.convolution.layout(dtype).features.size
             totals = Rows([list(layer.outputs), *([c] for c in layer.outputs[1:])]).size
             kept += 2 * given + totals * (1 if layer.products is None else 2)
             widest = max(widest, given)
-        # gradients of what was given and, in each thread, of what was sent
+        # gradients with respect to the input and, for each thread, to the features that were sent
         numbers = kept + (1 + torch.get_num_threads()) * widest
-        # vector, distance and harmonics of an edge; gradients of the harmonics, which hold the distance's, and vector
+        # vector, distance and harmonics of an edge; gradients of harmonics (including that of the distance) and vector
         of_an_edge = 2 * padded((self.lmax + 1) ** 2) + 7
         return (numbers * size.atoms + of_an_edge * size.edges) * dtype.itemsize
 
     def _atoms(self, graph: Graph, operators: "EquivariantModel | BondConvolutions") -> AtomicOutput:
-        """Energies of the atoms; the convolutions are those of `operators`."""
+        """Compute the energies of the atoms with the convolutions of `operators`."""
         vectors = graph.edge_vectors
         harmonics = spherical_harmonics(vectors, self.lmax)
         distances = torch.linalg.vector_norm(vectors, dim=-1)
@@ -347,13 +349,13 @@ class EquivariantModel(EnergyModel):
     def convolutions(
         self, graph: Graph, distances: Tensor, harmonics: Features
     ) -> Iterator[Callable[[Features], Features]]:
-        """Each layer's convolution: features of the atoms -> messages."""
+        """Yield the convolution of each layer: features of the atoms -> messages."""
         radial = self.radial_basis(distances)
         for layer in self.layers:
             yield partial(layer.convolution, harmonics, radial, graph.edge_index)
 
     def set_denominators(self, graphs: Iterable[Graph], power: float) -> None:
-        """Set the denominators of the sums over neighbours to a power of the mean number of neighbours."""
+        """Set the denominators of the convolutions to a power of the mean number of neighbours in `graphs`."""
         edges, atoms = 0, 0
         for graph in graphs:
             edges += int((graph.edge_vectors.norm(dim=-1) < self.cutoff).sum())

@@ -1,7 +1,7 @@
 """High-dimensional neural network potential (Behler & Parrinello 2007; Behler 2011, 2021).
 
-Each atom's surroundings are described by symmetry functions G (`symmetry_functions`), scaled, and given to a small
-network of its element, whose output is the atom's energy:
+The environment of each atom is described by symmetry functions G (`symmetry_functions`). They are scaled and passed to
+the neural network of the element of the atom, whose output is the energy of the atom:
 
     x_i = factor G_i + constant                       (scaling, per element and function; set from the training data)
     h^1 = f(W^1 x_i + b^1),  h^l = f(W^l h^(l-1) + b^l),  E_i = W^L h^(L-1) + b^L
@@ -11,7 +11,8 @@ network of its element, whose output is the atom's energy:
 | G        | `descriptors`        | [N, D]                   |
 | W^l, b^l | `weights`, `biases`  | [S, in, out], [S, 1, out]|
 
-for S elements, whose networks are evaluated at once: atoms are sorted into [S, atoms of the commonest element, D].
+for S elements. The networks of all elements are evaluated together, on atoms sorted into [S, largest number of atoms of
+an element, D].
 """
 
 import copy
@@ -52,8 +53,8 @@ _ACTIVATIONS: dict[Activation, Callable[[Tensor], Tensor]] = {
     "linear": lambda x: x,
 }
 
-#: A symmetry function that varies less than this over the training data is switched off: there is nothing to learn
-#: from it, and dividing by its range would blow up what little it says elsewhere.
+#: A symmetry function that varies less than this over the training data is switched off: it has no information, and
+#: division by its range would amplify small values in other structures.
 _MIN_SPREAD = 1e-6
 
 
@@ -62,16 +63,17 @@ class HDNNPConfig:
     """Options of `HDNNP`."""
 
     architecture: Literal["hdnnp"] = "hdnnp"
-    elements: tuple[str, ...] = ()  #: symbols of the elements; left empty in training, they are those of the data
-    symmetry_functions: tuple[SymmetryFunction, ...] = ()  #: each function by itself; empty: `symmetry_set` is taken
-    #: the functions by a rule, for the elements that there are
+    elements: tuple[str, ...] = ()  #: chemical symbols; if empty, training takes the elements of the data
+    symmetry_functions: tuple[SymmetryFunction, ...] = ()  #: explicit list of functions; if empty, see `symmetry_set`
+    #: rule that generates the functions for the elements
     symmetry_set: SymmetrySet = field(default_factory=ChosenSet)
-    hidden: tuple[int, ...] = (30, 30)  #: nodes of the hidden layers
-    activation: Activation | tuple[Activation, ...] = "tanh"  #: of all hidden layers, or of each
-    #: x = G; minmax (G - min)/(max - min); center G - mean; minmax_center (G - mean)/(max - min); sigma (G - mean)/σ
+    hidden: tuple[int, ...] = (30, 30)  #: numbers of nodes of the hidden layers
+    activation: Activation | tuple[Activation, ...] = "tanh"  #: activation function of all hidden layers, or of each
+    #: scaled symmetry functions x: "none" G; "minmax" (G - min)/(max - min); "center" G - mean; "minmax_center"
+    #: (G - mean)/(max - min); "sigma" (G - mean)/σ
     scaling: Scaling = "sigma"
-    scale_min: float = 0.0  #: x becomes scale_min + (scale_max - scale_min) x where it is divided by something
-    scale_max: float = 1.0  #: see `scale_min`; above it
+    scale_min: float = 0.0  #: x becomes scale_min + (scale_max - scale_min) x, except with "none" and "center"
+    scale_max: float = 1.0  #: see `scale_min`; must be larger
 
     def __post_init__(self) -> None:
         if not 1 <= len(self.hidden) <= MAX_DEPTH:
@@ -86,7 +88,10 @@ class HDNNPConfig:
 
 
 class HDNNP(EnergyModel):
-    """Behler's potential. `backend` chooses between compiled and reference implementations; see `symmetry`."""
+    """High-dimensional neural network potential; `backend` selects compiled or reference symmetry functions.
+
+    See `symmetry.SymmetryDescriptor` for the backends.
+    """
 
     factor: Tensor
     constant: Tensor
@@ -102,7 +107,7 @@ class HDNNP(EnergyModel):
         self.config = config
         self.descriptor = SymmetryDescriptor(functions, self.elements)
         species, width = len(self.elements), self.descriptor.width
-        # padding, where an element has fewer functions than `width`, is multiplied by zero
+        # where an element has fewer functions than `width`, the padding is multiplied by zero
         used = torch.zeros(species, width)
         for s, count in enumerate(self.descriptor.counts):
             used[s, :count] = 1
@@ -139,9 +144,9 @@ class HDNNP(EnergyModel):
         return torch.float64 if self.has_kernels and (of_angles or not known) else None
 
     def reset_parameters(self) -> None:
-        """Weights of variance 2/(in + out), biases 0 (Glorot & Bengio 2010).
+        """Initialise weights with variance 2/(in + out) and biases with 0 (Glorot & Bengio 2010).
 
-        The last layer is ten times smaller, so that energies begin near zero.
+        The standard deviation of the last layer is ten times smaller, so that initial energies are near zero.
         """
         for layer, weight in enumerate(self.weights):
             last = layer == len(self.weights) - 1
@@ -162,7 +167,7 @@ class HDNNP(EnergyModel):
         return AtomicOutput(energies=self._energies(self.descriptor(graph, species), species))
 
     def _energies(self, g: Tensor, species: Tensor) -> Tensor:
-        """The networks of all atoms, [N], for their symmetry functions [N, D]."""
+        """Evaluate the networks: energies [N] from symmetry functions `g` [N, D]."""
         descriptors, index = _by_species(g, species, len(self.elements))
         x = torch.addcmul(self.constant.double()[:, None], descriptors, self.factor.double()[:, None])
         x = x.to(self.weights[0].dtype)
@@ -172,12 +177,14 @@ class HDNNP(EnergyModel):
         return energies if index is None else energies.index_select(0, index)
 
     def memory(self, size: GraphSize) -> int:
-        # the vectors, their gradient and that times the scale; what a thread needs besides
+        # edge vectors, their gradient, and the scaled gradient; temporary arrays of a thread
         return 9 * size.edges * self.weights[0].element_size() + 250_000
 
     def energies_and_gradient(self, graph: Graph, *, create_graph: bool = False) -> tuple[AtomicOutput, Tensor]:
-        """By compiled kernels, on the processor; for a loss, without calculating a symmetry function of a graph for
-        which `precompute` has done so."""
+        """See `EnergyModel`. Uses compiled kernels on the CPU.
+
+        With `create_graph`, symmetry functions that `precompute` has added to the graph are not calculated again.
+        """
         if create_graph:
             return self._differentiable(graph)
         if self.backend == "reference" or graph.edge_vectors.device.type != "cpu":
@@ -187,14 +194,14 @@ class HDNNP(EnergyModel):
         return AtomicOutput(energies=energies, extrapolation_count=count), gradient
 
     def precompute(self, graph: Graph) -> Graph:
-        """With the symmetry functions and their derivatives, `descriptors` [N, D] and `jacobian` [E, 3, D].
+        """Return a graph with symmetry functions `descriptors` [N, D] and their derivatives `jacobian` [E, 3, D].
 
-        Unchanged for the reference implementation, which PyTorch differentiates.
+        With the reference backend, which PyTorch differentiates, the graph is returned unchanged.
         """
         if self.backend == "reference":
             return graph
         graph = copy.copy(graph)
-        # the processor does this, wherever the model is by then
+        # always on the CPU, even if the model is on another device
         species = self.element_index.cpu()[graph.numbers]
         graph.descriptors, graph.jacobian = self.descriptor.with_jacobian(graph, species, self.weights[0].dtype)
         return graph
@@ -205,7 +212,7 @@ class HDNNP(EnergyModel):
         return self.descriptor.width * (8 * atoms + 3 * self.weights[0].element_size() * edges)
 
     def _differentiable(self, graph: Graph) -> tuple[AtomicOutput, Tensor]:
-        """`energies_and_gradient` for a loss."""
+        """`energies_and_gradient` with `create_graph`."""
         if graph.get("jacobian") is None:
             return super().energies_and_gradient(graph, create_graph=True)
         descriptors = graph.descriptors.detach().requires_grad_()
@@ -217,12 +224,12 @@ class HDNNP(EnergyModel):
 
     @torch.no_grad()
     def descriptors(self, graph: Graph) -> Tensor:
-        """G [N, D] float64, not scaled."""
+        """Return the symmetry functions G [N, D], float64, not scaled."""
         return self.descriptor(graph, self.species(graph.numbers))
 
     @torch.no_grad()
     def extrapolation(self, graph: Graph) -> Tensor:
-        """How many symmetry functions of each atom are outside the range of the training data, [N]."""
+        """Return the number of symmetry functions of each atom that are outside the range of the training data, [N]."""
         species = self.species(graph.numbers)
         return self._count_outside(self.descriptor(graph, species), species)
 
@@ -231,24 +238,27 @@ class HDNNP(EnergyModel):
         return ((g < low[species]) | (g > high[species])).sum(dim=1)
 
     def _with_extrapolation_count(self, graph: Graph) -> AtomicOutput:
-        """`forward`, and what `extrapolation` says."""
+        """`forward`, with the result of `extrapolation` as `extrapolation_count`."""
         species = self.species(graph.numbers)
         g = self.descriptor(graph, species)
         return AtomicOutput(energies=self._energies(g, species), extrapolation_count=self._count_outside(g, species))
 
     def bounds(self) -> tuple[Tensor, Tensor]:
-        """Ends of the range of the training data, [S, D] float64, with room for rounding: of themselves to single
-        precision, and of functions that are calculated in it."""
+        """Return lower and upper bounds of the symmetry functions in the training data, [S, D] each, float64.
+
+        The bounds are widened to allow for rounding, because they are stored, and functions may be calculated, in
+        single precision.
+        """
         low, high = self.minimum.double(), self.maximum.double()
         slack = 1e-6 * torch.maximum(low.abs(), high.abs())
         if self.weights[0].dtype != torch.float64:
-            # tails of Gaussians, which are as good as zero, have no digits that are right
+            # the nearly vanishing tails of Gaussians have no correct digits
             slack = 20 * slack + 1e-4 * (high - low) + 1e-12
         return low - slack, high + slack
 
     @torch.no_grad()
     def fit_statistics(self, graphs: Iterable[Graph]) -> None:
-        """Set the scaling, and the range that `extrapolation` compares with, from the training data."""
+        """Set the scaling, and the range for `extrapolation`, from the training data."""
         device, shape = self.factor.device, self.factor.shape
         count = torch.zeros(shape[0], 1, dtype=torch.float64, device=device)
         mean, square = (torch.zeros(shape, dtype=torch.float64, device=device) for _ in range(2))
@@ -277,10 +287,15 @@ class HDNNP(EnergyModel):
         min_spread: float = 0.0,
         seen: Tensor | None = None,
     ) -> None:
-        """Scale by these statistics of the symmetry functions, [S, D] each, as the configuration says.
+        """Set scaling and range from statistics of the symmetry functions, according to the configuration.
 
-        Functions whose spread is not above `min_spread` are switched off; elements that are not `seen` [S] keep
-        what they have.
+        Args:
+            low: Minimum, [S, D].
+            high: Maximum, [S, D].
+            mean: Mean, [S, D].
+            sigma: Standard deviation, [S, D].
+            min_spread: Functions whose spread does not exceed it are switched off.
+            seen: [S] bool, elements whose values are set; the others keep theirs. `None`: all.
         """
         kind = self.config.scaling
         spread = {"sigma": sigma, "minmax": high - low, "minmax_center": high - low}.get(kind, torch.ones_like(mean))
@@ -300,7 +315,10 @@ class HDNNP(EnergyModel):
 
 
 def _by_species(x: Tensor, species: Tensor, count: int) -> tuple[Tensor, Tensor | None]:
-    """Rows [N, D] as [S, largest number of atoms of a species, D], zeros where there is no atom, and where each is."""
+    """Sort rows [N, D] into [S, largest number of atoms of a species, D], padded with zeros.
+
+    Also returns the position [N] of each atom in the flattened result; `None` if there is only one species.
+    """
     if count == 1:
         return x[None], None
     order = torch.argsort(species, stable=True)

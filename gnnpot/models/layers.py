@@ -1,4 +1,4 @@
-"""Layers that several architectures share."""
+"""Layers of several architectures."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Generic, TypeVar
@@ -25,12 +25,12 @@ else:
 
 
 class GatherLinear(nn.Module):
-    """A linear layer on concatenated rows that come from different places, without building the concatenation:
+    """Linear layer on the concatenation of gathered rows, without building the concatenation:
 
         y_e = Σ_k W_k (x_k)[index_k(e)] + b
 
-    The product with x_k is done once for each of its rows, not once for each e that reads it, and the sum is the same.
-    Each input is a pair: x_k [M_k, dims[k]] and the index [E] of its rows (`None`: rows in order). y [E, out].
+    The product with W_k is computed once for each row of x_k, not for each e that gathers the row. Each input is a pair
+    of x_k [M_k, dims[k]] and the index [E] of its rows; `None` as index means all rows in order. y is [E, out_dim].
     """
 
     def __init__(self, dims: Sequence[int], out_dim: int) -> None:
@@ -50,9 +50,10 @@ class GatherLinear(nn.Module):
 class GatedMLP(nn.Module):
     """Gated perceptron, Chen & Ong 2022, eq. 5: φ(x) = (ξ_L ∘ … ∘ ξ_1)(x) ⊙ (ζ_L ∘ … ∘ ζ_1)(x).
 
-    Every ξ and ζ is a linear layer followed by SiLU, but the last ζ by a sigmoid and, without `activate_last`, the
-    last ξ by nothing. `first` replaces both first linear layers, with its two halves side by side (for `GatherLinear`).
-    With `norm`, a layer norm stands before the last functions (Deng et al. 2023, CHGNet). The result is ⊙ `weights`.
+    Each ξ and ζ is a linear layer followed by SiLU, except that the last ζ is followed by a sigmoid, and, without
+    `activate_last`, the last ξ has no activation. With `norm`, there are layer norms before the last activations (Deng
+    et al. 2023, CHGNet). `first` replaces the first linear layers of ξ and ζ, with their outputs side by side (for
+    `GatherLinear`). If `weights` [M, dims[-1]] are given, the result is multiplied by them.
 
     Shapes: x [M, dims[0]] -> [M, dims[-1]].
     """
@@ -78,11 +79,11 @@ class GatedMLP(nn.Module):
 
     @property
     def first_linear(self) -> nn.Linear:
-        """Both first linear layers, also where they read gathered rows."""
+        """The linear layer that combines the first layers of ξ and ζ."""
         return self.first.linear if isinstance(self.first, GatherLinear) else self.first
 
     def first_weights(self) -> tuple[Tensor, ...]:
-        """The columns of the first layers that belong to each of the gathered inputs."""
+        """The columns of `first_linear.weight` for each of the gathered inputs."""
         dims = self.first.dims if isinstance(self.first, GatherLinear) else (self.first.in_features,)
         return self.first_linear.weight.split(dims, dim=1)
 
@@ -90,7 +91,7 @@ class GatedMLP(nn.Module):
         x = self.first(*inputs)
         value, gate = x.chunk(2, dim=-1)
         for k, (layer, gate_layer) in enumerate(zip(self.layers, self.gates, strict=True)):
-            # as long as both halves are one array, it is one function of it
+            # both halves are still one array: one call of silu is enough
             value, gate = silu(x).chunk(2, dim=-1) if k == 0 else (silu(value), silu(gate))
             value, gate = layer(value), gate_layer(gate)
         if self.norms is not None:
@@ -102,5 +103,5 @@ class GatedMLP(nn.Module):
 
 
 def scatter_sum(values: Tensor, index: Tensor, size: int) -> Tensor:
-    """Sum rows of `values` [M, …] that share an `index` [M] into [size, …]."""
+    """Sum the rows of `values` [M, …] with the same `index` [M]; the result is [size, …]."""
     return values.new_zeros(size, *values.shape[1:]).index_add(0, index, values)

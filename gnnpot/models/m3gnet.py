@@ -1,16 +1,16 @@
 """M3GNet: materials graph network with three-body interactions.
 
-Chen & Ong, Nat. Comput. Sci. 2, 718 (2022); "eq." is an equation of that paper's Methods.
+Source: Chen & Ong, Nat. Comput. Sci. 2, 718 (2022); "eq." refers to the equations of its Methods section.
 
     model = M3GNet(M3GNetConfig(elements=("Na", "Cl")))
     model(graph).energies
 
-Each block first mixes the angles at an atom into its edges (three-body), then lets edges and atoms update each other
-(graph convolution). The sum over triplets in the three-body step is never written out: by the addition theorem
+Each block updates the edges from the angles at their centre (three-body step), and then edges and atoms from each other
+(graph convolution). The three-body step does not sum over triplets explicitly. With the addition theorem
 
     P_l(r̂_ij · r̂_ik) = 4π/(2l+1) Σ_m Y_lm(r̂_ij) Y_lm(r̂_ik)
 
-it is a sum over the edges of an atom, projected back on each edge, at a cost linear in the number of edges.
+it sums over the edges of an atom and projects the sum back onto each edge. The cost is linear in the number of edges.
 """
 
 import math
@@ -35,30 +35,30 @@ from gnnpot.ops.simd.vectors import SIMD_WIDTH
 
 @dataclass(frozen=True)
 class M3GNetConfig:
-    """Sizes of an M3GNet; the defaults are the published ones."""
+    """Options of `M3GNet`; the defaults are the published ones."""
 
     architecture: Literal["m3gnet"] = "m3gnet"
-    #: symbols of the elements; left empty in training, they are those of the data
+    #: chemical symbols; if empty, training takes the elements of the data
     elements: tuple[str, ...] = ()
     #: width of all features
     units: int = 64
-    #: width within the perceptrons of the convolutions and of the readout; `None`: that of the features
+    #: hidden width of the perceptrons in the convolutions and the readout; `None`: `units`
     hidden: int | None = None
     #: number of blocks (three-body step and graph convolution)
     blocks: int = 3
-    #: Å, reach of an edge
+    #: Å, cutoff of the edges
     cutoff: float = 5.0
-    #: Å, reach of the edges of a triplet
+    #: Å, cutoff of the edges that form triplets
     three_body_cutoff: float = 4.0
-    #: radial functions of each angular momentum
+    #: number of radial functions for each angular momentum
     max_n: int = 3
-    #: angular momenta l < max_l
+    #: number of angular momenta, l < max_l
     max_l: int = 3
-    #: basis of the edges: "smooth" is the paper's eq. 2, with smooth forces at the cutoff; "spherical_bessel" is what
-    #: matgl's published weights were trained with: their forces jump where an edge leaves the cutoff
+    #: radial functions of the edges: "smooth" is eq. 2 of the paper, with smooth forces at the cutoff;
+    #: "spherical_bessel" belongs to the published weights of matgl, whose forces are discontinuous at the cutoff
     radial_basis: Literal["smooth", "spherical_bessel"] = "smooth"
-    #: R_ln of the three-body step: "spherical_bessel" is the paper's; with "smooth" it is h of number l max_n + n,
-    #: for any l, as in matgl's `use_smooth`
+    #: R_ln of the three-body step: "spherical_bessel" as in the paper; with "smooth", R_ln is h_n of the smooth basis
+    #: with the index l max_n + n, as with matgl's `use_smooth`
     three_body_basis: Literal["spherical_bessel", "smooth"] = "spherical_bessel"
 
     def __post_init__(self) -> None:
@@ -69,7 +69,7 @@ class M3GNetConfig:
 
     @property
     def width(self) -> int:
-        """Width within perceptrons."""
+        """Hidden width of the perceptrons."""
         return self.units if self.hidden is None else self.hidden
 
 
@@ -79,7 +79,7 @@ class ThreeBody(nn.Module):
         ẽ_ij = Σ_k R_ln(r_ik) Y_l0(θ_jik) ⊙ σ(W v_k + b) f_c(r_ij) f_c(r_ik)
         e'_ij = e_ij + g(W̃_2 ẽ_ij) ⊙ σ(W̃_1 ẽ_ij)
 
-    with the addition theorem in place of the sum over triplets; `by_triplets` is the equation as it is printed.
+    `forward` uses the addition theorem instead of the sum over triplets; `by_triplets` is the equation as published.
     """
 
     def __init__(self, config: M3GNetConfig) -> None:
@@ -91,7 +91,7 @@ class ThreeBody(nn.Module):
 
     def forward(self, nodes: Tensor, edges: Tensor, close: "CloseEdges") -> Tensor:
         weights = torch.sigmoid(self.atom(nodes)).index_select(0, close.neighbor) * close.radial
-        # moments of each atom: Σ_k of weights (l, n) times Y_lm
+        # sums of each atom: Σ_k w_ln(k) Y_lm(k)
         mixed = [self._project(weights[:, l * self.max_n : (l + 1) * self.max_n], close, l) for l in range(self.max_l)]
         return edges.index_add(0, close.edges, self.bond(torch.cat(mixed, -1) * close.envelope[:, None]))
 
@@ -106,16 +106,16 @@ class ThreeBody(nn.Module):
             (harmonics[:, :, None] * weights[:, None, :]).flatten(1), close.centre, close.atoms
         ).index_select(0, close.centre)
         total = (harmonics[:, :, None] * moments.view(len(weights), 2 * l + 1, self.max_n)).sum(1)
-        # k = j is no triplet: its angle is 0, where P_l = 1
+        # subtract k = j, which is not a triplet; its angle is 0, where P_l = 1
         return total / norm - norm * weights
 
     def by_triplets(self, nodes: Tensor, edges: Tensor, close: "CloseEdges", pairs: Tensor) -> Tensor:
-        """The same from an explicit list of triplets: `pairs` [2, T] of close edges (i, j), (i, k)."""
+        """Same as `forward`, with an explicit list of triplets: `pairs` [2, T] of close edges (i, j), (i, k)."""
         ij, ik = pairs
         cos_theta = (close.directions[ij] * close.directions[ik]).sum(-1)
         angular = zonal_harmonics(cos_theta, self.max_l).repeat_interleave(self.max_n, dim=-1)
         atom_k = torch.sigmoid(self.atom(nodes))[close.neighbor[ik]]
-        # `radial` holds f_c(r_ik) already
+        # `radial` already includes f_c(r_ik)
         terms = close.radial[ik] * angular * atom_k * close.envelope[ij][:, None]
         mixed = scatter_sum(terms, ij, len(close.edges))
         return edges.index_add(0, close.edges, self.bond(mixed))
@@ -123,12 +123,12 @@ class ThreeBody(nn.Module):
 
 @dataclass(frozen=True, slots=True)
 class CloseEdges:
-    """The C edges within the three-body cutoff, and what the three-body steps of all blocks share."""
+    """The C edges within the three-body cutoff, and their functions, which the three-body steps of all blocks share."""
 
-    atoms: int  #: N
-    edges: Tensor  #: [C] the edges that they stand for: themselves, but in `m3gnet_matgl_rows`
-    centre: Tensor  #: [C]
-    neighbor: Tensor  #: [C]
+    atoms: int  #: number of atoms N
+    edges: Tensor  #: [C] edges that the three-body step updates: the close edges, except in `m3gnet_matgl_rows`
+    centre: Tensor  #: [C] central atom
+    neighbor: Tensor  #: [C] neighbour
     directions: Tensor  #: [C, 3] unit vectors
     envelope: Tensor  #: [C] f_c(r)
     radial: Tensor  #: [C, max_l max_n] R_ln(r) f_c(r)
@@ -173,7 +173,7 @@ class M3GNet(EnergyModel):
             self.radial_basis, radial = SmoothBesselBasis(config.max_n, config.cutoff), config.max_n
         else:
             self.radial_basis, radial = spherical, features
-        # scaled by the cutoff of the edges, as in matgl, not by that of the triplets
+        # scaled with the cutoff of the edges, as in matgl, not with the three-body cutoff
         smooth = config.three_body_basis == "smooth"
         self.three_body_basis = SmoothBesselBasis(features, config.cutoff) if smooth else spherical
         self.node_embedding = nn.Embedding(len(self.elements), units)
@@ -211,16 +211,16 @@ class M3GNet(EnergyModel):
 
     def memory(self, size: GraphSize) -> int:
         blocks, units = self.config.blocks, max(self.config.units, self.config.width)
-        # of edges, each block keeps what its two updates read; the embedding, its gradient, the gradients of gathered
-        # rows (twice as wide), and what close edges have
+        # per edge: inputs of the two updates of each block; the embedding and its gradient, the gradients of gathered
+        # rows (of double width), and the functions of close edges
         edges = 2 * blocks + 7
-        # of atoms, each block keeps the four sources of its updates, twice as wide, and two of their features; their
-        # gradients and the readout
+        # per atom: four inputs of the updates of each block, of double width, and two features; their gradients, and
+        # the readout
         atoms = 10 * blocks + 34
         return (edges * size.edges + atoms * size.atoms) * units * self.edge_embedding.weight.itemsize
 
     def close_edges(self, graph: Graph, distances: Tensor) -> CloseEdges:
-        """What the three-body steps need of the edges within the three-body cutoff."""
+        """Select the edges within the three-body cutoff, and compute their functions."""
         cutoff = self.config.three_body_cutoff
         close, rows, sign, centre, neighbor = self.close_rows(graph, distances.detach())
         r = distances.index_select(0, close)
@@ -233,9 +233,11 @@ class M3GNet(EnergyModel):
         return CloseEdges(len(graph.numbers), rows, centre, neighbor, directions, envelope, radial, harmonics)
 
     def close_rows(self, graph: Graph, distances: Tensor) -> tuple[Tensor, Tensor, int, Tensor, Tensor]:
-        """(close edges, the rows that they stand for, the sign of their vectors, centres, neighbours).
+        """Select the edges within the three-body cutoff.
 
-        A close edge stands for itself; in `m3gnet_matgl_rows` it does not.
+        Returns:
+            Close edges [C], the edges [C] that they update, the sign of the edge vectors, centres [C], neighbours [C].
+            A close edge updates itself, except in `m3gnet_matgl_rows`.
         """
         close = torch.nonzero(distances < self.config.three_body_cutoff).squeeze(-1)
         centre, neighbor = (end.index_select(0, close) for end in graph.edge_index)

@@ -1,25 +1,26 @@
-"""M3GNet as matgl up to 4.0 calculates it: the edges of its three-body steps are mixed up.
+"""M3GNet as implemented in matgl up to version 4.0, which confuses the indices of edges in the three-body step.
 
 Example::
 
     model = M3GNetMatglRows(M3GNetMatglRowsConfig(elements=("Na", "Cl"), matgl="2.2"))
 
-matgl up to 4.0 numbers the edges within the three-body cutoff anew, and then reads and writes the rows of *all* edges
-with these numbers. So the k-th close edge lends its direction and length to the three-body term of the k-th edge,
-which may belong to other atoms. The weights of M3GNet-MP-2021.2.8 are small enough for it to go unnoticed (about 1e-4
-eV/atom), but energies depend on the order in which neighbours are listed, and jump by as much where an edge enters the
-cutoff. To give the published numbers, the order must be the same: that of pymatgen's `find_points_in_spheres`, for
-periodic structures, and by atoms for others.
+matgl up to 4.0 renumbers the edges within the three-body cutoff from 0, but uses these numbers as indices of *all*
+edges. The k-th close edge thus contributes its direction and length to the three-body term of the k-th edge, which may
+belong to other atoms. With the weights of M3GNet-MP-2021.2.8 the effect is small (about 1e-4 eV/atom), but energies
+depend on the order of the neighbours, and change discontinuously by this amount when an edge enters the cutoff. To
+reproduce the published energies, edges must be in the order of matgl: that of pymatgen's `find_points_in_spheres` for
+periodic structures, and sorted by atoms for others.
 
-Up to 2.2, matgl also sums messages at the far end of an edge. Weights of one convention mean nothing in another:
+Up to 2.2, matgl also sums messages at the neighbour of an edge instead of the centre. Weights cannot be used with
+another convention than that of their training:
 
-| trained with matgl | messages are summed at | numbers of close edges | our architecture |
+| trained with matgl | messages are summed at | indices of close edges | architecture here |
 |---|---|---|---|
-| up to 2.2 (DGL): all in its GitHub repository, also MatPES v2025.1 | the far end | mixed up | this, "2.2" |
-| 3.0 to 4.0 | the centre | mixed up | this, "4.0" |
-| from 4.1 | the centre | right | `m3gnet` |
+| up to 2.2 (DGL): all in its GitHub repository, also MatPES v2025.1 | the neighbour | confused | this, "2.2" |
+| 3.0 to 4.0 | the centre | confused | this, "4.0" |
+| from 4.1 | the centre | correct | `m3gnet` |
 
-What is trained anew should be an `m3gnet`.
+Use `m3gnet` to train new potentials.
 """
 
 from dataclasses import dataclass
@@ -33,37 +34,37 @@ from torch import Tensor
 from gnnpot.graphs import Graph
 from gnnpot.models.m3gnet import M3GNet, M3GNetConfig
 
-#: Å; an atom this close is the atom itself
+#: Å; pairs at a smaller distance are an atom and itself
 SELF = 1e-8
 
 
 @dataclass(frozen=True)
 class M3GNetMatglRowsConfig(M3GNetConfig):
-    """The options of M3GNet, and which matgl's numbers its rows have."""
+    """Options of `M3GNetMatglRows`: those of M3GNet, and the version of matgl."""
 
     architecture: Literal["m3gnet-matgl-rows"] = "m3gnet-matgl-rows"  # type: ignore[assignment]
-    #: the last version of matgl with these rows: "2.2" for all versions up to it, "4.0" for 3.0 to 4.0
+    #: version of matgl whose convention is used: "2.2" for all versions up to 2.2, "4.0" for 3.0 to 4.0
     matgl: Literal["2.2", "4.0"] = "2.2"
 
 
 class M3GNetMatglRows(M3GNet):
-    """M3GNet with the rows of matgl's three-body steps."""
+    """M3GNet with matgl's indices of edges in the three-body step."""
 
     config: M3GNetMatglRowsConfig
 
     @property
     def hops(self) -> None:
-        # an edge's three-body term is that of another edge, anywhere
+        # the three-body term of an edge can come from any other edge of the structure
         return None
 
     def close_rows(self, graph: Graph, distances: Tensor) -> tuple[Tensor, Tensor, int, Tensor, Tensor]:
-        """As `M3GNet.close_rows`, in matgl's order; where it sums at the far end of an edge, that is its centre."""
+        """`M3GNet.close_rows` in the order of matgl; up to 2.2, centre and neighbour are exchanged."""
         centre, neighbor = graph.edge_index
         reverse = self.config.matgl == "2.2"
         order, structure = matgl_rows(graph, self.cutoff, reverse=reverse)
         inside = distances.index_select(0, order) <= self.config.three_body_cutoff
         counted = torch.cat([order.new_zeros(1), torch.cumsum(inside, 0)])
-        # numbers begin anew in each structure
+        # numbers start from the first edge of each structure
         sizes = torch.bincount(structure, minlength=len(graph.cell))
         first = torch.cumsum(sizes, 0) - sizes
         number = (first - counted[first])[structure] + counted[:-1]
@@ -75,9 +76,9 @@ class M3GNetMatglRows(M3GNet):
 
 
 def matgl_rows(graph: Graph, cutoff: float, *, reverse: bool) -> tuple[Tensor, Tensor]:
-    """(rows [E], structure [E]): our edge for each of matgl's, structure by structure, and the structure of each.
+    """Return the index of each edge of matgl among our edges [E], structure by structure, and its structure [E].
 
-    Where messages are summed at the far end (`reverse`), its edge i -> j is our j -> i.
+    With `reverse`, for versions that sum messages at the neighbour, the edge i -> j of matgl is our edge j -> i.
     """
     first_atom, second_atom = (end.cpu().numpy() for end in graph.edge_index)
     shifts, centre = graph.edge_shifts.cpu().numpy(), first_atom
@@ -102,7 +103,7 @@ def matgl_rows(graph: Graph, cutoff: float, *, reverse: bool) -> tuple[Tensor, T
 
 
 def _listed(positions: np.ndarray, cell: np.ndarray, cutoff: float) -> np.ndarray:
-    """Edges (first atom, second atom, cell) in pymatgen's order, [5, E]."""
+    """Edges (first atom, second atom, cell) in the order of pymatgen, [5, E]."""
     points = np.ascontiguousarray(positions)
     i, j, images, distances = find_points_in_spheres(
         points, points, r=cutoff, pbc=np.ones(3, dtype=np.int64), lattice=np.ascontiguousarray(cell), tol=SELF
@@ -112,7 +113,7 @@ def _listed(positions: np.ndarray, cell: np.ndarray, cutoff: float) -> np.ndarra
 
 
 def _same_order(ours: np.ndarray, theirs: np.ndarray) -> np.ndarray:
-    """The permutation that brings the columns of `ours` into the order of `theirs`; columns it lacks come last."""
+    """Permutation that sorts the columns of `ours` in the order of `theirs`; columns not in `theirs` come last."""
     both = np.concatenate([theirs, ours], axis=1)
     reach = 2 * np.abs(both[2:]).max(initial=0) + 1
     key = (both[0] * (both[1].max(initial=0) + 1) + both[1]) * reach**3

@@ -1,16 +1,16 @@
-"""Nequix: equivariant message passing of the NequIP kind, small, with features of definite parity and a norm.
+"""Nequix: a small equivariant message passing model in the style of NequIP, with parity and a norm.
 
-Koker, Kotak & Smidt, arXiv:2508.16067 (2025); the phonon fine-tuned weights are of arXiv:2601.07742 (2026).
+Source: Koker, Kotak & Smidt, arXiv:2508.16067 (2025); weights fine-tuned on phonons: arXiv:2601.07742 (2026).
 
     model = Nequix(NequixConfig(elements=("Na", "Cl")))
     model(graph).energies
 
-Features are made in layers as `equivariant.py` says. What differs from SevenNet:
+The layers are those of `equivariant.py`. Differences from SevenNet:
 
-- features of l have the parity (-1)^l under inversion, so a product (l1, l2, l3) needs an even l1 + l2 + l3;
-- an atom begins with one scalar for each element, 1 for its own and 0 for the others;
-- before they are gated, all features of an atom are divided by their root mean square;
-- the energy is one linear function of the last scalars, and the radial functions have fixed frequencies.
+- Features have parity (-1)^l under inversion, so products (l1, l2, l3) need an even l1 + l2 + l3.
+- The initial features of an atom are a one-hot encoding of its element.
+- All features of an atom are normalised by an RMS norm (`ops/rms_norm.py`) before the gate.
+- The energy is a linear function of the last scalars (a single layer). The radial functions have fixed frequencies.
 """
 
 import math
@@ -30,20 +30,20 @@ from gnnpot.models.ranges import check_equivariant_sizes
 
 @dataclass(frozen=True)
 class NequixConfig:
-    """Sizes of a Nequix; the defaults are those of the published models."""
+    """Options of `Nequix`; the defaults are those of the published models."""
 
     architecture: Literal["nequix"] = "nequix"
-    #: symbols of the elements; left empty in training, they are those of the data
+    #: chemical symbols; if empty, training takes the elements of the data
     elements: tuple[str, ...] = ()
-    #: number of features of each angular momentum l = 0, 1, …
+    #: number of channels for each angular momentum l = 0, 1, …
     channels: tuple[int, ...] = (128, 64, 32, 32)
     #: number of message passing layers
     layers: int = 4
-    #: Å, reach of an edge
+    #: Å, cutoff of the edges
     cutoff: float = 6.0
     #: exponent of the cutoff function
     cutoff_power: int = 6
-    #: radial functions
+    #: number of radial functions
     radial: int = 8
     #: hidden widths of the perceptron from radial functions to weights
     radial_hidden: tuple[int, ...] = (64, 64)
@@ -53,7 +53,7 @@ class NequixConfig:
 
 
 class Nequix(EquivariantModel):
-    """E_i = L_3 x_i, linear in the last layer's scalars."""
+    """E_i = L_3 x_i, linear in the scalars x_i of the last layer."""
 
     config: NequixConfig
 
@@ -73,12 +73,12 @@ class Nequix(EquivariantModel):
         return (self.readout,)
 
     def radial_basis(self, distances: Tensor) -> Tensor:
-        """2/r_c sin(nπ r/r_c)/r times the cutoff function, [E] -> [E, radial]."""
+        """2/r_c sin(nπ r/r_c)/r f_c(r), with `polynomial_cutoff` f_c; [E] -> [E, radial]."""
         r = distances[:, None]
         frequencies = math.pi / self.cutoff * torch.arange(1, self.config.radial + 1).to(r)
         falling = polynomial_cutoff(r, self.cutoff, self.config.cutoff_power)
         return torch.sin(frequencies * r) * (2 / self.cutoff * falling / r)
 
     def fit_statistics(self, graphs: Iterable[Graph]) -> None:
-        """Set the denominator of the sums over neighbours to the root of the mean number of neighbours."""
+        """Set the denominator of the sums over neighbours to the square root of the mean number of neighbours."""
         self.set_denominators(graphs, power=0.5)

@@ -1,26 +1,27 @@
-"""How large a model may be, so that a damaged or odd configuration is refused before anything is made of it.
+"""Limits of the sizes of models, so that a damaged or unreasonable configuration is rejected before a model is built.
 
-The limits are far beyond what is published, and below what would fill memory or take minutes to build.
+The limits are far beyond the sizes of published models, and below sizes that would fill the memory or take minutes to
+build.
 """
 
 from typing import Any
 
 from gnnpot.config import check_ranges
 
-#: numbers of features, nodes of a layer
+#: channels of features, nodes of a layer
 MAX_WIDTH = 4096
 #: layers and blocks
 MAX_DEPTH = 100
-#: angular momenta
+#: number of angular momenta
 MAX_CHANNELS = 7
-#: Å; reach of edges
+#: Å, range of cutoffs
 LENGTHS = (0.01, 50.0)
 #: symmetry functions of a descriptor
 MAX_FUNCTIONS = 10_000
 
 
 def check_equivariant_sizes(config: Any) -> None:
-    """Raise `ValueError` for sizes of a SevenNet or Nequix that can't be."""
+    """Raise `ValueError` if a size of a SevenNet or Nequix is out of range."""
     if not 1 <= len(config.channels) <= MAX_CHANNELS:
         raise ValueError(f"channels: needs a number for each l, 1 to {MAX_CHANNELS} of them, got {config.channels}")
     if len(config.radial_hidden) > MAX_DEPTH:

@@ -1,11 +1,11 @@
-"""SevenNet: equivariant message passing of the NequIP kind.
+"""SevenNet: equivariant message passing in the style of NequIP.
 
-Park et al., J. Chem. Theory Comput. 20, 4857 (2024); Batzner et al., Nat. Commun. 13, 2453 (2022), NequIP.
+Source: Park et al., J. Chem. Theory Comput. 20, 4857 (2024); Batzner et al., Nat. Commun. 13, 2453 (2022), NequIP.
 
     model = SevenNet(SevenNetConfig(elements=("Na", "Cl")))
     model(graph).energies
 
-Features are made in layers as `equivariant.py` says; all count as even under inversion.
+The layers are those of `equivariant.py`; all features are treated as even under inversion.
 """
 
 import math
@@ -25,37 +25,37 @@ from gnnpot.models.ranges import check_equivariant_sizes
 
 @dataclass(frozen=True)
 class SevenNetConfig:
-    """Sizes of a SevenNet; the defaults are those of 7net-0."""
+    """Options of `SevenNet`; the defaults are those of 7net-0."""
 
     architecture: Literal["sevennet"] = "sevennet"
-    #: symbols of the elements; left empty in training, they are those of the data
+    #: chemical symbols; if empty, training takes the elements of the data
     elements: tuple[str, ...] = ()
-    #: number of features of each angular momentum l = 0, 1, …
+    #: number of channels for each angular momentum l = 0, 1, …
     channels: tuple[int, ...] = (128, 64, 32)
     #: number of message passing layers
     layers: int = 5
-    #: Å, reach of an edge
+    #: Å, cutoff of the edges
     cutoff: float = 5.0
-    #: "xplor" is 1 up to `cutoff_on` (Å), "polynomial" has the exponent `cutoff_power`
+    #: cutoff function: "xplor" is 1 up to `cutoff_on`, "polynomial" has the exponent `cutoff_power`
     cutoff_function: Literal["xplor", "polynomial"] = "xplor"
-    #: Å, where the cutoff function "xplor" begins to fall
+    #: Å, distance at which the cutoff function "xplor" begins to fall
     cutoff_on: float = 4.5
     #: exponent of the cutoff function "polynomial"
     cutoff_power: int = 6
-    #: radial functions
+    #: number of radial functions
     radial: int = 8
     #: hidden widths of the perceptron from radial functions to weights
     radial_hidden: tuple[int, ...] = (64, 64)
-    #: whether mixed scalars get a bias
+    #: whether linear layers have a bias for scalars
     bias: bool = False
-    #: whether each element weighs what its atoms receive; costs nothing, and lets one network tell 90 elements apart
+    #: whether each element has factors for the messages that its atoms receive. No additional cost; lets a small
+    #: network distinguish many elements
     element_scales: bool = False
-    #: whether each element mixes the channels of its atoms by matrices of its own, which include the factors of
-    #: `element_scales`; for few elements. Costs up to a tenth, where atoms of one element seldom
-    #: follow one another
+    #: whether each element has its own matrices in all linear layers; includes the factors of `element_scales`. For few
+    #: elements. Up to a tenth slower if atoms of the same element seldom follow one another
     element_linear: bool = False
-    #: whether products of up to three of an atom's own features are added to them, in all layers but the last: a higher
-    #: order in the atoms around, at a cost for each atom, not for each edge
+    #: whether products of up to three features of an atom are added to its features, in all layers except the last.
+    #: Increases the body order, at a cost per atom instead of per edge
     products: bool = False
 
     def __post_init__(self) -> None:
@@ -70,7 +70,7 @@ class SevenNetConfig:
             )
 
 
-#: sizes of the published models
+#: options of the published models
 PRESETS = {
     "7net-0": SevenNetConfig(),
     "7net-l3i5": SevenNetConfig(channels=(128, 64, 32, 32), cutoff_function="polynomial"),
@@ -79,7 +79,7 @@ PRESETS = {
 
 
 class SevenNet(EquivariantModel):
-    """E_i = L_4 L_3 x_i, linear in the last layer's scalars."""
+    """E_i = L_4 L_3 x_i, linear in the scalars x_i of the last layer."""
 
     config: SevenNetConfig
 
@@ -110,7 +110,10 @@ class SevenNet(EquivariantModel):
         return self.hidden, self.readout
 
     def radial_basis(self, distances: Tensor) -> Tensor:
-        """2/r_c sin(f_n r)/r times the cutoff function, [E] -> [E, radial]; f_n = nπ/r_c to begin with."""
+        """2/r_c sin(f_n r)/r f_c(r), with the cutoff function f_c and trainable frequencies f_n, initially nπ/r_c.
+
+        [E] -> [E, radial].
+        """
         r = distances[:, None]
         if self.config.cutoff_function == "polynomial":
             falling = polynomial_cutoff(r, self.cutoff, self.config.cutoff_power)
@@ -124,8 +127,10 @@ class SevenNet(EquivariantModel):
 
 
 def xplor_cutoff(distances: Tensor, on: float, cutoff: float) -> Tensor:
-    """1 up to `on`, then (r_c² - r²)² (r_c² + 2r² - 3r_on²)/(r_c² - r_on²)³; 0 beyond r_c. Value and slope are
-    continuous."""
+    """f_c = 1 up to r_on = `on`, then (r_c² - r²)² (r_c² + 2r² - 3r_on²)/(r_c² - r_on²)³; 0 beyond r_c = `cutoff`.
+
+    Value and slope are continuous.
+    """
     r2, on2, c2 = distances * distances, on * on, cutoff * cutoff
     falling = (c2 - r2) ** 2 * (c2 + 2 * r2 - 3 * on2) / (c2 - on2) ** 3
     return torch.where(distances < on, 1.0, torch.where(distances < cutoff, falling, 0.0))

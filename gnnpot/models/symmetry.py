@@ -1,4 +1,4 @@
-"""The descriptor of all atoms: symmetry functions arranged for the kernels, with derivatives known to autograd."""
+"""Descriptor of atoms by symmetry functions: groups of functions for the kernels, and derivatives for autograd."""
 
 import threading
 from collections.abc import Callable
@@ -27,19 +27,19 @@ from gnnpot.models.symmetry_functions import (
 from gnnpot.models.symmetry_jacobian import angular_jacobian, radial_jacobian
 from gnnpot.models.symmetry_kernels import JVP, VALUE, VJP, angular_kernel, radial_kernel
 
-#: atoms that are worth the start of a thread
+#: smallest number of atoms per thread; for fewer, starting a thread takes longer than it saves
 _ATOMS_PER_THREAD = 64
 
 
 class SymmetryDescriptor(nn.Module):
     """G [N, D] float64: the symmetry functions of each atom, in the order of `functions_of(functions, its element)`.
 
-    Elements with fewer functions than D have zeros at the end. `counts` says how many each element has.
+    `counts` has the number of functions of each element. Rows of elements with fewer than D functions end with zeros.
 
-    `backend` "fast" takes the compiled kernels on the CPU (and the reference on other devices), "reference" the
-    formulas of `symmetry_functions`. Both can be differentiated once, and once more with respect to everything but the
-    edge vectors, which is what training on forces needs. For second derivatives with respect to positions (Hessians)
-    take "reference": the fast one answers NaN there, so that no wrong number passes for a right one.
+    `backend` "fast" uses the compiled kernels on the CPU (and the reference on other devices), "reference" the formulas
+    of `symmetry_functions`. Both have first derivatives, and mixed second derivatives with respect to edge vectors and
+    the parameters of the networks, as needed for training on forces. Second derivatives with respect to positions
+    (Hessians) need "reference"; "fast" returns NaN for them instead of wrong values.
     """
 
     def __init__(self, functions: tuple[SymmetryFunction, ...], elements: tuple[str, ...]) -> None:
@@ -54,7 +54,7 @@ class SymmetryDescriptor(nn.Module):
         self.groups = build_groups(functions, elements)
 
     def forward(self, graph: Graph, species: Tensor) -> Tensor:
-        """`species` [N] index of each atom's element."""
+        """Return G [N, D]; `species` [N] is the index of the element of each atom."""
         vectors = graph.edge_vectors.double()
         if self.backend == "fast" and vectors.device.type == "cpu":
             return _FastDescriptor.apply(vectors, _Kernels(self.groups, graph.edge_index, species, self.width))
@@ -62,7 +62,7 @@ class SymmetryDescriptor(nn.Module):
 
     @torch.no_grad()
     def with_jacobian(self, graph: Graph, species: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-        """G [N, D] float64 and J = dG/dr [E, 3, D] of `dtype`, on the processor; see `symmetry_jacobian`."""
+        """Return G [N, D] in float64 and J = dG/dr [E, 3, D] in `dtype`, on the CPU; see `symmetry_jacobian`."""
         vectors = graph.edge_vectors.double()
         kernels = _Kernels(self.groups, graph.edge_index, species, self.width)
         return kernels.value(vectors), kernels.jacobian(vectors, dtype)
@@ -93,12 +93,12 @@ class SymmetryDescriptor(nn.Module):
 
 
 def _is(z: Tensor, element: str | None) -> Tensor:
-    """Whether atoms are of `element`; `None`: of any."""
+    """Mask of the atoms of an element; `None` means any element."""
     return torch.ones_like(z, dtype=torch.bool) if element is None else z == atomic_numbers[element]
 
 
 def _triplets(vectors: Tensor, distances: Tensor, centre: Tensor, z: Tensor, cutoff: float) -> tuple[Tensor, Triplets]:
-    """Centre of each, and the unordered pairs of edges of one centre that are shorter than `cutoff`."""
+    """Centres of the triplets, and the triplets: unordered pairs of edges of a centre, both shorter than `cutoff`."""
     edges = torch.nonzero(distances < cutoff)[:, 0]
     owner = centre[edges]
     _, position, degree = torch.unique_consecutive(owner, return_inverse=True, return_counts=True)
@@ -114,7 +114,7 @@ def _triplets(vectors: Tensor, distances: Tensor, centre: Tensor, z: Tensor, cut
 
 
 class _Kernels:
-    """The kernels of all groups for the edges of one graph."""
+    """Calls of the kernels of all groups, for the edges of one graph."""
 
     def __init__(self, groups: list[tuple[bool, Group]], edge_index: Tensor, species: Tensor, width: int) -> None:
         self.groups = groups
@@ -130,19 +130,19 @@ class _Kernels:
         return torch.from_numpy(table)
 
     def vjp(self, vectors: Tensor, rows: Tensor) -> Tensor:
-        """J^T v [E, 3] of v [N, D]."""
+        """J^T v [E, 3] for v [N, D]."""
         gradient = np.zeros((len(vectors), 3))
         self._run(VJP, vectors, rows.detach().contiguous().numpy(), gradient)
         return torch.from_numpy(gradient)
 
     def jvp(self, vectors: Tensor, direction: Tensor) -> Tensor:
-        """J u [N, D] of u [E, 3]."""
+        """J u [N, D] for u [E, 3]."""
         table = np.zeros(self.shape)
         self._run(JVP, vectors, table, direction.detach().contiguous().numpy())
         return torch.from_numpy(table)
 
     def jacobian(self, vectors: Tensor, dtype: torch.dtype) -> Tensor:
-        """J [E, 3, D] of `dtype`."""
+        """J [E, 3, D] in `dtype`."""
         found = torch.zeros(len(vectors), 3, self.shape[1], dtype=dtype)
         array, edges = found.numpy(), vectors.detach().contiguous().numpy()
 
@@ -166,16 +166,16 @@ class _Kernels:
 
 
 def _share(work: Callable[[int, int], None], atoms: int) -> None:
-    """Call `work(lo, hi)` for ranges that cover the atoms, on as many threads as torch uses.
+    """Call `work(lo, hi)` for ranges that cover all atoms, on as many threads as PyTorch uses.
 
-    Threads are started for each call (60 µs each) rather than kept: nothing outlives the call, so that a forked
-    data-loader worker or a second calling thread is as good a place as any.
+    Threads are started for each call (60 µs each) instead of being kept, so that no state outlives the call. It is
+    therefore safe in forked data-loader workers and in several calling threads.
     """
     threads = max(min(torch.get_num_threads(), atoms // _ATOMS_PER_THREAD), 1)
     if threads == 1:
         work(0, atoms)
         return
-    # several ranges a thread even out dense and thin places, and busy processors
+    # several ranges per thread balance the load if densities vary or other processes are running
     edges = np.linspace(0, atoms, 4 * threads + 1).astype(int)
     ranges = list(zip(edges[:-1].tolist(), edges[1:].tolist(), strict=True))
     errors: list[BaseException] = []
@@ -187,7 +187,7 @@ def _share(work: Callable[[int, int], None], atoms: int) -> None:
         except IndexError:
             # another thread took the last range between the two statements
             return
-        except BaseException as error:  # noqa: BLE001 - the thread that waits raises it
+        except BaseException as error:  # noqa: BLE001 - raised by the calling thread below
             errors.append(error)
 
     helpers = [threading.Thread(target=drain) for _ in range(threads - 1)]
@@ -201,7 +201,7 @@ def _share(work: Callable[[int, int], None], atoms: int) -> None:
 
 
 class _FastDescriptor(torch.autograd.Function):
-    """G of the edge vectors."""
+    """G as a function of the edge vectors."""
 
     @staticmethod
     def forward(ctx: Any, vectors: Tensor, kernels: _Kernels) -> Tensor:
@@ -215,7 +215,7 @@ class _FastDescriptor(torch.autograd.Function):
 
 
 class _FastGradient(torch.autograd.Function):
-    """J^T v of the edge vectors and v; differentiable with respect to v."""
+    """J^T v as a function of the edge vectors and v; differentiable with respect to v."""
 
     @staticmethod
     def forward(ctx: Any, vectors: Tensor, rows: Tensor, kernels: _Kernels) -> Tensor:
@@ -227,12 +227,12 @@ class _FastGradient(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, direction: Tensor) -> tuple[Tensor, Tensor, None]:
         (vectors,) = ctx.saved_tensors
-        # autograd can't tell a Hessian, which needs the first of these, from training, which drops it
+        # a Hessian needs the first result, training discards it; they cannot be distinguished here
         return torch.full_like(vectors, torch.nan), ctx.kernels.jvp(vectors, direction), None
 
 
 def build_groups(functions: tuple[SymmetryFunction, ...], elements: tuple[str, ...]) -> list[tuple[bool, Group]]:
-    """(is it radial, group) for all functions that share kind, cutoff, cutoff function and weights."""
+    """Collect functions with the same kind, cutoff, cutoff function and weights: (whether radial, group) for each."""
     members: dict[tuple, list[SymmetryFunction]] = {}
     for f in functions:
         key = (f.kind, f.cutoff, f.cutoff_function, f.inner_cutoff, getattr(f, "weighted", None))
@@ -242,7 +242,7 @@ def build_groups(functions: tuple[SymmetryFunction, ...], elements: tuple[str, .
 
 
 def _group(members: list[SymmetryFunction], elements: tuple[str, ...], own: list[dict[SymmetryFunction, int]]) -> Group:
-    """One group; `own` is {function: place in the descriptor} of each element."""
+    """Build a group; `own` maps functions to their positions in the descriptor, for each element."""
     head = members[0]
     chebyshev = "chebyshev" in head.kind
     resolved = "behler" in head.kind

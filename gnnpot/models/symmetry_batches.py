@@ -1,17 +1,17 @@
-"""Numba building blocks of the symmetry functions: operations on batches, small enough to be vectorised.
+"""Numba functions for symmetry functions: operations on batches, written as loops that compilers can vectorise.
 
-A batch is up to `BATCH` pairs of atoms (radial) or of neighbours of one atom (angular), an element each. A flat work
-array has a row for each quantity of the elements: row `k` is `work[k * BATCH : k * BATCH + n]`. One array with constant
-offsets, and a loop for each step, let the compiler see that nothing overlaps, so that it uses the processor's vector
-instructions; exp, cos and powers are written out for the same reason.
+A batch has up to `BATCH` elements; an element is a pair of atoms (radial functions) or a pair of neighbours of an atom
+(angular functions). A flat work array has a row for each quantity: row k of a batch of n elements is
+`work[k * BATCH : k * BATCH + n]`. With a single array, constant offsets, and separate loops for all steps, the compiler
+can prove that rows do not overlap and use vector instructions. exp, cos and powers are written out for the same reason.
 
-A symmetry function is Σ over elements of w f R_m A_a: the weight and cutoff functions, one of M radial factors R_m =
-exp(-η_m Σ (R - R_s,m)²) and one of A angular factors A_a (a power or a Chebyshev polynomial). Sets of functions are
-grids of M x A, so that their cost is M exponentials, A polynomials and M A multiplications an element.
+A symmetry function is a sum over elements of w f R_m A_a: weights w, cutoff functions f, one of M radial factors
+R_m = exp(-η_m Σ (R - R_s,m)²), and one of A angular factors A_a (a power or a Chebyshev polynomial). The functions of a
+group form a grid M x A, so that the cost per element is M exponentials, A polynomials and M A multiplications.
 
-What a kernel calls is inlined into it (`forceinline`): a function compiled by itself would be there in several copies,
-and which of them runs, and so the last bit, would differ between the process that compiles and those that load from the
-cache.
+All functions that a kernel calls are inlined into it (`forceinline`). A separately compiled function would exist in
+several copies; which one is called, and thus the last bit of the result, would differ between the process that compiles
+and processes that load the kernel from the cache.
 """
 
 import math
@@ -23,21 +23,23 @@ from numba import types
 
 from gnnpot.compiler.decorator import intrinsic, njit
 
-#: elements of a batch; the work arrays stay in the fastest caches
+#: number of elements in a batch; small enough for the work arrays to stay in the fastest caches
 BATCH = 128
 COSINE = 1  #: position of "cosine" in `symmetry_functions.CUTOFF_FUNCTIONS`
 STRAIGHT = 1e-14  #: see `symmetry_functions`
 
-#: Rows of the work array. C is cos θ (radial: unused); RA, RB, RJ are R_ij, R_ik, R_jk (radial: only RA); FA (times
-#: the weights), FB, FJ their cutoff functions and DFA, DFB, DFJ the derivatives of these.
+#: Rows of the work array. C: cos θ (unused for radial functions); RA, RB, RJ: R_ij, R_ik, R_jk (radial: only RA);
+#: FA, FB, FJ: cutoff functions of these distances, FA and FB times the weights of j and k; DFA, DFB, DFJ: their
+#: derivatives.
 C, RA, RB, RJ, FA, DFA, FB, DFB, FJ, DFJ = range(10)
-#: Sum and sum of squares of the distances; scratch; argument of Chebyshev polynomials and its derivative.
+#: S1, S2: sums of the distances and of their squares; U, W: temporary rows; X, DX: argument of the Chebyshev
+#: polynomials and its derivative.
 S1, S2, U, W, X, DX = range(10, 16)
-#: Sums over functions of the factors times their coefficients; see `contract`.
+#: Sums over functions of factors times coefficients, see `contract`.
 T0, Q1, Q2, V = range(16, 20)
-#: Changes of R_ij, R_ik, R_jk and cos θ along a direction.
+#: Directional derivatives of R_ij, R_ik, R_jk and cos θ.
 DA, DB, DJ, DC = range(20, 24)
-#: What an element adds to the gradients: PA r_a + Q r_b to a's, PB r_b + Q r_a to b's.
+#: Contributions to gradients: PA r_a + Q r_b to the gradient of neighbour a, PB r_b + Q r_a to that of neighbour b.
 PA, PB, Q = DA, DB, DC
 ROWS = 24
 
@@ -48,18 +50,18 @@ class Group(NamedTuple):
     """Symmetry functions that share cutoff, cutoff function and weights: a grid of M radial and A angular factors."""
 
     cutoff: float  #: Å
-    cutoff_kind: int  #: position in `symmetry_functions.CUTOFF_FUNCTIONS`
+    cutoff_kind: int  #: index in `symmetry_functions.CUTOFF_FUNCTIONS`
     inner: float  #: f_c = 1 below this fraction of the cutoff
-    narrow: int  #: 1 if R_jk takes part
+    narrow: int  #: 1 if the functions depend on R_jk
     chebyshev: int  #: 1 if the angular factors are the polynomials T_0 ... T_(A-1)
-    eta: np.ndarray  #: [M] Å^-2
-    shift: np.ndarray  #: [M] Å
-    lambda_: np.ndarray  #: [A]
-    zeta: np.ndarray  #: [A]
+    eta: np.ndarray  #: [M] η, Å^-2
+    shift: np.ndarray  #: [M] R_s, Å
+    lambda_: np.ndarray  #: [A] λ
+    zeta: np.ndarray  #: [A] ζ
     weight: np.ndarray  #: [S] weight of a neighbour of each species
-    species_class: np.ndarray  #: [S] neighbours of one class are summed together
-    columns: np.ndarray  #: [S, P, M, A] place of a function in the descriptor of a centre; -1: there is none
-    active: np.ndarray  #: [S, P] whether a centre has functions of the class (radial) or pair of classes P
+    species_class: np.ndarray  #: [S] class of each species; neighbours of the same class are summed together
+    columns: np.ndarray  #: [S, P, M, A] position of a function in the descriptor of a centre; -1 if there is none
+    active: np.ndarray  #: [S, P] whether a centre has functions for the class (radial) or pair of classes (angular)
 
 
 @intrinsic
@@ -74,7 +76,7 @@ def _float_of_bits(typing_context, bits):
 
 @njit(inline="always", fastmath=FAST)
 def _exp(x):
-    """exp(x) for x <= 0, within 1e-16 (2 - x) of it: 2^k times the Taylor series of the rest, |rest| <= ½ ln 2."""
+    """exp(x) = 2^k exp(r) for x <= 0, |r| <= ½ ln 2, by a Taylor series; relative error at most 1e-16 (2 - x)."""
     x = max(-700.0, x)
     k = np.int32(x * 1.4426950408889634 - 0.5)
     r = x - k * 0.6931471805599453
@@ -95,7 +97,7 @@ def _exp(x):
 
 @njit(inline="always", fastmath=FAST)
 def _cosine_cutoff(x):
-    """f = cos²(πx/2) and df/dx = -π sin(πx/2) cos(πx/2) by Taylor series, 0 <= x <= 1."""
+    """f = cos²(πx/2) and df/dx = -π sin(πx/2) cos(πx/2) from Taylor series, 0 <= x <= 1."""
     t = 0.5 * math.pi * x
     y = t * t
     c = 1.0 - y * (1.0 / 462.0)
@@ -124,8 +126,11 @@ def _cosine_cutoff(x):
 
 @njit(inline="always", fastmath=FAST)
 def _acos(c):
-    """arccos(c): with arcsin(x) = x + x R(x²), |x| <= ½, it is π/2 - arcsin(c), or 2 arcsin(sqrt(½ (1 - |c|))) and its
-    supplement. R is the rational function of fdlibm's e_acos.c."""
+    """arccos(c), with the rational function R of fdlibm's e_acos.c.
+
+    For |c| < ½, it is π/2 - arcsin(c), arcsin(x) = x + x R(x²). Otherwise, it is θ = 2 arcsin(sqrt(½ (1 - |c|))) for
+    c > 0, and π - θ for c < 0.
+    """
     size = abs(c)
     small = size < 0.5
     z = c * c if small else 0.5 - 0.5 * size
@@ -141,8 +146,10 @@ def _acos(c):
 
 @njit(forceinline=True, error_model="numpy")
 def cutoff_value(kind, r, cutoff, inner):
-    """(f_c, df_c/dr) of r <= cutoff, which a distance below it may be rounded to; the formulas stand in
-    `symmetry_functions.cutoff_function`."""
+    """Return (f_c, df_c/dr) at r <= cutoff; the formulas are in `symmetry_functions.cutoff_function`.
+
+    r = cutoff is possible because a distance below the cutoff can be rounded to it.
+    """
     if kind == 2 or kind == 3:
         t = math.tanh(1.0 - r / cutoff)
         norm = math.tanh(1.0) ** 3 if kind == 3 else 1.0
@@ -179,13 +186,13 @@ def _part(array, k, lo, hi):
 
 @njit(inline="always")
 def _row(array, k):
-    """Row k; an index into it that starts at 0 is known not to be negative, which vectorising needs."""
+    """Row k. For vectorisation, the compiler must know that indices are not negative, which holds within a row."""
     return array[k * BATCH : (k + 1) * BATCH]
 
 
 @njit(forceinline=True, error_model="numpy", fastmath=FAST)
 def neighbour_cutoffs(group, work, n):
-    """RJ = sqrt(RJ), and its cutoff function and derivative."""
+    """RJ = sqrt(RJ), and the cutoff function FJ and its derivative DFJ."""
     for i in range(n):
         work[RJ * BATCH + i] = math.sqrt(work[RJ * BATCH + i])
     if group.cutoff_kind != COSINE:
@@ -205,7 +212,7 @@ def neighbour_cutoffs(group, work, n):
 
 @njit(forceinline=True, error_model="numpy", fastmath=FAST)
 def radial_factors(group, work, radial, n, distances):
-    """radial[m] = R_m of the sums over the first `distances` of R_ij, R_ik, R_jk."""
+    """radial[m] = R_m, with the sum over the first `distances` of R_ij, R_ik, R_jk in the exponent."""
     for i in range(n):
         a, b, j = work[RA * BATCH + i], 0.0, 0.0
         if distances > 1:
@@ -227,7 +234,7 @@ def radial_factors(group, work, radial, n, distances):
 
 @njit(forceinline=True, error_model="numpy", fastmath=FAST)
 def angular_factors(group, work, angular, slope, n):
-    """angular[a] = A_a and slope[a] = dA_a/dcos θ; A_a = 2 [½ (1 + λ cos θ)]^ζ, or T_a of row X."""
+    """angular[a] = A_a and slope[a] = dA_a/dcos θ, where A_a = 2 [½ (1 + λ cos θ)]^ζ or T_a(X)."""
     if group.chebyshev:
         _chebyshev_factors(work, angular, slope, n, len(group.zeta))
         return
@@ -246,7 +253,7 @@ def angular_factors(group, work, angular, slope, n):
 
 @njit(forceinline=True, error_model="numpy", fastmath=FAST)
 def _power(work, out, exponent, n):
-    """out = U^exponent; by squaring where the exponent is whole."""
+    """out = U^exponent, by repeated squaring if the exponent is an integer."""
     e = int(exponent)
     if e != exponent:
         for i in range(n):
@@ -267,7 +274,7 @@ def _power(work, out, exponent, n):
 
 @njit(forceinline=True, error_model="numpy", fastmath=FAST)
 def _chebyshev_factors(work, angular, slope, n, count):
-    """T_a(X) and DX dT_a/dX for a < count by their recurrences."""
+    """T_a(X) and DX dT_a/dX for a < count, from their recurrence relations."""
     x, dx = _row(work, X), _row(work, DX)
     angular[:n] = 1.0
     slope[:n] = 0.0
@@ -290,13 +297,13 @@ def angle_argument(work, n):
         c = (1.0 - STRAIGHT) * work[C * BATCH + i]
         c = min(max(c, STRAIGHT - 1.0), 1.0 - STRAIGHT)
         work[X * BATCH + i] = 2.0 / math.pi * _acos(c) - 1.0
-        # (1 - c)(1 + c): 1 - c² would lose the digits that count here
+        # not 1 - c², which would lose significant digits
         work[DX * BATCH + i] = -2.0 / math.pi * (1.0 - STRAIGHT) / math.sqrt((1.0 - c) * (1.0 + c))
 
 
 @njit(forceinline=True, error_model="numpy", fastmath=FAST)
 def add_products(total, radial, angular, lo, hi):
-    """total[m, a] += Σ radial[m] angular[a] over the elements lo <= i < hi."""
+    """total[m, a] += Σ_i radial[m] angular[a] over the elements lo <= i < hi."""
     for m in range(total.shape[0]):
         left = _part(radial, m, lo, hi)
         for a in range(total.shape[1]):
@@ -309,9 +316,9 @@ def add_products(total, radial, angular, lo, hi):
 
 @njit(forceinline=True, error_model="numpy", fastmath=FAST)
 def contract(group, coefficients, work, radial, angular, slope, lo, hi):
-    """T0 = Σ c R_m A_a, Q1 = Σ c η_m R_m A_a, Q2 = Σ c η_m R_s,m R_m A_a, V = Σ c R_m dA_a; c = coefficients[m, a].
+    """Sums over functions with c = coefficients[m, a], for the elements lo <= i < hi.
 
-    For the elements lo <= i < hi.
+    T0 = Σ c R_m A_a, Q1 = Σ c η_m R_m A_a, Q2 = Σ c η_m R_s,m R_m A_a, V = Σ c R_m dA_a/dcos θ.
     """
     t0, q1, q2, v = _part(work, T0, lo, hi), _part(work, Q1, lo, hi), _part(work, Q2, lo, hi), _part(work, V, lo, hi)
     u, w = _part(work, U, lo, hi), _part(work, W, lo, hi)

@@ -1,19 +1,21 @@
-"""Symmetry functions chosen from structures: many candidates where atoms are, of which the most telling are kept.
+"""Selection of symmetry functions from structures: generate candidates, and keep those with the most information.
 
-1. Which neighbours and pairs of neighbours the elements have, and at what distances, is counted. What hardly occurs
-   gets no function.
-2. The candidates of a pair of elements are Gaussians between r_0, within which a centre has 0.05 such neighbours on
-   average, and the cutoff: centred at 0 with widths from r_0/2 to R_c, and shifted, with 4, 8 and 12 in a row. Those of
-   a triple are Gaussians in its distances (four centred at 0, two shifted) times (1 ± cos θ)^ζ, ζ = 1 to 16.
-3. X [atoms, candidates] is centred and scaled by the deviations over the atoms, and by the root of how many such
-   neighbours or pairs a centre has, where that is below 1. Functions are taken from K = X^T X one after the other:
+1. Count the neighbours, and the pairs of neighbours, of each element by element and distance. Rare combinations get no
+   functions.
+2. Generate candidates. Let r_0 be the distance within which a centre has 0.05 neighbours of an element on average. The
+   radial candidates for this pair of elements are Gaussians centred at 0, with widths from r_0/2 to R_c, and Gaussians
+   with 4, 8 and 12 equidistant centres between r_0 and R_c. The angular candidates for a triple of elements are
+   Gaussians in its distances (four centred at 0, two shifted) times (1 ± cos θ)^ζ, ζ = 1 to 16.
+3. Select functions. The values X [atoms, candidates] are centred and divided by their standard deviations over the
+   atoms. If a centre has on average less than one such neighbour or pair, they are also multiplied by the square root
+   of that number. Functions are selected one after the other with K = X^T X:
 
-   - "cur" (Imbalzano et al. 2018): the one with the largest entry in K's leading eigenvector; then what it explains is
-     taken out of the others, K ← K - k_c k_c^T / K_cc;
-   - "farthest": the one whose column of X is farthest from all that are taken.
+   - "cur" (Imbalzano et al. 2018): select the function c with the largest component in the leading eigenvector of K,
+     then remove its contribution from the others, K ← K - k_c k_c^T / K_cc;
+   - "farthest": select the function whose column of X is farthest from all selected columns.
 
-   The first functions of each centre are `RADIAL_FIRST` of each of its neighbours' elements, chosen among these alone:
-   no pair of elements may do without repulsion.
+   For each centre, `RADIAL_FIRST` radial functions for each element of its neighbours are selected before all others,
+   so that each pair of elements has functions that describe its repulsion.
 """
 
 from collections.abc import Sequence
@@ -34,35 +36,35 @@ from gnnpot.models.symmetry_functions import BehlerNarrow, BehlerRadial, BehlerW
 
 Method = Literal["cur", "farthest"]
 
-#: radial functions of each neighbour's element that are taken before all others
+#: number of radial functions for each element of the neighbours that are selected first
 RADIAL_FIRST = 2
-#: neighbours, or pairs of them, that a centre must have on average
+#: smallest average number of neighbours, or pairs of them, per centre for which functions are generated
 _RARE = 0.01
-#: commonest triples of a centre that are considered
+#: number of triples of elements per centre for which functions are generated, the most frequent ones
 _MOST_TRIPLES = 20
-#: neighbours within r_0
+#: average number of neighbours within r_0
 _FIRST_NEIGHBORS = 0.05
-#: candidates that vary less over the atoms are noise
+#: smallest standard deviation of a candidate over the atoms; candidates below it are noise
 _MIN_DEVIATION = 1e-3
-#: share of its variance that must be left of a candidate, after what others explain
+#: smallest fraction of the variance of a candidate that must not be explained by the selected functions
 _MIN_LEFT = 1e-8
-_BIN = 0.02  #: Å
-#: Å; Gaussians that are narrower tell noise apart
+_BIN = 0.02  #: Å, width of the bins of distances
+#: Å; narrower Gaussians would resolve noise only
 _NARROWEST = 0.25
 _ZETAS = (1.0, 2.0, 4.0, 8.0, 16.0)
 
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """What stands around the atoms of some structures; S elements."""
+    """Numbers of atoms, neighbours and pairs of neighbours in some structures, for S elements."""
 
-    atoms: np.ndarray  #: [S]
-    distances: np.ndarray  #: [S, S, bins] neighbours of an element by distance, in bins of `_BIN`
-    pairs: np.ndarray  #: [S, S, S] pairs of neighbours within the angular cutoff, of elements t <= u
+    atoms: np.ndarray  #: [S] number of atoms of each element
+    distances: np.ndarray  #: [S, S, bins] number of neighbours by elements of centre and neighbour, and distance
+    pairs: np.ndarray  #: [S, S, S] number of pairs of neighbours of elements t <= u within the angular cutoff
 
     @classmethod
     def of(cls, graphs: Sequence[Graph], elements: tuple[str, ...], radial: float, angular: float) -> "Surroundings":
-        """Counted in structures; cutoffs in Å."""
+        """Count atoms, neighbours and pairs of neighbours within the cutoffs `radial` and `angular` (Å)."""
         count = len(elements)
         bins = int(np.ceil(radial / _BIN))
         atoms, distances = np.zeros(count), np.zeros((count, count, bins))
@@ -84,15 +86,15 @@ class Surroundings:
         return cls(atoms, distances, pairs)
 
     def neighbors(self, s: int, t: int) -> float:
-        """Neighbours of element t that an atom of element s has."""
+        """Average number of neighbours of element t of an atom of element s."""
         return self.distances[s, t].sum() / max(self.atoms[s], 1)
 
     def triples(self, s: int, t: int, u: int) -> float:
-        """Pairs of neighbours of elements t and u that an atom of element s has."""
+        """Average number of pairs of neighbours of elements t and u of an atom of element s."""
         return self.pairs[s, t, u] / max(self.atoms[s], 1)
 
     def shortest(self, s: int, t: int) -> float:
-        """r_0, Å."""
+        """r_0 of elements s and t, Å."""
         reached = np.cumsum(self.distances[s, t]) / max(self.atoms[s], 1)
         return float(_BIN * (1 + np.argmax(reached >= min(_FIRST_NEIGHBORS, reached[-1]))))
 
@@ -105,9 +107,18 @@ def choose_functions(
     angular_cutoff: float,
     method: Method = "farthest",
 ) -> tuple[SymmetryFunction, ...]:
-    """`count` functions for the atoms of each element, or fewer where no more tell anything new.
+    """Select symmetry functions.
 
-    `graphs` reach as far as the radial cutoff. Raises `DataError` if an element has no neighbours in any of them.
+    Args:
+        graphs: Structures, with edges up to the radial cutoff.
+        elements: Chemical symbols.
+        count: Number of functions for each element; fewer if further functions have no additional information.
+        radial_cutoff: Å.
+        angular_cutoff: Å.
+        method: "cur" or "farthest".
+
+    Raises:
+        DataError: An element has no neighbours in any of the graphs.
     """
     around = Surroundings.of(graphs, elements, radial_cutoff, angular_cutoff)
     pool = {e: candidates(around, elements, s, radial_cutoff, angular_cutoff) for s, e in enumerate(elements)}
@@ -130,7 +141,7 @@ def choose_functions(
 def candidates(
     around: Surroundings, elements: tuple[str, ...], s: int, radial_cutoff: float, angular_cutoff: float
 ) -> list[SymmetryFunction]:
-    """Functions among which those for atoms of element s are chosen."""
+    """Return the candidates for atoms of element s."""
     functions: list[SymmetryFunction] = []
     present = [t for t in range(len(elements)) if around.neighbors(s, t) >= _RARE]
     for t in present:
@@ -155,7 +166,7 @@ def candidates(
 
 
 def _radial_gaussians(shortest: float, cutoff: float) -> list[tuple[float, float]]:
-    """(η, R_s) in a distance."""
+    """(η, R_s) of the radial candidates for a pair with r_0 = `shortest`."""
     gaussians = [(0.5 / w**2, 0.0) for w in np.geomspace(0.5 * shortest, cutoff, 6)]
     for number in (4, 8, 12):
         spacing = (cutoff - shortest) / number
@@ -165,7 +176,7 @@ def _radial_gaussians(shortest: float, cutoff: float) -> list[tuple[float, float
 
 
 def _angular_gaussians(shortest: float, cutoff: float) -> list[tuple[float, float]]:
-    """(η, R_s) in the distances of a triple."""
+    """(η, R_s) of the angular candidates for a triple with r_0 = `shortest`."""
     gaussians = [(0.5 / w**2, 0.0) for w in np.geomspace(0.8 * shortest, 2 * cutoff, 4)]
     width = 0.5 * (cutoff - shortest)
     if width >= _NARROWEST:
@@ -174,7 +185,7 @@ def _angular_gaussians(shortest: float, cutoff: float) -> list[tuple[float, floa
 
 
 def _rounded(x: float) -> float:
-    """Six digits, as are written in input files."""
+    """Round to six digits, as in input files."""
     return float(f"{x:.6g}")
 
 
@@ -188,7 +199,7 @@ def _occurrence(around: Surroundings, f: SymmetryFunction, s: int, elements: tup
 
 
 def _first_radials(functions: list[SymmetryFunction]) -> list[np.ndarray]:
-    """For each neighbour's element, which of the candidates are its radial functions."""
+    """Indices of the radial functions among the candidates, for each element of the neighbours."""
     named = np.array([getattr(f, "neighbor", "") for f in functions])
     return [np.flatnonzero(named == e) for e in dict.fromkeys(named) if e]
 
@@ -196,7 +207,7 @@ def _first_radials(functions: list[SymmetryFunction]) -> list[np.ndarray]:
 def _covariances(
     graphs: Sequence[Graph], functions: tuple[SymmetryFunction, ...], elements: tuple[str, ...]
 ) -> list[np.ndarray]:
-    """Covariance of the functions of each element over its atoms, [functions, functions]."""
+    """Covariance [functions, functions] of the functions of each element over its atoms."""
     descriptor = SymmetryDescriptor(functions, elements)
     sizes = [len(functions_of(functions, e)) for e in elements]
     count, mean = np.zeros(len(elements)), [np.zeros(n) for n in sizes]
@@ -221,14 +232,14 @@ def _species(graph: Graph, elements: tuple[str, ...]) -> np.ndarray:
 
 
 def _scaled(covariance: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """K of step 3; zero where a candidate varies too little."""
+    """K of step 3 from a covariance; zero for candidates that vary too little."""
     deviation = np.sqrt(np.diag(covariance))
     scale = np.where(deviation > _MIN_DEVIATION, weights / np.maximum(deviation, _MIN_DEVIATION), 0.0)
     return covariance * np.outer(scale, scale)
 
 
 def pick(kernel: np.ndarray, first: list[np.ndarray], count: int, method: Method) -> list[int]:
-    """`count` columns of X by K = X^T X [n, n], `RADIAL_FIRST` of each group in `first` before all others."""
+    """Select `count` columns of X from K = X^T X [n, n], the first `RADIAL_FIRST` from each group in `first`."""
     rule = _Cur(kernel) if method == "cur" else _Farthest(kernel)
     everything = np.arange(len(kernel))
     for group, number in [(group, min(RADIAL_FIRST, count)) for group in first] + [(everything, count)]:
@@ -239,28 +250,28 @@ def pick(kernel: np.ndarray, first: list[np.ndarray], count: int, method: Method
 
 
 class _Cur:
-    """See the module."""
+    """Selection by CUR decomposition, see the docstring of the module."""
 
     def __init__(self, kernel: np.ndarray) -> None:
         self.kernel, self.variance = kernel.copy(), np.diag(kernel).copy()
         self.taken: list[int] = []
 
     def take(self, group: np.ndarray) -> bool:
-        """Take one of a group; `False` if none tells anything new."""
+        """Select a function of a group; `False` if none has additional information."""
         inside = group[np.diag(self.kernel)[group] > _MIN_LEFT * self.variance[group]]
         if not len(inside):
             return False
         k = int(inside[np.argmax(np.abs(_leading(self.kernel[np.ix_(inside, inside)])))])
         column = self.kernel[:, k].copy()
         self.kernel -= np.outer(column, column / column[k])
-        # what is left of it is rounding
+        # remove rounding errors
         self.kernel[k], self.kernel[:, k] = 0.0, 0.0
         self.taken.append(k)
         return True
 
 
 def _leading(matrix: np.ndarray) -> np.ndarray:
-    """The eigenvector of the largest eigenvalue; of large matrices by Lanczos's method, always from the same start."""
+    """Eigenvector of the largest eigenvalue; for large matrices, by the Lanczos method with a fixed initial vector."""
     last = len(matrix) - 1
     if last < 30:
         return scipy.linalg.eigh(matrix, subset_by_index=[last, last])[1][:, 0]
@@ -268,7 +279,7 @@ def _leading(matrix: np.ndarray) -> np.ndarray:
 
 
 class _Farthest:
-    """See the module; the first is the one that varies most."""
+    """Selection by farthest point sampling, see the docstring of the module; starts with the largest variance."""
 
     def __init__(self, kernel: np.ndarray) -> None:
         self.kernel = kernel
@@ -276,7 +287,7 @@ class _Farthest:
         self.distance = np.diag(kernel).copy()
 
     def take(self, group: np.ndarray) -> bool:
-        """Take one of a group; `False` if none differs from those that are taken."""
+        """Select a function of a group; `False` if none differs from the selected functions."""
         inside = group[self.distance[group] > _MIN_LEFT]
         if not len(inside):
             return False

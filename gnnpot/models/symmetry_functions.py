@@ -1,9 +1,9 @@
-"""Atom-centred symmetry functions: their formulas, each as a typed option and as differentiable torch.
+"""Atom-centred symmetry functions: a dataclass for each kind, with its parameters and its formula in PyTorch.
 
 An atom i is described by sums over its neighbours j (radial functions) and over its unordered pairs of different
-neighbours j < k (angular functions). In the equations
+neighbours j < k (angular functions). Symbols in the equations:
 
-| symbol           | here                                            | unit    |
+| symbol           | variable                                        | unit    |
 |------------------|-------------------------------------------------|---------|
 | R_ij, R_ik, R_jk | distances of the three atoms                    | Å       |
 | θ                | the angle at i between j and k                  | rad     |
@@ -12,13 +12,13 @@ neighbours j < k (angular functions). In the equations
 | λ, ζ, α          | `lambda_`, `zeta`, `order`                      |         |
 | Z_j              | atomic number of j                              |         |
 
-All lengths are in Å. The formulas here are the reference: they can be differentiated any number of times on any
-device. `gnnpot.models.symmetry_kernels` calculates the same numbers fast.
+All lengths are in Å. The formulas here are the reference implementation: they can be differentiated any number of
+times, on any device. `gnnpot.models.symmetry_kernels` calculates the same functions faster.
 
-Functions of θ itself (not of cos θ) have a cone at straight triplets: θ = π - δ with the distance δ >= 0 from the
-line, so the force of a single such triplet jumps from one side of the line to the other and vanishes on it by
-symmetry. So that this holds in finite precision, θ is taken as arccos((1 - `STRAIGHT`) cos θ), which differs from θ by
-at most 1.4e-7 rad (and by 1e-14 rad away from 0 and π), is smooth in the positions, and has slope zero on the line.
+Functions of θ itself (not of cos θ) are not differentiable at straight triplets: θ = π - δ with an angle δ >= 0 from
+the line, so that the force of a single such triplet changes sign across the line and vanishes on it by symmetry. To
+ensure this in finite precision, θ is replaced by arccos((1 - `STRAIGHT`) cos θ), which differs from θ by at most
+1.4e-7 rad (by 1e-14 rad away from 0 and π), is a smooth function of the positions, and has zero slope on the line.
 """
 
 import math
@@ -33,17 +33,17 @@ from torch import Tensor
 from gnnpot.config import check_ranges
 from gnnpot.models.ranges import LENGTHS
 
-#: 1 - |argument of arccos| at straight triplets.
+#: 1 - |argument of arccos| at straight triplets
 STRAIGHT = 1e-14
 
-#: Names of the cutoff functions; the position is the number that n2p2 gives them.
+#: names of the cutoff functions; the index is n2p2's `cutoff_type`
 CUTOFF_FUNCTIONS = ("hard", "cosine", "tanh_unnormalised", "tanh", "exp", "poly1", "poly2", "poly3", "poly4")
 CutoffFunction = Literal["hard", "cosine", "tanh_unnormalised", "tanh", "exp", "poly1", "poly2", "poly3", "poly4"]
 
 
 @dataclass(frozen=True, slots=True)
 class Triplets:
-    """Pairs of neighbours of one centre, T of them: distances (Å), cos θ and the atomic numbers of j and k."""
+    """T pairs of neighbours of centres: distances (Å), cos θ, and the atomic numbers of j and k."""
 
     r_ij: Tensor  #: [T]
     r_ik: Tensor  #: [T]
@@ -53,13 +53,13 @@ class Triplets:
     z_k: Tensor  #: [T]
 
     def __getitem__(self, chosen: Tensor) -> "Triplets":
-        """Those where `chosen` [T] is true."""
+        """Select the triplets where `chosen` [T] is true."""
         return Triplets(*(getattr(self, name)[chosen] for name in self.__slots__))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Function:
-    """What all functions have."""
+    """Options of all symmetry functions."""
 
     cutoff: float  #: R_c, Å
     cutoff_function: CutoffFunction = "cosine"  #: f_c; see `symmetry_functions.cutoff_function` for the equations
@@ -117,7 +117,7 @@ class ChebyshevRadial(_Function):
     """c_α = Σ_j w_j T_α(2 R_ij/R_c - 1) f_c(R_ij), w_j = Z_j, or 1 without `weighted`. Artrith et al. 2017."""
 
     kind: Literal["chebyshev_radial"] = "chebyshev_radial"
-    order: int  #: α, of the polynomial
+    order: int  #: α, order of the polynomial
     weighted: bool = True  #: weights w_j = Z_j; otherwise 1
 
     def terms(self, r: Tensor, z: Tensor) -> Tensor:
@@ -129,11 +129,11 @@ class ChebyshevRadial(_Function):
 class ChebyshevAngular(_Function):
     """c_α = Σ_{j<k} w_jk T_α(2θ/π - 1) f_c(R_ij) f_c(R_ik), w_jk = sqrt(Z_j Z_k), or 1 without `weighted`.
 
-    Artrith et al. 2017, with the angle scaled to the interval of the polynomials.
+    Artrith et al. 2017, with the angle scaled to the domain [-1, 1] of the polynomials.
     """
 
     kind: Literal["chebyshev_angular"] = "chebyshev_angular"
-    order: int  #: α, of the polynomial
+    order: int  #: α, order of the polynomial
     weighted: bool = True  #: weights w_jk = sqrt(Z_j Z_k); otherwise 1
 
     def terms(self, t: Triplets) -> Tensor:
@@ -204,17 +204,17 @@ SymmetryFunction = Radial | Angular
 
 
 def is_radial(function: SymmetryFunction) -> bool:
-    """Whether a function is a sum over neighbours, not over pairs of them."""
+    """Whether a function is a sum over neighbours (not over pairs of neighbours)."""
     return isinstance(function, Radial)
 
 
 def functions_of(functions: tuple[SymmetryFunction, ...], centre: str) -> list[SymmetryFunction]:
-    """The functions that describe atoms of the element `centre`, in order; without a `centre` they describe all."""
+    """Return the functions for atoms of the element `centre`, in order, including functions for any centre."""
     return [f for f in functions if getattr(f, "centre", centre) == centre]
 
 
 def check_functions(functions: tuple[SymmetryFunction, ...], elements: tuple[str, ...]) -> None:
-    """Raise `ValueError` if a function speaks of an element that is not among `elements`, or is listed twice."""
+    """Raise `ValueError` if a function names an unknown element or is listed twice, or an element has no function."""
     for f in functions:
         named = [getattr(f, "centre", elements[0]), getattr(f, "neighbor", elements[0])]
         unknown = [e for e in (*named, *getattr(f, "neighbors", ())) if e not in elements]
@@ -228,14 +228,20 @@ def check_functions(functions: tuple[SymmetryFunction, ...], elements: tuple[str
 
 
 def cutoff_function(kind: str, r: Tensor, cutoff: float, inner: float = 0.0) -> Tensor:
-    """f_c(r), 0 at and beyond R_c; with x = (r - aR_c)/(R_c - aR_c), a = `inner`, f_c = 1 where x < 0.
+    """Cutoff function f_c(r), 0 at and beyond R_c.
 
-    hard 1; cosine ½(cos πx + 1); tanh_unnormalised tanh³(1 - r/R_c); tanh the same divided by tanh³(1); exp
-    exp(1 - 1/(1 - x²)); poly1 to poly4 the polynomials with 1 to 4 vanishing derivatives at both ends. These are
-    n2p2's `cutoff_type` 0 to 8 (Singraber et al. 2019).
+    With x = (r - aR_c)/(R_c - aR_c) and a = `inner`, f_c = 1 where x < 0. Otherwise:
+
+    - hard: 1
+    - cosine: ½(cos πx + 1)
+    - tanh_unnormalised: tanh³(1 - r/R_c); tanh: the same, divided by tanh³(1)
+    - exp: exp(1 - 1/(1 - x²))
+    - poly1 to poly4: polynomials with 1 to 4 vanishing derivatives at both ends
+
+    These are n2p2's `cutoff_type` 0 to 8 (Singraber et al. 2019).
     """
     inside = r < cutoff
-    # what lies outside is moved to a place where nothing diverges
+    # beyond the cutoff, evaluate at a distance where no formula diverges
     r = torch.where(inside, r, 0.5 * cutoff)
     x = ((r - inner * cutoff) / (cutoff - inner * cutoff)).clamp(min=0)
     if kind == "hard":
@@ -260,7 +266,7 @@ def cutoff_function(kind: str, r: Tensor, cutoff: float, inner: float = 0.0) -> 
 
 
 def chebyshev(x: Tensor, order: int) -> Tensor:
-    """T_α(x) by T_(n+1) = 2x T_n - T_(n-1)."""
+    """T_α(x), from the recurrence T_(n+1) = 2x T_n - T_(n-1)."""
     last, value = x, torch.ones_like(x)
     for _ in range(order):
         last, value = value, 2 * x * value - last

@@ -1,16 +1,16 @@
-"""J = dG/dr of symmetry functions, kept in memory: training then needs no symmetry function a second time.
+"""Jacobian J = dG/dr of symmetry functions, kept in memory for training.
 
     graph = model.precompute(graph)                                  # once for each frame of a training set
-    gradient = edge_gradient_of(rows, graph.jacobian, graph.edge_index[0])     # at each step, for dE/dG = rows
+    gradient = edge_gradient_of(rows, graph.jacobian, graph.edge_index[0])     # at each step, with rows = dE/dG
 
-The symmetry functions G [N, D] have no parameters. Where frames are seen again and again, they and their derivatives
-are calculated once, and a step is left with the network and two products,
+The symmetry functions G [N, D] have no parameters. As training uses the same frames many times, G and J are calculated
+once. Each step then needs only the network and two products,
 
     g_e = Σ_d (dE/dG)_{i(e) d} J_{e · d}   and, in the backward pass,   (J u)_{i d} = Σ_{e: centre i} J_{e · d} · u_e
 
-with J [E, 3, D], of the precision of the network: 12 D bytes an edge in single precision. The kernels here fill J by
-the same steps as those of `symmetry_kernels`, a function at a time; what is inlined from there is not seen by Numba's
-cache, see `symmetry_batches`.
+with J [E, 3, D] in the precision of the network: 12 D bytes per edge in single precision. The kernels here set J in the
+same way as the kernels in `symmetry_kernels`, for one function at a time. Numba's cache does not detect changes of the
+functions that are inlined from there, see `symmetry_batches`.
 """
 
 import numpy as np
@@ -26,7 +26,7 @@ from gnnpot.models.symmetry_neighbors import factor_rows, fill, lists, load
 
 @njit(forceinline=True, error_model="numpy", fastmath=FAST)
 def _of_function(group, work, radial, angular, slope, m, a, lo, hi):
-    """Rows T0, Q1, Q2 and V of `symmetry_batches.contract` for the function (m, a) alone, elements lo <= i < hi."""
+    """Rows T0, Q1, Q2 and V of `symmetry_batches.contract` for the single function (m, a), elements lo <= i < hi."""
     eta, shift = group.eta[m], group.shift[m]
     for i in range(lo, hi):
         value = radial[m * BATCH + i] * angular[a * BATCH + i]
@@ -38,7 +38,7 @@ def _of_function(group, work, radial, angular, slope, m, a, lo, hi):
 
 @njit(cache=True, nogil=True, error_model="numpy", fastmath=FAST)
 def radial_jacobian(group, first, centres, species, vectors, lo, hi, jacobian):
-    """Add a radial group's derivatives to `jacobian` [E, 3, D] for the atoms lo <= i < hi; see `radial_kernel`."""
+    """Add the derivatives of a radial group to `jacobian` [E, 3, D] for the atoms lo <= i < hi; see `radial_kernel`."""
     near, edges, bounds = lists(group, first, lo, hi)
     nothing = np.empty((0, 3))
     work, radial, angular, slope = factor_rows(group)
@@ -67,7 +67,7 @@ def radial_jacobian(group, first, centres, species, vectors, lo, hi, jacobian):
 
 @njit(cache=True, nogil=True, error_model="numpy", fastmath=FAST)
 def angular_jacobian(group, first, centres, species, vectors, lo, hi, jacobian):
-    """Add an angular group's derivatives to `jacobian` [E, 3, D] for the atoms lo <= i < hi; see `angular_kernel`."""
+    """Add the derivatives of an angular group to `jacobian` [E, 3, D], atoms lo <= i < hi; see `angular_kernel`."""
     near, edges, bounds = lists(group, first, lo, hi)
     nothing, classes = np.empty((0, 3)), len(bounds) - 1
     work, radial, angular, slope = factor_rows(group)
@@ -93,7 +93,7 @@ def angular_jacobian(group, first, centres, species, vectors, lo, hi, jacobian):
 
 @njit(forceinline=True, error_model="numpy", fastmath=FAST)
 def _add_functions(group, centre, p, near, edges, batch, n, jacobian):
-    """The functions of the pair of classes p, for the n pairs of neighbours of a batch."""
+    """Add the derivatives of the functions of the pair of classes p, for the n pairs of neighbours in a batch."""
     work, radial, angular, slope, one, two = batch
     factors(group, work, radial, angular, slope, n)
     for m in range(len(group.eta)):
@@ -113,7 +113,7 @@ def _add_functions(group, centre, p, near, edges, batch, n, jacobian):
 
 @njit(cache=True, nogil=True, fastmath=FAST)
 def _products(centres, jacobian, rows, out):
-    """out[e] = J_e rows[centre of e]."""
+    """out[e] = J_e rows[centres[e]]."""
     for e in range(len(centres)):
         row = rows[centres[e]]
         for k in range(3):
@@ -126,7 +126,7 @@ def _products(centres, jacobian, rows, out):
 
 @njit(cache=True, nogil=True, fastmath=FAST)
 def _sums(centres, jacobian, direction, out):
-    """out[i] += Σ over edges of centre i of J_e^T direction_e."""
+    """out[i] += Σ_e J_e^T direction[e] over the edges e with centre i."""
     for e in range(len(centres)):
         x, y, z = direction[e, 0], direction[e, 1], direction[e, 2]
         row, dx, dy, dz = out[centres[e]], jacobian[e, 0], jacobian[e, 1], jacobian[e, 2]
@@ -135,7 +135,7 @@ def _sums(centres, jacobian, direction, out):
 
 
 class _Products(torch.autograd.Function):
-    """g_e of dE/dG, which it can be differentiated for; J is a constant."""
+    """g_e as a function of dE/dG; J is constant."""
 
     @staticmethod
     def forward(ctx, rows, jacobian, centres):
@@ -155,9 +155,12 @@ class _Products(torch.autograd.Function):
 
 
 def edge_gradient_of(rows: Tensor, jacobian: Tensor, centres: Tensor) -> Tensor:
-    """g_e = J_e rows_i(e) [E, 3], of rows = dE/dG [N, D], J [E, 3, D] of the same dtype, and each edge's centre [E].
+    """Return the edge gradient g_e = J_e rows_i(e) [E, 3]; differentiable with respect to `rows`.
 
-    It can be differentiated with respect to `rows`.
+    Args:
+        rows: dE/dG, [N, D].
+        jacobian: J, [E, 3, D], in the dtype of `rows`.
+        centres: Centre of each edge, [E].
     """
     if rows.device.type == "cpu":
         return _Products.apply(rows, jacobian, centres)
@@ -165,5 +168,5 @@ def edge_gradient_of(rows: Tensor, jacobian: Tensor, centres: Tensor) -> Tensor:
 
 
 def plain_edge_gradient(rows: Tensor, jacobian: Tensor, centres: Tensor) -> Tensor:
-    """`edge_gradient_of` in PyTorch's operations, for other devices."""
+    """`edge_gradient_of` with operations of PyTorch, for devices other than the CPU."""
     return torch.bmm(jacobian, rows[centres][:, :, None])[..., 0]

@@ -1,21 +1,21 @@
-"""Symmetry functions of all atoms, their vector-Jacobian and Jacobian-vector products, without lists of triplets.
+"""Symmetry functions of all atoms, and their VJP and JVP, without lists of triplets.
 
-With descriptors G and edge vectors r, J = dG/dr, a call does one of three things:
+With symmetry functions G, edge vectors r, and J = dG/dr, the kernels have three modes:
 
 | mode  | reads           | adds to                                  |
 |-------|-----------------|------------------------------------------|
 | VALUE |                 | G [N, D]                                 |
-| VJP   | v = dE/dG [N, D]| the edges' gradient J^T v [E, 3]         |
+| VJP   | v = dE/dG [N, D]| gradient of the edges J^T v [E, 3]       |
 | JVP   | u [E, 3]        | J u [N, D]                               |
 
-Each recalculates what it needs from the edge vectors: nothing is stored between calls. For a pair of neighbours with
-vectors a, b, S = Σ c w f R A is a function of R_ij, R_ik, R_jk and cos θ = a·b/(R_ij R_ik), so that
+Each call calculates all quantities from the edge vectors; nothing is stored between calls. For a pair of neighbours
+with vectors a and b, S = Σ c w f R A is a function of R_ij, R_ik, R_jk and cos θ = a·b/(R_ij R_ik), so that
 
     dS/da = PA a + Q b,    dS/db = PB b + Q a
     PA = S_ij/R_ij - cos θ S_c/R_ij² + S_jk/R_jk,    PB likewise,    Q = S_c/(R_ij R_ik) - S_jk/R_jk
 
-where S_x is the derivative with respect to x. The kernels release the interpreter's lock and work on a range of atoms,
-so that threads can share them: an atom's results touch only its own rows and edges.
+where S_x is the derivative with respect to x. The kernels release the GIL and process a range of atoms, so that several
+threads can run them: each atom writes only to its own row and edges.
 """
 
 import numpy as np
@@ -58,13 +58,13 @@ from gnnpot.models.symmetry_batches import (
 )
 from gnnpot.models.symmetry_neighbors import DF, DR, INVERSE, F, R, factor_rows, fill, lists, load
 
-#: what a call does
+#: modes of the kernels
 VALUE, VJP, JVP = 0, 1, 2
 
 
 @njit(forceinline=True, error_model="numpy")
 def _gather(group, row, centre, p, coefficients):
-    """coefficients [M, A] of the functions of a class or pair p: entries of `row` [D], 0 where there is no function."""
+    """Gather `coefficients` [M, A] of a class or pair of classes p from `row` [D]; 0 where there is no function."""
     columns = group.columns[centre, p]
     for m in range(columns.shape[0]):
         for a in range(columns.shape[1]):
@@ -73,7 +73,7 @@ def _gather(group, row, centre, p, coefficients):
 
 @njit(forceinline=True, error_model="numpy")
 def _scatter(group, total, centre, p, row):
-    """Add total [M, A] to the entries of `row` [D]."""
+    """Add `total` [M, A] of a class or pair of classes p to `row` [D]."""
     columns = group.columns[centre, p]
     for m in range(columns.shape[0]):
         for a in range(columns.shape[1]):
@@ -83,10 +83,19 @@ def _scatter(group, total, centre, p, row):
 
 @njit(cache=True, nogil=True, error_model="numpy", fastmath=FAST)
 def radial_kernel(group, mode, first, centres, species, vectors, lo, hi, rows, edge_rows):
-    """One radial group for the atoms lo <= i < hi.
+    """Process a radial group for the atoms lo <= i < hi.
 
-    `first` [N + 1] edges of each atom, `centres` [N] species of the atoms, `species` [E] of the neighbours, `vectors`
-    [E, 3]; `rows` [N, D] is G (VALUE), v (VJP) or J u (JVP), `edge_rows` [E, 3] J^T v (VJP) or u (JVP).
+    Args:
+        group: `Group` of radial functions.
+        mode: VALUE, VJP or JVP.
+        first: [N + 1] first edge of each atom.
+        centres: [N] species of the atoms.
+        species: [E] species of the neighbours.
+        vectors: [E, 3] edge vectors.
+        lo: First atom.
+        hi: End of the range of atoms.
+        rows: [N, D] G (VALUE), v (VJP) or J u (JVP).
+        edge_rows: [E, 3] J^T v (VJP) or u (JVP).
     """
     near, edges, bounds = lists(group, first, lo, hi)
     n_radial, n_angular = len(group.eta), len(group.zeta)
@@ -122,14 +131,14 @@ def radial_kernel(group, mode, first, centres, species, vectors, lo, hi, rows, e
 
 @njit(forceinline=True, error_model="numpy", fastmath=FAST)
 def radial_batch(group, mode, near, work, radial, angular, slope, begin, n):
-    """The rows of the work array, and the factors, of n neighbours from `begin` on."""
+    """Set the rows of the work array and the factors for n neighbours from `begin` on."""
     for i in range(n):
         work[RA * BATCH + i] = near[R, begin + i]
         work[FA * BATCH + i] = near[F, begin + i]
         work[DFA * BATCH + i] = near[DF, begin + i]
         work[X * BATCH + i] = 2.0 / group.cutoff * near[R, begin + i] - 1.0
         work[DX * BATCH + i] = 2.0 / group.cutoff
-        # with this, the angular factor of groups without polynomials is 1
+        # cos θ = 0 makes the angular factor of groups without polynomials 1
         work[C * BATCH + i] = 0.0
         work[DA * BATCH + i] = near[DR, begin + i] if mode == JVP else 0.0
     radial_factors(group, work, radial, n, 1)
@@ -138,7 +147,7 @@ def radial_batch(group, mode, near, work, radial, angular, slope, begin, n):
 
 @njit(forceinline=True, error_model="numpy", fastmath=FAST)
 def radial_gradients(work, n):
-    """Row PA: the gradient is PA r_ij."""
+    """Set row PA: the gradient with respect to r_ij is PA r_ij."""
     for i in range(n):
         f, r = work[FA * BATCH + i], work[RA * BATCH + i]
         pull = f * (work[V * BATCH + i] - 2.0 * (r * work[Q1 * BATCH + i] - work[Q2 * BATCH + i]))
@@ -147,7 +156,7 @@ def radial_gradients(work, n):
 
 @njit(forceinline=True, error_model="numpy", fastmath=FAST)
 def _add_radial(group, mode, total, work, radial, angular, slope, n):
-    """total[m, a] += Σ of the function (VALUE) or of its change along u (JVP)."""
+    """Add the function (VALUE) or its derivative along u (JVP), summed over n neighbours, to `total` [M, A]."""
     if mode == VALUE:
         for m in range(total.shape[0]):
             for i in range(n):
@@ -165,7 +174,7 @@ def _add_radial(group, mode, total, work, radial, angular, slope, n):
 
 @njit(cache=True, nogil=True, error_model="numpy", fastmath=FAST)
 def angular_kernel(group, mode, first, centres, species, vectors, lo, hi, rows, edge_rows):
-    """One angular group for the atoms lo <= i < hi; the arguments are those of `radial_kernel`."""
+    """Process an angular group for the atoms lo <= i < hi; the arguments are those of `radial_kernel`."""
     near, edges, bounds = lists(group, first, lo, hi)
     pull, classes, pairs = np.empty((len(edges), 3)), len(bounds) - 1, group.active.shape[1]
     n_radial, n_angular = len(group.eta), len(group.zeta)
@@ -184,7 +193,7 @@ def angular_kernel(group, mode, first, centres, species, vectors, lo, hi, rows, 
                 _gather(group, rows[atom], centre, p, grids[p])
             else:
                 grids[p] = 0.0
-        # a batch holds elements of several pairs of classes one after the other: pair p ends at element ends[p]
+        # a batch can have elements of several pairs of classes, one after the other; pair p ends at element ends[p]
         p, n, ends[:] = -1, 0, 0
         for c1 in range(classes):
             for c2 in range(c1, classes):
@@ -213,7 +222,7 @@ def angular_kernel(group, mode, first, centres, species, vectors, lo, hi, rows, 
 
 @njit(forceinline=True, error_model="numpy", fastmath=FAST)
 def _process(group, mode, near, edges, u, batch, grids, ends, pull):
-    """Work off a batch: add to `grids` [P, M, A] (VALUE, JVP), or to `pull` [n, 3] what follows from them (VJP)."""
+    """Process a batch: add to `grids` [P, M, A] (VALUE, JVP), or add to `pull` [n, 3] from the coefficients (VJP)."""
     n = ends.max()
     if n == 0:
         return
@@ -242,7 +251,7 @@ def _process(group, mode, near, edges, u, batch, grids, ends, pull):
 
 @njit(forceinline=True, error_model="numpy", fastmath=FAST)
 def factors(group, work, radial, angular, slope, n):
-    """Rows of the batch that all modes need: cutoff functions of R_jk, radial and angular factors."""
+    """Set the rows that all modes need: cutoff functions of R_jk, radial and angular factors."""
     if group.narrow:
         neighbour_cutoffs(group, work, n)
     else:
@@ -268,7 +277,7 @@ def _weigh(work, radial, count, n):
 
 @njit(forceinline=True, error_model="numpy", fastmath=FAST)
 def gradients(group, work, lo, hi):
-    """Rows PA, PB and Q of the module's equations, for the elements lo <= i < hi."""
+    """Set the rows PA, PB and Q of the module docstring for the elements lo <= i < hi."""
     for i in range(lo, hi):
         a, b, j = work[RA * BATCH + i], work[RB * BATCH + i], work[RJ * BATCH + i]
         fa, fb, fj = work[FA * BATCH + i], work[FB * BATCH + i], work[FJ * BATCH + i]
@@ -299,7 +308,7 @@ def _pull(work, near, one, two, n, pull):
 
 @njit(forceinline=True, error_model="numpy", fastmath=FAST)
 def _changes(near, edges, u, work, one, two, n):
-    """Rows DA, DB, DJ, DC: changes of R_ij, R_ik, R_jk and cos θ when the edge vectors change along u."""
+    """Set the rows DA, DB, DJ, DC: derivatives of R_ij, R_ik, R_jk and cos θ along the direction u of edge vectors."""
     for i in range(n):
         j, k = one[i], two[i]
         dot, across = 0.0, 0.0
@@ -317,7 +326,7 @@ def _changes(near, edges, u, work, one, two, n):
 
 @njit(forceinline=True, error_model="numpy", fastmath=FAST)
 def _add_changes(group, total, work, radial, angular, slope, lo, hi):
-    """total[m, a] += Σof the change of w f R_m A_a along the rows DA, DB, DJ, DC, elements lo <= i < hi."""
+    """Add the derivatives of w f R_m A_a along u, summed over the elements lo <= i < hi, to `total` [M, A]."""
     for m in range(total.shape[0]):
         eta, shift = group.eta[m], group.shift[m]
         for i in range(lo, hi):

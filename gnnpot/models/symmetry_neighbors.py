@@ -1,6 +1,6 @@
-"""An atom's neighbours, and pairs of them, as the kernels of the symmetry functions go through them.
+"""Lists of the neighbours of an atom, and batches of pairs of neighbours, for the kernels of symmetry functions.
 
-Both are inlined, so Numba's cache does not see changes here: see `symmetry_batches`.
+These functions are inlined into kernels. Numba's cache does not detect changes here, see `symmetry_batches`.
 """
 
 import math
@@ -10,14 +10,14 @@ import numpy as np
 from gnnpot.compiler.decorator import njit
 from gnnpot.models.symmetry_batches import BATCH, DFA, DFB, FA, FAST, FB, RA, RB, RJ, ROWS, C, cutoff_value
 
-#: rows of an atom's list of neighbours: vector, distance, weight times cutoff function, its derivative, 1/distance,
-#: and the derivative of the distance along u
+#: rows of the list of neighbours of an atom: vector, distance, weight times cutoff function, weight times its
+#: derivative, 1/distance, and derivative of the distance along u
 _X, _Y, _Z, R, F, DF, INVERSE, DR = range(8)
 
 
 @njit(forceinline=True, error_model="numpy")
 def lists(group, first, lo, hi):
-    """Room for `near`, `edges` and `bounds` of any of the atoms lo <= i < hi."""
+    """Allocate `near`, `edges` and `bounds` of `load`, for any of the atoms lo <= i < hi."""
     degree = 1
     for atom in range(lo, hi):
         degree = max(degree, first[atom + 1] - first[atom])
@@ -27,7 +27,7 @@ def lists(group, first, lo, hi):
 
 @njit(forceinline=True, error_model="numpy")
 def factor_rows(group):
-    """Room for the rows of a batch: work array, radial factors, angular factors and their derivatives."""
+    """Allocate the rows of a batch: work array, radial factors, angular factors and their derivatives."""
     n_radial, n_angular = len(group.eta), len(group.zeta)
     angular, slope = np.empty(n_angular * BATCH), np.empty(n_angular * BATCH)
     return np.empty(ROWS * BATCH), np.empty(n_radial * BATCH), angular, slope
@@ -35,10 +35,10 @@ def factor_rows(group):
 
 @njit(forceinline=True, error_model="numpy")
 def load(group, vectors, species, start, end, along, u, near, edges, bounds):
-    """The neighbours within the group's cutoff, sorted by class: `near` [8, n], `edges` [n] of them, and the
-    `bounds` [classes + 1] of the classes.
+    """Load the n neighbours within the cutoff of the group, sorted by class.
 
-    Row DR only if `along`, for u [E, 3].
+    Sets the rows `near` [8, n], the edges `edges` [n], and the start and end of each class, `bounds` [classes + 1]. Row
+    DR is set only if `along` is true, for the direction u [E, 3].
     """
     bounds[:] = 0
     square = group.cutoff**2
@@ -71,10 +71,10 @@ def load(group, vectors, species, start, end, along, u, near, edges, bounds):
 
 @njit(forceinline=True, error_model="numpy", fastmath=FAST)
 def fill(group, near, work, first, second, n, j, k, j_end, k_start, k_end):
-    """Fill a batch of n elements further with pairs of neighbours from (j, k) on: (elements, next j, next k).
+    """Add pairs of neighbours from (j, k) on to a batch of n elements; return (number of elements, next j, next k).
 
-    j runs to `j_end`, k from `k_start`, or from j + 1 where both are of one class (k_start < 0), to `k_end`. The batch
-    is full if j has not come to its end.
+    j runs to `j_end`. k runs from `k_start` to `k_end`; if both neighbours are of the same class (k_start < 0), it
+    starts from j + 1. If the returned j is less than `j_end`, the batch is full.
     """
     square = group.cutoff**2
     while j < j_end:

@@ -1,4 +1,4 @@
-"""Sets of symmetry functions for given elements and cutoffs."""
+"""Rules that generate sets of symmetry functions for given elements and cutoffs."""
 
 from dataclasses import dataclass
 from itertools import combinations_with_replacement
@@ -22,7 +22,7 @@ from gnnpot.models.symmetry_functions import (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WeightedSet:
-    """Weighted Behler functions: as many for one element as for ten. See `weighted_set`."""
+    """Weighted Behler functions, whose number does not depend on the number of elements. See `weighted_set`."""
 
     kind: Literal["weighted"] = "weighted"
     radial_cutoff: float = 6.0  #: Å
@@ -61,7 +61,7 @@ class ChebyshevSet:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BehlerSet:
-    """Behler functions for every element and pair of elements. See `behler_set`."""
+    """Behler functions for each element and each pair of elements. See `behler_set`."""
 
     kind: Literal["behler"] = "behler"
     radial_cutoff: float = 6.0  #: Å
@@ -70,7 +70,7 @@ class BehlerSet:
     angular: int = 3  #: number of Gaussians in the distances of a triplet
     #: exponents ζ of the angular functions, at least 1; each with λ = 1 and -1
     zeta: tuple[float, ...] = (1.0, 2.0, 4.0, 16.0)
-    wide: bool = False  #: angular functions without the distance between the neighbours
+    wide: bool = False  #: whether angular functions omit the distance between the neighbours
 
     def __post_init__(self) -> None:
         _check_counts(self)
@@ -90,19 +90,19 @@ class BehlerSet:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChosenSet:
-    """Behler functions chosen from the training frames; see `symmetry_choice`.
+    """Behler functions selected from the training frames, see `symmetry_choice`.
 
-    Training puts those that it chooses into the model's `symmetry_functions`, so that a trained potential needs no
-    frames.
+    Training writes the selected functions to the option `symmetry_functions` of the model, so that a trained potential
+    does not depend on the frames.
     """
 
     kind: Literal["chosen"] = "chosen"
     radial_cutoff: float = 6.0  #: Å
     angular_cutoff: float = 5.0  #: Å
-    count: int = 64  #: functions of each element, at most
+    count: int = 64  #: largest number of functions for each element
     #: "farthest" point sampling, or "cur" decomposition; see `symmetry_choice`
     method: Literal["cur", "farthest"] = "farthest"
-    frames: int = 500  #: training frames that are looked at, evenly spread
+    frames: int = 500  #: number of training frames that are used, evenly distributed over the training set
 
     def __post_init__(self) -> None:
         check_ranges(self, radial_cutoff=LENGTHS, angular_cutoff=LENGTHS, count=(1, MAX_FUNCTIONS), frames=(1, 10**9))
@@ -133,7 +133,7 @@ def weighted_set(
     angular: int = 3,
     zeta: tuple[float, ...] = (1.0, 2.0, 4.0, 16.0),
 ) -> tuple[SymmetryFunction, ...]:
-    """`WeightedRadial` and `WeightedAngular` functions: the grids of `radial_grid` and `angular_etas`, λ = ±1."""
+    """`WeightedRadial` and `WeightedAngular` functions on the grids of `radial_grid` and `angular_etas`, λ = ±1."""
     functions: list[SymmetryFunction] = [
         WeightedRadial(eta=eta, shift=shift, cutoff=radial_cutoff) for eta, shift in radial_grid(radial_cutoff, radial)
     ]
@@ -153,9 +153,10 @@ def chebyshev_set(
     angular_order: int = 8,
     several_elements: bool = True,
 ) -> tuple[SymmetryFunction, ...]:
-    """Orders 0 to `radial_order` and 0 to `angular_order`; for several elements unweighted and weighted.
+    """Chebyshev functions of orders 0 to `radial_order` and 0 to `angular_order`.
 
-    As in Artrith et al. 2017: the unweighted half tells the structure, the weighted half the composition.
+    For several elements, there is an unweighted set, which describes the structure, and a weighted set, which describes
+    the composition, as in Artrith et al. 2017.
     """
     functions: list[SymmetryFunction] = []
     for weighted in (False, True) if several_elements else (False,):
@@ -177,7 +178,7 @@ def behler_set(
     zeta: tuple[float, ...] = (1.0, 2.0, 4.0, 16.0),
     wide: bool = False,
 ) -> tuple[SymmetryFunction, ...]:
-    """`BehlerRadial` and `BehlerNarrow` (or `BehlerWide`) functions for all centres, neighbours and pairs of them."""
+    """`BehlerRadial` and `BehlerNarrow` (or `BehlerWide`) functions for all elements of centres and neighbours."""
     angle = BehlerWide if wide else BehlerNarrow
     functions: list[SymmetryFunction] = []
     for centre in elements:
@@ -197,10 +198,10 @@ def behler_set(
 
 
 def radial_grid(cutoff: float, count: int) -> list[tuple[float, float]]:
-    """(η, R_s) of `count` Gaussians: a third centred at 0 and ever narrower, the others shifted along the distance.
+    """(η, R_s) of `count` radial Gaussians: one third is centred at 0 with decreasing widths, the others are shifted.
 
-    As in Gastegger et al. 2018, centred ones have η = 1/(2 R²) with R up to R_c, shifted ones the width of their
-    spacing. Shifts begin at 1.5 Å, below which no two atoms come.
+    As in Gastegger et al. 2018, centred Gaussians have η = 1/(2 R²) with R up to R_c, and the width of shifted
+    Gaussians is their spacing. Shifts start at 1.5 Å, because few pairs of atoms are closer.
     """
     centred = max(count // 3, 1)
     widths = np.geomspace(cutoff, max(cutoff / 4, 1.0), centred)
@@ -211,7 +212,7 @@ def radial_grid(cutoff: float, count: int) -> list[tuple[float, float]]:
 
 
 def angular_etas(cutoff: float, count: int) -> list[float]:
-    """η of `count` Gaussians in the distances of a triplet: from nearly constant to a width of a third of R_c."""
+    """η of `count` Gaussians in the distances of a triplet, with widths from 2 R_c (nearly constant) to R_c/3."""
     if count == 1:
         return [float(0.5 / cutoff**2)]
     return [float(0.5 / w**2) for w in np.geomspace(2 * cutoff, cutoff / 3, count)]

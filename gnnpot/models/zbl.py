@@ -1,4 +1,4 @@
-"""Universal screened repulsion of nuclei (Ziegler, Biersack & Littmark 1985).
+"""Universal screened nuclear repulsion (Ziegler, Biersack & Littmark 1985).
 
     V(r)  =  k_e Z_i Z_j / r  φ(r/a)  f_c(r / r_ij)                                                           (1)
     φ(x)  =  0.18175 e^(-3.19980 x) + 0.50986 e^(-0.94229 x) + 0.28022 e^(-0.40290 x) + 0.02817 e^(-0.20162 x) (2)
@@ -7,8 +7,8 @@
     E_i   =  ½ Σ_j V(r_ij)                                                                                    (5)
 
 with the polynomial cutoff f_c, whose value, slope and curvature vanish at r_ij, and the covalent radii R (Cordero et
-al. 2008, from ASE). Between bonded atoms it is nearly nothing; for atoms on top of each other it is what no training
-data teaches, and keeps simulations from collapsing.
+al. 2008, from ASE). The repulsion is negligible between bonded atoms. At short distances, which training data do not
+cover, it prevents simulations from collapsing.
 
 | symbol | variable           | shape | unit |
 |--------|--------------------|-------|------|
@@ -17,8 +17,8 @@ data teaches, and keeps simulations from collapsing.
 | R      | covalent_radii     | [119] | Å    |
 | E_i    | energies           | [N]   | eV   |
 
-Source of the digits of (2) and (3): Ziegler, Biersack & Littmark, *The Stopping and Range of Ions in Matter* (Pergamon
-1985), as LAMMPS `pair_style zbl` has them. The reach (4), with power 6, is MACE's (Batatia et al. 2023).
+Source of the constants in (2) and (3): Ziegler, Biersack & Littmark, *The Stopping and Range of Ions in Matter*
+(Pergamon 1985), as in LAMMPS `pair_style zbl`. The cutoff (4), with power 6, is that of MACE (Batatia et al. 2023).
 """
 
 from dataclasses import dataclass
@@ -46,8 +46,8 @@ class ZBLConfig:
 
     architecture: Literal["zbl"] = "zbl"
     elements: tuple[str, ...] = ()
-    cutoff: float = 5.0  #: Å, the most that a pair's reach may be
-    power: int = 6  #: of the polynomial cutoff: the larger, the steeper its end
+    cutoff: float = 5.0  #: Å, upper limit of r_ij in equation (4)
+    power: int = 6  #: exponent of the polynomial cutoff; a larger one makes it fall more steeply near r_ij
 
     def __post_init__(self) -> None:
         # below a power of 3, the energy would not be smooth
@@ -55,11 +55,11 @@ class ZBLConfig:
 
 
 class ZBL(EnergyModel):
-    """Equation (5), in eV: a term of a `Potential`. It has no parameters and calculates in the edge vectors' dtype."""
+    """Equation (5), in eV; a term of a `Potential`. It has no parameters; its precision is that of the edge vectors."""
 
     covalent_radii: Tensor
 
-    #: factors and rates of equation (2)
+    #: factors and exponents of equation (2)
     SCREENING = ((0.18175, 3.19980), (0.50986, 0.94229), (0.28022, 0.40290), (0.02817, 0.20162))
 
     config: ZBLConfig
@@ -83,21 +83,20 @@ class ZBL(EnergyModel):
         return AtomicOutput(energies=scatter_sum(half, centre, graph.numbers.shape[0]))
 
     def energies_and_gradient(self, graph: Graph, *, create_graph: bool = False) -> tuple[AtomicOutput, Tensor]:
-        """By compiled kernels on the processor; there are no parameters that a loss could differentiate with respect
-        to."""
+        """See `EnergyModel`. Uses compiled kernels on the CPU, also with `create_graph`: there are no parameters."""
         if graph.edge_vectors.device.type != "cpu":
             return super().energies_and_gradient(graph)
         energies, gradient = self.compiled_copy(FastZBL).backend(graph)
         return AtomicOutput(energies=energies), gradient
 
     def pairs(self, z_i: Tensor, z_j: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor]:
-        """½ k_e Z_i Z_j (eV Å), 1/a (1/Å) and r_ij (Å) of pairs of elements."""
+        """Return ½ k_e Z_i Z_j (eV Å), 1/a (1/Å) and r_ij (Å) of pairs of elements."""
         reach = (self.covalent_radii[z_i] + self.covalent_radii[z_j]).clamp(max=self.config.cutoff)
         z_i, z_j = z_i.to(dtype), z_j.to(dtype)
         return 0.5 * COULOMB * z_i * z_j, (z_i**_EXPONENT + z_j**_EXPONENT) / _LENGTH, reach.to(dtype)
 
     def _near(self, graph: Graph) -> tuple[Tensor, Tensor]:
-        """Indices and lengths of the edges that may be within reach: few of those that a model's cutoff gives."""
+        """Indices and lengths of the edges within the cutoff of this term, usually few of the edges of the graph."""
         with torch.no_grad():
             lengths = torch.linalg.vector_norm(graph.edge_vectors, dim=1)
             near = torch.nonzero(lengths < self.cutoff).reshape(-1)
