@@ -1,13 +1,13 @@
-"""Compiled backends: a model's energies and their edge gradient on the processor, the derivative written out by hand.
+"""Compiled backends: energies and edge gradients of models on the CPU, with explicitly coded derivatives.
 
-The reference implementation of a model, in the file named after it, reads as its paper, and PyTorch differentiates it.
-The backend here calculates the same numbers with far less memory traffic:
+The reference implementation of a model is in `gnnpot/models`. It follows the equations of the paper, and PyTorch
+differentiates it. The backend here computes the same values with much less memory traffic:
 
-- functions of a distance or an angle come from tables, with the exact derivative of the table (`ops.radial_table`);
-- what belongs to a few edges stays in the first cache from what they gather to what they are added to (`gated`,
-  `equivariant_layer`), sixteen numbers at a time (`ops.simd`);
-- the backward pass calculates anew what would take longer to be written to memory and read again;
-- training takes two passes with one derivative each, not the derivative of a derivative (`training`, `gated_jvp`).
+- Functions of a distance or an angle come from tables, with the exact derivative of the table (`ops.radial_table`).
+- Edges are processed in tiles that stay in the first-level cache, from gathering to summation (`gated`,
+  `equivariant_layer`), with SIMD vectors of sixteen numbers (`ops.simd`).
+- The backward pass recomputes values where this is faster than writing them to memory and reading them again.
+- Training takes two passes with one derivative each, instead of a second derivative (`training`, `gated_jvp`).
 
-A test for each model compares the two.
+A test for each model compares the backend with the reference.
 """

@@ -1,14 +1,13 @@
-"""Compiled backend of CHGNet: bases from tables, messages by one pass each.
+"""Compiled backend of CHGNet: basis functions from tables, and one pass for the messages of each step.
 
-Forward and backward without PyTorch's record of operations, as in `m3gnet`: each step returns its result and its
-pullback.
+Forward and backward pass do not use autograd; as in `m3gnet`, each step returns its result and its pullback.
 
-Features of bonds beyond the bond cutoff are never updated, so that they don't exist here. All there is of a bond ij are
-its radial functions h_ij and, within the bond cutoff, what the updates have added to B h_ij,
+The features of bonds beyond the bond cutoff are never updated and therefore not stored. A bond ij has its radial
+functions h_ij and, within the bond cutoff, the sum Δ_ij of all updates of its embedding B h_ij, so that
 
     W e_ij = (W B) h_ij + W Δ_ij                                                                                (1)
 
-The bias of an update, if it has one, goes to all bonds alike, and so into the biases of what reads them.
+If an update has a bias, it is the same for all bonds and is included in the biases of the following layers.
 """
 
 import copy
@@ -31,20 +30,20 @@ from gnnpot.ops.radial_table import Table
 if TYPE_CHECKING:
     from gnnpot.models.chgnet import AngleUpdate, AtomConvolution, BondConvolution, Bonds, CHGNet
 
-#: from the gradient of what a function says to that of its argument
+#: pullback of a function: gradient with respect to its value -> gradient with respect to its argument
 Slope = Callable[[Tensor], Tensor]
 
 
 class FastCHGNet:
-    """A CHGNet with the parameters that `model` has now.
+    """Backend of a CHGNet with the current parameters of `model`.
 
-    Bases come from tables, or, without `tables`, from the model: in training they change at each step.
+    Without `tables`, basis functions are evaluated by the model, because they change at each step of a training.
     """
 
     def __init__(self, model: "CHGNet", *, tables: bool = True, scratch: Scratch | None = None) -> None:
         self._model, scratch = model, scratch or Scratch()
         exact = copy.deepcopy(model).double().requires_grad_(False) if tables else model
-        # angles a little further than straight, which rounding may exceed
+        # a margin, because rounding can make angles exceed π
         reaches = {"radial": model.cutoff, "bond": model.config.bond_cutoff, "angular": 1.001 * math.pi}
         self._bases = {
             name: (Table if tables else _Differentiated)(getattr(exact, f"{name}_basis"), reach)
@@ -58,7 +57,7 @@ class FastCHGNet:
         self._bonds: list[_BondConvolution] = []
         self._angles: list[_AngleUpdate] = []
         embedding = self._embeddings[0]
-        # the sum of the biases that updates have added to bonds so far
+        # sum of the biases of the preceding updates of bonds
         shift = embedding.new_zeros(len(embedding))
         for k, step in enumerate(model.atom_convolutions):
             self._atoms.append(_AtomConvolution(step, embedding, shift, scratch))
@@ -71,7 +70,7 @@ class FastCHGNet:
 
     @torch.no_grad()
     def energies_and_gradient(self, graph: Graph) -> tuple[AtomicOutput, Tensor]:
-        """What the model predicts for the atoms, and the edge gradient, [E, 3]."""
+        """Return the predictions for the atoms, and the edge gradient [E, 3]."""
         model, vectors = self._model, graph.edge_vectors
         distances = torch.linalg.vector_norm(vectors, dim=-1)
         index = FastBonds.of(model.bonds(graph, distances), len(graph.numbers))
@@ -99,7 +98,7 @@ class FastCHGNet:
     def _features(
         self, lengths: Tensor, atoms: Tensor, angles: Tensor, index: "FastBonds"
     ) -> tuple["_Features", "_ToLengths"]:
-        """What the steps begin with, and from its gradients to that of the bonds' lengths, [U]."""
+        """Return the initial features, and their pullback to the lengths of the bonds, [U]."""
         embedding, to_weights, to_close_weights, _ = self._embeddings
         radial, radial_slope = self._bases["radial"].with_slope(lengths)
         close_weights, close_slope = self._layer_of("bond", lengths.index_select(0, index.close), to_close_weights)
@@ -115,13 +114,13 @@ class FastCHGNet:
         return features, to_lengths
 
     def _layer_of(self, name: str, x: Tensor, layer: Tensor) -> tuple[Tensor, Slope]:
-        """A linear layer of a basis."""
+        """Apply a linear layer to basis functions; return the values and the pullback."""
         values, slope = self._bases[name].with_slope(x)
         return values @ layer.T, lambda gradient: slope(gradient @ layer)
 
 
 class _Differentiated:
-    """A basis as the model has it."""
+    """Basis functions of the model, with a pullback by PyTorch; replaces `Table`."""
 
     def __init__(self, functions: nn.Module, reach: float) -> None:
         self._functions = functions
@@ -134,7 +133,7 @@ class _Differentiated:
 
 
 def _angles(vectors: Tensor, distances: Tensor, angle_edges: tuple[Tensor, Tensor]) -> tuple[Tensor, Slope]:
-    """θ_jik [T], and from its gradient to that of the edge vectors."""
+    """Return the angles θ_jik [T], and their pullback to the edge vectors."""
     angles = bond_angles(vectors, distances, angle_edges)
 
     def to_vectors(gradient: Tensor) -> Tensor:
@@ -151,7 +150,7 @@ def _angles(vectors: Tensor, distances: Tensor, angle_edges: tuple[Tensor, Tenso
 
 @dataclass(slots=True)
 class _Features:
-    """What steps read and update, or the gradients of that."""
+    """Features that the steps read and update; also used for the gradients with respect to them."""
 
     atoms: Tensor  #: v [N, u]
     radial: Tensor  #: h [U, radial]
@@ -162,25 +161,25 @@ class _Features:
     angles: Tensor  #: a [T, u]
 
     def no_gradients(self, g_atoms: Tensor) -> "_Features":
-        """Room for the sums of the gradients, nothing yet but for the atoms."""
+        """Allocate the gradients: `g_atoms` for the atoms, zeros for the others."""
         others = (self.radial, self.weights, self.start, self.change, self.close_weights, self.angles)
         return _Features(g_atoms, *(torch.zeros_like(x) for x in others))
 
 
 _ToLengths = Callable[[_Features], Tensor]
-#: from the gradients of what there is after a step to those of what there was before it, which take their place
+#: pullback of a step: replaces the gradients with respect to its output features by those with respect to its input
 Pullback = Callable[[_Features], None]
 
 
 @dataclass(frozen=True, slots=True)
 class FastBonds:
-    """`Bonds`, and where the rows of the messages draw from."""
+    """`Bonds`, with the indices for gathering and summing messages."""
 
     plain: "Bonds"
     edges: GatherPlan  #: messages to atoms
     angles: GatherPlan  #: messages to bonds, summed over the angles of each directed bond
-    updates: GatherPlan  #: of angles, not summed
-    ends: Tensor  #: [groups of `angles`] the close bond of each
+    updates: GatherPlan  #: updates of angles, not summed
+    ends: Tensor  #: [groups of `angles`] close bond of each directed bond
 
     @classmethod
     def of(cls, index: "Bonds", atoms: int) -> "FastBonds":
@@ -208,17 +207,17 @@ class FastBonds:
 
 
 class _GatedStep:
-    """A step of the model, with a gated perceptron on gathered rows."""
+    """Base class of the steps, with a gated perceptron on gathered rows."""
 
     def __init__(self, mlp: GatedMLP, scratch: Scratch) -> None:
         self.bias = mlp.first_linear.bias.detach()
         self.weights = [w.detach().contiguous() for w in mlp.first_weights()]
-        # with four inputs, the third are the rows' own
+        # if there are four inputs, the third is not gathered (features of the angles)
         self.gate = Gate(mlp, scratch, own=self.weights[2] if len(self.weights) == 4 else None)
 
 
 class _AtomConvolution(_GatedStep):
-    """v'_i = v_i + L Σ_j ẽ^a_ij ⊙ φ(v_i ⊕ e_ij ⊕ v_j), with equation (1)."""
+    """v'_i = v_i + L Σ_j ẽ^a_ij ⊙ φ(v_i ⊕ e_ij ⊕ v_j), with e_ij as in equation (1)."""
 
     def __init__(self, step: "AtomConvolution", embedding: Tensor, shift: Tensor, scratch: Scratch) -> None:
         super().__init__(step.message, scratch)
@@ -243,7 +242,7 @@ class _AtomConvolution(_GatedStep):
 
 
 class _AngleStep(_GatedStep):
-    """φ(e_ij ⊕ e_ik ⊕ a_ijk ⊕ v_i)."""
+    """Base class of the steps with the perceptron φ(e_ij ⊕ e_ik ⊕ a_ijk ⊕ v_i)."""
 
     def __init__(self, mlp: GatedMLP, shift: Tensor, scratch: Scratch) -> None:
         super().__init__(mlp, scratch)
@@ -252,8 +251,10 @@ class _AngleStep(_GatedStep):
     def at_angles(
         self, f: _Features, weights: Tensor | None, plan: GatherPlan
     ) -> tuple[Tensor, Callable[[Tensor, _Features], None]]:
-        """φ, weighted and summed as the plan has it, or added to the angles, and a function that adds what its
-        gradient makes."""
+        """Evaluate φ, weighted and summed according to the plan, or added to the features of the angles.
+
+        Also returns the pullback, which adds to the gradients.
+        """
         ij, ik, _, centre = self.weights
         bonds = f.start + f.change
         sources = torch.addmm(self.bias, bonds, ij.T), bonds @ ik.T, f.atoms @ centre.T
@@ -271,7 +272,7 @@ class _AngleStep(_GatedStep):
 
 
 class _BondConvolution(_AngleStep):
-    """e'_ij = e_ij + L Σ_k ẽ^b_ij ⊙ ẽ^b_ik ⊙ φ(e_ij ⊕ e_ik ⊕ a_ijk ⊕ v_i), but for the bias of L."""
+    """e'_ij = e_ij + L Σ_k ẽ^b_ij ⊙ ẽ^b_ik ⊙ φ(e_ij ⊕ e_ik ⊕ a_ijk ⊕ v_i), without the bias of L."""
 
     def __init__(self, step: "BondConvolution", shift: Tensor, scratch: Scratch) -> None:
         super().__init__(step.message, shift, scratch)

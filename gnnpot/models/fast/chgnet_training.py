@@ -1,4 +1,4 @@
-"""CHGNet in training, by the two passes of `training`."""
+"""Training backend of CHGNet, with the two passes of `training`."""
 
 import math
 from typing import TYPE_CHECKING
@@ -19,19 +19,19 @@ if TYPE_CHECKING:
 
 
 class CHGNetTraining:
-    """The first pass is that of `FastCHGNet`, without tables; the second is written here."""
+    """Training backend: the first pass is that of `FastCHGNet` without tables; the second is `jvp`."""
 
     def __init__(self, model: "CHGNet") -> None:
         self._model, self._scratch = model, Scratch()
 
     def energies_and_gradient(self, graph: Graph) -> tuple[Tensor, Tensor | None, Tensor]:
-        """m, magnetic moments and g."""
+        """Return m, magnetic moments and g, see `TrainingBackend`."""
         backend = FastCHGNet(self._model, tables=False, scratch=self._scratch)
         output, gradient = backend.energies_and_gradient(graph)
         return output.energies, output.magmoms, gradient
 
     def jvp(self, graph: Graph, tangents: Tensor) -> tuple[Tensor, Tensor]:
-        """(m, ṁ) and magnetic moments: the equations of the model's steps, for values and tangents."""
+        """Return (m, ṁ) and magnetic moments, from the steps of the model for values and tangents."""
         model = self._model
         distances = jvp.distances(graph.edge_vectors, tangents)
         index = FastBonds.of(model.bonds(graph, distances[0]), len(graph.numbers))
@@ -90,7 +90,10 @@ class CHGNetTraining:
 
 
 def bessel(lengths: Tensor, basis: "BesselBasis") -> Tensor:
-    """A sin(f x), (A' sin(f x) + A f/r_c cos(f x)) ṙ with x = r/r_c and the amplitude A; [2, U] -> [2, U, radial]."""
+    """`BesselBasis` and its tangent: A sin(f x), (A' sin(f x) + A f/r_c cos(f x)) ṙ with x = r/r_c and the amplitude A.
+
+    [2, U] -> [2, U, radial].
+    """
     r, tangents = lengths.unsqueeze(-1)
     amplitude, slope = torch.func.jvp(basis.amplitude, (r,), (torch.ones_like(r),))
     x = basis.frequencies * (r / basis.cutoff)
@@ -100,7 +103,10 @@ def bessel(lengths: Tensor, basis: "BesselBasis") -> Tensor:
 
 
 def fourier(angles: Tensor, basis: "FourierBasis") -> Tensor:
-    """(1/√2, sin(f θ), cos(f θ))/√π and (0, cos(f θ), -sin(f θ)) f θ̇/√π; [2, T] -> [2, T, angular]."""
+    """`FourierBasis` and its tangent: (1/√2, sin(f θ), cos(f θ))/√π, (0, cos(f θ), -sin(f θ)) f θ̇/√π.
+
+    [2, T] -> [2, T, angular].
+    """
     theta, tangents = angles.unsqueeze(-1)
     x, rise = theta * basis.frequencies, tangents * basis.frequencies
     sines, cosines = torch.sin(x), torch.cos(x)
@@ -111,7 +117,7 @@ def fourier(angles: Tensor, basis: "FourierBasis") -> Tensor:
 
 
 def _angles(vectors: Tensor, tangents: Tensor, angle_edges: tuple[Tensor, Tensor]) -> Tensor:
-    """θ_jik and its tangent, [2, T]."""
+    """Angles θ_jik and their tangents, [2, T]."""
 
     def angles(vectors: Tensor) -> Tensor:
         return bond_angles(vectors, torch.linalg.vector_norm(vectors, dim=-1), angle_edges)

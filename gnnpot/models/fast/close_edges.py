@@ -1,16 +1,17 @@
-"""What M3GNet's three-body steps need of the edges within the three-body cutoff, in one pass, with its derivative.
+"""Functions of the edges within the three-body cutoff, for M3GNet's three-body steps: values, tangents and pullback.
 
-For a close edge c with unit vector d, of length r, standing for an edge of length r' (itself, but in matgl's variants),
+For a close edge c with unit vector d and length r, which updates an edge of length r' (itself, except in
+`m3gnet_matgl_rows`),
 
     envelope f = f_c(r'),      radial R_ln(r) f,      harmonics Y_lm(d).
 
-With (x + iy)^m = A_m + i B_m and P_lm = Q_lm sin^m θ for the associated Legendre polynomials without their sign,
+With (x + iy)^m = A_m + i B_m, and P_lm = Q_lm sin^m θ for the associated Legendre polynomials without sign factor,
 
     Y_lm = N_lm Q_lm(z) A_m,   Y_l-m = N_lm Q_lm(z) B_m,   N_lm² = (2l+1)/4π (l-m)!/(l+m)! (2 if m > 0)
     Q_mm = (2m-1)!!,   (l+1-m) Q_(l+1)m = (2l+1) z Q_lm - (l+m) Q_(l-1)m                                        (1)
 
-are polynomials in x, y, z; their slopes are taken as such, and then the part along d is taken off. The axis is z here;
-sums over m, which are all that is used, do not depend on it.
+are polynomials in x, y and z. They are differentiated as polynomials; then the component of the gradient along d is
+removed. The polar axis is z. Only sums over m are used, which do not depend on the axis.
 """
 
 import math
@@ -33,37 +34,37 @@ if TYPE_CHECKING:
 
 
 class CloseEdgeInputs(NamedTuple):
-    """What the kernels calculate the C close edges from."""
+    """Inputs of the kernels for the C close edges."""
 
-    vectors: np.ndarray  #: [E, 3] of all edges, Å
-    table: np.ndarray  #: [points, 3, L n] of R_ln, by distance
-    per_step: float  #: points per Å
-    close: np.ndarray  #: [C] edges
-    rows: np.ndarray  #: [C] the edges that they stand for
-    sign: int  #: of the directions
-    cutoff: float  #: of f_c, Å
+    vectors: np.ndarray  #: [E, 3] vectors of all edges, Å
+    table: np.ndarray  #: [points, 2, L n] table of R_ln, see `ops.radial_table`
+    per_step: float  #: points of the table per Å
+    close: np.ndarray  #: [C] indices of the close edges
+    rows: np.ndarray  #: [C] edges that they update
+    sign: int  #: sign of the edge vectors
+    cutoff: float  #: cutoff of f_c, Å
     norms: np.ndarray  #: N_lm [L, L]
 
 
 @dataclass(frozen=True, slots=True)
 class FastCloseEdges:
-    """The C close edges of N atoms. What depends on distances and angles is [2, …], with tangents, in training."""
+    """The C close edges of N atoms, and their functions. In training, functions are [2, …]: values and tangents."""
 
-    edges: np.ndarray  #: [C] the edges that they stand for
-    starts: np.ndarray  #: [N + 1] those of atom i are starts[i], …, starts[i + 1] - 1
-    most: int  #: the most of an atom
-    parts: np.ndarray  #: where atoms are shared out to threads
-    neighbor: GatherIndex  #: [C] atoms
-    radial: np.ndarray  #: [C, L n]
-    envelope: np.ndarray  #: [C]
-    harmonics: np.ndarray  #: [C, L²]
+    edges: np.ndarray  #: [C] edges that they update
+    starts: np.ndarray  #: [N + 1] the close edges of atom i are starts[i], …, starts[i + 1] - 1
+    most: int  #: largest number of close edges of an atom
+    parts: np.ndarray  #: ranges of atoms for threads
+    neighbor: GatherIndex  #: [C] neighbours
+    radial: np.ndarray  #: [C, L n] R_ln f
+    envelope: np.ndarray  #: [C] f
+    harmonics: np.ndarray  #: [C, L²] Y_lm
     inputs: CloseEdgeInputs
 
     @classmethod
     def of(
         cls, model: "M3GNet", table: Table, graph: Graph, distances: Tensor, tangents: Tensor | None = None
     ) -> "FastCloseEdges":
-        """Of a graph, with R_ln in a table; with those of edge vectors with `tangents` [E, 3]."""
+        """Compute the close edges of a graph, with R_ln from a table; with tangents if `tangents` [E, 3] are given."""
         follow_torch()
         close, rows, sign, centre, neighbor = model.close_rows(graph, distances)
         vectors, atoms = graph.edge_vectors.detach().contiguous().numpy(), len(graph.numbers)
@@ -83,11 +84,11 @@ class FastCloseEdges:
         )  # fmt: skip
 
     def no_gradients(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Room for the sums of the gradients of `radial`, `envelope` and `harmonics`, nothing yet."""
+        """Allocate zero gradients with respect to `radial`, `envelope` and `harmonics`."""
         return np.zeros_like(self.radial), np.zeros_like(self.envelope), np.zeros_like(self.harmonics)
 
     def pullback(self, gradients: tuple[np.ndarray, np.ndarray, np.ndarray]) -> Tensor:
-        """From these sums to the gradient of the edge vectors, [E, 3]."""
+        """Return the gradient with respect to the edge vectors [E, 3], from those of `no_gradients`."""
         out = np.zeros_like(self.inputs.vectors)
         _backward(self.inputs, *gradients, out)
         return torch.from_numpy(out)
@@ -105,7 +106,7 @@ def _norms(max_l: int) -> np.ndarray:
 
 @njit(fastmath=FAST, forceinline=True)
 def _harmonics(x, y, z, norms, values, slopes):
-    """Equation (1): values [L²] and slopes [L², 3]."""
+    """Equation (1): set values [L²] and gradients `slopes` [L², 3] of the polynomials."""
     max_l = len(norms)
     a, b, a_before, b_before, first = 1.0, 0.0, 0.0, 0.0, 1.0
     for m in range(max_l):
@@ -125,7 +126,7 @@ def _harmonics(x, y, z, norms, values, slopes):
 
 @njit(fastmath=FAST, forceinline=True)
 def _envelope(r, cutoff):
-    """f_c and its slope: 1 - 10 x³ + 15 x⁴ - 6 x⁵, 0 beyond the cutoff."""
+    """f_c = 1 - 10 x³ + 15 x⁴ - 6 x⁵ with x = r/r_c, 0 beyond the cutoff; and df_c/dr."""
     x = r / cutoff
     if x >= 1:
         return 0.0, 0.0
@@ -199,7 +200,7 @@ def _backward(inputs, g_radial, g_envelope, g_harmonics, out):
             along += total * scale * vectors[e, x]
         for x in range(3):
             gradients[c, x] += vectors[e, x] * (g_r - along / r) / r
-    # two close edges may stand for one
+    # sequential: two close edges may update the same edge
     for c in range(len(close)):
         for x in range(3):
             out[close[c], x] += gradients[c, x]

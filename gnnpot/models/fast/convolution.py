@@ -1,8 +1,9 @@
-"""Equivariant convolution in training: over bonds, and differentiable twice with one pass over them each time.
+"""Equivariant convolution for training: kernels over bonds, twice differentiable.
 
-An edge and its reverse have one distance, hence one row of weights, and harmonics that are the same up to signs. So the
-radial network and the harmonics are calculated once for both, and what they are differentiated with respect to is the
-vector of one of the two; sums over a bond's two edges, as forces and stresses are, don't know the difference.
+An edge and its reverse (a bond) have the same distance and thus the same weights, and their harmonics differ only in
+sign. Therefore the radial network and the harmonics are computed once per bond, as functions of the vector of one of
+its edges. The gradient of the bond belongs to this edge; forces and stress, which are sums over both edges, do not
+change.
 """
 
 from collections.abc import Callable, Iterator
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class BondConvolutions:
-    """The convolutions of a model in training on the processor, for a graph of `bonds`."""
+    """Convolutions of a model for training on the CPU, for graphs made by `bonds`."""
 
     def __init__(self, model: "EquivariantModel") -> None:
         self.model = model
@@ -29,7 +30,7 @@ class BondConvolutions:
     def convolutions(
         self, graph: Graph, distances: Tensor, harmonics: list[Tensor]
     ) -> Iterator[Callable[[list[Tensor]], list[Tensor]]]:
-        """Each layer's convolution: features of the atoms -> messages."""
+        """Yield the convolution of each layer: features of the atoms -> messages."""
         radial, flat = self.model.radial_basis(distances), torch.cat(harmonics, 1)
         ends = np.ascontiguousarray(graph.edge_index.numpy().T)
         for layer in self.model.layers:
@@ -37,7 +38,7 @@ class BondConvolutions:
 
 
 def bonds(graph: Graph, cutoff: float) -> Graph:
-    """A shallow copy with one of the two edges of each bond shorter than `cutoff` (Å)."""
+    """Return a shallow copy of a graph with one of the two edges of each bond shorter than `cutoff` (Å)."""
     bond, edge = undirected(graph)
     if len(bond) != 2 * len(edge):
         raise ValueError("a graph for training needs the reverse of each of its edges")

@@ -1,4 +1,4 @@
-"""Energies, forces and stress by the equations of `potential`, in one pass over the atoms and over the edges each."""
+"""Scaled energies, forces and stress with the equations of `potential`, in one pass over atoms and edges each."""
 
 import numpy as np
 import torch
@@ -12,7 +12,7 @@ from gnnpot.ops.simd.kernels import FAST
 def scaled(
     energies: Tensor, gradient: Tensor, scale: Tensor, references: Tensor, numbers: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """s m_i + E0(Z_i), [N] float64, and the edge gradient [E, 3] times s, of which nothing is differentiated."""
+    """Return s m_i + E0(Z_i) [N] in float64, and s times the edge gradient [E, 3]; not differentiable."""
     found, along = np.empty(len(energies)), np.empty(tuple(gradient.shape), gradient.detach().numpy().dtype)
     _scale(
         energies.detach().contiguous().numpy(), gradient.detach().contiguous().numpy(), scale.item(),
@@ -22,9 +22,9 @@ def scaled(
 
 
 def forces_and_stress(gradient: Tensor, graph: Graph) -> tuple[Tensor, Tensor]:
-    """[N, 3] and [B, 6], NaN where the cell has no volume, of g_e [E, 3] that no loss differentiates.
+    """Return forces [N, 3] and stress [B, 6] from the edge gradient [E, 3]; not differentiable.
 
-    Summed in float64, in the gradient's dtype.
+    Sums are computed in float64; results have the dtype of the gradient. The stress is NaN if the cell has no volume.
     """
     batch = graph.get("batch")
     forces, stress = np.zeros((len(graph.numbers), 3)), np.zeros((len(graph.cell), 6))
@@ -47,10 +47,10 @@ def _scale(energies, gradient, scale, references, numbers, found, along):
 
 @njit(cache=True, error_model="numpy", fastmath=FAST)
 def _sums(edge_index, vectors, gradient, cells, batch, forces, stress):
-    """Add to `forces` and `stress`, which are zero; without a `batch`, all atoms are of structure 0."""
+    """Add to `forces` and `stress`, which are initially zero. If `batch` is empty, all atoms are in structure 0."""
     begin, count = 0, len(vectors)
     while begin < count:
-        # edges of one centre mostly follow each other, so their sums stay in registers
+        # the edges of a centre are usually contiguous, so that their sums stay in registers
         i = edge_index[0, begin]
         fx, fy, fz = 0.0, 0.0, 0.0
         xx, yy, zz, yz, xz, xy = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0

@@ -1,9 +1,11 @@
-"""Compiled backend of SevenNet and Nequix: harmonics in one pass over the edges, each layer in one pass forward and one
-backward (`equivariant_layer.py`), with weights from a table of distances.
+"""Compiled backend of SevenNet and Nequix.
 
-Without PyTorch's record of operations, and without its operations: for some tens of atoms, each takes as long to be
-called as to be done. Features lie in flat arrays, as the kernels read them (`layout.py`); what pads their channels to
-whole SIMD vectors is zero throughout.
+The spherical harmonics take one pass over the edges; each layer takes one pass forward and one backward
+(`equivariant_layer.py`), with weights from a table of distances.
+
+The backend uses neither autograd nor operations of PyTorch: for some tens of atoms, the overhead of each call is as
+large as its work. Features are in flat arrays (`rows.py`), with channels padded to whole SIMD vectors; padding is
+always zero.
 """
 
 import copy
@@ -30,12 +32,12 @@ from gnnpot.ops.tensor_product.scalar_paths_backward import lmax_of_last_layer
 if TYPE_CHECKING:
     from gnnpot.models.equivariant import ChannelLinear, Convolution, EquivariantModel, FeatureProducts, Layer, RMSNorm
 
-#: least number of intervals of a table
+#: smallest number of intervals of a table
 INTERVALS = {torch.float32: 800, torch.float64: 1600}
 
 
 class FastEquivariant:
-    """A model with the parameters that `model` has now."""
+    """Backend of an equivariant model with the current parameters of `model`."""
 
     @torch.no_grad()
     def __init__(self, model: "EquivariantModel") -> None:
@@ -48,11 +50,11 @@ class FastEquivariant:
         self._layers = [_Layer(layer, table, per_step) for layer, table in zip(model.layers, tables, strict=True)]
         self._embedding = self._layers[0].features.columns[0].pad(model.first_features()).numpy()
         slopes, self._constant = _linear_readout(model.readouts())
-        #: dE_i/dx_i of the last layer's scalars, the same for all atoms, [padded channels]; E_i is linear in them
+        #: dE_i/dx_i [padded channels] for the scalars of the last layer; the same for all atoms, because E_i is linear
         self._slopes = self._layers[-1].out.columns[0].pad(slopes).numpy()
 
     def energies_and_gradient(self, graph: Graph) -> tuple[AtomicOutput, Tensor]:
-        """What the model predicts for the atoms, and the edge gradient, [E, 3]."""
+        """Return the predictions for the atoms, and the edge gradient [E, 3]."""
         vectors, edge_index = graph.edge_vectors.detach().contiguous().numpy(), graph.edge_index.numpy()
         distances, harmonics = self._harmonics(vectors)
         part = graph.get("part") or Part(len(graph.numbers))
@@ -73,14 +75,14 @@ class FastEquivariant:
         to_edges = empty_lines(harmonics.shape, harmonics.dtype)
         to_edges[:] = 0
         while pullbacks:
-            # what a layer has kept is gone after its turn
+            # `pop` frees the arrays that the layer has stored
             gradient = pullbacks.pop()(gradient, to_edges, part.exchange)
         to_vectors = self._harmonics.pullback(vectors, to_edges)
         return AtomicOutput(torch.from_numpy(energies)), torch.from_numpy(to_vectors)
 
 
 def _linear_readout(readouts: "Sequence[ChannelLinear]") -> tuple[Tensor, float]:
-    """Slope [channels] and constant of linear layers that follow one another, from scalars to a number."""
+    """Combine a sequence of linear layers from scalars to a number: slope [channels] and constant."""
     slope, constant = readouts[-1].matrices[0].new_ones(1), 0.0
     for linear in reversed(readouts):
         if linear.bias is not None:
@@ -90,9 +92,9 @@ def _linear_readout(readouts: "Sequence[ChannelLinear]") -> tuple[Tensor, float]
 
 
 def intervals_with(fraction: float, least: int) -> int:
-    """How many intervals, from `least` to twice that, make a fraction of the whole the end of one.
+    """Choose a number of intervals from `least` to 2 `least` - 1 such that `fraction` of the range is a table point.
 
-    No cubic polynomial follows a curvature that jumps within an interval.
+    Cubic interpolation is inaccurate in an interval in which the curvature is discontinuous.
     """
     return min(range(least, 2 * least), key=lambda n: round(abs(n * fraction - round(n * fraction)), 9))
 
@@ -100,7 +102,7 @@ def intervals_with(fraction: float, least: int) -> int:
 def _table(
     convolution: "Convolution", radial_basis: Callable[[Tensor], Tensor], cutoff: float, intervals: int
 ) -> np.ndarray:
-    """Slopes, values and rises of the weights at the ends of even intervals of distances, [points, 3, weights]."""
+    """Make the table [points, 3, weights] of a convolution for `tensor_product.table`: slopes, values, differences."""
     dtype = convolution.denominator.dtype
     network = copy.deepcopy(convolution.radial_network).double()
     rows = hermite_rows(lambda r: network(radial_basis(r)), cutoff, intervals) / convolution.denominator
@@ -110,14 +112,14 @@ def _table(
 
 
 class _Layer:
-    """`Layer`, flat features -> flat features."""
+    """Compiled `Layer`: flat features -> flat features."""
 
     def __init__(self, layer: "Layer", table: np.ndarray, per_step: float) -> None:
         layout = layer.convolution.layout(layer.convolution.denominator.dtype)
         self.features, self.out = layout.features, Rows([[c] for c in layer.outputs])
-        #: whether gradients are calculated where features were sent, not where they were received
+        #: whether the backward pass runs over the messages that atoms send, not over those they receive
         self.to_senders, self.messages = lmax_of_last_layer(layout.paths) > 0, layout.messages
-        #: what is gated: for l = 0 the scalars, then the gates of each l > 0
+        #: layout of the input of the gate: for l = 0, the scalars and then the gates of each l > 0
         self.totals = Rows([list(layer.outputs), *([c] for c in layer.outputs[1:])])
         inputs, totals = self.features.columns, self.totals.columns
         factors: Sequence[Tensor] = [] if layer.scales is None else list(layer.scales.factors)
@@ -158,9 +160,12 @@ class _Layer:
         )
 
     def __call__(self, features: np.ndarray, edges: Edges, *, deeper: bool) -> tuple[np.ndarray, Callable]:
-        """Features, and a function from their gradient to that of what was given, which adds to those of distances and
-        harmonics. If there is no layer before this one (not `deeper`), nobody needs the gradient of what was given.
-        Features of ghosts are not set."""
+        """Apply the layer to flat features; return the new features and the pullback.
+
+        The pullback returns the gradient with respect to the input features, and adds to the gradients with respect to
+        distances and harmonics. For the first layer (not `deeper`), the former is not needed and left out. Features of
+        ghosts are not set.
+        """
         atoms, dtype = len(edges.species), features.dtype
         totals, out = empty_lines((atoms * self.totals.size,), dtype), empty_lines((atoms * self.out.size,), dtype)
         mixed = empty_lines(totals.shape, dtype) if len(self.plan.made) else totals
@@ -189,26 +194,30 @@ class _Layer:
 
 
 def _norm(norm: "RMSNorm", columns: list[Columns]) -> Norm:
-    """The norm of rows of padded channels."""
+    """Convert a norm to padded channels."""
     factors = torch.cat([c.pad(f) for c, f in zip(columns, norm.factors, strict=True)])
     return Norm(factors.numpy(), np.array(degree_weights(len(columns)), factors.numpy().dtype), norm.epsilon)
 
 
 def _products(products: "FeatureProducts | None", dtype: np.dtype) -> Products:
-    """What kernels need of a layer's products; of none, arrays of the same types."""
+    """Constants of the products of a layer for kernels; without products, empty arrays of the same types."""
     if products is None:
         return products_for_kernels([], 0, 1, dtype)
     return products_for_kernels(list(products.factors), len(products.linear.weights) - 1, products.width, dtype)
 
 
 class _Weights:
-    """Matrices, their transposes and biases one after the other, as `LayerPlan` has them."""
+    """Collect matrices, their transposes and biases one after the other, for `LayerPlan.weights`."""
 
     def __init__(self) -> None:
         self.all: list[Tensor] = []
 
     def add(self, linear: "ChannelLinear", inputs: list[Columns], outputs: list[Columns]) -> np.ndarray:
-        """Where those from rows of padded channels to others stand; the list over l may be shorter than theirs."""
+        """Append the matrices of a linear layer, padded for rows of `inputs` and `outputs`.
+
+        Returns:
+            [forward and backward, l, 5], see `LayerPlan`. The layer may have fewer l than `inputs` and `outputs`.
+        """
         found = np.zeros((2, max(len(inputs), len(outputs)), 5), np.int64)
         found[..., 3] = -1
         for l, (a, b, w) in enumerate(zip(inputs, outputs, linear.matrices, strict=False)):

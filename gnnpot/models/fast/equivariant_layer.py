@@ -1,25 +1,25 @@
-"""An equivariant layer in a compiled call forward and one backward: linear mixing, convolution, scales, products, norm,
-gate.
+"""Kernels of an equivariant layer, one call forward and one backward.
+
+The layer consists of linear layers L, convolution, scales, products, norm and gate:
 
     y = L_1 x,   t = s_Z ⊙ L_2 conv(y) + L_0 x,   t' = t + L_3 P(t),   x' = gate(norm(t'))                        (1)
 
-without factors s_Z of the elements, products P of an atom's own features (`feature_products.py`) and a norm
-(`rms_norm.py`), if a layer has none. Backwards, from the gradient of x' to that of t', and with L^T for the mixing of
-gradients,
+The factors s_Z of the elements, the products P of the features of an atom (`feature_products.py`) and the norm
+(`rms_norm.py`) are optional. Backward pass, after the gradients of gate and norm have given dE/dt':
 
     dE/dt = dE/dt' + (L_3 P)^T dE/dt',     dE/dx = L_0^T dE/dt + L_1^T conv^T(L_2^T (s_Z ⊙ dE/dt))                (2)
 
-While some tens of atoms are calculated, each call costs as much as what it calculates, and the messages of many atoms
-don't stay in the cache: so a tile of atoms goes from its edges to its features, and its messages are nowhere else.
-`layout.py` says how arrays are laid out, `tensor_product` what a convolution is.
+The convolution is that of `tensor_product`, with the arrays of its `layout.py`. For small structures, the overhead of a
+call is as large as its work; for large ones, the messages of all atoms do not fit into the cache. Therefore each tile
+of atoms is processed from its edges to its features in one call, and its messages are not stored.
 
-Backwards, a last layer goes in two passes over the atoms: to the gradients of their messages (`backward_to_messages`),
-and from those of an atom's neighbors to what it has sent (`backward_to_senders`).
+The backward pass of a last layer takes two passes over the atoms: one to the gradients with respect to their messages
+(`backward_to_messages`), and one from these, at the neighbors of each atom, to the features that the atom has sent
+(`backward_to_senders`).
 
-If elements have matrices of their own, atoms of one element that follow one another are multiplied at once.
-Matrix products are fastest by fours of rows, so atoms are filled up to a multiple of `GRAIN` with some that have no
-edges. Ghosts of a part of a structure (`ops/exchange.py`) send, so that y and its gradient are theirs too, but receive
-nothing.
+If elements have their own matrices, consecutive atoms of the same element share one matrix product. Matrix products
+process four rows at a time, so the number of atoms is padded to a multiple of `GRAIN` with atoms without edges. Ghosts
+of a part of a structure (`ops/exchange.py`) send messages but receive none: y and its gradient include them.
 """
 
 from typing import NamedTuple
@@ -37,73 +37,81 @@ from gnnpot.ops.simd.vectors import SIMD_WIDTH, aligned, load, store
 from gnnpot.ops.tensor_product.edges import convolve, convolve_backward, convolve_backward_to_sender, new_scratch
 from gnnpot.ops.tensor_product.table import new_places
 
-#: the atoms of a layer, and of each thread, are a multiple of this
+#: the number of atoms of a layer, and of each thread, is a multiple of this
 GRAIN = 4
 
 
 class LayerPlan(NamedTuple):
-    """A layer. Offsets are those of `Rows`, for each l: where it begins in units of atoms, an atom's size, a row's.
+    """Constants of a layer. Layouts of flat arrays are [l, 3], see `Rows.offsets`.
 
-    Of L_0 to L_3 and their transposes: for each l, where in `weights` the matrix begins, its rows and columns (0: there
-    is none), where its bias begins (-1: none), how far it is to the next element's matrix (0: all have the same),
-    [forward and backward, l, 5].
+    L_0 to L_3 are [forward and backward, l, 5]: for the matrix, or its transpose, of each l: position in `weights`,
+    number of rows, number of columns (0: no matrix), position of the bias (-1: no bias), and distance to the matrix of
+    the next element (0: the same matrix for all elements).
     """
 
-    paths: np.ndarray  #: see `ProductLayout`
-    table: np.ndarray  #: [points, 3, weights] of the convolution, by distance
-    per_step: float  #: points per Å
-    weights: np.ndarray  #: of what follows
+    paths: np.ndarray  #: table of paths, see `ProductLayout`
+    table: np.ndarray  #: [points, 3, weights] weights of the convolution, see `tensor_product.table`
+    per_step: float  #: points of the table per Å
+    weights: np.ndarray  #: matrices and biases, flat
     linear_in: np.ndarray  #: L_1
     linear_out: np.ndarray  #: L_2
     self_connection: np.ndarray  #: L_0
-    scales: np.ndarray  #: [elements, columns of all l of t]; [0, 0]: none
+    scales: np.ndarray  #: [elements, columns of all l of t] s_Z; [0, 0] without scales
     products_linear: np.ndarray  #: L_3
-    norm_factors: np.ndarray  #: [columns of all l of t] of its norm; [0]: none
-    norm_weights: np.ndarray  #: [l]
-    epsilon: float  #: of the norm
-    features: np.ndarray  #: [l, 3] offsets of x and y
-    messages: np.ndarray  #: of conv(y)
-    totals: np.ndarray  #: of t and t'
-    made: np.ndarray  #: of P(t); [0, 3]: there are no products
-    out: np.ndarray  #: of x'
-    gates: np.ndarray  #: [l] where the gates of l begin in the scalars of t
+    norm_factors: np.ndarray  #: [columns of all l of t] γ of the norm; [0] without a norm
+    norm_weights: np.ndarray  #: [l] w of the norm
+    epsilon: float  #: ε of the norm
+    features: np.ndarray  #: layout of x and y
+    messages: np.ndarray  #: layout of conv(y)
+    totals: np.ndarray  #: layout of t and t'
+    made: np.ndarray  #: layout of P(t); [0, 3] without products
+    out: np.ndarray  #: layout of x'
+    gates: np.ndarray  #: [l] first channel of the gates of l in the scalars of t
 
 
 class Edges(NamedTuple):
-    """Of all layers: E edges of `GRAIN`-fold many atoms, sorted by centre, and which atoms are whose."""
+    """E edges sorted by centre, and the division of atoms among threads; the same for all layers.
 
-    starts: np.ndarray  #: [atoms + 1] where the edges of each atom begin, and where the last end
+    The number of atoms is padded to a multiple of `GRAIN`.
+    """
+
+    starts: np.ndarray  #: [atoms + 1] first edge of each atom, and the end of the last
     neighbor: np.ndarray  #: [E]
     distances: np.ndarray  #: [E] Å
-    harmonics: np.ndarray  #: [at least E, columns] of `ops/spherical_harmonics.py`
+    harmonics: np.ndarray  #: [at least E, columns] see `ops/spherical_harmonics.py`
     species: np.ndarray  #: [atoms]
-    #: [own atoms and ghosts, threads + 1] the first atom of each thread, and where the last ends; own atoms are filled
-    #: up with ghosts
+    #: [own atoms and ghosts, threads + 1] first atom of each thread, and the end of the last; own atoms are padded to a
+    #: multiple of `GRAIN` with ghosts
     parts: np.ndarray
 
 
 class Kept(NamedTuple):
-    """What a layer keeps for its backward pass, flat."""
+    """Flat arrays that a layer stores for its backward pass."""
 
     sent: np.ndarray  #: y
     totals: np.ndarray  #: t
-    mixed: np.ndarray  #: t'; the array of t if there are no products
+    mixed: np.ndarray  #: t'; the same array as t without products
 
 
 class Gradients(NamedTuple):
-    """Of a layer's backward pass, flat. If those of x and y are empty, their part is left out."""
+    """Gradients of the backward pass of a layer, flat. Gradients with respect to x and y are skipped if empty."""
 
-    features: np.ndarray  #: of x
-    sent: np.ndarray  #: of y, [threads, numbers of y], zero at first
-    edges: np.ndarray  #: of distances and harmonics, see `Harmonics.pullback`
+    features: np.ndarray  #: gradient with respect to x
+    sent: np.ndarray  #: [threads, size of y] gradient with respect to y, initially zero
+    edges: np.ndarray  #: gradients with respect to distances and harmonics, see `Harmonics.pullback`
 
 
 @njit(cache=True)
 def first_features(edge_index, numbers, species_of, embedding, threads, own):
-    """Starts, species and parts of `Edges`, with work shared out evenly, and the flat features of the first layer.
+    """Return starts, species and parts of `Edges`, and the flat input features of the first layer.
 
-    `species_of` [119] by atomic number, -1: an element that the model does not know; `embedding` [elements, channels];
-    the first `own` atoms are no ghosts.
+    Args:
+        edge_index: [2, E].
+        numbers: [N] atomic numbers.
+        species_of: [119] species of each atomic number; -1 for elements that the model does not know.
+        embedding: [elements, channels] initial features.
+        threads: Number of threads; edges are divided evenly among them.
+        own: Number of own atoms; the others are ghosts.
     """
     edges, given = edge_index.shape[1], len(numbers)
     atoms = -(-given // GRAIN) * GRAIN
@@ -128,23 +136,23 @@ def first_features(edge_index, numbers, species_of, embedding, threads, own):
 
 @njit(fastmath=FAST, cache=True)
 def readout(scalars, slopes, constant, energies, gradient):
-    """Energies of atoms, linear in their scalars, and their gradient for those of all rows; both flat."""
+    """Set the energies of the own atoms, which are linear in their scalars, and the gradient of their sum, flat."""
     width = len(slopes)
     for i in range(len(energies)):
         energy = constant
         for c in range(width):
             energy += scalars[i * width + c] * slopes[c]
-            # not as slices, whose check of lengths takes a second to compile
+            # no slices: the check of their lengths takes a second to compile
             gradient[i * width + c] = slopes[c]
         energies[i] = energy
-    # ghosts' energies belong to other parts, and atoms that fill up the last rows are none
+    # the energies of ghosts belong to other parts; the atoms added as padding have none
     for k in range(len(energies) * width, len(gradient)):
         gradient[k] = 0
 
 
 @njit(parallel=True, fastmath=FAST, cache=True)
 def forward(plan, constants, products, edges, x, kept, out):
-    """Equation (1): fills what is kept, and x', `out`, all flat, from x."""
+    """Equation (1): set the arrays of `kept`, and `out` (x'), from x; all flat."""
     parts, atoms = edges.parts[0], len(edges.species)
     y, totals, mixed = kept
     for part in prange(len(parts) - 1):
@@ -181,7 +189,7 @@ def forward(plan, constants, products, edges, x, kept, out):
 
 @njit(parallel=True, fastmath=FAST, cache=True)
 def backward(plan, constants, products, edges, kept, g, to):
-    """Equation (2), from the gradient g of x': fills those of x and y in `to`, and adds to those of edges."""
+    """Equation (2), from the gradient g with respect to x'. Sets `to.features`, adds to `to.sent` and `to.edges`."""
     parts, atoms, y, (to_x, to_y, to_edges) = edges.parts[0], len(edges.species), kept.sent, to
     for part in prange(len(parts) - 1):
         scratch, of_tile = new_scratch(plan, edges, parts[part], parts[part + 1], y), _new_scratch(plan, y)
@@ -201,13 +209,13 @@ def backward(plan, constants, products, edges, kept, g, to):
                 features, elements = where(plan.features, first, atoms), (edges.species, first)
                 for other in range(1, len(parts) - 1):
                     _add_rows(to_y[other], to_y[0], features, count)
-                # ghosts have received nothing that could have reached L_0
+                # L_0 contributes only to own atoms, because ghosts receive no messages
                 _mix(plan.weights, plan.linear_in[1], elements, to_y[0], features, to_x, features, count, k == 0)
 
 
 @njit(parallel=True, fastmath=FAST, cache=True)
 def backward_to_messages(plan, products, edges, kept, g, to_x, to_messages):
-    """The first half of equation (2): fills the gradient of conv(y), flat, and `to_x` with L_0^T dE/dt."""
+    """First half of equation (2): set `to_messages`, the gradient with respect to conv(y), and `to_x` = L_0^T dE/dt."""
     parts, atoms = edges.parts[0], len(edges.species)
     for part in prange(len(parts) - 1):
         of_tile = _new_scratch(plan, g)
@@ -218,7 +226,10 @@ def backward_to_messages(plan, products, edges, kept, g, to_x, to_messages):
 
 @njit(parallel=True, fastmath=FAST, cache=True)
 def backward_to_senders(plan, constants, edges, kept, to_messages, to_x, to_edges):
-    """The second half, from all atoms' gradient of conv(y): adds to `to_x` of own atoms and to `to_edges`."""
+    """Second half of equation (2), from the gradient with respect to conv(y) of all atoms.
+
+    Adds to `to_x` of the own atoms and to `to_edges`.
+    """
     parts, atoms, y = edges.parts[0], len(edges.species), kept.sent
     for part in prange(len(parts) - 1):
         near = new_places(edges, parts[part], parts[part + 1], y)
@@ -236,16 +247,17 @@ def backward_to_senders(plan, constants, edges, kept, to_messages, to_x, to_edge
 
 @njit(fastmath=FAST)
 def _new_scratch(plan, like):
-    """Of a thread, for `_to_messages`: gradient of t, normalized t', gradient of P(t)."""
+    """Allocate temporary arrays of `_to_messages`: gradient with respect to t, normalized t', gradient for P(t)."""
     columns = size(plan.totals) * TILE
     return aligned(columns, like), aligned(columns, like), aligned(size(plan.made) * TILE, like)
 
 
 @njit(fastmath=FAST)
 def _to_messages(plan, products, edges, kept, g, to_x, tile, scratch, to_messages):
-    """Of a tile of atoms, from the gradient g of x' to that of conv(y), and L_0^T dE/dt unless `to_x` is empty.
+    """Backward pass of a tile of atoms, from the gradient g with respect to x' to that with respect to conv(y).
 
-    `tile`: the first atom, and how many; `to_messages`: an array, and where the atoms' rows are in it.
+    Also sets `to_x` to L_0^T dE/dt, unless it is empty. `tile` is (first atom, number of atoms), and `to_messages` is
+    (array, location of the rows of the atoms in it).
     """
     (first, count), (_, totals, mixed), (to_totals, normal, to_made) = tile, kept, scratch
     at, made = where(plan.totals, 0, TILE), where(plan.made, 0, TILE)
@@ -270,9 +282,9 @@ def _to_messages(plan, products, edges, kept, g, to_x, tile, scratch, to_message
 
 @njit(fastmath=FAST)
 def _mix(weights, matrices, elements, x, x_where, y, y_where, count, add):
-    """y = L x, or y += L x, of `count` atoms; without `add`, what has no matrix is zero.
+    """y = L x, or y += L x with `add`, for `count` atoms. Without `add`, y is zero for each l without a matrix.
 
-    `elements` are those of all atoms, and which atom is the first.
+    `elements` is (species of all atoms, index of the first atom).
     """
     species, first = elements
     for l in range(len(y_where[0])):
@@ -285,7 +297,7 @@ def _mix(weights, matrices, elements, x, x_where, y, y_where, count, add):
                 rows, row = (end - done) * (2 * l + 1), done * (2 * l + 1)
                 w = matrices[l, 0] + species[first + done] * matrices[l, 4]
                 place = y_at + row * y_stride
-                # one product for both: two would take twice as long to compile
+                # one call for both cases: two would take twice as long to compile
                 start, start_rows = (y, (place, y_stride)) if add else (weights, (matrices[l, 3], 0))
                 matrix = (w, matrices[l, 1], matrices[l, 2])
                 x_rows = (x_at + row * x_stride, x_stride)
@@ -297,7 +309,7 @@ def _mix(weights, matrices, elements, x, x_where, y, y_where, count, add):
 
 @njit(fastmath=FAST)
 def _same_matrix(species, first, done, count, apart):
-    """The end of the atoms from number `done` on that have the same matrix."""
+    """End of the range of atoms from number `done` on that use the same matrix."""
     if apart == 0:
         return count
     end = done + 1
@@ -308,7 +320,7 @@ def _same_matrix(species, first, done, count, apart):
 
 @njit(fastmath=FAST)
 def _add_rows(x, y, rows, count):
-    """y += x."""
+    """y += x for the rows of `count` atoms."""
     for l in range(len(rows[0])):
         at = begin(rows, l)
         for k in range(at, at + count * rows[0][l, 1], SIMD_WIDTH):
@@ -317,7 +329,7 @@ def _add_rows(x, y, rows, count):
 
 @njit(fastmath=FAST)
 def _copy_rows(x, y, rows, count):
-    """y = x."""
+    """y = x for the rows of `count` atoms."""
     for l in range(len(rows[0])):
         at = begin(rows, l)
         for k in range(at, at + count * rows[0][l, 1], SIMD_WIDTH):
@@ -326,7 +338,7 @@ def _copy_rows(x, y, rows, count):
 
 @njit(fastmath=FAST)
 def _scale(plan, species, first, totals, rows, count):
-    """The rows of t times the factors of each atom's element, from atom `first` on."""
+    """Multiply the rows of t by the factors of the elements, for `count` atoms from `first` on."""
     if not len(plan.scales):
         return
     column = 0

@@ -1,11 +1,11 @@
-"""What a model's first call compiles, known before it is called: `first_call.json`.
+"""List of the kernels that the first call of a model compiles, `first_call.json`, so that they compile in parallel.
 
-    with compiled_together(lambda: first_call(model)):      # in several processes, where nothing is kept
+    with compiled_together(lambda: first_call(model)):      # in several processes, if kernels are not cached
         model.energies_and_gradient(graph)
 
-The types of a kernel's arguments follow from the architecture, the precision, and whether it trains. A list of them
-saves time and decides nothing else: what is missing in it is compiled when it is called, what is too much is compiled
-in vain. `scripts/fixtures/make_first_call.py` makes it, and a test compares it with what is called.
+The argument types of the kernels follow from the architecture, the precision, and the use (prediction or training). The
+list only saves time: a missing kernel is compiled when it is called, and a superfluous one is compiled in vain.
+`scripts/fixtures/make_first_call.py` makes the list, and a test compares it with the kernels that are called.
 """
 
 import functools
@@ -21,13 +21,16 @@ PREDICTION, TRAINING = "prediction", "training"
 
 
 def first_call(model: torch.nn.Module, use: str = PREDICTION, dtype: torch.dtype | None = None) -> list[Overload]:
-    """The overloads that a model needs on the processor, with those of its graph; none of a model without kernels, of
-    an architecture that is not gnnpot's own, nor on another device.
+    """Return the kernel overloads that a model and its graph need on the CPU.
 
     Args:
-        model: of `gnnpot.models`.
+        model: A model of `gnnpot.models`.
         use: `PREDICTION` or `TRAINING`.
-        dtype: precision; `None`: the one in which the model calculates.
+        dtype: Precision; `None`: that of the model.
+
+    Returns:
+        The overloads; an empty list for models without kernels, for architectures of other packages, and for other
+        devices.
     """
     parameter = next(model.parameters(), None)
     if parameter is None or parameter.device.type != "cpu" or not getattr(model, "has_kernels", False):
@@ -40,7 +43,7 @@ def first_call(model: torch.nn.Module, use: str = PREDICTION, dtype: torch.dtype
 
 
 def use_name(dtype: torch.dtype, use: str) -> str:
-    """What `first_call.json` calls a use in a precision."""
+    """Name of a precision and use in `first_call.json`."""
     return f"{str(dtype).removeprefix('torch.')} {use}"
 
 

@@ -1,17 +1,17 @@
-"""Compiled backend of gated perceptrons on gathered rows, as messages and updates are, with their derivative by hand.
+"""Compiled backend of gated perceptrons on gathered rows (messages and updates), with explicitly coded derivatives.
 
-For rows r (edges or angles) that draw on sources x_k at index_k(r), and may have features d_r of their own,
+Rows r (edges or angles) gather from sources x_k at index_k(r), and may have their own features d_r:
 
     z_r = W_d d_r + Σ_k x_k[index_k(r)]                        x_k, z: [·, 2u], value and gate side by side
-    z'  = L silu(z)                                            L: a layer each for value and gate; none, one or more;
-                                                               the last may have another width, v, than u
+    z'  = L silu(z)                                            L: linear layers for value and gate; none, one or more
+                                                               pairs; the width of the last, v, may differ from u
     y_r = silu(a_r) ⊙ σ(b_r) ⊙ w_r                             (a | b) = z', each half after its layer norm, if any
-    w_r = f[index_f(r)], or W_f f_r                            may be absent
+    w_r = f[index_f(r)], or W_f f_r                            optional weights
     out_g = Σ_{r in group g} y_r                               or, without groups, out_r = d_r + y_r
 
-All of this is one pass: a few rows at a time, from what they gather to what they are added to, without leaving the
-first cache. Nothing is kept: the backward pass calculates it again, which takes less time than to write it to memory
-and to read it back, and memory grows with the sources and gradients only.
+A tile of rows is processed in one pass, from gathering to summation, within the first-level cache. No intermediate
+values are stored: the backward pass computes them again, which is faster than writing them to memory and reading them.
+The memory is only that of sources and gradients.
 """
 
 from collections.abc import Callable
@@ -33,39 +33,39 @@ _NOWHERE = np.zeros(0, dtype=np.int64)
 
 
 class RowInputs(NamedTuple):
-    """What the rows are calculated from. In training each is [2, …]: values and tangents. Of no length: absent."""
+    """Inputs of the rows; arrays of length 0 are absent. In training, each is [2, …]: values and tangents."""
 
     features: np.ndarray  #: d [M, K]
     weights: np.ndarray  #: f [·, F]
-    x_1: np.ndarray  #: [·, 2u], as the other two sources
-    x_2: np.ndarray
-    x_3: np.ndarray
+    x_1: np.ndarray  #: [·, 2u] first source
+    x_2: np.ndarray  #: second source
+    x_3: np.ndarray  #: third source
 
 
 class PlanArrays(NamedTuple):
-    """Of a `GatherPlan`. Of no length: absent."""
+    """Arrays of a `GatherPlan` for the kernels; arrays of length 0 are absent."""
 
-    index_1: np.ndarray  #: [M] the row of x_1
-    index_2: np.ndarray
-    index_3: np.ndarray
-    index_f: np.ndarray
-    group: np.ndarray
-    parts: np.ndarray  #: where the rows of each thread begin, and where the last end
+    index_1: np.ndarray  #: [M] row of x_1
+    index_2: np.ndarray  #: [M] row of x_2
+    index_3: np.ndarray  #: [M] row of x_3
+    index_f: np.ndarray  #: [M] row of f
+    group: np.ndarray  #: [M] group of each row
+    parts: np.ndarray  #: first row of each thread, and the end of the last
 
 
 class GateArrays(NamedTuple):
-    """Of a `Gate`, flat."""
+    """Parameters of a `Gate` for the kernels, flat."""
 
     own: np.ndarray  #: W_d
     mix: np.ndarray  #: W_f
-    layers: np.ndarray  #: of each layer, for value and gate: L, its bias
-    depth: int  #: the number of layers
-    norms: np.ndarray  #: [scale or shift, value or gate, u]; without norms, of length 0
-    epsilon: float  #: of the norms
+    layers: np.ndarray  #: for each layer, for value and gate: matrix L and bias
+    depth: int  #: number of layers
+    norms: np.ndarray  #: [scale or shift, value or gate, u]; of length 0 without norms
+    epsilon: float  #: ε of the norms
 
 
 class TransposedArrays(NamedTuple):
-    """Those of `GateArrays` for the backward pass."""
+    """Transposed matrices of `GateArrays` for the backward pass."""
 
     own: np.ndarray
     mix: np.ndarray
@@ -73,24 +73,26 @@ class TransposedArrays(NamedTuple):
 
 
 class RowGradients(NamedTuple):
-    """That of `out`, which is given; those that theirs is added to, of d and f; and that of each row's z."""
+    """Gradients of the backward pass."""
 
-    out: np.ndarray
-    features: np.ndarray
-    weights: np.ndarray
-    rows: np.ndarray
+    out: np.ndarray  #: gradient with respect to `out`, the input
+    features: np.ndarray  #: gradient with respect to d, added to
+    weights: np.ndarray  #: gradient with respect to f: added to, or, if rows share f, set for each row
+    rows: np.ndarray  #: [M, 2u] gradient with respect to z, set
 
 
 class GatherIndex:
-    """The rows of a source of `size` rows that M rows draw from: `index` [M]. The reverse: rows
-    `order[starts[k]:starts[k + 1]]` draw from row k of the source."""
+    """Index [M] of the row of a source, of `size` rows, from which each of M rows gathers; and the inverse.
+
+    The rows `order[starts[k]:starts[k + 1]]` gather from row k of the source.
+    """
 
     def __init__(self, index: Tensor, size: int) -> None:
         self.index = index.contiguous().numpy()
         self.starts, self.order = _grouped(self.index, size)
 
     def sum(self, rows: Tensor) -> Tensor:
-        """Σ of the rows [M, F] that draw on each row of the source, [size, F]."""
+        """Sum the rows [M, F] that gather from each row of the source, [size, F]."""
         out = rows.new_empty(len(self.starts) - 1, rows.shape[1])
         kernels.sum_groups(rows.numpy(), self.starts, self.order, out.numpy())
         return out
@@ -111,10 +113,10 @@ def _grouped(index, size):
 
 
 class GatherPlan:
-    """M rows: what they are gathered from, and how they are summed.
+    """Indices for gathering M rows and summing them.
 
-    `sources` are two or three; `weights` is where the f of the rows' weights are, `None` if each row has its own, or
-    none; `group` [M] the group of each row, in order, `None` if rows are not summed.
+    There are two or three `sources`. `weights` is the index of f, `None` if each row has its own f, or if there are no
+    weights. `group` [M] is the group of each row, sorted; `None` if rows are not summed.
     """
 
     def __init__(
@@ -128,17 +130,17 @@ class GatherPlan:
         self.rows, self.sources, self.weights, self.group, self.groups = rows, sources, weights, group, groups
         first, second, third = [p.index for p in sources] + [_NOWHERE] * (3 - len(sources))
         count = min(4 * torch.get_num_threads(), 1 + rows // TILE)
-        # where rows are shared out to threads; no group is torn apart
+        # ranges of rows for threads; all rows of a group are in the same range
         parts = np.arange(count + 1) * rows // count
         if group is not None:
             parts[1:-1] = np.searchsorted(group, group[parts[1:-1]])
         index_f = _NOWHERE if weights is None else weights.index
-        #: for the kernels
+        #: arrays for the kernels
         self.arrays = PlanArrays(first, second, third, index_f, _NOWHERE if group is None else group, parts)
 
 
 class Scratch:
-    """Memory for the gradients of rows, which is used again: fresh pages cost the system as much as what is written."""
+    """Reusable memory for the gradients of rows; allocating new pages would cost as much as writing to them."""
 
     def __init__(self) -> None:
         self._arrays: dict[str, Tensor] = {}
@@ -147,23 +149,22 @@ class Scratch:
         return Scratch()
 
     def array(self, name: str, rows: int, columns: int, like: Tensor) -> Tensor:
-        """[rows, columns] with anything in it; what was handed out under this name before is overwritten."""
+        """Return an uninitialised array [rows, columns]; it overwrites the previous array of the same name."""
         kept = self._arrays.get(name)
         if kept is None or len(kept) < rows * columns or kept.dtype != like.dtype:
             kept = self._arrays[name] = like.new_empty(rows * columns)
         return kept[: rows * columns].view(rows, columns)
 
 
-#: (gradient of out, of d, of f) -> those of the sources. To what is given for d and f, `None` where they are absent,
-#: theirs is added; without groups, that of d is that of out at first, and the same array
+#: (gradients with respect to out, d and f) -> gradients with respect to the sources. Adds to the gradients for d and f,
+#: which are `None` if d or f is absent. Without groups, the gradient for d is the same array as that for out
 GatePullback = Callable[[Tensor, Tensor | None, Tensor | None], list[Tensor]]
 
 
 class Gate:
-    """The numbers of a `GatedMLP` on gathered rows, laid out for the kernels.
+    """A `GatedMLP` on gathered rows, with its parameters in the layout of the kernels.
 
-    All gates of a model share `scratch`. `own` [2u, K] are the columns of its first layer that belong to d.
-    `mix` is W_f [v, F].
+    All gates of a model share `scratch`. `own` [2u, K] is W_d, columns of the first layer for d; `mix` [v, F] is W_f.
     """
 
     def __init__(self, mlp: GatedMLP, scratch: Scratch, own: Tensor | None = None, mix: Tensor | None = None) -> None:
@@ -177,7 +178,7 @@ class Gate:
         self.depth = len(pairs) // 2
         self.outs = pairs[-1].out_features if pairs else len(first) // 2  #: v
         norms = [] if mlp.norms is None else list(mlp.norms)
-        #: [scale or shift, value or gate, u]; without norms, of length 0
+        #: [scale or shift, value or gate, u]; of length 0 without norms
         self.norms = (
             torch.stack([getattr(n, p) for p in ("weight", "bias") for n in norms]).view(2, 2, -1)
             if norms
@@ -185,22 +186,22 @@ class Gate:
         )
         self.epsilon = norms[0].eps if norms else 0.0
         own_array, mix_array, layers, scales = (p.detach().numpy() for p in self.parameters())
-        #: for the kernels
+        #: arrays for the kernels
         self.arrays = GateArrays(own_array, mix_array, layers, self.depth, scales, self.epsilon)
-        #: for those of the backward pass
+        #: arrays for the kernels of the backward pass
         self.transposed_arrays = TransposedArrays(
             self.own_transposed.numpy(), self.mix_transposed.numpy(), self.transposed.numpy()
         )
         self._absent = np.empty((0, 0), own_array.dtype)
 
     def parameters(self) -> tuple[Tensor, ...]:
-        """Differentiable if those of the perceptron are."""
+        """W_d, W_f, layers and norms; differentiable if the parameters of the perceptron are."""
         return self.own, self.mix, self.layers, self.norms
 
     def __call__(
         self, plan: GatherPlan, features: Tensor | None, weights: Tensor | None, *sources: Tensor
     ) -> tuple[Tensor, GatePullback]:
-        """`out` of d [M, K] or `None`, f [·, F] or `None`, and two or three sources [·, 2u]; and the pullback."""
+        """Return `out` and the pullback; d [M, K] or `None`, f [·, F] or `None`, and two or three sources [·, 2u]."""
         inputs = RowInputs(*map(self._array, (features, weights, *sources, *(None,) * (3 - len(sources)))))
         like = sources[0]
         grouped = plan.group is not None
@@ -220,12 +221,12 @@ class Gate:
         return out, pullback
 
     def _array(self, rows: Tensor | None) -> np.ndarray:
-        """For the kernels; an empty one stands for what is absent."""
+        """Array for the kernels; empty for `None`."""
         return self._absent if rows is None else rows.contiguous().numpy()
 
 
 def both_ways(weight: Tensor | None, like: Tensor) -> tuple[Tensor, Tensor]:
-    """A weight [out, in], flat, for products [·, in] -> [·, out] and, padded to SIMD vectors, for their derivative."""
+    """Flatten a weight [out, in] for products [·, in] -> [·, out] and, padded to SIMD vectors, for their pullback."""
     if weight is None:
         return like.new_empty(0), like.new_empty(0)
     return weight.T.flatten(), nn.functional.pad(weight.detach(), (0, -weight.shape[1] % SIMD_WIDTH)).flatten()
@@ -233,7 +234,7 @@ def both_ways(weight: Tensor | None, like: Tensor) -> tuple[Tensor, Tensor]:
 
 @njit(fastmath=FAST, forceinline=True)
 def first_layer(t, rows, inputs, plan, own, zs, at_z, scratch):
-    """z of `rows`, the first and how many, to `at_z` in zs; of arrays [2, rows, …], those in row t."""
+    """Set z of `rows`, (first row, number of rows), at `at_z` in zs; t selects values or tangents of [2, rows, …]."""
     (first, count), (features, _, a, b, c) = rows, inputs
     width, size = zs.shape[-1], a.shape[-2] * a.shape[-1]
     if len(own):
@@ -255,8 +256,10 @@ def first_layer(t, rows, inputs, plan, own, zs, at_z, scratch):
 
 @njit(fastmath=FAST, forceinline=True)
 def _layers(count, numbers, outs, zs, h):
-    """z' of each layer after the first, `TILE` rows after the one before in `zs`, where silu'(z) is left of the others;
-    the last has `outs` columns."""
+    """Set z' of each layer in `zs`, `TILE` rows after its input z, which is replaced by silu'(z).
+
+    The last layer has `outs` columns.
+    """
     width = zs.shape[1]
     units, at = width // 2, 0
     for layer in range(numbers.depth):
@@ -271,7 +274,7 @@ def _layers(count, numbers, outs, zs, h):
 
 @njit(fastmath=FAST, forceinline=True)
 def row_weights(t, rows, f, index, mix, ws, at_w, scratch):
-    """w of `rows`, the first and how many, to `at_w` in ws; of arrays [2, rows, F], those in row t."""
+    """Set w of `rows`, (first row, number of rows), at `at_w` in ws; t selects values or tangents of [2, rows, F]."""
     first, count = rows
     outs, depth = ws.shape[-1], f.shape[-1]
     if len(mix):
@@ -285,7 +288,7 @@ def row_weights(t, rows, f, index, mix, ws, at_w, scratch):
 
 @njit(parallel=True, fastmath=FAST, cache=True)
 def _forward(inputs, plan, numbers, out):
-    """Fills `out`."""
+    """Forward pass: set `out`, or add to it if there are groups."""
     f, group, norms, parts, width = inputs.weights, plan.group, numbers.norms, plan.parts, inputs.x_1.shape[1]
     units, last, outs = width // 2, numbers.depth * TILE * width, out.shape[1]
     for part in prange(len(parts) - 1):
@@ -311,7 +314,7 @@ def _forward(inputs, plan, numbers, out):
 
 @njit(parallel=True, fastmath=FAST, cache=True)
 def _backward(inputs, plan, numbers, transposed, gradients):
-    """Fills the gradients of rows, and adds to those of d and f."""
+    """Backward pass: set the gradients of rows, and add to those of d and f."""
     f, group, norms, parts, width = inputs.weights, plan.group, numbers.norms, plan.parts, inputs.x_1.shape[1]
     g_out, g_features, g_f, g_rows = gradients
     units, last, outs = width // 2, numbers.depth * TILE * width, g_out.shape[1]
@@ -348,7 +351,7 @@ def _backward(inputs, plan, numbers, transposed, gradients):
 
 @njit(fastmath=FAST, forceinline=True)
 def _weights_backward(first, count, g_w, mix_transposed, g_f, scratch):
-    """The gradient of each row's f, from that of w: added to the row's own, but where rows share f."""
+    """Gradient with respect to f of each row from that of w: added if each row has its own f, set if rows share f."""
     outs, depth = g_w.shape[1], g_f.shape[1]
     if len(mix_transposed):
         padded = len(mix_transposed) // outs
@@ -363,7 +366,7 @@ def _weights_backward(first, count, g_w, mix_transposed, g_f, scratch):
 
 @njit(fastmath=FAST, forceinline=True)
 def _layers_backward(count, transposed, number, outs, zs, h, g):
-    """g <- the gradient of z, from that of the last z'."""
+    """Replace g, the gradient with respect to the last z', by the gradient with respect to z."""
     width = zs.shape[1]
     units = width // 2
     for layer in range(number - 1, -1, -1):
@@ -376,8 +379,10 @@ def _layers_backward(count, transposed, number, outs, zs, h, g):
 
 @njit(fastmath=FAST, forceinline=True)
 def _to_features(g, own_transposed, g_features, first, count, scratch):
-    """Add to the gradient of the rows' own features; whole fours of rows go through `scratch`, so as not to write too
-    far."""
+    """Add to the gradient with respect to d.
+
+    Products write four rows at a time; `scratch` prevents them from writing beyond the end.
+    """
     width, depth = g.shape[1], g_features.shape[1]
     tiles.product(g, (0, width), own_transposed, (0, width, depth), -1, scratch, (0, depth), count)
     for at in range(0, count * depth, SIMD_WIDTH):

@@ -1,24 +1,24 @@
-"""Gated perceptrons on gathered rows, as in `gated`, with tangents: what training differentiates.
+"""Gated perceptrons on gathered rows, as in `gated`, for values and tangents; used and differentiated in training.
 
-Every array is [2, rows, …]: values x and their tangents ẋ along a direction of the edge vectors (see `training`).
-Layers act on both, biases on the values only; with a = silu, b = σ and the gate's halves v, g,
+All arrays are [2, rows, …]: values x and their tangents ẋ along a direction of the edge vectors (see `training`).
+Linear layers act on both, biases only on the values. With a = silu, b = σ and the halves v and g of the gate,
 
     h = a(z)                  ḣ = a' ż
     n = (x - mean x) s        ṅ = s (ẋ - mean ẋ - n mean(n ẋ)),   s = 1/sqrt(variance x + ε)
     y = a(v) b(g) w           ẏ = (a' b v̇ + a b' ġ) w + a b ẇ                                                  (1)
 
-With gradients Y of y and Ẏ of ẏ, W = Y w + Ẏ ẇ and R = Ẏ w, those of what (1) is made of are
+With the gradients Y and Ẏ with respect to y and ẏ, W = Y w + Ẏ ẇ and R = Ẏ w, the gradients for the inputs of (1) are
 
     v: W a' b + R (a'' b v̇ + a' b' ġ)      v̇: R a' b
     g: W a b' + R (a' b' v̇ + a b'' ġ)      ġ: R a b'
     w: Y a b + Ẏ (a' b v̇ + a b' ġ)         ẇ: Ẏ a b                                                           (2)
 
-and with d, e those of n, ṅ, q = mean(n ẋ), p = ẋ - mean ẋ - n q,
+and, with the gradients d and e with respect to n and ṅ, q = mean(n ẋ), and p = ẋ - mean ẋ - n q,
 
     ẋ: s P e      x: s (P d - s q P e - s mean(e n) p - s n mean(e p)),   P y = y - mean y - n mean(n y)       (3)
 
-As there, all is one pass over tiles of rows, calculated anew in the backward pass; each part of the rows sums the
-gradients of the parameters on its own.
+As in `gated`, there is one pass over tiles of rows, and the backward pass computes intermediate values again. Each part
+of the rows has its own sums of the gradients with respect to parameters.
 """
 
 from typing import Any
@@ -38,10 +38,10 @@ from gnnpot.ops.simd.vectors import SIMD_WIDTH, broadcast, load, store
 
 
 class GateJVP(torch.autograd.Function):
-    """Equation (1) with the sums of `gated`, for values and tangents; its derivative can't be taken twice.
+    """Equation (1) with the sums of `gated`, for values and tangents; differentiable once.
 
-    Inputs: d [2, M, K] or `None`, f [2, ·, F] or `None`, the parameters of `gate` and two or three sources
-    [2, ·, 2u]. An f that goes through W_f gets no gradient: it comes from distances.
+    Inputs: d [2, M, K] or `None`, f [2, ·, F] or `None`, the parameters of `gate`, and two or three sources [2, ·, 2u].
+    If there is a W_f, f gets no gradient, because it depends only on distances.
     """
 
     @staticmethod
@@ -84,14 +84,16 @@ class GateJVP(torch.autograd.Function):
 
 
 def _sum(rows: Tensor, index: GatherIndex) -> Tensor:
-    """`GatherIndex.sum` of values and tangents."""
+    """`GatherIndex.sum` for values and tangents."""
     return torch.stack([index.sum(rows[0]), index.sum(rows[1])])
 
 
 @njit(fastmath=FAST, forceinline=True)
 def _layers(rows, inputs, plan, numbers, outs, zs, hs, scratch):
-    """z and ż of each layer, 2 `TILE` rows after the one before in `zs`; what goes into the next one, in `hs`. The
-    last has `outs` columns."""
+    """Set z and ż of each layer in `zs`, 2 `TILE` rows after those of the layer before; `hs` has the inputs of layers.
+
+    The last layer has `outs` columns.
+    """
     width, count = zs.shape[1], rows[1]
     units, tile, at = width // 2, TILE * width, 0
     for t in range(2):
@@ -113,7 +115,7 @@ def _layers(rows, inputs, plan, numbers, outs, zs, hs, scratch):
 
 @njit(fastmath=FAST, forceinline=True)
 def _rates(x, at, tangent_at, units, norms, mean, scale):
-    """(mean x, s, mean ẋ, mean(n ẋ)) of half a row; the last two are 0 if there are no norms."""
+    """Return (mean x, s, mean ẋ, mean(n ẋ)) of half a row; the last two are 0 without norms."""
     zero = x.dtype.type(0)
     if not len(norms):
         return mean, scale, zero, zero
@@ -128,7 +130,7 @@ def _rates(x, at, tangent_at, units, norms, mean, scale):
 
 @njit(fastmath=FAST, forceinline=True)
 def _rate(x, at, tangent_at, norms, scales, rates):
-    """Sixteen of the tangent of half a row after its layer norm, if there is any."""
+    """Return 16 numbers of the tangent of half a row after its layer norm, if any."""
     tangent, (mean, scale, tangent_mean, along) = load(x, tangent_at), rates
     if len(norms):
         tangent = (tangent - tangent_mean - (load(x, at) - mean) * scale * along) * scale * load(norms, scales)
@@ -137,7 +139,7 @@ def _rate(x, at, tangent_at, norms, scales, rates):
 
 @njit(parallel=True, fastmath=FAST, cache=True)
 def _forward(inputs, plan, numbers, out):
-    """Fills `out`."""
+    """Forward pass: set `out`, or add to it if there are groups."""
     f, group, norms, parts, width = inputs.weights, plan.group, numbers.norms, plan.parts, inputs.x_1.shape[2]
     units, tile, size = width // 2, TILE * width, out.shape[1] * out.shape[2]
     last, outs = 2 * numbers.depth * tile, out.shape[2]
@@ -171,7 +173,10 @@ def _forward(inputs, plan, numbers, out):
 
 @njit(parallel=True, fastmath=FAST, cache=True)
 def _backward(inputs, plan, numbers, transposed, gradients, offsets, sums):
-    """Fills or adds to the gradients, and to those of each part's parameters, `sums`, where `offsets` say."""
+    """Backward pass: set or add to the gradients, and add to `sums`, the gradients for the parameters in each part.
+
+    `offsets` are the positions of the parameters in a row of `sums`.
+    """
     f, parts, width, (g_out, g_features, g_f, g_rows) = inputs.weights, plan.parts, inputs.x_1.shape[2], gradients
     tile, rows, outs = TILE * width, g_rows.shape[1], g_out.shape[2]
     at_own, at_mix, at_layers, at_norms = offsets[0], offsets[1], offsets[2], offsets[3]
@@ -189,7 +194,7 @@ def _backward(inputs, plan, numbers, transposed, gradients, offsets, sums):
                 for t in range(2):
                     row_weights(t, tile_rows, f, plan.index_f, numbers.mix, ws, t * TILE * outs, h)
             _gate_backward(tile_rows, plan.group, numbers, zs, ws, g_out, g, g_w, total, at_norms)
-            # rows that are not there have no part in the sums
+            # exclude rows beyond the last one from the sums
             g[count:TILE], g[TILE + count :] = 0, 0
             if len(f):
                 _weights_backward(tile_rows, f, len(numbers.mix), g_w, g_f, h, total, at_mix)
@@ -203,7 +208,7 @@ def _backward(inputs, plan, numbers, transposed, gradients, offsets, sums):
 
 @njit(fastmath=FAST, forceinline=True)
 def _gate_backward(rows, group, numbers, zs, ws, g_out, g, g_w, total, at_norms):
-    """The gradients of the last z' and of w; equations (2) and (3)."""
+    """Gradients with respect to the last z' and w, equations (2) and (3)."""
     (first, count), width, norms = rows, zs.shape[1], numbers.norms
     units, tile, size, outs = width // 2, TILE * width, g_out.shape[1] * g_out.shape[2], g_out.shape[2]
     for row in range(count):
@@ -233,7 +238,7 @@ def _gate_backward(rows, group, numbers, zs, ws, g_out, g, g_w, total, at_norms)
 
 @njit(fastmath=FAST, forceinline=True)
 def _norm_backward(x, half, norms, scales, rates, g, g_at, total, at_norms):
-    """Equation (3), and the gradients of scale and shift. `half`: where it begins, its length."""
+    """Equation (3), and the gradients with respect to scale and shift; `half` is (position, length)."""
     (at, units), (mean, scale, tangent_mean, along) = half, rates
     tile, size, zero = TILE * x.shape[1], x.dtype.type(units), broadcast(x, 0.0)
     d_sum, d_n, e_sum, e_n, e_p = zero, zero, zero, zero, zero
@@ -262,7 +267,7 @@ def _norm_backward(x, half, norms, scales, rates, g, g_at, total, at_norms):
 
 @njit(fastmath=FAST, forceinline=True)
 def _weights_backward(rows, f, mixed, g_w, g_f, scratch, total, at_mix):
-    """The gradient of each row's f, or of W_f, from that of w."""
+    """Gradient with respect to f of each row, or to W_f, from the gradient with respect to w."""
     (first, count), outs, depth = rows, g_w.shape[1], f.shape[2]
     for t in range(2):
         if mixed:
@@ -276,7 +281,10 @@ def _weights_backward(rows, f, mixed, g_w, g_f, scratch, total, at_mix):
 
 @njit(fastmath=FAST, forceinline=True)
 def _layers_backward(count, transposed, number, outs, zs, hs, g, h, total, at_layers):
-    """g <- the gradients of z and ż, from those of the last z' and ż'; those of the layers' parameters."""
+    """Replace g, the gradients with respect to the last z' and ż', by those with respect to z and ż.
+
+    Also adds to the gradients with respect to the parameters of the layers.
+    """
     width = zs.shape[1]
     units, tile = width // 2, TILE * width
     for layer in range(number - 1, -1, -1):
@@ -304,11 +312,11 @@ def _layers_backward(count, transposed, number, outs, zs, hs, g, h, total, at_la
 
 @njit(fastmath=FAST, forceinline=True)
 def _own_backward(rows, features, own_transposed, g, g_features, scratch, total, at_own):
-    """Add to the gradients of the rows' own features and of W_d."""
+    """Add to the gradients with respect to d and W_d."""
     (first, count), width, depth = rows, g.shape[1], features.shape[2]
     for t in range(2):
         place, g_of = (t * features.shape[1] + first) * depth, (t * TILE * width, width)
-        # whole fours of rows go through `scratch`, so as not to read or write too far
+        # products process four rows at a time; `scratch` prevents access beyond the end
         tiles.copy(features, place, count * depth, scratch)
         tiles.accumulate(scratch, (0, depth), g, g_of, total, (at_own, depth, width), count)
         tiles.product(g, g_of, own_transposed, (0, width, depth), -1, scratch, (0, depth), count)

@@ -1,7 +1,7 @@
-"""Compiled backend of an HDNNP: descriptor, networks and their derivative in one pass over the atoms.
+"""Compiled backend of HDNNPs: symmetry functions, networks and their derivative in one pass over the atoms.
 
-It calculates in the dtype of the model, but in float64 if there are Chebyshev polynomials of angles: the derivative of
-an angle with respect to its cosine grows without limit towards straight angles.
+The precision is that of the model, or float64 if there are Chebyshev polynomials of angles, because the derivative of
+an angle with respect to its cosine diverges at straight angles.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -22,12 +22,12 @@ from gnnpot.ops.simd.vectors import SIMD_WIDTH
 if TYPE_CHECKING:
     from gnnpot.models.hdnnp import HDNNP
 
-#: atoms that are worth another thread
+#: smallest number of atoms per thread
 _ATOMS_PER_THREAD = 8
 
 
 class FastHDNNP:
-    """Energies and edge gradient of `models.hdnnp.HDNNP` as it is now."""
+    """Backend of an `HDNNP` with the current parameters of `model`."""
 
     def __init__(self, model: "HDNNP") -> None:
         self.dtype = torch.empty(0, dtype=model.fast_dtype or model.weights[0].dtype).numpy().dtype
@@ -37,9 +37,13 @@ class FastHDNNP:
         self.network = network_of(inputs, weights, biases, model.activations, self.dtype)
 
     def __call__(self, graph: Graph, species: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """(energies [N] float64, gradient [E, 3] in the edge vectors' dtype, how many symmetry functions of each atom
-        are outside of the range of the training data [N]); `species` [N]. Of a part of a structure, energies and
-        numbers are of its own atoms."""
+        """Evaluate the potential for a graph; `species` [N] is the index of the element of each atom.
+
+        Returns:
+            Energies [N] in float64, edge gradient [E, 3] in the dtype of the edge vectors, and the number of symmetry
+            functions of each atom that are outside the range of the training data [N]. If the graph is a part of a
+            structure, N is the number of its own atoms.
+        """
         follow_torch()
         vectors, index = graph.edge_vectors.detach(), graph.edge_index.numpy()
         own = (graph.get("part") or Part(len(species))).own
@@ -61,7 +65,7 @@ class FastHDNNP:
 
 
 def plan_of(groups: list[tuple[bool, Group]], species: int, dtype: np.dtype) -> SymmetryFunctionPlan:
-    """The functions of all groups as the kernels read them: for each centre and class only what it has."""
+    """Convert the groups to the layout of the kernels, which lists the existing functions for each centre and class."""
     most = max((group.columns.shape[1] for _, group in groups), default=0)
     parts = np.zeros((len(groups), species, most, 6), np.int64)
     radial: list[tuple[float, float]] = []
@@ -97,7 +101,7 @@ def plan_of(groups: list[tuple[bool, Group]], species: int, dtype: np.dtype) -> 
         species_class=every("species_class", np.int64),
         classes=every("species_class", np.int64).max(axis=1) + 1,
         parts=parts,
-        # sixteen are read from any of them on
+        # padded, because kernels read sixteen numbers from any position on
         eta=np.pad(pairs[:, 0], (0, SIMD_WIDTH)),
         shift=np.pad(pairs[:, 1], (0, SIMD_WIDTH)),
         lambda_=angles[:, 0].copy(),

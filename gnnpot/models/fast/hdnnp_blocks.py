@@ -1,8 +1,8 @@
-"""What the compiled backend of an HDNNP does with sixteen pairs of atoms, or of neighbours of one atom, at once.
+"""Blocks of sixteen elements, for the compiled backend of HDNNPs.
 
-A block is a stretch of `slab`: row k of the block that begins at `at` is `slab[at + 16 k : at + 16 k + 16]`.
-Elements that stand for no pair have weight zero. With the symbols of `symmetry_batches`, a symmetry function is Σ over
-elements of w f R_m A_a.
+An element is a pair of atoms (radial functions) or a pair of neighbours of an atom (angular functions). A block is a
+range of the array `slab`: row k of the block at position `at` is `slab[at + 16 k : at + 16 k + 16]`. Elements added as
+padding have weight zero. As in `symmetry_batches`, a symmetry function is the sum over elements of w f R_m A_a.
 """
 
 from typing import NamedTuple
@@ -15,51 +15,53 @@ from gnnpot.ops.simd.kernels import FAST
 from gnnpot.ops.simd.vector_functions import arccosine, at_least, decay, half_cosine, square_root
 from gnnpot.ops.simd.vectors import SIMD_WIDTH, broadcast, broadcast_at, load, store, total
 
-#: Rows of a block: cos θ, R_ij, R_ik, R_jk; w f_c(R_ij) f_c(R_ik) and its derivatives with respect to R_ij and R_ik;
-#: 1/R_ij and 1/R_ik; f_c(R_jk) and its derivative. Of radial polynomials: R_ij, w f_c, its derivative and 1/R_ij only.
+#: Rows of a block. C: cos θ; RA, RB, RJ: R_ij, R_ik, R_jk; FF: w f_c(R_ij) f_c(R_ik); DFA, DFB: its derivatives with
+#: respect to R_ij and R_ik; IA, IB: 1/R_ij, 1/R_ik; FJ, DFJ: f_c(R_jk) and its derivative. Blocks of radial polynomials
+#: use only RA, FF (w f_c), DFA and IA.
 C, RA, RB, RJ, FF, DFA, DFB, IA, IB, FJ, DFJ = range(11)
-#: Rows that the gradient of the pair overwrites: PA r_a + Q r_b to a's, PB r_b + Q r_a to b's.
+#: Contributions to gradients, which overwrite other rows: PA r_a + Q r_b to the gradient of neighbour a, PB r_b + Q r_a
+#: to that of neighbour b.
 PA, PB, Q = RA, RB, C
-#: The first of the rows R_m, w f R_m, A_a and dA_a/dcos θ, see `SymmetryFunctionPlan.rows`.
+#: First row of the factors R_m, w f R_m, A_a and dA_a/dcos θ, see `SymmetryFunctionPlan.rows`.
 FACTORS = 11
 
 
 class SymmetryFunctionPlan(NamedTuple):
     """G groups of symmetry functions that share cutoff, cutoff function and weights, for S species.
 
-    What a centre of species s has for the class (radial) or pair of classes (angular) p of group g is
-    `parts[g, s, p]`: (first, last + 1) of its functions, of its radial and of its angular factors.
+    `parts[g, s, p]` belongs to centres of species s and the class (radial) or pair of classes (angular) p of group g.
+    It has the ranges (first, last + 1) of functions, of radial factors, and of angular factors.
     """
 
     cutoff: np.ndarray  #: [G] Å
-    cutoff_kind: np.ndarray  #: [G] position in `symmetry_functions.CUTOFF_FUNCTIONS`
+    cutoff_kind: np.ndarray  #: [G] index in `symmetry_functions.CUTOFF_FUNCTIONS`
     inner: np.ndarray  #: [G] f_c = 1 below this fraction of the cutoff
-    distances: np.ndarray  #: [G] distances in the Gaussians: 1 (radial), 2 (wide angular) or 3 (narrow angular)
+    distances: np.ndarray  #: [G] number of distances in the Gaussians: 1 (radial), 2 (wide) or 3 (narrow angular)
     chebyshev: np.ndarray  #: [G] 1 if angular factors are the polynomials T_ζ
-    weight: np.ndarray  #: [G, S] weight of a neighbour
-    species_class: np.ndarray  #: [G, S]
-    classes: np.ndarray  #: [G]
+    weight: np.ndarray  #: [G, S] weight of a neighbour of each species
+    species_class: np.ndarray  #: [G, S] class of each species
+    classes: np.ndarray  #: [G] number of classes
     parts: np.ndarray  #: [G, S, P, 6]
-    eta: np.ndarray  #: Å^-2, of all radial factors, and sixteen zeros
-    shift: np.ndarray  #: Å, and sixteen zeros
-    lambda_: np.ndarray  #: of all angular factors
-    zeta: np.ndarray
-    radial: np.ndarray  #: of each function: which of its part's radial factors
-    angular: np.ndarray  #: which of its part's angular factors
-    column: np.ndarray  #: place in the descriptor
-    rows: np.ndarray  #: [4] where rows R_m, w f R_m, A_a and dA_a begin; [4]: how many rows a block has
-    radial_width: int  #: most functions of a part of radial Gaussians, in whole SIMD vectors
+    eta: np.ndarray  #: η of all radial factors, Å^-2, followed by sixteen zeros
+    shift: np.ndarray  #: R_s of all radial factors, Å, followed by sixteen zeros
+    lambda_: np.ndarray  #: λ of all angular factors
+    zeta: np.ndarray  #: ζ of all angular factors
+    radial: np.ndarray  #: index of the radial factor of each function, within its part
+    angular: np.ndarray  #: index of the angular factor of each function, within its part
+    column: np.ndarray  #: position of each function in the descriptor
+    rows: np.ndarray  #: [5] first rows of R_m, w f R_m, A_a and dA_a, and the number of rows of a block
+    radial_width: int  #: largest number of functions in a part of radial Gaussians, padded to whole SIMD vectors
 
 
 @njit(forceinline=True)
 def in_blocks(plan, g):
-    """Whether the functions of a group are calculated in blocks; otherwise by `hdnnp_radial`."""
+    """Whether the functions of a group are calculated in blocks; otherwise, they are calculated by `hdnnp_radial`."""
     return plan.distances[g] > 1 or plan.chebyshev[g] == 1
 
 
 @njit(forceinline=True, error_model="numpy", fastmath=FAST)
 def cutoff_block(plan, g, array, at_r, at_f, at_df):
-    """f_c and df_c/dr of the sixteen distances at `at_r`, which are below the cutoff."""
+    """f_c and df_c/dr of the sixteen distances at `at_r`, all of which must be below the cutoff."""
     kind, cutoff, inner = plan.cutoff_kind[g], plan.cutoff[g], plan.inner[g]
     if kind == COSINE:
         scale = 1.0 / (cutoff - inner * cutoff)
@@ -75,7 +77,7 @@ def cutoff_block(plan, g, array, at_r, at_f, at_df):
 
 @njit(forceinline=True, error_model="numpy", fastmath=FAST)
 def angle_block(plan, g, slab, at):
-    """cos θ from the scalar product; R_jk from its square, and its cutoff function."""
+    """Set cos θ from the scalar product, and, if used, R_jk from its square, and its cutoff function."""
     c = load(slab, at + SIMD_WIDTH * C) * load(slab, at + SIMD_WIDTH * IA) * load(slab, at + SIMD_WIDTH * IB)
     store(slab, at + SIMD_WIDTH * C, c)
     if plan.distances[g] == 3:
@@ -85,7 +87,7 @@ def angle_block(plan, g, slab, at):
 
 @njit(forceinline=True, error_model="numpy", fastmath=FAST)
 def radial_block(plan, g, part, slab, at):
-    """Rows R_m = exp(-η Σ (R - R_s)²) and w f R_m."""
+    """Set the rows R_m = exp(-η Σ (R - R_s)²) and w f R_m."""
     distances = plan.distances[g]
     a, weight = load(slab, at + SIMD_WIDTH * RA), load(slab, at + SIMD_WIDTH * FF)
     b, j = a, a
@@ -115,7 +117,7 @@ def radial_block(plan, g, part, slab, at):
 
 @njit(forceinline=True, error_model="numpy", fastmath=FAST)
 def angular_block(plan, g, part, slab, at):
-    """Rows A_a and dA_a/dcos θ: 2 [½ (1 + λ cos θ)]^ζ, or Chebyshev polynomials."""
+    """Set the rows A_a and dA_a/dcos θ, where A_a = 2 [½ (1 + λ cos θ)]^ζ or a Chebyshev polynomial."""
     at_a, at_d = at + SIMD_WIDTH * plan.rows[2], at + SIMD_WIDTH * plan.rows[3]
     if plan.chebyshev[g]:
         _chebyshev(plan, g, part, slab, at, at_a, at_d)
@@ -149,7 +151,7 @@ def angular_block(plan, g, part, slab, at):
 
 @njit(forceinline=True, error_model="numpy", fastmath=FAST)
 def _chebyshev(plan, g, part, slab, at, at_a, at_d):
-    """T_k(X) and dX T_k'(X): X = 2R/R_c - 1 and dX = 2/R_c, or X = 2θ/π - 1 and dX = dX/dcos θ."""
+    """T_k(X) and T_k'(X) dX, with X = 2R/R_c - 1 and dX = dX/dR, or X = 2θ/π - 1 and dX = dX/dcos θ."""
     if plan.distances[g] == 1:
         x = load(slab, at + SIMD_WIDTH * RA) * (2.0 / plan.cutoff[g]) - 1.0
         dx = broadcast(slab, 2.0 / plan.cutoff[g])
@@ -157,7 +159,7 @@ def _chebyshev(plan, g, part, slab, at, at_a, at_d):
         c = load(slab, at + SIMD_WIDTH * C) * (1.0 - STRAIGHT)
         c = 0.0 - at_least(0.0 - at_least(c, STRAIGHT - 1.0), STRAIGHT - 1.0)
         x = arccosine(c) * (2.0 / np.pi) - 1.0
-        # (1 - c)(1 + c): 1 - c² would lose the digits that count here
+        # not 1 - c², which would lose significant digits
         dx = (-2.0 / np.pi * (1.0 - STRAIGHT)) / square_root((1.0 - c) * (1.0 + c))
     t_last, t = x, broadcast(slab, 1.0)
     d_last, d = dx, broadcast(slab, 0.0)
@@ -175,7 +177,7 @@ def _chebyshev(plan, g, part, slab, at, at_a, at_d):
 
 @njit(forceinline=True, error_model="numpy", fastmath=FAST)
 def add_functions(plan, part, slab, begin, end, row):
-    """row[column] += Σ w f R_m A_a over the blocks that begin at `begin` up to `end`, for the functions of a part."""
+    """Add Σ w f R_m A_a over the blocks from `begin` to `end` to `row`, for the functions of a part."""
     stride = SIMD_WIDTH * plan.rows[4]
     for f in range(part[0], part[1]):
         at_r = SIMD_WIDTH * (plan.rows[1] + plan.radial[f])
@@ -188,7 +190,10 @@ def add_functions(plan, part, slab, begin, end, row):
 
 @njit(forceinline=True, error_model="numpy", fastmath=FAST)
 def contract_block(plan, g, part, slab, at, c):
-    """(T0, V, Q1, Q2): Σ c R_m A_a, Σ c R_m dA_a, Σ c η_m R_m A_a, Σ c η_m R_s,m R_m A_a; c of the part's functions."""
+    """Sums over the functions of a part with coefficients c.
+
+    Returns T0 = Σ c R_m A_a, V = Σ c R_m dA_a, Q1 = Σ c η_m R_m A_a, and Q2 = Σ c η_m R_s,m R_m A_a.
+    """
     zero = broadcast(slab, 0.0)
     t0, v, q1, q2 = zero, zero, zero, zero
     f = part[0]
@@ -211,7 +216,7 @@ def contract_block(plan, g, part, slab, at, c):
 
 @njit(forceinline=True, error_model="numpy", fastmath=FAST)
 def gradient_block(plan, g, part, slab, at, c):
-    """Rows PA, PB and Q of the equations in `symmetry_kernels`; of radial functions PA only."""
+    """Set the rows PA, PB and Q, see the equations in `symmetry_kernels`; only PA for radial functions."""
     t0, v, q1, q2 = contract_block(plan, g, part, slab, at, c)
     ff, a, ia = load(slab, at + SIMD_WIDTH * FF), load(slab, at + SIMD_WIDTH * RA), load(slab, at + SIMD_WIDTH * IA)
     if plan.distances[g] == 1:

@@ -1,8 +1,8 @@
-"""Energy of an HDNNP's atoms and its derivative with respect to the edge vectors, atom by atom.
+"""Kernel of HDNNPs: energies of atoms, and their derivatives with respect to the edge vectors, atom by atom.
 
-For each atom: its neighbours, the radial Gaussians of them, its pairs of neighbours in blocks of sixteen with what the
-other symmetry functions need of them, the functions, the network forward and backward, and from Gaussians and blocks,
-which are still in the cache, the gradient. Nothing but energies and gradient leaves the cache.
+The steps for an atom are: list its neighbours; compute radial Gaussians; fill blocks with pairs of neighbours and the
+factors of the other symmetry functions; sum the functions; evaluate the network forward and backward; compute the
+gradient from Gaussians and blocks, which are still in the cache. Only energies and gradients are written to memory.
 """
 
 from typing import NamedTuple
@@ -37,36 +37,47 @@ from gnnpot.ops.simd.kernels import FAST
 from gnnpot.ops.simd.vector_functions import square_root
 from gnnpot.ops.simd.vectors import SIMD_WIDTH, broadcast, get, lanes_less, load, lowest_bit, put, store
 
-#: rows of a list of neighbours
+#: rows of the list of neighbours
 _X, _Y, _Z, _R, _F, _DF, _INVERSE, _WEIGHT = range(8)
-#: atoms that are calculated together, so that their networks read weights once; fewer where their blocks have more
-#: numbers than this, which would not stay in the cache
+#: number of atoms that are processed together, so that their networks share the reading of weights; fewer if their
+#: blocks would exceed `SLAB_NUMBERS` numbers and not stay in the cache
 TOGETHER, SLAB_NUMBERS = 8, 1 << 20
 
 
 class AtomScratch(NamedTuple):
-    """What is written while an atom is calculated; of a thread, all arrays have a first axis of atoms that are
-    calculated together. `width` is a multiple of sixteen, and exceeds the longest list of neighbours by sixteen."""
+    """Temporary arrays for an atom. In a thread, all arrays have an additional first axis, see `TOGETHER`.
 
-    near: np.ndarray  #: [G * 8 * width] rows of the neighbours within a group's cutoff, sorted by class
-    found: np.ndarray  #: [width] edges within a group's cutoff
-    edges: np.ndarray  #: [G, width] which edges they are
-    bounds: np.ndarray  #: [G, classes + 1] where a class begins
+    `width` is a multiple of sixteen, and leaves room for reading a SIMD vector after the longest list of neighbours.
+    """
+
+    near: np.ndarray  #: [G * 8 * width] rows of the neighbours within the cutoff of each group, sorted by class
+    found: np.ndarray  #: [width] edges within the cutoff of a group
+    edges: np.ndarray  #: [G, width] edge of each neighbour
+    bounds: np.ndarray  #: [G, classes + 1] first neighbour of each class, and the end of the last
     slab: np.ndarray  #: blocks, see `hdnnp_blocks`
-    one: np.ndarray  #: [blocks * 16] the first neighbour of each element
-    two: np.ndarray  #: [blocks * 16] the second
+    one: np.ndarray  #: [blocks * 16] first neighbour of each element
+    two: np.ndarray  #: [blocks * 16] second neighbour of each element
     parts: np.ndarray  #: [parts of all groups, 5] group, class or pair of classes, first block, last + 1, elements
-    pull: np.ndarray  #: [G, width, 3] derivative with respect to a neighbour's vector
+    pull: np.ndarray  #: [G, width, 3] derivative with respect to the vector of each neighbour
     gaussians: np.ndarray  #: [G * width * radial_width] see `hdnnp_radial`
-    buffer: np.ndarray  #: a number for each function of a part, or two for each of sixteen pairs
+    buffer: np.ndarray  #: one number for each function of a part, or two numbers for each of sixteen pairs
 
 
 @njit(cache=True, error_model="numpy", parallel=True)
 def energies_and_gradient(plan, net, first, species, neighbors, vectors, ranges, energies, gradient, outside):
-    """Energies [N] of the atoms, and their sum's derivative with respect to the edge `vectors` [3 E].
+    """Compute energies, and the derivative of their sum with respect to the edge vectors.
 
-    `first` [N + 1] edges of each atom, `species` [N], `neighbors` [E] atoms; thread t works on the atoms from
-    `ranges[t]` to `ranges[t + 1]`. `outside` [N]: see `count_outside`.
+    Args:
+        plan: `SymmetryFunctionPlan`.
+        net: `Network`.
+        first: [N + 1] first edge of each atom.
+        species: [N].
+        neighbors: [E] atoms.
+        vectors: [3 E] edge vectors, flat.
+        ranges: Thread t processes the atoms ranges[t] <= i < ranges[t + 1].
+        energies: [N], set.
+        gradient: [E, 3], added to.
+        outside: [N], set to the result of `count_outside`.
     """
     for t in prange(len(ranges) - 1):
         _range(plan, net, first, species, neighbors, vectors, ranges[t], ranges[t + 1], energies, gradient, outside)
@@ -102,13 +113,13 @@ def _range(plan, net, first, species, neighbors, vectors, lo, hi, energies, grad
 
 @njit(forceinline=True)
 def _scratch(plan, degree):
-    """Of a thread whose atoms have at most so many neighbours."""
+    """Allocate the `AtomScratch` of a thread whose atoms have at most `degree` neighbours."""
     groups, width = len(plan.cutoff), (degree + 2 * SIMD_WIDTH - 1) // SIMD_WIDTH * SIMD_WIDTH
     blocks = 0
     for g in range(groups):
         if in_blocks(plan, g):
             elements = degree if plan.distances[g] == 1 else degree * (degree - 1) // 2
-            # that of each part may not be full
+            # the last block of each part may be incomplete
             blocks += elements // SIMD_WIDTH + plan.parts.shape[2]
     slab, dtype = blocks * SIMD_WIDTH * plan.rows[4], plan.eta.dtype
     n = max(min(TOGETHER, SLAB_NUMBERS // max(slab, 1)), 1)
@@ -117,7 +128,7 @@ def _scratch(plan, degree):
         np.zeros((n, width), np.int64),
         np.zeros((n, groups, width), np.int64),
         np.zeros((n, groups, plan.classes.max() + 1), np.int64),
-        # most of it is never touched, as `degree` counts neighbours beyond a group's cutoff
+        # most of it is never used, because `degree` includes neighbours beyond the cutoff of a group
         np.empty((n, slab), dtype),
         np.empty((n, blocks * SIMD_WIDTH), np.int64),
         np.empty((n, blocks * SIMD_WIDTH), np.int64),
@@ -130,7 +141,7 @@ def _scratch(plan, degree):
 
 @njit(forceinline=True)
 def _of_atom(s, k):
-    """The scratch of the k-th of the atoms that are calculated together."""
+    """`AtomScratch` of the k-th of the atoms that are processed together."""
     return AtomScratch(
         s.near[k], s.found[k], s.edges[k], s.bounds[k], s.slab[k], s.one[k], s.two[k], s.parts[k], s.pull[k],
         s.gaussians[k], s.buffer[k],
@@ -139,13 +150,13 @@ def _of_atom(s, k):
 
 @njit(forceinline=True, error_model="numpy", fastmath=FAST)
 def _load(plan, g, vectors, species, neighbors, start, end, scratch):
-    """The neighbours within a group's cutoff, sorted by class."""
+    """Load the neighbours within the cutoff of group g, sorted by class."""
     near, width, bounds, edges = scratch.near, len(scratch.found), scratch.bounds[g], scratch.edges[g]
     at, square, classes = g * 8 * width, plan.cutoff[g] ** 2, plan.classes[g]
     found, count = scratch.found, 0
     for e in range(start, end):
         x, y, z = get(vectors, 3 * e), get(vectors, 3 * e + 1), get(vectors, 3 * e + 2)
-        # written in any case, and kept or overwritten by the next: a branch would often be mispredicted
+        # no branch, which would often be mispredicted: always write, and overwrite edges beyond the cutoff
         put(found, count, e)
         count += int(x * x + y * y + z * z < square)
     bounds[:] = 0
@@ -169,7 +180,7 @@ def _load(plan, g, vectors, species, neighbors, start, end, scratch):
     for k in range(classes, 0, -1):
         bounds[k] = bounds[k - 1]
     bounds[0] = 0
-    # what follows the last neighbour shares its vector, and must be a distance
+    # the rest of the last SIMD vector needs a valid distance too
     for i in range(bounds[classes], min(bounds[classes] + SIMD_WIDTH, width)):
         near[at + _R * width + i] = 0.25 * square
     for i in range(0, bounds[classes], SIMD_WIDTH):
@@ -183,7 +194,7 @@ def _load(plan, g, vectors, species, neighbors, start, end, scratch):
 
 @njit(forceinline=True, error_model="numpy", fastmath=FAST)
 def _functions(plan, s, scratch, row):
-    """Fill the blocks of all parts of an atom of species s, and `row` with its symmetry functions; number of parts."""
+    """Set the blocks of all parts of an atom of species s, add its symmetry functions to `row`, and count the parts."""
     stride, parts, block = SIMD_WIDTH * plan.rows[4], 0, 0
     for g in range(len(plan.cutoff)):
         classes, p = plan.classes[g], -1
@@ -220,7 +231,7 @@ def _functions(plan, s, scratch, row):
 
 @njit(forceinline=True)
 def _radial_rows(plan, g, scratch):
-    """The neighbours of a group of radial Gaussians, its Gaussians, and where the rows of r, f and f' are."""
+    """Neighbours and Gaussians of a radial group g, and the positions of the rows of r, f and f'."""
     width = len(scratch.found)
     near, gaussians = scratch.near[g * 8 * width :], scratch.gaussians[g * width * plan.radial_width :]
     return near, gaussians, (_R * width, _F * width, _DF * width)
@@ -228,7 +239,7 @@ def _radial_rows(plan, g, scratch):
 
 @njit(forceinline=True, error_model="numpy", fastmath=FAST)
 def _radial_functions(plan, g, s, scratch, row):
-    """Radial Gaussians of an atom of species s."""
+    """Add the functions of a radial group g to `row`, for an atom of species s."""
     near, gaussians, places = _radial_rows(plan, g, scratch)
     for c in range(plan.classes[g]):
         lo, hi = scratch.bounds[g, c], scratch.bounds[g, c + 1]
@@ -237,7 +248,7 @@ def _radial_functions(plan, g, s, scratch, row):
 
 @njit(forceinline=True, error_model="numpy", fastmath=FAST)
 def _radial_gradients(plan, g, s, scratch, row):
-    """What `row`, dE/dG, gives through radial Gaussians to the gradients of the neighbours' vectors."""
+    """Set the gradients with respect to the vectors of the neighbours in a radial group g; `row` is dE/dG."""
     near, gaussians, places = _radial_rows(plan, g, scratch)
     width, coefficients = len(scratch.found), scratch.buffer
     for c in range(plan.classes[g]):
@@ -253,7 +264,7 @@ def _radial_gradients(plan, g, s, scratch, row):
 
 @njit(forceinline=True, error_model="numpy", fastmath=FAST)
 def _pairs(g, c, scratch, block, stride):
-    """Elements of a radial group of Chebyshev polynomials: the neighbours of a class."""
+    """Set the elements of a radial group of Chebyshev polynomials: the neighbours of a class; return their number."""
     near, slab, width = scratch.near, scratch.slab, len(scratch.found)
     begin, end = scratch.bounds[g, c], scratch.bounds[g, c + 1]
     source = g * 8 * width + begin
@@ -272,7 +283,10 @@ def _pairs(g, c, scratch, block, stride):
 
 @njit(forceinline=True, error_model="numpy", fastmath=FAST)
 def _triplets(plan, g, c1, c2, scratch, block, stride):
-    """Elements of an angular group: pairs of neighbours of classes c1 and c2, near each other if the group wants it."""
+    """Set the elements of an angular group, pairs of neighbours of classes c1 and c2, and return their number.
+
+    For functions of R_jk, only pairs with R_jk within the cutoff are included.
+    """
     near, slab, width, dots = scratch.near, scratch.slab, len(scratch.found), scratch.buffer
     one, two, first = scratch.one, scratch.two, block * SIMD_WIDTH
     base, bounds = g * 8 * width, scratch.bounds[g]
@@ -322,7 +336,7 @@ def _triplets(plan, g, c1, c2, scratch, block, stride):
 
 @njit(forceinline=True, error_model="numpy", fastmath=FAST)
 def _gradients(plan, s, scratch, parts, row, coefficients):
-    """From `row`, dE/dG of an atom, the derivative with respect to the vectors of its neighbours."""
+    """Compute the derivatives with respect to the vectors of the neighbours; `row` is dE/dG of the atom."""
     stride, slab, one, width = SIMD_WIDTH * plan.rows[4], scratch.slab, scratch.one, len(scratch.found)
     for g in range(len(plan.cutoff)):
         if in_blocks(plan, g):
@@ -349,11 +363,11 @@ def _gradients(plan, s, scratch, parts, row, coefficients):
 
 @njit(forceinline=True, error_model="numpy", fastmath=FAST)
 def _pull_triplets(scratch, entry, near, pull, stride):
-    """Add the rows PA, PB and Q of a part's blocks to the gradients of the neighbours' vectors."""
+    """Add the contributions of the blocks of a part (rows PA, PB and Q) to the gradients of the neighbours."""
     slab, one, two, width, first = scratch.slab, scratch.one, scratch.two, len(scratch.found), entry[2] * SIMD_WIDTH
     n, count = 0, entry[4]
     while n < count:
-        # triplets with the same first neighbour follow each other
+        # triplets with the same first neighbour are contiguous
         i = one[first + n]
         x, y, z = near[i], near[width + i], near[2 * width + i]
         px, py, pz = pull[i, 0], pull[i, 1], pull[i, 2]

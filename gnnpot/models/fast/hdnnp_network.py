@@ -1,6 +1,6 @@
-"""Networks of atoms, forward and backward, in vectors of nodes: h^l = f(W^l h^(l-1) + b^l), see `models.hdnnp`.
+"""Neural networks of atoms, forward and backward: h^l = f(W^l h^(l-1) + b^l), see `models.hdnnp`.
 
-Numbers of nodes are padded to whole SIMD vectors; what is padded has weights zero.
+The nodes of a layer are processed as SIMD vectors. Their number is padded to whole vectors, with weights zero.
 """
 
 import math
@@ -14,26 +14,26 @@ from gnnpot.compiler.decorator import njit
 from gnnpot.ops.simd.kernels import FAST, sigmoid
 from gnnpot.ops.simd.vectors import SIMD_WIDTH, broadcast_at, fma, load, store
 
-#: Names of activations; the position is what the kernel knows them by.
+#: names of the activation functions; kernels use the index
 ACTIVATIONS = (
     "tanh", "softplus", "silu", "logistic", "relu", "gaussian", "cos", "reverse_logistic", "exp", "harmonic", "linear",
 )  # fmt: skip
-#: atoms whose networks are calculated at once, as `_multiply` does
+#: number of atoms whose networks are evaluated together, fixed by the code of `_multiply`
 LANES = 4
 
 
 class Network(NamedTuple):
-    """The networks of S species with L layers; sizes are those of the nodes before, between and after them, padded."""
+    """Networks of S species with L layers."""
 
-    factor: np.ndarray  #: [S, sizes[0]] x = factor G + constant
-    constant: np.ndarray  #: [S, sizes[0]]
-    low: np.ndarray  #: [S, sizes[0]] ends of the range of G in training
-    high: np.ndarray  #: [S, sizes[0]]
-    sizes: np.ndarray  #: [L + 1]
-    activations: np.ndarray  #: [L] positions in `ACTIVATIONS`
-    weights: np.ndarray  #: [S, weights of a species] layer after layer, [before, after]
-    transposed: np.ndarray  #: the same, [after, before]
-    biases: np.ndarray  #: [S, nodes after the first]
+    factor: np.ndarray  #: [S, sizes[0]] factor in x = factor G + constant
+    constant: np.ndarray  #: [S, sizes[0]] constant in x = factor G + constant
+    low: np.ndarray  #: [S, sizes[0]] lower bound of G in the training data
+    high: np.ndarray  #: [S, sizes[0]] upper bound of G in the training data
+    sizes: np.ndarray  #: [L + 1] padded numbers of nodes: input, output of each layer
+    activations: np.ndarray  #: [L] indices in `ACTIVATIONS`
+    weights: np.ndarray  #: [S, weights of a species] matrices [before, after] of all layers, flat
+    transposed: np.ndarray  #: the same with matrices [after, before]
+    biases: np.ndarray  #: [S, sum of sizes[1:]]
 
 
 def network_of(
@@ -43,8 +43,15 @@ def network_of(
     activations: tuple[str, ...],
     dtype: np.dtype,
 ) -> Network:
-    """`inputs` factor, constant, low and high [S, D]; `weights` [S, before, after] and `biases` [S, 1, after] of all
-    layers; the last layer is linear. Weights and biases are taken in `dtype`."""
+    """Convert the networks to the layout of the kernels.
+
+    Args:
+        inputs: factor, constant, low and high, [S, D] each.
+        weights: [S, before, after] for each layer.
+        biases: [S, 1, after] for each layer.
+        activations: Activation functions of all layers except the last, which is linear.
+        dtype: Precision of weights and biases; `inputs` are kept in float64.
+    """
     species = len(weights[0])
     sizes = [whole_vectors(weights[0].shape[1]), *(whole_vectors(w.shape[2]) for w in weights)]
     padded = [_padded(w, before, after) for w, before, after in zip(weights, sizes[:-1], sizes[1:], strict=True)]
@@ -67,19 +74,19 @@ def network_of(
 
 
 def whole_vectors(count: int) -> int:
-    """The next multiple of the SIMD width."""
+    """The smallest multiple of the SIMD width that is not less than `count`."""
     return -(-count // SIMD_WIDTH) * SIMD_WIDTH
 
 
 def _padded(tensor: Tensor, rows: int, columns: int) -> np.ndarray:
-    """A tensor [S, R, C] as float64 [S, rows, columns], zeros where there was nothing."""
+    """Convert a tensor [S, R, C] to float64 [S, rows, columns], padded with zeros."""
     more = (0, columns - tensor.shape[2], 0, rows - tensor.shape[1])
     return np.ascontiguousarray(torch.nn.functional.pad(tensor.detach().double(), more).numpy())
 
 
 @njit(forceinline=True, error_model="numpy")
 def count_outside(net, s, g):
-    """How many of the symmetry functions `g` of an atom of species s are outside of their range in training."""
+    """Number of symmetry functions `g` of an atom of species s that are outside the range of the training data."""
     count = 0
     for d in range(net.sizes[0]):
         count += int(g[d] < net.low[s, d]) + int(g[d] > net.high[s, d])
@@ -87,23 +94,23 @@ def count_outside(net, s, g):
 
 
 class Nodes(NamedTuple):
-    """What a thread writes while it calculates the networks of `LANES` atoms of one species."""
+    """Temporary arrays of a thread for the networks of `LANES` atoms of one species."""
 
-    which: np.ndarray  #: [LANES] the atoms
-    values: np.ndarray  #: [LANES * nodes] of all layers
-    slopes: np.ndarray  #: [LANES * nodes] f' of them, and then dE/dnode
+    which: np.ndarray  #: [LANES] indices of the atoms
+    values: np.ndarray  #: [LANES * nodes] nodes of all layers
+    slopes: np.ndarray  #: [LANES * nodes] f' at the nodes, then dE/dnode
 
 
 @njit(forceinline=True)
 def nodes_of(net, like):
-    """`Nodes` for a network, in the dtype of `like`."""
+    """Allocate `Nodes` for a network, in the dtype of `like`."""
     size = LANES * net.sizes.sum()
     return Nodes(np.zeros(LANES, np.int64), np.zeros(size, like.dtype), np.zeros(size, like.dtype))
 
 
 @njit(forceinline=True, error_model="numpy", fastmath=FAST)
 def energies_and_slopes(net, species, rows, nodes, energies):
-    """The energies of atoms; `rows` [atoms, sizes[0]] float64, their symmetry functions, become dE/dg."""
+    """Set the energies of atoms, and replace their symmetry functions `rows` [atoms, sizes[0]] (float64) by dE/dG."""
     for s in range(len(net.factor)):
         count = 0
         for atom in range(len(species)):
@@ -119,7 +126,7 @@ def energies_and_slopes(net, species, rows, nodes, energies):
 
 @njit(error_model="numpy", fastmath=FAST)
 def _of_species(net, s, count, rows, nodes, energies):
-    """The same for the first `count` atoms of `nodes.which`, of species s; what other lanes have is not read."""
+    """`energies_and_slopes` for the first `count` atoms of `nodes.which`, of species s; other lanes are ignored."""
     first, all_nodes, values, slopes = net.sizes[0], net.sizes.sum(), nodes.values, nodes.slopes
     for lane in range(count):
         for d in range(first):
@@ -139,12 +146,12 @@ def _of_species(net, s, count, rows, nodes, energies):
     for lane in range(count):
         at = lane * all_nodes + before
         energies[nodes.which[lane]] = values[at]
-        # what is padded has slope zero, but for the output's
+        # only needed for the padding of the output: in other layers, zero weights make the derivatives zero
         slopes[at + 1 : at + net.sizes[-1]] = 0.0
     for layer in range(len(net.activations) - 1, -1, -1):
         n, m = net.sizes[layer], net.sizes[layer + 1]
         weight -= n * m
-        # nodes of the layer before have been used: their place takes the derivative
+        # nodes of the layer before are no longer needed; overwrite them with the derivatives
         _multiply((net.transposed[s], weight), (slopes, before, m), (values, before - n, n), all_nodes)
         before -= n
         if layer:
@@ -158,9 +165,9 @@ def _of_species(net, s, count, rows, nodes, energies):
 
 @njit(forceinline=True, error_model="numpy", fastmath=FAST)
 def _multiply(weights, inputs, outputs, stride):
-    """y[at + o] = Σ_d x[at + d] matrix[start + d m + o], for o < m, d < n, of `LANES` atoms, `stride` nodes apart.
+    """y[at_y + o] = Σ_d x[at_x + d] matrix[start + d m + o], o < m, d < n, for `LANES` atoms that are `stride` apart.
 
-    Four atoms at once read the weights once, and no sum waits for itself.
+    With four atoms, weights are read once for all of them, and there are four independent sums.
     """
     (matrix, start), (x, at_x, n), (y, at_y, m) = weights, inputs, outputs
     for o in range(0, m, SIMD_WIDTH):
@@ -182,7 +189,7 @@ def _multiply(weights, inputs, outputs, stride):
 
 @njit(forceinline=True, error_model="numpy", fastmath=FAST)
 def _activate(kind, values, slopes, at, count):
-    """Values v become f(v), slopes f'(v)."""
+    """Replace values v by f(v), and set slopes to f'(v)."""
     if kind == 0:
         for i in range(at, at + count, SIMD_WIDTH):
             t = sigmoid(load(values, i) * 2.0) * 2.0 - 1.0
@@ -203,9 +210,9 @@ def _activate(kind, values, slopes, at, count):
 
 @njit(forceinline=True, error_model="numpy")
 def _activated(kind, v):
-    """(f(v), f'(v)) of those that are seldom used."""
+    """(f(v), f'(v)) of activation functions that are rarely used."""
     if kind == 1:
-        # as PyTorch, straight beyond 20
+        # linear beyond 20, as in PyTorch
         return (v, 1.0) if v > 20.0 else (math.log1p(math.exp(v)), 1.0 / (1.0 + math.exp(-v)))
     if kind == 4:
         return (v, 1.0) if v > 0.0 else (0.0, 0.0)

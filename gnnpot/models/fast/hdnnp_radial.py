@@ -1,10 +1,10 @@
-"""Radial symmetry functions of one atom with Gaussians, sixteen functions at once:
+"""Radial Gaussian symmetry functions of one atom, sixteen functions at once:
 
     G_m = Σ_j f_j exp(-η_m (r_j - s_m)²)
     dE/dr_j = Σ_m dE/dG_m exp(-η_m (r_j - s_m)²) (f'_j - 2 η_m (r_j - s_m) f_j)
 
-f_j is the cutoff function times the neighbour's weight. Lanes are functions and not neighbours, so that the sum over
-neighbours needs no sum over lanes.
+f_j is the cutoff function times the weight of the neighbour. The lanes of SIMD vectors are functions, not neighbours,
+so that the sum over neighbours needs no sum over lanes.
 """
 
 from gnnpot.compiler.decorator import njit
@@ -15,10 +15,10 @@ from gnnpot.ops.simd.vectors import SIMD_WIDTH, broadcast, broadcast_at, fma, lo
 
 @njit(forceinline=True, error_model="numpy", fastmath=FAST)
 def add_radial(plan, part, near, places, lo, hi, gaussians, sums, row):
-    """row[column] += G_m of the functions of `part`, over the neighbours lo <= j < hi of one class.
+    """Add G_m of the functions of `part`, summed over the neighbours lo <= j < hi of one class, to `row`.
 
-    `near[places[0] + j]` are their distances, `near[places[1] + j]` f. exp(-η_m (r_j - s_m)²) is left in
-    `gaussians[plan.radial_width j + m]`; `sums` is scratch.
+    `near[places[0] + j]` is r_j and `near[places[1] + j]` is f_j. exp(-η_m (r_j - s_m)²) is stored in
+    `gaussians[plan.radial_width * j + m]`; `sums` is a temporary array.
     """
     count = part[1] - part[0]
     for m in range(0, count, SIMD_WIDTH):
@@ -35,7 +35,10 @@ def add_radial(plan, part, near, places, lo, hi, gaussians, sums, row):
 
 @njit(forceinline=True, error_model="numpy", fastmath=FAST)
 def radial_slope(plan, part, near, places, j, gaussians, coefficients):
-    """dE/dr_j; `coefficients` dE/dG_m of the functions of `part`, zeros behind the last; `places` of r, f and f'."""
+    """Return dE/dr_j for `coefficients`, dE/dG_m of the functions of `part`, padded with zeros.
+
+    `places` has the positions of r, f and f' in `near`.
+    """
     r, f, df = broadcast_at(near, places[0] + j), broadcast_at(near, places[1] + j), broadcast_at(near, places[2] + j)
     s = broadcast(near, 0.0)
     for m in range(0, part[1] - part[0], SIMD_WIDTH):

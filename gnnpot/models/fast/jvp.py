@@ -1,5 +1,7 @@
-"""Operations on arrays [2, …]: values x and their tangents ẋ along a direction, see `training`. PyTorch differentiates
-them once."""
+"""Operations on arrays [2, …] of values x and their tangents ẋ, see `training`; PyTorch differentiates them once.
+
+The docstrings give the value and the tangent of each result.
+"""
 
 from collections.abc import Iterable
 
@@ -10,7 +12,7 @@ from gnnpot.models.layers import GatedMLP
 
 
 def distances(vectors: Tensor, tangents: Tensor) -> Tensor:
-    """r = |v| and v · v̇ / r of vectors [E, 3], [2, E]."""
+    """r = |v|, v · v̇ / r; vectors and tangents [E, 3] -> [2, E]."""
     r = torch.linalg.vector_norm(vectors, dim=-1)
     return torch.stack([r, (vectors * tangents).sum(-1) / r])
 
@@ -45,7 +47,7 @@ def product(x: Tensor, y: Tensor) -> Tensor:
 
 
 def layer_norm(x: Tensor, norm: nn.LayerNorm) -> Tensor:
-    """n = (x - mean x) s, s (ẋ - mean ẋ - n mean(n ẋ)), s = 1/sqrt(variance x + ε), each times scale, n plus shift."""
+    """γ n + β, γ s (ẋ - mean ẋ - n mean(n ẋ)), with n = (x - mean x) s and s = 1/sqrt(variance x + ε)."""
     centred = x - x.mean(-1, keepdim=True)
     s = torch.rsqrt(centred[0].square().mean(-1, keepdim=True) + norm.eps)
     n, tangent = centred[0] * s, centred[1] * s
@@ -54,7 +56,7 @@ def layer_norm(x: Tensor, norm: nn.LayerNorm) -> Tensor:
 
 
 def gated_mlp(x: Tensor, mlp: GatedMLP) -> Tensor:
-    """A gated perceptron without norms, whose last value has no activation, as in readouts."""
+    """Gated perceptron without norms and without activation of the last value, as in readouts."""
     value, gate = layer(x, mlp.first_linear).chunk(2, dim=-1)
     for value_layer, gate_layer in zip(mlp.layers, mlp.gates, strict=True):
         value, gate = layer(silu(value), value_layer), layer(silu(gate), gate_layer)
@@ -62,7 +64,7 @@ def gated_mlp(x: Tensor, mlp: GatedMLP) -> Tensor:
 
 
 def sequence(x: Tensor, modules: Iterable[nn.Module]) -> Tensor:
-    """Linear layers, layer norms and SiLUs, one after the other."""
+    """Sequence of linear layers, layer norms and SiLUs."""
     for module in modules:
         if isinstance(module, nn.Linear):
             x = layer(x, module)

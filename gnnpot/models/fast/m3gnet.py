@@ -1,7 +1,7 @@
-"""Compiled backend of M3GNet: bases from tables, both gated updates of a convolution by one pass each.
+"""Compiled backend of M3GNet: basis functions from tables, and one pass for each gated update of a convolution.
 
-Forward and backward without PyTorch's record of operations, which takes as long as the operations do for some tens of
-atoms: each step returns its result and its pullback.
+Forward and backward pass do not use autograd, whose overhead for some tens of atoms is as large as the work: each step
+returns its result and its pullback.
 """
 
 from collections.abc import Callable
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 class M3GNetTables:
-    """Bases by tables, which need no parameters."""
+    """Tables of the basis functions, which have no parameters."""
 
     def __init__(self, model: "M3GNet") -> None:
         self.edges = Table(model.radial_basis, model.cutoff)
@@ -33,7 +33,7 @@ class M3GNetTables:
 
 
 class FastM3GNet:
-    """An M3GNet with the parameters that `model` has now."""
+    """Backend of an M3GNet with the current parameters of `model`."""
 
     @torch.no_grad()
     def __init__(self, model: "M3GNet", tables: M3GNetTables | None = None, scratch: Scratch | None = None) -> None:
@@ -47,7 +47,7 @@ class FastM3GNet:
 
     @torch.no_grad()
     def energies_and_gradient(self, graph: Graph) -> tuple[AtomicOutput, Tensor]:
-        """What the model predicts for the atoms, and the edge gradient, [E, 3]."""
+        """Return the predictions for the atoms, and the edge gradient [E, 3]."""
         model, vectors, embedding = self._model, graph.edge_vectors, self._model.edge_embedding
         nodes = model.node_embedding(model.species(graph.numbers))
         if not len(vectors):
@@ -72,7 +72,7 @@ class FastM3GNet:
 
 
 class _Steps:
-    """What the steps of all blocks share."""
+    """Inputs that the steps of all blocks share."""
 
     def __init__(self, radial: Tensor, close: FastCloseEdges, edge_index: Tensor, atoms: int) -> None:
         self.radial, self.close = radial, close
@@ -83,7 +83,7 @@ class _Steps:
 
 @dataclass(slots=True)
 class _Gradients:
-    """Of what there is between two steps, and the sums so far of what the steps share."""
+    """Gradients with respect to the features between two steps, and sums of those for inputs that the steps share."""
 
     nodes: Tensor  #: [N, u]
     edges: Tensor  #: [E, u]
@@ -91,12 +91,12 @@ class _Gradients:
     close: tuple[np.ndarray, np.ndarray, np.ndarray]  #: see `FastCloseEdges.no_gradients`
 
 
-#: from the gradients of what there is after a block to those of what there was before it, which take their place
+#: pullback of a block: replaces the gradients with respect to its output features by those with respect to its input
 Pullback = Callable[[_Gradients], None]
 
 
 class _Block:
-    """A three-body step and a convolution."""
+    """A block of the model: three-body step and graph convolution."""
 
     def __init__(self, three_body: "ThreeBody", convolution: "GraphConvolution", scratch: Scratch) -> None:
         self.three_body = FastThreeBody(three_body)
@@ -104,7 +104,7 @@ class _Block:
         firsts = [mlp.first_weights() for mlp in (edge, node)]
         self.edge_update = Gate(edge, scratch, firsts[0][2], convolution.edge_weight.weight)
         self.node_update = Gate(node, scratch, firsts[1][2], convolution.node_weight.weight)
-        #: of both updates, what acts on the centre and on the neighbour, [4, 2u, u]: all of them act on the same atoms
+        #: [4, 2u, u] first weights of both updates for centre and neighbour: one product, as all act on the same atoms
         self.weight = torch.stack([w for first in firsts for w in first[:2]])
         biases = [mlp.first_linear.bias for mlp in (edge, node)]
         self.bias = torch.stack([b for bias in biases for b in (bias, torch.zeros_like(bias))])[:, None]

@@ -1,4 +1,4 @@
-"""M3GNet in training, by the two passes of `training`."""
+"""Training backend of M3GNet, with the two passes of `training`."""
 
 from typing import TYPE_CHECKING
 
@@ -21,18 +21,18 @@ if TYPE_CHECKING:
 
 
 class M3GNetTraining:
-    """The first pass is that of `FastM3GNet`; the second is written here."""
+    """Training backend: the first pass is that of `FastM3GNet`; the second is `jvp`."""
 
     def __init__(self, model: "M3GNet") -> None:
         self._model, self._tables, self._scratch = model, M3GNetTables(model), Scratch()
 
     def energies_and_gradient(self, graph: Graph) -> tuple[Tensor, Tensor | None, Tensor]:
-        """m and g."""
+        """Return m, no magnetic moments, and g, see `TrainingBackend`."""
         output, gradient = FastM3GNet(self._model, self._tables, self._scratch).energies_and_gradient(graph)
         return output.energies.detach(), None, gradient
 
     def jvp(self, graph: Graph, tangents: Tensor) -> tuple[Tensor, None]:
-        """(m, ṁ): eqs. 3 to 9 of the model's paper, for values and tangents."""
+        """Return (m, ṁ), eqs. 3 to 9 of the M3GNet paper for values and tangents, and no magnetic moments."""
         model, atoms = self._model, len(graph.numbers)
         distances = jvp.distances(graph.edge_vectors, tangents)
         radial = self._tables.edges.jvp(distances)
@@ -55,7 +55,7 @@ class M3GNetTraining:
     def _update(
         self, mlp: GatedMLP, weight: "nn.Linear", nodes: Tensor, edges: Tensor, radial: Tensor, plan: GatherPlan
     ) -> Tensor:
-        """φ(v_i ⊕ v_j ⊕ e_ij) ⊙ W h(r_ij), summed at the atoms or added to the edges, as the plan has it."""
+        """φ(v_i ⊕ v_j ⊕ e_ij) ⊙ W h(r_ij), summed over the edges of each atom or added to the edges (`plan`)."""
         first = mlp.first_linear
         centre, neighbor, edge = mlp.first_weights()
         gate = Gate(mlp, self._scratch, edge, weight.weight)

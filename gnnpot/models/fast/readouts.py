@@ -1,4 +1,4 @@
-"""The last perceptron of a model, and the gradient of the sum of what it says, without PyTorch's record."""
+"""Readout perceptrons of models, and the gradient of the sum of their outputs, without autograd."""
 
 import torch
 from torch import Tensor, nn
@@ -9,9 +9,9 @@ _silu_backward = torch.ops.aten.silu_backward
 
 
 class GatedReadout:
-    """φ of a perceptron that says one number of each row, without norms and last activation.
+    """A `GatedMLP` φ with one output per row, without norms and without activation of the last value.
 
-    Value and gate go through their layers together, as arrays [2, M, width].
+    Value and gate are evaluated together, as arrays [2, M, width].
     """
 
     def __init__(self, mlp: GatedMLP) -> None:
@@ -24,7 +24,7 @@ class GatedReadout:
         self._layers = list(zip(weights, biases, strict=True))
 
     def __call__(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """φ(x) [M] and dΣφ/dx."""
+        """Return φ(x) [M] and the gradient of Σ φ(x) with respect to x."""
         before: list[Tensor] = []
         x = x.expand(2, -1, -1)
         for weight, bias in self._layers:
@@ -40,7 +40,7 @@ class GatedReadout:
 
 
 def sequence(layers: nn.Sequential, x: Tensor) -> tuple[Tensor, Tensor]:
-    """y(x) [M] of linear layers, SiLUs and layer norms that say one number of each row, and dΣy/dx."""
+    """Evaluate linear layers, SiLUs and layer norms with one output per row: y(x) [M], and the gradient of Σ y(x)."""
     inputs = []
     for layer in layers:
         inputs.append(x)

@@ -1,13 +1,13 @@
-"""Compiled backend of M3GNet's three-body step: one pass over each atom's close edges, forward and backward.
+"""Compiled backend of M3GNet's three-body step: one pass over the close edges of each atom, forward and backward.
 
-Of a close edge k, w(k) [L n] are the weights a_ln of the atom at its end times the radial functions R_ln, Y_lm its
-harmonics, f its envelope. With Y_l = Y_l0(0), broadcast over the columns (l, n) as y = Y_l and, for each lm, as
-s_lm = 1/Y_l in those of its l and 0 in the others, an edge j of an atom gets
+A close edge k has w(k) [L n], the weights a_ln of its neighbour times the radial functions R_ln; harmonics Y_lm(k); and
+the envelope f. Let Y_l = Y_l0(0). y [L n] has Y_l in the columns (l, n); s_lm [L n] has 1/Y_l in the columns of its l,
+and 0 in the others. Then an edge j of an atom is updated by
 
     M_lm = s_lm ⊙ Σ_k Y_lm(k) w(k),     T(j) = Σ_lm Y_lm(j) M_lm - y ⊙ w(j)                                      (1)
     (v | g) = f W T,                    e'_j = e_j + silu(v) ⊙ σ(g)                                             (2)
 
-and backward, with the gradient t of T,
+Backward pass, with the gradient t with respect to T:
 
     D_lm = s_lm ⊙ Σ_j Y_lm(j) t(j)
     w: Σ_lm Y_lm(k) D_lm - y ⊙ t(k)     Y_lm: t(k) · M_lm + w(k) · D_lm                                          (3)
@@ -35,13 +35,13 @@ from gnnpot.ops.simd.vectors import SIMD_WIDTH, load, store, total
 if TYPE_CHECKING:
     from gnnpot.models.m3gnet import ThreeBody
 
-#: from the gradient of the edges after the step, which is that of those before it too, to that of the atoms; adds to
-#: those of what the close edges have
+#: pullback of the step: from the gradient with respect to its output edges, which is also that for its input edges, to
+#: the gradient with respect to the atoms; adds to the gradients for radial functions, envelope and harmonics
 Pullback = Callable[[Tensor, tuple[np.ndarray, ...]], Tensor]
 
 
 class CloseEdgeArrays(NamedTuple):
-    """Those of `FastCloseEdges` that the kernels need."""
+    """Arrays of `FastCloseEdges` for the kernels."""
 
     radial: np.ndarray
     envelope: np.ndarray
@@ -53,16 +53,16 @@ class CloseEdgeArrays(NamedTuple):
 
 
 class StepArrays(NamedTuple):
-    """Of the step."""
+    """Constants of the step."""
 
     y: np.ndarray  #: [L n]
     s: np.ndarray  #: [L², L n]
     weight: np.ndarray  #: W, flat
-    weight_transposed: np.ndarray
+    weight_transposed: np.ndarray  #: transposed W, flat
 
 
 class FastThreeBody:
-    """`ThreeBody` with the parameters that it has now."""
+    """Backend of a `ThreeBody` step with its current parameters."""
 
     def __init__(self, step: "ThreeBody") -> None:
         self.atom, bond = step.atom, step.bond.first_linear.weight
@@ -71,7 +71,7 @@ class FastThreeBody:
         self._arrays = StepArrays(y, s, weight, weight_transposed)
 
     def __call__(self, nodes: Tensor, edges: Tensor, close: FastCloseEdges) -> tuple[Tensor, Pullback]:
-        """The edges after the step, and the pullback."""
+        """Return the updated edges and the pullback."""
         atoms = torch.sigmoid(torch.addmm(self.atom.bias, nodes, self.atom.weight.T))
         close_arrays = CloseEdgeArrays(
             close.radial, close.envelope, close.harmonics, close.neighbor.index, close.starts, close.edges, close.parts
@@ -99,7 +99,7 @@ def _broadcast(max_l: int, max_n: int, dtype: np.dtype) -> tuple[np.ndarray, np.
 
 @njit(parallel=True, fastmath=FAST, cache=True)
 def _forward(atoms, close, step, out):
-    """Adds to `out`, the edges."""
+    """Equations (1) and (2): add to the edges, `out`."""
     envelope, starts, edges, parts, y, s = close.envelope, close.starts, close.edges, close.parts, step.y, step.s
     units, columns = out.shape[1], len(y)
     for part in prange(len(parts) - 1):
@@ -119,8 +119,11 @@ def _forward(atoms, close, step, out):
 
 @njit(parallel=True, fastmath=FAST, cache=True)
 def _backward(atoms, close, step, g_edges, most, g_ends, g_radial, g_envelope, g_harmonics):
-    """Sets the gradients of the atoms' weights at the ends of close edges, adds to the others. `most`: the most edges
-    of an atom."""
+    """Equation (3): set `g_ends`, the gradients with respect to a_ln at the neighbour of each close edge.
+
+    Adds to the gradients for radial functions, envelope and harmonics. `most` is the largest number of close edges of
+    an atom.
+    """
     radial, envelope, harmonics, neighbor, starts, edges, parts = close
     y, s, _, weight_transposed = step
     units, columns = g_edges.shape[1], len(y)
@@ -163,7 +166,7 @@ def _backward(atoms, close, step, g_edges, most, g_ends, g_radial, g_envelope, g
 
 @njit(fastmath=FAST, forceinline=True)
 def _moments(begin, end, atoms, close, s, w, moments):
-    """M of an atom."""
+    """Set M of an atom with the close edges `begin` <= k < `end`."""
     moments[:] = 0
     for k in range(begin, end):
         _weights(atoms, close, k, w, 0)
@@ -173,7 +176,7 @@ def _moments(begin, end, atoms, close, s, w, moments):
 
 @njit(fastmath=FAST, forceinline=True)
 def _weights(atoms, close, k, w, row):
-    """w(k), to a row of w."""
+    """Set a row of w to w(k)."""
     for n in range(close.radial.shape[1]):
         w[row, n] = atoms[close.neighbor[k], n] * close.radial[k, n]
 
@@ -215,7 +218,7 @@ def _dot(a, at_a, b, at_b, columns):
 
 @njit(fastmath=FAST, forceinline=True)
 def _tile(rows, atoms, close, moments, step, w, x, z):
-    """T of some close edges, the first and how many, to x, and W T, to z."""
+    """Set x to T and z to W T for `rows` of close edges, (first, number)."""
     (first, count), columns, width = rows, len(step.y), z.shape[1]
     for row in range(count):
         _weights(atoms, close, first + row, w, row)

@@ -1,17 +1,17 @@
-"""M3GNet's three-body step for values and tangents (see `training`): one pass over each atom's close edges, forward and
-backward.
+"""M3GNet's three-body step for values and tangents (see `training`).
 
-With weights w_ln(k) = R_ln(k) a_ln(neighbour of k), moments M_lmn = Σ_k Y_lm(k) w_ln(k) of each atom, Y_l = Y_l0(0) and
+It takes one pass over the close edges of each atom, forward and backward. With the weights w_ln(k) =
+R_ln(k) a_ln(neighbour of k), the sums M_lmn = Σ_k Y_lm(k) w_ln(k) of each atom, Y_l = Y_l0(0), and
 T_ln(j) = Σ_m Y_lm(j) M_lmn / Y_l - Y_l w_ln(j),
 
     e_ln(j) = f(j) T_ln(j)                    ė = ḟ T + f [(Ẏ · M + Y · Ṁ)/Y_l - Y_l ẇ]                         (1)
 
-is linear in w. With gradients c of e and ċ of ė, those of w and ẇ are
+is linear in w. With the gradients c and ċ with respect to e and ė, the gradients for w and ẇ are
 
     D_lmn = Σ_j [Y f c + (Ẏ f + Y ḟ) ċ]/Y_l,      Ḋ_lmn = Σ_j Y f ċ/Y_l
     w: Y · D + Ẏ · Ḋ - Y_l (f c + ḟ ċ)            ẇ: Y · Ḋ - Y_l f ċ                                             (2)
 
-and R, f, Y come from the edge vectors, which get none.
+R, f and Y depend only on the edge vectors, which need no gradient.
 """
 
 import math
@@ -30,7 +30,10 @@ from gnnpot.ops.simd.vectors import SIMD_WIDTH, load, store
 
 
 class ThreeBodyJVP(torch.autograd.Function):
-    """`ThreeBody`. Inputs: a [2, N, L n], features of the edges [2, E, u], and the weight of the gate [2u, L n]."""
+    """`ThreeBody` for values and tangents; differentiable once.
+
+    Inputs: a [2, N, L n], features of the edges [2, E, u], the weight W of the gate [2u, L n], and the close edges.
+    """
 
     @staticmethod
     def forward(ctx: Any, atoms: Tensor, edges: Tensor, bond: Tensor, close: FastCloseEdges) -> Tensor:
@@ -94,7 +97,7 @@ def _mix(atoms, radial, envelope, harmonics, neighbor, starts, mixed):
 
 @njit(fastmath=FAST, forceinline=True)
 def _weights(atoms, radial, neighbor, k, at, w):
-    """w and ẇ of a close edge, for the functions from `at` on."""
+    """Set w and ẇ of close edge k, for the functions from `at` on."""
     for n in range(w.shape[1]):
         a, r = atoms[0, neighbor[k], at + n], radial[0, k, at + n]
         w[0, n] = a * r
@@ -103,7 +106,7 @@ def _weights(atoms, radial, neighbor, k, at, w):
 
 @njit(parallel=True, fastmath=FAST, cache=True)
 def _mix_backward(atoms, radial, envelope, harmonics, neighbor, starts, gradient, g_ends):
-    """Equation (2); `g_ends` are the gradients of a and ȧ at the end of each close edge."""
+    """Equation (2): set `g_ends`, the gradients with respect to a and ȧ at the neighbour of each close edge."""
     lms = harmonics.shape[2]
     count = radial.shape[2] // round(math.sqrt(lms))
     for i in prange(len(starts) - 1):
@@ -134,7 +137,7 @@ def _mix_backward(atoms, radial, envelope, harmonics, neighbor, starts, gradient
 
 @njit(parallel=True, fastmath=FAST, cache=True)
 def _gate(gates, index, out):
-    """out[index] += silu(v) σ(g), and its tangents, for (v | g) in the rows of `gates`. No index twice."""
+    """out[index] += silu(v) σ(g), with tangents, for (v | g) in the rows of `gates`; indices must be unique."""
     rows, width = gates.shape[1], gates.shape[2]
     units, size, out_size = width // 2, rows * width, out.shape[1] * out.shape[2]
     for row in prange(rows):
@@ -148,7 +151,7 @@ def _gate(gates, index, out):
 
 @njit(parallel=True, fastmath=FAST, cache=True)
 def _gate_backward(gradient, index, gates):
-    """gates <- their gradients; equation (2) of `gated_jvp` without weights."""
+    """Replace `gates` by the gradients with respect to them, equation (2) of `gated_jvp` without weights."""
     rows, width = gates.shape[1], gates.shape[2]
     units, size, out_size = width // 2, rows * width, gradient.shape[1] * gradient.shape[2]
     for row in prange(rows):

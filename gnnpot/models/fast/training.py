@@ -1,15 +1,15 @@
-"""What a loss of energies, forces and stress needs of a model, on the processor: one derivative, in two passes.
+"""Training on energies, forces and stress on the CPU: gradient of the loss in two passes without second derivatives.
 
-A model says m_i of each atom (energies) and g = d Σ_i m_i/dr, with respect to the edge vectors r, [E, 3].
-For a loss L(m, g), with w_i = ∂L/∂m_i and v = ∂L/∂g, its derivative with respect to the parameters θ is that of
+A model predicts an energy m_i of each atom and g = d Σ_i m_i/dr [E, 3], the gradient with respect to the edge vectors
+r. Let L(m, g) be the loss, w_i = ∂L/∂m_i and v = ∂L/∂g. The derivative of L with respect to the parameters θ is that of
 
     S(θ) = Σ_i w_i m_i + v · g = Σ_i (w_i m_i + ṁ_i),      ẋ = dx(r + t v)/dt at t = 0                           (1)
 
-since v · g is the tangent of Σ_i m_i along v. So nothing that is a derivative already is differentiated:
+with constant w and v, because v · g is the tangent of Σ_i m_i along v. Therefore no derivative is differentiated again:
 
-1. m and g by the compiled backend, as everywhere, and L of them;
-2. values and tangents together (JVP, arrays [2, …]) from the edge vectors to the energies, and the derivative of S
-   with respect to θ. What stands before the first parameter is not differentiated at all.
+1. The compiled backend computes m and g, from which L follows.
+2. Values and tangents (JVP, arrays [2, …]) are propagated together from the edge vectors to the energies; the result S
+   is differentiated with respect to θ. Operations before the first parameter are not differentiated.
 """
 
 from typing import Any, Protocol
@@ -21,18 +21,20 @@ from gnnpot.graphs import Graph
 
 
 class TrainingBackend(Protocol):
-    """The two passes of a model, with its parameters as they are now."""
+    """The two passes of a model, with its current parameters."""
 
     def energies_and_gradient(self, graph: Graph) -> tuple[Tensor, Tensor | None, Tensor]:
-        """m [N], magnetic moments [N] if the model knows them, and g [E, 3]."""
+        """Return m [N], magnetic moments [N] if the model predicts them, and g [E, 3]."""
 
     def jvp(self, graph: Graph, tangents: Tensor) -> tuple[Tensor, Tensor | None]:
-        """(m, ṁ) [2, N] with the tangents v [E, 3] of the edge vectors, and magnetic moments [N] if the model
-        knows them; differentiable once with respect to the parameters."""
+        """Return (m, ṁ) [2, N] for the tangents v [E, 3] of the edge vectors, and magnetic moments [N] if predicted.
+
+        The results are differentiable once with respect to the parameters.
+        """
 
 
 class TwoPasses(torch.autograd.Function):
-    """(m, magnetic moments, g) of a graph by a backend, as a function of the `parameters` that are trained."""
+    """(m, magnetic moments, g) of a graph, as a function of the trainable `parameters` of the model."""
 
     @staticmethod
     def forward(ctx: Any, backend: TrainingBackend, graph: Graph, *parameters: Tensor) -> tuple[Tensor | None, ...]:

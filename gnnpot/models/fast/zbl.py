@@ -1,11 +1,11 @@
-"""Compiled backend of ZBL: energies and their derivative in one pass over the edges, most of which are out of reach.
+"""Compiled backend of ZBL: energies and their derivatives in one pass over the edges, most of which are beyond r_ij.
 
-With the symbols of `models.zbl`, x = p r and u = r/r_ij, p = (Z_i^0.23 + Z_j^0.23)/0.46850 Å, an edge has the energy
-½ V = s/r φ(x) f_c(u), s = ½ k_e Z_i Z_j, and
+With the symbols of `models.zbl`, p = (Z_i^0.23 + Z_j^0.23)/0.46850 Å, x = p r, u = r/r_ij, and s = ½ k_e Z_i Z_j, the
+energy of an edge is ½ V = s/r φ(x) f_c(u), and
 
     d(½ V)/dr  =  s/r [p φ'(x) f_c + φ f_c'(u)/r_ij - φ f_c/r],    f_c'(u) = -½ q(q+1)(q+2) u^(q-1) (1 - u)²
 
-for the power q of the cutoff. It calculates in float64 for any dtype of the edge vectors.
+with the exponent q of the cutoff function. Calculations are in float64 for any dtype of the edge vectors.
 """
 
 import math
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 class FastZBL:
-    """Energies and edge gradient of `models.zbl.ZBL`; s, p and r_ij are kept for all pairs of elements."""
+    """Backend of `models.zbl.ZBL`; stores s, p and r_ij for all pairs of elements."""
 
     def __init__(self, model: "ZBL") -> None:
         numbers = torch.nonzero(model.element_index >= 0).reshape(-1)
@@ -35,7 +35,7 @@ class FastZBL:
         self._screening, self._cutoff, self._power = np.array(model.SCREENING), model.cutoff, model.config.power
 
     def __call__(self, graph: Graph) -> tuple[Tensor, Tensor]:
-        """(energies [N] float64, gradient [E, 3] in the edge vectors' dtype)."""
+        """Return energies [N] in float64, and the edge gradient [E, 3] in the dtype of the edge vectors."""
         vectors = graph.edge_vectors.detach().contiguous()
         energies, gradient = np.zeros(len(graph.numbers)), torch.zeros_like(vectors)
         _repulsion(
@@ -49,7 +49,10 @@ class FastZBL:
 def _repulsion(
     strengths, rates, reaches, screening, cutoff, power, species_of, numbers, edge_index, vectors, energies, gradient
 ):  # fmt: skip
-    """Fill `energies` [N] and `gradient` [E, 3], which are zero; power q, and s, p and r_ij [S, S]."""
+    """Add to `energies` [N], and set `gradient` [E, 3], both initially zero.
+
+    `strengths`, `rates` and `reaches` [S, S] are s, p and r_ij; `power` is q.
+    """
     height = 0.5 * (power + 1) * (power + 2)
     for e in range(len(vectors)):
         x, y, z = np.float64(vectors[e, 0]), np.float64(vectors[e, 1]), np.float64(vectors[e, 2])
