@@ -1,4 +1,6 @@
-"""Plug-ins: what other installed packages add to gnnpot, found by their entry points and imported when it is used.
+"""Plug-ins: models, readers and properties that other installed packages add to gnnpot.
+
+They are found by their entry points and imported when they are used.
 
     # pyproject.toml of the other package
     [project.entry-points."gnnpot.models"]
@@ -8,15 +10,15 @@
     models.names()                            # gnnpot's own and "schnet"; nothing is imported
     models.find("schnet")                     # imports gnnpot_schnet
 
-| group                | name of the entry point | what it gives                                                       |
+| group                | name of the entry point | object that it refers to                                            |
 |----------------------|-------------------------|---------------------------------------------------------------------|
-| `gnnpot.models`      | of the architecture     | a `gnnpot.models.Architecture`                                      |
-| `gnnpot.readers`     | of the format           | a subclass of `gnnpot.data.readers.Reader`                          |
-| `gnnpot.properties`  | of the property         | a module or object with `calc(atoms, calculator) -> result`         |
+| `gnnpot.models`      | name of an architecture | a `gnnpot.models.Architecture`                                      |
+| `gnnpot.readers`     | name of a format        | a subclass of `gnnpot.data.readers.Reader`                          |
+| `gnnpot.properties`  | name of a property      | a module or object with `calc(atoms, calculator) -> result`         |
 
-A name is refused if gnnpot has it already (gnnpot's own keeps its meaning, and the log names the package), or if two
-packages have it (an error where it is used). A package that can't be imported fails where its name is used, and
-nowhere else.
+A plug-in is ignored if gnnpot itself has something of the same name; a warning in the log names the package. A name
+that two packages declare is an error when it is used. A package that can't be imported is an error only when a name
+that it declares is used.
 """
 
 import logging
@@ -42,11 +44,11 @@ class Plugin:
     group: str  #: one of `GROUPS`
     name: str
     package: str  #: name of the distribution, as pip knows it
-    version: str  #: of the distribution
+    version: str  #: version of the distribution
     entry_point: EntryPoint
 
     def load(self) -> Any:
-        """Import what the entry point names.
+        """Import the object that the entry point refers to.
 
         Raises:
             PluginError: The package can't be imported, or has no such attribute.
@@ -58,7 +60,7 @@ class Plugin:
             raise self.refused(f"can't be imported ({reason})") from error
 
     def refused(self, reason: str) -> PluginError:
-        """The error that says why this plug-in can't be used: "its '…' of gnnpot.models" and the reason."""
+        """Return an error that says why this plug-in can't be used; `reason` follows "its '…' of gnnpot.models"."""
         return PluginError(
             f"{self.package} {self.version}: its '{self.name}' of {self.group} {reason}; update or remove the package: "
             f"pip uninstall {self.package}"
@@ -66,17 +68,17 @@ class Plugin:
 
 
 def plugins(group: str) -> dict[str, tuple[Plugin, ...]]:
-    """All plug-ins of a group by name, in alphabetical order; nothing is imported.
+    """Return all plug-ins of a group by name, in alphabetical order, without importing them.
 
-    A name has several plug-ins if several packages declare it. Packages that are installed later are found by the next
-    process.
+    A name has several plug-ins if several packages declare it. Packages that are installed after the first call are
+    found only by a new process.
     """
     return _declared(group, tuple(sys.path))
 
 
 @cache
 def _declared(group: str, _path: tuple[str, ...]) -> dict[str, tuple[Plugin, ...]]:
-    """What the packages on a path declare."""
+    """Plug-ins that the packages on a path declare."""
     found: dict[str, list[Plugin]] = {}
     for entry in entry_points(group=group):
         package, version = (entry.dist.name, entry.dist.version) if entry.dist else ("unknown package", "")
@@ -89,22 +91,22 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Registry(Generic[T]):
-    """What gnnpot has of one kind, and what plug-ins add to it, by name."""
+    """All objects of one kind by name: gnnpot's own, and those that plug-ins add."""
 
     group: str  #: one of `GROUPS`
-    what: str  #: one of them is called in messages: "property"
-    own: Callable[[], Collection[str]]  #: gnnpot's own names
-    load: Callable[[str], T]  #: gnnpot's own of a name
-    #: what a plug-in gives, if it is of the kind; raises `Plugin.refused` otherwise
+    what: str  #: the kind of object as named in messages, such as "property"
+    own: Callable[[], Collection[str]]  #: returns the names of gnnpot's own objects
+    load: Callable[[str], T]  #: returns gnnpot's own object of a name
+    #: returns the object of a plug-in if it is of the right kind; raises `Plugin.refused` otherwise
     check: Callable[[Plugin, Any], T]
-    error: type[GnnpotError] = ConfigError  #: of a name that is not known
+    error: type[GnnpotError] = ConfigError  #: class of the error for an unknown name
 
     def names(self) -> list[str]:
         """All names, gnnpot's own first."""
         return [*self.own(), *self.added()]
 
     def added(self) -> list[str]:
-        """Names that plug-ins add; gnnpot's own, which they may not have, are logged and left out."""
+        """Names that plug-ins add. Plug-ins with a name of gnnpot's own objects are logged and left out."""
         own, found = set(self.own()), plugins(self.group)
         for name in own & found.keys():
             _log_refusal(found[name])
@@ -129,13 +131,13 @@ class Registry(Generic[T]):
         return found[0] if found else None
 
     def find(self, name: str) -> T:
-        """What has a name.
+        """Return the object of a name.
 
         Args:
             name: One of `names()`.
 
         Raises:
-            GnnpotError: The name is not known, as `error`; the message has the nearest one.
+            GnnpotError: The name is unknown. The class is `error`; the message suggests the nearest name.
             PluginError: The package that adds it can't be used, or several packages declare the name.
         """
         plugin = self.plugin(name)
@@ -148,7 +150,7 @@ class Registry(Generic[T]):
 
 @cache
 def _log_refusal(found: tuple[Plugin, ...]) -> None:
-    """Say once that a name is not used."""
+    """Log once that the plug-ins of a name are not used."""
     for plugin in found:
         log.warning(
             "%s %s: its '%s' of %s is not used, because gnnpot has one of this name",

@@ -1,14 +1,18 @@
-"""What authors of architectures test: the model contract as a class of pytest tests.
+"""The model contract as a class of pytest tests, for authors of architectures.
 
 Example::
 
     class TestMine(ModelContract):
-        config = MineConfig(elements=("Cu", "Ni"), features=8)      # small: it is asked some thousand times
+        config = MineConfig(elements=("Cu", "Ni"), features=8)  # a small model: it is evaluated some thousand times
 
-pytest then runs every test of `ModelContract` with it. The contract in words: energy does not depend on the frame of
-reference, the order of atoms, the choice of the cell, or what else is in the batch; forces and stress are its
-derivatives; nothing jumps at the cutoff; a loss of the forces has the right gradient; a checkpoint gives the model
-back.
+pytest then runs every test of `ModelContract` with this model. The contract:
+
+- The energy does not depend on the frame of reference, the order of the atoms, the choice of the cell, or the other
+  structures of the batch.
+- Forces and stress are derivatives of the energy.
+- Nothing is discontinuous at the cutoff.
+- A loss of the forces has the right gradient.
+- A checkpoint restores the model.
 """
 
 from collections.abc import Mapping
@@ -43,10 +47,10 @@ class ModelContract:
     """Tests that every architecture must pass; subclass it under a name that begins with `Test`.
 
     Attributes:
-        config: Options of a small model, with its elements (two or more show most).
-        tolerances: In float64.
-        structures: What the model is asked about, by name; by default small crystals, a slab and molecules of the first
-            two elements.
+        config: Options of a small model, including its elements (two or more elements test the most).
+        tolerances: Tolerances of the tests of physics, in float64.
+        structures: Structures that the model is tested on, by name; by default small crystals, a slab and molecules of
+            the first two elements.
     """
 
     config: ClassVar[AnyModelConfig]
@@ -55,7 +59,7 @@ class ModelContract:
 
     @pytest.fixture(scope="class")
     def potential(self) -> Potential:
-        """The model with weights of a fixed seed, and what it takes from data, in float64."""
+        """The model in float64, with weights from a fixed seed and statistics from the test structures."""
         with torch.random.fork_rng():
             torch.manual_seed(0)
             model = build_model(self.config)
@@ -66,14 +70,14 @@ class ModelContract:
 
     @pytest.fixture(scope="class")
     def report(self, potential: Potential) -> ContractReport:
-        """The answers to all questions about physics."""
+        """The results of all tests of physics."""
         return check_contract(
             Calculator(potential, dtype=torch.float64), self._structures(), tolerances=self.tolerances
         )
 
     @pytest.mark.parametrize("question", QUESTIONS)
     def test_physics(self, report: ContractReport, question: str) -> None:
-        """What `gnnpot check` measures, question by question."""
+        """The measurements of `gnnpot check`, one question at a time."""
         checks = [check for check in report.checks if check.name == question]
         failed = [
             f"{c.structure}: {c.quantity} {c.measured:.1e} {c.unit}, bound {c.bound:.0e} {c.detail}"
@@ -83,11 +87,11 @@ class ModelContract:
         assert checks and not failed, "\n".join(failed)
 
     def test_the_energy_depends_on_positions(self, potential: Potential) -> None:
-        """A constant would pass everything else."""
+        """A model with a constant energy would pass all other tests."""
         assert max(float(_forces(p).abs().max()) for p in self._predictions(potential)) > 1e-6
 
     def test_edges_beyond_the_cutoff_change_nothing(self, potential: Potential) -> None:
-        """The graph may reach further than the model does, as where several terms share it."""
+        """The graph may have a larger cutoff than the model, for example if several terms share the graph."""
         model = potential.model
         for name, atoms in self._structures().items():
             near = potential.graph(atoms)
@@ -96,7 +100,7 @@ class ModelContract:
             assert torch.allclose(one, other, atol=1e-10), f"{name}: atoms feel edges beyond the cutoff"
 
     def test_a_loss_of_forces_has_the_right_gradient(self, potential: Potential) -> None:
-        """d/dp Σ |dE/dr|² along a random direction of all parameters, against a central difference."""
+        """d/dp (Σ E² + Σ |dE/dr|²) along a random direction of all parameters, compared with a central difference."""
         model, graph = potential.model, self._batch(potential)
         parameters = [p for p in model.parameters() if p.requires_grad]
         generator = torch.Generator().manual_seed(1)
@@ -120,12 +124,12 @@ class ModelContract:
         assert slope == pytest.approx((values[0] - values[1]) / (2 * step), rel=1e-4, abs=1e-6)
 
     def test_options_are_read_as_they_are_written(self) -> None:
-        """From YAML, and from a card."""
+        """Options that are converted to plain values (for YAML files and cards) and back are the same."""
         kind = find_architecture(self.config.architecture).config
         assert from_mapping(kind, to_mapping(self.config)) == self.config
 
     def test_a_checkpoint_gives_the_model_back(self, potential: Potential, tmp_path: Path) -> None:
-        """The same energies, forces and stress, from the same options; in single precision nearly."""
+        """A loaded model has the same options, energies and forces; in single precision, nearly the same forces."""
         folder = save_checkpoint(tmp_path / "model", potential, Card(licence="for tests"))
         loaded, _ = load_checkpoint(folder)
         assert loaded.model.config == self.config and loaded.elements == potential.elements

@@ -1,8 +1,8 @@
-"""Compiled kernels: how they are decorated, where they are kept, what makes them safe in threads and forks, and how
-freed memory is kept for their arrays.
+"""Compilation of kernels with Numba: the decorator `njit`, the cache of compiled kernels, compilation in several
+processes, safety in threads and after forks, and memory for the arrays of kernels.
 
-Each module with kernels imports `njit` and `prange` from here, not from Numba; what a kernel calculates does not belong
-here. `events` does not import Numba, so that commands which compile nothing start at once.
+Modules with kernels import `njit` and `prange` from `gnnpot.compiler.decorator`, not from Numba. The kernels themselves
+are in other subpackages. `events` does not import Numba, so that commands that compile nothing start quickly.
 
     from gnnpot.compiler.decorator import njit, prange
 
@@ -11,11 +11,11 @@ here. `events` does not import Numba, so that commands which compile nothing sta
 
     from gnnpot.compiler.together import compiled_together
 
-    with compiled_together(lambda: overloads):              # in several processes, if they are not in the cache
+    with compiled_together(lambda: overloads):              # compiles missing kernels in several processes
         ...
 
     from gnnpot.compiler.events import compilation_events
 
-    with compilation_events(lambda name, running: ...):     # called when a compilation begins and ends
+    with compilation_events(lambda name, running: ...):     # called when a compilation begins and when it ends
         ...
 """

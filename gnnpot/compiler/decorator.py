@@ -1,4 +1,8 @@
-"""`njit` with a cache of its own; see `folder`, `sources` and `processes` for what it keeps where, and why."""
+"""The decorator `njit` with gnnpot's own cache of compiled kernels.
+
+`folder` chooses the folder of the cache, `sources` calculates a digest of the compiled source code, and `processes`
+makes parallel kernels safe in threads and after forks.
+"""
 
 import functools
 import hashlib
@@ -27,21 +31,23 @@ __all__ = ["intrinsic", "njit", "prange"]
 
 log = logging.getLogger(__name__)
 
-#: settings of Numba, which it reads from the environment
+#: Numba's settings, which it reads from the environment
 numba_config: Any = config
-#: `numba.extending.intrinsic`; what it makes is called without its first argument, which Numba's types don't say
+#: `numba.extending.intrinsic`; `Any`, because an intrinsic is called without its first argument, which Numba's types do
+#: not describe
 intrinsic: Any = numba.extending.intrinsic
 
 
 def njit(function: Callable[..., Any] | None = None, /, **options: Any) -> Any:
-    """`numba.njit`, with kernels that are kept (`cache=True`) by the sources that are compiled into them.
+    """`numba.njit` with a cache that depends on all source code compiled into a kernel.
 
     Args:
-        function: to be compiled at its first call; without it, a decorator is returned.
-        options: those of `numba.njit`.
+        function: Function that is compiled at its first call. Without it, a decorator is returned.
+        options: Options of `numba.njit`. With `cache=True`, compiled kernels are kept on disk.
 
     Returns:
-        Numba's dispatcher; of a parallel kernel, which is called from Python only, a function that calls it.
+        Numba's dispatcher. For a parallel kernel, which can be called only from Python, a function that calls the
+        dispatcher.
     """
     if function is None:
         return functools.partial(njit, **options)
@@ -56,20 +62,20 @@ def njit(function: Callable[..., Any] | None = None, /, **options: Any) -> Any:
 
 
 class KernelDispatcher(CPUDispatcher):
-    """Numba's dispatcher, whose overloads are made executable once they are called from Python (`libraries`)."""
+    """Numba's dispatcher, but overloads are made executable only when they are called from Python (see `libraries`)."""
 
-    #: of overloads in files; Numba's own where there is none
+    #: cache of the overloads; Numba's default if they are not kept on disk
     _cache: Any
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
-        #: whether overloads are kept in files
+        #: whether overloads are kept on disk
         self.is_kept = False
         #: signatures of overloads that are not executable yet
         self._lazy: set[tuple[Any, ...]] = set()
 
     def compile(self, sig: Any) -> Any:
-        """Compile the kernel for a signature; within a kernel that calls it, as a part of that."""
+        """Compile the kernel for a signature; while a kernel that calls it is compiled, as a part of that kernel."""
         if self.is_kept and not self.is_available(sig):
             compile_expected()
         with lazy_libraries(self.targetctx, self.py_func):
@@ -82,14 +88,14 @@ class KernelDispatcher(CPUDispatcher):
             return found.entry_point
 
     def is_available(self, sig: Any) -> bool:
-        """Whether it is compiled for a signature, in this process or in the cache."""
+        """Whether the kernel is compiled for a signature, in this process or in the cache."""
         arguments = normalize_signature(sig)[0]
         return tuple(arguments) in self.overloads or self._cache.is_kept(sig, self.targetctx)
 
     def add_overload(self, cres: Any) -> None:
-        """Called when it has been compiled, or loaded."""
+        """Add an overload. Numba calls this when an overload has been compiled or loaded from the cache."""
         signature = tuple(cres.signature.args)
-        # libraries of Numba's own are executable
+        # Numba's own libraries are always executable
         if getattr(cres.library, "is_executable", True):
             super().add_overload(cres)
         elif within_another() and not self.is_kept:
@@ -100,7 +106,7 @@ class KernelDispatcher(CPUDispatcher):
 
 
 class ParallelKernel:
-    """A kernel that uses several threads, as a function for Python."""
+    """A parallel kernel as a Python function. Calls from several threads wait for each other if necessary."""
 
     def __init__(self, dispatcher: Dispatcher) -> None:
         self.dispatcher = dispatcher
@@ -112,7 +118,7 @@ class ParallelKernel:
 
 
 class _Locator(_CacheLocator):
-    """Tells Numba where the kernels of a module are kept."""
+    """Tells Numba in which folder the kernels of a module are kept."""
 
     def __init__(self, function: Callable[..., Any], folder: Path) -> None:
         module = function.__module__
@@ -145,13 +151,16 @@ class _Result(CompileResultCacheImpl):
 
 
 class _Files(FunctionCache):
-    """The cache of Numba, with an index for each signature: of two processes that keep overloads of one kernel at once,
-    the later would replace the other's index, and maybe the code that it names."""
+    """Numba's cache with an index file for each signature.
+
+    With one index for all signatures of a kernel, two processes that save overloads at the same time would overwrite
+    each other's index, and possibly the code that the index refers to.
+    """
 
     _impl_class = _Result
 
     def is_kept(self, sig: Any, context: Any) -> bool:
-        """Whether there is a file for it."""
+        """Whether there is a file for this signature."""
         return Path(self._file(self._index_key(sig, context.codegen()))._index_path).is_file()
 
     def _load_overload(self, sig: Any, target_context: Any) -> Any:
@@ -168,7 +177,10 @@ class _Files(FunctionCache):
 
 
 class _KernelCache:
-    """The cache of one kernel, in Numba's form; it is opened at the first call, when all modules are there."""
+    """The cache of one kernel, with the interface of Numba's caches.
+
+    It is opened at the first call, when all modules have been imported.
+    """
 
     def __init__(self, function: Callable[..., Any]) -> None:
         self._function = function
@@ -200,7 +212,7 @@ class _KernelCache:
         try:
             self._files.save_overload(sig, data)
         except OSError as error:
-            # a disk that is full costs time only
+            # a full disk is no error: the kernel is compiled again in the next process
             log.info("%s: the compiled kernel can't be kept (%s)", self._name, error.strerror or error)
         COMPILATIONS.end(self._name)
 

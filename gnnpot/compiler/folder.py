@@ -1,13 +1,14 @@
-"""Where compiled kernels are kept: only in a folder that nobody but the user (or root) can write to.
+"""The folder for compiled kernels. Only the user (or root) may be able to write to it.
 
-Numba reads its cache with pickle: another user who could write to the folder could execute code.
+Numba reads its cache with pickle: another user who could write to the folder could execute code as this user.
+The first folder of this table whose condition holds is used:
 
-| folder                                                     | used if                                          |
+| folder                                                     | condition                                        |
 |------------------------------------------------------------|--------------------------------------------------|
-| `GNNPOT_KERNELS`                                           | it is set; it may be read-only                   |
-| `NUMBA_CACHE_DIR`/gnnpot                                   | it is set, and can be written                    |
-| `XDG_CACHE_HOME`/gnnpot/kernels, ~/.cache/gnnpot/kernels   | it can be written                                |
-| gnnpot-kernels-USER in the folder of temporary files       | it can be written                                |
+| `GNNPOT_KERNELS`                                           | the variable is set; the folder may be read-only |
+| `NUMBA_CACHE_DIR`/gnnpot                                   | the variable is set and the folder is writable   |
+| `XDG_CACHE_HOME`/gnnpot/kernels, ~/.cache/gnnpot/kernels   | the folder is writable                           |
+| gnnpot-kernels-USER in the folder for temporary files      | the folder is writable                           |
 | none: kernels are compiled in each process                 |                                                  |
 """
 
@@ -23,22 +24,24 @@ from gnnpot.errors import ConfigError
 
 log = logging.getLogger(__name__)
 
-#: folders of older sources of one module that are kept
+#: number of folders with kernels of older source code that are kept for each module
 KEPT = 4
 
 
 @functools.cache
 def kernel_folder() -> Path | None:
-    """The folder for compiled kernels; `None` if there is none, which is logged, as is a temporary folder.
+    """Return the folder for compiled kernels, or `None` if there is none.
+
+    A warning is logged if there is none, or if the folder is a temporary one.
 
     Raises:
-        ConfigError: if `GNNPOT_KERNELS` names a folder that other users can write to.
+        ConfigError: `GNNPOT_KERNELS` does not name a folder of this user (or root) that other users can't write to.
     """
     if named := os.environ.get("GNNPOT_KERNELS"):
         path = Path(named).expanduser()
         if not _make(path) or not _is_private(path):
             raise ConfigError(
-                f"GNNPOT_KERNELS={path}: is no folder of this user that others can't write to; name another one"
+                f"GNNPOT_KERNELS={path}: must be a folder of this user that others can't write to; name another one"
             )
         return path
     for path in _usual():
@@ -53,19 +56,19 @@ def kernel_folder() -> Path | None:
 
 
 def remove_older(folder: Path) -> None:
-    """Remove what was compiled from older sources of the module of `folder`, but for the `KEPT` newest."""
+    """Remove kernels of older source code of the module that `folder` belongs to, except the `KEPT` newest folders."""
     module = folder.name.rpartition("-")[0]
     others = [p for p in folder.parent.glob(f"{module}-*") if p.name.rpartition("-")[0] == module and p != folder]
     try:
         for old in sorted(others, key=lambda p: p.stat().st_mtime)[: -KEPT or None]:
             shutil.rmtree(old, ignore_errors=True)
     except OSError:
-        # another process removes them
+        # another process is removing them
         return
 
 
 def can_be_written(path: Path) -> bool:
-    """Whether files can be made in it."""
+    """Whether files can be created in a folder."""
     try:
         tempfile.TemporaryFile(dir=path).close()
     except OSError:
@@ -94,7 +97,7 @@ def _make(path: Path) -> bool:
 
 
 def _is_private(path: Path) -> bool:
-    """Whether it is a folder, no link, of this user or root, which nobody else can write to."""
+    """Whether a path is a folder (not a link) of this user or root that nobody else can write to."""
     try:
         status = path.lstat()
     except OSError:
@@ -102,7 +105,7 @@ def _is_private(path: Path) -> bool:
     if not stat.S_ISDIR(status.st_mode):
         return False
     if os.name == "nt":
-        # folders of a user's profile are the user's
+        # folders in a user's profile belong to that user
         return True
     return status.st_uid in (os.geteuid(), 0) and not status.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
 

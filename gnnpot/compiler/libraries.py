@@ -1,18 +1,18 @@
-"""Kernels whose parts are optimised once: code of functions that a kernel calls is made executable only on demand.
+"""Faster compilation of kernels: functions that a kernel calls are optimised only as parts of the kernel.
 
-Numba optimises each compiled function by itself and makes machine code of it, and then does so again within each
-function that it is compiled into: of a kernel that consists of functions which call functions, most of the time goes
-into code that is never executed. Here, while a kernel is compiled, the functions that it calls are translated to LLVM's
-representation only. They are linked into the kernel and optimised as parts of it. One that is called from Python
-afterwards is made executable then.
+Numba optimises each compiled function by itself and generates machine code for it, and then does so again within each
+function that calls it. For a kernel of nested functions, most of the compilation time is spent on code that is never
+executed. Here, while a kernel is compiled, the functions that it calls are only translated to LLVM's intermediate
+representation. They are linked into the kernel and optimised as parts of it. If such a function is called from Python
+later, it is made executable then.
 
     with lazy_libraries(target, kernel):
         ...                                  # compile
         if not within_another():
             result = executable(result)      # optimised, with an entry point for Python
 
-This relies on how Numba works inside. With a version that it has not been tried with (`TRIED`), kernels are compiled as
-Numba does it, which takes longer and gives the same numbers.
+This relies on internals of Numba. With a version of Numba that it has not been tested with (`TRIED`), kernels are
+compiled as Numba does, which takes longer and gives the same numbers.
 """
 
 import contextlib
@@ -28,7 +28,7 @@ from numba.core.codegen import JITCodeLibrary
 from numba.core.compiler_lock import global_compiler_lock
 from numba.core.cpu import CPUContext
 
-#: versions of Numba, major and minor
+#: versions of Numba (major, minor) that this module has been tested with
 TRIED = [(0, minor) for minor in range(60, 69)]
 IS_TRIED = tuple(numba.version_info.short) in TRIED
 
@@ -36,7 +36,7 @@ _dynfunc: Any = importlib.import_module("numba._dynfunc") if IS_TRIED else None
 
 
 class LazyLibrary(JITCodeLibrary):
-    """The code of a function, which is neither linked nor optimised before its address is asked for."""
+    """The code of a function, which is linked and optimised only when its address is requested."""
 
     def __init__(self, codegen: Any, name: str) -> None:
         super().__init__(codegen, name)
@@ -45,20 +45,20 @@ class LazyLibrary(JITCodeLibrary):
         self._part: Any = None
 
     def add_wrapper(self, add: Callable[[], None]) -> None:
-        """`add` adds what only calls from Python need."""
+        """Register a function that adds the code needed only for calls from Python."""
         self._wrappers.append(add)
 
     def finalize(self) -> None:
-        """Called when all code has been added."""
+        """Finish the library. Numba calls this when all code has been added."""
         self._raise_if_finalized()
-        # what is to be done when it is loaded from the cache; before version 0.62, Numba keeps that elsewhere
+        # functions to run when the library is loaded from the cache; Numba before 0.62 keeps them elsewhere
         if hasattr(self, "_reload_init"):
             for library in self._parts():
                 self._reload_init.update(library._reload_init)
         self._finalized = True
 
     def make_executable(self) -> None:
-        """Link all that it calls, optimise it, make machine code."""
+        """Link all libraries that it calls, optimise the result and generate machine code."""
         if self.is_executable:
             return
         with global_compiler_lock:
@@ -71,18 +71,18 @@ class LazyLibrary(JITCodeLibrary):
             self._finalize_final_module()
 
     def _finalize_final_module(self) -> None:
-        # of one from the cache, too
+        # set here, because Numba calls this method for libraries loaded from the cache, too
         self.is_executable = True
         super()._finalize_final_module()
 
     def get_pointer_to_function(self, name: str) -> int:
-        """The address of a function, which is compiled now."""
+        """Return the address of a function; the library is made executable first."""
         self.make_executable()
         return super().get_pointer_to_function(name)
 
     def _parts(self) -> list[Any]:
-        """All libraries that it calls, directly or not, each behind those that call it: LLVM's linker leaves out what
-        nothing has called so far."""
+        """All libraries that it calls, directly or indirectly, each after the libraries that call it: LLVM's linker
+        leaves out code that nothing has called so far."""
         order: dict[Any, None] = {}
         self._visit(order)
         del order[self]
@@ -104,14 +104,14 @@ class LazyLibrary(JITCodeLibrary):
             )
 
     def _as_part(self) -> Any:
-        """Its own code alone, of which a module that it is linked into keeps what it uses."""
+        """Its own code only. A module that it is linked into keeps the functions that it uses."""
         self._ensure_finalized()
         if self._part is None:
             self._part = self._shared(self._final_module)
         return self._part
 
     def _get_module_for_linking(self) -> Any:
-        """Its code with all that it calls: for libraries of Numba's kind, which link only what they call directly."""
+        """Its code and all code that it calls, for Numba's own libraries, which link only what they call directly."""
         self._ensure_finalized()
         if self._shared_module is None and not self.is_executable:
             module = self._shared(self._final_module)
@@ -133,7 +133,7 @@ def _is_part(library: Any) -> bool:
 
 
 class _LazyContext(CPUContext):
-    """Numba's target, but wrappers and entry points of a function are made once it is called from Python."""
+    """Numba's target context, but wrappers and entry points of functions are created only for calls from Python."""
 
     def create_cpython_wrapper(self, library: Any, *arguments: Any, **options: Any) -> None:
         self._later(super().create_cpython_wrapper, library, *arguments, **options)
@@ -157,16 +157,16 @@ class _LazyContext(CPUContext):
         )
 
 
-#: packages whose functions, but for kernels, are called within other compiled functions only
+#: packages whose functions, except kernels, are called only by other compiled functions
 _INTERNAL = ("gnnpot", "numba")
-#: how names of the bodies of parallel loops begin
+#: prefix of the names that Numba gives to the bodies of parallel loops
 _LOOP = "__numba_parfor_gufunc"
-#: stands for an entry point in functions that are never called from Python: it raises `TypeError`
+#: entry point of functions that are never called from Python; it raises `TypeError`
 _NEVER = ctypes.cast(ctypes.pythonapi.PyErr_BadArgument, ctypes.c_void_p).value
 
 
 class _Scope:
-    """What is being compiled, under Numba's lock."""
+    """The kernels that are being compiled, the outermost first. Protected by Numba's compiler lock."""
 
     def __init__(self) -> None:
         self.kernels: list[tuple[str, str]] = []
@@ -177,11 +177,11 @@ _SCOPE = _Scope()
 
 @contextlib.contextmanager
 def lazy_libraries(target: Any, kernel: Callable[..., Any]) -> Iterator[None]:
-    """A block in which `kernel` is compiled.
+    """Context manager for the compilation of a kernel with lazy libraries.
 
     Args:
-        target: of the dispatcher.
-        kernel: the Python function.
+        target: Target context of the dispatcher.
+        kernel: The Python function.
     """
     if not IS_TRIED:
         yield
@@ -200,8 +200,11 @@ def lazy_libraries(target: Any, kernel: Callable[..., Any]) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _no_garbage_collection() -> Iterator[None]:
-    """A compilation makes so many objects that the collector would look through the whole process hundreds of times,
-    a third of the time that compiling takes."""
+    """Context manager without garbage collection.
+
+    A compilation creates so many objects that the collector would scan the whole process hundreds of times, which takes
+    a third of the compilation time.
+    """
     enabled = gc.isenabled()
     gc.disable()
     try:
@@ -212,12 +215,12 @@ def _no_garbage_collection() -> Iterator[None]:
 
 
 def within_another() -> bool:
-    """Whether the kernel that is being compiled is called by another one."""
+    """Whether the kernel is being compiled as a part of another kernel, which calls it."""
     return len(_SCOPE.kernels) > 1
 
 
 def executable(result: Any) -> Any:
-    """The same with an entry point for Python."""
+    """Return a compile result with executable code and an entry point for Python."""
     result.library.make_executable()
     target = result.target_context
     entry = CPUContext.get_executable(target, result.library, result.fndesc, result.environment)

@@ -1,4 +1,4 @@
-"""Arrays of a step: freed memory is kept for the next one, and arrays begin with a line of the cache."""
+"""Memory of the arrays of kernels: freed memory is kept for the next step, and arrays are aligned to cache lines."""
 
 import ctypes
 import functools
@@ -8,26 +8,26 @@ import sys
 
 import numpy as np
 
-#: bytes
+#: size of a cache line, bytes
 _CACHE_LINE = 64
 
 #: parameters of glibc's mallopt
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
-#: bytes that stay in the process; the largest array that is taken from them, as large as glibc allows
+#: bytes of freed memory that the process keeps; size of the largest array that is allocated from them (glibc's maximum)
 _KEPT, _LARGEST = 512 * 2**20, 32 * 2**20
-#: by which users set these parameters themselves
+#: environment variables by which users set these parameters themselves
 _VARIABLES = ("MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_", "GLIBC_TUNABLES")
 
 
 @functools.cache
 def keep_freed_memory() -> bool:
-    """Let the C library keep up to 512 MB of freed memory, in this process from now on.
+    """Let the C library keep up to 512 MB of freed memory in this process from now on.
 
-    Kernels make arrays of some MB in each step. Given back to the system after it, their pages are faulted in again in
-    the next one, which took a third of the time of a step of 1,600 atoms on two threads.
+    Kernels allocate arrays of some MB in each step. If this memory is returned to the system after the step, its pages
+    are faulted in again in the next step. This took a third of the time of a step of 1,600 atoms on two threads.
 
     Returns:
-        Whether it does: not without glibc, nor where its environment variables say something else.
+        Whether the memory is kept. It is not without glibc, or if environment variables set these parameters.
     """
     if not sys.platform.startswith("linux") or any(name in os.environ for name in _VARIABLES):
         return False
@@ -38,9 +38,16 @@ def keep_freed_memory() -> bool:
 
 
 def empty_lines(shape: tuple[int, ...], dtype: np.typing.DTypeLike) -> np.ndarray:
-    """As `np.empty`, from the beginning of a line of the cache on.
+    """Like `np.empty`, but the data begin at the start of a cache line.
 
-    NumPy's own arrays begin anywhere. A vector of a kernel that lies across two lines takes two accesses.
+    NumPy's arrays begin at any address. A SIMD vector that crosses the border of two cache lines takes two accesses.
+
+    Args:
+        shape: Shape of the array.
+        dtype: Data type.
+
+    Returns:
+        An uninitialised array.
     """
     kind = np.dtype(dtype)
     size = math.prod(shape) * kind.itemsize

@@ -1,13 +1,15 @@
-"""Overloads of kernels, a kernel with the types of its arguments, as plain values that a file or a pipe can hold.
+"""Overloads of kernels as plain values that can be written to a file or a pipe.
+
+An overload is a kernel together with the types of its arguments.
 
     overload = Overload("gnnpot.graphs.skin._farthest", ("float64 2C", "float64 2C"), seconds=0.2)
-    overload.is_kept()          # whether the cache has it
-    overload.compile()          # or load it
-    used_overloads()            # what this process has called so far
+    overload.is_kept()          # whether it is in the cache
+    overload.compile()          # compile it, or load it from the cache
+    used_overloads()            # overloads that this process has called so far
 
 | type of an argument                      | plain value                                                 |
 |------------------------------------------|-------------------------------------------------------------|
-| a number or truth value                  | `int64`                                                     |
+| a number or Boolean                      | `int64`                                                     |
 | an array                                 | `float32 2C`: dimensions and layout; `… readonly`           |
 | `None`                                   | `null`                                                      |
 | a tuple                                  | a list                                                      |
@@ -23,7 +25,7 @@ from typing import Any
 import numba
 from numba.core.errors import NumbaError
 
-#: Numba's stubs lack what tuples have
+#: `Any`, because Numba's type stubs lack attributes of its tuple types
 types: Any = numba.types
 
 
@@ -31,22 +33,22 @@ types: Any = numba.types
 class Overload:
     """A kernel and the types of its arguments."""
 
-    kernel: str  #: module and name
-    types: Sequence[Any]  #: plain values, of each argument
-    seconds: float = 0.0  #: of processor time, which compiling it takes about
+    kernel: str  #: module and name of the kernel
+    types: Sequence[Any]  #: type of each argument as a plain value
+    seconds: float = 0.0  #: approximate processor time of the compilation
 
     @property
     def key(self) -> tuple[str, str]:
-        """The same for the same overload."""
+        """A hashable key; it is the same for the same overload."""
         return self.kernel, repr(self.types)
 
     def is_kept(self) -> bool:
-        """Whether the cache has it. An overload that this version does not know counts as kept."""
+        """Whether the overload is in the cache. An overload that this version does not know counts as kept."""
         found = self._found()
         return found is None or found[0].is_available(found[1])
 
     def compile(self) -> bool:
-        """Compile it, or load it from the cache; false if that can't be done."""
+        """Compile the overload, or load it from the cache; return whether this was possible."""
         found = self._found()
         if found is None:
             return False
@@ -69,10 +71,10 @@ class Overload:
 
 
 def used_overloads() -> list[Overload]:
-    """Overloads of kernels that this process has compiled or loaded from the cache, in the order of their names.
+    """Return the overloads that this process has compiled or loaded from the cache, sorted by kernel name.
 
     Raises:
-        ValueError: for a type of argument that has no plain value.
+        ValueError: The type of an argument has no plain value.
     """
     return sorted(
         (
@@ -90,7 +92,7 @@ def _kept_kernels() -> Iterator[Any]:
             for value in list(vars(module).values()):
                 dispatcher = getattr(value, "dispatcher", value)
                 function = getattr(dispatcher, "py_func", None)
-                # kernels that other modules import are counted where they are defined
+                # a kernel that other modules import is counted only in the module that defines it
                 if getattr(dispatcher, "is_kept", False) and getattr(function, "__module__", None) == name:
                     yield dispatcher
 

@@ -1,11 +1,11 @@
-"""Kernels in several threads, and in processes that were forked.
+"""Parallel kernels in several threads and in forked processes.
 
-Numba's parallel kernels run in one of its threading layers. That of GNU's OpenMP, which is taken on Linux, ends a
-process that was forked after its first use; a pool of processes waits for it for ever. What is not safe after a fork
-are OpenMP's threads, which the child does not have: there, kernels run in one thread each.
+Numba runs parallel kernels in one of its threading layers. On Linux this is GNU OpenMP, which terminates a process
+that was forked after the first use of OpenMP; a process pool then waits for this process forever. The cause is that the
+child process does not have OpenMP's threads. Therefore, each kernel in a forked process runs in one thread.
 
-`workqueue`, which is taken where there is no OpenMP, ends a process in which two threads run kernels at once: there,
-one waits for the other.
+The threading layer `workqueue`, used if there is no OpenMP, terminates a process in which two threads run kernels at
+the same time. With this layer, one thread waits for the other.
 """
 
 import contextlib
@@ -21,25 +21,25 @@ from numba.np.ufunc import parallel
 
 
 class _Process:
-    """What this process is."""
+    """State of this process: whether it was forked, and the lock for parallel kernels."""
 
     def __init__(self) -> None:
         self.is_forked = False
         self.lock = threading.RLock()
 
     def after_fork(self) -> None:
-        """In the child: no other thread holds the lock; OpenMP's threads are gone."""
+        """Update the state in a child process, where no other thread holds the lock and OpenMP has no threads."""
         self.lock = threading.RLock()
         if not parallel._is_initialized:
             return
         self.is_forked = True
         if parallel._threading_layer == "omp":
             omppool = importlib.import_module("numba.np.ufunc.omppool")
-            # makes the child's process the one that the layer belongs to
+            # makes the child the process that the threading layer belongs to
             ctypes.CFUNCTYPE(None, ctypes.c_int)(omppool.launch_threads)(1)
         numba.set_num_threads(1)
         if "torch" in sys.modules:
-            # its operations share OpenMP's threads
+            # PyTorch's operations use OpenMP's threads, too
             sys.modules["torch"].set_num_threads(1)
 
 
@@ -49,12 +49,12 @@ if hasattr(os, "register_at_fork"):
 
 
 def is_forked() -> bool:
-    """Whether kernels run in one thread each, as this process was forked after their first use."""
+    """Whether this process was forked after the first use of kernels, so that each kernel runs in one thread."""
     return _PROCESS.is_forked
 
 
 def one_at_a_time() -> contextlib.AbstractContextManager[Any]:
-    """A block in which no other thread runs a parallel kernel, if the threading layer asks for it."""
+    """Context manager in which no other thread runs a parallel kernel, if the threading layer requires this."""
     if parallel._threading_layer in (None, "workqueue"):
         return _PROCESS.lock
     return contextlib.nullcontext()

@@ -1,9 +1,9 @@
-"""A digest of all sources that are compiled into a module's kernels.
+"""A digest of all source code that is compiled into the kernels of a module.
 
-A kernel may call functions of other modules, which are compiled into it, and reads their constants. The digest of a
-module M is that of the files of M and of all modules that M takes compiled functions, intrinsics or types from, those
-of these, and so on, and of the values of the constants in them. Files are read when a module is imported: what is
-compiled later by a process that runs on is what it has loaded, not what is on disk by then.
+A kernel may call functions of other modules, which are compiled into it, and read their constants. The digest of a
+module M covers the file of M, the files of all modules from which M takes compiled functions, intrinsics or types
+(recursively), and the values of the constants in these modules. Files are read when a module is imported: a running
+process compiles the code that it has loaded, even if the files have changed since.
 """
 
 import functools
@@ -24,15 +24,15 @@ _PLAIN = (bool, int, float, complex, str, bytes, np.generic, type(None))
 
 @dataclass(frozen=True)
 class _Snapshot:
-    """What a module was when it was imported."""
+    """State of a module when it was imported."""
 
-    digest: bytes  #: of its file
+    digest: bytes  #: SHA-256 digest of its file
     parts: tuple[str, ...]  #: modules whose functions are compiled into its kernels
 
 
 @functools.cache
 def remember(module: str) -> _Snapshot:
-    """Read the file of a module, and of those that are compiled into its kernels."""
+    """Read the file of a module and the files of the modules that are compiled into its kernels."""
     loaded = sys.modules.get(module)
     path = getattr(loaded, "__file__", None)
     content = Path(path).read_bytes() if path and Path(path).is_file() else b""
@@ -43,7 +43,7 @@ def remember(module: str) -> _Snapshot:
 
 
 def source_digest(module: str) -> str:
-    """The digest of the module of this name, which has been imported."""
+    """Return the digest (hexadecimal) of an imported module, given its name."""
     names, pending = set(), [module]
     while pending:
         name = pending.pop()
@@ -83,7 +83,7 @@ def _is_compiled(value: Any) -> bool:
 
 
 def _constant(value: Any) -> str:
-    """A constant as text; empty for what no kernel reads."""
+    """A constant as text; empty for values that kernels do not read."""
     if isinstance(value, _PLAIN):
         return repr(value)
     if isinstance(value, np.ndarray):

@@ -1,18 +1,23 @@
-"""What a first use needs, compiled in several processes: Numba compiles in one thread of a process at a time.
+"""Compilation of several kernels in several processes. Within a process, Numba compiles in one thread at a time.
 
-    with compiled_together(lambda: overloads):      # called when a kernel is not in the cache, else not at all
+    with compiled_together(lambda: overloads):      # the function is called if a kernel is not in the cache
         ...
 
-    compile_overloads(overloads, processes=4)       # now
+    compile_overloads(overloads, processes=4)       # compile now
 
-This process compiles, the longest first, and so do worker processes (`worker`), which keep what they have compiled in
-the cache, from where this one loads it. What a worker does not do, as it was killed or can't be started, is
-compiled here when it is called.
+This process and the worker processes (`worker`) compile one kernel after another, those with the longest compilation
+times first. Workers save the compiled kernels in the cache, from which this process loads them. A kernel that a worker
+has not compiled, because it was killed or could not be started, is compiled in this process when it is called.
 
-No processes are started where everything is in the cache, where that is one processor's work in any case (`WORTH`),
-where compiled kernels can't be kept, where another process is at it in the same folder, and where `allowed_processes`
-is 1: in processes that have a task of a larger job, workers among them. They are programs of their own, not forks or
-children of `multiprocessing`, which would run a user's script once more.
+No workers are started if one of these conditions holds:
+
+- all kernels are in the cache,
+- another process would save less than `WORTH` seconds,
+- compiled kernels can't be kept,
+- another process is compiling kernels into the same folder,
+- `allowed_processes` is 1, as in a process that runs one task of a larger job, and in the workers themselves.
+
+Workers are separate programs, not forks or children of `multiprocessing`, which would run the user's script again.
 """
 
 import collections
@@ -39,18 +44,18 @@ from gnnpot.compiler.processes import is_forked
 
 log = logging.getLogger(__name__)
 
-#: seconds until a process that was started can compile, and those that it has to save
+#: seconds until a new process can compile; seconds that it must save to be started
 START, WORTH = 3.0, 1.0
 
 
 class _Expected:
-    """Overloads that a block needs, until they are asked for."""
+    """Overloads that a block is expected to call, and that are not compiled yet."""
 
     def __init__(self, overloads: Callable[[], Sequence[Overload]]) -> None:
         self.overloads: Callable[[], Sequence[Overload]] | None = overloads
 
     def compile(self) -> None:
-        """Compile them once."""
+        """Compile the overloads; later calls do nothing."""
         overloads, self.overloads = self.overloads, None
         if overloads is not None:
             compile_overloads(overloads())
@@ -59,11 +64,13 @@ class _Expected:
 _EXPECTED: contextvars.ContextVar[_Expected | None] = contextvars.ContextVar("expected kernels", default=None)
 
 
-class compiled_together:  # noqa: N801 - a block, which is entered at every step
-    """A block in which all that it needs is compiled once a kernel is not in the cache; of nested ones, the outer.
+class compiled_together:  # noqa: N801 - a context manager; it is entered at every step
+    """Context manager: if a kernel that is called in the block is not in the cache, all kernels are compiled together.
+
+    Within another such block, it does nothing: the outer block determines the kernels.
 
     Args:
-        overloads: gives what the block calls, about.
+        overloads: Returns the overloads that the block is expected to call.
     """
 
     def __init__(self, overloads: Callable[[], Sequence[Overload]]) -> None:
@@ -77,18 +84,18 @@ class compiled_together:  # noqa: N801 - a block, which is entered at every step
 
 
 def compile_expected() -> None:
-    """Called when a kernel is not in the cache: compile what the block around it needs, if there is one."""
+    """Compile all kernels of the surrounding `compiled_together`, if any; called when a kernel is not in the cache."""
     expected = _EXPECTED.get()
     if expected is not None:
         expected.compile()
 
 
 def compile_overloads(overloads: Sequence[Overload], processes: int | None = None) -> None:
-    """Compile what is not in the cache, in several processes if that is worth it; otherwise nothing is done.
+    """Compile the overloads that are not in the cache in several processes. Nothing is done if this saves no time.
 
     Args:
-        overloads: what to compile.
-        processes: how many, with this one; `None`: `allowed_processes()`.
+        overloads: Overloads to compile.
+        processes: Number of processes, including this one; `None`: `allowed_processes()`.
     """
     folder = kernel_folder()
     if folder is None or not can_be_written(folder):
@@ -103,7 +110,7 @@ def compile_overloads(overloads: Sequence[Overload], processes: int | None = Non
     try:
         lock.acquire()
     except (OSError, NotImplementedError):
-        # another process is at it, or a disk without locks
+        # another process is compiling, or the file system has no locks
         return
     try:
         _compile(collections.deque(waiting), count - 1, folder)
@@ -112,7 +119,7 @@ def compile_overloads(overloads: Sequence[Overload], processes: int | None = Non
 
 
 def _worth(seconds: Sequence[float], most: int) -> int:
-    """How many processes are worth it, for kernels that take so long."""
+    """Number of processes that are worth starting, given the compilation time of each kernel in seconds."""
 
     def expected(count: int) -> float:
         return max(*seconds, (sum(seconds) + (count - 1) * START) / count)
@@ -124,17 +131,17 @@ def _worth(seconds: Sequence[float], most: int) -> int:
 
 
 def usable_cores() -> int:
-    """Cores that this process may use, at least 1."""
+    """Return the number of cores that this process may use, at least 1."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return max(1, min(cores, _quota()))
 
 
 def allowed_processes() -> int:
-    """How many processes may compile: the cores that this one may use.
+    """Return the number of processes that may compile: the number of cores that this process may use.
 
-    One in a process that `multiprocessing` started or that was forked, and where kernels are to use one thread
-    (`NUMBA_NUM_THREADS`, `OMP_NUM_THREADS`, `numba.set_num_threads`, as in each task of `runs.tasks`): others have the
-    other cores.
+    It is not larger than the number of threads for kernels (`NUMBA_NUM_THREADS`, `OMP_NUM_THREADS`,
+    `numba.set_num_threads`), which is 1 in each task of `runs.tasks`. It is 1 in a process that `multiprocessing`
+    started or that was forked. In these cases, other processes use the other cores.
     """
     if multiprocessing.parent_process() is not None or is_forked() or not _is_python(sys.executable):
         return 1
@@ -144,12 +151,12 @@ def allowed_processes() -> int:
 
 
 def _is_python(executable: str | None) -> bool:
-    """Whether it is an interpreter, not a program that has Python within it."""
+    """Whether a path names a Python interpreter, not a program with an embedded one."""
     return bool(executable) and "python" in Path(executable or "").name.lower() and not hasattr(sys, "frozen")
 
 
 def _quota() -> int:
-    """Cores that Linux grants the processes of a container, rounded down."""
+    """Number of cores that Linux allows the processes of a container, rounded down; very large without a limit."""
     with contextlib.suppress(OSError, ValueError):
         quota, period = Path("/sys/fs/cgroup/cpu.max").read_text(encoding="utf-8").split()
         return int(quota) // int(period)
@@ -176,13 +183,13 @@ def _next(waiting: "collections.deque[Overload]") -> Overload | None:
 
 @contextlib.contextmanager
 def _workers(count: int, folder: Path) -> Iterator[list[subprocess.Popen[str]]]:
-    """Processes that end with the block, in the middle of a kernel if it is left by an exception."""
+    """Context manager that starts worker processes. They end with the block, even in the middle of a compilation."""
     package = Path(__file__).parents[2]
     settings = {
         **os.environ, "GNNPOT_KERNELS": str(folder), "OMP_NUM_THREADS": "1", "NUMBA_NUM_THREADS": "1",
         "PYTHONPATH": os.pathsep.join(filter(None, [str(package), os.environ.get("PYTHONPATH", "")])),
     }  # fmt: skip
-    # -P: nothing from the folder that it runs in
+    # -P: do not import modules from the current folder
     command = [sys.executable, "-P", "-m", "gnnpot.compiler.worker"]
     pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
     started: list[subprocess.Popen[str]] = []
@@ -199,10 +206,10 @@ def _workers(count: int, folder: Path) -> Iterator[list[subprocess.Popen[str]]]:
 
 
 def _hand_on(worker: "subprocess.Popen[str]", waiting: "collections.deque[Overload]") -> None:
-    """A thread: give a worker one overload after the other, as long as it answers."""
+    """Give a worker one overload after another as long as it answers; runs in a thread."""
     assert worker.stdin is not None and worker.stdout is not None
     try:
-        # it has been imported
+        # the first answer: the worker is ready
         answer = worker.stdout.readline()
         while answer and (overload := _next(waiting)) is not None:
             COMPILATIONS.begin(overload.kernel)

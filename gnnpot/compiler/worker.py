@@ -1,7 +1,8 @@
 """A process that compiles overloads into the cache; `together` starts it as `python -m gnnpot.compiler.worker`.
 
-It writes a line when it is ready, and reads a line for each overload, to which it answers with a line: the seconds of
-processor time since it was started. It ends when its input does: with the process that started it, however that ended.
+It writes a line when it is ready. For each overload it reads a line and answers with a line. Each line that it writes
+is its processor time since its start, in seconds. It ends when its input is closed, which happens when the process that
+started it ends, for whatever reason.
 """
 
 import json
@@ -15,7 +16,7 @@ from gnnpot.compiler.overloads import Overload
 
 
 def serve(lines: TextIO, answers: TextIO) -> None:
-    """Compile what `lines` name, until there are no more."""
+    """Compile the overload of each line of `lines`, until there are no more lines."""
     _say(answers)
     for line in lines:
         kernel, types = json.loads(line)
@@ -30,10 +31,10 @@ def _say(answers: TextIO) -> None:
 
 def main() -> None:
     """Serve on standard input and output."""
-    # Ctrl-C is the parent's business, which then ends this process
+    # the parent process handles Ctrl-C, and then ends this process
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     with os.fdopen(os.dup(1), "w", encoding="utf-8") as answers:
-        # what modules print when they are imported is no answer
+        # what modules print when they are imported must not be mixed with the answers
         os.dup2(2, 1)
         serve(sys.stdin, answers)
 
