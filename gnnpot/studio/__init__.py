@@ -1,8 +1,8 @@
-"""A page in the browser on this machine: structures from sentences, and what a potential does to them, live.
+"""A graphical interface in the browser: build structures from sentences, and follow calculations on them as they run.
 
-The server, its job processes and the page stand here; making structures (`builder`), moving atoms (`engines`) and
-measuring (`properties`) do not. Others call `serve(StudioConfig())`, or `make_app(config, folder)` for the ASGI
-application.
+This subpackage holds the server, its worker processes and the page. It builds structures with `builder`, moves atoms
+with `engines` and calculates properties with `properties`. `serve(StudioConfig())` runs the server;
+`make_app(config, folder, token)` returns the ASGI application.
 """
 
 from typing import TYPE_CHECKING, Any

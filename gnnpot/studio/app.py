@@ -1,11 +1,11 @@
 """The ASGI application: the page, its data, a websocket for each page, uploads and downloads.
 
-| address                                | what                                                        |
+| address                                | content                                                     |
 |----------------------------------------|-------------------------------------------------------------|
 | `/`                                    | the page; with `?token=` it sets the cookie                 |
-| `/page/NAME`                           | the files of the page, all read when the server starts      |
+| `/page/NAME`                           | a file of the page; all are read when the server starts     |
 | `/data`                                | potentials, gallery, schema of the recipe, limits           |
-| `/sessions`                            | POST: a new session; GET: those that hold something         |
+| `/sessions`                            | POST: a new session; GET: sessions that hold structures     |
 | `/sessions/ID/socket`                  | the websocket                                               |
 | `/sessions/ID/upload?name=`            | POST: a structure file                                      |
 | `/sessions/ID/structure/N.FORMAT`      | a structure as cif, vasp, extxyz                            |
@@ -39,19 +39,19 @@ from gnnpot.studio.runner import Runner
 from gnnpot.studio.sessions import Session, Sessions
 
 MEDIA = {"cif": "chemical/x-cif", "vasp": "text/plain", "extxyz": "text/plain"}
-#: bytes of a message of the page
+#: largest length of a message from the page, in characters
 MAX_MESSAGE = 1_000_000
-#: messages that a slow page may be behind before it is cut off; it comes back to the present state
+#: messages that may wait for a slow page before it is disconnected; when it reconnects, it gets the present state
 MAX_BEHIND = 500
 
 
 def make_app(config: StudioConfig, folder: Path, token: str) -> Starlette:
-    """The application.
+    """Return the ASGI application.
 
     Args:
-        config: options and limits.
-        folder: where sessions lie.
-        token: what the page's address must have.
+        config: Options and limits.
+        folder: Folder of the sessions.
+        token: Token that the address of the page must contain.
     """
     page = Page()
 
@@ -114,7 +114,7 @@ async def _sessions(request: Request) -> Response:
 
 
 async def _socket(socket: WebSocket) -> None:
-    """Events of the session out, messages of the page in; each message is answered by a task of its own."""
+    """Send the events of the session and receive the messages of the page; each message is answered in its own task."""
     session = _session(socket)
     await socket.accept()
     if session is None:

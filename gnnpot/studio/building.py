@@ -1,4 +1,4 @@
-"""Questions to the process that builds, reads uploads and writes formats: one at a time, each with a time limit."""
+"""Requests to the process that builds structures and reads and writes files: one at a time, with a time limit."""
 
 import asyncio
 from typing import Any
@@ -7,7 +7,7 @@ from gnnpot.studio.process import Pool, WorkerError, WorkerProcess
 
 
 class Builder:
-    """One process for short work, started anew where it ended or took too long."""
+    """One process for short tasks. It is started again if it has ended or taken too long."""
 
     def __init__(self, pool: Pool, seconds: float) -> None:
         self._pool, self._seconds = pool, seconds
@@ -15,13 +15,16 @@ class Builder:
         self._lock = asyncio.Lock()
 
     async def ask(self, message: dict[str, Any]) -> dict[str, Any]:
-        """The answer of the process.
+        """Send a message to the process and return its answer.
+
+        Args:
+            message: The task as `do`, and its arguments; see `gnnpot.studio.worker.building`.
 
         Returns:
-            What `gnnpot.studio.worker` answers; `{"problem": sentence, ...}` for what can't be done.
+            The answer; `{"problem": sentence, ...}` if the task can't be done.
 
         Raises:
-            WorkerError: the process ended, or took longer than the limit, and is gone.
+            WorkerError: The process ended, or it exceeded the time limit and was killed.
         """
         async with self._lock:
             if self._worker is None or not self._worker.running:
@@ -35,7 +38,7 @@ class Builder:
                 worker.end("too_long")
                 raise WorkerError("too_long") from None
             except asyncio.CancelledError:
-                # its answer would be taken for that of the next question
+                # otherwise, its answer would be taken for the answer to the next message
                 worker.end("stopped")
                 raise
             finally:
@@ -45,10 +48,10 @@ class Builder:
                     self._pool.prepare("builder")
 
     async def _start(self) -> WorkerProcess:
-        """A process that is ready."""
+        """Start a process and wait until it is ready."""
         worker = await self._pool.take("builder")
         try:
-            # imports of a cold machine are no part of the limit
+            # imports, which take long at first, do not count towards the time limit
             await worker.receive()
         except (WorkerError, asyncio.CancelledError):
             await self._pool.give_back(worker)

@@ -1,7 +1,7 @@
-"""What a page can ask for over its websocket: one function for each message, checked here.
+"""Requests of a page over its websocket: one function for each kind of message, which also checks the message.
 
-A message is `{"request": n, "do": NAME, "language": "en" | "ja", ...}`; the answer has the same `request`. What changes
-for all pages of the session comes as events of the session.
+A message is `{"request": n, "do": NAME, "language": "en" | "ja", ...}`; the answer has the same `request`. Changes that
+concern all pages of a session are sent as events of the session.
 """
 
 import base64
@@ -20,26 +20,26 @@ from gnnpot.studio.process import WorkerError
 from gnnpot.studio.runner import MAX_WAITING, Runner
 from gnnpot.studio.sessions import Entry, Session, Sessions
 
-#: characters of a title
+#: largest length of a title, in characters
 MAX_TITLE = 80
 
 
 class RequestError(GnnpotError):
-    """A request that can't be fulfilled; the sentence is in the language of the page."""
+    """A request that can't be fulfilled. The message is in the language of the page."""
 
 
 @dataclass
 class Studio:
-    """What the commands work on."""
+    """The objects that the commands work on."""
 
     config: StudioConfig
     sessions: Sessions
     builder: Builder
     runner: Runner
-    models: dict[str, str]  #: name that the page knows, and what is opened
+    models: dict[str, str]  #: argument of `open_potential` for each potential of the page
 
     async def answer(self, session: Session, message: Any) -> dict[str, Any]:
-        """The answer to a message of the page."""
+        """Return the answer to a message of the page."""
         if not isinstance(message, dict):
             return {"event": "answer", "request": None, "problem": say("bad_message", "en")}
         language = "ja" if message.get("language") == "ja" else "en"
@@ -54,11 +54,11 @@ class Studio:
         except GnnpotError as problem:
             return {**head, "problem": str(problem)}
         except (KeyError, TypeError, ValueError):
-            # a page of gnnpot sends no such thing
+            # gnnpot's own page never sends such a message
             return {**head, "problem": say("bad_message", language)}
 
     async def upload(self, session: Session, name: str, data: bytes, language: str) -> dict[str, Any]:
-        """A structure of a file's content."""
+        """Add the structure of an uploaded file to a session; return its number or the problem."""
         limit = self.config.max_atoms
         content = {"do": "upload", "name": name, "data": base64.b64encode(data).decode()}
         try:
@@ -164,7 +164,7 @@ async def _frames(studio: Studio, session: Session, message: dict[str, Any], lan
 
 
 async def _use_frame(studio: Studio, session: Session, message: dict[str, Any], language: str) -> dict[str, Any]:
-    """A frame of a job as a structure of its own."""
+    """Add a frame of a job to the session as a structure."""
     job, index = _job(session, message, language), int(message["index"])
     found = await studio.builder.ask({"do": "frame", "path": str(job.folder / TRAJECTORY), "index": index})
     title = f"{job.title} · {job.kind} {index}"
@@ -172,7 +172,7 @@ async def _use_frame(studio: Studio, session: Session, message: dict[str, Any], 
 
 
 async def _clear(studio: Studio, session: Session, message: dict[str, Any], language: str) -> dict[str, Any]:
-    """Remove the session with everything in it."""
+    """Remove the session with all its structures and jobs."""
     for job in list(session.jobs.values()):
         if job.state not in ENDED:
             await studio.runner.end(session, job)

@@ -1,4 +1,4 @@
-"""Options and limits of the page's server."""
+"""Options and limits of the server."""
 
 import os
 from dataclasses import dataclass, field
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import psutil
 
-#: addresses that only this machine reaches
+#: addresses that can be reached only from this machine
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 
@@ -18,17 +18,17 @@ def _half_of_memory() -> float:
 class StudioConfig:
     """Options of `serve`."""
 
-    host: str = "127.0.0.1"  #: address that is listened on; any other than loopback is reachable from outside
-    port: int = 0  #: 0: a free one
-    keep: Path | None = None  #: folder in which structures and jobs stay; `None`: removed at the end
+    host: str = "127.0.0.1"  #: address on which the server listens; all but loopback can be reached from outside
+    port: int = 0  #: port on which the server listens; 0: any free port
+    keep: Path | None = None  #: folder in which structures and jobs are kept; `None`: they are removed at the end
     models: tuple[Path, ...] = ()  #: folders of further potentials that the page offers
-    max_jobs: int = field(default_factory=lambda: max(1, (os.cpu_count() or 2) // 2))  #: that run at once
-    max_atoms: int = 5000  #: of a structure
-    max_upload: int = 10_000_000  #: bytes of a file
-    max_memory: float = field(default_factory=_half_of_memory)  #: GiB of a process
-    max_hours: float = 2.0  #: of a job
-    build_seconds: float = 30.0  #: of building, and of reading an uploaded file
-    max_sessions: int = 50
+    max_jobs: int = field(default_factory=lambda: max(1, (os.cpu_count() or 2) // 2))  #: jobs that run at once
+    max_atoms: int = 5000  #: largest number of atoms of a structure
+    max_upload: int = 10_000_000  #: largest size of an uploaded file, bytes
+    max_memory: float = field(default_factory=_half_of_memory)  #: memory limit of a process, GiB
+    max_hours: float = 2.0  #: time limit of a job, h
+    build_seconds: float = 30.0  #: time limit for building a structure or reading an uploaded file, s
+    max_sessions: int = 50  #: largest number of sessions
 
     def __post_init__(self) -> None:
         positive = "max_jobs", "max_atoms", "max_upload", "max_memory", "max_hours", "build_seconds", "max_sessions"

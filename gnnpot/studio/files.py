@@ -1,4 +1,4 @@
-"""The files of the page, all read at the start: no name that is asked for is ever looked up in a folder."""
+"""The files of the page. All are read at the start, so that requested names are never looked up in a folder."""
 
 import gzip
 from importlib import resources
@@ -10,7 +10,7 @@ MEDIA = {
     ".html": "text/html", ".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml", ".webp": "image/webp",
     ".json": "application/json",
 }  # fmt: skip
-#: kinds that are sent compressed
+#: suffixes of files that are sent compressed
 TEXT = (".html", ".js", ".css", ".svg", ".json")
 
 
@@ -28,7 +28,7 @@ class Page:
                 self._files[item.name] = data, packed, suffix
 
     def response(self, name: str, request: Request) -> Response:
-        """A file by its name."""
+        """Return a file by its name, or status 404."""
         if name not in self._files:
             return PlainTextResponse("404: there is no such file", status_code=404)
         data, packed, suffix = self._files[name]

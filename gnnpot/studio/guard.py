@@ -1,9 +1,10 @@
-"""Who may ask: a token in the address, then a cookie; the Host and Origin of this server only.
+"""Access control: a token in the address, then a cookie, and only the Host and Origin of this server.
 
-The page is opened with the token in its address and gets it as a cookie (HttpOnly, SameSite=Strict) that is named after
-the port, as cookies of one host are shared by its ports. Programs send `Authorization: Bearer TOKEN`. What changes
-anything, and every websocket, needs the Origin of the server itself. Where the server is bound to loopback, the Host
-must be a name of loopback, so that no foreign name that resolves to it can be used.
+The page is opened with the token in its address, and receives the token as a cookie (HttpOnly, SameSite=Strict). The
+name of the cookie contains the port, because all ports of a host share cookies. Programs send
+`Authorization: Bearer TOKEN` instead. Websockets and requests that change something need the Origin of the server
+itself; programs may omit it. If the server is bound to loopback, the Host must be a loopback name, so that no other
+name that resolves to loopback can be used.
 """
 
 import secrets
@@ -18,7 +19,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gnnpot.studio.config import LOOPBACK
 
-#: nothing from elsewhere, no inline scripts, in no frame
+#: no content from other servers, no inline scripts, no embedding in frames
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; connect-src 'self'; "
     "worker-src 'self' blob:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
@@ -35,10 +36,10 @@ HEADERS = {
 
 @dataclass(frozen=True)
 class Access:
-    """The token of a server, and the names that it answers to."""
+    """The token of a server, and the host names that it accepts."""
 
     token: str
-    local: bool  #: bound to loopback
+    local: bool  #: whether the server is bound to loopback
 
     def cookie_name(self, host: str) -> str:
         return f"gnnpot-studio-{urlsplit('//' + host).port or 80}"
@@ -54,7 +55,7 @@ class Access:
         return given is not None and secrets.compare_digest(given.encode(), self.token.encode())
 
     def knows(self, headers: Mapping[str, str], host: str) -> bool:
-        """Whether cookie or authorization have the token."""
+        """Whether the cookie or the authorization header contains the token."""
         kind, _, given = headers.get("authorization", "").partition(" ")
         if kind == "Bearer" and self.is_token(given):
             return True
@@ -66,7 +67,7 @@ class Access:
 
 
 class Guard:
-    """ASGI middleware that refuses who may not ask, before anything else looks at the request."""
+    """ASGI middleware that refuses unauthorised requests before anything else handles them."""
 
     def __init__(self, app: ASGIApp, access: Access) -> None:
         self.app, self.access = app, access
@@ -102,7 +103,7 @@ class Guard:
         if not enters and not self.access.knows(headers, host):
             return "open the address with the token that gnnpot studio has shown"
         origin = headers.get("origin")
-        # a program that has the token in a header is no browser, which sends an Origin
+        # a client with the token in a header is not a browser and need not send an Origin
         changes = scope["type"] == "websocket" or scope["method"] not in ("GET", "HEAD")
         absent = origin is None and "authorization" not in headers
         if changes and (absent or (origin is not None and urlsplit(origin).netloc != host)):

@@ -1,7 +1,8 @@
-"""A job: what it is, what it has reported, and its state.
+"""A job: its options, the progress that it has reported, and its state.
 
-States: waiting → starting → running → done, failed, or stopped (which can be resumed). Numbers are kept thinned, so
-that a page that comes back has the whole curve and a long run needs no more memory than a short one.
+States: waiting → starting → running → done, failed or stopped. A failed or stopped job can be resumed. The rows of
+numbers that a job reports are thinned out, so that a page that reconnects gets the whole curve, and a long run needs no
+more memory than a short one.
 """
 
 import json
@@ -14,11 +15,11 @@ from typing import Any, Literal, Self
 from gnnpot.runs.files import write_text
 
 State = Literal["waiting", "starting", "running", "stopping", "stopped", "done", "failed"]
-#: rows that are kept; beyond it every second one goes
+#: largest number of rows; beyond it, every second row is removed
 MAX_ROWS = 2000
-#: states that have an end
+#: states of a job that has ended
 ENDED = ("stopped", "done", "failed")
-#: of the trajectory in a job's folder
+#: name of the trajectory in the folder of a job
 TRAJECTORY = "trajectory.traj"
 
 
@@ -28,9 +29,9 @@ class Job:
 
     number: int
     kind: str
-    model: str  #: the potential's name
-    opens: str  #: what `open_potential` gets
-    entry: int  #: number of the structure that it started from
+    model: str  #: name of the potential
+    opens: str  #: argument of `open_potential`
+    entry: int  #: number of the structure that the job starts from
     title: str
     options: dict[str, Any]
     structure: dict[str, Any]
@@ -40,25 +41,25 @@ class Job:
     columns: list[str] = field(default_factory=list)
     total: int | None = None
     rows: list[list[float | None]] = field(default_factory=list)
-    stride: int = 1  #: one of so many rows is kept
-    done: float = 0.0
-    left: float | None = None
+    stride: int = 1  #: one of every `stride` rows is kept
+    done: float = 0.0  #: part of the work that is done, 0 to 1
+    left: float | None = None  #: estimate of the time left, s
     frame: dict[str, Any] | None = None
-    note: dict[str, Any] | None = None  #: a download or a compilation under way
-    stage: str = ""  #: of work in several parts
+    note: dict[str, Any] | None = None  #: a download or compilation in progress
+    stage: str = ""  #: the current part of a job that has several parts
     result: dict[str, Any] | None = None
-    made: int | None = None  #: number of the structure that came of it
+    made: int | None = None  #: number of the structure that the job has produced
     started: float = 0.0
     seconds: float = 0.0
     _seen: int = 0
 
     @property
     def resumable(self) -> bool:
-        """Whether there are files to continue from."""
+        """Whether the job has ended early, so that it can be resumed."""
         return self.state in ("stopped", "failed")
 
     def add_rows(self, rows: list[list[float | None]]) -> None:
-        """Keep rows, thinned where they are many."""
+        """Add rows of numbers, thinned out if there are too many."""
         for row in rows:
             if self._seen % self.stride == 0:
                 self.rows.append(row)
@@ -67,30 +68,30 @@ class Job:
             self.rows, self.stride = self.rows[::2], self.stride * 2
 
     def clock(self) -> float:
-        """Seconds that it has run."""
+        """Return the time that the job has run, in seconds."""
         running = self.state in ("running", "stopping") and self.started
         return self.seconds + (time.time() - self.started if running else 0.0)
 
     def brief(self) -> dict[str, Any]:
-        """What changes while it runs."""
+        """Return the values that change while the job runs."""
         names = ("number", "state", "problem", "done", "left", "note", "result", "made", "total", "columns", "stage")
         return {**{name: getattr(self, name) for name in names}, "seconds": self.clock()}
 
     def full(self) -> dict[str, Any]:
-        """All that a page shows."""
+        """Return all values that a page shows."""
         names = ("kind", "model", "entry", "title", "options", "rows", "frame")
         structure = {name: self.structure[name] for name in ("numbers", "cell", "pbc", "fixed", "formula")}
         return {**self.brief(), **{name: getattr(self, name) for name in names}, "structure": structure}
 
     def save(self) -> None:
-        """Write what a later server needs."""
+        """Write the job to its folder, for a later server."""
         names = [name for name in self.__dataclass_fields__ if name not in ("folder", "note")]
         self.folder.mkdir(parents=True, exist_ok=True)
         write_text(self.folder / "job.json", json.dumps({name: getattr(self, name) for name in names}))
 
     @classmethod
     def loaded(cls, content: Mapping[str, Any], folder: Path) -> Self:
-        """A job that an earlier server has kept; one that was running then is stopped."""
+        """Return a job that an earlier server has saved. If it was running then, its state is `stopped`."""
         job = cls(**content, folder=folder)
         if job.state not in ENDED:
             job.state = "stopped"

@@ -1,4 +1,4 @@
-"""Sentences of the server in English and Japanese, by key (messages.yaml)."""
+"""Messages of the server in English and Japanese, by key (messages.yaml)."""
 
 from functools import lru_cache
 from importlib import resources
@@ -14,6 +14,6 @@ def _messages() -> dict[str, dict[str, str]]:
 
 
 def say(key: str, language: str, **values: Any) -> str:
-    """The sentence of a key with its values, in English where the language is not known."""
+    """Return the message of a key with its values inserted. An unknown language gives English."""
     entry = _messages()[key]
     return entry.get(language, entry["en"]).format(**values)

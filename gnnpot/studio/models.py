@@ -1,4 +1,4 @@
-"""What the page shows besides structures: potentials, gallery, the schema of recipes, limits."""
+"""Data of the page other than structures: potentials, the gallery, the schema of recipes, limits."""
 
 from dataclasses import asdict
 from importlib import resources
@@ -14,13 +14,13 @@ from gnnpot.studio.options import NEED_CELL, OPTIONS
 
 
 def opened_by(config: StudioConfig) -> dict[str, str]:
-    """Names of potentials for the page, and what `open_potential` gets; the user's own first in the list."""
+    """Return the argument of `open_potential` for the name of each potential; the user's own come first."""
     own = {path.name: str(path.resolve()) for path in config.models}
     return {**own, **{model.name: model.name for model in list_models()}}
 
 
 def page_data(config: StudioConfig) -> dict[str, Any]:
-    """Everything that does not change while the server runs."""
+    """Return the data of the page that do not change while the server runs."""
     text = resources.files("gnnpot.studio").joinpath("gallery.yaml").read_text(encoding="utf-8")
     return {
         "models": _models(config),
@@ -36,7 +36,7 @@ def page_data(config: StudioConfig) -> dict[str, Any]:
 
 
 def _elements() -> list[list[Any]]:
-    """Symbol, covalent radius (Å) and colour (Jmol's) by atomic number."""
+    """Symbol, covalent radius (Å) and colour (as in Jmol) of each element, by atomic number."""
     from ase.data import chemical_symbols, covalent_radii
     from ase.data.colors import jmol_colors
 

@@ -1,8 +1,8 @@
-"""Options of jobs, checked before a process sees them.
+"""Options of jobs, which are checked before they are sent to a process.
 
 Example::
 
-    check_options("md", {"temperature": 600})     # {"temperature": 600.0, "ensemble": "bussi", ...}
+    check_options("md", {"temperature": 600}, "en")     # {"temperature": 600.0, "ensemble": "bussi", ...}
 """
 
 from typing import Annotated, Any, Literal
@@ -62,12 +62,24 @@ OPTIONS: dict[str, type[_Options]] = {
     "relax": RelaxOptions, "md": DynamicsOptions, "eos": EquationOfStateOptions,
     "elastic": ElasticOptions, "phonons": PhononOptions,
 }  # fmt: skip
-#: jobs of crystals with a cell
+#: kinds of jobs that need a periodic crystal
 NEED_CELL = {"eos", "elastic", "phonons"}
 
 
 def check_options(kind: str, given: dict[str, Any], language: str) -> dict[str, Any]:
-    """The options of a job with their defaults. Raises `ConfigError`."""
+    """Check the options of a job and fill in defaults.
+
+    Args:
+        kind: Kind of the job, a key of `OPTIONS`.
+        given: Options that differ from the defaults.
+        language: Language of the error, `en` or `ja`.
+
+    Returns:
+        All options of the job.
+
+    Raises:
+        ConfigError: The kind or an option is not known, or a value is not allowed.
+    """
     if kind not in OPTIONS:
         raise ConfigError(say("bad_message", language))
     try:

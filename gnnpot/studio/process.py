@@ -1,4 +1,4 @@
-"""Processes that work for the server: JSON lines in and out, killed where they take too long or too much.
+"""Worker processes of the server. They read and write lines of JSON, and are killed if they exceed a limit.
 
 Example::
 
@@ -19,14 +19,14 @@ import psutil
 from gnnpot.errors import GnnpotError
 
 Role = Literal["builder", "engine"]
-#: bytes of a line; a structure of 20,000 atoms has some 3 million
+#: largest length of a line, bytes; a structure of 20,000 atoms has some 3 million
 MAX_LINE = 256 * 2**20
-#: seconds between two looks at the memory of the processes
+#: seconds between two checks of the memory of the processes
 WATCH_SECONDS = 0.5
 
 
 class WorkerError(GnnpotError):
-    """A process that ended, or was ended, before it answered; `reason` is a key of messages.yaml."""
+    """A process ended, or was killed, before it answered. `reason` is a key of messages.yaml."""
 
     def __init__(self, reason: str, detail: str = "") -> None:
         super().__init__(f"{reason}: {detail}" if detail else reason)
@@ -40,11 +40,11 @@ class WorkerProcess:
         self._process = process
         self._errors: deque[str] = deque(maxlen=20)
         self._drain = asyncio.create_task(self._read_errors())
-        self.ended_because = ""  #: key of the reason where the server has ended it
+        self.ended_because = ""  #: key of the reason, if the server has killed the process
 
     @classmethod
     async def start(cls, role: Role) -> Self:
-        """A process that prepares for its role; it takes messages at once and answers when it is ready."""
+        """Start a process. It accepts messages at once, prepares for its role, and then answers them."""
         pipe = asyncio.subprocess.PIPE
         command = [sys.executable, "-m", "gnnpot.studio.worker", role]
         return cls(await asyncio.create_subprocess_exec(*command, stdin=pipe, stdout=pipe, stderr=pipe, limit=MAX_LINE))
@@ -58,7 +58,11 @@ class WorkerProcess:
         return self._process.returncode is None
 
     async def send(self, message: dict[str, Any]) -> None:
-        """Raises `WorkerError` where the process has ended."""
+        """Send a message.
+
+        Raises:
+            WorkerError: The process has ended.
+        """
         assert self._process.stdin is not None
         try:
             self._process.stdin.write(json.dumps(message).encode() + b"\n")
@@ -67,7 +71,11 @@ class WorkerProcess:
             raise WorkerError(self.ended_because or "process_ended", self.last_error()) from None
 
     async def receive(self) -> dict[str, Any]:
-        """The next message. Raises `WorkerError` where the process has ended."""
+        """Return the next message.
+
+        Raises:
+            WorkerError: The process has ended.
+        """
         assert self._process.stdout is not None
         line = await self._process.stdout.readline()
         if not line.endswith(b"\n"):
@@ -100,7 +108,7 @@ class WorkerProcess:
 
 
 class Pool:
-    """Starts processes; keeps one of a role ready, since imports take seconds; watches their memory."""
+    """Starts processes, keeps one process of each role ready (imports take seconds), and limits their memory."""
 
     def __init__(self, max_memory: float) -> None:
         self.max_bytes = int(max_memory * 2**30)
@@ -109,16 +117,16 @@ class Pool:
         self._watch = asyncio.create_task(self._watch_memory())
 
     def prepare(self, role: Role) -> None:
-        """Start a process ahead of its use, if none is."""
+        """Start a process in advance, unless one is ready."""
         if not self._spare[role]:
             self._spare[role].append(asyncio.create_task(self._start(role)))
 
     async def take(self, role: Role) -> WorkerProcess:
-        """A process of one's own."""
+        """Return a process, for the caller's use alone."""
         self.prepare(role)
         spare = self._spare[role].pop()
         try:
-            # a taker that is cancelled leaves the process to the next one
+            # if the caller is cancelled, the process is left for the next caller
             worker = await asyncio.shield(spare)
         except asyncio.CancelledError:
             self._spare[role].append(spare)

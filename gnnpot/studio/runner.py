@@ -1,4 +1,4 @@
-"""Jobs in their processes: some at once, the others wait; each with a limit of time and of memory."""
+"""Runs jobs in worker processes with limits of time and memory. A limited number runs at once; the others wait."""
 
 import asyncio
 import logging
@@ -13,17 +13,17 @@ from gnnpot.studio.process import Pool, WorkerError, WorkerProcess
 from gnnpot.studio.sessions import Session
 
 log = logging.getLogger(__name__)
-#: jobs that may wait
+#: largest number of waiting jobs
 MAX_WAITING = 20
-#: seconds that a job has to stop before its process is killed
+#: time that a job has to stop before its process is killed, s
 STOP_SECONDS = 15.0
-#: seconds between two writings of a running job
+#: time between two saves of a running job, s
 SAVE_SECONDS = 5.0
 
 
 @dataclass
 class _JobRun:
-    """A job on its way, from its start until its process has ended."""
+    """One run of a job, from its start until its process has ended."""
 
     session: Session
     job: Job
@@ -48,11 +48,11 @@ class Runner:
 
     @property
     def waiting(self) -> int:
-        """How many jobs wait for a place."""
+        """Number of jobs that wait until they can run."""
         return sum(run.job.state == "waiting" for run in self._runs.values())
 
     def start(self, session: Session, job: Job, language: str, resume: bool = False) -> None:
-        """Run a job as soon as there is a place for it."""
+        """Run a job as soon as fewer than `max_jobs` jobs are running."""
         job.state, job.problem, job.note, job.result = "waiting", "", None, None
         session.jobs[job.number] = job
         job.save()
@@ -63,12 +63,12 @@ class Runner:
         run.task.add_done_callback(lambda _: self._forget(run))
 
     async def stop(self, session: Session, job: Job) -> None:
-        """Ask a job to stop; what it has done stays in its folder."""
+        """Ask a job to stop. Its results so far stay in its folder."""
         run = self._runs.get((session.name, job.number))
         if run is None or job.state in ENDED:
             return
         if run.worker is None or job.state in ("waiting", "starting"):
-            # nothing is lost: it has not begun
+            # the job has not begun, so that nothing is lost
             run.task.cancel()
             return
         job.state = "stopping"
@@ -82,14 +82,14 @@ class Runner:
             run.worker.end("stopped")
 
     async def end(self, session: Session, job: Job) -> None:
-        """Stop a job at once, for its removal."""
+        """Stop a job at once, before it is removed."""
         run = self._runs.get((session.name, job.number))
         if run is not None:
             run.task.cancel()
             await asyncio.wait([run.task])
 
     async def close(self) -> None:
-        """Stop all jobs; their folders hold what they have done."""
+        """Stop all jobs. Their results so far stay in their folders."""
         tasks = [run.task for run in self._runs.values()]
         for task in tasks:
             task.cancel()
@@ -105,7 +105,7 @@ class Runner:
         if error is not None:
             log.error("job %s ended", run.job.number, exc_info=error)
         if run.job.state not in ENDED:
-            # an error that nobody foresaw, or a task that was cancelled before its first step
+            # an unexpected error, or a task that was cancelled before its first step
             problem = say("process_ended", run.language) if error is not None else ""
             self._ended(run.session, run.job, "failed" if error is not None else "stopped", problem)
 
@@ -126,7 +126,7 @@ class Runner:
             self._ended(session, job, "stopped" if stopped else "failed", problem)
         except asyncio.CancelledError:
             self._ended(session, job, "stopped", "")
-            # the server closes, or the user has stopped it: nobody waits for more
+            # the server closes, or the user has stopped the job: nothing waits for the task's result
         finally:
             worker, run.worker = run.worker, None
             if worker is not None:
@@ -148,7 +148,7 @@ class Runner:
                 job.save()
 
     def _take(self, session: Session, job: Job, found: dict[str, Any]) -> None:
-        """A message of the process under way."""
+        """Handle a message of the running process."""
         kind = found.pop("event")
         if kind == "columns":
             job.columns, job.total = found["columns"], found["total"]

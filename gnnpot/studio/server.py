@@ -1,4 +1,4 @@
-"""`serve`: the page's server until Ctrl-C."""
+"""`serve` runs the server of the page until Ctrl-C."""
 
 import asyncio
 import contextlib
@@ -25,19 +25,19 @@ log = logging.getLogger(__name__)
 
 
 def serve(config: StudioConfig | None = None, *, opened: Callable[[str], None] | None = None) -> None:
-    """Serve the page until interrupted; then jobs stop, and everything goes unless it is kept.
+    """Serve the page until interrupted. Then jobs are stopped, and all files are removed unless `config.keep` is set.
 
     Args:
-        config: options and limits.
-        opened: called with the address (token included) once the server listens.
+        config: Options and limits; `None`: the defaults.
+        opened: Called with the address, including the token, once the server listens.
 
     Raises:
-        ConfigError: for an address that can't be listened on.
-        MissingExtraError: without the packages of the extra `studio`.
+        ConfigError: The server can't listen on the address.
+        MissingExtraError: The packages of the extra `studio` are missing.
     """
     config = config or StudioConfig()
     with needs_extra("gnnpot studio"):
-        import starlette  # noqa: F401 - said before anything is done
+        import starlette  # noqa: F401 - a missing package is reported before anything is done
         import uvicorn
         import websockets  # noqa: F401 - uvicorn refuses websockets without it
 
@@ -56,7 +56,7 @@ def serve(config: StudioConfig | None = None, *, opened: Callable[[str], None] |
 
 async def _serve(server: "uvicorn.Server", listener: socket.socket, opened: Callable[[], None]) -> None:
     task = asyncio.create_task(server.serve(sockets=[listener]))
-    # uvicorn says only by this flag that it has started
+    # this flag is the only sign of uvicorn that it has started
     while not server.started and not task.done():  # noqa: ASYNC110
         await asyncio.sleep(0.02)
     if server.started:
@@ -67,7 +67,10 @@ async def _serve(server: "uvicorn.Server", listener: socket.socket, opened: Call
 
 @contextlib.contextmanager
 def _ended_by_sigterm() -> Iterator[None]:
-    """SIGTERM ends as an exception, so that what has to go goes; uvicorn stops and then sends the signal on."""
+    """Context manager in which SIGTERM raises an exception, so that temporary files are removed.
+
+    While uvicorn runs, it handles the signal: it stops, and then raises the signal again.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -103,7 +106,7 @@ def _listening(config: StudioConfig) -> Iterator[socket.socket]:
 
 @contextlib.contextmanager
 def _folder(keep: Path | None) -> Iterator[Path]:
-    """The folder of the sessions: the user's, which one server uses at a time, or one that goes."""
+    """The folder of the sessions: the user's folder, which one server can use at a time, or a temporary one."""
     if keep is None:
         with tempfile.TemporaryDirectory(prefix="gnnpot-studio-", ignore_cleanup_errors=True) as name:
             yield Path(name)

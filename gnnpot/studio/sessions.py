@@ -1,7 +1,7 @@
-"""What the server remembers: sessions, each with structures, jobs and the pages that look at it.
+"""State of the server: sessions, each with its structures, jobs and connected pages.
 
-A session is a folder: `entries/N.json` for each structure, `jobs/N/` for each job. Where the folder stays
-(`StudioConfig.keep`), the next server finds its sessions again. Names in the folder are made here, never by the page.
+A session is a folder with `entries/N.json` for each structure and `jobs/N/` for each job. If the folder is kept
+(`StudioConfig.keep`), the next server loads its sessions. All names in the folder are chosen here, never by the page.
 """
 
 import json
@@ -16,7 +16,7 @@ from typing import Any
 from gnnpot.runs.files import write_text
 from gnnpot.studio.jobs import Job
 
-#: structures of a session; the oldest go first
+#: largest number of structures of a session; beyond it, the oldest are removed
 MAX_ENTRIES = 60
 
 Subscriber = Callable[[dict[str, Any]], None]
@@ -33,12 +33,12 @@ class Entry:
     chips: dict[str, list[str]] | None = None
     notes: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
-    text: str = ""  #: the sentence
-    made_by: str = ""  #: kind of the job that it comes from
+    text: str = ""  #: sentence that the structure was built from
+    made_by: str = ""  #: kind of the job that produced the structure
     created: float = field(default_factory=time.time)
 
     def brief(self) -> dict[str, Any]:
-        """What a list shows."""
+        """Return the values that a list of structures shows."""
         structure = self.structure
         return {
             "number": self.number,
@@ -54,14 +54,14 @@ class Entry:
 
 @dataclass
 class Session:
-    """Structures and jobs of a page."""
+    """The structures and jobs of a session, and the pages that show it."""
 
     name: str
     folder: Path
     entries: dict[int, Entry] = field(default_factory=dict)
     jobs: dict[int, Job] = field(default_factory=dict)
     current: int | None = None
-    last_job: int = 0  #: number of the last job that was started, which may be gone
+    last_job: int = 0  #: number of the last job that was started, even if it has been removed
     subscribers: set[Subscriber] = field(default_factory=set)
     used: float = field(default_factory=time.time)
 
@@ -72,7 +72,7 @@ class Session:
             subscriber(message)
 
     def add(self, title: str, content: dict[str, Any], **more: Any) -> Entry:
-        """A new structure, which becomes the current one."""
+        """Add a structure, which becomes the current one."""
         number = max(self.entries, default=0) + 1
         names = ("structure", "recipe", "chips", "notes", "warnings")
         entry = Entry(number, title, **{name: content[name] for name in names if name in content}, **more)
@@ -87,7 +87,7 @@ class Session:
         return entry
 
     def remove(self, number: int) -> None:
-        """Forget a structure."""
+        """Remove a structure."""
         if self.entries.pop(number, None) is not None:
             self._entry_path(number).unlink(missing_ok=True)
             if self.current == number:
@@ -95,12 +95,12 @@ class Session:
             self.publish({"event": "entry_removed", "number": number, "current": self.current})
 
     def recipe_of(self, number: int) -> dict[str, Any]:
-        """Recipe and chips of a structure, for one that is made of it."""
+        """Return the recipe and chips of a structure, for a structure that is derived from it."""
         entry = self.entries.get(number)
         return {} if entry is None else {"recipe": entry.recipe, "chips": entry.chips}
 
     def new_job_number(self) -> int:
-        """A number that no job of this server has had: one that is removed may still be ending."""
+        """Return a number that no job has had before, because a removed job may still be running."""
         self.last_job = max(self.last_job, *self.jobs, 0) + 1
         return self.last_job
 
@@ -108,7 +108,7 @@ class Session:
         return self.folder / "jobs" / str(number)
 
     def snapshot(self) -> dict[str, Any]:
-        """Everything that a page needs when it comes (back)."""
+        """Return all data that a page needs when it connects or reconnects."""
         current = self.entries.get(self.current) if self.current is not None else None
         return {
             "event": "session",
@@ -119,11 +119,11 @@ class Session:
         }
 
     def title(self) -> str:
-        """The last structure in a few words."""
+        """Return the title of the latest structure."""
         return self.entries[max(self.entries)].title if self.entries else ""
 
     def load(self) -> None:
-        """Read what an earlier server has kept."""
+        """Load the structures and jobs that an earlier server has saved."""
         for path in sorted((self.folder / "entries").glob("*.json"), key=lambda p: int(p.stem)):
             entry = Entry(**json.loads(path.read_text(encoding="utf-8")))
             self.entries[entry.number] = entry
@@ -137,7 +137,7 @@ class Session:
 
 
 class Sessions:
-    """All sessions of a server, in the folders of one folder."""
+    """All sessions of a server, each in a subfolder of one folder."""
 
     def __init__(self, folder: Path, limit: int) -> None:
         self.folder, self.limit = folder, limit
@@ -148,7 +148,10 @@ class Sessions:
             self.all[session.name] = session
 
     def create(self) -> Session | None:
-        """A new session; None where there are too many that are in use or hold something."""
+        """Create a session; return `None` if too many sessions are in use or hold structures.
+
+        At the limit, the session without pages and structures that has not been used for the longest time is removed.
+        """
         while len(self.all) >= self.limit:
             idle = [s for s in self.all.values() if not s.subscribers and not s.entries]
             if not idle:
@@ -160,13 +163,13 @@ class Sessions:
         return session
 
     def forget(self, session: Session) -> None:
-        """Remove a session with its files."""
+        """Remove a session and its files."""
         self.all.pop(session.name, None)
         session.publish({"event": "gone"})
         shutil.rmtree(session.folder, ignore_errors=True)
 
     def recent(self) -> list[dict[str, Any]]:
-        """Sessions that hold something, the last used first."""
+        """Return the last eight sessions that hold structures, the last used first."""
         found = [s for s in self.all.values() if s.entries]
         found.sort(key=lambda s: -s.used)
         return [{"name": s.name, "title": s.title(), "structures": len(s.entries)} for s in found[:8]]

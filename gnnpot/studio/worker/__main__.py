@@ -1,4 +1,4 @@
-"""`python -m gnnpot.studio.worker ROLE`: the loop of a process."""
+"""`python -m gnnpot.studio.worker ROLE`: the main loop of a worker process."""
 
 import json
 import os
@@ -10,14 +10,14 @@ from typing import Any, TextIO
 
 from gnnpot.errors import GnnpotError
 
-#: added to the niceness of a process that runs jobs: browsers let pages that are not seen wait for all others, and on
-#: one core a new tab would not open while a job runs
+#: added to the niceness of a process that runs jobs: browsers give hidden pages a low priority, so that on one core a
+#: new tab would not open while a job runs
 NICENESS = 10
 
 
 def main(role: str) -> None:
-    """Serve until the input ends."""
-    # the terminal's Ctrl-C is for the server, which ends its processes itself
+    """Handle messages until the standard input ends."""
+    # Ctrl-C in the terminal is handled by the server, which ends its processes itself
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     out = _own_output()
 
@@ -32,7 +32,7 @@ def main(role: str) -> None:
 
 
 def _own_output() -> TextIO:
-    """The standard output, kept for messages: what libraries print goes to the standard error."""
+    """Return the standard output, for messages only; what libraries print is redirected to the standard error."""
     own = os.dup(1)
     os.dup2(2, 1)
     return os.fdopen(own, "w", encoding="utf-8")
@@ -43,7 +43,7 @@ def _build(send: Any) -> None:
 
     prepare()
     send({"event": "ready"})
-    # sentences come first; what uploads need takes as long again
+    # in a thread, because the imports for uploads take as long again, and sentences usually come first
     threading.Thread(target=prepare_uploads, daemon=True).start()
     for line in sys.stdin:
         message = json.loads(line)
@@ -65,7 +65,7 @@ def _run(send: Any) -> None:
         for line in sys.stdin:
             message = json.loads(line)
             stop.set() if message["do"] == "stop" else messages.put(message)
-        # the server has gone
+        # the server has ended
         os._exit(0)
 
     threading.Thread(target=listen, daemon=True).start()

@@ -1,4 +1,4 @@
-"""What the builder's process answers: a sentence, a recipe, an uploaded file, a format, the frames of a job."""
+"""Tasks of the builder process: build from sentences and recipes, read uploads, write files, read frames of jobs."""
 
 import base64
 import io
@@ -17,21 +17,21 @@ from gnnpot.errors import DataError
 from gnnpot.studio.messages import say
 from gnnpot.studio.worker.structures import cell_of, encode, to_atoms, to_payload
 
-#: formats of downloads: ASE's name
+#: ASE's names of the formats of downloads
 FORMATS = {"cif": "cif", "vasp": "vasp", "extxyz": "extxyz"}
-#: names of uploads (lower case) and the name under which ASE knows the format
+#: patterns of the names of uploaded files (lower case), and a file name from which ASE recognises the format
 UPLOADS = (
     (r".*\.cif", "upload.cif"),
     (r".*\.(ext)?xyz", "upload.xyz"),
     (r"(poscar|contcar).*|.*\.(vasp|poscar|contcar)", "POSCAR"),
 )
-#: words with which a change of what is there begins
+#: sentences that probably change the present structure
 CHANGE = re.compile(
     r"\s*(now|then|also|add|remove|delete|replace|substitute|put|fix|move|make it|set|change|increase|decrease|with)\b"
     r"|\s*(さらに|次に|つぎに|それに|そこに|これに|今度は|追加|変更)|.*(に変更|を追加|に変えて|に変える|にして)\s*[。.]?\s*$",
     re.IGNORECASE,
 )
-#: a crystal of one atom
+#: CIF of a crystal with one atom, read by `prepare_uploads`
 EXAMPLE = """data_x
 _cell_length_a 3
 _cell_length_b 3
@@ -46,23 +46,31 @@ _atom_site_fract_y
 _atom_site_fract_z
 Cu 0 0 0
 """
-#: frames of a trajectory that the page plays
+#: number of frames of a trajectory that the page plays
 MAX_FRAMES = 200
 
 
 def prepare() -> None:
-    """Import what builds, and read the library."""
+    """Import the modules that build structures, and read the library."""
     execute(load_recipe({"steps": [{"do": "bulk", "formula": "Cu"}, {"do": "slab", "miller": [1, 1, 1]}]}))
     read("rutile TiO2")
 
 
 def prepare_uploads() -> None:
-    """Import what reads files, by reading one."""
+    """Import the modules that read files, by reading a file."""
     upload("x.cif", base64.b64encode(EXAMPLE.encode()).decode(), "en", 1)
 
 
 def build(text: str, language: str, base: dict[str, Any] | None, mode: str, max_atoms: int) -> dict[str, Any]:
-    """The structure of a sentence; with a `base`, the sentence may change that recipe (mode: auto, new, change)."""
+    """Build the structure of a sentence.
+
+    Args:
+        text: The sentence.
+        language: Language of messages, `en` or `ja`.
+        base: Recipe that the sentence may change.
+        mode: `new` (`base` is not used), `change` (the sentence changes `base`), or `auto` (either).
+        max_atoms: Largest number of atoms.
+    """
     before = load_recipe(base, language) if base is not None else None
     reading = _read(text, language, before, mode)
     if reading.recipe is None:
@@ -73,7 +81,7 @@ def build(text: str, language: str, base: dict[str, Any] | None, mode: str, max_
 
 
 def _read(text: str, language: str, before: Recipe | None, mode: str) -> Reading:
-    """The first way of reading that gives a recipe; the problem is that of the more likely one."""
+    """Return the first reading that gives a recipe; if there is none, the more likely reading with its problem."""
     ways: list[Recipe | None] = [None]
     if before is not None:
         either: list[Recipe | None] = [before, None] if CHANGE.match(text) else [None, before]
@@ -87,7 +95,7 @@ def _read(text: str, language: str, before: Recipe | None, mode: str) -> Reading
 
 
 def run_recipe(recipe: dict[str, Any], language: str, max_atoms: int) -> dict[str, Any]:
-    """The structure of a recipe; it reads no files."""
+    """Build the structure of a recipe. The recipe can't read files."""
     return _answer(execute(load_recipe(recipe, language), max_atoms=max_atoms), [])
 
 
@@ -105,14 +113,14 @@ def _answer(result: BuildResult, notes: list[str]) -> dict[str, Any]:
 
 
 def upload(name: str, data: str, language: str, max_atoms: int) -> dict[str, Any]:
-    """The structure of a file's content (base64); its name tells the format only."""
+    """Read a structure from the content of a file (base64). The name is used only to determine the format."""
     plain = re.split(r"[/\\]", name)[-1]
     known = next((own for pattern, own in UPLOADS if re.fullmatch(pattern, plain.lower())), None)
     if known is None:
         return {"problem": say("upload_format", language, name=plain)}
     content = base64.b64decode(data)
     counted = content[:20].split(b"\n", 1)[0].strip()
-    # ASE would look for all of the atoms that the first line announces
+    # checked before reading, because ASE would try to read as many atoms as the first line says
     if known == "upload.xyz" and counted.isdigit() and int(counted) > max_atoms:
         return {"problem": say("too_many_atoms", language, atoms=int(counted), limit=max_atoms)}
     from gnnpot.data.structure import check_structure
@@ -133,11 +141,11 @@ def upload(name: str, data: str, language: str, max_atoms: int) -> dict[str, Any
 
 
 def export(structure: dict[str, Any], format: str) -> dict[str, Any]:
-    """The text of a structure in a format."""
+    """Return the content of a structure file in a format."""
     atoms = to_atoms(structure)
     if format == "vasp" and not atoms.cell.rank:
         atoms.center(vacuum=8.0)
-    # elements together, as POSCAR wants them
+    # POSCAR needs the atoms of an element together
     extra: dict[str, Any] = {"sort": True} if format == "vasp" else {}
     binary = io.BytesIO()
     stream: Any = binary if format == "cif" else io.StringIO()
@@ -146,7 +154,7 @@ def export(structure: dict[str, Any], format: str) -> dict[str, Any]:
 
 
 def frames(path: str) -> dict[str, Any]:
-    """The frames of a job's trajectory, at most `MAX_FRAMES` of them evenly."""
+    """Return the frames of a job's trajectory: at most `MAX_FRAMES` evenly spaced frames, and the last one."""
     found = _frames(Path(path))
     stride = max(1, -(-len(found) // MAX_FRAMES))
     kept = [(k, atoms) for k, atoms in enumerate(found) if k % stride == 0 or k == len(found) - 1]
@@ -155,7 +163,7 @@ def frames(path: str) -> dict[str, Any]:
 
 
 def frame(path: str, index: int) -> dict[str, Any]:
-    """A frame of a job's trajectory as a structure."""
+    """Return a frame of a job's trajectory as a structure."""
     found = _frames(Path(path))
     if not 0 <= index < len(found):
         raise DataError(f"frame {index}: the trajectory has {len(found)} frames")
@@ -163,7 +171,7 @@ def frame(path: str, index: int) -> dict[str, Any]:
 
 
 def trajectory(path: str, target: str) -> dict[str, Any]:
-    """The frames of a job's trajectory as extended XYZ in another file of its folder."""
+    """Write the frames of a job's trajectory to another file as extended XYZ."""
     write(target, _frames(Path(path)), format="extxyz")
     return {}
 

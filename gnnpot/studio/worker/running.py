@@ -1,4 +1,4 @@
-"""What an engine's process runs: one job that reports its progress, can be stopped, and resumes from its files."""
+"""The task of an engine process: run one job, which reports its progress and can be stopped and resumed."""
 
 import logging
 import threading
@@ -17,7 +17,7 @@ from gnnpot.studio.worker.structures import cell_of, encode, to_atoms, to_payloa
 
 Send = Callable[[dict[str, Any]], None]
 log = logging.getLogger(__name__)
-#: seconds between two reports of progress
+#: time between two reports of progress, s
 REPORT_SECONDS = 0.08
 
 
@@ -27,7 +27,7 @@ class Stopped(Exception):
 
 @dataclass
 class Report:
-    """Rows of numbers, and the structure now and then."""
+    """Sends the progress of a job: rows of numbers, and the structure at intervals."""
 
     send: Send
     stop: threading.Event
@@ -37,15 +37,25 @@ class Report:
     _sent: float = 0.0
 
     def columns(self, names: list[str], total: int | None) -> None:
-        """What the numbers of a row are, and how many steps there will be."""
+        """Send the names of the numbers of a row, and the number of steps (`None` if unknown)."""
         self.send({"event": "columns", "columns": names, "total": total})
 
     def stage(self, what: str) -> None:
-        """What is being done now, of work in several parts."""
+        """Send the name of the current part of a job that has several parts."""
         self.send({"event": "stage", "what": what})
 
     def row(self, values: list[float | None], atoms: Atoms | None, done: float, left: float | None) -> None:
-        """A step's numbers. `done`: part of the work; `left`: seconds. Raises `Stopped`."""
+        """Add the numbers of a step, and send the progress if the last report is long enough ago.
+
+        Args:
+            values: Numbers of the step, one for each column.
+            atoms: The present structure.
+            done: Part of the work that is done, 0 to 1.
+            left: Estimate of the time left, s.
+
+        Raises:
+            Stopped: The user has stopped the job.
+        """
         if values:
             self._rows.append([None if v is None or not np.isfinite(v) else float(v) for v in values])
         if time.monotonic() - self._sent >= REPORT_SECONDS or self.stop.is_set():
@@ -54,7 +64,7 @@ class Report:
             raise Stopped
 
     def last(self, atoms: Atoms | None) -> None:
-        """What has not been sent yet, with the structure at the end."""
+        """Send the rows that have not been sent yet, and the final structure."""
         self._flush(atoms, 1.0, 0.0)
 
     def _flush(self, atoms: Atoms | None, done: float, left: float | None) -> None:
@@ -64,7 +74,7 @@ class Report:
         self._rows = []
 
     def frame(self, atoms: Atoms) -> dict[str, Any]:
-        """Positions and cell; where the potential knows its training range, the atoms outside of it."""
+        """Return positions and cell, and the atoms outside the training range if the potential knows its range."""
         frame: dict[str, Any] = {"positions": encode(atoms.positions, "float32"), "cell": cell_of(atoms)}
         count = getattr(self.calculator, "extrapolation_count", None)
         if count is not None and len(count) == len(atoms):
@@ -73,7 +83,7 @@ class Report:
 
 
 def prepare() -> None:
-    """Import the engines and compute a force once, so that a job's first step comes at once."""
+    """Import the engines and calculate forces once, so that the first step of a job is fast."""
     import gnnpot.engines.md
     import gnnpot.engines.relax  # noqa: F401 - the import is what takes time
     from gnnpot.engines.warm import small_structure
@@ -85,7 +95,13 @@ def prepare() -> None:
 
 
 def run(job: dict[str, Any], send: Send, stop: threading.Event) -> None:
-    """Run a job: kind, model, options, structure, folder, resume. The last message is done, stopped or failed."""
+    """Run a job and send its progress. The last message is `done`, `stopped` or `failed`.
+
+    Args:
+        job: `kind`, `model`, `options`, `structure`, `folder` and `resume`.
+        send: Sends a message to the server.
+        stop: Set when the user stops the job.
+    """
     from gnnpot.studio.worker.tasks import TASKS
 
     report = Report(send, stop)
@@ -103,7 +119,7 @@ def run(job: dict[str, Any], send: Send, stop: threading.Event) -> None:
 
 
 def _calculator(model: str, send: Send) -> Calculator:
-    """The potential; downloads and compilation are reported."""
+    """Open a potential. Downloads and compilation are reported."""
     from gnnpot.compiler.events import COMPILATIONS
     from gnnpot.hub.opening import open_potential
 

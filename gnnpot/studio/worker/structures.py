@@ -1,7 +1,9 @@
-"""Structures as JSON: what is sent to the page and kept by the server, and back.
+"""Conversion of structures to and from JSON, as sent to the page and saved by the server.
 
-payload = to_payload(atoms)        # numbers, positions (base64 of float64), cell, pbc, fixed
-atoms = to_atoms(payload)
+Example::
+
+    payload = to_payload(atoms)        # numbers, positions (base64 of float64), cell, pbc, fixed
+    atoms = to_atoms(payload)
 """
 
 import base64
@@ -13,22 +15,22 @@ from ase.constraints import FixAtoms
 
 
 def encode(array: np.ndarray, dtype: str) -> str:
-    """Base64 of an array's numbers, little-endian."""
+    """Encode an array as base64 of its little-endian bytes."""
     return base64.b64encode(np.ascontiguousarray(array, dtype=np.dtype(dtype).newbyteorder("<")).tobytes()).decode()
 
 
 def decode(text: str, dtype: str) -> np.ndarray:
-    """Numbers of a message: base64 of little-endian bytes."""
+    """Decode an array from base64 of its little-endian bytes; the result has one dimension."""
     return np.frombuffer(base64.b64decode(text), dtype=np.dtype(dtype).newbyteorder("<")).astype(dtype)
 
 
 def cell_of(atoms: Atoms) -> list[list[float]] | None:
-    """Rows of the cell, or None without one."""
+    """Return the cell vectors as rows, or `None` without a three-dimensional cell."""
     return [[float(x) for x in row] for row in atoms.cell.array] if atoms.cell.rank == 3 else None
 
 
 def to_payload(atoms: Atoms) -> dict[str, Any]:
-    """What `to_atoms` needs, with formula and lengths for the page."""
+    """Convert a structure to the values that `to_atoms` needs, with formula and cell parameters for the page."""
     fixed = sorted({int(i) for c in atoms.constraints if isinstance(c, FixAtoms) for i in c.index})
     cell = cell_of(atoms)
     return {
@@ -43,7 +45,7 @@ def to_payload(atoms: Atoms) -> dict[str, Any]:
 
 
 def to_atoms(payload: dict[str, Any]) -> Atoms:
-    """The structure of a message."""
+    """Convert the values of `to_payload` to a structure."""
     positions = decode(payload["positions"], "float64").reshape(-1, 3)
     atoms = Atoms(payload["numbers"], positions=positions, cell=payload["cell"], pbc=payload["pbc"])
     if payload["fixed"]:

@@ -1,7 +1,7 @@
 """The jobs: relaxation, molecular dynamics, equation of state, elastic constants, phonons.
 
-Each takes the structure, a report, the job's folder, checked options, and whether to continue from the folder's files.
-It returns the result, with `atoms` where the structure has moved.
+Each function takes the structure, a report, the folder of the job, the checked options, and whether to continue from
+the files of the folder. It returns the result, which includes `atoms` if the structure has changed.
 """
 
 import json
@@ -20,7 +20,7 @@ TRAJECTORY = "trajectory.traj"
 
 
 def relaxation(atoms: Atoms, report: Report, folder: Path, options: dict[str, Any], resume: bool) -> dict[str, Any]:
-    """Relax positions, and the cell where that is asked."""
+    """Relax the positions, and the cell if requested."""
     from gnnpot.engines.relax import RelaxConfig, RelaxStep, relax
     from gnnpot.units import GPA
 
@@ -63,7 +63,7 @@ def relaxation(atoms: Atoms, report: Report, folder: Path, options: dict[str, An
 
 
 def _part(force: float, first: float, last: float) -> float:
-    """How far a force has fallen on a logarithmic scale, 0 to 1."""
+    """Decrease of a force from `first` towards `last` on a logarithmic scale, 0 to 1."""
     if first <= last:
         return 1.0
     return float(np.clip(np.log(first / max(force, last)) / np.log(first / last), 0.0, 0.99))
@@ -79,7 +79,7 @@ def _write_steps(folder: Path, steps: int) -> None:
 
 
 def dynamics(atoms: Atoms, report: Report, folder: Path, options: dict[str, Any], resume: bool) -> dict[str, Any]:
-    """Molecular dynamics."""
+    """Run molecular dynamics."""
     from gnnpot.engines.md import MDConfig, MDSample, run_md
 
     config = MDConfig(
@@ -117,7 +117,7 @@ def dynamics(atoms: Atoms, report: Report, folder: Path, options: dict[str, Any]
 def equation_of_state(
     atoms: Atoms, report: Report, folder: Path, options: dict[str, Any], resume: bool
 ) -> dict[str, Any]:
-    """Energies of the crystal scaled as a whole, and the fit of Birch and Murnaghan."""
+    """Calculate energies of the uniformly scaled crystal, and fit the Birch-Murnaghan equation of state."""
     from gnnpot.properties.equation_of_state import fit_birch_murnaghan, scaled_to
     from gnnpot.units import GPA
 
@@ -155,7 +155,7 @@ def equation_of_state(
 
 
 class _PropertyProgress:
-    """The progress of a property as rows: the part that is done of each kind of work, which follow one another."""
+    """Reports the progress of a property, which consists of several kinds of work one after another."""
 
     def __init__(self, report: Report) -> None:
         self.report, self.begun, self.what = report, time.monotonic(), ""
@@ -166,13 +166,13 @@ class _PropertyProgress:
             self.report.stage(what)
         part = done / total if total else 0.0
         elapsed = time.monotonic() - self.begun
-        # of a relaxation within, total is the most steps and says nothing of the time that is left
+        # for a relaxation, total is the maximum number of steps, which does not allow an estimate of the time left
         left = elapsed * (1 - part) / part if part > 0.02 and "relaxation" not in what else None
         self.report.row([], None, 0.0 if "relaxation" in what else min(part, 0.999), left)
 
 
 def elastic(atoms: Atoms, report: Report, folder: Path, options: dict[str, Any], resume: bool) -> dict[str, Any]:
-    """The elastic tensor; it has no files to continue from and begins again."""
+    """Calculate the elastic tensor. A resumed job starts from the beginning, because it saves no files."""
     from gnnpot.properties.elastic import ElasticConfig, calc
 
     report.columns([], None)
@@ -188,7 +188,7 @@ def elastic(atoms: Atoms, report: Report, folder: Path, options: dict[str, Any],
 
 
 def phonons(atoms: Atoms, report: Report, folder: Path, options: dict[str, Any], resume: bool) -> dict[str, Any]:
-    """Bands and density of states; it has no files to continue from and begins again."""
+    """Calculate phonon bands. A resumed job starts from the beginning, because it saves no files."""
     from gnnpot.properties.phonons import PhononsConfig, calc
 
     report.columns([], None)
