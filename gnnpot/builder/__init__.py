@@ -1,7 +1,8 @@
-"""Structures from a sentence: text to a recipe (grammar or language model), recipe to atoms (ASE and pymatgen).
+"""Structures from sentences. A grammar or a language model turns text into a recipe; executors turn it into atoms.
 
-What makes structures stands here; what moves atoms and what shows a page does not. Others call
-`build("Pt(111) slab, CO on top").structure`, `execute(recipe)`, `explain(recipe, "ja")` and `read(text)`.
+The executors use ASE and pymatgen. Moving atoms is the task of `engines`, the page in the browser that of `studio`. The
+main functions are `build("Pt(111) slab, CO on top").structure`, `execute(recipe)`, `explain(recipe, "ja")` and
+`read(text)`.
 """
 
 from typing import TYPE_CHECKING, Any

@@ -1,4 +1,4 @@
-"""`build`: a sentence or a recipe in, a structure out."""
+"""`build` returns the structure of a sentence or a recipe."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,21 +25,21 @@ def build(
     max_atoms: int = MAX_ATOMS,
     llm: "LanguageModel | None" = None,
 ) -> BuildResult:
-    """The structure that a sentence asks for.
+    """Build the structure that a sentence describes.
 
     Args:
-        text: a sentence in English or Japanese, or a recipe.
-        language: of notes and errors, `en` or `ja`; `None`: that of the text.
-        base: a recipe that the sentence changes.
-        folder: where structure files may be read; `None`: nowhere.
-        max_atoms: larger structures are refused.
-        llm: a language model that turns the text into the recipe, in place of the grammar.
+        text: A sentence in English or Japanese, or a recipe.
+        language: Language of notes and errors, `en` or `ja`; `None`: the language of the text.
+        base: Recipe that the sentence changes.
+        folder: Folder from which structure files may be read; `None`: no files may be read.
+        max_atoms: Largest number of atoms; larger structures are refused.
+        llm: Language model that turns the text into a recipe, instead of the grammar.
 
     Returns:
-        Structure, recipe, notes (what was chosen where the sentence is silent) and warnings.
+        Structure, recipe, notes (values chosen where the sentence gives none) and warnings.
 
     Raises:
-        BuilderError: one sentence that says what is not understood or can't be made.
+        BuilderError: A part of the sentence is not understood, or the structure can't be built.
     """
     if isinstance(text, Recipe):
         recipe = text if language is None else text.model_copy(update={"language": language})
@@ -53,17 +53,17 @@ def build(
 
 
 def load_recipe(data: str | bytes | dict[str, Any], language: str = "en") -> Recipe:
-    """A recipe from JSON.
+    """Read a recipe from JSON.
 
     Args:
-        data: The JSON, or what it holds.
-        language: Of the error, `en` or `ja`.
+        data: JSON text, or the dictionary that it contains.
+        language: Language of errors, `en` or `ja`.
 
     Returns:
-        The recipe, checked.
+        The validated recipe.
 
     Raises:
-        BuilderError: One sentence that says what is wrong with it.
+        BuilderError: The recipe is not valid.
     """
     try:
         return Recipe.model_validate(data) if isinstance(data, dict) else Recipe.model_validate_json(data)

@@ -1,4 +1,4 @@
-"""From a recipe to a structure: the steps in their order, then the checks of what came out.
+"""From a recipe to a structure: execute the steps in order, then check the result.
 
 Example::
 
@@ -39,15 +39,15 @@ EXECUTORS: dict[str, Callable[[Any, State], None]] = {
     "adsorb": adsorb.adsorb, "nanoparticle": particle.nanoparticle, "place": support.place,
     "interface": interface.interface, "solvent": solvent.solvent,
 }  # fmt: skip
-#: two atoms closer than this part of the sum of their covalent radii are reported
+#: two atoms are reported if they are closer than this fraction of the sum of their covalent radii
 CLOSE = 0.65
-#: arrays of the executors that a result does not carry
+#: arrays that only the executors use, and that are removed from results
 INTERNAL = ("layer", "part")
 
 
 @dataclass(frozen=True)
 class BuildResult:
-    """A structure with the recipe that it was made by, what was chosen, and what to look at."""
+    """A structure with its recipe, notes on values that were chosen, and warnings."""
 
     structure: Atoms
     recipe: Recipe
@@ -55,32 +55,40 @@ class BuildResult:
     warnings: list[Message] = field(default_factory=list)
 
     def _repr_html_(self) -> str:
-        """The structure in a notebook (3Dmol.js)."""
+        """HTML that shows the structure in a notebook (3Dmol.js)."""
         from gnnpot.builder.view import html
 
         return html(self.structure)
 
     def edit(self, text: str, language: str | None = None) -> "BuildResult":
-        """Apply a further sentence, such as `now replace 10 % of the Ti by V`, to what is there."""
+        """Change the structure with a further sentence, such as `now replace 10 % of the Ti by V`.
+
+        Args:
+            text: The sentence.
+            language: Language of notes and errors, `en` or `ja`; `None`: the language of the text.
+
+        Returns:
+            A new result.
+        """
         from gnnpot.builder.api import build
 
         return build(text, language, base=self.recipe)
 
 
 def execute(recipe: Recipe, *, folder: Path | str | None = None, max_atoms: int = MAX_ATOMS) -> BuildResult:
-    """Run the steps of a recipe.
+    """Execute the steps of a recipe.
 
     Args:
-        recipe: what to do.
-        folder: where `bulk` may read files; `None`: nowhere.
-        max_atoms: larger structures are refused before they are made.
+        recipe: The recipe.
+        folder: Folder from which `bulk` may read files; `None`: no files may be read.
+        max_atoms: Largest number of atoms; larger structures are refused before they are built.
 
     Returns:
         The structure (Å; fixed atoms as ASE's `FixAtoms`; adsorbates with tag 0, layers of a slab with tags 1, 2, …
         from the top) with notes and warnings in the recipe's language.
 
     Raises:
-        BuilderError: one sentence that says which step can't be done, and why.
+        BuilderError: A step can't be executed.
     """
     state = State(recipe.language, Path(folder) if folder is not None else None, max_atoms=min(max_atoms, MAX_ATOMS))
     for step in recipe.steps:
@@ -93,7 +101,7 @@ def execute(recipe: Recipe, *, folder: Path | str | None = None, max_atoms: int 
 
 
 def _check_distances(state: State) -> None:
-    """Warn of the closest pair of atoms where it is too close, and of adsorbates near their own images."""
+    """Add a warning if two atoms, or an atom and a periodic image, are too close."""
     atoms = state.atoms
     first, second, length = neighbor_list("ijd", atoms, 2.0)
     if len(length):
@@ -107,10 +115,10 @@ def _check_distances(state: State) -> None:
 
 
 def summary(result: BuildResult) -> dict[str, Any]:
-    """A result in a few numbers.
+    """Summarise a result.
 
     Args:
-        result: Of `build` or `execute`.
+        result: Result of `build` or `execute`.
 
     Returns:
         Formula, number of atoms, cell (Å and degrees), closest distance (Å), number of fixed atoms, notes and warnings,

@@ -1,8 +1,8 @@
-"""A recipe as text, in English or Japanese: one numbered line for each step.
+"""Description of a recipe in English or Japanese: one numbered line for each step.
 
     print(explain(recipe, "ja"))
 
-The lines are templates of explain.yaml with the fields of a step; fields that a step leaves open are not mentioned.
+Each line is a template of explain.yaml with the fields of a step inserted. Fields that are not set are not mentioned.
 """
 
 from functools import lru_cache
@@ -21,11 +21,11 @@ def _templates() -> dict[str, Any]:
 
 
 def explain(recipe: Recipe, language: str | None = None) -> str:
-    """The steps of a recipe in words.
+    """Describe the steps of a recipe.
 
     Args:
-        recipe: the recipe.
-        language: `en` or `ja`; `None`: that of the recipe.
+        recipe: The recipe.
+        language: `en` or `ja`; `None`: the language of the recipe.
 
     Returns:
         One line for each step.
@@ -35,7 +35,7 @@ def explain(recipe: Recipe, language: str | None = None) -> str:
 
 
 def _line(step: dict[str, Any], language: str) -> str:
-    """The verb of the step and the fields that are set, in the order of the templates."""
+    """The name of the step, followed by the fields that are set, in the order of the templates."""
     templates = _templates()
     entry = templates["steps"][step["do"]]
     values = {name: _text(value, language) for name, value in step.items()}
@@ -63,7 +63,7 @@ def _plane(indices: tuple[int, ...]) -> str:
 
 
 def _is_said(name: str, step: dict[str, Any]) -> bool:
-    """Whether a field says more than its default."""
+    """Whether a field is mentioned: its value is not the default."""
     value = step[name]
     silent = {"seed": 0, "side": "top", "shell_layers": 1, "layers": None, "where": "anywhere", "arrangement": "random"}
     return value not in (None, False, 0.0) and not (name in silent and value == silent[name])
@@ -76,7 +76,7 @@ def _scaled(name: str, value: Any, language: str) -> str:
 
 
 def _text(value: Any, language: str) -> str:
-    """A value in words."""
+    """A value as text."""
     if value is None:
         return ""
     if isinstance(value, dict):

@@ -1,11 +1,11 @@
-"""A language model as reader: any OpenAI-compatible endpoint answers with a recipe, which is validated.
+"""Recipes from a language model: an OpenAI-compatible endpoint answers with a recipe, which is then validated.
 
     model = LanguageModel.from_environment()
     reading = model.read("Pt(111) with a CO on top")
 
-The prompt holds the examples of llm.yaml; the answer has to keep to the recipe's JSON schema. A wrong answer goes back
-with the validator's message, at most three times. The answer is data: nothing of it is executed but a valid recipe, and
-the text of the user and of the model is never taken as an instruction of gnnpot.
+The prompt contains the examples of llm.yaml. The answer must follow the JSON schema of recipes. An invalid answer is
+sent back with the message of the validator, at most three times. The answer is data: only a valid recipe is executed,
+and no text of the user or the model is treated as an instruction to gnnpot.
 """
 
 import json
@@ -23,15 +23,16 @@ from gnnpot.builder.state import Message
 from gnnpot.builder.text.read import MAX_LENGTH, Reading, language_of
 from gnnpot.errors import BuilderError
 
+#: how often an invalid answer is sent back
 REPAIRS = 3
-#: longer answers are not read
+#: characters of an answer that are read; the rest is ignored
 MAX_ANSWER = 50_000
 BASE_URL, MODEL, KEY = "GNNPOT_LLM_BASE_URL", "GNNPOT_LLM_MODEL", "GNNPOT_LLM_API_KEY"
 
 
 @dataclass(frozen=True)
 class LanguageModel:
-    """An endpoint and the name of a model; `timeout` in seconds for each request."""
+    """An endpoint and the name of a model. `timeout` is the time limit of each request in seconds."""
 
     base_url: str
     model: str
@@ -40,17 +41,26 @@ class LanguageModel:
 
     @classmethod
     def from_environment(cls, language: str = "en") -> "LanguageModel":
-        """Endpoint, model and key from GNNPOT_LLM_BASE_URL, GNNPOT_LLM_MODEL and GNNPOT_LLM_API_KEY.
+        """Take endpoint, model and key from GNNPOT_LLM_BASE_URL, GNNPOT_LLM_MODEL and GNNPOT_LLM_API_KEY.
 
         Raises:
-            BuilderError: where the first two are not set.
+            BuilderError: One of the first two variables is not set.
         """
         if not (os.environ.get(BASE_URL) and os.environ.get(MODEL)):
             raise error("llm_settings", language)
         return cls(os.environ[BASE_URL], os.environ[MODEL], os.environ.get(KEY) or "none")
 
     def read(self, text: str, language: str | None = None, base: Recipe | None = None) -> Reading:
-        """Ask for a recipe of a sentence; with `base`, for the changed recipe."""
+        """Ask the model for the recipe of a sentence.
+
+        Args:
+            text: The sentence.
+            language: Language of messages, `en` or `ja`; `None`: the language of the text.
+            base: Recipe that the sentence changes.
+
+        Returns:
+            The recipe, or the reason why there is none (`problem`).
+        """
         language = language or language_of(text)
         if not text.strip():
             return Reading(language, problem=error("empty", language))
@@ -79,7 +89,7 @@ class LanguageModel:
         return Reading(language, problem=error("llm_invalid", language, tries=REPAIRS + 1, reason=reason))
 
     def _ask(self, messages: list[Any], language: str) -> str:
-        """One request; the text of the answer."""
+        """Send a request and return the text of the answer."""
         try:
             import openai
         except ImportError:
@@ -105,7 +115,7 @@ class LanguageModel:
 
 
 class _Invalid(Exception):
-    """An answer that is no recipe."""
+    """An answer is not a valid recipe."""
 
     def __init__(self, answer: str, reason: str) -> None:
         super().__init__(reason)
@@ -113,7 +123,7 @@ class _Invalid(Exception):
 
 
 def _recipe(answer: str, language: str) -> Recipe:
-    """The recipe of an answer: JSON, alone or in a fenced block; the language is that of the text."""
+    """Parse an answer: JSON, alone or in a fenced code block. `language` becomes the language of the recipe."""
     text = answer.strip()
     if text.startswith("```"):
         text = text.strip("`").removeprefix("json").strip()
@@ -136,7 +146,7 @@ def _recipe(answer: str, language: str) -> Recipe:
 
 
 def _prompt(text: str, base: Recipe | None) -> list[dict[str, str]]:
-    """System message, examples, and the sentence."""
+    """The messages of a request: system message, examples, and the sentence."""
     source = resources.files(__package__).joinpath("llm.yaml").read_text(encoding="utf-8")
     prompt: dict[str, Any] = yaml.safe_load(source)
     messages = [{"role": "system", "content": prompt["system"] + json.dumps(Recipe.model_json_schema())}]

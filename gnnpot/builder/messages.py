@@ -1,8 +1,8 @@
-"""Sentences of the builder in English and Japanese, by key (messages.yaml).
+"""Messages of the builder in English and Japanese, by key (messages.yaml).
 
     say("no_substance", "ja", name="Foo")
 
-Everything that a user reads of a recipe's execution goes through here, so that it is in the language that was asked.
+All notes, warnings and errors about recipes are defined there, so that users get them in their language.
 """
 
 from functools import lru_cache
@@ -25,22 +25,22 @@ def _messages() -> dict[str, dict[str, str]]:
 
 
 def say(key: str, language: str, **values: Any) -> str:
-    """The sentence of a key with its values."""
+    """Return the message of a key with its values inserted."""
     return _messages()[key][language].format(**values)
 
 
 def error(key: str, language: str, **values: Any) -> BuilderError:
-    """An exception that carries the sentence of a key."""
+    """Return an exception with the message of a key."""
     return BuilderError(say(key, language, **values))
 
 
 def problem(key: str, **values: Any) -> PydanticCustomError:
-    """What a validator of the recipe raises; `invalid_recipe` turns it into the sentence of the key."""
+    """Return an exception for validators of the recipe, which `invalid_recipe` converts to the message of the key."""
     return PydanticCustomError(key, _messages()[key]["en"], values)
 
 
 def invalid_recipe(found: ValidationError, language: str) -> BuilderError:
-    """The first problem of a recipe that pydantic found, as one sentence."""
+    """Convert the first problem that pydantic found in a recipe to an exception with a one-sentence message."""
     first = found.errors(include_url=False)[0]
     place = [str(part) for part in first["loc"]]
     if place[:1] == ["steps"] and len(place) > 1:

@@ -1,12 +1,12 @@
-"""The recipe: typed steps between a sentence and a structure, JSON in and out.
+"""The recipe: a list of typed steps that build a structure. It can be read from and written to JSON.
 
     recipe = Recipe(steps=[Bulk(formula="Pt"), Slab(miller=(1, 1, 1), layers=4, repeat=(3, 3))])
     Recipe.model_validate_json(recipe.model_dump_json()) == recipe
-    Recipe.model_json_schema()                             # what a language model has to keep to
+    Recipe.model_json_schema()                             # the schema that a language model must follow
 
-A recipe begins with a step that makes a structure (`SOURCES`); the steps after it change that structure in their order.
-Lengths are in Å, angles in degrees, fractions between 0 and 1. `None` leaves a value to the executor, which says in the
-notes of the result what it chose.
+A recipe begins with a step that creates a structure (`SOURCES`). The following steps change this structure, in order.
+Lengths are in Å, angles in degrees, fractions between 0 and 1. If a value is `None`, the executor chooses it; the notes
+of the result say what it chose.
 """
 
 from typing import Annotated, Any, Literal
@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from gnnpot.builder.messages import problem
 
 VERSION: Literal[1] = 1
-#: more atoms than this are not built
+#: largest number of atoms of a structure
 MAX_ATOMS = 20_000
 
 Count = Annotated[int, Field(ge=1, le=MAX_ATOMS)]
@@ -30,13 +30,13 @@ Where = Literal["anywhere", "top", "bottom", "surface", "adsorbate", "vacancy", 
 
 
 class Step(BaseModel):
-    """What all steps share: unknown fields are refused."""
+    """Base class of all steps. Unknown fields are refused."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class Lattice(Step):
-    """Lattice constants that replace those of the library; what is left out keeps its ratio to `a`."""
+    """Lattice constants that replace those of the library; others are scaled by the factor of the first one given."""
 
     a: Length | None = None
     b: Length | None = None
@@ -44,7 +44,7 @@ class Lattice(Step):
 
 
 class Bulk(Step):
-    """A crystal: by formula (with polymorph or prototype), by file, or by the identifier of the Materials Project."""
+    """A crystal, given by formula (with polymorph or prototype), file, or identifier of the Materials Project."""
 
     do: Literal["bulk"] = "bulk"
     formula: Name | None = Field(
@@ -65,7 +65,7 @@ class Bulk(Step):
 
 
 class Molecule(Step):
-    """A molecule by name, formula or SMILES, in vacuum or in a periodic box."""
+    """A molecule, given by name, formula or SMILES, in vacuum or in a periodic box."""
 
     do: Literal["molecule"] = "molecule"
     name: Name
@@ -74,7 +74,7 @@ class Molecule(Step):
 
 
 class Sheet(Step):
-    """A two-dimensional sheet: graphene, h-BN, MoS2 and the like, phosphorene, silicene."""
+    """A two-dimensional sheet: graphene, h-BN, MoS2 and similar compounds, phosphorene, silicene."""
 
     do: Literal["sheet"] = "sheet"
     formula: Name
@@ -88,7 +88,7 @@ class Sheet(Step):
 
 
 class Nanotube(Step):
-    """A nanotube (n, m) of carbon or of two elements (BN), along the third axis."""
+    """An (n, m) nanotube of carbon or of two elements (such as BN) along the third cell vector."""
 
     do: Literal["nanotube"] = "nanotube"
     n: Annotated[int, Field(ge=1, le=60)]
@@ -100,7 +100,7 @@ class Nanotube(Step):
 
 
 class Nanoparticle(Step):
-    """A particle of a metal or of an alloy, of a shape and a size."""
+    """A particle of a metal or an alloy with a given shape and size."""
 
     do: Literal["nanoparticle"] = "nanoparticle"
     composition: dict[Symbol, Annotated[float, Field(gt=0, le=1000)]] = Field(min_length=1, max_length=8)
@@ -136,14 +136,14 @@ class Nanoparticle(Step):
 
 
 class Amount(Step):
-    """So many molecules of a name."""
+    """A number of molecules of one kind."""
 
     name: Name
     number: Annotated[int, Field(ge=1, le=5000)] | None = None
 
 
 class Solvent(Step):
-    """Molecules packed without overlaps: a periodic box of them, or a layer on the structure that is there."""
+    """Molecules packed without overlaps: in a periodic box, or as a layer on the current structure."""
 
     do: Literal["solvent"] = "solvent"
     molecules: list[Amount] = Field(min_length=1, max_length=8)
@@ -154,7 +154,7 @@ class Solvent(Step):
 
 
 class Supercell(Step):
-    """The structure repeated along its axes, or a cell with integer vectors (`matrix`, rows)."""
+    """The structure repeated along its cell vectors, or a supercell whose vectors are the rows of an integer matrix."""
 
     do: Literal["supercell"] = "supercell"
     repeat: tuple[Repeat, Repeat, Repeat] | None = None
@@ -169,7 +169,7 @@ class Supercell(Step):
 
 
 class Slab(Step):
-    """A surface of the crystal that is there, its normal along the third axis."""
+    """A surface of the current crystal, with its normal along the third cell vector."""
 
     do: Literal["slab"] = "slab"
     miller: Annotated[tuple[Index, ...], Field(min_length=3, max_length=4)]
@@ -195,14 +195,14 @@ class Slab(Step):
 
 
 class Vacuum(Step):
-    """Another width of the vacuum of a slab."""
+    """A new width of the vacuum of a slab."""
 
     do: Literal["vacuum"] = "vacuum"
     width: Length
 
 
 class Fix(Step):
-    """Atoms that relaxation and dynamics leave where they are."""
+    """Atoms that are kept fixed in relaxations and molecular dynamics."""
 
     do: Literal["fix"] = "fix"
     layers: Annotated[int, Field(ge=1, le=100)] | None = None
@@ -229,7 +229,7 @@ class Adsorb(Step):
 
 
 class Place(Step):
-    """A particle or molecule on the slab that is there."""
+    """A nanoparticle on the current slab."""
 
     do: Literal["place"] = "place"
     particle: Nanoparticle
@@ -253,7 +253,7 @@ class Film(Step):
 
 
 class Interface(Step):
-    """A film on a substrate in a common cell; the film is strained."""
+    """A film on a substrate in a common cell. The film is strained to fit the substrate."""
 
     do: Literal["interface"] = "interface"
     film: Film
@@ -265,7 +265,7 @@ class Interface(Step):
 
 
 class Substitute(Step):
-    """Atoms of one element replaced by another."""
+    """Atoms of one element that are replaced by another element."""
 
     do: Literal["substitute"] = "substitute"
     element: Symbol | None = Field(
@@ -287,7 +287,7 @@ class Substitute(Step):
 
 
 class Vacancy(Step):
-    """Atoms taken out."""
+    """Atoms that are removed."""
 
     do: Literal["vacancy"] = "vacancy"
     element: Symbol | None = None
@@ -298,7 +298,7 @@ class Vacancy(Step):
 
 
 class Interstitial(Step):
-    """Atoms put into the largest holes of a crystal."""
+    """Atoms that are inserted into holes of a crystal, by default the largest ones."""
 
     do: Literal["interstitial"] = "interstitial"
     element: Symbol
@@ -308,7 +308,7 @@ class Interstitial(Step):
 
 
 class RandomAlloy(Step):
-    """The atoms of the structure (or of `sublattice`) replaced at random to a composition."""
+    """A random distribution of elements with a given composition on all sites, or on the sites of `sublattice`."""
 
     do: Literal["alloy"] = "alloy"
     composition: dict[Symbol, Annotated[float, Field(gt=0, le=1000)]] = Field(min_length=1, max_length=10)
@@ -327,7 +327,7 @@ class Strain(Step):
 
 
 class Rotate(Step):
-    """The adsorbate, particle or molecule (or a whole free structure) turned about an axis through its middle."""
+    """A rotation of the adsorbates, the particle or a structure without a cell about an axis through their centre."""
 
     do: Literal["rotate"] = "rotate"
     angle: Annotated[float, Field(ge=-360, le=360)]
@@ -335,7 +335,7 @@ class Rotate(Step):
 
 
 class Rattle(Step):
-    """Random displacements (normal distribution of this width, Å)."""
+    """Random displacements from a normal distribution. `width` is its standard deviation in Å."""
 
     do: Literal["rattle"] = "rattle"
     width: Annotated[float, Field(gt=0, le=1)] = 0.05
@@ -347,12 +347,12 @@ AnyStep = Annotated[
     | Interface | Substitute | Vacancy | Interstitial | RandomAlloy | Strain | Rotate | Rattle,
     Field(discriminator="do"),
 ]  # fmt: skip
-#: steps that make a structure of nothing (`solvent` may be the first step or a later one)
+#: steps that create a structure (`solvent` may be the first step or a later one)
 SOURCES = ("bulk", "molecule", "sheet", "nanotube", "nanoparticle", "solvent", "interface")
 
 
 class Recipe(Step):
-    """Steps in their order."""
+    """The steps that build a structure, in order."""
 
     version: Literal[1] = VERSION
     language: Literal["en", "ja"] = "en"
@@ -368,5 +368,5 @@ class Recipe(Step):
         return self
 
     def extended(self, steps: list[Any]) -> "Recipe":
-        """This recipe with further steps, checked."""
+        """Return this recipe with further steps, validated."""
         return Recipe(version=self.version, language=self.language, steps=[*self.steps, *steps])

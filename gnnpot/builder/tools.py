@@ -2,8 +2,9 @@
 
     gnnpot mcp --folder structures
 
-The server (official Python SDK `mcp`, stdio) writes into one folder only, builds at most `ToolLimits.atoms` atoms, and
-stops relaxations and runs after `ToolLimits.seconds`. The arguments of `build_recipe` have the recipe's JSON schema.
+The server (official Python SDK `mcp`, stdio) writes to one folder only, builds structures of at most `ToolLimits.atoms`
+atoms, and stops relaxations and dynamics after `ToolLimits.seconds`. The arguments of `build_recipe` follow the JSON
+schema of recipes.
 """
 
 import re
@@ -26,15 +27,15 @@ if TYPE_CHECKING:
     from mcp.server.mcpserver import MCPServer
 
 FORMATS = (".extxyz", ".cif", ".vasp")
-#: the potential of tools that are given none: assistants wait for the answer
+#: default potential of the tools; the fast one, because assistants wait for the answer
 MODEL = WORDS["fast"]
-#: steps between looks at the clock
+#: steps between two checks of the time limit
 CHUNK = 20
 
 
 @dataclass(frozen=True)
 class ToolLimits:
-    """What a tool may use."""
+    """Limits of a call of a tool."""
 
     atoms: int = 5000
     seconds: float = 120.0
@@ -42,7 +43,7 @@ class ToolLimits:
 
 
 class Workplace:
-    """The tools, on the files of one folder."""
+    """The tools. They read and write files of one folder only."""
 
     def __init__(self, folder: Path, limits: ToolLimits | None = None, calculator: Any = None) -> None:
         self.folder = folder.resolve()
@@ -51,11 +52,11 @@ class Workplace:
         self._calculator = calculator
 
     def build_structure(self, text: str, file: str = "structure.extxyz") -> dict[str, Any]:
-        """Build a structure from a sentence in English or Japanese and write it to a file of the folder."""
+        """Build a structure from a sentence in English or Japanese and write it to a file in the folder."""
         return self._built(build(text, folder=self.folder, max_atoms=self.limits.atoms), file)
 
     def build_recipe(self, recipe: Recipe, file: str = "structure.extxyz") -> dict[str, Any]:
-        """Build a structure from a recipe (typed steps) and write it to a file of the folder."""
+        """Build a structure from a recipe (typed steps) and write it to a file in the folder."""
         return self._built(execute(recipe, folder=self.folder, max_atoms=self.limits.atoms), file)
 
     def _built(self, result: BuildResult, file: str) -> dict[str, Any]:
@@ -67,7 +68,7 @@ class Workplace:
     def relax(
         self, file: str, output: str = "relaxed.extxyz", model: str = MODEL, fmax: float = 0.05, cell: bool = False
     ) -> dict[str, Any]:
-        """Relax the structure of a file (fmax in eV/Å) with a potential of `list_models` and write the result."""
+        """Relax the structure in a file (fmax in eV/Å) with a potential from `list_models` and write the result."""
         from gnnpot.engines.relax import RelaxConfig, relax
 
         config = RelaxConfig(fmax=fmax, cell="full" if cell else "none", steps=CHUNK)
@@ -120,25 +121,25 @@ class Workplace:
         }
 
     def equation_of_state(self, file: str, model: str = MODEL) -> dict[str, Any]:
-        """Equilibrium volume and bulk modulus of the crystal of a file, scaled as a whole."""
+        """Equilibrium volume and bulk modulus of the crystal in a file, from uniformly scaled cells."""
         from gnnpot.properties.equation_of_state import EquationOfStateConfig, calc
 
         found = calc(self._read(file), self._open(model), EquationOfStateConfig(max_shifts=0)).to_json()
         return {name: found[name] for name in ("volume_A3", "bulk_modulus_GPa")}
 
     def list_models(self) -> list[str]:
-        """Names of the potentials that can be used."""
+        """Names of the available potentials."""
         from gnnpot.hub.registry import published
         from gnnpot.hub.shipped import shipped
 
         return [*shipped(), *(entry.name for entry in published())]
 
     def list_files(self) -> list[str]:
-        """Structure files of the folder."""
+        """Names of the structure files in the folder."""
         return sorted(path.name for path in self.folder.iterdir() if path.suffix in FORMATS)
 
     def _path(self, name: str) -> Path:
-        """A path in the folder; anything that is no plain file name is refused."""
+        """The path of a file in the folder. Anything but a plain file name is refused."""
         if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,80}", name) or Path(name).suffix not in FORMATS:
             raise BuilderError(f"{name!r}: give a plain file name that ends in {', '.join(FORMATS)}")
         path = self.folder / name
@@ -167,10 +168,10 @@ class Workplace:
 
 
 def make_server(workplace: Workplace) -> "MCPServer":
-    """The server with the tools of a workplace.
+    """Return an MCP server with the tools of a workplace.
 
     Raises:
-        BuilderError: where the package `mcp` is missing.
+        BuilderError: The package `mcp` is missing.
     """
     try:
         from mcp.server.mcpserver import MCPServer

@@ -1,8 +1,8 @@
-"""A structure drawn in a notebook with 3Dmol.js, which comes with gnnpot: nothing is fetched.
+"""Display of structures in notebooks with 3Dmol.js, which is included in gnnpot: nothing is downloaded.
 
 Example::
 
-    html(atoms)                    # an iframe that stands for itself; `BuildResult` displays it
+    html(atoms)                    # a self-contained iframe, which `BuildResult` displays
 """
 
 import html as escaping
@@ -11,7 +11,7 @@ from importlib import resources
 
 from ase import Atoms
 
-#: larger structures are shown as lines
+#: structures with more atoms are drawn as lines
 MAX_SPHERES = 3000
 
 _PAGE = """<!DOCTYPE html><html><head><meta charset="utf-8">
@@ -30,20 +30,20 @@ viewer.zoomTo(); viewer.rotate(-80, "x"); viewer.render();
 
 
 def library_source() -> str:
-    """The text of 3Dmol.js."""
+    """Return the source code of 3Dmol.js."""
     return resources.files(__package__).joinpath("assets/3Dmol-min.js").read_text(encoding="utf-8")
 
 
 def html(atoms: Atoms, width: int = 640, height: int = 420) -> str:
-    """An iframe with the structure and its cell.
+    """Return an iframe that shows a structure and its cell.
 
     Args:
-        atoms: the structure.
-        width: pixels.
-        height: pixels.
+        atoms: The structure.
+        width: Width in pixels.
+        height: Height in pixels.
 
     Returns:
-        HTML that needs nothing else.
+        Self-contained HTML.
     """
     lines = [str(len(atoms)), ""]
     lines += [f"{s} {x:.4f} {y:.4f} {z:.4f}" for s, (x, y, z) in zip(atoms.symbols, atoms.positions, strict=True)]

@@ -1,7 +1,7 @@
-"""Common substances, molecules and prototypes, with names in English and Japanese: data (YAML) and how it is read.
+"""The library of common substances, molecules and prototypes, with names in English and Japanese (YAML files).
 
-What a substance is called, which crystal it has and where that is published stands here; how a structure is changed
-does not. `library().crystal("TiO2", "anatase")` is what the executors call, `library().names` what the grammar reads.
+It holds the names of substances, their crystal structures, and the sources of these structures. Executors get crystals
+with `library().crystal("TiO2", "anatase")`; the grammar uses the names.
 """
 
 import re
@@ -19,7 +19,7 @@ from ase.spacegroup import crystal as spacegroup_crystal
 __all__ = ["Crystal", "Library", "library"]
 
 _ASE_PROTOTYPES = {"fcc": "fcc", "bcc": "bcc", "hcp": "hcp", "diamond": "diamond", "sc": "sc"}
-#: words that name a crystal system, by the space groups that have it
+#: first and last space group of each crystal system
 _SYSTEMS = {
     "triclinic": (1, 2), "monoclinic": (3, 15), "orthorhombic": (16, 74), "tetragonal": (75, 142),
     "trigonal": (143, 167), "hexagonal": (143, 194), "cubic": (195, 230), "rhombohedral": (143, 167),
@@ -28,7 +28,7 @@ _SYSTEMS = {
 
 @dataclass(frozen=True)
 class Crystal:
-    """A polymorph: the conventional cell, and where its lattice comes from."""
+    """A polymorph: its conventional cell and the source of its lattice."""
 
     formula: str
     polymorph: str
@@ -39,13 +39,13 @@ class Crystal:
 
 
 class Library:
-    """All of the data, read once."""
+    """All data of the library, read once."""
 
     def __init__(self) -> None:
         names = ("prototypes", "substances", "crystals", "elements", "molecules", "sources", "surface_energies")
         read = {name: _read(name) for name in names}
         self.prototypes: dict[str, dict[str, Any]] = read["prototypes"]
-        #: J/m², by element and Miller indices
+        #: surface energies in J/m², by element and Miller indices
         self.surface_energies: dict[str, dict[str, float]] = read["surface_energies"]
         self.sources: dict[str, str] = read["sources"]
         self.molecules: dict[str, dict[str, Any]] = {entry["id"]: entry for entry in read["molecules"]}
@@ -67,19 +67,22 @@ class Library:
         self.substances[symbol] = {"formula": symbol, "polymorphs": [polymorph]}
 
     def polymorphs(self, formula: str) -> list[str]:
-        """Names of the polymorphs of a formula, the usual one first; none if the formula is not in the library."""
+        """Return the polymorphs of a formula, the usual one first; an empty list if the library lacks the formula."""
         entry = self.substances.get(self.key(formula) or "")
         return [_name(p) for p in entry["polymorphs"]] if entry else []
 
     def key(self, formula: str) -> str | None:
-        """The formula of the library with the same composition."""
+        """Return the formula in the library that has the same composition, or `None`."""
         if formula in self.substances:
             return formula
         wanted = _ratios(formula)
         return next((f for f in self.substances if wanted and _ratios(f) == wanted), None)
 
     def find(self, formula: str, polymorph: str | None) -> dict[str, Any] | None:
-        """The entry of a polymorph: by its name, a name of its own, its prototype, or its crystal system."""
+        """Return the entry of a polymorph, given its name, an alternative name, its prototype, or its crystal system.
+
+        Without a polymorph, the usual one is returned; `None` if there is no such polymorph.
+        """
         entry = self.substances.get(self.key(formula) or "")
         if entry is None:
             return None
@@ -101,14 +104,18 @@ class Library:
         return next((p for p in entry["polymorphs"] if low <= self._spacegroup(p) <= high), None)
 
     def known(self, formula: str, polymorph: str | None = None) -> Crystal:
-        """The conventional cell of a polymorph that is in the library."""
+        """Return the conventional cell of a polymorph.
+
+        Raises:
+            LookupError: The polymorph is not in the library.
+        """
         crystal = self.crystal(formula, polymorph)
         if crystal is None:
             raise LookupError(f"{formula} {polymorph or ''}: is not in the library")
         return crystal
 
     def crystal(self, formula: str, polymorph: str | None = None) -> Crystal | None:
-        """The conventional cell of a polymorph; `None` where the library has none."""
+        """Return the conventional cell of a polymorph, or `None` if it is not in the library."""
         entry = self.find(formula, polymorph)
         if entry is None:
             return None
@@ -118,7 +125,16 @@ class Library:
         return Crystal(formula, _name(entry), self._spacegroup(entry), atoms, source, entry.get("note", ""))
 
     def prototype(self, formula: str, name: str, lattice: dict[str, float]) -> Crystal | None:
-        """A substance that the library lacks, in a prototype with lattice constants of the user's."""
+        """Return a crystal with the structure of a prototype, for substances that are not in the library.
+
+        Args:
+            formula: Formula of the substance.
+            name: Name of the prototype.
+            lattice: Lattice constants (Å) and internal parameters; `a` is needed.
+
+        Returns:
+            The crystal; `None` if the prototype is not known, `a` is missing, or the number of elements does not match.
+        """
         key = next((k for k, p in self.prototypes.items() if name.lower() in (k.lower(), *p["en"], *p["ja"])), None)
         if key is None or "a" not in lattice:
             return None
@@ -174,7 +190,7 @@ def _elements(formula: str) -> list[str]:
 
 
 def _ratios(formula: str) -> tuple[tuple[str, float], ...] | None:
-    """Atomic fractions by element; `None` for what is no plain formula."""
+    """Atomic fractions by element; `None` if the text is not a plain formula."""
     counts: dict[str, float] = {}
     if not re.fullmatch(r"(?:[A-Z][a-z]?\d*\.?\d*)+", formula):
         return None
@@ -188,5 +204,5 @@ def _ratios(formula: str) -> tuple[tuple[str, float], ...] | None:
 
 @lru_cache(maxsize=1)
 def library() -> Library:
-    """The library that comes with gnnpot."""
+    """Return the library that is included in gnnpot."""
     return Library()

@@ -1,5 +1,5 @@
-"""Executors: one function for each kind of step, thin over ASE and pymatgen.
+"""Executors: one function for each kind of step, mostly thin wrappers of ASE and pymatgen.
 
-Each takes a step and a `State` and changes the state's structure; it says what it chose and refuses what can't be done.
-Reading of text and the recipe's types stand elsewhere; `gnnpot.builder.execution.execute` calls these.
+Each takes a step and a `State` and changes the structure of the state. It notes the values that it chose, and refuses
+steps that can't be executed. `gnnpot.builder.execution.execute` calls the executors.
 """

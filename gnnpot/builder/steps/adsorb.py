@@ -1,4 +1,4 @@
-"""Adsorbates: sites of a surface, how many, how far apart, how high."""
+"""Adsorbates: their sites, number, distances and heights."""
 
 from itertools import product
 
@@ -13,17 +13,17 @@ from gnnpot.builder.state import State
 from gnnpot.builder.steps import molecule
 from gnnpot.builder.steps.crystal import is_metal
 
-#: shortest bond as a part of the sum of covalent radii; for what is not bound, and for atoms that must not touch
+#: shortest distance as a fraction of the sum of covalent radii: of two bonded atoms, and of two atoms without a bond
 BOND, APART = 0.92, 0.95
 PHYSISORBED = 3.0
-#: Å between images of an adsorbate
+#: smallest distance between periodic images of an adsorbate, Å
 IMAGES = 6.0
-#: Å: atoms this much below the highest one still count as the surface's top layer
+#: atoms at most this far below the highest atom belong to the top layer of the surface, Å
 TOP_LAYER = 0.45
 
 
 def adsorb(step: Adsorb, state: State) -> None:
-    """Put adsorbates on the surface."""
+    """Add adsorbates to the surface."""
     if not state.is_surface:
         raise state.error("adsorb_on_what", species=step.species)
     species = molecule.make(step.species, state)
@@ -35,7 +35,7 @@ def adsorb(step: Adsorb, state: State) -> None:
 
 
 def _enlarge(step: Adsorb, species: Atoms, state: State) -> None:
-    """A surface cell for the coverage, or one in which images are apart, where the sentence names none."""
+    """Enlarge the surface cell for the coverage, or until periodic images are apart."""
     layer = len(_surface_layer(state.atoms))
     width = float(np.ptp(species.positions, axis=0).max()) + IMAGES
     lengths = [float(np.linalg.norm(v)) for v in state.atoms.cell[:2]]
@@ -64,7 +64,7 @@ def _whole(value: float) -> bool:
 
 
 def _one_side(step: Adsorb, species: Atoms, below: bool, sides: int, state: State) -> None:
-    """Adsorbates on one side; the lower side is the upper one of the slab turned over."""
+    """Add adsorbates on one side. For the lower side, the slab is turned over."""
     atoms = state.atoms
     top = atoms.cell[2, 2]
     work = atoms.copy()
@@ -107,7 +107,7 @@ def _how_many(step: Adsorb, surface_atoms: int, sides: int, state: State) -> int
 
 
 def _surface_layer(atoms: Atoms) -> np.ndarray:
-    """The highest atoms of the slab (no adsorbates, no particle)."""
+    """The highest atoms of the slab, without adsorbates and particles."""
     slab = atoms.get_tags() > 0
     if "part" in atoms.arrays:
         slab &= atoms.arrays["part"] == 0
@@ -117,7 +117,7 @@ def _surface_layer(atoms: Atoms) -> np.ndarray:
 
 
 def _places(step: Adsorb, atoms: Atoms, layer: np.ndarray, species: Atoms, state: State) -> np.ndarray:
-    """Positions (x, y, and the height of the site's atoms) where an adsorbate may be bound."""
+    """Positions where an adsorbate may bind: x, y, and the height of the atoms of the site."""
     near = _near(step, state)
     if near is not None and step.site is None and step.near == "vacancy":
         return near[None, :]
@@ -144,7 +144,7 @@ def _near(step: Adsorb, state: State) -> np.ndarray | None:
 
 
 def _anchors(step: Adsorb, atoms: Atoms, layer: np.ndarray, state: State) -> tuple[str, np.ndarray]:
-    """Atoms that an adsorbate binds to: of the element asked for; else exposed metal atoms, else the highest layer."""
+    """Atoms that an adsorbate binds to: of the requested element, otherwise exposed metal atoms, or the top layer."""
     symbols = np.array(atoms.get_chemical_symbols())
     exposed = _exposed(atoms, layer)
     if step.on is not None:
@@ -161,7 +161,7 @@ def _anchors(step: Adsorb, atoms: Atoms, layer: np.ndarray, state: State) -> tup
 
 
 def _exposed(atoms: Atoms, layer: np.ndarray) -> np.ndarray:
-    """Slab atoms that nothing covers from above (no higher atom within 1.1 Å sideways), near the top."""
+    """Slab atoms near the top that are not covered: no higher atom is within a lateral distance of 1.1 Å."""
     slab = np.nonzero(atoms.get_tags() > 0)[0]
     top = atoms.positions[layer, 2].max()
     near = slab[atoms.positions[slab, 2] > top - 2.6]
@@ -180,14 +180,14 @@ def _lateral(positions: np.ndarray, origin: np.ndarray, atoms: Atoms) -> np.ndar
 
 
 def _nearest(positions: np.ndarray, origin: np.ndarray, atoms: Atoms) -> np.ndarray:
-    """Sideways distances to all images of positions, shortest first."""
+    """Lateral distances to all periodic images of positions, shortest first."""
     shifts = np.array(list(product((-1, 0, 1), repeat=2))) @ atoms.cell[:2]
     vectors = (positions[None] + shifts[:, None]).reshape(-1, 3) - origin
     return np.sort(np.linalg.norm(vectors[:, :2], axis=1))
 
 
 def _between(site: str, atoms: Atoms, layer: np.ndarray, state: State) -> np.ndarray:
-    """Bridge and hollow sites of a layer: edges and corners of the Delaunay triangulation of its images."""
+    """Bridge and hollow sites of a layer: edge midpoints and circumcentres of its Delaunay triangulation."""
     if len(layer) == 0:
         raise state.error("no_site", site=site)
     shifts = np.array(list(product(range(-3, 4), repeat=2))) @ atoms.cell[:2]
@@ -215,7 +215,7 @@ def _between(site: str, atoms: Atoms, layer: np.ndarray, state: State) -> np.nda
 
 
 def _centres(points: np.ndarray, triangles: np.ndarray) -> np.ndarray:
-    """Centres of the circles through the corners of the triangles; a square's two triangles share theirs."""
+    """Circumcentres of the triangles; the two triangles of a square have the same one."""
     corners = points[triangles]
     a, b, c = corners[:, 0, :2], corners[:, 1, :2], corners[:, 2, :2]
     d = 2 * (a[:, 0] * (b[:, 1] - c[:, 1]) + b[:, 0] * (c[:, 1] - a[:, 1]) + c[:, 0] * (a[:, 1] - b[:, 1]))
@@ -230,7 +230,7 @@ def _centres(points: np.ndarray, triangles: np.ndarray) -> np.ndarray:
 
 
 def _inside(found: np.ndarray, atoms: Atoms) -> np.ndarray:
-    """One image of each place, in the cell."""
+    """One periodic image of each position, inside the cell."""
     scaled = np.linalg.solve(atoms.cell[:].T, found.T).T
     scaled[:, :2] -= np.floor(scaled[:, :2] + 1e-4)
     unique: list[np.ndarray] = []
@@ -241,7 +241,7 @@ def _inside(found: np.ndarray, atoms: Atoms) -> np.ndarray:
 
 
 def _stacked(site: str, found: np.ndarray, atoms: Atoms, layer: np.ndarray, state: State) -> np.ndarray:
-    """Threefold hollows with (hcp) or without (fcc) an atom of the second layer beneath."""
+    """Threefold hollow sites with (hcp) or without (fcc) an atom of the second layer below."""
     slab = np.nonzero(atoms.get_tags() > 0)[0]
     depth = atoms.positions[layer, 2].min() - atoms.positions[slab, 2]
     beneath = slab[(depth > 0.8) & (depth < 3.2)]
@@ -261,7 +261,11 @@ def _stacked(site: str, found: np.ndarray, atoms: Atoms, layer: np.ndarray, stat
 
 
 def _spread(places: np.ndarray, number: int, step: Adsorb, atoms: Atoms, state: State) -> np.ndarray:
-    """Places far from each other: first the one nearest the middle, then always the farthest from those taken."""
+    """Choose places that are far apart.
+
+    A single adsorbate takes the place nearest to the centre of the cell. Several adsorbates take the first place, and
+    then always the place farthest from those taken.
+    """
     middle = atoms.cell[:2].sum(axis=0) / 2
     if number == 1:
         away = np.round(np.linalg.norm(places[:, :2] - middle[:2], axis=1), 3)
@@ -278,7 +282,7 @@ def _spread(places: np.ndarray, number: int, step: Adsorb, atoms: Atoms, state: 
 
 
 def _posed(step: Adsorb, species: Atoms, place: np.ndarray, atoms: Atoms, layer: np.ndarray, state: State) -> Atoms:
-    """The adsorbate above its place, turned and at its height, touching nothing."""
+    """The adsorbate above its place, with its orientation and height, not in contact with other atoms."""
     lying = step.orientation == "flat" or (
         step.orientation is None and step.binding is None and molecule.is_flat(step.species)
     )
@@ -306,7 +310,7 @@ def _posed(step: Adsorb, species: Atoms, place: np.ndarray, atoms: Atoms, layer:
 
 
 def _closed_shell(species: Atoms) -> bool:
-    """Saturated molecules that only touch a surface: CH4, CF4, SF6 and the like."""
+    """Whether a molecule is saturated and does not bind to surfaces: CH4, CF4, SF6 and similar molecules."""
     symbols = species.get_chemical_symbols()
     return (
         len(symbols) >= 5
@@ -316,7 +320,7 @@ def _closed_shell(species: Atoms) -> bool:
 
 
 def _rest(posed: Atoms, binding: int, place: np.ndarray, atoms: Atoms, loose: bool) -> float:
-    """The lowest height at which the binding atom has a bond and no other atom touches, Å."""
+    """The lowest height (Å) at which the binding atom has the length of a bond and no other atom is too close."""
     tree = cKDTree(atoms.positions[:, :2])
     radii = covalent_radii[atoms.numbers]
     factor = 1.0 if not loose else 1.25

@@ -15,12 +15,12 @@ from gnnpot.builder.state import State
 from gnnpot.data.structure_files import check_whole
 from gnnpot.errors import suggest
 
-#: readers of files that only hold text of a structure
+#: ASE's format for each suffix; only text formats that contain nothing but structures
 FILE_FORMATS = {".cif": "cif", ".vasp": "vasp", ".poscar": "vasp", ".xyz": "extxyz", ".extxyz": "extxyz", "": "vasp"}
 
 
 def bulk(step: Bulk, state: State) -> None:
-    """The crystal of a formula, a file or an identifier."""
+    """Create a crystal from a formula, a file or an identifier of the Materials Project."""
     if step.file is not None:
         state.atoms = _from_file(step.file, state)
     elif step.mp_id is not None:
@@ -34,7 +34,7 @@ def bulk(step: Bulk, state: State) -> None:
 
 
 def primitive(atoms: Atoms) -> Atoms:
-    """The primitive cell, in the orientation of the conventional one (spglib)."""
+    """Return the primitive cell, in the orientation of the conventional cell (spglib)."""
     import spglib
 
     found = spglib.standardize_cell(
@@ -47,7 +47,7 @@ def primitive(atoms: Atoms) -> Atoms:
 
 
 def parse_formula(formula: str, state: State) -> dict[str, float]:
-    """Atoms by element of a formula; refuses what is no formula."""
+    """Return the number of atoms of each element of a formula; other texts are refused."""
     from pymatgen.core import Composition
 
     try:
@@ -87,7 +87,7 @@ def _say_crystal(step: Bulk, crystal: Crystal, state: State) -> None:
 
 
 def _scaled(atoms: Atoms, step: Bulk, state: State) -> Atoms:
-    """With the lattice constants of the step; those that it leaves out keep their ratio to the first given."""
+    """Apply the lattice constants of the step; others are scaled by the factor of the first one given."""
     if step.lattice is None:
         return atoms
     given = step.lattice.model_dump(exclude_none=True)
@@ -106,7 +106,7 @@ def _scaled(atoms: Atoms, step: Bulk, state: State) -> Atoms:
 
 
 def _element(symbol: str, polymorph: str, state: State) -> Crystal | None:
-    """An element in a structure that is not its own, with the volume of an atom unchanged."""
+    """An element in a structure other than its own, with the same volume per atom."""
     known = library()
     own = known.crystal(symbol)
     key = next((k for k, p in known.prototypes.items() if polymorph.lower() in (k, *p["en"], *p["ja"])), polymorph)
@@ -125,7 +125,7 @@ def _element(symbol: str, polymorph: str, state: State) -> Crystal | None:
 
 
 def _unknown(step: Bulk, composition: dict[str, float], state: State) -> Atoms:
-    """A composition that the library lacks: a random alloy of metals, or an error that says what there is."""
+    """A composition that is not in the library: a random alloy if all elements are metals, otherwise an error."""
     formula = step.formula or ""
     names = library().polymorphs(formula)
     if names:
@@ -144,7 +144,7 @@ def _hint(near: str) -> str:
 
 
 def is_metal(symbol: str) -> bool:
-    """Whether an element is a metal (pymatgen's table; Si and Ge count, since they alloy)."""
+    """Whether an element is a metal according to pymatgen. Si and Ge count as metals, because they form alloys."""
     from pymatgen.core import Element
 
     element = Element(symbol)
@@ -167,7 +167,7 @@ def _from_file(name: str, state: State) -> Atoms:
         raise state.error("file_unreadable", name=name, reason="> 50 MB")
     try:
         atoms: Any = read(path, index=-1, format=form)
-    except Exception as problem:  # noqa: BLE001 - ASE's readers raise what a broken file leads them to
+    except Exception as problem:  # noqa: BLE001 - ASE's readers may raise any exception for a broken file
         raise state.error("file_unreadable", name=name, reason=type(problem).__name__) from None
     check_whole(atoms, name)
     return Atoms(atoms.numbers, positions=atoms.positions, cell=atoms.cell, pbc=atoms.pbc)
@@ -215,7 +215,7 @@ def supercell(step: Supercell, state: State) -> None:
 
 
 def whole_counts(composition: dict[str, float], total: int) -> dict[str, int]:
-    """Numbers of atoms nearest to a composition that add up to `total` (largest remainders)."""
+    """Return the numbers of atoms closest to a composition that add up to `total` (largest remainder method)."""
     weights = np.array(list(composition.values())) / sum(composition.values()) * total
     counts = np.floor(weights + 1e-9).astype(int)
     for index in np.argsort(-(weights - counts), kind="stable")[: total - counts.sum()]:
@@ -224,7 +224,7 @@ def whole_counts(composition: dict[str, float], total: int) -> dict[str, int]:
 
 
 def alloy(step: RandomAlloy, state: State, keep_cell: bool = False) -> None:
-    """Elements at random on the sites of the structure or of a sublattice, and Vegard's law for the lattice."""
+    """Distribute elements at random on all sites or those of a sublattice, and scale the lattice by Vegard's law."""
     symbols = np.array(state.atoms.get_chemical_symbols(), object)
     sites = np.nonzero(~state.adsorbed if step.sublattice is None else symbols == step.sublattice)[0]
     if len(sites) == 0:
@@ -251,12 +251,15 @@ def alloy(step: RandomAlloy, state: State, keep_cell: bool = False) -> None:
 
 
 def _vegard(host: str, fractions: dict[str, float]) -> float:
-    """Mean size of the elements divided by that of the host; sizes from volumes per atom, or from covalent radii."""
+    """Mean size of the elements divided by the size of the host."""
     return sum(x * size(symbol) for symbol, x in fractions.items()) / size(host)
 
 
 def size(symbol: str) -> float:
-    """Cube root of the volume of an atom in the element's crystal, Å."""
+    """Return the cube root of the volume per atom in the element's crystal, Å.
+
+    It is estimated from the covalent radius if the library does not have the crystal.
+    """
     crystal = library().crystal(symbol)
     if crystal is None:
         return float(1.8 * covalent_radii[atomic_numbers[symbol]])
@@ -264,7 +267,7 @@ def size(symbol: str) -> float:
 
 
 def strain(step: Strain, state: State) -> None:
-    """Scale the cell vectors, atoms with them."""
+    """Strain the cell and move the atoms with it."""
     if not (step.a or step.b or step.c or step.shear):
         raise state.error("no_strain")
     if state.is_surface and step.c:
@@ -277,7 +280,7 @@ def strain(step: Strain, state: State) -> None:
 
 
 def rattle(step: Rattle, state: State) -> None:
-    """Random displacements."""
+    """Displace all atoms at random."""
     shifts = np.random.default_rng(step.seed).normal(scale=step.width, size=(len(state.atoms), 3))
     state.atoms.positions += shifts
     state.note("rattled", width=step.width, seed=step.seed)

@@ -1,4 +1,4 @@
-"""Substitution, vacancies, interstitials: which atoms, how many, where."""
+"""Substitutions, vacancies and interstitials."""
 
 from collections.abc import Iterable
 
@@ -11,7 +11,7 @@ from gnnpot.builder.recipe import Interstitial, Substitute, Vacancy
 from gnnpot.builder.state import State, planes
 from gnnpot.builder.steps.crystal import is_metal
 
-#: fractional positions in the conventional cell of an element's structure
+#: fractional coordinates of a hole in the conventional cell, by structure of the element and kind of hole
 HOLES = {
     ("fcc", "octahedral"): (0.5, 0.5, 0.5), ("fcc", "tetrahedral"): (0.25, 0.25, 0.25),
     ("bcc", "octahedral"): (0.5, 0.5, 0.0), ("bcc", "tetrahedral"): (0.5, 0.25, 0.0),
@@ -21,7 +21,7 @@ HOLES = {
 
 
 def substitute(step: Substitute, state: State) -> None:
-    """Replace atoms of an element by another."""
+    """Replace atoms of an element by another element."""
     element = step.element or _only_host(step.by, state)
     sites = _sites(element, step.where, state)
     number = _number(step.number, step.fraction, len(sites), element, state)
@@ -34,8 +34,11 @@ def substitute(step: Substitute, state: State) -> None:
 
 
 def host_of(dopant: str, elements: Iterable[str]) -> str | None:
-    """The element that a dopant replaces where nothing says which: the only one, or the only one that is a metal, or
-    none, as the dopant is; `None` if there are several."""
+    """Return the element that a dopant replaces if the sentence does not say which.
+
+    This is the only other element; or else the only other metal for a metal, the only other nonmetal for a nonmetal.
+    `None` if there are several.
+    """
     there = sorted(set(elements) - {dopant})
     alike = [symbol for symbol in there if is_metal(symbol) == is_metal(dopant)]
     for choice in (there, alike):
@@ -57,7 +60,7 @@ def _only_host(by: str, state: State) -> str:
 
 
 def vacancy(step: Vacancy, state: State) -> None:
-    """Take atoms out."""
+    """Remove atoms."""
     there = sorted(set(state.atoms.get_chemical_symbols()))
     if step.element is None and len(there) > 1:
         raise state.error("vacancy_of_what", known=", ".join(there))
@@ -105,7 +108,7 @@ def _number(number: int | None, fraction: float | None, there: int, element: str
 
 
 def _choose(sites: np.ndarray, number: int, where: str, seed: int, state: State) -> np.ndarray:
-    """One atom: near a defect, or in the middle of the surface or the cell; several: at random with a seed."""
+    """Choose sites: next to a defect if requested; one site in the middle of the surface or cell; several at random."""
     origins = {"vacancy": state.vacancies, "dopant": state.dopants}.get(where)
     if origins is not None and not origins:
         raise state.error("no_defect")
@@ -131,7 +134,7 @@ def _distances(positions: np.ndarray, origin: np.ndarray, atoms: Atoms) -> np.nd
 
 
 def interstitial(step: Interstitial, state: State) -> None:
-    """Put atoms into holes."""
+    """Insert atoms into holes."""
     if not state.atoms.pbc.all():
         raise state.error("needs_cell", what="interstitial")
     state.check_size(len(state.atoms) + step.number)
@@ -150,7 +153,7 @@ def interstitial(step: Interstitial, state: State) -> None:
 
 
 def _holes(site: str, state: State) -> np.ndarray:
-    """Positions of a kind of hole in the cell."""
+    """Positions of the holes of a kind in the cell."""
     if site == "largest" or state.crystal is None or len(set(state.crystal.get_chemical_symbols())) > 1:
         if site != "largest":
             state.note("largest_hole", site=site)
@@ -179,7 +182,7 @@ def _holes(site: str, state: State) -> np.ndarray:
 
 
 def _largest_holes(atoms: Atoms) -> np.ndarray:
-    """Voronoi vertices that are farthest from all atoms, one of each cluster of vertices."""
+    """Voronoi vertices that are farthest from all atoms, one for each cluster of vertices."""
     scaled = atoms.get_scaled_positions()
     images = np.array([[i, j, k] for i in (-1, 0, 1) for j in (-1, 0, 1) for k in (-1, 0, 1)])
     near = (scaled[:, None, :] + images[None]).reshape(-1, 3)

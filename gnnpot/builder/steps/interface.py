@@ -1,9 +1,8 @@
 """Interfaces: two slabs in a common cell.
 
-The cell is found as Zur and McGill do (J. Appl. Phys. 55, 378, 1984): sublattices of both planes with nearly the same
-area, in the order of their area,
-with reduced vectors; the first pair within the strain allowed is taken. pymatgen has the
-same algorithm, but compiles it for 13 s in every process.
+The cell is found by the method of Zur and McGill (J. Appl. Phys. 55, 378, 1984): sublattices of both planes with nearly
+equal areas and reduced vectors are compared in order of their area, and the first pair within the allowed strain is
+used. pymatgen has the same algorithm, but compiles it for 13 s in every process.
 """
 
 from itertools import product
@@ -25,7 +24,7 @@ DEFAULT_MILLER = (1, 1, 1)
 
 
 def interface(step: Interface, state: State) -> None:
-    """The film, strained, on the substrate."""
+    """Strain the film and put it on the substrate."""
     substrate, thin = _one_slab(step.substrate, step, state), _one_slab(step.film, step, state)
     limit, area = step.max_strain or MAX_STRAIN, step.max_area or MAX_AREA
     matrices = _match(thin, substrate, limit, area)
@@ -67,7 +66,7 @@ def interface(step: Interface, state: State) -> None:
 
 
 def _one_slab(film: Film, step: Interface, state: State) -> Atoms:
-    """The slab of one side, 1×1, with the notes of its making."""
+    """The slab of one side with a 1×1 cell; its notes and warnings are added to `state`."""
     own = State(state.language, state.folder, max_atoms=state.max_atoms)
     if film.sheet:
         make_sheet(Sheet(formula=film.formula, layers=film.layers or 1, vacuum=10.0), own)
@@ -85,7 +84,7 @@ def _one_slab(film: Film, step: Interface, state: State) -> Atoms:
 
 
 def _match(film: Atoms, substrate: Atoms, limit: float, area: float) -> tuple[np.ndarray, np.ndarray] | None:
-    """Integer matrices of film and substrate of the smallest common cell within the strain allowed."""
+    """Integer matrices of film and substrate for the smallest common cell within the allowed strain."""
     cells = [_upright(a.cell[:2, :2]) for a in (film, substrate)]
     areas = [abs(float(np.linalg.det(c))) for c in cells]
     sizes = [
@@ -106,7 +105,7 @@ def _match(film: Atoms, substrate: Atoms, limit: float, area: float) -> tuple[np
     return None
 
 
-#: changes of basis of a plane lattice with small entries
+#: changes of basis of a two-dimensional lattice, with entries -1, 0 and 1
 _BASES = np.array(
     [
         [[a, b], [c, d]]
@@ -117,7 +116,7 @@ _BASES = np.array(
 
 
 def _sublattices(size: int, cell: np.ndarray) -> list[np.ndarray]:
-    """Matrices of all sublattices of an index (Hermite normal forms), with short vectors."""
+    """Matrices of all sublattices with index `size` (Hermite normal forms), with reduced vectors."""
     found = []
     for first in range(1, size + 1):
         if size % first == 0:
@@ -132,7 +131,7 @@ def _sublattices(size: int, cell: np.ndarray) -> list[np.ndarray]:
 def _alike(
     firsts: list[np.ndarray], seconds: list[np.ndarray], cells: list[np.ndarray], limit: float
 ) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Pairs of sublattices whose reduced vectors have nearly the same lengths; one of each shape."""
+    """Pairs of sublattices whose reduced vectors have nearly equal lengths, with one sublattice of each shape."""
     sides = []
     for matrices, cell in zip((firsts, seconds), cells, strict=True):
         shapes: dict[tuple[float, ...], np.ndarray] = {}
@@ -147,19 +146,19 @@ def _alike(
 
 
 def _pair_strain(film: np.ndarray, substrate: np.ndarray) -> tuple[float, np.ndarray]:
-    """The smallest largest strain over the bases of the film's cell, and that basis."""
+    """The basis of the film's cell with the smallest maximum strain: (strain, basis)."""
     best = min(((float(np.abs(_strains(basis @ film, substrate)).max()), i) for i, basis in enumerate(_BASES)))
     return best[0], _BASES[best[1]]
 
 
 def _strains(film: np.ndarray, substrate: np.ndarray) -> np.ndarray:
-    """Principal strains of the film when its vectors become those of the substrate."""
+    """Principal strains of the film if its vectors become those of the substrate."""
     gradient = np.linalg.solve(_upright(film), _upright(substrate))
     return np.linalg.svd(gradient, compute_uv=False) - 1
 
 
 def _upright(vectors: np.ndarray) -> np.ndarray:
-    """The two vectors turned so that the first is along x."""
+    """The two vectors, rotated so that the first is along x."""
     a, b = vectors
     x = a / np.linalg.norm(a)
     y = np.array([-x[1], x[0]])

@@ -11,16 +11,17 @@ from gnnpot.builder.recipe import Nanotube, Sheet
 from gnnpot.builder.state import SlabState, State
 from gnnpot.builder.steps.slab import add_vacuum, surface_cell, tag_layers
 
-#: a (Å), buckling (Å) of honeycomb sheets; C: graphite; BN: h-BN; Si, Ge: Cahangirov et al., PRL 102, 236804 (2009)
+#: lattice constant a and buckling of honeycomb sheets, Å; C: graphite; BN: h-BN; Si, Ge: Cahangirov et al.,
+#: PRL 102, 236804 (2009)
 HONEYCOMB = {"C": (2.461, 0.0), "BN": (2.504, 0.0), "Si": (3.83, 0.44), "Ge": (3.97, 0.64)}
-#: distance of layers, Å
+#: distance between layers, Å
 SPACING = {"C": 3.35, "BN": 3.33}
 DEFAULT_VACUUM = 15.0
 CC_BOND = 1.42
 
 
 def sheet(step: Sheet, state: State) -> None:
-    """One or more layers of a two-dimensional material."""
+    """Create one or more layers of a two-dimensional material."""
     formula = step.formula
     one = _layer(step, state)
     layers = [one]
@@ -92,7 +93,7 @@ def _phosphorene() -> Atoms:
 
 
 def nanotube(step: Nanotube, state: State) -> None:
-    """A tube along the third axis."""
+    """Create a nanotube along the third cell vector."""
     if step.m > step.n:
         step = step.model_copy(update={"n": step.m, "m": step.n})
     bonds = {"C": CC_BOND, "BN": HONEYCOMB["BN"][0] / 3**0.5, "SiC": 1.79}
@@ -116,7 +117,7 @@ def nanotube(step: Nanotube, state: State) -> None:
 
 
 def _two_elements(atoms: Atoms, formula: str, bond: float) -> None:
-    """Alternate two elements along the bonds."""
+    """Assign two elements that alternate along the bonds."""
     first, second = ("B", "N") if formula == "BN" else ("Si", "C")
     centres, neighbours = neighbor_list("ij", atoms, 1.2 * bond)
     colour = {0: first}

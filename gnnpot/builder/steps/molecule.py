@@ -1,4 +1,4 @@
-"""Molecules by name, formula or SMILES, and how they are turned."""
+"""Molecules from names, formulas or SMILES, and their orientation."""
 
 import numpy as np
 from ase import Atoms
@@ -14,14 +14,14 @@ BUCKMINSTERFULLERENE = "C60"
 
 
 def molecule(step: Molecule, state: State) -> None:
-    """A molecule, with a cell where vacuum is asked for."""
+    """Create a molecule, with a cell if vacuum or a box is requested."""
     state.atoms = make(step.name, state)
     if step.vacuum is not None or step.box is not None:
         put_in_cell(state, step.vacuum, step.box)
 
 
 def put_in_cell(state: State, vacuum: float | None, box: float | None) -> None:
-    """A periodic cell with so much room on each side, or a cubic one of an edge."""
+    """Add a periodic cell with `vacuum` (Å) on each side of the structure, or a cubic cell with edge `box` (Å)."""
     if box is None:
         state.atoms.center(vacuum=vacuum)
     else:
@@ -34,7 +34,7 @@ def put_in_cell(state: State, vacuum: float | None, box: float | None) -> None:
 
 
 def identify(name: str) -> str | None:
-    """The key in the library of a formula or a name, in either language."""
+    """Return the library's key of a molecule, given its formula or its name in either language; `None` if unknown."""
     known = library().molecules
     if name in known:
         return name
@@ -46,7 +46,7 @@ def identify(name: str) -> str | None:
 
 
 def make(name: str, state: State) -> Atoms:
-    """The molecule around its centre of mass, without a cell."""
+    """Return a molecule with its centre of mass at the origin, without a cell."""
     key = identify(name)
     if key is not None:
         entry = library().molecules[key]
@@ -73,12 +73,12 @@ def _from_entry(entry: dict, state: State) -> Atoms:
 
 
 def looks_like_smiles(text: str) -> bool:
-    """Whether a text holds bonds, rings or brackets of SMILES, or more than one atom of it."""
+    """Whether a text contains bonds, rings or brackets of SMILES, or at least three letters of its atoms only."""
     return bool(set(text) & set("=#()[]123456789@/\\")) or (len(text) > 2 and set(text) <= set("CNOSFcnosHBrl"))
 
 
 def from_smiles(smiles: str, state: State) -> Atoms:
-    """Geometry of a SMILES string: RDKit's distance geometry and MMFF94 force field."""
+    """Return the geometry of a SMILES string, from RDKit's distance geometry and the MMFF94 force field."""
     try:
         from rdkit import Chem, RDLogger
         from rdkit.Chem import AllChem as forcefield
@@ -100,20 +100,20 @@ def from_smiles(smiles: str, state: State) -> Atoms:
 
 
 def binding_atom(name: str, atoms: Atoms, wanted: str | None, state: State) -> int:
-    """The atom that points to the surface: of the element asked for, or the one that the library names."""
+    """Return the index of the atom that points to the surface; its element is `wanted`, or the one in the library."""
     symbols = atoms.get_chemical_symbols()
     key = identify(name)
     element = wanted or (library().molecules[key]["binds"] if key else symbols[0])
     if element not in symbols:
         raise state.error("binding_element", element=element, molecule=name)
     candidates = [i for i, s in enumerate(symbols) if s == element]
-    # the one farthest from the middle is the one that is free to bind
+    # the atom farthest from the centre is free to bind
     far = np.linalg.norm(atoms.positions - atoms.positions.mean(axis=0), axis=1)
     return max(candidates, key=lambda i: (round(far[i], 3), -i))
 
 
 def upright(atoms: Atoms, binding: int) -> Atoms:
-    """Turned so that the binding atom is lowest and the molecule stands above it."""
+    """Return the molecule rotated so that the binding atom is the lowest and the molecule stands above it."""
     atoms = atoms.copy()
     axis = atoms.positions.mean(axis=0) - atoms.positions[binding]
     if np.linalg.norm(axis) < 1e-3:
@@ -123,7 +123,7 @@ def upright(atoms: Atoms, binding: int) -> Atoms:
 
 
 def flat(atoms: Atoms) -> Atoms:
-    """Turned so that its longest directions are parallel to the surface."""
+    """Return the molecule rotated so that its longest directions are parallel to the surface."""
     atoms = atoms.copy()
     centred = atoms.positions - atoms.positions.mean(axis=0)
     _, _, axes = np.linalg.svd(centred, full_matrices=True)
@@ -134,18 +134,18 @@ def flat(atoms: Atoms) -> Atoms:
 
 
 def is_flat(name: str) -> bool:
-    """Whether the library says that the molecule lies on surfaces."""
+    """Whether the molecule lies flat on surfaces according to the library."""
     key = identify(name)
     return bool(key and library().molecules[key].get("flat"))
 
 
 def bond_length(first: str, second: str, factor: float = 1.0) -> float:
-    """Sum of the covalent radii (Cordero et al. 2008, from ASE), Å."""
+    """Return the sum of the covalent radii of two elements (Cordero et al. 2008, from ASE) times `factor`, Å."""
     return float(factor * (covalent_radii[atomic_numbers[first]] + covalent_radii[atomic_numbers[second]]))
 
 
 def rotate(step: Rotate, state: State) -> None:
-    """Turn adsorbates, a particle, or a structure without a cell about their middle."""
+    """Rotate the particle, the adsorbates, or a structure without a cell about their centre."""
     atoms = state.atoms
     if "part" in atoms.arrays and (atoms.arrays["part"] > 0).any():
         chosen = atoms.arrays["part"] > 0

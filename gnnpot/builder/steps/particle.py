@@ -1,8 +1,8 @@
 """Nanoparticles, free and on a support.
 
-Faceted particles are the atoms of a crystal whose largest n·r/γ over the facets (n the normal, γ the surface energy) is
-below a limit: Wulff's construction. The limit gives the number of atoms, the centre (on an atom, in a hole) is the one
-that comes nearest to the number asked for. Icosahedra and decahedra are ASE's.
+A faceted particle consists of the atoms of a crystal whose largest n·r/γ over all facets (n: normal, γ: surface energy)
+is below a limit: the Wulff construction. The limit determines the number of atoms. Of several centres (on an atom, in a
+hole), the one that comes closest to the requested number is used. Icosahedra and decahedra are built with ASE.
 """
 
 from itertools import permutations, product
@@ -19,16 +19,17 @@ from gnnpot.builder.steps.crystal import is_metal, size, whole_counts
 from gnnpot.builder.steps.molecule import put_in_cell
 
 DEFAULT_ATOMS, DEFAULT_VACUUM = 100, 10.0
-#: facets of named shapes of a cubic crystal, with the distance of each from the middle
+#: facets of the shapes of cubic crystals, with the relative distance of each from the centre
 SHAPES = {
     "octahedron": {"111": 1.0}, "cube": {"100": 1.0}, "cuboctahedron": {"111": 2 / 3**0.5, "100": 1.0},
     "truncated octahedron": {"111": 1.0, "100": 2 / 3**0.5}, "tetrahedron": {"111": 1.0},
 }  # fmt: skip
-#: where the energies are not in the library
+#: relative surface energies of facets, used if the library has no surface energies
 USUAL = {"fcc": {"111": 1.0, "100": 1.15, "110": 1.2}, "bcc": {"110": 1.0, "100": 1.1, "211": 1.12}}
 HEXAGONAL = {"0001": 1.0, "10-10": 1.1, "10-11": 1.12}
-#: atoms up to which a particle without a given shape has exactly the number that is asked for
+#: up to this number of atoms, a particle without a given shape has exactly the requested number
 SMALL = 20
+#: centres of particles that are tried, in fractional coordinates
 CENTRES = {
     "fcc": ((0, 0, 0), (0.5, 0.5, 0.5), (0.25, 0.25, 0.25), (0.25, 0.25, 0)),
     "bcc": ((0, 0, 0), (0.5, 0.5, 0), (0.5, 0.25, 0)),
@@ -37,7 +38,7 @@ CENTRES = {
 
 
 def nanoparticle(step: Nanoparticle, state: State) -> None:
-    """A particle in a box."""
+    """Create a particle in a box."""
     state.atoms = make(step, state)
     vacuum = step.vacuum or DEFAULT_VACUUM
     if step.vacuum is None and step.box is None:
@@ -46,7 +47,7 @@ def nanoparticle(step: Nanoparticle, state: State) -> None:
 
 
 def make(step: Nanoparticle, state: State) -> Atoms:
-    """The particle around the origin, without a cell."""
+    """Return a particle centred at the origin, without a cell."""
     composition = dict(step.composition)
     if step.arrangement == "core-shell":
         composition = {str(step.core): 1.0, str(step.shell): 1.0}
@@ -97,7 +98,7 @@ def _of_shape(
 
 
 def _structure(composition: dict[str, float], state: State) -> str:
-    """The crystal structure of the most frequent element, fcc where that is none of fcc, bcc, hcp."""
+    """The crystal structure of the most frequent element; fcc if its structure is not fcc, bcc or hcp."""
     host = max(composition, key=lambda s: composition[s])
     names = library().polymorphs(host)
     entry = library().find(host, None)
@@ -109,7 +110,7 @@ def _structure(composition: dict[str, float], state: State) -> str:
 
 
 def _constant(composition: dict[str, float], structure: str) -> float:
-    """Cubic lattice constant (hcp: a) from the mean size of the elements, Å."""
+    """Lattice constant a from the mean size of the elements, Å."""
     total = sum(composition.values())
     edge = sum(x / total * size(symbol) for symbol, x in composition.items())
     factor = {"fcc": 4 ** (1 / 3), "bcc": 2 ** (1 / 3), "hcp": (2 / (3**0.5 / 2 * 1.633)) ** (1 / 3)}
@@ -130,7 +131,7 @@ def _cell(structure: str, a: float) -> Atoms:
 def _positions(
     step: Nanoparticle, shape: str, structure: str, a: float, wanted: int | None, energies: dict[str, float] | None
 ) -> np.ndarray:
-    """Positions of a particle cut from a crystal; `energies` of facets, or `None` for a sphere."""
+    """Positions of a particle cut from a crystal. `energies`: relative surface energies of facets; `None`: a sphere."""
     cell = _cell(structure, a)
     normals = None if energies is None else _normals(energies, cell, shape == "tetrahedron")
     reach = (
@@ -144,7 +145,7 @@ def _positions(
         points = _points(cell, centre, radius)
         ranks = np.linalg.norm(points, axis=1) if normals is None else np.max(points @ normals.T, axis=1)
         if wanted is not None and wanted <= SMALL and step.shape is None:
-            # clusters of so few atoms have no facets: the number is what counts
+            # clusters of so few atoms have no facets, so they get exactly the requested number of atoms
             chosen, misfit = points[np.lexsort((np.linalg.norm(points, axis=1), np.round(ranks, 4)))[:wanted]], 0.0
         else:
             chosen, misfit = _cut(points, np.round(ranks, 4), wanted, step.diameter)
@@ -156,7 +157,7 @@ def _positions(
 
 
 def _points(cell: Atoms, centre: tuple[float, float, float], radius: float) -> np.ndarray:
-    """Positions of a crystal within a radius of a centre."""
+    """Positions of the atoms of a crystal within a radius of a centre."""
     heights = 1 / np.linalg.norm(cell.cell.reciprocal(), axis=1)
     reach = np.ceil(radius / heights).astype(int) + 1
     shifts = np.array(list(product(*(range(-n, n + 1) for n in reach)))) @ cell.cell[:]
@@ -165,7 +166,7 @@ def _points(cell: Atoms, centre: tuple[float, float, float], radius: float) -> n
 
 
 def _cut(points: np.ndarray, ranks: np.ndarray, wanted: int | None, diameter: float | None) -> tuple[np.ndarray, float]:
-    """The complete shells that come nearest to the number of atoms or to the diameter."""
+    """Complete shells closest to the number of atoms or the diameter: (positions, relative deviation)."""
     order = np.argsort(ranks, kind="stable")
     ends = np.nonzero(np.diff(ranks[order]) > 1e-3)[0] + 1
     if wanted is not None:
@@ -181,7 +182,7 @@ def _roundness(points: np.ndarray) -> float:
 
 
 def _normals(distances: dict[str, float], cell: Atoms, half: bool) -> np.ndarray:
-    """Outward normals of all equivalent facets, divided by their distance from the middle."""
+    """Outward normals of all equivalent facets, divided by their distance from the centre."""
     rows = []
     hexagonal = cell.cell.angles()[2] > 91
     for text, distance in distances.items():
@@ -194,7 +195,7 @@ def _normals(distances: dict[str, float], cell: Atoms, half: bool) -> np.ndarray
 
 
 def _family(text: str, hexagonal: bool) -> list[np.ndarray]:
-    """All planes that symmetry makes of one (m-3m, or 6/mmm for four indices)."""
+    """All planes equivalent to one by symmetry (m-3m; 6/mmm for hexagonal cells)."""
     digits = [int(x) for x in text.replace("-", " -").split()] if " " in text else _digits(text)
     found: set[tuple[int, ...]] = set()
     if hexagonal:
@@ -223,7 +224,7 @@ def _digits(text: str) -> list[int]:
 def _facets(
     step: Nanoparticle, shape: str, structure: str, composition: dict[str, float], state: State
 ) -> dict[str, float] | None:
-    """Distances of the facets from the middle; `None` for a sphere."""
+    """Relative distances of the facets from the centre; `None` for a sphere."""
     if shape == "sphere":
         return None
     if shape == "wulff":
@@ -234,7 +235,7 @@ def _facets(
 
 
 def _energies(step: Nanoparticle, structure: str, composition: dict[str, float], state: State) -> dict[str, float]:
-    """Surface energies: given ones, those of the library averaged over the composition, or usual ratios."""
+    """Surface energies: the given ones, those of the library averaged over the composition, or typical ratios."""
     if step.surface_energies:
         return dict(step.surface_energies)
     if structure == "hcp":
@@ -252,7 +253,7 @@ def _energies(step: Nanoparticle, structure: str, composition: dict[str, float],
 
 
 def _multiply_twinned(shape: str, wanted: int | None, diameter: float | None, a: float) -> np.ndarray:
-    """The icosahedron or decahedron of ASE that comes nearest."""
+    """Positions of the icosahedron or decahedron of ASE that is closest to the requested size."""
     if shape == "icosahedron":
         found = [Icosahedron("Au", shells, latticeconstant=a) for shells in range(2, 14)]
     else:
@@ -285,7 +286,7 @@ def _symbols(step: Nanoparticle, atoms: Atoms, composition: dict[str, float], st
 
 
 def _core_and_shell(step: Nanoparticle, atoms: Atoms, state: State) -> list[str]:
-    """Atoms with fewer than 11 neighbours are the shell, then the next ones inside, layer by layer."""
+    """Assign core and shell: atoms with fewer than 11 neighbours form the outermost shell layer, and so on inwards."""
     from scipy.spatial.distance import pdist
 
     nearest = float(pdist(atoms.positions).min())

@@ -1,9 +1,9 @@
-"""The oriented cell of a lattice plane, its atomic planes, and how they group into layers.
+"""The oriented cell of a lattice plane, its atomic planes, and their grouping into layers.
 
-A layer is one atomic plane where all planes have the composition of the crystal or no charge (metals, MgO(001),
-SrTiO3(001)), and else the smallest stack of planes with the composition of the crystal, cut so that it has the smallest
-dipole (the O-Ti2O2-O of rutile(110), O-Ce-O of CeO2(111)). A crystal whose every such stack has a dipole is polar in
-that direction (Tasker, J. Phys. C 12, 4977, 1979: type III).
+A layer is a single atomic plane if all planes have the composition of the crystal, or if all are uncharged (metals,
+MgO(001), SrTiO3(001)). Otherwise, a layer is the smallest stack of planes with the composition of the crystal, cut so
+that its dipole is smallest (O-Ti2O2-O of rutile(110), O-Ce-O of CeO2(111)). If every such stack has a dipole, the
+crystal is polar in this direction (Tasker, J. Phys. C 12, 4977, 1979: type III).
 """
 
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ from ase import Atoms
 from gnnpot.builder.state import State, planes
 from gnnpot.builder.steps.crystal import primitive
 
-#: V/Å in units of e/Å²: a stack whose dipole per area is less counts as free of it
+#: a stack with a smaller dipole per area counts as nonpolar, e/Å
 DIPOLE = 0.02
 
 
@@ -33,7 +33,7 @@ class Plane:
 
 @dataclass(frozen=True)
 class Oriented:
-    """The oriented cell (normal along z, period `period`), its planes from below, and how they group into layers."""
+    """The oriented cell (normal along z, period in Å), its atomic planes from below, and their grouping into layers."""
 
     atoms: Atoms
     period: float
@@ -44,7 +44,7 @@ class Oriented:
 
 
 def orient(crystal: Atoms, miller: tuple[int, int, int], state: State) -> Oriented:
-    """The cell with two short vectors in the plane and one out of it, in the primitive lattice of the crystal."""
+    """Return the oriented cell of the primitive lattice: two short vectors in the plane and one out of it."""
     cell = primitive(crystal)
     normal = np.linalg.inv(crystal.cell[:]) @ np.array(miller, float)
     rational = cell.cell[:] @ normal
@@ -74,7 +74,7 @@ def orient(crystal: Atoms, miller: tuple[int, int, int], state: State) -> Orient
 
 
 def _whole(rational: np.ndarray) -> np.ndarray:
-    """The smallest integers with the ratios of a vector."""
+    """The smallest integers with the same ratios as the components of a vector."""
     for factor in range(1, 49):
         scaled = rational * factor
         if np.allclose(scaled, np.round(scaled), atol=1e-4):
@@ -104,7 +104,7 @@ def _basis(indices: np.ndarray, cell: np.ndarray) -> tuple[np.ndarray, np.ndarra
 
 
 def reduced(pair: np.ndarray) -> np.ndarray:
-    """The two shortest vectors of a plane lattice (Gauss)."""
+    """Return the two shortest vectors of a two-dimensional lattice (Gauss reduction)."""
     a, b = pair
     while True:
         if np.linalg.norm(b) < np.linalg.norm(a) - 1e-9:
@@ -116,19 +116,19 @@ def reduced(pair: np.ndarray) -> np.ndarray:
 
 
 def _handed(pair: np.ndarray) -> np.ndarray:
-    """60° becomes 120°, so that hexagonal cells look alike."""
+    """Replace an angle of 60° by 120°, so that hexagonal cells look alike."""
     a, b = pair
     return np.array([a, b - a]) if abs(2 * (a @ b) - a @ a) < 1e-3 else pair
 
 
 def _frame(first: np.ndarray, normal: np.ndarray) -> np.ndarray:
-    """The rotation that brings `first` to x and `normal` to z."""
+    """The rotation matrix that turns `first` to x and `normal` to z."""
     x = first / np.linalg.norm(first)
     return np.array([x, np.cross(normal, x), normal])
 
 
 def _charges(atoms: Atoms) -> dict[str, float]:
-    """Oxidation states by element (pymatgen's guess); zeros for elements, and where there is no guess."""
+    """Oxidation states by element, guessed by pymatgen; zeros for a crystal of one element, or without a guess."""
     from pymatgen.core import Composition
 
     symbols = sorted(set(atoms.get_chemical_symbols()))
@@ -162,7 +162,10 @@ def _planes(atoms: Atoms, period: float) -> list[Plane]:
 
 
 def _layers(found: list[Plane], period: float, area: float) -> tuple[list[int], bool]:
-    """Where layers begin, for the cut with the smallest dipole and then the widest gap; whether all cuts are polar."""
+    """Lowest planes of the layers for the best cut, and whether all cuts are polar.
+
+    The best cut has the smallest dipole, then the most layers, then the widest gap.
+    """
     total: dict[str, int] = {}
     for plane in found:
         for symbol, count in plane.counts.items():
@@ -204,7 +207,7 @@ def _stoichiometric(counts: dict[str, int], total: dict[str, int]) -> bool:
 
 
 def _groupings(found: list[Plane], offset: int, total: dict[str, int], period: float) -> list[tuple[list[int], float]]:
-    """Layers from a cut below plane `offset`, thin ones and thicker ones: (starts, largest dipole, e Å)."""
+    """Possible layers for a cut below plane `offset`, the thinnest first: (lowest planes, largest dipole in e Å)."""
     order = _rotated(list(range(len(found))), offset)
     pieces: list[list[int]] = [[]]
     for index in order:

@@ -1,4 +1,4 @@
-"""Slabs: how many layers, which termination, the surface cell, the vacuum, and which atoms are held."""
+"""Slabs: number of layers, termination, surface cell, vacuum, and fixed atoms."""
 
 from itertools import product
 
@@ -42,7 +42,7 @@ def _text(miller: tuple[int, ...]) -> str:
 
 
 def three_indices(miller: tuple[int, ...]) -> tuple[int, int, int]:
-    """(h k i l) of a hexagonal crystal as (h k l)."""
+    """Convert (h k i l) of a hexagonal crystal to (h k l)."""
     return (miller[0], miller[1], miller[3]) if len(miller) == 4 else (miller[0], miller[1], miller[2])
 
 
@@ -51,7 +51,7 @@ def _layer_height(oriented: Oriented) -> float:
 
 
 def _extent(step: Slab, oriented: Oriented, state: State) -> tuple[int, int]:
-    """The lowest plane (counted on through the periods) and the number of planes of the slab."""
+    """The lowest plane (numbered across periods) and the number of planes of the slab."""
     number, starts = len(oriented.planes), oriented.starts
     crystal_size = 0 if state.crystal is None else len(state.crystal)
     height = _layer_height(oriented)
@@ -74,7 +74,7 @@ def _extent(step: Slab, oriented: Oriented, state: State) -> tuple[int, int]:
 
 
 def _span(oriented: Oriented, layers: int) -> tuple[int, int]:
-    """Planes of so many layers from the chosen cut."""
+    """The lowest plane and the number of planes of `layers` layers above the chosen cut."""
     starts, number = oriented.starts, len(oriented.planes)
     periods, rest = divmod(layers, len(starts))
     lowest = starts[0]
@@ -94,7 +94,7 @@ def _thickness(oriented: Oriented, lowest: int, count: int) -> float:
 
 
 def _terminated(step: Slab, oriented: Oriented, lowest: int, count: int, state: State) -> tuple[int, int]:
-    """Move the cut until the highest plane has the elements asked for, or take planes off."""
+    """Move the cut until the highest plane has the requested elements, or remove planes from the top."""
     from pymatgen.core import Composition
 
     number = len(oriented.planes)
@@ -122,7 +122,7 @@ def _terminated(step: Slab, oriented: Oriented, lowest: int, count: int, state: 
 
 
 def stack(oriented: Oriented, lowest: int, count: int) -> Atoms:
-    """The planes as one slab; the third cell vector still that of the oriented cell."""
+    """Return the planes as one slab. Its third cell vector is still that of the oriented cell."""
     number = len(oriented.planes)
     symbols: list[str] = []
     positions: list[np.ndarray] = []
@@ -142,7 +142,7 @@ def stack(oriented: Oriented, lowest: int, count: int) -> Atoms:
 
 
 def add_vacuum(atoms: Atoms, vacuum: float) -> Atoms:
-    """The third vector along the normal, as long as the slab and the vacuum; the slab in the middle."""
+    """Set the third cell vector to the height of slab and vacuum along the normal, and centre the slab; in place."""
     heights = atoms.positions[:, 2]
     low, high = heights.min(), heights.max()
     atoms.set_cell([atoms.cell[0], atoms.cell[1], [0, 0, high - low + vacuum]])
@@ -156,7 +156,7 @@ def add_vacuum(atoms: Atoms, vacuum: float) -> Atoms:
 
 
 def _orthogonal(atoms: Atoms, state: State) -> Atoms:
-    """The smallest rectangular cell in the plane."""
+    """The slab with the smallest rectangular surface cell."""
     vectors = atoms.cell[:2, :2]
     choices = [np.array(n) for n in product(range(-6, 7), repeat=2) if any(n)]
     best = None
@@ -175,7 +175,7 @@ def _orthogonal(atoms: Atoms, state: State) -> Atoms:
 
 
 def surface_cell(atoms: Atoms, matrix: np.ndarray) -> Atoms:
-    """The slab in a larger cell with the in-plane vectors matrix · (a, b), its first vector along x."""
+    """Return the slab in a larger cell with in-plane vectors matrix · (a, b), the first one along x."""
     size = abs(round(np.linalg.det(matrix)))
     full = np.eye(3)
     full[:2, :2] = matrix
@@ -209,7 +209,7 @@ def _repeated(atoms: Atoms, step: Slab, state: State) -> Atoms:
 
 
 def tag_layers(atoms: Atoms) -> Atoms:
-    """Tags 1, 2, … from the highest layer down."""
+    """Set tags 1, 2, … of the atoms, from the highest layer down; in place."""
     groups = planes(atoms.positions[:, 2])
     tags = np.zeros(len(atoms), int)
     for number, group in enumerate(reversed(groups), 1):
@@ -219,7 +219,7 @@ def tag_layers(atoms: Atoms) -> Atoms:
 
 
 def vacuum(step: Vacuum, state: State) -> None:
-    """Another width of the vacuum."""
+    """Change the width of the vacuum."""
     if state.slab is None:
         raise state.error("vacuum_of_what")
     constraints = state.atoms.constraints
@@ -230,7 +230,7 @@ def vacuum(step: Vacuum, state: State) -> None:
 
 
 def fix(step: Fix, state: State) -> None:
-    """Hold atoms with ASE's `FixAtoms`."""
+    """Fix atoms with ASE's `FixAtoms`."""
     atoms = state.atoms
     mobile = state.adsorbed | (atoms.arrays["part"] > 0 if "part" in atoms.arrays else False)
     slab_atoms = np.nonzero(~mobile)[0]
@@ -257,6 +257,6 @@ def fix(step: Fix, state: State) -> None:
 
 
 def _physical_layers(atoms: Atoms, slab_atoms: np.ndarray) -> list[np.ndarray]:
-    """Atoms of each layer that the slab was made of, lowest first."""
+    """Atoms of each layer of which the slab was built, lowest first."""
     number = atoms.arrays["layer"][slab_atoms] if "layer" in atoms.arrays else np.zeros(len(slab_atoms))
     return [slab_atoms[number == k] for k in np.unique(number)]

@@ -1,8 +1,8 @@
-"""Molecules packed without overlaps, as rigid bodies: in a box, or as a layer on a surface.
+"""Rigid molecules packed without overlaps, in a box or as a layer on a surface.
 
-The molecules start on a lattice with random orientations. The sum over pairs of atoms of different molecules of
-max(0, d0 - d)², with d0 the least distance allowed, is then brought to zero by moving and turning the molecules down
-its gradient (the idea of Packmol, Martínez et al., J. Comput. Chem. 30, 2157, 2009).
+The molecules start on a lattice with random orientations. Then they are moved and rotated along the negative gradient
+of the sum of max(0, d0 - d)² over pairs of atoms of different molecules, where d0 is the smallest allowed distance,
+until the sum is zero (the idea of Packmol, Martínez et al., J. Comput. Chem. 30, 2157, 2009).
 """
 
 import numpy as np
@@ -16,7 +16,8 @@ from gnnpot.builder.state import State
 from gnnpot.builder.steps import molecule
 from gnnpot.builder.steps.slab import add_vacuum
 
-#: g/cm³ of liquids at room temperature (CRC Handbook of Chemistry and Physics)
+#: densities of liquids at room temperature, of NH3, N2, O2 and CH4 near their boiling points, g/cm³ (CRC Handbook of
+#: Chemistry and Physics)
 DENSITIES = {
     "H2O": 0.997, "CH3OH": 0.791, "C2H5OH": 0.789, "CH3CN": 0.786, "C6H6": 0.877, "toluene": 0.867, "CH3COCH3": 0.784,
     "DMSO": 1.1, "THF": 0.889, "DMF": 0.944, "CHCl3": 1.489, "CCl4": 1.594, "NH3": 0.682, "CH3COOH": 1.049,
@@ -29,15 +30,15 @@ DENSITIES = {
 }  # fmt: skip
 #: amu/Å³ in g/cm³
 AMU = 1.66053907
-#: part of the sum of van der Waals radii that two atoms keep; with hydrogen less, for hydrogen bonds
+#: smallest distance of two atoms as a fraction of the sum of van der Waals radii; less for hydrogen, for hydrogen bonds
 CONTACT, CONTACT_H = 0.72, 0.62
 ABOVE_SURFACE = 2.3
-#: Å: least width of the cell of a layer of liquid
+#: smallest width of the surface cell for a layer of liquid, Å
 LAYER_WIDTH = 9.0
 
 
 def solvent(step: Solvent, state: State) -> None:
-    """A box of molecules, or a layer on the slab."""
+    """Create a box of molecules, or add a layer of molecules to the slab."""
     density = step.density or _density(step, state)
     kinds = [molecule.make(amount.name, state) for amount in step.molecules]
     on_surface = bool(len(state.atoms))
@@ -76,7 +77,7 @@ def _density(step: Solvent, state: State) -> float:
 
 
 def _box(step: Solvent, kinds: list[Atoms], density: float, state: State) -> tuple[float, np.ndarray, list[int]]:
-    """(0, cell, numbers of molecules) of a box."""
+    """(lowest height, which is 0; cell; numbers of molecules) of a box."""
     amounts = step.molecules
     if step.box is None:
         numbers = [amount.number or (64 if len(amounts) == 1 else None) for amount in amounts]
@@ -93,7 +94,7 @@ def _box(step: Solvent, kinds: list[Atoms], density: float, state: State) -> tup
 
 
 def _fill(amounts: list[Amount], kinds: list[Atoms], volume: float, density: float, state: State) -> list[int]:
-    """Numbers of molecules of a volume: those given, and as many of the others as the density asks for."""
+    """Numbers of molecules in a volume: the given numbers, and for other molecules, those that the density requires."""
     state.check_size(volume * density / AMU / max(k.get_masses().sum() for k in kinds))
     given = sum((a.number or 0) * k.get_masses().sum() for a, k in zip(amounts, kinds, strict=True))
     open_ones = [i for i, a in enumerate(amounts) if a.number is None]
@@ -107,7 +108,7 @@ def _fill(amounts: list[Amount], kinds: list[Atoms], volume: float, density: flo
 
 
 def _layer(step: Solvent, kinds: list[Atoms], density: float, state: State) -> tuple[float, np.ndarray, list[int]]:
-    """(lowest height, cell, numbers) of a layer on the slab."""
+    """(lowest height, cell, numbers of molecules) of a layer on the slab."""
     atoms = state.atoms
     area = float(np.linalg.norm(np.cross(atoms.cell[0], atoms.cell[1])))
     thickness = step.thickness
@@ -133,7 +134,7 @@ def _packed(
     seed: int,
     state: State,
 ) -> Atoms:
-    """The molecules without overlaps; raises where they do not fit."""
+    """The molecules, packed without overlaps; an error if they do not fit."""
     rng = np.random.default_rng(seed)
     bodies = [kinds[i] for i in rng.permutation(np.repeat(np.arange(len(kinds)), numbers))]
     open_top = obstacle is not None
@@ -151,7 +152,7 @@ def _packed(
 
 
 def _lattice(number: int, cell: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """So many points spread evenly over a cell."""
+    """`number` points that are spread evenly over a cell."""
     lengths = np.linalg.norm(cell, axis=1)
     edge = (np.prod(lengths) / number) ** (1 / 3)
     counts = np.maximum(1, np.round(lengths / edge)).astype(int)
@@ -163,7 +164,7 @@ def _lattice(number: int, cell: np.ndarray, rng: np.random.Generator) -> np.ndar
 
 
 class _Packing:
-    """Rigid molecules that push each other apart."""
+    """Rigid molecules that repel each other."""
 
     def __init__(
         self,
@@ -194,11 +195,11 @@ class _Packing:
         self.sizes = np.bincount(self.body)
 
     def positions(self) -> np.ndarray:
-        """Atoms of all molecules."""
+        """Return the positions of the atoms of all molecules."""
         return self.turns[self.body].apply(self.rest) + self.centres[self.body]
 
     def relax(self, steps: int) -> bool:
-        """Whether nothing overlaps after at most so many steps."""
+        """Move the molecules in at most `steps` steps until nothing overlaps; return whether this was reached."""
         number = len(self.numbers)
         for step in range(steps):
             positions = self.positions()
@@ -219,7 +220,7 @@ class _Packing:
         return False
 
     def _push(self, positions: np.ndarray) -> np.ndarray:
-        """The way that each atom of a molecule has to go to be free of the others, and of the walls of a layer."""
+        """Displacement of each atom that removes its overlaps with other molecules and with the walls of a layer."""
         everything = np.concatenate([positions, self.obstacle])
         first, second, vectors = primitive_neighbor_list(
             "ijD", self.pbc, self.cell, everything, float(2 * self.limits.max()), self_interaction=False

@@ -1,4 +1,4 @@
-"""A particle on a support: on which facet, how far away, and how wide the support is."""
+"""A particle on a support: its facet, its distance, and the width of the support."""
 
 from itertools import product
 
@@ -13,16 +13,17 @@ from gnnpot.builder.steps.crystal import is_metal
 from gnnpot.builder.steps.particle import make
 from gnnpot.builder.steps.slab import add_vacuum, surface_cell, tag_layers
 
-#: shortest distance of a particle to metal and to other atoms of a support, as a part of the sum of covalent radii
+#: smallest distance of a particle to metal atoms and to other atoms of a support, as a fraction of the sum of covalent
+#: radii
 BOND_METAL, BOND_OTHER = 0.85, 1.0
 
 
-#: Å between images of a particle on a support
+#: smallest distance between periodic images of a particle on a support, Å
 IMAGES = 6.0
 
 
 def place(step: Place, state: State) -> None:
-    """A particle on the slab, on one of its facets, with room to its images."""
+    """Put a particle on the slab with one of its facets; the slab is enlarged until periodic images are apart."""
     if not state.is_surface:
         raise state.error("place_on_what")
     particle = make(step.particle, state)
@@ -55,7 +56,7 @@ def place(step: Place, state: State) -> None:
 
 
 def _on_facet(particle: Atoms, facet: tuple[int, ...] | None, state: State) -> Atoms:
-    """Turned so that the facet (its largest one, if none is named) looks down."""
+    """The particle, rotated so that a facet (by default its largest one) points down."""
     if len(particle) < 4 or np.linalg.matrix_rank(particle.positions - particle.positions[0], tol=0.1) < 3:
         return particle
     if facet is not None:
@@ -84,7 +85,7 @@ def _largest_facet(positions: np.ndarray) -> np.ndarray:
 
 
 def _wide_enough(particle: Atoms, step: Place, state: State) -> Atoms:
-    """The support, repeated until images of the particle are apart where the sentence does not say how large it is."""
+    """The support, repeated until periodic images of the particle are apart, unless the sentence gives its size."""
     support = state.atoms.copy()
     width = float(np.ptp(particle.positions[:, :2], axis=0).max())
     if state.surface.repeated or step.keep_cell:
@@ -106,13 +107,16 @@ def _wide_enough(particle: Atoms, step: Place, state: State) -> Atoms:
 
 
 def _width(atoms: Atoms) -> float:
-    """The smaller of the two distances between opposite sides of the cell's base."""
+    """The smaller of the two distances between opposite sides of the surface cell."""
     area = abs(np.cross(atoms.cell[0], atoms.cell[1])[2])
     return float(area / max(np.linalg.norm(atoms.cell[0]), np.linalg.norm(atoms.cell[1])))
 
 
 def _square_matrix(unit: Atoms, width: float) -> np.ndarray:
-    """n × m of the cell, or of its rectangular form, with both heights at least `width`, with the smaller area."""
+    """Matrix of the smallest n × m supercell with both heights at least `width`.
+
+    The supercell repeats the cell itself, or a rectangular or square form of it.
+    """
     best = None
     for base in (np.eye(2, dtype=int), np.array([[1, 0], [1, 2]]), np.array([[1, 1], [-1, 1]])):
         vectors = base @ unit.cell[:2, :2]
@@ -136,7 +140,7 @@ def _closest(particle: Atoms, support: Atoms) -> float:
 
 
 def _lift(particle: Atoms, support: Atoms, distance: float | None) -> float:
-    """How far the particle, touching the highest atom's plane, is raised, so that no pair is closer than it may be."""
+    """Height by which the particle is raised from the plane of the highest atom, so that no two atoms are too close."""
     if distance is None:
         metal = np.array([is_metal(s) for s in support.get_chemical_symbols()])
         factor = np.where(metal, BOND_METAL, BOND_OTHER)

@@ -1,7 +1,7 @@
 """From text to a recipe without a language model: a grammar of Japanese and English, deterministic and offline.
 
-Words and patterns stand here, the names of substances in the library; structures are not made here.
-`read(text)` returns a `Reading`: the recipe, or what was not understood and where.
+The words and patterns of the grammar are defined here, the names of substances in the library. `read(text)` returns a
+`Reading`: the recipe, or the parts of the text that were not understood.
 """
 
 from gnnpot.builder.text.read import Reading, Span, read

@@ -1,6 +1,7 @@
 """Attributes: vacuum, layers, fixed atoms, sizes, lattice constants, strain, sites, coverages, sizes of particles.
 
-Each rule takes a number with the words that say what it is. Which step a value belongs to is decided in roles.py.
+Each rule takes a number together with the words that say what it means. The values are assigned to steps later, in
+`compose` and `changes`.
 """
 
 import re
@@ -14,12 +15,12 @@ from gnnpot.builder.text.strain import read_strain
 
 __all__ = ["read_attributes"]
 
-#: Å: thickness of one molecular layer of a liquid
+#: thickness of one molecular layer of a liquid, Å
 WATER_LAYER = 3.1
 
 
 def read_attributes(reader: SentenceReader) -> None:
-    """Apply all rules."""
+    """Apply all rules for attributes to a sentence."""
     for rule in (
         _bad_numbers, _seed, _interface, _vacuum, _liquid, _fixed, _lattice, read_strain, _thickness, _coverage,
         _sites, _pose,
@@ -29,7 +30,7 @@ def read_attributes(reader: SentenceReader) -> None:
 
 
 def _bad_numbers(reader: SentenceReader) -> None:
-    """Negative quantities and brackets that are no lattice plane."""
+    """Refuse negative or zero quantities, and brackets that are not a lattice plane."""
     for index in reader.left("BADMILLER"):
         raise error("bad_miller", reader.language, text=reader.token(index).text)
     for token in reader.items:
@@ -48,7 +49,7 @@ def _bad_numbers(reader: SentenceReader) -> None:
 
 
 def _length(reader: SentenceReader, index: int) -> float:
-    """A length in Å; a number without a unit is one in Å, with a note."""
+    """A length in Å. A number without a unit is read as a length in Å, with a note."""
     token = reader.token(index)
     if token.kind == "NUM":
         text = say("unit_angstrom", reader.language, word=token.text)
@@ -59,7 +60,7 @@ def _length(reader: SentenceReader, index: int) -> float:
 
 
 def _each(reader: SentenceReader, *patterns: str) -> Any:
-    """Matches of the patterns, in their order, each taken."""
+    """Yield the matches of the patterns in order, and take the tokens of each."""
     for pattern in patterns:
         for match in reader.find(pattern):
             yield match
@@ -83,7 +84,7 @@ def _interface(reader: SentenceReader) -> None:
 
 
 def _liquid(reader: SentenceReader) -> None:
-    """Thickness of a layer of liquid."""
+    """Read the thickness of a layer of liquid."""
     liquid = "WATERFILM|LIQUIDW"
     patterns = (
         f"x:LEN OF? THICK _ y:{liquid}", f"THICK _ x:LEN _ y:{liquid}", f"x:LEN OF y:{liquid}", f"x:LEN y:{liquid}",
@@ -97,7 +98,7 @@ def _liquid(reader: SentenceReader) -> None:
             reader.set("liquid_thickness", WATER_LAYER * _whole(reader, match["x"]))
             reader.take(match["x"])
     for match in reader.find("y:MOL MOLW? WO? x:LAYERS"):
-        # 水3層; of what is no liquid the layers are those of the slab
+        # 水3層; if the molecule is not a liquid, the layers are those of the slab
         if reader.value(match["y"]) in DENSITIES and reader.has("MILLER", "SLAB"):
             reader.set("liquid_thickness", WATER_LAYER * _whole(reader, match["x"]))
             reader.take(match["x"])
@@ -113,7 +114,7 @@ def _vacuum(reader: SentenceReader) -> None:
     for match in _each(
         reader, "x:LEN _ VAC _ BOTH", "VAC _ x:LEN _ BOTH", "BOTH _ x:LEN _ VAC", "BOTH _ VAC _ x:LEN", "x:LEN _ BOTH"
     ):
-        # as much on each side; of a molecule or particle it is the room around it
+        # the same width on each side; for a molecule or particle, it is the vacuum around it
         if reader.has("MILLER", "SLAB"):
             reader.set("vacuum", 2 * _length(reader, match["x"]), "vacuum")
         else:
@@ -129,7 +130,7 @@ def _vacuum(reader: SentenceReader) -> None:
 
 
 def _fixed(reader: SentenceReader) -> None:
-    """Which layers are held: `bottom two layers fixed`, `下2層を固定`, `fix the lower half`."""
+    """Read which layers are fixed: `bottom two layers fixed`, `下2層を固定`, `fix the lower half`."""
     position = "p:BOTTOM|TOPPOS|MIDDLE|OUTERMOST|TOPSITE"
     noun = "SUPPORT|SUPPORTED|SLAB|EQ|OF|COMMA"
     patterns = (
@@ -202,9 +203,9 @@ def _coverage(reader: SentenceReader) -> None:
 
 
 def _sites(reader: SentenceReader) -> None:
-    """fcc and hcp are sites where a word for a site follows; bridge, hollow, top always are."""
+    """Read adsorption sites. fcc and hcp are sites if a word for a site follows; bridge and hollow always are."""
     for match in reader.find("b:BRIDGE m:MAT ATOMW? VACANCY"):
-        # the bridging atom is missing; it is no site
+        # a vacancy of a bridging atom, not a bridge site
         reader.take(match["b"])
     for match in reader.find("s:STRUCTURE HOLLOW|SITEW"):
         value = reader.value(match["s"])
@@ -233,7 +234,7 @@ def _pose(reader: SentenceReader) -> None:
 
 
 def _particle(reader: SentenceReader) -> None:
-    """Diameter, number of atoms and shape of a particle."""
+    """Read diameter, number of atoms and shape of a particle."""
     if not reader.has("PARTICLE", "CORESHELL", "CORESHELLW"):
         return
     for match in _each(
@@ -301,7 +302,7 @@ def _height(reader: SentenceReader) -> None:
 
 
 def _layers(reader: SentenceReader) -> None:
-    """Layers of a slab: all that are left."""
+    """Read the layers of a slab: all layers that other rules have not taken."""
     layers = []
     if reader.has("INTERFACE") or len(reader.left("MILLER")) > 1:
         own: dict[str, int] = {}
@@ -315,7 +316,7 @@ def _layers(reader: SentenceReader) -> None:
         "EACH? x:BILAYERS OF? EACH?", "x:NUM b:BILAYERW", "x:NUM m:MAT LAYERW", "x:MONO",
     ):  # fmt: skip
         if "m" in match:
-            # `4 Cu layers`: the substance is said elsewhere too, or it is the crystal
+            # `4 Cu layers`: unless the substance is named elsewhere, too, it is the crystal and is not taken here
             own_name = str(reader.value(match["m"]))
             if not any(
                 t.kind == "MAT" and i != match["m"] and own_name in str(t.value) for i, t in enumerate(reader.items)
@@ -335,7 +336,7 @@ def _layers(reader: SentenceReader) -> None:
 
 
 def _is_elemental(reader: SentenceReader) -> bool:
-    """Whether the substance at the lattice plane is an element, whose bilayer is two layers of atoms."""
+    """Whether the substance before the lattice plane is an element; a bilayer of an element has two layers of atoms."""
     places = [i for i, token in enumerate(reader.items) if token.kind == "MILLER"]
     before = [reader.token(i - 1) for i in places if i]
     return bool(before) and all(t.kind == "MAT" and re.fullmatch(r"[A-Z][a-z]?", str(t.value)) for t in before)

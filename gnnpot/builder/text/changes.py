@@ -1,4 +1,4 @@
-"""Steps that change a structure, in their order: defects, strain, adsorbates, particles, liquids, fixed atoms."""
+"""Steps that change a structure, in order: defects, strain, adsorbates, particles, liquids, fixed atoms."""
 
 from typing import Any
 
@@ -9,13 +9,13 @@ from gnnpot.builder.text.words import Roles
 
 
 def seed_of(reader: SentenceReader) -> dict[str, int]:
-    """The seed that a sentence names, as an option of a step; nothing if it names none."""
+    """Return the seed that a sentence gives as an option of a step; an empty dictionary if it gives none."""
     seed = reader.facts.get("seed")
     return {} if seed is None else {"seed": seed}
 
 
 def rest(reader: SentenceReader, roles: Roles) -> list[dict[str, Any]]:
-    """Steps that change what is there, in the order in which they need each other."""
+    """Return the steps that change the structure, in the order in which they depend on each other."""
     facts = reader.facts
     steps = _defects(reader, roles)
     if roles.interstitial is not None:
@@ -51,7 +51,7 @@ def rest(reader: SentenceReader, roles: Roles) -> list[dict[str, Any]]:
 
 
 def _defects(reader: SentenceReader, roles: Roles) -> list[dict[str, Any]]:
-    """Vacancies and substitutions; what is next to another one comes after it."""
+    """Steps for vacancies and substitutions. A defect next to another one comes after it."""
     early: list[dict[str, Any]] = []
     late: list[dict[str, Any]] = []
     for entry in roles.vacancies:
@@ -110,7 +110,7 @@ def _adsorb(reader: SentenceReader, roles: Roles, entry: dict[str, Any]) -> dict
 
 
 def particle_step(reader: SentenceReader, roles: Roles) -> dict[str, Any]:
-    """The step that makes the particle of a sentence."""
+    """Return the step that creates the particle of a sentence."""
     facts = reader.facts
     entry = {
         k: v
@@ -128,7 +128,7 @@ def particle_step(reader: SentenceReader, roles: Roles) -> dict[str, Any]:
 
 
 def solvent_step(reader: SentenceReader, roles: Roles) -> dict[str, Any]:
-    """The step that adds the liquid of a sentence."""
+    """Return the step that adds the liquid of a sentence."""
     facts = reader.facts
     step: dict[str, Any] = {"do": "solvent", "molecules": roles.liquid, **seed_of(reader)}
     if facts.get("density") is not None:

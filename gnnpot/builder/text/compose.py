@@ -1,4 +1,4 @@
-"""From attributes and roles to the steps of a recipe."""
+"""Composes the steps of a recipe from the attributes and roles of a sentence."""
 
 import re
 from typing import Any
@@ -16,7 +16,7 @@ from gnnpot.builder.text.sizes import (
 )
 from gnnpot.builder.text.words import BY_STRUCTURE, Roles, is_element
 
-#: the plane that is taken where a surface is asked for without one, by prototype
+#: plane of a surface, by prototype, if the sentence does not give a plane
 USUAL_PLANE = {
     "fcc": (1, 1, 1), "bcc": (1, 1, 0), "hcp": (0, 0, 0, 1), "diamond": (1, 1, 1), "rutile": (1, 1, 0),
     "anatase": (1, 0, 1),
@@ -30,7 +30,7 @@ ALLOY_REPEAT = (3, 3, 3)
 
 
 def compose(reader: SentenceReader, roles: Roles) -> list[dict[str, Any]]:
-    """The steps of a new structure."""
+    """Return the steps that build a new structure."""
     if roles.nanotube is not None:
         return [_tube(reader, roles), *rest(reader, roles)]
     if roles.particle is not None and not roles.hosts:
@@ -64,7 +64,7 @@ def compose(reader: SentenceReader, roles: Roles) -> list[dict[str, Any]]:
 
 
 def _lone_length(reader: SentenceReader, steps: list[dict[str, Any]]) -> None:
-    """`Pd(100) 5L 3x3 15A`: the only length of a slab that has no word is its vacuum; a note says so."""
+    """`Pd(100) 5L 3x3 15A`: a single length without a word is the vacuum of the slab; a note says so."""
     slab = next((step for step in steps if step["do"] == "slab"), None)
     lone = reader.left("LEN")
     if slab is None or "vacuum" in slab or len(lone) != 1:
@@ -76,7 +76,7 @@ def _lone_length(reader: SentenceReader, steps: list[dict[str, Any]]) -> None:
 
 
 def _host_by_structure(reader: SentenceReader, roles: Roles) -> None:
-    """`anatase(101)`: a structure's name that stands for a substance."""
+    """`anatase(101)`: the name of a structure that stands for a substance."""
     if roles.hosts or not roles.structures or roles.alloy is not None:
         return
     for name in roles.structures:
@@ -100,7 +100,7 @@ def _file_or_identifier(reader: SentenceReader) -> dict[str, Any] | None:
 
 
 def _structure(reader: SentenceReader, roles: Roles, formula: str) -> str | None:
-    """The polymorph that a sentence names for a formula."""
+    """The polymorph that a sentence gives for a formula."""
     host = roles.hosts[0] if roles.hosts else {}
     if "polymorph" in host:
         return host["polymorph"]
@@ -132,7 +132,10 @@ def _bulk(reader: SentenceReader, roles: Roles) -> dict[str, Any]:
 
 
 def _alloy_host(reader: SentenceReader, roles: Roles, formula: str) -> str:
-    """The majority element of an alloy: a formula that is said to be one, or of metals without a crystal here."""
+    """The majority element if the formula is an alloy, the parent compound if it is a mixed compound, else the formula.
+
+    A formula of metals is an alloy if the sentence says so or the library does not have it.
+    """
     from pymatgen.core import Composition
 
     from gnnpot.builder.steps.crystal import is_metal
@@ -156,12 +159,12 @@ def _alloy_host(reader: SentenceReader, roles: Roles, formula: str) -> str:
 
 
 def majority(composition: dict[str, float]) -> str:
-    """The most frequent element."""
+    """Return the most frequent element of a composition."""
     return max(composition, key=lambda symbol: composition[symbol])
 
 
 def _mixed(counts: dict[str, float]) -> tuple[str, dict[str, float], str] | None:
-    """The parent compound of a mixed one, In0.25Ga0.75N: (formula, composition of the sublattice, its element)."""
+    """Parent compound of a mixed compound (In0.25Ga0.75N): (formula, composition of the sublattice, its element)."""
     for guest, few in counts.items():
         for host, many in counts.items():
             if guest == host or few > many + 1e-9:
@@ -176,7 +179,7 @@ def _mixed(counts: dict[str, float]) -> tuple[str, dict[str, float], str] | None
 
 
 def _cell_steps(reader: SentenceReader, roles: Roles) -> list[dict[str, Any]]:
-    """Slab or supercell, and the alloy on it."""
+    """Steps for the slab or supercell and for a random alloy."""
     facts = reader.facts
     host = roles.hosts[0] if roles.hosts else {}
     miller = host.get("miller")
@@ -329,7 +332,7 @@ def _molecule(reader: SentenceReader, roles: Roles) -> list[dict[str, Any]]:
 
 
 def _interface(reader: SentenceReader, roles: Roles) -> list[dict[str, Any]]:
-    """Film and substrate: `A on B` and `A/B` put A on B; without such a word the first is the substrate."""
+    """Film and substrate: `A on B` and `A/B` put A on B. Without such a word, the first substance is the substrate."""
     facts = reader.facts
     first, second = roles.hosts
     between = [t.kind for t in reader.items[first["index"] + 1 : second["index"]]]

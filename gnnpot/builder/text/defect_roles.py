@@ -1,4 +1,4 @@
-"""Roles of substances in sentences of defects: dopant and host, vacancy, interstitial."""
+"""Roles of substances in sentences about defects: dopant and host, vacancy, interstitial."""
 
 import re
 from typing import Any
@@ -8,7 +8,7 @@ from gnnpot.builder.text.words import AMOUNT, Roles, amount_of, formula, is_elem
 
 
 def interstitial(reader: SentenceReader, roles: Roles) -> None:
-    """Read what is put between the sites of a crystal, and where."""
+    """Read which atoms are inserted between the sites of a crystal, and where."""
     site = next((name for kind, name in (("OCTA", "octahedral"), ("TETRA", "tetrahedral")) if reader.left(kind)), None)
     for index in reader.left("SHAPE") if reader.left("INTERSTITIAL") else ():
         site = {"octahedron": "octahedral", "tetrahedron": "tetrahedral"}.get(reader.value(index), site)
@@ -44,7 +44,7 @@ def interstitial(reader: SentenceReader, roles: Roles) -> None:
 
 
 def replace(reader: SentenceReader, roles: Roles, known: set[str]) -> None:
-    """Host and dopant of each word for replacing."""
+    """Read the replaced element and the dopant for each word that means replace."""
     glue = f"{AMOUNT}|NI|IN"
     patterns = (
         f"REPLACE g:{AMOUNT}|IN* x:MAT g2:{AMOUNT}|IN* b:BY|NI g3:{AMOUNT}* y:MAT",
@@ -77,13 +77,13 @@ def replace(reader: SentenceReader, roles: Roles, known: set[str]) -> None:
             keep = [i for i in indices if reader.token(i).kind == "VACANCY"]
             substances = reader.left("MAT", "POLYMORPH", "MOL", "SHEETMAT", "STRUCTURE")
             if not known and not set(substances) - {match["x"], match["y"]}:
-                # the only other substance of the sentence is the crystal
+                # the sentence names no other substance, so the replaced element is the crystal and is not taken
                 keep.append(match["x"])
             reader.take([i for i in indices if i not in keep])
 
 
 def _reversed(reader: SentenceReader, match: dict[str, Any]) -> bool:
-    """`Al substituted for Mg`, `Al substituting Mg`: the dopant stands first."""
+    """`Al substituted for Mg`, `Al substituting Mg`: whether the dopant comes first."""
     verb = reader.word(match["v"])
     return (
         reader.word(match["b"]) == "for" and verb.startswith("substitut")
@@ -139,7 +139,7 @@ def dope(reader: SentenceReader, roles: Roles) -> None:
 
 
 def _whole_layer(reader: SentenceReader, roles: Roles) -> None:
-    """`with the topmost layer replaced by Pt`, `最表面層をPtに置換`."""
+    """`with the topmost layer replaced by Pt`, `最表面層をPtに置換`: replace all atoms of the top layer."""
     layer = "OUTERMOST|TOPPOS LAYERW?"
     for pattern in (
         f"{layer} OF? EQ? REPLACE BY|NI y:MAT",
@@ -155,7 +155,7 @@ def _whole_layer(reader: SentenceReader, roles: Roles) -> None:
 
 
 def _percent_of(reader: SentenceReader, roles: Roles) -> None:
-    """`Cu with 1 % Zn`: a fraction of another element than the crystal's own."""
+    """`Cu with 1 % Zn`: a fraction of an element that is not the crystal."""
     if reader.has("PARTICLE", "CORESHELLW", "ALLOY"):
         return
     for pattern in ("p:PCT OF? y:MAT", "y:MAT OF|WO? p:PCT"):
@@ -176,7 +176,7 @@ def _percent_of(reader: SentenceReader, roles: Roles) -> None:
 
 
 def vacancy(reader: SentenceReader, roles: Roles, known: set[str]) -> None:
-    """Read which atoms are taken out, and how many."""
+    """Read which atoms are removed, and how many."""
     amount = f"{AMOUNT}|IN|FROM"
     patterns = (
         "m:MAT ATOMW? OF? v:VACANCY", f"v:VACANCY g:{amount}|IN|NI* m:MAT SITEW", "v:VACANCY OF m:MAT", "v:VACANCY",
@@ -193,7 +193,7 @@ def vacancy(reader: SentenceReader, roles: Roles, known: set[str]) -> None:
                 continue
             only = len(reader.left("MAT", "POLYMORPH", "MOL", "SHEETMAT", "STRUCTURE")) == 1
             if name is not None and only and not known:
-                # the only substance of the sentence is the crystal
+                # the only substance of the sentence is the crystal, which is not taken
                 match["all"].remove(match["m"])
             indices = widened(reader, match["all"])
             entry = {"element": name, **amount_of(reader, indices)}
@@ -227,7 +227,7 @@ def vacancy(reader: SentenceReader, roles: Roles, known: set[str]) -> None:
                 continue
             open_one = next((v for v in duplicate if not {"number", "fraction", "per"} & set(v)), None)
             if open_one is not None:
-                # `O を1個除いて酸素空孔をつくる`: one vacancy that is named twice
+                # `O を1個除いて酸素空孔をつくる`: one vacancy that is mentioned twice
                 open_one.update(entry)
             elif not duplicate or "number" in entry:
                 roles.vacancies.append(entry)
@@ -236,7 +236,7 @@ def vacancy(reader: SentenceReader, roles: Roles, known: set[str]) -> None:
 
 
 def _all_of(reader: SentenceReader, index: int) -> bool:
-    """`remove all Li`, `Liをすべて取り除く`: a word for all of a substance, which is a filler elsewhere."""
+    """`remove all Li`, `Liをすべて取り除く`: whether all atoms are meant. Elsewhere, `all` is a filler."""
     word = re.escape(reader.token(index).text)
     english = rf"\b(?:all|every)\b(?:\s+(?:of|the))*\s+{word}"
     japanese = rf"(?:すべて|全て|全部|全)の?{word}|{word}(?:原子|イオン)?を?(?:すべて|全て|全部|完全に)"
@@ -244,7 +244,7 @@ def _all_of(reader: SentenceReader, index: int) -> bool:
 
 
 def _vacancies_per_atom(reader: SentenceReader, roles: Roles) -> None:
-    """`two O vacancies per Y`."""
+    """`two O vacancies per Y`: read a number of vacancies per dopant."""
     for pattern in (
         "n:NUM|COUNT? m:MAT ATOMW? VACANCY PER EACH? k:NUM? d:MAT ATOMW?",
         "d:MAT ATOMW? WO? k:COUNT|ATOMS? PER m:MAT ATOMW? VACANCY WO? n:COUNT?",
@@ -257,7 +257,7 @@ def _vacancies_per_atom(reader: SentenceReader, roles: Roles) -> None:
 
 
 def _vacancies_of_two(reader: SentenceReader, roles: Roles) -> None:
-    """`one Na and one Cl removed`."""
+    """`one Na and one Cl removed`: read vacancies of two elements."""
     for pattern in ("x:MAT AND y:MAT WO n:COUNT? EACH? REMOVE", "n:NUM x:MAT AND? k:NUM y:MAT REMOVE"):
         for match in reader.find(pattern):
             names = [formula(reader, match[k]) for k in ("x", "y")]
@@ -269,7 +269,7 @@ def _vacancies_of_two(reader: SentenceReader, roles: Roles) -> None:
 
 
 def _schottky(reader: SentenceReader, roles: Roles) -> None:
-    """A Schottky defect takes out one formula unit of the crystal, unless the atoms are named."""
+    """A Schottky defect removes one formula unit of the crystal, unless the sentence names the atoms."""
     words = reader.left("SCHOTTKY")
     if not words:
         return
@@ -288,7 +288,7 @@ def _schottky(reader: SentenceReader, roles: Roles) -> None:
 
 
 def _further(reader: SentenceReader, roles: Roles, last: int) -> None:
-    """`remove one Na and one Cl`: further atoms after the first."""
+    """`remove one Na and one Cl`: read further atoms after the first."""
     for match in reader.find("AND n:NUM|COUNT? m:MAT ATOMW?"):
         if match["all"][0] == last + 1 and is_element(formula(reader, match["m"])):
             roles.vacancies.append({"element": formula(reader, match["m"]), **amount_of(reader, match["all"])})

@@ -1,4 +1,4 @@
-"""Sentences that change what is there: `now replace 10 % of the Ti by V`, `真空層を20Åに`, `add CO on top`."""
+"""Sentences that change the current structure: `now replace 10 % of the Ti by V`, `真空層を20Åに`, `add CO on top`."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ from gnnpot.builder.text.changes import rest
 from gnnpot.builder.text.reader import SentenceReader
 from gnnpot.builder.text.words import Roles
 
-#: facts that replace a field of an earlier step: (fact, step, field)
+#: facts that replace a field of an earlier step: (fact, names of steps, field)
 _FIELDS = (
     ("vacuum", ("slab", "sheet", "interface", "nanotube"), "vacuum"), ("thickness", ("slab",), "thickness"),
     ("lattice", ("bulk", "sheet"), "lattice"), ("density", ("solvent",), "density"), ("diameter",
@@ -20,12 +20,12 @@ _FIELDS = (
 
 
 def elements_of(recipe: Recipe) -> set[str]:
-    """Words that a recipe's first step names (anything: the set only says that there is a structure)."""
+    """Return a non-empty set, which only says that there is a structure; it contains the name of the first step."""
     return {recipe.steps[0].do}
 
 
 def edited(reader: SentenceReader, roles: Roles, base: Recipe) -> list[dict[str, Any]]:
-    """The steps of the recipe with the sentence's changes."""
+    """Return the steps of the recipe with the changes of the sentence."""
     steps = [step.model_dump(exclude_none=True, exclude_defaults=False) for step in base.steps]
     if roles.hosts:
         raise error("edit_host", reader.language, name=roles.hosts[0]["formula"])
@@ -59,7 +59,7 @@ def edited(reader: SentenceReader, roles: Roles, base: Recipe) -> list[dict[str,
 
 
 def _sizes(reader: SentenceReader, roles: Roles, steps: list[dict[str, Any]]) -> bool:
-    """Layers and repeats of the step that has them."""
+    """Change the number of layers and repeats; return whether anything was changed."""
     changed = False
     slab = next((s for s in steps if s["do"] in ("slab", "sheet")), None)
     layers, repeat = reader.facts.get("layers"), reader.facts.get("repeat")
@@ -85,7 +85,7 @@ def _sizes(reader: SentenceReader, roles: Roles, steps: list[dict[str, Any]]) ->
 
 
 def _surface(reader: SentenceReader, steps: list[dict[str, Any]]) -> bool:
-    """`now cut the (110) surface`: a slab of a crystal, or another plane of the slab."""
+    """`now cut the (110) surface`: add a slab, or change the plane of the slab; return whether anything was changed."""
     planes = reader.left("MILLER")
     if not planes:
         return False

@@ -1,4 +1,4 @@
-"""The words of the grammar: those of lexicon.yaml and of the library, each with its kind and value.
+"""The words of the grammar, from lexicon.yaml and the library, each with its kind and value.
 
 Example::
 
@@ -16,14 +16,17 @@ import yaml
 
 from gnnpot.builder.library import library
 
-#: counters: `CO2個` is two CO
+#: Japanese counters: `CO2個` means two CO molecules
 COUNTER = ("個", "つ", "コ")
 _LATIN = re.compile(r"[A-Za-z0-9'µ]")
 
 
 @lru_cache(maxsize=1)
 def lexicon() -> dict[str, tuple[str, Any]]:
-    """Every word in lower case: (kind, value). Words of the library have kind `MAT` or `STRUCTURE`."""
+    """Return (kind, value) of every word in lower case.
+
+    Words of the library have the kind `MAT`, `MOL`, `POLYMORPH`, `STRUCTURE` or `SHEETMAT`.
+    """
     text = resources.files(__package__).joinpath("lexicon.yaml").read_text(encoding="utf-8")
     words: dict[str, tuple[str, Any]] = {}
     for kind, entry in yaml.load(text, Loader=yaml.BaseLoader).items():  # noqa: S506 - strings only
@@ -83,7 +86,7 @@ _SHEETS = {
 
 
 def longest_word(plain: str, position: int) -> tuple[str, Any, int] | None:
-    """Kind, value and length of the longest word at a place."""
+    """Return kind, value and length of the longest word at a position."""
     words = lexicon()
     lowered = plain[position : position + 40].lower()
     inside_latin = position > 0 and _LATIN.match(plain[position - 1]) and _LATIN.match(plain[position])

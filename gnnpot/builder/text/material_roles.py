@@ -17,7 +17,7 @@ _PARTICLE_RIGHT = _PARTICLE_LEFT | {"COMMA", "BY", "ATOMW"}
 
 
 def particle(reader: SentenceReader, roles: Roles) -> None:
-    """Elements of a particle: those that stand before the word, or after it."""
+    """Read the elements of a particle, which stand before or after the word for it."""
     if not reader.has("PARTICLE", "CORESHELL", "CORESHELLW"):
         return
     sides: dict[str, str] = {}
@@ -67,13 +67,13 @@ def particle(reader: SentenceReader, roles: Roles) -> None:
 
 
 def _belongs(reader: SentenceReader, right: list[int]) -> bool:
-    """Whether what follows the word says more of the particle (a composition, core and shell)."""
+    """Whether the tokens after the word describe the particle (a composition, core and shell)."""
     kinds = {reader.token(i).kind for i in right}
     return bool(kinds & {"COMPOSITION", "RATIO", "CORE", "SHELL", "CORESHELL"})
 
 
 def _elements(reader: SentenceReader, group: list[int], roles: Roles) -> dict[str, Any]:
-    """Composition, core and shell of the tokens of a particle."""
+    """Composition, core and shell from the tokens of a particle."""
     from pymatgen.core import Composition
 
     found: dict[str, Any] = {"composition": {}}
@@ -111,7 +111,7 @@ def _elements(reader: SentenceReader, group: list[int], roles: Roles) -> dict[st
 
 
 def alloy(reader: SentenceReader, roles: Roles) -> None:
-    """A random alloy: `Pt/Rh alloy`, `Ni-20%Cr`, `CuとAuの3:1合金`."""
+    """Read a random alloy: `Pt/Rh alloy`, `Ni-20%Cr`, `CuとAuの3:1合金`."""
     if roles.particle is not None:
         return
     _take_repeated_elements(reader)
@@ -160,7 +160,7 @@ def alloy(reader: SentenceReader, roles: Roles) -> None:
             if not (is_element(first) and is_element(second)):
                 continue
             share = reader.value(found["p"]) if "p" in found else 0.5
-            # `Ni-20%Cr`: the percent is that of the element after it, `Ni 80% Cr` of the one before
+            # the percentage belongs to the element after it in `Ni-20%Cr`, to the element before it in `Ni 80% Cr`
             before = "p" in found and found["p"] == found["x"] + 1 and not pattern.startswith("x:MAT SLASH")
             roles.alloy = {first: share, second: 1 - share} if before else {first: 1 - share, second: share}
             reader.take(found["all"])
@@ -172,7 +172,7 @@ def alloy(reader: SentenceReader, roles: Roles) -> None:
 
 
 def _solid_solution(reader: SentenceReader) -> None:
-    """`solid solution of NaCl and KCl`: two compounds that differ in one element become one of a mixed sublattice."""
+    """`solid solution of NaCl and KCl`: combine two compounds that differ in one element to one mixed compound."""
     from pymatgen.core import Composition
 
     for match in reader.find("x:MAT AND|SLASH|OF? y:MAT"):
@@ -202,7 +202,7 @@ def _solid_solution(reader: SentenceReader) -> None:
 
 
 def _take_repeated_elements(reader: SentenceReader) -> None:
-    """`In0.25Ga0.75As, In and Ga at random` names elements of the formula again."""
+    """`In0.25Ga0.75As, In and Ga at random`: take elements of the formula that are named again."""
     mixed = [i for i in reader.left("MAT") if "." in formula(reader, i)]
     if len(mixed) == 1:
         names = re.findall(r"[A-Z][a-z]?", formula(reader, mixed[0]))
@@ -210,7 +210,7 @@ def _take_repeated_elements(reader: SentenceReader) -> None:
 
 
 def liquid(reader: SentenceReader, roles: Roles) -> None:
-    """Molecules of a liquid: a box, or a layer on a surface."""
+    """Read the molecules of a liquid, in a box or as a layer on a surface."""
     if _one_molecule(reader):
         return
     words = reader.left("WATERFILM", "LIQUIDW", "BOX", "DISSOLVE", "FILL")
@@ -255,7 +255,7 @@ def liquid(reader: SentenceReader, roles: Roles) -> None:
 
 
 def _one_molecule(reader: SentenceReader) -> bool:
-    """`benzene molecule in a 15 Å box`: one molecule, where a liquid is not asked for by a word or a number."""
+    """`benzene molecule in a 15 Å box`: whether one molecule is meant; no word or number asks for a liquid."""
     words = {reader.word(i) for i in reader.left("MOLW")}
     many = reader.left("WATERFILM", "LIQUIDW", "DISSOLVE", "FILL", "MOLECULES", "COUNT", "NUM", "MILLER", "SLAB")
     one = words & {"molecule", "孤立分子", "単分子"}

@@ -1,4 +1,4 @@
-"""Text as the grammar reads it: full-width forms, signs and dashes unified, with positions in the user's text.
+"""Normal form of a text for the grammar: full-width characters, signs and dashes are unified.
 
 Example::
 
@@ -22,7 +22,7 @@ _VOICED = {"ﾞ", "ﾟ", "\u3099", "\u309a"}
 
 @dataclass
 class Normal:
-    """A text in its plain form, and for each plain character where it stands in the original."""
+    """A text in plain form, and the position of each plain character in the original."""
 
     original: str
     plain: str = ""
@@ -36,7 +36,7 @@ class Normal:
                 end += 1
             piece = self.original[index:end]
             if piece in _OVERBARS and self.plain and self.plain[-1].isdigit():
-                # an overbar stands on the digit before it: -1
+                # an overbar is on the digit before it, and means a minus sign
                 self.plain = self.plain[:-1] + "-" + self.plain[-1]
                 self.origin.append(index)
             else:
@@ -47,7 +47,7 @@ class Normal:
             index = end
 
     def span(self, start: int, end: int) -> tuple[int, int]:
-        """The part of the original that characters `start` to `end` of the plain form come from."""
+        """Return the range of the original from which characters `start` to `end` of the plain form come."""
         if start >= len(self.origin):
             return len(self.original), len(self.original)
         last = self.origin[end - 1] if end > start else self.origin[start]

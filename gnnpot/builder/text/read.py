@@ -1,4 +1,4 @@
-"""Reading a sentence: tokens, attributes, roles, steps, and what was not understood.
+"""Reads a sentence: tokens, attributes, roles, steps, and the parts that were not understood.
 
 Example::
 
@@ -26,7 +26,7 @@ from gnnpot.builder.text.tokens import tokenize
 from gnnpot.errors import BuilderError
 
 MAX_LENGTH = 1000
-#: tokens that may be left over: small words, and words whose meaning the others carry
+#: kinds of tokens that may be left over: function words, and words whose meaning other tokens carry
 HARMLESS = {
     "OF", "WO", "NI", "BY", "IN", "FROM", "AND", "COMMA", "EQ", "DOT", "SLASH", "BULKW", "SLAB", "ATOMW", "MOLW",
     "SUPERCELL",
@@ -41,17 +41,17 @@ HARMLESS = {
 
 @dataclass(frozen=True)
 class Span:
-    """A part of the text (first and last+1 character) that was not understood, with the nearest known word."""
+    """A part of the text that was not understood."""
 
-    start: int
-    end: int
+    start: int  #: position of the first character
+    end: int  #: position after the last character
     text: str
-    suggestion: str | None = None
+    suggestion: str | None = None  #: the most similar known word
 
 
 @dataclass(frozen=True)
 class Reading:
-    """A recipe or an error, the parts that were not understood, and notes on what was read differently."""
+    """A recipe or an error, the parts that were not understood, and notes on corrections and assumptions."""
 
     language: str
     recipe: Recipe | None = None
@@ -61,7 +61,7 @@ class Reading:
 
 
 def language_of(text: str) -> str:
-    """`ja` where the text has Japanese letters, else `en`."""
+    """Return `ja` if the text has Japanese characters, otherwise `en`."""
     return "ja" if re.search(r"[\u3040-\u30ff\u4e00-\u9fff\uff66-\uff9f]", text) else "en"
 
 
@@ -69,12 +69,12 @@ def read(text: str, language: str | None = None, base: Recipe | None = None) -> 
     """Read a sentence.
 
     Args:
-        text: what to build, in English or Japanese; with `base`, what to change.
-        language: of the messages; `None`: that of the text.
-        base: the recipe that the sentence edits.
+        text: A sentence in English or Japanese that says what to build or, with `base`, what to change.
+        language: Language of messages, `en` or `ja`; `None`: the language of the text.
+        base: Recipe that the sentence changes.
 
     Returns:
-        The recipe, or why there is none (`problem`) and which parts of the text were not understood (`spans`).
+        The recipe, or the reason why there is none (`problem`) and the parts that were not understood (`spans`).
     """
     language = language or language_of(text)
     if not text.strip():
@@ -123,7 +123,7 @@ def _steps(reader: SentenceReader, base: Recipe | None) -> list[Any]:
 
 
 def _refuse_unused(reader: SentenceReader, kinds: set[str]) -> None:
-    """Refuse values that no step of the recipe has a place for."""
+    """Raise an error for values that no step of the recipe uses."""
     facts = reader.facts
     unused = sorted(set(facts.values) - facts.used - {"seed"})
     if facts.placed and not kinds & {"adsorb", "place"}:
@@ -134,7 +134,7 @@ def _refuse_unused(reader: SentenceReader, kinds: set[str]) -> None:
 
 
 def _is_said(reader: SentenceReader, index: int) -> bool:
-    """Whether an unknown word says something: one or two hiragana after a kanji are the ending of a word."""
+    """Whether an unknown token has a meaning: one or two hiragana after a kanji are only the ending of a word."""
     token = reader.token(index)
     if token.kind != "UNKNOWN":
         return True
@@ -145,7 +145,7 @@ def _is_said(reader: SentenceReader, index: int) -> bool:
         first -= 1
     while last in covered:
         last += 1
-    # 積んだ: kana that follow a kanji, not those after a particle
+    # 積んだ: kana after a kanji, not kana after a particle
     run = re.fullmatch(r"[\u3041-\u309f]{1,2}", plain[first:last])
     kanji = re.match(r"[\u4e00-\u9fff]", plain[first - 1 : first])
     ending = run and kanji and not set(run.group(0)) & {"ず", "ぬ"}

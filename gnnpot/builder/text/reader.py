@@ -1,7 +1,7 @@
-"""Tokens that are taken one after another by the rules of the grammar, and what the rules found.
+"""The tokens of a sentence, which the rules of the grammar take, and the facts that the rules find.
 
-A rule is a pattern of token kinds: `"VAC _ x:LEN|NUM"` takes a word for vacuum and the length after it, with any of the
-small words (`_`) between them. What a rule takes is no longer there for the next one.
+A rule is a pattern of token kinds: `"VAC _ x:LEN|NUM"` takes a word for vacuum and the length after it, with any number
+of function words (`_`) between them. Tokens that a rule has taken are not seen by later rules.
 """
 
 import re
@@ -14,23 +14,23 @@ from gnnpot.builder.messages import error
 from gnnpot.builder.state import Message
 from gnnpot.builder.text.tokens import Token, Tokens
 
-#: small words that may stand between the parts of a pattern
+#: kinds of function words that may stand between the parts of a pattern
 GLUE = "OF|WO|NI|BY|IN|FROM|EQ|APPROX|ATLEAST|ATMOST"
 
 
 @dataclass
 class Facts:
-    """What the attributes of a sentence say, before it is known to which step they belong."""
+    """Values of the attributes of a sentence, before they are assigned to steps."""
 
     values: dict[str, Any] = field(default_factory=dict)
     #: values that belong to the nearest adsorbate: (kind, value, index of the token)
     placed: list[tuple[str, Any, int]] = field(default_factory=list)
     fixes: list[dict[str, Any]] = field(default_factory=list)
-    #: names that a step has asked for
+    #: names of values that have been requested for a step
     used: set[str] = field(default_factory=set)
 
     def get(self, name: str, default: Any = None) -> Any:
-        """A value, or the default."""
+        """Return a value or the default, and mark the value as used."""
         self.used.add(name)
         return self.values.get(name, default)
 
@@ -54,7 +54,7 @@ def _compiled(pattern: str) -> re.Pattern[str]:
 
 
 def _with_planes(items: list[Token]) -> list[Token]:
-    """`Cu 111`, `rutile 110`: the digits after a substance are a lattice plane, where the sentence has no other."""
+    """`Cu 111`, `rutile 110`: digits after a substance are a lattice plane if the sentence has no other."""
     if any(t.kind == "MILLER" for t in items):
         return items
     for place, (before, token) in enumerate(zip(items, items[1:], strict=False), 1):
@@ -66,7 +66,7 @@ def _with_planes(items: list[Token]) -> list[Token]:
 
 
 def _with_particles(items: list[Token]) -> list[Token]:
-    """`truncated octahedral Pd of 200 atoms`, `Pt55 icosahedron`: a shape is that of a particle."""
+    """`truncated octahedral Pd of 200 atoms`, `Pt55 icosahedron`: a shape without a word for a particle implies one."""
     kinds = {t.kind for t in items}
     if kinds & {"PARTICLE", "CORESHELL", "CORESHELLW", "INTERSTITIAL", "OCTA", "TETRA", "SITEW", "MILLER"}:
         return items
@@ -79,7 +79,7 @@ def _with_particles(items: list[Token]) -> list[Token]:
 
 
 class SentenceReader:
-    """The tokens of a sentence that no rule has taken yet."""
+    """The tokens of a sentence, and which of them rules have taken."""
 
     def __init__(self, tokens: Tokens, language: str) -> None:
         self.tokens = tokens
@@ -90,19 +90,19 @@ class SentenceReader:
         self.notes: list[Message] = []
 
     def rest(self) -> list[int]:
-        """Indices of the tokens that are left."""
+        """Return the indices of the tokens that are left."""
         return [i for i in range(len(self.items)) if i not in self.taken]
 
     def left(self, *kinds: str) -> list[int]:
-        """Indices of the tokens left of some kinds."""
+        """Return the indices of the tokens of some kinds that are left."""
         return [i for i in self.rest() if self.items[i].kind in kinds]
 
     def has(self, *kinds: str) -> bool:
-        """Whether any token of these kinds is in the sentence, taken or not."""
+        """Whether the sentence has a token of one of these kinds, taken or not."""
         return any(t.kind in kinds for t in self.items)
 
     def find(self, pattern: str) -> Iterator[dict[str, Any]]:
-        """Matches among what is left: names of the pattern to token indices, `all` to all of them."""
+        """Yield matches among the tokens that are left: the token index of each name, and all indices as `all`."""
         start = 0
         while True:
             text = "".join(f"{self.items[i].kind}#{i} " for i in self.rest())
@@ -119,7 +119,7 @@ class SentenceReader:
             start = 0 if len(self.taken) > before else match.start() + 1
 
     def first(self, pattern: str) -> dict[str, Any] | None:
-        """The first match."""
+        """Return the first match, or `None`."""
         return next(self.find(pattern), None)
 
     def take(self, indices: list[int] | int) -> None:
@@ -127,15 +127,15 @@ class SentenceReader:
         self.taken.update([indices] if isinstance(indices, int) else indices)
 
     def value(self, index: int) -> Any:
-        """The value of a token."""
+        """Return the value of a token."""
         return self.items[index].value
 
     def word(self, index: int) -> str:
-        """The words of a token, in lower case."""
+        """Return the text of a token in lower case."""
         return self.items[index].text.lower()
 
     def token(self, index: int) -> Token:
-        """A token."""
+        """Return a token."""
         return self.items[index]
 
     def rename(self, index: int, value: Any) -> None:
@@ -143,7 +143,7 @@ class SentenceReader:
         self.items[index] = replace(self.items[index], value=value)
 
     def set(self, name: str, value: Any, what: str | None = None) -> None:
-        """Record a fact; a second, different one is a contradiction."""
+        """Record a fact. A second, different value is an error; `what` is the name of the fact in its message."""
         before = self.facts.values.get(name)
         if before is not None and before != value:
             raise error("contradiction", self.language, what=what or name, first=_plain(before), second=_plain(value))

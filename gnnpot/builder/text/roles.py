@@ -1,8 +1,7 @@
 """Roles: which substance is the crystal, the dopant, the adsorbate, the particle, the liquid, the film.
 
-Words that say what is done (replace, dope, adsorb, remove,
-support) take the substances that stand at them; the substance
-that is left is the host.
+Words for an action (replace, dope, adsorb, remove, support) take the substances next to them. The substance that is
+left is the host.
 """
 
 import re
@@ -18,7 +17,7 @@ MATERIAL = "MAT|POLYMORPH|MOL|SHEETMAT"
 
 
 def read_roles(reader: SentenceReader, known: set[str]) -> Roles:
-    """Apply the rules; `known` are the elements that an edited structure has."""
+    """Apply the rules for roles to a sentence. If `known` is not empty, the sentence changes a structure."""
     roles = Roles()
     for index in reader.left("NVCENTER"):
         roles.substitutions.append({"element": "C", "by": "N", "number": 1})
@@ -92,7 +91,7 @@ def _binding_target(reader: SentenceReader, roles: Roles) -> None:
 
 
 def _is_in_host(reader: SentenceReader, name: str, index: int) -> bool:
-    """Whether another substance of the sentence has the element, or puts it there."""
+    """Whether another substance, or a structure that stands for a substance, contains the element."""
     for i, token in enumerate(reader.items):
         if i != index and token.kind in ("MAT", "POLYMORPH"):
             text = token.value[0] if isinstance(token.value, tuple) else str(token.value)
@@ -104,7 +103,7 @@ def _is_in_host(reader: SentenceReader, name: str, index: int) -> bool:
 
 
 def _adsorbates_and_hosts(reader: SentenceReader, roles: Roles, known: set[str]) -> None:
-    """What is left: the host (at a lattice plane, a word for surface, a size) and what lies on it."""
+    """Assign the substances that are left: the host (next to a plane, a word for surface, or a size) and adsorbates."""
     _merge_polymorphs(reader, roles)
     left = reader.left("MAT", "POLYMORPH", "MOL", "SHEETMAT")
     scores = {i: _host_score(reader, i) for i in left}
@@ -144,7 +143,7 @@ def _adsorbates_and_hosts(reader: SentenceReader, roles: Roles, known: set[str])
 
 
 def _merge_polymorphs(reader: SentenceReader, roles: Roles) -> None:
-    """`SiC 4H`: a polymorph's name beside its formula."""
+    """`SiC 4H`: read the name of a polymorph next to its formula."""
     for index in reader.left("POLYMORPH"):
         name, label = reader.value(index)
         if any(formula(reader, i) == name for i in reader.left("MAT")):
@@ -153,7 +152,7 @@ def _merge_polymorphs(reader: SentenceReader, roles: Roles) -> None:
 
 
 def _small_particle(reader: SentenceReader, roles: Roles, index: int) -> bool:
-    """`Pt13 on CeO2(111)`: a metal with a number of atoms."""
+    """`Pt13 on CeO2(111)`: read a metal with a number of atoms as a particle; return whether it is one."""
     match = re.fullmatch(r"([A-Z][a-z]?)(\d+)", formula(reader, index))
     if match is None or is_molecule(match.group(0)) or int(match.group(2)) < 2 or not is_metal(match.group(1)):
         return False
@@ -163,7 +162,7 @@ def _small_particle(reader: SentenceReader, roles: Roles, index: int) -> bool:
 
 
 def _said_before(reader: SentenceReader, roles: Roles, index: int) -> bool:
-    """A substance that was named before: a dopant with its number, a host again."""
+    """Whether a substance was named before, as a dopant (whose number may follow now) or as a host."""
     name = formula(reader, index)
     for entry in roles.substitutions:
         if entry["by"] == name and not {"number", "fraction"} & set(entry):
@@ -180,7 +179,7 @@ def _said_before(reader: SentenceReader, roles: Roles, index: int) -> bool:
 
 
 def _host_score(reader: SentenceReader, index: int) -> float:
-    """How much a substance's place looks like that of the crystal."""
+    """Score for a substance being the crystal, from the tokens around it."""
     token = reader.token(index)
     score = {"MAT": 0.0, "POLYMORPH": 2.0, "SHEETMAT": 2.0, "MOL": -4.0}[token.kind]
     name = formula(reader, index)
@@ -231,7 +230,7 @@ def _host(reader: SentenceReader, index: int) -> dict[str, Any]:
 
 
 def _add_adsorbate(roles: Roles, found: dict[str, Any]) -> None:
-    """An adsorbate, or more on one that was named before: `c(2x2)-O/Ni(100), O in the hollow`."""
+    """Add an adsorbate, or the number of one that was named before: `c(2x2)-O/Ni(100), O in the hollow`."""
     before = next((entry for entry in roles.adsorbates if entry["species"] == found["species"]), None)
     if before is None or ("number" in before and "number" in found):
         roles.adsorbates.append(found)

@@ -1,4 +1,4 @@
-"""The number of atoms that a sentence gives for a crystal: checked against the supercell, or the supercell follows."""
+"""The number of atoms that a sentence gives for a crystal. It is checked against the supercell or determines it."""
 
 import itertools
 from typing import Any
@@ -10,14 +10,14 @@ from gnnpot.builder.state import Message
 from gnnpot.builder.steps.defects import host_of
 from gnnpot.builder.text.reader import SentenceReader
 
-#: repetitions along an axis that are tried
+#: largest number of repetitions along an axis that is tried
 MAX_REPEAT = 12
-#: Å, of a supercell that is made for a fraction, and how far that may be from what was asked for, as a share of it
+#: largest edge of a supercell that is enlarged for a fraction of atoms, Å; largest relative error of the fraction
 MAX_EDGE, FRACTION_ERROR = 30.0, 0.1
 
 
 def read_number_of_atoms(reader: SentenceReader) -> None:
-    """Take the number of atoms of a supercell: `2x2x2 (96 atoms)`, `64原子のスーパーセル`."""
+    """Read the number of atoms of a supercell: `2x2x2 (96 atoms)`, `64原子のスーパーセル`."""
     if reader.has("PARTICLE", "CORESHELL", "CORESHELLW", "MOL", "NANOTUBE", "MILLER"):
         return
     patterns = (
@@ -35,7 +35,7 @@ def read_number_of_atoms(reader: SentenceReader) -> None:
 
 
 def read_lone_number_of_atoms(reader: SentenceReader) -> None:
-    """`GaAs with 5% In, 64 atoms`: the number that no other rule has taken is that of the crystal."""
+    """`GaAs with 5% In, 64 atoms`: a number of atoms that no other rule has taken is that of the crystal."""
     lone = reader.left("ATOMS")
     if len(lone) == 1 and reader.facts.get("repeat") is None and reader.facts.get("number_of_atoms") is None:
         reader.facts.values["number_of_atoms"] = int(reader.value(lone[0]))
@@ -43,7 +43,11 @@ def read_lone_number_of_atoms(reader: SentenceReader) -> None:
 
 
 def fit_number_of_atoms(reader: SentenceReader, steps: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The crystal's steps with a supercell of the given number of atoms; another number is a contradiction."""
+    """Return the steps of the crystal with a supercell of the given number of atoms.
+
+    Raises:
+        BuilderError: No supercell, or not the given one, has this number of atoms.
+    """
     wanted = reader.facts.get("number_of_atoms")
     if wanted is None or steps[0]["do"] != "bulk" or "formula" not in steps[0]:
         return steps
@@ -71,7 +75,7 @@ def fit_number_of_atoms(reader: SentenceReader, steps: list[dict[str, Any]]) -> 
 def room_for_fractions(
     reader: SentenceReader, steps: list[dict[str, Any]], following: list[dict[str, Any]]
 ) -> list[dict[str, Any]]:
-    """A crystal without a size, repeated until the fractions of its atoms that are changed are whole atoms."""
+    """Add a supercell to a crystal without a size, so that fractions of atoms to be changed are whole numbers."""
     shares = [s for s in following if s["do"] in ("vacancy", "substitute") and s.get("fraction")]
     if [step["do"] for step in steps] != ["bulk"] or not shares:
         return steps
@@ -99,13 +103,13 @@ def room_for_fractions(
 
 
 def _is_whole(numbers: np.ndarray) -> bool:
-    """Whether numbers of atoms are near whole ones from 1 on."""
+    """Whether numbers of atoms are close to whole numbers of at least 1."""
     whole = np.round(numbers)
     return bool(whole.min() >= 1 and np.abs(whole / numbers - 1).max() <= FRACTION_ERROR)
 
 
 def vacancies_per_dopant(reader: SentenceReader, steps: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """`one O vacancy per two Gd` as a number, of what the steps before have made."""
+    """Convert `one O vacancy per two Gd` to a number, from the number of dopants after the other steps."""
     from gnnpot.builder.execution import execute
     from gnnpot.builder.recipe import Recipe
 

@@ -1,4 +1,4 @@
-"""Misspelt words: the nearest word of the lexicon, zero for the letter O, runs of katakana with a letter too few."""
+"""Misspelt words: similar words of the lexicon, a zero for the letter O, and runs of katakana with a missing letter."""
 
 import difflib
 import re
@@ -6,14 +6,14 @@ import re
 from gnnpot.builder.library import library
 from gnnpot.builder.text.lexicon import lexicon, longest_word
 
-#: likeness (difflib) from which a word is read as another one
+#: similarity (difflib) from which a word is read as another word
 _SAME_WORD = 0.8
 _KATAKANA = re.compile(r"[ァ-ヺー]{5,}")
 _FORMULA = re.compile(r"(?<![A-Za-z\d.])(?:[A-Z][a-z]?\d*){1,8}(?![a-z.]|\d*\.)")
 
 
 def letters_for_digits(plain: str, corrections: list[tuple[str, str]]) -> str:
-    """`Ti02`, `Al203`: a zero that is an O, where that makes a known formula. The length stays."""
+    """Replace zeros by the letter O if this gives a known formula (`Ti02`, `Al203`). The length does not change."""
 
     def corrected(match: re.Match[str]) -> str:
         text = match.group(0)
@@ -29,7 +29,7 @@ def letters_for_digits(plain: str, corrections: list[tuple[str, str]]) -> str:
 
 
 def misspelt_run(plain: str, position: int) -> tuple[str, str] | None:
-    """A run of katakana that words don't cover, and the word that it is near to."""
+    """Return a run of katakana that is not a sequence of words, and the most similar word; otherwise `None`."""
     run = _KATAKANA.match(plain, position)
     if run is None or (position and _KATAKANA.match(plain[position - 1] * 5)):
         return None
@@ -44,7 +44,7 @@ def misspelt_run(plain: str, position: int) -> tuple[str, str] | None:
 
 
 def unknown_word(plain: str, position: int) -> tuple[str, str | None]:
-    """The word at a place that nothing matches, and the word that it is read as."""
+    """Return an unknown word at a position, and the known word that it is read as, if any."""
     match = re.compile(r"[A-Za-z][A-Za-z'-]*").match(plain, position)
     if match is not None:
         text = match.group(0)
@@ -60,7 +60,7 @@ def unknown_word(plain: str, position: int) -> tuple[str, str | None]:
 
 
 def _near(word: str, cutoff: float, content: bool = False) -> str | None:
-    """The word of the lexicon that a misspelt one is nearest to; `content`: only words with a meaning."""
+    """The word of the lexicon that is most similar to a misspelt word; with `content`, only words with a meaning."""
     words = {w: found for w, found in lexicon().items() if not content or found[0] != "STOP"}
     for k in range(len(word) - 1):
         swapped = word[:k] + word[k + 1] + word[k] + word[k + 2 :]
@@ -72,5 +72,5 @@ def _near(word: str, cutoff: float, content: bool = False) -> str | None:
 
 
 def nearest_word(word: str) -> str | None:
-    """A suggestion for a word that is not understood."""
+    """Return a suggestion for a word that is not understood."""
     return _near(word.lower(), 0.72, content=True)

@@ -1,4 +1,4 @@
-"""Strain: percent with a word for it, and along which axes.
+"""Strain: a percentage with a word for strain, and the axes.
 
 Example: `2 % biaxial tensile strain`, `c軸方向に3%引っ張る`.
 """
@@ -7,7 +7,7 @@ from gnnpot.builder.text.reader import SentenceReader
 
 
 def read_strain(reader: SentenceReader) -> None:
-    """Percent with a word for strain, and along which axes."""
+    """Read a percentage with a word for strain, and the axes."""
     words = reader.left("STRAIN", "TENSION", "COMPRESS")
     if not words or not reader.left("PCT"):
         return
@@ -42,7 +42,7 @@ def read_strain(reader: SentenceReader) -> None:
 
 
 def _strain_apart(reader: SentenceReader, strain: dict[str, float]) -> bool:
-    """`strain graphene by 5 % along x`: the parts do not stand together."""
+    """`strain graphene by 5 % along x`: read strain whose words are not next to each other."""
     percents = reader.left("PCT")
     if len(percents) != 1:
         return False

@@ -1,7 +1,7 @@
-"""A text as tokens: numbers with units, Miller indices, sizes, formulas, names of substances, and words by kind.
+"""Splits a text into tokens: numbers with units, Miller indices, sizes, formulas, names of substances, words by kind.
 
-The longest match wins at each place, of the patterns below and of the words of lexicon.yaml and of the library. What
-nothing matches becomes a token of kind `UNKNOWN`; a misspelt word is read as the nearest one, and a note says so.
+At each position, the longest match of the patterns below, the words of lexicon.yaml and the library is used. Text that
+matches nothing becomes a token of kind `UNKNOWN`. A misspelt word is read as the most similar word, and a note says so.
 """
 
 import re
@@ -22,7 +22,7 @@ _WORDS = {
     "eleven": 11, "twelve": 12, "single": 1, "double": 2, "quarter": 0.25,
     "一": 1, "二": 2, "三": 3, "四": 4, "五": 5, "六": 6, "七": 7, "八": 8, "九": 9, "十": 10, "ひと": 1, "ふた": 2,
 }  # fmt: skip
-#: unit after a number: (pattern, kind, factor to Å, fraction, …)
+#: units after a number: (pattern, kind, factor that converts to Å, to a fraction, …)
 _UNITS: list[tuple[str, str, float]] = [
     (
         r"(?:Å|A|ang|angst|angstroms?|ångströms?|オングストローム|オングストロ-ム)\s*(?:\^?2|²)(?![A-Za-z\d])",
@@ -53,7 +53,7 @@ _UNITS: list[tuple[str, str, float]] = [
 
 @dataclass(frozen=True)
 class Token:
-    """A piece of the plain text with its kind and value."""
+    """A part of the plain text with its kind and value."""
 
     kind: str
     value: Any
@@ -64,16 +64,16 @@ class Token:
 
 @dataclass
 class Tokens:
-    """The tokens of a text, what was corrected, and the text itself."""
+    """The tokens of a text, the corrections, and the text itself."""
 
     normal: Normal
     items: list[Token] = field(default_factory=list)
-    #: (word, what it was read as)
+    #: (word, word that it was read as)
     corrections: list[tuple[str, str]] = field(default_factory=list)
 
 
 def _miller(match: re.Match[str]) -> Token | None:
-    """Indices in brackets; `None` for what has other brackets' content."""
+    """Indices in brackets; `None` if the brackets contain something else."""
     body = match.group(0)[1:-1].strip()
     if re.fullmatch(r"(?:-?\s*\d\s*){3,4}", body):
         indices = [int(x.replace(" ", "")) for x in re.findall(r"-?\s*\d", body)]
@@ -99,7 +99,7 @@ def _root_size(match: re.Match[str]) -> Token:
 
 
 def _quantity(match: re.Match[str]) -> Token:
-    """A number or a fraction, with its unit where there is one."""
+    """A number or a fraction, with its unit if there is one."""
     word = match.group("word")
     if word is not None:
         value = float(_WORDS[word.lower()])
@@ -204,9 +204,9 @@ _PATTERNS: list[tuple[re.Pattern[str], Callable[[re.Match[str]], Token | None]]]
         lambda m: Token("RATIO", (1.0, 1.0), *m.span(), m.group(0)),
     ),
     (re.compile(r"(\d+(?:\.\d+)?)\s*対\s*(\d+(?:\.\d+)?)"), _ratio),
-    # an atom by its number of neighbours: Ti5c
+    # an atom with its number of neighbours: Ti5c
     (re.compile(r"([A-Z][a-z]?)(?:[1-6]c|_?\{?[1-6]c\}?|\([1-6]c\))(?![a-z])"), _plain("MAT")),
-    # what a layer is made of: O-Ce-O layers
+    # the composition of a layer: O-Ce-O layers
     (
         re.compile(r"[A-Z][a-z]?(?:-[A-Z][a-z]?){1,2}(?=\s*(?:を|の|が|は)?\s*(?:\d+\s*)?(?:層|トリ|tri|bi|double|layers?))"),
         lambda m: Token("STOP", None, *m.span(), m.group(0)),
@@ -245,14 +245,14 @@ _PATTERNS: list[tuple[re.Pattern[str], Callable[[re.Match[str]], Token | None]]]
 ]  # fmt: skip
 
 
-#: words that may look like formulas: BCC, NP, ICO
+#: kinds of words that take precedence over formulas, because they may look like one: BCC, NP, ICO
 _WORDS_BEFORE_FORMULAS = {"NVCENTER", "STRUCTURE", "PARTICLE", "NANOTUBE", "SHAPE", "POLYMORPH", "VAC", "SLAB"}
-#: spelt as element symbols, but words at the begin of a sentence
+#: spelt like element symbols, but words at the beginning of a sentence
 _WORDLIKE = {"In", "I", "As", "At", "No", "Be", "He", "Am", "On", "A"}
 
 
 def tokenize(text: str) -> Tokens:
-    """The tokens of a text."""
+    """Split a text into tokens."""
     tokens = Tokens(Normal(text))
     plain = letters_for_digits(tokens.normal.plain, tokens.corrections)
     position = 0
@@ -267,7 +267,7 @@ def tokenize(text: str) -> Tokens:
 
 
 def _longest(plain: str, position: int) -> Token | None:
-    """The longest token at a place; patterns win over words of the same length."""
+    """The longest token at a position. Patterns take precedence over words of the same length."""
     best: Token | None = None
     for pattern, make in _PATTERNS:
         match = pattern.match(plain, position)
@@ -289,7 +289,7 @@ def _longest(plain: str, position: int) -> Token | None:
 
 
 def _word(plain: str, position: int) -> Token | None:
-    """The longest word of the lexicon at a place."""
+    """The longest word of the lexicon at a position."""
     found = longest_word(plain, position)
     if found is None:
         return None
@@ -297,19 +297,19 @@ def _word(plain: str, position: int) -> Token | None:
     return Token(kind, value, position, position + length, plain[position : position + length])
 
 
-#: `co` beside a surface is carbon monoxide, unless it is the surface or a particle itself
+#: `co` in a sentence with a surface is carbon monoxide, unless the surface or a particle consists of it
 _SURFACE = re.compile(r"\(\s*-?\d[\d\s,-]*\)|\b[a-z]{1,2}\d{3}\b|slab|surface|adsor|表面|スラブ|吸着", re.IGNORECASE)
 _COBALT = re.compile(r"co\s*(?:\(|\d|nano|cluster|part|atom|ナノ|粒子|原子|クラスタ)", re.IGNORECASE)
 
 
 def _misspelt(plain: str, position: int, tokens: Tokens) -> Token | None:
-    """A run of katakana that is no sequence of words, but near to one."""
+    """A run of katakana that is not a sequence of words, but similar to a word."""
     found = misspelt_run(plain, position)
     return None if found is None else _corrected(found[0], found[1], position, tokens)
 
 
 def _unknown(plain: str, position: int, tokens: Tokens) -> Token:
-    """A word that nothing matches: read as the nearest word where one is near, else unknown."""
+    """A word that matches nothing: read as a similar word if there is one, otherwise unknown."""
     text, near = unknown_word(plain, position)
     if near is not None:
         return _corrected(text, near, position, tokens)

@@ -1,4 +1,4 @@
-"""What the rules for roles share: the result, formulas of tokens, numbers that stand beside them."""
+"""Shared code of the rules for roles: the result, formulas of tokens, and numbers next to them."""
 
 import re
 from dataclasses import dataclass, field
@@ -10,7 +10,7 @@ from gnnpot.builder.text.reader import SentenceReader
 AMOUNT = "ATOMW|OF|PCT|HALF|COUNT|NUM|ATOMS|WO|OUTERMOST|EQ|RANDOM|NEAR|SITEW|MOLW|VACANCY|EACH|SLAB|CELLS|APPROX"
 
 
-#: what a structure's name alone means
+#: substance that the name of a structure alone stands for
 BY_STRUCTURE = {
     "rutile": "TiO2", "anatase": "TiO2", "diamond": "C", "corundum": "Al2O3", "fluorite": "CaF2", "cuprite": "Cu2O",
     "spinel": "MgAl2O4", "zincblende": "ZnS", "wurtzite": "ZnS", "molybdenite": "MoS2", "perovskite": "CaTiO3",
@@ -20,7 +20,7 @@ BY_STRUCTURE = {
 
 @dataclass
 class Roles:
-    """What each substance of a sentence does."""
+    """The roles of the substances of a sentence."""
 
     substitutions: list[dict[str, Any]] = field(default_factory=list)
     vacancies: list[dict[str, Any]] = field(default_factory=list)
@@ -32,26 +32,26 @@ class Roles:
     hosts: list[dict[str, Any]] = field(default_factory=list)
     nanotube: dict[str, Any] | None = None
     structures: list[str] = field(default_factory=list)
-    #: `fcc` and `hcp` that do not stand at a crystal
+    #: `fcc` and `hcp` that do not describe a crystal, with their token indices
     sites: list[tuple[str, int]] = field(default_factory=list)
     alloy: dict[str, float] | None = None
-    #: the element whose sites the alloy is on, in a compound
+    #: element of a compound whose sites the alloy occupies
     sublattice: str | None = None
 
 
 def formula(reader: SentenceReader, index: int) -> str:
-    """The formula of a substance's token."""
+    """Return the formula of a token that names a substance."""
     value = reader.value(index)
     return value[0] if isinstance(value, tuple) else str(value)
 
 
 def is_element(text: str) -> bool:
-    """Whether a formula is one symbol."""
+    """Whether a formula is a single symbol."""
     return re.fullmatch(r"[A-Z][a-z]?", text) is not None
 
 
 def amount_of(reader: SentenceReader, indices: list[int]) -> dict[str, Any]:
-    """Number or fraction among tokens, and where."""
+    """Return the number or fraction among tokens, and where it applies."""
     found: dict[str, Any] = {}
     for index in indices:
         token = reader.token(index)
@@ -73,7 +73,7 @@ def amount_of(reader: SentenceReader, indices: list[int]) -> dict[str, Any]:
 
 
 def widened(reader: SentenceReader, indices: list[int], right: bool = True) -> list[int]:
-    """A match with the amounts that stand directly before and after it."""
+    """Return the token indices of a match, extended by the amounts directly before and (with `right`) after it."""
     rest = reader.rest()
     kinds = set(AMOUNT.split("|")) - {"EQ", "WO", "VACANCY"}
     first, last = rest.index(min(indices)), rest.index(max(indices))
@@ -86,7 +86,7 @@ def widened(reader: SentenceReader, indices: list[int], right: bool = True) -> l
 
 
 def count_near(reader: SentenceReader, index: int) -> int | None:
-    """The number directly before or after a molecule, taken."""
+    """Return the number directly before or after a molecule, and take its token."""
     rest = reader.rest()
     place = rest.index(index)
     numbers = ("NUM", "COUNT", "MOLECULES", "ATOMS")
@@ -105,7 +105,7 @@ def count_near(reader: SentenceReader, index: int) -> int | None:
 
 
 def is_molecule(name: str) -> bool:
-    """Whether a name is that of a molecule that can be built."""
+    """Whether a name or formula is that of a molecule in the library."""
     from gnnpot.builder.steps.molecule import identify
 
     return identify(name) is not None
