@@ -69,7 +69,7 @@ class Molecule(Step):
 
     do: Literal["molecule"] = "molecule"
     name: Name
-    vacuum: Length | None = Field(default=None, description="room on each side; makes the cell")
+    vacuum: Length | None = Field(default=None, description="vacuum on each side; defines the cell")
     box: Length | None = Field(default=None, description="edge of a cubic cell")
 
 
@@ -121,7 +121,7 @@ class Nanoparticle(Step):
     surface_energies: dict[Annotated[str, Field(pattern=r"^\d{3,4}$")], Length] | None = Field(
         default=None, description="by Miller indices, such as {'111': 1.0, '100': 1.1}"
     )
-    vacuum: Length | None = Field(default=None, description="room on each side")
+    vacuum: Length | None = Field(default=None, description="vacuum on each side")
     box: Length | None = Field(default=None, description="edge of a cubic cell")
     seed: int = 0
 
@@ -217,7 +217,7 @@ class Adsorb(Step):
     species: Name
     number: Annotated[int, Field(ge=1, le=2000)] | None = None
     coverage: Annotated[float, Field(gt=0, le=4)] | None = Field(
-        default=None, description="monolayers: per surface atom"
+        default=None, description="in monolayers: adsorbates per surface atom"
     )
     site: Literal["top", "bridge", "hollow", "fcc", "hcp"] | None = None
     on: Symbol | None = Field(default=None, description="the element that it binds to")
@@ -237,7 +237,7 @@ class Place(Step):
     facet: Annotated[tuple[Index, ...], Field(min_length=3, max_length=3)] | None = None
     at: Literal["center", "hollow", "top"] | None = None
     keep_cell: bool = Field(
-        default=False, description="do not enlarge the support so that images of the particle are apart"
+        default=False, description="do not enlarge the support until periodic images of the particle are apart"
     )
 
 
@@ -269,7 +269,7 @@ class Substitute(Step):
 
     do: Literal["substitute"] = "substitute"
     element: Symbol | None = Field(
-        default=None, description="the element that is replaced; None: the only metal there is"
+        default=None, description="the element that is replaced; None: the only other element of the same kind as `by`"
     )
     by: Symbol
     number: Count | None = None

@@ -163,7 +163,7 @@ class Workplace:
         from gnnpot.engines.calculator import Calculator
 
         if model not in self.list_models():
-            raise BuilderError(f"{model}: is no name of list_models")
+            raise BuilderError(f"{model}: unknown potential; choose a name from list_models")
         return Calculator(model)
 
 

@@ -161,7 +161,7 @@ class Library:
         symbols = [labels.get(site[0], site[0]) for site in prototype["sites"]]
         basis = [[entry[x] if isinstance(x, str) else x for x in site[1:]] for site in prototype["sites"]]
         if any(symbol not in atomic_numbers for symbol in symbols):
-            raise LookupError(f"{formula}: has not the number of elements of its prototype")
+            raise LookupError(f"{formula}: does not have the same number of elements as its prototype")
         a = entry["a"]
         angles = [90.0, entry.get("beta", 90.0), 120.0 if 143 <= spacegroup <= 194 else 90.0]
         b = entry.get("b", a)
