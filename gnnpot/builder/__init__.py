@@ -1,8 +1,7 @@
 """Structures from sentences. A grammar or a language model turns text into a recipe; executors turn it into atoms.
 
-The executors use ASE and pymatgen. Moving atoms is the task of `engines`, the page in the browser that of `studio`. The
-main functions are `build("Pt(111) slab, CO on top").structure`, `execute(recipe)`, `explain(recipe, "ja")` and
-`read(text)`.
+The executors use ASE and pymatgen. The main functions are `build("Pt(111) slab, CO on top").structure`,
+`execute(recipe)`, `explain(recipe, "ja")` and `read(text)`.
 """
 
 from typing import TYPE_CHECKING, Any

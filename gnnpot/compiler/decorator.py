@@ -212,7 +212,7 @@ class _KernelCache:
         try:
             self._files.save_overload(sig, data)
         except OSError as error:
-            # a full disk is no error: the kernel is compiled again in the next process
+            # a full disk is not an error: the kernel is compiled again in the next process
             log.info("%s: the compiled kernel can't be kept (%s)", self._name, error.strerror or error)
         COMPILATIONS.end(self._name)
 
