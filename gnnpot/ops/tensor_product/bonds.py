@@ -48,7 +48,7 @@ from gnnpot.ops.tensor_product.layout import (
 )  # fmt: skip
 
 
-class Bonds(NamedTuple):
+class BondArrays(NamedTuple):
     """U bonds, and the paths of their products."""
 
     ends: np.ndarray  #: [U, 2] atoms i and j

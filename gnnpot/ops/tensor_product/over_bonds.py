@@ -40,7 +40,7 @@ class _Kernels:
     def __init__(self, layout: ProductLayout, ends: np.ndarray, atoms: int) -> None:
         self.parts = np.linspace(0, len(ends), torch.get_num_threads() + 1).astype(np.int64)
         self.sizes = {"features": atoms * layout.features.size, "messages": atoms * layout.messages.size}
-        self.bonds = kernels.Bonds(ends, self.parts, layout.paths, atoms)
+        self.bonds = kernels.BondArrays(ends, self.parts, layout.paths, atoms)
         self.constants = layout.constants
 
     def _sums(self, name: str, like: Tensor) -> Tensor:
