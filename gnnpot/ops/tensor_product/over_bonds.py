@@ -29,12 +29,12 @@ def product_over_bonds(
     Returns:
         Messages [N, 2l+1, channels of all paths with l3 = l] for each l.
     """
-    run = _Kernels(layout, ends, len(features[0]))
+    run = _BondKernels(layout, ends, len(features[0]))
     out = _Product.apply(run, layout.features.join(features), harmonics.contiguous(), layout.weights.pad(weights))
     return layout.messages.split(out)
 
 
-class _Kernels:
+class _BondKernels:
     """Calls of the kernels for the bonds of a graph; flat tensors [parts, …] are the sums of each thread at atoms."""
 
     def __init__(self, layout: ProductLayout, ends: np.ndarray, atoms: int) -> None:
@@ -87,7 +87,7 @@ def _summed(parts: Tensor) -> Tensor:
 
 class _Product(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, run: _Kernels, *factors: Tensor) -> Tensor:
+    def forward(ctx: Any, run: _BondKernels, *factors: Tensor) -> Tensor:
         """`factors`: flat features x, harmonics Y [U, harmonics] and weights w [U, weights], contiguous."""
         ctx.run = run
         ctx.save_for_backward(*factors)
@@ -109,7 +109,7 @@ class _Product(torch.autograd.Function):
 
 class _Pullback(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, run: _Kernels, *factors: Tensor) -> tuple[Tensor, ...]:
+    def forward(ctx: Any, run: _BondKernels, *factors: Tensor) -> tuple[Tensor, ...]:
         """Gradients of g · `_Product` with respect to x, Y and w; `factors` are g, x, Y and w."""
         ctx.run = run
         ctx.save_for_backward(*factors)
