@@ -14,7 +14,7 @@ call is as large as its work; for large ones, the messages of all atoms do not f
 of atoms is processed from its edges to its features in one call, and its messages are not stored.
 
 The backward pass of a last layer takes two passes over the atoms: one to the gradients with respect to their messages
-(`backward_to_messages`), and one from these, at the neighbors of each atom, to the features that the atom has sent
+(`backward_to_messages`), and one from these, at the neighbours of each atom, to the features that the atom has sent
 (`backward_to_senders`).
 
 If elements have their own matrices, consecutive atoms of the same element share one matrix product. Matrix products
@@ -247,7 +247,7 @@ def backward_to_senders(plan, constants, edges, kept, to_messages, to_x, to_edge
 
 @njit(fastmath=FAST)
 def _new_scratch(plan, like):
-    """Allocate temporary arrays of `_to_messages`: gradient with respect to t, normalized t', gradient for P(t)."""
+    """Allocate temporary arrays of `_to_messages`: gradient with respect to t, normalised t', gradient for P(t)."""
     columns = size(plan.totals) * TILE
     return aligned(columns, like), aligned(columns, like), aligned(size(plan.made) * TILE, like)
 

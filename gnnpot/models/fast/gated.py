@@ -11,7 +11,7 @@ Rows r (edges or angles) gather from sources x_k at index_k(r), and may have the
 
 A tile of rows is processed in one pass, from gathering to summation, within the first-level cache. No intermediate
 values are stored: the backward pass computes them again, which is faster than writing them to memory and reading them.
-The memory is only that of sources and gradients.
+Memory is needed only for sources and gradients.
 """
 
 from collections.abc import Callable

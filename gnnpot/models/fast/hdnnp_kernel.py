@@ -47,7 +47,7 @@ TOGETHER, SLAB_NUMBERS = 8, 1 << 20
 class AtomScratch(NamedTuple):
     """Temporary arrays for an atom. In a thread, all arrays have an additional first axis, see `TOGETHER`.
 
-    `width` is a multiple of sixteen, and leaves room for reading a SIMD vector after the longest list of neighbours.
+    `width` is a multiple of sixteen, and at least the length of the longest list of neighbours plus sixteen.
     """
 
     near: np.ndarray  #: [G * 8 * width] rows of the neighbours within the cutoff of each group, sorted by class

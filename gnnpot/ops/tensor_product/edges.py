@@ -20,19 +20,19 @@ and have separate kernels (`scalar_paths.py`):
     l2 = 0:  out_i[m] += w x_j[m],             s[m] = g_i[m],          and Y is constant                         (8)
 
 A last layer, whose paths all have the form (7), has fewer messages than features. Its backward pass therefore runs over
-the messages that an atom sends, and gathers only the gradients g_j with respect to the messages of its neighbors. Along
-the reverse edge j-i, with Y(-r̂) = (-1)^l Y(r̂),
+the messages that an atom sends, and gathers only the gradients g_j with respect to the messages of its neighbours.
+Along the reverse edge j-i, with Y(-r̂) = (-1)^l Y(r̂),
 
     g_x_i[m]  += w κ (-1)^l Y[m] g_j,          dE/dY[m] += Σ_c w κ (-1)^l x_i[m] g_j                               (9)
 
 and (4) likewise. This is the gradient of the energy of atom j through its edge j-i, assigned to the edge i-j. Forces,
 stress and virials are sums over both edges of a pair, so they do not change.
 
-The gradients of an edge are those with respect to r, in the column of Y_0, and to the other Y. They are summed over
-paths and channels as SIMD vectors, and the lanes are summed once at the end (`totals`).
+An edge has gradients with respect to r, in the column of Y_0, and to the other Y. They are summed over paths and
+channels as SIMD vectors, and the lanes are summed once at the end (`totals`).
 
 Arrays are laid out as in `layout.py`. Atoms are divided into one part per thread. Each thread has its own g_x, because
-edges of two parts can share a neighbor.
+edges of two parts can share a neighbour.
 
 Small functions take whole arrays and positions in them and are inlined, because passing a view of an array costs more
 than processing a few elements.

@@ -40,7 +40,7 @@ from gnnpot.ops.tensor_product.table import place_of, slope_at, weight_at
 class ScalarPath(NamedTuple):
     """A row of the table of paths, read before the loop over edges.
 
-    The compiler cannot know that the loop does not write to the table. For the edge to neighbor j, the features are at
+    The compiler cannot know that the loop does not write to the table. For the edge to neighbour j, the features are at
     `feature` + j `feature_step`, and likewise messages and gradients; a step of 0 means those of the atom itself.
     """
 
@@ -59,7 +59,7 @@ class ScalarPath(NamedTuple):
 
 @njit(fastmath=FAST, forceinline=True)
 def path_of_receiver(paths, p, constants, atoms, target):
-    """Path p for messages from the neighbors to an atom; `target` locates its messages, see `message_at`."""
+    """Path p for messages from the neighbours to an atom; `target` locates its messages, see `message_at`."""
     feature, size = paths[p, FEATURE] * atoms, paths[p, FEATURE_SIZE]
     constant = broadcast_at(constants.all, paths[p, COUPLING])
     return ScalarPath(
@@ -70,7 +70,7 @@ def path_of_receiver(paths, p, constants, atoms, target):
 
 @njit(fastmath=FAST, forceinline=True)
 def path_of_sender(paths, p, constants, atoms, i, target):
-    """Path p for messages from atom i to its neighbors.
+    """Path p for messages from atom i to its neighbours.
 
     `target`: (index of the atom in the gradient of the features, number of atoms in it). The harmonics of the reverse
     edge differ by the sign (-1)^l, which is included in κ.
