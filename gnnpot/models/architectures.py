@@ -96,6 +96,9 @@ def find_architecture(name: str) -> Architecture:
     Args:
         name: One of `architecture_names()`.
 
+    Returns:
+        Class of the configuration, class of the model, and version.
+
     Raises:
         ConfigError: There is no such architecture; the message suggests the most similar name.
         PluginError: The package that defines it cannot be used, or several packages define the name.
