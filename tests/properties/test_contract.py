@@ -94,6 +94,17 @@ def test_catches(distort, names):
     assert all(c.measured > c.bound for c in report.failures)
 
 
+def test_catches_what_is_not_a_number_while_atoms_are_pulled_apart():
+    def hole(atoms, results):
+        if len(atoms) == 2 and not atoms.pbc.any() and 3.0 < atoms.get_distance(0, 1) < 4.0:
+            results["energy"] = np.nan
+            results["forces"] = np.full_like(results["forces"], np.nan)
+
+    report = check_contract(Distorted(hole), elements=["Cu", "Ni"])
+    assert _failed(report) == {"smooth dimer"}
+    assert {c.quantity for c in report.failures} == {"energy jump", "force jump"}
+
+
 class Pairs(EnergyModel):
     """A sum over pairs that ends as `envelope` says."""
 

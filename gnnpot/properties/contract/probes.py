@@ -250,7 +250,8 @@ def _jumps(probe: Probe, structure: Callable[[float], Atoms], start: float) -> D
     }
     for quantity, read in readings.items():
         values = [read(a) for a in answers]
-        largest = 0.0
+        # NaN is larger than nothing, and would not be looked at
+        largest = 0.0 if np.isfinite(values).all() else float("inf")
         for k in {*crossed, *_outliers(values)}:
             ends = (grid[k], values[k]), (grid[k + 1], values[k + 1])
             largest = max(largest, _narrow(partial(_read_at, probe, structure, read), *ends, probe.interval))
@@ -293,4 +294,5 @@ def _narrow(
         low, high = (low, middle) if left > right else (middle, high)
     width = high[0] - low[0]
     beside = (np.abs(low[1] - f(low[0] - width)).max(), np.abs(f(high[0] + width) - high[1]).max())
-    return max(0.0, float(np.abs(high[1] - low[1]).max() - max(beside)))
+    left_over = float(np.abs(high[1] - low[1]).max() - max(beside))
+    return max(0.0, left_over) if np.isfinite(left_over) else float("inf")
