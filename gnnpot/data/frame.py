@@ -121,7 +121,8 @@ class Frame:
         return float(array.reshape(()))
 
     def _shaped(self, name: str, value: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-        value = value.astype(np.float64, copy=False)
+        # a copy: what it was made from, as the atoms of a simulation, may change
+        value = value.astype(np.float64)
         if value.shape != shape:
             problem = f"{name} has shape {value.shape}, expected {shape}; mend or remove this frame"
             raise FrameError(self.where, f"{name} of a wrong shape", problem)

@@ -5,6 +5,7 @@ import time
 import numpy as np
 import pytest
 from ase.build import bulk
+from ase.calculators.emt import EMT
 
 from gnnpot.data.frame import Frame, FrameError, check_distances
 
@@ -43,6 +44,23 @@ def test_checking_distances_costs_less_than_a_millisecond():
     for _ in range(20):
         check_distances(atoms.positions, atoms.cell.array, atoms.pbc, "here")
     assert (time.perf_counter() - start) / 20 < 5e-3
+
+
+def test_a_frame_stays_as_it_was_when_the_atoms_move_on():
+    """EMT fills one array with the forces of each step."""
+    atoms = bulk("Cu", cubic=True)
+    atoms.calc = EMT()
+    frames, expected = [], []
+    for step in range(3):
+        atoms.rattle(0.05, seed=step)
+        atoms.set_cell(1.01 * atoms.cell.array, scale_atoms=True)
+        forces = atoms.get_forces()
+        frames.append(Frame.from_atoms(atoms))
+        expected.append((atoms.positions.copy(), atoms.cell.array.copy(), forces))
+    for frame, (positions, cell, forces) in zip(frames, expected, strict=True):
+        np.testing.assert_array_equal(frame.positions, positions)
+        np.testing.assert_array_equal(frame.cell, cell)
+        np.testing.assert_array_equal(frame.forces, forces)
 
 
 def test_a_trusted_frame_is_the_frame():
