@@ -92,14 +92,17 @@ def check_extent(positions: np.ndarray, cell: np.ndarray, where: str) -> None:
 def check_cell(cell: np.ndarray, pbc: np.ndarray, where: str) -> None:
     """Raise `FrameError` if the periodic lattice vectors do not span a volume."""
     vectors = cell[pbc]
-    if len(vectors) == 0:
-        return
+    if len(vectors) > 0 and not spans_volume(vectors):
+        problem = "the periodic lattice vectors span no volume; give a cell or switch pbc off"
+        raise FrameError(where, "cell without volume", problem)
+
+
+def spans_volume(vectors: np.ndarray) -> bool:
+    """Whether lattice vectors, [1 to 3, 3] Å, span a length, an area or a volume."""
     lengths = np.linalg.norm(vectors, axis=1)
     directions = vectors / np.where(lengths > 0, lengths, 1.0)[:, None]
     gram = np.linalg.det(directions @ directions.T)
-    if lengths.min() == 0 or np.sqrt(max(gram, 0.0)) < MIN_CELL_DETERMINANT:
-        problem = "the periodic lattice vectors span no volume; give a cell or switch pbc off"
-        raise FrameError(where, "cell without volume", problem)
+    return bool(lengths.min() > 0 and np.sqrt(max(gram, 0.0)) >= MIN_CELL_DETERMINANT)
 
 
 def check_density(positions: np.ndarray, cell: np.ndarray, pbc: np.ndarray, where: str) -> None:

@@ -25,7 +25,7 @@ from torch import Tensor
 import gnnpot
 from gnnpot.compiler.together import compiled_together
 from gnnpot.data.quantities import QUANTITIES
-from gnnpot.data.structure import check_elements
+from gnnpot.data.structure import check_elements, spans_volume
 from gnnpot.errors import DataError, SimulationError
 from gnnpot.graphs import Graph
 from gnnpot.graphs.graph import graph_from_neighbors
@@ -40,6 +40,9 @@ from gnnpot.torch_modes import as_device, as_dtype, usual_modes
 from gnnpot.units import stress_to_voigt
 
 log = logging.getLogger(__name__)
+
+#: Å; with larger ones, the images of a small cell fill the memory
+MAX_SKIN = 50.0
 
 
 class Calculator(ase_calculator.Calculator):
@@ -61,7 +64,7 @@ class Calculator(ase_calculator.Calculator):
             default potential.
         device: Name or PyTorch's object; default: the potential's own.
         dtype: float32 or float64, as name or PyTorch's object; default: the potential's own.
-        skin: Å, how far beyond the cutoff neighbours are remembered; the results don't depend on it.
+        skin: Å, how far beyond the cutoff neighbours are remembered, up to 50; the results don't depend on it.
         warn: Log when atoms are outside of the range of the training data, and when they have become twice as many.
 
     Raises:
@@ -89,8 +92,8 @@ class Calculator(ase_calculator.Calculator):
         warn: bool = True,
     ) -> None:
         super().__init__()
-        if skin < 0:
-            raise ValueError(f"skin: {skin} is negative")
+        if not 0 <= skin <= MAX_SKIN:
+            raise ValueError(f"skin: {skin} Å is not between 0 and {MAX_SKIN:.0f} Å")
         where, precision = as_device(device), as_dtype(dtype)
         with usual_modes():
             potential, self.card, sha256 = _opened(model)
@@ -132,8 +135,9 @@ class Calculator(ase_calculator.Calculator):
         """The graph of `atoms`, with the neighbours remembered from the last call where that is right."""
         if len(atoms) == 0:
             raise DataError("structure: there are no atoms; give a structure with at least one")
-        positions = np.ascontiguousarray(atoms.positions, dtype=np.float64)
-        cell, pbc = atoms.cell.array, atoms.pbc
+        # copies: the graph's tensors share their memory, and the atoms may move on
+        positions = np.array(atoms.positions, dtype=np.float64, order="C")
+        cell, pbc = atoms.cell.array.copy(), atoms.pbc.copy()
         numbers = atoms.numbers
         if self._known is None or not np.array_equal(self._known, numbers):
             if not np.isin(numbers, self._numbers).all():
@@ -177,9 +181,7 @@ class Calculator(ase_calculator.Calculator):
             self._calculate(atoms, properties)
 
     def _calculate(self, atoms: Atoms | None, properties: list[str] | None) -> None:
-        if atoms is not None:
-            self.atoms = atoms.copy()
-        atoms = self.atoms
+        atoms = self.atoms if atoms is None else atoms.copy()
         if atoms is None:
             raise ValueError("there is no structure to calculate")
         has_volume = self._has_volume(atoms.cell)
@@ -188,6 +190,8 @@ class Calculator(ase_calculator.Calculator):
             raise ase_calculator.PropertyNotImplementedError(
                 f"{atoms.get_chemical_formula()}: there is no stress without a cell that has a volume"
             )
+        # what fails from here on leaves no results, not those of another structure
+        self.atoms, self.results = atoms, {}
         graph = self.graph(atoms)
         prediction = self.potential(graph, stress=has_volume, virials="stresses" in asked)
         if prediction.extrapolation_count is not None:
@@ -204,7 +208,8 @@ class Calculator(ase_calculator.Calculator):
     def _has_volume(self, cell: Cell) -> bool:
         """Whether the three vectors span one; found anew when they change."""
         if self._cell is None or not np.array_equal(self._cell[0], cell.array):
-            self._cell = cell.array.copy(), cell.rank == 3
+            # one that is not finite is refused for that, with the neighbours
+            self._cell = cell.array.copy(), not np.isfinite(cell.array).all() or spans_volume(cell.array)
         return self._cell[1]
 
     def _look_for_extrapolation(self, count: Tensor) -> None:

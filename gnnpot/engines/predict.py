@@ -19,6 +19,7 @@ from ase.calculators.singlepoint import SinglePointCalculator
 from torch_geometric.data import Batch
 
 from gnnpot.data.quantities import QUANTITIES
+from gnnpot.data.structure import spans_volume
 from gnnpot.data.structures import StructureLike, as_atoms, batches_of
 from gnnpot.engines.calculator import Calculator
 from gnnpot.errors import ConfigError
@@ -115,7 +116,7 @@ def predict_batch(potential: Potential, structures: list[Atoms], stress: bool) -
         results: dict[str, Any] = {"free_energy": float(found["energy"][k]), "energies": energies[start:stop]}
         for name, values in found.items():
             quantity = QUANTITIES[name]
-            if not quantity.needs_volume or structure.cell.rank == 3:
+            if not quantity.needs_volume or spans_volume(structure.cell.array):
                 value = values[start:stop] if quantity.per == "atom" else values[k]
                 results[name] = value.copy() if quantity.shape_of(1) else float(value)
         atoms = structure.copy()

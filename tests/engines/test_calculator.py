@@ -11,6 +11,7 @@ from ase.calculators.fd import calculate_numerical_forces, calculate_numerical_s
 
 from gnnpot.data.frame import Frame
 from gnnpot.engines.calculator import Calculator
+from gnnpot.engines.predict import predict
 from gnnpot.errors import DataError, SimulationError, UnknownElementError
 from gnnpot.potential import Prediction
 
@@ -90,11 +91,66 @@ def test_errors(potential, crystal):
         calculator.get_potential_energy(Atoms("NaCl", [[0, 0, 0], [0, 0, 0.01]]))
     with pytest.raises(DataError, match="no atoms"):
         calculator.get_potential_energy(Atoms())
-    with pytest.raises(ValueError, match="skin"):
-        Calculator(potential, skin=-0.1)
+    for skin in (-0.1, 1e6, np.inf, np.nan):
+        with pytest.raises(ValueError, match="skin"):
+            Calculator(potential, skin=skin)
     crystal.positions[0, 0] = np.inf
     with pytest.raises(SimulationError, match="exploded"):
         calculator.get_potential_energy(crystal)
+
+
+@pytest.mark.parametrize("change", ["collision", "not finite", "no volume"])
+def test_a_failed_call_leaves_no_results_of_another_structure(potential, crystal, change):
+    """Also if `calculate` is called without ASE's `get_…`, which forget them before."""
+    calculator, other = Calculator(potential), crystal.copy()
+    calculator.calculate(crystal, ["energy", "stress"])
+    if change == "no volume":
+        other.pbc, other.cell[:] = False, 0.0
+    else:
+        other.positions[1] = other.positions[0] if change == "collision" else np.nan
+    with pytest.raises((DataError, SimulationError, PropertyNotImplementedError)):
+        calculator.calculate(other, ["energy", "stress"])
+    if change == "no volume":
+        assert calculator.get_potential_energy(other) == Calculator(potential).get_potential_energy(other)
+    else:
+        assert calculator.results == {}
+        with pytest.raises((DataError, SimulationError)):
+            calculator.get_potential_energy(other)
+
+
+@pytest.mark.parametrize("pbc", [(False, False, False), (True, False, True)])
+def test_a_flat_cell_has_no_stress(potential, pbc):
+    """Vectors along directions without periodicity may say anything."""
+    pair = Atoms("NaCl", [[0, 0, 0], [0, 0, 2.4]], cell=[[4, 0, 0], [4, 1e-9, 0], [0, 0, 5]], pbc=pbc)
+    expected = pair.copy()
+    expected.cell[1] = 0.0
+    for atoms in (pair, expected):
+        atoms.calc = Calculator(potential)
+    assert pair.get_potential_energy() == pytest.approx(expected.get_potential_energy(), abs=1e-10)
+    np.testing.assert_allclose(pair.get_forces(), expected.get_forces(), atol=1e-10)
+    with pytest.raises(PropertyNotImplementedError, match="no stress without a cell"):
+        pair.get_stress()
+    (predicted,) = predict([pair], potential)
+    assert "stress" not in predicted.calc.results
+
+
+def test_a_lattice_that_is_not_finite_has_exploded(potential, crystal):
+    crystal.calc = Calculator(potential)
+    crystal.cell[0, 0] = np.nan
+    with pytest.raises(SimulationError, match="exploded"):
+        crystal.get_stress()
+
+
+def test_graphs_stay_as_they_were(potential, crystal):
+    """Of both makers, when the atoms move on."""
+    graphs = [Calculator(potential).graph(crystal), potential.graph(crystal)]
+    before = [potential(graph) for graph in graphs]
+    positions = crystal.positions.copy()
+    crystal.set_cell(1.2 * crystal.cell.array, scale_atoms=True)
+    crystal.numbers[:], crystal.pbc = 11, False
+    for graph, expected in zip(graphs, before, strict=True):
+        np.testing.assert_array_equal(graph.positions, positions)
+        assert torch.equal(potential(graph).stress, expected.stress) and bool(graph.pbc.all())
 
 
 def test_results_that_are_not_finite(potential, crystal, monkeypatch):
