@@ -180,10 +180,12 @@ class EnergyModel(nn.Module):
 
     def compiled_copy(self, make: Callable[[Self], B]) -> "CompiledCopy[Self, B]":
         """Return a copy of this model with fixed parameters and its backend; kept until the parameters change."""
-        if self._compiled is None or not self._compiled.is_of(self):
-            self._compiled = None
-            self._compiled = CompiledCopy(self, make)
-        return self._compiled
+        # a local variable, because another thread may reset the attribute
+        compiled = self._compiled
+        if compiled is None or not compiled.is_of(self):
+            self._compiled = compiled = None
+            self._compiled = compiled = CompiledCopy(self, make)
+        return compiled
 
     def memory(self, size: GraphSize) -> int:
         """Estimate the peak memory in bytes of `energies_and_gradient` on the CPU, without the graph.

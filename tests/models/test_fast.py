@@ -1,6 +1,8 @@
 """Compiled backends agree with the reference implementations that PyTorch differentiates."""
 
 import copy
+import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -135,6 +137,29 @@ def test_batches_threads_and_copies_change_nothing(name, monkeypatch):
     assert torch.allclose(whole.energies, copied.energies, rtol=0, atol=1e-12)
     assert torch.allclose(gradient, copied_gradient, rtol=0, atol=1e-12)
     compare(model, batch, 3e-9)
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_threads_that_share_a_model_get_their_own_answers(name):
+    model, interval = make(name), sys.getswitchinterval()
+    graphs = [
+        build_graph(Frame.from_atoms(bulk("Si").repeat(n)), model.cutoff, model.three_body_cutoff) for n in (3, 2, 3, 2)
+    ]
+    for graph in graphs:
+        graph.edge_vectors += 0.1 * torch.randn_like(graph.edge_vectors)
+    expected = [model.energies_and_gradient(graph)[1] for graph in graphs]
+
+    def ask(k: int) -> list[torch.Tensor]:
+        return [model.energies_and_gradient(graphs[k])[1] for _ in range(10)]
+
+    sys.setswitchinterval(1e-6)
+    try:
+        with ThreadPoolExecutor(len(graphs)) as threads:
+            found = list(threads.map(ask, range(len(graphs))))
+    finally:
+        sys.setswitchinterval(interval)
+    for answers, gradient in zip(found, expected, strict=True):
+        assert all(torch.allclose(answer, gradient, rtol=0, atol=1e-12) for answer in answers)
 
 
 @pytest.mark.parametrize("name", CONFIGS)

@@ -12,6 +12,7 @@ If an update has a bias, it is the same for all bonds and is included in the bia
 
 import copy
 import math
+import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -42,6 +43,8 @@ class FastCHGNet:
 
     def __init__(self, model: "CHGNet", *, tables: bool = True, scratch: Scratch | None = None) -> None:
         self._model, scratch = model, scratch or Scratch()
+        #: concurrent calls would write to the same scratch
+        self._lock = threading.Lock()
         exact = copy.deepcopy(model).double().requires_grad_(False) if tables else model
         # a margin, because rounding can make angles exceed π
         reaches = {"radial": model.cutoff, "bond": model.config.bond_cutoff, "angular": 1.001 * math.pi}
@@ -68,9 +71,13 @@ class FastCHGNet:
             if k < len(model.angle_updates):
                 self._angles.append(_AngleUpdate(model.angle_updates[k], shift, scratch))
 
-    @torch.no_grad()
     def energies_and_gradient(self, graph: Graph) -> tuple[AtomicOutput, Tensor]:
-        """Return the predictions for the atoms, and the edge gradient [E, 3]."""
+        """Return the predictions for the atoms, and the edge gradient [E, 3]; calls of several threads wait in turn."""
+        with self._lock:
+            return self._energies_and_gradient(graph)
+
+    @torch.no_grad()
+    def _energies_and_gradient(self, graph: Graph) -> tuple[AtomicOutput, Tensor]:
         model, vectors = self._model, graph.edge_vectors
         distances = torch.linalg.vector_norm(vectors, dim=-1)
         index = FastBonds.of(model.bonds(graph, distances), len(graph.numbers))

@@ -4,6 +4,7 @@ Forward and backward pass do not use autograd, whose overhead for some tens of a
 returns its result and its pullback.
 """
 
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -38,6 +39,8 @@ class FastM3GNet:
     @torch.no_grad()
     def __init__(self, model: "M3GNet", tables: M3GNetTables | None = None, scratch: Scratch | None = None) -> None:
         scratch = scratch or Scratch()
+        #: concurrent calls would write to the same scratch
+        self._lock = threading.Lock()
         self._model, self._tables = model, tables or M3GNetTables(model)
         self._blocks = [
             _Block(three_body, convolution, scratch)
@@ -45,9 +48,13 @@ class FastM3GNet:
         ]
         self._readout = GatedReadout(model.readout)
 
-    @torch.no_grad()
     def energies_and_gradient(self, graph: Graph) -> tuple[AtomicOutput, Tensor]:
-        """Return the predictions for the atoms, and the edge gradient [E, 3]."""
+        """Return the predictions for the atoms, and the edge gradient [E, 3]; calls of several threads wait in turn."""
+        with self._lock:
+            return self._energies_and_gradient(graph)
+
+    @torch.no_grad()
+    def _energies_and_gradient(self, graph: Graph) -> tuple[AtomicOutput, Tensor]:
         model, vectors, embedding = self._model, graph.edge_vectors, self._model.edge_embedding
         nodes = model.node_embedding(model.species(graph.numbers))
         if not len(vectors):
