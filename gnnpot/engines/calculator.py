@@ -133,6 +133,11 @@ class Calculator(ase_calculator.Calculator):
 
     def graph(self, atoms: Atoms) -> Graph:
         """The graph of `atoms`, with the neighbours remembered from the last call where that is right."""
+        # what is remembered is that of one structure, also if several threads ask
+        with self._lock:
+            return self._graph(atoms)
+
+    def _graph(self, atoms: Atoms) -> Graph:
         if len(atoms) == 0:
             raise DataError("structure: there are no atoms; give a structure with at least one")
         # copies: the graph's tensors share their memory, and the atoms may move on

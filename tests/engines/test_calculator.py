@@ -1,6 +1,8 @@
 """The ASE calculator: derivatives, remembered neighbours, errors, and the user's potential left alone."""
 
 import copy
+import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -13,6 +15,7 @@ from gnnpot.data.frame import Frame
 from gnnpot.engines.calculator import Calculator
 from gnnpot.engines.predict import predict
 from gnnpot.errors import DataError, SimulationError, UnknownElementError
+from gnnpot.graphs import Graph
 from gnnpot.potential import Prediction
 
 
@@ -151,6 +154,26 @@ def test_graphs_stay_as_they_were(potential, crystal):
     for graph, expected in zip(graphs, before, strict=True):
         np.testing.assert_array_equal(graph.positions, positions)
         assert torch.equal(potential(graph).stress, expected.stress) and bool(graph.pbc.all())
+
+
+def test_graphs_in_threads(potential, crystal):
+    """Each is that of its own atoms, as Hessians and heat fluxes take them from a calculator that is shared."""
+    calculator, interval = Calculator(potential), sys.getswitchinterval()
+    structures = [crystal, crystal[::-1], crystal[:5], crystal * (2, 1, 1)]
+    expected = [Calculator(potential).graph(atoms) for atoms in structures]
+
+    def ask(k: int) -> list[Graph]:
+        return [calculator.graph(structures[k]) for _ in range(20)]
+
+    sys.setswitchinterval(1e-6)
+    try:
+        with ThreadPoolExecutor(len(structures)) as threads:
+            found = list(threads.map(ask, range(len(structures))))
+    finally:
+        sys.setswitchinterval(interval)
+    for graphs, graph in zip(found, expected, strict=True):
+        assert all(torch.equal(g.numbers, graph.numbers) for g in graphs)
+        assert all(torch.equal(g.edge_index, graph.edge_index) for g in graphs)
 
 
 def test_results_that_are_not_finite(potential, crystal, monkeypatch):
