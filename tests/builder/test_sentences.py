@@ -1,6 +1,9 @@
 """The sentences that were at hand when the grammar was written, and what must hold of the whole set."""
 
+import numpy as np
 import pytest
+import spglib
+from ase.neighborlist import neighbor_list
 from checks import built, failures, sentences
 
 from gnnpot.builder import read
@@ -119,3 +122,101 @@ def test_liquids_on_surfaces(text):
     result = built(text)
     assert [step.do for step in result.recipe.steps] == ["bulk", "slab", "solvent"]
     assert result.structure.get_chemical_symbols().count("O") > 10
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("Si with 3 % uniaxial strain along [110]", "[110]"),
+        ("シリコンを[110]方向に1%圧縮", "[110]"),
+        ("Si 2x2x2 with no vacancies", "no"),
+        ("Si 3x3x3 空孔なし", "なし"),
+        ("1T' MoS2 monolayer", "1T'"),
+        ("Cu(110) 2x3 slab, O on the long bridge site", "long bridge"),
+        ("multi-walled carbon nanotube (6,6)", "multi-walled"),
+        ("two Pt nanoparticles of 1 nm on MgO(100)", "two"),
+        ("2個のPt13クラスターをCeO2(111)に担持", "2個"),
+        ("Cu(111) slab 4x4 with an adatom", "adatom"),
+        ("Ni(111) p(2x2), bottom 2 layers relaxed", "2 layers"),
+        ("Pt(111)3x3、下2層を緩和", "2層"),
+        ("full coverage of H on Pd(111) 2x2", "coverage"),
+        ("Pd(111) 3x3 slab, half of the surface covered by O", "half"),
+        ("Pt(111) 4 layers with 20 Å total cell height", "height"),
+    ],
+)
+def test_what_changes_the_structure_is_not_read_over(text, words):
+    reading = read(text)
+    assert reading.recipe is None and words in [span.text for span in reading.spans]
+
+
+@pytest.mark.parametrize(
+    ("text", "strain"),
+    [
+        ("bcc iron with 2% compressive strain along [001]", (1, 1, 0.98)),
+        ("Ge under 1% tensile strain along [100]", (1.01, 1, 1)),
+        ("GaNを[0001]方向に2%引っ張る", (1, 1, 1.02)),
+    ],
+)
+def test_strain_along_a_direction(text, strain):
+    result = built(text)
+    unit = built(result.recipe.steps[0].formula).structure
+    assert result.structure.cell.lengths() / unit.cell.lengths() == pytest.approx(strain)
+
+
+@pytest.mark.parametrize(
+    ("text", "group"),
+    [
+        ("1T-MoS2 monolayer", 164),
+        ("1T構造のMoS2単層", 164),
+        ("2H-MoS2 monolayer", 187),
+        ("2H-TiS2 monolayer", 187),
+        ("MoS2 monolayer", 187),
+    ],
+)
+def test_phase_of_a_dichalcogenide_sheet(text, group):
+    atoms = built(text).structure
+    cell = (atoms.cell.array, atoms.get_scaled_positions(), atoms.numbers)
+    assert spglib.get_symmetry_dataset(cell, symprec=1e-3).number == group
+
+
+def test_zigzag_and_armchair_tubes():
+    assert built("zigzag carbon nanotube").recipe.steps[0].m == 0
+    with pytest.raises(GnnpotError, match="chirality twice"):
+        built("zigzag nanotube (6,6)")
+
+
+@pytest.mark.parametrize("text", ["Cu 3x3x3 with two vacancies next to each other", "Cu 3x3x3に隣接する空孔を2個"])
+def test_vacancies_next_to_each_other(text):
+    # an atom between two vacancies that are neighbours has two neighbours fewer, as four atoms of fcc do
+    missing = 12 - np.bincount(neighbor_list("i", built(text).structure, 2.7))
+    assert sorted(missing)[-5:] == [1, 2, 2, 2, 2]
+
+
+@pytest.mark.parametrize(
+    ("text", "site"),
+    [("Cu(111) 3x3 with a Cu adatom at hcp", "hcp"), ("Cu(111)3x3にCu吸着原子をfccサイトに", "fcc")],
+)
+def test_an_adatom_of_the_surface_s_own_element(text, site):
+    result = built(text)
+    assert result.recipe.steps[0].polymorph is None and result.recipe.steps[2].site == site
+    assert (result.structure.get_tags() == 0).sum() == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "formula"),
+    [
+        ("H2O on Ti5c of rutile TiO2(110) 2x1", "H2O25Ti12"),
+        ("Mg-substituted Al 3x3x3", "Al107Mg"),
+        ("MoS2/WSe2 heterobilayer", "MoS2Se2W"),
+        ("a pair of Na atoms on graphene 4x4", "C32Na2"),
+    ],
+)
+def test_atoms_of_a_sentence(text, formula):
+    assert built(text).structure.get_chemical_formula() == formula
+
+
+def test_layers_of_a_shell_and_of_water():
+    particle = built("Cu@Pt core-shell nanoparticle of 147 atoms with 2 shell layers").recipe.steps[0]
+    assert (particle.atoms, particle.shell_layers) == (147, 2)
+    steps = built("Pt(111) with 3 water layers").recipe.steps
+    assert steps[-1].do == "solvent" and steps[-1].thickness == pytest.approx(9.3)

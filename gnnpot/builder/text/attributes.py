@@ -93,6 +93,11 @@ def _liquid(reader: SentenceReader) -> None:
         "y:MOL MOLW? _ x:LEN _ FILL", "x:LEN OF? THICK OF? LAYERW? OF? y:MOL",
         "y:MOL LAYERW _ THICK? _ x:LEN THICK?",
     )  # fmt: skip
+    for match in reader.find("x:NUM y:MOL LAYERW"):
+        # 3 water layers
+        if reader.value(match["y"]) in DENSITIES and reader.has("MILLER", "SLAB"):
+            reader.set("liquid_thickness", WATER_LAYER * _whole(reader, match["x"]))
+            reader.take([i for i in match["all"] if i != match["y"]])
     for match in reader.find("x:LAYERS OF y:MOL"):
         if reader.has("MILLER", "SLAB"):
             reader.set("liquid_thickness", WATER_LAYER * _whole(reader, match["x"]))
@@ -304,6 +309,12 @@ def _height(reader: SentenceReader) -> None:
 def _layers(reader: SentenceReader) -> None:
     """Read the layers of a slab: all layers that other rules have not taken."""
     layers = []
+    for match in reader.find("p:BOTTOM|TOPPOS|MIDDLE|OUTERMOST|TOPSITE OF? x:LAYERS"):
+        # those of a part of the slab are not all; `CO on top, 4 layers` are
+        if reader.token(match["p"]).kind != "TOPSITE" or (
+            reader.word(match["p"]) == "top" and len(reader.left("MAT", "MOL", "POLYMORPH", "SHEETMAT")) < 2
+        ):
+            reader.reject(match["x"])
     if reader.has("INTERFACE") or len(reader.left("MILLER")) > 1:
         own: dict[str, int] = {}
         for match in reader.find("x:LAYERS OF? m:MAT"):
@@ -331,6 +342,8 @@ def _layers(reader: SentenceReader) -> None:
     if len(set(layers)) > 1 and not reader.has("INTERFACE") and len(reader.left("MILLER")) < 2:
         text = {"en": "layers", "ja": "層数"}[reader.language]
         raise error("contradiction", reader.language, what=text, first=layers[0], second=layers[1])
+    if not layers and any(reader.word(i) == "heterobilayer" for i in reader.left("INTERFACE")):
+        layers = [1]
     if layers:
         reader.set("layers", layers)
 

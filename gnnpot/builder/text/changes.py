@@ -61,6 +61,10 @@ def _defects(reader: SentenceReader, roles: Roles) -> list[dict[str, Any]]:
         }
         if entry.get("near_dopant") and roles.substitutions:
             step["where"] = "dopant"
+        elif entry.get("near_dopant") and step.get("number", 1) > 1:
+            # next to each other
+            early.append({**step, "number": 1, **seed_of(reader)})
+            step.update(number=step["number"] - 1, where="vacancy")
         (late if step.get("where") == "dopant" else early).append({**step, **seed_of(reader)})
     middle: list[dict[str, Any]] = []
     inside = {"where": "bulk"} if reader.left("MIDDLE") and reader.has("MILLER", "SLAB") else {}
@@ -115,7 +119,7 @@ def particle_step(reader: SentenceReader, roles: Roles) -> dict[str, Any]:
     entry = {
         k: v
         for k, v in (roles.particle or {}).items()
-        if k in ("composition", "core", "shell", "arrangement", "lattice", "atoms")
+        if k in ("composition", "core", "shell", "shell_layers", "arrangement", "lattice", "atoms")
     }
     if not entry.get("composition") and entry.get("core") and entry.get("shell"):
         entry["composition"] = {entry["core"]: 1.0, entry["shell"]: 1.0}

@@ -27,6 +27,8 @@ USUAL_PLANE = {
 }  # fmt: skip
 HEXAGONAL = ("hcp", "corundum", "wurtzite", "molybdenite", "cadmium iodide", "tetradymite", "delafossite-like")
 ALLOY_REPEAT = (3, 3, 3)
+#: of a dichalcogenide's sheet, by the prototype that the lexicon reads `1T` and `2H` as
+PHASES = {"cadmium iodide": "1T", "molybdenite": "2H"}
 
 
 def compose(reader: SentenceReader, roles: Roles) -> list[dict[str, Any]]:
@@ -67,7 +69,7 @@ def _lone_length(reader: SentenceReader, steps: list[dict[str, Any]]) -> None:
     """`Pd(100) 5L 3x3 15A`: a single length without a word is the vacuum of the slab; a note says so."""
     slab = next((step for step in steps if step["do"] == "slab"), None)
     lone = reader.left("LEN")
-    if slab is None or "vacuum" in slab or len(lone) != 1:
+    if slab is None or "vacuum" in slab or len(lone) != 1 or reader.left("HEIGHT"):
         return
     slab["vacuum"] = float(reader.value(lone[0]))
     text = say("length_vacuum", reader.language, word=reader.token(lone[0]).text)
@@ -251,9 +253,15 @@ def _free_particle(reader: SentenceReader, roles: Roles) -> dict[str, Any]:
 def _tube(reader: SentenceReader, roles: Roles) -> dict[str, Any]:
     facts = reader.facts
     tube = dict(roles.nanotube or {})
+    zigzag = re.search("zigzag|ジグザグ", reader.tokens.normal.plain, re.IGNORECASE)
+    armchair = re.search("armchair|アームチェア", reader.tokens.normal.plain, re.IGNORECASE)
     if "n" not in tube:
-        tube.update(n=6, m=6)
-        reader.notes.append(Message("chirality", say("chirality", reader.language, n=6, m=6)))
+        tube.update(n=10, m=0) if zigzag else tube.update(n=6, m=6)
+        reader.notes.append(Message("chirality", say("chirality", reader.language, n=tube["n"], m=tube["m"])))
+    if (zigzag and 0 not in (tube["n"], tube["m"])) or (armchair and tube["n"] != tube["m"]):
+        what = {"en": "the chirality", "ja": "カイラリティ"}[reader.language]
+        word = (zigzag or armchair).group(0)  # type: ignore[union-attr]
+        raise error("contradiction", reader.language, what=what, first=word, second=f"({tube['n']},{tube['m']})")
     step: dict[str, Any] = {"do": "nanotube", **tube}
     repeat = facts.get("repeat")
     if facts.get("cells") is not None:
@@ -285,9 +293,8 @@ def _sheet(reader: SentenceReader, roles: Roles) -> dict[str, Any]:
     layers = facts.get("sheet_layers") or (facts.get("layers") or [1])[0]
     if layers != 1:
         step["layers"] = layers
-    phase = next(
-        (s.upper() for s in (host.get("polymorph"), *roles.structures) if s and s.upper() in ("1T", "2H")), None
-    )
+    named = (PHASES.get(name or "", name or "") for name in (host.get("polymorph"), *roles.structures))
+    phase = next((name.upper() for name in named if name.upper() in ("1T", "2H")), None)
     for name, value in (("phase", phase), ("stacking", facts.get("stacking")), ("vacuum", facts.get("vacuum")),
                         ("lattice", facts.get("lattice")), ("orthogonal", facts.get("orthogonal"))):  # fmt: skip
         if value is not None:

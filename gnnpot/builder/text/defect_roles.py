@@ -63,7 +63,8 @@ def replace(reader: SentenceReader, roles: Roles, known: set[str]) -> None:
                 continue
             if number == 5 and reader.has("ADSORB", "SUPPORTED"):
                 continue
-            if "v" in match and _reversed(reader, match):
+            swapped = "v" in match and _reversed(reader, match)
+            if swapped:
                 x, y = y, x
             indices = widened(reader, match["all"])
             entry = {"element": x, "by": y, **amount_of(reader, indices)}
@@ -78,17 +79,17 @@ def replace(reader: SentenceReader, roles: Roles, known: set[str]) -> None:
             substances = reader.left("MAT", "POLYMORPH", "MOL", "SHEETMAT", "STRUCTURE")
             if not known and not set(substances) - {match["x"], match["y"]}:
                 # the sentence names no other substance, so the replaced element is the crystal and is not taken
-                keep.append(match["x"])
+                keep.append(match["y" if swapped else "x"])
             reader.take([i for i in indices if i not in keep])
 
 
 def _reversed(reader: SentenceReader, match: dict[str, Any]) -> bool:
-    """`Al substituted for Mg`, `Al substituting Mg`: whether the dopant comes first."""
+    """`Al substituted for Mg`, `Al substituting Mg`, `Al-substituted Mg`: whether the dopant comes first."""
     verb = reader.word(match["v"])
     return (
         reader.word(match["b"]) == "for" and verb.startswith("substitut")
         if "b" in match
-        else verb in ("replacing", "substituting")
+        else verb in ("replacing", "substituting", "substituted")
     )
 
 

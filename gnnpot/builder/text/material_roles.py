@@ -20,7 +20,10 @@ def particle(reader: SentenceReader, roles: Roles) -> None:
     """Read the elements of a particle, which stand before or after the word for it."""
     if not reader.has("PARTICLE", "CORESHELL", "CORESHELLW"):
         return
-    sides: dict[str, str] = {}
+    sides: dict[str, Any] = {}
+    for match in reader.find("n:NUM SHELL LAYERW"):
+        sides["shell_layers"] = int(reader.value(match["n"]))
+        reader.take([match["n"], match["all"][-1]])
     for match in reader.find("k:CORE|SHELL EQ|OF m:MAT"):
         sides[reader.token(match["k"]).kind.lower()] = formula(reader, match["m"])
         reader.take(match["all"])
@@ -47,7 +50,10 @@ def particle(reader: SentenceReader, roles: Roles) -> None:
     if not named:
         named = [i for i in right if reader.token(i).kind in ("MAT", "CORESHELL", "COMPOSITION")]
     roles.particle = {**_elements(reader, group, roles), **sides}
-    reader.take([i for i in group if reader.token(i).kind not in ("COMMA", "AND", "OF", "BY")])
+    # a number of something else than its atoms, as of particles, stays unread
+    known = (1, roles.particle.get("atoms"))
+    others = [i for i in group if reader.token(i).kind in ("NUM", "COUNT") and reader.value(i) not in known]
+    reader.take([i for i in group if reader.token(i).kind not in ("COMMA", "AND", "OF", "BY") and i not in others])
     for index in reader.left("COMPOSITION"):
         roles.particle["composition"] = reader.value(index)
         reader.take(index)

@@ -32,10 +32,7 @@ HARMLESS = {
     "SUPERCELL",
     "SUPPORTED", "SUPPORT", "ADSORB", "FILM", "APPROX", "ATLEAST", "ATMOST", "SITEW", "EACH", "RANDOM", "FILL", "BOX",
     "SUPERPOSE", "LIQUIDW", "CONVENTIONAL", "ALLOY", "INTERFACE", "PARTICLE", "SHEETW", "LAYERW", "TOPSITE",
-    "BOTTOM", "TOPPOS",
-    "MIDDLE", "OUTERMOST", "NEAR", "ABOVE", "HEIGHT", "GAP", "THICK", "MONO", "DISSOLVE", "COVERAGE", "HALF",
-    "DIRECTION",
-    "TERM", "REPLACE", "AROUND", "VAC", "LOWESTLAYER", "DIAMETER",
+    "MIDDLE", "OUTERMOST", "ABOVE", "GAP", "THICK", "DISSOLVE", "REPLACE", "AROUND", "VAC",
 }  # fmt: skip
 
 
@@ -156,6 +153,8 @@ def _matters(reader: SentenceReader, index: int) -> bool:
     token = reader.token(index)
     if token.kind == "REDUCED":
         return not reader.has("VACANCY", "REMOVE")
+    if token.kind == "TERM":
+        return reader.word(index) not in ("exposed", "露出")
     if token.kind in ("NUM", "COUNT", "CELLS", "MOLECULES", "ATOMS"):
         return token.value != 1
     return token.kind not in HARMLESS and not (token.kind == "UNKNOWN" and not _is_said(reader, index))

@@ -138,9 +138,13 @@ class SentenceReader:
         """Return a token."""
         return self.items[index]
 
-    def rename(self, index: int, value: Any) -> None:
-        """Give a token another value."""
-        self.items[index] = replace(self.items[index], value=value)
+    def rename(self, index: int, value: Any, kind: str | None = None) -> None:
+        """Give a token another value, and perhaps another kind."""
+        self.items[index] = replace(self.items[index], value=value, kind=kind or self.items[index].kind)
+
+    def reject(self, index: int) -> None:
+        """Leave a token unread for good, so that the sentence is refused."""
+        self.rename(index, None, "UNREAD")
 
     def set(self, name: str, value: Any, what: str | None = None) -> None:
         """Record a fact. A second, different value is an error; `what` is the name of the fact in its message."""

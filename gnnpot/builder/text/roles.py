@@ -14,6 +14,7 @@ from gnnpot.builder.text.reader import SentenceReader
 from gnnpot.builder.text.words import BY_STRUCTURE, Roles, count_near, formula, is_element, is_molecule
 
 MATERIAL = "MAT|POLYMORPH|MOL|SHEETMAT"
+_ADATOM = re.compile("ad-?atom|adsorbate|吸着原子|吸着分子")
 
 
 def read_roles(reader: SentenceReader, known: set[str]) -> Roles:
@@ -68,7 +69,8 @@ def _binding_target(reader: SentenceReader, roles: Roles) -> None:
     before = len(reader.facts.placed)
     for pattern in (
         "SUPERPOSE|TOPSITE OF? NUM? m:MAT ATOMW|SITEW|COMMA|DOT", "SUPERPOSE|TOPSITE OF? NUM? m:MAT $",
-        "SUPERPOSE m:MAT LEN", "m:MAT ATOMW? OF? TOPSITE NI", "m:MAT ATOMW? SUPERPOSE NI? ADSORB|SUPPORTED|LEN|COMMA",
+        "SUPERPOSE m:MAT LEN", "SUPERPOSE OF? m:MAT OF STRUCTURE? MAT|POLYMORPH",
+        "m:MAT ATOMW? OF? TOPSITE NI", "m:MAT ATOMW? SUPERPOSE NI? ADSORB|SUPPORTED|LEN|COMMA",
         "m:MAT ATOMW? SITEW NI", "IN OF? m:MAT ATOMW? SITEW", "ADSORB BY OF? m:MAT ATOMW? $",
         "m:MAT OF? TOPSITE _ ADSORB", "m:MAT SUPERPOSE $", "m:MAT ATOMW? SUPERPOSE $",
     ):  # fmt: skip
@@ -140,6 +142,10 @@ def _adsorbates_and_hosts(reader: SentenceReader, roles: Roles, known: set[str])
         else:
             roles.structures.append(name)
         reader.take(index)
+    for index in reader.left("ADSORB"):
+        # an atom without a name, on a surface without another adsorbate
+        if not (roles.adsorbates or roles.particle or roles.liquid) and _ADATOM.match(reader.word(index)):
+            reader.reject(index)
 
 
 def _merge_polymorphs(reader: SentenceReader, roles: Roles) -> None:
@@ -171,6 +177,9 @@ def _said_before(reader: SentenceReader, roles: Roles, index: int) -> bool:
                 entry["number"] = number
                 reader.take(index)
                 return True
+    if [reader.token(i).kind for i in range(index + 1, len(reader.items))][:1] == ["ADSORB"]:
+        # a Cu adatom on Cu(111)
+        return False
     again = any(entry["by"] == name for entry in roles.substitutions) and not reader.has("ADSORB")
     if again or any(host["formula"] == name for host in roles.hosts):
         reader.take(index)

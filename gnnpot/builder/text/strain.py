@@ -3,6 +3,8 @@
 Example: `2 % biaxial tensile strain`, `c軸方向に3%引っ張る`.
 """
 
+import re
+
 from gnnpot.builder.text.reader import SentenceReader
 
 
@@ -11,6 +13,7 @@ def read_strain(reader: SentenceReader) -> None:
     words = reader.left("STRAIN", "TENSION", "COMPRESS")
     if not words or not reader.left("PCT"):
         return
+    _directions_as_axes(reader)
     strain = {"a": 0.0, "b": 0.0, "c": 0.0}
     how = "STRAIN|TENSION|COMPRESS|BIAXIAL|UNIAXIAL|HYDRO|AXIS|OF|WO|NI|BY|IN|FROM|EQ|AND|ATLEAST"
     found = False
@@ -39,6 +42,18 @@ def read_strain(reader: SentenceReader) -> None:
     if found:
         reader.set("strain", strain)
         reader.take(reader.left("STRAIN", "TENSION", "COMPRESS", "BIAXIAL", "UNIAXIAL", "HYDRO", "AXIS"))
+
+
+def _directions_as_axes(reader: SentenceReader) -> None:
+    """`[001]` is an axis of a crystal's conventional cell; what is no axis of the cell stays unread, and is refused."""
+    if reader.has("MILLER", "SLAB", "SHEETMAT", "MONO", "PRIMITIVE"):
+        return
+    for index in reader.left("DIRECTION"):
+        indices = [int(number.replace(" ", "")) for number in re.findall(r"-?\s*\d", reader.value(index))]
+        places = [place for place, number in enumerate(indices) if number]
+        # of four indices, only the last belongs to one axis alone
+        if len(places) == 1 and (len(indices) == 3 or (len(indices) == 4 and places == [3])):
+            reader.rename(index, "c" if places[0] == 3 else "abc"[places[0]], "AXIS")
 
 
 def _strain_apart(reader: SentenceReader, strain: dict[str, float]) -> bool:

@@ -19,7 +19,7 @@ SYMBOLS = frozenset(chemical_symbols[1:])
 _NUMBER = r"\d+(?:\.\d+)?|\.\d+"
 _WORDS = {
     "one": 1, "two": 2, "three": 3, "four": 4, "five": 5, "six": 6, "seven": 7, "eight": 8, "nine": 9, "ten": 10,
-    "eleven": 11, "twelve": 12, "single": 1, "double": 2, "quarter": 0.25,
+    "eleven": 11, "twelve": 12, "single": 1, "double": 2, "pair of": 2, "quarter": 0.25,
     "一": 1, "二": 2, "三": 3, "四": 4, "五": 5, "六": 6, "七": 7, "八": 8, "九": 9, "十": 10, "ひと": 1, "ふた": 2,
 }  # fmt: skip
 #: units after a number: (pattern, kind, factor that converts to Å, to a fraction, …)
