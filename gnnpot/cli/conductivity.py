@@ -1,5 +1,6 @@
 """`gnnpot conductivity`."""
 
+import inspect
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -124,6 +125,7 @@ def _conduct(given: dict[str, Any]) -> None:
     config = from_mapping(ConductivityConfig, options, where="conductivity")
     if (structure is None) == (trajectory is None):
         raise ConfigError("conductivity: give either a structure to simulate, or --trajectory to analyse")
+    _refuse_unused(given)
     if trajectory is not None:
         place = output or beside(trajectory[0], "-conductivity")
         _check_report(place)
@@ -140,6 +142,20 @@ def _conduct(given: dict[str, Any]) -> None:
         typer.echo(to_json({"report": path, **study.result.to_json()}))
     else:
         _show(study, path)
+
+
+def _refuse_unused(given: dict[str, Any]) -> None:
+    """Refuse options of the simulation beside --trajectory, and those of trajectories beside a structure."""
+    simulation = (
+        "model", "supercell", "volume", "production", "equilibration", "timestep", "interval", "processes", "index",
+        "device", "dtype",
+    )  # fmt: skip
+    only = simulation if given["trajectory"] is not None else ("frame_time",)
+    defaults = inspect.signature(conductivity).parameters
+    named = [f"--{name.replace('_', '-')}" for name in only if given[name] != defaults[name].default]
+    if named:
+        other = "simulations, and --trajectory only analyses" if only is simulation else "--trajectory"
+        raise ConfigError(f"{', '.join(named)}: is for {other}; leave it out")
 
 
 def _try_model(make: MakeCalculator, atoms: "Atoms") -> None:

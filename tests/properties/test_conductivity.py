@@ -12,6 +12,7 @@ from ase.io import write
 from scipy.signal import lfilter
 from typer.testing import CliRunner
 
+from gnnpot.engines.trajectories import create_trajectory
 from gnnpot.errors import ConfigError, DataError
 from gnnpot.properties.conductivity import (
     AnalysisConfig,
@@ -206,6 +207,36 @@ def test_a_foreign_trajectory(tmp_path):
         read_displacements(path, "Li", frame_time=200.0)
 
 
+def test_elements_that_change_their_order_are_refused(tmp_path):
+    moved = walk(2e-5, frames=30, ions=6)
+    frames = [Atoms("Li5S", positions, cell=SIDE * np.eye(3), pbc=True) for positions in moved.ions]
+    frames[20].symbols[[0, 5]] = ["S", "Li"]
+    write(tmp_path / "sorted.extxyz", frames)
+    with pytest.raises(DataError, match="frame 20 has its elements in another order"):
+        read_displacements(tmp_path / "sorted.extxyz", "Li", frame_time=200.0)
+
+
+@pytest.mark.parametrize("elements", [(), ("Li",), ("Li", "Na")])
+def test_the_framework_is_of_all_other_atoms(tmp_path, caplog, elements):
+    """Also of those that were not written: a second ion that is written is not the framework."""
+    path, moved = tmp_path / "run.zarr", walk(2e-5, frames=40, ions=6)
+    still = np.random.default_rng(1).uniform(0, SIDE, (20, 3))
+    writer = None
+    for k, positions in enumerate(moved.ions):
+        atoms = Atoms("Li4Na2S20", np.vstack([positions, still]), cell=SIDE * np.eye(3), pbc=True)
+        state = {"step": 50 * k, "time": 100.0 * k}
+        if writer is None:
+            writer = create_trajectory(path, atoms, state, elements)
+        else:
+            writer.write(atoms, state)
+    writer.close()
+    found = read_displacements(path, "Li")
+    mean = (moved.ions[:, 4:].sum(axis=1) - moved.ions[0, 4:].sum(axis=0)) / 22
+    expected = moved.ions[:, :4] - moved.ions[0, :4] - mean[:, None]
+    np.testing.assert_allclose(found.ions - found.ions[0], expected, atol=1e-4)
+    assert found.atoms == 26 and not caplog.records
+
+
 def test_maps():
     moved = walk(2e-5)
     found = density(moved)
@@ -221,6 +252,20 @@ def test_maps():
     assert (hove.self_part[0].sum() * width) == pytest.approx(1, abs=0.01)
     # independent ions: 1 everywhere
     assert hove.distinct_part[:, 40:].mean() == pytest.approx(1, abs=0.1)
+
+
+def test_the_isosurface_of_a_cell_without_right_angles():
+    """Points that plotly takes: a full grid along x, y, z; with the ions where they are."""
+    pytest.importorskip("plotly")
+    from gnnpot.properties.conductivity.report import isosurface, on_box
+
+    cell = np.array([[4.0, 0, 0], [-2, 2 * 3**0.5, 0], [1, 0.5, 6]])
+    ions = np.array([[0.5, 0.25, 0.5]]) @ cell + 0.1 * np.random.default_rng(0).normal(size=(200, 1, 3))
+    moved = Displacements("Li", ions.astype(np.float32), {}, 0.1, cell, 1)
+    places, values = on_box(density(moved))
+    assert len(places) == np.prod([len(np.unique(places[:, k].round(6))) for k in range(3)])
+    assert np.average(places, axis=0, weights=values) == pytest.approx(ions.mean(axis=(0, 1)), abs=0.3)
+    assert "plotly" in isosurface(moved, (1, 1, 1))
 
 
 @pytest.fixture
@@ -256,6 +301,12 @@ def test_the_command_simulates_resumes_and_reports(run, tmp_path):
     only = run(f"conductivity --trajectory {folder}/300K/run.zarr --ion Cu -T 300 -o again -q")
     assert only.exit_code == 0, only.exception
     assert isinstance(run("conductivity --ion Cu").exception, ConfigError)
+    # no option is passed over
+    for unused in ("--supercell 2x2x2", "--production 20", "--model fast", "-p 2"):
+        found = run(f"conductivity --trajectory {folder}/300K/run.zarr --ion Cu -T 300 -o again -q {unused}").exception
+        assert isinstance(found, ConfigError) and "only analyses" in str(found)
+    found = run(line + " --frame-time 10").exception
+    assert isinstance(found, ConfigError) and "--frame-time: is for --trajectory" in str(found)
 
 
 @pytest.mark.parametrize(

@@ -82,7 +82,9 @@ def read_displacements(path: Path, ion: str, frame_time: float | None = None) ->
     if first is None:
         raise DataError(f"{path}: has no frames; give a trajectory")
     unwrapped, cells, times = _Unwrapped(first, path), [], []
-    for atoms in _chain(first, frames):
+    for number, atoms in enumerate(_chain(first, frames)):
+        if len(atoms) == len(first) and not np.array_equal(atoms.numbers, first.numbers):
+            raise DataError(f"{path}: frame {number} has its elements in another order than the first; sort its atoms")
         unwrapped.add(atoms.get_scaled_positions(wrap=False), atoms.cell.array)
         cells.append(atoms.cell.array)
         times.append(_time_of(atoms))
@@ -123,21 +125,31 @@ class _Unwrapped:
 
 
 def _relative(
-    path: Path, scaled: np.ndarray, numbers: np.ndarray, cell: np.ndarray, ion: str, frame_time: float
+    path: Path,
+    scaled: np.ndarray,
+    numbers: np.ndarray,
+    cell: np.ndarray,
+    ion: str,
+    frame_time: float,
+    unwritten: tuple[np.ndarray, int] | None = None,
 ) -> Displacements:
+    """Displacements relative to all other atoms; of those that were not written, mean positions [T, 3] and number."""
     chosen = numbers == atomic_numbers[ion]
     if not chosen.any():
         raise DataError(f"{path}: has no {ion}; name an element that it has")
     positions = (scaled @ cell.astype(np.float32)).astype(np.float32)
-    if chosen.all():
-        log.warning("%s: has no atoms besides %s, so that displacements are not relative to a framework", path, ion)
-        framework: dict[str, np.ndarray] = {}
+    parts = [] if unwritten is None else [unwritten]
+    if not chosen.all():
+        parts.append((positions[:, ~chosen].mean(axis=1, dtype=float), int(np.count_nonzero(~chosen))))
+    atoms = len(numbers) + (0 if unwritten is None else unwritten[1])
+    if parts:
+        rest = np.average([mean for mean, _ in parts], axis=0, weights=[count for _, count in parts])
+        positions -= (rest - rest[:1])[:, None].astype(np.float32)
     else:
-        rest = positions[:, ~chosen].mean(axis=1, keepdims=True, dtype=float)
-        positions -= (rest - rest[:1]).astype(np.float32)
-        others = sorted(set(numbers[~chosen].tolist()))
-        framework = {chemical_symbols[z]: positions[:, numbers == z] for z in others}
-    return Displacements(ion, positions[:, chosen], framework, frame_time, cell, len(numbers))
+        log.warning("%s: has no atoms besides %s, so that displacements are not relative to a framework", path, ion)
+    others = sorted(set(numbers[~chosen].tolist()))
+    framework = {chemical_symbols[z]: positions[:, numbers == z] for z in others}
+    return Displacements(ion, positions[:, chosen], framework, frame_time, cell, atoms)
 
 
 def _from_zarr(path: Path, ion: str, frame_time: float | None) -> Displacements:
@@ -156,12 +168,8 @@ def _from_zarr(path: Path, ion: str, frame_time: float | None) -> Displacements:
             cells.append(cell)
         rest.append(frames.framework(start, end))
     between = _frame_time(path, list(frames.times()), frame_time)
-    moved = _relative(path, np.stack(unwrapped.frames), numbers, np.mean(cells, axis=0), ion, between)
-    if not frames.complete and not moved.framework:
-        drift = np.concatenate(rest)
-        ions = moved.ions - (drift - drift[0])[:, None].astype(np.float32)
-        return Displacements(ion, ions, {}, between, moved.cell, len(frames.numbers))
-    return Displacements(ion, moved.ions, moved.framework, between, moved.cell, len(frames.numbers))
+    unwritten = None if frames.complete else (np.concatenate(rest), len(frames.numbers) - len(numbers))
+    return _relative(path, np.stack(unwrapped.frames), numbers, np.mean(cells, axis=0), ion, between, unwritten)
 
 
 def _chain(first: Atoms, others: Iterator[Atoms]) -> Iterator[Atoms]:

@@ -85,7 +85,7 @@ def draw_arrhenius(result: Conductivity) -> Figure:
 
 
 def _draw_line(axes: Axes, fit: ArrheniusFit, color: str) -> None:
-    places = np.linspace(1 / max(fit.temperatures), 1 / ROOM, 60)
+    places = np.linspace(1 / max(fit.temperatures), 1 / min(ROOM, *fit.temperatures), 60)
     values = fit.intercepts[:, None] + fit.slopes[:, None] * places
     low, middle, high = np.exp(np.percentile(values, (2.5, 50, 97.5), axis=0))
     energy = fit.activation_energy

@@ -7,7 +7,7 @@ import numpy as np
 
 from gnnpot.errors import DataError
 from gnnpot.properties.conductivity.displacements import Displacements
-from gnnpot.properties.conductivity.maps import density
+from gnnpot.properties.conductivity.maps import Density, density
 from gnnpot.properties.conductivity.msd import Estimate
 from gnnpot.properties.conductivity.pictures import draw_arrhenius, draw_jumps, draw_maps, draw_msd
 from gnnpot.properties.conductivity.result import ROOM, Conductivity, Study
@@ -148,19 +148,33 @@ def jump_table(result: Conductivity) -> str:
     return table(head, rows)
 
 
+def on_box(found: Density) -> tuple[np.ndarray, np.ndarray]:
+    """Points of a grid along x, y, z around the cell, [N, 3] in Å, and the density there, 0 outside of the cell.
+
+    Plotly draws nothing of a grid along the vectors of a cell without right angles.
+    """
+    corners = np.array([[i, j, k] for i in (0, 1) for j in (0, 1) for k in (0, 1)]) @ found.cell
+    low, high = corners.min(axis=0), corners.max(axis=0)
+    spacing = np.cbrt(abs(np.linalg.det(found.cell)) / found.values.size)
+    axes = [np.linspace(a, b, max(2, round((b - a) / spacing) + 1)) for a, b in zip(low, high, strict=True)]
+    places = np.stack([grid.ravel() for grid in np.meshgrid(*axes, indexing="ij")], axis=1)
+    scaled = places @ np.linalg.inv(found.cell)
+    inside = np.all((scaled > -1e-6) & (scaled < 1 + 1e-6), axis=1)
+    # a cell has the same value at both ends
+    nearest = np.floor(scaled * found.values.shape + 1e-6).astype(int) % found.values.shape
+    return places, np.where(inside, found.values[tuple(nearest.T)], 0.0)
+
+
 def isosurface(moved: Displacements, repeats: tuple[int, int, int]) -> str:
     """The surface around twice the mean density, which turns with the mouse, as HTML."""
     import plotly.graph_objects as go
 
     found = density(moved, repeats)
-    # a cell has the same value at both ends
-    values = np.pad(found.values, [(0, 1)] * 3, mode="wrap")
-    grids = np.meshgrid(*(np.linspace(0, 1, n) for n in values.shape), indexing="ij")
-    places = np.stack([grid.ravel() for grid in grids], axis=1) @ found.cell
+    places, values = on_box(found)
     level = 2.0 * float(found.values.mean())
     surface = go.Isosurface(
         x=np.round(places[:, 0], 3), y=np.round(places[:, 1], 3), z=np.round(places[:, 2], 3),
-        value=np.round(values.ravel(), 6), isomin=level, isomax=float(values.max()), surface_count=2, opacity=0.5,
+        value=np.round(values, 6), isomin=level, isomax=float(values.max()), surface_count=2, opacity=0.5,
         caps={"x_show": False, "y_show": False, "z_show": False}, colorscale="Viridis", showscale=False,
     )  # fmt: skip
     figure = go.Figure(surface)
