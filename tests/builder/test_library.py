@@ -7,7 +7,9 @@ from ase.data import covalent_radii
 from ase.neighborlist import neighbor_list
 from pymatgen.core import Composition
 
+from gnnpot.builder import Recipe, execute
 from gnnpot.builder.library import library
+from gnnpot.builder.recipe import Bulk, Slab
 from gnnpot.builder.state import State
 from gnnpot.builder.steps import molecule
 
@@ -91,3 +93,11 @@ def test_molecules(key):
     assert 0.7 < lengths.min() < 2.1 and entry["binds"] in atoms.symbols
     for name in (*entry["en"], *entry["ja"]):
         assert molecule.identify(name) == key, name
+
+
+@pytest.mark.parametrize("name", ["2H", "4H", "6H"])
+def test_the_basal_face_of_silicon_carbide_is_of_silicon(name):
+    """(0001) is the face of Si by convention: the C of the bond along c stands above its Si."""
+    slab = execute(Recipe(steps=[Bulk(formula="SiC", polymorph=name), Slab(miller=(0, 0, 0, 1), layers=4)])).structure
+    assert slab.symbols[int(np.argmax(slab.positions[:, 2]))] == "Si"
+    assert slab.get_chemical_formula() == "C4Si4"

@@ -142,6 +142,8 @@ def test_liquids_on_surfaces(text):
         ("full coverage of H on Pd(111) 2x2", "coverage"),
         ("Pd(111) 3x3 slab, half of the surface covered by O", "half"),
         ("Pt(111) 4 layers with 20 Å total cell height", "height"),
+        ("two CO 4 Å apart on Pt(111) 4x4", "4 Å"),
+        ("w-BN", "w-BN"),
     ],
 )
 def test_what_changes_the_structure_is_not_read_over(text, words):
@@ -209,6 +211,7 @@ def test_an_adatom_of_the_surface_s_own_element(text, site):
         ("Mg-substituted Al 3x3x3", "Al107Mg"),
         ("MoS2/WSe2 heterobilayer", "MoS2Se2W"),
         ("a pair of Na atoms on graphene 4x4", "C32Na2"),
+        ("Al32", "Al32"),
     ],
 )
 def test_atoms_of_a_sentence(text, formula):
@@ -220,3 +223,36 @@ def test_layers_of_a_shell_and_of_water():
     assert (particle.atoms, particle.shell_layers) == (147, 2)
     steps = built("Pt(111) with 3 water layers").recipe.steps
     assert steps[-1].do == "solvent" and steps[-1].thickness == pytest.approx(9.3)
+
+
+@pytest.mark.parametrize(
+    ("text", "top"), [("4H-SiC (0001) Si face", "Si"), ("4H-SiC (000-1) C-face", "C"), ("6H-SiC(0001)Si面 4層", "Si")]
+)
+def test_a_face_is_a_termination(text, top):
+    atoms = built(text).structure
+    assert atoms.symbols[int(np.argmax(atoms.positions[:, 2]))] == top and 0 not in atoms.get_tags()
+
+
+def test_a_cluster_s_formula_alone_is_no_crystal():
+    with pytest.raises(GnnpotError, match="number of atoms twice: 4 and 79"):
+        built("Pt79")
+
+
+@pytest.mark.parametrize(
+    ("text", "layers"),
+    [
+        ("Al(111) 4x4, 5 layers, vacancy in the middle layer", [16, 16, 15, 16, 16]),
+        ("Al(111) 4x4, 5 layers, 2 vacancies in the top layer", [14, 16, 16, 16, 16]),
+        ("Al(111) 4x4 5層 最表面層に空孔2個", [14, 16, 16, 16, 16]),
+        ("Cu(111) 4x4, 5 layers, one Pt atom substituted in the middle layer", [16, 16, 15, 16, 16]),
+    ],
+)
+def test_the_layer_of_a_defect(text, layers):
+    atoms = built(text).structure
+    host = atoms[[symbol in ("Al", "Cu") for symbol in atoms.symbols]]
+    assert [int((host.get_tags() == tag).sum()) for tag in range(1, 6)] == layers
+
+
+@pytest.mark.parametrize("text", ["Ni(111) 2x2x4 with 15 Å vacuum above and below", "Ni(111) 2x2 4層 真空15Åを上下に"])
+def test_vacuum_on_each_side(text):
+    assert built(text).recipe.steps[1].vacuum == 30

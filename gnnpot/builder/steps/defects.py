@@ -123,7 +123,11 @@ def _choose(sites: np.ndarray, number: int, where: str, seed: int, state: State)
             sites, positions = sites[highest], positions[highest]
             state.note("chosen_top")
         middle = state.atoms.cell[:].sum(axis=0) / 2 if state.atoms.pbc.any() else state.atoms.positions.mean(axis=0)
-        middle[2] = positions[:, 2].max() if state.is_surface else middle[2]
+        if state.is_surface:
+            # within a slab, half way between the outermost of the sites
+            middle[2] = (
+                (positions[:, 2].max() + positions[:, 2].min()) / 2 if where == "bulk" else positions[:, 2].max()
+            )
         return sites[[int(np.argmin(np.round(np.linalg.norm(positions - middle, axis=1), 4)))]]
     state.note("seed", seed=seed)
     return np.sort(np.random.default_rng(seed).choice(sites, number, replace=False))

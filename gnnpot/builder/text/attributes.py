@@ -75,6 +75,10 @@ def _seed(reader: SentenceReader) -> None:
 
 def _interface(reader: SentenceReader) -> None:
     limits = "MISMATCH|STRAIN" if reader.has("INTERFACE") else "MISMATCH"
+    for match in reader.find("x:LEN _ g:GAP"):
+        # `two CO 4 Å apart` is no height above the surface
+        if reader.word(match["g"]) == "apart" and not reader.has("INTERFACE"):
+            reader.reject(match["x"])
     for match in _each(reader, f"{limits} _ x:PCT ATMOST?", f"ATMOST? x:PCT ATMOST? _ {limits}"):
         reader.set("max_strain", reader.value(match["x"]))
     for match in _each(reader, "AREA _ x:LEN2|LEN|NUM ATMOST?", "ATMOST? x:LEN2 ATMOST? _ AREA?"):

@@ -54,9 +54,14 @@ def _defects(reader: SentenceReader, roles: Roles) -> list[dict[str, Any]]:
     """Steps for vacancies and substitutions. A defect next to another one comes after it."""
     early: list[dict[str, Any]] = []
     late: list[dict[str, Any]] = []
+    region: dict[str, Any] = {}
+    if reader.has("MILLER", "SLAB"):
+        # what no other rule has taken says where in the slab they are
+        region = {"where": "bulk"} if reader.left("MIDDLE") else {"where": "top"} if reader.left("OUTERMOST") else {}
     for entry in roles.vacancies:
         step = {
             "do": "vacancy",
+            **region,
             **{k: v for k, v in entry.items() if k in ("element", "number", "fraction", "where", "per") and v},
         }
         if entry.get("near_dopant") and roles.substitutions:
@@ -67,9 +72,8 @@ def _defects(reader: SentenceReader, roles: Roles) -> list[dict[str, Any]]:
             step.update(number=step["number"] - 1, where="vacancy")
         (late if step.get("where") == "dopant" else early).append({**step, **seed_of(reader)})
     middle: list[dict[str, Any]] = []
-    inside = {"where": "bulk"} if reader.left("MIDDLE") and reader.has("MILLER", "SLAB") else {}
     for entry in roles.substitutions:
-        step = {"do": "substitute", "by": entry["by"], **inside}
+        step = {"do": "substitute", "by": entry["by"], **region}
         step.update({k: v for k, v in entry.items() if k in ("element", "number", "fraction", "where") and v})
         if entry.get("near") and roles.vacancies:
             step["where"] = "vacancy"

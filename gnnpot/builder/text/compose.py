@@ -56,6 +56,7 @@ def compose(reader: SentenceReader, roles: Roles) -> list[dict[str, Any]]:
     steps = [files or _bulk(reader, roles)]
     if files is None and not reader.has("MILLER", "SLAB"):
         read_lone_number_of_atoms(reader)
+        _number_in_formula(reader, roles)
     steps += _cell_steps(reader, roles)
     steps = fit_number_of_atoms(reader, steps)
     following = rest(reader, roles)
@@ -63,6 +64,16 @@ def compose(reader: SentenceReader, roles: Roles) -> list[dict[str, Any]]:
         steps = room_for_fractions(reader, steps, following)
     _lone_length(reader, steps)
     return vacancies_per_dopant(reader, [*steps, *following])
+
+
+def _number_in_formula(reader: SentenceReader, roles: Roles) -> None:
+    """`Al32`: the number of atoms of the cell, where no other size is given."""
+    from gnnpot.builder.steps.crystal import is_metal
+
+    match = re.fullmatch(r"([A-Z][a-z]?)(\d+)", roles.hosts[0]["formula"]) if roles.hosts else None
+    given = {"repeat", "min_length", "number_of_atoms"} & set(reader.facts.values)
+    if match is not None and is_metal(match[1]) and not given and int(match[2]) > 1:
+        reader.facts.values["number_of_atoms"] = int(match[2])
 
 
 def _lone_length(reader: SentenceReader, steps: list[dict[str, Any]]) -> None:

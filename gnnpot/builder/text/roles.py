@@ -60,6 +60,13 @@ def _termination(reader: SentenceReader, roles: Roles) -> None:
             roles.termination = formula(reader, match["m"])
             reader.take(match["all"])
             return
+    for match in reader.find("MILLER OF? m:MAT SLAB"):
+        # 4H-SiC(0001) Si面
+        name = formula(reader, match["m"])
+        if is_element(name) and _is_in_host(reader, name, match["m"]):
+            roles.termination = name
+            reader.take(match["m"])
+            return
 
 
 def _binding_target(reader: SentenceReader, roles: Roles) -> None:
