@@ -141,7 +141,7 @@ def test_liquids_on_surfaces(text):
         ("Pt(111)3x3、下2層を緩和", "2層"),
         ("full coverage of H on Pd(111) 2x2", "coverage"),
         ("Pd(111) 3x3 slab, half of the surface covered by O", "half"),
-        ("Pt(111) 4 layers with 20 Å total cell height", "height"),
+        ("Pt(111) 4 layers with 20 Å total cell height", "20 Å"),
         ("two CO 4 Å apart on Pt(111) 4x4", "4 Å"),
         ("w-BN", "w-BN"),
     ],
@@ -251,6 +251,10 @@ def test_the_layer_of_a_defect(text, layers):
     atoms = built(text).structure
     host = atoms[[symbol in ("Al", "Cu") for symbol in atoms.symbols]]
     assert [int((host.get_tags() == tag).sum()) for tag in range(1, 6)] == layers
+
+
+def test_the_height_of_the_vacuum():
+    assert built("Cu(111) 4 layers, height of the vacuum 15 Å").recipe.steps[1].vacuum == 15
 
 
 @pytest.mark.parametrize("text", ["Ni(111) 2x2x4 with 15 Å vacuum above and below", "Ni(111) 2x2 4層 真空15Åを上下に"])
