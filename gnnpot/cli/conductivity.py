@@ -55,7 +55,11 @@ def conductivity(
         str, typer.Option("--model", "-m", help="Name or path of a gnnpot model, or an ASE calculator as module:Class.")
     ] = DEFAULT,
     ion: Annotated[str, typer.Option(help="Element that moves.")] = "Li",
-    charge: Annotated[float, NOT_ZERO, typer.Option(help="Of the ion, in elementary charges.")] = 1.0,
+    charge: Annotated[
+        float | None,
+        NOT_ZERO,
+        typer.Option(help="Charge of the ion in elementary charges; default: 1 for ions of one charge, such as Li."),
+    ] = None,
     temperatures: Annotated[
         str, typer.Option("--temperatures", "-T", help="K, one or more, as 500 650 800.")
     ] = "500,650,800",
@@ -113,16 +117,19 @@ def _conduct(given: dict[str, Any]) -> None:
     """The command, of its options by name."""
     structure, trajectory, output = given["structure"], given["trajectory"], given["output"]
     kelvin = _numbers(given["temperatures"], "--temperatures")
-    analysis = {name: given[name] for name in ("charge", "jump_length", "fit_from", "discard", "seed")}
+    analysis = {name: given[name] for name in ("jump_length", "fit_from", "discard", "seed")}
+    analysis["charge"] = given["charge"] or 1.0
     options = {
         name: given[name] for name in ("ion", "volume", "timestep", "equilibration", "production", "interval", "seed")
     }
     options |= {"temperatures": list(kelvin), "supercell": _repeats(given["supercell"]), "analysis": analysis}
     from gnnpot.config import from_mapping
-    from gnnpot.properties.conductivity import ConductivityConfig
+    from gnnpot.properties.conductivity.config import SINGLY_CHARGED, ConductivityConfig
     from gnnpot.properties.conductivity.report import write_report
 
     config = from_mapping(ConductivityConfig, options, where="conductivity")
+    if given["charge"] is None and config.ion not in SINGLY_CHARGED:
+        raise ConfigError(f"conductivity: the charge of {config.ion} ions has no default; give it, such as --charge 2")
     if (structure is None) == (trajectory is None):
         raise ConfigError("conductivity: give either a structure to simulate, or --trajectory to analyse")
     _refuse_unused(given)

@@ -301,6 +301,8 @@ def test_the_command_simulates_resumes_and_reports(run, tmp_path):
     only = run(f"conductivity --trajectory {folder}/300K/run.zarr --ion Cu -T 300 -o again -q")
     assert only.exit_code == 0, only.exception
     assert isinstance(run("conductivity --ion Cu").exception, ConfigError)
+    unknown = run(line.replace("--ion Cu", "--ion Al")).exception
+    assert isinstance(unknown, ConfigError) and "the charge of Al ions has no default" in str(unknown)
     # no option is passed over
     for unused in ("--supercell 2x2x2", "--production 20", "--model fast", "-p 2"):
         found = run(f"conductivity --trajectory {folder}/300K/run.zarr --ion Cu -T 300 -o again -q {unused}").exception

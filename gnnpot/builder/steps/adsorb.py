@@ -15,7 +15,6 @@ from gnnpot.builder.steps.crystal import is_metal
 
 #: shortest distance as a fraction of the sum of covalent radii: of two bonded atoms, and of two atoms without a bond
 BOND, APART = 0.92, 0.95
-PHYSISORBED = 3.0
 #: smallest distance between periodic images of an adsorbate, Å
 IMAGES = 6.0
 #: atoms at most this far below the highest atom belong to the top layer of the surface, Å

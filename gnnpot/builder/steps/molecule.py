@@ -3,7 +3,7 @@
 import numpy as np
 from ase import Atoms
 from ase.build import molecule as g2_molecule
-from ase.data import atomic_numbers, covalent_radii
+from ase.data import atomic_numbers
 
 from gnnpot.builder.library import library
 from gnnpot.builder.recipe import Molecule, Rotate
@@ -137,11 +137,6 @@ def is_flat(name: str) -> bool:
     """Whether the molecule lies flat on surfaces according to the library."""
     key = identify(name)
     return bool(key and library().molecules[key].get("flat"))
-
-
-def bond_length(first: str, second: str, factor: float = 1.0) -> float:
-    """Return the sum of the covalent radii of two elements (Cordero et al. 2008, from ASE) times `factor`, Å."""
-    return float(factor * (covalent_radii[atomic_numbers[first]] + covalent_radii[atomic_numbers[second]]))
 
 
 def rotate(step: Rotate, state: State) -> None:

@@ -83,20 +83,6 @@ def make(step: Nanoparticle, state: State) -> Atoms:
     return atoms
 
 
-def _of_shape(
-    step: Nanoparticle,
-    shape: str,
-    structure: str,
-    a: float,
-    wanted: int | None,
-    composition: dict[str, float],
-    state: State,
-) -> np.ndarray:
-    if shape in ("icosahedron", "decahedron"):
-        return _multiply_twinned(shape, wanted, step.diameter, a * (1 if structure == "fcc" else 1.26))
-    return _positions(step, shape, structure, a, wanted, _facets(step, shape, structure, composition, state))
-
-
 def _structure(composition: dict[str, float], state: State) -> str:
     """The crystal structure of the most frequent element; fcc if its structure is not fcc, bcc or hcp."""
     host = max(composition, key=lambda s: composition[s])

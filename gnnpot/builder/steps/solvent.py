@@ -200,7 +200,6 @@ class _Packing:
 
     def relax(self, steps: int) -> bool:
         """Move the molecules in at most `steps` steps until nothing overlaps; return whether this was reached."""
-        number = len(self.numbers)
         for step in range(steps):
             positions = self.positions()
             push = self._push(positions)
@@ -216,7 +215,6 @@ class _Packing:
             noise = np.random.default_rng(step).normal(scale=shake, size=force.shape) if step % 10 == 0 else 0.0
             self.centres = self.centres + np.clip(0.35 * force, -0.4, 0.4) + noise
             self.turns = Rotation.from_rotvec(np.clip(0.5 * torque / inertia[:, None], -0.4, 0.4)) * self.turns
-        del number
         return False
 
     def _push(self, positions: np.ndarray) -> np.ndarray:

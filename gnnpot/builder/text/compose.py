@@ -264,15 +264,15 @@ def _free_particle(reader: SentenceReader, roles: Roles) -> dict[str, Any]:
 def _tube(reader: SentenceReader, roles: Roles) -> dict[str, Any]:
     facts = reader.facts
     tube = dict(roles.nanotube or {})
-    zigzag = re.search("zigzag|ジグザグ", reader.tokens.normal.plain, re.IGNORECASE)
-    armchair = re.search("armchair|アームチェア", reader.tokens.normal.plain, re.IGNORECASE)
+    edge = re.search("(zigzag|ジグザグ)|armchair|アームチェア", reader.tokens.normal.plain, re.IGNORECASE)
+    zigzag = edge is not None and edge[1] is not None
     if "n" not in tube:
-        tube.update(n=10, m=0) if zigzag else tube.update(n=6, m=6)
+        tube |= {"n": 10, "m": 0} if zigzag else {"n": 6, "m": 6}
         reader.notes.append(Message("chirality", say("chirality", reader.language, n=tube["n"], m=tube["m"])))
-    if (zigzag and 0 not in (tube["n"], tube["m"])) or (armchair and tube["n"] != tube["m"]):
+    fits = 0 in (tube["n"], tube["m"]) if zigzag else tube["n"] == tube["m"]
+    if edge is not None and not fits:
         what = {"en": "the chirality", "ja": "カイラリティ"}[reader.language]
-        word = (zigzag or armchair).group(0)  # type: ignore[union-attr]
-        raise error("contradiction", reader.language, what=what, first=word, second=f"({tube['n']},{tube['m']})")
+        raise error("contradiction", reader.language, what=what, first=edge[0], second=f"({tube['n']},{tube['m']})")
     step: dict[str, Any] = {"do": "nanotube", **tube}
     repeat = facts.get("repeat")
     if facts.get("cells") is not None:

@@ -7,6 +7,9 @@ from ase.data import chemical_symbols
 
 from gnnpot.domains import NOT_NEGATIVE, NOT_ZERO, POSITIVE, WHOLE_FROM_0, check_fields
 
+#: elements whose mobile ions carry one elementary charge, of either sign
+SINGLY_CHARGED = frozenset({"H", "Li", "Na", "K", "Rb", "Cs", "Cu", "Ag", "F", "Cl", "Br", "I"})
+
 
 @dataclass(frozen=True, slots=True)
 class AnalysisConfig:
