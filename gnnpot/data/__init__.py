@@ -1,15 +1,15 @@
-"""Crystals and molecules with labels: frames, readers, stores, splits, element references.
+"""Labelled crystals and molecules: frames, readers, stores, splits, element references.
 
 Example::
 
-    frames = read_frames("train.extxyz.gz")                 # a stream, for files of any size
+    frames = read_frames("train.extxyz.gz")                 # an iterator, for files of any size
     store = write_store(frames, "train.store")              # Parquet on disk, with a manifest
     split = split_by_material(store)
     references = ElementReferences.fit(store)
 
-Here belong structures and labels, their files and stores, and their checks. Graphs of them do not (`gnnpot.graphs`),
-nor what a training takes from a store (`gnnpot.training`), nor what makes new structures and labels
-(`gnnpot.sampling`).
+This package holds structures and labels, their files and stores, and their checks. Graphs are built in
+`gnnpot.graphs`, training data are selected from a store in `gnnpot.training`, and new structures and labels are
+generated in `gnnpot.sampling`.
 """
 
 import importlib
@@ -75,7 +75,7 @@ __all__ = [
     "write_store",
 ]
 
-#: name -> its module; imported on demand, so that what needs no stores needs no pyarrow
+#: name -> module; imported lazily, so that pyarrow is only needed for stores
 _MODULES = {
     "ElementReferences": "gnnpot.data.references",
     "Frame": "gnnpot.data.frame",

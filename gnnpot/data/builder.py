@@ -1,14 +1,14 @@
-"""A store that is written in several runs: killed at any moment, it resumes where the last shard ended.
+"""Resumable writing of a store: after an interruption, writing continues at the end of the last complete shard.
 
     with StoreBuilder("mp.store", {"table": uri, "version": 7}) as builder:
         for table, position in source.read_from(builder.position):
             builder.add(table, position, notes=lambda: counters)
         store = builder.finish(lambda shards: manifest)
 
-Until it is finished the store stands beside its name, as `mp.store.unfinished`: complete shards, and `state.json`, with
-the place where the source is to be read on and what was counted up to there. Both are on the disk before the next shard
-is begun. A shard ends with the call of `add` that fills it, so that the same calls make the same bytes, however often
-the writing was interrupted.
+Until it is finished, the store is in the folder `mp.store.unfinished`, with its complete shards and `state.json`, which
+holds the position at which to continue reading the source, and the counts up to there. Both are written to disk before
+the next shard is started. A shard ends with the call of `add` that fills it, so that the same calls always write the
+same bytes, with or without interruptions.
 """
 
 import json
@@ -35,16 +35,20 @@ FORMAT, VERSION = "gnnpot-unfinished-store", 1
 
 
 class StoreBuilder:
-    """Opens the unfinished store of that name, or begins one.
+    """Context manager that starts a store, or resumes an unfinished one.
 
-    - `identity`: what the store is made of and how, as JSON; an unfinished store of another identity is refused.
-    - `shard_size`: frames after which a shard ends; a kill costs the work of one shard at most.
+    The attributes `position` and `notes` are from the last call of `add` that ended a shard; `None` and `{}` at first.
 
-    `position` and `notes` are those of the last call of `add` that ended a shard; `None` and `{}` at the beginning.
+    Args:
+        folder: Folder of the finished store.
+        identity: Sources and options of the store, JSON values; an unfinished store with a different identity is not
+            resumed.
+        shard_size: Frames per shard; an interruption costs the work of at most one shard.
+        overwrite: Replace an existing store.
 
     Raises:
-        DataError: if the store exists already and may not be replaced, or another process is writing it.
-        ConfigError: if it was begun with another identity, and a shard is complete.
+        DataError: The store exists and `overwrite` is false, or another process is writing it.
+        ConfigError: The unfinished store has a different identity and at least one complete shard.
     """
 
     def __init__(
@@ -79,12 +83,12 @@ class StoreBuilder:
         if self._writer is not None:
             self._writer.discard()
         self._lock.release()
-        # what was refused leaves nothing; what the disk or a signal stopped resumes as it was begun
+        # a rejected input leaves no folder; after a disk error or a signal, the store can be resumed
         if isinstance(error, GnnpotError) and not isinstance(error.__context__, OSError) and not self.shards:
             self._remove_nothing()
 
     def _remove_nothing(self) -> None:
-        """Remove an unfinished store without a shard; what others have put into its folder stays."""
+        """Remove an unfinished store without shards; files of others in its folder are kept."""
         for name in (STATE, LOCK):
             (self.unfinished / name).unlink(missing_ok=True)
         with suppress(OSError):
@@ -92,18 +96,24 @@ class StoreBuilder:
 
     @property
     def frames(self) -> int:
-        """Frames in complete shards."""
+        """Number of frames in complete shards."""
         return sum(shard.frames for shard in self.shards)
 
     @property
     def pending(self) -> int:
-        """Frames of the shard that is being written."""
+        """Number of frames of the shard that is being written."""
         return (self._writer.frames if self._writer else 0) + sum(t.num_rows for t in self._pending)
 
     def add(self, table: pa.Table, position: Any, notes: Callable[[], dict]) -> None:
-        """Append rows of `schema.schema()`. `position`: where to read on after them; `notes()`: what to remember there.
+        """Append rows.
 
-        Raises `DataError` if the disk is full; what is complete by then is kept.
+        Args:
+            table: Rows with the columns of `schema.schema()`.
+            position: Position at which to continue reading the source after these rows.
+            notes: Called at the end of a shard; returns the values to store with the position.
+
+        Raises:
+            DataError: The disk is full; complete shards are kept.
         """
         self._pending.append(table)
         with disk_errors(self.unfinished, kept="complete shards are kept"):
@@ -113,9 +123,9 @@ class StoreBuilder:
                 self._save(position, notes())
 
     def finish(self, manifest: Callable[[list[Shard]], Manifest]) -> FrameStore:
-        """End the last shard, write `manifest(shards)` and give the store its name.
+        """End the last shard, write `manifest(shards)`, and rename the folder to that of the finished store.
 
-        Raises `DataError` if there are no frames; the unfinished store stays then.
+        Raises `DataError` if there are no frames; the unfinished store is then kept.
         """
         with disk_errors(self.unfinished, kept="complete shards are kept"):
             if self.pending:
@@ -127,11 +137,11 @@ class StoreBuilder:
 
     @property
     def is_complete(self) -> bool:
-        """Whether only the name is missing: a finished store whose writer was killed just then."""
+        """Whether the manifest is written, and only the renaming of the folder is missing."""
         return (self.unfinished / MANIFEST).exists()
 
     def put_in_place(self) -> FrameStore:
-        """Remove all but the store's own files, give it its name and open it."""
+        """Remove all files that do not belong to the store, rename its folder, and open it."""
         own = {MANIFEST, *(shard.name for shard in self.shards)}
         for path in self.unfinished.iterdir():
             if path.is_dir():
@@ -140,7 +150,7 @@ class StoreBuilder:
                 path.unlink()
         (self.unfinished / STATE).unlink(missing_ok=True)
         with disk_errors(self.folder):
-            # Windows removes no file that is open, and renames no folder with one in it
+            # Windows can't remove an open file, or rename a folder that contains one
             self._lock.release()
             (self.unfinished / LOCK).unlink(missing_ok=True)
             move_folder(self.unfinished, self.folder, STORE, overwrite=self.overwrite)
@@ -163,14 +173,17 @@ class StoreBuilder:
         except KeyError as error:
             raise DataError(f"{path}: is damaged (no {error}); remove {self.unfinished} and start again") from None
         if not self.shards and identity != self.identity:
-            # without a shard nothing is lost
+            # there are no shards to lose
             with disk_errors(self.folder):
                 self._save(None, {})
             return
         require_same(identity, self.identity, where=self.unfinished, what="a store")
 
     def _write(self, at_least: int) -> ShardWriter | None:
-        """Write whole row groups of what is pending, if there are `at_least` so many frames; the shard's writer."""
+        """Write complete row groups of the pending tables, or all rows if `at_least` is 1; return the shard's writer.
+
+        Nothing is written if fewer than `at_least` frames are pending.
+        """
         rows = sum(t.num_rows for t in self._pending)
         if rows < at_least or rows == 0:
             return self._writer
@@ -198,13 +211,13 @@ class StoreBuilder:
 
 
 def unfinished_folder(folder: Path | str) -> Path:
-    """Where a store of this name stands until it is finished."""
+    """Return the folder that holds a store until it is finished."""
     folder = Path(folder)
     return folder.with_name(folder.name + ".unfinished")
 
 
 def unfinished_identity(folder: Path | str) -> dict[str, Any] | None:
-    """The identity with which the unfinished store of this name was begun; `None` if there is none."""
+    """Return the identity of the unfinished store of `folder`; `None` if there is none."""
     path = unfinished_folder(folder) / STATE
     return _read_state(path).get("identity") if path.exists() else None
 

@@ -1,10 +1,10 @@
-"""A labelled frame: one crystal or molecule, what a calculation gives for it, and where that comes from.
+"""Labelled frames: a crystal or molecule, the results of a calculation, and their provenance.
 
     frame = Frame.from_atoms(atoms, provenance=Provenance(source="my.extxyz", material_id="NaCl"))
     frame.energy, frame.forces, frame.stress      # eV, eV/Å, eV/Å³ (Voigt); None where there is no label
 
-A frame is checked at the door: whoever holds one may rely on shapes, finite numbers, distinct atoms and a cell with
-a volume along each periodic direction.
+A frame is validated on construction: shapes are correct, numbers are finite, atoms are at distinct positions, and the
+periodic lattice vectors are linearly independent.
 """
 
 from collections.abc import Mapping
@@ -43,35 +43,36 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True)
 class Provenance:
-    """Where a frame's labels come from. Empty strings and `None` mean: the source does not say."""
+    """Origin of a frame's labels. Empty strings and `None` mean that the source does not specify it."""
 
     source: str = ""  #: data set or file
-    source_id: str = ""  #: the frame's id there
-    material_id: str = ""  #: frames of one material share it; splits keep them together
+    source_id: str = ""  #: id of the frame in the source
+    material_id: str = ""  #: shared by all frames of a material, which splits keep together
     code: str = ""  #: program and version
     functional: str = ""  #: exchange-correlation functional
-    hubbard_u: Mapping[str, float] | None = None  #: U by element, eV; `{}`: calculated without U
+    hubbard_u: Mapping[str, float] | None = None  #: Hubbard U of each element, eV; `{}` if calculated without U
     pseudopotentials: str = ""  #: family and version
-    config_type: str = ""  #: how the structure was made, in the source's words
+    config_type: str = ""  #: how the structure was generated, as given by the source
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Frame:
-    """One structure with its labels, in the units of `gnnpot.units`.
+    """A structure with its labels, in the units of `gnnpot.units`.
 
-    Raises `DataError`, naming `provenance.source` and `source_id`, if anything in it can't be trusted.
+    Raises `FrameError`, a `DataError` that names `provenance.source` and `source_id`, if the structure or a label is
+    invalid.
     """
 
     numbers: np.ndarray  #: [N] atomic numbers, 1..118
     positions: np.ndarray  #: [N, 3] Å
     cell: np.ndarray  #: [3, 3] rows are lattice vectors, Å; zeros without periodicity
     pbc: np.ndarray  #: [3] bool
-    energy: float | None = None  #: eV, of the whole cell
+    energy: float | None = None  #: total energy of the cell, eV
     forces: np.ndarray | None = None  #: [N, 3] eV/Å
     stress: np.ndarray | None = None  #: [6] eV/Å³, Voigt xx yy zz yz xz xy, positive under tension
     magmoms: np.ndarray | None = None  #: [N] µB
     provenance: Provenance = field(default_factory=Provenance)
-    others: Mapping[str, float | np.ndarray] = field(default_factory=dict)  #: further labels of `data.quantities`
+    others: Mapping[str, float | np.ndarray] = field(default_factory=dict)  #: other labels of `data.quantities`
 
     def __post_init__(self) -> None:
         set_ = object.__setattr__
@@ -92,13 +93,13 @@ class Frame:
 
     @property
     def where(self) -> str:
-        """`source` and `source_id`, for messages."""
+        """`source` and `source_id` of the frame, for messages."""
         p = self.provenance
         return f"{p.source or 'frame'}{f' [{p.source_id}]' if p.source_id else ''}"
 
     @property
     def labels(self) -> dict[str, float | np.ndarray]:
-        """The labels that there are, by name, in the order of `data.quantities`."""
+        """Labels that are not `None`, by name, in the order of `data.quantities`."""
         return values_of(self)
 
     @property
@@ -107,11 +108,11 @@ class Frame:
 
     @property
     def volume(self) -> float:
-        """Å³; 0 for a molecule without a cell."""
+        """Cell volume, Å³; 0 for a molecule without a cell."""
         return float(abs(np.linalg.det(self.cell)))
 
     def _label(self, quantity: Quantity, value: float | np.ndarray) -> float | np.ndarray:
-        """A label as a number or an array of its shape, or `FrameError`."""
+        """Return a label as a float, or as an array of the quantity's shape. Raises `FrameError` for other shapes."""
         array = self._real(quantity.name, value)
         if quantity.shape_of(len(self)):
             return self._shaped(quantity.name, array, quantity.shape_of(len(self)))
@@ -129,7 +130,7 @@ class Frame:
         return value
 
     def _real(self, name: str, given: object = None) -> np.ndarray:
-        """A field, or what is given under its name, as an array of real numbers, or `FrameError`."""
+        """Return `given`, or the field `name`, as an array. Raises `FrameError` if it is not of real numbers."""
         value = np.asarray(getattr(self, name) if given is None else given)
         whole = value.dtype.kind in "iu" or value.size == 0
         if name == "numbers" and not whole and value.dtype.kind == "f":
@@ -155,9 +156,9 @@ class Frame:
 
     @classmethod
     def from_atoms(cls, atoms: Atoms, provenance: Provenance | None = None, labels: bool = True) -> "Frame":
-        """A frame of ASE `atoms` with the labels of its calculator's stored results (nothing is calculated).
+        """Create a frame from ASE `atoms`, with the stored results of the calculator as labels; nothing is calculated.
 
-        The energy is the force-consistent (free) energy where the results have one.
+        The energy is the force-consistent (free) energy if the results have one.
         """
         results = dict(atoms.calc.results) if labels and atoms.calc is not None else {}
         known = {name: results[name] for name in QUANTITIES if results.get(name) is not None}
@@ -176,7 +177,7 @@ class Frame:
 
     @classmethod
     def trusted(cls, **fields: object) -> "Frame":
-        """A frame of fields that were checked before, and have the right types; for stores that guard their bytes."""
+        """Create a frame without checks, from fields that were checked before; for stores, which verify checksums."""
         frame = object.__new__(cls)
         for name in cls.__slots__:
             object.__setattr__(frame, name, fields.get(name))
@@ -185,7 +186,7 @@ class Frame:
         return frame
 
     def to_atoms(self) -> Atoms:
-        """ASE atoms, with the labels in a `SinglePointCalculator`."""
+        """Return ASE atoms, with the labels in a `SinglePointCalculator`."""
         atoms = Atoms(self.numbers, self.positions, cell=self.cell, pbc=self.pbc)
         labels = self.labels
         if labels:
@@ -198,16 +199,16 @@ class Frame:
         return atoms
 
     def with_labels(self, labels: Mapping[str, float | np.ndarray | None]) -> "Frame":
-        """A copy with these labels and no others, checked again."""
+        """Return a copy with these labels and no others; it is checked again."""
         return replace(self, **fields_of(labels))
 
     def with_(self, **changes: Any) -> "Frame":
-        """A copy with some fields replaced, checked again."""
+        """Return a copy with some fields replaced; it is checked again."""
         return replace(self, **changes)
 
 
 def atomic_number(symbol: str, where: str = "element") -> int:
-    """The atomic number of a symbol; raises `DataError` if it names no element."""
+    """Return the atomic number of a chemical symbol. Raises `DataError` for an unknown symbol."""
     z = atomic_numbers.get(symbol, 0)
     if z == 0:
         raise FrameError(where, "unknown element", f"'{symbol[:20]}' is no chemical element; mend or remove it")

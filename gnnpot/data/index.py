@@ -1,4 +1,4 @@
-"""What batching, splitting and fitting of element references need of every frame, without the frames."""
+"""Index of a store: the properties of all frames that batching, splitting and element references need."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,35 +17,35 @@ _COLUMNS = ["n_atoms", "energy", "material_id", "source", "config_type", "elemen
 
 @dataclass(frozen=True, eq=False)
 class StoreIndex:
-    """Arrays over the F frames of a store. Words are held once, frames refer to them by number."""
+    """Arrays over the F frames of a store. Each distinct string is stored once; frames refer to it by index."""
 
     n_atoms: np.ndarray  #: [F] int64
-    energy: np.ndarray  #: [F] eV; NaN where there is no label
+    energy: np.ndarray  #: [F] eV; NaN for frames without this label
     fingerprint: np.ndarray  #: [F] int64, equal for equal structures
-    materials: np.ndarray  #: [M] names
+    materials: np.ndarray  #: [M] names of the materials
     material: np.ndarray  #: [F] index into `materials`
-    sources: np.ndarray  #: names
+    sources: np.ndarray  #: names of the sources
     source: np.ndarray  #: [F] index into `sources`
-    config_types: np.ndarray  #: names
+    config_types: np.ndarray  #: names of the configuration types
     config_type: np.ndarray  #: [F] index into `config_types`
-    offsets: np.ndarray  #: [F + 1]: frame f has the elements offsets[f]:offsets[f + 1]
+    offsets: np.ndarray  #: [F + 1]: frame f has elements[offsets[f]:offsets[f + 1]]
     elements: np.ndarray  #: atomic numbers, ascending within a frame
-    counts: np.ndarray  #: atoms of each of `elements`
-    free_atom: np.ndarray  #: [F] bool: one atom, and no image of it near
+    counts: np.ndarray  #: number of atoms of each of `elements`
+    free_atom: np.ndarray  #: [F] bool: a single atom without nearby images, see `structure.is_free_atom`
 
     def __len__(self) -> int:
         return len(self.n_atoms)
 
     @property
     def material_id(self) -> np.ndarray:
-        """[F] the material of each frame."""
+        """[F] name of the material of each frame."""
         return self.materials[self.material]
 
     @property
     def equivalence(self) -> np.ndarray:
-        """[F] int64, equal for frames of equal composition and energy (to 1e-5 eV); of unlabelled ones no two are.
+        """[F] int64, equal for frames of equal composition and energy (to 1e-5 eV); distinct for unlabelled frames.
 
-        Copies of a structure that are turned, or list their atoms in another order, show themselves by it.
+        It detects copies of a structure that are rotated or have their atoms in a different order.
         """
         weights = np.random.default_rng(0).integers(1, 2**62, 119)
         sums = np.concatenate([[0], np.cumsum(weights[self.elements] * self.counts)])
@@ -57,9 +57,10 @@ class StoreIndex:
     def composition(
         self, elements: Sequence[int] | None = None, frames: slice = slice(None)
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Atoms of each element `[F, E]` of `frames`, and the elements' atomic numbers `[E]` (all of the store's).
+        """Return the number of atoms of each element `[F, E]` of `frames`, and the atomic numbers `[E]`.
 
-        Raises `DataError` if a frame has an element that is not among those asked for.
+        The elements are all elements of the store unless `elements` is given. Raises `DataError` if a frame has an
+        element that is not in `elements`.
         """
         wanted = np.unique(self.elements) if elements is None else np.asarray(elements)
         column = np.full(119, -1)
@@ -78,7 +79,7 @@ class StoreIndex:
 
 
 def read_index(shards: Sequence[Path]) -> StoreIndex:
-    """The index of the frames in Parquet shards. Raises `DataError` naming a shard that is damaged."""
+    """Read the index of the frames in Parquet shards. Raises `DataError` if a shard is damaged."""
     tables, free_atoms = [], []
     for path in shards:
         try:
@@ -109,7 +110,7 @@ def read_index(shards: Sequence[Path]) -> StoreIndex:
 
 
 def _free_atoms(table: pa.Table) -> np.ndarray:
-    """[F] bool."""
+    """Return whether each frame is a free atom, [F] bool."""
     free = table["n_atoms"].to_numpy() == 1
     single = np.flatnonzero(free)
     chosen = table.select(["elements", "cell", "pbc"]).take(single).to_pydict()
@@ -120,6 +121,6 @@ def _free_atoms(table: pa.Table) -> np.ndarray:
 
 
 def _encoded(column: pa.ChunkedArray) -> tuple[np.ndarray, np.ndarray]:
-    """Distinct words in order of appearance, and each row's index into them."""
+    """Return the distinct strings in order of appearance, and the index of each row into them."""
     encoded = pa.chunked_array(column).combine_chunks().dictionary_encode()
     return np.array(encoded.dictionary.to_pylist(), dtype=object), encoded.indices.to_numpy().astype(np.int64)

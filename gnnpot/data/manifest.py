@@ -1,7 +1,7 @@
-"""The content of a store in numbers: `manifest.json`.
+"""Manifest of a store, `manifest.json`: counts, the sha256 of each shard, rejected frames and the stress check.
 
-It holds counts, sha256 of every shard, what was left out and why, and the result of the stress check. It has no date
-and no path, so that the same frames make the same manifest; its sha256 names the data, and splits refer to it.
+It has no date and no path, so that the same frames always give the same manifest. Its sha256 identifies the data;
+splits refer to it.
 """
 
 import hashlib
@@ -23,13 +23,13 @@ from gnnpot.errors import ConfigError, DataError, counted
 MANIFEST = "manifest.json"
 FORMAT = "gnnpot-store"
 VERSION = 1
-#: no store holds more of anything
+#: upper limit of all counts
 MAX_COUNT = 2**53
 
 
 @dataclass(frozen=True)
 class Shard:
-    """One Parquet file of the store."""
+    """A Parquet file of the store."""
 
     name: str
     frames: int
@@ -43,16 +43,16 @@ class Manifest:
 
     frames: int
     atoms: int
-    elements: dict[str, int]  #: atoms of each element
-    labels: dict[str, int]  #: frames that have each label
-    sources: dict[str, int]  #: frames of each source
-    codes: dict[str, int]  #: frames of each "code, functional", as the sources say
+    elements: dict[str, int]  #: number of atoms of each element
+    labels: dict[str, int]  #: number of frames with each label
+    sources: dict[str, int]  #: number of frames from each source
+    codes: dict[str, int]  #: number of frames of each "code, functional", as given by the sources
     shards: list[Shard]
     row_group: int  #: frames per Parquet row group
-    source: str = ""  #: what the store was made of, in its maker's words
-    filters: dict[str, int] = field(default_factory=dict)  #: frames left out, by reason
-    stress_check: dict[str, str | int | float | None] | None = None  #: `StressCheck`, `None` if not asked for
-    curation: dict[str, Any] | None = None  #: how `gnnpot data mp` chose the frames, with counts before and after
+    source: str = ""  #: origin of the data, as given by the user
+    filters: dict[str, int] = field(default_factory=dict)  #: number of rejected frames by reason
+    stress_check: dict[str, str | int | float | None] | None = None  #: `StressCheck`, `None` if not requested
+    curation: dict[str, Any] | None = None  #: how `gnnpot data mp` selected the frames, with counts before and after
     format: str = FORMAT
     version: int = VERSION
 
@@ -61,7 +61,7 @@ class Manifest:
 
 
 class Tally:
-    """Counts frames on their way into a store."""
+    """Counts of the frames that are written to a store."""
 
     def __init__(self) -> None:
         self.frames = self.atoms = 0
@@ -86,7 +86,14 @@ class Tally:
         sources: Mapping[str, int],
         codes: Mapping[str, int],
     ) -> None:
-        """Count frames at once: `atoms` [119] of each element, frames of each label, source, and "code, functional"."""
+        """Add the counts of many frames.
+
+        Args:
+            atoms: [119] number of atoms by atomic number.
+            labels: Number of frames with each label.
+            sources: Number of frames from each source.
+            codes: Number of frames of each "code, functional".
+        """
         self.frames += sum(sources.values())
         self.atoms += int(atoms.sum())
         self._elements += atoms
@@ -95,7 +102,7 @@ class Tally:
         self._codes.update(codes)
 
     def to_mapping(self) -> dict:
-        """All counts, as JSON holds them; `from_mapping` reads them back."""
+        """Return all counts in a form that JSON can represent; the inverse is `from_mapping`."""
         names = ("_labels", "_sources", "_codes")
         counts = {name.lstrip("_"): dict(getattr(self, name)) for name in names}
         return {"frames": self.frames, "atoms": self.atoms, "elements": self._elements.tolist(), **counts}
@@ -118,7 +125,7 @@ class Tally:
         check: dict | None,
         curation: dict | None = None,
     ) -> Manifest:
-        """The manifest of the frames counted so far."""
+        """Return the manifest of the frames counted so far."""
         present = np.flatnonzero(self._elements)
         return Manifest(
             frames=self.frames,
@@ -137,7 +144,7 @@ class Tally:
 
 
 def read_manifest(folder: Path) -> tuple[Manifest, str]:
-    """The manifest of a store and its sha256. Raises `DataError`."""
+    """Read the manifest of a store; return it and its sha256. Raises `DataError` if it is missing or damaged."""
     path = folder / MANIFEST
     try:
         if not path.is_file():
@@ -162,7 +169,7 @@ def read_manifest(folder: Path) -> tuple[Manifest, str]:
 
 
 def _contradiction(manifest: Manifest) -> str:
-    """What in a manifest can't be, in a few words; "" for nothing."""
+    """Describe the first inconsistency of a manifest; "" if there is none."""
     shards = manifest.shards
     names = [shard.name for shard in shards]
     counts = [manifest.frames, manifest.atoms, *manifest.elements.values(), *manifest.labels.values()]

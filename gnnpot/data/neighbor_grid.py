@@ -1,8 +1,8 @@
-"""Pairs within a cutoff by a grid of bins over a cell, in threads; `neighbor_search` calls it.
+"""Neighbour lists by a grid of bins over a cell, multithreaded; called by `neighbor_search`.
 
-Neighbours j are taken in order, each with its images that lie within the cutoff of the cell, and written to the lists
-of the centres i near them: so the list of each centre is in the order of its neighbours, and needs no sorting. Threads
-share out the neighbours, and count first, so that each knows where to write.
+The loop runs over neighbours j and their images within the cutoff of the cell, and adds each to the lists of the
+centres i close to it. The list of each centre is therefore sorted by neighbour. The neighbours are divided among
+threads; a first pass counts the pairs, so that each thread knows where to write.
 """
 
 from typing import NamedTuple
@@ -12,33 +12,33 @@ import numpy as np
 from gnnpot.compiler.decorator import njit, prange
 from gnnpot.data.neighbor_search import Neighbors, heights, wrapped
 
-#: of the cutoff: pairs that are hardly farther by their wrapped positions are tried by their own, so that a pair and
-#: its reverse are both found or both not
+#: relative margin of the cutoff in the search with wrapped positions; the final test uses the original positions, so
+#: that either both or none of a pair and its reverse are found
 _ROUNDING = 1e-6
-#: atoms that are worth another thread
+#: least number of atoms per thread
 ATOMS_PER_THREAD = 64
 
 
 class NeighborGrid(NamedTuple):
-    """N atoms in bins of a cell, or of what they span where it is not periodic."""
+    """N atoms in bins, which cover the cell along periodic directions, and the atoms along others."""
 
-    positions: np.ndarray  #: [N, 3] Å, as they are
+    positions: np.ndarray  #: [N, 3] Å, not wrapped
     cell: np.ndarray  #: [3, 3] Å, complete
     cutoff: float  #: Å
-    fractional: np.ndarray  #: [N, 3] within 0 to 1 along periodic directions
-    cells: np.ndarray  #: [N, 3] int64, whole cells that were taken off
+    fractional: np.ndarray  #: [N, 3] fractional coordinates, wrapped to 0 to 1 along periodic directions
+    cells: np.ndarray  #: [N, 3] int64, cells subtracted by the wrapping
     pbc: np.ndarray  #: [3] bool
-    margin: np.ndarray  #: [3] the cutoff in fractional coordinates
-    low: np.ndarray  #: [3] where the bins begin
+    margin: np.ndarray  #: [3] cutoff in fractional coordinates
+    low: np.ndarray  #: [3] fractional coordinates of the first bin
     scale: np.ndarray  #: [3] bins per unit of the fractional coordinates
-    bins: np.ndarray  #: [3] int64
-    order: np.ndarray  #: [N] the atoms, bin after bin
-    starts: np.ndarray  #: [bins + 1] where a bin begins in `order`
-    places: np.ndarray  #: [N, 3] Å, wrapped, in this order
+    bins: np.ndarray  #: [3] int64, number of bins
+    order: np.ndarray  #: [N] atoms sorted by bin
+    starts: np.ndarray  #: [number of bins + 1] start of each bin in `order`
+    places: np.ndarray  #: [N, 3] wrapped positions, Å, sorted by bin
 
 
 def grid_of(positions: np.ndarray, cell: np.ndarray, pbc: np.ndarray, cutoff: float) -> NeighborGrid:
-    """Atoms in bins of half the cutoff, or of the cutoff if there are too few atoms for so many.
+    """Sort atoms into bins of half the cutoff, or of the cutoff if there are too few atoms for so many bins.
 
     Args:
         positions: [N, 3] Å.
@@ -47,7 +47,7 @@ def grid_of(positions: np.ndarray, cell: np.ndarray, pbc: np.ndarray, cutoff: fl
         cutoff: Å.
 
     Returns:
-        The grid, with the atoms in the order of its bins.
+        The grid.
     """
     positions, cell = (np.array(x, dtype=float, order="C") for x in (positions, cell))
     pbc, cutoff = np.array(pbc, dtype=bool), float(cutoff)
@@ -71,11 +71,11 @@ def grid_of(positions: np.ndarray, cell: np.ndarray, pbc: np.ndarray, cutoff: fl
 
 @njit(cache=True, parallel=True)
 def pairs_by_grid(grid: NeighborGrid, parts: int) -> Neighbors:  # pragma: no cover - compiled
-    """All pairs closer than the cutoff.
+    """Find all pairs closer than the cutoff.
 
     Args:
-        grid: the atoms in their bins.
-        parts: how many threads share the work; it changes nothing.
+        grid: Atoms in bins.
+        parts: Number of threads; it does not affect the result.
 
     Returns:
         The pairs, sorted by centre, then by neighbour.
@@ -107,8 +107,10 @@ def pairs_by_grid(grid: NeighborGrid, parts: int) -> Neighbors:  # pragma: no co
 def _add_neighbor(  # pragma: no cover - compiled
     grid: NeighborGrid, j: int, at: np.ndarray, near: np.ndarray, found: Neighbors, is_written: bool
 ) -> None:
-    """at[i] += 1 for each centre i that atom j or an image of it is a neighbour of; first, if wanted, the pair is
-    written there. `near` [N] is overwritten."""
+    """Increment at[i] for each centre i that has atom j, or an image of it, as a neighbour.
+
+    If `is_written`, the pair is first written to position at[i] of `found`. `near` [N] is scratch memory.
+    """
     f0, f1, f2 = grid.fractional[j, 0], grid.fractional[j, 1], grid.fractional[j, 2]
     (lo0, hi0), (lo1, hi1), (lo2, hi2) = _images(grid, f0, 0), _images(grid, f1, 1), _images(grid, f2, 2)
     for s0 in range(lo0, hi0 + 1):
@@ -122,8 +124,10 @@ def _add_neighbor(  # pragma: no cover - compiled
 def _find_centres(  # pragma: no cover - compiled
     grid: NeighborGrid, f: tuple[float, float, float], near: np.ndarray
 ) -> int:
-    """Write to `near` which atoms of `grid.order` are within the cutoff, or just outside by rounding, of the place with
-    fractional coordinates f; how many."""
+    """Write to `near` the indices into `grid.order` of atoms within the cutoff of fractional coordinates f.
+
+    The cutoff has a margin for rounding errors. Returns the number of atoms.
+    """
     cell, places = grid.cell, grid.places
     limit = (grid.cutoff * (1 + _ROUNDING)) ** 2
     x = f[0] * cell[0, 0] + f[1] * cell[1, 0] + f[2] * cell[2, 0]
@@ -136,7 +140,7 @@ def _find_centres(  # pragma: no cover - compiled
             row = (b0 * grid.bins[1] + b1) * grid.bins[2]
             for a in range(grid.starts[row + first2], grid.starts[row + last2 + 1]):
                 dx, dy, dz = places[a, 0] - x, places[a, 1] - y, places[a, 2] - z
-                # without a branch, which would be guessed wrong for every fourth atom
+                # branchless: a branch would be mispredicted for about every fourth atom
                 near[count] = a
                 count += dx * dx + dy * dy + dz * dz <= limit
     return count
@@ -152,14 +156,14 @@ def _add_image(  # pragma: no cover - compiled
     found: Neighbors,
     is_written: bool,
 ) -> None:
-    """What `_add_neighbor` does, for the image of j in cell s and the centres grid.order[near]."""
+    """As `_add_neighbor`, for the image of j in cell s and the centres grid.order[near]."""
     positions, cell = grid.positions, grid.cell
     for a in near:
         i = grid.order[a]
         shift0 = s[0] - grid.cells[j, 0] + grid.cells[i, 0]
         shift1 = s[1] - grid.cells[j, 1] + grid.cells[i, 1]
         shift2 = s[2] - grid.cells[j, 2] + grid.cells[i, 2]
-        # in this order, so that the vector of the reverse pair is the same but for its sign
+        # with this order of operations, the vector of the reverse pair differs only in its sign
         x_ij = positions[j, 0] - positions[i, 0] + (shift0 * cell[0, 0] + shift1 * cell[1, 0] + shift2 * cell[2, 0])
         y_ij = positions[j, 1] - positions[i, 1] + (shift0 * cell[0, 1] + shift1 * cell[1, 1] + shift2 * cell[2, 1])
         z_ij = positions[j, 2] - positions[i, 2] + (shift0 * cell[0, 2] + shift1 * cell[1, 2] + shift2 * cell[2, 2])
@@ -176,7 +180,7 @@ def _add_image(  # pragma: no cover - compiled
 
 @njit(forceinline=True)
 def _images(grid: NeighborGrid, fraction: float, k: int) -> tuple[int, int]:  # pragma: no cover - compiled
-    """First and last cell along direction k in which an image lies within the cutoff of the cell."""
+    """Return the first and last cell along direction k with an image within the cutoff of the cell."""
     if not grid.pbc[k]:
         return 0, 0
     return int(np.ceil(-grid.margin[k] - fraction)), int(np.floor(1 + grid.margin[k] - fraction))
@@ -184,7 +188,7 @@ def _images(grid: NeighborGrid, fraction: float, k: int) -> tuple[int, int]:  # 
 
 @njit(forceinline=True)
 def _bins(grid: NeighborGrid, fraction: float, k: int) -> tuple[int, int]:  # pragma: no cover - compiled
-    """First and last bin along direction k within the cutoff; what lies outside of the grid is in the outermost one."""
+    """Return the first and last bin along direction k within the cutoff, clamped to the grid."""
     low, high = fraction - grid.margin[k] - grid.low[k], fraction + grid.margin[k] - grid.low[k]
     last = grid.bins[k] - 1
     return min(max(int(np.floor(low * grid.scale[k])), 0), last), min(max(int(np.floor(high * grid.scale[k])), 0), last)

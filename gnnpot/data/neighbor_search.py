@@ -1,12 +1,12 @@
-"""Pairs of atoms and images within a cutoff, for structures of any size and shape.
+"""Neighbour lists of structures of any size and shape.
 
     (i, j), shifts, vectors, distances = neighbor_list(positions, cell, pbc, cutoff=5.0)
 
-A grid of bins is the fast way where atoms fill the space that they span: `neighbor_grid`, or vesin's where only the
-closest pair is wanted, as when a file is read, which is to load no kernels. Where atoms don't fill it (fragments far
-apart, a long wire, few atoms in a huge cell) a k-d tree of the atoms and of their images near the cell is searched,
-whose cost depends on the atoms alone. Skewed cells with many images within the cutoff are reduced to the shortest
-lattice vectors first (Minkowski's reduction).
+A grid of bins is fastest if the atoms fill the space that they span: `neighbor_grid`, or vesin if only the closest pair
+is needed, as when files are read, to avoid loading the compiled kernels. For sparse structures (distant fragments, a
+long wire, few atoms in a large cell) a k-d tree of the atoms and of their images near the cell is used, whose cost
+depends only on the number of atoms. Skewed cells with many images within the cutoff are first reduced to the shortest
+lattice vectors (Minkowski reduction).
 """
 
 import itertools
@@ -15,30 +15,31 @@ from typing import NamedTuple
 import numpy as np
 from scipy.spatial import cKDTree
 
-#: cells with more images than this within the cutoff are reduced first
+#: cells with more images within the cutoff are reduced first
 MAX_IMAGES = 2000
-#: in a grid for few atoms; vesin makes no more, but coarser ones, which fails for long and thin ones
+#: largest number of grid cells for few atoms; vesin has the same limit and makes larger cells instead, which fails for
+#: long and thin structures
 MAX_GRID_CELLS = 100_000
 
 
 class Neighbors(NamedTuple):
-    """The edges of one structure, E of them."""
+    """The E edges of a structure."""
 
     edge_index: np.ndarray  #: [2, E] int64: centre, neighbour
-    edge_shifts: np.ndarray  #: [E, 3] int64: cells between the neighbour's image and its atom
+    edge_shifts: np.ndarray  #: [E, 3] int64: lattice translation of the neighbour's image, in cells
     edge_vectors: np.ndarray  #: [E, 3] float64, Å, from centre to neighbour
     distances: np.ndarray  #: [E] float64, Å
 
 
 def neighbor_list(positions: np.ndarray, cell: np.ndarray, pbc: np.ndarray, cutoff: float) -> Neighbors:
-    """All ordered pairs i, j with |positions[j] + shift @ cell - positions[i]| < cutoff, sorted by i, then by j.
+    """Find all ordered pairs i, j with |positions[j] + shift @ cell - positions[i]| < cutoff, sorted by i, then by j.
 
-    Any cell will do: smaller than the cutoff, triclinic, left-handed, periodic along some directions only, or no
-    cell at all. An atom's own images count, the atom itself does not.
+    The cell may be smaller than the cutoff, triclinic, left-handed, periodic along some directions only, or absent. The
+    images of an atom are its neighbours; the atom itself is not.
 
     Args:
         positions: [N, 3] Å.
-        cell: [3, 3] Å, rows are lattice vectors; those without periodicity have no part in it.
+        cell: [3, 3] Å, rows are lattice vectors; those of non-periodic directions are ignored.
         pbc: [3] bool.
         cutoff: Å.
 
@@ -63,7 +64,7 @@ def neighbor_list(positions: np.ndarray, cell: np.ndarray, pbc: np.ndarray, cuto
 def closest_pair(
     positions: np.ndarray, cell: np.ndarray, pbc: np.ndarray, cutoff: float
 ) -> tuple[int, int, float] | None:
-    """The pair of the smallest distance, (i, j, Å), of those within the cutoff; `None` if there are none."""
+    """Return the pair with the smallest distance within the cutoff, (i, j, distance in Å); `None` if there is none."""
     complete = complete_cell(cell, pbc)
     reduced, integers = compact_cell(complete, pbc, cutoff)
     if integers is not None:
@@ -83,9 +84,9 @@ def closest_pair(
 
 
 def complete_cell(cell: np.ndarray, pbc: np.ndarray) -> np.ndarray:
-    """`cell` with unit vectors, orthogonal to the periodic ones, along directions that are not periodic.
+    """Replace the non-periodic vectors of `cell` by unit vectors orthogonal to the periodic ones.
 
-    What a cell says along directions without periodicity (often nothing, or zeros) has no part in the neighbours.
+    The given vectors of non-periodic directions (often zeros) do not affect the neighbours.
     """
     if pbc.all():
         return cell
@@ -97,9 +98,9 @@ def complete_cell(cell: np.ndarray, pbc: np.ndarray) -> np.ndarray:
 
 
 def compact_cell(complete: np.ndarray, pbc: np.ndarray, cutoff: float) -> tuple[np.ndarray, np.ndarray | None]:
-    """The cell, or where too many of its images reach within the cutoff that of the shortest lattice vectors.
+    """Reduce a cell to the shortest lattice vectors if it has more than `MAX_IMAGES` images within the cutoff.
 
-    Returns the cell [3, 3] and the integers [3, 3] with which it is made of `complete`, `None` if it is the same.
+    Returns the reduced cell [3, 3] = integers @ `complete`, and the integers [3, 3]; or `complete` and `None`.
     """
     if not pbc.any() or np.prod(np.where(pbc, 2 * np.ceil(cutoff / heights(complete)) + 1, 1.0)) <= MAX_IMAGES:
         return complete, None
@@ -110,12 +111,12 @@ def compact_cell(complete: np.ndarray, pbc: np.ndarray, cutoff: float) -> tuple[
 
 
 def heights(complete: np.ndarray) -> np.ndarray:
-    """[3] Å between the two faces of a cell along each lattice vector's reciprocal direction."""
+    """Return the distances [3] between opposite faces of a cell, Å."""
     return 1 / np.linalg.norm(np.linalg.inv(complete), axis=0)
 
 
 def fits_grid(positions: np.ndarray, complete: np.ndarray, pbc: np.ndarray, cutoff: float, most: int) -> bool:
-    """Whether a grid of the cutoff's size over cell and atoms has at most so many cells."""
+    """Return whether a grid over cell and atoms with spacing `cutoff` has at most `most` cells."""
     span = positions.max(axis=0) - positions.min(axis=0)
     longest = np.sqrt(max(float((complete**2).sum(axis=1).max()), float(span @ span)))
     if (longest / cutoff + 1) ** 3 <= most:
@@ -125,25 +126,25 @@ def fits_grid(positions: np.ndarray, complete: np.ndarray, pbc: np.ndarray, cuto
 
 
 def has_grid(positions: np.ndarray, complete: np.ndarray, pbc: np.ndarray, cutoff: float) -> bool:
-    """Whether neighbours are searched in a grid; otherwise in a k-d tree, which takes more time and memory."""
+    """Return whether neighbours are searched in a grid; otherwise in a k-d tree, which takes more time and memory."""
     return fits_grid(positions, complete, pbc, cutoff, max(MAX_GRID_CELLS, len(positions)))
 
 
 def wrapped(positions: np.ndarray, complete: np.ndarray, pbc: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """([N, 3] fractional coordinates, within 0 to 1 along periodic directions; [N, 3] the whole cells taken off)."""
+    """Return [N, 3] fractional coordinates, wrapped along periodic directions, and the [N, 3] cells subtracted."""
     fractional = positions @ np.linalg.inv(complete)
     cells = np.where(pbc, np.floor(fractional), 0.0)
     return fractional - cells, cells
 
 
 def find_by_tree(positions: np.ndarray, complete: np.ndarray, pbc: np.ndarray, cutoff: float) -> Neighbors:
-    """As `neighbor_list`, of a complete cell, by a k-d tree."""
+    """As `neighbor_list`, for a complete cell, with a k-d tree."""
     fractional, cells = wrapped(positions, complete, pbc)
     images, atoms, shifts = _images(fractional, complete, pbc, cutoff)
     found = cKDTree(fractional @ complete).sparse_distance_matrix(cKDTree(images), cutoff, output_type="ndarray")
     order = np.lexsort((atoms[found["j"]], found["i"]))
     i, image = found["i"][order].astype(np.int64, copy=False), found["j"][order]
-    # what is no longer needed goes at once: these arrays are as large as the result
+    # arrays are freed early, because they are as large as the result
     del found, order
     j, shift = atoms[image], shifts[image]
     del image
@@ -163,7 +164,7 @@ def find_by_tree(positions: np.ndarray, complete: np.ndarray, pbc: np.ndarray, c
 def _images(
     fractional: np.ndarray, complete: np.ndarray, pbc: np.ndarray, cutoff: float
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Atoms and images within the cutoff of the cell: ([M, 3] places in Å, [M] atoms, [M, 3] cells)."""
+    """Return the atoms and images within the cutoff of the cell: [M, 3] positions, Å, [M] atoms, [M, 3] cells."""
     margin = np.where(pbc, cutoff / heights(complete), np.inf)
     reach = [range(-int(np.ceil(m)), int(np.ceil(m)) + 1) if p else range(1) for m, p in zip(margin, pbc, strict=True)]
     places, atoms, shifts = [], [], []

@@ -1,11 +1,11 @@
-"""Structures with sites that are occupied in part or by several elements, as whole atoms.
+"""Ordered supercells of structures with partially occupied or mixed sites.
 
     ordered = order_structure("LiFePO4-disordered.cif")
     ordered.atoms, ordered.cells, ordered.words
 
-The smallest supercell is taken in which the number of each element on the sites of one kind is whole; its atoms are
-put where Ewald's sum of guessed charges is lowest, by pymatgen's `OrderDisorderedStructureTransformation`. That is one
-ordering of many: a material whose atoms are mixed at random is not described by it.
+The supercell is the smallest in which the number of atoms of each element on each kind of site is an integer. The atoms
+are placed by pymatgen's `OrderDisorderedStructureTransformation`, which minimises the Ewald energy of guessed charges.
+The result is one of many orderings; it does not describe a random mixture.
 """
 
 import itertools
@@ -23,34 +23,38 @@ from gnnpot.errors import DataError
 if TYPE_CHECKING:
     from pymatgen.core import Structure
 
-#: cells of the largest supercell that is looked at without being asked for
+#: number of cells of the largest supercell that is tried automatically
 MAX_CELLS = 12
-#: atoms of the largest supercell
+#: number of sites of the largest supercell
 MAX_SITES = 400
-#: atoms that the number of an element on sites of one kind may be off a whole one
+#: largest deviation from an integer of the number of atoms of an element on one kind of site
 TOLERANCE = 0.05
 
 
 @dataclass(frozen=True)
 class Ordered:
-    """An ordered structure, and what was chosen for it."""
+    """An ordered structure, and how it was chosen."""
 
     atoms: Atoms
-    cells: tuple[int, int, int]  #: of the supercell, along the lattice vectors of the file
-    charges: dict[str, float]  #: guessed for each element; empty: all are zero, and any ordering was as good
-    words: tuple[str, ...]  #: what became of each kind of mixed site: "4 sites with 0.5 Li: 2 Li, 2 empty"
+    cells: tuple[int, int, int]  #: repetitions of the cell along the lattice vectors of the file
+    charges: dict[str, float]  #: guessed charge of each element; empty if all are zero: all orderings were equivalent
+    words: tuple[str, ...]  #: occupation of each kind of mixed site, such as "4 sites with 0.5 Li: 2 Li, 2 empty"
 
 
 def order_structure(path: Path | str, cells: tuple[int, int, int] | None = None) -> Ordered:
-    """The structure of a file in which partial occupancies are ordered.
+    """Read a structure with partial occupancies, and order it in a supercell.
 
     Args:
-        path: a CIF.
-        cells: the supercell along each lattice vector; `None`: the smallest in which all numbers of atoms are whole.
+        path: A CIF file.
+        cells: Repetitions of the cell along each lattice vector; `None` for the smallest supercell in which all numbers
+            of atoms are integers.
+
+    Returns:
+        The ordered structure.
 
     Raises:
-        DataError: for a file that can't be read, that has no partial occupancies, or whose numbers of atoms are not
-            whole in the supercell, or in any of at most `MAX_CELLS` cells.
+        DataError: The file can't be read, it has no partial occupancies, or the numbers of atoms are not integers in
+            the supercell `cells`, or in any supercell of up to `MAX_CELLS` cells.
     """
     path = Path(path)
     check_readable(path)
@@ -83,7 +87,7 @@ def _read(path: Path) -> "Structure":
 
 
 def _kinds(structure: "Structure") -> dict[str, tuple[int, dict[str, float]]]:
-    """Of the sites that are no whole atoms, by their occupants: how many there are, and the share of each element."""
+    """Return the mixed or partially occupied sites by their occupants: number of sites, and share of each element."""
     kinds: dict[str, tuple[int, dict[str, float]]] = {}
     for site in structure:
         if not site.is_ordered:
@@ -94,7 +98,7 @@ def _kinds(structure: "Structure") -> dict[str, tuple[int, dict[str, float]]]:
 
 
 def _misfit(kinds: dict[str, tuple[int, dict[str, float]]], cells: int) -> float:
-    """How far the numbers of atoms in so many cells are from whole ones, at most."""
+    """Return the largest deviation of a number of atoms in a supercell of `cells` cells from an integer."""
     numbers = np.array([count * share * cells for count, shares in kinds.values() for share in shares.values()])
     return float(np.abs(numbers - np.round(numbers)).max())
 
@@ -102,7 +106,7 @@ def _misfit(kinds: dict[str, tuple[int, dict[str, float]]], cells: int) -> float
 def _smallest_supercell(
     structure: "Structure", kinds: dict[str, tuple[int, dict[str, float]]], path: Path
 ) -> tuple[int, int, int]:
-    """As many cells as are needed, stacked so that the supercell is as compact as it can be."""
+    """Return the repetitions of the smallest supercell that fits `kinds`; of several, the most compact one."""
     most = min(MAX_CELLS, max(1, MAX_SITES // len(structure)))
     count = next((n for n in range(1, most + 1) if _misfit(kinds, n) <= TOLERANCE), None)
     if count is None:
@@ -133,7 +137,7 @@ def _check_supercell(
 
 
 def _guess_charges(structure: "Structure", cells: int) -> dict[str, float]:
-    """Mean charges in so many cells by pymatgen's statistics of known compounds; empty if none balance."""
+    """Guess the mean charge of each element in `cells` cells with pymatgen; empty if no neutral combination exists."""
     from pymatgen.core import Composition
 
     amounts = {str(element): round(amount * cells) for element, amount in structure.composition.items()}

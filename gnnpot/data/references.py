@@ -1,15 +1,15 @@
-"""Energies of elements: the part of the energy that follows from the composition alone.
+"""Element reference energies: the part of the energy that depends only on the composition.
 
     references = ElementReferences.fit(store)            # least squares of E = Σ_e n_e E_e
     references.apply(frame.numbers)                      # eV
 
-A potential learns the rest, which is small and centred on zero. The energies are a fit, not those of free atoms; where
-compositions can't tell elements apart (all frames are NaCl), any split of their sum will do and the smallest is taken.
+A potential learns the remainder, which is small and centred on zero. The energies are fitted, not those of free atoms.
+If the compositions do not determine them (all frames are NaCl), the solution of least norm is used.
 
-Fits to frames are robust. Free atoms, whose energies have no part in the bonding of the others, are set aside where
-other frames have their element. Frames that are further from the fit than `OUTLIER` times the median absolute deviation
-(and than `LEAST_OUTLIER` eV per atom) are set aside as well; they are found from a fit of least absolute deviations,
-which they do not decide. What is set aside is logged.
+Fits to frames are robust. Free atoms, which are not bonded, are excluded if other frames have their element. Frames
+that deviate from the fit by more than `OUTLIER` standard deviations, estimated from the median absolute deviation, and
+by more than `LEAST_OUTLIER` eV per atom are excluded, too. They are found by a fit of least absolute deviations, which
+is insensitive to outliers. Excluded frames are logged.
 """
 
 import logging
@@ -32,29 +32,29 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-#: singular values below this share of the largest count as zero
+#: singular values below this fraction of the largest are treated as zero
 RANK_TOLERANCE = 1e-9
-#: frames whose compositions are held at a time
+#: number of frames whose dense compositions are in memory at a time
 BLOCK = 65536
-#: frames are set aside beyond so many standard deviations (by the median absolute deviation), and eV per atom
+#: least deviation of an outlier: in standard deviations (from the median absolute deviation), and in eV per atom
 OUTLIER, LEAST_OUTLIER = 40.0, 4.0
-#: more outliers than this share of the frames are none: the fit does not describe the data
+#: if more than this fraction of the frames are outliers, the fit does not describe the data, and none are excluded
 MAX_OUTLIERS = 0.25
-#: frames that outliers are looked for with, evenly spread over all
+#: number of frames, evenly spread, in the fit of least absolute deviations
 SAMPLE = 5000
-#: rounds of reweighting, after which a fit of least absolute deviations has converged
+#: iterations of reweighting in the fit of least absolute deviations
 ROUNDS = 30
 
 
 @dataclass(frozen=True)
 class ElementReferences:
-    """Reference energies of E elements. Raises `DataError` if they do not fit together."""
+    """Reference energies of E elements. Raises `DataError` if the fields are inconsistent."""
 
     elements: tuple[int, ...]  #: atomic numbers, ascending
     energies: tuple[float, ...]  #: eV per atom
     uncertainties: tuple[float, ...] = ()  #: standard uncertainties, eV; NaN if unknown; () for none
-    undetermined: tuple[str, ...] = ()  #: combinations of elements whose sum the data do not fix, as "Cl - Na"
-    source: str = ""  #: what they were fitted to
+    undetermined: tuple[str, ...] = ()  #: combinations of energies that the data do not determine, such as "Cl - Na"
+    source: str = ""  #: data of the fit
 
     def __post_init__(self) -> None:
         if len(self.energies) != len(self.elements) or len(self.uncertainties) not in (0, len(self.elements)):
@@ -68,12 +68,12 @@ class ElementReferences:
     def fit(
         cls, frames: "FrameStore | Iterable[Frame]", *, ridge: float = 0.0, source: str = ""
     ) -> "ElementReferences":
-        """Fit to the energies of frames or of a whole store; frames without energy are left out.
+        """Fit to the energies of frames or of a store; frames without energy are ignored.
 
         Raises `DataError` if no frame has an energy.
         """
         blocks: Iterable[tuple[np.ndarray, np.ndarray, np.ndarray]]
-        # a store is here only if its module has been imported; importing it would need pyarrow
+        # `frames` can only be a store if its module has been imported; importing it here would require pyarrow
         stores = sys.modules.get("gnnpot.data.store")
         if stores is not None and isinstance(frames, stores.FrameStore):
             index = frames.index()
@@ -100,10 +100,16 @@ class ElementReferences:
     ) -> "ElementReferences":
         """Weighted least squares of energies per atom: min Σ_f w_f [(E_f - Σ_e n_fe E_e) / N_f]² + ridge Σ_e E_e².
 
-        `counts` [F, E] atoms, `energies` [F] eV (NaN: left out), `weights` [F] (one each by default), `ridge` in units
-        of Σ w. Of all solutions the one of least norm. The uncertainties are those of least squares, with the
-        residuals' variance; they do not tell of directions in `undetermined`, nor, if F is not above the rank, of
-        anything (NaN).
+        The solution has least norm. Its standard uncertainties are based on the variance of the residuals. They do not
+        include the combinations in `undetermined`, and are NaN if F does not exceed the rank.
+
+        Args:
+            counts: [F, E] number of atoms of each element.
+            energies: [F] eV; NaN for frames to ignore.
+            elements: [E] atomic numbers.
+            weights: [F], 1 by default.
+            ridge: Strength of the regularisation, in units of Σ w.
+            source: Description of the data.
         """
         block = (np.asarray(counts, dtype=float), np.asarray(energies, dtype=float), weights)
         solution = cls._solve(_triangle([block], len(elements)), np.asarray(elements, dtype=int), ridge, source)
@@ -113,14 +119,14 @@ class ElementReferences:
     def fit_blocks(
         cls, blocks: Iterable[tuple[np.ndarray, ...]], elements: np.ndarray, *, source: str = ""
     ) -> "ElementReferences":
-        """`fit` of any number of (counts [F, E], energies [F]), or (counts, energies, free atoms [F] bool)."""
+        """Fit as in `fit`, to blocks (counts [F, E], energies [F]), or (counts, energies, free atoms [F] bool)."""
         return cls._fit_robustly(blocks, np.asarray(elements), 0.0, source)
 
     @classmethod
     def _fit_robustly(
         cls, blocks: Iterable[tuple[np.ndarray, ...]], elements: np.ndarray, ridge: float, source: str
     ) -> "ElementReferences":
-        """The fit without free atoms and outliers, which are logged."""
+        """Fit without free atoms and outliers, which are logged."""
         data = _Data.of(blocks, elements)
         used = data.without_free_atoms()
         aside = int(data.known.sum() - used.sum())
@@ -163,7 +169,7 @@ class ElementReferences:
         return self
 
     def apply(self, numbers: np.ndarray) -> float:
-        """Σ E_e of the atoms, eV. Raises `UnknownElementError` for an element without an energy."""
+        """Return Σ E_e over the atoms, eV. Raises `UnknownElementError` for an element without an energy."""
         energies = self.energies_by_number()[np.asarray(numbers)]
         if np.isnan(energies).any():
             unseen = sorted({chemical_symbols[z] for z in np.asarray(numbers)[np.isnan(energies)]})
@@ -171,7 +177,7 @@ class ElementReferences:
         return float(energies.sum())
 
     def energies_by_number(self) -> np.ndarray:
-        """[119] eV by atomic number; NaN for elements without an energy."""
+        """Return [119] energies by atomic number, eV; NaN for elements without an energy."""
         table = np.full(119, np.nan)
         table[list(self.elements)] = self.energies
         return table
@@ -179,12 +185,18 @@ class ElementReferences:
     def refit(
         self, frames: Iterable[Frame], residuals: np.ndarray, *, ridge: float = 0.0, source: str = ""
     ) -> "ElementReferences":
-        """References shifted by the fit to `residuals` [F] = label - prediction, eV, of frames (NaN: left out).
+        """Return references shifted by a fit to the residuals of a potential, for labels of another code or functional.
 
-        For a potential whose labels come from another code or functional. Elements that the frames do not hold keep
-        their energies, and so do combinations that they do not determine, which `undetermined` names; `ridge`, as in
-        `fit_counts`, holds back what they hardly determine. Raises `DataError` if frames and residuals differ in
-        number, or no residual is known.
+        Elements that are not in the frames keep their energies, as do combinations that the frames do not determine,
+        which are in `undetermined`.
+
+        Args:
+            frames: The frames.
+            residuals: [F] label - prediction, eV; NaN for frames to ignore.
+            ridge: As in `fit_counts`; it damps combinations that are poorly determined.
+            source: Description of the data.
+
+        Raises `DataError` if frames and residuals differ in number, or if all residuals are NaN.
         """
         frames = list(frames)
         numbers = [f.numbers for f in frames]
@@ -209,7 +221,7 @@ class ElementReferences:
         )
 
     def to_mapping(self) -> dict:
-        """Plain JSON values by symbol; floats survive exactly, an unknown uncertainty is `None`."""
+        """Return JSON values by chemical symbol; floats are exact, unknown uncertainties are `None`."""
         symbols = [chemical_symbols[z] for z in self.elements]
         uncertainties = [None if np.isnan(u) else u for u in self.uncertainties]
         return {
@@ -221,7 +233,7 @@ class ElementReferences:
 
     @classmethod
     def from_mapping(cls, mapping: Mapping, where: str = "element references") -> "ElementReferences":
-        """The references of `to_mapping`, or of {"energies": {symbol: eV}} written by hand. Raises `DataError`."""
+        """Create references from the result of `to_mapping`, or from {"energies": {symbol: eV}}. Raises `DataError`."""
         try:
             written = read_options(_Written, mapping, where)
         except ConfigError as error:
@@ -240,7 +252,7 @@ class ElementReferences:
 
 @dataclass(frozen=True)
 class _Written:
-    """What `ElementReferences.to_mapping` gives; eV by symbol."""
+    """Schema of `ElementReferences.to_mapping`; energies in eV by symbol."""
 
     energies: dict[str, float]
     uncertainties: dict[str, float | None] = field(default_factory=dict)
@@ -250,17 +262,17 @@ class _Written:
 
 @dataclass(frozen=True)
 class _Triangle:
-    """A least-squares problem of any number of frames, reduced by QR to one of E rows."""
+    """A least-squares problem of any number of frames, reduced to at most E rows by QR decomposition."""
 
     matrix: np.ndarray  #: [<=E, E]
     target: np.ndarray  #: [<=E]
-    misfit: float  #: squared residual that no solution can remove, besides what `matrix` shows
-    frames: int  #: with an energy and a weight
-    weight: float  #: their sum
+    misfit: float  #: squared residual outside the column space of the frames, in addition to that of `matrix`
+    frames: int  #: number of frames with an energy and a weight
+    weight: float  #: sum of their weights
 
 
 class _Data:
-    """Compositions and energies of F frames, held sparsely."""
+    """Sparse compositions, and energies, of F frames."""
 
     def __init__(self, counts: csr_array, energies: np.ndarray, free: np.ndarray, elements: np.ndarray) -> None:
         self.counts, self.energies, self.free, self.elements = counts, energies, free, elements
@@ -277,16 +289,16 @@ class _Data:
         return cls(counts, np.concatenate([e for _, e, _ in parts]), np.concatenate(free), elements)
 
     def without_free_atoms(self) -> np.ndarray:
-        """[F] frames with an energy, less the free atoms whose element other frames have."""
+        """Return [F] bool: frames with an energy, except free atoms whose element is in other frames."""
         return self._with_all_elements(self.known & ~self.free, self.known)
 
     def _with_all_elements(self, chosen: np.ndarray, used: np.ndarray) -> np.ndarray:
-        """[F] `chosen`, and those of `used` that have elements which no chosen frame has."""
+        """Return [F] bool: `chosen`, and frames of `used` with an element that is in no chosen frame."""
         covered = np.asarray(self.counts[chosen].sum(axis=0)) > 0
         return chosen | (used & (self.counts[:, ~covered].sum(axis=1) > 0))
 
     def triangle(self, weights: np.ndarray) -> "_Triangle":
-        """Of the frames with these weights (or truth values); those of weight 0 cost nothing."""
+        """Return the least-squares problem of the frames with these weights (or booleans); weights 0 are skipped."""
         weights = np.asarray(weights, dtype=float)
         frames = np.flatnonzero(weights)
         parts = [frames[k : k + BLOCK] for k in range(0, len(frames), BLOCK)]
@@ -294,9 +306,9 @@ class _Data:
         return _triangle(blocks, self.counts.shape[1])
 
     def outliers(self, used: np.ndarray, solve: Callable[[np.ndarray], "ElementReferences"]) -> np.ndarray:
-        """[F] frames of `used` that are far from a fit of least absolute deviations to `SAMPLE` of them.
+        """Return [F] bool: frames of `used` far from a fit of least absolute deviations to `SAMPLE` of them.
 
-        `solve` fits to frames with weights.
+        `solve` fits to frames with given weights; it is called with updated weights until the fit has converged.
         """
         chosen = np.flatnonzero(used)
         chosen = chosen[np.unique(np.linspace(0, len(chosen) - 1, min(SAMPLE, len(chosen))).astype(int))]
@@ -315,7 +327,7 @@ class _Data:
         return used & ~self._with_all_elements(used & ~found, used)
 
     def _residuals(self, fit: "ElementReferences") -> np.ndarray:
-        """[F] eV per atom; NaN for frames with an element that the fit does not have."""
+        """Return [F] residuals, eV per atom; NaN for frames with an element that the fit does not have."""
         energies = fit.energies_by_number()[self.elements]
         unknown = self.counts[:, np.isnan(energies)].sum(axis=1) > 0
         residuals = (self.energies - self.counts @ np.nan_to_num(energies)) / self.n_atoms
@@ -323,7 +335,7 @@ class _Data:
 
 
 def _triangle(blocks: Iterable[tuple[np.ndarray, np.ndarray, np.ndarray | None]], n_elements: int) -> _Triangle:
-    """QR of the rows (w^½ n/N | w^½ E/N), block by block, so that only one block is in memory at full length."""
+    """Reduce the rows (w^½ n/N | w^½ E/N) by QR decomposition, block by block, to limit memory to one block."""
     rows = np.zeros((0, n_elements + 1))
     frames, total = 0, 0.0
     for counts, energies, weights in blocks:
@@ -337,7 +349,7 @@ def _triangle(blocks: Iterable[tuple[np.ndarray, np.ndarray, np.ndarray | None]]
         rows = np.asarray(np.linalg.qr(np.vstack([rows, block]), mode="r"))
         frames += int(known.sum())
         total += float(weights[known].sum())
-    # the last row of a full triangle holds what the element energies can't explain
+    # the last row of a full triangle is the residual that no element energies can remove
     full = len(rows) > n_elements
     misfit = float(rows[-1, -1] ** 2) if full else 0.0
     rows = rows[:n_elements]
@@ -345,7 +357,7 @@ def _triangle(blocks: Iterable[tuple[np.ndarray, np.ndarray, np.ndarray | None]]
 
 
 def count_elements(numbers: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-    """Atoms of each element `[F, E]` of frames with these atomic numbers, and the elements `[E]`, ascending."""
+    """Return the number of atoms of each element `[F, E]` from atomic numbers, and the elements `[E]`, ascending."""
     table = np.zeros((len(numbers), 119))
     for row, atoms in zip(table, numbers, strict=True):
         row += np.bincount(atoms, minlength=119)
@@ -354,9 +366,9 @@ def count_elements(numbers: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarra
 
 
 def _undetermined(matrix: np.ndarray, elements: np.ndarray) -> tuple[str, ...]:
-    """Combinations of element energies, in words, that change no frame's energy: a basis of the null space.
+    """Return the combinations of element energies that the data do not determine: a basis of the null space, as text.
 
-    Reduced to echelon form, so that each combination names as few elements as it can.
+    The basis is in reduced echelon form, so that each combination has few elements.
     """
     _, singular, right = np.linalg.svd(matrix, full_matrices=True)
     rank = int((singular > RANK_TOLERANCE * singular.max()).sum())

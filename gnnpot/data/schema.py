@@ -1,4 +1,4 @@
-"""Frames as rows of an Arrow table, and back, bit by bit the same.
+"""Lossless conversion of frames to rows of an Arrow table and back.
 
 | column                                     | type              | null                          |
 |--------------------------------------------|-------------------|-------------------------------|
@@ -7,10 +7,10 @@
 | cell                                       | list<double>[9]   | never                         |
 | pbc                                        | list<bool>[3]     | never                         |
 | energy, forces, … (`data.quantities`)      | double, or a list | no label                      |
-| n_atoms, elements, counts                  | int, lists of int | never; what the index reads   |
+| n_atoms, elements, counts                  | int, lists of int | never; read by the index      |
 | fingerprint                                | int64             | never; see `fingerprint`      |
 | source … config_type (the provenance)      | string            | never, "" if unknown          |
-| hubbard_u                                  | string, JSON      | the source does not say       |
+| hubbard_u                                  | string, JSON      | not specified by the source   |
 """
 
 import hashlib
@@ -27,12 +27,12 @@ from gnnpot.data.quantities import ATTRIBUTES, QUANTITIES, Quantity, fields_of
 
 _WORDS = tuple(f.name for f in fields(Provenance) if f.name != "hubbard_u")
 
-#: columns of few distinct values, which a dictionary makes small
+#: columns with few distinct values, stored with dictionary encoding
 REPEATED = [*(name for name in _WORDS if name != "source_id"), "hubbard_u"]
 
 
 def schema() -> pa.Schema:
-    """The columns of a store."""
+    """Return the schema of a store."""
     return pa.schema(
         [
             pa.field("numbers", pa.list_(pa.int16()), nullable=False),
@@ -54,13 +54,13 @@ def schema() -> pa.Schema:
 
 
 def double_columns() -> list[str]:
-    """Columns of doubles, whose bytes compress better sorted by significance."""
+    """Return the columns of doubles, which compress better with byte stream split encoding."""
     lists = ["positions", "cell", *(name for name, quantity in QUANTITIES.items() if _is_list(quantity))]
     return [f"{name}.list.element" for name in lists] + [n for n, q in QUANTITIES.items() if not _is_list(q)]
 
 
 def required_columns() -> list[str]:
-    """Columns without which a file is no part of a store; labels that came into the table later may be missing."""
+    """Return the columns that every shard has; columns of labels that were added later may be missing."""
     return [name for name in schema().names if name not in QUANTITIES or name in ATTRIBUTES]
 
 
@@ -69,9 +69,9 @@ def _is_list(quantity: Quantity) -> bool:
 
 
 def fingerprint(frame: Frame) -> int:
-    """A 64-bit hash of the structure: numbers, and positions and cell to 1e-5 Å, in the order of the atoms.
+    """Return a 64-bit hash of the structure: numbers, pbc, and positions and cell to 1e-5 Å, in the order of the atoms.
 
-    Two frames of one structure share it, with any labels; structures differ in it but by accident (2^-64).
+    It does not depend on the labels. Two different structures have the same hash with a probability of 2^-64.
     """
     digest = hashlib.blake2b(frame.numbers.astype("<i2").tobytes(), digest_size=8)
     for array in (frame.positions, frame.cell):
@@ -81,7 +81,7 @@ def fingerprint(frame: Frame) -> int:
 
 
 def to_table(frames: Sequence[Frame]) -> pa.Table:
-    """Arrow table of frames."""
+    """Convert frames to an Arrow table with the columns of `schema`."""
     compositions = [np.unique(f.numbers, return_counts=True) for f in frames]
     columns: dict[str, Any] = {
         "numbers": [f.numbers for f in frames],
@@ -112,7 +112,7 @@ def _label_columns(frames: Sequence[Frame]) -> dict[str, list]:
 
 
 def to_frames(table: pa.Table) -> list[Frame]:
-    """Frames of a table that `to_table` made; they were checked when they were made, and are not checked again."""
+    """Convert a table of `to_table` to frames, which are not checked again."""
     n = table.num_rows
     words = {name: table[name].to_pylist() for name in (*_WORDS, "hubbard_u")}
     columns: dict[str, Any] = {
@@ -135,7 +135,7 @@ def to_frames(table: pa.Table) -> list[Frame]:
 
 
 def _labels(column: pa.ChunkedArray, quantity: Quantity) -> list:
-    """Labels of all rows, `None` where there is none."""
+    """Return the labels of all rows, `None` for rows without one."""
     if not _is_list(quantity):
         return column.to_pylist()
     shape = quantity.shape if quantity.per == "structure" else (-1, *quantity.shape)
@@ -143,7 +143,7 @@ def _labels(column: pa.ChunkedArray, quantity: Quantity) -> list:
 
 
 def _known_lists(column: pa.ChunkedArray) -> list[np.ndarray]:
-    """`_lists` of a column without nulls. Raises `ValueError` if there is one."""
+    """As `_lists`, for a column without nulls. Raises `ValueError` for a null."""
     found = [x for x in _lists(column) if x is not None]
     if len(found) != len(column):
         raise ValueError("a row has no value where all have one")
@@ -151,7 +151,7 @@ def _known_lists(column: pa.ChunkedArray) -> list[np.ndarray]:
 
 
 def _lists(column: pa.ChunkedArray) -> list[np.ndarray | None]:
-    """A list column as one writable array per row, `None` where it is null."""
+    """Convert a list column to one writable array per row, `None` for nulls."""
     array = column.combine_chunks()
     if isinstance(array, pa.ChunkedArray):
         array = pa.concat_arrays(array.chunks) if array.num_chunks else pa.array([], type=column.type)

@@ -1,11 +1,11 @@
-"""Training, validation and test parts of a store: split by material, never by frame unless asked.
+"""Splits of a store into training, validation and test parts, by material unless requested otherwise.
 
     split = split_by_material(store, {"train": 0.9, "validation": 0.05, "test": 0.05}, seed=0)
     split.save("split.json");  split = Split.load("split.json", store)
     store.select(split["train"])
 
-A material's part follows from its name and the seed alone: the same in every store, with any other content, so that
-adding data moves no frame from one part to another. Fractions hold for the number of materials, on average.
+The part of a material depends only on its name, the seed and the fractions. It is the same in every store, so that
+adding data does not move frames between parts. The fractions are average fractions of the number of materials.
 """
 
 import hashlib
@@ -32,16 +32,16 @@ FRACTIONS: dict[str, float] = {"train": 0.9, "validation": 0.05, "test": 0.05}
 
 @dataclass(frozen=True, eq=False)
 class Split:
-    """Parts of a store, by name; a frame is in one part at most. `split["train"]` are the indices of its frames."""
+    """Named parts of a store; each frame is in at most one part. `split["train"]` are the frame indices of a part."""
 
     parts: dict[str, np.ndarray]  #: ascending frame indices, int64
-    by: Literal["material", "frame", "source", "given"]  #: how it was made
-    store_sha256: str  #: of the manifest of the store that the indices refer to
+    by: Literal["material", "frame", "source", "given"]  #: how the split was made
+    store_sha256: str  #: sha256 of the manifest of the store
     seed: int | None = None
     fractions: dict[str, float] = field(default_factory=dict)
-    shared_materials: int = 0  #: materials with frames in more than one part
-    shared_structures: int = 0  #: structures that are in more than one part
-    shared_energies: int = 0  #: compositions with an energy (to 1e-5 eV) that are: copies turned or in another order
+    shared_materials: int = 0  #: number of materials with frames in more than one part
+    shared_structures: int = 0  #: number of structures in more than one part
+    shared_energies: int = 0  #: values of `StoreIndex.equivalence` in more than one part: likely copies
 
     def __getitem__(self, part: str) -> np.ndarray:
         if part not in self.parts:
@@ -49,9 +49,9 @@ class Split:
         return self.parts[part]
 
     def save(self, path: Path | str, *, overwrite: bool = False) -> None:
-        """Write the split as JSON; the file appears whole or not at all.
+        """Write the split as JSON, atomically.
 
-        Raises `DataError` for a file that exists, unless it is to be overwritten, and for what is no ordinary file.
+        Raises `DataError` if the file exists and `overwrite` is false, or if it is not a regular file.
         """
         path = check_file(path, overwrite=overwrite)
         mapping = {"format": FORMAT, "version": VERSION}
@@ -61,7 +61,7 @@ class Split:
 
     @classmethod
     def load(cls, path: Path | str, store: FrameStore) -> "Split":
-        """A saved split. Raises `DataError` if it is damaged, or was made for another store than `store`."""
+        """Read a split. Raises `DataError` if the file is damaged, or belongs to a store other than `store`."""
         path = Path(path)
         try:
             mapping = json.loads(path.read_text(encoding="utf-8"))
@@ -82,7 +82,7 @@ class Split:
 
 
 def _indices(values: list) -> np.ndarray:
-    """Raises `ValueError` for what are no whole numbers from 0."""
+    """Convert to an array. Raises `ValueError` for values that are not non-negative integers."""
     indices = np.array(values, dtype=np.int64)
     if indices.ndim != 1 or indices.tolist() != values or (len(indices) and indices.min() < 0):
         raise ValueError("no frame indices")
@@ -90,7 +90,7 @@ def _indices(values: list) -> np.ndarray:
 
 
 def split_by_material(store: FrameStore, fractions: Mapping[str, float] = FRACTIONS, seed: int = 0) -> Split:
-    """Parts that share no material. Raises `DataError` if a part would be empty: there are too few materials."""
+    """Split by material, so that parts share none. Raises `DataError` if too few materials would leave a part empty."""
     fractions = _checked(fractions)
     index = store.index()
     part_of_material = _draw(index.materials, fractions, seed)
@@ -108,15 +108,15 @@ def split_by_material(store: FrameStore, fractions: Mapping[str, float] = FRACTI
 
 
 def part_of_material(material: str, fractions: Mapping[str, float] = FRACTIONS, seed: int = 0) -> str:
-    """The part that a material's frames are in, in every split by material with these fractions and this seed."""
+    """Return the part of a material in all splits by material with these fractions and this seed."""
     fractions = _checked(fractions)
     return list(fractions)[_draw(np.array([material]), fractions, seed)[0]]
 
 
 def split_by_frame(store: FrameStore, fractions: Mapping[str, float] = FRACTIONS, seed: int = 0) -> Split:
-    """Parts of frames drawn one by one: frames of one material are in all of them, and test errors look too small.
+    """Split by frame, at random. Parts share materials, so that test errors are too optimistic.
 
-    For stores of a single material, whose validation part can be nothing else. The split records that it was made so.
+    It is meant for stores of a single material, which can't be split by material. The split records how it was made.
     """
     fractions = _checked(fractions)
     index = store.index()
@@ -128,7 +128,7 @@ def split_by_frame(store: FrameStore, fractions: Mapping[str, float] = FRACTIONS
 
 
 def split_by_count(store: FrameStore, fractions: Mapping[str, float] = FRACTIONS, seed: int = 0) -> Split:
-    """Parts of round numbers of frames, at least one each, drawn frame by frame; for sets of a few frames.
+    """Split by frame, at random, with exact part sizes of at least one frame; for sets of few frames.
 
     Raises `DataError` if there are fewer frames than parts.
     """
@@ -142,7 +142,7 @@ def split_by_count(store: FrameStore, fractions: Mapping[str, float] = FRACTIONS
     drawn = np.random.default_rng(seed).permutation(total)
     parts, left = {}, total
     for waiting, (name, fraction) in zip(range(len(fractions) - 1, -1, -1), reversed(fractions.items()), strict=True):
-        # the first part gets what the others leave, each of them leaves at least one frame for those to come
+        # the first part gets the remaining frames; each other part leaves at least one frame for each following part
         count = min(max(1, round(fraction * total)), left - waiting) if waiting else left
         parts[name], left = drawn[left - count : left], left - count
     parts = {name: parts[name] for name in fractions}
@@ -150,10 +150,14 @@ def split_by_count(store: FrameStore, fractions: Mapping[str, float] = FRACTIONS
 
 
 def split_by_source(store: FrameStore, sources: Mapping[str, str], validation: float = 0.0, seed: int = 0) -> Split:
-    """Official parts: `sources` says which source (file) is which part, as {"train": "Cu_train", "test": "Cu_test"}.
+    """Split by source file, for data sets with predefined parts.
 
-    A source is named by its beginning, if that tells it from the others. `validation` is the fraction of the frames of
-    "train" that becomes the part "validation", drawn frame by frame.
+    Args:
+        store: The store.
+        sources: Source of each part, such as {"train": "Cu_train", "test": "Cu_test"}. A unique prefix of the name
+            suffices.
+        validation: Fraction of the frames of "train" that becomes the part "validation", drawn by frame.
+        seed: Seed of the validation part.
     """
     index = store.index()
     parts = {}
@@ -174,13 +178,13 @@ def split_by_source(store: FrameStore, sources: Mapping[str, str], validation: f
 
 
 def split_given(store: FrameStore, parts: Mapping[str, np.ndarray]) -> Split:
-    """Parts given as frame indices. Raises `DataError` if a frame does not exist or is in two parts."""
+    """Split by given frame indices. Raises `DataError` if a frame does not exist or is in two parts."""
     return _described(store, store.index(), dict(parts), "given", None, {})
 
 
 def _checked(fractions: Mapping[str, float]) -> dict[str, float]:
     total = sum(fractions.values())
-    # not (a NaN > 0)
+    # written so that NaN is rejected
     if not fractions or not all(f > 0 for f in fractions.values()) or not abs(total - 1) <= 1e-9:
         raise DataError(
             f"fractions: the sizes {dict(fractions)} of a split must be positive and sum to 1, not {total:g}"
@@ -189,7 +193,7 @@ def _checked(fractions: Mapping[str, float]) -> dict[str, float]:
 
 
 def _draw(names: np.ndarray, fractions: Mapping[str, float], seed: int) -> np.ndarray:
-    """The number of the part of each name: a hash in [0, 1) against the cumulative fractions."""
+    """Return the part number of each name, by comparing a hash in [0, 1) with the cumulative fractions."""
     ends = np.cumsum(list(fractions.values()))
     hashes = [hashlib.sha256(f"{seed}:{name}".encode()).digest()[:8] for name in names]
     uniform = np.array([int.from_bytes(h, "big") / 2**64 for h in hashes])
@@ -208,7 +212,7 @@ def _described(
     seed: int | None,
     fractions: dict[str, float],
 ) -> Split:
-    """The split of these parts, checked, with a count of what they share."""
+    """Check the parts, count what they share, and return the split."""
     parts = {name: np.sort(np.asarray(indices, dtype=np.int64)) for name, indices in parts.items()}
     every = np.concatenate([*parts.values(), np.empty(0, dtype=np.int64)])
     if len(every) and not 0 <= every.min() <= every.max() < len(index):
@@ -228,6 +232,6 @@ def _described(
 
 
 def _shared(values: list[np.ndarray]) -> int:
-    """How many values occur in more than one of the arrays."""
+    """Return the number of values that occur in more than one array."""
     distinct = np.concatenate([np.unique(v) for v in values]) if values else np.empty(0)
     return int((np.unique(distinct, return_counts=True)[1] > 1).sum())

@@ -1,10 +1,10 @@
-"""Frames on disk, more than memory holds: Parquet shards and a manifest in one folder.
+"""Stores of frames on disk, which may be larger than memory: a folder of Parquet shards and a manifest.
 
     write_store(read_frames("train.extxyz.gz"), "train.store", source="my DFT runs")
     store = FrameStore("train.store")
     len(store), store[17], store.index().n_atoms
 
-A store appears whole or not at all, is never changed afterwards, and tells if its bytes have changed.
+A store is created atomically and never modified afterwards. Checksums detect changed files.
 """
 
 import errno
@@ -30,13 +30,13 @@ from gnnpot.errors import DataError, counted, suggest
 from gnnpot.runs.files import new_folder, write_durably
 from gnnpot.runs.guard import FolderKind
 
-#: what a store's folder contains
+#: contents of the folder of a store
 STORE = FolderKind("a store", MANIFEST, FORMAT, ("shard-*.parquet",))
 #: frames per Parquet row group, the unit in which a store is read
 ROW_GROUP = 128
-#: row groups that a store keeps decoded
+#: number of decoded row groups that a store caches
 CACHED_GROUPS = 64
-#: shards that a store keeps open
+#: number of shards that a store keeps open
 OPEN_SHARDS = 32
 
 
@@ -50,19 +50,20 @@ def write_store(
     stress_check: Callable[[], dict | None] | None = None,
     overwrite: bool = False,
 ) -> "FrameStore":
-    """Write a stream of frames as a store, and open it.
+    """Write a store from an iterable of frames, and open it.
 
-    After an error, and if the writing is interrupted, nothing half-written stands under the store's name.
+    After an error or an interruption, there is no incomplete store at `folder`.
 
     Args:
-        frames: The frames; a row group (`ROW_GROUP` frames) is the most that is held in memory.
-        folder: The folder to make.
+        frames: The frames; at most one row group (`ROW_GROUP` frames) is held in memory.
+        folder: The folder to create.
         shard_size: Frames per file.
-        source: Where the data come from, in your words.
-        filters: How many frames were left out, by reason; read after the last frame, so a counter that is filled
-            while `frames` is being read will do.
-        stress_check: Called after the last frame, for the manifest; if it raises, there is no store.
-        overwrite: Replace a store that exists.
+        source: Origin of the data, free text.
+        filters: Number of rejected frames by reason. It is read after the last frame, so it may be a counter that is
+            filled while `frames` is read.
+        stress_check: Called after the last frame; the result is stored in the manifest. If it raises, no store is
+            created.
+        overwrite: Replace an existing store.
 
     Returns:
         The store, opened.
@@ -105,7 +106,7 @@ def _write_shards(frames: Iterable[Frame], into: Path, shard_size: int, tally: T
 
 @contextmanager
 def disk_errors(folder: Path, kept: str = "nothing was kept") -> Iterator[None]:
-    """Failures of the disk as one sentence, which says what was `kept`."""
+    """Convert `OSError` to a `DataError`, whose message states what was `kept`."""
     try:
         yield
     except OSError as error:
@@ -136,20 +137,19 @@ def _verify(path: Path, shard: Shard, how: str) -> None:
 class FrameStore(Sequence[Frame]):
     """A store opened for reading: a sequence of frames.
 
-    Random access decodes one row group and keeps the last few; reading in order is the fast way. The store may be
-    pickled and used after a fork: every process opens the files anew, when it first reads.
+    Random access decodes one row group; the last `CACHED_GROUPS` are cached. Iteration in order is faster. A store can
+    be pickled and used after a fork: each process opens the files again when it first reads.
 
-    The bytes of a shard are compared with the manifest's sha256 when the shard is first read, and its counts with the
-    manifest's.
+    When a shard is first read, its sha256 and counts are compared with the manifest.
 
     Args:
-        folder: The store's folder.
-        verify: Compare the shards' sizes, or all of their bytes, with the manifest now; "none" compares nothing, now or
-            later.
+        folder: The folder of the store.
+        verify: Compare the sizes of the shards ("size") or their sha256 ("sha256") with the manifest on opening;
+            "none" disables all comparisons, also when reading.
 
     Raises:
-        DataError: The folder is no store, or a shard, which the message names, is missing or has changed; also when
-            frames are read.
+        DataError: The folder is not a store, or a shard, named in the message, is missing or has changed. Reading
+            frames may also raise it.
     """
 
     def __init__(self, folder: Path | str, verify: Literal["size", "sha256", "none"] = "size") -> None:
@@ -188,11 +188,11 @@ class FrameStore(Sequence[Frame]):
                 yield from self._read(shard, group)
 
     def select(self, indices: Iterable[int]) -> "FrameSelection":
-        """The frames of these indices, in this order, as a sequence that reads them when asked."""
+        """Return the frames of these indices, in this order, as a sequence that reads frames on access."""
         return FrameSelection(self, indices)
 
     def index(self) -> StoreIndex:  # type: ignore[override]
-        """Sizes, compositions, materials and sources of all frames, without reading the frames; it is kept."""
+        """Return sizes, compositions, materials and sources of all frames, without decoding the frames; cached."""
         if self._index is None:
             for number in range(len(self.manifest.shards)):
                 self._verify_bytes(number)
@@ -203,7 +203,7 @@ class FrameStore(Sequence[Frame]):
         return self._index
 
     def row_groups(self, indices: np.ndarray) -> np.ndarray:
-        """The number, counted through all shards, of the row group that each of these frames is read with."""
+        """Return the number of the row group of each frame in `indices`, counted over all shards."""
         groups = [-(-shard.frames // self.manifest.row_group) for shard in self.manifest.shards]
         before = np.cumsum([0, *groups])[:-1]
         shard = np.searchsorted(self._starts, indices, side="right") - 1
@@ -246,7 +246,7 @@ class FrameStore(Sequence[Frame]):
             raise _damaged(path, error) from None
 
     def _open(self, shard: int) -> pq.ParquetFile:
-        """A shard opened, its bytes verified; of those that are open the last few stay so."""
+        """Return an opened and verified shard; the last `OPEN_SHARDS` stay open."""
         if shard not in self._files:
             self._verify_bytes(shard)
             entry = self.manifest.shards[shard]
@@ -272,7 +272,7 @@ def _damaged(path: Path, error: Exception) -> DataError:
 
 
 def _check_shard(opened: pq.ParquetFile, shard: Shard, row_group: int, path: Path) -> None:
-    """Raise `DataError` if a shard's columns or counts are not what schema and manifest say."""
+    """Raise `DataError` if the columns or counts of a shard differ from schema or manifest."""
     metadata = opened.metadata
     sizes = [metadata.row_group(k).num_rows for k in range(metadata.num_row_groups)]
     expected = [min(row_group, shard.frames - k) for k in range(0, shard.frames, row_group)]
@@ -287,7 +287,7 @@ def _check_shard(opened: pq.ParquetFile, shard: Shard, row_group: int, path: Pat
 
 
 def _compare(index: StoreIndex, manifest: Manifest, folder: Path) -> None:
-    """Raise `DataError` if the frames' counts contradict the manifest."""
+    """Raise `DataError` if the counts of the index differ from the manifest."""
     counts = np.bincount(index.elements, weights=index.counts, minlength=119)
     elements = {chemical_symbols[z]: int(counts[z]) for z in np.flatnonzero(counts)}
     labelled = int((~np.isnan(index.energy)).sum())
@@ -304,7 +304,7 @@ def _compare(index: StoreIndex, manifest: Manifest, folder: Path) -> None:
 
 
 class FrameSelection(Sequence[Frame]):
-    """Some frames of a store, see `FrameStore.select`."""
+    """Selected frames of a store, see `FrameStore.select`."""
 
     def __init__(self, store: FrameStore, indices: Iterable[int]) -> None:
         self.store = store
@@ -322,7 +322,7 @@ class FrameSelection(Sequence[Frame]):
 
 
 class ShardWriter:
-    """Writes one Parquet file, row group by row group, and hashes the bytes on their way."""
+    """Writer of a Parquet file, row group by row group, that computes the sha256 of the file."""
 
     def __init__(self, path: Path) -> None:
         self.frames = 0
@@ -337,12 +337,12 @@ class ShardWriter:
         )
 
     def write(self, table: pa.Table) -> None:
-        """Rows of `schema.schema()`; all but the last call of a shard bring whole row groups."""
+        """Write rows with the columns of `schema.schema()`; all calls but the last must have complete row groups."""
         self._writer.write_table(table, row_group_size=ROW_GROUP)
         self.frames += table.num_rows
 
     def discard(self) -> None:
-        """Close the file as it is; it will be written anew."""
+        """Close the incomplete file; it is overwritten later."""
         with suppress(OSError):
             self._writer.close()
         self._sink.close()
@@ -354,7 +354,7 @@ class ShardWriter:
 
 
 class _HashedFile:
-    """The little of a binary file that Arrow writes to; knows the size and the sha256 of what was written."""
+    """The methods of a binary file that Arrow needs for writing; counts and hashes the bytes written."""
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
@@ -380,7 +380,7 @@ class _HashedFile:
         self._file.close()
 
     def sync(self) -> None:
-        """To the disk, and closed."""
+        """Write all data to disk, and close the file."""
         self._file.flush()
         os.fsync(self._file.fileno())
         self._file.close()

@@ -1,17 +1,17 @@
-"""The conventions in which files hold stress, and the way from each of them to gnnpot's own.
+"""Stress conventions of files, and their conversion to the convention of gnnpot.
 
     StressConvention.parse("vasp-kbar").to_stress([10, 10, 10, 0, 0, 0])      # -0.0062 eV/Å³ each
 
-| preset      | unit     | positive sign means | order of six numbers | where it is found                              |
+| preset      | unit     | positive sign means | order of six numbers | used by                                        |
 |-------------|----------|---------------------|----------------------|------------------------------------------------|
 | `ase`       | eV/Å³    | tension             | xx yy zz yz xz xy    | ASE, extended XYZ `stress`, GPAW               |
-| `vasp-kbar` | kbar     | compression         | xx yy zz xy yz zx    | VASP OUTCAR, vasprun.xml, MPtrj's and CHGNet's |
+| `vasp-kbar` | kbar     | compression         | xx yy zz xy yz zx    | VASP OUTCAR, vasprun.xml, MPtrj, CHGNet        |
 | `gpa`       | GPa      | tension             | xx yy zz yz xz xy    | MatterSim, matgl                               |
 | `virial`    | eV       | compression         | xx yy zz yz xz xy    | extended XYZ `virial`, DeepMD, -dE/dε          |
 | `lammps`    | bar      | compression         | xx yy zz xy xz yz    | LAMMPS `pxx pyy pzz pxy pxz pyz`, units metal  |
-| `espresso`  | Ry/Bohr³ | compression         | xx yy zz yz xz xy    | Quantum ESPRESSO's `pw.x`                      |
+| `espresso`  | Ry/Bohr³ | compression         | xx yy zz yz xz xy    | Quantum ESPRESSO `pw.x`                        |
 
-Nine numbers are a 3x3 tensor for any order; its off-diagonal pairs are averaged.
+Nine numbers are a 3x3 tensor, independent of the order; off-diagonal pairs are averaged.
 """
 
 from collections.abc import Sequence
@@ -22,7 +22,7 @@ import numpy as np
 from gnnpot.errors import DataError, suggest
 from gnnpot.units import BOHR, GPA, HARTREE, KBAR, RYDBERG, stress_to_voigt
 
-#: eV/Å³ of one unit; the virial, in eV, is divided by the cell's volume as well
+#: value of each unit in eV/Å³; a virial, in eV, is also divided by the cell volume
 UNITS: dict[str, float] = {
     "eV/Å³": 1.0,
     "GPa": GPA,
@@ -43,11 +43,11 @@ _AXES = "xyz"
 
 @dataclass(frozen=True, slots=True)
 class StressConvention:
-    """How a file writes stress. Raises `DataError` for a unit, sign or order that does not exist."""
+    """Stress convention of a file. Raises `DataError` for an unknown unit, sign or order."""
 
-    unit: str = "eV/Å³"  #: one of `UNITS`, also spelt eV/A^3 and the like
-    sign: str = "tension"  #: what a positive diagonal means: "tension" or "compression"
-    order: str = "xx yy zz yz xz xy"  #: of six numbers; zx is xz
+    unit: str = "eV/Å³"  #: one of `UNITS`, or an alternative spelling such as eV/A^3
+    sign: str = "tension"  #: meaning of positive diagonal components: "tension" or "compression"
+    order: str = "xx yy zz yz xz xy"  #: order of six components; zx is the same as xz
 
     def __post_init__(self) -> None:
         unit = _SPELLINGS.get(self.unit.lower())
@@ -62,7 +62,7 @@ class StressConvention:
 
     @classmethod
     def parse(cls, text: "str | StressConvention") -> "StressConvention":
-        """A preset's name, or `unit:sign` or `unit:sign:order`, as "kbar:compression:xx yy zz xy yz zx"."""
+        """Parse a preset name, `unit:sign`, or `unit:sign:order` such as "kbar:compression:xx yy zz xy yz zx"."""
         if isinstance(text, StressConvention):
             return text
         if text in PRESETS:
@@ -77,15 +77,15 @@ class StressConvention:
 
     @property
     def pairs(self) -> list[tuple[int, int]]:
-        """(row, column), row <= column, of each of the six numbers; of pairs that do not exist there is none."""
+        """(row, column), row <= column, of each component of `order`; invalid components are omitted."""
         names = self.order.replace(",", " ").lower().split()
         named = [(_AXES.find(n[0]), _AXES.find(n[1])) for n in names if len(n) == 2]
         return [(min(p), max(p)) for p in named if min(p) >= 0]
 
     def to_stress(self, values: Sequence | np.ndarray, volume: float | None = None) -> np.ndarray:
-        """Voigt stress `[6]` in eV/Å³, gnnpot's sign and order, of six or nine `values`.
+        """Convert six or nine `values` to Voigt stress [6] in the unit, sign and order of gnnpot, eV/Å³.
 
-        `volume` (Å³) is needed for the virial. Raises `ValueError` for another number of values, or no volume.
+        `volume` (Å³) is required for a virial. Raises `ValueError` for other numbers of values, or a missing volume.
         """
         values = np.asarray(values, dtype=float)
         if values.size == 9:

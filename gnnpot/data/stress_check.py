@@ -1,20 +1,21 @@
-"""Do the stresses of a data set have the right sign and unit? The energies know.
+"""Check of the sign and unit of the stresses of a data set, by comparison with energy differences.
 
-    check = check_stress(frames)        # raises DataError if they do not
+    check = check_stress(frames)        # raises DataError if sign or unit are wrong
     check.verdict, check.factor         # "agrees", 1.00
-    store = write_checked_store(frames, "train.store")          # the verdict is in its manifest
+    store = write_checked_store(frames, "train.store")          # the verdict is stored in the manifest
 
-Two frames a, b of one material with the same atoms, whose cells differ by a small strain ε and whose atoms differ by
-small displacements Δr besides, differ in energy by the work of stress and forces. To third order in ε and Δr:
+Consider two frames a and b of the same atoms, whose cells differ by a small strain ε, with additional small
+displacements Δr of the atoms. Their energies differ by the work of stress and forces. With errors of third order in ε
+and Δr:
 
     E_b - E_a + ½ (F_a + F_b)·Δr  =  ½ Σ_k (V_a σ_a,kk + V_b σ_b,kk) ε_kk  + shear terms                          (1)
 
-The left side, O, is known from the energies; the right side, P, from the stresses. Every such pair whose shear terms
-and forces' work are small votes with the ratio O/P, which is 1 if the labels are right, -1 if the sign is wrong, 1/1602
-if the stress is in kbar, 1/160 if it is in GPa. Pairs on either side of an energy's minimum, or whose O is within the
-noise of calculated energies, do not vote; a clear majority decides.
+The left side, O, follows from energies and forces; the right side, P, from the stresses. Each pair whose shear terms
+and work of forces are small votes with the ratio O/P. It is 1 if the labels are correct, -1 if the sign is wrong,
+1/1602 if the stress is in kbar, and 1/160 if it is in GPa. Pairs on opposite sides of an energy minimum, and pairs
+whose O is within the noise of calculated energies, do not vote. The verdict requires a clear majority.
 
-Only the diagonal is judged: pairs that differ by shear are left out.
+Only the diagonal components are checked; pairs that differ by shear are ignored.
 """
 
 import logging
@@ -32,21 +33,21 @@ from gnnpot.units import BOHR, GPA, HARTREE, KBAR, stress_from_voigt
 
 log = logging.getLogger(__name__)
 
-#: the largest strain and displacement (Å) between the frames of a pair, for equation (1) to hold
+#: largest strain and displacement (Å) between the frames of a pair for which equation (1) is valid
 MAX_STRAIN, MAX_DISPLACEMENT = 0.08, 0.3
-#: work of shear beside that of the diagonal, and of forces beside O, that a pair may have
+#: largest work of shear relative to that of the diagonal, and of forces relative to O
 MAX_SHEAR, MAX_FORCES_WORK = 0.2, 0.5
-#: the two halves of P may cancel down to this share: a minimum of the energy between a and b leaves only errors
+#: least |P| relative to the magnitudes of its two terms; if the energy has a minimum between a and b, they cancel
 MAX_CANCELLATION = 0.7
-#: the least work of a pair, eV per atom, that stands above the noise of calculated energies
+#: least work of a pair, eV per atom, above the noise of calculated energies
 MIN_WORK = 2e-3
-#: votes that a verdict takes, and the share of them that has to agree
+#: least number of votes for a verdict, and the fraction of them that must agree
 MIN_VOTES, MAJORITY = 4, 0.75
-#: votes of one material at most, the pairs that are tried for them, and votes in all
+#: largest number of votes per group, of pairs tried per group, and of votes in total
 VOTES_PER_GROUP, TRIED_PER_GROUP, ENOUGH_VOTES = 12, 200, 4000
-#: a median ratio within the first factor of 1 (or of a unit) is right, one beyond the second is a wrong unit
+#: a median ratio within a factor TOLERANCE of 1 (or of a unit) is a match; outside a factor BEYOND, the unit is wrong
 TOLERANCE, BEYOND = 3.0, 10.0
-#: frames per material and composition, and atoms in all, that are held
+#: largest number of frames per group (material and order of elements), and of atoms in total, that are held
 GROUP_FRAMES, HELD_ATOMS = 64, 1_000_000
 
 _UNITS = {
@@ -59,30 +60,30 @@ _UNITS = {
 
 @dataclass(frozen=True, slots=True)
 class StressCheck:
-    """Whether the energies agree with the stresses."""
+    """Result of the comparison of stresses with energies."""
 
     verdict: Literal["agrees", "disagrees", "undecided"]
-    votes: int  #: pairs of frames that could vote
-    agreeing: int  #: votes for the sign of the labels
-    materials: int  #: that the votes come from
-    factor: float | None  #: median of the ratios; labels times this are right
-    meaning: str  #: the verdict in words
+    votes: int  #: number of pairs of frames that voted
+    agreeing: int  #: number of votes for the sign of the labels
+    materials: int  #: number of materials of the voting pairs
+    factor: float | None  #: median of the ratios O/P: factor from the labels to the correct stresses
+    meaning: str  #: the verdict as a sentence
 
     def to_mapping(self) -> dict:
         return asdict(self)
 
     def require(self, where: str = "the data") -> "StressCheck":
-        """Itself, or `DataError` if the labels are wrong."""
+        """Return self, or raise `DataError` if the labels are wrong."""
         if self.verdict == "disagrees":
             raise DataError(f"{where}: {self.meaning}; name the file's convention with stress= (--stress)")
         return self
 
 
 class StressSample:
-    """Keeps a bounded sample of the frames of a stream, for `result` at its end.
+    """Bounded sample of a stream of frames, for the check at its end.
 
-    Of each material and order of elements at most `GROUP_FRAMES` frames are held, drawn evenly from all (reservoir
-    sampling, reproducible), until `HELD_ATOMS` atoms are; of further materials none.
+    For each material and order of elements, at most `GROUP_FRAMES` frames are held, by reproducible reservoir sampling.
+    Once `HELD_ATOMS` atoms are held, new materials are ignored.
     """
 
     def __init__(self) -> None:
@@ -109,13 +110,13 @@ class StressSample:
             group[k] = frame
 
     def watch(self, frames: Iterable[Frame]) -> Iterator[Frame]:
-        """The same stream; its frames are sampled as they pass."""
+        """Yield the frames unchanged, and sample them."""
         for frame in frames:
             self.add(frame)
             yield frame
 
     def result(self) -> StressCheck:
-        """The verdict on the frames seen so far."""
+        """Return the verdict on the frames added so far."""
         ratios: list[float] = []
         materials = set()
         for (material, _), group in self._groups.items():
@@ -131,7 +132,7 @@ class StressSample:
 
 
 def check_stress(frames: Iterable[Frame]) -> StressCheck:
-    """Compare the stresses of frames with their energies. Raises `DataError` if sign or unit are wrong."""
+    """Compare the stresses of frames with their energies. Raises `DataError` if the sign or the unit is wrong."""
     sample = StressSample()
     for frame in frames:
         sample.add(frame)
@@ -146,7 +147,7 @@ def write_checked_store(
     filters: Mapping[str, int] | None = None,
     overwrite: bool = False,
 ) -> FrameStore:
-    """As `data.store.write_store`, with the verdict on the stresses of a sample of the frames in the manifest."""
+    """Write a store as `data.store.write_store`, with the stress check of a sample of the frames in the manifest."""
     sample = StressSample()
     return write_store(
         sample.watch(frames),
@@ -183,7 +184,7 @@ def _judge(ratios: np.ndarray, materials: int) -> StressCheck:
 
 
 def _votes(group: list[Frame]) -> list[float]:
-    """Ratios O/P of equation (1) of the pairs of a group that may vote, those of the most work first."""
+    """Return the ratios O/P of equation (1) of the valid pairs of a group, in order of decreasing |P|."""
     group = [frame for frame in group if frame.stress is not None]
     if len(group) < 2:
         return []
@@ -210,7 +211,7 @@ def _votes(group: list[Frame]) -> list[float]:
 
 
 def _strains(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Strain `[P, 3, 3]` from cells `a` to `b`, referred to the middle of both; inf where they are rotated as well."""
+    """Return the strain [P, 3, 3] from cells `a` to `b` relative to their mean; inf for pairs that are also rotated."""
     middle = 0.5 * (a + b)
     gradient = np.linalg.solve(middle, b - a)
     symmetric = 0.5 * (gradient + gradient.swapaxes(1, 2))
@@ -220,7 +221,7 @@ def _strains(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 
 def _observed(a: Frame, b: Frame) -> float | None:
-    """O of equation (1), eV; `None` if the atoms move too much for the pair to vote, or O is lost in noise."""
+    """Return O of equation (1), eV; `None` if the displacements are too large, or O is within the noise."""
     shift = np.linalg.solve(b.cell.T, b.positions.T).T - np.linalg.solve(a.cell.T, a.positions.T).T
     moved = (shift - np.rint(shift)) @ (0.5 * (a.cell + b.cell))
     moved -= moved.mean(axis=0)

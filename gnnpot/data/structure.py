@@ -1,10 +1,11 @@
-"""What a structure may be, checked once: where a `Frame` is made, and where a calculator makes neighbours.
+"""Validity checks of structures, run when a `Frame` is created and when a calculator builds a neighbour list.
 
     check_structure(numbers, positions, cell, pbc, where="run.xyz, frame 3")       # raises FrameError
 
-Refused is what can't be meant (numbers that aren't finite or beyond the precision of coordinates, unknown elements,
-lattices without a volume, two atoms at one place) and what can't be afforded (more atoms in a volume than any crystal
-has, so that there are no bounds to the neighbours). Fragments far apart, long wires and large vacuum are no faults.
+The checks reject structures that must be mistakes (values that are not finite or exceed the precision of coordinates,
+unknown elements, lattices without a volume, two atoms at the same position) and structures that are too expensive (a
+higher density of atoms than in any crystal, so that the number of neighbours is unbounded). Distant fragments, long
+wires and large vacuum regions are accepted.
 """
 
 import itertools
@@ -14,31 +15,37 @@ import numpy as np
 from gnnpot.data.neighbor_search import closest_pair, complete_cell, wrapped
 from gnnpot.errors import DataError
 
-#: Atoms closer than this (Å) stand at one place; no bond comes near it (H-H is 0.74 Å).
+#: Å; atoms closer than this are at the same position; all bonds are much longer (H-H is 0.74 Å)
 MIN_DISTANCE = 0.05
-#: The neighbour search looks this far (Å): a finer grid of cells than this costs more than the pairs that it saves.
+#: Å; cutoff of the neighbour search: a grid with smaller cells costs more than the pairs that it avoids
 SEARCH_RADIUS = 2.0
-#: Structures with more atoms are looked at for crowds, whose pairs would be too many to make.
+#: larger structures are first checked for dense regions, which have too many pairs to enumerate
 MANY_ATOMS = 500
-#: Cells with a smaller volume per periodic length³ than this are flat.
+#: smallest volume spanned by the unit vectors along the periodic lattice vectors; smaller ones are flat cells
 MIN_CELL_DETERMINANT = 1e-6
-#: Å; beyond it, float64 holds coordinates to less than 1e-8 Å.
+#: Å; largest coordinate that float64 represents to about 1e-8 Å
 MAX_COORDINATE = 1e8
-#: Å; an atom without neighbours up to there has no bonds
+#: Å; an atom without neighbours within this radius is a free atom
 FREE_ATOM_RADIUS = 6.0
-#: atoms per Å³; diamond has 0.18, hydrogen in the core of Jupiter about 1
+#: atoms per Å³; largest accepted density; diamond has 0.18, hydrogen in the core of Jupiter about 1
 MAX_DENSITY = 20.0
 
 
 class FrameError(DataError):
-    """One frame that can't be used: `where` it is, the `reason` in a few words to count by, the `problem` in full."""
+    """Error for a frame that can't be used.
+
+    Args:
+        where: File and frame.
+        reason: Short category, by which rejected frames are counted.
+        problem: Full description.
+    """
 
     def __init__(self, where: str, reason: str, problem: str) -> None:
         super().__init__(f"{where}: {problem}")
         self.where, self.reason, self.problem = where, reason, problem
 
     def at(self, where: str) -> "FrameError":
-        """The same error at another place."""
+        """Return the same error with another `where`."""
         return FrameError(where, self.reason, self.problem)
 
 
@@ -50,14 +57,14 @@ def check_structure(numbers: np.ndarray, positions: np.ndarray, cell: np.ndarray
         positions: [N, 3] Å.
         cell: [3, 3] Å, rows are lattice vectors.
         pbc: [3] bool.
-        where: what to call it in the message.
+        where: name of the structure for the message.
     """
     check_lattice(numbers, positions, cell, pbc, where)
     check_distances(positions, cell, pbc, where)
 
 
 def check_lattice(numbers: np.ndarray, positions: np.ndarray, cell: np.ndarray, pbc: np.ndarray, where: str) -> None:
-    """As `check_structure`, without a search of neighbours."""
+    """As `check_structure`, but without a neighbour search."""
     check_elements(numbers, where)
     check_extent(positions, cell, where)
     check_cell(cell, pbc, where)
@@ -65,7 +72,7 @@ def check_lattice(numbers: np.ndarray, positions: np.ndarray, cell: np.ndarray, 
 
 
 def check_elements(numbers: np.ndarray, where: str) -> None:
-    """Raise `FrameError` if there are no atoms, or atomic numbers that are no elements."""
+    """Raise `FrameError` if there are no atoms, or if an atomic number is not from 1 to 118."""
     if len(numbers) == 0:
         raise FrameError(where, "no atoms", "there are no atoms; remove this frame")
     if numbers.min() < 1 or numbers.max() > 118:
@@ -75,7 +82,7 @@ def check_elements(numbers: np.ndarray, where: str) -> None:
 
 
 def check_extent(positions: np.ndarray, cell: np.ndarray, where: str) -> None:
-    """Raise `FrameError` for coordinates and lattice vectors that aren't finite, or larger than can be meant."""
+    """Raise `FrameError` if coordinates or lattice vectors are not finite, or exceed `MAX_COORDINATE`."""
     for name, value in (("positions", positions), ("cell", cell)):
         if not np.isfinite(value).all():
             problem = f"{name} has NaN or infinite values; mend or remove this frame"
@@ -106,9 +113,9 @@ def spans_volume(vectors: np.ndarray) -> bool:
 
 
 def check_density(positions: np.ndarray, cell: np.ndarray, pbc: np.ndarray, where: str) -> None:
-    """Raise `FrameError` if a periodic structure has more atoms in a volume than any crystal.
+    """Raise `FrameError` if a periodic structure has more than `MAX_DENSITY` atoms per Å³.
 
-    Along directions without periodicity the volume is as wide as the atoms stand, and 1 Å at least.
+    Along non-periodic directions, the volume extends over the atoms, and at least 1 Å.
     """
     if not pbc.any():
         return
@@ -128,7 +135,7 @@ def check_density(positions: np.ndarray, cell: np.ndarray, pbc: np.ndarray, wher
 
 
 def check_distances(positions: np.ndarray, cell: np.ndarray, pbc: np.ndarray, where: str) -> None:
-    """Raise `FrameError` if two atoms (or an atom and its image) stand closer than `MIN_DISTANCE`."""
+    """Raise `FrameError` if two atoms (or an atom and its image) are closer than `MIN_DISTANCE`."""
     radius = SEARCH_RADIUS
     if len(positions) > MANY_ATOMS and _has_crowds(positions, cell, pbc):
         _check_shared_places(positions, cell, pbc, where)
@@ -144,9 +151,9 @@ def _at_one_place(i: int, j: int, distance: float, where: str) -> FrameError:
 
 
 def _boxes(positions: np.ndarray, cell: np.ndarray, pbc: np.ndarray, width: float) -> tuple[np.ndarray, np.ndarray]:
-    """([N, 3] positions within the cell, Å; [N] a number of the cubic box, `width` wide, that each is in).
+    """Return [N, 3] positions wrapped into the cell, Å, and [N] hashes of the cubic boxes of `width` Å they are in.
 
-    Different boxes may have the same number by accident, about once in 2^64.
+    The hashes of two different boxes are equal with a probability of about 2^-64.
     """
     places = positions
     if pbc.any():
@@ -157,16 +164,17 @@ def _boxes(positions: np.ndarray, cell: np.ndarray, pbc: np.ndarray, width: floa
 
 
 def _has_crowds(positions: np.ndarray, cell: np.ndarray, pbc: np.ndarray) -> bool:
-    """Whether a box of `SEARCH_RADIUS` holds more atoms than `MAX_DENSITY` allows."""
+    """Return whether a cubic box of width `SEARCH_RADIUS` has a higher density than `MAX_DENSITY`."""
     boxes = np.sort(_boxes(positions, cell, pbc, SEARCH_RADIUS)[1])
     most = int(MAX_DENSITY * SEARCH_RADIUS**3)
     return bool((boxes[most:] == boxes[:-most]).any())
 
 
 def _check_shared_places(positions: np.ndarray, cell: np.ndarray, pbc: np.ndarray, where: str) -> None:
-    """Raise `FrameError` if two atoms stand in one box so small that they are closer than `MIN_DISTANCE`.
+    """Raise `FrameError` if two atoms are in the same box of diagonal `MIN_DISTANCE`.
 
-    It costs a sort, however many atoms share a place; afterwards there are bounds to the neighbours of an atom.
+    The cost is that of a sort, even if many atoms are at one position. Afterwards, the number of neighbours of an atom
+    is bounded.
     """
     places, boxes = _boxes(positions, cell, pbc, MIN_DISTANCE / np.sqrt(3.0))
     order = np.argsort(boxes, kind="stable")
@@ -180,7 +188,7 @@ def _check_shared_places(positions: np.ndarray, cell: np.ndarray, pbc: np.ndarra
 
 
 def is_free_atom(numbers: np.ndarray, cell: np.ndarray, pbc: np.ndarray) -> bool:
-    """Whether a structure is one atom with no image of its own within `FREE_ATOM_RADIUS`."""
+    """Return whether a structure is a single atom without periodic images within `FREE_ATOM_RADIUS`."""
     if len(numbers) != 1:
         return False
     vectors = np.asarray(cell)[np.asarray(pbc, dtype=bool)]

@@ -1,11 +1,10 @@
-"""Structures, without labels, from files in any format that ASE reads.
+"""Readers of structures without labels, from files in any format that ASE reads.
 
     atoms = read_structure("POSCAR")
     frames = read_all_structures("NaCl.cif")
 
-A site that is occupied in part, or by several elements at once, is no atom: ASE gives such a site to one element, and
-what is then computed is another material. Such files are refused, and so are charged structures; `data.ordering` makes
-whole atoms of them where it is asked to.
+Files with partially occupied or mixed sites are rejected: ASE assigns such a site to one element, so that results would
+be for a different material. `data.ordering` converts them to ordered structures. Charged structures are also rejected.
 """
 
 import io
@@ -25,26 +24,26 @@ from gnnpot.data.structure import check_lattice, check_structure
 from gnnpot.errors import DataError
 
 _PACKED_XYZ = tuple(f"xyz.{ending}" for ending in ("gz", "xz", "bz2"))
-#: bytes of a line of an XYZ file
+#: largest number of bytes of a line of an XYZ file
 LONGEST_LINE = 10_000_000
-#: of comment lines of extended XYZ
+#: keys of comment lines of extended XYZ that ASE interprets
 _OWN_KEY = re.compile(rb"(?i)\b(lattice|pbc)=")
 _PERIODIC = re.compile(rb"\bpbc=(\"[^\"]*\"|'[^']*'|\{[^}]*\}|\[[^\]]*\]|\([^)]*\)|\S+)")
 _FLAG = rb"(t|f|true|false|0|1)"
 _FLAGS = re.compile(rb"\s*%b([\s,]+%b){0,2}\s*" % (_FLAG, _FLAG))
-#: occupancies within this of 1 are whole
+#: tolerance of occupancies: those within it of 1 are full, those below it are ignored
 WHOLE = 1e-3
 
 
 def read_structure(path: Path | str, index: int = -1) -> Atoms:
-    """One structure of a file; the last, unless another `index` is given. Raises `DataError`."""
+    """Read one structure of a file, the last one by default. Raises `DataError` if it can't be read or is invalid."""
     atoms = _read(resolve_bundled(path), index)[0]
     check_structure(atoms.numbers, atoms.positions, atoms.cell.array, atoms.pbc, str(path))
     return atoms
 
 
 def read_all_structures(path: Path | str) -> list[Frame]:
-    """All structures of a file, as frames without labels. Raises `DataError`."""
+    """Read all structures of a file as frames without labels. Raises `DataError` if it can't be read."""
     path = resolve_bundled(path)
     return [
         Frame.from_atoms(
@@ -57,10 +56,10 @@ def read_all_structures(path: Path | str) -> list[Frame]:
 
 
 def iterate_structures(path: Path | str, check: bool = True) -> Iterator[Atoms]:
-    """All structures of a file, one in memory at a time where ASE's reader of the format allows it.
+    """Iterate over the structures of a file, with one in memory at a time if ASE's reader of the format supports it.
 
-    Without `check`, structures that gnnpot can't compute are given too; `check_computable` tells which they are. Raises
-    `DataError`, for a file that is none before the first is asked for.
+    If `check` is false, structures that gnnpot can't compute are also yielded; `check_computable` detects them. Raises
+    `DataError`; for a missing or empty file, it is raised by this call, before the first structure is read.
     """
     path = resolve_bundled(path)
     check_readable(path)
@@ -68,13 +67,13 @@ def iterate_structures(path: Path | str, check: bool = True) -> Iterator[Atoms]:
 
 
 def check_computable(atoms: Atoms, where: str) -> None:
-    """Raise `DataError` if ASE's `atoms` are not whole, or their numbers, positions and cell can't be."""
+    """Raise `DataError` if ASE `atoms` have partially occupied sites or a charge, or if their structure is invalid."""
     check_whole(atoms, where)
     check_lattice(atoms.numbers, atoms.positions, atoms.cell.array, atoms.pbc, where)
 
 
 def check_readable(path: Path) -> None:
-    """Raise `DataError` for what is no ordinary file with something in it."""
+    """Raise `DataError` if `path` is not a regular file, is empty, or has contents that ASE would misread."""
     if not path.is_file():
         problem = "is no ordinary file" if path.exists() else "there is no such file"
         raise DataError(f"{path}: {problem}; give the path of a file of structures")
@@ -88,7 +87,7 @@ def check_readable(path: Path) -> None:
 
 
 def _check_counts(path: Path) -> None:
-    """Raise `DataError` for a POSCAR with fewer than no atoms of an element, which ASE reads as other structures."""
+    """Raise `DataError` for a POSCAR with negative numbers of atoms, which ASE reads as a different structure."""
     with path.open("rb") as file:
         lines = [file.readline(1000).split() for _ in range(7)]
     for words in lines[5:]:
@@ -97,7 +96,7 @@ def _check_counts(path: Path) -> None:
 
 
 def _check_count(path: Path) -> None:
-    """Raise `DataError` if an XYZ file begins with more atoms than it can hold: ASE would look for all of them."""
+    """Raise `DataError` if the number of atoms of an XYZ file exceeds its size; ASE would try to read all of them."""
     with path.open("rb") as file:
         first = file.readline(64).strip()
     if first.isdigit() and int(first) > path.stat().st_size // 2:
@@ -105,8 +104,10 @@ def _check_count(path: Path) -> None:
 
 
 def _check_comments(path: Path) -> None:
-    """Raise `DataError` for comment lines that ASE reads as something: with two lattices, or with other than flags of
-    periodicity; and for lines so long that it would take minutes."""
+    """Raise `DataError` for comment lines that ASE misreads (two lattices, invalid pbc), and for very long lines.
+
+    Reading very long lines would take minutes.
+    """
     with path.open("rb") as file:
         for number, line in enumerate(file, start=1):
             if len(line) > LONGEST_LINE:
@@ -141,10 +142,10 @@ def _iterate(path: Path, check: bool) -> Iterator[Atoms]:
 
 
 def _source(path: Path) -> tuple[Any, str | None]:
-    """(what ASE reads, its format if that tells none).
+    """Return the input for ASE, and its format if ASE can't detect it.
 
-    A compressed XYZ file is unpacked first: ASE's reader goes back and forth in it, each time from its beginning. A
-    path is to be read with `do_not_split_by_at_sign`: ASE takes "POSCAR@2" for structure 2 of the file "POSCAR".
+    A compressed XYZ file is decompressed first: ASE's reader seeks in it, and each seek decompresses it from the
+    beginning. Paths must be read with `do_not_split_by_at_sign`: ASE reads "POSCAR@2" as structure 2 of "POSCAR".
     """
     if not path.name.lower().endswith(_PACKED_XYZ):
         return path, None
@@ -161,18 +162,18 @@ def _no_such_index(path: Path, index: int) -> DataError:
 
 
 def _holds_one(path: Path) -> bool:
-    """Whether a file can be read without an index: some readers of ASE stop at any other than the last."""
+    """Return whether a file can be read without an index; some readers of ASE fail for all but the last structure."""
     from ase.io import read
 
     try:
         source, format = _source(path)
         return isinstance(read(source, format=format, do_not_split_by_at_sign=True), Atoms)
-    except Exception:  # noqa: BLE001 - as of any broken file
+    except Exception:  # noqa: BLE001 - ASE's readers raise any exception for a damaged file
         return False
 
 
 def _unreadable(path: Path, error: Exception) -> DataError:
-    """The sentence for an exception of ASE's readers, whose words are often a key or a number alone."""
+    """Convert an exception of ASE's readers, whose message is often only a key or a number."""
     words = " ".join(str(error).split())
     reason = (
         words if len(words.split()) > 2 else f"ASE's reader stops at {words}" if words else "it is of another format"
@@ -186,7 +187,7 @@ def _read(path: Path, index: int | slice) -> Sequence[Atoms]:
     check_readable(path)
     source, format = _source(path)
     try:
-        # ASE takes the first where there are fewer
+        # for a negative index below the range, ASE would return the first structure
         wanted = slice(index, None) if isinstance(index, int) and index < -1 else index
         found: Any = read(source, index=wanted, format=format, do_not_split_by_at_sign=True)
         if isinstance(index, int) and index < -1:
@@ -208,7 +209,7 @@ def _read(path: Path, index: int | slice) -> Sequence[Atoms]:
 
 
 def check_whole(atoms: Atoms, where: str) -> None:
-    """Raise `DataError` if a site of ASE's `atoms` is occupied in part or by several elements, or there is a charge."""
+    """Raise `DataError` if ASE `atoms` have partially occupied or mixed sites, or a charge."""
     for site, elements in _occupancies(atoms):
         if len(elements) != 1 or abs(next(iter(elements.values())) - 1) > WHOLE:
             words = " and ".join(f"{share:g} {element}" for element, share in elements.items())
@@ -222,11 +223,11 @@ def check_whole(atoms: Atoms, where: str) -> None:
 
 
 def _occupancies(atoms: Atoms) -> list[tuple[str, Mapping[str, float]]]:
-    """(site, share of each element) as ASE's readers leave them: of CIF in `info`, of PDB as an array."""
+    """Return (site, share of each element); ASE stores them in `info` for CIF, and in an array for PDB."""
     sites = atoms.info.get("occupancy")
     found = [(str(site), elements) for site, elements in sites.items()] if isinstance(sites, Mapping) else []
     for k, share in enumerate(atoms.arrays.get("occupancy", ())):
-        # Programs that know no occupancies write 0 for all atoms.
+        # programs without support for occupancies write 0 for all atoms
         if share > WHOLE:
             found.append((str(k), {atoms.symbols[k]: float(share)}))
     return found

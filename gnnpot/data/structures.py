@@ -1,8 +1,8 @@
-"""Structures of any package: as ASE atoms, and in batches.
+"""Conversion of structures of other packages to ASE atoms, and batches of structures.
 
     atoms = as_atoms(structure)          # ASE Atoms, pymatgen Structure or Molecule, Frame
 
-Each function of gnnpot that takes a structure calls it first.
+All functions of gnnpot that take a structure convert it with `as_atoms`.
 """
 
 from collections.abc import Iterable, Iterator, Sized
@@ -17,17 +17,17 @@ from gnnpot.errors import DataError
 if TYPE_CHECKING:
     from pymatgen.core import Molecule, Structure
 
-#: what functions that take a structure take
+#: types of structures that functions accept
 StructureLike: TypeAlias = Union[Atoms, Frame, "Structure", "Molecule"]
 
 Counted = TypeVar("Counted", bound=Sized)
 
 
 def as_checked_atoms(structure: StructureLike) -> Atoms:
-    """As `as_atoms`, of a structure that can be computed by any calculator; see `data.structure`.
+    """As `as_atoms`, and check that the structure is valid, see `data.structure`.
 
     Raises:
-        DataError: As `as_atoms`, and for what `check_structure` refuses.
+        DataError: As `as_atoms`, or the structure is rejected by `check_structure`.
     """
     atoms = as_atoms(structure)
     where = str(atoms.symbols) or "structure"
@@ -36,17 +36,17 @@ def as_checked_atoms(structure: StructureLike) -> Atoms:
 
 
 def as_atoms(structure: StructureLike) -> Atoms:
-    """A structure of any supported package as ASE atoms.
+    """Convert a structure of any supported package to ASE atoms.
 
     Args:
         structure: ASE `Atoms`, which are returned unchanged; a `Frame`; a pymatgen `Structure` or `Molecule`, whose
             site properties are kept (initial magnetic moments, selective dynamics as constraints).
 
     Returns:
-        The same structure as ASE `Atoms`, without a copy if it is one already.
+        The structure as ASE `Atoms`; `Atoms` are not copied.
 
     Raises:
-        DataError: The object is no structure, or has sites that are occupied in part.
+        DataError: The object is not a structure, or has partially occupied sites.
     """
     if isinstance(structure, Atoms):
         return structure
@@ -64,20 +64,20 @@ def as_atoms(structure: StructureLike) -> Atoms:
             "pymatgen's OrderDisorderedStructureTransformation"
         )
     converted = AseAtomsAdaptor.get_atoms(structure, msonable=False)
-    # pymatgen's own class of atoms may carry its calculator; only the structure is wanted
+    # the subclass that pymatgen returns may have a calculator, which is not part of the structure
     atoms = Atoms(converted)
     atoms.calc = None
     return atoms
 
 
 def _is_pymatgen(structure: Any) -> bool:
-    """Whether it is a structure of pymatgen, found without importing pymatgen."""
+    """Return whether an object is a pymatgen structure, without importing pymatgen."""
     names = {f"{cls.__module__}.{cls.__qualname__}" for cls in type(structure).__mro__}
     return not names.isdisjoint({"pymatgen.core.structure.SiteCollection"})
 
 
 def batches_of(structures: Iterable[Counted], max_atoms: int) -> Iterator[list[Counted]]:
-    """Structures in order, in lists of at most `max_atoms` atoms, or of one structure that has more."""
+    """Yield lists of consecutive structures of at most `max_atoms` atoms; a larger structure is yielded alone."""
     waiting: list[Counted] = []
     for structure in structures:
         if waiting and sum(map(len, waiting)) + len(structure) > max_atoms:

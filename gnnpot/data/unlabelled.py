@@ -1,4 +1,4 @@
-"""Structures without their labels, from stores, files of frames and every format that ASE reads.
+"""Reading of structures without labels, from stores, files of frames and all formats that ASE reads.
 
     frames = read_structures(["pool.extxyz.gz", "more.store", "NaCl.cif"])
 
@@ -21,10 +21,10 @@ from gnnpot.errors import DataError
 
 
 def read_structures(paths: Sequence[Path | str]) -> Sequence[Frame]:
-    """The structures of `paths`, in order; labels that the files have are not read.
+    """Read the structures of `paths`, in order; labels in files are not read.
 
-    A single store is read as it is needed, all else is held. Raises `DataError` for paths that don't exist or
-    can't be read.
+    A single store is read on access; everything else is held in memory. Raises `DataError` for paths that don't exist
+    or can't be read.
     """
     files = [resolve_path(path) for path in paths]
     if not files:
@@ -40,7 +40,7 @@ def _structures(path: Path) -> Sequence[Frame]:
     if has_reader(path):
         options = RecordOptions.without_labels()
         if issubclass(reader_of(path), DftReader):
-            # what did not converge are labels, which are not read
+            # unconverged calculations have wrong labels, which are not read here, but valid structures
             options["unconverged"] = "keep"
         return list(read_frames(path, **options))
     return read_all_structures(path)

@@ -1,4 +1,4 @@
-"""The small data set that comes with gnnpot; its README says what is in it."""
+"""The small data set that is included in gnnpot; see its README for the contents."""
 
 from importlib.resources import files
 from pathlib import Path
@@ -7,14 +7,14 @@ from gnnpot.errors import DataError
 
 
 def bundled_path() -> Path:
-    """`gpaw-pbe.extxyz.gz`: crystals with energies, forces and stresses, for tests, examples and first trainings."""
+    """Return the path of `gpaw-pbe.extxyz.gz`: crystals with energies, forces and stresses, for tests and examples."""
     return Path(str(files(__name__) / "gpaw-pbe.extxyz.gz"))
 
 
 def resolve_bundled(path: Path | str) -> Path:
-    """The file that `bundled:NAME` names, which may be given wherever a file may; any other path is unchanged.
+    """Return the file of `bundled:NAME`, which is accepted in place of any path; other paths are returned unchanged.
 
-    Raises `DataError` for a name that is none.
+    Raises `DataError` for an unknown name.
     """
     scheme, _, name = str(path).partition(":")
     if scheme != "bundled":
@@ -27,7 +27,7 @@ def resolve_bundled(path: Path | str) -> Path:
 
 
 def resolve_path(path: Path | str) -> Path:
-    """A path, or the file of `bundled:NAME`. Raises `DataError` if it does not exist."""
+    """Return `path`, or the file of `bundled:NAME`. Raises `DataError` if it does not exist."""
     path = resolve_bundled(path)
     if not path.exists():
         raise DataError(
