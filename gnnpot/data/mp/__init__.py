@@ -1,12 +1,12 @@
-"""The Materials Project's relaxation trajectories, MPtrj and MatPES -> curated stores to pretrain on.
+"""Curated pretraining stores from trajectories of the Materials Project, MPtrj and MatPES.
 
-    source = DeltaSource(TrajectoryTable.open())                     # the published table, read in bulk
+    source = DeltaSource(TrajectoryTable.open())                     # the published table
     store = curate(source, Curation(run_types=("GGA", "GGA+U")), "mp.store")
     write_curation_report(store.manifest, "report")
 
-Data flow: `delta.py` (with `trajectories.py`) or `files.py` make `FrameBatch`es (`batch.py`), `filters.py` chooses,
-`corrections.py` adds MP2020, `pipeline.py` writes them through `gnnpot.data.builder`; `rest.py` brings what the table
-lacks; `statistics.py` counts for `report.py`.
+Data flow: `delta.py` (with `trajectories.py`) or `files.py` create `FrameBatch`es (`batch.py`), `filters.py` selects
+frames, `corrections.py` adds MP2020 corrections, and `pipeline.py` writes the frames with `gnnpot.data.builder`.
+`rest.py` queries properties that are not in the table; `statistics.py` counts frames for `report.py`.
 """
 
 from gnnpot.data.mp.batch import FrameBatch

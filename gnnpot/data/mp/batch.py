@@ -1,10 +1,10 @@
-"""Many frames as a few flat arrays: what the pipeline reads, filters and writes, without an object per frame.
+"""Batches of frames as flat arrays, which the pipeline reads, filters and writes without an object per frame.
 
     batch.energy[batch.has_energy], batch.forces        # over F frames, over their A atoms
     kept = batch.select(~outliers)
-    table = kept.to_table()                              # rows of a store, as `gnnpot.data.schema` makes them
+    table = kept.to_table()                              # rows of a store, as in `gnnpot.data.schema`
 
-Frames that belong together are a run: the steps of one relaxation, in their order and side by side.
+A run is a sequence of consecutive frames that belong together: the steps of a relaxation.
 """
 
 import hashlib
@@ -18,18 +18,18 @@ import pyarrow as pa
 from gnnpot.data.quantities import QUANTITIES, labels_where
 from gnnpot.data.schema import schema
 
-#: fields of length A, and of length R; all others are of length F
+#: fields of length A, and of length R; all others have length F
 _PER_ATOM = ("numbers", "positions", *labels_where(lambda quantity: quantity.per == "atom"))
 _PER_RUN = ("words",)
-#: words of a run's provenance; `source_id` is made of "task" and the step
+#: fields of the provenance of a run; `source_id` is composed of "task" and the step
 WORDS = ("source", "task", "material_id", "code", "functional", "pseudopotentials", "config_type", "hubbard_u")
 
 
 @dataclass(frozen=True, eq=False)
 class FrameBatch:
-    """F periodic frames of A atoms in R runs, in the units of `gnnpot.units`. NaN: there is no such number."""
+    """F periodic frames with A atoms in R runs, in the units of `gnnpot.units`. Missing values are NaN."""
 
-    sizes: np.ndarray  #: [F] int64, atoms of each frame
+    sizes: np.ndarray  #: [F] int64, number of atoms of each frame
     numbers: np.ndarray  #: [A] int16, atomic numbers
     positions: np.ndarray  #: [A, 3] Å
     cell: np.ndarray  #: [F, 3, 3] rows are lattice vectors, Å
@@ -37,40 +37,40 @@ class FrameBatch:
     forces: np.ndarray  #: [A, 3] eV/Å
     stress: np.ndarray  #: [F, 6] eV/Å³, Voigt, positive under tension
     magmoms: np.ndarray  #: [A] µB
-    electronic_steps: np.ndarray  #: [F] how many it took; -1 if unknown
-    electronic_change: np.ndarray  #: [F] eV per atom, change of the energy in the last electronic step
-    final_energy: np.ndarray  #: [F] eV per atom, of the last frame of the material's relaxation
-    task_offset: np.ndarray  #: [F] eV per atom, the task's last energy minus `final_energy`
-    deprecated: np.ndarray  #: [F] bool, the task or its material is marked as deprecated
-    step: np.ndarray  #: [F] int64, number of the frame in its run, as the source counts
-    run: np.ndarray  #: [F] int64, index into the runs, ascending
-    words: Mapping[str, np.ndarray]  #: of `WORDS`: [R] str objects; hubbard_u: JSON or `None`
+    electronic_steps: np.ndarray  #: [F] number of electronic steps; -1 if unknown
+    electronic_change: np.ndarray  #: [F] change of the energy in the last electronic step, eV per atom
+    final_energy: np.ndarray  #: [F] energy of the last frame of the material's relaxation, eV per atom
+    task_offset: np.ndarray  #: [F] last energy of the task minus `final_energy`, eV per atom
+    deprecated: np.ndarray  #: [F] bool, whether the task or its material is marked as deprecated
+    step: np.ndarray  #: [F] int64, number of the frame in its run, as in the source
+    run: np.ndarray  #: [F] int64, index of the run, ascending
+    words: Mapping[str, np.ndarray]  #: provenance by `WORDS`: [R] str objects; hubbard_u: JSON or `None`
 
     def __len__(self) -> int:
         return len(self.sizes)
 
     @property
     def offsets(self) -> np.ndarray:
-        """[F + 1] frame f has the atoms offsets[f]:offsets[f + 1]."""
+        """[F + 1]; frame f has the atoms offsets[f]:offsets[f + 1]."""
         return np.concatenate([[0], np.cumsum(self.sizes)])
 
     @property
     def has_energy(self) -> np.ndarray:
-        """[F] bool."""
+        """[F] bool: frames with an energy."""
         return self.has("energy")
 
     @property
     def has_stress(self) -> np.ndarray:
-        """[F] bool."""
+        """[F] bool: frames with a stress."""
         return self.has("stress")
 
     @property
     def has_forces(self) -> np.ndarray:
-        """[F] bool."""
+        """[F] bool: frames with forces on all atoms."""
         return self.has("forces")
 
     def has(self, label: str) -> np.ndarray:
-        """[F] bool: which frames have a label of `data.quantities`."""
+        """Return [F] bool: frames with a label of `data.quantities`."""
         values = getattr(self, label, None)
         if values is None:
             return np.zeros(len(self), dtype=bool)
@@ -79,33 +79,33 @@ class FrameBatch:
 
     @property
     def energy_per_atom(self) -> np.ndarray:
-        """[F] eV."""
+        """[F] energy per atom, eV."""
         return self.energy / self.sizes
 
     @property
     def largest_force(self) -> np.ndarray:
-        """[F] eV/Å, the longest force vector of each frame; NaN without forces."""
+        """[F] length of the longest force vector of each frame, eV/Å; NaN without forces."""
         return self.most(np.linalg.norm(self.forces, axis=1))
 
     @property
     def volume(self) -> np.ndarray:
-        """[F] Å³."""
+        """[F] cell volume, Å³."""
         return np.abs(np.linalg.det(self.cell))
 
     def most(self, values: np.ndarray) -> np.ndarray:
-        """[F] the largest of `values` [A] in each frame."""
+        """Return [F], the largest of `values` [A] in each frame."""
         if len(self) == 0:
             return np.empty(0)
         return np.maximum.reduceat(values, self.offsets[:-1])
 
     def any_atom(self, values: np.ndarray) -> np.ndarray:
-        """[F] whether any of `values` [A] bool is true in each frame."""
+        """Return [F] bool: whether any of `values` [A] bool is true in each frame."""
         if len(self) == 0:
             return np.empty(0, dtype=bool)
         return np.logical_or.reduceat(values, self.offsets[:-1])
 
     def select(self, kept: np.ndarray) -> "FrameBatch":
-        """The frames where `kept` [F] is true; all runs stay, some perhaps without frames."""
+        """Return the frames for which `kept` [F] is true; runs without frames are kept."""
         if kept.all():
             return self
         atoms = np.repeat(kept, self.sizes)
@@ -116,11 +116,11 @@ class FrameBatch:
         return FrameBatch(words=self.words, **changed)
 
     def with_energy(self, energy: np.ndarray) -> "FrameBatch":
-        """The same frames with other energies [F]."""
+        """Return the frames with other energies [F]."""
         return replace(self, energy=energy)
 
     def fingerprints(self) -> np.ndarray:
-        """[F] int64, `gnnpot.data.schema.fingerprint` of each frame."""
+        """Return [F] int64, `gnnpot.data.schema.fingerprint` of each frame."""
         numbers = self.numbers.astype("<i2").tobytes()
         positions = np.rint(self.positions * 1e5).astype("<i8").tobytes()
         cells = np.rint(self.cell * 1e5).astype("<i8").tobytes()
@@ -137,7 +137,7 @@ class FrameBatch:
         return np.frombuffer(b"".join(digests), dtype="<i8").astype(np.int64)
 
     def to_table(self) -> pa.Table:
-        """Rows of a store, byte by byte as `schema.to_table` makes them of the same frames."""
+        """Convert to rows of a store, identical to those of `schema.to_table`."""
         elements, counts, kinds = self._compositions()
         columns = {
             "numbers": _lists(self.numbers.astype(np.int16), self.sizes),
@@ -159,7 +159,7 @@ class FrameBatch:
         return pa.table([columns[f.name].cast(f.type) for f in fields], schema=fields)
 
     def _label_column(self, label: str) -> pa.Array:
-        """A column of labels, null where a frame has none."""
+        """Return the column of a label, with null for frames without it."""
         values, quantity, known = getattr(self, label, None), QUANTITIES[label], self.has(label)
         if values is None:
             return pa.nulls(len(self))
@@ -168,16 +168,16 @@ class FrameBatch:
         return _lists(values, self.sizes if quantity.per == "atom" else np.ones(len(self), dtype=np.int64), known)
 
     def source_ids(self) -> list[str]:
-        """[F] task and step of each frame."""
+        """Return the source id, task and step, of each frame."""
         tasks = self.words["task"]
         return [f"{tasks[r]}-{s}" for r, s in zip(self.run.tolist(), self.step.tolist(), strict=True)]
 
     def element_counts(self) -> np.ndarray:
-        """[119] atoms of each element."""
+        """Return [119], the number of atoms by atomic number."""
         return np.bincount(self.numbers, minlength=119)
 
     def _compositions(self) -> tuple[pa.ListArray, pa.ListArray, pa.Array]:
-        """Elements and counts of the first frame of each run, and each frame's run among those.
+        """Return the elements and counts of each run that has frames, and the index of each frame into them.
 
         All frames of a run have the same atoms.
         """
@@ -192,7 +192,7 @@ class FrameBatch:
 
 
 def _lists(values: np.ndarray, sizes: np.ndarray, valid: np.ndarray | None = None) -> pa.ListArray:
-    """A list column of rows `values` [sum of sizes, ...], flattened; null and empty where `valid` is false."""
+    """Return a list column of `values` [sum of sizes, ...], flattened; rows for which `valid` is false are null."""
     width = int(np.prod(values.shape[1:]))
     if valid is not None and not valid.all():
         values = values[np.repeat(valid, sizes)]
@@ -203,7 +203,7 @@ def _lists(values: np.ndarray, sizes: np.ndarray, valid: np.ndarray | None = Non
 
 
 def spread(values: np.ndarray, sizes: np.ndarray, times: np.ndarray) -> np.ndarray:
-    """The rows of ragged `values` (`sizes[k]` rows in part k), each part repeated `times[k]` times in place."""
+    """Repeat part k of ragged `values`, with `sizes[k]` rows, `times[k]` times in place."""
     repeated = np.repeat(sizes, times)
     starts = np.repeat(np.concatenate([[0], np.cumsum(sizes)])[:-1], times)
     ends = np.cumsum(repeated)

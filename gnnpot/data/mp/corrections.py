@@ -1,15 +1,16 @@
-"""MP2020: the Materials Project's corrections of PBE and PBE+U energies, as pymatgen calculates them.
+"""MP2020: corrections of PBE and PBE+U energies by the Materials Project, calculated with pymatgen.
 
-    correction = mp2020(numbers, positions, cell, "GGA+U")       # eV, of the whole cell; None: no valid entry
+    correction = mp2020(numbers, positions, cell, "GGA+U")       # eV, total of the cell; None: no valid entry
 
-They make energies of GGA and GGA+U comparable, and shift anions; they follow from composition, oxidation states and
-whether oxygen is an oxide, a peroxide or a superoxide, and are the same for all frames of a relaxation. They add to the
-energy alone: forces and stress are its derivatives still.
+The corrections make energies of GGA and GGA+U comparable, and shift the energies of anions. They depend on the
+composition, the oxidation states and the type of oxygen (oxide, peroxide or superoxide), and are the same for all
+frames of a relaxation. They are constants added to the energy, of which forces and stress remain the derivatives.
 
-The interface tells the correction of one calculation of a material; here each run has its own, by its own run type.
+The API of the Materials Project gives the correction of one calculation per material; here, the correction of each run
+is calculated, for its own run type.
 
-Source: Wang, Kingsbury, McDermott et al., Scientific Reports 11, 15496 (2021); the U values are those of the Materials
-Project's input sets, which calculations with run type GGA+U are taken to have.
+Source: Wang, Kingsbury, McDermott et al., Scientific Reports 11, 15496 (2021). Calculations with run type GGA+U are
+assumed to have the U values of the input sets of the Materials Project.
 """
 
 import warnings
@@ -32,9 +33,13 @@ def _scheme() -> Any:
 
 
 def mp2020(numbers: np.ndarray, positions: np.ndarray, cell: np.ndarray, run_type: str) -> float | None:
-    """The correction (eV) of a structure; `None` if the scheme has none: GGA for what it wants with U, or the reverse.
+    """Return the correction of a structure, eV; `None` if the scheme requires +U for a GGA calculation, or vice versa.
 
-    `numbers` [N], `positions` [N, 3] and `cell` [3, 3] in Å, `run_type` GGA or GGA+U.
+    Args:
+        numbers: [N] atomic numbers.
+        positions: [N, 3] Å.
+        cell: [3, 3] Å.
+        run_type: GGA or GGA+U.
     """
     from pymatgen.core import Structure
     from pymatgen.entries.compatibility import CompatibilityError
@@ -52,7 +57,7 @@ def mp2020(numbers: np.ndarray, positions: np.ndarray, cell: np.ndarray, run_typ
             return None
     entry = ComputedStructureEntry(structure, 0.0, parameters={"run_type": run_type, "hubbards": hubbards})
     with warnings.catch_warnings():
-        # pymatgen warns where it has to guess oxidation states; it says in its documentation what it does then
+        # pymatgen warns if it has to guess oxidation states; its documentation describes this case
         warnings.simplefilter("ignore")
         try:
             return float(sum(adjustment.value for adjustment in scheme.get_adjustments(entry)))
@@ -61,7 +66,7 @@ def mp2020(numbers: np.ndarray, positions: np.ndarray, cell: np.ndarray, run_typ
 
 
 def run_corrections(batch: FrameBatch) -> np.ndarray:
-    """[F] eV, the correction of each frame, calculated of the last frame of its run; NaN where there is none."""
+    """Return [F], the correction of each frame, calculated for the last frame of its run, eV; NaN if there is none."""
     out = np.full(len(batch), np.nan)
     offsets = batch.offsets
     ends = np.flatnonzero(np.diff(np.append(batch.run, -1)) != 0)

@@ -1,14 +1,15 @@
-"""The Materials Project's Delta table of trajectories, or a table of the same columns: read in bulk, in a fixed order.
+"""Reader of the Delta table of trajectories of the Materials Project, or of a table with the same columns.
 
-    table = TrajectoryTable.open()                       # the published one, on open S3; no account is needed
+    table = TrajectoryTable.open()                       # the published table, on S3; no account is needed
     table = TrajectoryTable.open("/data/mp/trajectories", version=3)
     for rows in table.rows(curation, columns, start=None):
-        rows.columns, rows.after                         # arrays of at most `ROWS` trajectories, where to read on
+        rows.columns, rows.after                         # arrays of at most `ROWS` trajectories, next position
 
-Files are pruned by the log of the table (partitions and statistics), row groups by their statistics, both with the run
-and task types asked for; then the few narrow columns that decide are read, and of a row group that has a wanted row the
-columns asked for. A reader holds one chunk of `ROWS` trajectories and the buffers that decode it, for any size
-of the files and of their row groups. A version of a Delta table never changes: reading it again gives the same rows.
+Files are pruned with the log of the table (partitions and statistics), row groups with their statistics, both for the
+requested run and task types. The narrow columns that determine which rows are selected are read first; the other
+columns are only read for row groups with selected rows. Memory is limited to one chunk of `ROWS` trajectories and its
+decoding buffers, for any size of files and row groups. A version of a Delta table never changes, so that reading it
+again gives the same rows in the same order.
 """
 
 import re
@@ -30,16 +31,16 @@ from gnnpot.data.mp.pipeline import Chunk
 from gnnpot.data.mp.trajectories import ENERGY_COLUMN, SOURCE, STRESS, MPTask, as_columns, to_batch
 from gnnpot.errors import DataError
 
-#: where the Materials Project publishes its trajectories
+#: trajectories published by the Materials Project
 MP_TABLE = "s3://materialsproject-parsed/core/trajectories/"
-#: open data: no signature; times as mp-api's client allows
+#: public data, without signature; timeout and retries as in the client mp-api
 S3_OPTIONS = {"AWS_SKIP_SIGNATURE": "true", "AWS_REGION": "us-east-1", "timeout": "60s", "max_retries": "5"}
-#: trajectories that are decoded at a time
+#: number of trajectories that are decoded at a time
 ROWS = 32
-#: bytes that are fetched at a time of each column of a row group
+#: number of bytes of a column of a row group that are fetched at a time
 BUFFER = 8 << 20
 OTHER_TYPES = "trajectories (not frames) of other run types, task types or elements, in files that were read"
-#: (file, row group in it, chunk in that), counted from 0
+#: (file, row group in the file, chunk in the row group), counted from 0
 Position = tuple[int, int, int]
 
 
@@ -47,15 +48,15 @@ Position = tuple[int, int, int]
 class TableChunk:
     """A chunk of the table."""
 
-    columns: dict[str, pa.Array]  #: of the wanted trajectories; may be none
-    read: int  #: trajectories of the chunk, wanted or not
-    after: Position  #: where to read on
-    done: float  #: share of the bytes of all files to read that lie before `after`
+    columns: dict[str, pa.Array]  #: columns of the selected trajectories; empty if there are none
+    read: int  #: number of trajectories of the chunk, selected or not
+    after: Position  #: position after the chunk
+    done: float  #: fraction of the bytes of all files before `after`
 
 
 @dataclass(frozen=True, eq=False)
 class TrajectoryTable:
-    """One version of a table."""
+    """A version of a table."""
 
     uri: str
     version: int
@@ -63,7 +64,7 @@ class TrajectoryTable:
 
     @classmethod
     def open(cls, uri: str = MP_TABLE, version: int | None = None) -> "TrajectoryTable":
-        """A version of a table, by default the newest. Raises `DataError` if there is none or it can't be read."""
+        """Open a version of a table, the latest by default. Raises `DataError` if it is missing or can't be read."""
         from deltalake import DeltaTable
         from deltalake.exceptions import DeltaError
 
@@ -81,11 +82,11 @@ class TrajectoryTable:
 
     @property
     def identity(self) -> dict[str, str | int]:
-        """What names the data."""
+        """Address and version of the table."""
         return {"table": self.uri, "version": self.version}
 
     def rows(self, curation: Curation, columns: Sequence[str], start: Position | None = None) -> Iterator[TableChunk]:
-        """Chunks of the trajectories that `curation` wants by type and elements, from `start` on."""
+        """Yield chunks of the trajectories that `curation` selects by types and elements, from position `start`."""
         files = self._files(curation)
         sizes = np.array([file.filesystem.get_file_info(file.path).size or 0 for file in files], dtype=float)
         shares = sizes / max(sizes.sum(), 1.0)
@@ -99,7 +100,7 @@ class TrajectoryTable:
     def _file(
         self, file: ds.ParquetFileFragment, curation: Curation, columns: Sequence[str], group: int, chunk: int
     ) -> Iterator[tuple[dict[str, pa.Array], int, tuple[int, int], float]]:
-        """Wanted rows, rows read, (row group, chunk) to read on at, and the share of the file before that."""
+        """Yield selected rows, number of rows read, next (row group, chunk), and the fraction of the file before it."""
         constant = ds.get_partition_keys(file.partition_expression)
         groups = [g.id for g in file.subset(self._predicate(curation), schema=self.dataset.schema).row_groups]
         with pq.ParquetFile(file.path, filesystem=file.filesystem, buffer_size=BUFFER, pre_buffer=False) as parquet:
@@ -120,12 +121,12 @@ class TrajectoryTable:
         return ds.field("run_type").isin(curation.run_types) & ds.field("task_type").isin(curation.task_types)
 
     def _files(self, curation: Curation) -> list[ds.ParquetFileFragment]:
-        """The files that may hold wanted rows, by name."""
+        """Return the files that may have selected rows, sorted by path."""
         fragments = self.dataset.get_fragments(self._predicate(curation))
         return sorted(fragments, key=lambda fragment: fragment.path)
 
     def _wanted(self, parquet: pq.ParquetFile, group: int, constant: dict, curation: Curation) -> np.ndarray:
-        """[rows of the group] which of them are wanted."""
+        """Return [rows of the group] bool: whether each row is selected."""
         chosen = {"run_type": curation.run_types, "task_type": curation.task_types}
         read = [name for name in (*chosen, *(["elements"] if curation.elements else [])) if name not in constant]
         table = parquet.read_row_group(group, columns=read, use_threads=False) if read else pa.table({})
@@ -148,8 +149,10 @@ class TrajectoryTable:
 class DeltaSource:
     """The table as a source of `gnnpot.data.mp.pipeline.curate`.
 
-    `tasks`: the answer of the Materials Project's interface for each (identifier, run type), see `gnnpot.data.mp.rest`;
-    `{}`: nothing, then a frame's material is its reduced formula.
+    Args:
+        table: The table.
+        tasks: Results of the API of the Materials Project by (identifier, run type), see `gnnpot.data.mp.rest`. If
+            empty, the material of a frame is its reduced formula.
     """
 
     table: TrajectoryTable
@@ -193,7 +196,7 @@ def _chunks(mask: np.ndarray) -> Iterator[np.ndarray]:
 
 
 def _batches(parquet: pq.ParquetFile, group: int, columns: Sequence[str], constant: dict) -> Iterator[pa.RecordBatch]:
-    """A row group in chunks of `ROWS` rows, the leaves of `columns` alone."""
+    """Iterate over a row group in chunks of `ROWS` rows, with only the Parquet columns needed for `columns`."""
     leaves = []
     for k in range(len(parquet.schema)):
         path = parquet.schema.column(k).path
@@ -204,7 +207,7 @@ def _batches(parquet: pq.ParquetFile, group: int, columns: Sequence[str], consta
 
 
 def _plain(error: Exception) -> str:
-    """What an error says, on one line, without the colours of a terminal."""
+    """Return the message of an error on one line, without terminal colours."""
     return " ".join(re.sub(r"\x1b\[[0-9;]*m", "", str(error)).split())[:200]
 
 
@@ -218,7 +221,7 @@ def _reading(path: str) -> Iterator[None]:
 
 
 def needed_columns(curation: Curation, electronic_change: bool) -> list[str]:
-    """The columns that frames are made of."""
+    """Return the names of the columns that are needed for frames."""
     energy = ENERGY_COLUMN[curation.energy or "free"]
     names = ["identifier", "run_type", "task_type", "elements", "cart_coords", "lattice", energy, "forces", "stress"]
     return [*names, "num_electronic_steps", *(["electronic_steps"] if electronic_change else [])]

@@ -1,9 +1,9 @@
-"""MPtrj and MatPES as their authors publish them: JSON files of gigabytes, read as streams.
+"""Streaming readers of the published files of MPtrj and MatPES, which are JSON files of several gigabytes.
 
     curate(MPtrjFile("MPtrj_2022.9_full.json"), Curation(), "mptrj.store")
     curate(MatPESFile("MatPES-PBE-2025.1.json.gz"), Curation(), "matpes.store")
 
-|             | MPtrj (CHGNet's)                                       | MatPES                                     |
+|             | MPtrj (of CHGNet)                                      | MatPES                                     |
 |-------------|--------------------------------------------------------|--------------------------------------------|
 | file        | {material: {"task-calculation-step": frame}}           | [frame]                                    |
 | structure   | `structure`, a pymatgen dict                           | `structure`                                |
@@ -15,10 +15,10 @@
 |             |                                                        | or `stress_matrix` [3][3]                  |
 | moments     | `magmom`, µB, or null                                  | property magmom of the sites, if there     |
 | material    | the key; `e_per_atom_relaxed` is its final energy      | provenance.original_mp_id, else formula    |
-| functional  | PBE or PBE+U, the file does not tell which             | `functional`, else the file's name         |
+| functional  | PBE or PBE+U, not specified in the file                | `functional`, else from the file name      |
 
-Held at a time: one material of MPtrj, and `FRAMES` frames or so. A resumed run parses the part that is done again, but
-does not filter or write it.
+One material of MPtrj, and about `FRAMES` frames, are in memory at a time. A resumed run parses the finished part again,
+but does not filter or write it.
 """
 
 import gzip
@@ -40,7 +40,7 @@ from gnnpot.data.readers import reduced_formula
 from gnnpot.data.stress import StressConvention
 from gnnpot.errors import DataError
 
-#: frames that become one batch, about
+#: approximate number of frames per batch
 FRAMES = 1024
 MPTRJ_STRESS = StressConvention("kbar", "compression", "xx yy zz xy yz zx")
 MATPES_STRESS = StressConvention("kbar", "compression", "xx yy zz yz xz xy")
@@ -71,7 +71,7 @@ class _Entry:
 
 @dataclass(frozen=True)
 class _JsonFile:
-    """What both have in common."""
+    """Common base class of both files."""
 
     path: Path
 
@@ -81,7 +81,7 @@ class _JsonFile:
 
     @property
     def identity(self) -> dict[str, Any]:
-        """The file's name and size: it may move, but not change."""
+        """Name and size of the file, which may be moved, but not changed."""
         path = Path(self.path)
         if not path.is_file():
             raise DataError(f"{path}: there is no such file; give the path of the JSON file")
@@ -90,7 +90,7 @@ class _JsonFile:
     def _chunks(
         self, groups: Iterator[tuple[list[_Entry], dict[str, int]]], start: int, place: "_Place", source: str
     ) -> Iterator[Chunk]:
-        """`groups` (of a material, or one frame each) joined to batches; position: how many groups are done."""
+        """Join `groups` (of a material, or of one frame) to batches; the position is the number of groups done."""
         entries: list[_Entry] = []
         left_out: dict[str, int] = {}
         number = 0
@@ -111,7 +111,7 @@ class _JsonFile:
 
 @dataclass(frozen=True)
 class MPtrjFile(_JsonFile):
-    """CHGNet's MPtrj, all of it or an excerpt of the same layout."""
+    """The data set MPtrj of CHGNet, or an excerpt with the same layout."""
 
     @property
     def has_ids(self) -> bool:
@@ -140,7 +140,7 @@ class MPtrjFile(_JsonFile):
     def _material(
         self, name: str, frames: dict[str, dict], corrected: bool, curation: Curation
     ) -> tuple[list[_Entry], dict[str, int]]:
-        """The frames of a material, those of a calculation side by side, and those that can't be read by reason."""
+        """Return the frames of a material, sorted by calculation, and the number of rejected frames by reason."""
         entries: list[_Entry] = []
         left_out: dict[str, int] = {}
         for key, frame in frames.items():
@@ -169,7 +169,7 @@ class MPtrjFile(_JsonFile):
 
 @dataclass(frozen=True)
 class MatPESFile(_JsonFile):
-    """A file of MatPES: static calculations, each a run of its own; PBE or r2SCAN."""
+    """A file of MatPES: static calculations with PBE or r2SCAN, each a run of its own."""
 
     @property
     def has_ids(self) -> bool:
@@ -214,7 +214,7 @@ class MatPESFile(_JsonFile):
 
     def _entry(self, number: int, frame: dict, name: str) -> _Entry:
         numbers, positions, cell, moments = _structure(frame["structure"])
-        # a tensor that is not symmetric stands under another name, as a matrix
+        # a tensor that is not symmetric is stored under a different name, as a matrix
         stress = frame.get("stress") or frame.get("stress_matrix")
         provenance = frame.get("provenance") or {}
         return _Entry(
@@ -232,13 +232,13 @@ def _require(curation: Curation, where: Path) -> None:
 
 
 def _structure(mapping: dict) -> tuple[np.ndarray, np.ndarray, np.ndarray, list | None]:
-    """Numbers, positions, cell and magnetic moments (if all sites have one) of a pymatgen dict."""
+    """Return numbers, positions, cell and magnetic moments (if all sites have one) of a pymatgen dict."""
     sites = mapping["sites"]
     if any(len(site["species"]) != 1 or site["species"][0]["occu"] != 1 for site in sites):
         raise ValueError("sites of mixed occupation")
     numbers = np.array([atomic_numbers[site["species"][0]["element"]] for site in sites], dtype=np.int16)
     cell = np.array(mapping["lattice"]["matrix"], dtype=float).reshape(3, 3)
-    # a pymatgen dict may leave out the Cartesian coordinates
+    # Cartesian coordinates are optional in a pymatgen dict
     if all("xyz" in site for site in sites):
         positions = np.array([site["xyz"] for site in sites], dtype=float).reshape(-1, 3)
     else:
@@ -265,14 +265,14 @@ def _made_of(entry: _Entry, curation: Curation) -> bool:
 
 
 def _with_offsets(entries: list[_Entry]) -> list[_Entry]:
-    """The entries of a material with the offset of their task's last energy from the lowest of them."""
+    """Set `task_offset` of the entries of a material: last energy of the task minus the lowest of all tasks."""
     last = {e.task: e.energy / len(e.numbers) for e in entries}
     lowest = min(last.values(), default=0.0)
     return [replace(e, task_offset=last[e.task] - lowest) for e in entries]
 
 
 def _batch(entries: list[_Entry], source: str) -> FrameBatch:
-    """The batch of entries; those of one task are side by side."""
+    """Convert entries, sorted by task, to a batch."""
     sizes = np.array([len(e.numbers) for e in entries], dtype=np.int64)
     tasks = [(e.material, e.task) for e in entries]
     first = [k for k in range(len(entries)) if k == 0 or tasks[k] != tasks[k - 1]]
@@ -308,7 +308,7 @@ def _batch(entries: list[_Entry], source: str) -> FrameBatch:
 
 
 class _Place:
-    """How much of a file was read."""
+    """Position in a file, as a fraction of its size."""
 
     def __init__(self, raw: BinaryIO, size: int) -> None:
         self._raw, self._size = raw, max(size, 1)
@@ -320,7 +320,7 @@ class _Place:
 
 @contextmanager
 def _open(path: Path) -> Iterator[tuple[BinaryIO, _Place]]:
-    """A JSON file, gzipped or not (its first bytes tell), and how far it was read; what goes wrong is a `DataError`."""
+    """Open a JSON file, plain or gzipped, and track the position in it. Errors are raised as `DataError`."""
     import ijson
 
     try:

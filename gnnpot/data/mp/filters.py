@@ -1,4 +1,4 @@
-"""Which frames are left out, and why: filters with a name, limits and a reason, applied in their order.
+"""Filters that remove frames, with a name, limits and a reason; they are applied in order.
 
     curation = from_mapping(Curation, read_yaml("curation.yaml"))
     kept, counts = apply_filters(batch, curation.filters)          # {reason: frames}
@@ -9,8 +9,8 @@
       - {filter: forces, limit: 30.0}
       - {filter: isolated-atoms, cutoff: 6.0}
 
-A frame counts under the first filter that leaves it out. What can't be a frame at all (no volume, atoms at one place,
-numbers that are not finite) is left out before, under the reason that `gnnpot.data.frame` gives.
+A frame is counted for the first filter that removes it. Invalid frames (no volume, atoms at the same position, values
+that are not finite) are removed first, with the reasons of `gnnpot.data.frame`.
 """
 
 from dataclasses import dataclass, field
@@ -26,14 +26,14 @@ from gnnpot.domains import check_fields
 from gnnpot.errors import ConfigError
 from gnnpot.units import GPA
 
-#: number of electronic steps at which the Materials Project's relaxations give up (NELM of its input sets)
+#: limit of electronic steps in the relaxations of the Materials Project (NELM of its input sets)
 MP_ELECTRONIC_STEPS = 100
 _PBE = "PBE"
 
 
 @dataclass(frozen=True)
 class Labels:
-    """Frames without an energy or without forces."""
+    """Remove frames without an energy or without forces."""
 
     filter: Literal["labels"] = field(default="labels", kw_only=True)
 
@@ -47,7 +47,7 @@ class Labels:
 
 @dataclass(frozen=True)
 class Deprecated:
-    """Frames of tasks or materials that the Materials Project has marked as deprecated."""
+    """Remove frames of tasks or materials that the Materials Project has marked as deprecated."""
 
     filter: Literal["deprecated"] = field(default="deprecated", kw_only=True)
 
@@ -61,11 +61,11 @@ class Deprecated:
 
 @dataclass(frozen=True)
 class ElectronicConvergence:
-    """Frames whose electronic steps did not converge, where the source tells."""
+    """Remove frames whose electronic steps did not converge, if the source has this information."""
 
     filter: Literal["electronic-convergence"] = field(default="electronic-convergence", kw_only=True)
-    max_steps: int = MP_ELECTRONIC_STEPS  #: a frame that took so many ran into the limit
-    max_change: float | None = None  #: eV per atom, of the energy in the last step; `None`: not looked at (not read)
+    max_steps: int = MP_ELECTRONIC_STEPS  #: frames with this number of steps have not converged
+    max_change: float | None = None  #: largest energy change in the last step, eV per atom; `None`: not checked or read
 
     @property
     def reason(self) -> str:
@@ -79,9 +79,9 @@ class ElectronicConvergence:
 
 @dataclass(frozen=True)
 class FarFromFinal:
-    """Frames whose energy per atom is far from that of the last frame of their material's relaxation.
+    """Remove frames whose energy per atom is far from that of the last frame of their material's relaxation.
 
-    Without material ids each task stands for a material.
+    Without material ids, each task is treated as a material.
     """
 
     filter: Literal["far-from-final"] = field(default="far-from-final", kw_only=True)
@@ -99,7 +99,7 @@ class FarFromFinal:
 
 @dataclass(frozen=True)
 class TaskJumps:
-    """Tasks that end far from the lowest last energy of their material's tasks of the same run type."""
+    """Remove tasks whose last energy is far from the lowest one of the material's tasks with the same run type."""
 
     filter: Literal["task-jumps"] = field(default="task-jumps", kw_only=True)
     limit: float = 0.05  #: eV per atom
@@ -114,7 +114,7 @@ class TaskJumps:
 
 @dataclass(frozen=True)
 class Forces:
-    """Frames with a force vector longer than a limit."""
+    """Remove frames with a force vector longer than a limit."""
 
     filter: Literal["forces"] = field(default="forces", kw_only=True)
     limit: float = 50.0  #: eV/Å
@@ -129,7 +129,7 @@ class Forces:
 
 @dataclass(frozen=True)
 class Stress:
-    """Frames with a stress component beyond a limit."""
+    """Remove frames with a stress component larger than a limit."""
 
     filter: Literal["stress"] = field(default="stress", kw_only=True)
     limit: float = 150.0  #: GPa
@@ -144,7 +144,7 @@ class Stress:
 
 @dataclass(frozen=True)
 class CloseAtoms:
-    """Frames with two atoms closer than a limit."""
+    """Remove frames with two atoms closer than a limit."""
 
     filter: Literal["close-atoms"] = field(default="close-atoms", kw_only=True)
     limit: float = 0.5  #: Å
@@ -159,7 +159,7 @@ class CloseAtoms:
 
 @dataclass(frozen=True)
 class IsolatedAtoms:
-    """Frames with an atom that has no neighbour, not even its own image, within a cutoff."""
+    """Remove frames with an atom that has no neighbours, including its own images, within a cutoff."""
 
     filter: Literal["isolated-atoms"] = field(default="isolated-atoms", kw_only=True)
     cutoff: float = 6.0  #: Å
@@ -174,12 +174,12 @@ class IsolatedAtoms:
 
 @dataclass(frozen=True)
 class NearDuplicates:
-    """Frames that differ little from the last one kept before them in their run; all three limits must hold."""
+    """Remove frames that differ from the previous kept frame of their run by less than all three limits."""
 
     filter: Literal["near-duplicates"] = field(default="near-duplicates", kw_only=True)
-    displacement: float = 0.005  #: Å, of any atom
-    strain: float = 0.0005  #: of the cell, its largest component
-    energy: float = 0.001  #: eV per atom
+    displacement: float = 0.005  #: largest displacement of an atom, Å
+    strain: float = 0.0005  #: largest component of the strain of the cell
+    energy: float = 0.001  #: energy difference, eV per atom
 
     @property
     def reason(self) -> str:
@@ -196,9 +196,9 @@ Filter = (
     Labels | Deprecated | ElectronicConvergence | FarFromFinal | TaskJumps
     | Forces | Stress | CloseAtoms | IsolatedAtoms | NearDuplicates
 )  # fmt: skip
-#: filters that only material ids make possible
+#: filters that require material ids
 NEED_IDS = (Deprecated, TaskJumps)
-#: near duplicates come last: a frame is compared with those that are kept
+#: near duplicates are last, because frames are compared with those that are kept
 DEFAULT_FILTERS: tuple[Filter, ...] = (
     Labels(), ElectronicConvergence(), FarFromFinal(), Forces(), Stress(), CloseAtoms(), IsolatedAtoms(),
     NearDuplicates(),
@@ -206,26 +206,26 @@ DEFAULT_FILTERS: tuple[Filter, ...] = (
 
 
 def default_filters(ids: bool) -> tuple[Filter, ...]:
-    """The filters that are applied if none are named; with material `ids` those that need them as well."""
+    """Return the default filters; with material `ids`, including those that require them."""
     return (Labels(), Deprecated(), TaskJumps(), *DEFAULT_FILTERS[1:]) if ids else DEFAULT_FILTERS
 
 
 @dataclass(frozen=True)
 class Curation:
-    """What becomes of the frames of a source.
+    """Options of the curation of a source.
 
-    Raises `ValueError` for run types of several functionals, and for elements that there are none of.
+    Raises `ValueError` for run types of different functionals, and for unknown elements.
     """
 
-    run_types: tuple[str, ...] = ("GGA", "GGA+U")  #: of one functional, with and without U
-    #: the Materials Project's names of calculations whose frames are taken
+    run_types: tuple[str, ...] = ("GGA", "GGA+U")  #: run types of one functional, with and without U
+    #: calculations whose frames are used, by their names in the Materials Project
     task_types: tuple[str, ...] = ("Structure Optimization", "Static")
-    elements: tuple[str, ...] = ()  #: only frames of no other elements; () for all
-    #: e_fr_energy, which the forces belong to, or VASP's for sigma -> 0; `None`: free if the source has it
+    elements: tuple[str, ...] = ()  #: frames with other elements are excluded; () for no restriction
+    #: free energy (e_fr_energy), consistent with the forces, or VASP's energy for sigma -> 0; `None`: free if available
     energy: Literal["free", "zero"] | None = None
-    corrections: Literal["none", "mp2020"] = "none"  #: MaterialsProject2020Compatibility, added to the energies
-    filters: tuple[Filter, ...] | None = None  #: in the order of their application; `None`: `default_filters`
-    source: str = field(default="", kw_only=True)  #: where the data come from, in your words
+    corrections: Literal["none", "mp2020"] = "none"  #: corrections added to the energies, see `data.mp.corrections`
+    filters: tuple[Filter, ...] | None = None  #: filters in order of application; `None`: `default_filters`
+    source: str = field(default="", kw_only=True)  #: origin of the data, free text
 
     def __post_init__(self) -> None:
         check_fields(self)
@@ -244,7 +244,7 @@ class Curation:
             raise ValueError(f"corrections: mp2020 are for GGA and GGA+U, not for {families[0]}; use none")
 
     def resolved(self, ids: bool) -> tuple[Filter, ...]:
-        """The filters to apply. Raises `ConfigError` for filters that need material ids where there are none."""
+        """Return the filters to apply. Raises `ConfigError` for filters that require material ids if `ids` is false."""
         if self.filters is None:
             return default_filters(ids)
         for one in self.filters:
@@ -254,13 +254,13 @@ class Curation:
 
 
 def functional(run_type: str) -> str:
-    """The functional of a run type: the Materials Project's GGA is PBE."""
+    """Return the functional of a run type; GGA of the Materials Project is PBE."""
     base, plus, u = run_type.partition("+U")
     return (_PBE if base == "GGA" else base) + plus + u
 
 
 def apply_filters(batch: FrameBatch, filters: tuple[Filter, ...]) -> tuple[FrameBatch, dict[str, int]]:
-    """The frames that no filter leaves out, and how many each of them has left out, by reason."""
+    """Return the frames that pass all filters, and the number of removed frames by reason."""
     counts: dict[str, int] = {}
     for one in filters:
         out = one.outliers(batch) if len(batch) else np.empty(0, dtype=bool)
@@ -270,7 +270,7 @@ def apply_filters(batch: FrameBatch, filters: tuple[Filter, ...]) -> tuple[Frame
 
 
 def drop_unusable(batch: FrameBatch) -> tuple[FrameBatch, dict[str, int]]:
-    """The frames that a `Frame` could hold, and how many can't be one, by reason."""
+    """Return the frames that would be valid as a `Frame`, and the number of invalid ones by reason."""
     counts: dict[str, int] = {}
 
     def drop(reason: str, out: np.ndarray) -> FrameBatch:

@@ -1,6 +1,6 @@
-"""Distances of many frames at once, compiled: what only loops over pairs of atoms can say.
+"""Compiled kernels for distance checks of many frames.
 
-All frames are periodic along three lattice vectors that span a volume.
+All frames are periodic along three linearly independent lattice vectors.
 """
 
 import numpy as np
@@ -10,7 +10,7 @@ from gnnpot.compiler.decorator import njit
 
 @njit(cache=True)
 def _inverse(cell: np.ndarray) -> np.ndarray:
-    """Inverse of a 3x3 matrix."""
+    """Return the inverse of a 3x3 matrix."""
     out = np.empty((3, 3))
     for i in range(3):
         for j in range(3):
@@ -21,7 +21,7 @@ def _inverse(cell: np.ndarray) -> np.ndarray:
 
 @njit(cache=True)
 def _product(vectors: np.ndarray, matrix: np.ndarray) -> np.ndarray:
-    """Rows of `vectors` [n, 3] times a 3x3 matrix."""
+    """Return `vectors` [n, 3] @ `matrix` [3, 3]."""
     out = np.empty((len(vectors), 3))
     for i in range(len(vectors)):
         for k in range(3):
@@ -31,7 +31,7 @@ def _product(vectors: np.ndarray, matrix: np.ndarray) -> np.ndarray:
 
 @njit(cache=True)
 def _reach(inverse: np.ndarray, cutoff: float) -> np.ndarray:
-    """[3] cells on either side that hold images within `cutoff` of a vector wrapped to [-1/2, 1/2]."""
+    """Return [3], the number of cells on each side with images within `cutoff` of a vector wrapped to [-1/2, 1/2]."""
     out = np.empty(3, dtype=np.int64)
     for k in range(3):
         height = 1.0 / np.sqrt(inverse[0, k] ** 2 + inverse[1, k] ** 2 + inverse[2, k] ** 2)
@@ -41,9 +41,9 @@ def _reach(inverse: np.ndarray, cutoff: float) -> np.ndarray:
 
 @njit(cache=True)
 def _within(delta: np.ndarray, cell: np.ndarray, reach: np.ndarray, cutoff: float, same: bool) -> bool:
-    """Whether an image of the fractional vector `delta` (wrapped to [-1/2, 1/2]) is no longer than `cutoff`.
+    """Return whether an image of the fractional vector `delta`, wrapped to [-1/2, 1/2], is within `cutoff`.
 
-    `same`: the vector itself, of an atom to itself, does not count.
+    If `same` (an atom and itself), the zero vector is excluded.
     """
     for a in range(-reach[0], reach[0] + 1):
         for b in range(-reach[1], reach[1] + 1):
@@ -61,7 +61,7 @@ def _within(delta: np.ndarray, cell: np.ndarray, reach: np.ndarray, cutoff: floa
 
 @njit(cache=True)
 def have_close_pair(positions: np.ndarray, cells: np.ndarray, offsets: np.ndarray, cutoff: float) -> np.ndarray:
-    """[F] whether two atoms of a frame, or an atom and its image, are no further apart than `cutoff` (Å)."""
+    """Return [F] bool: whether two atoms of a frame, or an atom and its image, are within `cutoff` (Å)."""
     found = np.zeros(len(cells), dtype=np.bool_)
     delta = np.empty(3)
     for f in range(len(cells)):
@@ -84,11 +84,11 @@ def have_close_pair(positions: np.ndarray, cells: np.ndarray, offsets: np.ndarra
 
 @njit(cache=True)
 def have_isolated_atom(positions: np.ndarray, cells: np.ndarray, offsets: np.ndarray, cutoff: float) -> np.ndarray:
-    """[F] whether an atom of a frame has no neighbour, not even its own image, within `cutoff` (Å)."""
+    """Return [F] bool: whether an atom of a frame has no neighbours, including its own images, within `cutoff` (Å)."""
     found = np.zeros(len(cells), dtype=np.bool_)
     delta = np.empty(3)
     for f in range(len(cells)):
-        # an atom's image along the shortest lattice vector is a neighbour of every atom
+        # every atom has its own image along the shortest lattice vector as a neighbour
         if np.sqrt((cells[f] ** 2).sum(axis=1).min()) <= cutoff:
             continue
         inverse = _inverse(cells[f])
@@ -121,10 +121,10 @@ def near_duplicates(
     strain: float,
     energy: float,
 ) -> np.ndarray:
-    """[F] frames that differ from the last kept frame of their run by less than all three limits.
+    """Return [F] bool: frames that differ from the last kept frame of their run by at most all three limits.
 
-    `displacement` (Å) of any atom in the cell's own coordinates, `strain` of the cell (largest element), `energy` (eV
-    per atom; NaN energies count as equal).
+    The limits are the `displacement` (Å) of any atom in fractional coordinates of the cell, the largest component of
+    the `strain` of the cell, and the `energy` difference (eV per atom; energies that are NaN are treated as equal).
     """
     found = np.zeros(len(cells), dtype=np.bool_)
     last = -1

@@ -1,12 +1,12 @@
-"""From a source of trajectories to a curated store, in one pass that can be killed and taken up again.
+"""Curation of a source of trajectories to a store, in one pass that can be interrupted and resumed.
 
-    source = DeltaSource.open()                                     # or MPtrjFile(path), MatPESFile(path)
+    source = DeltaSource(TrajectoryTable.open())                    # or MPtrjFile(path), MatPESFile(path)
     store = curate(source, Curation(run_types=("GGA", "GGA+U")), "mp.store", progress=lambda p: ...)
     store.manifest.filters, store.manifest.curation
 
-Each chunk of the source becomes a `FrameBatch`, is checked, filtered, corrected, and appended to a `StoreBuilder`.
-What is remembered between two shards is where the source resumes and what was counted. Memory: one chunk, one row
-group of the store, and what the source itself holds.
+Each chunk of the source is converted to a `FrameBatch`, checked, filtered, corrected, and appended to a `StoreBuilder`.
+At the end of each shard, the position in the source and all counts are saved. In memory are one chunk, one row group of
+the store, and the buffers of the source.
 """
 
 import logging
@@ -33,7 +33,7 @@ from gnnpot.data.stress_check import StressSample
 
 log = logging.getLogger(__name__)
 
-#: row groups of the store, spread evenly, that the check of the stresses reads
+#: number of row groups of the store, evenly spread, that are read by the stress check
 CHECKED_GROUPS = 96
 
 
@@ -41,46 +41,46 @@ CHECKED_GROUPS = 96
 class Chunk:
     """A part of a source."""
 
-    batch: FrameBatch | None  #: the wanted frames; `None` if there are none
-    left_out: dict[str, int]  #: frames (or, where it says so, trajectories) that can't be read or are not wanted
-    after: Any  #: where to read on, as JSON
-    done: float  #: share of the source that lies before `after`
+    batch: FrameBatch | None  #: selected frames; `None` if there are none
+    left_out: dict[str, int]  #: number of frames (or trajectories, if stated) not readable or not selected, by reason
+    after: Any  #: position after the chunk, a JSON value
+    done: float  #: fraction of the source before `after`
 
 
 class FrameSource(Protocol):
-    """What frames come from. The same source, asked from the same position, must tell the same frames."""
+    """Protocol of sources of frames. A source must yield the same frames whenever it is read from the same position."""
 
     @property
     def identity(self) -> dict[str, Any]:
-        """What names the data, as JSON: another identity is another source."""
+        """JSON values that identify the data; a different identity means a different source."""
 
     @property
     def conventions(self) -> dict[str, str]:
-        """How the source writes energy and stress, in words, for the manifest."""
+        """Conventions of energy and stress in the source, as text for the manifest."""
 
     @property
     def has_ids(self) -> bool:
-        """Whether it knows which material a frame belongs to."""
+        """Whether the source has material ids."""
 
     @property
     def brings_corrections(self) -> bool:
-        """Whether its energies have the corrections of `curation` already, as its authors calculated them."""
+        """Whether the source applies the corrections of `curation` itself, as calculated by its authors."""
 
     def chunks(self, curation: Curation, filters: tuple[Filter, ...], start: Any) -> Iterator[Chunk]:
-        """Its parts, in order, from `start` (`None`: the beginning) on."""
+        """Yield the chunks in order, from position `start` (`None`: the beginning)."""
 
 
 @dataclass(frozen=True)
 class CurationProgress:
-    """How far it is."""
+    """Progress of a curation."""
 
-    done: float  #: share of the source
-    read: int  #: frames read
-    kept: int  #: frames that are in complete shards or in the one that is being written
+    done: float  #: fraction of the source
+    read: int  #: number of frames read
+    kept: int  #: number of frames in complete shards and in the shard that is being written
 
 
 class _Counts:
-    """Everything that is counted, with a state that JSON can hold."""
+    """All counts of a curation, with conversion to and from JSON values."""
 
     def __init__(self, notes: dict, reasons: list[str]) -> None:
         self.tally = Tally.from_mapping(notes["tally"]) if notes else Tally()
@@ -120,14 +120,26 @@ def curate(
     overwrite: bool = False,
     progress: Callable[[CurationProgress], None] | None = None,
 ) -> FrameStore:
-    """Read a source, filter its frames and write them as a store; resumes an unfinished store of that name.
+    """Read a source, filter its frames and write them to a store; an unfinished store of that name is resumed.
 
-    - `shard_size`: frames per file about; a shard ends with the chunk that fills it.
-    - `limit`: stop after the chunk in which so many frames are kept (for a trial: they are the source's first).
-    - `check_stress`: compare the stresses with the energies in the end (`gnnpot.data.stress_check`).
+    If the curation is interrupted, complete shards are kept.
 
-    Raises `DataError` if the source can't be read, if nothing is left, if the stresses are wrong, and `ConfigError` for
-    filters that the source makes impossible. If it is stopped, complete shards are kept.
+    Args:
+        source: The source of frames.
+        curation: Types, elements, corrections and filters.
+        output: Folder of the store.
+        shard_size: Approximate number of frames per file; a shard ends with the chunk that fills it.
+        limit: Stop after the chunk in which this number of frames is reached; for trials with the first frames.
+        check_stress: Compare the stresses with the energies at the end (`gnnpot.data.stress_check`).
+        overwrite: Replace an existing store.
+        progress: Called after each chunk.
+
+    Returns:
+        The store.
+
+    Raises:
+        DataError: The source can't be read, no frames remain, or the stresses are wrong.
+        ConfigError: A filter requires material ids, and the source has none.
     """
     filters = curation.resolved(source.has_ids)
     identity = {"source": source.identity, "curation": to_mapping(curation), "limit": limit}
@@ -153,7 +165,7 @@ def curate(
 
 
 def _pass(chunk: Chunk, correct: bool, filters: tuple[Filter, ...], counts: _Counts, builder: StoreBuilder) -> None:
-    """One chunk through checks, filters and corrections into the store."""
+    """Check, filter and correct the frames of a chunk, and add them to the store."""
     counts.left_out.update(chunk.left_out)
     if chunk.batch is None or len(chunk.batch) == 0:
         return
@@ -174,7 +186,7 @@ def _pass(chunk: Chunk, correct: bool, filters: tuple[Filter, ...], counts: _Cou
 
 
 def _check(folder: Path, shards: list[Shard], where: dict) -> dict:
-    """The verdict of the energies on the stresses of a sample of row groups."""
+    """Run the stress check on a sample of row groups."""
     places = [(shard, group) for shard in shards for group in range(-(-shard.frames // ROW_GROUP))]
     chosen = sorted({int(k) for k in np.linspace(0, len(places) - 1, min(CHECKED_GROUPS, len(places)))})
     sample = StressSample()
@@ -189,7 +201,7 @@ def _check(folder: Path, shards: list[Shard], where: dict) -> dict:
 def _described(
     source: FrameSource, curation: Curation, filters: tuple[Filter, ...], counts: _Counts, limit: int | None
 ) -> dict[str, Any]:
-    """The manifest's record of the choice of frames; `gnnpot.data.mp.report` draws it."""
+    """Return the record of the curation for the manifest, from which `gnnpot.data.mp.report` makes a report."""
     conventions = dict(source.conventions)
     corrections = {
         "none": "none: energies are as calculated",

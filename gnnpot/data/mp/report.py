@@ -1,8 +1,8 @@
-"""What curation left out, and what is left: counts by filter, elements, energies and forces before and after.
+"""Report of a curation: removed frames by filter; elements, energies and forces before and after.
 
-    write_curation_report(FrameStore("mp.store").manifest, "report")     # report/report.html, and its PNGs
+    write_curation_report(FrameStore("mp.store").manifest, "report")     # report/report.html and PNGs
 
-Everything drawn stands in the store's manifest: the report can be made again at any time, without the source.
+All data are in the manifest of the store, so that the report can be written at any time, without the source.
 """
 
 import html
@@ -24,18 +24,18 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-#: elements in one row of bars
+#: number of elements in one row of bars
 ROW = 46
 BEFORE, AFTER = "before", "after"
 
-#: what a report's folder contains
+#: names of the files in the folder of a report
 REPORT_NAMES = ("report.html", "*.png")
 
 
 def write_curation_report(manifest: Manifest, folder: Path | str) -> Path:
-    """Write `report.html` and PNGs into `folder`, over what is there, and return the HTML file's path.
+    """Write `report.html` and PNGs to `folder`, replacing an earlier report, and return the path of the HTML file.
 
-    Raises `DataError` if the store was not made by `gnnpot data mp`, or the folder can't be written.
+    Raises `DataError` if the store was not written by `gnnpot data mp`, or if the folder can't be written.
     """
     folder = check_report_folder(folder, REPORT_NAMES)
     curation = manifest.curation
@@ -59,7 +59,7 @@ def write_curation_report(manifest: Manifest, folder: Path | str) -> Path:
 
 
 def filters_html(curation: dict[str, Any]) -> str:
-    """The table of reasons and counts, in the order of the filters."""
+    """Return the HTML table of reasons and counts, in the order of the filters."""
     before, after = curation[BEFORE]["frames"], curation[AFTER]["frames"]
     counted = [(row["reason"], row["count"]) for row in curation["left_out"]] + [("kept", after)]
     rows = [(reason, f"{n:,}", f"{n / max(before, 1):.2%}") for reason, n in counted]
@@ -67,7 +67,7 @@ def filters_html(curation: dict[str, Any]) -> str:
 
 
 def filters_figure(curation: dict[str, Any]) -> "Figure":
-    """Bars of the frames that each filter has left out."""
+    """Draw a bar chart of the number of frames removed by each filter."""
     rows = [row for row in curation["left_out"] if "not frames" not in row["reason"]][::-1]
     figure = new_figure(width=9.2, height=1.0 + 0.32 * len(rows))
     axes = figure.add_subplot()
@@ -84,7 +84,7 @@ def filters_figure(curation: dict[str, Any]) -> "Figure":
 
 
 def histograms_figure(curation: dict[str, Any]) -> "Figure":
-    """Frames over energy, energy above the final one, largest force and pressure, before and after."""
+    """Draw histograms of energy, energy above the final one, largest force and pressure, before and after."""
     figure = new_figure(2, height=7.0)
     for k, (name, edges) in enumerate(EDGES.items()):
         axes = figure.add_subplot(2, 2, k + 1)
@@ -103,7 +103,7 @@ def histograms_figure(curation: dict[str, Any]) -> "Figure":
 
 
 def elements_figure(curation: dict[str, Any]) -> "Figure":
-    """Atoms of each element, in the order of atomic numbers, before and after."""
+    """Draw the number of atoms of each element, in the order of atomic numbers, before and after."""
     symbols = sorted(curation[BEFORE]["elements"], key=atomic_numbers.__getitem__)
     parts = [symbols[k : k + ROW] for k in range(0, len(symbols), ROW)] or [[]]
     figure = new_figure(width=9.2, height=2.4 * len(parts))

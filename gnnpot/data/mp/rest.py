@@ -1,12 +1,12 @@
-"""What the table lacks, from the Materials Project's interface: material ids, deprecation, magnetic moments.
+"""Queries of the API of the Materials Project for data that are not in the table: ids, deprecation, magnetic moments.
 
     interface = TaskInterface(key=os.environ["MP_API_KEY"])
     tasks = ask_about_tasks(table, curation, interface, folder, progress=lambda done, count, words: ...)
     curate(DeltaSource(table, tasks), curation, "mp.store")
 
-A first pass over the table's narrow columns finds the tasks that are wanted and their last energies; then the interface
-is asked for `PAGE` tasks at a time. Each file of the table and each page leaves one small file in `folder` when it is
-done, so that asking is resumed where it ended. In memory: one `MPTask` for each trajectory.
+A first pass over narrow columns of the table finds the selected tasks and their last energies. Then the API is queried
+for `PAGE` tasks at a time. The results for each file of the table and for each page are saved in `folder`, so that
+interrupted queries can be resumed. One `MPTask` for each trajectory is in memory.
 """
 
 import hashlib
@@ -31,7 +31,7 @@ from gnnpot.runs.files import write_bytes
 
 log = logging.getLogger(__name__)
 
-#: tasks in one request
+#: number of tasks per request
 PAGE = 200
 _SURVEY = pa.schema([("identifier", pa.string()), ("run_type", pa.string()), ("last_energy", pa.float64())])
 _ANSWER = pa.schema(
@@ -47,21 +47,21 @@ Show = Callable[[float, int, str], None]
 
 @dataclass(frozen=True)
 class TaskInterface:
-    """The interface, through mp-api's client."""
+    """The API of the Materials Project, accessed with the client mp-api."""
 
-    key: str  #: of the user's account, 32 characters
-    endpoint: str | None = None  #: address; `None`: the Materials Project's own
-    magmoms: bool = False  #: ask for the magnetic moments of final structures too
+    key: str  #: API key of the user, 32 characters
+    endpoint: str | None = None  #: address of the API; `None` for that of the Materials Project
+    magmoms: bool = False  #: also query the magnetic moments of final structures
 
     def answers(self, identifiers: Sequence[str]) -> list[dict[str, Any]]:
-        """Rows of material, deprecation and moments for those tasks that the interface knows. Raises `DataError`."""
+        """Query material, deprecation and moments of tasks; unknown tasks are omitted. Raises `DataError`."""
         import requests
         from mp_api.client import MPRestError
 
         try:
             return self._answers(identifiers)
         except (MPRestError, requests.RequestException, KeyError, ValueError) as error:
-            # what mp-api makes of an answer that is not of its interface is a KeyError or a ValueError
+            # mp-api raises KeyError or ValueError for invalid responses
             said = re.sub(r"on URL \S+ ", "", " ".join(str(error).split()))[:200]
             remedy = "check the key" if "401" in said or "API key" in said else "run the same command again to resume"
             problem = f"{type(error).__name__}: {said}"
@@ -69,7 +69,7 @@ class TaskInterface:
 
     def _answers(self, identifiers: Sequence[str]) -> list[dict[str, Any]]:
         names = {canonical(name): name for name in identifiers}
-        # the client takes the letters for a task only with the prefix
+        # the client only accepts the letters of a task with this prefix
         asked = [f"mp-{name}" for name in identifiers]
         found: dict[int, dict[str, Any]] = {}
         fields = ["material_id", "task_ids", "deprecated", "deprecated_tasks"]
@@ -94,7 +94,7 @@ class TaskInterface:
 
 
 def canonical(identifier: str) -> int:
-    """The number of a task's name, whether it is written mp-149, mp-aaaaaaft or aaaaaaft."""
+    """Return the number of a task id, written as mp-149, mp-aaaaaaft or aaaaaaft."""
     from emmet.core.mpid import AlphaID
 
     return int(AlphaID(str(identifier)))
@@ -103,10 +103,10 @@ def canonical(identifier: str) -> int:
 def ask_about_tasks(
     table: TrajectoryTable, curation: Curation, interface: TaskInterface, folder: Path, progress: Show
 ) -> dict[tuple[str, str], MPTask]:
-    """What is known of every wanted trajectory, by (identifier, run type).
+    """Query the API for all selected trajectories; return the results by (identifier, run type).
 
-    `folder`: where answers are kept until the store is finished. A task that the interface does not know has no
-    material; its own last energy is its final one. Raises `DataError`.
+    Responses are saved in `folder` until the store is finished. A task that is unknown to the API has no material id,
+    and its own last energy as final energy. Raises `DataError` if the API does not respond.
     """
     wanted = {
         **table.identity, "run_types": list(curation.run_types), "task_types": list(curation.task_types),
@@ -123,7 +123,7 @@ def ask_about_tasks(
 
 
 def _survey(table: TrajectoryTable, curation: Curation, folder: Path, progress: Show) -> pa.Table:
-    """Identifier, run type and last energy per atom of every wanted trajectory."""
+    """Return identifier, run type and last energy per atom of all selected trajectories."""
     columns = ["identifier", "run_type", "elements", ENERGY_COLUMN[curation.energy or "free"]]
     parts = sorted(folder.glob("survey-*.parquet"))
     tables = [pq.read_table(path) for path in parts]
@@ -157,7 +157,10 @@ def _answers(interface: TaskInterface, identifiers: list[str], folder: Path, pro
 
 
 def _joined(survey: pa.Table, answers: pa.Table) -> dict[tuple[str, str], MPTask]:
-    """An `MPTask` of each trajectory; the final energy is the lowest last one of its material's tasks of a run type."""
+    """Return an `MPTask` for each trajectory.
+
+    The final energy is the lowest last energy of the material's tasks with the same run type.
+    """
     known = {row["identifier"]: row for row in answers.to_pylist()}
     keys = list(zip(survey["identifier"].to_pylist(), survey["run_type"].to_pylist(), strict=True))
     last = dict(zip(keys, survey["last_energy"].to_pylist(), strict=True))
@@ -180,7 +183,7 @@ def _joined(survey: pa.Table, answers: pa.Table) -> dict[tuple[str, str], MPTask
 
 
 def _store(tables: list[pa.Table], schema: pa.Schema, path: Path) -> pa.Table:
-    """The tables as one, which is on the disk when this returns."""
+    """Concatenate tables, and write the result to disk."""
     table = pa.concat_tables([schema.empty_table(), *tables])
     sink = pa.BufferOutputStream()
     pq.write_table(table, sink)
@@ -189,7 +192,7 @@ def _store(tables: list[pa.Table], schema: pa.Schema, path: Path) -> pa.Table:
 
 
 def _moments(structure: dict | None) -> list[float] | None:
-    """Magnetic moments of a pymatgen dict, if all sites have one."""
+    """Return the magnetic moments of a pymatgen dict, `None` unless all sites have one."""
     sites = (structure or {}).get("sites", [])
     moments = [(site.get("properties") or {}).get("magmom") for site in sites]
     known = [float(moment) for moment in moments if moment is not None]

@@ -1,4 +1,4 @@
-"""What frames look like in sum: histograms and elements, before and after curation, small enough for a manifest."""
+"""Statistics of frames for a manifest: histograms and elements, before and after curation."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -9,7 +9,7 @@ from ase.data import chemical_symbols
 from gnnpot.data.mp.batch import FrameBatch
 from gnnpot.units import GPA
 
-#: edges of the bins of each quantity; what lies beyond them is counted in the outermost bins
+#: bin edges of each quantity; values outside the range are counted in the outermost bins
 EDGES: dict[str, np.ndarray] = {
     "energy per atom, eV": np.linspace(-20, 5, 101),
     "energy above the final one, eV/atom": np.linspace(-0.2, 1.2, 113),
@@ -20,10 +20,10 @@ EDGES: dict[str, np.ndarray] = {
 
 @dataclass(eq=False)
 class Statistics:
-    """Counts that grow with every batch."""
+    """Cumulative statistics of batches."""
 
     frames: int = 0
-    elements: np.ndarray = field(default_factory=lambda: np.zeros(119, dtype=np.int64))  #: [119] atoms of each
+    elements: np.ndarray = field(default_factory=lambda: np.zeros(119, dtype=np.int64))  #: [119] atoms
     histograms: dict[str, np.ndarray] = field(
         default_factory=lambda: {name: np.zeros(len(edges) - 1, dtype=np.int64) for name, edges in EDGES.items()}
     )
@@ -42,7 +42,7 @@ class Statistics:
             self.histograms[name] += np.histogram(inside, edges)[0]
 
     def to_mapping(self) -> dict:
-        """As JSON holds it; `from_mapping` reads it back."""
+        """Convert to JSON values; the inverse is `from_mapping`."""
         return {
             "frames": self.frames,
             "elements": {chemical_symbols[z]: int(self.elements[z]) for z in np.flatnonzero(self.elements)},

@@ -1,20 +1,20 @@
-"""Rows of the Materials Project's table of trajectories -> a `FrameBatch`.
+"""Conversion of rows of the Materials Project's table of trajectories to a `FrameBatch`.
 
 | column of the table (emmet's `RelaxTrajectory`) | meaning                                                        |
 |-------------------------------------------------|----------------------------------------------------------------|
 | identifier                                      | task, eight letters                                            |
 | run_type, task_type                             | GGA, GGA+U, r2SCAN …; Structure Optimization, Static …         |
 | elements                                        | atomic numbers of N atoms, the same in all S ionic steps       |
-| cart_coords                                     | [S][N][3] Å; a step may have none                              |
-| lattice                                         | [S][3][3] Å, or [1][3][3] where it was held constant           |
+| cart_coords                                     | [S][N][3] Å; may be missing for some steps                     |
+| lattice                                         | [S][3][3] Å, or [1][3][3] if it was constant                   |
 | energy, e_fr_energy                             | [S] eV: VASP's energy for sigma -> 0, and the free energy      |
 | forces                                          | [S][N][3] eV/Å                                                 |
-| stress                                          | [S][3][3] kbar, VASP's sign: positive under compression        |
+| stress                                          | [S][3][3] kbar, positive under compression, as in VASP         |
 | num_electronic_steps, electronic_steps          | [S], and [S][n] with e_fr_energy of each electronic step       |
 
 The forces are minus the derivative of the free energy `e_fr_energy`; `energy` differs from it by half the entropy
-term of the smearing. Labels with another number of steps than the coordinates belong to no step that can be told: the
-frames of that trajectory are left out, and counted.
+term of the smearing. If the labels and the coordinates of a trajectory differ in the number of steps, labels can't be
+assigned to steps; its frames are removed and counted.
 """
 
 from collections.abc import Mapping, Sequence
@@ -31,13 +31,13 @@ from gnnpot.data.stress import PRESETS
 from gnnpot.errors import DataError
 from gnnpot.units import KBAR, stress_to_voigt
 
-#: how the table writes stress
+#: stress convention of the table
 STRESS = PRESETS["vasp-kbar"]
 ENERGY_COLUMN = {"free": "e_fr_energy", "zero": "energy"}
 SOURCE, CODE = "Materials Project", "VASP"
 _VECTORS = pa.list_(pa.list_(pa.list_(pa.float64())))
 _NUMBERS = pa.list_(pa.float64())
-#: types that the columns are read as, for any variant of a list in the files
+#: types to which the columns are converted, for any type of lists in the files
 TYPES: dict[str, pa.DataType] = {
     "identifier": pa.string(),
     "run_type": pa.string(),
@@ -56,20 +56,23 @@ TYPES: dict[str, pa.DataType] = {
 
 @dataclass(frozen=True, slots=True)
 class MPTask:
-    """The Materials Project's description of a task, beside its trajectory."""
+    """Properties of a task from the API of the Materials Project."""
 
     material_id: str = ""
     deprecated: bool = False
-    final_energy: float = float("nan")  #: eV per atom, lowest last energy of the material's tasks of the run type
-    magmoms: tuple[float, ...] = ()  #: µB, of the last ionic step
+    final_energy: float = float("nan")  #: lowest last energy of the material's tasks of the run type, eV per atom
+    magmoms: tuple[float, ...] = ()  #: magnetic moments of the last ionic step, µB
 
 
 def to_batch(
     rows: Mapping[str, pa.Array], energy: str, tasks: Mapping[tuple[str, str], MPTask]
 ) -> tuple[FrameBatch, dict[str, int]]:
-    """The frames of trajectories, and how many can't be read, by reason.
+    """Convert trajectories to frames; return them and the number of rejected frames by reason.
 
-    `rows`: the columns, of `TYPES`; `energy`: "free" or "zero"; `tasks`: by (identifier, run type), `{}` without ids.
+    Args:
+        rows: Columns of the types `TYPES`.
+        energy: "free" or "zero".
+        tasks: Tasks by (identifier, run type); empty without material ids.
     """
     shape = _Shape(_lengths(rows["elements"]), _lengths(rows["cart_coords"]))
     energies = shape.per_step(rows[ENERGY_COLUMN[energy]])
@@ -103,29 +106,29 @@ def to_batch(
 
 @dataclass(frozen=True, eq=False)
 class _Shape:
-    """R trajectories of `sizes` atoms and `steps` ionic steps."""
+    """Sizes of R trajectories."""
 
-    sizes: np.ndarray  #: [R] int64
-    steps: np.ndarray  #: [R] int64
+    sizes: np.ndarray  #: [R] int64, number of atoms
+    steps: np.ndarray  #: [R] int64, number of ionic steps
 
     @property
     def run(self) -> np.ndarray:
-        """[F] trajectory of each frame."""
+        """[F] index of the trajectory of each frame."""
         return np.repeat(np.arange(len(self.steps)), self.steps)
 
     def fits(self, column: pa.Array) -> np.ndarray:
-        """[R] whether a column has one entry a step."""
+        """Return [R] bool: whether a column has one entry per step."""
         return _lengths(column) == self.steps
 
     def per_step(self, column: pa.Array) -> np.ndarray:
-        """[F] numbers of a column; NaN where there are none."""
+        """Return [F], the numbers of a column; NaN if missing."""
         fits, out = self.fits(column), np.full(int(self.steps.sum()), np.nan)
         values = pc.fill_null(column.flatten().cast(pa.float64()), np.nan).to_numpy(zero_copy_only=False)
         out[np.repeat(fits, self.steps)] = values[np.repeat(fits, _lengths(column))]
         return out
 
     def tensors(self, column: pa.Array) -> np.ndarray:
-        """[F, 3, 3]; NaN where a step has none."""
+        """Return [F, 3, 3], the tensors of a column; NaN if missing."""
         out = np.full((int(self.steps.sum()), 9), np.nan)
         steps = column.flatten()
         numbers = steps.flatten().flatten()
@@ -137,7 +140,7 @@ class _Shape:
         return out.reshape(-1, 3, 3)
 
     def cells(self, column: pa.Array) -> np.ndarray:
-        """[F, 3, 3] of a column with a lattice for each step, or one for all; NaN without."""
+        """Return [F, 3, 3], the lattices of a column with one for each step, or one for all; NaN if missing."""
         out = self.tensors(column)
         constant = (_lengths(column) == 1) & (self.steps != 1)
         if constant.any():
@@ -147,7 +150,7 @@ class _Shape:
         return out
 
     def has_vectors(self, column: pa.Array) -> np.ndarray:
-        """[F] whether a step has a vector for each atom."""
+        """Return [F] bool: whether a step has a vector for each atom."""
         steps = column.flatten()
         atoms = np.repeat(self.sizes, _lengths(column))
         complete = (_lengths(steps) == atoms) & (_numbers_of(steps) == 3 * atoms)
@@ -156,7 +159,7 @@ class _Shape:
         return out
 
     def vectors(self, column: pa.Array) -> np.ndarray:
-        """[A, 3] of a column with a vector for each atom of each step; NaN where a step has none."""
+        """Return [A, 3], the vectors of a column with one for each atom of each step; NaN for steps without them."""
         there = self.has_vectors(column)
         atoms = np.repeat(self.sizes, self.steps)
         steps = column.flatten()
@@ -171,7 +174,7 @@ class _Shape:
         return out
 
     def last_of_run(self, values: np.ndarray) -> np.ndarray:
-        """[R] the last of `values` [F] of each trajectory; NaN for one without steps."""
+        """Return [R], the last of `values` [F] of each trajectory; NaN for trajectories without steps."""
         out = np.full(len(self.steps), np.nan)
         some = self.steps > 0
         out[some] = values[np.cumsum(self.steps)[some] - 1]
@@ -179,13 +182,13 @@ class _Shape:
 
 
 def last_energies(elements: pa.Array, energies: pa.Array) -> np.ndarray:
-    """[R] eV per atom, the last of each trajectory's `energies`; NaN where it has none."""
+    """Return [R], the last of the `energies` of each trajectory, eV per atom; NaN if missing."""
     shape = _Shape(_lengths(elements), _lengths(energies))
     return shape.last_of_run(shape.per_step(energies)) / np.maximum(shape.sizes, 1)
 
 
 def _readable(rows: Mapping[str, pa.Array], shape: _Shape) -> tuple[np.ndarray, dict[str, int]]:
-    """[F] which frames have coordinates, a lattice and labels that fit; and the others by reason."""
+    """Return [F] bool: frames with consistent coordinates, lattice and labels; and the number of others by reason."""
     lattice = _lengths(rows["lattice"])
     checks = {
         "no coordinates of all atoms": ~shape.has_vectors(rows["cart_coords"]),
@@ -206,7 +209,7 @@ def _readable(rows: Mapping[str, pa.Array], shape: _Shape) -> tuple[np.ndarray, 
 def _words(
     rows: Mapping[str, pa.Array], tasks: Mapping[tuple[str, str], MPTask]
 ) -> tuple[dict[str, np.ndarray], list[MPTask]]:
-    """Provenance of each trajectory, and what is known of its task."""
+    """Return the provenance and the task of each trajectory."""
     names = rows["identifier"].to_pylist()
     runs = rows["run_type"].to_pylist()
     offsets = np.concatenate([[0], np.cumsum(_lengths(rows["elements"]))])
@@ -230,7 +233,7 @@ def _words(
 
 
 def _magmoms(shape: _Shape, tasks: list[MPTask]) -> np.ndarray:
-    """[A] of the last step of each trajectory whose task has them; NaN elsewhere."""
+    """Return [A], magnetic moments of the last step of each trajectory whose task has them; NaN for other frames."""
     out = np.full(int((shape.sizes * shape.steps).sum()), np.nan)
     ends = np.cumsum(shape.sizes * shape.steps)
     for end, size, task in zip(ends, shape.sizes, tasks, strict=True):
@@ -240,7 +243,7 @@ def _magmoms(shape: _Shape, tasks: list[MPTask]) -> np.ndarray:
 
 
 def _last_change(rows: Mapping[str, pa.Array], shape: _Shape) -> np.ndarray:
-    """[F] eV, |change| of the energy in the last electronic step; NaN where it was not read or is not known."""
+    """Return [F], the absolute energy change in the last electronic step, eV; NaN if not read or unknown."""
     out = np.full(int(shape.steps.sum()), np.nan)
     column = rows.get("electronic_steps")
     if column is None:
@@ -262,12 +265,12 @@ def _counts(values: np.ndarray) -> np.ndarray:
 
 
 def _lengths(column: pa.Array) -> np.ndarray:
-    """Entries of each row of a list column; 0 where it is null."""
+    """Return the number of entries of each row of a list column; 0 for null."""
     return pc.fill_null(pc.list_value_length(column), 0).to_numpy(zero_copy_only=False).astype(np.int64)
 
 
 def _numbers_of(steps: pa.Array) -> np.ndarray:
-    """Numbers within each row of a column of lists of vectors."""
+    """Return the total number of values in each row of a column of lists of vectors."""
     ends = np.concatenate([[0], np.cumsum(_lengths(steps.flatten()))])
     lengths = _lengths(steps)
     after = np.cumsum(lengths)
@@ -279,11 +282,11 @@ def _flat(column: pa.Array) -> np.ndarray:
 
 
 def as_columns(batch: pa.RecordBatch, names: Sequence[str], constant: Mapping[str, object]) -> dict[str, pa.Array]:
-    """Columns of a batch as arrays of `TYPES`, null where the table has no such column.
+    """Return columns of a batch, converted to `TYPES`; columns that the table does not have are null.
 
-    `constant` are those that the table's folders name, not its files.
+    `constant` are the values of partition columns, which are in the names of folders, not in the files.
 
-    Raises `DataError` if a column is of another kind than the table's.
+    Raises `DataError` if a column can't be converted.
     """
     columns = {}
     for name in names:

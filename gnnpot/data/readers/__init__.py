@@ -1,14 +1,14 @@
-"""Readers: files of other programs -> a stream of frames. A new reader is one new file in this folder.
+"""Readers of files of other programs, which yield frames. To add a reader, add a module to this folder.
 
     for frame in read_frames("vasprun.xml.gz"):
         ...
     frames = read_frames("train.extxyz.gz", energy_key="REF_energy", stress="vasp-kbar")
-    frames = read_files(paths, bad_frames="skip", skipped=Counter())     # without files that can't be read
+    frames = read_files(paths, bad_frames="skip", skipped=Counter())     # skips files that can't be read
 
-Every module here that holds a subclass of `Reader` is a format, and so are entry points `gnnpot.readers` of other
-packages, which are looked at where none of these fits. Each says in its
-docstring, and in `stress_convention`, how its files write stress; other conventions are given with `stress=`. A file
-whose name tells nothing is known by how it begins. `.gz` below stands for `.xz` and `.bz2` as well.
+Each subclass of `Reader` in a module of this folder defines a format, as do the entry points `gnnpot.readers` of other
+packages, which are used for files that no reader of gnnpot matches. The docstring and the attribute `stress_convention`
+of a reader give the stress convention of its files; use `stress=` for others. The format is determined from the name of
+a file, or else from its first bytes. Below, `.gz` also stands for `.xz` and `.bz2`.
 
 | format     | names                                    | stress                                                      |
 |------------|------------------------------------------|-------------------------------------------------------------|
@@ -21,7 +21,7 @@ whose name tells nothing is known by how it begins. `.gz` below stands for `.xz`
 | `espresso` | `.pwo`, output of `pw.x`, also `.gz`     | Ry/Bohr³, compression positive, 3x3                         |
 | `gpaw`     | `.gpw`; text output, also `.gz`          | eV/Å³, tension positive                                     |
 | `deepmd`   | a folder with `type.raw`, or of such     | `virial`: eV, -dE/dε                                        |
-| `n2p2`     | `input.data…`, `.data`, also `.gz`       | the format has none                                         |
+| `n2p2`     | `input.data…`, `.data`, also `.gz`       | not part of the format                                      |
 """
 
 from gnnpot.data.readers.base import Reader, formats, has_reader, is_frame_folder, read_files, read_frames, reader_of

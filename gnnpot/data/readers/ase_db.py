@@ -1,7 +1,7 @@
-"""ASE's SQLite databases (`ase.db`).
+"""Reader of SQLite databases of ASE (`ase.db`).
 
-Units and signs are ASE's: eV, Å, stress in eV/Å³, positive under tension, xx yy zz yz xz xy or 3x3. Labels are the
-stored calculator results; keys that name something else are looked up in the row's key-value pairs and its data.
+Units and signs are those of ASE: eV, Å, stress in eV/Å³, positive under tension, xx yy zz yz xz xy or 3x3. Labels are
+the stored calculator results; other keys are looked up in the key-value pairs and the data of the row.
 """
 
 import sqlite3
@@ -18,7 +18,7 @@ from gnnpot.errors import DataError
 if TYPE_CHECKING:
     from ase.db.row import AtomsRow
 
-#: rows fetched at a time; `select` without a limit would fetch the whole database
+#: number of rows fetched at a time; `select` without a limit would fetch the whole database
 BLOCK = 256
 
 
@@ -29,7 +29,7 @@ class AseDbReader(Reader):
     format: ClassVar[str] = "ase-db"
     stress_convention: ClassVar[StressConvention | None] = PRESETS["ase"]
 
-    select: str = ""  #: a selection in `ase.db`'s words, as "natoms<50"
+    select: str = ""  #: a selection in the syntax of `ase.db`, such as "natoms<50"
 
     @classmethod
     def matches(cls, name: str) -> bool:
@@ -55,7 +55,7 @@ class AseDbReader(Reader):
 
 
 def record_of(row: "AtomsRow") -> Record:
-    """Structure, labels and everything else that the row of a database has, under the names that they have there."""
+    """Convert a database row to a record with all of its values, under their names in the database."""
     atoms = row.toatoms()
     extra = {**row.data, **row.key_value_pairs}
     results = dict(atoms.calc.results) if atoms.calc is not None else {}

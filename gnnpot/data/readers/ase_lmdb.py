@@ -1,9 +1,10 @@
-"""ASE-LMDB files (`.aselmdb`), in which OMat24, OMol25, sAlex and other sets of fairchem are published.
+"""Reader of ASE-LMDB files (`.aselmdb`), the format of OMat24, OMol25, sAlex and other data sets of fairchem.
 
-Units and signs are ASE's: eV, Å, stress in eV/Å³, positive under tension, xx yy zz yz xz xy or 3x3. Labels are the
-stored calculator results; keys that name something else are looked up in the row's key-value pairs and its data.
+Units and signs are those of ASE: eV, Å, stress in eV/Å³, positive under tension, xx yy zz yz xz xy or 3x3. Labels are
+the stored calculator results; other keys are looked up in the key-value pairs and the data of the row.
 
-By the package ase-db-backends, an extra: pip install "gnnpot[data]". Rows are JSON; nothing in a file is executed.
+It requires the package ase-db-backends, an extra: pip install "gnnpot[data]". Rows are JSON; no code of a file is
+executed.
 """
 
 import os
@@ -28,7 +29,7 @@ class AseLmdbReader(Reader):
     format: ClassVar[str] = "ase-lmdb"
     stress_convention: ClassVar[StressConvention | None] = PRESETS["ase"]
 
-    select: str = ""  #: a selection in `ase.db`'s words, as "natoms<50"; every row is read for it
+    select: str = ""  #: a selection in the syntax of `ase.db`, such as "natoms<50"; all rows are read to evaluate it
 
     @classmethod
     def matches(cls, name: str) -> bool:
@@ -53,7 +54,7 @@ class AseLmdbReader(Reader):
             ) from None
 
     def _check_length(self, lmdb: Any) -> None:
-        """A file that was cut off is mapped beyond its end, which would end the process where it is read."""
+        """Raise `EOFError` for a truncated file; reading the memory map beyond its end would kill the process."""
         with lmdb.open(os.fspath(self.path), subdir=False, readonly=True, lock=False) as environment:
             length = (environment.info()["last_pgno"] + 1) * environment.stat()["psize"]
         if self.path.stat().st_size < length:

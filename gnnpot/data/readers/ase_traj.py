@@ -1,8 +1,8 @@
-"""ASE's trajectories (`.traj`), as GPAW, ASE's optimisers and `gnnpot md` write them.
+"""Reader of ASE trajectories (`.traj`), which are written by GPAW, the optimisers of ASE and `gnnpot md`.
 
-Units and signs are ASE's: eV, Å, stress in eV/Å³, positive under tension, xx yy zz yz xz xy. Labels are the stored
-results, the free energy before the energy; forces are those of the calculator, also where constraints hold atoms. The
-code is the calculator's name.
+Units and signs are those of ASE: eV, Å, stress in eV/Å³, positive under tension, xx yy zz yz xz xy. Labels are the
+stored results; the free energy takes precedence over the energy. Forces do not include constraints. The code is the
+name of the calculator.
 """
 
 from collections.abc import Iterator

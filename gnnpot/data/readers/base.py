@@ -1,7 +1,7 @@
-"""What a reader is, the list of them, and `read_frames`, the one way in.
+"""Base class and registry of readers, and `read_frames`, the common entry point.
 
-A reader turns a file into `Record`s: structure and labels under the file's own names. What the names mean, in which
-units, and what a frame's material is, is decided once for all formats in `records.py`.
+A reader converts a file to `Record`s, with structure and labels under the names of the file. The meaning and units of
+these names, and the material of a frame, are determined for all formats in `records.py`.
 """
 
 import bz2
@@ -33,59 +33,61 @@ from gnnpot.plugins import READERS, Plugin, Registry
 
 log = logging.getLogger(__name__)
 
-#: first bytes of compressed files -> how to open them
+#: first bytes of compressed files -> function that opens them
 _COMPRESSED: dict[bytes, Callable[..., Any]] = {
     b"\x1f\x8b": gzip.open,
     b"\xfd7zXZ\x00": lzma.open,
     b"BZh": bz2.open,
 }
-#: endings of their names, which tell no format
+#: endings of the names of compressed files, ignored when the format is determined
 _COMPRESSED_ENDINGS = (".gz", ".xz", ".bz2")
-#: what ASE's readers of binary files raise for bytes that are damaged, besides their own errors
+#: exceptions of ASE's readers for damaged binary files, in addition to their own
 DAMAGE = (
     ValueError, KeyError, TypeError, AttributeError, IndexError, EOFError, OverflowError, MemoryError, RecursionError,
     AssertionError, NotImplementedError, zlib.error, struct.error,
 )  # fmt: skip
-#: the reason under which files that stop the reading are counted
+#: reason under which files that can't be read are counted
 UNREADABLE = "file that can't be read"
-#: as much of a file's beginning as is looked at to find its format, bytes
+#: number of bytes at the beginning of a file that are used to determine its format
 HEAD = 65536
 
 
 @dataclasses.dataclass(frozen=True)
 class Reader(ABC):
-    """One file format. Subclasses are frozen dataclasses; further fields are options that `read_frames` takes."""
+    """Base class of file formats. Subclasses are frozen dataclasses; their fields are options of `read_frames`."""
 
     path: Path
 
-    #: the format's name
+    #: name of the format
     format: ClassVar[str]
-    #: how its files write stress if no option says otherwise; `None`: the format has no stress
+    #: default stress convention; `None` if the format has no stress
     stress_convention: ClassVar[StressConvention | None]
-    #: whether the writers of files choose the names of the labels
+    #: whether the format leaves the names of the labels to the writers of files
     free_names: ClassVar[bool] = False
 
     @classmethod
     @abstractmethod
     def matches(cls, name: str) -> bool:
-        """Whether a file of this `name` (in lower case, without folder and the ending of a compressed file) is likely
-        of this format."""
+        """Return whether a file of this `name` is likely of this format.
+
+        The name is in lower case, without the folder and the ending of compressed files.
+        """
 
     @classmethod
     def recognises(cls, head: bytes) -> bool:
-        """Whether a file that begins with `head` is of this format; asked where no name tells."""
+        """Return whether a file that begins with `head` is of this format; used if no reader matches the name."""
         return False
 
     @classmethod
     def holds(cls, folder: Path) -> bool:
-        """Whether a folder is one of this format; most formats are files."""
+        """Return whether a folder is of this format; false for formats of single files."""
         return False
 
     @abstractmethod
     def records(self) -> Iterator[Record | FrameError]:
-        """The file's frames, one by one, in order; a `FrameError` in place of one that can't be read.
+        """Yield the frames of the file in order, with a `FrameError` in place of each frame that can't be read.
 
-        Raises `DataError` where the file can't be read on.
+        Raises `DataError` if the rest of the file can't be read.
         """
 
 
@@ -97,18 +99,17 @@ def read_frames(
     skipped: Counter[str] | None = None,
     **options: Any,
 ) -> Iterator[Frame]:
-    """A stream of the frames of a file, in its order; no more than one of them is held.
+    """Iterate over the frames of a file, in order, with one frame in memory at a time.
 
-    A file that is damaged, as opposed to a frame that makes no sense, stops the reading with any `bad_frames`.
+    A damaged file, as opposed to an invalid frame, always raises an error.
 
     Args:
         path: The file, or `bundled:NAME`.
-        format: One of `formats()`; by default found from the file's name, or else from how it begins.
-        bad_frames: "raise" stops at the first frame that can't be used; "skip" leaves such frames out and counts them
-            by reason in `skipped`, which is then required: nothing is left out in silence.
-        skipped: How many frames were left out, by reason; it is filled while frames are read.
-        options: Fields of `RecordOptions` (which keys hold the labels, stress convention, material, provenance) and
-            of the format's reader.
+        format: One of `formats()`; by default determined from the file name, or else from the first bytes.
+        bad_frames: "raise" stops at the first invalid frame; "skip" skips invalid frames and counts them by reason in
+            `skipped`, which is then required, so that no frames are skipped silently.
+        skipped: Number of skipped frames by reason; it is filled while frames are read.
+        options: Fields of `RecordOptions` (keys of labels, stress convention, material, provenance) and of the reader.
 
     Returns:
         An iterator of frames: Å, eV, eV/Å, eV/Å³ (Voigt xx yy zz yz xz xy, positive under tension), µB.
@@ -129,11 +130,11 @@ def read_files(
     skipped: Counter[str] | None = None,
     **options: Any,
 ) -> Iterator[Frame]:
-    """The frames of several files, one after the other; see `read_frames`.
+    """Iterate over the frames of several files, in order; see `read_frames`.
 
-    With `bad_frames="skip"` a file that can't be read, or can't be read on, does not stop the others: it is logged with
-    its name and the reason, and counted in `skipped` as "file that can't be read". Raises `DataError` before the first
-    frame for files that do not exist, and at the end if no file could be read.
+    With `bad_frames="skip"`, a file that can't be read to its end is logged with its name and the reason, and counted
+    in `skipped` as "file that can't be read"; the next file is then read. Raises `DataError` before the first frame if
+    a file does not exist, and at the end if no file could be read to its end.
     """
     _check_bad_frames(bad_frames, skipped)
     files = [resolve_bundled(path) for path in paths]
@@ -164,7 +165,7 @@ def _readable_frames(
 def read_numbered(
     path: Path | str, format: str | None = None, **options: Any
 ) -> Iterator[tuple[int, Frame | FrameError]]:
-    """Each frame of a file with its number, counted from 0, or in its place what is wrong with it."""
+    """Yield each frame of a file with its number, counted from 0, or a `FrameError` in place of an invalid frame."""
     return _numbered(Path(path), *_opened(Path(path), format, options))
 
 
@@ -176,7 +177,7 @@ def _check_bad_frames(bad_frames: str, skipped: Counter[str] | None) -> None:
 
 
 def _opened(path: Path, format: str | None, options: dict[str, Any]) -> tuple[Reader, FrameBuilder]:
-    """The reader of a file and what builds its frames. Raises `DataError` for an option that neither has."""
+    """Return the reader of a file and the builder of its frames. Raises `DataError` for an unknown option."""
     cls = reader_of(path, format)
     common = {f.name for f in dataclasses.fields(RecordOptions)}
     own = {f.name for f in dataclasses.fields(cls)} - {"path"}
@@ -217,7 +218,7 @@ def _place(path: Path, number: int) -> str:
 
 @cache
 def own_readers() -> dict[str, type[Reader]]:
-    """{format: class} of all modules in this folder."""
+    """Return {format: class} of all modules in this folder."""
     package = importlib.import_module(__package__)
     found = {}
     for info in sorted(pkgutil.iter_modules(package.__path__), key=lambda info: info.name):
@@ -244,7 +245,10 @@ REGISTRY = Registry(
 
 @cache
 def _plugin_readers(_path: tuple[str, ...]) -> tuple[type[Reader], ...]:
-    """The readers of packages on a path; those that can't be used are logged, once, and left out."""
+    """Return the readers of other packages; those that can't be loaded are logged once and ignored.
+
+    The argument, `sys.path`, is the key of the cache.
+    """
     found: list[type[Reader]] = []
     for format in REGISTRY.added():
         try:
@@ -255,7 +259,7 @@ def _plugin_readers(_path: tuple[str, ...]) -> tuple[type[Reader], ...]:
 
 
 def _reader_where(holds: Callable[[type[Reader]], bool], path: Path) -> type[Reader] | None:
-    """The first of gnnpot's readers for which something holds, or else the only one of other packages."""
+    """Return the first reader of gnnpot for which `holds` is true, or else the only one of other packages."""
     for cls in own_readers().values():
         if holds(cls):
             return cls
@@ -275,22 +279,22 @@ def _holds_safely(holds: Callable[[type[Reader]], bool], cls: type[Reader]) -> b
 
 
 def formats() -> tuple[str, ...]:
-    """Names of the formats that can be read."""
+    """Return the names of the formats that can be read."""
     return tuple(sorted(REGISTRY.names()))
 
 
 def reader_options(format: str) -> tuple[str, ...]:
-    """Names of the options that the reader of a format takes, besides those of `RecordOptions`."""
+    """Return the names of the options of the reader of a format, without those of `RecordOptions`."""
     return tuple(f.name for f in dataclasses.fields(find_reader(format)) if f.name != "path")
 
 
 def find_reader(format: str) -> type[Reader]:
-    """The reader of a format. Raises `DataError` if there is none."""
+    """Return the reader of a format. Raises `DataError` if there is none."""
     return REGISTRY.find(format)
 
 
 def has_reader(path: Path) -> bool:
-    """Whether name, beginning or content of a file or folder tell a format."""
+    """Return whether there is a reader for a file or folder."""
     try:
         reader_of(path)
     except DataError:
@@ -299,14 +303,14 @@ def has_reader(path: Path) -> bool:
 
 
 def is_frame_folder(path: Path) -> bool:
-    """Whether a folder is one that `read_frames` reads, by itself, as a file of frames."""
+    """Return whether `read_frames` reads a folder as a whole, in the same way as a file."""
     return path.is_dir() and _reader_where(lambda cls: cls.holds(path), path) is not None
 
 
 def reader_of(path: Path, format: str | None = None) -> type[Reader]:
-    """The reader of a file or folder, by the format's name, or else by the path's name, content or beginning.
+    """Return the reader of a file or folder, from `format`, or else from the name, the contents or the first bytes.
 
-    Raises `DataError`; `PluginError` if another package adds the format and can't be used.
+    Raises `DataError` if there is none, `PluginError` if the package that provides the format can't be loaded.
     """
     try:
         asked = None if format is None else find_reader(format)
@@ -346,9 +350,9 @@ def _require_file(path: Path, known: Sequence[str]) -> None:
 
 @contextmanager
 def open_binary(path: Path) -> Iterator[BinaryIO]:
-    """A file as bytes, compressed (by gzip, xz or bzip2; its first bytes tell) or not.
+    """Open a file for reading bytes; gzip, xz or bzip2 compression is detected from the first bytes.
 
-    Errors of the file system and of the compression are raised as `DataError`.
+    Errors of the file system and of the decompression are raised as `DataError`.
     """
     try:
         with path.open("rb") as raw:
@@ -369,6 +373,6 @@ def open_binary(path: Path) -> Iterator[BinaryIO]:
 
 @contextmanager
 def open_text(path: Path, errors: Literal["strict", "replace"] = "strict") -> Iterator[TextIO]:
-    """The same, as text; with `errors="replace"` bytes that are no UTF-8 (a title in Latin-1) become U+FFFD."""
+    """Open a file as `open_binary`, as text; `errors="replace"` replaces bytes that are not UTF-8 by U+FFFD."""
     with open_binary(path) as file, TextIOWrapper(file, encoding="utf-8-sig", errors=errors) as text:
         yield text

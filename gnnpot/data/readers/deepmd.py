@@ -1,22 +1,23 @@
-"""DeepMD-kit's folders of NumPy files: systems, each of frames of the same atoms.
+"""Reader of the NumPy folders of DeePMD-kit: systems, each with frames of the same atoms.
 
     read_frames("systems/Li20")          # one system
-    read_frames("systems")               # all systems in a folder, as dpdata's MultiSystems writes them
+    read_frames("systems")               # all systems in a folder, as written by MultiSystems of dpdata
 
-    type.raw                    one number per atom, counted from 0; with `type_map.raw` the elements of the numbers
+    type.raw                    type number of each atom, from 0; `type_map.raw` has the elements of the types
     set.000/coord.npy           [F, 3N] Å
     set.000/box.npy             [F, 9] Å, absent with an empty file `nopbc`
     set.000/energy.npy          [F] eV
     set.000/force.npy           [F, 3N] eV/Å
     set.000/virial.npy          [F, 9] eV
-    set.000/real_atom_types.npy [F, N] in the mixed format, in place of type.raw; -1 is no atom
+    set.000/real_atom_types.npy [F, N] in the mixed format, in place of type.raw; -1 marks empty entries
 
-Stress: `virial`, eV, -dE/dε = -V σ, positive under compression; it is divided by the volume. All but the coordinates
-may be absent. Files without `type_map.raw` need `type_map="Li,Ge,P,S"`. By custom the files are in single precision,
-which keeps 1e-7 of an energy. Of a folder of systems, those one or two levels below it are read, in the order of their
-names; its frames are counted through, and the name of the system is their `source`. https://docs.deepmodeling.com/projects/deepmd/en/stable/data/system.html
+Stress: `virial`, eV, -dE/dε = -V σ, positive under compression; it is divided by the volume. All arrays but the
+coordinates are optional. Without `type_map.raw`, the option `type_map="Li,Ge,P,S"` is required. The files are usually
+in single precision, with a relative error of 1e-7. For a folder of systems, the systems one or two levels below it are
+read, in the order of their names; frames are numbered across systems, and their `source` is the name of the system.
+Format: https://docs.deepmodeling.com/projects/deepmd/en/stable/data/system.html
 
-No more of the arrays is read than a frame needs.
+Arrays are memory-mapped; only the frame that is being read is loaded.
 """
 
 from collections.abc import Iterator
@@ -32,7 +33,7 @@ from gnnpot.data.readers.records import Record, whole_numbers
 from gnnpot.data.stress import PRESETS, StressConvention
 from gnnpot.errors import DataError
 
-#: file -> name of the label, and numbers per frame (`None`: three per atom)
+#: file -> name of the label, and number of values per frame (`None`: three per atom)
 _LABELS = {"energy": ("energy", 1), "force": ("forces", None), "virial": ("virial", 9)}
 
 
@@ -43,7 +44,7 @@ class DeepmdReader(Reader):
     format: ClassVar[str] = "deepmd"
     stress_convention: ClassVar[StressConvention | None] = PRESETS["virial"]
 
-    type_map: str = ""  #: elements of the type numbers, as "Li,Ge,P,S"; default: what type_map.raw says
+    type_map: str = ""  #: elements of the types, such as "Li,Ge,P,S"; default: those of type_map.raw
 
     @classmethod
     def matches(cls, name: str) -> bool:
@@ -65,7 +66,7 @@ class DeepmdReader(Reader):
                 yield record
 
     def _system(self) -> Iterator[Record | FrameError]:
-        """The frames of one system."""
+        """Yield the frames of one system."""
         types = self._types()
         elements = self._elements(int(types.max(initial=-1)))
         periodic = not (self.path / "nopbc").exists()
@@ -134,14 +135,14 @@ class DeepmdReader(Reader):
 
 
 def _systems(folder: Path) -> list[Path]:
-    """The folder itself if it is a system, or else the systems one or two levels below it."""
+    """Return the folder itself if it is a system, or else the systems one or two levels below it."""
     if (folder / "type.raw").is_file():
         return [folder]
     return sorted(path.parent for pattern in ("*/type.raw", "*/*/type.raw") for path in folder.glob(pattern))
 
 
 def _load(path: Path, width: int, frames: int | None = None) -> np.ndarray:
-    """[F, width] of a NumPy file, mapped, not read. Raises `DataError` if it is damaged or of another shape."""
+    """Memory-map a NumPy file as [F, width]. Raises `DataError` if it is damaged or has another shape."""
     try:
         if not path.is_file():
             raise DataError(f"{path}: is missing, or no ordinary file; write it again")
@@ -159,6 +160,6 @@ def _load(path: Path, width: int, frames: int | None = None) -> np.ndarray:
 
 
 def _text(path: Path) -> str:
-    """Raises `DataError` for what is no text file."""
+    """Read a text file. Raises `DataError` if it is not text."""
     with open_text(path) as file:
         return file.read()

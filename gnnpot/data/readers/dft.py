@@ -1,9 +1,9 @@
-"""What the readers of DFT codes' output share: electrons that did not converge, steps that were cut off, names.
+"""Common parts of the readers of DFT output: unconverged steps, incomplete steps, parsing of numbers and labels.
 
-A run's output holds one frame per ionic step. Steps whose electrons did not converge are refused, one by one and with
-that reason (`bad_frames="skip"` leaves them out and counts them), or kept with `unconverged="keep"`; then the word
-stands in their `config_type`. Output of a run that was killed is read up to its last whole step; what follows is a
-bad frame of reason "incomplete step".
+The output of a run has one frame per ionic step. Steps whose electronic steps did not converge are invalid frames with
+a reason of their own (`bad_frames="skip"` skips and counts them), or are kept with `unconverged="keep"`; then their
+`config_type` is "unconverged". The output of a run that was killed is read up to its last complete step; the rest is an
+invalid frame with the reason "incomplete step".
 """
 
 import re
@@ -23,9 +23,9 @@ _NUMBER = re.compile(r"[-+]?\d+\.\d*(?:[EeDd][-+]?\d+)?")
 
 @dataclass(frozen=True)
 class DftReader(Reader):
-    """A reader of a DFT code's output."""
+    """Base class of the readers of DFT output."""
 
-    unconverged: Literal["raise", "keep"] = "raise"  #: ionic steps whose electronic steps did not converge
+    unconverged: Literal["raise", "keep"] = "raise"  #: treatment of ionic steps whose electronic steps did not converge
 
     def __post_init__(self) -> None:
         if self.unconverged not in ("raise", "keep"):
@@ -33,7 +33,7 @@ class DftReader(Reader):
             raise DataError(f"{self.path}: unconverged='{self.unconverged}' is not a choice; {choices}")
 
     def judged(self, record: Record, converged: bool) -> Record | FrameError:
-        """The record of a step, or a `FrameError` in its place if its electrons did not converge."""
+        """Return the record of a step, or a `FrameError` if its electronic steps did not converge."""
         if converged:
             return record
         if self.unconverged == "raise":
@@ -46,7 +46,7 @@ class DftReader(Reader):
 
 
 def incomplete_step() -> FrameError:
-    """In place of a step after which, or within which, the output ends without the code's last words."""
+    """Return the error for a last step that may be incomplete, because the output lacks the code's final lines."""
     problem = (
         "the file ends within this step: the run was killed or is still under way; the steps before it are read with "
         "bad_frames=skip (--bad-frames skip)"
@@ -55,9 +55,9 @@ def incomplete_step() -> FrameError:
 
 
 def numbers_in(line: str, count: int, what: str) -> list[float]:
-    """The `count` decimal numbers of a line, also where they run together as in `1.00000-12.00000`.
+    """Parse the `count` decimal numbers of a line, which may lack separators, as in `1.00000-12.00000`.
 
-    Raises `FrameError` if there are others, as where a field was too narrow and holds asterisks.
+    Raises `FrameError` for a different number of them, for example if an overflowing field has asterisks.
     """
     found = _NUMBER.findall(line)
     if len(found) != count:
@@ -67,7 +67,7 @@ def numbers_in(line: str, count: int, what: str) -> list[float]:
 
 
 def number_in(text: str, what: str) -> float:
-    """The number that a word is. Raises `FrameError` if it is none, as where a field was too narrow."""
+    """Parse a number. Raises `FrameError` if it is invalid, for example asterisks of an overflowing field."""
     try:
         return float(text)
     except ValueError:
@@ -76,7 +76,7 @@ def number_in(text: str, what: str) -> float:
 
 
 def count_in(text: str, what: str) -> int:
-    """The count that a word is. Raises `FrameError` if it is none, or cannot be meant."""
+    """Parse a count. Raises `FrameError` if it is not a number of at most nine digits."""
     word = text.strip()
     if not (word.isascii() and word.isdigit() and len(word) < 10):
         problem = f"{what} {word[:40]!r} is no count; mend or remove this frame"
@@ -85,14 +85,14 @@ def count_in(text: str, what: str) -> int:
 
 
 def rows_of_numbers(lines: list[str], count: int, what: str) -> np.ndarray:
-    """`numbers_in` of each line."""
+    """Parse lines with `numbers_in`; return an array [lines, count]."""
     return np.array([numbers_in(line, count, what) for line in lines]).reshape(-1, count)
 
 
 def element_of_label(label: str) -> int:
-    """The atomic number of a label that begins with an element's symbol: Fe, Fe1, Fe_pv, H1.25, FE-up.
+    """Return the atomic number of a label that begins with a chemical symbol: Fe, Fe1, Fe_pv, H1.25, FE-up.
 
-    Raises `FrameError` if it begins with none.
+    Raises `FrameError` if it does not begin with one.
     """
     letters = re.findall(r"^[A-Za-z]{0,2}", label.strip())[0]
     for symbol in (letters.capitalize(), letters[:1].upper()):

@@ -1,16 +1,16 @@
-"""The output of Quantum ESPRESSO's `pw.x`, plain or gzipped, every ionic step of it; also several runs in one file.
+"""Reader of the output of `pw.x` of Quantum ESPRESSO, plain or gzipped: all ionic steps, of one or more runs per file.
 
     read_frames("relax.pwo", bad_frames="skip", skipped=Counter())
 
-Stress: `total stress`, Ry/Bohr³, positive under compression, 3x3 (the numbers in kbar beside it are rounded); it is
-turned into eV/Å³, positive under tension. The energy is the line with "!": with smearing it is the free energy, the
-one that forces and stress are derivatives of. Magnetic moments are those per site. Stress and forces are there with
-`tstress` and `tprnfor`.
+Stress: `total stress`, Ry/Bohr³, positive under compression, 3x3 (the adjacent values in kbar are rounded); it is
+converted to eV/Å³, positive under tension. The energy is from the line with "!": with smearing it is the free energy,
+of which forces and stress are derivatives. Magnetic moments are those per site. Stress and forces require the options
+`tstress` and `tprnfor` of `pw.x`.
 
-The starting structure has 6 decimals in units of the lattice parameter; later ones are more exact. A run that ends
-without "JOB DONE" was killed.
+The initial structure has 6 decimals in units of the lattice parameter; later structures are more precise. A run whose
+output lacks "JOB DONE" was killed.
 
-The file is read line by line; no more than one step is held.
+The file is read line by line, with one step in memory at a time.
 """
 
 import json
@@ -39,18 +39,18 @@ from gnnpot.data.stress import PRESETS, StressConvention
 from gnnpot.errors import DataError
 from gnnpot.units import BOHR, RYDBERG
 
-#: e; electrons are printed with two decimals
+#: e; largest charge of a neutral cell; numbers of electrons are printed with two decimals
 NEUTRAL = 0.01
 _VERSION = re.compile(r"Program PWSCF v\.(\S+)")
 _ENERGY = re.compile(r"^(!*)\s+total energy\s+=\s+(\S+) Ry")
 _MOMENT = re.compile(r"magn[:=]\s*(\S+)")
 _PSEUDOPOTENTIAL = re.compile(r"PseudoPot\. #\s*\d+ for (\S+)\s+read from file")
-#: since version 7.1; before, there is a table
+#: Hubbard U since version 7.1; earlier versions print a table
 _HUBBARD_U = re.compile(r"^\s+U\((\w+)-\d[spdf]\)\s*=\s*([\d.]+)")
-#: of the table of species: label, electrons, mass, pseudopotentials with their weights
+#: row of the table of species: label, electrons, mass, pseudopotentials with their weights
 _SPECIES = re.compile(r"^\s+(\S+)\s+(\d+\.\d+)\s+\d+\.\d+((?:\s+\S+\(\s*\d+\.\d+\))+)\s*$")
 _UNIT = re.compile(r"[({]\s*(\w+)\s*(?:=\s*([\d.]+))?\s*[)}]")
-#: what `pw.x` calls its functionals -> usual name
+#: name of the functional in `pw.x` -> common name
 _FUNCTIONALS = {
     "SLA PZ NOGX NOGC": "LDA", "SLA PZ": "LDA", "PZ": "LDA", "LDA": "LDA", "PBE": "PBE", "SLA PW PBE PBE": "PBE",
     "SLA PW PBX PBC": "PBE", "PBESOL": "PBEsol", "SLA PW PSX PSC": "PBEsol", "REVPBE": "revPBE",
@@ -83,7 +83,7 @@ class EspressoReader(DftReader):
                     run, step, labels, done = _PwRun(version[1]), _PwStep(), frozenset(), False
                 if run is None:
                     continue
-                # A new cell or new positions mean that all is said of those before.
+                # a new cell or new positions end the previous step
                 if run.structure_follows(line) and step.begun:
                     labels = step.labels
                     yield self._finished(run, step)
@@ -110,15 +110,15 @@ class EspressoReader(DftReader):
 
 @dataclass
 class _PwRun:
-    """The settings of one start of `pw.x`, and where its atoms are now."""
+    """Settings and current structure of a run of `pw.x`."""
 
     version: str
     alat: float = 0.0  #: Å
     n_atoms: int = 0
-    labels: list[str] = field(default_factory=list)  #: of the atoms
-    electrons: float = 0.0
-    valences: dict[str, float] = field(default_factory=dict)  #: electrons of the neutral atom of each label
-    mixed: bool = False  #: elements are mixed on one site
+    labels: list[str] = field(default_factory=list)  #: label of each atom
+    electrons: float = 0.0  #: number of electrons in the cell
+    valences: dict[str, float] = field(default_factory=dict)  #: number of valence electrons of each label
+    mixed: bool = False  #: whether a site has several elements
     cell: np.ndarray | None = None  #: [3, 3] Å
     positions: np.ndarray | None = None  #: [N, 3] Å
     functional: str = ""
@@ -127,12 +127,12 @@ class _PwRun:
 
     @property
     def numbers(self) -> list[int]:
-        """Atomic numbers. Raises `FrameError`."""
+        """Atomic numbers. Raises `FrameError` for a label that does not begin with a chemical symbol."""
         return [element_of_label(label) for label in self.labels]
 
     @property
     def total_charge(self) -> dict[str, float]:
-        """{"total_charge": e}, or {} where the output does not say."""
+        """{"total_charge": charge in e}, or {} if the output does not specify it."""
         if not self.electrons or any(label not in self.valences for label in self.labels):
             return {}
         charge = sum(self.valences[label] for label in self.labels) - self.electrons
@@ -140,11 +140,11 @@ class _PwRun:
 
     @staticmethod
     def structure_follows(line: str) -> bool:
-        """Whether a new cell or new positions follow this line."""
+        """Return whether this line is followed by a new cell or new positions."""
         return line.startswith(("CELL_PARAMETERS", "ATOMIC_POSITIONS")) or "crystal axes:" in line
 
     def note(self, line: str, file: TextIO) -> bool:
-        """Keep what is of use of a line, and of those after it; whether there was something."""
+        """Parse a line, and the lines of `file` that belong to it; return whether the line was recognised."""
         if "celldm(1)=" in line:
             self.alat = number_in(line.split("celldm(1)=")[1].split(maxsplit=1)[0], "celldm(1)") * BOHR
         elif "number of atoms/cell" in line:
@@ -210,24 +210,24 @@ class _PwRun:
 
 @dataclass
 class _PwStep:
-    """The labels of one structure."""
+    """Labels of one ionic step."""
 
-    begun: bool = False  #: its electrons have begun to move
+    begun: bool = False  #: whether electronic iterations have started
     energy: float | None = None  #: eV
-    last_energy: float | None = None  #: eV, of an iteration
+    last_energy: float | None = None  #: energy of the last electronic iteration, eV
     forces: np.ndarray | None = None  #: eV/Å
     stress: np.ndarray | None = None  #: Ry/Bohr³
     magmoms: np.ndarray | None = None
-    stopped: bool = False  #: not converged
+    stopped: bool = False  #: whether the electronic iterations did not converge
     broken: FrameError | None = None
 
     @property
     def labels(self) -> frozenset[str]:
-        """Those that it has."""
+        """Names of the labels found so far."""
         return frozenset(n for n in ("energy", "forces", "stress", "magmoms") if getattr(self, n) is not None)
 
     def note(self, line: str, file: TextIO, n_atoms: int) -> None:
-        """Keep what is of use of a line, and of those after it."""
+        """Parse a line, and the lines of `file` that belong to it."""
         if "iteration #" in line:
             self.begun = True
         elif (found := _ENERGY.match(line)) is not None:
@@ -249,7 +249,7 @@ class _PwStep:
                 self.magmoms = np.array([number_in(moment.rstrip(","), "magn") for moment in moments])
 
     def record(self, run: _PwRun) -> Record:
-        """Its record. Raises `FrameError`."""
+        """Return the record of the step. Raises `FrameError` if it is invalid."""
         if self.broken is not None:
             raise self.broken
         energy = self.last_energy if self.stopped and self.energy is None else self.energy

@@ -1,11 +1,11 @@
-"""Extended XYZ, plain or gzipped.
+"""Reader of extended XYZ files, plain or compressed.
 
-Lengths in Å, energies in eV, forces in eV/Å. Stress: `stress` in eV/Å³, positive under tension, 3x3 or six numbers in
-the order xx yy zz yz xz xy (ASE's convention); `virial` in eV, -dE/dε. Other conventions: `stress=`.
+Lengths are in Å, energies in eV, forces in eV/Å. Stress: `stress` in eV/Å³, positive under tension, 3x3 or six numbers
+in the order xx yy zz yz xz xy (the convention of ASE); `virial` in eV, -dE/dε. Use `stress=` for other conventions.
 
-ASE's own reader finds all frames before it returns the first and holds the text of gzipped files, and its values have
-the types that they look like (a material "T" is `True`); here frames are read one after the other and values stay text.
-The grammar is ASE's: https://wiki.fysik.dtu.dk/ase/ase/io/formatoptions.html#extxyz
+The reader of ASE locates all frames before it returns the first one, holds compressed files in memory, and guesses the
+types of values (a material "T" becomes `True`). This reader yields one frame at a time and keeps values as text. The
+grammar is that of ASE: https://wiki.fysik.dtu.dk/ase/ase/io/formatoptions.html#extxyz
 """
 
 import re
@@ -27,11 +27,11 @@ _PAIR = re.compile(
     r"""\s*(?P<key>"(?:[^"\\]|\\.)*"|[^\s="]+)"""
     r"""(?:\s*=\s*(?P<value>"(?:[^"\\]|\\.)*"|'[^']*'|\{[^}]*\}|\[(?:[^\[\]]|\[[^\]]*\])*\]|[^\s]*))?"""
 )
-#: keys that are the format's own, in any case
+#: keys defined by the format, in lower case -> usual case
 _OWN_KEYS = {"lattice": "Lattice", "properties": "Properties", "pbc": "pbc"}
-#: numbers of one column of an atom
+#: largest number of columns of a property
 MAX_WIDTH = 10**6
-#: a larger count is no count
+#: largest number of atoms of a frame
 MAX_ATOMS = 10**9
 _CLOSING = {'"': '"', "'": "'", "{": "}", "[": "]"}
 _BETWEEN_FLAGS = str.maketrans("[]{}(),", " " * 7)
@@ -87,9 +87,10 @@ class ExtxyzReader(Reader):
 
 
 def parse_comment(line: str) -> dict[str, str]:
-    """Keys and values, as text, of an extended XYZ comment line; a key without a value has "T".
+    """Parse an extended XYZ comment line into keys and values, as text; the value of a key without value is "T".
 
-    The format's own keys have their usual case (`PBC` is `pbc`). Raises `FrameError` for a key that is there twice.
+    Keys defined by the format are converted to their usual case (`PBC` to `pbc`). Raises `FrameError` for a duplicate
+    key.
     """
     info: dict[str, str] = {}
     for key, value in _pairs(line):
@@ -117,7 +118,7 @@ def _unquote(text: str) -> str:
 
 def _record(comment: str, lines: list[str]) -> Record:
     info = parse_comment(comment)
-    # Words of a title are no labels: "lowest energy found".
+    # words of a title, such as "lowest energy found", are not labels
     labels = {key for quantity in QUANTITIES.values() for key in quantity.keys}
     info = {key: info[key] for key, value in _pairs(comment) if value is not None or key not in labels}
     columns = AtomColumns(info.pop("Properties", "species:S:1:pos:R:3"), lines)
@@ -148,14 +149,14 @@ def _numbers(columns: "AtomColumns") -> np.ndarray:
 
 
 def _element(word: str) -> int:
-    """The atomic number of a symbol, or of a number of up to three digits."""
+    """Return the atomic number of a chemical symbol, or of a number of up to three digits."""
     if word.isascii() and word.isdigit() and len(word) <= 3:
         return int(word)
     return atomic_number(word[:40].capitalize(), "species")
 
 
 class AtomColumns(Mapping):
-    """The per-atom columns of a frame, by the names in `Properties`; numbers are read when they are asked for."""
+    """Per-atom columns of a frame, by their names in `Properties`; numbers are parsed on access."""
 
     def __init__(self, properties: str, lines: list[str]) -> None:
         words = properties.split(":")
@@ -183,7 +184,7 @@ class AtomColumns(Mapping):
         return values.reshape(-1, width) if width > 1 else values.reshape(-1)
 
     def words(self, name: str) -> list[str]:
-        """The text in a column."""
+        """Return the text of a column."""
         first = self._slices[name].start
         return [row[first] for row in self._rows]
 

@@ -1,14 +1,14 @@
-"""GPAW's text output, plain or gzipped, every structure of it, in the words of today and of up to 2025; and `.gpw`.
+"""Reader of GPAW text output, plain or gzipped, with all structures, in the current and older formats; and of `.gpw`.
 
     read_frames("relax.txt.gz"), read_frames("final.gpw")
 
-Stress: eV/Å³, positive under tension, 3x3 in the text, xx yy zz yz xz xy in `.gpw`: gnnpot's own. The energy is the
-free energy, the one that forces and stress are derivatives of; `energy_key="energy"` takes the one extrapolated to no
-smearing. GPAW counts energies from its reference atoms (spherical, without spin), so that they are no all-electron
-energies. Magnetic moments are the local ones; those of non-collinear runs are vectors, which gnnpot does not know:
-read such files with `magmoms_key=""`.
+Stress: eV/Å³, positive under tension, 3x3 in the text, xx yy zz yz xz xy in `.gpw`, as in gnnpot. The energy is the
+free energy, of which forces and stress are derivatives; `energy_key="energy"` selects the energy extrapolated to zero
+smearing. GPAW energies are relative to its reference atoms (spherical, not spin-polarised); they are not total energies
+of all electrons. Magnetic moments are the local moments. Non-collinear moments are vectors, which gnnpot does not
+support: read such files with `magmoms_key=""`.
 
-The text is read line by line; no more than one structure is held. `.gpw` holds one structure and all digits.
+The text is read line by line, with one structure in memory at a time. `.gpw` has one structure, in full precision.
 """
 
 import re
@@ -33,7 +33,7 @@ _PERIODIC = re.compile(r"\b(yes|no)\b")
 _ITERATION = re.compile(r"^\|?iter:\s*(\d+)")
 _CHARGE = re.compile(r"^\s*(?:Total )?Charge:\s*(-?\d+\.\d*)")
 _FUNCTIONAL = re.compile(r"^\s*xc\s*[:=]\s*(?:XC\()?(?:\{?name\s*[=:])?\s*['\"]?([\w+:-]+)")
-#: beside the name in large letters
+#: version number next to the logo
 _VERSION = re.compile(r"(?:\|__ \|  _\|___\|_____\| |\|__\|\|  \| \|\|/\\\| -)\s+(\d+(?:\.\w+)+)")
 
 
@@ -111,7 +111,7 @@ class GpawReader(DftReader):
 
 
 def _limit(line: str) -> int:
-    """Of electronic steps; 0 where the line doesn't say."""
+    """Return the largest number of electronic steps that a line specifies; 0 if it does not."""
     try:
         return count_in(line.split(":")[1], "maximum number of iterations")
     except FrameError:
@@ -125,12 +125,12 @@ def _words(version: str, functional: str) -> dict[str, str]:
 
 @dataclass
 class _GpawStep:
-    """One structure of the text, and its labels."""
+    """A structure of the text output, and its labels."""
 
     max_iterations: int = 0
     iterations: int = 0
     converged: bool = False
-    failed: bool = False  #: GPAW said that it did not converge
+    failed: bool = False  #: whether GPAW reports that it did not converge
     symbols: list[str] = field(default_factory=list)
     positions: list[list[float]] = field(default_factory=list)
     cell: list[list[float]] = field(default_factory=list)
@@ -140,16 +140,16 @@ class _GpawStep:
 
     @property
     def is_over(self) -> bool:
-        """Whether its electrons came to an end, good or bad."""
+        """Whether the electronic iterations have ended, converged or not."""
         return self.failed or bool(self.energies) or 0 < self.max_iterations <= self.iterations
 
     @property
     def labels(self) -> frozenset[str]:
-        """Those that it has."""
+        """Names of the labels found so far."""
         return frozenset((*self.energies, *self.tables))
 
     def note_atoms(self, file: TextIO) -> None:
-        """Read the table of the atoms."""
+        """Parse the table of atoms."""
         for line in file:
             found = _ATOM.match(line)
             if found is not None:
@@ -159,7 +159,7 @@ class _GpawStep:
                 return
 
     def note(self, line: str, file: TextIO) -> None:
-        """Keep what is of use of a line, and of those after it."""
+        """Parse a line, and the lines of `file` that belong to it."""
         n = len(self.symbols)
         iteration = _ITERATION.match(line)
         if iteration:
@@ -186,7 +186,7 @@ class _GpawStep:
             self.tables["magmoms"] = _table(file, n)
 
     def record(self, words: dict[str, str]) -> Record:
-        """Its record. Raises `FrameError`."""
+        """Return the record of the structure. Raises `FrameError` if it is invalid."""
         if len(self.cell) != 3 or not self.positions or (self.converged and not self.energies):
             raise FrameError("file", "no structure or energy", "has no structure or no energy; remove this frame")
         if {len(row) for row in (*self.positions, *self.cell)} != {3}:
@@ -206,7 +206,7 @@ class _GpawStep:
 
 
 def _table(file: TextIO, n: int) -> list[list[float]]:
-    """The next `n` rows of three numbers; fewer if the file or the table ends."""
+    """Return the next `n` rows of three numbers; fewer if the file or the table ends."""
     rows: list[list[float]] = []
     for line in file:
         found = _NUMBER.findall(line.split("#")[0])

@@ -1,15 +1,15 @@
-"""n2p2's and RuNNer's `input.data`.
+"""Reader of `input.data` of n2p2 and RuNNer.
 
     begin
     comment <text>
-    lattice <x> <y> <z>                                   three times, or not at all
+    lattice <x> <y> <z>                                   three times, or absent
     atom <x> <y> <z> <element> <charge> <unused> <fx> <fy> <fz>
     energy <total energy>
     charge <total charge>
     end
 
-The format does not say its units: they are Bohr and Hartree by custom, or eV and Å with `units="eV/Å"`. There is no
-stress in it. https://compphysvienna.github.io/n2p2/topics/cfg_file.html
+The format does not specify units. The default is Bohr and Hartree; use `units="eV/Å"` for eV and Å. It has no stress.
+Format: https://compphysvienna.github.io/n2p2/topics/cfg_file.html
 """
 
 from collections.abc import Iterator
@@ -25,7 +25,7 @@ from gnnpot.data.stress import StressConvention
 from gnnpot.errors import DataError, suggest
 from gnnpot.units import BOHR, HARTREE
 
-#: eV and Å of one unit of energy and length
+#: units of energy and length in eV and Å
 UNITS: dict[str, tuple[float, float]] = {"Ha/Bohr": (HARTREE, BOHR), "eV/Å": (1.0, 1.0)}
 _KEYWORDS = ("atom", "begin", "charge", "comment", "end", "energy", "lattice")
 
@@ -37,7 +37,7 @@ class N2p2Reader(Reader):
     format: ClassVar[str] = "n2p2"
     stress_convention: ClassVar[StressConvention | None] = None
 
-    units: Literal["Ha/Bohr", "eV/Å"] = "Ha/Bohr"  #: also spelt eV/A
+    units: Literal["Ha/Bohr", "eV/Å"] = "Ha/Bohr"  #: units of the file; eV/A is also accepted
 
     def __post_init__(self) -> None:
         units = {"eV/A": "eV/Å"}.get(self.units, self.units)

@@ -1,15 +1,15 @@
-"""Which of a file's own names could be a label, and which units it states: what is refused until an option decides.
+"""Detection of ambiguous names of labels and of unsupported units, which are errors until the user sets an option.
 
-    problem = naming_problem(record, new_names, keys, options)     # "" where nothing is in doubt
+    problem = naming_problem(candidates, present, keys, named)     # "" if nothing is ambiguous
 
-A name is taken apart at underscores, hyphens, blanks and changes of case: `REF_energy`, `energy-DFT`, `TotEnergy` and
-`Energy:` all hold the word "energy". Such a name is in doubt unless it is one of the usual names of the label, or the
-user named a key, or another of its words says that it is something else (`energy_per_atom`, `kinetic_energy`,
-`forces_std`). It is in doubt beside a usual name as well: which of `energy` and `REF_energy` is meant, only the user
-knows.
+A name is split into words at underscores, hyphens, blanks and changes of case: `REF_energy`, `energy-DFT`, `TotEnergy`
+and `Energy:` all contain the word "energy". Such a name is ambiguous unless it is one of the usual names of the label,
+the user has set the key, or another word shows that it is a different quantity (`energy_per_atom`, `kinetic_energy`,
+`forces_std`). It is also ambiguous if there is a usual name as well: only the user knows whether `energy` or
+`REF_energy` is the label.
 
-Units are stated by names with the word "unit" (`energy-unit`, `forces_units`, `stress-unit`). What is stated must be
-gnnpot's own unit, or for stress that of the convention that is used.
+Units are specified by names with the word "unit" (`energy-unit`, `forces_units`, `stress-unit`). They must be those of
+gnnpot, or for stress that of the stress convention.
 """
 
 import math
@@ -23,7 +23,7 @@ from gnnpot.data.stress import StressConvention
 from gnnpot.errors import DataError
 
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
-#: words that make of an energy, of forces, … something that is no label of gnnpot's
+#: words that show that an energy, forces, … are not a label
 _OTHER_WORDS = {
     "above", "adsorption", "atom", "atomic", "band", "bandgap", "binding", "bond", "charge", "cohesive", "config",
     "constant", "constants", "constraint", "constraints", "correction", "corrections", "cutoff", "density", "diff",
@@ -34,11 +34,11 @@ _OTHER_WORDS = {
     "std", "strain", "surface", "type", "uncertainty", "unit", "units", "var", "variance", "vdw", "version", "weight",
     "weights", "zero", "zpe",
 }  # fmt: skip
-#: units in a name, of another kind than gnnpot's
+#: units in a name that differ from those of gnnpot
 _FOREIGN_UNITS = {"ha", "hartree", "ry", "rydberg", "kcal", "kj", "mev", "bohr", "au", "gpa", "kbar", "bar"}
-#: words of what is the negative of forces
+#: words for the negative of forces
 _GRADIENTS = {"grad", "gradient", "gradients"}
-#: words of a name that states a unit -> what is measured in it
+#: words of a name that specifies a unit -> quantity
 _QUANTITIES = {
     "energy": "energy", "energies": "energy", "force": "forces", "forces": "forces", "stress": "stress",
     "stresses": "stress", "virial": "virial", "virials": "virial", "pressure": "stress", "length": "length",
@@ -47,24 +47,24 @@ _QUANTITIES = {
 }  # fmt: skip
 _ANGSTROM = {"a", "å", "ang", "angs", "angstrom", "angstroms", "ångström", "ångstrom"}
 _EV = {"ev", "electronvolt", "electronvolts"}
-#: e; what is printed as the charge of a neutral cell may differ from 0 by as much
+#: e; largest printed charge of a neutral cell
 NEUTRAL = 1e-3
 _NO_CHARGE = {"none", "neutral", "unknown"}
 _CHARGE_NAMES = {"charge", "totalcharge", "totcharge", "systemcharge", "netcharge", "molecularcharge"}
 
 
 def words_of(name: str) -> list[str]:
-    """The words of a name, in lower case: "REF_TotEnergy" -> ["ref", "tot", "energy"]."""
+    """Split a name into words, in lower case: "REF_TotEnergy" -> ["ref", "tot", "energy"]."""
     return [word.lower() for word in _WORD.findall(name)]
 
 
 def charge_words(charge: float) -> str:
-    """The part of a message about a total charge."""
+    """Return the part of an error message that states the total charge."""
     return "has a total charge that is no number" if math.isnan(charge) else f"has a total charge of {charge}"
 
 
 def may_be(label: str, name: str) -> bool:
-    """Whether a name could be that of `label`, by its words."""
+    """Return whether the words of a name allow it to be the label `label`."""
     words = set(words_of(name))
     return bool(words & QUANTITIES[label].words) and not words & _OTHER_WORDS
 
@@ -75,13 +75,13 @@ def naming_problem(
     keys: Mapping[str, Collection[str]],
     named: Collection[str],
 ) -> str:
-    """What an option has to decide of a frame's names, as the end of a sentence; "" for nothing.
+    """Describe an ambiguous name of a frame, as the end of a sentence; "" if there is none.
 
     Args:
-        candidates: for each label the names, new in this frame, whose values have a label's shape.
-        present: all names of the frame.
-        keys: for each label the names that it is read from.
-        named: labels for which the user named a key, which decides.
+        candidates: For each label, the similar names whose values have the shape of the label.
+        present: All names of the frame.
+        keys: For each label, the names that it is read from.
+        named: Labels whose key was set by the user; they are never ambiguous.
     """
     for label, names in candidates.items():
         if label in named or not names:
@@ -110,7 +110,7 @@ def naming_problem(
 
 
 def unit_problem(name: str, value: object, convention: StressConvention, stress_is_named: bool) -> str:
-    """What is wrong with the unit that a header states under `name`, as the end of a sentence; "" for nothing."""
+    """Describe an unsupported unit that a file specifies under `name`, as the end of a sentence, or return ""."""
     words = words_of(name)
     if not {"unit", "units"} & set(words):
         return ""
@@ -123,7 +123,7 @@ def unit_problem(name: str, value: object, convention: StressConvention, stress_
     if quantity:
         right = _RIGHT_UNIT[quantity](stated)
     elif set(words) - {"unit", "units"}:
-        # of a quantity that gnnpot doesn't read: time_unit, charge_unit
+        # unit of a quantity that gnnpot does not read, such as time_unit or charge_unit
         right = True
     else:
         right = all(_is_own(part) for part in re.split(r"[\s,;]+", stated) if part)
@@ -168,7 +168,7 @@ _RIGHT_UNIT: dict[str, Callable[[str], bool]] = {
 
 
 def total_charge(info: Mapping[str, object]) -> float | None:
-    """The total charge, e, that a header states; `None` if it states none, NaN for words that are no number."""
+    """Return the total charge that a file specifies, e; `None` if it does not, NaN for text that is not a number."""
     for name, value in info.items():
         if "".join(words_of(name)) in _CHARGE_NAMES and "unit" not in name.lower():
             try:

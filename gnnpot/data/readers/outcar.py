@@ -1,23 +1,23 @@
-"""VASP's OUTCAR, plain or gzipped, every ionic step of it.
+"""Reader of OUTCAR of VASP, plain or gzipped: all ionic steps.
 
     read_frames("OUTCAR", bad_frames="skip", skipped=Counter())
 
-Stress: the line `in kB`, kbar, positive under compression, order XX YY ZZ XY YZ ZX; it is turned into eV/Å³, positive
-under tension, order xx yy zz yz xz xy. In molecular dynamics it is without the atoms' motion, as a potential's is. The
-energy is the free energy (TOTEN), the one that forces and stress are derivatives of; `energy_key="energy"` takes
-energy(sigma->0). Magnetic moments are the last column of `magnetization (x)`, which is there with LORBIT >= 10; those
-of non-collinear runs are vectors, which gnnpot does not know: read such files with `magmoms_key=""`.
+Stress: the line `in kB`, kbar, positive under compression, order XX YY ZZ XY YZ ZX; it is converted to eV/Å³, positive
+under tension, order xx yy zz yz xz xy. In molecular dynamics it excludes the kinetic contribution, as for a potential.
+The energy is the free energy (TOTEN), of which forces and stress are derivatives; `energy_key="energy"` selects
+energy(sigma->0). Magnetic moments are the last column of `magnetization (x)`, which requires LORBIT >= 10.
+Non-collinear moments are vectors, which gnnpot does not support: read such files with `magmoms_key=""`.
 
-A step has converged if VASP 6 says so ("EDIFF is reached"). VASP 5 says it at NELM too, so there the step must have
-taken fewer electronic steps as well. "Ionic step n" and "Iteration n(1)" begin a step; one that is followed by another
-before it has an energy or positions is none: VASP 6.4 writes both lines, and runs that calculate a response begin anew
-for each of its parts. Steps of a fixed charge density (ICHARG >= 10), of mixed elements (VCA) and of charged cells are
-refused.
+With VASP 6, a step has converged if it has the line "EDIFF is reached". VASP 5 also writes this line after NELM
+electronic steps, so the step must have fewer. A step begins at "Ionic step n" or "Iteration n(1)". A beginning that is
+followed by another one before an energy or positions is not a step: VASP 6.4 writes both lines, and calculations of a
+response start again for each of their parts. Steps with a fixed charge density (ICHARG >= 10), mixed elements (VCA) or
+a charged cell are rejected.
 
-OUTCAR has positions to 1e-5 Å; `vasprun.xml` of the same run is more exact. Labels of a machine-learned force field
-are no labels of VASP's: its steps are refused.
+Positions in OUTCAR are rounded to 1e-5 Å; `vasprun.xml` of the same run is more precise. Steps of a machine-learned
+force field are rejected, because their labels are not results of DFT.
 
-The file is read line by line; no more than one step is held.
+The file is read line by line, with one step in memory at a time.
 """
 
 import re
@@ -39,7 +39,7 @@ from gnnpot.errors import DataError
 _ITERATION = re.compile(r"-+ (Iteration|Ionic step)\s+(\d+)(?:\(\s*(\d+)\))?")
 _NELM = re.compile(r"NELM\s*=\s*(\d+);")
 _TAG = re.compile(r"\b(LHFCALC|METAGGA|IVDW|LUSE_VDW|LDAUTYPE|ICHARG|NELECT)\s*=\s*([^\s;]+)")
-#: one number for each species
+#: tags with one number for each species
 _SPECIES_TAG = re.compile(r"^\s*(VCA|ZVAL)\s*=((?:\s*\d+\.\d\d)+)\s*$")
 _SCREENING = re.compile(r"\b(HFSCREEN|AEXX|GGA)\s*=\s*(\S+)")
 _LDAU = re.compile(r"for each species (LDAU[LUJ])\s*=(.*)")
@@ -72,7 +72,7 @@ class OutcarReader(DftReader):
                     if not step.is_empty:
                         whole += 1
                         yield self._finished(step, header)
-                    # A force field's steps name no electronic ones; the electrons' own follow under the same number.
+                    # steps of a force field have no electronic iterations; a DFT step may follow with the same number
                     step, begun = _OutcarStep(cell=step.cell), True
                 if iteration:
                     step.iterations = int(iteration[3] or 0)
@@ -102,16 +102,16 @@ class OutcarReader(DftReader):
 
 @dataclass
 class _Header:
-    """What stands before the first step."""
+    """Contents of the file before the first step."""
 
     version: str = ""
     tags: dict[str, str] = field(default_factory=dict)
-    counts: list[int] = field(default_factory=list)  #: atoms of each species
+    counts: list[int] = field(default_factory=list)  #: number of atoms of each species
     potcars: list[str] = field(default_factory=list)
     max_electronic_steps: int = 60
 
     def note(self, line: str) -> None:
-        """Keep what is of use of a line."""
+        """Parse a line."""
         if not self.version and line.lstrip().startswith("vasp."):
             self.version = line.split(maxsplit=1)[0]
         elif (limit := _NELM.search(line)) is not None:
@@ -133,19 +133,19 @@ class _Header:
 
     @property
     def says_when_unconverged(self) -> bool:
-        """Whether this version says that EDIFF is reached only where it is."""
+        """Whether this version writes "EDIFF is reached" only for converged steps."""
         major = re.match(r"vasp\.(\d+)", self.version)
         return major is not None and int(major[1][:4]) >= 6
 
     @property
     def valences(self) -> list[tuple[int, float]]:
-        """(atoms, electrons of the neutral atom) of each species; empty if OUTCAR does not say."""
+        """(number of atoms, valence electrons per atom) of each species; empty if OUTCAR does not specify them."""
         electrons = [float(word) for word in self.tags.get("ZVAL", "").split()]
         return list(zip(self.counts, electrons, strict=True)) if len(electrons) == len(self.counts) else []
 
     @property
     def titles(self) -> list[str]:
-        """Of the POTCARs; VASP lists them twice or thrice."""
+        """Titles of the POTCARs, which VASP lists two or three times."""
         return self.potcars[: len(self.counts)]
 
     @property
@@ -163,23 +163,23 @@ class _Header:
 
 @dataclass
 class _OutcarStep:
-    """One ionic step."""
+    """An ionic step."""
 
     cell: list[str] = field(default_factory=list)  #: three lines
-    iterations: int = 0  #: electronic steps
+    iterations: int = 0  #: number of electronic steps
     converged: bool = False
-    learned: bool = False  #: a force field spoke here
-    learned_stress: bool = False  #: and its stress comes next
-    in_energies: bool = False
+    learned: bool = False  #: whether the step has results of a machine-learned force field
+    learned_stress: bool = False  #: whether the next stress is from the force field
+    in_energies: bool = False  #: whether the current lines are the block of energies
     energy: str = ""  #: free energy
-    sigma_0: str = ""
-    stress: str = ""
-    atoms: list[str] = field(default_factory=list)  #: lines of positions and forces
-    columns: int = 6  #: of these lines; 9 where the forces without dispersion follow
+    sigma_0: str = ""  #: energy(sigma->0)
+    stress: str = ""  #: line with the stress
+    atoms: list[str] = field(default_factory=list)  #: lines with positions and forces
+    columns: int = 6  #: number of columns of these lines; 9 if there are also forces without dispersion
     moments: list[list[str]] = field(default_factory=list)  #: lines for each Cartesian axis
 
     def note(self, line: str, file: TextIO, n_atoms: int) -> None:
-        """Keep what is of use of a line, and of those after it."""
+        """Parse a line, and the lines of `file` that belong to it."""
         if "EDIFF is reached" in line:
             self.converged = True
         elif "FREE ENERGIE OF THE ION-ELECTRON SYSTEM" in line:
@@ -203,16 +203,16 @@ class _OutcarStep:
 
     @property
     def is_empty(self) -> bool:
-        """Whether it has neither energy nor positions, nor a force field's words."""
+        """Whether the step has no energy, no positions, and no results of a force field."""
         return not (self.energy or self.atoms or self.learned)
 
     @property
     def is_whole(self) -> bool:
-        """Whether it has all that a step has, for files without an end."""
+        """Whether the step is complete, for files that lack the final lines."""
         return bool(self.sigma_0 and self.stress and self.atoms and self.cell)
 
     def record(self, header: _Header) -> Record:
-        """Its record. Raises `FrameError`."""
+        """Return the record of the step. Raises `FrameError` if it is invalid."""
         if self.learned and not self.atoms:
             problem = "comes from a machine-learned force field, not from electrons; leave it out"
             raise FrameError("file", "no electronic steps", problem)
@@ -223,7 +223,7 @@ class _OutcarStep:
         cell = rows_of_numbers(self.cell, 6, "lattice vectors")[:, :3]
         lines = self.atoms
         if self.columns > 6:
-            # Forces without dispersion follow; they may be NaN.
+            # the last three columns are forces without dispersion, which may be NaN
             lines = [" ".join(words[:6]) for line in lines if len(words := line.split()) == self.columns]
         table = rows_of_numbers(lines, 6, "positions and forces")
         if len(table) != n:
@@ -241,7 +241,7 @@ class _OutcarStep:
 
 
 def _last_numbers(lines: list[str], count: int) -> np.ndarray:
-    """The last number of each line. Raises `FrameError` if one is none, or they are not `count`."""
+    """Return the last number of each line. Raises `FrameError` if one is invalid, or if there are not `count` lines."""
     try:
         values = np.array([float(line.split()[-1]) for line in lines])
     except (ValueError, IndexError):

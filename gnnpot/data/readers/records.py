@@ -1,15 +1,15 @@
-"""From a file's own words to a frame: which key is the energy, what stress means, which material it is.
+"""Conversion of records of a file to frames: keys of the labels, stress convention, material and provenance.
 
-| field of `Provenance` | keys of the file, first found counts                                        |
+| field of `Provenance` | keys of the file, in order of precedence                                    |
 |-----------------------|-----------------------------------------------------------------------------|
 | `material_id`         | `material_key=` if given, else material_id, mptrj_traj_id, else the reduced formula |
 | `source`              | source, else `source=`, else the file's name                                |
 | `source_id`           | source_id, mptrj_snapshot_id, snapshot_id, else the number of the frame     |
 | others                | see `PROVENANCE_KEYS`, else the option of the same name                     |
 
-The reduced formula as material keeps all frames of one compound on one side of a split: it may hold too much
-together, but it never leaks. `material_key="formula"` asks for it always, `material_key="frame"` makes every frame a
-material of its own (for files of distinct crystals).
+With the reduced formula as material, all frames of a compound are in the same part of a split. This may group more
+frames than necessary, but avoids leakage between parts. `material_key="formula"` always uses the formula,
+`material_key="frame"` makes each frame a material (for files of distinct crystals).
 """
 
 import json
@@ -39,43 +39,43 @@ PROVENANCE_KEYS: dict[str, tuple[str, ...]] = {
     "pseudopotentials": ("pseudopotentials",),
     "hubbard_u": ("hubbard_u",),
 }
-#: of a stress tensor, as a share of its largest element; codes print it symmetric to their digits
+#: largest asymmetry of a stress tensor, relative to its largest element; codes print it symmetric up to rounding
 MAX_ASYMMETRY = 0.05
-#: what stands between the numbers of a list in text
+#: replaces the separators of numbers in text by blanks
 _BRACKETS = str.maketrans("[]{}(),;", " " * 8)
 
 
 @dataclass(frozen=True)
 class Record:
-    """A frame as a file tells it: `info` per frame and `arrays` per atom under the file's own names.
+    """A frame as stored in a file: `info` per frame and `arrays` per atom, under the names of the file.
 
-    Values of `info` may be text; numbers are read from it where they are needed.
+    Values of `info` may be text, which is parsed when numbers are needed.
     """
 
-    numbers: np.ndarray  #: [N]
+    numbers: np.ndarray  #: [N] atomic numbers
     positions: np.ndarray  #: [N, 3] Å
     cell: np.ndarray  #: [3, 3] Å
-    pbc: np.ndarray  #: [3]
+    pbc: np.ndarray  #: [3] bool
     info: Mapping[str, object] = field(default_factory=dict)
     arrays: Mapping[str, np.ndarray] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class RecordOptions:
-    """How a user describes a file. Of the keys, `None` means the usual names (`data.quantities`), "" no label."""
+    """Options of all readers. A key of `None` means the usual names (`data.quantities`), "" that there is no label."""
 
-    energy_key: str | None = None  #: eV, total energy
-    forces_key: str | None = None  #: eV/Å
-    stress_key: str | None = None  #: in the unit, sign and order that `stress` says
-    magmoms_key: str | None = None  #: µB
-    label_keys: dict[str, str] = field(default_factory=dict)  #: of further labels of `data.quantities`, by their name
-    stress: StressConvention | str | None = None  #: the file's convention; `None`: the usual one of the format and key
-    material_key: str | None = None  #: or "formula", or "frame"
-    source: str = ""  #: this and the following stand in where the file does not say
+    energy_key: str | None = None  #: key of the total energy, eV
+    forces_key: str | None = None  #: key of the forces, eV/Å
+    stress_key: str | None = None  #: key of the stress, in the convention `stress`
+    magmoms_key: str | None = None  #: key of the magnetic moments, µB
+    label_keys: dict[str, str] = field(default_factory=dict)  #: keys of other labels of `data.quantities`, by name
+    stress: StressConvention | str | None = None  #: stress convention; `None` for that of the format and key
+    material_key: str | None = None  #: key of the material, "formula" or "frame"
+    source: str = ""  #: this and the following options are used if the file does not specify them
     code: str = ""  #: program that calculated the labels
-    functional: str = ""  #: exchange-correlation functional, as PBE
+    functional: str = ""  #: exchange-correlation functional, such as PBE
     pseudopotentials: str = ""  #: pseudopotentials or PAW data sets of the calculation
-    total_charge: Literal["raise", "ignore"] = "raise"  #: of frames that are not neutral; models take no charge yet
+    total_charge: Literal["raise", "ignore"] = "raise"  #: treatment of charged frames; models do not support charges
 
     def __post_init__(self) -> None:
         for name in self.label_keys:
@@ -84,21 +84,21 @@ class RecordOptions:
                 raise ValueError(f"label_keys: '{name}' is no further label; {suggest(name, others)}")
 
     def key(self, label: str) -> str | None:
-        """The key that the user named for a label."""
+        """Return the key that the user set for a label."""
         return getattr(self, f"{label}_key") if label in ATTRIBUTES else self.label_keys.get(label)
 
     @staticmethod
     def without_labels() -> dict[str, Any]:
-        """Options by which no label is read."""
+        """Return options with which no labels are read."""
         further = {name: "" for name in QUANTITIES if name not in ATTRIBUTES}
         return {f"{name}_key": "" for name in ATTRIBUTES} | ({"label_keys": further} if further else {})
 
 
 class FrameBuilder:
-    """Builds the frames of one file, and remembers which names and labels it has met.
+    """Converts the records of a file to frames, and keeps track of the names and labels found.
 
-    `free_names` says that the writer of a file chooses the names of its labels, so that a usual name beside a similar
-    one (`energy` and `REF_energy`) leaves open which is meant.
+    `free_names` is true for formats that leave the names of labels to the writer of a file. A usual name next to a
+    similar one (`energy` and `REF_energy`) is then ambiguous.
     """
 
     def __init__(
@@ -122,7 +122,7 @@ class FrameBuilder:
         self._stated_units: dict[str, str] = {}
 
     def build(self, record: Record, number: int) -> Frame:
-        """The frame of a record, the `number`-th of its file. Raises `FrameError`, and `DataError` for the file."""
+        """Convert record `number` to a frame. Raises `FrameError` if it is invalid, `DataError` for ambiguous names."""
         check_elements(np.asarray(record.numbers), str(self.path))
         self._check_names(record, number)
         self._check_charge(record)
@@ -140,13 +140,13 @@ class FrameBuilder:
         )
 
     def finish(self) -> None:
-        """Raise `DataError` if a key that the user named was in no frame."""
+        """Raise `DataError` if a key that the user set was in no frame."""
         for label in sorted(self.unmet):
             key = self.options.key(label) or ""
             raise DataError(f"{self.path}: no frame has the {label} key '{key}'; {suggest(key, self.met)}")
 
     def _check_names(self, record: Record, number: int) -> None:
-        """Refuse names that could be labels, and units that aren't gnnpot's, until an option decides."""
+        """Raise `DataError` for names that could be labels, and for unsupported units, unless an option is set."""
         for name in {*record.info, *record.arrays} - self.met:
             for label, names in self._similar.items():
                 if name not in self.keys[label] and may_be(label, name):
@@ -198,7 +198,7 @@ class FrameBuilder:
         found = self._converted(record, key, self.stress or self._usual(key))
         other = next((k for k in self.keys["stress"] if k in record.info and k != key), None)
         if other is not None and "stress" not in self.named:
-            # both are read by their names: "stress" and "virial"
+            # the conventions of both keys, "stress" and "virial", follow from their names
             second = self._converted(record, other, self._usual(other))
             if np.abs(found - second).max() > MAX_ASYMMETRY * max(np.abs(found).max(), np.abs(second).max()):
                 problem = f"has '{key}' and '{other}', which differ; say which is right with stress_key='{key}'"
@@ -259,12 +259,12 @@ class FrameBuilder:
 
 
 def _place(record: Record, label: str) -> Mapping[str, Any]:
-    """Where a file has a label: with the frame or with the atoms."""
+    """Return the mapping that may hold a label: `arrays` for labels per atom, else `info`."""
     return record.arrays if QUANTITIES[label].per == "atom" else record.info
 
 
 def _has_size(value: object, n_atoms: int, label: str) -> bool:
-    """Whether a value has as many numbers as the label."""
+    """Return whether a value has as many numbers as the label."""
     if value is None:
         return False
     try:
@@ -272,15 +272,15 @@ def _has_size(value: object, n_atoms: int, label: str) -> bool:
     except FrameError:
         return False
     shape = QUANTITIES[label].shape_of(n_atoms)
-    # a tensor may be written out
+    # a tensor may have all nine components
     sizes = (6, 9) if shape == (6,) else (int(np.prod(shape)),)
     return numbers.size in sizes and (not shape or numbers.ndim > 0)
 
 
 def floats(value: object, key: str) -> np.ndarray:
-    """Numbers of a value of `info` or `arrays`: numbers already, or text of them, or extended XYZ's `_JSON` text.
+    """Convert a value of `info` or `arrays` to floats: numbers, text with numbers, or `_JSON` text of extended XYZ.
 
-    Raises `FrameError` if it is none of these, or if they are complex numbers or truth values.
+    Raises `FrameError` for anything else, including complex numbers and booleans.
     """
     numbers = value
     try:
@@ -296,7 +296,7 @@ def floats(value: object, key: str) -> np.ndarray:
 
 
 def whole_numbers(values: np.ndarray, key: str) -> np.ndarray:
-    """The same as int64. Raises `FrameError` for fractions, NaN and what int64 does not hold."""
+    """Convert to int64. Raises `FrameError` for values that are not integers, NaN, and magnitudes of 2^53 or more."""
     values = np.asarray(values, dtype=float)
     if not (np.isfinite(values).all() and (np.abs(values) < 2**53).all() and (values == np.rint(values)).all()):
         problem = f"{key} has numbers that aren't whole; mend or remove this frame"
@@ -305,7 +305,7 @@ def whole_numbers(values: np.ndarray, key: str) -> np.ndarray:
 
 
 def reduced_formula(numbers: np.ndarray) -> str:
-    """The formula, in Hill's order, divided by its greatest common divisor: [11, 17, 11, 17] -> "ClNa"."""
+    """Return the reduced formula in Hill order: [11, 17, 11, 17] -> "ClNa"."""
     elements, counts = np.unique(np.asarray(numbers), return_counts=True)
     return _formula(tuple(elements.tolist()), tuple((counts // np.gcd.reduce(counts)).tolist()))
 

@@ -1,4 +1,4 @@
-"""VASP's words for a calculation, as `vasprun.xml` and OUTCAR both write them: functional, +U, pseudopotentials."""
+"""Settings of VASP calculations, common to `vasprun.xml` and OUTCAR: functional, +U, pseudopotentials."""
 
 import json
 import re
@@ -9,25 +9,25 @@ from ase.data import chemical_symbols
 from gnnpot.data.frame import FrameError
 from gnnpot.data.readers.dft import element_of_label
 
-#: GGA= and the family in a POTCAR's title -> functional
+#: value of GGA in INCAR -> functional; below, family in the title of a POTCAR -> functional
 _GGA = {
     "PE": "PBE", "PS": "PBEsol", "RP": "RPBE", "RE": "revPBE", "91": "PW91", "CA": "LDA", "PZ": "LDA", "AM": "AM05",
     "B3": "B3LYP", "BF": "BEEF", "OR": "optPBE", "BO": "optB88", "MK": "optB86b",
 }  # fmt: skip
 _FAMILY = {"PAW_PBE": "PBE", "PAW_GGA": "PW91", "PAW": "LDA", "US": "LDA"}
 _METAGGA = {"R2SCAN": "r2SCAN", "RSCAN": "rSCAN"}
-#: IVDW= -> dispersion correction
+#: value of IVDW in INCAR -> dispersion correction
 _DISPERSION = {
     "1": "D2", "10": "D2", "11": "D3", "12": "D3(BJ)", "13": "D4", "2": "TS", "20": "TS", "21": "TS/HI", "202": "MBD",
     "4": "dDsC",
 }  # fmt: skip
-#: e; NELECT and the valences are printed with few decimals
+#: e; largest charge of a neutral cell; NELECT and the valences are printed with few decimals
 NEUTRAL = 0.01
 _UNSET = {"", "--", "NONE", "F", ".FALSE."}
 
 
 def functional(tags: Mapping[str, str], titles: Sequence[str]) -> str:
-    """The functional that INCAR `tags` (as VASP lists all of them) and the POTCARs' `titles` ask for.
+    """Return the functional, from INCAR `tags` (as listed in the output) and the `titles` of the POTCARs.
 
     >>> functional({"GGA": "--", "METAGGA": "R2SCAN", "IVDW": "12"}, ["PAW_PBE Si 05Jan2001"])
     'r2SCAN+D3(BJ)'
@@ -61,7 +61,7 @@ def _hybrid(name: str, tags: Mapping[str, str]) -> str:
 
 
 def hubbard_u(tags: Mapping[str, str], titles: Sequence[str]) -> str:
-    """U of each element in eV, as JSON, "{}" without +U. With Dudarev's method (LDAUTYPE = 2) it is U - J."""
+    """Return U of each element in eV, as JSON; "{}" without +U. With Dudarev's method (LDAUTYPE = 2) it is U - J."""
     if not is_true(tags.get("LDAU", "")):
         return "{}"
     momentum, u, j = (_numbers(tags, f"LDAU{x}") for x in "LUJ")
@@ -76,18 +76,18 @@ def hubbard_u(tags: Mapping[str, str], titles: Sequence[str]) -> str:
 
 
 def element_of_title(title: str) -> int:
-    """The atomic number in a POTCAR's title: "PAW_PBE Fe_pv 02Aug2007", "PAW_PBE H1.25 07Sep2000", "H 1/r …"."""
+    """Return the atomic number of a POTCAR title: "PAW_PBE Fe_pv 02Aug2007", "PAW_PBE H1.25 07Sep2000", "H 1/r …"."""
     words = title.split()
     return element_of_label(words[0] if "1/r" in title or len(words) < 2 else words[1])
 
 
 def is_true(flag: str) -> bool:
-    """Whether one of VASP's logical values is true."""
+    """Return whether a logical value of VASP is true."""
     return flag.strip().strip(".").upper().startswith("T")
 
 
 def number(tags: Mapping[str, str], name: str, default: float) -> float:
-    """The value of a tag. Raises `FrameError` if it is no number, as where a field was too narrow."""
+    """Return the value of a tag. Raises `FrameError` if it is not a number, for example an overflowing field."""
     found = _numbers(tags, name)
     return found[0] if found else default
 
@@ -102,7 +102,7 @@ def _numbers(tags: Mapping[str, str], name: str) -> list[float]:
 
 
 def check_kind(tags: Mapping[str, str]) -> None:
-    """Raise `FrameError` for a run whose energies and forces are no labels of the structure that it lists."""
+    """Raise `FrameError` for a run whose energies and forces do not belong to its structures (fixed density, VCA)."""
     if number(tags, "ICHARG", 0) >= 10:
         problem = (
             "has a fixed charge density (ICHARG >= 10), so its energy and forces are not self-consistent; leave it out"
@@ -114,8 +114,10 @@ def check_kind(tags: Mapping[str, str]) -> None:
 
 
 def total_charge(tags: Mapping[str, str], valences: Sequence[tuple[int, float]]) -> dict[str, float]:
-    """{"total_charge": e} by the electrons (NELECT) and those of the neutral atoms, each (atoms, electrons); {} where
-    the output does not say."""
+    """Return {"total_charge": charge in e}, or {} if the output does not specify it.
+
+    The charge follows from NELECT and `valences`, the (number of atoms, valence electrons per atom) of each species.
+    """
     electrons = number(tags, "NELECT", 0.0)
     if not electrons or not valences:
         return {}
@@ -124,7 +126,7 @@ def total_charge(tags: Mapping[str, str], valences: Sequence[tuple[int, float]])
 
 
 def provenance(version: str, tags: Mapping[str, str], titles: Sequence[str]) -> dict[str, str]:
-    """What `Provenance` keeps of a VASP run, under the names of `PROVENANCE_KEYS`."""
+    """Return the fields of `Provenance` for a VASP run, under the names of `PROVENANCE_KEYS`."""
     number = re.search(r"\d+(\.\d+)+", version)
     return {
         "code": f"VASP {number.group()}" if number else "VASP",

@@ -1,19 +1,19 @@
-"""VASP's `vasprun.xml`, plain or gzipped, every ionic step of it.
+"""Reader of `vasprun.xml` of VASP, plain or gzipped: all ionic steps.
 
     read_frames("vasprun.xml.gz", bad_frames="skip", skipped=Counter())
 
-Stress: kbar, positive under compression, 3x3; it is turned into eV/Å³, positive under tension. The energy is the free
-energy (`e_fr_energy`, TOTEN), the one that forces and stress are derivatives of; `energy_key="energy"` takes
-energy(sigma->0) instead. Under PSTRESS VASP adds PV to it; that is taken off again. Forces on atoms that selective
-dynamics holds are as VASP calculated them. Magnetic moments are not in this file; OUTCAR has them.
+Stress: kbar, positive under compression, 3x3; it is converted to eV/Å³, positive under tension. The energy is the free
+energy (`e_fr_energy`, TOTEN), of which forces and stress are derivatives; `energy_key="energy"` selects
+energy(sigma->0). VASP adds PV to it if PSTRESS is set; this is subtracted. Forces are not modified by selective
+dynamics. Magnetic moments are not in this file, but in OUTCAR.
 
-A step has not converged if it took all NELM electronic steps. NELM stands in two blocks of the parameters, and means
-the ground state in "electronic convergence" only. Runs that calculate a response (LEPSILON, IBRION = 7, 8) list its
-iterations after those of the ground state, which end where the energy changes by less than EDIFF. Steps without
-electronic steps are those of a machine-learned force field, no labels; they are refused, and so are steps of a fixed
-charge density (ICHARG >= 10), of mixed elements (VCA) and of charged cells. https://vasp.at/wiki/Vasprun.xml
+A step with NELM electronic steps has not converged. NELM is in two blocks of the parameters; the value for the ground
+state is in "electronic convergence". Calculations of a response (LEPSILON, IBRION = 7, 8) list its iterations after
+those of the ground state, which end where the energy changes by less than EDIFF. Steps without electronic steps are
+from a machine-learned force field and are rejected, as are steps with a fixed charge density (ICHARG >= 10), mixed
+elements (VCA) or a charged cell. Format: https://vasp.at/wiki/Vasprun.xml
 
-The file is read once, step after step; no more than one step is held.
+The file is read sequentially, with one step in memory at a time.
 """
 
 from collections.abc import Iterator
@@ -33,16 +33,16 @@ from gnnpot.data.stress import PRESETS, StressConvention
 from gnnpot.errors import DataError
 from gnnpot.units import KBAR
 
-#: expat's errors for a document that ends too early
+#: errors of expat for a truncated document
 _CUT_OFF = {
     errors.codes[message]
     for message in (errors.XML_ERROR_NO_ELEMENTS, errors.XML_ERROR_UNCLOSED_TOKEN, errors.XML_ERROR_PARTIAL_CHAR)
 }
-#: settings that stand in several blocks -> the block that means them
+#: settings that are in several blocks -> the relevant block
 _BLOCKS = {"NELM": "electronic convergence"}
-#: eV; energies have 8 decimals
+#: eV; rounding error of energy differences; energies have 8 decimals
 _ROUNDING = 2e-8
-#: between ground state and response the energy changes by more than so many times EDIFF
+#: least change of the energy between ground state and response, in units of EDIFF
 _JUMP = 100.0
 
 
@@ -92,10 +92,10 @@ class VasprunReader(DftReader):
 
 
 def _top_elements(file: BinaryIO) -> Iterator[tuple[str, ElementTree.Element]]:
-    """("start" or "end", element) of the children of the document, which are forgotten when the next one comes."""
+    """Yield ("start" or "end", element) for the children of the root element; each is freed after its end."""
     depth = 0
     root: ElementTree.Element | None = None
-    for event, element in ElementTree.iterparse(file, events=("start", "end")):  # noqa: S314 - Expat bounds the expansion of entities
+    for event, element in ElementTree.iterparse(file, events=("start", "end")):  # noqa: S314 - expat limits the expansion of entities
         if event == "start":
             depth += 1
             root = element if depth == 1 else root
@@ -109,18 +109,19 @@ def _top_elements(file: BinaryIO) -> Iterator[tuple[str, ElementTree.Element]]:
 
 @dataclass
 class _VasprunHeader:
-    """What stands before the first step."""
+    """Contents of the file before the first step."""
 
     version: str = ""
     incar: dict[str, str] = field(default_factory=dict)
     parameters: dict[str, str] = field(default_factory=dict)
     numbers: np.ndarray | None = None
     titles: list[str] = field(default_factory=list)
-    valences: list[tuple[int, float]] = field(default_factory=list)  #: atoms of each species, and their electrons
+    #: (number of atoms, valence electrons per atom) of each species
+    valences: list[tuple[int, float]] = field(default_factory=list)
     broken: FrameError | None = None
 
     def note(self, element: ElementTree.Element) -> None:
-        """Keep what is of use of a child of the document."""
+        """Parse a child of the root element."""
         if element.tag == "generator":
             self.version = _text(element, "i[@name='version']")
         elif element.tag == "incar":
@@ -147,11 +148,11 @@ class _VasprunHeader:
 
     @property
     def tags(self) -> dict[str, str]:
-        """What VASP used, and from INCAR what it does not list."""
+        """Parameters that VASP used, and tags of INCAR that are not listed among them."""
         return {**self.incar, **self.parameters}
 
     def ground_state(self, electronic: list[ElementTree.Element]) -> tuple[int, bool]:
-        """The last of the electronic steps that is of the ground state, and whether that is converged."""
+        """Return the index of the last electronic step of the ground state, and whether it has converged."""
         limit = int(vasp.number({**self.parameters, **self.incar}, "NELM", 60))
         response = vasp.is_true(self.tags.get("LEPSILON", "")) or self.tags.get("IBRION") in ("7", "8")
         if not response:
@@ -166,7 +167,7 @@ class _VasprunHeader:
         return len(electronic) - 1, False
 
     def record(self, step: ElementTree.Element, ground_state: list[ElementTree.Element]) -> Record:
-        """The record of a `calculation`. Raises `FrameError`."""
+        """Return the record of an element `calculation`. Raises `FrameError` if it is invalid."""
         if self.broken is not None:
             raise self.broken
         energies = step.find("energy")
@@ -185,7 +186,7 @@ class _VasprunHeader:
             )
         pressure = vasp.number(self.tags, "PSTRESS", 0.0)
         free = _number(energies, "e_fr_energy") - pressure * KBAR * abs(np.linalg.det(cell))
-        # The step's own e_0_energy is wrong in several versions; that of its last electronic step lacks dispersion.
+        # e_0_energy of the step is wrong in several versions; that of the last electronic step lacks dispersion
         smearing = _number(electronic[-1], "e_0_energy") - _number(electronic[-1], "e_fr_energy")
         info = {"free_energy": free, "energy": free + smearing}
         info |= vasp.provenance(self.version, self.tags, self.titles)
@@ -198,7 +199,7 @@ class _VasprunHeader:
 
 
 def _items(element: ElementTree.Element, block: str) -> Iterator[tuple[str, str, str]]:
-    """(block, name, value) of the settings in an element, in order."""
+    """Yield (block, name, value) for the settings in an element, in order."""
     for child in element:
         if child.tag == "separator":
             yield from _items(child, child.get("name", ""))
@@ -207,7 +208,7 @@ def _items(element: ElementTree.Element, block: str) -> Iterator[tuple[str, str,
 
 
 def _element(symbol: str) -> int:
-    """Of a symbol, also of those that some versions cut: "r" is zirconium, "X" is xenon."""
+    """Return the atomic number of a symbol; some versions truncate symbols: "r" is zirconium, "X" is xenon."""
     symbol = symbol.strip()
     return atomic_number({"r": "Zr", "X": "Xe"}.get(symbol, symbol[:40].capitalize()), "atominfo")
 
@@ -226,7 +227,7 @@ def _number(element: ElementTree.Element, name: str) -> float:
 
 
 def _array(element: ElementTree.Element | None, name: str) -> np.ndarray:
-    """The [M, 3] numbers of a `varray`. Raises `FrameError` where there are none, or asterisks."""
+    """Return the [M, 3] numbers of a `varray`. Raises `FrameError` if it is missing, or has asterisks."""
     if element is None:
         raise FrameError("file", f"no {name}", f"has no {name}; mend or remove this frame")
     try:
