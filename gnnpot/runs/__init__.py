@@ -1,6 +1,6 @@
-"""What gnnpot writes: the guard of outputs, atomic files, the lock, the identity of a run, the results log, progress.
+"""Infrastructure of runs: checks of outputs, atomic writing, locks, identity of a run, results log, progress.
 
-Other subpackages use it before and while they write; what is inside the files and folders is not its business.
+Other subpackages use it before and while they write files. It does not depend on the contents of the files.
 
     check_folder("runs/mine"), write_text(path, text), RunLock(folder), require_same(begun, asked, where=...)
 """

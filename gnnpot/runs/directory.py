@@ -1,9 +1,10 @@
-"""The folder of a run: made, locked, emptied where a run begins anew, and refused where it contains another run.
+"""Run folders: created, locked, emptied for a fresh run, and rejected if they contain a different run.
 
     with RUN.open(config, resume, inputs=paths): ...
 
-Beside its configuration, a run folder has `run.json`, the marker by which the guard of outputs knows that gnnpot made
-it, with the fingerprints of the inputs. Folders of version 0.1 have none; they are known by their configuration.
+Besides its configuration, a run folder has the marker file `run.json`, which shows that the folder was created by
+gnnpot, and holds the fingerprints of the inputs. Folders of version 0.1 have no marker; they are identified by their
+configuration.
 """
 
 import json
@@ -27,7 +28,7 @@ MARKER, FORMAT = "run.json", "gnnpot-run"
 
 
 class HasRun(Protocol):
-    """A configuration, a dataclass, that names its folder."""
+    """Protocol of configurations: dataclasses with the folder of the run."""
 
     @property
     def run(self) -> Path: ...
@@ -35,27 +36,29 @@ class HasRun(Protocol):
 
 @dataclass(frozen=True)
 class RunDirectory:
-    """What a kind of run has in its folder; names may be patterns."""
+    """Contents of the folder of a kind of run. File names may be glob patterns."""
 
-    what: str  #: "a training"
-    config: str  #: the file of its configuration
-    names: tuple[str, ...]  #: everything else that it writes
-    kept: tuple[str, ...]  #: what a resumed run needs; without any of these, nothing is lost
-    free: tuple[str, ...]  #: options that are no part of the run's identity
+    what: str  #: kind of run, for messages, such as "a training"
+    config: str  #: name of the configuration file
+    names: tuple[str, ...]  #: names of all other files that the run writes
+    kept: tuple[str, ...]  #: files needed to resume; a run without any of them can be replaced without loss
+    free: tuple[str, ...]  #: options that are not part of the identity of the run
 
     @contextmanager
     def open(self, config: HasRun, resume: bool, inputs: Iterable[Path | str] = ()) -> Iterator[None]:
-        """Make the folder, lock it while the block runs, empty it unless resuming, write the configuration into it.
+        """Create and lock the folder, empty it unless resuming, and write the configuration.
+
+        The folder is locked until the end of the `with` block.
 
         Args:
-            config: of the run.
-            resume: continue a run that was stopped; otherwise what it has written is removed.
-            inputs: files and folders that the run reads.
+            config: Configuration of the run.
+            resume: Continue an interrupted run; otherwise its files are removed.
+            inputs: Files and folders that the run reads.
 
         Raises:
-            ConfigError: for a folder that can't be made, that contains files of others under the names that the run
-                writes, or a run with other options or inputs.
-            DataError: if another process is in it.
+            ConfigError: The folder can't be created, has files that gnnpot did not write and would replace, or contains
+                a run with different options or inputs.
+            DataError: Another process is using the folder.
         """
         paths = [Path(path) for path in inputs]
         run = config.run
@@ -80,7 +83,7 @@ class RunDirectory:
             yield
 
     def _check_inputs(self, run: Path, inputs: Iterable[Path], resume: bool) -> None:
-        """Raise `ConfigError` if an input is the folder of the run, or among what a run that begins anew removes."""
+        """Raise `ConfigError` if an input is the folder of the run, or would be removed by a fresh run."""
         try:
             check_name(run, "run, --output")
         except DataError as error:
@@ -105,7 +108,7 @@ class RunDirectory:
         if path.exists():
             before = _read(path, type(config))
             inputs_begun = record.get("inputs", {})
-            # the folder may have been moved, and its inputs
+            # the folder and its inputs may have been moved
             different = differences(before, wanted, (*self.free, "run"), SameInputs(inputs_begun, now))
             has_something = any(True for name in self.kept for _ in run.glob(name))
             if different and has_something:
@@ -113,14 +116,14 @@ class RunDirectory:
             if has_something:
                 require_inputs(inputs_begun, now, where=run, what=self.what)
             elif different or record.get("inputs", now) != now:
-                # it ended before its first step
+                # the previous run ended before its first step
                 self._empty(run)
         content = {"format": FORMAT, "version": 1, "kind": self.what, "inputs": now}
         write_text(run / MARKER, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
         write_text(path, yaml.safe_dump(wanted, sort_keys=False, allow_unicode=True))
 
     def _made(self, run: Path, config: type) -> bool:
-        """Whether gnnpot made the folder."""
+        """Return whether gnnpot created the folder."""
         if not run.is_dir():
             return False
         if _read_record(run).get("format") == FORMAT:
@@ -154,10 +157,10 @@ def _read_record(run: Path) -> dict[str, Any]:
 
 
 def _read(path: Path, kind: type) -> dict[str, Any]:
-    """The configuration of a run, with options that are newer than the run at their defaults."""
+    """Read the configuration of a run; options that are newer than the run have their defaults."""
     mapping = read_yaml(path)
     try:
         return to_mapping(from_mapping(kind, mapping, where=str(path)))
     except ConfigError:
-        # of another kind of run; it is compared unchanged
+        # the configuration of a different kind of run is compared unchanged
         return mapping if isinstance(mapping, dict) else {}

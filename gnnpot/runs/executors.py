@@ -1,18 +1,18 @@
-"""The executors that commands offer: processes of this machine, a Dask cluster, ranks of MPI.
+"""Executors of commands: local processes, a Dask cluster, or MPI ranks.
 
     with open_executor("processes", 4) as executor: ...
     with open_executor("dask:tcp://node1:8786") as executor: ...
-    with open_executor("mpi") as executor: ...              # in a program that mpiexec started: mpiexec -n 4 …
+    with open_executor("mpi") as executor: ...              # in a program started by mpiexec: mpiexec -n 4 …
 
-Each is a `concurrent.futures.Executor`; what runs tasks (`runs.tasks`) takes any other one too.
+Each is a `concurrent.futures.Executor`; `runs.tasks` also accepts any other executor.
 
-| executor       | workers                   | where a worker dies                                          |
-|----------------|---------------------------|--------------------------------------------------------------|
-| `processes`    | processes of this machine | a new one takes its place                                    |
-| `dask:ADDRESS` | those of the scheduler    | Dask hands its tasks to others; workers may join at any time |
-| `mpi`          | all ranks but the first   | MPI ends the whole run; the same command resumes it          |
+| executor       | workers                   | if a worker dies                                               |
+|----------------|---------------------------|----------------------------------------------------------------|
+| `processes`    | local processes           | it is replaced by a new one                                    |
+| `dask:ADDRESS` | workers of the scheduler  | Dask reassigns its tasks; workers may join at any time         |
+| `mpi`          | all ranks but the first   | MPI ends the whole run; the same command resumes it            |
 
-Where the scheduler of Dask dies, the run ends with an error; the same command, with another scheduler, resumes it.
+If the Dask scheduler dies, the run ends with an error; the same command, with a new scheduler, resumes it.
 """
 
 import contextlib
@@ -27,27 +27,28 @@ from gnnpot.extras import needs_extra
 if TYPE_CHECKING:
     from distributed import Client
 
-#: what `open_executor` takes, for help texts
+#: values that `open_executor` accepts, for help texts
 EXECUTORS = "processes, dask:ADDRESS or mpi"
-#: seconds in which a scheduler has to answer
+#: timeout of the connection to a scheduler, s
 _ANSWER = 20.0
 
 
 @contextlib.contextmanager
 def open_executor(name: str, processes: int | None = None) -> Iterator[Executor]:
-    """An executor that ends with the block.
+    """Open an executor, and shut it down at the end of the `with` block.
 
     Args:
         name: `processes`, `dask:ADDRESS` with the address of a Dask scheduler, or `mpi`.
-        processes: how many of this machine, 1 if it is left out; the other executors have workers of their own.
+        processes: Number of local processes, 1 by default; not allowed for other executors.
 
     Returns:
-        A context manager that gives the executor, and shuts it down at its end.
+        A context manager that returns the executor.
 
     Raises:
-        ConfigError: The name or number can't be, a cluster can't be reached or has no workers, or there is one rank.
+        ConfigError: The name or number is invalid, the cluster can't be reached or has no workers, or there is only one
+            MPI rank.
         MissingExtraError: dask.distributed or mpi4py is not installed.
-        SystemExit: Of status 0, in ranks of MPI other than the first, after they have worked.
+        SystemExit: With status 0, in all MPI ranks but the first, when they have finished.
     """
     kind, _, address = name.partition(":")
     if kind not in ("processes", "dask", "mpi") or (kind == "dask") != bool(address):
@@ -60,7 +61,7 @@ def open_executor(name: str, processes: int | None = None) -> Iterator[Executor]
 
 
 def _processes(count: int) -> contextlib.AbstractContextManager[Executor]:
-    # multiprocessing, which commands that only need the names above don't
+    # imports multiprocessing, which is only needed here
     from gnnpot.runs.processes import Processes
 
     return Processes(count)
@@ -68,7 +69,7 @@ def _processes(count: int) -> contextlib.AbstractContextManager[Executor]:
 
 @contextlib.contextmanager
 def _only_critical(*packages: str) -> Iterator[None]:
-    """Packages that log nothing else within the block."""
+    """Restrict the logging of packages to critical messages within the block."""
     known = {*packages, *(n for n in logging.root.manager.loggerDict if n.partition(".")[0] in packages)}
     before = {name: logging.getLogger(name).level for name in known}
     for name in known:
@@ -84,7 +85,7 @@ def _only_critical(*packages: str) -> Iterator[None]:
 def _dask(address: str) -> Iterator[Executor]:
     with needs_extra(f"dask:{address}"):
         from distributed import Client
-    # a connection that is lost is raised by the tasks; what is logged of it are tracebacks
+    # the tasks raise an error if the connection is lost; the log messages would only add tracebacks
     with _only_critical("distributed", "tornado"), _client(Client, address) as client:
         yield from _tasks_of(client, address)
 
@@ -115,7 +116,7 @@ def _tasks_of(client: "Client", address: str) -> Iterator[Executor]:
     try:
         yield executor
     finally:
-        # which cancels what is running
+        # this also cancels running tasks
         executor.shutdown(wait=False)
 
 
@@ -151,7 +152,7 @@ def _mpi() -> Iterator[Executor]:
         )
     executor: Any
     with MPICommExecutor(world) as executor:
-        # the others have worked within MPICommExecutor until the first one shut it down
+        # `executor` is None in other ranks, which have worked until the first rank has shut down its executor
         if executor is not None:
             try:
                 yield executor

@@ -1,11 +1,11 @@
-"""Files and folders that appear whole or not at all.
+"""Atomic writing of files and folders.
 
     write_text(path, text)
     with new_folder(Path("train.store"), overwrite=True, kind=STORE) as folder: ...
 
-The new one is filled beside the old one, under a hidden name with the host and the process in it, and renamed at the
-end. What killed processes of this machine have left is put in order by the next writer of the same name: an old folder
-whose replacement never came gets its name back, everything else is removed.
+The new file or folder is written next to the old one, with a hidden name that contains the process id (for folders,
+also the host), and renamed at the end. Remains of killed processes of this host are cleaned up by the next writer of a
+folder: an old folder that was not replaced gets its name back, everything else is removed.
 """
 
 import contextlib
@@ -23,20 +23,20 @@ from gnnpot.runs.guard import FolderKind, check_file, check_folder
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a file as UTF-8: after a crash or on a full disk the old one is still there.
+    """Write a UTF-8 file atomically; if it fails, the old file is unchanged.
 
     Args:
-        path: of the file; its folder exists.
-        text: the whole content.
+        path: The file; its folder must exist.
+        text: The contents.
 
     Raises:
-        DataError: if it can't be written; the old file is unchanged.
+        DataError: The file can't be written.
     """
     write_bytes(path, text.encode())
 
 
 def write_bytes(path: Path, data: bytes) -> None:
-    """As `write_text`, for bytes."""
+    """Write bytes as `write_text`."""
     try:
         with replaced_file(path) as file:
             file.write(data)
@@ -46,16 +46,16 @@ def write_bytes(path: Path, data: bytes) -> None:
 
 @contextlib.contextmanager
 def replaced_file(path: Path, *, durable: bool = True) -> Iterator[BinaryIO]:
-    """A file to fill; it gets the name `path` when the block ends, and vanishes if the block raises.
+    """Open a temporary file that is renamed to `path` at the end of the block, or removed if the block raises.
 
-    For what is too large to be held as bytes, and for callers with an error of their own; others call `write_bytes`.
+    It is meant for large files, and for callers that handle `OSError`; use `write_bytes` otherwise.
 
     Args:
-        path: the name that it gets; an old file of that name is replaced.
-        durable: wait until it is on the disk before the old file goes.
+        path: The file; an existing file is replaced.
+        durable: Flush the new file to disk before the old one is replaced.
 
     Raises:
-        OSError: if the disk refuses; the old file is unchanged.
+        OSError: The file can't be written; the old file is unchanged.
     """
     partial = path.with_name(f".{path.name[:100]}.{os.getpid()}.partial")
     try:
@@ -70,7 +70,7 @@ def replaced_file(path: Path, *, durable: bool = True) -> Iterator[BinaryIO]:
 
 
 def write_durably(path: Path, data: bytes) -> None:
-    """Write a file and wait until it is on the disk. Raises OSError."""
+    """Write a file and flush it to disk. Raises `OSError`."""
     with path.open("wb") as file:
         file.write(data)
         file.flush()
@@ -78,15 +78,15 @@ def write_durably(path: Path, data: bytes) -> None:
 
 
 def write_atomically(path: Path | str, write: Callable[[Path], None], *, overwrite: bool = False) -> None:
-    """Let `write` fill a temporary file beside `path`, then rename it.
+    """Write a temporary file with `write`, then rename it to `path`.
 
     Args:
-        path: of the file.
-        write: called with the temporary path, which has the same ending.
-        overwrite: replace an ordinary file of that name.
+        path: The file.
+        write: Called with the temporary path, which has the same suffix.
+        overwrite: Replace an existing regular file.
 
     Raises:
-        DataError: as `guard.check_file`, or if the disk refuses; the old file is unchanged.
+        DataError: As `guard.check_file`, or the file can't be written; the old file is unchanged.
     """
     path = check_file(path, overwrite=overwrite)
     temporary = path.with_name(f".{path.stem[:100]}-{socket.gethostname()}-{os.getpid()}{path.suffix}")
@@ -101,15 +101,15 @@ def write_atomically(path: Path | str, write: Callable[[Path], None], *, overwri
 
 @contextlib.contextmanager
 def new_folder(folder: Path, overwrite: bool = False, kind: FolderKind | None = None) -> Iterator[Path]:
-    """A folder to fill; it gets the name `folder` when the block ends, and vanishes if the block raises.
+    """Create a temporary folder that is renamed to `folder` at the end of the block, or removed if the block raises.
 
     Args:
-        folder: the name that it gets.
-        overwrite: replace a folder of `kind`; any other is refused (`guard.replaceable`).
-        kind: what gnnpot's own folders of this kind contain.
+        folder: The folder.
+        overwrite: Replace a folder of `kind`; other folders are never replaced (`guard.replaceable`).
+        kind: Contents of folders of this kind.
 
     Raises:
-        DataError: if `folder` exists and may not be replaced, or can't be written.
+        DataError: `folder` exists and may not be replaced, or it can't be written.
     """
     recover(folder)
     check_folder(folder, overwrite=overwrite, kind=kind)
@@ -131,17 +131,17 @@ def new_folder(folder: Path, overwrite: bool = False, kind: FolderKind | None = 
 
 
 def move_folder(partial: Path, folder: Path, kind: FolderKind | None = None, *, overwrite: bool = True) -> None:
-    """Give a folder another name; what has that name is removed, once the new one stands there.
+    """Rename a folder; an existing folder of the new name is removed afterwards.
 
     Args:
-        partial: the folder, on the same disk.
-        folder: its new name.
-        kind: as in `new_folder`.
-        overwrite: as in `new_folder`: another process may have made one of that name since it was asked for.
+        partial: The folder, in the same file system.
+        folder: Its new name.
+        kind: As in `new_folder`.
+        overwrite: As in `new_folder`; another process may have created `folder` since the first check.
 
     Raises:
-        DataError: if what has the name is not gnnpot's, or is not to be replaced.
-        OSError: if the disk refuses; what has the name is unchanged.
+        DataError: `folder` exists and may not be replaced.
+        OSError: The folder can't be renamed; an existing `folder` is unchanged.
     """
     old = _beside(folder, "old")
     if folder.exists():
@@ -157,7 +157,7 @@ def move_folder(partial: Path, folder: Path, kind: FolderKind | None = None, *, 
 
 
 def recover(folder: Path) -> None:
-    """Put in order what killed writers of `folder` on this machine have left beside it."""
+    """Clean up temporary folders of killed processes of this host that were writing `folder`."""
     prefix = f".{folder.name}."
     try:
         beside = [path for path in folder.parent.iterdir() if path.name.startswith(prefix)]
@@ -167,7 +167,7 @@ def recover(folder: Path) -> None:
         if path.suffix not in (".old", ".partial") or not path.is_dir() or path.is_symlink():
             continue
         host, _, process = path.stem.removeprefix(prefix).rpartition("-")
-        # version 0.1 wrote no host into the names of old folders
+        # names of version 0.1 do not contain the host
         if host not in (socket.gethostname(), "") or not process.isdigit() or psutil.pid_exists(int(process)):
             continue
         if path.suffix == ".old" and not folder.exists():

@@ -1,11 +1,11 @@
-"""The guard of outputs: what may be written, and what may be replaced. Each writer asks it before any work is done.
+"""Checks of outputs: which files and folders may be written or replaced. Writers call them before any other work.
 
     path = check_file("relaxed.extxyz", overwrite=False)
     folder = check_folder("train.store", overwrite=True, kind=STORE)
     check_distinct({"trajectory": trajectory, "log": log})
 
-A file is replaced where the user asks for it, if it is an ordinary file. A folder is replaced only if gnnpot made it:
-it contains the marker file of its kind, and nothing that is not of that kind.
+A file is replaced on request if it is a regular file. A folder is only replaced if gnnpot created it: it contains the
+marker file of its kind, and no files that do not belong to this kind.
 """
 
 import json
@@ -17,26 +17,26 @@ from pathlib import Path
 
 from gnnpot.errors import ConfigError, DataError
 
-#: bytes of a name; ext4, APFS and NTFS allow 255, hidden names of unfinished outputs are longer than the output's
+#: largest length of a name in bytes; ext4, APFS and NTFS allow 255, and names of temporary files are longer
 MAX_NAME = 180
-#: what file browsers and editors put into any folder
+#: files that file browsers and file systems create in any folder, and temporary files
 IGNORED = ("*.partial", ".DS_Store", "Thumbs.db", ".nfs*")
-#: a report's page, and what all of gnnpot's have in their head
+#: file name of a report, and text in the head of all reports of gnnpot
 PAGE, GENERATOR = "report.html", b"body { font: 16px/1.5 system-ui, sans-serif; max-width: 1080px"
 
 
 @dataclass(frozen=True)
 class FolderKind:
-    """What a folder that gnnpot made contains."""
+    """Contents of a kind of folder that gnnpot creates."""
 
-    name: str  #: "a store"
-    marker: str  #: a JSON file
-    format: str | int | None  #: the value of `key` in it; `None`: any
-    entries: tuple[str, ...]  #: patterns of everything else in it
-    key: str = "format"  #: which the marker file has
+    name: str  #: name of the kind, for messages, such as "a store"
+    marker: str  #: name of the marker file, a JSON file
+    format: str | int | None  #: value of `key` in the marker file; `None` for any
+    entries: tuple[str, ...]  #: patterns of all other files
+    key: str = "format"  #: key that the marker file must have
 
     def made(self, folder: Path) -> bool:
-        """Whether gnnpot made this folder: by its marker file, or where that is damaged by everything else in it."""
+        """Return whether gnnpot created a folder, from its marker file or, if that is damaged, its other files."""
         try:
             content = json.loads((folder / self.marker).read_bytes())
         except OSError:
@@ -48,7 +48,7 @@ class FolderKind:
         return self.format is None or content[self.key] == self.format
 
     def strangers(self, folder: Path) -> list[str]:
-        """Names in the folder that do not belong to this kind."""
+        """Return the names in a folder that do not belong to this kind."""
         known = (self.marker, *self.entries, *IGNORED)
         return sorted(p.name for p in folder.iterdir() if not any(p.match(pattern) for pattern in known))
 
@@ -57,16 +57,16 @@ def check_file(path: Path | str, *, overwrite: bool = False, option: str = "--ou
     """Check that a file may be written.
 
     Args:
-        path: of the file.
-        overwrite: an ordinary file of that name may be replaced.
-        option: how the user gives it, for messages.
+        path: The file.
+        overwrite: Whether an existing regular file may be replaced.
+        option: Name of the command line option, for messages.
 
     Returns:
         The path.
 
     Raises:
-        DataError: for a name that can't be one, a missing or read-only folder, a file that exists, and for all that is
-            no ordinary file (folder, FIFO, device, link).
+        DataError: The name is invalid, the folder is missing or read-only, the file exists, or it is not a regular file
+            (folder, FIFO, device, link).
     """
     path = check_name(path, option)
     mode = _mode(path)
@@ -83,19 +83,19 @@ def check_file(path: Path | str, *, overwrite: bool = False, option: str = "--ou
 def check_folder(
     path: Path | str, *, overwrite: bool = False, kind: FolderKind | None = None, option: str = "--output"
 ) -> Path:
-    """Check that a folder may be made, with those above it.
+    """Check that a folder may be created, including its parents.
 
     Args:
-        path: of the folder.
-        overwrite: a folder of `kind` may be replaced.
-        kind: what gnnpot's own folders of this kind contain.
-        option: how the user gives it, for messages.
+        path: The folder.
+        overwrite: Whether an existing folder of `kind` may be replaced.
+        kind: Contents of folders of this kind.
+        option: Name of the command line option, for messages.
 
     Returns:
         The path.
 
     Raises:
-        DataError: for a name that can't be one, a read-only place, and for all that exists and may not be replaced.
+        DataError: The name is invalid, the parent is read-only, or the path exists and may not be replaced.
     """
     path = check_name(path, option)
     if _mode(path) is not None:
@@ -107,7 +107,7 @@ def check_folder(
 
 
 def replaceable(path: Path, kind: FolderKind | None) -> None:
-    """Raise `DataError` for a folder that gnnpot may not replace or delete: not its own, or with files of others."""
+    """Raise `DataError` if a folder may not be replaced: not created by gnnpot, or with other files in it."""
     mode = _mode(path)
     if mode is None:
         return
@@ -126,13 +126,13 @@ def replaceable(path: Path, kind: FolderKind | None) -> None:
 
 
 def check_distinct(outputs: Mapping[str, Path | str | None]) -> None:
-    """Check that no two outputs are one file.
+    """Check that no two outputs are the same file.
 
     Args:
-        outputs: path of each output by what it is called; `None`: is not written.
+        outputs: Path of each output by its name for messages; `None` if it is not written.
 
     Raises:
-        ConfigError: naming the two that are one.
+        ConfigError: Two outputs are the same file.
     """
     known: dict[Path, str] = {}
     for name, path in outputs.items():
@@ -145,18 +145,18 @@ def check_distinct(outputs: Mapping[str, Path | str | None]) -> None:
 
 
 def check_report_folder(path: Path | str, names: tuple[str, ...], option: str = "--output") -> Path:
-    """Check that a report may be written into a folder: a new one, an empty one, or one with an earlier report alone.
+    """Check that a report may be written to a folder: it does not exist, is empty, or only has an earlier report.
 
     Args:
-        path: of the folder.
-        names: patterns of everything that belongs to such a report.
-        option: how the user gives it, for messages.
+        path: The folder.
+        names: Patterns of all files of such a report.
+        option: Name of the command line option, for messages.
 
     Returns:
         The path.
 
     Raises:
-        DataError: for a name that can't be one, a read-only place, and a folder with files of others.
+        DataError: The name is invalid, the folder is read-only, or it has other files.
     """
     path = check_name(path, option)
     mode = _mode(path)
@@ -180,14 +180,14 @@ def check_report_folder(path: Path | str, names: tuple[str, ...], option: str = 
 
 
 def check_not_input(outputs: Mapping[str, Path | str | None], inputs: Iterable[Path | str]) -> None:
-    """Check that no output is one of the inputs, which it would replace.
+    """Check that no output would replace an input.
 
     Args:
-        outputs: path of each output by what it is called; `None`: is not written.
-        inputs: files and folders that are read.
+        outputs: Path of each output by its name for messages; `None` if it is not written.
+        inputs: Files and folders that are read.
 
     Raises:
-        ConfigError: naming the output.
+        ConfigError: An output is also an input.
     """
     read = {Path(path).resolve() for path in inputs}
     for name, path in outputs.items():
@@ -196,7 +196,11 @@ def check_not_input(outputs: Mapping[str, Path | str | None], inputs: Iterable[P
 
 
 def check_run_folder(path: Path, made: bool, option: str) -> None:
-    """Check that a run may have this folder: as `check_folder`, but it may exist, and `made` says it is gnnpot's."""
+    """Check that a run may use a folder, which may exist; `made` is whether it was created by gnnpot.
+
+    Raises `DataError` for an invalid name or a read-only parent, `ConfigError` for a path that is not a folder, or that
+    is the current folder or a parent of it.
+    """
     check_name(path, option)
     mode = _mode(path)
     if mode is not None and not path.is_dir():
@@ -208,17 +212,17 @@ def check_run_folder(path: Path, made: bool, option: str) -> None:
 
 
 def check_new_run(path: Path, option: str) -> None:
-    """Check that a run may begin in this folder: a new one, or one that is empty. Raises as `check_run_folder`."""
+    """Check that a folder for a new run does not exist or is empty. Raises as `check_run_folder`."""
     check_run_folder(path, False, option)
     if path.is_dir() and not _is_empty(path):
         raise ConfigError(f"{path}: contains files that gnnpot did not make; name a folder of its own ({option})")
 
 
 def check_name(path: Path | str, option: str = "--output") -> Path:
-    """Check that a name can be one of an output: not empty, no `.` or `..`, no longer than file systems allow.
+    """Check that a name is valid for an output: not empty, `.` or `..`, and at most `MAX_NAME` bytes.
 
     Raises:
-        DataError: for any other name.
+        DataError: The name is invalid.
     """
     text = os.fspath(path)
     if not text or Path(text).name in ("", "..") or "\0" in text:
@@ -242,7 +246,7 @@ def _check_parent(path: Path, must_exist: bool) -> None:
 
 
 def _mode(path: Path) -> int | None:
-    """The kind of what has that name, a link for itself; `None`: nothing has it."""
+    """Return the file mode of a path, without following links; `None` if it does not exist."""
     try:
         return path.lstat().st_mode
     except (FileNotFoundError, NotADirectoryError):

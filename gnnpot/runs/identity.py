@@ -1,13 +1,13 @@
-"""Is it the same run? What must be equal for a run to resume: options and inputs. One comparison, one message.
+"""Identity of a run: options and inputs that must be equal for a run to be resumed.
 
-    record = fingerprints(["frames.extxyz", "runs/start/model"])     # when the run begins
-    changed = changed_inputs(record, fingerprints(paths, record))    # when it resumes
+    record = fingerprints(["frames.extxyz", "runs/start/model"])     # when the run starts
+    changed = changed_inputs(record, fingerprints(paths, record))    # when it is resumed
     require_same(begun, asked, where=folder, what="a training")
 
-Options that limit time and steps are no part of the identity, so that a run can be extended; each kind of run says
-which these are. An input is compared by size and time, and by its SHA-256 where these differ; of a folder that gnnpot
-made, the file that names all others stands for it. A file with the same SHA-256 under another path is the same input,
-so that runs and inputs may be moved.
+Options that limit time and steps are not part of the identity, so that a run can be extended; each kind of run defines
+which options these are. An input is compared by size and modification time, and by its SHA-256 if these differ. A
+folder created by gnnpot is represented by the file that holds the digests of all others. A file with the same SHA-256
+at a different path is the same input, so that runs and inputs can be moved.
 """
 
 import hashlib
@@ -20,30 +20,30 @@ from typing import Any
 
 from gnnpot.errors import ConfigError, DataError
 
-#: files that contain the digests of all others in their folder; the last one is of a run, whose potential is meant
+#: files with the digests of all other files of a folder; the last one is for the potential of a run
 _CONTENTS = ("manifest.json", "card.json", "model/card.json")
-#: characters of a value that a message shows
+#: largest number of characters of a value in messages
 _SHOWN = 60
 
 
 @dataclass(frozen=True)
 class Fingerprint:
-    """One input file."""
+    """Size, modification time and SHA-256 of an input file."""
 
     size: int  #: bytes
-    mtime_ns: int
+    mtime_ns: int  #: modification time, ns
     sha256: str
 
 
 def fingerprint(path: Path, known: Fingerprint | None = None) -> Fingerprint:
-    """Size, time and SHA-256 of a file.
+    """Return the fingerprint of a file.
 
     Args:
-        path: of the file.
-        known: an earlier fingerprint; with the same size and time the file is not read.
+        path: The file.
+        known: An earlier fingerprint; the file is not read if size and time are the same.
 
     Raises:
-        DataError: if it can't be read.
+        DataError: The file can't be read.
     """
     try:
         status = path.stat()
@@ -57,11 +57,11 @@ def fingerprint(path: Path, known: Fingerprint | None = None) -> Fingerprint:
 
 
 def fingerprints(paths: Iterable[Path | str], known: Mapping[str, Any] | None = None) -> dict[str, dict[str, Any]]:
-    """Fingerprints of inputs by path, as JSON.
+    """Return the fingerprints of inputs by path, as JSON values.
 
     Args:
-        paths: files and folders; names that are no path (`bundled:NAME`, a published potential) are left out.
-        known: what this function gave when the run began.
+        paths: Files and folders; names that are not paths (`bundled:NAME`, published potentials) are ignored.
+        known: The result of this function when the run started.
     """
     found = {}
     for path in map(Path, paths):
@@ -74,19 +74,19 @@ def fingerprints(paths: Iterable[Path | str], known: Mapping[str, Any] | None = 
 
 
 def changed_inputs(begun: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    """Paths whose bytes are not those with which the run began; one that is new or missing is an option's affair."""
+    """Return the paths whose contents have changed since the start; new or missing paths are differences of options."""
     return [path for path in now if path in begun and begun[path]["sha256"] != now[path]["sha256"]]
 
 
 @dataclass(frozen=True)
 class SameInputs:
-    """Paths that name the same inputs: those with which a run began, and those that it is given now."""
+    """Comparison of paths by the contents of the inputs, at the start of a run and now."""
 
-    begun: Mapping[str, Any]  #: what `fingerprints` gave when the run began
-    now: Mapping[str, Any]  #: and gives now
+    begun: Mapping[str, Any]  #: result of `fingerprints` when the run started
+    now: Mapping[str, Any]  #: result of `fingerprints` now
 
     def __call__(self, begun: Any, now: Any) -> bool:
-        """Whether an option, which was `begun`, names an input with the same content."""
+        """Return whether two values of an option, at the start and now, are paths of inputs with the same contents."""
         if not (isinstance(begun, str) and isinstance(now, str) and begun in self.begun and now in self.now):
             return False
         return bool(self.begun[begun]["sha256"] == self.now[now]["sha256"])
@@ -98,13 +98,13 @@ def differences(
     free: Iterable[str] = (),
     same: Callable[[Any, Any], bool] = operator.eq,
 ) -> dict[str, str]:
-    """What differs between two mappings of JSON values, by dotted name: "was 1, is now 2".
+    """Return the differences between two mappings of JSON values, by dotted name: "was 1, is now 2".
 
     Args:
-        begun: the options with which a run began.
-        asked: those that are asked for now.
-        free: dotted names that may differ.
-        same: whether two values that are not equal mean the same.
+        begun: Options at the start of the run.
+        asked: Options requested now.
+        free: Dotted names that may differ.
+        same: Returns whether two unequal values are equivalent.
     """
     found: dict[str, str] = {}
     meaning = _Meaning(set(free), same)
@@ -116,30 +116,30 @@ def differences(
 def require_same(
     begun: Mapping[str, Any], asked: Mapping[str, Any], *, where: Path, what: str, free: Iterable[str] = ()
 ) -> None:
-    """Refuse to resume what is another run.
+    """Check that a run has the requested options.
 
     Args:
-        begun: the options with which it began, as JSON values.
-        asked: those that are asked for now.
-        where: the run's folder.
-        what: it is: "a training".
-        free: names that may differ.
+        begun: Options at the start of the run, JSON values.
+        asked: Options requested now.
+        where: Folder of the run.
+        what: Kind of run, for messages, such as "a training".
+        free: Dotted names that may differ.
 
     Raises:
-        ConfigError: naming what differs.
+        ConfigError: Options differ; the message lists them.
     """
     if different := differences(begun, asked, free):
         raise other_run(where, what, different)
 
 
 def require_inputs(begun: Mapping[str, Any], now: Mapping[str, Any], *, where: Path, what: str) -> None:
-    """Refuse to resume a run whose inputs have changed. Raises `ConfigError` that names them."""
+    """Raise `ConfigError` if inputs of a run have changed since its start."""
     if changed := changed_inputs(begun, now):
         raise other_run(where, what, dict.fromkeys(changed, "the content has changed since"))
 
 
 def other_run(where: Path, what: str, different: Mapping[str, str]) -> ConfigError:
-    """The one message about a folder that contains another run."""
+    """Return the error for a folder that contains a different run."""
     named = "; ".join(f"{name}: {how}" for name, how in different.items())
     return ConfigError(
         f"{where}: contains {what} that was begun with other options or inputs ({named}); restore them, name another "
@@ -155,7 +155,7 @@ def _standing_for(path: Path) -> Path | None:
 
 @dataclass(frozen=True)
 class _Meaning:
-    """Which options mean the same."""
+    """Comparison of options."""
 
     free: Container[str]
     same: Callable[[Any, Any], bool]
@@ -178,5 +178,5 @@ def _compare(name: str, begun: Any, asked: Any, meaning: _Meaning, found: dict[s
 
 def _short(value: Any) -> str:
     text = json.dumps(value, ensure_ascii=False)
-    # paths differ at their ends
+    # the end is longer, because paths often differ only at their end
     return text if len(text) <= _SHOWN else f"{text[: _SHOWN // 3]}…{text[-2 * _SHOWN // 3 :]}"

@@ -1,4 +1,4 @@
-"""One process at a time in a folder, on every system; the lock of a process that dies is free.
+"""Locks that allow one process at a time in a folder, on all platforms. The lock of a process that dies is released.
 
 Example::
 
@@ -18,24 +18,24 @@ log = logging.getLogger(__name__)
 
 
 class RunLock:
-    """The lock of a folder, which exists.
+    """Lock of an existing folder.
 
     Args:
-        folder: to lock.
-        what: is done in it, for messages: "a training".
-        name: of the lock file in it.
+        folder: The folder.
+        what: Kind of run, for messages, such as "a training".
+        name: Name of the lock file in the folder.
     """
 
     def __init__(self, folder: Path, what: str, name: str = ".lock") -> None:
         self.folder, self.what = folder, what
-        # not thread-local: a lock that one thread takes may be released by another
+        # not thread-local, so that a different thread may release the lock
         self._lock = FileLock(folder / name, timeout=0, thread_local=False)
 
     def acquire(self) -> None:
-        """Take the lock.
+        """Acquire the lock.
 
         Raises:
-            DataError: if another process has it, or the folder can't be written.
+            DataError: Another process holds the lock, or the folder can't be written.
         """
         try:
             self._lock.acquire()
@@ -44,13 +44,13 @@ class RunLock:
                 f"{self.folder}: another process is writing it ({self.what}); wait for its end or stop it"
             ) from None
         except NotImplementedError:
-            # some network file systems of clusters
+            # some network file systems of clusters do not support locks
             log.warning("%s: its disk knows no locks; take care that one process only writes it", self.folder)
         except OSError as error:
             raise DataError(f"{self.folder}: can't be written ({error.strerror}); choose another folder") from None
 
     def release(self) -> None:
-        """Let others take it."""
+        """Release the lock."""
         self._lock.release()
 
     def __enter__(self) -> Self:

@@ -1,4 +1,4 @@
-"""Pages and figures of reports, in one style: an HTML file that needs nothing beside it, and its pictures as PNG.
+"""HTML pages and figures of reports in a common style. Pages are self-contained; figures are also written as PNG.
 
 styles = styles_of(["7net-0", "my-potential"])
 axes.plot(x, y, color=styles["7net-0"].color, linestyle=styles["7net-0"].line)
@@ -15,21 +15,21 @@ if TYPE_CHECKING:
     from matplotlib.axis import Axis
     from matplotlib.figure import Figure
 
-#: blue, orange, green, pink, vermilion, sky, violet, brown: the first six by Okabe and Ito (2008), for colour-blind
-#: readers too
+#: blue, orange, green, pink, vermilion, sky, violet, brown; the first six, from Okabe and Ito (2008), are safe for
+#: colour-blind readers
 COLORS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#d55e00", "#56b4e9", "#5b3a8e", "#7a5c3e")
 GREY = "#9fb0c0"
 
 
 class Style(NamedTuple):
-    """How a potential is drawn."""
+    """Plot style of a potential, with matplotlib colour, line style and marker."""
 
     color: str
     line: str
     marker: str
 
 
-#: of potentials that are drawn together, the same in every picture; a family has one marker
+#: fixed styles of potentials, the same in all figures; potentials of a family share a marker
 _POTENTIALS = {
     "gnnpot-1": Style(COLORS[2], "-", "D"),
     "nequix-oam-1-pft": Style(COLORS[0], "-", "o"),
@@ -53,7 +53,7 @@ pre { background: #f4f6f8; padding: 1rem; overflow-x: auto; font-size: .85rem; }
 
 
 def page(title: str, sections: Sequence[str]) -> str:
-    """An HTML document of sections that are HTML already."""
+    """Return an HTML document with a title and sections of HTML."""
     body = "\n".join(sections)
     return (
         f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{html.escape(title)}</title>'
@@ -62,7 +62,7 @@ def page(title: str, sections: Sequence[str]) -> str:
 
 
 def table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
-    """An HTML table of texts."""
+    """Return an HTML table with the cells as escaped text."""
 
     def line(cells: tuple[str, ...], tag: str) -> str:
         return "<tr>" + "".join(f"<{tag}>{html.escape(str(c))}</{tag}>" for c in cells) + "</tr>"
@@ -71,7 +71,7 @@ def table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
 
 
 def new_figure(panels: int = 1, width: float | None = None, height: float = 4.4) -> "Figure":
-    """A figure for panels side by side, or of a width in inches."""
+    """Return a figure for a number of panels side by side, or with a given width; sizes in inches."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -81,7 +81,7 @@ def new_figure(panels: int = 1, width: float | None = None, height: float = 4.4)
 
 
 def tidy(axes: "Axes") -> None:
-    """Without a box, with a faint grid."""
+    """Hide the top and right spines, and draw a faint grid."""
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)
     axes.grid(True, color="#e7ebef", linewidth=0.7)
@@ -89,12 +89,12 @@ def tidy(axes: "Axes") -> None:
 
 
 def plain_log_ticks(axis: "Axis") -> None:
-    """Ticks of a logarithmic axis at 1, 2 and 5 times powers of ten, as decimals.
+    """Set ticks of a logarithmic axis at 1, 2 and 5 times powers of ten, with decimal labels.
 
-    Over three decades at powers alone; within one at more of them.
+    For ranges of three decades or more, ticks are at powers of ten only; for less than a factor of 8, there are more.
 
     Args:
-        axis: with its data drawn, `axes.xaxis` or `axes.yaxis`.
+        axis: `axes.xaxis` or `axes.yaxis`, after the data have been plotted.
     """
     from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
@@ -107,20 +107,20 @@ def plain_log_ticks(axis: "Axis") -> None:
 
 
 def styles_of(names: Iterable[str]) -> dict[str, Style]:
-    """Styles of potentials by name: potentials with a style of their own keep it, others get a color that is free.
+    """Assign plot styles to potentials; potentials without a fixed style get an unused colour.
 
     Args:
-        names: of potentials that are drawn together.
+        names: Names of the potentials in a figure.
 
     Returns:
-        A style for each name, in the order of the names.
+        The style of each name, in the order of the names.
     """
     ordered = list(dict.fromkeys(names))
     known = {name: _POTENTIALS[name] for name in ordered if name in _POTENTIALS}
     colors = {style.color for style in known.values()}
     taken = {(style.color, style.line) for style in known.values()}
     free = [(color, line) for line in _LINES for color in COLORS if (color, line) not in taken]
-    # colors of no other potential first; a color that is shared comes with another line
+    # unused colours first; a shared colour is combined with a different line style
     free.sort(key=lambda pair: pair[0] in colors)
     others = [name for name in ordered if name not in known]
     styles = {name: Style(*free[k % len(free)], _MARKERS[k % len(_MARKERS)]) for k, name in enumerate(others)}
@@ -128,7 +128,7 @@ def styles_of(names: Iterable[str]) -> dict[str, Style]:
 
 
 def save(figure: "Figure", path: Path) -> str:
-    """Write a PNG, and the same as an HTML image."""
+    """Write a figure as PNG; return it as an HTML image with embedded data."""
     figure.savefig(path)
     data = base64.b64encode(path.read_bytes()).decode()
     return f'<img alt="{html.escape(path.stem)}" src="data:image/png;base64,{data}">'

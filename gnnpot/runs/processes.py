@@ -1,13 +1,13 @@
-"""Worker processes: they end with the process that started them, use one thread each, and are replaced when they die.
+"""Worker processes that end with their parent, use one thread each, and are replaced if they die.
 
     with Processes(4) as executor:                   # a `concurrent.futures.Executor`
         executor.submit(work, 7).result()
 
-    context.Process(target=serve, ...)               # of one's own: serve() calls end_with_parent() first
+    context.Process(target=serve, ...)               # other processes: serve() must first call end_with_parent()
     with one_thread(): ...
 
-A worker that waits for its next task sees a closed connection. One in the middle of a long task sees nothing, and would
-continue after the parent was killed, writing to files that a resumed run writes to as well.
+If the parent is killed, a worker that waits for its next task notices the closed connection. A worker that is running a
+task would continue, and write to the same files as a resumed run; `end_with_parent` prevents this.
 """
 
 import multiprocessing
@@ -26,18 +26,18 @@ from typing import Any
 
 from gnnpot.errors import ConfigError
 
-#: a function and its arguments
+#: function, positional and keyword arguments
 _Call = tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]
 
 
 class WorkerDiedError(Exception):
-    """The process that did a task has ended before the task was done: it was killed, or crashed."""
+    """The process that was running a task was killed or crashed."""
 
 
 def end_with_parent() -> None:
-    """End this worker process as soon as its parent has ended, however that ended.
+    """End this worker process when its parent ends for any reason.
 
-    Does nothing in a process that `multiprocessing` did not start.
+    It does nothing in a process that was not started by `multiprocessing`.
     """
     parent = multiprocessing.parent_process()
     if parent is None:
@@ -45,7 +45,7 @@ def end_with_parent() -> None:
 
     def watch() -> None:
         wait([parent.sentinel])
-        # nobody is left to report to, and files are complete after each write
+        # no clean-up is needed: there is no parent to report to, and files are complete after each write
         os._exit(1)
 
     threading.Thread(target=watch, name="end-with-parent", daemon=True).start()
@@ -53,7 +53,7 @@ def end_with_parent() -> None:
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """Within it this process calculates with one thread: sums depend on their number in the last digits."""
+    """Use one thread of torch and numba within the block; the rounding of sums depends on the number of threads."""
     libraries = [sys.modules[name] for name in ("torch", "numba") if name in sys.modules]
     before = [library.get_num_threads() for library in libraries]
     try:
@@ -66,15 +66,15 @@ def one_thread() -> Iterator[None]:
 
 
 class Processes(Executor):
-    """An executor of processes that survives their deaths.
+    """A process pool executor that replaces processes that die.
 
-    A task whose process dies raises `WorkerDiedError`; the other tasks continue, and a new process replaces the dead
-    one. (`concurrent.futures.ProcessPoolExecutor` ends all tasks when one process dies.) Processes are started when
-    there are tasks for them, by `spawn`; functions and arguments must be importable there. A `with` block that is left
-    by an exception ends them at once.
+    A task whose process dies raises `WorkerDiedError`; the other tasks continue in other processes, and the process is
+    replaced. (`concurrent.futures.ProcessPoolExecutor` fails all tasks if a process dies.) Processes are started on
+    demand, with `spawn`; functions and arguments must be picklable and importable. If a `with` block is left by an
+    exception, all processes are terminated.
 
     Args:
-        count: of processes.
+        count: Number of processes.
 
     Raises:
         ConfigError: `count` is not positive.
@@ -92,7 +92,7 @@ class Processes(Executor):
         self._closed = self._stopped = False
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future:
-        """As of every executor."""
+        """Submit a task, see `concurrent.futures.Executor.submit`."""
         with self._lock:
             if self._closed:
                 raise RuntimeError("this executor has been shut down")
@@ -104,7 +104,7 @@ class Processes(Executor):
         return future
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
-        """End the processes once their tasks are done; with `cancel_futures` at once, also in the middle of one."""
+        """End the processes when all tasks are done; with `cancel_futures`, terminate them immediately."""
         with self._lock:
             self._closed = True
             self._stopped = self._stopped or cancel_futures
@@ -123,7 +123,7 @@ class Processes(Executor):
         self.shutdown(cancel_futures=kind is not None)
 
     def _hand_on(self) -> None:
-        """One thread of this process: hands tasks to its worker process, and their results to the futures."""
+        """Thread function: send tasks to one worker process, and set the results of the futures."""
         worker: tuple[BaseProcess, Connection] | None = None
         while (item := self._waiting.get()) is not None:
             future, call = item
@@ -138,7 +138,7 @@ class Processes(Executor):
                 status = None if worker is None else self._ended(*worker)
                 worker = None
                 future.set_exception(WorkerDiedError(f"its process died, exit status {status}"))
-            except Exception as error:  # noqa: BLE001 - what can't be sent, or can't be read; no task must be lost
+            except Exception as error:  # noqa: BLE001 - pickling errors; the future must always be completed
                 future.set_exception(error)
             else:
                 if done:
@@ -173,9 +173,9 @@ def _called(connection: Connection, call: _Call) -> tuple[bool, Any]:
 
 
 def _serve(connection: Connection) -> None:
-    """Do the calls that come in through `connection`, until it closes: also if its other end was killed."""
+    """Execute the calls received from `connection` until it is closed, or until the process at its other end dies."""
     end_with_parent()
-    # Ctrl-C is the parent's business, which then ends this process
+    # Ctrl-C is handled by the parent, which then ends this process
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     with suppress(EOFError, BrokenPipeError, ConnectionResetError):
         while True:
@@ -189,7 +189,7 @@ def _serve(connection: Connection) -> None:
 
 
 def _answer(connection: Connection) -> tuple[bool, Any]:
-    """(whether it was done, result or exception) of the next call."""
+    """Execute the next call; return (True, result) or (False, exception)."""
     try:
         function, args, kwargs = connection.recv()
     except (EOFError, OSError):
@@ -198,5 +198,5 @@ def _answer(connection: Connection) -> tuple[bool, Any]:
         return False, error
     try:
         return True, function(*args, **kwargs)
-    except Exception as error:  # noqa: BLE001 - it is the caller's
+    except Exception as error:  # noqa: BLE001 - it is raised in the caller
         return False, error

@@ -1,4 +1,4 @@
-"""How long work reports what is done: one call, which the command line draws and other programs log or ignore.
+"""Progress reports of long tasks, as a callback that the command line displays, and other programs log or ignore.
 
 Example::
 
@@ -12,23 +12,23 @@ from typing import Protocol
 
 
 class Progress(Protocol):
-    """Takes the progress of one kind of work after the other."""
+    """Protocol of callbacks for the progress of consecutive tasks."""
 
     def __call__(self, what: str, done: float, total: float, note: str = "") -> None:
-        """Report a step.
+        """Report progress.
 
         Args:
-            what: the work: "labelling", "round 2: dynamics".
-            done: how much of it, in its own unit (tasks, steps); the first call may report more than 0.
-            total: of all; with `done` equal to it, this work has ended.
-            note: figures of the moment: "step 120, MAE 3.1 meV/atom".
+            what: Description of the task, such as "labelling" or "round 2: dynamics".
+            done: Amount done, in any unit (tasks, steps); the first call may report more than 0.
+            total: Total amount; the task has ended when `done` is equal to it.
+            note: Current values, such as "step 120, MAE 3.1 meV/atom".
         """
 
 
 def no_progress(what: str, done: float, total: float, note: str = "") -> None:
-    """Reports nothing."""
+    """Ignore progress."""
 
 
 def of_one(progress: Progress, what: str) -> Callable[[int, int], None]:
-    """The progress of one kind of work, as a function of done and total."""
+    """Return a function of `done` and `total` that reports the progress of the task `what`."""
     return lambda done, total: progress(what, done, total)

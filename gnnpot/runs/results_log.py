@@ -1,13 +1,14 @@
-"""A results log: records of finished tasks, in a file that only grows, and knows which of it is whole.
+"""Results log: an append-only file with the records of finished tasks.
 
     with ResultsLog(folder, plan, "labelling") as results:
         if 7 not in results: results.add(7, content)
         for content in results.contents(): ...
 
-    plan.json        what the results depend on; a resumed run must have the same
+    plan.json        everything that the results depend on; it must be the same when a run is resumed
     journal          records: length [8 bytes], task [8], digest [16], content
 
-A record that a kill cut off is found by its length or digest, and is removed when the log is opened again.
+An incomplete record, written by a process that was killed, is detected by its length or digest, and removed when the
+log is opened again.
 """
 
 import hashlib
@@ -29,17 +30,17 @@ _HEAD = struct.Struct("<QQ16s")
 
 
 class ResultsLog:
-    """The results log in `folder`, which is made if it is not there; for one process at a time.
+    """The results log in `folder`, which is created if it does not exist; locked by one process at a time.
 
     Args:
-        folder: of the log.
-        plan: what the results depend on, as JSON: the identity of the run.
-        what: is done, for messages: "labelling".
-        fresh: remove earlier results first.
+        folder: Folder of the log.
+        plan: JSON values that the results depend on: the identity of the run.
+        what: Kind of run, for messages, such as "labelling".
+        fresh: Remove earlier results.
 
     Raises:
-        ConfigError: if the folder contains the log of another plan.
-        DataError: if another process has it open, or it can't be written.
+        ConfigError: The folder contains the log of a different plan.
+        DataError: Another process has opened the log, or it can't be written.
     """
 
     def __init__(self, folder: Path, plan: Mapping[str, Any], what: str = "a run", fresh: bool = False) -> None:
@@ -67,7 +68,7 @@ class ResultsLog:
 
     def _agree(self, plan: Mapping[str, Any], what: str) -> None:
         path = self.folder / PLAN
-        # without a record nothing is lost
+        # a log without records can be replaced without loss
         if len(self) and path.is_file():
             require_same(read_plan(self.folder), plan, where=self.folder, what=what)
         else:
@@ -93,7 +94,7 @@ class ResultsLog:
         return len(self._places)
 
     def add(self, task: int, content: bytes) -> None:
-        """Write a record; once this returns, a kill of this process does not lose it."""
+        """Write a record. After the return, it is not lost if this process is killed. Raises `DataError`."""
         head = _HEAD.pack(len(content), task, _digest(task, content))
         try:
             place = self._file.seek(0, 2)
@@ -106,19 +107,19 @@ class ResultsLog:
         self._places[task] = (place + _HEAD.size, len(content))
 
     def contents(self) -> Iterator[bytes]:
-        """The records' contents in the order of their tasks."""
+        """Yield the contents of the records, in the order of the task numbers."""
         for task in sorted(self._places):
             start, length = self._places[task]
             self._file.seek(start)
             yield self._file.read(length)
 
     def remove(self) -> None:
-        """Remove it from the disk."""
+        """Close the log, and remove its folder."""
         self.close()
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def close(self) -> None:
-        """Let other processes open it."""
+        """Close the log, and release the lock."""
         self._file.close()
         self._lock.release()
 
@@ -132,7 +133,7 @@ class ResultsLog:
 
 
 def read_plan(folder: Path) -> dict[str, Any]:
-    """The plan of the results log in `folder`; empty if there is none that can be read."""
+    """Return the plan of the results log in `folder`; empty if it is missing or can't be read."""
     try:
         plan = json.loads((folder / PLAN).read_text("utf-8"))
     except (OSError, ValueError):

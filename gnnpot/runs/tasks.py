@@ -1,12 +1,12 @@
-"""Tasks through any `concurrent.futures.Executor`, what comes of them to a results log.
+"""Execution of tasks with any `concurrent.futures.Executor`, with a results log.
 
-    factory = WorkerFactory(make_worker)     # makes what does the tasks, once in each process
+    factory = WorkerFactory(make_worker)     # creates the worker, once in each process
     with ResultsLog(folder, plan) as results, open_executor("processes", 4) as executor:
-        run_tasks(factory, tasks, results, executor)
+        run_tasks(factory, batches, results, executor, lost=lost)
 
-A batch is a few tasks that a worker does in one call, as (number, content) each; of each task comes a record of bytes,
-which depends on nothing else. What is in the results log is not done again: a run that was killed, or whose workers
-were, resumes where it was. A task whose worker dies is tried again, `ATTEMPTS` times in all, then by itself.
+A batch is a sequence of tasks (number, content) that a worker does in one call. The result of each task is a record of
+bytes, which only depends on the task. Tasks in the results log are not repeated, so that a run can be resumed after it,
+or its workers, were killed. A batch whose worker dies is tried `ATTEMPTS` times, then each of its tasks separately.
 """
 
 import functools
@@ -24,26 +24,26 @@ from gnnpot.errors import DataError, GnnpotError
 from gnnpot.runs.processes import WorkerDiedError, one_thread
 from gnnpot.runs.results_log import ResultsLog
 
-#: contents of tasks -> a record of each
+#: contents of tasks -> record of each task
 Worker = Callable[[Sequence[Any]], Sequence[bytes]]
-#: (number, content) of tasks
+#: (number, content) of each task
 Batch = Sequence[tuple[int, Any]]
 
-#: how often a task is tried whose worker dies
+#: number of attempts for a batch whose worker dies
 ATTEMPTS = 3
-#: batches that an executor has at a time; more than a cluster has workers, few enough for memory
+#: largest number of submitted batches; more than the workers of a cluster, few enough for memory
 IN_FLIGHT = 1024
 
-#: a process does one task at a time, as calculators require, also where a cluster's worker has several threads
+#: calculators require one task at a time in a process, also if a worker of a cluster has several threads
 _ONE_AT_A_TIME = threading.Lock()
 
 
 @dataclass(frozen=True)
 class WorkerFactory:
-    """Makes the worker that does the tasks of a run."""
+    """Factory of the worker that does the tasks of a run."""
 
-    make: Callable[[], Worker] = field(compare=False)  #: importable in each process, where it is called once
-    key: str = field(default_factory=lambda: uuid.uuid4().hex)  #: by which processes know it again
+    make: Callable[[], Worker] = field(compare=False)  #: called once in each process, in which it must be importable
+    key: str = field(default_factory=lambda: uuid.uuid4().hex)  #: key of the worker in the cache of a process
 
 
 def run_tasks(
@@ -55,20 +55,22 @@ def run_tasks(
     lost: Callable[[Any, str], bytes],
     done: Callable[[Sequence[bytes]], None] = lambda records: None,
 ) -> None:
-    """Do the tasks, and add their records to the results log.
+    """Run tasks, and add their records to the results log.
 
     Args:
-        factory: makes the worker.
-        batches: of tasks that are not in the results; read as they are needed.
-        results: open.
-        executor: any; without one, this process does them. Its workers have gnnpot and what `factory` opens.
-        lost: called with a task's content and the reason where its worker dies each time; gives the record, or raises.
-        done: called with the records of each batch, once they are in the results.
+        factory: Creates the worker.
+        batches: Batches of tasks that are not in the results; iterated over on demand.
+        results: The open results log.
+        executor: Any executor, whose workers must have gnnpot and the files that `factory` needs; `None` to run the
+            tasks in this process.
+        lost: Called with the content of a task and the reason if its worker died in all attempts; returns the record,
+            or raises.
+        done: Called with the new records of each batch, after they have been added to the results.
 
     Raises:
-        GnnpotError: what a worker raises.
-        RuntimeError: a worker raised anything else, which is a defect.
-        DataError: the executor has ended.
+        GnnpotError: Raised by a worker.
+        RuntimeError: A worker raised any other exception, which is a bug.
+        DataError: The executor has ended.
     """
     if executor is not None:
         _SubmittedBatches(factory, executor, results, lost, done).do(iter(batches))
@@ -80,7 +82,7 @@ def run_tasks(
 
 
 class _SubmittedBatches:
-    """Batches that are with an executor."""
+    """Submits batches to an executor, and collects their records."""
 
     def __init__(
         self, factory: WorkerFactory, executor: Executor, results: ResultsLog, lost: Callable[[Any, str], bytes],
@@ -127,7 +129,7 @@ class _SubmittedBatches:
 
 
 def do_batch(factory: WorkerFactory, contents: Sequence[Any]) -> Sequence[bytes]:
-    """What a worker process runs: the records of some tasks."""
+    """Run tasks in a worker process, and return their records."""
     with _ONE_AT_A_TIME:
         worker = _worker(factory)
         with one_thread():
@@ -140,7 +142,7 @@ def _worker(factory: WorkerFactory) -> Worker:
 
 
 def _kept(results: ResultsLog, batch: Batch, records: Sequence[bytes]) -> list[bytes]:
-    """Add records to the results; those that are new. A batch may hold tasks that are done already."""
+    """Add records to the results, and return the new ones; tasks of a batch that are already done are skipped."""
     added = []
     for (number, _), record in zip(batch, records, strict=True):
         if number not in results:
@@ -150,7 +152,7 @@ def _kept(results: ResultsLog, batch: Batch, records: Sequence[bytes]) -> list[b
 
 
 def _death(future: Future) -> str | None:
-    """Why the worker of a batch ended; `None`: it is done. Raises what else went wrong."""
+    """Return the reason if the worker of a batch died, `None` if the batch is done. Raises all other errors."""
     try:
         error = future.exception()
     except CancelledError as cancelled:
