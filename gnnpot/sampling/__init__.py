@@ -1,15 +1,15 @@
-"""Structures, distorted and labelled by a potential or any other ASE calculator: how a student learns from a teacher.
+"""Distortion and labelling of structures, with a potential or any ASE calculator, for example to train a student.
 
     config = LabelConfig(distortions=(Rattled(rattle=0.1, count=4), Strained(strain=0.05)), seed=7)
     structures = gnnpot.data.read_structures(["pool.extxyz.gz"])
     store = label(structures, teacher, "pool.store", config, processes=2)
 
-`teacher` makes the calculator, in each process anew, and says what it is (`Labeller`). The frames of a call depend on
-the structures, the configuration and the labeller alone, to the last bit: not on the number of processes, nor on where
-a run was killed and resumed.
+`teacher` is a `Labeller`: it creates the calculator in each process, and describes it. The frames depend only on the
+structures, the configuration and the labeller. They are bitwise reproducible for any number of processes, also if the
+run was interrupted and resumed.
 
-Here belong distortions, sampled trajectories, the choice of frames, and labelling in processes. What trains does not
-(`gnnpot.training`), nor the rounds of a distillation (`gnnpot.workflows`). Readers and stores are in `gnnpot.data`.
+This package holds distortions, sampled trajectories, the selection of frames, and labelling in processes. Training is
+in `gnnpot.training`, the rounds of a distillation are in `gnnpot.workflows`, readers and stores in `gnnpot.data`.
 """
 
 from gnnpot.sampling.config import LabelConfig, Limits, read_label_config

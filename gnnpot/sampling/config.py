@@ -1,4 +1,4 @@
-"""What is to be labelled, as data.
+"""Configuration of labelling.
 
 # label.yaml
 seed: 7
@@ -27,16 +27,16 @@ from gnnpot.sampling.distortions import AnyDistortion, Original, Rattled, Scaled
 
 @dataclass(frozen=True)
 class Limits:
-    """Frames beyond these are left out, and counted by reason. Raises `ValueError` for limits that make no sense."""
+    """Limits of frames; others are excluded and counted by reason. Raises `ValueError` for invalid limits."""
 
-    min_distance: Annotated[float, POSITIVE] = 0.6  #: Å, between atoms; looked at before anything is calculated
-    max_force: Annotated[float, POSITIVE] = 100.0  #: eV/Å, on an atom
-    max_stress: Annotated[float, POSITIVE] = 3.0  #: eV/Å³, of a component; 1 eV/Å³ is 160 GPa
-    max_atoms: Annotated[int, WHOLE_FROM_1] = 1000  #: atoms of a frame
-    #: two atoms alone that are closer than this many sums of their covalent radii, and attract each other, are left
-    #: out: the labeller has a hole there
+    min_distance: Annotated[float, POSITIVE] = 0.6  #: least distance of atoms, Å; checked before the calculation
+    max_force: Annotated[float, POSITIVE] = 100.0  #: largest force on an atom, eV/Å
+    max_stress: Annotated[float, POSITIVE] = 3.0  #: largest stress component, eV/Å³; 1 eV/Å³ is 160 GPa
+    max_atoms: Annotated[int, WHOLE_FROM_1] = 1000  #: largest number of atoms of a frame
+    #: isolated pairs of atoms that attract each other below this distance, in sums of their covalent radii, are
+    #: excluded: the labeller has an unphysical minimum there
     wall: Annotated[float, NOT_NEGATIVE] = 0.0
-    without: tuple[str, ...] = ()  #: elements, such as those that a student is not to know
+    without: tuple[str, ...] = ()  #: frames with these elements are excluded
 
     def __post_init__(self) -> None:
         check_fields(self)
@@ -49,11 +49,11 @@ class Limits:
 class LabelConfig:
     """Options of `label`."""
 
-    #: what is made of each structure and labelled
+    #: distortions that are applied to each structure
     distortions: tuple[AnyDistortion, ...] = (
         Original(), Rattled(rattle=0.05), Rattled(rattle=0.2), Strained(strain=0.05), Scaled(volume=(0.8, 1.25))
     )  # fmt: skip
-    #: of the random numbers of all distortions
+    #: seed of the random numbers of all distortions
     seed: Annotated[int, WHOLE_FROM_0] = 0
     limits: Limits = field(default_factory=Limits)
 
@@ -68,17 +68,17 @@ class LabelConfig:
 
     @property
     def runs(self) -> int:
-        """Calls of distortions for each structure."""
+        """Number of calls of distortions for each structure."""
         return sum(d.runs for d in self.distortions)
 
 
 @dataclass(frozen=True)
 class StartConfig:
-    """Options of the frames that a distillation starts from: the given structures, undistorted and distorted."""
+    """Options of the initial frames of a distillation: the given structures, undistorted and distorted."""
 
-    #: structures that are used at most, evenly spread over the given ones
+    #: largest number of structures, evenly spread over the given ones
     structures: Annotated[int, WHOLE_FROM_1] = 300
-    #: what is made of each of them and labelled
+    #: distortions that are applied to each of them
     distortions: tuple[AnyDistortion, ...] = (Original(), Rattled(rattle=0.05), Strained(strain=0.04, rattle=0.05))
 
     def __post_init__(self) -> None:
@@ -95,10 +95,10 @@ class _One:
 def read_label_config(
     path: Path | str | None = None, distortions: Sequence[str] = (), seed: int | None = None
 ) -> LabelConfig:
-    """The configuration of a YAML file, if any, with `distortions`, if any, in place of its own.
+    """Read a configuration from a YAML file, if given; `distortions` and `seed`, if given, replace those of the file.
 
-    A distortion is written as its kind and options: "rattled rattle=0.1 count=4"; values are read as YAML. Raises
-    `ConfigError`.
+    A distortion is given by its kind and options, such as "rattled rattle=0.1 count=4"; values are parsed as YAML.
+    Raises `ConfigError` for invalid options.
     """
     where = "label" if path is None else str(path)
     config = from_mapping(LabelConfig, {} if path is None else read_yaml(path), where=where)
@@ -112,7 +112,7 @@ def read_label_config(
 
 
 def parse_distortion(text: str) -> AnyDistortion:
-    """The distortion of a text as "scaled volume=[0.6,1.5] count=2". Raises `ConfigError`."""
+    """Parse a distortion, such as "scaled volume=[0.6,1.5] count=2". Raises `ConfigError` if it is invalid."""
     if not text.split():
         raise ConfigError("distort: an empty text is no distortion; give a kind, as original")
     kind, *options = text.split()

@@ -1,10 +1,10 @@
-"""Ways to make other structures of a structure.
+"""Distortions of structures.
 
     [distorted] = Strained(strain=0.05).make(atoms, np.random.default_rng(0))
 
-A distortion is data: what it does follows from it, the structure and the random numbers alone. Each makes `count`
-structures of every structure; before anything else the structure is repeated along its shortest lattice vectors until
-it has `min_atoms`, and after all else every atom is moved by Gaussian random numbers of standard deviation `rattle`.
+The result depends only on the options of the distortion, the structure and the random numbers. Each distortion
+generates `count` structures from every structure. First, the structure is repeated along its shortest lattice vectors
+until it has `min_atoms`; last, all atoms are displaced by Gaussian random numbers of standard deviation `rattle`.
 """
 
 from collections.abc import Iterator
@@ -20,7 +20,7 @@ from gnnpot.data.frame import atomic_number
 from gnnpot.domains import NOT_NEGATIVE, WHOLE_FROM_1, check_fields
 from gnnpot.errors import ConfigError, DataError
 
-#: groups of the periodic table, from left to right; lanthanides and actinides have rows of their own
+#: groups of the periodic table, from left to right; lanthanides and actinides are groups of their own
 _GROUPS = (
     "H Li Na K Rb Cs", "Be Mg Ca Sr Ba", "Sc Y La", "Ti Zr Hf", "V Nb Ta", "Cr Mo W", "Mn Tc Re", "Fe Ru Os",
     "Co Rh Ir", "Ni Pd Pt", "Cu Ag Au", "Zn Cd Hg", "B Al Ga In Tl", "C Si Ge Sn Pb", "N P As Sb Bi", "O S Se Te",
@@ -29,7 +29,7 @@ _GROUPS = (
 
 
 class NotPossible(DataError):
-    """A structure of which a distortion can't make another; `reason` in a few words, to count by."""
+    """A distortion can't be applied to a structure; such structures are counted by `reason`."""
 
     def __init__(self, where: str, reason: str) -> None:
         super().__init__(f"{where}: {reason}")
@@ -38,16 +38,16 @@ class NotPossible(DataError):
 
 @dataclass(frozen=True, kw_only=True)
 class Distortion:
-    """What all have in common. Raises `ValueError` for options that make no sense."""
+    """Base class of distortions. Raises `ValueError` for invalid options."""
 
-    count: Annotated[int, WHOLE_FROM_1] = 1  #: structures of each structure
+    count: Annotated[int, WHOLE_FROM_1] = 1  #: number of structures generated from each structure
     min_atoms: Annotated[int, WHOLE_FROM_1] = 1  #: periodic structures with fewer atoms are repeated
-    #: Å, standard deviation of a random displacement of every atom along each axis
+    #: standard deviation of the random displacement of every atom along each axis, Å
     rattle: Annotated[float, NOT_NEGATIVE] = 0.0
 
     #: whether `make` needs a calculator
     needs_calculator: ClassVar[bool] = False
-    #: whether what it makes is another material, which is named by its reduced formula
+    #: whether the results are a different material; its name is the reduced formula
     other_material: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
@@ -55,12 +55,12 @@ class Distortion:
 
     @property
     def runs(self) -> int:
-        """How often `make` is to be called for a structure, each time with other random numbers."""
+        """Number of calls of `make` for a structure, each with different random numbers."""
         return self.count
 
     @property
     def words(self) -> str:
-        """Its kind, and the options that are not the usual ones and change what a structure is like."""
+        """Kind and options that differ from the defaults, without `count`, as text."""
         parts = []
         for f in fields(self):
             value = getattr(self, f.name)
@@ -69,27 +69,27 @@ class Distortion:
         return " ".join((str(getattr(self, "kind", "distortion")), *parts))
 
     def make(self, atoms: Atoms, rng: np.random.Generator, calculator: BaseCalculator | None = None) -> Iterator[Atoms]:
-        """Distorted copies of `atoms`; raises `NotPossible` if there are none of this structure."""
+        """Yield distorted copies of `atoms`. Raises `NotPossible` if the distortion can't be applied."""
         for changed in self.change(repeated(atoms, self.min_atoms), rng, calculator):
             if self.rattle:
                 changed.positions += rng.normal(0.0, self.rattle, changed.positions.shape)
             yield changed
 
     def change(self, atoms: Atoms, rng: np.random.Generator, calculator: BaseCalculator | None) -> Iterator[Atoms]:
-        """What is this distortion's own; `atoms` may be changed."""
+        """Yield distorted structures, without repetition and rattling; subclasses override it. May modify `atoms`."""
         yield atoms
 
 
 @dataclass(frozen=True, kw_only=True)
 class Original(Distortion):
-    """The structure as it is."""
+    """The undistorted structure."""
 
     kind: Literal["original"] = "original"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Rattled(Distortion):
-    """Every atom moved at random."""
+    """Random displacements of all atoms."""
 
     kind: Literal["rattled"] = "rattled"
     rattle: Annotated[float, NOT_NEGATIVE] = 0.1
@@ -100,7 +100,7 @@ class Strained(Distortion):
     """A random symmetric strain of cell and atoms: h' = h (1 + ε), each ε_ij uniform within ±`strain`."""
 
     kind: Literal["strained"] = "strained"
-    strain: float = 0.05  #: largest size of a component ε_ij, below 0.3
+    strain: float = 0.05  #: largest absolute value of a component ε_ij, below 0.3
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -117,10 +117,10 @@ class Strained(Distortion):
 
 @dataclass(frozen=True, kw_only=True)
 class Scaled(Distortion):
-    """Compressed or expanded alike in all directions; the logarithm of V'/V is uniform within `volume`."""
+    """Isotropic compression or expansion; ln(V'/V) is uniformly distributed over the range `volume` of V'/V."""
 
     kind: Literal["scaled"] = "scaled"
-    volume: tuple[float, float] = (0.7, 1.3)  #: range of V'/V, the smaller first
+    volume: tuple[float, float] = (0.7, 1.3)  #: (smallest, largest) V'/V
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -136,10 +136,10 @@ class Scaled(Distortion):
 
 @dataclass(frozen=True, kw_only=True)
 class Vacancies(Distortion):
-    """Some atoms less."""
+    """Random atoms removed."""
 
     kind: Literal["vacancies"] = "vacancies"
-    removed: Annotated[int, WHOLE_FROM_1] = 1  #: atoms
+    removed: Annotated[int, WHOLE_FROM_1] = 1  #: number of removed atoms
     min_atoms: int = 8
 
     def change(self, atoms: Atoms, rng: np.random.Generator, calculator: BaseCalculator | None) -> Iterator[Atoms]:
@@ -151,10 +151,10 @@ class Vacancies(Distortion):
 
 @dataclass(frozen=True, kw_only=True)
 class Swapped(Distortion):
-    """Pairs of atoms of different elements have changed places."""
+    """Random pairs of atoms of different elements swapped."""
 
     kind: Literal["swapped"] = "swapped"
-    pairs: Annotated[int, WHOLE_FROM_1] = 1  #: pairs of atoms that change places, one after the other
+    pairs: Annotated[int, WHOLE_FROM_1] = 1  #: number of pairs, swapped consecutively
     min_atoms: int = 8
 
     def change(self, atoms: Atoms, rng: np.random.Generator, calculator: BaseCalculator | None) -> Iterator[Atoms]:
@@ -170,16 +170,16 @@ class Swapped(Distortion):
 
 @dataclass(frozen=True, kw_only=True)
 class Substituted(Distortion):
-    """Another element in the place of one, at a share of its sites, at least at one.
+    """A random element substituted by another, on a fraction of its sites, at least on one.
 
-    It comes from `elements`, or, if that is empty, from the same group of the periodic table. With `rescale` the volume
-    goes with the cubes of the covalent radii: V' / V = Σ r'³ / Σ r³.
+    The new element is drawn from `elements`, or, if that is empty, from the same group of the periodic table. With
+    `rescale`, the volume is scaled with the cubes of the covalent radii: V' / V = Σ r'³ / Σ r³.
     """
 
     kind: Literal["substituted"] = "substituted"
-    #: what the new element is drawn from; empty: the group of the periodic table of the old one
+    #: candidates for the new element; empty: the group of the old element in the periodic table
     elements: tuple[str, ...] = ()
-    share: float = 1.0  #: of the sites of the old element, above 0 and at most 1
+    share: float = 1.0  #: fraction of the sites of the old element, above 0 and at most 1
     rescale: bool = True  #: scale the volume with the cubes of the covalent radii
 
     other_material: ClassVar[bool] = True
@@ -210,16 +210,16 @@ class Substituted(Distortion):
 
 @dataclass(frozen=True, kw_only=True)
 class Pairs(Distortion):
-    """Two atoms alone, of elements of the structure, at a distance uniform within `distance` times r_a + r_b.
+    """An isolated pair of atoms, of random elements of the structure; the distance is uniform within `distance`.
 
-    r are the covalent radii. This is what tells a student that atoms repel. With `distinct` they are of two elements
-    where the structure has as many.
+    The unit of `distance` is the sum of the covalent radii of the two atoms. From such pairs, a student learns the
+    short-range repulsion.
     """
 
     kind: Literal["pairs"] = "pairs"
-    #: range of the distance in sums of the two covalent radii, the smaller first
+    #: (smallest, largest) distance, in sums of the two covalent radii
     distance: tuple[float, float] = (0.5, 1.5)
-    distinct: bool = False  #: two different elements, where the structure has as many
+    distinct: bool = False  #: use two different elements, if the structure has several
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -236,11 +236,11 @@ class Pairs(Distortion):
 
 @dataclass(frozen=True, kw_only=True)
 class Melted(Distortion):
-    """`count` states of one run of Langevin dynamics at a fixed cell, `steps` apart, from the structure on."""
+    """`count` states of a run of Langevin dynamics with a fixed cell, which starts from the structure."""
 
     kind: Literal["melted"] = "melted"
     temperature: float = 2000.0  #: K
-    steps: int = 100  #: between states, and before the first
+    steps: int = 100  #: number of steps between states, and before the first
     timestep: float = 2.0  #: fs
     friction: float = 0.02  #: 1/fs
     min_atoms: int = 8
@@ -278,7 +278,7 @@ AnyDistortion = Original | Rattled | Strained | Scaled | Vacancies | Swapped | S
 
 
 def similar_elements(symbol: str) -> tuple[str, ...]:
-    """Elements of the same group as `symbol`, itself included.
+    """Return the elements of the same group as `symbol`, including itself.
 
     >>> similar_elements("Cl")
     ('F', 'Cl', 'Br', 'I')
@@ -288,7 +288,7 @@ def similar_elements(symbol: str) -> tuple[str, ...]:
 
 
 def repeated(atoms: Atoms, min_atoms: int) -> Atoms:
-    """A copy, repeated along its shortest periodic lattice vector again and again until it has `min_atoms`."""
+    """Return a copy, doubled along its shortest periodic lattice vector until it has `min_atoms`."""
     atoms = Atoms(atoms.numbers, atoms.positions, cell=atoms.cell, pbc=atoms.pbc)
     while len(atoms) < min_atoms and atoms.pbc.any():
         lengths = np.where(atoms.pbc, atoms.cell.lengths(), np.inf)

@@ -1,4 +1,4 @@
-"""`label`: tasks to processes or an executor, what comes of them to the results, and at the end to a store."""
+"""Labelling of structures in processes, with a results log, and conversion of the results to a store."""
 
 import functools
 import hashlib
@@ -26,7 +26,7 @@ from gnnpot.sampling.tasks import Labeller, LabelTask, LabelWorker, unpack
 
 log = logging.getLogger(__name__)
 
-#: called with tasks done and tasks in all
+#: called with the number of finished tasks and the total number of tasks
 Progress = Callable[[int, int], None]
 
 
@@ -41,29 +41,29 @@ def label(
     overwrite: bool = False,
     progress: Progress = lambda done, total: None,
 ) -> FrameStore:
-    """Distort `structures`, label them, and write them as a store.
+    """Distort `structures`, label them, and write them to a store.
 
-    Finished tasks are kept in the folder `OUTPUT.labelling`, and the same call resumes from there after an interruption
-    or a kill. Each process uses one thread; if there is only one, it is this one.
+    Results of finished tasks are saved in the folder `OUTPUT.labelling`, from which the same call resumes after an
+    interruption. Each process uses one thread; a single process is this one.
 
     Args:
-        structures: to distort.
-        labeller: calculates energies, forces and stresses.
-        output: the store's folder.
-        config: distortions and limits.
-        processes: that label side by side, or an executor that does, as `gnnpot.runs.executors` opens it.
-        fresh: begin anew.
-        overwrite: replace a store of that name.
-        progress: called with finished tasks and all tasks.
+        structures: Structures to distort.
+        labeller: Calculates energies, forces and stresses.
+        output: Folder of the store.
+        config: Distortions and limits.
+        processes: Number of parallel processes, or an executor, for example from `gnnpot.runs.executors`.
+        fresh: Discard earlier results.
+        overwrite: Replace an existing store.
+        progress: Called with the number of finished tasks and the total number of tasks.
 
     Returns:
-        The store. Frames beyond the limits, and structures that can't be distorted or labelled, are left out and
+        The store. Frames outside of the limits, and structures that can't be distorted or labelled, are excluded and
         counted by reason in its manifest.
 
     Raises:
-        DataError: if `output` exists, if nothing could be labelled, if the processes of a task died each time, or
-            another call is labelling.
-        ConfigError: if the folder contains the results of other settings.
+        DataError: `output` exists, no frame could be labelled, the process of a task died in all attempts, or another
+            process is labelling.
+        ConfigError: The folder contains results of different options.
     """
     config = config or LabelConfig()
     output = check_name(output)
@@ -86,14 +86,14 @@ def label(
 
 
 def _executor(processes: int | Executor) -> AbstractContextManager[Executor | None]:
-    """What labels; `None`: this process does."""
+    """Return the executor; `None` to run in this process."""
     if isinstance(processes, int):
         return Processes(processes) if processes > 1 else nullcontext()
     return nullcontext(processes)
 
 
 def _plan(structures: Sequence[Frame], labeller: Labeller, config: LabelConfig) -> dict[str, object]:
-    """What the result depends on, as JSON."""
+    """Return everything that the results depend on, as JSON values."""
     digest = hashlib.sha256()
     for frame in structures:
         p = frame.provenance
@@ -107,7 +107,7 @@ def _plan(structures: Sequence[Frame], labeller: Labeller, config: LabelConfig) 
 
 
 def _finished(output: Path, folder: Path, plan: dict[str, object]) -> FrameStore | None:
-    """The store of this plan, if the call that wrote it was killed before it removed the results log."""
+    """Return the finished store of this plan if an earlier call was killed before it removed the results log."""
     if not output.is_dir() or read_plan(folder) != plan or not STORE.made(output):
         return None
     store = FrameStore(output)
@@ -123,7 +123,7 @@ def _source(plan: dict[str, object]) -> str:
 
 
 def _tasks(structures: Sequence[Frame], config: LabelConfig, results: ResultsLog) -> Iterator[LabelTask]:
-    """Those that are not in the results."""
+    """Yield the tasks that are not in the results."""
     number = 0
     for k in range(len(structures)):
         left = [n for n in range(number, number + config.runs) if n not in results]
@@ -139,7 +139,7 @@ def _do_all(
     structures: Sequence[Frame], labeller: Labeller, config: LabelConfig, results: ResultsLog,
     executor: Executor | None, progress: Progress,
 ) -> None:  # fmt: skip
-    """The tasks that are not in the results."""
+    """Run the tasks that are not in the results."""
     total = len(structures) * config.runs
     if len(results):
         log.info("%s: resumes at %d of %d tasks", results.folder, len(results), total)

@@ -1,4 +1,4 @@
-"""What a labeller is called in the provenance of its labels."""
+"""Names of labellers in the provenance of labels."""
 
 import sys
 from importlib.metadata import PackageNotFoundError, version
@@ -8,15 +8,15 @@ from ase.calculators.calculator import BaseCalculator
 
 
 def describe(model: str, calculator: BaseCalculator) -> tuple[str, str]:
-    """(name, functional) of the calculator that `model` opens.
+    """Return (name, functional) of the calculator of `model`.
 
-    Of a potential, the name holds the sha256 of its weights as they are used, that of the file if the precision is the
-    file's own; of other calculators, the version of their package.
+    For a potential, the name contains the sha256 of its weights in the precision used, which is that of the file if the
+    precision is unchanged. For other calculators, it contains the version of their package.
     """
     potential = getattr(calculator, "potential", None)
     if potential is None:
         return f"{model} ({_package(type(calculator).__module__)})", ""
-    # imports PyTorch, which other calculators do without
+    # imports PyTorch, which other calculators may not need
     from gnnpot.hub.checkpoint import Card, weights_sha256
 
     card = getattr(calculator, "card", None) or Card()

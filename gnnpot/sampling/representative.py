@@ -1,17 +1,18 @@
-"""Frames that stand for many: which to label, or to learn from, where only a few can be.
+"""Selection of representative frames, for labelling or training with a small number of frames.
 
-    choice = choose_frames(frames, count=20)  # for example of a long molecular dynamics, before anything is labelled
+    choice = choose_frames(frames, count=20)  # for example from a long molecular dynamics, before labelling
     [frames[k] for k in choice.indices], choice.distances
 
-Labels are not looked at. An atom a is described by x_a, the weighted symmetry functions of its surroundings
-(`symmetry_sets.weighted_set`), scaled by their deviations over the atoms of its element. Frames C stand for the atoms
-of all frames as well as these lie near to an atom of theirs:
+Labels are not used. An atom a is described by the vector x_a of weighted symmetry functions
+(`symmetry_sets.weighted_set`), each scaled by its standard deviation over the atoms of the element. The cost of a set C
+of frames is the sum over all atoms of the distance from the nearest atom in C:
 
-    cost(C) = Σ_a min_{b in C, of a's element} |x_a - x_b|
+    cost(C) = Σ_a min_{b in C, same element as a} |x_a - x_b|
 
-Frame after frame is taken that lowers the cost most. For such a cost what is won is at least 1 - 1/e of what the best
-choice wins (Nemhauser, Wolsey & Fisher 1978, section 4). So what many atoms differ in, as in liquids, gets many frames,
-what is alike gets one, and single odd frames none: unlike the choice of what is farthest.
+Frames are selected greedily: each next frame is the one that lowers the cost most. The reduction of such a cost is at
+least 1 - 1/e of the largest possible one (Nemhauser, Wolsey & Fisher 1978, section 4). Diverse environments of many
+atoms, as in liquids, get many frames, similar ones get a single frame, and single outliers get none, in contrast to
+farthest point sampling.
 """
 
 from collections.abc import Callable, Sequence
@@ -27,24 +28,24 @@ from gnnpot.graphs import build_graph
 from gnnpot.models.symmetry import SymmetryDescriptor
 from gnnpot.models.symmetry_sets import WeightedSet
 
-#: atoms that are described, at most
+#: largest number of atoms of all frames
 MOST_ATOMS = 5_000_000
-#: of these, drawn at random, those for which frames stand, at most
+#: largest number of atoms in the sum of the cost, drawn at random
 MOST_TARGETS = 8192
-#: distances of atoms from frames that are held, at most
+#: largest number of distances between atoms and frames in memory
 MOST_DISTANCES = 100_000_000
-#: what hardly differs over the atoms is noise
+#: descriptors with a smaller standard deviation over the atoms are ignored as noise
 _MIN_DEVIATION = 1e-4
-#: distances that are held at once
+#: largest number of distances in temporary arrays
 _BLOCK = 4_000_000
 
 
 @dataclass(frozen=True)
 class Choice:
-    """Frames that stand for others, the most telling first."""
+    """Selected frames, in the order of selection."""
 
     indices: list[int]
-    #: mean distance of an atom from the nearest one like it in the frames up to here, in deviations of the descriptors
+    #: mean distance of an atom from the nearest atom in the frames selected so far, in scaled descriptors
     distances: list[float]
 
 
@@ -53,11 +54,21 @@ def _up_to(number: int) -> str:
 
 
 def choose_frames(frames: Sequence[Frame], count: int, *, progress: Callable[[int, int], None] | None = None) -> Choice:
-    """`count` of the frames; see the module.
+    """Select `count` representative frames; see the module for the method.
 
-    `progress` is called with the number of described frames, and of all. The same frames in the same order give the
-    same choice, and a smaller `count` the beginning of a larger one's. Raises `ConfigError` if there are not as many,
-    `count` is not positive, or the frames have more than `MOST_ATOMS` atoms.
+    The result is reproducible for the same frames in the same order; the selection for a smaller `count` is the
+    beginning of that for a larger one.
+
+    Args:
+        frames: The frames.
+        count: Number of frames to select.
+        progress: Called with the number of frames whose descriptors are calculated, and the number of all frames.
+
+    Returns:
+        The indices of the selected frames.
+
+    Raises:
+        ConfigError: `count` is not from 1 to the number of frames, or there are more than `MOST_ATOMS` atoms.
     """
     if not 1 <= count <= len(frames):
         raise ConfigError(
@@ -79,7 +90,7 @@ def choose_frames(frames: Sequence[Frame], count: int, *, progress: Callable[[in
 def _describe(
     frames: Sequence[Frame], progress: Callable[[int, int], None] | None
 ) -> dict[int, tuple[np.ndarray, np.ndarray]]:
-    """Of each element: the frames of its atoms [A], and the atoms' descriptors [A, D], scaled."""
+    """Return for each element the frames of its atoms, [A], and their scaled descriptors, [A, D]."""
     elements = sorted({int(z) for frame in frames for z in np.unique(frame.numbers)})
     symbols = tuple(chemical_symbols[z] for z in elements)
     chosen = WeightedSet()
@@ -117,9 +128,9 @@ def _describe(
 
 
 def _fill_distances(owner: np.ndarray, x: np.ndarray, targets: np.ndarray, out: np.ndarray) -> None:
-    """From each of the `targets` to the nearest of the atoms x of each frame, [targets, frames].
+    """Set `out` [targets, frames] to the distances from each target to the nearest of the atoms x of each frame.
 
-    A frame without such an atom is farther than any other.
+    Frames without atoms of the element are farther than all others.
     """
     present, starts = np.unique(owner, return_index=True)
     square, rows = (x * x).sum(axis=1), max(1, _BLOCK // len(x))
@@ -130,12 +141,12 @@ def _fill_distances(owner: np.ndarray, x: np.ndarray, targets: np.ndarray, out: 
         nearest = np.minimum.reduceat(squares, starts, axis=1)
         out[begin : begin + rows, present] = np.sqrt(np.maximum(nearest, 0.0))
     absent = np.setdiff1d(np.arange(out.shape[1]), present)
-    # the farthest atom of an element would do better than none
+    # any atom of the element, however far, must be closer than none
     out[:, absent] = 2 * out[:, present].max() + 1
 
 
 def _greedy(distances: np.ndarray, count: int) -> Choice:
-    """The columns of `distances` [atoms, frames] that lower the sum over atoms of the least distance most."""
+    """Select columns of `distances` [atoms, frames] greedily, to lower the sum over atoms of the least distance."""
     least = np.full(len(distances), distances.max())
     left = np.ones(distances.shape[1], dtype=bool)
     choice, rows = Choice([], []), max(1, _BLOCK // distances.shape[1])

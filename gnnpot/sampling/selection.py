@@ -1,4 +1,4 @@
-"""Which states of trajectories are labelled.
+"""Selection of the states of trajectories that are labelled.
 
 Example::
 
@@ -20,19 +20,19 @@ from gnnpot.sampling.trajectories import SampledTrajectory
 
 @dataclass(frozen=True)
 class SelectionConfig:
-    """Which states of trajectories are labelled: a random sample, and a high-uncertainty sample."""
+    """Options of the selection of states: a random sample, and a high-uncertainty sample."""
 
     RENAMED: ClassVar[dict[str, str]] = {"drawn": "random", "picked": "uncertain"}
 
-    #: size of the random sample; errors on it, before it is trained on, are those of the dynamics as a whole
+    #: size of the random sample; errors on it, before it is used for training, estimate those of the whole dynamics
     random: Annotated[int, WHOLE_FROM_1] = 20
-    #: size of the high-uncertainty sample, where the disagreement is largest
+    #: size of the high-uncertainty sample, which has the states of the largest disagreement
     uncertain: Annotated[int, WHOLE_FROM_0] = 40
-    #: eV/Å, states of less disagreement are not in the high-uncertainty sample
+    #: states of the high-uncertainty sample have a larger disagreement than this, eV/Å
     level: Annotated[float, NOT_NEGATIVE] = 0.0
-    #: states of one trajectory between two of the high-uncertainty sample, at least
+    #: least separation of two states of the high-uncertainty sample in the same trajectory, in states
     apart: Annotated[int, WHOLE_FROM_1] = 3
-    #: frames beyond these are left out, and counted
+    #: frames outside of these limits are excluded and counted
     limits: Limits = field(default_factory=lambda: Limits(max_force=30.0))
 
     def __post_init__(self) -> None:
@@ -43,8 +43,8 @@ class SelectionConfig:
 class Selection:
     """States to be labelled."""
 
-    random: tuple[Frame, ...]  #: sample of all states within the limit
-    uncertain: tuple[Frame, ...]  #: of the others, those of the largest disagreement
+    random: tuple[Frame, ...]  #: random sample of the states within the limit
+    uncertain: tuple[Frame, ...]  #: other states with the largest disagreement
 
 
 def select(
@@ -53,13 +53,13 @@ def select(
     """Select states to be labelled.
 
     Args:
-        trajectories: with the disagreement on their states.
-        options: numbers of states.
-        limit: the random sample has states of at most this disagreement, eV/Å, if there are any.
-        rng: of the random sample.
+        trajectories: Trajectories with the disagreement of their states.
+        options: Numbers of states.
+        limit: Largest disagreement of the random sample, eV/Å; ignored if no state is below it.
+        rng: Random number generator of the random sample.
 
     Returns:
-        A random sample, and of the other states those of the largest disagreement, `options.apart` from each other.
+        A random sample, and the other states with the largest disagreement, at least `options.apart` from each other.
     """
     states = [(t, s) for t, trajectory in enumerate(trajectories) for s in range(len(trajectory))]
     within = [(t, s) for t, s in states if trajectories[t].disagreements[s] <= limit] or states

@@ -1,4 +1,4 @@
-"""One task: distort a structure, calculate, judge."""
+"""Labelling tasks: distort a structure, calculate labels, check the limits."""
 
 import json
 import struct
@@ -21,33 +21,33 @@ from gnnpot.errors import GnnpotError, SimulationError, UnknownElementError
 from gnnpot.sampling.config import LabelConfig, Limits
 from gnnpot.sampling.distortions import AnyDistortion, NotPossible
 
-#: what calculators raise for structures that are beyond them; torch raises RuntimeError, for unknown elements too
+#: exceptions of calculators for structures that they can't compute; torch raises RuntimeError, e.g. for unknown elements
 _BEYOND = (GnnpotError, CalculatorError, RuntimeError, ArithmeticError, np.linalg.LinAlgError)
 
 
 @dataclass(frozen=True)
 class Labeller:
-    """What labels, and how it is made in each process; `make` and `make_mover` must be importable there."""
+    """Calculator that labels, created in each process; `make` and `make_mover` must be importable there."""
 
-    make: Callable[[], BaseCalculator]
-    name: str  #: as it stands in `Provenance.code`: name, version, sha256 of the weights
-    functional: str = ""
-    make_mover: Callable[[], BaseCalculator] | None = None  #: moves the atoms of `Melted`; default: the labeller
-    mover: str = ""  #: its name
+    make: Callable[[], BaseCalculator]  #: creates the calculator
+    name: str  #: name in `Provenance.code`: name, version, sha256 of the weights
+    functional: str = ""  #: exchange-correlation functional of the labels
+    make_mover: Callable[[], BaseCalculator] | None = None  #: creates the calculator for the dynamics of `Melted`
+    mover: str = ""  #: name of that calculator; if there is none, the labeller is used
 
 
 @dataclass(frozen=True)
 class LabelTask:
     """A call of a distortion for a structure."""
 
-    number: int
+    number: int  #: number of the task
     structure: Frame
     distortion: AnyDistortion
-    run: int  #: of `distortion.runs`
+    run: int  #: number of the call, below `distortion.runs`
 
 
 class LabelWorker:
-    """Does tasks, one after the other; what came of one does not depend on those before."""
+    """Worker that runs tasks sequentially; the result of a task does not depend on previous tasks."""
 
     def __init__(self, labeller: Labeller, config: LabelConfig) -> None:
         self.labeller, self.config = labeller, config
@@ -55,11 +55,11 @@ class LabelWorker:
         self._mover = self._calculator if labeller.make_mover is None else labeller.make_mover()
 
     def __call__(self, tasks: Sequence[LabelTask]) -> list[bytes]:
-        """What `do` gives for each."""
+        """Return the result of `do` for each task."""
         return [self.do(task) for task in tasks]
 
     def do(self, task: LabelTask) -> bytes:
-        """Frames and reasons of those left out, packed."""
+        """Run a task; return the packed frames and the reasons for excluded frames."""
         frames: list[Frame] = []
         reasons: list[str] = []
         for outcome in self.outcomes(task):
@@ -70,7 +70,7 @@ class LabelWorker:
         return pack(frames, reasons)
 
     def outcomes(self, task: LabelTask) -> Iterator[Frame | str]:
-        """Labelled frames, and a reason in place of each that is left out."""
+        """Yield labelled frames, and a reason in place of each excluded frame."""
         distortion = task.distortion
         rng = task_rng(self.config.seed, task)
         mover = fresh(self._mover) if distortion.needs_calculator else None
@@ -82,7 +82,7 @@ class LabelWorker:
         except NotPossible as error:
             yield error.reason
         except _BEYOND as error:
-            # A run of dynamics that ends early takes its later states along.
+            # if a dynamics run ends early, its remaining states are lost, too
             lost = (distortion.count if distortion.runs == 1 else 1) - made
             yield from [f"{distortion.kind}: {_reason(error)}"] * lost
 
@@ -93,7 +93,7 @@ class LabelWorker:
                 return reason
             atoms.calc = fresh(self._calculator)
             atoms.get_forces()
-            # some calculators give what they are asked for and nothing else
+            # some calculators only store the requested property
             atoms.get_potential_energy()
             _try_stress(atoms)
             labelled = Frame.from_atoms(atoms, provenance)
@@ -117,21 +117,21 @@ class LabelWorker:
 
 
 def task_rng(seed: int, task: LabelTask) -> np.random.Generator:
-    """The random numbers of a task: of the seed, the structure, the distortion and which run of it, of nothing else."""
+    """Return the generator of a task, which depends only on seed, structure, distortion and number of the call."""
     words = json.dumps(to_mapping(task.distortion), sort_keys=True)
     structure = fingerprint(task.structure) & (2**64 - 1)
     return np.random.default_rng([seed, structure, zlib.crc32(words.encode()), task.run])
 
 
 def pack(frames: list[Frame], reasons: list[str]) -> bytes:
-    """Bytes that `unpack` reads."""
+    """Pack frames and reasons to bytes; the inverse is `unpack`."""
     words = json.dumps(reasons).encode()
     batches = to_table(frames).combine_chunks().to_batches() if frames else []
     return struct.pack("<I", len(words)) + words + b"".join(bytes(batch.serialize()) for batch in batches)
 
 
 def unpack(content: bytes) -> tuple[list[Frame], list[str]]:
-    """Frames and reasons."""
+    """Unpack frames and reasons from the bytes of `pack`."""
     (length,) = struct.unpack_from("<I", content)
     reasons = json.loads(content[4 : 4 + length])
     rest = content[4 + length :]
@@ -172,7 +172,7 @@ def _beyond(frame: Frame, limits: Limits) -> str | None:
 
 
 def _falls_in(frame: Frame, wall: float) -> bool:
-    """Whether these are two atoms alone, closer than `wall` sums of their covalent radii, that attract each other."""
+    """Return whether a frame is an isolated pair, closer than `wall` sums of covalent radii, with attractive forces."""
     if len(frame) != 2 or frame.pbc.any() or frame.forces is None:
         return False
     apart = frame.positions[1] - frame.positions[0]
@@ -187,5 +187,5 @@ def _reason(error: BaseException) -> str:
         return "element that the labeller does not know"
     if isinstance(error, SimulationError):
         return "exploded, or not finite"
-    # the exception of another package's calculator stands behind the sentence that was made of it
+    # the context is the original exception of a calculator of another package
     return f"labeller failed: {type(error.__context__ or error).__name__}"

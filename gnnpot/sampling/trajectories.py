@@ -1,10 +1,10 @@
-"""Trajectories that explore: molecular dynamics, watched by a measure of how uncertain its forces are.
+"""Exploration by molecular dynamics, with a measure of the uncertainty of the forces.
 
     trajectories = run_trajectories(structures, driver, disagreement, TrajectoryConfig(), limit, (seed, 1), folder)
 
-`driver(k)` gives the calculator that moves the atoms of trajectory k, `disagreement(atoms)` its uncertainty in eV/Å,
-such as a committee's. A trajectory ends early where the disagreement exceeds the limit, or where the dynamics explode.
-Each one follows from the seed and its number, and is on disk as soon as it has ended.
+`driver(k)` returns the calculator of trajectory k, `disagreement(atoms)` the uncertainty of its forces in eV/Å, such as
+that of a committee. A trajectory ends early if the disagreement exceeds the limit, or if the dynamics become unstable.
+Each trajectory only depends on the seed and its number, and is written to disk when it has ended.
 """
 
 import json
@@ -25,7 +25,7 @@ from gnnpot.runs.results_log import ResultsLog
 from gnnpot.sampling.distortions import Strained, repeated
 from gnnpot.sampling.tasks import pack, unpack
 
-#: how a trajectory ended
+#: reason for the end of a trajectory
 End = Literal["complete", "limit", "exploded"]
 Driver = Callable[[int], BaseCalculator]
 Disagreement = Callable[[Atoms], float]
@@ -33,23 +33,23 @@ Disagreement = Callable[[Atoms], float]
 
 @dataclass(frozen=True)
 class TrajectoryConfig:
-    """Molecular dynamics that explores: Langevin at a fixed cell, from given structures."""
+    """Options of the exploration: Langevin dynamics with a fixed cell, from given structures."""
 
-    #: K, of the trajectories in turn
+    #: temperatures of consecutive trajectories, repeated cyclically, K
     temperatures: Annotated[tuple[float, ...], POSITIVE] = (300.0, 600.0, 1000.0)
-    #: trajectories in each round
+    #: number of trajectories in each round
     trajectories: Annotated[int, WHOLE_FROM_1] = 12
-    #: of each trajectory, unless it ends early
+    #: number of steps of each trajectory, unless it ends early
     steps: Annotated[int, WHOLE_FROM_1] = 2000
     timestep: Annotated[float, POSITIVE] = 1.0  #: fs
     friction: Annotated[float, POSITIVE] = 0.02  #: 1/fs
-    #: steps between the states whose disagreement is measured
+    #: number of steps between states whose disagreement is evaluated
     interval: Annotated[int, WHOLE_FROM_1] = 10
-    #: each trajectory begins with a random symmetric strain up to this, so that stresses are sampled too; 0: none
+    #: largest component of the random initial strain of each trajectory, with which stresses are sampled; 0 for none
     strain: float = 0.03
     #: structures with fewer atoms are repeated
     min_atoms: Annotated[int, WHOLE_FROM_1] = 1
-    #: a trajectory ends where the disagreement is more than this times the median on the frames that validate
+    #: disagreement at which a trajectory ends, in units of the median disagreement on the validation frames
     limit: float = 5.0
 
     def __post_init__(self) -> None:
@@ -66,11 +66,11 @@ class TrajectoryConfig:
 
 @dataclass(frozen=True, eq=False)
 class SampledTrajectory:
-    """The states of a trajectory, and the disagreement on each, eV/Å."""
+    """States of a trajectory, with their disagreement."""
 
-    frames: tuple[Frame, ...]
-    disagreements: tuple[float, ...]
-    end: End
+    frames: tuple[Frame, ...]  #: the states
+    disagreements: tuple[float, ...]  #: disagreement of each state, eV/Å
+    end: End  #: why the trajectory ended
 
     def __len__(self) -> int:
         return len(self.frames)
@@ -86,23 +86,23 @@ def run_trajectories(
     folder: Path,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> list[SampledTrajectory]:
-    """Run the trajectories of a round; those that an earlier call has finished are read from `folder`.
+    """Run the trajectories of a round; trajectories that were finished by an earlier call are read from `folder`.
 
     Args:
-        structures: where trajectories start, in random order.
-        driver: gives the calculator of a trajectory, without memory of earlier ones.
-        disagreement: of the state `atoms`, eV/Å.
-        options: of the dynamics.
-        limit: disagreement at which a trajectory ends, eV/Å.
-        seed: of the run, and the number of the round.
-        folder: for the results log.
-        progress: called with finished trajectories and their number.
+        structures: Initial structures, used in random order.
+        driver: Returns the calculator of a trajectory, which must not depend on earlier trajectories.
+        disagreement: Returns the uncertainty of the forces of `atoms`, eV/Å.
+        options: Options of the dynamics.
+        limit: Disagreement at which a trajectory ends, eV/Å.
+        seed: Seed of the run, and number of the round.
+        folder: Folder of the results log.
+        progress: Called with the number of finished trajectories and the total number.
 
     Returns:
         The trajectories, in the order of their numbers.
 
     Raises:
-        ConfigError: if the folder contains trajectories of another round or limit.
+        ConfigError: The folder contains trajectories of a different round or limit.
     """
     starts = np.random.default_rng([*seed, 1]).permutation(len(structures))
     plan = {"round": seed[1], "limit": limit}
@@ -151,7 +151,7 @@ def _run(
             provenance = Provenance(start.provenance.source, where, start.provenance.material_id)
             frames.append(Frame.from_atoms(atoms, provenance, labels=False))
         except (SimulationError, DataError):
-            # the atoms are where the calculator was not trained, or at one place
+            # the structure is far from the training data of the calculator, or invalid
             return SampledTrajectory(tuple(frames), tuple(found[: len(frames)]), "exploded")
         if found[-1] > limit:
             return SampledTrajectory(tuple(frames), tuple(found), "limit")
