@@ -21,7 +21,7 @@ from gnnpot.errors import GnnpotError, SimulationError, UnknownElementError
 from gnnpot.sampling.config import LabelConfig, Limits
 from gnnpot.sampling.distortions import AnyDistortion, NotPossible
 
-#: exceptions of calculators for structures that they can't compute; torch raises RuntimeError, e.g. for unknown elements
+#: exceptions of calculators for structures that they can't compute; torch also raises RuntimeError for unknown elements
 _BEYOND = (GnnpotError, CalculatorError, RuntimeError, ArithmeticError, np.linalg.LinAlgError)
 
 
