@@ -1,4 +1,4 @@
-"""Where published potentials lie on this machine.
+"""The local cache of published potentials.
 
 Example::
 
@@ -20,7 +20,7 @@ logger = logging.getLogger(__name__)
 
 
 def cache_folder() -> Path:
-    """`GNNPOT_CACHE`, else `gnnpot` in `XDG_CACHE_HOME`, else `~/.cache/gnnpot`."""
+    """Return the cache folder: `GNNPOT_CACHE`, else `gnnpot` in `XDG_CACHE_HOME`, else `~/.cache/gnnpot`."""
     chosen = os.environ.get("GNNPOT_CACHE")
     if chosen:
         return Path(chosen).expanduser()
@@ -29,17 +29,17 @@ def cache_folder() -> Path:
 
 
 def checkpoint_folder(full_name: str) -> Path:
-    """The checkpoint of a published potential; it exists once the potential has been imported."""
+    """Return the folder of the checkpoint of a published potential; it exists if the potential has been imported."""
     return cache_folder() / "checkpoints" / full_name
 
 
 def source_path(name: str, file: str) -> Path:
-    """A published file of a potential, unchanged."""
+    """Return the path of a published file of a potential in the cache."""
     return cache_folder() / "sources" / name / file
 
 
 def has_sha256(path: Path, sha256: str) -> bool:
-    """Whether a file exists and has this sha256."""
+    """Return whether a file exists and has this sha256."""
     try:
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest() == sha256
@@ -48,7 +48,7 @@ def has_sha256(path: Path, sha256: str) -> bool:
 
 
 def store(data: bytes, path: Path) -> None:
-    """Put a file into the cache; it appears whole or not at all. Raises `CheckpointError` if it can't be written."""
+    """Write a file to the cache, atomically. Raises `CheckpointError` if it can't be written."""
     with writing():
         path.parent.mkdir(parents=True, exist_ok=True)
         with replaced_file(path) as file:
@@ -57,7 +57,7 @@ def store(data: bytes, path: Path) -> None:
 
 @contextlib.contextmanager
 def writing() -> Iterator[None]:
-    """Turns what the file system refuses into a `CheckpointError` that says what to do."""
+    """Convert `OSError` to a `CheckpointError` with advice for the user."""
     try:
         yield
     except OSError as error:
@@ -69,7 +69,10 @@ def writing() -> Iterator[None]:
 
 @contextlib.contextmanager
 def locked(what: str) -> Iterator[None]:
-    """One process at a time; the others wait. A process that dies lets go. Raises `CheckpointError` as `store`."""
+    """Lock a part of the cache; other processes wait. The lock of a process that dies is released.
+
+    Raises `CheckpointError` if the cache can't be written.
+    """
     from filelock import FileLock, Timeout
 
     lock = FileLock(cache_folder() / "locks" / f"{what}.lock")

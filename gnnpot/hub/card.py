@@ -1,8 +1,8 @@
-"""What is known of a potential: its card, a JSON file beside its weights. Reading one imports no torch.
+"""Cards of potentials: metadata in a JSON file next to the weights. This module does not import torch.
 
 Example::
 
-    content = read_card("nacl")            # everything in card.json, checked against its own sha256
+    content = read_card("nacl")            # contents of card.json, verified with its own sha256
     content["card"]["licence"]
 """
 
@@ -18,57 +18,57 @@ from gnnpot.config import from_mapping
 from gnnpot.errors import CheckpointError, ConfigError
 from gnnpot.hub.reference_structures import ReferenceStructure
 
-#: Raised when the layout of card or tensors changes, so that older versions of gnnpot say that they are too old.
-#: 1: the first; 2: cards may carry reference structures; 3: matgl's rows are no option of M3GNet. `hub.upgrades` reads
-#: earlier ones
+#: incremented when the layout of card or tensors changes, so that older versions of gnnpot report that they are too
+#: old; 1: initial; 2: cards may have reference structures; 3: the rows of matgl are no longer an option of M3GNet;
+#: earlier formats are read with `hub.upgrades`
 FORMAT_VERSION = 3
 WEIGHTS, CARD = "model.safetensors", "card.json"
-#: a card with its training configuration has some 30 kB
+#: largest size of a card; cards with a training configuration have about 30 kB
 MAX_CARD_BYTES = 10_000_000
 
 
 @dataclass(frozen=True)
 class KnownDeviation:
-    """A question of the model contract that a potential is known not to meet."""
+    """A check of `gnnpot check` that a potential is known to fail."""
 
-    check: str  #: its name, as `gnnpot check` shows it
-    quantity: str
-    largest: float  #: in the quantity's unit; beyond it, the deviation is another
-    reason: str
+    check: str  #: name of the check in `gnnpot check`
+    quantity: str  #: quantity that deviates
+    largest: float  #: largest known deviation, in the unit of the quantity; larger ones are not known deviations
+    reason: str  #: explanation
 
 
 @dataclass(frozen=True)
 class Card:
-    """What a user should know of a potential, in words and figures."""
+    """Metadata of a potential for users."""
 
     name: str = ""
     description: str = ""
     licence: str = ""
     training_data: str = ""
-    #: functional, +U
+    #: exchange-correlation functional of the training data, with +U
     functional: str = ""
-    #: what energies mean: raw DFT totals, or corrected how
+    #: meaning of the energies: uncorrected DFT total energies, or the corrections
     energy_reference: str = ""
-    #: sha256 of the manifest of the data it was trained on
+    #: sha256 of the manifest of the training data
     data_manifest_sha256: str = ""
     #: measured errors, e.g. {"test": {"energy_mae_per_atom": 0.004, ...}}; eV, eV/Å, eV/Å³
     metrics: dict[str, Any] = field(default_factory=dict)
-    #: the training configuration
+    #: training configuration
     training: dict[str, Any] = field(default_factory=dict)
     #: papers to cite
     references: list[str] = field(default_factory=list)
-    #: what it must give wherever it runs; `gnnpot check` calculates it anew
+    #: structures with energies that the potential must reproduce on every machine; verified by `gnnpot check`
     reference_structures: tuple[ReferenceStructure, ...] = ()
-    #: what calculated their energies
+    #: program that calculated the energies of the reference structures
     reference_energies_from: str = ""
-    #: of this potential only; see `hub.known_deviations` for those of its architecture
+    #: known deviations of this potential; see `hub.known_deviations` for those of its architecture
     known_deviations: tuple[KnownDeviation, ...] = ()
     gnnpot_version: str = ""
 
 
 @dataclass(frozen=True)
 class PluginPart:
-    """Which package the architecture is of, if not gnnpot's own."""
+    """Package that provides the architecture, if it is not part of gnnpot."""
 
     package: str
     version: str
@@ -77,7 +77,7 @@ class PluginPart:
 
 @dataclass(frozen=True)
 class CardFile:
-    """All that `card.json` holds; of `model` and `terms` the architectures know the options."""
+    """Schema of `card.json`; the options in `model` and `terms` are defined by the architectures."""
 
     format_version: int
     weights_sha256: str
@@ -94,17 +94,18 @@ class CardFile:
 
 
 def functional_name(text: str) -> str:
-    """A functional, or what energies mean, as tables and cards show it.
+    """Return the current spelling of a functional or energy reference.
 
-    Cards of earlier versions, which keep their sha256, spell the mixture of PBE and PBE+U otherwise.
+    Cards of earlier versions have a different spelling of the mixture of PBE and PBE+U; they can't be changed, because
+    their sha256 is fixed.
     """
     return text.replace("PBE, PBE+U", "PBE and PBE+U").removesuffix(", as the Materials Project mixes them")
 
 
 def starting_potential(name: str, card: Card) -> dict[str, str]:
-    """What the card of a potential that starts from another's weights keeps of that one, under `training`.
+    """Return the metadata of a starting potential, which a fine-tuned potential keeps in its card, in `training`.
 
-    It decides whether, and under which licence, the new one may be published.
+    They determine whether, and under which licence, the new potential may be published.
     """
     return {
         "name": card.name or name,
@@ -115,10 +116,10 @@ def starting_potential(name: str, card: Card) -> dict[str, str]:
 
 
 def read_card(folder: Path | str) -> dict[str, Any]:
-    """The content of `card.json`, checked against its own sha256 and against `CardFile`.
+    """Read `card.json`, and check it against its own sha256 and the schema `CardFile`.
 
     Raises:
-        CheckpointError: for what can't be read, was changed, or holds what no card does.
+        CheckpointError: The card can't be read, was changed, or has invalid contents.
     """
     path = Path(folder) / CARD
     try:
@@ -155,7 +156,7 @@ def _parsed(data: bytes, path: Path) -> Any:
     except UnicodeDecodeError:
         reason = "not UTF-8"
     except ValueError as error:
-        # numbers that can't be meant, and integers of thousands of digits
+        # numbers that are not finite, and integers with thousands of digits
         reason = str(error).partition(";")[0]
     raise CheckpointError(f"{path}: is damaged ({reason}); get the checkpoint again")
 
@@ -172,6 +173,6 @@ def _finite(text: str) -> float:
 
 
 def card_digest(content: Mapping[str, Any]) -> str:
-    """The sha256 of a card, but for the field that holds it."""
+    """Return the sha256 of a card, excluding the field that holds it."""
     rest = {key: value for key, value in content.items() if key != "card_sha256"}
     return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()

@@ -1,4 +1,4 @@
-"""The potentials with a name, and what helps to choose among them. It imports no torch.
+"""List of all named potentials, with measurements for choosing one. This module does not import torch.
 
 Example::
 
@@ -28,27 +28,27 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class FrameErrors:
-    """Errors on one set of frames."""
+    """Errors of a potential on a set of frames."""
 
-    #: eV/atom, mean absolute error; None where the potential has another functional than the labels
+    #: mean absolute error, eV/atom; `None` if the functional of the potential differs from that of the labels
     energy_error: float | None
-    force_error: float  #: eV/Å, mean length of the error of a force
+    force_error: float  #: mean length of the force error vectors, eV/Å
 
 
 @dataclass(frozen=True, slots=True)
 class Physics:
-    """What a potential keeps of physics, in float64: largest deviations, as `gnnpot.properties.contract` defines them.
+    """Largest violations of physical laws by a potential in float64, as defined in `gnnpot.properties.contract`.
 
-    `scripts/studies/accuracy/physics.py` measures them and writes `physics.json`.
+    They are measured by `scripts/studies/accuracy/physics.py`, which writes `physics.json`.
     """
 
-    force_derivative: float  #: eV/Å, of forces from -dE/dr; large: they are no derivatives of the energy
-    rotation: float  #: eV/Å, of forces when the structure is turned
-    reflection: float  #: eV/Å, of forces when the structure is mirrored
-    energy_jump: float  #: eV, where neighbours come and go
-    force_jump: float  #: eV/Å, the same
+    force_derivative: float  #: deviation of forces from -dE/dr, eV/Å; large if forces are not derivatives of the energy
+    rotation: float  #: deviation of forces under rotation, eV/Å
+    reflection: float  #: deviation of forces under reflection, eV/Å
+    energy_jump: float  #: discontinuity of the energy when neighbours cross the cutoff, eV
+    force_jump: float  #: discontinuity of the forces when neighbours cross the cutoff, eV/Å
 
-    #: eV/Å; numerical derivatives in float64 are that good
+    #: tolerance of `force_derivative`, eV/Å; the accuracy of numerical derivatives in float64
     CONSERVATIVE: ClassVar[float] = 1e-4
 
     @property
@@ -59,39 +59,39 @@ class Physics:
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """What was measured of a potential; `measured.yaml` says on which frames and atoms."""
+    """Measurements of a potential; see `measured.yaml` for frames and systems."""
 
     near_equilibrium: FrameErrors | None = None
     high_stress: FrameErrors | None = None  #: frames of the highest stresses
-    milliseconds: Mapping[int, float] = field(default_factory=dict)  #: time of a step by number of atoms
+    milliseconds: Mapping[int, float] = field(default_factory=dict)  #: time per step, ms, by number of atoms
     physics: Physics | None = None
-    #: whether dispersion was in the labels, or is added to the energy; None: not known
+    #: whether the labels include dispersion, or it is added to the energy; `None` if unknown
     dispersion: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class ListedModel:
-    """A potential with a name."""
+    """A named potential."""
 
     name: str
-    elements: int  #: how many
+    elements: int  #: number of elements
     licence: str
-    functional: str  #: what its energies are: functional, and corrections if there are any
-    energy_reference: str  #: the same in the words of its card
-    bytes: int  #: size of the download, or of the folder of one that is not downloaded
-    cached: bool  #: whether it is on this machine, ready for use
-    path: Path  #: where it lies, or will
+    functional: str  #: functional of the energies, and corrections if there are any
+    energy_reference: str  #: meaning of the energies, from its card
+    bytes: int  #: size of the download, or of the folder if it is not downloaded
+    cached: bool  #: whether it is available on this machine
+    path: Path  #: its folder, which may not exist yet
     measured: Measured = Measured()
-    default: bool = False  #: whether it is opened where none is named
-    words: tuple[str, ...] = ()  #: that stand for it as --model: "fast", "accurate"
+    default: bool = False  #: whether it is the default potential
+    words: tuple[str, ...] = ()  #: aliases for --model: "fast", "accurate"
 
 
 def list_models() -> list[ListedModel]:
-    """The potentials that have a name.
+    """List all named potentials.
 
     Returns:
-        Those that come with gnnpot (the default first), published ones, and those imported by the user. A folder in
-        the cache whose card is damaged is left out, and logged with the reason.
+        Potentials included in gnnpot (the default first), published potentials, and potentials imported by the user.
+        Folders of the cache with a damaged card are logged and omitted.
     """
     measured, here = _measured(), shipped()
     models = [_of_folder(name, folder, measured) for name, folder in (*here.items(), *imported().items())]
@@ -106,7 +106,7 @@ def list_models() -> list[ListedModel]:
 
 
 def imported() -> dict[str, Path]:
-    """Folders of the checkpoints in the cache that users named themselves (`gnnpot import FOLDER`), by name."""
+    """Return the folders of checkpoints in the cache that were named by the user (`gnnpot import FOLDER`), by name."""
     cards = checkpoint_folder("*").parent.glob(f"*/{CARD}")
     return {card.parent.name: card.parent for card in sorted(cards) if not is_known(card.parent.name)}
 
@@ -160,7 +160,7 @@ def _short(text: str, end: str) -> str:
 
 
 def measured_of(name: str) -> Measured:
-    """What was measured of the potential of this name; nothing of one that is not known."""
+    """Return the measurements of a potential; empty for an unknown name."""
     return _measured().get(name, Measured())
 
 

@@ -1,10 +1,10 @@
-"""Checkpoints: a folder with `model.safetensors` (the numbers) and `card.json` (what they are).
+"""Checkpoints: folders with `model.safetensors` (the weights) and `card.json` (configuration and metadata).
 
     save_checkpoint("nacl", potential, Card(description="NaCl from 40 frames", licence="MIT"))
     potential, card = load_checkpoint("nacl")
 
-Loading executes nothing from the files: tensors come from safetensors, everything else from JSON through the strict
-config classes. The card holds the sha256 of the tensors and of itself, so a changed byte in either is noticed.
+Loading never executes code from the files: tensors are read with safetensors, everything else is JSON that is validated
+with the configuration classes. The card has the sha256 of the tensors and of itself, so that changes are detected.
 """
 
 import hashlib
@@ -46,35 +46,35 @@ __all__ = [
     "weights_sha256",
 ]
 
-#: tensors that may be infinite: the range of symmetry functions, before it is known
+#: tensors that may be infinite: the range of symmetry functions before it has been determined
 _UNBOUNDED = ("model.minimum", "model.maximum")
-#: what a checkpoint's folder contains; some come with a page
+#: contents of the folder of a checkpoint; some have documentation
 CHECKPOINT = FolderKind("a checkpoint", CARD, None, (WEIGHTS, "*.md", "*.png", "LICENSE*"), key="weights_sha256")
 
 
 @dataclass(frozen=True)
 class _ModelPart:
-    """The model of a potential, so that its tagged config reads through `from_mapping`."""
+    """Schema of the model of a potential, for `from_mapping`."""
 
     model: ModelConfig
     terms: tuple[ZBLConfig, ...] = ()
 
 
 def save_checkpoint(folder: Path | str, potential: Potential, card: Card, *, overwrite: bool = False) -> Path:
-    """Write a checkpoint; the folder appears whole or not at all.
+    """Write a checkpoint, atomically.
 
     Args:
-        folder: The folder to make.
+        folder: The folder to create.
         potential: The potential.
-        card: What is known of it.
-        overwrite: Replace a checkpoint that exists.
+        card: Its metadata.
+        overwrite: Replace an existing checkpoint.
 
     Returns:
         The folder.
 
     Raises:
-        CheckpointError: The folder exists (without `overwrite`) or can't be written (disk full).
-        DataError: It can't be made there.
+        CheckpointError: The folder exists and `overwrite` is false, or it can't be written (disk full).
+        DataError: The folder can't be created, or the existing folder may not be replaced.
     """
     folder = Path(folder)
     if folder.exists() and not overwrite:
@@ -92,21 +92,21 @@ def save_checkpoint(folder: Path | str, potential: Potential, card: Card, *, ove
 
 
 def weights_sha256(potential: Potential) -> str:
-    """The sha256 that the `model.safetensors` of a potential has, or would have."""
+    """Return the sha256 of the `model.safetensors` of a potential, which need not have been written."""
     return hashlib.sha256(_dumped(potential)).hexdigest()
 
 
 def load_checkpoint(folder: Path | str) -> tuple[Potential, Card]:
-    """The potential and card of a checkpoint folder.
+    """Load the potential and card of a checkpoint folder.
 
     Args:
-        folder: A folder that `save_checkpoint` wrote, with this version of gnnpot or an earlier one.
+        folder: A folder written by `save_checkpoint`, with this version of gnnpot or an earlier one.
 
     Returns:
         The potential, in evaluation mode, and its card.
 
     Raises:
-        CheckpointError: Anything in the folder is not as written.
+        CheckpointError: The files are missing, damaged or invalid.
     """
     folder = Path(folder)
     content = read_card(folder)
@@ -133,7 +133,7 @@ def load_checkpoint(folder: Path | str) -> tuple[Potential, Card]:
 
 
 def _built(part: _ModelPart, references: ElementReferences) -> Potential:
-    """The potential with fresh weights. Raises `ConfigError` for options that no model can be made with."""
+    """Return the potential with initial weights. Raises `ConfigError` for invalid options."""
     try:
         return Potential(build_model(part.model), references, terms=[build_model(t) for t in part.terms])
     except ValueError as error:
@@ -141,7 +141,7 @@ def _built(part: _ModelPart, references: ElementReferences) -> Potential:
 
 
 def _check_tensors(part: _ModelPart, tensors: dict[str, Tensor]) -> None:
-    """Raise `ConfigError` if the weights are not those of the model; nothing is allocated for it."""
+    """Raise `ConfigError` if the weights do not match the model; the model is not allocated for this check."""
     with torch.device("meta"):
         skeleton = _built(part, ElementReferences.from_mapping({"energies": {}}))
     expected = {name: tuple(tensor.shape) for name, tensor in skeleton.state_dict().items()}
@@ -167,7 +167,7 @@ def _check_summary(content: dict[str, Any], potential: Potential) -> None:
 
 
 def _potential(content: dict[str, Any], tensors: dict[str, Tensor], where: str) -> Potential:
-    """The potential of a card's content and its tensors."""
+    """Create the potential from the contents of a card and the tensors."""
     if content.get("plugin") is not None:
         content, tensors = _upgraded_by_its_package(content, tensors, where)
     part = from_mapping(_ModelPart, {"model": content["model"], "terms": content["terms"]}, where=where)
@@ -184,7 +184,7 @@ def _potential(content: dict[str, Any], tensors: dict[str, Tensor], where: str) 
 def _upgraded_by_its_package(
     content: dict[str, Any], tensors: dict[str, Tensor], where: str
 ) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """Options and tensors of a model that another package adds, as its installed version reads them."""
+    """Upgrade options and tensors of a model of another package to its installed version."""
     name, plugin = content["model"].get("architecture"), content["plugin"]
     if name not in architecture_names():
         raise CheckpointError(
@@ -203,7 +203,7 @@ def _upgraded_by_its_package(
     try:
         options, inner = architecture.upgrade(version, dict(content["model"]), inner)
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
-        # of the other package's own code
+        # raised by code of the other package
         raise ConfigError(f"{where}: {plugin['package']} can't upgrade it ({error})") from error
     rest = {key: t for key, t in tensors.items() if not key.startswith("model.")}
     return {**content, "model": options}, {**rest, **{f"model.{key}": t for key, t in inner.items()}}

@@ -1,9 +1,9 @@
-"""Files over HTTP; a download that was cut off is resumed.
+"""Resumable downloads over HTTP.
 
     download("https://…/state.pt", Path(".state.pt.part"), size=1228529, report=LogProgress())
 
-A connection that breaks is taken up again with a Range request as long as each one brings something; what has come
-stays in the file, so a later call resumes from it.
+After a broken connection, the download is resumed with a Range request, as long as each request receives data. The
+received bytes are kept in the file, from which a later call resumes.
 """
 
 import http.client
@@ -21,19 +21,19 @@ from gnnpot.hub.cache import writing
 
 logger = logging.getLogger(__name__)
 
-#: told what is fetched, the bytes that are there, and the bytes in all
+#: called with the name of the file, the bytes received, and the total bytes
 Report = Callable[[str, int, int], None]
 
-#: seconds without a byte after which a connection is given up
+#: seconds without data after which a connection is closed
 TIMEOUT = 30.0
 _CHUNK = 1 << 16
 
 
 class LogProgress:
-    """Reports to the log: start, end, and every few seconds the time that is left."""
+    """Log the progress of downloads: start, end, and every few seconds the remaining time."""
 
     def __init__(self, interval: float = 5.0) -> None:
-        self.interval = interval  #: seconds
+        self.interval = interval  #: seconds between messages
         self._what, self._done, self._last = "", -1, 0.0
         self._began, self._first = 0.0, 0
 
@@ -59,9 +59,9 @@ class _BrokenError(Exception):
 
 
 def download(url: str, partial: Path, size: int, report: Report) -> None:
-    """Fill `partial`, which may hold a beginning, up to `size` bytes.
+    """Download a file of `size` bytes to `partial`, which may already have its beginning.
 
-    Raises `DownloadError` if nothing more comes, `CheckpointError` if the file can't be written.
+    Raises `DownloadError` if no more data are received, `CheckpointError` if the file can't be written.
     """
     what = url.rpartition("/")[2]
     while (before := _size(partial)) < size:
@@ -77,13 +77,13 @@ def download(url: str, partial: Path, size: int, report: Report) -> None:
 
 
 def _continue(url: str, partial: Path, size: int, report: Callable[[int], None]) -> None:
-    """One request, for what is missing."""
+    """Send one request for the missing bytes."""
     done = _size(partial)
-    request = urllib.request.Request(url, headers={"Range": f"bytes={done}-"} if done else {})  # noqa: S310 - of the registry, or of a mirror that a user names
+    request = urllib.request.Request(url, headers={"Range": f"bytes={done}-"} if done else {})  # noqa: S310 - a URL of the registry, or of a mirror set by the user
     response = _open(request)
     with response, writing(), _open_to_extend(partial) as file:
         resumed = response.status == 206 and response.headers.get("Content-Range", "").startswith(f"bytes {done}-")
-        # a server that does not know ranges sends all of it
+        # a server without support for ranges sends the whole file
         done = done if resumed else 0
         file.truncate(done)
         file.seek(done)
@@ -127,7 +127,7 @@ def _open(request: urllib.request.Request) -> http.client.HTTPResponse:
 
 
 def _chunks(response: BinaryIO, most: int) -> Iterator[bytes]:
-    """At most so many bytes of what comes."""
+    """Yield at most `most` bytes of a response. Raises `_BrokenError` if the connection fails."""
     while most > 0:
         try:
             chunk = response.read(min(_CHUNK, most))

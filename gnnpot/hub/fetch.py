@@ -1,8 +1,8 @@
-"""The files of a published potential: from the cache, the mirror, its URL, or a wheel.
+"""Fetching of the files of published potentials, from the cache, the mirror, a URL, or a wheel.
 
     files = fetch(entry)      # {"model.json": Path("…/sources/m3gnet-…/model.json"), "state.pt": Path("…")}
 
-A file enters the cache only if it has the sha256 that the registry pins; what was there before stays until then.
+A file is only added to the cache if it has the sha256 of the registry; an earlier file is kept until then.
 """
 
 import contextlib
@@ -19,10 +19,10 @@ from gnnpot.hub.wheel import download_wheel, read_member
 
 
 def fetch(entry: Published, report: Report | None = None) -> dict[str, Path]:
-    """Where each file of a potential lies in the cache, once it is there and checked.
+    """Fetch and verify all files of a potential; return their paths in the cache by file name.
 
-    `report` is called with the progress, which otherwise goes to the log. Raises `DownloadError` if a file can't be
-    had, `CheckpointError` if one is not what was published or the cache can't be written.
+    `report` is called with the progress, which is logged by default. Raises `DownloadError` if a file is not available,
+    `CheckpointError` if a file is not the published one, or if the cache can't be written.
     """
     report = report or LogProgress()
     return {source.file: _fetch(entry, source, report) for source in entry.sources}
@@ -32,7 +32,7 @@ def _fetch(entry: Published, source: PublishedFile, report: Report) -> Path:
     path = cache.source_path(entry.name, source.file)
     if cache.has_sha256(path, source.sha256):
         return path
-    # potentials from one wheel wait for each other: the first brings the files of all
+    # the lock is shared by all potentials of a wheel, whose files are extracted together
     with cache.locked(source.wheel.requirement if source.wheel else f"{entry.name}-{source.file}"):
         if not cache.has_sha256(path, source.sha256):
             mirror = os.environ.get("GNNPOT_MIRROR", "").rstrip("/")
@@ -48,7 +48,7 @@ def _fetch(entry: Published, source: PublishedFile, report: Report) -> Path:
 
 
 def _from_host(entry: Published, source: PublishedFile, path: Path, report: Report) -> None:
-    """From where it was published."""
+    """Download from the published URL."""
     try:
         _from_url(source.url, source, path, report)
     except MissingError as error:
@@ -59,7 +59,7 @@ def _from_host(entry: Published, source: PublishedFile, path: Path, report: Repo
 
 
 def _from_url(url: str, source: PublishedFile, path: Path, report: Report) -> None:
-    """Over HTTP; a beginning that was left by an earlier try is gone on with."""
+    """Download over HTTP; an earlier incomplete download is resumed."""
     partial = path.with_name(f".{path.name}.{source.sha256[:12]}.part")
     had_beginning = partial.exists()
     download(url, partial, source.size, report)
@@ -74,7 +74,7 @@ def _from_url(url: str, source: PublishedFile, path: Path, report: Report) -> No
 
 
 def _from_index(entry: Published, source: PublishedFile, of: Wheel, report: Report) -> None:
-    """Out of a wheel that pip gets; the files of other potentials in it are kept too."""
+    """Extract from a wheel downloaded by pip; files of other potentials in the wheel are added to the cache, too."""
     scratch = cache.cache_folder() / "wheels" / of.requirement
     shutil.rmtree(scratch, ignore_errors=True)
     try:
@@ -89,7 +89,7 @@ def _from_index(entry: Published, source: PublishedFile, of: Wheel, report: Repo
 
 
 def _from_folder(mirror: Path, entry: Published, source: PublishedFile) -> None:
-    """Out of a folder: NAME/FILE, or the wheel, for any platform."""
+    """Copy from a mirror folder: NAME/FILE, or the wheel for any platform."""
     plain = mirror / entry.name / source.file
     wheels = sorted(mirror.glob(f"{source.wheel.release}-*.whl")) if source.wheel else []
     if plain.is_file():
@@ -105,7 +105,7 @@ def _from_folder(mirror: Path, entry: Published, source: PublishedFile) -> None:
 
 
 def _from_mirror(mirror: str, entry: Published, source: PublishedFile, path: Path, report: Report) -> None:
-    """The same over HTTP, where only the wheel that the registry names can be looked for."""
+    """Download from a mirror URL: NAME/FILE, or the wheel named in the registry."""
     with contextlib.suppress(MissingError):
         return _from_url(f"{mirror}/{entry.name}/{source.file}", source, path, report)
     if source.wheel is None:

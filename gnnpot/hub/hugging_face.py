@@ -2,12 +2,12 @@
 
 Example::
 
-    folder = hub_folder("hf:owner/nacl@3f2a91c")     # in the client's cache; then load_checkpoint(folder)
+    folder = hub_folder("hf:owner/nacl@3f2a91c")     # in the cache of the client; then load_checkpoint(folder)
 
-A repository holds the files of a checkpoint (`gnnpot.hub.publish` writes one). The client `huggingface-hub` fetches
-them: into its own cache, by their ETags, with the address (`HF_ENDPOINT`), the token and the cache (`HF_HOME`) that the
-user has set for it. Card and weights are of one commit; what was fetched is opened without internet too. The weights
-are compared with the sha256 of the card whenever they are opened.
+A repository has the files of a checkpoint (see `gnnpot.hub.publish`). They are downloaded by the client
+`huggingface-hub` to its own cache, by their ETags, with the address (`HF_ENDPOINT`), the token and the cache
+(`HF_HOME`) set by the user. Card and weights are always from the same commit. Downloaded potentials can be opened
+without internet access. The weights are verified with the sha256 of the card whenever they are opened.
 """
 
 import os
@@ -24,31 +24,34 @@ if TYPE_CHECKING:
 
     from gnnpot.hub.download import Report
 
-#: how a name of this kind begins
+#: prefix of names of repositories
 PREFIX = "hf:"
 _NAME = re.compile(r"hf:([\w.-]+/[\w.-]+)(?:@(\S+))?", re.ASCII)
 
 
 def hub_folder(name: str, report: "Report | None" = None) -> Path:
-    """The folder of a checkpoint that is in a repository of the Hub; it is fetched unless the cache has it.
+    """Return the folder of a checkpoint in a repository of the Hub; it is downloaded if it is not in the cache.
 
     Args:
-        name: `hf:owner/name`, of its main branch, or `hf:owner/name@revision`: a branch, a tag, or a commit.
-        report: Called with the progress of the weights' download.
+        name: `hf:owner/name` for the main branch, or `hf:owner/name@revision` for a branch, a tag or a commit.
+        report: Called with the progress of the download of the weights.
+
+    Returns:
+        The folder, in the cache of `huggingface-hub`.
 
     Raises:
-        CheckpointError: The name is not of that form, or the repository has no checkpoint of gnnpot.
-        DownloadError: There is no such repository or revision, or it can't be reached and is not in the cache.
+        CheckpointError: The name is invalid, or the repository has no checkpoint of gnnpot.
+        DownloadError: The repository or revision does not exist, or it can't be reached and is not in the cache.
         MissingExtraError: `huggingface-hub` is not installed.
     """
     match = _NAME.fullmatch(name)
     if match is None:
         raise CheckpointError(f"{name}: is no repository; give hf:owner/name, or hf:owner/name@revision")
     with needs_extra(name):
-        import huggingface_hub  # noqa: F401 - a missing package is said before anything else
+        import huggingface_hub  # noqa: F401 - a missing package is reported first
     repository, revision = match.groups()
     card = _fetch(name, repository, CARD, revision, None)
-    # snapshots/COMMIT/card.json: both files are of one commit, also if somebody writes to the branch meanwhile
+    # the card is snapshots/COMMIT/card.json; with COMMIT as revision, both files are from the same commit
     weights = _fetch(name, repository, WEIGHTS, card.parent.name, report)
     if weights.parent != card.parent:
         raise DownloadError(f"{name}: its files are of different commits; remove it from the cache of huggingface-hub")
@@ -98,7 +101,7 @@ def _fetch(name: str, repository: str, file: str, revision: str | None, report: 
 
 
 def _bar(file: str, report: "Report | None") -> "type[tqdm]":
-    """A progress bar for the client that shows nothing and calls `report`."""
+    """Return a class of progress bars for the client that display nothing and call `report`."""
     from huggingface_hub.utils import tqdm as client_bar
 
     class Reported(client_bar):

@@ -1,8 +1,8 @@
-"""Bring potentials into the cache as checkpoints: published ones by name, and those of a folder that users have.
+"""Import of potentials to the cache as checkpoints: published potentials by name, and potentials of matgl in folders.
 
 Example::
 
-    folder = import_published("7net-0")                        # fetched, converted, compared with its authors' package
+    folder = import_published("7net-0")                        # fetch, convert, compare with the authors' package
     folder = import_folder("path/to/matgl/potential", "mine")  # model.json and state.pt; from then on load("mine")
 """
 
@@ -27,15 +27,22 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
 
 
 def import_published(name: str, report: Report | None = None, *, overwrite: bool = False) -> Path:
-    """Bring a published potential into the cache, if it is not there yet or is to be replaced, and say where.
+    """Import a published potential to the cache, unless it is there already, and return its folder.
 
-    One that comes with gnnpot is used from where it is.
+    Potentials included in gnnpot are not copied; their own folder is returned.
 
-    Raises `CheckpointError` if its files are not what was published, if the converted weights don't give the
-    energies that the authors' package gives, or if the cache can't be written; nothing is changed then.
+    Args:
+        name: Name of the potential, with or without a fidelity.
+        report: Called with the progress of downloads.
+        overwrite: Import the potential again if it is in the cache.
+
+    Raises:
+        CheckpointError: The name is unknown, a file is not the published one, the converted weights do not reproduce
+            the energies of the authors' package, or the cache can't be written. The cache is then unchanged.
+        DownloadError: A file is not available.
     """
     full_name = full_name_of(name)
-    # some have no published files to import them from
+    # potentials that are only included in gnnpot have no published files to import
     if full_name in shipped() and not (overwrite and is_known(full_name)):
         return shipped()[full_name]
     entry, fidelity = resolve(full_name)
@@ -43,16 +50,16 @@ def import_published(name: str, report: Report | None = None, *, overwrite: bool
     if folder.exists() and not overwrite:
         return folder
     with locked(full_name):
-        # another process may have done it meanwhile
+        # another process may have imported it while this one was waiting
         if overwrite or not folder.exists():
             _import(entry, fidelity, folder, report)
     return folder
 
 
 def full_name_of(name: str) -> str:
-    """The name with its fidelity of a published potential, or of one that comes with gnnpot; `name` may be a word.
+    """Return the full name, with fidelity, of a published or included potential; `name` may be an alias.
 
-    Raises `CheckpointError`, with the nearest name, if it is not known.
+    Raises `CheckpointError`, which suggests a similar name, if it is unknown.
     """
     name = name_of(name)
     if name in shipped():
@@ -64,10 +71,17 @@ def full_name_of(name: str) -> str:
 def import_folder(
     folder: Path | str, name: str | None = None, trained_with: str | None = None, *, overwrite: bool = False
 ) -> Path:
-    """Bring an M3GNet potential that matgl saved in `folder` into the cache, where `name` opens it, and say where.
+    """Import an M3GNet potential saved by matgl to the cache, and return its folder in the cache.
 
-    `name` may be left out for potentials that the registry knows, `trained_with` (version of matgl) where the files
-    tell. Raises `CheckpointError` if they don't, if the name is taken, or if the files are not those of an M3GNet.
+    Args:
+        folder: The folder written by matgl.
+        name: Name by which the potential is opened; optional for folders of published potentials.
+        trained_with: Version of matgl that trained the potential; optional if the files determine it.
+        overwrite: Replace a potential of that name in the cache.
+
+    Raises:
+        CheckpointError: A required name or version is missing, the name is taken or invalid, or the files are not those
+            of an M3GNet potential.
     """
     from gnnpot.hub.importers.matgl_folder import convert_folder
 

@@ -1,10 +1,10 @@
-"""Where published potentials are known to break what physics asks, and why; `gnnpot check` shows these as known.
+"""Known violations of physical laws by published potentials, with reasons; `gnnpot check` reports them as known.
 
     for known in known_deviations(card, potential):
         print(known.check, known.quantity, known.largest, known.reason)
 
-What follows from an architecture, or from the form in which its weights were published, stands here; what only one
-potential does, in the `known_deviations` of its card.
+Deviations of an architecture, or of the form in which its weights were published, are defined here; deviations of a
+single potential are in `known_deviations` of its card.
 """
 
 from gnnpot.hub.card import Card, KnownDeviation
@@ -19,12 +19,12 @@ _MATGL = (
     "matgl's weights were trained with a radial basis that does not vanish at the cutoff, so that forces jump where an "
     "atom passes it"
 )
-#: eV/Å; m3gnet-mp-2021.2.8 has 0.59 on Na-Cl (`physics.json`)
+#: largest force jump, eV/Å; m3gnet-mp-2021.2.8 has 0.59 for Na-Cl (`physics.json`)
 _MATGL_JUMP = 0.7
 
 
 def known_deviations(card: Card | None, potential: Potential) -> tuple[KnownDeviation, ...]:
-    """Those of a potential: of its architecture, then of its card."""
+    """Return the known deviations of a potential: those of its architecture, then those of its card."""
     config = getattr(potential.model, "config", None)
     found: tuple[KnownDeviation, ...] = ()
     if isinstance(config, SevenNetConfig):

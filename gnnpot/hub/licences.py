@@ -1,11 +1,12 @@
-"""What licences of potentials allow of potentials that are made of them.
+"""Licences of potentials, and whether they allow the publication of derived potentials.
 
 Example::
 
     licence_of("BSD-3-Clause (as the package matgl)").derivatives      # "allowed"
 
-A potential that starts from another's weights is a derived work of it; that one which was trained on another's labels
-is one too is not certain in law, and treated the same here. Names are those of SPDX (https://spdx.org/licenses).
+A potential that starts from the weights of another one is a derived work. Whether a potential trained on labels of
+another one is also a derived work is legally uncertain; here it is treated as one. Names of licences are those of SPDX
+(https://spdx.org/licenses).
 """
 
 import re
@@ -19,10 +20,10 @@ Derivatives = Literal["allowed", "same licence", "forbidden"]
 class Licence:
     """A licence."""
 
-    spdx: str
-    #: may what is derived be passed on: under any licence, under the same, or not
+    spdx: str  #: SPDX identifier
+    #: whether derived works may be distributed: under any licence, under the same one, or not
     derivatives: Derivatives
-    hugging_face: str  #: its name there
+    hugging_face: str  #: identifier on the Hugging Face Hub
 
 
 _ALLOWED = (
@@ -33,7 +34,7 @@ _SAME = (
     "MPL-2.0",
 )  # fmt: skip
 _FORBIDDEN = ("CC-BY-ND-4.0", "CC-BY-NC-ND-4.0")
-#: other spellings
+#: other spellings -> SPDX identifier
 _SPELLINGS = {
     "modified bsd": "BSD-3-Clause",
     "bsd 3-clause": "BSD-3-Clause",
@@ -49,12 +50,12 @@ _LICENCES = {name.lower(): Licence(name, derivatives, name.lower()) for names, d
 
 
 def known_licences() -> tuple[str, ...]:
-    """Names of all licences that are known here."""
+    """Return the SPDX identifiers of all known licences."""
     return tuple(licence.spdx for licence in _LICENCES.values())
 
 
 def licence_of(text: str) -> Licence | None:
-    """The licence that a card names, with or without words in brackets after it; `None` for an unknown one."""
+    """Return the licence named in a card; text in parentheses is ignored. `None` if it is unknown."""
     plain = re.sub(r"\(.*\)", "", text).strip().lower()
     plain = re.sub(r"-(only|or-later)$", "", plain)
     plain = _SPELLINGS.get(plain, plain).lower()

@@ -1,9 +1,9 @@
-"""Where a potential lies, and its card, by name or folder. It imports no torch unless a potential is to be imported.
+"""Lookup of potentials and their cards by name or folder. Torch is only imported if a potential must be imported.
 
     folder = locate("7net-0")
-    content, folder = open_card("7net-0")        # all that card.json holds; the weights are not read
+    content, folder = open_card("7net-0")        # contents of card.json; the weights are not read
 
-`gnnpot.hub.opening` says what a name may be.
+See `gnnpot.hub.opening` for valid names.
 """
 
 import contextlib
@@ -24,18 +24,21 @@ if TYPE_CHECKING:
     from gnnpot.hub.download import Report
 
 _N2P2 = "input.nn"
-#: what matgl writes of a potential
+#: files of a potential saved by matgl
 MATGL_DESCRIPTION, MATGL_STATE = "model.json", "state.pt"
-#: where runs (`gnnpot.training`, `gnnpot.workflows`), which stand above this subpackage, put their potential
+#: subfolder of run folders (`gnnpot.training`, `gnnpot.workflows`) that has their potential
 RUN_MODEL = "model"
 
 
 def locate(name_or_path: Path | str | None = None, report: "Report | None" = None) -> Path:
-    """The folder of a potential; a published potential is imported if it is not in the cache yet.
+    """Return the folder of a potential; a published potential is imported if it is not in the cache yet.
 
     Args:
         name_or_path: As in `gnnpot.load`.
         report: Called with the progress of downloads.
+
+    Returns:
+        The folder.
 
     Raises:
         CheckpointError, DownloadError: As in `gnnpot.load`.
@@ -59,29 +62,32 @@ def locate(name_or_path: Path | str | None = None, report: "Report | None" = Non
         if (checkpoint_folder(name) / CARD).is_file():
             return checkpoint_folder(name)
         _refuse_folder(path, name)
-    # raises, with the nearest name, if it is not known
+    # raises, with a similar name, if it is unknown
     return _published(name, report)
 
 
 def is_matgl_folder(folder: Path) -> bool:
-    """Whether matgl has saved a potential there."""
+    """Return whether a folder has a potential saved by matgl."""
     return all((folder / file).is_file() for file in (MATGL_DESCRIPTION, MATGL_STATE))
 
 
 def is_n2p2(folder: Path) -> bool:
-    """Whether a folder holds an n2p2/RuNNer potential, which has no card."""
+    """Return whether a folder has an n2p2/RuNNer potential, which has no card."""
     return (folder / _N2P2).is_file() and not (folder / CARD).is_file()
 
 
 def open_card(name_or_path: Path | str | None = None, report: "Report | None" = None) -> tuple[dict[str, Any], Path]:
-    """What `card.json` of a potential holds, checked against its own sha256, and the folder; the weights are not read.
+    """Read `card.json` of a potential, and check it against its own sha256; the weights are not read.
 
     Args:
         name_or_path: As in `gnnpot.load`.
         report: Called with the progress of downloads.
 
+    Returns:
+        The contents of the card, and the folder.
+
     Raises:
-        CheckpointError: The card is damaged, or there is none; and as in `gnnpot.load`.
+        CheckpointError: The card is damaged or missing; and as in `gnnpot.load`.
         DownloadError: As in `gnnpot.load`.
     """
     folder = locate(name_or_path, report)
@@ -95,7 +101,7 @@ def open_card(name_or_path: Path | str | None = None, report: "Report | None" = 
 
 @contextlib.contextmanager
 def advice_to_import(folder: Path) -> Iterator[None]:
-    """Add to a `CheckpointError` of a potential in the cache the command that imports it again."""
+    """Append to a `CheckpointError` for a potential in the cache the command that imports it again."""
     try:
         yield
     except CheckpointError as error:
@@ -107,7 +113,7 @@ def advice_to_import(folder: Path) -> Iterator[None]:
 
 
 def check_name(folder: Path, card: Card) -> None:
-    """Raise `CheckpointError` if the cache holds another potential under the name of a published one."""
+    """Raise `CheckpointError` if the cache has a different potential under the name of a published one."""
     if folder == checkpoint_folder(folder.name) and is_known(folder.name) and not _is_published(card, folder.name):
         raise CheckpointError(
             f"{folder}: holds '{card.name}' under the name of a published potential; import that again: gnnpot import "
@@ -116,14 +122,14 @@ def check_name(folder: Path, card: Card) -> None:
 
 
 def _is_published(card: Card, name: str) -> bool:
-    """Whether a card is that of a published potential: its name, and the energies of the authors' package."""
+    """Return whether a card has the name and the reference energies of a published potential."""
     entry, fidelity = resolve(name)
     energies = [structure.energy for structure in card.reference_structures]
     return card.name == name and energies == list(entry.reference_energies[entry.full_name(fidelity)])
 
 
 def _published(name: str, report: "Report | None") -> Path:
-    """The folder of a published potential, imported if it is not there yet."""
+    """Return the folder of a published potential, which is imported if it does not exist yet."""
     entry, fidelity = resolve(name)
     folder = checkpoint_folder(entry.full_name(fidelity))
     if folder.exists():
@@ -134,7 +140,7 @@ def _published(name: str, report: "Report | None") -> Path:
 
 
 def _refuse_folder(path: Path, name: str) -> None:
-    """Raise `CheckpointError` for a folder that holds no potential, or one that is to be imported first."""
+    """Raise `CheckpointError` for a folder without a potential, or with one that must be imported first."""
     if is_matgl_folder(path):
         raise CheckpointError(f"{name}: is a potential of matgl; import it first: gnnpot import {name} --name NAME")
     if path.exists():

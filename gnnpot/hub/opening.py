@@ -1,17 +1,17 @@
-"""Open any potential by name or folder.
+"""Opening of potentials by name or folder.
 
-    potential = load()                                # the default potential, which comes with gnnpot
-    potential = load("fast")                          # a word in place of a name: fast, accurate
+    potential = load()                                # the default potential, which is included in gnnpot
+    potential = load("fast")                          # an alias: fast, accurate
     potential = load("7net-0")                        # a published potential, see `gnnpot models`
-    potential = load("7net-mf-0@R2SCAN")              # of a certain fidelity
-    potential = load("path/to/checkpoint")            # a gnnpot checkpoint folder
-    potential = load("runs/mine")                     # the folder of a run that has ended
+    potential = load("7net-mf-0@R2SCAN")              # with a given fidelity
+    potential = load("path/to/checkpoint")            # a checkpoint folder
+    potential = load("runs/mine")                     # the folder of a finished run
     potential = load("path/to/n2p2/potential")        # a folder with input.nn, scaling.data, weights.*.data
     potential = load("hf:owner/name@revision")        # a repository of the Hugging Face Hub, see `gnnpot publish`
     potential, card, folder = open_potential("7net-0")
 
-A published potential is fetched, converted, compared with what its authors' package gives, and kept in the cache as a
-checkpoint the first time; from then on it works offline (`gnnpot.hub.importing`).
+On first use, a published potential is downloaded, converted, compared with the results of its authors' package, and
+stored in the cache as a checkpoint; afterwards it works offline (`gnnpot.hub.importing`).
 """
 
 from pathlib import Path
@@ -26,39 +26,39 @@ from gnnpot.potential import Potential
 
 
 class OpenedPotential(NamedTuple):
-    """A potential, what is known of it, and where it lies."""
+    """A potential, its card and its folder."""
 
     potential: Potential
-    card: Card  #: of an n2p2 potential, whose files say nothing, it has a name only
+    card: Card  #: metadata; only a name for n2p2 potentials
     folder: Path
 
 
 def load(name_or_path: Path | str | None = None) -> Potential:
-    """The potential of a checkpoint folder, a run's folder, an n2p2/RuNNer potential's folder, or a name.
+    """Load a potential by name, or from the folder of a checkpoint, a run, or an n2p2/RuNNer potential.
 
     Args:
-        name_or_path: A published or imported name, a word that stands for one (`fast`, `accurate`), or a folder; the
-            default potential if it is left out. A folder that
-            holds a checkpoint, a run or an n2p2 potential takes precedence over a potential of the same name.
-            `hf:owner/name` is a repository of the Hugging Face Hub, `hf:owner/name@revision` a certain state of it.
+        name_or_path: The name of a published or imported potential, an alias (`fast`, `accurate`), or a folder; by
+            default, the default potential. A folder with a checkpoint, a run or an n2p2 potential takes precedence over
+            a potential of the same name. `hf:owner/name` is a repository of the Hugging Face Hub,
+            `hf:owner/name@revision` one of its branches, tags or commits.
 
     Returns:
         The potential, in evaluation mode, in the precision of its file.
 
     Raises:
-        CheckpointError: There is neither such a folder nor such a name (the message has the nearest name), or its
-            files are damaged.
-        DownloadError: A published potential is not in the cache and can't be fetched.
+        CheckpointError: There is no such folder or name (the message suggests a similar name), or the files are
+            damaged.
+        DownloadError: A published potential is not in the cache and can't be downloaded.
     """
     return open_potential(name_or_path).potential
 
 
 def open_potential(name_or_path: Path | str | None = None, report: Report | None = None) -> OpenedPotential:
-    """The potential that `load` returns, with its card and its folder.
+    """Load a potential as `load`, with its card and its folder.
 
     Args:
         name_or_path: As in `load`.
-        report: Called with the progress of downloads, which is logged without it.
+        report: Called with the progress of downloads, which is logged by default.
 
     Returns:
         Potential, card and folder.

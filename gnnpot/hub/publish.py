@@ -1,19 +1,19 @@
-"""A potential as a repository of the Hugging Face Hub, from which `gnnpot.load("hf:owner/name")` opens it.
+"""Writing of a potential as a repository for the Hugging Face Hub, to be opened with `gnnpot.load("hf:owner/name")`.
 
 Example::
 
     publish("runs/mine", "to-upload", licence="MIT")      # then: hf upload owner/name to-upload
 
-| file                 | what it is                                                              |
+| file                 | contents                                                                |
 |----------------------|-------------------------------------------------------------------------|
-| `README.md`          | the card in words, with the header in YAML that the Hub reads           |
+| `README.md`          | the card as text, with the YAML header of the Hub                       |
 | `config.json`        | architecture and sizes, elements, cutoff (Å), energy scale (eV)         |
-| `card.json`          | the card, as gnnpot reads it                                            |
+| `card.json`          | the card of gnnpot                                                      |
 | `model.safetensors`  | the weights                                                             |
-| `LICENSE…`           | where the checkpoint has them                                           |
+| `LICENSE…`           | licence files, if the checkpoint has them                               |
 
-Nothing is uploaded. A potential that was made of another (fine-tuned, distilled) is published under a licence that the
-other's allows, and says what its functional and its energies were.
+Nothing is uploaded. A potential derived from another one (fine-tuned, distilled) must be published under a licence that
+is compatible with that of the original; the README states the functional and energies of the original.
 """
 
 import json
@@ -39,11 +39,11 @@ from gnnpot.runs.files import new_folder, write_text
 from gnnpot.runs.guard import FolderKind
 
 README, CONFIG = "README.md", "config.json"
-#: what the folder contains
+#: contents of the folder
 _REPOSITORY = FolderKind(
     "a repository to upload", CARD, None, (WEIGHTS, README, CONFIG, "LICENSE*"), key="weights_sha256"
 )
-#: what is shown of measured errors: key, heading, factor, unit
+#: columns of the table of measured errors: key, heading, factor, unit
 _ERRORS = tuple(
     (f"{quantity.name}_{kind}", f"{quantity.title}, {kind.upper()}", quantity.error_unit[1], quantity.error_unit[0])
     for quantity in QUANTITIES.values()
@@ -53,10 +53,10 @@ _ERRORS = tuple(
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """The potential that another was made of."""
+    """The potential from which another one was derived."""
 
     name: str
-    how: str  #: "fine-tuned from", "distilled from"
+    how: str  #: "fine-tuned from" or "distilled from"
     licence: str
     functional: str
     energy_reference: str
@@ -68,16 +68,16 @@ def publish(name_or_path: Path | str, out: Path | str, *, licence: str = "", per
     Args:
         name_or_path: A run, a checkpoint, or a name.
         out: The folder, which must not exist.
-        licence: Of the potential; by default that of its card.
-        permission: By whom and how it is allowed to publish what is made of the starting potential, where that one's
-            licence does not; the README quotes it.
+        licence: Licence of the potential; by default that of its card.
+        permission: Permission of the owners of the original potential, if its licence does not allow the publication of
+            derived potentials; it is quoted in the README.
 
     Returns:
         The folder.
 
     Raises:
-        CheckpointError: There is no licence, or the starting potential's is missing, unknown or does not allow it; or
-            the folder exists.
+        CheckpointError: There is no licence, the licence of the original potential is missing, unknown or does not
+            allow it, the functional is unknown, or the folder exists.
     """
     out, folder = Path(out), locate(name_or_path)
     if out.exists():
@@ -106,7 +106,7 @@ def publish(name_or_path: Path | str, out: Path | str, *, licence: str = "", per
 
 
 def _origin(card: Card) -> Origin | None:
-    """What a potential was made of, by its card; `None` for one of fresh weights and labels of its own."""
+    """Return the original of a derived potential, from its card; `None` if it is not derived from another one."""
     training: Mapping[str, Any] = card.training
     if teacher := training.get("teacher"):
         return Origin(
@@ -119,7 +119,7 @@ def _origin(card: Card) -> Origin | None:
     name = str(training.get("start") or "")
     if not name:
         return None
-    # cards of version 0.1 have its name only
+    # cards of version 0.1 only have the name of the original
     if is_known(name):
         entry, fidelity = resolve(name)
         return Origin(name, "fine-tuned from", entry.licence, entry.functional_of(fidelity), entry.energy_reference)
@@ -130,7 +130,7 @@ def _origin(card: Card) -> Origin | None:
 
 
 def _licence(folder: Path, card: Card, given: str, origin: Origin | None, permission: str) -> Licence | None:
-    """The licence to publish under; `None` for one that has no name on the Hub. Raises `CheckpointError`."""
+    """Return the licence to publish under; `None` if it is unknown. Raises `CheckpointError` if it is not allowed."""
     text = given or card.licence
     if not text:
         raise CheckpointError(f"{folder}: has no licence, without which nobody may use it; give one with --licence")
@@ -209,7 +209,7 @@ def _readme(potential: Potential, card: Card, licence: Licence | None, origin: O
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
-#: the owner of the repository is not known when it is written
+#: OWNER/NAME is a placeholder, because the repository is not known when the README is written
 _USE = """```python
 import gnnpot
 
@@ -224,7 +224,7 @@ def _cell(value: str) -> str:
 
 
 def _errors(metrics: Mapping[str, Any]) -> str:
-    """A table of the errors that were measured on frames; other figures are in `card.json`."""
+    """Return a Markdown table of the errors measured on frames; "" if there are none."""
     sets = {
         name: values
         for name, values in metrics.items()

@@ -1,9 +1,9 @@
-"""Structures with energies that a potential must give, wherever it runs.
+"""Structures with energies that a potential must reproduce on every machine.
 
     deviations = energy_deviations(potential, card.reference_structures)
     max(deviations) < TOLERANCE
 
-The card of a published potential carries two, with the energies that its authors' package gives.
+The card of a published potential has two reference structures, with energies calculated by its authors' package.
 """
 
 from collections.abc import Iterable
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from gnnpot.potential import Potential
 
-#: eV/atom; what two packages that calculate in float32 may differ by
+#: eV/atom; largest deviation of two packages that calculate in float32
 TOLERANCE = 1e-5
 
 
@@ -30,7 +30,7 @@ class ReferenceStructure:
 
     @classmethod
     def from_atoms(cls, atoms: "Atoms", energy: float) -> "ReferenceStructure":
-        """Positions and cell as they are."""
+        """Create a reference structure from ASE atoms; positions are not wrapped."""
         positions, cell = (tuple(map(tuple, x.tolist())) for x in (atoms.positions, atoms.cell.array))
         return cls(tuple(atoms.numbers.tolist()), positions, cell, energy)
 
@@ -41,7 +41,7 @@ class ReferenceStructure:
 
 
 def energy_deviations(potential: "Potential", structures: Iterable[ReferenceStructure]) -> list[float]:
-    """E - E_reference of each structure, eV/atom, as calculated here and now, in the potential's own precision."""
+    """Calculate E - E_reference of each structure, eV/atom, in the precision of the potential."""
     deviations = []
     for structure in structures:
         graph = potential.graph(structure.to_atoms()).to(potential.device)

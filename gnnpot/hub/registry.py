@@ -1,10 +1,10 @@
-"""The published potentials that gnnpot knows by name: where their files are, and what tells the right ones.
+"""Registry of published potentials: names, locations and checksums of their files.
 
     entry, fidelity = resolve("7net-0")
     entry.sources[0].sha256
 
-A name may end in "@" and a fidelity, for potentials that were trained on several functionals: "7net-mf-0@R2SCAN".
-The table itself is `potentials.yaml`.
+The name of a potential trained on several functionals may end with "@" and a fidelity: "7net-mf-0@R2SCAN". The table of
+potentials is `potentials.yaml`.
 """
 
 import functools
@@ -24,76 +24,76 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Wheel:
-    """A wheel on a package index. It is one of several with the same weights; pip is asked for this one everywhere."""
+    """A wheel on a package index. All wheels of a release have the same weights; this one is used on all platforms."""
 
-    requirement: str  #: of pip, e.g. "chgnet==0.4.2"
-    file: str  #: its name
+    requirement: str  #: requirement specifier for pip, such as "chgnet==0.4.2"
+    file: str  #: file name
     size: int  #: bytes
-    python: str  #: version that it is for
-    platform: str  #: tag that it is for
+    python: str  #: Python version of the wheel
+    platform: str  #: platform tag of the wheel
 
     @property
     def release(self) -> str:
-        """How the names of all wheels of the release begin: "chgnet-0.4.2"."""
+        """Prefix of the names of all wheels of the release, such as "chgnet-0.4.2"."""
         return "-".join(self.file.split("-")[:2])
 
 
-#: of fidelities whose names are not those of their functionals
+#: fidelity -> functional, for fidelities that are not named after their functional
 _FUNCTIONALS = {"PBE": "PBE and PBE+U", "R2SCAN": "r2SCAN"}
 
 
 @dataclass(frozen=True)
 class PublishedFile:
-    """One published file: at a URL, or a member of a wheel."""
+    """A published file: at a URL, or in a wheel."""
 
-    file: str
+    file: str  #: file name
     sha256: str
     size: int  #: bytes
     url: str = ""
     wheel: Wheel | None = None
-    member: str = ""  #: its path in the wheel
+    member: str = ""  #: path in the wheel
 
 
 @dataclass(frozen=True)
 class Published:
-    """A potential with a name."""
+    """A published potential."""
 
     name: str
-    family: str  #: of `gnnpot.hub.importers`
+    family: str  #: key of the converter in `gnnpot.hub.importers`
     sources: tuple[PublishedFile, ...]
-    elements: int
+    elements: int  #: number of elements
     licence: str
-    energy_reference: str
-    #: what calculated the reference energies
+    energy_reference: str  #: meaning of the energies
+    #: program that calculated the reference energies
     reference_from: str
-    #: eV of each of `reference_structures()`, by full name
+    #: energies of `reference_structures()` by full name, eV
     reference_energies: dict[str, tuple[float, ...]]
     fidelities: tuple[str, ...] = ()  #: the first is the default
 
     def full_name(self, fidelity: str | None) -> str:
-        """The name with its fidelity, if it has any: "7net-mf-0@PBE"."""
+        """Return the name with the fidelity, if any: "7net-mf-0@PBE"."""
         return self.name if fidelity is None else f"{self.name}@{fidelity}"
 
     def functional_of(self, fidelity: str | None) -> str:
-        """What the energies are: functional, and corrections if there are any."""
+        """Return the functional of the energies, with corrections if there are any."""
         return self.energy_reference if fidelity is None else _FUNCTIONALS.get(fidelity, fidelity)
 
     @property
     def size(self) -> int:
-        """Bytes of all files."""
+        """Total size of all files in bytes."""
         return sum(source.size for source in self.sources)
 
 
 @dataclass(frozen=True)
 class MatglFolder:
-    """What the files of a published potential of matgl don't tell: for its card, wherever the folder comes from."""
+    """Metadata of a published potential of matgl that are not in its files, for the card of an imported folder."""
 
     name: str
-    folder: str  #: what it is called where it is published
-    trained_with: str  #: version of the package that trained it
-    #: what tells it from others: eV, and how many elements
+    folder: str  #: name of the published folder
+    trained_with: str  #: version of matgl that trained it
+    #: energy scale, eV, which together with the number of elements identifies the potential
     energy_scale: float
-    elements: int
+    elements: int  #: number of elements
     licence: str
     training_data: str
     functional: str
@@ -113,26 +113,26 @@ class _Structure:
 
 @dataclass(frozen=True)
 class _Table:
-    """What `potentials.yaml` holds."""
+    """Schema of `potentials.yaml`."""
 
-    wheels: dict[str, Wheel]  #: for the file's own use
+    wheels: dict[str, Wheel]  #: only used as YAML anchors within the file
     reference_structures: tuple[_Structure, ...]
     potentials: tuple[Published, ...]
     matgl_folders: tuple[MatglFolder, ...]
 
 
 def published() -> tuple[Published, ...]:
-    """All published potentials."""
+    """Return all published potentials."""
     return _table().potentials
 
 
 def matgl_folders() -> tuple[MatglFolder, ...]:
-    """Published potentials of matgl that have a folder of their own, which users may have too."""
+    """Return the published potentials of matgl that users may have as folders."""
     return _table().matgl_folders
 
 
 def reference_structures() -> "list[Atoms]":
-    """Two structures on which published potentials are compared with their authors' packages."""
+    """Return the two structures for which published potentials are compared with their authors' packages."""
     from ase import Atoms
 
     return [
@@ -142,14 +142,14 @@ def reference_structures() -> "list[Atoms]":
 
 
 def is_known(name: str) -> bool:
-    """Whether there is a published potential of this name, with or without a fidelity."""
+    """Return whether there is a published potential of this name, with or without a fidelity."""
     return name.partition("@")[0] in {entry.name for entry in published()}
 
 
 def resolve(name: str) -> tuple[Published, str | None]:
-    """The entry of a name and the fidelity it means, the entry's default if the name has none.
+    """Return the entry of a name and its fidelity, the default of the entry if the name has none.
 
-    Raises `CheckpointError`, with the nearest name, if it is not known.
+    Raises `CheckpointError`, which suggests a similar name, if it is unknown.
     """
     plain, _, fidelity = name.partition("@")
     entries = {entry.name: entry for entry in published()}

@@ -1,12 +1,12 @@
-"""Checkpoints of earlier formats, as this version reads them: one function for each step from a format to the next.
+"""Upgrades of checkpoints in earlier formats, with one function for each step from a format to the next.
 
 Example::
 
-    content, tensors = upgrade(content, tensors)     # of card.json and model.safetensors
+    content, tensors = upgrade(content, tensors)     # contents of card.json and model.safetensors
 
-When the content of a card, or a name or shape of a model's state changes: raise `FORMAT_VERSION` in `card.py`, add the
-step here, and freeze a checkpoint of each architecture in the new format (`tests/frozen`). Options of a model that are
-renamed are in YAML files too; they are translated by `gnnpot.models.architectures.current_options`.
+If the contents of cards, or the names or shapes of the tensors of a model change: increment `FORMAT_VERSION` in
+`card.py`, add the step here, and add a checkpoint of each architecture in the new format to `tests/frozen`. Renamed
+options of models, which are also in YAML files, are converted by `gnnpot.models.architectures.current_options`.
 """
 
 from collections.abc import Callable, Mapping
@@ -23,29 +23,29 @@ Tensors = dict[str, Tensor]
 
 
 def _with_matgl_rows(content: Content, tensors: Tensors) -> tuple[Content, Tensors]:
-    """2 -> 3: matgl's rows were an option of M3GNet, and are an architecture."""
+    """Upgrade from 2 to 3: the rows of matgl were an option of M3GNet, and are now an architecture."""
     try:
         return {**content, "model": dict(current_options(content["model"]))}, tensors
     except ValueError as error:
         raise ConfigError(str(error)) from None
 
 
-#: format -> what turns a checkpoint of it into one of the next; cards of format 1 are as those of format 2
+#: format -> function that upgrades a checkpoint to the next format; formats 1 and 2 need no conversion
 STEPS: Mapping[int, Callable[[Content, Tensors], tuple[Content, Tensors]]] = {2: _with_matgl_rows}
 
 
 def upgrade(content: Content, tensors: Tensors) -> tuple[Content, Tensors]:
-    """A checkpoint as this version writes it.
+    """Upgrade a checkpoint to the current format.
 
     Args:
-        content: Of its card, in the format that `format_version` says.
-        tensors: Of its weights.
+        content: Contents of the card, in the format of its `format_version`.
+        tensors: The weights.
 
     Returns:
-        Both in the format `FORMAT_VERSION`.
+        Contents and weights in the format `FORMAT_VERSION`.
 
     Raises:
-        ConfigError: For options that no model had.
+        ConfigError: The card has invalid options.
     """
     for version in range(content["format_version"], FORMAT_VERSION):
         if version in STEPS:

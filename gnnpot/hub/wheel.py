@@ -1,10 +1,10 @@
-"""Wheels of other packages, fetched as files by pip and read as archives: never installed, never executed.
+"""Wheels of other packages, which are downloaded by pip and read as archives, but never installed or executed.
 
     path = download_wheel(wheel, Path("scratch"), report)
     data = read_member(path, "chgnet/pretrained/0.3.0/….pth.tar", 4863221)
 
-pip is asked for one wheel of those that a release has, for any interpreter and platform: the weights are the
-same in each. The user's settings of pip (index, certificates, proxies, constraints) apply.
+The same wheel of a release is downloaded for all interpreters and platforms, because all wheels have the same weights.
+The settings of the user for pip (index, certificates, proxies, constraints) apply.
 """
 
 import contextlib
@@ -23,12 +23,12 @@ from gnnpot.hub.cache import writing
 from gnnpot.hub.download import Report
 from gnnpot.hub.registry import Wheel
 
-#: seconds between looks at how far pip is
+#: seconds between progress reports
 _INTERVAL = 0.2
 
 
 def download_wheel(wheel: Wheel, folder: Path, report: Report) -> Path:
-    """The wheel as a file in `folder`. Raises `DownloadError` with pip's reason if pip can't get it."""
+    """Download a wheel to `folder`; return its path. Raises `DownloadError`, with the reason of pip, if that fails."""
     temporary = folder / "pip"
     with writing():
         temporary.mkdir(parents=True, exist_ok=True)
@@ -39,7 +39,7 @@ def download_wheel(wheel: Wheel, folder: Path, report: Report) -> Path:
     ]  # fmt: skip
     report(wheel.file, 0, wheel.size)
     with tempfile.TemporaryFile(dir=temporary) as output:
-        # pip writes a download into its temporary folder, where its size can be watched
+        # pip writes downloads to its temporary folder, where their size can be monitored
         environment = {**os.environ, "TMPDIR": str(temporary)}
         process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, env=environment)
         try:
@@ -62,15 +62,18 @@ def download_wheel(wheel: Wheel, folder: Path, report: Report) -> Path:
 
 
 def read_member(path: Path, member: str, size: int) -> bytes:
-    """A file out of a wheel.
+    """Read a file from a wheel.
 
     Args:
-        path: the wheel.
-        member: the file's name in it.
-        size: bytes that were published; of a file with more, one more is read, so that its sha256 is another.
+        path: The wheel.
+        member: Path of the file in the wheel.
+        size: Published size in bytes; from a larger file, one more byte is read, so that its sha256 differs.
+
+    Returns:
+        The contents of the file.
 
     Raises:
-        CheckpointError: if the wheel is damaged or lacks the file.
+        CheckpointError: The wheel is damaged, or does not have the file.
     """
     try:
         with zipfile.ZipFile(path) as archive, archive.open(member) as file:
@@ -78,7 +81,7 @@ def read_member(path: Path, member: str, size: int) -> bytes:
     except KeyError:
         raise CheckpointError(f"{path}: holds no {member}; get the release that the potential is from") from None
     except (RuntimeError, NotImplementedError) as error:
-        # zipfile's own errors for members with a password, and with a compression that it does not know
+        # raised by zipfile for files with a password or an unsupported compression
         raise CheckpointError(
             f"{path}: can't be read ({error}); no published wheel is like that, get it anew"
         ) from None
@@ -87,9 +90,9 @@ def read_member(path: Path, member: str, size: int) -> bytes:
 
 
 def _arrived(folder: Path) -> int:
-    """Bytes of the wheels that pip is writing, whose files and folders may go while they are looked at."""
+    """Return the size of the wheels that pip is writing; files and folders may disappear at any time."""
     total = 0
-    # os.walk, unlike Path.rglob, passes over a folder that is gone
+    # os.walk, unlike Path.rglob, ignores folders that have disappeared
     for root, _, files in os.walk(folder):
         for file in files:
             if file.endswith(".whl"):
@@ -99,7 +102,7 @@ def _arrived(folder: Path) -> int:
 
 
 def _reason(said: str) -> str:
-    """The line of pip's output that tells most."""
+    """Return the most informative line of the output of pip."""
     lines = [line.strip() for line in said.splitlines() if line.strip()]
     errors = [line for line in lines if line.startswith("ERROR") or "No module named pip" in line]
     return (errors or lines or ["it says nothing"])[-1].removeprefix("ERROR: ")

@@ -1,9 +1,9 @@
-"""Published weights of other packages, read from their files and turned into potentials of ours.
+"""Converters of published weights of other packages to potentials of gnnpot.
 
     potential, card = CONVERTERS["m3gnet"]("m3gnet-mp-2021.2.8", {"model.json": Path("…"), "state.pt": Path("…")})
 
-Each family has a module with such a function; `files` maps the plain names of the published files to where they lie.
-Families with multi-fidelity potentials take `fidelity` too. Nothing in the files is executed.
+Each family has a module with such a function; its argument `files` maps the names of the published files to their
+paths. Converters of multi-fidelity potentials also have the argument `fidelity`. Code in the files is never executed.
 """
 
 from gnnpot.hub.importers import chgnet, m3gnet, nequix, sevennet

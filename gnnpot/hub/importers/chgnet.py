@@ -1,8 +1,8 @@
-"""CHGNet's published weights, from the wheel of the package `chgnet` on PyPI.
+"""Converter of the published weights of CHGNet, from the wheel of the package `chgnet` on PyPI.
 
     potential, card = convert("chgnet-0.3.0", {"chgnet_0.3.0_….pth.tar": Path("…")})
 
-The weights are archives of `torch.save`, which PyTorch's weights-only loader reads.
+The weights are files of `torch.save`, which are read with the weights-only loader of PyTorch.
 """
 
 import pickle
@@ -20,7 +20,7 @@ from gnnpot.hub.checkpoint import Card
 from gnnpot.models.chgnet import CHGNet, CHGNetConfig
 from gnnpot.potential import Potential
 
-#: in the weights' tables of 94 elements, but not in MPtrj: their rows were never trained
+#: elements that are among the 94 of the weights, but not in MPtrj, so that their rows were never trained
 NEVER_TRAINED = ("Po", "At", "Rn", "Fr", "Ra")
 
 PAPER = "B. Deng et al., CHGNet as a pretrained universal neural network potential, Nat. Mach. Intell. 5, 1031 (2023)"
@@ -32,7 +32,7 @@ TRANSFER = (
 
 def _card(name: str) -> Card:
     common: dict[str, Any] = {"name": name, "licence": "Modified BSD (as the package chgnet)"}
-    # as the authors give them beside the weights
+    # as published by the authors with the weights
     unit = "authors' test errors: meV/atom, meV/Å, GPa, µB"
     if name == "chgnet-r2scan":
         return Card(
@@ -60,9 +60,9 @@ def _card(name: str) -> Card:
 
 
 def convert(name: str, files: Mapping[str, Path]) -> tuple[Potential, Card]:
-    """The potential of the one file.
+    """Convert the weights in the single file of `files`; return the potential and its card.
 
-    Raises `CheckpointError` if the weights are not what they should be.
+    Raises `CheckpointError` if the weights do not have the expected layout.
     """
     (path,) = files.values()
     content = _read(path)
@@ -87,7 +87,7 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _trained() -> list[tuple[int, str]]:
-    """(row, symbol) of the elements whose rows were trained."""
+    """Return (row, symbol) of the elements whose rows were trained."""
     return [(k, s) for k, s in enumerate(chemical_symbols[1:95]) if s not in NEVER_TRAINED]
 
 
@@ -111,7 +111,7 @@ def _config(arguments: Mapping[str, Any], state: Mapping[str, Tensor]) -> CHGNet
 
 
 def _translate(state: Mapping[str, Tensor], model: CHGNet) -> dict[str, Tensor]:
-    """Our names and layouts for the tensors of the state."""
+    """Convert the state of CHGNet to the names and layouts of gnnpot."""
     rows = torch.tensor([k for k, _ in _trained()])
     new = {"atom_embedding.weight": state["atom_embedding.embedding.weight"][rows]}
     basis = "bond_basis_expansion.rbf_expansion"
@@ -131,7 +131,7 @@ def _translate(state: Mapping[str, Tensor], model: CHGNet) -> dict[str, Tensor]:
         kinds = [("atom_convolutions", "atom_conv_layers", "twoBody_atom", "message")]
         if k < len(model.bond_convolutions):
             kinds.append(("bond_convolutions", "bond_conv_layers", "twoBody_bond", "message"))
-        # the weights hold one more update of the angles, which nothing reads
+        # the weights have one more update of the angles, which is not used
         if k < len(model.angle_updates):
             kinds.append(("angle_updates", "angle_layers", "twoBody_bond", "update"))
         for ours, theirs, block, name in kinds:
@@ -144,7 +144,7 @@ def _translate(state: Mapping[str, Tensor], model: CHGNet) -> dict[str, Tensor]:
 
 
 def _gated(state: Mapping[str, Tensor], theirs: str, ours: str) -> dict[str, Tensor]:
-    """A gated perceptron; the first layer is number 0 if there is a second (3), else 1, after a dropout."""
+    """Convert a gated perceptron; its first layer is number 0 if there is a second one (3), else 1, after a dropout."""
     deep = f"{theirs}.mlp_core.layers.3.weight" in state
     new = {}
     for part in ("weight", "bias"):
@@ -160,7 +160,7 @@ def _gated(state: Mapping[str, Tensor], theirs: str, ours: str) -> dict[str, Ten
 
 
 def _readout(state: Mapping[str, Tensor], model: CHGNet) -> dict[str, Tensor]:
-    """The norm, if there is one, and the linear layers, whose numbers have gaps for what has no weights."""
+    """Convert the norm, if any, and the linear layers, whose numbers have gaps for layers without weights."""
     found = sorted({int(name.split(".")[2]) for name in state if name.startswith("mlp.layers.")})
     theirs = (["readout_norm"] if model.config.norm else []) + [f"mlp.layers.{k}" for k in found]
     ours = [k for k, layer in enumerate(model.readout) if list(layer.parameters())]

@@ -1,8 +1,8 @@
-"""M3GNet's published weights, from matgl's repository.
+"""Converter of the published weights of M3GNet, from the repository of matgl.
 
     potential, card = convert("m3gnet-mp-2021.2.8", {"model.json": Path("…"), "state.pt": Path("…")})
 
-`state.pt` is an archive of tensors, which PyTorch's weights-only loader reads; sizes and options stand in `model.json`.
+`state.pt` has tensors, which are read with the weights-only loader of PyTorch; sizes and options are in `model.json`.
 `matgl_folder` reads other potentials of matgl.
 """
 
@@ -46,7 +46,7 @@ _CARD = Card(
 )
 
 
-#: what other layers or readouts would need
+#: required values of options; other values need layers or readouts that are not supported
 _EXPECTED = {
     "is_intensive": False, "rbf_type": "SphericalBessel", "use_phi": False, "include_state": False,
     "field": "node_feat", "activation_type": "swish", "ntargets": 1,
@@ -54,9 +54,9 @@ _EXPECTED = {
 
 
 def convert(name: str, files: Mapping[str, Path]) -> tuple[Potential, Card]:
-    """The potential of `model.json` and `state.pt`.
+    """Convert `model.json` and `state.pt`; return the potential and its card.
 
-    Raises `CheckpointError` if the weights are not what they should be.
+    Raises `CheckpointError` if the weights do not have the expected layout.
     """
     potential = read(name, files["model.json"].read_bytes(), files["state.pt"].read_bytes(), trained_with=(2, 2))
     entry = next((entry for entry in matgl_folders() if entry.name == name), None)
@@ -77,9 +77,9 @@ def _card(entry: MatglFolder) -> Card:
 
 
 def read(name: str, description: bytes, state: bytes, trained_with: tuple[int, int]) -> Potential:
-    """The potential of the contents of `model.json` and `state.pt`; `trained_with` is the version of matgl.
+    """Convert the contents of `model.json` and `state.pt`; `trained_with` is the version of matgl.
 
-    Raises `CheckpointError` if they are not what they should be.
+    Raises `CheckpointError` if they do not have the expected layout.
     """
     try:
         arguments = json.loads(description)["kwargs"]
@@ -128,7 +128,7 @@ def _model(arguments: Mapping[str, Any], trained_with: tuple[int, int]) -> M3GNe
 
 
 def _translate(state: Mapping[str, Tensor], config: M3GNetConfig) -> dict[str, Tensor]:
-    """Our names and layouts for the tensors of the state."""
+    """Convert the state of matgl to the names and layouts of gnnpot."""
 
     def old(name: str) -> Tensor:
         return state[f"model.{name}"]
@@ -147,7 +147,7 @@ def _translate(state: Mapping[str, Tensor], config: M3GNetConfig) -> dict[str, T
             conv = f"graph_layers.{k}.conv.{side}"
             new |= _gated(old, f"{name}_update", f"{conv}_update_func", 3, first="first.linear")
             if isinstance(config, M3GNetMatglRowsConfig) and config.matgl == "2.2":
-                # messages are summed at the other end of an edge, so centre and neighbour change places
+                # messages are summed at the other end of an edge, so centre and neighbour are swapped
                 weight = new[f"{name}_update.first.linear.weight"]
                 centre, neighbor, edge = weight.chunk(3, dim=1)
                 new[f"{name}_update.first.linear.weight"] = torch.cat([neighbor, centre, edge], dim=1)
@@ -156,7 +156,7 @@ def _translate(state: Mapping[str, Tensor], config: M3GNetConfig) -> dict[str, T
 
 
 def _gated(old: Callable[[str], Tensor], new_name: str, old_name: str, layers: int, first: str) -> dict[str, Tensor]:
-    """A gated perceptron of so many layers; both first layers become one."""
+    """Convert a gated perceptron of `layers` layers; the two first layers are concatenated."""
     new = {}
     for part in ("weight", "bias"):
         new[f"{new_name}.{first}.{part}"] = torch.cat([old(f"{old_name}.{s}.0.{part}") for s in ("layers", "gates")])

@@ -1,13 +1,13 @@
-"""A folder in which matgl has saved an M3GNet potential, turned into one of ours.
+"""Converter of folders in which matgl has saved an M3GNet potential.
 
     potential, card = convert_folder(Path("M3GNet-MatPES-PBE-v2025.1-PES"), "m3gnet-matpes-pbe-2025.1")
 
-matgl writes `model.json` (sizes and options), `state.pt` (tensors) and `model.pt` (the options once more, which is not
-read). Nothing is executed: the tensors come through PyTorch's weights-only loader.
+matgl writes `model.json` (sizes and options), `state.pt` (tensors) and `model.pt` (the options again, which is not
+read). Code is never executed: the tensors are read with the weights-only loader of PyTorch.
 
-The files don't say which version of matgl trained them, but weights of one convention mean nothing in another (see
-`gnnpot.models.m3gnet_matgl_rows`). Only options that matgl 1.3 and later write betray the version; where they are, it
-must be given.
+The files do not contain the version of matgl that trained the potential, but conventions differ between versions (see
+`gnnpot.models.m3gnet_matgl_rows`), and the weights are only valid with the right one. Files without the options that
+are written since matgl 1.3 are from an older version; for all others, the version must be given.
 """
 
 import copy
@@ -28,15 +28,20 @@ from gnnpot.hub.reference_structures import ReferenceStructure
 from gnnpot.hub.registry import MatglFolder, matgl_folders, reference_structures
 from gnnpot.potential import Potential
 
-#: options that no version before 1.3 writes
+#: options that are only written by version 1.3 and later
 _LATER = ("dropout", "num_rbf")
 
 
 def convert_folder(folder: Path, name: str, trained_with: str | None = None) -> tuple[Potential, Card]:
-    """The potential and its card, with two reference structures by our own float64 form.
+    """Convert a folder; return the potential and its card, with reference energies calculated by gnnpot in float64.
 
-    `trained_with` is the version of matgl that trained the weights. Raises `CheckpointError` if the files are not
-    those of an M3GNet potential that is known here, or if the version is needed and was not given.
+    Args:
+        folder: The folder.
+        name: Name of the potential.
+        trained_with: Version of matgl that trained the potential.
+
+    Raises:
+        CheckpointError: The files are not those of a supported M3GNet potential, or a required version is missing.
     """
     contents = {file: _content(folder, file) for file in (DESCRIPTION, STATE)}
     entry = next((e for e in matgl_folders() if name == e.name or folder.resolve().name == e.folder), None)
@@ -78,7 +83,7 @@ def _content(folder: Path, file: str) -> bytes:
 
 
 def _version(folder: Path, description: bytes) -> str:
-    """The version of matgl, if the options leave no doubt."""
+    """Determine the version of matgl from the options. Raises `CheckpointError` if it is ambiguous."""
     try:
         found: Any = json.loads(description)
     except ValueError:
@@ -112,7 +117,7 @@ def _check(folder: Path, potential: Potential, entry: MatglFolder) -> None:
 
 
 def _structures(potential: Potential) -> list[Atoms]:
-    """The reference structures of published potentials, with other elements where the potential lacks theirs."""
+    """Return the reference structures of published potentials; elements that the potential lacks are replaced."""
     known, structures = potential.elements, reference_structures()
     for atoms in structures:
         if not set(atoms.symbols) <= set(known):
@@ -128,12 +133,12 @@ def _readme(folder: Path) -> str:
 
 
 def _licence(folder: Path) -> str:
-    """What the head of the README says, as on Hugging Face."""
+    """Return the licence in the header of the README, in the format of Hugging Face."""
     found = re.search(r"^license:\s*(\S+)\s*$", _readme(folder), re.MULTILINE)
     return found[1] if found else "not stated in the folder"
 
 
 def _training_data(folder: Path) -> str:
-    """The first line below the README's heading of that name."""
+    """Return the first line of the section "Training dataset" of the README."""
     found = re.search(r"^#+\s*Training dataset\s*\n+(.+)$", _readme(folder), re.MULTILINE | re.IGNORECASE)
     return found[1].strip() if found else "not stated in the folder"

@@ -1,15 +1,15 @@
-"""Published potentials in the files of RuNNer and n2p2: `input.nn`, `scaling.data`, `weights.ZZZ.data`.
+"""Reader of potentials in the format of RuNNer and n2p2: `input.nn`, `scaling.data`, `weights.ZZZ.data`.
 
     model, energy_scale, atom_energies, notes = read_n2p2("nnp.2020.01")
     references = ElementReferences(tuple(atomic_numbers[e] for e in atom_energies), tuple(atom_energies.values()))
     potential = Potential(model, references, energy_scale)
 
-The files don't say their units. RuNNer's, and those of nearly all published potentials, are Bohr and Hartree. Lengths
-are converted to Å here; the networks stay as they are, and `energy_scale` converts their output. With n2p2's
-normalisation (`mean_energy` m, `conv_energy` c) the energy of an atom is E_network/c + m + `atom_energy`.
+The files do not specify units. Those of RuNNer, and of nearly all published potentials, are Bohr and Hartree. Lengths
+are converted to Å; the networks are unchanged, and `energy_scale` converts their output. With the normalisation of n2p2
+(`mean_energy` m, `conv_energy` c), the energy of an atom is E_network/c + m + `atom_energy`.
 
 n2p2 numbers the symmetry functions of an element after sorting them by type, cutoff, η, R_s, then ζ, λ, and the
-neighbours' elements (`SymFncExpRad` and `SymFncExpAngn`, `operator<`); elements go by atomic number.
+elements of the neighbours (`SymFncExpRad` and `SymFncExpAngn`, `operator<`); elements are sorted by atomic number.
 """
 
 from collections.abc import Callable, Iterator
@@ -32,23 +32,23 @@ from gnnpot.models.symmetry_functions import (
 )
 from gnnpot.units import BOHR, HARTREE
 
-#: n2p2's letters
+#: letter in n2p2 -> activation function
 _ACTIVATIONS: dict[str, Activation] = {
     "l": "linear", "t": "tanh", "s": "logistic", "p": "softplus", "r": "relu", "g": "gaussian", "c": "cos",
     "S": "reverse_logistic", "e": "exp", "h": "harmonic",
 }  # fmt: skip
 
-#: what a word of a line is read as
+#: type of a number in a line
 N = TypeVar("N", int, float)
 
 
 class N2P2Potential(NamedTuple):
-    """What a folder holds."""
+    """A potential read from a folder."""
 
     model: HDNNP  #: float64; its energies are in units of `energy_scale`
     energy_scale: float  #: eV
-    atom_energies: dict[str, float]  #: eV; to be added for each atom
-    notes: tuple[str, ...]  #: what a user should know of the conversion
+    atom_energies: dict[str, float]  #: energy to be added for each atom, by element, eV
+    notes: tuple[str, ...]  #: notes on the conversion for users
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,9 +106,18 @@ class _Settings:
 
 
 def read_n2p2(folder: Path | str, length_unit: float = BOHR, energy_unit: float = HARTREE) -> N2P2Potential:
-    """The potential in `folder`; the units are those of its files, in Å and eV.
+    """Read the potential in `folder`.
 
-    Raises `CheckpointError`, naming the file and line, for what is missing, damaged or not supported.
+    Args:
+        folder: The folder.
+        length_unit: Unit of length of the files, Å.
+        energy_unit: Unit of energy of the files, eV.
+
+    Returns:
+        The potential.
+
+    Raises:
+        CheckpointError: A file is missing, damaged or not supported; the message names the file and line.
     """
     folder = Path(folder)
     settings = _Settings(folder / "input.nn")
@@ -144,7 +153,7 @@ def read_n2p2(folder: Path | str, length_unit: float = BOHR, energy_unit: float 
 
 
 def _elements(settings: _Settings) -> tuple[str, ...]:
-    """By atomic number, as n2p2 has them."""
+    """Return the elements sorted by atomic number, as in n2p2."""
     line = settings.one("elements")
     for k in range(len(line.values)):
         _known(line, k, tuple(atomic_numbers))
@@ -162,9 +171,9 @@ def _known(line: _Line, k: int, elements: tuple[str, ...]) -> str:
 
 
 def _normalisation(settings: _Settings) -> tuple[float, float, float]:
-    """(conv_energy, conv_length, mean_energy); n2p2 takes them only together.
+    """Return (conv_energy, conv_length, mean_energy); n2p2 requires all or none of them.
 
-    `conv_length` scales distances and the parameters of the functions alike, so the functions' values don't change.
+    `conv_length` scales distances and the parameters of the functions, so that their values do not change.
     """
     keywords = ("conv_energy", "conv_length", "mean_energy")
     given = [k for k in keywords if settings.has(k)]
@@ -183,7 +192,7 @@ def _scaling(settings: _Settings) -> Scaling:
 
 
 def _functions(settings: _Settings, elements: tuple[str, ...], unit: float) -> tuple[SymmetryFunction, ...]:
-    """All functions in n2p2's order, lengths in Å."""
+    """Return all functions in the order of n2p2, with lengths in Å."""
     line = settings.one("cutoff_type")
     kind = line.int()
     if not 0 <= kind < len(CUTOFF_FUNCTIONS):
@@ -202,7 +211,7 @@ def _functions(settings: _Settings, elements: tuple[str, ...], unit: float) -> t
 def _function(
     line: _Line, elements: tuple[str, ...], unit: float, common: dict
 ) -> tuple[tuple[float, ...], SymmetryFunction, _Line]:
-    """(n2p2's sorting key, function, line)."""
+    """Parse a symmetry function; return (sorting key of n2p2, function, line)."""
     centre, kind = elements.index(_known(line, 0, elements)), line.int(1)
     if kind not in (2, 3, 9):
         raise line.error(f"symmetry functions of type {kind} are not supported", "supported are types 2, 3 and 9")
@@ -230,7 +239,7 @@ def _function(
 def _layers(
     settings: _Settings, elements: tuple[str, ...]
 ) -> tuple[tuple[int, ...], tuple[Activation, ...], dict[str, list[int]]]:
-    """(largest nodes of each hidden layer, activations, {element: its nodes}); all elements share the activations."""
+    """Return (largest size of each hidden layer, activations of all elements, {element: layer sizes})."""
     for line in settings.all("element_hidden_layers_short"):
         if line.int(1) != settings.one("global_hidden_layers_short").int():
             raise line.error("elements with different numbers of layers are not supported", "use n2p2 itself for it")
@@ -261,7 +270,7 @@ def _layers(
 
 
 def _set_scaling(model: HDNNP, path: Path) -> None:
-    """Lines `element function min max mean [sigma]`, both counted from 1; shorter lines (energies) are passed over."""
+    """Read lines `element function min max mean [sigma]`, numbered from 1; shorter lines (energies) are ignored."""
     counts = model.descriptor.counts
     table = torch.full((4, *model.factor.shape), torch.nan, dtype=torch.float64)
     for number, words in _rows(path):
@@ -276,7 +285,7 @@ def _set_scaling(model: HDNNP, path: Path) -> None:
                 f"{path}, line {number}: input.nn has no function {k + 1} of element {s + 1}; "
                 "get the file that belongs to it"
             )
-        # files without σ are older than scaling by it
+        # older files, which do not support scaling by σ, lack it
         table[:, s, k] = torch.tensor([*values, 1.0][:4], dtype=torch.float64)
     for s, count in enumerate(counts):
         if table[:, s, :count].isnan().any():
@@ -288,7 +297,7 @@ def _set_scaling(model: HDNNP, path: Path) -> None:
 
 @torch.no_grad()
 def _set_weights(model: HDNNP, folder: Path, sizes: dict[str, list[int]], normalize_nodes: bool) -> None:
-    """The networks, element by element; what an element has fewer nodes than others is filled with zeros."""
+    """Set the weights of all elements; layers of elements with fewer nodes are padded with zeros."""
     for parameter in model.parameters():
         parameter.zero_()
     for s, element in enumerate(model.elements):
@@ -310,7 +319,7 @@ def _set_weights(model: HDNNP, folder: Path, sizes: dict[str, list[int]], normal
                 "get the file that belongs to this input.nn"
             )
         if normalize_nodes:
-            # n2p2 divides what enters a node by the number of nodes before it
+            # n2p2 divides the input of a node by the number of nodes of the previous layer
             for layer, before in enumerate(nodes[:-1]):
                 model.weights[layer][s] /= before
                 model.biases[layer][s] /= before
@@ -319,7 +328,10 @@ def _set_weights(model: HDNNP, folder: Path, sizes: dict[str, list[int]], normal
 def _connection(
     path: Path, number: int, words: list[str], nodes: list[int]
 ) -> tuple[tuple[int, int | None, int], float]:
-    """((layer, node before or None for a bias, node), value) of `value a|b index layer node [layer node]`."""
+    """Parse `value a|b index layer node [layer node]`.
+
+    Returns ((layer, node of the previous layer or `None` for a bias, node), value).
+    """
     try:
         value, kind, where = float(words[0]), words[1], [int(w) for w in words[3:]]
         if kind == "a":
@@ -341,7 +353,7 @@ def _connection(
 
 
 def _rows(path: Path) -> Iterator[tuple[int, list[str]]]:
-    """(number, words) of lines that are not empty or comments."""
+    """Yield (number, words) of lines that are not empty or comments."""
     for number, text in enumerate(_read(path).splitlines(), start=1):
         words = text.split("#")[0].split()
         if words:

@@ -1,9 +1,9 @@
-"""Nequix's published weights, from the files of its authors' repository.
+"""Converter of the published weights of Nequix, from the repository of its authors.
 
     potential, card = convert("nequix-oam-1", {"nequix-oam-1.nqx": Path("…")})
 
-A `.nqx` file is a line of JSON, then arrays in NumPy's format one after the other: of the model in the order of its
-parts, and after them the numbers of the line once more, which are not read. Nothing of it is executed.
+A `.nqx` file has a line of JSON, followed by arrays in the format of NumPy: those of the model, in the order of its
+parts, and the numbers of the first line again, which are not read. No code of the file is executed.
 """
 
 import json
@@ -26,15 +26,15 @@ from gnnpot.models.nequix import Nequix, NequixConfig
 from gnnpot.ops.activations import SILU_SCALE
 from gnnpot.potential import Potential
 
-#: paths whose coupling constants in e3nn-jax have the other sign; the sign of each is a matter of choice
+#: paths (l1, l2, l3) whose coupling constants have the opposite sign in e3nn-jax; these signs are arbitrary
 _NEGATIVE = {(1, 1, 2), (1, 2, 3), (2, 1, 3), (2, 2, 2), (2, 3, 3), (3, 2, 3), (3, 3, 2)}
 
-#: sqrt of the mean square of silu(z), z normally distributed, as e3nn-jax approximates it for its gates
+#: root mean square of silu(z) for normally distributed z, as approximated by e3nn-jax for its gates
 _SILU_ROOT = 0.5964577198028564
-#: features of e3nn-jax after a gate in units of ours
+#: ratio of features after a gate in e3nn-jax to those in gnnpot
 _GATED = 1 / (_SILU_ROOT * SILU_SCALE)
 
-#: what a file must declare
+#: required values in the header of a file
 _EXPECTED = {"index_weights": False, "layer_norm": True}
 
 _PAPERS = [
@@ -49,7 +49,7 @@ _NEW = f"{_RAW}, of VASP 54 pseudopotentials: not comparable with MPtrj's"
 _PHONONS = "the training split of the MDR phonon benchmark (PBE)"
 _MANY = "OMat24, then sAlex and eight times MPtrj"
 _NONE = "none are given beside the weights; see the papers"
-#: training sets, what energies mean, scores (of unique prototypes, as matbench-discovery lists them)
+#: training sets, meaning of the energies, scores (for unique prototypes, as listed by matbench-discovery)
 _TRAINED: dict[str, tuple[str, str, Any]] = {
     "nequix-mp-1": ("MPtrj", _RAW, {"F1": 0.751, "kappa_SRME": 0.4461}),
     "nequix-mp-1-pft": (f"MPtrj, then with {_PHONONS}", _RAW, {"F1": 0.748, "kappa_SRME": 0.3066}),
@@ -60,9 +60,9 @@ _TRAINED: dict[str, tuple[str, str, Any]] = {
 
 
 def convert(name: str, files: Mapping[str, Path]) -> tuple[Potential, Card]:
-    """The potential `name` out of the one file.
+    """Convert the weights in the single file of `files`; return the potential and its card.
 
-    Raises `CheckpointError` if the weights are not what they should be.
+    Raises `CheckpointError` if the weights do not have the expected layout.
     """
     (path,) = files.values()
     try:
@@ -107,7 +107,7 @@ def _config(header: Mapping[str, Any]) -> NequixConfig:
 
 
 def _channels(irreps: str) -> tuple[int, ...]:
-    """(128, 64) of "128x0e + 64x1o"."""
+    """Parse irreps: "128x0e + 64x1o" -> (128, 64)."""
     parts = re.findall(r"(\d+)x(\d+[eo])", irreps)
     if [kind for _, kind in parts] != [f"{l}{'eo'[l % 2]}" for l in range(len(parts))]:
         raise KeyError(f"features {irreps}; only one of each l, of parity (-1)^l, are known")
@@ -115,7 +115,7 @@ def _channels(irreps: str) -> tuple[int, ...]:
 
 
 def _array(file: IO[bytes], shape: tuple[int, ...]) -> np.ndarray:
-    """The next array; raises `ValueError` if it has another shape."""
+    """Read the next array. Raises `ValueError` if it has another shape or type."""
     array = np.lib.format.read_array(file, allow_pickle=False)
     if array.shape != shape or array.dtype != np.float32:
         raise ValueError(f"an array {array.shape} of {array.dtype}, expected {shape} of float32")
@@ -123,7 +123,7 @@ def _array(file: IO[bytes], shape: tuple[int, ...]) -> np.ndarray:
 
 
 def _translate(model: Nequix, file: IO[bytes]) -> Iterator[tuple[str, Tensor]]:
-    """Our names and layouts for the arrays, which are in the order of the model's parts."""
+    """Read the arrays, in the order of the parts of the model; yield names and tensors in the layout of gnnpot."""
     for k, layer in enumerate(model.layers):
         name = f"layers.{k}"
         gated = _GATED if k > 0 else 1.0
@@ -143,7 +143,7 @@ def _linear(linear: ChannelLinear, name: str, factor: float, file: IO[bytes]) ->
 
 
 def _radial(layer: Layer, name: str, file: IO[bytes]) -> Iterator[tuple[str, Tensor]]:
-    """Theirs are not normalised, and the last one's columns are sorted by l3."""
+    """Convert radial weights, which are not normalised in Nequix; the columns of the last matrix are sorted by l3."""
     convolution = layer.convolution
     shapes = [tuple(weight.shape) for weight in convolution.radial_network.weights]
     for n, shape in enumerate(shapes):
@@ -158,7 +158,7 @@ def _radial(layer: Layer, name: str, file: IO[bytes]) -> Iterator[tuple[str, Ten
 
 
 def _columns(paths: list[tuple[int, int, int]], widths: list[int]) -> Tensor:
-    """Where each of our columns is among theirs."""
+    """Return the index of each column of gnnpot in the order of Nequix."""
     order = sorted(range(len(paths)), key=lambda p: paths[p][2])
     starts, first = [0] * len(paths), 0
     for p in order:

@@ -1,13 +1,13 @@
-"""SevenNet's published weights, from the wheel of the package `sevenn` on PyPI.
+"""Converter of the published weights of SevenNet, from the wheel of the package `sevenn` on PyPI.
 
     potential, card = convert("7net-0", {"checkpoint_sevennet_0.pth": Path("…")})
     potential, card = convert("7net-mf-0", {"checkpoint_sevennet_mf_0.pth": Path("…")}, fidelity="R2SCAN")
 
-The checkpoints are archives of `torch.save` that hold NumPy arrays and a few plain classes; PyTorch's weights-only
-loader reads them with these, and nothing else, allowed.
+The checkpoints are files of `torch.save` with NumPy arrays, which are read with the weights-only loader of PyTorch; the
+required NumPy types, and no others, are allowed.
 
-A multi-fidelity model becomes a model of one fidelity: the one-hot label that it appends to scalars multiplies a
-row of a linear layer, which is a bias.
+A multi-fidelity model is converted to a model of a single fidelity: the one-hot fidelity label, which is appended to
+the scalars, selects a row of a linear layer, which is a bias.
 """
 
 import math
@@ -75,10 +75,10 @@ def _card(name: str, fidelity: str | None) -> Card:
 
 
 def convert(name: str, files: Mapping[str, Path], fidelity: str | None = None) -> tuple[Potential, Card]:
-    """The potential `name` out of the one file.
+    """Convert the weights in the single file of `files`; return the potential and its card.
 
-    Raises `CheckpointError` if the weights are not what they should be, or if `fidelity` is none of a
-    multi-fidelity model's (the default is the authors').
+    For multi-fidelity models, the default of `fidelity` is that of the authors. Raises `CheckpointError` if the weights
+    do not have the expected layout, or if the model does not have this fidelity.
     """
     (path,) = files.values()
     content = _read(path)
@@ -152,7 +152,7 @@ def _config(config: Mapping[str, Any]) -> SevenNetConfig:
 
 
 def _channels(irreps: str) -> tuple[int, ...]:
-    """(128, 64) of "128x0e+64x1e"."""
+    """Parse irreps: "128x0e+64x1e" -> (128, 64)."""
     parts = [part.split("x") for part in str(irreps).split("+")]
     if [kind for _, kind in parts] != [f"{l}e" for l in range(len(parts))]:
         raise KeyError(f"features {irreps}; only even ones, one of each l, are known")
@@ -160,7 +160,7 @@ def _channels(irreps: str) -> tuple[int, ...]:
 
 
 def _translate(state: Mapping[str, Tensor], model: SevenNet, row: int | None) -> dict[str, Tensor]:
-    """Our names and layouts for the tensors of the state; `row` is that of the fidelity."""
+    """Convert the state of SevenNet to the names and layouts of gnnpot; `row` is the index of the fidelity."""
     new = {"frequencies": state["edge_embedding.basis_function.coeffs"]}
     embedding = state["onehot_to_feature_x.linear.weight"].view(len(model.elements), -1)
     new["embedding.weight"] = embedding / math.sqrt(len(embedding))
@@ -184,14 +184,14 @@ def _translate(state: Mapping[str, Tensor], model: SevenNet, row: int | None) ->
 
 
 def _linear(flat: Tensor, linear: ChannelLinear, name: str, row: int | None) -> dict[str, Tensor]:
-    """The blocks of a flat tensor: [inputs, outputs] for each l, and of each fidelity's label if there is a bias."""
+    """Split a flat tensor into blocks: [inputs, outputs] for each l, and, with a bias, [fidelities, outputs]."""
     new, first = {}, 0
     for l, weight in enumerate(linear.weights):
         new[f"{name}.weights.{l}"] = flat[first : first + weight.numel()].view(weight.shape)
         first += weight.numel()
     if linear.bias is not None:
         labels = flat[first:].view(-1, len(linear.bias))
-        # scalars and labels are inputs of one linear layer, and its scale counts both
+        # scalars and labels are inputs of the same linear layer, whose normalisation counts both
         inputs = len(linear.weights[0])
         new[f"{name}.bias"] = labels[row] / math.sqrt(inputs + len(labels))
         new[f"{name}.weights.0"] = new[f"{name}.weights.0"] * math.sqrt(inputs / (inputs + len(labels)))
@@ -201,11 +201,11 @@ def _linear(flat: Tensor, linear: ChannelLinear, name: str, row: int | None) -> 
 
 
 def _signs(state: Mapping[str, Tensor], conv: str, convolution: Convolution) -> Tensor:
-    """±1 for each weight: Wigner symbols have a common sign that is a choice, and the file holds those of its time."""
+    """Return ±1 for each weight: the overall sign of Wigner 3j symbols is arbitrary, and is taken from the file."""
     signs = []
     for (l1, l2, l3), width in zip(convolution.paths, convolution.widths, strict=True):
         theirs = state.get(f"{conv}.convolution._compiled_main_left_right._w3j_{l1}_{l2}_{l3}")
-        # where one of them is 0, the symbols are a positive unit matrix, and the file leaves them out
+        # if one of l1, l2, l3 is 0, the symbols are a positive unit matrix, and are not in the file
         sign = 1.0 if theirs is None else float((theirs.double() * coupling(l1, l2, l3)).sum().sign())
         signs += [sign] * width
     return torch.tensor(signs)
