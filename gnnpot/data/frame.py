@@ -151,7 +151,7 @@ class Frame:
             bound = quantity.largest * len(self) if quantity.extensive else quantity.largest
             found = float(np.abs(value).max())
             if found > bound:
-                problem = f"{name} has a value of {found:.3g}, which can't be meant; mend or remove this frame"
+                problem = f"{name} has a value of {found:.3g}, which is implausibly large; mend or remove this frame"
                 raise FrameError(self.where, f"{name} too large", problem)
 
     @classmethod

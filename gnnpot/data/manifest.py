@@ -178,7 +178,7 @@ def _contradiction(manifest: Manifest) -> str:
     if min(counts) < 0 or max(counts) > MAX_COUNT or manifest.row_group < 1 or any(s.frames < 1 for s in shards):
         return "a count that can't be"
     if any(name != Path(name).name or name in ("", ".", "..") for name in names) or len(set(names)) < len(names):
-        return "names of shards that are no names of files, or are there twice"
+        return "names of shards that are not file names, or are listed twice"
     if sum(shard.frames for shard in shards) != manifest.frames:
         return f"its shards have {sum(shard.frames for shard in shards)} of {counted(manifest.frames, 'frame')}"
     unknown = sorted(set(manifest.elements) - set(chemical_symbols[1:]))

@@ -140,9 +140,9 @@ def read_card(folder: Path | str) -> dict[str, Any]:
     try:
         from_mapping(CardFile, content, where=str(path))
     except ConfigError as error:
-        raise CheckpointError(f"{error} (it holds what no card does; get the checkpoint again)") from None
+        raise CheckpointError(f"{error} (its contents are not those of a card; get the checkpoint again)") from None
     if found < 1:
-        raise CheckpointError(f"{path}: has format {found}, which there is not; get the checkpoint again")
+        raise CheckpointError(f"{path}: has format {found}, which does not exist; get the checkpoint again")
     return content
 
 

@@ -152,7 +152,7 @@ def _check_tensors(part: _ModelPart, tensors: dict[str, Tensor]) -> None:
             raise ConfigError(f"{WEIGHTS}: holds '{name}', which the model of the card does not have")
         shape = tuple(tensors[name].shape)
         if shape != expected[name]:
-            raise ConfigError(f"{WEIGHTS}: '{name}' has the shape {shape}, by the model of the card {expected[name]}")
+            raise ConfigError(f"{WEIGHTS}: '{name}' has shape {shape}, the model of the card {expected[name]}")
         if not torch.isfinite(tensors[name]).all() and name not in _UNBOUNDED:
             raise ConfigError(f"{WEIGHTS}: '{name}' has values that are no finite numbers")
 

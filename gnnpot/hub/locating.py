@@ -92,7 +92,7 @@ def open_card(name_or_path: Path | str | None = None, report: "Report | None" = 
     """
     folder = locate(name_or_path, report)
     if is_n2p2(folder):
-        raise CheckpointError(f"{folder}: is an n2p2 potential, which has no card; gnnpot check asks what it predicts")
+        raise CheckpointError(f"{folder}: is an n2p2 potential, which has no card; test it with gnnpot check")
     with advice_to_import(folder):
         content = read_card(folder)
     check_name(folder, from_mapping(Card, content["card"], where=f"{folder / CARD}: card"))

@@ -94,7 +94,7 @@ class RunDirectory:
             place = path.resolve()
             if any(place == one or one in place.parents for one in removed):
                 raise ConfigError(
-                    f"{path}: is of the run in {run}, which would begin anew; name another folder for the run"
+                    f"{path}: belongs to the run in {run}, which would be removed; name another folder for the run"
                 )
 
     @property

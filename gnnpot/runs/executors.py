@@ -54,7 +54,7 @@ def open_executor(name: str, processes: int | None = None) -> Iterator[Executor]
     if kind not in ("processes", "dask", "mpi") or (kind == "dask") != bool(address):
         raise ConfigError(f"executor: '{name}' is not known; give {EXECUTORS}")
     if kind != "processes" and processes is not None:
-        raise ConfigError(f"processes: {processes} is of this machine, and {name} has workers of its own; give one")
+        raise ConfigError(f"processes: {processes} is for local processes, {name} has its own workers; leave it out")
     opened = _dask(address) if kind == "dask" else _mpi() if kind == "mpi" else _processes(processes or 1)
     with opened as executor:
         yield executor

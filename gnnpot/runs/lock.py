@@ -45,7 +45,7 @@ class RunLock:
             ) from None
         except NotImplementedError:
             # some network file systems of clusters do not support locks
-            log.warning("%s: its disk knows no locks; take care that one process only writes it", self.folder)
+            log.warning("%s: the file system has no locks; make sure that only one process writes to it", self.folder)
         except OSError as error:
             raise DataError(f"{self.folder}: can't be written ({error.strerror}); choose another folder") from None
 

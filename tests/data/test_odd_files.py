@@ -21,7 +21,7 @@ ATOMS = "Na 0 0 0 0 0 0\nCl 2.5 2.5 2.5 0 0 0\n"
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        (f"2\n{CELL}{FORCES}energy=1e308\n{ATOMS}", "energy has a value of 1e.308, which can't be meant"),
+        (f"2\n{CELL}{FORCES}energy=1e308\n{ATOMS}", "energy has a value of 1e.308, which is implausibly large"),
         (f"2\n{CELL}{FORCES}energy=1+2j\n{ATOMS}", "is no number"),
         (f"2\n{CELL}{FORCES}energy=1\n{ATOMS.replace('0 0 0 0 0 0', '0 0 0 1e300 0 0')}", "forces has a value"),
         (f"2\n{CELL}Properties=species:S:1:pos:R:3:pos:R:3 energy=1\n{ATOMS}", "each once"),
@@ -48,7 +48,7 @@ def test_labels_that_can_not_be_meant(tmp_path, text, words):
         ("type.raw", "-3\n1\n", "types are numbers from 0"),
         ("type.raw", "9" * 5000, "no list of type numbers"),
         ("type_map.raw", "Uue\nCl\n", "'Uue' is no chemical element"),
-        ("set.000/energy.npy", np.array([1e308]), "which can't be meant"),
+        ("set.000/energy.npy", np.array([1e308]), "which is implausibly large"),
         ("set.000/energy.npy", np.array([1 + 2j]), "no real numbers"),
         ("set.000/force.npy", np.zeros((1, 6), complex), "no real numbers"),
         ("set.000/energy.npy", np.array([{}], dtype=object), "can't be read"),

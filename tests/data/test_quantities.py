@@ -80,7 +80,7 @@ def test_a_row_is_checked_as_every_label(charges):
     fields = {"numbers": [11], "positions": [[0.0, 0.0, 0.0]], "cell": np.zeros((3, 3)), "pbc": False}
     with pytest.raises(FrameError, match=r"charges has shape \(2,\), expected \(1,\)"):
         Frame(**fields, others={"charges": np.zeros(2)})
-    with pytest.raises(FrameError, match="charges has a value of 11, which can't be meant"):
+    with pytest.raises(FrameError, match="charges has a value of 11, which is implausibly large"):
         Frame(**fields, others={"charges": np.array([11.0])})
     with pytest.raises(FrameError, match="label 'charge' is unknown; did you mean 'charges'"):
         Frame(**fields, others={"charge": np.zeros(1)})

@@ -145,14 +145,14 @@ def test_a_charged_run_of_espresso(tmp_path):
 @pytest.mark.parametrize(
     ("comment", "forces", "atoms", "problem"),
     [
-        ("energy=1e308", "forces", None, "can't be meant"),
+        ("energy=1e308", "forces", None, "implausibly large"),
         ("energy=(1+2j)", "forces", None, "is no number"),
         ("energy=1 energy=2", "forces", None, "energy= twice"),
         ("energy=1", "pos", None, "each once"),
         ("energy=1", "forces", "119 0 0 0 0 0 0\nCl 2 2 2 0 0 0\n", "no elements"),
         ("energy=1", "forces", "²2 0 0 0 0 0 0\nCl 2 2 2 0 0 0\n", "no chemical element"),
         ("energy=1", "forces", f"{'9' * 5000} 0 0 0 0 0 0\nCl 2 2 2 0 0 0\n", "no chemical element"),
-        ("energy=1", "forces", "Na 0 0 0 1e30 0 0\nCl 2 2 2 0 0 0\n", "can't be meant"),
+        ("energy=1", "forces", "Na 0 0 0 1e30 0 0\nCl 2 2 2 0 0 0\n", "implausibly large"),
         ("energy=1", "forces", "Na 0 0 0 1e30 0 0\nCl 1e18 2 2 0 0 0\n", "positions has a value of 1e.18"),
     ],
 )

@@ -85,7 +85,7 @@ def test_executors_are_checked_by_name():
     for name, processes, problem in [
         ("dask", None, "executor: 'dask' is not known; give processes, dask:ADDRESS or mpi"),
         ("processes:4", None, "'processes:4' is not known"),
-        ("mpi", 2, "processes: 2 is of this machine, and mpi has workers of its own"),
+        ("mpi", 2, "processes: 2 is for local processes, mpi has its own workers"),
     ]:
         with pytest.raises(ConfigError, match=problem), open_executor(name, processes):
             pass

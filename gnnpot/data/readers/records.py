@@ -214,7 +214,7 @@ class FrameBuilder:
             tensor = values.reshape(3, 3)
             largest = np.abs(tensor).max()
             if np.isfinite(largest) and np.abs(tensor - tensor.T).max() > MAX_ASYMMETRY * largest:
-                problem = f"{key} is no symmetric tensor, so it can't be meant; mend or remove this frame"
+                problem = f"{key} is not a symmetric tensor; mend or remove this frame"
                 raise FrameError(str(self.path), "stress not symmetric", problem)
         try:
             return convention.to_stress(values, float(abs(np.linalg.det(record.cell))))

@@ -83,7 +83,7 @@ def _read(path: Path) -> dict[str, Any]:
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except (OSError, RuntimeError, pickle.UnpicklingError) as error:
-        raise CheckpointError(f"{path}: no weights to be read there ({' '.join(str(error).split())})") from error
+        raise CheckpointError(f"{path}: can't be read as weights ({' '.join(str(error).split())})") from error
 
 
 def _trained() -> list[tuple[int, str]]:
