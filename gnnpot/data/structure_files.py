@@ -31,7 +31,7 @@ _OWN_KEY = re.compile(rb"(?i)\b(lattice|pbc)=")
 _PERIODIC = re.compile(rb"\bpbc=(\"[^\"]*\"|'[^']*'|\{[^}]*\}|\[[^\]]*\]|\([^)]*\)|\S+)")
 _FLAG = rb"(t|f|true|false|0|1)"
 _FLAGS = re.compile(rb"\s*%b([\s,]+%b){0,2}\s*" % (_FLAG, _FLAG))
-#: tolerance of occupancies: those within it of 1 are full, those below it are ignored
+#: tolerance of occupancies: those within it of 1 are full; those of PDB files that are below it are ignored
 WHOLE = 1e-3
 
 

@@ -42,7 +42,7 @@ def open_executor(name: str, processes: int | None = None) -> Iterator[Executor]
         processes: Number of local processes, 1 by default; not allowed for other executors.
 
     Returns:
-        A context manager that returns the executor.
+        A context manager that provides the executor.
 
     Raises:
         ConfigError: The name or number is invalid, the cluster can't be reached or has no workers, or there is only one

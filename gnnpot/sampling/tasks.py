@@ -32,8 +32,8 @@ class Labeller:
     make: Callable[[], BaseCalculator]  #: creates the calculator
     name: str  #: name in `Provenance.code`: name, version, sha256 of the weights
     functional: str = ""  #: exchange-correlation functional of the labels
-    make_mover: Callable[[], BaseCalculator] | None = None  #: creates the calculator for the dynamics of `Melted`
-    mover: str = ""  #: name of that calculator; if there is none, the labeller is used
+    make_mover: Callable[[], BaseCalculator] | None = None  #: creates that for `Melted` dynamics; default: the labeller
+    mover: str = ""  #: name of the calculator of `make_mover`
 
 
 @dataclass(frozen=True)

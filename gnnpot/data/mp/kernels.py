@@ -123,8 +123,8 @@ def near_duplicates(
 ) -> np.ndarray:
     """Return [F] bool: frames that differ from the last kept frame of their run by at most all three limits.
 
-    The limits are the `displacement` (Å) of any atom in fractional coordinates of the cell, the largest component of
-    the `strain` of the cell, and the `energy` difference (eV per atom; energies that are NaN are treated as equal).
+    The limits are the largest `displacement` of an atom (Å), calculated from the change of fractional coordinates, the
+    largest component of the `strain` of the cell, and the `energy` difference (eV per atom; NaN is treated as equal).
     """
     found = np.zeros(len(cells), dtype=np.bool_)
     last = -1

@@ -1,12 +1,12 @@
-"""Reader of GPAW text output, plain or gzipped, with all structures, in the current and older formats; and of `.gpw`.
+"""Reader of all structures of GPAW text output, plain or gzipped (current format, and up to 2025), and of `.gpw`.
 
     read_frames("relax.txt.gz"), read_frames("final.gpw")
 
 Stress: eV/Å³, positive under tension, 3x3 in the text, xx yy zz yz xz xy in `.gpw`, as in gnnpot. The energy is the
 free energy, of which forces and stress are derivatives; `energy_key="energy"` selects the energy extrapolated to zero
-smearing. GPAW energies are relative to its reference atoms (spherical, not spin-polarised); they are not total energies
-of all electrons. Magnetic moments are the local moments. Non-collinear moments are vectors, which gnnpot does not
-support: read such files with `magmoms_key=""`.
+smearing. GPAW energies are relative to its reference atoms (spherical, not spin-polarised); they are not all-electron
+energies. Magnetic moments are the local moments. Non-collinear moments are vectors, which gnnpot does not support: read
+such files with `magmoms_key=""`.
 
 The text is read line by line, with one structure in memory at a time. `.gpw` has one structure, in full precision.
 """
