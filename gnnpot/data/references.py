@@ -266,7 +266,7 @@ class _Triangle:
 
     matrix: np.ndarray  #: [<=E, E]
     target: np.ndarray  #: [<=E]
-    misfit: float  #: squared residual outside the column space of the frames, in addition to that of `matrix`
+    misfit: float  #: squared residual that no solution can remove, in addition to the residual of `matrix`
     frames: int  #: number of frames with an energy and a weight
     weight: float  #: sum of their weights
 
