@@ -1,7 +1,7 @@
-"""What happens around the steps: states to resume from, the best weights, stopping, the log, the progress.
+"""Callbacks of a training: checkpoints to resume from, best weights, stopping, log, progress.
 
-To Lightning a run is one long epoch with a validation every so many steps; epochs are the sampler's affair. Two
-moments save the state: after a step (unless a validation follows), and after a validation.
+For Lightning, a run is one long epoch with a validation at a fixed interval of steps; the sampler handles epochs. The
+state is saved after a step (unless a validation follows) and after a validation.
 """
 
 import csv
@@ -24,7 +24,7 @@ from gnnpot.training.module import TrainingStopped, TrainModule
 
 
 class DurableIO(CheckpointIO):
-    """Checkpoints that appear whole or not at all, and hold nothing but tensors and plain values."""
+    """Write checkpoints atomically; they contain only tensors and plain values."""
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Path | str, storage_options: Any = None) -> None:
         with replaced_file(Path(path)) as file:
@@ -32,7 +32,7 @@ class DurableIO(CheckpointIO):
 
     def load_checkpoint(self, path: Path | str, map_location: Any = "cpu", weights_only: bool | None = True) -> dict:
         checkpoint = torch.load(path, map_location=map_location, weights_only=True)
-        # a run that ended with its last batch is extended from there
+        # so that a run that ended with its last batch can be extended
         progress = checkpoint.get("loops", {}).get("fit_loop", {}).get("epoch_loop.batch_progress", {})
         if "is_last_batch" in progress:
             progress["is_last_batch"] = False
@@ -43,9 +43,12 @@ class DurableIO(CheckpointIO):
 
 
 class RunKeeper(Callback):
-    """Decides when to validate, save and stop; keeps the best weights, or the last ones.
+    """Saves the state, stops the training, and keeps the best or the last weights.
 
-    `best`: score, step and weights of the validation that counts, as `keep` says; `finished`: nothing is left to train.
+    Attributes:
+        best: Score, step and weights of the best or the last validation, as set by `keep`.
+        waited: Number of validations since the weights in `best`.
+        finished: Whether the training has ended.
     """
 
     def __init__(self, config: RunConfig, state: Path, validate_every: int) -> None:
@@ -70,7 +73,7 @@ class RunKeeper(Callback):
         self._handlers = {}
 
     def _ask(self, number: int, _frame: Any) -> None:
-        """The first signal asks to stop after this step; a second one is as without this handler."""
+        """Request a stop after this step, and restore the previous handler for a second signal."""
         self._asked = number
         signal.signal(number, self._handlers[number] if callable(self._handlers[number]) else signal.SIG_DFL)
 
@@ -92,7 +95,7 @@ class RunKeeper(Callback):
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         module = cast(TrainModule, pl_module)
         score, step = module.validation["loss"], trainer.global_step
-        # a first score that is no number, of weights that were still far off, is worse than any other
+        # the first score can be NaN while the weights are still poor; any other score is better
         if self.config.keep == "last" or not self.best or score < self.best["score"] or math.isnan(self.best["score"]):
             with module.ema.applied(module.potential):
                 weights = {name: t.detach().cpu().clone() for name, t in module.potential.state_dict().items()}
@@ -127,7 +130,7 @@ def _any_rank(trainer: L.Trainer, yes: bool) -> bool:
 
 
 def metrics_columns() -> list[str]:
-    """Columns of `metrics.csv`; loss and MAEs in the units of `gnnpot.units`, energies per atom."""
+    """Columns of `metrics.csv`; errors are in the units of `gnnpot.units`, energies per atom."""
     columns = ["step", "epoch", "minutes", "lr"]
     for part, kinds in (("train", ("mae", "labels")), ("validation", ("mae", "rmse"))):
         columns += [f"{part}_loss", *(f"{part}_{name}_{kind}" for kind in kinds for name in QUANTITIES)]
@@ -135,7 +138,7 @@ def metrics_columns() -> list[str]:
 
 
 class MetricsLog(Callback):
-    """`metrics.csv`, and the same numbers to Lightning's loggers. A resumed run drops the lines past its state."""
+    """Writes metrics to `metrics.csv` and to Lightning's loggers. A resumed run drops the lines after its state."""
 
     def __init__(self, path: Path, config: RunConfig) -> None:
         self.path, self.config = path, config
@@ -179,13 +182,13 @@ class MetricsLog(Callback):
 
 
 def _step_of(row: dict[str, str]) -> int:
-    """The step of a line; a line that was cut off counts as past everything."""
+    """Step of a line; for a truncated line, a number larger than any step."""
     complete = row.get(metrics_columns()[-1]) is not None and (row.get("step") or "").isdigit()
     return int(row["step"]) if complete else 2**62
 
 
 class ReportProgress(Callback):
-    """Reports the fraction that is done, the step, and the errors of the last validation."""
+    """Reports the completed fraction, the step, and the errors of the last validation."""
 
     def __init__(self, config: RunConfig, progress: Progress) -> None:
         self.config, self.progress = config, progress

@@ -1,9 +1,9 @@
-"""What a training run is: one strict dataclass, read from YAML.
+"""Configuration of a training run: a dataclass, read from YAML.
 
     config = read_config("configs/m3gnet.yaml", overrides=["optimizer.lr=0.001", "epochs=50"])
 
-Every option has a default but `model`, `data.train` and `run`. An unknown option, a wrong type or an impossible value
-is a `ConfigError` that names the place.
+All options except `model`, `data.train` and `run` have a default. An unknown option, a wrong type or an invalid value
+raises a `ConfigError` that names the option.
 """
 
 import math
@@ -23,16 +23,16 @@ from gnnpot.models import ModelConfig
 
 @dataclass(frozen=True)
 class SplitConfig:
-    """How parts that have no file of their own are drawn from the frames of `data.train`."""
+    """Random split of the frames of `data.train`, for subsets without files of their own."""
 
-    #: fraction that validates: it chooses the best weights; not used where `data.validation` is given
+    #: fraction of frames for validation, which selects the best weights; not used if `data.validation` is given
     validation: Annotated[float, SHARE] = 0.05
-    #: fraction that is tested at the end; not used where `data.test` is given
+    #: fraction of frames for the test at the end; not used if `data.test` is given
     test: Annotated[float, SHARE] = 0.0
-    #: "material" keeps the frames of a material together; "frame" draws frame by frame, and test errors look too small;
-    #: "count" does so too, but cuts off whole numbers of frames, at least one: for sets of a few
+    #: "material" keeps the frames of a material together; "frame" draws single frames, which underestimates test
+    #: errors; "count" draws single frames too, but exact numbers of them, at least one: for small data sets
     by: Literal["material", "frame", "count"] = "material"
-    #: of the random numbers that draw the parts
+    #: seed of the split
     seed: Annotated[int, WHOLE_FROM_0] = 0
 
     def __post_init__(self) -> None:
@@ -43,25 +43,25 @@ class SplitConfig:
 
 @dataclass(frozen=True)
 class DatasetConfig:
-    """Frames to train on besides those of `data.train`: another code, another functional, a teacher's labels.
+    """Training frames in addition to `data.train`, for instance from another code or functional, or a teacher.
 
-    Every batch holds the sources in the proportion of weight times frames. Frames of a material that `data.train`
-    holds out for validation or test are left out, and counted.
+    Each batch contains the sources in proportion to weight times number of frames. Frames of a material that is held
+    out for validation or test from `data.train` are left out, and their number is logged.
     """
 
-    #: frames to train on; one path or several
+    #: frames to train on; one or several paths
     train: Path | tuple[Path, ...]
-    #: whose energies these are. "shared": on the same scale as those of `data.train`, which a common fit of element
-    #: references covers. "own": of another scale, as of another code; references are fitted to the source alone, and
-    #: its energies moved by the difference. That removes a mean excess energy too, and where frames are of one element
-    #: each, all of what binds them: do not ask for it without need, and there leave energy out of `labels`. A mapping
-    #: gives the source's references, eV per atom by symbol
+    #: energy scale of the source. "shared": the same as that of `data.train`; element references are fitted to both
+    #: together. "own": another one, for instance of another code; references are fitted to the source alone, and its
+    #: energies shifted by the difference. The shift also removes a mean excess energy and, if each frame has a single
+    #: element, the whole binding energy: use it only if necessary, and in that case leave energy out of `labels`.
+    #: A mapping: references of the source, in eV per atom by symbol
     references: Literal["shared", "own"] | dict[str, float]
-    #: passes over the frames in an epoch, which is one pass over `data.train`; 0.5: every other frame, then the rest
+    #: passes over the frames per epoch (one pass over `data.train`); 0.5: half of the frames, then the other half
     weight: Annotated[float, POSITIVE] = 1.0
-    #: labels that are used; others are as if they were not there
+    #: labels to use; others are ignored
     labels: tuple[str, ...] = tuple(QUANTITIES)
-    #: format of the files; empty: found from their names
+    #: format of the files; empty: inferred from their names
     format: str | None = None
     #: names of the labels in the files, stress convention, provenance
     reader: RecordOptions = field(default_factory=RecordOptions)
@@ -84,42 +84,42 @@ SUBSETS: tuple[SubsetName, ...] = ("train", "validation", "test")
 
 @dataclass(frozen=True)
 class DataConfig:
-    """Where the frames come from.
+    """Sources of the training, validation and test frames.
 
-    A path is a store's folder or a file that a reader knows; `bundled:NAME` is a data set that comes with gnnpot. Files
-    are converted to a store in the run folder once.
+    A path is the folder of a store or a file in a known format; `bundled:NAME` is a data set included in gnnpot. Files
+    are converted once to a store in the run folder.
     """
 
-    #: frames to train on, the main source: the trained potential has its element references; one path or several
+    #: frames of the main source, whose element references the trained potential has; one or several paths
     train: Path | tuple[Path, ...]
     #: further sources by name
     sources: dict[str, DatasetConfig] = field(default_factory=dict)
-    #: frames that choose the best weights; empty: a part of `train`
+    #: validation frames, which select the best weights; empty: a part of `train`
     validation: Path | tuple[Path, ...] = ()
-    #: frames for the errors in the report; empty: a part of `train`
+    #: test frames for the errors in the report; empty: a part of `train`
     test: Path | tuple[Path, ...] = ()
-    #: train and validate on this many frames only, of those that are left for it: a smaller number is a part of a
-    #: larger one, and the test subset is unchanged; empty: all
+    #: number of frames to train and validate on, taken from those that remain after the split; smaller selections are
+    #: subsets of larger ones, and the test subset is unchanged; empty: all
     frames: Annotated[int | None, WHOLE_FROM_2] = None
-    #: which of them: "random" ones, drawn with `split.seed`, or "representative" ones, whose atoms are like those of
-    #: all (`sampling.representative`), the most telling first
+    #: how they are selected: "random", with `split.seed`, or "representative" of the atomic environments of all frames
+    #: (`sampling.representative`), the most informative first
     choose: Literal["random", "representative"] = "random"
-    #: how those parts are drawn
+    #: how validation and test subsets are drawn
     split: SplitConfig = field(default_factory=SplitConfig)
-    #: format of the files; empty: found from their names
+    #: format of the files; empty: inferred from their names
     format: str | None = None
     #: names of the labels in the files, stress convention, provenance
     reader: RecordOptions = field(default_factory=RecordOptions)
-    #: "skip" leaves frames out that can't be used, and counts them by reason
+    #: "skip" leaves out frames that can't be used, and logs their number by reason
     bad_frames: Literal["raise", "skip"] = "raise"
-    #: check the sign and unit of stress against the energies; only where `loss.stress` is above 0
+    #: check the sign and unit of stresses against the energies; only if `loss.stress` is above 0
     check_stress: bool = True
     #: keep all graphs in memory; empty: for up to 200,000 atoms
     cache_graphs: bool | None = None
-    #: GiB of an HDNNP's derivatives, with respect to the edge vectors, that are kept with the graphs; if all of them
-    #: need more, they are calculated at each step
+    #: limit, in GiB, of an HDNNP's derivatives with respect to the edge vectors that are stored with the graphs; above
+    #: it, they are calculated at each step
     derivatives_gib: Annotated[float, NOT_NEGATIVE] = 3.0
-    #: processes that read frames and build graphs while the model trains; 0: none. Not used with cached graphs
+    #: processes that read frames and build graphs during training; 0: none. Not used with cached graphs
     workers: Annotated[int, WHOLE_FROM_0] = 0
 
     def __post_init__(self) -> None:
@@ -134,11 +134,11 @@ class DataConfig:
                 )
 
     def paths(self, subset: SubsetName) -> tuple[Path, ...]:
-        """The paths of a subset, as a tuple."""
+        """Paths of a subset, as a tuple."""
         return _as_tuple(getattr(self, subset))
 
     def trained_on(self) -> tuple[Path, ...]:
-        """The paths of all sources."""
+        """Paths of the training frames of all sources."""
         return sum((_as_tuple(source.train) for source in self.sources.values()), self.paths("train"))
 
 
@@ -148,21 +148,21 @@ def _as_tuple(value: Path | tuple[Path, ...]) -> tuple[Path, ...]:
 
 @dataclass(frozen=True)
 class LossConfig:
-    """What is minimised; see `training.loss` for the equations. The labels' units are eV, Å, µB."""
+    """Loss function; see `training.loss` for the equations. Labels are in eV, Å and µB."""
 
-    #: "huber" is square up to `delta`, straight beyond; "mse" square; "mae" straight
+    #: "huber": quadratic up to `delta`, linear beyond; "mse": quadratic; "mae": linear
     kind: Literal["huber", "mse", "mae"] = "huber"
-    #: where Huber's loss becomes straight, in the unit of each label
+    #: error above which the Huber loss is linear, in the unit of each label
     delta: Annotated[float, POSITIVE] = 0.01
     #: weight of the energy per atom, eV
     energy: Annotated[float, NOT_NEGATIVE] = 1.0
-    #: weight of the components of forces, eV/Å
+    #: weight of the force components, eV/Å
     forces: Annotated[float, NOT_NEGATIVE] = 1.0
-    #: weight of the components of stress, eV/Å³; 0: stresses are neither trained nor measured
+    #: weight of the stress components, eV/Å³; 0: stresses are neither trained nor evaluated
     stress: Annotated[float, NOT_NEGATIVE] = 0.1
-    #: weight of magnetic moments, µB, for models that know them
+    #: weight of magnetic moments, µB, for models that predict them
     magmoms: Annotated[float, NOT_NEGATIVE] = 0.0
-    #: weights of further labels of `data.quantities` by name, for models that know them
+    #: weights of further labels of `data.quantities` by name, for models that predict them
     others: dict[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -177,36 +177,37 @@ class LossConfig:
 
     @property
     def weights(self) -> dict[str, float]:
-        """The weight of each quantity, by name."""
+        """Weight of each quantity, by name."""
         return {name: getattr(self, name) if name in ATTRIBUTES else self.others.get(name, 0.0) for name in QUANTITIES}
 
 
 def fresh_rate(architecture: str, optimizer: str) -> float:
-    """The learning rate (`optimizer.lr`) for fresh weights of a small model.
+    """Learning rate (`optimizer.lr`) for a small model with newly initialised weights.
 
-    A SevenNet's weights are of order one in each layer at any width, and so larger than those of others.
+    The weights of a SevenNet are of order one in each layer, whatever its width: larger than those of other models.
     """
     return 3e-2 if (architecture, optimizer) == ("sevennet", "soap") else 3e-3
 
 
 @dataclass(frozen=True)
 class OptimizerConfig:
-    """AdamW (Loshchilov & Hutter 2019); Adam, which adds the decay to the gradient instead; or SOAP.
+    """AdamW (Loshchilov & Hutter 2019); Adam, which adds the weight decay to the gradient instead; or SOAP.
 
-    SOAP (Vyas et al. 2024, arXiv:2409.11321, algorithm 3) runs Adam in the eigenbases of each weight matrix's averaged
-    G Gᵀ and Gᵀ G, G its gradient; of the weights of an HDNNP, along all three axes. A step costs more, and fewer are
-    needed. The first one only begins the averages. See `training.soap` for what it leaves alone.
+    SOAP (Vyas et al. 2024, arXiv:2409.11321, algorithm 3) runs Adam in the eigenbases of the averages of G Gᵀ and Gᵀ G,
+    where G is the gradient of a weight matrix; for the weights of an HDNNP, along all three axes. A step costs more,
+    but fewer steps are needed. The first step only initialises the averages. Weights without a gradient are left
+    unchanged (`training.soap`).
     """
 
-    #: the algorithm, as above
+    #: optimisation algorithm
     name: Literal["adamw", "adam", "soap"] = "adamw"
-    #: the highest learning rate of the schedule
+    #: highest learning rate of the schedule
     lr: Annotated[float, POSITIVE] = 1e-3
-    #: decay of weight matrices; biases and embeddings do not decay
+    #: weight decay of matrices; biases and embeddings have none
     weight_decay: Annotated[float, NOT_NEGATIVE] = 1e-5
-    #: decays of the averages of gradient and squared gradient; None: (0.9, 0.999), SOAP (0.95, 0.95)
+    #: decay rates of the averages of the gradient and its square; None: (0.9, 0.999), for SOAP (0.95, 0.95)
     betas: tuple[float, float] | None = None
-    #: never let the average of squared gradients fall (Reddi et al. 2018); not for SOAP
+    #: use the maximum of past averages of the squared gradient (Reddi et al. 2018); not for SOAP
     amsgrad: bool = False
 
     def __post_init__(self) -> None:
@@ -219,14 +220,14 @@ class OptimizerConfig:
 
 @dataclass(frozen=True)
 class ScheduleConfig:
-    """Linear warm-up, then half a cosine down to `lr_min`."""
+    """Learning rate schedule: linear warm-up, then cosine decay to `lr_min`."""
 
-    #: steps over which the learning rate rises from 0; by time, for a tenth of it at most
+    #: steps over which the learning rate rises from 0; with horizon "time", a tenth of the time at most
     warmup_steps: Annotated[int, WHOLE_FROM_0] = 100
     #: learning rate at the end
     lr_min: Annotated[float, NOT_NEGATIVE] = 1e-6
-    #: what the cosine spans: all `epochs`, or `max_minutes` of wall time (but for compiling). A run by time ends well
-    #: annealed at any machine's speed, but no two runs end at the same numbers
+    #: length of the cosine decay: all `epochs`, or `max_minutes` of wall time, without that for compiling. With "time",
+    #: the learning rate reaches `lr_min` whatever the speed of the machine, but runs are not reproducible
     horizon: Literal["epochs", "time"] = "epochs"
 
     def __post_init__(self) -> None:
@@ -235,18 +236,19 @@ class ScheduleConfig:
 
 @dataclass(frozen=True)
 class BatchConfig:
-    """How many frames make a step: exactly one of the three is given. With several devices, on each of them.
+    """Size of a batch on each device; exactly one of `frames`, `max_atoms` and `max_edges` is given.
 
-    Budgets give batches of even cost from frames of uneven size; a frame above the budget makes a batch alone.
+    A limit on atoms or edges gives batches of similar cost from frames of different size; a frame above the limit is a
+    batch by itself.
     """
 
-    #: number of frames
+    #: number of frames in a batch
     frames: Annotated[int | None, WHOLE_FROM_1] = None
-    #: atoms at most
+    #: largest number of atoms in a batch
     max_atoms: Annotated[int | None, WHOLE_FROM_1] = None
-    #: edges within the potential's cutoff at most
+    #: largest number of edges within the potential's cutoff in a batch
     max_edges: Annotated[int | None, WHOLE_FROM_1] = None
-    #: the same for validation, as a multiple: it needs no second derivatives
+    #: factor by which validation batches are larger, as validation needs no second derivatives
     validation_factor: Annotated[float, POSITIVE] = 2.0
 
     def __post_init__(self) -> None:
@@ -257,28 +259,28 @@ class BatchConfig:
 
     @property
     def budget(self) -> float:
-        """The one that is given."""
+        """Value of the option that is given: frames, atoms or edges per batch."""
         return float(next(v for v in (self.frames, self.max_atoms, self.max_edges) if v is not None))
 
 
 @dataclass(frozen=True)
 class LightningConfig:
-    """Passed to Lightning's `Trainer` unchanged."""
+    """Options that are passed to Lightning's `Trainer` unchanged."""
 
-    #: "cpu", "gpu" or another that Lightning knows; "auto": what there is
+    #: "cpu", "gpu" or another accelerator of Lightning; "auto": the one that is available
     accelerator: str = "auto"
-    #: how many devices of a node, or which, as Lightning takes them
+    #: number of devices per node, or a list of devices in Lightning's format
     devices: int | str = 1
     #: number of nodes
     num_nodes: Annotated[int, WHOLE_FROM_1] = 1
-    #: "ddp" for several devices; "ddp_find_unused_parameters_true" where a part of the model has no label to learn
-    #: from, as CHGNet's moments with `loss.magmoms` 0
+    #: "ddp" for several devices; "ddp_find_unused_parameters_true" if a part of the model is not trained, for instance
+    #: CHGNet's magnetic moments with `loss.magmoms` 0
     strategy: str = "auto"
 
 
 @dataclass(frozen=True, kw_only=True)
 class RunConfig:
-    """Data, loss and steps of a run, for any start."""
+    """Options of a run, whether it starts from new or from trained weights."""
 
     data: DataConfig
     #: folder of the run: data, checkpoints, logs, the trained potential, the report
@@ -289,39 +291,39 @@ class RunConfig:
     batch: BatchConfig = field(default_factory=lambda: BatchConfig(frames=8))
     #: passes over the training frames
     epochs: Annotated[int, WHOLE_FROM_1] = 100
-    #: stop after this many steps, if the epochs have more; the schedule ends there
+    #: largest number of steps; if the epochs have more, the schedule ends there
     max_steps: Annotated[int | None, WHOLE_FROM_1] = None
-    #: stop after this much wall time, resumed runs included and compiling left out
+    #: minutes of wall time after which the training stops, including those before a resume, excluding compilation
     max_minutes: Annotated[float | None, POSITIVE] = None
     #: steps between validations; empty: about one epoch
     validate_every: Annotated[int | None, WHOLE_FROM_1] = None
-    #: validations without a better loss after which to stop; empty: never
+    #: number of validations without a better loss after which the training stops; empty: never
     patience: Annotated[int | None, WHOLE_FROM_1] = None
-    #: which (averaged) weights become the model: the "best" at a validation, or the "last", where few frames validate,
-    #: and what they say is chance
+    #: which (averaged) weights are kept: those of the "best" validation, or the "last" ones, for validation sets too
+    #: small to select weights
     keep: Literal["best", "last"] = "best"
-    #: steps between checkpoints, besides those at each validation
+    #: steps between checkpoints; one is also written at each validation
     checkpoint_every: Annotated[int, WHOLE_FROM_1] = 200
     #: steps between lines of the log
     log_every: Annotated[int, WHOLE_FROM_1] = 10
-    #: decay of the exponential moving average of weights, which is what is validated and kept; 0: none
+    #: decay of the exponential moving average of the weights; the averaged weights are validated and kept. 0: none
     ema: Annotated[float, SHARE] = 0.999
-    #: largest norm of the gradient of all parameters, longer ones are shortened; 0: any
+    #: largest norm of the gradient of all parameters (gradient clipping); 0: no limit
     clip: Annotated[float, NOT_NEGATIVE] = 10.0
-    #: of initial weights and of the order of frames
+    #: seed of the initial weights and of the order of frames
     seed: Annotated[int, WHOLE_FROM_0] = 0
-    #: in which the model calculates; energies are summed in float64 in any case
+    #: precision of the model; energies are always summed in float64
     precision: Literal["float32", "float64"] = "float32"
-    #: name of the potential, for its card; empty: that of the run folder
+    #: name of the potential, for its card; empty: name of the run folder
     name: str = ""
-    #: of the potential in words, for its card
+    #: description of the potential, for its card
     description: str = ""
-    #: under which the potential may be passed on, for its card
+    #: licence of the potential, for its card
     licence: str = ""
-    #: for its card; empty: what frames of `data.train` say, if they agree
+    #: exchange-correlation functional, for the card; empty: that of the frames of `data.train`, if they have the same
     functional: str = ""
-    #: where the numbers of metrics.csv go besides: to tensorboard/ in the folder of the run, nowhere ("csv"), or to
-    #: Weights & Biases or MLflow, which are extras
+    #: where metrics are logged in addition to metrics.csv: "tensorboard" (tensorboard/ in the run folder), "wandb"
+    #: (Weights & Biases), "mlflow"; the last two need extras. "csv": metrics.csv only
     logger: Literal["tensorboard", "csv", "wandb", "mlflow"] = "tensorboard"
     lightning: LightningConfig = field(default_factory=LightningConfig)
 
@@ -335,21 +337,21 @@ class RunConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class TrainConfig(RunConfig):
-    """All of a training run that begins with fresh weights."""
+    """Options of a training run (`gnnpot train`)."""
 
-    #: architecture and sizes; `elements` may be left out: those of the training frames
+    #: architecture and sizes; if `elements` is left out, those of the training frames
     model: ModelConfig
-    #: begin with the weights of this potential, a name or a folder, instead of fresh ones: a second run with other
-    #: frames or rates. It must have this `model`; its references and energy scale are kept
+    #: potential (name or folder) whose weights the training starts from, for instance to continue with other frames or
+    #: another learning rate. It must have this `model`; its references and energy scale are kept. Empty: new weights
     start: str = ""
-    #: add Ziegler, Biersack & Littmark's repulsion of nuclei
+    #: add the Ziegler-Biersack-Littmark repulsion of nuclei
     zbl: bool = False
-    #: eV, unit of the model's energies; empty: the root mean square force of the training frames times 1 Å, or 1 eV
-    #: where that is below 1e-4 eV/Å
+    #: energy unit of the model, in eV; empty: the root mean square force of the training frames times 1 Å, or 1 eV if
+    #: that force is below 1e-4 eV/Å
     energy_scale: float | None = None
-    #: eV per atom by symbol; empty: fitted to the training frames
+    #: element references, in eV per atom by symbol; empty: fitted to the training frames
     references: dict[str, float] | None = None
-    #: frames from which the force scale and a model's own scalings are taken, evenly spread over the training frames
+    #: number of training frames, evenly spaced, from which the energy scale and the model's scalings are calculated
     statistics_frames: int = 2000
 
     def __post_init__(self) -> None:
@@ -361,17 +363,17 @@ class TrainConfig(RunConfig):
 
 
 def read_config(path: Path | str, overrides: Iterable[str] = ()) -> TrainConfig:
-    """The configuration of a training run.
+    """Read the configuration of a training run.
 
     Args:
         path: A YAML file.
-        overrides: `key.key=value`, each; values are read as YAML, and win over the file's.
+        overrides: Strings `key.key=value`; values are read as YAML and replace those of the file.
 
     Returns:
-        The options; those that are given nowhere have their defaults.
+        The configuration; options that are not given have their defaults.
 
     Raises:
-        ConfigError: The file can't be read, an option is unknown, or a value is of the wrong type or impossible.
+        ConfigError: The file can't be read, an option is unknown, or a value has the wrong type or is invalid.
     """
     mapping = read_yaml(path)
     apply_overrides(mapping, overrides)

@@ -1,4 +1,4 @@
-"""Frames to batches of graphs, streamed from a store or kept in memory."""
+"""Batches of graphs from frames, streamed from a store or kept in memory."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -20,12 +20,12 @@ from gnnpot.training.datasets import Concatenation, TrainingDataset
 from gnnpot.training.prepare import PreparedData
 from gnnpot.training.sampler import BatchPlan, BatchStream
 
-#: all graphs of a training set are kept in memory up to this many atoms, if the configuration does not say
+#: largest number of atoms of a data set whose graphs are kept in memory if `cache_graphs` is not set
 CACHED_ATOMS = 200_000
 
 
 class GraphDataset(Dataset):
-    """Graphs, with labels, of frames; `cache` keeps each one that was built; see also `prepare_for`."""
+    """Labelled graphs of frames. With `cache`, each graph is kept in memory once it is built; see `prepare_for`."""
 
     def __init__(
         self,
@@ -56,9 +56,9 @@ class GraphDataset(Dataset):
         return graph
 
     def prepare_for(self, model: EnergyModel, limit: float) -> None:
-        """Keep what `model` prepares of each graph, from its first use on, if it is at most `limit` bytes in all.
+        """Store what `model` precomputes for each graph when it is first used, if all of it fits in `limit` bytes.
 
-        The limit is an option, not a share of the free memory, so that a run resumes to the same bits.
+        The limit is an option and not a fraction of the free memory, so that a resumed run is bitwise the same.
         """
         if not self.cached or not model.precomputed_bytes(1, 1):
             return
@@ -67,7 +67,7 @@ class GraphDataset(Dataset):
             self._prepare = model.precompute
 
     def forget(self) -> None:
-        """Drop what is kept."""
+        """Delete the cached graphs."""
         if self._cached is not None:
             self._cached, self._prepared = [None] * len(self), set()
 
@@ -81,7 +81,7 @@ class GraphDataset(Dataset):
         return self._cached is not None
 
     def edge_counts(self) -> np.ndarray:
-        """Edges of each frame, [F]."""
+        """Number of edges of each frame, [F]."""
         if self.cached:
             return np.array([self[i].edge_index.shape[1] for i in range(len(self))])
         counts = np.empty(len(self), dtype=np.int64)
@@ -92,10 +92,10 @@ class GraphDataset(Dataset):
 
 
 class GraphData(L.LightningDataModule):
-    """The training and validation batches of a run.
+    """Training and validation batches of a run.
 
-    Training batches follow from the trainer's count of optimiser steps: a resumed run continues with the batch after
-    its last step, and reads no frame before it, also where workers had read ahead.
+    The trainer's count of optimiser steps determines the training batches: a resumed run continues with the batch after
+    its last step, without reading the frames before it, even if workers had read ahead.
     """
 
     def __init__(self, config: RunConfig, prepared: PreparedData, potential: Potential) -> None:
@@ -110,7 +110,7 @@ class GraphData(L.LightningDataModule):
         self.train.prepare_for(potential.model, config.data.derivatives_gib * 2**30)
 
     def stream(self, ranks: int = 1, rank: int = 0, start: int = 0) -> BatchStream:
-        """The training batches of a rank from step `start` on."""
+        """Training batches of a rank, from step `start` on."""
         sizes, batch = self._sizes["train"], self.config.batch
         plan = BatchPlan(sizes, batch.budget, self.config.seed, ranks, self._sampling_weights)
         return BatchStream(plan, self.config.epochs, rank, start)
@@ -134,7 +134,7 @@ class GraphData(L.LightningDataModule):
         return self._loader(self.validation, [indices.tolist() for indices in mine])
 
     def teardown(self, stage: str) -> None:
-        # trainer and data know each other: what is kept would stay until the garbage collector comes by
+        # trainer and data refer to each other, so graphs would stay in memory until the garbage collector runs
         self.train.forget()
         self.validation.forget()
 
@@ -175,12 +175,12 @@ class GraphData(L.LightningDataModule):
 
 
 def collate(graphs: list[Graph]) -> Batch:
-    """One batch of graphs."""
+    """Join graphs into one batch."""
     return Batch.from_data_list(graphs)
 
 
 def _remembered_edges(dataset: GraphDataset, run: Path) -> np.ndarray:
-    """Edges of each frame; for large sets they are counted once in a run, and kept in a file."""
+    """Number of edges of each frame; without cached graphs, counted once per run and stored in a file."""
     if dataset.cached:
         return dataset.edge_counts()
     path = run / "data" / f"edges-{dataset.frames.sha256[:12]}-{dataset.cutoff:g}.npy"

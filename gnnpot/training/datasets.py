@@ -1,15 +1,16 @@
-"""Datasets to train on: the main one, whose element references the trained potential has, and others beside it.
+"""Training datasets: the main one, whose element references the trained potential has, and additional ones.
 
     hot = TrainingDataset("hot", other, DatasetConfig(train=path, references="own", weight=0.5))
     datasets = align_references(TrainingDataset("train", subset), [hot], None)
     frames = Concatenation(datasets)
     frames[17], frames.n_atoms, frames.sampling_weights
 
-The energy of a frame f with n_Z atoms of element Z, of a dataset s with references E_s(Z) of its own, becomes
+The energy of a frame f with n_Z atoms of element Z, in a dataset s with its own references E_s(Z), becomes
 
     E'_f = E_f + Σ_Z n_Z [E_0(Z) - E_s(Z)]
 
-with the main dataset's references E_0: its cohesive energy is unchanged, its zero is theirs.
+where E_0 are the references of the main dataset: the cohesive energy is unchanged, and the zero of energy is that of
+the main dataset.
 """
 
 import hashlib
@@ -34,13 +35,13 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, eq=False)
 class TrainingDataset:
-    """Frames to train on, and what is done with them. Without a `config` it is the main dataset."""
+    """Training frames and their options. The main dataset has no `config`."""
 
     name: str
     subset: Subset
     config: DatasetConfig | None = None
-    references: ElementReferences | None = None  #: of its own, where the energies are moved
-    #: [119] eV by atomic number, added for each atom of that element
+    references: ElementReferences | None = None  #: references of the main dataset, or of one whose energies are shifted
+    #: [119] shift of the energy per atom, by atomic number, eV
     shift: np.ndarray = field(default_factory=lambda: np.zeros(119))
 
     @property
@@ -48,7 +49,7 @@ class TrainingDataset:
         return 1.0 if self.config is None else self.config.weight
 
     def frame(self, i: int) -> Frame:
-        """A frame with the labels that are used, its energy moved."""
+        """Return frame `i` with the labels to use and its energy shifted."""
         frame = self.subset.store[int(self.subset.indices[i])]
         if self.config is None:
             return frame
@@ -59,7 +60,7 @@ class TrainingDataset:
         return Frame.trusted(**(fields | fields_of(labels)))
 
     def summary(self) -> dict:
-        """Plain values for the records of a run."""
+        """Return plain values for the records of a run."""
         if self.config is None:
             return {"frames": len(self.subset), "weight": self.weight}
         return {
@@ -72,7 +73,7 @@ class TrainingDataset:
 
 
 class Concatenation(Sequence[Frame]):
-    """The frames of datasets, one dataset after the other; the sampler decides on their order."""
+    """Frames of several datasets, one dataset after the other; the sampler chooses the order for training."""
 
     def __init__(self, datasets: Sequence[TrainingDataset]) -> None:
         self.datasets = tuple(datasets)
@@ -87,36 +88,37 @@ class Concatenation(Sequence[Frame]):
 
     @cached_property
     def n_atoms(self) -> np.ndarray:
-        """[F] atoms of each frame."""
+        """[F] number of atoms of each frame."""
         return np.concatenate([s.subset.store.index().n_atoms[s.subset.indices] for s in self.datasets])
 
     @property
     def sampling_weights(self) -> tuple[SamplingWeight, ...]:
-        """What the sampler needs to know of the datasets."""
+        """Blocks and weight of each dataset, for the sampler."""
         return tuple(SamplingWeight(s.subset.store.row_groups(s.subset.indices), s.weight) for s in self.datasets)
 
     @property
     def sha256(self) -> str:
-        """Names the frames: equal for the same frames of the same stores."""
+        """Hash that identifies the frames: equal for the same frames of the same stores."""
         digest = hashlib.sha256()
         for dataset in self.datasets:
             digest.update(dataset.subset.store.sha256.encode() + dataset.subset.indices.tobytes())
         return digest.hexdigest()
 
     def spread(self, count: int) -> Iterator[Frame]:
-        """At most `count` frames, evenly spread over all datasets."""
+        """Iterate over at most `count` frames, evenly spaced over all datasets."""
         return (self[k] for k in spread_indices(len(self), count))
 
 
 def align_references(
     main: TrainingDataset, others: Sequence[TrainingDataset], given: dict[str, float] | None
 ) -> tuple[TrainingDataset, ...]:
-    """All datasets with their references and shifts; the first is the main one, with the potential's references.
+    """Return all datasets with their references and energy shifts; the first is the main one.
 
-    Those are `given` (eV per atom by symbol), or fitted to the main dataset and those that share its scale. An element
-    that only datasets with a scale of their own have keeps the energy of the first of these.
+    Its references, which are those of the potential, are `given` (eV per atom by symbol), or fitted to the main dataset
+    and those that share its energy scale. For an element that occurs only in datasets with their own energy scale, the
+    reference of the first of these datasets is used.
 
-    Raises `ConfigError` if given references lack an element, `DataError` where frames with an element have no energy.
+    Raises `ConfigError` if given references lack an element, `DataError` if no frame with some element has an energy.
     """
     sharing = [s for s in others if _is_on_common_scale(s)]
     common = _fit([main, *sharing]) if given is None else _given(given, [main, *sharing], "references")
@@ -137,7 +139,7 @@ def align_references(
 
 
 def _is_on_common_scale(dataset: TrainingDataset) -> bool:
-    """So is a dataset whose energies are not used: there is nothing to fit references of its own to."""
+    """Whether a dataset has the energy scale of the main one, or no energies to which references could be fitted."""
     config = dataset.config
     return (
         config is None
@@ -164,7 +166,7 @@ def _given(energies: dict[str, float], datasets: Sequence[TrainingDataset], wher
 
 
 def _fit(datasets: Sequence[TrainingDataset]) -> ElementReferences:
-    """References of all frames of `datasets` together."""
+    """Fit references to all frames of `datasets` together."""
     elements = np.unique(np.concatenate([s.subset.elements for s in datasets]))
     using = [s for s in datasets if s.config is None or "energy" in s.config.labels]
     folders = ", ".join(str(s.subset.store.folder) for s in datasets)
@@ -182,7 +184,7 @@ def _fit(datasets: Sequence[TrainingDataset]) -> ElementReferences:
 
 
 def _compositions(subset: Subset, elements: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-    """Atoms by element, energies, and whether they are free atoms, of the labelled frames, a block at a time."""
+    """Yield, block by block, the labelled frames' numbers of atoms by element, energies, and which are free atoms."""
     index = subset.store.index()
     for start in range(0, len(index), BLOCK):
         low, high = np.searchsorted(subset.indices, (start, start + BLOCK))
@@ -191,7 +193,7 @@ def _compositions(subset: Subset, elements: np.ndarray) -> Iterator[tuple[np.nda
         if len(chosen):
             first, last = int(chosen[0]), int(chosen[-1]) + 1
             present = np.unique(index.elements[index.offsets[first] : index.offsets[last]])
-            # frames of other parts in between may have further elements
+            # frames of other subsets in between may have further elements
             every = np.union1d(elements, present)
             counts = index.composition(every.tolist(), slice(first, last))[0][chosen - first]
             yield counts[:, np.isin(every, elements)], index.energy[chosen], index.free_atom[chosen]

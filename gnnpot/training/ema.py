@@ -1,8 +1,8 @@
-"""Exponential moving average of a model's weights (Polyak & Juditsky 1992): smoother than the weights themselves.
+"""Exponential moving average of a model's weights (Polyak & Juditsky 1992).
 
     θ̄_n = d_n θ̄_(n-1) + (1 - d_n) θ_n,   d_n = min(decay, (1 + n)/(10 + n))
 
-The rising d_n lets the average forget the initial weights in the first steps.
+As d_n rises with n, the initial weights lose their influence on the average within the first steps.
 """
 
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ from torch import nn
 
 
 class EMA:
-    """The average of the parameters of `module`. With a `decay` of 0 it is the parameters themselves."""
+    """Average of the parameters of `module`. With a `decay` of 0, it equals the parameters."""
 
     def __init__(self, module: nn.Module, decay: float) -> None:
         self.decay = decay
@@ -23,7 +23,7 @@ class EMA:
 
     @torch.no_grad()
     def update(self, module: nn.Module) -> None:
-        """One step of the average."""
+        """Update the average with the present parameters of `module`."""
         self.updates += 1
         decay = min(self.decay, (1 + self.updates) / (10 + self.updates))
         now = dict(module.named_parameters())
@@ -31,7 +31,7 @@ class EMA:
 
     @torch.no_grad()
     def swap(self, module: nn.Module) -> None:
-        """Exchange the module's weights and the average; the same call again undoes it."""
+        """Exchange the parameters of `module` and the average; a second call undoes the first."""
         for name, parameter in module.named_parameters():
             kept = parameter.detach().clone()
             parameter.copy_(self.weights[name])
@@ -39,7 +39,7 @@ class EMA:
 
     @contextmanager
     def applied(self, module: nn.Module) -> Iterator[nn.Module]:
-        """The module with the averaged weights, within a `with` block."""
+        """Give `module` the averaged weights within a `with` block."""
         self.swap(module)
         try:
             yield module

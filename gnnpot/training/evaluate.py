@@ -24,24 +24,24 @@ from gnnpot.errors import DataError
 from gnnpot.potential import Potential
 from gnnpot.units import stress_to_voigt
 
-#: a frame with what is predicted for it, by the names of `data.quantities`
+#: a frame and its predictions, by name as in `data.quantities`
 Predicted = tuple[Frame, dict[str, Any]]
 
 
 @dataclass(eq=False)
 class Evaluation:
-    """Labels and predictions side by side, of the labels that are there."""
+    """Labels and predictions of frames, for the labels that the frames have."""
 
-    #: by quantity: label and prediction of each frame, [..., 2]; of extensive quantities per atom, magnitudes of those
-    #: without a sign
+    #: by quantity: label and prediction of each frame, [..., 2]; extensive quantities per atom, magnitudes of those
+    #: whose sign is arbitrary
     values: dict[str, list[np.ndarray]] = field(default_factory=lambda: {name: [] for name in QUANTITIES})
-    #: by quantity: how the structures of `values` were made
+    #: by quantity: configuration type of each frame in `values`
     types: dict[str, list[str]] = field(default_factory=lambda: {name: [] for name in QUANTITIES})
-    numbers: list[np.ndarray] = field(default_factory=list)  #: of the atoms in `values["forces"]`
+    numbers: list[np.ndarray] = field(default_factory=list)  #: atomic numbers of the frames in `values["forces"]`
     frames: int = 0
 
     def add(self, frame: Frame, predicted: Mapping[str, Any]) -> None:
-        """Take in a frame's labels and what is predicted for it."""
+        """Add the labels of a frame and its predictions."""
         self.frames += 1
         for name, label in frame.labels.items():
             quantity = QUANTITIES[name]
@@ -55,15 +55,17 @@ class Evaluation:
                 self.numbers.append(frame.numbers)
 
     def pairs(self, label: str) -> np.ndarray:
-        """[M, 2] label and prediction by component; see `values`."""
+        """[M, 2] label and prediction of each component; see `values`."""
         values = self.values[label]
         return np.concatenate([v.reshape(-1, 2) for v in values]) if values else np.zeros((0, 2))
 
     def metrics(self) -> dict[str, float]:
-        """`{label}_mae`, `{label}_rmse`, `{label}_count` for each of `data.quantities`: energy (eV per atom), forces
-        (eV/Å), stress (eV/Å³), magmoms (µB, magnitudes).
+        """Errors of all quantities.
 
-        `energy_shifted_mae` is that of energies after the constant shift that makes it smallest, as between codes.
+        Returns:
+            `{label}_mae`, `{label}_rmse` and `{label}_count` for each of `data.quantities`: energy (eV per atom),
+            forces (eV/Å), stress (eV/Å³), magmoms (µB, magnitudes). `energy_shifted_mae` is the mean absolute error of
+            the energies after the constant shift that minimises it, to compare codes with different zeros of energy.
         """
         result: dict[str, float] = {"frames": self.frames}
         for label in QUANTITIES:
@@ -78,7 +80,7 @@ class Evaluation:
         return result
 
     def by_element(self) -> dict[str, dict[str, float]]:
-        """Mean absolute error of the force components, and number of atoms, by element."""
+        """Mean absolute error of the force components (eV/Å), and number of atoms, by element."""
         if not self.values["forces"]:
             return {}
         numbers = np.concatenate(self.numbers)
@@ -90,7 +92,7 @@ class Evaluation:
         }
 
     def by_config_type(self) -> dict[str, dict[str, float]]:
-        """Number of frames, `energy_mae` and `forces_mae` by how the structures were made."""
+        """Number of frames, `energy_mae` and `forces_mae` by configuration type."""
         names = ("energy", "forces")
         result = {}
         for kind in sorted({kind for name in names for kind in self.types[name]}):
@@ -111,28 +113,28 @@ def evaluate(potential: Potential, frames: Iterable[Frame], *, stress: bool = Tr
     Args:
         potential: The potential; a copy of it is used.
         frames: Frames with labels; a stream is read batch by batch.
-        stress: Compare stresses too, of frames whose cell has a volume.
+        stress: Whether to evaluate stresses, for frames whose cell has a volume.
         max_atoms: Largest number of atoms in a batch; a larger frame is a batch by itself.
 
     Returns:
-        Labels and predictions side by side, and their errors.
+        Labels and predictions, from which errors are calculated.
 
     Raises:
-        UnknownElementError: A frame has an element that the potential has not seen.
+        UnknownElementError: A frame has an element that the potential does not have.
         DataError: There are no frames.
     """
     return _collect(predictions(potential, frames, stress=stress, max_atoms=max_atoms))
 
 
 def evaluate_calculator(calculator: BaseCalculator, frames: Iterable[Frame], *, stress: bool = True) -> Evaluation:
-    """Errors of an ASE calculator; stress and magnetic moments are left out where it does not know them."""
+    """Errors of an ASE calculator on labelled frames; properties that it does not implement are left out."""
     return _collect(_calculated(calculator, frames, stress))
 
 
 def predictions(
     potential: Potential, frames: Iterable[Frame], *, stress: bool = True, max_atoms: int = 512
 ) -> Iterator[Predicted]:
-    """Frames with a potential's predictions, in batches of at most `max_atoms` atoms (or one frame)."""
+    """Yield frames with the predictions of a potential, calculated in batches of at most `max_atoms` atoms."""
     potential = copy.deepcopy(potential).eval().requires_grad_(False)
     for batch in batches_of(frames, max_atoms):
         yield from _predict(potential, batch, stress)

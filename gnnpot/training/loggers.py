@@ -1,16 +1,16 @@
-"""Where the numbers of a run go besides `metrics.csv`: Lightning's loggers, chosen by `logger`.
+"""Lightning's loggers, which receive the metrics of a run in addition to `metrics.csv`; selected by `logger`.
 
     gnnpot train train.yaml --set logger=wandb
 
 | logger      | writes to                                                                                | extra    |
 |-------------|------------------------------------------------------------------------------------------|----------|
 | tensorboard | tensorboard/ in the run's folder                                                         | `train`  |
-| csv         | nothing else: metrics.csv alone                                                          | `train`  |
+| csv         | metrics.csv only                                                                         | `train`  |
 | wandb       | Weights & Biases, project `WANDB_PROJECT` or gnnpot; wandb/ with `WANDB_MODE=offline`    | `wandb`  |
 | mlflow      | the MLflow of `MLFLOW_TRACKING_URI`, or mlflow.db in the run's folder; experiment gnnpot | `mlflow` |
 
-A run that resumes continues its own run there, whose number is kept in logger.json. Names and options of the run are
-written when it begins.
+A resumed run continues the same run of Weights & Biases or MLflow, whose identifier is stored in logger.json. The name
+and options are logged once, at the beginning.
 """
 
 import importlib
@@ -30,7 +30,7 @@ from gnnpot.extras import needs_extra
 from gnnpot.runs.files import write_text
 from gnnpot.training.config import RunConfig
 
-#: what a run's folder holds of loggers
+#: files and folders of loggers in the folder of a run
 NAMES = ("tensorboard", "wandb", "mlflow.db", "mlruns", "logger.json")
 _PROJECT = "gnnpot"
 
@@ -44,14 +44,14 @@ def check_logger(config: RunConfig) -> None:
 
 @contextmanager
 def run_logger(config: RunConfig, *, is_first: bool) -> Iterator[Logger | None]:
-    """The logger of a run while it trains; `None`: there is none.
+    """Context manager for the logger of a run while it trains; `None` for logger "csv".
 
     Args:
-        config: Of the run, whose folder is there.
+        config: Configuration of the run; its folder must exist.
         is_first: Whether this is the process that writes.
 
     Raises:
-        ConfigError: Weights & Biases or MLflow can't be reached, or refuse.
+        ConfigError: Weights & Biases or MLflow can't be reached, or deny access.
     """
     if config.logger == "csv":
         yield None
@@ -66,7 +66,7 @@ def run_logger(config: RunConfig, *, is_first: bool) -> Iterator[Logger | None]:
             yield logger
         finally:
             if is_first and isinstance(logger, WandbLogger):
-                # another run of this process would continue this one
+                # otherwise, a further training in this process would continue this run
                 logger.experiment.finish()
 
 
@@ -90,7 +90,7 @@ def _mlflow(config: RunConfig, known: str | None) -> MLFlowLogger:
 
 
 def _begin(logger: WandbLogger | MLFlowLogger, config: RunConfig, known: str | None) -> None:
-    """Open the run at the other end, with the options of a new one."""
+    """Open the run of the logging service; for a new one, log the options and store its identifier."""
     try:
         number = logger.experiment.id if isinstance(logger, WandbLogger) else logger.run_id
         if known is None:
@@ -105,7 +105,7 @@ def _begin(logger: WandbLogger | MLFlowLogger, config: RunConfig, known: str | N
 
 
 def _known(config: RunConfig) -> str | None:
-    """The number of the run at the other end, if it was begun before. Raises `DataError`."""
+    """Identifier of the run of the logging service, if there is one. Raises `DataError`."""
     path = _file(config)
     if not path.exists():
         return None

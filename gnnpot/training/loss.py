@@ -1,13 +1,13 @@
-"""The loss: energy per atom, components of forces and stress, magnetic moments. Missing labels have no part in it.
+"""Loss of energies per atom, force and stress components, and magnetic moments. Missing labels do not contribute.
 
-For a label q with M_q known values in a batch, with errors x and weight w_q,
+For a label q with M_q known values in a batch, errors x and weight w_q,
 
     L = Σ_q w_q / M_q Σ_m ℓ(x_qm)                                                                               (1)
     x_E = (Ê - E) / N,   x_F = F̂ - F,   x_σ = σ̂ - σ,   x_m = |m̂| - |m|                                         (2)
     ℓ(x) = ½ x² where |x| <= δ, δ (|x| - ½ δ) beyond (huber, Huber 1964);  x² (mse);  |x| (mae)                 (3)
 
-A label is missing where it is NaN. A prediction that is not finite is no missing label: it makes the loss NaN. Frames
-without a volume have no stress, even if they have such a label.
+A NaN marks a missing label. A prediction that is not finite makes the loss NaN. The stress labels of frames without a
+volume are ignored.
 
 | symbol | label   | unit          | shape of the errors                                          |
 |--------|---------|---------------|--------------------------------------------------------------|
@@ -29,7 +29,7 @@ from gnnpot.training.config import LossConfig
 
 
 def label_errors(prediction: Prediction, graph: Graph) -> dict[str, Tensor]:
-    """Equation (2) by label, flat float64, of the values that are known; what is not predicted is absent."""
+    """Equation (2) for the known values of each predicted label, as flat float64 tensors by name."""
     n_atoms = atoms_per_structure(graph).to(prediction.energy)
     has_volume = torch.linalg.det(graph.cell).abs() > 0
     found: dict[str, Tensor] = {}
@@ -58,18 +58,18 @@ def pointwise(x: Tensor, config: LossConfig) -> Tensor:
 
 
 def weights(config: LossConfig) -> dict[str, float]:
-    """The labels that count, and how much."""
+    """Weights of the labels, without those of weight 0."""
     return {name: weight for name, weight in config.weights.items() if weight > 0}
 
 
 def loss_sums(errors: Mapping[str, Tensor], config: LossConfig) -> tuple[dict[str, Tensor], dict[str, int]]:
-    """Σ_m ℓ(x_qm) and M_q of each label that counts."""
+    """Σ_m ℓ(x_qm) and M_q of each label with a weight above 0."""
     counted = [name for name in weights(config) if name in errors]
     return {q: pointwise(errors[q], config).sum() for q in counted}, {q: errors[q].numel() for q in counted}
 
 
 def total_loss(sums: Mapping[str, Tensor], counts: Mapping[str, float], config: LossConfig) -> Tensor:
-    """Equation (1); a label without known values adds nothing. Raises `ValueError` if no label counts."""
+    """Equation (1); a label without known values adds 0. Raises `ValueError` if `sums` is empty."""
     if not sums:
         raise ValueError("the potential predicts none of the labels that the loss weighs")
     weight = weights(config)
@@ -77,7 +77,7 @@ def total_loss(sums: Mapping[str, Tensor], counts: Mapping[str, float], config: 
 
 
 def atoms_per_structure(graph: Graph) -> Tensor:
-    """[B] numbers of atoms."""
+    """[B] number of atoms of each structure."""
     batch = graph.get("batch")
     if batch is None:
         return torch.full((1,), graph.numbers.shape[0], device=graph.numbers.device)

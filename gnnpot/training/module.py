@@ -1,4 +1,4 @@
-"""The Lightning module: a potential, its loss, its optimiser, the average of its weights."""
+"""Lightning module of a training: potential, loss, optimiser, and average of the weights."""
 
 import math
 from collections.abc import Mapping
@@ -18,29 +18,35 @@ from gnnpot.training.ema import EMA
 from gnnpot.training.loss import label_errors, loss_sums, pointwise, total_loss, weights
 
 ADAM_BETAS = (0.9, 0.999)
-#: of the paper's experiments
+#: values of the experiments in the paper (Vyas et al. 2024)
 SOAP_BETAS = (0.95, 0.95)
-#: a side of a weight matrix that is longer is left in its own basis: an eigenbasis costs its cube
+#: largest dimension of a weight matrix for which an eigenbasis is used, as its cost is cubic in the dimension
 SOAP_LARGEST = 512
 
 
 class TrainingError(GnnpotError):
-    """A run that has left the numbers: its loss is not finite."""
+    """The loss of a run is not finite."""
 
 
 class TrainingStopped(GnnpotError):
-    """A run that was asked to stop (Ctrl-C, SIGTERM), and has saved where it was."""
+    """A run was stopped by Ctrl-C or SIGTERM, after its state was saved."""
 
 
 class TrainModule(L.LightningModule):
     """Trains the parameters of `potential` that require a gradient.
 
     Attributes:
-        rates: factors of the learning rate by name of a parameter, 1 if not there.
-        seconds: wall time of the run, also before it resumed, without that of compiling kernels.
-        metrics: those of the last training batch.
-        validation: those of the last validation.
-        rate: the learning rate.
+        seconds: Wall time of the run, including that before it was resumed, excluding compilation of kernels.
+        metrics: Metrics of the last training batch.
+        validation: Metrics of the last validation.
+        rate: Learning rate of the last step.
+
+    Args:
+        potential: The potential to train.
+        config: Configuration of the run.
+        total_steps: Number of steps of the run.
+        steps_per_epoch: Mean number of steps of an epoch.
+        rates: Factors of the learning rate by name of a parameter; 1 for those that are not listed.
     """
 
     def __init__(
@@ -70,13 +76,13 @@ class TrainModule(L.LightningModule):
         return self._seconds + running
 
     def training_step(self, batch: Graph, _index: int) -> Tensor:
-        """Equation (1) of `training.loss`; over all ranks together, so that their number does not matter."""
+        """Equation (1) of `training.loss`, over all ranks, so that it does not depend on their number."""
         errors = label_errors(self._predict(batch, training=True), batch)
         sums, counts = loss_sums(errors, self.config.loss)
         ranks = self.trainer.world_size
         total = {q: float(n) for q, n in counts.items()}
         if ranks > 1:
-            # ranks' gradients are averaged later, hence the factor
+            # DDP averages the gradients of the ranks, hence the division
             reduced = self._sum_over_ranks(torch.tensor(list(total.values()), device=self.device)).tolist()
             total = {q: n / ranks for q, n in zip(total, reduced, strict=True)}
         loss = total_loss(sums, total, self.config.loss)
@@ -110,7 +116,7 @@ class TrainModule(L.LightningModule):
 
     def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
         super().optimizer_step(*args, **kwargs)
-        # here, not in a hook after the batch: a state saved after the batch must hold the new average
+        # here, not in a hook after the batch, as a state saved after the batch must contain the new average
         self.ema.update(self.potential)
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
@@ -120,7 +126,7 @@ class TrainModule(L.LightningModule):
             if parameter.requires_grad:
                 decays = parameter.ndim >= 2 and "embedding" not in name and "bias" not in name
                 groups.setdefault((self._rates.get(name, 1.0), decays), []).append(parameter)
-        # the same order in every process: a resumed optimiser knows its groups by their place
+        # sorted, as a resumed optimiser identifies its groups by their position
         ordered = sorted(groups, reverse=True)
         self._factors = [factor for factor, _ in ordered]
         settings = [
@@ -128,14 +134,14 @@ class TrainModule(L.LightningModule):
             for key in ordered
         ]
         if options.name == "soap":
-            # here: its package, with a hundred others, takes a second to import, which all of training would wait for
+            # imported here, as its package takes a second to import
             from gnnpot.training.soap import KeepingSOAP
 
             betas = options.betas or SOAP_BETAS
             return KeepingSOAP(settings, lr=options.lr, betas=betas, max_precondition_dim=SOAP_LARGEST)
         cls = torch.optim.AdamW if options.name == "adamw" else torch.optim.Adam
         betas = options.betas or ADAM_BETAS
-        # one kernel for all parameters, not a dozen operations for each
+        # fused: one kernel for all parameters instead of a dozen operations for each
         return cls(settings, lr=options.lr, betas=betas, amsgrad=options.amsgrad, fused=True)
 
     def on_validation_start(self) -> None:
@@ -152,7 +158,7 @@ class TrainModule(L.LightningModule):
                 self._sums[q] = self._sums.get(q, 0) + torch.stack(sums)
 
     def on_validation_epoch_end(self) -> None:
-        # here, not after validation: callbacks that save at its end must find the weights themselves
+        # here, as callbacks that save the state in on_validation_end need the weights, not the average
         self.ema.swap(self.potential)
         loss = 0.0
         found: dict[str, float] = {}
@@ -190,11 +196,12 @@ class TrainModule(L.LightningModule):
 
 
 def learning_rate(step: int, progress: float, lr: float, schedule: ScheduleConfig) -> float:
-    """Rate of the step after `step` steps, `progress` (0 to 1) into the run:
+    """Learning rate of the next step after `step` steps:
 
     min(1, (step + 1)/warmup) [lr_min + ½ (lr - lr_min) (1 + cos(π progress))]
 
-    By the clock, a tenth of the time is warm-up enough: min(1, max((step + 1)/warmup, 10 progress)).
+    where `progress` (0 to 1) is the completed fraction of the run. With horizon "time", the warm-up ends after a tenth
+    of the run at most: its factor is min(1, max((step + 1)/warmup, 10 progress)).
     """
     cosine = 0.5 * (1 + math.cos(math.pi * min(max(progress, 0.0), 1.0)))
     warm = min(1.0, (step + 1) / schedule.warmup_steps) if schedule.warmup_steps else 1.0

@@ -1,5 +1,8 @@
-"""A run's data in three steps: the stores (`stores.py`), who trains and validates (`subsets.py`), and what the training
-takes from the frames: element references, energy scale, and what the model's configuration leaves open."""
+"""Prepare the data of a run.
+
+The steps are: open the stores (`stores.py`), split them into subsets (`subsets.py`), and derive from the frames the
+element references, the energy scale, and the options that the model's configuration leaves open.
+"""
 
 import json
 import logging
@@ -29,34 +32,34 @@ from gnnpot.training.subsets import Subset, check_elements_known, split_stores
 
 log = logging.getLogger(__name__)
 
-#: in the run's folder: the model with the symmetry functions that were chosen from the data
+#: file in the run folder: the model with the symmetry functions that were chosen from the data
 FUNCTIONS = "functions.json"
-#: eV/Å; no scale of energies is set by larger ones
+#: eV/Å; frames with larger root mean square forces may be outliers and are then not used for the energy scale
 MAX_FORCE = 100.0
-#: eV/Å; nor by smaller ones, which are what is left of forces that are zero by symmetry
+#: eV/Å; smaller root mean square forces are rounding errors of forces that are zero by symmetry, and not used
 MIN_FORCE = 1e-4
-#: in the run's folder: the frames that were chosen, by their number in the store
+#: file in the run folder: indices in the store of the frames that were chosen
 CHOSEN = "chosen.json"
-#: in the run's folder: what was taken from the data
+#: file in the run folder: the values derived from the data
 RECORD = "data.json"
 
 
 @dataclass(frozen=True, eq=False)
 class PreparedData:
-    """What training needs to know of its data."""
+    """Subsets of a run and the values derived from its training frames."""
 
     train: Subset
     validation: Subset
     test: Subset | None
-    elements: tuple[str, ...]  #: of the training frames
+    elements: tuple[str, ...]  #: elements of the training frames
     references: ElementReferences
-    energy_scale: float  #: eV
-    datasets: tuple[TrainingDataset, ...]  #: all that is trained on; the first one is the main one, of `train`
-    model: ModelConfig | None = None  #: of fresh weights, fully specified
+    energy_scale: float  #: energy unit of the model, eV
+    datasets: tuple[TrainingDataset, ...]  #: all training datasets; the first is the main one, of the frames in `train`
+    model: ModelConfig | None = None  #: fully specified configuration of a new model
 
     @property
     def concatenation(self) -> Concatenation:
-        """The training frames of all datasets."""
+        """Training frames of all datasets."""
         return Concatenation(self.datasets)
 
     @property
@@ -65,7 +68,7 @@ class PreparedData:
         return {name: subset for name, subset in named.items() if subset is not None}
 
     def summary(self) -> dict:
-        """Plain values for `data.json`."""
+        """Return plain values for `data.json`."""
         subsets = self.subsets | {dataset.name: dataset.subset for dataset in self.datasets[1:]}
         return {
             "frames": {name: len(subset) for name, subset in subsets.items()},
@@ -79,14 +82,14 @@ class PreparedData:
 
 
 def prepare(config: TrainConfig, *, write: bool = True) -> PreparedData:
-    """The data of a training with fresh weights.
+    """Prepare the data of a training with new weights.
 
     Args:
-        config: of the run.
-        write: make the stores; otherwise what an earlier call has written must be there (other processes of a run).
+        config: Configuration of the run.
+        write: Whether to write stores and records. Otherwise, they must exist, written by another process of the run.
 
     Raises:
-        DataError: where data and configuration do not fit together.
+        DataError: The data do not match the configuration.
     """
     stores, subsets = open_subsets(config, write=write)
     others = [_further(config.data, name, stores[name], subsets) for name in config.data.sources]
@@ -111,9 +114,10 @@ def prepare(config: TrainConfig, *, write: bool = True) -> PreparedData:
 
 
 def open_subsets(config: RunConfig, *, write: bool = True) -> tuple[dict[str, FrameStore], dict[str, Subset]]:
-    """The first two steps: stores and subsets of a run, by name; `write` as for `prepare`.
+    """Stores and subsets of a run, by name; `write` as for `prepare`.
 
-    Raises `DataError` as they do, and if the frames that choose the best weights can't.
+    Raises `DataError` as `open_stores` and `split_stores` do, and if the validation frames can't select the best
+    weights.
     """
     stress = config.loss.stress > 0 and config.data.check_stress
     stores = open_stores(config.data, config.run / "data", write=write, stress=stress)
@@ -124,7 +128,7 @@ def open_subsets(config: RunConfig, *, write: bool = True) -> tuple[dict[str, Fr
 
 
 def _check_validation(subset: Subset, config: RunConfig) -> None:
-    """Raise `DataError` if no frame has a label that the loss weighs: all weights would be equally good."""
+    """Raise `DataError` if no frame has a label with a weight in the loss."""
     weighed = {name for name, weight in config.loss.weights.items() if weight > 0}
     if not any(weighed.intersection(frame.labels) for frame in subset.frames):
         raise DataError(
@@ -134,7 +138,7 @@ def _check_validation(subset: Subset, config: RunConfig) -> None:
 
 
 def _further(data: DataConfig, name: str, store: FrameStore, subsets: dict[str, Subset]) -> TrainingDataset:
-    """A dataset besides the main one, without what that holds out. Raises `DataError` if nothing is left."""
+    """Additional dataset without the frames held out for validation and test. Raises `DataError` if it is empty."""
     held_out = [subset for key, subset in subsets.items() if key != "train"]
     subset = Subset(store, np.arange(len(store))).without(held_out, data.split.by)
     if left := len(store) - len(subset):
@@ -147,9 +151,10 @@ def _further(data: DataConfig, name: str, store: FrameStore, subsets: dict[str, 
 
 
 def force_scale(frames: Iterable[Frame]) -> float:
-    """Root mean square of the force components, eV/Å, times 1 Å; 1 eV if there are no forces, or only rounding.
+    """Energy scale (eV): the root mean square of the force components times 1 Å; 1 eV if it is below `MIN_FORCE`.
 
-    Frames whose own is above `MAX_FORCE` and a thousand times the median frame's have no part in it, and are logged.
+    Frames whose root mean square force is above `MAX_FORCE` and above a thousand times the median of the frames are
+    left out, and their number is logged.
     """
     labelled = [frame.forces for frame in frames if frame.forces is not None]
     squares = np.array([float(np.sum(forces**2)) for forces in labelled])
@@ -166,10 +171,10 @@ def force_scale(frames: Iterable[Frame]) -> float:
 
 
 def record(summary: dict, run: Path) -> None:
-    """Write what a run takes from its data, or compare it with what it took when it began.
+    """Write the values derived from the data, or, in a resumed run, compare them with those written before.
 
     Raises:
-        ConfigError: if frames or elements have changed since.
+        ConfigError: Frames or elements have changed.
     """
     path = run / RECORD
     summary = json.loads(json.dumps(summary))
@@ -184,7 +189,7 @@ def record(summary: dict, run: Path) -> None:
 
 
 def build_potential(config: TrainConfig, prepared: PreparedData) -> Potential:
-    """A potential with initial weights from `config.seed`, scaled to the training frames."""
+    """Build a potential with initial weights drawn with `config.seed`, scaled to the training frames."""
     model_config = prepared.model
     if model_config is None:
         raise ConfigError("model: fresh weights need a model; name its architecture")

@@ -1,4 +1,4 @@
-"""What came of a training: one HTML file that needs nothing beside it, and its pictures as PNG."""
+"""Report of a training: a self-contained HTML file, and its figures as PNG files."""
 
 import csv
 import html
@@ -21,19 +21,19 @@ from gnnpot.training.evaluate import Evaluation
 
 @dataclass(frozen=True, eq=False)
 class Section:
-    """A part of a report: a heading, then a table (its first row is the head), a figure, or both."""
+    """Section of a report: a heading, then a table (its first row is the header), a figure, or both."""
 
     title: str
     rows: tuple[tuple[str, ...], ...] = ()
     figure: Figure | None = None
     note: str = ""
-    #: of the picture's file
+    #: file name of the figure, without suffix
     name: str = ""
 
 
-#: what a report's folder contains
+#: files in the folder of a report
 REPORT_NAMES = ("report.html", "*.png")
-#: points of a parity plot beyond which a random part is drawn
+#: largest number of points in a parity plot; of more points, a random selection is drawn
 MOST_POINTS = 20_000
 
 
@@ -45,10 +45,21 @@ def write_report(
     config: Mapping[str, Any] | None = None,
     first: Sequence[Section] = (),
 ) -> Path:
-    """Write `report.html` and PNGs into `folder`, over what is there, and return the HTML file's path.
+    """Write `report.html` and PNG files into `folder`, replacing those of an earlier report.
 
-    `evaluations` by part ("test"), `log_csv` the `metrics.csv` of a run, `config` its options, `first` sections that
-    come before the rest; what is not given is left out. Raises `DataError` if the folder can't be written.
+    Args:
+        folder: Folder of the report; it is created if necessary.
+        title: Title of the report.
+        evaluations: Evaluations by name of the subset, such as "test".
+        log_csv: The `metrics.csv` of a run, for the learning curve.
+        config: Options of the run.
+        first: Sections that precede the others.
+
+    Returns:
+        Path of the HTML file.
+
+    Raises:
+        DataError: The folder can't be written.
     """
     folder = check_report_folder(folder, REPORT_NAMES, "--report")
     try:
@@ -94,7 +105,7 @@ def _section_html(section: Section, folder: Path) -> list[str]:
 
 
 def metrics_html(evaluations: Mapping[str, Evaluation]) -> str:
-    """The table of errors."""
+    """Table of the errors, as HTML."""
     rows = []
     for part, evaluation in evaluations.items():
         metrics = evaluation.metrics()
@@ -117,7 +128,7 @@ def _types_html(evaluation: Evaluation) -> str:
 
 
 def parity_figure(evaluation: Evaluation) -> Figure | None:
-    """Prediction over label for each quantity that has labels; `None` if none has."""
+    """Parity plots of the quantities that have labels; `None` if none has."""
     shown = [label for label in QUANTITIES if len(evaluation.pairs(label))]
     if not shown:
         return None
@@ -150,7 +161,7 @@ def parity_figure(evaluation: Evaluation) -> Figure | None:
 
 
 def elements_figure(evaluations: Mapping[str, Evaluation]) -> Figure | None:
-    """Bars of the force error of each element, in each part; `None` without forces."""
+    """Bar chart of the force errors by element and subset; `None` without forces."""
     found = {name: evaluation.by_element() for name, evaluation in evaluations.items()}
     elements = list(dict.fromkeys(e for errors in found.values() for e in errors))
     if not elements:
@@ -172,7 +183,7 @@ def elements_figure(evaluations: Mapping[str, Evaluation]) -> Figure | None:
 
 
 def learning_figure(log_csv: Path) -> Figure | None:
-    """Loss, and validation errors of each quantity, over the steps; `None` if the log is empty."""
+    """Loss and validation errors as functions of the step; `None` if the log is empty."""
     if not log_csv.is_file():
         return None
     with log_csv.open(encoding="utf-8", newline="") as file:
@@ -208,7 +219,7 @@ def _curve(rows: list[dict[str, str]], column: str, factor: float) -> tuple[np.n
 
 
 def _running_mean(x: np.ndarray, y: np.ndarray, parts: int = 50) -> tuple[np.ndarray, np.ndarray]:
-    """Means over windows of a part of the points, which single batches scatter too much to show."""
+    """Running mean over a window of 1/`parts` of the points, to smooth the scatter of single batches."""
     width = max(len(y) // parts, 1)
     if len(y) == 0:
         return x, y

@@ -1,4 +1,4 @@
-"""What a model's configuration leaves to the training frames: its elements, and symmetry functions to be chosen."""
+"""Determine from the training frames what a model's configuration leaves open: elements and symmetry functions."""
 
 import json
 import logging
@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 
 
 def is_open(model: ModelConfig) -> bool:
-    """Whether a model's symmetry functions are still to be chosen."""
+    """Whether the symmetry functions of a model have yet to be chosen."""
     return isinstance(model, HDNNPConfig) and not model.symmetry_functions and isinstance(model.symmetry_set, ChosenSet)
 
 
@@ -32,11 +32,21 @@ def resolve_model(
     *,
     write: bool = True,
 ) -> ModelConfig:
-    """`model` with nothing left open; `spread(n)` gives n of the training frames, with `elements`.
+    """Complete the configuration of a model.
 
-    A choice is written to `path` (`write`), and read from there when the run resumes, which calculates with
-    the same functions on any machine. Raises `DataError` where there is nothing to choose from,
-    or the file is damaged.
+    Args:
+        model: Configuration of the model.
+        elements: Elements of the training frames.
+        spread: `spread(n)` gives n of the training frames, evenly spaced.
+        path: File of the chosen symmetry functions. A resumed run reads it, and so has the same functions on any
+            machine.
+        write: Whether to write `path`.
+
+    Returns:
+        The configuration with elements and symmetry functions.
+
+    Raises:
+        DataError: There is nothing to choose from, or the file is damaged.
     """
     if not model.elements:
         model = replace(model, elements=elements)

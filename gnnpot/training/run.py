@@ -1,22 +1,22 @@
-"""A training run from start to end, and again from wherever it was stopped.
+"""Training runs, which can be stopped and resumed.
 
     potential = train(read_config("train.yaml"))
 
-The run's folder holds
+Contents of the run folder:
 
-| name           | what                                                                                 |
+| name           | content                                                                              |
 |----------------|--------------------------------------------------------------------------------------|
 | run.json       | marks the folder as a run; size, time and SHA-256 of its inputs                      |
-| config.yaml    | the configuration; a run resumes only with the same, less limits of time and steps   |
-| data.json      | what was taken from the data: subsets, element references, energy scale                |
-| data/          | stores made of the configured files                                                  |
-| chosen.json    | the frames, if representative ones are chosen                                        |
-| functions.json | of an HDNNP with chosen symmetry functions: the model with them                      |
-| refit.json     | of a fine-tuning: how its element references were refitted                           |
-| last.ckpt      | what a resumed run needs: weights, average, best weights, optimiser, place in the data    |
-| metrics.csv    | the log; what `logger` chooses gets the same numbers (`training.loggers`)            |
-| model/         | the trained potential (`gnnpot.load`): averaged weights, best or last, as `keep` says  |
-| report/        | report.html and its pictures                                                         |
+| config.yaml    | the configuration; a resumed run may only change the limits of time and steps        |
+| data.json      | values derived from the data: subsets, element references, energy scale              |
+| data/          | stores converted from the configured files                                           |
+| chosen.json    | the chosen frames, with `data.choose` "representative"                               |
+| functions.json | for an HDNNP whose symmetry functions were chosen from the data: the model with them |
+| refit.json     | for a fine-tuning: how the element references were refitted                          |
+| last.ckpt      | state to resume from: weights, average, best weights, optimiser, position in the data |
+| metrics.csv    | the log; loggers receive the same metrics (`training.loggers`)                       |
+| model/         | the trained potential (`gnnpot.load`): averaged weights, best or last (`keep`)       |
+| report/        | report.html and its figures                                                          |
 """
 
 import logging
@@ -49,7 +49,7 @@ from gnnpot.training.task import FromScratch, FromWeights, TrainingTask
 log = logging.getLogger(__name__)
 
 STATE, REFIT = "last.ckpt", "refit.json"
-#: options that say how long a run lasts; a run can be extended
+#: options that limit the length of a run; they may change when it is resumed
 LIMITS = ("epochs", "max_steps", "max_minutes", "patience")
 DIRECTORY = RunDirectory(
     what="a training",
@@ -71,50 +71,52 @@ DIRECTORY = RunDirectory(
 
 
 def train(config: TrainConfig, resume: bool = True, *, progress: Progress = no_progress) -> Potential:
-    """Train fresh weights, or those of `config.start`; write model and report.
+    """Train new weights, or those of `config.start`, and write model and report.
 
-    A run that was stopped resumes from its last state, to the same numbers as one that was not. With higher limits
-    (epochs, steps, minutes, patience) it is extended, also if it has ended.
+    A run that was stopped resumes from its last state, with the same results as an uninterrupted run. With higher
+    limits (epochs, steps, minutes, patience), a run is extended, even if it has ended.
 
     Args:
-        config: The options; `read_config` reads them.
-        resume: Continue the run in the folder; an ended one is returned unchanged. Otherwise it begins again.
-        progress: Of the training.
+        config: The configuration; see `read_config`.
+        resume: Whether to continue the run in the folder (if it has ended, its potential is returned), or to start it
+            again.
+        progress: Receives the progress of the training.
 
     Returns:
-        The potential: averaged weights, at the best validation or the last.
+        The potential, with the averaged weights of the best or last validation.
 
     Raises:
         CheckpointError, DownloadError: As `gnnpot.load`, for `config.start`.
-        ConfigError: The folder contains a run with other options or inputs, or of more steps than are asked for.
-        DataError: Data can't be used, or another process trains in the folder.
-        TrainingError: The loss is no longer finite.
-        TrainingStopped: After Ctrl-C or SIGTERM, once the state is saved.
+        ConfigError: The folder contains a run with other options or inputs, or with more steps than requested.
+        DataError: The data can't be used, or another process trains in the folder.
+        TrainingError: The loss is not finite.
+        TrainingStopped: The run was stopped by Ctrl-C or SIGTERM; its state is saved.
     """
     task = FromWeights(config) if config.start else FromScratch(config)
     return fit(task, resume, progress=progress)
 
 
 def fit(task: TrainingTask, resume: bool = True, *, progress: Progress = no_progress) -> Potential:
-    """Train, write model and report.
+    """Train, and write model and report.
 
-    A run that was stopped resumes from its last state, to the same numbers as one that was not. With higher limits
-    (epochs, steps, minutes, patience) it is extended, also if it has ended: the schedule is that of the longer run,
-    from the step that was reached.
+    A run that was stopped resumes from its last state, with the same results as an uninterrupted run. With higher
+    limits (epochs, steps, minutes, patience), a run is extended, even if it has ended: from the step that was reached,
+    it follows the schedule of the longer run.
 
     Args:
-        task: what is trained, and on what.
-        resume: continue the run in the folder; an ended one is returned unchanged. Otherwise it begins again.
-        progress: of the training.
+        task: Provides the potential to train and its data.
+        resume: Whether to continue the run in the folder (if it has ended, its potential is returned), or to start it
+            again.
+        progress: Receives the progress of the training.
 
     Returns:
-        The potential: averaged weights, at the best validation or the last.
+        The potential, with the averaged weights of the best or last validation.
 
     Raises:
-        ConfigError: if the folder contains a run with other options or inputs, or of more steps than are asked for.
-        DataError: for data that can't be used, or if another process trains in the folder.
-        TrainingError: if the loss is no longer finite.
-        TrainingStopped: after Ctrl-C or SIGTERM, once the state is saved.
+        ConfigError: The folder contains a run with other options or inputs, or with more steps than requested.
+        DataError: The data can't be used, or another process trains in the folder.
+        TrainingError: The loss is not finite.
+        TrainingStopped: The run was stopped by Ctrl-C or SIGTERM; its state is saved.
     """
     config = task.config
     keeper = RunKeeper(config, config.run / STATE, 1)
@@ -143,7 +145,7 @@ def fit(task: TrainingTask, resume: bool = True, *, progress: Progress = no_prog
 
 
 def ended_run(config: RunConfig) -> Potential | None:
-    """The potential of a run that has ended with these limits, or where there is nothing to extend it from."""
+    """Potential of a run that has ended with these limits, or that has no state from which to extend it."""
     if not (config.run / MODEL).exists():
         return None
     potential, card = load_checkpoint(config.run / MODEL)
@@ -154,7 +156,7 @@ def ended_run(config: RunConfig) -> Potential | None:
 
 @contextmanager
 def _usable_devices() -> Iterator[None]:
-    """Lightning's error for devices that are not there as a `ConfigError`."""
+    """Raise Lightning's errors about unavailable devices as `ConfigError`."""
     try:
         yield
     except (MisconfigurationException, TypeError, ValueError) as error:
@@ -175,12 +177,12 @@ def _trainer(config: RunConfig, keeper: RunKeeper, progress: Progress) -> L.Trai
             num_nodes=options.num_nodes,
             strategy=options.strategy,
             max_epochs=1,
-            # validation counts steps; epochs are the sampler's affair
+            # the validation interval is in steps; the sampler handles epochs
             check_val_every_n_epoch=None,
             val_check_interval=1,
             gradient_clip_val=config.clip or None,
             num_sanity_val_steps=0,
-            # forces are derivatives, which inference mode forbids
+            # forces are derivatives, which inference mode does not allow
             inference_mode=False,
             use_distributed_sampler=False,
             plugins=[DurableIO()],
@@ -196,9 +198,9 @@ def _trainer(config: RunConfig, keeper: RunKeeper, progress: Progress) -> L.Trai
 
 @contextmanager
 def _first_before_others(trainer: L.Trainer) -> Iterator[bool]:
-    """The block runs on the first process, then on all others; says whether this is the first.
+    """Run the `with` block in the first process, then in the others; yields whether this is the first process.
 
-    Processes that Lightning starts itself do not exist before `fit`: by then the first has been here.
+    Processes that Lightning starts itself do not exist before `Trainer.fit`, after the block of the first process.
     """
     strategy, is_first = trainer.strategy, trainer.is_global_zero
     environment = getattr(strategy, "cluster_environment", None)
@@ -219,7 +221,7 @@ def _first_before_others(trainer: L.Trainer) -> Iterator[bool]:
 def _fit_weights(
     trainer: L.Trainer, keeper: RunKeeper, task: TrainingTask, potential: Potential, data: GraphData
 ) -> None:
-    """Train to the end, from the beginning or from the state in the folder."""
+    """Train to the end, from the first step or from the state in the folder."""
     config, state = data.config, data.config.run / STATE
     total = data.stream(trainer.world_size).total_steps()
     epoch = total / config.epochs
@@ -240,7 +242,7 @@ def _fit_weights(
 
 
 def _previous(path: Path) -> dict | None:
-    """The state to resume from, if there is one. Raises `CheckpointError` if it is damaged."""
+    """State to resume from, if there is one. Raises `CheckpointError` if it is damaged."""
     if not path.exists():
         return None
     try:
@@ -251,7 +253,7 @@ def _previous(path: Path) -> dict | None:
 
 
 def _has_finished(state: dict, keeper: RunKeeper, module: TrainModule) -> bool:
-    """Whether the run has ended, and has nothing left to do within its limits of today."""
+    """Whether the run has ended and its present limits allow no further steps."""
     kept, config = state["callbacks"][keeper.state_key], module.config
     if not kept["finished"]:
         return False
@@ -264,7 +266,7 @@ def _has_finished(state: dict, keeper: RunKeeper, module: TrainModule) -> bool:
 
 
 def _plan_extension(state: dict, module: TrainModule) -> None:
-    """Log how the schedule of a longer run differs. Raises `ConfigError` if the run has more steps than asked for."""
+    """Log the new learning rate of an extended run. Raises `ConfigError` if it has more steps than requested."""
     config, step = module.config, state["global_step"]
     before, now = state["gnnpot"]["total_steps"], module.total_steps
     if step > now:
@@ -280,7 +282,7 @@ def _plan_extension(state: dict, module: TrainModule) -> None:
 
 @contextmanager
 def _quiet_lightning() -> Iterator[None]:
-    """Lightning's advice concerns its own options, which users of gnnpot do not see."""
+    """Silence Lightning's advice on its own options, which users of gnnpot do not set."""
     loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric")]
     levels = [logger.level for logger in loggers]
     for logger in loggers:

@@ -1,14 +1,15 @@
-"""Batches of frames by number, atoms or edges: a pure function of (seed, epoch), the same on every machine.
+"""Batches of frames, limited by number of frames, atoms or edges.
 
     plan = BatchPlan(sizes, budget=512, seed=0, ranks=4)
-    plan.batches(epoch=3)                       # every frame exactly once; `ranks` divides their number
+    plan.batches(epoch=3)                       # each frame once; the number of batches is a multiple of `ranks`
     for indices in BatchStream(plan, epochs=100, rank=1, start=1234): ...
 
-Frames of several sources stand one source after the other, each with its own weight:
+The frames of several sources are concatenated, and each source has its own weight:
 
     BatchPlan(sizes, budget=512, sampling_weights=(SamplingWeight(main), SamplingWeight(other, weight=0.5)))
 
-A step takes one batch for each rank, so the place in a run is one number, the step.
+The batches depend only on seed and epoch, and are the same on every machine. A step uses one batch on each rank, so the
+number of the step defines the position in a run.
 """
 
 from collections.abc import Iterator, Sequence
@@ -18,22 +19,22 @@ import numpy as np
 
 from gnnpot.errors import ConfigError, counted
 
-#: blocks of frames that are mixed at a time
+#: number of blocks of frames that are shuffled together
 WINDOW = 32
 
 
 @dataclass(frozen=True, eq=False)
 class SamplingWeight:
-    """What a source gives to an epoch: `weight` passes over its frames, 1.5 for instance or 0.1."""
+    """Weight of a source: the number of passes over its frames in an epoch, for instance 1.5 or 0.1."""
 
-    blocks: np.ndarray  #: [F] which frames are read together, as those of a store's row group: ascending numbers
-    weight: float = 1.0
+    blocks: np.ndarray  #: [F] block of each frame, ascending; frames of a block are read together (a store's row group)
+    weight: float = 1.0  #: passes over the frames in an epoch
 
     def __len__(self) -> int:
         return len(self.blocks)
 
     def order(self, seed: int, epoch: int, source: int) -> np.ndarray:
-        """The frames that an epoch takes: the next `weight` F places of one endless row of permutations."""
+        """Frames of an epoch: the next `weight` F entries of an endless sequence of permutations."""
         n = len(self)
         first, last = (round(k * self.weight * n) for k in (epoch, epoch + 1))
         row = [
@@ -44,10 +45,10 @@ class SamplingWeight:
 
 
 def shuffled(blocks: np.ndarray, key: Sequence[int], window: int = WINDOW) -> np.ndarray:
-    """A permutation of the frames that lie in these `blocks`, drawn from `key`.
+    """Random permutation of the frames in `blocks`, with `key` as the seed.
 
-    Up to `window` blocks it is a uniform one. Beyond, the blocks are permuted, then the frames within each window of
-    blocks: a store is read at random, but block by block.
+    For up to `window` blocks, it is uniform. For more, the blocks are permuted, then the frames within each window of
+    blocks, so that a store is read block by block.
     """
     rng = np.random.default_rng(key)
     bounds = np.concatenate([[0], np.flatnonzero(np.diff(blocks)) + 1, [len(blocks)]])
@@ -62,10 +63,10 @@ def shuffled(blocks: np.ndarray, key: Sequence[int], window: int = WINDOW) -> np
 
 
 def mixed(sampling_weights: Sequence[SamplingWeight], seed: int, epoch: int) -> np.ndarray:
-    """The frames of an epoch: each source in its own order, the sources evenly interleaved.
+    """Frames of an epoch: each source in its own order, the sources evenly interleaved.
 
-    Of the m frames that a source gives, one has its place in each m-th part of the epoch, at random within it; so each
-    batch holds the sources in their proportion, as nearly as whole frames can.
+    For a source with m frames, the epoch is divided into m equal intervals, and one frame is placed at random in each.
+    Each batch thus contains the sources in their overall proportion, up to whole frames.
     """
     starts = np.cumsum([0] + [len(one) for one in sampling_weights])
     orders = [starts[k] + one.order(seed, epoch, k) for k, one in enumerate(sampling_weights)]
@@ -78,20 +79,21 @@ def mixed(sampling_weights: Sequence[SamplingWeight], seed: int, epoch: int) -> 
 
 @dataclass(frozen=True, eq=False)
 class BatchPlan:
-    """How frames of given sizes are cut into batches.
+    """Division of the frames of an epoch into batches.
 
-    Frames are taken in the epoch's order until the next one would pass the budget; a frame above the budget makes a
-    batch alone. Then the last of the largest batches are halved until `ranks` divides the number of batches; where all
-    are of one frame, the smallest are joined instead, beyond the budget.
+    Frames are added to a batch, in the order of the epoch, until the next one would exceed the budget; a frame above
+    the budget is a batch by itself. Then the last of the largest batches is halved, repeatedly, until the number of
+    batches is a multiple of `ranks`. If all batches have a single frame, the smallest are joined instead, and may
+    exceed the budget.
 
     Raises `ConfigError` if there are fewer frames than ranks.
     """
 
-    sizes: np.ndarray  #: [F] what each frame takes of the budget: 1, its atoms, or its edges
-    budget: float
+    sizes: np.ndarray  #: [F] size of each frame: 1, its number of atoms, or its number of edges
+    budget: float  #: largest sum of sizes in a batch
     seed: int = 0
     ranks: int = 1
-    #: the sources, whose frames follow one another; empty: the frames are taken once, in the order in which they stand
+    #: weights of the sources, whose frames are concatenated; empty: each frame once, in the given order
     sampling_weights: tuple[SamplingWeight, ...] = ()
 
     def __post_init__(self) -> None:
@@ -103,13 +105,13 @@ class BatchPlan:
             )
 
     def is_even(self) -> bool:
-        """Whether all epochs have the same number of batches, because their frames are as many, and of one size."""
+        """Whether all epochs have the same number of batches, as their frames are equal in number and size."""
         given = [len(one) * one.weight for one in self.sampling_weights]
-        # a weight is often a quotient, and its product whole to rounding only
+        # a weight is often a quotient, so its product is an integer only up to rounding
         return bool((self.sizes == self.sizes[0]).all()) and all(abs(n - round(n)) < 1e-9 for n in given)
 
     def batches(self, epoch: int = 0) -> list[np.ndarray]:
-        """The batches of an epoch; step k of rank r takes number k * ranks + r."""
+        """Batches of an epoch; step k of rank r uses batch k * ranks + r."""
         order = mixed(self.sampling_weights, self.seed, epoch) if self.sampling_weights else np.arange(len(self.sizes))
         batches = _cut(order, self.sizes[order], self.budget)
         while (surplus := len(batches) % self.ranks) and max(map(len, batches)) > 1:
@@ -124,7 +126,7 @@ class BatchPlan:
 
 
 def _cut(order: np.ndarray, sizes: np.ndarray, budget: float) -> list[np.ndarray]:
-    """`order` in consecutive pieces whose `sizes` sum to at most `budget`, or that have a single frame."""
+    """Cut `order` into consecutive pieces whose `sizes` sum to at most `budget`, or that have a single frame."""
     ends = np.cumsum(sizes, dtype=np.int64)
     pieces, start = [], 0
     while start < len(order):
@@ -136,7 +138,7 @@ def _cut(order: np.ndarray, sizes: np.ndarray, budget: float) -> list[np.ndarray
 
 
 class BatchStream:
-    """The batches of one rank from step `start` to the end of the last epoch: a `batch_sampler` for a `DataLoader`."""
+    """Batches of one rank, from step `start` to the end of the last epoch: a `batch_sampler` for a `DataLoader`."""
 
     def __init__(self, plan: BatchPlan, epochs: int, rank: int = 0, start: int = 0) -> None:
         self.plan, self.epochs, self.rank, self.start = plan, epochs, rank, start
@@ -151,7 +153,7 @@ class BatchStream:
                 yield batch.tolist()
 
     def steps(self, epoch: int) -> int:
-        """Steps of an epoch; unless all frames are of one size, their number differs a little from epoch to epoch."""
+        """Number of steps of an epoch; unless all frames have the same size, it differs slightly between epochs."""
         if self._even:
             epoch = 0
         if epoch not in self._steps:
@@ -159,11 +161,11 @@ class BatchStream:
         return self._steps[epoch]
 
     def total_steps(self) -> int:
-        """Steps of all epochs."""
+        """Number of steps of all epochs."""
         return sum(self.steps(epoch) for epoch in range(self.epochs))
 
     def position(self, step: int) -> tuple[int, int]:
-        """The epoch, and the place in it, of a step counted from the beginning of the run."""
+        """Epoch, and step within it, of a step counted from the beginning of the run."""
         epoch = 0
         while epoch < self.epochs and step >= self.steps(epoch):
             step -= self.steps(epoch)

@@ -1,10 +1,10 @@
-"""SOAP (Vyas et al. 2024), which leaves alone what the data say nothing of.
+"""SOAP optimiser (Vyas et al. 2024) that leaves weights with zero gradient unchanged.
 
     optimizer = KeepingSOAP(groups, lr=3e-3, betas=(0.95, 0.95), max_precondition_dim=512)
 
-It rotates a gradient into a basis, divides by its own size there, and rotates back. What has no gradient at all, such
-as the embeddings of elements that are not in the data, comes back as rounding noise, and would be moved by it:
-fine-tuning on one element would spoil all others.
+SOAP rotates a gradient into an eigenbasis, normalises it there, and rotates it back. A gradient of exactly zero, such
+as that of the embeddings of elements that are not in the data, becomes rounding noise in this way. Weights would follow
+the noise: fine-tuning on one element would change the embeddings of all others.
 """
 
 from collections.abc import Callable
@@ -14,7 +14,7 @@ from pytorch_optimizer import SOAP
 
 
 class KeepingSOAP(SOAP):
-    """SOAP, but slices of a parameter along its first axis whose gradient is exactly zero keep their values."""
+    """SOAP; slices of a parameter along its first axis whose gradient is exactly zero keep their values."""
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> float | None:

@@ -1,4 +1,4 @@
-"""The first step of a run's data: the stores that its paths name, made of the files where there are none yet.
+"""First step of the data preparation: open the stores of a run, or convert its files to stores.
 
 Example::
 
@@ -26,19 +26,19 @@ log = logging.getLogger(__name__)
 
 
 def open_stores(data: DataConfig, folder: Path, *, write: bool, stress: bool = False) -> dict[str, FrameStore]:
-    """Open the stores of a run, or make them.
+    """Open the stores of a run, or create them.
 
     Args:
-        data: the paths, and how files are read.
-        folder: for stores that are made of files.
-        write: make those that are missing; otherwise they must be there (other processes of a run).
-        stress: stresses are trained on, and checked against the energies.
+        data: Paths, and options for reading files.
+        folder: Folder for stores that are converted from files.
+        write: Whether to create missing stores. Otherwise, they must exist, written by another process of the run.
+        stress: Whether to check stresses against the energies.
 
     Returns:
-        Stores by name: "train", "validation" and "test", where they have paths of their own, and further datasets.
+        Stores by name: "train"; "validation" and "test" if they have paths of their own; and those of `data.sources`.
 
     Raises:
-        DataError: for paths that don't exist, frames that can't be read, and stresses of another sign or unit.
+        DataError: A path doesn't exist, a frame can't be read, or stresses have another sign or unit.
     """
     stores: dict[str, FrameStore] = {
         name: _store(data, name, folder / f"{name}.store", write) for name in SUBSETS if data.paths(name)
@@ -54,7 +54,7 @@ def open_stores(data: DataConfig, folder: Path, *, write: bool, stress: bool = F
 
 
 def read_labelled(paths: Sequence[Path], config: DataConfig, skipped: Counter[str] | None = None) -> Iterator[Frame]:
-    """The frames of files and stores, one after the other; `skipped` counts by reason what is left out of them."""
+    """Read the frames of files and stores; `skipped` receives the numbers of skipped frames by reason."""
     options: dict[str, Any] = {f.name: getattr(config.reader, f.name) for f in fields(config.reader)}
     skipped = Counter() if skipped is None else skipped
     resolved = [resolve_path(path) for path in paths]
@@ -67,7 +67,7 @@ def read_labelled(paths: Sequence[Path], config: DataConfig, skipped: Counter[st
 
 
 def _store(config: DataConfig, name: SubsetName, target: Path, write: bool) -> FrameStore:
-    """The one store that `data.train` (or validation, test) names, or a new one of all that it names."""
+    """Open the store that `data.train` (or validation, test) names, or convert its paths to a store at `target`."""
     paths = [resolve_path(path) for path in config.paths(name)]
     if len(paths) == 1 and paths[0].is_dir():
         return FrameStore(paths[0])
@@ -83,7 +83,10 @@ def _store(config: DataConfig, name: SubsetName, target: Path, write: bool) -> F
 
 
 def require_stress(store: FrameStore, option: str) -> None:
-    """Raise `DataError` if the stresses of a store contradict its energies; `option` says how they are read."""
+    """Raise `DataError` if the stresses of a store contradict its energies.
+
+    `option` is the name of the option for the stress convention, for the error message.
+    """
     known = store.manifest.stress_check
     if known is None:
         check_stress(store)

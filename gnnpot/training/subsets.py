@@ -1,4 +1,4 @@
-"""The second step of a run's data: which frames train, validate and test.
+"""Second step of the data preparation: split the frames into training, validation and test subsets.
 
 Example::
 
@@ -28,10 +28,10 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, eq=False)
 class Subset:
-    """Frames of one store that have one purpose."""
+    """Subset of the frames of a store, for training, validation or test."""
 
     store: FrameStore
-    indices: np.ndarray  #: ascending
+    indices: np.ndarray  #: indices of the frames in the store, ascending
 
     @property
     def frames(self) -> Sequence[Frame]:
@@ -41,7 +41,7 @@ class Subset:
         return len(self.indices)
 
     def spread(self, count: int) -> Iterator[Frame]:
-        """At most `count` frames, evenly spread over the part."""
+        """Iterate over at most `count` frames, evenly spaced over the subset."""
         return (self.store[int(self.indices[k])] for k in spread_indices(len(self), count))
 
     @property
@@ -54,12 +54,15 @@ class Subset:
 
     @property
     def functional(self) -> str:
-        """What the frames say that it is; empty if they say different things, or nothing. A hundred are asked."""
+        """Exchange-correlation functional of the first labels; empty if frames differ or do not have it.
+
+        A hundred frames, evenly spaced, are checked.
+        """
         said = {frame.provenance.functional for frame in self.spread(100)}
         return said.pop() if len(said) == 1 else ""
 
     def without(self, held_out: Iterable["Subset"], by: str) -> "Subset":
-        """The frames of no material (`by` "material"), or no structure ("frame"), that is held out."""
+        """Remove the frames whose material (`by` "material") or structure (otherwise) is held out."""
         kind = "material_id" if by == "material" else "fingerprint"
         taken = [getattr(part.store.index(), kind)[part.indices] for part in held_out]
         mine = getattr(self.store.index(), kind)[self.indices]
@@ -67,7 +70,7 @@ class Subset:
 
 
 def spread_indices(frames: int, count: int) -> list[int]:
-    """At most `count` of the numbers below `frames`, evenly spread."""
+    """At most `count` indices below `frames`, evenly spaced."""
     return np.unique(np.linspace(0, frames - 1, min(count, frames)).astype(int)).tolist()
 
 
@@ -75,13 +78,13 @@ def split_stores(stores: dict[str, FrameStore], data: DataConfig, chosen: Path, 
     """Split the frames of a run into "train", "validation" and "test" (where there is one).
 
     Args:
-        stores: by name, "train" at least; those of validation and test are used whole.
-        data: the fractions of the other subsets, and how many frames are used.
-        chosen: file of the frames that were chosen to be representative.
-        write: write that file; otherwise it must be there.
+        stores: Stores by name, "train" at least; those named "validation" and "test" are used completely.
+        data: Fractions of the other subsets, and the number of frames to use.
+        chosen: File of the frames that were chosen as representative.
+        write: Whether to write that file; otherwise, it must exist.
 
     Raises:
-        ConfigError: if nothing validates, or more frames are asked for than there are.
+        ConfigError: There is nothing to validate on, or more frames are requested than there are.
     """
     own: dict[str, Subset] = {
         name: Subset(stores[name], np.arange(len(stores[name]))) for name in SUBSETS if name in stores
@@ -106,9 +109,9 @@ def split_stores(stores: dict[str, FrameStore], data: DataConfig, chosen: Path, 
 
 
 def _reduced(subsets: dict[str, Subset], config: DataConfig, count: int, path: Path, write: bool) -> dict[str, Subset]:
-    """`count` frames of the subsets in all.
+    """Reduce the subsets to `count` frames in total.
 
-    Representative ones are written to `path` (`write`), and read from there when the run resumes.
+    The indices of representative frames are written to `path` (if `write`), and read from it when the run resumes.
     """
     counts = _counts(subsets, count)
     if config.choose == "random":
@@ -133,7 +136,7 @@ def _reduced(subsets: dict[str, Subset], config: DataConfig, count: int, path: P
 
 
 def _counts(subsets: dict[str, Subset], count: int) -> dict[str, int]:
-    """`count` frames in all, in the proportion of the subsets, at least one of each."""
+    """Number of frames of each subset: `count` in total, in proportion to the subsets, at least one of each."""
     total = sum(map(len, subsets.values()))
     if count > total:
         raise ConfigError(f"data.frames: {count} are asked for, there are {total}; ask for fewer or leave it out")
@@ -143,6 +146,6 @@ def _counts(subsets: dict[str, Subset], count: int) -> dict[str, int]:
 
 
 def check_elements_known(subset: Subset, elements: tuple[str, ...], name: str) -> None:
-    """Raise `DataError` if the subset `name` has elements that are not among `elements`."""
+    """Raise `DataError` if the subset `name` has elements that are not in `elements`."""
     if unseen := sorted({chemical_symbols[z] for z in subset.elements} - set(elements)):
         raise DataError(f"the {name} frames have {', '.join(unseen)}, which no training frame has; split otherwise")

@@ -1,9 +1,10 @@
-"""What a training starts from, which weights move, and what is reported at the end.
+"""Training tasks: the initial potential, the weights to train, and the outcome to report.
 
     task = FromScratch(config)
     potential = fit(task)                       # gnnpot.training.run
 
-`run.py` knows how to train, stop, resume, and keep the best or last weights; a task fills the rest in.
+`run.py` trains, stops, resumes, and keeps the best or last weights; a task provides what depends on the kind of
+training.
 """
 
 from collections.abc import Mapping
@@ -26,42 +27,43 @@ from gnnpot.training.resolve_model import is_open
 
 @dataclass(frozen=True, eq=False)
 class TrainingOutcome:
-    """What is said of a trained potential."""
+    """Card of a trained potential, and contents of its report."""
 
     card: Card
+    #: evaluations by name of the subset
     evaluations: dict[str, Evaluation]
-    #: stand in the report before everything else
+    #: first sections of the report
     sections: list[Section] = field(default_factory=list)
 
 
 class TrainingTask:
-    """What is trained, on what; `config` says how the steps are made. Subclasses fill in `prepare` and `build`."""
+    """Base class of training tasks. Subclasses implement `prepare` and `build`."""
 
     config: RunConfig
 
     def inputs(self) -> list[Path]:
-        """Files and folders that the run reads; a changed one makes it another run."""
+        """Files and folders that the run reads; a run can't be resumed if they have changed."""
         data = self.config.data
         return [*data.trained_on(), *data.paths("validation"), *data.paths("test")]
 
     def prepare(self, *, write: bool) -> PreparedData:
-        """The data of the run. `write=False` expects what an earlier call has written (other processes of a run)."""
+        """Prepare the data of the run. With `write=False`, another process of the run must have written them."""
         raise NotImplementedError
 
     def build(self, prepared: PreparedData) -> Potential:
-        """What is trained: the parameters that require a gradient."""
+        """Build the potential; its parameters that require a gradient are trained."""
         raise NotImplementedError
 
     def rates(self, potential: Potential) -> Mapping[str, float]:
-        """Factors of the learning rate by name of a parameter; 1 where there is none."""
+        """Factors of the learning rate by name of a parameter; 1 for those that are not listed."""
         return {}
 
     def finished(self, potential: Potential) -> Potential:
-        """The potential without what only training needs."""
+        """Return the potential without what only training needs."""
         return potential
 
     def outcome(self, prepared: PreparedData, potential: Potential, best_step: int) -> TrainingOutcome:
-        """Errors on the subsets that were not trained on, and the card."""
+        """Evaluate the potential on all subsets but the training frames, and make its card."""
         stress = self.config.loss.stress > 0
         subsets = {name: subset for name, subset in prepared.subsets.items() if name != "train"}
         evaluations = {name: evaluate(potential, subset.frames, stress=stress) for name, subset in subsets.items()}
@@ -69,7 +71,7 @@ class TrainingTask:
 
 
 class FromScratch(TrainingTask):
-    """Fresh weights, scaled to the training frames, and element references fitted to them."""
+    """Training of new weights, with scalings and element references fitted to the training frames."""
 
     def __init__(self, config: TrainConfig) -> None:
         self.config: TrainConfig = config
@@ -82,9 +84,9 @@ class FromScratch(TrainingTask):
 
 
 class FromWeights(FromScratch):
-    """The weights, references and energy scale of another potential with the same model.
+    """Training that starts from the weights, references and energy scale of a potential with the same model.
 
-    Raises `ConfigError` if its model is another one, `CheckpointError` if it is no potential.
+    Raises `ConfigError` if the potential has another model, `CheckpointError` if `config.start` is not a potential.
     """
 
     def __init__(self, config: TrainConfig) -> None:
@@ -107,11 +109,11 @@ class FromWeights(FromScratch):
 
 
 def _continuing(config: TrainConfig, start: Potential) -> TrainConfig:
-    """The configuration with what it takes from the potential that it starts from."""
+    """Complete the configuration with model, references and energy scale of the potential that it starts from."""
     found = to_mapping(start.model.config)
     wanted = to_mapping(replace(config.model, elements=config.model.elements or start.model.elements))
     if is_open(config.model):
-        # they were chosen when the starting potential was trained
+        # the symmetry functions were chosen when the starting potential was trained
         wanted["symmetry_functions"] = found.get("symmetry_functions")
     differ = [name for name in found if found[name] != wanted.get(name)]
     if bool(start.terms) != config.zbl:
@@ -127,7 +129,7 @@ def _continuing(config: TrainConfig, start: Potential) -> TrainConfig:
 def run_card(
     config: RunConfig, prepared: PreparedData, evaluations: Mapping[str, Evaluation], best_step: int, **more: Any
 ) -> Card:
-    """The card of a run's potential; `more` are fields that the configuration does not know."""
+    """Make the card of a run's potential; `more` are fields that are not in the configuration."""
     card = Card(
         name=config.name or Path(config.run).name,
         description=config.description,
